@@ -1,0 +1,154 @@
+"""Artifact folders: written beside and renamed, listed with digests, checked before use.
+
+An artifact is a folder that holds `artifact.json`:
+
+    {"edgeline_schema": "examples/v1",
+     "metadata": {...facts a later step needs...},
+     "files": {"train/part-00000.parquet": {"sha256": "...", "size": 123}}}
+
+No time, host or path is recorded, so equal content gives an equal folder.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import json
+import shutil
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from edgeline.errors import EdgelineError
+
+LISTING = "artifact.json"
+
+
+@dataclass(frozen=True)
+class Artifact:
+    """A folder whose files have been checked against its listing."""
+
+    path: Path
+    schema: str
+    metadata: Mapping[str, Any]
+    files: Mapping[str, Mapping[str, Any]]
+
+    @property
+    def digest(self) -> str:
+        """sha256 over the listing: equal exactly when content and metadata are equal."""
+        return digest_of_listing(self.schema, self.metadata, self.files)
+
+    @property
+    def size(self) -> int:
+        """Bytes of all files, the listing left out."""
+        return sum(int(entry["size"]) for entry in self.files.values())
+
+
+@dataclass
+class Draft:
+    """A folder being written. Put files below `path`, facts into `metadata`."""
+
+    path: Path
+    metadata: dict[str, Any] = field(default_factory=dict)
+
+
+@contextlib.contextmanager
+def writing(path: str | Path, schema: str) -> Iterator[Draft]:
+    """Write an artifact folder so that it appears whole or not at all.
+
+    The draft lies beside `path` as `<name>.partial`; when the block ends well it
+    is listed with digests and renamed, when it raises it is removed.
+    A folder that is already at `path` is replaced.
+    """
+    path = Path(path)
+    partial = path.with_name(path.name + ".partial")
+    shutil.rmtree(partial, ignore_errors=True)
+    partial.mkdir(parents=True)
+    draft = Draft(partial)
+    try:
+        yield draft
+        listing = {
+            "edgeline_schema": schema,
+            "metadata": draft.metadata,
+            "files": list_files(partial),
+        }
+        (partial / LISTING).write_text(json.dumps(listing, indent=1, sort_keys=True) + "\n")
+        if path.exists():
+            shutil.rmtree(path) if path.is_dir() else path.unlink()
+        partial.rename(path)
+    except BaseException:
+        shutil.rmtree(partial, ignore_errors=True)
+        raise
+
+
+def read(path: str | Path, schema: str) -> Artifact:
+    """Check an artifact folder and return it.
+
+    Args:
+        path: the folder.
+        schema: what it must hold, for example `examples/v1`.
+
+    Raises:
+        EdgelineError: the folder has no listing, holds something else, or a file
+            is missing, added or damaged.
+    """
+    path = Path(path)
+    listing_path = path / LISTING
+    if not listing_path.is_file():
+        raise EdgelineError(
+            f"{path} is not a finished edgeline artifact ({LISTING} is missing): "
+            "run the step that makes it again."
+        )
+    try:
+        listing = json.loads(listing_path.read_text())
+        found, metadata, files = listing["edgeline_schema"], listing["metadata"], listing["files"]
+    except (ValueError, KeyError, UnicodeDecodeError) as error:
+        raise EdgelineError(
+            f"{listing_path} is damaged ({error}): run the step that makes it again."
+        ) from error
+    if found != schema:
+        raise EdgelineError(
+            f"{path} holds {found}, but {schema} is needed here: connect the right output."
+        )
+    present = list_files(path)
+    for name in sorted(files.keys() | present.keys()):
+        if files.get(name) != present.get(name):
+            fault = (
+                "missing"
+                if name not in present
+                else "not listed"
+                if name not in files
+                else "damaged"
+            )
+            raise EdgelineError(
+                f"{path / name} is {fault} (its digest is not the one in {LISTING}): "
+                "run the step that makes it again."
+            )
+    return Artifact(path, schema, metadata, files)
+
+
+def list_files(folder: Path) -> dict[str, dict[str, Any]]:
+    """sha256 and size of every file below a folder, by POSIX path, the listing left out."""
+    return {
+        file.relative_to(folder).as_posix(): {"sha256": sha256(file), "size": file.stat().st_size}
+        for file in sorted(folder.rglob("*"))
+        if file.is_file() and file != folder / LISTING
+    }
+
+
+def sha256(file: str | Path) -> str:
+    """Hexadecimal sha256 of a file, read in pieces."""
+    with open(file, "rb") as stream:
+        digest = hashlib.sha256()
+        while piece := stream.read(1 << 20):
+            digest.update(piece)
+        return digest.hexdigest()
+
+
+def digest_of_listing(
+    schema: str, metadata: Mapping[str, Any], files: Mapping[str, Mapping[str, Any]]
+) -> str:
+    """Hexadecimal sha256 of a listing's canonical JSON."""
+    canonical = json.dumps([schema, metadata, files], sort_keys=True, separators=(",", ":"))
+    return hashlib.sha256(canonical.encode()).hexdigest()

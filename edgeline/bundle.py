@@ -1,0 +1,154 @@
+"""The bundle: one version of a model as a device takes it.
+
+A bundle is a folder with `manifest.json` beside the files that it lists. Only the manifest
+says what is in it; a folder without one is not (yet) a bundle. Needs neither TensorFlow nor kfp.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+from edgeline.artifacts import sha256
+from edgeline.errors import EdgelineError
+from edgeline.features import Feature
+
+FORMAT = "bundle/v1"
+MANIFEST = "manifest.json"
+NAME = re.compile(r"[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?")
+
+
+@dataclass(frozen=True)
+class Tensor:
+    """An input or output of a model.
+
+    `shape` has -1 for the batch. `scale` and `zero_point` are set for a quantised
+    tensor: real value = scale * (stored - zero_point).
+    """
+
+    name: str
+    dtype: str
+    shape: tuple[int, ...]
+    scale: float | None = None
+    zero_point: int | None = None
+
+
+@dataclass(frozen=True)
+class Signature:
+    """The named inputs and outputs of the signature `serving_default`."""
+
+    inputs: tuple[Tensor, ...]
+    outputs: tuple[Tensor, ...]
+
+    def to_json(self) -> dict[str, Any]:
+        return asdict(self)
+
+    @classmethod
+    def from_json(cls, value: Mapping[str, Any]) -> Signature:
+        def tensors(entries: Sequence[Mapping[str, Any]]) -> tuple[Tensor, ...]:
+            return tuple(Tensor(**{**entry, "shape": tuple(entry["shape"])}) for entry in entries)
+
+        return cls(tensors(value["inputs"]), tensors(value["outputs"]))
+
+
+@dataclass(frozen=True)
+class Bundle:
+    """What `manifest.json` says.
+
+    `version` is a positive whole number, as in TensorFlow Serving. `files` maps a
+    POSIX path to `{"sha256": ..., "size": ...}`. `takes` is `raw` where the transform
+    is inside the model, else `transformed`. `evaluation` holds the metrics of
+    analyze, `verification` those of verify, `provenance` the pipeline, run, git
+    commit and data digest that made it.
+    """
+
+    name: str
+    version: int
+    target: str
+    model: str
+    task: str
+    quantisation: str
+    takes: str
+    signature: Signature
+    features: tuple[Feature, ...]
+    files: Mapping[str, Mapping[str, Any]]
+    labels: tuple[str, ...] | None = None
+    evaluation: Mapping[str, Any] = field(default_factory=dict)
+    verification: Mapping[str, Any] = field(default_factory=dict)
+    provenance: Mapping[str, Any] = field(default_factory=dict)
+
+    def to_json(self) -> dict[str, Any]:
+        return {
+            "edgeline_bundle": FORMAT,
+            **asdict(self),
+            "features": [feature.to_json() for feature in self.features],
+        }
+
+    @classmethod
+    def from_json(cls, value: Mapping[str, Any]) -> Bundle:
+        """Read a manifest's JSON.
+
+        Raises:
+            EdgelineError: a field is missing, unknown or of the wrong kind, or a
+                path leaves the bundle.
+        """
+        fields = dict(value)
+        if (found := fields.pop("edgeline_bundle", None)) != FORMAT:
+            raise EdgelineError(
+                f"{MANIFEST} is of format {found!r}, not {FORMAT}: publish it again."
+            )
+        try:
+            fields["signature"] = Signature.from_json(fields["signature"])
+            fields["features"] = tuple(map(Feature.from_json, fields["features"]))
+            if fields.get("labels") is not None:
+                fields["labels"] = tuple(fields["labels"])
+            bundle = cls(**fields)
+            version, files = int(bundle.version), dict(bundle.files)
+        except (KeyError, TypeError, ValueError) as error:
+            raise EdgelineError(f"{MANIFEST} is malformed ({error}): publish it again.") from error
+        if not NAME.fullmatch(bundle.name) or version < 1:
+            raise EdgelineError(f"{MANIFEST} names an impossible {bundle.name!r} {version}.")
+        for name in [*files, bundle.model]:
+            if name.startswith("/") or "\\" in name or ".." in name.split("/") or not name:
+                raise EdgelineError(f"{MANIFEST} lists {name!r}, which leaves the bundle.")
+        return bundle
+
+
+def write_manifest(folder: str | Path, bundle: Bundle) -> None:
+    """Write `manifest.json`, beside its place and then renamed."""
+    path = Path(folder) / MANIFEST
+    partial = path.with_name(MANIFEST + ".partial")
+    partial.write_text(json.dumps(bundle.to_json(), indent=1, sort_keys=True) + "\n")
+    partial.replace(path)
+
+
+def read(folder: str | Path) -> Bundle:
+    """Read a bundle's manifest and check every file that it lists.
+
+    Raises:
+        EdgelineError: there is no manifest, it is malformed, or a file is missing or
+            differs in size or digest.
+    """
+    folder = Path(folder)
+    try:
+        value = json.loads((folder / MANIFEST).read_text())
+    except FileNotFoundError:
+        raise EdgelineError(f"{folder} is not a bundle: it has no {MANIFEST}.") from None
+    except (ValueError, UnicodeDecodeError) as error:
+        raise EdgelineError(f"{folder / MANIFEST} is not JSON ({error}).") from error
+    if not isinstance(value, dict):
+        raise EdgelineError(f"{folder / MANIFEST} is not a JSON object.")
+    bundle = Bundle.from_json(value)
+    for name, entry in bundle.files.items():
+        file = folder / name
+        if not file.is_file():
+            raise EdgelineError(f"{file} is missing: fetch or publish the bundle again.")
+        if file.stat().st_size != entry["size"] or sha256(file) != entry["sha256"]:
+            raise EdgelineError(f"{file} is damaged: fetch or publish the bundle again.")
+    if bundle.model not in bundle.files:
+        raise EdgelineError(f"{folder / MANIFEST} does not list its model {bundle.model!r}.")
+    return bundle

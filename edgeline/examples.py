@@ -1,0 +1,68 @@
+"""Examples: rows as Parquet, one folder a split, read in batches.
+
+Layout of an `examples/v1` (raw) or `transformed_examples/v1` artifact:
+
+    train/part-00000.parquet   train/part-00001.parquet   eval/part-00000.parquet
+
+Metadata: `{"splits": {"train": {"rows": 10000}, ...}}` and whatever its writer adds.
+Rows keep their order; a missing value is a null. A part never mixes two source files,
+so data that grows by files leaves the parts of the earlier files as they were.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from edgeline.artifacts import Artifact
+from edgeline.errors import EdgelineError
+
+SCHEMA = "examples/v1"
+TRANSFORMED_SCHEMA = "transformed_examples/v1"
+BATCH_ROWS = 8192
+
+
+def splits(examples: Artifact) -> dict[str, int]:
+    """Rows of each split, by name."""
+    return {name: int(facts["rows"]) for name, facts in examples.metadata["splits"].items()}
+
+
+def parts(examples: Artifact, split: str) -> list[Path]:
+    """The Parquet files of a split, in order.
+
+    Raises:
+        EdgelineError: there is no such split.
+    """
+    if split not in examples.metadata["splits"]:
+        raise EdgelineError(
+            f"{examples.path} has no split {split!r}: it has {', '.join(splits(examples))}."
+        )
+    return sorted((examples.path / split).glob("part-*.parquet"))
+
+
+def arrow_schema(examples: Artifact, split: str) -> pa.Schema:
+    """The Arrow schema of a split's first part."""
+    files = parts(examples, split)
+    if not files:
+        raise EdgelineError(f"Split {split!r} of {examples.path} is empty: give it a larger ratio.")
+    return pq.read_schema(files[0])
+
+
+def read_batches(
+    examples: Artifact,
+    split: str,
+    columns: Sequence[str] | None = None,
+    batch_rows: int = BATCH_ROWS,
+) -> Iterator[pa.RecordBatch]:
+    """Stream a split in its order, at most `batch_rows` rows at a time."""
+    for part in parts(examples, split):
+        with pq.ParquetFile(part) as file:
+            yield from file.iter_batches(batch_size=batch_rows, columns=columns)
+
+
+def count_rows(files: Sequence[Path]) -> int:
+    """Rows of some Parquet files, from their footers."""
+    return sum(pq.read_metadata(file).num_rows for file in files)

@@ -1,0 +1,133 @@
+"""Raw features: what a model takes, on the device as in the cloud.
+
+A column of examples becomes one dense tensor of shape [batch, n] (n is 1 for a
+plain column, the length of the list for a fixed-length list column), with one
+agreed value where the column is missing, so that the same bytes can be given to
+a SavedModel, an edge interpreter and a server:
+
+| dtype   | Arrow                       | missing            |
+|---------|-----------------------------|--------------------|
+| float32 | float16, float32, float64   | NaN                |
+| int64   | any integer, bool           | -2**63             |
+| string  | string, binary (as bytes)   | b"" (empty string) |
+
+A model fills them itself: see `edgeline.preprocessing.fill_missing`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from edgeline.errors import EdgelineError
+
+MISSING_INT = -(2**63)
+MISSING: Mapping[str, Any] = {"float32": float("nan"), "int64": MISSING_INT, "string": b""}
+NUMPY_DTYPES: Mapping[str, Any] = {"float32": np.float32, "int64": np.int64, "string": object}
+
+
+@dataclass(frozen=True)
+class Feature:
+    """One raw input: name, dtype (float32, int64 or string) and shape without the batch."""
+
+    name: str
+    dtype: str
+    shape: tuple[int, ...] = (1,)
+
+    def to_json(self) -> dict[str, Any]:
+        return {**asdict(self), "shape": list(self.shape)}
+
+    @classmethod
+    def from_json(cls, value: Mapping[str, Any]) -> Feature:
+        return cls(value["name"], value["dtype"], tuple(value["shape"]))
+
+
+def from_arrow_schema(schema: pa.Schema) -> list[Feature]:
+    """The raw features of an examples split, in the order of its columns.
+
+    Raises:
+        EdgelineError: a column has a type that no model takes.
+    """
+    return [Feature(field.name, *_dtype_and_shape(field)) for field in schema]
+
+
+def to_numpy(batch: pa.RecordBatch, features: Iterable[Feature]) -> dict[str, npt.NDArray[Any]]:
+    """Dense arrays of shape [rows, *feature.shape], missing values as agreed above.
+
+    Strings come as an object array of bytes.
+
+    Raises:
+        EdgelineError: a feature's column is absent or has another type or length.
+    """
+    return {feature.name: _column_to_numpy(batch, feature) for feature in features}
+
+
+def _column_to_numpy(batch: pa.RecordBatch, feature: Feature) -> npt.NDArray[Any]:
+    index = batch.schema.get_field_index(feature.name)
+    if index < 0:
+        raise EdgelineError(
+            f"Column {feature.name!r} is missing: the model was trained with it; "
+            "give it, with nulls where a value is unknown."
+        )
+    found, shape = _dtype_and_shape(batch.schema.field(index))
+    if found != feature.dtype and not (found == "int64" and feature.dtype == "float32"):
+        raise EdgelineError(
+            f"Column {feature.name!r} holds {found}, but the schema says {feature.dtype}: "
+            "convert the column or renew the schema."
+        )
+    column = batch.column(index)
+    if shape != (1,):
+        column = _flatten(column, feature)
+    if feature.dtype == "string":
+        values = pc.fill_null(column.cast(pa.binary()), b"").to_numpy(zero_copy_only=False)
+    elif feature.dtype == "int64":
+        values = pc.fill_null(column.cast(pa.int64()), MISSING_INT).to_numpy(zero_copy_only=False)
+    else:
+        values = pc.fill_null(column.cast(pa.float32(), safe=False), float("nan")).to_numpy(
+            zero_copy_only=False
+        )
+    return np.ascontiguousarray(values).reshape(len(batch), *feature.shape)
+
+
+def _flatten(column: pa.Array, feature: Feature) -> pa.Array:
+    width = int(np.prod(feature.shape))
+    if column.null_count:  # a missing list is a list of missing values
+        rows = [[None] * width if row is None else row for row in column.to_pylist()]
+        column = pa.array(rows, column.type)
+    lengths = pc.list_value_length(column)
+    wrong = pc.index(pc.not_equal(lengths, width), True).as_py()
+    if wrong >= 0:
+        raise EdgelineError(
+            f"Column {feature.name!r} has {lengths[wrong].as_py()} values in row {wrong} of a "
+            f"batch, but {width} are needed in each: pad or cut it."
+        )
+    return column.flatten()
+
+
+def _dtype_and_shape(field: pa.Field) -> tuple[str, tuple[int, ...]]:
+    kind, shape = field.type, (1,)
+    if pa.types.is_fixed_size_list(kind):
+        kind, shape = kind.value_type, (kind.list_size,)
+    elif pa.types.is_list(kind) or pa.types.is_large_list(kind):
+        # the schema, not the Arrow type, knows the length
+        kind, shape = kind.value_type, (-1,)
+    if pa.types.is_dictionary(kind):
+        kind = kind.value_type
+    if pa.types.is_floating(kind):
+        return "float32", shape
+    if pa.types.is_integer(kind) or pa.types.is_boolean(kind):
+        return "int64", shape
+    if pa.types.is_string(kind) or pa.types.is_large_string(kind):
+        return "string", shape
+    if pa.types.is_binary(kind) or pa.types.is_large_binary(kind):
+        return "string", shape
+    raise EdgelineError(
+        f"Column {field.name!r} has type {field.type}, which no model takes: "
+        "convert it to a number or a string first."
+    )

@@ -1,0 +1,94 @@
+"""Trained and converted models: what their artifact folders hold and how to call them.
+
+`model/v1` holds `saved_model/`, a SavedModel with four signatures. Raw features are dense
+tensors [batch, n] as in `edgeline.features`; every signature takes and gives named tensors.
+
+| signature             | takes                        | gives                               |
+|-----------------------|------------------------------|-------------------------------------|
+| `serving_default`     | raw features of a prediction | the outputs, `prediction` if one    |
+| `evaluate`            | raw features and the label's | the outputs and `label`             |
+| `transform`           | raw features of a prediction | transformed features                |
+| `predict_transformed` | transformed features         | the outputs                         |
+
+Metadata: `features` (raw inputs of `serving_default`, as `Feature.to_json`), `task`
+(`binary_classification`, `multiclass_classification` or `regression`), `label`,
+`hyperparameters`, `labels` (class names or null), `transform_digest`.
+
+For a binary task `prediction` is the probability of the positive class, [batch, 1]; for a
+multiclass task the probabilities, [batch, classes], and `label` the class index, int64.
+
+`edge_model/v1` holds `model.tflite`, `signature.json` (see `edgeline.bundle.Signature`) and,
+where there are class names, `labels.txt`, one a line.
+Metadata: `features`, `task`, `quantisation`, `takes` (`raw` or `transformed`).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from edgeline.artifacts import Artifact
+from edgeline.errors import EdgelineError
+from edgeline.features import Feature
+
+SCHEMA = "model/v1"
+EDGE_SCHEMA = "edge_model/v1"
+SERVING = "serving_default"
+EVALUATE = "evaluate"
+TRANSFORM = "transform"
+PREDICT_TRANSFORMED = "predict_transformed"
+PREDICTION = "prediction"
+LABEL = "label"
+TASKS = ("binary_classification", "multiclass_classification", "regression")
+
+Arrays = Mapping[str, npt.NDArray[Any]]
+
+
+def raw_features(model: Artifact) -> list[Feature]:
+    """The raw features a model takes for a prediction, in their order."""
+    return [Feature.from_json(value) for value in model.metadata["features"]]
+
+
+def load_signature(model: Artifact, name: str) -> tuple[Callable[[Arrays], Arrays], list[Feature]]:
+    """A signature of a trained model as a function on numpy arrays, and what it takes.
+
+    Strings go in and come out as object arrays of bytes. Arrays beyond those
+    that the signature takes are ignored.
+
+    Raises:
+        EdgelineError: the SavedModel has no such signature.
+    """
+    import tensorflow as tf
+
+    loaded = tf.saved_model.load(str(saved_model_path(model)))
+    if name not in loaded.signatures:
+        raise EdgelineError(
+            f"{model.path} has no signature {name!r}, only {', '.join(loaded.signatures)}: "
+            "train the model with edgeline's train component."
+        )
+    signature = loaded.signatures[name]
+    specs = signature.structured_input_signature[1]
+    takes = [
+        Feature(key, spec.dtype.name, tuple(spec.shape[1:])) for key, spec in sorted(specs.items())
+    ]
+
+    def call(arrays: Arrays) -> Arrays:
+        tensors = {key: tf.constant(arrays[key], spec.dtype) for key, spec in specs.items()}
+        return {key: np.asarray(value.numpy()) for key, value in signature(**tensors).items()}
+
+    call.loaded = loaded  # type: ignore[attr-defined]  # variables live as long as the function
+    return call, takes
+
+
+def saved_model_path(model: Artifact) -> Path:
+    """The SavedModel inside a `model/v1` folder."""
+    return model.path / "saved_model"
+
+
+def edge_model_path(edge_model: Artifact) -> Path:
+    """The flatbuffer inside an `edge_model/v1` folder."""
+    return edge_model.path / "model.tflite"

@@ -1,0 +1,122 @@
+"""One self-contained HTML page a task: no script, font, style or picture from outside.
+
+The Kubeflow UI shows the page in a sandboxed frame, often without a network.
+"""
+
+from __future__ import annotations
+
+import html
+import io
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from importlib import resources
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from markupsafe import Markup
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+BLUE, ORANGE, GREEN, RED, GREY = "#2563eb", "#ea580c", "#16a34a", "#dc2626", "#64748b"
+
+
+@dataclass(frozen=True)
+class Fact:
+    """One number at the head of a report, with what it is; `good` colours it."""
+
+    name: str
+    value: str
+    good: bool | None = None
+
+
+@dataclass(frozen=True)
+class Section:
+    """A heading with what stands under it (see `table`, `figure`, `text`)."""
+
+    title: str
+    body: Markup
+    note: str = ""
+
+
+def write(path: str | Path, title: str, facts: Sequence[Fact], sections: Sequence[Section]) -> None:
+    """Write a report page, beside its place and then renamed."""
+    path = Path(path)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    partial = path.with_name(path.name + ".partial")
+    partial.write_text(page(title, facts, sections), encoding="utf-8")
+    partial.replace(path)
+
+
+def page(title: str, facts: Sequence[Fact], sections: Sequence[Section]) -> str:
+    """The HTML of a report page. Everything but `Markup` is escaped."""
+    from jinja2 import Environment
+
+    template = resources.files("edgeline").joinpath("report.html").read_text(encoding="utf-8")
+    environment = Environment(autoescape=True, trim_blocks=True, lstrip_blocks=True)
+    return environment.from_string(template).render(title=title, facts=facts, sections=sections)
+
+
+def table(head: Sequence[str], rows: Iterable[Sequence[Any]]) -> Markup:
+    """A table; numbers stand right, cells that are `Markup` stay as they are."""
+    cells = "".join(f"<th>{html.escape(name)}</th>" for name in head)
+    body = "".join("<tr>" + "".join(map(_cell, row)) + "</tr>" for row in rows)
+    return Markup(
+        f'<div class="scroll"><table><thead><tr>{cells}</tr></thead><tbody>{body}</tbody></table></div>'
+    )
+
+
+def figure(drawing: Figure) -> Markup:
+    """A matplotlib figure as inline SVG, the same bytes for the same figure."""
+    import matplotlib as mpl
+
+    stream = io.StringIO()
+    with mpl.rc_context({"svg.hashsalt": "edgeline", "svg.fonttype": "none"}):
+        drawing.savefig(stream, format="svg", bbox_inches="tight", metadata={"Date": None})
+    svg = stream.getvalue()
+    return Markup('<div class="figure">' + svg[svg.index("<svg") :] + "</div>")
+
+
+def text(paragraph: str) -> Markup:
+    """A paragraph, escaped."""
+    return Markup("<p>") + paragraph + Markup("</p>")
+
+
+def badge(label: str, good: bool) -> Markup:
+    """A coloured word: blessed, anomaly, ..."""
+    return Markup('<span class="badge {}">{}</span>').format("good" if good else "bad", label)
+
+
+def bar(share: float, colour: str = BLUE) -> Markup:
+    """A small horizontal bar for a share between 0 and 1, for table cells."""
+    width = 100 * min(max(share, 0.0), 1.0)
+    return Markup('<span class="bar"><i style="width:{:.1f}%;background:{}"></i></span>').format(
+        width, colour
+    )
+
+
+def number(value: float | int | None, digits: int = 4) -> str:
+    """A number for people: 15,002, 0.9312, 1.2e-07, or a dash for None."""
+    if value is None:
+        return "–"
+    if isinstance(value, int):
+        return f"{value:,}"
+    return f"{value:,.{digits}g}" if abs(value) < 1e4 else f"{value:,.0f}"
+
+
+def size(count: int) -> str:
+    """Bytes for people, decimal units: 93.2 kB."""
+    value = float(count)
+    for unit in ("B", "kB", "MB", "GB"):
+        if value < 1000:
+            return f"{value:.0f} {unit}" if unit == "B" else f"{value:.1f} {unit}"
+        value /= 1000
+    return f"{value:.1f} TB"
+
+
+def _cell(value: Any) -> str:
+    if isinstance(value, Markup):
+        return f"<td>{value}</td>"
+    if isinstance(value, (int, float)) and not isinstance(value, bool):
+        return f'<td class="n">{number(value)}</td>'
+    return f"<td>{html.escape('–' if value is None else str(value))}</td>"
