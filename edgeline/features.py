@@ -18,14 +18,15 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
-import pyarrow as pa
-import pyarrow.compute as pc
 
 from edgeline.errors import EdgelineError
+
+if TYPE_CHECKING:  # a device reads features from a manifest, never from Arrow
+    import pyarrow as pa
 
 MISSING_INT = -(2**63)
 MISSING: Mapping[str, Any] = {"float32": float("nan"), "int64": MISSING_INT, "string": b""}
@@ -69,6 +70,9 @@ def to_numpy(batch: pa.RecordBatch, features: Iterable[Feature]) -> dict[str, np
 
 
 def _column_to_numpy(batch: pa.RecordBatch, feature: Feature) -> npt.NDArray[Any]:
+    import pyarrow as pa
+    import pyarrow.compute as pc
+
     index = batch.schema.get_field_index(feature.name)
     if index < 0:
         raise EdgelineError(
@@ -96,6 +100,9 @@ def _column_to_numpy(batch: pa.RecordBatch, feature: Feature) -> npt.NDArray[Any
 
 
 def _flatten(column: pa.Array, feature: Feature) -> pa.Array:
+    import pyarrow as pa
+    import pyarrow.compute as pc
+
     width = int(np.prod(feature.shape))
     if column.null_count:  # a missing list is a list of missing values
         rows = [[None] * width if row is None else row for row in column.to_pylist()]
@@ -111,6 +118,8 @@ def _flatten(column: pa.Array, feature: Feature) -> pa.Array:
 
 
 def _dtype_and_shape(field: pa.Field) -> tuple[str, tuple[int, ...]]:
+    import pyarrow as pa
+
     kind, shape = field.type, (1,)
     if pa.types.is_fixed_size_list(kind):
         kind, shape = kind.value_type, (kind.list_size,)

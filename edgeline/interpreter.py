@@ -1,0 +1,254 @@
+"""An edge model as a function on numpy arrays.
+
+`load` is the seam to a runtime: it reads a model file and returns an `EdgeModel`, which is a
+signature and a function. Another runtime is another such function. LiteRT comes from
+ai-edge-litert, or from tflite-runtime on devices that have no wheel of it. Needs neither
+TensorFlow nor kfp nor pyarrow.
+
+Input is checked before the runtime sees it, so bad input is refused in one sentence that
+names it and never reaches native code.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from edgeline.bundle import Signature, Tensor
+from edgeline.errors import EdgelineError
+
+SERVING = "serving_default"
+PIECE_ROWS = 1024  # rows the runtime gets at once: its memory stays small for any batch
+MAX_ROWS = 1 << 20  # rows of one call
+
+Arrays = Mapping[str, npt.NDArray[Any]]
+
+
+@dataclass(frozen=True)
+class EdgeModel:
+    """A loaded model: call it with named arrays [rows, ...], get named arrays [rows, ...].
+
+    Not safe for threads: give each its own.
+
+    Attributes:
+        signature: the model's inputs and outputs. Arrays have exactly these dtypes; strings
+            are object arrays of bytes. For a quantised tensor see `quantise`.
+        invoke: the bare model: one batch, all inputs, nothing checked.
+    """
+
+    signature: Signature
+    invoke: Callable[[Arrays], Arrays]
+
+    def __call__(self, arrays: Arrays) -> dict[str, npt.NDArray[Any]]:
+        """Check the input and run the model on it, in pieces where there are many rows.
+
+        Raises:
+            EdgelineError: an input is missing, unknown or of the wrong kind, dtype, rank or
+                shape, or the runtime fails on it.
+        """
+        rows = check(arrays, self.signature)
+        answers = [self._answer(piece, count) for piece, count in self._pieces(arrays, rows)]
+        if len(answers) == 1:
+            return answers[0]
+        return {name: np.concatenate([answer[name] for answer in answers]) for name in answers[0]}
+
+    def _pieces(self, arrays: Arrays, rows: int) -> Iterator[tuple[Arrays, int]]:
+        fixed = self.signature.inputs[0].shape[0]
+        step = PIECE_ROWS if fixed < 0 else fixed
+        for start in range(0, rows, step):
+            piece = {
+                tensor.name: np.ascontiguousarray(arrays[tensor.name][start : start + step])
+                for tensor in self.signature.inputs
+            }
+            count = min(step, rows - start)
+            if fixed > count:  # a fixed batch is filled up with its last row
+                fill = [(0, fixed - count)]
+                piece = {
+                    name: np.pad(array, fill + [(0, 0)] * (array.ndim - 1), mode="edge")
+                    for name, array in piece.items()
+                }
+            yield piece, count
+
+    def _answer(self, piece: Arrays, count: int) -> dict[str, npt.NDArray[Any]]:
+        given = len(next(iter(piece.values())))
+        answer = self.invoke(piece)
+        for name, array in answer.items():
+            if array.ndim == 0 or len(array) != given:
+                raise EdgelineError(
+                    f"Output {name!r} of the edge model has shape {list(array.shape)} for {given} "
+                    "rows of input: convert the model with the batch as first dimension."
+                )
+        return {name: array[:count] for name, array in answer.items()}
+
+
+def load(path: str | Path) -> EdgeModel:
+    """Load a LiteRT model with one thread.
+
+    Raises:
+        EdgelineError: the file is missing or damaged, has no signature `serving_default`, or
+            no runtime is installed.
+    """
+    interpreter_class = _interpreter_class()
+    if not Path(path).is_file():
+        raise EdgelineError(f"{path} is missing: convert the model or fetch the bundle again.")
+    try:
+        interpreter = interpreter_class(model_path=str(path), num_threads=1)
+        interpreter.allocate_tensors()
+        runner = interpreter.get_signature_runner(SERVING)
+    except (ValueError, RuntimeError) as error:
+        raise EdgelineError(
+            f"{path} is not a model that LiteRT can run ({_first_line(error)}): convert it again."
+        ) from error
+    signature = Signature(
+        inputs=_tensors(runner.get_input_details()), outputs=_tensors(runner.get_output_details())
+    )
+    for tensor in signature.inputs:
+        if not tensor.shape or tensor.shape[0] != signature.inputs[0].shape[0]:
+            raise EdgelineError(
+                f"Input {tensor.name!r} of {path} has shape {list(tensor.shape)}, which does not "
+                "begin with the batch of the others: convert it with the batch first."
+            )
+
+    def invoke(arrays: Arrays) -> Arrays:
+        try:
+            answer: Arrays = runner(**arrays)
+        except (ValueError, RuntimeError, MemoryError) as error:
+            raise EdgelineError(
+                f"The edge model failed on this input ({_first_line(error)}): "
+                "check its values against the training data."
+            ) from error
+        return answer
+
+    return EdgeModel(signature, invoke)
+
+
+def check(arrays: Arrays, signature: Signature) -> int:
+    """Check that arrays are what a model takes, and count their rows.
+
+    Raises:
+        EdgelineError: an input is missing, unknown, or not an array of the signature's dtype
+            and shape with as many rows as the others, at least 1 and at most `MAX_ROWS`.
+    """
+    if not isinstance(arrays, Mapping):
+        raise EdgelineError(f"Inputs come as a {type(arrays).__name__}: give a dict of arrays.")
+    names = [tensor.name for tensor in signature.inputs]
+    if unknown := [name for name in arrays if name not in names]:
+        raise EdgelineError(f"There is no input {unknown[0]!r}: the model takes {_listed(names)}.")
+    if missing := [name for name in names if name not in arrays]:
+        raise EdgelineError(f"Input {missing[0]!r} is missing: the model takes {_listed(names)}.")
+    rows = {tensor.name: _check_tensor(arrays[tensor.name], tensor) for tensor in signature.inputs}
+    first = names[0]
+    for name, count in rows.items():
+        if count != rows[first]:
+            raise EdgelineError(
+                f"Input {name!r} has {count} rows, but {first!r} has {rows[first]}: "
+                "give all inputs the same rows."
+            )
+    return rows[first]
+
+
+def quantise(arrays: Arrays, tensors: tuple[Tensor, ...]) -> dict[str, npt.NDArray[Any]]:
+    """Real values as a quantised model stores them: round(real / scale) + zero point, clipped.
+
+    Arrays of tensors without a scale stay as they are.
+
+    Raises:
+        EdgelineError: a value is NaN, which a quantised tensor cannot hold.
+    """
+    scales = {tensor.name: tensor for tensor in tensors if tensor.scale is not None}
+    return {
+        name: _quantise(array, scales[name]) if name in scales else array
+        for name, array in arrays.items()
+    }
+
+
+def dequantise(arrays: Arrays, tensors: tuple[Tensor, ...]) -> dict[str, npt.NDArray[Any]]:
+    """The real values of stored ones, float32: scale * (stored - zero point)."""
+    scales = {tensor.name: tensor for tensor in tensors if tensor.scale is not None}
+    return {
+        name: _dequantise(array, scales[name]) if name in scales else array
+        for name, array in arrays.items()
+    }
+
+
+def _quantise(array: npt.NDArray[Any], tensor: Tensor) -> npt.NDArray[Any]:
+    real = np.asarray(array, np.float64)
+    if np.isnan(real).any():
+        raise EdgelineError(
+            f"Input {tensor.name!r} has a NaN, which {tensor.dtype} cannot hold: fill it first."
+        )
+    bounds = np.iinfo(tensor.dtype)
+    stored = np.round(real / (tensor.scale or 1.0)) + (tensor.zero_point or 0)
+    return np.clip(stored, bounds.min, bounds.max).astype(tensor.dtype)
+
+
+def _dequantise(array: npt.NDArray[Any], tensor: Tensor) -> npt.NDArray[Any]:
+    shifted = np.asarray(array, np.float64) - (tensor.zero_point or 0)
+    return np.asarray((tensor.scale or 1.0) * shifted, np.float32)
+
+
+def _check_tensor(array: Any, tensor: Tensor) -> int:
+    name, shape = tensor.name, ["rows", *tensor.shape[1:]]
+    if not isinstance(array, np.ndarray):
+        raise EdgelineError(f"Input {name!r} is a {type(array).__name__}: give a numpy array.")
+    if array.dtype != (object if tensor.dtype == "string" else np.dtype(tensor.dtype)):
+        wanted = "an object array of bytes" if tensor.dtype == "string" else tensor.dtype
+        raise EdgelineError(f"Input {name!r} has dtype {array.dtype}: give {wanted}.")
+    if array.ndim != len(shape) or any(
+        size != wanted if wanted != -1 else size == 0
+        for size, wanted in zip(array.shape[1:], tensor.shape[1:], strict=True)
+    ):
+        dimensions = ", ".join("any" if size == -1 else str(size) for size in shape)
+        raise EdgelineError(f"Input {name!r} has shape {list(array.shape)}: give [{dimensions}].")
+    if not 1 <= len(array) <= MAX_ROWS:
+        raise EdgelineError(f"Input {name!r} has {len(array)} rows: give 1 to {MAX_ROWS:,}.")
+    if tensor.dtype == "string":
+        for value in array.flat:
+            if type(value) is not bytes:
+                raise EdgelineError(
+                    f"Input {name!r} holds a {type(value).__name__}: give bytes (text as UTF-8)."
+                )
+    return len(array)
+
+
+def _interpreter_class() -> Any:
+    try:
+        from ai_edge_litert.interpreter import Interpreter
+    except ImportError:
+        try:
+            from tflite_runtime.interpreter import Interpreter
+        except ImportError:
+            raise EdgelineError(
+                "No LiteRT interpreter is installed: pip install 'edgeline[serve]'."
+            ) from None
+    return Interpreter
+
+
+def _tensors(details: Mapping[str, Mapping[str, Any]]) -> tuple[Tensor, ...]:
+    return tuple(_tensor(name, details[name]) for name in sorted(details))
+
+
+def _tensor(name: str, detail: Mapping[str, Any]) -> Tensor:
+    shape = detail["shape_signature"] if len(detail["shape_signature"]) else detail["shape"]
+    dtype = np.dtype(detail["dtype"])
+    scale, zero_point = detail["quantization"]
+    return Tensor(
+        name=name,
+        dtype="string" if dtype.kind in "SUO" else dtype.name,
+        shape=tuple(int(size) for size in shape),
+        scale=float(scale) or None,
+        zero_point=int(zero_point) if scale else None,
+    )
+
+
+def _listed(names: list[str]) -> str:
+    return ", ".join(sorted(names))
+
+
+def _first_line(error: BaseException) -> str:
+    return (str(error).strip().splitlines() or [type(error).__name__])[0].rstrip(".")
