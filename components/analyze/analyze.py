@@ -1,0 +1,160 @@
+"""Evaluate a model slice by slice and decide whether it is good enough."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from edgeline import artifacts, examples, models
+from edgeline.artifacts import Artifact
+from edgeline.components.analyze import (
+    evaluation_config,
+    fairness,
+    predict,
+    report,
+    results,
+    slices,
+    tfma_engine,
+    thresholds,
+    vectorised_engine,
+)
+from edgeline.components.analyze.curves import Curves
+from edgeline.components.analyze.evaluation_config import BASELINE, CANDIDATE
+from edgeline.errors import EdgelineError
+
+SCHEMA = "evaluation/v1"
+MOST_CLASSES_SHOWN = 50
+
+
+@dataclass(frozen=True)
+class Analysis:
+    """What an evaluation gives beside its folder.
+
+    metadata: facts of the `evaluation/v1` artifact; overall: metrics of all rows;
+    roc: false and true positive rates and thresholds, for a binary task with both classes;
+    confusion: class names and rows by label and prediction, for a classifier.
+    """
+
+    blessed: bool
+    metadata: dict[str, Any]
+    overall: dict[str, float]
+    roc: tuple[list[float], list[float], list[float]] | None
+    confusion: tuple[list[str], list[list[int]]] | None
+
+    def log(self, metrics: Any, classification: Any) -> None:
+        """Show the result in a pipeline's UI: kfp's `Metrics` and `ClassificationMetrics`."""
+        for name, value in self.overall.items():
+            metrics.log_metric(name, value)
+        if self.roc:
+            classification.log_roc_curve(*self.roc)
+        if self.confusion:
+            classification.log_confusion_matrix(*self.confusion)
+
+
+def analyze(
+    examples_path: str,
+    model_path: str,
+    output: str,
+    report_path: str,
+    eval_config: Mapping[str, Any] | str = "",
+    split: str = "eval",
+    baseline_model_path: str = "",
+    beam_options: Sequence[str] = (),
+    confidence_intervals: bool = True,
+    seed: int = 0,
+) -> Analysis:
+    """Evaluate a model and write an `evaluation/v1` folder and a report.
+
+    The folder holds `metrics.json` (see `results.to_json`), `validation.json`, `eval_config.json`
+    and TFMA's result files, and nothing that differs between two runs.
+
+    Args:
+        examples_path: `examples/v1` folder.
+        model_path: `model/v1` folder.
+        output: where the `evaluation/v1` folder is written.
+        report_path: where the HTML is written.
+        eval_config: see `evaluation_config.parse`.
+        split: which rows.
+        baseline_model_path: `model/v1` folder to compare with, or "".
+        beam_options: options of Beam; empty computes on this machine without Beam.
+        confidence_intervals: whether to bootstrap 95 % intervals.
+        seed: of the bootstrap.
+
+    Raises:
+        EdgelineError: what is wrong with the parameters, the rows or the models.
+    """
+    data = artifacts.read(examples_path, examples.SCHEMA)
+    model = artifacts.read(model_path, models.SCHEMA)
+    baseline = artifacts.read(baseline_model_path, models.SCHEMA) if baseline_model_path else None
+    task = predict.task_of(model, baseline)
+    config = evaluation_config.parse(eval_config, task, baseline is not None, confidence_intervals)
+    slice_columns = evaluation_config.slice_columns(config)
+    parts = examples.parts(data, split)
+    slices.check_columns(slice_columns, examples.arrow_schema(data, split))
+    rows = examples.count_rows(parts)
+    predict.check_count(rows, examples.splits(data)[split], f"Reading split {split!r}")
+    if rows == 0:
+        raise EdgelineError(
+            f"Split {split!r} of {examples_path} has no rows: give it a larger ratio."
+        )
+
+    model_paths = {CANDIDATE: model_path, BASELINE: baseline_model_path}
+    if baseline is None:
+        model_paths = {"": model_path}
+    job = (parts, rows, model_paths, task, config, slice_columns, seed)
+    found, curves = (
+        tfma_engine.evaluate(*job, list(beam_options))
+        if beam_options
+        else vectorised_engine.evaluate(*job)
+    )
+    found = results.in_order(found)
+    dropped = baseline is None and evaluation_config.has_change_thresholds(eval_config)
+    verdict = thresholds.judge(found, config, dropped)
+    by_slice = results.to_json(found)
+    overall = {
+        name: value
+        for name, value in results.scalars(by_slice[0]).items()
+        if not name.startswith(fairness.PREFIX)
+    }
+
+    with artifacts.writing(output, SCHEMA) as draft:
+        draft.metadata |= {
+            "blessed": verdict.blessed,
+            "rows": rows,
+            "split": split,
+            "task": task,
+            "slices": len(by_slice),
+            "metrics": overall,
+            "model_digest": model.digest,
+            "baseline_digest": baseline.digest if baseline else None,
+        }
+        results.write_tfma(draft.path, found, verdict.proto, config)
+        results.write_json(draft.path / "metrics.json", {"rows": rows, "slices": by_slice})
+        results.write_json(
+            draft.path / "validation.json",
+            {"blessed": verdict.blessed, "failures": verdict.failures, "notes": verdict.notes},
+        )
+    report.write(report_path, verdict, by_slice, curves, _class_names(model, curves))
+    return Analysis(
+        verdict.blessed,
+        {"edgeline_schema": SCHEMA, **draft.metadata},
+        overall,
+        curves.roc(),
+        _confusion(model, curves),
+    )
+
+
+def _class_names(model: Artifact, curves: Curves) -> list[str]:
+    if curves.task == "regression":
+        return []
+    classes = len(curves.confusion())
+    names = model.metadata.get("labels")
+    return list(map(str, names if names and len(names) == classes else range(classes)))
+
+
+def _confusion(model: Artifact, curves: Curves) -> tuple[list[str], list[list[int]]] | None:
+    names = _class_names(model, curves)
+    if not names or len(names) > MOST_CLASSES_SHOWN:
+        return None
+    return names, curves.confusion().tolist()

@@ -1,0 +1,64 @@
+"""The face of `analyze`."""
+
+from typing import NamedTuple
+
+from kfp import dsl
+from kfp.dsl import HTML, Artifact, ClassificationMetrics, Dataset, Input, Metrics, Model, Output
+
+from edgeline.images import reference
+
+
+@dsl.component(base_image=reference("train"), install_kfp_package=False)
+def analyze(
+    examples: Input[Dataset],
+    model: Input[Model],
+    evaluation: Output[Artifact],
+    metrics: Output[Metrics],
+    classification: Output[ClassificationMetrics],
+    report: Output[HTML],
+    eval_config: dict = {},  # noqa: B006
+    split: str = "eval",
+    baseline_model_uri: str = "",
+    beam_options: list = [],  # noqa: B006
+    confidence_intervals: bool = True,
+    seed: int = 0,
+) -> NamedTuple("Outputs", [("blessed", bool)]):  # type: ignore[valid-type]
+    """Evaluate a model slice by slice and decide whether it is good enough.
+
+    Args:
+        examples: Raw rows (examples/v1).
+        model: The trained model (model/v1), with its signature `evaluate`.
+        evaluation: Metrics of every slice, the verdict and TFMA's result files (evaluation/v1).
+        metrics: The metrics of all rows.
+        classification: ROC curve and confusion matrix of all rows.
+        report: HTML page: verdict and reasons, metrics, slices from the worst on, plots.
+        eval_config: TFMA's EvalConfig as an object: metrics, slices, thresholds; metrics
+            default by task.
+        split: Which split of the examples to evaluate.
+        baseline_model_uri: A model/v1 folder that change thresholds compare with; empty: none.
+        beam_options: Beam options; given, TFMA runs on Beam; empty, vectorised on this machine.
+        confidence_intervals: Whether to bootstrap 95 % intervals.
+        seed: Seed of the bootstrap.
+
+    Returns:
+        blessed: Whether every threshold holds.
+    """
+    from typing import NamedTuple
+
+    from edgeline.components.analyze.analyze import analyze as work
+
+    result = work(
+        examples_path=examples.path,
+        model_path=model.path,
+        output=evaluation.path,
+        report_path=report.path,
+        eval_config=eval_config,
+        split=split,
+        baseline_model_path=baseline_model_uri,
+        beam_options=beam_options,
+        confidence_intervals=confidence_intervals,
+        seed=seed,
+    )
+    evaluation.metadata.update(result.metadata)
+    result.log(metrics, classification)
+    return NamedTuple("Outputs", [("blessed", bool)])(result.blessed)  # type: ignore[return-value]

@@ -1,0 +1,181 @@
+"""Predictions: raw rows through a model's `evaluate` signature, in large batches.
+
+The label comes out of the model too, from the transform graph it carries, so that there
+is no second definition of it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from edgeline import artifacts, features, models
+from edgeline.artifacts import Artifact
+from edgeline.errors import EdgelineError
+
+BATCH_ROWS = 8192
+
+
+@dataclass(frozen=True)
+class Predicted:
+    """Some rows with what the models say.
+
+    label: float32 [rows]; predictions by model name: float32 [rows] or [rows, classes];
+    raw: the rows themselves.
+    """
+
+    label: npt.NDArray[np.float32]
+    predictions: Mapping[str, npt.NDArray[np.float32]]
+    raw: pa.RecordBatch
+
+
+Predict = Callable[[pa.RecordBatch, str], Predicted]
+
+
+def loaded(model_paths: Mapping[str, str], task: str) -> tuple[Predict, list[str]]:
+    """The models as one function of raw rows, and the columns it takes.
+
+    Args:
+        model_paths: `model/v1` folders by model name, the candidate first: its label counts.
+        task: one of `edgeline.models.TASKS`.
+
+    Returns:
+        A function of a record batch and a word for where it is from (for messages).
+    """
+    signatures = {
+        name: models.load_signature(artifacts.read(path, models.SCHEMA), models.EVALUATE)
+        for name, path in model_paths.items()
+    }
+    candidate = next(iter(signatures))
+
+    def predict(batch: pa.RecordBatch, where: str) -> Predicted:
+        label, predictions = None, {}
+        for name, (call, takes) in signatures.items():
+            outputs = _outputs(
+                call, features.to_numpy(batch, takes), model_paths[name], where, len(batch)
+            )
+            predictions[name] = _prediction(
+                outputs[models.PREDICTION], task, model_paths[name], where
+            )
+            if name == candidate:
+                label = _label(
+                    outputs[models.LABEL], task, predictions[name], model_paths[name], where
+                )
+        assert label is not None
+        return Predicted(label, predictions, batch)
+
+    columns = {feature.name for _, takes in signatures.values() for feature in takes}
+    return predict, sorted(columns)
+
+
+def stream(predict: Predict, parts: list[Path], columns: list[str]) -> Iterator[Predicted]:
+    """Predict the rows of some Parquet files, in order."""
+    for part in parts:
+        first = 0
+        with pq.ParquetFile(part) as file:
+            for batch in file.iter_batches(batch_size=BATCH_ROWS, columns=columns):
+                yield predict(batch, f"{part.parent.name}/{part.name}, rows from {first}")
+                first += len(batch)
+
+
+def check_count(rows: int, expected: int, step: str) -> None:
+    """Refuse a result that has lost or doubled rows.
+
+    Raises:
+        EdgelineError: tells both numbers.
+    """
+    if rows != expected:
+        raise EdgelineError(
+            f"{step} gave {rows} rows where the split has {expected}: run the step again, and "
+            "report it if it stays so."
+        )
+
+
+def task_of(model: Artifact, baseline: Artifact | None) -> str:
+    """The task of a model, which its baseline must share.
+
+    Raises:
+        EdgelineError: the tasks differ.
+    """
+    task: str = model.metadata["task"]
+    if baseline and baseline.metadata["task"] != task:
+        raise EdgelineError(
+            f"baseline_model_uri holds a model for {baseline.metadata['task']}, but {model.path} "
+            f"is for {task}: compare models of one task."
+        )
+    return task
+
+
+def _outputs(
+    call: Callable[[models.Arrays], models.Arrays],
+    arrays: models.Arrays,
+    model: str,
+    where: str,
+    rows: int,
+) -> models.Arrays:
+    import tensorflow as tf
+
+    try:
+        outputs = call(arrays)
+    except (tf.errors.OpError, ValueError, TypeError) as error:
+        raise EdgelineError(
+            f"{model} cannot evaluate a batch ({where}): {str(error).splitlines()[0].rstrip('.')}."
+        ) from error
+    for name in (models.PREDICTION, models.LABEL):
+        if name not in outputs:
+            raise EdgelineError(
+                f"The evaluate signature of {model} gives {', '.join(sorted(outputs))}, but not "
+                f"{name!r}: train the model with edgeline's train component."
+            )
+        check_count(len(outputs[name]), rows, f"Output {name!r} of {model}")
+    return outputs
+
+
+def _prediction(values: Any, task: str, model: str, where: str) -> npt.NDArray[np.float32]:
+    values = np.asarray(values, np.float32).reshape(len(values), -1)
+    wrong = ~np.isfinite(values).all(axis=1)
+    if wrong.any():
+        raise EdgelineError(
+            f"{model} predicts {values[wrong][0].tolist()} for row {int(wrong.argmax())} of a "
+            f"batch ({where}): mend the model so that it gives finite numbers, "
+            "also for missing values."
+        )
+    if task == "multiclass_classification":
+        return values
+    if values.shape[1] != 1:
+        raise EdgelineError(
+            f"{model} gives {values.shape[1]} predictions a row, but a {task} model gives one: "
+            "correct the model or its task."
+        )
+    return values[:, 0]
+
+
+def _label(
+    values: Any, task: str, prediction: npt.NDArray[Any], model: str, where: str
+) -> npt.NDArray[np.float32]:
+    values = np.asarray(values, np.float32).reshape(len(values), -1)
+    if values.shape[1] != 1:
+        raise EdgelineError(f"{model} gives labels of {values.shape[1]} values: one is needed.")
+    values = values[:, 0]
+    if task == "binary_classification":
+        good, need = np.isin(values, (0, 1)), "0 or 1"
+    elif task == "multiclass_classification":
+        classes = prediction.shape[1]
+        good = (values >= 0) & (values < classes) & (values == np.floor(values))
+        need = f"a class index from 0 to {classes - 1}"
+    else:
+        good, need = np.isfinite(values), "a finite number"
+    if not good.all():
+        row = int((~good).argmax())
+        raise EdgelineError(
+            f"The label of row {row} of a batch ({where}) is {values[row]:g}, but must be {need}: "
+            "correct the data or the label in preprocessing_fn."
+        )
+    return values

@@ -1,0 +1,333 @@
+"""The page of an evaluation: verdict and reasons first, then slices from the worst on."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+from markupsafe import Markup
+
+from edgeline import report as html
+from edgeline.components.analyze import curves as tables
+from edgeline.components.analyze import fairness, results, slices
+from edgeline.components.analyze.curves import Curves
+from edgeline.components.analyze.thresholds import Verdict
+from edgeline.report import BLUE, GREY, ORANGE, Fact, Section
+
+RANKING = {  # what tells the worst slice, in this order, and whether higher is better
+    "auc": True,
+    "binary_accuracy": True,
+    "sparse_categorical_accuracy": True,
+    "root_mean_squared_error": False,
+    "mean_squared_error": False,
+    "mean_absolute_error": False,
+}
+HEAD_METRICS = 6
+UNCERTAIN = 0.1  # an interval wider than this share of the metric marks a small slice
+MOST_SLICES_SHOWN = 200
+MOST_CLASSES_DRAWN = 30
+FAIRNESS_RATES = (
+    "positive_rate",
+    "false_positive_rate",
+    "false_negative_rate",
+    "precision",
+    "recall",
+)
+
+Slice = Mapping[str, Any]
+
+
+def write(
+    path: str,
+    verdict: Verdict,
+    by_slice: Sequence[Slice],
+    curves: Curves,
+    classes: Sequence[str],
+) -> None:
+    """Write the page.
+
+    Args:
+        path: the HTML file.
+        verdict: of the thresholds.
+        by_slice: slices as of `results.to_json`, all rows first.
+        curves: counts of all rows.
+        classes: class names, empty for a regression.
+    """
+    sections = [_verdict(verdict), _overall(by_slice[0])]
+    if len(by_slice) > 1:
+        sections.append(_slices(by_slice))
+    sections += _fairness(by_slice)
+    sections += _plots(curves, classes)
+    html.write(path, "Evaluation", _facts(verdict, by_slice, curves), sections)
+
+
+def ranking_metric(by_slice: Sequence[Slice]) -> str | None:
+    """The metric that tells the worst slice."""
+    return next((name for name in RANKING if name in by_slice[0]["metrics"]), None)
+
+
+def worst_first(by_slice: Sequence[Slice]) -> list[Slice]:
+    """Slices sorted by the ranking metric, those where it is undefined last.
+
+    TFMA gives an AUC of 0 where a slice holds one class only: that is undefined here.
+    """
+    name = ranking_metric(by_slice)
+    if name is None:
+        return list(by_slice)
+    sign = 1 if RANKING[name] else -1
+
+    def key(one: Slice) -> tuple[bool, float]:
+        value = _defined(one, name)
+        return value is None, 0.0 if value is None else sign * value
+
+    return sorted(by_slice, key=key)
+
+
+def _facts(verdict: Verdict, by_slice: Sequence[Slice], curves: Curves) -> list[Fact]:
+    facts = [
+        Fact("verdict", "blessed" if verdict.blessed else "not blessed", verdict.blessed),
+        Fact("rows", html.number(curves.rows)),
+        Fact("slices", html.number(len(by_slice) - 1)),
+    ]
+    overall = results.scalars(by_slice[0])
+    shown = [name for name in overall if not name.startswith(fairness.PREFIX)]
+    shown = [name for name in shown if name != "example_count"]
+    shown.sort(key=lambda name: name not in RANKING)
+    return facts + [Fact(name, html.number(overall[name])) for name in shown[:3]]
+
+
+def _verdict(verdict: Verdict) -> Section:
+    lines = [html.badge("blessed", True) if verdict.blessed else html.badge("not blessed", False)]
+    lines += [html.text(failure) for failure in verdict.failures]
+    lines += [html.text(note) for note in verdict.notes]
+    if verdict.blessed and not verdict.notes:
+        lines.append(html.text("Every threshold of eval_config holds."))
+    return Section("Verdict", Markup("\n").join(lines))
+
+
+def _overall(overall: Slice) -> Section:
+    compared = "baseline" in overall
+    head = ["Metric", "Value", "95 % interval", *(["Baseline", "Change"] if compared else [])]
+    rows = []
+    for name, entry in overall["metrics"].items():
+        if name.startswith(fairness.PREFIX) or not _is_number(entry["value"]):
+            continue
+        row = [name, entry["value"], _interval(entry)]
+        if compared:
+            change = overall.get("change", {}).get(name, {})
+            row += [overall["baseline"].get(name, {}).get("value"), _signed(change)]
+        rows.append(row)
+    return Section("All rows", html.table(head, rows))
+
+
+def _slices(by_slice: Sequence[Slice]) -> Section:
+    metric = ranking_metric(by_slice)
+    overall = by_slice[0]
+    names = [
+        name
+        for name, entry in overall["metrics"].items()
+        if _is_number(entry["value"])
+        and not name.startswith(fairness.PREFIX)
+        and name not in ("example_count", metric)
+    ][: HEAD_METRICS - 1]
+    compared = metric is not None and "change" in overall
+    head = ["Slice", "Rows"]
+    head += [metric, "", "95 % interval"] if metric else []
+    head += ["Change"] if compared else []
+    rows = []
+    for one in worst_first(by_slice)[:MOST_SLICES_SHOWN]:
+        row: list[Any] = [_slice_name(one), one["examples"]]
+        if metric:
+            value = _defined(one, metric)
+            row += [value, "" if value is None else _bar(value, overall, metric)]
+            row.append(_marked_interval(one, metric))
+        if compared:
+            row.append(_signed(one.get("change", {}).get(metric, {})))
+        row += [one["metrics"].get(name, {}).get("value") for name in names]
+        rows.append(row)
+    note = f"Worst {metric} first. " if metric else ""
+    note += "A wide interval marks a slice too small to tell."
+    if len(by_slice) > MOST_SLICES_SHOWN:
+        note += f" {MOST_SLICES_SHOWN} of {len(by_slice)} are shown, all are in metrics.json."
+    return Section("Slices", html.table([*head, *names], rows), note)
+
+
+def _fairness(by_slice: Sequence[Slice]) -> list[Section]:
+    """One table a threshold: rates by slice, with the distance from all rows."""
+    names = [name for name in by_slice[0]["metrics"] if name.startswith(fairness.PREFIX)]
+    levels = sorted({name.partition("@")[2] for name in names}, key=float)
+    if not levels:
+        return []
+    level = min(levels, key=lambda text: abs(float(text) - 0.5))
+    columns = [f"{fairness.PREFIX}/{rate}@{level}" for rate in FAIRNESS_RATES]
+    overall = by_slice[0]["metrics"]
+    rows = []
+    for one in worst_first(by_slice)[:MOST_SLICES_SHOWN]:
+        cells = [_rate(one["metrics"].get(name), overall.get(name)) for name in columns]
+        rows.append([_slice_name(one), one["examples"], *cells])
+    title = f"Fairness indicators at threshold {level}"
+    note = (
+        "In brackets the distance from all rows, coloured where the interval excludes it. "
+        f"Thresholds {', '.join(levels)} are in metrics.json."
+    )
+    head = ["Slice", "Rows", *(rate.replace("_", " ") for rate in FAIRNESS_RATES)]
+    return [Section(title, html.table(head, rows), note)]
+
+
+def _rate(entry: Mapping[str, Any] | None, overall: Mapping[str, Any] | None) -> Any:
+    if not entry or not overall or entry["value"] is None or overall["value"] is None:
+        return None
+    distance = entry["value"] - overall["value"]
+    outside = _is_number(entry.get("lower")) and not (
+        entry["lower"] <= overall["value"] <= entry["upper"]
+    )
+    if not distance:
+        return entry["value"]
+    colour = (html.RED if distance > 0 else html.BLUE) if outside else GREY
+    return Markup('{} <span style="color:{}">({:+.3f})</span>').format(
+        html.number(entry["value"], 3), colour, distance
+    )
+
+
+def _plots(curves: Curves, classes: Sequence[str]) -> list[Section]:
+    if curves.task == "binary_classification":
+        return [
+            Section("Curves", html.figure(_binary_figure(curves))),
+            Section("Confusion matrix and scores", html.figure(_scores_figure(curves, classes))),
+        ]
+    if curves.task == "multiclass_classification":
+        return [Section("Confusion matrix", html.figure(_matrix_figure(curves, classes)))]
+    return [Section("Predictions", html.figure(_regression_figure(curves)))]
+
+
+def _binary_figure(curves: Curves) -> Any:
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(10, 4))
+    left, right = figure.subplots(1, 2)
+    roc = curves.roc(points=tables.BINS)
+    left.plot([0, 1], [0, 1], color=GREY, linewidth=0.8, linestyle="--")
+    if roc:
+        left.plot(roc[0], roc[1], color=BLUE)
+    else:
+        left.text(0.5, 0.45, "one class only", ha="center", color=GREY)
+    left.set(xlabel="false positive rate", ylabel="true positive rate", title="ROC")
+    negatives, positives, scores = curves.table.reshape(3, 10, -1).sum(axis=2)
+    total = negatives + positives
+    some = total > 0
+    right.plot([0, 1], [0, 1], color=GREY, linewidth=0.8, linestyle="--")
+    right.plot(scores[some] / total[some], positives[some] / total[some], color=ORANGE, marker="o")
+    right.set(xlabel="mean score", ylabel="share of positives", title="Calibration")
+    for axes in (left, right):
+        _plain(axes)
+        axes.set(xlim=(-0.02, 1.02), ylim=(-0.02, 1.02), aspect="equal")
+    return figure
+
+
+def _scores_figure(curves: Curves, classes: Sequence[str]) -> Any:
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(10, 4))
+    left, right = figure.subplots(1, 2, width_ratios=[1, 1.6])
+    _draw_matrix(left, curves.confusion(), classes, "at threshold 0.5")
+    negatives, positives = curves.table[:2].reshape(2, 50, -1).sum(axis=2)
+    middle = (np.arange(50) + 0.5) / 50
+    for counts, name, colour in zip((negatives, positives), classes, (BLUE, ORANGE), strict=True):
+        right.bar(middle, counts, width=0.02, color=colour, alpha=0.55, label=f"label {name}")
+    right.set(xlabel="score", ylabel="rows", title="Scores")
+    right.legend(frameon=False)
+    _plain(right)
+    figure.tight_layout()
+    return figure
+
+
+def _matrix_figure(curves: Curves, classes: Sequence[str]) -> Any:
+    from matplotlib.figure import Figure
+
+    size = min(4 + 0.3 * len(classes), 12)
+    figure = Figure(figsize=(size, size))
+    _draw_matrix(figure.subplots(), curves.confusion(), classes, "top class")
+    return figure
+
+
+def _draw_matrix(axes: Any, counts: Any, classes: Sequence[str], title: str) -> None:
+    shares = counts / np.maximum(counts.sum(axis=1, keepdims=True), 1)
+    axes.imshow(shares, cmap="Blues", vmin=0, vmax=1)
+    axes.set(xlabel="predicted", ylabel="label", title=title)
+    if len(classes) > MOST_CLASSES_DRAWN:
+        return
+    axes.set_xticks(range(len(classes)), classes, rotation=90 if len(classes) > 5 else 0)
+    axes.set_yticks(range(len(classes)), classes)
+    for (row, column), count in np.ndenumerate(counts):
+        colour = "white" if shares[row, column] > 0.5 else "black"
+        axes.text(column, row, f"{count:,}", ha="center", va="center", color=colour)
+
+
+def _regression_figure(curves: Curves) -> Any:
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(6, 5))
+    axes = figure.subplots()
+    used = np.flatnonzero(curves.table.sum(axis=0) + curves.table.sum(axis=1))
+    first, last = max(used.min() - 1, 0), min(used.max() + 2, tables.CELLS)
+    borders = tables.values_of_cells()[first : last + 1]
+    counts = curves.table[first:last, first:last]
+    mesh = axes.pcolormesh(borders, borders, np.where(counts, counts, np.nan).T, cmap="Blues")
+    axes.axline((borders[0], borders[0]), (borders[-1], borders[-1]), color=GREY, linestyle="--")
+    axes.set_xscale("symlog", linthresh=1)
+    axes.set_yscale("symlog", linthresh=1)
+    axes.set(xlabel="label", ylabel="prediction", title="Rows by label and prediction")
+    figure.colorbar(mesh, label="rows")
+    return figure
+
+
+def _plain(axes: Any) -> None:
+    axes.spines[["top", "right"]].set_visible(False)
+    axes.grid(color="#e2e8f0", linewidth=0.6)
+    axes.set_axisbelow(True)
+
+
+def _defined(one: Slice, name: str) -> float | None:
+    value = one["metrics"].get(name, {}).get("value")
+    if not _is_number(value) or (name == "auc" and value == 0):
+        return None
+    return float(value)
+
+
+def _slice_name(one: Slice) -> Any:
+    name = one["name"]
+    return Markup("<b>{}</b>").format("All rows") if name == slices.OVERALL else name
+
+
+def _bar(value: float, overall: Slice, metric: str) -> Markup:
+    worse = (value < overall["metrics"][metric]["value"]) == RANKING[metric]
+    full = 1.0 if RANKING[metric] else 2 * (overall["metrics"][metric]["value"] or 1.0)
+    return html.bar(value / full, ORANGE if worse else BLUE)
+
+
+def _interval(entry: Mapping[str, Any]) -> str:
+    if not _is_number(entry.get("lower")) or not _is_number(entry.get("upper")):
+        return "–"
+    return f"{html.number(entry['lower'])} to {html.number(entry['upper'])}"
+
+
+def _marked_interval(one: Slice, metric: str) -> Any:
+    entry = one["metrics"].get(metric, {})
+    if _defined(one, metric) is None:
+        return "undefined"
+    shown = _interval(entry)
+    if _is_number(entry.get("lower")) and entry["value"]:
+        width = (entry["upper"] - entry["lower"]) / abs(entry["value"])
+        if width > UNCERTAIN:
+            return Markup('{} <span style="color:{}">wide</span>').format(shown, html.ORANGE)
+    return shown
+
+
+def _signed(entry: Mapping[str, Any]) -> str:
+    value = entry.get("value")
+    return f"{value:+.4g}" if _is_number(value) else "–"
+
+
+def _is_number(value: Any) -> bool:
+    return isinstance(value, float)

@@ -1,0 +1,130 @@
+"""The result: TFMA's own files, so that its tools read them, and the same as plain JSON."""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from edgeline.components.analyze import slices
+from edgeline.components.analyze.evaluation_config import BASELINE
+
+SHARD = "-00000-of-00001.tfrecord"
+
+
+def in_order(found: Iterable[Any]) -> list[Any]:
+    """MetricsForSlice protos, all rows first."""
+    return sorted(found, key=lambda proto: slices.order_of(key_of(proto)))
+
+
+def key_of(proto: Any) -> slices.SliceKey:
+    """The slice key of a MetricsForSlice or MetricsValidationForSlice proto."""
+    from tensorflow_model_analysis.slicer import slicer_lib
+
+    key: slices.SliceKey = slicer_lib.deserialize_slice_key(proto.slice_key)
+    return key
+
+
+def write_tfma(folder: Path, found: Sequence[Any], validation: Any, eval_config: Any) -> None:
+    """Write what `tfma.load_eval_result` and `tfma.load_validation_result` read.
+
+    `metrics-*`, `plots-*`, `attributions-*`, `validations-*.tfrecord` and `eval_config.json`.
+    """
+    import tensorflow as tf
+    from google.protobuf import json_format
+    from tensorflow_model_analysis import version
+    from tensorflow_model_analysis.proto import config_pb2
+
+    files = {"metrics": found, "plots": [], "attributions": [], "validations": [validation]}
+    for name, protos in files.items():
+        with tf.io.TFRecordWriter(str(folder / f"{name}{SHARD}")) as writer:
+            for proto in protos:
+                writer.write(proto.SerializeToString(deterministic=True))
+    run = config_pb2.EvalRun(
+        eval_config=eval_config, version=version.VERSION, data_location="", file_format="parquet"
+    )
+    run.model_locations.update({spec.name: "" for spec in eval_config.model_specs})
+    (folder / "eval_config.json").write_text(
+        json.dumps(json_format.MessageToDict(run), indent=1, sort_keys=True) + "\n"
+    )
+
+
+def to_json(found: Sequence[Any]) -> list[dict[str, Any]]:
+    """Every slice as plain JSON values, NaN and infinities as null.
+
+    Returns:
+        A list of `{"slice": {column: value}, "name": ..., "examples": rows or None,
+        "metrics": {name: {"value", "lower", "upper"}}}`, with `baseline` and `change`
+        beside `metrics` where two models are compared. Lower and upper bounds are there
+        only with confidence intervals; a matrix is an object instead of a number.
+    """
+    return [_slice_to_json(proto) for proto in found]
+
+
+def scalars(one: Mapping[str, Any]) -> dict[str, float]:
+    """The finite plain numbers among the metrics of a slice of `to_json`."""
+    return {
+        name: entry["value"]
+        for name, entry in one["metrics"].items()
+        if isinstance(entry["value"], float)
+    }
+
+
+def write_json(path: Path, value: Any) -> None:
+    """Write JSON that equal values give equal bytes of."""
+    path.write_text(json.dumps(value, indent=1, sort_keys=True, allow_nan=False) + "\n")
+
+
+def _slice_to_json(proto: Any) -> dict[str, Any]:
+    key = key_of(proto)
+    groups: dict[str, dict[str, Any]] = {"metrics": {}, "baseline": {}, "change": {}}
+    for entry in proto.metric_keys_and_values:
+        group = (
+            "change"
+            if entry.key.is_diff
+            else "baseline"
+            if entry.key.model_name == BASELINE
+            else "metrics"
+        )
+        groups[group][_name(entry.key)] = _entry_to_json(entry)
+    examples = groups["metrics"].get("example_count", {}).get("value")
+    return {
+        "slice": dict(key),
+        "name": slices.name_of(key),
+        "examples": None if examples is None else int(examples),
+        **{name: group for name, group in groups.items() if group or name == "metrics"},
+    }
+
+
+def _name(key: Any) -> str:
+    sub_key = key.sub_key
+    parts = [f"{field.name}={value.value}" for field, value in sub_key.ListFields()]
+    return f"{key.name}[{','.join(parts)}]" if parts else str(key.name)
+
+
+def _entry_to_json(entry: Any) -> dict[str, Any]:
+    value = {"value": _value(entry.value)}
+    if entry.HasField("confidence_interval"):
+        bounds = entry.confidence_interval
+        if bounds.lower_bound.WhichOneof("type") == "double_value":
+            value["lower"], value["upper"] = _value(bounds.lower_bound), _value(bounds.upper_bound)
+    return value
+
+
+def _value(proto: Any) -> Any:
+    from google.protobuf import json_format
+
+    if proto.WhichOneof("type") == "double_value":
+        number = proto.double_value.value
+        return float(number) if math.isfinite(number) else None
+    return _without_nan(json_format.MessageToDict(proto, preserving_proto_field_name=True))
+
+
+def _without_nan(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {name: _without_nan(item) for name, item in value.items()}
+    if isinstance(value, list):
+        return [_without_nan(item) for item in value]
+    return None if value in ("NaN", "Infinity", "-Infinity") else value

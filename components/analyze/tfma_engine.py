@@ -1,0 +1,187 @@
+"""The engine beyond a single machine: TFMA on Beam, fed with our predictions.
+
+Each worker takes whole Parquet files, predicts in large batches and hands TFMA one
+extract a row. Metrics, slices and intervals are TFMA's own. The artifacts must lie where
+every worker can read them.
+"""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from edgeline.components.analyze import curves, predict, slices
+from edgeline.errors import EdgelineError
+
+
+def evaluate(
+    parts: list[Path],
+    rows: int,
+    model_paths: dict[str, str],
+    task: str,
+    eval_config: Any,
+    slice_columns: list[str],
+    seed: int,
+    beam_options: list[str],
+) -> tuple[list[Any], curves.Curves]:
+    """As `vectorised_engine.evaluate`, on the runner that `beam_options` name.
+
+    Without a `--runner` (or with the DirectRunner) the in-memory runner of this process is
+    used. The seed makes intervals repeatable on that runner only.
+    """
+    import apache_beam as beam
+    from tensorflow_model_analysis.evaluators import metrics_plots_and_validations_evaluator
+    from tensorflow_model_analysis.extractors import slice_key_extractor
+    from tensorflow_model_analysis.proto import metrics_for_slice_pb2
+    from tensorflow_model_analysis.writers import metrics_plots_and_validations_writer as writer
+
+    with tempfile.TemporaryDirectory(dir=_shared_folder(beam_options)) as folder:
+        pipeline = _pipeline(beam_options)
+        extracts, tables = (
+            pipeline
+            | "Parts" >> beam.Create([str(part) for part in parts])
+            | "Spread" >> beam.Reshuffle()
+            | "Predict"
+            >> beam.ParDo(_predicting(model_paths, task, slice_columns)).with_outputs(
+                "tables", main="extracts"
+            )
+        )
+        evaluator = metrics_plots_and_validations_evaluator.MetricsPlotsAndValidationsEvaluator(
+            eval_config=eval_config, random_seed_for_testing=seed
+        )
+        evaluation = (
+            extracts
+            | "Slice"
+            >> slice_key_extractor.SliceKeyExtractor(
+                eval_config=eval_config, materialize=False
+            ).ptransform
+            | "Evaluate" >> evaluator.ptransform
+        )
+        _ = (
+            evaluation["metrics"]
+            | "ToProto"
+            >> beam.Map(
+                lambda found: writer.convert_slice_metrics_to_proto(found, None).SerializeToString()
+            )
+            | "WriteMetrics" >> beam.io.WriteToTFRecord(f"{folder}/metrics", num_shards=1)
+        )
+        _ = (
+            tables
+            | "AddTables" >> beam.CombineGlobally(_added).without_defaults()
+            | "PackTable" >> beam.Map(lambda table: np.asarray(table, np.float64).tobytes())
+            | "WriteTable" >> beam.io.WriteToTFRecord(f"{folder}/table", num_shards=1)
+        )
+        pipeline.run().wait_until_finish()
+        found = [
+            metrics_for_slice_pb2.MetricsForSlice.FromString(record)
+            for record in _records(folder, "metrics")
+        ]
+        table = np.frombuffer(next(_records(folder, "table")), np.float64)
+    result = curves.Curves(task, table.reshape(_table_shape(task, len(table))))
+    predict.check_count(result.rows, rows, "Prediction on Beam")
+    _check_slices(found, rows)
+    return found, result
+
+
+def _predicting(model_paths: dict[str, str], task: str, slice_columns: list[str]) -> Any:
+    import apache_beam as beam
+
+    class Predicting(beam.DoFn):  # type: ignore[misc]
+        """A Parquet file to one extract a row, and one table of curves a batch."""
+
+        def setup(self) -> None:
+            self.run, self.columns = predict.loaded(model_paths, task)
+
+        def process(self, part: str) -> Iterator[Any]:
+            columns = sorted({*self.columns, *slice_columns})
+            for batch in predict.stream(self.run, [Path(part)], columns):
+                candidate = next(iter(batch.predictions.values()))
+                table = curves.of(task, batch.label, candidate).table
+                yield beam.pvalue.TaggedOutput("tables", table)
+                yield from _extracts(batch, slice_columns)
+
+    return Predicting()
+
+
+def _extracts(batch: predict.Predicted, slice_columns: list[str]) -> Iterator[dict[str, Any]]:
+    """TFMA's input: features, labels and predictions of one row each."""
+    from tensorflow_model_analysis import constants
+
+    values = {name: slices.row_values(batch.raw.column(name), name) for name in slice_columns}
+    rows = len(batch.label)
+    predictions = {model: scores.reshape(rows, -1) for model, scores in batch.predictions.items()}
+    alone = next(iter(predictions)) if len(predictions) == 1 else None
+    for row in range(rows):
+        scores = {model: found[row] for model, found in predictions.items()}
+        yield {
+            constants.FEATURES_KEY: {
+                name: slices.as_feature(column[row]) for name, column in values.items()
+            },
+            constants.LABELS_KEY: batch.label[row : row + 1],
+            constants.PREDICTIONS_KEY: scores if alone is None else scores[alone],
+        }
+
+
+def _pipeline(beam_options: list[str]) -> Any:
+    """A Beam pipeline; in this process it never takes threads, which lose rows, nor Prism."""
+    import apache_beam as beam
+    from apache_beam.options.pipeline_options import DirectOptions, PipelineOptions, StandardOptions
+    from apache_beam.runners.portability.fn_api_runner import FnApiRunner
+
+    try:
+        options = PipelineOptions(beam_options, save_main_session=False)
+        runner = options.view_as(StandardOptions).runner
+        mode = options.view_as(DirectOptions).direct_running_mode
+    except (SystemExit, ValueError) as error:
+        raise EdgelineError(
+            f"beam_options {beam_options} are not options of Beam: correct them."
+        ) from error
+    if mode == "multi_threading":
+        raise EdgelineError(
+            "beam_options asks for --direct_running_mode=multi_threading, which loses rows: "
+            "leave it out or use multi_processing."
+        )
+    if runner in (None, "DirectRunner", "FnApiRunner") and mode in (None, "in_memory"):
+        return beam.Pipeline(runner=FnApiRunner(), options=options)
+    return beam.Pipeline(options=options)
+
+
+def _shared_folder(beam_options: list[str]) -> str | None:
+    for option in beam_options:
+        if option.startswith("--temp_location="):
+            return option.partition("=")[2]
+    return None
+
+
+def _added(tables: Any) -> Any:
+    total = None
+    for table in tables:
+        total = table if total is None else total + table
+    return np.zeros(()) if total is None else total
+
+
+def _records(folder: str, name: str) -> Iterator[bytes]:
+    import tensorflow as tf
+
+    for file in sorted(Path(folder).glob(f"{name}-*")):
+        yield from (record.numpy() for record in tf.data.TFRecordDataset(str(file)))
+
+
+def _table_shape(task: str, cells: int) -> tuple[int, ...]:
+    if task == "binary_classification":
+        return (3, curves.BINS)
+    side = round(cells**0.5)
+    return (side, side)
+
+
+def _check_slices(found: list[Any], rows: int) -> None:
+    """All rows must be in the slice of all rows: TFMA counts them itself where asked to."""
+    for proto in found:
+        if not proto.slice_key.single_slice_keys:
+            for entry in proto.metric_keys_and_values:
+                if entry.key.name == "example_count" and not entry.key.is_diff:
+                    predict.check_count(round(entry.value.double_value.value), rows, "TFMA")

@@ -1,0 +1,122 @@
+"""Blessed or not: TFMA's own validation of the metrics, and its reasons in sentences.
+
+TFMA's rules hold: a threshold without slices is checked on every slice, one under
+`per_slice_thresholds` on those it names, and a slice that is named but has no row fails.
+A change threshold compares with the baseline. With no threshold at all everything is
+blessed (TFMA itself would bless nothing), and the report says so.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from edgeline.components.analyze import results, slices
+from edgeline.components.analyze.evaluation_config import BASELINE
+from edgeline.report import number
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """Whether the model passes, why not, and what was not looked at."""
+
+    blessed: bool
+    failures: list[str]
+    notes: list[str]
+    proto: Any
+
+
+def judge(found: Sequence[Any], eval_config: Any, change_thresholds_dropped: bool) -> Verdict:
+    """Check the metrics of all slices against the thresholds of an EvalConfig.
+
+    Args:
+        found: MetricsForSlice protos.
+        eval_config: EvalConfig proto.
+        change_thresholds_dropped: whether change thresholds were given, but no baseline.
+    """
+    from tensorflow_model_analysis.evaluators import metrics_validator
+    from tensorflow_model_analysis.writers import metrics_plots_and_validations_writer as writer
+
+    combine = writer.CombineValidations(eval_config, rubber_stamp=change_thresholds_dropped)
+    total = combine.create_accumulator()
+    for proto in found:
+        values = dict(_values(proto))
+        checked = metrics_validator.validate_metrics((results.key_of(proto), values), eval_config)
+        total = combine.add_input(total, checked)
+    validation = combine.extract_output(total)
+    notes = []
+    if validation.missing_thresholds:
+        notes.append("No threshold is set in eval_config, so any model would be blessed.")
+    if change_thresholds_dropped:
+        notes.append(
+            "The change thresholds were not checked: there is no baseline model to compare with."
+        )
+    failures = [
+        _sentence(
+            failure, slices.name_of(results.key_of(one)), _baseline_value(found, one, failure)
+        )
+        for one in validation.metric_validations_per_slice
+        for failure in one.failures
+    ]
+    failures += [_missing(spec) for spec in validation.missing_slices]
+    blessed = bool(validation.validation_ok or (validation.missing_thresholds and not failures))
+    return Verdict(blessed, failures, notes, validation)
+
+
+def _values(proto: Any) -> Iterator[tuple[Any, float]]:
+    from tensorflow_model_analysis.metrics import metric_types
+
+    for entry in proto.metric_keys_and_values:
+        if entry.value.WhichOneof("type") == "double_value":
+            yield metric_types.MetricKey.from_proto(entry.key), entry.value.double_value.value
+
+
+def _baseline_value(found: Sequence[Any], one: Any, failure: Any) -> float | None:
+    for proto in found:
+        if proto.slice_key == one.slice_key:
+            for entry in proto.metric_keys_and_values:
+                if entry.key.name == failure.metric_key.name and entry.key.model_name == BASELINE:
+                    return float(entry.value.double_value.value)
+    return None
+
+
+def _sentence(failure: Any, name: str, baseline: float | None) -> str:
+    where = "of all rows" if name == slices.OVERALL else f"of slice {name}"
+    metric = f"{failure.metric_key.name} {where}"
+    if not failure.HasField("metric_value"):
+        return f"{metric} has a threshold, but eval_config does not compute this metric."
+    value = failure.metric_value.double_value.value
+    if value != value:
+        return f"{metric} is undefined (the slice may hold one class only), but has a threshold."
+    if failure.metric_threshold.HasField("change_threshold"):
+        return _change_sentence(metric, value, baseline, failure.metric_threshold.change_threshold)
+    bounds = failure.metric_threshold.value_threshold
+    if bounds.HasField("lower_bound") and value < bounds.lower_bound.value:
+        limit = f"below the lower bound {number(bounds.lower_bound.value)}"
+    else:
+        limit = f"above the upper bound {number(bounds.upper_bound.value)}"
+    hint = " (0 where the slice holds one class only)" if value == 0 else ""
+    return f"{metric} is {number(value)}{hint}, {limit}."
+
+
+def _change_sentence(metric: str, change: float, baseline: float | None, threshold: Any) -> str:
+    from tensorflow_model_analysis.proto import config_pb2
+
+    higher = threshold.direction == config_pb2.MetricDirection.HIGHER_IS_BETTER
+    word = "at least" if higher else "at most"
+    needed = []
+    if threshold.HasField("absolute"):
+        needed.append(f"{word} {number(threshold.absolute.value)}")
+    if threshold.HasField("relative"):
+        needed.append(f"{word} {100 * threshold.relative.value:+.3g}% of the baseline's value")
+    compared = f" from the baseline's {number(baseline)}" if baseline is not None else ""
+    return (
+        f"{metric} changes by {change:+.4g}{compared}, but must change by {' and '.join(needed)}."
+    )
+
+
+def _missing(spec: Any) -> str:
+    values = [f"{name}: {value}" for name, value in sorted(spec.feature_values.items())]
+    name = ", ".join([*sorted(spec.feature_keys), *values]) or slices.OVERALL
+    return f"Slice {name} has a threshold, but no row is in it: correct its name or its data."

@@ -1,0 +1,148 @@
+"""The engine of a single machine: predictions kept as columns, metrics a slice at a time.
+
+About 12 bytes a row are kept (label, prediction, the codes of the slice columns); all
+else is of the size of a batch.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from edgeline.components.analyze import confidence, curves, metrics, predict, slices
+from edgeline.components.analyze.evaluation_config import BASELINE
+
+CHUNK_ROWS = 16_384
+
+
+@dataclass(frozen=True)
+class Columns:
+    """The evaluated rows: float32 labels and predictions, int32 codes of slice values."""
+
+    label: npt.NDArray[np.float32]
+    predictions: dict[str, npt.NDArray[np.float32]]
+    codes: dict[str, npt.NDArray[np.int32]]
+    values: dict[str, list[slices.Value]]
+
+
+def evaluate(
+    parts: list[Path],
+    rows: int,
+    model_paths: dict[str, str],
+    task: str,
+    eval_config: Any,
+    slice_columns: list[str],
+    seed: int,
+) -> tuple[list[Any], curves.Curves]:
+    """Metrics of every slice as MetricsForSlice protos, and the curves of all rows.
+
+    Args:
+        parts: Parquet files of raw rows.
+        rows: how many rows they hold; fewer or more predictions are an error.
+        model_paths: `model/v1` folders by model name, the candidate first.
+        task: one of `edgeline.models.TASKS`.
+        eval_config: EvalConfig proto.
+        slice_columns: raw columns to slice by.
+        seed: of the bootstrap.
+    """
+    planned = metrics.plans(eval_config)
+    columns = _predicted(parts, rows, model_paths, task, slice_columns)
+    with_intervals = eval_config.options.compute_confidence_intervals.value
+    found = [
+        _slice_metrics(key, members, columns, planned, with_intervals, seed)
+        for key, members in slices.rows_of_slices(
+            eval_config.slicing_specs, columns.codes, columns.values, rows
+        )
+    ]
+    candidate = next(iter(model_paths))
+    return found, curves.of(task, columns.label, columns.predictions[candidate])
+
+
+def _predicted(
+    parts: list[Path], rows: int, model_paths: dict[str, str], task: str, slice_columns: list[str]
+) -> Columns:
+    run, taken = predict.loaded(model_paths, task)
+    label = np.empty(rows, np.float32)
+    predictions: dict[str, npt.NDArray[np.float32]] = {}
+    codes = {name: np.empty(rows, np.int32) for name in slice_columns}
+    dictionaries = {name: slices.Dictionary() for name in slice_columns}
+    done = 0
+    for batch in predict.stream(run, parts, sorted({*taken, *slice_columns})):
+        here = slice(done, done + len(batch.label))
+        label[here] = batch.label
+        for model, values in batch.predictions.items():
+            if model not in predictions:
+                predictions[model] = np.empty((rows, *values.shape[1:]), np.float32)
+            predictions[model][here] = values
+        for name in slice_columns:
+            codes[name][here] = dictionaries[name].encode(batch.raw.column(name), name)
+        done += len(batch.label)
+    predict.check_count(done, rows, "Prediction")
+    return Columns(label, predictions, codes, {n: d.values for n, d in dictionaries.items()})
+
+
+def _slice_metrics(
+    key: slices.SliceKey,
+    members: npt.NDArray[np.int64] | slice,
+    columns: Columns,
+    planned: list[metrics.Plan],
+    with_intervals: bool,
+    seed: int,
+) -> Any:
+    """One slice's MetricsForSlice proto."""
+    from tensorflow_model_analysis.writers import metrics_plots_and_validations_writer as writer
+
+    random = confidence.generator(seed, slices.name_of(key))
+    statistics: dict[str, dict[metrics.Statistic, metrics.Array]] = {}
+    wanted: dict[str, list[metrics.Statistic]] = {}
+    for plan in planned:
+        wanted.setdefault(plan.key.model_name, []).extend(plan.statistics)
+    for chunk in _chunks(members, len(columns.label)):
+        weight = confidence.weights(random, len(columns.label[chunk]), with_intervals)
+        for model, needed in wanted.items():
+            rows = metrics.Rows(columns.label[chunk], columns.predictions[model][chunk], weight)
+            metrics.accumulate(needed, rows, statistics.setdefault(model, {}))
+    samples = confidence.SAMPLES + 1 if with_intervals else 1
+    values = [_sample_metrics(planned, statistics, sample) for sample in range(samples)]
+    result = values[0]
+    if with_intervals:
+        plain = {plan.key for plan in planned if not plan.interval}
+        result = {
+            name: value
+            if name in plain
+            else confidence.with_interval(value, [sample[name] for sample in values[1:]])
+            for name, value in result.items()
+        }
+    return writer.convert_slice_metrics_to_proto((key, result), None)
+
+
+def _sample_metrics(
+    planned: list[metrics.Plan],
+    statistics: dict[str, dict[metrics.Statistic, metrics.Array]],
+    sample: int,
+) -> dict[Any, Any]:
+    """Values of every metric of every model in one resample, and the changes to the baseline."""
+    found: dict[Any, Any] = {}
+    with np.errstate(divide="ignore", invalid="ignore"):
+        for plan in planned:
+            own = statistics[plan.key.model_name]
+            found.update(plan.value(*(own[statistic][sample] for statistic in plan.statistics)))
+        for key in list(found):
+            baseline = key._replace(model_name=BASELINE)
+            if key != baseline and baseline in found:
+                found[key.make_diff_key()] = found[key] - found[baseline]
+    return found
+
+
+def _chunks(members: npt.NDArray[np.int64] | slice, rows: int) -> Iterator[Any]:
+    if isinstance(members, slice):
+        for start in range(0, rows, CHUNK_ROWS):
+            yield slice(start, min(start + CHUNK_ROWS, rows))
+    else:
+        for start in range(0, len(members), CHUNK_ROWS):
+            yield members[start : start + CHUNK_ROWS]
