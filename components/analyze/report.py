@@ -23,7 +23,7 @@ RANKING = {  # what tells the worst slice, in this order, and whether higher is 
     "mean_squared_error": False,
     "mean_absolute_error": False,
 }
-HEAD_METRICS = 6
+OTHER_METRICS = 3  # columns beside the ranking metric
 UNCERTAIN = 0.1  # an interval wider than this share of the metric marks a small slice
 MOST_SLICES_SHOWN = 200
 MOST_CLASSES_DRAWN = 30
@@ -130,7 +130,7 @@ def _slices(by_slice: Sequence[Slice]) -> Section:
         if _is_number(entry["value"])
         and not name.startswith(fairness.PREFIX)
         and name not in ("example_count", metric)
-    ][: HEAD_METRICS - 1]
+    ][:OTHER_METRICS]
     compared = metric is not None and "change" in overall
     head = ["Slice", "Rows"]
     head += [metric, "", "95 % interval"] if metric else []
@@ -182,12 +182,9 @@ def _rate(entry: Mapping[str, Any] | None, overall: Mapping[str, Any] | None) ->
     outside = _is_number(entry.get("lower")) and not (
         entry["lower"] <= overall["value"] <= entry["upper"]
     )
-    if not distance:
-        return entry["value"]
     colour = (html.RED if distance > 0 else html.BLUE) if outside else GREY
-    return Markup('{} <span style="color:{}">({:+.3f})</span>').format(
-        html.number(entry["value"], 3), colour, distance
-    )
+    shown = Markup('<span style="color:{}">({:+.3f})</span>').format(colour, distance)
+    return _whole(Markup("{:.3f} {}").format(entry["value"], shown if distance else ""))
 
 
 def _plots(curves: Curves, classes: Sequence[str]) -> list[Section]:
@@ -297,7 +294,7 @@ def _defined(one: Slice, name: str) -> float | None:
 
 def _slice_name(one: Slice) -> Any:
     name = one["name"]
-    return Markup("<b>{}</b>").format("All rows") if name == slices.OVERALL else name
+    return _whole(Markup("<b>All rows</b>") if name == slices.OVERALL else name)
 
 
 def _bar(value: float, overall: Slice, metric: str) -> Markup:
@@ -320,13 +317,19 @@ def _marked_interval(one: Slice, metric: str) -> Any:
     if _is_number(entry.get("lower")) and entry["value"]:
         width = (entry["upper"] - entry["lower"]) / abs(entry["value"])
         if width > UNCERTAIN:
-            return Markup('{} <span style="color:{}">wide</span>').format(shown, html.ORANGE)
-    return shown
+            mark = Markup('<span style="color:{}">wide</span>').format(html.ORANGE)
+            return _whole(Markup("{} {}").format(shown, mark))
+    return _whole(shown)
 
 
 def _signed(entry: Mapping[str, Any]) -> str:
     value = entry.get("value")
     return f"{value:+.4g}" if _is_number(value) else "–"
+
+
+def _whole(cell: str) -> Markup:
+    """A table cell that is not broken into lines."""
+    return Markup('<span style="white-space:nowrap">{}</span>').format(cell)
 
 
 def _is_number(value: Any) -> bool:

@@ -1,13 +1,16 @@
 """The engine beyond a single machine: TFMA on Beam, fed with our predictions.
 
 Each worker takes whole Parquet files, predicts in large batches and hands TFMA one
-extract a row. Metrics, slices and intervals are TFMA's own. The artifacts must lie where
-every worker can read them.
+extract a row. Metrics, slices and intervals are TFMA's own. The artifacts, and the folder
+that `--temp_location` names, must lie where every worker can read and write them.
 """
 
 from __future__ import annotations
 
+import base64
+import contextlib
 import tempfile
+import uuid
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -39,8 +42,8 @@ def evaluate(
     from tensorflow_model_analysis.proto import metrics_for_slice_pb2
     from tensorflow_model_analysis.writers import metrics_plots_and_validations_writer as writer
 
-    with tempfile.TemporaryDirectory(dir=_shared_folder(beam_options)) as folder:
-        pipeline = _pipeline(beam_options)
+    pipeline = _pipeline(beam_options)
+    with _shared_folder(pipeline) as folder:
         extracts, tables = (
             pipeline
             | "Parts" >> beam.Create([str(part) for part in parts])
@@ -65,15 +68,17 @@ def evaluate(
             evaluation["metrics"]
             | "ToProto"
             >> beam.Map(
-                lambda found: writer.convert_slice_metrics_to_proto(found, None).SerializeToString()
+                lambda found: _packed(
+                    writer.convert_slice_metrics_to_proto(found, None).SerializeToString()
+                )
             )
-            | "WriteMetrics" >> beam.io.WriteToTFRecord(f"{folder}/metrics", num_shards=1)
+            | "WriteMetrics" >> beam.io.WriteToText(f"{folder}/metrics", num_shards=1)
         )
         _ = (
             tables
             | "AddTables" >> beam.CombineGlobally(_added).without_defaults()
-            | "PackTable" >> beam.Map(lambda table: np.asarray(table, np.float64).tobytes())
-            | "WriteTable" >> beam.io.WriteToTFRecord(f"{folder}/table", num_shards=1)
+            | "PackTable" >> beam.Map(lambda table: _packed(np.asarray(table, float).tobytes()))
+            | "WriteTable" >> beam.io.WriteToText(f"{folder}/table", num_shards=1)
         )
         pipeline.run().wait_until_finish()
         found = [
@@ -145,16 +150,28 @@ def _pipeline(beam_options: list[str]) -> Any:
             "beam_options asks for --direct_running_mode=multi_threading, which loses rows: "
             "leave it out or use multi_processing."
         )
-    if runner in (None, "DirectRunner", "FnApiRunner") and mode in (None, "in_memory"):
+    if runner in (None, "DirectRunner", "FnApiRunner"):
         return beam.Pipeline(runner=FnApiRunner(), options=options)
     return beam.Pipeline(options=options)
 
 
-def _shared_folder(beam_options: list[str]) -> str | None:
-    for option in beam_options:
-        if option.startswith("--temp_location="):
-            return option.partition("=")[2]
-    return None
+@contextlib.contextmanager
+def _shared_folder(pipeline: Any) -> Iterator[str]:
+    """A new folder below `--temp_location` (or this machine's), removed in the end."""
+    from apache_beam.io.filesystems import FileSystems
+    from apache_beam.options.pipeline_options import GoogleCloudOptions
+
+    place = pipeline.options.view_as(GoogleCloudOptions).temp_location or tempfile.gettempdir()
+    folder = FileSystems.join(place, f"edgeline-analyze-{uuid.uuid4().hex}")
+    FileSystems.mkdirs(folder)
+    try:
+        yield folder
+    finally:
+        FileSystems.delete([folder])
+
+
+def _packed(record: bytes) -> str:
+    return base64.b64encode(record).decode()
 
 
 def _added(tables: Any) -> Any:
@@ -165,10 +182,12 @@ def _added(tables: Any) -> Any:
 
 
 def _records(folder: str, name: str) -> Iterator[bytes]:
-    import tensorflow as tf
+    from apache_beam.io.filesystems import FileSystems
 
-    for file in sorted(Path(folder).glob(f"{name}-*")):
-        yield from (record.numpy() for record in tf.data.TFRecordDataset(str(file)))
+    [found] = FileSystems.match([f"{folder}/{name}-*"])
+    for file in found.metadata_list:
+        with FileSystems.open(file.path) as stream:
+            yield from map(base64.b64decode, stream.read().splitlines())
 
 
 def _table_shape(task: str, cells: int) -> tuple[int, ...]:

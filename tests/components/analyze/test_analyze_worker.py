@@ -1,0 +1,254 @@
+"""The worker as a user meets it: verdict, report, errors, the same bytes twice."""
+
+from __future__ import annotations
+
+import json
+import math
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+import pytest
+
+from edgeline import artifacts
+from edgeline.components.analyze import predict, vectorised_engine
+from edgeline.components.analyze.analyze import SCHEMA, analyze
+from edgeline.errors import EdgelineError
+
+
+@pytest.fixture
+def evaluate(tmp_path, taxi, tips):
+    """Evaluate the taxi rows, with some parameters of the test's own."""
+
+    def run(**given):
+        given = {"examples_path": taxi, "model_path": tips, **given}
+        paths = {"output": str(tmp_path / "evaluation"), "report_path": str(tmp_path / "r.html")}
+        return analyze(**paths, **given), tmp_path / "evaluation"
+
+    return run
+
+
+def auc_with(**threshold) -> dict:
+    return {"metrics_specs": [{"metrics": [{"class_name": "AUC", **threshold}]}]}
+
+
+def at_least(value: float) -> dict:
+    return {"value_threshold": {"lower_bound": value}}
+
+
+def failures(folder: Path) -> list[str]:
+    return json.loads((folder / "validation.json").read_text())["failures"]
+
+
+def test_defaults_give_metrics_curves_and_a_report(evaluate, tmp_path):
+    result, folder = evaluate()
+    assert result.blessed
+    artifact = artifacts.read(folder, SCHEMA)
+    assert artifact.metadata["rows"] == 1501
+    assert result.overall.keys() >= {"auc", "binary_accuracy", "recall", "calibration"}
+    assert artifact.metadata["metrics"] == result.overall
+
+    fpr, tpr, levels = result.roc
+    assert len(levels) < 60 and np.isfinite([fpr, tpr, levels]).all()
+    assert (fpr[0], tpr[0], levels[0]) == (0, 0, 1) and (fpr[-1], tpr[-1], levels[-1]) == (1, 1, 0)
+    assert np.trapezoid(tpr, fpr) == pytest.approx(result.overall["auc"], abs=0.02)
+    names, matrix = result.confusion
+    assert names == ["0", "1"] and np.sum(matrix) == 1501
+    assert np.trace(matrix) / 1501 == pytest.approx(result.overall["binary_accuracy"])
+
+    page = (tmp_path / "r.html").read_text()
+    assert "No threshold is set" in page and page.count("<svg") == 2
+
+
+def test_the_same_input_gives_the_same_bytes(evaluate, tmp_path):
+    config = {"slicing_specs": [{"feature_keys": ["payment_type"]}]}
+    first, folder = evaluate(eval_config=config, seed=7)
+    digest, page = artifacts.read(folder, SCHEMA).digest, (tmp_path / "r.html").read_bytes()
+    second, folder = evaluate(eval_config=config, seed=7)
+    assert artifacts.read(folder, SCHEMA).digest == digest
+    assert (tmp_path / "r.html").read_bytes() == page
+    assert first == second
+    _, folder = evaluate(eval_config=config, seed=8)
+    assert artifacts.read(folder, SCHEMA).digest != digest
+
+
+def test_small_batches_change_no_value(evaluate, monkeypatch):
+    config = {"slicing_specs": [{"feature_keys": ["payment_type"]}]}
+    values = []
+    for batch in (8192, 100):
+        monkeypatch.setattr(predict, "BATCH_ROWS", batch)
+        monkeypatch.setattr(vectorised_engine, "CHUNK_ROWS", batch)
+        _, folder = evaluate(eval_config=config, confidence_intervals=False)
+        found = json.loads((folder / "metrics.json").read_text())
+        values.append(
+            {
+                (one["name"], name): entry["value"]
+                for one in found["slices"]
+                for name, entry in one["metrics"].items()
+            }
+        )
+    assert values[0].keys() == values[1].keys()
+    for key, value in values[0].items():
+        assert values[1][key] == (value if value is None else pytest.approx(value, rel=1e-6)), key
+
+
+def test_a_threshold_that_holds_blesses(evaluate):
+    result, folder = evaluate(eval_config=auc_with(threshold=at_least(0.8)))
+    assert result.blessed and failures(folder) == []
+
+
+def test_a_threshold_that_fails_tells_why(evaluate, tmp_path):
+    result, folder = evaluate(eval_config=auc_with(threshold=at_least(0.99)))
+    assert not result.blessed
+    [reason] = failures(folder)
+    assert reason.startswith("auc of all rows is 0.8") and "below the lower bound 0.99" in reason
+    assert reason in (tmp_path / "r.html").read_text()
+
+
+def test_thresholds_by_slice(evaluate):
+    card, nobody = {"payment_type": "Credit Card"}, {"payment_type": "Nobody"}
+    per_slice = [
+        {"slicing_specs": [{"feature_values": card}], "threshold": at_least(0.9)},
+        {"slicing_specs": [{"feature_values": nobody}], "threshold": at_least(0.1)},
+    ]
+    config = auc_with(per_slice_thresholds=per_slice)
+    config["slicing_specs"] = [{"feature_values": card}, {"feature_values": nobody}]
+    result, folder = evaluate(eval_config=config)
+    assert not result.blessed
+    low, missing = failures(folder)
+    assert low.startswith("auc of slice payment_type: Credit Card is 0.")
+    assert "payment_type: Nobody has a threshold, but no row is in it" in missing
+
+
+def test_change_threshold_against_the_baseline(evaluate, tips, weak_tips):
+    change = {"change_threshold": {"absolute": -0.01, "direction": "HIGHER_IS_BETTER"}}
+    config = auc_with(threshold=change)
+    better, _ = evaluate(eval_config=config, baseline_model_path=weak_tips)
+    assert better.blessed
+    worse, folder = evaluate(eval_config=config, model_path=weak_tips, baseline_model_path=tips)
+    assert not worse.blessed
+    [reason] = failures(folder)
+    assert reason.startswith("auc of all rows changes by -0.") and "at least -0.01" in reason
+    alone, folder = evaluate(eval_config=config)
+    assert alone.blessed
+    assert "no baseline" in json.loads((folder / "validation.json").read_text())["notes"][0]
+
+
+def test_relative_change_where_lower_is_better(evaluate, tips, weak_tips):
+    change = {"relative": -0.1, "direction": "LOWER_IS_BETTER"}
+    metric = {"class_name": "BinaryCrossentropy", "threshold": {"change_threshold": change}}
+    config = {"metrics_specs": [{"metrics": [metric]}]}
+    better, _ = evaluate(eval_config=config, baseline_model_path=weak_tips)
+    same, folder = evaluate(eval_config=config, baseline_model_path=tips)
+    assert better.blessed and not same.blessed
+    assert "at most -10% of the baseline" in failures(folder)[0]
+
+
+def test_a_slice_of_one_class_is_no_crash(evaluate, tmp_path):
+    config = {"slicing_specs": [{"feature_values": {"payment_type": "No Charge"}}]}
+    _, folder = evaluate(eval_config=config)
+    overall, free = json.loads((folder / "metrics.json").read_text())["slices"]
+    assert free["metrics"]["auc"]["value"] == 0  # as TFMA has it
+    assert free["metrics"]["calibration"]["value"] is None
+    assert "undefined" in (tmp_path / "r.html").read_text()
+    assert math.isfinite(overall["metrics"]["auc"]["upper"])
+
+
+def test_eval_config_as_text_proto(evaluate):
+    config = """metrics_specs { metrics { class_name: "Recall" config: '"thresholds": 0.9' } }"""
+    result, _ = evaluate(eval_config=config)
+    assert result.overall.keys() == {"recall", "example_count"}
+
+
+@pytest.mark.parametrize(
+    ("config", "words"),
+    [
+        ({"slicing_specs": [{"feature_keys": ["colour"]}]}, ["'colour'", "payment_type, company"]),
+        ({"metric_specs": []}, ["eval_config", "metric_specs"]),
+        ("{", ["eval_config is not JSON"]),
+        ("metrics_specs { metric {} }", ["text proto", '"metric"']),
+        (auc_with(config={"treshold": 1}), ["metrics_specs[0].metrics[0].config", "treshold"]),
+        ({"metrics_specs": [{"metrics": [{"class_name": "Auk"}]}]}, ["'Auk'", "class_name"]),
+        ({"metrics_specs": [{"metrics": [{"class_name": "NDCG"}]}]}, ["NDCG"]),
+        (auc_with(config={"class_id": 1}), ["AUC", "beam_options"]),
+        ({"slicing_specs": [{"slice_keys_sql": "SELECT 1"}]}, ["slice_keys_sql"]),
+        ({"model_specs": [{"example_weight_key": "w"}]}, ["example_weight_key"]),
+    ],
+)
+def test_a_wrong_config_names_the_field(evaluate, config, words, tmp_path):
+    with pytest.raises(EdgelineError) as caught:
+        evaluate(eval_config=config)
+    for word in words:
+        assert word in str(caught.value)
+    assert not (tmp_path / "evaluation").exists()
+
+
+def test_threads_of_beam_are_refused(evaluate):
+    with pytest.raises(EdgelineError, match="multi_threading, which loses rows"):
+        evaluate(beam_options=["--direct_running_mode=multi_threading"])
+
+
+def test_nan_predictions_are_refused(evaluate, write_model):
+    def broken(raw):
+        return {"prediction": raw["trip_miles"] / 0.0, "label": raw["tips"] * 0}
+
+    takes = {"trip_miles": "float32", "tips": "float32"}
+    model = write_model(broken, takes, "binary_classification")
+    with pytest.raises(EdgelineError, match=r"predicts \[(nan|inf)\] for row \d+ .*part-00000"):
+        evaluate(model_path=model)
+
+
+def test_labels_that_are_no_class_are_refused(evaluate, write_model):
+    def wrong(raw):
+        return {"prediction": raw["tips"] * 0, "label": raw["tips"] * 0 + 2}
+
+    model = write_model(wrong, {"tips": "float32"}, "binary_classification")
+    with pytest.raises(EdgelineError, match=r"label of row 0 .* is 2, but must be 0 or 1"):
+        evaluate(model_path=model)
+
+
+def test_an_empty_split_and_an_unknown_one(evaluate, write_examples, taxi_rows):
+    with pytest.raises(EdgelineError, match=r"Split 'eval' .* has no rows"):
+        evaluate(examples_path=write_examples(taxi_rows.slice(0, 0)))
+    with pytest.raises(EdgelineError, match="no split 'test'"):
+        evaluate(split="test")
+
+
+def test_too_many_slices_are_refused(evaluate, monkeypatch):
+    monkeypatch.setattr("edgeline.components.analyze.slices.MOST_SLICES", 100)
+    with pytest.raises(EdgelineError, match=r"Slicing by fare gives \d+ slices"):
+        evaluate(eval_config={"slicing_specs": [{"feature_keys": ["fare"]}]})
+
+
+def test_a_baseline_of_another_task_is_refused(evaluate, write_model):
+    def regression(raw):
+        return {"prediction": raw["tips"], "label": raw["tips"]}
+
+    other = write_model(regression, {"tips": "float32"}, "regression")
+    with pytest.raises(EdgelineError, match="baseline_model_uri holds a model for regression"):
+        evaluate(baseline_model_path=other)
+
+
+def test_slices_of_every_kind_of_column(evaluate, write_examples, taxi_rows):
+    rows = taxi_rows.slice(0, 100)
+    kinds = {
+        "flag": pa.array([True, False, None, True] * 25),
+        "half": pa.array([0.5, float("nan")] * 50),
+        "word": pa.array([b"x", None, b"", b"y"] * 25, pa.binary()).dictionary_encode(),
+    }
+    for name, column in kinds.items():
+        rows = rows.append_column(name, column)
+    config = {"slicing_specs": [{"feature_keys": [name]} for name in kinds]}
+    _, folder = evaluate(examples_path=write_examples(rows), eval_config=config)
+    found = json.loads((folder / "metrics.json").read_text())["slices"]
+    assert {one["name"]: one["examples"] for one in found} == {
+        "Overall": 100,
+        "flag: 0": 25,
+        "flag: 1": 50,
+        "flag: (missing)": 25,
+        "half: 0.5": 50,
+        "half: (missing)": 50,
+        "word: (missing)": 50,
+        "word: x": 25,
+        "word: y": 25,
+    }
