@@ -1,0 +1,77 @@
+"""The face of `train`."""
+
+from kfp import dsl
+from kfp.dsl import HTML, Artifact, Dataset, Input, Metrics, Model, Output
+
+from edgeline.images import reference
+
+
+@dsl.component(base_image=reference("train"), install_kfp_package=False)
+def train(
+    transformed_examples: Input[Dataset],
+    transform_graph: Input[Artifact],
+    module: str,
+    label: str,
+    model: Output[Model],
+    metrics: Output[Metrics],
+    report: Output[HTML],
+    task: str = "binary_classification",
+    steps: int = 1000,
+    batch_size: int = 40,
+    steps_per_epoch: int = 0,
+    patience: int = 0,
+    hyperparameters: dict = {},  # noqa: B006
+    label_vocabulary: str = "",
+    train_split: str = "train",
+    eval_split: str = "eval",
+    seed: int = 0,
+    checkpoint_dir: str = "",
+):
+    """Train the user's build_model and export it with the transform inside.
+
+    Args:
+        transformed_examples: The model features (transformed_examples/v1).
+        transform_graph: The graph that made them (transform_graph/v1).
+        module: The user's module: an import path, a file or a URI.
+        label: The output of preprocessing_fn that is to be predicted.
+        model: A SavedModel whose serving_default takes raw features (model/v1).
+        metrics: Loss and metrics of the epoch that was kept.
+        report: Training curves and the network.
+        task: binary_classification, multiclass_classification or regression.
+        steps: Training batches in all.
+        batch_size: Rows a batch.
+        steps_per_epoch: Batches an epoch; 0 is one pass over the training split.
+        patience: Epochs without a smaller val_loss before the end; 0 never ends early.
+        hyperparameters: Handed to build_model.
+        label_vocabulary: vocab_filename of the label; its entries name the classes.
+        train_split: The split to train on.
+        eval_split: The split to evaluate on after each epoch.
+        seed: Seed of weights and shuffling.
+        checkpoint_dir: A folder that outlives the task, to go on after a kill.
+    """
+    from edgeline.components.train.fitting import Fitting
+    from edgeline.components.train.train import train as work
+
+    facts = work(
+        transformed_path=transformed_examples.path,
+        graph_path=transform_graph.path,
+        module=module,
+        task=task,
+        how=Fitting(
+            label=label,
+            steps=steps,
+            batch_size=batch_size,
+            seed=seed,
+            train_split=train_split,
+            eval_split=eval_split,
+            steps_per_epoch=steps_per_epoch,
+            patience=patience,
+        ),
+        model_path=model.path,
+        report_path=report.path,
+        hyperparameters=hyperparameters,
+        label_vocabulary=label_vocabulary,
+        checkpoint_dir=checkpoint_dir,
+    )
+    model.metadata.update(facts)
+    metrics.metadata.update(facts["metrics"])

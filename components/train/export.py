@@ -1,0 +1,129 @@
+"""Export: the trained network and the transform graph as one SavedModel.
+
+Its four signatures are described in `edgeline.models`. Raw features that only the label
+needs are not asked for by `serving_default`: the graph gets them as missing values there.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from edgeline import models
+from edgeline.components.transform.saved_graph import SavedGraph
+from edgeline.errors import EdgelineError
+from edgeline.features import MISSING, Feature
+
+
+def export(
+    network: Any,
+    graph: SavedGraph,
+    raw_features: Sequence[Feature],
+    transformed: Sequence[Feature],
+    label: str,
+    path: Path,
+) -> list[Feature]:
+    """Write the SavedModel.
+
+    Args:
+        network: the trained Keras model on transformed features.
+        graph: the transform graph.
+        raw_features: the raw features of the schema.
+        transformed: the outputs of the graph, the label among them.
+        label: the name of the label among `transformed`.
+        path: the folder to write.
+
+    Returns:
+        The raw features that `serving_default` takes.
+
+    Raises:
+        EdgelineError: the model has several unnamed outputs.
+    """
+    import tensorflow as tf
+
+    dependencies = graph.dependencies()
+    model_features = [feature for feature in transformed if feature.name != label]
+    needed = {raw for feature in model_features for raw in dependencies[feature.name]}
+    for_label = needed | set(dependencies[label])
+    served = [feature for feature in raw_features if feature.name in needed]
+    evaluated = [feature for feature in raw_features if feature.name in for_label]
+
+    def transform(inputs: Mapping[str, Any]) -> dict[str, Any]:
+        rows = tf.shape(next(iter(inputs.values())))[0]
+        complete = {
+            feature.name: inputs[feature.name]
+            if feature.name in inputs
+            else tf.fill([rows, *feature.shape], _missing(feature))
+            for feature in raw_features
+        }
+        outputs = graph.tensors(complete)
+        for feature in transformed:
+            outputs[feature.name] = tf.ensure_shape(outputs[feature.name], [None, *feature.shape])
+        return outputs
+
+    def predict(features: Mapping[str, Any]) -> dict[str, Any]:
+        return _named(network({f.name: features[f.name] for f in model_features}, training=False))
+
+    @tf.function(autograph=False)
+    def serving_default(**inputs: Any) -> dict[str, Any]:
+        return predict(transform(inputs))
+
+    @tf.function(autograph=False)
+    def evaluate(**inputs: Any) -> dict[str, Any]:
+        outputs = transform(inputs)
+        return {**predict(outputs), models.LABEL: outputs[label]}
+
+    @tf.function(autograph=False)
+    def transform_only(**inputs: Any) -> dict[str, Any]:
+        outputs = transform(inputs)
+        return {feature.name: outputs[feature.name] for feature in model_features}
+
+    @tf.function(autograph=False)
+    def predict_transformed(**features: Any) -> dict[str, Any]:
+        return predict(features)
+
+    module = tf.Module()
+    module.network = network
+    module.graph = graph.loaded
+    tf.saved_model.save(
+        module,
+        str(path),
+        signatures={
+            models.SERVING: serving_default.get_concrete_function(**_specs(served)),
+            models.EVALUATE: evaluate.get_concrete_function(**_specs(evaluated)),
+            models.TRANSFORM: transform_only.get_concrete_function(**_specs(served)),
+            models.PREDICT_TRANSFORMED: predict_transformed.get_concrete_function(
+                **_specs(model_features)
+            ),
+        },
+    )
+    return served
+
+
+def _missing(feature: Feature) -> Any:
+    import tensorflow as tf
+
+    return tf.constant(MISSING[feature.dtype], tf.dtypes.as_dtype(feature.dtype))
+
+
+def _specs(features: Sequence[Feature]) -> dict[str, Any]:
+    import tensorflow as tf
+
+    return {
+        feature.name: tf.TensorSpec(
+            [None, *feature.shape], tf.dtypes.as_dtype(feature.dtype), name=feature.name
+        )
+        for feature in features
+    }
+
+
+def _named(outputs: Any) -> dict[str, Any]:
+    if isinstance(outputs, Mapping):
+        return dict(outputs)
+    if isinstance(outputs, (list, tuple)):
+        raise EdgelineError(
+            "build_model's network has several outputs in a list: give them names, "
+            "keras.Model(inputs, {'name': output, ...})."
+        )
+    return {models.PREDICTION: outputs}

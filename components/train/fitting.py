@@ -1,0 +1,212 @@
+"""Fitting: the user's model on the transformed examples, resumable after a kill."""
+
+from __future__ import annotations
+
+import json
+import math
+import shutil
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+from edgeline import user_code
+from edgeline.artifacts import Artifact
+from edgeline.components.train import dataset
+from edgeline.errors import EdgelineError
+from edgeline.examples import splits
+from edgeline.features import Feature
+
+
+@dataclass(frozen=True)
+class Fitting:
+    """How to train.
+
+    `steps` batches of `batch_size` rows in all, cut into epochs of `steps_per_epoch`
+    (0: one pass over the training split). After each epoch the model is evaluated on
+    `eval_split` and a checkpoint is kept. After `patience` epochs without a smaller
+    `val_loss` the training ends (0: never); the best epoch's weights are what is kept.
+    """
+
+    label: str
+    steps: int
+    batch_size: int = 40
+    seed: int = 0
+    train_split: str = "train"
+    eval_split: str = "eval"
+    steps_per_epoch: int = 0
+    patience: int = 0
+
+
+@dataclass
+class State:
+    """How far a training has come: what a checkpoint holds beside the weights.
+
+    `history` has one list a metric, one value an epoch. `best` is the epoch (from 1)
+    with the smallest `val_loss`.
+    """
+
+    epoch: int = 0
+    best: int = 0
+    history: dict[str, list[float]] = field(default_factory=dict)
+
+
+def fit(
+    module: str,
+    transformed: Artifact,
+    hyperparameters: Mapping[str, Any],
+    how: Fitting,
+    checkpoints: Path,
+) -> tuple[Any, State]:
+    """Train the user's model, from the last checkpoint where there is one.
+
+    Args:
+        module: the user's module with `build_model(features, hyperparameters)`.
+        transformed: a `transformed_examples/v1` artifact.
+        hyperparameters: handed to `build_model`.
+        how: see `Fitting`.
+        checkpoints: a folder of this very training; it may outlive a kill.
+
+    Returns:
+        The trained Keras model, with the best weights where `patience` is set, and the
+        state with its history.
+
+    Raises:
+        EdgelineError: a parameter is off, `build_model` fails or gives no compiled
+            model, or the loss stops being finite.
+    """
+    import keras
+
+    columns = [Feature.from_json(value) for value in transformed.metadata["features"]]
+    rows = splits(transformed)
+    _check(columns, rows, how)
+    keras.utils.set_random_seed(how.seed)
+    model = _build(module, [c for c in columns if c.name != how.label], hyperparameters)
+
+    steps_per_epoch = min(how.steps, how.steps_per_epoch or rows[how.train_split] // how.batch_size)
+    epochs = math.ceil(how.steps / steps_per_epoch)
+    # many steps in one call of the graph: the Python between them costs more than they do
+    model.steps_per_execution = math.gcd(steps_per_epoch, 50)
+    state = _restore(model, checkpoints)
+    while state.epoch < epochs and not _stalled(state, how.patience):
+        logs = model.fit(
+            dataset.training_batches(
+                transformed,
+                how.train_split,
+                columns,
+                how.label,
+                how.batch_size,
+                [how.seed, state.epoch],
+            ),
+            steps_per_epoch=min(steps_per_epoch, how.steps - state.epoch * steps_per_epoch),
+            validation_data=dataset.evaluation_batches(
+                transformed, how.eval_split, columns, how.label
+            ),
+            shuffle=False,
+            verbose=0,
+        ).history
+        _advance(state, logs)
+        _keep(model, state, checkpoints)
+        print(_line(state, epochs), flush=True)
+    if how.patience and state.best != state.epoch:
+        model.load_weights(_weights(checkpoints, state.best))
+    return model, state
+
+
+def _check(columns: Sequence[Feature], rows: Mapping[str, int], how: Fitting) -> None:
+    names = [column.name for column in columns]
+    if how.label not in names:
+        raise EdgelineError(
+            f"Parameter 'label' is {how.label!r}, but preprocessing_fn gives {', '.join(names)}: "
+            "name the output that is to be predicted."
+        )
+    for parameter, split in (("train_split", how.train_split), ("eval_split", how.eval_split)):
+        if not rows.get(split):
+            raise EdgelineError(
+                f"Parameter {parameter!r} is {split!r}, but the examples have no rows in it: "
+                f"they have {', '.join(f'{name} ({count})' for name, count in rows.items())}."
+            )
+    if how.steps < 1 or how.batch_size < 1:
+        raise EdgelineError("Parameters 'steps' and 'batch_size' must be at least 1.")
+    if how.batch_size > rows[how.train_split]:
+        raise EdgelineError(
+            f"Parameter 'batch_size' is {how.batch_size}, but split {how.train_split!r} has only "
+            f"{rows[how.train_split]} rows: make it smaller."
+        )
+
+
+def _build(module: str, columns: Sequence[Feature], hyperparameters: Mapping[str, Any]) -> Any:
+    import keras
+    import tensorflow as tf
+
+    specs = {
+        column.name: tf.TensorSpec([None, *column.shape], tf.dtypes.as_dtype(column.dtype))
+        for column in columns
+    }
+    build_model = user_code.function(user_code.load(module), "build_model")
+    try:
+        model = build_model(specs, dict(hyperparameters))
+    except Exception as error:
+        raise EdgelineError(user_code.describe(error, "build_model")) from error
+    if not isinstance(model, keras.Model) or not model.compiled:
+        raise EdgelineError(
+            f"build_model gave {type(model).__name__}, not a compiled Keras 3 model: "
+            "call model.compile(...) and return the model."
+        )
+    return model
+
+
+def _advance(state: State, logs: Mapping[str, Sequence[float]]) -> None:
+    state.epoch += 1
+    for name, values in logs.items():
+        state.history.setdefault(name, []).append(float(values[-1]))
+    losses = state.history["val_loss"]
+    if not (math.isfinite(losses[-1]) and math.isfinite(state.history["loss"][-1])):
+        raise EdgelineError(
+            f"The loss of epoch {state.epoch} is not finite: lower the learning rate, or look for "
+            "missing or infinite values in the transformed examples."
+        )
+    state.best = 1 + losses.index(min(losses))
+
+
+def _stalled(state: State, patience: int) -> bool:
+    return 0 < patience <= state.epoch - state.best
+
+
+def _restore(model: Any, checkpoints: Path) -> State:
+    try:
+        state = State(**json.loads((checkpoints / "state.json").read_text()))
+    except FileNotFoundError:
+        return State()
+    model.optimizer.build(model.trainable_variables)
+    model.load_weights(_weights(checkpoints, state.epoch))
+    print(f"resumed after epoch {state.epoch}", flush=True)
+    return state
+
+
+def _keep(model: Any, state: State, checkpoints: Path) -> None:
+    checkpoints.mkdir(parents=True, exist_ok=True)
+    partial = checkpoints / "partial.weights.h5"
+    model.save_weights(partial, overwrite=True)
+    partial.replace(_weights(checkpoints, state.epoch))
+    partial = checkpoints / "state.json.partial"
+    partial.write_text(json.dumps(asdict(state)))
+    partial.replace(checkpoints / "state.json")
+    # only now is nothing left that points to the older weights
+    needed = {_weights(checkpoints, state.epoch), _weights(checkpoints, state.best)}
+    for file in set(checkpoints.glob("epoch-*.weights.h5")) - needed:
+        file.unlink()
+
+
+def discard(checkpoints: Path) -> None:
+    """Remove the checkpoints of a training that has ended and been saved."""
+    shutil.rmtree(checkpoints, ignore_errors=True)
+
+
+def _weights(checkpoints: Path, epoch: int) -> Path:
+    return checkpoints / f"epoch-{epoch:05}.weights.h5"
+
+
+def _line(state: State, epochs: int) -> str:
+    numbers = ", ".join(f"{name} {values[-1]:.4f}" for name, values in state.history.items())
+    return f"epoch {state.epoch} of {epochs}: {numbers}"

@@ -1,0 +1,76 @@
+"""The report of `train`: curves by epoch, the network, what it was given."""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from markupsafe import Markup
+
+from edgeline import report
+from edgeline.components.train.fitting import Fitting, State
+
+
+def write_report(
+    path: str | Path, network: Any, state: State, metadata: Mapping[str, Any], how: Fitting
+) -> None:
+    """Write the HTML report of a finished training."""
+    summary = io.StringIO()
+    network.summary(print_fn=lambda line, **_: summary.write(line + "\n"), line_length=100)
+    kept = f"Kept: epoch {state.best}, the smallest val_loss." if how.patience else ""
+    report.write(
+        path,
+        "Train",
+        [
+            report.Fact("epochs", str(state.epoch)),
+            report.Fact("steps", report.number(how.steps)),
+            report.Fact("parameters", report.number(metadata["parameters"])),
+            *(
+                report.Fact(name, report.number(value))
+                for name, value in metadata["metrics"].items()
+                if name.startswith("val_")
+            ),
+        ],
+        [
+            report.Section("Curves by epoch", _curves(state), kept),
+            report.Section(
+                "Given",
+                report.table(
+                    ["parameter", "value"],
+                    [
+                        *((name, str(value)) for name, value in vars(how).items()),
+                        *((n, str(v)) for n, v in metadata["hyperparameters"].items()),
+                    ],
+                ),
+            ),
+            report.Section(
+                "Raw features of serving_default",
+                report.table(
+                    ["feature", "dtype", "shape"],
+                    [(f["name"], f["dtype"], str(f["shape"])) for f in metadata["features"]],
+                ),
+            ),
+            report.Section("Network", Markup("<pre>{}</pre>").format(summary.getvalue())),
+        ],
+    )
+
+
+def _curves(state: State) -> Markup:
+    from matplotlib.figure import Figure
+
+    names = [name for name in state.history if not name.startswith("val_")]
+    drawing = Figure(figsize=(4 * len(names), 3), layout="constrained")
+    epochs = range(1, state.epoch + 1)
+    for axes, name in zip(drawing.subplots(1, len(names), squeeze=False)[0], names, strict=True):
+        axes.plot(epochs, state.history[name], "o-", color=report.BLUE, label="train", markersize=4)
+        if validation := state.history.get(f"val_{name}"):
+            axes.plot(epochs, validation, "o-", color=report.ORANGE, label="eval", markersize=4)
+        axes.set_title(name)
+        axes.set_xlabel("epoch")
+        axes.grid(alpha=0.3)
+        axes.xaxis.get_major_locator().set_params(integer=True)
+        axes.spines[["top", "right"]].set_visible(False)
+        axes.legend(frameon=False)
+    return report.figure(drawing)

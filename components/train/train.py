@@ -1,0 +1,95 @@
+"""The worker of `train`: transformed examples and the user's build_model to a SavedModel."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import tempfile
+from collections.abc import Mapping
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+from edgeline import artifacts, examples, models, user_code
+from edgeline.components.train.export import export
+from edgeline.components.train.fitting import Fitting, discard, fit
+from edgeline.components.train.report import write_report
+from edgeline.components.transform.saved_graph import SavedGraph
+from edgeline.components.transform.transform import GRAPH_SCHEMA
+from edgeline.errors import EdgelineError
+from edgeline.features import Feature
+
+
+def train(
+    transformed_path: str,
+    graph_path: str,
+    module: str,
+    task: str,
+    how: Fitting,
+    model_path: str,
+    report_path: str,
+    hyperparameters: Mapping[str, Any] | None = None,
+    label_vocabulary: str = "",
+    checkpoint_dir: str = "",
+) -> dict[str, Any]:
+    """Train, export and report.
+
+    Args:
+        transformed_path: a `transformed_examples/v1` folder.
+        graph_path: the `transform_graph/v1` folder that made them.
+        module: the user's module, see `edgeline.user_code`.
+        task: one of `edgeline.models.TASKS`.
+        how: see `Fitting`.
+        model_path: where the `model/v1` folder goes.
+        report_path: where the HTML report goes.
+        hyperparameters: handed to the user's `build_model`.
+        label_vocabulary: the `vocab_filename` of the label, whose entries are the class names.
+        checkpoint_dir: a folder that outlives this process; a training that was killed
+            goes on from its last epoch there. "" keeps checkpoints for this process only.
+
+    Returns:
+        The model's metadata; `metrics` are those of the last (or best) epoch.
+
+    Raises:
+        EdgelineError: the inputs are damaged, a parameter is off, or the user's code fails.
+    """
+    if task not in models.TASKS:
+        raise EdgelineError(
+            f"Parameter 'task' is {task!r}: choose one of {', '.join(models.TASKS)}."
+        )
+    transformed = artifacts.read(transformed_path, examples.TRANSFORMED_SCHEMA)
+    graph_artifact = artifacts.read(graph_path, GRAPH_SCHEMA)
+    given = dict(hyperparameters or {})
+    identity = {
+        "transformed": transformed.digest,
+        "module": hashlib.sha256(user_code.read_source(module)).hexdigest(),
+        "hyperparameters": given,
+        "how": asdict(how),
+    }
+    key = hashlib.sha256(json.dumps(identity, sort_keys=True).encode()).hexdigest()
+
+    with tempfile.TemporaryDirectory() as temporary:
+        checkpoints = Path(checkpoint_dir or temporary) / key[:32]
+        network, state = fit(module, transformed, given, how, checkpoints)
+        graph = SavedGraph(graph_artifact.path)
+        with artifacts.writing(model_path, models.SCHEMA) as draft:
+            raw = [Feature.from_json(value) for value in graph_artifact.metadata["features"]]
+            columns = [Feature.from_json(value) for value in transformed.metadata["features"]]
+            served = export(network, graph, raw, columns, how.label, draft.path / "saved_model")
+            (draft.path / "history.json").write_text(json.dumps(state.history, indent=1))
+            kept = state.best if how.patience else state.epoch
+            draft.metadata |= {
+                "features": [feature.to_json() for feature in served],
+                "task": task,
+                "label": how.label,
+                "labels": graph.vocabulary(label_vocabulary) if label_vocabulary else None,
+                "hyperparameters": given,
+                "steps": how.steps,
+                "epochs": state.epoch,
+                "parameters": int(network.count_params()),
+                "metrics": {name: values[kept - 1] for name, values in state.history.items()},
+                "transform_digest": graph_artifact.digest,
+            }
+        write_report(report_path, network, state, draft.metadata, how)
+        discard(checkpoints)
+    return {"edgeline_schema": models.SCHEMA, **draft.metadata}

@@ -1,0 +1,110 @@
+"""Application: Parquet through a transform graph to Parquet, part by part, in order."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from edgeline import features as raw
+from edgeline.components.transform import beam_pipeline
+from edgeline.components.transform.saved_graph import SavedGraph
+from edgeline.errors import EdgelineError
+from edgeline.examples import BATCH_ROWS
+from edgeline.features import Feature
+
+ROWS = "rows_transformed"
+ARROW_TYPES = {"float32": pa.float32(), "int64": pa.int64(), "string": pa.binary()}
+
+
+def apply(
+    graph: Path,
+    parts: Mapping[Path, Path],
+    raw_features: Sequence[Feature],
+    transformed: Sequence[Feature],
+    beam_options: Sequence[str] = (),
+) -> int:
+    """Write each source part's transformed rows, in their order, to its target part.
+
+    Args:
+        graph: a folder in the layout of `tft.TFTransformOutput`.
+        parts: target Parquet file by source Parquet file.
+        raw_features: what the graph takes.
+        transformed: what to write, one column each ([batch, 1] plain, else fixed-size lists).
+        beam_options: see `beam_pipeline.create`.
+
+    Returns:
+        The number of rows written.
+
+    Raises:
+        EdgelineError: the graph fails on some rows, or rows were lost.
+    """
+    import apache_beam as beam
+
+    pipeline = beam_pipeline.create(beam_options)
+    work = [(str(source), str(target)) for source, target in parts.items()]
+    step = _TransformPart(str(graph), list(raw_features), list(transformed))
+    pipeline | beam.Create(work) | beam.Reshuffle() | beam.Map(step)
+    rows = beam_pipeline.run(pipeline, [ROWS])[ROWS]
+    expected = sum(pq.read_metadata(source).num_rows for source in parts)
+    written = sum(pq.read_metadata(target).num_rows for target in parts.values())
+    if not rows == expected == written:
+        raise EdgelineError(
+            f"Beam transformed {rows} and wrote {written} of {expected} rows: "
+            "the runner lost some, use another runner."
+        )
+    return rows
+
+
+class _TransformPart:
+    """One part through the graph, which is loaded once a worker."""
+
+    def __init__(self, graph: str, raw_features: list[Feature], transformed: list[Feature]) -> None:
+        self.graph, self.raw_features, self.transformed = graph, raw_features, transformed
+        self.loaded: SavedGraph | None = None
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {**self.__dict__, "loaded": None}
+
+    def __call__(self, work: tuple[str, str]) -> None:
+        from apache_beam.metrics import Metrics
+
+        self.loaded = self.loaded or SavedGraph(Path(self.graph))
+        source, target = work
+        schema = pa.schema([(f.name, _arrow_type(f)) for f in self.transformed])
+        with pq.ParquetFile(source) as file, pq.ParquetWriter(target, schema) as writer:
+            for batch in file.iter_batches(batch_size=BATCH_ROWS):
+                writer.write_batch(self._transform(batch, schema, Path(source)))
+                Metrics.counter("edgeline", ROWS).inc(batch.num_rows)
+
+    def _transform(self, batch: pa.RecordBatch, schema: pa.Schema, source: Path) -> pa.RecordBatch:
+        assert self.loaded is not None
+        outputs = self.loaded(raw.to_numpy(batch, self.raw_features))
+        columns = []
+        for feature in self.transformed:
+            values = outputs[feature.name]
+            if len(values) != batch.num_rows:
+                raise EdgelineError(
+                    f"preprocessing_fn's output {feature.name!r} has {len(values)} rows for the "
+                    f"{batch.num_rows} of a batch of {source.parent.name}/{source.name}: "
+                    "give one row for each."
+                )
+            columns.append(_to_arrow(values, feature))
+        return pa.RecordBatch.from_arrays(columns, schema=schema)
+
+
+def _arrow_type(feature: Feature) -> pa.DataType:
+    kind = ARROW_TYPES[feature.dtype]
+    return kind if feature.shape == (1,) else pa.list_(kind, int(np.prod(feature.shape)))
+
+
+def _to_arrow(values: npt.NDArray[Any], feature: Feature) -> pa.Array:
+    flat = pa.array(values.ravel(), ARROW_TYPES[feature.dtype], from_pandas=False)
+    if feature.shape == (1,):
+        return flat
+    return pa.FixedSizeListArray.from_arrays(flat, int(np.prod(feature.shape)))

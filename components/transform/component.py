@@ -1,0 +1,48 @@
+"""The face of `transform`."""
+
+from kfp import dsl
+from kfp.dsl import HTML, Artifact, Dataset, Input, Output
+
+from edgeline.images import reference
+
+
+@dsl.component(base_image=reference("train"), install_kfp_package=False)
+def transform(
+    examples: Input[Dataset],
+    schema: Input[Artifact],
+    module: str,
+    transform_graph: Output[Artifact],
+    transformed_examples: Output[Dataset],
+    report: Output[HTML],
+    analyze_split: str = "train",
+    beam_options: list = [],  # noqa: B006
+    analyzer_cache: str = "",
+):
+    """Turn raw examples into model features with the user's preprocessing_fn (tf.Transform).
+
+    Args:
+        examples: Raw examples (examples/v1).
+        schema: Their schema (schema/v1).
+        module: The user's module: an import path, a file or a URI.
+        transform_graph: The graph, for training and serving (transform_graph/v1).
+        transformed_examples: The model features (transformed_examples/v1).
+        report: What each feature is made from and how it is spread.
+        analyze_split: The split that vocabularies, means and quantiles are learnt from.
+        beam_options: Options of Apache Beam; empty runs in this process.
+        analyzer_cache: A folder that keeps what was learnt of each part of growing data.
+    """
+    from edgeline.components.transform.transform import transform as work
+
+    graph_metadata, examples_metadata = work(
+        examples_path=examples.path,
+        schema_path=schema.path,
+        module=module,
+        graph_path=transform_graph.path,
+        transformed_path=transformed_examples.path,
+        report_path=report.path,
+        analyze_split=analyze_split,
+        beam_options=beam_options,
+        analyzer_cache=analyzer_cache,
+    )
+    transform_graph.metadata.update(graph_metadata)
+    transformed_examples.metadata.update(examples_metadata)

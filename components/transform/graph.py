@@ -1,0 +1,192 @@
+"""Analysis: raw examples to a transform graph, by tf.Transform on Beam.
+
+Record batches go in as dense tensors with missing values already in the form that the
+device will see (`edgeline.features`), so that nothing differs between the two.
+"""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from edgeline import features as raw
+from edgeline.components.transform import beam_pipeline
+from edgeline.errors import EdgelineError
+from edgeline.examples import BATCH_ROWS
+from edgeline.features import Feature
+from edgeline.user_code import describe
+
+ARROW_TYPES = {"float32": pa.float32(), "int64": pa.int64(), "string": pa.binary()}
+ROWS = "rows_analyzed"
+
+
+def analyze(
+    parts: Mapping[str, Path],
+    features: Sequence[Feature],
+    preprocessing_fn: Callable[..., Any],
+    output: Path,
+    beam_options: Sequence[str] = (),
+    cache: str = "",
+) -> int:
+    """Write a transform graph in the layout of `tft.TFTransformOutput`.
+
+    Args:
+        parts: Parquet files to analyse, by the digest of their content.
+        features: the raw features, given to `preprocessing_fn` as dense tensors.
+        preprocessing_fn: the user's function.
+        output: the folder to write into.
+        beam_options: see `beam_pipeline.create`.
+        cache: a folder for what was learnt of each part, so that a later analysis
+            reads new parts alone; "" keeps nothing.
+
+    Returns:
+        The number of rows that were read.
+
+    Raises:
+        EdgelineError: `preprocessing_fn` failed or gave something that is no
+            dictionary of dense tensors, or rows were lost.
+    """
+    import tensorflow_transform.beam as tft_beam
+
+    config = _tensor_adapter_config(features)
+    step = _Errors(preprocessing_fn)
+    with tempfile.TemporaryDirectory() as temporary, tft_beam.Context(temp_dir=temporary):
+        pipeline = beam_pipeline.create(beam_options)
+        if cache:
+            graph, read = _analyze_with_cache(pipeline, parts, features, config, step, cache)
+        else:
+            read = list(parts.values())
+            batches = pipeline | "Read" >> _read(read, features)
+            graph = (batches, config) | tft_beam.AnalyzeDataset(step)
+        graph | tft_beam.WriteTransformFn(str(output))
+        rows = beam_pipeline.run(pipeline, [ROWS])[ROWS]
+    expected = sum(pq.read_metadata(part).num_rows for part in read)
+    if rows != expected:
+        raise EdgelineError(
+            f"Beam analysed {rows} of {expected} rows: the runner lost some, use another runner."
+        )
+    return rows
+
+
+class _Errors:
+    """`preprocessing_fn` with its exceptions turned into sentences."""
+
+    def __init__(self, preprocessing_fn: Callable[..., Any]) -> None:
+        self.preprocessing_fn = preprocessing_fn
+
+    def __call__(self, inputs: Mapping[str, Any]) -> Mapping[str, Any]:
+        import tensorflow as tf
+
+        try:
+            outputs = self.preprocessing_fn(inputs)
+        except EdgelineError:
+            raise
+        except KeyError as error:
+            raise EdgelineError(
+                describe(error, "preprocessing_fn") + f"; the raw features are {', '.join(inputs)}."
+            ) from error
+        except Exception as error:
+            raise EdgelineError(describe(error, "preprocessing_fn")) from error
+        if not isinstance(outputs, Mapping) or not outputs:
+            raise EdgelineError("preprocessing_fn must return a dictionary of tensors by name.")
+        for name, value in outputs.items():
+            if not isinstance(value, tf.Tensor):
+                raise EdgelineError(
+                    f"preprocessing_fn's output {name!r} is a {type(value).__name__}, which no "
+                    "edge model takes: return a dense tensor of shape [batch, n]."
+                )
+        return outputs
+
+
+def _analyze_with_cache(
+    pipeline: Any,
+    parts: Mapping[str, Path],
+    features: Sequence[Feature],
+    config: Any,
+    step: _Errors,
+    cache: str,
+) -> tuple[Any, list[Path]]:
+    import tensorflow as tf
+    import tensorflow_transform.beam as tft_beam
+    from tensorflow_transform.beam import analysis_graph_builder, analyzer_cache
+
+    keys = {analyzer_cache.DatasetKey(digest): path for digest, path in parts.items()}
+    known = pipeline | "ReadCache" >> analyzer_cache.ReadAnalysisCacheFromFS(cache, list(keys))
+    specs = {
+        feature.name: tf.TensorSpec([None, *feature.shape], feature.dtype) for feature in features
+    }
+    needed = analysis_graph_builder.get_analysis_dataset_keys(
+        step, specs, list(keys), known, force_tf_compat_v1=False
+    )
+    batches = {
+        key: (pipeline | f"Read {key.key[:16]}" >> _read([path], features))
+        if key in needed
+        else None
+        for key, path in keys.items()
+    }
+    graph, learnt = (batches, known, config) | tft_beam.AnalyzeDatasetWithCache(
+        step, pipeline=pipeline
+    )
+    learnt | "WriteCache" >> analyzer_cache.WriteAnalysisCacheToFS(pipeline, cache, list(keys))
+    return graph, [path for key, path in keys.items() if key in needed]
+
+
+def _read(paths: Sequence[Path], features: Sequence[Feature]) -> Any:
+    """A transform from nothing to the filled record batches of some Parquet files."""
+    import apache_beam as beam
+
+    groups = [
+        (str(path), group)
+        for path in paths
+        for group in range(pq.read_metadata(path).num_row_groups)
+    ]
+
+    @beam.ptransform_fn  # type: ignore[untyped-decorator]
+    def read(begin: Any) -> Any:
+        rows = beam.FlatMap(_read_row_group, list(features))
+        return begin | beam.Create(groups) | beam.Reshuffle() | rows
+
+    return read()
+
+
+def _read_row_group(place: tuple[str, int], features: list[Feature]) -> Iterator[pa.RecordBatch]:
+    from apache_beam.metrics import Metrics
+
+    path, group = place
+    with pq.ParquetFile(path) as file:
+        for batch in file.iter_batches(batch_size=BATCH_ROWS, row_groups=[group]):
+            Metrics.counter("edgeline", ROWS).inc(batch.num_rows)
+            yield _filled(batch, features)
+
+
+def _filled(batch: pa.RecordBatch, features: Sequence[Feature]) -> pa.RecordBatch:
+    columns = []
+    for feature in features:
+        values = raw.to_numpy(batch, [feature])[feature.name]
+        width = values.size // max(len(values), 1)
+        offsets = np.arange(len(values) + 1, dtype=np.int32) * width
+        flat = pa.array(values.ravel(), ARROW_TYPES[feature.dtype], from_pandas=False)
+        columns.append(pa.ListArray.from_arrays(offsets, flat))
+    return pa.RecordBatch.from_arrays(columns, [feature.name for feature in features])
+
+
+def _tensor_adapter_config(features: Sequence[Feature]) -> Any:
+    import tensorflow as tf
+    from tensorflow_transform.tf_metadata import schema_utils
+    from tfx_bsl.tfxio import tensor_adapter, tensor_representation_util
+
+    spec = {
+        feature.name: tf.io.FixedLenFeature(feature.shape, tf.dtypes.as_dtype(feature.dtype))
+        for feature in features
+    }
+    representations = tensor_representation_util.InferTensorRepresentationsFromMixedSchema(
+        schema_utils.schema_from_feature_spec(spec)
+    )
+    arrow = pa.schema([(f.name, pa.list_(ARROW_TYPES[f.dtype])) for f in features])
+    return tensor_adapter.TensorAdapterConfig(arrow, representations)

@@ -1,0 +1,113 @@
+"""The worker of `transform`: examples and the user's preprocessing_fn to model features."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from edgeline import artifacts, examples, user_code
+from edgeline.artifacts import Artifact
+from edgeline.components.transform.apply import apply
+from edgeline.components.transform.graph import analyze
+from edgeline.components.transform.saved_graph import SavedGraph
+from edgeline.errors import EdgelineError
+from edgeline.features import Feature
+
+GRAPH_SCHEMA = "transform_graph/v1"
+
+
+def transform(
+    examples_path: str,
+    schema_path: str,
+    module: str,
+    graph_path: str,
+    transformed_path: str,
+    report_path: str,
+    analyze_split: str = "train",
+    beam_options: Sequence[str] = (),
+    analyzer_cache: str = "",
+) -> tuple[dict[str, Any], dict[str, Any]]:
+    """Analyse one split, then transform all of them.
+
+    Args:
+        examples_path: an `examples/v1` folder.
+        schema_path: a `schema/v1` folder: which columns there are, their dtypes and shapes.
+        module: the user's module, see `edgeline.user_code`.
+        graph_path: where the `transform_graph/v1` folder goes.
+        transformed_path: where the `transformed_examples/v1` folder goes.
+        report_path: where the HTML report goes.
+        analyze_split: the split that vocabularies, means and quantiles are learnt from.
+        beam_options: Beam's options; empty runs in this process.
+        analyzer_cache: a folder to keep what was learnt of each part in, or "".
+
+    Returns:
+        The metadata of the transform graph and of the transformed examples.
+
+    Raises:
+        EdgelineError: the inputs are damaged, `preprocessing_fn` fails, or rows were lost.
+    """
+    from edgeline.components.transform.report import write_report
+    from edgeline.components.validate.schema import read_features
+
+    source = artifacts.read(examples_path, examples.SCHEMA)
+    raw_features = read_features(schema_path)
+    preprocessing_fn = user_code.function(user_code.load(module), "preprocessing_fn")
+    parts = _parts_by_digest(source, analyze_split)
+
+    with artifacts.writing(graph_path, GRAPH_SCHEMA) as draft:
+        rows = analyze(
+            parts, raw_features, preprocessing_fn, draft.path, beam_options, analyzer_cache
+        )
+        graph = SavedGraph(draft.path)
+        transformed = graph.outputs()
+        draft.metadata |= {
+            "features": [feature.to_json() for feature in raw_features],
+            "transformed": [feature.to_json() for feature in transformed],
+            "dependencies": graph.dependencies(),
+            "rows_analyzed": rows,
+        }
+    with artifacts.writing(transformed_path, examples.TRANSFORMED_SCHEMA) as made:
+        _apply_to_all(source, Path(graph_path), made.path, raw_features, transformed, beam_options)
+        made.metadata |= {
+            "splits": source.metadata["splits"],
+            "features": [feature.to_json() for feature in transformed],
+        }
+    write_report(
+        report_path,
+        graph,
+        draft.metadata,
+        artifacts.read(transformed_path, examples.TRANSFORMED_SCHEMA),
+    )
+    return (
+        {"edgeline_schema": GRAPH_SCHEMA, **draft.metadata},
+        {"edgeline_schema": examples.TRANSFORMED_SCHEMA, **made.metadata},
+    )
+
+
+def _parts_by_digest(source: Artifact, split: str) -> dict[str, Path]:
+    files = examples.parts(source, split)
+    if not examples.count_rows(files):
+        raise EdgelineError(
+            f"Split {split!r} has no rows to learn from: change 'analyze_split' or the ratios."
+        )
+    # equal parts may repeat: the position keeps their keys apart
+    return {
+        f"{source.files[file.relative_to(source.path).as_posix()]['sha256']}-{position}": file
+        for position, file in enumerate(files)
+    }
+
+
+def _apply_to_all(
+    source: Artifact,
+    graph: Path,
+    output: Path,
+    raw_features: Sequence[Feature],
+    transformed: Sequence[Feature],
+    beam_options: Sequence[str],
+) -> None:
+    targets: dict[Path, Path] = {}
+    for split in examples.splits(source):
+        (output / split).mkdir()
+        targets |= {part: output / split / part.name for part in examples.parts(source, split)}
+    apply(graph, targets, raw_features, transformed, beam_options)

@@ -1,0 +1,104 @@
+"""The user's module: one Python file with `preprocessing_fn` and `build_model`.
+
+It is given as an import path (`my_package.taxi`), a file (`taxi.py`) or a URI
+(`s3://bucket/taxi.py`); a file or URI may be pinned with `#sha256=<hex>`.
+"""
+
+from __future__ import annotations
+
+import importlib.util
+import linecache
+import sys
+import traceback
+import types
+from collections.abc import Callable
+from typing import Any
+
+from edgeline.errors import EdgelineError
+
+
+def load(module: str) -> types.ModuleType:
+    """Import the user's module.
+
+    Raises:
+        EdgelineError: it cannot be found, does not have the pinned content, or
+            raises while it is imported.
+    """
+    if not module:
+        raise EdgelineError("Parameter 'module' is empty: name the file with preprocessing_fn.")
+    try:
+        if not _is_file(module):
+            return importlib.import_module(module)
+    except ModuleNotFoundError as error:
+        raise EdgelineError(
+            f"Module {module!r} cannot be imported ({error}): give an importable name, "
+            "or a path or URI that ends in .py."
+        ) from error
+    except Exception as error:
+        raise EdgelineError(describe(error, f"Importing {module}")) from error
+    return _from_source(module)
+
+
+def function(module: types.ModuleType, name: str) -> Callable[..., Any]:
+    """A function of the user's module.
+
+    Raises:
+        EdgelineError: the module has no such function.
+    """
+    found = getattr(module, name, None)
+    if not callable(found):
+        raise EdgelineError(
+            f"{getattr(module, '__file__', module.__name__)} has no function {name}: add it."
+        )
+    return found  # type: ignore[no-any-return]
+
+
+def describe(error: BaseException, action: str) -> str:
+    """One sentence for an exception out of user code, with the user's line."""
+    frames = traceback.extract_tb(error.__traceback__)
+    own = [frame for frame in frames if not _is_library(frame.filename)]
+    where = f" at {own[-1].filename}:{own[-1].lineno} ({own[-1].line})" if own else ""
+    message = " ".join(str(error).split())
+    return f"{action} failed{where}: {type(error).__name__}: {message}"
+
+
+def read_source(module: str) -> bytes:
+    """The bytes of the user's module, for a digest or to compile it.
+
+    Raises:
+        EdgelineError: it cannot be found or does not have the pinned content.
+    """
+    if not _is_file(module):
+        spec = importlib.util.find_spec(module)
+        if spec is None or spec.origin is None:
+            raise EdgelineError(f"Module {module!r} cannot be found: give an importable name.")
+        module = spec.origin
+    from edgeline import storage
+
+    with storage.open_source(storage.resolve([module])[0]) as stream:
+        return stream.read()
+
+
+def _is_file(module: str) -> bool:
+    return module.partition("#")[0].endswith(".py")
+
+
+def _is_library(filename: str) -> bool:
+    inside = ("site-packages", "/edgeline/", "/components/", "__autograph_generated_file")
+    return filename.startswith(("<", sys.base_prefix)) or any(p in filename for p in inside)
+
+
+def _from_source(module: str) -> types.ModuleType:
+    source = read_source(module)
+    filename = module.partition("#")[0]
+    made = types.ModuleType(filename.rsplit("/", 1)[-1].removesuffix(".py"))
+    made.__file__ = filename
+    # pickling by reference and inspect.getsource (AutoGraph) look there
+    sys.modules[made.__name__] = made
+    text = source.decode()
+    linecache.cache[filename] = (len(text), None, text.splitlines(keepends=True), filename)
+    try:
+        exec(compile(source, filename, "exec"), made.__dict__)
+    except Exception as error:
+        raise EdgelineError(describe(error, f"Importing {filename}")) from error
+    return made
