@@ -61,4 +61,4 @@ def analyze(
     )
     evaluation.metadata.update(result.metadata)
     result.log(metrics, classification)
-    return NamedTuple("Outputs", [("blessed", bool)])(result.blessed)  # type: ignore[return-value]
+    return NamedTuple("Outputs", [("blessed", bool)])(result.blessed)  # type: ignore[operator]

@@ -53,10 +53,10 @@ class Curves:
 
     def confusion(self) -> Array:
         """Rows by label and predicted class, int64 [classes, classes] (binary: score above 0.5)."""
+        counts = self.table
         if self.task == "binary_classification":
-            halves = self.table[:2].reshape(2, 2, -1).sum(axis=2)
-            return halves.astype(np.int64)
-        return self.table.astype(np.int64)
+            counts = counts[:2].reshape(2, 2, -1).sum(axis=2)
+        return counts.astype(np.int64)
 
 
 def of(task: str, label: Array, prediction: Array) -> Curves:

@@ -24,6 +24,8 @@ from edgeline.components.analyze import fairness
 from edgeline.errors import EdgelineError
 
 CANDIDATE, BASELINE = "candidate", "baseline"
+# KFP makes floats of all numbers of a parameter, and TFMA insists on integers here
+WHOLE_NUMBERS = {"num_thresholds", "num_buckets", "class_id", "top_k", "k"}
 DEFAULT_METRICS: Mapping[str, list[dict[str, Any]]] = {
     "binary_classification": [
         {"class_name": "ExampleCount"},
@@ -168,11 +170,13 @@ def _to_proto(config: Mapping[str, Any] | str) -> Any:
         raise EdgelineError(f"eval_config is wrong: {_one_line(error)}.") from error
 
 
-def _with_string_configs(config: Mapping[str, Any]) -> Any:
-    config = copy.deepcopy(dict(config))
-    for spec in config.get("metrics_specs", config.get("metricsSpecs", [])):
+def _with_string_configs(given: Any) -> Any:
+    config = copy.deepcopy(dict(given))
+    for spec in config.get("metrics_specs") or config.get("metricsSpecs") or []:
         for metric in spec.get("metrics", []) if isinstance(spec, dict) else []:
             if isinstance(metric, dict) and isinstance(metric.get("config"), dict):
+                for name in WHOLE_NUMBERS & metric["config"].keys():
+                    metric["config"][name] = int(metric["config"][name])
                 metric["config"] = json.dumps(metric["config"], sort_keys=True)
     return config
 

@@ -93,7 +93,8 @@ def accumulate(statistics: Iterable[Statistic], rows: Rows, total: dict[Statisti
 
 def count(rows: Rows) -> Array:
     """Rows: [samples]."""
-    return rows.weight.sum(axis=1)
+    total: Array = rows.weight.sum(axis=1)
+    return total
 
 
 def histogram(rows: Rows) -> Array:
@@ -195,10 +196,10 @@ def binary_crossentropy(rows: Rows) -> Array:
 
 def exact_binary_crossentropy(rows: Rows) -> Array:
     """TFMA's own formula: infinite for a certain and wrong score."""
+    score = rows.prediction
     with np.errstate(divide="ignore", invalid="ignore"):
-        return -rows.label * np.log(rows.prediction) - (1 - rows.label) * np.log(
-            1 - rows.prediction
-        )
+        loss: Array = -rows.label * np.log(score) - (1 - rows.label) * np.log(1 - score)
+    return loss
 
 
 def sparse_crossentropy(rows: Rows) -> Array:
@@ -206,11 +207,13 @@ def sparse_crossentropy(rows: Rows) -> Array:
     epsilon = np.float32(EPSILON)
     scores = np.clip(rows.prediction, epsilon, 1 - epsilon)
     own = np.take_along_axis(scores, rows.label.astype(int)[:, None], axis=1)[:, 0]
-    return np.log(scores.sum(axis=1)) - np.log(own)
+    loss: Array = np.log(scores.sum(axis=1)) - np.log(own)
+    return loss
 
 
 def sparse_accuracy(rows: Rows) -> Array:
-    return (rows.prediction.argmax(axis=1) == rows.label).astype(np.float64)
+    right: Array = rows.prediction.argmax(axis=1) == rows.label
+    return right
 
 
 # --- from statistics to values --------------------------------------------------------------

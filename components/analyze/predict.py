@@ -139,43 +139,43 @@ def _outputs(
 
 
 def _prediction(values: Any, task: str, model: str, where: str) -> npt.NDArray[np.float32]:
-    values = np.asarray(values, np.float32).reshape(len(values), -1)
-    wrong = ~np.isfinite(values).all(axis=1)
+    found: npt.NDArray[np.float32] = np.asarray(values, np.float32).reshape(len(values), -1)
+    wrong = ~np.isfinite(found).all(axis=1)
     if wrong.any():
         raise EdgelineError(
-            f"{model} predicts {values[wrong][0].tolist()} for row {int(wrong.argmax())} of a "
+            f"{model} predicts {found[wrong][0].tolist()} for row {int(wrong.argmax())} of a "
             f"batch ({where}): mend the model so that it gives finite numbers, "
-            "also for missing values."
+            "also for missing found."
         )
     if task == "multiclass_classification":
-        return values
-    if values.shape[1] != 1:
+        return found
+    if found.shape[1] != 1:
         raise EdgelineError(
-            f"{model} gives {values.shape[1]} predictions a row, but a {task} model gives one: "
+            f"{model} gives {found.shape[1]} predictions a row, but a {task} model gives one: "
             "correct the model or its task."
         )
-    return values[:, 0]
+    return found[:, 0]
 
 
 def _label(
     values: Any, task: str, prediction: npt.NDArray[Any], model: str, where: str
 ) -> npt.NDArray[np.float32]:
-    values = np.asarray(values, np.float32).reshape(len(values), -1)
-    if values.shape[1] != 1:
-        raise EdgelineError(f"{model} gives labels of {values.shape[1]} values: one is needed.")
-    values = values[:, 0]
+    wide = np.asarray(values, np.float32).reshape(len(values), -1)
+    if wide.shape[1] != 1:
+        raise EdgelineError(f"{model} gives labels of {wide.shape[1]} values: one is needed.")
+    label: npt.NDArray[np.float32] = wide[:, 0]
     if task == "binary_classification":
-        good, need = np.isin(values, (0, 1)), "0 or 1"
+        good, need = np.isin(label, (0, 1)), "0 or 1"
     elif task == "multiclass_classification":
         classes = prediction.shape[1]
-        good = (values >= 0) & (values < classes) & (values == np.floor(values))
+        good = (label >= 0) & (label < classes) & (label == np.floor(label))
         need = f"a class index from 0 to {classes - 1}"
     else:
-        good, need = np.isfinite(values), "a finite number"
+        good, need = np.isfinite(label), "a finite number"
     if not good.all():
         row = int((~good).argmax())
         raise EdgelineError(
-            f"The label of row {row} of a batch ({where}) is {values[row]:g}, but must be {need}: "
+            f"The label of row {row} of a batch ({where}) is {label[row]:g}, but must be {need}: "
             "correct the data or the label in preprocessing_fn."
         )
-    return values
+    return label

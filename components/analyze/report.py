@@ -23,9 +23,10 @@ RANKING = {  # what tells the worst slice, in this order, and whether higher is 
     "mean_squared_error": False,
     "mean_absolute_error": False,
 }
-OTHER_METRICS = 3  # columns beside the ranking metric
+OTHER_METRICS = 2  # columns beside the ranking metric
 UNCERTAIN = 0.1  # an interval wider than this share of the metric marks a small slice
 MOST_SLICES_SHOWN = 200
+MOST_REASONS_SHOWN = 30
 MOST_CLASSES_DRAWN = 30
 FAIRNESS_RATES = (
     "positive_rate",
@@ -99,7 +100,9 @@ def _facts(verdict: Verdict, by_slice: Sequence[Slice], curves: Curves) -> list[
 
 def _verdict(verdict: Verdict) -> Section:
     lines = [html.badge("blessed", True) if verdict.blessed else html.badge("not blessed", False)]
-    lines += [html.text(failure) for failure in verdict.failures]
+    lines += [html.text(failure) for failure in verdict.failures[:MOST_REASONS_SHOWN]]
+    if (more := len(verdict.failures) - MOST_REASONS_SHOWN) > 0:
+        lines.append(html.text(f"{more} more reasons are in validation.json."))
     lines += [html.text(note) for note in verdict.notes]
     if verdict.blessed and not verdict.notes:
         lines.append(html.text("Every threshold of eval_config holds."))
@@ -179,8 +182,9 @@ def _rate(entry: Mapping[str, Any] | None, overall: Mapping[str, Any] | None) ->
     if not entry or not overall or entry["value"] is None or overall["value"] is None:
         return None
     distance = entry["value"] - overall["value"]
-    outside = _is_number(entry.get("lower")) and not (
-        entry["lower"] <= overall["value"] <= entry["upper"]
+    lower, upper = entry.get("lower"), entry.get("upper")
+    outside = (  # an interval of no width comes of a rate of 0 or 1, and tells nothing
+        _is_number(lower) and lower < upper and not lower <= overall["value"] <= upper
     )
     colour = (html.RED if distance > 0 else html.BLUE) if outside else GREY
     shown = Markup('<span style="color:{}">({:+.3f})</span>').format(colour, distance)

@@ -35,7 +35,8 @@ class Dictionary:
         """The number of each row's value, int32 [rows]."""
         indices, values = _normalise(column, name)
         numbers = [self._number(value) for value in values]
-        return np.asarray(numbers, np.int32)[indices]
+        codes: npt.NDArray[np.int32] = np.asarray(numbers, np.int32)[indices]
+        return codes
 
     def _number(self, value: Value) -> int:
         if value not in self._numbers:

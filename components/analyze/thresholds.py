@@ -1,7 +1,9 @@
 """Blessed or not: TFMA's own validation of the metrics, and its reasons in sentences.
 
 TFMA's rules hold: a threshold without slices is checked on every slice, one under
-`per_slice_thresholds` on those it names, and a slice that is named but has no row fails.
+`per_slice_thresholds` on those it names (an empty slicing spec is all rows), and a slice
+that is named but has no row fails. Thresholds may stand with the metric or, by the metric's
+name, in `metrics_specs.thresholds`; only there can single fairness indicators be named.
 A change threshold compares with the baseline. With no threshold at all everything is
 blessed (TFMA itself would bless nothing), and the report says so.
 """
@@ -60,6 +62,7 @@ def judge(found: Sequence[Any], eval_config: Any, change_thresholds_dropped: boo
         for failure in one.failures
     ]
     failures += [_missing(spec) for spec in validation.missing_slices]
+    failures = list(dict.fromkeys(failures))
     blessed = bool(validation.validation_ok or (validation.missing_thresholds and not failures))
     return Verdict(blessed, failures, notes, validation)
 
@@ -69,7 +72,13 @@ def _values(proto: Any) -> Iterator[tuple[Any, float]]:
 
     for entry in proto.metric_keys_and_values:
         if entry.value.WhichOneof("type") == "double_value":
-            yield metric_types.MetricKey.from_proto(entry.key), entry.value.double_value.value
+            key, value = (
+                metric_types.MetricKey.from_proto(entry.key),
+                entry.value.double_value.value,
+            )
+            yield key, value
+            # thresholds that metrics_specs.thresholds sets by name leave the weighting open
+            yield key._replace(example_weighted=None), value
 
 
 def _baseline_value(found: Sequence[Any], one: Any, failure: Any) -> float | None:

@@ -29,7 +29,7 @@ CONFIG = {
         {
             "metrics": [{"class_name": name} for name in METRICS.split()]
             + [
-                {"class_name": "AUC", "config": {"name": "auc_200", "num_thresholds": 200}},
+                {"class_name": "AUC", "config": {"name": "auc_200", "num_thresholds": 200.0}},
                 {"class_name": "RecallAtPrecision", "config": {"precision": 0.3}},
                 {"class_name": "ConfusionMatrixAtThresholds", "config": {"thresholds": [0.2, 0.7]}},
                 {"class_name": "FairnessIndicators", "config": {"thresholds": [0.25, 0.5]}},

@@ -120,6 +120,21 @@ def test_thresholds_by_slice(evaluate):
     assert "payment_type: Nobody has a threshold, but no row is in it" in missing
 
 
+def test_thresholds_by_name_and_on_fairness(evaluate):
+    name = "fairness_indicators_metrics/false_positive_rate@0.5"
+    spec = {
+        "metrics": [{"class_name": "AUC"}, {"class_name": "FairnessIndicators"}],
+        "thresholds": {"auc": at_least(0.5), name: {"value_threshold": {"upper_bound": 0.01}}},
+    }
+    result, folder = evaluate(eval_config={"metrics_specs": [spec]})
+    assert not result.blessed
+    [reason] = failures(folder)
+    assert reason.startswith(f"{name} of all rows is 0.") and "above the upper bound" in reason
+    spec["thresholds"] = {"auk": at_least(0.5)}
+    _, folder = evaluate(eval_config={"metrics_specs": [spec]})
+    assert "auk of all rows has a threshold, but eval_config does not" in failures(folder)[0]
+
+
 def test_change_threshold_against_the_baseline(evaluate, tips, weak_tips):
     change = {"change_threshold": {"absolute": -0.01, "direction": "HIGHER_IS_BETTER"}}
     config = auc_with(threshold=change)
