@@ -182,10 +182,9 @@ def _rate(entry: Mapping[str, Any] | None, overall: Mapping[str, Any] | None) ->
     if not entry or not overall or entry["value"] is None or overall["value"] is None:
         return None
     distance = entry["value"] - overall["value"]
-    lower, upper = entry.get("lower"), entry.get("upper")
-    outside = (  # an interval of no width comes of a rate of 0 or 1, and tells nothing
-        _is_number(lower) and lower < upper and not lower <= overall["value"] <= upper
-    )
+    lower, upper = entry.get("lower") or 0.0, entry.get("upper") or 0.0
+    # an interval of no width comes of a rate of 0 or 1, and tells nothing
+    outside = lower < upper and not lower <= overall["value"] <= upper
     colour = (html.RED if distance > 0 else html.BLUE) if outside else GREY
     shown = Markup('<span style="color:{}">({:+.3f})</span>').format(colour, distance)
     return _whole(Markup("{:.3f} {}").format(entry["value"], shown if distance else ""))
