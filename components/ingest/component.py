@@ -1,0 +1,53 @@
+"""The ingest component: raw data in, examples out."""
+
+from kfp import dsl
+from kfp.dsl import HTML, Dataset, Output
+
+from edgeline.images import reference
+
+
+@dsl.component(base_image=reference("pipeline"), install_kfp_package=False)
+def ingest(
+    data: str,
+    examples: Output[Dataset],
+    report: Output[HTML],
+    format: str = "",  # noqa: A002
+    split_ratios: dict = {"train": 2, "eval": 1},  # noqa: B006
+    split_key: str = "",
+    encoding: str = "utf-8",
+    delimiter: str = ",",
+    null_values: list = [""],  # noqa: B006
+    column_types: dict = {},  # noqa: B006
+):
+    """Read CSV, Parquet, TFRecord or image folders from anywhere and split them by a stable hash.
+
+    Args:
+        data: where the data lies: a path, s3://, gs://, minio:// or https:// location; a file, a
+            folder or a glob; several with commas between. #sha256=<hex> pins a location's content.
+        examples: the rows as Parquet, one folder a split (examples/v1).
+        report: an HTML page with the splits, columns and sources.
+        format: csv, parquet, tfrecord or images; empty: by the files' endings.
+        split_ratios: split to weight, for example {"train": 8, "eval": 1, "test": 1}.
+        split_key: column whose value decides the split, so that rows with an equal value
+            stay together; empty: the whole row decides.
+        encoding: of CSV files, a codec name of Python such as latin-1.
+        delimiter: between the cells of CSV files.
+        null_values: CSV cells that mean 'missing'.
+        column_types: CSV column to int64, float or string, instead of what its values tell.
+    """
+    from edgeline.components.ingest.ingest import ingest as work
+
+    examples.metadata.update(
+        work(
+            data=data,
+            output=examples.path,
+            report_path=report.path,
+            format=format,
+            split_ratios=split_ratios,
+            split_key=split_key,
+            encoding=encoding,
+            delimiter=delimiter,
+            null_values=null_values,
+            column_types=column_types,
+        )
+    )

@@ -1,0 +1,188 @@
+"""Raw data of any supported format and place into `examples/v1`, split by a hash of the row."""
+
+from __future__ import annotations
+
+import contextlib
+import tempfile
+from collections.abc import Mapping, Sequence
+from pathlib import Path, PurePosixPath
+from typing import Any
+
+from edgeline import artifacts, examples, report, storage
+from edgeline.components.ingest.csv_rows import CsvReader
+from edgeline.components.ingest.images import ImageReader
+from edgeline.components.ingest.parquet_rows import ParquetReader
+from edgeline.components.ingest.parts import Parts, writing_parts
+from edgeline.components.ingest.rows import Reader
+from edgeline.components.ingest.split import Splits
+from edgeline.components.ingest.tfrecord import TFRecordReader
+from edgeline.errors import EdgelineError
+
+FORMATS = {
+    "csv": (".csv", ".csv.gz"),
+    "parquet": (".parquet", ".pq"),
+    "tfrecord": (".tfrecord", ".tfrecords", ".tfrecord.gz", ".tfrecords.gz"),
+    "images": (".png", ".jpg", ".jpeg"),
+}
+RATIOS: Mapping[str, float] = {"train": 2, "eval": 1}
+SOURCES_SHOWN = 100
+
+
+def ingest(
+    data: str | Sequence[str],
+    output: str | Path,
+    *,
+    report_path: str | Path = "",
+    format: str = "",  # noqa: A002 - the parameter's name in the pipeline
+    split_ratios: Mapping[str, float] = RATIOS,
+    split_key: str = "",
+    encoding: str = "utf-8",
+    delimiter: str = ",",
+    null_values: Sequence[str] = ("",),
+    column_types: Mapping[str, str] | None = None,
+) -> dict[str, Any]:
+    """Read data, split it and write it as an `examples/v1` artifact.
+
+    The parameters are those of the component (see `component.py`). Each source file has
+    parts of its own, in order, so data that grows by files keeps the earlier parts byte for
+    byte, as long as the new files do not widen a column's type. Memory does not grow with
+    the number of rows; remote data is copied beside the output first.
+
+    Returns:
+        The metadata: `splits` (rows of each), `columns` (name -> Arrow type), `sources`
+        (name, sha256, size; an image folder is one source), `data_digest` (see
+        `storage.digest`) and `edgeline_schema`.
+
+    Raises:
+        EdgelineError: the data cannot be found, read or understood; nothing is written.
+    """
+    splits = Splits.from_ratios(split_ratios)
+    sources = storage.resolve(data)
+    kind = format or _format(sources)
+    reader = _reader(kind, encoding, delimiter, null_values, column_types or {})
+    with artifacts.writing(output, examples.SCHEMA) as draft:
+        with tempfile.TemporaryDirectory(dir=draft.path, prefix=".fetched-") as folder:
+            files = storage.fetch(sources, Path(folder))
+            schema = reader.schema(files)
+            with contextlib.ExitStack() as stack:
+                parts = [
+                    stack.enter_context(writing_parts(draft.path / name, schema))
+                    for name in splits.names
+                ]
+                for file in files:
+                    for rows in reader.batches(file, schema):
+                        _distribute(rows.typed, splits.assign(rows.given, split_key), parts)
+                    if kind != "images":  # an image is a file, but not a part
+                        for part in parts:
+                            part.begin()
+        counts = {name: {"rows": part.rows} for name, part in zip(splits.names, parts, strict=True)}
+        if not any(part.rows for part in parts):
+            raise EdgelineError(f"{files[0].name} has no row: give data with at least one.")
+        draft.metadata.update(
+            splits=counts,
+            columns={column.name: str(column.type) for column in schema},
+            sources=_sources(kind, sources, files),
+            data_digest=storage.digest(files),
+        )
+        if report_path:
+            _write_report(report_path, draft.metadata)
+    return {"edgeline_schema": examples.SCHEMA, **draft.metadata}
+
+
+def _format(sources: Sequence[storage.Source]) -> str:
+    kinds: dict[str, storage.Source] = {}
+    for source in sources:
+        name = source.name.lower()
+        found = [kind for kind, ends in FORMATS.items() if name.endswith(ends)]
+        if not found:
+            raise EdgelineError(
+                f"{source.name} has an ending that tells no format: "
+                f"set format to one of {', '.join(FORMATS)}, or remove the file."
+            )
+        kinds.setdefault(found[0], source)
+    if len(kinds) > 1:
+        (one, first), (other, second), *_ = kinds.items()
+        raise EdgelineError(
+            f"{first.name} is {one} and {second.name} is {other}: ingest one format at a time."
+        )
+    return next(iter(kinds))
+
+
+def _reader(
+    kind: str,
+    encoding: str,
+    delimiter: str,
+    null_values: Sequence[str],
+    column_types: Mapping[str, str],
+) -> Reader:
+    if kind == "csv":
+        return CsvReader(encoding, delimiter, tuple(null_values), column_types)
+    if kind not in FORMATS:
+        raise EdgelineError(f"format {kind!r} is not known: it is one of {', '.join(FORMATS)}.")
+    if column_types:
+        raise EdgelineError(
+            f"column_types is for CSV, but the data is {kind}, which has its own types: remove it."
+        )
+    readers: dict[str, Reader] = {
+        "parquet": ParquetReader(),
+        "tfrecord": TFRecordReader(),
+        "images": ImageReader(),
+    }
+    return readers[kind]
+
+
+def _distribute(batch: Any, assigned: Any, parts: Sequence[Parts]) -> None:
+    for number, part in enumerate(parts):
+        part.add(batch.filter(assigned == number))
+
+
+def _sources(
+    kind: str, sources: Sequence[storage.Source], files: Sequence[storage.File]
+) -> list[dict[str, Any]]:
+    if kind != "images":
+        return [{"name": file.name, "sha256": file.sha256, "size": file.size} for file in files]
+    folders: dict[str, list[storage.File]] = {}
+    for source, file in zip(sources, files, strict=True):
+        folders.setdefault(source.given.partition(storage.PIN)[0], []).append(file)
+    return [
+        {
+            "name": given if "://" in given else PurePosixPath(given).name,
+            "sha256": storage.digest(found),
+            "size": sum(file.size for file in found),
+        }
+        for given, found in folders.items()
+    ]
+
+
+def _write_report(path: str | Path, metadata: Mapping[str, Any]) -> None:
+    splits, columns, sources = metadata["splits"], metadata["columns"], metadata["sources"]
+    total = sum(facts["rows"] for facts in splits.values())
+    size = sum(source["size"] for source in sources)
+    shares = [
+        (name, f"{facts['rows']:,}", f"{facts['rows'] / total:.1%}")
+        for name, facts in splits.items()
+    ]
+    shown = [
+        (source["name"], f"{source['size']:,}", source["sha256"])
+        for source in sources[:SOURCES_SHOWN]
+    ]
+    more = len(sources) - len(shown)
+    report.write(
+        path,
+        "Ingested data",
+        [
+            report.Fact("rows", f"{total:,}"),
+            report.Fact("columns", str(len(columns))),
+            report.Fact("sources", f"{len(sources):,}"),
+            report.Fact("size", f"{size / 1e6:,.1f} MB"),
+        ],
+        [
+            report.Section("Splits", report.table(["split", "rows", "share"], shares)),
+            report.Section("Columns", report.table(["column", "type"], columns.items())),
+            report.Section(
+                "Sources",
+                report.table(["source", "bytes", "sha256"], shown),
+                note=f"and {more:,} more" if more else "",
+            ),
+        ],
+    )
