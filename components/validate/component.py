@@ -1,0 +1,62 @@
+"""The face of `validate`."""
+
+from typing import NamedTuple
+
+from kfp import dsl
+from kfp.dsl import HTML, Artifact, Dataset, Input, Output
+
+from edgeline.images import reference
+
+
+@dsl.component(base_image=reference("pipeline"), install_kfp_package=False)
+def validate(
+    examples: Input[Dataset],
+    statistics: Output[Artifact],
+    schema: Output[Artifact],
+    anomalies: Output[Artifact],
+    report: Output[HTML],
+    schema_uri: str = "",
+    baseline_uri: str = "",
+    skew_threshold: float = 0.1,
+    drift_threshold: float = 0.1,
+    on_anomalies: str = "fail",
+) -> NamedTuple("Outputs", [("valid", bool)]):  # type: ignore[valid-type]
+    """Compute statistics of examples and check them against a schema and a baseline.
+
+    Args:
+        examples: Examples of the ingest step.
+        statistics: Statistics per split and feature, as tensorflow_metadata protos.
+        schema: The schema in force, as a tensorflow_metadata proto, and the raw features.
+        anomalies: What is wrong, one record each, and the skew and drift measured.
+        report: Distributions, missing values and anomalies.
+        schema_uri: Frozen schema: a schema artifact folder or a .pbtxt file. Empty: inferred
+            from the training split.
+        baseline_uri: Statistics artifact folder or file of an earlier run, to measure drift.
+            Empty: drift is not measured.
+        skew_threshold: Greatest distance (L-infinity or Jensen-Shannon, 0 to 1) of a split
+            from the training split.
+        drift_threshold: Greatest distance (0 to 1) of a split from the baseline's.
+        on_anomalies: fail: the task fails when the data are not valid; flag: the output
+            valid tells.
+
+    Returns:
+        valid: Whether there is no anomaly of severity ERROR.
+    """
+    from edgeline.components.validate.validate import validate as work
+
+    result = work(
+        data=examples.path,
+        statistics=statistics.path,
+        schema=schema.path,
+        anomalies=anomalies.path,
+        report=report.path,
+        schema_uri=schema_uri,
+        baseline_uri=baseline_uri,
+        skew_threshold=skew_threshold,
+        drift_threshold=drift_threshold,
+        on_anomalies=on_anomalies,
+    )
+    statistics.metadata.update(result.statistics)
+    schema.metadata.update(result.schema)
+    anomalies.metadata.update(result.anomalies)
+    return (result.valid,)
