@@ -278,19 +278,19 @@ def _check_feature(schema: Any, expected: Any, found: Any) -> Iterator[Finding]:
 
 def _check_lengths(expected: Any, facts: Any) -> Iterator[Finding]:
     least, most = facts.min_num_values, facts.max_num_values
-    held = f"{least}" if least == most else f"{least} to {most}"
+    held = _values(most) if least == most else f"{least} to {_values(most)}"
     if expected.HasField("shape"):
         size = math.prod(dim.size for dim in expected.shape.dim)
         if not least == most == size:
-            sentence = f"has {held} values a row, but exactly {size} by the schema."
+            sentence = f"has {held} a row, but exactly {size} by the schema."
             yield "INVALID_FEATURE_SHAPE", ERROR, sentence
     elif expected.HasField("value_count"):
         limits = expected.value_count
         if least < limits.min:
-            sentence = f"has {held} values a row, but at least {limits.min} by the schema."
+            sentence = f"has {held} a row, but at least {limits.min} by the schema."
             yield "FEATURE_TYPE_LOW_NUMBER_VALUES", ERROR, sentence
         if limits.HasField("max") and most > limits.max:
-            sentence = f"has {held} values a row, but at most {limits.max} by the schema."
+            sentence = f"has {held} a row, but at most {limits.max} by the schema."
             yield "FEATURE_TYPE_HIGH_NUMBER_VALUES", ERROR, sentence
 
 
@@ -334,7 +334,7 @@ def _check_strings(domain: Any, expected: Any, found: Any) -> Iterator[Finding]:
     if complete:  # values too long to be listed are in no domain
         count += total - sum(count for _, count in values) - strings.invalid_utf8_count
     if strings.invalid_utf8_count:
-        sentence = f"has {strings.invalid_utf8_count:,} values that are not UTF-8 text."
+        sentence = f"has text that is not UTF-8, in {_values(strings.invalid_utf8_count)}."
         yield "ENUM_TYPE_INVALID_UTF8", ERROR, sentence
     mass = expected.distribution_constraints.min_domain_mass
     if count and total - count < mass * total:
@@ -343,7 +343,7 @@ def _check_strings(domain: Any, expected: Any, found: Any) -> Iterator[Finding]:
         rest = f" and {more:,} more" if more > 0 else ""
         least = "" if complete else "at least "
         listed = f": {named}{rest}" if outside else ""
-        sentence = f"has {least}{count:,.0f} values outside its domain{listed}."
+        sentence = f"has {least}{_values(int(count))} outside its domain{listed}."
         yield "ENUM_TYPE_UNEXPECTED_STRING_VALUES", ERROR, sentence
 
 
@@ -354,13 +354,13 @@ def _check_finite(expected: Any, found: Any) -> Iterator[Finding]:
     limits = expected.float_domain if expected.HasField("float_domain") else None
     if nan:
         forbidden = limits is not None and limits.disallow_nan
-        sentence = f"has {nan:,} values that are NaN" + (
+        sentence = f"holds NaN, in {_values(nan)}" + (
             ", which the schema disallows." if forbidden else "."
         )
         yield "FLOAT_TYPE_HAS_NAN", ERROR if forbidden else WARNING, sentence
     if infinite:
         forbidden = limits is not None and limits.disallow_inf
-        sentence = f"has {infinite:,} values that are infinite" + (
+        sentence = f"holds infinity, in {_values(infinite)}" + (
             ", which the schema disallows." if forbidden else "."
         )
         yield "FLOAT_TYPE_HAS_INF", ERROR if forbidden else WARNING, sentence
@@ -423,6 +423,10 @@ def _measure(measure: str, old: Any, new: Any) -> tuple[float | None, str]:
         medians = number(new.num_stats.median), number(old.num_stats.median)
         return distance, f"the median is {medians[0]} instead of {medians[1]}"
     return distance, "the values are shared out otherwise"
+
+
+def _values(count: int) -> str:
+    return f"{count:,} value" if count == 1 else f"{count:,} values"
 
 
 def _fits(wanted: int, held: int) -> bool:
