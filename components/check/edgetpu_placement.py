@@ -1,0 +1,378 @@
+"""Where each operator of a model will run, before Coral's compiler has seen it.
+
+Every operator is asked for its rule (`edgetpu_rules`). Then the graph is cut. The compiler
+is a delegate of the TensorFlow Lite interpreter and gets ONE partition, so the cut is the
+interpreter's own: operators are gathered into groups that alternate between the TPU and the
+CPU, each as large as the data allows, and the first group that could run on the TPU does.
+An operator that waits for one left on the CPU therefore stays there too; one on a branch of
+its own does not. (tensorflow/lite/graph_info.cc, coral.ai/docs/edgetpu/models-intro)
+"""
+
+from __future__ import annotations
+
+import math
+import re
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from typing import Any
+
+from edgeline.components.check import edgetpu_rules as rules
+from edgeline.components.check.edgetpu_compiled import CUSTOM_OPERATOR, Compiled, decode
+from edgeline.components.check.edgetpu_conditions import MEASURES, MET, Site
+from edgeline.tflite import Model, Operator, Subgraph
+
+TARGET = "edgetpu"
+SRAM_BYTES = 8 << 20
+YES, NO, SIZE = "yes", "no", "size-dependent"
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """What the rules say of one operator by itself."""
+
+    state: str
+    maps: bool
+    status: str
+    rule: str
+    source: str
+    mend: str
+    runtime: int
+
+
+@dataclass(frozen=True)
+class Placed:
+    """An operator, what the rules say of it, and where it will run."""
+
+    index: int
+    operator: str
+    version: int
+    output: str
+    shape: tuple[int, ...]
+    verdict: Verdict
+    mapped: bool
+    status: str
+
+
+@dataclass(frozen=True)
+class Memory:
+    """Bytes of SRAM, estimated: what the mapped operators' parameters and instructions take."""
+
+    parameters: int
+    executable: int
+    cached: int
+    streamed: int
+    sram: int = SRAM_BYTES
+
+
+@dataclass(frozen=True)
+class Advice:
+    """What to change, for which operators, and how many more would then be looked at anew."""
+
+    operator: str
+    count: int
+    sentence: str
+    mend: str
+    source: str
+
+
+@dataclass(frozen=True)
+class Placement:
+    """The prediction for a model, and beside it the truth where a compiled model is given.
+
+    Attributes:
+        failure: why the compiler would give up on the whole model, else empty.
+        cut: the first operator, in the order of execution, that is left on the CPU and is
+            itself the reason; None where there is none.
+        min_runtime: the oldest Edge TPU runtime for what is mapped, as documented.
+    """
+
+    model: str
+    target: str
+    operators: tuple[Placed, ...]
+    failure: str
+    cut: int | None
+    min_runtime: int
+    memory: Memory
+    warnings: tuple[str, ...]
+    advice: tuple[Advice, ...]
+    compiled: Compiled | None = None
+
+    @property
+    def mapped(self) -> int:
+        """How many operators will run on the TPU."""
+        return sum(placed.mapped for placed in self.operators)
+
+    @property
+    def share(self) -> float:
+        """Mapped operators of all, 0 to 1."""
+        return self.mapped / len(self.operators) if self.operators else 0.0
+
+    @property
+    def uncertain(self) -> int:
+        """Operators whose size the documentation leaves open."""
+        return sum(placed.verdict.state == SIZE for placed in self.operators)
+
+    @property
+    def left_on_cpu(self) -> dict[str, int]:
+        """How many operators of each kind stay on the CPU."""
+        return dict(Counter(placed.operator for placed in self.operators if not placed.mapped))
+
+    def to_json(self) -> dict[str, Any]:
+        """A JSON object: the sums, every operator, memory, warnings, advice."""
+        document = asdict(self)
+        if self.compiled is not None:
+            document["compiled"] = self.compiled.to_json()
+        return {
+            **document,
+            "mapped": self.mapped,
+            "share": self.share,
+            "uncertain": self.uncertain,
+            "left_on_cpu": self.left_on_cpu,
+        }
+
+
+def place(model: Model, compiled: Model | None = None) -> Placement:
+    """Predict the placement of a model on the Edge TPU.
+
+    Args:
+        model: the model as the converter wrote it. One that is compiled already is its own
+            truth: its custom operators are what runs on the TPU.
+        compiled: the same model after Coral's compiler, for comparison.
+
+    Raises:
+        EdgelineError: `compiled` is damaged.
+    """
+    subgraph = model.subgraphs[0]
+    truth = None if compiled is None else decode(compiled)
+    if any(operator.name == CUSTOM_OPERATOR for operator in subgraph.operators):
+        truth = truth or decode(model)
+    verdicts = [judge(subgraph, operator) for operator in subgraph.operators]
+    failure = _failure(subgraph)
+    chosen = set() if failure else partition(subgraph, [verdict.maps for verdict in verdicts])
+    operators = tuple(
+        _placed(subgraph, operator, verdict, operator.index in chosen)
+        for operator, verdict in zip(subgraph.operators, verdicts, strict=True)
+    )
+    reasons = [placed for placed in operators if not placed.verdict.maps]
+    return Placement(
+        model=str(model.path),
+        target=TARGET,
+        operators=operators,
+        failure=failure,
+        cut=reasons[0].index if reasons else None,
+        min_runtime=max((p.verdict.runtime for p in operators if p.mapped), default=0),
+        memory=_memory(subgraph, operators),
+        warnings=tuple(_warnings(model, subgraph, operators)),
+        advice=tuple(_advice(reasons)),
+        compiled=truth,
+    )
+
+
+def judge(subgraph: Subgraph, operator: Operator) -> Verdict:
+    """What the rules say of one operator, whatever stands before it."""
+    rule = rules.RULES.get(operator.name)
+    if operator.name == CUSTOM_OPERATOR:
+        return Verdict(YES, True, rules.MAPPED, "Compiled already.", rules.COMPILER, "", 0)
+    if rule is None or operator.custom:
+        kind = "custom operator" if operator.custom else "operator"
+        mend = rules.CUSTOM if operator.custom else rules.OTHERWISE
+        return Verdict(
+            NO,
+            False,
+            rules.TYPE if operator.custom or _is_float(subgraph, operator) else rules.UNKNOWN,
+            f"{operator.name} is no {kind} that the Edge TPU takes.",
+            rules.OPERATIONS,
+            rules.UNSUPPORTED.get(operator.name, mend),
+            0,
+        )
+    site = Site(subgraph, operator, rule.parameters)
+    for name in (*rules.EVERY, *rule.conditions):
+        if not MET[name](site):
+            broken = rules.CONDITIONS[name]
+            status = broken.status
+            if operator.name == "QUANTIZE" and name == "data_type":
+                status = rules.LIMITATION  # so the compiler's log calls a float input
+            return Verdict(
+                NO, False, status, broken.sentence, broken.source, broken.mend, rule.runtime
+            )
+    runtime = rule.runtime
+    if operator.name in ("CONV_2D", "DEPTHWISE_CONV_2D") and site.option("dilation_w", 1) > 1:
+        runtime = 13
+    open_question: Verdict | None = None
+    for size in rules.SIZES.get(operator.name, ()):
+        measured = MEASURES[size.measure](site)
+        if measured <= size.maps:
+            continue
+        certain = size.fails is not None and measured >= size.fails
+        middle = math.inf if size.fails is None else math.sqrt(size.maps * size.fails)
+        maps = measured <= middle
+        verdict = Verdict(
+            NO if certain else SIZE,
+            maps,
+            rules.MAPPED if maps else rules.LIMITATION,
+            f"{size.sentence[0].upper()}{size.sentence[1:]}; here {measured:,}.",
+            size.source,
+            size.mend,
+            runtime,
+        )
+        if not maps:
+            return verdict
+        open_question = open_question or verdict
+    return open_question or Verdict(
+        YES, True, rules.MAPPED, rule.sentence, rule.source, "", runtime
+    )
+
+
+def partition(subgraph: Subgraph, maps: Sequence[bool]) -> set[int]:
+    """The operators of the first group that can run on the TPU.
+
+    Args:
+        subgraph: the graph, operators in the order of execution.
+        maps: for each operator whether the TPU takes it.
+
+    The interpreter's partition: from the first operator that is not placed, take its kind,
+    and gather, in the order of execution, all operators of that kind whose inputs are given,
+    constant or computed by what is placed already or by the same group; then the other kind.
+    """
+    computed = {index for operator in subgraph.operators for index in operator.outputs}
+    waiting = list(subgraph.operators)
+    ready: set[int] = set()
+    while waiting:
+        group: list[Operator] = []
+        later: list[Operator] = []
+        kind: bool | None = None
+        for operator in waiting:
+            needs = [i for i in operator.inputs if i in computed and i not in ready]
+            if needs or (kind is not None and maps[operator.index] != kind):
+                later.append(operator)
+                continue
+            kind = maps[operator.index]
+            group.append(operator)
+            ready.update(operator.outputs)
+        if not group:  # a graph whose operators wait for one another
+            return set()
+        if kind:
+            return {operator.index for operator in group}
+        waiting = later
+    return set()
+
+
+def _placed(subgraph: Subgraph, operator: Operator, verdict: Verdict, mapped: bool) -> Placed:
+    tensor = subgraph.tensors[operator.outputs[0]] if operator.outputs else None
+    return Placed(
+        index=operator.index,
+        operator=operator.name,
+        version=operator.version,
+        output=tensor.name if tensor else "",
+        shape=tensor.shape if tensor else (),
+        verdict=verdict,
+        mapped=mapped,
+        status=rules.MAPPED if mapped else rules.SECOND if verdict.maps else verdict.status,
+    )
+
+
+def _is_float(subgraph: Subgraph, operator: Operator) -> bool:
+    places = [index for index in operator.inputs + operator.outputs if index >= 0]
+    return any(subgraph.tensors[index].dtype.startswith("FLOAT") for index in places)
+
+
+def _failure(subgraph: Subgraph) -> str:
+    for operator in subgraph.operators:
+        rule = rules.RULES.get(operator.name)
+        newest = rule.newest if rule else rules.PARSED.get(operator.name)
+        if newest and not operator.custom and operator.version > newest:
+            return (
+                f"The compiler cannot parse operator {operator.index}: it knows "
+                f"{operator.name} up to version {newest}, this is version {operator.version}. "
+                "Build the layer from older operators (no groups in Conv2D) or convert with "
+                "TensorFlow 2.5."
+            )
+    if not any(tensor.dtype in ("INT8", "UINT8") for tensor in subgraph.tensors):
+        return "The model is not quantised: convert it to full int8 with representative examples."
+    return ""
+
+
+def _warnings(model: Model, subgraph: Subgraph, operators: tuple[Placed, ...]) -> list[str]:
+    found = []
+    version = tuple(int(part) for part in re.findall(r"\d+", model.min_runtime_version)[:3])
+    if version > rules.NEWEST_RUNTIME:
+        found.append(
+            f"min_runtime_version is {model.min_runtime_version}, newer than the compiler's "
+            f"{'.'.join(map(str, rules.NEWEST_RUNTIME))}: an operator of it may not be parsed."
+        )
+    if len(model.subgraphs) > 1:
+        found.append(
+            f"The model has {len(model.subgraphs)} subgraphs; only the first can be compiled."
+        )
+    found.extend(
+        f"{side} {subgraph.tensors[index].name!r} is {subgraph.tensors[index].dtype}: "
+        "the CPU converts it."
+        for side, places in (("Input", subgraph.inputs), ("Output", subgraph.outputs))
+        for index in places
+        if subgraph.tensors[index].dtype.startswith("FLOAT")
+    )
+    if any(subgraph.tensors[index].dynamic for index in subgraph.inputs):
+        found.append("An input has a dynamic dimension: export with a fixed signature.")
+    uncertain = sum(placed.verdict.state == SIZE for placed in operators)
+    if uncertain:
+        found.append(
+            f"{uncertain} operators depend on a size that no document gives: "
+            "only the compiler knows."
+        )
+    return found
+
+
+def _advice(reasons: list[Placed]) -> list[Advice]:
+    """One piece of advice a kind of breach, in the order of execution: mend the first first."""
+    counted = Counter(
+        (p.operator, p.verdict.rule, p.verdict.mend, p.verdict.source) for p in reasons
+    )
+    return [
+        Advice(operator, count, sentence, mend, source)
+        for (operator, sentence, mend, source), count in counted.items()
+    ]
+
+
+# Bytes of SRAM, fitted to compiled models of google-coral/test_data (off by 5% at most):
+# channels fill up to blocks, each output channel carries bias and scale.
+_BLOCK, _DEPTHWISE_BLOCK, _PER_CHANNEL = 32, 64, 16
+# Instructions, from the same models (off by a third at most).
+_INSTRUCTIONS, _PER_OPERATOR = 64_000, 2_500
+
+
+def _memory(subgraph: Subgraph, operators: tuple[Placed, ...]) -> Memory:
+    mapped = [subgraph.operators[placed.index] for placed in operators if placed.mapped]
+    if not mapped:
+        return Memory(0, 0, 0, 0)
+    counted: set[int] = set()
+    parameters = sum(_parameter_bytes(subgraph, operator, counted) for operator in mapped)
+    executable = _INSTRUCTIONS + _PER_OPERATOR * len(mapped)
+    cached = min(parameters, max(SRAM_BYTES - executable, 0))
+    return Memory(parameters, executable, cached, parameters - cached)
+
+
+def _parameter_bytes(subgraph: Subgraph, operator: Operator, counted: set[int]) -> int:
+    total = 0
+    for index in operator.inputs:
+        if index < 0 or index in counted or not subgraph.tensors[index].constant:
+            continue
+        counted.add(index)
+        tensor = subgraph.tensors[index]
+        if tensor.dtype not in ("INT8", "UINT8"):
+            continue
+        shape = tensor.shape or (1,)
+        if operator.name == "DEPTHWISE_CONV_2D":
+            channels = _filled(shape[-1], _DEPTHWISE_BLOCK)
+            total += tensor.elements // max(shape[-1], 1) * channels + _PER_CHANNEL * channels
+        elif len(shape) > 1:
+            rows, columns = _filled(shape[0], _BLOCK), _filled(shape[-1], _BLOCK)
+            inside = tensor.elements // max(shape[0] * shape[-1], 1)
+            total += rows * columns * inside + _PER_CHANNEL * rows
+        else:
+            total += tensor.size
+    return total
+
+
+def _filled(count: int, block: int) -> int:
+    return -(-count // block) * block

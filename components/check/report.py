@@ -1,0 +1,179 @@
+"""A placement as a page: operators in the order of execution, the cut, memory, advice."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from markupsafe import Markup
+
+from edgeline import report
+from edgeline.components.check.edgetpu_placement import SIZE, Memory, Placed, Placement
+from edgeline.report import BLUE, GREEN, GREY, ORANGE, RED, Fact, Section
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+MOST_ROWS = 2000
+
+
+def write(path: str | Path, placement: Placement) -> None:
+    """Write the page of a placement."""
+    operators, memory = placement.operators, placement.memory
+    whole = placement.mapped == len(operators) and bool(operators)
+    facts = [
+        Fact("operators on the TPU", f"{placement.mapped} of {len(operators)}", whole),
+        Fact("mapped", f"{placement.share:.1%}", whole),
+        Fact("depend on size", str(placement.uncertain), None if placement.uncertain else True),
+        Fact("parameters cached", report.size(memory.cached)),
+        Fact("streamed at each run", report.size(memory.streamed), memory.streamed == 0),
+    ]
+    sections = []
+    if placement.failure:
+        sections.append(Section("The compiler would fail", report.text(placement.failure)))
+    sections.append(
+        Section(
+            "Where the operators run",
+            report.figure(_strip(operators)),
+            "In the order of execution: green on the TPU; red not taken; grey taken, but behind "
+            "one that is not; orange depends on a size.",
+        )
+    )
+    if placement.advice:
+        rows = [
+            (entry.operator, entry.count, entry.sentence, entry.mend, entry.source)
+            for entry in placement.advice
+        ]
+        sections.append(
+            Section(
+                "What to change",
+                report.table(("Operator", "Count", "Why", "In the Keras model", "Source"), rows),
+                "In the order of execution: the first keeps all behind it from the TPU.",
+            )
+        )
+    sections.append(
+        Section("Memory of the Edge TPU", report.figure(_memory(memory)), "Estimated, in MB.")
+    )
+    if placement.warnings:
+        notes = Markup("").join(report.text(warning) for warning in placement.warnings)
+        sections.append(Section("To note", notes))
+    if placement.compiled is not None:
+        sections.append(Section("Predicted and compiled", _truth(placement)))
+    sections.append(
+        Section(
+            "Every operator",
+            report.table(
+                (
+                    "#",
+                    "Operator",
+                    "Version",
+                    "Output",
+                    "Runs on",
+                    "State",
+                    "Compiler",
+                    "Rule",
+                    "Source",
+                ),
+                [_row(placed) for placed in operators[:MOST_ROWS]],
+            ),
+            f"The first {MOST_ROWS:,}." if len(operators) > MOST_ROWS else "",
+        )
+    )
+    name = Path(placement.model).name
+    report.write(path, f"{name} on {placement.target}: placement", facts, sections)
+
+
+def colour(placed: Placed) -> str:
+    """The colour of an operator in the page."""
+    if placed.verdict.state == SIZE:
+        return ORANGE
+    if placed.mapped:
+        return GREEN
+    return GREY if placed.verdict.maps else RED
+
+
+def _row(placed: Placed) -> tuple[object, ...]:
+    verdict = placed.verdict
+    return (
+        placed.index,
+        placed.operator,
+        placed.version,
+        "×".join(map(str, placed.shape)),
+        report.badge("TPU" if placed.mapped else "CPU", placed.mapped),
+        verdict.state,
+        placed.status,
+        verdict.rule,
+        verdict.source,
+    )
+
+
+def _strip(operators: Sequence[Placed]) -> Figure:
+    from matplotlib.figure import Figure
+
+    columns = 40
+    rows = max(-(-len(operators) // columns), 1)
+    rows = min(rows, 50)
+    figure = Figure(figsize=(9, 0.4 + 0.25 * rows))
+    axes = figure.add_subplot()
+    for place, placed in enumerate(operators[: rows * columns]):
+        axes.barh(
+            place // columns,
+            0.9,
+            left=place % columns,
+            height=0.8,
+            color=colour(placed),
+            linewidth=0,
+        )
+    axes.set_xlim(0, columns)
+    axes.set_ylim(rows - 0.4, -0.6)
+    axes.set_yticks(range(rows), [str(row * columns) for row in range(rows)])
+    axes.set_xticks([])
+    axes.spines[:].set_visible(False)
+    return figure
+
+
+def _memory(memory: Memory) -> Figure:
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(9, 1.2))
+    axes = figure.add_subplot()
+    left = 0.0
+    for name, size, shade in (
+        ("instructions", memory.executable, ORANGE),
+        ("parameters cached", memory.cached, BLUE),
+        ("streamed", memory.streamed, RED),
+    ):
+        axes.barh(0, size / 1e6, left=left, color=shade, label=name)
+        left += size / 1e6
+    axes.axvline(memory.sram / 1e6, color=GREY, linestyle="--", label="SRAM")
+    axes.set_yticks([])
+    axes.set_xlim(0, max(left, memory.sram / 1e6) * 1.05)
+    axes.spines[["top", "right", "left"]].set_visible(False)
+    axes.legend(ncols=4, loc="lower center", bbox_to_anchor=(0.5, 1), frameon=False)
+    return figure
+
+
+def _truth(placement: Placement) -> Markup:
+    truth, memory = placement.compiled, placement.memory
+    if truth is None:
+        return Markup("")
+    return report.table(
+        ("", "Predicted", "Compiled"),
+        [
+            (
+                "operators on the CPU",
+                sum(placement.left_on_cpu.values()),
+                sum(truth.on_cpu.values()),
+            ),
+            ("segments", int(placement.mapped > 0), len(truth.segments)),
+            ("parameters cached", report.size(memory.cached), report.size(truth.cached_bytes)),
+            ("streamed", report.size(memory.streamed), report.size(truth.streamed_bytes)),
+            (
+                "instructions",
+                report.size(memory.executable),
+                report.size(truth.instruction_bytes),
+            ),
+            ("Edge TPU runtime", placement.min_runtime or "any", truth.runtime_version),
+        ],
+    )
