@@ -1,1 +1,169 @@
-def main() -> None: ...
+"""The command line. Each command imports what it needs when it is called."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import signal
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import click
+
+from edgeline import __version__
+from edgeline.errors import EdgelineError
+
+RUNS = "edgeline-runs"
+
+
+@click.group(context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(__version__, prog_name="edgeline")
+def cli() -> None:
+    """Train in the cloud, predict on the device."""
+
+
+@cli.command()
+@click.argument("pipeline")
+@click.option(
+    "--set", "settings", multiple=True, metavar="NAME=VALUE", help="Set a pipeline parameter."
+)
+@click.option("--module", help="The Python file with preprocessing_fn and build_model.")
+@click.option("--cache", is_flag=True, help="Take unchanged tasks from earlier runs.")
+@click.option("--root", default=RUNS, show_default=True, help="Where runs are kept.")
+def run(
+    pipeline: str, settings: tuple[str, ...], module: str | None, cache: bool, root: str
+) -> None:
+    """Run PIPELINE on this machine.
+
+    PIPELINE is one of edgeline's (see `edgeline components`), a Python file with a variable
+    `pipeline`, or a compiled .yaml file.
+    """
+    from edgeline.local.command import run_command
+
+    if module:
+        settings = (*settings, f"module={module}")
+    sys.exit(run_command(pipeline, settings, Path(root), cache))
+
+
+@cli.command("compile")
+@click.argument("pipeline")
+@click.option("-o", "--output", help="The file to write; by default <pipeline>.yaml.")
+@click.option("--kubernetes", is_flag=True, help="Write Pipeline and PipelineVersion manifests.")
+@click.option("--namespace", default="kubeflow", show_default=True, help="For --kubernetes.")
+@click.option(
+    "--set", "settings", multiple=True, metavar="NAME=VALUE", help="Set a parameter's default."
+)
+def compile_(
+    pipeline: str, output: str | None, kubernetes: bool, namespace: str, settings: tuple[str, ...]
+) -> None:
+    """Compile PIPELINE to KFP's IR, or to Kubernetes manifests."""
+    from edgeline.compiling import compile_pipeline
+
+    path = compile_pipeline(pipeline, output, kubernetes, namespace, settings)
+    click.echo(path)
+
+
+@cli.command()
+@click.argument("name", required=False)
+def components(name: str | None) -> None:
+    """List the components with their inputs and outputs, and the pipelines."""
+    from edgeline.listing import show_components
+
+    show_components(name)
+
+
+@cli.command()
+@click.argument("bundle")
+@click.option("--json", "as_json", is_flag=True, help="Print the findings as JSON.")
+def verify(bundle: str, as_json: bool) -> None:
+    """Check a published BUNDLE: a folder or an s3:// or minio:// address."""
+    from edgeline.bundle_check import check_bundle
+
+    sys.exit(check_bundle(bundle, as_json))
+
+
+@cli.command()
+@click.argument("name")
+def init(name: str) -> None:
+    """Make a starter project in the new folder NAME, that runs as it is."""
+    from edgeline.starter import make_project
+
+    make_project(Path(name))
+    click.echo(f"Made {name}. Now: cd {name} && edgeline run pipeline.py")
+
+
+def main() -> None:
+    """Entry point: 0 good, 1 failed with a sentence, 2 wrong usage, 130 interrupted."""
+    # a task's `kill` or a closed terminal ends as Ctrl-C does: cleaned up
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
+    with _sentences():
+        cli(standalone_mode=False)
+
+
+@contextlib.contextmanager
+def _sentences() -> Iterator[None]:
+    try:
+        yield
+    except click.ClickException as error:
+        error.show()
+        sys.exit(error.exit_code)
+    except (click.Abort, KeyboardInterrupt):
+        click.echo("Interrupted: nothing half-written is left.", err=True)
+        sys.exit(130)
+    except EdgelineError as error:
+        click.echo(f"Error: {error}", err=True)
+        sys.exit(1)
+    except ModuleNotFoundError as error:
+        from edgeline.extras import install_hint
+
+        click.echo(f"Error: {install_hint(error)}", err=True)
+        sys.exit(1)
+
+
+def parse_settings(settings: tuple[str, ...], types: dict[str, str]) -> dict[str, Any]:
+    """`name=value` strings as the types that a pipeline's parameters have.
+
+    Args:
+        settings: as given to `--set`.
+        types: KFP's name of each parameter's type, for example NUMBER_INTEGER.
+
+    Raises:
+        click.UsageError: a setting has no `=`, no such parameter, or the wrong type.
+    """
+    import difflib
+
+    values: dict[str, Any] = {}
+    for setting in settings:
+        name, separator, text = setting.partition("=")
+        if not separator:
+            raise click.UsageError(f"--set {setting}: write it as NAME=VALUE.")
+        if name not in types:
+            near = difflib.get_close_matches(name, types, 1)
+            hint = f" Did you mean {near[0]}?" if near else f" It has {', '.join(types)}."
+            raise click.UsageError(f"--set {name}: the pipeline has no such parameter.{hint}")
+        try:
+            values[name] = _value(text, types[name])
+        except ValueError as error:
+            raise click.UsageError(
+                f"--set {name}: {text!r} is no {types[name]} ({error})."
+            ) from None
+    return values
+
+
+def _value(text: str, kind: str) -> Any:
+    if kind == "STRING":
+        return text
+    value = json.loads(text)
+    kinds: dict[str, Any] = {
+        "NUMBER_INTEGER": int,
+        "NUMBER_DOUBLE": (int, float),
+        "BOOLEAN": bool,
+        "LIST": list,
+        "STRUCT": dict,
+    }
+    wanted = kinds.get(kind, object)
+    if not isinstance(value, wanted) or (isinstance(value, bool) and wanted is not bool):
+        raise ValueError(f"it is a {type(value).__name__}")
+    return value

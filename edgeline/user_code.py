@@ -98,7 +98,7 @@ def _from_source(module: str) -> types.ModuleType:
     text = source.decode()
     linecache.cache[filename] = (len(text), None, text.splitlines(keepends=True), filename)
     try:
-        exec(compile(source, filename, "exec"), made.__dict__)
+        exec(compile(source, filename, "exec", dont_inherit=True), made.__dict__)
     except Exception as error:
         raise EdgelineError(describe(error, f"Importing {filename}")) from error
     return made

@@ -1,0 +1,1 @@
+"""Chicago taxi trips: will the tip exceed a fifth of the fare?"""

@@ -1,0 +1,62 @@
+"""`edgeline verify`: is this bundle whole, and does it answer as it should?"""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import tempfile
+from pathlib import Path
+
+from rich.console import Console
+from rich.table import Table
+
+from edgeline.report import number, size
+
+
+def check_bundle(bundle: str, as_json: bool) -> int:
+    """Check a bundle with the interpreter alone, and print what was found; returns 0.
+
+    Args:
+        bundle: its folder, or its s3:// or minio:// address.
+        as_json: print JSON instead of a table.
+
+    Raises:
+        EdgelineError: what is wrong with it.
+    """
+    from edgeline.components.publish.store import fetch
+    from edgeline.components.verify.verify_bundle import verify_bundle
+
+    with tempfile.TemporaryDirectory() as temporary:
+        folder = Path(bundle)
+        if "://" in bundle:
+            folder = Path(temporary) / "bundle"
+            fetch(bundle, folder)
+        found = verify_bundle(folder)
+    if as_json:
+        print(json.dumps(dataclasses.asdict(found), indent=1))
+        return 0
+    table = Table(box=None, show_header=False)
+    refused = sum(case.outcome == "refused" for case in found.cases)
+    latency = found.latency
+    table.add_row("files", "[green]✔[/] all digests as in the manifest")
+    table.add_row("signature", "[green]✔[/] as in the manifest")
+    table.add_row(
+        "answers",
+        f"[green]✔[/] {found.vector_rows} recorded rows, largest difference "
+        f"{number(found.max_difference)}"
+        if found.vector_rows
+        else "no rows are recorded in this bundle",
+    )
+    table.add_row(
+        "malformed input",
+        f"[green]✔[/] {len(found.cases)} kinds: {refused} refused, the rest answered, no crash",
+    )
+    table.add_row(
+        "latency here",
+        f"p50 {latency.p50_ms:.3f} ms, p99 {latency.p99_ms:.3f} ms, "
+        f"peak memory {size(latency.peak_bytes or 0)}",
+    )
+    console = Console()
+    console.print(f"[bold]{found.name}[/] version {found.version}")
+    console.print(table)
+    return 0

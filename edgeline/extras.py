@@ -1,0 +1,25 @@
+"""Which extra of edgeline brings a package that is missing."""
+
+from __future__ import annotations
+
+EXTRA_OF = {
+    "kfp": "pipelines",
+    "kubernetes": "pipelines",
+    "minio": "pipelines",
+    "fsspec": "pipelines",
+    "matplotlib": "pipelines",
+    "tensorflow_metadata": "pipelines",
+    "apache_beam": "train",
+    "keras": "train",
+    "tensorflow": "train",
+    "tensorflow_model_analysis": "train",
+    "tensorflow_transform": "train",
+    "ai_edge_litert": "serve",
+}
+
+
+def install_hint(error: ModuleNotFoundError) -> str:
+    """A sentence with the command that installs what was not found."""
+    package = (error.name or "").partition(".")[0]
+    extra = EXTRA_OF.get(package, "all")
+    return f"Package {package} is not installed: pip install 'edgeline[{extra}]'"

@@ -1,0 +1,137 @@
+"""`edgeline run`: parameters in, progress and a page out."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from rich.console import Console
+
+from edgeline import storage
+from edgeline.cli import parse_settings
+from edgeline.errors import EdgelineError
+
+FILE_PARAMETERS = ("data", "module")
+
+
+def run_command(pipeline: str, settings: tuple[str, ...], root: Path, cache: bool) -> int:
+    """Run a pipeline with a live display; 0 if every task ran well, else 1.
+
+    Raises:
+        EdgelineError: the pipeline or a local file does not exist.
+        click.UsageError: a setting is wrong, or a required parameter is missing.
+    """
+    import click
+
+    from edgeline.local.page import write_page
+    from edgeline.local.plan import plan
+    from edgeline.local.progress import Progress, final_table
+    from edgeline.local.runner import run
+    from edgeline.pipelines import catalogue
+
+    console = Console()
+    definition = catalogue.load(pipeline)
+    spec = definition.pipeline_spec
+    parameters = spec.root.input_definitions.parameters
+    kinds = parameter_kinds(parameters)
+    arguments = parse_settings(settings, kinds)
+    missing = [
+        name
+        for name, entry in parameters.items()
+        if name not in arguments and not entry.is_optional and not entry.HasField("default_value")
+    ]
+    if missing:
+        raise click.UsageError(f"Set {', '.join(missing)} with --set NAME=VALUE.")
+    arguments = _local(arguments, parameters, root)
+
+    names = [task.component for task in plan(spec)]
+    folder: Path | None = None
+    try:
+        with Progress(console, names) as progress:
+            result = run(definition, arguments, root, cache, progress.update)
+    finally:
+        _remove_leftovers(root)
+    folder = result.folder
+    page = write_page(result, arguments)
+    _write_record(folder, result)
+    if not console.is_terminal:
+        console.print(final_table(result.tasks))
+    else:
+        console.print()
+        console.print(final_table(result.tasks))
+    console.print(
+        f"\n{result.seconds:.1f} s, report: [link=file://{page}]{page}[/link]", soft_wrap=True
+    )
+    if result.failed:
+        first = result.failed[0]
+        raise EdgelineError(f"Task {first.task.component} failed: {first.error}")
+    if result.skipped:
+        task = result.skipped[0].task
+        raise EdgelineError(
+            f"Task {task.component} and those after it did not run, as {task.condition} is false: "
+            f"see the reasons in {page}."
+        )
+    return 0
+
+
+def parameter_kinds(parameters: Mapping[str, Any]) -> dict[str, str]:
+    """KFP's type name of each parameter of a pipeline."""
+    return {
+        name: entry.ParameterType.ParameterTypeEnum.Name(entry.parameter_type)
+        if hasattr(entry, "ParameterType")
+        else _kind(entry)
+        for name, entry in parameters.items()
+    }
+
+
+def _kind(entry: Any) -> str:
+    enum = entry.DESCRIPTOR.fields_by_name["parameter_type"].enum_type
+    return str(enum.values_by_number[entry.parameter_type].name)
+
+
+def _local(arguments: dict[str, Any], parameters: Mapping[str, Any], root: Path) -> dict[str, Any]:
+    """Pin local files to their content, and give checkpoints a place that outlives the run.
+
+    A cache keyed by parameters then sees that a file has changed.
+    """
+    complete = dict(arguments)
+    for name in FILE_PARAMETERS:
+        if name not in parameters:
+            continue
+        given = arguments.get(name) or parameters[name].default_value.string_value
+        if given and (name == "data" or given.partition("#")[0].endswith(".py")):
+            complete[name] = storage.pin(given)
+    if "checkpoint_dir" in parameters and "checkpoint_dir" not in arguments:
+        complete["checkpoint_dir"] = str((root / ".checkpoints").resolve())
+    if "destination" in parameters:
+        given = arguments.get("destination") or parameters["destination"].default_value.string_value
+        if "://" not in given:
+            complete["destination"] = str(Path(given).resolve())
+    return complete
+
+
+def _remove_leftovers(root: Path) -> None:
+    """Drafts that a killed task left beside its outputs; nothing reads them."""
+    for draft in root.glob("*/*/*/*.partial"):
+        shutil.rmtree(draft, ignore_errors=True) if draft.is_dir() else draft.unlink()
+
+
+def _write_record(folder: Path, result: Any) -> None:
+    record = {
+        "pipeline": result.pipeline,
+        "seconds": round(result.seconds, 3),
+        "tasks": {
+            name: {
+                "state": task.state,
+                "seconds": round(task.seconds, 3),
+                "peak_memory": task.peak_memory,
+                "error": task.error,
+                "outputs": task.outputs,
+            }
+            for name, task in result.tasks.items()
+        },
+    }
+    (folder / "run.json").write_text(json.dumps(record, indent=1))

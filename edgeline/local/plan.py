@@ -1,0 +1,79 @@
+"""What a compiled pipeline will run: its tasks in order, with what they wait for."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+
+@dataclass(frozen=True)
+class PlannedTask:
+    """One container task of a pipeline, conditions and nested pipelines unrolled.
+
+    `component` is unique in the pipeline and names the task's folder locally. `needs` are
+    the components whose outputs it takes, `condition` what must hold for it to run at all.
+    """
+
+    name: str
+    component: str
+    needs: tuple[str, ...]
+    condition: str = ""
+    exit_handler: bool = False
+
+
+def plan(spec: Any) -> list[PlannedTask]:
+    """The tasks of a `PipelineSpec` proto in an order in which they can run."""
+    return _tasks(spec, spec.root.dag, "", {})
+
+
+def _tasks(spec: Any, dag: Any, condition: str, given: dict[str, str]) -> list[PlannedTask]:
+    planned: list[PlannedTask] = []
+    produced: dict[str, list[str]] = {}
+    waiting = dict(sorted(dag.tasks.items()))
+    while waiting:
+        ready = [n for n, task in waiting.items() if not waiting.keys() & set(task.dependent_tasks)]
+        # an exit handler waits for everything, whatever its place in the file
+        ready.sort(key=lambda n: (_is_exit_handler(waiting[n]), n))
+        name = ready[0]
+        task = waiting.pop(name)
+        sources = {
+            key: producer
+            for key, source in [*task.inputs.artifacts.items(), *task.inputs.parameters.items()]
+            if (producer := _producer(source, produced, given))
+        }
+        inner = spec.components[task.component_ref.name]
+        holds = " and ".join(filter(None, [condition, _words(task.trigger_policy.condition)]))
+        if inner.WhichOneof("implementation") == "dag":
+            below = _tasks(spec, inner.dag, holds, sources)
+            planned += below
+            produced[name] = [step.component for step in below]
+        else:
+            component = task.component_ref.name.removeprefix("comp-")
+            needs = tuple(sorted(set(sources.values())))
+            planned.append(PlannedTask(name, component, needs, holds, _is_exit_handler(task)))
+            produced[name] = [component]
+    return planned
+
+
+def _producer(source: Any, produced: dict[str, list[str]], given: dict[str, str]) -> str:
+    kind = source.WhichOneof("kind")
+    if kind in ("task_output_artifact", "task_output_parameter"):
+        return _last(produced, getattr(source, kind).producer_task)
+    if kind in ("component_input_artifact", "component_input_parameter"):
+        return given.get(getattr(source, kind), "")
+    return ""
+
+
+def _last(produced: dict[str, list[str]], task: str) -> str:
+    return produced[task][-1] if produced.get(task) else ""
+
+
+def _is_exit_handler(task: Any) -> bool:
+    policy = task.trigger_policy
+    return bool(policy.strategy == policy.TriggerStrategy.ALL_UPSTREAM_TASKS_COMPLETED)
+
+
+def _words(condition: str) -> str:
+    """A condition for people: `analyze-blessed`, not KFP's expression around it."""
+    words = condition.replace("inputs.parameter_values['pipelinechannel--", "").replace("']", "")
+    return words.replace(" == true", "")

@@ -1,0 +1,127 @@
+"""The live table of a run: each task with its state, time and what it found."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping
+from typing import Any
+
+from rich.console import Console
+from rich.live import Live
+from rich.spinner import Spinner
+from rich.table import Table
+
+from edgeline.local.runner import TaskResult
+from edgeline.report import size
+
+MARKS = {
+    "waiting": "[dim]·[/]",
+    "succeeded": "[green]✔[/]",
+    "cached": "[cyan]✔[/]",
+    "failed": "[red]✘[/]",
+    "skipped": "[yellow]–[/]",
+}
+
+
+class Progress:
+    """Shows tasks as they go; on a terminal as a live table, else a line for each that ends."""
+
+    def __init__(self, console: Console, names: list[str]) -> None:
+        self.console = console
+        self.tasks: dict[str, TaskResult | None] = dict.fromkeys(names)
+        self.started: dict[str, float] = {}
+        self.spinner = Spinner("dots")
+        self.live = Live(get_renderable=self._table, console=console, refresh_per_second=8)
+
+    def __enter__(self) -> Progress:
+        if self.console.is_terminal:
+            self.live.__enter__()
+        return self
+
+    def __exit__(self, *error: Any) -> None:
+        if self.console.is_terminal:
+            self.live.__exit__(*error)
+
+    def update(self, result: TaskResult) -> None:
+        """Take note of a task that has started or ended."""
+        name = result.task.component
+        self.tasks[name] = result
+        if result.state == "running":
+            self.started[name] = time.monotonic()
+        elif not self.console.is_terminal:
+            self.console.print(
+                f"{MARKS[result.state]} {name:<12} {_time(result):>7}  {facts(result)}"
+            )
+
+    def _table(self) -> Table:
+        table = Table(box=None, padding=(0, 2, 0, 0), show_header=False)
+        for name, result in self.tasks.items():
+            state = result.state if result else "waiting"
+            if state == "running":
+                seconds = time.monotonic() - self.started[name]
+                table.add_row(self.spinner, f"[bold]{name}[/]", f"{seconds:.1f} s", "")
+            else:
+                known = result and state != "waiting"
+                table.add_row(
+                    MARKS[state],
+                    name if known else f"[dim]{name}[/]",
+                    _time(result) if result and known else "",
+                    facts(result) if result and known else "",
+                )
+        return table
+
+
+def final_table(results: Mapping[str, TaskResult]) -> Table:
+    """Tasks with times, peak memory, sizes of what they made, and what they found."""
+    table = Table(header_style="bold", box=None, padding=(0, 2, 0, 0))
+    for column in ("task", "state"):
+        table.add_column(column)
+    for column in ("time", "memory", "output"):
+        table.add_column(column, justify="right")
+    table.add_column("found")
+    for name, result in results.items():
+        table.add_row(
+            name,
+            f"{MARKS[result.state]} {result.state}",
+            _time(result),
+            size(result.peak_memory) if result.peak_memory else "",
+            size(output_size(result)) if result.outputs else "",
+            facts(result),
+        )
+    return table
+
+
+def facts(result: TaskResult) -> str:
+    """The few numbers of a task that a person wants to see at once."""
+    if result.state == "failed":
+        return f"[red]{result.error}[/]"
+    if result.state == "skipped":
+        return f"[yellow]not run: {result.task.condition or 'a task before it failed'}[/]"
+    found: list[str] = []
+    for name, value in result.outputs.items():
+        if not isinstance(value, dict):
+            found.append(f"{name} {value}")
+            continue
+        metadata = value.get("metadata", {})
+        if isinstance(splits := metadata.get("splits"), dict):
+            found += [f"{split} {int(entry['rows']):,}" for split, entry in splits.items()]
+        if name == "metrics":
+            numbers = {k: v for k, v in metadata.items() if isinstance(v, (int, float))}
+            found += [f"{key} {number:.4g}" for key, number in list(numbers.items())[:6]]
+    return " · ".join(found)
+
+
+def output_size(result: TaskResult) -> int:
+    """Bytes of all artifacts of a task that lie on this machine."""
+    from pathlib import Path
+
+    total = 0
+    for value in result.outputs.values():
+        if isinstance(value, dict) and (path := Path(str(value.get("uri", "")))).exists():
+            files = path.rglob("*") if path.is_dir() else [path]
+            total += sum(file.stat().st_size for file in files if file.is_file())
+    return total
+
+
+def _time(result: TaskResult) -> str:
+    return f"{result.seconds:.1f} s" if result.state in ("succeeded", "failed") else result.state

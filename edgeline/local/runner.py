@@ -1,0 +1,282 @@
+"""Run a pipeline on this machine: kfp.local, with warm processes, a checked cache and a record.
+
+kfp.local keeps its order, conditions, exit handlers and retries; two of its parts are
+replaced while a run lasts, since it offers no way to register others: how a task's process is
+started (`SubprocessTaskHandler`) and how a cache entry is judged (`LocalCache`).
+"""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import json
+import logging
+import os
+import re
+import signal
+import subprocess
+import time
+import warnings
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import kfp.local
+from kfp.local import cache as kfp_cache
+from kfp.local import subprocess_task_handler
+from kfp.local.status import Status
+
+from edgeline.local import warm
+from edgeline.local.cache import CheckedCache
+from edgeline.local.plan import PlannedTask, plan
+
+USER_ERROR = re.compile(r"^edgeline\.errors\.EdgelineError: (.*)$", re.MULTILINE)
+
+
+@dataclass
+class TaskResult:
+    """What became of a planned task.
+
+    `state` is waiting, running, succeeded, cached, failed or skipped; `seconds` wall time,
+    `peak_memory` bytes, `outputs` the parameters and artifacts as kfp's executor wrote them.
+    """
+
+    task: PlannedTask
+    state: str = "waiting"
+    seconds: float = 0.0
+    peak_memory: int = 0
+    error: str = ""
+    log: Path | None = None
+    outputs: dict[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class RunResult:
+    """A finished run: its folder, its tasks by component, its wall time in seconds."""
+
+    pipeline: str
+    folder: Path
+    seconds: float
+    tasks: Mapping[str, TaskResult]
+
+    @property
+    def failed(self) -> list[TaskResult]:
+        return [task for task in self.tasks.values() if task.state == "failed"]
+
+    @property
+    def skipped(self) -> list[TaskResult]:
+        return [task for task in self.tasks.values() if task.state == "skipped"]
+
+
+def run(
+    pipeline: Any,
+    arguments: Mapping[str, Any],
+    root: Path,
+    cache: bool,
+    on_change: Callable[[TaskResult], None],
+) -> RunResult:
+    """Run a pipeline to its end.
+
+    Args:
+        pipeline: a kfp pipeline (or a loaded compiled one).
+        arguments: its parameters.
+        root: where runs are kept; this one gets the folder `<pipeline>-<time>` there.
+        cache: whether a task whose component, parameters and inputs have not changed is
+            taken from an earlier run below `root`.
+        on_change: told whenever a task starts or ends.
+    """
+    spec = pipeline.pipeline_spec
+    name = spec.pipeline_info.name
+    folder = _new_folder(root, name)
+    tasks = {step.component: TaskResult(step) for step in plan(spec)}
+    stages = [warm.COMPONENT_STAGE.get(re.sub(r"-\d+$", "", component), "") for component in tasks]
+    known = [stage for stage in stages if stage] if warm.is_supported() else []
+    started = time.monotonic()
+    # a fully cached run needs no process at all, so none is started before the first miss
+    with contextlib.ExitStack() as stack:
+        chain = _Lazy(stack, known, folder / "warm.log")
+        handler = _handler(tasks, folder, chain, on_change)
+        stack.enter_context(_kfp_parts(handler, _checked_cache(tasks, on_change)))
+        stack.enter_context(_quiet(folder / "kfp.log"))
+        kfp.local.init(
+            runner=kfp.local.SubprocessRunner(use_venv=False),
+            pipeline_root=str(folder),
+            workspace_root=str(folder / "workspace"),
+            raise_on_error=False,
+            enable_caching=cache,
+            cache_root=str(root / ".cache" / _code_digest()),
+        )
+        if not cache:
+            chain.start()
+        pipeline(**arguments)
+    for result in tasks.values():
+        if result.state == "waiting":
+            result.state = "skipped"
+            on_change(result)
+    return RunResult(name, folder, time.monotonic() - started, tasks)
+
+
+class _Lazy:
+    """The warm processes, started when first needed."""
+
+    def __init__(self, stack: contextlib.ExitStack, stages: Sequence[str], log: Path) -> None:
+        self._stack, self._stages, self._log = stack, stages, log
+        self._chain: warm.Warm | None = None
+
+    def start(self) -> warm.Warm:
+        if self._chain is None:
+            self._chain = self._stack.enter_context(warm.Warm(self._stages, self._log))
+        return self._chain
+
+
+def _handler(
+    tasks: Mapping[str, TaskResult],
+    folder: Path,
+    chain: _Lazy,
+    on_change: Callable[[TaskResult], None],
+) -> type:
+    class TaskHandler(subprocess_task_handler.SubprocessTaskHandler):  # type: ignore[misc]
+        """Starts a task in a warm process, or in a new one, and records what became of it."""
+
+        def validate_image(self, image: str) -> None:
+            """Our images carry the packages that are installed here: nothing to warn of."""
+
+        def run(self) -> Status:
+            executor_input = _executor_input(self.full_command)
+            output = Path(executor_input["outputs"]["outputFile"])
+            result = tasks[output.parent.name]
+            result.state = "running"
+            result.log = folder / "logs" / f"{output.parent.name}.log"
+            result.log.parent.mkdir(exist_ok=True)
+            result.log.touch()
+            on_change(result)
+            started = time.monotonic()
+            ended = self._start(result)
+            result.seconds += time.monotonic() - started
+            result.peak_memory = max(result.peak_memory, ended.peak_memory)
+            if ended.code == 0:
+                result.state, result.error = "succeeded", ""
+                result.outputs = _outputs(output)
+            else:
+                result.state, result.error = "failed", _reason(result.log, ended.code)
+            on_change(result)
+            return Status.SUCCESS if ended.code == 0 else Status.FAILURE
+
+        def _start(self, result: TaskResult) -> warm.Ended:
+            stage = warm.COMPONENT_STAGE.get(re.sub(r"-\d+$", "", result.task.component))
+            assert result.log is not None
+            if stage and warm.is_supported():
+                return chain.start().run(stage, self.full_command, self.env_vars, result.log)
+            return _subprocess(self.full_command, self.env_vars, result.log)
+
+    return TaskHandler
+
+
+def _subprocess(command: Sequence[str], env: Mapping[str, str], log: Path) -> warm.Ended:
+    import sys
+
+    command = subprocess_task_handler.replace_python_executable(list(command), sys.executable)
+    with open(log, "ab") as stream:
+        process = subprocess.Popen(
+            command, stdout=stream, stderr=subprocess.STDOUT, env={**os.environ, **env}
+        )
+        try:
+            return warm.Ended(process.wait(), 0)
+        except BaseException:
+            process.send_signal(signal.SIGINT)
+            process.wait()
+            raise
+
+
+def _executor_input(command: Sequence[str]) -> dict[str, Any]:
+    value: dict[str, Any] = json.loads(command[command.index("--executor_input") + 1])
+    return value
+
+
+def _outputs(file: Path) -> dict[str, Any]:
+    if not file.exists():
+        return {}
+    written = json.loads(file.read_text())
+    artifacts = {
+        name: entry["artifacts"][0] for name, entry in written.get("artifacts", {}).items()
+    }
+    return {**written.get("parameterValues", {}), **artifacts}
+
+
+def _reason(log: Path, code: int) -> str:
+    text = log.read_text(errors="replace")
+    if code < 0:
+        return f"its process was ended by {signal.Signals(-code).name}; see {log}"
+    if sentences := USER_ERROR.findall(text):
+        return str(sentences[-1])
+    last = next((line for line in reversed(text.splitlines()) if line.strip()), "no output")
+    return f"{last.strip()} (see {log})"
+
+
+def _checked_cache(
+    tasks: Mapping[str, TaskResult], on_change: Callable[[TaskResult], None]
+) -> type[CheckedCache]:
+    def on_hit(component: str, outputs: dict[str, Any]) -> None:
+        result = tasks[component]
+        result.state = "cached"
+        result.outputs = {
+            name: {"uri": value.uri, "metadata": dict(value.metadata)}
+            if hasattr(value, "uri")
+            else value
+            for name, value in outputs.items()
+        }
+        on_change(result)
+
+    return type("RunCache", (CheckedCache,), {"on_hit": staticmethod(on_hit)})
+
+
+@contextlib.contextmanager
+def _kfp_parts(handler: type, cache: type) -> Iterator[None]:
+    kept = subprocess_task_handler.SubprocessTaskHandler, kfp_cache.LocalCache
+    subprocess_task_handler.SubprocessTaskHandler, kfp_cache.LocalCache = handler, cache
+    try:
+        yield
+    finally:
+        subprocess_task_handler.SubprocessTaskHandler, kfp_cache.LocalCache = kept
+
+
+@contextlib.contextmanager
+def _quiet(log: Path) -> Iterator[None]:
+    """What kfp.local prints goes to a file: the progress display has the terminal."""
+    with (
+        open(log, "w") as stream,
+        contextlib.redirect_stdout(stream),
+        contextlib.redirect_stderr(stream),
+        warnings.catch_warnings(),
+    ):
+        warnings.simplefilter("ignore")
+        handlers, level = logging.root.handlers[:], logging.root.level
+        try:
+            yield
+        finally:
+            logging.root.handlers[:] = handlers
+            logging.root.setLevel(level)
+
+
+def _new_folder(root: Path, name: str) -> Path:
+    root.mkdir(parents=True, exist_ok=True)
+    stamp = time.strftime("%Y%m%d-%H%M%S")
+    for number in range(100):
+        folder = root / (f"{name}-{stamp}" + (f"-{number}" if number else ""))
+        with contextlib.suppress(FileExistsError):
+            folder.mkdir()
+            return folder.resolve()
+    raise RuntimeError(f"no free folder for a run in {root}")
+
+
+def _code_digest() -> str:
+    """Of edgeline's own files: a task is not taken from a run of other code."""
+    digest = hashlib.sha256()
+    package = Path(__file__).resolve().parents[1]
+    import edgeline.components
+
+    for folder in (package, *map(Path, edgeline.components.__path__)):
+        for file in sorted(folder.rglob("*.py")):
+            digest.update(file.read_bytes())
+    return digest.hexdigest()[:16]

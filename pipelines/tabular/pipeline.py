@@ -1,0 +1,166 @@
+"""The generic pipeline: ingest, validate, transform, train, analyze, convert, verify, publish.
+
+`analyze` must bless the model and `verify` approve the edge model, or the steps after them do
+not run. `notify` tells the end, good or bad.
+"""
+
+# no `from __future__ import annotations`: kfp reads the annotations
+import inspect
+from types import FunctionType
+from typing import Any
+
+from kfp import dsl
+
+from edgeline.components.analyze.component import analyze
+from edgeline.components.convert.component import convert
+from edgeline.components.ingest.component import ingest
+from edgeline.components.notify.component import notify
+from edgeline.components.publish.component import publish
+from edgeline.components.train.component import train
+from edgeline.components.transform.component import transform
+from edgeline.components.validate.component import validate
+from edgeline.components.verify.component import verify
+
+
+def tabular(
+    data: str,
+    module: str,
+    label: str,
+    model_name: str,
+    destination: str,
+    task: str = "binary_classification",
+    split_ratios: dict = {"train": 2, "eval": 1},  # noqa: B006
+    split_key: str = "",
+    schema_uri: str = "",
+    on_anomalies: str = "flag",
+    beam_options: list = [],  # noqa: B006
+    analyzer_cache: str = "",
+    steps: int = 1000,
+    batch_size: int = 40,
+    patience: int = 0,
+    hyperparameters: dict = {},  # noqa: B006
+    label_vocabulary: str = "",
+    checkpoint_dir: str = "",
+    seed: int = 0,
+    eval_config: dict = {},  # noqa: B006
+    baseline_model_uri: str = "",
+    quantisation: str = "float",
+    max_metric_drop: float = 0.01,
+    git_commit: str = "",
+):
+    """From raw rows to a published edge model.
+
+    Args:
+        data: Files, folders or globs, local or in an object store, with commas between.
+        module: The user's module with preprocessing_fn and build_model.
+        label: The output of preprocessing_fn that is to be predicted.
+        model_name: The name to publish under.
+        destination: The folder or bucket to publish to.
+        task: binary_classification, multiclass_classification or regression.
+        split_ratios: Weights of the splits; train and eval are needed.
+        split_key: A column whose value decides the split; empty: the whole row.
+        schema_uri: A frozen schema; empty: inferred from the training split.
+        on_anomalies: fail or flag.
+        beam_options: Options of Apache Beam for transform; empty: in the task's process.
+        analyzer_cache: A folder that keeps what was learnt of each part of growing data.
+        steps: Training batches in all.
+        batch_size: Rows a batch.
+        patience: Epochs without a smaller val_loss before training ends; 0: never.
+        hyperparameters: Handed to build_model.
+        label_vocabulary: vocab_filename of the label; its entries name the classes.
+        checkpoint_dir: A folder that outlives the training task, to go on after a kill.
+        seed: Seed of weights and shuffling.
+        eval_config: TFMA's EvalConfig as an object: metrics, slices, thresholds.
+        baseline_model_uri: A model/v1 folder that change thresholds compare with.
+        quantisation: float, fp16, dynamic, int8 or int16x8.
+        max_metric_drop: How much worse than the cloud model the edge model may be.
+        git_commit: The commit of the user's code, for the bundle's provenance.
+    """
+    ended = notify(pipeline_name=model_name, run_id=dsl.PIPELINE_JOB_ID_PLACEHOLDER)
+    with dsl.ExitHandler(ended):
+        read = ingest(data=data, split_ratios=split_ratios, split_key=split_key)
+        checked = validate(
+            examples=read.outputs["examples"], schema_uri=schema_uri, on_anomalies=on_anomalies
+        )
+        made = transform(
+            examples=read.outputs["examples"],
+            schema=checked.outputs["schema"],
+            module=module,
+            beam_options=beam_options,
+            analyzer_cache=analyzer_cache,
+        )
+        trained = train(
+            transformed_examples=made.outputs["transformed_examples"],
+            transform_graph=made.outputs["transform_graph"],
+            module=module,
+            label=label,
+            task=task,
+            steps=steps,
+            batch_size=batch_size,
+            patience=patience,
+            hyperparameters=hyperparameters,
+            label_vocabulary=label_vocabulary,
+            seed=seed,
+            checkpoint_dir=checkpoint_dir,
+        )
+        analyzed = analyze(
+            examples=read.outputs["examples"],
+            model=trained.outputs["model"],
+            eval_config=eval_config,
+            baseline_model_uri=baseline_model_uri,
+        )
+        with dsl.If(analyzed.outputs["blessed"] == True, name="blessed"):  # noqa: E712
+            converted = convert(
+                model=trained.outputs["model"],
+                examples=read.outputs["examples"],
+                quantisation=quantisation,
+            )
+            verified = verify(
+                model=trained.outputs["model"],
+                edge_model=converted.outputs["edge_model"],
+                examples=read.outputs["examples"],
+                max_metric_drop=max_metric_drop,
+            )
+            with dsl.If(verified.outputs["approved"] == True, name="approved"):  # noqa: E712
+                publish(
+                    edge_model=converted.outputs["edge_model"],
+                    evaluation=analyzed.outputs["evaluation"],
+                    verification=verified.outputs["verification"],
+                    name=model_name,
+                    pipeline_name=dsl.PIPELINE_JOB_NAME_PLACEHOLDER,
+                    destination=destination,
+                    run_id=dsl.PIPELINE_JOB_ID_PLACEHOLDER,
+                    git_commit=git_commit,
+                )
+
+
+def specialise(name: str, description: str, **defaults: Any) -> Any:
+    """The generic pipeline under another name and with other defaults.
+
+    Args:
+        name: the pipeline's name, of `[a-z0-9-]`.
+        description: a line for the UI.
+        **defaults: parameters of `tabular`; those that it requires and that are not
+            given stay required.
+
+    Raises:
+        TypeError: `tabular` has no such parameter.
+    """
+    signature = inspect.signature(tabular)
+    if unknown := defaults.keys() - signature.parameters.keys():
+        raise TypeError(f"the generic pipeline has no parameter {', '.join(sorted(unknown))}")
+    function = FunctionType(tabular.__code__, tabular.__globals__, tabular.__name__)
+    function.__doc__ = tabular.__doc__
+    function.__annotations__ = dict(tabular.__annotations__)
+    parameters = [
+        parameter.replace(
+            kind=inspect.Parameter.KEYWORD_ONLY,
+            default=defaults.get(parameter.name, parameter.default),
+        )
+        for parameter in signature.parameters.values()
+    ]
+    function.__signature__ = signature.replace(parameters=parameters)  # type: ignore[attr-defined]
+    return dsl.pipeline(name=name, description=description)(function)
+
+
+pipeline = specialise("tabular", "From raw rows to a published edge model.")
