@@ -251,6 +251,32 @@ def test_a_float_input_does_not_keep_the_model_from_the_tpu():
     assert partition(graph.graph(), [verdict.maps for verdict in verdicts]) == {1}
 
 
+def test_a_detector_keeps_only_what_follows_its_heads_on_the_cpu():
+    """As the log of an EfficientDet-Lite (16.0): LOGISTIC and both CONCATENATION mapped;
+    DEQUANTIZE 2 and CUSTOM 1 on an unsupported data type."""
+    graph = Graph()
+    image = graph.op(
+        "QUANTIZE", [graph.tensor((1, 32, 32, 3), "UINT8")], [graph.tensor((1, 32, 32, 3))]
+    )
+    tails = []
+    for head in (None, "LOGISTIC"):  # boxes first, so that scores come after a DEQUANTIZE
+        levels = [graph.op("RELU", [image], [graph.tensor((1, 100, 4))]) for _ in range(2)]
+        scores = graph.op("CONCATENATION", levels, [graph.tensor((1, 200, 4))], axis=1)
+        if head:
+            scores = graph.op(head, [scores], [graph.tensor((1, 200, 4))])
+        tails.append(graph.op("DEQUANTIZE", [scores], [graph.tensor((1, 200, 4), "FLOAT32")]))
+    graph.op(
+        "TFLite_Detection_PostProcess", tails, [graph.tensor((1, 10, 4), "FLOAT32")], custom=True
+    )
+    verdicts = graph.verdicts()
+    chosen = partition(graph.graph(), [verdict.maps for verdict in verdicts])
+    left = [operator.name for operator in graph.operators if operator.index not in chosen]
+    assert left == ["DEQUANTIZE", "DEQUANTIZE", "TFLite_Detection_PostProcess"]
+    assert {verdicts[index].status for index in range(len(verdicts)) if index not in chosen} == {
+        rules.TYPE
+    }
+
+
 # The gate, the page, the terminal -----------------------------------------------------------
 
 
