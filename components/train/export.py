@@ -65,21 +65,21 @@ def export(
     def predict(features: Mapping[str, Any]) -> dict[str, Any]:
         return _named(network({f.name: features[f.name] for f in model_features}, training=False))
 
-    @tf.function(autograph=False)
+    @tf.function(autograph=False)  # type: ignore[untyped-decorator]
     def serving_default(**inputs: Any) -> dict[str, Any]:
         return predict(transform(inputs))
 
-    @tf.function(autograph=False)
+    @tf.function(autograph=False)  # type: ignore[untyped-decorator]
     def evaluate(**inputs: Any) -> dict[str, Any]:
         outputs = transform(inputs)
         return {**predict(outputs), models.LABEL: outputs[label]}
 
-    @tf.function(autograph=False)
+    @tf.function(autograph=False)  # type: ignore[untyped-decorator]
     def transform_only(**inputs: Any) -> dict[str, Any]:
         outputs = transform(inputs)
         return {feature.name: outputs[feature.name] for feature in model_features}
 
-    @tf.function(autograph=False)
+    @tf.function(autograph=False)  # type: ignore[untyped-decorator]
     def predict_transformed(**features: Any) -> dict[str, Any]:
         return predict(features)
 
