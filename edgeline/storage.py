@@ -34,6 +34,7 @@ from edgeline.errors import EdgelineError
 
 PIN = "#sha256="
 PIECE = 1 << 20
+REQUEST_BYTES = 8 << 20  # asked of an object store at once
 CONNECTIONS = 8
 
 
@@ -225,10 +226,12 @@ def _list_pyarrow(place: str, prefix: str) -> list[str]:
     about = filesystem.get_file_info(prefix)
     if about.type == fs.FileType.File:
         return [prefix]
-    selector = fs.FileSelector(prefix, recursive=True)
-    return [
-        info.path for info in filesystem.get_file_info(selector) if info.type == fs.FileType.File
-    ]
+    selector = fs.FileSelector(prefix, allow_not_found=True, recursive=True)
+    found = filesystem.get_file_info(selector)
+    bucket = prefix.partition("/")[0]
+    if not found and filesystem.get_file_info(bucket).type == fs.FileType.NotFound:
+        raise _no_bucket(place)
+    return [info.path for info in found if info.type == fs.FileType.File]
 
 
 def _list_minio(_place: str, prefix: str) -> list[str]:
@@ -301,7 +304,7 @@ def _open(location: str) -> Any:
     scheme = _scheme(location)
     path = location.partition("://")[2]
     if scheme in ("s3", "gs"):
-        return _pyarrow_filesystem(scheme).open_input_stream(path)
+        return _pyarrow_filesystem(scheme).open_input_stream(path, buffer_size=REQUEST_BYTES)
     if scheme == "minio":
         bucket, _, key = path.partition("/")
         return _minio_client().get_object(bucket, key)
@@ -383,11 +386,13 @@ def _failure(location: str, error: Exception) -> EdgelineError:
     """What a client's exception means to a reader."""
     if isinstance(error, EdgelineError):
         return error
+    if _scheme(location) in ("http", "https") and isinstance(error.__cause__, Exception):
+        error = error.__cause__  # to fsspec every failure is a file that is not found
     place = _public(location)
     status = getattr(error, "status", None)
-    text = f"{getattr(error, 'code', '')} {error}".replace(location, place)
+    text = str(error).replace(location, place)
     if re.search(r"no.?such.?bucket|bucket '.*' not found", text, re.IGNORECASE):
-        return EdgelineError(f"The bucket of {place} does not exist: check its name and endpoint.")
+        return _no_bucket(place)
     if (
         isinstance(error, PermissionError)
         or status in (401, 403)
@@ -408,3 +413,7 @@ def _failure(location: str, error: Exception) -> EdgelineError:
         f"{place} could not be read to its end ({reason}): "
         "check the network and the endpoint, then run again."
     )
+
+
+def _no_bucket(place: str) -> EdgelineError:
+    return EdgelineError(f"The bucket of {place} does not exist: check its name and endpoint.")
