@@ -1,0 +1,66 @@
+"""The face of verify."""
+
+from typing import NamedTuple
+
+from kfp import dsl
+from kfp.dsl import HTML, Artifact, Dataset, Input, Metrics, Model, Output
+
+from edgeline.images import reference
+
+
+@dsl.component(base_image=reference("pipeline"), install_kfp_package=False)
+def verify(
+    model: Input[Model],
+    edge_model: Input[Model],
+    examples: Input[Dataset],
+    verification: Output[Artifact],
+    report: Output[HTML],
+    metrics: Output[Metrics],
+    split: str = "eval",
+    max_difference: float = -1.0,
+    max_changed_decisions: float = -1.0,
+    max_metric_drop: float = 0.01,
+    decision_threshold: float = 0.5,
+    max_p99_ms: float = 0.0,
+    max_memory_mb: float = 0.0,
+) -> NamedTuple("Outputs", [("approved", bool)]):
+    """Compare an edge model with its cloud model on every row, and see what bad input does to it.
+
+    Args:
+        model: The trained model (model/v1).
+        edge_model: The converted model (edge_model/v1).
+        examples: Raw examples (examples/v1) with labels.
+        verification: All numbers, the reasons, and test vectors for the device (verification/v1).
+        report: The verdict and its evidence as a page.
+        metrics: Differences, metrics, latency and memory.
+        split: The split whose rows are compared.
+        max_difference: Largest difference of an output, relative above 1; -1: 1e-5 for a float
+            model, no limit for a quantised one.
+        max_changed_decisions: Largest share of changed decisions; -1: 0 for a float model, no
+            limit for a quantised one.
+        max_metric_drop: How much worse a metric may be on the edge; for an error, relatively.
+        decision_threshold: Above this probability a binary prediction is a yes.
+        max_p99_ms: Limit on the 99th percentile of latency in milliseconds; 0: none.
+        max_memory_mb: Limit on the interpreter's peak memory in megabytes; 0: none.
+
+    Returns:
+        Whether the edge model is approved.
+    """
+    from edgeline.components.verify.verify import Limits
+    from edgeline.components.verify.verify import verify as work
+
+    result = work(
+        model=model.path,
+        edge_model=edge_model.path,
+        data=examples.path,
+        output=verification.path,
+        report_path=report.path,
+        limits=Limits(
+            max_difference, max_changed_decisions, max_metric_drop, max_p99_ms, max_memory_mb
+        ),
+        split=split,
+        decision_threshold=decision_threshold,
+    )
+    verification.metadata.update(result.metadata)
+    metrics.metadata.update(result.metrics)
+    return (result.approved,)

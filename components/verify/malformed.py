@@ -1,0 +1,290 @@
+"""Malformed input: what a model does with it, seen from outside the process that runs it.
+
+`KINDS` is the table. Each kind damages good rows at every input that it fits, and each such
+case must end in an answer or in one polite sentence, after which good rows still get the
+answer they got before. Cases run in a child process, so a crash or a hang is counted and the
+rest goes on in a new one: `python -m edgeline.components.verify.malformed MODEL VECTORS FIRST`.
+"""
+
+from __future__ import annotations
+
+import json
+import signal
+import subprocess
+import sys
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from edgeline.bundle import Signature, Tensor
+from edgeline.components.verify.latency import last_line, signal_name
+from edgeline.components.verify.vectors import difference
+from edgeline.errors import EdgelineError
+
+CHILD = [sys.executable, "-m", "edgeline.components.verify.malformed"]
+CASE_SECONDS = 20
+ROWS = 4
+SETTLED = ("answered", "refused")
+WORDS = {
+    "crashed": "crashes the interpreter",
+    "hung": "hangs the interpreter",
+    "raised": "ends in a traceback",
+    "spoiled": "spoils the interpreter",
+}
+
+Array = npt.NDArray[Any]
+Arrays = Mapping[str, Array]
+
+
+@dataclass(frozen=True)
+class Kind:
+    """A kind of malformed input.
+
+    Attributes:
+        name: what is wrong, in a few words.
+        damage: good arrays and the input to damage -> what is given to the model.
+        fits: the inputs it is for: `any`, `float`, `int`, `string`, or `call` for the call
+            as a whole.
+        refuse: whether only a refusal will do; else an answer is as good.
+    """
+
+    name: str
+    damage: Callable[[Arrays, Tensor], Any]
+    fits: str = "any"
+    refuse: bool = True
+
+
+@dataclass(frozen=True)
+class Case:
+    """What happened to one kind at one input.
+
+    `outcome` is `answered`, `refused` (with its message), `raised` (an error that is no
+    `EdgelineError`), `spoiled` (good rows got another answer afterwards), `crashed` or `hung`.
+    """
+
+    kind: str
+    input: str
+    outcome: str
+    message: str = ""
+
+
+def examine(model: str | Path, vectors: str | Path) -> list[Case]:
+    """Run every case of the table on a model, starting from the rows of some test vectors.
+
+    Raises:
+        EdgelineError: the model cannot be loaded or fails on the good rows.
+    """
+    cases: list[Case] = []
+    while True:
+        command = [*CHILD, str(model), str(vectors), str(len(cases))]
+        done = subprocess.run(command, capture_output=True, text=True, errors="replace")
+        lines = [json.loads(line) for line in done.stdout.splitlines() if line.endswith("}")]
+        cases += [Case(**line) for line in lines if line["outcome"] != "begun"]
+        if done.returncode == 0:
+            return cases
+        if not lines or lines[-1]["outcome"] != "begun":
+            if done.returncode > 0:
+                raise EdgelineError(last_line(done.stderr))
+            raise EdgelineError(
+                f"{model} crashed the interpreter ({signal_name(done.returncode)}) on good rows: "
+                "convert it again, with other operators or another quantisation."
+            )
+        name = f"exit code {done.returncode}"
+        if done.returncode < 0:
+            name = signal_name(done.returncode)
+        outcome = "hung" if name == "SIGALRM" else "crashed"
+        message = f"no answer in {CASE_SECONDS} s" if outcome == "hung" else name
+        cases.append(Case(lines[-1]["kind"], lines[-1]["input"], outcome, message))
+
+
+def faults(cases: list[Case]) -> list[Case]:
+    """The cases that must not be: neither answered nor refused, or answered against the table."""
+    strict = {kind.name for kind in KINDS if kind.refuse}
+    return [
+        case
+        for case in cases
+        if case.outcome not in SETTLED or (case.outcome == "answered" and case.kind in strict)
+    ]
+
+
+def sentence(case: Case) -> str:
+    """A fault in words."""
+    place = f" at input {case.input!r}" if case.input else ""
+    if case.outcome == "answered":
+        return f"Malformed input ({case.kind}{place}) is answered, but must be refused."
+    return f"Malformed input ({case.kind}{place}) {WORDS[case.outcome]}: {case.message}."
+
+
+def cases_of(signature: Signature) -> Iterator[tuple[Kind, Tensor]]:
+    """Every kind at every input that it fits, in the order of the table."""
+    for kind in KINDS:
+        for tensor in signature.inputs[:1] if kind.fits == "call" else signature.inputs:
+            if kind.fits in ("any", "call", _group(tensor)):
+                yield kind, tensor
+
+
+def main(model: str, vectors: str, first: str) -> None:
+    """What the child process does: run the cases from `first` on, two lines of JSON a case."""
+    from edgeline.components.verify.vectors import read
+    from edgeline.interpreter import load
+
+    edge_model = load(model)
+    inputs = read(vectors, edge_model.signature).inputs
+    good = {name: np.take(array, range(ROWS), 0, mode="wrap") for name, array in inputs.items()}
+    expected = edge_model(good)
+    for kind, tensor in list(cases_of(edge_model.signature))[int(first) :]:
+        case = {"kind": kind.name, "input": tensor.name if kind.fits != "call" else ""}
+        print(json.dumps({**case, "outcome": "begun"}), flush=True)
+        signal.alarm(CASE_SECONDS)  # ends the process even inside native code
+        try:
+            answer = edge_model(kind.damage(good, tensor))
+            outcome, message = "answered", _summary(answer)
+        except EdgelineError as error:
+            outcome, message = "refused", str(error)
+        except Exception as error:
+            outcome, message = "raised", f"{type(error).__name__}: {error}"[:300]
+        try:
+            after = edge_model(good)
+            if any(difference(after[name], expected[name]).any() for name in expected):
+                outcome, message = "spoiled", "good rows get another answer afterwards"
+        except EdgelineError as error:
+            outcome, message = "spoiled", f"good rows fail afterwards: {error}"
+        signal.alarm(0)
+        print(json.dumps({**case, "outcome": outcome, "message": message}), flush=True)
+
+
+def _summary(answer: Arrays) -> str:
+    name = sorted(answer)[0]
+    values = answer[name].reshape(-1)
+    return f"{name} = {values[0]}" if len(values) else f"{name} is empty"
+
+
+def _group(tensor: Tensor) -> str:
+    return {"s": "string", "f": "float"}.get(tensor.dtype[0], "int")
+
+
+def _array(change: Callable[[Array], Any]) -> Callable[[Arrays, Tensor], Any]:
+    """Damage the array of one input."""
+    return lambda arrays, tensor: {**arrays, tensor.name: change(arrays[tensor.name])}
+
+
+def _value(value: Any) -> Callable[[Arrays, Tensor], Any]:
+    """Set the first value of one input."""
+
+    def change(array: Array) -> Array:
+        changed = array.copy()
+        changed.reshape(-1)[:1] = np.array([value], array.dtype)
+        return changed
+
+    return _array(change)
+
+
+def _bound(largest: bool) -> Callable[[Arrays, Tensor], Any]:
+    def damage(arrays: Arrays, tensor: Tensor) -> Any:
+        bounds = np.iinfo(tensor.dtype)
+        return _value(bounds.max if largest else bounds.min)(arrays, tensor)
+
+    return damage
+
+
+def _all(change: Callable[[Array], Any]) -> Callable[[Arrays, Tensor], Any]:
+    """Damage the arrays of all inputs."""
+    return lambda arrays, _: {name: change(array) for name, array in arrays.items()}
+
+
+def _without(arrays: Arrays, tensor: Tensor) -> Any:
+    return {name: array for name, array in arrays.items() if name != tensor.name}
+
+
+def _renamed(arrays: Arrays, tensor: Tensor) -> Any:
+    return {**_without(arrays, tensor), tensor.name + " ": arrays[tensor.name]}
+
+
+def _unaligned(array: Array) -> Array:
+    raw = np.zeros(array.nbytes + 1, np.uint8)
+    shifted = raw[1:].view(array.dtype).reshape(array.shape)
+    shifted[...] = array
+    return shifted
+
+
+KINDS: tuple[Kind, ...] = (
+    # the call
+    Kind("no inputs at all", lambda _a, _t: {}, "call"),
+    Kind("inputs as a list", lambda arrays, _: list(arrays.values()), "call"),
+    Kind("inputs are None", lambda _a, _t: None, "call"),
+    Kind("an unknown input more", lambda a, _: {**a, "no such input": np.zeros(1)}, "call"),
+    Kind("a name that is no text", lambda a, _: {**a, 7: np.zeros(1)}, "call"),
+    Kind("empty batch", _all(lambda array: array[:0]), "call"),
+    Kind(
+        "10,000 rows",
+        _all(lambda array: np.resize(array, (10_000, *array.shape[1:]))),
+        "call",
+        False,
+    ),
+    Kind("2**40 rows", _all(lambda a: np.broadcast_to(a[0], (1 << 40, *a.shape[1:]))), "call"),
+    Kind("missing feature", _without),
+    Kind("name with a space more", _renamed),
+    # shape
+    Kind("rank too low", _array(lambda array: array.reshape(-1))),
+    Kind("rank too high", _array(lambda array: array[..., None])),
+    Kind("a scalar array", _array(lambda array: array.reshape(-1)[0:1].reshape(()))),
+    Kind("rank 32", _array(lambda array: array.reshape(array.shape + (1,) * (32 - array.ndim)))),
+    Kind("one value too many a row", _array(lambda array: np.concatenate([array, array], 1))),
+    Kind("no value a row", _array(lambda array: array[:, :0])),
+    Kind("a billion values a row", _array(lambda a: np.broadcast_to(a[:, :1], (len(a), 10**9)))),
+    Kind("rows as columns", _array(lambda array: array.reshape(1, -1))),
+    Kind("fewer rows than other inputs", _array(lambda array: array[:-1])),
+    Kind("no rows where others have some", _array(lambda array: array[:0])),
+    # kind and dtype
+    Kind("None for an array", _array(lambda _: None)),
+    Kind("a nested list", _array(lambda array: array.tolist())),
+    Kind("a bare number", _array(lambda _: 1.0)),
+    Kind("dtype complex", _array(lambda array: np.zeros(array.shape, np.complex64))),
+    Kind("dtype bool", _array(lambda array: np.zeros(array.shape, bool))),
+    Kind("dtype float16", _array(lambda array: np.zeros(array.shape, np.float16))),
+    Kind("dtype float64", _array(lambda array: np.zeros(array.shape, np.float64))),
+    Kind("dtype uint16", _array(lambda array: np.zeros(array.shape, np.uint16))),
+    Kind("dtype datetime", _array(lambda array: np.zeros(array.shape, "datetime64[s]"))),
+    Kind(
+        "structured dtype", _array(lambda array: np.zeros(array.shape, [("a", "f4"), ("b", "i8")]))
+    ),
+    Kind("text for a number", _array(lambda array: np.full(array.shape, b"12", object)), "float"),
+    Kind(
+        "text for a whole number", _array(lambda array: np.full(array.shape, b"12", object)), "int"
+    ),
+    Kind("other byte order", _array(lambda a: a.astype(a.dtype.newbyteorder(">"))), "float"),
+    Kind("a number for text", _array(lambda array: np.zeros(array.shape, np.float32)), "string"),
+    Kind("text as fixed-width bytes", _array(lambda array: array.astype("S")), "string"),
+    Kind("text as unicode", _array(lambda array: np.full(array.shape, "a", object)), "string"),
+    Kind("None among text", _value(None), "string"),
+    # layout in memory
+    Kind("strided array", _array(lambda array: np.repeat(array, 2, 0)[::2]), refuse=False),
+    Kind("read-only array", _array(lambda a: np.broadcast_to(a[:1], a.shape)), refuse=False),
+    Kind("unaligned array", _array(_unaligned), "float", False),
+    # values
+    Kind("NaN", _value(np.nan), "float", False),
+    Kind("infinity", _value(np.inf), "float", False),
+    Kind("minus infinity", _value(-np.inf), "float", False),
+    Kind("largest float", _value(np.finfo(np.float32).max), "float", False),
+    Kind("smallest float", _value(np.float32(1e-45)), "float", False),
+    Kind("minus zero", _value(-0.0), "float", False),
+    Kind("largest whole number", _bound(True), "int", False),
+    Kind("smallest whole number", _bound(False), "int", False),
+    Kind("minus one", lambda a, t: _value(-1 if t.dtype[0] != "u" else 0)(a, t), "int", False),
+    Kind("unknown category", _value(b"no such category"), "string", False),
+    Kind("empty text", _value(b""), "string", False),
+    Kind("text that is no UTF-8", _value(b"\xff\xfe\x80"), "string", False),
+    Kind("text with a zero byte", _value(b"Cash\x00Cash"), "string", False),
+    Kind("text of 16 MB", _value(b"x" * 16_000_000), "string", False),
+    Kind("right-to-left and emoji text", _value("\u202eשלום 🚕".encode()), "string", False),
+)
+
+if __name__ == "__main__":
+    try:
+        main(*sys.argv[1:])
+    except EdgelineError as fault:
+        sys.exit(str(fault))

@@ -1,0 +1,199 @@
+"""The verify page: verdict and reasons first, then the evidence."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from markupsafe import Markup
+
+from edgeline import report
+from edgeline.components.verify import malformed
+from edgeline.components.verify.latency import Latency
+from edgeline.components.verify.parity import EDGES, Parity
+from edgeline.features import MISSING_INT, Feature
+from edgeline.report import Fact, Section, number
+
+if TYPE_CHECKING:
+    from edgeline.components.verify.verify import Findings
+
+ORDER = ("crashed", "hung", "raised", "spoiled", "answered", "refused")
+
+
+def write(
+    path: str | Path, findings: Findings, features: Sequence[Feature], task: str, quantisation: str
+) -> None:
+    """Write the page of a verification."""
+    found, latency = findings.parity, findings.latency
+    approved = not findings.reasons
+    decided = task != "regression"
+    changed = found.changed_decisions
+    facts = [
+        Fact("verdict", "approved" if approved else "not approved", approved),
+        Fact(f"rows of split {findings.split}", number(found.rows)),
+        Fact("largest difference", number(found.max_difference, 3)),
+        *([Fact("changed decisions", f"{number(changed)} ({changed / found.rows:.2%})")] * decided),
+        Fact("latency p50 / p99", f"{number(latency.p50_ms, 3)} / {number(latency.p99_ms, 3)} ms"),
+        Fact("peak memory", "–" if latency.peak_bytes is None else report.size(latency.peak_bytes)),
+    ]
+    sections = [
+        Section("Verdict", _verdict(findings, quantisation)),
+        Section("Metrics", _metrics(found)),
+        Section(
+            "Predictions",
+            _scatter(found),
+            f"Cloud against edge, {number(len(found.points))} evenly spaced rows of the split.",
+        ),
+        Section(
+            "Differences",
+            _histogram(found) + _outputs(found),
+            "|edge - cloud|, relative where the cloud's value is above 1; the largest of a row.",
+        ),
+        Section("Rows that differ most", _worst(found, features), "Raw features of each row."),
+        Section(
+            "Latency",
+            _latency(latency),
+            f"The bare interpreter, one thread, one row at a time, {number(latency.runs)} calls; "
+            f"first answer {number(latency.load_ms, 3)} ms after the file is opened.",
+        ),
+        Section(
+            "Malformed input",
+            _malformed(findings),
+            "Each kind at every input that it fits: an answer or a polite refusal is right.",
+        ),
+    ]
+    report.write(path, f"Verify: {quantisation} edge model", facts, sections)
+
+
+def _verdict(findings: Findings, quantisation: str) -> Markup:
+    if findings.reasons:
+        items = Markup("").join(Markup("<li>{}</li>").format(text) for text in findings.reasons)
+        return Markup("<ul>") + items + Markup("</ul>")
+    return report.text(
+        f"The {quantisation} edge model keeps within every limit on all "
+        f"{number(findings.parity.rows)} rows and stands all {number(len(findings.cases))} cases "
+        "of malformed input."
+    )
+
+
+def _metrics(found: Parity) -> Markup:
+    rows = [
+        (name, values["cloud"], values["edge"], values["drop"])
+        for name, values in found.metrics.items()
+    ]
+    return report.table(["metric", "cloud", "edge", "drop"], rows)
+
+
+def _outputs(found: Parity) -> Markup:
+    rows = [
+        (name, values["max_difference"], values["mean_difference"])
+        for name, values in found.outputs.items()
+    ]
+    return report.table(["output", "largest difference", "mean difference"], rows)
+
+
+def _scatter(found: Parity) -> Markup:
+    from matplotlib.figure import Figure
+
+    drawing = Figure(figsize=(5, 5))
+    axes = drawing.add_subplot()
+    points = np.array(found.points, float).reshape(-1, 2)
+    points = points[np.isfinite(points).all(axis=1)]
+    low, high = (float(points.min()), float(points.max())) if len(points) else (0.0, 1.0)
+    axes.plot([low, high], [low, high], color=report.GREY, linewidth=1, zorder=1)
+    axes.scatter(points[:, 0], points[:, 1], s=8, color=report.BLUE, alpha=0.5, linewidths=0)
+    axes.set(xlabel="cloud", ylabel="edge", aspect="equal")
+    axes.grid(alpha=0.2)
+    return report.figure(drawing)
+
+
+def _histogram(found: Parity) -> Markup:
+    from matplotlib.figure import Figure
+
+    drawing = Figure(figsize=(8, 2.8))
+    axes = drawing.add_subplot()
+    exponents = [round(np.log10(edge)) for edge in EDGES]
+    names = ["equal", f"<1e{exponents[0]}"]
+    names += [f"1e{low}…" for low in exponents]
+    names += ["not finite"]
+    axes.bar(names, found.histogram, color=report.BLUE)
+    for place, rows in enumerate(found.histogram):
+        if rows:
+            axes.text(place, rows, f"{rows:,}", ha="center", va="bottom", fontsize=8)
+    axes.set(ylabel="rows", yscale="symlog", ylim=(0, 3 * max(found.histogram)))
+    axes.tick_params(axis="x", labelsize=8, rotation=30)
+    axes.spines[["top", "right"]].set_visible(False)
+    return report.figure(drawing)
+
+
+def _worst(found: Parity, features: Sequence[Feature]) -> Markup:
+    if not found.worst:
+        return report.text("No row differs.")
+    names = [feature.name for feature in features]
+    rows = [
+        [
+            row.number,
+            number(row.difference, 3) if np.isfinite(row.difference) else "not finite",
+            _values(row.cloud),
+            _values(row.edge),
+            *(_values(row.raw[name]) for name in names),
+        ]
+        for row in found.worst
+    ]
+    return report.table(["row", "difference", "cloud", "edge", *names], rows)
+
+
+def _values(values: Sequence[Any]) -> str:
+    return ", ".join(_value(value) for value in values[:8]) + (" …" if len(values) > 8 else "")
+
+
+def _value(value: Any) -> str:
+    if isinstance(value, bytes):
+        return value.decode(errors="replace") or "–"
+    if value == MISSING_INT or value != value:
+        return "–" if isinstance(value, int) else "NaN"
+    return str(value) if isinstance(value, int) else f"{value:.6g}"
+
+
+def _latency(latency: Latency) -> Markup:
+    from matplotlib.figure import Figure
+
+    drawing = Figure(figsize=(8, 2.8))
+    axes = drawing.add_subplot()
+    axes.plot(range(100), latency.quantiles_ms[:100], color=report.BLUE)
+    for percentile, value in ((50, latency.p50_ms), (90, latency.p90_ms), (99, latency.p99_ms)):
+        axes.plot([percentile], [value], "o", color=report.ORANGE)
+        axes.annotate(
+            f"p{percentile} {value:.3g} ms",
+            (percentile, value),
+            xytext=(-4, 6),
+            textcoords="offset points",
+            ha="right",
+            fontsize=8,
+        )
+    axes.set(xlabel="percentile of calls", ylabel="milliseconds", ylim=(0, 1.35 * latency.p99_ms))
+    axes.grid(alpha=0.2)
+    axes.spines[["top", "right"]].set_visible(False)
+    return report.figure(drawing)
+
+
+def _malformed(findings: Findings) -> Markup:
+    faults = malformed.faults(findings.cases)
+    rows = []
+    for kind in dict.fromkeys(
+        [kind.name for kind in malformed.KINDS] + [case.kind for case in findings.cases]
+    ):
+        cases = [case for case in findings.cases if case.kind == kind]
+        bad = [case for case in cases if case in faults]
+        counts = [
+            f"{outcome} {count}"
+            for outcome in ORDER
+            if (count := sum(case.outcome == outcome for case in cases))
+        ]
+        label = ", ".join(counts) or "no such input"
+        message = (bad or cases)[0].message if cases else ""
+        shown = message if len(message) < 160 else message[:157] + "…"
+        rows.append([kind, report.badge(label, not bad) if cases else label, shown])
+    return report.table(["kind", "what happened", "for example"], rows)

@@ -1,0 +1,142 @@
+"""Test vectors: real rows with the answers an edge model gave, for a check on the device.
+
+`test_vectors.json`:
+
+    {"format": "test_vectors/v1", "tolerance": 1e-05,
+     "inputs": {"fare": [[12.5], [null]], "company": [["Yellow"], [{"b64": "/w=="}]]},
+     "outputs": {"prediction": [[0.25], [0.75]]}}
+
+Inputs and outputs are nested lists [rows, ...] of what the model itself takes and gives. A
+string is text where it is UTF-8, else base64; NaN is null; infinity is "inf" or "-inf". A
+device's answer agrees where |answer - expected| <= tolerance * max(1, |expected|), in real
+values. Needs only numpy.
+"""
+
+from __future__ import annotations
+
+import base64
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from edgeline.bundle import Signature, Tensor
+from edgeline.errors import EdgelineError
+
+FILE = "test_vectors.json"
+FORMAT = "test_vectors/v1"
+
+Arrays = Mapping[str, npt.NDArray[Any]]
+
+
+@dataclass(frozen=True)
+class Vectors:
+    """Rows and their expected answers (empty where none were recorded)."""
+
+    inputs: Arrays
+    outputs: Arrays
+    tolerance: float
+
+
+def write(path: str | Path, vectors: Vectors) -> None:
+    """Write test vectors as JSON, the same bytes for the same arrays."""
+    value = {
+        "format": FORMAT,
+        "tolerance": vectors.tolerance,
+        "inputs": {name: _encode(array.tolist()) for name, array in vectors.inputs.items()},
+        "outputs": {name: _encode(array.tolist()) for name, array in vectors.outputs.items()},
+    }
+    Path(path).write_text(json.dumps(value, sort_keys=True, allow_nan=False) + "\n")
+
+
+def read(path: str | Path, signature: Signature) -> Vectors:
+    """Read test vectors as arrays of the signature's dtypes.
+
+    Raises:
+        EdgelineError: the file is not such JSON, or names a tensor that the signature lacks.
+    """
+    try:
+        value = json.loads(Path(path).read_text())
+        if value["format"] != FORMAT:
+            raise ValueError(f"format {value['format']!r} is not {FORMAT}")
+        return Vectors(
+            _decode(value["inputs"], signature.inputs),
+            _decode(value["outputs"], signature.outputs),
+            float(value["tolerance"]),
+        )
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise EdgelineError(
+            f"{path} is damaged ({type(error).__name__}: {error}): verify and publish again."
+        ) from error
+
+
+def synthetic(signature: Signature) -> Vectors:
+    """One row of zeros and empty strings, for a model that comes without vectors."""
+    inputs = {}
+    for tensor in signature.inputs:
+        shape = (1, *(max(1, size) for size in tensor.shape[1:]))
+        inputs[tensor.name] = (
+            np.full(shape, b"", object)
+            if tensor.dtype == "string"
+            else np.full(shape, tensor.zero_point or 0, tensor.dtype)
+        )
+    return Vectors(inputs, {}, 0.0)
+
+
+def difference(answer: npt.NDArray[Any], expected: npt.NDArray[Any]) -> npt.NDArray[np.float64]:
+    """|answer - expected| / max(1, |expected|), element by element, float64.
+
+    So an absolute difference for probabilities and a relative one for large values. Equal
+    NaNs and infinities differ by 0, a non-finite and any other value by infinity; strings
+    by 0 or infinity.
+    """
+    if expected.dtype == object or answer.dtype == object:
+        return np.where(answer == expected, 0.0, np.inf)
+    given, wanted = answer.astype(np.float64), expected.astype(np.float64)
+    same = (given == wanted) | (np.isnan(given) & np.isnan(wanted))
+    with np.errstate(invalid="ignore"):
+        gap = np.abs(given - wanted) / np.maximum(1.0, np.abs(wanted))
+    return np.where(same, 0.0, np.where(np.isfinite(gap), gap, np.inf))
+
+
+def _encode(value: Any) -> Any:
+    if isinstance(value, list):
+        return [_encode(item) for item in value]
+    if isinstance(value, bytes):
+        try:
+            return value.decode()
+        except UnicodeDecodeError:
+            return {"b64": base64.b64encode(value).decode()}
+    if isinstance(value, float) and not np.isfinite(value):
+        return None if np.isnan(value) else str(value)
+    return value
+
+
+def _decode(value: Mapping[str, Any], tensors: tuple[Tensor, ...]) -> Arrays:
+    kinds = {tensor.name: tensor.dtype for tensor in tensors}
+    return {
+        name: _strings(rows)
+        if kinds[name] == "string"
+        else np.array(rows, object).astype(kinds[name])
+        for name, rows in value.items()
+    }
+
+
+def _strings(rows: Any) -> npt.NDArray[Any]:
+    flat: list[bytes] = []
+
+    def shape_of(item: Any) -> tuple[int, ...]:
+        if not isinstance(item, list):
+            flat.append(base64.b64decode(item["b64"]) if isinstance(item, dict) else item.encode())
+            return ()
+        shapes = [shape_of(part) for part in item]
+        return (len(item), *(shapes[0] if shapes else ()))
+
+    shape = shape_of(rows)
+    array = np.empty(len(flat), object)
+    array[:] = flat
+    return array.reshape(shape)

@@ -1,0 +1,297 @@
+"""Verify an edge model: parity, metrics, latency, memory and malformed input, and a verdict.
+
+`verification/v1` holds `verification.json` (every number, the reasons and the table of
+malformed input: the same bytes for the same models and rows), `timing.json` (what depends on
+the machine) and `test_vectors.json` (see `vectors`).
+"""
+
+from __future__ import annotations
+
+import json
+import tempfile
+from collections import Counter
+from collections.abc import Callable, Iterator
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from edgeline import artifacts, examples, models
+from edgeline.artifacts import Artifact
+from edgeline.components.verify import malformed, parity, report, vectors
+from edgeline.components.verify.latency import Latency, measure
+from edgeline.components.verify.malformed import Case
+from edgeline.components.verify.parity import Batch, Parity
+from edgeline.errors import EdgelineError
+from edgeline.features import Feature, to_numpy
+from edgeline.interpreter import EdgeModel, dequantise, load, quantise
+
+SCHEMA = "verification/v1"
+VECTOR_ROWS = 32
+FLOAT = ("float", "float32", "none")  # quantisations that must not change an answer
+FLOAT_DIFFERENCE = 1e-5
+# what another processor may make of the same model: rounding, or one step of a quantised tensor
+TOLERANCE = {True: 1e-5, False: 0.02}
+
+Feed = Callable[[models.Arrays], models.Arrays]
+
+
+@dataclass(frozen=True)
+class Limits:
+    """What an edge model may differ in; -1 where the quantisation decides, 0 ms or MB for no limit.
+
+    A float model may differ by 1e-5 and change no decision; a quantised one has only the
+    limit on its metrics.
+    """
+
+    max_difference: float = -1.0
+    max_changed_decisions: float = -1.0
+    max_metric_drop: float = 0.01
+    max_p99_ms: float = 0.0
+    max_memory_mb: float = 0.0
+
+    def resolved(self, quantisation: str) -> Limits:
+        exact = quantisation in FLOAT
+        fields = asdict(self)
+        if self.max_difference < 0:
+            fields["max_difference"] = FLOAT_DIFFERENCE if exact else float("inf")
+        if self.max_changed_decisions < 0:
+            fields["max_changed_decisions"] = 0.0 if exact else 1.0
+        return Limits(**fields)
+
+
+@dataclass(frozen=True)
+class Findings:
+    """All that was found out, and the verdict: approved where there are no reasons against."""
+
+    split: str
+    limits: Limits
+    parity: Parity
+    latency: Latency
+    cases: list[Case]
+    reasons: list[str]
+
+
+@dataclass(frozen=True)
+class Result:
+    """The verdict, the artifact's metadata, and metrics for the pipeline's UI."""
+
+    approved: bool
+    metadata: dict[str, Any]
+    metrics: dict[str, float]
+
+
+def verify(
+    model: str | Path,
+    edge_model: str | Path,
+    data: str | Path,
+    output: str | Path,
+    report_path: str | Path,
+    limits: Limits,
+    split: str = "eval",
+    decision_threshold: float = 0.5,
+) -> Result:
+    """Compare two models on every row of a split and write a verification artifact.
+
+    Args:
+        model: a `model/v1` folder.
+        edge_model: an `edge_model/v1` folder.
+        data: an `examples/v1` folder.
+        output: the `verification/v1` folder to write, approved or not.
+        report_path: the HTML page to write.
+
+    Raises:
+        EdgelineError: an input is damaged or of the wrong kind, the edge model cannot be
+            loaded or crashes on good rows, or a parameter is out of range.
+    """
+    if not 0 < decision_threshold < 1:
+        raise EdgelineError(f"decision_threshold is {decision_threshold}: give one within 0 and 1.")
+    cloud = artifacts.read(model, models.SCHEMA)
+    edge = artifacts.read(edge_model, models.EDGE_SCHEMA)
+    rows = artifacts.read(data, examples.SCHEMA)
+    limits = limits.resolved(edge.metadata["quantisation"])
+    task = cloud.metadata["task"]
+    count = examples.splits(rows).get(split, 0)
+    examples.arrow_schema(rows, split)  # an absent or empty split ends here
+
+    file = models.edge_model_path(edge)
+    evaluate, takes = models.load_signature(cloud, models.EVALUATE)
+    feed = _feed(cloud, edge)
+    with artifacts.writing(output, SCHEMA) as draft, tempfile.TemporaryDirectory() as scratch:
+        sample = feed(_sample(rows, split, takes, count))
+        inputs, trial = _fit(sample, file), Path(scratch) / vectors.FILE
+        vectors.write(trial, vectors.Vectors(inputs, {}, 0.0))
+        # a model that crashes the interpreter ends a child here, not this process below
+        latency = measure(file, trial)
+        cases = malformed.examine(file, trial)
+        runtime = load(file)
+        found = parity.compare(
+            _batches(rows, split, takes, evaluate, feed, runtime), count, task, decision_threshold
+        )
+        findings = Findings(
+            split, limits, found, latency, cases, _reasons(found, latency, cases, limits)
+        )
+        exact = edge.metadata["quantisation"] in FLOAT
+        vectors.write(
+            draft.path / vectors.FILE,
+            vectors.Vectors(inputs, runtime(inputs), TOLERANCE[exact]),
+        )
+        summary = _summary(findings, cloud, edge, rows)
+        _write_json(draft.path / "verification.json", {**summary, **_details(findings)})
+        _write_json(draft.path / "timing.json", asdict(latency))
+        draft.metadata.update(summary)
+    features = [Feature.from_json(value) for value in cloud.metadata["features"]]
+    report.write(report_path, findings, features, task, edge.metadata["quantisation"])
+    timing = {key: value for key, value in asdict(latency).items() if key != "quantiles_ms"}
+    metadata = {"edgeline_schema": SCHEMA, **summary, "timing": timing}
+    return Result(not findings.reasons, metadata, _metrics(findings))
+
+
+def _feed(cloud: Artifact, edge: Artifact) -> Feed:
+    """What makes the edge model's input of raw features."""
+    if edge.metadata["takes"] == "raw":
+        return lambda raw: raw
+    transform, _ = models.load_signature(cloud, models.TRANSFORM)
+    return transform
+
+
+def _fit(arrays: models.Arrays, file: Path) -> dict[str, Any]:
+    """The arrays that a model file takes, as it stores them."""
+    return _stored(arrays, load(file))
+
+
+def _stored(arrays: models.Arrays, runtime: EdgeModel) -> dict[str, Any]:
+    tensors = runtime.signature.inputs
+    if missing := [tensor.name for tensor in tensors if tensor.name not in arrays]:
+        raise EdgelineError(
+            f"The edge model takes {missing[0]!r}, which neither the examples nor the transform "
+            "give: convert this model again."
+        )
+    return quantise({tensor.name: arrays[tensor.name] for tensor in tensors}, tensors)
+
+
+def _batches(
+    rows: Artifact,
+    split: str,
+    takes: list[Feature],
+    evaluate: Feed,
+    feed: Feed,
+    runtime: EdgeModel,
+) -> Iterator[Batch]:
+    columns = [feature.name for feature in takes]
+    for batch in examples.read_batches(rows, split, columns):
+        raw = to_numpy(batch, takes)
+        answer = runtime(_stored(feed(raw), runtime))
+        yield Batch(raw, evaluate(raw), dequantise(answer, runtime.signature.outputs))
+
+
+def _sample(rows: Artifact, split: str, takes: list[Feature], count: int) -> models.Arrays:
+    """Evenly spaced real rows of a split."""
+    chosen = np.unique(np.linspace(0, max(0, count - 1), VECTOR_ROWS).astype(np.int64))
+    pieces: list[models.Arrays] = []
+    start = 0
+    for batch in examples.read_batches(rows, split, [feature.name for feature in takes]):
+        here = chosen[(chosen >= start) & (chosen < start + len(batch))] - start
+        if len(here):
+            pieces.append(to_numpy(batch.take(here), takes))
+        start += len(batch)
+    return {name: np.concatenate([piece[name] for piece in pieces]) for name in pieces[0]}
+
+
+def _reasons(found: Parity, latency: Latency, cases: list[Case], limits: Limits) -> list[str]:
+    """Why a model is not approved, one sentence each."""
+    reasons = []
+    if found.not_finite:
+        reasons.append(
+            f"{found.not_finite:,} of {found.rows:,} rows have NaN or infinity on one side only."
+        )
+    if found.max_difference > limits.max_difference:
+        reasons.append(
+            f"The largest difference is {found.max_difference:.3g}, "
+            f"above the limit of {limits.max_difference:g}."
+        )
+    share = found.changed_decisions / found.rows
+    if share > limits.max_changed_decisions:
+        reasons.append(
+            f"{found.changed_decisions:,} of {found.rows:,} decisions change ({share:.2%}), "
+            f"above the limit of {limits.max_changed_decisions:.2%}."
+        )
+    for name, values in found.metrics.items():
+        if values["drop"] is not None and values["drop"] > limits.max_metric_drop:
+            reasons.append(
+                f"{name} goes from {values['cloud']:.4f} in the cloud to {values['edge']:.4f} on "
+                f"the edge, {values['drop']:.4f} worse, above the limit of "
+                f"{limits.max_metric_drop:g}."
+            )
+    if 0 < limits.max_p99_ms < latency.p99_ms:
+        reasons.append(
+            f"The 99th percentile of latency is {latency.p99_ms:.3g} ms, "
+            f"above the limit of {limits.max_p99_ms:g} ms."
+        )
+    if limits.max_memory_mb > 0 and (latency.peak_bytes or 0) > 1e6 * limits.max_memory_mb:
+        reasons.append(
+            f"Peak memory is {(latency.peak_bytes or 0) / 1e6:.1f} MB, "
+            f"above the limit of {limits.max_memory_mb:g} MB."
+        )
+    return reasons + [malformed.sentence(case) for case in malformed.faults(cases)]
+
+
+def _summary(findings: Findings, cloud: Artifact, edge: Artifact, rows: Artifact) -> dict[str, Any]:
+    found = findings.parity
+    return {
+        "approved": not findings.reasons,
+        "reasons": findings.reasons,
+        "split": findings.split,
+        "rows": found.rows,
+        "quantisation": edge.metadata["quantisation"],
+        "max_difference": found.max_difference,
+        "mean_difference": found.mean_difference,
+        "changed_decisions": found.changed_decisions,
+        "not_finite": found.not_finite,
+        "metrics": found.metrics,
+        "malformed": {
+            "kinds": len(malformed.KINDS),
+            "cases": len(findings.cases),
+            **dict(sorted(Counter(case.outcome for case in findings.cases).items())),
+        },
+        "limits": {
+            name: None if value == float("inf") else value
+            for name, value in asdict(findings.limits).items()
+        },
+        "model_digest": cloud.digest,
+        "edge_model_digest": edge.digest,
+        "examples_digest": rows.digest,
+    }
+
+
+def _details(findings: Findings) -> dict[str, Any]:
+    found = findings.parity
+    return {
+        "outputs": found.outputs,
+        "labelled_rows": found.labelled_rows,
+        "histogram": {"edges": parity.EDGES.tolist(), "rows": found.histogram},
+        "malformed_cases": [asdict(case) for case in findings.cases],
+    }
+
+
+def _metrics(findings: Findings) -> dict[str, float]:
+    found, latency = findings.parity, findings.latency
+    values = {
+        "max_difference": found.max_difference,
+        "mean_difference": found.mean_difference,
+        "changed_decisions": float(found.changed_decisions),
+        "latency_p50_ms": latency.p50_ms,
+        "latency_p99_ms": latency.p99_ms,
+        "peak_memory_mb": None if latency.peak_bytes is None else latency.peak_bytes / 1e6,
+        **{
+            f"{side}_{name}": found.metrics[name][side]
+            for name in found.metrics
+            for side in ("cloud", "edge")
+        },
+    }
+    return {name: value for name, value in values.items() if value is not None}
+
+
+def _write_json(path: Path, value: Any) -> None:
+    path.write_text(json.dumps(value, indent=1, sort_keys=True, allow_nan=False) + "\n")

@@ -1,0 +1,116 @@
+"""Verify a published bundle with nothing but numpy and the interpreter, as a device can."""
+
+from __future__ import annotations
+
+import tempfile
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from edgeline import bundle
+from edgeline.bundle import Signature, Tensor
+from edgeline.components.verify import malformed, vectors
+from edgeline.components.verify.latency import Latency, measure
+from edgeline.components.verify.malformed import Case
+from edgeline.errors import EdgelineError
+from edgeline.interpreter import EdgeModel, dequantise, load
+
+
+@dataclass(frozen=True)
+class BundleCheck:
+    """A bundle that passed: what was done, for people.
+
+    Attributes:
+        name, version: of the bundle.
+        vector_rows: recorded rows whose answers agree; 0 where the bundle has none.
+        max_difference: the largest difference of these answers, None without rows.
+        cases: what every malformed input did.
+        latency: of this machine.
+    """
+
+    name: str
+    version: int
+    vector_rows: int
+    max_difference: float | None
+    cases: tuple[Case, ...]
+    latency: Latency
+
+
+def verify_bundle(folder: str | Path) -> BundleCheck:
+    """Check files, signature, recorded answers and malformed input of a bundle.
+
+    Raises:
+        EdgelineError: what is wrong with it: a file is missing or damaged, the model cannot
+            be loaded, has another signature than the manifest, gives other answers than
+            recorded, or does not stand malformed input.
+    """
+    folder = Path(folder)
+    manifest = bundle.read(folder)
+    model = folder / manifest.model
+    runtime = load(model)
+    _check_signature(model, runtime.signature, manifest.signature)
+    recorded = vectors.FILE in manifest.files
+    with tempfile.TemporaryDirectory() as scratch:
+        rows = folder / vectors.FILE
+        if not recorded:
+            rows = Path(scratch) / vectors.FILE
+            vectors.write(rows, vectors.synthetic(manifest.signature))
+        latency = measure(model, rows)  # in a child: a model that crashes ends only that
+        expected = vectors.read(rows, runtime.signature)
+        largest = _check_answers(folder, runtime, expected) if recorded else None
+        cases = malformed.examine(model, rows)
+    if faults := malformed.faults(cases):
+        raise EdgelineError(f"{folder} is not fit for use: {malformed.sentence(faults[0])}")
+    count = len(next(iter(expected.inputs.values()))) if recorded else 0
+    return BundleCheck(manifest.name, manifest.version, count, largest, tuple(cases), latency)
+
+
+def _check_signature(model: Path, found: Signature, listed: Signature) -> None:
+    for side in ("inputs", "outputs"):
+        have = {tensor.name: tensor for tensor in getattr(found, side)}
+        want = {tensor.name: tensor for tensor in getattr(listed, side)}
+        for name in sorted(have.keys() | want.keys()):
+            if not _same(have.get(name), want.get(name)):
+                raise EdgelineError(
+                    f"The {side[:-1]} {name!r} of {model} is {_words(have.get(name))}, but the "
+                    f"manifest says {_words(want.get(name))}: publish the bundle again."
+                )
+
+
+def _same(have: Tensor | None, want: Tensor | None) -> bool:
+    if have is None or want is None:
+        return have is want
+    scales = np.array([have.scale or 0.0, want.scale or 0.0], np.float32)
+    return (have.dtype, have.shape, have.zero_point, scales[0]) == (
+        want.dtype,
+        want.shape,
+        want.zero_point,
+        scales[1],
+    )
+
+
+def _words(tensor: Tensor | None) -> str:
+    return "absent" if tensor is None else f"{tensor.dtype} {list(tensor.shape)}"
+
+
+def _check_answers(folder: Path, runtime: EdgeModel, expected: vectors.Vectors) -> float:
+    outputs = runtime.signature.outputs
+    answer = dequantise(runtime(expected.inputs), outputs)
+    largest = 0.0
+    for name, wanted in dequantise(expected.outputs, outputs).items():
+        if answer[name].shape != wanted.shape:
+            raise EdgelineError(
+                f"Output {name!r} of {folder} has shape {list(answer[name].shape)}, but "
+                f"{vectors.FILE} has {list(wanted.shape)}: publish the bundle again."
+            )
+        gaps = vectors.difference(answer[name], wanted).reshape(len(wanted), -1).max(axis=1)
+        row = int(np.argmax(gaps))
+        largest = max(largest, float(gaps[row]))
+        if gaps[row] > expected.tolerance:
+            raise EdgelineError(
+                f"Row {row} of {folder / vectors.FILE} gives another {name!r} here: the difference "
+                f"is {gaps[row]:.3g}, above {expected.tolerance:g}: use another runtime or "
+                "convert the model again."
+            )
+    return largest

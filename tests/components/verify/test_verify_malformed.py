@@ -1,0 +1,75 @@
+"""Crashes, hangs and tracebacks of the interpreter are seen from outside and named."""
+
+import sys
+
+import pytest
+
+from edgeline.components.verify import latency, malformed, vectors
+from edgeline.errors import EdgelineError
+
+CHILD = """
+import os, sys, time
+from edgeline.components.verify import malformed
+from edgeline.components.verify.malformed import Kind
+
+def hang(arrays, tensor):
+    time.sleep(60)
+
+def divide(arrays, tensor):
+    return 1 / 0
+
+malformed.CASE_SECONDS = 1
+malformed.KINDS = (
+    Kind("good", lambda arrays, _: arrays, "call", False),
+    Kind("aborts", lambda arrays, _: os.abort(), "call"),
+    Kind("is killed", lambda arrays, _: os.kill(os.getpid(), 9), "call"),
+    Kind("hangs", hang, "call"),
+    Kind("divides", divide, "call"),
+    Kind("no inputs", lambda arrays, _: {}, "call"),
+)
+malformed.main(*sys.argv[1:])
+"""
+
+
+@pytest.fixture
+def files(edge_model, signature, tmp_path):
+    rows = tmp_path / "rows.json"
+    vectors.write(rows, vectors.synthetic(signature))
+    return edge_model / "model.tflite", rows
+
+
+def test_crashes_are_counted_and_the_rest_goes_on(files, tmp_path, monkeypatch):
+    script = tmp_path / "child.py"
+    script.write_text(CHILD)
+    monkeypatch.setattr(malformed, "CHILD", [sys.executable, str(script)])
+    cases = malformed.examine(*files)
+    assert [(case.kind, case.outcome) for case in cases] == [
+        ("good", "answered"),
+        ("aborts", "crashed"),
+        ("is killed", "crashed"),
+        ("hangs", "hung"),
+        ("divides", "raised"),
+        ("no inputs", "refused"),
+    ]
+    assert [case.message for case in cases[1:3]] == ["SIGABRT", "SIGKILL"]
+    sentences = [malformed.sentence(case) for case in malformed.faults(cases)]
+    assert sentences[0] == "Malformed input (aborts) crashes the interpreter: SIGABRT."
+    assert len(sentences) == 4
+
+
+def test_a_crash_on_good_rows_is_one_sentence(files, monkeypatch):
+    child = [sys.executable, "-c", "import os; os.abort()"]
+    for module, work in ((latency, latency.measure), (malformed, malformed.examine)):
+        monkeypatch.setattr(module, "CHILD", child)
+        with pytest.raises(
+            EdgelineError, match=r"crashed the interpreter \(SIGABRT\) on good rows"
+        ):
+            work(*files)
+
+
+def test_an_answer_where_only_a_refusal_will_do_is_a_fault():
+    case = malformed.Case("missing feature", "fare", "answered", "prediction = 0.5")
+    assert malformed.faults([case]) == [case]
+    assert malformed.sentence(case) == (
+        "Malformed input (missing feature at input 'fare') is answered, but must be refused."
+    )
