@@ -1,0 +1,11 @@
+"""The edge model server: LiteRT models over the protocols that existing clients speak.
+
+Importing it needs neither TensorFlow nor kfp nor pyarrow. From the wire to the interpreter:
+
+    http1, http2     bytes to requests, limits on size and time
+    app              a request to its route, tokens and scopes
+    routes_*, grpc_* what each protocol's calls mean
+    tensors_*        tensors to and from JSON, binary and protocol buffers
+    repository       which versions of which models there are, loaded and replaced
+    pool, model      interpreters at work, one a thread
+"""

@@ -1,0 +1,62 @@
+"""What a server says when it cannot do what was asked: a gRPC status and one sentence."""
+
+from __future__ import annotations
+
+from enum import IntEnum
+
+
+class Code(IntEnum):
+    """The gRPC status codes in use."""
+
+    OK = 0
+    CANCELLED = 1
+    INVALID_ARGUMENT = 3
+    DEADLINE_EXCEEDED = 4
+    NOT_FOUND = 5
+    PERMISSION_DENIED = 7
+    RESOURCE_EXHAUSTED = 8
+    FAILED_PRECONDITION = 9
+    UNIMPLEMENTED = 12
+    INTERNAL = 13
+    UNAVAILABLE = 14
+    UNAUTHENTICATED = 16
+
+
+HTTP_STATUS = {
+    Code.OK: 200,
+    Code.CANCELLED: 503,
+    Code.INVALID_ARGUMENT: 400,
+    Code.DEADLINE_EXCEEDED: 504,
+    Code.NOT_FOUND: 404,
+    Code.PERMISSION_DENIED: 403,
+    Code.RESOURCE_EXHAUSTED: 429,
+    Code.FAILED_PRECONDITION: 400,
+    Code.UNIMPLEMENTED: 501,
+    Code.INTERNAL: 500,
+    Code.UNAVAILABLE: 503,
+    Code.UNAUTHENTICATED: 401,
+}
+
+
+class ServingError(Exception):
+    """A request that is refused.
+
+    Attributes:
+        code: the gRPC status.
+        http: the HTTP status, the code's own unless HTTP has a better one (405, 413).
+    """
+
+    def __init__(self, code: Code, message: str, http: int | None = None) -> None:
+        super().__init__(message)
+        self.code = code
+        self.http = http or HTTP_STATUS[code]
+
+
+def invalid(message: str) -> ServingError:
+    """Bad input: 400, INVALID_ARGUMENT."""
+    return ServingError(Code.INVALID_ARGUMENT, message)
+
+
+def not_found(message: str) -> ServingError:
+    """No such model, version or path: 404, NOT_FOUND."""
+    return ServingError(Code.NOT_FOUND, message)

@@ -1,0 +1,384 @@
+"""HTTP/1.1 on asyncio, with every limit that a server at the edge of a network needs.
+
+A connection serves one request at a time. What it may cost is bounded: the header's bytes, the
+body's (from Content-Length before any is read), the bytes buffered over all connections, the time
+to send a request, to read an answer, and to be silent. Times are kept by one sweep a second over
+all connections (`Server.sweep`), so that a request costs no timer.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections import deque
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from functools import partial
+from time import monotonic
+from typing import Any, Protocol
+
+import httptools
+import orjson
+
+from edgeline.server.errors import Code, ServingError
+from edgeline.server.metrics import Metrics
+from edgeline.server.settings import Settings
+
+JSON = b"application/json"
+REASONS = {
+    200: b"OK",
+    400: b"Bad Request",
+    401: b"Unauthorized",
+    403: b"Forbidden",
+    404: b"Not Found",
+    405: b"Method Not Allowed",
+    408: b"Request Timeout",
+    409: b"Conflict",
+    411: b"Length Required",
+    413: b"Content Too Large",
+    415: b"Unsupported Media Type",
+    429: b"Too Many Requests",
+    431: b"Request Header Fields Too Large",
+    500: b"Internal Server Error",
+    501: b"Not Implemented",
+    503: b"Service Unavailable",
+    504: b"Gateway Timeout",
+}
+_PIPELINE = 8  # requests that may wait on one connection before it is read no further
+_PREFACE = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"
+
+
+@dataclass(slots=True)
+class Request:
+    """One request. Header names are lower case; `peer` is the client's address, or `tls:` and
+    the subject of its certificate."""
+
+    method: str
+    target: bytes
+    headers: dict[bytes, bytes]
+    body: bytes
+    peer: str
+    deadline: float = 0.0
+    cancel: Callable[[], None] | None = None
+
+
+@dataclass(slots=True)
+class Response:
+    """One answer; `headers` are whole lines."""
+
+    status: int = 200
+    body: bytes = b""
+    content_type: bytes = JSON
+    headers: tuple[bytes, ...] = field(default=())
+
+
+def error_response(error: ServingError) -> Response:
+    """An error as every HTTP protocol here writes it: {"error": "one sentence"}."""
+    headers: tuple[bytes, ...] = ()
+    if error.http in (429, 503):
+        headers = (b"Retry-After: 1",)
+    elif error.http == 401:
+        headers = (b"WWW-Authenticate: Bearer",)
+    return Response(error.http, orjson.dumps({"error": str(error)}), JSON, headers)
+
+
+class Connection(Protocol):
+    """What the sweep sees of a connection, whatever it speaks."""
+
+    deadline: float
+
+    def expired(self) -> None:
+        """Its time is up."""
+
+    def stop(self) -> None:
+        """Finish what runs, take no more, close."""
+
+    def abort(self) -> None:
+        """Close at once."""
+
+
+Handler = Callable[[Request, Callable[[Response], None]], None]
+
+
+@dataclass
+class Server:
+    """What connections share. `handler` answers on the event loop, at once or later."""
+
+    settings: Settings
+    metrics: Metrics
+    handler: Handler
+    grpc: Any = None  # how a connection that turns out to be HTTP/2 is taken over
+    connections: set[Connection] = field(default_factory=set)
+    stopping: bool = False
+
+    def sweep(self) -> None:
+        """Tell connections whose time is up. Called about once a second."""
+        now = monotonic()
+        for connection in list(self.connections):
+            if connection.deadline < now:
+                connection.expired()
+
+
+class Http1(asyncio.Protocol):
+    """One connection."""
+
+    def __init__(self, server: Server) -> None:
+        self.server = server
+        self.deadline = monotonic() + server.settings.read_time
+        self._waiting: deque[Request | ServingError] = deque()
+        self._running: Request | None = None
+        self._sent_to: Request | None = None
+        self._closing = False
+        self._paused = False
+        self._buffered = 0
+        self._unread = True
+        self._last = self._stuck = self._started = self._failed = False
+        self._begin()
+
+    def connection_made(self, transport: Any) -> None:
+        self._transport = transport
+        self._parser = httptools.HttpRequestParser(self)
+        self._peer = peer_of(transport)
+        server = self.server
+        if len(server.connections) >= server.settings.max_connections or server.stopping:
+            self._write(error_response(ServingError(Code.UNAVAILABLE, "Too many connections.")))
+            transport.close()
+        server.connections.add(self)
+        server.metrics.connections = len(server.connections)
+
+    def connection_lost(self, _: Exception | None) -> None:
+        self.server.connections.discard(self)
+        self.server.metrics.connections = len(self.server.connections)
+        self._closing = True
+        self._free(self._buffered)
+        self._waiting.clear()
+        if self._running is not None and self._running.cancel is not None:
+            self._running.cancel()
+
+    def data_received(self, data: bytes) -> None:
+        if self._closing:
+            return
+        if self._unread:
+            if data.startswith(_PREFACE[: len(data)][:3]) and self.server.grpc is not None:
+                self._take_over(data)
+                return
+            self._unread = False
+        if not self._started and self._running is None:
+            self.deadline = monotonic() + self.server.settings.read_time
+            self._started = True
+        self._head += 0 if self._header_done else len(data)
+        try:
+            self._parser.feed_data(data)
+        except httptools.HttpParserUpgrade:
+            self._closing_after()
+        except httptools.HttpParserError as error:
+            if not self._failed:
+                self._fail(400, f"This is not HTTP/1.1 ({str(error)[:100]}).")
+        if not self._header_done and self._head > self.server.settings.max_header:
+            limit = self.server.settings.max_header
+            self._fail(431, f"The header is larger than {limit} bytes.")
+        self._next()
+
+    def eof_received(self) -> bool:
+        return self._running is not None  # an answer may still be read
+
+    # what httptools calls; an error in them is told by `_fail`, not raised
+
+    def on_message_begin(self) -> None:
+        self._begin()
+        self._started = True
+
+    def on_url(self, url: bytes) -> None:
+        self._target += url
+
+    def on_header(self, name: bytes, value: bytes) -> None:
+        name = name.lower()
+        if name == b"content-length" and name in self._headers:
+            self._fail(400, "Content-Length is given twice.")
+        self._headers[name] = value
+
+    def on_headers_complete(self) -> None:
+        self._header_done = True
+        settings = self.server.settings
+        if self._head > settings.max_header + 2 * 65536 + 262144:  # more than any one read
+            self._fail(431, f"The header is larger than {settings.max_header} bytes.")
+            return
+        if sum(len(n) + len(v) for n, v in self._headers.items()) > settings.max_header:
+            self._fail(431, f"The header is larger than {settings.max_header} bytes.")
+            return
+        length = self._headers.get(b"content-length", b"0")
+        if not length.isdigit() or int(length) > settings.max_body:
+            self._fail(413, f"The body is larger than {settings.max_body} bytes.")
+        elif int(length) + self.server.metrics.buffered > settings.max_buffered:
+            self._fail(503, "The server holds as many requests as its memory allows.")
+        elif self._headers.get(b"expect", b"").lower() == b"100-continue":
+            self._transport.write(b"HTTP/1.1 100 Continue\r\n\r\n")
+
+    def on_body(self, body: bytes) -> None:
+        if self._failed:
+            return
+        self._size += len(body)
+        self._buffered += len(body)
+        metrics, settings = self.server.metrics, self.server.settings
+        metrics.buffered += len(body)
+        if self._size > settings.max_body:
+            self._fail(413, f"The body is larger than {settings.max_body} bytes.")
+        elif metrics.buffered > settings.max_buffered:
+            self._fail(503, "The server holds as many requests as its memory allows.")
+        else:
+            self._body.append(body)
+
+    def on_message_complete(self) -> None:
+        if self._failed:
+            return
+        body = self._body[0] if len(self._body) == 1 else b"".join(self._body)
+        method = self._parser.get_method().decode("latin-1")
+        request = Request(method, self._target, self._headers, body, self._peer)
+        if not self._parser.should_keep_alive():
+            self._last = True
+        self._waiting.append(request)
+        self._started = False
+        if len(self._waiting) >= _PIPELINE and not self._paused:
+            self._paused = True
+            self._transport.pause_reading()
+
+    # writing
+
+    def pause_writing(self) -> None:
+        self.deadline = monotonic() + self.server.settings.write_time
+        self._stuck = True
+
+    def resume_writing(self) -> None:
+        self._stuck = False
+        self.deadline = monotonic() + self.server.settings.idle_time
+        self._next()
+
+    def expired(self) -> None:
+        if self._stuck:
+            self.abort()
+        elif self._running is not None:
+            request, self._running = self._running, None
+            if request.cancel is not None:
+                request.cancel()
+            limit = self.server.settings.request_time
+            self._last = True
+            self._running = request
+            self._reply(
+                request,
+                error_response(
+                    ServingError(Code.DEADLINE_EXCEEDED, f"The request took more than {limit:g} s.")
+                ),
+            )
+        elif self._started:
+            self._fail(408, "The request was not sent in time.")
+            self._next()
+        else:
+            self._transport.close()
+
+    def stop(self) -> None:
+        self._last = True
+        if self._running is None and not self._waiting:
+            self._transport.close()
+
+    def abort(self) -> None:
+        self._transport.abort()
+
+    def _begin(self) -> None:
+        self._target = b""
+        self._headers: dict[bytes, bytes] = {}
+        self._body: list[bytes] = []
+        self._size = self._head = 0
+        self._header_done = self._started = False
+
+    def _next(self) -> None:
+        while self._running is None and self._waiting and not self._stuck and not self._closing:
+            item = self._waiting.popleft()
+            if isinstance(item, ServingError):
+                self._last = True
+                self._write(error_response(item))
+                self._close_kindly()
+                return
+            if self._paused:
+                self._paused = False
+                self._transport.resume_reading()
+            self._running = item
+            self.deadline = item.deadline = monotonic() + self.server.settings.request_time
+            self.server.handler(item, partial(self._reply, item))
+
+    def _reply(self, request: Request, response: Response) -> None:
+        self._free(len(request.body))
+        if self._running is not request or self._closing:
+            return  # it timed out, or the client is gone
+        self._running = None
+        self.deadline = monotonic() + self.server.settings.idle_time
+        self._write(response, request.method == "HEAD")
+        if self._last and not self._waiting:
+            self._transport.close()
+            self._closing = True
+        else:
+            self._next()
+
+    def _write(self, response: Response, head: bool = False) -> None:
+        status = response.status
+        self.server.metrics.statuses[status] += 1
+        body = response.body
+        if status == 200 and not response.headers and not self._last:
+            start = b"HTTP/1.1 200 OK\r\nContent-Type: %b\r\nContent-Length: %d\r\n\r\n" % (
+                response.content_type,
+                len(body),
+            )
+        else:
+            lines = [
+                b"HTTP/1.1 %d %b" % (status, REASONS.get(status, b"Error")),
+                b"Content-Type: " + response.content_type,
+                b"Content-Length: %d" % len(body),
+                *response.headers,
+            ]
+            if self._last:
+                lines.append(b"Connection: close")
+            start = b"\r\n".join([*lines, b"\r\n"])
+        self._transport.write(start if head else start + body)
+
+    def _fail(self, status: int, message: str) -> None:
+        """Refuse the request that is being read, after those before it, and close."""
+        if self._failed:
+            return
+        self._failed = True
+        code = Code.UNAVAILABLE if status == 503 else Code.INVALID_ARGUMENT
+        self._body = []
+        self._waiting.append(ServingError(code, message, status))
+
+    def _close_kindly(self) -> None:
+        """Close so that a client that is still sending can read why.
+
+        Closing at once with unread bytes resets the connection, and the answer is lost: what
+        comes is dropped for a moment first.
+        """
+        self._closing = True
+        self.deadline = float("inf")
+        if self._transport.can_write_eof():
+            self._transport.write_eof()
+        asyncio.get_running_loop().call_later(1.0, self._transport.close)
+
+    def _closing_after(self) -> None:
+        self._last = True
+
+    def _free(self, size: int) -> None:
+        size = min(size, self._buffered)
+        self._buffered -= size
+        self.server.metrics.buffered -= size
+
+    def _take_over(self, data: bytes) -> None:
+        self.server.connections.discard(self)
+        protocol = self.server.grpc()
+        self._transport.set_protocol(protocol)
+        protocol.connection_made(self._transport)
+        protocol.data_received(data)
+
+
+def peer_of(transport: Any) -> str:
+    """The client's address, or the subject of its certificate."""
+    if certificate := transport.get_extra_info("peercert"):
+        subject = {key: value for part in certificate.get("subject", ()) for key, value in part}
+        return "tls:" + str(subject.get("commonName", ""))
+    address = transport.get_extra_info("peername")
+    return str(address[0]) if isinstance(address, tuple) and address else "unix"

@@ -1,0 +1,192 @@
+"""Start a server, keep its models fresh, stop it kindly."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+import signal
+import ssl
+import sys
+from collections.abc import Callable, Coroutine
+from pathlib import Path
+from typing import Any
+
+from edgeline.errors import EdgelineError
+from edgeline.server import access, grpc_v2, openapi, routes_tfserving, routes_v2
+from edgeline.server.app import App
+from edgeline.server.http1 import Http1, Server
+from edgeline.server.http2 import Http2
+from edgeline.server.metrics import Metrics
+from edgeline.server.repository import Repository
+from edgeline.server.settings import Settings
+
+log = logging.getLogger("edgeline.server")
+
+
+def serve(
+    path: str | Path,
+    settings: Settings | None = None,
+    started: Callable[[int, int | None], None] | None = None,
+) -> None:
+    """Serve the models of a path until SIGTERM or SIGINT.
+
+    Args:
+        path: a bundle, a store of bundles, or `.tflite` files (see `sources`).
+        settings: what differs from the defaults.
+        started: called with the HTTP and the gRPC port once all models are warm.
+
+    Raises:
+        EdgelineError: the path holds no model that works, a port is taken, or a file of the
+            settings is missing or malformed.
+    """
+    _run(_serve(Path(path), settings or Settings(), started))
+
+
+def tls(settings: Settings) -> ssl.SSLContext | None:
+    """The TLS that the settings ask for: at least 1.2, with client certificates if there is a CA.
+
+    Raises:
+        EdgelineError: a file is missing or is no certificate or key.
+    """
+    if settings.certificate is None or settings.key is None:
+        if settings.certificate or settings.key or settings.client_ca:
+            raise EdgelineError("TLS needs both a certificate and a key.")
+        return None
+    context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
+    context.set_alpn_protocols(["h2", "http/1.1"])
+    try:
+        context.load_cert_chain(settings.certificate, settings.key)
+        if settings.client_ca is not None:
+            context.load_verify_locations(settings.client_ca)
+            context.verify_mode = ssl.CERT_REQUIRED
+    except (OSError, ssl.SSLError) as error:
+        raise EdgelineError(
+            f"The TLS files {settings.certificate}, {settings.key} cannot be used ({error})."
+        ) from error
+    return context
+
+
+async def _serve(
+    path: Path, settings: Settings, started: Callable[[int, int | None], None] | None
+) -> None:
+    loop = asyncio.get_running_loop()
+    metrics = Metrics()
+    repository = Repository(path, settings, metrics)
+    app = App(settings, repository, metrics, access.read(settings.tokens))
+    app.resolvers += [
+        routes_v2.resolver(app),
+        routes_tfserving.resolver(app),
+        openapi.resolver(app),
+    ]
+    app.methods |= grpc_v2.methods(app)
+    server = Server(settings, metrics, app.http)
+    server.grpc = lambda: Http2(server, app.grpc)
+    context = tls(settings)
+
+    await repository.refresh()
+    if not repository.models:
+        raise EdgelineError(f"{path} holds no model: give a bundle, a store or a .tflite file.")
+    if not repository.ready:
+        faults = [entry["reason"] for entry in repository.index() if entry["reason"]]
+        if not any(served.pools for served in repository.models.values()):
+            raise EdgelineError(" ".join(faults))
+
+    listeners = [await _listen(lambda: Http1(server), settings, settings.port, context)]
+    if settings.grpc_port is not None:
+        listeners.append(
+            await _listen(lambda: Http2(server, app.grpc), settings, settings.grpc_port, context)
+        )
+    stop = asyncio.Event()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        with contextlib.suppress(ValueError, RuntimeError):  # not in the main thread
+            loop.add_signal_handler(number, stop.set)
+    ports = [listener.sockets[0].getsockname()[1] for listener in listeners]
+    log.info("Serving %s on port %s.", path, " and ".join(map(str, ports)))
+    if started is not None:
+        started(ports[0], ports[1] if len(ports) > 1 else None)
+
+    tasks = [asyncio.ensure_future(_sweep(server))]
+    if settings.poll:
+        tasks.append(asyncio.ensure_future(_poll(repository, settings.poll)))
+    await stop.wait()
+    log.info("Stopping: requests have %g s to end.", settings.stop_time)
+    for task in tasks[1:]:
+        task.cancel()
+    await _stop(server, listeners, settings.stop_time)
+    tasks[0].cancel()
+    repository.close()
+
+
+async def _listen(
+    protocol: Callable[[], asyncio.Protocol],
+    settings: Settings,
+    port: int,
+    context: ssl.SSLContext | None,
+) -> asyncio.Server:
+    loop = asyncio.get_running_loop()
+    handshake = settings.read_time if context else None
+    try:
+        return await loop.create_server(
+            protocol,
+            settings.host,
+            port,
+            ssl=context,
+            backlog=1024,
+            ssl_handshake_timeout=handshake,
+        )
+    except OSError as error:
+        raise EdgelineError(
+            f"Port {port} of {settings.host} cannot be listened on ({error.strerror or error}): "
+            "choose another with --port."
+        ) from error
+
+
+async def _stop(server: Server, listeners: list[asyncio.Server], limit: float) -> None:
+    """Take no more connections, end those that are idle, wait for the others, then cut them."""
+    server.stopping = True
+    for listener in listeners:
+        listener.close()
+    for connection in list(server.connections):
+        connection.stop()
+    loop = asyncio.get_running_loop()
+    end = loop.time() + limit
+    while server.connections and loop.time() < end:
+        await asyncio.sleep(0.02)
+    for connection in list(server.connections):
+        connection.abort()
+    await asyncio.sleep(0)
+
+
+async def _sweep(server: Server) -> None:
+    while True:
+        await asyncio.sleep(1.0)
+        try:
+            server.sweep()
+        except Exception:
+            log.exception("The sweep failed.")
+
+
+async def _poll(repository: Repository, every: float) -> None:
+    while True:
+        await asyncio.sleep(every)
+        try:
+            await repository.refresh()
+        except EdgelineError as error:
+            log.error("%s What is loaded stays.", error)
+        except Exception:
+            log.exception("Looking for models failed; what is loaded stays.")
+
+
+def _run(main: Coroutine[Any, Any, None]) -> None:
+    try:
+        import uvloop
+    except ImportError:
+        asyncio.run(main)
+        return
+    if sys.version_info >= (3, 11):
+        with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+            runner.run(main)
+    else:
+        uvloop.install()
+        asyncio.run(main)

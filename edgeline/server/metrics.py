@@ -1,0 +1,153 @@
+"""What Prometheus reads: counters and histograms of fixed size, written by hand.
+
+| name | labels | what |
+|---|---|---|
+| edgeline_requests_total | model, version, code | requests answered, by gRPC status |
+| edgeline_rejected_total | model, version, reason | not run: queue_full, queue_time, cancelled |
+| edgeline_queue_seconds | model, version | histogram: time in the queue |
+| edgeline_work_seconds | model, version | histogram: decoding, inference and encoding |
+| edgeline_queue_length | model, version | requests that wait now |
+| edgeline_model_ready | model, version | 1 while a version is served |
+| edgeline_model_loads_total | model, result | loads by result: ok, failed |
+| edgeline_http_responses_total | status | HTTP answers by status |
+| edgeline_connections | | open connections |
+| edgeline_buffered_bytes | | request bytes held in memory |
+| process_resident_memory_bytes, process_start_time_seconds | | of this process |
+"""
+
+from __future__ import annotations
+
+import os
+import threading
+import time
+from bisect import bisect_left
+from collections import Counter
+from collections.abc import Iterable, Iterator
+from typing import Any
+
+from edgeline.server.errors import ServingError
+
+BUCKETS = (
+    *(0.0001, 0.00025, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025),
+    *(0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0),
+)
+CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
+
+
+class Histogram:
+    """Counts by bucket, and a sum. Not safe for threads: its owner locks."""
+
+    __slots__ = ("counts", "total")
+
+    def __init__(self) -> None:
+        self.counts = [0] * (len(BUCKETS) + 1)
+        self.total = 0.0
+
+    def add(self, value: float) -> None:
+        self.counts[bisect_left(BUCKETS, value)] += 1
+        self.total += value
+
+    @property
+    def count(self) -> int:
+        return sum(self.counts)
+
+
+class ModelMetrics:
+    """Of one version of a model, counted by its workers."""
+
+    def __init__(self, model: str, version: int) -> None:
+        self.model, self.version = model, version
+        self.codes: Counter[str] = Counter()
+        self.reasons: Counter[str] = Counter()
+        self.queued, self.worked = Histogram(), Histogram()
+        self._lock = threading.Lock()
+
+    def done(self, queued: float, worked: float, answer: Any) -> None:
+        """Count a request that ran: seconds in the queue, at work, and what came of it."""
+        code = answer.code.name if isinstance(answer, ServingError) else "OK"
+        with self._lock:
+            self.codes[code] += 1
+            self.queued.add(queued)
+            self.worked.add(worked)
+
+    def rejected(self, reason: str) -> None:
+        """Count a request that did not run."""
+        with self._lock:
+            self.reasons[reason] += 1
+
+    @property
+    def labels(self) -> str:
+        return f'model="{self.model}",version="{self.version}"'
+
+
+class Metrics:
+    """Of the whole server. `models` keeps versions that are gone: counters never fall."""
+
+    def __init__(self) -> None:
+        self.models: dict[tuple[str, int], ModelMetrics] = {}
+        self.loads: Counter[tuple[str, str]] = Counter()
+        self.statuses: Counter[int] = Counter()
+        self.connections = 0
+        self.buffered = 0
+        self.started = time.time()
+
+    def of(self, model: str, version: int) -> ModelMetrics:
+        """The metrics of a version, made when first asked for."""
+        return self.models.setdefault((model, version), ModelMetrics(model, version))
+
+    def render(self, serving: Iterable[tuple[str, int, int]]) -> bytes:
+        """The text format; `serving` gives name, version and queue length of what is served."""
+        return "\n".join([*self._lines(list(serving)), ""]).encode()
+
+    def _lines(self, serving: list[tuple[str, int, int]]) -> Iterator[str]:
+        models = list(self.models.values())
+        yield "# TYPE edgeline_requests_total counter"
+        for m in models:
+            for code, count in sorted(m.codes.items()):
+                yield f'edgeline_requests_total{{{m.labels},code="{code}"}} {count}'
+        yield "# TYPE edgeline_rejected_total counter"
+        for m in models:
+            for reason, count in sorted(m.reasons.items()):
+                yield f'edgeline_rejected_total{{{m.labels},reason="{reason}"}} {count}'
+        yield from _histogram("edgeline_queue_seconds", [(m.labels, m.queued) for m in models])
+        yield from _histogram("edgeline_work_seconds", [(m.labels, m.worked) for m in models])
+        yield "# TYPE edgeline_queue_length gauge"
+        for name, version, waiting in serving:
+            yield f'edgeline_queue_length{{model="{name}",version="{version}"}} {waiting}'
+        yield "# TYPE edgeline_model_ready gauge"
+        for name, version, _ in serving:
+            yield f'edgeline_model_ready{{model="{name}",version="{version}"}} 1'
+        yield "# TYPE edgeline_model_loads_total counter"
+        for (name, result), count in sorted(self.loads.items()):
+            yield f'edgeline_model_loads_total{{model="{name}",result="{result}"}} {count}'
+        yield "# TYPE edgeline_http_responses_total counter"
+        for status, count in sorted(self.statuses.items()):
+            yield f'edgeline_http_responses_total{{status="{status}"}} {count}'
+        yield "# TYPE edgeline_connections gauge"
+        yield f"edgeline_connections {self.connections}"
+        yield "# TYPE edgeline_buffered_bytes gauge"
+        yield f"edgeline_buffered_bytes {self.buffered}"
+        yield "# TYPE process_resident_memory_bytes gauge"
+        yield f"process_resident_memory_bytes {resident()}"
+        yield "# TYPE process_start_time_seconds gauge"
+        yield f"process_start_time_seconds {self.started:.3f}"
+
+
+def resident() -> int:
+    """Resident memory of this process in bytes, 0 where the system does not tell."""
+    try:
+        with open("/proc/self/statm") as stream:
+            return int(stream.read().split()[1]) * os.sysconf("SC_PAGE_SIZE")
+    except OSError:
+        return 0
+
+
+def _histogram(name: str, series: Iterable[tuple[str, Histogram]]) -> Iterator[str]:
+    yield f"# TYPE {name} histogram"
+    for labels, histogram in series:
+        running = 0
+        for bound, count in zip((*BUCKETS, "+Inf"), list(histogram.counts), strict=True):
+            running += count
+            yield f'{name}_bucket{{{labels},le="{bound}"}} {running}'
+        yield f"{name}_sum{{{labels}}} {histogram.total:.9g}"
+        yield f"{name}_count{{{labels}}} {running}"

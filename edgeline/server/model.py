@@ -1,0 +1,330 @@
+"""A model in one interpreter: named arrays in, named arrays out.
+
+An `Instance` is what a worker thread owns; it is not safe for more than one thread. Its hot
+path is copy in, invoke, copy out: what is checked here is only what can differ between requests.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import logging
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from edgeline import bundle as bundles
+from edgeline.bundle import Bundle, Signature, Tensor
+from edgeline.errors import EdgelineError
+from edgeline.server.dtypes import BY_NAME
+from edgeline.server.errors import ServingError, invalid
+
+Arrays = dict[str, npt.NDArray[Any]]
+
+SERVING = "serving_default"
+_EDGE_TPU = "libedgetpu.so.1"
+MAX_ROWS = 1 << 20
+log = logging.getLogger("edgeline.server")
+
+
+@dataclass(frozen=True)
+class Description:
+    """What a client may know of a model.
+
+    `device` is `cpu` or `edgetpu`; `note` says why it is not what the bundle wanted.
+    """
+
+    name: str
+    version: int
+    signature: Signature
+    labels: tuple[str, ...] | None = None
+    takes: str = "transformed"
+    device: str = "cpu"
+    note: str = ""
+    bundle: Bundle | None = field(default=None, repr=False)
+
+
+class Instance:
+    """One interpreter with its tensors allocated.
+
+    Attributes:
+        description: the model's names, shapes and labels.
+    """
+
+    def __init__(self, interpreter: Any, description: Description, indices: Mapping[str, int]):
+        self.description = description
+        self._interpreter = interpreter
+        self._inputs = [(t, indices["i:" + t.name]) for t in description.signature.inputs]
+        self._outputs = [(t.name, indices["o:" + t.name]) for t in description.signature.outputs]
+        self._shapes = {
+            index: tuple(int(size) for size in detail["shape"])
+            for detail in interpreter.get_input_details()
+            for index in [int(detail["index"])]
+        }
+        self._fixed = next(
+            (t.shape[0] for t in description.signature.inputs if t.shape and t.shape[0] > 0), 0
+        )
+
+    def run(self, arrays: Mapping[str, npt.NDArray[Any]]) -> Arrays:
+        """Run the model on checked input (see `check`).
+
+        A model with a fixed batch gets the rows in pieces of it, the last filled up with zeros.
+
+        Raises:
+            ServingError: the runtime refuses the input.
+        """
+        try:
+            if not self._fixed:
+                return self._invoke(arrays)
+            rows = len(arrays[self._inputs[0][0].name])
+            if rows == self._fixed:
+                return self._invoke(arrays)
+            answers = [self._invoke(piece) for piece in _pieces(arrays, self._fixed)]
+        except (ValueError, RuntimeError, MemoryError) as error:
+            self._shapes = {}
+            raise invalid(
+                f"Model {self.description.name!r} cannot run on this input ({_first(error)})."
+            ) from error
+        return {
+            name: np.concatenate([a[name] for a in answers])[:rows] for name, _ in self._outputs
+        }
+
+    def _invoke(self, arrays: Mapping[str, npt.NDArray[Any]]) -> Arrays:
+        interpreter = self._interpreter
+        resized = False
+        for tensor, index in self._inputs:
+            shape = arrays[tensor.name].shape
+            if self._shapes.get(index) != shape:
+                interpreter.resize_tensor_input(index, shape)
+                self._shapes[index] = shape
+                resized = True
+        if resized:
+            interpreter.allocate_tensors()
+        for tensor, index in self._inputs:
+            interpreter.set_tensor(index, arrays[tensor.name])
+        interpreter.invoke()
+        return {name: interpreter.get_tensor(index) for name, index in self._outputs}
+
+
+def check(arrays: Mapping[str, npt.NDArray[Any]], description: Description) -> Arrays:
+    """Check named arrays against a signature; give them in the shapes that the model takes.
+
+    An array may leave out or add dimensions of size 1 at the end (a column of scalars for
+    [batch, 1]).
+
+    Raises:
+        ServingError: an input is missing, unknown, or of the wrong dtype, shape or rows.
+    """
+    signature = description.signature
+    if len(arrays) != len(signature.inputs) or any(t.name not in arrays for t in signature.inputs):
+        known = {tensor.name for tensor in signature.inputs}
+        if unknown := [name for name in arrays if name not in known]:
+            raise invalid(
+                f"There is no input {unknown[0]!r}: model {description.name!r} takes "
+                f"{', '.join(map(repr, sorted(known)))}."
+            )
+        missing = min(known - arrays.keys())
+        raise invalid(f"Input {missing!r} is missing: model {description.name!r} needs it.")
+    rows = -1
+    checked: Arrays = {}
+    for tensor in signature.inputs:
+        array = _shaped(arrays[tensor.name], tensor)
+        if tensor.shape:
+            if rows not in (-1, len(array)):
+                raise invalid(
+                    f"Input {tensor.name!r} has {len(array)} rows, but another has {rows}: "
+                    "give all the same."
+                )
+            rows = len(array)
+        checked[tensor.name] = array
+    return checked
+
+
+def _shaped(array: npt.NDArray[Any], tensor: Tensor) -> npt.NDArray[Any]:
+    wanted = BY_NAME[tensor.dtype].numpy
+    if array.dtype != wanted:
+        raise invalid(f"Input {tensor.name!r} has dtype {array.dtype}: give {tensor.dtype}.")
+    shape, given = tensor.shape, array.shape
+    if given != shape:
+        if len(given) != len(shape):
+            short, long = sorted((given, shape), key=len)
+            if any(size != 1 for size in long[max(1, len(short)) :]) or not given:
+                raise _wrong_shape(array, tensor)
+            array = array.reshape(given[: len(shape)] + (1,) * (len(shape) - len(given)))
+        if any(
+            size != want and want != -1
+            for size, want in zip(array.shape[1:], shape[1:], strict=True)
+        ):
+            raise _wrong_shape(array, tensor)
+    if not array.size or len(array) > MAX_ROWS:
+        raise _wrong_shape(array, tensor)
+    return array
+
+
+def _wrong_shape(array: npt.NDArray[Any], tensor: Tensor) -> ServingError:
+    wanted = ", ".join(
+        "rows" if place == 0 else "any" if size < 0 else str(size)
+        for place, size in enumerate(tensor.shape)
+    )
+    return invalid(
+        f"Input {tensor.name!r} has shape {list(array.shape)}: give [{wanted}] with 1 to "
+        f"{MAX_ROWS:,} rows."
+    )
+
+
+def _pieces(arrays: Mapping[str, npt.NDArray[Any]], size: int) -> Iterator[Arrays]:
+    rows = len(next(iter(arrays.values())))
+    for start in range(0, rows, size):
+        piece = {name: array[start : start + size] for name, array in arrays.items()}
+        short = size - min(size, rows - start)
+        if short:
+            piece = {
+                name: np.concatenate([a, np.repeat(a[-1:], short, axis=0)])
+                for name, a in piece.items()
+            }
+        yield piece
+
+
+def load(path: Path, name: str, version: int, threads: int) -> Instance:
+    """Load a bundle folder or a bare `.tflite` file into an interpreter.
+
+    A model for the Edge TPU falls back to the CPU model of the same bundle (its name without
+    `_edgetpu`) where there is no Edge TPU, and says so.
+
+    Raises:
+        EdgelineError: the bundle or model is damaged, or its operators are not in this runtime.
+    """
+    if path.is_file():
+        return _load_file(path, Description(name, version, Signature((), ())), threads)
+    bundle = bundles.read(path)
+    description = Description(
+        name,
+        version,
+        bundle.signature,
+        labels=bundle.labels,
+        takes=bundle.takes,
+        bundle=bundle,
+    )
+    return _load_file(path / bundle.model, description, threads)
+
+
+def warm(instance: Instance) -> None:
+    """Run a model once on zeros, so that the first request does not pay for lazy set-up.
+
+    Raises:
+        EdgelineError: it fails.
+    """
+    arrays: Arrays = {}
+    for tensor in instance.description.signature.inputs:
+        shape = tuple(max(1, size) for size in tensor.shape)
+        blank = np.zeros(shape, BY_NAME[tensor.dtype].numpy)
+        arrays[tensor.name] = np.full(shape, b"", object) if tensor.dtype == "string" else blank
+    try:
+        instance.run(arrays)
+    except ServingError as error:
+        raise EdgelineError(f"{error} It failed when it was warmed up on zeros.") from error
+
+
+def _load_file(file: Path, description: Description, threads: int) -> Instance:
+    interpreter_class, load_delegate = _runtime()
+    note, device, delegates = "", "cpu", []
+    if file.stem.endswith("_edgetpu"):
+        try:
+            ctypes.CDLL(_EDGE_TPU)  # a delegate that fails to load complains on stderr
+            delegates, device = [load_delegate(_EDGE_TPU)], "edgetpu"
+        except (ValueError, OSError):
+            plain = file.with_name(file.name.replace("_edgetpu", ""))
+            if not plain.is_file():
+                raise EdgelineError(
+                    f"{file} needs an Edge TPU, and there is none here: put {plain.name} "
+                    "beside it to run on the CPU."
+                ) from None
+            note = f"There is no Edge TPU here: {plain.name} runs on the CPU."
+            log.warning(note)
+            file = plain
+    try:
+        interpreter = interpreter_class(
+            model_path=str(file), num_threads=threads, experimental_delegates=delegates
+        )
+        interpreter.allocate_tensors()
+        inputs, outputs = _named(interpreter)
+    except (ValueError, RuntimeError) as error:
+        raise EdgelineError(
+            f"{file} is not a model that this runtime can run ({_first(error)}): convert it again."
+        ) from error
+    found = Signature(
+        tuple(_tensor(n, d) for n, d in inputs.items()),
+        tuple(_tensor(n, d) for n, d in outputs.items()),
+    )
+    declared = description.signature
+    if declared.inputs and {t.name for t in declared.inputs} != {t.name for t in found.inputs}:
+        raise EdgelineError(
+            f"{file} takes {sorted(inputs)}, but its manifest says "
+            f"{sorted(t.name for t in declared.inputs)}: publish it again."
+        )
+    for tensor in (*found.inputs, *found.outputs):
+        if tensor.dtype not in BY_NAME:
+            raise EdgelineError(
+                f"{file} has tensor {tensor.name!r} of {tensor.dtype}, which no client can send."
+            )
+    indices = {"i:" + n: int(d["index"]) for n, d in inputs.items()}
+    indices |= {"o:" + n: int(d["index"]) for n, d in outputs.items()}
+    served = Description(
+        description.name,
+        description.version,
+        found,
+        labels=description.labels,
+        takes=description.takes,
+        device=device,
+        note=note,
+        bundle=description.bundle,
+    )
+    return Instance(interpreter, served, indices)
+
+
+def _named(interpreter: Any) -> tuple[dict[str, Any], dict[str, Any]]:
+    """Details of inputs and outputs by their names in the signature, or in the graph."""
+    graph_inputs = {d["name"]: d for d in interpreter.get_input_details()}
+    graph_outputs = {d["name"]: d for d in interpreter.get_output_details()}
+    signatures = list(interpreter.get_signature_list())
+    if not signatures:
+        return graph_inputs, graph_outputs
+    runner = interpreter.get_signature_runner(SERVING if SERVING in signatures else signatures[0])
+    inputs, outputs = dict(runner.get_input_details()), dict(runner.get_output_details())
+    main = {int(d["index"]) for d in graph_inputs.values()}
+    if {int(d["index"]) for d in inputs.values()} != main:
+        raise ValueError("its first signature is not its main graph")
+    return inputs, outputs
+
+
+def _tensor(name: str, detail: Mapping[str, Any]) -> Tensor:
+    shape = detail["shape_signature"] if len(detail["shape_signature"]) else detail["shape"]
+    dtype = np.dtype(detail["dtype"])
+    scale, zero_point = detail["quantization"]
+    return Tensor(
+        name=name,
+        dtype="string" if dtype.kind in "SUO" else dtype.name,
+        shape=tuple(int(size) for size in shape),
+        scale=float(scale) or None,
+        zero_point=int(zero_point) if scale else None,
+    )
+
+
+def _runtime() -> tuple[Any, Any]:
+    try:
+        from ai_edge_litert.interpreter import Interpreter, load_delegate
+    except ImportError:
+        try:
+            from tflite_runtime.interpreter import Interpreter, load_delegate
+        except ImportError:
+            raise EdgelineError(
+                "No LiteRT interpreter is installed: pip install 'edgeline[serve]'."
+            ) from None
+    return Interpreter, load_delegate
+
+
+def _first(error: BaseException) -> str:
+    return (str(error).strip().splitlines() or [type(error).__name__])[0].rstrip(".")

@@ -1,0 +1,179 @@
+"""The OpenAPI document of what the server answers, and the paths of metrics."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from edgeline import __version__
+from edgeline.server.app import App, Endpoint
+from edgeline.server.http1 import Request, Response
+from edgeline.server.metrics import CONTENT_TYPE
+from edgeline.server.tensors_json import dumps
+
+_JSON = "application/json"
+_NAME = {"name": "model", "in": "path", "required": True, "schema": {"type": "string"}}
+_VERSION = {
+    "name": "version",
+    "in": "path",
+    "required": True,
+    "schema": {"type": "integer", "minimum": 1, "maximum": 10**17},
+}
+_LABEL = {"name": "label", "in": "path", "required": True, "schema": {"type": "string"}}
+
+
+def resolver(app: App) -> Any:
+    """The endpoints of /openapi.json and of the metrics."""
+    document = dumps(openapi())
+
+    def metrics(_: Request) -> Response:
+        text = app.metrics.render(app.repository.serving())
+        return Response(200, text, CONTENT_TYPE.encode())
+
+    page = [Endpoint("GET", "predict", answer=metrics)]
+    alive = Response(200, dumps({"status": "alive"}))  # KServe's v1 liveness
+    paths = {
+        "/": [Endpoint("GET", "", answer=lambda _: alive)],
+        "/openapi.json": [Endpoint("GET", "", answer=lambda _: Response(200, document))],
+        "/metrics": page,
+        "/monitoring/prometheus/metrics": page,  # TensorFlow Serving's
+    }
+    return paths.get
+
+
+def openapi() -> dict[str, Any]:
+    """The document: every path with its method, body and answers."""
+    v2 = {
+        "/v2": _get("The server's name, version and extensions"),
+        "/v2/health/live": _get("Whether the server lives"),
+        "/v2/health/ready": _get("Whether all models are ready", 503),
+        "/v2/models": _get("The models"),
+        "/v2/models/stats": _get("Statistics of what is served"),
+        "/v2/repository/index": _post("The versions and their states", "IndexRequest", False),
+        "/v2/repository/models/{model}/load": _post("Load a model", "Empty", False, [_NAME], 403),
+        "/v2/repository/models/{model}/unload": _post(
+            "Unload a model", "Empty", False, [_NAME], 403
+        ),
+    }
+    for base, where in (
+        ("/v2/models/{model}", [_NAME]),
+        ("/v2/models/{model}/versions/{version}", [_NAME, _VERSION]),
+    ):
+        v2[base] = _get("Inputs and outputs of a model", 404, 503, where=where)
+        v2[base + "/ready"] = _get("Whether a model is ready", 404, 503, where=where)
+        v2[base + "/config"] = _get("The model's configuration", 404, 503, where=where)
+        v2[base + "/stats"] = _get("The model's statistics", 404, 503, where=where)
+        v2[base + "/infer"] = _post("Inference", "InferRequest", True, where, 413, 429, 503)
+    v1 = {"/v1/models": _get("The models")}
+    for base, where in (
+        ("/v1/models/{model}", [_NAME]),
+        ("/v1/models/{model}/versions/{version}", [_NAME, _VERSION]),
+        ("/v1/models/{model}/labels/{label}", [_NAME, _LABEL]),
+    ):
+        v1[base] = _get("States of a model's versions", 404, 503, where=where)
+        v1[base + "/metadata"] = _get("The model's signature", 404, 503, where=where)
+        v1[base + ":predict"] = _post(
+            "Rows or columns", "PredictRequest", True, where, 413, 429, 503
+        )
+        for verb, what in (("classify", "Labels and scores"), ("regress", "One number each")):
+            v1[base + ":" + verb] = _post(what, "ExamplesRequest", True, where, 413, 429, 503)
+    other = {
+        "/": _get("Whether the server lives"),
+        "/metrics": _get("Metrics for Prometheus", kind="text/plain"),
+        "/openapi.json": _get("This document"),
+    }
+    return {
+        "openapi": "3.1.0",
+        "info": {"title": "Edgeline model server", "version": __version__},
+        "paths": {**v2, **v1, **other},
+        "components": {
+            "schemas": _SCHEMAS,
+            "securitySchemes": {"token": {"type": "http", "scheme": "bearer"}},
+        },
+        "security": [{}, {"token": []}],
+    }
+
+
+def _get(
+    what: str, *codes: int, where: list[Any] | None = None, kind: str = _JSON
+) -> dict[str, Any]:
+    schema = {"type": "object"} if kind == _JSON else {"type": "string"}
+    ok = {"description": what, "content": {kind: {"schema": schema}}}
+    operation: dict[str, Any] = {"summary": what, "responses": {"200": ok, **_errors(codes)}}
+    return {"get": operation, **({"parameters": where} if where else {})}
+
+
+def _post(
+    what: str, schema: str, required: bool, where: list[Any] | None = None, *codes: int
+) -> dict[str, Any]:
+    ok: dict[str, Any] = {"description": what, "content": {_JSON: {"schema": {}}}}
+    reference = {"$ref": f"#/components/schemas/{schema}"}
+    operation = {
+        "summary": what,
+        "requestBody": {"required": required, "content": {_JSON: {"schema": reference}}},
+        "responses": {"200": ok, **_errors((400, 404, *codes))},
+    }
+    return {"post": operation, **({"parameters": where} if where else {})}
+
+
+def _errors(codes: tuple[int, ...]) -> dict[str, Any]:
+    reference = {"$ref": "#/components/schemas/Error"}
+    content = {_JSON: {"schema": reference}}
+    return {
+        str(code): {"description": "Refused", "content": content} for code in sorted({401, *codes})
+    }
+
+
+_TENSOR = {
+    "type": "object",
+    "required": ["name", "shape", "datatype"],
+    "properties": {
+        "name": {"type": "string"},
+        "shape": {"type": "array", "items": {"type": "integer", "minimum": 0}},
+        "datatype": {"type": "string"},
+        "parameters": {"type": "object"},
+        "data": {"type": "array", "items": {}},
+    },
+}
+_SCHEMAS: dict[str, Any] = {
+    "Error": {
+        "type": "object",
+        "required": ["error"],
+        "properties": {"error": {"type": "string"}},
+    },
+    "Empty": {"type": "object"},
+    "IndexRequest": {"type": "object", "properties": {"ready": {"type": "boolean"}}},
+    "InferRequest": {
+        "type": "object",
+        "required": ["inputs"],
+        "properties": {
+            "id": {"type": "string"},
+            "parameters": {"type": "object"},
+            "inputs": {"type": "array", "items": _TENSOR, "minItems": 1},
+            "outputs": {
+                "type": "array",
+                "items": {
+                    "type": "object",
+                    "required": ["name"],
+                    "properties": {"name": {"type": "string"}, "parameters": {"type": "object"}},
+                },
+            },
+        },
+    },
+    "PredictRequest": {
+        "type": "object",
+        "properties": {
+            "signature_name": {"type": "string"},
+            "instances": {"type": "array", "items": {}, "minItems": 1},
+            "inputs": {},
+        },
+    },
+    "ExamplesRequest": {
+        "type": "object",
+        "required": ["examples"],
+        "properties": {
+            "signature_name": {"type": "string"},
+            "context": {"type": "object"},
+            "examples": {"type": "array", "items": {"type": "object"}, "minItems": 1},
+        },
+    },
+}

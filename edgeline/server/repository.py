@@ -1,0 +1,252 @@
+"""Which versions of which models are served, and how one takes the place of another.
+
+A version is loaded and warmed beside the one that serves, in a thread of its own; then one
+assignment on the event loop swaps them, and the old one's workers end when what was queued is
+done. A version that cannot be loaded changes nothing: what served goes on serving, and the reason
+is in the index. Once something serves, a new file is first tried in a process of its own, so
+that a model that crashes the runtime does not take the server along.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import subprocess
+import sys
+from collections.abc import Iterable
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from edgeline.errors import EdgelineError
+from edgeline.server import model as models
+from edgeline.server import sources
+from edgeline.server.errors import Code, ServingError, not_found
+from edgeline.server.metrics import Metrics
+from edgeline.server.pool import Pool
+from edgeline.server.settings import Settings
+from edgeline.server.sources import Source
+
+log = logging.getLogger("edgeline.server")
+_TRIAL_TIME = 120.0
+
+
+@dataclass
+class Served:
+    """A model: its versions that serve, by number, and what is known of others."""
+
+    name: str
+    pools: dict[int, Pool] = field(default_factory=dict)
+    prints: dict[int, Source] = field(default_factory=dict)  # what each pool was loaded from
+    failures: dict[int, tuple[Source, str]] = field(default_factory=dict)
+    labels: dict[str, int] = field(default_factory=dict)
+    unloaded: bool = False
+
+
+class Repository:
+    """The models of one path. All methods run on the event loop; loading does not."""
+
+    def __init__(self, root: Path, settings: Settings, metrics: Metrics) -> None:
+        self.root, self.settings, self.metrics = root, settings, metrics
+        self.models: dict[str, Served] = {}
+        self.ready = False
+        self._loader = ThreadPoolExecutor(1, "loader")
+        self._lock = asyncio.Lock()
+
+    def pool(self, name: str, version: str = "", label: str = "") -> Pool:
+        """The pool of a model's version; of the newest that serves where none is named.
+
+        Raises:
+            ServingError: there is no such model, version or label, or it is not ready.
+        """
+        served = self.models.get(name)
+        if served is None:
+            raise not_found(f"There is no model {name[:100]!r}.")
+        if not served.pools:
+            reason = "it is unloaded" if served.unloaded else _reason(served)
+            raise ServingError(Code.UNAVAILABLE, f"Model {name!r} is not ready: {reason}.")
+        if label:
+            if label == "latest":
+                return served.pools[max(served.pools)]
+            number = served.labels.get(label, 0)
+            version = str(number)
+            if number not in served.pools:
+                raise not_found(f"Model {name!r} has no version labelled {label[:100]!r}.")
+        if not version:
+            return served.pools[max(served.pools)]
+        pool = served.pools.get(int(version)) if version.isdecimal() and len(version) < 19 else None
+        if pool is None:
+            raise not_found(f"Model {name!r} has no version {version[:100]!r}.")
+        return pool
+
+    def index(self) -> list[dict[str, str]]:
+        """Each version that serves or failed: name, version, state and reason."""
+        entries = []
+        for name, served in sorted(self.models.items()):
+            for version in sorted(served.pools):
+                note = served.pools[version].description.note
+                entries.append(_entry(name, version, "READY", note))
+            for version, (_, reason) in sorted(served.failures.items()):
+                entries.append(_entry(name, version, "UNAVAILABLE", reason))
+            if served.unloaded:
+                entries.append(_entry(name, "", "UNAVAILABLE", "unloaded"))
+        return entries
+
+    def serving(self) -> Iterable[tuple[str, int, int]]:
+        """Name, version and queue length of each version that serves."""
+        for name, served in self.models.items():
+            for version, pool in served.pools.items():
+                yield name, version, pool.waiting
+
+    async def refresh(self, only: str = "", again: bool = False) -> None:
+        """Look at the path and make what serves what is there.
+
+        Args:
+            only: a model to load although it was unloaded; others are left alone.
+            again: load it anew even if its files have not changed.
+
+        Raises:
+            EdgelineError: the path cannot be read.
+        """
+        async with self._lock:
+            loop = asyncio.get_running_loop()
+            found = await loop.run_in_executor(self._loader, sources.find, self.root)
+            for name in [only] if only else sorted(found.keys() | self.models.keys()):
+                await self._refresh_model(name, found.get(name, {}), bool(only), again)
+            self.ready = bool(self.models) and all(
+                served.pools or served.unloaded for served in self.models.values()
+            )
+
+    async def load(self, name: str) -> None:
+        """Load a model's newest versions (again).
+
+        Raises:
+            ServingError: there is no such model, or it cannot be loaded.
+        """
+        try:
+            await self.refresh(only=name, again=True)
+        except EdgelineError as error:
+            raise ServingError(Code.INVALID_ARGUMENT, str(error)) from error
+        served = self.models.get(name)
+        if served is None:
+            raise ServingError(
+                Code.INVALID_ARGUMENT, f"There is no model {name[:100]!r} in the repository.", 400
+            )
+        if served.failures:
+            raise ServingError(Code.INVALID_ARGUMENT, _reason(served))
+
+    async def unload(self, name: str) -> None:
+        """Stop serving a model until it is loaded again.
+
+        Raises:
+            ServingError: there is no such model.
+        """
+        async with self._lock:
+            served = self.models.get(name)
+            if served is None:
+                raise ServingError(Code.INVALID_ARGUMENT, f"There is no model {name[:100]!r}.", 400)
+            served.unloaded = True
+            served.failures.clear()
+            for version in list(served.pools):
+                self._retire(served, version)
+
+    def close(self) -> None:
+        """Take no more work."""
+        self._loader.shutdown(wait=False, cancel_futures=True)
+        for served in self.models.values():
+            for pool in served.pools.values():
+                pool.close()
+
+    async def _refresh_model(
+        self, name: str, found: dict[int, Source], asked: bool, again: bool
+    ) -> None:
+        served = self.models.get(name)
+        if served is None:
+            if not found:
+                return
+            served = self.models[name] = Served(name)
+        if asked:
+            served.unloaded = False
+        if served.unloaded:
+            return
+        served.labels = sources.labels(self.root, name)
+        wanted: list[int] = []  # the newest that work
+        for version in sorted(found, reverse=True):
+            enough = len(wanted) >= (self.settings.versions or len(found))
+            if enough and version not in served.labels.values():
+                continue
+            source = found[version]
+            failed = served.failures.get(version)
+            changed = served.prints.get(version) != source
+            if again or (changed and (failed is None or failed[0] != source)):
+                await self._replace(served, source)
+            if version in served.pools:
+                wanted.append(version)
+        served.failures = {v: f for v, f in served.failures.items() if v in found}
+        if wanted or not found:  # else what serves is the last good one, gone or not
+            for version in served.pools.keys() - set(wanted):
+                self._retire(served, version)
+        if not found and not served.pools:
+            del self.models[name]
+
+    async def _replace(self, served: Served, source: Source) -> None:
+        loop = asyncio.get_running_loop()
+        try:
+            instances = await loop.run_in_executor(
+                self._loader, _load, source, self.settings, bool(served.pools)
+            )
+        except EdgelineError as error:
+            log.error("%s %d is not served: %s", source.name, source.version, error)
+            served.failures[source.version] = (source, str(error))
+            self.metrics.loads[(source.name, "failed")] += 1
+            return
+        metrics = self.metrics.of(source.name, source.version)
+        old = served.pools.get(source.version)
+        served.pools[source.version] = Pool(instances, metrics, self.settings.queue)
+        served.prints[source.version] = source
+        served.failures.pop(source.version, None)
+        if old is not None:
+            old.close()
+        self.metrics.loads[(source.name, "ok")] += 1
+        log.info("%s %d is served from %s.", source.name, source.version, source.path)
+
+    def _retire(self, served: Served, version: int) -> None:
+        served.pools.pop(version).close()
+        served.prints.pop(version, None)
+        log.info("%s %d is no longer served.", served.name, version)
+
+
+def _load(source: Source, settings: Settings, careful: bool) -> list[models.Instance]:
+    if careful:
+        _trial(source)
+    count, threads = settings.interpreters
+    instances = []
+    for _ in range(count):
+        instance = models.load(source.path, source.name, source.version, threads)
+        models.warm(instance)
+        instances.append(instance)
+    return instances
+
+
+def _trial(source: Source) -> None:
+    """Load and warm a model in a process of its own; what kills that one spares this one."""
+    command = [sys.executable, "-m", "edgeline.server.trial", str(source.path)]
+    try:
+        ended = subprocess.run(command, capture_output=True, timeout=_TRIAL_TIME, check=False)
+    except subprocess.TimeoutExpired:
+        raise EdgelineError(f"{source.path} took over {_TRIAL_TIME:g} s to load.") from None
+    if ended.returncode > 0:
+        said = ended.stderr.decode(errors="replace").strip().splitlines()
+        raise EdgelineError(said[-1] if said else f"{source.path} cannot be loaded.")
+    if ended.returncode < 0:
+        raise EdgelineError(
+            f"{source.path} crashes the runtime (signal {-ended.returncode}): convert it again."
+        )
+
+
+def _entry(name: str, version: object, state: str, reason: str) -> dict[str, str]:
+    return {"name": name, "version": str(version), "state": state, "reason": reason}
+
+
+def _reason(served: Served) -> str:
+    return "; ".join(reason for _, reason in served.failures.values()) or "it is being loaded"

@@ -1,0 +1,79 @@
+"""What can be set on a server, with the defaults of a small device."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass
+
+MIB = 1 << 20
+
+
+def cores() -> int:
+    """The cores this process may use: its affinity, and the quota of its control group."""
+    count = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
+    try:
+        with open("/sys/fs/cgroup/cpu.max") as stream:
+            quota, period = stream.read().split()
+        if quota != "max":
+            count = min(count or 1, max(1, round(int(quota) / int(period))))
+    except (OSError, ValueError):
+        pass  # no control groups here, or not version 2
+    return count or 1
+
+
+@dataclass(frozen=True)
+class Settings:
+    """Times are in seconds, sizes in bytes.
+
+    Attributes:
+        host, port: where HTTP (and gRPC, told apart by its first bytes) is served; 0 takes a
+            free port.
+        grpc_port: one more port for clients that expect gRPC on its own; None for none.
+        instances: interpreters a model; 0 for one a core, at most 4.
+        threads: threads an interpreter; 0 for the cores shared out among the instances.
+        versions: newest versions of a model to serve; 0 for all.
+        queue: requests of a model that may wait; more are refused with 429.
+        queue_time: how long one may wait before it is refused with 503.
+        request_time: how long one may take in all, 504 after.
+        max_body: the largest request, as sent and as decompressed.
+        max_buffered: the request bytes held in memory over all connections.
+        max_header: the largest request line with headers.
+        max_connections: open connections; more are closed at once.
+        read_time: how long a client may take to send one request.
+        write_time: how long a client may leave an answer unread.
+        idle_time: how long a connection may be silent between requests.
+        stop_time: how long requests may go on after SIGTERM.
+        poll: how often the models are looked at for changes; 0 for never.
+        tokens: a JSON file of token digests and scopes (see `edgeline.server.access`).
+        certificate, key: PEM files; with them everything is TLS.
+        client_ca: a PEM file; with it each client shows a certificate that this CA signed.
+    """
+
+    host: str = "127.0.0.1"
+    port: int = 8080
+    grpc_port: int | None = None
+    instances: int = 0
+    threads: int = 0
+    versions: int = 1
+    queue: int = 128
+    queue_time: float = 10.0
+    request_time: float = 60.0
+    max_body: int = 64 * MIB
+    max_buffered: int = 256 * MIB
+    max_header: int = 32 * 1024
+    max_connections: int = 512
+    read_time: float = 30.0
+    write_time: float = 30.0
+    idle_time: float = 75.0
+    stop_time: float = 20.0
+    poll: float = 2.0
+    tokens: str | None = None
+    certificate: str | None = None
+    key: str | None = None
+    client_ca: str | None = None
+
+    @property
+    def interpreters(self) -> tuple[int, int]:
+        """Interpreters a model and threads an interpreter: together no more than the cores."""
+        instances = self.instances or min(cores(), 4)
+        return instances, self.threads or max(1, cores() // instances)

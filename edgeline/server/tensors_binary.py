@@ -1,0 +1,86 @@
+"""Tensors to and from the bytes of the Open Inference Protocol.
+
+Numbers are little-endian in row order; a BYTES element is its length (u32) and its bytes.
+"""
+
+from __future__ import annotations
+
+import struct
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from edgeline.server.dtypes import BY_V2
+from edgeline.server.errors import invalid
+
+_LENGTH = struct.Struct("<I")
+
+
+def from_bytes(
+    data: bytes | memoryview, datatype: str, shape: Sequence[int], name: str
+) -> npt.NDArray[Any]:
+    """An array on the given bytes (numbers are not copied, and read-only).
+
+    Raises:
+        ServingError: their number is not what dtype and shape need.
+    """
+    count = elements(shape, name)
+    if datatype == "BYTES":
+        return _strings(memoryview(data), count, name).reshape(shape)
+    dtype = BY_V2[datatype].numpy
+    if len(data) != count * dtype.itemsize:
+        raise invalid(
+            f"Input {name!r} has {len(data)} bytes, but {datatype} of shape {list(shape)} "
+            f"needs {count * dtype.itemsize}."
+        )
+    if datatype == "BOOL" and len(data) and np.frombuffer(data, np.uint8).max() > 1:
+        raise invalid(f"Input {name!r} holds a byte that is neither 0 nor 1: give BOOL.")
+    return np.frombuffer(data, dtype).reshape(shape)
+
+
+def to_bytes(array: npt.NDArray[Any]) -> bytes:
+    """An array as the protocol's bytes."""
+    if array.dtype.kind not in "OSU":
+        return array.tobytes()
+    parts: list[bytes] = []
+    for value in array.flat:
+        item = value.encode() if isinstance(value, str) else bytes(value)
+        parts += (_LENGTH.pack(len(item)), item)
+    return b"".join(parts)
+
+
+def elements(shape: Sequence[int], name: str) -> int:
+    """How many elements a shape holds.
+
+    Raises:
+        ServingError: it is not a list of sizes.
+    """
+    count = 1
+    for size in shape:
+        if type(size) is not int or size < 0:
+            raise invalid(f"Input {name!r} has shape {str(list(shape))[:100]}: give sizes from 0.")
+        count *= size
+    if count > 1 << 40 or len(shape) > 16:
+        raise invalid(f"Input {name!r} has a shape that no request can hold.")
+    return count
+
+
+def _strings(data: memoryview, count: int, name: str) -> npt.NDArray[Any]:
+    if count * 4 > len(data):
+        raise invalid(f"Input {name!r} has {len(data)} bytes, too few for {count} strings.")
+    array = np.empty(count, object)
+    place = 0
+    for index in range(count):
+        end = place + 4
+        if end > len(data):
+            raise invalid(f"Input {name!r} ends within string {index} of {count}.")
+        place, end = end, end + _LENGTH.unpack_from(data, place)[0]
+        if end > len(data):
+            raise invalid(f"Input {name!r} ends within string {index} of {count}.")
+        array[index] = bytes(data[place:end])
+        place = end
+    if place != len(data):
+        raise invalid(f"Input {name!r} has {len(data) - place} bytes after its last string.")
+    return array

@@ -1,0 +1,309 @@
+"""Tensors to and from JSON.
+
+Small documents become Python objects (orjson). In a large one numbers go straight from text to
+numpy (simdjson), without an object for each. `loads` decides; `to_array` takes what either gives.
+
+NaN, Infinity and -Infinity are not JSON. They are read in every protocol, and `null` is the
+missing value of a float tensor (NaN); TensorFlow Serving's protocol writes them too, the Open
+Inference Protocol writes `null`.
+"""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import json
+import threading
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import orjson
+import simdjson
+
+from edgeline.features import MISSING
+from edgeline.server.dtypes import BY_NAME
+from edgeline.server.errors import invalid
+
+LARGE = 16 * 1024  # bytes from which simdjson is faster, copying its results included
+_BRACKETS_ONLY = bytes(byte for byte in range(256) if byte not in b"[]")
+_MAX_DIMENSIONS = 8
+_local = threading.local()
+
+Large = simdjson.Array
+
+
+def loads(body: bytes) -> Any:
+    """Parse a document; arrays in a large one may be `Large`, for `to_array`.
+
+    They are valid until the same thread parses the next document.
+
+    Raises:
+        ServingError: it is not JSON in UTF-8.
+    """
+    try:
+        if len(body) < LARGE:
+            return orjson.loads(body)
+        return _loads_large(body)
+    except (ValueError, RecursionError) as error:  # orjson and json raise kinds of ValueError
+        if b"NaN" in body or b"Infinity" in body:
+            return _loads_python(body)
+        raise invalid(f"The body is not JSON ({_first(error)}).") from error
+
+
+def to_array(value: Any, dtype: str, what: str, raw: bool = False) -> npt.NDArray[Any]:
+    """A nested list, or a scalar, as an array of a dtype by numpy's name.
+
+    Args:
+        value: what `loads` gave.
+        dtype: for example `float32`; strings become an object array of bytes.
+        what: the tensor in words, for errors.
+        raw: take `null` in integers and strings too, as their missing value.
+
+    Raises:
+        ServingError: a value is of another kind or out of range, or lists differ in length.
+    """
+    if isinstance(value, Large):
+        array = _large_to_array(value, dtype, what)
+        if array is not None:
+            return array
+        value = value.as_list()
+    if dtype == "string":
+        return _strings(value, what, raw)
+    return _numbers(value, dtype, what, raw)
+
+
+def dumps(value: Any) -> bytes:
+    """A document in which values may be numpy arrays; what is not finite becomes null."""
+    return orjson.dumps(value, default=_default, option=orjson.OPT_SERIALIZE_NUMPY)
+
+
+def dumps_not_finite(value: Any) -> bytes:
+    """As `dumps`, but with NaN, Infinity and -Infinity (TensorFlow Serving's protocol)."""
+    return json.dumps(value, default=_python, separators=(",", ":")).encode()
+
+
+def text(array: npt.NDArray[Any]) -> Any:
+    """Strings as nested lists of text; bytes that are not UTF-8 become {"b64": ...}."""
+    if array.ndim:
+        return [text(row) for row in array]
+    return decode(array.item())
+
+
+def decode(value: Any) -> Any:
+    """One string as text, or as {"b64": ...} where it is not UTF-8."""
+    if isinstance(value, str):
+        return value
+    try:
+        return bytes(value).decode()
+    except UnicodeDecodeError:
+        return b64(value)
+
+
+def b64(value: bytes) -> dict[str, str]:
+    """Bytes as TensorFlow Serving writes them."""
+    return {"b64": base64.b64encode(value).decode()}
+
+
+def _loads_large(body: bytes) -> Any:
+    parser = getattr(_local, "parser", None)
+    if parser is None:
+        parser = _local.parser = simdjson.Parser()
+    try:
+        document = parser.parse(body)
+    except RuntimeError:  # something of the last document is still held: leave it the parser
+        parser = _local.parser = simdjson.Parser()
+        document = parser.parse(body)
+    return _unfold(document, 0)
+
+
+def _unfold(value: Any, depth: int) -> Any:
+    """Objects and lists of objects as Python's own, down to arrays of values."""
+    if isinstance(value, simdjson.Object):
+        return {key: _unfold(item, depth + 1) for key, item in value.items()}
+    if isinstance(value, Large) and (not len(value) or isinstance(value[0], simdjson.Object)):
+        if depth > _MAX_DIMENSIONS:
+            raise ValueError("it is nested too deep")
+        return [_unfold(item, depth + 1) for item in value]
+    return value
+
+
+def _loads_python(body: bytes) -> Any:
+    try:
+        return json.loads(body)
+    except (ValueError, RecursionError) as error:
+        raise invalid(f"The body is not JSON ({_first(error)}).") from error
+
+
+def _large_to_array(value: Any, dtype: str, what: str) -> npt.NDArray[Any] | None:
+    """Numbers by simdjson's own flattening; None where it has to be done value by value."""
+    if dtype in ("string", "bool"):
+        return None
+    wanted = BY_NAME[dtype].numpy
+    kind, held = ("d", "<f8") if wanted.kind == "f" else ("i", "<i8")
+    if dtype == "uint64":
+        kind, held = "u", "<u8"
+    shape = _first_shape(value)
+    try:
+        flat = np.frombuffer(value.as_buffer(of_type=kind), held)
+    except (TypeError, ValueError):
+        return None  # the slow way finds out what is wrong, or takes it
+    if int(np.prod(shape)) != len(flat):
+        raise _ragged(what)
+    if len(shape) > 1 and not _is_regular(value, shape):
+        raise _ragged(what)
+    return cast(flat, wanted, what).reshape(shape)
+
+
+def _first_shape(value: Any) -> tuple[int, ...]:
+    shape: list[int] = []
+    while isinstance(value, Large):
+        shape.append(len(value))
+        if len(shape) > _MAX_DIMENSIONS or not len(value):
+            break
+        value = value[0]
+    return tuple(shape)
+
+
+def _is_regular(value: Any, shape: tuple[int, ...]) -> bool:
+    """Whether each list is as long as the first of its level.
+
+    The brackets of the text must be those of a regular array, and each innermost list must
+    have its share of the commas.
+    """
+    minified = value.mini
+    brackets = b""
+    for size in reversed(shape[:-1]):
+        brackets = (b"[" + brackets + b"]") * size if brackets else b"[]" * size
+    if minified.translate(None, _BRACKETS_ONLY) != b"[" + brackets + b"]":
+        return False
+    characters = np.frombuffer(minified, np.uint8)
+    closing = np.flatnonzero(characters == ord("]"))
+    commas = np.flatnonzero(characters == ord(","))
+    inner = closing[characters[closing - 1] != ord("]")]
+    before = np.searchsorted(commas, inner)
+    # between two inner lists there is one comma more
+    return bool(np.all(np.diff(before) == shape[-1]) and before[0] == shape[-1] - 1)
+
+
+def _numbers(value: Any, dtype: str, what: str, raw: bool) -> npt.NDArray[Any]:
+    wanted = BY_NAME[dtype].numpy
+    try:
+        array = np.array(value)
+    except (ValueError, OverflowError):
+        raise _ragged(what) from None
+    if array.dtype == object:
+        array = _with_missing(array, dtype, what, raw)
+    kinds = {"f": "iuf", "b": "b", "i": "iu", "u": "iu"}[wanted.kind]
+    if array.dtype.kind not in kinds and array.size:
+        found = {"f": "decimal numbers", "b": "booleans", "U": "text", "i": "numbers"}
+        raise invalid(f"{what} holds {found.get(array.dtype.kind, 'objects')}: give {dtype}.")
+    if array.dtype.kind in "iu" and _holds_bool(value):
+        raise invalid(f"{what} holds booleans among numbers: give {dtype}.")
+    return cast(array, wanted, what)
+
+
+def _with_missing(array: npt.NDArray[Any], dtype: str, what: str, raw: bool) -> npt.NDArray[Any]:
+    """Values among which there are nulls, or integers beyond 64 bits."""
+    floating = BY_NAME[dtype].numpy.kind == "f"
+    missing = MISSING.get(dtype, float("nan")) if floating or (raw and dtype == "int64") else None
+    for number in array.flat:
+        if number is None and missing is None:
+            raise invalid(f"{what} holds null, which is no {dtype}.")
+        if not isinstance(number, (int, float, type(None))) or isinstance(number, bool):
+            if isinstance(number, list):
+                raise _ragged(what)
+            raise invalid(f"{what} holds a {type(number).__name__}: give {dtype}.")
+        if isinstance(number, float) and not floating:
+            raise invalid(f"{what} holds decimal numbers: give {dtype}.")
+    filled: npt.NDArray[Any] = np.array(array, copy=True)
+    filled.reshape(-1)[[number is None for number in array.flat]] = missing
+    try:
+        return filled.astype(np.float64 if floating else np.int64)
+    except OverflowError:
+        raise invalid(f"{what} holds a value that is out of range for {dtype}.") from None
+
+
+def _holds_bool(value: Any) -> bool:
+    """Whether True or False is among the values; numpy would silently make them 1 and 0."""
+    if isinstance(value, list):
+        if value and isinstance(value[0], list):
+            return any(_holds_bool(item) for item in value)
+        return bool in set(map(type, value))
+    return isinstance(value, bool)
+
+
+def cast(array: npt.NDArray[Any], wanted: Any, what: str) -> npt.NDArray[Any]:
+    if array.dtype == wanted:
+        return array
+    if wanted.kind in "iu" and array.size:
+        bounds = np.iinfo(wanted)
+        low, high = array.min(), array.max()
+        if low < bounds.min or high > bounds.max:
+            worst = low if low < bounds.min else high
+            raise invalid(f"{what} holds {worst}, which is out of range for {wanted.name}.")
+    with np.errstate(over="ignore"):
+        cast = array.astype(wanted)
+    if wanted.kind == "f" and array.dtype.kind == "f" and np.isinf(cast).any():
+        worst = array[np.isinf(cast) & ~np.isinf(array)]
+        if worst.size:
+            raise invalid(f"{what} holds {worst[0]}, which is out of range for {wanted.name}.")
+    return cast
+
+
+def _strings(value: Any, what: str, raw: bool) -> npt.NDArray[Any]:
+    shape: list[int] = []
+    flat = [value]
+    while flat and isinstance(flat[0], list) and len(shape) < _MAX_DIMENSIONS:
+        shape.append(len(flat[0]))
+        if any(not isinstance(item, list) or len(item) != shape[-1] for item in flat):
+            raise _ragged(what)
+        flat = [inner for item in flat for inner in item]
+    array = np.empty(len(flat), object)
+    for place, item in enumerate(flat):
+        array[place] = _string(item, what, raw)
+    return array.reshape(shape)
+
+
+def _string(value: Any, what: str, raw: bool) -> bytes:
+    if isinstance(value, str):
+        return value.encode(errors="surrogatepass")
+    if value is None and raw:
+        return b""
+    if isinstance(value, dict) and value.keys() == {"b64"} and isinstance(value["b64"], str):
+        try:
+            return base64.b64decode(value["b64"], validate=True)
+        except (binascii.Error, ValueError):
+            raise invalid(f"{what} holds base64 that cannot be decoded.") from None
+    if isinstance(value, list):
+        raise _ragged(what)
+    raise invalid(f"{what} holds a {type(value).__name__}: give text or {{'b64': ...}}.")
+
+
+def _default(value: Any) -> Any:
+    """What orjson leaves: strings, and arrays that are not contiguous."""
+    if isinstance(value, np.ndarray):
+        return text(value) if value.dtype.kind in "OSU" else np.ascontiguousarray(value)
+    return decode(value)
+
+
+def _python(value: Any) -> Any:
+    if isinstance(value, np.ndarray):
+        return text(value) if value.dtype.kind in "OSU" else _shortest(value)
+    return decode(value) if isinstance(value, bytes) else _shortest(value)
+
+
+def _shortest(value: Any) -> Any:
+    """Python numbers; a float32 with the fewest digits that give it back."""
+    if value.dtype == np.float32:
+        return np.array([float(str(v)) for v in np.ravel(value)]).reshape(np.shape(value)).tolist()
+    return value.tolist()
+
+
+def _ragged(what: str) -> Exception:
+    return invalid(f"{what} is not a regular array: give lists of equal length.")
+
+
+def _first(error: BaseException) -> str:
+    message = str(error) or type(error).__name__
+    return message.splitlines()[0].rstrip(".")[:200]

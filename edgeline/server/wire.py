@@ -1,0 +1,230 @@
+"""Protocol buffers' wire format, for the few messages that a server reads and writes.
+
+A schema maps field numbers to fields; a message is a dict by field names. Without generated
+classes there is nothing to register, so these messages never clash with those of tritonclient,
+kserve or tensorflow_serving in one process, and neither grpcio nor protobuf is loaded.
+Encoding: https://protobuf.dev/programming-guides/encoding
+"""
+
+from __future__ import annotations
+
+import struct
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+_MAX_DEPTH = 16
+_FLOAT, _DOUBLE = struct.Struct("<f"), struct.Struct("<d")
+_VARINTS = ("int64", "uint64", "bool")
+_NUMPY = {"float": "<f4", "double": "<f8", "int64": "<i8", "uint64": "<u8", "bool": "?"}
+
+
+class WireError(ValueError):
+    """Bytes that are not a message."""
+
+
+@dataclass(frozen=True)
+class Field:
+    """A field: its name and kind, which is `string`, `bytes`, `int64` (any signed or enum),
+    `uint64`, `bool`, `float`, `double`, or a schema for a message. Repeated numbers are decoded
+    to numpy arrays, maps to dicts by their entries' `key`."""
+
+    name: str
+    kind: Any
+    repeated: bool = False
+    map: bool = False
+
+
+Schema = Mapping[int, Field]
+
+
+def decode(data: memoryview, schema: Schema, depth: int = 0) -> dict[str, Any]:
+    """Read a message; `bytes` stay views on `data`, unknown fields are left out.
+
+    Raises:
+        WireError: the bytes end early or are of another type than the schema says.
+    """
+    if depth > _MAX_DEPTH:
+        raise WireError("messages are nested too deep")
+    message: dict[str, Any] = {}
+    numbers: dict[str, list[Any]] = {}
+    place, size = 0, len(data)
+    while place < size:
+        key = data[place]
+        place += 1
+        if key > 127:
+            key, place = _varint(data, place - 1)
+        wire, field = key & 7, schema.get(key >> 3)
+        value: Any
+        if wire == 0:
+            value, place = _varint(data, place)
+        elif wire == 2:
+            length, place = _varint(data, place)
+            if length > size - place:
+                raise WireError("it ends early")
+            value = data[place : place + length]
+            place += length
+        elif wire in (1, 5):
+            width = 8 if wire == 1 else 4
+            if width > size - place:
+                raise WireError("it ends early")
+            value = data[place : place + width]
+            place += width
+        else:
+            raise WireError(f"it has a field of wire type {wire}")
+        if field is not None:
+            _store(message, numbers, field, wire, value, depth)
+    for name, parts in numbers.items():
+        message[name] = parts[0] if len(parts) == 1 else np.concatenate(parts)
+    return message
+
+
+def encode(message: Mapping[str, Any], schema: Schema) -> bytes:
+    """Write a message; fields that are absent, empty or zero are left out."""
+    parts: list[bytes] = []
+    for number, field in schema.items():
+        value = message.get(field.name)
+        if value is None:
+            continue
+        if field.map:
+            for key, entry in value.items():
+                _write(parts, number, {"key": key, "value": entry}, field.kind)
+        elif field.repeated:
+            if isinstance(field.kind, str) and field.kind in _NUMPY:
+                packed = _pack(value, field.kind)
+                if packed:
+                    parts += (tag(number, 2), varint(len(packed)), packed)
+            else:
+                for item in value:
+                    _write(parts, number, item, field.kind)
+        elif value or isinstance(value, dict):
+            _write(parts, number, value, field.kind)
+    return b"".join(parts)
+
+
+def tag(number: int, wire: int) -> bytes:
+    """The key before a field's value."""
+    return varint(number << 3 | wire)
+
+
+def varint(value: int) -> bytes:
+    """A whole number, seven bits a byte, negative ones as 64 bits."""
+    if 0 <= value < 128:
+        return bytes((value,))
+    value &= (1 << 64) - 1
+    out = bytearray()
+    while value > 127:
+        out.append(value & 127 | 128)
+        value >>= 7
+    out.append(value)
+    return bytes(out)
+
+
+def _varint(data: memoryview, place: int) -> tuple[int, int]:
+    value = shift = 0
+    for byte in data[place : place + 10]:
+        place += 1
+        value |= (byte & 127) << shift
+        if byte < 128:
+            return value & ((1 << 64) - 1), place
+        shift += 7
+    raise WireError("it has a broken number")
+
+
+def _store(
+    message: dict[str, Any],
+    numbers: dict[str, list[Any]],
+    field: Field,
+    wire: int,
+    value: Any,
+    depth: int,
+) -> None:
+    kind = field.kind
+    if isinstance(kind, Mapping):
+        if wire != 2:
+            raise WireError(f"field {field.name} is no message")
+        value = decode(value, kind, depth + 1)
+        if field.map:
+            message.setdefault(field.name, {})[value.get("key", "")] = value.get("value")
+            return
+    elif kind == "string":
+        if wire != 2:
+            raise WireError(f"field {field.name} is no string")
+        try:
+            value = str(value, "utf-8")
+        except UnicodeDecodeError as error:
+            raise WireError(f"field {field.name} is not UTF-8") from error
+    elif kind == "bytes":
+        if wire != 2:
+            raise WireError(f"field {field.name} is no bytes")
+    elif field.repeated:
+        numbers.setdefault(field.name, []).append(_unpack(value, field, wire))
+        return
+    else:
+        value = _unpack(value, field, wire)[-1:].tolist()
+        value = value[0] if value else 0
+    if field.repeated:
+        message.setdefault(field.name, []).append(value)
+    else:
+        message[field.name] = value
+
+
+def _unpack(value: Any, field: Field, wire: int) -> Any:
+    kind = field.kind
+    if kind in _VARINTS:
+        if wire == 0:
+            array = np.array([value], np.uint64)
+        elif wire == 2:
+            array = _varints(value, field.name)
+        else:
+            raise WireError(f"field {field.name} is no whole number")
+        return array != 0 if kind == "bool" else array.view(_NUMPY[kind])
+    width = 4 if kind == "float" else 8
+    if (wire != 2 and wire != (5 if kind == "float" else 1)) or len(value) % width:
+        raise WireError(f"field {field.name} is no {kind}")
+    return np.frombuffer(value, _NUMPY[kind])
+
+
+def _varints(data: memoryview, name: str) -> Any:
+    """Packed numbers, all at once."""
+    raw = np.frombuffer(data, np.uint8)
+    ends = np.flatnonzero(raw < 128)
+    if not len(raw):
+        return np.empty(0, np.uint64)
+    if not len(ends) or ends[-1] != len(raw) - 1:
+        raise WireError(f"field {name} ends early")
+    starts = np.concatenate(([0], ends[:-1] + 1))
+    lengths = ends - starts + 1
+    if lengths.max() > 10:
+        raise WireError(f"field {name} has a broken number")
+    values = np.zeros(len(ends), np.uint64)
+    for place in range(int(lengths.max())):
+        has = lengths > place
+        septets = (raw[starts[has] + place] & 127).astype(np.uint64)
+        values[has] |= septets << np.uint64(7 * place)
+    return values
+
+
+def _pack(value: Any, kind: str) -> bytes:
+    if kind in _VARINTS:
+        return b"".join(varint(int(number)) for number in value)
+    return np.asarray(value, _NUMPY[kind]).tobytes()
+
+
+def _write(parts: list[bytes], number: int, value: Any, kind: Any) -> None:
+    if isinstance(kind, Mapping):
+        value = encode(value, kind)
+    elif kind == "string":
+        value = value.encode() if isinstance(value, str) else value
+    elif kind == "float":
+        parts += (tag(number, 5), _FLOAT.pack(value))
+        return
+    elif kind == "double":
+        parts += (tag(number, 1), _DOUBLE.pack(value))
+        return
+    elif kind != "bytes":
+        parts += (tag(number, 0), varint(int(value)))
+        return
+    parts += (tag(number, 2), varint(len(value)), value)
