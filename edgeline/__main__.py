@@ -1,0 +1,5 @@
+"""`python -m edgeline`."""
+
+from edgeline.cli import main
+
+main()

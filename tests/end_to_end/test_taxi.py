@@ -1,0 +1,180 @@
+"""The main job: real taxi trips to a published, verified bundle."""
+
+from __future__ import annotations
+
+import json
+import re
+import shutil
+import subprocess
+from pathlib import Path
+
+import numpy as np
+import pyarrow.parquet as pq
+import pytest
+from conftest import Finished, edgeline
+
+from edgeline import bundle
+from edgeline.features import MISSING
+from edgeline.interpreter import load
+
+TASKS = ["ingest", "validate", "transform", "train", "analyze", "convert", "verify", "publish"]
+
+
+def _outputs(run: Finished, task: str) -> dict:
+    return run.record["tasks"][task]["outputs"]
+
+
+def test_ends_well_with_every_task(taxi: Finished) -> None:
+    assert taxi.code == 0, taxi.output
+    states = {name: task["state"] for name, task in taxi.record["tasks"].items()}
+    assert states == dict.fromkeys([*TASKS, "notify"], "succeeded")
+
+
+def test_model_is_good_blessed_and_approved(taxi: Finished) -> None:
+    assert _outputs(taxi, "analyze")["blessed"] is True
+    assert _outputs(taxi, "verify")["approved"] is True
+    assert _outputs(taxi, "analyze")["metrics"]["metadata"]["auc"] >= 0.92
+
+
+def test_no_row_is_lost_on_the_way(taxi: Finished) -> None:
+    splits = _outputs(taxi, "ingest")["examples"]["metadata"]["splits"]
+    assert sum(split["rows"] for split in splits.values()) == 15_002
+    transformed = Path(_outputs(taxi, "transform")["transformed_examples"]["uri"])
+    for split, facts in splits.items():
+        rows = sum(pq.read_metadata(file).num_rows for file in (transformed / split).iterdir())
+        assert rows == facts["rows"]
+    checked = _outputs(taxi, "verify")["verification"]["metadata"]
+    assert checked["rows"] == splits["eval"]["rows"]
+
+
+def test_edge_model_decides_as_the_cloud_model(taxi: Finished) -> None:
+    found = _outputs(taxi, "verify")["verification"]["metadata"]
+    assert found["changed_decisions"] == 0
+    assert found["max_difference"] <= 1e-5
+
+
+def test_the_edge_model_takes_raw_features(taxi: Finished) -> None:
+    published = bundle.read(_outputs(taxi, "publish")["uri"].removeprefix("file://"))
+    inputs = {tensor.name: tensor.dtype for tensor in published.signature.inputs}
+    assert published.takes == "raw"
+    assert inputs["company"] == "string"
+    assert inputs["fare"] == "float32"
+    assert "tips" not in inputs  # known only after the ride
+
+
+def test_the_bundle_answers_on_a_device(taxi: Finished) -> None:
+    folder = Path(_outputs(taxi, "publish")["uri"].removeprefix("file://"))
+    published = bundle.read(folder)
+    model = load(folder / published.model)
+    types = {"string": object, "int64": np.int64, "float32": np.float32}
+    rows = {  # nothing is known of this ride
+        f.name: np.array([[MISSING[f.dtype]]], types[f.dtype]) for f in published.features
+    }
+    answer = model(rows)["prediction"]
+    assert answer.shape == (1, 1)
+    assert 0 <= answer[0, 0] <= 1
+
+
+def test_edgeline_verify_accepts_the_bundle_and_refuses_a_tampered_one(
+    taxi: Finished, tmp_path: Path
+) -> None:
+    folder = Path(_outputs(taxi, "publish")["uri"].removeprefix("file://"))
+    good = edgeline(tmp_path, "verify", str(folder))
+    assert good.code == 0, good.output
+    copy = tmp_path / "copy"
+    shutil.copytree(folder, copy)
+    model = copy / bundle.read(copy).model
+    model.write_bytes(model.read_bytes()[:-1] + b"?")
+    bad = edgeline(tmp_path, "verify", str(copy))
+    assert bad.code == 1
+    assert "is damaged" in bad.output
+    assert "Traceback" not in bad.output
+
+
+def test_a_cached_run_redoes_nothing_and_is_quick(taxi: Finished) -> None:
+    again = edgeline(taxi.folder, "run", "taxi", "--cache")
+    assert again.code == 0, again.output
+    states = {name: task["state"] for name, task in again.record["tasks"].items()}
+    assert {states[name] for name in TASKS} == {"cached"}
+
+
+def test_a_damaged_artifact_is_made_again_not_taken_from_the_cache(
+    taxi: Finished, tmp_path: Path
+) -> None:
+    shutil.copytree(taxi.folder, tmp_path / "copy", symlinks=True)
+    graph = Path(_outputs(taxi, "transform")["transform_graph"]["uri"])
+    vocabulary = graph / "transform_fn" / "assets" / "company"
+    kept = vocabulary.read_bytes()
+    vocabulary.write_bytes(kept.replace(b"Taxi", b"Toxi"))
+    try:
+        again = edgeline(taxi.folder, "run", "taxi", "--cache")
+    finally:
+        vocabulary.write_bytes(kept)
+    assert again.code == 0, again.output
+    assert again.record["tasks"]["ingest"]["state"] == "cached"
+    assert again.record["tasks"]["transform"]["state"] == "succeeded"
+
+
+def test_a_second_run_makes_the_same_bytes(taxi: Finished, tmp_path: Path) -> None:
+    other = edgeline(tmp_path, "run", "taxi", "--set", "quantisation=float")
+    assert other.code == 0, other.output
+    for task, name, pattern in (
+        ("ingest", "examples", "*/*.parquet"),
+        ("transform", "transform_graph", "transform_fn/assets/*"),
+        ("transform", "transformed_examples", "*/*.parquet"),
+        ("convert", "edge_model", "model.tflite"),
+    ):
+        first, second = (Path(_outputs(run, task)[name]["uri"]) for run in (taxi, other))
+        files = sorted(file.relative_to(first) for file in first.glob(pattern))
+        assert files
+        for file in files:
+            assert (first / file).read_bytes() == (second / file).read_bytes(), file
+
+
+@pytest.mark.parametrize("quantisation", ["dynamic", "int8"])
+def test_quantised_models_lose_less_than_a_hundredth(taxi: Finished, quantisation: str) -> None:
+    run = edgeline(taxi.folder, "run", "taxi", "--cache", "--set", f"quantisation={quantisation}")
+    assert run.code == 0, run.output
+    assert run.record["tasks"]["train"]["state"] == "cached"
+    metrics = _outputs(run, "verify")["verification"]["metadata"]["metrics"]
+    assert metrics
+    assert all(metric["drop"] < 0.01 for metric in metrics.values())
+
+
+def test_the_page_is_one_file_that_a_browser_shows(taxi: Finished, tmp_path: Path) -> None:
+    page = taxi.page.read_text()
+    outside = re.findall(r"""(?:src|href)=["'](?!#|data:)[^"']+""", page)
+    assert not outside
+    chromium = shutil.which("chromium")
+    if chromium is None:
+        pytest.skip("there is no chromium: the page was not opened in a real browser")
+    done = subprocess.run(
+        [
+            chromium, "--headless", "--no-sandbox", "--disable-gpu", "--disable-quic",
+            "--no-first-run", "--disable-background-networking", "--disable-component-update",
+            "--disable-sync", f"--user-data-dir={tmp_path}", "--dump-dom", f"file://{taxi.page}",
+        ],
+        capture_output=True, text=True, timeout=120,
+    )  # fmt: skip
+    for task in TASKS:
+        assert f'id="{task}"' in done.stdout
+    assert "published" in done.stdout
+
+
+def test_each_report_is_self_contained(taxi: Finished) -> None:
+    pages = 0
+    for task in taxi.record["tasks"].values():
+        for output in task["outputs"].values():
+            if isinstance(output, dict) and Path(output["uri"]).is_file():
+                text = Path(output["uri"]).read_text()
+                if text.startswith("<!doctype html"):
+                    pages += 1
+                    assert not re.findall(r"""(?:src|href)=["'](?!#|data:)[^"']+""", text)
+    assert pages >= 7
+
+
+def test_the_record_is_complete_json(taxi: Finished) -> None:
+    for name, task in taxi.record["tasks"].items():
+        assert task["seconds"] > 0, name
+        assert 0 < task["peak_memory"] < 2e9, name
+    json.dumps(taxi.record, allow_nan=False)
