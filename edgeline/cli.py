@@ -85,6 +85,27 @@ def verify(bundle: str, as_json: bool) -> None:
 
 
 @cli.command()
+@click.argument("model")
+@click.option("--target", default="edgetpu", show_default=True, help="The device to check for.")
+@click.option("--compiled", default="", help="What the target's compiler made of it, beside it.")
+@click.option("--require-mapped", type=click.FloatRange(0, 1), help="Fail below this share.")
+@click.option("--report", help="Write the findings as an HTML page.")
+@click.option("--json", "as_json", is_flag=True, help="Print the findings as JSON.")
+def check(
+    model: str,
+    target: str,
+    compiled: str,
+    require_mapped: float | None,
+    report: str | None,
+    as_json: bool,
+) -> None:
+    """Say which operators of MODEL, a .tflite file, a target will run, without its compiler."""
+    from edgeline.placement_check import check_placement
+
+    check_placement(model, target, compiled, require_mapped or 0.0, report, as_json)
+
+
+@cli.command()
 @click.argument("name")
 def init(name: str) -> None:
     """Make a starter project in the new folder NAME, that runs as it is."""

@@ -1,0 +1,42 @@
+"""`edgeline check`: where will each operator of this model run?"""
+
+from __future__ import annotations
+
+import json
+
+from rich.console import Console
+
+
+def check_placement(
+    model: str,
+    target: str,
+    compiled: str,
+    require_mapped: float,
+    report: str | None,
+    as_json: bool,
+) -> None:
+    """Print a model's placement, and hold it to a share.
+
+    Args:
+        model: a .tflite file or an `edge_model/v1` folder.
+        target: the device, `edgetpu`.
+        compiled: the compiler's output for the same model, or "".
+        require_mapped: the least share of operators that must map, 0 to 1.
+        report: an HTML file to write, or None.
+        as_json: print JSON instead of a table.
+
+    Raises:
+        EdgelineError: the file is damaged, the target is unknown, or too little maps.
+    """
+    from edgeline.components.check import report as page
+    from edgeline.components.check.check import check, require
+    from edgeline.components.check.console import print_placement
+
+    placement = check(model, target, compiled)
+    if report:
+        page.write(report, placement)
+    if as_json:
+        print(json.dumps(placement.to_json(), indent=1))
+    else:
+        print_placement(Console(), placement)
+    require(placement, require_mapped)
