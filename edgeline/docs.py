@@ -1,0 +1,234 @@
+"""`python -m edgeline.docs`: the README of each component, written from its face.
+
+With `--check` nothing is written; the exit status is 1 where a README differs from its face.
+"""
+
+from __future__ import annotations
+
+import re
+import sys
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+from typing import Any
+
+import click
+
+from edgeline.listing import component, component_names
+
+PYTHON_TYPES = {
+    "String": "str",
+    "Integer": "int",
+    "Float": "float",
+    "Boolean": "bool",
+    "List": "list",
+    "Dict": "dict",
+}
+STATUS = "PipelineTaskFinalStatus"  # KFP fills it in, for the task of an exit handler
+SCHEMA = re.compile(r" ?\(([a-z_]+/v\d+)\)")
+
+
+@click.command()
+@click.option("--check", is_flag=True, help="Write nothing; fail where a README has drifted.")
+def main(check: bool) -> None:
+    """Write components/<name>/README.md for every component."""
+    stale = drifted()
+    if not check:
+        for path, text in stale.items():
+            path.write_text(text)
+            click.echo(f"wrote {path}")
+    elif stale:
+        names = ", ".join(str(path) for path in stale)
+        click.echo(
+            f"Error: {names} differ from their faces: run python -m edgeline.docs.", err=True
+        )
+        sys.exit(1)
+
+
+def drifted() -> dict[Path, str]:
+    """The READMEs that are missing or differ from their faces, and what they should be."""
+    import edgeline.components
+
+    folder = Path(edgeline.components.__path__[0])
+    wanted = {folder / name / "README.md": readme(name) for name in component_names()}
+    return {
+        path: text
+        for path, text in wanted.items()
+        if not path.is_file() or path.read_text() != text
+    }
+
+
+def readme(name: str) -> str:
+    """The README of a component in Markdown: what it takes and gives, and how to use it.
+
+    Raises:
+        EdgelineError: there is no component of that name.
+    """
+    face = component(name)
+    spec = face.component_spec
+    said = _descriptions(face)
+    inputs, outputs = spec.inputs or {}, spec.outputs or {}
+    artifacts = {key: value for key, value in inputs.items() if _is_artifact(value)}
+    parameters = {key: value for key, value in inputs.items() if key not in artifacts}
+    repository = re.split(r"@|:(?=[^/]*$)", spec.implementation.container.image)[0]
+    return "\n\n".join(
+        [
+            "<!-- Written by `python -m edgeline.docs` from component.py: edit its docstring. -->",
+            f"# {name}",
+            *_paragraphs(spec.description or ""),
+            f"[Face](component.py) · runs in `{repository}` "
+            "([digest](../../images/images.lock.yaml))",
+            *_section(
+                "Inputs",
+                ["artifact", "type", "holds", "description"],
+                ([f"`{key}`", *_artifact(value, said[key])] for key, value in artifacts.items()),
+            ),
+            *_section(
+                "Parameters",
+                ["parameter", "type", "default", "description"],
+                (
+                    [f"`{key}`", _type(value), _default(value), _cell(said[key])]
+                    for key, value in parameters.items()
+                ),
+            ),
+            *_section(
+                "Outputs",
+                ["output", "type", "holds", "description"],
+                ([f"`{key}`", *_artifact(value, said[key])] for key, value in outputs.items()),
+            ),
+            "## Example",
+            f"{_place(artifacts)}:",
+            f"```python\n{example(name)}```\n",
+        ]
+    )
+
+
+def example(name: str) -> str:
+    """Lines of a pipeline that use a component.
+
+    Artifacts come from the task `<component>_task` of the component that has an output of
+    that name; required parameters are variables of their own names.
+
+    Raises:
+        EdgelineError: there is no component of that name.
+    """
+    spec = component(name).component_spec
+    inputs, outputs = spec.inputs or {}, spec.outputs or {}
+    producers = _producers()
+    given = {
+        key: f'{producers[key]}_task.outputs["{key}"]' if key in producers else key
+        for key, value in inputs.items()
+        if not value.optional
+    }
+    arguments = "".join(f"    {key}={value},\n" for key, value in given.items())
+    call = f"{name}(\n{arguments})" if given else f"{name}()"
+    lines = [
+        f"from edgeline.components.{name}.component import {name}",
+        "",
+        f"{name}_task = {call}",
+    ]
+    if any(value.type == STATUS for value in inputs.values()):
+        lines.insert(0, "from kfp import dsl\n")
+        lines += [f"with dsl.ExitHandler({name}_task):", "    ...  # the tasks to wait for"]
+    for key, value in outputs.items():
+        if value.type == "Boolean":
+            lines.insert(0, "from kfp import dsl\n")
+            lines += [
+                f'with dsl.If({name}_task.outputs["{key}"] == True):',
+                "    ...  # the tasks that need it",
+            ]
+    return "\n".join(lines) + "\n"
+
+
+def _place(artifacts: Iterable[str]) -> str:
+    """Where in a pipeline the example stands."""
+    producers = _producers()
+    before = sorted({f"`{producers[key]}`" for key in artifacts if key in producers})
+    *most, last = before or [""]
+    if most:
+        last = f"{', '.join(most)} and {last}"
+    return f"In a pipeline, after {last}" if before else "In a pipeline"
+
+
+def _producers() -> dict[str, str]:
+    """Output artifact -> the component that makes it."""
+    return {
+        key: name
+        for name in component_names()
+        for key, value in (component(name).component_spec.outputs or {}).items()
+        if _is_artifact(value)
+    }
+
+
+def _descriptions(face: Any) -> dict[str, str]:
+    """What the docstring says of every input and output.
+
+    kfp's component_spec keeps it for inputs alone.
+    """
+    from docstring_parser import google
+
+    docstring = google.parse(face.python_func.__doc__ or "")
+    spec = face.component_spec
+    said = dict.fromkeys([*(spec.inputs or {}), *(spec.outputs or {})], "")
+    said |= {each.arg_name: each.description or "" for each in docstring.params}
+    returned = [key for key, value in (spec.outputs or {}).items() if not _is_artifact(value)]
+    for key, each in zip(returned, docstring.many_returns, strict=False):
+        said[key] = each.description or ""
+    return said
+
+
+def _section(title: str, header: list[str], rows: Iterable[list[str]]) -> Iterator[str]:
+    """A heading and a table whose columns line up in the source too; nothing without rows."""
+    cells = [header, *rows]
+    if len(cells) == 1:
+        return
+    widths = [max(map(len, column)) for column in zip(*cells, strict=True)]
+    cells.insert(1, ["-" * width for width in widths])
+    lines = [
+        "| " + " | ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)) + " |"
+        for row in cells
+    ]
+    yield f"## {title}"
+    yield "\n".join(lines)
+
+
+def _artifact(value: Any, description: str) -> list[str]:
+    """The cells type, holds and description."""
+    found = SCHEMA.search(description)
+    holds = f"`{found[1]}`" if found else ""
+    return [_type(value), holds, _cell(SCHEMA.sub("", description, count=1))]
+
+
+def _is_artifact(value: Any) -> bool:
+    return "@" in value.type
+
+
+def _type(value: Any) -> str:
+    name: str = value.type.partition("@")[0].removeprefix("system.")
+    return PYTHON_TYPES.get(name, name)
+
+
+def _default(value: Any) -> str:
+    if not value.optional:
+        return "**required**"
+    return "" if value.default is None else f"`{value.default!r}`".replace("|", "\\|")
+
+
+def _cell(text: str) -> str:
+    return _escape(" ".join(text.split())).replace("|", "\\|")
+
+
+def _paragraphs(text: str) -> list[str]:
+    """kfp's description: the first line, then the rest of the docstring."""
+    first, _, rest = text.partition("\n")
+    return [_escape(part) for part in (first, rest.strip()) if part]
+
+
+def _escape(text: str) -> str:
+    """Text without signs that Markdown takes for markup; `code` stays as it is."""
+    parts = text.split("`")
+    parts[::2] = [re.sub(r"([<*])", r"\\\1", part) for part in parts[::2]]
+    return "`".join(parts)
+
+
+if __name__ == "__main__":
+    main()

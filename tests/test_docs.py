@@ -1,0 +1,104 @@
+"""The READMEs of the components: as the faces are, and right in what they say."""
+
+from __future__ import annotations
+
+import re
+
+import pytest
+from click.testing import CliRunner
+
+from edgeline import docs
+from edgeline.errors import EdgelineError
+from edgeline.listing import component, component_names
+
+NAMES = component_names()
+
+
+def test_every_readme_is_as_its_face_is():
+    result = CliRunner().invoke(docs.main, ["--check"])
+    assert result.exit_code == 0, result.output
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_a_readme_has_every_input_and_output_described(name):
+    spec = component(name).component_spec
+    text = docs.readme(name)
+    for key in [*(spec.inputs or {}), *(spec.outputs or {})]:
+        rows = [line for line in text.splitlines() if line.startswith(f"| `{key}`")]
+        assert rows, f"{key} has no row"
+        cells = [re.split(r"(?<!\\)\|", row)[1:-1] for row in rows]
+        assert all(len(row) == 4 and row[3].strip() for row in cells), rows
+    assert f"\n# {name}\n" in text
+    assert spec.implementation.container.image.startswith(re.search(r"runs in `(.+?)`", text)[1])
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_the_example_is_valid_python(name):
+    snippet = docs.example(name)
+    compile(snippet, f"{name}/README.md", "exec")
+    assert snippet in docs.readme(name)
+
+
+def test_the_examples_together_are_a_pipeline_that_compiles(tmp_path):
+    from kfp import compiler, dsl
+
+    # each after those whose outputs it takes; an exit handler's task takes none
+    waiting = {name: docs.example(name) for name in NAMES}
+    ordered, parameters = [], set()
+    while waiting:
+        ready = min(
+            name
+            for name, text in waiting.items()
+            if not any(f"{other}_task." in text for other in waiting if other != name)
+        )
+        inputs = component(ready).component_spec.inputs or {}
+        parameters |= {key for key in inputs if f" {key}={key}," in waiting[ready]}
+        ordered.append(waiting.pop(ready).replace("    ...", "    component('ingest')(data='d')"))
+    body = "\n".join(ordered).replace("\n", "\n    ")
+    arguments = ", ".join(f"{key}: str" for key in sorted(parameters))
+    scope = {"component": component}
+    source = f"def examples({arguments}):\n    {body}"
+    exec(compile(source, "examples.py", "exec", dont_inherit=True), scope)  # kfp reads annotations
+    pipeline = dsl.pipeline(name="examples")(scope["examples"])
+    compiler.Compiler().compile(pipeline, str(tmp_path / "examples.yaml"))
+    assert pipeline.pipeline_spec.deployment_spec["executors"]
+
+
+def test_an_artifact_says_what_it_holds():
+    row = next(line for line in docs.readme("train").splitlines() if line.startswith("| `model`"))
+    assert [cell.strip() for cell in row.split("|")][2:4] == ["Model", "`model/v1`"]
+
+
+def test_defaults_and_required_parameters_are_told_apart():
+    rows = docs.readme("ingest").splitlines()
+    assert any(re.match(r"\| `data` +\| str +\| \*\*required\*\* ", row) for row in rows)
+    assert any(re.match(r"\| `encoding` +\| str +\| `'utf-8'` ", row) for row in rows)
+
+
+def test_signs_of_markup_in_a_docstring_are_escaped():
+    assert r"#sha256=\<hex>" in docs.readme("ingest")
+
+
+def test_drift_is_found_named_and_mended(tmp_path, monkeypatch):
+    import edgeline.components
+
+    for name in NAMES:
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "component.py").touch()
+    monkeypatch.setattr(
+        edgeline.components, "__path__", [str(tmp_path), *edgeline.components.__path__]
+    )
+    runner = CliRunner()
+    assert runner.invoke(docs.main, []).exit_code == 0
+    assert runner.invoke(docs.main, ["--check"]).exit_code == 0
+    stale = tmp_path / "train" / "README.md"
+    stale.write_text(stale.read_text().replace("1000", "999"))
+    result = runner.invoke(docs.main, ["--check"])
+    assert result.exit_code == 1
+    assert str(stale) in result.output and "ingest" not in result.output
+    assert "999" in stale.read_text()  # a check writes nothing
+
+
+def test_an_unknown_component_is_refused():
+    with pytest.raises(EdgelineError, match="There is no component 'ingets'"):
+        docs.readme("ingets")

@@ -1,0 +1,149 @@
+"""`edgeline init`: the project is made whole or not at all, and its pipeline and module work."""
+
+from __future__ import annotations
+
+import csv
+import hashlib
+import json
+import subprocess
+import sys
+
+import pytest
+import yaml
+from click.testing import CliRunner
+
+from edgeline.cli import cli
+from edgeline.errors import EdgelineError
+from edgeline.starter import make_project
+
+# each step in a process of its own, as in a pipeline: tf.Transform and Keras 3 do not mix
+STEPS = {
+    "ingest": """
+from edgeline.components.ingest.ingest import ingest
+print(ingest(data="data.csv", output="out/examples"))
+""",
+    "validate": """
+from edgeline.components.validate.validate import validate
+names = {name: f"out/{name}" for name in ("statistics", "schema", "anomalies")}
+validate(data="out/examples", **names, report="out/validate.html", on_anomalies="fail")
+""",
+    "transform": """
+from edgeline.components.transform.transform import transform
+transform(
+    examples_path="out/examples", schema_path="out/schema", module="module.py",
+    graph_path="out/graph", transformed_path="out/transformed", report_path="out/transform.html",
+)
+""",
+    "train": """
+import json
+from edgeline.components.train.fitting import Fitting
+from edgeline.components.train.train import train
+facts = train(
+    transformed_path="out/transformed", graph_path="out/graph", module="module.py",
+    task="binary_classification", how=Fitting(label="fault", steps=400, batch_size=40, seed=0),
+    model_path="out/model", report_path="out/train.html",
+)
+print(json.dumps(facts))
+""",
+}
+
+
+@pytest.fixture(scope="module")
+def project(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("work") / "cold-rooms"
+    make_project(folder)
+    return folder
+
+
+def test_the_project_has_its_files_and_nothing_else_is_left(project):
+    assert sorted(file.name for file in project.iterdir()) == [
+        "README.md",
+        "data.csv",
+        "module.py",
+        "pipeline.py",
+    ]
+    assert [file.name for file in project.parent.iterdir()] == ["cold-rooms"]
+    assert (project / "README.md").read_text().startswith("# cold-rooms\n")
+
+
+def test_the_data_are_the_same_each_time_with_gaps_words_and_both_answers(project, tmp_path):
+    make_project(tmp_path / "another")
+    digests = {
+        hashlib.sha256((folder / "data.csv").read_bytes()).hexdigest()
+        for folder in (project, tmp_path / "another")
+    }
+    assert len(digests) == 1
+    rows = list(csv.DictReader((project / "data.csv").open()))
+    assert len(rows) == 600
+    assert {row["compressor"] for row in rows} == {"scroll", "piston", "screw", ""}
+    assert all(any(row[name] == "" for row in rows) for name in rows[0] if name != "fault")
+    assert 0.2 < sum(row["fault"] == "yes" for row in rows) / 600 < 0.5
+
+
+def test_init_says_what_to_do_next(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    result = CliRunner().invoke(cli, ["init", "wind"])
+    assert result.exit_code == 0
+    assert "cd wind && edgeline run pipeline.py" in result.output
+
+
+def test_a_folder_that_exists_is_refused_and_kept(tmp_path):
+    (tmp_path / "mine").mkdir()
+    (tmp_path / "mine" / "thesis.txt").write_text("years of work")
+    with pytest.raises(EdgelineError, match=r"mine exists already: give a new name"):
+        make_project(tmp_path / "mine")
+    assert [file.name for file in (tmp_path / "mine").iterdir()] == ["thesis.txt"]
+
+
+@pytest.mark.parametrize("name", ["My Project", "Wind", "-x", "x-", "a" * 64, "a_b", ".", ".."])
+def test_a_name_that_no_pipeline_can_have_is_refused(tmp_path, name):
+    with pytest.raises(EdgelineError, match="cannot name a pipeline"):
+        make_project(tmp_path / name)
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_place_that_is_no_folder_is_refused(tmp_path):
+    (tmp_path / "file").touch()
+    with pytest.raises(EdgelineError, match=r"cannot be made .*choose another place"):
+        make_project(tmp_path / "file" / "project")
+
+
+def test_nothing_is_left_when_writing_fails(tmp_path, monkeypatch):
+    def full(_):
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr("edgeline.starter.write_readings", full)
+    with pytest.raises(EdgelineError, match="No space left on device"):
+        make_project(tmp_path / "wind")
+    assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize("place", ["project", "above"])
+def test_the_pipeline_compiles_with_data_beside_it(project, monkeypatch, tmp_path, place):
+    inside = place == "project"
+    monkeypatch.chdir(project if inside else project.parent)
+    folder = "" if inside else "cold-rooms/"
+    output = str(tmp_path / "compiled.yaml")
+    result = CliRunner().invoke(cli, ["compile", f"{folder}pipeline.py", "-o", output])
+    assert result.exit_code == 0, result.output
+    spec = next(yaml.safe_load_all((tmp_path / "compiled.yaml").read_text()))
+    parameters = spec["root"]["inputDefinitions"]["parameters"]
+    assert spec["pipelineInfo"]["name"] == "cold-rooms"
+    assert parameters["data"]["defaultValue"] == f"{folder}data.csv"
+    assert parameters["module"]["defaultValue"] == f"{folder}module.py"
+    assert not [name for name, entry in parameters.items() if "defaultValue" not in entry]
+
+
+def test_the_module_trains_a_model_that_is_good_enough_to_publish(project):
+    for name, code in STEPS.items():
+        step = subprocess.run(
+            [sys.executable, "-c", code], cwd=project, capture_output=True, text=True
+        )
+        assert step.returncode == 0, f"{name}: {step.stderr}"
+    facts = json.loads(step.stdout.splitlines()[-1])
+    assert facts["label"] == "fault"
+    assert {feature["name"] for feature in facts["features"]} >= {"temperature", "compressor"}
+    assert "fault" not in {feature["name"] for feature in facts["features"]}
+    # what pipeline.py asks for, with some room
+    assert facts["metrics"]["val_auc"] > 0.88
+    assert (project / "out" / "model" / "saved_model" / "saved_model.pb").is_file()
