@@ -168,7 +168,7 @@ def _latency(latency: Latency) -> Markup:
         axes.annotate(
             f"p{percentile} {value:.3g} ms",
             (percentile, value),
-            xytext=(-4, 6),
+            xytext=(-4, -14 if percentile == 90 else 6),
             textcoords="offset points",
             ha="right",
             fontsize=8,

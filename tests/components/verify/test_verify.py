@@ -142,3 +142,23 @@ def test_a_damaged_flatbuffer_is_one_sentence(verify, workplace, flatbuffer):
 def test_a_threshold_out_of_range(verify, edge_model):
     with pytest.raises(EdgelineError, match=r"decision_threshold is 1\.5"):
         verify(edge_model, decision_threshold=1.5)
+
+
+def test_the_face_gives_the_verdict_and_the_metrics(workplace, edge_model, tmp_path):
+    from kfp.dsl import HTML, Artifact, Dataset, Metrics, Model
+
+    from edgeline.components.verify.component import verify as face
+
+    verification = Artifact(uri=str(tmp_path / "verification"))
+    metrics = Metrics(uri=str(tmp_path / "metrics"))
+    outputs = face.python_func(
+        model=Model(uri=str(workplace.model)),
+        edge_model=Model(uri=str(edge_model)),
+        examples=Dataset(uri=str(workplace.examples)),
+        verification=verification,
+        report=HTML(uri=str(tmp_path / "report.html")),
+        metrics=metrics,
+    )
+    assert outputs == (True,)
+    assert verification.metadata["edgeline_schema"] == "verification/v1"
+    assert metrics.metadata["edge_auc"] == metrics.metadata["cloud_auc"]
