@@ -7,5 +7,6 @@ Importing it needs neither TensorFlow nor kfp nor pyarrow. From the wire to the 
     routes_*, grpc_* what each protocol's calls mean
     tensors_*        tensors to and from JSON, binary and protocol buffers
     repository       which versions of which models there are, loaded and replaced
+    loading          a model on disk to warmed interpreters
     pool, model      interpreters at work, one a thread
 """

@@ -165,17 +165,16 @@ class Http1(asyncio.Protocol):
         if not self._started and self._running is None:
             self.deadline = monotonic() + self.server.settings.read_time
             self._started = True
-        self._head += 0 if self._header_done else len(data)
+        self._unparsed += 0 if self._header_done else len(data)
         try:
             self._parser.feed_data(data)
         except httptools.HttpParserUpgrade:
-            self._closing_after()
+            self._last = True  # an upgrade is answered as the request that it is
         except httptools.HttpParserError as error:
             if not self._failed:
                 self._fail(400, f"This is not HTTP/1.1 ({str(error)[:100]}).")
-        if not self._header_done and self._head > self.server.settings.max_header:
-            limit = self.server.settings.max_header
-            self._fail(431, f"The header is larger than {limit} bytes.")
+        if not self._header_done and self._unparsed > self.server.settings.max_header:
+            self._fail_header()  # one name or value without end, of which no callback tells
         self._next()
 
     def eof_received(self) -> bool:
@@ -189,22 +188,18 @@ class Http1(asyncio.Protocol):
 
     def on_url(self, url: bytes) -> None:
         self._target += url
+        self._count(len(url))
 
     def on_header(self, name: bytes, value: bytes) -> None:
         name = name.lower()
         if name == b"content-length" and name in self._headers:
             self._fail(400, "Content-Length is given twice.")
         self._headers[name] = value
+        self._count(len(name) + len(value) + 4)
 
     def on_headers_complete(self) -> None:
         self._header_done = True
         settings = self.server.settings
-        if self._head > settings.max_header + 2 * 65536 + 262144:  # more than any one read
-            self._fail(431, f"The header is larger than {settings.max_header} bytes.")
-            return
-        if sum(len(n) + len(v) for n, v in self._headers.items()) > settings.max_header:
-            self._fail(431, f"The header is larger than {settings.max_header} bytes.")
-            return
         length = self._headers.get(b"content-length", b"0")
         if not length.isdigit() or int(length) > settings.max_body:
             self._fail(413, f"The body is larger than {settings.max_body} bytes.")
@@ -286,7 +281,7 @@ class Http1(asyncio.Protocol):
         self._target = b""
         self._headers: dict[bytes, bytes] = {}
         self._body: list[bytes] = []
-        self._size = self._head = 0
+        self._size = self._head = self._unparsed = 0
         self._header_done = self._started = False
 
     def _next(self) -> None:
@@ -347,6 +342,14 @@ class Http1(asyncio.Protocol):
         self._body = []
         self._waiting.append(ServingError(code, message, status))
 
+    def _count(self, size: int) -> None:
+        self._head += size
+        if self._head > self.server.settings.max_header:
+            self._fail_header()
+
+    def _fail_header(self) -> None:
+        self._fail(431, f"The header is larger than {self.server.settings.max_header} bytes.")
+
     def _close_kindly(self) -> None:
         """Close so that a client that is still sending can read why.
 
@@ -358,9 +361,6 @@ class Http1(asyncio.Protocol):
         if self._transport.can_write_eof():
             self._transport.write_eof()
         asyncio.get_running_loop().call_later(1.0, self._transport.close)
-
-    def _closing_after(self) -> None:
-        self._last = True
 
     def _free(self, size: int) -> None:
         size = min(size, self._buffered)

@@ -6,28 +6,20 @@ path is copy in, invoke, copy out: what is checked here is only what can differ 
 
 from __future__ import annotations
 
-import ctypes
-import logging
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
-from edgeline import bundle as bundles
 from edgeline.bundle import Bundle, Signature, Tensor
-from edgeline.errors import EdgelineError
 from edgeline.server.dtypes import BY_NAME
 from edgeline.server.errors import ServingError, invalid
 
 Arrays = dict[str, npt.NDArray[Any]]
 
-SERVING = "serving_default"
-_EDGE_TPU = "libedgetpu.so.1"
 MAX_ROWS = 1 << 20
-log = logging.getLogger("edgeline.server")
 
 
 @dataclass(frozen=True)
@@ -48,7 +40,7 @@ class Description:
 
 
 class Instance:
-    """One interpreter with its tensors allocated.
+    """One interpreter with its tensors allocated (see `loading`).
 
     Attributes:
         description: the model's names, shapes and labels.
@@ -86,7 +78,7 @@ class Instance:
         except (ValueError, RuntimeError, MemoryError) as error:
             self._shapes = {}
             raise invalid(
-                f"Model {self.description.name!r} cannot run on this input ({_first(error)})."
+                f"Model {self.description.name!r} cannot run on this input ({first_line(error)})."
             ) from error
         return {
             name: np.concatenate([a[name] for a in answers])[:rows] for name, _ in self._outputs
@@ -188,143 +180,5 @@ def _pieces(arrays: Mapping[str, npt.NDArray[Any]], size: int) -> Iterator[Array
         yield piece
 
 
-def load(path: Path, name: str, version: int, threads: int) -> Instance:
-    """Load a bundle folder or a bare `.tflite` file into an interpreter.
-
-    A model for the Edge TPU falls back to the CPU model of the same bundle (its name without
-    `_edgetpu`) where there is no Edge TPU, and says so.
-
-    Raises:
-        EdgelineError: the bundle or model is damaged, or its operators are not in this runtime.
-    """
-    if path.is_file():
-        return _load_file(path, Description(name, version, Signature((), ())), threads)
-    bundle = bundles.read(path)
-    description = Description(
-        name,
-        version,
-        bundle.signature,
-        labels=bundle.labels,
-        takes=bundle.takes,
-        bundle=bundle,
-    )
-    return _load_file(path / bundle.model, description, threads)
-
-
-def warm(instance: Instance) -> None:
-    """Run a model once on zeros, so that the first request does not pay for lazy set-up.
-
-    Raises:
-        EdgelineError: it fails.
-    """
-    arrays: Arrays = {}
-    for tensor in instance.description.signature.inputs:
-        shape = tuple(max(1, size) for size in tensor.shape)
-        blank = np.zeros(shape, BY_NAME[tensor.dtype].numpy)
-        arrays[tensor.name] = np.full(shape, b"", object) if tensor.dtype == "string" else blank
-    try:
-        instance.run(arrays)
-    except ServingError as error:
-        raise EdgelineError(f"{error} It failed when it was warmed up on zeros.") from error
-
-
-def _load_file(file: Path, description: Description, threads: int) -> Instance:
-    interpreter_class, load_delegate = _runtime()
-    note, device, delegates = "", "cpu", []
-    if file.stem.endswith("_edgetpu"):
-        try:
-            ctypes.CDLL(_EDGE_TPU)  # a delegate that fails to load complains on stderr
-            delegates, device = [load_delegate(_EDGE_TPU)], "edgetpu"
-        except (ValueError, OSError):
-            plain = file.with_name(file.name.replace("_edgetpu", ""))
-            if not plain.is_file():
-                raise EdgelineError(
-                    f"{file} needs an Edge TPU, and there is none here: put {plain.name} "
-                    "beside it to run on the CPU."
-                ) from None
-            note = f"There is no Edge TPU here: {plain.name} runs on the CPU."
-            log.warning(note)
-            file = plain
-    try:
-        interpreter = interpreter_class(
-            model_path=str(file), num_threads=threads, experimental_delegates=delegates
-        )
-        interpreter.allocate_tensors()
-        inputs, outputs = _named(interpreter)
-    except (ValueError, RuntimeError) as error:
-        raise EdgelineError(
-            f"{file} is not a model that this runtime can run ({_first(error)}): convert it again."
-        ) from error
-    found = Signature(
-        tuple(_tensor(n, d) for n, d in inputs.items()),
-        tuple(_tensor(n, d) for n, d in outputs.items()),
-    )
-    declared = description.signature
-    if declared.inputs and {t.name for t in declared.inputs} != {t.name for t in found.inputs}:
-        raise EdgelineError(
-            f"{file} takes {sorted(inputs)}, but its manifest says "
-            f"{sorted(t.name for t in declared.inputs)}: publish it again."
-        )
-    for tensor in (*found.inputs, *found.outputs):
-        if tensor.dtype not in BY_NAME:
-            raise EdgelineError(
-                f"{file} has tensor {tensor.name!r} of {tensor.dtype}, which no client can send."
-            )
-    indices = {"i:" + n: int(d["index"]) for n, d in inputs.items()}
-    indices |= {"o:" + n: int(d["index"]) for n, d in outputs.items()}
-    served = Description(
-        description.name,
-        description.version,
-        found,
-        labels=description.labels,
-        takes=description.takes,
-        device=device,
-        note=note,
-        bundle=description.bundle,
-    )
-    return Instance(interpreter, served, indices)
-
-
-def _named(interpreter: Any) -> tuple[dict[str, Any], dict[str, Any]]:
-    """Details of inputs and outputs by their names in the signature, or in the graph."""
-    graph_inputs = {d["name"]: d for d in interpreter.get_input_details()}
-    graph_outputs = {d["name"]: d for d in interpreter.get_output_details()}
-    signatures = list(interpreter.get_signature_list())
-    if not signatures:
-        return graph_inputs, graph_outputs
-    runner = interpreter.get_signature_runner(SERVING if SERVING in signatures else signatures[0])
-    inputs, outputs = dict(runner.get_input_details()), dict(runner.get_output_details())
-    main = {int(d["index"]) for d in graph_inputs.values()}
-    if {int(d["index"]) for d in inputs.values()} != main:
-        raise ValueError("its first signature is not its main graph")
-    return inputs, outputs
-
-
-def _tensor(name: str, detail: Mapping[str, Any]) -> Tensor:
-    shape = detail["shape_signature"] if len(detail["shape_signature"]) else detail["shape"]
-    dtype = np.dtype(detail["dtype"])
-    scale, zero_point = detail["quantization"]
-    return Tensor(
-        name=name,
-        dtype="string" if dtype.kind in "SUO" else dtype.name,
-        shape=tuple(int(size) for size in shape),
-        scale=float(scale) or None,
-        zero_point=int(zero_point) if scale else None,
-    )
-
-
-def _runtime() -> tuple[Any, Any]:
-    try:
-        from ai_edge_litert.interpreter import Interpreter, load_delegate
-    except ImportError:
-        try:
-            from tflite_runtime.interpreter import Interpreter, load_delegate
-        except ImportError:
-            raise EdgelineError(
-                "No LiteRT interpreter is installed: pip install 'edgeline[serve]'."
-            ) from None
-    return Interpreter, load_delegate
-
-
-def _first(error: BaseException) -> str:
+def first_line(error: BaseException) -> str:
     return (str(error).strip().splitlines() or [type(error).__name__])[0].rstrip(".")

@@ -19,10 +19,11 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from edgeline.errors import EdgelineError
-from edgeline.server import model as models
 from edgeline.server import sources
 from edgeline.server.errors import Code, ServingError, not_found
+from edgeline.server.loading import load
 from edgeline.server.metrics import Metrics
+from edgeline.server.model import Instance
 from edgeline.server.pool import Pool
 from edgeline.server.settings import Settings
 from edgeline.server.sources import Source
@@ -216,16 +217,10 @@ class Repository:
         log.info("%s %d is no longer served.", served.name, version)
 
 
-def _load(source: Source, settings: Settings, careful: bool) -> list[models.Instance]:
+def _load(source: Source, settings: Settings, careful: bool) -> list[Instance]:
     if careful:
         _trial(source)
-    count, threads = settings.interpreters
-    instances = []
-    for _ in range(count):
-        instance = models.load(source.path, source.name, source.version, threads)
-        models.warm(instance)
-        instances.append(instance)
-    return instances
+    return load(source.path, source.name, source.version, *settings.interpreters)
 
 
 def _trial(source: Source) -> None:

@@ -192,6 +192,8 @@ def _numbers(value: Any, dtype: str, what: str, raw: bool) -> npt.NDArray[Any]:
         array = np.array(value)
     except (ValueError, OverflowError):
         raise _ragged(what) from None
+    if array.dtype.kind == "f" and wanted.kind in "iu":
+        array = np.array(value, object)  # decimal numbers, or integers that numpy made such
     if array.dtype == object:
         array = _with_missing(array, dtype, what, raw)
     kinds = {"f": "iuf", "b": "b", "i": "iu", "u": "iu"}[wanted.kind]
@@ -204,7 +206,7 @@ def _numbers(value: Any, dtype: str, what: str, raw: bool) -> npt.NDArray[Any]:
 
 
 def _with_missing(array: npt.NDArray[Any], dtype: str, what: str, raw: bool) -> npt.NDArray[Any]:
-    """Values among which there are nulls, or integers beyond 64 bits."""
+    """Values among which there are nulls, or integers that numpy has no type for."""
     floating = BY_NAME[dtype].numpy.kind == "f"
     missing = MISSING.get(dtype, float("nan")) if floating or (raw and dtype == "int64") else None
     for number in array.flat:
@@ -219,7 +221,7 @@ def _with_missing(array: npt.NDArray[Any], dtype: str, what: str, raw: bool) -> 
     filled: npt.NDArray[Any] = np.array(array, copy=True)
     filled.reshape(-1)[[number is None for number in array.flat]] = missing
     try:
-        return filled.astype(np.float64 if floating else np.int64)
+        return filled.astype(np.float64 if floating else BY_NAME[dtype].numpy)
     except OverflowError:
         raise invalid(f"{what} holds a value that is out of range for {dtype}.") from None
 

@@ -6,13 +6,13 @@ import sys
 from pathlib import Path
 
 from edgeline.errors import EdgelineError
-from edgeline.server.model import load, warm
+from edgeline.server.loading import load
 
 
 def main(path: str) -> int:
     """0 if the model works; else 1, and why as the last line of stderr."""
     try:
-        warm(load(Path(path), "trial", 1, threads=1))
+        load(Path(path), "trial", 1, instances=1, threads=1)
     except EdgelineError as error:
         print(error, file=sys.stderr)
         return 1

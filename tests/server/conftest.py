@@ -49,7 +49,7 @@ class Running:
         content = answer.read()
         connection.close()
         found = {name.lower(): value for name, value in answer.getheaders()}
-        if found.get("content-type", "").startswith("application/json"):
+        if method != "HEAD" and found.get("content-type", "").startswith("application/json"):
             return answer.status, json.loads(content), found
         return answer.status, content, found
 

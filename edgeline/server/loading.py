@@ -1,0 +1,167 @@
+"""From a model on disk to warmed interpreters.
+
+A model is read into memory, once for all its interpreters, and not mapped: a file that is cut
+short in place would otherwise kill the process (SIGBUS) in the middle of a request.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import logging
+from collections.abc import Mapping
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from edgeline import bundle as bundles
+from edgeline.bundle import Signature, Tensor
+from edgeline.errors import EdgelineError
+from edgeline.server.dtypes import BY_NAME
+from edgeline.server.errors import ServingError
+from edgeline.server.model import Arrays, Description, Instance, first_line
+
+SERVING = "serving_default"
+_EDGE_TPU = "libedgetpu.so.1"
+log = logging.getLogger("edgeline.server")
+
+
+def load(path: Path, name: str, version: int, instances: int, threads: int) -> list[Instance]:
+    """Load a bundle folder or a bare `.tflite` file into interpreters, and warm them.
+
+    A model for the Edge TPU falls back to the CPU model of the same bundle (its name without
+    `_edgetpu`) where there is no Edge TPU, and says so.
+
+    Raises:
+        EdgelineError: the bundle or model is damaged, or its operators are not in this runtime.
+    """
+    description = Description(name, version, Signature((), ()))
+    file = path
+    if not path.is_file():
+        bundle = bundles.read(path)
+        file = path / bundle.model
+        description = replace(
+            description,
+            signature=bundle.signature,
+            labels=bundle.labels,
+            takes=bundle.takes,
+            bundle=bundle,
+        )
+    file, delegates, description = _device(file, description)
+    try:
+        content = file.read_bytes()
+    except OSError as error:
+        raise EdgelineError(f"{file} cannot be read ({error.strerror}).") from error
+    loaded = []
+    for _ in range(instances):
+        instance = _load(content, file, delegates, description, threads)
+        _warm(instance, file)
+        loaded.append(instance)
+    return loaded
+
+
+def _warm(instance: Instance, file: Path) -> None:
+    """Run a model once on zeros, so that the first request does not pay for lazy set-up."""
+    arrays: Arrays = {}
+    for tensor in instance.description.signature.inputs:
+        shape = tuple(max(1, size) for size in tensor.shape)
+        blank = np.zeros(shape, BY_NAME[tensor.dtype].numpy)
+        arrays[tensor.name] = np.full(shape, b"", object) if tensor.dtype == "string" else blank
+    try:
+        instance.run(arrays)
+    except ServingError as error:
+        raise EdgelineError(f"{file} fails on zeros: {error}") from error
+
+
+def _device(file: Path, description: Description) -> tuple[Path, list[Any], Description]:
+    """The file to load and the delegates for it: the Edge TPU's where there is one."""
+    if not file.stem.endswith("_edgetpu"):
+        return file, [], description
+    try:
+        ctypes.CDLL(_EDGE_TPU)  # a delegate that fails to load complains on stderr
+        return file, [_runtime()[1](_EDGE_TPU)], replace(description, device="edgetpu")
+    except (ValueError, OSError):
+        plain = file.with_name(file.name.replace("_edgetpu", ""))
+        if not plain.is_file():
+            raise EdgelineError(
+                f"{file} needs an Edge TPU, and there is none here: put {plain.name} beside it "
+                "to run on the CPU."
+            ) from None
+        note = f"There is no Edge TPU here: {plain.name} runs on the CPU."
+        log.warning(note)
+        return plain, [], replace(description, note=note)
+
+
+def _load(
+    content: bytes, file: Path, delegates: list[Any], description: Description, threads: int
+) -> Instance:
+    try:
+        interpreter = _runtime()[0](
+            model_content=content, num_threads=threads, experimental_delegates=delegates
+        )
+        interpreter.allocate_tensors()
+        inputs, outputs = _named(interpreter)
+    except (ValueError, RuntimeError) as error:
+        raise EdgelineError(
+            f"{file} is not a model that runs here ({first_line(error)}): convert it again."
+        ) from error
+    found = Signature(
+        tuple(_tensor(n, d) for n, d in inputs.items()),
+        tuple(_tensor(n, d) for n, d in outputs.items()),
+    )
+    declared = description.signature
+    if declared.inputs and {t.name for t in declared.inputs} != {t.name for t in found.inputs}:
+        raise EdgelineError(
+            f"{file} takes {sorted(inputs)}, but its manifest says "
+            f"{sorted(t.name for t in declared.inputs)}: publish it again."
+        )
+    for tensor in (*found.inputs, *found.outputs):
+        if tensor.dtype not in BY_NAME:
+            raise EdgelineError(
+                f"{file} has tensor {tensor.name!r} of {tensor.dtype}, which no client can send."
+            )
+    indices = {"i:" + n: int(d["index"]) for n, d in inputs.items()}
+    indices |= {"o:" + n: int(d["index"]) for n, d in outputs.items()}
+    return Instance(interpreter, replace(description, signature=found), indices)
+
+
+def _named(interpreter: Any) -> tuple[dict[str, Any], dict[str, Any]]:
+    """Details of inputs and outputs by their names in the signature, or in the graph."""
+    graph_inputs = {d["name"]: d for d in interpreter.get_input_details()}
+    graph_outputs = {d["name"]: d for d in interpreter.get_output_details()}
+    signatures = list(interpreter.get_signature_list())
+    if not signatures:
+        return graph_inputs, graph_outputs
+    runner = interpreter.get_signature_runner(SERVING if SERVING in signatures else signatures[0])
+    inputs, outputs = dict(runner.get_input_details()), dict(runner.get_output_details())
+    main = {int(d["index"]) for d in graph_inputs.values()}
+    if {int(d["index"]) for d in inputs.values()} != main:
+        raise ValueError("its first signature is not its main graph")
+    return inputs, outputs
+
+
+def _tensor(name: str, detail: Mapping[str, Any]) -> Tensor:
+    shape = detail["shape_signature"] if len(detail["shape_signature"]) else detail["shape"]
+    dtype = np.dtype(detail["dtype"])
+    scale, zero_point = detail["quantization"]
+    return Tensor(
+        name=name,
+        dtype="string" if dtype.kind in "SUO" else dtype.name,
+        shape=tuple(int(size) for size in shape),
+        scale=float(scale) or None,
+        zero_point=int(zero_point) if scale else None,
+    )
+
+
+def _runtime() -> tuple[Any, Any]:
+    try:
+        from ai_edge_litert.interpreter import Interpreter, load_delegate
+    except ImportError:
+        try:
+            from tflite_runtime.interpreter import Interpreter, load_delegate
+        except ImportError:
+            raise EdgelineError(
+                "No LiteRT interpreter is installed: pip install 'edgeline[serve]'."
+            ) from None
+    return Interpreter, load_delegate

@@ -1,0 +1,72 @@
+"""The standard clients, each in a process of its own: kserve's and tritonclient's clash in one."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+HERE = Path(__file__).parent
+
+
+@pytest.fixture(scope="session")
+def client_python() -> str:
+    script = HERE / "build_clients.sh"
+    built = subprocess.run(
+        ["sh", str(script)],
+        capture_output=True,
+        text=True,
+        env={**os.environ, "PYTHON": sys.executable},
+    )
+    if built.returncode:
+        pytest.skip(f"NO CLIENTS: {script} failed: {built.stderr.strip()[-300:]}")
+    return built.stdout.strip()
+
+
+@pytest.mark.parametrize(
+    ("program", "ports"),
+    [
+        ("triton_http", ["http"]),
+        ("triton_grpc", ["grpc"]),
+        ("triton_grpc", ["http"]),  # one port speaks both
+        ("kserve_clients", ["http", "grpc"]),
+    ],
+)
+def test_every_call_of_a_standard_client(start, store, client_python, program, ports):
+    server = start(store, "--versions", "0", "--poll", "0")
+    arguments = [str(getattr(server, port)) for port in ports]
+    ended = subprocess.run(
+        [client_python, "-B", str(HERE / "clients" / f"{program}.py"), *arguments],
+        capture_output=True,
+        text=True,
+        timeout=300,
+    )
+    assert ended.returncode == 0, ended.stdout + ended.stderr
+
+
+@pytest.mark.skipif(shutil.which("curl") is None, reason="NO CURL on this machine")
+def test_curl(server, tmp_path):
+    body = tmp_path / "body"
+    body.write_bytes(bytes(128 * 128 * 3))
+    url = f"http://127.0.0.1:{server.http}"
+
+    def curl(*arguments: str) -> str:
+        return subprocess.run(
+            ["curl", "-sS", "--fail", "--max-time", "30", *arguments],
+            capture_output=True,
+            text=True,
+            check=True,
+        ).stdout
+
+    raw = ["-H", "Inference-Header-Content-Length: 0", "--data-binary", f"@{body}"]
+    curl(*raw, "-o", str(tmp_path / "answer"), f"{url}/v2/models/mobilenet/infer")
+    assert (tmp_path / "answer").read_bytes().startswith(b'{"model_name":"mobilenet"')
+    large = tmp_path / "large.json"  # curl asks 100-continue before it sends one
+    large.write_text('{"instances": [' + ",".join(["0.5"] * 400_000) + "]}")
+    said = curl("--no-fail", "-d", f"@{large}", f"{url}/v1/models/mobilenet:predict")
+    assert said.startswith('{"error":"Input')
+    assert '"live":true' in curl("--http2", f"{url}/v2/health/live")
