@@ -119,4 +119,5 @@ def _cell(value: Any) -> str:
         return f"<td>{value}</td>"
     if isinstance(value, (int, float)) and not isinstance(value, bool):
         return f'<td class="n">{number(value)}</td>'
-    return f"<td>{html.escape('–' if value is None else str(value))}</td>"
+    text = "–" if value is None else str(value)
+    return f"<td{' class=s' if len(text) <= 14 else ''}>{html.escape(text)}</td>"

@@ -9,6 +9,7 @@ from markupsafe import Markup
 from edgeline.local.runner import TaskResult
 
 WIDTH, HEIGHT, GAP_X, GAP_Y = 116, 40, 44, 18
+ARCH = 44  # room below for the edges that pass under tasks
 COLOURS = {
     "succeeded": ("#dcfce7", "#15803d"),
     "cached": ("#e0f2fe", "#0369a1"),
@@ -22,7 +23,7 @@ def draw(results: Mapping[str, TaskResult]) -> Markup:
     """The graph, each task with its time; dashed lines lead into conditions."""
     places = _places(results)
     width = max(x for x, _ in places.values()) + WIDTH + 2
-    height = max(y for _, y in places.values()) + HEIGHT + 2
+    height = max(y for _, y in places.values()) + HEIGHT + ARCH
     edges = Markup("").join(
         _edge(places[need], places[name], bool(result.task.condition))
         for name, result in results.items()
@@ -57,8 +58,12 @@ def _edge(start: tuple[int, int], end: tuple[int, int], conditional: bool) -> Ma
     x1, y1 = start[0] + WIDTH, start[1] + HEIGHT // 2
     x2, y2 = end[0], end[1] + HEIGHT // 2
     bend = max((x2 - x1) // 2, 20)
-    if x2 - x1 > GAP_X and y1 == y2:  # over the tasks between, not through them
-        path = f"M{x1} {y1} C{x1 + 30} {y1 + 46} {x2 - 30} {y2 + 46} {x2} {y2}"
+    if x2 - x1 > GAP_X and y1 == y2:  # under the tasks between, not through them
+        depth = y1 + HEIGHT // 2 + ARCH * min((x2 - x1) / 900, 1)
+        path = (
+            f"M{x1} {y1} C{x1 + 24} {y1} {x1} {depth:.0f} {x1 + 40} {depth:.0f} "
+            f"L{x2 - 40} {depth:.0f} C{x2} {depth:.0f} {x2 - 24} {y2} {x2} {y2}"
+        )
     else:
         path = f"M{x1} {y1} C{x1 + bend} {y1} {x2 - bend} {y2} {x2} {y2}"
     dash = Markup(' stroke-dasharray="4 3"') if conditional else ""
