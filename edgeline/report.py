@@ -61,9 +61,8 @@ def table(head: Sequence[str], rows: Iterable[Sequence[Any]]) -> Markup:
     """A table; numbers stand right, cells that are `Markup` stay as they are."""
     cells = "".join(f"<th>{html.escape(name)}</th>" for name in head)
     body = "".join("<tr>" + "".join(map(_cell, row)) + "</tr>" for row in rows)
-    return Markup(
-        f'<div class="scroll"><table><thead><tr>{cells}</tr></thead><tbody>{body}</tbody></table></div>'
-    )
+    inner = f"<table><thead><tr>{cells}</tr></thead><tbody>{body}</tbody></table>"
+    return Markup(f'<div class="scroll">{inner}</div>')
 
 
 def figure(drawing: Figure) -> Markup:
