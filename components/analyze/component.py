@@ -22,7 +22,7 @@ def analyze(
     beam_options: list = [],  # noqa: B006
     confidence_intervals: bool = True,
     seed: int = 0,
-) -> NamedTuple("Outputs", [("blessed", bool)]):  # type: ignore[valid-type]
+) -> NamedTuple("Outputs", [("blessed", bool)]):
     """Evaluate a model slice by slice and decide whether it is good enough.
 
     Args:

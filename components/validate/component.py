@@ -20,7 +20,7 @@ def validate(
     skew_threshold: float = 0.1,
     drift_threshold: float = 0.1,
     on_anomalies: str = "fail",
-) -> NamedTuple("Outputs", [("valid", bool)]):  # type: ignore[valid-type]
+) -> NamedTuple("Outputs", [("valid", bool)]):
     """Compute statistics of examples and check them against a schema and a baseline.
 
     Args:
