@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import json
 import re
@@ -13,6 +14,7 @@ import yaml
 from edgeline.errors import EdgelineError
 
 NAME = re.compile(r"[a-z0-9]([-a-z0-9]{0,126}[a-z0-9])?")
+NAMESPACE = re.compile(r"[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?")
 
 
 def compile_pipeline(
@@ -34,7 +36,8 @@ def compile_pipeline(
         settings: `name=value` for the pipeline's defaults.
 
     Raises:
-        EdgelineError: there is no such pipeline, or its name is none that KFP takes.
+        EdgelineError: there is no such pipeline, its name is none that KFP takes or the
+            namespace none that Kubernetes takes, or the file cannot be written.
     """
     from edgeline.cli import parse_settings
     from edgeline.local.command import parameter_kinds
@@ -46,18 +49,27 @@ def compile_pipeline(
         raise EdgelineError(
             f"Pipeline name {name!r} is refused by the server: use at most 128 of a-z, 0-9 and -."
         )
+    if not NAMESPACE.fullmatch(namespace):
+        raise EdgelineError(
+            f"Namespace {namespace!r} is refused by Kubernetes: use at most 63 of a-z, 0-9 and -."
+        )
     kinds = parameter_kinds(definition.pipeline_spec.root.input_definitions.parameters)
     defaults = parse_settings(settings, kinds)
     path = Path(output or f"{name}.yaml")
-    path.parent.mkdir(parents=True, exist_ok=True)
     partial = path.with_name(path.name + ".partial.yaml")
     try:
+        path.parent.mkdir(parents=True, exist_ok=True)
         _compile(definition, partial, defaults)
         if kubernetes:
             _write_manifests(definition, partial, name, namespace, defaults)
         partial.replace(path)
+    except OSError as error:
+        raise EdgelineError(
+            f"{path} cannot be written ({error.strerror}): name another file with -o."
+        ) from error
     finally:
-        partial.unlink(missing_ok=True)
+        with contextlib.suppress(OSError):
+            partial.unlink(missing_ok=True)
     return path
 
 

@@ -40,7 +40,7 @@ def run_command(pipeline: str, settings: tuple[str, ...], root: Path, cache: boo
     arguments = parse_settings(settings, kinds)
     missing = [
         name
-        for name, entry in parameters.items()
+        for name, entry in sorted(parameters.items())
         if name not in arguments and not entry.is_optional and not entry.HasField("default_value")
     ]
     if missing:
@@ -78,12 +78,12 @@ def run_command(pipeline: str, settings: tuple[str, ...], root: Path, cache: boo
 
 
 def parameter_kinds(parameters: Mapping[str, Any]) -> dict[str, str]:
-    """KFP's type name of each parameter of a pipeline."""
+    """KFP's type name of each parameter of a pipeline, sorted (a proto's map has no order)."""
     return {
         name: entry.ParameterType.ParameterTypeEnum.Name(entry.parameter_type)
         if hasattr(entry, "ParameterType")
         else _kind(entry)
-        for name, entry in parameters.items()
+        for name, entry in sorted(parameters.items())
     }
 
 

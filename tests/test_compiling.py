@@ -1,0 +1,235 @@
+"""`edgeline compile` writes what KFP and Kubernetes take, and nothing of this machine."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import jsonschema
+import pytest
+import yaml
+from google.protobuf import json_format
+from kfp.pipeline_spec import pipeline_spec_pb2
+
+from edgeline import images
+from edgeline.compiling import NAME, compile_pipeline
+from edgeline.errors import EdgelineError
+from edgeline.pipelines import catalogue
+
+ROOT = Path(__file__).parents[1]
+CRDS = Path(__file__).parent / "data" / "crds"
+
+SMALL = """
+from kfp import dsl
+
+from edgeline.components.ingest.component import ingest
+from edgeline.components.validate.component import validate
+
+
+@dsl.pipeline(name="small", description="Read and look.")
+def pipeline(data: str, split_key: str = "", skew_threshold: float = 0.1):
+    read = ingest(data=data, split_key=split_key)
+    validate(examples=read.outputs["examples"], skew_threshold=skew_threshold)
+"""
+PLATFORM = """
+from kfp import dsl
+
+from edgeline.components.ingest.component import ingest
+
+
+@dsl.pipeline(
+    name="with-workspace",
+    pipeline_config=dsl.PipelineConfig(workspace=dsl.WorkspaceConfig(size="1Gi")),
+)
+def pipeline(data: str):
+    ingest(data=data)
+"""
+
+
+@pytest.fixture
+def small(tmp_path) -> str:
+    file = tmp_path / "small.py"
+    file.write_text(SMALL)
+    return str(file)
+
+
+@pytest.fixture(scope="module", params=catalogue.names())
+def compiled(request, tmp_path_factory) -> Path:
+    return compile_pipeline(request.param, str(tmp_path_factory.mktemp("ir") / "pipeline.yaml"))
+
+
+@pytest.fixture(scope="module", params=catalogue.names())
+def manifests(request, tmp_path_factory) -> Path:
+    output = tmp_path_factory.mktemp("manifests") / "pipeline.yaml"
+    return compile_pipeline(request.param, str(output), kubernetes=True, namespace="team-a")
+
+
+def cli(*arguments: str, folder: Path) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [sys.executable, "-c", "from edgeline.cli import main; main()", *arguments],
+        cwd=folder,
+        env={**os.environ, "PYTHONHASHSEED": str(len(arguments))},
+        capture_output=True,
+        text=True,
+    )
+
+
+def documents(file: Path) -> list[dict]:
+    return list(yaml.safe_load_all(file.read_text()))
+
+
+def version_of(pipeline: str, output: Path, *settings: str) -> str:
+    compile_pipeline(pipeline, str(output), kubernetes=True, settings=settings)
+    return documents(output)[1]["metadata"]["name"]
+
+
+def container_images(spec: dict) -> set[str]:
+    executors = spec["deploymentSpec"]["executors"].values()
+    return {executor["container"]["image"] for executor in executors}
+
+
+def test_ir_is_a_pipeline_spec_without_an_unknown_field(compiled):
+    spec, *platform = documents(compiled)
+    message = pipeline_spec_pb2.PipelineSpec()
+    json_format.ParseDict(spec, message, ignore_unknown_fields=False)
+    assert message.root.dag.tasks
+    assert not platform
+
+
+def test_platform_features_are_a_platform_spec_beside_the_ir(tmp_path):
+    (tmp_path / "pipeline.py").write_text(PLATFORM)
+    output = tmp_path / "pipeline.yaml"
+    compile_pipeline(str(tmp_path / "pipeline.py"), str(output))
+    spec, platform = documents(output)
+    json_format.ParseDict(spec, pipeline_spec_pb2.PipelineSpec(), ignore_unknown_fields=False)
+    message = pipeline_spec_pb2.PlatformSpec()
+    json_format.ParseDict(platform, message, ignore_unknown_fields=False)
+    assert list(message.platforms) == ["kubernetes"]
+
+    compile_pipeline(str(tmp_path / "pipeline.py"), str(output), kubernetes=True)
+    version = documents(output)[1]
+    assert version["spec"]["platformSpec"] == platform
+
+
+def test_ir_installs_nothing_and_runs_in_our_images_alone(compiled):
+    text = compiled.read_text()
+    assert "pip install" not in text and "pip3 install" not in text
+    lock = yaml.safe_load((Path(images.__file__).parent / "images.lock.yaml").read_text())
+    assert container_images(documents(compiled)[0]) <= {images.reference(name) for name in lock}
+
+
+def test_nothing_of_this_machine_is_compiled_in(compiled, manifests):
+    for file in (compiled, manifests):
+        text = file.read_text()
+        for place in (ROOT, sys.prefix, file.parent):
+            assert str(place) not in text
+
+
+@pytest.mark.parametrize(("index", "kind"), [(0, "Pipeline"), (1, "PipelineVersion")])
+def test_manifests_are_what_the_crds_describe(manifests, index, kind):
+    manifest = documents(manifests)[index]
+    crd = json.loads((CRDS / f"pipelines.kubeflow.org_{kind}_v2beta1.json").read_text())
+    jsonschema.validate(manifest, crd["schema"])
+    assert manifest["kind"] == crd["kind"]
+    assert manifest["apiVersion"] == f"{crd['group']}/{crd['version']}"
+    assert manifest["metadata"]["namespace"] == "team-a"
+    assert NAME.fullmatch(manifest["metadata"]["name"])
+    # a server prunes what the schema does not know
+    assert manifest["spec"].keys() <= crd["schema"]["properties"]["spec"]["properties"].keys()
+
+
+def test_the_manifest_holds_the_ir(small, tmp_path):
+    compile_pipeline(small, str(tmp_path / "ir.yaml"))
+    compile_pipeline(small, str(tmp_path / "manifests.yaml"), kubernetes=True)
+    pipeline, version = documents(tmp_path / "manifests.yaml")
+    assert version["spec"]["pipelineSpec"] == documents(tmp_path / "ir.yaml")[0]
+    assert version["spec"]["pipelineName"] == pipeline["metadata"]["name"] == "small"
+
+
+def test_an_equal_pipeline_is_byte_for_byte_the_same_in_another_process(small, tmp_path):
+    for name, extra in (("one.yaml", []), ("two.yaml", ["--namespace", "kubeflow"])):
+        done = cli("compile", small, "--kubernetes", "-o", name, *extra, folder=tmp_path)
+        assert done.returncode == 0, done.stderr
+        assert done.stdout == f"{name}\n"
+    assert (tmp_path / "one.yaml").read_bytes() == (tmp_path / "two.yaml").read_bytes()
+
+
+def test_another_default_is_another_version(small, tmp_path):
+    names = {
+        version_of(small, tmp_path / "a.yaml"),
+        version_of(small, tmp_path / "b.yaml", "skew_threshold=0.2"),
+        version_of(small, tmp_path / "c.yaml", "split_key=id"),
+    }
+    assert len(names) == 3 and all(name.startswith("small-") for name in names)
+
+
+def test_a_compiled_pipeline_compiled_again_is_the_same_version(small, tmp_path):
+    compile_pipeline(small, str(tmp_path / "ir.yaml"))
+    again = version_of(str(tmp_path / "ir.yaml"), tmp_path / "again.yaml")
+    assert again == version_of(small, tmp_path / "first.yaml")
+
+
+def test_set_changes_a_default_and_keeps_the_types(small, tmp_path):
+    output = tmp_path / "out.yaml"
+    compile_pipeline(small, str(output), settings=("skew_threshold=0.25", "data=s3://b/d.csv"))
+    parameters = documents(output)[0]["root"]["inputDefinitions"]["parameters"]
+    assert parameters["skew_threshold"]["defaultValue"] == 0.25
+    assert parameters["data"]["defaultValue"] == "s3://b/d.csv"
+
+
+def test_a_long_name_still_leaves_room_for_the_digest(tmp_path):
+    name = "a" * 99 + "-" + "b" * 28
+    (tmp_path / "long.py").write_text(SMALL.replace('"small"', f'"{name}"'))
+    version = version_of(str(tmp_path / "long.py"), tmp_path / "out.yaml")
+    assert NAME.fullmatch(version) and version.startswith("a" * 99)
+
+
+@pytest.mark.parametrize("name", ["a" * 129, "Bad_Name", "-x", "", "x\n"])
+def test_a_name_that_the_server_refuses_is_refused_here(small, tmp_path, name):
+    compile_pipeline(small, str(tmp_path / "ir.yaml"))
+    spec = documents(tmp_path / "ir.yaml")[0]
+    spec["pipelineInfo"]["name"] = name
+    (tmp_path / "named.yaml").write_text(yaml.safe_dump(spec))
+    with pytest.raises(EdgelineError, match=r"Pipeline name .* is refused .*a-z, 0-9 and -"):
+        compile_pipeline(str(tmp_path / "named.yaml"), str(tmp_path / "out.yaml"))
+    assert not list(tmp_path.glob("out*"))
+
+
+@pytest.mark.parametrize("namespace", ["Team A", "", "a" * 64, "x.y"])
+def test_a_namespace_that_cannot_be_is_refused(small, tmp_path, namespace):
+    with pytest.raises(EdgelineError, match=r"Namespace .* is refused by Kubernetes"):
+        compile_pipeline(small, str(tmp_path / "out.yaml"), True, namespace)
+    assert not list(tmp_path.glob("out*"))
+
+
+@pytest.mark.parametrize("output", ["", "small.py/out.yaml"])
+def test_a_file_that_cannot_be_written_is_named(small, tmp_path, output):
+    before = sorted(tmp_path.parent.iterdir())
+    with pytest.raises(EdgelineError, match=r"cannot be written .*name another file with -o"):
+        compile_pipeline(small, str(tmp_path / output))
+    assert sorted(tmp_path.parent.iterdir()) == before
+
+
+@pytest.mark.parametrize(
+    ("setting", "answer"),
+    [
+        ("split_kye=id", "has no such parameter. Did you mean split_key?"),
+        ("colour=red", "It has data, skew_threshold, split_key."),
+        ("skew_threshold", "write it as NAME=VALUE"),
+        ("skew_threshold=much", "'much' is no NUMBER_DOUBLE"),
+    ],
+)
+def test_a_wrong_setting_is_wrong_usage(small, tmp_path, setting, answer):
+    done = cli("compile", small, "-o", "out.yaml", "--set", setting, folder=tmp_path)
+    assert done.returncode == 2
+    assert answer in done.stderr and "Traceback" not in done.stderr
+    assert not list(tmp_path.glob("out*"))
+
+
+def test_an_unknown_pipeline_is_refused_with_those_there_are(tmp_path):
+    done = cli("compile", "taxy", folder=tmp_path)
+    assert done.returncode == 1
+    assert "There is no pipeline 'taxy': name one of tabular, taxi" in done.stderr
