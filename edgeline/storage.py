@@ -3,14 +3,16 @@
 | location                | read by    | endpoint and credentials from                            |
 |-------------------------|------------|----------------------------------------------------------|
 | path, `file://`         | Python     |                                                          |
+| `package://name/file`   | Python     | a file that an installed package carries                 |
 | `s3://bucket/key`       | pyarrow.fs | `AWS_*`, `AWS_ENDPOINT_URL`                              |
 | `gs://bucket/key`       | pyarrow.fs | Google's defaults, `STORAGE_EMULATOR_HOST`               |
 | `minio://bucket/key`    | minio      | `MINIO_ENDPOINT`, `_ACCESS_KEY`, `_SECRET_KEY`, `_SECURE` |
 | `https://`, `http://`   | fsspec     | the URL; proxies and .netrc as usual                     |
 
 A location may name one file, a folder (all files below it, but those hidden by a leading
-`.` or `_`) or a glob (`*` and `?` stay within a folder, `**` crosses folders); a web address
-names one file. Locations are given as a list, or as one string with commas between them.
+`.` or `_`) or a glob (`*` and `?` stay within a folder, `**` crosses folders; a leading `.`
+hides); a web address names one file. Locations are given as a list, or as one string with
+commas between them.
 
 `#sha256=<hex>` after a location pins its content: the digest of the file, or of the
 folder's or glob's listing (see `digest`).
@@ -26,6 +28,8 @@ import re
 from collections.abc import Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from datetime import timedelta
+from importlib import resources
 from pathlib import Path, PurePosixPath
 from typing import Any, BinaryIO
 from urllib.parse import unquote, urlsplit
@@ -36,6 +40,7 @@ PIN = "#sha256="
 PIECE = 1 << 20
 REQUEST_BYTES = 8 << 20  # asked of an object store at once
 CONNECTIONS = 8
+GIVE_UP = timedelta(minutes=1)
 
 
 @dataclass(frozen=True)
@@ -130,7 +135,7 @@ def pin(data: str) -> str:
 
 
 def _pinned(location: str) -> str:
-    if PIN in location or _scheme(location):
+    if PIN in location or _scheme(location) not in ("", "package"):
         return location
     return location + PIN + digest(fetch(resolve([location]), Path()))
 
@@ -167,6 +172,8 @@ def _find(place: str) -> list[tuple[str, str]]:
         scheme = _scheme(place)
         if not scheme:
             found = _find_local(place)
+        elif scheme == "package":
+            found = _find_local(_package_path(place))
         elif scheme in ("http", "https"):
             found = [(place, _public(place))]
         elif scheme in ("s3", "gs"):
@@ -195,14 +202,24 @@ def _find_local(path: str) -> list[tuple[str, str]]:
         return [(path, Path(path).name)]
     elif _is_glob(path):
         base = Path(_fixed_folder(path))
-        found = sorted(base.glob(str(PurePosixPath(path).relative_to(base))))
+        pattern = str(PurePosixPath(path).relative_to(base))
+        found = sorted(file for file in base.glob(pattern) if _visible(file.relative_to(base), "."))
     else:
         return []
     return [(str(file), file.relative_to(base).as_posix()) for file in found if file.is_file()]
 
 
+def _package_path(place: str) -> str:
+    """The path of a file that an installed package carries: `package://a.b/file.csv`."""
+    package, _, name = place.partition("://")[2].partition("/")
+    try:
+        return str(resources.files(package).joinpath(name))
+    except ModuleNotFoundError as error:
+        raise EdgelineError(f"{place} names a package that is not installed: {error}.") from None
+
+
 def _find_keys(place: str, list_keys: Any) -> list[tuple[str, str]]:
-    """Find in an object store; `list_keys(place, prefix)` gives each `bucket/key` below a prefix."""
+    """Find in an object store, of which `list_keys(place, prefix)` gives `bucket/key`s."""
     scheme, _, path = place.partition("://")
     if not path.strip("/"):
         raise EdgelineError(f"{place} names no bucket: write {scheme}://bucket/key.")
@@ -210,7 +227,7 @@ def _find_keys(place: str, list_keys: Any) -> list[tuple[str, str]]:
     keys = sorted(list_keys(place, prefix))
     if _is_glob(path):
         pattern = _glob_expression(path)
-        keys = [key for key in keys if pattern.fullmatch(key)]
+        keys = [key for key in keys if pattern.fullmatch(key) and _visible(key, ".")]
     elif path in keys:
         keys = [path]
     else:
@@ -262,8 +279,8 @@ def _glob_expression(pattern: str) -> re.Pattern[str]:
     )
 
 
-def _visible(path: str | Path) -> bool:
-    return not any(part.startswith((".", "_")) for part in PurePosixPath(path).parts)
+def _visible(path: str | Path, marks: str = "._") -> bool:
+    return not any(part[0] in marks for part in PurePosixPath(path).parts)
 
 
 # Reading
@@ -331,9 +348,14 @@ def _pyarrow_filesystem(scheme: str) -> Any:
     if scheme == "gs":
         emulator = os.environ.get("STORAGE_EMULATOR_HOST", "")
         if not emulator:
-            return fs.GcsFileSystem()
+            return fs.GcsFileSystem(retry_time_limit=GIVE_UP)
         host = emulator.partition("://")[2] or emulator
-        return fs.GcsFileSystem(anonymous=True, scheme="http", endpoint_override=host.rstrip("/"))
+        return fs.GcsFileSystem(
+            anonymous=True,
+            scheme="http",
+            endpoint_override=host.rstrip("/"),
+            retry_time_limit=GIVE_UP,
+        )
     endpoint = os.environ.get("AWS_ENDPOINT_URL_S3") or os.environ.get("AWS_ENDPOINT_URL")
     region = os.environ.get("AWS_REGION") or os.environ.get("AWS_DEFAULT_REGION")
     options: dict[str, Any] = {"region": region} if region else {}
@@ -408,7 +430,9 @@ def _failure(location: str, error: Exception) -> EdgelineError:
         return EdgelineError(f"{place} does not exist: check the location.")
     if isinstance(error, ImportError):
         return EdgelineError(f"{place} needs {error.name}: install edgeline[pipelines].")
-    reason = f"HTTP {status}" if status else f"{type(error).__name__}: {text.strip()}"[:300]
+    reason = (
+        f"HTTP {status}" if status else f"{type(error).__name__}: {' '.join(text.split())}"[:250]
+    )
     return EdgelineError(
         f"{place} could not be read to its end ({reason}): "
         "check the network and the endpoint, then run again."

@@ -4,22 +4,25 @@ from __future__ import annotations
 
 import hashlib
 import http.server
+import json
 import threading
 from collections.abc import Iterator
 from pathlib import Path
+from typing import ClassVar
 from urllib.parse import parse_qs, unquote, urlsplit
 
 import pytest
+
 from edgeline import storage
 from edgeline.errors import EdgelineError
 
 
 class Objects(http.server.BaseHTTPRequestHandler):
-    """As much of S3 (and of a web server) as reading takes; paths are `/bucket/key`."""
+    """As much of S3, Google Cloud Storage and a web server as reading takes."""
 
     protocol_version = "HTTP/1.1"
-    objects: dict[str, bytes] = {}
-    cut: set[str] = set()
+    objects: ClassVar[dict[str, bytes]] = {}
+    cut: ClassVar[set[str]] = set()
 
     def do_HEAD(self) -> None:
         self.do_GET()
@@ -28,6 +31,8 @@ class Objects(http.server.BaseHTTPRequestHandler):
         address = urlsplit(self.path)
         bucket, _, key = unquote(address.path).lstrip("/").partition("/")
         query = parse_qs(address.query, keep_blank_values=True)
+        if address.path.startswith("/storage/v1/b/"):
+            return self.google(address.path.split("/")[4::2], query)
         if bucket == "secret":
             return self.fail(403, "AccessDenied")
         if bucket != "data":
@@ -39,6 +44,29 @@ class Objects(http.server.BaseHTTPRequestHandler):
         if key not in self.objects and key:
             return self.fail(404, "NoSuchKey")
         return self.answer(200, self.objects.get(key, b""), cut=key in self.cut)
+
+    def google(self, path: list[str], query: dict[str, list[str]]) -> None:
+        """The JSON interface: `b/<bucket>`, `b/<bucket>/o`, `b/<bucket>/o/<key>`."""
+        bucket, *keys = map(unquote, path)
+        if bucket == "secret":
+            return self.answer(403, b'{"error": {"code": 403, "message": "forbidden"}}')
+        if bucket != "data" or (keys and keys[0] not in self.objects):
+            return self.answer(404, b'{"error": {"code": 404, "message": "not found"}}')
+        if "media" in query.get("alt", []):
+            return self.answer(200, self.objects[keys[0]])
+        items = [
+            {"kind": "storage#object", "bucket": "data", "name": key, "generation": "1"}
+            | {"size": str(len(self.objects[key]))}
+            for key in sorted(self.objects)
+            if key.startswith(query.get("prefix", [""])[0])
+        ]
+        if keys:
+            about: object = next(item for item in items if item["name"] == keys[0])
+        elif "prefix" in query:
+            about = {"kind": "storage#objects", "items": items}
+        else:
+            about = {"kind": "storage#bucket", "name": "data"}
+        return self.answer(200, json.dumps(about).encode(), "application/json")
 
     def listing(self, prefix: str, delimiter: str) -> None:
         keys = [key for key in sorted(self.objects) if key.startswith(prefix)]
@@ -96,6 +124,7 @@ def server(monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
         threading.Thread(target=httpd.serve_forever, args=(0.01,), daemon=True).start()
         address = f"127.0.0.1:{httpd.server_address[1]}"
         for name, value in {
+            "STORAGE_EMULATOR_HOST": f"http://{address}",
             "AWS_ENDPOINT_URL": f"http://{address}",
             "AWS_ACCESS_KEY_ID": "key",
             "AWS_SECRET_ACCESS_KEY": "secret",
@@ -207,7 +236,7 @@ def test_remote_locations_are_left_as_they_are() -> None:
     assert storage.pin("s3://data/a.csv,https://host/b.csv") == "s3://data/a.csv,https://host/b.csv"
 
 
-@pytest.mark.parametrize("scheme", ["s3", "minio", "http"])
+@pytest.mark.parametrize("scheme", ["s3", "gs", "minio", "http"])
 def test_remote_files(scheme: str, server: str, tmp_path: Path) -> None:
     body = bytes(range(256)) * 9000
     Objects.objects["in/a.bin"] = body
@@ -223,7 +252,7 @@ def test_remote_files(scheme: str, server: str, tmp_path: Path) -> None:
         storage.fetch([wrong], tmp_path)
 
 
-@pytest.mark.parametrize("scheme", ["s3", "minio"])
+@pytest.mark.parametrize("scheme", ["s3", "gs", "minio"])
 def test_remote_globs_and_folders(scheme: str, server: str) -> None:
     assert server
     for key in ("in/b.csv", "in/a.csv", "in/deep/c.csv", "in/_SUCCESS", "inner.csv"):
@@ -234,7 +263,7 @@ def test_remote_globs_and_folders(scheme: str, server: str) -> None:
     assert names(f"{root}/in") == [f"{root}/in/{end}" for end in ("a.csv", "b.csv", "deep/c.csv")]
 
 
-@pytest.mark.parametrize("scheme", ["s3", "minio"])
+@pytest.mark.parametrize("scheme", ["s3", "gs", "minio"])
 @pytest.mark.parametrize("pattern", ["a.csv", "*.csv"])
 def test_remote_failures_by_name(scheme: str, pattern: str, server: str) -> None:
     assert server

@@ -8,6 +8,10 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path, PurePosixPath
 from typing import Any
 
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+
 from edgeline import artifacts, examples, report, storage
 from edgeline.components.ingest.csv_rows import CsvReader
 from edgeline.components.ingest.images import ImageReader
@@ -131,9 +135,14 @@ def _reader(
     return readers[kind]
 
 
-def _distribute(batch: Any, assigned: Any, parts: Sequence[Parts]) -> None:
+def _distribute(
+    batch: pa.RecordBatch, assigned: npt.NDArray[np.int64], parts: Sequence[Parts]
+) -> None:
     for number, part in enumerate(parts):
-        part.add(batch.filter(assigned == number))
+        bits = np.packbits(assigned == number, bitorder="little")
+        # from a buffer, because a conversion by Arrow would import pandas
+        chosen = pa.Array.from_buffers(pa.bool_(), len(batch), [None, pa.py_buffer(bits)])
+        part.add(batch.filter(chosen))
 
 
 def _sources(

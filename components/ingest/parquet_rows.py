@@ -1,7 +1,8 @@
 """Parquet, streamed by row groups and brought to the few types that examples have.
 
 Integers and booleans become int64, half-precision numbers float, dictionaries their values,
-lists (all of one length) fixed-size lists; float, double, string and binary stay.
+lists (all of one length) fixed-size lists, a missing one a list of missing values; float,
+double, string and binary stay.
 """
 
 from __future__ import annotations
@@ -117,6 +118,8 @@ def _convert(values: pa.Array, column: pa.Field, file: File, before: int) -> pa.
                 f"{file.name}, row {before + wrong + 1}, column {column.name!r}: has "
                 f"{lengths[wrong].as_py()} values, but {width} before: pad or cut it to one length."
             )
+        if values.null_count:  # Parquet reads no missing fixed-size list back
+            values = pa.array([row or [None] * width for row in values.to_pylist()], values.type)
     try:
         return values.cast(column.type)
     except (pa.ArrowInvalid, pa.ArrowNotImplementedError) as error:

@@ -1,23 +1,24 @@
 """Which split a row belongs to: decided by the row alone, by a hash that never changes.
 
     text  = the row's values as bytes with 0x1F between them, or the key column's value alone
-    hash  = the first 8 bytes of BLAKE2b(text), read as a big-endian number h
+    hash  = BLAKE2b of the text with a digest of 8 bytes, read as a big-endian number h
             (in Python: int(hashlib.blake2b(text, digest_size=8).hexdigest(), 16))
     split = the first, in alphabetical order, with h < 2**64 * (weights up to it) / (all weights)
 
 A value's bytes are its text (CSV: the cell as it stands; an integer in decimal digits), a
 floating-point number's its 8 bytes as little-endian IEEE 754 double, a fixed-size list's those
-of its values; a missing value has none. So a row falls into the same split in whatever file,
-order or company it comes; rows that are equal, or have an equal key, stay together, and so
-do all rows whose key is missing.
+of its values with 0x1F between them; a missing value has none. So a row falls into the same
+split in whatever file, order or company it comes; rows that are equal, or have an equal key,
+stay together, and so do all rows whose key is missing.
 """
 
 from __future__ import annotations
 
+import functools
 import itertools
 import math
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
 from hashlib import blake2b
@@ -76,8 +77,9 @@ class Splits:
         if not key:
             hashes = _hashes(row_bytes(rows))
         elif key in rows.schema.names:
-            values = pc.fill_null(_as_bytes(rows.column(key)), b"").dictionary_encode()
-            hashes = _hashes(values.dictionary)[values.indices.to_numpy()]
+            values = _joined([_as_bytes(rows.column(key))]).dictionary_encode()
+            places = np.frombuffer(values.indices.buffers()[1], np.int32, len(rows))
+            hashes = _hashes(values.dictionary)[places]
         else:
             raise EdgelineError(
                 f"split_key names a column {key!r}, but the data has "
@@ -88,8 +90,20 @@ class Splits:
 
 def row_bytes(rows: pa.RecordBatch) -> pa.Array:
     """Each row as the bytes that are hashed (large_binary, no nulls)."""
-    columns = [pc.fill_null(_as_bytes(column), b"") for column in rows.columns]
-    return pc.binary_join_element_wise(*columns, pa.scalar(SEPARATOR, pa.large_binary()))
+    return _joined([_as_bytes(column) for column in rows.columns])
+
+
+def _joined(columns: Sequence[pa.Array]) -> pa.Array:
+    return pc.binary_join_element_wise(
+        *columns, _separator(), null_handling="replace", null_replacement=""
+    )
+
+
+@functools.cache
+def _separator() -> pa.Scalar:
+    # pa.scalar would import pandas, which takes longer than a small ingest
+    byte = pa.Array.from_buffers(pa.binary(1), 1, [None, pa.py_buffer(SEPARATOR)])
+    return byte.cast(pa.binary()).cast(pa.large_binary())[0]
 
 
 def _hashes(values: pa.Array) -> npt.NDArray[np.uint64]:
@@ -118,9 +132,9 @@ def _as_bytes(column: pa.Array) -> pa.Array:
 
 def _list_bytes(column: pa.Array) -> pa.Array:
     width = column.type.list_size
-    values = _as_bytes(column.values.slice(column.offset * width, len(column) * width))
-    values = pc.fill_null(values, b"")
-    offsets = pa.array(np.arange(0, len(values) + 1, width), pa.int64())
+    values = column.values.slice(column.offset * width, len(column) * width)
+    values = _joined([_as_bytes(values)])
+    ends = np.arange(0, len(values) + 1, width, dtype=np.int64)
+    offsets = pa.Array.from_buffers(pa.int64(), len(ends), [None, pa.py_buffer(ends)])
     lists = pa.LargeListArray.from_arrays(offsets, values)
-    joined = pc.binary_join(lists, pa.scalar(SEPARATOR, pa.large_binary()))
-    return pc.if_else(column.is_valid(), joined, pa.scalar(None, pa.large_binary()))
+    return pc.binary_join(lists, _separator())

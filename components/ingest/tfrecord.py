@@ -7,7 +7,8 @@ of tensorflow/core/example/example.proto.
 
 A first pass over all files settles the columns, in alphabetical order: int64, float or, of
 bytes, string where every value is UTF-8, else binary. A feature with one value a record is a
-plain column, with n values a fixed-size list; absent or without values is missing.
+plain column, with n values a fixed-size list; absent or without values is missing
+(of a list, every value: Parquet reads no missing fixed-size list back).
 """
 
 from __future__ import annotations
@@ -99,9 +100,12 @@ def _arrow_type(column: _Column) -> pa.DataType:
 def _rows(rows: Sequence[dict[str, tuple[str, Sequence[Any]]]], schema: pa.Schema) -> Rows:
     columns = []
     for column in schema:
-        values: list[Any] = [row[column.name][1] if column.name in row else None for row in rows]
-        if not pa.types.is_fixed_size_list(column.type):
-            values = [value and value[0] for value in values]
+        fixed = pa.types.is_fixed_size_list(column.type)
+        width = column.type.list_size if fixed else 1
+        missing = ("", [None] * width)
+        values: list[Any] = [row.get(column.name, missing)[1] for row in rows]
+        if not fixed:
+            values = [value[0] for value in values]
         columns.append(pa.array(values, column.type))
     batch = pa.RecordBatch.from_arrays(columns, schema=schema)
     return Rows(batch, batch)
@@ -176,7 +180,9 @@ def _example_class() -> Any:
 
     def add(owner: Any, name: str, number: int, kind: int, of: str = "", many: bool = False) -> Any:
         label = field.LABEL_REPEATED if many else field.LABEL_OPTIONAL
-        return owner.field.add(name=name, number=number, type=kind, label=label, type_name=of)
+        return owner.field.add(
+            name=name, number=number, type=kind, label=label, type_name=of or None
+        )
 
     add(message("BytesList"), "value", 1, field.TYPE_BYTES, many=True)
     add(message("FloatList"), "value", 1, field.TYPE_FLOAT, many=True)

@@ -15,11 +15,12 @@ import hypothesis
 import numpy as np
 import pyarrow as pa
 import pytest
+from hypothesis import strategies as st
+
 from edgeline import artifacts, examples
 from edgeline.components.ingest import csv_rows
 from edgeline.components.ingest.ingest import ingest
 from edgeline.errors import EdgelineError
-from hypothesis import strategies as st
 
 TAXI = str(resources.files("edgeline.pipelines.taxi").joinpath("taxi.csv"))
 ONE = {"all": 1}
@@ -153,8 +154,18 @@ def test_types(cells: list[str], values: list[Any], tmp_path: Path) -> None:
         ("a,b\n1,x", {}, {"a": [1], "b": ["x"]}),
         (gzip.compress(b"a,b\n1,x\n"), {}, {"a": [1], "b": ["x"]}),
     ],
-    ids=["quotes", "bom-crlf", "delimiter", "nulls", "declared", "latin-1", "utf-16", "inch"]
-    + ["no-newline", "gzip"],
+    ids=[
+        "quotes",
+        "bom-crlf",
+        "delimiter",
+        "nulls",
+        "declared",
+        "latin-1",
+        "utf-16",
+        "inch",
+        "no-newline",
+        "gzip",
+    ],
 )
 def test_dialects(
     text: str | bytes, options: dict[str, Any], wanted: dict[str, Any], tmp_path: Path
@@ -170,12 +181,12 @@ GOOD = "1,x\n" * 3000
     [
         (f"a,b\n{GOOD}2\n{GOOD}", {}, "row 3002: the row has 1 cells, but the header has 2:"),
         ('a,b\n1,"x\ny\nz"\n\n1,2,3\n', {}, "row 4: the row has 3 cells"),
-        ("a,b\n1\n2,x\n3\n4,5,6\n", {}, "row 2: the row has 1 cells, but the header has 2 (so do rows 4, 5)"),
-        (f"a,b\n{GOOD}".encode() + b"1,M\xfcller\n", {}, "row 3002, column 'b': byte 0xfc is not utf-8: set encoding"),
+        ("a,b\n1\n2,x\n3\n4,5,6\n", {}, "row 2: the row has 1 cells, but the header has 2 (so do rows 4, 5)"),  # noqa: E501
+        (f"a,b\n{GOOD}".encode() + b"1,M\xfcller\n", {}, "row 3002, column 'b': byte 0xfc is not utf-8: set encoding"),  # noqa: E501
         (b"a,\xfc\n1,2\n", {}, "row 1, column 2: byte 0xfc is not utf-8"),
         ("a,b\n1,x\n".encode("utf-16"), {}, "for example utf-16"),
         (b"a,b\n1,\xfc\n", {"encoding": "ascii"}, "row 2, column 'b': byte 0xfc is not ascii"),
-        (f"a,b\n{GOOD}\n12.5,x\n", {"column_types": {"a": "int64"}}, "row 3003, column 'a': '12.5' is not int64"),
+        (f"a,b\n{GOOD}\n12.5,x\n", {"column_types": {"a": "int64"}}, "row 3003, column 'a': '12.5' is not int64"),  # noqa: E501
         ("a,b\n1,x\n", {"column_types": {"b": "float"}}, "row 2, column 'b': 'x' is not float"),
         ("a,b,a\n1,2,3\n", {}, "row 1: columns 1 and 3 are both named 'a'"),
         ("a,,c\n1,2,3\n", {}, "row 1: column 2 has no name"),

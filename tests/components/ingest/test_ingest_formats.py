@@ -1,0 +1,381 @@
+"""Parquet, TFRecord, image folders, several files, and what an ingest leaves and takes."""
+
+from __future__ import annotations
+
+import gzip
+import hashlib
+import os
+import struct
+import subprocess
+import sys
+import zlib
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+
+from edgeline import artifacts, examples
+from edgeline.components.ingest import ingest as ingest_module
+from edgeline.components.ingest import parts as parts_module
+from edgeline.components.ingest.ingest import ingest
+from edgeline.components.ingest.split import row_bytes
+from edgeline.errors import EdgelineError
+
+ONE = {"all": 1}
+
+
+def table(output: Path, split: str = "all") -> pa.Table:
+    artifact = artifacts.read(output, examples.SCHEMA)
+    return pa.Table.from_batches(examples.read_batches(artifact, split))
+
+
+def rows(data: Path | str, output: Path) -> list[dict[str, Any]]:
+    ingest(str(data), output, split_ratios=ONE)
+    found: list[dict[str, Any]] = table(output).to_pylist()
+    return found
+
+
+def fault(data: Path | str, output: Path, **options: Any) -> str:
+    with pytest.raises(EdgelineError) as caught:
+        ingest(str(data), output, **options)
+    assert not list(output.parent.glob(output.name + "*"))
+    return str(caught.value)
+
+
+# Parquet
+
+
+def test_parquet_comes_in_the_types_of_examples(tmp_path: Path) -> None:
+    wide = pa.table(
+        {
+            "small": pa.array([1, None], pa.int8()),
+            "flag": pa.array([True, False]),
+            "half": pa.array([0.5, None], pa.float32()),
+            "word": pa.array(["a", "b"]).dictionary_encode(),
+            "long": pa.array(["a", "b"], pa.large_string()),
+            "raw": pa.array([b"\xff", None]),
+            "pair": pa.array([[1.0, 2.0], None], pa.list_(pa.float64())),
+            "none": pa.nulls(2),
+        }
+    )
+    pq.write_table(wide, tmp_path / "d.parquet")
+    metadata = ingest(str(tmp_path / "d.parquet"), tmp_path / "out", split_ratios=ONE)
+    assert list(metadata["columns"].values()) == [
+        *("int64", "int64", "float", "string", "string", "binary"),
+        *("fixed_size_list<item: double>[2]", "double"),
+    ]
+    assert table(tmp_path / "out").to_pylist() == [
+        {**row, "flag": int(row["flag"]), "pair": row["pair"] or [None, None]}
+        for row in wide.to_pylist()
+    ]
+
+
+@pytest.mark.parametrize(
+    ("first", "second", "said"),
+    [
+        ({"a": [1]}, {"a": ["x"]}, "2.parquet, column 'a': is string, but int64 in 1.parquet"),
+        ({"a": [1]}, {"b": [1]}, "2.parquet, column 'a': is absent, but int64 in 1.parquet"),
+        ({"a": [[1, 2]]}, {"a": [[3]]}, "2.parquet, row 1, column 'a': has 1 values, but 2 before"),
+        ({"a": [{"b": 1}]}, {}, "column 'a': has the type struct<b: int64>"),
+        ({"a": pa.array([1], pa.timestamp("ms"))}, {}, "column 'a': has the type timestamp[ms]"),
+        ({"a": pa.array([2**63], pa.uint64())}, {}, "column 'a': a value from row 1 on is not int64"),  # noqa: E501
+    ],
+)  # fmt: skip
+def test_parquet_faults(
+    first: dict[str, Any], second: dict[str, Any], said: str, tmp_path: Path
+) -> None:
+    pq.write_table(pa.table(first), tmp_path / "1.parquet")
+    if second:
+        pq.write_table(pa.table(second), tmp_path / "2.parquet")
+    assert said in fault(f"{tmp_path}/*.parquet", tmp_path / "out")
+
+
+def test_a_cut_parquet_file(tmp_path: Path) -> None:
+    pq.write_table(pa.table({"a": [1]}), tmp_path / "d.parquet")
+    whole = (tmp_path / "d.parquet").read_bytes()
+    (tmp_path / "d.parquet").write_bytes(whole[:-9])
+    assert "d.parquet is not a whole Parquet file" in fault(
+        tmp_path / "d.parquet", tmp_path / "out"
+    )
+
+
+def test_whole_numbers_and_words_split_alike_in_csv_and_parquet(tmp_path: Path) -> None:
+    data = pa.table({"n": list(range(300)), "w": [f"w{number}" for number in range(300)]})
+    pq.write_table(data, tmp_path / "d.parquet")
+    (tmp_path / "d.csv").write_text("n,w\n" + "".join(f"{n},w{n}\n" for n in range(300)))
+    ingest(str(tmp_path / "d.parquet"), tmp_path / "p")
+    ingest(str(tmp_path / "d.csv"), tmp_path / "c")
+    assert table(tmp_path / "p", "eval") == table(tmp_path / "c", "eval")
+
+
+def test_the_bytes_of_a_row_are_as_documented() -> None:
+    batch = pa.RecordBatch.from_pydict(
+        {
+            "i": [5, None],
+            "d": pa.array([0.5, None], pa.float32()),
+            "s": ["ä", ""],
+            "l": pa.array([[1, 2], None], pa.list_(pa.int64(), 2)),
+        }
+    )
+    first = b"5\x1f" + struct.pack("<d", 0.5) + b"\x1f" + "ä".encode() + b"\x1f1\x1f2"
+    assert row_bytes(batch).to_pylist() == [first, b"\x1f" * 4]
+    assert row_bytes(batch.slice(1)).to_pylist() == [b"\x1f" * 4]
+
+
+# TFRecord, written by hand
+
+
+def crc32c(data: bytes) -> int:
+    """Bit by bit, as RFC 3720 defines it."""
+    crc = 0xFFFFFFFF
+    for byte in data:
+        crc ^= byte
+        for _ in range(8):
+            crc = crc >> 1 ^ (0x82F63B78 if crc & 1 else 0)
+    return crc ^ 0xFFFFFFFF
+
+
+def record(data: bytes) -> bytes:
+    def masked(part: bytes) -> bytes:
+        crc = crc32c(part)
+        return struct.pack("<I", ((crc >> 15 | crc << 17) + 0xA282EAD8) & 0xFFFFFFFF)
+
+    length = struct.pack("<Q", len(data))
+    return length + masked(length) + data + masked(data)
+
+
+def delimited(number: int, data: bytes) -> bytes:
+    assert len(data) < 128
+    return bytes([number << 3 | 2, len(data)]) + data
+
+
+def example(**features: list[Any]) -> bytes:
+    """tf.Example on the wire: field numbers of example.proto and feature.proto."""
+    entries = b""
+    for name, values in features.items():
+        if not values:
+            feature = b""
+        elif isinstance(values[0], bytes):
+            feature = delimited(1, b"".join(delimited(1, value) for value in values))
+        elif isinstance(values[0], float):
+            feature = delimited(2, delimited(1, struct.pack(f"<{len(values)}f", *values)))
+        else:
+            feature = delimited(3, delimited(1, bytes(values)))
+        entries += delimited(1, delimited(1, name.encode()) + delimited(2, feature))
+    return record(delimited(1, entries))
+
+
+RECORDS = [
+    example(age=[7], name=["Zoë".encode()], box=[0.5, 1.5], raw=[b"\xff"]),
+    example(age=[], name=[b"Al"], raw=[b"a"]),
+]
+WANTED = [
+    {"age": 7, "box": [0.5, 1.5], "name": "Zoë", "raw": b"\xff"},
+    {"age": None, "box": [None, None], "name": "Al", "raw": b"a"},
+]
+
+
+@pytest.mark.parametrize(
+    ("name", "pack"), [("d.tfrecord", bytes), ("d.tfrecord.gz", gzip.compress)]
+)
+def test_tfrecord(name: str, pack: Any, tmp_path: Path) -> None:
+    (tmp_path / name).write_bytes(pack(b"".join(RECORDS)))
+    assert rows(tmp_path / name, tmp_path / "out") == WANTED
+    types = {field.name: str(field.type) for field in table(tmp_path / "out").schema}
+    assert types == {
+        "age": "int64",
+        "box": "fixed_size_list<element: float>[2]",
+        "name": "string",
+        "raw": "binary",
+    }
+
+
+def test_a_tfrecord_that_tensorflow_agrees_on() -> None:
+    # the masked checksum of the eight bytes of the length 0, as in every TFRecord of empty records
+    assert record(b"")[8:12] == bytes.fromhex("29039807")
+
+
+GOOD = RECORDS[0]
+
+
+@pytest.mark.parametrize(
+    ("data", "said"),
+    [
+        (GOOD + GOOD[:20] + b"?" + GOOD[21:], "record 2: damaged or not a TFRecord file (the checksum of its data"),  # noqa: E501
+        (GOOD + b"?" + GOOD[1:], "record 2: damaged or not a TFRecord file (the checksum of its length"),  # noqa: E501
+        (GOOD + GOOD[:-1], "record 2: damaged or not a TFRecord file (the file ends within it)"),
+        (GOOD + GOOD[:5], "record 2: damaged or not a TFRecord file (the file ends within it)"),
+        (GOOD + record(b"\xff\xff"), "record 2: not a tf.Example"),
+        (GOOD + example(box=[1.0]), "record 2: feature 'box' has 1 values, but 2 in d.tfrecord, record 1"),  # noqa: E501
+        (GOOD + example(age=[1.0]), "record 2: feature 'age' holds float, but int64 in d.tfrecord, record 1"),  # noqa: E501
+        (b"", "d.tfrecord holds no feature"),
+    ],
+)  # fmt: skip
+def test_tfrecord_faults(data: bytes, said: str, tmp_path: Path) -> None:
+    (tmp_path / "d.tfrecord").write_bytes(data)
+    assert said in fault(tmp_path / "d.tfrecord", tmp_path / "out")
+
+
+# Images
+
+
+def png(shade: int) -> bytes:
+    def chunk(name: bytes, data: bytes) -> bytes:
+        return (
+            struct.pack(">I", len(data)) + name + data + struct.pack(">I", zlib.crc32(name + data))
+        )
+
+    head = struct.pack(">IIBBBBB", 1, 1, 8, 0, 0, 0, 0)
+    pixels = chunk(b"IDAT", zlib.compress(bytes([0, shade])))
+    return b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", head) + pixels + chunk(b"IEND", b"")
+
+
+@pytest.fixture
+def pictures(tmp_path: Path) -> Path:
+    folder = tmp_path / "pictures"
+    for place, name in enumerate(["dog/b.png", "cat/a.png", "dog/a.PNG"]):
+        (folder / name).parent.mkdir(parents=True, exist_ok=True)
+        (folder / name).write_bytes(png(place))
+    (folder / "dog/.DS_Store").write_bytes(b"?")
+    return folder
+
+
+@pytest.mark.parametrize("pattern", ["", "/*/*"])
+def test_images(pattern: str, pictures: Path, tmp_path: Path) -> None:
+    found = rows(f"{pictures}{pattern}", tmp_path / "out")
+    assert found == [
+        {"image": png(1), "label": "cat", "path": "cat/a.png"},
+        {"image": png(2), "label": "dog", "path": "dog/a.PNG"},
+        {"image": png(0), "label": "dog", "path": "dog/b.png"},
+    ]
+    assert len(list((tmp_path / "out/all").iterdir())) == 1
+
+
+def test_an_image_folder_is_one_source(pictures: Path, tmp_path: Path) -> None:
+    (source,) = ingest(str(pictures), tmp_path / "out")["sources"]
+    names = ["cat/a.png", "dog/a.PNG", "dog/b.png"]
+    listing = "".join(
+        f"{hashlib.sha256((pictures / name).read_bytes()).hexdigest()}  {name}\n" for name in names
+    )
+    assert source["name"] == "pictures"
+    assert source["sha256"] == hashlib.sha256(listing.encode()).hexdigest()
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "said"),
+    [
+        ("dog/c.png", b"", "dog/c.png is empty"),
+        ("dog/c.jpg", b"GIF89a", "dog/c.jpg is neither a PNG nor a JPEG"),
+        ("c.png", png(1), "c.png does not lie in a class folder"),
+        ("dog/small/c.png", png(1), "dog/small/c.png does not lie in a class folder"),
+        ("dog/c.bmp", b"BM", "dog/c.bmp has an ending that tells no format"),
+        ("dog/c.csv", b"a\n1\n", "is csv"),
+    ],
+)
+def test_image_faults(name: str, content: bytes, said: str, pictures: Path, tmp_path: Path) -> None:
+    (pictures / name).parent.mkdir(exist_ok=True)
+    (pictures / name).write_bytes(content)
+    assert said in fault(pictures, tmp_path / "out")
+
+
+# Several files, interruptions, memory
+
+
+def digests(output: Path) -> dict[str, Any]:
+    return {name: entry["sha256"] for name, entry in artifacts.list_files(output).items()}
+
+
+def test_data_that_grows_keeps_its_earlier_parts(tmp_path: Path) -> None:
+    for day in (1, 2):
+        lines = "".join(f"{day},{number}\n" for number in range(200))
+        (tmp_path / f"day-{day}.csv").write_text(f"day,n\n{lines}")
+    ingest(f"{tmp_path}/day-*.csv", tmp_path / "out")
+    before = digests(tmp_path / "out")
+    (tmp_path / "day-3.csv").write_text("day,n\n3,1\n3,2\n3,3\n3,4\n3,5\n3,6\n")
+    metadata = ingest(f"{tmp_path}/day-*.csv", tmp_path / "out")
+    after = digests(tmp_path / "out")
+    assert before.items() < after.items()
+    assert [source["name"] for source in metadata["sources"]] == [
+        *("day-1.csv", "day-2.csv", "day-3.csv")
+    ]
+    assert str(tmp_path) not in (tmp_path / "out" / artifacts.LISTING).read_text()
+
+
+def test_a_large_source_rolls_into_parts(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(parts_module, "PART_ROWS", 100)
+    monkeypatch.setattr(parts_module, "GROUP_ROWS", 40)
+    (tmp_path / "d.csv").write_text("n\n" + "".join(f"{number}\n" for number in range(250)))
+    assert [row["n"] for row in rows(tmp_path / "d.csv", tmp_path / "out")] == list(range(250))
+    parts = sorted((tmp_path / "out/all").iterdir())
+    assert [pq.read_metadata(part).num_rows for part in parts] == [100, 100, 50]
+
+
+def test_an_interrupted_ingest_leaves_what_was_there(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "d.csv").write_text("n\n1\n2\n3\n")
+    ingest(str(tmp_path / "d.csv"), tmp_path / "out")
+    before = digests(tmp_path / "out")
+
+    def interrupt(*_: Any) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(ingest_module, "_distribute", interrupt)
+    with pytest.raises(KeyboardInterrupt):
+        ingest(str(tmp_path / "d.csv"), tmp_path / "out")
+    assert digests(tmp_path / "out") == before
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["d.csv", "out"]
+
+
+def test_a_pinned_source_that_changed(tmp_path: Path) -> None:
+    (tmp_path / "d.csv").write_text("n\n1\n")
+    assert "is pinned" in fault(f"{tmp_path}/d.csv#sha256={'0' * 64}", tmp_path / "out")
+
+
+MEASURE = """
+import resource, sys
+from edgeline.components.ingest.ingest import ingest
+ingest(sys.argv[1], sys.argv[2])
+heavy = {"tensorflow", "pandas", "fsspec", "kfp", "matplotlib"} & set(sys.modules)
+assert not heavy, heavy
+print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss)
+"""
+
+
+def peak_mib(data: Path, output: Path) -> float:
+    run = [sys.executable, "-c", MEASURE, str(data), str(output)]
+    return int(subprocess.run(run, check=True, capture_output=True).stdout) / 1024
+
+
+def test_memory_does_not_grow_with_the_rows(tmp_path: Path) -> None:
+    line = ",".join(["{0}", "{0}.25", "word {0}", "x" * 60]) + "\n"
+    small, large = tmp_path / "small.csv", tmp_path / "large.csv"
+    for path, count in ((small, 320_000), (large, 640_000)):
+        with open(path, "w") as file:
+            file.write("i,d,s,t\n")
+            file.writelines(line.format(number) for number in range(count))
+    assert os.path.getsize(large) > 55_000_000  # noqa: PTH202
+    first, second = peak_mib(small, tmp_path / "a"), peak_mib(large, tmp_path / "b")
+    assert second < 400
+    assert second < first + 60
+
+
+# The component itself
+
+
+def test_the_face_runs_the_worker(tmp_path: Path) -> None:
+    from kfp import local
+
+    from edgeline.components.ingest.component import ingest as face
+
+    (tmp_path / "d.csv").write_text("n,k\n" + "".join(f"{n},{n % 9}\n" for n in range(90)))
+    runner = local.SubprocessRunner(use_venv=False)
+    local.init(runner, pipeline_root=str(tmp_path / "root"), raise_on_error=True)
+    task = face(data=str(tmp_path / "d.csv"), split_ratios={"train": 2, "test": 1}, split_key="k")
+    made = task.outputs["examples"]
+    assert made.metadata["edgeline_schema"] == "examples/v1"
+    counts = examples.splits(artifacts.read(made.path, examples.SCHEMA))
+    assert sorted(counts) == ["test", "train"] and sum(counts.values()) == 90
+    assert "<html" in Path(task.outputs["report"].path).read_text()
