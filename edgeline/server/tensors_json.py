@@ -26,8 +26,10 @@ from edgeline.server.dtypes import BY_NAME
 from edgeline.server.errors import invalid
 
 LARGE = 16 * 1024  # bytes from which simdjson is faster, copying its results included
-_BRACKETS_ONLY = bytes(byte for byte in range(256) if byte not in b"[]")
+_NOT_STRUCTURE = bytes(byte for byte in range(256) if byte not in b"[],")
 _MAX_DIMENSIONS = 8
+_FEW = 64
+_COUNTED = 0xFFFFFF  # the most elements that simdjson counts
 _local = threading.local()
 
 Large = simdjson.Array
@@ -113,18 +115,31 @@ def _loads_large(body: bytes) -> Any:
         document = parser.parse(body)
     except RuntimeError:  # something of the last document is still held: leave it the parser
         parser = _local.parser = simdjson.Parser()
-        document = parser.parse(body)
+        try:
+            document = parser.parse(body)
+        except RuntimeError:  # of an integer beyond 64 bits
+            return orjson.loads(body)
+    _local.body, _local.lists = body, 0
     return _unfold(document, 0)
 
 
 def _unfold(value: Any, depth: int) -> Any:
-    """Objects and lists of objects as Python's own, down to arrays of values."""
+    """Objects and lists of objects as Python's own, down to arrays of values.
+
+    Looking up a key or place takes time in their number: many are converted all at once.
+    """
+    if depth > _MAX_DIMENSIONS:
+        raise ValueError("it is nested too deep")
     if isinstance(value, simdjson.Object):
-        return {key: _unfold(item, depth + 1) for key, item in value.items()}
+        if len(value) > _FEW:
+            return value.as_dict()
+        return {key: _unfold(value[key], depth + 1) for key in value.keys()}  # noqa: SIM118
+    if isinstance(value, Large):
+        _local.lists += 1
     if isinstance(value, Large) and (not len(value) or isinstance(value[0], simdjson.Object)):
-        if depth > _MAX_DIMENSIONS:
-            raise ValueError("it is nested too deep")
-        return [_unfold(item, depth + 1) for item in value]
+        if len(value) > _FEW:
+            return value.as_list()
+        return [_unfold(value[place], depth + 1) for place in range(len(value))]
     return value
 
 
@@ -144,13 +159,15 @@ def _large_to_array(value: Any, dtype: str, what: str) -> npt.NDArray[Any] | Non
     if dtype == "uint64":
         kind, held = "u", "<u8"
     shape = _first_shape(value)
+    if max(shape) >= _COUNTED:
+        return None
     try:
         flat = np.frombuffer(value.as_buffer(of_type=kind), held)
     except (TypeError, ValueError):
         return None  # the slow way finds out what is wrong, or takes it
     if int(np.prod(shape)) != len(flat):
         raise _ragged(what)
-    if len(shape) > 1 and not _is_regular(value, shape):
+    if not _is_regular(value, shape):
         raise _ragged(what)
     return cast(flat, wanted, what).reshape(shape)
 
@@ -166,24 +183,22 @@ def _first_shape(value: Any) -> tuple[int, ...]:
 
 
 def _is_regular(value: Any, shape: tuple[int, ...]) -> bool:
-    """Whether each list is as long as the first of its level.
+    """Whether each list is as long as the first of its level: its brackets and commas tell.
 
-    The brackets of the text must be those of a regular array, and each innermost list must
-    have its share of the commas.
+    Where the body has no other brackets than those known, the body tells; else the array is
+    written anew.
     """
-    minified = value.mini
-    brackets = b""
+    body: bytes = _local.body
+    if len(shape) == 1 and body.count(b"[") == _local.lists:
+        return True
+    wanted = b"[" + b"," * (shape[-1] - 1) + b"]"
     for size in reversed(shape[:-1]):
-        brackets = (b"[" + brackets + b"]") * size if brackets else b"[]" * size
-    if minified.translate(None, _BRACKETS_ONLY) != b"[" + brackets + b"]":
-        return False
-    characters = np.frombuffer(minified, np.uint8)
-    closing = np.flatnonzero(characters == ord("]"))
-    commas = np.flatnonzero(characters == ord(","))
-    inner = closing[characters[closing - 1] != ord("]")]
-    before = np.searchsorted(commas, inner)
-    # between two inner lists there is one comma more
-    return bool(np.all(np.diff(before) == shape[-1]) and before[0] == shape[-1] - 1)
+        wanted = b"[" + (wanted + b",") * (size - 1) + wanted + b"]"
+    if body.count(b"[") == wanted.count(b"["):
+        structure = body.translate(None, _NOT_STRUCTURE)
+        return structure.startswith(wanted, structure.index(b"["))
+    minified: bytes = value.mini
+    return minified.translate(None, _NOT_STRUCTURE) == wanted
 
 
 def _numbers(value: Any, dtype: str, what: str, raw: bool) -> npt.NDArray[Any]:
