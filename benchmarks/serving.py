@@ -100,13 +100,18 @@ class Grpc:
             b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n" + self._frame(4, 0, 0, b"") + window
         )
         self._stream, self._received = -1, b""
+        self._request = bytearray()
 
     def send(self) -> None:
         self._stream += 2
-        block = self._first if self._stream == 1 else self._block
-        self.socket.sendall(
-            self._frame(1, 4, self._stream, block) + self._frame(0, 1, self._stream, self._body)
-        )
+        if self._stream < 4:
+            block = self._first if self._stream == 1 else self._block
+            self._data = 9 + len(block)
+            frames = self._frame(1, 4, 0, block) + self._frame(0, 1, 0, self._body)
+            self._request = bytearray(frames)
+        for place in (0, self._data):
+            struct.pack_into(">I", self._request, place + 5, self._stream)
+        self.socket.sendall(self._request)
 
     def receive(self) -> bytes:
         answer = b""

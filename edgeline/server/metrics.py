@@ -31,6 +31,7 @@ BUCKETS = (
     *(0.0001, 0.00025, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025),
     *(0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0),
 )
+_VERSIONS = 32  # of a model that are remembered
 CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
 
 
@@ -81,7 +82,7 @@ class ModelMetrics:
 
 
 class Metrics:
-    """Of the whole server. `models` keeps versions that are gone: counters never fall."""
+    """Of the whole server. `models` keeps the last versions that are gone: counters never fall."""
 
     def __init__(self) -> None:
         self.models: dict[tuple[str, int], ModelMetrics] = {}
@@ -92,8 +93,13 @@ class Metrics:
         self.started = time.time()
 
     def of(self, model: str, version: int) -> ModelMetrics:
-        """The metrics of a version, made when first asked for."""
-        return self.models.setdefault((model, version), ModelMetrics(model, version))
+        """The metrics of a version, made when first asked for; old versions are forgotten."""
+        if (found := self.models.get((model, version))) is None:
+            kept = sorted(key for key in self.models if key[0] == model)
+            for key in kept[: max(0, len(kept) - _VERSIONS)]:
+                del self.models[key]
+            found = self.models[model, version] = ModelMetrics(model, version)
+        return found
 
     def render(self, serving: Iterable[tuple[str, int, int]]) -> bytes:
         """The text format; `serving` gives name, version and queue length of what is served."""

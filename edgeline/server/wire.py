@@ -188,11 +188,15 @@ def _unpack(value: Any, field: Field, wire: int) -> Any:
 
 
 def _varints(data: memoryview, name: str) -> Any:
-    """Packed numbers, all at once."""
+    """Packed numbers; many of them all at once."""
+    if len(data) < 64:
+        few, place = [], 0
+        while place < len(data):
+            value, place = _varint(data, place)
+            few.append(value)
+        return np.array(few, np.uint64)
     raw = np.frombuffer(data, np.uint8)
     ends = np.flatnonzero(raw < 128)
-    if not len(raw):
-        return np.empty(0, np.uint64)
     if not len(ends) or ends[-1] != len(raw) - 1:
         raise WireError(f"field {name} ends early")
     starts = np.concatenate(([0], ends[:-1] + 1))

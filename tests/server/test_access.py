@@ -1,0 +1,166 @@
+"""Tokens, scopes, TLS and client certificates."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import shutil
+import ssl
+import subprocess
+import sys
+import urllib.error
+import urllib.request
+
+import pytest
+from conftest import MIXED
+
+needs_openssl = pytest.mark.skipif(
+    shutil.which("openssl") is None, reason="NO OPENSSL on this machine: certificates not made"
+)
+
+
+@pytest.fixture
+def model(tmp_path):
+    (tmp_path / "m.tflite").write_bytes(MIXED.read_bytes())
+    return tmp_path / "m.tflite"
+
+
+@pytest.fixture
+def tokens(tmp_path):
+    file = tmp_path / "tokens.json"
+    entries = [
+        {"sha256": hashlib.sha256(token.encode()).hexdigest(), "scopes": [scope]}
+        for token, scope in (("camera", "predict"), ("operator", "admin"))
+    ]
+    file.write_text(json.dumps({"tokens": entries}))
+    return file
+
+
+def test_scopes(start, model, tokens):
+    server = start(model, f"--tokens={tokens}")
+
+    def status(method: str, path: str, token: str | None) -> int:
+        headers = {"Authorization": f"Bearer {token}"} if token else {}
+        body = b"{}" if method == "POST" else None
+        return server.ask(method, path, body, headers)[0]
+
+    assert status("GET", "/v2/health/ready", None) == 200
+    assert status("GET", "/v2/models/m", None) == 401
+    assert status("GET", "/metrics", None) == 401
+    assert status("GET", "/v2/models/m", "wrong") == 401
+    assert status("GET", "/v2/models/m", "camera") == 200
+    assert status("POST", "/v2/models/m/infer", "camera") == 400
+    assert status("POST", "/v2/repository/models/m/load", "camera") == 403
+    assert status("POST", "/v2/repository/models/m/load", "operator") == 200
+    assert status("GET", "/v2/models/m", "operator") == 200
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["", "[]", '{"tokens": [{}]}', '{"tokens": [{"sha256": "ab", "scopes": ["predict"]}]}'],
+)
+def test_a_broken_token_file_is_named(model, tmp_path, text):
+    file = tmp_path / "tokens.json"
+    file.write_text(text)
+    command = [sys.executable, "-m", "edgeline.server", str(model), f"--tokens={file}"]
+    ended = subprocess.run(command, capture_output=True, text=True)
+    assert ended.returncode == 1
+    assert "tokens.json" in ended.stderr
+    assert "Traceback" not in ended.stderr
+
+
+def openssl(*arguments: str) -> None:
+    subprocess.run(["openssl", *arguments], check=True, capture_output=True)
+
+
+@pytest.fixture
+def certificates(tmp_path):
+    """A CA, and a server's and a client's certificate that it signed."""
+    ca = ["-x509", "-nodes", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1"]
+    key, cert = str(tmp_path / "ca.key"), str(tmp_path / "ca.pem")
+    openssl("req", *ca, "-keyout", key, "-out", cert, "-days", "2", "-subj", "/CN=test")
+    for name in ("server", "client"):
+        own, request = str(tmp_path / f"{name}.key"), str(tmp_path / f"{name}.csr")
+        extension = tmp_path / f"{name}.ext"
+        extension.write_text("subjectAltName=IP:127.0.0.1,DNS:localhost\n")
+        openssl("req", "-nodes", *ca[2:], "-keyout", own, "-out", request, "-subj", f"/CN={name}")
+        signing = ["-req", "-in", request, "-CA", cert, "-CAkey", key, "-CAcreateserial"]
+        out = str(tmp_path / f"{name}.pem")
+        openssl("x509", *signing, "-out", out, "-days", "2", "-extfile", str(extension))
+    return tmp_path
+
+
+def https(server, path: str, context: ssl.SSLContext) -> int:
+    url = f"https://127.0.0.1:{server.http}{path}"
+    try:
+        with urllib.request.urlopen(url, context=context, timeout=20) as answer:
+            return answer.status
+    except urllib.error.HTTPError as error:
+        return error.code
+
+
+@needs_openssl
+def test_tls_and_client_certificates(start, model, certificates, tokens):
+    files = [f"--certificate={certificates}/server.pem", f"--key={certificates}/server.key"]
+    server = start(model, *files)
+    trusting = ssl.create_default_context(cafile=f"{certificates}/ca.pem")
+    assert https(server, "/v2/models/m", trusting) == 200
+
+    mutual = start(model, *files, f"--client-ca={certificates}/ca.pem", f"--tokens={tokens}")
+    with pytest.raises((urllib.error.URLError, ssl.SSLError, ConnectionError)):
+        https(mutual, "/v2/health/live", trusting)
+    trusting.load_cert_chain(f"{certificates}/client.pem", f"{certificates}/client.key")
+    assert https(mutual, "/v2/models/m", trusting) == 200  # the certificate allows predict
+
+
+@needs_openssl
+def test_grpc_over_tls(start, model, certificates):
+    grpc = pytest.importorskip("grpc")
+    files = [f"--certificate={certificates}/server.pem", f"--key={certificates}/server.key"]
+    server = start(model, *files)
+    credentials = grpc.ssl_channel_credentials((certificates / "ca.pem").read_bytes())
+    for port in (server.grpc, server.http):
+        with grpc.secure_channel(f"localhost:{port}", credentials) as channel:
+            live = channel.unary_unary("/inference.GRPCInferenceService/ServerLive")
+            assert live(b"", timeout=20) == b"\x08\x01"
+
+
+def test_grpc_tokens(start, model, tokens):
+    grpc = pytest.importorskip("grpc")
+    server = start(model, f"--tokens={tokens}")
+    with grpc.insecure_channel(f"127.0.0.1:{server.grpc}") as channel:
+        metadata = channel.unary_unary("/inference.GRPCInferenceService/ServerMetadata")
+        with pytest.raises(grpc.RpcError) as refused:
+            metadata(b"", timeout=20)
+        assert refused.value.code() == grpc.StatusCode.UNAUTHENTICATED
+        assert b"edgeline" in metadata(
+            b"", timeout=20, metadata=[("authorization", "Bearer camera")]
+        )
+        unknown = channel.unary_unary("/inference.GRPCInferenceService/Nothing")
+        with pytest.raises(grpc.RpcError) as refused:
+            unknown(b"", timeout=20)
+        assert refused.value.code() == grpc.StatusCode.UNIMPLEMENTED
+
+
+@pytest.mark.parametrize(
+    ("options", "said"),
+    [
+        (["--certificate=/none.pem"], "both a certificate and a key"),
+        (["--certificate=/none.pem", "--key=/none.key"], "cannot be used"),
+        (["--tokens=/none.json"], "is missing"),
+    ],
+)
+def test_files_that_are_missing_are_named(model, options, said):
+    command = [sys.executable, "-m", "edgeline.server", str(model), *options]
+    ended = subprocess.run(command, capture_output=True, text=True)
+    assert ended.returncode == 1
+    assert said in ended.stderr
+    assert "Traceback" not in ended.stderr
+
+
+def test_a_port_that_is_taken_is_named(start, model):
+    server = start(model)
+    command = [sys.executable, "-m", "edgeline.server", str(model), f"--port={server.http}"]
+    ended = subprocess.run(command, capture_output=True, text=True)
+    assert ended.returncode == 1
+    assert f"Port {server.http}" in ended.stderr
