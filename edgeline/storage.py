@@ -28,19 +28,17 @@ import re
 from collections.abc import Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from datetime import timedelta
 from importlib import resources
 from pathlib import Path, PurePosixPath
 from typing import Any, BinaryIO
-from urllib.parse import unquote, urlsplit
+from urllib.parse import unquote
 
+from edgeline import remote
 from edgeline.errors import EdgelineError
+from edgeline.remote import PIN
 
-PIN = "#sha256="
 PIECE = 1 << 20
-REQUEST_BYTES = 8 << 20  # asked of an object store at once
 CONNECTIONS = 8
-GIVE_UP = timedelta(minutes=1)
 
 
 @dataclass(frozen=True)
@@ -81,8 +79,8 @@ def resolve(data: str | Sequence[str]) -> list[Source]:
         for location, name in _find(place):
             if location in sources:
                 raise EdgelineError(
-                    f"{name} is named twice, by {_public(sources[location].given)} and by "
-                    f"{_public(given)}: give every file once."
+                    f"{name} is named twice, by {remote.public(sources[location].given)} and by "
+                    f"{remote.public(given)}: give every file once."
                 )
             sources[location] = Source(location, name, given, pin.lower())
     if not sources:
@@ -135,7 +133,7 @@ def pin(data: str) -> str:
 
 
 def _pinned(location: str) -> str:
-    if PIN in location or _scheme(location) not in ("", "package"):
+    if PIN in location or remote.scheme(location) not in ("", "package"):
         return location
     return location + PIN + digest(fetch(resolve([location]), Path()))
 
@@ -143,24 +141,12 @@ def _pinned(location: str) -> str:
 def _locations(data: str | Sequence[str]) -> list[str]:
     parts = data.split(",") if isinstance(data, str) else data
     return [
-        unquote(part.strip()[len("file://") :]) if _scheme(part.strip()) == "file" else part.strip()
+        unquote(part.strip()[len("file://") :])
+        if remote.scheme(part.strip()) == "file"
+        else part.strip()
         for part in parts
         if part.strip()
     ]
-
-
-def _scheme(location: str) -> str:
-    scheme, mark, _ = location.partition("://")
-    return scheme.lower() if mark else ""
-
-
-def _public(location: str) -> str:
-    """A location that may be shown: no password, no signed query."""
-    location = location.partition(PIN)[0]
-    if _scheme(location) in ("http", "https"):
-        parts = urlsplit(location)
-        return f"{parts.scheme}://{parts.netloc.rpartition('@')[2]}{parts.path}"
-    return location
 
 
 # Finding
@@ -169,17 +155,15 @@ def _public(location: str) -> str:
 def _find(place: str) -> list[tuple[str, str]]:
     """(location, name) of every file that a location without pin names."""
     try:
-        scheme = _scheme(place)
+        scheme = remote.scheme(place)
         if not scheme:
             found = _find_local(place)
         elif scheme == "package":
             found = _find_local(_package_path(place))
         elif scheme in ("http", "https"):
-            found = [(place, _public(place))]
-        elif scheme in ("s3", "gs"):
-            found = _find_keys(place, _list_pyarrow)
-        elif scheme == "minio":
-            found = _find_keys(place, _list_minio)
+            found = [(place, remote.public(place))]
+        elif scheme in ("s3", "gs", "minio"):
+            found = _find_keys(place)
         else:
             raise EdgelineError(
                 f"{place} has the scheme {scheme}://, which is not known: "
@@ -188,7 +172,7 @@ def _find(place: str) -> list[tuple[str, str]]:
     except EdgelineError:
         raise
     except Exception as error:  # each client has its own family of exceptions
-        raise _failure(place, error) from error
+        raise remote.failure(place, error) from error
     if not found:
         raise EdgelineError(f"{place} names no file: check the path and the pattern.")
     return found
@@ -218,13 +202,12 @@ def _package_path(place: str) -> str:
         raise EdgelineError(f"{place} names a package that is not installed: {error}.") from None
 
 
-def _find_keys(place: str, list_keys: Any) -> list[tuple[str, str]]:
-    """Find in an object store, of which `list_keys(place, prefix)` gives `bucket/key`s."""
+def _find_keys(place: str) -> list[tuple[str, str]]:
     scheme, _, path = place.partition("://")
     if not path.strip("/"):
         raise EdgelineError(f"{place} names no bucket: write {scheme}://bucket/key.")
     prefix = _fixed_folder(path) if _is_glob(path) else path.rstrip("/")
-    keys = sorted(list_keys(place, prefix))
+    keys = sorted(remote.list_keys(place, prefix))
     if _is_glob(path):
         pattern = _glob_expression(path)
         keys = [key for key in keys if pattern.fullmatch(key) and _visible(key, ".")]
@@ -234,27 +217,6 @@ def _find_keys(place: str, list_keys: Any) -> list[tuple[str, str]]:
         below = prefix + "/"
         keys = [key for key in keys if key.startswith(below) and _visible(key[len(below) :])]
     return [(f"{scheme}://{key}", f"{scheme}://{key}") for key in keys]
-
-
-def _list_pyarrow(place: str, prefix: str) -> list[str]:
-    from pyarrow import fs
-
-    filesystem = _pyarrow_filesystem(_scheme(place))
-    about = filesystem.get_file_info(prefix)
-    if about.type == fs.FileType.File:
-        return [prefix]
-    selector = fs.FileSelector(prefix, allow_not_found=True, recursive=True)
-    found = filesystem.get_file_info(selector)
-    bucket = prefix.partition("/")[0]
-    if not found and filesystem.get_file_info(bucket).type == fs.FileType.NotFound:
-        raise _no_bucket(place)
-    return [info.path for info in found if info.type == fs.FileType.File]
-
-
-def _list_minio(_place: str, prefix: str) -> list[str]:
-    bucket, _, key = prefix.partition("/")
-    found = _minio_client().list_objects(bucket, prefix=key, recursive=True)
-    return [f"{bucket}/{entry.object_name}" for entry in found if not entry.is_dir]
 
 
 def _is_glob(path: str) -> bool:
@@ -293,9 +255,13 @@ class _Watched(io.RawIOBase):
         self._source = source
         self._digest = hashlib.sha256()
         try:
-            self._raw = _open(source.location)
+            self._raw = (
+                remote.open_remote(source.location)
+                if remote.scheme(source.location)
+                else open(source.location, "rb", buffering=0)  # noqa: SIM115 - closed by close()
+            )
         except Exception as error:
-            raise _failure(source.location, error) from error
+            raise remote.failure(source.location, error) from error
 
     def readable(self) -> bool:
         return True
@@ -304,7 +270,7 @@ class _Watched(io.RawIOBase):
         try:
             piece = self._raw.read(len(buffer))
         except Exception as error:
-            raise _failure(self._source.location, error) from error
+            raise remote.failure(self._source.location, error) from error
         self._digest.update(piece)
         if not piece and self._source.location == self._source.given.partition(PIN)[0]:
             _check_pin(self._source.given, self._source.pin, self._digest.hexdigest())
@@ -317,21 +283,8 @@ class _Watched(io.RawIOBase):
         super().close()
 
 
-def _open(location: str) -> Any:
-    scheme = _scheme(location)
-    path = location.partition("://")[2]
-    if scheme in ("s3", "gs"):
-        return _pyarrow_filesystem(scheme).open_input_stream(path, buffer_size=REQUEST_BYTES)
-    if scheme == "minio":
-        bucket, _, key = path.partition("/")
-        return _minio_client().get_object(bucket, key)
-    if scheme in ("http", "https"):
-        return _http_filesystem().open(location, mode="rb", block_size=0)  # 0: as a stream
-    return open(location, "rb", buffering=0)
-
-
 def _fetch(source: Source, target: Path) -> File:
-    local = not _scheme(source.location)
+    local = not remote.scheme(source.location)
     path, sha256, size = Path(source.location) if local else target, hashlib.sha256(), 0
     with open_source(source) as stream, open(os.devnull if local else target, "wb") as copy:
         while piece := stream.read(PIECE):
@@ -342,102 +295,9 @@ def _fetch(source: Source, target: Path) -> File:
     return File(path, source.name, sha256.hexdigest(), size)
 
 
-def _pyarrow_filesystem(scheme: str) -> Any:
-    from pyarrow import fs
-
-    if scheme == "gs":
-        emulator = os.environ.get("STORAGE_EMULATOR_HOST", "")
-        if not emulator:
-            return fs.GcsFileSystem(retry_time_limit=GIVE_UP)
-        host = emulator.partition("://")[2] or emulator
-        return fs.GcsFileSystem(
-            anonymous=True,
-            scheme="http",
-            endpoint_override=host.rstrip("/"),
-            retry_time_limit=GIVE_UP,
-        )
-    endpoint = os.environ.get("AWS_ENDPOINT_URL_S3") or os.environ.get("AWS_ENDPOINT_URL")
-    region = os.environ.get("AWS_REGION") or os.environ.get("AWS_DEFAULT_REGION")
-    options: dict[str, Any] = {"region": region} if region else {}
-    if endpoint:
-        kind, mark, host = endpoint.rpartition("://")
-        options["endpoint_override"] = host.rstrip("/")
-        options["scheme"] = kind if mark else "https"
-    return fs.S3FileSystem(connect_timeout=20, request_timeout=120, **options)
-
-
-def _minio_client() -> Any:
-    from minio import Minio
-
-    endpoint = os.environ.get("MINIO_ENDPOINT", "")
-    if not endpoint:
-        raise EdgelineError("MINIO_ENDPOINT is not set: minio:// needs it, for example minio:9000.")
-    kind, _, host = endpoint.rpartition("://")
-    secure = os.environ.get("MINIO_SECURE", "true" if kind != "http" else "false")
-    return Minio(
-        host.rstrip("/"),
-        access_key=os.environ.get("MINIO_ACCESS_KEY"),
-        secret_key=os.environ.get("MINIO_SECRET_KEY"),
-        secure=secure.lower() in ("1", "true", "yes"),
-    )
-
-
-def _http_filesystem() -> Any:
-    import aiohttp
-    import fsspec
-
-    # fsspec would end a download after five minutes; only silence is a failure
-    timeout = aiohttp.ClientTimeout(total=None, sock_connect=30, sock_read=60)
-    return fsspec.filesystem(
-        "http",
-        client_kwargs={"timeout": timeout, "trust_env": True},
-        use_listings_cache=False,
-        skip_instance_cache=True,
-    )
-
-
 def _check_pin(given: str, pin: str, found: str) -> None:
     if pin and pin != found:
         raise EdgelineError(
-            f"{_public(given)} has the sha256 {found}, but {pin} is pinned: "
+            f"{remote.public(given)} has the sha256 {found}, but {pin} is pinned: "
             "give the pinned content or renew the pin."
         )
-
-
-def _failure(location: str, error: Exception) -> EdgelineError:
-    """What a client's exception means to a reader."""
-    if isinstance(error, EdgelineError):
-        return error
-    if _scheme(location) in ("http", "https") and isinstance(error.__cause__, Exception):
-        error = error.__cause__  # to fsspec every failure is a file that is not found
-    place = _public(location)
-    status = getattr(error, "status", None)
-    text = str(error).replace(location, place)
-    if re.search(r"no.?such.?bucket|bucket '.*' not found", text, re.IGNORECASE):
-        return _no_bucket(place)
-    if (
-        isinstance(error, PermissionError)
-        or status in (401, 403)
-        or re.search(
-            r"access.?denied|forbidden|InvalidAccessKeyId|SignatureDoesNotMatch|unauthori[sz]ed"
-            r"|permission.?denied|HTTP response code 40[13]",
-            text,
-            re.IGNORECASE,
-        )
-    ):
-        return EdgelineError(f"No permission to read {place}: check the credentials.")
-    if isinstance(error, FileNotFoundError) or status == 404 or "NoSuchKey" in text:
-        return EdgelineError(f"{place} does not exist: check the location.")
-    if isinstance(error, ImportError):
-        return EdgelineError(f"{place} needs {error.name}: install edgeline[pipelines].")
-    reason = (
-        f"HTTP {status}" if status else f"{type(error).__name__}: {' '.join(text.split())}"[:250]
-    )
-    return EdgelineError(
-        f"{place} could not be read to its end ({reason}): "
-        "check the network and the endpoint, then run again."
-    )
-
-
-def _no_bucket(place: str) -> EdgelineError:
-    return EdgelineError(f"The bucket of {place} does not exist: check its name and endpoint.")

@@ -21,6 +21,7 @@ from edgeline.components.ingest.rows import Reader
 from edgeline.components.ingest.split import Splits
 from edgeline.components.ingest.tfrecord import TFRecordReader
 from edgeline.errors import EdgelineError
+from edgeline.remote import PIN
 
 FORMATS = {
     "csv": (".csv", ".csv.gz"),
@@ -152,7 +153,7 @@ def _sources(
         return [{"name": file.name, "sha256": file.sha256, "size": file.size} for file in files]
     folders: dict[str, list[storage.File]] = {}
     for source, file in zip(sources, files, strict=True):
-        folders.setdefault(source.given.partition(storage.PIN)[0], []).append(file)
+        folders.setdefault(source.given.partition(PIN)[0], []).append(file)
     return [
         {
             "name": given if "://" in given else PurePosixPath(given).name,

@@ -1,0 +1,165 @@
+"""The clients of remote stores: what a location names, opened as a stream, failures in words.
+
+Endpoints and credentials come from the environment (see `edgeline.storage`); a client is
+imported when it is first needed.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+from datetime import timedelta
+from typing import Any
+from urllib.parse import urlsplit
+
+from edgeline.errors import EdgelineError
+
+PIN = "#sha256="
+REQUEST_BYTES = 8 << 20  # asked of an object store at once
+GIVE_UP = timedelta(minutes=1)
+
+
+def scheme(location: str) -> str:
+    """`s3` of `s3://bucket/key`; empty for a path."""
+    before, mark, _ = location.partition("://")
+    return before.lower() if mark else ""
+
+
+def public(location: str) -> str:
+    """A location that may be shown: no password, no signed query."""
+    location = location.partition(PIN)[0]
+    if scheme(location) in ("http", "https"):
+        parts = urlsplit(location)
+        return f"{parts.scheme}://{parts.netloc.rpartition('@')[2]}{parts.path}"
+    return location
+
+
+def list_keys(place: str, prefix: str) -> list[str]:
+    """`bucket/key` of every object at or below a prefix, of s3://, gs:// or minio://."""
+    return _list_minio(prefix) if scheme(place) == "minio" else _list_pyarrow(place, prefix)
+
+
+def open_remote(location: str) -> Any:
+    """A stream (`read(size)`, `close()`) of one remote object."""
+    store = scheme(location)
+    path = location.partition("://")[2]
+    if store in ("s3", "gs"):
+        return _pyarrow_filesystem(store).open_input_stream(path, buffer_size=REQUEST_BYTES)
+    if store == "minio":
+        bucket, _, key = path.partition("/")
+        return _minio_client().get_object(bucket, key)
+    return _http_filesystem().open(location, mode="rb", block_size=0)  # 0: as a stream
+
+
+def failure(location: str, error: Exception) -> EdgelineError:
+    """What a client's exception means to a reader."""
+    if isinstance(error, EdgelineError):
+        return error
+    if scheme(location) in ("http", "https") and isinstance(error.__cause__, Exception):
+        error = error.__cause__  # to fsspec every failure is a file that is not found
+    place = public(location)
+    status = getattr(error, "status", None)
+    text = str(error).replace(location, place)
+    if re.search(r"no.?such.?bucket|bucket '.*' not found", text, re.IGNORECASE):
+        return _no_bucket(place)
+    if (
+        isinstance(error, PermissionError)
+        or status in (401, 403)
+        or re.search(
+            r"access.?denied|forbidden|InvalidAccessKeyId|SignatureDoesNotMatch|unauthori[sz]ed"
+            r"|permission.?denied|HTTP response code 40[13]",
+            text,
+            re.IGNORECASE,
+        )
+    ):
+        return EdgelineError(f"No permission to read {place}: check the credentials.")
+    if isinstance(error, FileNotFoundError) or status == 404 or "NoSuchKey" in text:
+        return EdgelineError(f"{place} does not exist: check the location.")
+    if isinstance(error, ImportError):
+        return EdgelineError(f"{place} needs {error.name}: install edgeline[pipelines].")
+    reason = (
+        f"HTTP {status}" if status else f"{type(error).__name__}: {' '.join(text.split())}"[:250]
+    )
+    return EdgelineError(
+        f"{place} could not be read to its end ({reason}): "
+        "check the network and the endpoint, then run again."
+    )
+
+
+def _list_pyarrow(place: str, prefix: str) -> list[str]:
+    from pyarrow import fs
+
+    filesystem = _pyarrow_filesystem(scheme(place))
+    about = filesystem.get_file_info(prefix)
+    if about.type == fs.FileType.File:
+        return [prefix]
+    selector = fs.FileSelector(prefix, allow_not_found=True, recursive=True)
+    found = filesystem.get_file_info(selector)
+    bucket = prefix.partition("/")[0]
+    if not found and filesystem.get_file_info(bucket).type == fs.FileType.NotFound:
+        raise _no_bucket(place)
+    return [info.path for info in found if info.type == fs.FileType.File]
+
+
+def _list_minio(prefix: str) -> list[str]:
+    bucket, _, key = prefix.partition("/")
+    found = _minio_client().list_objects(bucket, prefix=key, recursive=True)
+    return [f"{bucket}/{entry.object_name}" for entry in found if not entry.is_dir]
+
+
+def _pyarrow_filesystem(store: str) -> Any:
+    from pyarrow import fs
+
+    if store == "gs":
+        emulator = os.environ.get("STORAGE_EMULATOR_HOST", "")
+        if not emulator:
+            return fs.GcsFileSystem(retry_time_limit=GIVE_UP)
+        host = emulator.partition("://")[2] or emulator
+        return fs.GcsFileSystem(
+            anonymous=True,
+            scheme="http",
+            endpoint_override=host.rstrip("/"),
+            retry_time_limit=GIVE_UP,
+        )
+    endpoint = os.environ.get("AWS_ENDPOINT_URL_S3") or os.environ.get("AWS_ENDPOINT_URL")
+    region = os.environ.get("AWS_REGION") or os.environ.get("AWS_DEFAULT_REGION")
+    options: dict[str, Any] = {"region": region} if region else {}
+    if endpoint:
+        kind, mark, host = endpoint.rpartition("://")
+        options["endpoint_override"] = host.rstrip("/")
+        options["scheme"] = kind if mark else "https"
+    return fs.S3FileSystem(connect_timeout=20, request_timeout=120, **options)
+
+
+def _minio_client() -> Any:
+    from minio import Minio
+
+    endpoint = os.environ.get("MINIO_ENDPOINT", "")
+    if not endpoint:
+        raise EdgelineError("MINIO_ENDPOINT is not set: minio:// needs it, for example minio:9000.")
+    kind, _, host = endpoint.rpartition("://")
+    secure = os.environ.get("MINIO_SECURE", "true" if kind != "http" else "false")
+    return Minio(
+        host.rstrip("/"),
+        access_key=os.environ.get("MINIO_ACCESS_KEY"),
+        secret_key=os.environ.get("MINIO_SECRET_KEY"),
+        secure=secure.lower() in ("1", "true", "yes"),
+    )
+
+
+def _http_filesystem() -> Any:
+    import aiohttp
+    import fsspec
+
+    # fsspec would end a download after five minutes; only silence is a failure
+    timeout = aiohttp.ClientTimeout(total=None, sock_connect=30, sock_read=60)
+    return fsspec.filesystem(
+        "http",
+        client_kwargs={"timeout": timeout, "trust_env": True},
+        use_listings_cache=False,
+        skip_instance_cache=True,
+    )
+
+
+def _no_bucket(place: str) -> EdgelineError:
+    return EdgelineError(f"The bucket of {place} does not exist: check its name and endpoint.")
