@@ -1,8 +1,9 @@
 """Run a pipeline on this machine: kfp.local, with warm processes, a checked cache and a record.
 
-kfp.local keeps its order, conditions, exit handlers and retries; two of its parts are
-replaced while a run lasts, since it offers no way to register others: how a task's process is
-started (`SubprocessTaskHandler`) and how a cache entry is judged (`LocalCache`).
+kfp.local keeps its order, exit handlers and retries; three of its parts are replaced while a
+run lasts, since it offers no way to register others: how a task's process is started
+(`SubprocessTaskHandler`), how a cache entry is judged (`LocalCache`), and how a condition finds
+a named output (`ConditionEvaluator`).
 """
 
 from __future__ import annotations
@@ -21,14 +22,17 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
+from unittest import mock
 
 import kfp.local
 from kfp.local import cache as kfp_cache
 from kfp.local import subprocess_task_handler
+from kfp.local.orchestrator.enhanced_dag_orchestrator import ConditionEvaluator
 from kfp.local.status import Status
 
 from edgeline.local import warm
 from edgeline.local.cache import CheckedCache
+from edgeline.local.conditions import resolve
 from edgeline.local.plan import PlannedTask, plan
 
 USER_ERROR = re.compile(r"^edgeline\.errors\.EdgelineError: (.*)$", re.MULTILINE)
@@ -233,12 +237,14 @@ def _checked_cache(
 
 @contextlib.contextmanager
 def _kfp_parts(handler: type, cache: type) -> Iterator[None]:
-    kept = subprocess_task_handler.SubprocessTaskHandler, kfp_cache.LocalCache
-    subprocess_task_handler.SubprocessTaskHandler, kfp_cache.LocalCache = handler, cache
-    try:
+    with contextlib.ExitStack() as stack:
+        for owner, name, part in (
+            (subprocess_task_handler, "SubprocessTaskHandler", handler),
+            (kfp_cache, "LocalCache", cache),
+            (ConditionEvaluator, "_resolve_pipeline_channel", staticmethod(resolve)),
+        ):
+            stack.enter_context(mock.patch.object(owner, name, part))
         yield
-    finally:
-        subprocess_task_handler.SubprocessTaskHandler, kfp_cache.LocalCache = kept
 
 
 @contextlib.contextmanager
