@@ -40,7 +40,7 @@ from edgeline.components.train.fitting import Fitting
 from edgeline.components.train.train import train
 facts = train(
     transformed_path="out/transformed", graph_path="out/graph", module="module.py",
-    task="binary_classification", how=Fitting(label="fault", steps=400, batch_size=40, seed=0),
+    task="binary_classification", how=Fitting(label="fault", steps=150, batch_size=40, seed=0),
     model_path="out/model", report_path="out/train.html",
 )
 print(json.dumps(facts))
@@ -145,5 +145,5 @@ def test_the_module_trains_a_model_that_is_good_enough_to_publish(project):
     assert {feature["name"] for feature in facts["features"]} >= {"temperature", "compressor"}
     assert "fault" not in {feature["name"] for feature in facts["features"]}
     # what pipeline.py asks for, with some room
-    assert facts["metrics"]["val_auc"] > 0.88
+    assert facts["metrics"]["val_auc"] > 0.88, facts["metrics"]
     assert (project / "out" / "model" / "saved_model" / "saved_model.pb").is_file()

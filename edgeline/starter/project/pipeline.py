@@ -33,6 +33,6 @@ pipeline = specialise(
     label="fault",
     model_name="$name",
     destination=str(HERE / "models"),
-    steps=400,
+    steps=150,
     eval_config=EVALUATION,
 )
