@@ -1,0 +1,99 @@
+"""Run a function in a child process, so that what crashes there is an error here."""
+
+from __future__ import annotations
+
+import multiprocessing
+import os
+import signal
+import sys
+import tempfile
+from collections.abc import Callable
+from dataclasses import dataclass
+from multiprocessing.connection import Connection
+from pathlib import Path
+from typing import Any
+
+
+@dataclass
+class ChildError(Exception):
+    """A child process that ended without a result.
+
+    `how` is a phrase ("was killed by SIGSEGV", "exceeded 600 s", "failed"), `doing` what it
+    last told, `log` all that it printed, and the traceback if it raised.
+    """
+
+    how: str
+    doing: str
+    log: str
+
+
+def call(function: Callable[..., Any], *arguments: Any, time_limit: float) -> Any:
+    """Call `function(tell, *arguments)` in a child process and return what it returns.
+
+    `tell(text)` says what the child is about to do. Both must be picklable, as arguments and
+    result. The child is forked while TensorFlow, if loaded, has not run anything here, so that
+    it need not be loaded twice; else it starts anew, for TensorFlow's threads do not survive a
+    fork.
+
+    Raises:
+        ChildError: the child crashed, raised or took more than `time_limit` seconds.
+        Exception: whatever the function returned as an exception.
+    """
+    context: Any = multiprocessing.get_context("spawn" if _tensorflow_runs() else "fork")
+    receiver, sender = context.Pipe(duplex=False)
+    with tempfile.TemporaryDirectory() as folder:
+        log = Path(folder) / "log"
+        process = context.Process(target=_run, args=(sender, log, function, arguments))
+        process.start()
+        sender.close()
+        doing, result = "starting", None
+        try:
+            while result is None:
+                if not receiver.poll(time_limit):
+                    raise ChildError(f"exceeded {time_limit:g} s", doing, _read(log))
+                kind, value = receiver.recv()
+                if kind == "doing":
+                    doing = value
+                else:
+                    result = (kind, value)
+        except EOFError:
+            process.join()
+            raise ChildError(_how(process.exitcode), doing, _read(log)) from None
+        finally:
+            process.kill()
+            process.join()
+        if result[0] == "raised":
+            raise ChildError("failed", doing, _read(log) + result[1])
+    return result[1]
+
+
+def _run(sender: Connection, log: Path, function: Callable[..., Any], arguments: Any) -> None:
+    import traceback
+
+    stream = os.open(log, os.O_WRONLY | os.O_CREAT | os.O_APPEND)
+    os.dup2(stream, 1)  # the converter, being C++, prints to the descriptors
+    os.dup2(stream, 2)
+    try:
+        result = function(lambda text: sender.send(("doing", text)), *arguments)
+        sender.send(("returned", result))
+    except Exception:
+        sender.send(("raised", traceback.format_exc()))
+    sys.stdout.flush()
+    sys.stderr.flush()
+    os._exit(0)  # TensorFlow's threads need no farewell
+
+
+def _tensorflow_runs() -> bool:
+    eager = sys.modules.get("tensorflow.python.eager.context")
+    context = getattr(eager, "_context", None)
+    return context is not None and getattr(context, "_initialized", True)
+
+
+def _how(code: int | None) -> str:
+    if code is not None and code < 0:
+        return f"was killed by {signal.Signals(-code).name}"
+    return f"ended with exit code {code}"
+
+
+def _read(log: Path) -> str:
+    return log.read_text(errors="replace") if log.exists() else ""

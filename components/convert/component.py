@@ -1,0 +1,47 @@
+"""The face of convert."""
+
+from kfp import dsl
+from kfp.dsl import HTML, Dataset, Input, Metrics, Model, Output
+
+from edgeline.images import reference
+
+
+@dsl.component(base_image=reference("train"), install_kfp_package=False)
+def convert(
+    model: Input[Model],
+    examples: Input[Dataset],
+    edge_model: Output[Model],
+    report: Output[HTML],
+    metrics: Output[Metrics],
+    quantisation: str = "dynamic",
+    representative_split: str = "train",
+    representative_rows: int = 500,
+    time_limit: int = 900,
+):
+    """Convert a trained model to LiteRT, the transform inside: raw features in, as in the cloud.
+
+    Args:
+        model: The trained model of `train`.
+        examples: Raw examples; representative rows are taken from them.
+        edge_model: The LiteRT model with its signature, labels and operator table.
+        report: Sizes, operators and the difference from the trained model.
+        metrics: Size in bytes, share of the trained model's size, largest difference.
+        quantisation: float, fp16, dynamic (int8 weights), int8, or int16x8 (int16 activations).
+        representative_split: The split that representative rows are taken from.
+        representative_rows: At most how many, spread evenly over the split.
+        time_limit: Seconds that any one step of the conversion may take.
+    """
+    from edgeline.components.convert.convert import convert as work
+
+    result = work(
+        model=model.path,
+        examples_path=examples.path,
+        output=edge_model.path,
+        report_path=report.path,
+        quantisation=quantisation,
+        representative_split=representative_split,
+        representative_rows=representative_rows,
+        time_limit=time_limit,
+    )
+    edge_model.metadata.update(result.metadata)
+    metrics.metadata.update(result.metrics)

@@ -1,0 +1,242 @@
+"""Convert a trained model to an edge model: one LiteRT file that takes raw features."""
+
+from __future__ import annotations
+
+import json
+import signal
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from edgeline import artifacts, examples, features, models
+from edgeline.artifacts import Artifact
+from edgeline.components.convert import child, conversion, report
+from edgeline.components.convert.operators import operators
+from edgeline.errors import EdgelineError
+
+FLOAT_TOLERANCE = 1e-5
+FEWEST_ROWS = 20
+ADVICE = {
+    "StringToHashBucket": "give compute_and_apply_vocabulary one out-of-vocabulary bucket",
+    "StringToHashBucketFast": "give compute_and_apply_vocabulary one out-of-vocabulary bucket",
+    "StringToHashBucketStrong": "give compute_and_apply_vocabulary one out-of-vocabulary bucket",
+}
+
+
+@dataclass(frozen=True)
+class Converted:
+    """The metadata of the edge model and its numbers for the metrics artifact."""
+
+    metadata: dict[str, Any]
+    metrics: dict[str, float]
+
+
+def convert(
+    model: str,
+    examples_path: str,
+    output: str,
+    report_path: str,
+    quantisation: str = "dynamic",
+    representative_split: str = "train",
+    representative_rows: int = 500,
+    time_limit: int = 900,
+) -> Converted:
+    """Convert a `model/v1` folder to an `edge_model/v1` folder.
+
+    The tf.Transform graph goes into the model. Where LiteRT lacks one of its operators and no
+    exact equivalent is known (see `lowering`), the edge model takes transformed features and
+    its metadata says why (`because`).
+
+    Args:
+        model: the trained model.
+        examples_path: raw examples; `representative_rows` rows, spread evenly over the split,
+            calibrate integer quantisation and show how far the edge model is from the cloud's.
+        output: the folder to write.
+        report_path: the HTML file to write.
+        quantisation: float, fp16 (weights), dynamic (int8 weights), int8, or int16x8
+            (int16 activations, int8 weights).
+        representative_split: the split to take rows from.
+        representative_rows: at most how many.
+        time_limit: seconds that any one step of the conversion may take.
+
+    Raises:
+        EdgelineError: a parameter or input is unfit, an operator of the network does not
+            convert, the converter crashes, or the float model differs from the cloud's.
+    """
+    if quantisation not in conversion.QUANTISATIONS:
+        raise EdgelineError(
+            f"quantisation is {quantisation!r}, but must be one of "
+            f"{', '.join(conversion.QUANTISATIONS)}."
+        )
+    trained = artifacts.read(model, models.SCHEMA)
+    raw = artifacts.read(examples_path, examples.SCHEMA)
+    rows = _representative(raw, trained, representative_split, representative_rows)
+    if quantisation in conversion.INTEGER and _count(rows) < FEWEST_ROWS:
+        raise EdgelineError(
+            f"Split {representative_split!r} and representative_rows={representative_rows} give "
+            f"{_count(rows)} rows, but {quantisation} needs at least {FEWEST_ROWS} to find the "
+            "range of every tensor: give more rows or another split."
+        )
+    result = _in_child(trained, rows, quantisation, time_limit)
+    if result.model is None or result.signature is None:
+        raise EdgelineError(
+            f"The network of {model} uses {_named(result.unsupported)}, which LiteRT lacks: "
+            "build the model without it."
+        )
+    difference = _differences(result)
+    _check(difference, quantisation, model)
+    metadata = {
+        "edgeline_schema": models.EDGE_SCHEMA,
+        "features": [feature.to_json() for feature in result.features],
+        "task": trained.metadata["task"],
+        "labels": trained.metadata.get("labels"),
+        "quantisation": quantisation,
+        "takes": result.takes,
+        "because": _because(result.unsupported),
+        "lowered": dict(sorted(result.lowered.items())),
+        "difference": difference,
+        "representative": {"split": representative_split, "rows": _count(rows)},
+        "size": len(result.model),
+        "saved_model_size": trained.size,
+        "model_digest": trained.digest,
+    }
+    with artifacts.writing(output, models.EDGE_SCHEMA) as draft:
+        (draft.path / "model.tflite").write_bytes(result.model)
+        table = operators(draft.path / "model.tflite")
+        _write_json(draft.path / "signature.json", result.signature.to_json())
+        _write_json(draft.path / "operators.json", [asdict(row) for row in table])
+        if labels := metadata["labels"]:
+            text = "".join(f"{label}\n" for label in labels)
+            (draft.path / "labels.txt").write_text(text, encoding="utf-8")
+        draft.metadata.update(metadata)
+    report.write(report_path, metadata, result.signature, table)
+    return Converted(
+        metadata,
+        {
+            "size_bytes": len(result.model),
+            "size_share_of_saved_model": len(result.model) / max(trained.size, 1),
+            "max_difference": max((d["max"] for d in difference.values()), default=0.0),
+        },
+    )
+
+
+def _representative(
+    raw: Artifact, trained: Artifact, split: str, most: int
+) -> dict[str, npt.NDArray[Any]]:
+    """Raw features of rows that lie evenly over a split; the split is streamed."""
+    takes = models.raw_features(trained)
+    total = examples.splits(raw).get(split, 0)
+    examples.parts(raw, split)  # names the splits where there is no such
+    if min(total, most) < 1:
+        raise EdgelineError(
+            f"Split {split!r} and representative_rows={most} give no row to compare the edge "
+            "model with: give at least one."
+        )
+    wanted = np.arange(min(total, most)) * total // min(total, most)
+    found, start = [], 0
+    for batch in examples.read_batches(raw, split):
+        here = wanted[(wanted >= start) & (wanted < start + len(batch))] - start
+        found.append(features.to_numpy(batch.take(here.tolist()), takes))
+        start += len(batch)
+    return {f.name: np.concatenate([part[f.name] for part in found]) for f in takes}
+
+
+def _in_child(
+    trained: Artifact, rows: Mapping[str, Any], quantisation: str, time_limit: int
+) -> conversion.Conversion:
+    path = str(models.saved_model_path(trained))
+    try:
+        result: conversion.Conversion = child.call(
+            conversion.convert, path, rows, quantisation, time_limit=time_limit
+        )
+    except child.ChildError as error:
+        raise EdgelineError(
+            f"The converter {error.how} while {error.doing}{_last_line(error.log)}: "
+            f"{_way_out(error, quantisation)}."
+        ) from error
+    return result
+
+
+def _way_out(error: child.ChildError, quantisation: str) -> str:
+    if error.how.startswith("exceeded"):
+        return "give a larger time_limit"
+    if signal.Signals.SIGKILL.name in error.how:
+        return "the process may have run out of memory, give it more"
+    if quantisation in conversion.INTEGER:
+        return "set quantisation to dynamic, or build the network without these operators"
+    return "build the model without these operators"
+
+
+def _last_line(log: str) -> str:
+    """What the converter said last, in brackets."""
+    errors = [line.strip() for line in log.splitlines() if "rror:" in line or "Error" in line]
+    return f" ({errors[-1][:300].rstrip('.:')})" if errors else ""
+
+
+def _differences(result: conversion.Conversion) -> dict[str, dict[str, float]]:
+    """Largest and mean absolute difference of each output on the representative rows."""
+    if result.cloud.keys() != result.edge.keys():
+        raise EdgelineError(
+            f"The edge model gives {', '.join(sorted(result.edge))}, but serving_default of the "
+            f"trained model gives {', '.join(sorted(result.cloud))}: predict_transformed must "
+            "give the same outputs."
+        )
+    return {name: _difference(result.cloud[name], result.edge[name]) for name in result.cloud}
+
+
+def _difference(cloud: Any, edge: Any) -> dict[str, float]:
+    if cloud.shape != edge.shape or cloud.dtype.kind not in "fiub":
+        same = cloud.shape == edge.shape and bool((cloud == edge).all())
+        return {"max": 0.0 if same else float("inf"), "mean": 0.0 if same else float("inf")}
+    cloud, edge = cloud.astype(np.float64), edge.astype(np.float64)
+    with np.errstate(invalid="ignore"):
+        apart = np.abs(cloud - edge)
+    apart[(cloud == edge) | (np.isnan(cloud) & np.isnan(edge))] = 0.0
+    apart[np.isnan(apart)] = np.inf
+    scale = max(1.0, float(np.abs(cloud[np.isfinite(cloud)]).max(initial=0.0)))
+    return {"max": float(apart.max()), "mean": float(apart.mean()), "scale": scale}
+
+
+def _check(difference: Mapping[str, Mapping[str, float]], quantisation: str, model: str) -> None:
+    for name, found in difference.items():
+        limit = FLOAT_TOLERANCE * found.get("scale", 1.0) if quantisation == "float" else np.inf
+        if not np.isfinite(found["max"]) or found["max"] > limit:
+            raise EdgelineError(
+                f"Output {name!r} of the {quantisation} edge model differs from {model} by "
+                f"{found['max']:.3g}, where at most {limit:.3g} is right: an operator means "
+                "something else in LiteRT, so compare the transform's outputs one by one and "
+                "report the operator."
+            )
+
+
+def _because(unsupported: Mapping[str, Any] | None) -> str | None:
+    """Why an edge model takes transformed features, in a sentence."""
+    if not unsupported:
+        return None
+    advice = next(
+        (ADVICE[name] for name in unsupported if name in ADVICE),
+        "replace it in preprocessing_fn, or transform the features before they are sent",
+    )
+    return (
+        f"The transform uses {_named(unsupported)}, for which LiteRT has no exact equivalent, "
+        f"so this edge model takes transformed features; to give it raw features, {advice}."
+    )
+
+
+def _named(unsupported: Mapping[str, Any] | None) -> str:
+    return ", ".join(
+        f"{name} (node {nodes[0]})" if nodes else name
+        for name, nodes in sorted((unsupported or {}).items())
+    )
+
+
+def _count(rows: Mapping[str, Any]) -> int:
+    return len(next(iter(rows.values())))
+
+
+def _write_json(path: Path, value: Any) -> None:
+    path.write_text(json.dumps(value, indent=1, sort_keys=True) + "\n")

@@ -1,0 +1,102 @@
+"""Join two LiteRT models in a row: what the first gives, the second takes.
+
+Post-training quantisation to int8 or int16 would also quantise the transform, where a bucket's
+boundary moves by a step of the scale, and refuses strings. So the transform is converted in
+float32, the network is quantised alone, and the two become one graph again.
+"""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Mapping
+from typing import Any
+
+import flatbuffers
+from ai_edge_litert import schema_py_generated as schema
+
+SUBGRAPH_OPTIONS = (
+    "bodySubgraphIndex",
+    "condSubgraphIndex",
+    "decompositionSubgraphIndex",
+    "elseSubgraphIndex",
+    "initSubgraphIndex",
+    "subgraph",
+    "thenSubgraphIndex",
+)
+RUNTIME = b"min_runtime_version"
+
+
+def join(first: bytes, second: bytes) -> bytes:
+    """One model that runs `first` and gives its named outputs to `second`.
+
+    Both have one signature. The result takes the inputs of `first`, gives the outputs of
+    `second` and keeps the name of `first`'s signature.
+    """
+    head, tail = (schema.ModelT.InitFromPackedBuf(model, 0) for model in (first, second))
+    joined = copy.copy(head)
+    codes, buffers, graphs = len(head.operatorCodes), len(head.buffers), len(head.subgraphs)
+    joined.operatorCodes = head.operatorCodes + tail.operatorCodes
+    joined.buffers = head.buffers + tail.buffers
+    runtime = max(_runtime(head), _runtime(tail))
+    joined.metadata = []
+    for entry in head.metadata or []:
+        if entry.name == RUNTIME:
+            joined.buffers[entry.buffer].data = (
+                ".".join(map(str, runtime)).encode().ljust(16, b"\0")
+            )
+            joined.metadata.append(entry)
+    for graph in tail.subgraphs:
+        for tensor in graph.tensors:
+            tensor.buffer += buffers
+        for operator in graph.operators:
+            operator.opcodeIndex += codes
+            _renumber(operator, lambda index: index and index + graphs - 1)
+    start, network = head.subgraphs[0], tail.subgraphs[0]
+    gives, takes = (_tensors(head, "outputs"), _tensors(tail, "inputs"))
+    _append(start, network, {index: gives[name] for name, index in takes.items()})
+    moved = {index: place for place, index in zip(start.outputs, network.outputs, strict=True)}
+    joined.subgraphs = head.subgraphs + tail.subgraphs[1:]
+    signature = head.signatureDefs[0]
+    signature.outputs = tail.signatureDefs[0].outputs
+    for output in signature.outputs:
+        output.tensorIndex = moved[output.tensorIndex]
+    joined.signatureDefs = [signature]
+    builder = flatbuffers.Builder(0)
+    builder.Finish(joined.Pack(builder), file_identifier=b"TFL3")
+    return bytes(builder.Output())
+
+
+def _append(start: Any, network: Any, inputs: Mapping[int, int]) -> None:
+    """Append tensors and operators of a graph to another; `inputs` are there already."""
+    place = {-1: -1}
+    for index, tensor in enumerate(network.tensors):
+        if index in inputs:
+            place[index] = inputs[index]
+        else:
+            place[index] = len(start.tensors)
+            start.tensors.append(tensor)
+    for operator in network.operators:
+        for field in ("inputs", "outputs", "intermediates"):
+            if (indices := getattr(operator, field)) is not None:
+                setattr(operator, field, [place[int(index)] for index in indices])
+        start.operators.append(operator)
+    start.outputs = [place[int(index)] for index in network.outputs]
+
+
+def _renumber(operator: Any, number: Any) -> None:
+    for options in (operator.builtinOptions, getattr(operator, "builtinOptions2", None)):
+        for name in SUBGRAPH_OPTIONS:
+            if hasattr(options, name):
+                setattr(options, name, number(getattr(options, name)))
+
+
+def _tensors(model: Any, side: str) -> dict[bytes, int]:
+    return {entry.name: entry.tensorIndex for entry in getattr(model.signatureDefs[0], side)}
+
+
+def _runtime(model: Any) -> tuple[int, ...]:
+    for entry in model.metadata or []:
+        if entry.name == RUNTIME:
+            text = bytes(model.buffers[entry.buffer].data).rstrip(b"\0").decode()
+            return tuple(int(part) for part in text.split(".")) if text else ()
+    return ()

@@ -1,0 +1,110 @@
+"""The report of a conversion."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from matplotlib.figure import Figure
+
+from edgeline import report
+from edgeline.bundle import Signature, Tensor
+from edgeline.components.convert.operators import Operator
+
+
+def write(
+    path: str | Path,
+    metadata: Mapping[str, Any],
+    contract: Signature,
+    operators: Sequence[Operator],
+) -> None:
+    """Write sizes, difference, contract and operators of an edge model as one HTML page."""
+    constants = sum(row.constants for row in operators)
+    quantised = sum(row.quantised_constants for row in operators)
+    raw = metadata["takes"] == "raw"
+    largest = max((d["max"] for d in metadata["difference"].values()), default=0.0)
+    facts = [
+        report.Fact("edge model", report.size(metadata["size"])),
+        report.Fact("SavedModel", report.size(metadata["saved_model_size"])),
+        report.Fact("takes", f"{metadata['takes']} features", good=raw),
+        report.Fact("quantisation", metadata["quantisation"]),
+        report.Fact("constants quantised", f"{quantised / max(constants, 1):.0%}"),
+        report.Fact("largest difference from the cloud", report.number(float(largest), 2)),
+    ]
+    sections = []
+    if metadata["because"]:
+        sections.append(
+            report.Section("Why transformed features", report.text(metadata["because"]))
+        )
+    sections += [
+        report.Section("Size", report.figure(_sizes(metadata, constants))),
+        report.Section(
+            "Inputs and outputs", _contract(contract), "The batch is -1: any number of rows."
+        ),
+        report.Section("Difference from the cloud", *_difference(metadata)),
+        report.Section("Operators", _operators(operators)),
+        report.Section("Lowered operators", *_lowered(metadata)),
+    ]
+    report.write(path, "Conversion", facts, sections)
+
+
+def _sizes(metadata: Mapping[str, Any], constants: int) -> Figure:
+    sizes = {
+        "SavedModel": metadata["saved_model_size"],
+        "edge model": metadata["size"],
+        "of it constants": constants,
+    }
+    figure = Figure(figsize=(7, 1.8))
+    axes = figure.subplots()
+    bars = axes.barh(
+        list(sizes), list(sizes.values()), color=[report.GREY, report.BLUE, report.GREEN]
+    )
+    axes.bar_label(bars, [report.size(size) for size in sizes.values()], padding=4)
+    axes.invert_yaxis()
+    axes.set_xticks([])
+    axes.margins(x=0.15)
+    axes.spines[["top", "right", "bottom"]].set_visible(False)
+    return figure
+
+
+def _contract(contract: Signature) -> Any:
+    def row(side: str, tensor: Tensor) -> list[Any]:
+        shape = " × ".join(map(str, tensor.shape))
+        return [side, tensor.name, tensor.dtype, shape, tensor.scale, tensor.zero_point]
+
+    rows = [row("input", t) for t in contract.inputs] + [row("output", t) for t in contract.outputs]
+    return report.table(["", "name", "dtype", "shape", "scale", "zero point"], rows)
+
+
+def _difference(metadata: Mapping[str, Any]) -> tuple[Any, str]:
+    rows = [[name, d["max"], d["mean"]] for name, d in sorted(metadata["difference"].items())]
+    taken = metadata["representative"]
+    note = (
+        f"On {report.number(taken['rows'])} representative rows of split {taken['split']}, "
+        "both models run on the same raw rows."
+    )
+    return report.table(["output", "largest", "mean"], rows), note
+
+
+def _operators(operators: Sequence[Operator]) -> Any:
+    total = max(sum(row.constants for row in operators), 1)
+    rows = [
+        [
+            row.name,
+            row.count,
+            report.size(row.constants),
+            report.bar(row.constants / total),
+            f"{row.quantised_constants / row.constants:.0%}" if row.constants else None,
+            ", ".join(row.gives),
+        ]
+        for row in operators
+    ]
+    return report.table(["operator", "count", "constants", "", "quantised", "gives"], rows)
+
+
+def _lowered(metadata: Mapping[str, Any]) -> tuple[Any, str]:
+    if not metadata["lowered"]:
+        return report.text("None: LiteRT has every operator of the model."), ""
+    note = "Operators that LiteRT lacks, rebuilt from its builtins with the same values."
+    return report.table(["TensorFlow operator", "nodes"], list(metadata["lowered"].items())), note

@@ -1,0 +1,84 @@
+"""Conversion of a real taxi model, the transform inside."""
+
+import json
+
+import numpy as np
+import pytest
+
+from edgeline import artifacts, examples, features, interpreter, models
+from edgeline.components.convert.convert import convert
+
+
+@pytest.fixture(scope="session")
+def rows(trained_taxi):
+    """Raw features of all rows, and after them rows of missing, unknown and extreme values."""
+    takes = models.raw_features(trained_taxi.model)
+    raw = trained_taxi.examples
+    found = [
+        features.to_numpy(batch, takes)
+        for split in examples.splits(raw)
+        for batch in examples.read_batches(raw, split)
+    ]
+    strange = {
+        "float32": [np.nan, -0.0, 1e4, -1e4, 1e-30],
+        "int64": [-(2**63), 2**63 - 1, -1, 0, 10**6],
+        "string": [b"", b"no such company", "Ünïcode 🚕".encode(), b"\xff\xfe", b"a" * 5000],
+    }
+    for feature in takes:
+        values = np.array(strange[feature.dtype], features.NUMPY_DTYPES[feature.dtype])
+        found.append(
+            {name: column[: len(values)] for name, column in found[0].items()}
+            | {feature.name: values.reshape(-1, 1)}
+        )
+    return {f.name: np.concatenate([part[f.name] for part in found]) for f in takes}
+
+
+@pytest.fixture(scope="session")
+def cloud(trained_taxi, rows):
+    call, _ = models.load_signature(trained_taxi.model, "serving_default")
+    return call(rows)["prediction"]
+
+
+def _convert(run, name, **parameters):
+    return convert(
+        str(run.folder / "model"),
+        str(run.folder / "examples"),
+        str(run.folder / name),
+        str(run.folder / f"{name}.html"),
+        **parameters,
+    )
+
+
+@pytest.mark.parametrize("quantisation", ["float", "fp16", "dynamic", "int8", "int16x8"])
+@pytest.mark.usefixtures("in_this_process")
+def test_takes_raw_features_and_answers_as_the_cloud(trained_taxi, rows, cloud, quantisation):
+    done = _convert(trained_taxi, quantisation, quantisation=quantisation)
+    edge_model = artifacts.read(trained_taxi.folder / quantisation, models.EDGE_SCHEMA)
+    assert edge_model.metadata == done.metadata
+    assert done.metadata["takes"] == "raw" and done.metadata["because"] is None
+    model = interpreter.load(models.edge_model_path(edge_model))
+    for count in (1, 7, 1000):
+        batch = {name: values[:count] for name, values in rows.items()}
+        assert model.invoke(batch)["prediction"].shape == (count, 1)
+    edge = model(rows)["prediction"]
+    if quantisation == "float":
+        np.testing.assert_allclose(edge, cloud, rtol=0, atol=1e-6)
+        assert np.array_equal(edge > 0.5, cloud > 0.5)
+    else:
+        ordinary = slice(0, 3000)
+        assert np.isfinite(edge).all()
+        assert np.mean((edge > 0.5)[ordinary] != (cloud > 0.5)[ordinary]) < 0.02
+    written = json.loads((edge_model.path / "signature.json").read_text())
+    assert [entry["name"] for entry in written["inputs"]] == sorted(rows)
+    assert [entry["name"] for entry in written["outputs"]] == ["prediction"]
+    table = json.loads((edge_model.path / "operators.json").read_text())
+    assert {"HASHTABLE_FIND", "FULLY_CONNECTED"} <= {row["name"] for row in table}
+
+
+def test_another_process_writes_the_same_bytes(trained_taxi):
+    folder = trained_taxi.folder
+    before = artifacts.list_files(folder / "int8")  # written in this process, above
+    page = (folder / "int8.html").read_bytes()
+    _convert(trained_taxi, "int8", quantisation="int8")
+    assert artifacts.list_files(folder / "int8") == before
+    assert (folder / "int8.html").read_bytes() == page

@@ -1,0 +1,219 @@
+"""What the worker makes of models that do not convert, and of parameters that do not fit."""
+
+import os
+import signal
+import time
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+
+from edgeline import artifacts, interpreter, models
+from edgeline.components.convert import child
+from edgeline.components.convert.convert import convert
+from edgeline.errors import EdgelineError
+
+tf = pytest.importorskip("tensorflow")
+
+ROWS = 60
+COLOURS = [b"red", b"green", b"blue"]
+
+
+@pytest.fixture
+def data(tmp_path):
+    """Examples of a word, a whole number and a number, with missing values."""
+    table = pa.table(
+        {
+            "word": pa.array([*COLOURS, None, b"other", b"12.5"] * (ROWS // 6), pa.string()),
+            "count": pa.array([*range(ROWS - 1), None], pa.int64()),
+            "size": pa.array([None, *np.linspace(-3, 3, ROWS - 1)], pa.float32()),
+        }
+    )
+    with artifacts.writing(tmp_path / "examples", "examples/v1") as draft:
+        (draft.path / "train").mkdir()
+        pq.write_table(table, draft.path / "train" / "part-00000.parquet")
+        draft.metadata["splits"] = {"train": {"rows": ROWS}}
+    return tmp_path / "examples"
+
+
+def save(folder, transform, network=None, kept=None, labels=None):
+    """A `model/v1` of a transform and a network on its features."""
+    module = tf.Module()
+    module.kept = kept
+    module.weights = tf.Variable(np.linspace(-1, 1, 24).reshape(3, 8), dtype=tf.float32)
+    network = network or (
+        lambda x: tf.sigmoid(tf.reduce_sum(tf.nn.relu(x @ module.weights), 1, keepdims=True))
+    )
+    raw = {
+        name: tf.TensorSpec([None, 1], dtype, name)
+        for name, dtype in {"word": tf.string, "count": tf.int64, "size": tf.float32}.items()
+    }
+
+    @tf.function(autograph=False)
+    def transformed(**inputs):
+        return transform(inputs)
+
+    @tf.function(autograph=False)
+    def predict(**features):
+        columns = [tf.cast(features[name], tf.float32) for name in ("count", "size", "word")]
+        return {"prediction": network(tf.concat(columns, 1))}
+
+    @tf.function(autograph=False)
+    def serve(**inputs):
+        return predict(**transform(inputs))
+
+    module.functions = [transformed, predict, serve]
+    transform_signature = transformed.get_concrete_function(**raw)
+    features = {
+        name: tf.TensorSpec([None, 1], spec.dtype, name)
+        for name, spec in transform_signature.structured_outputs.items()
+    }
+    with artifacts.writing(folder, models.SCHEMA) as draft:
+        tf.saved_model.save(
+            module,
+            str(draft.path / "saved_model"),
+            {
+                "serving_default": serve.get_concrete_function(**raw),
+                "transform": transform_signature,
+                "predict_transformed": predict.get_concrete_function(**features),
+            },
+        )
+        draft.metadata.update(
+            features=[
+                {"name": name, "dtype": spec.dtype.name, "shape": [1]} for name, spec in raw.items()
+            ],
+            task="binary_classification",
+            labels=labels,
+        )
+    return folder
+
+
+def fill(inputs):
+    size = inputs["size"]
+    return {**inputs, "size": tf.where(tf.math.is_nan(size), 0.0, size)}
+
+
+def vocabulary(oov):
+    initializer = tf.lookup.KeyValueTensorInitializer(COLOURS, tf.range(3, dtype=tf.int64))
+    return tf.lookup.StaticVocabularyTable(initializer, oov)
+
+
+def run(model, data, **parameters):
+    folder = data.parent
+    return convert(
+        str(model), str(data), str(folder / "edge"), str(folder / "r.html"), **parameters
+    )
+
+
+@pytest.mark.usefixtures("in_this_process")
+@pytest.mark.parametrize("quantisation", ["float", "int8", "int16x8"])
+def test_several_buckets_leave_the_transform_outside(data, tmp_path, quantisation):
+    table = vocabulary(3)
+    model = save(
+        tmp_path / "model", lambda x: {**fill(x), "word": table.lookup(x["word"])}, kept=table
+    )
+    done = run(model, data, quantisation=quantisation).metadata
+    assert done["takes"] == "transformed"
+    assert [feature["dtype"] for feature in done["features"]] == ["int64", "float32", "int64"]
+    assert "StringToHashBucketFast (node " in done["because"]
+    assert "one out-of-vocabulary bucket" in done["because"]
+    assert "StringToHashBucketFast" in (tmp_path / "r.html").read_text()
+    edge = interpreter.load(tmp_path / "edge" / "model.tflite")
+    answer = edge(
+        {
+            "count": np.array([[3]], np.int64),
+            "size": np.array([[0.5]], np.float32),
+            "word": np.array([[1]], np.int64),
+        }
+    )
+    assert answer["prediction"].shape == (1, 1)
+
+
+@pytest.mark.usefixtures("in_this_process")
+def test_one_bucket_takes_raw_features_and_writes_labels(data, tmp_path):
+    table = vocabulary(1)
+    model = save(
+        tmp_path / "model",
+        lambda x: {**fill(x), "word": table.lookup(x["word"])},
+        kept=table,
+        labels=["small", "größer"],
+    )
+    done = run(model, data, quantisation="float").metadata
+    assert done["takes"] == "raw" and done["because"] is None
+    assert done["difference"]["prediction"]["max"] < 1e-6
+    assert (tmp_path / "edge" / "labels.txt").read_text("utf-8") == "small\ngrößer\n"
+
+
+@pytest.mark.usefixtures("in_this_process")
+def test_an_operator_of_the_transform_is_named(data, tmp_path):
+    def transform(inputs):
+        cleaned = tf.strings.regex_replace(inputs["word"], "[^0-9]", "")
+        number = tf.where(cleaned == "", 0.0, tf.strings.to_number(cleaned + "0"))
+        return {**fill(inputs), "word": number}
+
+    done = run(save(tmp_path / "model", transform), data).metadata
+    assert done["takes"] == "transformed"
+    assert "StringToNumber (node " in done["because"] and "RegexReplace" in done["because"]
+
+
+@pytest.mark.usefixtures("in_this_process")
+def test_an_operator_of_the_network_is_named(data, tmp_path):
+    def network(x):
+        return tf.math.erfinv(tf.tanh(tf.reduce_sum(x, 1, keepdims=True)) / 2)
+
+    table = vocabulary(1)
+    model = save(
+        tmp_path / "model", lambda x: {**fill(x), "word": table.lookup(x["word"])}, network, table
+    )
+    with pytest.raises(EdgelineError, match=r"network of .* uses Erfinv \(node .*build the model"):
+        run(model, data)
+    assert not (tmp_path / "edge").exists()
+
+
+@pytest.mark.parametrize(
+    ("parameters", "sentence"),
+    [
+        ({"quantisation": "int4"}, "quantisation is 'int4', but must be one of float, fp16"),
+        ({"quantisation": "int8", "representative_rows": 5}, "give 5 rows, but int8 needs at leas"),
+        ({"representative_rows": 0}, "representative_rows=0 give no row"),
+        ({"representative_split": "test"}, "has no split 'test'"),
+    ],
+)
+def test_parameters_that_do_not_fit_are_named(data, tmp_path, parameters, sentence):
+    model = save(tmp_path / "model", lambda x: {**fill(x), "word": x["count"]})
+    with pytest.raises(EdgelineError, match=sentence):
+        run(model, data, **parameters)
+
+
+def crash(tell, how):
+    tell("converting While to int8")
+    if how == "segfault":
+        os.kill(os.getpid(), signal.SIGSEGV)
+    if how == "raise":
+        raise ValueError("no such thing")
+    if how == "hang":
+        time.sleep(60)
+    return how
+
+
+@pytest.mark.parametrize(
+    ("how", "sentence"),
+    [
+        ("segfault", "was killed by SIGSEGV while converting While to int8: set quantisation to"),
+        ("raise", r"failed while converting While to int8 \(ValueError: no such thing\): set"),
+        ("hang", "exceeded 3 s while converting While to int8: give a larger time_limit"),
+    ],
+)
+def test_a_crash_of_the_converter_is_a_sentence(data, tmp_path, monkeypatch, how, sentence):
+    model = save(tmp_path / "model", lambda x: {**fill(x), "word": x["count"]})
+    call = child.call
+    monkeypatch.setattr(child, "call", lambda *_, **limit: call(crash, how, **limit))
+    monkeypatch.setattr(child, "_tensorflow_runs", lambda: False)  # a fork is enough for this
+    with pytest.raises(EdgelineError, match=f"^The converter {sentence}"):
+        run(model, data, quantisation="int8", time_limit=3)
+
+
+def test_what_a_child_returns_comes_back(monkeypatch):
+    monkeypatch.setattr(child, "_tensorflow_runs", lambda: False)
+    assert child.call(crash, "well", time_limit=60) == "well"
