@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import ctypes
 import logging
 import signal
 import ssl
@@ -13,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from edgeline.errors import EdgelineError
-from edgeline.server import access, grpc_v2, openapi, routes_tfserving, routes_v2
+from edgeline.server import access, grpc_tfserving, grpc_v2, openapi, routes_tfserving, routes_v2
 from edgeline.server.app import App
 from edgeline.server.http1 import Http1, Server
 from edgeline.server.http2 import Http2
@@ -22,6 +23,7 @@ from edgeline.server.repository import Repository
 from edgeline.server.settings import Settings
 
 log = logging.getLogger("edgeline.server")
+_M_ARENA_MAX = -8
 
 
 def serve(
@@ -40,6 +42,7 @@ def serve(
         EdgelineError: the path holds no model that works, a port is taken, or a file of the
             settings is missing or malformed.
     """
+    _few_arenas()
     _run(_serve(Path(path), settings or Settings(), started))
 
 
@@ -79,7 +82,7 @@ async def _serve(
         routes_tfserving.resolver(app),
         openapi.resolver(app),
     ]
-    app.methods |= grpc_v2.methods(app)
+    app.methods |= {**grpc_v2.methods(app), **grpc_tfserving.methods(app)}
     server = Server(settings, metrics, app.http)
     server.grpc = lambda: Http2(server, app.grpc)
     context = tls(settings)
@@ -176,6 +179,12 @@ async def _poll(repository: Repository, every: float) -> None:
             log.error("%s What is loaded stays.", error)
         except Exception:
             log.exception("Looking for models failed; what is loaded stays.")
+
+
+def _few_arenas() -> None:
+    """Let all threads share two of glibc's heaps: each of its own keeps what it once held."""
+    with contextlib.suppress(OSError, AttributeError):  # another C library
+        ctypes.CDLL(None).mallopt(_M_ARENA_MAX, 2)
 
 
 def _run(main: Coroutine[Any, Any, None]) -> None:

@@ -276,35 +276,45 @@ def _real(array: npt.NDArray[Any], name: str, description: Description) -> npt.N
     return np.asarray(np.float32(tensor.scale) * shifted, np.float32)
 
 
-def _status(app: App, name: str, version: str, label: str) -> dict[str, Any]:
+def version_states(
+    app: App, name: str, version: str, label: str
+) -> list[tuple[int, str, str, str]]:
+    """Number, state, error code and message of a model's versions, the newest first.
+
+    Raises:
+        ServingError: there is no such model, version or label.
+    """
     served = app.repository.models.get(name)
     if served is None:
         raise not_found(f"There is no model {name[:100]!r}.")
-    if version or label:
-        number = int(version) if version else 0
-        if label or number not in served.failures:
-            number = app.repository.pool(name, version, label).description.version
-        states = [number]
+    if not version and not label:
+        numbers = sorted({*served.pools, *served.failures}, reverse=True)
+    elif not label and int(version) in served.failures:
+        numbers = [int(version)]
     else:
-        states = sorted({*served.pools, *served.failures}, reverse=True)
+        numbers = [app.repository.pool(name, version, label).description.version]
+    return [
+        (number, "AVAILABLE", "OK", "")
+        if number in served.pools
+        else (number, "END", "UNKNOWN", served.failures[number][1])
+        for number in numbers
+    ]
+
+
+def _status(app: App, name: str, version: str, label: str) -> dict[str, Any]:
+    states = version_states(app, name, version, label)
     return {
         "name": name,
-        "ready": any(number in served.pools for number in states),
+        "ready": any(state == "AVAILABLE" for _, state, _, _ in states),
         "model_version_status": [
-            _version_status(number, *_state_of(served, number)) for number in states
+            {
+                "version": str(number),
+                "state": state,
+                "status": {"error_code": code, "error_message": message},
+            }
+            for number, state, code, message in states
         ],
     }
-
-
-def _state_of(served: Any, number: int) -> tuple[str, str, str]:
-    if number in served.pools:
-        return "AVAILABLE", "OK", ""
-    return "END", "UNKNOWN", served.failures[number][1]
-
-
-def _version_status(number: int, state: str, code: str, message: str) -> dict[str, Any]:
-    status = {"error_code": code, "error_message": message}
-    return {"version": str(number), "state": state, "status": status}
 
 
 def _metadata(description: Description) -> dict[str, Any]:

@@ -189,12 +189,14 @@ def _is_regular(value: Any, shape: tuple[int, ...]) -> bool:
     written anew.
     """
     body: bytes = _local.body
-    if len(shape) == 1 and body.count(b"[") == _local.lists:
+    brackets = int(np.count_nonzero(np.frombuffer(body, np.uint8) == ord("[")))
+    if len(shape) == 1 and brackets == _local.lists:
         return True
+    lists = 1 + sum(int(np.prod(shape[:depth])) for depth in range(1, len(shape)))
     wanted = b"[" + b"," * (shape[-1] - 1) + b"]"
     for size in reversed(shape[:-1]):
         wanted = b"[" + (wanted + b",") * (size - 1) + wanted + b"]"
-    if body.count(b"[") == wanted.count(b"["):
+    if brackets == lists:
         structure = body.translate(None, _NOT_STRUCTURE)
         return structure.startswith(wanted, structure.index(b"["))
     minified: bytes = value.mini

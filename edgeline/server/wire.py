@@ -213,8 +213,27 @@ def _varints(data: memoryview, name: str) -> Any:
 
 def _pack(value: Any, kind: str) -> bytes:
     if kind in _VARINTS:
-        return b"".join(varint(int(number)) for number in value)
+        if len(value) < 32:
+            return b"".join(varint(int(number)) for number in value)
+        array = np.asarray(value)
+        return _pack_varints(array if array.dtype == np.uint64 else array.astype(np.int64))
     return np.asarray(value, _NUMPY[kind]).tobytes()
+
+
+def _pack_varints(array: Any) -> bytes:
+    """Many numbers at once, each in seven-bit groups."""
+    values = array.view(np.uint64)
+    bounds = np.uint64(1) << np.arange(7, 64, 7, dtype=np.uint64)
+    lengths = 1 + np.searchsorted(bounds, values, side="right")
+    ends = np.cumsum(lengths)
+    out = np.empty(int(ends[-1]), np.uint8)
+    starts = ends - lengths
+    for place in range(int(lengths.max())):
+        has = lengths > place
+        group = (values[has] >> np.uint64(7 * place)) & np.uint64(127)
+        more = (lengths[has] > place + 1).astype(np.uint64) << np.uint64(7)
+        out[starts[has] + place] = (group | more).astype(np.uint8)
+    return out.tobytes()
 
 
 def _write(parts: list[bytes], number: int, value: Any, kind: Any) -> None:

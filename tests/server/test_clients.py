@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 import os
 import shutil
 import subprocess
@@ -44,6 +45,22 @@ def test_every_call_of_a_standard_client(start, store, client_python, program, p
         capture_output=True,
         text=True,
         timeout=300,
+    )
+    assert ended.returncode == 0, ended.stdout + ended.stderr
+
+
+@pytest.mark.skipif(
+    importlib.util.find_spec("tensorflow") is None, reason="NO TENSORFLOW: its stubs need it"
+)
+def test_every_call_of_tensorflow_servings_stubs(start, store, client_python):
+    server = start(store, "--versions", "0", "--poll", "0")
+    stubs = Path(client_python).parents[1] / "tfserving"
+    ended = subprocess.run(
+        [sys.executable, "-B", str(HERE / "clients" / "tfserving_grpc.py"), str(server.grpc)],
+        capture_output=True,
+        text=True,
+        timeout=300,
+        env={**os.environ, "PYTHONPATH": str(stubs)},
     )
     assert ended.returncode == 0, ended.stdout + ended.stderr
 
