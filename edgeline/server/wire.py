@@ -215,8 +215,7 @@ def _pack(value: Any, kind: str) -> bytes:
     if kind in _VARINTS:
         if len(value) < 32:
             return b"".join(varint(int(number)) for number in value)
-        array = np.asarray(value)
-        return _pack_varints(array if array.dtype == np.uint64 else array.astype(np.int64))
+        return _pack_varints(np.asarray(value, np.uint64 if kind == "uint64" else np.int64))
     return np.asarray(value, _NUMPY[kind]).tobytes()
 
 
