@@ -205,6 +205,11 @@ def _outputs(file: Path) -> dict[str, Any]:
     artifacts = {
         name: entry["artifacts"][0] for name, entry in written.get("artifacts", {}).items()
     }
+    for artifact in artifacts.values():
+        # metrics are all metadata: without a file kfp's cache takes them as lost
+        Path(artifact["uri"]).parent.mkdir(parents=True, exist_ok=True)
+        if not Path(artifact["uri"]).exists():
+            Path(artifact["uri"]).touch()
     return {**written.get("parameterValues", {}), **artifacts}
 
 

@@ -77,6 +77,7 @@ def tabular(
         git_commit: The commit of the user's code, for the bundle's provenance.
     """
     ended = notify(pipeline_name=model_name, run_id=dsl.PIPELINE_JOB_ID_PLACEHOLDER)
+    ended.set_caching_options(False)
     with dsl.ExitHandler(ended):
         read = ingest(data=data, split_ratios=split_ratios, split_key=split_key)
         checked = validate(
