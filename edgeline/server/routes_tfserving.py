@@ -19,6 +19,7 @@ from edgeline.server.errors import invalid, not_found
 from edgeline.server.http1 import Request, Response
 from edgeline.server.model import Arrays, Description, Instance, check
 from edgeline.server.tensors_json import (
+    Large,
     b64,
     decode,
     dumps,
@@ -156,14 +157,14 @@ def _asked(body: bytes) -> dict[str, Any]:
 
 
 def _from_rows(rows: Any, description: Description) -> dict[str, npt.NDArray[Any]]:
-    if not isinstance(rows, list) and not hasattr(rows, "as_list"):
+    if not isinstance(rows, list | Large):
         raise invalid("'instances' is not a list.")
     if not len(rows):
         raise invalid("'instances' is empty: give at least one.")
     inputs = description.signature.inputs
     names = {tensor.name for tensor in inputs}
-    first = rows[0]
-    if not isinstance(first, dict) or (first.keys() == {"b64"} and "b64" not in names):
+    named = isinstance(rows, list) and isinstance(rows[0], dict)
+    if isinstance(rows, Large) or not named or (rows[0].keys() == {"b64"} and "b64" not in names):
         if len(inputs) != 1:
             raise invalid(
                 f"Model {description.name!r} has {len(inputs)} inputs: give each instance as an "
@@ -213,8 +214,8 @@ def _from_examples(asked: dict[str, Any], description: Description) -> dict[str,
 
 
 def _array(value: Any, tensor: Tensor, description: Description) -> npt.NDArray[Any]:
-    if isinstance(value, list) and value and hasattr(value[0], "as_list"):
-        value = [item.as_list() if hasattr(item, "as_list") else item for item in value]
+    if isinstance(value, list):  # a column, put together from rows
+        value = [item.as_list() if isinstance(item, Large) else item for item in value]
     array = to_array(value, tensor.dtype, f"Input {tensor.name!r}", description.takes == "raw")
     return array if array.ndim else array.reshape(1)
 

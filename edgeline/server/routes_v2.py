@@ -20,7 +20,7 @@ from edgeline.server.errors import invalid
 from edgeline.server.http1 import JSON, Request, Response
 from edgeline.server.model import Arrays, Description, Instance, check
 from edgeline.server.tensors_binary import elements, from_bytes, to_bytes
-from edgeline.server.tensors_json import dumps, loads, to_array
+from edgeline.server.tensors_json import Large, dumps, loads, to_array
 
 EXTENSIONS = ["binary_tensor_data", "model_repository", "classification", "statistics"]
 PLATFORM = "litert"
@@ -311,8 +311,8 @@ def _from_json(
 
 
 def _shape(value: Any, name: str) -> list[int]:
-    shape = list(value) if isinstance(value, list) or hasattr(value, "as_list") else None
-    if shape is None:
+    shape = value.as_list() if isinstance(value, Large) else value
+    if not isinstance(shape, list):
         raise invalid(f"Input {name[:100]!r} has no shape: give a list of sizes.")
     elements(shape, name[:100])
     return shape

@@ -14,6 +14,7 @@ import base64
 import binascii
 import json
 import threading
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -29,16 +30,38 @@ LARGE = 16 * 1024  # bytes from which simdjson is faster, copying its results in
 _NOT_STRUCTURE = bytes(byte for byte in range(256) if byte not in b"[],")
 _MAX_DIMENSIONS = 8
 _FEW = 64
+_KEPT = 1 << 20
 _COUNTED = 0xFFFFFF  # the most elements that simdjson counts
 _local = threading.local()
 
-Large = simdjson.Array
+
+@dataclass(slots=True)
+class _Document:
+    body: bytes
+    lists: int = 0  # those that were met on the way to the arrays
+
+
+@dataclass(slots=True)
+class Large:
+    """An array in a large document, not yet made objects of."""
+
+    array: Any
+    document: _Document
+
+    def __len__(self) -> int:
+        return len(self.array)
+
+    def __getitem__(self, place: int) -> Any:
+        return self.array[place]
+
+    def as_list(self) -> list[Any]:
+        """As Python's own nested lists."""
+        found: list[Any] = self.array.as_list()
+        return found
 
 
 def loads(body: bytes) -> Any:
     """Parse a document; arrays in a large one may be `Large`, for `to_array`.
-
-    They are valid until the same thread parses the next document.
 
     Raises:
         ServingError: it is not JSON in UTF-8.
@@ -109,21 +132,22 @@ def b64(value: bytes) -> dict[str, str]:
 
 def _loads_large(body: bytes) -> Any:
     parser = getattr(_local, "parser", None)
-    if parser is None:
-        parser = _local.parser = simdjson.Parser()
+    if parser is None or len(body) > _KEPT:  # a parser keeps several times its largest document
+        parser = simdjson.Parser()
+        if len(body) <= _KEPT:
+            _local.parser = parser
     try:
         document = parser.parse(body)
     except RuntimeError:  # something of the last document is still held: leave it the parser
-        parser = _local.parser = simdjson.Parser()
+        parser = simdjson.Parser()
         try:
             document = parser.parse(body)
         except RuntimeError:  # of an integer beyond 64 bits
             return orjson.loads(body)
-    _local.body, _local.lists = body, 0
-    return _unfold(document, 0)
+    return _unfold(document, _Document(body), 0)
 
 
-def _unfold(value: Any, depth: int) -> Any:
+def _unfold(value: Any, document: _Document, depth: int) -> Any:
     """Objects and lists of objects as Python's own, down to arrays of values.
 
     Looking up a key or place takes time in their number: many are converted all at once.
@@ -133,14 +157,16 @@ def _unfold(value: Any, depth: int) -> Any:
     if isinstance(value, simdjson.Object):
         if len(value) > _FEW:
             return value.as_dict()
-        return {key: _unfold(value[key], depth + 1) for key in value.keys()}  # noqa: SIM118
-    if isinstance(value, Large):
-        _local.lists += 1
-    if isinstance(value, Large) and (not len(value) or isinstance(value[0], simdjson.Object)):
-        if len(value) > _FEW:
-            return value.as_list()
-        return [_unfold(value[place], depth + 1) for place in range(len(value))]
-    return value
+        keys = list(value.keys())
+        return {key: _unfold(value[key], document, depth + 1) for key in keys}
+    if not isinstance(value, simdjson.Array):
+        return value
+    document.lists += 1
+    if len(value) and not isinstance(value[0], simdjson.Object):
+        return Large(value, document)
+    if len(value) > _FEW:
+        return value.as_list()
+    return [_unfold(value[place], document, depth + 1) for place in range(len(value))]
 
 
 def _loads_python(body: bytes) -> Any:
@@ -150,7 +176,7 @@ def _loads_python(body: bytes) -> Any:
         raise invalid(f"The body is not JSON ({_first(error)}).") from error
 
 
-def _large_to_array(value: Any, dtype: str, what: str) -> npt.NDArray[Any] | None:
+def _large_to_array(value: Large, dtype: str, what: str) -> npt.NDArray[Any] | None:
     """Numbers by simdjson's own flattening; None where it has to be done value by value."""
     if dtype in ("string", "bool"):
         return None
@@ -158,11 +184,11 @@ def _large_to_array(value: Any, dtype: str, what: str) -> npt.NDArray[Any] | Non
     kind, held = ("d", "<f8") if wanted.kind == "f" else ("i", "<i8")
     if dtype == "uint64":
         kind, held = "u", "<u8"
-    shape = _first_shape(value)
+    shape = _first_shape(value.array)
     if max(shape) >= _COUNTED:
         return None
     try:
-        flat = np.frombuffer(value.as_buffer(of_type=kind), held)
+        flat = np.frombuffer(value.array.as_buffer(of_type=kind), held)
     except (TypeError, ValueError):
         return None  # the slow way finds out what is wrong, or takes it
     if int(np.prod(shape)) != len(flat):
@@ -174,7 +200,7 @@ def _large_to_array(value: Any, dtype: str, what: str) -> npt.NDArray[Any] | Non
 
 def _first_shape(value: Any) -> tuple[int, ...]:
     shape: list[int] = []
-    while isinstance(value, Large):
+    while isinstance(value, simdjson.Array):
         shape.append(len(value))
         if len(shape) > _MAX_DIMENSIONS or not len(value):
             break
@@ -182,15 +208,15 @@ def _first_shape(value: Any) -> tuple[int, ...]:
     return tuple(shape)
 
 
-def _is_regular(value: Any, shape: tuple[int, ...]) -> bool:
+def _is_regular(value: Large, shape: tuple[int, ...]) -> bool:
     """Whether each list is as long as the first of its level: its brackets and commas tell.
 
     Where the body has no other brackets than those known, the body tells; else the array is
     written anew.
     """
-    body: bytes = _local.body
+    body = value.document.body
     brackets = int(np.count_nonzero(np.frombuffer(body, np.uint8) == ord("[")))
-    if len(shape) == 1 and brackets == _local.lists:
+    if len(shape) == 1 and brackets == value.document.lists:
         return True
     lists = 1 + sum(int(np.prod(shape[:depth])) for depth in range(1, len(shape)))
     wanted = b"[" + b"," * (shape[-1] - 1) + b"]"
@@ -199,7 +225,7 @@ def _is_regular(value: Any, shape: tuple[int, ...]) -> bool:
     if brackets == lists:
         structure = body.translate(None, _NOT_STRUCTURE)
         return structure.startswith(wanted, structure.index(b"["))
-    minified: bytes = value.mini
+    minified: bytes = value.array.mini
     return minified.translate(None, _NOT_STRUCTURE) == wanted
 
 
