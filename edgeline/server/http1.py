@@ -136,7 +136,7 @@ class Http1(asyncio.Protocol):
 
     def connection_made(self, transport: Any) -> None:
         self._transport = transport
-        self._parser = httptools.HttpRequestParser(self)
+        self._parser: Any = httptools.HttpRequestParser(self)
         self._peer = peer_of(transport)
         server = self.server
         if len(server.connections) >= server.settings.max_connections or server.stopping:
@@ -151,6 +151,8 @@ class Http1(asyncio.Protocol):
         self._closing = True
         self._free(self._buffered)
         self._waiting.clear()
+        self._body.clear()
+        self._parser = None  # it and the connection hold each other, and no collection frees it
         if self._running is not None and self._running.cancel is not None:
             self._running.cancel()
 
@@ -226,6 +228,7 @@ class Http1(asyncio.Protocol):
         if self._failed:
             return
         body = self._body[0] if len(self._body) == 1 else b"".join(self._body)
+        self._body.clear()
         method = self._parser.get_method().decode("latin-1")
         request = Request(method, self._target, self._headers, body, self._peer)
         if not self._parser.should_keep_alive():
@@ -301,6 +304,7 @@ class Http1(asyncio.Protocol):
 
     def _reply(self, request: Request, response: Response) -> None:
         self._free(len(request.body))
+        request.cancel = None  # a cycle: it would keep the body until the next collection
         if self._running is not request or self._closing:
             return  # it timed out, or the client is gone
         self._running = None

@@ -423,8 +423,9 @@ class Http2(asyncio.Protocol):
         if self._streams.pop(stream.number, None) is None:
             return
         self.server.metrics.buffered -= stream.size
-        if not stream.trailers and stream.call is not None and stream.call.cancel is not None:
-            stream.call.cancel()
+        if stream.call is not None and stream.call.cancel is not None:
+            stream.call.cancel()  # what ran is not hurt by it
+            stream.call.cancel = None  # a cycle: it would keep the message until collected
         stream.call = stream.call or _NOTHING
         if self._closing and not self._streams and not self._transport.is_closing():
             self._transport.close()

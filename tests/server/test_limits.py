@@ -15,6 +15,9 @@ from concurrent.futures import ThreadPoolExecutor
 import pytest
 from conftest import MIXED, MOBILENET, eventually
 
+from edgeline.server import wire
+from edgeline.server.messages import INFER_REQUEST
+
 LIVE = b"GET /v2/health/live HTTP/1.1\r\nHost: x\r\n\r\n"
 
 
@@ -295,6 +298,32 @@ def test_random_bytes_on_both_ports(strict):
         connection.close()
     assert strict.ask("GET", "/v2/health/live")[0] == 200
     assert strict.metric("edgeline_buffered_bytes") == 0
+
+
+def test_memory_does_not_grow_with_requests_and_connections(start, tmp_path):
+    grpc = pytest.importorskip("grpc")
+    (tmp_path / "m.tflite").write_bytes(MOBILENET.read_bytes())
+    server = start(tmp_path / "m.tflite", "--poll=0")
+    rows = json.dumps({"instances": [[[[0] * 3] * 128] * 128] * 40}).encode()  # 6 MB
+    raw = bytes(128 * 128 * 3 * 100)  # 5 MB
+    tensor = {"name": "input", "datatype": "UINT8", "shape": [100, 128, 128, 3]}
+    message = wire.encode(
+        {"model_name": "m", "inputs": [tensor], "raw_input_contents": [raw]}, INFER_REQUEST
+    )
+
+    def once() -> float:
+        assert server.ask("POST", "/v1/models/m:predict", rows)[0] == 200
+        head = {"Inference-Header-Content-Length": "0"}
+        assert server.ask("POST", "/v2/models/m/infer", raw, head)[0] == 200
+        limit = [("grpc.max_receive_message_length", -1)]
+        with grpc.insecure_channel(f"127.0.0.1:{server.grpc}", limit) as channel:
+            channel.unary_unary("/inference.GRPCInferenceService/ModelInfer")(message, timeout=30)
+        return server.metric("process_resident_memory_bytes")
+
+    first = max(once() for _ in range(4))
+    last = min(once() for _ in range(8))
+    assert last < first + 20e6
+    assert server.metric("edgeline_buffered_bytes") == 0
 
 
 def test_stop_lets_requests_end(start, tmp_path):
