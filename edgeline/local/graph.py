@@ -20,14 +20,14 @@ COLOURS = {
 
 
 def draw(results: Mapping[str, TaskResult]) -> Markup:
-    """The graph, each task with its time; dashed lines lead into conditions."""
+    """The graph, each task with its time; dashed lines are conditions."""
     places = _places(results)
     width = max(x for x, _ in places.values()) + WIDTH + 2
     height = max(y for _, y in places.values()) + HEIGHT + ARCH
     edges = Markup("").join(
-        _edge(places[need], places[name], bool(result.task.condition))
+        _edge(places[before], places[name], before in result.task.gates)
         for name, result in results.items()
-        for need in result.task.needs
+        for before in sorted({*result.task.needs, *result.task.gates})
     )
     nodes = Markup("").join(_node(places[name], name, result) for name, result in results.items())
     return Markup(
@@ -39,8 +39,9 @@ def draw(results: Mapping[str, TaskResult]) -> Markup:
 
 def _places(results: Mapping[str, TaskResult]) -> dict[str, tuple[int, int]]:
     columns: dict[str, int] = {}
-    for name, result in results.items():  # planned order: needs come first
-        columns[name] = 1 + max((columns[need] for need in result.task.needs), default=-1)
+    for name, result in results.items():  # planned order: what a task waits for comes first
+        waits_for = (*result.task.needs, *result.task.gates)
+        columns[name] = 1 + max((columns[before] for before in waits_for), default=-1)
     last = max(columns.values(), default=0)
     for name, result in results.items():
         if result.task.exit_handler:
@@ -58,8 +59,10 @@ def _edge(start: tuple[int, int], end: tuple[int, int], conditional: bool) -> Ma
     x1, y1 = start[0] + WIDTH, start[1] + HEIGHT // 2
     x2, y2 = end[0], end[1] + HEIGHT // 2
     bend = max((x2 - x1) // 2, 20)
+    colour = "#64748b"
     if x2 - x1 > GAP_X and y1 == y2:  # under the tasks between, not through them
-        depth = y1 + HEIGHT // 2 + ARCH * min((x2 - x1) / 900, 1)
+        colour = "#cbd5e1"
+        depth = y1 + HEIGHT // 2 + ARCH * min((x2 - x1) / 1000, 1)
         path = (
             f"M{x1} {y1} C{x1 + 24} {y1} {x1} {depth:.0f} {x1 + 40} {depth:.0f} "
             f"L{x2 - 40} {depth:.0f} C{x2} {depth:.0f} {x2 - 24} {y2} {x2} {y2}"
@@ -67,7 +70,7 @@ def _edge(start: tuple[int, int], end: tuple[int, int], conditional: bool) -> Ma
     else:
         path = f"M{x1} {y1} C{x1 + bend} {y1} {x2 - bend} {y2} {x2} {y2}"
     dash = Markup(' stroke-dasharray="4 3"') if conditional else ""
-    return Markup('<path d="{}" fill="none" stroke="#94a3b8"{}/>').format(path, dash)
+    return Markup('<path d="{}" fill="none" stroke="{}"{}/>').format(path, colour, dash)
 
 
 def _node(place: tuple[int, int], name: str, result: TaskResult) -> Markup:

@@ -11,22 +11,26 @@ class PlannedTask:
     """One container task of a pipeline, conditions and nested pipelines unrolled.
 
     `component` is unique in the pipeline and names the task's folder locally. `needs` are
-    the components whose outputs it takes, `condition` what must hold for it to run at all.
+    the components whose outputs it takes, `gates` those whose outputs decide whether it runs,
+    `condition` what must hold for it to run at all.
     """
 
     name: str
     component: str
     needs: tuple[str, ...]
+    gates: tuple[str, ...] = ()
     condition: str = ""
     exit_handler: bool = False
 
 
 def plan(spec: Any) -> list[PlannedTask]:
     """The tasks of a `PipelineSpec` proto in an order in which they can run."""
-    return _tasks(spec, spec.root.dag, "", {})
+    return _tasks(spec, spec.root.dag, "", (), {})
 
 
-def _tasks(spec: Any, dag: Any, condition: str, given: dict[str, str]) -> list[PlannedTask]:
+def _tasks(
+    spec: Any, dag: Any, condition: str, gates: tuple[str, ...], given: dict[str, str]
+) -> list[PlannedTask]:
     planned: list[PlannedTask] = []
     produced: dict[str, list[str]] = {}
     waiting = dict(sorted(dag.tasks.items()))
@@ -42,15 +46,18 @@ def _tasks(spec: Any, dag: Any, condition: str, given: dict[str, str]) -> list[P
             if (producer := _producer(source, produced, given))
         }
         inner = spec.components[task.component_ref.name]
-        holds = " and ".join(filter(None, [condition, _words(task.trigger_policy.condition)]))
+        own = task.trigger_policy.condition
+        holds = " and ".join(filter(None, [condition, _words(own)]))
+        deciding = {producer for key, producer in sources.items() if f"'{key}'" in own}
         if inner.WhichOneof("implementation") == "dag":
-            below = _tasks(spec, inner.dag, holds, sources)
+            below = _tasks(spec, inner.dag, holds, (*gates, *sorted(deciding)), sources)
             planned += below
             produced[name] = [step.component for step in below]
         else:
             component = task.component_ref.name.removeprefix("comp-")
             needs = tuple(sorted(set(sources.values())))
-            planned.append(PlannedTask(name, component, needs, holds, _is_exit_handler(task)))
+            last = _is_exit_handler(task)
+            planned.append(PlannedTask(name, component, needs, gates, holds, last))
             produced[name] = [component]
     return planned
 

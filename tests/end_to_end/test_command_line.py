@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from conftest import edgeline
+from command import edgeline
 
 USAGE, FAILED = 2, 1
 

@@ -13,7 +13,7 @@ from pathlib import Path
 
 import psutil
 import pytest
-from conftest import edgeline
+from command import edgeline
 
 from edgeline import bundle
 

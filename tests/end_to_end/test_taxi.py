@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 import pyarrow.parquet as pq
 import pytest
-from conftest import Finished, edgeline
+from command import Finished, edgeline
 
 from edgeline import bundle
 from edgeline.features import MISSING

@@ -7,7 +7,7 @@ import json
 from pathlib import Path
 
 import pytest
-from conftest import Finished, edgeline
+from command import Finished, edgeline
 from sklearn.datasets import load_wine
 
 from edgeline import bundle

@@ -1,0 +1,112 @@
+"""A bundle folder out of a converted model and what was found out about it."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from edgeline import artifacts
+from edgeline.artifacts import Artifact
+from edgeline.bundle import NAME, Bundle, Signature
+from edgeline.errors import EdgelineError
+from edgeline.models import edge_model_path, raw_features
+
+LABELS = "labels.txt"
+SIGNATURE = "signature.json"
+TEST_VECTORS = "test_vectors.json"
+
+
+def assemble(
+    folder: str | Path,
+    *,
+    edge_model: Artifact,
+    evaluation: Artifact,
+    verification: Artifact,
+    name: str,
+    target: str,
+    provenance: Mapping[str, Any],
+) -> Bundle:
+    """Copy a model's files into `folder` and say what they are.
+
+    Args:
+        folder: an empty folder. It gets the model, `labels.txt` where there are class
+            names and `test_vectors.json` where verify left one, but no manifest yet.
+        edge_model: `edge_model/v1`.
+        evaluation: `evaluation/v1`; its metadata goes into the manifest.
+        verification: `verification/v1`; its metadata goes into the manifest.
+        name: of the bundle: lower-case letters, digits and dashes, at most 63.
+        target: what the model is made for, for example `litert`; written like a name.
+        provenance: what made the model, as JSON values.
+
+    Returns:
+        The bundle, as version 1: the store gives the number.
+
+    Raises:
+        EdgelineError: the model is not approved, a name is impossible, or the
+            edge model lacks a file or fact.
+    """
+    for parameter, value in (("name", name), ("target", target)):
+        if not NAME.fullmatch(value):
+            raise EdgelineError(
+                f"The {parameter} {value!r} is impossible: use 1 to 63 lower-case letters, "
+                "digits and dashes, a letter or digit first and last."
+            )
+    _require_approval(evaluation, verification)
+    folder = Path(folder)
+    model = edge_model_path(edge_model).name
+    for source, file in ((edge_model, model), (edge_model, LABELS), (verification, TEST_VECTORS)):
+        if file in source.files:
+            shutil.copyfile(source.path / file, folder / file)
+    if model not in edge_model.files:
+        raise EdgelineError(f"{edge_model.path} has no {model}: run convert again.")
+    try:
+        labels = folder / LABELS
+        return Bundle(
+            name=name,
+            version=1,
+            target=target,
+            model=model,
+            task=edge_model.metadata["task"],
+            quantisation=edge_model.metadata["quantisation"],
+            takes=edge_model.metadata["takes"],
+            signature=Signature.from_json(json.loads((edge_model.path / SIGNATURE).read_text())),
+            features=tuple(raw_features(edge_model)),
+            files=artifacts.list_files(folder),
+            labels=tuple(labels.read_text().splitlines()) if labels.exists() else None,
+            evaluation=dict(evaluation.metadata),
+            verification=dict(verification.metadata),
+            provenance={**provenance, "edge_model": edge_model.digest},
+        )
+    except (OSError, KeyError, TypeError, ValueError) as error:
+        raise EdgelineError(
+            f"{edge_model.path} does not say what its model is ({error}): run convert again."
+        ) from error
+
+
+def content_digest(bundle: Bundle) -> str:
+    """Hexadecimal sha256 of what a device would run.
+
+    Two bundles with the same digest give the same answers. Left out are the version,
+    the provenance (a second run has another id), and the evaluation and verification
+    (latencies differ from one measurement to the next).
+    """
+    content = bundle.to_json()
+    for key in ("version", "provenance", "evaluation", "verification"):
+        del content[key]
+    return artifacts.digest_of_listing("bundle", content, {})
+
+
+def _require_approval(evaluation: Artifact, verification: Artifact) -> None:
+    if verification.metadata.get("approved") is not True:
+        raise EdgelineError(
+            f"The model is not published because verify did not approve it: see the report of "
+            f"verify, whose result is {verification.path}."
+        )
+    if evaluation.metadata.get("blessed") is False:
+        raise EdgelineError(
+            f"The model is not published because analyze did not bless it: see the report of "
+            f"analyze, whose result is {evaluation.path}."
+        )

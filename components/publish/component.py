@@ -1,0 +1,68 @@
+"""The face of publish."""
+
+from typing import NamedTuple
+
+from kfp import dsl
+from kfp.dsl import Artifact, Input, Model, Output
+
+from edgeline.images import reference
+
+
+@dsl.component(base_image=reference("pipeline"), install_kfp_package=False)
+def publish(
+    edge_model: Input[Model],
+    evaluation: Input[Artifact],
+    verification: Input[Artifact],
+    bundle: Output[Artifact],
+    name: str,
+    destination: str,
+    version: int = 0,
+    target: str = "litert",
+    pipeline_name: str = "",
+    run_id: str = "",
+    git_commit: str = "",
+    data_digest: str = "",
+) -> NamedTuple("Published", [("uri", str), ("version", int)]):
+    """Publish an approved edge model as the next version of a bundle.
+
+    The endpoint and keys of an object store come from the environment: MINIO_ENDPOINT,
+    MINIO_ACCESS_KEY, MINIO_SECRET_KEY and MINIO_SECURE, or AWS_ENDPOINT_URL,
+    AWS_ACCESS_KEY_ID, AWS_SECRET_ACCESS_KEY and AWS_REGION. Content that already is the
+    latest version is not published again: its version is returned.
+
+    Args:
+        edge_model: The model that convert made.
+        evaluation: What analyze found; a model that it did not bless is refused.
+        verification: What verify found; a model that it did not approve is refused.
+        bundle: A copy of what was published, with its name, version, URI and digest.
+        name: Name of the bundle: lower-case letters, digits and dashes.
+        destination: A folder, s3://bucket/prefix or minio://bucket/prefix.
+        version: The version's number, or 0 for the next that is free.
+        target: What the model is made for.
+        pipeline_name: Name of the pipeline, kept as provenance.
+        run_id: Id of the run, kept as provenance.
+        git_commit: Commit of the user's code, kept as provenance.
+        data_digest: Digest of the training data, kept as provenance.
+
+    Returns:
+        uri: Where the bundle is: destination/name/version.
+        version: Its number.
+    """
+    from edgeline.components.publish.publish import publish as work
+
+    published = work(
+        edge_model=edge_model.path,
+        evaluation=evaluation.path,
+        verification=verification.path,
+        output=bundle.path,
+        name=name,
+        destination=destination,
+        version=version,
+        target=target,
+        pipeline_name=pipeline_name,
+        run_id=run_id,
+        git_commit=git_commit,
+        data_digest=data_digest,
+    )
+    bundle.metadata.update(published.metadata)
+    return (published.uri, published.version)

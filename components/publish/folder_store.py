@@ -1,0 +1,105 @@
+"""Bundles in a folder of a file system.
+
+A bundle is written to a hidden sibling, flushed to the disk and renamed: a rename onto a
+folder that holds something fails, so of two publishers that race for a number one loses.
+A publisher that is killed leaves its hidden sibling, which takes no number and which a later
+publisher removes once it is a day old.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+import re
+import shutil
+import time
+import uuid
+from dataclasses import dataclass
+from pathlib import Path
+
+from edgeline.bundle import MANIFEST, Bundle
+from edgeline.errors import EdgelineError
+
+PARTIAL = ".partial-"
+ABANDONED = 24 * 60 * 60  # seconds
+
+
+@dataclass(frozen=True)
+class FolderStore:
+    """A store (see `edgeline.components.publish.store.Store`) below an absolute path."""
+
+    root: Path
+
+    def uri(self, name: str, version: int) -> str:
+        return str(self.root / name / str(version))
+
+    def versions(self, name: str) -> list[int]:
+        try:
+            return sorted(
+                int(entry.name)
+                for entry in (self.root / name).iterdir()
+                if re.fullmatch("[1-9][0-9]*", entry.name) and (entry / MANIFEST).is_file()
+            )
+        except FileNotFoundError:
+            return []
+        except OSError as error:
+            raise self._unusable(error) from error
+
+    def manifest(self, name: str, version: int) -> bytes | None:
+        try:
+            return Path(self.uri(name, version), MANIFEST).read_bytes()
+        except (FileNotFoundError, NotADirectoryError):
+            return None
+        except OSError as error:
+            raise self._unusable(error) from error
+
+    def put(self, folder: Path, bundle: Bundle, digest: str) -> bool:  # noqa: ARG002
+        place = Path(self.uri(bundle.name, bundle.version))
+        if place.exists():
+            return False
+        partial = place.with_name(PARTIAL + uuid.uuid4().hex)
+        try:
+            place.parent.mkdir(parents=True, exist_ok=True)
+            _remove_abandoned(place.parent)
+            partial.mkdir()
+            for path in [*bundle.files, MANIFEST]:
+                (partial / path).parent.mkdir(parents=True, exist_ok=True)
+                _copy_durably(folder / path, partial / path)
+            partial.rename(place)
+        except OSError as error:
+            if error.errno in (errno.ENOTEMPTY, errno.EEXIST):
+                return False
+            raise self._unusable(error) from error
+        finally:
+            shutil.rmtree(partial, ignore_errors=True)
+        return True
+
+    def get(self, bundle: Bundle, folder: Path) -> None:
+        for path in bundle.files:
+            source = Path(self.uri(bundle.name, bundle.version), path)
+            if source.is_file():  # the digests of the copy are checked, and so is its presence
+                (folder / path).parent.mkdir(parents=True, exist_ok=True)
+                shutil.copyfile(source, folder / path)
+
+    def _unusable(self, error: OSError) -> EdgelineError:
+        return EdgelineError(
+            f"The destination {self.root} cannot be used ({error.strerror}): "
+            "check the path, its permissions and the free space."
+        )
+
+
+def _copy_durably(source: Path, target: Path) -> None:
+    with open(source, "rb") as reader, open(target, "xb") as writer:
+        shutil.copyfileobj(reader, writer, 1 << 20)
+        writer.flush()
+        os.fsync(writer.fileno())
+
+
+def _remove_abandoned(folder: Path) -> None:
+    for partial in folder.glob(PARTIAL + "*"):
+        try:
+            abandoned = time.time() - partial.stat().st_mtime > ABANDONED
+        except FileNotFoundError:  # its publisher has finished
+            continue
+        if abandoned:
+            shutil.rmtree(partial, ignore_errors=True)

@@ -1,0 +1,216 @@
+"""Bundles in an S3-compatible object store: AWS S3, MinIO, SeaweedFS, Ceph, Google's S3 API.
+
+An object appears whole or not at all, but a bundle is several objects. So a publisher first
+claims the number, then uploads the files, and the manifest last.
+
+A claim is an empty object `<name>/.claims/<version>/<digest of the content>`. A publisher writes
+its claim, lists the claims on that number, and has it only if it sees no other; otherwise it
+goes on to the next. Of two that claim the same number the one that lists last sees both, so two
+never win; at worst both lose and the number stays unused. This takes a store that lists what
+was just written, and nothing more: a conditional put (If-None-Match) would be shorter, but
+SeaweedFS, the default store of Kubeflow Pipelines, ignored it before 3.97 and let concurrent
+puts pass as late as 4.16.
+
+A publisher that is killed leaves its claim and some files, which nobody sees. The same content
+published again finds its own claim and completes that number; other content skips the number.
+Claims stay for ever: they are what keeps a number from being given twice. Parts of an upload
+that broke off are the store's to expire (AbortIncompleteMultipartUpload in its lifecycle).
+
+Two publishers of the SAME content at the same moment share the number: they upload equal files,
+and the manifest of the later, which differs in provenance alone, remains.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import io
+import os
+import random
+import re
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlsplit
+
+import certifi
+import urllib3
+from minio import Minio
+from minio.error import MinioException, S3Error
+
+from edgeline.bundle import MANIFEST, Bundle
+from edgeline.errors import EdgelineError
+
+CONNECT_TIMEOUT = 5.0  # seconds
+READ_TIMEOUT = 30.0  # seconds
+RETRIES = 2
+REFUSALS = {
+    "AccessDenied",
+    "ExpiredToken",
+    "InvalidAccessKeyId",
+    "InvalidToken",
+    "SignatureDoesNotMatch",
+}
+CLAIMS = ".claims"
+
+
+def connect(scheme: str, bucket: str, prefix: str) -> ObjectStore:
+    """The store of a bucket, with the endpoint and keys that the environment gives.
+
+    MINIO_ENDPOINT (host:port or a URL), MINIO_ACCESS_KEY, MINIO_SECRET_KEY and
+    MINIO_SECURE (`false` for plain HTTP), or AWS_ENDPOINT_URL, AWS_ACCESS_KEY_ID,
+    AWS_SECRET_ACCESS_KEY and AWS_SESSION_TOKEN; AWS_REGION for both. An s3:// destination
+    without an endpoint is AWS. No request is made yet.
+
+    Raises:
+        EdgelineError: the environment names no endpoint or no keys.
+    """
+    get = os.environ.get
+    if endpoint := get("MINIO_ENDPOINT", ""):
+        names, token = ("MINIO_ACCESS_KEY", "MINIO_SECRET_KEY"), None
+    else:
+        endpoint = get("AWS_ENDPOINT_URL", "") or ("https://s3.amazonaws.com" * (scheme == "s3"))
+        names, token = ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"), get("AWS_SESSION_TOKEN")
+    if not endpoint:
+        raise EdgelineError(f"{scheme}://{bucket} needs an endpoint: set MINIO_ENDPOINT.")
+    for name in names:
+        if not get(name):
+            raise EdgelineError(f"{scheme}://{bucket} needs keys: set {' and '.join(names)}.")
+    if "://" not in endpoint:
+        plain = get("MINIO_SECURE", "true").lower() in ("false", "0", "no")
+        endpoint = f"{'http' if plain else 'https'}://{endpoint}"
+    url = urlsplit(endpoint)
+    if url.scheme not in ("http", "https") or not url.hostname or "@" in url.netloc:
+        raise EdgelineError(
+            "MINIO_ENDPOINT or AWS_ENDPOINT_URL is not of the form host:port or https://host:port."
+        )
+    pool = urllib3.PoolManager(
+        timeout=urllib3.Timeout(connect=CONNECT_TIMEOUT, read=READ_TIMEOUT),
+        retries=urllib3.Retry(
+            total=RETRIES, backoff_factor=0.2, status_forcelist=[500, 502, 503, 504]
+        ),
+        maxsize=4,
+        cert_reqs="CERT_REQUIRED",
+        ca_certs=get("SSL_CERT_FILE") or certifi.where(),
+    )
+    try:
+        client = Minio(
+            url.netloc,
+            access_key=get(names[0]),
+            secret_key=get(names[1]),
+            session_token=token,
+            secure=url.scheme == "https",
+            region=get("AWS_REGION") or get("AWS_DEFAULT_REGION"),
+            http_client=pool,
+        )
+    except ValueError as error:
+        raise EdgelineError(f"The endpoint {url.netloc} cannot be used ({error}).") from error
+    return ObjectStore(scheme, bucket, prefix, f"{url.scheme}://{url.netloc}", client)
+
+
+@dataclass(frozen=True)
+class ObjectStore:
+    """A store (see `edgeline.components.publish.store.Store`) below a prefix of a bucket."""
+
+    scheme: str
+    bucket: str
+    prefix: str
+    endpoint: str
+    client: Any = field(repr=False)
+
+    def uri(self, name: str, version: int) -> str:
+        return f"{self.scheme}://{self.bucket}/{self._key(name, version)}"
+
+    def versions(self, name: str) -> list[int]:
+        folder = self._key(name) + "/"
+        found = (
+            re.fullmatch(rf"([1-9][0-9]*)/{re.escape(MANIFEST)}", key.removeprefix(folder))
+            for key in self._keys(folder)
+        )
+        return sorted(int(match[1]) for match in found if match)
+
+    def manifest(self, name: str, version: int) -> bytes | None:
+        with self._explained():
+            try:
+                response = self.client.get_object(self.bucket, self._key(name, version, MANIFEST))
+            except S3Error as error:
+                if error.code == "NoSuchKey":
+                    return None
+                raise
+            try:
+                text: bytes = response.read()
+                return text
+            finally:
+                response.close()
+                response.release_conn()
+
+    def put(self, folder: Path, bundle: Bundle, digest: str) -> bool:
+        name, version = bundle.name, bundle.version
+        if self.manifest(name, version) is not None or not self._claim(name, version, digest):
+            return False
+        with self._explained():
+            for path in [*bundle.files, MANIFEST]:
+                key = self._key(name, version, path)
+                self.client.fput_object(self.bucket, key, str(folder / path))
+        return True
+
+    def get(self, bundle: Bundle, folder: Path) -> None:
+        with self._explained():
+            for path in bundle.files:
+                key = self._key(bundle.name, bundle.version, path)
+                self.client.fget_object(self.bucket, key, str(folder / path))
+
+    def _claim(self, name: str, version: int, digest: str) -> bool:
+        claims = self._key(name, CLAIMS, version) + "/"
+        mine = claims + digest
+        others = set(self._keys(claims)) - {mine}
+        if not others:
+            with self._explained():
+                self.client.put_object(self.bucket, mine, io.BytesIO(b""), 0)
+            others = set(self._keys(claims)) - {mine}
+            if others:
+                # Both may have lost: come to the next number at different times.
+                time.sleep(random.uniform(0, 0.2))
+        return not others
+
+    def _keys(self, prefix: str) -> list[str]:
+        with self._explained():
+            found = self.client.list_objects(self.bucket, prefix=prefix, recursive=True)
+            return [entry.object_name for entry in found]
+
+    def _key(self, *parts: str | int) -> str:
+        return "/".join(map(str, (self.prefix, *parts) if self.prefix else parts))
+
+    @contextlib.contextmanager
+    def _explained(self) -> Iterator[None]:
+        """Turn the client's errors into a sentence.
+
+        The cause is left out on purpose: the client's errors quote requests.
+        """
+        where = f"{self.scheme}://{self.bucket} at {self.endpoint}"
+        try:
+            yield
+        except S3Error as error:
+            if error.code == "NoSuchBucket":
+                fault = "does not exist: create the bucket or mend the destination."
+            elif error.code in REFUSALS:
+                fault = f"refuses the keys in the environment ({error.code}): check them."
+            elif error.code == "NoSuchKey":
+                fault = f"lacks {error.object_name}, which its manifest lists: publish it again."
+            else:
+                fault = f"answered {error.code} ({error.message})."
+            raise EdgelineError(f"{where} {fault}") from None
+        except urllib3.exceptions.HTTPError as error:
+            reason = getattr(error, "reason", None) or error
+            raise EdgelineError(
+                f"{where} cannot be reached ({_words(type(reason).__name__)}): "
+                "check the endpoint and the network."
+            ) from None
+        except (MinioException, ValueError) as error:
+            raise EdgelineError(f"{where} cannot be used ({error}).") from None
+
+
+def _words(name: str) -> str:
+    """`ConnectTimeoutError` as `connect timeout error`."""
+    return re.sub(r"(?<=[a-z])(?=[A-Z])", " ", name).lower()

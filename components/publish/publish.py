@@ -1,0 +1,88 @@
+"""Publish an approved edge model as the next version of a bundle."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from edgeline import __version__, artifacts, models
+from edgeline.components.publish.assemble import assemble, content_digest
+from edgeline.components.publish.store import add, open_store
+from edgeline.errors import EdgelineError
+
+SCHEMA = "bundle/v1"
+
+
+@dataclass(frozen=True)
+class Published:
+    """A bundle in its store: `uri` is `<destination>/<name>/<version>`."""
+
+    uri: str
+    version: int
+    metadata: dict[str, Any]
+
+
+def publish(
+    *,
+    edge_model: str | Path,
+    evaluation: str | Path,
+    verification: str | Path,
+    output: str | Path,
+    name: str,
+    destination: str,
+    version: int = 0,
+    target: str = "litert",
+    pipeline_name: str = "",
+    run_id: str = "",
+    git_commit: str = "",
+    data_digest: str = "",
+) -> Published:
+    """Assemble a bundle, put it into a store and leave a copy at `output`.
+
+    Args:
+        edge_model: `edge_model/v1`.
+        evaluation: `evaluation/v1`.
+        verification: `verification/v1`, with `approved` true.
+        output: the folder of the copy, written whole or not at all.
+        name: of the bundle: lower-case letters, digits and dashes.
+        destination: a folder, `s3://bucket/prefix` or `minio://bucket/prefix`.
+        version: a positive number, or 0 for the next that is free.
+        target: what the model is made for.
+        pipeline_name, run_id, git_commit, data_digest: what made it.
+
+    Raises:
+        EdgelineError: see `assemble`, `open_store` and `add`.
+    """
+    if version < 0:
+        raise EdgelineError(f"The version {version} is negative: give 0 for the next free one.")
+    store = open_store(destination)
+    try:
+        with artifacts.writing(output, SCHEMA) as draft:
+            bundle = assemble(
+                draft.path,
+                edge_model=artifacts.read(edge_model, models.EDGE_SCHEMA),
+                evaluation=artifacts.read(evaluation, "evaluation/v1"),
+                verification=artifacts.read(verification, "verification/v1"),
+                name=name,
+                target=target,
+                provenance={
+                    "pipeline": pipeline_name,
+                    "run": run_id,
+                    "git_commit": git_commit,
+                    "data_digest": data_digest,
+                    "edgeline": __version__,
+                },
+            )
+            bundle = add(store, draft.path, bundle, version)
+            uri = store.uri(bundle.name, bundle.version)
+            draft.metadata.update(
+                name=bundle.name,
+                version=bundle.version,
+                uri=uri,
+                digest=content_digest(bundle),
+            )
+    except OSError as error:
+        raise EdgelineError(f"{output} cannot be written ({error.strerror}).") from error
+    print(f"{uri} is published.")
+    return Published(uri, bundle.version, {"edgeline_schema": SCHEMA, **draft.metadata})

@@ -1,0 +1,181 @@
+"""Where bundles are kept: `<destination>/<name>/<version>/{manifest.json,...}`.
+
+A destination is a folder (a path or `file://`) or a bucket of an S3-compatible store
+(`s3://bucket/prefix`, `minio://bucket/prefix`). A version is there exactly when its manifest
+is there, and the manifest is the last thing written. A number that was given to one content
+is never given to another.
+
+Every store has the same five operations, and what follows here is built on them alone.
+"""
+
+from __future__ import annotations
+
+import itertools
+import json
+import re
+import shutil
+from dataclasses import replace
+from pathlib import Path
+from typing import Protocol
+from urllib.parse import unquote, urlsplit
+
+from edgeline import bundle as bundles
+from edgeline.bundle import MANIFEST, NAME, Bundle
+from edgeline.components.publish.assemble import content_digest
+from edgeline.components.publish.folder_store import FolderStore
+from edgeline.errors import EdgelineError
+
+
+class Store(Protocol):
+    """A place for bundles. Every operation raises EdgelineError where the place fails."""
+
+    def uri(self, name: str, version: int) -> str:
+        """Where a bundle is or would be."""
+
+    def versions(self, name: str) -> list[int]:
+        """The finished versions of a bundle, ascending."""
+
+    def manifest(self, name: str, version: int) -> bytes | None:
+        """The text of a finished version's manifest, None where there is no such version."""
+
+    def put(self, folder: Path, bundle: Bundle, digest: str) -> bool:
+        """Write the bundle in `folder`, its manifest last.
+
+        Returns:
+            False, with nothing of another bundle touched, where the number is taken.
+        """
+
+    def get(self, bundle: Bundle, folder: Path) -> None:
+        """Write the files of a finished bundle, but not the manifest, into `folder`."""
+
+
+def open_store(destination: str) -> Store:
+    """The store that a destination names.
+
+    Raises:
+        EdgelineError: the destination names no place that edgeline can write to.
+    """
+    if "://" not in destination:
+        if not destination:
+            raise EdgelineError("The destination is empty: give a folder or s3://bucket/prefix.")
+        return FolderStore(Path(destination).absolute())
+    parts = urlsplit(destination)
+    if "@" in parts.netloc:
+        raise EdgelineError(
+            f"The {parts.scheme}:// destination holds keys: leave them out and set "
+            "MINIO_ACCESS_KEY and MINIO_SECRET_KEY."
+        )
+    if parts.scheme == "file" and parts.netloc in ("", "localhost"):
+        return FolderStore(Path(unquote(parts.path)))
+    if parts.scheme in ("s3", "minio") and parts.netloc:
+        from edgeline.components.publish.object_store import connect
+
+        return connect(parts.scheme, parts.netloc, parts.path.strip("/"))
+    if parts.scheme == "gs":
+        raise EdgelineError(
+            f"{destination} cannot be published to as such: use the S3 interoperability of "
+            f"Google Cloud Storage, s3://{parts.netloc}{parts.path} with an HMAC key and "
+            "AWS_ENDPOINT_URL=https://storage.googleapis.com."
+        )
+    raise EdgelineError(
+        f"{destination} is no destination: give a folder, s3://bucket/prefix or "
+        "minio://bucket/prefix."
+    )
+
+
+def add(store: Store, folder: str | Path, bundle: Bundle, version: int = 0) -> Bundle:
+    """Publish the bundle in a folder and leave its manifest there.
+
+    With `version` 0 it gets the number after the latest; where the latest already is this
+    content (see `content_digest`) nothing is written and that one is returned, so that a
+    task which is run again after it was killed does not make a second version.
+
+    Returns:
+        The bundle as it is in the store.
+
+    Raises:
+        EdgelineError: the given version holds other content or is being written by another
+            publisher, or the store fails.
+    """
+    folder, digest = Path(folder), content_digest(bundle)
+    latest = max(store.versions(bundle.name), default=1)
+    for number in [version] if version else itertools.count(latest):
+        numbered = replace(bundle, version=number)
+        bundles.write_manifest(folder, numbered)
+        if store.put(folder, numbered, digest):
+            return numbered
+        present = published(store, bundle.name, number)
+        if present is not None and content_digest(present) == digest:
+            bundles.write_manifest(folder, present)
+            return present
+    raise EdgelineError(
+        f"{store.uri(bundle.name, version)} is taken by other content: give another version, "
+        "or 0 for the next that is free."
+    )
+
+
+def published(store: Store, name: str, version: int) -> Bundle | None:
+    """What the manifest of a version says, None where there is no such version.
+
+    Raises:
+        EdgelineError: the manifest is damaged or belongs to another bundle.
+    """
+    text = store.manifest(name, version)
+    if text is None:
+        return None
+    uri = store.uri(name, version)
+    try:
+        value = json.loads(text)
+        if not isinstance(value, dict):
+            raise ValueError("no object")
+    except ValueError as error:
+        raise EdgelineError(f"{uri}/{MANIFEST} is not JSON ({error}): publish again.") from error
+    bundle = Bundle.from_json(value)
+    if (bundle.name, bundle.version) != (name, version):
+        raise EdgelineError(
+            f"{uri}/{MANIFEST} belongs to {bundle.name} {bundle.version}: publish again."
+        )
+    return bundle
+
+
+def fetch(uri: str, folder: str | Path) -> Bundle:
+    """Copy a published bundle to a new folder and check every digest.
+
+    Args:
+        uri: `<destination>/<name>/<version>`, as publish returned it.
+        folder: where to; it must not exist, and appears whole or not at all.
+
+    Raises:
+        EdgelineError: there is no such bundle, it is damaged, or the folder exists.
+    """
+    folder = Path(folder)
+    match = re.fullmatch(
+        rf"(?:(?P<destination>.+)/)?(?P<name>{NAME.pattern})/(?P<version>[1-9][0-9]*)/?", uri
+    )
+    if match is None:
+        raise EdgelineError(f"{uri} is no bundle: its URI ends in /NAME/VERSION.")
+    if folder.exists():
+        raise EdgelineError(f"{folder} exists: name a folder that does not.")
+    name, version = match["name"], int(match["version"])
+    store = open_store(match["destination"] or ".")
+    bundle = published(store, name, version)
+    if bundle is None:
+        there = ", ".join(map(str, store.versions(name))) or "none"
+        raise EdgelineError(f"{uri} is not published: the versions of {name} there are {there}.")
+    partial = folder.with_name(folder.name + ".partial")
+    shutil.rmtree(partial, ignore_errors=True)
+    try:
+        partial.mkdir(parents=True)
+        store.get(bundle, partial)
+        bundles.write_manifest(partial, bundle)
+        try:
+            bundles.read(partial)
+        except EdgelineError as error:
+            fault = str(error).replace(str(partial), uri)
+            raise EdgelineError(fault) from error
+        partial.rename(folder)
+    except OSError as error:
+        raise EdgelineError(f"{folder} cannot be written ({error.strerror}).") from error
+    finally:
+        shutil.rmtree(partial, ignore_errors=True)
+    return bundle

@@ -1,0 +1,135 @@
+"""The exit handler: the worker with a real HTTP server, the face in local pipelines."""
+
+import http.server
+import json
+import threading
+
+import pytest
+from kfp import dsl, local
+
+from edgeline import artifacts
+from edgeline.components.notify.component import notify as notify_face
+from edgeline.components.notify.notify import notify
+
+
+@pytest.fixture
+def hook():
+    """An HTTP server that keeps what is posted; `status` is what it answers."""
+
+    class Handler(http.server.BaseHTTPRequestHandler):
+        def do_POST(self):
+            body = self.rfile.read(int(self.headers["Content-Length"]))
+            self.server.posted.append((self.path, json.loads(body)))
+            self.send_response(self.server.status)
+            self.send_header("Content-Length", "0")
+            self.end_headers()
+
+        def log_message(self, *_):
+            pass
+
+    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:
+        server.posted, server.status = [], 200
+        server.url = f"http://127.0.0.1:{server.server_port}/secret-path"
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        yield server
+        server.shutdown()
+
+
+@pytest.fixture(autouse=True)
+def no_webhook(monkeypatch):
+    monkeypatch.delenv("EDGELINE_WEBHOOK", raising=False)
+
+
+FAILURE = {
+    "state": "FAILED",
+    "task": "train",
+    "error_code": 9,
+    "error": "out of\nmemory",
+    "pipeline_name": "taxi",
+    "run_id": "run-7",
+}
+
+
+def test_a_failure_is_one_line_and_one_file(tmp_path, capsys):
+    metadata = notify(output=tmp_path / "outcome", **FAILURE)
+    line = "Pipeline taxi (run-7): FAILED in train: out of memory"
+    assert capsys.readouterr().out == line + "\n"
+    assert json.loads((tmp_path / "outcome/outcome.json").read_text()) == {
+        "text": line,
+        "pipeline": "taxi",
+        "run": "run-7",
+        "state": "FAILED",
+        "task": "train",
+        "error_code": 9,
+        "error": "out of\nmemory",
+    }
+    assert metadata == {
+        "edgeline_schema": "outcome/v1",
+        "state": "FAILED",
+        "task": "train",
+        "error": "out of\nmemory",
+    }
+    assert artifacts.read(tmp_path / "outcome", "outcome/v1").metadata["state"] == "FAILED"
+
+
+def test_a_success(tmp_path, capsys):
+    notify(output=tmp_path / "outcome", state="SUCCEEDED", pipeline_name="taxi")
+    assert capsys.readouterr().out == "Pipeline taxi: SUCCEEDED\n"
+
+
+def test_a_webhook_gets_the_outcome(tmp_path, hook, monkeypatch):
+    notify(output=tmp_path / "outcome", webhook=hook.url, **FAILURE)
+    monkeypatch.setenv("EDGELINE_WEBHOOK", hook.url)
+    notify(output=tmp_path / "outcome", **FAILURE)
+    outcome = json.loads((tmp_path / "outcome/outcome.json").read_text())
+    assert hook.posted == [("/secret-path", outcome)] * 2
+
+
+def test_a_webhook_that_fails_is_one_line_without_its_url(tmp_path, hook, capsys):
+    hook.status = 500
+    notify(output=tmp_path / "a", webhook=hook.url, state="SUCCEEDED")
+    hook.shutdown()
+    hook.server_close()
+    notify(output=tmp_path / "b", webhook=hook.url, state="SUCCEEDED")
+    notify(output=tmp_path / "c", webhook="http://[secret-path", state="SUCCEEDED")
+    notify(output=tmp_path / "d", webhook="file:///secret-path", state="SUCCEEDED")
+    lines = capsys.readouterr().out.splitlines()
+    assert lines[1::2] == [
+        "The webhook was not reached (500).",
+        "The webhook was not reached ([Errno 111] Connection refused).",
+        "The webhook was not reached (ValueError).",
+        "The webhook was not called: its URL begins with neither http:// nor https://.",
+    ]
+    assert all((tmp_path / name / "outcome.json").exists() for name in "abcd")
+
+
+@dsl.component(base_image="python:3.11", install_kfp_package=False)
+def step(fails: bool):
+    assert not fails, "the oven is cold"
+
+
+@dsl.pipeline
+def baking(fails: bool):
+    handler = notify_face(
+        pipeline_name=dsl.PIPELINE_JOB_NAME_PLACEHOLDER, run_id=dsl.PIPELINE_JOB_ID_PLACEHOLDER
+    )
+    with dsl.ExitHandler(handler):
+        step(fails=fails)
+
+
+@pytest.mark.parametrize(("fails", "state"), [(False, "SUCCEEDED"), (True, "FAILED")])
+def test_as_the_exit_handler_of_a_pipeline(fails, state, tmp_path, hook, monkeypatch):
+    monkeypatch.setenv("EDGELINE_WEBHOOK", hook.url)
+    local.init(
+        local.SubprocessRunner(use_venv=False),
+        pipeline_root=str(tmp_path),
+        raise_on_error=False,
+    )
+    baking(fails=fails)
+    ((_, outcome),) = hook.posted
+    assert outcome["state"] == state
+    assert outcome["pipeline"].startswith("baking")
+    assert outcome["run"]
+    assert bool(outcome["error"]) == fails
+    (written,) = tmp_path.rglob("outcome.json")
+    assert json.loads(written.read_text()) == outcome

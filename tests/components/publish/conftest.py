@@ -1,0 +1,164 @@
+"""A real S3 server, and artifacts to publish."""
+
+import contextlib
+import json
+import os
+import secrets
+import shutil
+import socket
+import subprocess
+import time
+import urllib.request
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+from minio import Minio
+
+from edgeline import artifacts
+
+BUCKET = "bundles"
+
+
+@dataclass(frozen=True)
+class S3:
+    """A running server. `environment` is what a publisher needs to reach it."""
+
+    address: str
+    access_key: str
+    secret_key: str
+
+    @property
+    def environment(self):
+        return {
+            "MINIO_ENDPOINT": self.address,
+            "MINIO_ACCESS_KEY": self.access_key,
+            "MINIO_SECRET_KEY": self.secret_key,
+            "MINIO_SECURE": "false",
+        }
+
+    @property
+    def client(self):
+        return Minio(self.address, self.access_key, self.secret_key, secure=False)
+
+
+@pytest.fixture(scope="session")
+def s3_server(tmp_path_factory):
+    """A MinIO server on a free loopback port, with random keys and a bucket `bundles`."""
+    cache = os.environ.get("EDGELINE_TEST_CACHE", "~/.cache/edgeline-tests")
+    binary = Path(cache).expanduser() / "bin" / "minio"
+    if not binary.exists():
+        script = Path(__file__).parents[2] / "build_s3_server.sh"
+        if not shutil.which("go"):
+            pytest.skip("NOT TESTED: the real S3 server could not be built, there is no Go")
+        if subprocess.run([script], stdin=subprocess.DEVNULL).returncode:
+            pytest.skip(f"NOT TESTED: the real S3 server could not be built, {script.name} failed")
+    folder = tmp_path_factory.mktemp("s3")
+    keys = secrets.token_hex(8), secrets.token_hex(16)
+    with contextlib.ExitStack() as stack:
+        for _ in range(3):  # another process may take the free port first
+            server, address = start(binary, folder, keys)
+            stack.callback(stop, server)
+            if ready(server, address):
+                break
+        else:
+            pytest.fail(f"The S3 server did not start: {(folder / 'log').read_text()[-2000:]}")
+        s3 = S3(address, *keys)
+        s3.client.make_bucket(BUCKET)
+        yield s3
+
+
+def start(binary, folder, keys):
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        address = f"127.0.0.1:{probe.getsockname()[1]}"
+    environment = {
+        **{key: value for key, value in os.environ.items() if not key.startswith("MINIO_")},
+        "MINIO_ROOT_USER": keys[0],
+        "MINIO_ROOT_PASSWORD": keys[1],
+        "MINIO_BROWSER": "off",
+        "MINIO_UPDATE": "off",
+        "MINIO_CI_CD": "on",  # the data may lie on the root drive
+        "HOME": str(folder),
+    }
+    command = [binary, "server", "--address", address, folder / "data"]
+    with open(folder / "log", "ab") as log:
+        return subprocess.Popen(command, env=environment, stdout=log, stderr=log), address
+
+
+def ready(server, address):
+    deadline = time.monotonic() + 30
+    while time.monotonic() < deadline and server.poll() is None:
+        try:
+            with urllib.request.urlopen(f"http://{address}/minio/health/ready", timeout=2):
+                return True
+        except OSError:
+            time.sleep(0.05)
+    return False
+
+
+def stop(server):
+    server.terminate()
+    try:
+        server.wait(10)
+    except subprocess.TimeoutExpired:
+        server.kill()
+        server.wait()
+
+
+@pytest.fixture
+def s3(s3_server, monkeypatch):
+    """The server, with its endpoint and keys in the environment."""
+    for key in list(os.environ):
+        if key.startswith(("MINIO_", "AWS_")):
+            monkeypatch.delenv(key)
+    for key, value in s3_server.environment.items():
+        monkeypatch.setenv(key, value)
+    return s3_server
+
+
+@pytest.fixture(params=["folder", "s3"])
+def destination(request, tmp_path):
+    """A destination of its own for each test, once a folder and once a bucket's prefix."""
+    if request.param == "folder":
+        return str(tmp_path / "store")
+    request.getfixturevalue("s3")
+    return f"s3://{BUCKET}/{secrets.token_hex(6)}"
+
+
+@pytest.fixture
+def s3_destination(s3):  # noqa: ARG001
+    return f"minio://{BUCKET}/{secrets.token_hex(6)}"
+
+
+@pytest.fixture
+def inputs(tmp_path):
+    """A function that writes the three artifacts and returns them as arguments of publish."""
+
+    def write(content=b"model one", *, size=0, approved=True, blessed=True, latency=1.0):
+        folder = tmp_path / "inputs" / secrets.token_hex(6)
+        with artifacts.writing(folder / "edge_model", "edge_model/v1") as draft:
+            with open(draft.path / "model.tflite", "wb") as stream:
+                stream.write(b"\x1c\x00\x00\x00TFL3" + content)
+                stream.truncate(max(size, stream.tell()))
+            tensor = {"dtype": "float32", "shape": [-1, 1]}
+            signature = {
+                "inputs": [{"name": "miles", **tensor}],
+                "outputs": [{"name": "prediction", **tensor}],
+            }
+            (draft.path / "signature.json").write_text(json.dumps(signature))
+            (draft.path / "labels.txt").write_text("small\nbig\n")
+            draft.metadata.update(
+                features=[{"name": "miles", "dtype": "float32", "shape": [1]}],
+                task="binary_classification",
+                quantisation="none",
+                takes="raw",
+            )
+        with artifacts.writing(folder / "evaluation", "evaluation/v1") as draft:
+            draft.metadata.update(blessed=blessed, metrics={"auc": 0.9})
+        with artifacts.writing(folder / "verification", "verification/v1") as draft:
+            (draft.path / "test_vectors.json").write_text('[{"miles": [[1.0]]}]')
+            draft.metadata.update(approved=approved, latency_ms=latency)
+        return {name: str(folder / name) for name in ("edge_model", "evaluation", "verification")}
+
+    return write
