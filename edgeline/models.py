@@ -17,9 +17,10 @@ Metadata: `features` (raw inputs of `serving_default`, as `Feature.to_json`), `t
 For a binary task `prediction` is the probability of the positive class, [batch, 1]; for a
 multiclass task the probabilities, [batch, classes], and `label` the class index, int64.
 
-`edge_model/v1` holds `model.tflite`, `signature.json` (see `edgeline.bundle.Signature`) and,
-where there are class names, `labels.txt`, one a line.
-Metadata: `features`, `task`, `quantisation`, `takes` (`raw` or `transformed`).
+`edge_model/v1` holds `model.tflite`, `signature.json` (see `edgeline.bundle.Signature`),
+`operators.json` and, where there are class names, `labels.txt`, one a line.
+Metadata: `features` (what it takes), `task`, `labels`, `quantisation`, `takes` (`raw` or
+`transformed`), `because` (why not raw, or null) and what `convert` measured.
 """
 
 from __future__ import annotations

@@ -21,9 +21,9 @@ def convert(
     """Convert a trained model to LiteRT, the transform inside: raw features in, as in the cloud.
 
     Args:
-        model: The trained model of `train`.
-        examples: Raw examples; representative rows are taken from them.
-        edge_model: The LiteRT model with its signature, labels and operator table.
+        model: The trained model (model/v1).
+        examples: Raw examples (examples/v1); representative rows are taken from them.
+        edge_model: The LiteRT model with signature, labels and operator table (edge_model/v1).
         report: Sizes, operators and the difference from the trained model.
         metrics: Size in bytes, share of the trained model's size, largest difference.
         quantisation: float, fp16, dynamic (int8 weights), int8, or int16x8 (int16 activations).

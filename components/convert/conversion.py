@@ -147,23 +147,30 @@ def _convert(
         try:
             return bytes(converter.convert())
         except Exception as error:
-            if operators := unsupported_operators(str(error)):
-                raise UnsupportedError(
-                    {name: lowered.nodes.get(name, []) for name in operators}
-                ) from error
+            if operators := unsupported_operators(str(error), lowered.nodes):
+                raise UnsupportedError(operators) from error
             raise
 
 
-def unsupported_operators(text: str) -> list[str]:
-    """The TensorFlow operators that a converter's message names as not convertible.
+def unsupported_operators(
+    text: str, nodes: Mapping[str, Sequence[str]]
+) -> dict[str, Sequence[str]]:
+    """The TensorFlow operators that a converter's message says it cannot convert.
 
     A string select or number to string (see `lowering`) is left out where another operator
-    made it necessary.
+    made it necessary. Lists of tensors (recurrent layers) are not named in the message.
+
+    Args:
+        text: the message.
+        nodes: node names by operator; the result has those of the operators found.
     """
     found = set(re.findall(r"'tf\.(\w+)' op is neither a custom op nor a flex op", text))
     for line in re.findall(r"TF (?:Select|Custom) ops: (.*)", text):
         found |= {name.strip() for name in line.split(",")}
-    return sorted(found - {"AsString", "Select", "SelectV2"} or found)
+    if not found and "tensor list ops" in text:
+        found = {name for name in nodes if name.startswith("TensorList")}
+    found = found - {"AsString", "Select", "SelectV2"} or found
+    return {name: nodes.get(name, []) for name in sorted(found)}
 
 
 def _single_rows(rows: Arrays) -> Any:

@@ -20,10 +20,9 @@ from edgeline.errors import EdgelineError
 
 FLOAT_TOLERANCE = 1e-5
 FEWEST_ROWS = 20
-ADVICE = {
+ADVICE = {  # by the beginning of an operator's name
     "StringToHashBucket": "give compute_and_apply_vocabulary one out-of-vocabulary bucket",
-    "StringToHashBucketFast": "give compute_and_apply_vocabulary one out-of-vocabulary bucket",
-    "StringToHashBucketStrong": "give compute_and_apply_vocabulary one out-of-vocabulary bucket",
+    "TensorList": "give the recurrent layers unroll=True",
 }
 
 
@@ -85,7 +84,7 @@ def convert(
     if result.model is None or result.signature is None:
         raise EdgelineError(
             f"The network of {model} uses {_named(result.unsupported)}, which LiteRT lacks: "
-            "build the model without it."
+            f"{_advice(result.unsupported, 'build the model without it')}."
         )
     difference = _differences(result)
     _check(difference, quantisation, model)
@@ -217,13 +216,24 @@ def _because(unsupported: Mapping[str, Any] | None) -> str | None:
     """Why an edge model takes transformed features, in a sentence."""
     if not unsupported:
         return None
-    advice = next(
-        (ADVICE[name] for name in unsupported if name in ADVICE),
+    advice = _advice(
+        unsupported,
         "replace it in preprocessing_fn, or transform the features before they are sent",
     )
     return (
         f"The transform uses {_named(unsupported)}, for which LiteRT has no exact equivalent, "
         f"so this edge model takes transformed features; to give it raw features, {advice}."
+    )
+
+
+def _advice(unsupported: Mapping[str, Any] | None, otherwise: str) -> str:
+    return next(
+        (
+            advice
+            for beginning, advice in ADVICE.items()
+            if any(name.startswith(beginning) for name in unsupported or {})
+        ),
+        otherwise,
     )
 
 

@@ -108,7 +108,7 @@ class _Frozen:
                 readers.append(operator)
                 integer.update(t.name for t in operator.outputs if not t.dtype.is_floating)
         before = _ancestors(readers, set())
-        before |= {name.split(":")[0] for name in self.given(dict.fromkeys(self.takes), [])}
+        before |= {name.split(":")[0] for name in self.given(dict.fromkeys(self.takes), {})}
         after = _ancestors([tensor.op for tensor in self.gives.values()], before)
         found = {
             tensor.name: tensor
@@ -147,13 +147,13 @@ def _trace(
 ) -> Lowered:
     lowered = Lowered(tf.Module(), None)
 
-    @tf.function(autograph=False)
-    def function(**inputs: tf.Tensor) -> dict[str, tf.Tensor]:
+    def run(**inputs: tf.Tensor) -> dict[str, tf.Tensor]:
         lowered.replaced.clear()  # TensorFlow traces twice what makes tables
         lowered.nodes.clear()
         outputs = build(lowered, inputs)
         return {name: tf.identity(value) for name, value in outputs.items()}
 
+    function = tf.function(run, autograph=False)
     specs = {name: tf.TensorSpec(spec.shape, spec.dtype, name) for name, spec in takes.items()}
     lowered.function = function.get_concrete_function(**specs)
     lowered.module.function, lowered.module.tables = function, [*lowered.tables.values()]
@@ -189,7 +189,7 @@ def _tensor(value: Value) -> tf.Tensor:
 # --- tables -----------------------------------------------------------------------------------
 
 
-class _Named(tf.lookup.KeyValueTensorInitializer):
+class _Named(tf.lookup.KeyValueTensorInitializer):  # type: ignore[misc]
     """Gives its table a fixed name, where TensorFlow would draw one."""
 
     def __init__(self, name: str, keys: tf.Tensor, values: tf.Tensor):

@@ -8,15 +8,15 @@ from pathlib import Path
 
 from edgeline import tflite
 
-QUANTISED = ("int4", "int8", "uint8", "int16")
+QUANTISED = ("INT4", "INT8", "UINT8", "INT16")
 
 
 @dataclass(frozen=True)
 class Operator:
     """All operators of one kind: their number, and the constants that they read, in bytes.
 
-    `gives` are the dtypes of their outputs. A constant that several kinds read counts for the
-    first. Content of tables counts for HASHTABLE_IMPORT.
+    `gives` are the dtypes of their outputs, as in the flatbuffer (INT8). A constant that
+    several kinds read counts for the first, the content of tables for HASHTABLE_IMPORT.
     """
 
     name: str

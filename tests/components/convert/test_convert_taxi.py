@@ -72,7 +72,13 @@ def test_takes_raw_features_and_answers_as_the_cloud(trained_taxi, rows, cloud, 
     assert [entry["name"] for entry in written["inputs"]] == sorted(rows)
     assert [entry["name"] for entry in written["outputs"]] == ["prediction"]
     table = json.loads((edge_model.path / "operators.json").read_text())
-    assert {"HASHTABLE_FIND", "FULLY_CONNECTED"} <= {row["name"] for row in table}
+    kinds = {row["name"]: row for row in table}
+    assert kinds["HASHTABLE_FIND"]["gives"] == ["INT64"]
+    dense = kinds["FULLY_CONNECTED"]
+    quantised = dense["quantised_constants"] / dense["constants"]
+    assert quantised == 0 if quantisation in ("float", "fp16") else quantised > 0.8
+    compute = {"int8": ["INT8"], "int16x8": ["INT16"]}.get(quantisation, ["FLOAT32"])
+    assert dense["gives"] == compute
 
 
 def test_another_process_writes_the_same_bytes(trained_taxi):

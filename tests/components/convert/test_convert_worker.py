@@ -171,6 +171,16 @@ def test_an_operator_of_the_network_is_named(data, tmp_path):
     assert not (tmp_path / "edge").exists()
 
 
+@pytest.mark.usefixtures("in_this_process")
+def test_a_loop_over_columns_is_named_with_a_way_out(data, tmp_path):
+    def network(x):
+        return tf.reduce_sum(tf.transpose(tf.map_fn(tf.tanh, tf.transpose(x))), 1, keepdims=True)
+
+    model = save(tmp_path / "model", lambda x: {**fill(x), "word": x["count"]}, network)
+    with pytest.raises(EdgelineError, match=r"uses TensorList.* \(node .*unroll=True"):
+        run(model, data)
+
+
 @pytest.mark.parametrize(
     ("parameters", "sentence"),
     [
@@ -217,3 +227,25 @@ def test_a_crash_of_the_converter_is_a_sentence(data, tmp_path, monkeypatch, how
 def test_what_a_child_returns_comes_back(monkeypatch):
     monkeypatch.setattr(child, "_tensorflow_runs", lambda: False)
     assert child.call(crash, "well", time_limit=60) == "well"
+
+
+@pytest.mark.usefixtures("in_this_process")
+def test_the_face_fills_the_artifacts(data, tmp_path):
+    from kfp import dsl
+
+    from edgeline.components.convert.component import convert as face
+
+    model = save(tmp_path / "model", lambda x: {**fill(x), "word": x["count"]})
+    edge_model = dsl.Model(uri=str(tmp_path / "edge"))
+    report, metrics = dsl.HTML(uri=str(tmp_path / "report.html")), dsl.Metrics()
+    face.python_func(
+        model=dsl.Model(uri=str(model)),
+        examples=dsl.Dataset(uri=str(data)),
+        edge_model=edge_model,
+        report=report,
+        metrics=metrics,
+    )
+    assert edge_model.metadata["quantisation"] == "dynamic"
+    size = (tmp_path / "edge" / "model.tflite").stat().st_size
+    assert metrics.metadata["size_bytes"] == edge_model.metadata["size"] == size
+    assert "Operators" in (tmp_path / "report.html").read_text()
