@@ -78,7 +78,11 @@ def assemble(
             labels=tuple(labels.read_text().splitlines()) if labels.exists() else None,
             evaluation=dict(evaluation.metadata),
             verification=dict(verification.metadata),
-            provenance={**provenance, "edge_model": edge_model.digest},
+            provenance={
+                **provenance,
+                "data_digest": verification.metadata.get("examples_digest", ""),
+                "edge_model": edge_model.digest,
+            },
         )
     except (OSError, KeyError, TypeError, ValueError) as error:
         raise EdgelineError(

@@ -21,7 +21,6 @@ def publish(
     pipeline_name: str = "",
     run_id: str = "",
     git_commit: str = "",
-    data_digest: str = "",
 ) -> NamedTuple("Published", [("uri", str), ("version", int)]):
     """Publish an approved edge model as the next version of a bundle.
 
@@ -42,7 +41,6 @@ def publish(
         pipeline_name: Name of the pipeline, kept as provenance.
         run_id: Id of the run, kept as provenance.
         git_commit: Commit of the user's code, kept as provenance.
-        data_digest: Digest of the training data, kept as provenance.
 
     Returns:
         uri: Where the bundle is: destination/name/version.
@@ -62,7 +60,6 @@ def publish(
         pipeline_name=pipeline_name,
         run_id=run_id,
         git_commit=git_commit,
-        data_digest=data_digest,
     )
     bundle.metadata.update(published.metadata)
     return (published.uri, published.version)

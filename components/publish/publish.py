@@ -36,7 +36,6 @@ def publish(
     pipeline_name: str = "",
     run_id: str = "",
     git_commit: str = "",
-    data_digest: str = "",
 ) -> Published:
     """Assemble a bundle, put it into a store and leave a copy at `output`.
 
@@ -49,7 +48,7 @@ def publish(
         destination: a folder, `s3://bucket/prefix` or `minio://bucket/prefix`.
         version: a positive number, or 0 for the next that is free.
         target: what the model is made for.
-        pipeline_name, run_id, git_commit, data_digest: what made it.
+        pipeline_name, run_id, git_commit: what made it.
 
     Raises:
         EdgelineError: see `assemble`, `open_store` and `add`.
@@ -70,7 +69,6 @@ def publish(
                     "pipeline": pipeline_name,
                     "run": run_id,
                     "git_commit": git_commit,
-                    "data_digest": data_digest,
                     "edgeline": __version__,
                 },
             )

@@ -29,7 +29,6 @@ def send(inputs, tmp_path, destination):
             pipeline_name="taxi-pipeline",
             run_id=run_id,
             git_commit="0123abc",
-            data_digest="d1",
         )
 
     return call
