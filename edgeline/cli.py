@@ -105,6 +105,15 @@ def check(
     check_placement(model, target, compiled, require_mapped or 0.0, report, as_json)
 
 
+@cli.command(context_settings={"ignore_unknown_options": True}, add_help_option=False)
+@click.argument("arguments", nargs=-1, type=click.UNPROCESSED)
+def serve(arguments: tuple[str, ...]) -> None:
+    """Serve a bundle, a store of bundles or .tflite files over HTTP and gRPC."""
+    from edgeline.server.__main__ import main as serve_main
+
+    sys.exit(serve_main(list(arguments)))
+
+
 @cli.command()
 @click.argument("name")
 def init(name: str) -> None:

@@ -14,7 +14,7 @@ from edgeline.server.settings import Settings
 
 def main(arguments: list[str] | None = None) -> int:
     """Serve; each setting is an option (`--max-body`). 1 where something is to be mended."""
-    parser = argparse.ArgumentParser(prog="python -m edgeline.server", description=serve.__doc__)
+    parser = argparse.ArgumentParser(prog="edgeline serve", description=serve.__doc__)
     parser.add_argument("path", help="a bundle, a store of bundles, or .tflite files")
     kinds = {"int": int, "float": float, "str": str}
     for setting in fields(Settings):

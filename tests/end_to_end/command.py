@@ -17,21 +17,25 @@ class Finished:
     code: int
     output: str
     folder: Path
+    run: Path | None  # the newest run's folder when the command had ended
 
     @property
     def record(self) -> dict[str, Any]:
-        """`run.json` of the newest run."""
-        runs = sorted(self.folder.glob("edgeline-runs/*/run.json"), key=lambda f: f.stat().st_mtime)
-        return json.loads(runs[-1].read_text())
+        """`run.json` of the run."""
+        assert self.run, self.output
+        return json.loads((self.run / "run.json").read_text())
 
     @property
     def page(self) -> Path:
-        """The page of the newest run."""
-        runs = self.folder.glob("edgeline-runs/*/index.html")
-        return max(runs, key=lambda file: file.stat().st_mtime)
+        """The page of the run."""
+        assert self.run, self.output
+        return self.run / "index.html"
 
 
 def edgeline(folder: Path, *arguments: str) -> Finished:
     command = [sys.executable, "-m", "edgeline", *arguments]
     done = subprocess.run(command, cwd=folder, capture_output=True, text=True, timeout=400)
-    return Finished(done.returncode, done.stdout + done.stderr, folder)
+    records = folder.glob("edgeline-runs/*/run.json")
+    newest = max(records, key=lambda file: file.stat().st_mtime_ns, default=None)
+    run = newest.parent if newest else None
+    return Finished(done.returncode, done.stdout + done.stderr, folder, run)

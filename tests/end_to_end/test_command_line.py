@@ -14,7 +14,7 @@ USAGE, FAILED = 2, 1
     ("arguments", "code", "sentence"),
     [
         (["run", "taxy"], FAILED, "There is no pipeline 'taxy': name one of tabular, taxi"),
-        (["run", "tabular"], USAGE, "Set data, module, label, model_name, destination"),
+        (["run", "tabular"], USAGE, "Set data, destination, label, model_name, module"),
         (["run", "taxi", "--set", "step=5"], USAGE, "Did you mean steps?"),
         (["run", "taxi", "--set", "steps=many"], USAGE, "--set steps: 'many' is no NUMBER_INTEGER"),
         (["run", "taxi", "--set", "steps"], USAGE, "write it as NAME=VALUE"),
