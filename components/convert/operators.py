@@ -8,7 +8,7 @@ from pathlib import Path
 
 from edgeline import tflite
 
-QUANTISED = ("INT4", "INT8", "UINT8", "INT16")
+QUANTISED = ("FLOAT16", "INT4", "INT8", "UINT8", "INT16")
 
 
 @dataclass(frozen=True)
