@@ -25,5 +25,7 @@ def build_model(features, hyperparameters):
     hidden = keras.layers.Concatenate()([numbers, colour])
     hidden = keras.layers.Dense(hyperparameters.get("units", 16), "relu")(hidden)
     model = keras.Model(inputs, keras.layers.Dense(3, "softmax")(hidden))
-    model.compile(keras.optimizers.Adam(0.01), "sparse_categorical_crossentropy", ["accuracy"])
+    model.compile(
+        keras.optimizers.Adam(0.01), "sparse_categorical_crossentropy", metrics=["accuracy"]
+    )
     return model
