@@ -5,7 +5,7 @@ Traps that this module stands clear of:
   model (and NaN in its outputs) when saving fails. Here the function is frozen, saved and
   converted from the SavedModel.
 - Integer quantisation would move the boundaries of buckets and refuses integers and strings at
-  the input. Only the network is quantised (see `lowering.split` and `joining`).
+  the input. Only the network is quantised (see `replay.split` and `joining`).
 """
 
 from __future__ import annotations
@@ -111,13 +111,13 @@ def _run(model: bytes, features: Arrays) -> tuple[Signature, Arrays]:
 def _signature(
     tell: Callable[[str], None], signatures: Any, quantisation: str, rows: Arrays, raw: bool
 ) -> tuple[bytes, dict[str, int]]:
-    from edgeline.components.convert import joining, lowering
+    from edgeline.components.convert import joining, replay
 
     if quantisation not in INTEGER:
-        lowered = lowering.lower(signatures[SERVING if raw else PREDICT_TRANSFORMED])
+        lowered = replay.lower(signatures[SERVING if raw else PREDICT_TRANSFORMED])
         return _convert(tell, lowered, quantisation), lowered.replaced
     transform = signatures[TRANSFORM] if raw else None
-    front, network = lowering.split(transform, signatures[PREDICT_TRANSFORMED])
+    front, network = replay.split(transform, signatures[PREDICT_TRANSFORMED])
     head = _convert(tell, front, "dynamic")
     tail = _convert(tell, network, quantisation, _call(front.function, rows))
     return joining.join(head, tail), front.replaced

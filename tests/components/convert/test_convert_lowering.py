@@ -39,7 +39,7 @@ VALUES = {tf.float32: FLOATS, tf.int64: INTS, tf.string: STRINGS}
 
 def both(function, dtype, folder, values=None):
     """What TensorFlow and LiteRT make of a function of one tensor [batch, 1]."""
-    from edgeline.components.convert import lowering
+    from edgeline.components.convert import replay
 
     values = VALUES[dtype] if values is None else values
     module = tf.Module()
@@ -49,7 +49,7 @@ def both(function, dtype, folder, values=None):
     tf.saved_model.save(module, str(folder / "given"), {"serving_default": signature})
     loaded = tf.saved_model.load(str(folder / "given"))
     cloud = loaded.signatures["serving_default"](x=tf.constant(values, dtype))["y"].numpy()
-    lowered = lowering.lower(loaded.signatures["serving_default"])
+    lowered = replay.lower(loaded.signatures["serving_default"])
     tf.saved_model.save(
         lowered.module, str(folder / "lowered"), {"serving_default": lowered.function}
     )
