@@ -1,0 +1,221 @@
+"""The taxi pipeline beside TFX 1.16's: `python benchmarks/against_tfx.py [--rounds N]`.
+
+Both get the same rows, network, steps, batches, metrics, slices and thresholds, and run in turn;
+then both run once more with everything in their cache. TFX gets an environment of its own below
+EDGELINE_BENCH_CACHE (by default ~/.cache/edgeline-benchmarks), with a Python 3.10 that --python
+or EDGELINE_BENCH_PYTHON names. Results go to a table and to results/against_tfx.json.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import shutil
+import statistics
+import subprocess
+import sys
+import tempfile
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass
+from importlib import resources
+from pathlib import Path
+from typing import Any
+
+from measuring import Cost, measure
+from rich.console import Console
+from rich.table import Table
+
+HERE = Path(__file__).resolve().parent
+PEER = HERE / "tfx_taxi"
+PIPELINE = HERE / "taxi_to_analyze.py"
+RESULTS = HERE / "results" / "against_tfx.json"
+EDGELINE = Path(sys.executable).with_name("edgeline")
+VALIDATION_STEPS = 125  # 5,000 rows: every row of the eval split once
+AIMS = {"whole": (0.65, 0.45), "cached": (0.1, 0.1)}
+
+console = Console()
+
+
+@dataclass(frozen=True)
+class Run:
+    """One run of one side. `outcome` has rows by split, auc, accuracy, slices and blessed."""
+
+    side: str
+    kind: str
+    cost: Cost
+    outcome: dict[str, Any]
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--rounds", type=int, default=2, help="Runs of each side, in turn.")
+    parser.add_argument(
+        "--python",
+        default=os.environ.get("EDGELINE_BENCH_PYTHON", "python3.10"),
+        help="A Python 3.10 for TFX's environment, when that is made.",
+    )
+    given = parser.parse_args()
+    peer = environment(given.python)
+    rows = resources.files("edgeline.pipelines.taxi").joinpath("taxi.csv").read_bytes()
+    with tempfile.TemporaryDirectory(prefix="edgeline-benchmark-") as folder:
+        runs = compare(peer, rows, given.rounds, Path(folder))
+    summary = summarise(runs)
+    RESULTS.parent.mkdir(exist_ok=True)
+    RESULTS.write_text(json.dumps(summary, indent=1) + "\n")
+    show(runs, summary)
+
+
+def environment(python: str) -> Path:
+    """The interpreter of TFX's environment, which is made where it is missing."""
+    default = Path.home() / ".cache" / "edgeline-benchmarks"
+    folder = Path(os.environ.get("EDGELINE_BENCH_CACHE", default)) / "tfx-1.16.0"
+    interpreter = folder / "bin" / "python"
+    if (folder / "ready").exists():
+        return interpreter
+    if not shutil.which(python):
+        sys.exit(f"There is no {python}: name a Python 3.10 by --python or EDGELINE_BENCH_PYTHON.")
+    console.print(f"Making TFX's environment in {folder}; this takes minutes.", soft_wrap=True)
+    shutil.rmtree(folder, ignore_errors=True)
+    subprocess.run([python, "-m", "venv", folder], check=True)
+    # --no-deps: the list is complete, and what TFX itself asks for would be resolved anew
+    pip = [interpreter, "-m", "pip", "install", "--quiet", "--use-pep517", "--no-deps"]
+    subprocess.run([*pip, "-r", PEER / "requirements.txt"], check=True)
+    (folder / "ready").touch()
+    return interpreter
+
+
+def compare(peer: Path, rows: bytes, rounds: int, folder: Path) -> list[Run]:
+    """Run both sides in turn, then their cached reruns."""
+    console.print("Importing both once, so that neither pays for reading its files from disk.")
+    subprocess.run([peer, "-c", "import tfx.v1"], check=True, capture_output=True)
+    ours = "import edgeline.local.runner, tensorflow_transform.beam, tensorflow_model_analysis"
+    subprocess.run([sys.executable, "-c", ours], check=True, capture_output=True)
+
+    runs = []
+    sides: Sequence[Callable[..., Run]] = (run_tfx, run_edgeline)
+    for number in range(rounds):
+        for run in sides:
+            place = folder / f"{run.__name__}-{number}"
+            runs.append(run(peer, rows, place, "whole"))
+            _tell(runs[-1])
+    runs.append(run_tfx(peer, rows, folder / f"run_tfx-{rounds - 1}", "cached"))
+    _tell(runs[-1])
+    # ours fills its cache only when asked to use it
+    run_edgeline(peer, rows, folder / "run_edgeline-cached", "fills the cache")
+    runs.append(run_edgeline(peer, rows, folder / "run_edgeline-cached", "cached"))
+    _tell(runs[-1])
+    return runs
+
+
+def run_tfx(peer: Path, rows: bytes, folder: Path, kind: str) -> Run:
+    """TFX's pipeline in a folder; a second time in the same folder it finds its cache."""
+    from taxi_to_analyze import EVALUATION, TAXI
+
+    (folder / "data").mkdir(parents=True, exist_ok=True)
+    (folder / "data" / "taxi.csv").write_bytes(rows)
+    parameters = {name: TAXI[name] for name in ("steps", "batch_size", "label")}
+    parameters |= {"validation_steps": VALIDATION_STEPS, "eval_config": EVALUATION}
+    (folder / "parameters.json").write_text(json.dumps(parameters))
+    cost = measure([peer, PEER / "pipeline.py", folder], folder, folder / "log")
+    read = [peer, PEER / "outcome.py", folder]
+    found = subprocess.run(read, check=True, capture_output=True, text=True, cwd=folder).stdout
+    return Run("TFX 1.16", kind, cost, json.loads(found.splitlines()[-1]))
+
+
+def run_edgeline(peer: Path, rows: bytes, folder: Path, kind: str) -> Run:  # noqa: ARG001
+    """Our pipeline in a folder, as a user starts it."""
+    folder.mkdir(exist_ok=True)
+    data = folder / "taxi.csv"
+    data.write_bytes(rows)
+    cache = [] if kind == "whole" else ["--cache"]
+    cost = measure(
+        [EDGELINE, "run", PIPELINE, "--root", folder / "runs", "--set", f"data={data}", *cache],
+        folder,
+        folder / "log",
+    )
+    return Run("Edgeline", kind, cost, outcome(max((folder / "runs").glob("*/run.json"))))
+
+
+def outcome(record: Path) -> dict[str, Any]:
+    """What one of our runs made, from its record."""
+    tasks = json.loads(record.read_text())["tasks"]
+    facts = {
+        name: tasks[task]["outputs"][name]["metadata"]
+        for task, name in (
+            ("ingest", "examples"),
+            ("transform", "transformed_examples"),
+            ("analyze", "evaluation"),
+        )
+    }
+    metrics = facts["evaluation"]["metrics"]
+    return {
+        "rows": _rows(facts["examples"]),
+        "transformed_rows": _rows(facts["transformed_examples"]),
+        "evaluated_rows": facts["evaluation"]["rows"],
+        "slices": facts["evaluation"]["slices"],
+        "auc": metrics["auc"],
+        "accuracy": metrics["binary_accuracy"],
+        "blessed": facts["evaluation"]["blessed"],
+        "states": {name: task["state"] for name, task in tasks.items()},
+        "seconds": {name: task["seconds"] for name, task in tasks.items()},
+        "memory": {name: task["peak_memory"] for name, task in tasks.items()},
+    }
+
+
+def _rows(facts: dict[str, Any]) -> dict[str, int]:
+    return {split: found["rows"] for split, found in facts["splits"].items()}
+
+
+def summarise(runs: Sequence[Run]) -> dict[str, Any]:
+    """The runs, and the ratio of medians of wall time for each kind."""
+    ratios = {}
+    for kind in AIMS:
+        walls = {
+            side: statistics.median(
+                run.cost.wall for run in runs if run.side == side and run.kind == kind
+            )
+            for side in ("TFX 1.16", "Edgeline")
+        }
+        ratios[kind] = round(walls["Edgeline"] / walls["TFX 1.16"], 3)
+    return {"cores": os.cpu_count(), "ratios": ratios, "runs": [asdict(run) for run in runs]}
+
+
+def show(runs: Sequence[Run], summary: dict[str, Any]) -> None:
+    """Print the table; stop with an error where the two did not do the same work."""
+    table = Table(title=f"Taxi, {summary['cores']} cores", title_justify="left")
+    for column in ("run", "side"):
+        table.add_column(column)
+    for column in ("wall s", "CPU s", "peak MB", "load", "rows", "slices", "AUC", "accuracy"):
+        table.add_column(column, justify="right")
+    for run in runs:
+        table.add_row(
+            run.kind,
+            run.side,
+            f"{run.cost.wall:.1f}",
+            f"{run.cost.cpu:.1f}",
+            f"{run.cost.memory / 1e6:,.0f}",
+            f"{run.cost.load:.1f}",
+            " + ".join(f"{count:,}" for count in run.outcome["rows"].values()),
+            str(run.outcome["slices"]),
+            f"{run.outcome['auc']:.4f}",
+            f"{run.outcome['accuracy']:.4f}",
+        )
+    console.print(table)
+    for kind, (most, aim) in AIMS.items():
+        ratio = summary["ratios"][kind]
+        console.print(f"{kind}: {ratio:.3f} of TFX's wall time (at most {most}, aim {aim})")
+    for run in runs:
+        rows = run.outcome["rows"]
+        if run.outcome["transformed_rows"] != rows or run.outcome["evaluated_rows"] != rows["eval"]:
+            sys.exit(f"{run.side} lost rows: {run.outcome}.")
+    if len({(sum(run.outcome["rows"].values()), run.outcome["slices"]) for run in runs}) > 1:
+        sys.exit("The two did not get the same rows or slices.")
+
+
+def _tell(run: Run) -> None:
+    console.print(f"{run.side}, {run.kind}: {run.cost.wall:.1f} s", highlight=False)
+
+
+if __name__ == "__main__":
+    main()

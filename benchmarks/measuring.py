@@ -1,0 +1,90 @@
+"""What a command costs with every process it starts: wall time, processor time, memory."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import subprocess
+import sys
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import psutil
+
+INTERVAL = 0.5  # seconds between two looks; what a process does after the last is not seen
+
+
+@dataclass(frozen=True)
+class Cost:
+    """Of one command: `wall` and `cpu` in seconds, `memory` in bytes, the `load` it began in.
+
+    `memory` is the peak of the proportional set sizes of all its processes together: a page
+    that several share counts once. `load` is the machine's load average of a minute.
+    """
+
+    wall: float
+    cpu: float
+    memory: int
+    load: float
+
+
+def measure(command: Sequence[str | Path], folder: Path, log: Path) -> Cost:
+    """Run a command to its end; what it prints goes to a log.
+
+    Args:
+        command: program and arguments.
+        folder: its working directory.
+        log: a file to write.
+
+    Raises:
+        SystemExit: it failed; its last lines are shown.
+    """
+    load = os.getloadavg()[0]
+    seconds: dict[psutil.Process, float] = {}
+    memory = 0
+    started = time.monotonic()
+    with open(log, "wb") as stream:
+        process = subprocess.Popen(
+            list(map(str, command)), cwd=folder, stdout=stream, stderr=subprocess.STDOUT
+        )
+        seconds[psutil.Process(process.pid)] = 0.0
+        while True:
+            _look(seconds)
+            memory = max(memory, sum(map(_proportional_size, seconds)))
+            with contextlib.suppress(subprocess.TimeoutExpired):
+                code = process.wait(INTERVAL)
+                break
+    wall = time.monotonic() - started
+    if code:
+        last = log.read_text(errors="replace").splitlines()[-15:]
+        sys.exit("\n".join([*last, f"{command[0]} failed with code {code}; see {log}"]))
+    return Cost(wall, sum(seconds.values()), memory, load)
+
+
+def _look(seconds: dict[psutil.Process, float]) -> None:
+    """Find new processes below the known ones, and read every one's own processor time.
+
+    A process is known for good: one that outlives its parent is still read.
+    """
+    known = {process.pid for process in seconds}
+    for process in psutil.process_iter():  # parents come before their children
+        with contextlib.suppress(psutil.Error):
+            if process.pid not in known and process.ppid() in known:
+                known.add(process.pid)
+                seconds[process] = 0.0
+    for process in seconds:
+        with contextlib.suppress(psutil.Error):
+            times = process.cpu_times()
+            seconds[process] = times.user + times.system
+
+
+def _proportional_size(process: psutil.Process) -> int:
+    try:
+        for line in Path(f"/proc/{process.pid}/smaps_rollup").read_text().splitlines():
+            if line.startswith("Pss:"):
+                return int(line.split()[1]) * 1024
+    except OSError:  # it has ended
+        pass
+    return 0
