@@ -88,7 +88,10 @@ def connect(scheme: str, bucket: str, prefix: str) -> ObjectStore:
     pool = urllib3.PoolManager(
         timeout=urllib3.Timeout(connect=CONNECT_TIMEOUT, read=READ_TIMEOUT),
         retries=urllib3.Retry(
-            total=RETRIES, backoff_factor=0.2, status_forcelist=[500, 502, 503, 504]
+            total=RETRIES,
+            backoff_factor=0.2,
+            status_forcelist=[500, 502, 503, 504],
+            respect_retry_after_header=False,  # a minute or an hour, as the store likes
         ),
         maxsize=4,
         cert_reqs="CERT_REQUIRED",
@@ -202,15 +205,16 @@ class ObjectStore:
                 fault = f"answered {error.code} ({error.message})."
             raise EdgelineError(f"{where} {fault}") from None
         except urllib3.exceptions.HTTPError as error:
-            reason = getattr(error, "reason", None) or error
             raise EdgelineError(
-                f"{where} cannot be reached ({_words(type(reason).__name__)}): "
-                "check the endpoint and the network."
+                f"{where} cannot be reached ({_words(error)}): check the endpoint and the network."
             ) from None
         except (MinioException, ValueError) as error:
             raise EdgelineError(f"{where} cannot be used ({error}).") from None
 
 
-def _words(name: str) -> str:
-    """`ConnectTimeoutError` as `connect timeout error`."""
-    return re.sub(r"(?<=[a-z])(?=[A-Z])", " ", name).lower()
+def _words(error: urllib3.exceptions.HTTPError) -> str:
+    """What went wrong, without the request: `connect timeout error`."""
+    reason = getattr(error, "reason", None) or error
+    if isinstance(reason, urllib3.exceptions.ResponseError):
+        return str(reason)
+    return re.sub(r"(?<=[a-z])(?=[A-Z])", " ", type(reason).__name__).lower()

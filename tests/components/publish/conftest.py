@@ -1,6 +1,5 @@
 """A real S3 server, and artifacts to publish."""
 
-import contextlib
 import json
 import os
 import secrets
@@ -8,12 +7,13 @@ import shutil
 import socket
 import subprocess
 import time
-import urllib.request
 from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
+import urllib3
 from minio import Minio
+from minio.error import S3Error
 
 from edgeline import artifacts
 
@@ -39,7 +39,9 @@ class S3:
 
     @property
     def client(self):
-        return Minio(self.address, self.access_key, self.secret_key, secure=False)
+        pool = urllib3.PoolManager(timeout=10, retries=False)
+        keys = self.access_key, self.secret_key
+        return Minio(self.address, *keys, secure=False, http_client=pool)
 
 
 @pytest.fixture(scope="session")
@@ -55,17 +57,15 @@ def s3_server(tmp_path_factory):
             pytest.skip(f"NOT TESTED: the real S3 server could not be built, {script.name} failed")
     folder = tmp_path_factory.mktemp("s3")
     keys = secrets.token_hex(8), secrets.token_hex(16)
-    with contextlib.ExitStack() as stack:
-        for _ in range(3):  # another process may take the free port first
-            server, address = start(binary, folder, keys)
-            stack.callback(stop, server)
-            if ready(server, address):
-                break
-        else:
-            pytest.fail(f"The S3 server did not start: {(folder / 'log').read_text()[-2000:]}")
-        s3 = S3(address, *keys)
-        s3.client.make_bucket(BUCKET)
-        yield s3
+    for _ in range(3):  # another process may take the free port first
+        server, s3 = start(binary, folder, keys)
+        try:
+            if ready(server, s3):
+                yield s3
+                return
+        finally:
+            stop(server)
+    pytest.fail(f"The S3 server did not start: {(folder / 'log').read_text()[-2000:]}")
 
 
 def start(binary, folder, keys):
@@ -83,16 +83,18 @@ def start(binary, folder, keys):
     }
     command = [binary, "server", "--address", address, folder / "data"]
     with open(folder / "log", "ab") as log:
-        return subprocess.Popen(command, env=environment, stdout=log, stderr=log), address
+        server = subprocess.Popen(command, env=environment, stdout=log, stderr=log)
+    return server, S3(address, *keys)
 
 
-def ready(server, address):
+def ready(server, s3):
+    """Wait until the bucket is made: the health check answers before requests are taken."""
     deadline = time.monotonic() + 30
     while time.monotonic() < deadline and server.poll() is None:
         try:
-            with urllib.request.urlopen(f"http://{address}/minio/health/ready", timeout=2):
-                return True
-        except OSError:
+            s3.client.make_bucket(BUCKET)
+            return True
+        except (S3Error, urllib3.exceptions.HTTPError):
             time.sleep(0.05)
     return False
 

@@ -1,5 +1,6 @@
 """What is particular to an object store, against a real S3 server."""
 
+import http.server
 import io
 import json
 import secrets
@@ -193,3 +194,28 @@ def test_an_endpoint_that_is_down_or_silent(inputs, tmp_path, monkeypatch):
         "check the endpoint and the network."
     )
     assert not list((tmp_path / "outputs").iterdir())
+
+
+def test_a_store_that_is_not_ready(inputs, tmp_path, monkeypatch):
+    """Its wish to be asked again in an hour is not granted."""
+
+    class Busy(http.server.BaseHTTPRequestHandler):
+        def do_GET(self):
+            self.send_response(503)
+            self.send_header("Retry-After", "3600")
+            self.send_header("Content-Length", "0")
+            self.end_headers()
+
+        def log_message(self, *_):
+            pass
+
+    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), Busy) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        monkeypatch.setenv("MINIO_ENDPOINT", f"http://127.0.0.1:{server.server_port}")
+        monkeypatch.setenv("MINIO_ACCESS_KEY", "who")
+        monkeypatch.setenv("MINIO_SECRET_KEY", "sesame-sesame")
+        begun = time.monotonic()
+        with pytest.raises(EdgelineError, match=r"cannot be reached \(too many 503 error"):
+            publish(**arguments(inputs(), tmp_path, "s3://bucket/x"))
+        assert time.monotonic() - begun < 10
+        server.shutdown()
