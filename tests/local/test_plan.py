@@ -1,0 +1,46 @@
+"""What a compiled pipeline will run, read from its IR."""
+
+from __future__ import annotations
+
+from edgeline.local.graph import draw
+from edgeline.local.plan import plan
+from edgeline.local.runner import TaskResult
+from edgeline.pipelines.taxi.pipeline import pipeline
+
+PLAN = {task.component: task for task in plan(pipeline.pipeline_spec)}
+
+
+def test_tasks_come_after_what_they_need() -> None:
+    order = list(PLAN)
+    for name, task in PLAN.items():
+        for before in (*task.needs, *task.gates):
+            assert order.index(before) < order.index(name)
+    assert order[0] == "ingest"
+    assert order[-1] == "notify"
+
+
+def test_needs_are_read_through_conditions() -> None:
+    assert PLAN["transform"].needs == ("ingest", "validate")
+    assert PLAN["verify"].needs == ("convert", "ingest", "train")
+    assert PLAN["publish"].needs == ("analyze", "convert", "verify")
+
+
+def test_gates_are_the_tasks_that_decide() -> None:
+    assert PLAN["train"].gates == ()
+    assert PLAN["convert"].gates == ("analyze",)
+    assert PLAN["publish"].gates == ("analyze", "verify")
+    assert PLAN["convert"].condition == "analyze-blessed"
+
+
+def test_only_the_exit_handler_is_one() -> None:
+    assert [name for name, task in PLAN.items() if task.exit_handler] == ["notify"]
+
+
+def test_the_graph_draws_every_task_once_and_escapes_names() -> None:
+    results = {name: TaskResult(task, "succeeded", 1.5) for name, task in PLAN.items()}
+    svg = str(draw(results))
+    for name in PLAN:
+        assert svg.count(f">{name}</text>") == 1
+    assert svg.count("1.5 s") == len(PLAN)
+    odd = {"<b>": results["ingest"]}
+    assert "<b>" not in str(draw(odd))

@@ -1,0 +1,56 @@
+"""Reports: one self-contained page, everything escaped that is not markup."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import pytest
+from markupsafe import Markup
+from matplotlib.figure import Figure
+
+from edgeline import report
+
+
+def _figure() -> Markup:
+    drawing = Figure(figsize=(3, 2))
+    drawing.subplots().plot([1, 2, 3])
+    return report.figure(drawing)
+
+
+def test_text_is_escaped_and_markup_is_not(tmp_path: Path) -> None:
+    hostile = "<script>alert(1)</script>"
+    report.write(
+        tmp_path / "report.html",
+        hostile,
+        [report.Fact(hostile, hostile, good=False)],
+        [report.Section(hostile, report.table([hostile], [[hostile]]) + report.text(hostile))],
+    )
+    page = (tmp_path / "report.html").read_text()
+    assert "<script" not in page
+    assert page.count("&lt;script&gt;") == 8
+
+
+def test_nothing_comes_from_outside(tmp_path: Path) -> None:
+    report.write(tmp_path / "r.html", "R", [], [report.Section("Figure", _figure())])
+    page = (tmp_path / "r.html").read_text()
+    assert "<svg" in page
+    assert not re.findall(r"""(?:src|href)=["'](?!#|data:)""", page)
+    assert not list(tmp_path.glob("*.partial"))
+
+
+def test_the_same_figure_is_the_same_bytes() -> None:
+    assert _figure() == _figure()
+
+
+@pytest.mark.parametrize(
+    ("value", "shown"),
+    [(None, "–"), (15002, "15,002"), (0.93121, "0.9312"), (1.2e-7, "1.2e-07"), (12345.6, "12,346")],
+)
+def test_numbers_are_for_people(value: float | None, shown: str) -> None:
+    assert report.number(value) == shown
+
+
+@pytest.mark.parametrize(("count", "shown"), [(0, "0 B"), (93_210, "93.2 kB"), (5e9, "5.0 GB")])
+def test_sizes_are_decimal(count: int, shown: str) -> None:
+    assert report.size(count) == shown
