@@ -45,7 +45,7 @@ def assemble(
         The bundle, as version 1: the store gives the number.
 
     Raises:
-        EdgelineError: the model is not approved, a name is impossible, or the
+        EdgelineError: the model is not approved, or another one was, a name is impossible, or the
             edge model lacks a file or fact.
     """
     for parameter, value in (("name", name), ("target", target)):
@@ -54,7 +54,7 @@ def assemble(
                 f"The {parameter} {value!r} is impossible: use 1 to 63 lower-case letters, "
                 "digits and dashes, a letter or digit first and last."
             )
-    _require_approval(evaluation, verification)
+    _require_approval(edge_model, evaluation, verification)
     folder = Path(folder)
     model = edge_model_path(edge_model).name
     for source, file in ((edge_model, model), (edge_model, LABELS), (verification, TEST_VECTORS)):
@@ -103,11 +103,16 @@ def content_digest(bundle: Bundle) -> str:
     return artifacts.digest_of_listing("bundle", content, {})
 
 
-def _require_approval(evaluation: Artifact, verification: Artifact) -> None:
+def _require_approval(edge_model: Artifact, evaluation: Artifact, verification: Artifact) -> None:
     if verification.metadata.get("approved") is not True:
         raise EdgelineError(
             f"The model is not published because verify did not approve it: see the report of "
             f"verify, whose result is {verification.path}."
+        )
+    if verification.metadata.get("edge_model_digest", edge_model.digest) != edge_model.digest:
+        raise EdgelineError(
+            f"The model {edge_model.path} is not published because {verification.path} approves "
+            "another: verify this one."
         )
     if evaluation.metadata.get("blessed") is False:
         raise EdgelineError(
