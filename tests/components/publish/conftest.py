@@ -160,7 +160,12 @@ def inputs(tmp_path):
             draft.metadata.update(blessed=blessed, metrics={"auc": 0.9})
         with artifacts.writing(folder / "verification", "verification/v1") as draft:
             (draft.path / "test_vectors.json").write_text('[{"miles": [[1.0]]}]')
-            draft.metadata.update(approved=approved, latency_ms=latency, examples_digest="d1")
+            draft.metadata.update(
+                approved=approved,
+                latency_ms=latency,
+                examples_digest="d1",
+                edge_model_digest=artifacts.read(folder / "edge_model", "edge_model/v1").digest,
+            )
         return {name: str(folder / name) for name in ("edge_model", "evaluation", "verification")}
 
     return write

@@ -146,6 +146,12 @@ def test_a_model_that_is_not_approved_is_refused(send, destination):
     assert open_store(destination).versions("taxi") == []
 
 
+def test_the_approval_of_another_model_is_refused(inputs, tmp_path):
+    mixed = {**inputs(b"one"), "verification": inputs(b"two")["verification"]}
+    with pytest.raises(EdgelineError, match="approves another: verify this one"):
+        publish(**mixed, output=tmp_path / "output", name="taxi", destination=str(tmp_path / "x"))
+
+
 @pytest.mark.parametrize(
     ("change", "sentence"),
     [
