@@ -102,8 +102,9 @@ def read(path: str | Path, schema: str) -> Artifact:
         )
     try:
         listing = json.loads(listing_path.read_text())
-        found, metadata, files = listing["edgeline_schema"], listing["metadata"], listing["files"]
-    except (ValueError, KeyError, UnicodeDecodeError) as error:
+        found, metadata = listing["edgeline_schema"], dict(listing["metadata"])
+        files = dict(listing["files"])
+    except (ValueError, KeyError, TypeError) as error:
         raise EdgelineError(
             f"{listing_path} is damaged ({error}): run the step that makes it again."
         ) from error

@@ -16,6 +16,7 @@ A model fills them itself: see `edgeline.preprocessing.fill_missing`.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any
@@ -88,14 +89,21 @@ def _column_to_numpy(batch: pa.RecordBatch, feature: Feature) -> npt.NDArray[Any
     column = batch.column(index)
     if shape != (1,):
         column = _flatten(column, feature)
-    if feature.dtype == "string":
-        values = pc.fill_null(column.cast(pa.binary()), b"").to_numpy(zero_copy_only=False)
-    elif feature.dtype == "int64":
-        values = pc.fill_null(column.cast(pa.int64()), MISSING_INT).to_numpy(zero_copy_only=False)
-    else:
-        values = pc.fill_null(column.cast(pa.float32(), safe=False), float("nan")).to_numpy(
-            zero_copy_only=False
+    elif feature.shape != shape:
+        raise EdgelineError(
+            f"Column {feature.name!r} has one value in each row, but {math.prod(feature.shape)} "
+            "are needed: give a list column or renew the schema."
         )
+    kind = {"string": pa.binary(), "int64": pa.int64(), "float32": pa.float32()}[feature.dtype]
+    try:
+        # rounding a number is right for float32, wrapping one is wrong for int64
+        typed = column.cast(kind, safe=feature.dtype != "float32")
+    except pa.ArrowInvalid as error:
+        raise EdgelineError(
+            f"Column {feature.name!r} does not fit {feature.dtype} ({error}): "
+            "convert it to a number or a string first."
+        ) from error
+    values = pc.fill_null(typed, MISSING[feature.dtype]).to_numpy(zero_copy_only=False)
     return np.ascontiguousarray(values).reshape(len(batch), *feature.shape)
 
 

@@ -8,13 +8,27 @@ from __future__ import annotations
 
 import importlib.util
 import linecache
+import os
+import re
 import sys
+import sysconfig
 import traceback
 import types
 from collections.abc import Callable
 from typing import Any
 
+import edgeline.components
 from edgeline.errors import EdgelineError
+
+# user code may lie below sys.prefix, or in a folder called edgeline: these are exact
+_LIBRARIES = tuple(
+    f"{folder}{os.sep}"
+    for folder in (
+        sysconfig.get_path("stdlib"),
+        *edgeline.__path__,
+        *edgeline.components.__path__,
+    )
+)
 
 
 def load(module: str) -> types.ModuleType:
@@ -58,8 +72,18 @@ def describe(error: BaseException, action: str) -> str:
     frames = traceback.extract_tb(error.__traceback__)
     own = [frame for frame in frames if not _is_library(frame.filename)]
     where = f" at {own[-1].filename}:{own[-1].lineno} ({own[-1].line})" if own else ""
-    message = " ".join(str(error).split())
-    return f"{action} failed{where}: {type(error).__name__}: {message}"
+    return f"{action} failed{where}: {type(error).__name__}: {reason(error)}"
+
+
+def reason(error: BaseException) -> str:
+    """The message of an exception in one line, without the traces of TensorFlow, Keras and Beam."""
+    noise = (
+        *("Graph execution error", "Detected at node", "<stack traces", 'File "', "[["),
+        *("Arguments received by", "•"),
+    )
+    message = re.sub(r"\x1b\[[0-9;]*m", "", str(error).partition(" [while running")[0])
+    lines = [line.strip() for line in message.splitlines()]
+    return " ".join(line for line in lines if line and not line.startswith(noise))
 
 
 def read_source(module: str) -> bytes:
@@ -69,9 +93,15 @@ def read_source(module: str) -> bytes:
         EdgelineError: it cannot be found or does not have the pinned content.
     """
     if not _is_file(module):
-        spec = importlib.util.find_spec(module)
+        try:
+            spec = importlib.util.find_spec(module)
+        except (ImportError, ValueError):  # no such package, or no name at all
+            spec = None
         if spec is None or spec.origin is None:
-            raise EdgelineError(f"Module {module!r} cannot be found: give an importable name.")
+            raise EdgelineError(
+                f"Module {module!r} cannot be found: give an importable name, "
+                "or a path or URI that ends in .py."
+            )
         module = spec.origin
     from edgeline import storage
 
@@ -84,18 +114,19 @@ def _is_file(module: str) -> bool:
 
 
 def _is_library(filename: str) -> bool:
-    inside = ("site-packages", "/edgeline/", "/components/", "__autograph_generated_file")
-    return filename.startswith(("<", sys.base_prefix)) or any(p in filename for p in inside)
+    inside = ("site-packages", "__autograph_generated_file")
+    return filename.startswith(("<", *_LIBRARIES)) or any(part in filename for part in inside)
 
 
 def _from_source(module: str) -> types.ModuleType:
     source = read_source(module)
     filename = module.partition("#")[0]
-    made = types.ModuleType(filename.rsplit("/", 1)[-1].removesuffix(".py"))
+    # the prefix keeps a file called json.py from standing in for a library
+    made = types.ModuleType("user_" + filename.rsplit("/", 1)[-1].removesuffix(".py"))
     made.__file__ = filename
     # pickling by reference and inspect.getsource (AutoGraph) look there
     sys.modules[made.__name__] = made
-    text = source.decode()
+    text = source.decode("utf-8", "replace")
     linecache.cache[filename] = (len(text), None, text.splitlines(keepends=True), filename)
     try:
         exec(compile(source, filename, "exec", dont_inherit=True), made.__dict__)

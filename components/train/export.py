@@ -6,11 +6,14 @@ needs are not asked for by `serving_default`: the graph gets them as missing val
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import keyword
+import re
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from edgeline import models
+from edgeline.components.train.fitting import taken
 from edgeline.components.transform.saved_graph import SavedGraph
 from edgeline.errors import EdgelineError
 from edgeline.features import MISSING, Feature
@@ -43,7 +46,7 @@ def export(
     import tensorflow as tf
 
     dependencies = graph.dependencies()
-    model_features = [feature for feature in transformed if feature.name != label]
+    model_features = taken(network, [f for f in transformed if f.name != label])
     needed = {raw for feature in model_features for raw in dependencies[feature.name]}
     for_label = needed | set(dependencies[label])
     served = [feature for feature in raw_features if feature.name in needed]
@@ -99,6 +102,20 @@ def export(
         },
     )
     return served
+
+
+def check_names(names: Iterable[str]) -> None:
+    """Check, before the training, that a SavedModel's signature can carry some features.
+
+    Raises:
+        EdgelineError: a name is not one of Python's parameters in ASCII.
+    """
+    for name in names:
+        if not re.fullmatch("[A-Za-z][A-Za-z0-9_]*", name) or keyword.iskeyword(name):
+            raise EdgelineError(
+                f"Feature {name!r} has a name that no SavedModel takes: rename the column or the "
+                "output to a word of letters, digits and underscores that begins with a letter."
+            )
 
 
 def _missing(feature: Feature) -> Any:

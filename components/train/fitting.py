@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import math
 import shutil
 from collections.abc import Mapping, Sequence
@@ -10,12 +9,17 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
-from edgeline import user_code
+import numpy as np
+
+from edgeline import artifacts, user_code
 from edgeline.artifacts import Artifact
 from edgeline.components.train import dataset
 from edgeline.errors import EdgelineError
 from edgeline.examples import splits
 from edgeline.features import Feature
+
+CHECKPOINT_SCHEMA = "checkpoint/v1"
+VARIABLES = "variables.npz"
 
 
 @dataclass(frozen=True)
@@ -81,36 +85,44 @@ def fit(
     rows = splits(transformed)
     _check(columns, rows, how)
     keras.utils.set_random_seed(how.seed)
-    model = _build(module, [c for c in columns if c.name != how.label], hyperparameters)
+    label = next(column for column in columns if column.name == how.label)
+    features = [column for column in columns if column is not label]
+    model = _build(module, features, hyperparameters)
+    features = taken(model, features)
 
     steps_per_epoch = min(how.steps, how.steps_per_epoch or rows[how.train_split] // how.batch_size)
     epochs = math.ceil(how.steps / steps_per_epoch)
-    # many steps in one call of the graph: the Python between them costs more than they do
-    model.steps_per_execution = math.gcd(steps_per_epoch, 50)
-    state = _restore(model, checkpoints)
+    # many steps in one call of the graph: the Python between them costs more than they do;
+    # Keras rounds up to whole calls, so they divide the last epoch too
+    model.steps_per_execution = math.gcd(steps_per_epoch, how.steps, 50)
+    state = _restore(model, features, checkpoints)
     while state.epoch < epochs and not _stalled(state, how.patience):
-        logs = model.fit(
-            dataset.training_batches(
-                transformed,
-                how.train_split,
-                columns,
-                how.label,
-                how.batch_size,
-                [how.seed, state.epoch],
-            ),
-            steps_per_epoch=min(steps_per_epoch, how.steps - state.epoch * steps_per_epoch),
-            validation_data=dataset.evaluation_batches(
-                transformed, how.eval_split, columns, how.label
-            ),
-            shuffle=False,
-            verbose=0,
-        ).history
-        _advance(state, logs)
+        steps = min(steps_per_epoch, how.steps - state.epoch * steps_per_epoch)
+        _advance(state, _fit_epoch(model, transformed, [*features, label], how, state.epoch, steps))
         _keep(model, state, checkpoints)
         print(_line(state, epochs), flush=True)
     if how.patience and state.best != state.epoch:
-        model.load_weights(_weights(checkpoints, state.best))
+        _load(model, _folder(checkpoints, state.best))
     return model, state
+
+
+def taken(network: Any, features: Sequence[Feature]) -> list[Feature]:
+    """The features that a network takes: those of its named inputs, or all.
+
+    Raises:
+        EdgelineError: it has an input that is none of the features.
+    """
+    inputs = network.input if getattr(network, "inputs", None) else None
+    if not isinstance(inputs, Mapping):
+        return list(features)
+    names = [feature.name for feature in features]
+    for name in inputs:
+        if name not in names:
+            raise EdgelineError(
+                f"build_model's network has the input {name!r}, but preprocessing_fn gives "
+                f"{', '.join(names)}: name each input like the feature that it takes."
+            )
+    return [feature for feature in features if feature.name in inputs]
 
 
 def _check(columns: Sequence[Feature], rows: Mapping[str, int], how: Fitting) -> None:
@@ -126,8 +138,15 @@ def _check(columns: Sequence[Feature], rows: Mapping[str, int], how: Fitting) ->
                 f"Parameter {parameter!r} is {split!r}, but the examples have no rows in it: "
                 f"they have {', '.join(f'{name} ({count})' for name, count in rows.items())}."
             )
-    if how.steps < 1 or how.batch_size < 1:
-        raise EdgelineError("Parameters 'steps' and 'batch_size' must be at least 1.")
+    if not 0 <= how.seed < 2**32:
+        raise EdgelineError(f"Parameter 'seed' is {how.seed}: give a number from 0 to 2**32 - 1.")
+    least = {"steps": 1, "batch_size": 1, "steps_per_epoch": 0, "patience": 0}
+    for parameter, value in least.items():
+        if getattr(how, parameter) < value:
+            raise EdgelineError(
+                f"Parameter {parameter!r} is {getattr(how, parameter)}: "
+                f"give a whole number of at least {value}."
+            )
     if how.batch_size > rows[how.train_split]:
         raise EdgelineError(
             f"Parameter 'batch_size' is {how.batch_size}, but split {how.train_split!r} has only "
@@ -156,6 +175,27 @@ def _build(module: str, columns: Sequence[Feature], hyperparameters: Mapping[str
     return model
 
 
+def _fit_epoch(
+    model: Any,
+    transformed: Artifact,
+    columns: Sequence[Feature],
+    how: Fitting,
+    epoch: int,
+    steps: int,
+) -> Mapping[str, Sequence[float]]:
+    training = dataset.training_batches(
+        transformed, how.train_split, columns, how.label, how.batch_size, [how.seed, epoch]
+    )
+    evaluation = dataset.evaluation_batches(transformed, how.eval_split, columns, how.label)
+    try:
+        history = model.fit(
+            training, steps_per_epoch=steps, validation_data=evaluation, shuffle=False, verbose=0
+        )
+    except Exception as error:
+        raise EdgelineError(user_code.describe(error, "Training")) from error
+    return history.history  # type: ignore[no-any-return]
+
+
 def _advance(state: State, logs: Mapping[str, Sequence[float]]) -> None:
     state.epoch += 1
     for name, values in logs.items():
@@ -173,29 +213,34 @@ def _stalled(state: State, patience: int) -> bool:
     return 0 < patience <= state.epoch - state.best
 
 
-def _restore(model: Any, checkpoints: Path) -> State:
-    try:
-        state = State(**json.loads((checkpoints / "state.json").read_text()))
-    except FileNotFoundError:
-        return State()
-    model.optimizer.build(model.trainable_variables)
-    model.load_weights(_weights(checkpoints, state.epoch))
-    print(f"resumed after epoch {state.epoch}", flush=True)
-    return state
+def _restore(model: Any, features: Sequence[Feature], checkpoints: Path) -> State:
+    """Load the last checkpoint that is whole, its best weights too; else begin."""
+    import tensorflow as tf
+
+    for folder in sorted(checkpoints.glob("epoch-" + "[0-9]" * 5), reverse=True):
+        try:
+            state = State(**artifacts.read(folder, CHECKPOINT_SCHEMA).metadata)
+            artifacts.read(_folder(checkpoints, state.best), CHECKPOINT_SCHEMA)
+        except EdgelineError as error:
+            print(f"not resumed: {error}", flush=True)
+            continue
+        if not model.built:  # its variables are made by its first call
+            model({f.name: tf.zeros([1, *f.shape], f.dtype) for f in features})
+        model.optimizer.build(model.trainable_variables)
+        _load(model, folder)
+        print(f"resumed after epoch {state.epoch}", flush=True)
+        return state
+    return State()
 
 
 def _keep(model: Any, state: State, checkpoints: Path) -> None:
-    checkpoints.mkdir(parents=True, exist_ok=True)
-    partial = checkpoints / "partial.weights.h5"
-    model.save_weights(partial, overwrite=True)
-    partial.replace(_weights(checkpoints, state.epoch))
-    partial = checkpoints / "state.json.partial"
-    partial.write_text(json.dumps(asdict(state)))
-    partial.replace(checkpoints / "state.json")
-    # only now is nothing left that points to the older weights
-    needed = {_weights(checkpoints, state.epoch), _weights(checkpoints, state.best)}
-    for file in set(checkpoints.glob("epoch-*.weights.h5")) - needed:
-        file.unlink()
+    folder = _folder(checkpoints, state.epoch)
+    with artifacts.writing(folder, CHECKPOINT_SCHEMA) as draft:
+        np.savez(draft.path / VARIABLES, *[value.numpy() for value in _variables(model)])
+        draft.metadata |= asdict(state)
+    for older in checkpoints.glob("epoch-*"):
+        if older not in (folder, _folder(checkpoints, state.best)):
+            shutil.rmtree(older)
 
 
 def discard(checkpoints: Path) -> None:
@@ -203,8 +248,19 @@ def discard(checkpoints: Path) -> None:
     shutil.rmtree(checkpoints, ignore_errors=True)
 
 
-def _weights(checkpoints: Path, epoch: int) -> Path:
-    return checkpoints / f"epoch-{epoch:05}.weights.h5"
+def _load(model: Any, folder: Path) -> None:
+    with np.load(folder / VARIABLES) as arrays:
+        for variable, name in zip(_variables(model), arrays.files, strict=True):
+            variable.assign(arrays[name])
+
+
+def _variables(model: Any) -> list[Any]:
+    """All that changes in an epoch; Keras' save_weights leaves out the states of dropout."""
+    return [*model.variables, *model.optimizer.variables]
+
+
+def _folder(checkpoints: Path, epoch: int) -> Path:
+    return checkpoints / f"epoch-{epoch:05}"
 
 
 def _line(state: State, epochs: int) -> str:

@@ -11,10 +11,10 @@ from pathlib import Path
 from typing import Any
 
 from edgeline import artifacts, examples, models, user_code
-from edgeline.components.train.export import export
+from edgeline.components.train.export import check_names, export
 from edgeline.components.train.fitting import Fitting, discard, fit
 from edgeline.components.train.report import write_report
-from edgeline.components.transform.saved_graph import SavedGraph
+from edgeline.components.transform.saved_graph import SavedGraph, vocabulary
 from edgeline.components.transform.transform import GRAPH_SCHEMA
 from edgeline.errors import EdgelineError
 from edgeline.features import Feature
@@ -59,7 +59,10 @@ def train(
         )
     transformed = artifacts.read(transformed_path, examples.TRANSFORMED_SCHEMA)
     graph_artifact = artifacts.read(graph_path, GRAPH_SCHEMA)
-    given = dict(hyperparameters or {})
+    labels = vocabulary(graph_artifact.path, label_vocabulary) if label_vocabulary else None
+    for output, needed in graph_artifact.metadata["dependencies"].items():
+        check_names([output, *needed])
+    given = _whole(hyperparameters or {})
     identity = {
         "transformed": transformed.digest,
         "module": hashlib.sha256(user_code.read_source(module)).hexdigest(),
@@ -82,7 +85,7 @@ def train(
                 "features": [feature.to_json() for feature in served],
                 "task": task,
                 "label": how.label,
-                "labels": graph.vocabulary(label_vocabulary) if label_vocabulary else None,
+                "labels": labels,
                 "hyperparameters": given,
                 "steps": how.steps,
                 "epochs": state.epoch,
@@ -93,3 +96,12 @@ def train(
         write_report(report_path, network, state, draft.metadata, how)
         discard(checkpoints)
     return {"edgeline_schema": models.SCHEMA, **draft.metadata}
+
+
+def _whole(value: Any) -> Any:
+    """JSON as the user wrote it: KFP carries each number of a parameter as a float."""
+    if isinstance(value, float) and value.is_integer():
+        return int(value)
+    if isinstance(value, Mapping):
+        return {name: _whole(entry) for name, entry in value.items()}
+    return [_whole(entry) for entry in value] if isinstance(value, list) else value

@@ -84,7 +84,10 @@ class _TransformPart:
 
     def _transform(self, batch: pa.RecordBatch, schema: pa.Schema, source: Path) -> pa.RecordBatch:
         assert self.loaded is not None
-        outputs = self.loaded(raw.to_numpy(batch, self.raw_features))
+        try:
+            outputs = self.loaded(raw.to_numpy(batch, self.raw_features))
+        except EdgelineError as error:
+            raise EdgelineError(f"{source.parent.name}/{source.name}: {error}") from error
         columns = []
         for feature in self.transformed:
             values = outputs[feature.name]

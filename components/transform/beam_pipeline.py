@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
+import io
+import logging
 from collections.abc import Sequence
 from typing import Any
 
@@ -18,19 +21,25 @@ def create(options: Sequence[str]) -> Any:
 
     Raises:
         EdgelineError: the options are not Beam's, or ask for a mode that loses rows.
+            A runner elsewhere may know options that are not Beam's own.
     """
     import apache_beam as beam
-    from apache_beam.options.pipeline_options import DirectOptions, StandardOptions
+    from apache_beam.options.pipeline_options import PipelineOptions
     from apache_beam.runners.portability import fn_api_runner
 
+    said = io.StringIO()
     try:
-        parsed = beam.options.pipeline_options.PipelineOptions(list(options))
-        runner = parsed.view_as(StandardOptions).runner
-        mode = parsed.view_as(DirectOptions).direct_running_mode
-    except SystemExit as error:
+        with contextlib.redirect_stderr(said):
+            parsed = PipelineOptions(list(options))
+            known = parsed.get_all_options()
+            unknown = parsed.get_all_options(retain_unknown_options=True).keys() - known.keys()
+    except (SystemExit, ValueError) as error:
+        reason = said.getvalue().strip().rpartition("error: ")[2] or str(error)
         raise EdgelineError(
-            f"Parameter 'beam_options' is not understood by Beam: {options}."
-        ) from error
+            f"Parameter 'beam_options' {list(options)} is not understood by Beam ({reason}): "
+            "give a list such as ['--runner=FlinkRunner', '--flink_master=host:8081']."
+        ) from None
+    runner, mode = known["runner"], known["direct_running_mode"]
     if mode == "multi_threading":
         raise EdgelineError(
             "Parameter 'beam_options' asks for --direct_running_mode=multi_threading, which loses "
@@ -38,15 +47,34 @@ def create(options: Sequence[str]) -> Any:
         )
     # the default DirectRunner would first try to download another runner
     local = runner in (None, "DirectRunner", "apache_beam.runners.DirectRunner")
-    return beam.Pipeline(runner=fn_api_runner.FnApiRunner() if local else None, options=parsed)
+    if local and unknown:
+        raise EdgelineError(
+            f"Parameter 'beam_options' has --{min(unknown)}, which Beam does not know: "
+            "correct the name, or leave it out."
+        )
+    try:
+        return beam.Pipeline(runner=fn_api_runner.FnApiRunner() if local else None, options=parsed)
+    except ValueError as error:
+        raise EdgelineError(
+            f"Parameter 'beam_options' {list(options)} is refused by Beam: {error}"
+        ) from error
 
 
 def run(pipeline: Any, counters: Sequence[str]) -> dict[str, int]:
-    """Run a pipeline to its end and give its counters of the namespace `edgeline`."""
+    """Run a pipeline to its end and give its counters of the namespace `edgeline`.
+
+    Raises:
+        EdgelineError: a step raised it.
+    """
     from apache_beam.metrics import MetricsFilter
 
-    result = pipeline.run()
-    result.wait_until_finish()
+    # an exception that it logs, with a traceback, is raised as well
+    logging.getLogger("apache_beam.runners.common").setLevel(logging.CRITICAL)
+    try:
+        result = pipeline.run()
+        result.wait_until_finish()
+    except EdgelineError as error:
+        raise EdgelineError(str(error).partition(" [while running")[0]) from error
     found = result.metrics().query(MetricsFilter().with_namespace("edgeline"))["counters"]
     totals = dict.fromkeys(counters, 0)
     for counter in found:

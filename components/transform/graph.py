@@ -6,6 +6,8 @@ device will see (`edgeline.features`), so that nothing differs between the two.
 
 from __future__ import annotations
 
+import contextlib
+import shutil
 import tempfile
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
@@ -15,13 +17,15 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from edgeline import artifacts
 from edgeline import features as raw
 from edgeline.components.transform import beam_pipeline
 from edgeline.errors import EdgelineError
 from edgeline.examples import BATCH_ROWS
 from edgeline.features import Feature
-from edgeline.user_code import describe
+from edgeline.user_code import describe, reason
 
+CACHE_SCHEMA = "analyzer_cache/v1"
 ARROW_TYPES = {"float32": pa.float32(), "int64": pa.int64(), "string": pa.binary()}
 ROWS = "rows_analyzed"
 
@@ -52,20 +56,32 @@ def analyze(
         EdgelineError: `preprocessing_fn` failed or gave something that is no
             dictionary of dense tensors, or rows were lost.
     """
+    import tensorflow as tf
     import tensorflow_transform.beam as tft_beam
 
     config = _tensor_adapter_config(features)
     step = _Errors(preprocessing_fn)
-    with tempfile.TemporaryDirectory() as temporary, tft_beam.Context(temp_dir=temporary):
+    with contextlib.ExitStack() as stack:
+        temporary = stack.enter_context(tempfile.TemporaryDirectory())
+        stack.enter_context(tft_beam.Context(temp_dir=temporary))
         pipeline = beam_pipeline.create(beam_options)
         if cache:
-            graph, read = _analyze_with_cache(pipeline, parts, features, config, step, cache)
+            kept = str(stack.enter_context(_renewing(Path(cache) / "learnt")))
+            graph, read = _analyze_with_cache(pipeline, parts, features, config, step, kept)
         else:
             read = list(parts.values())
             batches = pipeline | "Read" >> _read(read, features)
             graph = (batches, config) | tft_beam.AnalyzeDataset(step)
         graph | tft_beam.WriteTransformFn(str(output))
-        rows = beam_pipeline.run(pipeline, [ROWS])[ROWS]
+        try:
+            rows = beam_pipeline.run(pipeline, [ROWS])[ROWS]
+        except ValueError as error:  # tf.Transform's, around what TensorFlow raised
+            cause: BaseException | None = error
+            while cause and not isinstance(cause, tf.errors.OpError):
+                cause = cause.__cause__ or cause.__context__
+            if not cause:
+                raise
+            raise EdgelineError(f"preprocessing_fn fails on the data: {reason(cause)}") from error
     expected = sum(pq.read_metadata(part).num_rows for part in read)
     if rows != expected:
         raise EdgelineError(
@@ -101,7 +117,27 @@ class _Errors:
                     f"preprocessing_fn's output {name!r} is a {type(value).__name__}, which no "
                     "edge model takes: return a dense tensor of shape [batch, n]."
                 )
+            if value.dtype.name not in ARROW_TYPES:
+                raise EdgelineError(
+                    f"preprocessing_fn's output {name!r} is {value.dtype.name}: "
+                    "cast it to float32 or int64."
+                )
         return outputs
+
+
+@contextlib.contextmanager
+def _renewing(cache: Path) -> Iterator[Path]:
+    """A copy of the cache that takes its place when the analysis ends well.
+
+    tf.Transform lists what it will write before it writes it, so a cache that a kill
+    left behind would name what is not there.
+    """
+    with artifacts.writing(cache, CACHE_SCHEMA) as draft:
+        with contextlib.suppress(EdgelineError):  # damaged or none yet: all is learnt anew
+            artifacts.read(cache, CACHE_SCHEMA)
+            shutil.copytree(cache, draft.path, dirs_exist_ok=True)
+            (draft.path / artifacts.LISTING).unlink()
+        yield draft.path
 
 
 def _analyze_with_cache(

@@ -12,14 +12,14 @@ from markupsafe import Markup
 
 from edgeline import examples, features, report
 from edgeline.artifacts import Artifact
-from edgeline.components.transform.saved_graph import SavedGraph
+from edgeline.components.transform.saved_graph import vocabulary, vocabulary_names
 from edgeline.features import Feature
 
 SAMPLE_ROWS = 20_000
 
 
 def write_report(
-    path: str | Path, graph: SavedGraph, metadata: Mapping[str, Any], transformed: Artifact
+    path: str | Path, graph: Path, metadata: Mapping[str, Any], transformed: Artifact
 ) -> None:
     """Write the HTML report of a finished transform."""
     made = [Feature.from_json(value) for value in metadata["transformed"]]
@@ -27,8 +27,6 @@ def write_report(
     sample = next(examples.read_batches(transformed, split, batch_rows=SAMPLE_ROWS), None)
     values = features.to_numpy(sample, made) if sample else {}
     rows = sum(examples.splits(transformed).values())
-    assets = graph.folder / "transform_fn" / "assets"
-    vocabularies = sorted(file.name for file in assets.glob("*"))
 
     report.write(
         path,
@@ -52,7 +50,7 @@ def write_report(
                 "Vocabularies",
                 report.table(
                     ["vocabulary", "entries", "most frequent"],
-                    [_vocabulary_row(graph, name) for name in vocabularies],
+                    [_vocabulary_row(graph, name) for name in vocabulary_names(graph)],
                 ),
             ),
         ],
@@ -86,6 +84,6 @@ def _spark(numbers: npt.NDArray[np.float64]) -> Markup:
     return Markup(f'<svg width="120" height="20" fill="{report.BLUE}">{bars}</svg>')
 
 
-def _vocabulary_row(graph: SavedGraph, name: str) -> list[Any]:
-    entries = graph.vocabulary(name)
+def _vocabulary_row(graph: Path, name: str) -> list[Any]:
+    entries = vocabulary(graph, name)
     return [name, len(entries), ", ".join(entries[:8])]

@@ -14,7 +14,8 @@ import numpy as np
 import numpy.typing as npt
 
 from edgeline.errors import EdgelineError
-from edgeline.features import MISSING, NUMPY_DTYPES, Feature
+from edgeline.features import Feature
+from edgeline.user_code import reason
 
 Arrays = Mapping[str, npt.NDArray[Any]]
 
@@ -25,7 +26,6 @@ class SavedGraph:
     def __init__(self, folder: Path) -> None:
         import tensorflow as tf
 
-        self.folder = folder
         self.loaded = tf.saved_model.load(str(folder / "transform_fn"))
         self.specs: Mapping[str, Any] = self.loaded.transform_fn.structured_input_signature[0][0]
 
@@ -33,27 +33,14 @@ class SavedGraph:
         import tensorflow as tf
 
         tensors = {name: tf.constant(arrays[name], spec.dtype) for name, spec in self.specs.items()}
-        return {name: value.numpy() for name, value in self.tensors(tensors).items()}
+        try:
+            return {name: value.numpy() for name, value in self.tensors(tensors).items()}
+        except tf.errors.OpError as error:
+            raise EdgelineError(f"preprocessing_fn fails on the data: {reason(error)}") from error
 
     def tensors(self, inputs: Mapping[str, Any]) -> dict[str, Any]:
         """The same on tensors, for use inside a tf.function."""
         return dict(self.loaded.transform_fn(dict(inputs)))
-
-    def vocabulary(self, name: str) -> list[str]:
-        """The entries of a vocabulary by its `vocab_filename`, in the order of their index.
-
-        Raises:
-            EdgelineError: the graph has no such vocabulary.
-        """
-        assets = self.folder / "transform_fn" / "assets"
-        try:
-            return (assets / name).read_text(encoding="utf-8").splitlines()
-        except FileNotFoundError:
-            known = sorted(file.name for file in assets.glob("*")) or ["none"]
-            raise EdgelineError(
-                f"The transform graph has no vocabulary {name!r}, only {', '.join(known)}: "
-                "name it with vocab_filename in preprocessing_fn."
-            ) from None
 
     def dependencies(self) -> dict[str, list[str]]:
         """For each output the raw features that it is computed from."""
@@ -69,19 +56,44 @@ class SavedGraph:
             for name, tensor in outputs
         }
 
-    def outputs(self) -> list[Feature]:
-        """Name, dtype and shape of each output, seen on two rows of missing values.
+    def outputs(self, arrays: Arrays) -> list[Feature]:
+        """Name, dtype and shape of each output, seen on some rows.
 
         Raises:
-            EdgelineError: an output's shape or dtype is one that no model takes.
+            EdgelineError: an output's shape is one that no model takes, or the graph
+                fails on the rows.
         """
-        rows = {
-            name: np.full(
-                [2, *spec.shape[1:]], MISSING[spec.dtype.name], NUMPY_DTYPES[spec.dtype.name]
-            )
-            for name, spec in self.specs.items()
-        }
-        return [_feature(name, values) for name, values in sorted(self(rows).items())]
+        return [_feature(name, values) for name, values in sorted(self(arrays).items())]
+
+
+def vocabulary_names(folder: Path) -> list[str]:
+    """The `vocab_filename` of each vocabulary of a transform graph."""
+    return sorted(file.name for file in _assets(folder).glob("*"))
+
+
+def vocabulary(folder: Path, name: str) -> list[str]:
+    """The entries of a vocabulary by its `vocab_filename`, in the order of their index.
+
+    Bytes that are no UTF-8 are shown as escapes, such as `\\xff`.
+
+    Raises:
+        EdgelineError: the graph has no such vocabulary.
+    """
+    try:
+        content = (_assets(folder) / name).read_bytes()
+    except FileNotFoundError:
+        raise EdgelineError(
+            f"The transform graph has no vocabulary {name!r}, only "
+            f"{', '.join(vocabulary_names(folder)) or 'none'}: "
+            "name it with vocab_filename in preprocessing_fn."
+        ) from None
+    # tf.Transform ends an entry with \n alone; str.splitlines knows other ends
+    lines = content.removesuffix(b"\n").split(b"\n") if content else []
+    return [line.decode("utf-8", "backslashreplace") for line in lines]
+
+
+def _assets(folder: Path) -> Path:
+    return folder / "transform_fn" / "assets"
 
 
 def _ancestors(operation: Any) -> set[str]:
@@ -98,10 +110,6 @@ def _ancestors(operation: Any) -> set[str]:
 
 def _feature(name: str, values: npt.NDArray[Any]) -> Feature:
     dtype = "string" if values.dtype == np.object_ else values.dtype.name
-    if dtype not in NUMPY_DTYPES:
-        raise EdgelineError(
-            f"preprocessing_fn's output {name!r} is {dtype}: cast it to float32 or int64."
-        )
     if values.ndim != 2:
         shape = ", ".join(["batch", *map(str, values.shape[1:])])
         raise EdgelineError(

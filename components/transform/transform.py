@@ -6,7 +6,9 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from edgeline import artifacts, examples, user_code
+import pyarrow.parquet as pq
+
+from edgeline import artifacts, examples, features, user_code
 from edgeline.artifacts import Artifact
 from edgeline.components.transform.apply import apply
 from edgeline.components.transform.graph import analyze
@@ -52,6 +54,7 @@ def transform(
 
     source = artifacts.read(examples_path, examples.SCHEMA)
     raw_features = read_features(schema_path)
+    _check_shapes(raw_features)
     preprocessing_fn = user_code.function(user_code.load(module), "preprocessing_fn")
     parts = _parts_by_digest(source, analyze_split)
 
@@ -60,7 +63,7 @@ def transform(
             parts, raw_features, preprocessing_fn, draft.path, beam_options, analyzer_cache
         )
         graph = SavedGraph(draft.path)
-        transformed = graph.outputs()
+        transformed = graph.outputs(_first_row(list(parts.values()), raw_features))
         draft.metadata |= {
             "features": [feature.to_json() for feature in raw_features],
             "transformed": [feature.to_json() for feature in transformed],
@@ -75,7 +78,7 @@ def transform(
         }
     write_report(
         report_path,
-        graph,
+        Path(graph_path),
         draft.metadata,
         artifacts.read(transformed_path, examples.TRANSFORMED_SCHEMA),
     )
@@ -83,6 +86,23 @@ def transform(
         {"edgeline_schema": GRAPH_SCHEMA, **draft.metadata},
         {"edgeline_schema": examples.TRANSFORMED_SCHEMA, **made.metadata},
     )
+
+
+def _check_shapes(raw_features: Sequence[Feature]) -> None:
+    for feature in raw_features:
+        if min(feature.shape) < 1:
+            raise EdgelineError(
+                f"Column {feature.name!r} has not the same number of values in each row, which no "
+                "edge model takes: pad or cut it, or leave the column out."
+            )
+
+
+def _first_row(parts: Sequence[Path], raw_features: Sequence[Feature]) -> dict[str, Any]:
+    for part in parts:
+        with pq.ParquetFile(part) as file:
+            for batch in file.iter_batches(batch_size=1):
+                return features.to_numpy(batch, raw_features)
+    raise AssertionError("parts without rows are refused before")
 
 
 def _parts_by_digest(source: Artifact, split: str) -> dict[str, Path]:
