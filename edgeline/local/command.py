@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
+import sys
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -32,7 +33,7 @@ def run_command(pipeline: str, settings: tuple[str, ...], root: Path, cache: boo
     from edgeline.local.runner import run
     from edgeline.pipelines import catalogue
 
-    console = Console()
+    console = Console(file=sys.stdout)  # kept while kfp's own output goes to a file
     definition = catalogue.load(pipeline)
     spec = definition.pipeline_spec
     parameters = spec.root.input_definitions.parameters
@@ -48,20 +49,16 @@ def run_command(pipeline: str, settings: tuple[str, ...], root: Path, cache: boo
     arguments = _local(arguments, parameters, root)
 
     names = [task.component for task in plan(spec)]
-    folder: Path | None = None
     try:
         with Progress(console, names) as progress:
             result = run(definition, arguments, root, cache, progress.update)
     finally:
         _remove_leftovers(root)
-    folder = result.folder
     page = write_page(result, arguments)
-    _write_record(folder, result)
-    if not console.is_terminal:
-        console.print(final_table(result.tasks))
-    else:
+    _write_record(result)
+    if console.is_terminal:
         console.print()
-        console.print(final_table(result.tasks))
+    console.print(final_table(result.tasks))
     console.print(
         f"\n{result.seconds:.1f} s, report: [link=file://{page}]{page}[/link]", soft_wrap=True
     )
@@ -79,17 +76,11 @@ def run_command(pipeline: str, settings: tuple[str, ...], root: Path, cache: boo
 
 def parameter_kinds(parameters: Mapping[str, Any]) -> dict[str, str]:
     """KFP's type name of each parameter of a pipeline, sorted (a proto's map has no order)."""
-    return {
-        name: entry.ParameterType.ParameterTypeEnum.Name(entry.parameter_type)
-        if hasattr(entry, "ParameterType")
-        else _kind(entry)
-        for name, entry in sorted(parameters.items())
-    }
-
-
-def _kind(entry: Any) -> str:
-    enum = entry.DESCRIPTOR.fields_by_name["parameter_type"].enum_type
-    return str(enum.values_by_number[entry.parameter_type].name)
+    kinds = {}
+    for name, entry in sorted(parameters.items()):
+        names = entry.DESCRIPTOR.fields_by_name["parameter_type"].enum_type.values_by_number
+        kinds[name] = str(names[entry.parameter_type].name)
+    return kinds
 
 
 def _local(arguments: dict[str, Any], parameters: Mapping[str, Any], root: Path) -> dict[str, Any]:
@@ -119,7 +110,7 @@ def _remove_leftovers(root: Path) -> None:
         shutil.rmtree(draft, ignore_errors=True) if draft.is_dir() else draft.unlink()
 
 
-def _write_record(folder: Path, result: Any) -> None:
+def _write_record(result: Any) -> None:
     record = {
         "pipeline": result.pipeline,
         "seconds": round(result.seconds, 3),
@@ -134,4 +125,4 @@ def _write_record(folder: Path, result: Any) -> None:
             for name, task in result.tasks.items()
         },
     }
-    (folder / "run.json").write_text(json.dumps(record, indent=1))
+    (result.folder / "run.json").write_text(json.dumps(record, indent=1))

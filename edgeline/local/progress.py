@@ -31,7 +31,13 @@ class Progress:
         self.tasks: dict[str, TaskResult | None] = dict.fromkeys(names)
         self.started: dict[str, float] = {}
         self.spinner = Spinner("dots")
-        self.live = Live(get_renderable=self._table, console=console, refresh_per_second=8)
+        self.live = Live(
+            get_renderable=self._table,
+            console=console,
+            refresh_per_second=8,
+            redirect_stdout=False,
+            redirect_stderr=False,
+        )
 
     def __enter__(self) -> Progress:
         if self.console.is_terminal:
