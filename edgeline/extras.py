@@ -15,11 +15,19 @@ EXTRA_OF = {
     "tensorflow_model_analysis": "train",
     "tensorflow_transform": "train",
     "ai_edge_litert": "serve",
+    "google_crc32c": "pipelines",
+    "hpack": "serve",
+    "httptools": "serve",
+    "orjson": "serve",
+    "simdjson": "serve",
+    "uvloop": "serve",
 }
 
 
 def install_hint(error: ModuleNotFoundError) -> str:
     """A sentence with the command that installs what was not found."""
     package = (error.name or "").partition(".")[0]
+    if package == "edgeline":
+        return f"{error.name} is missing from this installation: install edgeline again."
     extra = EXTRA_OF.get(package, "all")
     return f"Package {package} is not installed: pip install 'edgeline[{extra}]'"
