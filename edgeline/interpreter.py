@@ -93,7 +93,7 @@ def load(path: str | Path) -> EdgeModel:
         EdgelineError: the file is missing or damaged, has no signature `serving_default`, or
             no runtime is installed.
     """
-    interpreter_class = _interpreter_class()
+    interpreter_class, _ = runtime()
     if not Path(path).is_file():
         raise EdgelineError(f"{path} is missing: convert the model or fetch the bundle again.")
     try:
@@ -176,6 +176,38 @@ def dequantise(arrays: Arrays, tensors: tuple[Tensor, ...]) -> dict[str, npt.NDA
     }
 
 
+def runtime() -> tuple[Any, Any]:
+    """The interpreter's class and its loader of delegates, of ai-edge-litert or tflite-runtime.
+
+    Raises:
+        EdgelineError: neither is installed.
+    """
+    try:
+        from ai_edge_litert.interpreter import Interpreter, load_delegate
+    except ImportError:
+        try:
+            from tflite_runtime.interpreter import Interpreter, load_delegate
+        except ImportError:
+            raise EdgelineError(
+                "No LiteRT interpreter is installed: pip install 'edgeline[serve]'."
+            ) from None
+    return Interpreter, load_delegate
+
+
+def describe_tensor(name: str, detail: Mapping[str, Any]) -> Tensor:
+    """What the interpreter says of an input or output, under its name in the signature."""
+    shape = detail["shape_signature"] if len(detail["shape_signature"]) else detail["shape"]
+    dtype = np.dtype(detail["dtype"])
+    scale, zero_point = detail["quantization"]
+    return Tensor(
+        name=name,
+        dtype="string" if dtype.kind in "SUO" else dtype.name,
+        shape=tuple(int(size) for size in shape),
+        scale=float(scale) or None,
+        zero_point=int(zero_point) if scale else None,
+    )
+
+
 def _quantise(array: npt.NDArray[Any], tensor: Tensor) -> npt.NDArray[Any]:
     real = np.asarray(array, np.float64)
     if np.isnan(real).any():
@@ -216,34 +248,8 @@ def _check_tensor(array: Any, tensor: Tensor) -> int:
     return len(array)
 
 
-def _interpreter_class() -> Any:
-    try:
-        from ai_edge_litert.interpreter import Interpreter
-    except ImportError:
-        try:
-            from tflite_runtime.interpreter import Interpreter
-        except ImportError:
-            raise EdgelineError(
-                "No LiteRT interpreter is installed: pip install 'edgeline[serve]'."
-            ) from None
-    return Interpreter
-
-
 def _tensors(details: Mapping[str, Mapping[str, Any]]) -> tuple[Tensor, ...]:
-    return tuple(_tensor(name, details[name]) for name in sorted(details))
-
-
-def _tensor(name: str, detail: Mapping[str, Any]) -> Tensor:
-    shape = detail["shape_signature"] if len(detail["shape_signature"]) else detail["shape"]
-    dtype = np.dtype(detail["dtype"])
-    scale, zero_point = detail["quantization"]
-    return Tensor(
-        name=name,
-        dtype="string" if dtype.kind in "SUO" else dtype.name,
-        shape=tuple(int(size) for size in shape),
-        scale=float(scale) or None,
-        zero_point=int(zero_point) if scale else None,
-    )
+    return tuple(describe_tensor(name, details[name]) for name in sorted(details))
 
 
 def _listed(names: list[str]) -> str:

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import ctypes
 import logging
-from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -16,8 +15,9 @@ from typing import Any
 import numpy as np
 
 from edgeline import bundle as bundles
-from edgeline.bundle import Signature, Tensor
+from edgeline.bundle import Signature
 from edgeline.errors import EdgelineError
+from edgeline.interpreter import describe_tensor, runtime
 from edgeline.server.dtypes import BY_NAME
 from edgeline.server.errors import ServingError
 from edgeline.server.model import Arrays, Description, Instance, first_line
@@ -80,7 +80,7 @@ def _device(file: Path, description: Description) -> tuple[Path, list[Any], Desc
         return file, [], description
     try:
         ctypes.CDLL(_EDGE_TPU)  # a delegate that fails to load complains on stderr
-        return file, [_runtime()[1](_EDGE_TPU)], replace(description, device="edgetpu")
+        return file, [runtime()[1](_EDGE_TPU)], replace(description, device="edgetpu")
     except (ValueError, OSError):
         plain = file.with_name(file.name.replace("_edgetpu", ""))
         if not plain.is_file():
@@ -97,7 +97,7 @@ def _load(
     content: bytes, file: Path, delegates: list[Any], description: Description, threads: int
 ) -> Instance:
     try:
-        interpreter = _runtime()[0](
+        interpreter = runtime()[0](
             model_content=content, num_threads=threads, experimental_delegates=delegates
         )
         interpreter.allocate_tensors()
@@ -107,8 +107,8 @@ def _load(
             f"{file} is not a model that runs here ({first_line(error)}): convert it again."
         ) from error
     found = Signature(
-        tuple(_tensor(n, d) for n, d in inputs.items()),
-        tuple(_tensor(n, d) for n, d in outputs.items()),
+        tuple(describe_tensor(n, d) for n, d in inputs.items()),
+        tuple(describe_tensor(n, d) for n, d in outputs.items()),
     )
     declared = description.signature
     if declared.inputs and {t.name for t in declared.inputs} != {t.name for t in found.inputs}:
@@ -139,29 +139,3 @@ def _named(interpreter: Any) -> tuple[dict[str, Any], dict[str, Any]]:
     if {int(d["index"]) for d in inputs.values()} != main:
         raise ValueError("its first signature is not its main graph")
     return inputs, outputs
-
-
-def _tensor(name: str, detail: Mapping[str, Any]) -> Tensor:
-    shape = detail["shape_signature"] if len(detail["shape_signature"]) else detail["shape"]
-    dtype = np.dtype(detail["dtype"])
-    scale, zero_point = detail["quantization"]
-    return Tensor(
-        name=name,
-        dtype="string" if dtype.kind in "SUO" else dtype.name,
-        shape=tuple(int(size) for size in shape),
-        scale=float(scale) or None,
-        zero_point=int(zero_point) if scale else None,
-    )
-
-
-def _runtime() -> tuple[Any, Any]:
-    try:
-        from ai_edge_litert.interpreter import Interpreter, load_delegate
-    except ImportError:
-        try:
-            from tflite_runtime.interpreter import Interpreter, load_delegate
-        except ImportError:
-            raise EdgelineError(
-                "No LiteRT interpreter is installed: pip install 'edgeline[serve]'."
-            ) from None
-    return Interpreter, load_delegate
