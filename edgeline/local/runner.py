@@ -94,12 +94,10 @@ def run(
     name = spec.pipeline_info.name
     folder = _new_folder(root, name)
     tasks = {step.component: TaskResult(step) for step in plan(spec)}
-    stages = [warm.COMPONENT_STAGE.get(re.sub(r"-\d+$", "", component), "") for component in tasks]
-    known = [stage for stage in stages if stage] if warm.is_supported() else []
     started = time.monotonic()
     # a fully cached run needs no process at all, so none is started before the first miss
     with contextlib.ExitStack() as stack:
-        chain = _Lazy(stack, known, folder / "warm.log")
+        chain = _Lazy(stack, tasks, folder / "warm.log")
         handler = _handler(tasks, folder, chain, on_change)
         stack.enter_context(_kfp_parts(handler, _checked_cache(tasks, on_change)))
         stack.enter_context(_quiet(folder / "kfp.log"))
@@ -111,7 +109,7 @@ def run(
             enable_caching=cache,
             cache_root=str(root / ".cache" / _code_digest()),
         )
-        if not cache:
+        if not cache and any(map(_stage, tasks)):
             chain.start()
         pipeline(**arguments)
     for result in tasks.values():
@@ -122,15 +120,19 @@ def run(
 
 
 class _Lazy:
-    """The warm processes, started when first needed."""
+    """The warm processes, started when first needed, for the tasks that are left then."""
 
-    def __init__(self, stack: contextlib.ExitStack, stages: Sequence[str], log: Path) -> None:
-        self._stack, self._stages, self._log = stack, stages, log
+    def __init__(
+        self, stack: contextlib.ExitStack, tasks: Mapping[str, TaskResult], log: Path
+    ) -> None:
+        self._stack, self._tasks, self._log = stack, tasks, log
         self._chain: warm.Warm | None = None
 
     def start(self) -> warm.Warm:
         if self._chain is None:
-            self._chain = self._stack.enter_context(warm.Warm(self._stages, self._log))
+            left = [name for name, task in self._tasks.items() if task.state != "cached"]
+            stages = filter(None, map(_stage, left))
+            self._chain = self._stack.enter_context(warm.Warm(list(stages), self._log))
         return self._chain
 
 
@@ -168,13 +170,19 @@ def _handler(
             return Status.SUCCESS if ended.code == 0 else Status.FAILURE
 
         def _start(self, result: TaskResult) -> warm.Ended:
-            stage = warm.COMPONENT_STAGE.get(re.sub(r"-\d+$", "", result.task.component))
+            stage = _stage(result.task.component)
             assert result.log is not None
-            if stage and warm.is_supported():
+            if stage:
                 return chain.start().run(stage, self.full_command, self.env_vars, result.log)
             return _subprocess(self.full_command, self.env_vars, result.log)
 
     return TaskHandler
+
+
+def _stage(component: str) -> str | None:
+    """The warm process that a component's task is forked from, if any."""
+    own_name = re.sub(r"-\d+$", "", component)  # a second task of a component has a number
+    return warm.COMPONENT_STAGE.get(own_name) if warm.is_supported() else None
 
 
 def _subprocess(command: Sequence[str], env: Mapping[str, str], log: Path) -> warm.Ended:
