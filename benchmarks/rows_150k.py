@@ -2,7 +2,10 @@
 
 Ours runs the taxi pipeline from ingest to analyze; then tf.Transform and TFMA alone transform and
 evaluate the same rows of the same splits with the same preprocessing, model, metrics and slices.
-Compared is what transform and analyze take, without imports on either side.
+
+Compared is what transform and analyze take together, twice: with the libraries' imports left out
+on their side alone (ours, a task's seconds, hold the wait for what is not yet imported when
+transform begins), and with one import of them counted, as a script of one process would have it.
 """
 
 from __future__ import annotations
@@ -67,6 +70,7 @@ def compare(folder: Path) -> dict[str, Any]:
         name: steps["transform"]["seconds"] + steps["analyze"]["seconds"]
         for name, steps in (("ours", ours), ("bare", bare))
     }
+    totals["bare with imports"] = totals["bare"] + bare["transform"]["imports"]
     return {
         "cores": os.cpu_count(),
         "load": load,
@@ -75,7 +79,11 @@ def compare(folder: Path) -> dict[str, Any]:
         "ours": ours,
         "bare": bare,
         "transform_and_analyze": totals,
-        "ratio": round(totals["ours"] / totals["bare"], 3),
+        "ratios": {
+            name: round(totals["ours"] / seconds, 3)
+            for name, seconds in totals.items()
+            if name != "ours"
+        },
     }
 
 
@@ -103,7 +111,7 @@ def _bare(command: list[Any], folder: Path) -> dict[str, Any]:
     log = folder / "bare.log"
     cost = measure(command, folder, log)
     lines = log.read_text(errors="replace").splitlines()
-    found = next(line for line in reversed(lines) if line.startswith('{"seconds"'))
+    found = next(line for line in reversed(lines) if line.startswith('{"imports"'))
     return {**json.loads(found), "memory": cost.memory, "load": cost.load}
 
 
@@ -114,6 +122,7 @@ def _path(artifact: dict[str, Any]) -> Path:
 def show(summary: dict[str, Any]) -> None:
     """Print the table; stop with an error where rows are lost or a step is too large."""
     console = Console()
+    console.width = max(console.width, 100)
     title = f"{summary['rows']:,} rows, {summary['cores']} cores, load {summary['load']:.1f}"
     table = Table(title=title, title_justify="left")
     table.add_column("step")
@@ -124,17 +133,15 @@ def show(summary: dict[str, Any]) -> None:
         table.add_row(name, *_cells(step), *(_cells(beside) if beside else ()))
     console.print(table)
     totals = summary["transform_and_analyze"]
-    console.print(
-        f"transform and analyze: {totals['ours']:.1f} s, the bare libraries {totals['bare']:.1f} s,"
-        f" ratio {summary['ratio']}",
-        highlight=False,
-    )
+    console.print(f"transform and analyze: ours {totals['ours']:.1f} s", highlight=False)
+    for name, ratio in summary["ratios"].items():
+        console.print(f"  {ratio} of {name}, {totals[name]:.1f} s", highlight=False)
     for problem in problems(summary):
         sys.exit(problem)
 
 
 def _cells(step: dict[str, Any]) -> tuple[str, str, str]:
-    rows = " + ".join(f"{count:,}" for count in step["rows"].values())
+    rows = " + ".join(f"{count:,}" for _, count in sorted(step["rows"].items()))
     return f"{step['seconds']:.1f}", f"{step['memory'] / 1e6:,.0f}", rows
 
 

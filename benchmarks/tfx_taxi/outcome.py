@@ -36,9 +36,11 @@ def outcome(folder: Path) -> dict:
 
 
 def _only(folder: Path) -> Path:
-    """The artifact of the one execution."""
-    [found] = folder.iterdir()
-    return found
+    """The artifact of the one execution: a cached rerun adds none."""
+    found = sorted(folder.iterdir())
+    if len(found) != 1:
+        sys.exit(f"{folder} holds {len(found)} executions, so the cache was not used.")
+    return found[0]
 
 
 def _records(folder: Path) -> int:
