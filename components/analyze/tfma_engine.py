@@ -18,7 +18,7 @@ from typing import Any
 import numpy as np
 
 from edgeline.components.analyze import curves, predict, slices
-from edgeline.errors import EdgelineError
+from edgeline.components.transform import beam_pipeline
 
 
 def evaluate(
@@ -42,7 +42,7 @@ def evaluate(
     from tensorflow_model_analysis.proto import metrics_for_slice_pb2
     from tensorflow_model_analysis.writers import metrics_plots_and_validations_writer as writer
 
-    pipeline = _pipeline(beam_options)
+    pipeline = beam_pipeline.create(beam_options)
     with _shared_folder(pipeline) as folder:
         extracts, tables = (
             pipeline
@@ -129,30 +129,6 @@ def _extracts(batch: predict.Predicted, slice_columns: list[str]) -> Iterator[di
             constants.LABELS_KEY: batch.label[row : row + 1],
             constants.PREDICTIONS_KEY: scores if alone is None else scores[alone],
         }
-
-
-def _pipeline(beam_options: list[str]) -> Any:
-    """A Beam pipeline; in this process it never takes threads, which lose rows, nor Prism."""
-    import apache_beam as beam
-    from apache_beam.options.pipeline_options import DirectOptions, PipelineOptions, StandardOptions
-    from apache_beam.runners.portability.fn_api_runner import FnApiRunner
-
-    try:
-        options = PipelineOptions(beam_options, save_main_session=False)
-        runner = options.view_as(StandardOptions).runner
-        mode = options.view_as(DirectOptions).direct_running_mode
-    except (SystemExit, ValueError) as error:
-        raise EdgelineError(
-            f"beam_options {beam_options} are not options of Beam: correct them."
-        ) from error
-    if mode == "multi_threading":
-        raise EdgelineError(
-            "beam_options asks for --direct_running_mode=multi_threading, which loses rows: "
-            "leave it out or use multi_processing."
-        )
-    if runner in (None, "DirectRunner", "FnApiRunner"):
-        return beam.Pipeline(runner=FnApiRunner(), options=options)
-    return beam.Pipeline(options=options)
 
 
 @contextlib.contextmanager

@@ -13,13 +13,13 @@ import pyarrow.parquet as pq
 
 from edgeline import features as raw
 from edgeline.components.transform import beam_pipeline
+from edgeline.components.transform.graph import ARROW_TYPES
 from edgeline.components.transform.saved_graph import SavedGraph
 from edgeline.errors import EdgelineError
 from edgeline.examples import BATCH_ROWS
 from edgeline.features import Feature
 
 ROWS = "rows_transformed"
-ARROW_TYPES = {"float32": pa.float32(), "int64": pa.int64(), "string": pa.binary()}
 
 
 def apply(

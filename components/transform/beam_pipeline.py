@@ -46,7 +46,7 @@ def create(options: Sequence[str]) -> Any:
             "rows without an error: use in_memory or multi_processing."
         )
     # the default DirectRunner would first try to download another runner
-    local = runner in (None, "DirectRunner", "apache_beam.runners.DirectRunner")
+    local = runner in (None, "DirectRunner", "FnApiRunner", "apache_beam.runners.DirectRunner")
     if local and unknown:
         raise EdgelineError(
             f"Parameter 'beam_options' has --{min(unknown)}, which Beam does not know: "
