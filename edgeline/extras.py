@@ -3,6 +3,20 @@
 from __future__ import annotations
 
 EXTRA_OF = {
+    "ai_edge_quantizer": "quantise",
+    "tensorflow_model_optimization": "quantise",
+    "tf_keras": "quantise",
+    "tflite_micro": "tflite-micro",
+    "ethosu": "ethos-u",
+    "onnx": "onnx",
+    "onnxruntime": "onnx",
+    "onnxsim": "onnx",
+    "tf2onnx": "onnx",
+    "openvino": "openvino",
+    "tvm": "tvm",
+    "PIL": "serve",
+    "tuf": "serve",
+    "securesystemslib": "serve",
     "kfp": "pipelines",
     "kubernetes": "pipelines",
     "minio": "pipelines",
