@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import multiprocessing
 import os
 import signal
@@ -61,6 +62,8 @@ def call(function: Callable[..., Any], *arguments: Any, time_limit: float) -> An
             raise ChildError(_how(process.exitcode), doing, _read(log)) from None
         finally:
             process.kill()
+            with contextlib.suppress(OSError):  # the group of the child: all that it started
+                os.killpg(process.pid, signal.SIGKILL)
             process.join()
         if result[0] == "raised":
             raise ChildError("failed", doing, _read(log) + result[1])
@@ -70,6 +73,7 @@ def call(function: Callable[..., Any], *arguments: Any, time_limit: float) -> An
 def _run(sender: Connection, log: Path, function: Callable[..., Any], arguments: Any) -> None:
     import traceback
 
+    os.setsid()  # a group of its own
     stream = os.open(log, os.O_WRONLY | os.O_CREAT | os.O_APPEND)
     os.dup2(stream, 1)  # the converter, being C++, prints to the descriptors
     os.dup2(stream, 2)
