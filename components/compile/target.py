@@ -109,6 +109,8 @@ class Target:
         compile: reads the source, writes files into an existing empty folder.
         load: the compiled model in a folder as a function, or None where it cannot run here.
         limits: what is not proven without the device, said wherever the target is shown.
+        fixed_shapes: whether its compiler needs every shape fixed; the LiteRT file that it
+            gets then has a batch of 1 (see `fixed_shapes`).
     """
 
     name: str
@@ -121,6 +123,7 @@ class Target:
     load: Callable[[Path, Compiled], EdgeModel] | None = None
     options: tuple[Option, ...] = ()
     limits: str = ""
+    fixed_shapes: bool = False
 
 
 def find(name: str) -> Target:
