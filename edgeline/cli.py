@@ -75,6 +75,35 @@ def components(name: str | None) -> None:
 
 
 @cli.command()
+@click.argument("paths", nargs=-1)
+@click.option(
+    "--format",
+    "form",
+    type=click.Choice(["text", "json", "sarif"]),
+    default="text",
+    show_default=True,
+    help="How findings are written.",
+)
+@click.option("-o", "--output", help="A file to write instead of printing.")
+@click.option("--rules", is_flag=True, help="Show every rule, why it is one and what to do.")
+def lint(paths: tuple[str, ...], form: str, output: str | None, rules: bool) -> None:
+    """Look for mistakes in compiled pipelines and Kubernetes manifests, offline.
+
+    PATHS are files, and folders with all that is below them. Exits with 1 where there is an
+    error. An object's annotation `edgeline.dev/lint-ignore: RULE, ...` says what holds not for
+    it.
+    """
+    from edgeline.lint.lint import lint_command, show_rules
+
+    if rules:
+        show_rules()
+    elif not paths:
+        raise EdgelineError("There is nothing to lint: name a folder, or see `--rules`.")
+    else:
+        sys.exit(0 if lint_command(paths, form, output) else 1)
+
+
+@cli.command()
 @click.argument("bundle")
 @click.option("--json", "as_json", is_flag=True, help="Print the findings as JSON.")
 def verify(bundle: str, as_json: bool) -> None:

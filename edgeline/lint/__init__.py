@@ -1,0 +1,1 @@
+"""Offline checks of compiled pipelines and Kubernetes manifests: `edgeline lint`."""

@@ -1,0 +1,191 @@
+"""Rules on kustomize, Argo CD, Flux, Helm, and on TFJobs."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from pathlib import Path, PurePosixPath
+
+from yaml import Mark
+from yaml.nodes import ScalarNode
+
+from edgeline.lint.documents import Document, Tree, at, is_kustomization, listed, mapped
+from edgeline.lint.rule import WARNING, Found, Rule
+
+SUBSTITUTE = "kustomize.toolkit.fluxcd.io/substitute"
+HEALTHLESS = {
+    "PipelineVersion": "pipelines.kubeflow.org",
+    "TrainJob": "trainer.kubeflow.org",
+    "TFJob": "kubeflow.org",
+    "Experiment": "kubeflow.org",
+}
+KFP_PLACEHOLDERS = ("{{$}}", "{{$.inputs", "{{$.outputs")
+
+
+def _unreadable(tree: Tree) -> Iterator[Found]:
+    for entry in tree.unreadable:
+        yield Found(_text_document(entry.file, entry.line), (), f"it is no YAML ({entry.reason})")
+
+
+def _prefixes(tree: Tree) -> Iterator[Found]:
+    for document in tree.documents:
+        if not is_kustomization(document):
+            continue
+        field = next((name for name in ("namePrefix", "nameSuffix") if document.get(name)), "")
+        if not field or not _holds_pipeline(tree, document):
+            continue
+        if not any(
+            _references_pipeline(tree, document, name) for name in _configurations(document)
+        ):
+            yield Found(document, (field,), f"{field} leaves spec.pipelineName as it was")
+
+
+def _holds_pipeline(tree: Tree, kustomization: Document) -> bool:
+    below = _resources(tree, kustomization, set())
+    return any(entry.kind == "PipelineVersion" for entry in below)
+
+
+def _resources(tree: Tree, kustomization: Document, seen: set[str]) -> Iterator[Document]:
+    """The documents that a kustomization takes in, through other kustomizations too."""
+    if kustomization.file in seen:
+        return
+    seen.add(kustomization.file)
+    folder = Path(kustomization.file).parent
+    entries = [
+        entry
+        for field in ("resources", "bases", "components")
+        for entry in listed(kustomization.value, field)
+        if isinstance(entry, str)
+    ]
+    places = {str((folder / entry).resolve()) for entry in entries}
+    for document in tree.documents:
+        file = Path(document.file).resolve()
+        if str(file) in places:
+            yield document
+        elif str(file.parent) in places and is_kustomization(document):
+            yield from _resources(tree, document, seen)
+
+
+def _configurations(kustomization: Document) -> list[str]:
+    return [
+        entry for entry in listed(kustomization.value, "configurations") if isinstance(entry, str)
+    ]
+
+
+def _references_pipeline(tree: Tree, kustomization: Document, name: str) -> bool:
+    file = (Path(kustomization.file).parent / name).resolve()
+    for document in tree.documents:
+        if Path(document.file).resolve() == file:
+            for entry in listed(document.value, "nameReference"):
+                if at(entry, "kind") == "Pipeline":
+                    return True
+    return False
+
+
+def _substitution(tree: Tree) -> Iterator[Found]:
+    for document in tree.of("PipelineVersion"):
+        if document.annotations.get(SUBSTITUTE) == "disabled":
+            continue
+        for path, value in document.values:
+            if isinstance(value, str) and "${" in value:
+                yield Found(document, path, "Flux takes ${...} in it for its own variable")
+                break
+
+
+def _helm(tree: Tree) -> Iterator[Found]:
+    for file, text in tree.templates.items():
+        for number, line in enumerate(text.splitlines(), 1):
+            found = next((mark for mark in KFP_PLACEHOLDERS if mark in line), None)
+            if found:
+                what = f"Helm takes KFP's {found} for a template of its own"
+                yield Found(_text_document(file, number), (), what)
+                break
+
+
+def _health(tree: Tree) -> Iterator[Found]:
+    known = {
+        key
+        for document in tree.of("ConfigMap")
+        if document.name == "argocd-cm"
+        for key in mapped(document.value, "data")
+    }
+    for application in tree.of("Application"):
+        if application.group != "argoproj.io":
+            continue
+        path = str(application.get("spec", "source", "path") or "").strip("/")
+        kinds = {entry.kind for entry in tree.documents if path and _is_below(entry.file, path)}
+        for kind in sorted(kinds & HEALTHLESS.keys()):
+            if f"resource.customizations.health.{HEALTHLESS[kind]}_{kind}" not in known:
+                what = f"Argo CD takes every {kind} for healthy"
+                yield Found(application, ("spec", "source", "path"), what)
+
+
+def _is_below(file: str, path: str) -> bool:
+    folder = PurePosixPath(path).parts
+    parts = PurePosixPath(file).parent.parts
+    return any(
+        parts[start : start + len(folder)] == folder
+        for start in range(len(parts) - len(folder) + 1)
+    )
+
+
+def _tfjobs(tree: Tree) -> Iterator[Found]:
+    for document in tree.of("TFJob"):
+        for kind, replica in mapped(document.value, "spec", "tfReplicaSpecs").items():
+            path = ("spec", "tfReplicaSpecs", kind)
+            containers = listed(replica, "template", "spec", "containers")
+            names = [at(container, "name") for container in containers]
+            inject = at(replica, "template", "metadata", "annotations", "sidecar.istio.io/inject")
+            if "tensorflow" not in names:
+                what = f"no container of {kind} is named tensorflow, which the operator looks for"
+                yield Found(document, path, what)
+            elif str(inject).lower() != "false":
+                what = f"Istio's sidecar keeps {kind} running when the training has ended"
+                yield Found(document, path, what)
+
+
+def _text_document(file: str, line: int) -> Document:
+    mark = Mark(file, 0, line - 1, 0, None, 0)
+    value: Mapping[str, object] = {}
+    return Document(file, 0, value, ScalarNode("", "", mark, mark))
+
+
+rules = (
+    Rule(
+        "no-yaml",
+        "Nothing that is in it can be checked or applied.",
+        "mend the file or move it elsewhere",
+        _unreadable,
+    ),
+    Rule(
+        "prefix-without-reference",
+        "kustomize renames the Pipeline, but not the field by which its versions name it.",
+        "add a configuration with a nameReference for kind Pipeline to spec/pipelineName",
+        _prefixes,
+    ),
+    Rule(
+        "flux-substitution",
+        "Flux from 2.9 fails on a script's ${VAR}, or replaces it with nothing.",
+        f"annotate it {SUBSTITUTE}: disabled",
+        _substitution,
+    ),
+    Rule(
+        "helm-collision",
+        "Helm evaluates KFP's placeholders and fails, or drops them.",
+        "keep compiled pipelines out of charts, or read them with .Files.Get",
+        _helm,
+    ),
+    Rule(
+        "health-unknown",
+        "Without a health check Argo CD goes on before it works, and never shows that it failed.",
+        "add the Lua check to argocd-cm (manifests/gitops/argocd)",
+        _health,
+        WARNING,
+    ),
+    Rule(
+        "tfjob-convention",
+        "The training operator sets TF_CONFIG only in a container named tensorflow; a sidecar "
+        "never ends.",
+        'name the container tensorflow and annotate its pods sidecar.istio.io/inject: "false"',
+        _tfjobs,
+    ),
+)

@@ -1,0 +1,73 @@
+"""`edgeline lint`: every rule on every file."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from dataclasses import asdict
+from pathlib import Path
+
+import click
+from rich.console import Console
+from rich.table import Table
+
+from edgeline.errors import EdgelineError
+from edgeline.lint import gitops, images, pipelines, security
+from edgeline.lint.documents import read
+from edgeline.lint.rule import ERROR, Finding, findings
+from edgeline.lint.sarif import sarif
+
+RULES = (*pipelines.rules, *images.rules, *security.rules, *gitops.rules)
+
+
+def lint(paths: Sequence[str | Path]) -> list[Finding]:
+    """What is wrong in compiled pipelines and manifests, by file and line.
+
+    Raises:
+        EdgelineError: a path is not there, or holds nothing to lint.
+    """
+    tree = read(paths)
+    found = [finding for rule in RULES for finding in findings(rule, tree)]
+    return sorted(found, key=lambda finding: (finding.file, finding.line, finding.rule))
+
+
+def lint_command(paths: Sequence[str], form: str, output: str | None) -> bool:
+    """Print or write what was found; true where nothing is an error.
+
+    Args:
+        paths: files and folders.
+        form: `text` (a line each), `json` or `sarif`.
+        output: a file to write instead of printing.
+
+    Raises:
+        EdgelineError: as `lint`, or the output cannot be written.
+    """
+    found = lint(paths)
+    if form == "sarif":
+        text = json.dumps(sarif(found, RULES), indent=1)
+    elif form == "json":
+        text = json.dumps([asdict(finding) for finding in found], indent=1)
+    else:
+        text = "\n".join(map(str, found))
+    if output:
+        partial = Path(output + ".partial")
+        try:
+            partial.write_text(text + "\n", "utf-8")
+            partial.replace(output)
+        except OSError as error:
+            raise EdgelineError(
+                f"{output} cannot be written ({error.strerror}): name another file with -o."
+            ) from error
+    elif text:
+        click.echo(text)
+    errors = sum(finding.level == ERROR for finding in found)
+    click.echo(f"{errors} errors, {len(found) - errors} warnings", err=True)
+    return not errors
+
+
+def show_rules() -> None:
+    """Print the table of rules."""
+    table = Table("rule", "level", "why", "mend")
+    for rule in RULES:
+        table.add_row(rule.id, rule.level, rule.why, rule.mend)
+    Console().print(table)

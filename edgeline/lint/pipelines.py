@@ -1,0 +1,229 @@
+"""Rules on compiled pipelines and on the objects that carry them."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections import Counter
+from collections.abc import Iterator
+
+from edgeline.lint.documents import Document, Tree, listed, mapped
+from edgeline.lint.rule import WARNING, Found, Rule
+
+KFP_NAME = re.compile(r"[a-z0-9]([-a-z0-9]{0,126}[a-z0-9])?")
+KUBERNETES_NAME = re.compile(r"(?=.{1,253}$)[a-z0-9]([-.a-z0-9]*[a-z0-9])?")
+HASHED = re.compile(r"(?:^|[-.])[0-9a-f]{7,64}$")
+ETCD_BYTES = 3 << 19  # 1.5 MiB
+ANNOTATION_BYTES = 262_144
+WAVE = "argocd.argoproj.io/sync-wave"
+SYNC_OPTIONS = "argocd.argoproj.io/sync-options"
+FLUX_PRUNE = "kustomize.toolkit.fluxcd.io/prune"
+GROUP = "pipelines.kubeflow.org"
+ROOTS = ("gs://", "s3://", "minio://")
+COLON_NAMES = ("Role", "ClusterRole", "RoleBinding", "ClusterRoleBinding")
+
+
+def _names(tree: Tree) -> Iterator[Found]:
+    for document in tree.documents:
+        if document.kind in ("Pipeline", "PipelineVersion"):
+            for path in (("metadata", "name"), ("spec", "pipelineName")):
+                name = document.get(*path)
+                if isinstance(name, str) and not KFP_NAME.fullmatch(name):
+                    yield Found(document, path, f"the server refuses the name {name!r}")
+        elif document.kind == "IR":
+            name = document.get("pipelineInfo", "name")
+            if not isinstance(name, str) or not KFP_NAME.fullmatch(name):
+                path = ("pipelineInfo", "name")
+                yield Found(document, path, f"the server refuses the name {name!r}")
+        elif document.kind not in COLON_NAMES:
+            yield from _kubernetes_name(document)
+
+
+def _kubernetes_name(document: Document) -> Iterator[Found]:
+    if document.name and not KUBERNETES_NAME.fullmatch(document.name):
+        what = f"Kubernetes refuses the name {document.name!r}"
+        yield Found(document, ("metadata", "name"), what)
+
+
+def _hashes(tree: Tree) -> Iterator[Found]:
+    for document in tree.of("PipelineVersion"):
+        if document.name and not HASHED.search(document.name):
+            what = f"PipelineVersion {document.name} is not named after its content"
+            yield Found(document, ("metadata", "name"), what)
+
+
+def _pruned(tree: Tree) -> Iterator[Found]:
+    for document in tree.of("PipelineVersion"):
+        argo = "Prune=false" in str(document.annotations.get(SYNC_OPTIONS, ""))
+        flux = document.annotations.get(FLUX_PRUNE) == "disabled"
+        if not argo and not flux:
+            what = f"PipelineVersion {document.name} is deleted when the next one replaces it"
+            yield Found(document, ("metadata",), what)
+
+
+def _order(tree: Tree) -> Iterator[Found]:
+    pipelines = {document.name: document for document in tree.of("Pipeline")}
+    for document in tree.of("PipelineVersion"):
+        owner = pipelines.get(str(document.get("spec", "pipelineName")))
+        if owner is None:
+            continue
+        waves = [_wave(entry) for entry in (owner, document)]
+        if waves[0] >= waves[1]:
+            what = f"PipelineVersion {document.name} may be applied before Pipeline {owner.name}"
+            yield Found(document, ("metadata",), what)
+
+
+def _wave(document: Document) -> int:
+    try:
+        return int(document.annotations.get(WAVE, "0"))
+    except ValueError:
+        return 0
+
+
+def _scheduled(tree: Tree) -> Iterator[Found]:
+    for document in tree.of("ScheduledWorkflow"):
+        yield Found(document, ("kind",), f"ScheduledWorkflow {document.name} starts no run")
+
+
+def _size(document: Document) -> int:
+    return len(json.dumps(document.value, default=str, separators=(",", ":")).encode())
+
+
+def _too_large(tree: Tree) -> Iterator[Found]:
+    for document in tree.documents:
+        if document.kind and document.kind != "IR" and (size := _size(document)) > ETCD_BYTES:
+            yield Found(document, (), f"{document.kind} {document.name} has {size:,} bytes")
+
+
+def _too_large_for_apply(tree: Tree) -> Iterator[Found]:
+    served = any(
+        "ServerSideApply=true" in (listed(entry.value, "spec", "syncPolicy", "syncOptions"))
+        for entry in tree.of("Application")
+    )
+    for document in tree.documents:
+        options = str(document.annotations.get(SYNC_OPTIONS, ""))
+        if document.kind in ("", "IR") or served or "ServerSideApply=true" in options:
+            continue
+        if ANNOTATION_BYTES < (size := _size(document)) <= ETCD_BYTES:
+            what = f"{document.kind} {document.name} has {size:,} bytes, too many for an annotation"
+            yield Found(document, (), what)
+
+
+def _artifact_types(tree: Tree) -> Iterator[Found]:
+    for document in tree.of("IR", "PipelineVersion"):
+        for path, value in document.values:
+            title = path and path[-1] == "schemaTitle" and isinstance(value, str)
+            if title and not value.startswith(("system.", "google.")):
+                yield Found(document, path, f"the server refuses the artifact type {value}")
+
+
+def _roots(tree: Tree) -> Iterator[Found]:
+    for document in tree.of("ConfigMap"):
+        root = document.get("data", "defaultPipelineRoot")
+        if isinstance(root, str) and not root.startswith(ROOTS):
+            path = ("data", "defaultPipelineRoot")
+            yield Found(document, path, f"the launcher cannot write to {root}")
+
+
+def _rights(tree: Tree) -> Iterator[Found]:
+    granted = {
+        group
+        for role in tree.of("Role", "ClusterRole")
+        for rule in listed(role.value, "rules")
+        for group in listed(rule, "apiGroups")
+    }
+    for document in tree.of("IR", "PipelineVersion"):
+        root, pipeline = document.pipeline or ((), {})
+        for name, executor in mapped(pipeline, "deploymentSpec", "executors").items():
+            text = json.dumps(executor, default=str)
+            for group in ("trainer.kubeflow.org", "serving.kserve.io"):
+                if group in text and not granted & {group, "*"}:
+                    path = (*root, "deploymentSpec", "executors", name)
+                    what = f"{name} uses {group}, which pipeline-runner may not"
+                    yield Found(document, path, what)
+
+
+def _twins(tree: Tree) -> Iterator[Found]:
+    seen: Counter[tuple[str, str, str, str, str]] = Counter()
+    for document in tree.documents:
+        if not document.kind or document.kind == "IR" or not document.name or document.patch:
+            continue
+        namespace = str(document.get("metadata", "namespace") or "")
+        key = (document.file, document.group, document.kind, namespace, document.name)
+        seen[key] += 1
+        if seen[key] == 2:
+            what = f"{document.kind} {document.name} is in this file twice"
+            yield Found(document, ("metadata", "name"), what)
+
+
+rules = (
+    Rule(
+        "name-rejected",
+        "kfp compiles any name; the server and Kubernetes do not take any.",
+        "use a-z, 0-9 and -, at most 128 (253 for other objects), a letter or digit at both ends",
+        _names,
+    ),
+    Rule(
+        "version-not-hashed",
+        "A PipelineVersion cannot be changed: with the same name a changed pipeline is refused.",
+        "compile with `edgeline compile --kubernetes`, which names it by content",
+        _hashes,
+    ),
+    Rule(
+        "version-pruned",
+        "Old runs and schedules lose their pipeline.",
+        "annotate it argocd.argoproj.io/sync-options: Prune=false (Flux: "
+        "kustomize.toolkit.fluxcd.io/prune: disabled)",
+        _pruned,
+    ),
+    Rule(
+        "version-before-pipeline",
+        "The webhook refuses a PipelineVersion whose Pipeline is not there yet.",
+        "give the version a later argocd.argoproj.io/sync-wave than the Pipeline",
+        _order,
+    ),
+    Rule(
+        "schedule-in-git",
+        "Its CRD requires a status, and its runs need a row in KFP's database.",
+        "declare it in a schedules file and run `edgeline schedules apply`",
+        _scheduled,
+    ),
+    Rule(
+        "too-large-for-etcd",
+        "etcd takes 1.5 MiB an object.",
+        "split the pipeline, or upload it through the API",
+        _too_large,
+    ),
+    Rule(
+        "too-large-for-apply",
+        "Client-side apply keeps a copy in an annotation, of 262,144 bytes at most.",
+        "sync with ServerSideApply=true (kubectl apply --server-side)",
+        _too_large_for_apply,
+        WARNING,
+    ),
+    Rule(
+        "artifact-type-rejected",
+        "The server knows only the namespaces system and google.",
+        "use a system type and put the schema into its metadata",
+        _artifact_types,
+    ),
+    Rule(
+        "pipeline-root-scheme",
+        "The launcher knows gs, s3 and minio only.",
+        "use a gs://, s3:// or minio:// root",
+        _roots,
+    ),
+    Rule(
+        "runner-without-rights",
+        "KFP's default role of pipeline-runner has neither trainer.kubeflow.org nor "
+        "serving.kserve.io.",
+        "add a Role for it (manifests/components/pipeline-runner)",
+        _rights,
+    ),
+    Rule(
+        "duplicate-object",
+        "The second replaces the first without a word.",
+        "rename one or remove it",
+        _twins,
+    ),
+)

@@ -1,0 +1,144 @@
+"""Each rule finds the fault that is seeded for it, and no rule finds another."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from edgeline.errors import EdgelineError
+from edgeline.lint.lint import RULES, lint
+from edgeline.lint.pipelines import ANNOTATION_BYTES, ETCD_BYTES
+
+FAULTS = Path(__file__).parent / "faults"
+TOO_LARGE_TO_KEEP = {"too-large-for-etcd": ETCD_BYTES, "too-large-for-apply": ANNOTATION_BYTES}
+SEEDED = sorted(path for path in FAULTS.iterdir())
+DIGEST = "sha256:" + "0" * 64
+
+
+def test_every_rule_has_a_seeded_fault() -> None:
+    names = {path.stem for path in SEEDED} | TOO_LARGE_TO_KEEP.keys()
+    assert names == {rule.id for rule in RULES}
+
+
+@pytest.mark.parametrize("path", SEEDED, ids=lambda path: path.stem)
+def test_the_seeded_fault_is_found_and_no_other(path: Path) -> None:
+    assert [finding.rule for finding in lint([path])] == [path.stem]
+
+
+def test_the_whole_folder_has_each_fault_once() -> None:
+    found = sorted(finding.rule for finding in lint([FAULTS]))
+    assert found == sorted(path.stem for path in SEEDED)
+
+
+@pytest.mark.parametrize(("rule", "size"), TOO_LARGE_TO_KEEP.items())
+def test_an_object_that_is_too_large(rule: str, size: int, tmp_path: Path) -> None:
+    manifest = {
+        "apiVersion": "v1",
+        "kind": "ConfigMap",
+        "metadata": {"name": "large"},
+        "data": {"text": "x" * size},
+    }
+    (tmp_path / "large.json").write_text(json.dumps(manifest))
+    assert [finding.rule for finding in lint([tmp_path])] == [rule]
+
+
+def test_a_finding_names_file_line_path_rule_and_mend() -> None:
+    (finding,) = lint([FAULTS / "image-not-pinned.yaml"])
+    assert str(finding) == (
+        f"{FAULTS / 'image-not-pinned.yaml'}:12: error: spec.template.spec.containers[0].image: "
+        "image ghcr.io/example/server:1.2 has no digest: name it by digest "
+        "(repository@sha256:...); `edgeline images lock` writes them [image-not-pinned]"
+    )
+
+
+def test_a_digest_set_by_kustomize_pins_the_image_of_its_base(tmp_path: Path) -> None:
+    fault = (FAULTS / "image-not-pinned.yaml").read_text()
+    (tmp_path / "deployment.yaml").write_text(fault)
+    (tmp_path / "kustomization.yaml").write_text(
+        "resources: [deployment.yaml]\n"
+        f"images: [{{name: ghcr.io/example/server, digest: {DIGEST}}}]\n"
+    )
+    assert lint([tmp_path]) == []
+
+
+def test_a_patch_is_not_taken_for_a_whole_object(tmp_path: Path) -> None:
+    (tmp_path / "kustomization.yaml").write_text("patches: [{path: more-memory.yaml}]")
+    (tmp_path / "more-memory.yaml").write_text(
+        "apiVersion: apps/v1\nkind: Deployment\nmetadata: {name: server}\nspec: {template: {spec: "
+        "{containers: [{name: server, resources: {limits: {memory: 1Gi}}}]}}}"
+    )
+    assert lint([tmp_path]) == []
+
+
+def test_an_annotation_says_which_rule_does_not_hold(tmp_path: Path) -> None:
+    text = (FAULTS / "privileged.yaml").read_text()
+    told = text.replace(
+        "  name: sees-the-network\n",
+        "  name: sees-the-network\n  annotations: {edgeline.dev/lint-ignore: privileged}\n",
+    )
+    (tmp_path / "plugin.yaml").write_text(told)
+    assert lint([tmp_path]) == []
+
+
+def test_a_secret_is_never_printed() -> None:
+    for name in ("secret-in-clear", "default-credentials"):
+        (finding,) = lint([FAULTS / f"{name}.yaml"])
+        assert "hunter2" not in str(finding)
+        assert "minio123" not in str(finding)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "a: &a [*a]\nkind: Pod\n",
+        "".join(f"x{n}: &x{n} [{', '.join([f'*x{n - 1}'] * 9) if n else 1}]\n" for n in range(12)),
+        "kind: [unclosed",
+        "\x00",
+        "[" * 5000,
+        "a: !!python/object/apply:os.system [echo]",
+    ],
+    ids=["circle", "laughs", "unclosed", "binary", "deep", "code"],
+)
+def test_hostile_yaml_is_one_finding(text: str, tmp_path: Path) -> None:
+    (tmp_path / "hostile.yaml").write_text(text)
+    assert [finding.rule for finding in lint([tmp_path])] == ["no-yaml"]
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["kind: 3", "kind: Pod\nmetadata: []\nspec: {containers: [1, null]}", "kind: Role\nrules: 4"],
+)
+def test_malformed_manifests_do_not_stop_the_linter(text: str, tmp_path: Path) -> None:
+    (tmp_path / "odd.yaml").write_text(text)
+    assert isinstance(lint([tmp_path]), list)
+
+
+def test_nothing_to_lint_is_said(tmp_path: Path) -> None:
+    with pytest.raises(EdgelineError, match=r"holds no \.yaml"):
+        lint([tmp_path])
+    with pytest.raises(EdgelineError, match="is not there"):
+        lint([tmp_path / "absent"])
+
+
+def test_the_command_fails_for_errors_only_and_writes_sarif(tmp_path: Path) -> None:
+    def edgeline(*arguments: str) -> subprocess.CompletedProcess[str]:
+        command = [sys.executable, "-m", "edgeline", "lint", *arguments]
+        return subprocess.run(command, capture_output=True, text=True, cwd=FAULTS, check=False)
+
+    assert edgeline("writable-root.yaml").returncode == 0  # a warning
+    output = tmp_path / "found.sarif"
+    done = edgeline(".", "--format", "sarif", "-o", str(output))
+    assert done.returncode == 1
+    (run,) = json.loads(output.read_text())["runs"]
+    ids = [rule["id"] for rule in run["tool"]["driver"]["rules"]]
+    for result in run["results"]:
+        assert ids[result["ruleIndex"]] == result["ruleId"]
+        (place,) = result["locations"]
+        uri = place["physicalLocation"]["artifactLocation"]["uri"]
+        lines = (FAULTS / uri).read_text().count("\n")
+        assert 1 <= place["physicalLocation"]["region"]["startLine"] <= lines
+    assert len(run["results"]) == len(SEEDED)
