@@ -237,8 +237,9 @@ def _check_order(
     known.update(tensor.index for tensor in tensors if tensor.constant or tensor.variable)
     for operator in operators:
         for index in operator.inputs:
-            # An empty constant has no data and nothing computes it.
-            if index not in known and tensors[index].elements:
+            # An empty constant has no data and nothing computes it; a custom operator (Arm's
+            # `ethos-u`) may take tensors that are scratch memory.
+            if index not in known and tensors[index].elements and not operator.custom:
                 raise reader.damaged(
                     f"operator {operator.index} ({operator.name}) reads tensor "
                     f"{tensors[index].name!r}, which nothing before it computes"
