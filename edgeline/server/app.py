@@ -21,6 +21,7 @@ from edgeline.server.model import Instance
 from edgeline.server.pool import Pool
 from edgeline.server.repository import Repository
 from edgeline.server.settings import Settings
+from edgeline.server.traffic import Traffic
 
 log = logging.getLogger("edgeline.server")
 _REMEMBERED = 1024
@@ -42,7 +43,7 @@ class Endpoint:
     scope: str
     answer: Callable[[Request], Response] | None = None
     later: Callable[[Request], Awaitable[Response]] | None = None
-    pool: Callable[[], Pool] | None = None
+    pool: Callable[[], Pool | Traffic] | None = None
     work: Callable[[Request, Instance], Response] | None = None
 
 
@@ -53,7 +54,7 @@ class Method:
     scope: str
     answer: Callable[[memoryview], bytes] | None = None
     later: Callable[[memoryview], Awaitable[bytes]] | None = None
-    work: Callable[[memoryview], tuple[Pool, Callable[[Instance], bytes]]] | None = None
+    work: Callable[[memoryview], tuple[Pool | Traffic, Callable[[Instance], bytes]]] | None = None
 
 
 Resolver = Callable[[str], "list[Endpoint] | None"]
@@ -86,7 +87,7 @@ class App:
                     endpoint.pool(),
                     lambda instance: work(request, instance),
                     lambda answer: reply(_response(answer)),
-                    request.deadline,
+                    request,
                 )
             elif endpoint.later is not None:
                 self._wait(endpoint.later(request), lambda answer: reply(_response(answer)))
@@ -108,7 +109,7 @@ class App:
                 self.access.check(method.scope, call.headers.get("authorization", ""), call.peer)
             if method.work is not None:
                 pool, work = method.work(call.message)
-                call.cancel = self._submit(pool, work, reply, call.deadline)
+                call.cancel = self._submit(pool, work, reply, call)
             elif method.later is not None:
                 self._wait(method.later(call.message), reply)
             elif method.answer is not None:
@@ -152,15 +153,22 @@ class App:
 
     def _submit(
         self,
-        pool: Pool,
+        pool: Pool | Traffic,
         work: Callable[[Instance], Any],
         done: Callable[[Any], None],
-        deadline: float,
+        asked: Request | Call,
     ) -> Callable[[], None]:
         """Give work to a pool; `done` is called on the event loop. Gives how to cancel it."""
         loop = self._loop
-        latest = min(deadline, monotonic() + self.settings.queue_time)
-        job = pool.submit(work, lambda answer: _back(loop, done, answer), latest)
+        latest = min(asked.deadline, monotonic() + self.settings.queue_time)
+
+        def back(answer: Any) -> None:
+            _back(loop, done, answer)
+
+        if isinstance(pool, Traffic):
+            job = pool.submit(work, back, latest, asked.headers)
+        else:
+            job = pool.submit(work, back, latest)
 
         def cancel() -> None:
             job.cancelled = True

@@ -21,6 +21,7 @@ from edgeline.server.pool import Pool
 from edgeline.server.routes_tfserving import version_states
 from edgeline.server.tensors_binary import elements, from_bytes
 from edgeline.server.tensors_json import cast
+from edgeline.server.traffic import Traffic
 from edgeline.server.wire import Field, Schema, WireError, decode, encode
 
 _INT64_VALUE: Schema = {1: Field("value", "int64")}
@@ -109,14 +110,14 @@ def methods(app: App) -> dict[str, Method]:
     """Each method by its path."""
     repository = app.repository
 
-    def pool_of(asked: Mapping[str, Any]) -> Pool:
+    def pool_of(asked: Mapping[str, Any]) -> Pool | Traffic:
         spec = asked.get("model_spec", {})
         signature = spec.get("signature_name", "")
         if signature not in ("", "serving_default"):
             raise invalid(f"There is no signature {signature[:100]!r}: leave it out.")
         return repository.pool(spec.get("name", ""), _version(spec), spec.get("version_label", ""))
 
-    def predict(message: memoryview) -> tuple[Pool, Callable[[Instance], bytes]]:
+    def predict(message: memoryview) -> tuple[Pool | Traffic, Callable[[Instance], bytes]]:
         asked = _read(message, _PREDICT_REQUEST)
         return pool_of(asked), lambda instance: _predict(asked, instance)
 

@@ -23,6 +23,7 @@ from edgeline.server.routes_v2 import (
 )
 from edgeline.server.tensors_binary import elements, from_bytes, to_bytes
 from edgeline.server.tensors_json import cast
+from edgeline.server.traffic import Traffic
 from edgeline.server.wire import Schema, WireError, decode, encode
 
 SERVICE = "/inference.GRPCInferenceService/"
@@ -71,7 +72,7 @@ def methods(app: App) -> dict[str, Method]:
         versions = sorted(repository.models[name].pools)
         return encode(model_metadata(pool.description, versions), m.MODEL_METADATA)
 
-    def infer(message: memoryview) -> tuple[Pool, Callable[[Instance], bytes]]:
+    def infer(message: memoryview) -> tuple[Pool | Traffic, Callable[[Instance], bytes]]:
         asked = _read(message, m.INFER_REQUEST)
         pool = repository.pool(asked.get("model_name", ""), asked.get("model_version", ""))
         return pool, lambda instance: _infer(asked, instance)

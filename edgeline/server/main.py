@@ -109,7 +109,7 @@ async def _serve(
     if started is not None:
         started(ports[0], ports[1] if len(ports) > 1 else None)
 
-    tasks = [asyncio.ensure_future(_sweep(server))]
+    tasks = [asyncio.ensure_future(_sweep(server)), asyncio.ensure_future(_decide(repository))]
     if settings.poll:
         tasks.append(asyncio.ensure_future(_poll(repository, settings.poll)))
     await stop.wait()
@@ -168,6 +168,17 @@ async def _sweep(server: Server) -> None:
             server.sweep()
         except Exception:
             log.exception("The sweep failed.")
+
+
+async def _decide(repository: Repository) -> None:
+    while True:
+        await asyncio.sleep(1.0)
+        try:
+            await repository.decide()
+        except EdgelineError as error:
+            log.error("%s What is loaded stays.", error)
+        except Exception:
+            log.exception("Judging the rollouts failed.")
 
 
 async def _poll(repository: Repository, every: float) -> None:

@@ -14,7 +14,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from queue import SimpleQueue
 from time import monotonic
-from typing import Any
+from typing import Any, TypeVar
 
 from edgeline.errors import EdgelineError
 from edgeline.server.errors import Code, ServingError, invalid
@@ -23,6 +23,7 @@ from edgeline.server.model import Description, Instance
 
 Work = Callable[[Instance], Any]
 Done = Callable[[Any], None]
+T = TypeVar("T")
 log = logging.getLogger("edgeline.server")
 
 
@@ -50,6 +51,7 @@ class Pool:
         self._limit = limit
         self._queue: SimpleQueue[Job | None] = SimpleQueue()
         self._closed = False
+        self._first, self._borrowed = instances[0], threading.Lock()
         self._threads = [
             threading.Thread(target=self._serve, args=(instance,), daemon=True)
             for instance in instances
@@ -72,6 +74,14 @@ class Pool:
         job = Job(work, done, monotonic(), deadline)
         self._queue.put(job)
         return job
+
+    def borrow(self, work: Callable[[Instance], T]) -> T:
+        """Run work in this thread, in an interpreter that is kept from the workers meanwhile.
+
+        Neither queued nor counted.
+        """
+        with self._borrowed:
+            return work(self._first)
 
     @property
     def waiting(self) -> int:
@@ -108,7 +118,11 @@ class Pool:
                 )
                 continue
             try:
-                answer = job.work(instance)
+                if instance is self._first:
+                    with self._borrowed:
+                        answer = job.work(instance)
+                else:
+                    answer = job.work(instance)
             except ServingError as error:
                 answer = error
             except EdgelineError as error:

@@ -19,14 +19,16 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from edgeline.errors import EdgelineError
-from edgeline.server import sources
+from edgeline.server import rollout, sources
 from edgeline.server.errors import Code, ServingError, not_found
 from edgeline.server.loading import load
 from edgeline.server.metrics import Metrics
 from edgeline.server.model import Instance
 from edgeline.server.pool import Pool
+from edgeline.server.rollouts import Rollouts
 from edgeline.server.settings import Settings
 from edgeline.server.sources import Source
+from edgeline.server.traffic import Traffic
 
 log = logging.getLogger("edgeline.server")
 _TRIAL_TIME = 120.0
@@ -51,11 +53,16 @@ class Repository:
         self.root, self.settings, self.metrics = root, settings, metrics
         self.models: dict[str, Served] = {}
         self.ready = False
+        self.rollouts = Rollouts(
+            rollout.read(settings.rollouts) if settings.rollouts else {},
+            Path(settings.state) if settings.state else None,
+        )
         self._loader = ThreadPoolExecutor(1, "loader")
         self._lock = asyncio.Lock()
 
-    def pool(self, name: str, version: str = "", label: str = "") -> Pool:
-        """The pool of a model's version; of the newest that serves where none is named.
+    def pool(self, name: str, version: str = "", label: str = "") -> Pool | Traffic:
+        """The pool of a model's version. Where none is named: of the newest that serves, or with
+        a rollout of the stable one, or what divides the requests while the rollout is on.
 
         Raises:
             ServingError: there is no such model, version or label, or it is not ready.
@@ -74,7 +81,11 @@ class Repository:
             if number not in served.pools:
                 raise not_found(f"Model {name!r} has no version labelled {label[:100]!r}.")
         if not version:
-            return served.pools[max(served.pools)]
+            stable = self.rollouts.stable(name)
+            if stable is None:
+                return served.pools[max(served.pools)]
+            divided = self.rollouts.traffic.get(name)
+            return divided or served.pools.get(stable) or served.pools[max(served.pools)]
         pool = served.pools.get(int(version)) if version.isdecimal() and len(version) < 19 else None
         if pool is None:
             raise not_found(f"Model {name!r} has no version {version[:100]!r}.")
@@ -150,6 +161,12 @@ class Repository:
             served.failures.clear()
             for version in list(served.pools):
                 self._retire(served, version)
+            self.rollouts.settle(name, served.pools)
+
+    async def decide(self) -> None:
+        """Promote or return candidates that have shown enough (see `rollouts`)."""
+        if list(self.rollouts.decide()):
+            await self.refresh()
 
     def close(self) -> None:
         """Take no more work."""
@@ -171,10 +188,12 @@ class Repository:
         if served.unloaded:
             return
         served.labels = sources.labels(self.root, name)
+        found = {v: found[v] for v in self.rollouts.allowed(name, found)}
+        kept = self.rollouts.kept(name, found)
         wanted: list[int] = []  # the newest that work
         for version in sorted(found, reverse=True):
             enough = len(wanted) >= (self.settings.versions or len(found))
-            if enough and version not in served.labels.values():
+            if enough and version not in served.labels.values() and version not in kept:
                 continue
             source = found[version]
             failed = served.failures.get(version)
@@ -185,8 +204,9 @@ class Repository:
                 wanted.append(version)
         served.failures = {v: f for v, f in served.failures.items() if v in found}
         if wanted or not found:  # else what serves is the last good one, gone or not
-            for version in served.pools.keys() - set(wanted):
+            for version in served.pools.keys() - set(wanted) - (kept if found else set()):
                 self._retire(served, version)
+        self.rollouts.settle(name, served.pools)
         if not found and not served.pools:
             del self.models[name]
 

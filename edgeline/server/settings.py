@@ -44,9 +44,18 @@ class Settings:
         idle_time: how long a connection may be silent between requests.
         stop_time: how long requests may go on after SIGTERM.
         poll: how often the models are looked at for changes; 0 for never.
+        state: a folder for what outlives a restart; None keeps nothing.
+        rollouts: a JSON file of how new versions are tried (see `edgeline.server.rollout`).
         tokens: a JSON file of token digests and scopes (see `edgeline.server.access`).
         certificate, key: PEM files; with them everything is TLS.
         client_ca: a PEM file; with it each client shows a certificate that this CA signed.
+        drift_rate: rows a second of a version that are looked at for drift; 0 for none.
+        drift_window: how far back drift is looked for.
+        drift_rows: rows below which nothing is called drift.
+        drift_psi, drift_ks, drift_unseen, drift_missing: from where it is (see
+            `edgeline.server.drift`).
+        webhook: a URL that is told of drift.
+        webhook_key: a file with the key that signs what is sent to it.
     """
 
     host: str = "127.0.0.1"
@@ -67,10 +76,21 @@ class Settings:
     idle_time: float = 75.0
     stop_time: float = 20.0
     poll: float = 2.0
+    state: str | None = None
+    rollouts: str | None = None
     tokens: str | None = None
     certificate: str | None = None
     key: str | None = None
     client_ca: str | None = None
+    drift_rate: int = 1000
+    drift_window: float = 3600.0
+    drift_rows: int = 500
+    drift_psi: float = 0.2
+    drift_ks: float = 0.15
+    drift_unseen: float = 0.05
+    drift_missing: float = 0.1
+    webhook: str | None = None
+    webhook_key: str | None = None
 
     @property
     def interpreters(self) -> tuple[int, int]:
