@@ -17,6 +17,8 @@ def convert(
     representative_split: str = "train",
     representative_rows: int = 500,
     time_limit: int = 900,
+    io: str = "float",
+    batch: int = 0,
 ):
     """Convert a trained model to LiteRT, the transform inside: raw features in, as in the cloud.
 
@@ -30,6 +32,8 @@ def convert(
         representative_split: The split that representative rows are taken from.
         representative_rows: At most how many, spread evenly over the split.
         time_limit: Seconds that any one step of the conversion may take.
+        io: Inputs and outputs of an int8 model: float, int8 or uint8. A transform's inputs stay.
+        batch: Rows that the model takes at once, as compilers for accelerators need it; 0 for any.
     """
     from edgeline.components.convert.convert import convert as work
 
@@ -42,6 +46,8 @@ def convert(
         representative_split=representative_split,
         representative_rows=representative_rows,
         time_limit=time_limit,
+        io=io,
+        batch=batch,
     )
     edge_model.metadata.update(result.metadata)
     metrics.metadata.update(result.metrics)

@@ -6,14 +6,17 @@ Traps that this module stands clear of:
   converted from the SavedModel.
 - Integer quantisation would move the boundaries of buckets and refuses integers and strings at
   the input. Only the network is quantised (see `replay.split` and `joining`).
+
+Rows go through models in pieces, so memory does not grow with their number.
 """
 
 from __future__ import annotations
 
 import re
 import tempfile
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from collections import Counter
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -28,6 +31,24 @@ from edgeline.models import PREDICT_TRANSFORMED, SERVING, TRANSFORM
 Arrays = Mapping[str, npt.NDArray[Any]]
 QUANTISATIONS = ("float", "fp16", "dynamic", "int8", "int16x8")
 INTEGER = ("int8", "int16x8")
+IO = ("float", "int8", "uint8")
+PIECE_ROWS, PIECE_BYTES = 1024, 1 << 22  # of what a model gets at once
+
+
+@dataclass(frozen=True)
+class Settings:
+    """How to convert.
+
+    Attributes:
+        quantisation: one of `QUANTISATIONS`.
+        io: dtype of inputs and outputs of an int8 model, one of `IO`. Inputs keep theirs where a
+            transform is in the model.
+        batch: rows the model takes at once; 0 for any number.
+    """
+
+    quantisation: str = "dynamic"
+    io: str = "float"
+    batch: int = 0
 
 
 @dataclass(frozen=True)
@@ -58,15 +79,17 @@ class UnsupportedError(Exception):
 
 
 def convert(
-    tell: Callable[[str], None], saved_model: str, rows: Arrays, quantisation: str
+    tell: Callable[[str], None], saved_model: str, rows: Arrays, settings: Settings
 ) -> Conversion:
     """Convert `serving_default`, or `predict_transformed` where the transform does not convert.
+
+    A SavedModel without these two others is a network alone, which takes what it is given.
 
     Args:
         tell: is told what comes next, with the operators at hand.
         saved_model: a SavedModel as in `edgeline.models`.
-        rows: representative raw features, [rows, n] each.
-        quantisation: one of `QUANTISATIONS`.
+        rows: representative raw features, [rows, ...] each.
+        settings: see there.
 
     Raises:
         Exception: whatever the converter raises that is not about an operator.
@@ -76,15 +99,17 @@ def convert(
     tf.get_logger().setLevel("ERROR")
     tell("loading the SavedModel")
     signatures = (loaded := tf.saved_model.load(saved_model)).signatures
-    cloud = _call(signatures[SERVING], rows)
+    cloud = call(signatures[SERVING], rows)
     takes, unsupported, features = "raw", None, rows
     try:
-        model, lowered = _signature(tell, signatures, quantisation, rows, raw=True)
+        model, lowered = _model(tell, signatures, settings, rows, raw=True)
     except UnsupportedError as error:
+        if TRANSFORM not in signatures:
+            return Conversion(None, takes, [], None, {}, error.operators, cloud, {})
         takes, unsupported = "transformed", error.operators
-        features = _call(signatures[TRANSFORM], rows)
+        features = call(signatures[TRANSFORM], rows)
         try:
-            model, lowered = _signature(tell, signatures, quantisation, features, raw=False)
+            model, lowered = _model(tell, signatures, settings, features, raw=False)
         except UnsupportedError as error:
             return Conversion(None, takes, [], None, {}, error.operators, cloud, {})
     tell("running the converted model")
@@ -98,36 +123,84 @@ def convert(
     return Conversion(model, takes, described, contract, lowered, unsupported, cloud, edge)
 
 
+def call(signature: Any, arrays: Arrays) -> dict[str, npt.NDArray[Any]]:
+    """What a signature of a loaded SavedModel gives for arrays [rows, ...]."""
+    import tensorflow as tf
+
+    specs = signature.structured_input_signature[1]
+    fixed = next(iter(specs.values())).shape[0]
+    answers = []
+    for piece, count in _pieces({name: arrays[name] for name in specs}, fixed):
+        tensors = {name: tf.constant(piece[name], spec.dtype) for name, spec in specs.items()}
+        answers.append({name: value[:count] for name, value in signature(**tensors).items()})
+    return {name: np.concatenate([answer[name] for answer in answers]) for name in answers[0]}
+
+
+def _pieces(arrays: Arrays, fixed: int | None = None) -> Iterator[tuple[Arrays, int]]:
+    """Arrays piece by piece, each with its number of rows; a fixed batch ends in repeated rows."""
+    rows = len(next(iter(arrays.values())))
+    bytes_a_row = sum(values[:1].nbytes for values in arrays.values())
+    step = fixed or max(1, min(PIECE_ROWS, PIECE_BYTES // max(bytes_a_row, 1)))
+    for start in range(0, rows, step):
+        chosen = np.arange(start, start + step if fixed else min(start + step, rows))
+        piece = {name: values[np.minimum(chosen, rows - 1)] for name, values in arrays.items()}
+        yield piece, min(step, rows - start)
+
+
 def _run(model: bytes, features: Arrays) -> tuple[Signature, Arrays]:
+    """What the model takes and gives, and its answers as real numbers."""
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "model.tflite"
         path.write_bytes(model)
         edge = interpreter.load(path)
-    arrays = {tensor.name: features[tensor.name] for tensor in edge.signature.inputs}
-    edge({name: values[:1] for name, values in arrays.items()})
-    return edge.signature, edge(arrays)
+    inputs, outputs = edge.signature.inputs, edge.signature.outputs
+    arrays = {tensor.name: features[tensor.name] for tensor in inputs}
+    edge(interpreter.quantise({name: values[:1] for name, values in arrays.items()}, inputs))
+    answers = [
+        interpreter.dequantise(edge(interpreter.quantise(piece, inputs)), outputs)
+        for piece, _ in _pieces(arrays)
+    ]
+    return edge.signature, {
+        tensor.name: np.concatenate([answer[tensor.name] for answer in answers])
+        for tensor in outputs
+    }
 
 
-def _signature(
-    tell: Callable[[str], None], signatures: Any, quantisation: str, rows: Arrays, raw: bool
+def _model(
+    tell: Callable[[str], None], signatures: Any, settings: Settings, rows: Arrays, raw: bool
 ) -> tuple[bytes, dict[str, int]]:
     from edgeline.components.convert import joining, replay
 
-    if quantisation not in INTEGER:
-        lowered = replay.lower(signatures[SERVING if raw else PREDICT_TRANSFORMED])
-        return _convert(tell, lowered, quantisation), lowered.replaced
-    transform = signatures[TRANSFORM] if raw else None
-    front, network = replay.split(transform, signatures[PREDICT_TRANSFORMED])
-    head = _convert(tell, front, "dynamic")
-    tail = _convert(tell, network, quantisation, _call(front.function, rows))
-    return joining.join(head, tail), front.replaced
+    if not signatures.keys() >= {TRANSFORM, PREDICT_TRANSFORMED}:
+        transform, predict = None, signatures[SERVING]
+    else:
+        transform = signatures[TRANSFORM] if raw else None
+        predict = signatures[PREDICT_TRANSFORMED]
+    if settings.quantisation not in INTEGER:
+        lowered = replay.lower(signatures[SERVING] if raw else predict, settings.batch)
+        return _convert(tell, lowered, settings), lowered.replaced
+    # what is scaled before it is rounded to a step is rounded to the same step before
+    scaled = settings.io != "float"
+    front, network = replay.split(transform, predict, settings.batch, scaled)
+    if front is None:
+        return _convert(tell, network, settings, rows, inputs=settings.io), network.replaced
+    head = _convert(tell, front, replace(settings, quantisation="dynamic", io="float"))
+    tail = _convert(tell, network, settings, call(front.function, rows))
+    replaced = Counter(front.replaced) + Counter(network.replaced)
+    return joining.join(head, tail), dict(replaced)
 
 
 def _convert(
-    tell: Callable[[str], None], lowered: Any, quantisation: str, rows: Arrays | None = None
+    tell: Callable[[str], None],
+    lowered: Any,
+    settings: Settings,
+    rows: Arrays | None = None,
+    inputs: str = "float",
 ) -> bytes:
+    """The bytes of a LiteRT model; `inputs` is the dtype of its inputs, as in `IO`."""
     import tensorflow as tf
 
+    quantisation = settings.quantisation
     tell(f"converting {', '.join(sorted(lowered.nodes.keys() - PLAIN))} to {quantisation}")
     with tempfile.TemporaryDirectory() as folder:
         tf.saved_model.save(lowered.module, folder, signatures={SERVING: lowered.function})
@@ -144,6 +217,9 @@ def _convert(
             }
             converter.target_spec.supported_ops = [integers[quantisation], kind.TFLITE_BUILTINS]
             converter.representative_dataset = lambda: _single_rows(rows)
+            types = {"float": tf.float32, "int8": tf.int8, "uint8": tf.uint8}
+            converter.inference_input_type = types[inputs]
+            converter.inference_output_type = types[settings.io]
         try:
             return bytes(converter.convert())
         except Exception as error:
@@ -177,14 +253,6 @@ def _single_rows(rows: Arrays) -> Any:
     count = len(next(iter(rows.values())))
     for row in range(count):
         yield SERVING, {name: values[row : row + 1] for name, values in rows.items()}
-
-
-def _call(signature: Any, arrays: Arrays) -> dict[str, npt.NDArray[Any]]:
-    import tensorflow as tf
-
-    specs = signature.structured_input_signature[1]
-    tensors = {name: tf.constant(arrays[name], spec.dtype) for name, spec in specs.items()}
-    return {name: np.asarray(value) for name, value in signature(**tensors).items()}
 
 
 # never the reason of a crash: left out of what is told

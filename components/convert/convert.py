@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import signal
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -15,8 +15,10 @@ import numpy.typing as npt
 from edgeline import artifacts, examples, features, models
 from edgeline.artifacts import Artifact
 from edgeline.components.convert import child, conversion, report
+from edgeline.components.convert.conversion import Settings
 from edgeline.components.convert.operators import operators
 from edgeline.errors import EdgelineError
+from edgeline.features import Feature
 
 FLOAT_TOLERANCE = 1e-5
 FEWEST_ROWS = 20
@@ -43,6 +45,8 @@ def convert(
     representative_split: str = "train",
     representative_rows: int = 500,
     time_limit: int = 900,
+    io: str = "float",
+    batch: int = 0,
 ) -> Converted:
     """Convert a `model/v1` folder to an `edge_model/v1` folder.
 
@@ -61,16 +65,15 @@ def convert(
         representative_split: the split to take rows from.
         representative_rows: at most how many.
         time_limit: seconds that any one step of the conversion may take.
+        io: dtype of inputs and outputs of an int8 model: float, int8 or uint8. Inputs keep
+            theirs where a transform is in the model.
+        batch: rows the model takes at once, as compilers for accelerators need it; 0 for any.
 
     Raises:
         EdgelineError: a parameter or input is unfit, an operator of the network does not
             convert, the converter crashes, or the float model differs from the cloud's.
     """
-    if quantisation not in conversion.QUANTISATIONS:
-        raise EdgelineError(
-            f"quantisation is {quantisation!r}, but must be one of "
-            f"{', '.join(conversion.QUANTISATIONS)}."
-        )
+    settings = _settings(quantisation, io, batch)
     trained = artifacts.read(model, models.SCHEMA)
     raw = artifacts.read(examples_path, examples.SCHEMA)
     rows = _representative(raw, trained, representative_split, representative_rows)
@@ -80,7 +83,46 @@ def convert(
             f"{_count(rows)} rows, but {quantisation} needs at least {FEWEST_ROWS} to find the "
             "range of every tensor: give more rows or another split."
         )
-    result = _in_child(trained, rows, quantisation, time_limit)
+    taken = {"split": representative_split, "rows": _count(rows)}
+    return _convert(trained, rows, taken, output, report_path, settings, time_limit)
+
+
+def convert_arrays(
+    model: str,
+    rows: models.Arrays,
+    output: str,
+    report_path: str,
+    quantisation: str = "dynamic",
+    time_limit: int = 900,
+    io: str = "float",
+    batch: int = 0,
+) -> Converted:
+    """Convert as `convert` does, with representative rows given as arrays.
+
+    Args:
+        rows: raw features by name, [rows, ...] each, of the model's shapes and dtypes.
+
+    Raises:
+        EdgelineError: as `convert`; or a feature is missing or of another shape or dtype.
+    """
+    settings = _settings(quantisation, io, batch)
+    trained = artifacts.read(model, models.SCHEMA)
+    arrays = _fitting(rows, models.raw_features(trained))
+    taken = {"split": None, "rows": _count(arrays)}
+    return _convert(trained, arrays, taken, output, report_path, settings, time_limit)
+
+
+def _convert(
+    trained: Artifact,
+    rows: models.Arrays,
+    taken: Mapping[str, Any],
+    output: str,
+    report_path: str,
+    settings: Settings,
+    time_limit: int,
+) -> Converted:
+    model, quantisation = trained.path, settings.quantisation
+    result = _in_child(trained, rows, settings, time_limit)
     if result.model is None or result.signature is None:
         raise EdgelineError(
             f"The network of {model} uses {_named(result.unsupported)}, which LiteRT lacks: "
@@ -88,17 +130,18 @@ def convert(
         )
     difference = _differences(result)
     _check(difference, quantisation, model)
-    metadata = {
+    metadata: dict[str, Any] = {
         "edgeline_schema": models.EDGE_SCHEMA,
         "features": [feature.to_json() for feature in result.features],
-        "task": trained.metadata["task"],
+        "task": trained.metadata.get("task"),
         "labels": trained.metadata.get("labels"),
         "quantisation": quantisation,
+        "io": settings.io,
         "takes": result.takes,
         "because": _because(result.unsupported),
         "lowered": dict(sorted(result.lowered.items())),
         "difference": difference,
-        "representative": {"split": representative_split, "rows": _count(rows)},
+        "representative": dict(taken),
         "size": len(result.model),
         "saved_model_size": trained.size,
         "model_digest": trained.digest,
@@ -123,6 +166,44 @@ def convert(
     )
 
 
+def _settings(quantisation: str, io: str, batch: int) -> Settings:
+    for name, value, values in (
+        ("quantisation", quantisation, conversion.QUANTISATIONS),
+        ("io", io, conversion.IO),
+    ):
+        if value not in values:
+            raise EdgelineError(f"{name} is {value!r}, but must be one of {', '.join(values)}.")
+    if io != "float" and quantisation != "int8":
+        raise EdgelineError(
+            f"io is {io!r}, but a model of quantisation {quantisation!r} takes and gives floating "
+            "numbers: set quantisation to int8, or io to float."
+        )
+    if batch < 0:
+        raise EdgelineError(f"batch is {batch}, but must be 0 (any number of rows) or more.")
+    return Settings(quantisation, io, batch)
+
+
+def _fitting(rows: models.Arrays, takes: Sequence[Feature]) -> dict[str, npt.NDArray[Any]]:
+    """The arrays of a model's features, checked."""
+    for feature in takes:
+        if feature.name not in rows:
+            raise EdgelineError(
+                f"The representative rows lack {feature.name!r}: the model takes "
+                f"{', '.join(each.name for each in takes)}."
+            )
+        found, wanted = rows[feature.name], features.NUMPY_DTYPES.get(feature.dtype, feature.dtype)
+        if found.shape[1:] != feature.shape or found.dtype != wanted:
+            raise EdgelineError(
+                f"Representative rows of {feature.name!r} are {found.dtype} of shape "
+                f"{list(found.shape)}, but the model takes {feature.dtype} of shape "
+                f"{['rows', *feature.shape]}."
+            )
+    counts = {feature.name: len(rows[feature.name]) for feature in takes}
+    if len(set(counts.values())) != 1 or not min(counts.values()):
+        raise EdgelineError(f"Representative rows must be equally many, at least one: {counts}.")
+    return {feature.name: rows[feature.name] for feature in takes}
+
+
 def _representative(
     raw: Artifact, trained: Artifact, split: str, most: int
 ) -> dict[str, npt.NDArray[Any]]:
@@ -145,17 +226,17 @@ def _representative(
 
 
 def _in_child(
-    trained: Artifact, rows: Mapping[str, Any], quantisation: str, time_limit: int
+    trained: Artifact, rows: models.Arrays, settings: Settings, time_limit: int
 ) -> conversion.Conversion:
     path = str(models.saved_model_path(trained))
     try:
         result: conversion.Conversion = child.call(
-            conversion.convert, path, rows, quantisation, time_limit=time_limit
+            conversion.convert, path, rows, settings, time_limit=time_limit
         )
     except child.ChildError as error:
         raise EdgelineError(
             f"The converter {error.how} while {error.doing}{_last_line(error.log)}: "
-            f"{_way_out(error, quantisation)}."
+            f"{_way_out(error, settings.quantisation)}."
         ) from error
     return result
 
@@ -200,7 +281,7 @@ def _difference(cloud: Any, edge: Any) -> dict[str, float]:
     return {"max": float(apart.max()), "mean": float(apart.mean()), "scale": scale}
 
 
-def _check(difference: Mapping[str, Mapping[str, float]], quantisation: str, model: str) -> None:
+def _check(difference: Mapping[str, Mapping[str, float]], quantisation: str, model: Path) -> None:
     for name, found in difference.items():
         limit = FLOAT_TOLERANCE * found.get("scale", 1.0) if quantisation == "float" else np.inf
         if not np.isfinite(found["max"]) or found["max"] > limit:

@@ -16,6 +16,9 @@ from tensorflow.python.framework.convert_to_constants import convert_variables_t
 
 from edgeline.components.convert.lowering import LOWERINGS, Handle, Value, materialised
 
+SAME = ("Identity", "Reshape", "ExpandDims", "Squeeze", "EnsureShape")  # values as they came
+LINEAR = ("AddV2", "Sub", "Mul")
+
 
 @dataclass
 class Lowered:
@@ -28,11 +31,12 @@ class Lowered:
     tables: dict[Any, tf.lookup.StaticHashTable] = field(default_factory=dict)  # by content
 
 
-def lower(signature: Any) -> Lowered:
+def lower(signature: Any, batch: int = 0) -> Lowered:
     """Rebuild a signature of a loaded SavedModel out of operators that LiteRT has.
 
     Args:
         signature: one of `tf.saved_model.load(...).signatures`; what was loaded must stay alive.
+        batch: the first dimension of each input; 0 leaves it as it is.
 
     Returns:
         A function with the same named inputs and outputs, shapes and dtypes.
@@ -42,22 +46,36 @@ def lower(signature: Any) -> Lowered:
     def build(lowered: Lowered, inputs: dict[str, Value]) -> dict[str, tf.Tensor]:
         return frozen.replay(lowered, frozen.given(inputs, lowered.tables), frozen.gives)
 
-    return _trace(build, frozen.takes)
+    return _trace(build, frozen.takes, batch)
 
 
-def split(transform: Any | None, predict: Any) -> tuple[Lowered, Lowered]:
+def split(
+    transform: Any | None, predict: Any, batch: int = 0, scaled: bool = False
+) -> tuple[Lowered | None, Lowered]:
     """Rebuild a transform and the network behind it, cut where only floating numbers flow.
 
     Args:
         transform: the signature that makes transformed features; None where they are given.
         predict: the signature that takes transformed features.
+        batch: the first dimension of each input; 0 leaves it as it is.
+        scaled: whether a transform that only scales and shifts belongs to the network.
 
     Returns:
         The front (the transform, and embeddings and whatever else reads integers or strings)
         and the network. The network's inputs have the names of the front's outputs, are float,
-        and give what `predict` gives.
+        and give what `predict` gives. The front is None where the network can take what comes:
+        floating features that no transform changes.
     """
     first, second = _freeze(transform) if transform else None, _freeze(predict)
+
+    def whole(lowered: Lowered, inputs: dict[str, Value]) -> dict[str, tf.Tensor]:
+        if first:
+            inputs = first.replay(lowered, first.given(inputs, lowered.tables), first.gives)
+        return second.replay(lowered, second.given(inputs, lowered.tables), second.gives)
+
+    floating = all(spec.dtype.is_floating for spec in second.takes.values())
+    if floating and (first is None or first.passes(scaled)):
+        return None, _trace(whole, (first or second).takes, batch)
     cut = dict(zip(map("cut_{}".format, range(10**6)), second.cut(), strict=False))
 
     def front(lowered: Lowered, inputs: dict[str, Value]) -> dict[str, tf.Tensor]:
@@ -70,7 +88,7 @@ def split(transform: Any | None, predict: Any) -> tuple[Lowered, Lowered]:
         return second.replay(lowered, given, second.gives)
 
     floats = {name: tf.TensorSpec(t.shape, t.dtype) for name, t in cut.items()}
-    return _trace(front, (first or second).takes), _trace(network, floats)
+    return _trace(front, (first or second).takes, batch), _trace(network, floats, batch)
 
 
 @dataclass(frozen=True)
@@ -109,6 +127,24 @@ class _Frozen:
         }
         return [found[name] for name in sorted(found)]
 
+    def passes(self, scaled: bool) -> bool:
+        """Whether all outputs are inputs as they came, or (`scaled`) times and plus constants."""
+        constant: set[str] = set()
+        passed = {f"{spec.name}:0" for spec in self.takes.values() if spec.dtype.is_floating}
+        for operator in self.graph.get_operations():
+            given = [tensor.name for tensor in operator.inputs]
+            gives = {tensor.name for tensor in operator.outputs}
+            varying = [place for place, name in enumerate(given) if name not in constant]
+            if operator.type == "Shape" or (not varying and operator.type != "Placeholder"):
+                constant |= gives
+            elif [name for name in given if name in passed] == [given[i] for i in varying] and (
+                (operator.type in SAME and varying == [0])
+                or (scaled and operator.type in LINEAR and len(varying) == 1)
+                or (scaled and operator.type == "RealDiv" and varying == [0])
+            ):
+                passed |= gives
+        return all(tensor.name in passed for tensor in self.gives.values())
+
     def replay(
         self, lowered: Lowered, given: dict[str, Value], wanted: dict[str, tf.Tensor]
     ) -> dict[str, tf.Tensor]:
@@ -134,6 +170,7 @@ def _freeze(signature: Any) -> _Frozen:
 def _trace(
     build: Callable[[Lowered, dict[str, Value]], dict[str, tf.Tensor]],
     takes: dict[str, tf.TensorSpec],
+    batch: int,
 ) -> Lowered:
     lowered = Lowered(tf.Module(), None)
 
@@ -144,7 +181,10 @@ def _trace(
         return {name: tf.identity(value) for name, value in outputs.items()}
 
     function = tf.function(run, autograph=False)
-    specs = {name: tf.TensorSpec(spec.shape, spec.dtype, name) for name, spec in takes.items()}
+    specs = {}
+    for name, spec in takes.items():
+        shape = [batch, *spec.shape[1:]] if batch else spec.shape
+        specs[name] = tf.TensorSpec(shape, spec.dtype, name)
     lowered.function = function.get_concrete_function(**specs)
     lowered.module.function, lowered.module.tables = function, [*lowered.tables.values()]
     return lowered

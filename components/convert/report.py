@@ -40,7 +40,7 @@ def write(
     sections += [
         report.Section("Size", report.figure(_sizes(metadata, constants))),
         report.Section(
-            "Inputs and outputs", _contract(contract), "The batch is -1: any number of rows."
+            "Inputs and outputs", _contract(contract), "A batch of -1 is any number of rows."
         ),
         report.Section("Difference from the cloud", *_difference(metadata)),
         report.Section("Operators", _operators(operators)),
@@ -80,8 +80,9 @@ def _contract(contract: Signature) -> Any:
 def _difference(metadata: Mapping[str, Any]) -> tuple[Any, str]:
     rows = [[name, d["max"], d["mean"]] for name, d in sorted(metadata["difference"].items())]
     taken = metadata["representative"]
+    split = f" of split {taken['split']}" if taken["split"] else ""
     note = (
-        f"On {report.number(taken['rows'])} representative rows of split {taken['split']}, "
+        f"On {report.number(taken['rows'])} representative rows{split}, "
         "both models run on the same raw rows."
     )
     return report.table(["output", "largest", "mean"], rows), note
