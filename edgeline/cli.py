@@ -14,6 +14,7 @@ import click
 
 from edgeline import __version__
 from edgeline.errors import EdgelineError
+from edgeline.repository.commands import repository
 
 RUNS = "edgeline-runs"
 
@@ -22,6 +23,9 @@ RUNS = "edgeline-runs"
 @click.version_option(__version__, prog_name="edgeline")
 def cli() -> None:
     """Train in the cloud, predict on the device."""
+
+
+cli.add_command(repository)
 
 
 @cli.command()
@@ -51,17 +55,30 @@ def run(
 @click.argument("pipeline")
 @click.option("-o", "--output", help="The file to write; by default <pipeline>.yaml.")
 @click.option("--kubernetes", is_flag=True, help="Write Pipeline and PipelineVersion manifests.")
-@click.option("--namespace", default="kubeflow", show_default=True, help="For --kubernetes.")
+@click.option("--namespace", help="For --kubernetes; by default the environment's, or kubeflow.")
+@click.option(
+    "--env",
+    "environment",
+    metavar="NAME",
+    help="Where it runs: laptop, onprem, gcp, aws, azure, edge, or a file.",
+)
 @click.option(
     "--set", "settings", multiple=True, metavar="NAME=VALUE", help="Set a parameter's default."
 )
 def compile_(
-    pipeline: str, output: str | None, kubernetes: bool, namespace: str, settings: tuple[str, ...]
+    pipeline: str,
+    output: str | None,
+    kubernetes: bool,
+    namespace: str | None,
+    environment: str | None,
+    settings: tuple[str, ...],
 ) -> None:
     """Compile PIPELINE to KFP's IR, or to Kubernetes manifests."""
     from edgeline.compiling import compile_pipeline
 
-    path = compile_pipeline(pipeline, output, kubernetes, namespace, settings)
+    path = compile_pipeline(
+        pipeline, output, kubernetes, namespace or "", settings, environment or ""
+    )
     click.echo(path)
 
 

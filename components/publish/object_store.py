@@ -123,10 +123,10 @@ class ObjectStore:
     client: Any = field(repr=False)
 
     def uri(self, name: str, version: int) -> str:
-        return f"{self.scheme}://{self.bucket}/{self._key(name, version)}"
+        return f"{self.scheme}://{self.bucket}/{self.key(name, version)}"
 
     def versions(self, name: str) -> list[int]:
-        folder = self._key(name) + "/"
+        folder = self.key(name) + "/"
         found = (
             re.fullmatch(rf"([1-9][0-9]*)/{re.escape(MANIFEST)}", key.removeprefix(folder))
             for key in self._keys(folder)
@@ -134,9 +134,13 @@ class ObjectStore:
         return sorted(int(match[1]) for match in found if match)
 
     def manifest(self, name: str, version: int) -> bytes | None:
-        with self._explained():
+        return self.read(name, version, MANIFEST)
+
+    def read(self, *path: str | int) -> bytes | None:
+        """The content of a small object, None where there is none."""
+        with self.explained():
             try:
-                response = self.client.get_object(self.bucket, self._key(name, version, MANIFEST))
+                response = self.client.get_object(self.bucket, self.key(*path))
             except S3Error as error:
                 if error.code == "NoSuchKey":
                     return None
@@ -152,24 +156,24 @@ class ObjectStore:
         name, version = bundle.name, bundle.version
         if self.manifest(name, version) is not None or not self._claim(name, version, digest):
             return False
-        with self._explained():
+        with self.explained():
             for path in [*bundle.files, MANIFEST]:
-                key = self._key(name, version, path)
+                key = self.key(name, version, path)
                 self.client.fput_object(self.bucket, key, str(folder / path))
         return True
 
     def get(self, bundle: Bundle, folder: Path) -> None:
-        with self._explained():
+        with self.explained():
             for path in bundle.files:
-                key = self._key(bundle.name, bundle.version, path)
+                key = self.key(bundle.name, bundle.version, path)
                 self.client.fget_object(self.bucket, key, str(folder / path))
 
     def _claim(self, name: str, version: int, digest: str) -> bool:
-        claims = self._key(name, CLAIMS, version) + "/"
+        claims = self.key(name, CLAIMS, version) + "/"
         mine = claims + digest
         others = set(self._keys(claims)) - {mine}
         if not others:
-            with self._explained():
+            with self.explained():
                 self.client.put_object(self.bucket, mine, io.BytesIO(b""), 0)
             others = set(self._keys(claims)) - {mine}
             if others:
@@ -178,15 +182,16 @@ class ObjectStore:
         return not others
 
     def _keys(self, prefix: str) -> list[str]:
-        with self._explained():
+        with self.explained():
             found = self.client.list_objects(self.bucket, prefix=prefix, recursive=True)
             return [entry.object_name for entry in found]
 
-    def _key(self, *parts: str | int) -> str:
+    def key(self, *parts: str | int) -> str:
+        """The object below the prefix."""
         return "/".join(map(str, (self.prefix, *parts) if self.prefix else parts))
 
     @contextlib.contextmanager
-    def _explained(self) -> Iterator[None]:
+    def explained(self) -> Iterator[None]:
         """Turn the client's errors into a sentence.
 
         The cause is left out on purpose: the client's errors quote requests.

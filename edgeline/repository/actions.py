@@ -1,0 +1,249 @@
+"""What a publisher does: init, add, sign, rotate keys. Each is repeatable after a kill."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping, Sequence
+from copy import deepcopy
+from dataclasses import dataclass
+from pathlib import Path
+
+from tuf.api.metadata import Metadata, Root, TargetFile, Targets
+
+from edgeline import bundle as bundles
+from edgeline.bundle import MANIFEST, Bundle
+from edgeline.components.publish import store as stores
+from edgeline.errors import EdgelineError
+from edgeline.repository import keys, roles
+from edgeline.repository.place import Place, open_place
+from edgeline.repository.roles import DAY, EXPIRY, PERIODS, ROLES
+
+TARGETS = "targets"
+_LABEL = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,62}")
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What an action led to.
+
+    Attributes:
+        live: whether devices see it; else it waits for signatures.
+        missing: signatures that are missing, by role.
+    """
+
+    live: bool
+    missing: Mapping[str, int]
+
+
+def init(
+    repository: str,
+    given: Mapping[str, Sequence[str]],
+    new: Path | None = None,
+    thresholds: Mapping[str, int] | None = None,
+    days: Mapping[str, float] | None = None,
+    signing: Sequence[str] = (),
+) -> Outcome:
+    """Start a signed repository with its first root and no bundle.
+
+    Args:
+        repository: a folder, s3://bucket/prefix or minio://bucket/prefix.
+        given: references to the keys of each role, private or public.
+        new: a folder where a key is made for each role without one.
+        thresholds: how many keys of a role have to sign, by default 1.
+        days: how long a role's metadata is valid (see EXPIRY).
+        signing: references to private keys to sign with, beside those of `given` and `new`.
+
+    Raises:
+        EdgelineError: there is one already, a role has no key or fewer than its threshold.
+    """
+    thresholds, days = thresholds or {}, days or {}
+    place = open_place(repository)
+    with place.lock():
+        if place.read("metadata/1.root.json") or place.read("metadata/staged/root.json"):
+            raise EdgelineError(f"{repository} is a signed repository already: see its status.")
+        private = [r for references in given.values() for r in references if _is_private(r)]
+        public = {role: [keys.public_key(r) for r in given.get(role, ())] for role in ROLES}
+        for role in ROLES:
+            if not public[role] and new is None:
+                raise EdgelineError(f"The role {role} has no key: give --key or --keys.")
+            if max(1, len(public[role])) < thresholds.get(role, 1) or thresholds.get(role, 1) < 1:
+                raise EdgelineError(
+                    f"{thresholds[role]} keys of the role {role} are to sign, but it has "
+                    f"{max(1, len(public[role]))}: give more keys or a lower threshold."
+                )
+            if days.get(role, 1) <= 0:
+                raise EdgelineError(f"The role {role} would expire at once: give more days.")
+        for role in ROLES:
+            if not public[role] and new is not None:
+                public[role] = [keys.generate(new / f"{role}.pem")]
+                private.append(str(new / f"{role}.pem"))
+        root = Root(consistent_snapshot=True)
+        root.unrecognized_fields[PERIODS] = {
+            role: int(days.get(role, EXPIRY[role]) * DAY) for role in ROLES
+        }
+        for role in ROLES:
+            for key in public[role]:
+                root.add_key(key, role)
+            root.roles[role].threshold = thresholds.get(role, 1)
+        root.expires = roles.expiry(root, "root")
+        state = roles.State(staged={"root": Metadata(root)})
+        roles.stage(state, "targets", Targets())
+        roles.sign(state, keys.signers([*private, *signing]))
+        return _publish(place, state)
+
+
+def add(
+    repository: str,
+    folder: str | Path,
+    signing: Sequence[str],
+    labels: Sequence[str] = (),
+    version: int = 0,
+) -> tuple[Bundle, Outcome]:
+    """Publish the bundle in a folder and leave its manifest, with its number, there.
+
+    Content that is the latest version already is not published twice. A label moves here from
+    the version that had it.
+
+    Args:
+        repository: where the signed repository is.
+        folder: a bundle.
+        signing: references to keys.
+        labels: names for this version, for example `stable`.
+        version: its number, or 0 for the next that is free.
+
+    Raises:
+        EdgelineError: the bundle is damaged, or see `keys.signers` and `stores.add`.
+    """
+    for label in labels:
+        if not _LABEL.fullmatch(label) or label == "latest":
+            raise EdgelineError(f"{label!r} is no label: use letters, digits, dots and dashes.")
+    signers = keys.signers(signing)
+    place = open_place(repository)
+    roles.read(place)  # before anything is written
+    bundle = bundles.read(folder)
+    bundle = stores.add(
+        stores.open_store(f"{repository.rstrip('/')}/{TARGETS}"), folder, bundle, version
+    )
+    with place.lock():
+        state = roles.read(place)
+        newest = state.newest("targets")
+        targets: Targets = deepcopy(newest.signed) if newest else Targets()
+        _enter(targets, Path(folder), bundle, labels)
+        if newest is None or targets != newest.signed:
+            roles.stage(state, "targets", targets)
+        roles.sign(state, signers)
+        return bundle, _publish(place, state)
+
+
+def sign(repository: str, signing: Sequence[str]) -> tuple[list[str], Outcome]:
+    """Add signatures to what is staged; renew the timestamp, and what half of its time is gone.
+
+    Returns:
+        The roles that were signed, and what it led to.
+    """
+    signers = keys.signers(signing)
+    place = open_place(repository)
+    with place.lock():
+        state = roles.read(place)
+        signed = roles.sign(state, signers, renew=True)
+        return signed, _publish(place, state)
+
+
+def rotate_keys(
+    repository: str,
+    role: str,
+    signing: Sequence[str],
+    adding: Sequence[str] = (),
+    removing: Sequence[str] = (),
+    threshold: int | None = None,
+) -> Outcome:
+    """Make the next root: other keys or another threshold for a role.
+
+    Devices follow from root to root, so the new one is signed by the keys of the old and of the
+    new root role. Roles whose signatures no longer suffice are signed anew with the keys at hand.
+
+    Args:
+        repository: where the signed repository is.
+        role: root, targets, snapshot or timestamp.
+        signing: references to keys: the root's, and those of the roles that change.
+        adding: references to keys that are added.
+        removing: ids of keys (or how they begin) that are removed.
+        threshold: how many keys have to sign; None for as many as before.
+
+    Raises:
+        EdgelineError: a key to remove is not there, or fewer keys than the threshold remain.
+    """
+    signers = keys.signers(signing)
+    added = [keys.public_key(reference) for reference in adding]
+    place = open_place(repository)
+    with place.lock():
+        state = roles.read(place)
+        if "root" not in state.live:
+            raise EdgelineError("The first root is not complete: sign it before keys are rotated.")
+        newest = state.newest("root")
+        assert newest is not None
+        root: Root = deepcopy(newest.signed)
+        for key in added:
+            root.add_key(key, role)
+        for begin in removing:
+            root.revoke_key(_key_id(root, role, begin), role)
+        wanted = root.roles[role]
+        wanted.threshold = threshold or wanted.threshold
+        if len(wanted.keyids) < wanted.threshold:
+            raise EdgelineError(
+                f"{wanted.threshold} keys of the role {role} are to sign, but "
+                f"{len(wanted.keyids)} would be left: add a key or lower the threshold."
+            )
+        if root == newest.signed:
+            raise EdgelineError("Nothing would change: give --add, --remove or --threshold.")
+        roles.stage(state, "root", root)
+        roles.sign(state, signers)
+        return _publish(place, state)
+
+
+def _enter(targets: Targets, folder: Path, bundle: Bundle, labels: Sequence[str]) -> None:
+    """List a bundle's files; its manifest says which version and labels it has."""
+    base = f"{bundle.name}/{bundle.version}"
+    for path in bundle.files:
+        entry = bundle.files[path]
+        target = f"{base}/{path}"
+        targets.targets[target] = TargetFile(
+            int(entry["size"]), {"sha256": str(entry["sha256"])}, target
+        )
+    manifest = TargetFile.from_file(f"{base}/{MANIFEST}", str(folder / MANIFEST), ["sha256"])
+    before = targets.targets.get(manifest.path)
+    mine = set(labels) | set(before.custom["labels"] if before else ())
+    for other in targets.targets.values():
+        if other.custom and other.custom["name"] == bundle.name:
+            other.custom["labels"] = [x for x in other.custom["labels"] if x not in labels]
+    manifest.unrecognized_fields["custom"] = {
+        "name": bundle.name,
+        "version": bundle.version,
+        "labels": sorted(mine),
+    }
+    targets.targets[manifest.path] = manifest
+
+
+def _publish(place: Place, state: roles.State) -> Outcome:
+    live = roles.publish(place, state)
+    lacking = {role: roles.missing(state, role) for role in ROLES}
+    return Outcome(live, {role: count for role, count in lacking.items() if count})
+
+
+def _is_private(reference: str) -> bool:
+    try:
+        keys.signer(reference)
+    except EdgelineError:
+        keys.public_key(reference)  # else the key cannot be used at all
+        return False
+    return True
+
+
+def _key_id(root: Root, role: str, begin: str) -> str:
+    found = [keyid for keyid in root.roles[role].keyids if keyid.startswith(begin)]
+    if len(found) != 1:
+        raise EdgelineError(
+            f"{begin!r} is {'no key' if not found else 'more than one key'} of the role {role}: "
+            "see `edgeline repository status`."
+        )
+    return found[0]

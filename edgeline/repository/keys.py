@@ -1,0 +1,141 @@
+"""Signing keys: Ed25519, as encrypted PEM files or by reference; never in the repository.
+
+| reference          | what it names                                    |
+|--------------------|--------------------------------------------------|
+| path, `file:PATH`  | a PEM file, private (PKCS#8) or public           |
+| `env:NAME`         | an environment variable that holds the PEM text  |
+
+The passphrase of encrypted keys comes from EDGELINE_KEY_PASSPHRASE, or from the file that
+EDGELINE_KEY_PASSPHRASE_FILE names. It is not an option, since the process table shows options.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
+
+from securesystemslib.signer import CryptoSigner, Key, SSlibKey
+
+from edgeline.errors import EdgelineError
+
+PASSPHRASE = "EDGELINE_KEY_PASSPHRASE"
+
+
+def generate(path: Path) -> Key:
+    """Make a key pair: `path`, encrypted and readable by its owner alone, and `path`.pub.
+
+    Returns:
+        The public key.
+
+    Raises:
+        EdgelineError: the file exists or cannot be written, or no passphrase is given.
+    """
+    from cryptography.hazmat.primitives import serialization as forms
+    from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+
+    secret = _passphrase()
+    if not secret:
+        raise EdgelineError(f"{path} needs a passphrase: set {PASSPHRASE} or {PASSPHRASE}_FILE.")
+    private = Ed25519PrivateKey.generate()
+    pem = private.private_bytes(
+        forms.Encoding.PEM, forms.PrivateFormat.PKCS8, forms.BestAvailableEncryption(secret)
+    )
+    public = private.public_key().public_bytes(
+        forms.Encoding.PEM, forms.PublicFormat.SubjectPublicKeyInfo
+    )
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with open(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "wb") as stream:
+            stream.write(pem)
+        path.with_name(path.name + ".pub").write_bytes(public)
+    except FileExistsError:
+        raise EdgelineError(f"{path} exists: a key is never overwritten, name another.") from None
+    except OSError as error:
+        raise EdgelineError(f"{path} cannot be written ({error.strerror}).") from error
+    return SSlibKey.from_crypto(private.public_key())
+
+
+def public_key(reference: str) -> Key:
+    """The public key of a reference to a private or a public PEM.
+
+    Raises:
+        EdgelineError: there is none, or it cannot be read.
+    """
+    from cryptography.hazmat.primitives.serialization import load_pem_public_key
+
+    text = _text(reference)
+    if b"PRIVATE KEY" in text:
+        return signer(reference).public_key
+    try:
+        return SSlibKey.from_crypto(load_pem_public_key(text))
+    except ValueError as error:
+        raise EdgelineError(f"{reference} is no PEM key: give a private or public one.") from error
+
+
+def signer(reference: str) -> CryptoSigner:
+    """A private key, ready to sign.
+
+    Raises:
+        EdgelineError: there is none, it is damaged, or its passphrase is missing or wrong.
+    """
+    from cryptography.exceptions import UnsupportedAlgorithm
+    from cryptography.hazmat.primitives.serialization import load_pem_private_key
+
+    text = _text(reference)
+    encrypted = b"ENCRYPTED" in text
+    try:
+        private: Any = load_pem_private_key(text, _passphrase() if encrypted else None)
+        return CryptoSigner(private)
+    except TypeError:
+        raise EdgelineError(
+            f"{reference} is encrypted: set {PASSPHRASE} or {PASSPHRASE}_FILE."
+        ) from None
+    except (ValueError, UnsupportedAlgorithm):
+        # the library's words could quote the key
+        fault = "its passphrase is wrong or it is damaged" if encrypted else "it is no private key"
+        raise EdgelineError(f"{reference} cannot sign: {fault}.") from None
+
+
+def signers(references: Iterable[str]) -> list[CryptoSigner]:
+    """The private keys of references; a folder stands for every .pem file in it.
+
+    Raises:
+        EdgelineError: as `signer`, or a folder holds no key.
+    """
+    found: list[CryptoSigner] = []
+    for reference in references:
+        folder = Path(reference.removeprefix("file:"))
+        if not reference.startswith("env:") and folder.is_dir():
+            files = sorted(folder.glob("*.pem"))
+            if not files:
+                raise EdgelineError(f"{folder} holds no .pem file.")
+            found += [signer(str(file)) for file in files]
+        else:
+            found.append(signer(reference))
+    return found
+
+
+def _text(reference: str) -> bytes:
+    if reference.startswith("env:"):
+        name = reference.removeprefix("env:")
+        if not os.environ.get(name):
+            raise EdgelineError(f"The environment variable {name} holds no key: set it.")
+        return os.environ[name].encode()
+    path = Path(reference.removeprefix("file:")).expanduser()
+    try:
+        return path.read_bytes()
+    except OSError as error:
+        raise EdgelineError(f"The key {path} cannot be read ({error.strerror}).") from None
+
+
+def _passphrase() -> bytes | None:
+    if given := os.environ.get(PASSPHRASE):
+        return given.encode()
+    if file := os.environ.get(PASSPHRASE + "_FILE"):
+        try:
+            return Path(file).read_bytes().rstrip(b"\r\n") or None
+        except OSError as error:
+            raise EdgelineError(f"{file} cannot be read ({error.strerror}).") from None
+    return None

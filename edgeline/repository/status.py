@@ -1,0 +1,104 @@
+"""What a signed repository holds, who has signed, what is missing and what will expire."""
+
+from __future__ import annotations
+
+import json
+from datetime import datetime, timedelta, timezone
+from typing import Any
+
+from rich.console import Console
+from rich.table import Table
+from tuf.api.metadata import Targets
+
+from edgeline.repository import roles
+from edgeline.repository.place import open_place
+from edgeline.repository.roles import ROLES
+
+
+def status(repository: str) -> dict[str, Any]:
+    """The roles, the published versions and what waits, as JSON values.
+
+    Raises:
+        EdgelineError: there is no repository, or it is damaged.
+    """
+    state = roles.read(open_place(repository))
+    return {
+        "repository": repository,
+        "roles": {role: _role(state, role) for role in ROLES},
+        "versions": _versions(state.live.get("targets")),
+        "staged_versions": _versions(state.staged.get("targets")),
+    }
+
+
+def show(repository: str, as_json: bool) -> None:
+    """Print the status as a table or as JSON."""
+    found = status(repository)
+    if as_json:
+        print(json.dumps(found, indent=1))
+        return
+    console = Console()
+    table = Table("role", "version", "expires", "needs", "keys", "state", box=None)
+    for name, role in found["roles"].items():
+        table.add_row(
+            name,
+            str(role["version"] or "-"),
+            _in_words(role["expires"]),
+            f"{role['threshold']} of {len(role['keys'])}",
+            " ".join(
+                f"[{'green' if key in role['signed'] else 'dim'}]{key[:8]}[/]"
+                for key in role["keys"]
+            ),
+            _state(role),
+        )
+    console.print(table)
+    staged = [v for v in found["staged_versions"] if v not in found["versions"]]
+    for title, versions in (("published", found["versions"]), ("waiting", staged)):
+        for name in sorted({version["name"] for version in versions}):
+            mine = [v for v in versions if v["name"] == name]
+            numbers = ", ".join(
+                f"{v['version']}" + (f" ({', '.join(v['labels'])})" if v["labels"] else "")
+                for v in mine[-8:]
+            )
+            console.print(f"{title}: [bold]{name}[/] {numbers}", highlight=False)
+
+
+def _role(state: roles.State, role: str) -> dict[str, Any]:
+    metadata = state.newest(role)
+    wanted = state.root.signed.roles[role]
+    now = datetime.now(timezone.utc)
+    return {
+        "version": metadata.signed.version if metadata else 0,
+        "live_version": state.live[role].signed.version if role in state.live else 0,
+        "expires": metadata.signed.expires.isoformat() if metadata else None,
+        "expired": bool(metadata and metadata.signed.is_expired(now)),
+        "threshold": wanted.threshold,
+        "keys": sorted(wanted.keyids),
+        "signed": sorted(metadata.signatures) if metadata else [],
+        "missing": roles.missing(state, role),
+        "staged": role in state.staged,
+    }
+
+
+def _versions(metadata: Any) -> list[dict[str, Any]]:
+    targets: Targets | None = metadata.signed if metadata else None
+    found = [dict(t.custom) for t in targets.targets.values() if t.custom] if targets else []
+    return sorted(found, key=lambda entry: (entry["name"], entry["version"]))
+
+
+def _state(role: dict[str, Any]) -> str:
+    if role["missing"]:
+        count = role["missing"]
+        return f"[red]waits for {count} signature{'s' * (count > 1)}[/]"
+    if role["staged"]:
+        return "[yellow]waits for the other roles[/]"
+    return "[red]expired: sign it[/]" if role["expired"] else "[green]live[/]"
+
+
+def _in_words(expires: str | None) -> str:
+    if expires is None:
+        return "-"
+    left = datetime.fromisoformat(expires) - datetime.now(timezone.utc)
+    if left < timedelta(0):
+        return f"[red]{expires[:10]}[/]"
+    days, hours = left.days, left.seconds // 3600
+    return f"{expires[:10]} (in {f'{days} d' if days else f'{hours} h'})"
