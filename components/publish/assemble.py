@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from edgeline import artifacts
+from edgeline import artifacts, reference
 from edgeline.artifacts import Artifact
 from edgeline.bundle import NAME, Bundle, Signature
 from edgeline.errors import EdgelineError
@@ -33,7 +33,8 @@ def assemble(
 
     Args:
         folder: an empty folder. It gets the model, `labels.txt` where there are class
-            names and `test_vectors.json` where verify left one, but no manifest yet.
+            names, `test_vectors.json` and `reference.json` where verify left them, but no
+            manifest yet.
         edge_model: `edge_model/v1`.
         evaluation: `evaluation/v1`; its metadata goes into the manifest.
         verification: `verification/v1`; its metadata goes into the manifest.
@@ -57,7 +58,12 @@ def assemble(
     _require_approval(edge_model, evaluation, verification)
     folder = Path(folder)
     model = edge_model_path(edge_model).name
-    for source, file in ((edge_model, model), (edge_model, LABELS), (verification, TEST_VECTORS)):
+    for source, file in (
+        (edge_model, model),
+        (edge_model, LABELS),
+        (verification, TEST_VECTORS),
+        (verification, reference.FILE),
+    ):
         if file in source.files:
             shutil.copyfile(source.path / file, folder / file)
     if model not in edge_model.files:

@@ -2,7 +2,8 @@
 
 `verification/v1` holds `verification.json` (every number, the reasons and the table of
 malformed input: the same bytes for the same models and rows), `timing.json` (what depends on
-the machine) and `test_vectors.json` (see `vectors`).
+the machine), `test_vectors.json` (see `vectors`) and `reference.json`, what live traffic is
+compared with (see `edgeline.reference`).
 """
 
 from __future__ import annotations
@@ -17,7 +18,7 @@ from typing import Any
 
 import numpy as np
 
-from edgeline import artifacts, examples, models
+from edgeline import artifacts, examples, models, reference
 from edgeline.artifacts import Artifact
 from edgeline.components.verify import malformed, parity, report, vectors
 from edgeline.components.verify.latency import Latency, measure
@@ -126,8 +127,12 @@ def verify(
         latency = measure(file, trial)
         cases = malformed.examine(file, trial)
         runtime = load(file)
+        met = reference.Builder()
         found = parity.compare(
-            _batches(rows, split, takes, evaluate, feed, runtime), count, task, decision_threshold
+            _batches(rows, split, takes, evaluate, feed, runtime, met),
+            count,
+            task,
+            decision_threshold,
         )
         findings = Findings(
             split, limits, found, latency, cases, _reasons(found, latency, cases, limits)
@@ -137,6 +142,7 @@ def verify(
             draft.path / vectors.FILE,
             vectors.Vectors(inputs, runtime(inputs), TOLERANCE[exact]),
         )
+        (draft.path / reference.FILE).write_bytes(reference.dumps(met.result()))
         summary = _summary(findings, cloud, edge, rows)
         _write_json(draft.path / "verification.json", {**summary, **_details(findings)})
         _write_json(draft.path / "timing.json", asdict(latency))
@@ -178,11 +184,14 @@ def _batches(
     evaluate: Feed,
     feed: Feed,
     runtime: EdgeModel,
+    met: reference.Builder,
 ) -> Iterator[Batch]:
     columns = [feature.name for feature in takes]
     for batch in examples.read_batches(rows, split, columns):
         raw = to_numpy(batch, takes)
-        answer = runtime(_stored(feed(raw), runtime))
+        stored = _stored(feed(raw), runtime)
+        answer = runtime(stored)
+        met.add(stored, answer)
         yield Batch(raw, evaluate(raw), dequantise(answer, runtime.signature.outputs))
 
 

@@ -15,6 +15,7 @@ from typing import Any
 import numpy as np
 
 from edgeline import bundle as bundles
+from edgeline import reference
 from edgeline.bundle import Signature
 from edgeline.errors import EdgelineError
 from edgeline.interpreter import describe_tensor, runtime
@@ -47,6 +48,7 @@ def load(path: Path, name: str, version: int, instances: int, threads: int) -> l
             labels=bundle.labels,
             takes=bundle.takes,
             bundle=bundle,
+            reference=_reference(path) if reference.FILE in bundle.files else None,
         )
     file, delegates, description = _device(file, description)
     try:
@@ -59,6 +61,14 @@ def load(path: Path, name: str, version: int, instances: int, threads: int) -> l
         _warm(instance, file)
         loaded.append(instance)
     return loaded
+
+
+def _reference(folder: Path) -> reference.Reference | None:
+    try:
+        return reference.read(folder / reference.FILE)
+    except EdgelineError as error:
+        log.warning("%s The model is served, but not watched.", error)
+        return None
 
 
 def _warm(instance: Instance, file: Path) -> None:

@@ -14,16 +14,29 @@ from pathlib import Path
 from typing import Any
 
 from edgeline.errors import EdgelineError
-from edgeline.server import access, grpc_tfserving, grpc_v2, openapi, routes_tfserving, routes_v2
+from edgeline.server import (
+    access,
+    grpc_tfserving,
+    grpc_v2,
+    openapi,
+    routes_tfserving,
+    routes_v2,
+    routes_watching,
+)
+from edgeline.server.alerts import Alerts
 from edgeline.server.app import App
+from edgeline.server.delivery import Delivery, check_url, read_key
 from edgeline.server.http1 import Http1, Server
 from edgeline.server.http2 import Http2
 from edgeline.server.metrics import Metrics
+from edgeline.server.model import Description, Observer
 from edgeline.server.repository import Repository
 from edgeline.server.settings import Settings
+from edgeline.server.watching import Watching
 
 log = logging.getLogger("edgeline.server")
 _M_ARENA_MAX = -8
+_FLUSH_TIME = 5.0  # seconds for events that wait when the server stops
 
 
 def serve(
@@ -76,10 +89,21 @@ async def _serve(
     loop = asyncio.get_running_loop()
     metrics = Metrics()
     repository = Repository(path, settings, metrics)
+    webhook = _webhook(settings)
+    watching = Watching(settings, repository.serving, Alerts(webhook).told)
+    metrics.others += [watching.lines, *([webhook.lines] if webhook else [])]
+
+    def observers(description: Description) -> tuple[Observer, ...]:
+        key = description.name, description.version
+        found = [watching.observer(*key, description.reference)]
+        return tuple(observer for observer in found if observer is not None)
+
+    repository.observers = observers
     app = App(settings, repository, metrics, access.read(settings.tokens))
     app.resolvers += [
         routes_v2.resolver(app),
         routes_tfserving.resolver(app),
+        routes_watching.resolver(app, watching),
         openapi.resolver(app),
     ]
     app.methods |= {**grpc_v2.methods(app), **grpc_tfserving.methods(app)}
@@ -119,6 +143,16 @@ async def _serve(
     await _stop(server, listeners, settings.stop_time)
     tasks[0].cancel()
     repository.close()
+    watching.close()
+    if webhook is not None:
+        await loop.run_in_executor(None, webhook.close, _FLUSH_TIME)
+
+
+def _webhook(settings: Settings) -> Delivery | None:
+    key = read_key(settings.webhook_key)
+    if settings.webhook is None:
+        return None
+    return Delivery("webhook", check_url(settings.webhook, "webhook"), key)
 
 
 async def _listen(

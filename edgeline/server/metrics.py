@@ -12,6 +12,9 @@
 | edgeline_http_responses_total | status | HTTP answers by status |
 | edgeline_connections | | open connections |
 | edgeline_buffered_bytes | | request bytes held in memory |
+| edgeline_drift_rows, _drifting | model, version | rows in the window, columns that drift |
+| edgeline_drift_psi, _ks, _unseen, _missing | model, version, side, column | see `drift` |
+| edgeline_events_total | to, result | events by receiver: sent, failed, dropped |
 | process_resident_memory_bytes, process_start_time_seconds | | of this process |
 """
 
@@ -22,7 +25,7 @@ import threading
 import time
 from bisect import bisect_left
 from collections import Counter
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
 from edgeline.server.errors import ServingError
@@ -91,6 +94,7 @@ class Metrics:
         self.connections = 0
         self.buffered = 0
         self.started = time.time()
+        self.others: list[Callable[[], Iterable[str]]] = []  # what else has lines to tell
 
     def of(self, model: str, version: int) -> ModelMetrics:
         """The metrics of a version, made when first asked for; old versions are forgotten."""
@@ -133,6 +137,8 @@ class Metrics:
         yield f"edgeline_connections {self.connections}"
         yield "# TYPE edgeline_buffered_bytes gauge"
         yield f"edgeline_buffered_bytes {self.buffered}"
+        for lines in self.others:
+            yield from lines()
         yield "# TYPE process_resident_memory_bytes gauge"
         yield f"process_resident_memory_bytes {resident()}"
         yield "# TYPE process_start_time_seconds gauge"

@@ -6,7 +6,7 @@ path is copy in, invoke, copy out: what is checked here is only what can differ 
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -14,10 +14,12 @@ import numpy as np
 import numpy.typing as npt
 
 from edgeline.bundle import Bundle, Signature, Tensor
+from edgeline.reference import Reference
 from edgeline.server.dtypes import BY_NAME
 from edgeline.server.errors import ServingError, invalid
 
 Arrays = dict[str, npt.NDArray[Any]]
+Observer = Callable[[Mapping[str, npt.NDArray[Any]], Arrays], None]
 
 MAX_ROWS = 1 << 20
 
@@ -26,7 +28,8 @@ MAX_ROWS = 1 << 20
 class Description:
     """What a client may know of a model.
 
-    `device` is `cpu` or `edgetpu`; `note` says why it is not what the bundle wanted.
+    `device` is `cpu` or `edgetpu`; `note` says why it is not what the bundle wanted. `reference`
+    is what the model met in training.
     """
 
     name: str
@@ -37,6 +40,7 @@ class Description:
     device: str = "cpu"
     note: str = ""
     bundle: Bundle | None = field(default=None, repr=False)
+    reference: Reference | None = field(default=None, repr=False)
 
 
 class Instance:
@@ -44,10 +48,12 @@ class Instance:
 
     Attributes:
         description: the model's names, shapes and labels.
+        observers: called with the inputs and outputs of each prediction; they must be quick.
     """
 
     def __init__(self, interpreter: Any, description: Description, indices: Mapping[str, int]):
         self.description = description
+        self.observers: tuple[Observer, ...] = ()
         self._interpreter = interpreter
         self._inputs = [(t, indices["i:" + t.name]) for t in description.signature.inputs]
         self._outputs = [(t.name, indices["o:" + t.name]) for t in description.signature.outputs]
@@ -68,6 +74,12 @@ class Instance:
         Raises:
             ServingError: the runtime refuses the input.
         """
+        answers = self._run(arrays)
+        for observe in self.observers:
+            observe(arrays, answers)
+        return answers
+
+    def _run(self, arrays: Mapping[str, npt.NDArray[Any]]) -> Arrays:
         try:
             if not self._fixed:
                 return self._invoke(arrays)

@@ -81,10 +81,14 @@ def openapi() -> dict[str, Any]:
         "/metrics": _get("Metrics for Prometheus", kind="text/plain"),
         "/openapi.json": _get("This document"),
     }
+    watching = {
+        "/drift": _get("How far live traffic is from training"),
+        "/drift/{model}": _get("The same of one model", 404, 503, where=[_NAME]),
+    }
     return {
         "openapi": "3.1.0",
         "info": {"title": "Edgeline model server", "version": __version__},
-        "paths": {**v2, **v1, **other},
+        "paths": {**v2, **v1, **watching, **other},
         "components": {
             "schemas": _SCHEMAS,
             "securitySchemes": {"token": {"type": "http", "scheme": "bearer"}},

@@ -13,7 +13,7 @@ import asyncio
 import logging
 import subprocess
 import sys
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -23,7 +23,7 @@ from edgeline.server import rollout, sources
 from edgeline.server.errors import Code, ServingError, not_found
 from edgeline.server.loading import load
 from edgeline.server.metrics import Metrics
-from edgeline.server.model import Instance
+from edgeline.server.model import Description, Instance, Observer
 from edgeline.server.pool import Pool
 from edgeline.server.rollouts import Rollouts
 from edgeline.server.settings import Settings
@@ -53,6 +53,7 @@ class Repository:
         self.root, self.settings, self.metrics = root, settings, metrics
         self.models: dict[str, Served] = {}
         self.ready = False
+        self.observers: Callable[[Description], tuple[Observer, ...]] = lambda _: ()
         self.rollouts = Rollouts(
             rollout.read(settings.rollouts) if settings.rollouts else {},
             Path(settings.state) if settings.state else None,
@@ -223,6 +224,9 @@ class Repository:
             return
         metrics = self.metrics.of(source.name, source.version)
         old = served.pools.get(source.version)
+        observers = self.observers(instances[0].description)
+        for instance in instances:
+            instance.observers = observers
         served.pools[source.version] = Pool(instances, metrics, self.settings.queue)
         served.prints[source.version] = source
         served.failures.pop(source.version, None)
