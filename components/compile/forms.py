@@ -1,0 +1,255 @@
+"""The forms of a model for compilers: their signature, rows to try them on, and a safe place.
+
+A compiler's output is compared with its source on made-up rows that the source can take.
+`sandboxed` runs what may crash in a child process and turns its end into a sentence.
+"""
+
+from __future__ import annotations
+
+import importlib.util
+import json
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from edgeline import interpreter, tflite
+from edgeline.bundle import Signature, Tensor
+from edgeline.components.convert import child
+from edgeline.errors import EdgelineError
+from edgeline.extras import EXTRA_OF
+from edgeline.features import MISSING_INT
+from edgeline.interpreter import SERVING, Arrays, EdgeModel
+
+SIGNATURE = "signature.json"
+ROWS, SEED = 16, 20
+MISSING = {"float32": np.float32(np.nan), "int64": MISSING_INT, "string": b""}
+STRINGS = (b"", b"no such category", b"Cash")
+TIME_LIMIT = 900.0  # seconds that a compiler may be silent
+
+
+def missing(*packages: str) -> str:
+    """The first of some packages that is not installed and what installs it, or ""."""
+    for package in packages:
+        if importlib.util.find_spec(package) is None:
+            extra = EXTRA_OF[package]
+            return f"Package {package} is not installed: pip install 'edgeline[{extra}]'"
+    return ""
+
+
+def sandboxed(what: str, function: Callable[..., Any], *arguments: Any) -> Any:
+    """Call `function(tell, *arguments)` in a child process and return what it returns.
+
+    Args:
+        what: the compiler's name, for errors.
+
+    Raises:
+        EdgelineError: as raised in the child, or the child crashed, hung or failed.
+    """
+    try:
+        result = child.call(_kept, function, *arguments, time_limit=TIME_LIMIT)
+    except child.ChildError as error:
+        raise EdgelineError(
+            f"{what} {error.how} while {error.doing}{_reason(error.log)}: build the model from "
+            "other operators, or compile for another target."
+        ) from error
+    if isinstance(result, EdgelineError):
+        raise result
+    return result
+
+
+def tflite_names(path: Path) -> tuple[dict[str, str], dict[str, str]]:
+    """Tensors of the inputs and of the outputs of a LiteRT file, to their signature's names.
+
+    A file without signatures has only the names of its tensors.
+    """
+    model = tflite.read(path)
+    subgraph, inputs, outputs = model.signatures.get(SERVING, (0, None, None))
+    graph = model.subgraphs[subgraph]
+
+    def named(tensors: Sequence[int], names: Mapping[str, int] | None) -> dict[str, str]:
+        if names is None:
+            return {graph.tensors[index].name: graph.tensors[index].name for index in tensors}
+        return {graph.tensors[index].name: name for name, index in names.items()}
+
+    return named(graph.inputs, inputs), named(graph.outputs, outputs)
+
+
+def litert(path: Path) -> EdgeModel:
+    """A LiteRT file as a function; one without a signature has its tensors' names.
+
+    Raises:
+        EdgelineError: it cannot be loaded.
+    """
+    if SERVING in tflite.read(path).signatures:
+        return interpreter.load(path)
+    interpreter_class, _ = interpreter.runtime()
+    try:
+        runtime = interpreter_class(model_path=str(path), num_threads=1)
+        runtime.allocate_tensors()
+    except (ValueError, RuntimeError) as error:
+        raise EdgelineError(f"{path} is not a model that LiteRT can run ({error}).") from error
+    inputs, outputs = runtime.get_input_details(), runtime.get_output_details()
+    signature = Signature(
+        tuple(interpreter.describe_tensor(detail["name"], detail) for detail in inputs),
+        tuple(interpreter.describe_tensor(detail["name"], detail) for detail in outputs),
+    )
+
+    def invoke(arrays: Arrays) -> Arrays:
+        for detail in inputs:
+            runtime.set_tensor(detail["index"], arrays[detail["name"]])
+        runtime.invoke()
+        return {detail["name"]: runtime.get_tensor(detail["index"]) for detail in outputs}
+
+    return EdgeModel(signature, invoke)
+
+
+def saved_model(function: Any) -> EdgeModel:
+    """A signature of a loaded SavedModel as a function on numpy arrays."""
+    import tensorflow as tf
+
+    specs = function.structured_input_signature[1]
+
+    def tensor(name: str, spec: Any) -> Tensor:
+        shape = (-1 if size is None else int(size) for size in spec.shape)
+        return Tensor(name, spec.dtype.name, tuple(shape))
+
+    def invoke(arrays: Arrays) -> Arrays:
+        tensors = {name: tf.constant(arrays[name], spec.dtype) for name, spec in specs.items()}
+        return {name: np.asarray(value.numpy()) for name, value in function(**tensors).items()}
+
+    signature = Signature(
+        tuple(tensor(name, specs[name]) for name in sorted(specs)),
+        tuple(tensor(name, spec) for name, spec in sorted(function.structured_outputs.items())),
+    )
+    return EdgeModel(signature, invoke)
+
+
+def sample(
+    signature: Signature, strings: Sequence[bytes] = STRINGS, gaps: bool = False
+) -> dict[str, Any]:
+    """Rows that a model can take: whole range where quantised, -1 to 1, 0 or 1, some strings.
+
+    With `gaps`, as in raw features, the last row of each input has its marker of a missing
+    value (see `edgeline.features`) where the model takes more than one input.
+    """
+    random = np.random.default_rng(SEED)
+    fixed = signature.inputs[0].shape[0]
+    rows = ROWS if fixed < 0 else fixed * max(1, ROWS // fixed)
+    found = {}
+    for tensor in signature.inputs:
+        shape = (rows, *(abs(size) for size in tensor.shape[1:]))
+        values = found[tensor.name] = _values(random, tensor, shape, strings)
+        if gaps and len(signature.inputs) > 1:
+            values[-1] = MISSING.get(tensor.dtype, values[-1])
+    return found
+
+
+def difference(source: EdgeModel, compiled: EdgeModel, arrays: Arrays) -> float:
+    """The largest difference of two models on some rows, in real values.
+
+    As a share of the largest absolute value of an output, where that is above 1.
+
+    Raises:
+        EdgelineError: the outputs have other names or shapes, or one is not finite where the
+            other is.
+    """
+    expected = interpreter.dequantise(source(arrays), source.signature.outputs)
+    answer = interpreter.dequantise(compiled(arrays), compiled.signature.outputs)
+    largest = 0.0
+    for name, wanted in expected.items():
+        given = answer.get(name)
+        if given is None or given.shape != wanted.shape:
+            found = "absent" if given is None else f"of shape {list(given.shape)}"
+            raise EdgelineError(
+                f"Output {name!r} of the compiled model is {found}, not of shape "
+                f"{list(wanted.shape)} as in the source: the compiler changed it."
+            )
+        if not np.array_equal(np.isfinite(given), finite := np.isfinite(wanted)):
+            raise EdgelineError(
+                f"Output {name!r} of the compiled model is NaN or infinite where that of the "
+                "source is not: the compiler changed it."
+            )
+        gaps = np.abs(given[finite].astype(np.float64) - wanted[finite])
+        scale = max(1.0, float(np.abs(wanted[finite]).max(initial=0.0)))
+        largest = max(largest, float(gaps.max(initial=0.0)) / scale)
+    return largest
+
+
+def require_equal(found: float, quantisation: str, what: str) -> None:
+    """Refuse a compiled model that is another function than its source.
+
+    A float one may differ by rounding, 1e-4. An integer one may round each layer to another
+    step: up to a tenth of an output's range is for `verify` to judge on real rows.
+
+    Raises:
+        EdgelineError: it differs by more.
+    """
+    limit = 1e-4 if quantisation in ("float", "fp16") else 0.1
+    if not found <= limit:
+        raise EdgelineError(
+            f"{what} gives other answers than its source: the largest difference on made-up "
+            f"rows is {found:.3g}, above {limit:g}, so an operator means something else there."
+        )
+
+
+def write_signature(folder: Path, signature: Signature) -> None:
+    """Write `signature.json` as in an `edge_model/v1` folder."""
+    text = json.dumps(signature.to_json(), indent=1, sort_keys=True)
+    (folder / SIGNATURE).write_text(text + "\n")
+
+
+def read_signature(folder: Path) -> Signature:
+    """Read what `write_signature` wrote.
+
+    Raises:
+        EdgelineError: it is missing or damaged.
+    """
+    try:
+        return Signature.from_json(json.loads((folder / SIGNATURE).read_text()))
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise EdgelineError(
+            f"{folder / SIGNATURE} is missing or damaged ({error}): compile the model again."
+        ) from error
+
+
+def flag(options: Mapping[str, str], name: str) -> bool:
+    """An option that is `true` or `false`.
+
+    Raises:
+        EdgelineError: it is neither.
+    """
+    if options[name] not in ("true", "false"):
+        raise EdgelineError(f"Option {name} is {options[name]!r}: give true or false.")
+    return options[name] == "true"
+
+
+def _values(
+    random: np.random.Generator, tensor: Tensor, shape: tuple[int, ...], strings: Sequence[bytes]
+) -> npt.NDArray[Any]:
+    if tensor.dtype == "string":
+        words = np.empty(len(strings), object)
+        words[:] = strings
+        return np.asarray(random.choice(words, shape), object)
+    if tensor.scale is not None:
+        bounds = np.iinfo(tensor.dtype)
+        return random.integers(bounds.min, bounds.max, shape, tensor.dtype, endpoint=True)
+    if np.dtype(tensor.dtype).kind == "f":
+        return random.uniform(-1, 1, shape).astype(tensor.dtype)
+    return random.integers(0, 1, shape, endpoint=True).astype(tensor.dtype)
+
+
+def _kept(tell: Callable[[str], None], function: Callable[..., Any], *arguments: Any) -> Any:
+    try:
+        return function(tell, *arguments)
+    except EdgelineError as error:
+        return error  # as a value: an exception would lose its type on the way
+
+
+def _reason(log: str) -> str:
+    """What was said last, in brackets."""
+    lines = [line.strip() for line in log.splitlines()]
+    errors = [line for line in lines if "Error" in line or "rror:" in line or "failed" in line]
+    return f" ({errors[-1][:300].rstrip('.:')})" if errors else ""

@@ -1,0 +1,284 @@
+"""A model as ONNX under its signature's names, for every compiler that starts from ONNX.
+
+tf2onnx reads the LiteRT file, which is the very model that goes to the edge. It lacks LiteRT's
+hash tables and recurrent layers: then the SavedModel is taken, with those operators lowered
+that `convert` lowers (`edgeline.components.convert.replay`), so that a transform of raw strings
+becomes ONNX, too.
+"""
+
+from __future__ import annotations
+
+import re
+import sys
+import tempfile
+from collections import Counter
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from edgeline import tflite
+from edgeline.bundle import Signature, Tensor
+from edgeline.components.compile import forms
+from edgeline.components.compile.target import ONNX, SAVED_MODEL, TFLITE, Source
+from edgeline.errors import EdgelineError
+from edgeline.interpreter import SERVING, Arrays, EdgeModel
+
+OPSET = 17
+PACKAGES = ("tf2onnx", "onnx", "onnxsim", "onnxruntime")
+
+Tell = Callable[[str], None]
+
+
+@dataclass(frozen=True)
+class Made:
+    """An ONNX file and where it is from.
+
+    Attributes:
+        signature: its inputs and outputs, quantised ones with scale and zero point.
+        origin: the form that it was made of.
+        quantisation: of the file: that of the source, or float where made of the SavedModel.
+        difference: of its answers to the source's on made-up rows (`forms.difference`).
+        operators: how many of each are in the simplified graph.
+        notes: sentences for the user.
+    """
+
+    signature: Signature
+    origin: str
+    quantisation: str
+    difference: float
+    operators: Mapping[str, int]
+    notes: tuple[str, ...] = ()
+
+
+def make(source: Source, file: Path) -> Made:
+    """Write a model as simplified ONNX, checked by `onnx.checker` and against its source.
+
+    Raises:
+        EdgelineError: a package is missing, an operator has no ONNX form, the result is not
+            valid or gives other answers than its source.
+    """
+    if hint := forms.missing(*PACKAGES):
+        raise EdgelineError(hint)
+    made: Made = forms.sandboxed("tf2onnx", _make, source, file)
+    return made
+
+
+def session(file: Path, signature: Signature) -> EdgeModel:
+    """An ONNX file in onnxruntime, with one thread, as a function.
+
+    Raises:
+        EdgelineError: onnxruntime cannot load it.
+    """
+    import onnxruntime
+
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads = options.inter_op_num_threads = 1
+    options.log_severity_level = 3
+    try:
+        runtime = onnxruntime.InferenceSession(
+            str(file), options, providers=["CPUExecutionProvider"]
+        )
+    except Exception as error:  # onnxruntime's own types have no common base but this
+        raise EdgelineError(
+            f"{file} is not a model that onnxruntime can run ({_line(error)}): compile it again."
+        ) from error
+    outputs = [tensor.name for tensor in signature.outputs]
+    strings = {tensor.name for tensor in signature.inputs if tensor.dtype == "string"}
+
+    def invoke(arrays: Arrays) -> Arrays:
+        feed = {name: _text(array) if name in strings else array for name, array in arrays.items()}
+        try:
+            answers = runtime.run(outputs, feed)
+        except Exception as error:
+            raise EdgelineError(
+                f"The ONNX model failed on this input ({_line(error)}): check its values."
+            ) from error
+        return dict(zip(outputs, answers, strict=True))
+
+    return EdgeModel(signature, invoke)
+
+
+def _make(tell: Tell, source: Source, file: Path) -> Made:
+    if source.onnx is not None:
+        import onnx
+
+        model = onnx.load(source.onnx)
+        return _finish(tell, model, file, None, _signature(model), ONNX, source.quantisation, ())
+    refused: EdgelineError | None = None
+    if source.tflite is not None:
+        try:
+            return _from_tflite(tell, source, file)
+        except EdgelineError as error:
+            refused = error
+    if source.saved_model is None:
+        raise refused or EdgelineError("There is no model to make ONNX of.")
+    return _from_saved_model(tell, source, file, refused)
+
+
+def _from_tflite(tell: Tell, source: Source, file: Path) -> Made:
+    path = source.tflite
+    assert path is not None
+    reference = forms.litert(path)
+    inputs, outputs = forms.tflite_names(path)
+    _require_known(path)
+    tell(f"converting {path}")
+    arguments = ["--tflite", str(path), "--inputs", ",".join(inputs)]
+    arguments += ["--rename-inputs", ",".join(inputs.values()), "--outputs", ",".join(outputs)]
+    model = _tf2onnx(path, *arguments, "--rename-outputs", ",".join(outputs.values()))
+    return _finish(
+        tell, model, file, reference, reference.signature, TFLITE, source.quantisation, ()
+    )
+
+
+def _require_known(path: Path) -> None:
+    from tf2onnx import handler, tflite_handlers  # noqa: F401  # the second fills the first
+
+    known = {name for opset in handler.tf_op.get_opsets().values() for ops in opset for name in ops}
+    used = {operator.name for graph in tflite.read(path).subgraphs for operator in graph.operators}
+    if unknown := sorted(name for name in used if f"TFL_{name}" not in known):
+        raise EdgelineError(
+            f"{path} has no ONNX form: tf2onnx does not know {', '.join(unknown)}; build the "
+            "model without it, or give the SavedModel, too."
+        )
+
+
+def _from_saved_model(
+    tell: Tell, source: Source, file: Path, refused: EdgelineError | None
+) -> Made:
+    import tensorflow as tf
+
+    from edgeline.components.convert import replay
+
+    path = source.saved_model
+    assert path is not None
+    tell("loading the SavedModel")
+    loaded = tf.saved_model.load(str(path))
+    if SERVING not in loaded.signatures:
+        raise EdgelineError(f"{path} has no signature {SERVING!r}: export it with one.")
+    reference = forms.saved_model(loaded.signatures[SERVING])
+    lowered = replay.lower(loaded.signatures[SERVING])
+    notes: tuple[str, ...] = ()
+    if refused is not None and source.quantisation != "float":
+        notes = (
+            f"The model is float, made of the SavedModel, not {source.quantisation}: {refused}",
+        )
+    with tempfile.TemporaryDirectory() as folder:
+        tf.saved_model.save(lowered.module, folder, signatures={SERVING: lowered.function})
+        tell(f"converting {path}")
+        model = _tf2onnx(
+            path, "--saved-model", folder, "--tag", "serve", "--signature_def", SERVING
+        )
+    return _finish(tell, model, file, reference, reference.signature, SAVED_MODEL, "float", notes)
+
+
+def _tf2onnx(path: Path, *arguments: str) -> Any:
+    """Run tf2onnx's own command in this (child) process and read what it wrote."""
+    import logging
+
+    import onnx
+    import tf2onnx.convert
+
+    from edgeline.components.compile import onnx_handlers  # noqa: F401  # registers
+
+    words: list[str] = []
+    handler = logging.Handler()
+    handler.emit = lambda record: words.append(record.getMessage())  # type: ignore[method-assign]
+    logging.getLogger("tf2onnx").addHandler(handler)
+    with tempfile.TemporaryDirectory() as folder:
+        output = Path(folder) / "model.onnx"
+        sys.argv = ["tf2onnx", *arguments, "--opset", str(OPSET), "--output", str(output)]
+        try:
+            tf2onnx.convert.main()
+        except Exception as error:
+            operators = re.findall(r"[oO]p \[.*: (\w+)\] is not supported", "\n".join(words))
+            reason = ", ".join(sorted(set(operators))) or _line(error)
+            raise EdgelineError(
+                f"{path} has no ONNX form: tf2onnx does not know {reason}; build the model "
+                "without it."
+            ) from error
+        return onnx.load(output)
+
+
+def _finish(
+    tell: Tell,
+    model: Any,
+    file: Path,
+    reference: EdgeModel | None,
+    signature: Signature,
+    origin: str,
+    quantisation: str,
+    notes: tuple[str, ...],
+) -> Made:
+    import onnx
+    import onnxsim
+
+    for tensor in [*model.graph.input, *model.graph.output]:
+        first = tensor.type.tensor_type.shape.dim
+        if first and first[0].dim_param:
+            first[0].dim_param = "batch"  # one name, so that shapes follow from each other
+    arrays = forms.sample(signature, _words(model), gaps=origin == SAVED_MODEL)
+    tell("checking the ONNX model")
+    with tempfile.TemporaryDirectory() as folder:
+        whole = Path(folder) / "whole.onnx"
+        onnx.save(model, whole)
+        plain = session(whole, signature)
+        tell("simplifying the ONNX model")
+        try:
+            simple, _ = onnxsim.simplify(model)
+            onnx.checker.check_model(simple, full_check=True)
+            onnx.save(simple, file)
+            gap = forms.difference(plain, session(file, signature), arrays)
+            forms.require_equal(gap, "float", "onnxsim's simplified model")
+        except Exception as error:  # the model is right without it
+            notes += (f"The ONNX model is not simplified: {_line(error)}",)
+            simple = model
+            onnx.save(simple, file)
+        onnx.checker.check_model(simple, full_check=True)
+        found = forms.difference(reference or plain, session(file, signature), arrays)
+    forms.require_equal(found, quantisation, "The ONNX model")
+    operators = dict(sorted(Counter(node.op_type for node in simple.graph.node).items()))
+    return Made(signature, origin, quantisation, found, operators, notes)
+
+
+def _signature(model: Any) -> Signature:
+    import onnx
+
+    def tensors(values: Any) -> tuple[Tensor, ...]:
+        found = []
+        for value in values:
+            kind = value.type.tensor_type
+            dtype = onnx.helper.tensor_dtype_to_np_dtype(kind.elem_type)
+            shape = tuple(dim.dim_value or -1 for dim in kind.shape.dim)
+            name = "string" if dtype.kind in "OU" else dtype.name
+            found.append(Tensor(value.name, name, shape))
+        return tuple(found)
+
+    constants = {value.name for value in model.graph.initializer}
+    inputs = [value for value in model.graph.input if value.name not in constants]
+    return Signature(tensors(inputs), tensors(model.graph.output))
+
+
+def _words(model: Any) -> tuple[bytes, ...]:
+    """Strings that a model looks up, and some that it does not."""
+    words = [
+        word
+        for node in model.graph.node
+        for attribute in node.attribute
+        if attribute.name in ("cats_strings", "keys_strings")
+        for word in attribute.strings[:20]
+    ]
+    return (*forms.STRINGS, *words)
+
+
+def _text(array: Any) -> Any:
+    text = np.empty(array.size, object)
+    text[:] = [value.decode(errors="replace") for value in array.flat]
+    return text.reshape(array.shape)
+
+
+def _line(error: BaseException) -> str:
+    lines = [line.strip() for line in str(error).strip().splitlines() if line.strip()]
+    return (lines or [type(error).__name__])[0][:300].rstrip(".")
