@@ -4,8 +4,8 @@ The token file holds digests, never tokens:
 
     {"tokens": [{"name": "camera-1", "sha256": "<hex>", "scopes": ["predict"]}]}
 
-`predict` allows inference and metadata, `admin` allows loading and unloading too. Health is open
-to all. Without a token file everybody may predict, and `admin` is for this machine only. A client
+`predict` allows inference and metadata, `read` the page's data and metrics, `admin` all of it and
+loading, unloading and rollouts too. Health is open to all. Without a token file everybody may predict, and `admin` is for this machine only. A client
 certificate that the server's CA signed (mTLS) allows `predict`.
 """
 
@@ -19,7 +19,7 @@ from pathlib import Path
 from edgeline.errors import EdgelineError
 from edgeline.server.errors import Code, ServingError
 
-SCOPES = ("predict", "admin")
+SCOPES = ("predict", "read", "admin")
 _LOCAL = ("127.0.0.1", "::1", "::ffff:127.0.0.1", "unix")
 
 

@@ -19,6 +19,7 @@ from edgeline.server import (
     grpc_tfserving,
     grpc_v2,
     openapi,
+    routes_admin,
     routes_tfserving,
     routes_v2,
     routes_watching,
@@ -104,6 +105,7 @@ async def _serve(
         routes_v2.resolver(app),
         routes_tfserving.resolver(app),
         routes_watching.resolver(app, watching),
+        routes_admin.resolver(app),
         openapi.resolver(app),
     ]
     app.methods |= {**grpc_v2.methods(app), **grpc_tfserving.methods(app)}
@@ -133,7 +135,7 @@ async def _serve(
     if started is not None:
         started(ports[0], ports[1] if len(ports) > 1 else None)
 
-    tasks = [asyncio.ensure_future(_sweep(server)), asyncio.ensure_future(_decide(repository))]
+    tasks = [asyncio.ensure_future(_sweep(server)), asyncio.ensure_future(_decide(app))]
     if settings.poll:
         tasks.append(asyncio.ensure_future(_poll(repository, settings.poll)))
     await stop.wait()
@@ -204,11 +206,12 @@ async def _sweep(server: Server) -> None:
             log.exception("The sweep failed.")
 
 
-async def _decide(repository: Repository) -> None:
+async def _decide(app: App) -> None:
     while True:
         await asyncio.sleep(1.0)
         try:
-            await repository.decide()
+            app.history.sample(app.repository.serving())
+            await app.repository.decide()
         except EdgelineError as error:
             log.error("%s What is loaded stays.", error)
         except Exception:

@@ -6,9 +6,14 @@
 | edgeline_rejected_total | model, version, reason | not run: queue_full, queue_time, cancelled |
 | edgeline_queue_seconds | model, version | histogram: time in the queue |
 | edgeline_work_seconds | model, version | histogram: decoding, inference and encoding |
+| edgeline_request_seconds | model, version | histogram: both together |
 | edgeline_queue_length | model, version | requests that wait now |
 | edgeline_model_ready | model, version | 1 while a version is served |
 | edgeline_model_loads_total | model, result | loads by result: ok, failed |
+| edgeline_model_device | model, version, device | 1: `cpu` or `edgetpu` |
+| edgeline_rollout_weight, _requests, _errors, _latency_ratio | model, version | of a candidate |
+| edgeline_rollout_rows, _disagreements, _dropped | model, version | of a candidate in shadow |
+| edgeline_rollout_decisions_total | model, action | start, promote, return |
 | edgeline_http_responses_total | status | HTTP answers by status |
 | edgeline_connections | | open connections |
 | edgeline_buffered_bytes | | request bytes held in memory |
@@ -63,7 +68,7 @@ class ModelMetrics:
         self.model, self.version = model, version
         self.codes: Counter[str] = Counter()
         self.reasons: Counter[str] = Counter()
-        self.queued, self.worked = Histogram(), Histogram()
+        self.queued, self.worked, self.answered = Histogram(), Histogram(), Histogram()
         self._lock = threading.Lock()
 
     def done(self, queued: float, worked: float, answer: Any) -> None:
@@ -73,6 +78,7 @@ class ModelMetrics:
             self.codes[code] += 1
             self.queued.add(queued)
             self.worked.add(worked)
+            self.answered.add(queued + worked)
 
     def rejected(self, reason: str) -> None:
         """Count a request that did not run."""
@@ -121,6 +127,7 @@ class Metrics:
                 yield f'edgeline_rejected_total{{{m.labels},reason="{reason}"}} {count}'
         yield from _histogram("edgeline_queue_seconds", [(m.labels, m.queued) for m in models])
         yield from _histogram("edgeline_work_seconds", [(m.labels, m.worked) for m in models])
+        yield from _histogram("edgeline_request_seconds", [(m.labels, m.answered) for m in models])
         yield "# TYPE edgeline_queue_length gauge"
         for name, version, waiting in serving:
             yield f'edgeline_queue_length{{model="{name}",version="{version}"}} {waiting}'

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from dataclasses import fields
 from typing import Any
 
 from edgeline import __version__
 from edgeline.server.app import App, Endpoint
 from edgeline.server.http1 import Request, Response
 from edgeline.server.metrics import CONTENT_TYPE
+from edgeline.server.rollout import Rollout
 from edgeline.server.tensors_json import dumps
 
 _JSON = "application/json"
@@ -30,9 +32,7 @@ def resolver(app: App) -> Any:
         return Response(200, text, CONTENT_TYPE.encode())
 
     page = [Endpoint("GET", "predict", answer=metrics)]
-    alive = Response(200, dumps({"status": "alive"}))  # KServe's v1 liveness
     paths = {
-        "/": [Endpoint("GET", "", answer=lambda _: alive)],
         "/openapi.json": [Endpoint("GET", "", answer=lambda _: Response(200, document))],
         "/metrics": page,
         "/monitoring/prometheus/metrics": page,  # TensorFlow Serving's
@@ -77,7 +77,12 @@ def openapi() -> dict[str, Any]:
         for verb, what in (("classify", "Labels and scores"), ("regress", "One number each")):
             v1[base + ":" + verb] = _post(what, "ExamplesRequest", True, where, 413, 429, 503)
     other = {
-        "/": _get("Whether the server lives"),
+        "/": _get("The page, for a browser; else whether the server lives"),
+        "/overview": _get("What the page shows"),
+        "/rollouts": _get("Rollouts and the last decisions"),
+        "/rollouts/{model}": _steer("Declare a rollout", "Rollout"),
+        "/rollouts/{model}/promote": _steer("Promote the candidate", "Empty"),
+        "/rollouts/{model}/return": _steer("Return the candidate", "Empty"),
         "/metrics": _get("Metrics for Prometheus", kind="text/plain"),
         "/openapi.json": _get("This document"),
     }
@@ -119,6 +124,19 @@ def _post(
     return {"post": operation, **({"parameters": where} if where else {})}
 
 
+def _steer(what: str, schema: str) -> dict[str, Any]:
+    path = _post(what, schema, False, [_NAME], 403)
+    if schema == "Rollout":
+        path["delete"] = {
+            "summary": "Forget a rollout",
+            "responses": {
+                "200": {"description": "The rollouts that are left"},
+                **_errors((400, 403, 404)),
+            },
+        }
+    return path
+
+
 def _errors(codes: tuple[int, ...]) -> dict[str, Any]:
     reference = {"$ref": "#/components/schemas/Error"}
     content = {_JSON: {"schema": reference}}
@@ -138,6 +156,7 @@ _TENSOR = {
         "data": {"type": "array", "items": {}},
     },
 }
+_KINDS = {"str": "string", "float": "number", "int": "integer", "bool": "boolean"}
 _SCHEMAS: dict[str, Any] = {
     "Error": {
         "type": "object",
@@ -145,6 +164,15 @@ _SCHEMAS: dict[str, Any] = {
         "properties": {"error": {"type": "string"}},
     },
     "Empty": {"type": "object"},
+    "Rollout": {
+        "type": "object",
+        "properties": {
+            field.name: {"type": _KINDS[str(field.type)]}
+            for field in fields(Rollout)
+            if field.name != "model"
+        },
+        "additionalProperties": False,
+    },
     "IndexRequest": {"type": "object", "properties": {"ready": {"type": "boolean"}}},
     "InferRequest": {
         "type": "object",

@@ -13,7 +13,7 @@ import asyncio
 import logging
 import subprocess
 import sys
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -58,6 +58,7 @@ class Repository:
             rollout.read(settings.rollouts) if settings.rollouts else {},
             Path(settings.state) if settings.state else None,
         )
+        metrics.others += [self.rollouts.lines, self._devices]
         self._loader = ThreadPoolExecutor(1, "loader")
         self._lock = asyncio.Lock()
 
@@ -110,6 +111,13 @@ class Repository:
         for name, served in self.models.items():
             for version, pool in served.pools.items():
                 yield name, version, pool.waiting
+
+    def _devices(self) -> Iterator[str]:
+        yield "# TYPE edgeline_model_device gauge"
+        for name, version, _ in self.serving():
+            device = self.models[name].pools[version].description.device
+            labels = f'model="{name}",version="{version}",device="{device}"'
+            yield f"edgeline_model_device{{{labels}}} 1"
 
     async def refresh(self, only: str = "", again: bool = False) -> None:
         """Look at the path and make what serves what is there.
