@@ -76,9 +76,7 @@ def compile_(
     """Compile PIPELINE to KFP's IR, or to Kubernetes manifests."""
     from edgeline.compiling import compile_pipeline
 
-    path = compile_pipeline(
-        pipeline, output, kubernetes, namespace or "", settings, environment or ""
-    )
+    path = compile_pipeline(pipeline, output, kubernetes, namespace, settings, environment or "")
     click.echo(path)
 
 

@@ -7,13 +7,29 @@ import hashlib
 import json
 import re
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
+import msgspec
 import yaml
 
 from edgeline.errors import EdgelineError
 
+if TYPE_CHECKING:
+    from edgeline.environments.environment import Environment
+
 NAME = re.compile(r"[a-z0-9]([-a-z0-9]{0,126}[a-z0-9])?")
+ANNOTATIONS = {
+    "Pipeline": {"argocd.argoproj.io/sync-wave": "0"},
+    "PipelineVersion": {
+        # the server refuses a version whose Pipeline is not there yet
+        "argocd.argoproj.io/sync-wave": "1",
+        # old runs and schedules keep theirs; a large one does not fit kubectl's annotation
+        "argocd.argoproj.io/sync-options": "Prune=false,ServerSideApply=true",
+        "kustomize.toolkit.fluxcd.io/prune": "disabled",
+        # its scripts hold ${...}, which Flux would take for its own variables
+        "kustomize.toolkit.fluxcd.io/substitute": "disabled",
+    },
+}
 NAMESPACE = re.compile(r"[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?")
 
 
@@ -21,8 +37,9 @@ def compile_pipeline(
     pipeline: str,
     output: str | None = None,
     kubernetes: bool = False,
-    namespace: str = "kubeflow",
+    namespace: str | None = None,
     settings: tuple[str, ...] = (),
+    environment: str = "",
 ) -> Path:
     """Compile a pipeline and write it, beside its place and then renamed.
 
@@ -32,18 +49,24 @@ def compile_pipeline(
         kubernetes: write a `Pipeline` and a `PipelineVersion` named after the content's
             digest, so that an equal pipeline is an equal manifest and a changed one is a
             new version (a PipelineVersion cannot be changed).
-        namespace: of the manifests.
+        namespace: of the manifests; by default the environment's, or kubeflow.
         settings: `name=value` for the pipeline's defaults.
+        environment: where it is to run, as `edgeline.environments.environment.load` takes it;
+            empty: nothing is said about it.
 
     Raises:
         EdgelineError: there is no such pipeline, its name is none that KFP takes or the
             namespace none that Kubernetes takes, or the file cannot be written.
     """
     from edgeline.cli import parse_settings
+    from edgeline.environments.environment import load
     from edgeline.local.command import parameter_kinds
     from edgeline.pipelines import catalogue
 
     definition = catalogue.load(pipeline)
+    place = load(environment) if environment else None
+    if namespace is None:
+        namespace = place.namespace if place else "kubeflow"
     name = definition.pipeline_spec.pipeline_info.name
     if not NAME.fullmatch(name):
         raise EdgelineError(
@@ -60,8 +83,10 @@ def compile_pipeline(
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         _compile(definition, partial, defaults)
+        if place:
+            _place(partial, place, defaults)
         if kubernetes:
-            _write_manifests(definition, partial, name, namespace, defaults)
+            _write_manifests(partial, name, namespace)
         partial.replace(path)
     except OSError as error:
         raise EdgelineError(
@@ -79,13 +104,22 @@ def _compile(definition: Any, path: Path, defaults: dict[str, Any], **options: A
     Compiler().compile(definition, str(path), pipeline_parameters=defaults or None, **options)
 
 
-def _write_manifests(
-    definition: Any, path: Path, name: str, namespace: str, defaults: dict[str, Any]
-) -> None:
-    from kfp.compiler.compiler_utils import KubernetesManifestOptions
+def _place(path: Path, place: Environment, defaults: dict[str, Any]) -> None:
+    from edgeline.environments.apply import BEAM_OPTIONS, apply
 
-    documents = list(yaml.safe_load_all(path.read_text()))
-    content = json.dumps(documents, sort_keys=True).encode()
+    if BEAM_OPTIONS in defaults:  # said on the command line, which is nearer
+        place = msgspec.structs.replace(place, beam_options=())
+    pipeline, *platforms = yaml.safe_load_all(path.read_text("utf-8"))
+    documents = apply(pipeline, platforms[0] if platforms else {}, place)
+    path.write_text(yaml.safe_dump_all(documents, sort_keys=True), "utf-8")
+
+
+def _write_manifests(path: Path, name: str, namespace: str) -> None:
+    from kfp.compiler.compiler_utils import KubernetesManifestOptions
+    from kfp.components import load_component_from_text
+
+    text = path.read_text("utf-8")
+    content = json.dumps(list(yaml.safe_load_all(text)), sort_keys=True).encode()
     version = f"{name[:100].rstrip('-')}-{hashlib.sha256(content).hexdigest()[:16]}"
     options = KubernetesManifestOptions(
         pipeline_name=name,
@@ -96,9 +130,13 @@ def _write_manifests(
         include_pipeline_manifest=True,
     )
     _compile(
-        definition,
+        load_component_from_text(text),
         path,
-        defaults,
+        {},
         kubernetes_manifest_format=True,
         kubernetes_manifest_options=options,
     )
+    documents = list(yaml.safe_load_all(path.read_text("utf-8")))
+    for document in documents:
+        document["metadata"]["annotations"] = ANNOTATIONS[document["kind"]]
+    path.write_text(yaml.safe_dump_all(documents, sort_keys=True), "utf-8")

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from rich.console import Console
-from rich.table import Table
+from rich.table import Column, Table
 
 from edgeline.errors import EdgelineError
 
@@ -24,12 +24,13 @@ def show_components(name: str | None = None) -> None:
     if name:
         console.print(_parameters(component(name)))
         return
-    table = Table("component", "takes", "gives", "", box=None, header_style="bold")
+    whole = [Column(title, no_wrap=True) for title in ("component", "takes", "gives")]
+    table = Table(*whole, "", box=None, header_style="bold")
     for each in component_names():
         spec = component(each).component_spec
         takes = [key for key, value in (spec.inputs or {}).items() if _is_artifact(value)]
         gives = list(spec.outputs or {})
-        table.add_row(each, ", ".join(takes), ", ".join(gives), _first_line(spec.description))
+        table.add_row(each, "\n".join(takes), "\n".join(gives), _first_line(spec.description))
     console.print(table)
     console.print(f"\npipelines: {', '.join(catalogue.names())}")
 

@@ -1,0 +1,212 @@
+"""An environment put into a compiled pipeline.
+
+The pipeline itself says nothing about where it runs. What the environment says goes into its
+compiled form: resources and images into the executors, everything of Kubernetes' own through
+kfp-kubernetes into the platform document beside it.
+"""
+
+from __future__ import annotations
+
+import copy
+from types import SimpleNamespace
+from typing import Any
+
+import msgspec
+
+from edgeline.environments.environment import Environment, Resources
+from edgeline.errors import EdgelineError
+
+Json = dict[str, Any]
+FACTORS = {"": 1.0, "m": 1e-3} | {
+    unit + suffix: base**power
+    for suffix, base in (("", 1000.0), ("i", 1024.0))
+    for power, unit in enumerate(("K" if suffix else "k", "M", "G", "T"), 1)
+}
+BEAM_OPTIONS = "beam_options"
+
+
+def apply(pipeline: Json, platform: Json, environment: Environment) -> tuple[Json, Json]:
+    """A compiled pipeline and its platform document as an environment wants them.
+
+    Args:
+        pipeline: KFP's IR.
+        platform: the platform document, empty where there was none.
+
+    Returns:
+        Both anew; what the pipeline's author set on a task stays where the environment is
+        silent.
+
+    Raises:
+        EdgelineError: `tasks` names a component that neither edgeline nor the pipeline has,
+            or a request is larger than its limit.
+    """
+    pipeline, platform = copy.deepcopy(pipeline), copy.deepcopy(platform)
+    executors: Json = pipeline["deploymentSpec"]["executors"]
+    names = _component_names(pipeline)
+    _check(environment, set(names.values()))
+    for label, executor in executors.items():
+        container = executor.get("container")
+        if container is None:
+            continue
+        resources = _resources(environment, names.get(label, ""))
+        _set_resources(container, resources)
+        container["image"] = image(container["image"], environment.registry)
+        _set_variables(container, {**_store_variables(environment), **environment.variables})
+        config = _executor_config(platform, label)
+        _set_kubernetes(config, environment, resources)
+    if environment.object_store.root:
+        pipeline["defaultPipelineRoot"] = environment.object_store.root
+    if environment.caching is not None:
+        _set_caching(pipeline, environment.caching)
+    if environment.beam_options:
+        _set_default(pipeline, BEAM_OPTIONS, list(environment.beam_options))
+    return pipeline, platform
+
+
+def image(reference: str, registry: str) -> str:
+    """An image's reference in a mirror: its last name, tag and digest stay."""
+    return f"{registry.rstrip('/')}/{reference.rpartition('/')[2]}" if registry else reference
+
+
+def _check(environment: Environment, used: set[str]) -> None:
+    from edgeline.listing import component_names
+
+    known = used | set(component_names())
+    for name, resources in {"defaults": environment.defaults, **environment.tasks}.items():
+        if name != "defaults" and name not in known:
+            raise EdgelineError(
+                f"Environment {environment.name} has a task {name!r}, but the components are "
+                f"{', '.join(sorted(known))}."
+            )
+        for kind in ("cpu", "memory"):
+            request, limit = (getattr(resources, f"{kind}_{end}") for end in ("request", "limit"))
+            if request and limit and amount(request) > amount(limit):
+                raise EdgelineError(
+                    f"Environment {environment.name} requests {kind} {request} for {name}, more "
+                    f"than its limit {limit}."
+                )
+
+
+def amount(quantity: str) -> float:
+    """A Kubernetes quantity as a number: cores or bytes."""
+    digits = quantity.rstrip("mkMGTKi")
+    return float(digits) * FACTORS[quantity[len(digits) :]]
+
+
+def _component_names(pipeline: Json) -> dict[str, str]:
+    """Executor labels and the components they came from; KFP numbers the copies of one."""
+    names = {}
+    for key, component in pipeline.get("components", {}).items():
+        if label := component.get("executorLabel"):
+            head, _, last = key.removeprefix("comp-").rpartition("-")
+            names[label] = (head if last.isdecimal() else key.removeprefix("comp-")).replace(
+                "-", "_"
+            )
+    return names
+
+
+def _resources(environment: Environment, name: str) -> Resources:
+    """The defaults with what differs for a component; selectors are joined, not replaced."""
+    base, own = environment.defaults, environment.tasks.get(name, Resources())
+    given = {
+        field: value
+        for field in Resources.__struct_fields__
+        if (value := getattr(own, field)) not in ("", None, {}, (), 0)
+    }
+    merged = msgspec.structs.replace(base, **given)
+    return msgspec.structs.replace(
+        merged,
+        node_selector={**base.node_selector, **own.node_selector},
+        tolerations=(*base.tolerations, *own.tolerations),
+    )
+
+
+def _set_resources(container: Json, resources: Resources) -> None:
+    """The numbers and, beside them, the texts that newer servers read: KFP writes both."""
+    found = container.setdefault("resources", {})
+    for kind, unit in (("cpu", 1.0), ("memory", 1e9)):
+        for end in ("request", "limit"):
+            if quantity := getattr(resources, f"{kind}_{end}"):
+                found[f"{kind}{end.title()}"] = amount(quantity) / unit
+                found[f"resource{kind.title()}{end.title()}"] = quantity
+    if accelerator := resources.accelerator:
+        found["accelerator"] = {
+            "type": accelerator.type,
+            "resourceType": accelerator.type,
+            "count": str(accelerator.count),
+            "resourceCount": str(accelerator.count),
+        }
+    if not found:
+        del container["resources"]
+
+
+def _store_variables(environment: Environment) -> dict[str, str]:
+    """What `edgeline.storage` reads, so that tasks reach the store that the launcher writes to."""
+    store = environment.object_store
+    found = {"AWS_REGION": store.region} if store.region else {}
+    if store.endpoint and store.root.startswith("minio://"):
+        found |= {"MINIO_ENDPOINT": store.endpoint, "MINIO_SECURE": str(store.tls).lower()}
+    elif store.endpoint:
+        found["AWS_ENDPOINT_URL"] = f"http{'s' * store.tls}://{store.endpoint}"
+    return found
+
+
+def _set_variables(container: Json, variables: dict[str, str]) -> None:
+    if variables:
+        env = {entry["name"]: entry["value"] for entry in container.get("env", ())} | variables
+        container["env"] = [{"name": name, "value": value} for name, value in env.items()]
+
+
+def _executor_config(platform: Json, label: str) -> Json:
+    kubernetes = platform.setdefault("platforms", {}).setdefault("kubernetes", {})
+    executors = kubernetes.setdefault("deploymentSpec", {}).setdefault("executors", {})
+    config: Json = executors.setdefault(label, {})
+    return config
+
+
+def _set_kubernetes(config: Json, environment: Environment, resources: Resources) -> None:
+    from kfp import kubernetes
+
+    # kfp-kubernetes writes to a task's platform_config, and asks nothing else of the task
+    task: Any = SimpleNamespace(platform_config={"kubernetes": config})
+    for key, value in resources.node_selector.items():
+        kubernetes.add_node_selector(task, key, value)
+    for toleration in resources.tolerations:
+        kubernetes.add_toleration(task, **_given(toleration))
+    store = environment.object_store.secret
+    for secret in (*((store,) if store else ()), *environment.secrets):
+        for variable, key in secret.env.items():
+            kubernetes.use_secret_as_env(task, secret.name, {key: variable})
+    if environment.image_pull_secrets:
+        kubernetes.set_image_pull_secrets(task, list(environment.image_pull_secrets))
+    if environment.run_as_user is not None:
+        kubernetes.set_security_context(
+            task, run_as_user=environment.run_as_user, run_as_non_root=True
+        )
+    if resources.timeout:
+        kubernetes.set_timeout(task, resources.timeout)
+    config.update(task.platform_config["kubernetes"])
+
+
+def _given(part: msgspec.Struct) -> Json:
+    fields = msgspec.structs.asdict(part)
+    return {key: value for key, value in fields.items() if value not in ("", None)}
+
+
+def _set_caching(pipeline: Json, caching: bool) -> None:
+    for dag in _dags(pipeline):
+        for task in dag.get("tasks", {}).values():
+            if "cachingOptions" in task and task["cachingOptions"].get("enableCache"):
+                task["cachingOptions"] = {"enableCache": True} if caching else {}
+
+
+def _dags(pipeline: Json) -> list[Json]:
+    holders = [pipeline["root"], *pipeline.get("components", {}).values()]
+    return [holder["dag"] for holder in holders if "dag" in holder]
+
+
+def _set_default(pipeline: Json, name: str, value: Any) -> None:
+    """Another default of a pipeline parameter, where the pipeline has it."""
+    parameters = pipeline["root"].get("inputDefinitions", {}).get("parameters", {})
+    if name in parameters:
+        parameters[name]["defaultValue"] = value

@@ -1,0 +1,133 @@
+"""What an environment file may say. Unknown and ill-typed fields are refused by their path."""
+
+from __future__ import annotations
+
+from importlib import resources
+from pathlib import Path
+from typing import Annotated, Literal
+
+import msgspec
+
+from edgeline.errors import EdgelineError
+
+NAMES = ("laptop", "onprem", "gcp", "aws", "azure", "edge")
+
+# kubernetes.io/docs/reference/kubernetes-api/common-definitions/quantity
+Quantity = Annotated[str, msgspec.Meta(pattern=r"^[0-9]+(\.[0-9]+)?(m|[kMGT]|[KMGT]i)?$")]
+Name = Annotated[str, msgspec.Meta(pattern=r"^[a-z0-9]([-.a-z0-9]{0,251}[a-z0-9])?$")]
+Namespace = Annotated[str, msgspec.Meta(pattern=r"^[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?$")]
+Root = Annotated[str, msgspec.Meta(pattern=r"^(gs|s3|minio)://[^/]+(/.*)?$|^$")]
+Variable = Annotated[str, msgspec.Meta(pattern=r"^[A-Za-z_][A-Za-z0-9_]*$")]
+
+
+class _Part(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """What all parts share: they cannot change, and take no field that they do not know."""
+
+
+class Toleration(_Part, frozen=True):
+    """Lets a task run on tainted nodes; as in Kubernetes."""
+
+    key: str = ""
+    operator: Literal["Exists", "Equal"] = "Equal"
+    value: str = ""
+    effect: Literal["", "NoSchedule", "PreferNoSchedule", "NoExecute"] = ""
+    toleration_seconds: int | None = None
+
+
+class Accelerator(_Part, frozen=True):
+    """`count` devices of the extended resource `type`, for example `nvidia.com/gpu`."""
+
+    type: str
+    count: Annotated[int, msgspec.Meta(ge=1)] = 1
+
+
+class Secret(_Part, frozen=True):
+    """Environment variables taken from a Kubernetes Secret: variable to key, never a value."""
+
+    name: Name
+    env: dict[Variable, str]
+
+
+class Resources(_Part, frozen=True):
+    """What a task gets. Empty: as the environment's `defaults`, or nothing said.
+
+    Attributes:
+        timeout: seconds after which the task's pod is ended; 0: none.
+    """
+
+    cpu_request: Quantity | Literal[""] = ""
+    cpu_limit: Quantity | Literal[""] = ""
+    memory_request: Quantity | Literal[""] = ""
+    memory_limit: Quantity | Literal[""] = ""
+    accelerator: Accelerator | None = None
+    node_selector: dict[str, str] = {}
+    tolerations: tuple[Toleration, ...] = ()
+    timeout: Annotated[int, msgspec.Meta(ge=0)] = 0
+
+
+class ObjectStore(_Part, frozen=True):
+    """Where artifacts go.
+
+    Attributes:
+        root: the pipeline root: gs://, s3:// or minio://, the only ones KFP's launcher knows.
+        endpoint: host and port of an S3 store that is not AWS's; else empty.
+        region: of the bucket, where the store has regions.
+        tls: whether the endpoint speaks HTTPS.
+        secret: credentials by reference; without one the tasks' identity in the cloud counts.
+    """
+
+    root: Root = ""
+    endpoint: str = ""
+    region: str = ""
+    tls: bool = True
+    secret: Secret | None = None
+
+
+class Environment(_Part, frozen=True):
+    """One place where pipelines run.
+
+    Attributes:
+        registry: a mirror that holds all images, for sites without network; takes the place
+            of the registry and organisation in `images.lock.yaml`.
+        caching: whether tasks may be taken from earlier runs; null: as the pipeline says.
+        run_as_user: the user of every task's container, above 0.
+        beam_options: for tasks with a parameter of that name.
+        variables: environment variables of every task; nothing secret.
+        secrets: environment variables of every task, by reference.
+        defaults: for every task; `tasks` says what differs, by the component's name.
+    """
+
+    name: Name
+    description: str = ""
+    namespace: Namespace = "kubeflow"
+    object_store: ObjectStore = ObjectStore()
+    registry: str = ""
+    image_pull_secrets: tuple[Name, ...] = ()
+    run_as_user: Annotated[int, msgspec.Meta(ge=1)] | None = 1000
+    caching: bool | None = None
+    beam_options: tuple[str, ...] = ()
+    variables: dict[Variable, str] = {}
+    secrets: tuple[Secret, ...] = ()
+    defaults: Resources = Resources()
+    tasks: dict[str, Resources] = {}
+
+
+def load(name: str) -> Environment:
+    """An environment of edgeline's by name, or a file's.
+
+    Raises:
+        EdgelineError: there is no such environment or file, or a field is unknown or unfit.
+    """
+    path = Path(name)
+    if name in NAMES:
+        text = resources.files("edgeline.environments").joinpath(f"{name}.yaml").read_text("utf-8")
+    elif path.suffix in (".yaml", ".yml") and path.is_file():
+        text = path.read_text("utf-8")
+    else:
+        raise EdgelineError(
+            f"There is no environment {name!r}: name one of {', '.join(NAMES)}, or a .yaml file."
+        )
+    try:
+        return msgspec.yaml.decode(text, type=Environment)
+    except msgspec.MsgspecError as error:
+        raise EdgelineError(f"Environment {name} is not valid: {error}.") from error
