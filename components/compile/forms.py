@@ -23,10 +23,15 @@ from edgeline.extras import EXTRA_OF
 from edgeline.features import MISSING_INT
 from edgeline.interpreter import SERVING, Arrays, EdgeModel
 
+Tell = Callable[[str], None]  # says what comes next
+
 SIGNATURE = "signature.json"
 ROWS, SEED = 16, 20
 MISSING = {"float32": np.float32(np.nan), "int64": MISSING_INT, "string": b""}
 STRINGS = (b"", b"no such category", b"Cash")
+# Largest differences by quantisation: a float model differs by rounding, weights of 16 bits by
+# theirs; with integers each layer may round to another step, and verify judges on real rows.
+LIMITS = {"float": 1e-4, "fp16": 0.02}
 TIME_LIMIT = 900.0  # seconds that a compiler may be silent
 
 
@@ -106,7 +111,7 @@ def litert(path: Path) -> EdgeModel:
     return EdgeModel(signature, invoke)
 
 
-def saved_model(function: Any) -> EdgeModel:
+def saved_model(function: Any, loaded: Any) -> EdgeModel:
     """A signature of a loaded SavedModel as a function on numpy arrays."""
     import tensorflow as tf
 
@@ -116,7 +121,7 @@ def saved_model(function: Any) -> EdgeModel:
         shape = (-1 if size is None else int(size) for size in spec.shape)
         return Tensor(name, spec.dtype.name, tuple(shape))
 
-    def invoke(arrays: Arrays) -> Arrays:
+    def invoke(arrays: Arrays, _: Any = loaded) -> Arrays:  # whose variables must live
         tensors = {name: tf.constant(arrays[name], spec.dtype) for name, spec in specs.items()}
         return {name: np.asarray(value.numpy()) for name, value in function(**tensors).items()}
 
@@ -125,6 +130,20 @@ def saved_model(function: Any) -> EdgeModel:
         tuple(tensor(name, spec) for name, spec in sorted(function.structured_outputs.items())),
     )
     return EdgeModel(signature, invoke)
+
+
+def load_saved_model(path: Path) -> EdgeModel:
+    """The signature `serving_default` of a SavedModel as a function on numpy arrays.
+
+    Raises:
+        EdgelineError: it has no such signature.
+    """
+    import tensorflow as tf
+
+    loaded = tf.saved_model.load(str(path))
+    if SERVING not in loaded.signatures:
+        raise EdgelineError(f"{path} has no signature {SERVING!r}: export it with one.")
+    return saved_model(loaded.signatures[SERVING], loaded)
 
 
 def sample(
@@ -179,15 +198,12 @@ def difference(source: EdgeModel, compiled: EdgeModel, arrays: Arrays) -> float:
 
 
 def require_equal(found: float, quantisation: str, what: str) -> None:
-    """Refuse a compiled model that is another function than its source.
-
-    A float one may differ by rounding, 1e-4. An integer one may round each layer to another
-    step: up to a tenth of an output's range is for `verify` to judge on real rows.
+    """Refuse a compiled model that is another function than its source (see `LIMITS`).
 
     Raises:
         EdgelineError: it differs by more.
     """
-    limit = 1e-4 if quantisation in ("float", "fp16") else 0.1
+    limit = LIMITS.get(quantisation, 0.1)
     if not found <= limit:
         raise EdgelineError(
             f"{what} gives other answers than its source: the largest difference on made-up "

@@ -12,7 +12,7 @@ import re
 import sys
 import tempfile
 from collections import Counter
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -28,8 +28,6 @@ from edgeline.interpreter import SERVING, Arrays, EdgeModel
 
 OPSET = 17
 PACKAGES = ("tf2onnx", "onnx", "onnxsim", "onnxruntime")
-
-Tell = Callable[[str], None]
 
 
 @dataclass(frozen=True)
@@ -83,7 +81,7 @@ def session(file: Path, signature: Signature) -> EdgeModel:
         )
     except Exception as error:  # onnxruntime's own types have no common base but this
         raise EdgelineError(
-            f"{file} is not a model that onnxruntime can run ({_line(error)}): compile it again."
+            f"{file} is not a model that onnxruntime can run ({line(error)}): compile it again."
         ) from error
     outputs = [tensor.name for tensor in signature.outputs]
     strings = {tensor.name for tensor in signature.inputs if tensor.dtype == "string"}
@@ -94,14 +92,31 @@ def session(file: Path, signature: Signature) -> EdgeModel:
             answers = runtime.run(outputs, feed)
         except Exception as error:
             raise EdgelineError(
-                f"The ONNX model failed on this input ({_line(error)}): check its values."
+                f"The ONNX model failed on this input ({line(error)}): check its values."
             ) from error
         return dict(zip(outputs, answers, strict=True))
 
     return EdgeModel(signature, invoke)
 
 
-def _make(tell: Tell, source: Source, file: Path) -> Made:
+def given(file: Path) -> EdgeModel:
+    """An ONNX file from elsewhere in onnxruntime; it has no quantised inputs or outputs.
+
+    Raises:
+        EdgelineError: onnxruntime cannot load it.
+    """
+    import onnx
+
+    return session(file, _signature(onnx.load(file)))
+
+
+def line(error: BaseException) -> str:
+    """The first line of what a library raised."""
+    lines = [line.strip() for line in str(error).strip().splitlines() if line.strip()]
+    return (lines or [type(error).__name__])[0][:300].rstrip(".")
+
+
+def _make(tell: forms.Tell, source: Source, file: Path) -> Made:
     if source.onnx is not None:
         import onnx
 
@@ -118,7 +133,7 @@ def _make(tell: Tell, source: Source, file: Path) -> Made:
     return _from_saved_model(tell, source, file, refused)
 
 
-def _from_tflite(tell: Tell, source: Source, file: Path) -> Made:
+def _from_tflite(tell: forms.Tell, source: Source, file: Path) -> Made:
     path = source.tflite
     assert path is not None
     reference = forms.litert(path)
@@ -146,7 +161,7 @@ def _require_known(path: Path) -> None:
 
 
 def _from_saved_model(
-    tell: Tell, source: Source, file: Path, refused: EdgelineError | None
+    tell: forms.Tell, source: Source, file: Path, refused: EdgelineError | None
 ) -> Made:
     import tensorflow as tf
 
@@ -158,7 +173,7 @@ def _from_saved_model(
     loaded = tf.saved_model.load(str(path))
     if SERVING not in loaded.signatures:
         raise EdgelineError(f"{path} has no signature {SERVING!r}: export it with one.")
-    reference = forms.saved_model(loaded.signatures[SERVING])
+    reference = forms.saved_model(loaded.signatures[SERVING], loaded)
     lowered = replay.lower(loaded.signatures[SERVING])
     notes: tuple[str, ...] = ()
     if refused is not None and source.quantisation != "float":
@@ -194,7 +209,7 @@ def _tf2onnx(path: Path, *arguments: str) -> Any:
             tf2onnx.convert.main()
         except Exception as error:
             operators = re.findall(r"[oO]p \[.*: (\w+)\] is not supported", "\n".join(words))
-            reason = ", ".join(sorted(set(operators))) or _line(error)
+            reason = ", ".join(sorted(set(operators))) or line(error)
             raise EdgelineError(
                 f"{path} has no ONNX form: tf2onnx does not know {reason}; build the model "
                 "without it."
@@ -203,7 +218,7 @@ def _tf2onnx(path: Path, *arguments: str) -> Any:
 
 
 def _finish(
-    tell: Tell,
+    tell: forms.Tell,
     model: Any,
     file: Path,
     reference: EdgeModel | None,
@@ -233,7 +248,7 @@ def _finish(
             gap = forms.difference(plain, session(file, signature), arrays)
             forms.require_equal(gap, "float", "onnxsim's simplified model")
         except Exception as error:  # the model is right without it
-            notes += (f"The ONNX model is not simplified: {_line(error)}",)
+            notes += (f"The ONNX model is not simplified: {line(error)}",)
             simple = model
             onnx.save(simple, file)
         onnx.checker.check_model(simple, full_check=True)
@@ -277,8 +292,3 @@ def _text(array: Any) -> Any:
     text = np.empty(array.size, object)
     text[:] = [value.decode(errors="replace") for value in array.flat]
     return text.reshape(array.shape)
-
-
-def _line(error: BaseException) -> str:
-    lines = [line.strip() for line in str(error).strip().splitlines() if line.strip()]
-    return (lines or [type(error).__name__])[0][:300].rstrip(".")
