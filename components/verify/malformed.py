@@ -28,6 +28,7 @@ from edgeline.errors import EdgelineError
 CHILD = [sys.executable, "-m", "edgeline.components.verify.malformed"]
 CASE_SECONDS = 20
 ROWS = 4
+MANY_BYTES = 64_000_000
 SETTLED = ("answered", "refused")
 WORDS = {
     "crashed": "crashes the interpreter",
@@ -47,8 +48,8 @@ class Kind:
     Attributes:
         name: what is wrong, in a few words.
         damage: good arrays and the input to damage -> what is given to the model.
-        fits: the inputs it is for: `any`, `float`, `int`, `string`, or `call` for the call
-            as a whole.
+        fits: the inputs it is for: `any`, `float`, `int`, `string`, `several` where there are
+            others beside it, or `call` for the call as a whole.
         refuse: whether only a refusal will do; else an answer is as good.
     """
 
@@ -123,7 +124,8 @@ def cases_of(signature: Signature) -> Iterator[tuple[Kind, Tensor]]:
     """Every kind at every input that it fits, in the order of the table."""
     for kind in KINDS:
         for tensor in signature.inputs[:1] if kind.fits == "call" else signature.inputs:
-            if kind.fits in ("any", "call", _group(tensor)):
+            several = "several" if len(signature.inputs) > 1 else ""
+            if kind.fits in ("any", "call", several, _group(tensor)):
                 yield kind, tensor
 
 
@@ -204,6 +206,20 @@ def _renamed(arrays: Arrays, tensor: Tensor) -> Any:
     return {**_without(arrays, tensor), tensor.name + " ": arrays[tensor.name]}
 
 
+def _many(arrays: Arrays, _: Tensor) -> Any:
+    """10,000 rows, or as many as are 64 MB."""
+    row = sum(array[0].nbytes for array in arrays.values())
+    rows = min(10_000, max(2 * ROWS, MANY_BYTES // row))
+    return {name: np.resize(array, (rows, *array.shape[1:])) for name, array in arrays.items()}
+
+
+def _wide(array: Array) -> Array:
+    """As many dimensions as before, the second of a billion values that take no memory."""
+    rows, *rest = array.shape
+    narrow = array.reshape(rows, -1)[:, :1].reshape(rows, *(1 for _ in rest))
+    return np.broadcast_to(narrow, (rows, 10**9, *(1 for _ in rest[1:])))
+
+
 def _unaligned(array: Array) -> Array:
     raw = np.zeros(array.nbytes + 1, np.uint8)
     shifted = raw[1:].view(array.dtype).reshape(array.shape)
@@ -219,12 +235,7 @@ KINDS: tuple[Kind, ...] = (
     Kind("an unknown input more", lambda a, _: {**a, "no such input": np.zeros(1)}, "call"),
     Kind("a name that is no text", lambda a, _: {**a, 7: np.zeros(1)}, "call"),
     Kind("empty batch", _all(lambda array: array[:0]), "call"),
-    Kind(
-        "10,000 rows",
-        _all(lambda array: np.resize(array, (10_000, *array.shape[1:]))),
-        "call",
-        False,
-    ),
+    Kind("many rows", _many, "call", False),
     Kind("2**40 rows", _all(lambda a: np.broadcast_to(a[0], (1 << 40, *a.shape[1:]))), "call"),
     Kind("missing feature", _without),
     Kind("name with a space more", _renamed),
@@ -235,10 +246,10 @@ KINDS: tuple[Kind, ...] = (
     Kind("rank 32", _array(lambda array: array.reshape(array.shape + (1,) * (32 - array.ndim)))),
     Kind("one value too many a row", _array(lambda array: np.concatenate([array, array], 1))),
     Kind("no value a row", _array(lambda array: array[:, :0])),
-    Kind("a billion values a row", _array(lambda a: np.broadcast_to(a[:, :1], (len(a), 10**9)))),
+    Kind("a billion values a row", _array(_wide)),
     Kind("rows as columns", _array(lambda array: array.reshape(1, -1))),
-    Kind("fewer rows than other inputs", _array(lambda array: array[:-1])),
-    Kind("no rows where others have some", _array(lambda array: array[:0])),
+    Kind("fewer rows than other inputs", _array(lambda array: array[:-1]), "several"),
+    Kind("no rows where others have some", _array(lambda array: array[:0]), "several"),
     # kind and dtype
     Kind("None for an array", _array(lambda _: None)),
     Kind("a nested list", _array(lambda array: array.tolist())),

@@ -1,0 +1,71 @@
+"""The face of import_model."""
+
+from kfp import dsl
+from kfp.dsl import HTML, Model, Output
+
+from edgeline.images import reference
+
+
+@dsl.component(base_image=reference("train"), install_kfp_package=False)
+def import_model(
+    source: str,
+    model: Output[Model],
+    report: Output[HTML],
+    sha256: str = "",
+    task: str = "multiclass_classification",
+    labels: str = "",
+    label: str = "",
+    label_type: str = "",
+    signature: str = "",
+    input_shape: list = [],  # noqa: B006
+    scaling: str = "",
+    logits: bool = False,
+    rename: dict = {},  # noqa: B006
+):
+    """Take in a model that was trained elsewhere. No code in it is run, no pickle is read.
+
+    A SavedModel or Keras file becomes model/v1, as train writes it; a LiteRT file
+    edge_model/v1, as convert writes it; an ONNX file onnx_model/v1.
+
+    Args:
+        source: A SavedModel folder, a .keras, .h5, .tflite or .onnx file, or a .tar, .tar.gz or
+            .zip of one: a path, s3://, gs://, minio:// or https:// location,
+            https://tfhub.dev/owner/name/version, kaggle://owner/model/framework/variation/version
+            or hf://owner/repository@revision/file.
+        model: The model with its features, labels and signature.
+        report: What came in and what it takes and gives.
+        sha256: The digest that the content must have; of a folder, that of its listing.
+        task: binary_classification, multiclass_classification or regression.
+        labels: A text file with the class names, one a line, at any location.
+        label: The column of the examples that holds the label; empty: there is none.
+        label_type: Of that column: int64 (a class index), string (a class name) or float32;
+            empty: float32 for a regression, else int64.
+        signature: The signature to take; empty: serving_default, or the only one.
+        input_shape: The shape of the input without the batch, where the model leaves it open.
+        scaling: 0..1 or -1..1: raw pixels from 0 to 255 go in and are brought to this range
+            inside the model; empty: the model gets the values as they are.
+        logits: The prediction is logits: a softmax (binary: a sigmoid) is put behind it.
+        rename: Other names for inputs and outputs of the model; a sole output is prediction.
+    """
+    from edgeline.components.import_model.import_model import import_model as work
+    from edgeline.components.import_model.wanted import Wanted
+
+    model.metadata.update(
+        work(
+            source=source,
+            output=model.path,
+            report_path=report.path,
+            sha256=sha256,
+            labels=labels,
+            wanted=Wanted(
+                task=task,
+                label=label,
+                label_type=label_type,
+                signature=signature,
+                input_shape=tuple(map(int, input_shape)),
+                scaling=scaling,
+                logits=logits,
+                rename=rename,
+            ),
+        )
+    )

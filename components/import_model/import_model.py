@@ -1,0 +1,282 @@
+"""Take in a model that was trained elsewhere, so that the later steps work on it."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import tempfile
+from collections.abc import Mapping
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+from edgeline import artifacts, models, remote, report, storage
+from edgeline.bundle import Signature, Tensor
+from edgeline.components.convert import child
+from edgeline.components.convert.operators import operators
+from edgeline.components.import_model import onnx_file, saved_model, tflite_file
+from edgeline.components.import_model.saved_model import FEATURE_DTYPES
+from edgeline.components.import_model.source import fetch
+from edgeline.components.import_model.wanted import Wanted
+from edgeline.errors import EdgelineError
+from edgeline.features import Feature
+
+ENDINGS = {".keras": "keras", ".h5": "keras", ".hdf5": "keras", ".tflite": "tflite"} | {
+    ".onnx": "onnx"
+}
+NAMES = {
+    "saved_model": "a SavedModel",
+    "keras": "a Keras model",
+    "tflite": "a LiteRT model",
+    "onnx": "an ONNX model",
+}
+CODE = (".pkl", ".pickle", ".joblib", ".pt", ".pth", ".npy", ".bin")
+TIME_LIMIT = 900  # seconds for TensorFlow to load and write a model
+
+
+def import_model(
+    source: str,
+    output: str,
+    report_path: str = "",
+    sha256: str = "",
+    labels: str = "",
+    wanted: Wanted = Wanted(),  # noqa: B008 - frozen
+) -> dict[str, Any]:
+    """Import a model; the parameters are those of the component (see `component.py`).
+
+    Args:
+        output: the folder to write: `model/v1` of a SavedModel or Keras file, `edge_model/v1`
+            of a LiteRT file, `onnx_model/v1` (`model.onnx`, `signature.json`, `labels.txt`) of
+            an ONNX file.
+        report_path: the HTML page to write, or "".
+        wanted: what the file does not say; its `labels` are read from `labels`.
+
+    Returns:
+        The metadata. `origin` has the source, its sha256 (see `storage.digest`) and the
+        revision that a hub gave for it.
+
+    Raises:
+        EdgelineError: the source cannot be had, is no model of a known kind, carries code, or
+            does not fit the parameters; nothing is written.
+    """
+    if labels:
+        wanted = dataclasses.replace(wanted, labels=_read_labels(labels))
+    wanted.check()
+    with tempfile.TemporaryDirectory() as folder:
+        fetched = fetch(source, sha256, Path(folder))
+        path, kind = _model(fetched.path, source)
+        origin = {
+            "source": remote.public(source),
+            "kind": kind,
+            "sha256": fetched.sha256,
+            "revision": fetched.revision,
+        }
+        if kind == "tflite":
+            metadata = _import_tflite(path, output, wanted, origin)
+        elif kind == "onnx":
+            metadata = _import_onnx(path, output, wanted, origin)
+        else:
+            metadata = _import_saved_model(path, output, wanted, origin)
+    if report_path:
+        _write_report(report_path, metadata)
+    return metadata
+
+
+def _model(found: Path, source: str) -> tuple[Path, str]:
+    """The model in what was fetched, and its kind."""
+    while found.is_dir():
+        if (found / "saved_model.pb").is_file():
+            return found, "saved_model"
+        inside = sorted(path for path in found.iterdir() if path.name[0] not in "._")
+        kept = [p for p in inside if p.is_dir() or p.suffix.lower() in ENDINGS]
+        if len(kept) != 1:
+            raise EdgelineError(
+                f"{source} holds {', '.join(path.name for path in inside[:9]) or 'nothing'}, but "
+                "one model is needed: name a folder with saved_model.pb, or one file that ends "
+                f"in {', '.join(ENDINGS)}."
+            )
+        found = kept[0]
+    kind = ENDINGS.get(found.suffix.lower()) or _by_content(found)
+    if kind:
+        return found, kind
+    if found.suffix.lower() in CODE:
+        raise EdgelineError(
+            f"{found.name} may hold pickled Python, which would be run: export the model as ONNX "
+            "or a SavedModel where it was trained."
+        )
+    raise EdgelineError(
+        f"{found.name} is no model of a known kind: give a SavedModel folder, or a file that "
+        f"ends in {', '.join(ENDINGS)}."
+    )
+
+
+def _by_content(path: Path) -> str:
+    with open(path, "rb") as stream:
+        head = stream.read(8)
+    if head[4:8] == b"TFL3":
+        return "tflite"
+    return "keras" if head == b"\x89HDF\r\n\x1a\n" else ""
+
+
+def _read_labels(location: str) -> tuple[str, ...]:
+    """Class names, one a line."""
+    files = storage.resolve([location])
+    try:
+        with storage.open_source(files[0]) as stream:
+            lines = stream.read().decode("utf-8").splitlines()
+    except UnicodeDecodeError as error:
+        raise EdgelineError(f"{files[0].name} is not UTF-8 text ({error}).") from None
+    while lines and not lines[-1].strip():
+        lines.pop()
+    names = tuple(line.strip() for line in lines)
+    for number, name in enumerate(names, 1):
+        if not name:
+            raise EdgelineError(f"{files[0].name}, line {number}: is empty, name the class.")
+    if not names:
+        raise EdgelineError(f"{files[0].name} is empty: write one class name a line.")
+    return names
+
+
+def _import_saved_model(
+    path: Path, output: str, wanted: Wanted, origin: Mapping[str, str]
+) -> dict[str, Any]:
+    with artifacts.writing(output, models.SCHEMA) as draft:
+        target = str(draft.path / "saved_model")
+        try:
+            exported = child.call(
+                saved_model.export, str(path), wanted, target, time_limit=TIME_LIMIT
+            )
+        except child.ChildError as error:
+            raise EdgelineError(
+                f"TensorFlow {error.how} while {error.doing}{_last_line(error.log)}: export the "
+                "model again where it was trained, with this version of TensorFlow if it can be."
+            ) from error
+        if isinstance(exported, EdgelineError):
+            raise exported
+        draft.metadata |= {
+            "features": [feature.to_json() for feature in exported.features],
+            "outputs": {name: [kind, list(s)] for name, (kind, s) in exported.outputs.items()},
+            "task": wanted.task,
+            "label": wanted.label or None,
+            "labels": list(wanted.labels) or None,
+            "hyperparameters": {},
+            "transform_digest": "",
+            "origin": dict(origin),
+        }
+    return {"edgeline_schema": models.SCHEMA, **draft.metadata}
+
+
+def _import_tflite(
+    path: Path, output: str, wanted: Wanted, origin: Mapping[str, str]
+) -> dict[str, Any]:
+    wanted.refuse(("label", "label_type", "input_shape", "scaling", "logits"), "a LiteRT file")
+    if not wanted.labels:
+        wanted = dataclasses.replace(wanted, labels=tflite_file.labels_inside(path))
+    data, signature = tflite_file.describe(path, wanted)
+    _check_prediction(signature, wanted)
+    with artifacts.writing(output, models.EDGE_SCHEMA) as draft:
+        file = draft.path / "model.tflite"
+        file.write_bytes(data)
+        table = operators(file)
+        _write_json(draft.path / "operators.json", [asdict(row) for row in table])
+        draft.metadata |= {
+            "quantisation": tflite_file.quantisation(file),
+            "takes": "raw",
+            "because": None,
+            "size": len(data),
+            **_described(draft.path, signature, wanted, origin),
+        }
+    return {"edgeline_schema": models.EDGE_SCHEMA, **draft.metadata}
+
+
+def _import_onnx(
+    path: Path, output: str, wanted: Wanted, origin: Mapping[str, str]
+) -> dict[str, Any]:
+    refused = ("label", "label_type", "input_shape", "scaling", "logits", "signature")
+    wanted.refuse(refused, "an ONNX file")
+    data, signature, facts = onnx_file.describe(path, wanted)
+    _check_prediction(signature, wanted)
+    with artifacts.writing(output, onnx_file.SCHEMA) as draft:
+        (draft.path / "model.onnx").write_bytes(data)
+        draft.metadata |= {**facts, **_described(draft.path, signature, wanted, origin)}
+    return {"edgeline_schema": onnx_file.SCHEMA, **draft.metadata}
+
+
+def _described(
+    folder: Path, signature: Signature, wanted: Wanted, origin: Mapping[str, str]
+) -> dict[str, Any]:
+    """Writes `signature.json` and `labels.txt`; the metadata of a model with a signature."""
+    _write_json(folder / "signature.json", signature.to_json())
+    if wanted.labels:
+        text = "".join(f"{label}\n" for label in wanted.labels)
+        (folder / "labels.txt").write_text(text, encoding="utf-8")
+    return {
+        "features": [_feature(tensor).to_json() for tensor in signature.inputs],
+        "outputs": {
+            tensor.name: [tensor.dtype, list(tensor.shape[1:])] for tensor in signature.outputs
+        },
+        "task": wanted.task,
+        "labels": list(wanted.labels) or None,
+        "origin": dict(origin),
+    }
+
+
+def _feature(tensor: Tensor) -> Feature:
+    """The raw feature that an input takes; a quantised one takes real numbers."""
+    dtype = "float32" if tensor.scale is not None else FEATURE_DTYPES.get(tensor.dtype, "")
+    if not dtype or not tensor.shape:
+        raise EdgelineError(
+            f"Input {tensor.name!r} of the model is {tensor.dtype} of shape {list(tensor.shape)}, "
+            "which no feature is: export it with float32, int64 or string inputs, batch first."
+        )
+    return Feature(tensor.name, dtype, tensor.shape[1:] or (1,))
+
+
+def _check_prediction(signature: Signature, wanted: Wanted) -> None:
+    for tensor in signature.outputs:
+        if tensor.name == models.PREDICTION:
+            wanted.check_prediction(tensor.shape[1:])
+
+
+def _last_line(log: str) -> str:
+    lines = [line.strip() for line in log.splitlines() if "Error" in line]
+    return f" ({lines[-1][:300].rstrip('.:')})" if lines else ""
+
+
+def _write_json(path: Path, value: Any) -> None:
+    path.write_text(json.dumps(value, indent=1, sort_keys=True) + "\n")
+
+
+def _write_report(path: str, metadata: Mapping[str, Any]) -> None:
+    origin, labels = metadata["origin"], metadata["labels"]
+    takes = [(f["name"], f["dtype"], f["shape"]) for f in metadata["features"]]
+    gives = [(name, kind, shape) for name, (kind, shape) in metadata["outputs"].items()]
+    came = [
+        ("source", origin["source"]),
+        ("revision", origin["revision"] or None),
+        ("sha256", origin["sha256"]),
+        ("became", metadata["edgeline_schema"]),
+    ]
+    sections = [
+        report.Section("Origin", report.table(["", ""], came)),
+        report.Section("Takes", report.table(["feature", "dtype", "shape of a row"], takes)),
+        report.Section("Gives", report.table(["output", "dtype", "shape of a row"], gives)),
+    ]
+    if "operators" in metadata:
+        rows = metadata["operators"].items()
+        sections.append(report.Section("Operators", report.table(["operator", "count"], rows)))
+    if labels:
+        note = f"and {len(labels) - 50:,} more" if len(labels) > 50 else ""
+        names = report.table(["class", "name"], list(enumerate(labels[:50])))
+        sections.append(report.Section("Classes", names, note=note))
+    report.write(
+        path,
+        "Imported model",
+        [
+            report.Fact("kind", NAMES[origin["kind"]]),
+            report.Fact("task", metadata["task"].replace("_", " ")),
+            report.Fact("classes", str(len(labels)) if labels else "not named"),
+            report.Fact("quantisation", metadata.get("quantisation", "none")),
+        ],
+        sections,
+    )

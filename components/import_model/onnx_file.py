@@ -1,0 +1,122 @@
+"""An ONNX file, checked and described. The file is parsed; nothing in it is run."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
+
+from edgeline import models
+from edgeline.bundle import Signature, Tensor
+from edgeline.components.import_model.wanted import Wanted
+from edgeline.errors import EdgelineError
+from edgeline.extras import install_hint
+
+SCHEMA = "onnx_model/v1"
+
+
+def describe(path: Path, wanted: Wanted) -> tuple[bytes, Signature, dict[str, Any]]:
+    """A model's bytes with its inputs and outputs renamed, its signature, and facts.
+
+    Returns:
+        The model, its signature, and `opset` and `operators` (how many of each).
+
+    Raises:
+        EdgelineError: it is no valid model, keeps data in other files, or onnx is not installed.
+    """
+    try:
+        import onnx
+    except ModuleNotFoundError as error:
+        raise EdgelineError(install_hint(error) + ".") from None
+    try:
+        model = onnx.load(str(path), load_external_data=False)
+    except Exception as error:  # protobuf's, whichever implementation
+        raise EdgelineError(
+            f"{path} is no whole ONNX model ({type(error).__name__}): export or fetch it again."
+        ) from error
+    if any(tensor.data_location == onnx.TensorProto.EXTERNAL for tensor in _tensors(model.graph)):
+        raise EdgelineError(
+            f"{path} keeps its weights in other files: save it as one file, "
+            "onnx.save(model, path, save_as_external_data=False)."
+        )
+    try:
+        onnx.checker.check_model(model, full_check=True)
+    except Exception as error:  # ValidationError, InferenceError and what C++ raises
+        first = (str(error).strip().splitlines() or [""])[0][:300].rstrip(".:")
+        raise EdgelineError(f"{path} is not valid ONNX ({first}): export it again.") from error
+    constants = {entry.name for entry in model.graph.initializer}
+    inputs = [entry for entry in model.graph.input if entry.name not in constants]
+    names = {
+        **wanted.names(entry.name for entry in inputs),
+        **wanted.names((entry.name for entry in model.graph.output), sole=models.PREDICTION),
+    }
+    wanted.check_rename(names)
+    _rename(model.graph, {name: to for name, to in names.items() if name != to})
+    signature = Signature(_described(onnx, inputs), _described(onnx, model.graph.output))
+    facts = {
+        "opset": {entry.domain or "ai.onnx": entry.version for entry in model.opset_import},
+        "operators": _counted(node.op_type for node in model.graph.node),
+    }
+    return model.SerializeToString(deterministic=True), signature, facts
+
+
+def _described(onnx: Any, entries: Iterable[Any]) -> tuple[Tensor, ...]:
+    found = []
+    for entry in entries:
+        kind = entry.type.tensor_type
+        if not entry.type.HasField("tensor_type") or not kind.HasField("shape"):
+            raise EdgelineError(
+                f"Tensor {entry.name!r} of the ONNX model has no shape: export it with fixed ones."
+            )
+        dtype = onnx.helper.tensor_dtype_to_np_dtype(kind.elem_type)
+        found.append(
+            Tensor(
+                entry.name,
+                "string" if kind.elem_type == onnx.TensorProto.STRING else dtype.name,
+                tuple(
+                    size.dim_value if size.HasField("dim_value") else -1 for size in kind.shape.dim
+                ),
+            )
+        )
+    return tuple(found)
+
+
+def _rename(graph: Any, names: dict[str, str]) -> None:
+    """Give tensors other names, wherever they are read or written."""
+    if not names:
+        return
+    taken = {value.name for value in graph.value_info}
+    taken |= {name for node in graph.node for name in [*node.input, *node.output]} - names.keys()
+    for name in names.values():
+        if name in taken:
+            raise EdgelineError(
+                f"The ONNX model has a tensor {name!r} inside: give its input or output another "
+                "name with rename."
+            )
+    for entry in [*graph.input, *graph.output]:
+        entry.name = names.get(entry.name, entry.name)
+    _rename_in_nodes(graph, names)
+
+
+def _rename_in_nodes(graph: Any, names: dict[str, str]) -> None:
+    for node in graph.node:
+        for side in (node.input, node.output):
+            side[:] = [names.get(name, name) for name in side]
+        for attribute in node.attribute:
+            for inner in [attribute.g, *attribute.graphs]:
+                _rename_in_nodes(inner, names)
+
+
+def _tensors(graph: Any) -> Iterable[Any]:
+    yield from graph.initializer
+    for node in graph.node:
+        for attribute in node.attribute:
+            yield attribute.t
+            yield from attribute.tensors
+            for inner in [attribute.g, *attribute.graphs]:
+                yield from _tensors(inner)
+
+
+def _counted(names: Iterable[str]) -> dict[str, int]:
+    listed = sorted(names)
+    return {name: listed.count(name) for name in dict.fromkeys(listed)}
