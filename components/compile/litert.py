@@ -1,0 +1,107 @@
+"""LiteRT itself: the converted model as it is, run on the CPU with XNNPACK."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Callable, Mapping
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any
+
+from edgeline import interpreter, tflite
+from edgeline.components.compile import placement
+from edgeline.components.compile.target import TFLITE, Compiled, Source, Target
+from edgeline.components.convert import child
+from edgeline.errors import EdgelineError
+from edgeline.interpreter import EdgeModel
+
+FILE = "model.tflite"
+TIME_LIMIT = 300  # seconds to load the model
+
+
+def missing() -> str:
+    """What is not installed, and how to get it."""
+    if find_spec("ai_edge_litert") or find_spec("tflite_runtime"):
+        return ""
+    return "No LiteRT interpreter is installed: pip install 'edgeline[serve]'."
+
+
+def compile_litert(source: Source, folder: Path, _: Mapping[str, str]) -> Compiled:
+    """Copy the model and see what XNNPACK takes of it.
+
+    Raises:
+        EdgelineError: the interpreter does not take the model.
+    """
+    assert source.tflite
+    model = tflite.read(source.tflite)
+    try:
+        result = child.call(_xnnpack, source.tflite, time_limit=TIME_LIMIT)
+    except child.ChildError as error:
+        result = error.how
+    if isinstance(result, str):
+        raise EdgelineError(
+            f"LiteRT does not run {source.tflite} ({result}): convert the model again with "
+            "builtin operators only."
+        )
+    taken, partitions = result
+    shutil.copyfile(source.tflite, folder / FILE)
+    return Compiled(
+        model=FILE,
+        placed=placement.all_on_cpu(model),
+        facts={"xnnpack_operators": taken, "xnnpack_partitions": partitions},
+    )
+
+
+def load(folder: Path, compiled: Compiled) -> EdgeModel:
+    """The model in LiteRT's interpreter."""
+    return interpreter.load(folder / compiled.model)
+
+
+def _xnnpack(tell: Callable[[str], None], path: Path) -> tuple[int, int] | str:
+    """How many operators XNNPACK runs, in how many pieces; or why LiteRT takes no such model.
+
+    The interpreter lists the pieces, but not what is in them: an operator is in one where its
+    output is a piece's output, or is never given memory.
+    """
+    tell("loading the model")
+    runtime, _ = interpreter.runtime()
+    try:
+        loaded = runtime(model_path=str(path), num_threads=1)
+        loaded.allocate_tensors()
+    except (ValueError, RuntimeError) as error:
+        return (str(error).strip().splitlines() or ["no reason given"])[0].rstrip(".")
+    pieces = [op for op in loaded._get_ops_details() if op["op_name"] == "DELEGATE"]
+    given = {int(index) for piece in pieces for index in piece["outputs"]}
+    graph = tflite.read(path).subgraphs[0]
+    taken = sum(
+        bool(operator.outputs)
+        and all(
+            index in given or _without_memory(loaded, graph, index) for index in operator.outputs
+        )
+        for operator in graph.operators
+    )
+    return (taken if pieces else 0), len(pieces)
+
+
+def _without_memory(loaded: Any, graph: tflite.Subgraph, index: int) -> bool:
+    if graph.tensors[index].dtype == "STRING":  # never XNNPACK's, and a crash to ask for
+        return False
+    try:
+        loaded.get_tensor(index)
+    except ValueError:
+        return True
+    return False
+
+
+targets = (
+    Target(
+        name="litert",
+        summary="LiteRT on a CPU with XNNPACK: Raspberry Pi, Android, iOS, x86",
+        takes=(TFLITE,),
+        quantisations=("int8", "dynamic", "fp16", "float", "int16x8"),
+        extra="serve",
+        missing=missing,
+        compile=compile_litert,
+        load=load,
+    ),
+)
