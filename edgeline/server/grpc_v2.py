@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from edgeline.server import images
 from edgeline.server import messages as m
 from edgeline.server.app import App, Method
 from edgeline.server.dtypes import BY_NAME, BY_V2
@@ -20,6 +21,7 @@ from edgeline.server.routes_v2 import (
     model_statistics,
     requested,
     server_metadata,
+    takes_encoded,
 )
 from edgeline.server.tensors_binary import elements, from_bytes, to_bytes
 from edgeline.server.tensors_json import cast
@@ -158,7 +160,7 @@ def _inputs(asked: Mapping[str, Any], description: Description) -> dict[str, npt
     entries, raw = asked.get("inputs", []), asked.get("raw_input_contents")
     if raw is not None and len(raw) != len(entries):
         raise invalid(f"There are {len(entries)} inputs, but {len(raw)} raw_input_contents.")
-    dtypes = {tensor.name: tensor.dtype for tensor in description.signature.inputs}
+    tensors = {tensor.name: tensor for tensor in description.signature.inputs}
     arrays: dict[str, npt.NDArray[Any]] = {}
     for place, entry in enumerate(entries):
         name, datatype = entry.get("name", ""), entry.get("datatype", "")
@@ -167,15 +169,16 @@ def _inputs(asked: Mapping[str, Any], description: Description) -> dict[str, npt
             raise invalid(f"Input {name[:100]!r} is given twice.")
         if datatype not in BY_V2:
             raise invalid(f"Input {name[:100]!r} has no datatype of this protocol.")
-        if name in dtypes and BY_NAME[dtypes[name]].v2 != datatype:
-            wanted = BY_NAME[dtypes[name]].v2
-            raise invalid(f"Input {name!r} is {datatype}, but the model takes {wanted}.")
+        encoded = takes_encoded(tensors.get(name), datatype)
         if raw is not None:
             if entry.get("contents"):
                 raise invalid(f"Input {name[:100]!r} has contents and raw_input_contents.")
             arrays[name] = from_bytes(raw[place], datatype, shape, name)
         else:
             arrays[name] = _from_contents(entry, datatype, shape, name)
+        if encoded:
+            files = arrays[name].reshape(-1)
+            arrays[name] = images.decode(files, tensors[name], description.takes)
     return arrays
 
 

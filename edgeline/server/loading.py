@@ -50,6 +50,8 @@ def load(path: Path, name: str, version: int, instances: int, threads: int) -> l
             bundle=bundle,
             reference=_reference(path) if reference.FILE in bundle.files else None,
         )
+    else:
+        description = replace(description, labels=_labels(path))
     file, delegates, description = _device(file, description)
     try:
         content = file.read_bytes()
@@ -61,6 +63,18 @@ def load(path: Path, name: str, version: int, instances: int, threads: int) -> l
         _warm(instance, file)
         loaded.append(instance)
     return loaded
+
+
+def _labels(file: Path) -> tuple[str, ...] | None:
+    """Class names beside a bare model: `<model>.txt` or `labels.txt`, one a line."""
+    for names in (file.with_suffix(".txt"), file.with_name("labels.txt")):
+        try:
+            return tuple(line.strip() for line in names.read_text().splitlines())
+        except FileNotFoundError:
+            continue
+        except (OSError, UnicodeDecodeError) as error:
+            log.warning("%s cannot be read (%s): classes have numbers.", names, error)
+    return None
 
 
 def _reference(folder: Path) -> reference.Reference | None:

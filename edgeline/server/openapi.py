@@ -8,8 +8,10 @@ from typing import Any
 from edgeline import __version__
 from edgeline.server.app import App, Endpoint
 from edgeline.server.http1 import Request, Response
+from edgeline.server.images import MEDIA_TYPES
 from edgeline.server.metrics import CONTENT_TYPE
 from edgeline.server.rollout import Rollout
+from edgeline.server.routes_tfserving import TOP
 from edgeline.server.tensors_json import dumps
 
 _JSON = "application/json"
@@ -20,6 +22,14 @@ _VERSION = {
     "required": True,
     "schema": {"type": "integer", "minimum": 1, "maximum": 10**17},
 }
+_TOP = {
+    "name": "top",
+    "in": "query",
+    "description": "How many classes of an image to give, the best first",
+    "schema": {"type": "integer", "minimum": 1, "maximum": 999999, "default": TOP},
+}
+_BUSY = (413, 415, 429, 503, 504)
+_IMAGE = (501,)  # without Pillow
 _LABEL = {"name": "label", "in": "path", "required": True, "schema": {"type": "string"}}
 
 
@@ -62,7 +72,9 @@ def openapi() -> dict[str, Any]:
         v2[base + "/ready"] = _get("Whether a model is ready", 404, 503, where=where)
         v2[base + "/config"] = _get("The model's configuration", 404, 503, where=where)
         v2[base + "/stats"] = _get("The model's statistics", 404, 503, where=where)
-        v2[base + "/infer"] = _post("Inference", "InferRequest", True, where, 413, 429, 503)
+        v2[base + "/infer"] = _or_image(
+            _post("Inference", "InferRequest", True, where, *_BUSY, *_IMAGE)
+        )
     v1 = {"/v1/models": _get("The models")}
     for base, where in (
         ("/v1/models/{model}", [_NAME]),
@@ -71,11 +83,14 @@ def openapi() -> dict[str, Any]:
     ):
         v1[base] = _get("States of a model's versions", 404, 503, where=where)
         v1[base + "/metadata"] = _get("The model's signature", 404, 503, where=where)
-        v1[base + ":predict"] = _post(
-            "Rows or columns", "PredictRequest", True, where, 413, 429, 503
+        v1[base + ":predict"] = _or_image(
+            _post("Rows or columns", "PredictRequest", True, where, *_BUSY, *_IMAGE)
         )
-        for verb, what in (("classify", "Labels and scores"), ("regress", "One number each")):
-            v1[base + ":" + verb] = _post(what, "ExamplesRequest", True, where, 413, 429, 503)
+        v1[base + ":regress"] = _post("One number each", "ExamplesRequest", True, where, *_BUSY)
+        v1[base + ":classify"] = _or_image(
+            _post("Labels and scores", "ExamplesRequest", True, where, *_BUSY, *_IMAGE)
+        )
+        v1[base + ":classify"]["post"]["parameters"] = [_TOP]
     other = {
         "/": _get("The page, for a browser; else whether the server lives"),
         "/overview": _get("What the page shows"),
@@ -135,6 +150,13 @@ def _steer(what: str, schema: str) -> dict[str, Any]:
             },
         }
     return path
+
+
+def _or_image(item: dict[str, Any]) -> dict[str, Any]:
+    """The same call, with a JPEG or PNG file as its body too."""
+    schema = {"type": "string", "contentMediaType": "image/*"}
+    item["post"]["requestBody"]["content"] |= {kind: {"schema": schema} for kind in MEDIA_TYPES}
+    return item
 
 
 def _errors(codes: tuple[int, ...]) -> dict[str, Any]:

@@ -7,12 +7,13 @@ from __future__ import annotations
 
 import re
 from typing import Any
-from urllib.parse import unquote
+from urllib.parse import parse_qs, unquote
 
 import numpy as np
 import numpy.typing as npt
 
 from edgeline.bundle import Tensor
+from edgeline.server import images
 from edgeline.server.app import App, Endpoint
 from edgeline.server.dtypes import BY_NAME
 from edgeline.server.errors import invalid, not_found
@@ -35,12 +36,19 @@ _PATH = re.compile(
     re.IGNORECASE,
 )
 _SERVING = ("", "serving_default")
+TOP = 5  # classes of an image, unless the query says how many
 
 
 def resolver(app: App) -> Any:
     """The endpoints of each path below /v1."""
     repository = app.repository
     works = {"predict": predict, "classify": classify, "regress": regress}
+
+    def answer(request: Request, instance: Instance, verb: str) -> Response:
+        body = app.body(request)
+        if images.is_image_type(request.headers.get(b"content-type", b"")):
+            return Response(200, of_image(body, instance, verb, _top(request.target)))
+        return Response(200, works[verb](body, instance))
 
     def names(_: Request) -> Response:
         return Response(200, dumps({"models": sorted(repository.models)}))
@@ -67,13 +75,13 @@ def resolver(app: App) -> Any:
             return [Endpoint("GET", "predict", answer=metadata)]
         if not match["verb"]:
             return [Endpoint("GET", "predict", answer=status)]
-        run = works[match["verb"].lower()]
+        verb = match["verb"].lower()
         return [
             Endpoint(
                 "POST",
                 "predict",
                 pool=lambda: repository.pool(name, version, label),
-                work=lambda request, instance: Response(200, run(app.body(request), instance)),
+                work=lambda request, instance: answer(request, instance, verb),
             )
         ]
 
@@ -111,24 +119,30 @@ def classify(body: bytes, instance: Instance) -> bytes:
     """
     description = instance.description
     answers = instance.run(check(_from_examples(_asked(body), description), description))
-    name = _only(answers, description, ("scores", "probabilities", "probability"))
-    scores = _real(answers[name], name, description)
-    if scores.ndim != 2:
-        raise invalid(f"Output {name!r} has no score for each class: call :predict.")
-    classes = answers.get("classes")
-    labels = description.labels
-    width = scores.shape[1]
-    if classes is not None and classes.shape == scores.shape:
-        named = [[decode(label) for label in row] for row in classes.tolist()]
-    elif labels is not None and len(labels) == width:
-        named = [list(labels)] * len(scores)
-    else:
-        named = [[str(place) for place in range(width)]] * len(scores)
+    named, scores = _classes(answers, description)
     results = [
         [[label, score] for label, score in zip(row, values, strict=True)]
         for row, values in zip(named, scores, strict=True)
     ]
-    return _write("results", results, {name: scores})
+    return _write("results", results, {"scores": scores})
+
+
+def of_image(body: bytes, instance: Instance, verb: str, top: int) -> bytes:
+    """An image: `classify` gives its `top` classes, the best first, `predict` the output's row.
+
+    Raises:
+        ServingError: as `images.from_body`, or the model gives no scores.
+    """
+    description = instance.description
+    if verb == "regress":
+        raise invalid("An image is classified or predicted: call :classify or :predict.")
+    answers = instance.run(check(images.from_body(body, description), description))
+    if verb == "predict":
+        return _write("predictions", _to_rows(answers), answers)
+    named, scores = _classes(answers, description)
+    best = np.argsort(-scores[0].astype(np.float64), kind="stable")[:top]
+    results = [[[named[0][place], scores[0, place]] for place in best]]
+    return _write("results", results, {"scores": scores})
 
 
 def regress(body: bytes, instance: Instance) -> bytes:
@@ -144,6 +158,30 @@ def regress(body: bytes, instance: Instance) -> bytes:
     if values.size != len(values):
         raise invalid(f"Output {name!r} is not one number an example: call :predict.")
     return _write("results", values.reshape(-1), {name: values})
+
+
+def _top(target: bytes) -> int:
+    query = parse_qs(target.partition(b"?")[2].decode("latin-1"))
+    given = query.get("top", [str(TOP)])[-1]
+    if not given.isdecimal() or len(given) > 6 or not int(given):
+        raise invalid("The query's 'top' is how many classes to give: a number from 1.")
+    return int(given)
+
+
+def _classes(answers: Arrays, description: Description) -> tuple[list[list[Any]], npt.NDArray[Any]]:
+    """Names and scores of the classes, [rows, classes] each."""
+    name = _only(answers, description, ("scores", "probabilities", "probability"))
+    scores = _real(answers[name], name, description)
+    if scores.ndim != 2:
+        raise invalid(f"Output {name!r} has no score for each class: call :predict.")
+    classes = answers.get("classes")
+    labels = description.labels
+    width = scores.shape[1]
+    if classes is not None and classes.shape == scores.shape:
+        return [[decode(label) for label in row] for row in classes.tolist()], scores
+    if labels is not None and len(labels) == width:
+        return [list(labels)] * len(scores), scores
+    return [[str(place) for place in range(width)]] * len(scores), scores
 
 
 def _asked(body: bytes) -> dict[str, Any]:
@@ -216,8 +254,16 @@ def _from_examples(asked: dict[str, Any], description: Description) -> dict[str,
 def _array(value: Any, tensor: Tensor, description: Description) -> npt.NDArray[Any]:
     if isinstance(value, list):  # a column, put together from rows
         value = [item.as_list() if isinstance(item, Large) else item for item in value]
+    if images.takes_images(tensor) and _is_b64(value):
+        files = to_array(value, "string", f"Input {tensor.name!r}").reshape(-1)
+        return images.decode(files, tensor, description.takes)
     array = to_array(value, tensor.dtype, f"Input {tensor.name!r}", description.takes == "raw")
     return array if array.ndim else array.reshape(1)
+
+
+def _is_b64(value: Any) -> bool:
+    first = value[0] if isinstance(value, list) and value else value
+    return isinstance(first, dict) and first.keys() == {"b64"}
 
 
 def _to_rows(answers: Arrays) -> Any:

@@ -14,6 +14,7 @@ import numpy.typing as npt
 
 from edgeline import __version__
 from edgeline.bundle import Tensor
+from edgeline.server import images
 from edgeline.server.app import App, Endpoint
 from edgeline.server.dtypes import BY_NAME, BY_V2
 from edgeline.server.errors import invalid
@@ -130,7 +131,9 @@ def infer(body: bytes, request: Request, instance: Instance) -> Response:
     length = request.headers.get(_HEADER_LENGTH)
     asked: dict[str, Any] = {}
     binary = False
-    if length is None:
+    if images.is_image_type(request.headers.get(b"content-type", b"")):
+        arrays = images.from_body(body, description)
+    elif length is None:
         asked = _document(loads(body))
         arrays = _inputs(asked, memoryview(b""), description)
     else:
@@ -170,6 +173,20 @@ def requested(
             array = _classified(array, count, description.labels)
         outputs.append((name, array, parameters))
     return outputs
+
+
+def takes_encoded(tensor: Tensor | None, datatype: str) -> bool:
+    """Whether an input of this datatype is encoded images for a tensor of pixels.
+
+    Raises:
+        ServingError: the tensor is of another datatype, and takes no images.
+    """
+    if tensor is None or BY_NAME[tensor.dtype].v2 == datatype:
+        return False
+    if datatype == "BYTES" and images.takes_images(tensor):
+        return True
+    wanted = BY_NAME[tensor.dtype].v2
+    raise invalid(f"Input {tensor.name!r} is {datatype}, but the model takes {wanted}.")
 
 
 def v2_shape(tensor: Tensor) -> list[int]:
@@ -262,7 +279,7 @@ def _inputs(
     entries = asked.get("inputs")
     if not isinstance(entries, list) or not entries:
         raise invalid("The request has no 'inputs': give a list of tensors.")
-    dtypes = {tensor.name: tensor.dtype for tensor in description.signature.inputs}
+    tensors = {tensor.name: tensor for tensor in description.signature.inputs}
     arrays: dict[str, npt.NDArray[Any]] = {}
     place = 0
     for entry in entries:
@@ -274,9 +291,7 @@ def _inputs(
         datatype, shape = entry.get("datatype"), _shape(entry.get("shape"), name)
         if not isinstance(datatype, str) or datatype not in BY_V2:
             raise invalid(f"Input {name[:100]!r} has no datatype of this protocol.")
-        if name in dtypes and BY_NAME[dtypes[name]].v2 != datatype:
-            wanted = BY_NAME[dtypes[name]].v2
-            raise invalid(f"Input {name!r} is {datatype}, but the model takes {wanted}.")
+        encoded = takes_encoded(tensors.get(name), datatype)
         parameters = entry.get("parameters") or {}
         if not isinstance(parameters, dict):
             raise invalid(f"Input {name[:100]!r} has parameters that are no object.")
@@ -290,6 +305,9 @@ def _inputs(
             arrays[name] = _from_json(entry["data"], datatype, shape, name, description)
         else:
             raise invalid(f"Input {name[:100]!r} has no data.")
+        if encoded:
+            files = arrays[name].reshape(-1)
+            arrays[name] = images.decode(files, tensors[name], description.takes)
     if place != len(binary):
         raise invalid(f"The body has {len(binary) - place} bytes after its last tensor.")
     return arrays

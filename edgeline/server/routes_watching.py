@@ -1,4 +1,7 @@
-"""GET /drift: how far live traffic is from what the models met in training."""
+"""GET /drift: how far live traffic is from what the models met in training.
+
+`unwatched` are models whose bundle has no reference, or all where drift_rate is 0.
+"""
 
 from __future__ import annotations
 
@@ -6,7 +9,6 @@ from typing import Any
 from urllib.parse import unquote
 
 from edgeline.server.app import App, Endpoint
-from edgeline.server.errors import not_found
 from edgeline.server.http1 import Request, Response
 from edgeline.server.tensors_json import dumps
 from edgeline.server.watching import Watching
@@ -17,16 +19,18 @@ def resolver(app: App, watching: Watching) -> Any:
 
     def answer(name: str) -> Response:
         reports = watching.reports()
+        known = sorted({serving for serving, _, _ in app.repository.serving()})
         if name:
             app.repository.pool(name)
-            reports = [report for report in reports if report["model"] == name]
-            if not reports:
-                raise not_found(
-                    f"Model {name!r} is not watched: its bundle has no reference, or drift_rate "
-                    "is 0."
-                )
-        drifting = any(report["drifting"] for report in reports)
-        return Response(200, dumps({"drifting": drifting, "models": reports}))
+            known = [name]
+        reports = [report for report in reports if report["model"] in known]
+        watched = {report["model"] for report in reports}
+        document = {
+            "drifting": any(report["drifting"] for report in reports),
+            "models": reports,
+            "unwatched": [model for model in known if model not in watched],
+        }
+        return Response(200, dumps(document))
 
     def resolve(path: str) -> list[Endpoint] | None:
         base, _, name = path.strip("/").partition("/")

@@ -1,0 +1,134 @@
+"""Photographs to a vision model, as a body and within JSON, and files that are no photographs."""
+
+from __future__ import annotations
+
+import base64
+import io
+import shutil
+import struct
+import sys
+import zlib
+
+import numpy as np
+import pytest
+from conftest import DATA, MIXED, MOBILENET
+from PIL import Image
+
+from edgeline.bundle import Tensor
+from edgeline.server import images
+from edgeline.server.errors import ServingError
+
+CORAL = DATA / "coral"
+CAT, PARROT = (CORAL / "cat_720p.jpg").read_bytes(), (CORAL / "parrot.jpg").read_bytes()
+JPEG = {"Content-Type": "image/jpeg"}
+BYTE = Tensor("x", "uint8", (1, 8, 6, 3))
+
+
+@pytest.fixture(scope="module")
+def store(tmp_path_factory):
+    """`vision` with its labels beside it, and a model that takes no image."""
+    root = tmp_path_factory.mktemp("vision")
+    shutil.copyfile(MOBILENET, root / "vision.tflite")
+    shutil.copyfile(CORAL / "imagenet_labels.txt", root / "vision.txt")
+    shutil.copyfile(MIXED, root / "mixed.tflite")
+    return root
+
+
+def file(pixels, kind="PNG", **options) -> bytes:
+    stream = io.BytesIO()
+    Image.fromarray(pixels).save(stream, kind, **options)
+    return stream.getvalue()
+
+
+def b64(data: bytes) -> dict[str, str]:
+    return {"b64": base64.b64encode(data).decode()}
+
+
+@pytest.mark.parametrize(("photograph", "label"), [(PARROT, "macaw"), (CAT, "Egyptian cat")])
+def test_a_photograph_gives_labels_and_scores_the_best_first(server, photograph, label):
+    status, answer, _ = server.ask("POST", "/v1/models/vision:classify", photograph, JPEG)
+    assert status == 200
+    (classes,) = answer["results"]
+    assert len(classes) == 5
+    assert classes[0][0] == label
+    scores = [score for _, score in classes]
+    assert scores == sorted(scores, reverse=True)
+    best = server.ask("POST", "/v1/models/vision:classify?top=1", photograph, JPEG)[1]
+    assert best["results"] == [classes[:1]]
+
+
+def test_every_way_of_sending_it_gives_the_same(server):
+    predicted = server.ask("POST", "/v1/models/vision:predict", PARROT, JPEG)[1]["predictions"][0]
+    body = {"instances": [b64(PARROT), b64(PARROT)]}
+    assert (
+        server.ask("POST", "/v1/models/vision:predict", body)[1]["predictions"] == [predicted] * 2
+    )
+    inferred = server.ask("POST", "/v2/models/vision/infer", PARROT, JPEG)[1]["outputs"][0]
+    assert inferred["data"] == predicted
+    name = server.ask("GET", "/v2/models/vision")[1]["inputs"][0]["name"]
+    entry = {"name": name, "shape": [1], "datatype": "BYTES", "data": [b64(PARROT)]}
+    output = {"name": inferred["name"], "parameters": {"classification": 2}}
+    body = {"inputs": [entry], "outputs": [output]}
+    answer = server.ask("POST", "/v2/models/vision/infer", body)[1]["outputs"][0]["data"]
+    assert answer[0].endswith(":macaw")
+    pixels = images.decode([PARROT], Tensor("x", "uint8", (1, 128, 128, 3)), "transformed")
+    raw = server.ask(
+        "POST",
+        "/v2/models/vision/infer",
+        pixels.tobytes(),
+        {"Inference-Header-Content-Length": "0"},
+    )[1]
+    assert np.frombuffer(raw[-1001:], np.uint8).tolist() == predicted
+
+
+def test_bad_files_are_refused_in_a_sentence(server):
+    bomb = b"\x89PNG\r\n\x1a\n" + b"".join(
+        struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))
+        for kind, data in (
+            (b"IHDR", struct.pack(">IIBBBBB", 50_000, 50_000, 8, 2, 0, 0, 0)),
+            (b"IDAT", zlib.compress(bytes(1 << 20))),
+            (b"IEND", b""),
+        )
+    )
+    for body, path, status, words in (
+        (b"", "vision:classify", 400, "no JPEG or PNG"),
+        (b"not an image", "vision:classify", 400, "no JPEG or PNG"),
+        (CAT[:9000], "vision:classify", 400, "damaged"),
+        (bomb, "vision:classify", 413, "too large"),
+        (CAT, "vision:regress", 400, "classified or predicted"),
+        (CAT, "mixed:classify", 400, "does not take one image"),
+        (CAT, "vision:classify?top=none", 400, "'top'"),
+    ):
+        found, answer, _ = server.ask("POST", "/v1/models/" + path, body, JPEG)
+        assert (found, words in answer["error"]) == (status, True), answer
+    body = {"instances": [b64(b"x")]}
+    assert server.ask("POST", "/v1/models/vision:predict", body)[0] == 400
+
+
+def test_orientation_grey_depth_and_scale():
+    columns = np.arange(60) + np.zeros((80, 1), int)
+    left = np.where(columns < 30, 255, 0).astype(np.uint8)
+    plain = images.decode([file(left)], BYTE, "raw")
+    assert plain.shape == (1, 8, 6, 3)
+    assert plain[0, 0, 0].tolist() == [255] * 3
+    assert plain[0, 0, -1].tolist() == [0] * 3
+    exif = Image.Exif()
+    exif[0x0112] = 3  # upside down
+    turned = images.decode([file(left, "JPEG", exif=exif)], BYTE, "raw")
+    assert turned[0, 0, 0].max() < 30
+    assert turned[0, 0, -1].min() > 225
+    deep = np.where(columns < 30, 65535, 0).astype(np.uint16)
+    grey = images.decode([file(deep)], Tensor("x", "uint8", (-1, 8, 6)), "raw")
+    assert (grey[0, 0, 0], grey[0, 0, -1]) == (255, 0)
+    signed = images.decode([file(left)], Tensor("x", "int8", (1, 8, 6, 1)), "raw")
+    assert (signed.dtype, signed.min(), signed.max()) == (np.int8, -128, 127)
+    real = Tensor("x", "float32", (1, 8, 6, 1))
+    assert images.decode([file(left)], real, "raw").max() == 255.0
+    assert images.decode([file(left)], real, "transformed").max() == 1.0
+
+
+def test_without_pillow_it_says_what_to_install(monkeypatch):
+    monkeypatch.setitem(sys.modules, "PIL", None)
+    with pytest.raises(ServingError, match="pip install 'edgeline") as refused:
+        images.decode([CAT], BYTE, "raw")
+    assert refused.value.http == 501
