@@ -13,13 +13,13 @@ from typing import Any
 from edgeline.server.access import Access
 from edgeline.server.compression import decompress
 from edgeline.server.errors import Code, ServingError, not_found
-from edgeline.server.history import History
 from edgeline.server.http1 import Request, Response, error_response
 from edgeline.server.http2 import Call
 from edgeline.server.http2 import Reply as CallReply
 from edgeline.server.metrics import Metrics
 from edgeline.server.model import Instance
 from edgeline.server.pool import Pool
+from edgeline.server.recent import Recent
 from edgeline.server.repository import Repository
 from edgeline.server.settings import Settings
 from edgeline.server.traffic import Traffic
@@ -69,7 +69,7 @@ class App:
     ) -> None:
         self.settings, self.repository = settings, repository
         self.metrics, self.access = metrics, access
-        self.history = History(metrics)
+        self.recent = Recent(metrics)
         self.resolvers: list[Resolver] = []
         self.methods: dict[str, Method] = {}
         self._known: dict[bytes, list[Endpoint]] = {}

@@ -210,7 +210,7 @@ async def _decide(app: App) -> None:
     while True:
         await asyncio.sleep(1.0)
         try:
-            app.history.sample(app.repository.serving())
+            app.recent.sample(app.repository.serving())
             await app.repository.decide()
         except EdgelineError as error:
             log.error("%s What is loaded stays.", error)

@@ -23,9 +23,9 @@ from edgeline.errors import EdgelineError
 from edgeline.server import rollout as declared
 from edgeline.server.app import App, Endpoint
 from edgeline.server.errors import invalid, not_found
-from edgeline.server.history import failures
 from edgeline.server.http1 import Request, Response
 from edgeline.server.metrics import resident
+from edgeline.server.recent import failures
 from edgeline.server.rollout import Verdict
 from edgeline.server.tensors_json import dumps, loads
 
@@ -135,7 +135,7 @@ def _model(app: App, name: str) -> dict[str, Any]:
                 "queue": pool.waiting,
                 "requests": sum(of.codes.values()),
                 "errors": failures(of),
-                **app.history.describe(name, version),
+                **app.recent.describe(name, version),
             }
         )
     for version, (_, reason) in sorted(served.failures.items(), reverse=True):
