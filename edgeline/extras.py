@@ -14,6 +14,7 @@ EXTRA_OF = {
     "tf2onnx": "onnx",
     "openvino": "openvino",
     "tvm": "tvm",
+    "ziglang": "tvm",
     "huggingface_hub": "hub",
     "kagglehub": "hub",
     "PIL": "serve",
