@@ -38,8 +38,11 @@ HTTP_STATUS = {
 }
 
 
+LONGEST = 600  # characters of a message; a client may have given a name of any length
+
+
 class ServingError(Exception):
-    """A request that is refused.
+    """A request that is refused, with one sentence that any protocol can carry.
 
     Attributes:
         code: the gRPC status.
@@ -47,7 +50,9 @@ class ServingError(Exception):
     """
 
     def __init__(self, code: Code, message: str, http: int | None = None) -> None:
-        super().__init__(message)
+        if len(message) > LONGEST:
+            message = f"{message[: LONGEST // 2]} ... {message[-LONGEST // 2 :]}"
+        super().__init__(message.encode(errors="backslashreplace").decode())
         self.code = code
         self.http = http or HTTP_STATUS[code]
 

@@ -130,7 +130,7 @@ class Http1(asyncio.Protocol):
         self._closing = False
         self._paused = False
         self._buffered = 0
-        self._unread = True
+        self._unread, self._first = True, b""
         self._last = self._stuck = self._started = self._failed = False
         self._begin()
 
@@ -160,7 +160,11 @@ class Http1(asyncio.Protocol):
         if self._closing:
             return
         if self._unread:
-            if data.startswith(_PREFACE[: len(data)][:3]) and self.server.grpc is not None:
+            data = self._first + data
+            if len(data) < 3 and _PREFACE.startswith(data):
+                self._first = data  # POST and PUT begin as HTTP/2 does
+                return
+            if data.startswith(_PREFACE[:3]) and self.server.grpc is not None:
                 self._take_over(data)
                 return
             self._unread = False
@@ -180,7 +184,8 @@ class Http1(asyncio.Protocol):
         self._next()
 
     def eof_received(self) -> bool:
-        return self._running is not None  # an answer may still be read
+        self._last = True  # nothing more can come, but an answer may still be read
+        return self._running is not None or bool(self._waiting)
 
     # what httptools calls; an error in them is told by `_fail`, not raised
 
