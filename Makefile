@@ -35,9 +35,21 @@ $(VENV)/ready: setup.cfg constraints.txt
 	$(BIN)/uv pip install --quiet --python $(BIN)/python --constraints constraints.txt --editable '.[test]'
 	touch $@
 
+# the images' lists hold the same versions; edge-server's has hashes, and not what only the
+# command line and the reports use
+LOCK := $(BIN)/uv pip compile --quiet --universal --python-version 3.10 --no-emit-index-url \
+  --no-header --no-annotate setup.cfg
+LOCK_IMAGE := $(LOCK) --constraints constraints.txt
+NOT_SERVING := colorama jinja2 markdown-it-py markupsafe mdurl pyarrow pygments pyyaml rich
+
 lock:
-	$(BIN)/uv pip compile --universal --python-version 3.10 --no-emit-index-url --no-header \
-	  --no-annotate --extra test --output-file constraints.txt setup.cfg
+	$(LOCK) --extra test --output-file constraints.txt
+	$(LOCK_IMAGE) --extra pipelines --extra serve --output-file images/pipeline/requirements.txt
+	$(LOCK_IMAGE) --extra compile --output-file images/train/requirements-cpu.txt
+	$(LOCK_IMAGE) --extra compile --extra gpu --output-file images/train/requirements-gpu.txt
+	$(LOCK_IMAGE) --extra targets --output-file images/compile/requirements.txt
+	$(LOCK_IMAGE) --extra serve --generate-hashes $(NOT_SERVING:%=--no-emit-package %) \
+	  --output-file images/edge-server/requirements.txt
 
 clean:
 	rm -rf $(VENV) .cache build dist *.egg-info

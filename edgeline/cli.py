@@ -168,6 +168,68 @@ def init(name: str) -> None:
     click.echo(f"Made {name}. Now: cd {name} && edgeline run pipeline.py")
 
 
+@cli.group()
+def images() -> None:
+    """Build, lock, list and mirror container images."""
+
+
+@images.command("build")
+@click.argument("names", nargs=-1)
+@click.option("--registry", help="Name them after this registry instead of the lock file's.")
+@click.option("--push", is_flag=True, help="Build for every platform and push.")
+@click.option("--base-image", help="A base instead of the pinned one, such as a mirror's.")
+@click.option("--uv-image", help="An image with uv instead of the pinned one.")
+@click.option("--ca", help="A CA bundle for the build, in no layer.")
+@click.option("--uv-config", help="A uv.toml with a package index for the build, in no layer.")
+def images_build(
+    names: tuple[str, ...],
+    registry: str | None,
+    push: bool,
+    base_image: str | None,
+    uv_image: str | None,
+    ca: str | None,
+    uv_config: str | None,
+) -> None:
+    """Build NAMES (all by default) from edgeline's sources with Docker."""
+    from edgeline.images.build import build
+
+    bases = {"BASE_IMAGE": base_image, "UV_IMAGE": uv_image}
+    secrets = {"ca.pem": ca, "uv.toml": uv_config}
+    build(
+        names,
+        registry,
+        push,
+        {name: image for name, image in bases.items() if image},
+        {name: Path(file) for name, file in secrets.items() if file},
+    )
+
+
+@images.command("lock")
+@click.option("--registry", help="Where the images were pushed, if not where the lock file says.")
+@click.option("-o", "--output", help="The lock file to write; EDGELINE_IMAGES names it later.")
+def images_lock(registry: str | None, output: str | None) -> None:
+    """Write the digests of the pushed images into the lock file."""
+    from edgeline.images.lock import lock
+
+    click.echo(lock(registry, Path(output) if output else None))
+
+
+@images.command("closure")
+@click.argument("paths", nargs=-1, required=True)
+@click.option("--mirror", help="Copy each image to this registry, digests unchanged.")
+def images_closure(paths: tuple[str, ...], mirror: str | None) -> None:
+    """List every image that the pipelines and manifests in PATHS need."""
+    from edgeline.images import closure
+
+    uses = closure.closure([Path(path) for path in paths])
+    if mirror:
+        for image, copied in closure.mirror(uses, mirror):
+            click.echo(f"{image}\t{copied}")
+    else:
+        for use in uses:
+            click.echo(f"{use.image}\t{use.file}\t{use.place}")
+
+
 def main() -> None:
     """Entry point: 0 good, 1 failed with a sentence, 2 wrong usage, 130 interrupted."""
     # a task's `kill` or a closed terminal ends as Ctrl-C does: cleaned up

@@ -1,34 +1,68 @@
-"""Which container image a component runs in, read from `images.lock.yaml`."""
+"""Which container image a component runs in, read from `images.lock.yaml`.
+
+build      builds the images of this folder
+lock       writes their digests into the lock file
+closure    every image that pipelines and manifests need
+registry   what the other two ask of a container registry
+"""
 
 from __future__ import annotations
 
+import os
+from dataclasses import dataclass
 from functools import cache
-from importlib import resources
+from pathlib import Path
 
 import yaml
 
 from edgeline.errors import EdgelineError
+
+LOCK = "EDGELINE_IMAGES"  # names a lock file of one's own, for images in another registry
+
+
+@dataclass(frozen=True)
+class Entry:
+    """An image of the lock file; `digest` is "" until it has been pushed and locked."""
+
+    repository: str
+    version: str
+    digest: str = ""
+
+    @property
+    def tagged(self) -> str:
+        return f"{self.repository}:{self.version}"
 
 
 def reference(name: str) -> str:
     """`repository@digest` of an image, or `repository:version` while it has no digest.
 
     Raises:
-        EdgelineError: the lock file has no such image.
+        EdgelineError: the lock file cannot be read, or has no such image.
     """
-    try:
-        entry = _lock()[name]
-    except KeyError:
-        raise EdgelineError(
-            f"images.lock.yaml has no image {name!r}: it has {', '.join(_lock())}."
-        ) from None
-    if digest := entry.get("digest"):
-        return f"{entry['repository']}@{digest}"
-    return f"{entry['repository']}:{entry['version']}"
+    images = entries(lock_file())
+    if name not in images:
+        raise EdgelineError(f"{lock_file()} has no image {name!r}: it has {', '.join(images)}.")
+    entry = images[name]
+    return f"{entry.repository}@{entry.digest}" if entry.digest else entry.tagged
+
+
+def lock_file() -> Path:
+    """The lock file in use: edgeline's own, or that which EDGELINE_IMAGES names."""
+    return Path(os.environ.get(LOCK) or Path(__file__).with_name("images.lock.yaml"))
 
 
 @cache
-def _lock() -> dict[str, dict[str, str]]:
-    text = resources.files(__name__).joinpath("images.lock.yaml").read_text()
-    lock: dict[str, dict[str, str]] = yaml.safe_load(text)
-    return lock
+def entries(file: Path) -> dict[str, Entry]:
+    """The images of a lock file by name.
+
+    Raises:
+        EdgelineError: it is missing or malformed.
+    """
+    try:
+        return {name: Entry(**entry) for name, entry in yaml.safe_load(file.read_text()).items()}
+    except OSError as error:
+        raise EdgelineError(f"The image lock {file} cannot be read ({error.strerror}).") from error
+    except (yaml.YAMLError, AttributeError, TypeError) as error:
+        raise EdgelineError(
+            f"{file} is no image lock: it maps names to repository, version and digest."
+        ) from error

@@ -8,7 +8,7 @@ from kfp.dsl import HTML, Artifact, Dataset, Input, Metrics, Model, Output
 from edgeline.images import reference
 
 
-@dsl.component(base_image=reference("pipeline"), install_kfp_package=False)
+@dsl.component(base_image=reference("train"), install_kfp_package=False)
 def verify(
     model: Input[Model],
     edge_model: Input[Model],

@@ -1,0 +1,120 @@
+"""`edgeline images closure`: every image that a site needs, from pipelines and manifests.
+
+Looked for in KFP's IR (executors, alone or in a PipelineVersion), in pods of any kind
+(containers, image volumes), in trainers and runtimes, and in `oci://` models. Objects that
+only hold text (ConfigMap, Secret, CustomResourceDefinition) are not looked into.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from edgeline.errors import EdgelineError
+from edgeline.images import registry
+
+SUFFIXES = (".yaml", ".yml", ".json")
+TEXT_ONLY = ("ConfigMap", "Secret", "CustomResourceDefinition", "Kustomization", "Component")
+MODEL_SCHEMES = ("oci://", "oci+native://")
+MODEL_KEYS = ("storageUri", "sourceModelUri", "uri")
+
+
+@dataclass(frozen=True, order=True)
+class Use:
+    """An image, the file that names it, and where in the file."""
+
+    image: str
+    file: str
+    place: str
+
+
+def closure(paths: Sequence[Path]) -> list[Use]:
+    """All images that files name, and those that folders of YAML and JSON name; sorted.
+
+    Raises:
+        EdgelineError: a file is missing or is no YAML, there is no image at all, or an image
+            is known only when a pipeline runs (so that the list would not be whole).
+    """
+    uses = sorted({use for file in _files(paths) for use in _in_file(file)})
+    if not uses:
+        raise EdgelineError(f"No image is named in {', '.join(map(str, paths))}.")
+    for use in uses:
+        if "{{" in use.image or "${" in use.image:
+            raise EdgelineError(
+                f"{use.file}, {use.place}: image {use.image!r} is known only at run time, so what "
+                "a site needs cannot be told: name the image in the pipeline."
+            )
+    return uses
+
+
+def mirror(uses: Sequence[Use], to: str) -> Iterator[tuple[str, str]]:
+    """Copy each image once, with all platforms and unchanged digests.
+
+    Args:
+        uses: what `closure` found.
+        to: a registry, or a registry and a path in it.
+
+    Yields:
+        an image and its copy, once it is there.
+
+    Raises:
+        EdgelineError: a registry cannot be reached, lacks the image or refuses it.
+    """
+    for image in sorted({use.image for use in uses}):
+        yield image, registry.copy(image, to)
+
+
+def _files(paths: Iterable[Path]) -> Iterator[Path]:
+    for path in paths:
+        if path.is_dir():
+            yield from sorted(file for file in path.rglob("*") if file.suffix in SUFFIXES)
+        elif path.is_file():
+            yield path
+        else:
+            raise EdgelineError(f"There is no file or folder {path}.")
+
+
+def _in_file(file: Path) -> Iterator[Use]:
+    try:
+        documents = list(
+            yaml.load_all(file.read_text(), getattr(yaml, "CSafeLoader", yaml.SafeLoader))
+        )
+    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
+        raise EdgelineError(f"{file} cannot be read as YAML ({error}).") from error
+    for document in documents:
+        yield from _in_document(document, str(file))
+
+
+def _in_document(document: Any, file: str) -> Iterator[Use]:
+    if not isinstance(document, dict) or document.get("kind") in TEXT_ONLY:
+        return
+    if str(document.get("kind", "")).endswith("List") and isinstance(document.get("items"), list):
+        for item in document["items"]:
+            yield from _in_document(item, file)
+        return
+    name = (document.get("metadata") or document.get("pipelineInfo") or {}).get("name", "")
+    start = "/".join(filter(None, [document.get("kind", "pipeline"), name]))
+    for image, place in _images(document, ()):
+        yield Use(image, file, " ".join(filter(None, [start, place])))
+
+
+def _images(node: Any, path: tuple[str, ...]) -> Iterator[tuple[str, str]]:
+    if isinstance(node, list):
+        for number, item in enumerate(node):
+            name = item.get("name") if isinstance(item, dict) else None
+            yield from _images(item, (*path, str(name or number)))
+    elif isinstance(node, dict):
+        place = ".".join(path[-2:])
+        for key, value in node.items():
+            if key == "image" and isinstance(value, str) and value:
+                yield value, place
+            elif key == "image" and isinstance(value, dict) and "reference" in value:
+                yield value["reference"], place  # an image volume
+            elif key in MODEL_KEYS and isinstance(value, str) and value.startswith(MODEL_SCHEMES):
+                yield value.partition("://")[2], f"{place}.{key}".lstrip(".")
+            else:
+                yield from _images(value, (*path, key))

@@ -1,0 +1,235 @@
+"""A container registry over HTTP: the OCI distribution specification 1.1, digests and copies.
+
+Source: https://github.com/opencontainers/distribution-spec/blob/v1.1.0/spec.md; the token
+scheme is https://distribution.github.io/distribution/spec/auth/token/. Credentials are those
+that `docker login` wrote. What is copied keeps its digest, which `docker pull` and `push` do
+not promise, and all its platforms.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import re
+import tempfile
+import urllib.error
+import urllib.parse
+import urllib.request
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+from typing import IO, Any
+
+from edgeline.errors import EdgelineError
+
+INDEXES = (
+    "application/vnd.oci.image.index.v1+json",
+    "application/vnd.docker.distribution.manifest.list.v2+json",
+)
+MANIFESTS = (
+    "application/vnd.oci.image.manifest.v1+json",
+    "application/vnd.docker.distribution.manifest.v2+json",
+)
+REFERENCE = re.compile(
+    r"(?P<path>[a-z0-9]+(?:[._/-]+[a-z0-9]+)*)(?::(?P<tag>[\w.-]{1,128}))?(?:@(?P<digest>sha256:[0-9a-f]{64}))?"
+)
+CHUNK = 1 << 20
+TIMEOUT = 60.0
+
+
+@dataclass(frozen=True)
+class Image:
+    """A reference in its parts; without a tag and a digest it is the tag `latest`."""
+
+    host: str
+    path: str
+    tag: str = ""
+    digest: str = ""
+
+    @property
+    def version(self) -> str:
+        """What a registry calls it by: the digest before the tag."""
+        return self.digest or self.tag or "latest"
+
+
+@dataclass(frozen=True)
+class Manifest:
+    """A manifest or an index as the registry keeps it."""
+
+    kind: str
+    content: bytes
+
+    @property
+    def digest(self) -> str:
+        return "sha256:" + hashlib.sha256(self.content).hexdigest()
+
+
+def parse(reference: str) -> Image:
+    """A reference's parts, by Docker's rules for what is a host.
+
+    Raises:
+        EdgelineError: it is no image reference.
+    """
+    first, slash, rest = reference.partition("/")
+    host = first if slash and ("." in first or ":" in first or first == "localhost") else ""
+    match = REFERENCE.fullmatch(rest if host else reference)
+    if match is None:
+        raise EdgelineError(f"{reference!r} is no image reference: it is HOST/PATH:TAG@DIGEST.")
+    path = match["path"]
+    if host in ("", "docker.io", "index.docker.io"):
+        host, path = "docker.io", path if "/" in path else f"library/{path}"
+    return Image(host, path, match["tag"] or "", match["digest"] or "")
+
+
+def digest(reference: str) -> str:
+    """The digest that a registry has for a reference: of the index where there is one.
+
+    Raises:
+        EdgelineError: it cannot be reached or has no such image.
+    """
+    return _manifest(parse(reference)).digest
+
+
+def copy(reference: str, to: str) -> str:
+    """Copy an image with all its platforms below `to`; what is there already is not sent again.
+
+    Returns:
+        the copy's reference, by digest.
+
+    Raises:
+        EdgelineError: a registry cannot be reached, lacks the image or refuses it.
+    """
+    source = parse(reference)
+    target = parse(f"{to.rstrip('/')}/{source.path}")
+    manifest = _manifest(source)
+    _copy(source, target, manifest, source.tag or manifest.digest)
+    return f"{target.host}/{target.path}@{manifest.digest}"
+
+
+def _copy(source: Image, target: Image, manifest: Manifest, name: str) -> None:
+    content = json.loads(manifest.content)
+    if manifest.kind in INDEXES:
+        for entry in content["manifests"]:
+            part = _manifest(Image(source.host, source.path, digest=entry["digest"]))
+            _copy(source, target, part, part.digest)
+    else:
+        for blob in (content["config"], *content["layers"]):
+            _copy_blob(source, target, blob["digest"])
+    headers = {"Content-Type": manifest.kind}
+    _call("PUT", target, f"manifests/{name}", headers, manifest.content).close()
+
+
+def _copy_blob(source: Image, target: Image, digest: str) -> None:
+    if _has_blob(target, digest):
+        return
+    with tempfile.TemporaryFile() as file, _call("GET", source, f"blobs/{digest}") as answer:
+        found = hashlib.sha256()
+        while chunk := answer.read(CHUNK):
+            found.update(chunk)
+            file.write(chunk)
+        if f"sha256:{found.hexdigest()}" != digest:
+            raise EdgelineError(f"{source.host} gave other content for {source.path} {digest}.")
+        size = str(file.tell())
+        file.seek(0)
+        with _call("POST", target, "blobs/uploads/", data=b"") as upload:
+            place = upload.headers["Location"]
+        place += ("&" if "?" in place else "?") + urllib.parse.urlencode({"digest": digest})
+        headers = {"Content-Type": "application/octet-stream", "Content-Length": size}
+        _call("PUT", target, place, headers, file).close()
+
+
+def _has_blob(image: Image, digest: str) -> bool:
+    try:
+        _call("HEAD", image, f"blobs/{digest}").close()
+    except _MissingError:
+        return False
+    return True
+
+
+def _manifest(image: Image) -> Manifest:
+    headers = {"Accept": ", ".join(INDEXES + MANIFESTS)}
+    try:
+        with _call("GET", image, f"manifests/{image.version}", headers) as answer:
+            manifest = Manifest(answer.headers.get_content_type(), answer.read())
+    except _MissingError:
+        name = f"{image.host}/{image.path}{'@' if image.digest else ':'}{image.version}"
+        raise EdgelineError(f"There is no image {name}: build it and push it.") from None
+    if image.digest not in ("", manifest.digest):
+        raise EdgelineError(f"{image.host} gave other content for {image.path}@{image.digest}.")
+    return manifest
+
+
+class _MissingError(Exception):
+    """404."""
+
+
+_authorisations: dict[tuple[str, str, str], str] = {}
+
+
+def _call(
+    method: str,
+    image: Image,
+    resource: str,
+    headers: dict[str, str] | None = None,
+    data: bytes | IO[bytes] | None = None,
+) -> Any:
+    """One request about an image's repository, authorised if the registry asks for it."""
+    api = "https" if image.host.partition(":")[0] not in ("localhost", "127.0.0.1") else "http"
+    host = "registry-1.docker.io" if image.host == "docker.io" else image.host
+    url = urllib.parse.urljoin(f"{api}://{host}/v2/{image.path}/", resource)
+    kind = "pull" if method in ("GET", "HEAD") else "pull,push"
+    key = (image.host, image.path, kind)
+    for attempt in range(2):
+        request = urllib.request.Request(url, data, headers or {}, method=method)
+        if key in _authorisations:  # not sent on to where a blob is redirected
+            request.add_unredirected_header("Authorization", _authorisations[key])
+        try:
+            return urllib.request.urlopen(request, timeout=TIMEOUT)
+        except urllib.error.HTTPError as error:
+            if error.code == 404:
+                raise _MissingError from None
+            challenge = error.headers.get("WWW-Authenticate", "")
+            if error.code != 401 or attempt:
+                raise EdgelineError(
+                    f"{image.host} refuses to {kind.rpartition(',')[2]} {image.path} "
+                    f"({error.code} {error.reason}): `docker login {image.host}` may be needed."
+                ) from None
+            _authorisations[key] = _authorise(image, kind, challenge)
+        except OSError as error:
+            reason = getattr(error, "reason", error)
+            raise EdgelineError(f"Registry {image.host} cannot be reached ({reason}).") from None
+    raise AssertionError
+
+
+def _authorise(image: Image, kind: str, challenge: str) -> str:
+    scheme, _, rest = challenge.partition(" ")
+    basic = _credentials(image.host)
+    if scheme.lower() == "basic" and basic:
+        return f"Basic {basic}"
+    wanted = dict(re.findall(r'(\w+)="([^"]*)"', rest))
+    if scheme.lower() != "bearer" or "realm" not in wanted:
+        raise EdgelineError(f"Registry {image.host} needs `docker login {image.host}`.")
+    query = {"service": wanted.get("service", ""), "scope": f"repository:{image.path}:{kind}"}
+    request = urllib.request.Request(f"{wanted['realm']}?{urllib.parse.urlencode(query)}")
+    if basic:
+        request.add_unredirected_header("Authorization", f"Basic {basic}")
+    try:
+        with urllib.request.urlopen(request, timeout=TIMEOUT) as answer:
+            given = json.load(answer)
+    except OSError as error:
+        raise EdgelineError(f"Registry {image.host} gives no token ({error}).") from None
+    return f"Bearer {given.get('token') or given['access_token']}"
+
+
+@cache
+def _credentials(host: str) -> str | None:
+    """Name:password in base64 as `docker login` wrote it; credential helpers are not asked."""
+    folder = Path(os.environ.get("DOCKER_CONFIG") or Path.home() / ".docker")
+    try:
+        logins = json.loads((folder / "config.json").read_text()).get("auths", {})
+    except (OSError, ValueError):
+        return None
+    names = (host, "https://index.docker.io/v1/") if host == "docker.io" else (host,)
+    found = next((logins[name].get("auth") for name in names if name in logins), None)
+    return str(found) if found else None
