@@ -74,6 +74,7 @@ class App:
         self.methods: dict[str, Method] = {}
         self._known: dict[bytes, list[Endpoint]] = {}
         self._loop = asyncio.get_running_loop()
+        self._running = self._last = 0
         self._tasks: set[asyncio.Future[Any]] = set()
 
     def http(self, request: Request, reply: Callable[[Response], None]) -> None:
@@ -159,23 +160,41 @@ class App:
         work: Callable[[Instance], Any],
         done: Callable[[Any], None],
         asked: Request | Call,
-    ) -> Callable[[], None]:
-        """Give work to a pool; `done` is called on the event loop. Gives how to cancel it."""
+    ) -> Callable[[], None] | None:
+        """Give work to a pool; `done` is called on the event loop. Gives how to cancel it, None
+        where it is done already."""
+        size = len(asked.body if isinstance(asked, Request) else asked.message)
+        alone = self._alone(asked)
+        if alone and isinstance(pool, Pool):
+            answer = pool.inline(work, size)
+            if answer is not None:
+                done(answer)
+                return None
         loop = self._loop
         latest = min(asked.deadline, monotonic() + self.settings.queue_time)
 
+        def ended(answer: Any) -> None:
+            self._running -= 1
+            done(answer)
+
         def back(answer: Any) -> None:
-            _back(loop, done, answer)
+            _back(loop, ended, answer)
 
         if isinstance(pool, Traffic):
             job = pool.submit(work, back, latest, asked.headers)
         else:
-            job = pool.submit(work, back, latest)
+            job = pool.submit(work, back, latest, size)
+        self._running += 1
 
         def cancel() -> None:
             job.cancelled = True
 
         return cancel
+
+    def _alone(self, asked: Request | Call) -> bool:
+        """Whether one client at a time is asking: the same one as before, and nothing runs."""
+        same, self._last = asked.connection == self._last, asked.connection
+        return same and asked.alone and not self._running
 
     def _wait(self, awaitable: Awaitable[Any], done: Callable[[Any], None]) -> None:
         async def run() -> None:

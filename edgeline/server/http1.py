@@ -50,13 +50,16 @@ _PREFACE = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"
 @dataclass(slots=True)
 class Request:
     """One request. Header names are lower case; `peer` is the client's address, or `tls:` and
-    the subject of its certificate."""
+    the subject of its certificate. `connection` tells connections apart; `alone` is whether
+    nothing else of it waits and the body is as large as it looks."""
 
     method: str
     target: bytes
     headers: dict[bytes, bytes]
     body: bytes
     peer: str
+    connection: int = 0
+    alone: bool = False
     deadline: float = 0.0
     cancel: Callable[[], None] | None = None
 
@@ -305,6 +308,8 @@ class Http1(asyncio.Protocol):
                 self._transport.resume_reading()
             self._running = item
             self.deadline = item.deadline = monotonic() + self.server.settings.request_time
+            item.connection = id(self)
+            item.alone = not self._waiting and b"content-encoding" not in item.headers
             self.server.handler(item, partial(self._reply, item))
 
     def _reply(self, request: Request, response: Response) -> None:

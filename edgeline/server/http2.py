@@ -40,13 +40,16 @@ _OK_TRAILERS = _STATUS + b"\x010"
 
 @dataclass(slots=True)
 class Call:
-    """One unary call: `message` is the request's protocol buffer."""
+    """One unary call: `message` is the request's protocol buffer. For `connection` and `alone`
+    see `http1.Request`."""
 
     method: str
     headers: dict[str, str]
     message: memoryview
     peer: str
     deadline: float
+    connection: int = 0
+    alone: bool = False
     cancel: Callable[[], None] | None = None
 
 
@@ -80,7 +83,7 @@ class Http2(asyncio.Protocol):
         self._received = bytearray()
         self._started = self._closing = self._stuck = False
         self._streams: dict[int, _Stream] = {}
-        self._last = self._resets = self._consumed = 0
+        self._last = self._resets = self._consumed = self._rest = 0
         self._block: tuple[int, int, bytes] | None = None  # a header block that goes on
         self._decoder = hpack.Decoder(max_header_list_size=server.settings.max_header)
         self._known: dict[bytes, dict[str, str]] = {}
@@ -129,7 +132,8 @@ class Http2(asyncio.Protocol):
                 length = high << 8 | low
                 if length > _MAX_FRAME:
                     raise _BrokenError(_SIZE, "a frame is too large")
-                if len(received) - place - 9 < length:
+                self._rest = len(received) - place - 9 - length
+                if self._rest < 0:
                     break
                 self._take(
                     kind,
@@ -320,6 +324,8 @@ class Http2(asyncio.Protocol):
         except ServingError as error:
             self._answer(stream, error)
             return
+        call.connection = id(self)
+        call.alone = len(self._streams) == 1 and not self._rest
         self._handler(call, lambda answer: self._answer(stream, answer))
 
     def _answer(self, stream: _Stream, answer: bytes | ServingError) -> None:

@@ -49,11 +49,14 @@ class Instance:
     Attributes:
         description: the model's names, shapes and labels.
         observers: called with the inputs and outputs of each prediction; they must be quick.
+        deadline: of `time.monotonic`, when the answer to the request in work is useless.
     """
+
+    observers: tuple[Observer, ...] = ()
+    deadline = float("inf")
 
     def __init__(self, interpreter: Any, description: Description, indices: Mapping[str, int]):
         self.description = description
-        self.observers: tuple[Observer, ...] = ()
         self._interpreter = interpreter
         self._inputs = [(t, indices["i:" + t.name]) for t in description.signature.inputs]
         self._outputs = [(t.name, indices["o:" + t.name]) for t in description.signature.outputs]
@@ -74,12 +77,13 @@ class Instance:
         Raises:
             ServingError: the runtime refuses the input.
         """
-        answers = self._run(arrays)
+        answers = self.predict(arrays)
         for observe in self.observers:
             observe(arrays, answers)
         return answers
 
-    def _run(self, arrays: Mapping[str, npt.NDArray[Any]]) -> Arrays:
+    def predict(self, arrays: Mapping[str, npt.NDArray[Any]]) -> Arrays:
+        """As `run`, but no observer is told."""
         try:
             if not self._fixed:
                 return self._invoke(arrays)
@@ -95,6 +99,9 @@ class Instance:
         return {
             name: np.concatenate([a[name] for a in answers])[:rows] for name, _ in self._outputs
         }
+
+    def close(self) -> None:
+        """Its worker is done with it."""
 
     def _invoke(self, arrays: Mapping[str, npt.NDArray[Any]]) -> Arrays:
         interpreter = self._interpreter

@@ -24,6 +24,7 @@ from edgeline.server.model import Description, Instance
 Work = Callable[[Instance], Any]
 Done = Callable[[Any], None]
 T = TypeVar("T")
+_INLINE_SIZE = 256 * 1024
 log = logging.getLogger("edgeline.server")
 
 
@@ -35,6 +36,7 @@ class Job:
     done: Done
     arrived: float
     deadline: float
+    size: int = 0
     cancelled: bool = False
 
 
@@ -45,8 +47,11 @@ class Pool:
     in the worker's thread.
     """
 
-    def __init__(self, instances: list[Instance], metrics: ModelMetrics, limit: int) -> None:
+    def __init__(
+        self, instances: list[Instance], metrics: ModelMetrics, limit: int, inline: float = 0.0
+    ) -> None:
         self.metrics = metrics
+        self._inline, self._slowest, self._size = inline, float("inf"), 0
         self.description: Description = instances[0].description
         self._limit = limit
         self._queue: SimpleQueue[Job | None] = SimpleQueue()
@@ -59,8 +64,11 @@ class Pool:
         for thread in self._threads:
             thread.start()
 
-    def submit(self, work: Work, done: Done, deadline: float) -> Job:
+    def submit(self, work: Work, done: Done, deadline: float, size: int = 0) -> Job:
         """Queue work that has to start before `deadline` (of `time.monotonic`).
+
+        Args:
+            size: bytes of the request, by which `inline` knows what takes how long.
 
         Raises:
             ServingError: the queue is full (429).
@@ -71,9 +79,24 @@ class Pool:
                 Code.RESOURCE_EXHAUSTED,
                 f"Model {self.description.name!r} is busy: {self._limit} requests wait already.",
             )
-        job = Job(work, done, monotonic(), deadline)
+        job = Job(work, done, monotonic(), deadline, size)
         self._queue.put(job)
         return job
+
+    def inline(self, work: Work, size: int) -> Any:
+        """Do work in this thread and give its answer, or give None where that might take long.
+
+        It may not if no request took long lately, and the last was not smaller than this one.
+        What it saves is the way to a thread and back, about as long as a small model runs.
+        """
+        if self._slowest > self._inline or size > min(self._size, _INLINE_SIZE):
+            return None
+        if not self._borrowed.acquire(blocking=False):
+            return None
+        try:
+            return self._answer(self._first, work, 0.0, size)
+        finally:
+            self._borrowed.release()
 
     def borrow(self, work: Callable[[Instance], T]) -> T:
         """Run work in this thread, in an interpreter that is kept from the workers meanwhile.
@@ -105,6 +128,7 @@ class Pool:
         while (job := self._queue.get()) is not None:
             if job.cancelled:
                 self.metrics.rejected("cancelled")
+                job.done(ServingError(Code.CANCELLED, "Nobody waits for the answer any more."))
                 continue
             started = monotonic()
             if started > job.deadline:
@@ -117,21 +141,31 @@ class Pool:
                     )
                 )
                 continue
-            try:
-                if instance is self._first:
-                    with self._borrowed:
-                        answer = job.work(instance)
-                else:
-                    answer = job.work(instance)
-            except ServingError as error:
-                answer = error
-            except EdgelineError as error:
-                answer = invalid(str(error))
-            except Exception:
-                log.exception("Model %r failed on a request.", self.description.name)
-                answer = ServingError(
-                    Code.INTERNAL, f"Model {self.description.name!r} failed: see the server's log."
-                )
-            self.metrics.done(started - job.arrived, monotonic() - started, answer)
+            instance.deadline = job.deadline
+            waited = started - job.arrived
+            if instance is self._first:
+                with self._borrowed:
+                    answer = self._answer(instance, job.work, waited, job.size)
+            else:
+                answer = self._answer(instance, job.work, waited, job.size)
             job.done(answer)
             del job, answer
+        instance.close()
+
+    def _answer(self, instance: Instance, work: Work, waited: float, size: int) -> Any:
+        started = monotonic()
+        try:
+            answer = work(instance)
+        except ServingError as error:
+            answer = error
+        except EdgelineError as error:
+            answer = invalid(str(error))
+        except Exception:
+            log.exception("Model %r failed on a request.", self.description.name)
+            answer = ServingError(
+                Code.INTERNAL, f"Model {self.description.name!r} failed: see the server's log."
+            )
+        spent = monotonic() - started
+        self.metrics.done(waited, spent, answer)
+        self._slowest, self._size = max(spent, 0.9 * min(self._slowest, 1.0)), size
+        return answer

@@ -20,6 +20,7 @@ from pathlib import Path
 
 from edgeline.errors import EdgelineError
 from edgeline.server import rollout, sources
+from edgeline.server.batching import batched
 from edgeline.server.errors import Code, ServingError, not_found
 from edgeline.server.loading import load
 from edgeline.server.metrics import Metrics
@@ -235,7 +236,10 @@ class Repository:
         observers = self.observers(instances[0].description)
         for instance in instances:
             instance.observers = observers
-        served.pools[source.version] = Pool(instances, metrics, self.settings.queue)
+        settings = self.settings
+        workers = batched(instances, settings.batch, settings.batch_delay)
+        inline = 0.0 if settings.batch > 1 else settings.inline
+        served.pools[source.version] = Pool(workers, metrics, settings.queue, inline)
         served.prints[source.version] = source
         served.failures.pop(source.version, None)
         if old is not None:

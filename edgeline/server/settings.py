@@ -33,6 +33,10 @@ class Settings:
         threads: threads an interpreter; 0 for the cores shared out among the instances.
         versions: newest versions of a model to serve; 0 for all.
         queue: requests of a model that may wait; more are refused with 429.
+        inline: how long a run of a model may take at most to be run on the event loop, while one
+            client at a time asks; 0 for never.
+        batch: rows of several requests that are run together; 0 for no batching.
+        batch_delay: how long a request waits for others to make a batch with.
         queue_time: how long one may wait before it is refused with 503.
         request_time: how long one may take in all, 504 after.
         max_body: the largest request, as sent and as decompressed.
@@ -66,6 +70,9 @@ class Settings:
     versions: int = 1
     queue: int = 128
     queue_time: float = 10.0
+    inline: float = 0.002
+    batch: int = 0
+    batch_delay: float = 0.002
     request_time: float = 60.0
     max_body: int = 64 * MIB
     max_buffered: int = 256 * MIB

@@ -106,7 +106,7 @@ class Shadow:
         arrays, answers, description = copy
         checked = check(arrays, instance.description)
         began = perf_counter()
-        got = instance.run(checked)
+        got = instance.predict(checked)  # no observer is told: it is no traffic
         seconds = perf_counter() - began
         expected = description.signature.outputs
         rows = max(1, max((len(a) for a in answers.values() if a.ndim), default=1))

@@ -116,8 +116,8 @@ class Traffic:
                 self._ran(1, recorder.seconds)
                 self._counted(failed=False)
                 done(answer)
-            elif answer.code == Code.UNAVAILABLE:
-                done(answer)  # it waited too long: there is no time for another try
+            elif answer.code in (Code.UNAVAILABLE, Code.CANCELLED):
+                done(answer)  # it waited too long, or the client is gone: no other try
             else:
                 self._loop.call_soon_threadsafe(again, answer)
 
