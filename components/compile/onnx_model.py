@@ -204,7 +204,10 @@ def _tf2onnx(path: Path, *arguments: str) -> Any:
     logging.getLogger("tf2onnx").addHandler(handler)
     with tempfile.TemporaryDirectory() as folder:
         output = Path(folder) / "model.onnx"
-        sys.argv = ["tf2onnx", *arguments, "--opset", str(OPSET), "--output", str(output)]
+        before, sys.argv = (
+            sys.argv,
+            ["tf2onnx", *arguments, "--opset", str(OPSET), "--output", str(output)],
+        )
         try:
             tf2onnx.convert.main()
         except Exception as error:
@@ -214,6 +217,8 @@ def _tf2onnx(path: Path, *arguments: str) -> Any:
                 f"{path} has no ONNX form: tf2onnx does not know {reason}; build the model "
                 "without it."
             ) from error
+        finally:
+            sys.argv = before
         return onnx.load(output)
 
 
