@@ -77,7 +77,7 @@ def failures(metrics: ModelMetrics) -> int:
 
 
 def percentile(counts: Sequence[int], share: float) -> float | None:
-    """The value below which a share of a histogram lies, linear within its bucket; None if empty."""
+    """The value below which a share of a histogram lies, linear within its bucket; None: empty."""
     total = sum(counts)
     if not total:
         return None

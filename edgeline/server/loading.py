@@ -16,12 +16,14 @@ import numpy as np
 
 from edgeline import bundle as bundles
 from edgeline import reference
+from edgeline.artifacts import sha256
 from edgeline.bundle import Signature
+from edgeline.components.verify import vectors
 from edgeline.errors import EdgelineError
-from edgeline.interpreter import describe_tensor, runtime
+from edgeline.interpreter import dequantise, describe_tensor, runtime
 from edgeline.server.dtypes import BY_NAME
 from edgeline.server.errors import ServingError
-from edgeline.server.model import Arrays, Description, Instance, first_line
+from edgeline.server.model import Arrays, Description, Instance, check, first_line
 
 SERVING = "serving_default"
 _EDGE_TPU = "libedgetpu.so.1"
@@ -31,11 +33,13 @@ log = logging.getLogger("edgeline.server")
 def load(path: Path, name: str, version: int, instances: int, threads: int) -> list[Instance]:
     """Load a bundle folder or a bare `.tflite` file into interpreters, and warm them.
 
-    A model for the Edge TPU falls back to the CPU model of the same bundle (its name without
-    `_edgetpu`) where there is no Edge TPU, and says so.
+    A bundle that brings recorded rows has to give their answers. A model for the Edge TPU falls
+    back to the CPU model of the same bundle (its name without `_edgetpu`) where there is no Edge
+    TPU, and says so.
 
     Raises:
-        EdgelineError: the bundle or model is damaged, or its operators are not in this runtime.
+        EdgelineError: the bundle or model is damaged, its operators are not in this runtime, or
+            it gives other answers than were recorded.
     """
     description = Description(name, version, Signature((), ()))
     file = path
@@ -62,6 +66,8 @@ def load(path: Path, name: str, version: int, instances: int, threads: int) -> l
         instance = _load(content, file, delegates, description, threads)
         _warm(instance, file)
         loaded.append(instance)
+    if description.bundle is not None and vectors.FILE in description.bundle.files:
+        _check_answers(loaded[0], path)
     return loaded
 
 
@@ -85,15 +91,49 @@ def _reference(folder: Path) -> reference.Reference | None:
         return None
 
 
-def _warm(instance: Instance, file: Path) -> None:
-    """Run a model once on zeros, so that the first request does not pay for lazy set-up."""
+def verify(path: Path, digest: str) -> None:
+    """Check a bundle's files against its manifest, and that against the digest that was signed.
+
+    Raises:
+        EdgelineError: a file is missing or damaged, or the manifest is another.
+    """
+    if not path.is_file():
+        if digest and sha256(path / bundles.MANIFEST) != digest:
+            raise EdgelineError(f"{path / bundles.MANIFEST} is not the one that was signed.")
+        bundles.read(path)
+
+
+def zeros(signature: Signature) -> Arrays:
+    """One row of zeros and empty strings for each input."""
     arrays: Arrays = {}
-    for tensor in instance.description.signature.inputs:
+    for tensor in signature.inputs:
         shape = tuple(max(1, size) for size in tensor.shape)
         blank = np.zeros(shape, BY_NAME[tensor.dtype].numpy)
         arrays[tensor.name] = np.full(shape, b"", object) if tensor.dtype == "string" else blank
+    return arrays
+
+
+def _check_answers(instance: Instance, folder: Path) -> None:
+    """Run the rows that verify recorded, and compare the answers in real values."""
+    outputs = instance.description.signature.outputs
+    recorded = vectors.read(folder / vectors.FILE, instance.description.signature)
     try:
-        instance.run(arrays)
+        found = dequantise(instance.run(check(recorded.inputs, instance.description)), outputs)
+    except ServingError as error:
+        raise EdgelineError(f"{folder} fails on its recorded rows: {error}") from error
+    for name, wanted in dequantise(recorded.outputs, outputs).items():
+        same = name in found and found[name].shape == wanted.shape
+        if not same or vectors.difference(found[name], wanted).max() > recorded.tolerance:
+            raise EdgelineError(
+                f"{folder} gives other answers here than were recorded in {vectors.FILE} "
+                f"(output {name!r}): it needs another runtime."
+            )
+
+
+def _warm(instance: Instance, file: Path) -> None:
+    """Run a model once on zeros, so that the first request does not pay for lazy set-up."""
+    try:
+        instance.run(zeros(instance.description.signature))
     except ServingError as error:
         raise EdgelineError(f"{file} fails on zeros: {error}") from error
 

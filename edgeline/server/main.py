@@ -6,10 +6,11 @@ import asyncio
 import contextlib
 import ctypes
 import logging
+import random
 import signal
 import ssl
 import sys
-from collections.abc import Callable, Coroutine
+from collections.abc import Awaitable, Callable, Coroutine
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +22,7 @@ from edgeline.server import (
     openapi,
     routes_admin,
     routes_tfserving,
+    routes_updates,
     routes_v2,
     routes_watching,
 )
@@ -33,6 +35,7 @@ from edgeline.server.metrics import Metrics
 from edgeline.server.model import Description, Observer
 from edgeline.server.repository import Repository
 from edgeline.server.settings import Settings
+from edgeline.server.updates import Updates
 from edgeline.server.watching import Watching
 
 log = logging.getLogger("edgeline.server")
@@ -48,7 +51,8 @@ def serve(
     """Serve the models of a path until SIGTERM or SIGINT.
 
     Args:
-        path: a bundle, a store of bundles, or `.tflite` files (see `sources`).
+        path: a bundle, a store of bundles, or `.tflite` files (see `sources`); with a trusted
+            root in the settings a signed repository (see `updates`).
         settings: what differs from the defaults.
         started: called with the HTTP and the gRPC port once all models are warm.
 
@@ -57,7 +61,7 @@ def serve(
             settings is missing or malformed.
     """
     _few_arenas()
-    _run(_serve(Path(path), settings or Settings(), started))
+    _run(_serve(str(path), settings or Settings(), started))
 
 
 def tls(settings: Settings) -> ssl.SSLContext | None:
@@ -85,11 +89,12 @@ def tls(settings: Settings) -> ssl.SSLContext | None:
 
 
 async def _serve(
-    path: Path, settings: Settings, started: Callable[[int, int | None], None] | None
+    path: str, settings: Settings, started: Callable[[int, int | None], None] | None
 ) -> None:
     loop = asyncio.get_running_loop()
     metrics = Metrics()
-    repository = Repository(path, settings, metrics)
+    updates = _updates(path, settings)
+    repository = Repository(updates.models if updates else Path(path), settings, metrics)
     webhook = _webhook(settings)
     watching = Watching(settings, repository.serving, Alerts(webhook).told)
     metrics.others += [watching.lines, *([webhook.lines] if webhook else [])]
@@ -106,6 +111,7 @@ async def _serve(
         routes_tfserving.resolver(app),
         routes_watching.resolver(app, watching),
         routes_admin.resolver(app),
+        routes_updates.resolver(app, updates),
         openapi.resolver(app),
     ]
     app.methods |= {**grpc_v2.methods(app), **grpc_tfserving.methods(app)}
@@ -113,7 +119,20 @@ async def _serve(
     server.grpc = lambda: Http2(server, app.grpc)
     context = tls(settings)
 
+    look: Callable[[], Awaitable[Any]] = repository.refresh
+    if updates is not None:
+        updates.attach(repository)
+        metrics.others.append(updates.lines)
+        look = updates.look
+        await updates.restore()
     await repository.refresh()
+    if updates is not None and not any(repository.serving()):
+        found = await updates.look()
+        if not repository.models:
+            raise EdgelineError(
+                f"{path} has brought no model, and none is on the disk: "
+                + (found["sentence"] or "it has none.")
+            )
     if not repository.models:
         raise EdgelineError(f"{path} holds no model: give a bundle, a store or a .tflite file.")
     if not repository.ready:
@@ -136,8 +155,9 @@ async def _serve(
         started(ports[0], ports[1] if len(ports) > 1 else None)
 
     tasks = [asyncio.ensure_future(_sweep(server)), asyncio.ensure_future(_decide(app))]
-    if settings.poll:
-        tasks.append(asyncio.ensure_future(_poll(repository, settings.poll)))
+    if settings.every:
+        first = 0.0 if updates is not None and not updates.looked else settings.every
+        tasks.append(asyncio.ensure_future(_poll(look, first, settings.every)))
     await stop.wait()
     log.info("Stopping: requests have %g s to end.", settings.stop_time)
     for task in tasks[1:]:
@@ -148,6 +168,16 @@ async def _serve(
     watching.close()
     if webhook is not None:
         await loop.run_in_executor(None, webhook.close, _FLUSH_TIME)
+
+
+def _updates(path: str, settings: Settings) -> Updates | None:
+    if settings.root is not None:
+        return Updates(path, settings)
+    if "://" in path or (Path(path) / "metadata").is_dir():
+        raise EdgelineError(
+            f"{path} is a repository: give the root that is trusted with --root, and --state."
+        )
+    return None
 
 
 def _webhook(settings: Settings) -> Delivery | None:
@@ -211,18 +241,21 @@ async def _decide(app: App) -> None:
         await asyncio.sleep(1.0)
         try:
             app.recent.sample(app.repository.serving())
+            await app.repository.watch()
             await app.repository.decide()
         except EdgelineError as error:
             log.error("%s What is loaded stays.", error)
         except Exception:
-            log.exception("Judging the rollouts failed.")
+            log.exception("Judging the versions failed.")
 
 
-async def _poll(repository: Repository, every: float) -> None:
+async def _poll(look: Callable[[], Awaitable[Any]], first: float, every: float) -> None:
+    pause = first
     while True:
-        await asyncio.sleep(every)
+        await asyncio.sleep(pause * random.uniform(0.9, 1.1))  # a fleet must not ask in chorus
+        pause = every
         try:
-            await repository.refresh()
+            await look()
         except EdgelineError as error:
             log.error("%s What is loaded stays.", error)
         except Exception:

@@ -9,7 +9,7 @@
 | edgeline_request_seconds | model, version | histogram: both together |
 | edgeline_queue_length | model, version | requests that wait now |
 | edgeline_model_ready | model, version | 1 while a version is served |
-| edgeline_model_loads_total | model, result | loads by result: ok, failed |
+| edgeline_model_loads_total | model, result | loads by result: ok, failed; dropped later |
 | edgeline_model_device | model, version, device | 1: `cpu` or `edgetpu` |
 | edgeline_rollout_weight, _requests, _errors, _latency_ratio | model, version | of a candidate |
 | edgeline_rollout_rows, _disagreements, _dropped | model, version | of a candidate in shadow |
@@ -20,6 +20,12 @@
 | edgeline_drift_rows, _drifting | model, version | rows in the window, columns that drift |
 | edgeline_drift_psi, _ks, _unseen, _missing | model, version, side, column | see `drift` |
 | edgeline_events_total | to, result | events by receiver: sent, failed, dropped |
+| edgeline_update_looks_total | result | looks for updates: ok or why not (see `synchronise`) |
+| edgeline_update_stale | | 1 while the last look was not ok |
+| edgeline_update_success_time_seconds | | when a look last was ok |
+| edgeline_update_expiry_time_seconds | | when the signed metadata expires |
+| edgeline_update_fetched_bytes_total | | bytes of files that were fetched |
+| edgeline_update_bad_versions | | versions that are not tried again |
 | process_resident_memory_bytes, process_start_time_seconds | | of this process |
 """
 

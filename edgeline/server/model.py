@@ -16,7 +16,7 @@ import numpy.typing as npt
 from edgeline.bundle import Bundle, Signature, Tensor
 from edgeline.reference import Reference
 from edgeline.server.dtypes import BY_NAME
-from edgeline.server.errors import ServingError, invalid
+from edgeline.server.errors import Code, ServingError, invalid
 
 Arrays = dict[str, npt.NDArray[Any]]
 Observer = Callable[[Mapping[str, npt.NDArray[Any]], Arrays], None]
@@ -93,8 +93,10 @@ class Instance:
             answers = [self._invoke(piece) for piece in _pieces(arrays, self._fixed)]
         except (ValueError, RuntimeError, MemoryError) as error:
             self._shapes = {}
-            raise invalid(
-                f"Model {self.description.name!r} cannot run on this input ({first_line(error)})."
+            # the input fits the signature: the model is at fault (see `watch`)
+            raise ServingError(
+                Code.FAILED_PRECONDITION,
+                f"Model {self.description.name!r} cannot run on this input ({first_line(error)}).",
             ) from error
         return {
             name: np.concatenate([a[name] for a in answers])[:rows] for name, _ in self._outputs

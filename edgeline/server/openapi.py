@@ -98,6 +98,10 @@ def openapi() -> dict[str, Any]:
         "/rollouts/{model}": _steer("Declare a rollout", "Rollout"),
         "/rollouts/{model}/promote": _steer("Promote the candidate", "Empty"),
         "/rollouts/{model}/return": _steer("Return the candidate", "Empty"),
+        "/updates": {
+            **_get("What the last look for updates found", 403, 404),
+            **_post("Look for updates now, or take some", "Empty", False, [], 403, 409, 503, 507),
+        },
         "/metrics": _get("Metrics for Prometheus", kind="text/plain"),
         "/openapi.json": _get("This document"),
     }

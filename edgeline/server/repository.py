@@ -3,26 +3,26 @@
 A version is loaded and warmed beside the one that serves, in a thread of its own; then one
 assignment on the event loop swaps them, and the old one's workers end when what was queued is
 done. A version that cannot be loaded changes nothing: what served goes on serving, and the reason
-is in the index. Once something serves, a new file is first tried in a process of its own, so
-that a model that crashes the runtime does not take the server along.
+is in the index. Where something serves already, or a restart would not forget, a new version is
+first tried in a process of its own, so that a model that crashes the runtime does not take the
+server along. A version that fails its trial, or too many requests once it is live, is bad: it is
+not tried again (see `verdicts`), and the last good one serves.
 """
 
 from __future__ import annotations
 
 import asyncio
 import logging
-import subprocess
-import sys
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 
 from edgeline.errors import EdgelineError
-from edgeline.server import rollout, sources
+from edgeline.server import loading, rollout, sources, trial, watch
 from edgeline.server.batching import batched
 from edgeline.server.errors import Code, ServingError, not_found
-from edgeline.server.loading import load
 from edgeline.server.metrics import Metrics
 from edgeline.server.model import Description, Instance, Observer
 from edgeline.server.pool import Pool
@@ -30,9 +30,9 @@ from edgeline.server.rollouts import Rollouts
 from edgeline.server.settings import Settings
 from edgeline.server.sources import Source
 from edgeline.server.traffic import Traffic
+from edgeline.server.verdicts import Verdicts
 
 log = logging.getLogger("edgeline.server")
-_TRIAL_TIME = 120.0
 
 
 @dataclass
@@ -43,21 +43,31 @@ class Served:
     pools: dict[int, Pool] = field(default_factory=dict)
     prints: dict[int, Source] = field(default_factory=dict)  # what each pool was loaded from
     failures: dict[int, tuple[Source, str]] = field(default_factory=dict)
+    trials: dict[int, watch.Trial] = field(default_factory=dict)  # of versions that went live
     labels: dict[str, int] = field(default_factory=dict)
     unloaded: bool = False
 
 
 class Repository:
-    """The models of one path. All methods run on the event loop; loading does not."""
+    """The models of one path. All methods run on the event loop; loading does not.
+
+    Attributes:
+        find, labels: what there is, and its labels; `updates` puts its own here.
+        observers: what looks at the predictions of a version.
+    """
 
     def __init__(self, root: Path, settings: Settings, metrics: Metrics) -> None:
         self.root, self.settings, self.metrics = root, settings, metrics
         self.models: dict[str, Served] = {}
         self.ready = False
+        self.find: Callable[[], dict[str, dict[int, Source]]] = partial(sources.find, root)
+        self.labels: Callable[[str], dict[str, int]] = partial(sources.labels, root)
         self.observers: Callable[[Description], tuple[Observer, ...]] = lambda _: ()
+        state = Path(settings.state) if settings.state else None
+        self.verdicts = Verdicts(state)
         self.rollouts = Rollouts(
             rollout.read(settings.rollouts) if settings.rollouts else {},
-            Path(settings.state) if settings.state else None,
+            state,
         )
         metrics.others += [self.rollouts.lines, self._devices]
         self._loader = ThreadPoolExecutor(1, "loader")
@@ -132,7 +142,7 @@ class Repository:
         """
         async with self._lock:
             loop = asyncio.get_running_loop()
-            found = await loop.run_in_executor(self._loader, sources.find, self.root)
+            found = await loop.run_in_executor(self._loader, self.find)
             for name in [only] if only else sorted(found.keys() | self.models.keys()):
                 await self._refresh_model(name, found.get(name, {}), bool(only), again)
             self.ready = bool(self.models) and all(
@@ -178,8 +188,31 @@ class Repository:
         if list(self.rollouts.decide()):
             await self.refresh()
 
+    async def watch(self) -> None:
+        """Judge the versions on trial; one that fails too often gives way to the last good one."""
+        settings, dropped = self.settings, False
+        for served in self.models.values():
+            for version, on_trial in list(served.trials.items()):
+                fault = on_trial.verdict(
+                    settings.error_rate, settings.error_count, settings.trial_time
+                )
+                if fault is None:
+                    continue
+                del served.trials[version]
+                source = served.prints[version]
+                if not fault:
+                    self.verdicts.prove(source)
+                    continue
+                dropped = True
+                self.verdicts.condemn(source, fault)
+                self.metrics.loads[(served.name, "dropped")] += 1
+                log.error("%s %d is dropped: %s.", served.name, version, fault)
+        if dropped:
+            await self.refresh()
+
     def close(self) -> None:
         """Take no more work."""
+        self.verdicts.end()
         self._loader.shutdown(wait=False, cancel_futures=True)
         for served in self.models.values():
             for pool in served.pools.values():
@@ -197,7 +230,7 @@ class Repository:
             served.unloaded = False
         if served.unloaded:
             return
-        served.labels = sources.labels(self.root, name)
+        served.labels = self.labels(name)
         found = {v: found[v] for v in self.rollouts.allowed(name, found)}
         kept = self.rollouts.kept(name, found)
         wanted: list[int] = []  # the newest that work
@@ -206,6 +239,11 @@ class Repository:
             if enough and version not in served.labels.values() and version not in kept:
                 continue
             source = found[version]
+            if fault := self.verdicts.fault(source):
+                if not again:
+                    served.failures[version] = (source, fault)
+                    continue
+                self.verdicts.pardon(source)
             failed = served.failures.get(version)
             changed = served.prints.get(version) != source
             if again or (changed and (failed is None or failed[0] != source)):
@@ -224,7 +262,7 @@ class Repository:
         loop = asyncio.get_running_loop()
         try:
             instances = await loop.run_in_executor(
-                self._loader, _load, source, self.settings, bool(served.pools)
+                self._loader, self._load, source, bool(served.pools)
             )
         except EdgelineError as error:
             log.error("%s %d is not served: %s", source.name, source.version, error)
@@ -242,37 +280,38 @@ class Repository:
         served.pools[source.version] = Pool(workers, metrics, settings.queue, inline)
         served.prints[source.version] = source
         served.failures.pop(source.version, None)
+        served.trials.pop(source.version, None)
+        if not self.verdicts.proven(source):
+            served.trials[source.version] = watch.begin(metrics)
         if old is not None:
             old.close()
         self.metrics.loads[(source.name, "ok")] += 1
         log.info("%s %d is served from %s.", source.name, source.version, source.path)
 
+    def _load(self, source: Source, serving: bool) -> list[Instance]:
+        """Verify, try and load a version; called in the loader's thread."""
+        loading.verify(source.path, source.digest)
+        verdicts = self.verdicts
+        try:
+            if (serving or verdicts.lasting) and not verdicts.proven(source):
+                trial.run(source.path, self.settings.load_time, self.settings.run_time)
+            if fault := verdicts.begin(source):
+                raise EdgelineError(f"{source.name} {source.version} is bad: {fault}.")
+            return loading.load(
+                source.path, source.name, source.version, *self.settings.interpreters
+            )
+        except trial.KilledError:  # whoever kills, kills the good ones, too
+            raise
+        except EdgelineError as error:
+            if not verdicts.fault(source):
+                verdicts.condemn(source, str(error))
+            raise
+
     def _retire(self, served: Served, version: int) -> None:
         served.pools.pop(version).close()
         served.prints.pop(version, None)
+        served.trials.pop(version, None)
         log.info("%s %d is no longer served.", served.name, version)
-
-
-def _load(source: Source, settings: Settings, careful: bool) -> list[Instance]:
-    if careful:
-        _trial(source)
-    return load(source.path, source.name, source.version, *settings.interpreters)
-
-
-def _trial(source: Source) -> None:
-    """Load and warm a model in a process of its own; what kills that one spares this one."""
-    command = [sys.executable, "-m", "edgeline.server.trial", str(source.path)]
-    try:
-        ended = subprocess.run(command, capture_output=True, timeout=_TRIAL_TIME, check=False)
-    except subprocess.TimeoutExpired:
-        raise EdgelineError(f"{source.path} took over {_TRIAL_TIME:g} s to load.") from None
-    if ended.returncode > 0:
-        said = ended.stderr.decode(errors="replace").strip().splitlines()
-        raise EdgelineError(said[-1] if said else f"{source.path} cannot be loaded.")
-    if ended.returncode < 0:
-        raise EdgelineError(
-            f"{source.path} crashes the runtime (signal {-ended.returncode}): convert it again."
-        )
 
 
 def _entry(name: str, version: object, state: str, reason: str) -> dict[str, str]:

@@ -47,7 +47,16 @@ class Settings:
         write_time: how long a client may leave an answer unread.
         idle_time: how long a connection may be silent between requests.
         stop_time: how long requests may go on after SIGTERM.
-        poll: how often the models are looked at for changes; 0 for never.
+        poll: how often the models are looked at for changes; 0 for never. None for 2 s, 60 s
+            where updates are signed.
+        root: the TUF root that is trusted; with it the path is a signed repository (a folder,
+            https://, s3://, gs:// or minio://) and needs `state`.
+        max_update: the largest version that is fetched.
+        load_time: how long a new version may take to load and warm when it is tried.
+        run_time: how long one run on zeros may take then; 0 for any time.
+        trial_time: how long a new version that is live is on trial.
+        error_rate: the largest share of its requests that may fail meanwhile.
+        error_count: how many of them have to fail before that counts.
         state: a folder for what outlives a restart; None keeps nothing.
         rollouts: a JSON file of how new versions are tried (see `edgeline.server.rollout`).
         tokens: a JSON file of token digests and scopes (see `edgeline.server.access`).
@@ -82,7 +91,14 @@ class Settings:
     write_time: float = 30.0
     idle_time: float = 75.0
     stop_time: float = 20.0
-    poll: float = 2.0
+    poll: float | None = None
+    root: str | None = None
+    max_update: int = 2048 * MIB
+    load_time: float = 120.0
+    run_time: float = 0.0
+    trial_time: float = 60.0
+    error_rate: float = 0.1
+    error_count: int = 10
     state: str | None = None
     rollouts: str | None = None
     tokens: str | None = None
@@ -98,6 +114,11 @@ class Settings:
     drift_missing: float = 0.1
     webhook: str | None = None
     webhook_key: str | None = None
+
+    @property
+    def every(self) -> float:
+        """Seconds between two looks at the models; 0 for none."""
+        return self.poll if self.poll is not None else 60.0 if self.root else 2.0
 
     @property
     def interpreters(self) -> tuple[int, int]:

@@ -26,12 +26,17 @@ LABELS = "labels.json"
 
 @dataclass(frozen=True)
 class Source:
-    """One version of a model on disk; `print` changes when its files do."""
+    """One version of a model on disk.
+
+    `print` changes when its files do. `digest` is the sha256 that its manifest has to have, empty
+    where nobody has signed for it.
+    """
 
     name: str
     version: int
     path: Path
     print: tuple[int, ...]
+    digest: str = ""
 
 
 def find(root: Path) -> dict[str, dict[int, Source]]:

@@ -1,0 +1,176 @@
+"""Bytes of a signed repository, from where they are wanted: nothing but the standard library.
+
+| location              | endpoint and credentials from                                            |
+|-----------------------|--------------------------------------------------------------------------|
+| path, `file://`       |                                                                          |
+| `http://`, `https://` | the URL; proxies as usual                                                |
+| `s3://`, `minio://`   | `MINIO_ENDPOINT`, `_ACCESS_KEY`, `_SECRET_KEY`, `_SECURE`; `AWS_*`       |
+| `gs://`               | an HMAC key as `AWS_*`; without one the bucket has to be public          |
+| `file.zip`            | what a push brings: the repository's files as they are below its folder  |
+
+What is fetched is not trusted here: that is `synchronise`'s.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import http.client
+import io
+import os
+import re
+import urllib.error
+import urllib.request
+import zipfile
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import BinaryIO, Protocol
+from urllib.parse import quote, unquote, urlsplit
+
+from edgeline.errors import EdgelineError
+from edgeline.server.signature import Credentials, signed_headers
+
+SILENCE = 30.0  # seconds without a byte after which a connection is given up
+PIECE = 1 << 18
+
+
+class UnreachableError(EdgelineError):
+    """The repository does not answer now: try again later."""
+
+
+class MissingError(EdgelineError):
+    """The repository answers that there is no such file (or that it may not be seen)."""
+
+
+class Origin(Protocol):
+    """A repository's files by their path in it."""
+
+    def open(self, path: str, offset: int = 0) -> tuple[BinaryIO, int]:
+        """A stream of a file and the byte that it begins with: `offset`, or 0.
+
+        Raises:
+            MissingError: there is no such file.
+            UnreachableError: the repository does not answer.
+        """
+
+
+def origin(location: str) -> Origin:
+    """The files of a location.
+
+    Raises:
+        EdgelineError: a location of this kind cannot be read.
+    """
+    scheme, mark, rest = location.partition("://")
+    scheme = scheme.lower() if mark else ""
+    if scheme in ("", "file"):
+        path = Path(unquote(rest) if mark else location)
+        return Zip(path) if path.suffix == ".zip" else Folder(path)
+    if scheme in ("http", "https"):
+        if "@" in urlsplit(location).netloc:
+            raise EdgelineError("The repository's address holds a password: leave it out.")
+        return Web(location.rstrip("/"))
+    if scheme in ("s3", "minio", "gs") and rest.strip("/"):
+        return _bucket(scheme, rest.strip("/"))
+    raise EdgelineError(
+        f"{location} is no repository: give a folder, https://, s3://, gs:// or minio://."
+    )
+
+
+@dataclass(frozen=True)
+class Folder:
+    """Files below a folder."""
+
+    root: Path
+
+    def open(self, path: str, offset: int = 0) -> tuple[BinaryIO, int]:
+        try:
+            stream = open(self.root / path, "rb")  # noqa: SIM115 - the caller closes it
+        except (FileNotFoundError, NotADirectoryError):
+            if not self.root.is_dir():
+                raise UnreachableError(f"{self.root} is not there: is it mounted?") from None
+            raise MissingError(f"{self.root / path} does not exist.") from None
+        except OSError as error:
+            raise UnreachableError(
+                f"{self.root / path} cannot be read ({error.strerror})."
+            ) from error
+        stream.seek(offset)
+        return stream, offset
+
+
+@dataclass(frozen=True)
+class Zip:
+    """Members of an archive; nothing is unpacked, so no member can lie outside."""
+
+    file: Path
+
+    def open(self, path: str, offset: int = 0) -> tuple[BinaryIO, int]:  # noqa: ARG002
+        try:
+            return io.BufferedReader(zipfile.ZipFile(self.file).open(path)), 0  # type: ignore[type-var]
+        except KeyError:
+            raise MissingError(f"The archive has no {path}.") from None
+        except (OSError, zipfile.BadZipFile, NotImplementedError, RuntimeError) as error:
+            raise EdgelineError(f"The archive cannot be read ({error}).") from error
+
+
+@dataclass(frozen=True)
+class Web:
+    """Files below a URL; with credentials each request is signed."""
+
+    url: str
+    credentials: Credentials | None = None
+
+    def open(self, path: str, offset: int = 0) -> tuple[BinaryIO, int]:
+        url = f"{self.url}/{quote(path)}"
+        headers = {"Accept-Encoding": "identity"}
+        if self.credentials is not None:
+            headers |= signed_headers("GET", url, self.credentials)
+        if offset:
+            headers["Range"] = f"bytes={offset}-"
+        with explained(url):
+            try:
+                answer = urllib.request.urlopen(
+                    urllib.request.Request(url, headers=headers), timeout=SILENCE
+                )
+            except urllib.error.HTTPError as error:
+                error.close()
+                if error.code == 416:  # what is there is no beginning of it
+                    return self.open(path)
+                if error.code in (403, 404):
+                    raise MissingError(f"{url} answers {error.code}.") from None
+                raise UnreachableError(f"{url} answers {error.code}.") from None
+        begins = re.match(r"bytes (\d+)-", answer.headers.get("Content-Range") or "")
+        return answer, int(begins[1]) if answer.status == 206 and begins else 0
+
+
+@contextlib.contextmanager
+def explained(what: str) -> Iterator[None]:
+    """Turn what a connection can raise into `UnreachableError`."""
+    try:
+        yield
+    except urllib.error.URLError as error:
+        raise UnreachableError(f"{what} cannot be reached ({error.reason}).") from error
+    except (TimeoutError, ConnectionError, http.client.HTTPException) as error:
+        fault = str(error) or type(error).__name__
+        raise UnreachableError(f"The connection to {what} broke ({fault}).") from error
+
+
+def _bucket(scheme: str, path: str) -> Web:
+    get = os.environ.get
+    endpoint, names = "", ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY")
+    region = get("AWS_REGION") or get("AWS_DEFAULT_REGION") or "us-east-1"
+    if scheme == "gs":
+        endpoint = "https://storage.googleapis.com"
+    elif endpoint := get("MINIO_ENDPOINT", ""):
+        names = ("MINIO_ACCESS_KEY", "MINIO_SECRET_KEY")
+    elif scheme == "s3":
+        endpoint = get("AWS_ENDPOINT_URL_S3") or get("AWS_ENDPOINT_URL") or ""
+        endpoint = endpoint or f"https://s3.{region}.amazonaws.com"
+    else:
+        raise EdgelineError("MINIO_ENDPOINT is not set: minio:// needs it.")
+    if "://" not in endpoint:
+        plain = get("MINIO_SECURE", "true").lower() in ("false", "0", "no")
+        endpoint = f"{'http' if plain else 'https'}://{endpoint}"
+    key, secret = get(names[0]), get(names[1])
+    token = get("AWS_SESSION_TOKEN", "") if names[0].startswith("AWS") else ""
+    credentials = Credentials(key, secret, token, region) if key and secret else None
+    return Web(f"{endpoint.rstrip('/')}/{quote(path)}", credentials)
