@@ -45,7 +45,9 @@ def compile_pipeline(
 
     Args:
         pipeline: as `edgeline.pipelines.catalogue.load` takes it.
-        output: the file to write; by default `<name>.yaml` in this folder.
+        output: the file to write; by default `<name>.yaml` in this folder. With `kubernetes`
+            a folder (which ends with a slash or is there): the Pipeline goes to
+            `pipelines/<name>.yaml` in it, the version to `versions/<version>.yaml`.
         kubernetes: write a `Pipeline` and a `PipelineVersion` named after the content's
             digest, so that an equal pipeline is an equal manifest and a changed one is a
             new version (a PipelineVersion cannot be changed).
@@ -79,6 +81,9 @@ def compile_pipeline(
     kinds = parameter_kinds(definition.pipeline_spec.root.input_definitions.parameters)
     defaults = parse_settings(settings, kinds)
     path = Path(output or f"{name}.yaml")
+    folder = path if kubernetes and (str(output).endswith("/") or path.is_dir()) else None
+    if folder:
+        path = folder / f"{name}.yaml"
     partial = path.with_name(path.name + ".partial.yaml")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -87,6 +92,8 @@ def compile_pipeline(
             _place(partial, place, defaults)
         if kubernetes:
             _write_manifests(partial, name, namespace)
+        if folder:
+            return _write_apart(partial, folder)
         partial.replace(path)
     except OSError as error:
         raise EdgelineError(
@@ -140,3 +147,16 @@ def _write_manifests(path: Path, name: str, namespace: str) -> None:
     for document in documents:
         document["metadata"]["annotations"] = ANNOTATIONS[document["kind"]]
     path.write_text(yaml.safe_dump_all(documents, sort_keys=True), "utf-8")
+
+
+def _write_apart(path: Path, folder: Path) -> Path:
+    """A file an object: versions beside the older ones, which runs and schedules still need."""
+    places = {"Pipeline": folder / "pipelines", "PipelineVersion": folder / "versions"}
+    written = folder
+    for document in list(yaml.safe_load_all(path.read_text("utf-8"))):
+        place = places[document["kind"]]
+        place.mkdir(parents=True, exist_ok=True)
+        path.write_text(yaml.safe_dump(document, sort_keys=True), "utf-8")
+        written = place / f"{document['metadata']['name']}.yaml"
+        path.replace(written)
+    return written

@@ -233,3 +233,15 @@ def test_an_unknown_pipeline_is_refused_with_those_there_are(tmp_path):
     done = cli("compile", "taxy", folder=tmp_path)
     assert done.returncode == 1
     assert "There is no pipeline 'taxy': name one of tabular, taxi" in done.stderr
+
+
+def test_in_a_folder_older_versions_stay_beside_the_new_one(tmp_path):
+    folder = f"{tmp_path}/compiled/"
+    first = compile_pipeline("taxi", folder, kubernetes=True)
+    assert compile_pipeline("taxi", folder, kubernetes=True) == first  # nothing has changed
+    second = compile_pipeline("taxi", folder, kubernetes=True, settings=("steps=7",))
+    found = sorted(path.relative_to(folder).as_posix() for path in Path(folder).rglob("*.yaml"))
+    names = sorted(path.name for path in (first, second))
+    assert found == ["pipelines/taxi.yaml", *(f"versions/{name}" for name in names)]
+    manifest = yaml.safe_load(second.read_text())
+    assert manifest["metadata"]["annotations"]["argocd.argoproj.io/sync-wave"] == "1"

@@ -33,9 +33,7 @@ def _prefixes(tree: Tree) -> Iterator[Found]:
         field = next((name for name in ("namePrefix", "nameSuffix") if document.get(name)), "")
         if not field or not _holds_pipeline(tree, document):
             continue
-        if not any(
-            _references_pipeline(tree, document, name) for name in _configurations(document)
-        ):
+        if not _references_pipeline(tree, document):
             yield Found(document, (field,), f"{field} leaves spec.pipelineName as it was")
 
 
@@ -65,19 +63,23 @@ def _resources(tree: Tree, kustomization: Document, seen: set[str]) -> Iterator[
             yield from _resources(tree, document, seen)
 
 
-def _configurations(kustomization: Document) -> list[str]:
-    return [
-        entry for entry in listed(kustomization.value, "configurations") if isinstance(entry, str)
-    ]
-
-
-def _references_pipeline(tree: Tree, kustomization: Document, name: str) -> bool:
-    file = (Path(kustomization.file).parent / name).resolve()
+def _references_pipeline(tree: Tree, kustomization: Document) -> bool:
+    """Whether a configuration of it, or of a component of it, knows spec.pipelineName."""
+    folder = Path(kustomization.file).parent
+    files = {
+        (folder / str(name)).resolve() for name in listed(kustomization.value, "configurations")
+    }
+    parts = {(folder / str(name)).resolve() for name in listed(kustomization.value, "components")}
     for document in tree.documents:
-        if Path(document.file).resolve() == file:
-            for entry in listed(document.value, "nameReference"):
-                if at(entry, "kind") == "Pipeline":
-                    return True
+        file = Path(document.file).resolve()
+        if file in files:
+            references = listed(document.value, "nameReference")
+            found = any(at(entry, "kind") == "Pipeline" for entry in references)
+        else:
+            part = file.parent in parts and document.kind == "Component"
+            found = part and _references_pipeline(tree, document)
+        if found:
+            return True
     return False
 
 

@@ -1,0 +1,155 @@
+"""Every overlay builds, fits the schemas with no field unknown, and has no fault of the linter."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+from schemas import kustomize, validate
+
+from edgeline import images
+from edgeline.compiling import compile_pipeline
+from edgeline.environments.environment import NAMES, load
+from edgeline.lint.lint import lint
+
+MANIFESTS = Path(__file__).parents[2] / "manifests"
+OVERLAYS = sorted(path.name for path in (MANIFESTS / "overlays").iterdir())
+GITOPS = ("argocd", "flux")
+Objects = list[dict[str, Any]]
+
+
+@pytest.fixture(scope="module")
+def built() -> dict[str, Objects]:
+    overlays = {name: kustomize(MANIFESTS / "overlays" / name) for name in OVERLAYS}
+    return overlays | {name: kustomize(MANIFESTS / "gitops" / name) for name in GITOPS}
+
+
+def one(objects: Objects, kind: str, name: str) -> dict[str, Any]:
+    (found,) = [
+        entry for entry in objects if (entry["kind"], entry["metadata"]["name"]) == (kind, name)
+    ]
+    return found
+
+
+def pod(objects: Objects, kind: str) -> dict[str, Any]:
+    found: dict[str, Any] = one(objects, kind, "edge-server")["spec"]["template"]["spec"]
+    return found
+
+
+def test_there_is_an_overlay_for_each_environment() -> None:
+    assert sorted(NAMES) == OVERLAYS
+
+
+@pytest.mark.parametrize("name", [*OVERLAYS, *GITOPS])
+def test_every_object_fits_its_schema(name: str, built: dict[str, Objects]) -> None:
+    assert built[name]
+    for document in built[name]:
+        validate(document)
+
+
+@pytest.mark.parametrize("name", [*OVERLAYS, *GITOPS])
+def test_the_linter_finds_no_fault(name: str, built: dict[str, Objects], tmp_path: Path) -> None:
+    path = tmp_path / "built.yaml"
+    path.write_text(yaml.safe_dump_all(built[name]))
+    unlocked = {
+        str(entry)
+        for entry in lint([path])
+        if not (entry.rule == "image-not-pinned" and "ghcr.io/edgeline/" in entry.message)
+    }
+    assert unlocked == set()
+
+
+@pytest.mark.parametrize("name", OVERLAYS)
+def test_its_images_are_those_of_the_lock(name: str, built: dict[str, Objects]) -> None:
+    known = {images.reference(image) for image in ("edge-server", "pipeline")}
+    used = set(re.findall(r"\bimage: (\S+)", yaml.safe_dump_all(built[name])))
+    assert {image for image in used if "edgeline" in image} <= known
+
+
+@pytest.mark.parametrize("name", OVERLAYS)
+def test_pods_meet_pod_security_restricted(name: str, built: dict[str, Objects]) -> None:
+    for document in built[name]:
+        template = document.get("spec", {}).get("template", {}).get("spec")
+        if not template or document["metadata"].get("namespace") == "edgeline-devices":
+            continue
+        context = template["securityContext"]
+        assert context["runAsNonRoot"] is True
+        assert context["seccompProfile"] == {"type": "RuntimeDefault"}
+        assert not any("hostPath" in volume for volume in template["volumes"])
+        for container in template["containers"]:
+            assert container["securityContext"]["allowPrivilegeEscalation"] is False
+            assert container["securityContext"]["capabilities"] == {"drop": ["ALL"]}
+            assert container["securityContext"]["readOnlyRootFilesystem"] is True
+
+
+@pytest.mark.parametrize("name", [name for name in OVERLAYS if name not in ("laptop", "edge")])
+def test_artifacts_go_where_the_environment_says(name: str, built: dict[str, Objects]) -> None:
+    launcher = one(built[name], "ConfigMap", "kfp-launcher")["data"]
+    store = load(name).object_store
+    assert launcher["defaultPipelineRoot"] == store.root
+    (provider,) = yaml.safe_load(launcher["providers"]).items()
+    assert store.root.startswith(f"{provider[0]}://")
+    credentials = provider[1]["default"]["credentials"]
+    if store.secret:
+        assert credentials["secretRef"]["secretName"] == store.secret.name
+        assert provider[1]["default"]["endpoint"] == store.endpoint
+    else:
+        assert credentials == {"fromEnv": True}
+
+
+def test_a_change_of_settings_starts_new_pods(built: dict[str, Objects]) -> None:
+    name = pod(built["onprem"], "Deployment")["containers"][0]["envFrom"][0]["configMapRef"]["name"]
+    assert one(built["onprem"], "ConfigMap", name)["data"]["MODELS"] == "s3://mlpipeline/models"
+    assert name != pod(built["azure"], "Deployment")["containers"][0]["envFrom"][0]["configMapRef"]
+
+
+def test_nothing_reaches_a_pod_but_predictions(built: dict[str, Objects]) -> None:
+    deny = one(built["onprem"], "NetworkPolicy", "default-deny")["spec"]
+    assert deny == {"podSelector": {}, "policyTypes": ["Ingress", "Egress"]}
+    allow = one(built["onprem"], "NetworkPolicy", "edge-server")["spec"]["ingress"]
+    assert [port["port"] for rule in allow for port in rule["ports"]] == [8080]
+
+
+def test_tokens_are_asked_for_where_others_can_call(built: dict[str, Objects]) -> None:
+    for name, kind in (("onprem", "Deployment"), ("edge", "DaemonSet")):
+        spec = pod(built[name], kind)
+        assert "--tokens=/etc/edgeline/tokens/tokens.json" in spec["containers"][0]["args"]
+        assert {"name": "tokens", "secret": {"secretName": "edge-server-tokens"}} in spec["volumes"]
+
+
+def test_a_site_has_a_server_on_each_node_with_an_edge_tpu(built: dict[str, Objects]) -> None:
+    spec = pod(built["edge"], "DaemonSet")
+    assert spec["containers"][0]["resources"]["limits"]["squat.ai/coral"] == 1
+    assert spec["nodeSelector"]["edgeline.dev/coral"] == "true"
+    assert not [entry for entry in built["edge"] if entry["kind"] == "Deployment"]
+    assert one(built["edge"], "Service", "edge-server")["spec"]["internalTrafficPolicy"] == "Local"
+
+
+def test_a_prefix_reaches_the_name_of_the_pipeline_in_its_version(tmp_path: Path) -> None:
+    compile_pipeline("taxi", str(tmp_path / "taxi.yaml"), kubernetes=True)
+    component = Path("..") / "names"
+    (tmp_path / "staging").mkdir()
+    (tmp_path / "staging" / "kustomization.yaml").write_text(
+        f"namePrefix: staging-\nresources: [../all]\ncomponents: [{component}]\n"
+    )
+    (tmp_path / "all").mkdir()
+    (tmp_path / "taxi.yaml").rename(tmp_path / "all" / "taxi.yaml")
+    (tmp_path / "all" / "kustomization.yaml").write_text("resources: [taxi.yaml]\n")
+    source = MANIFESTS / "components" / "pipeline-names"
+    (tmp_path / "names").mkdir()
+    for file in source.iterdir():
+        (tmp_path / "names" / file.name).write_bytes(file.read_bytes())
+    pipeline, version = sorted(kustomize(tmp_path / "staging"), key=lambda entry: entry["kind"])
+    assert pipeline["metadata"]["name"] == "staging-taxi"
+    assert version["spec"]["pipelineName"] == "staging-taxi"
+    rules = {finding.rule for finding in lint([tmp_path])}
+    assert "prefix-without-reference" not in rules
+
+
+def test_argo_cd_sees_how_each_kind_of_ours_fares(built: dict[str, Objects]) -> None:
+    data = one(built["argocd"], "ConfigMap", "argocd-cm")["data"]
+    kinds = {key.rpartition("_")[2] for key in data}
+    assert kinds == {"PipelineVersion", "TrainJob", "TFJob", "Experiment"}
