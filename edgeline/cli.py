@@ -35,9 +35,15 @@ cli.add_command(repository)
 )
 @click.option("--module", help="The Python file with preprocessing_fn and build_model.")
 @click.option("--cache", is_flag=True, help="Take unchanged tasks from earlier runs.")
+@click.option("--docker", is_flag=True, help="Run each task in a container of its image.")
 @click.option("--root", default=RUNS, show_default=True, help="Where runs are kept.")
 def run(
-    pipeline: str, settings: tuple[str, ...], module: str | None, cache: bool, root: str
+    pipeline: str,
+    settings: tuple[str, ...],
+    module: str | None,
+    cache: bool,
+    docker: bool,
+    root: str,
 ) -> None:
     """Run PIPELINE on this machine.
 
@@ -48,7 +54,7 @@ def run(
 
     if module:
         settings = (*settings, f"module={module}")
-    sys.exit(run_command(pipeline, settings, Path(root), cache))
+    sys.exit(run_command(pipeline, settings, Path(root), cache, docker))
 
 
 @cli.command("compile")
@@ -147,6 +153,30 @@ def check(
     from edgeline.placement_check import check_placement
 
     check_placement(model, target, compiled, require_mapped or 0.0, report, as_json)
+
+
+@cli.command("compile-model")
+@click.argument("model")
+@click.option("--target", "targets", multiple=True, required=True, help="A device; repeat it.")
+@click.option("--quantisation", default="", help="For all; by default what each is best at.")
+@click.option("--representative", default="", help=".npz, .npy, examples or image folder.")
+@click.option("--scaling", default="", help="0..1 or -1..1: let the model take pixels, 0 to 255.")
+@click.option(
+    "--set", "settings", multiple=True, metavar="TARGET.OPTION=VALUE", help="Set an option."
+)
+@click.option("-o", "--output", default="", help="The folder to write; by default MODEL-compiled.")
+@click.option("--json", "as_json", is_flag=True, help="Print the results as JSON.")
+def compile_model(as_json: bool, **request: Any) -> None:
+    """Convert and compile MODEL for devices, and say what each makes of it.
+
+    MODEL is a SavedModel folder, a .keras, .h5, .tflite or .onnx file, or a folder that train,
+    convert or import_model wrote. Targets: litert, tflite-micro, edgetpu, ethos-u55, ethos-u65,
+    ethos-u85, onnx, openvino, tvm, qualcomm-htp, imx500, tensorrt.
+    """
+    from edgeline.compile_model import Request
+    from edgeline.compile_model import compile_model as work
+
+    sys.exit(work(Request(**request), as_json))
 
 
 @cli.command(context_settings={"ignore_unknown_options": True}, add_help_option=False)

@@ -1,0 +1,364 @@
+"""Compile an edge model for a target, and say where each operator will run.
+
+`compiled_model/v1` holds `files/` as the target's compiler left it, `signature.json`,
+`placement.json` (every operator with its device and, on the CPU, the compiler's reason) and
+`compile.log`. Its metadata: `target`, `model` (the file that the device loads), `quantisation`,
+`size`, `operators`, `on_accelerator`, `share`, `facts`, `notes`, `limits`, `options`, and
+`source_digest`, that of the model it was made of.
+"""
+
+from __future__ import annotations
+
+import json
+import signal
+import sys
+import tempfile
+import threading
+from collections import Counter
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from types import FrameType
+from typing import Any
+
+from edgeline import artifacts, models, tflite
+from edgeline.bundle import Signature
+from edgeline.components.check import edgetpu_placement
+from edgeline.components.compile import placement, report
+from edgeline.components.compile import target as target_
+from edgeline.components.compile.fixed_shapes import fix_shapes
+from edgeline.components.compile.target import (
+    ONNX,
+    SAVED_MODEL,
+    TFLITE,
+    Compiled,
+    Placed,
+    Source,
+    Target,
+)
+from edgeline.components.convert import child
+from edgeline.errors import EdgelineError
+from edgeline.interpreter import EdgeModel
+
+SCHEMA = "compiled_model/v1"
+ONNX_SCHEMA = "onnx_model/v1"
+FILES, SIGNATURE, PLACEMENT, LOG = "files", "signature.json", "placement.json", "compile.log"
+FORMS = {SAVED_MODEL: "a SavedModel", TFLITE: "a LiteRT model", ONNX: "an ONNX model"}
+
+
+@dataclass(frozen=True)
+class CompiledModel:
+    """The metadata of a compiled model, where its operators run, numbers for the metrics."""
+
+    metadata: dict[str, Any]
+    placed: tuple[Placed, ...]
+    metrics: dict[str, float]
+
+
+@dataclass(frozen=True)
+class Given:
+    """A model as it came: its forms, the digest of its folders, and what is known of it.
+
+    `name` stands for its files in messages.
+    """
+
+    source: Source
+    digest: str
+    about: Mapping[str, Any]
+    name: str
+
+
+def compile_edge_model(
+    target: str,
+    output: str,
+    edge_model: str = "",
+    model: str = "",
+    options: Mapping[str, Any] | None = None,
+    report_path: str = "",
+    time_limit: int = 900,
+    name: str = "",
+) -> CompiledModel:
+    """Compile a model for one target and write a `compiled_model/v1` folder.
+
+    Args:
+        target: its name, one of `target.MODULES`.
+        edge_model: an `edge_model/v1` or `onnx_model/v1` folder, or "".
+        model: the `model/v1` folder it was made of, for targets that take a SavedModel, or "".
+        options: settings of the target by name.
+        report_path: the HTML page to write, or "".
+        time_limit: seconds that the compiler may take.
+        name: what messages call the model; by default its path.
+
+    Raises:
+        EdgelineError: the target or an option is unknown, the compiler is not installed, the
+            model has a form or quantisation that the target does not take, or the compiler
+            fails, does nothing or takes too long. Nothing is written.
+    """
+    found = target_.find(target)
+    settings = options_of(found, options or {})
+    if fault := found.missing():
+        raise EdgelineError(fault)
+    given = read_models(edge_model, model, name)
+    source = fitting(found, given)
+    with artifacts.writing(output, SCHEMA) as draft, tempfile.TemporaryDirectory() as work:
+        (draft.path / FILES).mkdir()
+        with _sentences(found, given, source, Path(work)), _deadline(found.name, time_limit):
+            if found.fixed_shapes and source.tflite:
+                source = replace(source, tflite=_fixed(source.tflite, Path(work)))
+            compiled = found.compile(source, draft.path / FILES, settings)
+        size = _size(draft.path / FILES / compiled.model)
+        if not size:
+            raise EdgelineError(f"The compiler of {found.name} made nothing of {given.name}.")
+        metadata = _metadata(found, given, source, settings, compiled, size)
+        _write_json(draft.path / SIGNATURE, _signature(draft.path, source).to_json())
+        _write_json(draft.path / PLACEMENT, [asdict(operator) for operator in compiled.placed])
+        (draft.path / LOG).write_text(_without_paths(compiled.log, draft.path, Path(work)))
+        draft.metadata.update(metadata)
+    result = CompiledModel(
+        {"edgeline_schema": SCHEMA, **metadata},
+        compiled.placed,
+        {"size_bytes": size, "share_on_accelerator": compiled.share}
+        | {key: value for key, value in compiled.facts.items() if not isinstance(value, str)},
+    )
+    if report_path:
+        report.write(
+            report_path, given.name, [report.Outcome(target, result.metadata, result.placed)]
+        )
+    return result
+
+
+def load_compiled(folder: str | Path) -> EdgeModel:
+    """A compiled model as a function, in the target's own runtime.
+
+    Raises:
+        EdgelineError: the folder is damaged, the runtime is not installed, or only the device
+            runs it.
+    """
+    artifact = artifacts.read(folder, SCHEMA)
+    found = target_.find(artifact.metadata["target"])
+    if found.load is None:
+        raise EdgelineError(
+            f"{folder} is compiled for {found.name}, which only the device runs: verify the edge "
+            "model that it was made of, or run it on the device."
+        )
+    if fault := found.missing():
+        raise EdgelineError(fault)
+    placed = json.loads((artifact.path / PLACEMENT).read_text())
+    compiled = Compiled(
+        model=Path(artifact.metadata["model"]).relative_to(FILES).as_posix(),
+        placed=tuple(Placed(**operator) for operator in placed),
+        facts=artifact.metadata["facts"],
+        notes=tuple(artifact.metadata["notes"]),
+    )
+    return found.load(artifact.path / FILES, compiled)
+
+
+def options_of(found: Target, given: Mapping[str, Any]) -> dict[str, str]:
+    """Every option of a target with its value as text, the default where none is given.
+
+    Raises:
+        EdgelineError: there is no such option.
+    """
+    defaults = {option.name: option.default for option in found.options}
+    if unknown := sorted(given.keys() - defaults.keys()):
+        has = f"only {', '.join(defaults)}" if defaults else "and takes none"
+        raise EdgelineError(f"Target {found.name} has no option {unknown[0]!r}, {has}.")
+    texts = {name: str(value) for name, value in given.items()}
+    flags = {name: text.lower() for name, text in texts.items() if text in ("True", "False")}
+    return {**defaults, **texts, **flags}
+
+
+def read_models(edge_model: str, model: str, name: str = "") -> Given:
+    """The forms of a model that are at hand.
+
+    Raises:
+        EdgelineError: none is given, or a folder is damaged or holds something else.
+    """
+    if not edge_model and not model:
+        raise EdgelineError("No model is given: connect edge_model, or model.")
+    about: dict[str, Any] = {}
+    source, digests = Source(), []
+    if model:
+        trained = artifacts.read(model, models.SCHEMA)
+        source = replace(source, saved_model=models.saved_model_path(trained))
+        about, digests = dict(trained.metadata), [trained.digest]
+    if edge_model and schema_of(edge_model) == ONNX_SCHEMA:
+        held = artifacts.read(edge_model, ONNX_SCHEMA)
+        source = replace(source, onnx=held.path / "model.onnx")
+        about, digests = {**about, **held.metadata}, [*digests, held.digest]
+    elif edge_model:
+        edge = artifacts.read(edge_model, models.EDGE_SCHEMA)
+        quantisation = edge.metadata["quantisation"]
+        source = replace(source, tflite=models.edge_model_path(edge), quantisation=quantisation)
+        about, digests = {**about, **edge.metadata}, [*digests, edge.digest]
+    return Given(source, " ".join(digests), about, name or edge_model or model)
+
+
+def schema_of(folder: str | Path) -> str:
+    """What an artifact folder says it holds; "" where it is none."""
+    try:
+        return str(json.loads((Path(folder) / artifacts.LISTING).read_text())["edgeline_schema"])
+    except (OSError, ValueError, KeyError, TypeError):
+        return ""
+
+
+def fitting(found: Target, given: Given) -> Source:
+    """The forms of a model that a target takes.
+
+    Raises:
+        EdgelineError: it takes none of them; the sentence says what to convert.
+    """
+    source = given.source
+    has: dict[str, Path | None] = {
+        SAVED_MODEL: source.saved_model,
+        TFLITE: source.tflite,
+        ONNX: source.onnx,
+    }
+    quantised_right = source.quantisation in found.quantisations
+    usable = {
+        form: path
+        for form, path in has.items()
+        if path and form in found.takes and (form != TFLITE or quantised_right)
+    }
+    if usable:
+        return Source(
+            usable.get(SAVED_MODEL), usable.get(TFLITE), usable.get(ONNX), source.quantisation
+        )
+    if source.tflite and TFLITE in found.takes:
+        raise EdgelineError(
+            f"Target {found.name} takes a LiteRT model of quantisation "
+            f"{' or '.join(found.quantisations)}, but {given.name} is {source.quantisation}: "
+            f"convert it with quantisation='{found.quantisations[0]}'."
+        )
+    takes = " or ".join(FORMS[form] for form in found.takes)
+    held = " and ".join(FORMS[form] for form, path in has.items() if path)
+    raise EdgelineError(
+        f"Target {found.name} takes {takes}, but {given.name} is {held}: "
+        + ("convert it first." if source.saved_model else "give the model that it was made of.")
+    )
+
+
+def _metadata(
+    found: Target,
+    given: Given,
+    source: Source,
+    settings: Mapping[str, str],
+    compiled: Compiled,
+    size: int,
+) -> dict[str, Any]:
+    on = sum(operator.device != "cpu" for operator in compiled.placed)
+    metadata: dict[str, Any] = {
+        "target": found.name,
+        "model": f"{FILES}/{compiled.model}",
+        "quantisation": compiled.facts.get("quantisation", source.quantisation),
+        "size": size,
+        "operators": len(compiled.placed),
+        "on_accelerator": on,
+        "share": compiled.share,
+        "facts": dict(compiled.facts),
+        "notes": list(compiled.notes),
+        "limits": found.limits,
+        "options": {name: value for name, value in settings.items() if value},
+        "source_digest": given.digest,
+        "source_size": _size(source.tflite or source.onnx or source.saved_model or Path()),
+    }
+    for name in ("features", "labels", "task", "takes"):
+        metadata[name] = given.about.get(name)
+    if found.name == edgetpu_placement.TARGET and source.tflite:
+        predicted = edgetpu_placement.place(tflite.read(source.tflite))
+        metadata["predicted"] = {
+            "on_accelerator": predicted.mapped,
+            "left_on_cpu": predicted.left_on_cpu,
+        }
+    left = Counter(entry.operator for entry in compiled.placed if entry.device == "cpu")
+    metadata["left_on_cpu"] = dict(sorted(left.items()))
+    return metadata
+
+
+def _fixed(path: Path, work: Path) -> Path:
+    try:
+        result: Path | EdgelineError = child.call(_fix, path, work / "model.tflite", time_limit=300)
+    except child.ChildError as error:
+        raise EdgelineError(
+            f"LiteRT {error.how} with a batch of 1 of {path}: convert the model again."
+        ) from error
+    if isinstance(result, EdgelineError):
+        raise result
+    return result
+
+
+def _fix(tell: Callable[[str], None], path: Path, output: Path) -> Path | EdgelineError:
+    tell("fixing the batch")
+    try:
+        return fix_shapes(path, output)
+    except EdgelineError as error:
+        return error
+
+
+def _signature(draft: Path, source: Source) -> Signature:
+    """The target's own, where its compiler changed names or types; else the model's."""
+    own = draft / FILES / SIGNATURE
+    if own.is_file():
+        return Signature.from_json(json.loads(own.read_text()))
+    if source.tflite:
+        return placement.signature_of(tflite.read(source.tflite))
+    return Signature((), ())
+
+
+@contextmanager
+def _sentences(found: Target, given: Given, source: Source, work: Path) -> Iterator[None]:
+    """Errors of a compiler, with the model called what the user calls it."""
+    paths = [work / "model.tflite", source.tflite, source.onnx, source.saved_model]
+    try:
+        yield
+    except EdgelineError as error:
+        text = str(error)
+        for path in filter(None, paths):
+            text = text.replace(str(path), given.name)
+        raise EdgelineError(text) from error
+    except (OSError, ValueError, RuntimeError, KeyError, TypeError) as error:
+        raise EdgelineError(
+            f"The compiler of {found.name} failed on {given.name} "
+            f"({type(error).__name__}: {str(error)[:300].rstrip('.')}): "
+            "build the model from other operators, or compile for another target."
+        ) from error
+
+
+@contextmanager
+def _deadline(name: str, seconds: int) -> Iterator[None]:
+    """End what runs with a sentence after some seconds; only a main thread can be told."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+
+    def end(_number: int, _frame: FrameType | None) -> None:
+        raise EdgelineError(
+            f"The compiler of {name} exceeded {seconds} s: give a larger time_limit."
+        )
+
+    before = signal.signal(signal.SIGALRM, end)
+    signal.alarm(seconds)
+    try:
+        yield
+    finally:
+        signal.alarm(0)
+        signal.signal(signal.SIGALRM, before)
+
+
+def _without_paths(log: str, *folders: Path) -> str:
+    """A log without the places of this machine, so that equal input gives equal output."""
+    for folder in (*folders, Path(sys.prefix)):
+        log = log.replace(str(folder), "…")
+    return log
+
+
+def _size(path: Path) -> int:
+    """Bytes of a file, or of all in a folder; 0 where there is neither."""
+    if path.is_dir():
+        return sum(file.stat().st_size for file in path.rglob("*") if file.is_file())
+    return path.stat().st_size if path.is_file() else 0
+
+
+def _write_json(path: Path, value: Any) -> None:
+    path.write_text(json.dumps(value, indent=1, sort_keys=True) + "\n")

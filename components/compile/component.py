@@ -1,0 +1,48 @@
+"""The face of compile."""
+
+from typing import Optional
+
+from kfp import dsl
+from kfp.dsl import HTML, Input, Metrics, Model, Output
+
+from edgeline.images import reference
+
+
+@dsl.component(base_image=reference("compile"), install_kfp_package=False)
+def compile(  # noqa: A001
+    edge_model: Input[Model],
+    compiled_model: Output[Model],
+    report: Output[HTML],
+    metrics: Output[Metrics],
+    target: str = "litert",
+    options: dict = {},  # noqa: B006
+    time_limit: int = 900,
+    model: Optional[Input[Model]] = None,  # noqa: UP045
+):
+    """Compile an edge model for a device, and say where each of its operators will run.
+
+    Args:
+        edge_model: The converted or imported model (edge_model/v1 or onnx_model/v1).
+        compiled_model: What the device loads, with signature, placement and the compiler's
+            log (compiled_model/v1).
+        report: Size, operators on the accelerator and on the CPU with the reason, facts.
+        metrics: Size, share of operators on the accelerator, and the compiler's numbers.
+        target: litert, tflite-micro, edgetpu, ethos-u55, ethos-u65, ethos-u85, onnx, openvino,
+            tvm, qualcomm-htp, imx500 or tensorrt.
+        options: Settings of the target by name; see `edgeline compile-model --help`.
+        time_limit: Seconds that the compiler may take.
+        model: The trained model (model/v1), for targets that take a SavedModel.
+    """
+    from edgeline.components.compile.compile import compile_edge_model as work
+
+    result = work(
+        target=target,
+        output=compiled_model.path,
+        edge_model=edge_model.path,
+        model=getattr(model, "path", ""),
+        options=options,
+        report_path=report.path,
+        time_limit=time_limit,
+    )
+    compiled_model.metadata.update(result.metadata)
+    metrics.metadata.update(result.metrics)

@@ -1,0 +1,126 @@
+"""Representative rows for integer quantisation, from what a user has at hand."""
+
+from __future__ import annotations
+
+import zipfile
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from edgeline.errors import EdgelineError
+from edgeline.extras import install_hint
+from edgeline.features import NUMPY_DTYPES, Feature
+
+MOST_ROWS = 100
+RANDOM_ROWS, SEED = 8, 0
+SUFFIXES = (".png", ".jpg", ".jpeg")
+
+Arrays = Mapping[str, npt.NDArray[Any]]
+
+
+def random_rows(features: Sequence[Feature]) -> Arrays:
+    """Numbers from 0 to 1 and empty strings, of the shapes that a model takes."""
+    random = np.random.default_rng(SEED)
+    found: dict[str, npt.NDArray[Any]] = {}
+    for feature in features:
+        shape = (RANDOM_ROWS, *feature.shape)
+        if feature.dtype == "string":
+            found[feature.name] = np.full(shape, b"", object)
+        else:
+            values = random.uniform(0, 2 if feature.dtype == "int64" else 1, shape)
+            found[feature.name] = values.astype(NUMPY_DTYPES[feature.dtype])
+    return found
+
+
+def read_rows(path: Path, features: Sequence[Feature]) -> Arrays:
+    """Rows of a .npz file (arrays by feature), a .npy file (one feature) or a folder of images.
+
+    Of images, at most 100, evenly chosen, brought to the size of the model's input: pixels from
+    0 to 255, whatever the model makes of them.
+
+    Raises:
+        EdgelineError: the file is of another kind, damaged, or does not fit the features.
+    """
+    if path.is_dir():
+        return {_only(features, path).name: _images(path, _only(features, path))}
+    try:
+        loaded = np.load(path, allow_pickle=False)
+    except (OSError, ValueError, EOFError, zipfile.BadZipFile) as error:
+        raise EdgelineError(
+            f"{path} is no .npz or .npy file of numbers ({error}): write it with numpy.savez."
+        ) from error
+    if isinstance(loaded, np.ndarray):
+        feature = _only(features, path)
+        return {feature.name: _typed(loaded, feature, path)}
+    with loaded:
+        if len(features) == len(loaded.files) == 1:
+            return {features[0].name: _typed(loaded[loaded.files[0]], features[0], path)}
+        if absent := [feature.name for feature in features if feature.name not in loaded.files]:
+            raise EdgelineError(
+                f"{path} has no array {absent[0]!r}, only {', '.join(loaded.files)}: the model "
+                f"takes {', '.join(feature.name for feature in features)}."
+            )
+        return {feature.name: _typed(loaded[feature.name], feature, path) for feature in features}
+
+
+def _only(features: Sequence[Feature], path: Path) -> Feature:
+    if len(features) != 1:
+        raise EdgelineError(
+            f"{path} is for a model with one input, but this one takes "
+            f"{', '.join(feature.name for feature in features)}: give a .npz file with an array "
+            "for each."
+        )
+    return features[0]
+
+
+def _typed(array: npt.NDArray[Any], feature: Feature, path: Path) -> npt.NDArray[Any]:
+    """Rows in the dtype of a feature; the first 100 are enough."""
+    if array.ndim == len(feature.shape):  # [rows] for [rows, 1], or one row without its batch
+        array = array[..., None] if feature.shape == (1,) else array[None]
+    if array.shape[1:] != feature.shape:
+        raise EdgelineError(
+            f"{feature.name!r} in {path} has shape {list(array.shape)}, but the model takes "
+            f"{['rows', *feature.shape]}."
+        )
+    if feature.dtype == "string":
+        if array.dtype.kind not in "SU":
+            raise EdgelineError(f"{feature.name!r} in {path} is {array.dtype}: give strings.")
+        values = np.char.encode(array, "utf-8") if array.dtype.kind == "U" else array
+        return values[:MOST_ROWS].astype(object)
+    if array.dtype.kind not in "biuf":
+        raise EdgelineError(f"{feature.name!r} in {path} is {array.dtype}: give numbers.")
+    return array[:MOST_ROWS].astype(NUMPY_DTYPES[feature.dtype])
+
+
+def _images(folder: Path, feature: Feature) -> npt.NDArray[Any]:
+    try:
+        from PIL import Image, UnidentifiedImageError
+    except ModuleNotFoundError as error:
+        raise EdgelineError(install_hint(error)) from None
+    files = sorted(path for path in folder.rglob("*") if path.suffix.lower() in SUFFIXES)
+    if not files:
+        raise EdgelineError(
+            f"{folder} has no {', '.join(SUFFIXES)} files, and is no examples/v1 folder: give "
+            "either, or a .npz file."
+        )
+    if len(feature.shape) != 3 or feature.shape[2] not in (1, 3):
+        raise EdgelineError(
+            f"Input {feature.name!r} has shape {['rows', *feature.shape]}, which no image has: "
+            "give a .npz file."
+        )
+    height, width, channels = feature.shape
+    chosen = [files[i * len(files) // MOST_ROWS] for i in range(min(len(files), MOST_ROWS))]
+    if len(files) <= MOST_ROWS:
+        chosen = files
+    rows = []
+    for file in chosen:
+        try:
+            with Image.open(file) as image:
+                pixels = image.convert("L" if channels == 1 else "RGB").resize((width, height))
+        except (OSError, UnidentifiedImageError, Image.DecompressionBombError) as error:
+            raise EdgelineError(f"{file} is no image ({error}): replace or remove it.") from error
+        rows.append(np.asarray(pixels, np.float32).reshape(height, width, channels))
+    return np.stack(rows).astype(NUMPY_DTYPES[feature.dtype])

@@ -1,0 +1,314 @@
+"""`edgeline compile-model`: one model, as it is, for several devices."""
+
+from __future__ import annotations
+
+import difflib
+import json
+import os
+import tempfile
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from rich.console import Console
+from rich.progress import Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
+from rich.table import Table
+from rich.text import Text
+
+from edgeline.errors import EdgelineError
+
+if TYPE_CHECKING:
+    from edgeline.components.compile.report import Outcome
+    from edgeline.components.compile.target import Target
+
+INTEGER = ("int8", "int16x8")
+RANDOM = (
+    "No representative data was given: integer ranges come from random numbers of the input's "
+    "shape. Placement and size are right, the answers of the model are NOT; give "
+    "--representative with real data for a model that is to be used."
+)
+
+
+@dataclass
+class Work:
+    """A model as it came, and what it was converted to so far.
+
+    Attributes:
+        name: what the user calls it.
+        folder: scratch.
+        model: the `model/v1` folder, or "".
+        edge_model: an `edge_model/v1` or `onnx_model/v1` folder that came, or "".
+        representative: as given.
+        converted: by quantisation the `edge_model/v1` folder, or why there is none.
+        random: whether integer ranges came from random rows.
+    """
+
+    name: str
+    folder: Path
+    representative: str
+    model: str = ""
+    edge_model: str = ""
+    converted: dict[str, str | EdgelineError] = field(default_factory=dict)
+    random: bool = False
+
+
+@dataclass(frozen=True)
+class Request:
+    """What the command line asks for; see `compile_model`."""
+
+    model: str
+    targets: Sequence[str]
+    quantisation: str = ""
+    representative: str = ""
+    scaling: str = ""
+    settings: Sequence[str] = ()
+    output: str = ""
+
+
+def compile_model(request: Request, as_json: bool) -> int:
+    """Convert a model as each target needs it, compile it, and print what came.
+
+    Args:
+        request: `model` is a SavedModel folder, a .keras, .h5, .tflite or .onnx file, any other
+            location that `import_model` takes, or a `model/v1`, `edge_model/v1` or
+            `onnx_model/v1` folder; `quantisation` is "" for what each target is best at;
+            `representative` is a .npz or .npy file, an `examples/v1` folder, a folder of images
+            or ""; `scaling` as in `import_model`; `settings` are `target.option=value`;
+            `output` is "" for `<model>-compiled`.
+        as_json: print JSON instead of a table.
+
+    Returns:
+        The exit code: 1 where any target failed; the others are compiled all the same.
+
+    Raises:
+        EdgelineError: the model cannot be read, or a target, setting or file is unknown.
+    """
+    from edgeline.components.compile import report, target
+
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")  # nothing of TensorFlow's start
+    targets = [target.find(name) for name in dict.fromkeys(request.targets)]
+    options = parse_options(request.settings, targets)
+    stem = Path(request.model.rstrip("/")).stem
+    folder = Path(request.output or f"{stem or 'model'}-compiled")
+    terminal = Console(stderr=True)
+    with tempfile.TemporaryDirectory() as scratch, _steps(terminal) as step:
+        step("Reading the model")
+        work = _read(request, Path(scratch))
+        folder.mkdir(parents=True, exist_ok=True)
+        outcomes = [
+            _outcome(each, request, work, options[each.name], folder, step) for each in targets
+        ]
+    warnings = [RANDOM] if work.random else []
+    report.write(folder / "report.html", work.name, outcomes, warnings)
+    if as_json:
+        print(json.dumps(_json(work.name, folder, outcomes, warnings), indent=1))
+    else:
+        _print(Console(), folder, outcomes)
+    for warning in warnings:
+        terminal.print(Text(f"Warning: {warning}", "bold yellow"))
+    return int(any(outcome.failure for outcome in outcomes))
+
+
+def parse_options(settings: Sequence[str], targets: Sequence[Target]) -> dict[str, dict[str, str]]:
+    """`target.option=value` by target.
+
+    Raises:
+        EdgelineError: a setting is not of this form, or names no target asked for or no option.
+    """
+    from edgeline.components.compile.compile import options_of
+
+    found: dict[str, dict[str, str]] = {target.name: {} for target in targets}
+    for setting in settings:
+        name, equals, value = setting.partition("=")
+        target, dot, option = name.partition(".")
+        if not equals or not dot:
+            raise EdgelineError(f"--set {setting}: write it as TARGET.OPTION=VALUE.")
+        if target not in found:
+            near = difflib.get_close_matches(target, found, 1)
+            hint = f" Did you mean {near[0]}?" if near else f" It has {', '.join(found)}."
+            raise EdgelineError(f"--set {name}: this call has no target {target!r}.{hint}")
+        found[target][option] = value
+    for each in targets:
+        options_of(each, found[each.name])
+    return found
+
+
+def _read(request: Request, scratch: Path) -> Work:
+    """The model as an artifact folder: as it is, or imported."""
+    from edgeline import models
+    from edgeline.components.compile.compile import ONNX_SCHEMA, schema_of
+    from edgeline.components.import_model.import_model import import_model
+    from edgeline.components.import_model.wanted import Wanted
+
+    work = Work(request.model, scratch, request.representative)
+    folder, schema = request.model, schema_of(request.model)
+    if not schema:
+        if Path(request.model).exists() and not request.model.endswith((".tflite", ".onnx")):
+            # once here instead of in every child: they are forked from this process
+            import tensorflow as tf  # noqa: F401
+        folder = str(scratch / "imported")
+        wanted = Wanted(scaling=request.scaling)
+        schema = import_model(request.model, folder, wanted=wanted)["edgeline_schema"]
+    elif request.scaling:
+        raise EdgelineError("--scaling is for a SavedModel or a Keras file: leave it out.")
+    if schema == models.SCHEMA:
+        work.model = folder
+    elif schema in (models.EDGE_SCHEMA, ONNX_SCHEMA):
+        work.edge_model = folder
+    else:
+        raise EdgelineError(
+            f"{request.model} holds {schema}, but model/v1, edge_model/v1 or {ONNX_SCHEMA} is "
+            "needed: give a model."
+        )
+    return work
+
+
+def _outcome(
+    target: Target,
+    request: Request,
+    work: Work,
+    options: Mapping[str, str],
+    folder: Path,
+    step: Any,
+) -> Outcome:
+    """Compile for one target; a failure is an outcome, too."""
+    from edgeline.components.compile.compile import compile_edge_model
+    from edgeline.components.compile.report import Outcome
+
+    try:
+        if fault := target.missing():
+            raise EdgelineError(fault)
+        edge_model = work.edge_model
+        if quantisation := _quantisation(target, request.quantisation, work):
+            if quantisation not in work.converted:
+                step(f"Converting to {quantisation}")
+            edge_model = _converted(work, quantisation)
+        step(f"Compiling for {target.name}")
+        done = compile_edge_model(
+            target.name,
+            str(folder / target.name),
+            edge_model,
+            work.model,
+            options,
+            name=work.name,
+        )
+    except EdgelineError as error:
+        return Outcome(target.name, failure=str(error))
+    return Outcome(target.name, done.metadata, done.placed)
+
+
+def _quantisation(target: Target, wanted: str, work: Work) -> str:
+    """What to convert the model to for a target; "" where it is to be taken as it is."""
+    from edgeline.components.compile.target import TFLITE
+
+    if work.edge_model or TFLITE not in target.takes:
+        return ""
+    if wanted and wanted not in target.quantisations:
+        raise EdgelineError(
+            f"Target {target.name} takes {' or '.join(target.quantisations)}, not {wanted}: "
+            f"compile for it without --quantisation, or with {target.quantisations[0]}."
+        )
+    return wanted or target.quantisations[0]
+
+
+def _converted(work: Work, quantisation: str) -> str:
+    """The model in a quantisation, made at the first call.
+
+    Raises:
+        EdgelineError: it does not convert, at this and any later call.
+    """
+    if quantisation not in work.converted:
+        try:
+            work.converted[quantisation] = _convert(work, quantisation)
+        except EdgelineError as error:
+            work.converted[quantisation] = error
+    found = work.converted[quantisation]
+    if isinstance(found, EdgelineError):
+        raise found
+    return found
+
+
+def _convert(work: Work, quantisation: str) -> str:
+    from edgeline import artifacts, examples, models
+    from edgeline.components.compile.compile import schema_of
+    from edgeline.components.compile.rows import random_rows, read_rows
+    from edgeline.components.convert.convert import convert, convert_arrays
+
+    output, page = work.folder / quantisation, work.folder / f"{quantisation}.html"
+    io = "int8" if quantisation == "int8" else "float"
+    given = (str(output), str(page), quantisation)
+    if schema_of(work.representative) == examples.SCHEMA:
+        convert(work.model, work.representative, *given, representative_rows=100, io=io)
+        return str(output)
+    features = models.raw_features(artifacts.read(work.model, models.SCHEMA))
+    if work.representative:
+        rows = read_rows(Path(work.representative), features)
+    else:
+        rows = random_rows(features)
+        work.random = work.random or quantisation in INTEGER
+    convert_arrays(work.model, rows, *given, io=io)
+    return str(output)
+
+
+@contextmanager
+def _steps(terminal: Console) -> Iterator[Any]:
+    """A function that shows what is being done; each step ends the one before."""
+    columns = (SpinnerColumn(), TextColumn("{task.description}"), TimeElapsedColumn())
+    with Progress(*columns, console=terminal) as progress:
+
+        def step(text: str) -> None:
+            for task in progress.tasks:
+                progress.update(task.id, total=1, completed=1)
+            progress.add_task(text, total=None)
+
+        yield step
+        for task in progress.tasks:
+            progress.update(task.id, total=1, completed=1)
+
+
+def _json(
+    name: str, folder: Path, outcomes: Sequence[Outcome], warnings: Sequence[str]
+) -> dict[str, Any]:
+    return {
+        "model": name,
+        "report": str(folder / "report.html"),
+        "warnings": list(warnings),
+        "targets": [
+            {"target": outcome.target, "failure": outcome.failure}
+            if outcome.metadata is None
+            else {
+                "failure": None,
+                "folder": str(folder / outcome.target),
+                **outcome.metadata,
+            }
+            for outcome in outcomes
+        ],
+    }
+
+
+def _print(console: Console, folder: Path, outcomes: Sequence[Outcome]) -> None:
+    from edgeline import report as page
+    from edgeline.components.compile import report
+
+    table = Table(title=f"Compiled into {folder}", title_justify="left")
+    for name in ("Target", "Size", "Operators on the accelerator", "Facts"):
+        table.add_column(name, justify="right" if name == "Size" else "left")
+    for outcome in outcomes:
+        if (found := outcome.metadata) is None:
+            table.add_row(outcome.target, Text("failed", "red"), "", "")
+            continue
+        table.add_row(
+            outcome.target,
+            page.size(found["size"]),
+            Text(report.on_accelerator(found), "green" if found["share"] == 1 else ""),
+            Text(report.describe(found["facts"])),
+        )
+    console.print(table)
+    for outcome in outcomes:
+        for note in (outcome.metadata or {}).get("notes", ()):
+            console.print(Text(f"{outcome.target}: {note}"))
+        if outcome.failure:
+            console.print(Text(f"{outcome.target} failed: {outcome.failure}", "red"))
+    console.print(Text(f"Report: {folder / 'report.html'}"))
