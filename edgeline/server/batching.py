@@ -124,7 +124,8 @@ class _Batcher:
                     self._changed.wait()
                     continue
                 first = self._waiting[0]
-                batch, rows = [], 0
+                batch: list[_Request] = []
+                rows = 0
                 for request in self._waiting:
                     if request.key == first.key and (
                         not batch or rows + request.rows <= self._rows

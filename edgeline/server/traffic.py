@@ -11,11 +11,10 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import statistics
 import threading
 import zlib
 from collections import deque
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from time import monotonic, perf_counter
 from typing import Any
 
@@ -68,7 +67,7 @@ class Traffic:
     def seen(self) -> Seen:
         """What the rollout has shown so far."""
         with self._lock:
-            stable, candidate = (statistics.median(t) if t else 0.0 for t in self._times)
+            stable, candidate = map(_median, self._times)
             return Seen(
                 monotonic() - self._began,
                 self._requests,
@@ -198,6 +197,10 @@ class _Recorder:
         self.seconds = perf_counter() - began
         self.arrays, self.answers = arrays, answers
         return answers
+
+
+def _median(times: Collection[float]) -> float:
+    return sorted(times)[len(times) // 2] if times else 0.0
 
 
 def _header(headers: Mapping[Any, Any], name: str) -> str:
