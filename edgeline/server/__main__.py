@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import argparse
-import logging
 import sys
 from dataclasses import MISSING, fields
 
 from edgeline.errors import EdgelineError
+from edgeline.server import logs
 from edgeline.server.main import serve
 from edgeline.server.settings import Settings
 
@@ -25,13 +25,14 @@ def main(arguments: list[str] | None = None) -> int:
         )
     given = vars(parser.parse_args(arguments))
     path = given.pop("path")
-    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(message)s")
 
     def started(http: int, grpc: int | None) -> None:
         print(f"READY http={http}" + (f" grpc={grpc}" if grpc else ""), flush=True)
 
+    settings = Settings(**given)
     try:
-        serve(path, Settings(**given), started)
+        logs.set_up(settings.log)
+        serve(path, settings, started)
     except EdgelineError as error:
         print(f"Error: {error}", file=sys.stderr)
         return 1

@@ -10,12 +10,14 @@ from dataclasses import dataclass
 from time import monotonic
 from typing import Any
 
+from edgeline.server import tracing
 from edgeline.server.access import Access
 from edgeline.server.compression import decompress
 from edgeline.server.errors import Code, ServingError, not_found
 from edgeline.server.http1 import Request, Response, error_response
 from edgeline.server.http2 import Call
 from edgeline.server.http2 import Reply as CallReply
+from edgeline.server.logs import AccessLog
 from edgeline.server.metrics import Metrics
 from edgeline.server.model import Instance
 from edgeline.server.pool import Pool
@@ -76,9 +78,12 @@ class App:
         self._loop = asyncio.get_running_loop()
         self._running = self._last = 0
         self._tasks: set[asyncio.Future[Any]] = set()
+        self._access_log = AccessLog(settings.access_log) if settings.access_log else None
 
     def http(self, request: Request, reply: Callable[[Response], None]) -> None:
         """Answer an HTTP request, at once or later, always on the event loop."""
+        if self._access_log is not None:
+            reply = self._access_log.http(request, reply)
         try:
             endpoint = self._endpoint(request)
             if endpoint.scope:
@@ -104,6 +109,8 @@ class App:
 
     def grpc(self, call: Call, reply: CallReply) -> None:
         """Answer a gRPC call, at once or later, always on the event loop."""
+        if self._access_log is not None:
+            reply = self._access_log.grpc(call, reply)
         try:
             method = self.methods.get(call.method)
             if method is None:
@@ -163,6 +170,7 @@ class App:
     ) -> Callable[[], None] | None:
         """Give work to a pool; `done` is called on the event loop. Gives how to cancel it, None
         where it is done already."""
+        work = tracing.around(work, asked)
         size = len(asked.body if isinstance(asked, Request) else asked.message)
         alone = self._alone(asked)
         if alone and isinstance(pool, Pool):

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from edgeline.server import images
+from edgeline.server import images, tracing
 from edgeline.server import messages as m
 from edgeline.server.app import App, Method
 from edgeline.server.dtypes import BY_NAME, BY_V2
@@ -136,6 +136,7 @@ def methods(app: App) -> dict[str, Method]:
 
 def _infer(asked: Mapping[str, Any], instance: Instance) -> bytes:
     description = instance.description
+    tracing.name(asked.get("id"))
     answers = instance.run(check(_inputs(asked, description), description))
     names = [
         (entry.get("name", ""), {k: _parameter(v) for k, v in entry.get("parameters", {}).items()})

@@ -62,6 +62,7 @@ class Request:
     alone: bool = False
     deadline: float = 0.0
     cancel: Callable[[], None] | None = None
+    served: Any = None  # the description of the version that answered
 
 
 @dataclass(slots=True)

@@ -51,6 +51,7 @@ class Call:
     connection: int = 0
     alone: bool = False
     cancel: Callable[[], None] | None = None
+    served: Any = None  # the description of the version that answered
 
 
 @dataclass(slots=True)

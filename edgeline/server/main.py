@@ -33,6 +33,7 @@ from edgeline.server.http1 import Http1, Server
 from edgeline.server.http2 import Http2
 from edgeline.server.metrics import Metrics
 from edgeline.server.model import Description, Observer
+from edgeline.server.payloads import Payloads
 from edgeline.server.repository import Repository
 from edgeline.server.settings import Settings
 from edgeline.server.updates import Updates
@@ -97,11 +98,16 @@ async def _serve(
     repository = Repository(updates.models if updates else Path(path), settings, metrics)
     webhook = _webhook(settings)
     watching = Watching(settings, repository.serving, Alerts(webhook).told)
-    metrics.others += [watching.lines, *([webhook.lines] if webhook else [])]
+    payloads = Payloads(settings) if settings.payloads else None
+    told = (watching, webhook, payloads)
+    metrics.others += [teller.lines for teller in told if teller is not None]
 
     def observers(description: Description) -> tuple[Observer, ...]:
         key = description.name, description.version
-        found = [watching.observer(*key, description.reference)]
+        found = [
+            watching.observer(*key, description.reference),
+            payloads.observer(description) if payloads else None,
+        ]
         return tuple(observer for observer in found if observer is not None)
 
     repository.observers = observers
@@ -166,8 +172,9 @@ async def _serve(
     tasks[0].cancel()
     repository.close()
     watching.close()
-    if webhook is not None:
-        await loop.run_in_executor(None, webhook.close, _FLUSH_TIME)
+    for kept in (webhook, payloads):
+        if kept is not None:
+            await loop.run_in_executor(None, kept.close, _FLUSH_TIME)
 
 
 def _updates(path: str, settings: Settings) -> Updates | None:

@@ -14,7 +14,7 @@ import numpy.typing as npt
 
 from edgeline import __version__
 from edgeline.bundle import Tensor
-from edgeline.server import images
+from edgeline.server import images, tracing
 from edgeline.server.app import App, Endpoint
 from edgeline.server.dtypes import BY_NAME, BY_V2
 from edgeline.server.errors import invalid
@@ -145,6 +145,7 @@ def infer(body: bytes, request: Request, instance: Instance) -> Response:
             arrays = _inputs(asked, memoryview(body)[size:], description)
         else:
             arrays, binary = _raw_input(body, description), True
+    tracing.name(asked.get("id"))
     answers = instance.run(check(arrays, description))
     del arrays
     return _response(asked, answers, description, binary)

@@ -69,6 +69,13 @@ class Settings:
             `edgeline.server.drift`).
         webhook: a URL that is told of drift.
         webhook_key: a file with the key that signs what is sent to it.
+        payloads: where sampled requests go (see `edgeline.server.payloads`); None for nowhere.
+        payload_rate: the share of requests that are sampled.
+        payload_redact: names of inputs and outputs that are left out, with commas between.
+        payload_size, payload_every: how large and old a file of them becomes.
+        payload_keep: the bytes that a folder of them may hold.
+        log: json, text, or auto for text on a terminal and JSON else.
+        access_log: every n-th request is logged; 0 for none.
     """
 
     host: str = "127.0.0.1"
@@ -114,6 +121,14 @@ class Settings:
     drift_missing: float = 0.1
     webhook: str | None = None
     webhook_key: str | None = None
+    payloads: str | None = None
+    payload_rate: float = 0.1
+    payload_redact: str = ""
+    payload_size: int = 16 * MIB
+    payload_every: float = 300.0
+    payload_keep: int = 1024 * MIB
+    log: str = "auto"
+    access_log: int = 0
 
     @property
     def every(self) -> float:
