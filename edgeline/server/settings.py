@@ -64,6 +64,7 @@ class Settings:
         client_ca: a PEM file; with it each client shows a certificate that this CA signed.
         drift_rate: rows a second of a version that are looked at for drift; 0 for none.
         drift_window: how far back drift is looked for.
+        drift_judge: how often it is looked for, to tell the webhook.
         drift_rows: rows below which nothing is called drift.
         drift_psi, drift_ks, drift_unseen, drift_missing: from where it is (see
             `edgeline.server.drift`).
@@ -114,6 +115,7 @@ class Settings:
     client_ca: str | None = None
     drift_rate: int = 1000
     drift_window: float = 3600.0
+    drift_judge: float = 10.0
     drift_rows: int = 500
     drift_psi: float = 0.2
     drift_ks: float = 0.15

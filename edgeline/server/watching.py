@@ -31,7 +31,6 @@ _ROW_BYTES = 4096  # a row that is larger counts as several
 _EXAMPLES = 5  # of unseen values that are told
 _KEPT = 100
 _TICK = 0.2  # seconds
-_JUDGED = 10.0  # seconds between judgements, for alerts
 
 Told = Callable[[str, int, dict[str, Any]], None]
 SIDES = ("inputs", "outputs")
@@ -252,7 +251,7 @@ class Watching:
             try:
                 for watch in list(self._watches.values()):
                     watch.drain()
-                if monotonic() - judged >= _JUDGED:
+                if monotonic() - judged >= self._settings.drift_judge:
                     judged = monotonic()
                     for report in self.reports():
                         self._told(report["model"], report["version"], report)
