@@ -1,6 +1,7 @@
 """TensorFlow Serving over gRPC: `tensorflow.serving.PredictionService` and `ModelService`.
 
-Predict, GetModelMetadata and GetModelStatus. Field numbers are those of tensorflow_serving/apis
+Predict, GetModelMetadata and GetModelStatus; for the calls on `tf.Example`s see `grpc_examples`.
+Field numbers are those of tensorflow_serving/apis
 and tensorflow/core/framework.
 """
 
@@ -25,7 +26,7 @@ from edgeline.server.traffic import Traffic
 from edgeline.server.wire import Field, Schema, WireError, decode, encode
 
 _INT64_VALUE: Schema = {1: Field("value", "int64")}
-_SPEC: Schema = {
+SPEC: Schema = {
     1: Field("name", "string"),
     2: Field("version", _INT64_VALUE),
     3: Field("signature_name", "string"),
@@ -51,15 +52,15 @@ _TENSOR: Schema = {
 }
 _TENSORS: Schema = {1: Field("key", "string"), 2: Field("value", _TENSOR)}
 _PREDICT_REQUEST: Schema = {
-    1: Field("model_spec", _SPEC),
+    1: Field("model_spec", SPEC),
     2: Field("inputs", _TENSORS, map=True),
     3: Field("output_filter", "string", repeated=True),
 }
 _PREDICT_RESPONSE: Schema = {
     1: Field("outputs", _TENSORS, map=True),
-    2: Field("model_spec", _SPEC),
+    2: Field("model_spec", SPEC),
 }
-_SPEC_REQUEST: Schema = {1: Field("model_spec", _SPEC)}
+_SPEC_REQUEST: Schema = {1: Field("model_spec", SPEC)}
 _STATUS_RESPONSE: Schema = {
     1: Field(
         "model_version_status",
@@ -87,7 +88,7 @@ _SIGNATURES: Schema = {
 }
 _ANY: Schema = {1: Field("type_url", "string"), 2: Field("value", "bytes")}
 _METADATA_RESPONSE: Schema = {
-    1: Field("model_spec", _SPEC),
+    1: Field("model_spec", SPEC),
     2: Field("metadata", {1: Field("key", "string"), 2: Field("value", _ANY)}, map=True),
 }
 _SIGNATURES_URL = "type.googleapis.com/tensorflow.serving.SignatureDefMap"
@@ -108,21 +109,13 @@ _UNKNOWN = 2
 
 def methods(app: App) -> dict[str, Method]:
     """Each method by its path."""
-    repository = app.repository
-
-    def pool_of(asked: Mapping[str, Any]) -> Pool | Traffic:
-        spec = asked.get("model_spec", {})
-        signature = spec.get("signature_name", "")
-        if signature not in ("", "serving_default"):
-            raise invalid(f"There is no signature {signature[:100]!r}: leave it out.")
-        return repository.pool(spec.get("name", ""), _version(spec), spec.get("version_label", ""))
 
     def predict(message: memoryview) -> tuple[Pool | Traffic, Callable[[Instance], bytes]]:
-        asked = _read(message, _PREDICT_REQUEST)
-        return pool_of(asked), lambda instance: _predict(asked, instance)
+        asked = read(message, _PREDICT_REQUEST)
+        return pool_of(app, asked), lambda instance: _predict(asked, instance)
 
     def metadata(message: memoryview) -> bytes:
-        description = pool_of(_read(message, _SPEC_REQUEST)).description
+        description = pool_of(app, read(message, _SPEC_REQUEST)).description
         signature = {
             "inputs": {t.name: _info(t) for t in description.signature.inputs},
             "outputs": {t.name: _info(t) for t in description.signature.outputs},
@@ -131,12 +124,12 @@ def methods(app: App) -> dict[str, Method]:
         packed = encode({"signature_def": {"serving_default": signature}}, _SIGNATURES)
         answer = {"type_url": _SIGNATURES_URL, "value": packed}
         return encode(
-            {"model_spec": _spec(description), "metadata": {"signature_def": answer}},
+            {"model_spec": spec_of(description), "metadata": {"signature_def": answer}},
             _METADATA_RESPONSE,
         )
 
     def status(message: memoryview) -> bytes:
-        spec = _read(message, _SPEC_REQUEST).get("model_spec", {})
+        spec = read(message, _SPEC_REQUEST).get("model_spec", {})
         states = version_states(
             app, spec.get("name", ""), _version(spec), spec.get("version_label", "")
         )
@@ -159,6 +152,40 @@ def methods(app: App) -> dict[str, Method]:
     }
 
 
+def pool_of(app: App, asked: Mapping[str, Any]) -> Pool | Traffic:
+    """The pool that a message's `model_spec` names.
+
+    Raises:
+        ServingError: there is no such model, version, label or signature.
+    """
+    spec = asked.get("model_spec", {})
+    signature = spec.get("signature_name", "")
+    if signature not in ("", "serving_default"):
+        raise invalid(f"There is no signature {signature[:100]!r}: leave it out.")
+    return app.repository.pool(spec.get("name", ""), _version(spec), spec.get("version_label", ""))
+
+
+def spec_of(description: Description) -> dict[str, Any]:
+    """The `model_spec` of what answered."""
+    return {
+        "name": description.name,
+        "version": {"value": description.version},
+        "signature_name": "serving_default",
+    }
+
+
+def read(message: memoryview, schema: Schema) -> dict[str, Any]:
+    """A message by its schema.
+
+    Raises:
+        ServingError: it is something else.
+    """
+    try:
+        return decode(message, schema)
+    except WireError as error:
+        raise invalid(f"The message is not what this method takes ({error}).") from error
+
+
 def _predict(asked: Mapping[str, Any], instance: Instance) -> bytes:
     description = instance.description
     arrays = {name: _from_proto(t or {}, name) for name, t in asked.get("inputs", {}).items()}
@@ -167,7 +194,7 @@ def _predict(asked: Mapping[str, Any], instance: Instance) -> bytes:
     if unknown := [name for name in names if name not in answers]:
         raise invalid(f"There is no output {unknown[0][:100]!r}.")
     outputs = {name: _to_proto(answers[name]) for name in names}
-    return encode({"outputs": outputs, "model_spec": _spec(description)}, _PREDICT_RESPONSE)
+    return encode({"outputs": outputs, "model_spec": spec_of(description)}, _PREDICT_RESPONSE)
 
 
 def _from_proto(tensor: Mapping[str, Any], name: str) -> npt.NDArray[Any]:
@@ -213,20 +240,5 @@ def _info(tensor: Tensor) -> dict[str, Any]:
     return {"name": tensor.name, "dtype": number, "tensor_shape": {"dim": dims}}
 
 
-def _spec(description: Description) -> dict[str, Any]:
-    return {
-        "name": description.name,
-        "version": {"value": description.version},
-        "signature_name": "serving_default",
-    }
-
-
 def _version(spec: Mapping[str, Any]) -> str:
     return str(spec["version"].get("value", 0)) if "version" in spec else ""
-
-
-def _read(message: memoryview, schema: Schema) -> dict[str, Any]:
-    try:
-        return decode(message, schema)
-    except WireError as error:
-        raise invalid(f"The message is not what this method takes ({error}).") from error

@@ -17,6 +17,7 @@ from typing import Any
 from edgeline.errors import EdgelineError
 from edgeline.server import (
     access,
+    grpc_examples,
     grpc_tfserving,
     grpc_v2,
     openapi,
@@ -120,7 +121,8 @@ async def _serve(
         routes_updates.resolver(app, updates),
         openapi.resolver(app),
     ]
-    app.methods |= {**grpc_v2.methods(app), **grpc_tfserving.methods(app)}
+    app.methods |= grpc_v2.methods(app)
+    app.methods |= {**grpc_tfserving.methods(app), **grpc_examples.methods(app)}
     server = Server(settings, metrics, app.http)
     server.grpc = lambda: Http2(server, app.grpc)
     context = tls(settings)

@@ -18,6 +18,7 @@ from edgeline.server.app import App, Endpoint
 from edgeline.server.dtypes import BY_NAME
 from edgeline.server.errors import invalid, not_found
 from edgeline.server.http1 import Request, Response
+from edgeline.server.meaning import classes, numbers
 from edgeline.server.model import Arrays, Description, Instance, check
 from edgeline.server.tensors_json import (
     Large,
@@ -119,7 +120,7 @@ def classify(body: bytes, instance: Instance) -> bytes:
     """
     description = instance.description
     answers = instance.run(check(_from_examples(_asked(body), description), description))
-    named, scores = _classes(answers, description)
+    named, scores = classes(answers, description)
     results = [
         [[label, score] for label, score in zip(row, values, strict=True)]
         for row, values in zip(named, scores, strict=True)
@@ -139,7 +140,7 @@ def of_image(body: bytes, instance: Instance, verb: str, top: int) -> bytes:
     answers = instance.run(check(images.from_body(body, description), description))
     if verb == "predict":
         return _write("predictions", _to_rows(answers), answers)
-    named, scores = _classes(answers, description)
+    named, scores = classes(answers, description)
     best = np.argsort(-scores[0].astype(np.float64), kind="stable")[:top]
     results = [[[named[0][place], scores[0, place]] for place in best]]
     return _write("results", results, {"scores": scores})
@@ -153,11 +154,8 @@ def regress(body: bytes, instance: Instance) -> bytes:
     """
     description = instance.description
     answers = instance.run(check(_from_examples(_asked(body), description), description))
-    name = _only(answers, description, ("outputs", "prediction", "predictions"))
-    values = _real(answers[name], name, description)
-    if values.size != len(values):
-        raise invalid(f"Output {name!r} is not one number an example: call :predict.")
-    return _write("results", values.reshape(-1), {name: values})
+    values = numbers(answers, description)
+    return _write("results", values, {"results": values})
 
 
 def _top(target: bytes) -> int:
@@ -166,22 +164,6 @@ def _top(target: bytes) -> int:
     if not given.isdecimal() or len(given) > 6 or not int(given):
         raise invalid("The query's 'top' is how many classes to give: a number from 1.")
     return int(given)
-
-
-def _classes(answers: Arrays, description: Description) -> tuple[list[list[Any]], npt.NDArray[Any]]:
-    """Names and scores of the classes, [rows, classes] each."""
-    name = _only(answers, description, ("scores", "probabilities", "probability"))
-    scores = _real(answers[name], name, description)
-    if scores.ndim != 2:
-        raise invalid(f"Output {name!r} has no score for each class: call :predict.")
-    classes = answers.get("classes")
-    labels = description.labels
-    width = scores.shape[1]
-    if classes is not None and classes.shape == scores.shape:
-        return [[decode(label) for label in row] for row in classes.tolist()], scores
-    if labels is not None and len(labels) == width:
-        return [list(labels)] * len(scores), scores
-    return [[str(place) for place in range(width)]] * len(scores), scores
 
 
 def _asked(body: bytes) -> dict[str, Any]:
@@ -302,25 +284,6 @@ def _write(key: str, value: Any, answers: Arrays) -> bytes:
         array.dtype.kind not in "f" or bool(np.isfinite(array).all()) for array in answers.values()
     )
     return dumps({key: value}) if finite else dumps_not_finite({key: value})
-
-
-def _only(answers: Arrays, description: Description, known: tuple[str, ...]) -> str:
-    numbers = [name for name, array in answers.items() if array.dtype.kind in "iuf"]
-    named = [name for name in known if name in numbers]
-    if named:
-        return named[0]
-    if len(numbers) != 1:
-        raise invalid(f"Model {description.name!r} has several outputs: call :predict.")
-    return numbers[0]
-
-
-def _real(array: npt.NDArray[Any], name: str, description: Description) -> npt.NDArray[Any]:
-    """Real values of a quantised output."""
-    tensor = next(t for t in description.signature.outputs if t.name == name)
-    if tensor.scale is None:
-        return array
-    shifted = array.astype(np.float32) - np.float32(tensor.zero_point or 0)
-    return np.asarray(np.float32(tensor.scale) * shifted, np.float32)
 
 
 def version_states(

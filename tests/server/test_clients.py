@@ -53,6 +53,8 @@ def test_every_call_of_a_standard_client(start, store, client_python, program, p
     importlib.util.find_spec("tensorflow") is None, reason="NO TENSORFLOW: its stubs need it"
 )
 def test_every_call_of_tensorflow_servings_stubs(start, store, client_python):
+    (store / "regression" / "1").mkdir(parents=True)
+    shutil.copy(HERE.parent / "data" / "line.tflite", store / "regression" / "1")
     server = start(store, "--versions", "0", "--poll", "0")
     stubs = Path(client_python).parents[1] / "tfserving"
     ended = subprocess.run(
