@@ -123,7 +123,7 @@ def _compile(
         (model.graph.output, signature.outputs),
     ):
         order = [tensor.name for tensor in tensors]
-        values.sort(key=lambda value, order=order: order.index(value.name))  # type: ignore[misc]
+        values.sort(key=lambda value, order=order: order.index(value.name))
     tell(f"reading {', '.join(made.operators)}")
     try:
         module = from_onnx(model)
