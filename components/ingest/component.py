@@ -19,14 +19,14 @@ def ingest(
     null_values: list = [""],  # noqa: B006
     column_types: dict = {},  # noqa: B006
 ):
-    """Read CSV, Parquet, TFRecord or image folders from anywhere and split them by a stable hash.
+    """Read CSV, Parquet, TFRecord, JSON lines or images and split them by a stable hash.
 
     Args:
         data: where the data lies: a path, s3://, gs://, minio:// or https:// location; a file, a
             folder or a glob; several with commas between. #sha256=<hex> pins a location's content.
         examples: the rows as Parquet, one folder a split (examples/v1).
         report: an HTML page with the splits, columns and sources.
-        format: csv, parquet, tfrecord or images; empty: by the files' endings.
+        format: csv, parquet, tfrecord, json or images; empty: by the files' endings.
         split_ratios: split to weight, for example {"train": 8, "eval": 1, "test": 1}.
         split_key: column whose value decides the split, so that rows with an equal value
             stay together; empty: the whole row decides.

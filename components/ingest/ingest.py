@@ -15,6 +15,7 @@ import pyarrow as pa
 from edgeline import artifacts, examples, report, storage
 from edgeline.components.ingest.csv_rows import CsvReader
 from edgeline.components.ingest.images import ImageReader
+from edgeline.components.ingest.json_rows import JsonReader
 from edgeline.components.ingest.parquet_rows import ParquetReader
 from edgeline.components.ingest.parts import Parts, writing_parts
 from edgeline.components.ingest.rows import Reader
@@ -27,6 +28,7 @@ FORMATS = {
     "csv": (".csv", ".csv.gz"),
     "parquet": (".parquet", ".pq"),
     "tfrecord": (".tfrecord", ".tfrecords", ".tfrecord.gz", ".tfrecords.gz"),
+    "json": (".jsonl", ".jsonl.gz", ".ndjson", ".ndjson.gz"),
     "images": (".png", ".jpg", ".jpeg"),
 }
 RATIOS: Mapping[str, float] = {"train": 2, "eval": 1}
@@ -131,6 +133,7 @@ def _reader(
     readers: dict[str, Reader] = {
         "parquet": ParquetReader(),
         "tfrecord": TFRecordReader(),
+        "json": JsonReader(),
         "images": ImageReader(),
     }
     return readers[kind]

@@ -46,7 +46,7 @@ class ParquetReader:
         with _parquet(file) as parquet:
             for batch in parquet.iter_batches(BATCH_ROWS, columns=schema.names):
                 columns = [
-                    _convert(batch.column(column.name), column, file, before) for column in schema
+                    convert(batch.column(column.name), column, file, before) for column in schema
                 ]
                 typed = pa.RecordBatch.from_arrays(columns, schema=schema)
                 yield Rows(typed, typed)
@@ -106,7 +106,12 @@ def _settle(column: pa.Field, files: Sequence[File]) -> pa.Field:
     return pa.field(column.name, pa.list_(column.type.value_type, 1))
 
 
-def _convert(values: pa.Array, column: pa.Field, file: File, before: int) -> pa.Array:
+def convert(values: pa.Array, column: pa.Field, file: File, before: int) -> pa.Array:
+    """Values as a column of examples; `before` rows of the file came before them.
+
+    Raises:
+        EdgelineError: lists differ in length, or a value is of another type.
+    """
     if pa.types.is_dictionary(values.type):
         values = values.dictionary_decode()
     if pa.types.is_fixed_size_list(column.type):

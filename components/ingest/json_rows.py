@@ -1,0 +1,118 @@
+"""JSON lines, one object a row, gzip too: as the server writes payloads, and others their logs.
+
+A first pass over all files settles the types, so that a value late in the last file is never
+mistyped: integers and booleans become int64, integers among decimal numbers double, text a
+string, a list of these (all of one length) a fixed-size list. A key that an object lacks, and
+null, are missing; a column without a value is double. Text that looks like a time stays text.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+
+import pyarrow as pa
+import pyarrow.compute as pc
+from pyarrow import json as arrow_json
+
+from edgeline.components.ingest.parquet_rows import convert
+from edgeline.components.ingest.rows import BATCH_BYTES, Rows, open_unpacked
+from edgeline.errors import EdgelineError
+from edgeline.storage import File
+
+
+@dataclass(frozen=True)
+class JsonReader:
+    """Reads files of JSON lines. `kinds`: each column's type as JSON has it, after `schema`."""
+
+    kinds: dict[str, pa.DataType] = field(default_factory=dict)
+
+    def schema(self, files: Sequence[File]) -> pa.Schema:
+        """The columns of all files, in the order in which they first come."""
+        widths: dict[str, int] = {}
+        for file in files:
+            for block, before in _blocks(file):
+                table = _parse(block, {}, file, before)
+                for column, values in zip(table.schema, table.columns, strict=True):
+                    name = column.name
+                    kind = _kind(column, file)
+                    self.kinds[name] = _both(self.kinds.get(name, pa.null()), kind, name, file)
+                    if name not in widths and pa.types.is_list(kind):
+                        lengths = pc.list_value_length(values).drop_null()
+                        if len(lengths):
+                            widths[name] = lengths[0].as_py() or 1
+        return pa.schema((n, _target(k, widths.get(n, 1))) for n, k in self.kinds.items())
+
+    def batches(self, file: File, schema: pa.Schema) -> Iterator[Rows]:
+        """One file's rows."""
+        for block, before in _blocks(file):
+            wanted = {n: pa.float64() if pa.types.is_null(k) else k for n, k in self.kinds.items()}
+            table = _parse(block, wanted, file, before).combine_chunks()
+            for batch in table.select(schema.names).to_batches():
+                columns = [
+                    convert(batch.column(column.name), column, file, before) for column in schema
+                ]
+                typed = pa.RecordBatch.from_arrays(columns, schema=schema)
+                yield Rows(typed, typed)
+
+
+def _blocks(file: File) -> Iterator[tuple[bytes, int]]:
+    """Whole lines, about `BATCH_BYTES` at once, and how many lines came before them."""
+    before = 0
+    with open_unpacked(file) as stream:
+        while lines := stream.readlines(BATCH_BYTES):
+            if any(line.strip() for line in lines):
+                yield b"".join(lines), before
+            before += len(lines)
+
+
+def _parse(block: bytes, kinds: Mapping[str, pa.DataType], file: File, before: int) -> pa.Table:
+    try:
+        return arrow_json.read_json(
+            pa.BufferReader(block),
+            arrow_json.ReadOptions(use_threads=False, block_size=len(block) + 1),
+            arrow_json.ParseOptions(explicit_schema=pa.schema(list(kinds.items()))),
+        )
+    except (pa.ArrowInvalid, pa.ArrowNotImplementedError) as error:
+        reason = str(error).splitlines()[0].removeprefix("JSON parse error: ")
+        raise EdgelineError(
+            f"{file.name}, from line {before + 1} on: these are not JSON objects that agree, one a "
+            f"line ({reason}): mend or remove them."
+        ) from error
+
+
+def _kind(column: pa.Field, file: File) -> pa.DataType:
+    kind = column.type
+    if pa.types.is_timestamp(kind):  # Arrow's guess at text
+        return pa.string()
+    if pa.types.is_list(kind) and not pa.types.is_nested(kind.value_type):
+        return pa.list_(_kind(pa.field(column.name, kind.value_type), file))
+    if pa.types.is_nested(kind):
+        raise EdgelineError(
+            f"{file.name}, column {column.name!r}: holds {kind}, which examples do not hold: "
+            "flatten it."
+        )
+    return kind
+
+
+def _both(first: pa.DataType, second: pa.DataType, name: str, file: File) -> pa.DataType:
+    """The type that holds the values of both."""
+    if first == second or pa.types.is_null(second):
+        return first
+    if pa.types.is_null(first):
+        return second
+    if pa.types.is_list(first) and pa.types.is_list(second):
+        return pa.list_(_both(first.value_type, second.value_type, name, file))
+    if {first, second} == {pa.int64(), pa.float64()}:
+        return pa.float64()
+    raise EdgelineError(
+        f"{file.name}, column {name!r}: holds {second}, but {first} before: give one type a column."
+    )
+
+
+def _target(kind: pa.DataType, width: int) -> pa.DataType:
+    if pa.types.is_list(kind):
+        return pa.list_(_target(kind.value_type, 1), width)
+    if pa.types.is_boolean(kind):
+        return pa.int64()
+    return pa.float64() if pa.types.is_null(kind) else kind
