@@ -6,7 +6,6 @@ short in place would otherwise kill the process (SIGBUS) in the middle of a requ
 
 from __future__ import annotations
 
-import ctypes
 import logging
 from dataclasses import replace
 from pathlib import Path
@@ -21,21 +20,21 @@ from edgeline.bundle import Signature
 from edgeline.components.verify import vectors
 from edgeline.errors import EdgelineError
 from edgeline.interpreter import dequantise, describe_tensor, runtime
+from edgeline.server import edgetpu
 from edgeline.server.dtypes import BY_NAME
+from edgeline.server.edgetpu import Choice
 from edgeline.server.errors import ServingError
 from edgeline.server.model import Arrays, Description, Instance, check, first_line
 
 SERVING = "serving_default"
-_EDGE_TPU = "libedgetpu.so.1"
 log = logging.getLogger("edgeline.server")
 
 
 def load(path: Path, name: str, version: int, instances: int, threads: int) -> list[Instance]:
     """Load a bundle folder or a bare `.tflite` file into interpreters, and warm them.
 
-    A bundle that brings recorded rows has to give their answers. A model for the Edge TPU falls
-    back to the CPU model of the same bundle (its name without `_edgetpu`) where there is no Edge
-    TPU, and says so.
+    A bundle that brings recorded rows has to give their answers. The Edge TPU's model of
+    a bundle is used where there is one, else the CPU's (see `edgetpu`).
 
     Raises:
         EdgelineError: the bundle or model is damaged, its operators are not in this runtime, or
@@ -56,19 +55,34 @@ def load(path: Path, name: str, version: int, instances: int, threads: int) -> l
         )
     else:
         description = replace(description, labels=_labels(path))
-    file, delegates, description = _device(file, description)
-    try:
-        content = file.read_bytes()
-    except OSError as error:
-        raise EdgelineError(f"{file} cannot be read ({error.strerror}).") from error
-    loaded = []
-    for _ in range(instances):
-        instance = _load(content, file, delegates, description, threads)
-        _warm(instance, file)
-        loaded.append(instance)
+    loaded = _load_choice(file, description, instances, threads)
     if description.bundle is not None and vectors.FILE in description.bundle.files:
         _check_answers(loaded[0], path)
     return loaded
+
+
+def _load_choice(
+    file: Path, description: Description, instances: int, threads: int
+) -> list[Instance]:
+    """Load the Edge TPU's file, or the CPU's where that does not run."""
+    fault: EdgelineError | None = None
+    for choice in edgetpu.choices(file, description.bundle):
+        try:
+            content = choice.file.read_bytes()
+        except OSError as error:
+            raise EdgelineError(f"{choice.file} cannot be read ({error.strerror}).") from error
+        described = replace(description, device=choice.device, note=choice.note)
+        count = 1 if choice.delegates else instances  # one device serves one run at a time
+        try:
+            loaded = [_load(content, choice, described, threads) for _ in range(count)]
+            for instance in loaded:
+                _warm(instance, choice.file)
+            return loaded
+        except EdgelineError as error:
+            fault = error
+            if choice.delegates:
+                log.warning("%s", error)
+    raise fault or EdgelineError(f"{file} cannot be loaded.")
 
 
 def _labels(file: Path) -> tuple[str, ...] | None:
@@ -138,31 +152,13 @@ def _warm(instance: Instance, file: Path) -> None:
         raise EdgelineError(f"{file} fails on zeros: {error}") from error
 
 
-def _device(file: Path, description: Description) -> tuple[Path, list[Any], Description]:
-    """The file to load and the delegates for it: the Edge TPU's where there is one."""
-    if not file.stem.endswith("_edgetpu"):
-        return file, [], description
-    try:
-        ctypes.CDLL(_EDGE_TPU)  # a delegate that fails to load complains on stderr
-        return file, [runtime()[1](_EDGE_TPU)], replace(description, device="edgetpu")
-    except (ValueError, OSError):
-        plain = file.with_name(file.name.replace("_edgetpu", ""))
-        if not plain.is_file():
-            raise EdgelineError(
-                f"{file} needs an Edge TPU, and there is none here: put {plain.name} beside it "
-                "to run on the CPU."
-            ) from None
-        note = f"There is no Edge TPU here: {plain.name} runs on the CPU."
-        log.warning(note)
-        return plain, [], replace(description, note=note)
-
-
-def _load(
-    content: bytes, file: Path, delegates: list[Any], description: Description, threads: int
-) -> Instance:
+def _load(content: bytes, choice: Choice, description: Description, threads: int) -> Instance:
+    file = choice.file
     try:
         interpreter = runtime()[0](
-            model_content=content, num_threads=threads, experimental_delegates=delegates
+            model_content=content,
+            num_threads=threads,
+            experimental_delegates=list(choice.delegates),
         )
         interpreter.allocate_tensors()
         inputs, outputs = _named(interpreter)

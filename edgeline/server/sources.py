@@ -88,8 +88,14 @@ def _versions(folder: Path) -> Iterator[Source]:
             continue
         if (manifest := child / MANIFEST).is_file():
             yield Source(folder.name, version, child, _print(manifest))
-        elif len(models := sorted(child.glob("*.tflite"))) == 1:
+        elif len(models := _models(child)) == 1:
             yield Source(folder.name, version, models[0], _print(models[0]))
+
+
+def _models(folder: Path) -> list[Path]:
+    """The models of a folder; one that has its form for the Edge TPU beside it is not another."""
+    models = sorted(folder.glob("*.tflite"))
+    return [m for m in models if m.with_name(f"{m.stem}_edgetpu.tflite") not in models]
 
 
 def _bundle(folder: Path) -> Source:
