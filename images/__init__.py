@@ -3,7 +3,6 @@
 build      builds the images of this folder
 lock       writes their digests into the lock file
 closure    every image that pipelines and manifests need
-registry   what the other two ask of a container registry
 """
 
 from __future__ import annotations

@@ -14,8 +14,8 @@ from typing import Any
 
 import yaml
 
+from edgeline import registry
 from edgeline.errors import EdgelineError
-from edgeline.images import registry
 
 SUFFIXES = (".yaml", ".yml", ".json")
 TEXT_ONLY = ("ConfigMap", "Secret", "CustomResourceDefinition", "Kustomization", "Component")
@@ -52,7 +52,9 @@ def closure(paths: Sequence[Path]) -> list[Use]:
 
 
 def mirror(uses: Sequence[Use], to: str) -> Iterator[tuple[str, str]]:
-    """Copy each image once, with all platforms and unchanged digests.
+    """Copy each image once to `<to>/<its last name>`, all platforms, digests unchanged.
+
+    An environment whose `registry` is `to` names its images so.
 
     Args:
         uses: what `closure` found.
@@ -62,10 +64,19 @@ def mirror(uses: Sequence[Use], to: str) -> Iterator[tuple[str, str]]:
         an image and its copy, once it is there.
 
     Raises:
-        EdgelineError: a registry cannot be reached, lacks the image or refuses it.
+        EdgelineError: two images would be one there, or a registry cannot be reached, lacks
+            the image or refuses it.
     """
+    copies: dict[str, str] = {}
     for image in sorted({use.image for use in uses}):
-        yield image, registry.copy(image, to)
+        name = image.rpartition("/")[2]
+        if name in copies:
+            raise EdgelineError(
+                f"{copies[name]} and {image} would both be {name} in {to}: mirror them apart."
+            )
+        copies[name] = image
+    for name, image in copies.items():
+        yield image, registry.copy(image, f"{to.rstrip('/')}/{name}")
 
 
 def _files(paths: Iterable[Path]) -> Iterator[Path]:

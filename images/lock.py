@@ -7,8 +7,8 @@ from pathlib import Path
 
 import yaml
 
-from edgeline import __version__
-from edgeline.images import Entry, entries, lock_file, registry
+from edgeline import __version__, registry
+from edgeline.images import Entry, entries, lock_file
 
 HEAD = """\
 # The one place that names container images. Faces, pipelines and manifests read it.

@@ -14,9 +14,9 @@ from urllib.parse import parse_qs, urlsplit
 import pytest
 import yaml
 
-from edgeline import images
+from edgeline import images, registry
 from edgeline.errors import EdgelineError
-from edgeline.images import closure, registry
+from edgeline.images import closure
 from edgeline.images.lock import lock
 
 INDEX, MANIFEST = registry.INDEXES[0], registry.MANIFESTS[0]
@@ -158,10 +158,10 @@ def test_mirror_copies_all_platforms_with_the_same_digest_and_nothing_twice(serv
     digest = push(server, "team/server", "1")
     uses = [closure.Use(f"{host}/team/server:1", "a.yaml", place) for place in ("x", "y")]
     [(image, copied)] = closure.mirror(uses, f"{host}/site")
-    assert (image, copied) == (f"{host}/team/server:1", f"{host}/site/team/server@{digest}")
-    assert registry.digest(f"{host}/site/team/server:1") == digest
+    assert (image, copied) == (f"{host}/team/server:1", f"{host}/site/server@{digest}")
+    assert registry.digest(f"{host}/site/server:1") == digest
     copies = {name for name in server.store if name.startswith("/v2/site/")}
-    assert {name.replace("/site/", "/") for name in copies} <= set(server.store)
+    assert {name.replace("/site/", "/team/") for name in copies} <= set(server.store)
     assert len([name for name in copies if "/blobs/" in name]) == 5  # the shared layer once
     server.requests.clear()
     list(closure.mirror(uses, f"{host}/site"))
@@ -172,12 +172,12 @@ def test_changed_content_is_refused(server, host):
     digest = push(server, "team/server", "1")
     server.store[f"/v2/team/server/manifests/{digest}"] = (INDEX, b'{"manifests": []}')
     with pytest.raises(EdgelineError, match="gave other content for team/server@"):
-        registry.copy(f"{host}/team/server@{digest}", f"{host}/site")
+        registry.copy(f"{host}/team/server@{digest}", f"{host}/site/server")
     blob = next(name for name in server.store if "/blobs/" in name)
     server.store[blob] = ("", b"changed")
     with pytest.raises(EdgelineError, match="gave other content for team/server sha256:"):
-        registry.copy(f"{host}/team/server:1", f"{host}/site")
-    assert "/v2/site/team/server/manifests/1" not in server.store
+        registry.copy(f"{host}/team/server:1", f"{host}/site/server:1")
+    assert "/v2/site/server/manifests/1" not in server.store
 
 
 def test_faults_are_sentences(host):
@@ -185,3 +185,9 @@ def test_faults_are_sentences(host):
         registry.digest(f"{host}/secret/a:1")
     with pytest.raises(EdgelineError, match=r"Registry 127\.0\.0\.1:1 cannot be reached"):
         registry.digest("127.0.0.1:1/a:1")
+
+
+def test_images_that_would_be_one_in_the_mirror_are_refused(host):
+    uses = [closure.Use(f"{host}/{team}/server:1", "a.yaml", "x") for team in ("a", "b")]
+    with pytest.raises(EdgelineError, match=r"would both be server:1 in .*: mirror them apart"):
+        list(closure.mirror(uses, host))

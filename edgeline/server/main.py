@@ -20,6 +20,7 @@ from edgeline.server import (
     grpc_examples,
     grpc_tfserving,
     grpc_v2,
+    oci,
     openapi,
     routes_admin,
     routes_tfserving,
@@ -95,6 +96,8 @@ async def _serve(
 ) -> None:
     loop = asyncio.get_running_loop()
     metrics = Metrics()
+    if path.startswith(oci.SCHEME):
+        path = str(await loop.run_in_executor(None, oci.fetch, path, settings.state))
     updates = _updates(path, settings)
     repository = Repository(updates.models if updates else Path(path), settings, metrics)
     webhook = _webhook(settings)

@@ -92,7 +92,11 @@ def digest(reference: str) -> str:
 
 
 def copy(reference: str, to: str) -> str:
-    """Copy an image with all its platforms below `to`; what is there already is not sent again.
+    """Copy an image with all its platforms; what is there already is not sent again.
+
+    Args:
+        reference: the image.
+        to: the copy's reference; a digest in it is that of the image.
 
     Returns:
         the copy's reference, by digest.
@@ -100,11 +104,56 @@ def copy(reference: str, to: str) -> str:
     Raises:
         EdgelineError: a registry cannot be reached, lacks the image or refuses it.
     """
-    source = parse(reference)
-    target = parse(f"{to.rstrip('/')}/{source.path}")
+    source, target = parse(reference), parse(to)
     manifest = _manifest(source)
-    _copy(source, target, manifest, source.tag or manifest.digest)
+    _copy(source, target, manifest, target.tag or manifest.digest)
     return f"{target.host}/{target.path}@{manifest.digest}"
+
+
+def manifest(reference: str) -> Manifest:
+    """The manifest or index of a reference, held to its digest where it has one.
+
+    Raises:
+        EdgelineError: it cannot be reached, has no such image or gives other content.
+    """
+    return _manifest(parse(reference))
+
+
+def download(reference: str, blob: str, file: IO[bytes], limit: int) -> None:
+    """Write a blob of an image's repository to a file, held to its digest.
+
+    Raises:
+        EdgelineError: it cannot be reached, has no such blob, gives other content or more than
+            `limit` bytes.
+    """
+    image = parse(reference)
+    try:
+        answer = _call("GET", image, f"blobs/{blob}")
+    except _MissingError:
+        raise EdgelineError(f"{image.host} has no {blob} of {image.path}: push it again.") from None
+    found, left = hashlib.sha256(), limit
+    with answer:
+        while chunk := answer.read(CHUNK):
+            left -= len(chunk)
+            if left < 0:
+                raise EdgelineError(f"{blob} of {image.path} has more than {limit} bytes.")
+            found.update(chunk)
+            file.write(chunk)
+    if f"sha256:{found.hexdigest()}" != blob:
+        raise EdgelineError(f"{image.host} gave other content for {image.path} {blob}.")
+
+
+def upload(reference: str, blob: str, file: IO[bytes]) -> None:
+    """Put a blob into an image's repository; what is there already is not sent again."""
+    image = parse(reference)
+    if not _has_blob(image, blob):
+        _upload(image, blob, file)
+
+
+def put(reference: str, manifest: Manifest, name: str) -> None:
+    """Put a manifest or an index, under a tag or its digest, once its parts are there."""
+    headers = {"Content-Type": manifest.kind}
+    _call("PUT", parse(reference), f"manifests/{name}", headers, manifest.content).close()
 
 
 def _copy(source: Image, target: Image, manifest: Manifest, name: str) -> None:
@@ -130,13 +179,17 @@ def _copy_blob(source: Image, target: Image, digest: str) -> None:
             file.write(chunk)
         if f"sha256:{found.hexdigest()}" != digest:
             raise EdgelineError(f"{source.host} gave other content for {source.path} {digest}.")
-        size = str(file.tell())
-        file.seek(0)
-        with _call("POST", target, "blobs/uploads/", data=b"") as upload:
-            place = upload.headers["Location"]
-        place += ("&" if "?" in place else "?") + urllib.parse.urlencode({"digest": digest})
-        headers = {"Content-Type": "application/octet-stream", "Content-Length": size}
-        _call("PUT", target, place, headers, file).close()
+        _upload(target, digest, file)
+
+
+def _upload(target: Image, digest: str, file: IO[bytes]) -> None:
+    size = str(file.seek(0, os.SEEK_END))
+    file.seek(0)
+    with _call("POST", target, "blobs/uploads/", data=b"") as upload:
+        place = upload.headers["Location"]
+    place += ("&" if "?" in place else "?") + urllib.parse.urlencode({"digest": digest})
+    headers = {"Content-Type": "application/octet-stream", "Content-Length": size}
+    _call("PUT", target, place, headers, file).close()
 
 
 def _has_blob(image: Image, digest: str) -> bool:

@@ -1,0 +1,125 @@
+"""A model that is an OCI image: `oci://repository@sha256:...`, as `edgeline site push` makes them.
+
+The digest in the address is the whole trust: it names the index, that the image, that the layer,
+and the layer's files are held to the bundle's manifest. What was fetched once stays below
+`--state` and needs no network again.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import platform
+import shutil
+import tarfile
+import tempfile
+from pathlib import Path, PurePosixPath
+from typing import IO, Any
+
+from edgeline import bundle, registry
+from edgeline.errors import EdgelineError
+
+SCHEME = "oci://"
+FOLDER = "models"  # in the image, as KServe wants it
+LARGEST = 4 << 30  # bytes of a layer
+_ARCHITECTURES = {"x86_64": "amd64", "aarch64": "arm64", "armv7l": "arm"}
+
+log = logging.getLogger(__name__)
+
+
+def fetch(address: str, state: str | None) -> Path:
+    """The bundle of an image as a folder, from the disk where it has been fetched before.
+
+    Args:
+        address: `oci://` and a reference by digest.
+        state: the server's folder; None fetches into a temporary one.
+
+    Raises:
+        EdgelineError: the address has no digest, the registry cannot be reached or gives other
+            content, or the image holds no bundle.
+    """
+    reference = address.removeprefix(SCHEME)
+    digest = registry.parse(reference).digest
+    if not digest:
+        raise EdgelineError(
+            f"{address} has no digest: name the model as {SCHEME}repository@sha256:..., which "
+            "`edgeline site push` prints."
+        )
+    root = Path(state) / "images" if state else Path(tempfile.mkdtemp(prefix="edgeline-"))
+    folder = root / digest.replace(":", "-")
+    if folder.is_dir():
+        bundle.read(folder)
+        log.info("%s is on the disk.", reference)
+        return folder
+    try:
+        root.mkdir(parents=True, exist_ok=True)
+        draft = Path(tempfile.mkdtemp(prefix="partial-", dir=root))
+        try:
+            _fetch(reference, draft)
+            bundle.read(draft)
+            draft.chmod(0o755)
+            draft.rename(folder)
+        finally:
+            shutil.rmtree(draft, ignore_errors=True)
+    except OSError as error:
+        raise EdgelineError(
+            f"{root} cannot hold {reference} ({error.strerror}): name another folder with --state."
+        ) from error
+    log.info("%s was fetched.", reference)
+    return folder
+
+
+def _fetch(reference: str, folder: Path) -> None:
+    manifest = registry.manifest(reference)
+    content = _json(manifest, reference)
+    repository = reference.partition("@")[0]
+    if manifest.kind in registry.INDEXES:
+        part = _mine(content.get("manifests") or [], reference)
+        content = _json(registry.manifest(f"{repository}@{part}"), reference)
+    for layer in content.get("layers") or []:
+        with tempfile.TemporaryFile(dir=folder.parent) as file:
+            registry.download(repository, str(layer.get("digest")), file, LARGEST)
+            file.seek(0)
+            _unpack(file, folder, reference)
+
+
+def _mine(manifests: list[dict[str, Any]], reference: str) -> str:
+    """The image for this machine, or any: a model has no architecture."""
+    machine = _ARCHITECTURES.get(platform.machine(), platform.machine())
+    for entry in manifests:
+        if (entry.get("platform") or {}).get("architecture") == machine:
+            return str(entry["digest"])
+    if not manifests:
+        raise EdgelineError(f"{reference} is an index of no images: push the bundle again.")
+    return str(manifests[0]["digest"])
+
+
+def _unpack(file: IO[bytes], folder: Path, reference: str) -> None:
+    """Regular files below `models/` and nothing else: no links, no devices, no way out."""
+    try:
+        with tarfile.open(fileobj=file, mode="r:*") as tar:
+            for entry in tar:
+                path = PurePosixPath(entry.name)
+                parts = path.parts[1:] if path.parts[:1] == (FOLDER,) else ()
+                if entry.isdir() or not parts:
+                    continue
+                if not entry.isreg() or ".." in parts or path.is_absolute():
+                    raise EdgelineError(f"{reference} holds {entry.name!r}, which is no file.")
+                target = folder.joinpath(*parts)
+                target.parent.mkdir(parents=True, exist_ok=True)
+                source = tar.extractfile(entry)
+                assert source is not None
+                with source, target.open("wb") as out:
+                    shutil.copyfileobj(source, out, 1 << 20)
+    except tarfile.TarError as error:
+        raise EdgelineError(f"A layer of {reference} is no tar file ({error}).") from error
+
+
+def _json(manifest: registry.Manifest, reference: str) -> dict[str, Any]:
+    try:
+        content = json.loads(manifest.content)
+    except ValueError as error:
+        raise EdgelineError(f"The manifest of {reference} is not JSON ({error}).") from error
+    if not isinstance(content, dict):
+        raise EdgelineError(f"The manifest of {reference} is no JSON object.")
+    return content

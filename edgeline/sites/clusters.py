@@ -1,0 +1,131 @@
+"""Sites that are clusters: kustomize, KServe, Open Cluster Management, KubeEdge."""
+
+from __future__ import annotations
+
+from edgeline.sites.site import Object, Site
+from edgeline.sites.workload import (
+    CONTAINER_SECURITY,
+    POD_SECURITY,
+    PORT,
+    RESOURCES,
+    metadata,
+    workload,
+)
+
+SITE_LABEL = "edgeline.dev/site"  # of managed clusters and nodes that get the model
+
+
+def kustomize(site: Site) -> dict[str, list[Object]]:
+    """Plain objects with a `kustomization.yaml`, for k3s and for overlays of one's own."""
+    kustomization = {
+        "apiVersion": "kustomize.config.k8s.io/v1beta1",
+        "kind": "Kustomization",
+        "namespace": site.namespace,
+        "resources": [f"{site.name}.yaml"],
+    }
+    return {f"{site.name}.yaml": workload(site), "kustomization.yaml": [kustomization]}
+
+
+def kserve(site: Site) -> dict[str, list[Object]]:
+    """An InferenceService whose model is the bundle's image, and the runtime that serves it."""
+    security = {key: value for key, value in POD_SECURITY.items() if key != "fsGroup"}
+    container = {
+        "name": "kserve-container",
+        "image": site.server,
+        "args": ["/mnt/models", "--poll", "0"],
+        "ports": [{"name": "http1", "containerPort": PORT, "protocol": "TCP"}],
+        "readinessProbe": {"httpGet": {"path": "/v2/health/ready", "port": PORT}},
+        "resources": RESOURCES,
+        "securityContext": {**CONTAINER_SECURITY, **security},
+        "volumeMounts": [{"name": "tmp", "mountPath": "/tmp"}],
+    }
+    runtime = {
+        "apiVersion": "serving.kserve.io/v1alpha1",
+        "kind": "ServingRuntime",
+        "metadata": {**metadata(site), "name": f"{site.name}-litert"},
+        "spec": {
+            "supportedModelFormats": [{"name": "litert", "version": "1", "autoSelect": False}],
+            "protocolVersions": ["v1", "v2", "grpc-v2"],
+            "containers": [container],
+            "volumes": [{"name": "tmp", "emptyDir": {"medium": "Memory", "sizeLimit": "64Mi"}}],
+        },
+    }
+    model = {
+        "modelFormat": {"name": "litert"},
+        "runtime": f"{site.name}-litert",
+        "protocolVersion": "v2",
+        # a native image volume: a model's image has no shell for a sidecar
+        "storageUri": f"oci+native://{site.model}",
+        "resources": RESOURCES,
+    }
+    service = {
+        "apiVersion": "serving.kserve.io/v1beta1",
+        "kind": "InferenceService",
+        "metadata": metadata(site),
+        "spec": {"predictor": {"minReplicas": 1, "maxReplicas": 4, "model": model}},
+    }
+    return {f"{site.name}.yaml": [runtime, service]}
+
+
+def ocm(site: Site) -> dict[str, list[Object]]:
+    """A ManifestWorkReplicaSet: the workload on every managed cluster with the site's label."""
+    namespace = {
+        "apiVersion": "v1",
+        "kind": "Namespace",
+        "metadata": {
+            "name": site.namespace,
+            "labels": {"pod-security.kubernetes.io/enforce": "restricted"},
+        },
+    }
+    chosen = {"labelSelector": {"matchLabels": {SITE_LABEL: "true"}}}
+    placement = {
+        "apiVersion": "cluster.open-cluster-management.io/v1beta1",
+        "kind": "Placement",
+        "metadata": metadata(site),
+        "spec": {
+            "predicates": [{"requiredClusterSelector": chosen}],
+            # a cluster that is out of reach keeps its model
+            "tolerations": [
+                {
+                    "key": "cluster.open-cluster-management.io/unreachable",
+                    "operator": "Exists",
+                }
+            ],
+        },
+    }
+    steps = {"type": "Progressive", "progressive": {"maxConcurrency": "20%"}}
+    work = {
+        "apiVersion": "work.open-cluster-management.io/v1alpha1",
+        "kind": "ManifestWorkReplicaSet",
+        "metadata": metadata(site),
+        "spec": {
+            "cascadeDeletionPolicy": "Background",
+            "placementRefs": [{"name": site.name, "rolloutStrategy": steps}],
+            "manifestWorkTemplate": {
+                "workload": {"manifests": [namespace, *workload(site)]},
+            },
+        },
+    }
+    return {f"{site.name}.yaml": [placement, work]}
+
+
+def kubeedge(site: Site) -> dict[str, list[Object]]:
+    """A NodeGroup of the site's nodes and an EdgeApplication on it."""
+    group = {
+        "apiVersion": "apps.kubeedge.io/v1alpha1",
+        "kind": "NodeGroup",
+        "metadata": {"name": site.name, "labels": site.labels},
+        "spec": {"matchLabels": {SITE_LABEL: "true"}},
+    }
+    # KubeEdge has no NetworkPolicies at the edge
+    manifests = [entry for entry in workload(site) if entry["kind"] != "NetworkPolicy"]
+    application = {
+        "apiVersion": "apps.kubeedge.io/v1alpha1",
+        "kind": "EdgeApplication",
+        "metadata": metadata(site),
+        "spec": {
+            "workloadTemplate": {"manifests": manifests},
+            "workloadScope": {"targetNodeGroups": [{"name": site.name}]},
+        },
+    }
+    return {f"{site.name}.yaml": [group, application]}

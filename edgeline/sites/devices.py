@@ -1,0 +1,114 @@
+"""Sites that are single devices: AWS IoT Greengrass, Azure IoT Edge, Docker Compose."""
+
+from __future__ import annotations
+
+import json
+
+from edgeline.sites.site import Object, Site
+from edgeline.sites.workload import PORT
+
+STATE = "/var/lib/edgeline"
+MEMORY = 512 << 20
+
+
+def greengrass(site: Site) -> dict[str, list[Object]]:
+    """A component recipe of AWS IoT Greengrass v2 that runs the server in Docker.
+
+    Source: AWS IoT Greengrass Developer Guide, component recipe reference.
+    """
+    run = " ".join(
+        [
+            "docker run --rm --read-only --cap-drop ALL --security-opt no-new-privileges",
+            f"--user 1000:1000 --memory {MEMORY} --tmpfs /tmp:size=64m",
+            f"--name {site.name} --volume {site.name}-state:{STATE}",
+            f"--publish 127.0.0.1:{{configuration:/Port}}:{PORT}",
+            f"{site.server} {site.source} --state {STATE}",
+        ]
+    )
+    recipe = {
+        "RecipeFormatVersion": "2020-01-25",
+        "ComponentName": f"dev.edgeline.{site.name}",
+        "ComponentVersion": f"{site.version}.0.0",
+        "ComponentDescription": f"Serves {site.model}.",
+        "ComponentPublisher": "edgeline",
+        "ComponentConfiguration": {"DefaultConfiguration": {"Port": PORT}},
+        "ComponentDependencies": {
+            "aws.greengrass.DockerApplicationManager": {"VersionRequirement": ">=2.0.0 <3.0.0"}
+        },
+        "Manifests": [
+            {
+                "Platform": {"os": "linux"},
+                "Lifecycle": {
+                    "Run": {"Script": run},
+                    "Shutdown": {"Script": f"docker stop --time 30 {site.name}", "Timeout": 45},
+                },
+                "Artifacts": [{"URI": f"docker:{site.server}"}],
+            }
+        ],
+    }
+    return {f"{site.name}.recipe.yaml": [recipe]}
+
+
+def iotedge(site: Site) -> dict[str, list[Object]]:
+    """A layered deployment of Azure IoT Edge: one module beside what a device has already.
+
+    Source: Azure IoT Edge documentation, "Understand deployments" and "Deploy modules".
+    """
+    options = {
+        "Cmd": [site.source, "--state", STATE],
+        "User": "1000:1000",
+        "ExposedPorts": {f"{PORT}/tcp": {}},
+        "HostConfig": {
+            "ReadonlyRootfs": True,
+            "CapDrop": ["ALL"],
+            "SecurityOpt": ["no-new-privileges"],
+            "Memory": MEMORY,
+            "Tmpfs": {"/tmp": "size=64m"},
+            "Binds": [f"{site.name}-state:{STATE}"],
+            "PortBindings": {f"{PORT}/tcp": [{"HostIp": "127.0.0.1", "HostPort": str(PORT)}]},
+        },
+    }
+    module = {
+        "version": str(site.version),
+        "type": "docker",
+        "status": "running",
+        "restartPolicy": "always",
+        "settings": {
+            "image": site.server,
+            "createOptions": json.dumps(options, separators=(",", ":")),
+        },
+    }
+    document = {
+        "content": {
+            "modulesContent": {"$edgeAgent": {f"properties.desired.modules.{site.name}": module}}
+        }
+    }
+    return {f"{site.name}.deployment.json": [document]}
+
+
+def compose(site: Site) -> dict[str, list[Object]]:
+    """A Compose file for one machine with Docker.
+
+    Source: the Compose Specification.
+    """
+    service = {
+        "image": site.server,
+        "command": [site.source, "--state", STATE],
+        "restart": "unless-stopped",
+        "read_only": True,
+        "user": "1000:1000",
+        "cap_drop": ["ALL"],
+        "security_opt": ["no-new-privileges:true"],
+        "mem_limit": str(MEMORY),
+        "tmpfs": ["/tmp:size=64m"],
+        "ports": [f"127.0.0.1:{PORT}:{PORT}"],
+        "volumes": [f"state:{STATE}"],
+        "labels": {"dev.edgeline.model": site.model},
+        "stop_grace_period": "30s",
+    }
+    document = {
+        "name": site.name,
+        "services": {"edge-server": service},
+        "volumes": {"state": {}},
+    }
+    return {"compose.yaml": [document]}

@@ -1,0 +1,128 @@
+"""`edgeline site`: the image of a bundle, and a site's files that name it by digest."""
+
+from __future__ import annotations
+
+import json
+import re
+import tempfile
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import yaml
+
+from edgeline import images
+from edgeline.errors import EdgelineError
+from edgeline.sites import clusters, devices
+from edgeline.sites.image import model_image, push
+from edgeline.sites.site import Object, Site
+
+FORMS: dict[str, Callable[[Site], dict[str, list[Object]]]] = {
+    "kustomize": clusters.kustomize,
+    "kserve": clusters.kserve,
+    "ocm": clusters.ocm,
+    "kubeedge": clusters.kubeedge,
+    "greengrass": devices.greengrass,
+    "iotedge": devices.iotedge,
+    "compose": devices.compose,
+}
+REPOSITORY = re.compile(r"[a-z0-9.-]+(:[0-9]+)?(/[a-z0-9]+([._-]+[a-z0-9]+)*)+")
+NAME = re.compile(r"[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?")
+
+
+def render(
+    bundle: str,
+    form: str,
+    repository: str,
+    output: str,
+    name: str = "",
+    namespace: str = "edgeline",
+) -> list[Path]:
+    """Write what a site's manager takes to run a bundle; nothing is pushed and nothing asked.
+
+    Args:
+        bundle: its folder, or its s3:// or minio:// address.
+        form: one of FORMS.
+        repository: below which models' images are, for example ghcr.io/acme/models; the
+            bundle's name is added.
+        output: the folder to write to.
+        name: of the deployment; by default the bundle's.
+        namespace: of it, in clusters.
+
+    Returns:
+        the files, each written whole.
+
+    Raises:
+        EdgelineError: it is no bundle, there is no such form, a name is none that Kubernetes
+            takes, or a file cannot be written.
+    """
+    if form not in FORMS:
+        raise EdgelineError(f"There is no kind of site {form!r}, only {', '.join(FORMS)}.")
+    _check_repository(repository)
+    with _local(bundle) as folder:
+        image, manifest = model_image(folder)
+    name = name or manifest.name
+    for what, value in (("Name", name), ("Namespace", namespace)):
+        if not NAME.fullmatch(value):
+            raise EdgelineError(f"{what} {value!r}: use at most 63 of a-z, 0-9 and -.")
+    model = f"{repository}/{manifest.name}@{image.digest}"
+    server = images.reference("edge-server")
+    site = Site(name, namespace, manifest.version, model, server)
+    return [_write(Path(output) / file, parts) for file, parts in FORMS[form](site).items()]
+
+
+def push_image(bundle: str, repository: str) -> str:
+    """Push a bundle's image below a repository, tagged with its version; returns its reference.
+
+    Raises:
+        EdgelineError: it is no bundle, or the registry cannot be reached or refuses.
+    """
+    _check_repository(repository)
+    with _local(bundle) as folder:
+        image, manifest = model_image(folder)
+        return push(image, f"{repository}/{manifest.name}", str(manifest.version))
+
+
+def _check_repository(repository: str) -> None:
+    if not REPOSITORY.fullmatch(repository):
+        raise EdgelineError(
+            f"{repository!r} is no place for images: name a registry and a path, for example "
+            "ghcr.io/acme/models."
+        )
+
+
+@contextmanager
+def _local(bundle: str) -> Iterator[Path]:
+    if "://" not in bundle:
+        yield Path(bundle)
+        return
+    from edgeline.components.publish.store import fetch
+
+    with tempfile.TemporaryDirectory() as temporary:
+        folder = Path(temporary) / "bundle"
+        fetch(bundle, folder)
+        yield folder
+
+
+def _write(path: Path, documents: list[Object]) -> Path:
+    if path.suffix == ".json":
+        text = "".join(json.dumps(document, indent=2) + "\n" for document in documents)
+    else:
+        text = yaml.dump_all(documents, Dumper=_Plain, sort_keys=False, width=100)
+    partial = path.with_name(path.name + ".partial")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        partial.write_text(text, "utf-8")
+        partial.replace(path)
+    except OSError as error:
+        raise EdgelineError(
+            f"{path} cannot be written ({error.strerror}): name another folder with -o."
+        ) from error
+    return path
+
+
+class _Plain(yaml.SafeDumper):
+    """Equal parts are written out: anchors are hard to read, and not every reader takes them."""
+
+    def ignore_aliases(self, data: object) -> bool:  # noqa: ARG002
+        return True

@@ -1,0 +1,44 @@
+"""What is rendered for a site: one bundle by its digest, one server image by its own."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+Object = dict[str, Any]
+
+
+@dataclass(frozen=True)
+class Site:
+    """One model at one kind of site.
+
+    Attributes:
+        name: of the deployment.
+        namespace: in clusters.
+        version: of the bundle.
+        model: the bundle's image, `repository@sha256:...`, the same for every kind of site.
+        server: the edge server's image.
+    """
+
+    name: str
+    namespace: str
+    version: int
+    model: str
+    server: str
+
+    @property
+    def source(self) -> str:
+        """What the server is told to serve."""
+        return f"oci://{self.model}"
+
+    @property
+    def labels(self) -> dict[str, str]:
+        return {
+            "app.kubernetes.io/name": self.name,
+            "app.kubernetes.io/version": str(self.version),
+            "app.kubernetes.io/part-of": "edgeline",
+        }
+
+    @property
+    def annotations(self) -> dict[str, str]:
+        return {"edgeline.dev/model": self.model}

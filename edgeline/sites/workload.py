@@ -1,0 +1,124 @@
+"""The server with one model as Kubernetes objects: what kustomize, OCM and KubeEdge deploy."""
+
+from __future__ import annotations
+
+from edgeline.sites.site import Object, Site
+
+PORT = 8080
+CONTAINER_SECURITY: Object = {
+    "allowPrivilegeEscalation": False,
+    "readOnlyRootFilesystem": True,
+    "capabilities": {"drop": ["ALL"]},
+}
+POD_SECURITY: Object = {
+    "runAsNonRoot": True,
+    "runAsUser": 1000,
+    "runAsGroup": 1000,
+    "fsGroup": 1000,
+    "seccompProfile": {"type": "RuntimeDefault"},
+}
+RESOURCES: Object = {
+    "requests": {"cpu": "100m", "memory": "128Mi"},
+    "limits": {"cpu": "2", "memory": "512Mi"},
+}
+
+
+def workload(site: Site) -> list[Object]:
+    """Deployment, Service and a NetworkPolicy that lets predictions in and the model's pull out."""
+    return [_deployment(site), _service(site), _network_policy(site)]
+
+
+def metadata(site: Site) -> Object:
+    """The metadata of each object of a site."""
+    return {
+        "name": site.name,
+        "namespace": site.namespace,
+        "labels": site.labels,
+        "annotations": site.annotations,
+    }
+
+
+def _deployment(site: Site) -> Object:
+    chosen = {"app.kubernetes.io/name": site.name}
+    pod = {
+        "automountServiceAccountToken": False,
+        "securityContext": POD_SECURITY,
+        "terminationGracePeriodSeconds": 30,
+        "containers": [_container(site)],
+        "volumes": [
+            # as long as the pod lives, so also over a reboot without network
+            {"name": "state", "emptyDir": {"sizeLimit": "2Gi"}},
+            {"name": "tmp", "emptyDir": {"medium": "Memory", "sizeLimit": "64Mi"}},
+            {"name": "registry", "secret": _credentials(site)},
+        ],
+    }
+    return {
+        "apiVersion": "apps/v1",
+        "kind": "Deployment",
+        "metadata": metadata(site),
+        "spec": {
+            "replicas": 1,
+            "selector": {"matchLabels": chosen},
+            "strategy": {"rollingUpdate": {"maxUnavailable": 0, "maxSurge": 1}},
+            "template": {
+                "metadata": {"labels": site.labels, "annotations": site.annotations},
+                "spec": pod,
+            },
+        },
+    }
+
+
+def _container(site: Site) -> Object:
+    def probe(path: str, **more: int) -> Object:
+        return {"httpGet": {"path": path, "port": "http"}, **more}
+
+    return {
+        "name": "edge-server",
+        "image": site.server,
+        "args": [site.source, "--state", "/var/lib/edgeline"],
+        "env": [{"name": "DOCKER_CONFIG", "value": "/etc/edgeline/registry"}],
+        "ports": [{"name": "http", "containerPort": PORT}],
+        "startupProbe": probe("/v2/health/live", periodSeconds=2, failureThreshold=150),
+        "readinessProbe": probe("/v2/health/ready", periodSeconds=5),
+        "livenessProbe": probe("/v2/health/live", periodSeconds=10),
+        "resources": RESOURCES,
+        "securityContext": CONTAINER_SECURITY,
+        "volumeMounts": [
+            {"name": "state", "mountPath": "/var/lib/edgeline"},
+            {"name": "tmp", "mountPath": "/tmp"},
+            {"name": "registry", "mountPath": "/etc/edgeline/registry", "readOnly": True},
+        ],
+    }
+
+
+def _credentials(site: Site) -> Object:
+    """A `docker-registry` Secret, where the models' registry asks for one."""
+    items = [{"key": ".dockerconfigjson", "path": "config.json"}]
+    return {"secretName": f"{site.name}-registry", "optional": True, "items": items}
+
+
+def _service(site: Site) -> Object:
+    port = {"name": "http", "port": 80, "targetPort": "http"}
+    spec = {"selector": {"app.kubernetes.io/name": site.name}, "ports": [port]}
+    return {"apiVersion": "v1", "kind": "Service", "metadata": metadata(site), "spec": spec}
+
+
+def _network_policy(site: Site) -> Object:
+    def tcp(*ports: int) -> list[Object]:
+        return [{"port": port, "protocol": "TCP"} for port in ports]
+
+    names = {"namespaceSelector": {"matchLabels": {"kubernetes.io/metadata.name": "kube-system"}}}
+    return {
+        "apiVersion": "networking.k8s.io/v1",
+        "kind": "NetworkPolicy",
+        "metadata": metadata(site),
+        "spec": {
+            "podSelector": {"matchLabels": {"app.kubernetes.io/name": site.name}},
+            "policyTypes": ["Ingress", "Egress"],
+            "ingress": [{"from": [{"podSelector": {}}], "ports": tcp(PORT)}],
+            "egress": [
+                {"to": [names], "ports": [{"port": 53, "protocol": "UDP"}, *tcp(53)]},
+                {"ports": tcp(443, 5000)},  # the models' registry
+            ],
+        },
+    }

@@ -1,0 +1,196 @@
+"""One bundle, seven kinds of sites: the same digest in each, and a registry that proves it."""
+
+from __future__ import annotations
+
+import http.client
+import json
+import re
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+from schemas import kustomize, validate
+
+from edgeline import images
+from edgeline.errors import EdgelineError
+from edgeline.lint.lint import lint
+from edgeline.server import oci
+from edgeline.sites.image import model_image
+from edgeline.sites.render import FORMS, push_image, render
+
+MODELS = "registry.example/models"
+CLUSTERS = ("kustomize", "kserve", "ocm", "kubeedge")
+
+
+def documents(folder: Path, form: str, bundle: Path) -> list[dict[str, Any]]:
+    paths = render(str(bundle), form, MODELS, str(folder / form))
+    return [document for path in paths for document in yaml.safe_load_all(path.read_text())]
+
+
+def test_the_image_of_a_bundle_is_the_same_wherever_it_is_made(
+    pixels: Path, tmp_path: Path
+) -> None:
+    copy = tmp_path / "copy"
+    shutil.copytree(pixels, copy)
+    for path in copy.rglob("*"):
+        path.chmod(0o700)
+    assert model_image(copy)[0].digest == model_image(pixels)[0].digest
+    assert re.fullmatch(r"sha256:[0-9a-f]{64}", model_image(pixels)[0].digest)
+
+
+@pytest.mark.parametrize("form", FORMS)
+def test_every_kind_of_site_names_the_model_and_the_server_by_the_same_digests(
+    form: str, pixels: Path, tmp_path: Path
+) -> None:
+    text = yaml.safe_dump_all(documents(tmp_path, form, pixels), width=1 << 20)
+    digest = model_image(pixels)[0].digest
+    assert set(re.findall(r"registry\.example/models/[\w./-]+@sha256:\w+", text)) == {
+        f"{MODELS}/mixed@{digest}"
+    }
+    assert images.reference("edge-server") in text
+
+
+@pytest.mark.parametrize("form", CLUSTERS)
+def test_what_clusters_take_fits_their_schemas_and_has_no_fault(
+    form: str, pixels: Path, tmp_path: Path
+) -> None:
+    found = kustomize_or_read(tmp_path, form, pixels)
+    for document in found:
+        validate(document)
+        manifests = document.get("spec", {}).get("workloadTemplate", {}).get("manifests", [])
+        template = document.get("spec", {}).get("manifestWorkTemplate", {})
+        for inner in [*manifests, *template.get("workload", {}).get("manifests", [])]:
+            validate(inner)
+    faults = [
+        entry
+        for entry in lint([tmp_path / form])
+        if not (entry.rule == "image-not-pinned" and "ghcr.io/edgeline/" in entry.message)
+    ]
+    assert faults == []
+
+
+def kustomize_or_read(folder: Path, form: str, bundle: Path) -> list[dict[str, Any]]:
+    found = documents(folder, form, bundle)
+    return kustomize(folder / form) if form == "kustomize" else found
+
+
+def test_a_greengrass_recipe_has_what_the_service_requires(pixels: Path, tmp_path: Path) -> None:
+    (recipe,) = documents(tmp_path, "greengrass", pixels)
+    assert recipe["RecipeFormatVersion"] == "2020-01-25"
+    assert re.fullmatch(r"[\w.-]{1,128}", recipe["ComponentName"])
+    assert recipe["ComponentVersion"] == "3.0.0"
+    (manifest,) = recipe["Manifests"]
+    assert manifest["Platform"] == {"os": "linux"}
+    (artifact,) = manifest["Artifacts"]
+    assert artifact["URI"] == f"docker:{images.reference('edge-server')}"
+    assert "--read-only --cap-drop ALL" in manifest["Lifecycle"]["Run"]["Script"]
+
+
+def test_an_iot_edge_deployment_adds_one_module_and_leaves_the_others(
+    pixels: Path, tmp_path: Path
+) -> None:
+    (deployment,) = documents(tmp_path, "iotedge", pixels)
+    agent = deployment["content"]["modulesContent"]["$edgeAgent"]
+    (module,) = agent.values()
+    assert list(agent) == ["properties.desired.modules.mixed"]
+    assert len(module["settings"]["createOptions"]) < 4096  # a twin's limit for one string
+    options = json.loads(module["settings"]["createOptions"])
+    assert options["HostConfig"]["ReadonlyRootfs"] is True
+    assert options["Cmd"][0].startswith(f"oci://{MODELS}/mixed@sha256:")
+
+
+def test_docker_compose_takes_the_file(pixels: Path, tmp_path: Path) -> None:
+    documents(tmp_path, "compose", pixels)
+    docker = shutil.which("docker")
+    command = [docker or "", "compose", "-f", str(tmp_path / "compose" / "compose.yaml")]
+    if not docker or subprocess.run([*command, "version"], capture_output=True).returncode:
+        pytest.skip("NOT TESTED: there is no docker compose here")
+    done = subprocess.run([*command, "config", "-q"], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        ({"form": "balloon"}, "There is no kind of site 'balloon'"),
+        ({"repository": "models"}, "'models' is no place for images"),
+        ({"repository": "ghcr.io/Acme/models"}, "is no place for images"),
+        ({"name": "Taxi!"}, "Name 'Taxi!'"),
+        ({"bundle": "nowhere"}, "nowhere is not a bundle"),
+    ],
+)
+def test_a_wrong_argument_is_named(
+    arguments: dict[str, str], said: str, pixels: Path, tmp_path: Path
+) -> None:
+    given = {"bundle": str(pixels), "form": "compose", "repository": MODELS, **arguments}
+    with pytest.raises(EdgelineError, match=re.escape(said)):
+        render(output=str(tmp_path / "out"), **given)
+    assert not (tmp_path / "out").exists()
+
+
+def test_a_pushed_model_is_served_and_once_fetched_needs_no_registry(
+    pixels: Path, registry: Any, tmp_path: Path
+) -> None:
+    reference = push_image(str(pixels), f"{registry.address}/models")
+    assert reference == f"{registry.address}/models/mixed@{model_image(pixels)[0].digest}"
+    assert push_image(str(pixels), f"{registry.address}/models") == reference  # again: no harm
+    state = str(tmp_path / "state")
+    assert served(f"oci://{reference}", state) == "3"
+    registry.stop()
+    assert served(f"oci://{reference}", state) == "3"
+
+
+def served(address: str, state: str) -> str:
+    """The version of the model that a server answers with."""
+    command = [sys.executable, "-m", "edgeline.server", address, "--port", "0", "--state", state]
+    process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    try:
+        assert process.stdout is not None
+        line = process.stdout.readline()
+        assert line.startswith("READY"), process.communicate(timeout=30)[1]
+        port = int(re.findall(r"http=(\d+)", line)[0])
+        connection = http.client.HTTPConnection("127.0.0.1", port, timeout=30)
+        connection.request("GET", "/v2/models/mixed")
+        versions: list[str] = json.loads(connection.getresponse().read())["versions"]
+        connection.close()
+        return versions[0]
+    finally:
+        process.terminate()
+        process.communicate(timeout=60)
+
+
+def test_altered_content_of_a_registry_is_refused(
+    pixels: Path, registry: Any, tmp_path: Path
+) -> None:
+    reference = push_image(str(pixels), f"{registry.address}/models")
+    layer = max(registry.storage.rglob("data"), key=lambda path: path.stat().st_size)
+    content = bytearray(layer.read_bytes())
+    content[len(content) // 2] ^= 1
+    layer.write_bytes(content)
+    with pytest.raises(EdgelineError, match="gave other content"):
+        oci.fetch(f"oci://{reference}", str(tmp_path / "state"))
+    assert list((tmp_path / "state" / "images").iterdir()) == []  # nothing half there
+
+
+def test_an_altered_file_on_the_device_is_refused(
+    pixels: Path, registry: Any, tmp_path: Path
+) -> None:
+    reference = push_image(str(pixels), f"{registry.address}/models")
+    folder = oci.fetch(f"oci://{reference}", str(tmp_path / "state"))
+    (folder / "notes" / "labels.txt").write_text("yes\nno\n")
+    with pytest.raises(EdgelineError, match=r"labels\.txt is damaged"):
+        oci.fetch(f"oci://{reference}", str(tmp_path / "state"))
+
+
+def test_a_model_by_tag_is_refused() -> None:
+    with pytest.raises(EdgelineError, match="has no digest"):
+        oci.fetch("oci://ghcr.io/acme/models/taxi:3", None)
+
+
+def test_a_registry_out_of_reach_is_said(tmp_path: Path) -> None:
+    with pytest.raises(EdgelineError, match=r"127\.0\.0\.1:9 cannot be reached"):
+        oci.fetch(f"oci://127.0.0.1:9/models/taxi@sha256:{'0' * 64}", str(tmp_path))
