@@ -18,7 +18,9 @@ from edgeline.errors import EdgelineError
 FILE_PARAMETERS = ("data", "module")
 
 
-def run_command(pipeline: str, settings: tuple[str, ...], root: Path, cache: bool) -> int:
+def run_command(
+    pipeline: str, settings: tuple[str, ...], root: Path, cache: bool, docker: bool = False
+) -> int:
     """Run a pipeline with a live display; 0 if every task ran well, else 1.
 
     Raises:
@@ -51,7 +53,7 @@ def run_command(pipeline: str, settings: tuple[str, ...], root: Path, cache: boo
     names = [task.component for task in plan(spec)]
     try:
         with Progress(console, names) as progress:
-            result = run(definition, arguments, root, cache, progress.update)
+            result = run(definition, arguments, root, cache, progress.update, docker)
     finally:
         _remove_leftovers(root)
     page = write_page(result, arguments)

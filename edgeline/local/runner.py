@@ -1,9 +1,9 @@
 """Run a pipeline on this machine: kfp.local, with warm processes, a checked cache and a record.
 
 kfp.local keeps its order, exit handlers and retries; three of its parts are replaced while a
-run lasts, since it offers no way to register others: how a task's process is started
-(`SubprocessTaskHandler`), how a cache entry is judged (`LocalCache`), and how a condition finds
-a named output (`ConditionEvaluator`).
+run lasts, since it offers no way to register others: how a task's process or container is
+started (`SubprocessTaskHandler`, `DockerTaskHandler`), how a cache entry is judged
+(`LocalCache`), and how a condition finds a named output (`ConditionEvaluator`).
 """
 
 from __future__ import annotations
@@ -30,7 +30,8 @@ from kfp.local import subprocess_task_handler
 from kfp.local.orchestrator.enhanced_dag_orchestrator import ConditionEvaluator
 from kfp.local.status import Status
 
-from edgeline.local import warm
+from edgeline.errors import EdgelineError
+from edgeline.local import containers, warm
 from edgeline.local.cache import CheckedCache
 from edgeline.local.conditions import resolve
 from edgeline.local.plan import PlannedTask, plan
@@ -79,6 +80,7 @@ def run(
     root: Path,
     cache: bool,
     on_change: Callable[[TaskResult], None],
+    docker: bool = False,
 ) -> RunResult:
     """Run a pipeline to its end.
 
@@ -89,6 +91,7 @@ def run(
         cache: whether a task whose component, parameters and inputs have not changed is
             taken from an earlier run below `root`.
         on_change: told whenever a task starts or ends.
+        docker: run each task in a container of its image, which sees this folder and `root`.
     """
     spec = pipeline.pipeline_spec
     name = spec.pipeline_info.name
@@ -98,18 +101,25 @@ def run(
     # a fully cached run needs no process at all, so none is started before the first miss
     with contextlib.ExitStack() as stack:
         chain = _Lazy(stack, tasks, folder / "warm.log")
-        handler = _handler(tasks, folder, chain, on_change)
-        stack.enter_context(_kfp_parts(handler, _checked_cache(tasks, on_change)))
+        watch = _watch(tasks, folder, on_change)
+        if docker:
+            containers.check_engine()
+            runner = kfp.local.DockerRunner()
+            handler = containers.handler(watch, [Path.cwd(), root.resolve()])
+        else:
+            runner = kfp.local.SubprocessRunner(use_venv=False)
+            handler = _handler(chain, watch)
+        stack.enter_context(_kfp_parts(runner, handler, _checked_cache(tasks, on_change)))
         stack.enter_context(_quiet(folder / "kfp.log"))
         kfp.local.init(
-            runner=kfp.local.SubprocessRunner(use_venv=False),
+            runner=runner,
             pipeline_root=str(folder),
             workspace_root=str(folder / "workspace"),
             raise_on_error=False,
             enable_caching=cache,
             cache_root=str(root / ".cache" / _code_digest()),
         )
-        if not cache and any(map(_stage, tasks)):
+        if not (docker or cache) and any(map(_stage, tasks)):
             chain.start()
         pipeline(**arguments)
     for result in tasks.values():
@@ -136,45 +146,56 @@ class _Lazy:
         return self._chain
 
 
-def _handler(
-    tasks: Mapping[str, TaskResult],
-    folder: Path,
-    chain: _Lazy,
-    on_change: Callable[[TaskResult], None],
-) -> type:
+Start = Callable[[Path], warm.Ended]  # runs a task, given a file for its output
+
+
+def _watch(
+    tasks: Mapping[str, TaskResult], folder: Path, on_change: Callable[[TaskResult], None]
+) -> Callable[[list[str], Start], Status]:
+    """Starts a task, and records what became of it."""
+
+    def watch(command: list[str], start: Start) -> Status:
+        output = Path(_executor_input(command)["outputs"]["outputFile"])
+        result = tasks[output.parent.name]
+        result.state = "running"
+        result.log = folder / "logs" / f"{output.parent.name}.log"
+        result.log.parent.mkdir(exist_ok=True)
+        result.log.touch()
+        on_change(result)
+        started = time.monotonic()
+        try:
+            ended, reason = start(result.log), ""
+        except EdgelineError as error:
+            ended, reason = warm.Ended(1, 0), str(error)
+        result.seconds += time.monotonic() - started
+        result.peak_memory = max(result.peak_memory, ended.peak_memory)
+        if ended.code == 0:
+            result.state, result.error = "succeeded", ""
+            result.outputs = _outputs(output)
+        else:
+            result.state, result.error = "failed", reason or _reason(result.log, ended.code)
+        on_change(result)
+        return Status.SUCCESS if ended.code == 0 else Status.FAILURE
+
+    return watch
+
+
+def _handler(chain: _Lazy, watch: Callable[[list[str], Start], Status]) -> type:
     class TaskHandler(subprocess_task_handler.SubprocessTaskHandler):  # type: ignore[misc]
-        """Starts a task in a warm process, or in a new one, and records what became of it."""
+        """Starts a task in a warm process, or in a new one."""
 
         def validate_image(self, image: str) -> None:
             """Our images carry the packages that are installed here: nothing to warn of."""
 
         def run(self) -> Status:
-            executor_input = _executor_input(self.full_command)
-            output = Path(executor_input["outputs"]["outputFile"])
-            result = tasks[output.parent.name]
-            result.state = "running"
-            result.log = folder / "logs" / f"{output.parent.name}.log"
-            result.log.parent.mkdir(exist_ok=True)
-            result.log.touch()
-            on_change(result)
-            started = time.monotonic()
-            ended = self._start(result)
-            result.seconds += time.monotonic() - started
-            result.peak_memory = max(result.peak_memory, ended.peak_memory)
-            if ended.code == 0:
-                result.state, result.error = "succeeded", ""
-                result.outputs = _outputs(output)
-            else:
-                result.state, result.error = "failed", _reason(result.log, ended.code)
-            on_change(result)
-            return Status.SUCCESS if ended.code == 0 else Status.FAILURE
+            return watch(self.full_command, self._start)
 
-        def _start(self, result: TaskResult) -> warm.Ended:
-            stage = _stage(result.task.component)
-            assert result.log is not None
+        def _start(self, log: Path) -> warm.Ended:
+            output = Path(_executor_input(self.full_command)["outputs"]["outputFile"])
+            stage = _stage(output.parent.name)
             if stage:
-                return chain.start().run(stage, self.full_command, self.env_vars, result.log)
-            return _subprocess(self.full_command, self.env_vars, result.log)
+                return chain.start().run(stage, self.full_command, self.env_vars, log)
+            return _subprocess(self.full_command, self.env_vars, log)
 
     return TaskHandler
 
@@ -249,10 +270,16 @@ def _checked_cache(
 
 
 @contextlib.contextmanager
-def _kfp_parts(handler: type, cache: type) -> Iterator[None]:
+def _kfp_parts(runner: Any, handler: type, cache: type) -> Iterator[None]:
+    if isinstance(runner, kfp.local.DockerRunner):
+        from kfp.local import docker_task_handler
+
+        handler_of: tuple[Any, str] = (docker_task_handler, "DockerTaskHandler")
+    else:
+        handler_of = (subprocess_task_handler, "SubprocessTaskHandler")
     with contextlib.ExitStack() as stack:
         for owner, name, part in (
-            (subprocess_task_handler, "SubprocessTaskHandler", handler),
+            (*handler_of, handler),
             (kfp_cache, "LocalCache", cache),
             (ConditionEvaluator, "_resolve_pipeline_channel", staticmethod(resolve)),
         ):
