@@ -259,7 +259,10 @@ class Watching:
                 log.exception("Watching failed for a moment.")
 
     def _forget(self) -> None:
-        serving = {(name, version) for name, version, _ in list(self._serving())}
+        try:
+            serving = {(name, version) for name, version, _ in self._serving()}
+        except RuntimeError:  # a version came or went this very moment
+            return
         for key in [key for key in list(self._watches) if key not in serving]:
             self._watches.pop(key, None)
 
