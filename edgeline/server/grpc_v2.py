@@ -15,17 +15,16 @@ from edgeline.server.dtypes import BY_NAME, BY_V2
 from edgeline.server.errors import Code, ServingError, invalid
 from edgeline.server.model import Description, Instance, check
 from edgeline.server.pool import Pool
-from edgeline.server.routes_v2 import (
-    model_config,
-    model_metadata,
-    model_statistics,
-    requested,
-    server_metadata,
-    takes_encoded,
-)
 from edgeline.server.tensors_binary import elements, from_bytes, to_bytes
 from edgeline.server.tensors_json import cast
 from edgeline.server.traffic import Traffic
+from edgeline.server.v2_infer import requested, takes_encoded
+from edgeline.server.v2_metadata import (
+    model_config,
+    model_metadata,
+    model_statistics,
+    server_metadata,
+)
 from edgeline.server.wire import Schema, WireError, decode, encode
 
 SERVICE = "/inference.GRPCInferenceService/"

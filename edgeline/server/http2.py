@@ -16,26 +16,15 @@ from typing import Any
 
 import hpack
 
+from edgeline.server import frames as h2
 from edgeline.server.errors import Code, ServingError
 from edgeline.server.http1 import Server, peer_of
 
 PREFACE = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"
-_DATA, _HEADERS, _RST, _SETTINGS, _PUSH, _PING, _GOAWAY, _WINDOW, _CONTINUATION = (
-    *(0, 1, 3, 4, 5, 6, 7, 8, 9),
-)
-_END_STREAM, _ACK, _END_HEADERS, _PADDED, _PRIORITY = 1, 1, 4, 8, 32
-_NO_ERROR, _PROTOCOL, _FLOW, _CLOSED, _SIZE, _REFUSED, _CANCEL, _COMPRESSION, _CALM = (
-    *(0, 1, 3, 5, 6, 7, 8, 9, 11),
-)
-_FRAME = struct.Struct(">HBBBI")  # length is 24 bits: 16 and 8
-_U32 = struct.Struct(">I")
 _MAX_FRAME = 1 << 20
 _MAX_STREAMS = 256
 _CONNECTION_WINDOW = 1 << 30
 _MAX_RESETS = 1000  # streams that a client may give up before it is sent away
-_OK_HEADERS = b"\x88\x0f\x10\x10application/grpc"  # :status 200, content-type
-_STATUS, _MESSAGE = b"\x00\x0bgrpc-status", b"\x00\x0cgrpc-message"
-_OK_TRAILERS = _STATUS + b"\x010"
 
 
 @dataclass(slots=True)
@@ -70,12 +59,6 @@ class _Stream:
 Reply = Callable[[bytes | ServingError], None]
 
 
-class _BrokenError(Exception):
-    def __init__(self, code: int, message: str) -> None:
-        super().__init__(message)
-        self.code = code
-
-
 class Http2(asyncio.Protocol):
     """One connection. `handler(call, reply)` answers on the event loop, at once or later."""
 
@@ -103,8 +86,8 @@ class Http2(asyncio.Protocol):
         largest = min(server.settings.max_body + 5 + 1024, (1 << 31) - 1)
         values = ((3, _MAX_STREAMS), (4, largest), (5, _MAX_FRAME), (6, server.settings.max_header))
         settings = b"".join(struct.pack(">HI", *value) for value in values)
-        self._send(_SETTINGS, 0, 0, settings)
-        self._send(_WINDOW, 0, 0, _U32.pack(_CONNECTION_WINDOW - 65535))
+        self._send(h2.SETTINGS, 0, 0, settings)
+        self._send(h2.WINDOW, 0, 0, h2.U32.pack(_CONNECTION_WINDOW - 65535))
 
     def connection_lost(self, _: Exception | None) -> None:
         self._closing = True
@@ -129,10 +112,10 @@ class Http2(asyncio.Protocol):
                 self._started = True
             place = 0
             while len(received) - place >= 9:
-                high, low, kind, flags, stream = _FRAME.unpack_from(received, place)
+                high, low, kind, flags, stream = h2.FRAME.unpack_from(received, place)
                 length = high << 8 | low
                 if length > _MAX_FRAME:
-                    raise _BrokenError(_SIZE, "a frame is too large")
+                    raise h2.BrokenError(h2.SIZE, "a frame is too large")
                 self._rest = len(received) - place - 9 - length
                 if self._rest < 0:
                     break
@@ -144,9 +127,9 @@ class Http2(asyncio.Protocol):
                 )
                 place += 9 + length
             del received[:place]
-        except _BrokenError as error:
+        except h2.BrokenError as error:
             self._send(
-                _GOAWAY, 0, 0, struct.pack(">II", self._last, error.code) + str(error).encode()
+                h2.GOAWAY, 0, 0, struct.pack(">II", self._last, error.code) + str(error).encode()
             )
             self._transport.close()
             self._closing = True
@@ -175,7 +158,7 @@ class Http2(asyncio.Protocol):
                 if stream.call is not None and stream.call.cancel is not None:
                     stream.call.cancel()
                 if stream.outgoing:
-                    self._reset(stream, _CANCEL)
+                    self._reset(stream, h2.CANCEL)
                 else:
                     self._answer(
                         stream,
@@ -187,7 +170,7 @@ class Http2(asyncio.Protocol):
     def stop(self) -> None:
         if not self._closing:
             self._closing = True
-            self._send(_GOAWAY, 0, 0, struct.pack(">II", self._last, _NO_ERROR))
+            self._send(h2.GOAWAY, 0, 0, struct.pack(">II", self._last, h2.NO_ERROR))
         if not self._streams:
             self._transport.close()
 
@@ -195,66 +178,66 @@ class Http2(asyncio.Protocol):
         self._transport.abort()
 
     def _take(self, kind: int, flags: int, number: int, payload: bytes) -> None:
-        if self._block is not None and kind != _CONTINUATION:
-            raise _BrokenError(_PROTOCOL, "a header block is interrupted")
-        if kind == _DATA:
+        if self._block is not None and kind != h2.CONTINUATION:
+            raise h2.BrokenError(h2.PROTOCOL, "a header block is interrupted")
+        if kind == h2.DATA:
             self._take_data(flags, number, payload)
-        elif kind == _HEADERS:
+        elif kind == h2.HEADERS:
             if not number & 1:
-                raise _BrokenError(_PROTOCOL, "a stream has an even number")
-            payload = _unpadded(payload, flags)
-            self._block = (number, flags, payload[5:] if flags & _PRIORITY else payload)
+                raise h2.BrokenError(h2.PROTOCOL, "a stream has an even number")
+            payload = h2.unpadded(payload, flags)
+            self._block = (number, flags, payload[5:] if flags & h2.PRIORITY else payload)
             self._take_headers(flags)
-        elif kind == _CONTINUATION:
+        elif kind == h2.CONTINUATION:
             if self._block is None or self._block[0] != number:
-                raise _BrokenError(_PROTOCOL, "a header block has no beginning")
+                raise h2.BrokenError(h2.PROTOCOL, "a header block has no beginning")
             self._block = (number, self._block[1], self._block[2] + payload)
             self._take_headers(flags)
-        elif kind == _SETTINGS:
+        elif kind == h2.SETTINGS:
             self._take_settings(flags, payload)
-        elif kind == _PING:
+        elif kind == h2.PING:
             if len(payload) != 8:
-                raise _BrokenError(_SIZE, "a ping has not 8 bytes")
-            if not flags & _ACK:
-                self._send(_PING, _ACK, 0, payload)
-        elif kind == _WINDOW:
+                raise h2.BrokenError(h2.SIZE, "a ping has not 8 bytes")
+            if not flags & h2.ACK:
+                self._send(h2.PING, h2.ACK, 0, payload)
+        elif kind == h2.WINDOW:
             self._take_window(number, payload)
-        elif kind == _RST:
+        elif kind == h2.RST:
             self._resets += 1
             if stream := self._streams.get(number):
                 self._drop(stream)
             if self._resets > _MAX_RESETS:
-                raise _BrokenError(_CALM, "too many streams are given up")
-        elif kind == _GOAWAY:
+                raise h2.BrokenError(h2.CALM, "too many streams are given up")
+        elif kind == h2.GOAWAY:
             self._closing = True
             if not self._streams:
                 self._transport.close()
-        elif kind == _PUSH:
-            raise _BrokenError(_PROTOCOL, "a client does not push")
+        elif kind == h2.PUSH:
+            raise h2.BrokenError(h2.PROTOCOL, "a client does not push")
 
     def _take_headers(self, flags: int) -> None:
         if self._block is None:
             return
         number, first_flags, block = self._block
         if len(block) > self.server.settings.max_header:
-            raise _BrokenError(_CALM, "a header is too large")
-        if not flags & _END_HEADERS:
+            raise h2.BrokenError(h2.CALM, "a header is too large")
+        if not flags & h2.END_HEADERS:
             return
         self._block = None
         headers = self._headers(block)
         if stream := self._streams.get(number):  # trailers
-            if first_flags & _END_STREAM:
+            if first_flags & h2.END_STREAM:
                 self._complete(stream)
             return
         if number <= self._last:
-            raise _BrokenError(_CLOSED, "a stream is opened twice")
+            raise h2.BrokenError(h2.CLOSED, "a stream is opened twice")
         self._last = number
         if self._closing or len(self._streams) >= _MAX_STREAMS:
-            self._send(_RST, 0, number, _U32.pack(_REFUSED))
+            self._send(h2.RST, 0, number, h2.U32.pack(h2.REFUSED))
             return
         stream = self._streams[number] = _Stream(number, headers, self._initial)
         stream.deadline = monotonic() + self.server.settings.read_time
-        if first_flags & _END_STREAM:
+        if first_flags & h2.END_STREAM:
             self._complete(stream)
 
     def _headers(self, block: bytes) -> dict[str, str]:
@@ -266,7 +249,7 @@ class Http2(asyncio.Protocol):
             pairs = self._decoder.decode(block, raw=True)
             headers = {bytes(n).decode("ascii"): bytes(v).decode("latin-1") for n, v in pairs}
         except (hpack.HPACKError, UnicodeDecodeError, IndexError) as error:
-            raise _BrokenError(_COMPRESSION, "a header cannot be read") from error
+            raise h2.BrokenError(h2.COMPRESSION, "a header cannot be read") from error
         after = (len(table), table[0] if table else None, self._decoder.header_table_size)
         if before[0] != after[0] or before[1] is not after[1] or before[2] != after[2]:
             self._known.clear()
@@ -277,14 +260,14 @@ class Http2(asyncio.Protocol):
     def _take_data(self, flags: int, number: int, payload: bytes) -> None:
         self._consumed += len(payload)
         if self._consumed > _CONNECTION_WINDOW // 2:
-            self._send(_WINDOW, 0, 0, _U32.pack(self._consumed))
+            self._send(h2.WINDOW, 0, 0, h2.U32.pack(self._consumed))
             self._consumed = 0
         stream = self._streams.get(number)
         if stream is None or stream.call is not None:
             if number > self._last or number == 0:
-                raise _BrokenError(_PROTOCOL, "data has no stream")
+                raise h2.BrokenError(h2.PROTOCOL, "data has no stream")
             return  # of a stream that was answered or given up
-        payload = _unpadded(payload, flags)
+        payload = h2.unpadded(payload, flags)
         stream.parts.append(payload)
         stream.size += len(payload)
         metrics, settings = self.server.metrics, self.server.settings
@@ -295,7 +278,7 @@ class Http2(asyncio.Protocol):
         elif metrics.buffered > settings.max_buffered:
             message = "The server holds as many requests as its memory allows."
             self._refuse(stream, ServingError(Code.UNAVAILABLE, message))
-        elif flags & _END_STREAM:
+        elif flags & h2.END_STREAM:
             self._complete(stream)
 
     def _complete(self, stream: _Stream) -> None:
@@ -303,7 +286,7 @@ class Http2(asyncio.Protocol):
             return
         headers = stream.headers
         now = monotonic()
-        limit = min(_timeout(headers.get("grpc-timeout")), self.server.settings.request_time)
+        limit = min(h2.timeout(headers.get("grpc-timeout")), self.server.settings.request_time)
         stream.deadline = now + limit
         body = stream.parts[0] if len(stream.parts) == 1 else b"".join(stream.parts)
         stream.parts = []
@@ -313,7 +296,7 @@ class Http2(asyncio.Protocol):
         try:
             if not headers.get("content-type", "").startswith("application/grpc"):
                 raise ServingError(Code.UNIMPLEMENTED, "HTTP/2 is for gRPC here.")
-            if len(body) < 5 or _U32.unpack_from(body, 1)[0] != len(body) - 5:
+            if len(body) < 5 or h2.U32.unpack_from(body, 1)[0] != len(body) - 5:
                 raise ServingError(Code.INVALID_ARGUMENT, "A unary call has exactly one message.")
             call.message = memoryview(body)[5:]
             if body[0]:
@@ -335,10 +318,13 @@ class Http2(asyncio.Protocol):
         number = stream.number
         if isinstance(answer, ServingError):
             trailers = (
-                _STATUS + _text(str(int(answer.code))) + _MESSAGE + _text(_quoted(str(answer)))
+                h2.STATUS
+                + h2.text(str(int(answer.code)))
+                + h2.MESSAGE
+                + h2.text(h2.quoted(str(answer)))
             )
             stream.trailers = trailers
-            self._send(_HEADERS, _END_HEADERS | _END_STREAM, number, _OK_HEADERS + trailers)
+            self._send(h2.HEADERS, h2.END_HEADERS | h2.END_STREAM, number, h2.OK_HEADERS + trailers)
             self._drop(stream)
         elif len(answer) + 5 <= min(stream.window, self._window, self._frame):
             size = len(answer) + 5
@@ -346,22 +332,24 @@ class Http2(asyncio.Protocol):
             self._transport.write(
                 b"".join(
                     (
-                        _frame(len(_OK_HEADERS), _HEADERS, _END_HEADERS, number),
-                        _OK_HEADERS,
-                        _frame(size, _DATA, 0, number),
-                        b"\x00" + _U32.pack(len(answer)),
+                        h2.frame(len(h2.OK_HEADERS), h2.HEADERS, h2.END_HEADERS, number),
+                        h2.OK_HEADERS,
+                        h2.frame(size, h2.DATA, 0, number),
+                        b"\x00" + h2.U32.pack(len(answer)),
                         answer,
-                        _frame(len(_OK_TRAILERS), _HEADERS, _END_HEADERS | _END_STREAM, number),
-                        _OK_TRAILERS,
+                        h2.frame(
+                            len(h2.OK_TRAILERS), h2.HEADERS, h2.END_HEADERS | h2.END_STREAM, number
+                        ),
+                        h2.OK_TRAILERS,
                     )
                 )
             )
             self._drop(stream)
         else:
-            stream.outgoing = b"\x00" + _U32.pack(len(answer)) + answer
-            stream.trailers = _OK_TRAILERS
+            stream.outgoing = b"\x00" + h2.U32.pack(len(answer)) + answer
+            stream.trailers = h2.OK_TRAILERS
             stream.deadline = monotonic() + self.server.settings.write_time
-            self._send(_HEADERS, _END_HEADERS, number, _OK_HEADERS)
+            self._send(h2.HEADERS, h2.END_HEADERS, number, h2.OK_HEADERS)
             self._pump(stream)
 
     def _pump(self, stream: _Stream) -> None:
@@ -371,7 +359,7 @@ class Http2(asyncio.Protocol):
             size = min(len(stream.outgoing) - place, self._frame, stream.window, self._window)
             if size <= 0:
                 break
-            self._send(_DATA, 0, stream.number, stream.outgoing[place : place + size])
+            self._send(h2.DATA, 0, stream.number, stream.outgoing[place : place + size])
             place += size
             stream.window -= size
             self._window -= size
@@ -379,38 +367,38 @@ class Http2(asyncio.Protocol):
         if place:
             stream.deadline = monotonic() + self.server.settings.write_time
         if not stream.outgoing:
-            self._send(_HEADERS, _END_HEADERS | _END_STREAM, stream.number, stream.trailers)
+            self._send(h2.HEADERS, h2.END_HEADERS | h2.END_STREAM, stream.number, stream.trailers)
             self._drop(stream)
 
     def _take_settings(self, flags: int, payload: bytes) -> None:
-        if flags & _ACK:
+        if flags & h2.ACK:
             return
         if len(payload) % 6:
-            raise _BrokenError(_SIZE, "settings are cut")
+            raise h2.BrokenError(h2.SIZE, "settings are cut")
         for name, value in struct.iter_unpack(">HI", payload):
             if name == 4:
                 if value > 0x7FFFFFFF:
-                    raise _BrokenError(_FLOW, "a window is too large")
+                    raise h2.BrokenError(h2.FLOW, "a window is too large")
                 for stream in self._streams.values():
                     stream.window += value - self._initial
                 self._initial = value
             elif name == 5 and 16384 <= value < 1 << 24:
                 self._frame = value
-        self._send(_SETTINGS, _ACK, 0, b"")
+        self._send(h2.SETTINGS, h2.ACK, 0, b"")
         self._pump_all()
 
     def _take_window(self, number: int, payload: bytes) -> None:
         if len(payload) != 4:
-            raise _BrokenError(_SIZE, "a window update has not 4 bytes")
-        grown = _U32.unpack(payload)[0] & 0x7FFFFFFF
+            raise h2.BrokenError(h2.SIZE, "a window update has not 4 bytes")
+        grown = h2.U32.unpack(payload)[0] & 0x7FFFFFFF
         if not number:
             self._window += grown
             if self._window > 0x7FFFFFFF:
-                raise _BrokenError(_FLOW, "a window is too large")
+                raise h2.BrokenError(h2.FLOW, "a window is too large")
         elif stream := self._streams.get(number):
             stream.window += grown
             if stream.window > 0x7FFFFFFF:
-                self._reset(stream, _FLOW)
+                self._reset(stream, h2.FLOW)
         self._pump_all()
 
     def _pump_all(self) -> None:
@@ -420,10 +408,10 @@ class Http2(asyncio.Protocol):
     def _refuse(self, stream: _Stream, error: ServingError) -> None:
         number = stream.number
         self._answer(stream, error)
-        self._send(_RST, 0, number, _U32.pack(_NO_ERROR))  # send no more of it
+        self._send(h2.RST, 0, number, h2.U32.pack(h2.NO_ERROR))  # send no more of it
 
     def _reset(self, stream: _Stream, code: int) -> None:
-        self._send(_RST, 0, stream.number, _U32.pack(code))
+        self._send(h2.RST, 0, stream.number, h2.U32.pack(code))
         self._drop(stream)
 
     def _drop(self, stream: _Stream) -> None:
@@ -438,48 +426,7 @@ class Http2(asyncio.Protocol):
             self._transport.close()
 
     def _send(self, kind: int, flags: int, number: int, payload: bytes) -> None:
-        self._transport.write(_frame(len(payload), kind, flags, number) + payload)
+        self._transport.write(h2.frame(len(payload), kind, flags, number) + payload)
 
 
 _NOTHING = Call("", {}, memoryview(b""), "", 0.0)
-
-
-def _frame(length: int, kind: int, flags: int, number: int) -> bytes:
-    return _FRAME.pack(length >> 8, length & 255, kind, flags, number)
-
-
-def _unpadded(payload: bytes, flags: int) -> bytes:
-    if not flags & _PADDED:
-        return payload
-    if not payload or payload[0] >= len(payload):
-        raise _BrokenError(_PROTOCOL, "a frame is all padding")
-    return payload[1 : len(payload) - payload[0]]
-
-
-def _text(value: str) -> bytes:
-    """A header's value, not compressed; at most 16 kB."""
-    data = value.encode("ascii")[:16000]
-    if len(data) < 127:
-        return bytes((len(data),)) + data
-    rest, size = len(data) - 127, bytearray((127,))
-    while rest > 127:
-        size.append(rest & 127 | 128)
-        rest >>= 7
-    size.append(rest)
-    return bytes(size) + data
-
-
-def _quoted(message: str) -> str:
-    """A message as gRPC percent-encodes it."""
-    return "".join(
-        chr(byte) if 32 <= byte < 127 and byte != 37 else f"%{byte:02X}"
-        for byte in message.encode()[:4000]
-    )
-
-
-def _timeout(value: str | None) -> float:
-    """Seconds of a grpc-timeout header."""
-    units = {"H": 3600.0, "M": 60.0, "S": 1.0, "m": 1e-3, "u": 1e-6, "n": 1e-9}
-    if not value or value[-1] not in units or not value[:-1].isdigit():
-        return float("inf")
-    return int(value[:-1]) * units[value[-1]]

@@ -1,0 +1,72 @@
+"""HTTP/2's frames and gRPC's headers in them: RFC 9113, RFC 7541, and gRPC over HTTP/2.
+
+https://github.com/grpc/grpc/blob/master/doc/PROTOCOL-HTTP2.md
+"""
+
+from __future__ import annotations
+
+import struct
+
+DATA, HEADERS, RST, SETTINGS, PUSH, PING, GOAWAY, WINDOW, CONTINUATION = (
+    *(0, 1, 3, 4, 5, 6, 7, 8, 9),
+)
+END_STREAM, ACK, END_HEADERS, PADDED, PRIORITY = 1, 1, 4, 8, 32
+NO_ERROR, PROTOCOL, FLOW, CLOSED, SIZE, REFUSED, CANCEL, COMPRESSION, CALM = (
+    *(0, 1, 3, 5, 6, 7, 8, 9, 11),
+)
+FRAME = struct.Struct(">HBBBI")  # length is 24 bits: 16 and 8
+U32 = struct.Struct(">I")
+OK_HEADERS = b"\x88\x0f\x10\x10application/grpc"  # :status 200, content-type
+STATUS, MESSAGE = b"\x00\x0bgrpc-status", b"\x00\x0cgrpc-message"
+OK_TRAILERS = STATUS + b"\x010"
+
+
+class BrokenError(Exception):
+    """The client broke the protocol: `code` is what the connection ends with."""
+
+    def __init__(self, code: int, message: str) -> None:
+        super().__init__(message)
+        self.code = code
+
+
+def frame(length: int, kind: int, flags: int, number: int) -> bytes:
+    """The head of a frame on a stream."""
+    return FRAME.pack(length >> 8, length & 255, kind, flags, number)
+
+
+def unpadded(payload: bytes, flags: int) -> bytes:
+    """A payload without its padding."""
+    if not flags & PADDED:
+        return payload
+    if not payload or payload[0] >= len(payload):
+        raise BrokenError(PROTOCOL, "a frame is all padding")
+    return payload[1 : len(payload) - payload[0]]
+
+
+def text(value: str) -> bytes:
+    """A header's value, not compressed; at most 16 kB."""
+    data = value.encode("ascii")[:16000]
+    if len(data) < 127:
+        return bytes((len(data),)) + data
+    rest, size = len(data) - 127, bytearray((127,))
+    while rest > 127:
+        size.append(rest & 127 | 128)
+        rest >>= 7
+    size.append(rest)
+    return bytes(size) + data
+
+
+def quoted(message: str) -> str:
+    """A message as gRPC percent-encodes it."""
+    return "".join(
+        chr(byte) if 32 <= byte < 127 and byte != 37 else f"%{byte:02X}"
+        for byte in message.encode()[:4000]
+    )
+
+
+def timeout(value: str | None) -> float:
+    """Seconds of a grpc-timeout header."""
+    units = {"H": 3600.0, "M": 60.0, "S": 1.0, "m": 1e-3, "u": 1e-6, "n": 1e-9}
+    if not value or value[-1] not in units or not value[:-1].isdigit():
+        return float("inf")
+    return int(value[:-1]) * units[value[-1]]
