@@ -113,7 +113,7 @@ class Settings:
     certificate: str | None = None
     key: str | None = None
     client_ca: str | None = None
-    drift_rate: int = 1000
+    drift_rate: int = 200
     drift_window: float = 3600.0
     drift_judge: float = 10.0
     drift_rows: int = 500

@@ -161,13 +161,13 @@ def test_real_trips_are_no_drift_and_shifted_ones_are_named(
 ) -> None:
     file = _bundle(taxi) / reference.FILE
     assert file.stat().st_size < reference.MAX_BYTES
-    with _serving(_bundle(taxi)) as (port, _):
+    with _serving(_bundle(taxi), "--drift-rate", "2000") as (port, _):
         for arrays in _batches(taxi, "train", features):  # the reference is of the eval split
             _v2_binary(port, arrays)
         (report,) = _ask(port, "/drift", b"")["models"]
         assert report["rows"] > 9000
         assert report["drifting"] == []
-    with _serving(_bundle(taxi)) as (port, _):
+    with _serving(_bundle(taxi), "--drift-rate", "2000") as (port, _):
         for arrays in _batches(taxi, "train", features):
             arrays["fare"] = 2 * arrays["fare"]
             arrays["company"][::5] = b"New Cab Co"

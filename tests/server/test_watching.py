@@ -115,7 +115,7 @@ def drifting(server) -> list[str]:
 
 
 def test_like_training_is_no_drift_and_a_shift_is_named(start, taxi):
-    server = start(taxi, "--poll", "0")
+    server = start(taxi, "--poll", "0", "--drift-rate", "1000")
     report = server.ask("GET", "/drift")[1]
     assert report["drifting"] is False
     assert report["models"][0]["rows"] == 0
