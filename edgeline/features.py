@@ -1,9 +1,10 @@
 """Raw features: what a model takes, on the device as in the cloud.
 
 A column of examples becomes one dense tensor of shape [batch, n] (n is 1 for a
-plain column, the length of the list for a fixed-length list column), with one
-agreed value where the column is missing, so that the same bytes can be given to
-a SavedModel, an edge interpreter and a server:
+plain column, the length of the list for a fixed-length list column), or of the shape that
+the column's field says (images: [batch, height, width, channels]), with one agreed value
+where the column is missing, so that the same bytes can be given to a SavedModel, an edge
+interpreter and a server:
 
 | dtype   | Arrow                       | missing            |
 |---------|-----------------------------|--------------------|
@@ -29,6 +30,7 @@ from edgeline.errors import EdgelineError
 if TYPE_CHECKING:  # a device reads features from a manifest, never from Arrow
     import pyarrow as pa
 
+SHAPE = b"shape"  # in the metadata of an Arrow field
 MISSING_INT = -(2**63)
 MISSING: Mapping[str, Any] = {"float32": float("nan"), "int64": MISSING_INT, "string": b""}
 NUMPY_DTYPES: Mapping[str, Any] = {"float32": np.float32, "int64": np.int64, "string": object}
@@ -68,6 +70,11 @@ def to_numpy(batch: pa.RecordBatch, features: Iterable[Feature]) -> dict[str, np
         EdgelineError: a feature's column is absent or has another type or length.
     """
     return {feature.name: _column_to_numpy(batch, feature) for feature in features}
+
+
+def with_shape(field: pa.Field, shape: tuple[int, ...]) -> pa.Field:
+    """A fixed-size list column that knows its shape; its values lie in row-major order."""
+    return field.with_metadata({SHAPE: ",".join(map(str, shape)).encode()})
 
 
 def _column_to_numpy(batch: pa.RecordBatch, feature: Feature) -> npt.NDArray[Any]:
@@ -128,9 +135,12 @@ def _flatten(column: pa.Array, feature: Feature) -> pa.Array:
 def _dtype_and_shape(field: pa.Field) -> tuple[str, tuple[int, ...]]:
     import pyarrow as pa
 
-    kind, shape = field.type, (1,)
+    kind: pa.DataType = field.type
+    shape: tuple[int, ...] = (1,)
     if pa.types.is_fixed_size_list(kind):
-        kind, shape = kind.value_type, (kind.list_size,)
+        known = (field.metadata or {}).get(SHAPE)
+        shape = tuple(map(int, known.split(b","))) if known else (kind.list_size,)
+        kind = kind.value_type
     elif pa.types.is_list(kind) or pa.types.is_large_list(kind):
         # the schema, not the Arrow type, knows the length
         kind, shape = kind.value_type, (-1,)

@@ -18,6 +18,7 @@ def ingest(
     delimiter: str = ",",
     null_values: list = [""],  # noqa: B006
     column_types: dict = {},  # noqa: B006
+    images: dict = {},  # noqa: B006
 ):
     """Read CSV, Parquet, TFRecord, JSON lines or images and split them by a stable hash.
 
@@ -34,6 +35,8 @@ def ingest(
         delimiter: between the cells of CSV files.
         null_values: CSV cells that mean 'missing'.
         column_types: CSV column to int64, float or string, instead of what its values tell.
+        images: column of PNG or JPEG files to [height, width, channels], for example
+            {"image": [28, 28, 1]}: pixels from 0 to 255 in this size, grey or RGB.
     """
     from edgeline.components.ingest.ingest import ingest as work
 
@@ -49,5 +52,6 @@ def ingest(
             delimiter=delimiter,
             null_values=null_values,
             column_types=column_types,
+            images=images,
         )
     )

@@ -18,6 +18,7 @@ from edgeline.components.ingest.images import ImageReader
 from edgeline.components.ingest.json_rows import JsonReader
 from edgeline.components.ingest.parquet_rows import ParquetReader
 from edgeline.components.ingest.parts import Parts, writing_parts
+from edgeline.components.ingest.pixel_columns import PixelReader, shapes
 from edgeline.components.ingest.rows import Reader
 from edgeline.components.ingest.split import Splits
 from edgeline.components.ingest.tfrecord import TFRecordReader
@@ -47,6 +48,7 @@ def ingest(
     delimiter: str = ",",
     null_values: Sequence[str] = ("",),
     column_types: Mapping[str, str] | None = None,
+    images: Mapping[str, Sequence[Any]] | None = None,
 ) -> dict[str, Any]:
     """Read data, split it and write it as an `examples/v1` artifact.
 
@@ -67,6 +69,8 @@ def ingest(
     sources = storage.resolve(data)
     kind = format or _format(sources)
     reader = _reader(kind, encoding, delimiter, null_values, column_types or {})
+    if images:
+        reader = PixelReader(reader, shapes(images))
     with artifacts.writing(output, examples.SCHEMA) as draft:
         with tempfile.TemporaryDirectory(dir=draft.path, prefix=".fetched-") as folder:
             files = storage.fetch(sources, Path(folder))

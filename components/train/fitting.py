@@ -80,11 +80,14 @@ def fit(
             model, or the loss stops being finite.
     """
     import keras
+    import tensorflow as tf
 
     columns = [Feature.from_json(value) for value in transformed.metadata["features"]]
     rows = splits(transformed)
     _check(columns, rows, how)
     keras.utils.set_random_seed(how.seed)
+    if not tf.config.list_physical_devices("GPU"):  # a GPU lacks some operators in such a form
+        tf.config.experimental.enable_op_determinism()  # a convolution's gradient is a race else
     label = next(column for column in columns if column.name == how.label)
     features = [column for column in columns if column is not label]
     model = _build(module, features, hyperparameters)

@@ -110,9 +110,8 @@ def _ancestors(operation: Any) -> set[str]:
 
 def _feature(name: str, values: npt.NDArray[Any]) -> Feature:
     dtype = "string" if values.dtype == np.object_ else values.dtype.name
-    if values.ndim != 2:
-        shape = ", ".join(["batch", *map(str, values.shape[1:])])
+    if values.ndim < 2:
         raise EdgelineError(
-            f"preprocessing_fn's output {name!r} has shape [{shape}]: give it the shape [batch, n]."
+            f"preprocessing_fn's output {name!r} has shape [batch]: give it the shape [batch, n]."
         )
     return Feature(name, dtype, values.shape[1:])

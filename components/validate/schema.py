@@ -17,7 +17,7 @@ Ranges of numbers and distribution constraints are the user's to add to a frozen
 from __future__ import annotations
 
 import json
-import math
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
@@ -79,6 +79,17 @@ def infer(dataset: Any, bools: frozenset[str] = frozenset()) -> Any:
     return schema
 
 
+def set_shapes(schema: Any, known: Iterable[Feature]) -> None:
+    """Give features the dimensions that their columns say (images: height, width, channels)."""
+    shapes = {feature.name: feature.shape for feature in known}
+    for feature in schema.feature:
+        shape = shapes.get(feature.name, ())
+        if len(shape) > 1 and feature.HasField("shape"):
+            del feature.shape.dim[:]
+            for size in shape:
+                feature.shape.dim.add(size=size)
+
+
 def read(uri: str) -> Any:
     """Read a `Schema`: a schema artifact folder, a text proto (.pbtxt, .txt) or a binary file.
 
@@ -120,8 +131,8 @@ def to_text(schema: Any) -> str:
 def features(schema: Any) -> list[Feature]:
     """The raw features of a schema, in its order, those out of use and without a type left out.
 
-    A feature with n values in every row that has it gets shape (n,), one without a fixed
-    number of values (-1,).
+    A feature with n values in every row that has it gets shape (n,) or the dimensions that
+    the schema gives, one without a fixed number of values (-1,).
     """
     return [
         Feature(feature.name, _DTYPES[feature.type], _shape(feature))
@@ -186,7 +197,7 @@ def _infer_string_domain(schema: Any, made: Any, feature: Any) -> None:
 
 def _shape(feature: Any) -> tuple[int, ...]:
     if feature.HasField("shape"):
-        return (math.prod(dim.size for dim in feature.shape.dim),)
+        return tuple(dim.size for dim in feature.shape.dim) or (1,)
     if feature.HasField("value_count"):
         least, most = feature.value_count.min, feature.value_count.max
         return (most,) if least == most > 0 else (-1,)

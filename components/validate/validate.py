@@ -11,7 +11,7 @@ from typing import Any
 import pyarrow as pa
 from google.protobuf import text_format
 
-from edgeline import artifacts, examples
+from edgeline import artifacts, examples, features
 from edgeline.artifacts import Artifact
 from edgeline.components.validate import checks
 from edgeline.components.validate import report as pages
@@ -119,7 +119,10 @@ def _infer(source: Artifact, reference: Any) -> Any:
         )
     columns = examples.arrow_schema(source, reference.name)
     bools = frozenset(field.name for field in columns if pa.types.is_boolean(field.type))
-    return schemas.infer(reference, bools)
+    made = schemas.infer(reference, bools)
+    shaped = [field for field in columns if features.SHAPE in (field.metadata or {})]
+    schemas.set_shapes(made, features.from_arrow_schema(pa.schema(shaped)))
+    return made
 
 
 def _check(

@@ -46,6 +46,8 @@ COMPONENT_STAGE = {
     "validate": "light",
     "publish": "light",
     "notify": "light",
+    "check": "light",
+    "import_model": "tensorflow",
     "train": "tensorflow",
     "convert": "tensorflow",
     "verify": "tensorflow",

@@ -5,8 +5,6 @@ not run. `notify` tells the end, good or bad.
 """
 
 # no `from __future__ import annotations`: kfp reads the annotations
-import inspect
-from types import FunctionType
 from typing import Any
 
 from kfp import dsl
@@ -20,6 +18,7 @@ from edgeline.components.train.component import train
 from edgeline.components.transform.component import transform
 from edgeline.components.validate.component import validate
 from edgeline.components.verify.component import verify
+from edgeline.pipelines.specialise import specialise as of_graph
 
 
 def tabular(
@@ -138,30 +137,10 @@ def tabular(
 def specialise(name: str, description: str, **defaults: Any) -> Any:
     """The generic pipeline under another name and with other defaults.
 
-    Args:
-        name: the pipeline's name, of `[a-z0-9-]`.
-        description: a line for the UI.
-        **defaults: parameters of `tabular`; those that it requires and that are not
-            given stay required.
-
     Raises:
-        TypeError: `tabular` has no such parameter.
+        TypeError: it has no such parameter.
     """
-    signature = inspect.signature(tabular)
-    if unknown := defaults.keys() - signature.parameters.keys():
-        raise TypeError(f"the generic pipeline has no parameter {', '.join(sorted(unknown))}")
-    function = FunctionType(tabular.__code__, tabular.__globals__, tabular.__name__)
-    function.__doc__ = tabular.__doc__
-    function.__annotations__ = dict(tabular.__annotations__)
-    parameters = [
-        parameter.replace(
-            kind=inspect.Parameter.KEYWORD_ONLY,
-            default=defaults.get(parameter.name, parameter.default),
-        )
-        for parameter in signature.parameters.values()
-    ]
-    function.__signature__ = signature.replace(parameters=parameters)  # type: ignore[attr-defined]
-    return dsl.pipeline(name=name, description=description)(function)
+    return of_graph(tabular, name, description, **defaults)
 
 
 pipeline = specialise("tabular", "From raw rows to a published edge model.")

@@ -1,0 +1,174 @@
+"""The vision pipeline: image files to a float and an integer edge model, verified and published.
+
+`analyze` must bless the model, `check` find the integer model on the accelerator, and `verify`
+approve each edge model, or the steps after them do not run. `notify` tells the end.
+"""
+
+# no `from __future__ import annotations`: kfp reads the annotations
+from kfp import dsl
+
+from edgeline.components.analyze.component import analyze
+from edgeline.components.check.component import check
+from edgeline.components.convert.component import convert
+from edgeline.components.ingest.component import ingest
+from edgeline.components.notify.component import notify
+from edgeline.components.publish.component import publish
+from edgeline.components.train.component import train
+from edgeline.components.transform.component import transform
+from edgeline.components.validate.component import validate
+from edgeline.components.verify.component import verify
+from edgeline.pipelines.specialise import specialise
+
+
+def vision(
+    data: str,
+    images: dict,
+    module: str,
+    label: str,
+    model_name: str,
+    destination: str,
+    task: str = "multiclass_classification",
+    split_ratios: dict = {"train": 2, "eval": 1},  # noqa: B006
+    split_key: str = "",
+    schema_uri: str = "",
+    on_anomalies: str = "flag",
+    beam_options: list = [],  # noqa: B006
+    steps: int = 1000,
+    batch_size: int = 64,
+    steps_per_epoch: int = 0,
+    patience: int = 0,
+    hyperparameters: dict = {},  # noqa: B006
+    label_vocabulary: str = "",
+    checkpoint_dir: str = "",
+    seed: int = 0,
+    eval_config: dict = {},  # noqa: B006
+    baseline_model_uri: str = "",
+    representative_rows: int = 500,
+    io: str = "uint8",
+    require_mapped: float = 0.0,
+    max_metric_drop: float = 0.005,
+    git_commit: str = "",
+):
+    """From image files to published edge models.
+
+    Args:
+        data: Parquet with image files in a column, or folders of images, one a class.
+        images: Column of image files to [height, width, channels].
+        module: The user's module with preprocessing_fn and build_model.
+        label: The output of preprocessing_fn that is to be predicted.
+        model_name: The name to publish the integer model under; -float is put behind it for the
+            floating one.
+        destination: The folder or bucket to publish to.
+        task: binary_classification, multiclass_classification or regression.
+        split_ratios: Weights of the splits; train and eval are needed.
+        split_key: A column whose value decides the split; empty: the whole row.
+        schema_uri: A frozen schema; empty: inferred from the training split.
+        on_anomalies: fail or flag.
+        beam_options: Options of Apache Beam for transform; empty: in the task's process.
+        steps: Training batches in all.
+        batch_size: Rows a batch.
+        steps_per_epoch: Batches an epoch; 0 is one pass over the training split.
+        patience: Epochs without a smaller val_loss before training ends; 0: never.
+        hyperparameters: Handed to build_model.
+        label_vocabulary: vocab_filename of the label; its entries name the classes.
+        checkpoint_dir: A folder that outlives the training task, to go on after a kill.
+        seed: Seed of weights and shuffling.
+        eval_config: TFMA's EvalConfig as an object: metrics, slices, thresholds.
+        baseline_model_uri: A model/v1 folder that change thresholds compare with.
+        representative_rows: Images that calibrate the integer model.
+        io: Inputs and outputs of the integer model: float, int8 or uint8.
+        require_mapped: The share of the integer model's operators that must map to the Edge TPU.
+        max_metric_drop: How much worse than the cloud model an edge model may be.
+        git_commit: The commit of the user's code, for the bundle's provenance.
+    """
+    ended = notify(pipeline_name=model_name, run_id=dsl.PIPELINE_JOB_ID_PLACEHOLDER)
+    ended.set_caching_options(False)
+    with dsl.ExitHandler(ended):
+        read = ingest(data=data, images=images, split_ratios=split_ratios, split_key=split_key)
+        checked = validate(
+            examples=read.outputs["examples"], schema_uri=schema_uri, on_anomalies=on_anomalies
+        )
+        made = transform(
+            examples=read.outputs["examples"],
+            schema=checked.outputs["schema"],
+            module=module,
+            beam_options=beam_options,
+        )
+        trained = train(
+            transformed_examples=made.outputs["transformed_examples"],
+            transform_graph=made.outputs["transform_graph"],
+            module=module,
+            label=label,
+            task=task,
+            steps=steps,
+            batch_size=batch_size,
+            steps_per_epoch=steps_per_epoch,
+            patience=patience,
+            hyperparameters=hyperparameters,
+            label_vocabulary=label_vocabulary,
+            seed=seed,
+            checkpoint_dir=checkpoint_dir,
+        )
+        analyzed = analyze(
+            examples=read.outputs["examples"],
+            model=trained.outputs["model"],
+            eval_config=eval_config,
+            baseline_model_uri=baseline_model_uri,
+        )
+        with dsl.If(analyzed.outputs["blessed"] == True, name="blessed"):  # noqa: E712
+            integer = convert(
+                model=trained.outputs["model"],
+                examples=read.outputs["examples"],
+                quantisation="int8",
+                representative_rows=representative_rows,
+                io=io,
+                batch=1,
+            ).set_display_name("convert to int8")
+            placed = check(
+                edge_model=integer.outputs["edge_model"],
+                target="edgetpu",
+                require_mapped=require_mapped,
+            )
+            compared = verify(
+                model=trained.outputs["model"],
+                edge_model=integer.outputs["edge_model"],
+                examples=read.outputs["examples"],
+                max_metric_drop=max_metric_drop,
+            ).set_display_name("verify int8")
+            with dsl.If(compared.outputs["approved"] == True, name="int8-approved"):  # noqa: E712
+                publish(
+                    edge_model=integer.outputs["edge_model"],
+                    evaluation=analyzed.outputs["evaluation"],
+                    verification=compared.outputs["verification"],
+                    name=model_name,
+                    pipeline_name=dsl.PIPELINE_JOB_NAME_PLACEHOLDER,
+                    destination=destination,
+                    run_id=dsl.PIPELINE_JOB_ID_PLACEHOLDER,
+                    git_commit=git_commit,
+                ).set_display_name("publish int8").after(placed)
+            floating = convert(
+                model=trained.outputs["model"],
+                examples=read.outputs["examples"],
+                quantisation="float",
+                representative_rows=representative_rows,
+            ).set_display_name("convert to float")
+            equal = verify(
+                model=trained.outputs["model"],
+                edge_model=floating.outputs["edge_model"],
+                examples=read.outputs["examples"],
+                max_metric_drop=max_metric_drop,
+            ).set_display_name("verify float")
+            with dsl.If(equal.outputs["approved"] == True, name="float-approved"):  # noqa: E712
+                publish(
+                    edge_model=floating.outputs["edge_model"],
+                    evaluation=analyzed.outputs["evaluation"],
+                    verification=equal.outputs["verification"],
+                    name=f"{model_name}-float",
+                    pipeline_name=dsl.PIPELINE_JOB_NAME_PLACEHOLDER,
+                    destination=destination,
+                    run_id=dsl.PIPELINE_JOB_ID_PLACEHOLDER,
+                    git_commit=git_commit,
+                ).set_display_name("publish float")
+
+
+pipeline = specialise(vision, "vision", "From image files to published edge models.")
