@@ -80,9 +80,10 @@ def compile_ethos_u(source: Source, folder: Path, options: Mapping[str, str]) ->
     def reason(key: placement.Key) -> str:
         return refused.get(key) or kinds.get(key[0], "left on the CPU by Vela")
 
-    placed = placement.place(model, [tflite.read(folder / file)], OPERATOR, DEVICE, reason)
-    on_cpu = [operator for operator in placed if operator.device == "cpu"]
-    if len(on_cpu) == len(placed):
+    compiled = tflite.read(folder / file)
+    placed = placement.place(model, [compiled], OPERATOR, DEVICE, reason)
+    if all(operator.name != OPERATOR for operator in compiled.subgraphs[0].operators):
+        on_cpu = [operator for operator in placed if operator.device == "cpu"]
         raise EdgelineError(
             f"Vela put all {len(placed)} operators of {source.tflite} on the CPU "
             f"({placement.counted(on_cpu)[:400]}): convert the model with quantisation='int8'."
