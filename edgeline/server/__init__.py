@@ -9,4 +9,8 @@ Importing it needs neither TensorFlow nor kfp nor pyarrow. From the wire to the 
     repository       which versions of which models there are, loaded and replaced
     loading          a model on disk to warmed interpreters
     pool, model      interpreters at work, one a thread
+    images           JPEG and PNG to a vision model's input
+    drift, watching  live traffic beside the bundle's reference; alerts, delivery: who is told
+    payloads         sampled requests for retraining; payload_files, object_put: where they go
+    logs, tracing    JSON lines, and under which id others know a request
 """

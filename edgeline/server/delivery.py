@@ -3,7 +3,8 @@
 Each event is one POST in CloudEvents' structured mode
 (https://github.com/cloudevents/spec, HTTP protocol binding 1.0.2). With a key, the header
 `X-Hub-Signature-256: sha256=<hex>` holds the HMAC-SHA256 of the body (RFC 2104), under the name
-that receivers of webhooks know.
+that receivers of webhooks know. The HTTP client is imported with the first event: a server that
+sends none does without its 2 MB.
 """
 
 from __future__ import annotations
@@ -13,8 +14,6 @@ import hmac
 import logging
 import socket
 import threading
-import urllib.error
-import urllib.request
 import uuid
 from collections import Counter, deque
 from collections.abc import Iterator
@@ -90,6 +89,9 @@ class Delivery:
                 log.exception("An event for the %s could not be sent.", self._name)
 
     def _send(self, body: bytes) -> bool:
+        import urllib.error
+        import urllib.request
+
         headers = {"Content-Type": CONTENT_TYPE, "User-Agent": f"edgeline/{__version__}"}
         if self._key is not None:
             digest = hmac.new(self._key, body, hashlib.sha256).hexdigest()

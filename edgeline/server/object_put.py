@@ -13,8 +13,6 @@ from __future__ import annotations
 import hashlib
 import hmac
 import os
-import urllib.error
-import urllib.request
 from dataclasses import dataclass, field
 from datetime import datetime, timezone
 from urllib.parse import quote, urlsplit
@@ -39,6 +37,9 @@ class Bucket:
 
     def put(self, key: str, data: bytes) -> None:
         """Write an object; OSError where the store does not take it."""
+        import urllib.error
+        import urllib.request
+
         path = quote("/".join(filter(None, (self.name, self.prefix, key))))
         host = urlsplit(self.endpoint).netloc
         headers = signed(

@@ -6,7 +6,6 @@ import base64
 import io
 import shutil
 import struct
-import sys
 import zlib
 
 import numpy as np
@@ -94,7 +93,7 @@ def test_bad_files_are_refused_in_a_sentence(server):
         (b"", "vision:classify", 400, "no JPEG or PNG"),
         (b"not an image", "vision:classify", 400, "no JPEG or PNG"),
         (CAT[:9000], "vision:classify", 400, "damaged"),
-        (bomb, "vision:classify", 413, "too large"),
+        (bomb, "vision:classify", 400, "more than 33,554,432 pixels"),
         (CAT, "vision:regress", 400, "classified or predicted"),
         (CAT, "mixed:classify", 400, "does not take one image"),
         (CAT, "vision:classify?top=none", 400, "'top'"),
@@ -122,13 +121,16 @@ def test_orientation_grey_depth_and_scale():
     assert (grey[0, 0, 0], grey[0, 0, -1]) == (255, 0)
     signed = images.decode([file(left)], Tensor("x", "int8", (1, 8, 6, 1)), "raw")
     assert (signed.dtype, signed.min(), signed.max()) == (np.int8, -128, 127)
+    scaled = Tensor("x", "int8", (1, 8, 6, 1), scale=2.0, zero_point=-100)
+    stored = images.decode([file(left)], scaled, "raw")
+    assert (stored.min(), stored.max()) == (-100, 28)
     real = Tensor("x", "float32", (1, 8, 6, 1))
     assert images.decode([file(left)], real, "raw").max() == 255.0
     assert images.decode([file(left)], real, "transformed").max() == 1.0
 
 
 def test_without_pillow_it_says_what_to_install(monkeypatch):
-    monkeypatch.setitem(sys.modules, "PIL", None)
+    monkeypatch.setattr("importlib.util.find_spec", lambda _: None)
     with pytest.raises(ServingError, match="pip install 'edgeline") as refused:
         images.decode([CAT], BYTE, "raw")
     assert refused.value.http == 501
