@@ -1,6 +1,6 @@
 """The face of verify."""
 
-from typing import NamedTuple
+from typing import NamedTuple, Optional
 
 from kfp import dsl
 from kfp.dsl import HTML, Artifact, Dataset, Input, Metrics, Model, Output
@@ -23,6 +23,8 @@ def verify(
     decision_threshold: float = 0.5,
     max_p99_ms: float = 0.0,
     max_memory_mb: float = 0.0,
+    runtime: str = "litert",
+    compiled_model: Optional[Input[Model]] = None,  # noqa: UP045
 ) -> NamedTuple("Outputs", [("approved", bool)]):
     """Compare an edge model with its cloud model on every row, and see what bad input does to it.
 
@@ -42,6 +44,10 @@ def verify(
         decision_threshold: Above this probability a binary prediction is a yes.
         max_p99_ms: Limit on the 99th percentile of latency in milliseconds; 0: none.
         max_memory_mb: Limit on the interpreter's peak memory in megabytes; 0: none.
+        runtime: What runs the edge model: litert, or tflite-runtime in the Python environment
+            that EDGELINE_TFLITE_RUNTIME_PYTHON names.
+        compiled_model: The edge model compiled for a target (compiled_model/v1), verified in
+            that target's runtime in the edge model's place.
 
     Returns:
         Whether the edge model is approved.
@@ -60,6 +66,8 @@ def verify(
         ),
         split=split,
         decision_threshold=decision_threshold,
+        compiled_model=getattr(compiled_model, "path", ""),
+        runtime=runtime,
     )
     verification.metadata.update(result.metadata)
     metrics.metadata.update(result.metrics)

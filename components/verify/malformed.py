@@ -3,7 +3,8 @@
 `KINDS` is the table. Each kind damages good rows at every input that it fits, and each such
 case must end in an answer or in one polite sentence, after which good rows still get the
 answer they got before. Cases run in a child process, so a crash or a hang is counted and the
-rest goes on in a new one: `python -m edgeline.components.verify.malformed MODEL VECTORS FIRST`.
+rest goes on in a new one:
+`python -m edgeline.components.verify.malformed MODEL VECTORS FIRST RUNTIME`.
 """
 
 from __future__ import annotations
@@ -73,15 +74,17 @@ class Case:
     message: str = ""
 
 
-def examine(model: str | Path, vectors: str | Path) -> list[Case]:
+def examine(model: str | Path, vectors: str | Path, runtime: str = "litert") -> list[Case]:
     """Run every case of the table on a model, starting from the rows of some test vectors.
+
+    `model` and `runtime` are as in `runtimes.load`.
 
     Raises:
         EdgelineError: the model cannot be loaded or fails on the good rows.
     """
     cases: list[Case] = []
     while True:
-        command = [*CHILD, str(model), str(vectors), str(len(cases))]
+        command = [*CHILD, str(model), str(vectors), str(len(cases)), runtime]
         done = subprocess.run(command, capture_output=True, text=True, errors="replace")
         lines = [json.loads(line) for line in done.stdout.splitlines() if line.endswith("}")]
         cases += [Case(**line) for line in lines if line["outcome"] != "begun"]
@@ -129,12 +132,12 @@ def cases_of(signature: Signature) -> Iterator[tuple[Kind, Tensor]]:
                 yield kind, tensor
 
 
-def main(model: str, vectors: str, first: str) -> None:
+def main(model: str, vectors: str, first: str, runtime: str) -> None:
     """What the child process does: run the cases from `first` on, two lines of JSON a case."""
+    from edgeline.components.verify.runtimes import load
     from edgeline.components.verify.vectors import read
-    from edgeline.interpreter import load
 
-    edge_model = load(model)
+    edge_model = load(model, runtime)
     inputs = read(vectors, edge_model.signature).inputs
     good = {name: np.take(array, range(ROWS), 0, mode="wrap") for name, array in inputs.items()}
     expected = edge_model(good)

@@ -22,10 +22,9 @@ if TYPE_CHECKING:
 ORDER = ("crashed", "hung", "raised", "spoiled", "answered", "refused")
 
 
-def write(
-    path: str | Path, findings: Findings, features: Sequence[Feature], task: str, quantisation: str
-) -> None:
+def write(path: str | Path, findings: Findings, features: Sequence[Feature], task: str) -> None:
     """Write the page of a verification."""
+    name = f"{findings.subject.quantisation} edge model in {findings.subject.runtime}"
     found, latency = findings.parity, findings.latency
     approved = not findings.reasons
     decided = task != "regression"
@@ -39,7 +38,7 @@ def write(
         Fact("peak memory", "–" if latency.peak_bytes is None else report.size(latency.peak_bytes)),
     ]
     sections = [
-        Section("Verdict", _verdict(findings, quantisation)),
+        Section("Verdict", _verdict(findings, name)),
         Section("Metrics", _metrics(found)),
         Section(
             "Predictions",
@@ -64,15 +63,15 @@ def write(
             "Each kind at every input that it fits: an answer or a polite refusal is right.",
         ),
     ]
-    report.write(path, f"Verify: {quantisation} edge model", facts, sections)
+    report.write(path, f"Verify: {name}", facts, sections)
 
 
-def _verdict(findings: Findings, quantisation: str) -> Markup:
+def _verdict(findings: Findings, name: str) -> Markup:
     if findings.reasons:
         items = Markup("").join(Markup("<li>{}</li>").format(text) for text in findings.reasons)
         return Markup("<ul>") + items + Markup("</ul>")
     return report.text(
-        f"The {quantisation} edge model keeps within every limit on all "
+        f"The {name} keeps within every limit on all "
         f"{number(findings.parity.rows)} rows and stands all {number(len(findings.cases))} cases "
         "of malformed input."
     )

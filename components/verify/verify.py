@@ -20,15 +20,17 @@ import numpy as np
 
 from edgeline import artifacts, examples, models, reference
 from edgeline.artifacts import Artifact
-from edgeline.components.verify import malformed, parity, report, vectors
+from edgeline.bundle import Tensor
+from edgeline.components.verify import malformed, parity, report, runtimes, vectors
 from edgeline.components.verify.latency import Latency, measure
 from edgeline.components.verify.malformed import Case
 from edgeline.components.verify.parity import Batch, Parity
 from edgeline.errors import EdgelineError
 from edgeline.features import Feature, to_numpy
-from edgeline.interpreter import EdgeModel, dequantise, load, quantise
+from edgeline.interpreter import EdgeModel, dequantise, quantise
 
 SCHEMA = "verification/v1"
+COMPILED_SCHEMA = "compiled_model/v1"  # of the component compile, which need not be installed
 VECTOR_ROWS = 32
 FLOAT = ("float", "float32", "none")  # quantisations that must not change an answer
 FLOAT_DIFFERENCE = 1e-5
@@ -63,6 +65,15 @@ class Limits:
 
 
 @dataclass(frozen=True)
+class Subject:
+    """What is verified: a model file or folder, and the runtime or target that runs it."""
+
+    path: Path
+    runtime: str
+    quantisation: str
+
+
+@dataclass(frozen=True)
 class Findings:
     """All that was found out, and the verdict: approved where there are no reasons against."""
 
@@ -72,6 +83,7 @@ class Findings:
     latency: Latency
     cases: list[Case]
     reasons: list[str]
+    subject: Subject
 
 
 @dataclass(frozen=True)
@@ -92,6 +104,8 @@ def verify(
     limits: Limits,
     split: str = "eval",
     decision_threshold: float = 0.5,
+    compiled_model: str | Path = "",
+    runtime: str = runtimes.LITERT,
 ) -> Result:
     """Compare two models on every row of a split and write a verification artifact.
 
@@ -101,6 +115,9 @@ def verify(
         data: an `examples/v1` folder.
         output: the `verification/v1` folder to write, approved or not.
         report_path: the HTML page to write.
+        compiled_model: a `compiled_model/v1` folder made of the edge model, verified in its
+            target's runtime in place of the edge model, or "".
+        runtime: of the edge model, see `runtimes.load`.
 
     Raises:
         EdgelineError: an input is damaged or of the wrong kind, the edge model cannot be
@@ -111,44 +128,46 @@ def verify(
     cloud = artifacts.read(model, models.SCHEMA)
     edge = artifacts.read(edge_model, models.EDGE_SCHEMA)
     rows = artifacts.read(data, examples.SCHEMA)
-    limits = limits.resolved(edge.metadata["quantisation"])
+    compiled = artifacts.read(compiled_model, COMPILED_SCHEMA) if compiled_model else None
+    subject = _subject(edge, compiled, runtime)
+    limits = limits.resolved(subject.quantisation)
     task = cloud.metadata["task"]
     count = examples.splits(rows).get(split, 0)
     examples.arrow_schema(rows, split)  # an absent or empty split ends here
 
-    file = models.edge_model_path(edge)
     evaluate, takes = models.load_signature(cloud, models.EVALUATE)
     feed = _feed(cloud, edge)
     with artifacts.writing(output, SCHEMA) as draft, tempfile.TemporaryDirectory() as scratch:
         sample = feed(_sample(rows, split, takes, count))
-        inputs, trial = _fit(sample, file), Path(scratch) / vectors.FILE
+        loaded, trial = runtimes.load(subject.path, runtime), Path(scratch) / vectors.FILE
+        inputs = _stored(sample, loaded)
         vectors.write(trial, vectors.Vectors(inputs, {}, 0.0))
         # a model that crashes the interpreter ends a child here, not this process below
-        latency = measure(file, trial)
-        cases = malformed.examine(file, trial)
-        runtime = load(file)
+        latency = measure(subject.path, trial, runtime)
+        cases = malformed.examine(subject.path, trial, runtime)
         met = reference.Builder()
         found = parity.compare(
-            _batches(rows, split, takes, evaluate, feed, runtime, met),
+            _batches(rows, split, takes, evaluate, feed, loaded, met),
             count,
             task,
             decision_threshold,
         )
-        findings = Findings(
-            split, limits, found, latency, cases, _reasons(found, latency, cases, limits)
-        )
-        exact = edge.metadata["quantisation"] in FLOAT
+        reasons = _reasons(found, latency, cases, limits)
+        findings = Findings(split, limits, found, latency, cases, reasons, subject)
+        exact = subject.quantisation in FLOAT
         vectors.write(
             draft.path / vectors.FILE,
-            vectors.Vectors(inputs, runtime(inputs), TOLERANCE[exact]),
+            vectors.Vectors(inputs, loaded(inputs), TOLERANCE[exact]),
         )
         (draft.path / reference.FILE).write_bytes(reference.dumps(met.result()))
         summary = _summary(findings, cloud, edge, rows)
+        if compiled:
+            summary["compiled_model_digest"] = compiled.digest
         _write_json(draft.path / "verification.json", {**summary, **_details(findings)})
         _write_json(draft.path / "timing.json", asdict(latency))
         draft.metadata.update(summary)
     features = [Feature.from_json(value) for value in cloud.metadata["features"]]
-    report.write(report_path, findings, features, task, edge.metadata["quantisation"])
+    report.write(report_path, findings, features, task)
     timing = {key: value for key, value in asdict(latency).items() if key != "quantiles_ms"}
     metadata = {"edgeline_schema": SCHEMA, **summary, "timing": timing}
     return Result(not findings.reasons, metadata, _metrics(findings))
@@ -162,9 +181,16 @@ def _feed(cloud: Artifact, edge: Artifact) -> Feed:
     return transform
 
 
-def _fit(arrays: models.Arrays, file: Path) -> dict[str, Any]:
-    """The arrays that a model file takes, as it stores them."""
-    return _stored(arrays, load(file))
+def _subject(edge: Artifact, compiled: Artifact | None, runtime: str) -> Subject:
+    if compiled is None:
+        return Subject(models.edge_model_path(edge), runtime, edge.metadata["quantisation"])
+    if edge.digest not in compiled.metadata["source_digest"].split():
+        raise EdgelineError(
+            f"{compiled.path} is not compiled from {edge.path}: connect the edge model that it "
+            "was made of."
+        )
+    facts = compiled.metadata
+    return Subject(compiled.path, facts["target"], facts["quantisation"])
 
 
 def _stored(arrays: models.Arrays, runtime: EdgeModel) -> dict[str, Any]:
@@ -174,7 +200,21 @@ def _stored(arrays: models.Arrays, runtime: EdgeModel) -> dict[str, Any]:
             f"The edge model takes {missing[0]!r}, which neither the examples nor the transform "
             "give: convert this model again."
         )
-    return quantise({tensor.name: arrays[tensor.name] for tensor in tensors}, tensors)
+    chosen = {tensor.name: _typed(arrays[tensor.name], tensor) for tensor in tensors}
+    return quantise(chosen, tensors)
+
+
+def _typed(array: Any, tensor: Tensor) -> Any:
+    """Whole numbers as the model stores them: raw features have 64 bits, pixels have 8."""
+    if tensor.scale is not None or array.dtype.kind not in "iu" or tensor.dtype == "string":
+        return array
+    typed = array.astype(tensor.dtype)
+    if not np.array_equal(typed, array):
+        raise EdgelineError(
+            f"Input {tensor.name!r} of the edge model is {tensor.dtype}, which does not hold all "
+            "values of that column: scale them in preprocessing_fn."
+        )
+    return typed
 
 
 def _batches(
@@ -253,7 +293,8 @@ def _summary(findings: Findings, cloud: Artifact, edge: Artifact, rows: Artifact
         "reasons": findings.reasons,
         "split": findings.split,
         "rows": found.rows,
-        "quantisation": edge.metadata["quantisation"],
+        "runtime": findings.subject.runtime,
+        "quantisation": findings.subject.quantisation,
         "max_difference": found.max_difference,
         "mean_difference": found.mean_difference,
         "changed_decisions": found.changed_decisions,

@@ -47,7 +47,8 @@ def test_an_equal_model_is_approved_on_every_row(verify, edge_model, tmp_path):
     assert result.metadata["timing"]["p99_ms"] >= result.metadata["timing"]["p50_ms"] > 0
     assert 10e6 < result.metadata["timing"]["peak_bytes"] < 200e6  # no TensorFlow in it
     artifact = artifacts.read(tmp_path / "verification", "verification/v1")
-    assert set(artifact.files) == {"verification.json", "timing.json", "test_vectors.json"}
+    files = {"verification.json", "timing.json", "test_vectors.json", "reference.json"}
+    assert set(artifact.files) == files
     assert "timing" not in artifact.metadata
 
 
