@@ -15,6 +15,7 @@ import click
 from edgeline import __version__
 from edgeline.errors import EdgelineError
 from edgeline.repository.commands import repository
+from edgeline.schedules.commands import schedules
 from edgeline.sites.commands import site
 
 RUNS = "edgeline-runs"
@@ -27,6 +28,7 @@ def cli() -> None:
 
 
 cli.add_command(repository)
+cli.add_command(schedules)
 cli.add_command(site)
 
 

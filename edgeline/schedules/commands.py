@@ -1,0 +1,98 @@
+"""`edgeline schedules`."""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import click
+from rich.console import Console
+from rich.markup import escape
+from rich.table import Table
+
+from edgeline.kubeflow import asking, connect
+from edgeline.schedules.reconcile import CHANGE, CREATE, DELETE, SWITCH, Change
+
+COLOURS = {CREATE: "green", CHANGE: "yellow", SWITCH: "yellow", DELETE: "red"}
+
+
+def _server(command: Callable[..., None]) -> Callable[..., None]:
+    command = click.option("--host", help="KFP's API; by default KF_PIPELINES_ENDPOINT.")(command)
+    return click.option(
+        "--namespace", help="The profile's namespace, where KFP has several users."
+    )(command)
+
+
+@click.group()
+def schedules() -> None:
+    """Recurring runs as a file says: what differs, and make it so."""
+
+
+@schedules.command()
+@click.argument("file")
+@_server
+def diff(file: str, host: str | None, namespace: str | None) -> None:
+    """Show what differs between FILE and the server; exits with 1 where something does."""
+    _, changes, _ = _changes(file, host, namespace)
+    show(changes)
+    sys.exit(1 if changes else 0)
+
+
+@schedules.command()
+@click.argument("file")
+@_server
+def apply(file: str, host: str | None, namespace: str | None) -> None:
+    """Make and change what FILE says; what it no longer says stays (see `prune`)."""
+    client, changes, declared = _changes(file, host, namespace)
+    # a second one of a declared schedule is a remnant, not something that was taken out
+    _make(client, [change for change in changes if change.name in declared])
+
+
+@schedules.command()
+@click.argument("file")
+@_server
+def prune(file: str, host: str | None, namespace: str | None) -> None:
+    """Delete what was made from FILE and is no longer in it; others' schedules stay."""
+    client, changes, declared = _changes(file, host, namespace)
+    _make(client, [change for change in changes if change.name not in declared])
+
+
+def show(changes: Sequence[Change]) -> None:
+    """Print changes as a table: what is there, and what shall be."""
+    if not changes:
+        click.echo("Nothing differs.")
+        return
+    table = Table("", "schedule", "field", "is", "shall be", box=None)
+    for change in changes:
+        colour = COLOURS[change.action]
+        first = (f"[{colour}]{change.action}[/]", escape(change.name))
+        fields = change.was if change.action in (CHANGE, SWITCH) else {}
+        for field in sorted(fields):
+            was, shall = (json.dumps(side.get(field)) for side in (change.was, change.shall))
+            table.add_row(*first, field, escape(was), escape(shall))
+            first = ("", "")
+        if not fields:
+            table.add_row(*first)
+    Console().print(table)
+
+
+def _changes(
+    file: str, host: str | None, namespace: str | None
+) -> tuple[Any, list[Change], set[str]]:
+    """A client, what differs, and the names that the file has."""
+    from edgeline.schedules.declaration import read
+    from edgeline.schedules.reconcile import differences
+
+    declared = read(file)
+    client = connect(host, namespace)
+    changes = asking(lambda: differences(client, declared))
+    return client, changes, {schedule.name for schedule in declared.schedules}
+
+
+def _make(client: Any, changes: list[Change]) -> None:
+    from edgeline.schedules.reconcile import apply as work
+
+    show(changes)
+    asking(lambda: work(client, changes))

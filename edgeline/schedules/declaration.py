@@ -1,0 +1,90 @@
+"""What a schedules file may say. Unknown and ill-typed fields are refused by their path."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from pathlib import Path
+from typing import Annotated, Any
+
+import msgspec
+
+from edgeline.errors import EdgelineError
+
+# six fields, the first of them seconds: pkg.go.dev/github.com/robfig/cron
+_FIELD = r"[0-9A-Za-z*?/,L#-]+"
+Cron = Annotated[str, msgspec.Meta(pattern=rf"^({_FIELD}( +{_FIELD}){{5}}|@[a-z]+( [0-9hms]+)?|)$")]
+Text = Annotated[str, msgspec.Meta(min_length=1, max_length=128)]
+
+
+class Schedule(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """One recurring run.
+
+    Attributes:
+        pipeline: the pipeline's name on the server.
+        version: a version's name; empty: each run takes the newest.
+        cron: six fields, seconds first; or `every`.
+        every: seconds between runs.
+        start, end: when it begins and ends, with a time zone.
+        max_concurrency: runs of it at the same time.
+        catchup: whether times that were missed are made up for.
+        parameters: of the pipeline, where they differ from its defaults.
+        pipeline_root: where its artifacts go; empty: the server's default.
+        service_account: what its tasks run as; empty: the server's default.
+    """
+
+    name: Text
+    pipeline: Text
+    version: str = ""
+    experiment: Text = "Default"
+    description: str = ""
+    cron: Cron = ""
+    every: Annotated[int, msgspec.Meta(ge=1)] | None = None
+    start: datetime | None = None
+    end: datetime | None = None
+    max_concurrency: Annotated[int, msgspec.Meta(ge=1, le=10)] = 1
+    catchup: bool = False
+    enabled: bool = True
+    parameters: dict[str, Any] = {}
+    pipeline_root: str = ""
+    service_account: str = ""
+
+
+class Declaration(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """A schedules file.
+
+    Attributes:
+        owner: whose schedules these are; others' on the same server are left alone.
+    """
+
+    schedules: list[Schedule]
+    owner: Annotated[str, msgspec.Meta(pattern=r"^[A-Za-z0-9_.-]{1,64}$")] = "default"
+
+
+def read(path: str | Path) -> Declaration:
+    """The schedules of a file.
+
+    Raises:
+        EdgelineError: it is missing or malformed, a name is used twice, a schedule has not
+            exactly one of `cron` and `every`, or a time has no zone.
+    """
+    path = Path(path)
+    try:
+        found = msgspec.yaml.decode(path.read_bytes(), type=Declaration)
+    except OSError as error:
+        raise EdgelineError(f"{path} cannot be read ({error.strerror}).") from error
+    except msgspec.MsgspecError as error:
+        raise EdgelineError(f"{path} is not a schedules file: {error}.") from error
+    seen = set()
+    for schedule in found.schedules:
+        where = f"Schedule {schedule.name!r} of {path}"
+        if schedule.name in seen:
+            raise EdgelineError(f"{where} is there twice: rename one.")
+        seen.add(schedule.name)
+        if bool(schedule.cron) == bool(schedule.every):
+            raise EdgelineError(f"{where} needs either cron or every.")
+        for field in ("start", "end"):
+            if (time := getattr(schedule, field)) is not None and time.tzinfo is None:
+                raise EdgelineError(f"{where} has a {field} without a time zone: add Z.")
+        if schedule.start and schedule.end and schedule.start >= schedule.end:
+            raise EdgelineError(f"{where} ends before it starts.")
+    return found

@@ -1,0 +1,259 @@
+"""What runs on a schedule, made what the file says.
+
+Only recurring runs that were made here are touched: their description says so. The server
+cannot change one, so a changed schedule is a new one: made but disabled, then the old one
+deleted, then enabled. Where that is cut short, the next time ends it.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime, timezone
+from typing import Any
+
+from edgeline.errors import EdgelineError
+from edgeline.schedules.declaration import Declaration, Schedule
+
+PAGE = 100
+CREATE, CHANGE, SWITCH, DELETE = "create", "change", "switch", "delete"
+Facts = dict[str, Any]
+
+
+@dataclass(frozen=True)
+class Change:
+    """One difference between the file and the server.
+
+    Attributes:
+        action: CREATE, CHANGE (anew), SWITCH (on or off), or DELETE (the file has it no more, or
+            the server has it twice).
+        was, shall: the fields that differ, there and here.
+        ids: of the recurring runs on the server.
+    """
+
+    action: str
+    name: str
+    was: Facts
+    shall: Facts
+    ids: tuple[str, ...] = ()
+
+
+def differences(client: Any, declared: Declaration) -> list[Change]:
+    """What would have to change on the server, in the order of the file; asks and changes nothing.
+
+    Args:
+        client: a `kfp.Client`.
+
+    Raises:
+        EdgelineError: a pipeline, version or parameter is not known to the server.
+    """
+    there: dict[str, list[Any]] = {}
+    mark = f"[edgeline schedules of {declared.owner}]"
+    for run in _recurring_runs(client, mark):
+        there.setdefault(run.display_name, []).append(run)
+    changes = []
+    for schedule in declared.schedules:
+        shall = _declared(client, schedule, mark)
+        found = there.pop(schedule.name, [])
+        facts = [(run.recurring_run_id, _actual(client, run)) for run in found]
+        changes += _compare(schedule.name, shall, facts)
+    gone = [(name, run) for name, runs in there.items() for run in runs]
+    return changes + [
+        Change(DELETE, name, _actual(client, run), {}, (run.recurring_run_id,))
+        for name, run in gone
+    ]
+
+
+def apply(client: Any, changes: Sequence[Change]) -> None:
+    """Make changes on the server, one after the other.
+
+    Raises:
+        EdgelineError: the server refuses one; those before it are made.
+    """
+    for change in changes:
+        if change.action == SWITCH:
+            (only,) = change.ids
+            enable = change.shall["enabled"]
+            (client.enable_recurring_run if enable else client.disable_recurring_run)(only)
+        elif change.action in (CREATE, CHANGE):
+            made = _create(client, change.name, change.shall)
+            for old in change.ids:
+                client.delete_recurring_run(old)
+            if change.shall["enabled"]:
+                client.enable_recurring_run(made)
+        else:
+            for old in change.ids:
+                client.delete_recurring_run(old)
+
+
+def _compare(name: str, shall: Facts, found: list[tuple[str, Facts]]) -> list[Change]:
+    same = [entry for entry in found if _unlike(entry[1], shall) <= {"enabled"}]
+    if not same:
+        if not found:
+            return [Change(CREATE, name, {}, shall)]
+        differing = _unlike(found[0][1], shall)
+        was = {field: found[0][1].get(field) for field in differing}
+        return [Change(CHANGE, name, was, shall, tuple(key for key, _ in found))]
+    kept = next((entry for entry in same if entry[1] == shall), same[0])
+    extra = tuple(key for key, _ in found if key != kept[0])
+    changes = [Change(DELETE, name, kept[1], {}, extra)] if extra else []
+    if kept[1]["enabled"] != shall["enabled"]:
+        was, to = ({"enabled": facts["enabled"]} for facts in (kept[1], shall))
+        changes.append(Change(SWITCH, name, was, to, (kept[0],)))
+    return changes
+
+
+def _unlike(actual: Facts, shall: Facts) -> set[str]:
+    return {field for field in shall if actual.get(field) != shall[field]}
+
+
+def _declared(client: Any, schedule: Schedule, mark: str) -> Facts:
+    """A schedule in the server's terms: names made identifiers, and checked."""
+    pipeline = client.get_pipeline_id(schedule.pipeline)
+    if not pipeline:
+        raise EdgelineError(
+            f"Schedule {schedule.name!r} names pipeline {schedule.pipeline!r}, which the server "
+            "has not: deploy it first."
+        )
+    version = _version(client, schedule, pipeline)
+    _check_parameters(schedule, version)
+    return {
+        "pipeline": pipeline,
+        "version": version.pipeline_version_id if schedule.version else "",
+        "experiment": schedule.experiment,
+        "description": f"{schedule.description} {mark}".strip(),
+        "cron": schedule.cron,
+        "every": schedule.every,
+        "start": _instant(schedule.start),
+        "end": _instant(schedule.end),
+        "max_concurrency": schedule.max_concurrency,
+        "catchup": schedule.catchup,
+        "parameters": _plain(schedule.parameters),
+        "pipeline_root": schedule.pipeline_root,
+        "service_account": schedule.service_account,
+        "enabled": schedule.enabled,
+    }
+
+
+def _actual(client: Any, run: Any) -> Facts:
+    reference, config = run.pipeline_version_reference, run.runtime_config
+    cron, period = run.trigger.cron_schedule, run.trigger.periodic_schedule
+    trigger = cron or period
+    return {
+        "pipeline": reference.pipeline_id if reference else None,
+        "version": (reference.pipeline_version_id if reference else None) or "",
+        "experiment": client.get_experiment(experiment_id=run.experiment_id).display_name,
+        "description": run.description or "",
+        "cron": cron.cron if cron else "",
+        "every": int(period.interval_second) if period else None,
+        "start": _instant(trigger.start_time if trigger else None),
+        "end": _instant(trigger.end_time if trigger else None),
+        "max_concurrency": int(run.max_concurrency or 1),
+        "catchup": not run.no_catchup,
+        "parameters": _plain((config.parameters if config else None) or {}),
+        "pipeline_root": (config.pipeline_root if config else None) or "",
+        "service_account": run.service_account or "",
+        "enabled": str(run.status or run.mode or "").upper() in ("ENABLED", "ENABLE"),
+    }
+
+
+def _create(client: Any, name: str, shall: Facts) -> str:
+    made = client.create_recurring_run(
+        experiment_id=client.create_experiment(shall["experiment"]).experiment_id,
+        job_name=name,
+        description=shall["description"],
+        start_time=shall["start"],
+        end_time=shall["end"],
+        interval_second=shall["every"],
+        cron_expression=shall["cron"] or None,
+        max_concurrency=shall["max_concurrency"],
+        no_catchup=not shall["catchup"],
+        params=shall["parameters"],
+        pipeline_id=shall["pipeline"],
+        version_id=shall["version"],  # "" takes the newest at each run
+        enabled=False,
+        pipeline_root=shall["pipeline_root"] or None,
+        service_account=shall["service_account"] or None,
+    )
+    return str(made.recurring_run_id)
+
+
+def _recurring_runs(client: Any, mark: str) -> list[Any]:
+    """Those with a mark in their description, from all pages."""
+    found: list[Any] = []
+    token, namespace = "", client.get_user_namespace() or None
+    while True:
+        page = client.list_recurring_runs(page_token=token, page_size=PAGE, namespace=namespace)
+        found += [run for run in page.recurring_runs or [] if mark in (run.description or "")]
+        token = page.next_page_token or ""
+        if not token:
+            return found
+
+
+def _version(client: Any, schedule: Schedule, pipeline: str) -> Any:
+    """The version that a schedule names, or the newest; None where there is none yet."""
+    token, names = "", []
+    while True:
+        page = client.list_pipeline_versions(
+            pipeline, page_token=token, page_size=PAGE, sort_by="created_at desc"
+        )
+        for version in page.pipeline_versions or []:
+            if schedule.version in ("", version.display_name):
+                return version
+            names.append(version.display_name)
+        token = page.next_page_token or ""
+        if not token:
+            break
+    if schedule.version:
+        raise EdgelineError(
+            f"Schedule {schedule.name!r} names version {schedule.version!r}, but pipeline "
+            f"{schedule.pipeline!r} has {', '.join(names) or 'none'}."
+        )
+    raise EdgelineError(f"Pipeline {schedule.pipeline!r} has no version yet: deploy one first.")
+
+
+def _check_parameters(schedule: Schedule, version: Any) -> None:
+    spec = version.pipeline_spec or {}
+    spec = spec.get("pipeline_spec", spec)  # with a platform's part beside it
+    inputs = spec.get("root", {}).get("inputDefinitions", {}).get("parameters", {})
+    if spec and (unknown := schedule.parameters.keys() - inputs.keys()):
+        raise EdgelineError(
+            f"Schedule {schedule.name!r} sets {', '.join(sorted(unknown))}, but pipeline "
+            f"{schedule.pipeline!r} has {', '.join(sorted(inputs)) or 'no parameters'}."
+        )
+    required = {
+        name
+        for name, value in inputs.items()
+        if "defaultValue" not in value and not value.get("isOptional")
+    }
+    if missing := required - schedule.parameters.keys():
+        raise EdgelineError(
+            f"Schedule {schedule.name!r} leaves out {', '.join(sorted(missing))}, which pipeline "
+            f"{schedule.pipeline!r} requires."
+        )
+
+
+def _instant(time: datetime | str | None) -> str | None:
+    """A time as RFC 3339 in UTC; the server's zero time is none."""
+    if isinstance(time, str):
+        time = datetime.fromisoformat(time.replace("Z", "+00:00"))
+    if time is None or time.year <= 1970:
+        return None
+    return time.astimezone(timezone.utc).strftime("%Y-%m-%dT%H:%M:%SZ")
+
+
+def _plain(value: Any) -> Any:
+    """Parameters as JSON has them, where 3 and 3.0 are one number."""
+    plain = json.loads(json.dumps(value, default=str))
+    return _numbers(plain)
+
+
+def _numbers(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {key: _numbers(below) for key, below in value.items()}
+    if isinstance(value, list):
+        return [_numbers(below) for below in value]
+    if isinstance(value, float) and value.is_integer():
+        return int(value)
+    return value

@@ -1,0 +1,191 @@
+"""Schedules against KFP's API as documented (see documented_server.py): no real KFP server."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from edgeline.errors import EdgelineError
+from edgeline.kubeflow import connect
+from edgeline.schedules.declaration import read
+from edgeline.schedules.reconcile import apply, differences
+
+NIGHTLY = """
+schedules:
+  - name: taxi-nightly
+    pipeline: taxi
+    cron: 0 0 3 * * *
+    parameters: {steps: 200, eval_config: {thresholds: [1, 0.5]}}
+  - name: taxi-hourly
+    pipeline: taxi
+    every: 3600
+    start: 2027-01-01T00:00:00+01:00
+    enabled: false
+    experiment: tries
+"""
+
+
+@pytest.fixture
+def folder(tmp_path: Path, server: Any, taxi_spec: dict[str, object]) -> Path:
+    server.deploy("taxi", taxi_spec)
+    return tmp_path
+
+
+def declare(folder: Path, text: str) -> str:
+    path = folder / "schedules.yaml"
+    path.write_text(text)
+    return str(path)
+
+
+def reconcile(server: Any, path: str) -> list[str]:
+    """Make it so; returns what was done."""
+    client = connect(server.address)
+    changes = differences(client, read(path))
+    apply(client, changes)
+    return [f"{change.action} {change.name}" for change in changes]
+
+
+def run(server: Any, *arguments: str) -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, "-m", "edgeline", "schedules", *arguments]
+    command += ["--host", server.address]
+    return subprocess.run(command, capture_output=True, text=True, check=False)
+
+
+def test_what_the_file_says_is_made_and_the_second_time_nothing_is_done(
+    folder: Path, server: Any
+) -> None:
+    path = declare(folder, NIGHTLY)
+    assert reconcile(server, path) == ["create taxi-nightly", "create taxi-hourly"]
+    before, asked = dict(server.recurring), len(server.changes)
+    assert reconcile(server, path) == []
+    assert server.recurring == before
+    assert len(server.changes) == asked  # not even a request that changes something
+    nightly, hourly = before.values()
+    assert nightly["trigger"]["cron_schedule"]["cron"] == "0 0 3 * * *"
+    assert (nightly["status"], hourly["status"]) == ("ENABLED", "DISABLED")
+    assert hourly["trigger"]["periodic_schedule"]["start_time"] == "2026-12-31T23:00:00Z"
+    assert nightly["no_catchup"] is True
+
+
+def test_a_changed_schedule_is_made_anew_and_the_others_are_left_alone(
+    folder: Path, server: Any
+) -> None:
+    reconcile(server, declare(folder, NIGHTLY))
+    hourly = next(key for key, run in server.recurring.items() if "periodic" in str(run["trigger"]))
+    path = declare(folder, NIGHTLY.replace("0 0 3", "0 30 4").replace("steps: 200", "steps: 9"))
+    (change,) = differences(connect(server.address), read(path))
+    assert change.was == {
+        "cron": "0 0 3 * * *",
+        "parameters": {"steps": 200, "eval_config": {"thresholds": [1, 0.5]}},
+    }
+    assert reconcile(server, path) == ["change taxi-nightly"]
+    assert hourly in server.recurring
+    assert len(server.recurring) == 2
+
+
+def test_what_somebody_changed_by_hand_is_shown_and_changed_back(folder: Path, server: Any) -> None:
+    path = declare(folder, NIGHTLY)
+    reconcile(server, path)
+    nightly = next(iter(server.recurring.values()))
+    nightly["status"] = "DISABLED"
+    assert reconcile(server, path) == ["switch taxi-nightly"]
+    assert nightly["status"] == "ENABLED"
+    nightly["max_concurrency"] = "7"
+    shown = run(server, "diff", path)
+    assert shown.returncode == 1
+    assert "max_concurrency" in shown.stdout
+    assert "7" in shown.stdout
+    assert reconcile(server, path) == ["change taxi-nightly"]
+    assert run(server, "diff", path).returncode == 0
+
+
+def test_apply_keeps_what_left_the_file_and_prune_deletes_it(folder: Path, server: Any) -> None:
+    path = declare(folder, NIGHTLY)
+    assert run(server, "apply", path).returncode == 0
+    fewer = declare(folder, NIGHTLY.split("  - name: taxi-hourly")[0])
+    assert run(server, "apply", fewer).returncode == 0
+    assert len(server.recurring) == 2
+    assert run(server, "prune", fewer).returncode == 0
+    assert [entry["display_name"] for entry in server.recurring.values()] == ["taxi-nightly"]
+
+
+def test_schedules_of_others_are_never_touched(folder: Path, server: Any) -> None:
+    reconcile(server, declare(folder, NIGHTLY + "owner: team-a\n"))
+    server._make(server.recurring, "recurring_run_id", display_name="by-hand", trigger={})
+    before = dict(server.recurring)
+    assert run(server, "prune", declare(folder, "schedules: []\nowner: team-b\n")).returncode == 0
+    assert server.recurring == before
+
+
+def test_an_apply_that_was_cut_short_is_ended_by_the_next(folder: Path, server: Any) -> None:
+    path = declare(folder, NIGHTLY)
+    reconcile(server, path)
+    new = declare(folder, NIGHTLY.replace("0 0 3", "0 0 5"))
+    client = connect(server.address)
+    (change,) = differences(client, read(new))
+    client.delete_recurring_run = lambda _: (_ for _ in ()).throw(KeyboardInterrupt)
+    with pytest.raises(KeyboardInterrupt):
+        apply(client, [change])
+    enabled = [
+        entry["trigger"]["cron_schedule"]["cron"]
+        for entry in server.recurring.values()
+        if entry["display_name"] == "taxi-nightly" and entry["status"] == "ENABLED"
+    ]
+    assert enabled == ["0 0 3 * * *"]  # never none, never two
+    reconcile(server, new)
+    assert reconcile(server, new) == []
+    (left,) = [x for x in server.recurring.values() if x["display_name"] == "taxi-nightly"]
+    assert (left["trigger"]["cron_schedule"]["cron"], left["status"]) == ("0 0 5 * * *", "ENABLED")
+
+
+def test_a_version_that_is_named_is_kept_when_a_newer_one_comes(
+    folder: Path, server: Any, taxi_spec: dict[str, object]
+) -> None:
+    path = declare(
+        folder,
+        NIGHTLY.replace(
+            "pipeline: taxi\n    cron", "pipeline: taxi\n    version: taxi-1\n    cron"
+        ),
+    )
+    reconcile(server, path)
+    server.deploy("taxi", taxi_spec)
+    assert reconcile(server, path) == []
+    first = next(key for key, x in server.versions.items() if x["display_name"] == "taxi-1")
+    nightly = next(iter(server.recurring.values()))
+    assert nightly["pipeline_version_reference"]["pipeline_version_id"] == first
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        (("cron: 0 0 3 * * *", "cron: 0 3 * * *"), r"\$\.schedules\[0\]\.cron"),
+        (("cron: 0 0 3 * * *\n", "\n"), "'taxi-nightly' of .* needs either cron or every"),
+        (("every: 3600", "evry: 3600"), "evry"),
+        (("name: taxi-hourly", "name: taxi-nightly"), "is there twice"),
+        (("00:00:00+01:00", "00:00:00"), "without a time zone"),
+        (("pipeline: taxi\n    cron", "pipeline: tax\n    cron"), "which the server has not"),
+        (("steps: 200", "stepz: 200"), "sets stepz, but pipeline 'taxi' has"),
+        (("pipeline: taxi\n    cron", "pipeline: taxi\n    version: old\n    cron"), "has taxi-1"),
+    ],
+)
+def test_a_fault_in_the_file_is_named_before_anything_is_changed(
+    change: tuple[str, str], said: str, folder: Path, server: Any
+) -> None:
+    assert change[0] in NIGHTLY
+    path = declare(folder, NIGHTLY.replace(*change, 1))
+    with pytest.raises(EdgelineError, match=said):
+        reconcile(server, path)
+    assert server.changes == []
+
+
+def test_a_server_out_of_reach_is_one_sentence(folder: Path) -> None:
+    command = [sys.executable, "-m", "edgeline", "schedules", "diff", declare(folder, NIGHTLY)]
+    command += ["--host", "http://127.0.0.1:9"]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert done.returncode != 0
+    assert "cannot be asked" in done.stderr
+    assert "Traceback" not in done.stderr
