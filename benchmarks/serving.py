@@ -1,5 +1,6 @@
 """What serving costs beside the bare interpreter: `python benchmarks/serving.py`.
 
+Beside it, in the same run, are the servers of `benchmarks/peers`, where they can be installed.
 The floor is the interpreter itself (set, invoke, get; one thread). Each protocol is measured in
 turns with the floor, so that what else the machine does falls on both, and is given as the ratio
 of medians. The clients write requests that are ready made and compare every answer, so that
@@ -20,20 +21,29 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
 import hpack
 import numpy as np
+import peers
 from ai_edge_litert.interpreter import Interpreter
 
 from edgeline.server import messages, wire
 
 DATA = Path(__file__).parents[1] / "tests" / "data" / "coral"
 MODEL = DATA / "mobilenet_v1_0.25_128_quant.tflite"
-AIMS = {"binary": (1.6, 1.35), "grpc": (2.0, 1.6), "v2 JSON": (6, 4), "v1 JSON": (6, 4)}
+AIMS = {
+    "binary": (1.6, 1.35),
+    "binary+header": (1.6, 1.35),
+    "grpc": (2.0, 1.6),
+    "v2 JSON": (6, 4),
+    "v1 JSON": (6, 4),
+}
 ROUNDS, CLIENTS = 7, 8
+FRAME = 16384  # the largest frame that every HTTP/2 server takes
+WARM = 80  # requests before measuring: short models then run on the event loop
 
 
 class Floor:
@@ -66,16 +76,23 @@ class Http:
         self.socket.sendall(self._request)
 
     def receive(self) -> bytes:
-        data = self.socket.recv(1 << 16)
+        data = self._more()
         while (end := data.find(b"\r\n\r\n")) < 0:
-            data += self.socket.recv(1 << 16)
-        place = data.index(b"Content-Length:") + 15
-        size = end + 4 + int(data[place : data.index(b"\r\n", place)])
+            data += self._more()
+        head = data[:end].lower() + b"\r\n"
+        place = head.index(b"\r\ncontent-length:") + 17
+        size = end + 4 + int(head[place : head.index(b"\r\n", place)])
         while len(data) < size:
-            data += self.socket.recv(1 << 16)
+            data += self._more()
         if not data.startswith(b"HTTP/1.1 200"):
             raise RuntimeError(data[:500])
         return data[end + 4 :]
+
+    def _more(self) -> bytes:
+        data = self.socket.recv(1 << 16)
+        if not data:
+            raise RuntimeError("the server closed the connection")
+        return data
 
 
 class Grpc:
@@ -100,33 +117,54 @@ class Grpc:
             b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n" + self._frame(4, 0, 0, b"") + window
         )
         self._stream, self._received = -1, b""
-        self._request = bytearray()
+        self._window = 65535  # of the connection: how much the server takes
+        self._request, self._places = bytearray(), [0]
 
     def send(self) -> None:
         self._stream += 2
-        if self._stream < 4:
+        if self._stream < 4:  # the second header block is that of all that follow
             block = self._first if self._stream == 1 else self._block
-            self._data = 9 + len(block)
-            frames = self._frame(1, 4, 0, block) + self._frame(0, 1, 0, self._body)
-            self._request = bytearray(frames)
-        for place in (0, self._data):
+            frames = [self._frame(1, 4, 0, block)]
+            pieces = [self._body[p : p + FRAME] for p in range(0, len(self._body), FRAME)]
+            frames += [self._frame(0, piece is pieces[-1], 0, piece) for piece in pieces]
+            self._request = bytearray(b"".join(frames))
+            self._places = [sum(map(len, frames[:number])) for number in range(len(frames))]
+        for place in self._places:
             struct.pack_into(">I", self._request, place + 5, self._stream)
+        while self._window < len(self._body):
+            self._next()
+        self._window -= len(self._body)
         self.socket.sendall(self._request)
 
     def receive(self) -> bytes:
         answer = b""
         while True:
-            while len(self._received) < 9 or len(self._received) < 9 + self._length():
-                self._received += self.socket.recv(1 << 16)
-            end = 9 + self._length()
-            kind, flags = self._received[3], self._received[4]
-            payload, self._received = self._received[9:end], self._received[end:]
+            kind, flags, payload = self._next()
             if kind == 0:
                 answer += payload
             elif kind == 1 and flags & 1:
                 if not answer:
                     raise RuntimeError(payload)
                 return answer[5:]
+
+    def _next(self) -> tuple[int, int, bytes]:
+        """The next frame: kind, flags and payload."""
+        while len(self._received) < 9 or len(self._received) < 9 + self._length():
+            data = self.socket.recv(1 << 16)
+            if not data:
+                raise RuntimeError("the server closed the connection")
+            self._received += data
+        end = 9 + self._length()
+        kind, flags = self._received[3], self._received[4]
+        stream = int.from_bytes(self._received[5:9], "big")
+        payload, self._received = self._received[9:end], self._received[end:]
+        if kind == 8 and not stream:
+            self._window += int.from_bytes(payload, "big")
+        elif kind in (4, 6) and not flags & 1:  # settings and pings are acknowledged
+            self.socket.sendall(self._frame(kind, 1, 0, payload if kind == 6 else b""))
+        elif kind == 7:
+            raise RuntimeError(payload)
+        return kind, flags, payload
 
     def _length(self) -> int:
         return int.from_bytes(self._received[:3], "big")
@@ -147,7 +185,7 @@ def latency(floor: Callable[[], Any], ask: Callable[[], Any], count: int) -> dic
     return {"floor_us": bare * 1e6, "us": asked * 1e6, "ratio": statistics.median(ratios)}
 
 
-def throughput(connections: list[Any], right: bytes, seconds: float) -> float:
+def throughput(connections: list[Any], answers: Sequence[bytes], seconds: float) -> float:
     """Requests a second over several connections, each answer compared."""
     selector = selectors.DefaultSelector()
     for connection in connections:
@@ -156,7 +194,8 @@ def throughput(connections: list[Any], right: bytes, seconds: float) -> float:
     done, began = 0, time.perf_counter()
     while (spent := time.perf_counter() - began) < seconds:
         for key, _ in selector.select():
-            if right not in key.data.receive():
+            received = key.data.receive()
+            if not any(answer in received for answer in answers):
                 raise RuntimeError("a wrong answer")
             done += 1
             key.data.send()
@@ -214,30 +253,13 @@ def _median(call: Callable[[], Any], count: int) -> float:
     return statistics.median(times)
 
 
-def main() -> None:
-    """Measure, print a table, and write JSON where asked."""
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--model", type=Path, default=MODEL)
-    parser.add_argument("--count", type=int, default=200, help="requests a round")
-    parser.add_argument("--seconds", type=float, default=2.0, help="of each throughput run")
-    parser.add_argument("--json", type=Path, help="write the numbers here")
-    given = parser.parse_args()
-
-    floor = Floor(given.model)
-    image = np.frombuffer(random.Random(0).randbytes(int(np.prod(floor.shape))), np.uint8)
-    image = image.reshape(floor.shape)
+def protocols(
+    name: str, floor: Floor, image: np.ndarray, http: int, grpc: int
+) -> dict[str, tuple[Callable[[], Any], tuple[bytes, ...]]]:
+    """How to connect for each protocol, and what a right answer holds (one of these)."""
     right = floor(image).tobytes()
-    values = json.dumps(list(right), separators=(",", ":")).encode()
-    name = given.model.stem
-
-    readies = []
-    for _ in range(3):
-        process, ports, ready = started(given.model)
-        readies.append(ready)
-        memory = resident_mb(process.pid)
-        process.terminate()
-        process.wait()
-    process, ports, _ = started(given.model, "--grpc-port=0")
+    listed = json.dumps(list(right), separators=(",", ":")).encode()
+    packed = wire.encode({"uint_contents": list(right)}, messages.CONTENTS)
     infer = f"/v2/models/{name}/infer"
     tensor = {"name": floor.name, "shape": floor.shape, "datatype": "UINT8"}
     v2 = json.dumps({"inputs": [{**tensor, "data": image.ravel().tolist()}]}).encode()
@@ -246,48 +268,129 @@ def main() -> None:
         {"model_name": name, "inputs": [tensor], "raw_input_contents": [image.tobytes()]},
         messages.INFER_REQUEST,
     )
+    sized = {**tensor, "parameters": {"binary_data_size": image.nbytes}}
+    head = json.dumps({"inputs": [sized], "parameters": {"binary_data_output": True}}).encode()
+    json_type = "Content-Type: application/json\r\n"
     raw = "Inference-Header-Content-Length: 0\r\n"
+    mixed = (
+        f"Inference-Header-Content-Length: {len(head)}\r\n"
+        "Content-Type: application/octet-stream\r\n"
+    )
     method = "/inference.GRPCInferenceService/ModelInfer"
-    protocols: dict[str, tuple[Callable[[], Any], bytes]] = {
-        "binary": (lambda: Http(ports["http"], infer, image.tobytes(), raw), right),
-        "grpc": (lambda: Grpc(ports["grpc"], method, message), right),
-        "v2 JSON": (lambda: Http(ports["http"], infer, v2), values),
-        "v1 JSON": (lambda: Http(ports["http"], f"/v1/models/{name}:predict", v1), values),
+    return {
+        "binary": (lambda: Http(http, infer, image.tobytes(), raw), (right, listed)),
+        "binary+header": (
+            lambda: Http(http, infer, head + image.tobytes(), mixed),
+            (right, listed),
+        ),
+        "grpc": (lambda: Grpc(grpc, method, message), (right, packed)),
+        "v2 JSON": (lambda: Http(http, infer, v2, json_type), (listed,)),
+        "v1 JSON": (lambda: Http(http, f"/v1/models/{name}:predict", v1, json_type), (listed,)),
     }
-    result: dict[str, Any] = {"ready_s": statistics.median(readies), "memory_mb": memory}
-    for protocol, (connect, answer) in protocols.items():
+
+
+def measure(
+    model: Path,
+    floor: Floor,
+    image: np.ndarray,
+    ports: tuple[int, int],
+    only: Sequence[str],
+    count: int,
+    seconds: float,
+) -> dict[str, Any]:
+    """Latency and throughput of a server by each of the protocols named."""
+    result: dict[str, Any] = {}
+    for protocol, (connect, answers) in protocols(model.stem, floor, image, *ports).items():
+        if protocol not in only:
+            continue
         connection = connect()
 
-        def ask(connection: Any = connection, answer: bytes = answer) -> None:
+        def ask(connection: Any = connection, answers: tuple[bytes, ...] = answers) -> None:
             connection.send()
-            if answer not in connection.receive():
+            received = connection.receive()
+            if not any(answer in received for answer in answers):
                 raise RuntimeError("a wrong answer")
 
-        for _ in range(20):
+        for _ in range(WARM):
             ask()
-        measured = latency(lambda: floor(image), ask, given.count)
-        bare = loops(given.model, image, given.seconds)
+        measured = latency(lambda: floor(image), ask, count)
+        bare = loops(model, image, seconds)
         connections = [connect() for _ in range(CLIENTS)]
-        measured["rps"] = throughput(connections, answer, given.seconds)
-        bare = (bare + loops(given.model, image, given.seconds)) / 2
+        measured["rps"] = throughput(connections, answers, seconds)
+        bare = (bare + loops(model, image, seconds)) / 2
         measured["floor_rps"], measured["rps_ratio"] = bare, measured["rps"] / bare
         result[protocol] = measured
-    result["memory_after_mb"] = resident_mb(process.pid)
+    return result
+
+
+def ours(model: Path, floor: Floor, image: np.ndarray, given: argparse.Namespace) -> dict[str, Any]:
+    """This project's server: readiness and memory without gRPC, then each protocol."""
+    readies = []
+    for _ in range(3):
+        process, ports, ready = started(model)
+        readies.append(ready)
+        memory = resident_mb(process.pid)
+        process.terminate()
+        process.wait()
+    process, ports, _ = started(model, "--grpc-port=0")
+    with_grpc = resident_mb(process.pid)
+    both = (ports["http"], ports["grpc"])
+    result = measure(model, floor, image, both, [*AIMS], given.count, given.seconds)
+    facts = {"ready_s": statistics.median(readies), "memory_mb": memory}
+    facts |= {"memory_grpc_mb": with_grpc, "memory_after_mb": resident_mb(process.pid)}
     process.terminate()
     process.wait()
+    return {**facts, "protocols": result}
 
-    print(f"{name}: {len(image.tobytes())} bytes in, floor = bare interpreter, same process")
-    print("protocol    floor us      us   x floor  must   aim |  8 clients/s  x 2 interpreters")
-    for protocol, (must, aim) in AIMS.items():
-        m = result[protocol]
-        cells = f"{m['floor_us']:9.0f} {m['us']:7.0f} {m['ratio']:9.2f} {must:5} {aim:5}"
-        print(f"{protocol:10} {cells} | {m['rps']:12.0f} {m['rps_ratio']:17.2f}")
+
+def theirs(
+    peer: peers.Peer, model: Path, floor: Floor, image: np.ndarray, given: argparse.Namespace
+) -> dict[str, Any]:
+    """Another server: readiness, memory when ready and after, then its protocols."""
+    with peers.serving(peer, model) as served:
+        facts = {"ready_s": served.ready, "memory_grpc_mb": served.memory}
+        both = (served.http, served.grpc)
+        result = measure(model, floor, image, both, peer.protocols, given.count, given.seconds)
+        return {**facts, "memory_after_mb": served.memory, "protocols": result}
+
+
+def main() -> None:
+    """Measure, print a table, and write JSON where asked."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--model", type=Path, default=MODEL)
+    parser.add_argument("--count", type=int, default=200, help="requests a round")
+    parser.add_argument("--seconds", type=float, default=2.0, help="of each throughput run")
+    parser.add_argument("--no-peers", action="store_true", help="measure this server only")
+    parser.add_argument("--json", type=Path, help="write the numbers here")
+    given = parser.parse_args()
+
+    floor = Floor(given.model)
+    image = np.frombuffer(random.Random(0).randbytes(int(np.prod(floor.shape))), np.uint8)
+    image = image.reshape(floor.shape)
+    results: dict[str, Any] = {"Edgeline": ours(given.model, floor, image, given)}
+    for peer in () if given.no_peers else peers.PEERS:
+        try:
+            results[peer.name] = theirs(peer, given.model, floor, image, given)
+        except peers.MissingError as error:
+            print(f"NOT MEASURED: {error}", file=sys.stderr)
+
+    print(f"{given.model.stem}: {image.nbytes} bytes in, floor = bare interpreter, same process")
     print(
-        f"ready {result['ready_s']:.2f} s, memory {result['memory_mb']:.0f} MB when ready, "
-        f"{result['memory_after_mb']:.0f} MB after all of this"
+        "server    protocol       floor us      us   x floor  must   aim |  8 clients/s  x 2 bare"
     )
+    for server, result in results.items():
+        for protocol, m in result["protocols"].items():
+            must, aim = AIMS[protocol] if server == "Edgeline" and protocol in AIMS else ("", "")
+            cells = f"{m['floor_us']:9.0f} {m['us']:7.0f} {m['ratio']:9.2f} {must:5} {aim:5}"
+            print(f"{server:9} {protocol:13} {cells} | {m['rps']:12.0f} {m['rps_ratio']:9.2f}")
+    for server, m in results.items():
+        alone = f"{m['memory_mb']:.0f} MB without gRPC, " if "memory_mb" in m else ""
+        print(
+            f"{server}: ready in {m['ready_s']:.2f} s; {alone}{m['memory_grpc_mb']:.0f} MB with, "
+            f"{m['memory_after_mb']:.0f} MB after all of this"
+        )
     if given.json:
-        given.json.write_text(json.dumps(result, indent=1) + "\n")
+        given.json.write_text(json.dumps(results, indent=1) + "\n")
 
 
 if __name__ == "__main__":

@@ -218,6 +218,48 @@ def test_a_shadow_that_agrees_is_promoted(start, tmp_path):
     assert ask(server)[0] == "2"
 
 
+def test_a_slow_shadow_costs_the_requests_no_time_and_little_memory():
+    from threading import Event
+
+    from edgeline.server.loading import load
+    from edgeline.server.metrics import Metrics
+    from edgeline.server.model import Instance
+    from edgeline.server.pool import Pool
+    from edgeline.server.shadow import Compared, Shadow
+
+    (real,) = load(MIXED, "m", 2, 1, 1)
+    go, outcomes = Event(), []
+
+    class Slow(Instance):
+        def __init__(self) -> None:
+            self.description = real.description
+
+        def predict(self, arrays):
+            go.wait(30)
+            return real.predict(arrays)
+
+    pool = Pool([Slow()], Metrics().of("m", 2), 16)
+    shadow = Shadow(lambda: pool, 1e-3, "values", outcomes.append)
+    arrays = {
+        "amount": np.ones((1, 2), np.float32),
+        "count": np.ones((1, 1), np.int64),
+        "name": np.full((1, 1), b"a", object),
+    }
+    answers = real.run(arrays)
+    for _ in range(100):  # it would take for ever if any waited
+        shadow.give(arrays, answers, real.description)
+    assert 91 <= shadow.dropped <= 92  # one runs, eight wait
+    large = {**arrays, "amount": np.broadcast_to(np.float32(1), (1 << 25, 2))}
+    go.set()
+    eventually(lambda: len(outcomes) + shadow.dropped == 100)
+    assert all(isinstance(outcome, Compared) and not outcome.differ for outcome in outcomes)
+    before = shadow.dropped
+    shadow.give(large, answers, real.description)
+    assert shadow.dropped == before + 1  # larger than all copies together may be
+    shadow.close()
+    pool.close()
+
+
 def test_differing_rows():
     number = (Tensor("y", "float32", (-1, 2)),)
     scaled = (Tensor("y", "uint8", (-1, 2), 0.5, 10),)
