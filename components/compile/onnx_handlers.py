@@ -2,7 +2,7 @@
 
 tf2onnx selects by multiplying with 0 and 1, so that a NaN which is not selected spoils the
 answer, and it compares strings as numbers. Importing this module registers what stands here in
-their place, in this process.
+their place, in this process. What it lacks and is made of two others stands here, too.
 """
 
 from __future__ import annotations
@@ -66,6 +66,33 @@ class StringEqual:
             shapes=[shape],
             dtypes=[TensorProto.BOOL],
         )
+
+
+@tf_op(["Log1p", "Expm1"])
+class NearOne:
+    """log(x + 1), and exp(x) - 1."""
+
+    @classmethod
+    def version_13(cls, graph: Any, node: Any, **_: Any) -> None:
+        dtype, shape = graph.get_dtype(node.input[0]), graph.get_shape(node.input[0])
+        one = graph.make_const(f"{node.name}__one", _one(dtype)).output[0]
+        kind, given, outputs = node.type, node.input[0], node.output
+        graph.remove_node(node.name)
+        first, second = ("Add", "Log") if kind == "Log1p" else ("Exp", "Sub")
+        inputs = [given, one] if first == "Add" else [given]
+        inner = graph.make_node(first, inputs, shapes=[shape], dtypes=[dtype]).output[0]
+        inputs = [inner, one] if second == "Sub" else [inner]
+        graph.make_node(
+            second, inputs, name=node.name, outputs=outputs, shapes=[shape], dtypes=[dtype]
+        )
+
+
+def _one(dtype: int) -> Any:
+    """The scalar 1 of an ONNX type."""
+    import numpy as np
+    from onnx import helper
+
+    return np.ones((), helper.tensor_dtype_to_np_dtype(dtype))
 
 
 def _bytes(word: Any) -> bytes:

@@ -219,7 +219,14 @@ def _tf2onnx(path: Path, *arguments: str) -> Any:
             ) from error
         finally:
             sys.argv = before
-        return onnx.load(output)
+        model = onnx.load(output)
+    known = {schema.name for schema in onnx.defs.get_all_schemas()}
+    if unknown := sorted({node.op_type for node in model.graph.node} - known):
+        raise EdgelineError(
+            f"{path} has no ONNX form: tf2onnx does not know {', '.join(unknown)}; build the "
+            "model without it."
+        )
+    return model
 
 
 def _finish(
