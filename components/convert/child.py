@@ -14,6 +14,8 @@ from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import Any
 
+from edgeline.errors import EdgelineError
+
 
 @dataclass
 class ChildError(Exception):
@@ -37,6 +39,7 @@ def call(function: Callable[..., Any], *arguments: Any, time_limit: float) -> An
     fork.
 
     Raises:
+        EdgelineError: as raised in the child.
         ChildError: the child crashed, raised or took more than `time_limit` seconds.
         Exception: whatever the function returned as an exception.
     """
@@ -65,6 +68,8 @@ def call(function: Callable[..., Any], *arguments: Any, time_limit: float) -> An
             with contextlib.suppress(OSError):  # the group of the child: all that it started
                 os.killpg(process.pid, signal.SIGKILL)
             process.join()
+        if result[0] == "refused":
+            raise EdgelineError(result[1])
         if result[0] == "raised":
             raise ChildError("failed", doing, _read(log) + result[1])
     return result[1]
@@ -80,6 +85,8 @@ def _run(sender: Connection, log: Path, function: Callable[..., Any], arguments:
     try:
         result = function(lambda text: sender.send(("doing", text)), *arguments)
         sender.send(("returned", result))
+    except EdgelineError as error:
+        sender.send(("refused", str(error)))
     except Exception:
         sender.send(("raised", traceback.format_exc()))
     sys.stdout.flush()

@@ -19,6 +19,10 @@ def convert(
     time_limit: int = 900,
     io: str = "float",
     batch: int = 0,
+    per_channel: bool = True,
+    max_drop: float = 0.01,
+    labelled_split: str = "eval",
+    decision_threshold: float = 0.5,
 ):
     """Convert a trained model to LiteRT, the transform inside: raw features in, as in the cloud.
 
@@ -28,12 +32,19 @@ def convert(
         edge_model: The LiteRT model with signature, labels and operator table (edge_model/v1).
         report: Sizes, operators and the difference from the trained model.
         metrics: Size in bytes, share of the trained model's size, largest difference.
-        quantisation: float, fp16, dynamic (int8 weights), int8, or int16x8 (int16 activations).
+        quantisation: float, fp16, dynamic (int8 weights), int8, int16x8 (int16 activations), a
+            recipe of ai-edge-quantizer (dynamic_wi8_afp32, dynamic_wi4_afp32,
+            weight_only_wi8_afp32, weight_only_wi4_afp32, static_wi8_ai8, static_wi8_ai16, or
+            the path or URI of a .json file), or auto: the smallest that holds max_drop.
         representative_split: The split that representative rows are taken from.
         representative_rows: At most how many, spread evenly over the split.
         time_limit: Seconds that any one step of the conversion may take.
         io: Inputs and outputs of an int8 model: float, int8 or uint8. A transform's inputs stay.
         batch: Rows that the model takes at once, as compilers for accelerators need it; 0 for any.
+        per_channel: Whether int8 weights have a scale a channel, or one a tensor.
+        max_drop: For auto: how much worse than the trained model any metric may be.
+        labelled_split: For auto: the split on whose rows this is judged.
+        decision_threshold: For auto: of a binary task.
     """
     from edgeline.components.convert.convert import convert as work
 
@@ -48,6 +59,10 @@ def convert(
         time_limit=time_limit,
         io=io,
         batch=batch,
+        per_channel=per_channel,
+        max_drop=max_drop,
+        labelled_split=labelled_split,
+        decision_threshold=decision_threshold,
     )
     edge_model.metadata.update(result.metadata)
     metrics.metadata.update(result.metrics)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import signal
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -14,9 +14,18 @@ import numpy.typing as npt
 
 from edgeline import artifacts, examples, features, models
 from edgeline.artifacts import Artifact
-from edgeline.components.convert import child, conversion, report
-from edgeline.components.convert.conversion import Settings
+from edgeline.components.convert import child, conversion, fallback, recipes, report
+from edgeline.components.convert.fallback import FLOATING
 from edgeline.components.convert.operators import operators
+from edgeline.components.convert.settings import (
+    AUTO,
+    CONVERTER,
+    FULL_INTEGER,
+    IO,
+    QUANTISATIONS,
+    Limit,
+    Settings,
+)
 from edgeline.errors import EdgelineError
 from edgeline.features import Feature
 
@@ -47,6 +56,10 @@ def convert(
     time_limit: int = 900,
     io: str = "float",
     batch: int = 0,
+    per_channel: bool = True,
+    max_drop: float = 0.01,
+    labelled_split: str = "eval",
+    decision_threshold: float = 0.5,
 ) -> Converted:
     """Convert a `model/v1` folder to an `edge_model/v1` folder.
 
@@ -60,24 +73,35 @@ def convert(
             calibrate integer quantisation and show how far the edge model is from the cloud's.
         output: the folder to write.
         report_path: the HTML file to write.
-        quantisation: float, fp16 (weights), dynamic (int8 weights), int8, or int16x8
-            (int16 activations, int8 weights).
+        quantisation: float, fp16 (weights), dynamic (int8 weights), int8, int16x8 (int16
+            activations, int8 weights), a named recipe or a recipe's path or URI (see
+            `recipes`), or auto: the smallest that holds `max_drop` (see `fallback`), which is
+            the float model where nothing smaller does.
         representative_split: the split to take rows from.
         representative_rows: at most how many.
         time_limit: seconds that any one step of the conversion may take.
         io: dtype of inputs and outputs of an int8 model: float, int8 or uint8. Inputs keep
             theirs where a transform is in the model.
         batch: rows the model takes at once, as compilers for accelerators need it; 0 for any.
+        per_channel: whether int8 weights have a scale a channel, or one a tensor.
+        max_drop: for auto, how much worse than the trained model any metric may be (see
+            `edgeline.components.verify.metrics.drop`).
+        labelled_split: for auto, the split that says so.
+        decision_threshold: for auto, of a binary task.
 
     Raises:
         EdgelineError: a parameter or input is unfit, an operator of the network does not
             convert, the converter crashes, or the float model differs from the cloud's.
     """
-    settings = _settings(quantisation, io, batch)
+    settings = _settings(quantisation, io, batch, per_channel)
     trained = artifacts.read(model, models.SCHEMA)
     raw = artifacts.read(examples_path, examples.SCHEMA)
+    if quantisation == AUTO:
+        task = str(trained.metadata.get("task"))
+        limit = Limit(examples_path, labelled_split, task, max_drop, decision_threshold)
+        settings = replace(settings, limit=_checked(limit, raw))
     rows = _representative(raw, trained, representative_split, representative_rows)
-    if quantisation in conversion.INTEGER and _count(rows) < FEWEST_ROWS:
+    if settings.integer and _count(rows) < FEWEST_ROWS:
         raise EdgelineError(
             f"Split {representative_split!r} and representative_rows={representative_rows} give "
             f"{_count(rows)} rows, but {quantisation} needs at least {FEWEST_ROWS} to find the "
@@ -96,6 +120,7 @@ def convert_arrays(
     time_limit: int = 900,
     io: str = "float",
     batch: int = 0,
+    per_channel: bool = True,
 ) -> Converted:
     """Convert as `convert` does, with representative rows given as arrays.
 
@@ -103,9 +128,12 @@ def convert_arrays(
         rows: raw features by name, [rows, ...] each, of the model's shapes and dtypes.
 
     Raises:
-        EdgelineError: as `convert`; or a feature is missing or of another shape or dtype.
+        EdgelineError: as `convert`; or a feature is missing or of another shape or dtype, or
+            quantisation is auto, which needs labels.
     """
-    settings = _settings(quantisation, io, batch)
+    settings = _settings(quantisation, io, batch, per_channel)
+    if quantisation == AUTO:
+        raise EdgelineError("quantisation is 'auto', which needs labelled examples: give them.")
     trained = artifacts.read(model, models.SCHEMA)
     arrays = _fitting(rows, models.raw_features(trained))
     taken = {"split": None, "rows": _count(arrays)}
@@ -121,66 +149,113 @@ def _convert(
     settings: Settings,
     time_limit: int,
 ) -> Converted:
-    model, quantisation = trained.path, settings.quantisation
     result = _in_child(trained, rows, settings, time_limit)
-    if result.model is None or result.signature is None:
+    built = result.built
+    if built is None or result.signature is None:
         raise EdgelineError(
-            f"The network of {model} uses {_named(result.unsupported)}, which LiteRT lacks: "
+            f"The network of {trained.path} uses {_named(result.unsupported)}, which LiteRT lacks: "
             f"{_advice(result.unsupported, 'build the model without it')}."
         )
     difference = _differences(result)
-    _check(difference, quantisation, model)
+    _check(difference, built.quantisation, trained.path)
     metadata: dict[str, Any] = {
         "edgeline_schema": models.EDGE_SCHEMA,
         "features": [feature.to_json() for feature in result.features],
         "task": trained.metadata.get("task"),
         "labels": trained.metadata.get("labels"),
-        "quantisation": quantisation,
-        "io": settings.io,
+        "quantisation": built.quantisation,
+        "io": settings.io if built.quantisation not in FLOATING else "float",
+        "per_channel": settings.per_channel,
+        "recipe": [dict(rule) for rule in settings.recipe],
         "takes": result.takes,
         "because": _because(result.unsupported),
-        "lowered": dict(sorted(result.lowered.items())),
+        "lowered": dict(sorted(built.lowered.items())),
         "difference": difference,
         "representative": dict(taken),
-        "size": len(result.model),
+        "size": len(built.model),
         "saved_model_size": trained.size,
         "model_digest": trained.digest,
     }
     with artifacts.writing(output, models.EDGE_SCHEMA) as draft:
-        (draft.path / "model.tflite").write_bytes(result.model)
+        (draft.path / "model.tflite").write_bytes(built.model)
         table = operators(draft.path / "model.tflite")
         _write_json(draft.path / "signature.json", result.signature.to_json())
         _write_json(draft.path / "operators.json", [asdict(row) for row in table])
+        if built.layers:
+            _write_json(draft.path / "layers.json", [layer.to_json() for layer in built.layers])
+        if built.trials:
+            _write_json(draft.path / "trials.json", _trials(built, settings.limit))
         if labels := metadata["labels"]:
             text = "".join(f"{label}\n" for label in labels)
             (draft.path / "labels.txt").write_text(text, encoding="utf-8")
         draft.metadata.update(metadata)
-    report.write(report_path, metadata, result.signature, table)
+    report.write(report_path, metadata, result.signature, table, built, settings.limit)
     return Converted(
         metadata,
         {
-            "size_bytes": len(result.model),
-            "size_share_of_saved_model": len(result.model) / max(trained.size, 1),
+            "size_bytes": len(built.model),
+            "size_share_of_saved_model": len(built.model) / max(trained.size, 1),
             "max_difference": max((d["max"] for d in difference.values()), default=0.0),
         },
     )
 
 
-def _settings(quantisation: str, io: str, batch: int) -> Settings:
-    for name, value, values in (
-        ("quantisation", quantisation, conversion.QUANTISATIONS),
-        ("io", io, conversion.IO),
-    ):
-        if value not in values:
-            raise EdgelineError(f"{name} is {value!r}, but must be one of {', '.join(values)}.")
-    if io != "float" and quantisation != "int8":
+def _settings(quantisation: str, io: str, batch: int, per_channel: bool) -> Settings:
+    file = recipes.is_file(quantisation)
+    if not file and quantisation not in QUANTISATIONS:
+        raise EdgelineError(
+            f"quantisation is {quantisation!r}, but must be one of {', '.join(QUANTISATIONS)}, or "
+            "a recipe's path or URI, which ends in .json."
+        )
+    if io not in IO:
+        raise EdgelineError(f"io is {io!r}, but must be one of {', '.join(IO)}.")
+    recipe: recipes.Recipe = ()
+    if file:
+        recipe = recipes.read(quantisation)
+    elif quantisation in recipes.NAMED:
+        recipe = recipes.named(quantisation)
+    settings = Settings("recipe" if file else quantisation, io, batch, per_channel, recipe)
+    if io != "float" and not file and quantisation not in FULL_INTEGER:
         raise EdgelineError(
             f"io is {io!r}, but a model of quantisation {quantisation!r} takes and gives floating "
             "numbers: set quantisation to int8, or io to float."
         )
+    if io == "uint8" and quantisation != "int8":
+        raise EdgelineError(
+            f"io is 'uint8', which ai-edge-quantizer has not: set quantisation ({quantisation}) "
+            "to int8, or io to int8."
+        )
+    if not per_channel and quantisation not in CONVERTER[2:]:
+        raise EdgelineError(
+            f"per_channel is off, but only {', '.join(CONVERTER[2:])} have such a switch, not "
+            f"{quantisation!r}: in a recipe set the granularity to TENSORWISE."
+        )
     if batch < 0:
         raise EdgelineError(f"batch is {batch}, but must be 0 (any number of rows) or more.")
-    return Settings(quantisation, io, batch)
+    return settings
+
+
+def _checked(limit: Limit, raw: Artifact) -> Limit:
+    if limit.task not in models.TASKS:
+        raise EdgelineError(
+            f"quantisation is 'auto', but the model's task is {limit.task!r}, which has no metric: "
+            "name a quantisation."
+        )
+    if not limit.max_drop >= 0:
+        raise EdgelineError(f"max_drop is {limit.max_drop}: give 0 or more.")
+    if not 0 < limit.threshold < 1:
+        raise EdgelineError(f"decision_threshold is {limit.threshold}: give one within 0 and 1.")
+    examples.arrow_schema(raw, limit.split)  # an absent or empty split ends here
+    return limit
+
+
+def _trials(built: Any, limit: Limit | None) -> dict[str, Any]:
+    return {
+        "cloud": built.cloud,
+        "max_drop": limit and limit.max_drop,
+        "split": limit and limit.split,
+        "trials": fallback.to_json(built.trials),
+    }
 
 
 def _fitting(rows: models.Arrays, takes: Sequence[Feature]) -> dict[str, npt.NDArray[Any]]:
@@ -236,17 +311,17 @@ def _in_child(
     except child.ChildError as error:
         raise EdgelineError(
             f"The converter {error.how} while {error.doing}{_last_line(error.log)}: "
-            f"{_way_out(error, settings.quantisation)}."
+            f"{_way_out(error, settings)}."
         ) from error
     return result
 
 
-def _way_out(error: child.ChildError, quantisation: str) -> str:
+def _way_out(error: child.ChildError, settings: Settings) -> str:
     if error.how.startswith("exceeded"):
         return "give a larger time_limit"
     if signal.Signals.SIGKILL.name in error.how:
         return "the process may have run out of memory, give it more"
-    if quantisation in conversion.INTEGER:
+    if settings.integer:
         return "set quantisation to dynamic, or build the network without these operators"
     return "build the model without these operators"
 

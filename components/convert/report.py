@@ -10,7 +10,9 @@ from matplotlib.figure import Figure
 
 from edgeline import report
 from edgeline.bundle import Signature, Tensor
+from edgeline.components.convert import layers_report, trials_report
 from edgeline.components.convert.operators import Operator
+from edgeline.components.convert.settings import Limit
 
 
 def write(
@@ -18,8 +20,10 @@ def write(
     metadata: Mapping[str, Any],
     contract: Signature,
     operators: Sequence[Operator],
+    built: Any,
+    limit: Limit | None,
 ) -> None:
-    """Write sizes, difference, contract and operators of an edge model as one HTML page."""
+    """Write sizes, difference, contract, layers and operators of an edge model as a page."""
     constants = sum(row.constants for row in operators)
     quantised = sum(row.quantised_constants for row in operators)
     raw = metadata["takes"] == "raw"
@@ -37,12 +41,15 @@ def write(
         sections.append(
             report.Section("Why transformed features", report.text(metadata["because"]))
         )
+    if built.trials:
+        sections += trials_report.sections(built.trials, built.cloud, limit)
     sections += [
         report.Section("Size", report.figure(_sizes(metadata, constants))),
         report.Section(
             "Inputs and outputs", _contract(contract), "A batch of -1 is any number of rows."
         ),
         report.Section("Difference from the cloud", *_difference(metadata)),
+        *layers_report.sections(built.layers),
         report.Section("Operators", _operators(operators)),
         report.Section("Lowered operators", *_lowered(metadata)),
     ]

@@ -3,43 +3,11 @@
 import numpy as np
 import pytest
 
-from edgeline import artifacts, interpreter, models
+from edgeline import artifacts, interpreter, models, tflite
 from edgeline.components.convert.convert import convert_arrays
 from edgeline.errors import EdgelineError
 
 tf = pytest.importorskip("tensorflow")
-
-PICTURES = np.random.default_rng(5).uniform(-1, 1, [40, 12, 12, 3]).astype(np.float32)
-
-
-@pytest.fixture(scope="module")
-def network(tmp_path_factory):
-    """A `model/v1` with `serving_default` alone, from pictures to four probabilities."""
-    import keras
-
-    keras.utils.set_random_seed(2)
-    layers = keras.Sequential(
-        [
-            keras.Input([12, 12, 3]),
-            keras.layers.Conv2D(8, 3, use_bias=False),
-            keras.layers.BatchNormalization(),
-            keras.layers.ReLU(6.0),
-            keras.layers.DepthwiseConv2D(3, activation="relu"),
-            keras.layers.GlobalAveragePooling2D(),
-            keras.layers.Dense(4, activation="softmax", kernel_initializer="random_normal"),
-        ]
-    )
-    module = tf.Module()
-    module.layers = layers
-    serve = tf.function(lambda image: {"prediction": layers(image)}, autograph=False)
-    folder = tmp_path_factory.mktemp("pictures") / "model"
-    with artifacts.writing(folder, models.SCHEMA) as draft:
-        signature = serve.get_concrete_function(tf.TensorSpec([None, 12, 12, 3], name="image"))
-        tf.saved_model.save(module, str(draft.path / "saved_model"), {models.SERVING: signature})
-        draft.metadata["features"] = [
-            {"name": "image", "dtype": "float32", "shape": [12, 12, 3]},
-        ]
-    return folder
 
 
 @pytest.fixture(scope="module")
@@ -73,7 +41,7 @@ def imported(network, tmp_path_factory):
     return folder
 
 
-def run(network, folder, rows=PICTURES, **parameters):
+def run(network, folder, rows, **parameters):
     done = convert_arrays(
         str(network), {"image": rows}, str(folder / "edge"), str(folder / "r.html"), **parameters
     )
@@ -81,19 +49,19 @@ def run(network, folder, rows=PICTURES, **parameters):
 
 
 @pytest.mark.usefixtures("in_this_process")
-def test_pictures_go_in_and_the_batch_is_free(network, tmp_path):
-    done, edge = run(network, tmp_path, quantisation="float")
+def test_pictures_go_in_and_the_batch_is_free(network, pictures, tmp_path):
+    done, edge = run(network, tmp_path, pictures, quantisation="float")
     assert done.metadata["task"] is None
     assert done.metadata["representative"] == {"split": None, "rows": 40}
     assert done.metadata["difference"]["prediction"]["max"] < 1e-6
     assert edge.signature.inputs[0].shape == (-1, 12, 12, 3)
-    assert edge.invoke({"image": PICTURES[:3]})["prediction"].shape == (3, 4)
+    assert edge.invoke({"image": pictures[:3]})["prediction"].shape == (3, 4)
 
 
 @pytest.mark.usefixtures("in_this_process")
 @pytest.mark.parametrize("io", ["float", "int8", "uint8"])
-def test_inputs_and_outputs_have_the_dtype_asked_for(network, tmp_path, io):
-    done, edge = run(network, tmp_path, quantisation="int8", io=io, batch=1)
+def test_inputs_and_outputs_have_the_dtype_asked_for(network, pictures, tmp_path, io):
+    done, edge = run(network, tmp_path, pictures, quantisation="int8", io=io, batch=1)
     [image], [prediction] = edge.signature.inputs, edge.signature.outputs
     assert image.shape == (1, 12, 12, 3) and prediction.shape == (1, 4)
     assert image.dtype == prediction.dtype == {"float": "float32"}.get(io, io)
@@ -107,31 +75,47 @@ def test_inputs_and_outputs_have_the_dtype_asked_for(network, tmp_path, io):
 
 
 @pytest.mark.usefixtures("in_this_process")
-def test_a_transform_that_only_scales_is_quantised_where_bytes_come_in(imported, tmp_path):
-    done, edge = run(imported, tmp_path, quantisation="int8", io="int8")
+@pytest.mark.parametrize("per_channel", [True, False])
+def test_weights_have_a_scale_a_channel_or_one(network, pictures, tmp_path, per_channel):
+    run(network, tmp_path, pictures, quantisation="int8", per_channel=per_channel)
+    graph = tflite.read(tmp_path / "edge" / "model.tflite").subgraphs[0]
+    weights = [t for t in graph.tensors if t.constant and t.dtype == "INT8" and t.elements > 8]
+    assert len(weights) == 3  # convolution, depthwise convolution, dense
+    assert [tensor.quantisation.per_channel for tensor in weights] == [per_channel] * 3
+
+
+@pytest.mark.usefixtures("in_this_process")
+def test_a_transform_that_only_scales_is_quantised_where_bytes_come_in(
+    imported, pictures, tmp_path
+):
+    done, edge = run(imported, tmp_path, pictures, quantisation="int8", io="int8")
     assert edge.signature.inputs[0].dtype == "int8"
     assert done.metadata["difference"]["prediction"]["max"] < 0.02
-    done, edge = run(imported, tmp_path, quantisation="int8")
+    done, edge = run(imported, tmp_path, pictures, quantisation="int8")
     table = artifacts.read(tmp_path / "edge", models.EDGE_SCHEMA).path / "operators.json"
     assert edge.signature.inputs[0].dtype == "float32"
     assert "FLOAT32" in table.read_text()  # outside, where numbers come in
 
 
 @pytest.mark.parametrize(
-    ("rows", "parameters", "sentence"),
+    ("change", "parameters", "sentence"),
     [
-        ({}, {}, "rows lack 'image': the model takes image"),
-        ({"image": PICTURES[:, 0]}, {}, r"\[40, 12, 3\], but the model"),
-        ({"image": PICTURES.astype(np.float64)}, {}, "are float64 of shape"),
-        ({"image": PICTURES[:0]}, {}, "at least one: {'image': 0}"),
-        ({"image": PICTURES}, {"io": "int8"}, "io is 'int8', but a model of quantisation 'dynam"),
-        ({"image": PICTURES}, {"io": "bool"}, "io is 'bool', but must be one of float, int8, ui"),
-        ({"image": PICTURES}, {"batch": -1}, "batch is -1, but must be 0"),
+        (None, {}, "rows lack 'image': the model takes image"),
+        (lambda rows: rows[:, 0], {}, r"\[40, 12, 3\], but the model"),
+        (lambda rows: rows.astype(np.float64), {}, "are float64 of shape"),
+        (lambda rows: rows[:0], {}, "at least one: {'image': 0}"),
+        (np.array, {"io": "int8"}, "io is 'int8', but a model of quantisation 'dynam"),
+        (np.array, {"io": "bool"}, "io is 'bool', but must be one of float, int8, ui"),
+        (np.array, {"quantisation": "auto"}, "which needs labelled examples"),
+        (np.array, {"io": "uint8", "quantisation": "static_wi8_ai8"}, "ai-edge-quantizer has not"),
+        (np.array, {"per_channel": False, "quantisation": "fp16"}, "only dynamic, int8, int16x8"),
+        (np.array, {"batch": -1}, "batch is -1, but must be 0"),
     ],
 )
 def test_rows_and_parameters_that_do_not_fit_are_named(
-    network, tmp_path, rows, parameters, sentence
+    network, pictures, tmp_path, change, parameters, sentence
 ):
+    rows = {"image": change(pictures)} if change else {}
     with pytest.raises(EdgelineError, match=sentence):
         convert_arrays(
             str(network), rows, str(tmp_path / "edge"), str(tmp_path / "r.html"), **parameters

@@ -64,6 +64,8 @@ def test_takes_raw_features_and_answers_as_the_cloud(trained_taxi, rows, cloud, 
     if quantisation == "float":
         np.testing.assert_allclose(edge, cloud, rtol=0, atol=1e-6)
         assert np.array_equal(edge > 0.5, cloud > 0.5)
+    elif quantisation == "fp16":  # a moved bucket would make 0.02 of difference
+        np.testing.assert_allclose(edge, cloud, rtol=0, atol=1e-3)
     else:
         ordinary = slice(0, 3000)
         assert np.isfinite(edge).all()

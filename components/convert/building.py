@@ -1,0 +1,283 @@
+"""LiteRT models from the signatures of a SavedModel: floating, quantised, or as small as may be.
+
+Traps that this module stands clear of:
+- `from_concrete_functions` falls back, silently, to a path that leaves READ_VARIABLE in the
+  model (and NaN in its outputs) when saving fails. Here the function is frozen, saved and
+  converted from the SavedModel.
+- Integer quantisation would move the boundaries of buckets and refuses integers and strings at
+  the input, and float16 would round the boundaries. So only what comes after the transform is
+  quantised (see `replay.split` and `joining`).
+"""
+
+from __future__ import annotations
+
+import re
+import tempfile
+from collections import Counter
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+from edgeline.components.convert import (
+    fallback,
+    joining,
+    judging,
+    layer_errors,
+    recipes,
+    replay,
+    running,
+)
+from edgeline.components.convert.fallback import Trial
+from edgeline.components.convert.layer_errors import Layer
+from edgeline.components.convert.replay import Lowered
+from edgeline.components.convert.running import Arrays
+from edgeline.components.convert.settings import AUTO, Settings
+from edgeline.models import PREDICT_TRANSFORMED, SERVING, TRANSFORM
+
+FLOAT = Settings("float")
+Tell = Callable[[str], None]
+
+
+@dataclass(frozen=True)
+class Built:
+    """A LiteRT model and what is to be told of it.
+
+    Attributes:
+        lowered: how often each entry of `lowering` was used.
+        quantisation: as asked for; of the model that was chosen where that was `auto`.
+        layers: what hurts most first; empty for a floating model.
+        trials: of `auto`.
+        cloud: the cloud model's metrics, where there are trials.
+    """
+
+    model: bytes
+    lowered: Mapping[str, int]
+    quantisation: str
+    layers: Sequence[Layer] = ()
+    trials: Sequence[Trial] = ()
+    cloud: Mapping[str, float | None] = field(default_factory=dict)
+
+
+class UnsupportedError(Exception):
+    """Operators that LiteRT lacks, by name, with their nodes."""
+
+    def __init__(self, operators: Mapping[str, Sequence[str]]):
+        super().__init__(", ".join(operators))
+        self.operators = operators
+
+
+def build(tell: Tell, signatures: Any, settings: Settings, rows: Arrays, raw: bool) -> Built:
+    """Build the model that `settings` ask for.
+
+    Args:
+        tell: is told what comes next, with the operators at hand.
+        signatures: of a loaded SavedModel; without TRANSFORM and PREDICT_TRANSFORMED it is a
+            network alone.
+        rows: what the model takes, [rows, ...] each.
+        raw: whether it takes raw features, or transformed ones.
+
+    Raises:
+        UnsupportedError: LiteRT lacks an operator.
+        EdgelineError: a recipe is none, or `auto` has no labels.
+    """
+    transform, predict = None, signatures[SERVING]
+    if signatures.keys() >= {TRANSFORM, PREDICT_TRANSFORMED}:
+        transform = signatures[TRANSFORM] if raw else None
+        predict = signatures[PREDICT_TRANSFORMED]
+    if settings.quantisation in ("float", "dynamic"):
+        whole = replay.lower(signatures[SERVING] if raw else predict, settings.batch)
+        model = _litert(tell, whole, settings)
+        layers = []
+        if settings.quantisation != "float":
+            layers = layer_errors.measure(_litert(tell, whole, FLOAT), model, rows)
+        return Built(model, whole.replaced, settings.quantisation, layers)
+    if settings.quantisation == "fp16":
+        return _half(tell, transform, predict, settings, rows)
+    # what is scaled before it is rounded to a step is rounded to the same step before
+    scaled = settings.io != "float"
+    front, network = replay.split(transform, predict, settings.batch, scaled)
+    head, taken = None, rows
+    if front is not None:
+        # embeddings read integers, so they are in the front; their weights may be int8
+        head = _litert(tell, front, replace(FLOAT, quantisation="dynamic"))
+        taken = running.call(front.function, rows)
+    lowered = Counter(front.replaced if front else {}) + Counter(network.replaced)
+    parts = Parts(tell, head, _litert(tell, network, FLOAT), taken, settings)
+    if settings.quantisation == AUTO:
+        return _auto(parts, signatures, rows, raw, dict(lowered))
+    if settings.recipe:
+        tail = parts.quantised(settings.recipe, ())
+        layers = parts.layers(settings.recipe, tail)
+    else:
+        tail = _litert(tell, network, settings, taken, inputs="float" if head else settings.io)
+        layers = layer_errors.measure(parts.network, tail, taken)
+    return Built(parts.joined(tail), dict(lowered), settings.quantisation, layers)
+
+
+@dataclass
+class Parts:
+    """The head of a model and its floating network, to be quantised by recipes.
+
+    Attributes:
+        head: what comes before the network, or None.
+        rows: what the network takes, [rows, ...] each.
+    """
+
+    tell: Tell
+    head: bytes | None
+    network: bytes
+    rows: Arrays
+    settings: Settings
+    calibrations: dict[str, Mapping[str, Any] | None] = field(default_factory=dict)
+
+    def joined(self, tail: bytes) -> bytes:
+        return joining.join(self.head, tail) if self.head else tail
+
+    def quantised(
+        self, recipe: recipes.Recipe, kept: Sequence[str], spare: recipes.Recipe | None = None
+    ) -> bytes:
+        """The network by a recipe, with some layers in the precision of another."""
+        integer = self.settings.io != "float"
+        whole = recipes.with_io(recipe, integer and not self.head, integer)
+        key = repr(recipe)
+        if key not in self.calibrations:
+            self.tell("calibrating")
+            self.calibrations[key] = recipes.calibrate(self.network, whole, self.rows)
+        chosen = recipes.keeping(whole, kept, spare)
+        self.tell("quantising by a recipe")
+        return recipes.quantise(self.network, chosen, self.calibrations[key])
+
+    def layers(self, recipe: recipes.Recipe, tail: bytes) -> list[Layer]:
+        """The layers of the network quantised by a recipe, what hurts most first."""
+        found = layer_errors.measure(self.network, tail, self.rows)
+        names = [layer.name for layer in found if layer.quantised]
+        return layer_errors.effects(
+            self.network,
+            found,
+            lambda layer: self.quantised(recipe, [name for name in names if name != layer.name]),
+            self.rows,
+        )
+
+    def trial(self, quantisation: str, kept: Sequence[str], spare: str) -> bytes:
+        """The network by a named recipe, some layers by another."""
+        other = recipes.named(spare) if spare else None
+        return self.quantised(recipes.named(quantisation), kept, other)
+
+
+def _auto(
+    parts: Parts, signatures: Any, rows: Arrays, raw: bool, lowered: Mapping[str, int]
+) -> Built:
+    assert parts.settings.limit is not None
+    parts.tell("evaluating the trained model")
+    cloud, judged = judging.judge(signatures, parts.settings.limit, raw)
+
+    class Maker:
+        def layers(self, quantisation: str) -> Sequence[str]:
+            found = parts.layers(recipes.named(quantisation), parts.trial(quantisation, (), ""))
+            return [layer.name for layer in found if layer.quantised]
+
+        def model(self, quantisation: str, kept: Sequence[str], spare: str) -> bytes:
+            if quantisation in fallback.FLOATING:
+                how = Settings(quantisation, batch=parts.settings.batch)
+                return build(parts.tell, signatures, how, rows, raw).model
+            return parts.joined(parts.trial(quantisation, kept, spare))
+
+    limit = parts.settings.limit.max_drop
+    model, best, spare, trials = fallback.search(Maker(), judged, limit, parts.tell)
+    layers: Sequence[Layer] = ()
+    if best.quantisation not in fallback.FLOATING:
+        tail = parts.trial(best.quantisation, best.kept, spare)
+        layers = layer_errors.measure(parts.network, tail, parts.rows)
+    return Built(model, lowered, best.quantisation, layers, trials, cloud)
+
+
+def _half(
+    tell: Tell, transform: Any | None, predict: Any, settings: Settings, rows: Arrays
+) -> Built:
+    """Weights of the network as float16; float16 boundaries would move rows between buckets."""
+    network = replay.lower(predict, settings.batch)
+    tail, plain = _litert(tell, network, settings), _litert(tell, network, FLOAT)
+    if transform is None:
+        layers = layer_errors.measure(plain, tail, rows)
+        return Built(tail, network.replaced, settings.quantisation, layers)
+    front = replay.lower(transform, settings.batch)
+    layers = layer_errors.measure(plain, tail, running.call(transform, rows))
+    joined = joining.join(_litert(tell, front, FLOAT), tail)
+    lowered = dict(Counter(front.replaced) + Counter(network.replaced))
+    return Built(joined, lowered, settings.quantisation, layers)
+
+
+def _litert(
+    tell: Tell,
+    lowered: Lowered,
+    settings: Settings,
+    rows: Arrays | None = None,
+    inputs: str = "float",
+) -> bytes:
+    """The bytes of a LiteRT model; `inputs` is the dtype of its inputs, as in `settings.IO`."""
+    import tensorflow as tf
+
+    quantisation = settings.quantisation
+    tell(f"converting {', '.join(sorted(lowered.nodes.keys() - PLAIN))} to {quantisation}")
+    with tempfile.TemporaryDirectory() as folder:
+        tf.saved_model.save(lowered.module, folder, signatures={SERVING: lowered.function})
+        converter = tf.lite.TFLiteConverter.from_saved_model(folder, signature_keys=[SERVING])
+        converter._experimental_disable_per_channel = not settings.per_channel
+        converter._experimental_disable_per_channel_quantization_for_dense_layers = (
+            not settings.per_channel
+        )
+        if quantisation != "float":
+            converter.optimizations = [tf.lite.Optimize.DEFAULT]
+        if quantisation == "fp16":
+            converter.target_spec.supported_types = [tf.float16]
+        if rows is not None:
+            kind = tf.lite.OpsSet
+            integers = {
+                "int8": kind.TFLITE_BUILTINS_INT8,
+                "int16x8": kind.EXPERIMENTAL_TFLITE_BUILTINS_ACTIVATIONS_INT16_WEIGHTS_INT8,
+            }
+            converter.target_spec.supported_ops = [integers[quantisation], kind.TFLITE_BUILTINS]
+            converter.representative_dataset = lambda: _single_rows(rows)
+            types = {"float": tf.float32, "int8": tf.int8, "uint8": tf.uint8}
+            converter.inference_input_type = types[inputs]
+            converter.inference_output_type = types[settings.io]
+        try:
+            return bytes(converter.convert())
+        except Exception as error:
+            if operators := unsupported_operators(str(error), lowered.nodes):
+                raise UnsupportedError(operators) from error
+            raise
+
+
+def unsupported_operators(
+    text: str, nodes: Mapping[str, Sequence[str]]
+) -> dict[str, Sequence[str]]:
+    """The TensorFlow operators that a converter's message says it cannot convert.
+
+    A string select or number to string (see `lowering`) is left out where another operator
+    made it necessary. Lists of tensors (recurrent layers) are not named in the message.
+
+    Args:
+        text: the message.
+        nodes: node names by operator; the result has those of the operators found.
+    """
+    found = set(re.findall(r"'tf\.(\w+)' op is neither a custom op nor a flex op", text))
+    for line in re.findall(r"TF (?:Select|Custom) ops: (.*)", text):
+        found |= {name.strip() for name in line.split(",")}
+    if not found and "tensor list ops" in text:
+        found = {name for name in nodes if name.startswith("TensorList")}
+    found = found - {"AsString", "Select", "SelectV2"} or found
+    return {name: nodes.get(name, []) for name in sorted(found)}
+
+
+def _single_rows(rows: Arrays) -> Iterator[tuple[str, Arrays]]:
+    count = len(next(iter(rows.values())))
+    for row in range(count):
+        yield SERVING, {name: values[row : row + 1] for name, values in rows.items()}
+
+
+# never the reason of a crash: left out of what is told
+PLAIN = {
+    *("Const", "Identity", "Reshape", "Shape", "StridedSlice", "Pack", "Cast", "AddV2", "Sub"),
+    *("Mul", "RealDiv", "Equal", "NotEqual", "Less", "SelectV2", "ZerosLike", "Sqrt", "NoOp"),
+}

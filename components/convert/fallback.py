@@ -1,0 +1,119 @@
+"""The smallest quantisation that keeps a model's metric: most at first, then less and less.
+
+Each family of recipes is tried with every layer quantised; where the limit does not hold, the
+layers that add most error keep a higher precision, 1, then 2, 4, 8, ... of them, until it does.
+What would be larger than the smallest that holds is not judged. Deterministic.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+Metrics = Mapping[str, float | None]
+
+# a recipe and that of the layers that are kept ("" leaves them floating), the smallest first
+FAMILIES = (
+    ("dynamic_wi4_afp32", "dynamic_wi8_afp32"),
+    ("static_wi8_ai8", ""),
+    ("dynamic_wi8_afp32", ""),
+)
+FLOATING = ("fp16", "float")
+
+
+@dataclass(frozen=True)
+class Trial:
+    """A model that was tried.
+
+    Attributes:
+        quantisation: a recipe's name, fp16 or float.
+        kept: names of the layers in higher precision.
+        size: bytes of the edge model.
+        metrics: on the labelled split; empty where a smaller model held already.
+        drop: how much worse than the cloud's, the largest of all metrics (see
+            `edgeline.components.verify.metrics.drop`); None where it was not judged.
+        holds: whether it is within the limit.
+    """
+
+    quantisation: str
+    kept: tuple[str, ...]
+    size: int
+    metrics: Metrics
+    drop: float | None
+    holds: bool
+
+
+class Maker(Protocol):
+    """Makes the models that are tried."""
+
+    def layers(self, quantisation: str) -> Sequence[str]:
+        """Names of the layers that a recipe quantises, what hurts most first."""
+
+    def model(self, quantisation: str, kept: Sequence[str], spare: str) -> bytes:
+        """A whole edge model."""
+
+
+def search(
+    maker: Maker,
+    judge: Callable[[bytes], tuple[Metrics, float]],
+    max_drop: float,
+    tell: Callable[[str], None],
+) -> tuple[bytes, Trial, str, list[Trial]]:
+    """The smallest model that holds, its trial, the recipe of its kept layers, and all trials.
+
+    Where none holds it is the float model, whose trial then says so.
+
+    Args:
+        judge: gives the metrics of a model and their drop.
+        max_drop: the limit.
+        tell: is told what comes next.
+    """
+    trials: list[Trial] = []
+    best: tuple[bytes, Trial, str] | None = None
+
+    def attempt(quantisation: str, kept: Sequence[str], spare: str) -> Trial:
+        nonlocal best
+        tell(f"trying {quantisation} with {len(kept)} layers in higher precision")
+        model = maker.model(quantisation, kept, spare)
+        metrics: Metrics = {}
+        drop = None
+        if best is None or len(model) < best[1].size:
+            metrics, drop = judge(model)
+        holds = drop is not None and drop <= max_drop
+        trial = Trial(quantisation, tuple(kept), len(model), metrics, drop, holds)
+        trials.append(trial)
+        if holds or (quantisation == FLOATING[-1] and best is None):
+            best = model, trial, spare
+        return trial
+
+    for quantisation, spare in FAMILIES:
+        if attempt(quantisation, (), spare).drop is None or trials[-1].holds:
+            continue
+        layers = maker.layers(quantisation)
+        for count in _counts(len(layers)):
+            if (trial := attempt(quantisation, layers[:count], spare)).holds or trial.drop is None:
+                break
+    if best is None:
+        for quantisation in FLOATING:
+            if attempt(quantisation, (), "").holds:
+                break
+    assert best is not None  # the float model at the latest
+    return *best, trials
+
+
+def to_json(trials: Sequence[Trial]) -> list[dict[str, Any]]:
+    """Trials as JSON, one object each."""
+    return [
+        {**vars(trial), "kept": list(trial.kept), "metrics": dict(trial.metrics)}
+        for trial in trials
+    ]
+
+
+def _counts(most: int) -> list[int]:
+    """1, 2, 4, ... below `most`: with all of them the network would be the float one."""
+    counts, count = [], 1
+    while count < most:
+        counts.append(count)
+        count *= 2
+    return counts

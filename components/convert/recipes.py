@@ -1,0 +1,162 @@
+"""Recipes of ai-edge-quantizer: which operator of a network gets which precision.
+
+A recipe is a list of rules, as ai-edge-quantizer reads and writes them; a later rule wins:
+
+    [{"regex": ".*", "operation": "*", "algorithm_key": "min_max_uniform_quantize",
+      "op_config": {"weight_tensor_config": {"num_bits": 4, "symmetric": true,
+                    "granularity": "CHANNELWISE", "dtype": "INT"},
+                    "compute_precision": "INTEGER"}},
+     {"regex": "dense_1/", "operation": "*", "algorithm_key": "no_quantize"}]
+
+`regex` is searched for in the names of an operator's outputs, which `layers.json` of an earlier
+conversion lists.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import io as streams
+import json
+import re
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from edgeline import storage
+from edgeline.components.convert import running
+from edgeline.errors import EdgelineError
+from edgeline.interpreter import SERVING
+
+NAMED = (  # functions of ai_edge_quantizer.recipe: bits of weights (w) and activations (a)
+    "dynamic_wi8_afp32",
+    "dynamic_wi4_afp32",
+    "weight_only_wi8_afp32",
+    "weight_only_wi4_afp32",
+    "static_wi8_ai8",
+    "static_wi8_ai16",
+)
+NOT = "no_quantize"
+
+Recipe = Sequence[Mapping[str, Any]]
+Arrays = Mapping[str, npt.NDArray[Any]]
+
+
+def is_file(quantisation: str) -> bool:
+    """Whether a quantisation is a recipe's path or URI rather than a name."""
+    return quantisation.partition("#")[0].endswith(".json")
+
+
+def read(place: str) -> Recipe:
+    """A recipe from a path or URI.
+
+    Raises:
+        EdgelineError: it cannot be read, or is not a list of rules.
+    """
+    with storage.open_source(storage.resolve([place])[0]) as stream:
+        content = stream.read()
+    try:
+        rules = json.loads(content)
+    except ValueError as error:
+        raise EdgelineError(f"Recipe {place} is not JSON ({error}).") from error
+    if not isinstance(rules, list) or not rules:
+        raise EdgelineError(f"Recipe {place} must be a list of at least one rule.")
+    for number, rule in enumerate(rules):
+        _check(rule, f"Rule {number} of recipe {place}")
+    return rules
+
+
+def named(name: str) -> Recipe:
+    """One of `NAMED`."""
+    from ai_edge_quantizer import recipe
+
+    rules: Recipe = getattr(recipe, name)()
+    return rules
+
+
+def with_io(recipe: Recipe, inputs: bool, outputs: bool) -> Recipe:
+    """The recipe with inputs and outputs of the network floating where they are not wanted."""
+    rules = list(recipe)
+    for name, wanted in (("INPUT", inputs), ("OUTPUT", outputs)):
+        if not wanted:
+            rules.append({"regex": ".*", "operation": name, "algorithm_key": NOT})
+    return rules
+
+
+def keeping(recipe: Recipe, layers: Iterable[str], spare: Recipe | None) -> Recipe:
+    """The recipe with some layers in another precision.
+
+    Args:
+        layers: names of operators' outputs.
+        spare: the recipe whose first rule these layers get; None leaves them as they are.
+    """
+    rules = list(recipe)
+    for name in layers:
+        rule = {"algorithm_key": NOT} if spare is None else dict(spare[0])
+        rules.append({**rule, "regex": f"^{re.escape(name)};?$", "operation": "*"})
+    return rules
+
+
+def calibrate(network: bytes, recipe: Recipe, rows: Arrays) -> Mapping[str, Any] | None:
+    """The least and greatest value of every tensor of a floating network on some rows.
+
+    ai-edge-quantizer takes a moving average over samples, which cuts off what is rare. So each
+    piece of rows is one sample, and of the pieces the least and greatest is taken here.
+
+    Returns:
+        `min` and `max` by tensor; None where the recipe needs none.
+    """
+    if not _quantiser(network, recipe).need_calibration:
+        return None
+    found: dict[str, dict[str, Any]] = {}
+    fixed = running.load(network).signature.inputs[0].shape[0]
+    for piece, _ in running.pieces(rows, max(fixed, 0)):
+        with contextlib.redirect_stderr(streams.StringIO()):  # a bar of progress
+            ranges = _quantiser(network, recipe).calibrate({SERVING: [piece]}, num_threads=1)
+        for name, range_ in ranges.items():
+            if name in found:
+                least = np.minimum(found[name]["min"], range_["min"])
+                found[name] = {"min": least, "max": np.maximum(found[name]["max"], range_["max"])}
+            else:
+                found[name] = {"min": range_["min"], "max": range_["max"]}
+    return found
+
+
+def quantise(network: bytes, recipe: Recipe, calibration: Mapping[str, Any] | None) -> bytes:
+    """Quantise a floating network, one LiteRT file with the signature `serving_default`.
+
+    Args:
+        calibration: of this recipe, or of the same with fewer layers kept.
+
+    Raises:
+        EdgelineError: ai-edge-quantizer refuses the recipe.
+    """
+    result = _quantiser(network, recipe).quantize(
+        calibration, enable_progress_bar=False, enable_progress_report=False
+    )
+    return bytes(result.quantized_model)
+
+
+def _quantiser(network: bytes, recipe: Recipe) -> Any:
+    from ai_edge_quantizer import quantizer
+
+    try:
+        return quantizer.Quantizer(bytearray(network), [dict(rule) for rule in recipe])
+    except (ValueError, TypeError, KeyError) as error:
+        raise EdgelineError(
+            f"ai-edge-quantizer refuses the recipe ({error}): mend its rules."
+        ) from error
+
+
+def _check(rule: Any, where: str) -> None:
+    needed = ["regex", "operation", "algorithm_key"]
+    if isinstance(rule, dict) and rule.get("algorithm_key") != NOT:
+        needed.append("op_config")
+    missing = [name for name in needed if not isinstance(rule, dict) or name not in rule]
+    if missing:
+        raise EdgelineError(f"{where} has no {missing[0]}: see the README of convert.")
+    try:
+        re.compile(rule["regex"])
+    except (re.error, TypeError) as error:
+        raise EdgelineError(f"{where} has a regex that is none ({error}).") from error

@@ -1,0 +1,60 @@
+"""How a model is converted."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from edgeline.components.convert import recipes
+
+CONVERTER = ("float", "fp16", "dynamic", "int8", "int16x8")  # what TensorFlow's converter makes
+AUTO = "auto"
+QUANTISATIONS = (*CONVERTER, *recipes.NAMED, AUTO)
+IO = ("float", "int8", "uint8")
+FULL_INTEGER = ("int8", "static_wi8_ai8")
+
+
+@dataclass(frozen=True)
+class Limit:
+    """The accuracy that `auto` must keep, on every row of a labelled split.
+
+    Attributes:
+        examples: an `examples/v1` folder.
+        max_drop: of any metric of the task, see `edgeline.components.verify.metrics.drop`.
+        threshold: the decision threshold of a binary task.
+    """
+
+    examples: str
+    split: str
+    task: str
+    max_drop: float
+    threshold: float = 0.5
+
+
+@dataclass(frozen=True)
+class Settings:
+    """How to convert.
+
+    Attributes:
+        quantisation: one of `QUANTISATIONS`, or what to call `recipe`.
+        io: dtype of inputs and outputs of an int8 model, one of `IO`. Inputs keep theirs where a
+            transform is in the model.
+        batch: rows the model takes at once; 0 for any number.
+        per_channel: whether weights have a scale a channel, or one a tensor (`int8`, `dynamic`).
+        recipe: rules of ai-edge-quantizer (see `recipes`); empty where TensorFlow quantises.
+        limit: what `auto` must keep to.
+    """
+
+    quantisation: str = "dynamic"
+    io: str = "float"
+    batch: int = 0
+    per_channel: bool = True
+    recipe: recipes.Recipe = ()
+    limit: Limit | None = None
+
+    @property
+    def integer(self) -> bool:
+        """Whether activations are integers, whose ranges representative rows must show."""
+        if self.recipe:
+            configs = [rule.get("op_config", {}) for rule in self.recipe]
+            return any("activation_tensor_config" in config for config in configs)
+        return self.quantisation.startswith(("int", "static", AUTO))

@@ -1,0 +1,86 @@
+"""The trials of `auto` in the report: size beside metric."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from matplotlib.figure import Figure
+
+from edgeline import report
+from edgeline.components.convert.fallback import Trial
+from edgeline.components.convert.layer_errors import short
+from edgeline.components.convert.settings import Limit
+
+COLOURS = {
+    "dynamic_wi4_afp32": report.ORANGE,
+    "static_wi8_ai8": report.BLUE,
+    "dynamic_wi8_afp32": report.GREEN,
+}
+
+
+def sections(
+    trials: Sequence[Trial], cloud: Mapping[str, float | None], limit: Limit | None
+) -> list[report.Section]:
+    """All trials as a plot and a table, and whether the limit holds."""
+    assert limit is not None
+    holding = [trial for trial in trials if trial.holds]
+    chosen = min(holding or trials[-1:], key=lambda trial: trial.size)
+    names = sorted(cloud)
+    rows: list[list[Any]] = [["trained model", None, None, *(cloud[n] for n in names), None, ""]]
+    for trial in trials:
+        verdict: Any = "not judged: a smaller one holds"
+        if trial.drop is not None:
+            verdict = report.badge("holds" if trial.holds else "drops too much", trial.holds)
+        rows.append(
+            [
+                trial.quantisation + (" (chosen)" if trial is chosen else ""),
+                len(trial.kept),
+                report.size(trial.size),
+                *(trial.metrics.get(name) for name in names),
+                trial.drop,
+                verdict,
+            ]
+        )
+    text = (
+        f"The smallest model whose metrics drop by at most {limit.max_drop:g} on split "
+        f"{limit.split}: {chosen.quantisation}, "
+        f"{', '.join(map(short, chosen.kept)) or 'no layer'} in higher precision."
+    )
+    if not holding:
+        text = (
+            f"No model holds the limit of {limit.max_drop:g} on split {limit.split}, not even the "
+            "float one, which is what was written."
+        )
+    head = ["tried", "kept layers", "size", *names, "drop", ""]
+    return [
+        report.Section("Trials", report.text(text) + report.figure(_plot(trials, chosen, limit))),
+        report.Section("Every trial", report.table(head, rows)),
+    ]
+
+
+def _plot(trials: Sequence[Trial], chosen: Trial, limit: Limit) -> Figure:
+    figure = Figure(figsize=(7, 3))
+    axes = figure.subplots()
+    judged = [trial for trial in trials if trial.drop is not None]
+    for name in dict.fromkeys(trial.quantisation for trial in judged):
+        of = sorted((t for t in judged if t.quantisation == name), key=lambda trial: trial.size)
+        colour = COLOURS.get(name, report.GREY)
+        sizes, drops = [t.size / 1000 for t in of], [float(t.drop or 0.0) for t in of]
+        axes.plot(sizes, drops, "o-", color=colour, label=name, markersize=5)
+    axes.plot(
+        [chosen.size / 1000],
+        [float(chosen.drop or 0.0)],
+        "o",
+        markersize=13,
+        fillstyle="none",
+        color=report.RED,
+        label="chosen",
+    )
+    axes.axhline(limit.max_drop, color=report.GREY, linestyle="--", linewidth=1, label="limit")
+    axes.set_xlabel("size, kB")
+    axes.set_ylabel("drop of the worst metric")
+    axes.grid(alpha=0.3)
+    axes.spines[["top", "right"]].set_visible(False)
+    axes.legend(frameon=False, fontsize=8)
+    return figure

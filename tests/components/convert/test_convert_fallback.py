@@ -1,0 +1,120 @@
+"""The search for the smallest model that holds an accuracy."""
+
+import json
+
+import pytest
+
+from edgeline import artifacts, interpreter, models
+from edgeline.components.convert import fallback
+from edgeline.components.convert.convert import convert
+from edgeline.components.convert.fallback import Trial
+from edgeline.errors import EdgelineError
+
+BASE = {
+    "dynamic_wi4_afp32": 100,
+    "static_wi8_ai8": 150,
+    "dynamic_wi8_afp32": 160,
+    "fp16": 400,
+    "float": 800,
+}
+
+
+class Maker:
+    """Models of 20 layers, each 20 bytes larger in higher precision."""
+
+    def layers(self, quantisation):
+        return [f"{quantisation}/{number}" for number in range(20)]
+
+    def model(self, quantisation, kept, _):
+        return bytes([list(BASE).index(quantisation), len(kept)]).ljust(
+            BASE[quantisation] + 20 * len(kept)
+        )
+
+
+def search(needed, max_drop=0.1):
+    """Search where a family holds once `needed` of its layers are kept."""
+
+    def judge(model):
+        drop = 0.0 if model[1] >= needed.get(list(BASE)[model[0]], 99) else 0.5
+        return {"accuracy": 0.9 - drop}, drop
+
+    model, best, _, trials = fallback.search(Maker(), judge, max_drop, len)
+    assert len(model) == best.size
+    return best, [(t.quantisation, len(t.kept), t.holds) for t in trials]
+
+
+def test_what_holds_at_once_is_taken_and_larger_is_not_judged():
+    best, trials = search({"dynamic_wi4_afp32": 0, "static_wi8_ai8": 0})
+    assert best == Trial("dynamic_wi4_afp32", (), 100, {"accuracy": 0.9}, 0.0, True)
+    assert trials == [
+        ("dynamic_wi4_afp32", 0, True),
+        ("static_wi8_ai8", 0, False),
+        ("dynamic_wi8_afp32", 0, False),
+    ]
+
+
+def test_the_worst_layers_are_kept_until_it_holds():
+    best, trials = search({"dynamic_wi4_afp32": 3, "dynamic_wi8_afp32": 0})
+    assert best.quantisation == "dynamic_wi8_afp32"  # 160 bytes, where 4 kept layers make 180
+    assert [count for name, count, _ in trials if name == "dynamic_wi4_afp32"] == [0, 1, 2, 4]
+    best, _ = search({"dynamic_wi4_afp32": 2})
+    assert best.kept == ("dynamic_wi4_afp32/0", "dynamic_wi4_afp32/1")
+
+
+def test_float_is_the_last_and_says_whether_it_holds():
+    best, _ = search({"fp16": 0})
+    assert (best.quantisation, best.holds) == ("fp16", True)
+    best, trials = search({})
+    assert (best.quantisation, best.holds) == ("float", False)
+    assert trials[-2:] == [("fp16", 0, False), ("float", 0, False)]
+
+
+@pytest.mark.usefixtures("in_this_process")
+def test_auto_finds_the_smallest_taxi_model_that_holds(trained_taxi):
+    folder = trained_taxi.folder
+
+    def run(name, max_drop):
+        page = folder / f"{name}.html"
+        done = convert(
+            str(folder / "model"),
+            str(folder / "examples"),
+            str(folder / name),
+            str(page),
+            "auto",
+            max_drop=max_drop,
+            representative_rows=100,
+        )
+        found = json.loads((folder / name / "trials.json").read_text())
+        chosen = next(t for t in found["trials"] if t["size"] == done.metadata["size"])
+        assert chosen["holds"] and chosen["drop"] <= max_drop
+        assert chosen["size"] == min(t["size"] for t in found["trials"] if t["holds"])
+        assert chosen["quantisation"] == done.metadata["quantisation"]
+        assert "Every trial" in page.read_text()
+        return done, found
+
+    loose, found = run("loose", 0.05)
+    assert found["trials"][0]["holds"] and found["cloud"].keys() == {"auc", "accuracy"}
+    strict, found = run("strict", 0.0)
+    assert loose.metadata["size"] < strict.metadata["size"] < loose.metadata["saved_model_size"]
+    kept = [trial for trial in found["trials"] if trial["kept"]]
+    assert kept and not found["trials"][0]["holds"]
+    edge = artifacts.read(folder / "strict", models.EDGE_SCHEMA)
+    assert interpreter.load(models.edge_model_path(edge)).signature.outputs[0].dtype == "float32"
+
+
+@pytest.mark.parametrize(
+    ("parameters", "sentence"),
+    [
+        ({"labelled_split": "test"}, "has no split 'test'"),
+        ({"max_drop": -1.0}, "max_drop is -1.0: give 0 or more"),
+        ({"decision_threshold": 1.0}, "decision_threshold is 1.0"),
+    ],
+)
+def test_parameters_of_auto_that_do_not_fit_are_named(trained_taxi, parameters, sentence):
+    folder = trained_taxi.folder
+    with pytest.raises(EdgelineError, match=sentence):
+        convert(
+            *(str(folder / name) for name in ("model", "examples", "none", "none.html")),
+            quantisation="auto",
+            **parameters,
+        )
