@@ -1,5 +1,6 @@
 # make run    sets up, then runs the taxi pipeline on real data
 # make test   sets up, then lints, type-checks and tests
+# make test-images   builds the container images with Docker and tests them (see images/README.md)
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
@@ -29,6 +30,12 @@ unit: $(VENV)/ready
 fuzz: $(VENV)/ready
 	$(BIN)/python tests/server/fuzzing.py 10000
 	$(BIN)/python tests/server/openapi_fuzzing.py 10000
+
+IMAGES ?= pipeline train compile edge-server
+
+test-images: $(VENV)/ready
+	tests/images/build.sh $(IMAGES)
+	PATH="/usr/bin:$$PATH" $(BIN)/pytest -m images tests/images
 
 docs: $(VENV)/ready
 	$(BIN)/python -m edgeline.docs
