@@ -87,7 +87,6 @@ def compile_model(request: Request, as_json: bool) -> int:
     """
     from edgeline.components.compile import report, target
 
-    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")  # nothing of TensorFlow's start
     targets = [target.find(name) for name in dict.fromkeys(request.targets)]
     options = parse_options(request.settings, targets)
     stem = Path(request.model.rstrip("/")).stem
@@ -107,7 +106,7 @@ def compile_model(request: Request, as_json: bool) -> int:
     else:
         _print(Console(), folder, outcomes)
     for warning in warnings:
-        terminal.print(Text(f"Warning: {warning}", "bold yellow"))
+        terminal.print(Text(f"Warning: {warning}", "bold yellow"), soft_wrap=True)
     return int(any(outcome.failure for outcome in outcomes))
 
 
@@ -146,8 +145,7 @@ def _read(request: Request, scratch: Path) -> Work:
     folder, schema = request.model, schema_of(request.model)
     if not schema:
         if Path(request.model).exists() and not request.model.endswith((".tflite", ".onnx")):
-            # once here instead of in every child: they are forked from this process
-            import tensorflow as tf  # noqa: F401
+            _import_tensorflow()
         folder = str(scratch / "imported")
         wanted = Wanted(scaling=request.scaling)
         schema = import_model(request.model, folder, wanted=wanted)["edgeline_schema"]
@@ -163,6 +161,18 @@ def _read(request: Request, scratch: Path) -> Work:
             "needed: give a model."
         )
     return work
+
+
+def _import_tensorflow() -> None:
+    """Once here instead of in every child, which are forked from this process; silently."""
+    kept = os.dup(2)
+    with open(os.devnull, "wb") as nothing:
+        os.dup2(nothing.fileno(), 2)
+    try:
+        import tensorflow as tf  # noqa: F401
+    finally:
+        os.dup2(kept, 2)
+        os.close(kept)
 
 
 def _outcome(
@@ -308,7 +318,8 @@ def _print(console: Console, folder: Path, outcomes: Sequence[Outcome]) -> None:
     console.print(table)
     for outcome in outcomes:
         for note in (outcome.metadata or {}).get("notes", ()):
-            console.print(Text(f"{outcome.target}: {note}"))
+            console.print(Text(f"{outcome.target}: {note}"), soft_wrap=True)
         if outcome.failure:
-            console.print(Text(f"{outcome.target} failed: {outcome.failure}", "red"))
-    console.print(Text(f"Report: {folder / 'report.html'}"))
+            line = Text(f"{outcome.target} failed: {outcome.failure}", "red")
+            console.print(line, soft_wrap=True)
+    console.print(Text(f"Report: {folder / 'report.html'}"), soft_wrap=True)

@@ -1,0 +1,110 @@
+"""Models from Keras to devices by one command: `python benchmarks/compile_model.py`.
+
+MobileNetV2 (224 px) to LiteRT, Ethos-U55 and ONNX as int8, timed; InceptionV3 to LiteRT as
+float, dynamic range and int8, for their sizes. Both with random weights, which changes neither.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+from typing import Any
+
+from measuring import measure
+from rich.console import Console
+from rich.table import Table
+
+RESULTS = Path(__file__).resolve().parent / "results" / "compile_model.json"
+EDGELINE = Path(sys.executable).with_name("edgeline")
+MAKE = """
+import sys, keras
+keras.utils.set_random_seed(0)
+getattr(keras.applications, sys.argv[1])(weights=None).save(sys.argv[2])
+"""
+DEVICES = ("litert", "ethos-u55", "onnx")
+MOST_SECONDS = 60  # for the three devices
+MOST_SHARE = 0.26  # of the float model's size
+
+
+def main() -> None:
+    with tempfile.TemporaryDirectory(prefix="edgeline-benchmark-") as folder:
+        summary = compare(Path(folder))
+    RESULTS.parent.mkdir(exist_ok=True)
+    RESULTS.write_text(json.dumps(summary, indent=1) + "\n")
+    show(summary)
+
+
+def compare(folder: Path) -> dict[str, Any]:
+    """Compile both models; seconds, bytes, and the share that maps."""
+    mobile, inception = (_made(name, folder) for name in ("MobileNetV2", "InceptionV3"))
+    devices = _compile(mobile, DEVICES, "int8", folder)
+    sizes = {
+        quantisation: _compile(inception, ("litert",), quantisation, folder)
+        for quantisation in ("float", "dynamic", "int8")
+    }
+    whole = sizes["float"]["targets"]["litert"]["size"]
+    return {
+        "cores": os.cpu_count(),
+        "MobileNetV2": devices,
+        "InceptionV3": sizes,
+        "shares": {
+            quantisation: round(found["targets"]["litert"]["size"] / whole, 4)
+            for quantisation, found in sizes.items()
+        },
+    }
+
+
+def _made(name: str, folder: Path) -> Path:
+    path = folder / f"{name}.keras"
+    command = [sys.executable, "-c", MAKE, name, path]
+    subprocess.run(command, check=True, capture_output=True)
+    return path
+
+
+def _compile(model: Path, targets: tuple[str, ...], quantisation: str, folder: Path) -> Any:
+    output = folder / f"{model.stem}-{quantisation}"
+    command = [EDGELINE, "compile-model", model, "--quantisation", quantisation, "-o", output]
+    for target in targets:
+        command += ["--target", target]
+    cost = measure([*command, "--json"], folder, folder / "log")
+    found = {}
+    for target in targets:
+        metadata = json.loads((output / target / "artifact.json").read_text())["metadata"]
+        kept = ("size", "operators", "on_accelerator", "share")
+        found[target] = {name: metadata[name] for name in kept}
+    return {
+        "seconds": round(cost.wall, 1),
+        "cpu_seconds": round(cost.cpu, 1),
+        "peak_bytes": cost.memory,
+        "load": round(cost.load, 2),
+        "targets": found,
+    }
+
+
+def show(summary: dict[str, Any]) -> None:
+    table = Table(title="edgeline compile-model", title_justify="left")
+    for name in ("model", "quantisation", "target", "MB", "mapped", "s", "CPU s", "load"):
+        table.add_column(name)
+    runs = [("MobileNetV2", "int8", summary["MobileNetV2"])]
+    runs += [("InceptionV3", name, run) for name, run in summary["InceptionV3"].items()]
+    for model, quantisation, run in runs:
+        for target, found in run["targets"].items():
+            mapped = f"{found['on_accelerator']} of {found['operators']}"
+            cells = (model, quantisation, target, f"{found['size'] / 1e6:.1f}", mapped)
+            table.add_row(*cells, *(str(run[key]) for key in ("seconds", "cpu_seconds", "load")))
+    console = Console()
+    console.print(table)
+    seconds, shares = summary["MobileNetV2"]["seconds"], summary["shares"]
+    console.print(f"three devices: {seconds} s, at most {MOST_SECONDS} wanted")
+    console.print(f"of the float size: {shares}, at most {MOST_SHARE} wanted")
+    largest = max(share for name, share in shares.items() if name != "float")
+    if seconds > MOST_SECONDS or largest > MOST_SHARE:
+        sys.exit("Missed.")
+
+
+if __name__ == "__main__":
+    main()

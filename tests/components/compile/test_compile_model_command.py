@@ -1,0 +1,107 @@
+"""`edgeline compile-model` as a user calls it."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from edgeline import artifacts
+from edgeline.components.compile.compile import SCHEMA
+
+DATA = Path(__file__).parents[2] / "data"
+MAKE = """
+import sys, keras
+keras.utils.set_random_seed(0)
+layers = [keras.Input((16, 16, 1), name="image"), keras.layers.Conv2D(4, 3, activation="relu")]
+layers += [keras.layers.Flatten(), keras.layers.Dense(3, activation="softmax")]
+keras.Sequential(layers).save(sys.argv[1])
+"""
+
+
+def edgeline(*arguments, folder: Path) -> subprocess.CompletedProcess[str]:
+    command = [Path(sys.executable).with_name("edgeline"), "compile-model", *arguments]
+    return subprocess.run(
+        list(map(str, command)), cwd=folder, capture_output=True, text=True, check=False
+    )
+
+
+def test_a_litert_file_for_several_devices(tmp_path):
+    model = DATA / "cnn_int8.tflite"
+    targets = ["--target", "litert", "--target", "ethos-u55", "--target", "tflite-micro"]
+    options = ["--set", "ethos-u55.accelerator=ethos-u55-256", "--set", "tflite-micro.name=net"]
+    run = edgeline(model, *targets, *options, folder=tmp_path)
+    assert run.returncode == 0, run.stderr
+    assert "8 of 8" in run.stdout
+    assert "arena" in run.stdout
+    folder = tmp_path / "cnn_int8-compiled"
+    for target in ("litert", "ethos-u55", "tflite-micro"):
+        assert artifacts.read(folder / target, SCHEMA).metadata["target"] == target
+    assert (folder / "tflite-micro" / "files" / "net.cc").is_file()
+    page = (folder / "report.html").read_text()
+    assert "3 of 3" in page
+    assert "random" not in run.stderr  # nothing was quantised
+
+
+def test_one_failure_does_not_stop_the_others(tmp_path):
+    model = DATA / "cnn_float.tflite"
+    targets = ["--target", "ethos-u85", "--target", "litert"]
+    run = edgeline(model, *targets, "--json", "-o", "out", folder=tmp_path)
+    assert run.returncode == 1
+    found = {entry["target"]: entry for entry in json.loads(run.stdout)["targets"]}
+    assert "is float: convert it with quantisation='int8'" in found["ethos-u85"]["failure"]
+    assert found["litert"]["failure"] is None
+    assert found["litert"]["size"] == model.stat().st_size
+    assert "Traceback" not in run.stderr
+    assert sorted(path.name for path in (tmp_path / "out").iterdir()) == ["litert", "report.html"]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "sentence"),
+    [
+        (["none.tflite", "--target", "litert"], "none.tflite"),
+        ([DATA / "cnn_int8.tflite", "--target", "coral"], "no target 'coral', only litert"),
+        (
+            [DATA / "cnn_int8.tflite", "--target", "litert", "--set", "litter.x=1"],
+            "Did you mean litert?",
+        ),
+        ([DATA / "cnn_int8.tflite", "--target", "ethos-u55", "--set", "macs=2"], "TARGET.OPTION"),
+    ],
+)
+def test_what_cannot_be_meant(tmp_path, arguments, sentence):
+    run = edgeline(*arguments, folder=tmp_path)
+    assert run.returncode == 1
+    assert sentence in run.stderr
+    assert run.stderr.strip().splitlines()[-1].startswith("Error: ")
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_keras_file_is_converted_as_each_target_needs_it(tmp_path):
+    subprocess.run(
+        [sys.executable, "-c", MAKE, tmp_path / "net.keras"], check=True, capture_output=True
+    )
+    np.save(tmp_path / "rows.npy", np.random.default_rng(0).random((30, 16, 16, 1)))
+    targets = [part for name in ("ethos-u55", "onnx", "litert") for part in ("--target", name)]
+    run = edgeline(
+        *("net.keras", *targets, "--representative", "rows.npy", "--json", "-o", "out"),
+        folder=tmp_path,
+    )
+    assert run.returncode == 0, run.stdout + run.stderr
+    found = json.loads(run.stdout)
+    assert not found["warnings"]
+    by_name = {entry["target"]: entry for entry in found["targets"]}
+    assert by_name["ethos-u55"]["share"] == 1
+    assert by_name["litert"]["quantisation"] == "int8"
+    assert by_name["onnx"]["quantisation"] == "float"
+    signature = json.loads((tmp_path / "out" / "ethos-u55" / "signature.json").read_text())
+    assert signature["inputs"][0]["dtype"] == "int8"
+    assert signature["inputs"][0]["shape"] == [1, 16, 16, 1]
+    # the same model again, now without data: loudly random
+    again = edgeline("net.keras", "--target", "ethos-u55", "-o", "b", folder=tmp_path)
+    assert again.returncode == 0
+    assert "random numbers" in again.stderr
+    assert "random numbers" in (tmp_path / "b" / "report.html").read_text()
