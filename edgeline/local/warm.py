@@ -50,6 +50,7 @@ COMPONENT_STAGE = {
     "import_model": "tensorflow",
     "train": "tensorflow",
     "convert": "tensorflow",
+    "compile": "tensorflow",
     "verify": "tensorflow",
     "transform": "beam",
     "analyze": "beam",
