@@ -197,7 +197,17 @@ def _free_port() -> int:
 
 _LITERT = "ai-edge-litert>=2.1"
 PEERS = (
-    Peer("Triton", ("nvidia-pytriton==0.7.0", _LITERT), _triton, ("binary", "grpc", "v2 JSON")),
-    Peer("KServe", ("kserve==0.21.0", _LITERT), _kserve, ("binary", "grpc", "v2 JSON", "v1 JSON")),
+    Peer(
+        "Triton",
+        ("nvidia-pytriton==0.7.0", _LITERT),
+        _triton,
+        ("binary", "binary+header", "grpc", "v2 JSON"),
+    ),
+    Peer(
+        "KServe",
+        ("kserve==0.21.0", _LITERT),
+        _kserve,
+        ("binary+header", "grpc", "v2 JSON", "v1 JSON"),
+    ),
     Peer("MLServer", ("mlserver==1.7.1", _LITERT), _mlserver, ("grpc", "v2 JSON")),
 )
