@@ -8,7 +8,10 @@ Importing it needs neither TensorFlow nor kfp nor pyarrow. From the wire to the 
     tensors_*        tensors to and from JSON, binary and protocol buffers
     repository       which versions of which models there are, loaded and replaced
     loading          a model on disk to warmed interpreters
-    pool, model      interpreters at work, one a thread
+    pool, model      interpreters at work, one a thread; batching: several requests a run
+    rollout(s)       how a new version is tried; traffic: which version answers; shadow: compared
+    routes_admin     the page at / and the calls that steer rollouts; recent: what it plots
+    edgetpu          which file of a model runs here
     images           JPEG and PNG to a vision model's input
     drift, watching  live traffic beside the bundle's reference; alerts, delivery: who is told
     payloads         sampled requests for retraining; payload_files, object_put: where they go
