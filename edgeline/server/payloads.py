@@ -109,7 +109,10 @@ class Payloads:
             self._closing, self._until = True, monotonic() + limit
             self._changed.notify()
         self._thread.join(limit)
-        self._sink.close(max(0.1, self._until - monotonic()))
+        try:
+            self._sink.close(max(0.1, self._until - monotonic()))
+        except OSError as error:
+            log.warning("Payloads that waited are not all written (%s).", error)
 
     def lines(self) -> Iterator[str]:
         """The results as metrics for Prometheus."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import gzip
 import hashlib
 import hmac
+import io
 import json
 import threading
 from collections.abc import Iterator
@@ -16,9 +17,13 @@ import pytest
 from conftest import MIXED, eventually
 
 from edgeline import artifacts, bundle, reference
+from edgeline.bundle import Signature
 from edgeline.features import Feature
 from edgeline.interpreter import load
 from edgeline.server import delivery
+from edgeline.server.model import Description
+from edgeline.server.payloads import Payloads
+from edgeline.server.settings import Settings
 
 RNG = np.random.default_rng(5)
 COMPANIES = ["Blue Cab", "Red Cab", "Sun Taxi"]
@@ -268,6 +273,18 @@ def test_a_kill_loses_no_whole_line_that_was_flushed(start, taxi, tmp_path):
     server.process.wait()
     start(taxi, *options)
     assert len(read_rows(folder)) == 3
+
+
+def test_a_full_disk_costs_payloads_and_nothing_else(tmp_path, monkeypatch):
+    folder = tmp_path / "payloads"
+    made = Payloads(Settings(payloads=str(folder), payload_rate=1.0))
+    monkeypatch.setattr("builtins.open", lambda *_: io.FileIO("/dev/full", "wb"))
+    observe = made.observer(Description("taxi", 3, Signature((), ())))
+    for _ in range(3):
+        observe(trips(2), {"score": np.zeros(2, "f4")})
+    eventually(lambda: made.results["failed"] == 3)
+    assert "".join(made.lines()).endswith('{result="dropped"} 0')
+    made.close(1.0)
 
 
 def test_logs_are_json_with_ids_and_no_secret(start, taxi, tmp_path):
