@@ -1,8 +1,6 @@
-"""Bring what a signed repository holds to this device's disk: a process of its own.
+"""Bring what a signed repository holds to this device's disk; `look` is the process around it.
 
-`python -m edgeline.server.synchronise`, an order as JSON on stdin, what came of it as JSON on
-stdout. So the server itself holds none of the libraries of signatures, and a stuck or crashed
-download is a child to be ended. Nothing but what signed metadata lists is ever used:
+Nothing but what signed metadata lists is ever used:
 
 - root to root from the one that the device was given, each signed by the one before;
 - timestamp, snapshot and targets fresh, signed by enough keys, never older than those before;
@@ -16,10 +14,8 @@ from __future__ import annotations
 
 import contextlib
 import fcntl
-import json
-import sys
 from collections.abc import Iterator
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -297,15 +293,3 @@ def _clean(
             store.remove(name, version)
         elif manifest.sha256 not in order.bad:
             good[name] = good.get(name, 0) + 1
-
-
-def main() -> int:
-    """Read an order, carry it out, print the result; 0 whatever came of it."""
-    order = json.load(sys.stdin)
-    result = synchronise(Order(**{**order, "bad": tuple(order.get("bad", ()))}))
-    json.dump(asdict(result), sys.stdout)
-    return 0
-
-
-if __name__ == "__main__":
-    sys.exit(main())

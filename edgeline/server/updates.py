@@ -1,6 +1,6 @@
 """Signed updates, the server's side: when to look, what came of it, what may be loaded.
 
-A look is a child process (see `synchronise`). The one flow for a timer, a push and a start: the
+A look is a child process (see `look`). The one flow for a timer, a push and a start: the
 child verifies and brings versions to the disk, `repository` tries, loads, warms and swaps them,
 and `verdicts` remembers what was bad. While the repository cannot be reached or shows nothing
 genuine and fresh, what is on the disk goes on serving, with a warning and in the metrics.
@@ -87,17 +87,26 @@ class Updates:
         Returns:
             What came of it (see `status`).
         """
-        assert self._repository is not None
         async with self._lock:
             if archive:
                 with tempfile.NamedTemporaryFile(suffix=".zip", dir=self._settings.state) as file:
                     file.write(archive)
                     file.flush()
-                    await self._synchronise(file.name, online=True)
+                    await self._bring(file.name)
             else:
-                await self._synchronise(self._location, online=True)
-            await self._repository.refresh()
+                await self._bring(self._location)
         return self.status()
+
+    async def _bring(self, location: str) -> None:
+        """Bring and serve the newest versions that are not bad, one after the other."""
+        assert self._repository is not None
+        verdicts = self._repository.verdicts
+        while True:
+            await self._synchronise(location, online=True)
+            before = len(verdicts.bad())
+            await self._repository.refresh()
+            if self._last["outcome"] != "ok" or len(verdicts.bad()) == before:
+                return
 
     def status(self) -> dict[str, Any]:
         """What the last look found, for people and their tools."""
@@ -159,7 +168,7 @@ class Updates:
 
 async def _child(order: dict[str, Any]) -> dict[str, Any]:
     process = await asyncio.create_subprocess_exec(
-        *(sys.executable, "-m", "edgeline.server.synchronise"),
+        *(sys.executable, "-m", "edgeline.server.look"),
         stdin=asyncio.subprocess.PIPE,
         stdout=asyncio.subprocess.PIPE,
         stderr=asyncio.subprocess.PIPE,
