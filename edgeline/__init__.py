@@ -4,4 +4,17 @@ Importing this package costs nothing: TensorFlow, Beam and kfp are imported
 by the parts that use them, when they are used.
 """
 
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from edgeline.client.client import Client as Client
+
 __version__ = "0.1.0"
+
+
+def __getattr__(name: str) -> Any:
+    if name == "Client":
+        from edgeline.client.client import Client
+
+        return Client
+    raise AttributeError(f"module 'edgeline' has no attribute {name!r}")

@@ -61,6 +61,24 @@ def run(
     sys.exit(run_command(pipeline, settings, Path(root), cache, docker))
 
 
+@cli.command()
+@click.argument("pipeline")
+@click.option("--host", help="KFP's API; by default KF_PIPELINES_ENDPOINT.")
+@click.option("--namespace", help="The profile's, where KFP has several users.")
+@click.option("--env", "environment", default="", metavar="NAME", help="Where it runs.")
+@click.option("--experiment", default="Default", show_default=True, help="Where it is shown.")
+@click.option("--name", default="", help="The run's; by default the pipeline's with the time.")
+@click.option("--wait", is_flag=True, help="Wait for its end and show its tasks meanwhile.")
+@click.option(
+    "--set", "settings", multiple=True, metavar="NAME=VALUE", help="Set a pipeline parameter."
+)
+def submit(pipeline: str, host: str | None, wait: bool, **request: Any) -> None:
+    """Upload PIPELINE to a KFP server, once for each version, and start a run of it."""
+    from edgeline.client.command import submit_command
+
+    submit_command(pipeline, host, wait, **request)
+
+
 @cli.command("compile")
 @click.argument("pipeline")
 @click.option("-o", "--output", help="The file to write; by default <pipeline>.yaml.")

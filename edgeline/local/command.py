@@ -7,13 +7,16 @@ import shutil
 import sys
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from rich.console import Console
 
 from edgeline import storage
 from edgeline.cli import parse_settings
 from edgeline.errors import EdgelineError
+
+if TYPE_CHECKING:
+    from edgeline.local.runner import RunResult
 
 FILE_PARAMETERS = ("data", "module")
 
@@ -29,35 +32,16 @@ def run_command(
     """
     import click
 
-    from edgeline.local.page import write_page
-    from edgeline.local.plan import plan
-    from edgeline.local.progress import Progress, final_table
-    from edgeline.local.runner import run
+    from edgeline.local.progress import final_table
     from edgeline.pipelines import catalogue
 
     console = Console(file=sys.stdout)  # kept while kfp's own output goes to a file
     definition = catalogue.load(pipeline)
-    spec = definition.pipeline_spec
-    parameters = spec.root.input_definitions.parameters
-    kinds = parameter_kinds(parameters)
-    arguments = parse_settings(settings, kinds)
-    missing = [
-        name
-        for name, entry in sorted(parameters.items())
-        if name not in arguments and not entry.is_optional and not entry.HasField("default_value")
-    ]
-    if missing:
+    parameters = definition.pipeline_spec.root.input_definitions.parameters
+    arguments = parse_settings(settings, parameter_kinds(parameters))
+    if missing := missing_parameters(parameters, arguments):
         raise click.UsageError(f"Set {', '.join(missing)} with --set NAME=VALUE.")
-    arguments = _local(arguments, parameters, root)
-
-    names = [task.component for task in plan(spec)]
-    try:
-        with Progress(console, names) as progress:
-            result = run(definition, arguments, root, cache, progress.update, docker)
-    finally:
-        _remove_leftovers(root)
-    page = write_page(result, arguments)
-    _write_record(result)
+    result, page = run_here(definition, arguments, root, cache, console, docker)
     if console.is_terminal:
         console.print()
     console.print(final_table(result.tasks))
@@ -74,6 +58,46 @@ def run_command(
             f"see the reasons in {page}."
         )
     return 0
+
+
+def run_here(
+    definition: Any,
+    arguments: Mapping[str, Any],
+    root: Path,
+    cache: bool,
+    console: Console,
+    docker: bool = False,
+) -> tuple[RunResult, Path]:
+    """Run a loaded pipeline with a live display; what became of it, and its page.
+
+    Raises:
+        EdgelineError: a local file of the arguments does not exist.
+    """
+    from edgeline.local.page import write_page
+    from edgeline.local.plan import plan
+    from edgeline.local.progress import Progress
+    from edgeline.local.runner import run
+
+    spec = definition.pipeline_spec
+    arguments = _local(dict(arguments), spec.root.input_definitions.parameters, root)
+    names = [task.component for task in plan(spec)]
+    try:
+        with Progress(console, names) as progress:
+            result = run(definition, arguments, root, cache, progress.update, docker)
+    finally:
+        _remove_leftovers(root)
+    page = write_page(result, arguments)
+    _write_record(result)
+    return result, page
+
+
+def missing_parameters(parameters: Mapping[str, Any], arguments: Mapping[str, Any]) -> list[str]:
+    """The parameters that a pipeline requires and that no argument is there for."""
+    return [
+        name
+        for name, entry in sorted(parameters.items())
+        if name not in arguments and not entry.is_optional and not entry.HasField("default_value")
+    ]
 
 
 def parameter_kinds(parameters: Mapping[str, Any]) -> dict[str, str]:

@@ -1,0 +1,1 @@
+"""Run pipelines from a notebook or a program: `edgeline.Client`."""

@@ -1,0 +1,100 @@
+"""One way to run a pipeline, on this machine or on a KFP server."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from rich.console import Console
+
+from edgeline.client.run import Run
+from edgeline.errors import EdgelineError
+
+
+class Client:
+    """Submits pipelines.
+
+    Without a host they run on this machine, as `edgeline run` does. With one they are uploaded,
+    each version once, and run by the server.
+
+        client = edgeline.Client()
+        run = client.submit("taxi", steps=200).wait()
+        run.metrics["analyze"]["auc"]
+        run.reports["train"]        # shown in a notebook
+
+    Args:
+        host: the address of KFP's API; None: this machine.
+        namespace: a profile's, where KFP has several users.
+        root: here: where runs are kept. On a server: the pipeline root that reports are read
+            from, for example s3://mlpipeline/pipelines; by default what the run says.
+        console: where progress is shown.
+
+    Raises:
+        EdgelineError: no server answers.
+    """
+
+    def __init__(
+        self,
+        host: str | None = None,
+        namespace: str | None = None,
+        root: str = "",
+        console: Console | None = None,
+    ) -> None:
+        self.host = host
+        self.root = root
+        self.console = console or Console()
+        self._server: Any = None
+        if host:
+            from edgeline.kubeflow import connect
+
+            self._server = connect(host, namespace)
+
+    def __repr__(self) -> str:
+        return f"Client({self.host or 'this machine'})"
+
+    def submit(
+        self,
+        pipeline: str,
+        *,
+        cache: bool = True,
+        environment: str = "",
+        experiment: str = "Default",
+        name: str = "",
+        **parameters: Any,
+    ) -> Run:
+        """Start a run. On this machine it has ended when this returns, and shows its progress.
+
+        Args:
+            pipeline: a name of edgeline's, a Python file, or a compiled .yaml file.
+            cache: whether unchanged tasks are taken from earlier runs.
+            environment: on a server: what it is compiled for (see `edgeline.environments`).
+            experiment: on a server: where the run is shown.
+            name: of the run on the server; by default the pipeline's with the time.
+            **parameters: of the pipeline, as Python values.
+
+        Raises:
+            EdgelineError: the pipeline or a parameter is unknown, a required one is missing, or
+                the server refuses.
+        """
+        from edgeline.local.command import missing_parameters
+        from edgeline.pipelines import catalogue
+
+        definition = catalogue.load(pipeline)
+        known = definition.pipeline_spec.root.input_definitions.parameters
+        if unknown := sorted(parameters.keys() - known.keys()):
+            raise EdgelineError(
+                f"Pipeline {pipeline} has no parameter {', '.join(unknown)}, but "
+                f"{', '.join(sorted(known)) or 'none'}."
+            )
+        if missing := missing_parameters(known, parameters):
+            raise EdgelineError(f"Pipeline {pipeline} also needs {', '.join(missing)}.")
+        if self._server is None:
+            from edgeline.client.local import submit
+
+            root = Path(self.root or "edgeline-runs")
+            return submit(definition, parameters, root, cache, self.console)
+        from edgeline.client.remote import Request
+        from edgeline.client.remote import submit as submit_there
+
+        request = Request(pipeline, environment, experiment, name, cache, parameters, self.root)
+        return submit_there(self._server, request, self.console)

@@ -1,0 +1,76 @@
+"""A run on this machine."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from rich.console import Console
+
+from edgeline.client.run import Report, metrics, table
+from edgeline.errors import EdgelineError
+from edgeline.local.runner import RunResult, TaskResult
+
+
+@dataclass(frozen=True)
+class LocalRun:
+    """A run that has ended, in its folder. See `edgeline.client.run.Run`."""
+
+    result: RunResult
+    page: Path
+
+    @property
+    def id(self) -> str:
+        return str(self.result.folder)
+
+    @property
+    def state(self) -> str:
+        if self.result.failed:
+            return "failed"
+        return "stopped" if self.result.skipped else "succeeded"
+
+    @property
+    def tasks(self) -> Mapping[str, TaskResult]:
+        return self.result.tasks
+
+    @property
+    def metrics(self) -> Mapping[str, Mapping[str, float]]:
+        return {name: found for name, task in self.tasks.items() if (found := metrics(task))}
+
+    @property
+    def reports(self) -> Mapping[str, Report]:
+        found = {}
+        for name, task in self.tasks.items():
+            for output in task.outputs.values():
+                path = Path(str(output.get("uri", ""))) if isinstance(output, dict) else Path()
+                if path.is_file() and path.read_bytes()[:9].lower() == b"<!doctype":
+                    found[name] = Report(name, path.read_text("utf-8", errors="replace"))
+        return found
+
+    def wait(self, timeout: float | None = None) -> LocalRun:  # noqa: ARG002
+        """Itself: it has ended.
+
+        Raises:
+            EdgelineError: a task failed, by what it said.
+        """
+        if self.result.failed:
+            first = self.result.failed[0]
+            raise EdgelineError(f"Task {first.task.component} failed: {first.error}")
+        return self
+
+    def __repr__(self) -> str:
+        return f"Run of {self.result.pipeline}: {self.state}, {self.result.seconds:.1f} s"
+
+    def _repr_html_(self) -> str:
+        return table(f"Run of {self.result.pipeline}", self.state, self.tasks)
+
+
+def submit(
+    definition: Any, parameters: Mapping[str, Any], root: Path, cache: bool, console: Console
+) -> LocalRun:
+    """Run a loaded pipeline to its end."""
+    from edgeline.local.command import run_here
+
+    return LocalRun(*run_here(definition, parameters, root, cache, console))

@@ -1,0 +1,243 @@
+"""A run on a KFP server."""
+
+from __future__ import annotations
+
+import json
+import tempfile
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import datetime
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import yaml
+from rich.console import Console
+
+from edgeline import storage
+from edgeline.client.run import Report, table
+from edgeline.errors import EdgelineError
+from edgeline.kubeflow import asking
+from edgeline.local.plan import PlannedTask, plan
+from edgeline.local.runner import TaskResult
+
+POLL = 5.0  # seconds between two looks at a run
+STATES = {
+    "PENDING": "waiting",
+    "RUNNING": "running",
+    "SUCCEEDED": "succeeded",
+    "CACHED": "cached",
+    "SKIPPED": "skipped",
+    "FAILED": "failed",
+    "CANCELING": "running",
+    "CANCELED": "failed",
+    "PAUSED": "waiting",
+}
+ENDED = ("SUCCEEDED", "FAILED", "SKIPPED", "CANCELED")
+PAGE = 100
+
+
+@dataclass(frozen=True)
+class Request:
+    """What is to be run. See `Client.submit`."""
+
+    pipeline: str
+    environment: str
+    experiment: str
+    name: str
+    cache: bool
+    parameters: Mapping[str, Any]
+    root: str
+
+
+@dataclass
+class RemoteRun:
+    """A run as the server last told of it. See `edgeline.client.run.Run`."""
+
+    server: Any
+    id: str
+    pipeline: str
+    planned: list[PlannedTask]
+    root: str
+    console: Console
+    poll: float = POLL
+    _last: Any = field(default=None, repr=False)
+
+    @property
+    def state(self) -> str:
+        state = str(self._look().state or "PENDING")
+        return state.lower() if state in ENDED else "running"
+
+    @property
+    def tasks(self) -> Mapping[str, TaskResult]:
+        return self._tasks(self._last or self._look())
+
+    @cached_property
+    def _artifacts(self) -> dict[str, storage.Source]:
+        """Files of the run in the object store: `task/.../artifact` and where they lie."""
+        if not self.root:
+            raise EdgelineError(
+                "Where are this run's artifacts? Give Client(root=...) the pipeline root."
+            )
+        folder = f"{self.root.rstrip('/')}/{self.pipeline}/{self.id}"
+        return {source.name: source for source in storage.resolve([folder])}
+
+    @property
+    def metrics(self) -> Mapping[str, Mapping[str, float]]:
+        """Of analyze on all rows and of verify, from the files beside their verdicts.
+
+        KFP's own Metrics are in its metadata store, which its API does not show.
+
+        Raises:
+            EdgelineError: the pipeline root is not known or cannot be read.
+        """
+        found = {}
+        for name, source in self._artifacts.items():
+            if (file := name.rpartition("/")[2]) in ("metrics.json", "verification.json"):
+                with storage.open_source(source) as stream:
+                    value = json.load(stream)
+                if file == "metrics.json":
+                    whole = value["slices"][0]["metrics"]
+                    value = {key: entry["value"] for key, entry in whole.items()}
+                task = name.partition("/")[0]
+                found[task] = {key: float(v) for key, v in value.items() if _is_number(v)}
+        return found
+
+    @property
+    def reports(self) -> Mapping[str, Report]:
+        """By task, read from the object store.
+
+        Raises:
+            EdgelineError: the pipeline root is not known or cannot be read.
+        """
+        found = {}
+        for name, source in self._artifacts.items():
+            if name.rpartition("/")[2] in ("report", "report.html"):
+                task = name.partition("/")[0]
+                with storage.open_source(source) as stream:
+                    found[task] = Report(task, stream.read().decode("utf-8", errors="replace"))
+        return found
+
+    def wait(self, timeout: float | None = None) -> RemoteRun:
+        """Wait until it has ended, and show its tasks meanwhile. Ctrl-C leaves it running.
+
+        Raises:
+            EdgelineError: it failed or was cancelled, or has not ended in `timeout` seconds.
+        """
+        from edgeline.local.progress import Progress
+
+        end = None if timeout is None else time.monotonic() + timeout
+        shown: dict[str, str] = {}
+        with Progress(self.console, [task.component for task in self.planned]) as progress:
+            while True:
+                run = self._look()
+                for name, task in self._tasks(run).items():
+                    if task.state not in ("waiting", shown.get(name)):
+                        shown[name] = task.state
+                        progress.update(task)
+                if run.state in ENDED:
+                    break
+                if end is not None and time.monotonic() >= end:
+                    raise EdgelineError(
+                        f"Run {self.id} has not ended in {timeout:g} s; it goes on: wait() again."
+                    )
+                time.sleep(self.poll)
+        if run.state in ("FAILED", "CANCELED"):
+            failed = [task for task in self._tasks(run).values() if task.state == "failed"]
+            said = run.error.message if run.error else ""
+            if failed:
+                first = failed[0]
+                raise EdgelineError(f"Task {first.task.component} failed: {first.error or said}")
+            raise EdgelineError(f"Run {self.id} {run.state.lower()}: {said}")
+        return self
+
+    def cancel(self) -> None:
+        """End it."""
+        asking(lambda: self.server.terminate_run(self.id))
+
+    def __repr__(self) -> str:
+        return f"Run of {self.pipeline} {self.id}: {self.state}"
+
+    def _repr_html_(self) -> str:
+        run = self._look()
+        state = str(run.state or "PENDING").lower()
+        return table(f"Run of {self.pipeline} {self.id}", state, self._tasks(run))
+
+    def _look(self) -> Any:
+        self._last = asking(lambda: self.server.get_run(self.id))
+        return self._last
+
+    def _tasks(self, run: Any) -> dict[str, TaskResult]:
+        details = (run.run_details.task_details if run.run_details else None) or []
+        told = {detail.display_name: detail for detail in details}
+        return {task.component: _result(task, told.get(task.name)) for task in self.planned}
+
+
+def submit(server: Any, request: Request, console: Console) -> RemoteRun:
+    """Upload a pipeline where the server has not this version of it, and start a run."""
+    from edgeline.compiling import compile_pipeline
+    from edgeline.pipelines import catalogue
+
+    definition = catalogue.load(request.pipeline)
+    name = definition.pipeline_spec.pipeline_info.name
+    with tempfile.TemporaryDirectory() as temporary:
+        manifests = compile_pipeline(
+            request.pipeline,
+            f"{temporary}/manifests.yaml",
+            kubernetes=True,
+            environment=request.environment,
+        )
+        # the same name as in Git: an equal pipeline is an equal version by either way
+        version_name = list(yaml.safe_load_all(manifests.read_text()))[1]["metadata"]["name"]
+        package = compile_pipeline(
+            request.pipeline, f"{temporary}/{name}.yaml", environment=request.environment
+        )
+        pipeline, version = asking(lambda: _upload(server, name, version_name, package))
+        root = yaml.safe_load(package.read_text().split("\n---\n")[0]).get("defaultPipelineRoot")
+    experiment = asking(lambda: server.create_experiment(request.experiment)).experiment_id
+    started = asking(
+        lambda: server.run_pipeline(
+            experiment_id=experiment,
+            job_name=request.name or f"{name}-{datetime.now():%Y%m%d-%H%M%S}",
+            params=dict(request.parameters),
+            pipeline_id=pipeline,
+            version_id=version,
+            enable_caching=None if request.cache else False,
+        )
+    )
+    planned = plan(definition.pipeline_spec)
+    return RemoteRun(server, started.run_id, name, planned, request.root or root or "", console)
+
+
+def _upload(server: Any, name: str, version_name: str, package: Path) -> tuple[str, str]:
+    """The identifiers of a pipeline and its version, uploaded unless they are there."""
+    pipeline = server.get_pipeline_id(name)
+    if pipeline is None:
+        pipeline = server.upload_pipeline(str(package), pipeline_name=name).pipeline_id
+    token = ""
+    while True:
+        page = server.list_pipeline_versions(pipeline, page_token=token, page_size=PAGE)
+        for version in page.pipeline_versions or []:
+            if version.display_name == version_name:
+                return str(pipeline), str(version.pipeline_version_id)
+        token = page.next_page_token or ""
+        if not token:
+            break
+    made = server.upload_pipeline_version(str(package), version_name, pipeline_id=pipeline)
+    return str(pipeline), str(made.pipeline_version_id)
+
+
+def _result(task: PlannedTask, detail: Any) -> TaskResult:
+    if detail is None:
+        return TaskResult(task)
+    state = STATES.get(str(detail.state), "waiting")
+    seconds = 0.0
+    if detail.start_time and detail.end_time:
+        seconds = max(0.0, (detail.end_time - detail.start_time).total_seconds())
+    error = detail.error.message if detail.error else ""
+    return TaskResult(task, state, seconds, error=error or "")
+
+
+def _is_number(value: Any) -> bool:
+    return isinstance(value, (int, float)) and not isinstance(value, bool)

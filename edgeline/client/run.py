@@ -1,0 +1,104 @@
+"""A run, wherever it runs: its tasks, their numbers, their reports."""
+
+from __future__ import annotations
+
+import html
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Protocol
+
+from edgeline.local.runner import TaskResult
+
+
+@dataclass(frozen=True)
+class Report:
+    """A task's HTML report; a notebook shows it, in a frame that runs no script."""
+
+    task: str
+    content: str
+
+    def save(self, path: str | Path) -> Path:
+        """Write it to a file."""
+        path = Path(path)
+        path.write_text(self.content, "utf-8")
+        return path
+
+    def __repr__(self) -> str:
+        return f"Report of {self.task} ({len(self.content):,} characters)"
+
+    def _repr_html_(self) -> str:
+        return (
+            '<iframe sandbox="" style="width:100%;height:70vh;border:1px solid #ddd" '
+            f'srcdoc="{html.escape(self.content)}"></iframe>'
+        )
+
+
+class Run(Protocol):
+    """What `Client.submit` gives.
+
+    Attributes:
+        id: the run's folder, or its identifier on the server.
+        state: running, succeeded, failed, stopped (a condition was false) or canceled.
+        tasks: by component.
+        metrics: by task, the numbers it found.
+        reports: by task.
+    """
+
+    @property
+    def id(self) -> str: ...
+    @property
+    def state(self) -> str: ...
+    @property
+    def tasks(self) -> Mapping[str, TaskResult]: ...
+    @property
+    def metrics(self) -> Mapping[str, Mapping[str, float]]: ...
+    @property
+    def reports(self) -> Mapping[str, Report]: ...
+    def wait(self, timeout: float | None = None) -> Run: ...
+    def _repr_html_(self) -> str: ...
+
+
+COLOURS = {
+    "succeeded": "#15803d",
+    "cached": "#0e7490",
+    "failed": "#b91c1c",
+    "skipped": "#b45309",
+    "running": "#1d4ed8",
+}
+
+
+def table(title: str, state: str, tasks: Mapping[str, TaskResult], link: str = "") -> str:
+    """A run as HTML: a row a task, with its state, time and what it found."""
+    rows = "".join(
+        f'<tr><td style="text-align:left">{html.escape(name)}</td>'
+        f'<td style="text-align:left;color:{COLOURS.get(task.state, "inherit")}">{task.state}</td>'
+        f"<td>{f'{task.seconds:.1f} s' if task.seconds else ''}</td>"
+        f'<td style="text-align:left">{html.escape(task.error or numbers(task))}</td></tr>'
+        for name, task in tasks.items()
+    )
+    name = f'<a href="{html.escape(link)}">{html.escape(title)}</a>' if link else html.escape(title)
+    return f"<div><b>{name}</b>: {state}</div><table>{rows}</table>"
+
+
+def metrics(task: TaskResult) -> dict[str, float]:
+    """The numbers that a task found, from its Metrics outputs."""
+    return {
+        name: float(value)
+        for output in task.outputs.values()
+        if isinstance(output, dict) and _is_metrics(output)
+        for name, value in output.get("metadata", {}).items()
+        if isinstance(value, (int, float)) and not isinstance(value, bool)
+    }
+
+
+def numbers(task: TaskResult) -> str:
+    """The first numbers of a task in words."""
+    found = list(metrics(task).items())[:4]
+    return " · ".join(f"{name} {value:.4g}" for name, value in found)
+
+
+def _is_metrics(output: Mapping[str, Any]) -> bool:
+    kind = output.get("type", {})
+    title = kind.get("schemaTitle") if isinstance(kind, Mapping) else ""
+    return title == "system.Metrics" or output.get("name", "").endswith("metrics")

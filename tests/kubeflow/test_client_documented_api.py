@@ -1,0 +1,129 @@
+"""`edgeline.Client` on KFP's API as documented (see documented_server.py): no real KFP server."""
+
+from __future__ import annotations
+
+import io
+import json
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+from rich.console import Console
+
+import edgeline
+from edgeline.errors import EdgelineError
+
+TASKS = ("ingest", "validate", "transform", "train", "analyze", "convert", "verify", "publish")
+
+
+def details(*states: tuple[str, str]) -> list[dict[str, Any]]:
+    return [
+        {
+            "display_name": name,
+            "state": state,
+            "start_time": "2026-01-01T00:00:00Z",
+            "end_time": "2026-01-01T00:00:07Z",
+            **({"error": {"code": 9, "message": "the disk is full"}} if state == "FAILED" else {}),
+        }
+        for name, state in states
+    ]
+
+
+def client(server: Any, **options: Any) -> tuple[edgeline.Client, io.StringIO]:
+    text = io.StringIO()
+    return edgeline.Client(server.address, console=Console(file=text, width=100), **options), text
+
+
+def test_a_run_is_submitted_watched_and_ends(server: Any) -> None:
+    server.tasks["first"] = details(*((name, "SUCCEEDED") for name in TASKS))
+    here, shown = client(server)
+    run = here.submit("taxi", name="first", steps=7)
+    run.poll = 0.0
+    assert run.wait().state == "succeeded"
+    assert [name for name in TASKS if f"{name} " in shown.getvalue()] == list(TASKS)
+    assert run.tasks["train"].seconds == 7.0
+    assert run.tasks["notify"].state == "waiting"
+    (sent,) = server.runs.values()
+    assert sent["runtime_config"]["parameters"] == {"steps": 7}
+    assert "<table>" in run._repr_html_()
+
+
+def test_an_equal_pipeline_is_uploaded_once_and_named_as_in_git(
+    server: Any, tmp_path: Path
+) -> None:
+    here, _ = client(server)
+    here.submit("taxi", name="one")
+    here.submit("taxi", name="two", steps=9)
+    here.submit("taxi", name="three", environment="onprem")
+    uploads = [line for line in server.asked if "upload_version" in line]
+    assert len(uploads) == 2  # one for each of the two environments
+    from edgeline.compiling import compile_pipeline
+
+    path = compile_pipeline("taxi", f"{tmp_path}/out/", kubernetes=True)
+    assert path.stem in {version["display_name"] for version in server.versions.values()}
+
+
+def test_a_failed_run_says_which_task_and_why(server: Any) -> None:
+    server.tasks["bad"] = details(("ingest", "SUCCEEDED"), ("train", "FAILED"))
+    run = client(server)[0].submit("taxi", name="bad")
+    run.poll = 0.0
+    with pytest.raises(EdgelineError, match="Task train failed: the disk is full"):
+        run.wait()
+    assert "the disk is full" in run._repr_html_()
+
+
+def test_waiting_ends_in_time_and_the_run_goes_on(server: Any) -> None:
+    server.tasks["long"] = details(*((name, "SUCCEEDED") for name in TASKS))
+    run = client(server)[0].submit("taxi", name="long")
+    with pytest.raises(EdgelineError, match="has not ended in 0 s; it goes on"):
+        run.wait(timeout=0)
+    run.cancel()
+    assert next(iter(server.runs.values()))["state"] == "CANCELED"
+
+
+def test_reports_and_numbers_come_from_the_run_s_place_in_the_store(
+    server: Any, tmp_path: Path
+) -> None:
+    run = client(server, root=str(tmp_path))[0].submit("taxi", name="stored")
+    folder = tmp_path / "taxi" / run.id / "analyze" / "0b3e"
+    (folder / "evaluation").mkdir(parents=True)
+    slices = [{"metrics": {"auc": {"value": 0.95}, "matrix": {"value": {}}}}]
+    (folder / "evaluation" / "metrics.json").write_text(json.dumps({"rows": 3, "slices": slices}))
+    (folder / "report").write_text("<!doctype html><script>alert(1)</script>")
+    assert run.metrics == {"analyze": {"auc": 0.95}}
+    shown = run.reports["analyze"]._repr_html_()
+    assert shown.startswith('<iframe sandbox=""')
+    assert "<script>" not in shown  # it is text of the frame, and runs nowhere
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        ({"pipeline": "taxi", "stepz": 1}, "Pipeline taxi has no parameter stepz, but"),
+        ({"pipeline": "tabular"}, "Pipeline tabular also needs data, destination, label"),
+        ({"pipeline": "nothing"}, "nothing"),
+    ],
+)
+def test_a_wrong_request_is_refused_before_the_server_is_asked(
+    arguments: dict[str, Any], said: str, server: Any
+) -> None:
+    here, _ = client(server)
+    with pytest.raises(EdgelineError, match=said):
+        here.submit(**arguments)
+    assert server.changes == []
+
+
+def test_the_command_prints_the_run(server: Any) -> None:
+    command = [sys.executable, "-m", "edgeline", "submit", "taxi", "--set", "steps=3"]
+    done = subprocess.run(
+        [*command, "--host", server.address, "--name", "mine"],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    (run,) = server.runs.values()
+    assert run["run_id"] in done.stdout
+    assert run["display_name"] == "mine"
