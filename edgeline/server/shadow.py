@@ -6,6 +6,7 @@ and counted, so that a slow candidate costs the stable version neither time nor 
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import os
 import threading
@@ -77,11 +78,11 @@ class Shadow:
     def close(self) -> None:
         """Run no more; what waits is forgotten."""
         self._closed = True
-        try:
+        with contextlib.suppress(Empty):
             while True:
                 self._queue.get_nowait()
-        except Empty:
-            self._queue.put(None)
+        with contextlib.suppress(Full):  # if it is full again, the thread wakes up all the same
+            self._queue.put_nowait(None)
 
     def _serve(self) -> None:
         if hasattr(os, "setpriority"):  # of this thread alone, on Linux
