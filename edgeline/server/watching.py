@@ -45,9 +45,8 @@ class Tally:
     unseen: Counter[str] = field(default_factory=Counter)
 
     def __add__(self, other: Tally) -> Tally:
-        return Tally(
-            self.counts + other.counts, self.missing + other.missing, self.unseen + other.unseen
-        )
+        unseen = Counter(dict((self.unseen + other.unseen).most_common(_KEPT)))
+        return Tally(self.counts + other.counts, self.missing + other.missing, unseen)
 
 
 @dataclass
@@ -176,12 +175,13 @@ class Watch:
             if not old or left < self._rows:
                 break
             del self._slices[0]
-        if len(self._slices) > 2 * SLICES:  # little traffic: two slices become one
-            first, second = self._slices[:2]
+        if len(self._slices) > 2 * SLICES:  # little traffic: the two smallest become one
+            parts = self._slices
+            place = min(range(len(parts) - 2), key=lambda at: parts[at].rows + parts[at + 1].rows)
+            first, second = parts[place], parts.pop(place + 1)
             for key in first.tallies:
                 first.tallies[key] += second.tallies[key]
             first.rows += second.rows
-            del self._slices[1]
 
     def _slice(self) -> _Slice:
         return _Slice(
