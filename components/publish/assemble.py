@@ -17,6 +17,7 @@ from edgeline.models import edge_model_path, raw_features
 LABELS = "labels.txt"
 SIGNATURE = "signature.json"
 TEST_VECTORS = "test_vectors.json"
+COMPILED_FILES, PLACEMENT = "files/", "placement.json"
 
 
 def assemble(
@@ -28,6 +29,7 @@ def assemble(
     name: str,
     target: str,
     provenance: Mapping[str, Any],
+    compiled: Artifact | None = None,
 ) -> Bundle:
     """Copy a model's files into `folder` and say what they are.
 
@@ -41,6 +43,8 @@ def assemble(
         name: of the bundle: lower-case letters, digits and dashes, at most 63.
         target: what the model is made for, for example `litert`; written like a name.
         provenance: what made the model, as JSON values.
+        compiled: `compiled_model/v1` made of the edge model, which takes its place, with
+            `placement.json`; its target is the bundle's.
 
     Returns:
         The bundle, as version 1: the store gives the number.
@@ -58,15 +62,28 @@ def assemble(
     _require_approval(edge_model, evaluation, verification)
     folder = Path(folder)
     model = edge_model_path(edge_model).name
-    for source, file in (
-        (edge_model, model),
-        (edge_model, LABELS),
-        (verification, TEST_VECTORS),
-        (verification, reference.FILE),
-    ):
-        if file in source.files:
-            shutil.copyfile(source.path / file, folder / file)
-    if model not in edge_model.files:
+    wanted = [
+        (edge_model.path / LABELS, LABELS),
+        (verification.path / TEST_VECTORS, TEST_VECTORS),
+        (verification.path / reference.FILE, reference.FILE),
+    ]
+    facts, described = edge_model.metadata, edge_model.path / SIGNATURE
+    if compiled:
+        _require_made_of(compiled, edge_model, verification)
+        model = compiled.metadata["model"].removeprefix(COMPILED_FILES)
+        made = [name for name in compiled.files if name.startswith(COMPILED_FILES)]
+        wanted += [(compiled.path / name, name.removeprefix(COMPILED_FILES)) for name in made]
+        wanted.append((compiled.path / PLACEMENT, PLACEMENT))
+        facts = {**facts, "quantisation": compiled.metadata["quantisation"]}
+        described, target = compiled.path / SIGNATURE, compiled.metadata["target"]
+        provenance = {**provenance, "compiled_model": compiled.digest}
+    else:
+        wanted.append((edge_model.path / model, model))
+    for source, file in wanted:
+        if source.is_file() and file != SIGNATURE:  # it is in the manifest
+            (folder / file).parent.mkdir(parents=True, exist_ok=True)
+            shutil.copyfile(source, folder / file)
+    if not (folder / model).is_file():
         raise EdgelineError(f"{edge_model.path} has no {model}: run convert again.")
     try:
         labels = folder / LABELS
@@ -75,10 +92,10 @@ def assemble(
             version=1,
             target=target,
             model=model,
-            task=edge_model.metadata["task"],
-            quantisation=edge_model.metadata["quantisation"],
-            takes=edge_model.metadata["takes"],
-            signature=Signature.from_json(json.loads((edge_model.path / SIGNATURE).read_text())),
+            task=facts["task"],
+            quantisation=facts["quantisation"],
+            takes=facts["takes"],
+            signature=Signature.from_json(json.loads(described.read_text())),
             features=tuple(raw_features(edge_model)),
             files=artifacts.list_files(folder),
             labels=tuple(labels.read_text().splitlines()) if labels.exists() else None,
@@ -124,4 +141,18 @@ def _require_approval(edge_model: Artifact, evaluation: Artifact, verification: 
         raise EdgelineError(
             f"The model is not published because analyze did not bless it: see the report of "
             f"analyze, whose result is {evaluation.path}."
+        )
+
+
+def _require_made_of(compiled: Artifact, edge_model: Artifact, verification: Artifact) -> None:
+    verified = verification.metadata.get("compiled_model_digest")
+    if edge_model.digest not in compiled.metadata["source_digest"].split():
+        raise EdgelineError(
+            f"{compiled.path} is not compiled from {edge_model.path}: connect the edge model that "
+            "it was made of."
+        )
+    if verified != compiled.digest:
+        raise EdgelineError(
+            f"The model {compiled.path} is not published because {verification.path} approves "
+            "another: give verify this one as compiled_model."
         )

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from edgeline import __version__, artifacts, models
+from edgeline.bundle import Bundle, write_manifest
 from edgeline.components.publish.assemble import assemble, content_digest
 from edgeline.components.publish.store import add, open_store
 from edgeline.errors import EdgelineError
@@ -36,6 +37,7 @@ def publish(
     pipeline_name: str = "",
     run_id: str = "",
     git_commit: str = "",
+    compiled_model: str | Path = "",
 ) -> Published:
     """Assemble a bundle, put it into a store and leave a copy at `output`.
 
@@ -49,13 +51,21 @@ def publish(
         version: a positive number, or 0 for the next that is free.
         target: what the model is made for.
         pipeline_name, run_id, git_commit: what made it.
+        signing_keys: references to keys, with commas between them (see
+            `edgeline.repository.keys`); with them the destination is a signed repository.
+        compiled_model: `compiled_model/v1` made of the edge model, to publish in its place, or "";
+            the bundle is then `<name>-<target>` for its target.
 
     Raises:
-        EdgelineError: see `assemble`, `open_store` and `add`.
+        EdgelineError: see `assemble`, `open_store` and `add`, or `edgeline.repository.actions`.
     """
     if version < 0:
         raise EdgelineError(f"The version {version} is negative: give 0 for the next free one.")
-    store = open_store(destination)
+    keys = [key.strip() for key in signing_keys.split(",") if key.strip()]
+    store = open_store(f"{destination.rstrip('/')}/targets" if keys else destination)
+    compiled = artifacts.read(compiled_model, "compiled_model/v1") if compiled_model else None
+    if compiled:
+        name = f"{name}-{compiled.metadata['target']}"
     try:
         with artifacts.writing(output, SCHEMA) as draft:
             bundle = assemble(
@@ -71,8 +81,12 @@ def publish(
                     "git_commit": git_commit,
                     "edgeline": __version__,
                 },
+                compiled=compiled,
             )
-            bundle = add(store, draft.path, bundle, version)
+            if keys:
+                bundle = _add_signed(destination, draft.path, bundle, version, keys)
+            else:
+                bundle = add(store, draft.path, bundle, version)
             uri = store.uri(bundle.name, bundle.version)
             draft.metadata.update(
                 name=bundle.name,
@@ -84,3 +98,16 @@ def publish(
         raise EdgelineError(f"{output} cannot be written ({error.strerror}).") from error
     print(f"{uri} is published.")
     return Published(uri, bundle.version, {"edgeline_schema": SCHEMA, **draft.metadata})
+
+
+def _add_signed(
+    repository: str, folder: Path, bundle: Bundle, version: int, keys: list[str]
+) -> Bundle:
+    from edgeline.repository import actions
+
+    write_manifest(folder, bundle)
+    bundle, outcome = actions.add(repository, folder, keys, version=version)
+    if not outcome.live:
+        lacks = ", ".join(f"{count} of {role}" for role, count in outcome.missing.items())
+        print(f"{bundle.name} {bundle.version} waits for signatures ({lacks}).")
+    return bundle

@@ -47,7 +47,8 @@ def verify(
         runtime: What runs the edge model: litert, or tflite-runtime in the Python environment
             that EDGELINE_TFLITE_RUNTIME_PYTHON names.
         compiled_model: The edge model compiled for a target (compiled_model/v1), verified in
-            that target's runtime in the edge model's place.
+            that target's runtime in the edge model's place; where only the device runs it, the
+            edge model answers for it.
 
     Returns:
         Whether the edge model is approved.

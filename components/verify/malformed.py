@@ -25,11 +25,12 @@ from edgeline.bundle import Signature, Tensor
 from edgeline.components.verify.latency import last_line, signal_name
 from edgeline.components.verify.vectors import difference
 from edgeline.errors import EdgelineError
+from edgeline.interpreter import PIECE_ROWS
 
 CHILD = [sys.executable, "-m", "edgeline.components.verify.malformed"]
 CASE_SECONDS = 20
 ROWS = 4
-MANY_BYTES = 64_000_000
+MANY_ROWS, MANY_BYTES = 2 * PIECE_ROWS, 64_000_000
 SETTLED = ("answered", "refused")
 WORDS = {
     "crashed": "crashes the interpreter",
@@ -210,9 +211,9 @@ def _renamed(arrays: Arrays, tensor: Tensor) -> Any:
 
 
 def _many(arrays: Arrays, _: Tensor) -> Any:
-    """10,000 rows, or as many as are 64 MB."""
+    """More rows than a runtime gets at once, or as many as are 64 MB."""
     row = sum(array[0].nbytes for array in arrays.values())
-    rows = min(10_000, max(2 * ROWS, MANY_BYTES // row))
+    rows = min(MANY_ROWS, max(2 * ROWS, MANY_BYTES // row))
     return {name: np.resize(array, (rows, *array.shape[1:])) for name, array in arrays.items()}
 
 

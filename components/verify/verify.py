@@ -21,6 +21,7 @@ import numpy as np
 from edgeline import artifacts, examples, models, reference
 from edgeline.artifacts import Artifact
 from edgeline.bundle import Tensor
+from edgeline.components.compile import target as targets
 from edgeline.components.verify import malformed, parity, report, runtimes, vectors
 from edgeline.components.verify.latency import Latency, measure
 from edgeline.components.verify.malformed import Case
@@ -116,7 +117,8 @@ def verify(
         output: the `verification/v1` folder to write, approved or not.
         report_path: the HTML page to write.
         compiled_model: a `compiled_model/v1` folder made of the edge model, verified in its
-            target's runtime in place of the edge model, or "".
+            target's runtime in place of the edge model, or "". Where only the device runs it,
+            the edge model is verified, and `runs_here` in the metadata is false.
         runtime: of the edge model, see `runtimes.load`.
 
     Raises:
@@ -163,6 +165,7 @@ def verify(
         summary = _summary(findings, cloud, edge, rows)
         if compiled:
             summary["compiled_model_digest"] = compiled.digest
+            summary["runs_here"] = subject.path == compiled.path
         _write_json(draft.path / "verification.json", {**summary, **_details(findings)})
         _write_json(draft.path / "timing.json", asdict(latency))
         draft.metadata.update(summary)
@@ -182,14 +185,17 @@ def _feed(cloud: Artifact, edge: Artifact) -> Feed:
 
 
 def _subject(edge: Artifact, compiled: Artifact | None, runtime: str) -> Subject:
+    own = Subject(models.edge_model_path(edge), runtime, edge.metadata["quantisation"])
     if compiled is None:
-        return Subject(models.edge_model_path(edge), runtime, edge.metadata["quantisation"])
+        return own
     if edge.digest not in compiled.metadata["source_digest"].split():
         raise EdgelineError(
             f"{compiled.path} is not compiled from {edge.path}: connect the edge model that it "
             "was made of."
         )
     facts = compiled.metadata
+    if targets.find(facts["target"]).load is None:
+        return own  # only the device runs it: the model that it was made of answers for it
     return Subject(compiled.path, facts["target"], facts["quantisation"])
 
 

@@ -19,7 +19,7 @@ import subprocess
 import time
 import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 from unittest import mock
@@ -36,6 +36,7 @@ from edgeline.local.cache import CheckedCache
 from edgeline.local.conditions import resolve
 from edgeline.local.plan import PlannedTask, plan
 
+ROUND = re.compile(r"-iteration-(\d+)/")  # of a loop, in the path of a task's output
 USER_ERROR = re.compile(r"^edgeline\.errors\.EdgelineError: (.*)$", re.MULTILINE)
 
 
@@ -149,16 +150,26 @@ class _Lazy:
 Start = Callable[[Path], warm.Ended]  # runs a task, given a file for its output
 
 
+def _result(tasks: dict[str, TaskResult], component: str, place: str) -> TaskResult:
+    """The record of a task; in a loop one for each round: compile, compile[1], ..."""
+    rounds = ROUND.findall(place)
+    if any(map(int, rounds)):
+        name = f"{component}[{','.join(rounds)}]"
+        own = replace(tasks[component].task, component=name)
+        return tasks.setdefault(name, TaskResult(own))
+    return tasks[component]
+
+
 def _watch(
-    tasks: Mapping[str, TaskResult], folder: Path, on_change: Callable[[TaskResult], None]
+    tasks: dict[str, TaskResult], folder: Path, on_change: Callable[[TaskResult], None]
 ) -> Callable[[list[str], Start], Status]:
     """Starts a task, and records what became of it."""
 
     def watch(command: list[str], start: Start) -> Status:
         output = Path(_executor_input(command)["outputs"]["outputFile"])
-        result = tasks[output.parent.name]
+        result = _result(tasks, output.parent.name, str(output))
         result.state = "running"
-        result.log = folder / "logs" / f"{output.parent.name}.log"
+        result.log = folder / "logs" / f"{result.task.component}.log"
         result.log.parent.mkdir(exist_ok=True)
         result.log.touch()
         on_change(result)
@@ -253,10 +264,10 @@ def _reason(log: Path, code: int) -> str:
 
 
 def _checked_cache(
-    tasks: Mapping[str, TaskResult], on_change: Callable[[TaskResult], None]
+    tasks: dict[str, TaskResult], on_change: Callable[[TaskResult], None]
 ) -> type[CheckedCache]:
     def on_hit(component: str, outputs: dict[str, Any]) -> None:
-        result = tasks[component]
+        result = _result(tasks, component, str([getattr(v, "uri", "") for v in outputs.values()]))
         result.state = "cached"
         result.outputs = {
             name: {"uri": value.uri, "metadata": dict(value.metadata)}

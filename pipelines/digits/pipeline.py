@@ -44,4 +44,5 @@ pipeline = specialise(
     steps_per_epoch=100,
     eval_config=EVALUATION,
     require_mapped=1.0,
+    targets=["ethos-u55", "tflite-micro", "onnx", "openvino", "tvm"],
 )

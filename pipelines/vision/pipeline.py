@@ -1,4 +1,4 @@
-"""The vision pipeline: image files to a float and an integer edge model, verified and published.
+"""The vision pipeline: image files to float, integer and compiled edge models, all verified.
 
 `analyze` must bless the model, `check` find the integer model on the accelerator, and `verify`
 approve each edge model, or the steps after them do not run. `notify` tells the end.
@@ -9,6 +9,7 @@ from kfp import dsl
 
 from edgeline.components.analyze.component import analyze
 from edgeline.components.check.component import check
+from edgeline.components.compile.component import compile  # noqa: A004
 from edgeline.components.convert.component import convert
 from edgeline.components.ingest.component import ingest
 from edgeline.components.notify.component import notify
@@ -46,6 +47,7 @@ def vision(
     representative_rows: int = 500,
     io: str = "uint8",
     require_mapped: float = 0.0,
+    targets: list = [],  # noqa: B006
     max_metric_drop: float = 0.005,
     git_commit: str = "",
 ):
@@ -78,6 +80,8 @@ def vision(
         representative_rows: Images that calibrate the integer model.
         io: Inputs and outputs of the integer model: float, int8 or uint8.
         require_mapped: The share of the integer model's operators that must map to the Edge TPU.
+        targets: What to compile the integer model for, each as the compile component names it;
+            published as <model_name>-<target>.
         max_metric_drop: How much worse than the cloud model an edge model may be.
         git_commit: The commit of the user's code, for the bundle's provenance.
     """
@@ -146,6 +150,32 @@ def vision(
                     run_id=dsl.PIPELINE_JOB_ID_PLACEHOLDER,
                     git_commit=git_commit,
                 ).set_display_name("publish int8").after(placed)
+                with dsl.ParallelFor(targets) as target:
+                    built = compile(
+                        edge_model=integer.outputs["edge_model"],
+                        model=trained.outputs["model"],
+                        target=target,
+                    ).after(placed)
+                    proven = verify(
+                        model=trained.outputs["model"],
+                        edge_model=integer.outputs["edge_model"],
+                        compiled_model=built.outputs["compiled_model"],
+                        examples=read.outputs["examples"],
+                        max_metric_drop=max_metric_drop,
+                    ).set_display_name("verify compiled")
+                    approved = proven.outputs["approved"] == True  # noqa: E712
+                    with dsl.If(approved, name="compiled-approved"):
+                        publish(
+                            edge_model=integer.outputs["edge_model"],
+                            compiled_model=built.outputs["compiled_model"],
+                            evaluation=analyzed.outputs["evaluation"],
+                            verification=proven.outputs["verification"],
+                            name=model_name,
+                            pipeline_name=dsl.PIPELINE_JOB_NAME_PLACEHOLDER,
+                            destination=destination,
+                            run_id=dsl.PIPELINE_JOB_ID_PLACEHOLDER,
+                            git_commit=git_commit,
+                        ).set_display_name("publish compiled")
             floating = convert(
                 model=trained.outputs["model"],
                 examples=read.outputs["examples"],

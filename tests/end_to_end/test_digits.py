@@ -1,0 +1,156 @@
+"""The vision pipeline: real digits to verified bundles for a CPU, an NPU and a microcontroller.
+
+Two of the targets are compiled here; the others have tests of their own.
+"""
+
+from __future__ import annotations
+
+import io
+import json
+import re
+from pathlib import Path
+
+import numpy as np
+import pyarrow.parquet as pq
+import pytest
+from command import Finished, edgeline
+
+from edgeline import artifacts, bundle, pixels
+from edgeline.components.check.check import check
+from edgeline.interpreter import load
+
+DIGITS = Path(__file__).parents[2] / "pipelines" / "digits" / "digits.parquet"
+TARGETS = ["ethos-u55", "tflite-micro"]
+
+
+@pytest.fixture(scope="session")
+def digits(tmp_path_factory: pytest.TempPathFactory) -> Finished:
+    """`edgeline run digits` with the compilers that are quickest, once for all tests."""
+    pytest.importorskip("ethosu", reason="Arm's compiler is not installed: edgeline[ethos-u]")
+    pytest.importorskip("tflite_micro", reason="not installed: edgeline[tflite-micro]")
+    setting = f"targets={json.dumps(TARGETS)}"
+    return edgeline(tmp_path_factory.mktemp("digits"), "run", "digits", "--cache", "--set", setting)
+
+
+def _metadata(run: Finished, task: str, output: str) -> dict:
+    return run.record["tasks"][task]["outputs"][output]["metadata"]
+
+
+def _published(run: Finished, name: str) -> Path:
+    return run.folder / "edgeline-models" / name / "1"
+
+
+def test_every_task_ends_well(digits: Finished) -> None:
+    assert digits.code == 0, digits.output
+    states = {name: task["state"] for name, task in digits.record["tasks"].items()}
+    assert set(states.values()) == {"succeeded"}, states
+    assert {"compile", "compile[1]", "verify-2", "verify-2[1]", "publish-2[1]"} <= states.keys()
+
+
+def test_the_cloud_model_is_good_on_every_digit(digits: Finished) -> None:
+    outputs = digits.record["tasks"]["analyze"]["outputs"]
+    assert outputs["blessed"] is True
+    assert outputs["metrics"]["metadata"]["sparse_categorical_accuracy"] >= 0.97
+
+
+def test_no_image_is_lost(digits: Finished) -> None:
+    splits = _metadata(digits, "ingest", "examples")["splits"]
+    assert sum(split["rows"] for split in splits.values()) == 10_000
+    for task in ("verify", "verify-2", "verify-2[1]", "verify-3"):
+        found = _metadata(digits, task, "verification")
+        assert found["rows"] == splits["eval"]["rows"], task
+        assert found["approved"] is True, found["reasons"]
+
+
+def test_the_float_model_decides_as_the_cloud_model(digits: Finished) -> None:
+    found = _metadata(digits, "verify-3", "verification")
+    assert found["quantisation"] == "float"
+    assert found["changed_decisions"] == 0
+
+
+@pytest.mark.parametrize("task", ["verify", "verify-2[1]"])
+def test_integers_lose_less_than_half_a_point(digits: Finished, task: str) -> None:
+    accuracy = _metadata(digits, task, "verification")["metrics"]["accuracy"]
+    assert accuracy["cloud"] - accuracy["edge"] <= 0.005
+
+
+def test_the_whole_integer_model_maps_to_the_edge_tpu(digits: Finished) -> None:
+    folder = _published(digits, "digits")
+    placement = check(folder / bundle.read(folder).model)
+    assert placement.share == 1.0
+    assert not placement.left_on_cpu
+
+
+def test_the_whole_integer_model_runs_on_the_npu(digits: Finished) -> None:
+    built = _metadata(digits, "compile", "compiled_model")
+    assert built["target"] == "ethos-u55"
+    assert built["share"] == 1.0
+    assert not built["left_on_cpu"]
+    # only the device runs it: its source answers for it, and the manifest says so
+    manifest = bundle.read(_published(digits, "digits-ethos-u55"))
+    assert manifest.target == "ethos-u55"
+    assert manifest.verification["runs_here"] is False
+
+
+def test_the_microcontrollers_bundle_is_what_was_verified_in_its_interpreter(
+    digits: Finished,
+) -> None:
+    folder = _published(digits, "digits-tflite-micro")
+    manifest = bundle.read(folder)
+    assert manifest.verification["runs_here"] is True
+    assert {"model.tflite", "model.cc", "model.h", "placement.json"} <= manifest.files.keys()
+    built = _metadata(digits, "compile[1]", "compiled_model")
+    assert 0 < built["facts"]["arena_bytes"] < 200_000
+
+
+def test_the_bundle_reads_digits_as_a_device_would(digits: Finished) -> None:
+    folder = _published(digits, "digits")
+    manifest = bundle.read(folder)
+    (image,) = manifest.signature.inputs
+    assert (image.dtype, image.shape, image.scale, image.zero_point) == (
+        "uint8", (1, 28, 28, 1), 1.0, 0,
+    )  # fmt: skip
+    model = load(folder / manifest.model)
+    rows = pq.read_table(DIGITS).slice(0, 300)
+    pictures = np.stack([pixels.decode(data, (28, 28, 1)) for data in rows["image"].to_pylist()])
+    answer = model({"image": pictures})["prediction"]
+    assert (answer.argmax(1) == rows["label"].to_numpy()).mean() > 0.95
+
+
+def test_a_second_look_at_a_digit_in_colour_and_large_gives_the_same(digits: Finished) -> None:
+    from PIL import Image
+
+    folder = _published(digits, "digits")
+    model = load(folder / bundle.read(folder).model)
+    data, label = (column[0].as_py() for column in pq.read_table(DIGITS).columns)
+    stream = io.BytesIO()
+    Image.open(io.BytesIO(data)).convert("RGB").resize((280, 280)).save(stream, "PNG")
+    picture = pixels.decode(stream.getvalue(), (28, 28, 1))[None]
+    assert model({"image": picture})["prediction"].argmax() == label
+
+
+def test_a_cached_run_redoes_nothing(digits: Finished) -> None:
+    setting = f"targets={json.dumps(TARGETS)}"
+    again = edgeline(digits.folder, "run", "digits", "--cache", "--set", setting)
+    assert again.code == 0, again.output
+    states = {name: task["state"] for name, task in again.record["tasks"].items()}
+    assert {state for name, state in states.items() if name != "notify"} == {"cached"}
+    assert states.keys() == digits.record["tasks"].keys()
+
+
+def test_pages_are_self_contained_and_name_every_round_of_the_loop(digits: Finished) -> None:
+    page = digits.page.read_text()
+    assert not re.findall(r"""(?:src|href)=["'](?!#|data:)[^"']+""", page)
+    assert "compile[1]" in page
+    for task in digits.record["tasks"].values():
+        for output in task["outputs"].values():
+            if isinstance(output, dict) and output["uri"].endswith("report"):
+                text = Path(output["uri"]).read_text()
+                assert not re.findall(r"""(?:src|href)=["'](?!#|data:)[^"']+""", text)
+
+
+def test_raw_pixels_and_the_transform_are_what_training_saw(digits: Finished) -> None:
+    made = digits.record["tasks"]["transform"]["outputs"]["transformed_examples"]
+    folder = artifacts.read(made["uri"], "transformed_examples/v1").path
+    values = pq.read_table(next((folder / "eval").iterdir()))["image"].combine_chunks().flatten()
+    assert 0 <= values.to_numpy().min() < values.to_numpy().max() == 1
