@@ -22,6 +22,7 @@ def publish(
     run_id: str = "",
     git_commit: str = "",
     compiled_model: Optional[Input[Model]] = None,  # noqa: UP045
+    signing_keys: str = "",
 ) -> NamedTuple("Published", [("uri", str), ("version", int)]):
     """Publish an approved edge model as the next version of a bundle.
 
@@ -42,10 +43,10 @@ def publish(
         pipeline_name: Name of the pipeline, kept as provenance.
         run_id: Id of the run, kept as provenance.
         git_commit: Commit of the user's code, kept as provenance.
-        signing_keys: Keys of a signed repository at the destination, as env:NAME or the path of
-            a mounted secret, with commas between them. EDGELINE_KEY_PASSPHRASE is their passphrase.
         compiled_model: The edge model compiled for a target (compiled_model/v1), published in
             its place as <name>-<target>.
+        signing_keys: Keys of a signed repository at the destination, as env:NAME or the path of
+            a mounted secret, with commas between them. EDGELINE_KEY_PASSPHRASE is their passphrase.
 
     Returns:
         uri: Where the bundle is: destination/name/version.
@@ -66,6 +67,7 @@ def publish(
         run_id=run_id,
         git_commit=git_commit,
         compiled_model=getattr(compiled_model, "path", ""),
+        signing_keys=signing_keys,
     )
     bundle.metadata.update(published.metadata)
     return (published.uri, published.version)

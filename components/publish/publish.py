@@ -38,6 +38,7 @@ def publish(
     run_id: str = "",
     git_commit: str = "",
     compiled_model: str | Path = "",
+    signing_keys: str = "",
 ) -> Published:
     """Assemble a bundle, put it into a store and leave a copy at `output`.
 

@@ -1,0 +1,178 @@
+"""Signed repositories in a folder and in a real S3 server, from init to a device."""
+
+from __future__ import annotations
+
+import json
+import os
+import threading
+from pathlib import Path
+
+import pytest
+from click.testing import CliRunner
+
+from edgeline.cli import cli
+from edgeline.components.publish.publish import publish
+from edgeline.errors import EdgelineError
+from edgeline.repository import actions, keys
+from edgeline.repository.place import open_place
+from edgeline.repository.status import status
+from edgeline.server.synchronise import Order, synchronise
+
+
+@pytest.fixture(autouse=True)
+def passphrase(monkeypatch):
+    monkeypatch.setenv(keys.PASSPHRASE, "a passphrase of the tests")
+
+
+@pytest.fixture
+def repository(destination, tmp_path):
+    """A started repository; its keys are in tmp_path/keys."""
+    actions.init(destination, {}, tmp_path / "keys")
+    root = open_place(destination).read("metadata/1.root.json")
+    (tmp_path / "root.json").write_bytes(root)
+    return destination
+
+
+@pytest.fixture
+def send(inputs, tmp_path, repository):
+    def call(content: bytes, signing: str = "", **more):
+        return publish(
+            **inputs(content),
+            output=tmp_path / "outputs" / os.urandom(6).hex(),
+            name="taxi",
+            destination=repository,
+            signing_keys=signing or str(tmp_path / "keys"),
+            **more,
+        )
+
+    return call
+
+
+def device(repository: str, tmp_path: Path):
+    return synchronise(Order(repository, str(tmp_path / "root.json"), str(tmp_path / "state")))
+
+
+def test_what_a_pipeline_publishes_reaches_a_device(send, repository, tmp_path):
+    published = send(b"one")
+    assert published.uri == f"{repository}/targets/taxi/1"
+    result = device(repository, tmp_path)
+    assert (result.outcome, list(result.models["taxi"])) == ("ok", [1])
+    model = tmp_path / "state" / "models" / "taxi" / "1" / "model.tflite"
+    assert model.read_bytes().endswith(b"one")
+    assert send(b"one").version == 1  # the same content again is no new version
+    assert send(b"two").version == 2
+    assert list(device(repository, tmp_path).models["taxi"]) == [1, 2]
+
+
+def test_a_key_in_the_environment_is_in_no_metadata(send, tmp_path, monkeypatch, capsys):
+    pem = "".join((tmp_path / "keys" / f"{r}.pem").read_text() for r in ("targets",))
+    monkeypatch.setenv("TARGETS_KEY", pem)
+    online = [str(tmp_path / "keys" / f"{role}.pem") for role in ("snapshot", "timestamp")]
+    published = send(b"one", ",".join(["env:TARGETS_KEY", *online]))
+    said = json.dumps(published.metadata) + "".join(capsys.readouterr())
+    assert "PRIVATE" not in said
+    assert "passphrase" not in said
+
+
+def test_a_wrong_passphrase_publishes_nothing(send, repository, monkeypatch):
+    monkeypatch.setenv(keys.PASSPHRASE, "wrong")
+    with pytest.raises(EdgelineError, match="its passphrase is wrong or it is damaged"):
+        send(b"one")
+    assert status(repository)["versions"] == []
+
+
+def test_publishers_at_once_lose_nothing(send, repository):
+    contents, faults = [b"one", b"two", b"three", b"four"], []
+
+    def work(content: bytes) -> None:
+        try:
+            send(content)
+        except BaseException as error:
+            faults.append(error)
+
+    threads = [threading.Thread(target=work, args=(content,)) for content in contents]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert not faults
+    found = status(repository)
+    assert len(found["versions"]) == 4
+    assert [role["missing"] for role in found["roles"].values()] == [0, 0, 0, 0]
+
+
+def test_a_threshold_is_reached_by_one_holder_after_the_other(inputs, tmp_path, destination):
+    """Root and targets need two of three; nobody ever holds two keys at once."""
+    holders = {}
+    for name in ("ann", "bob", "cem"):
+        keys.generate(tmp_path / f"{name}.pem")
+        holders[name] = str(tmp_path / f"{name}.pem")
+    online = tmp_path / "online"
+    public = [f"{path}.pub" for path in holders.values()]
+    outcome = actions.init(
+        destination,
+        {"root": public, "targets": public},
+        online,
+        {"root": 2, "targets": 2},
+        signing=[holders["ann"]],
+    )
+    assert outcome.missing == {"root": 1, "targets": 1, "snapshot": 1, "timestamp": 1}
+    signed, outcome = actions.sign(destination, [holders["bob"]])
+    assert signed == ["root", "targets"]
+    signed, outcome = actions.sign(destination, [str(online)])
+    assert outcome.live
+    root = open_place(destination).read("metadata/1.root.json")
+    (tmp_path / "root.json").write_bytes(root)
+
+    published = publish(
+        **inputs(b"one"),
+        output=tmp_path / "output",
+        name="taxi",
+        destination=destination,
+        signing_keys=holders["cem"],
+    )
+    assert published.version == 1
+    _, outcome = actions.sign(destination, [str(online)])  # cron goes on meanwhile
+    assert outcome.missing == {"targets": 1}
+    assert device(destination, tmp_path).models == {}
+    actions.sign(destination, [holders["ann"]])
+    _, outcome = actions.sign(destination, [str(online)])
+    assert outcome.live
+    assert list(device(destination, tmp_path).models["taxi"]) == [1]
+
+
+def test_the_commands(tmp_path, inputs):
+    def run(*arguments: str, code: int = 0) -> str:
+        result = CliRunner().invoke(cli, ["repository", *arguments])
+        assert (1 if result.exception else 0) == code, result.output
+        return result.output if not code else str(result.exception)
+
+    place, held = str(tmp_path / "store"), str(tmp_path / "keys")
+    run("init", place, "--keys", held, "--root", str(tmp_path / "root.json"))
+    assert "already" in run("init", place, "--keys", held, code=1)
+    publish(
+        **inputs(b"one"), output=tmp_path / "bundle", name="taxi", destination=str(tmp_path / "p")
+    )
+    (tmp_path / "bundle" / "artifact.json").unlink()
+    added = run("add", place, str(tmp_path / "bundle"), "--key", held, "--label", "stable")
+    assert "taxi 1 is added: devices will see it." in added
+    assert "timestamp" in run("sign", place, "--key", f"{held}/timestamp.pem")
+    old = status(place)["roles"]["snapshot"]["keys"][0]
+    run("key", str(tmp_path / "new.pem"))
+    new = str(tmp_path / "new.pem")
+    run(
+        *("rotate-keys", place, "snapshot", "--add", f"{new}.pub", "--remove", old[:12]),
+        *("--key", held, "--key", new),
+    )
+    found = json.loads(run("status", place, "--json"))
+    assert found["roles"]["root"]["version"] == 2
+    assert old not in found["roles"]["snapshot"]["keys"]
+    assert found["versions"] == [{"name": "taxi", "version": 1, "labels": ["stable"]}]
+    table = run("status", place)
+    assert "taxi" in table
+    assert "live" in table
+    assert "no signed repository" in run("status", str(tmp_path / "nothing"), code=1)
+    for file in (tmp_path / "keys").glob("*.pem"):
+        assert "ENCRYPTED" in file.read_text()
+        assert file.stat().st_mode & 0o077 == 0
+    assert not list(Path(place).rglob("*.pem"))
