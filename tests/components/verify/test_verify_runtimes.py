@@ -124,7 +124,7 @@ def test_an_environment_that_is_not_there(edge_model, monkeypatch, tmp_path):
         runtimes.load(file, "coreml")
 
 
-@pytest.mark.parametrize("target", ["litert", "openvino", "tvm"])
+@pytest.mark.parametrize("target", ["litert", "tflite-micro", "openvino", "tvm"])
 def test_a_compiled_model_is_verified_on_every_row(verify, transformed, compiled, target):
     options = {"fp16": "false"} if target == "openvino" else {}
     folder = compiled(target, transformed, options=options)
