@@ -14,7 +14,7 @@ from __future__ import annotations
 
 import time
 from dataclasses import asdict
-from importlib import resources
+from pathlib import Path
 from typing import Any
 from urllib.parse import unquote
 
@@ -38,7 +38,7 @@ _MANNERS = (_POLICY, b"X-Content-Type-Options: nosniff", b"Cache-Control: no-sto
 
 def resolver(app: App) -> Any:
     """The endpoints of the page and of the rollouts."""
-    html = resources.files("edgeline.server").joinpath("page.html").read_bytes()
+    html = Path(__file__).with_name("page.html").read_bytes()
     page = Response(200, html, b"text/html; charset=utf-8", _MANNERS)
     alive = Response(200, dumps({"status": "alive"}))  # KServe's v1 liveness
 
