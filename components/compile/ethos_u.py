@@ -65,7 +65,7 @@ def compile_ethos_u(source: Source, folder: Path, options: Mapping[str, str]) ->
     assert source.tflite
     model = tflite.read(source.tflite)
     with tempfile.TemporaryDirectory() as work:
-        log = _vela(source.tflite, Path(work), options)
+        log = _vela(model, Path(work), options)
         made = Path(work) / f"{source.tflite.stem}_vela.tflite"
         if not made.is_file():
             raise EdgelineError(f"Vela made nothing of {source.tflite}, and said nothing of why.")
@@ -97,15 +97,21 @@ def compile_ethos_u(source: Source, folder: Path, options: Mapping[str, str]) ->
     )
 
 
-def _vela(model: Path, work: Path, options: Mapping[str, str]) -> str:
+def _vela(model: tflite.Model, work: Path, options: Mapping[str, str]) -> str:
     """Vela's output; it is a process of its own, for it may crash."""
-    command = [sys.executable, "-m", "ethosu.vela", str(model), "--output-dir", str(work)]
+    command = [sys.executable, "-m", "ethosu.vela", str(model.path), "--output-dir", str(work)]
     for flag, name in FLAGS.items():
         if value := options.get(name):
             command += [flag, value]
     ended = process.run(command)
+    texts = [t for graph in model.subgraphs for t in graph.tensors if t.dtype == "STRING"]
+    if ended.code < 0 and texts:
+        raise EdgelineError(
+            f"Vela {ended.how} on {model.path}, which holds text ({texts[0].name!r}): give it a "
+            "network without its transform, or one whose features are numbers."
+        )
     if ended.code:
-        raise EdgelineError(f"Vela {ended.how} on {model}: {ended.last_error}.")
+        raise EdgelineError(f"Vela {ended.how} on {model.path}: {ended.last_error}.")
     return ended.output
 
 

@@ -60,8 +60,7 @@ def load(folder: Path, compiled: Compiled) -> EdgeModel:
 def _xnnpack(tell: Callable[[str], None], path: Path) -> tuple[int, int] | str:
     """How many operators XNNPACK runs, in how many pieces; or why LiteRT takes no such model.
 
-    The interpreter lists the pieces, but not what is in them: an operator is in one where its
-    output is a piece's output, or is never given memory.
+    The interpreter tells what goes into a piece and comes out, but not what is in it.
     """
     tell("loading the model")
     runtime, _ = interpreter.runtime()
@@ -71,26 +70,23 @@ def _xnnpack(tell: Callable[[str], None], path: Path) -> tuple[int, int] | str:
     except (ValueError, RuntimeError) as error:
         return (str(error).strip().splitlines() or ["no reason given"])[0].rstrip(".")
     pieces = [op for op in loaded._get_ops_details() if op["op_name"] == "DELEGATE"]
-    given = {int(index) for piece in pieces for index in piece["outputs"]}
     graph = tflite.read(path).subgraphs[0]
-    taken = sum(
-        bool(operator.outputs)
-        and all(
-            index in given or _without_memory(loaded, graph, index) for index in operator.outputs
-        )
-        for operator in graph.operators
-    )
-    return (taken if pieces else 0), len(pieces)
+    return sum(len(_inside(graph, piece)) for piece in pieces), len(pieces)
 
 
-def _without_memory(loaded: Any, graph: tflite.Subgraph, index: int) -> bool:
-    if graph.tensors[index].dtype == "STRING":  # never XNNPACK's, and a crash to ask for
-        return False
-    try:
-        loaded.get_tensor(index)
-    except ValueError:
-        return True
-    return False
+def _inside(graph: tflite.Subgraph, piece: Mapping[str, Any]) -> set[int]:
+    """The operators of a piece: those that its outputs come from, back to its inputs."""
+    maker = {index: operator for operator in graph.operators for index in operator.outputs}
+    given = {int(index) for index in piece["inputs"]}
+    wanted = [int(index) for index in piece["outputs"]]
+    found: set[int] = set()
+    while wanted:
+        operator = maker.get(wanted.pop())
+        if operator is None or operator.index in found:
+            continue
+        found.add(operator.index)
+        wanted += [index for index in operator.inputs if index not in given]
+    return found
 
 
 targets = (
