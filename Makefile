@@ -5,7 +5,7 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 
-.PHONY: run test lint types unit fuzz docs lock clean
+.PHONY: run test-updates test lint types unit fuzz docs lock clean
 
 run: $(VENV)/ready
 	$(BIN)/edgeline run taxi
@@ -36,6 +36,10 @@ IMAGES ?= pipeline train compile edge-server
 test-images: $(VENV)/ready
 	tests/images/build.sh $(IMAGES)
 	PATH="/usr/bin:$$PATH" $(BIN)/pytest -m images tests/images
+
+# a minute of updates below eight clients, then 100 updates: nothing lost, nothing grown
+test-updates: $(VENV)/ready
+	$(BIN)/python benchmarks/updates.py
 
 docs: $(VENV)/ready
 	$(BIN)/python -m edgeline.docs
