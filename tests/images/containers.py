@@ -47,10 +47,15 @@ def until(look: Any, wanted: Any) -> None:
 
 
 def built(name: str) -> str:
-    """The tag of an image; the test is skipped where it has not been built."""
+    """The tag of an image; the test is skipped where it has not been built from this commit."""
     tag = images.entries(ROOT / "images" / "images.lock.yaml")[name].tagged
     if not docker("image", "ls", "--quiet", tag):
         pytest.skip(f"NOT TESTED: image {name} is not built; see tests/images/build.sh")
+    label = '{{index .Config.Labels "org.opencontainers.image.revision"}}'
+    command = ["git", "-C", str(ROOT), "rev-parse", "HEAD"]
+    commit = subprocess.run(command, capture_output=True, text=True, check=True).stdout.strip()
+    if docker("image", "inspect", "--format", label, tag) != commit:
+        pytest.skip(f"NOT TESTED: image {name} is of another commit; see tests/images/build.sh")
     return tag
 
 
