@@ -4,10 +4,10 @@ The token file holds digests, never tokens:
 
     {"tokens": [{"name": "camera-1", "sha256": "<hex>", "scopes": ["predict"]}]}
 
-`predict` allows inference, metadata and metrics, `read` what the page at `/` shows, `admin` all of
-it and loading, unloading and rollouts. Health is open to all. Without a token file everybody may
-predict and read, and `admin` is for this machine only. A client certificate that the server's CA
-signed (mTLS) allows `predict`.
+`predict` allows inference, metadata and metrics, `read` what the page at `/` shows, drift included,
+`admin` all of it and loading, unloading and rollouts. Health is open to all. Without a token file
+everybody may predict and read, and `admin` is for this machine only. A client certificate that the
+server's CA signed (mTLS) allows `predict`.
 """
 
 from __future__ import annotations

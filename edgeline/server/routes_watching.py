@@ -40,6 +40,6 @@ def resolver(app: App, watching: Watching) -> Any:
         def get(_: Request) -> Response:
             return answer(unquote(name))
 
-        return [Endpoint("GET", "predict", answer=get)]
+        return [Endpoint("GET", "read", answer=get)]
 
     return resolve

@@ -84,6 +84,7 @@ def test_the_data_needs_a_token_where_there_are_some(start, tmp_path):
     assert server.ask("GET", "/", headers={"Accept": "text/html"})[0] == 200
     assert server.ask("GET", "/overview")[0] == 401
     assert [status("GET", "/overview", t) for t in scopes] == [200, 403, 200]
+    assert [status("GET", "/drift", t) for t in scopes] == [200, 403, 200]
     assert [status("POST", "/rollouts/m", t) for t in scopes] == [403, 403, 200]
     assert status("POST", "/v2/models/m/infer", "reader") == 403
     shown = browse(server, tmp_path / "profile")
