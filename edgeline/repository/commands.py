@@ -102,6 +102,8 @@ def init(
     content = open_place(repository).read("metadata/1.root.json")
     if root and content is not None:
         Path(root).write_bytes(content)
+    elif root:
+        click.echo(f"{root} is not written: copy metadata/1.root.json when it is signed.")
     _say(f"{repository} is started", outcome)
 
 

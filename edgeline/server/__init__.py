@@ -7,6 +7,8 @@ Importing it needs neither TensorFlow nor kfp nor pyarrow. From the wire to the 
     routes_*, grpc_* what each protocol's calls mean
     tensors_*        tensors to and from JSON, binary and protocol buffers
     repository       which versions of which models there are, loaded and replaced
+    updates, look    signed versions from a TUF repository to this disk, by a child process
+    trial, verdicts  new versions tried in a child, watched once live, remembered if bad
     loading          a model on disk to warmed interpreters
     pool, model      interpreters at work, one a thread; batching: several requests a run
     rollout(s)       how a new version is tried; traffic: which version answers; shadow: compared
