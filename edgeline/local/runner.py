@@ -94,6 +94,8 @@ def run(
         on_change: told whenever a task starts or ends.
         docker: run each task in a container of its image, which sees this folder and `root`.
     """
+    if docker:
+        containers.check_engine()
     spec = pipeline.pipeline_spec
     name = spec.pipeline_info.name
     folder = _new_folder(root, name)
@@ -104,7 +106,6 @@ def run(
         chain = _Lazy(stack, tasks, folder / "warm.log")
         watch = _watch(tasks, folder, on_change)
         if docker:
-            containers.check_engine()
             runner = kfp.local.DockerRunner()
             handler = containers.handler(watch, [Path.cwd(), root.resolve()])
         else:
