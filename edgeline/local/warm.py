@@ -51,6 +51,7 @@ COMPONENT_STAGE = {
     "train": "tensorflow",
     "convert": "tensorflow",
     "compile": "tensorflow",
+    "compile": "tensorflow",
     "verify": "tensorflow",
     "transform": "beam",
     "analyze": "beam",
