@@ -108,7 +108,7 @@ def test_classify_and_regress(server):
     assert 0 <= score <= 1
     status, answer, _ = server.ask("POST", "/v1/models/mixed:regress", {"examples": [ROW]})
     assert status == 400
-    assert ":predict" in answer["error"]
+    assert "call predict" in answer["error"]
 
 
 @pytest.mark.parametrize(
