@@ -51,7 +51,6 @@ COMPONENT_STAGE = {
     "train": "tensorflow",
     "convert": "tensorflow",
     "compile": "tensorflow",
-    "compile": "tensorflow",
     "verify": "tensorflow",
     "transform": "beam",
     "analyze": "beam",
