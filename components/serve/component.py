@@ -1,0 +1,62 @@
+"""The face of serve."""
+
+from typing import NamedTuple
+
+from kfp import dsl
+from kfp.dsl import HTML, Artifact, Input, Output
+
+from edgeline.images import reference
+
+
+@dsl.component(base_image=reference("pipeline"), install_kfp_package=False)
+def serve(
+    bundle: Input[Artifact],
+    deployment: Output[Artifact],
+    report: Output[HTML],
+    site: str,
+    models_repository: str,
+    form: str = "kustomize",
+    name: str = "",
+    address: str = "",
+    time_limit: int = 900,
+) -> NamedTuple("Served", [("model", str), ("commit", str)]):
+    """Deploy a published bundle by digest, wait until it is ready, and check its answers.
+
+    To a cluster its objects are applied, to a Git repository they are committed. The token of a
+    repository comes from the environment: GIT_TOKEN; the login of a registry from Docker's
+    config.json in DOCKER_CONFIG.
+
+    Args:
+        bundle: The copy of the bundle that publish left (bundle/v1).
+        deployment: The files of the site, and what became of them (deployment/v1).
+        report: What was deployed where, and whether it answers as recorded.
+        site: cluster://NAMESPACE, or git+https://HOST/REPOSITORY.git//FOLDER?branch=BRANCH.
+        models_repository: Where models' images are pushed, for example ghcr.io/acme/models.
+        form: kustomize or kserve; for Git also ocm, kubeedge, greengrass, iotedge, compose.
+        name: Name of the deployment; empty: the bundle's.
+        address: Where the server answers; empty: its Service in the cluster. For Git: nothing
+            is waited for without one.
+        time_limit: Seconds until it must answer.
+
+    Returns:
+        model: The bundle's image by digest.
+        commit: The commit that has the files, for Git.
+    """
+    from typing import NamedTuple
+
+    from edgeline.components.serve.serve import serve as work
+
+    done = work(
+        bundle_path=bundle.path,
+        site=site,
+        models_repository=models_repository,
+        output=deployment.path,
+        report_path=report.path,
+        form=form,
+        name=name,
+        address=address,
+        time_limit=time_limit,
+    )
+    deployment.metadata.update(done.metadata)
+    made = [("model", str), ("commit", str)]
+    return NamedTuple("Served", made)(done.model, done.commit)  # type: ignore[operator]

@@ -1,0 +1,180 @@
+"""Deploy a published bundle: to a cluster and wait for it, or to Git, from where others do."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import tempfile
+import time
+from collections.abc import Callable
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from edgeline import artifacts, bundle, report
+from edgeline.bundle import Bundle
+from edgeline.components.serve import cluster, git, prediction
+from edgeline.components.serve.site import Cluster, GitFolder, parse
+from edgeline.errors import EdgelineError
+from edgeline.sites.render import FORMS, push_image, render
+
+SCHEMA = "deployment/v1"
+BUNDLE_SCHEMA = "bundle/v1"
+IN_CLUSTER = ("kustomize", "kserve")  # forms whose objects a cluster takes as they are
+POLL = 5.0  # seconds
+
+
+@dataclass(frozen=True)
+class Deployment:
+    """What became of it.
+
+    Attributes:
+        model: the bundle's image by digest.
+        commit: of the Git repository, or empty.
+        rows: recorded rows whose answers the deployed server gave; None where it was not asked.
+    """
+
+    name: str
+    version: int
+    model: str
+    site: str
+    form: str
+    commit: str
+    rows: int | None
+
+    @property
+    def metadata(self) -> dict[str, Any]:
+        return {"edgeline_schema": SCHEMA, **asdict(self)}
+
+
+def serve(
+    *,
+    bundle_path: str | Path,
+    site: str,
+    models_repository: str,
+    output: str | Path,
+    report_path: str | Path,
+    form: str = "kustomize",
+    name: str = "",
+    address: str = "",
+    time_limit: float = 900,
+) -> Deployment:
+    """Push a bundle's image, deploy it by digest, wait until it answers as it should.
+
+    Args:
+        bundle_path: the copy that publish leaves, or any bundle's folder.
+        site: see `site.parse`.
+        models_repository: below which models' images are pushed.
+        output: the `deployment/v1` folder to write: the files of the site, `deployment.json`.
+        report_path: the HTML page to write.
+        form: one of `edgeline.sites.render.FORMS`; for a cluster kustomize or kserve.
+        name: of the deployment; by default the bundle's.
+        address: where the deployed server answers; by default its Service in the cluster. For
+            Git: without one nothing is waited for.
+        time_limit: seconds until it must answer.
+
+    Raises:
+        EdgelineError: an argument is unfit, the registry, cluster or repository refuses, it is
+            not ready in time, or it answers otherwise than the bundle records.
+    """
+    place = parse(site)
+    if form not in FORMS:
+        raise EdgelineError(f"form is {form!r}, but must be one of {', '.join(FORMS)}.")
+    if isinstance(place, Cluster) and form not in IN_CLUSTER:
+        raise EdgelineError(f"A cluster does not take {form}: use {' or '.join(IN_CLUSTER)}.")
+    folder = Path(bundle_path)
+    manifest = bundle.read(folder)
+    name = name or manifest.name
+    end = time.monotonic() + time_limit
+    model = push_image(str(folder), models_repository)
+    print(f"{model} is pushed.")
+    with tempfile.TemporaryDirectory() as temporary:
+        namespace = place.namespace if isinstance(place, Cluster) else "edgeline"
+        files = render(str(folder), form, models_repository, temporary, name, namespace)
+        commit = ""
+        if isinstance(place, Cluster):
+            address = address or _service(form, name, namespace)
+            _to_cluster(files, end - time.monotonic())
+        else:
+            message = f"Serve {manifest.name} {manifest.version}\n\n{model}"
+            commit = git.commit(files, place, message)
+            print(f"{place.repository} {place.branch} has it with commit {commit[:12]}.")
+        ask: Callable[[], int] = lambda: prediction.check(address, folder, manifest)  # noqa: E731
+        rows = _until(ask, end) if address else None
+        done = Deployment(name, manifest.version, model, site, form, commit, rows)
+        _write(done, files, output)
+        _page(done, files, report_path, manifest, place)
+    return done
+
+
+def _to_cluster(files: list[Path], limit: float) -> None:
+    objects = [
+        document
+        for file in files
+        for document in yaml.safe_load_all(file.read_text("utf-8"))
+        if document["kind"] != "Kustomization"
+    ]
+    client = cluster.connect()
+    cluster.apply(client, objects)
+    cluster.wait(client, objects, limit)
+
+
+def _service(form: str, name: str, namespace: str) -> str:
+    return f"http://{name}{'-predictor' if form == 'kserve' else ''}.{namespace}.svc"
+
+
+def _until(ask: Callable[[], int], end: float) -> int:
+    """Ask until it answers as it should: a Service or a GitOps agent may need a while."""
+    while True:
+        try:
+            return ask()
+        except EdgelineError:
+            if time.monotonic() + POLL >= end:
+                raise
+            time.sleep(POLL)
+
+
+def _write(done: Deployment, files: list[Path], output: str | Path) -> None:
+    with artifacts.writing(output, SCHEMA) as draft:
+        for file in files:
+            shutil.copyfile(file, draft.path / file.name)
+        text = json.dumps(asdict(done), indent=1, sort_keys=True) + "\n"
+        (draft.path / "deployment.json").write_text(text)
+        draft.metadata.update(done.metadata)
+
+
+def _page(
+    done: Deployment,
+    files: list[Path],
+    path: str | Path,
+    manifest: Bundle,
+    place: Cluster | GitFolder,
+) -> None:
+    where = (
+        f"namespace {place.namespace}"
+        if isinstance(place, Cluster)
+        else f"{place.folder} on {place.branch}"
+    )
+    asked = "not asked" if done.rows is None else f"{done.rows} recorded rows agree"
+    rows = [
+        ("model", done.model),
+        ("site", done.site),
+        ("form", done.form),
+        ("commit", done.commit or None),
+        ("answers", asked),
+    ]
+    report.write(
+        Path(path),
+        f"{manifest.name} {manifest.version} is deployed",
+        [
+            report.Fact("version", str(done.version)),
+            report.Fact("where", where),
+            report.Fact("answers", asked, done.rows is not None or None),
+        ],
+        [
+            report.Section("Deployment", report.table(["", ""], rows)),
+            *(report.Section(file.name, report.text(file.read_text("utf-8"))) for file in files),
+        ],
+    )

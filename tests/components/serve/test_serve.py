@@ -1,0 +1,252 @@
+"""serve with real git repositories, a real registry of images and a real edge server.
+
+A cluster is met by `make test-cluster`.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+import shutil
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from edgeline import artifacts, bundle
+from edgeline.components.serve import git, prediction
+from edgeline.components.serve.serve import serve
+from edgeline.components.serve.site import Cluster, GitFolder, parse
+from edgeline.components.verify import vectors
+from edgeline.errors import EdgelineError
+
+
+def run_git(*arguments: str | Path, folder: Path) -> str:
+    command = ["git", "-c", "user.name=somebody", "-c", "user.email=s@example.com", *arguments]
+    done = subprocess.run(command, cwd=folder, capture_output=True, text=True, check=True)
+    return done.stdout
+
+
+@pytest.fixture
+def repository(tmp_path: Path) -> Path:
+    """A bare repository with one commit on `main`."""
+    bare, work = tmp_path / "models.git", tmp_path / "work"
+    run_git("init", "--quiet", "--bare", "--initial-branch=main", bare, folder=tmp_path)
+    run_git("clone", "--quiet", bare, work, folder=tmp_path)
+    (work / "README.md").write_text("ours\n")
+    run_git("add", ".", folder=work)
+    run_git("commit", "--quiet", "-m", "Begin", folder=work)
+    run_git("push", "--quiet", "origin", "HEAD:main", folder=work)
+    return bare
+
+
+@pytest.fixture
+def recorded(pixels: Path, tmp_path: Path) -> Path:
+    """The bundle with recorded rows."""
+    folder = tmp_path / "mixed"
+    shutil.copytree(pixels, folder)
+    manifest = bundle.read(folder)
+    known = vectors.synthetic(manifest.signature)
+    from edgeline import interpreter
+
+    answers = interpreter.load(folder / manifest.model)(known.inputs)
+    vectors.write(folder / vectors.FILE, vectors.Vectors(known.inputs, answers, 1e-5))
+    return folder
+
+
+@pytest.fixture
+def server(recorded: Path) -> Iterator[str]:
+    """An edge server with the bundle; its address."""
+    command = [sys.executable, "-m", "edgeline.server", str(recorded), "--port", "0"]
+    process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    assert process.stdout is not None
+    line = process.stdout.readline()
+    assert line.startswith("READY"), process.communicate()[1]
+    (port,) = re.findall(r"http=(\d+)", line)
+    yield f"http://127.0.0.1:{port}"
+    process.terminate()
+    process.communicate(timeout=60)
+
+
+def deploy(folder: Path, site: str, registry: Any, tmp_path: Path, **more: Any) -> Any:
+    return serve(
+        bundle_path=folder,
+        site=site,
+        models_repository=f"{registry.address}/models",
+        output=tmp_path / "deployment",
+        report_path=tmp_path / "report.html",
+        **more,
+    )
+
+
+def test_a_bundle_is_committed_pushed_and_asked_for_its_recorded_rows(
+    recorded: Path,
+    repository: Path,
+    registry: Any,
+    server: str,
+    tmp_path: Path,
+) -> None:
+    site = f"git+file://{repository}//sites/north?branch=main"
+    done = deploy(recorded, site, registry, tmp_path, address=server)
+    files = run_git("ls-tree", "-r", "--name-only", "main", folder=repository).split()
+    assert files == ["README.md", "sites/north/kustomization.yaml", "sites/north/mixed.yaml"]
+    text = run_git("show", "main:sites/north/mixed.yaml", folder=repository)
+    deployment = next(yaml.safe_load_all(text))
+    (container,) = deployment["spec"]["template"]["spec"]["containers"]
+    assert container["args"][0] == f"oci://{done.model}"
+    assert done.commit == run_git("rev-parse", "main", folder=repository).strip()
+    assert done.rows == 1
+    assert done.model in run_git("log", "-1", "--format=%B", "main", folder=repository)
+    kept = artifacts.read(tmp_path / "deployment", "deployment/v1")
+    assert kept.metadata["model"] == done.model
+    assert json.loads((kept.path / "deployment.json").read_text())["rows"] == 1
+    assert "1 recorded rows agree" in (tmp_path / "report.html").read_text()
+
+
+def test_the_same_again_is_no_commit(
+    recorded: Path,
+    repository: Path,
+    registry: Any,
+    tmp_path: Path,
+) -> None:
+    site = f"git+file://{repository}//sites/north"
+    first = deploy(recorded, site, registry, tmp_path)
+    second = deploy(recorded, site, registry, tmp_path)
+    assert first.commit == second.commit
+    assert first.rows is None  # without an address nobody was asked
+
+
+def test_a_commit_of_somebody_else_in_between_is_kept(
+    repository: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    file = tmp_path / "compose.yaml"
+    file.write_text("services: {}\n")
+    real = git._git
+    others = iter([True])
+
+    def meanwhile(arguments: list[str], folder: Path, may_fail: bool = False) -> str | None:
+        if arguments[0] == "push" and next(others, False):
+            work = tmp_path / "work"
+            (work / "theirs").write_text("theirs\n")
+            run_git("add", ".", folder=work)
+            run_git("commit", "--quiet", "-m", "Theirs", folder=work)
+            run_git("push", "--quiet", "origin", "HEAD:main", folder=work)
+        return real(arguments, folder, may_fail)
+
+    monkeypatch.setattr(git, "_git", meanwhile)
+    commit = git.commit([file], GitFolder(f"file://{repository}", "site", "main"), "Ours")
+    files = run_git("ls-tree", "-r", "--name-only", commit, folder=repository).split()
+    assert files == ["README.md", "site/compose.yaml", "theirs"]
+
+
+def test_a_token_is_in_no_argument_and_no_error(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("GIT_TOKEN", "very-secret")
+    seen: list[list[str]] = []
+    real = subprocess.run
+
+    def watched(command: list[str], **options: Any) -> Any:
+        seen.append(command)
+        return real(command, **options)
+
+    monkeypatch.setattr(subprocess, "run", watched)
+    with pytest.raises(EdgelineError, match="git clone failed") as caught:
+        git.commit([], GitFolder(f"file://{tmp_path}/none.git", "site", "main"), "x")
+    assert "very-secret" not in str(caught.value)
+    assert "very-secret" not in str(seen)
+
+
+def test_a_link_out_of_the_repository_is_not_followed(repository: Path, tmp_path: Path) -> None:
+    work, outside = tmp_path / "work", tmp_path / "outside"
+    outside.mkdir()
+    (work / "site").symlink_to(outside)
+    run_git("add", ".", folder=work)
+    run_git("commit", "--quiet", "-m", "Link", folder=work)
+    run_git("push", "--quiet", "origin", "HEAD:main", folder=work)
+    file = tmp_path / "compose.yaml"
+    file.write_text("{}")
+    with pytest.raises(EdgelineError, match="leads out of the repository"):
+        git.commit([file], GitFolder(f"file://{repository}", "site", "main"), "x")
+    assert list(outside.iterdir()) == []
+
+
+def test_a_server_that_answers_otherwise_is_found(recorded: Path, server: str) -> None:
+    manifest = bundle.read(recorded)
+    known = vectors.read(recorded / vectors.FILE, manifest.signature)
+    wrong = {
+        name: array + 1 if array.dtype != object else array for name, array in known.outputs.items()
+    }
+    vectors.write(recorded / vectors.FILE, vectors.Vectors(known.inputs, wrong, 1e-5))
+    with pytest.raises(EdgelineError, match="answers otherwise than the bundle records"):
+        prediction.check(server, recorded, manifest)
+
+
+def test_a_server_with_another_version_is_found(recorded: Path, server: str) -> None:
+    import dataclasses
+
+    newer = dataclasses.replace(bundle.read(recorded), version=4)
+    with pytest.raises(EdgelineError, match="version 3 of mixed, version 4 was deployed"):
+        prediction.check(server, recorded, newer)
+
+
+def test_a_server_that_is_not_there_is_waited_for_until_the_limit(
+    recorded: Path,
+    repository: Path,
+    registry: Any,
+    tmp_path: Path,
+) -> None:
+    site = f"git+file://{repository}//site"
+    with pytest.raises(EdgelineError, match=r":9/v2/models/mixed/infer does not answer"):
+        deploy(recorded, site, registry, tmp_path, address="http://127.0.0.1:9", time_limit=1)
+    assert not (tmp_path / "deployment").exists()
+
+
+@pytest.mark.parametrize(
+    ("site", "found"),
+    [
+        ("cluster://edgeline", Cluster("edgeline")),
+        (
+            "git+https://git.example.com/team/models.git//sites/north/?branch=prod",
+            GitFolder("https://git.example.com/team/models.git", "sites/north", "prod"),
+        ),
+        (
+            "git+ssh://git@git.example.com/models.git//a",
+            GitFolder("ssh://git@git.example.com/models.git", "a", "main"),
+        ),
+    ],
+)
+def test_sites_are_addresses(site: str, found: Cluster | GitFolder) -> None:
+    assert parse(site) == found
+
+
+@pytest.mark.parametrize(
+    "site",
+    [
+        "edgeline",
+        "cluster://",
+        "cluster://Bad_Name",
+        "https://git.example.com/models.git//a",
+        "git+https://git.example.com/models.git",
+        "git+https://git.example.com/models.git//../a",
+        "git+https://git.example.com/models.git//a?branch=--upload-pack=x",
+        "git+https://me:password@git.example.com/models.git//a",
+    ],
+)
+def test_what_is_no_site_is_refused_and_no_password_is_shown(site: str) -> None:
+    with pytest.raises(EdgelineError) as caught:
+        parse(site)
+    assert "password@" not in str(caught.value)
+
+
+def test_a_cluster_does_not_take_every_form(
+    recorded: Path,
+    registry: Any,
+    tmp_path: Path,
+) -> None:
+    with pytest.raises(EdgelineError, match="A cluster does not take greengrass"):
+        deploy(recorded, "cluster://edgeline", registry, tmp_path, form="greengrass")
