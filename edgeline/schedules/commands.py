@@ -5,17 +5,16 @@ from __future__ import annotations
 import json
 import sys
 from collections.abc import Callable, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
-from rich.console import Console
-from rich.markup import escape
-from rich.table import Table
 
 from edgeline.kubeflow import asking, connect
-from edgeline.schedules.reconcile import CHANGE, CREATE, DELETE, SWITCH, Change
 
-COLOURS = {CREATE: "green", CHANGE: "yellow", SWITCH: "yellow", DELETE: "red"}
+if TYPE_CHECKING:
+    from edgeline.schedules.reconcile import Change
+
+COLOURS = {"create": "green", "change": "yellow", "switch": "yellow", "delete": "red"}
 
 
 def _server(command: Callable[..., None]) -> Callable[..., None]:
@@ -64,6 +63,12 @@ def show(changes: Sequence[Change]) -> None:
     if not changes:
         click.echo("Nothing differs.")
         return
+    from rich.console import Console
+    from rich.markup import escape
+    from rich.table import Table
+
+    from edgeline.schedules.reconcile import CHANGE, SWITCH
+
     table = Table("", "schedule", "field", "is", "shall be", box=None)
     for change in changes:
         colour = COLOURS[change.action]
