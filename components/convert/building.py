@@ -84,15 +84,11 @@ def build(tell: Tell, signatures: Any, settings: Settings, rows: Arrays, raw: bo
     if signatures.keys() >= {TRANSFORM, PREDICT_TRANSFORMED}:
         transform = signatures[TRANSFORM] if raw else None
         predict = signatures[PREDICT_TRANSFORMED]
-    if settings.quantisation in ("float", "dynamic"):
+    if settings.quantisation == "float":
         whole = replay.lower(signatures[SERVING] if raw else predict, settings.batch)
-        model = _litert(tell, whole, settings)
-        layers = []
-        if settings.quantisation != "float":
-            layers = layer_errors.measure(_litert(tell, whole, FLOAT), model, rows)
-        return Built(model, whole.replaced, settings.quantisation, layers)
-    if settings.quantisation == "fp16":
-        return _half(tell, transform, predict, settings, rows)
+        return Built(_litert(tell, whole, settings), whole.replaced, settings.quantisation)
+    if settings.quantisation in ("fp16", "dynamic"):
+        return _weights(tell, transform, predict, settings, rows)
     # what is scaled before it is rounded to a step is rounded to the same step before
     scaled = settings.io != "float"
     front, network = replay.split(transform, predict, settings.batch, scaled)
@@ -191,10 +187,14 @@ def _auto(
     return Built(model, lowered, best.quantisation, layers, trials, cloud)
 
 
-def _half(
+def _weights(
     tell: Tell, transform: Any | None, predict: Any, settings: Settings, rows: Arrays
 ) -> Built:
-    """Weights of the network as float16; float16 boundaries would move rows between buckets."""
+    """Weights of the network as float16 or int8, and the transform as it is.
+
+    Float16 boundaries would move rows between buckets, and what quantisation-aware training
+    left in the network would have the converter quantise the scaling before it.
+    """
     network = replay.lower(predict, settings.batch)
     tail, plain = _litert(tell, network, settings), _litert(tell, network, FLOAT)
     if transform is None:

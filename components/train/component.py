@@ -26,6 +26,9 @@ def train(
     eval_split: str = "eval",
     seed: int = 0,
     checkpoint_dir: str = "",
+    optimisation: str = "",
+    sparsity: float = 0.5,
+    clusters: int = 16,
 ):
     """Train the user's build_model and export it with the transform inside.
 
@@ -48,8 +51,13 @@ def train(
         eval_split: The split to evaluate on after each epoch.
         seed: Seed of weights and shuffling.
         checkpoint_dir: A folder that outlives the task, to go on after a kill.
+        optimisation: qat (quantisation-aware), pruning or clustering, in the second half of the
+            epochs; build_model then gives a tf_keras model (import tf_keras as keras).
+        sparsity: For pruning: the share of weights that becomes 0.
+        clusters: For clustering: how many values the weights of a tensor share.
     """
     from edgeline.components.train.fitting import Fitting
+    from edgeline.components.train.optimising import Optimisation
     from edgeline.components.train.train import train as work
 
     facts = work(
@@ -66,6 +74,7 @@ def train(
             eval_split=eval_split,
             steps_per_epoch=steps_per_epoch,
             patience=patience,
+            optimisation=Optimisation(optimisation, sparsity, clusters),
         ),
         model_path=model.path,
         report_path=report.path,

@@ -13,7 +13,8 @@ import numpy as np
 
 from edgeline import artifacts, user_code
 from edgeline.artifacts import Artifact
-from edgeline.components.train import dataset
+from edgeline.components.train import dataset, optimising
+from edgeline.components.train.optimising import Optimisation
 from edgeline.errors import EdgelineError
 from edgeline.examples import splits
 from edgeline.features import Feature
@@ -30,6 +31,7 @@ class Fitting:
     (0: one pass over the training split). After each epoch the model is evaluated on
     `eval_split` and a checkpoint is kept. After `patience` epochs without a smaller
     `val_loss` the training ends (0: never); the best epoch's weights are what is kept.
+    `optimisation` begins with the second half of the epochs.
     """
 
     label: str
@@ -40,6 +42,7 @@ class Fitting:
     eval_split: str = "eval"
     steps_per_epoch: int = 0
     patience: int = 0
+    optimisation: Optimisation = field(default_factory=Optimisation)
 
 
 @dataclass
@@ -95,18 +98,33 @@ def fit(
 
     steps_per_epoch = min(how.steps, how.steps_per_epoch or rows[how.train_split] // how.batch_size)
     epochs = math.ceil(how.steps / steps_per_epoch)
-    # many steps in one call of the graph: the Python between them costs more than they do;
-    # Keras rounds up to whole calls, so they divide the last epoch too
-    model.steps_per_execution = math.gcd(steps_per_epoch, how.steps, 50)
-    state = _restore(model, features, checkpoints)
+    optimised = epochs // 2 if how.optimisation.kind else epochs
+
+    def wrap(model: Any) -> Any:
+        steps = how.steps - optimised * steps_per_epoch
+        return optimising.wrap(model, how.optimisation, steps)
+
+    if not optimising.is_legacy(model):
+        # many steps in one call of the graph: the Python between them costs more than they do;
+        # Keras rounds up to whole calls, so they divide the last epoch too
+        model.steps_per_execution = math.gcd(steps_per_epoch, how.steps, 50)
+    state = _last(checkpoints)
+    if state.epoch > optimised:
+        model = wrap(model)
+    _restore(model, features, checkpoints, state)
     while state.epoch < epochs and not _stalled(state, how.patience):
+        if state.epoch == optimised:
+            model = wrap(model)
+        calls = optimising.callbacks(how.optimisation) if state.epoch >= optimised else []
         steps = min(steps_per_epoch, how.steps - state.epoch * steps_per_epoch)
-        _advance(state, _fit_epoch(model, transformed, [*features, label], how, state.epoch, steps))
+        columns = [*features, label]
+        logs = _fit_epoch(model, transformed, columns, how, state.epoch, steps, calls)
+        _advance(state, logs)
         _keep(model, state, checkpoints)
         print(_line(state, epochs), flush=True)
     if how.patience and state.best != state.epoch:
         _load(model, _folder(checkpoints, state.best))
-    return model, state
+    return (optimising.strip(model, how.optimisation) if how.optimisation.kind else model), state
 
 
 def taken(network: Any, features: Sequence[Feature]) -> list[Feature]:
@@ -150,6 +168,7 @@ def _check(columns: Sequence[Feature], rows: Mapping[str, int], how: Fitting) ->
                 f"Parameter {parameter!r} is {getattr(how, parameter)}: "
                 f"give a whole number of at least {value}."
             )
+    how.optimisation.check(how.patience)
     if how.batch_size > rows[how.train_split]:
         raise EdgelineError(
             f"Parameter 'batch_size' is {how.batch_size}, but split {how.train_split!r} has only "
@@ -170,9 +189,11 @@ def _build(module: str, columns: Sequence[Feature], hyperparameters: Mapping[str
         model = build_model(specs, dict(hyperparameters))
     except Exception as error:
         raise EdgelineError(user_code.describe(error, "build_model")) from error
-    if not isinstance(model, keras.Model) or not model.compiled:
+    legacy = optimising.is_legacy(model)
+    compiled = getattr(model, "_is_compiled" if legacy else "compiled", False)
+    if not (legacy or isinstance(model, keras.Model)) or not compiled:
         raise EdgelineError(
-            f"build_model gave {type(model).__name__}, not a compiled Keras 3 model: "
+            f"build_model gave {type(model).__name__}, not a compiled Keras 3 or tf_keras model: "
             "call model.compile(...) and return the model."
         )
     return model
@@ -185,6 +206,7 @@ def _fit_epoch(
     how: Fitting,
     epoch: int,
     steps: int,
+    callbacks: Sequence[Any],
 ) -> Mapping[str, Sequence[float]]:
     training = dataset.training_batches(
         transformed, how.train_split, columns, how.label, how.batch_size, [how.seed, epoch]
@@ -192,7 +214,12 @@ def _fit_epoch(
     evaluation = dataset.evaluation_batches(transformed, how.eval_split, columns, how.label)
     try:
         history = model.fit(
-            training, steps_per_epoch=steps, validation_data=evaluation, shuffle=False, verbose=0
+            training,
+            steps_per_epoch=steps,
+            validation_data=evaluation,
+            shuffle=False,
+            verbose=0,
+            callbacks=list(callbacks),
         )
     except Exception as error:
         raise EdgelineError(user_code.describe(error, "Training")) from error
@@ -216,10 +243,8 @@ def _stalled(state: State, patience: int) -> bool:
     return 0 < patience <= state.epoch - state.best
 
 
-def _restore(model: Any, features: Sequence[Feature], checkpoints: Path) -> State:
-    """Load the last checkpoint that is whole, its best weights too; else begin."""
-    import tensorflow as tf
-
+def _last(checkpoints: Path) -> State:
+    """The state of the last checkpoint that is whole, its best one too; else the beginning."""
     for folder in sorted(checkpoints.glob("epoch-" + "[0-9]" * 5), reverse=True):
         try:
             state = State(**artifacts.read(folder, CHECKPOINT_SCHEMA).metadata)
@@ -227,13 +252,20 @@ def _restore(model: Any, features: Sequence[Feature], checkpoints: Path) -> Stat
         except EdgelineError as error:
             print(f"not resumed: {error}", flush=True)
             continue
-        if not model.built:  # its variables are made by its first call
-            model({f.name: tf.zeros([1, *f.shape], f.dtype) for f in features})
-        model.optimizer.build(model.trainable_variables)
-        _load(model, folder)
-        print(f"resumed after epoch {state.epoch}", flush=True)
         return state
     return State()
+
+
+def _restore(model: Any, features: Sequence[Feature], checkpoints: Path, state: State) -> None:
+    import tensorflow as tf
+
+    if not state.epoch:
+        return
+    if not model.built:  # its variables are made by its first call
+        model({f.name: tf.zeros([1, *f.shape], f.dtype) for f in features})
+    model.optimizer.build(model.trainable_variables)
+    _load(model, _folder(checkpoints, state.epoch))
+    print(f"resumed after epoch {state.epoch}", flush=True)
 
 
 def _keep(model: Any, state: State, checkpoints: Path) -> None:

@@ -17,6 +17,7 @@ def write_report(
     path: str | Path, network: Any, state: State, metadata: Mapping[str, Any], how: Fitting
 ) -> None:
     """Write the HTML report of a finished training."""
+    optimisation = vars(how.optimisation) if how.optimisation.kind else {}
     summary = io.StringIO()
     network.summary(print_fn=lambda line, **_: summary.write(line + "\n"), line_length=100)
     kept = f"Kept: epoch {state.best}, the smallest val_loss." if how.patience else ""
@@ -40,7 +41,8 @@ def write_report(
                 report.table(
                     ["parameter", "value"],
                     [
-                        *((name, str(value)) for name, value in vars(how).items()),
+                        *((n, str(v)) for n, v in vars(how).items() if n != "optimisation"),
+                        *((n, str(v)) for n, v in optimisation.items()),
                         *((n, str(v)) for n, v in metadata["hyperparameters"].items()),
                     ],
                 ),
