@@ -14,12 +14,9 @@ What is fetched is not trusted here: that is `synchronise`'s.
 from __future__ import annotations
 
 import contextlib
-import http.client
 import io
 import os
 import re
-import urllib.error
-import urllib.request
 import zipfile
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -126,6 +123,9 @@ class Web:
             headers |= signed_headers("GET", url, self.credentials)
         if offset:
             headers["Range"] = f"bytes={offset}-"
+        import urllib.error
+        import urllib.request
+
         with explained(url):
             try:
                 answer = urllib.request.urlopen(
@@ -147,11 +147,17 @@ def explained(what: str) -> Iterator[None]:
     """Turn what a connection can raise into `UnreachableError`."""
     try:
         yield
-    except urllib.error.URLError as error:
-        raise UnreachableError(f"{what} cannot be reached ({error.reason}).") from error
-    except (TimeoutError, ConnectionError, http.client.HTTPException) as error:
-        fault = str(error) or type(error).__name__
-        raise UnreachableError(f"The connection to {what} broke ({fault}).") from error
+    except Exception as error:
+        # imported where they are needed: 3 MB that a server which fetches nothing does without
+        import http.client
+        import urllib.error
+
+        if isinstance(error, urllib.error.URLError):
+            raise UnreachableError(f"{what} cannot be reached ({error.reason}).") from error
+        if isinstance(error, (TimeoutError, ConnectionError, http.client.HTTPException)):
+            fault = str(error) or type(error).__name__
+            raise UnreachableError(f"The connection to {what} broke ({fault}).") from error
+        raise
 
 
 def _bucket(scheme: str, path: str) -> Web:

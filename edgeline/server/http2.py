@@ -14,8 +14,6 @@ from dataclasses import dataclass, field
 from time import monotonic
 from typing import Any
 
-import hpack
-
 from edgeline.server import frames as h2
 from edgeline.server.errors import Code, ServingError
 from edgeline.server.http1 import Server, peer_of
@@ -69,7 +67,10 @@ class Http2(asyncio.Protocol):
         self._streams: dict[int, _Stream] = {}
         self._last = self._resets = self._consumed = self._rest = 0
         self._block: tuple[int, int, bytes] | None = None  # a header block that goes on
+        import hpack  # 5 MB that a server without gRPC clients does without
+
         self._decoder = hpack.Decoder(max_header_list_size=server.settings.max_header)
+        self._malformed: type[Exception] = hpack.HPACKError
         self._known: dict[bytes, dict[str, str]] = {}
         self._window = self._initial = 65535  # how much the client takes
         self._frame = 16384
@@ -248,7 +249,7 @@ class Http2(asyncio.Protocol):
         try:
             pairs = self._decoder.decode(block, raw=True)
             headers = {bytes(n).decode("ascii"): bytes(v).decode("latin-1") for n, v in pairs}
-        except (hpack.HPACKError, UnicodeDecodeError, IndexError) as error:
+        except (self._malformed, UnicodeDecodeError, IndexError) as error:
             raise h2.BrokenError(h2.COMPRESSION, "a header cannot be read") from error
         after = (len(table), table[0] if table else None, self._decoder.header_table_size)
         if before[0] != after[0] or before[1] is not after[1] or before[2] != after[2]:

@@ -20,7 +20,6 @@ from edgeline.server import (
     grpc_examples,
     grpc_tfserving,
     grpc_v2,
-    oci,
     openapi,
     routes_admin,
     routes_tfserving,
@@ -96,7 +95,9 @@ async def _serve(
 ) -> None:
     loop = asyncio.get_running_loop()
     metrics = Metrics()
-    if path.startswith(oci.SCHEME):
+    if path.startswith("oci://"):
+        from edgeline.server import oci
+
         path = str(await loop.run_in_executor(None, oci.fetch, path, settings.state))
     updates = _updates(path, settings)
     repository = Repository(updates.models if updates else Path(path), settings, metrics)
@@ -153,6 +154,8 @@ async def _serve(
 
     listeners = [await _listen(lambda: Http1(server), settings, settings.port, context)]
     if settings.grpc_port is not None:
+        import hpack  # noqa: F401  # before the first client, not with it
+
         listeners.append(
             await _listen(lambda: Http2(server, app.grpc), settings, settings.grpc_port, context)
         )
