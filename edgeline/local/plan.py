@@ -12,7 +12,7 @@ class PlannedTask:
 
     `component` is unique in the pipeline and names the task's folder locally. `needs` are
     the components whose outputs it takes, `gates` those whose outputs decide whether it runs,
-    `condition` what must hold for it to run at all.
+    `condition` what must hold for it to run at all, `loop` the ParallelFor that it is in.
     """
 
     name: str
@@ -21,15 +21,21 @@ class PlannedTask:
     gates: tuple[str, ...] = ()
     condition: str = ""
     exit_handler: bool = False
+    loop: str = ""
 
 
 def plan(spec: Any) -> list[PlannedTask]:
     """The tasks of a `PipelineSpec` proto in an order in which they can run."""
-    return _tasks(spec, spec.root.dag, "", (), {})
+    return _tasks(spec, spec.root.dag, "", (), {}, "")
 
 
 def _tasks(
-    spec: Any, dag: Any, condition: str, gates: tuple[str, ...], given: dict[str, str]
+    spec: Any,
+    dag: Any,
+    condition: str,
+    gates: tuple[str, ...],
+    given: dict[str, str],
+    loop: str,
 ) -> list[PlannedTask]:
     planned: list[PlannedTask] = []
     produced: dict[str, list[str]] = {}
@@ -50,14 +56,15 @@ def _tasks(
         holds = " and ".join(filter(None, [condition, _words(own)]))
         deciding = {producer for key, producer in sources.items() if f"'{key}'" in own}
         if inner.WhichOneof("implementation") == "dag":
-            below = _tasks(spec, inner.dag, holds, (*gates, *sorted(deciding)), sources)
+            own_loop = name if task.WhichOneof("iterator") else loop
+            below = _tasks(spec, inner.dag, holds, (*gates, *sorted(deciding)), sources, own_loop)
             planned += below
             produced[name] = [step.component for step in below]
         else:
             component = task.component_ref.name.removeprefix("comp-")
             needs = tuple(sorted(set(sources.values())))
             last = _is_exit_handler(task)
-            planned.append(PlannedTask(name, component, needs, gates, holds, last))
+            planned.append(PlannedTask(name, component, needs, gates, holds, last, loop))
             produced[name] = [component]
     return planned
 

@@ -36,6 +36,7 @@ from edgeline.local.cache import CheckedCache
 from edgeline.local.conditions import resolve
 from edgeline.local.plan import PlannedTask, plan
 
+DONE = ("succeeded", "cached")
 ROUND = re.compile(r"-iteration-(\d+)/")  # of a loop, in the path of a task's output
 USER_ERROR = re.compile(r"^edgeline\.errors\.EdgelineError: (.*)$", re.MULTILINE)
 
@@ -124,8 +125,13 @@ def run(
         if not (docker or cache) and any(map(_stage, tasks)):
             chain.start()
         pipeline(**arguments)
-    for result in tasks.values():
+    turned = {result.task.loop for result in tasks.values() if result.state != "waiting"}
+    for task_name, result in list(tasks.items()):
         if result.state == "waiting":
+            ready = all(tasks[before].state in DONE for before in result.task.needs)
+            if result.task.loop and ready and result.task.loop not in turned:
+                del tasks[task_name]  # a loop over nothing: nothing was asked for
+                continue
             result.state = "skipped"
             on_change(result)
     return RunResult(name, folder, time.monotonic() - started, tasks)

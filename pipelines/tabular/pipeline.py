@@ -14,6 +14,7 @@ from edgeline.components.convert.component import convert
 from edgeline.components.ingest.component import ingest
 from edgeline.components.notify.component import notify
 from edgeline.components.publish.component import publish
+from edgeline.components.serve.component import serve
 from edgeline.components.train.component import train
 from edgeline.components.transform.component import transform
 from edgeline.components.validate.component import validate
@@ -45,6 +46,8 @@ def tabular(
     baseline_model_uri: str = "",
     quantisation: str = "float",
     max_metric_drop: float = 0.01,
+    sites: list = [],  # noqa: B006
+    models_repository: str = "",
     git_commit: str = "",
 ):
     """From raw rows to a published edge model.
@@ -73,6 +76,9 @@ def tabular(
         baseline_model_uri: A model/v1 folder that change thresholds compare with.
         quantisation: float, fp16, dynamic, int8 or int16x8.
         max_metric_drop: How much worse than the cloud model the edge model may be.
+        sites: Where to deploy what was published, each with `site` and `form` as the serve
+            component takes them: a cluster, or a folder of a Git repository. Empty: nowhere.
+        models_repository: Where the images of deployed models are pushed; needed for sites.
         git_commit: The commit of the user's code, for the bundle's provenance.
     """
     ended = notify(pipeline_name=model_name, run_id=dsl.PIPELINE_JOB_ID_PLACEHOLDER)
@@ -122,7 +128,7 @@ def tabular(
                 max_metric_drop=max_metric_drop,
             )
             with dsl.If(verified.outputs["approved"] == True, name="approved"):  # noqa: E712
-                publish(
+                published = publish(
                     edge_model=converted.outputs["edge_model"],
                     evaluation=analyzed.outputs["evaluation"],
                     verification=verified.outputs["verification"],
@@ -132,6 +138,13 @@ def tabular(
                     run_id=dsl.PIPELINE_JOB_ID_PLACEHOLDER,
                     git_commit=git_commit,
                 )
+                with dsl.ParallelFor(sites) as place:
+                    serve(
+                        bundle=published.outputs["bundle"],
+                        site=place.site,
+                        form=place.form,
+                        models_repository=models_repository,
+                    )
 
 
 def specialise(name: str, description: str, **defaults: Any) -> Any:

@@ -14,6 +14,7 @@ from edgeline.components.convert.component import convert
 from edgeline.components.ingest.component import ingest
 from edgeline.components.notify.component import notify
 from edgeline.components.publish.component import publish
+from edgeline.components.serve.component import serve
 from edgeline.components.train.component import train
 from edgeline.components.transform.component import transform
 from edgeline.components.validate.component import validate
@@ -49,6 +50,8 @@ def vision(
     require_mapped: float = 0.0,
     targets: list = [],  # noqa: B006
     max_metric_drop: float = 0.005,
+    sites: list = [],  # noqa: B006
+    models_repository: str = "",
     git_commit: str = "",
 ):
     """From image files to published edge models.
@@ -83,6 +86,9 @@ def vision(
         targets: What to compile the integer model for, each as the compile component names it;
             published as <model_name>-<target>.
         max_metric_drop: How much worse than the cloud model an edge model may be.
+        sites: Where to deploy what was published, each with `site` and `form` as the serve
+            component takes them: a cluster, or a folder of a Git repository. Empty: nowhere.
+        models_repository: Where the images of deployed models are pushed; needed for sites.
         git_commit: The commit of the user's code, for the bundle's provenance.
     """
     ended = notify(pipeline_name=model_name, run_id=dsl.PIPELINE_JOB_ID_PLACEHOLDER)
@@ -140,7 +146,7 @@ def vision(
                 max_metric_drop=max_metric_drop,
             ).set_display_name("verify int8")
             with dsl.If(compared.outputs["approved"] == True, name="int8-approved"):  # noqa: E712
-                publish(
+                published = publish(
                     edge_model=integer.outputs["edge_model"],
                     evaluation=analyzed.outputs["evaluation"],
                     verification=compared.outputs["verification"],
@@ -149,7 +155,15 @@ def vision(
                     destination=destination,
                     run_id=dsl.PIPELINE_JOB_ID_PLACEHOLDER,
                     git_commit=git_commit,
-                ).set_display_name("publish int8").after(placed)
+                )
+                published.set_display_name("publish int8").after(placed)
+                with dsl.ParallelFor(sites) as place:
+                    serve(
+                        bundle=published.outputs["bundle"],
+                        site=place.site,
+                        form=place.form,
+                        models_repository=models_repository,
+                    )
                 with dsl.ParallelFor(targets) as target:
                     built = compile(
                         edge_model=integer.outputs["edge_model"],

@@ -32,6 +32,10 @@ def test_gates_are_the_tasks_that_decide() -> None:
     assert PLAN["convert"].condition == "analyze-blessed"
 
 
+def test_what_a_loop_holds_is_known() -> None:
+    assert {name for name, task in PLAN.items() if task.loop} == {"serve"}
+
+
 def test_only_the_exit_handler_is_one() -> None:
     assert [name for name, task in PLAN.items() if task.exit_handler] == ["notify"]
 
