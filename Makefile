@@ -61,8 +61,8 @@ NOT_SERVING := colorama jinja2 markdown-it-py markupsafe mdurl pyarrow pygments 
 lock:
 	$(LOCK) --extra test --output-file constraints.txt
 	$(LOCK_IMAGE) --extra pipelines --extra serve --output-file images/pipeline/requirements.txt
-	$(LOCK_IMAGE) --extra compile --output-file images/train/requirements-cpu.txt
-	$(LOCK_IMAGE) --extra compile --extra gpu --output-file images/train/requirements-gpu.txt
+	$(LOCK_IMAGE) --extra quantise --output-file images/train/requirements-cpu.txt
+	$(LOCK_IMAGE) --extra quantise --extra gpu --output-file images/train/requirements-gpu.txt
 	$(LOCK_IMAGE) --extra targets --output-file images/compile/requirements.txt
 	$(LOCK_IMAGE) --extra serve --generate-hashes $(NOT_SERVING:%=--no-emit-package %) \
 	  --output-file images/edge-server/requirements.txt

@@ -26,6 +26,7 @@ EXTRA_OF = {
     "kubernetes": "pipelines",
     "minio": "pipelines",
     "msgspec": "pipelines",
+    "dulwich": "pipelines",
     "fsspec": "pipelines",
     "matplotlib": "pipelines",
     "tensorflow_metadata": "pipelines",

@@ -5,17 +5,20 @@ A cluster is met by `make test-cluster`.
 
 from __future__ import annotations
 
+import http.server
 import json
 import re
 import shutil
 import subprocess
 import sys
+import threading
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import pytest
 import yaml
+from dulwich import porcelain
 
 from edgeline import artifacts, bundle
 from edgeline.components.serve import git, prediction
@@ -125,40 +128,65 @@ def test_a_commit_of_somebody_else_in_between_is_kept(
 ) -> None:
     file = tmp_path / "compose.yaml"
     file.write_text("services: {}\n")
-    real = git._git
+    real = porcelain.push
     others = iter([True])
 
-    def meanwhile(arguments: list[str], folder: Path, may_fail: bool = False) -> str | None:
-        if arguments[0] == "push" and next(others, False):
+    def meanwhile(*arguments: Any, **options: Any) -> Any:
+        if next(others, False):
             work = tmp_path / "work"
             (work / "theirs").write_text("theirs\n")
             run_git("add", ".", folder=work)
             run_git("commit", "--quiet", "-m", "Theirs", folder=work)
             run_git("push", "--quiet", "origin", "HEAD:main", folder=work)
-        return real(arguments, folder, may_fail)
+        return real(*arguments, **options)
 
-    monkeypatch.setattr(git, "_git", meanwhile)
+    monkeypatch.setattr(porcelain, "push", meanwhile)
     commit = git.commit([file], GitFolder(f"file://{repository}", "site", "main"), "Ours")
     files = run_git("ls-tree", "-r", "--name-only", commit, folder=repository).split()
     assert files == ["README.md", "site/compose.yaml", "theirs"]
 
 
-def test_a_token_is_in_no_argument_and_no_error(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+class GitServer(http.server.BaseHTTPRequestHandler):
+    """Wants a login and remembers what it was given."""
+
+    seen: ClassVar[list[str]] = []
+
+    def do_GET(self) -> None:
+        self.seen.append(self.headers.get("Authorization", ""))
+        self.send_response(401)
+        self.send_header("WWW-Authenticate", 'Basic realm="git"')
+        self.send_header("Content-Length", "0")
+        self.end_headers()
+
+    def log_message(self, *_: object) -> None:
+        pass
+
+
+def test_a_token_goes_to_an_https_server_only_and_into_no_error(
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setenv("GIT_TOKEN", "very-secret")
-    seen: list[list[str]] = []
-    real = subprocess.run
-
-    def watched(command: list[str], **options: Any) -> Any:
-        seen.append(command)
-        return real(command, **options)
-
-    monkeypatch.setattr(subprocess, "run", watched)
+    server = http.server.HTTPServer(("127.0.0.1", 0), GitServer)
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    plain = GitFolder(f"http://127.0.0.1:{server.server_address[1]}/a.git", "site", "main")
     with pytest.raises(EdgelineError, match="git clone failed") as caught:
-        git.commit([], GitFolder(f"file://{tmp_path}/none.git", "site", "main"), "x")
+        git.commit([], plain, "x")
+    server.shutdown()
+    server.server_close()
     assert "very-secret" not in str(caught.value)
-    assert "very-secret" not in str(seen)
+    assert GitServer.seen == [""]  # not in clear
+    login = git._login(GitFolder("https://git.example.com/a.git", "site", "main"))
+    assert login["password"] == "very-secret"
+
+
+def test_a_repository_that_is_not_there_is_one_sentence(tmp_path: Path) -> None:
+    with pytest.raises(EdgelineError, match="git clone failed"):
+        git.commit([], GitFolder(f"file://{tmp_path}/none.git", "site", "main"), "x")
+
+
+def test_a_branch_that_is_not_there_is_one_sentence(repository: Path) -> None:
+    with pytest.raises(EdgelineError, match="git clone failed"):
+        git.commit([], GitFolder(f"file://{repository}", "site", "nowhere"), "x")
 
 
 def test_a_link_out_of_the_repository_is_not_followed(repository: Path, tmp_path: Path) -> None:
