@@ -6,12 +6,14 @@ import contextlib
 import hashlib
 import json
 import re
+from itertools import takewhile
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import msgspec
 import yaml
 
+from edgeline import plain_yaml
 from edgeline.errors import EdgelineError
 
 if TYPE_CHECKING:
@@ -109,6 +111,9 @@ def _compile(definition: Any, path: Path, defaults: dict[str, Any], **options: A
     from kfp.compiler import Compiler
 
     Compiler().compile(definition, str(path), pipeline_parameters=defaults or None, **options)
+    text = path.read_text("utf-8")
+    comment = "".join(takewhile(lambda line: line.startswith("#"), text.splitlines(True)))
+    path.write_text(comment + plain_yaml.dump(yaml.safe_load_all(text)), "utf-8")
 
 
 def _place(path: Path, place: Environment, defaults: dict[str, Any]) -> None:
@@ -118,7 +123,7 @@ def _place(path: Path, place: Environment, defaults: dict[str, Any]) -> None:
         place = msgspec.structs.replace(place, beam_options=())
     pipeline, *platforms = yaml.safe_load_all(path.read_text("utf-8"))
     documents = apply(pipeline, platforms[0] if platforms else {}, place)
-    path.write_text(yaml.safe_dump_all(documents, sort_keys=True), "utf-8")
+    path.write_text(plain_yaml.dump(documents), "utf-8")
 
 
 def _write_manifests(path: Path, name: str, namespace: str) -> None:
@@ -146,7 +151,7 @@ def _write_manifests(path: Path, name: str, namespace: str) -> None:
     documents = list(yaml.safe_load_all(path.read_text("utf-8")))
     for document in documents:
         document["metadata"]["annotations"] = ANNOTATIONS[document["kind"]]
-    path.write_text(yaml.safe_dump_all(documents, sort_keys=True), "utf-8")
+    path.write_text(plain_yaml.dump(documents), "utf-8")
 
 
 def _write_apart(path: Path, folder: Path) -> Path:
@@ -156,7 +161,7 @@ def _write_apart(path: Path, folder: Path) -> Path:
     for document in list(yaml.safe_load_all(path.read_text("utf-8"))):
         place = places[document["kind"]]
         place.mkdir(parents=True, exist_ok=True)
-        path.write_text(yaml.safe_dump(document, sort_keys=True), "utf-8")
+        path.write_text(plain_yaml.dump([document]), "utf-8")
         written = place / f"{document['metadata']['name']}.yaml"
         path.replace(written)
     return written

@@ -9,9 +9,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-import yaml
-
-from edgeline import images
+from edgeline import images, plain_yaml
 from edgeline.errors import EdgelineError
 from edgeline.sites import clusters, devices
 from edgeline.sites.image import model_image, push
@@ -108,7 +106,7 @@ def _write(path: Path, documents: list[Object]) -> Path:
     if path.suffix == ".json":
         text = "".join(json.dumps(document, indent=2) + "\n" for document in documents)
     else:
-        text = yaml.dump_all(documents, Dumper=_Plain, sort_keys=False, width=100)
+        text = plain_yaml.dump(documents, sort_keys=False)
     partial = path.with_name(path.name + ".partial")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -119,10 +117,3 @@ def _write(path: Path, documents: list[Object]) -> Path:
             f"{path} cannot be written ({error.strerror}): name another folder with -o."
         ) from error
     return path
-
-
-class _Plain(yaml.SafeDumper):
-    """Equal parts are written out: anchors are hard to read, and not every reader takes them."""
-
-    def ignore_aliases(self, data: object) -> bool:  # noqa: ARG002
-        return True
