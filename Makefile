@@ -1,11 +1,12 @@
 # make run    sets up, then runs the taxi pipeline on real data
 # make test   sets up, then lints, type-checks and tests
+# make test-cluster  applies what is written to Kubernetes' API server (see tests/cluster)
 # make test-images   builds the container images with Docker and tests them (see images/README.md)
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 
-.PHONY: run test-updates test lint types unit fuzz docs lock clean
+.PHONY: run test-cluster test-images test-updates test lint types unit fuzz docs lock clean
 
 run: $(VENV)/ready
 	$(BIN)/edgeline run taxi
@@ -36,6 +37,11 @@ IMAGES ?= pipeline train compile edge-server
 test-images: $(VENV)/ready
 	tests/images/build.sh $(IMAGES)
 	PATH="/usr/bin:$$PATH" $(BIN)/pytest -m images tests/images
+
+# builds Kubernetes' API server once, with Go; needs Debian's etcd-server
+test-cluster: $(VENV)/ready
+	tests/cluster/build_api_server.sh
+	$(BIN)/pytest -m cluster tests/cluster
 
 # a minute of updates below eight clients, then 100 updates: nothing lost, nothing grown
 test-updates: $(VENV)/ready

@@ -1,0 +1,39 @@
+"""CustomResourceDefinitions made from the schemas that the other tests validate with."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+SCHEMAS = sorted((Path(__file__).parents[1] / "data" / "crds").glob("*.json"))
+
+
+def definitions() -> list[dict[str, Any]]:
+    """One for each schema."""
+    return [_definition(json.loads(path.read_text())) for path in SCHEMAS]
+
+
+def _definition(schema: dict[str, Any]) -> dict[str, Any]:
+    group, kind = schema["group"], schema["kind"]
+    singular = kind.lower()
+    plural = f"{singular[:-1]}ies" if singular.endswith("y") else f"{singular}s"
+    version = {
+        "name": schema["version"],
+        "served": True,
+        "storage": True,
+        "schema": {"openAPIV3Schema": schema["schema"]},
+    }
+    if "status" in schema["schema"]["properties"]:
+        version["subresources"] = {"status": {}}
+    return {
+        "apiVersion": "apiextensions.k8s.io/v1",
+        "kind": "CustomResourceDefinition",
+        "metadata": {"name": f"{plural}.{group}"},
+        "spec": {
+            "group": group,
+            "scope": schema["scope"],
+            "names": {"kind": kind, "plural": plural, "singular": singular},
+            "versions": [version],
+        },
+    }

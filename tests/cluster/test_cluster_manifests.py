@@ -1,0 +1,130 @@
+"""What we ship and what we write is taken by a real API server, as it is and twice."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+from api_server import ApiServer
+
+from edgeline.compiling import compile_pipeline
+from edgeline.environments.environment import NAMES
+from edgeline.sites.render import render
+
+MANIFESTS = Path(__file__).parents[2] / "manifests"
+OVERLAYS = sorted(path.name for path in (MANIFESTS / "overlays").iterdir())
+GITOPS = ("argocd", "flux")
+FOLDERS = [*(f"overlays/{name}" for name in OVERLAYS), *(f"gitops/{name}" for name in GITOPS)]
+CLUSTERS = ("kserve", "kubeedge", "kustomize", "ocm")
+APPLY = ("apply", "--server-side", "--validate=strict")
+Objects = list[dict[str, Any]]
+DRY = (*APPLY, "--dry-run=server")
+
+
+@pytest.mark.parametrize("folder", FOLDERS)
+def test_every_object_of_ours_is_taken(folder: str, api_server: ApiServer) -> None:
+    said = api_server.kubectl(*DRY, "-k", MANIFESTS / folder)
+    assert said.count("serverside-applied (server dry run)") == len(said.splitlines()) > 0
+
+
+@pytest.mark.parametrize("folder", FOLDERS)
+def test_a_second_apply_changes_nothing(folder: str, api_server: ApiServer) -> None:
+    apply_twice(api_server, "-k", MANIFESTS / folder)
+
+
+def apply_twice(api_server: ApiServer, *what: str | Path) -> None:
+    """Apply again and again; then all but the namespaces is removed."""
+    runs = [applied(api_server.kubectl(*APPLY, "-o", "json", *what)) for _ in range(3)]
+    # The server may once write its own notes in another order, so the first two differ by that;
+    # a resourceVersion is another as soon as anything of the object is.
+    assert without_version(runs[0]) == without_version(runs[1])
+    assert runs[1] == runs[2]
+    objects = [entry for entry in runs[0] if entry["kind"] != "Namespace"]
+    api_server.kubectl("delete", "--wait=false", "-f", "-", given=objects)
+
+
+def without_version(objects: Objects) -> Objects:
+    dropped = {"resourceVersion": ""}
+    return [{**entry, "metadata": entry["metadata"] | dropped} for entry in objects]
+
+
+def applied(said: str) -> Objects:
+    found = json.loads(said)
+    objects: Objects = found["items"] if found["kind"] == "List" else [found]
+    assert objects
+    return objects
+
+
+def test_a_field_that_does_not_exist_is_refused(api_server: ApiServer) -> None:
+    """So that the tests above would see one."""
+    policy = MANIFESTS / "base" / "edge-server" / "network-policy.yaml"
+    document = next(yaml.safe_load_all(policy.read_text()))
+    document["spec"]["policyType"] = document["spec"].pop("policyTypes")
+    assert "policyType: field not declared in schema" in refused(api_server, document)
+
+
+def test_a_custom_field_that_does_not_exist_is_refused(api_server: ApiServer) -> None:
+    path = MANIFESTS / "components" / "coral" / "node-feature-rule.yaml"
+    document = yaml.safe_load(path.read_text())
+    document["spec"]["rules"][0]["label"] = document["spec"]["rules"][0].pop("labels")
+    assert "label: field not declared in schema" in refused(api_server, document)
+
+
+def refused(api_server: ApiServer, document: dict[str, Any]) -> str:
+    """What the server says where kubectl does not look first."""
+    apply = ("apply", "--server-side", "--validate=false", "--dry-run=server")
+    done = api_server.try_kubectl(*apply, "-n", "edgeline", "-f", "-", given=document)
+    assert done.returncode == 1
+    return str(done.stderr)
+
+
+@pytest.mark.parametrize("form", CLUSTERS)
+def test_what_a_site_gets_is_taken_twice(
+    form: str, pixels: Path, api_server: ApiServer, tmp_path: Path
+) -> None:
+    render(str(pixels), form, "registry.example/models", str(tmp_path))
+    apply_twice(api_server, "-k" if form == "kustomize" else "-f", tmp_path)
+
+
+@pytest.mark.parametrize("form", ["kubeedge", "ocm"])
+def test_what_a_hub_hands_on_is_taken_by_the_site(
+    form: str, pixels: Path, api_server: ApiServer, tmp_path: Path
+) -> None:
+    (path,) = render(str(pixels), form, "registry.example/models", str(tmp_path))
+    _, carrier = yaml.safe_load_all(path.read_text())
+    spec: dict[str, Any] = carrier["spec"]
+    inner = (
+        spec["workloadTemplate"]["manifests"]
+        if form == "kubeedge"
+        else spec["manifestWorkTemplate"]["workload"]["manifests"]
+    )
+    api_server.kubectl(*DRY, "-f", "-", given=inner)
+
+
+@pytest.mark.parametrize("environment", NAMES)
+def test_a_compiled_pipeline_is_taken_twice(
+    environment: str, api_server: ApiServer, tmp_path: Path
+) -> None:
+    """Without the webhook of KFP's own API server, which is not here."""
+    path = tmp_path / "taxi.yaml"
+    compile_pipeline("taxi", str(path), kubernetes=True, environment=environment)
+    written = list(yaml.safe_load_all(path.read_text()))
+    apply_twice_and_read(api_server, path, written)
+
+
+def apply_twice_and_read(api_server: ApiServer, path: Path, written: list[Any]) -> None:
+    api_server.kubectl(*APPLY, "-f", path)
+    stored = json.loads(api_server.kubectl("get", "-f", path, "-o", "json"))["items"]
+    assert [entry["spec"] for entry in stored] == [entry["spec"] for entry in written]
+    apply_twice(api_server, "-f", path)
+
+
+def test_texts_that_look_like_numbers_stay_texts(api_server: ApiServer, tmp_path: Path) -> None:
+    path = tmp_path / "numbers.yaml"
+    settings = ("data=0899",)
+    compile_pipeline("taxi", str(path), kubernetes=True, settings=settings)
+    written = list(yaml.safe_load_all(path.read_text()))
+    apply_twice_and_read(api_server, path, written)
