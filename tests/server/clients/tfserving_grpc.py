@@ -170,9 +170,7 @@ done(
 done("several tasks", multiple)
 done.refused("a missing feature", grpc.RpcError, lambda: regress("regression", example()))
 done.refused("a feature of bytes", grpc.RpcError, lambda: regress("regression", example(x=b"1")))
-done.refused(
-    "too many values", grpc.RpcError, lambda: regress("regression", example(x=[1.0, 2.0]))
-)
+done.refused("too many values", grpc.RpcError, lambda: regress("regression", example(x=[1.0, 2.0])))
 done.refused("no examples", grpc.RpcError, lambda: regress("regression"))
 done.refused(
     "a feature twice",
