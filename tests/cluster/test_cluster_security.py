@@ -1,0 +1,198 @@
+"""PodSecurity and RBAC as a real API server enforces them."""
+
+from __future__ import annotations
+
+from copy import deepcopy
+from itertools import product
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+from api_server import ApiServer
+from kubernetes import client, config
+
+MANIFESTS = Path(__file__).parents[2] / "manifests"
+OVERLAYS = sorted(path.name for path in (MANIFESTS / "overlays").iterdir())
+RUNNER = "system:serviceaccount:kubeflow:pipeline-runner"
+Object = dict[str, Any]
+
+
+def built(api_server: ApiServer, folder: str) -> list[Object]:
+    return list(yaml.safe_load_all(api_server.kubectl("kustomize", MANIFESTS / folder)))
+
+
+def pods(objects: list[Object]) -> list[Object]:
+    """The Pods that controllers would make of the objects."""
+    found = []
+    for entry in objects:
+        spec = entry.get("spec", {})
+        spec = spec.get("jobTemplate", {}).get("spec", spec)  # a CronJob's
+        if entry["kind"] == "ServingRuntime":  # KServe adds the model to it
+            template = {"spec": {"containers": spec["containers"], "volumes": spec["volumes"]}}
+        elif "template" in spec:
+            template = spec["template"]
+        else:
+            continue
+        namespace = entry["metadata"]["namespace"]
+        metadata = {**template.get("metadata", {}), "name": "one", "namespace": namespace}
+        found.append(
+            {"apiVersion": "v1", "kind": "Pod", "metadata": metadata, "spec": template["spec"]}
+        )
+    return found
+
+
+@pytest.fixture
+def accounts(api_server: ApiServer) -> None:
+    """The service accounts of our pods, without which they are refused."""
+    for folder in ("overlays/onprem", "overlays/edge"):
+        found = [entry for entry in built(api_server, folder) if entry["kind"] == "ServiceAccount"]
+        api_server.kubectl("apply", "--server-side", "-f", "-", given=found)
+
+
+@pytest.mark.usefixtures("accounts")
+@pytest.mark.parametrize("overlay", OVERLAYS)
+def test_a_pod_of_each_workload_is_admitted(overlay: str, api_server: ApiServer) -> None:
+    """The namespaces enforce the level restricted; the device plugin's own is privileged."""
+    found = pods(built(api_server, f"overlays/{overlay}"))
+    assert found
+    for pod in found:
+        api_server.kubectl("create", "--dry-run=server", "-f", "-", given=pod)
+
+
+def test_the_device_plugin_is_refused_beside_the_servers(api_server: ApiServer) -> None:
+    (pod,) = pods(built(api_server, "base/coral-plugin"))
+    api_server.kubectl("create", "--dry-run=server", "-f", "-", given=pod)
+    pod["metadata"]["namespace"] = "edgeline"
+    assert 'violates PodSecurity "restricted:latest": privileged' in refusal(api_server, pod)
+
+
+@pytest.mark.usefixtures("accounts")
+@pytest.mark.parametrize(
+    ("where", "value", "said"),
+    [
+        ("containers.0.securityContext.capabilities", None, "unrestricted capabilities"),
+        ("containers.0.securityContext.allowPrivilegeEscalation", True, "allowPrivilegeEscalation"),
+        ("securityContext.runAsNonRoot", None, "runAsNonRoot != true"),
+        ("securityContext.runAsUser", 0, "runAsUser=0"),
+        ("securityContext.seccompProfile", None, "seccompProfile"),
+        ("hostNetwork", True, "host namespaces"),
+        ("volumes.0", {"name": "state", "hostPath": {"path": "/dev"}}, "hostPath"),
+    ],
+)
+def test_a_laxer_pod_of_ours_would_be_refused(
+    where: str, value: object, said: str, api_server: ApiServer
+) -> None:
+    pod = deepcopy(pods(built(api_server, "overlays/laptop"))[0])
+    *way, last = where.split(".")
+    place: Any = pod["spec"]
+    for step in way:
+        place = place[int(step)] if step.isdigit() else place[step]
+    place[int(last) if last.isdigit() else last] = value
+    found = refusal(api_server, pod)
+    assert 'violates PodSecurity "restricted:latest"' in found
+    assert said in found
+
+
+def refusal(api_server: ApiServer, pod: Object) -> str:
+    done = api_server.try_kubectl("create", "--dry-run=server", "-f", "-", given=pod)
+    assert done.returncode == 1
+    return str(done.stderr)
+
+
+VERBS = ("get", "list", "watch", "create", "update", "patch", "delete", "deletecollection")
+RESOURCES = {
+    "": (
+        "configmaps endpoints events namespaces nodes persistentvolumeclaims persistentvolumes "
+        "pods pods/exec pods/log pods/portforward secrets serviceaccounts serviceaccounts/token "
+        "services"
+    ),
+    "admissionregistration.k8s.io": "mutatingwebhookconfigurations",
+    "apiextensions.k8s.io": "customresourcedefinitions",
+    "apps": "daemonsets deployments deployments/scale replicasets statefulsets",
+    "autoscaling": "horizontalpodautoscalers",
+    "batch": "cronjobs jobs",
+    "networking.k8s.io": "ingresses networkpolicies",
+    "pipelines.kubeflow.org": "pipelines pipelineversions",
+    "policy": "poddisruptionbudgets",
+    "rbac.authorization.k8s.io": "clusterrolebindings clusterroles rolebindings roles",
+    "serving.kserve.io": "inferenceservices servingruntimes",
+    "trainer.kubeflow.org": "clustertrainingruntimes trainingruntimes trainjobs",
+}
+NAMESPACES = ("edgeline", "kubeflow", "edgeline-devices", "kube-system", "")  # "": the cluster
+Right = tuple[str, str, str, str]  # namespace, group, resource, verb
+# what `serve` needs where it deploys, and training jobs where the pipelines run
+ALLOWED = {
+    ("edgeline", "", "configmaps serviceaccounts services"): "create get list patch",
+    ("edgeline", "", "pods"): "get list watch",
+    ("edgeline", "apps", "daemonsets deployments"): "create get list patch watch",
+    ("edgeline", "autoscaling", "horizontalpodautoscalers"): "create get patch",
+    ("edgeline", "networking.k8s.io", "networkpolicies"): "create get patch",
+    ("edgeline", "policy", "poddisruptionbudgets"): "create get patch",
+    (
+        "edgeline",
+        "serving.kserve.io",
+        "inferenceservices servingruntimes",
+    ): "create get list patch watch",
+    ("kubeflow", "trainer.kubeflow.org", "trainjobs"): "create delete get list watch",
+}
+
+
+@pytest.fixture(scope="module")
+def rights(api_server: ApiServer) -> None:
+    runner = {"name": "pipeline-runner", "namespace": "kubeflow"}  # KFP brings it
+    account = {"apiVersion": "v1", "kind": "ServiceAccount", "metadata": runner}
+    api_server.kubectl("apply", "--server-side", "-f", "-", given=account)
+    api_server.kubectl("apply", "--server-side", "-k", MANIFESTS / "base" / "pipelines")
+
+
+@pytest.mark.usefixtures("rights")
+def test_pipelines_may_do_what_they_need_and_nothing_else(api_server: ApiServer) -> None:
+    """Every verb on every resource in every namespace, as the server itself decides."""
+    asked = {
+        (namespace, group, resource, verb)
+        for namespace, (group, names), verb in product(NAMESPACES, RESOURCES.items(), VERBS)
+        for resource in names.split()
+    }
+    expected = {
+        (namespace, group, resource, verb)
+        for (namespace, group, names), verbs in ALLOWED.items()
+        for resource, verb in product(names.split(), verbs.split())
+    }
+    assert expected <= asked
+    reviews = client.AuthorizationV1Api(config.new_client_from_config(str(api_server.kubeconfig)))
+    assert {right for right in asked if may(reviews, right)} == expected
+
+
+def may(reviews: Any, right: Right) -> bool:
+    namespace, group, resource, verb = right
+    resource, _, sub = resource.partition("/")
+    attributes = client.V1ResourceAttributes(
+        namespace=namespace, group=group, resource=resource, subresource=sub, verb=verb
+    )
+    spec = client.V1SubjectAccessReviewSpec(
+        user=RUNNER,
+        groups=["system:serviceaccounts", "system:authenticated"],
+        resource_attributes=attributes,
+    )
+    answer = reviews.create_subject_access_review(client.V1SubjectAccessReview(spec=spec))
+    return bool(answer.status.allowed)
+
+
+@pytest.mark.usefixtures("rights")
+@pytest.mark.parametrize(
+    ("verb", "resource", "namespace", "answer"),
+    [
+        ("patch", "inferenceservices.serving.kserve.io", "edgeline", "yes"),
+        ("patch", "deployments.apps", "edgeline", "yes"),
+        ("patch", "deployments.apps", "kubeflow", "no"),
+        ("get", "secrets", "edgeline", "no"),
+        ("create", "pods/exec", "edgeline", "no"),
+    ],
+)
+def test_kubectl_says_the_same(
+    verb: str, resource: str, namespace: str, answer: str, api_server: ApiServer
+) -> None:
+    who = f"--as={RUNNER}"
+    done = api_server.try_kubectl("auth", "can-i", verb, resource, "-n", namespace, who)
+    assert done.stdout.strip() == answer
