@@ -22,6 +22,7 @@ from edgeline.errors import EdgelineError
 if TYPE_CHECKING:
     from edgeline.components.compile.report import Outcome
     from edgeline.components.compile.target import Target
+    from edgeline.report import Section
 
 INTEGER = ("int8", "int16x8")
 RANDOM = (
@@ -99,8 +100,9 @@ def compile_model(request: Request, as_json: bool) -> int:
         outcomes = [
             _outcome(each, request, work, options[each.name], folder, step) for each in targets
         ]
+        joined = _joined(work, folder, outcomes)
     warnings = [RANDOM] if work.random else []
-    report.write(folder / "report.html", work.name, outcomes, warnings)
+    report.write(folder / "report.html", work.name, outcomes, warnings, joined)
     if as_json:
         print(json.dumps(_json(work.name, folder, outcomes, warnings), indent=1))
     else:
@@ -260,6 +262,17 @@ def _convert(work: Work, quantisation: str) -> str:
         work.random = work.random or quantisation in INTEGER
     convert_arrays(work.model, rows, *given, io=io)
     return str(output)
+
+
+def _joined(work: Work, folder: Path, outcomes: Sequence[Outcome]) -> list[Section]:
+    """What the model card draws of all that was made: sizes by stage, operators by device."""
+    from edgeline.components.model_card import card, model_card, stages
+
+    edge_models = [work.edge_model] if work.edge_model else []
+    edge_models += [made for made in work.converted.values() if isinstance(made, str)]
+    compiled = [str(folder / outcome.target) for outcome in outcomes if outcome.metadata]
+    found = card.read(work.model, edge_models, compiled)
+    return [stages.section(found.stages), *model_card.graphs(found)]
 
 
 @contextmanager

@@ -86,11 +86,16 @@ def write(path: str | Path, placement: Placement) -> None:
 
 def colour(placed: Placed) -> str:
     """The colour of an operator in the page."""
-    if placed.verdict.state == SIZE:
+    return colour_of(placed.verdict.state, placed.mapped, placed.verdict.maps)
+
+
+def colour_of(state: str, mapped: bool, maps: bool) -> str:
+    """The same by what `placement.json` says of an operator and its verdict."""
+    if state == SIZE:
         return ORANGE
-    if placed.mapped:
+    if mapped:
         return GREEN
-    return GREY if placed.verdict.maps else RED
+    return GREY if maps else RED
 
 
 def _row(placed: Placed) -> tuple[object, ...]:

@@ -49,14 +49,16 @@ def fix_shapes(path: Path, output: Path) -> Path:
                 "depends on values, and this target needs fixed shapes: build the model "
                 "without it, or compile the part before it."
             )
-    folded = _folded(graph)
-    shapes, values = _run(path, graph, {i for op in folded for i in op.outputs})
-    output.write_bytes(_rewritten(path, model, {op.index for op in folded}, shapes, values))
+    gone = folded(graph)
+    shapes, values = _run(path, graph, {i for op in gone for i in op.outputs})
+    output.write_bytes(_rewritten(path, model, {op.index for op in gone}, shapes, values))
     return output
 
 
-def _folded(graph: Subgraph) -> list[Operator]:
-    """Operators that compute from shapes and constants alone."""
+def folded(graph: Subgraph) -> list[Operator]:
+    """Operators that compute from shapes and constants alone: what `fix_shapes` drops."""
+    if not any(tensor.dynamic for tensor in graph.tensors):
+        return []
     known: set[int] = set()
     found = []
     for operator in graph.operators:

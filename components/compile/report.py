@@ -31,16 +31,24 @@ class Outcome:
 
 
 def write(
-    path: str | Path, model: str, outcomes: Sequence[Outcome], warnings: Sequence[str] = ()
+    path: str | Path,
+    model: str,
+    outcomes: Sequence[Outcome],
+    warnings: Sequence[str] = (),
+    joined: Sequence[Section] = (),
 ) -> None:
-    """Write the page of one model and one or more targets."""
+    """Write the page of one model and one or more targets.
+
+    `joined` is what the model card draws of all of them; without it, their sizes are bars.
+    """
     good = [outcome for outcome in outcomes if outcome.metadata is not None]
     facts = [Fact("compiled", f"{len(good)} of {len(outcomes)}", len(good) == len(outcomes))]
     for outcome in good[:4]:
         facts.append(Fact(outcome.target, report.size((outcome.metadata or {})["size"])))
     sections = [Section("To note", report.text(warning)) for warning in warnings]
-    sections.append(Section("Targets", _table(outcomes)))
-    if len(good) > 1:
+    sections.append(Section("Targets", table(outcomes)))
+    sections += joined
+    if len(good) > 1 and not joined:
         sections.append(Section("Size", report.figure(_sizes(good))))
     for outcome in good:
         sections.append(Section(outcome.target, _target(outcome), _note(outcome)))
@@ -76,7 +84,8 @@ def on_accelerator(metadata: Mapping[str, Any]) -> str:
     return f"{metadata['on_accelerator']} of {metadata['operators']}"
 
 
-def _table(outcomes: Sequence[Outcome]) -> Markup:
+def table(outcomes: Sequence[Outcome]) -> Markup:
+    """A row for each target: size, operators on the accelerator, facts, or why it failed."""
     rows: list[tuple[str | Markup, ...]] = []
     for outcome in outcomes:
         if (found := outcome.metadata) is None:

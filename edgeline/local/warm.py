@@ -47,6 +47,7 @@ COMPONENT_STAGE = {
     "publish": "light",
     "notify": "light",
     "check": "light",
+    "model_card": "light",
     "import_model": "tensorflow",
     "train": "tensorflow",
     "convert": "tensorflow",

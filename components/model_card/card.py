@@ -1,0 +1,238 @@
+"""What is known of one model, joined: its forms, where they run, and what verifying them gave.
+
+The artifacts name each other by their digests, so what was not made of each other is told here,
+and nothing depends on the order in which it is given.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+from edgeline import artifacts, models, tflite
+from edgeline.artifacts import Artifact
+from edgeline.components.check.check import SCHEMA as PLACEMENT_SCHEMA
+from edgeline.components.compile.compile import ONNX_SCHEMA, PLACEMENT, SCHEMA, schema_of
+from edgeline.components.compile.target import Placed
+from edgeline.components.convert.layer_errors import Layer
+from edgeline.components.model_card.stages import COMPILED, EDGE, TRAINED, Stage
+from edgeline.components.model_card.targets import Verified
+from edgeline.errors import EdgelineError
+
+VERIFICATION_SCHEMA = "verification/v1"
+ORDER = ("float", "fp16", "dynamic", "int8", "int16x8")  # of the quantisations; recipes behind
+
+
+@dataclass(frozen=True)
+class EdgeModel:
+    """A converted or imported model under a name of its own."""
+
+    name: str
+    artifact: Artifact
+
+    @property
+    def file(self) -> Path:
+        """The flatbuffer, or the ONNX file."""
+        onnx = self.artifact.schema == ONNX_SCHEMA
+        return self.artifact.path / "model.onnx" if onnx else models.edge_model_path(self.artifact)
+
+    @cached_property
+    def graph(self) -> tflite.Subgraph | None:
+        """Its operators; None where it is no flatbuffer."""
+        if self.artifact.schema == ONNX_SCHEMA:
+            return None
+        return tflite.read(self.file).subgraphs[0]
+
+    @cached_property
+    def layers(self) -> list[Layer]:
+        """What each layer loses, the worst first; empty where nothing was measured."""
+        path = self.artifact.path / "layers.json"
+        if not path.is_file():
+            return []
+        known = Layer.__dataclass_fields__
+        return [
+            Layer(**{name: value for name, value in layer.items() if name in known})
+            for layer in json.loads(path.read_text())
+        ]
+
+
+@dataclass(frozen=True)
+class CompiledModel:
+    """A compiled model, and the edge model that it was made of, None where of the SavedModel."""
+
+    name: str
+    artifact: Artifact
+    source: EdgeModel | None
+
+    @cached_property
+    def placed(self) -> tuple[Placed, ...]:
+        """Where each operator runs; empty where the compiler does not tell."""
+        entries = json.loads((self.artifact.path / PLACEMENT).read_text())
+        return tuple(Placed(**entry) for entry in entries)
+
+
+@dataclass(frozen=True)
+class Predicted:
+    """What the static check says of an edge model; `placement` is its `placement.json`."""
+
+    placement: dict[str, Any]
+    source: EdgeModel
+
+
+@dataclass(frozen=True)
+class Card:
+    """One model: edge models from the least to the most quantised, targets as they came."""
+
+    model: Artifact | None
+    edge_models: tuple[EdgeModel, ...]
+    compiled: tuple[CompiledModel, ...]
+    verified: tuple[Verified, ...]
+    predicted: tuple[Predicted, ...]
+
+    @property
+    def stages(self) -> list[Stage]:
+        """Every form that there is, with its bytes."""
+        found: list[Stage] = []
+        if self.model:
+            found.append(Stage("SavedModel", TRAINED, self.model.size))
+        for edge in self.edge_models:
+            before = found[-1].name if found else ""
+            found.append(Stage(edge.name, EDGE, edge.file.stat().st_size, before))
+        first = "SavedModel" if self.model else ""
+        for compiled in self.compiled:
+            before = compiled.source.name if compiled.source else first
+            found.append(Stage(compiled.name, COMPILED, compiled.artifact.metadata["size"], before))
+        return found
+
+
+def read(
+    model: str = "",
+    edge_models: Sequence[str] = (),
+    compiled_models: Sequence[str] = (),
+    verifications: Sequence[str] = (),
+    placements: Sequence[str] = (),
+) -> Card:
+    """Read and join what components wrote of one model.
+
+    Args:
+        model: the `model/v1` folder, or "".
+        edge_models: `edge_model/v1` or `onnx_model/v1` folders.
+        compiled_models: `compiled_model/v1` folders.
+        verifications: `verification/v1` folders.
+        placements: `placement/v1` folders.
+
+    Raises:
+        EdgelineError: none of the first three is given, a folder is damaged or of the wrong
+            kind, or one was not made of the others.
+    """
+    if not (model or edge_models or compiled_models):
+        raise EdgelineError("No model is given: connect model, edge_model or compiled_models.")
+    trained = artifacts.read(model, models.SCHEMA) if model else None
+    edges = _edge_models(trained, edge_models)
+    compiled = _compiled(trained, edges, compiled_models)
+    return Card(
+        trained,
+        edges,
+        compiled,
+        _verified(edges, compiled, verifications),
+        tuple(_predicted(edges, path) for path in placements),
+    )
+
+
+def _edge_models(trained: Artifact | None, folders: Sequence[str]) -> tuple[EdgeModel, ...]:
+    found = []
+    for folder in folders:
+        onnx = schema_of(folder) == ONNX_SCHEMA
+        edge = artifacts.read(folder, ONNX_SCHEMA if onnx else models.EDGE_SCHEMA)
+        maker = edge.metadata.get("model_digest")
+        if trained and maker and maker != trained.digest:
+            raise EdgelineError(
+                f"{folder} is not converted from {trained.path}: connect the model that it was "
+                "made of."
+            )
+        found.append(("ONNX" if onnx else str(edge.metadata["quantisation"]), edge))
+    places = {name: place for place, name in enumerate(ORDER)}
+    found.sort(key=lambda pair: places.get(pair[0], -1 if pair[0] == "ONNX" else len(places)))
+    names = _unlike([name for name, _ in found])
+    return tuple(EdgeModel(name, edge) for name, (_, edge) in zip(names, found, strict=True))
+
+
+def _compiled(
+    trained: Artifact | None, edges: Sequence[EdgeModel], folders: Sequence[str]
+) -> tuple[CompiledModel, ...]:
+    made = [artifacts.read(folder, SCHEMA) for folder in folders]
+    names = _unlike([str(each.metadata["target"]) for each in made])
+    found = []
+    for name, each in zip(names, made, strict=True):
+        makers = each.metadata["source_digest"].split()
+        source = next((edge for edge in edges if edge.artifact.digest in makers), None)
+        if source is None and (trained is None or trained.digest not in makers):
+            raise EdgelineError(
+                f"{each.path} is not compiled from any model given: connect the one that it was "
+                "made of."
+            )
+        found.append(CompiledModel(name, each, source))
+    return tuple(found)
+
+
+def _verified(
+    edges: Sequence[EdgeModel], compiled: Sequence[CompiledModel], folders: Sequence[str]
+) -> tuple[Verified, ...]:
+    """In the order of the stages."""
+    names = {edge.artifact.digest: edge.name for edge in edges}
+    names |= {each.artifact.digest: each.name for each in compiled}
+    places = {name: place for place, name in enumerate(names.values())}
+    found = []
+    for folder in folders:
+        verification = artifacts.read(folder, VERIFICATION_SCHEMA)
+        facts = verification.metadata
+        digest = facts.get("compiled_model_digest") or facts["edge_model_digest"]
+        if digest not in names:
+            raise EdgelineError(
+                f"{folder} verifies none of the models given: connect the edge model or compiled "
+                "model that it is of."
+            )
+        timing = json.loads((verification.path / "timing.json").read_text())
+        found.append((names[digest], facts, timing))
+    found.sort(key=lambda each: places[each[0]])
+    shown = [f"{name} in {facts['runtime']}" if _other(facts) else name for name, facts, _ in found]
+    return tuple(
+        Verified(name, facts, timing)
+        for name, (_, facts, timing) in zip(_unlike(shown), found, strict=True)
+    )
+
+
+def _other(facts: Mapping[str, Any]) -> bool:
+    """An edge model that was run by something else than LiteRT."""
+    return not facts.get("compiled_model_digest") and facts["runtime"] != "litert"
+
+
+def _predicted(edges: Sequence[EdgeModel], folder: str) -> Predicted:
+    found = artifacts.read(folder, PLACEMENT_SCHEMA)
+    placement = json.loads((found.path / "placement.json").read_text())
+    wanted = [(entry["operator"], entry["output"]) for entry in placement["operators"]]
+    for edge in edges:
+        if edge.graph and wanted == _outputs(edge.graph):
+            return Predicted(placement, edge)
+    raise EdgelineError(
+        f"{folder} is the placement of another model: connect the edge model that it was checked "
+        "on."
+    )
+
+
+def _outputs(graph: tflite.Subgraph) -> list[tuple[str, str]]:
+    return [
+        (op.name, graph.tensors[op.outputs[0]].name if op.outputs else "") for op in graph.operators
+    ]
+
+
+def _unlike(names: Sequence[str]) -> list[str]:
+    """Names, with a number behind one that has come before."""
+    return [
+        name if not (before := names[:place].count(name)) else f"{name} {before + 1}"
+        for place, name in enumerate(names)
+    ]

@@ -1,0 +1,213 @@
+"""The page of one model: its sizes, where its operators run, how good and how fast it is where."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from markupsafe import Markup
+
+from edgeline import report, tflite
+from edgeline.components.check import report as check_report
+from edgeline.components.check.edgetpu_placement import SIZE
+from edgeline.components.compile import fixed_shapes, target
+from edgeline.components.compile import report as compile_report
+from edgeline.components.compile.target import Placed
+from edgeline.components.convert import layers_report
+from edgeline.components.model_card import card as cards
+from edgeline.components.model_card import operator_graph, stages, targets
+from edgeline.components.model_card.card import Card, CompiledModel, Predicted
+from edgeline.components.model_card.operator_graph import Spot
+from edgeline.report import GREEN, GREY, RED, Fact, Section
+
+DEVICES = {"npu": "NPU", "edgetpu": "Edge TPU", "cpu": "CPU"}
+MOST_DRAWN = 3000  # operators; beyond, a drawing helps nobody and the page grows heavy
+
+
+@dataclass(frozen=True)
+class Drawing:
+    """An edge model's operators and where one target runs them."""
+
+    title: str
+    graph: tflite.Subgraph
+    spots: Sequence[Spot]
+
+
+def model_card(
+    report_path: str | Path,
+    name: str = "",
+    model: str = "",
+    edge_models: Sequence[str] = (),
+    compiled_models: Sequence[str] = (),
+    verifications: Sequence[str] = (),
+    placements: Sequence[str] = (),
+) -> None:
+    """Write the page of a model from what components wrote of it, in any order.
+
+    Args:
+        report_path: the HTML page to write.
+        name: what the page calls the model.
+        model, edge_models, compiled_models, verifications, placements: folders, see `card.read`.
+
+    Raises:
+        EdgelineError: as `card.read`. Nothing is written.
+    """
+    card = cards.read(model, edge_models, compiled_models, verifications, placements)
+    title = f"{name}: model card" if name else "Model card"
+    report.write(report_path, title, _facts(card), sections(card))
+
+
+def paths(*given: Any) -> list[str]:
+    """Where artifacts lie; each is one of KFP's, a list of them, or None where not connected."""
+    found = [each for some in given for each in (some if isinstance(some, list) else [some])]
+    return [artifact.path for artifact in found if artifact is not None]
+
+
+def sections(card: Card) -> list[Section]:
+    """What there is to show of size, placement, verification and layers."""
+    found = [stages.section(card.stages)]
+    if card.verified:
+        found.append(targets.section(card.verified))
+    if card.compiled:
+        found.append(_targets(card))
+    found += graphs(card)
+    for edge in card.edge_models:
+        for section in layers_report.sections(edge.layers):
+            found.append(replace(section, title=f"{section.title}, {edge.name}"))
+    return found
+
+
+def drawings(card: Card) -> list[Drawing]:
+    """A drawing for each accelerator, compiled for or predicted; else one of the CPU alone."""
+    found = [_of_prediction(each) for each in card.predicted]
+    found += filter(None, map(_of_compiled, card.compiled))
+    graphs = [(edge, edge.graph) for edge in card.edge_models if edge.graph]
+    if not found and graphs:
+        edge, graph = graphs[-1]
+        spots = [Spot("CPU", GREY)] * len(graph.operators)
+        found = [Drawing(f"{edge.name}, on any CPU", graph, spots)]
+    return found
+
+
+def _of_prediction(predicted: Predicted) -> Drawing:
+    placement, spots = predicted.placement, []
+    for entry in placement["operators"]:
+        verdict = entry["verdict"]
+        colour = check_report.colour_of(verdict["state"], entry["mapped"], verdict["maps"])
+        told = not entry["mapped"] or verdict["state"] == SIZE
+        spots.append(
+            Spot(
+                "Edge TPU" if entry["mapped"] else "CPU",
+                colour,
+                f"{entry['status']}. {verdict['rule']}" if told else "",
+            )
+        )
+    assert predicted.source.graph
+    title = f"{predicted.source.name} on {placement['target']}, predicted"
+    return Drawing(title, predicted.source.graph, spots)
+
+
+def _of_compiled(compiled: CompiledModel) -> Drawing | None:
+    """None where all is on the CPU, or the compiler tells of operators of its own."""
+    source = compiled.source
+    if source is None or source.graph is None or not compiled.artifact.metadata["on_accelerator"]:
+        return None
+    spots = _spots(compiled, source.graph)
+    if spots is None:
+        return None
+    return Drawing(f"{source.name} on {compiled.name}, compiled", source.graph, spots)
+
+
+def _spots(compiled: CompiledModel, graph: tflite.Subgraph) -> list[Spot] | None:
+    fixed = target.find(compiled.artifact.metadata["target"]).fixed_shapes
+    gone = {op.index for op in fixed_shapes.folded(graph)} if fixed else set()
+    left = [op for op in graph.operators if op.index not in gone]
+    if [op.name for op in left] != [placed.operator for placed in compiled.placed]:
+        return None
+    at = dict(zip((op.index for op in left), map(_spot, compiled.placed), strict=True))
+    folded = Spot("no device", GREY, "computed from shapes alone, a constant once compiled")
+    return [at.get(op.index, folded) for op in graph.operators]
+
+
+def _spot(placed: Placed) -> Spot:
+    device = DEVICES.get(placed.device, placed.device)
+    return Spot(device, RED if placed.device == "cpu" else GREEN, placed.reason)
+
+
+def graphs(card: Card) -> list[Section]:
+    """The operators by device: a drawing a target, below each other; nothing for ONNX alone."""
+    found = drawings(card)
+    if not found:
+        return []
+    parts = [operator_graph.style()]
+    for place, drawing in enumerate(found):
+        parts.append(
+            Markup("<details{}><summary>{}</summary>{}</details>").format(
+                Markup(" open") if place == 0 else "", drawing.title, _drawing(drawing)
+            )
+        )
+    note = (
+        "From top to bottom, then on in the next column; lines are tensors. Green on the "
+        "accelerator; red kept from it; grey behind one that is, or nowhere in question; orange "
+        "depends on a size. Point at a box for its tensors, constants and the reason."
+    )
+    return [Section("Operators by device", Markup("").join(parts), note)]
+
+
+def _drawing(drawing: Drawing) -> Markup:
+    parts = [operator_graph.key(drawing.spots)]
+    if len(drawing.spots) <= MOST_DRAWN:
+        parts.append(operator_graph.draw(drawing.graph, drawing.spots))
+    else:
+        count = report.number(len(drawing.spots))
+        parts.append(report.text(f"{count} operators, too many for a drawing."))
+    left = Counter(
+        (op.name, spot.reason)
+        for op, spot in zip(drawing.graph.operators, drawing.spots, strict=True)
+        if spot.device == "CPU" and spot.reason
+    )
+    if left:
+        rows = [(name, count, reason) for (name, reason), count in left.items()]
+        parts.append(report.table(("On the CPU", "Count", "Why"), rows))
+    return Markup("").join(parts)
+
+
+def _targets(card: Card) -> Section:
+    outcomes = [
+        compile_report.Outcome(each.name, each.artifact.metadata, each.placed)
+        for each in card.compiled
+    ]
+    notes = [
+        report.text(f"{each.name}: {note}")
+        for each in card.compiled
+        for note in (each.artifact.metadata["limits"], *each.artifact.metadata["notes"])
+        if note
+    ]
+    return Section("Targets", Markup("").join([compile_report.table(outcomes), *notes]))
+
+
+def _facts(card: Card) -> list[Fact]:
+    facts = [Fact(stage.name, report.size(stage.size)) for stage in _ends(card)]
+    if card.verified:
+        approved = sum(each.approved for each in card.verified)
+        whole = approved == len(card.verified)
+        facts.append(Fact("approved", f"{approved} of {len(card.verified)}", whole))
+        for name, values in card.verified[0].facts["metrics"].items():
+            facts.append(Fact(f"{name} in the cloud", report.number(values["cloud"])))
+    for each in card.compiled:
+        found = each.artifact.metadata
+        if found["on_accelerator"]:
+            on = compile_report.on_accelerator(found)
+            facts.append(Fact(f"operators on {each.name}", on, found["share"] == 1))
+    return facts
+
+
+def _ends(card: Card) -> Iterable[stages.Stage]:
+    """The first stage and the smallest of the edge models."""
+    found = card.stages
+    edges = [stage for stage in found[1:] if stage.kind == stages.EDGE]
+    smallest = min(edges, key=lambda stage: stage.size, default=None)
+    return found[:1] + ([smallest] if smallest else [])
