@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -47,27 +48,15 @@ def apply(cluster: Any, objects: Iterable[Object]) -> None:
     Raises:
         EdgelineError: the cluster lacks a kind, or refuses an object.
     """
-    from kubernetes.client import ApiException
-    from kubernetes.dynamic.exceptions import DynamicApiError, ResourceNotFoundError
-
     for entry in objects:
-        kind, name = entry["kind"], entry["metadata"]["name"]
-        try:
-            resource = cluster.resources.get(api_version=entry["apiVersion"], kind=kind)
-            resource.server_side_apply(
+        with _sentences(entry):
+            _resource(cluster, entry).server_side_apply(
                 body=entry,
-                name=name,
+                name=entry["metadata"]["name"],
                 namespace=entry["metadata"].get("namespace"),
                 field_manager=MANAGER,
                 force_conflicts=True,
             )
-        except ResourceNotFoundError as error:
-            raise EdgelineError(
-                f"The cluster has no {kind} of {entry['apiVersion']}: install what brings it, or "
-                "choose another form."
-            ) from error
-        except (DynamicApiError, ApiException) as error:
-            raise EdgelineError(f"The cluster refuses {kind} {name}: {_message(error)}") from error
 
 
 def wait(cluster: Any, objects: Iterable[Object], limit: float, poll: float = POLL) -> None:
@@ -78,19 +67,29 @@ def wait(cluster: Any, objects: Iterable[Object], limit: float, poll: float = PO
     """
     end = time.monotonic() + limit
     for entry in objects:
-        ready = READY.get(entry["kind"])
-        if ready is None:
+        if entry["kind"] not in READY:
             continue
-        resource = cluster.resources.get(api_version=entry["apiVersion"], kind=entry["kind"])
-        name, namespace = entry["metadata"]["name"], entry["metadata"]["namespace"]
-        while not ready(resource.get(name=name, namespace=namespace).to_dict()):
-            said = _hopeless(cluster, namespace, name)
+        while True:
+            with _sentences(entry):
+                if _is_ready(cluster, entry):
+                    break
+                said = _hopeless(cluster, entry)
             if said or time.monotonic() >= end:
                 raise EdgelineError(
-                    f"{entry['kind']} {name} is not ready"
+                    f"{entry['kind']} {entry['metadata']['name']} is not ready"
                     + (f": {said}" if said else f" after {limit:g} s: see its pods' events.")
                 )
             time.sleep(poll)
+
+
+def _resource(cluster: Any, entry: Object) -> Any:
+    return cluster.resources.get(api_version=entry["apiVersion"], kind=entry["kind"])
+
+
+def _is_ready(cluster: Any, entry: Object) -> bool:
+    name, namespace = entry["metadata"]["name"], entry["metadata"]["namespace"]
+    found = _resource(cluster, entry).get(name=name, namespace=namespace)
+    return READY[entry["kind"]](found.to_dict())
 
 
 def _deployed(found: Object) -> bool:
@@ -109,16 +108,49 @@ def _conditioned(found: Object) -> bool:
 READY = {"Deployment": _deployed, "InferenceService": _conditioned}
 
 
-def _hopeless(cluster: Any, namespace: str, name: str) -> str:
+def _hopeless(cluster: Any, entry: Object) -> str:
+    """What a pod of it says that will never run; pods of what it replaces are not asked."""
+    labels = ",".join(f"{key}={value}" for key, value in entry["metadata"]["labels"].items())
+    images = _images(entry["spec"].get("template", {}).get("spec", {}))
     pods = cluster.resources.get(api_version="v1", kind="Pod")
-    found = pods.get(namespace=namespace, label_selector=f"app.kubernetes.io/name={name}")
+    found = pods.get(namespace=entry["metadata"]["namespace"], label_selector=labels)
     for pod in found.to_dict()["items"]:
+        if not images <= _images(pod["spec"]):
+            continue
         for container in (pod.get("status") or {}).get("containerStatuses") or []:
             waiting = (container.get("state") or {}).get("waiting") or {}
             if waiting.get("reason") in HOPELESS:
                 said = f"{waiting['reason']} {waiting.get('message', '')}".strip()
                 return f"pod {pod['metadata']['name']} says {said}"
     return ""
+
+
+def _images(spec: Object) -> set[str]:
+    return {container["image"] for container in spec.get("containers", [])}
+
+
+@contextmanager
+def _sentences(entry: Object) -> Iterator[None]:
+    """The client's errors as one sentence about an object."""
+    from kubernetes.client import ApiException
+    from kubernetes.dynamic.exceptions import DynamicApiError, ResourceNotFoundError
+    from urllib3.exceptions import HTTPError
+
+    kind, name = entry["kind"], entry["metadata"]["name"]
+    try:
+        yield
+    except ResourceNotFoundError as error:
+        raise EdgelineError(
+            f"The cluster has no {kind} of {entry['apiVersion']}: install what brings it, or "
+            "choose another form."
+        ) from error
+    except (DynamicApiError, ApiException) as error:
+        raise EdgelineError(f"The cluster refuses {kind} {name}: {_message(error)}") from error
+    except HTTPError as error:
+        raise EdgelineError(
+            f"The cluster does not answer any more at {kind} {name} ({_first_line(error)}): "
+            "run it again."
+        ) from error
 
 
 def _message(error: Any) -> str:
