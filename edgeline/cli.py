@@ -259,11 +259,17 @@ def images_build(
 @images.command("lock")
 @click.option("--registry", help="Where the images were pushed, if not where the lock file says.")
 @click.option("-o", "--output", help="The lock file to write; EDGELINE_IMAGES names it later.")
-def images_lock(registry: str | None, output: str | None) -> None:
+@click.option("--kustomization", help="Also write the images as this kustomize Component.")
+def images_lock(registry: str | None, output: str | None, kustomization: str | None) -> None:
     """Write the digests of the pushed images into the lock file."""
     from edgeline.images.lock import lock
 
-    click.echo(lock(registry, Path(output) if output else None))
+    file = lock(registry, Path(output) if output else None)
+    click.echo(file)
+    if kustomization:
+        from edgeline.images.kustomization import write
+
+        click.echo(write(Path(kustomization), file))
 
 
 @images.command("closure")

@@ -1,8 +1,9 @@
 """Which container image a component runs in, read from `images.lock.yaml`.
 
-build      builds the images of this folder
-lock       writes their digests into the lock file
-closure    every image that pipelines and manifests need
+build           builds the images of this folder
+lock            writes their digests into the lock file
+kustomization   the lock file as manifests read it
+closure         every image that pipelines and manifests need
 """
 
 from __future__ import annotations

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +14,7 @@ from schemas import kustomize, validate
 from edgeline import images
 from edgeline.compiling import compile_pipeline
 from edgeline.environments.environment import NAMES, load
+from edgeline.images import kustomization
 from edgeline.lint.lint import lint
 
 MANIFESTS = Path(__file__).parents[2] / "manifests"
@@ -153,3 +155,21 @@ def test_argo_cd_sees_how_each_kind_of_ours_fares(built: dict[str, Objects]) -> 
     data = one(built["argocd"], "ConfigMap", "argocd-cm")["data"]
     kinds = {key.rpartition("_")[2] for key in data}
     assert kinds == {"PipelineVersion", "TrainJob", "TFJob", "Experiment"}
+
+
+def test_the_component_of_images_is_what_the_lock_file_makes(tmp_path: Path) -> None:
+    made = kustomization.write(tmp_path / "made.yaml", images.lock_file())
+    kept = MANIFESTS / "components" / "images" / "kustomization.yaml"
+    assert kept.read_text() == made.read_text(), "edgeline images lock --kustomization ..."
+
+
+def test_a_locked_digest_reaches_every_manifest(tmp_path: Path) -> None:
+    digest = "sha256:" + "a" * 64
+    lock = tmp_path / "images.lock.yaml"
+    entry = {"repository": "registry.example/team/server", "version": "1", "digest": digest}
+    lock.write_text(yaml.safe_dump({"edge-server": entry}))
+    copy = tmp_path / "manifests"
+    shutil.copytree(MANIFESTS, copy)
+    kustomization.write(copy / "components" / "images" / "kustomization.yaml", lock)
+    found = pod(kustomize(copy / "overlays" / "onprem"), "Deployment")["containers"][0]["image"]
+    assert found == f"registry.example/team/server@{digest}"

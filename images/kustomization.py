@@ -1,0 +1,41 @@
+"""The lock file's images as a kustomize Component, so that manifests name what pipelines name."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import yaml
+
+from edgeline.errors import EdgelineError
+from edgeline.images import entries
+
+HEAD = "# written by `edgeline images lock --kustomization`\n"
+
+
+def write(path: Path, lock: Path) -> Path:
+    """Write a Component that gives every image named after an entry of a lock file its digest.
+
+    Raises:
+        EdgelineError: the lock file cannot be read, or the file cannot be written.
+    """
+    listed = [
+        {
+            "name": name,
+            "newName": entry.repository,
+            **({"digest": entry.digest} if entry.digest else {"newTag": entry.version}),
+        }
+        for name, entry in sorted(entries(lock).items())
+    ]
+    component = {
+        "apiVersion": "kustomize.config.k8s.io/v1alpha1",
+        "kind": "Component",
+        "images": listed,
+    }
+    draft = path.with_name(path.name + ".partial")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        draft.write_text(HEAD + yaml.safe_dump(component, sort_keys=False), "utf-8")
+        draft.replace(path)
+    except OSError as error:
+        raise EdgelineError(f"{path} cannot be written ({error.strerror}).") from error
+    return path
