@@ -11,9 +11,19 @@ from edgeline.lint.documents import Document, Tree, listed, mapped
 from edgeline.lint.rule import WARNING, Found, Rule
 
 KFP_NAME = re.compile(r"[a-z0-9]([-a-z0-9]{0,126}[a-z0-9])?")
-KUBERNETES_NAME = re.compile(r"(?=.{1,253}$)[a-z0-9]([-.a-z0-9]*[a-z0-9])?")
+_LABEL = r"[a-z0-9]([-a-z0-9]*[a-z0-9])?"
+KUBERNETES_NAME = re.compile(rf"(?=.{{1,253}}$){_LABEL}(\.{_LABEL})*")
+# of what becomes a host's name, a label's value, or the beginning of other names
+SHORT_NAMES = {
+    "CronJob": re.compile(rf"(?=.{{1,52}}$){_LABEL}(\.{_LABEL})*"),
+    "Job": re.compile(rf"(?=.{{1,63}}$){_LABEL}(\.{_LABEL})*"),
+    "Namespace": re.compile(rf"(?=.{{1,63}}$){_LABEL}"),
+    "Service": re.compile(r"(?=.{1,63}$)[a-z]([-a-z0-9]*[a-z0-9])?"),
+    "StatefulSet": re.compile(rf"(?=.{{1,63}}$){_LABEL}"),
+}
 HASHED = re.compile(r"(?:^|[-.])[0-9a-f]{7,64}$")
 ETCD_BYTES = 3 << 19  # 1.5 MiB
+CONFIG_MAP_BYTES = 1 << 20  # of its values
 ANNOTATION_BYTES = 262_144
 WAVE = "argocd.argoproj.io/sync-wave"
 SYNC_OPTIONS = "argocd.argoproj.io/sync-options"
@@ -40,7 +50,8 @@ def _names(tree: Tree) -> Iterator[Found]:
 
 
 def _kubernetes_name(document: Document) -> Iterator[Found]:
-    if document.name and not KUBERNETES_NAME.fullmatch(document.name):
+    shape = SHORT_NAMES.get(document.kind, KUBERNETES_NAME)
+    if document.name and not shape.fullmatch(document.name):
         what = f"Kubernetes refuses the name {document.name!r}"
         yield Found(document, ("metadata", "name"), what)
 
@@ -89,10 +100,18 @@ def _size(document: Document) -> int:
     return len(json.dumps(document.value, default=str, separators=(",", ":")).encode())
 
 
+def _values(document: Document) -> int:
+    if document.kind != "ConfigMap":
+        return 0
+    return sum(len(str(value).encode()) for value in mapped(document.value, "data").values())
+
+
 def _too_large(tree: Tree) -> Iterator[Found]:
     for document in tree.documents:
         if document.kind and document.kind != "IR" and (size := _size(document)) > ETCD_BYTES:
             yield Found(document, (), f"{document.kind} {document.name} has {size:,} bytes")
+        elif (size := _values(document)) > CONFIG_MAP_BYTES:
+            yield Found(document, ("data",), f"ConfigMap {document.name} has {size:,} bytes")
 
 
 def _too_large_for_apply(tree: Tree) -> Iterator[Found]:
@@ -160,7 +179,8 @@ rules = (
     Rule(
         "name-rejected",
         "kfp compiles any name; the server and Kubernetes do not take any.",
-        "use a-z, 0-9 and -, at most 128 (253 for other objects), a letter or digit at both ends",
+        "use a-z, 0-9 and -, a letter first, a letter or digit last; at most 52 for a CronJob, 63 "
+        "for a Service, Job, Namespace or StatefulSet, 128 for a pipeline, 253 for others",
         _names,
     ),
     Rule(
@@ -190,7 +210,7 @@ rules = (
     ),
     Rule(
         "too-large-for-etcd",
-        "etcd takes 1.5 MiB an object.",
+        "etcd takes 1.5 MiB an object, and Kubernetes 1 MiB in a ConfigMap.",
         "split the pipeline, or upload it through the API",
         _too_large,
     ),

@@ -25,7 +25,8 @@ FORMS: dict[str, Callable[[Site], dict[str, list[Object]]]] = {
     "compose": devices.compose,
 }
 REPOSITORY = re.compile(r"[a-z0-9.-]+(:[0-9]+)?(/[a-z0-9]+([._-]+[a-z0-9]+)*)+")
-NAME = re.compile(r"[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?")
+NAME = re.compile(r"[a-z]([-a-z0-9]{0,61}[a-z0-9])?")  # of a Service: a letter first
+NAMESPACE = re.compile(r"[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?")
 
 
 def render(
@@ -60,9 +61,10 @@ def render(
     with _local(bundle) as folder:
         image, manifest = model_image(folder)
     name = name or manifest.name
-    for what, value in (("Name", name), ("Namespace", namespace)):
-        if not NAME.fullmatch(value):
-            raise EdgelineError(f"{what} {value!r}: use at most 63 of a-z, 0-9 and -.")
+    if not NAME.fullmatch(name):
+        raise EdgelineError(f"Name {name!r}: use at most 63 of a-z, 0-9 and -, a letter first.")
+    if not NAMESPACE.fullmatch(namespace):
+        raise EdgelineError(f"Namespace {namespace!r}: use at most 63 of a-z, 0-9 and -.")
     model = f"{repository}/{manifest.name}@{image.digest}"
     server = images.reference("edge-server")
     site = Site(name, namespace, manifest.version, model, server)

@@ -120,6 +120,8 @@ def test_docker_compose_takes_the_file(pixels: Path, tmp_path: Path) -> None:
         ({"repository": "models"}, "'models' is no place for images"),
         ({"repository": "ghcr.io/Acme/models"}, "is no place for images"),
         ({"name": "Taxi!"}, "Name 'Taxi!'"),
+        ({"name": "3d"}, "Name '3d'"),  # Kubernetes takes no such Service
+        ({"namespace": "a.b"}, "Namespace 'a.b'"),
         ({"bundle": "nowhere"}, "nowhere is not a bundle"),
     ],
 )
