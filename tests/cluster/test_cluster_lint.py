@@ -108,7 +108,7 @@ def test_what_is_too_large_for_etcd_is_refused_by_both(
     assert found(tmp_path, document, "too-large-for-etcd") is not taken
 
 
-@pytest.mark.parametrize(("size", "option"), product((200_000, 300_000), ("true", "false")))
+@pytest.mark.parametrize(("size", "option"), [*product((200_000, 300_000), ("true", "false"))])
 def test_client_side_apply_ends_where_the_linter_says(
     size: int, option: str, api_server: ApiServer, tmp_path: Path
 ) -> None:
