@@ -12,9 +12,9 @@ from api_server import ApiServer, missing, started
 from crds import definitions
 
 sys.path.append(str(Path(__file__).parents[1] / "sites"))
-from conftest_sites import pixels
+from conftest_sites import pixels, registry
 
-__all__ = ["pixels"]
+__all__ = ["pixels", "registry"]
 NAMESPACES = ("argocd", "edgeline", "edgeline-devices", "flux-system", "kubeflow", "managed")
 ENFORCE = "pod-security.kubernetes.io/enforce"
 

@@ -7,8 +7,13 @@ from __future__ import annotations
 
 import copy
 import json
+import shutil
+import socket
+import subprocess
+import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -17,7 +22,10 @@ import pytest
 import yaml
 from api_server import ApiServer
 
+from edgeline import interpreter
 from edgeline.components.serve import cluster
+from edgeline.components.serve.serve import serve
+from edgeline.components.verify import vectors
 from edgeline.errors import EdgelineError
 from edgeline.sites.render import render
 
@@ -220,6 +228,74 @@ def waiting_pod(api_server: ApiServer, objects: list[Object]) -> None:
     status = {"status": {"phase": "Pending", "containerStatuses": [container]}}
     patch = ("patch", "pod", "mixed-1", *IN, "--subresource=status", "--type=merge")
     api_server.kubectl(*patch, "-p", json.dumps(status))
+
+
+def test_a_bundle_goes_from_its_folder_to_an_answer_status_set_by_the_test(
+    pixels: Path,
+    registry: Any,
+    connected: Any,  # noqa: ARG001
+    api_server: ApiServer,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """The test is the kubelet: it runs here what the applied Deployment says."""
+    folder = recorded(pixels, tmp_path)
+    with ExitStack() as stack:
+        port = free_port()
+
+        def run() -> None:
+            said = api_server.kubectl("get", "deployment", "mixed", *IN, "-o", "json")
+            (container,) = json.loads(said)["spec"]["template"]["spec"]["containers"]
+            arguments = [str(tmp_path / "state") if "/var" in a else a for a in container["args"]]
+            stack.enter_context(edge_server(*arguments, "--port", str(port)))
+            set_status(api_server, **READY)
+
+        pauses = between_looks(monkeypatch, run)
+        done = serve(
+            bundle_path=folder,
+            site="cluster://edgeline",
+            models_repository=f"{registry.address}/models",
+            output=tmp_path / "deployment",
+            report_path=tmp_path / "report.html",
+            address=f"http://127.0.0.1:{port}",
+            time_limit=120,
+        )
+    assert len(pauses) == 1
+    assert (done.name, done.version, done.rows) == ("mixed", 3, 1)
+    assert done.model.startswith(f"{registry.address}/models/mixed@sha256:")
+    assert "namespace edgeline" in (tmp_path / "report.html").read_text()
+    path = tmp_path / "deployment" / "mixed.yaml"
+    api_server.kubectl("delete", "-f", path)
+
+
+def recorded(bundle: Path, parent: Path) -> Path:
+    """A copy of the bundle, with a row and the answer to it."""
+    folder = parent / "bundle"
+    shutil.copytree(bundle, folder)
+    model = interpreter.load(folder / "model.tflite")
+    inputs = vectors.synthetic(model.signature).inputs
+    vectors.write(folder / vectors.FILE, vectors.Vectors(inputs, model(inputs), 1e-5))
+    return folder
+
+
+def free_port() -> int:
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        return int(free.getsockname()[1])
+
+
+@contextmanager
+def edge_server(*arguments: str) -> Iterator[None]:
+    command = [sys.executable, "-m", "edgeline.server", *arguments]
+    process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    try:
+        assert process.stdout is not None
+        line = process.stdout.readline()
+        assert line.startswith("READY"), process.communicate(timeout=30)[1]
+        yield
+    finally:
+        process.terminate()
+        process.communicate(timeout=60)
 
 
 def test_a_deployment_that_is_deleted_meanwhile_is_said(
