@@ -58,6 +58,31 @@ def applied(said: str) -> Objects:
     return objects
 
 
+def test_an_apply_leaves_the_autoscaler_its_number_of_pods(api_server: ApiServer) -> None:
+    overlay = MANIFESTS / "overlays" / "onprem"
+    objects = applied(api_server.kubectl(*APPLY, "-o", "json", "-k", overlay))
+    (name,) = [e["metadata"]["name"] for e in objects if e["kind"] == "HorizontalPodAutoscaler"]
+    # as it does it: through the scale subresource
+    api_server.kubectl("scale", "deployment", name, "-n", "edgeline", "--replicas=5")
+    again = applied(api_server.kubectl(*APPLY, "-o", "json", "-k", overlay))
+    assert [e["spec"]["replicas"] for e in again if e["kind"] == "Deployment"] == [5]
+    kept = [entry for entry in objects if entry["kind"] != "Namespace"]
+    api_server.kubectl("delete", "--wait=false", "-f", "-", given=kept)
+
+
+def test_what_argo_cd_has_in_its_own_settings_stays(api_server: ApiServer) -> None:
+    labels = {"app.kubernetes.io/part-of": "argocd", "app.kubernetes.io/name": "argocd-cm"}
+    metadata = {"name": "argocd-cm", "namespace": "argocd", "labels": labels}
+    data = {"url": "https://argocd.example.com"}
+    settings = {"apiVersion": "v1", "kind": "ConfigMap", "metadata": metadata, "data": data}
+    api_server.kubectl("create", "-f", "-", given=settings)
+    ours = ("-n", "argocd", "-f", MANIFESTS / "gitops" / "argocd" / "health.yaml")
+    (stored,) = applied(api_server.kubectl(*APPLY, "-o", "json", *ours))
+    assert stored["data"].items() > data.items()
+    assert stored["metadata"]["labels"] == labels
+    api_server.kubectl("delete", *ours)
+
+
 def test_a_field_that_does_not_exist_is_refused(api_server: ApiServer) -> None:
     """So that the tests above would see one."""
     policy = MANIFESTS / "base" / "edge-server" / "network-policy.yaml"
