@@ -1,9 +1,10 @@
 """Run a pipeline on this machine: kfp.local, with warm processes, a checked cache and a record.
 
-kfp.local keeps its order, exit handlers and retries; three of its parts are replaced while a
+kfp.local keeps its order, exit handlers and retries; four of its parts are replaced while a
 run lasts, since it offers no way to register others: how a task's process or container is
 started (`SubprocessTaskHandler`, `DockerTaskHandler`), how a cache entry is judged
-(`LocalCache`), and how a condition finds a named output (`ConditionEvaluator`).
+(`LocalCache`), how a condition finds a named output (`ConditionEvaluator`), and what is collected
+of a loop over nothing (`IOStore`).
 """
 
 from __future__ import annotations
@@ -27,11 +28,12 @@ from unittest import mock
 import kfp.local
 from kfp.local import cache as kfp_cache
 from kfp.local import subprocess_task_handler
+from kfp.local.io import IOStore
 from kfp.local.orchestrator.enhanced_dag_orchestrator import ConditionEvaluator
 from kfp.local.status import Status
 
 from edgeline.errors import EdgelineError
-from edgeline.local import containers, warm
+from edgeline.local import containers, loops, warm
 from edgeline.local.cache import CheckedCache
 from edgeline.local.conditions import resolve
 from edgeline.local.plan import PlannedTask, plan
@@ -125,16 +127,27 @@ def run(
         if not (docker or cache) and any(map(_stage, tasks)):
             chain.start()
         pipeline(**arguments)
+    _end(tasks, on_change)
+    return RunResult(name, folder, time.monotonic() - started, tasks)
+
+
+def _end(tasks: dict[str, TaskResult], on_change: Callable[[TaskResult], None]) -> None:
+    """What never ran was skipped; but of a loop over nothing, nothing was asked for."""
     turned = {result.task.loop for result in tasks.values() if result.state != "waiting"}
     for task_name, result in list(tasks.items()):
-        if result.state == "waiting":
-            ready = all(tasks[before].state in DONE for before in result.task.needs)
-            if result.task.loop and ready and result.task.loop not in turned:
-                del tasks[task_name]  # a loop over nothing: nothing was asked for
-                continue
-            result.state = "skipped"
-            on_change(result)
-    return RunResult(name, folder, time.monotonic() - started, tasks)
+        if result.state != "waiting":
+            continue
+        needs = (tasks[before].state for before in result.task.needs if before in tasks)
+        ready = all(state in DONE for state in needs)
+        if result.task.loop and ready and result.task.loop not in turned:
+            del tasks[task_name]
+            continue
+        result.state = "skipped"
+        on_change(result)
+    for result in tasks.values():
+        task = result.task
+        kept = [tuple(name for name in some if name in tasks) for some in (task.needs, task.gates)]
+        result.task = replace(task, needs=kept[0], gates=kept[1])
 
 
 class _Lazy:
@@ -274,7 +287,8 @@ def _checked_cache(
     tasks: dict[str, TaskResult], on_change: Callable[[TaskResult], None]
 ) -> type[CheckedCache]:
     def on_hit(component: str, outputs: dict[str, Any]) -> None:
-        result = _result(tasks, component, str([getattr(v, "uri", "") for v in outputs.values()]))
+        place = next((value.uri for value in outputs.values() if hasattr(value, "uri")), "")
+        result = _result(tasks, component, place)
         result.state = "cached"
         result.outputs = {
             name: {"uri": value.uri, "metadata": dict(value.metadata)}
@@ -300,6 +314,7 @@ def _kfp_parts(runner: Any, handler: type, cache: type) -> Iterator[None]:
             (*handler_of, handler),
             (kfp_cache, "LocalCache", cache),
             (ConditionEvaluator, "_resolve_pipeline_channel", staticmethod(resolve)),
+            (IOStore, "get_task_output", loops.get_task_output),
         ):
             stack.enter_context(mock.patch.object(owner, name, part))
         yield
