@@ -12,6 +12,7 @@ from edgeline.components.check.component import check
 from edgeline.components.compile.component import compile  # noqa: A004
 from edgeline.components.convert.component import convert
 from edgeline.components.ingest.component import ingest
+from edgeline.components.model_card.component import model_card
 from edgeline.components.notify.component import notify
 from edgeline.components.publish.component import publish
 from edgeline.components.serve.component import serve
@@ -164,32 +165,32 @@ def vision(
                         form=place.form,
                         models_repository=models_repository,
                     )
-                with dsl.ParallelFor(targets) as target:
-                    built = compile(
-                        edge_model=integer.outputs["edge_model"],
-                        model=trained.outputs["model"],
-                        target=target,
-                    ).after(placed)
-                    proven = verify(
-                        model=trained.outputs["model"],
+            with dsl.ParallelFor(targets) as target:
+                built = compile(
+                    edge_model=integer.outputs["edge_model"],
+                    model=trained.outputs["model"],
+                    target=target,
+                ).after(placed)
+                proven = verify(
+                    model=trained.outputs["model"],
+                    edge_model=integer.outputs["edge_model"],
+                    compiled_model=built.outputs["compiled_model"],
+                    examples=read.outputs["examples"],
+                    max_metric_drop=max_metric_drop,
+                ).set_display_name("verify compiled")
+                approved = proven.outputs["approved"] == True  # noqa: E712
+                with dsl.If(approved, name="compiled-approved"):
+                    publish(
                         edge_model=integer.outputs["edge_model"],
                         compiled_model=built.outputs["compiled_model"],
-                        examples=read.outputs["examples"],
-                        max_metric_drop=max_metric_drop,
-                    ).set_display_name("verify compiled")
-                    approved = proven.outputs["approved"] == True  # noqa: E712
-                    with dsl.If(approved, name="compiled-approved"):
-                        publish(
-                            edge_model=integer.outputs["edge_model"],
-                            compiled_model=built.outputs["compiled_model"],
-                            evaluation=analyzed.outputs["evaluation"],
-                            verification=proven.outputs["verification"],
-                            name=model_name,
-                            pipeline_name=dsl.PIPELINE_JOB_NAME_PLACEHOLDER,
-                            destination=destination,
-                            run_id=dsl.PIPELINE_JOB_ID_PLACEHOLDER,
-                            git_commit=git_commit,
-                        ).set_display_name("publish compiled")
+                        evaluation=analyzed.outputs["evaluation"],
+                        verification=proven.outputs["verification"],
+                        name=model_name,
+                        pipeline_name=dsl.PIPELINE_JOB_NAME_PLACEHOLDER,
+                        destination=destination,
+                        run_id=dsl.PIPELINE_JOB_ID_PLACEHOLDER,
+                        git_commit=git_commit,
+                    ).set_display_name("publish compiled")
             floating = convert(
                 model=trained.outputs["model"],
                 examples=read.outputs["examples"],
@@ -213,6 +214,17 @@ def vision(
                     run_id=dsl.PIPELINE_JOB_ID_PLACEHOLDER,
                     git_commit=git_commit,
                 ).set_display_name("publish float")
+            model_card(
+                model=trained.outputs["model"],
+                edge_model=integer.outputs["edge_model"],
+                float_model=floating.outputs["edge_model"],
+                compiled_models=dsl.Collected(built.outputs["compiled_model"]),
+                verification=compared.outputs["verification"],
+                float_verification=equal.outputs["verification"],
+                verifications=dsl.Collected(proven.outputs["verification"]),
+                placement=placed.outputs["placement"],
+                name=model_name,
+            )
 
 
 pipeline = specialise(vision, "vision", "From image files to published edge models.")

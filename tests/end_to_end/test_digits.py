@@ -129,6 +129,21 @@ def test_a_second_look_at_a_digit_in_colour_and_large_gives_the_same(digits: Fin
     assert model({"image": picture})["prediction"].argmax() == label
 
 
+def test_one_page_joins_what_was_found_of_the_model(digits: Finished) -> None:
+    page = Path(digits.record["tasks"]["model-card"]["outputs"]["report"]["uri"]).read_text()
+    assert "<h1>digits: model card</h1>" in page
+    for name in ("ethos-u55", "tflite-micro"):
+        assert f"<td class=s>{name}</td>" in page
+    for task, kind in (("convert-2", "edge_model"), ("convert", "edge_model")):
+        assert f'<td class="n">{_metadata(digits, task, kind)["size"]:,}</td>' in page
+    accuracy = _metadata(digits, "verify", "verification")["metrics"]["accuracy"]
+    assert f"accuracy (cloud {accuracy['cloud']:.4f})" in page
+    # each operator of the integer model twice: as checked for the Edge TPU, compiled for the NPU
+    operators = _metadata(digits, "check", "placement")["operators"]
+    assert page.count('class="op"') == 2 * operators
+    assert "Layers that lose most, int8" in page
+
+
 def test_a_cached_run_redoes_nothing(digits: Finished) -> None:
     setting = f"targets={json.dumps(TARGETS)}"
     again = edgeline(digits.folder, "run", "digits", "--cache", "--set", setting)

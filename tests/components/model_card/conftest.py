@@ -2,54 +2,20 @@
 
 from __future__ import annotations
 
-import html
 import json
-import re
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 import pytest
+from card_page import DATA
 
 from edgeline import artifacts, interpreter
 from edgeline.components.check.check import check_edge_model
 from edgeline.components.compile.compile import compile_edge_model
 from edgeline.components.convert import layer_errors
 from edgeline.components.import_model.import_model import import_model
-
-DATA = Path(__file__).parents[2] / "data"
-CORAL = DATA / "coral"
-BOX = re.compile(
-    r'<g class="op" data-operator="(\d+)"><title>(.*?)</title><rect[^>]*stroke="(#\w+)"', re.DOTALL
-)
-
-
-@dataclass(frozen=True)
-class Box:
-    """An operator in a page: its number, its tooltip's lines, its colour."""
-
-    operator: int
-    told: list[str]
-    colour: str
-
-
-def boxes(page: str) -> list[list[Box]]:
-    """The operators of each drawing of a page, in their order."""
-    return [
-        [Box(int(n), html.unescape(t).split("\n"), c) for n, t, c in BOX.findall(drawing)]
-        for drawing in page.split('<div class="ops"')[1:]
-    ]
-
-
-def rows(page: str, title: str) -> list[list[str]]:
-    """The cells of the first table below a heading, the head's left out."""
-    body = page.split(f"<h2>{html.escape(title)}</h2>")[1].split("<tbody>")[1].split("</tbody>")[0]
-    return [
-        [html.unescape(re.sub(r"<[^>]*>", "", cell)) for cell in re.findall(r"<td.*?</td>", row)]
-        for row in body.split("</tr>")
-        if row
-    ]
 
 
 @dataclass(frozen=True)

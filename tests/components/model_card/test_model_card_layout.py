@@ -7,7 +7,7 @@ from dataclasses import replace
 from itertools import pairwise
 
 import pytest
-from conftest import CORAL, DATA
+from card_page import CORAL, DATA
 from hypothesis import given, settings
 from hypothesis import strategies as st
 

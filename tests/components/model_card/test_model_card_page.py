@@ -8,7 +8,7 @@ import subprocess
 from pathlib import Path
 
 import pytest
-from conftest import CORAL, DATA, boxes, rows
+from card_page import CORAL, DATA, boxes, rows
 
 from edgeline import artifacts, tflite
 from edgeline.components.check.check import check, check_edge_model
