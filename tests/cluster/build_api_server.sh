@@ -1,7 +1,7 @@
 #!/bin/sh
 # Build Kubernetes' API server for the cluster's tests, once, into a cache outside the checkout:
-# ${EDGELINE_TEST_CACHE:-~/.cache/edgeline-tests}/bin/kube-apiserver. On 2 idle cores about 5
-# minutes, and 2 GB of modules and objects. Needs Go and its module proxy.
+# ${EDGELINE_TEST_CACHE:-~/.cache/edgeline-tests}/bin/kube-apiserver. About 5 minutes of one
+# core, and the download of its modules. Needs Go and its module proxy.
 set -eu
 minor=34 patch=1
 bin="${EDGELINE_TEST_CACHE:-$HOME/.cache/edgeline-tests}/bin"

@@ -160,18 +160,22 @@ def test_pipelines_may_do_what_they_need_and_nothing_else(api_server: ApiServer)
         for resource, verb in product(names.split(), verbs.split())
     }
     assert expected <= asked
-    reviews = client.AuthorizationV1Api(config.new_client_from_config(str(api_server.kubeconfig)))
-    assert {right for right in asked if may(reviews, right)} == expected
+    reviews = authorisation(api_server)
+    assert {right for right in asked if may(reviews, RUNNER, right)} == expected
 
 
-def may(reviews: Any, right: Right) -> bool:
+def authorisation(api_server: ApiServer) -> Any:
+    return client.AuthorizationV1Api(config.new_client_from_config(str(api_server.kubeconfig)))
+
+
+def may(reviews: Any, user: str, right: Right) -> bool:
     namespace, group, resource, verb = right
     resource, _, sub = resource.partition("/")
     attributes = client.V1ResourceAttributes(
         namespace=namespace, group=group, resource=resource, subresource=sub, verb=verb
     )
     spec = client.V1SubjectAccessReviewSpec(
-        user=RUNNER,
+        user=user,
         groups=["system:serviceaccounts", "system:authenticated"],
         resource_attributes=attributes,
     )
@@ -196,3 +200,32 @@ def test_kubectl_says_the_same(
     who = f"--as={RUNNER}"
     done = api_server.try_kubectl("auth", "can-i", verb, resource, "-n", namespace, who)
     assert done.stdout.strip() == answer
+
+
+def test_the_schedules_job_may_change_recurring_runs_and_nothing_else(
+    api_server: ApiServer,
+) -> None:
+    """KFP's API server asks this API server for each call, by its own names of verbs."""
+    kinds = ("Role", "RoleBinding", "ServiceAccount")
+    objects = [
+        entry
+        for entry in built(api_server, "overlays/onprem")
+        if entry["kind"] in kinds and entry["metadata"]["name"] == "pipeline-schedules"
+    ]
+    assert len(objects) == len(kinds)
+    api_server.kubectl("apply", "--server-side", "-f", "-", given=objects)
+    group, reviews = "pipelines.kubeflow.org", authorisation(api_server)
+    resources = ("experiments", "jobs", "pipelines", "pipelines/versions", "runs")
+    verbs = (*VERBS, "enable", "disable", "archive", "terminate")
+    asked = {(where, group, *what) for where in NAMESPACES for what in product(resources, verbs)}
+    asked |= {("kubeflow", "", "secrets", verb) for verb in VERBS}
+    user = "system:serviceaccount:kubeflow:pipeline-schedules"
+    expected = {
+        ("kubeflow", group, resource, verb)
+        for resource in ("experiments", "pipelines", "pipelines/versions")
+        for verb in ("get", "list")
+    } | {
+        ("kubeflow", group, "jobs", verb)
+        for verb in ("get", "list", "create", "delete", "enable", "disable")
+    }
+    assert {right for right in asked if may(reviews, user, right)} == expected
