@@ -232,7 +232,8 @@ def test_a_wrong_setting_is_wrong_usage(small, tmp_path, setting, answer):
 def test_an_unknown_pipeline_is_refused_with_those_there_are(tmp_path):
     done = cli("compile", "taxy", folder=tmp_path)
     assert done.returncode == 1
-    assert "There is no pipeline 'taxy': name one of tabular, taxi" in done.stderr
+    known = ", ".join(catalogue.names())
+    assert f"There is no pipeline 'taxy': name one of {known}" in done.stderr
 
 
 def test_in_a_folder_older_versions_stay_beside_the_new_one(tmp_path):

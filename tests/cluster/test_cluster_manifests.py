@@ -12,6 +12,7 @@ from api_server import ApiServer
 
 from edgeline.compiling import compile_pipeline
 from edgeline.environments.environment import NAMES
+from edgeline.pipelines import catalogue
 from edgeline.sites.render import render
 
 MANIFESTS = Path(__file__).parents[2] / "manifests"
@@ -129,13 +130,17 @@ def test_what_a_hub_hands_on_is_taken_by_the_site(
     api_server.kubectl(*DRY, "-f", "-", given=inner)
 
 
-@pytest.mark.parametrize("environment", NAMES)
+PIPELINES = [("taxi", environment) for environment in NAMES]
+PIPELINES += [(name, "onprem") for name in catalogue.names() if name != "taxi"]
+
+
+@pytest.mark.parametrize(("pipeline", "environment"), PIPELINES)
 def test_a_compiled_pipeline_is_taken_twice(
-    environment: str, api_server: ApiServer, tmp_path: Path
+    pipeline: str, environment: str, api_server: ApiServer, tmp_path: Path
 ) -> None:
     """Without the webhook of KFP's own API server, which is not here."""
-    path = tmp_path / "taxi.yaml"
-    compile_pipeline("taxi", str(path), kubernetes=True, environment=environment)
+    path = tmp_path / "pipeline.yaml"
+    compile_pipeline(pipeline, str(path), kubernetes=True, environment=environment)
     written = list(yaml.safe_load_all(path.read_text()))
     apply_twice_and_read(api_server, path, written)
 
