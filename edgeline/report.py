@@ -119,4 +119,5 @@ def _cell(value: Any) -> str:
     if isinstance(value, (int, float)) and not isinstance(value, bool):
         return f'<td class="n">{number(value)}</td>'
     text = "–" if value is None else str(value)
-    return f"<td{' class=s' if len(text) <= 14 else ''}>{html.escape(text)}</td>"
+    width = " class=s" if len(text) <= 14 else " class=l" if len(text) > 60 else ""
+    return f"<td{width}>{html.escape(text)}</td>"

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -12,7 +12,6 @@ from markupsafe import Markup
 
 from edgeline import report, tflite
 from edgeline.components.check import report as check_report
-from edgeline.components.check.edgetpu_placement import SIZE
 from edgeline.components.compile import fixed_shapes, target
 from edgeline.components.compile import report as compile_report
 from edgeline.components.compile.target import Placed
@@ -21,7 +20,7 @@ from edgeline.components.model_card import card as cards
 from edgeline.components.model_card import operator_graph, stages, targets
 from edgeline.components.model_card.card import Card, CompiledModel, Predicted
 from edgeline.components.model_card.operator_graph import Spot
-from edgeline.report import GREEN, GREY, RED, Fact, Section
+from edgeline.report import GREEN, GREY, ORANGE, RED, Fact, Section
 
 DEVICES = {"npu": "NPU", "edgetpu": "Edge TPU", "cpu": "CPU"}
 MOST_DRAWN = 3000  # operators; beyond, a drawing helps nobody and the page grows heavy
@@ -87,27 +86,33 @@ def drawings(card: Card) -> list[Drawing]:
     graphs = [(edge, edge.graph) for edge in card.edge_models if edge.graph]
     if not found and graphs:
         edge, graph = graphs[-1]
-        spots = [Spot("CPU", GREY)] * len(graph.operators)
+        spots = [Spot("CPU", GREY, "on the CPU")] * len(graph.operators)
         found = [Drawing(f"{edge.name}, on any CPU", graph, spots)]
     return found
 
 
 def _of_prediction(predicted: Predicted) -> Drawing:
-    placement, spots = predicted.placement, []
-    for entry in placement["operators"]:
-        verdict = entry["verdict"]
-        colour = check_report.colour_of(verdict["state"], entry["mapped"], verdict["maps"])
-        told = not entry["mapped"] or verdict["state"] == SIZE
-        spots.append(
-            Spot(
-                "Edge TPU" if entry["mapped"] else "CPU",
-                colour,
-                f"{entry['status']}. {verdict['rule']}" if told else "",
-            )
-        )
+    placement = predicted.placement
+    spots = [_foreseen(entry) for entry in placement["operators"]]
     assert predicted.source.graph
     title = f"{predicted.source.name} on {placement['target']}, predicted"
     return Drawing(title, predicted.source.graph, spots)
+
+
+def _foreseen(entry: Mapping[str, Any]) -> Spot:
+    """By an operator's entry in `placement.json`."""
+    verdict, mapped = entry["verdict"], entry["mapped"]
+    device = "Edge TPU" if mapped else "CPU"
+    colour = check_report.colour_of(verdict["state"], mapped, verdict["maps"])
+    words = {
+        ORANGE: f"on the {device}, by a size that is not documented",
+        RED: "on the CPU, not taken",
+        GREY: "on the CPU, behind one that is not taken",
+    }
+    reason = "" if colour == GREEN else entry["status"]
+    if colour in (RED, ORANGE):
+        reason += f". {verdict['rule']}"
+    return Spot(device, colour, words.get(colour, f"on the {device}"), reason)
 
 
 def _of_compiled(compiled: CompiledModel) -> Drawing | None:
@@ -128,13 +133,14 @@ def _spots(compiled: CompiledModel, graph: tflite.Subgraph) -> list[Spot] | None
     if [op.name for op in left] != [placed.operator for placed in compiled.placed]:
         return None
     at = dict(zip((op.index for op in left), map(_spot, compiled.placed), strict=True))
-    folded = Spot("no device", GREY, "computed from shapes alone, a constant once compiled")
+    folded = Spot("no device", GREY, "constant once compiled", "computed from shapes alone")
     return [at.get(op.index, folded) for op in graph.operators]
 
 
 def _spot(placed: Placed) -> Spot:
     device = DEVICES.get(placed.device, placed.device)
-    return Spot(device, RED if placed.device == "cpu" else GREEN, placed.reason)
+    colour = RED if placed.device == "cpu" else GREEN
+    return Spot(device, colour, f"on the {device}", placed.reason)
 
 
 def graphs(card: Card) -> list[Section]:
@@ -150,9 +156,8 @@ def graphs(card: Card) -> list[Section]:
             )
         )
     note = (
-        "From top to bottom, then on in the next column; lines are tensors. Green on the "
-        "accelerator; red kept from it; grey behind one that is, or nowhere in question; orange "
-        "depends on a size. Point at a box for its tensors, constants and the reason."
+        "From top to bottom, then on in the next column; lines are tensors. Point at a box for "
+        "its whole names, types, constants and the reason."
     )
     return [Section("Operators by device", Markup("").join(parts), note)]
 

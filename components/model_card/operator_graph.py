@@ -21,7 +21,8 @@ from edgeline.tflite import Operator, Subgraph, Tensor
 TINTS = {BLUE: "#eff6ff", GREEN: "#dcfce7", RED: "#fee2e2", ORANGE: "#ffedd5", GREY: "#f1f5f9"}
 NAME_LETTERS, SHAPE_LETTERS, DEVICE_LETTERS = 19, 16, 10  # that a box has room for
 STYLE = (
-    ".ops{overflow:auto;max-height:50rem;border:1px solid #e2e8f0;border-radius:.4rem}"
+    ".ops{overflow:auto;max-height:62rem;border:1px solid #e2e8f0;border-radius:.4rem;"
+    "margin-bottom:.8rem}"
     ".ops svg{display:block;max-width:none}.ops text{font-size:10px;fill:#0f172a}"
     ".ops .soft{font-size:9px;fill:#475569}.ops g:hover rect{stroke-width:3}"
     ".key{display:flex;flex-wrap:wrap;gap:.3rem 1.2rem;font-size:.9rem;margin:.4rem 0}"
@@ -33,10 +34,18 @@ STYLE = (
 
 @dataclass(frozen=True)
 class Spot:
-    """Where an operator runs: the device, the colour of its box, and why there, if known."""
+    """Where an operator runs.
+
+    Attributes:
+        device: what it is called.
+        colour: of its box.
+        words: what the colour says, for the key.
+        reason: why there, where that needs one.
+    """
 
     device: str
     colour: str
+    words: str
     reason: str = ""
 
 
@@ -87,12 +96,12 @@ def draw(graph: Subgraph, spots: Sequence[Spot]) -> Markup:
 
 def key(spots: Sequence[Spot]) -> Markup:
     """What each colour means, with how many operators have it."""
-    counts = Counter((spot.colour, spot.device) for spot in spots)
+    counts = Counter((spot.colour, spot.words) for spot in spots)
     items = [
-        Markup('<span><i style="border-color:{};background:{}"></i>{} on {}</span>').format(
-            colour, TINTS[colour], report.number(count), device
+        Markup('<span><i style="border-color:{};background:{}"></i>{} {}</span>').format(
+            colour, TINTS[colour], report.number(count), words
         )
-        for (colour, device), count in counts.items()
+        for (colour, words), count in counts.items()
     ]
     return Markup('<div class="key">{}</div>').format(Markup("").join(items))
 

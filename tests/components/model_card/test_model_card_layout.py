@@ -62,7 +62,7 @@ def _right(count, edges):
 @pytest.mark.parametrize("path", MODELS, ids=lambda path: path.stem)
 def test_a_drawing_has_every_operator_and_every_tensor_between_them(path):
     graph = tflite.read(path).subgraphs[0]
-    spots = [Spot("CPU", GREY)] * len(graph.operators)
+    spots = [Spot("CPU", GREY, "on the CPU")] * len(graph.operators)
     drawing = operator_graph.draw(graph, spots)
     numbers = [int(number) for number in re.findall(r'data-operator="(\d+)"', drawing)]
     assert numbers == [operator.index for operator in graph.operators]
@@ -101,7 +101,7 @@ def test_one_operator_and_none():
     graph = tflite.read(DATA / "line.tflite").subgraphs[0]
     first = graph.operators[0]
     one = replace(graph, operators=(first,), outputs=first.outputs)
-    drawing = operator_graph.draw(one, [Spot("CPU", GREY)])
+    drawing = operator_graph.draw(one, [Spot("CPU", GREY, "on the CPU")])
     assert drawing.count('class="op"') == 1
     assert drawing.count('class="end"') == 2
     assert drawing.count("<path") == 2
