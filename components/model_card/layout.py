@@ -199,7 +199,7 @@ def _columns(
     lows = [min(place[s] - _width(s, count) / 2 for s in layer) for layer in layers]
     highs = [max(place[s] + _width(s, count) / 2 for s in layer) for layer in layers]
     packed = [(0, len(layers))] if layers else []
-    for most in range(FEWEST, len(layers)):
+    for most in range(FEWEST, 3 * len(layers) // 4):  # a column more must be worth its line
         tried = _packed(blocks, most)
         if sum(max(highs[a:b]) - min(lows[a:b]) + 2 * MARGIN for a, b in tried) <= WIDE:
             packed = tried
