@@ -24,8 +24,10 @@ types: $(VENV)/ready
 	for folder in components pipelines images; do ln -s "$(CURDIR)/$$folder" .cache/types/edgeline/; done
 	cd .cache/types && MYPYPATH=. "$(CURDIR)/$(BIN)/mypy" --config-file "$(CURDIR)/pyproject.toml" -p edgeline
 
+# two files of tests at a time; each needs up to 4 GB
+WORKERS ?= 2
 unit: $(VENV)/ready
-	$(BIN)/pytest
+	$(BIN)/pytest --numprocesses $(WORKERS) --dist loadfile
 
 # 10,000 malformed requests, and 10,000 made from the OpenAPI document (about five minutes)
 fuzz: $(VENV)/ready
