@@ -162,7 +162,7 @@ def _producers() -> dict[str, str]:
 def _descriptions(face: Any) -> dict[str, str]:
     """What the docstring says of every input and output.
 
-    kfp's component_spec keeps it for inputs alone.
+    kfp's component_spec keeps it for inputs and what is returned, not for artifacts.
     """
     from docstring_parser import google
 
@@ -170,9 +170,12 @@ def _descriptions(face: Any) -> dict[str, str]:
     spec = face.component_spec
     said = dict.fromkeys([*(spec.inputs or {}), *(spec.outputs or {})], "")
     said |= {each.arg_name: each.description or "" for each in docstring.params}
-    returned = [key for key, value in (spec.outputs or {}).items() if not _is_artifact(value)]
-    for key, each in zip(returned, docstring.many_returns, strict=False):
+    returned = {
+        key: value for key, value in (spec.outputs or {}).items() if not _is_artifact(value)
+    }
+    for (key, value), each in zip(returned.items(), docstring.many_returns, strict=False):
         said[key] = each.description or ""
+    said |= {key: value.description for key, value in returned.items() if value.description}
     return said
 
 
