@@ -173,7 +173,7 @@ def _descriptions(face: Any) -> dict[str, str]:
     returned = {
         key: value for key, value in (spec.outputs or {}).items() if not _is_artifact(value)
     }
-    for (key, value), each in zip(returned.items(), docstring.many_returns, strict=False):
+    for key, each in zip(returned, docstring.many_returns, strict=False):
         said[key] = each.description or ""
     said |= {key: value.description for key, value in returned.items() if value.description}
     return said
