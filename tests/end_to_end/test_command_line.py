@@ -13,7 +13,11 @@ USAGE, FAILED = 2, 1
 @pytest.mark.parametrize(
     ("arguments", "code", "sentence"),
     [
-        (["run", "taxy"], FAILED, "There is no pipeline 'taxy': name one of digits, tabular, taxi, vision"),
+        (
+            ["run", "taxy"],
+            FAILED,
+            "There is no pipeline 'taxy': name one of digits, tabular, taxi, vision",
+        ),
         (["run", "tabular"], USAGE, "Set data, destination, label, model_name, module"),
         (["run", "taxi", "--set", "step=5"], USAGE, "Did you mean steps?"),
         (["run", "taxi", "--set", "steps=many"], USAGE, "--set steps: 'many' is no NUMBER_INTEGER"),
