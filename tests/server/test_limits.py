@@ -13,7 +13,7 @@ import time
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
-from conftest import MIXED, MOBILENET, eventually
+from conftest import MIXED, MOBILENET, Running, eventually
 
 from edgeline.server import wire
 from edgeline.server.messages import INFER_REQUEST
@@ -49,8 +49,6 @@ def answer_of(connection: socket.socket) -> tuple[int, bytes]:
 @pytest.fixture(scope="module")
 def strict(tmp_path_factory):
     """A server with small limits."""
-    from conftest import Running
-
     folder = tmp_path_factory.mktemp("models")
     (folder / "mixed.tflite").write_bytes(MIXED.read_bytes())
     (folder / "mobilenet.tflite").write_bytes(MOBILENET.read_bytes())
