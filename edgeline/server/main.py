@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import ctypes
+import gc
 import logging
 import random
 import signal
@@ -34,7 +35,6 @@ from edgeline.server.http1 import Http1, Server
 from edgeline.server.http2 import Http2
 from edgeline.server.metrics import Metrics
 from edgeline.server.model import Description, Observer
-from edgeline.server.payloads import Payloads
 from edgeline.server.repository import Repository
 from edgeline.server.settings import Settings
 from edgeline.server.updates import Updates
@@ -103,7 +103,11 @@ async def _serve(
     repository = Repository(updates.models if updates else Path(path), settings, metrics)
     webhook = _webhook(settings)
     watching = Watching(settings, repository.serving, Alerts(webhook).told)
-    payloads = Payloads(settings) if settings.payloads else None
+    payloads = None
+    if settings.payloads:
+        from edgeline.server.payloads import Payloads  # 1 MB that most servers do without
+
+        payloads = Payloads(settings)
     told = (watching, webhook, payloads)
     metrics.others += [teller.lines for teller in told if teller is not None]
 
@@ -152,6 +156,7 @@ async def _serve(
         if not any(served.pools for served in repository.models.values()):
             raise EdgelineError(" ".join(faults))
 
+    _give_back()
     listeners = [await _listen(lambda: Http1(server), settings, settings.port, context)]
     if settings.grpc_port is not None:
         import hpack  # noqa: F401  # before the first client, not with it
@@ -281,6 +286,13 @@ def _few_arenas() -> None:
     """Let all threads share two of glibc's heaps: each of its own keeps what it once held."""
     with contextlib.suppress(OSError, AttributeError):  # another C library
         ctypes.CDLL(None).mallopt(_M_ARENA_MAX, 2)
+
+
+def _give_back() -> None:
+    """Hand to the system what imports and loading have freed."""
+    gc.collect()
+    with contextlib.suppress(OSError, AttributeError):
+        ctypes.CDLL(None).malloc_trim(0)
 
 
 def _run(main: Coroutine[Any, Any, None]) -> None:
