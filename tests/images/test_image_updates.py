@@ -161,12 +161,16 @@ def test_a_device_takes_signed_versions_and_keeps_them(way, services, tmp_path):
         "/publish/root.json",
     )
     (trust / "root.json").write_bytes((work / "root.json").read_bytes())
-    services.run("publisher", "repository", "add", REPOSITORY, "/publish/one", "--key", "/publish/keys")
+    services.run(
+        "publisher", "repository", "add", REPOSITORY, "/publish/one", "--key", "/publish/keys"
+    )
     device = services.up("edge-server")
     until(lambda: score(device), 7.0)
 
     bundle(work / "two", 5.0)
-    services.run("publisher", "repository", "add", REPOSITORY, "/publish/two", "--key", "/publish/keys")
+    services.run(
+        "publisher", "repository", "add", REPOSITORY, "/publish/two", "--key", "/publish/keys"
+    )
     until(lambda: score(device), 16.0)
 
     # the store is gone, the device starts again: it serves what it has
