@@ -138,6 +138,18 @@ def list_files(folder: Path) -> dict[str, dict[str, Any]]:
     }
 
 
+def write_text(path: Path, text: str) -> None:
+    """Write a file beside its place, then rename it: readers see the old one or the new one."""
+    partial = path.with_name(path.name + ".partial")
+    partial.write_text(text, "utf-8")
+    partial.replace(path)
+
+
+def write_json(path: Path, value: Any) -> None:
+    """Write a JSON file of a draft: equal values give equal bytes."""
+    path.write_text(json.dumps(value, indent=1, sort_keys=True) + "\n")
+
+
 def sha256(file: str | Path) -> str:
     """Hexadecimal sha256 of a file, read in pieces."""
     with open(file, "rb") as stream:

@@ -13,7 +13,7 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
-from edgeline.artifacts import sha256
+from edgeline.artifacts import sha256, write_text
 from edgeline.errors import EdgelineError
 from edgeline.features import Feature
 
@@ -120,10 +120,8 @@ class Bundle:
 
 def write_manifest(folder: str | Path, bundle: Bundle) -> None:
     """Write `manifest.json`, beside its place and then renamed."""
-    path = Path(folder) / MANIFEST
-    partial = path.with_name(MANIFEST + ".partial")
-    partial.write_text(json.dumps(bundle.to_json(), indent=1, sort_keys=True) + "\n")
-    partial.replace(path)
+    text = json.dumps(bundle.to_json(), indent=1, sort_keys=True) + "\n"
+    write_text(Path(folder) / MANIFEST, text)
 
 
 def read(folder: str | Path) -> Bundle:

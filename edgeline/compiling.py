@@ -107,6 +107,17 @@ def compile_pipeline(
     return path
 
 
+def version_name(text: str, name: str) -> str:
+    """The name of a compiled pipeline's PipelineVersion: the pipeline's and its content's digest.
+
+    Args:
+        text: what `compile_pipeline` writes without `kubernetes`.
+        name: the pipeline's.
+    """
+    content = json.dumps(list(yaml.safe_load_all(text)), sort_keys=True).encode()
+    return f"{name[:100].rstrip('-')}-{hashlib.sha256(content).hexdigest()[:16]}"
+
+
 def _compile(definition: Any, path: Path, defaults: dict[str, Any], **options: Any) -> None:
     from kfp.compiler import Compiler
 
@@ -131,8 +142,7 @@ def _write_manifests(path: Path, name: str, namespace: str) -> None:
     from kfp.components import load_component_from_text
 
     text = path.read_text("utf-8")
-    content = json.dumps(list(yaml.safe_load_all(text)), sort_keys=True).encode()
-    version = f"{name[:100].rstrip('-')}-{hashlib.sha256(content).hexdigest()[:16]}"
+    version = version_name(text, name)
     options = KubernetesManifestOptions(
         pipeline_name=name,
         pipeline_display_name=name,

@@ -10,3 +10,8 @@ class EdgelineError(Exception):
     operator at fault and says what to do. The command line prints it without a
     traceback and exits with 1.
     """
+
+
+def first_line(error: BaseException) -> str:
+    """What an error says first, without its full stop; the kind of error where it says nothing."""
+    return (str(error).strip().splitlines() or [type(error).__name__])[0].rstrip(".")

@@ -20,7 +20,7 @@ import numpy as np
 import numpy.typing as npt
 
 from edgeline.bundle import Signature, Tensor
-from edgeline.errors import EdgelineError
+from edgeline.errors import EdgelineError, first_line
 
 SERVING = "serving_default"
 PIECE_ROWS = 1024  # rows the runtime gets at once: its memory stays small for any batch
@@ -102,7 +102,7 @@ def load(path: str | Path) -> EdgeModel:
         runner = interpreter.get_signature_runner(SERVING)
     except (ValueError, RuntimeError) as error:
         raise EdgelineError(
-            f"{path} is not a model that LiteRT can run ({_first_line(error)}): convert it again."
+            f"{path} is not a model that LiteRT can run ({first_line(error)}): convert it again."
         ) from error
     signature = Signature(
         inputs=_tensors(runner.get_input_details()), outputs=_tensors(runner.get_output_details())
@@ -119,7 +119,7 @@ def load(path: str | Path) -> EdgeModel:
             answer: Arrays = runner(**arrays)
         except (ValueError, RuntimeError, MemoryError) as error:
             raise EdgelineError(
-                f"The edge model failed on this input ({_first_line(error)}): "
+                f"The edge model failed on this input ({first_line(error)}): "
                 "check its values against the training data."
             ) from error
         return answer
@@ -254,7 +254,3 @@ def _tensors(details: Mapping[str, Mapping[str, Any]]) -> tuple[Tensor, ...]:
 
 def _listed(names: list[str]) -> str:
     return ", ".join(sorted(names))
-
-
-def _first_line(error: BaseException) -> str:
-    return (str(error).strip().splitlines() or [type(error).__name__])[0].rstrip(".")

@@ -15,6 +15,8 @@ from typing import TYPE_CHECKING, Any
 
 from markupsafe import Markup
 
+from edgeline.artifacts import write_text
+
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
@@ -43,9 +45,7 @@ def write(path: str | Path, title: str, facts: Sequence[Fact], sections: Sequenc
     """Write a report page, beside its place and then renamed."""
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
-    partial = path.with_name(path.name + ".partial")
-    partial.write_text(page(title, facts, sections), encoding="utf-8")
-    partial.replace(path)
+    write_text(path, page(title, facts, sections))
 
 
 def page(title: str, facts: Sequence[Fact], sections: Sequence[Section]) -> str:

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import yaml
 
+from edgeline.artifacts import write_text
 from edgeline.errors import EdgelineError
 from edgeline.images import entries
 
@@ -31,11 +32,9 @@ def write(path: Path, lock: Path) -> Path:
         "kind": "Component",
         "images": listed,
     }
-    draft = path.with_name(path.name + ".partial")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        draft.write_text(HEAD + yaml.safe_dump(component, sort_keys=False), "utf-8")
-        draft.replace(path)
+        write_text(path, HEAD + yaml.safe_dump(component, sort_keys=False))
     except OSError as error:
         raise EdgelineError(f"{path} cannot be written ({error.strerror}).") from error
     return path

@@ -8,6 +8,7 @@ from pathlib import Path
 import yaml
 
 from edgeline import __version__, registry
+from edgeline.artifacts import write_text
 from edgeline.images import Entry, entries, lock_file
 
 HEAD = """\
@@ -36,9 +37,7 @@ def lock(prefix: str | None = None, output: Path | None = None) -> Path:
         entry = Entry(repository, __version__)
         locked[name] = replace(entry, digest=registry.digest(entry.tagged))
     path = output or lock_file()
-    draft = path.with_name(path.name + ".partial")
     text = yaml.safe_dump({name: asdict(entry) for name, entry in locked.items()}, sort_keys=False)
-    draft.write_text(HEAD + text)
-    draft.replace(path)
+    write_text(path, HEAD + text)
     entries.cache_clear()
     return path

@@ -23,6 +23,7 @@ from types import FrameType
 from typing import Any
 
 from edgeline import artifacts, models, tflite
+from edgeline.artifacts import write_json
 from edgeline.bundle import Signature
 from edgeline.components.check import edgetpu_placement
 from edgeline.components.compile import placement, report
@@ -111,8 +112,8 @@ def compile_edge_model(
         if not size:
             raise EdgelineError(f"The compiler of {found.name} made nothing of {given.name}.")
         metadata = _metadata(found, given, source, settings, compiled, size)
-        _write_json(draft.path / SIGNATURE, _signature(draft.path, source).to_json())
-        _write_json(draft.path / PLACEMENT, [asdict(operator) for operator in compiled.placed])
+        write_json(draft.path / SIGNATURE, _signature(draft.path, source).to_json())
+        write_json(draft.path / PLACEMENT, [asdict(operator) for operator in compiled.placed])
         (draft.path / LOG).write_text(_without_paths(compiled.log, draft.path, Path(work)))
         draft.metadata.update(metadata)
     result = CompiledModel(
@@ -358,7 +359,3 @@ def _size(path: Path) -> int:
     if path.is_dir():
         return sum(file.stat().st_size for file in path.rglob("*") if file.is_file())
     return path.stat().st_size if path.is_file() else 0
-
-
-def _write_json(path: Path, value: Any) -> None:
-    path.write_text(json.dumps(value, indent=1, sort_keys=True) + "\n")

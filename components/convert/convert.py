@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import signal
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
@@ -13,7 +12,7 @@ import numpy as np
 import numpy.typing as npt
 
 from edgeline import artifacts, examples, features, models
-from edgeline.artifacts import Artifact
+from edgeline.artifacts import Artifact, write_json
 from edgeline.components.convert import child, conversion, fallback, recipes, report
 from edgeline.components.convert.fallback import FLOATING
 from edgeline.components.convert.operators import operators
@@ -179,12 +178,12 @@ def _convert(
     with artifacts.writing(output, models.EDGE_SCHEMA) as draft:
         (draft.path / "model.tflite").write_bytes(built.model)
         table = operators(draft.path / "model.tflite")
-        _write_json(draft.path / "signature.json", result.signature.to_json())
-        _write_json(draft.path / "operators.json", [asdict(row) for row in table])
+        write_json(draft.path / "signature.json", result.signature.to_json())
+        write_json(draft.path / "operators.json", [asdict(row) for row in table])
         if built.layers:
-            _write_json(draft.path / "layers.json", [layer.to_json() for layer in built.layers])
+            write_json(draft.path / "layers.json", [layer.to_json() for layer in built.layers])
         if built.trials:
-            _write_json(draft.path / "trials.json", _trials(built, settings.limit))
+            write_json(draft.path / "trials.json", _trials(built, settings.limit))
         if labels := metadata["labels"]:
             text = "".join(f"{label}\n" for label in labels)
             (draft.path / "labels.txt").write_text(text, encoding="utf-8")
@@ -402,7 +401,3 @@ def _named(unsupported: Mapping[str, Any] | None) -> str:
 
 def _count(rows: Mapping[str, Any]) -> int:
     return len(next(iter(rows.values())))
-
-
-def _write_json(path: Path, value: Any) -> None:
-    path.write_text(json.dumps(value, indent=1, sort_keys=True) + "\n")

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import json
 import tempfile
 from collections.abc import Mapping
 from dataclasses import asdict
@@ -11,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from edgeline import artifacts, models, remote, report, storage
+from edgeline.artifacts import write_json
 from edgeline.bundle import Signature, Tensor
 from edgeline.components.convert import child
 from edgeline.components.convert.operators import operators
@@ -178,7 +178,7 @@ def _import_tflite(
         file = draft.path / "model.tflite"
         file.write_bytes(data)
         table = operators(file)
-        _write_json(draft.path / "operators.json", [asdict(row) for row in table])
+        write_json(draft.path / "operators.json", [asdict(row) for row in table])
         draft.metadata |= {
             "quantisation": tflite_file.quantisation(file),
             "takes": "raw",
@@ -206,7 +206,7 @@ def _described(
     folder: Path, signature: Signature, wanted: Wanted, origin: Mapping[str, str]
 ) -> dict[str, Any]:
     """Writes `signature.json` and `labels.txt`; the metadata of a model with a signature."""
-    _write_json(folder / "signature.json", signature.to_json())
+    write_json(folder / "signature.json", signature.to_json())
     if wanted.labels:
         text = "".join(f"{label}\n" for label in wanted.labels)
         (folder / "labels.txt").write_text(text, encoding="utf-8")
@@ -241,10 +241,6 @@ def _check_prediction(signature: Signature, wanted: Wanted) -> None:
 def _last_line(log: str) -> str:
     lines = [line.strip() for line in log.splitlines() if "Error" in line]
     return f" ({lines[-1][:300].rstrip('.:')})" if lines else ""
-
-
-def _write_json(path: Path, value: Any) -> None:
-    path.write_text(json.dumps(value, indent=1, sort_keys=True) + "\n")
 
 
 def _write_report(path: str, metadata: Mapping[str, Any]) -> None:

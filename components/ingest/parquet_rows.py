@@ -17,6 +17,7 @@ import pyarrow.parquet as pq
 
 from edgeline.components.ingest.rows import Rows
 from edgeline.errors import EdgelineError
+from edgeline.examples import is_list
 from edgeline.storage import File
 
 BATCH_ROWS = 8192
@@ -70,9 +71,9 @@ def _target(column: pa.Field, file: File) -> pa.DataType:
     kind = column.type
     if pa.types.is_dictionary(kind):
         kind = kind.value_type
-    if _is_list(kind):
+    if is_list(kind):
         element = _target(pa.field(column.name, kind.value_type), file)
-        if not _is_list(element):
+        if not is_list(element):
             return pa.list_(element)
     if pa.types.is_integer(kind) or pa.types.is_boolean(kind):
         return pa.int64()
@@ -94,7 +95,7 @@ def _target(column: pa.Field, file: File) -> pa.DataType:
 
 def _settle(column: pa.Field, files: Sequence[File]) -> pa.Field:
     """A list's length is that of the first list there is."""
-    if not _is_list(column.type):
+    if not is_list(column.type):
         return pa.field(column.name, column.type)
     for file in files:
         with _parquet(file) as parquet:
@@ -132,12 +133,6 @@ def convert(values: pa.Array, column: pa.Field, file: File, before: int) -> pa.A
             f"{file.name}, column {column.name!r}: a value from row {before + 1} on is not "
             f"{column.type} ({error}): convert the column."
         ) from error
-
-
-def _is_list(kind: pa.DataType) -> bool:
-    return bool(
-        pa.types.is_list(kind) or pa.types.is_large_list(kind) or pa.types.is_fixed_size_list(kind)
-    )
 
 
 @contextlib.contextmanager

@@ -13,17 +13,9 @@ import numpy as np
 from edgeline.bundle import Bundle
 from edgeline.components.verify import vectors
 from edgeline.errors import EdgelineError
+from edgeline.server.dtypes import BY_NAME
 
 TIMEOUT = 30.0  # seconds
-V2 = {
-    "string": "BYTES",
-    "float16": "FP16",
-    "float32": "FP32",
-    "float64": "FP64",
-    "bool": "BOOL",
-    **{f"int{bits}": f"INT{bits}" for bits in (8, 16, 32, 64)},
-    **{f"uint{bits}": f"UINT{bits}" for bits in (8, 16, 32, 64)},
-}
 
 
 def check(address: str, folder: Path, bundle: Bundle) -> int:
@@ -47,7 +39,7 @@ def check(address: str, folder: Path, bundle: Bundle) -> int:
         {
             "name": name,
             "shape": list(array.shape),
-            "datatype": V2[_dtype(bundle, name)],
+            "datatype": BY_NAME[_dtype(bundle, name)].v2,
             "data": [_plain(value) for value in array.reshape(-1).tolist()],
         }
         for name, array in known.inputs.items()

@@ -21,7 +21,6 @@ from edgeline.errors import EdgelineError
 from edgeline.sites.render import FORMS, push_image, render
 
 SCHEMA = "deployment/v1"
-BUNDLE_SCHEMA = "bundle/v1"
 IN_CLUSTER = ("kustomize", "kserve")  # forms whose objects a cluster takes as they are
 POLL = 5.0  # seconds
 

@@ -206,7 +206,7 @@ class _Column:
         if not present:
             return
         self.present += present
-        if _is_list(array.type):
+        if examples.is_list(array.type):
             lengths = pc.min_max(pc.list_value_length(array)).as_py()
             shortest, longest = lengths["min"], lengths["max"]
         else:
@@ -214,7 +214,7 @@ class _Column:
         self.shortest = shortest if self.shortest is None else min(self.shortest, shortest)
         self.longest = max(self.longest, longest)
         values = _values(array)
-        if _is_list(array.type):
+        if examples.is_list(array.type):
             self.undefined += values.null_count
         values = values.drop_null()
         self.total += len(values)
@@ -350,15 +350,9 @@ def _blocks(
         yield pa.Table.from_batches(pending)
 
 
-def _is_list(kind: pa.DataType) -> bool:
-    return bool(
-        pa.types.is_list(kind) or pa.types.is_large_list(kind) or pa.types.is_fixed_size_list(kind)
-    )
-
-
 def _values(array: pa.Array) -> pa.Array:
     """The values of a block, lists flattened, dictionaries decoded, bools as integers."""
-    if _is_list(array.type):
+    if examples.is_list(array.type):
         array = array.drop_null().flatten()
     if pa.types.is_dictionary(array.type):
         array = array.dictionary_decode()

@@ -16,7 +16,7 @@ import yaml
 from rich.console import Console
 
 from edgeline import storage
-from edgeline.client.run import Report, table
+from edgeline.client.run import Report, numbers_in, table
 from edgeline.errors import EdgelineError
 from edgeline.kubeflow import asking
 from edgeline.local.plan import PlannedTask, plan
@@ -101,7 +101,7 @@ class RemoteRun:
                     whole = value["slices"][0]["metrics"]
                     value = {key: entry["value"] for key, entry in whole.items()}
                 task = name.partition("/")[0]
-                found[task] = {key: float(v) for key, v in value.items() if _is_number(v)}
+                found[task] = numbers_in(value)
         return found
 
     @property
@@ -176,25 +176,20 @@ class RemoteRun:
 
 def submit(server: Any, request: Request, console: Console) -> RemoteRun:
     """Upload a pipeline where the server has not this version of it, and start a run."""
-    from edgeline.compiling import compile_pipeline
+    from edgeline.compiling import compile_pipeline, version_name
     from edgeline.pipelines import catalogue
 
     definition = catalogue.load(request.pipeline)
     name = definition.pipeline_spec.pipeline_info.name
     with tempfile.TemporaryDirectory() as temporary:
-        manifests = compile_pipeline(
-            request.pipeline,
-            f"{temporary}/manifests.yaml",
-            kubernetes=True,
-            environment=request.environment,
-        )
-        # the same name as in Git: an equal pipeline is an equal version by either way
-        version_name = list(yaml.safe_load_all(manifests.read_text()))[1]["metadata"]["name"]
         package = compile_pipeline(
             request.pipeline, f"{temporary}/{name}.yaml", environment=request.environment
         )
-        pipeline, version = asking(lambda: _upload(server, name, version_name, package))
-        root = yaml.safe_load(package.read_text().split("\n---\n")[0]).get("defaultPipelineRoot")
+        text = package.read_text("utf-8")
+        # the same name as in Git: an equal pipeline is an equal version by either way
+        called = version_name(text, name)
+        pipeline, version = asking(lambda: _upload(server, name, called, package))
+        root = next(yaml.safe_load_all(text)).get("defaultPipelineRoot")
     experiment = asking(lambda: server.create_experiment(request.experiment)).experiment_id
     started = asking(
         lambda: server.run_pipeline(
@@ -210,7 +205,7 @@ def submit(server: Any, request: Request, console: Console) -> RemoteRun:
     return RemoteRun(server, started.run_id, name, planned, request.root or root or "", console)
 
 
-def _upload(server: Any, name: str, version_name: str, package: Path) -> tuple[str, str]:
+def _upload(server: Any, name: str, called: str, package: Path) -> tuple[str, str]:
     """The identifiers of a pipeline and its version, uploaded unless they are there."""
     pipeline = server.get_pipeline_id(name)
     if pipeline is None:
@@ -219,12 +214,12 @@ def _upload(server: Any, name: str, version_name: str, package: Path) -> tuple[s
     while True:
         page = server.list_pipeline_versions(pipeline, page_token=token, page_size=PAGE)
         for version in page.pipeline_versions or []:
-            if version.display_name == version_name:
+            if version.display_name == called:
                 return str(pipeline), str(version.pipeline_version_id)
         token = page.next_page_token or ""
         if not token:
             break
-    made = server.upload_pipeline_version(str(package), version_name, pipeline_id=pipeline)
+    made = server.upload_pipeline_version(str(package), called, pipeline_id=pipeline)
     return str(pipeline), str(made.pipeline_version_id)
 
 
@@ -237,7 +232,3 @@ def _result(task: PlannedTask, detail: Any) -> TaskResult:
         seconds = max(0.0, (detail.end_time - detail.start_time).total_seconds())
     error = detail.error.message if detail.error else ""
     return TaskResult(task, state, seconds, error=error or "")
-
-
-def _is_number(value: Any) -> bool:
-    return isinstance(value, (int, float)) and not isinstance(value, bool)

@@ -83,11 +83,18 @@ def table(title: str, state: str, tasks: Mapping[str, TaskResult], link: str = "
 
 def metrics(task: TaskResult) -> dict[str, float]:
     """The numbers that a task found, from its Metrics outputs."""
+    found: dict[str, float] = {}
+    for output in task.outputs.values():
+        if isinstance(output, dict) and _is_metrics(output):
+            found |= numbers_in(output.get("metadata", {}))
+    return found
+
+
+def numbers_in(values: Mapping[str, Any]) -> dict[str, float]:
+    """The numbers among some values."""
     return {
         name: float(value)
-        for output in task.outputs.values()
-        if isinstance(output, dict) and _is_metrics(output)
-        for name, value in output.get("metadata", {}).items()
+        for name, value in values.items()
         if isinstance(value, (int, float)) and not isinstance(value, bool)
     }
 

@@ -11,6 +11,7 @@ import click
 from rich.console import Console
 from rich.table import Table
 
+from edgeline.artifacts import write_text
 from edgeline.errors import EdgelineError
 from edgeline.lint import gitops, images, pipelines, security
 from edgeline.lint.documents import read
@@ -50,10 +51,8 @@ def lint_command(paths: Sequence[str], form: str, output: str | None) -> bool:
     else:
         text = "\n".join(map(str, found))
     if output:
-        partial = Path(output + ".partial")
         try:
-            partial.write_text(text + "\n", "utf-8")
-            partial.replace(output)
+            write_text(Path(output), text + "\n")
         except OSError as error:
             raise EdgelineError(
                 f"{output} cannot be written ({error.strerror}): name another file with -o."

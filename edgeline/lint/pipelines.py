@@ -28,7 +28,6 @@ ANNOTATION_BYTES = 262_144
 WAVE = "argocd.argoproj.io/sync-wave"
 SYNC_OPTIONS = "argocd.argoproj.io/sync-options"
 FLUX_PRUNE = "kustomize.toolkit.fluxcd.io/prune"
-GROUP = "pipelines.kubeflow.org"
 ROOTS = ("gs://", "s3://", "minio://")
 COLON_NAMES = ("Role", "ClusterRole", "RoleBinding", "ClusterRoleBinding")
 

@@ -17,8 +17,9 @@ from edgeline.features import MISSING
 from edgeline.server.app import App, Method
 from edgeline.server.dtypes import BY_NAME
 from edgeline.server.errors import invalid
-from edgeline.server.grpc_tfserving import SPEC, pool_of, read, spec_of
+from edgeline.server.grpc_tfserving import SPEC, pool_of, spec_of
 from edgeline.server.meaning import classes, numbers
+from edgeline.server.messages import read
 from edgeline.server.model import Arrays, Description, Instance, check
 from edgeline.server.pool import Pool
 from edgeline.server.tensors_json import cast

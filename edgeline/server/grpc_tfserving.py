@@ -17,13 +17,14 @@ from edgeline.bundle import Tensor
 from edgeline.server.app import App, Method
 from edgeline.server.dtypes import BY_NAME, BY_NUMBER
 from edgeline.server.errors import invalid
+from edgeline.server.messages import read
 from edgeline.server.model import Description, Instance, check
 from edgeline.server.pool import Pool
 from edgeline.server.routes_tfserving import version_states
 from edgeline.server.tensors_binary import elements, from_bytes
 from edgeline.server.tensors_json import cast
 from edgeline.server.traffic import Traffic
-from edgeline.server.wire import Field, Schema, WireError, decode, encode
+from edgeline.server.wire import Field, Schema, encode
 
 _INT64_VALUE: Schema = {1: Field("value", "int64")}
 SPEC: Schema = {
@@ -172,18 +173,6 @@ def spec_of(description: Description) -> dict[str, Any]:
         "version": {"value": description.version},
         "signature_name": "serving_default",
     }
-
-
-def read(message: memoryview, schema: Schema) -> dict[str, Any]:
-    """A message by its schema.
-
-    Raises:
-        ServingError: it is something else.
-    """
-    try:
-        return decode(message, schema)
-    except WireError as error:
-        raise invalid(f"The message is not what this method takes ({error}).") from error
 
 
 def _predict(asked: Mapping[str, Any], instance: Instance) -> bytes:

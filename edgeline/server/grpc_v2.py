@@ -25,7 +25,7 @@ from edgeline.server.v2_metadata import (
     model_statistics,
     server_metadata,
 )
-from edgeline.server.wire import Schema, WireError, decode, encode
+from edgeline.server.wire import encode
 
 SERVICE = "/inference.GRPCInferenceService/"
 _CONTENTS = {
@@ -56,7 +56,7 @@ def methods(app: App) -> dict[str, Method]:
         return encode({"ready": repository.ready}, m.READY_RESPONSE)
 
     def model_ready(message: memoryview) -> bytes:
-        asked = _read(message, m.MODEL_REQUEST)
+        asked = m.read(message, m.MODEL_REQUEST)
         try:
             repository.pool(asked.get("name", ""), asked.get("version", ""))
         except ServingError:
@@ -67,19 +67,19 @@ def methods(app: App) -> dict[str, Method]:
         return encode(server_metadata(), m.SERVER_METADATA)
 
     def of_model(message: memoryview) -> bytes:
-        asked = _read(message, m.MODEL_REQUEST)
+        asked = m.read(message, m.MODEL_REQUEST)
         name = asked.get("name", "")
         pool = repository.pool(name, asked.get("version", ""))
         versions = sorted(repository.models[name].pools)
         return encode(model_metadata(pool.description, versions), m.MODEL_METADATA)
 
     def infer(message: memoryview) -> tuple[Pool | Traffic, Callable[[Instance], bytes]]:
-        asked = _read(message, m.INFER_REQUEST)
+        asked = m.read(message, m.INFER_REQUEST)
         pool = repository.pool(asked.get("model_name", ""), asked.get("model_version", ""))
         return pool, lambda instance: _infer(asked, instance)
 
     def index(message: memoryview) -> bytes:
-        only_ready = _read(message, m.INDEX_REQUEST).get("ready", False)
+        only_ready = m.read(message, m.INDEX_REQUEST).get("ready", False)
         entries = [e for e in repository.index() if e["state"] == "READY" or not only_ready]
         return encode({"models": entries}, m.INDEX_RESPONSE)
 
@@ -96,7 +96,7 @@ def methods(app: App) -> dict[str, Method]:
         return encode(answer, m.UNLOAD_RESPONSE)
 
     def config(message: memoryview) -> bytes:
-        asked = _read(message, m.MODEL_REQUEST)
+        asked = m.read(message, m.MODEL_REQUEST)
         pool = repository.pool(asked.get("name", ""), asked.get("version", ""))
         found = model_config(pool.description)
         for tensor in (*found["input"], *found["output"]):
@@ -104,7 +104,7 @@ def methods(app: App) -> dict[str, Method]:
         return encode({"config": found}, m.CONFIG_RESPONSE)
 
     def statistics(message: memoryview) -> bytes:
-        asked = _read(message, m.MODEL_REQUEST)
+        asked = m.read(message, m.MODEL_REQUEST)
         which = [(asked.get("name", ""), asked.get("version", ""))]
         if not which[0][0]:
             which = [(name, str(version)) for name, version, _ in repository.serving()]
@@ -112,7 +112,7 @@ def methods(app: App) -> dict[str, Method]:
         return encode({"model_stats": stats}, m.STATISTICS_RESPONSE)
 
     def health(message: memoryview) -> bytes:
-        service = _read(message, m.HEALTH_REQUEST).get("service", "")
+        service = m.read(message, m.HEALTH_REQUEST).get("service", "")
         if service not in ("", SERVICE.strip("/")):
             raise ServingError(Code.NOT_FOUND, f"There is no service {service[:100]!r}.")
         return encode({"status": 1 if repository.ready else 2}, m.HEALTH_RESPONSE)
@@ -187,7 +187,7 @@ def _from_contents(
 ) -> npt.NDArray[Any]:
     if datatype == "FP16":
         raise invalid(f"Input {name[:100]!r} is FP16: send it in raw_input_contents.")
-    contents = _read(entry.get("contents", memoryview(b"")), m.CONTENTS)
+    contents = m.read(entry.get("contents", memoryview(b"")), m.CONTENTS)
     field = _CONTENTS[datatype]
     if unknown := [key for key in contents if key != field]:
         raise invalid(f"Input {name[:100]!r} is {datatype}, but has {unknown[0]}.")
@@ -208,7 +208,7 @@ def _parameter(value: Mapping[str, Any] | None) -> Any:
 
 def _model_of(message: memoryview) -> tuple[str, bool]:
     """The model to load, and whether the message is KServe's (else Triton's)."""
-    asked = _read(message, m.LOAD_REQUEST)
+    asked = m.read(message, m.LOAD_REQUEST)
     second = asked.get("second")
     if second is None:
         return asked.get("first", ""), True
@@ -216,10 +216,3 @@ def _model_of(message: memoryview) -> tuple[str, bool]:
         return bytes(second).decode(), False
     except UnicodeDecodeError:
         raise invalid("The model's name is not UTF-8.") from None
-
-
-def _read(message: memoryview, schema: Schema) -> dict[str, Any]:
-    try:
-        return decode(message, schema)
-    except WireError as error:
-        raise invalid(f"The message is not what this method takes ({error}).") from error

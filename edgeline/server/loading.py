@@ -18,13 +18,13 @@ from edgeline import reference
 from edgeline.artifacts import sha256
 from edgeline.bundle import Signature
 from edgeline.components.verify import vectors
-from edgeline.errors import EdgelineError
+from edgeline.errors import EdgelineError, first_line
 from edgeline.interpreter import dequantise, describe_tensor, runtime
 from edgeline.server import edgetpu
 from edgeline.server.dtypes import BY_NAME
 from edgeline.server.edgetpu import Choice
 from edgeline.server.errors import ServingError
-from edgeline.server.model import Arrays, Description, Instance, check, first_line
+from edgeline.server.model import Arrays, Description, Instance, check
 
 SERVING = "serving_default"
 log = logging.getLogger("edgeline.server")

@@ -1,12 +1,15 @@
 """The messages of the Open Inference Protocol's gRPC service (package `inference`).
 
 Numbers are those of the protocol's grpc_service.proto; fields that do not apply here are absent,
-which readers skip.
+which readers skip. `read` is for the messages of both services.
 """
 
 from __future__ import annotations
 
-from edgeline.server.wire import Field, Schema
+from typing import Any
+
+from edgeline.server.errors import invalid
+from edgeline.server.wire import Field, Schema, WireError, decode
 
 _PARAMETER: Schema = {
     1: Field("bool_param", "bool"),
@@ -138,3 +141,15 @@ STATISTICS_RESPONSE: Schema = {
 }
 HEALTH_REQUEST: Schema = {1: Field("service", "string")}
 HEALTH_RESPONSE: Schema = {1: Field("status", "int64")}
+
+
+def read(message: memoryview, schema: Schema) -> dict[str, Any]:
+    """A message by its schema.
+
+    Raises:
+        ServingError: it is something else.
+    """
+    try:
+        return decode(message, schema)
+    except WireError as error:
+        raise invalid(f"The message is not what this method takes ({error}).") from error

@@ -14,6 +14,7 @@ import numpy as np
 import numpy.typing as npt
 
 from edgeline.bundle import Bundle, Signature, Tensor
+from edgeline.errors import first_line
 from edgeline.reference import Reference
 from edgeline.server.dtypes import BY_NAME
 from edgeline.server.errors import Code, ServingError, invalid
@@ -199,7 +200,3 @@ def _pieces(arrays: Mapping[str, npt.NDArray[Any]], size: int) -> Iterator[Array
                 for name, a in piece.items()
             }
         yield piece
-
-
-def first_line(error: BaseException) -> str:
-    return (str(error).strip().splitlines() or [type(error).__name__])[0].rstrip(".")

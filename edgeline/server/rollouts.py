@@ -19,6 +19,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
+from edgeline.artifacts import write_text
 from edgeline.errors import EdgelineError
 from edgeline.server import rollout as declared
 from edgeline.server.errors import Code, ServingError
@@ -233,11 +234,9 @@ class Rollouts:
             "rollouts": [rollout.to_json() for rollout in self._called.values()],
         }
         file = self._state / STATE
-        partial = file.with_name(STATE + ".partial")
         try:
             self._state.mkdir(parents=True, exist_ok=True)
-            partial.write_text(json.dumps(value, indent=1) + "\n")
-            partial.replace(file)
+            write_text(file, json.dumps(value, indent=1) + "\n")
         except OSError as error:
             log.error("%s cannot be written (%s): a restart forgets the rollouts.", file, error)
 

@@ -13,7 +13,7 @@ import logging
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-from edgeline.artifacts import sha256
+from edgeline.artifacts import sha256, write_text
 from edgeline.bundle import MANIFEST
 from edgeline.server.sources import Source
 
@@ -131,11 +131,9 @@ class Verdicts:
             del self._records[key]
         if self._file is None:
             return
-        partial = self._file.with_name(FILE + ".partial")
         try:
             self._file.parent.mkdir(parents=True, exist_ok=True)
             value = {key: asdict(record) for key, record in self._records.items()}
-            partial.write_text(json.dumps(value, indent=1) + "\n")
-            partial.replace(self._file)
+            write_text(self._file, json.dumps(value, indent=1) + "\n")
         except OSError as error:
             log.error("%s cannot be written (%s): a restart forgets it.", self._file, error)

@@ -21,8 +21,8 @@ from typing import IO, Any
 
 from edgeline import registry
 from edgeline.bundle import MANIFEST, Bundle, read
+from edgeline.server.oci import FOLDER
 
-FOLDER = "models"
 PLATFORMS = (("amd64", ""), ("arm64", ""), ("arm", "v7"))
 INDEX, IMAGE = registry.INDEXES[0], registry.MANIFESTS[0]
 CONFIG = "application/vnd.oci.image.config.v1+json"

@@ -10,6 +10,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from edgeline import images, plain_yaml
+from edgeline.artifacts import write_text
 from edgeline.errors import EdgelineError
 from edgeline.sites import clusters, devices
 from edgeline.sites.image import model_image, push
@@ -109,11 +110,9 @@ def _write(path: Path, documents: list[Object]) -> Path:
         text = "".join(json.dumps(document, indent=2) + "\n" for document in documents)
     else:
         text = plain_yaml.dump(documents, sort_keys=False)
-    partial = path.with_name(path.name + ".partial")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        partial.write_text(text, "utf-8")
-        partial.replace(path)
+        write_text(path, text)
     except OSError as error:
         raise EdgelineError(
             f"{path} cannot be written ({error.strerror}): name another folder with -o."
