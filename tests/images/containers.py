@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import subprocess
 import time
 from pathlib import Path
@@ -21,12 +22,17 @@ from edgeline.server.loading import load
 ROOT = Path(__file__).parents[2]
 MIXED = ROOT / "tests" / "data" / "mixed.tflite"
 ROW = {"amount": [1, 2], "count": [1], "name": ["a"]}
+# where tests/build_compose.sh puts the plugin
+PLUGINS = Path(
+    os.environ.get("EDGELINE_TEST_CACHE", Path.home() / ".cache/edgeline-tests"), "docker"
+)
 WAIT = 60  # seconds for what takes one or two
 
 
-def docker(*arguments: str, check: bool = True) -> str:
-    """What a docker command prints."""
-    done = subprocess.run(["docker", *arguments], capture_output=True, text=True)
+def docker(*arguments: str, check: bool = True, variables: dict[str, str] | None = None) -> str:
+    """What a docker command prints, given further variables of the environment."""
+    environment = {"DOCKER_CONFIG": str(PLUGINS), **os.environ, **(variables or {})}
+    done = subprocess.run(["docker", *arguments], capture_output=True, text=True, env=environment)
     assert done.returncode == 0 or not check, done.stdout + done.stderr
     return done.stdout.strip() if check else done.stdout + done.stderr
 

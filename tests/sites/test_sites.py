@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import http.client
 import json
+import os
 import re
 import shutil
 import subprocess
@@ -105,11 +106,19 @@ def test_an_iot_edge_deployment_adds_one_module_and_leaves_the_others(
 
 def test_docker_compose_takes_the_file(pixels: Path, tmp_path: Path) -> None:
     documents(tmp_path, "compose", pixels)
+    cache = Path(os.environ.get("EDGELINE_TEST_CACHE", Path.home() / ".cache/edgeline-tests"))
+    environment = {"DOCKER_CONFIG": str(cache / "docker"), **os.environ}
     docker = shutil.which("docker")
     command = [docker or "", "compose", "-f", str(tmp_path / "compose" / "compose.yaml")]
-    if not docker or subprocess.run([*command, "version"], capture_output=True).returncode:
-        pytest.skip("NOT TESTED: there is no docker compose here")
-    done = subprocess.run([*command, "config", "-q"], capture_output=True, text=True, check=False)
+
+    def run(*arguments: str) -> subprocess.CompletedProcess[str]:
+        return subprocess.run(
+            [*command, *arguments], capture_output=True, text=True, check=False, env=environment
+        )
+
+    if not docker or run("version").returncode:
+        pytest.skip("NOT TESTED: there is no docker compose; see tests/build_compose.sh")
+    done = run("config", "-q")
     assert done.returncode == 0, done.stderr
 
 
