@@ -15,10 +15,11 @@ from typing import Any
 import yaml
 from rich.console import Console
 
-from edgeline import storage
+from edgeline import plain_yaml, storage
 from edgeline.client.run import Report, numbers_in, table
+from edgeline.environments.apply import set_caching
 from edgeline.errors import EdgelineError
-from edgeline.kubeflow import asking
+from edgeline.kubeflow import asking, pipeline_id, pipeline_version
 from edgeline.local.plan import PlannedTask, plan
 from edgeline.local.runner import TaskResult
 
@@ -35,7 +36,6 @@ STATES = {
     "PAUSED": "waiting",
 }
 ENDED = ("SUCCEEDED", "FAILED", "SKIPPED", "CANCELED")
-PAGE = 100
 
 
 @dataclass(frozen=True)
@@ -68,6 +68,11 @@ class RemoteRun:
     def state(self) -> str:
         state = str(self._look().state or "PENDING")
         return state.lower() if state in ENDED else "running"
+
+    @property
+    def page(self) -> str:
+        """The address of the run's page, where its logs are."""
+        return f"{self.server._get_url_prefix()}/#/runs/details/{self.id}"
 
     @property
     def tasks(self) -> Mapping[str, TaskResult]:
@@ -145,11 +150,10 @@ class RemoteRun:
                 time.sleep(self.poll)
         if run.state in ("FAILED", "CANCELED"):
             failed = [task for task in self._tasks(run).values() if task.state == "failed"]
-            said = run.error.message if run.error else ""
-            if failed:
-                first = failed[0]
-                raise EdgelineError(f"Task {first.task.component} failed: {first.error or said}")
-            raise EdgelineError(f"Run {self.id} {run.state.lower()}: {said}")
+            name = f"Task {failed[0].task.component}" if failed else f"Run {self.id}"
+            said = (failed[0].error if failed else "") or (run.error.message if run.error else "")
+            said = said or f"see its logs at {self.page}"
+            raise EdgelineError(f"{name} {'failed' if failed else run.state.lower()}: {said}")
         return self
 
     def cancel(self) -> None:
@@ -162,7 +166,7 @@ class RemoteRun:
     def _repr_html_(self) -> str:
         run = self._look()
         state = str(run.state or "PENDING").lower()
-        return table(f"Run of {self.pipeline} {self.id}", state, self._tasks(run))
+        return table(f"Run of {self.pipeline} {self.id}", state, self._tasks(run), self.page)
 
     def _look(self) -> Any:
         self._last = asking(lambda: self.server.get_run(self.id))
@@ -186,6 +190,9 @@ def submit(server: Any, request: Request, console: Console) -> RemoteRun:
             request.pipeline, f"{temporary}/{name}.yaml", environment=request.environment
         )
         text = package.read_text("utf-8")
+        if not request.cache:  # the server takes no such wish for a run of a version
+            text = _without_caching(text)
+            package.write_text(text, "utf-8")
         # the same name as in Git: an equal pipeline is an equal version by either way
         called = version_name(text, name)
         pipeline, version = asking(lambda: _upload(server, name, called, package))
@@ -198,7 +205,6 @@ def submit(server: Any, request: Request, console: Console) -> RemoteRun:
             params=dict(request.parameters),
             pipeline_id=pipeline,
             version_id=version,
-            enable_caching=None if request.cache else False,
         )
     )
     planned = plan(definition.pipeline_spec)
@@ -207,20 +213,24 @@ def submit(server: Any, request: Request, console: Console) -> RemoteRun:
 
 def _upload(server: Any, name: str, called: str, package: Path) -> tuple[str, str]:
     """The identifiers of a pipeline and its version, uploaded unless they are there."""
-    pipeline = server.get_pipeline_id(name)
+    from kfp_server_api import V2beta1Pipeline
+
+    pipeline = pipeline_id(server, name)
     if pipeline is None:
-        pipeline = server.upload_pipeline(str(package), pipeline_name=name).pipeline_id
-    token = ""
-    while True:
-        page = server.list_pipeline_versions(pipeline, page_token=token, page_size=PAGE)
-        for version in page.pipeline_versions or []:
-            if version.display_name == called:
-                return str(pipeline), str(version.pipeline_version_id)
-        token = page.next_page_token or ""
-        if not token:
-            break
-    made = server.upload_pipeline_version(str(package), called, pipeline_id=pipeline)
+        namespace = server.get_user_namespace() or None
+        new = V2beta1Pipeline(name=name, display_name=name, namespace=namespace)
+        # its upload would add a version that is named after nothing
+        pipeline = server.pipelines.pipeline_service_create_pipeline(pipeline=new).pipeline_id
+    made = pipeline_version(server, pipeline, called)
+    if made is None:
+        made = server.upload_pipeline_version(str(package), called, pipeline_id=pipeline)
     return str(pipeline), str(made.pipeline_version_id)
+
+
+def _without_caching(text: str) -> str:
+    pipeline, *platform = yaml.safe_load_all(text)
+    set_caching(pipeline, caching=False)
+    return plain_yaml.dump([pipeline, *platform])
 
 
 def _result(task: PlannedTask, detail: Any) -> TaskResult:

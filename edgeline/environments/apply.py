@@ -57,7 +57,7 @@ def apply(pipeline: Json, platform: Json, environment: Environment) -> tuple[Jso
     if environment.object_store.root:
         pipeline["defaultPipelineRoot"] = environment.object_store.root
     if environment.caching is not None:
-        _set_caching(pipeline, environment.caching)
+        set_caching(pipeline, environment.caching)
     if environment.beam_options:
         _set_default(pipeline, BEAM_OPTIONS, list(environment.beam_options))
     return pipeline, platform
@@ -66,6 +66,14 @@ def apply(pipeline: Json, platform: Json, environment: Environment) -> tuple[Jso
 def image(reference: str, registry: str) -> str:
     """An image's reference in a mirror: its last name, tag and digest stay."""
     return f"{registry.rstrip('/')}/{reference.rpartition('/')[2]}" if registry else reference
+
+
+def set_caching(pipeline: Json, caching: bool) -> None:
+    """Say of every task that may be taken from an earlier run whether it is; others stay."""
+    for dag in _dags(pipeline):
+        for task in dag.get("tasks", {}).values():
+            if "cachingOptions" in task and task["cachingOptions"].get("enableCache"):
+                task["cachingOptions"] = {"enableCache": True} if caching else {}
 
 
 def _check(environment: Environment, used: set[str]) -> None:
@@ -191,13 +199,6 @@ def _set_kubernetes(config: Json, environment: Environment, resources: Resources
 def _given(part: msgspec.Struct) -> Json:
     fields = msgspec.structs.asdict(part)
     return {key: value for key, value in fields.items() if value not in ("", None)}
-
-
-def _set_caching(pipeline: Json, caching: bool) -> None:
-    for dag in _dags(pipeline):
-        for task in dag.get("tasks", {}).values():
-            if "cachingOptions" in task and task["cachingOptions"].get("enableCache"):
-                task["cachingOptions"] = {"enableCache": True} if caching else {}
 
 
 def _dags(pipeline: Json) -> list[Json]:

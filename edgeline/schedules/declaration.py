@@ -29,7 +29,7 @@ class Schedule(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         catchup: whether times that were missed are made up for.
         parameters: of the pipeline, where they differ from its defaults.
         pipeline_root: where its artifacts go; empty: the server's default.
-        service_account: what its tasks run as; empty: the server's default.
+        service_account: what its tasks run as; empty: the server's choice, which stays as it is.
     """
 
     name: Text

@@ -8,12 +8,14 @@ deleted, then enabled. Where that is cut short, the next time ends it.
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timezone
+from functools import cache
 from typing import Any
 
 from edgeline.errors import EdgelineError
+from edgeline.kubeflow import pipeline_id, pipeline_version
 from edgeline.schedules.declaration import Declaration, Schedule
 
 PAGE = 100
@@ -39,6 +41,15 @@ class Change:
     ids: tuple[str, ...] = ()
 
 
+@dataclass(frozen=True)
+class _Known:
+    """What the server has, by name or identifier; each is asked for once."""
+
+    pipeline: Callable[[str], str | None]
+    version: Callable[[str, str], Any]
+    experiment: Callable[[str], str]
+
+
 def differences(client: Any, declared: Declaration) -> list[Change]:
     """What would have to change on the server, in the order of the file; asks and changes nothing.
 
@@ -48,20 +59,24 @@ def differences(client: Any, declared: Declaration) -> list[Change]:
     Raises:
         EdgelineError: a pipeline, version or parameter is not known to the server.
     """
+    known = _Known(
+        cache(lambda name: pipeline_id(client, name)),
+        cache(lambda pipeline, name: pipeline_version(client, pipeline, name)),
+        cache(lambda key: client.get_experiment(experiment_id=key).display_name),
+    )
     there: dict[str, list[Any]] = {}
     mark = f"[edgeline schedules of {declared.owner}]"
     for run in _recurring_runs(client, mark):
         there.setdefault(run.display_name, []).append(run)
     changes = []
     for schedule in declared.schedules:
-        shall = _declared(client, schedule, mark)
+        shall = _declared(known, schedule, mark)
         found = there.pop(schedule.name, [])
-        facts = [(run.recurring_run_id, _actual(client, run)) for run in found]
+        facts = [(run.recurring_run_id, _actual(known, run)) for run in found]
         changes += _compare(schedule.name, shall, facts)
     gone = [(name, run) for name, runs in there.items() for run in runs]
     return changes + [
-        Change(DELETE, name, _actual(client, run), {}, (run.recurring_run_id,))
-        for name, run in gone
+        Change(DELETE, name, _actual(known, run), {}, (run.recurring_run_id,)) for name, run in gone
     ]
 
 
@@ -95,7 +110,7 @@ def _compare(name: str, shall: Facts, found: list[tuple[str, Facts]]) -> list[Ch
         differing = _unlike(found[0][1], shall)
         was = {field: found[0][1].get(field) for field in differing}
         return [Change(CHANGE, name, was, shall, tuple(key for key, _ in found))]
-    kept = next((entry for entry in same if entry[1] == shall), same[0])
+    kept = next((entry for entry in same if not _unlike(entry[1], shall)), same[0])
     extra = tuple(key for key, _ in found if key != kept[0])
     changes = [Change(DELETE, name, kept[1], {}, extra)] if extra else []
     if kept[1]["enabled"] != shall["enabled"]:
@@ -108,17 +123,24 @@ def _unlike(actual: Facts, shall: Facts) -> set[str]:
     return {field for field in shall if actual.get(field) != shall[field]}
 
 
-def _declared(client: Any, schedule: Schedule, mark: str) -> Facts:
+def _declared(known: _Known, schedule: Schedule, mark: str) -> Facts:
     """A schedule in the server's terms: names made identifiers, and checked."""
-    pipeline = client.get_pipeline_id(schedule.pipeline)
+    pipeline = known.pipeline(schedule.pipeline)
     if not pipeline:
         raise EdgelineError(
             f"Schedule {schedule.name!r} names pipeline {schedule.pipeline!r}, which the server "
             "has not: deploy it first."
         )
-    version = _version(client, schedule, pipeline)
+    version = known.version(pipeline, schedule.version)
+    if version is None:
+        raise EdgelineError(
+            f"Schedule {schedule.name!r} names version {schedule.version!r}, which pipeline "
+            f"{schedule.pipeline!r} has not: deploy it first."
+            if schedule.version
+            else f"Pipeline {schedule.pipeline!r} has no version yet: deploy one first."
+        )
     _check_parameters(schedule, version)
-    return {
+    shall = {
         "pipeline": pipeline,
         "version": version.pipeline_version_id if schedule.version else "",
         "experiment": schedule.experiment,
@@ -131,19 +153,21 @@ def _declared(client: Any, schedule: Schedule, mark: str) -> Facts:
         "catchup": schedule.catchup,
         "parameters": _plain(schedule.parameters),
         "pipeline_root": schedule.pipeline_root,
-        "service_account": schedule.service_account,
         "enabled": schedule.enabled,
     }
+    if schedule.service_account:  # else the server puts in its own, whose name is not known here
+        shall["service_account"] = schedule.service_account
+    return shall
 
 
-def _actual(client: Any, run: Any) -> Facts:
+def _actual(known: _Known, run: Any) -> Facts:
     reference, config = run.pipeline_version_reference, run.runtime_config
     cron, period = run.trigger.cron_schedule, run.trigger.periodic_schedule
     trigger = cron or period
     return {
         "pipeline": reference.pipeline_id if reference else None,
         "version": (reference.pipeline_version_id if reference else None) or "",
-        "experiment": client.get_experiment(experiment_id=run.experiment_id).display_name,
+        "experiment": known.experiment(run.experiment_id),
         "description": run.description or "",
         "cron": cron.cron if cron else "",
         "every": int(period.interval_second) if period else None,
@@ -174,7 +198,7 @@ def _create(client: Any, name: str, shall: Facts) -> str:
         version_id=shall["version"],  # "" takes the newest at each run
         enabled=False,
         pipeline_root=shall["pipeline_root"] or None,
-        service_account=shall["service_account"] or None,
+        service_account=shall.get("service_account"),
     )
     return str(made.recurring_run_id)
 
@@ -189,28 +213,6 @@ def _recurring_runs(client: Any, mark: str) -> list[Any]:
         token = page.next_page_token or ""
         if not token:
             return found
-
-
-def _version(client: Any, schedule: Schedule, pipeline: str) -> Any:
-    """The version that a schedule names, or the newest; None where there is none yet."""
-    token, names = "", []
-    while True:
-        page = client.list_pipeline_versions(
-            pipeline, page_token=token, page_size=PAGE, sort_by="created_at desc"
-        )
-        for version in page.pipeline_versions or []:
-            if schedule.version in ("", version.display_name):
-                return version
-            names.append(version.display_name)
-        token = page.next_page_token or ""
-        if not token:
-            break
-    if schedule.version:
-        raise EdgelineError(
-            f"Schedule {schedule.name!r} names version {schedule.version!r}, but pipeline "
-            f"{schedule.pipeline!r} has {', '.join(names) or 'none'}."
-        )
-    raise EdgelineError(f"Pipeline {schedule.pipeline!r} has no version yet: deploy one first.")
 
 
 def _check_parameters(schedule: Schedule, version: Any) -> None:

@@ -25,3 +25,18 @@ def server() -> Iterator[DocumentedServer]:
     yield running
     running.shutdown()
     running.server_close()
+
+
+@pytest.fixture(params=[False, True], ids=["sparse", "full"])
+def any_server(server: DocumentedServer, request: pytest.FixtureRequest) -> DocumentedServer:
+    """One that leaves out what is empty, and one that writes it out."""
+    server.full = request.param
+    return server
+
+
+@pytest.fixture(autouse=True)
+def nobody(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """No settings of the person who runs the tests: kfp keeps a namespace in the home folder."""
+    monkeypatch.setattr("kfp.Client._LOCAL_KFP_CONTEXT", str(tmp_path / "home" / "context.json"))
+    for name in ("KF_PIPELINES_ENDPOINT", "KF_PIPELINES_SA_TOKEN_PATH", "SSL_CERT_FILE"):
+        monkeypatch.delenv(name, raising=False)

@@ -1,35 +1,87 @@
-"""KFP's API v2beta1 as its OpenAPI document describes it, in memory. NOT a real KFP server.
+"""KFP's API v2beta1 as it is documented and as real servers were seen to answer. NOT a real one.
 
-The real one could not be had: its sources come from no package registry. What this answers was
-written after the documents of kfp-server-api 2.17; it knows what edgeline asks and nothing more,
-and refuses everything else, so that a request of another kind cannot pass unseen.
+The real one could not be had: its sources come from no package registry. This knows what edgeline
+asks and nothing more, and refuses everything else, so that no other request can pass unseen.
+Written after, each for what it says:
+
+- kfp-server-api 2.17 (PyPI): paths, names and types of every field.
+- kubeflow/pipelines, backend/test/proto_tests/testdata/generated-1791485/*.json: recorded
+  messages of the server's own marshaler with everything empty written out (`full`): 64-bit
+  numbers are texts, messages that are absent null.
+- curl outputs of running servers in kubeflow/manifests (common/oauth2-proxy/README.md) and
+  kubeflow/pipelines' issues: `{}` for an empty list and `{"total_size":76}` without the list
+  (not `full`), refusals `{"error", "code", "message", "details": [{"@type":
+  "type.googleapis.com/google.rpc.Status", ...}]}`.
+- kubeflow/pipelines, backend/src/apiserver: server/pipeline_upload_server.go (uploads refuse with
+  error_message and error_details), list/list.go (page tokens, 20 objects a page, 200 at most),
+  server/api_converter.go (a task carries no error; the nodes of Argo are there beside the tasks;
+  what has not ended ended in 1970), resource/resource_manager.go (a recurring run of a version
+  gets the server's service account), server/list_request_util.go (a token with other criteria).
+- Envoy, before most servers: the text of its 503.
 """
 
 from __future__ import annotations
 
+import base64
 import http.server
 import json
 import re
+import ssl
 import threading
+import time
 import uuid
 from datetime import datetime, timezone
 from email.parser import BytesParser
 from typing import Any
 from urllib.parse import parse_qs, urlsplit
 
+import kfp_server_api
 import yaml
 
 Object = dict[str, Any]
 API = "/apis/v2beta1"
+ACCOUNT = "pipeline-runner"
+NEVER = "1970-01-01T00:00:00Z"
+ENVOY = b"upstream connect error or disconnect/reset before headers. reset reason: overflow"
+STATUS = {3: 400, 5: 404, 6: 409, 7: 403, 13: 500, 16: 401}  # of gRPC's codes, as grpc-gateway's
+
+
+class RefusedError(Exception):
+    """What the server does not do: gRPC's code, all that it says, and its last part."""
+
+    def __init__(self, code: int, said: str, context: str = "") -> None:
+        self.code, self.said = code, said
+        self.message = f"{context}: {said}" if context else said
+        super().__init__(self.message)
+
+
+class UploadRefusedError(Exception):
+    """The uploads, which are no gRPC, refuse in another form."""
+
+    def __init__(self, status: int, said: str) -> None:
+        self.status, self.said = status, said
+        super().__init__(said)
 
 
 class DocumentedServer(http.server.ThreadingHTTPServer):
-    """Pipelines, versions, experiments, recurring runs and runs in dictionaries by id."""
+    """Pipelines, versions, experiments, recurring runs and runs in dictionaries by id.
+
+    Attributes:
+        full: whether answers have the fields that are empty; servers of both kinds are about.
+        multi_user: whether there are profiles: then lists and uploads need a namespace.
+        token: what a request must bear; None: nothing.
+        page: objects a page at most.
+        troubles: how the next requests fare: a status to answer with, seconds to keep silent, or a
+            page of HTML, as a proxy before the server shows to those who are not signed in.
+    """
 
     daemon_threads = True
 
-    def __init__(self) -> None:
+    def __init__(self, tls: ssl.SSLContext | None = None) -> None:
         super().__init__(("127.0.0.1", 0), _Handler)
+        self.tls = tls
+        if tls:
+            self.socket = tls.wrap_socket(self.socket, server_side=True)
         self.pipelines: dict[str, Object] = {}
         self.versions: dict[str, Object] = {}
         self.experiments: dict[str, Object] = {}
@@ -37,114 +89,218 @@ class DocumentedServer(http.server.ThreadingHTTPServer):
         self.runs: dict[str, Object] = {}
         self.tasks: dict[str, list[Object]] = {}
         self.asked: list[str] = []
+        self.full = False
+        self.multi_user = False
+        self.token: str | None = None
         self.page = 2  # small, so that everything has several pages
+        self.troubles: list[int | float | str] = []
         self.lock = threading.Lock()
         threading.Thread(target=self.serve_forever, daemon=True).start()
 
     @property
     def address(self) -> str:
-        return f"http://127.0.0.1:{self.server_address[1]}"
+        return f"http{'s' if self.tls else ''}://127.0.0.1:{self.server_address[1]}"
 
     @property
     def changes(self) -> list[str]:
         """The requests that changed something."""
         return [line for line in self.asked if not line.startswith("GET")]
 
-    def deploy(self, name: str, spec: Object) -> str:
+    def handle_error(self, *_: object) -> None:
+        """A client that goes away is none of the test's."""
+
+    def deploy(self, name: str, spec: Object, namespace: str = "") -> str:
         """A new version of a pipeline, which is made where there is none."""
-        found = [entry for entry in self.pipelines.values() if entry["display_name"] == name]
-        owner = found[0] if found else self._make(self.pipelines, "pipeline_id", display_name=name)
+        found = [
+            entry
+            for entry in self.pipelines.values()
+            if (entry["display_name"], entry["namespace"]) == (name, namespace)
+        ]
+        owner = (
+            found[0]
+            if found
+            else self.make(
+                self.pipelines, "pipeline_id", display_name=name, name=name, namespace=namespace
+            )
+        )
         number = len(self.versions) + 1
-        version = self._make(
+        version = self.make(
             self.versions,
             "pipeline_version_id",
             pipeline_id=owner["pipeline_id"],
             display_name=f"{name}-{number}",
+            name=f"{name}-{number}",
             pipeline_spec=spec,
         )
         return str(version["display_name"])
 
-    def _make(self, where: dict[str, Object], key: str, **fields: Any) -> Object:
-        made = datetime.now(timezone.utc).isoformat().replace("+00:00", "Z")
-        entry = {key: str(uuid.uuid4()), "created_at": made, **fields}
+    def make(self, where: dict[str, Object], key: str, **fields: Any) -> Object:
+        entry = {key: str(uuid.uuid4()), "created_at": _now(), **fields}
         where[entry[key]] = entry
         return entry
 
 
 class _Handler(http.server.BaseHTTPRequestHandler):
     protocol_version = "HTTP/1.1"
+    disable_nagle_algorithm = True  # else each answer waits 40 ms
     server: DocumentedServer
 
     def log_message(self, *_: object) -> None:
         pass
 
     def _handle(self) -> None:
-        length = int(self.headers.get("Content-Length") or 0)
-        content = self.rfile.read(length)
+        content = self.rfile.read(int(self.headers.get("Content-Length") or 0))
         url = urlsplit(self.path)
         query = {key: values[0] for key, values in parse_qs(url.query).items()}
         with self.server.lock:
             self.server.asked.append(f"{self.command} {url.path}")
-            for method, pattern, function in _ROUTES:
-                match = re.fullmatch(API + pattern, url.path)
-                if match and method == self.command:
-                    try:
-                        answer = function(self, content, query, *match.groups())
-                    except KeyError as error:
-                        return self._answer(404, {"error": f"not found: {error}", "code": 5})
-                    return self._answer(200, answer)
-        return self._answer(501, {"error": f"not in this server: {self.command} {url.path}"})
+            trouble = self.server.troubles.pop(0) if self.server.troubles else None
+        if isinstance(trouble, float):
+            time.sleep(trouble)
+        elif isinstance(trouble, str):
+            return self._send(200, trouble.encode(), "text/html; charset=utf-8")
+        elif trouble:
+            return self._send(trouble, ENVOY, "text/plain")
+        for method, pattern, function, model in _ROUTES:
+            match = re.fullmatch(API + pattern, url.path)
+            if match and method == self.command:
+                try:
+                    with self.server.lock:
+                        self._check_token()
+                        answer = self._shown(function(self, content, query, *match.groups()), model)
+                except RefusedError as refusal:
+                    return self._refuse(refusal)
+                except UploadRefusedError as refusal:
+                    said = {"error_message": refusal.said, "error_details": refusal.said}
+                    return self._answer(refusal.status, said)
+                return self._answer(200, answer)
+        return self._send(404, b"not in this server", "text/plain")
 
     do_GET = do_POST = do_DELETE = _handle  # noqa: N815
 
+    def _check_token(self) -> None:
+        token = self.server.token
+        if token is not None and self.headers.get("Authorization") != f"Bearer {token}":
+            said = "Request header error: there is no user identity header."
+            raise RefusedError(16, said, "Failed to authorize the request: Unauthenticated")
+
+    def _refuse(self, refusal: RefusedError) -> None:
+        detail = {
+            "@type": "type.googleapis.com/google.rpc.Status",
+            "code": refusal.code,
+            "message": "Internal Server Error" if refusal.code == 13 else refusal.said,
+        }
+        said = {"code": refusal.code, "message": refusal.message, "details": [detail]}
+        if not self.server.full:  # grpc-gateway's first version
+            said = {"error": refusal.message, **said}
+        self._answer(STATUS[refusal.code], said)
+
     def _answer(self, status: int, value: Object) -> None:
-        content = json.dumps(value).encode()
+        self._send(status, json.dumps(value).encode(), "application/json")
+
+    def _send(self, status: int, content: bytes, kind: str) -> None:
         self.send_response(status)
-        self.send_header("Content-Type", "application/json")
+        self.send_header("Content-Type", kind)
         self.send_header("Content-Length", str(len(content)))
         self.end_headers()
         self.wfile.write(content)
 
+    def _shown(self, value: Any, model: str) -> Any:
+        """A message with its empty fields, or without them."""
+        types = getattr(kfp_server_api, model).openapi_types if model else {}
+        names = getattr(kfp_server_api, model).attribute_map if model else {}
+        wire = {names[attribute]: kind for attribute, kind in types.items()}
+        if self.server.full:
+            value = {**{name: _empty(kind) for name, kind in wire.items()}, **value}
+            one_of = ("pipeline_version_id", "pipeline_spec", "pipeline_version_reference")
+            value = {key: entry for key, entry in value.items() if key not in one_of or entry}
+        else:
+            value = {key: entry for key, entry in value.items() if entry not in _EMPTY}
+        return {key: self._below(entry, wire.get(key, "")) for key, entry in value.items()}
+
+    def _below(self, value: Any, kind: str) -> Any:
+        inner = kind.removeprefix("list[").removesuffix("]")
+        if not inner.startswith("V2beta1") or isinstance(value, str) or value is None:
+            return value
+        if isinstance(value, list):
+            return [self._shown(entry, inner) for entry in value]
+        return self._shown(value, inner)
+
     def _listed(self, name: str, entries: list[Object], query: dict[str, str]) -> Object:
-        if "filter" in query:
-            (predicate,) = json.loads(query["filter"])["predicates"]
-            key, value = (
-                predicate["key"],
-                predicate["stringValue" if "stringValue" in predicate else "string_value"],
-            )
-            key = "display_name" if key == "name" else key
-            entries = [entry for entry in entries if entry.get(key) == value]
-        if query.get("sort_by") == "created_at desc":
-            entries = sorted(entries, key=lambda entry: entry["created_at"], reverse=True)
-        first = int(query.get("page_token") or 0)
-        last = first + self.server.page
-        token = str(last) if last < len(entries) else ""
-        return {name: entries[first:last], "next_page_token": token, "total_size": len(entries)}
+        criteria = [query.get("filter", ""), query.get("sort_by", "")]
+        if token := query.get("page_token", ""):
+            try:
+                asked, first = json.loads(base64.b64decode(token, validate=True))
+            except ValueError as error:
+                raise RefusedError(3, "Invalid package token") from error
+            if any(criteria) and criteria != asked:
+                raise RefusedError(
+                    3, "page token does not match the supplied sort by and/or filtering"
+                )
+        else:
+            asked, first = criteria, 0
+        if asked[0]:
+            (predicate,) = json.loads(asked[0])["predicates"]
+            key = predicate["key"]
+            if predicate["operation"] not in (1, "EQUALS") or key not in ("display_name", "name"):
+                raise RefusedError(3, f"failed to parse valid filter from {asked[0]!r}")
+            entries = [entry for entry in entries if entry.get(key) == predicate["stringValue"]]
+        field, _, order = (asked[1] or "created_at").partition(" ")
+        entries = sorted(entries, key=lambda entry: entry[field], reverse=order == "desc")
+        last = first + min(int(query.get("page_size") or 20), 200, self.server.page)
+        after = base64.b64encode(json.dumps([asked, last]).encode()).decode()
+        return {
+            name: entries[first:last],
+            "next_page_token": after if last < len(entries) else "",
+            "total_size": len(entries),
+        }
+
+    def _of_namespace(self, entries: dict[str, Object], query: dict[str, str]) -> list[Object]:
+        namespace = query.get("namespace", "")
+        if not self.server.multi_user:
+            return list(entries.values())
+        return [entry for entry in entries.values() if entry["namespace"] == namespace]
+
+    def _needs_namespace(self, namespace: str, what: str) -> None:
+        if self.server.multi_user and not namespace:
+            raise RefusedError(3, f"{what} cannot have an empty namespace in multi-user mode")
 
     def health(self, *_: Any) -> Object:
-        return {"multi_user": False}
+        return {"multi_user": self.server.multi_user}
 
     def pipelines(self, _: bytes, query: dict[str, str]) -> Object:
-        return self._listed("pipelines", list(self.server.pipelines.values()), query)
+        return self._listed("pipelines", self._of_namespace(self.server.pipelines, query), query)
+
+    def make_pipeline(self, content: bytes, _: dict[str, str]) -> Object:
+        fields = {"namespace": "", **json.loads(content)}
+        if self.server.multi_user and not fields["namespace"]:
+            said = "User 'somebody' is not authorized with reason: (request: &ResourceAttributes{})"
+            raise RefusedError(7, said, "Failed to create a pipeline due to authorization error")
+        if any(entry["name"] == fields["name"] for entry in self.server.pipelines.values()):
+            said = f"The name {fields['name']} already exist. Please specify a new name."
+            raise RefusedError(6, said, "Failed to create a pipeline: Already exist error")
+        return self.server.make(self.server.pipelines, "pipeline_id", **fields)
 
     def versions(self, _: bytes, query: dict[str, str], owner: str) -> Object:
         found = [entry for entry in self.server.versions.values() if entry["pipeline_id"] == owner]
         return self._listed("pipeline_versions", found, query)
 
-    def upload(self, content: bytes, query: dict[str, str]) -> Object:
-        name = query.get("display_name") or query["name"]
-        if any(entry["display_name"] == name for entry in self.server.pipelines.values()):
-            raise KeyError(f"pipeline {name} exists")
-        spec = self._uploaded(content)
-        self.server.deploy(name, spec)
-        return next(x for x in self.server.pipelines.values() if x["display_name"] == name)
-
     def upload_version(self, content: bytes, query: dict[str, str]) -> Object:
         owner = self.server.pipelines[query["pipelineid"]]
-        name = self.server.deploy(owner["display_name"], self._uploaded(content))
-        version = next(x for x in self.server.versions.values() if x["display_name"] == name)
-        version["display_name"] = query.get("display_name") or query["name"]
-        return version
+        found = [
+            entry
+            for entry in self.server.versions.values()
+            if (entry["pipeline_id"], entry["name"]) == (owner["pipeline_id"], query["name"])
+        ]
+        if found:
+            raise UploadRefusedError(409, "Failed to create a pipeline version")
+        spec = self._uploaded(content)
+        version = self.server.deploy(owner["display_name"], spec, owner["namespace"])
+        self._version(version).update(name=query["name"], display_name=query["name"])
+        return self._version(query["name"])
+
+    def _version(self, name: str) -> Object:
+        return next(x for x in self.server.versions.values() if x["display_name"] == name)
 
     def _uploaded(self, content: bytes) -> Object:
         head = f"Content-Type: {self.headers['Content-Type']}\r\n\r\n".encode()
@@ -156,71 +312,148 @@ class _Handler(http.server.BaseHTTPRequestHandler):
         return spec
 
     def experiments(self, _: bytes, query: dict[str, str]) -> Object:
-        return self._listed("experiments", list(self.server.experiments.values()), query)
+        self._needs_namespace(query.get("namespace", ""), "Experiment list")
+        found = self._of_namespace(self.server.experiments, query)
+        return self._listed("experiments", found, query)
 
     def make_experiment(self, content: bytes, _: dict[str, str]) -> Object:
-        fields = json.loads(content)
-        return self.server._make(self.server.experiments, "experiment_id", **fields)
+        fields = {"namespace": "", **json.loads(content)}
+        self._needs_namespace(fields["namespace"], "Experiment")
+        return self.server.make(
+            self.server.experiments,
+            "experiment_id",
+            **fields,
+            storage_state="AVAILABLE",
+            last_run_created_at=NEVER,
+        )
 
     def experiment(self, _: bytes, __: dict[str, str], key: str) -> Object:
-        return self.server.experiments[key]
+        return self._known(self.server.experiments, key, "Experiment")
+
+    def _known(self, entries: dict[str, Object], key: str, kind: str) -> Object:
+        if key not in entries:
+            said = f"{kind} {key} not found."
+            raise RefusedError(
+                5, said, f"Failed to fetch {kind.lower()} {key}: ResourceNotFoundError"
+            )
+        return entries[key]
 
     def recurring(self, _: bytes, query: dict[str, str]) -> Object:
-        return self._listed("recurringRuns", list(self.server.recurring.values()), query)
+        self._needs_namespace(query.get("namespace", ""), "Recurring run list")
+        found = self._of_namespace(self.server.recurring, query)
+        return self._listed("recurringRuns", found, query)
 
     def make_recurring(self, content: bytes, _: dict[str, str]) -> Object:
         fields = json.loads(content)
-        mode = fields.pop("mode", "ENABLE")
-        fields["status"] = "ENABLED" if mode == "ENABLE" else "DISABLED"
+        if not 1 <= int(fields["max_concurrency"]) <= 10:
+            said = "Max concurrency of a recurring run must be at least 1 and at most 10."
+            raise RefusedError(3, said, "Failed to create a recurring run: Invalid input error")
+        mode = fields.get("mode", "MODE_UNSPECIFIED")
+        fields["mode"] = "ENABLE" if mode == "ENABLE" else "DISABLE"
+        fields["status"] = f"{fields['mode']}D"
+        fields["max_concurrency"] = str(fields["max_concurrency"])
+        if period := fields["trigger"].get("periodic_schedule"):
+            period["interval_second"] = str(period["interval_second"])
         # the server keeps parameters as protobuf values: every number a double
-        config = fields.get("runtime_config", {})
-        config["parameters"] = json.loads(json.dumps(config.get("parameters", {})), parse_int=float)
-        return self.server._make(self.server.recurring, "recurring_run_id", **fields)
+        config = fields.pop("runtime_config", {})
+        if config.get("parameters") or config.get("pipeline_root"):
+            values = json.loads(json.dumps(config.get("parameters", {})), parse_int=float)
+            root = config.get("pipeline_root", "")
+            fields["runtime_config"] = {"parameters": values, "pipeline_root": root}
+        reference = fields["pipeline_version_reference"]
+        if reference.get("pipeline_version_id"):
+            fields["service_account"] = fields.get("service_account") or ACCOUNT
+        experiment = self._known(self.server.experiments, fields["experiment_id"], "Experiment")
+        fields["namespace"] = experiment["namespace"]
+        made = self.server.make(self.server.recurring, "recurring_run_id", **fields)
+        made["updated_at"] = made["created_at"]
+        return made
 
     def delete_recurring(self, _: bytes, __: dict[str, str], key: str) -> Object:
+        self._known(self.server.recurring, key, "Job")
         del self.server.recurring[key]
         return {}
 
     def switch(self, _: bytes, __: dict[str, str], key: str, to: str) -> Object:
-        self.server.recurring[key]["status"] = {"enable": "ENABLED", "disable": "DISABLED"}[to]
+        entry = self._known(self.server.recurring, key, "Job")
+        entry.update(mode=to.upper(), status=f"{to.upper()}D")
         return {}
 
     def make_run(self, content: bytes, _: dict[str, str]) -> Object:
-        fields = {**json.loads(content), "state": "RUNNING"}
-        return self.server._make(self.server.runs, "run_id", **fields)
+        fields = json.loads(content)
+        return self.server.make(
+            self.server.runs,
+            "run_id",
+            **{"service_account": ACCOUNT, **fields},
+            storage_state="AVAILABLE",
+            state="PENDING",
+            scheduled_at=_now(),
+            finished_at=NEVER,
+            state_history=[{"update_time": _now(), "state": "PENDING"}],
+        )
 
     def run(self, _: bytes, __: dict[str, str], key: str) -> Object:
-        entry = self.server.runs[key]
+        entry = self._known(self.server.runs, key, "Run")
         tasks = self.server.tasks.get(entry["display_name"], [])
         known = entry.setdefault("seen", 0)
         entry["seen"] = known + 1  # a task more is done each time somebody asks
         done = tasks[: known + 1]
-        entry["run_details"] = {"task_details": done}
-        if len(done) == len(tasks):
+        ended = len(done) == len(tasks)
+        entry["state"] = "RUNNING"
+        if ended:
             failed = any(task["state"] == "FAILED" for task in tasks)
             entry["state"] = "FAILED" if failed else "SUCCEEDED"
+            entry["finished_at"] = _now()
+        entry["run_details"] = {"task_details": _nodes(done, tasks[known + 1 :][:1])}
         return {key: value for key, value in entry.items() if key != "seen"}
 
     def terminate(self, _: bytes, __: dict[str, str], key: str) -> Object:
-        self.server.runs[key]["state"] = "CANCELED"
+        self._known(self.server.runs, key, "Run")["state"] = "CANCELED"
         return {}
 
 
+def _nodes(done: list[Object], running: list[Object]) -> list[Object]:
+    """Tasks among the other nodes of Argo's workflow; none has an error, whatever happened."""
+    found = []
+    states = [(task, task["state"]) for task in done] + [(task, "RUNNING") for task in running]
+    for task, state in states:
+        name, end = task["display_name"], NEVER if state == "RUNNING" else task["end_time"]
+        driver = {**task, "display_name": f"{name}-driver", "state": "SUCCEEDED"}
+        executor = {**task, "display_name": "executor", "state": state, "end_time": end}
+        pods = [{"pod_name": f"taxi-x7k2p-{abs(hash(name))}"}]
+        found += [driver, {**task, "state": state, "end_time": end, "child_tasks": pods}, executor]
+    root = {"display_name": "root", "state": "RUNNING", "end_time": NEVER}
+    return [root, *found]
+
+
+def _now() -> str:
+    return datetime.now(timezone.utc).isoformat().replace("+00:00", "Z")
+
+
+def _empty(kind: str) -> Any:
+    if kind.startswith("list["):
+        return []
+    if kind.startswith("dict("):
+        return {}
+    return {"str": "", "int": 0, "bool": False}.get(kind)  # of a message: null
+
+
+_EMPTY: tuple[Any, ...] = (None, "", [], {}, 0, False)
 _ID = "/([0-9a-f-]{36})"
-_ROUTES: list[tuple[str, str, Any]] = [
-    ("GET", "/healthz", _Handler.health),
-    ("GET", "/pipelines", _Handler.pipelines),
-    ("GET", f"/pipelines{_ID}/versions", _Handler.versions),
-    ("POST", "/pipelines/upload", _Handler.upload),
-    ("POST", "/pipelines/upload_version", _Handler.upload_version),
-    ("GET", "/experiments", _Handler.experiments),
-    ("POST", "/experiments", _Handler.make_experiment),
-    ("GET", f"/experiments{_ID}", _Handler.experiment),
-    ("GET", "/recurringruns", _Handler.recurring),
-    ("POST", "/recurringruns", _Handler.make_recurring),
-    ("DELETE", f"/recurringruns{_ID}", _Handler.delete_recurring),
-    ("POST", f"/recurringruns{_ID}:(enable|disable)", _Handler.switch),
-    ("POST", "/runs", _Handler.make_run),
-    ("GET", f"/runs{_ID}", _Handler.run),
-    ("POST", f"/runs{_ID}:terminate", _Handler.terminate),
+_ROUTES: list[tuple[str, str, Any, str]] = [
+    ("GET", "/healthz", _Handler.health, ""),
+    ("GET", "/pipelines", _Handler.pipelines, "V2beta1ListPipelinesResponse"),
+    ("GET", f"/pipelines{_ID}/versions", _Handler.versions, "V2beta1ListPipelineVersionsResponse"),
+    ("POST", "/pipelines", _Handler.make_pipeline, "V2beta1Pipeline"),
+    ("POST", "/pipelines/upload_version", _Handler.upload_version, "V2beta1PipelineVersion"),
+    ("GET", "/experiments", _Handler.experiments, "V2beta1ListExperimentsResponse"),
+    ("POST", "/experiments", _Handler.make_experiment, "V2beta1Experiment"),
+    ("GET", f"/experiments{_ID}", _Handler.experiment, "V2beta1Experiment"),
+    ("GET", "/recurringruns", _Handler.recurring, "V2beta1ListRecurringRunsResponse"),
+    ("POST", "/recurringruns", _Handler.make_recurring, "V2beta1RecurringRun"),
+    ("DELETE", f"/recurringruns{_ID}", _Handler.delete_recurring, ""),
+    ("POST", f"/recurringruns{_ID}:(enable|disable)", _Handler.switch, ""),
+    ("POST", "/runs", _Handler.make_run, "V2beta1Run"),
+    ("GET", f"/runs{_ID}", _Handler.run, "V2beta1Run"),
+    ("POST", f"/runs{_ID}:terminate", _Handler.terminate, ""),
 ]

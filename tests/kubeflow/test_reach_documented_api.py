@@ -1,0 +1,204 @@
+"""How a KFP server is reached, by its API as documented (see documented_server.py)."""
+
+from __future__ import annotations
+
+import datetime as dt
+import ipaddress
+import json
+import ssl
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.x509.oid import NameOID
+from documented_server import DocumentedServer
+
+import edgeline
+from edgeline import kubeflow
+from edgeline.errors import EdgelineError
+from edgeline.kubeflow import asking, connect, pipeline_id
+from edgeline.schedules.declaration import read
+from edgeline.schedules.reconcile import apply, differences
+
+ONE = "schedules: [{name: one, pipeline: taxi, every: 60, parameters: {steps: 7}}]\n"
+
+
+def declare(folder: Path, text: str = ONE) -> Any:
+    path = folder / "schedules.yaml"
+    path.write_text(text)
+    return read(path)
+
+
+def test_more_schedules_and_versions_than_a_page_holds_are_all_seen(
+    server: Any, taxi_spec: dict[str, object], tmp_path: Path
+) -> None:
+    server.page = 200  # the most that a real one gives; we ask for 100
+    for _ in range(130):
+        server.deploy("taxi", {"root": taxi_spec["root"]})
+    text = "".join(
+        f"  - {{name: s{n}, pipeline: taxi, version: taxi-{n}, every: 60}}\n" for n in range(1, 131)
+    )
+    declared = declare(tmp_path, f"schedules:\n{text}")
+    client = connect(server.address)
+    apply(client, differences(client, declared))
+    assert len(server.recurring) == 130
+    asked = len(server.changes)
+    assert differences(client, declared) == []
+    assert len(server.changes) == asked
+
+
+def test_the_account_that_the_server_chooses_is_no_difference(
+    any_server: Any, taxi_spec: dict[str, object], tmp_path: Path
+) -> None:
+    server = any_server
+    server.deploy("taxi", taxi_spec)
+    client = connect(server.address)
+    pinned = ONE.replace("every", "version: taxi-1, every")
+    apply(client, differences(client, declare(tmp_path, pinned)))
+    (made,) = server.recurring.values()
+    assert made["service_account"] == "pipeline-runner"
+    assert differences(client, declare(tmp_path, pinned)) == []
+    other = pinned.replace("every", "service_account: trainer, every")
+    (change,) = differences(client, declare(tmp_path, other))
+    assert (change.was, change.shall["service_account"]) == (
+        {"service_account": "pipeline-runner"},
+        "trainer",
+    )
+
+
+def test_a_busy_server_is_asked_again_but_nothing_is_made_twice(server: Any) -> None:
+    client = connect(server.address)
+    server.troubles = [503, 502]
+    assert pipeline_id(client, "taxi") is None
+    server.troubles, before = [503], len(server.changes)
+    with pytest.raises(EdgelineError, match=r"refuses \(503\): upstream connect error"):
+        asking(lambda: client.terminate_run("0"))
+    assert len(server.changes) == before + 1
+
+
+def test_a_silent_server_is_not_waited_for_for_ever(
+    server: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(kubeflow, "TIMEOUT", (1.0, 0.2))
+    client = connect(server.address)
+    server.troubles = [1.0, 1.0]
+    with pytest.raises(EdgelineError, match=r"cannot be asked \(.*Read timed out"):
+        asking(lambda: pipeline_id(client, "taxi"))
+
+
+def test_a_token_is_read_anew_for_each_request(
+    server: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    server.token = "first"
+    with pytest.raises(EdgelineError, match=r"refuses \(401\): .*no user identity.*SA_TOKEN_PATH"):
+        connect(server.address)
+    path = tmp_path / "token"
+    monkeypatch.setenv("KF_PIPELINES_SA_TOKEN_PATH", str(path))
+    with pytest.raises(EdgelineError, match="which is not there"):
+        connect(server.address)
+    path.write_text("first")
+    client = connect(server.address)
+    server.token = "second"
+    with pytest.raises(EdgelineError, match=r"\(401\)"):
+        asking(lambda: pipeline_id(client, "taxi"))
+    path.write_text("second")  # as the kubelet does before the first one expires
+    assert pipeline_id(client, "taxi") is None
+
+
+def test_a_page_to_sign_in_on_is_no_answer(server: Any) -> None:
+    client = connect(server.address)
+    server.troubles = ["<!DOCTYPE html><title>Dex</title>"]
+    with pytest.raises(EdgelineError, match="answers with a page to sign in on"):
+        pipeline_id(client, "taxi")
+
+
+def test_each_profile_has_its_own_pipelines_and_sees_the_shared_ones(
+    any_server: Any, taxi_spec: dict[str, object], tmp_path: Path
+) -> None:
+    server = any_server
+    server.multi_user = True
+    server.deploy("shared", taxi_spec)
+    server.deploy("taxi", taxi_spec, "team-b")
+    ours = connect(server.address, "team-a")
+    assert pipeline_id(ours, "shared")
+    assert pipeline_id(ours, "taxi") is None
+    run = edgeline.Client(server.address, namespace="team-a").submit("digits", name="mine")
+    (made,) = [x for x in server.pipelines.values() if x["display_name"] == "digits"]
+    assert made["namespace"] == "team-a"
+    reference = server.runs[run.id]["pipeline_version_reference"]
+    assert reference["pipeline_id"] == made["pipeline_id"]
+    assert (
+        len([x for x in server.versions.values() if x["pipeline_id"] == made["pipeline_id"]]) == 1
+    )
+    schedules = declare(tmp_path, ONE.replace("taxi", "shared"))
+    apply(ours, differences(ours, schedules))
+    assert [entry["namespace"] for entry in server.recurring.values()] == ["team-a"]
+    assert differences(ours, schedules) == []
+    assert not (tmp_path / "home").exists()  # kfp would note the namespace for every later client
+
+
+def test_a_profile_that_is_not_named_is_said(
+    any_server: Any, taxi_spec: dict[str, object], tmp_path: Path
+) -> None:
+    any_server.multi_user = True
+    any_server.deploy("taxi", taxi_spec)
+    client = connect(any_server.address)
+    with pytest.raises(EdgelineError, match=r"refuses \(400\): .*empty namespace in multi-user"):
+        asking(lambda: differences(client, declare(tmp_path)))
+
+
+def test_without_cache_no_task_of_any_part_is_taken_from_earlier_runs(server: Any) -> None:
+    client = edgeline.Client(server.address)
+    for cache in (True, False):
+        client.submit("taxi", name=f"cache {cache}", cache=cache)
+    first, second = (json.dumps(x["pipeline_spec"]) for x in server.versions.values())
+    assert first.count('"enableCache": true') > 5
+    assert "enableCache" not in second
+
+
+@pytest.fixture
+def certificate(tmp_path: Path) -> tuple[Path, Path]:
+    """Of a server whose CA is itself: its certificate and key."""
+    key = ec.generate_private_key(ec.SECP256R1())
+    name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "tests")])
+    now, here = dt.datetime.now(dt.timezone.utc), ipaddress.ip_address("127.0.0.1")
+    made = (
+        x509.CertificateBuilder(name, name, key.public_key(), x509.random_serial_number())
+        .not_valid_before(now - dt.timedelta(days=1))
+        .not_valid_after(now + dt.timedelta(days=1))
+        .add_extension(x509.SubjectAlternativeName([x509.IPAddress(here)]), critical=False)
+        .sign(key, hashes.SHA256())
+    )
+    paths = tmp_path / "ca.pem", tmp_path / "key.pem"
+    paths[0].write_bytes(made.public_bytes(serialization.Encoding.PEM))
+    paths[1].write_bytes(
+        key.private_bytes(
+            serialization.Encoding.PEM,
+            serialization.PrivateFormat.PKCS8,
+            serialization.NoEncryption(),
+        )
+    )
+    return paths
+
+
+@pytest.fixture
+def secure_server(certificate: tuple[Path, Path]) -> Iterator[DocumentedServer]:
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(*certificate)
+    running = DocumentedServer(context)
+    yield running
+    running.shutdown()
+    running.server_close()
+
+
+def test_a_ca_of_one_s_own_is_taken(
+    secure_server: Any, certificate: tuple[Path, Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with pytest.raises(EdgelineError, match=r"cannot be asked .*CA in SSL_CERT_FILE"):
+        connect(secure_server.address)
+    monkeypatch.setenv("SSL_CERT_FILE", str(certificate[0]))
+    assert pipeline_id(connect(secure_server.address), "taxi") is None
