@@ -102,10 +102,16 @@ def compile_(
     settings: tuple[str, ...],
 ) -> None:
     """Compile PIPELINE to KFP's IR, or to Kubernetes manifests."""
-    from edgeline.compiling import compile_pipeline
+    from edgeline.compiling import compile_pipeline, unpinned
 
     path = compile_pipeline(pipeline, output, kubernetes, namespace, settings, environment or "")
     click.echo(path)
+    if tags := unpinned(path):
+        click.echo(
+            f"Warning: {', '.join(tags)} without a digest may be another image tomorrow: push the "
+            "images, run `edgeline images lock`, and compile again.",
+            err=True,
+        )
 
 
 @cli.command()

@@ -107,6 +107,17 @@ def compile_pipeline(
     return path
 
 
+def unpinned(path: Path) -> list[str]:
+    """The images of what `compile_pipeline` wrote that have no digest, sorted."""
+    found = set()
+    for document in yaml.safe_load_all(path.read_text("utf-8")):
+        pipeline = document.get("spec", {}).get("pipelineSpec", document)
+        for executor in pipeline.get("deploymentSpec", {}).get("executors", {}).values():
+            image = executor.get("container", {}).get("image", "")
+            found |= {image} if image and "@sha256:" not in image else set()
+    return sorted(found)
+
+
 def version_name(text: str, name: str) -> str:
     """The name of a compiled pipeline's PipelineVersion: the pipeline's and its content's digest.
 
