@@ -129,6 +129,14 @@ def read(path: str | Path, schema: str) -> Artifact:
     return Artifact(path, schema, metadata, files)
 
 
+def schema_of(folder: str | Path) -> str:
+    """What an artifact folder says it holds, not checked; "" where it is none."""
+    try:
+        return str(json.loads((Path(folder) / LISTING).read_text())["edgeline_schema"])
+    except (OSError, ValueError, KeyError, TypeError):
+        return ""
+
+
 def list_files(folder: Path) -> dict[str, dict[str, Any]]:
     """sha256 and size of every file below a folder, by POSIX path, the listing left out."""
     return {

@@ -139,7 +139,7 @@ def parse_options(settings: Sequence[str], targets: Sequence[Target]) -> dict[st
 def _read(request: Request, scratch: Path) -> Work:
     """The model as an artifact folder: as it is, or imported."""
     from edgeline import models
-    from edgeline.components.compile.compile import ONNX_SCHEMA, schema_of
+    from edgeline.artifacts import schema_of
     from edgeline.components.import_model.import_model import import_model
     from edgeline.components.import_model.wanted import Wanted
 
@@ -155,12 +155,12 @@ def _read(request: Request, scratch: Path) -> Work:
         raise EdgelineError("--scaling is for a SavedModel or a Keras file: leave it out.")
     if schema == models.SCHEMA:
         work.model = folder
-    elif schema in (models.EDGE_SCHEMA, ONNX_SCHEMA):
+    elif schema in (models.EDGE_SCHEMA, models.ONNX_SCHEMA):
         work.edge_model = folder
     else:
         raise EdgelineError(
-            f"{request.model} holds {schema}, but model/v1, edge_model/v1 or {ONNX_SCHEMA} is "
-            "needed: give a model."
+            f"{request.model} holds {schema}, but model/v1, edge_model/v1 or onnx_model/v1 "
+            "is needed: give a model."
         )
     return work
 
@@ -244,14 +244,13 @@ def _converted(work: Work, quantisation: str) -> str:
 
 def _convert(work: Work, quantisation: str) -> str:
     from edgeline import artifacts, examples, models
-    from edgeline.components.compile.compile import schema_of
     from edgeline.components.compile.rows import random_rows, read_rows
     from edgeline.components.convert.convert import convert, convert_arrays
 
     output, page = work.folder / quantisation, work.folder / f"{quantisation}.html"
     io = "int8" if quantisation == "int8" else "float"
     given = (str(output), str(page), quantisation)
-    if schema_of(work.representative) == examples.SCHEMA:
+    if artifacts.schema_of(work.representative) == examples.SCHEMA:
         convert(work.model, work.representative, *given, representative_rows=100, io=io)
         return str(output)
     features = models.raw_features(artifacts.read(work.model, models.SCHEMA))

@@ -20,11 +20,19 @@ multiclass task the probabilities, [batch, classes], and `label` the class index
 `edge_model/v1` holds `model.tflite`, `signature.json` (see `edgeline.bundle.Signature`),
 `operators.json` and, where there are class names, `labels.txt`, one a line.
 Metadata: `features` (what it takes), `task`, `labels`, `quantisation`, `takes` (`raw` or
-`transformed`), `because` (why not raw, or null) and what `convert` measured.
+`transformed`), `because` (why not raw, or null) and what `convert` measured. `onnx_model/v1`
+holds the same of `model.onnx`, with `opset` and a count of its operators.
+
+`origin` in the metadata says that a model was imported: `source`, `kind`, `sha256`, `revision`.
+Beside an imported LiteRT or ONNX model lies the file as it came, and `origin` says how it is
+called: `file`, its `signature` (or ""), its names of `inputs` and `outputs` by ours (see
+`edgeline.components.import_model.original`). Such a model's metadata also has `label`, the column
+of the examples that holds it, or null, and its `label_type`.
 """
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
@@ -32,12 +40,16 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from edgeline import artifacts
 from edgeline.artifacts import Artifact
+from edgeline.bundle import Signature
 from edgeline.errors import EdgelineError
 from edgeline.features import Feature
 
 SCHEMA = "model/v1"
 EDGE_SCHEMA = "edge_model/v1"
+ONNX_SCHEMA = "onnx_model/v1"
+SIGNATURE_FILE = "signature.json"
 SERVING = "serving_default"
 EVALUATE = "evaluate"
 TRANSFORM = "transform"
@@ -90,6 +102,30 @@ def saved_model_path(model: Artifact) -> Path:
     return model.path / "saved_model"
 
 
+def read_edge(folder: str | Path) -> Artifact:
+    """Check an `edge_model/v1` or `onnx_model/v1` folder and return it.
+
+    Raises:
+        EdgelineError: it is neither, or damaged.
+    """
+    onnx = artifacts.schema_of(folder) == ONNX_SCHEMA
+    return artifacts.read(folder, ONNX_SCHEMA if onnx else EDGE_SCHEMA)
+
+
+def edge_signature(edge_model: Artifact) -> Signature:
+    """What an edge model takes and gives.
+
+    Raises:
+        EdgelineError: the folder does not say so.
+    """
+    file = edge_model.path / SIGNATURE_FILE
+    try:
+        return Signature.from_json(json.loads(file.read_text()))
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise EdgelineError(f"{file} is missing or damaged ({error}): make it again.") from error
+
+
 def edge_model_path(edge_model: Artifact) -> Path:
-    """The flatbuffer inside an `edge_model/v1` folder."""
-    return edge_model.path / "model.tflite"
+    """The flatbuffer inside an `edge_model/v1` folder, the ONNX file of an `onnx_model/v1` one."""
+    onnx = edge_model.schema == ONNX_SCHEMA
+    return edge_model.path / ("model.onnx" if onnx else "model.tflite")

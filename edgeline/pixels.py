@@ -7,14 +7,17 @@ stretched to the wanted size (bilinear over the whole area, as Pillow does).
 from __future__ import annotations
 
 import io
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
+from edgeline.bundle import Tensor
 from edgeline.errors import EdgelineError
 from edgeline.extras import install_hint
 
 FORMATS = ("JPEG", "PNG")
+CHANNELS = (1, 3)
 MOST_PIXELS = 1 << 25  # of a file: only its header is read before this is known
 
 
@@ -59,3 +62,40 @@ def decode(data: bytes, shape: tuple[int, int, int]) -> npt.NDArray[np.uint8]:
         elif isinstance(error, Image.DecompressionBombError):
             reason = f"of more than {MOST_PIXELS:,} pixels"
         raise EdgelineError(f"the image is {reason}: replace or remove it.") from error
+
+
+def takes_images(tensor: Tensor) -> bool:
+    """Whether an input has the shape and dtype of images, the channels last."""
+    sizes = tensor.shape[1:]
+    return (
+        tensor.dtype in ("uint8", "int8", "float32")
+        and len(sizes) in (2, 3)
+        and all(size > 0 for size in sizes)
+        and (len(sizes) == 2 or sizes[2] in CHANNELS)
+    )
+
+
+def channels_first(shape: tuple[int, ...]) -> bool:
+    """Whether a row's shape is that of images with the channels first, as PyTorch has them."""
+    return len(shape) == 3 and shape[0] in CHANNELS and shape[2] not in CHANNELS
+
+
+def over_range(tensor: Tensor) -> bool:
+    """Whether pixels from 0 to 255 are spread over the 256 values of an input.
+
+    So are those of vision models with integers inside: a value is a pixel, and scale and zero
+    point say what the network makes of it.
+    """
+    if tensor.scale is None or not takes_images(tensor):
+        return False
+    return any(abs(_real(tensor, pixel) - pixel) > 1 for pixel in (0, 255))
+
+
+def to_range(array: npt.NDArray[Any], tensor: Tensor) -> npt.NDArray[Any]:
+    """Pixels from 0 to 255 as the real values of such an input (see `over_range`), float32."""
+    return np.asarray(_real(tensor, array.astype(np.float64)), np.float32)
+
+
+def _real(tensor: Tensor, pixel: Any) -> Any:
+    lowest = np.iinfo(tensor.dtype).min
+    return (tensor.scale or 1.0) * (pixel + lowest - (tensor.zero_point or 0))

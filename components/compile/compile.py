@@ -43,7 +43,6 @@ from edgeline.errors import EdgelineError
 from edgeline.interpreter import EdgeModel
 
 SCHEMA = "compiled_model/v1"
-ONNX_SCHEMA = "onnx_model/v1"
 FILES, SIGNATURE, PLACEMENT, LOG = "files", "signature.json", "placement.json", "compile.log"
 FORMS = {SAVED_MODEL: "a SavedModel", TFLITE: "a LiteRT model", ONNX: "an ONNX model"}
 
@@ -184,24 +183,15 @@ def read_models(edge_model: str, model: str, name: str = "") -> Given:
         trained = artifacts.read(model, models.SCHEMA)
         source = replace(source, saved_model=models.saved_model_path(trained))
         about, digests = dict(trained.metadata), [trained.digest]
-    if edge_model and schema_of(edge_model) == ONNX_SCHEMA:
-        held = artifacts.read(edge_model, ONNX_SCHEMA)
-        source = replace(source, onnx=held.path / "model.onnx")
-        about, digests = {**about, **held.metadata}, [*digests, held.digest]
-    elif edge_model:
-        edge = artifacts.read(edge_model, models.EDGE_SCHEMA)
-        quantisation = edge.metadata["quantisation"]
-        source = replace(source, tflite=models.edge_model_path(edge), quantisation=quantisation)
+    if edge_model:
+        edge = models.read_edge(edge_model)
+        path, quantisation = models.edge_model_path(edge), edge.metadata["quantisation"]
+        if edge.schema == models.ONNX_SCHEMA:
+            source = replace(source, onnx=path, quantisation=quantisation)
+        else:
+            source = replace(source, tflite=path, quantisation=quantisation)
         about, digests = {**about, **edge.metadata}, [*digests, edge.digest]
     return Given(source, " ".join(digests), about, name or edge_model or model)
-
-
-def schema_of(folder: str | Path) -> str:
-    """What an artifact folder says it holds; "" where it is none."""
-    try:
-        return str(json.loads((Path(folder) / artifacts.LISTING).read_text())["edgeline_schema"])
-    except (OSError, ValueError, KeyError, TypeError):
-        return ""
 
 
 def fitting(found: Target, given: Given) -> Source:

@@ -24,6 +24,7 @@ from edgeline.bundle import Signature, Tensor
 from edgeline.components.compile import forms
 from edgeline.components.compile.target import ONNX, SAVED_MODEL, TFLITE, Source
 from edgeline.errors import EdgelineError
+from edgeline.extras import install_hint
 from edgeline.interpreter import SERVING, Arrays, EdgeModel
 
 OPSET = 17
@@ -64,16 +65,24 @@ def make(source: Source, file: Path) -> Made:
     return made
 
 
-def session(file: Path, signature: Signature) -> EdgeModel:
+def session(file: Path, signature: Signature, optimised: bool = True) -> EdgeModel:
     """An ONNX file in onnxruntime, with one thread, as a function.
 
+    Args:
+        optimised: let onnxruntime change the graph; otherwise each operator runs as it stands.
+
     Raises:
-        EdgelineError: onnxruntime cannot load it.
+        EdgelineError: onnxruntime is not installed or cannot load it.
     """
-    import onnxruntime
+    try:
+        import onnxruntime
+    except ModuleNotFoundError as error:
+        raise EdgelineError(install_hint(error) + ".") from None
 
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = options.inter_op_num_threads = 1
+    if not optimised:
+        options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_DISABLE_ALL
     options.log_severity_level = 3
     try:
         runtime = onnxruntime.InferenceSession(

@@ -9,12 +9,12 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from edgeline import artifacts, models, remote, report, storage
+from edgeline import artifacts, models, pixels, remote, report, storage
 from edgeline.artifacts import write_json
 from edgeline.bundle import Signature, Tensor
 from edgeline.components.convert import child
 from edgeline.components.convert.operators import operators
-from edgeline.components.import_model import onnx_file, saved_model, tflite_file
+from edgeline.components.import_model import onnx_file, original, saved_model, tflite_file
 from edgeline.components.import_model.saved_model import FEATURE_DTYPES
 from edgeline.components.import_model.source import fetch
 from edgeline.components.import_model.wanted import Wanted
@@ -169,10 +169,10 @@ def _import_saved_model(
 def _import_tflite(
     path: Path, output: str, wanted: Wanted, origin: Mapping[str, str]
 ) -> dict[str, Any]:
-    wanted.refuse(("label", "label_type", "input_shape", "scaling", "logits"), "a LiteRT file")
+    wanted.refuse(("input_shape", "scaling", "logits"), "a LiteRT file")
     if not wanted.labels:
         wanted = dataclasses.replace(wanted, labels=tflite_file.labels_inside(path))
-    data, signature = tflite_file.describe(path, wanted)
+    data, signature, called = tflite_file.describe(path, wanted)
     _check_prediction(signature, wanted)
     with artifacts.writing(output, models.EDGE_SCHEMA) as draft:
         file = draft.path / "model.tflite"
@@ -181,10 +181,9 @@ def _import_tflite(
         write_json(draft.path / "operators.json", [asdict(row) for row in table])
         draft.metadata |= {
             "quantisation": tflite_file.quantisation(file),
-            "takes": "raw",
-            "because": None,
             "size": len(data),
-            **_described(draft.path, signature, wanted, origin),
+            **_described(draft.path, signature, wanted),
+            "origin": {**origin, **original.keep(path, file), **called},
         }
     return {"edgeline_schema": models.EDGE_SCHEMA, **draft.metadata}
 
@@ -192,32 +191,43 @@ def _import_tflite(
 def _import_onnx(
     path: Path, output: str, wanted: Wanted, origin: Mapping[str, str]
 ) -> dict[str, Any]:
-    refused = ("label", "label_type", "input_shape", "scaling", "logits", "signature")
-    wanted.refuse(refused, "an ONNX file")
+    wanted.refuse(("input_shape", "scaling", "logits", "signature"), "an ONNX file")
     data, signature, facts = onnx_file.describe(path, wanted)
     _check_prediction(signature, wanted)
-    with artifacts.writing(output, onnx_file.SCHEMA) as draft:
-        (draft.path / "model.onnx").write_bytes(data)
-        draft.metadata |= {**facts, **_described(draft.path, signature, wanted, origin)}
-    return {"edgeline_schema": onnx_file.SCHEMA, **draft.metadata}
+    with artifacts.writing(output, models.ONNX_SCHEMA) as draft:
+        file = draft.path / "model.onnx"
+        file.write_bytes(data)
+        called = facts.pop("called")
+        draft.metadata |= {
+            **facts,
+            "size": len(data),
+            **_described(draft.path, signature, wanted),
+            "origin": {**origin, **original.keep(path, file), **called},
+        }
+    return {"edgeline_schema": models.ONNX_SCHEMA, **draft.metadata}
 
 
-def _described(
-    folder: Path, signature: Signature, wanted: Wanted, origin: Mapping[str, str]
-) -> dict[str, Any]:
+def _described(folder: Path, signature: Signature, wanted: Wanted) -> dict[str, Any]:
     """Writes `signature.json` and `labels.txt`; the metadata of a model with a signature."""
     write_json(folder / "signature.json", signature.to_json())
     if wanted.labels:
         text = "".join(f"{label}\n" for label in wanted.labels)
         (folder / "labels.txt").write_text(text, encoding="utf-8")
+    features = [_feature(tensor) for tensor in signature.inputs]
+    if wanted.label in (feature.name for feature in features):
+        raise EdgelineError(f"label is {wanted.label!r}, which the model takes as an input.")
+    because = original.not_raw(signature)
     return {
-        "features": [_feature(tensor).to_json() for tensor in signature.inputs],
+        "features": [feature.to_json() for feature in features],
+        "takes": "transformed" if because else "raw",
+        "because": because or None,
         "outputs": {
             tensor.name: [tensor.dtype, list(tensor.shape[1:])] for tensor in signature.outputs
         },
         "task": wanted.task,
+        "label": wanted.label or None,
+        "label_type": wanted.label_dtype,
         "labels": list(wanted.labels) or None,
-        "origin": dict(origin),
     }
 
 
@@ -229,7 +239,10 @@ def _feature(tensor: Tensor) -> Feature:
             f"Input {tensor.name!r} of the model is {tensor.dtype} of shape {list(tensor.shape)}, "
             "which no feature is: export it with float32, int64 or string inputs, batch first."
         )
-    return Feature(tensor.name, dtype, tensor.shape[1:] or (1,))
+    shape = tensor.shape[1:] or (1,)
+    if dtype == "float32" and pixels.channels_first(shape):
+        shape = (*shape[1:], shape[0])  # as images come
+    return Feature(tensor.name, dtype, shape)
 
 
 def _check_prediction(signature: Signature, wanted: Wanted) -> None:

@@ -12,14 +12,13 @@ from edgeline.components.import_model.wanted import Wanted
 from edgeline.errors import EdgelineError
 from edgeline.extras import install_hint
 
-SCHEMA = "onnx_model/v1"
-
 
 def describe(path: Path, wanted: Wanted) -> tuple[bytes, Signature, dict[str, Any]]:
     """A model's bytes with its inputs and outputs renamed, its signature, and facts.
 
     Returns:
-        The model, its signature, and `opset` and `operators` (how many of each).
+        The model, its signature, and `opset`, `operators` (how many of each), `quantisation`,
+        and `called`: its names of `inputs` and `outputs` by ours.
 
     Raises:
         EdgelineError: it is no valid model, keeps data in other files, or onnx is not installed.
@@ -46,18 +45,32 @@ def describe(path: Path, wanted: Wanted) -> tuple[bytes, Signature, dict[str, An
         raise EdgelineError(f"{path} is not valid ONNX ({first}): export it again.") from error
     constants = {entry.name for entry in model.graph.initializer}
     inputs = [entry for entry in model.graph.input if entry.name not in constants]
-    names = {
-        **wanted.names(entry.name for entry in inputs),
-        **wanted.names((entry.name for entry in model.graph.output), sole=models.PREDICTION),
-    }
+    takes = wanted.names(entry.name for entry in inputs)
+    gives = wanted.names((entry.name for entry in model.graph.output), sole=models.PREDICTION)
+    names = {**takes, **gives}
     wanted.check_rename(names)
     _rename(model.graph, {name: to for name, to in names.items() if name != to})
     signature = Signature(_described(onnx, inputs), _described(onnx, model.graph.output))
+    operators = _counted(node.op_type for node in model.graph.node)
     facts = {
         "opset": {entry.domain or "ai.onnx": entry.version for entry in model.opset_import},
-        "operators": _counted(node.op_type for node in model.graph.node),
+        "operators": operators,
+        "quantisation": _quantisation(operators, model.graph.initializer, onnx.TensorProto),
+        "called": {
+            "inputs": {to: name for name, to in takes.items()},
+            "outputs": {to: name for name, to in gives.items()},
+        },
     }
     return model.SerializeToString(deterministic=True), signature, facts
+
+
+def _quantisation(operators: Iterable[str], constants: Iterable[Any], kinds: Any) -> str:
+    """As of a LiteRT file (see `tflite_file.quantisation`)."""
+    if {"QuantizeLinear", "QLinearConv", "QLinearMatMul"} & set(operators):
+        return "int8"
+    if {"DynamicQuantizeLinear", "DequantizeLinear"} & set(operators):
+        return "dynamic"
+    return "fp16" if kinds.FLOAT16 in {each.data_type for each in constants} else "float"
 
 
 def _described(onnx: Any, entries: Iterable[Any]) -> tuple[Tensor, ...]:

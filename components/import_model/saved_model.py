@@ -264,10 +264,9 @@ def _write(network: Network, wanted: Wanted, target: str) -> Exported:
 
     evaluated = list(features)
     if wanted.label:
-        kind = wanted.label_type or ("float32" if wanted.task == "regression" else "int64")
         if wanted.label in names.values():
             raise EdgelineError(f"label is {wanted.label!r}, which the model takes as an input.")
-        evaluated.append(Feature(wanted.label, kind))
+        evaluated.append(Feature(wanted.label, wanted.label_dtype))
     module = tf.Module()
     module.network, module.tables = network.owner, tables
     signatures = {

@@ -15,12 +15,16 @@ from edgeline.errors import EdgelineError
 MOST_LABELS = 1 << 24  # bytes
 
 
-def describe(path: Path, wanted: Wanted) -> tuple[bytes, Signature]:
-    """A model's bytes with the signature `serving_default`, and that signature.
+def describe(path: Path, wanted: Wanted) -> tuple[bytes, Signature, dict[str, Any]]:
+    """A model's bytes with the signature `serving_default`, that signature, and the former names.
 
     A file that has it under the right names stays as it is, byte for byte. One without any
     signature gets one for its first subgraph: names of tensors without their scopes, and
     `prediction` for a sole output.
+
+    Returns:
+        The model, its signature, and how the file itself is called: `signature`, or "" where it
+        has none, and its names of `inputs` and `outputs` by those in the signature.
 
     Raises:
         EdgelineError: it is no model, damaged, or has no such signature.
@@ -39,8 +43,12 @@ def describe(path: Path, wanted: Wanted) -> tuple[bytes, Signature]:
                 "convert it again with a signature."
             )
     wanted.check_rename([*takes, *gives])
-    inputs = {to: takes[name] for name, to in wanted.names(takes).items()}
-    outputs = {to: gives[name] for name, to in wanted.names(gives, models.PREDICTION).items()}
+    called = {
+        "inputs": {to: name for name, to in wanted.names(takes).items()},
+        "outputs": {to: name for name, to in wanted.names(gives, models.PREDICTION).items()},
+    }
+    inputs = {to: takes[name] for to, name in called["inputs"].items()}
+    outputs = {to: gives[name] for to, name in called["outputs"].items()}
     tensors = model.subgraphs[number].tensors
     signature = Signature(
         tuple(_described(name, tensors[inputs[name]]) for name in sorted(inputs)),
@@ -49,7 +57,7 @@ def describe(path: Path, wanted: Wanted) -> tuple[bytes, Signature]:
     data = path.read_bytes()
     if key != models.SERVING or inputs != takes or outputs != gives:
         data = _signed(data, number, inputs, outputs)
-    return data, signature
+    return data, signature, {"signature": key, **called}
 
 
 def quantisation(path: Path) -> str:

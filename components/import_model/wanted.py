@@ -57,6 +57,11 @@ class Wanted:
         if self.logits and self.task == "regression":
             raise EdgelineError("logits is set, but a regression has none: unset it.")
 
+    @property
+    def label_dtype(self) -> str:
+        """The type of the label's column."""
+        return self.label_type or ("float32" if self.task == "regression" else "int64")
+
     def refuse(self, names: Iterable[str], kind: str) -> None:
         """Refuse parameters that have no meaning for a kind of file.
 

@@ -16,7 +16,7 @@ from typing import Any
 from edgeline import artifacts, models, tflite
 from edgeline.artifacts import Artifact
 from edgeline.components.check.check import SCHEMA as PLACEMENT_SCHEMA
-from edgeline.components.compile.compile import ONNX_SCHEMA, PLACEMENT, SCHEMA, schema_of
+from edgeline.components.compile.compile import PLACEMENT, SCHEMA
 from edgeline.components.compile.target import Placed
 from edgeline.components.convert.layer_errors import Layer
 from edgeline.components.model_card.stages import COMPILED, EDGE, TRAINED, Stage
@@ -37,13 +37,12 @@ class EdgeModel:
     @property
     def file(self) -> Path:
         """The flatbuffer, or the ONNX file."""
-        onnx = self.artifact.schema == ONNX_SCHEMA
-        return self.artifact.path / "model.onnx" if onnx else models.edge_model_path(self.artifact)
+        return models.edge_model_path(self.artifact)
 
     @cached_property
     def graph(self) -> tflite.Subgraph | None:
         """Its operators; None where it is no flatbuffer."""
-        if self.artifact.schema == ONNX_SCHEMA:
+        if self.artifact.schema == models.ONNX_SCHEMA:
             return None
         return tflite.read(self.file).subgraphs[0]
 
@@ -146,8 +145,8 @@ def read(
 def _edge_models(trained: Artifact | None, folders: Sequence[str]) -> tuple[EdgeModel, ...]:
     found = []
     for folder in folders:
-        onnx = schema_of(folder) == ONNX_SCHEMA
-        edge = artifacts.read(folder, ONNX_SCHEMA if onnx else models.EDGE_SCHEMA)
+        edge = models.read_edge(folder)
+        onnx = edge.schema == models.ONNX_SCHEMA
         maker = edge.metadata.get("model_digest")
         if trained and maker and maker != trained.digest:
             raise EdgelineError(

@@ -26,25 +26,26 @@ def verify(
     runtime: str = "litert",
     compiled_model: Optional[Input[Model]] = None,  # noqa: UP045
 ) -> NamedTuple("Outputs", [("approved", bool)]):
-    """Compare an edge model with its cloud model on every row, and see what bad input does to it.
+    """Compare an edge model with its original on every row, and see what bad input does to it.
 
     Args:
-        model: The trained model (model/v1).
-        edge_model: The converted model (edge_model/v1).
-        examples: Raw examples (examples/v1) with labels.
+        model: The original: the trained model (model/v1), or an imported LiteRT or ONNX model
+            (edge_model/v1, onnx_model/v1), whose file as it came answers in reference kernels.
+        edge_model: The converted model (edge_model/v1), or the imported one again.
+        examples: Raw examples (examples/v1); where they have labels, metrics are compared.
         verification: All numbers, the reasons, and test vectors for the device (verification/v1).
         report: The verdict and its evidence as a page.
         metrics: Differences, metrics, latency and memory.
         split: The split whose rows are compared.
         max_difference: Largest difference of an output, relative above 1; -1: 1e-5 for a float
-            model, no limit for a quantised one.
+            model, no limit for a quantised one (a regression without labels: 0.1).
         max_changed_decisions: Largest share of changed decisions; -1: 0 for a float model, no
-            limit for a quantised one.
+            limit for a quantised one (without labels: 0.05).
         max_metric_drop: How much worse a metric may be on the edge; for an error, relatively.
         decision_threshold: Above this probability a binary prediction is a yes.
         max_p99_ms: Limit on the 99th percentile of latency in milliseconds; 0: none.
         max_memory_mb: Limit on the interpreter's peak memory in megabytes; 0: none.
-        runtime: What runs the edge model: litert, or tflite-runtime in the Python environment
+        runtime: What runs a LiteRT edge model: litert, or tflite-runtime in the Python environment
             that EDGELINE_TFLITE_RUNTIME_PYTHON names.
         compiled_model: The edge model compiled for a target (compiled_model/v1), verified in
             that target's runtime in the edge model's place; where only the device runs it, the

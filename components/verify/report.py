@@ -26,6 +26,7 @@ def write(path: str | Path, findings: Findings, features: Sequence[Feature], tas
     """Write the page of a verification."""
     name = f"{findings.subject.quantisation} edge model in {findings.subject.runtime}"
     found, latency = findings.parity, findings.latency
+    first = "file" if findings.original.imported else "cloud"
     approved = not findings.reasons
     decided = task != "regression"
     changed = found.changed_decisions
@@ -39,18 +40,22 @@ def write(path: str | Path, findings: Findings, features: Sequence[Feature], tas
     ]
     sections = [
         Section("Verdict", _verdict(findings, name)),
-        Section("Metrics", _metrics(found)),
+        Section("Metrics", _metrics(found, first)),
         Section(
             "Predictions",
-            _scatter(found),
-            f"Cloud against edge, {number(len(found.points))} evenly spaced rows of the split.",
+            _scatter(found, first),
+            f"{first.capitalize()} against edge, {number(len(found.points))} evenly spaced rows "
+            "of the split.",
         ),
         Section(
             "Differences",
             _histogram(found) + _outputs(found),
-            "|edge - cloud|, relative where the cloud's value is above 1; the largest of a row.",
+            f"|edge - {first}|, relative where the {first}'s value is above 1; the largest of a "
+            "row.",
         ),
-        Section("Rows that differ most", _worst(found, features), "Raw features of each row."),
+        Section(
+            "Rows that differ most", _worst(found, features, first), "Raw features of each row."
+        ),
         Section(
             "Latency",
             _latency(latency),
@@ -71,18 +76,20 @@ def _verdict(findings: Findings, name: str) -> Markup:
         items = Markup("").join(Markup("<li>{}</li>").format(text) for text in findings.reasons)
         return Markup("<ul>") + items + Markup("</ul>")
     return report.text(
-        f"The {name} keeps within every limit on all "
+        f"Held to {findings.original.words}, the {name} keeps within every limit on all "
         f"{number(findings.parity.rows)} rows and stands all {number(len(findings.cases))} cases "
         "of malformed input."
     )
 
 
-def _metrics(found: Parity) -> Markup:
+def _metrics(found: Parity, first: str) -> Markup:
+    if not found.labelled_rows:
+        return report.text("No row has a label: how good the model is, is not known.")
     rows = [
         (name, values["cloud"], values["edge"], values["drop"])
         for name, values in found.metrics.items()
     ]
-    return report.table(["metric", "cloud", "edge", "drop"], rows)
+    return report.table(["metric", first, "edge", "drop"], rows)
 
 
 def _outputs(found: Parity) -> Markup:
@@ -93,7 +100,7 @@ def _outputs(found: Parity) -> Markup:
     return report.table(["output", "largest difference", "mean difference"], rows)
 
 
-def _scatter(found: Parity) -> Markup:
+def _scatter(found: Parity, first: str) -> Markup:
     from matplotlib.figure import Figure
 
     drawing = Figure(figsize=(5, 5))
@@ -103,7 +110,7 @@ def _scatter(found: Parity) -> Markup:
     low, high = (float(points.min()), float(points.max())) if len(points) else (0.0, 1.0)
     axes.plot([low, high], [low, high], color=report.GREY, linewidth=1, zorder=1)
     axes.scatter(points[:, 0], points[:, 1], s=8, color=report.BLUE, alpha=0.5, linewidths=0)
-    axes.set(xlabel="cloud", ylabel="edge", aspect="equal")
+    axes.set(xlabel=first, ylabel="edge", aspect="equal")
     axes.grid(alpha=0.2)
     return report.figure(drawing)
 
@@ -127,7 +134,7 @@ def _histogram(found: Parity) -> Markup:
     return report.figure(drawing)
 
 
-def _worst(found: Parity, features: Sequence[Feature]) -> Markup:
+def _worst(found: Parity, features: Sequence[Feature], first: str) -> Markup:
     if not found.worst:
         return report.text("No row differs.")
     names = [feature.name for feature in features]
@@ -141,7 +148,7 @@ def _worst(found: Parity, features: Sequence[Feature]) -> Markup:
         ]
         for row in found.worst
     ]
-    return report.table(["row", "difference", "cloud", "edge", *names], rows)
+    return report.table(["row", "difference", first, "edge", *names], rows)
 
 
 def _values(values: Sequence[Any]) -> str:

@@ -4,6 +4,7 @@
 |------------------------------|---------------------------------------------------------------|
 | a .tflite file               | `litert`: ai-edge-litert, in this process                     |
 |                              | `tflite-runtime`: in the Python that `PYTHON` names           |
+| an .onnx file                | onnxruntime, in this process                                  |
 | a `compiled_model/v1` folder | its target's: onnxruntime, OpenVINO, TVM, tflite-micro, LiteRT |
 
 tflite-runtime, the interpreter of devices without a wheel of ai-edge-litert, needs numpy below
@@ -32,7 +33,13 @@ from edgeline.interpreter import Arrays, EdgeModel
 LITERT, TFLITE_RUNTIME = "litert", "tflite-runtime"
 NAMES = (LITERT, TFLITE_RUNTIME)
 PYTHON = "EDGELINE_TFLITE_RUNTIME_PYTHON"
+ONNX, ONNXRUNTIME = ".onnx", "onnxruntime"
 PROGRAM = Path(__file__).with_name("interpreter_process.py")
+
+
+def name(model: Path, runtime: str = LITERT) -> str:
+    """What runs a model; `runtime` is of a LiteRT model."""
+    return ONNXRUNTIME if model.suffix == ONNX else runtime
 
 
 def load(model: str | Path, runtime: str = LITERT) -> EdgeModel:
@@ -47,6 +54,10 @@ def load(model: str | Path, runtime: str = LITERT) -> EdgeModel:
         from edgeline.components.compile.compile import load_compiled
 
         return load_compiled(model)
+    if Path(model).suffix == ONNX:
+        from edgeline.components.compile import onnx_model
+
+        return onnx_model.given(Path(model))
     if runtime == LITERT:
         return interpreter.load(model)
     process = Process(_python(), Path(model))

@@ -11,7 +11,7 @@ from __future__ import annotations
 import json
 import tempfile
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -22,6 +22,8 @@ from edgeline import artifacts, examples, models, reference
 from edgeline.artifacts import Artifact
 from edgeline.bundle import Tensor
 from edgeline.components.compile import target as targets
+from edgeline.components.import_model import original as originals
+from edgeline.components.import_model.original import Original
 from edgeline.components.verify import malformed, parity, report, runtimes, vectors
 from edgeline.components.verify.latency import Latency, measure
 from edgeline.components.verify.malformed import Case
@@ -35,10 +37,10 @@ COMPILED_SCHEMA = "compiled_model/v1"  # of the component compile, which need no
 VECTOR_ROWS = 32
 FLOAT = ("float", "float32", "none")  # quantisations that must not change an answer
 FLOAT_DIFFERENCE = 1e-5
+# where no row has a label, the original's answers are what a quantised model is judged by
+UNLABELLED_DECISIONS, UNLABELLED_DIFFERENCE = 0.05, 0.1
 # what another processor may make of the same model: rounding, or one step of a quantised tensor
 TOLERANCE = {True: 1e-5, False: 0.02}
-
-Feed = Callable[[models.Arrays], models.Arrays]
 
 
 @dataclass(frozen=True)
@@ -46,7 +48,8 @@ class Limits:
     """What an edge model may differ in; -1 where the quantisation decides, 0 ms or MB for no limit.
 
     A float model may differ by 1e-5 and change no decision; a quantised one has only the
-    limit on its metrics.
+    limit on its metrics. Where its original knows no label there is no metric: then it may change
+    5% of the decisions, or differ by 0.1 in a regression.
     """
 
     max_difference: float = -1.0
@@ -55,13 +58,19 @@ class Limits:
     max_p99_ms: float = 0.0
     max_memory_mb: float = 0.0
 
-    def resolved(self, quantisation: str) -> Limits:
-        exact = quantisation in FLOAT
+    def resolved(self, quantisation: str, task: str, labelled: bool) -> Limits:
+        difference, decisions = float("inf"), 1.0
+        if quantisation in FLOAT:
+            difference, decisions = FLOAT_DIFFERENCE, 0.0
+        elif not labelled and task == "regression":
+            difference = UNLABELLED_DIFFERENCE
+        elif not labelled:
+            decisions = UNLABELLED_DECISIONS
         fields = asdict(self)
         if self.max_difference < 0:
-            fields["max_difference"] = FLOAT_DIFFERENCE if exact else float("inf")
+            fields["max_difference"] = difference
         if self.max_changed_decisions < 0:
-            fields["max_changed_decisions"] = 0.0 if exact else 1.0
+            fields["max_changed_decisions"] = decisions
         return Limits(**fields)
 
 
@@ -85,6 +94,7 @@ class Findings:
     cases: list[Case]
     reasons: list[str]
     subject: Subject
+    original: Original
 
 
 @dataclass(frozen=True)
@@ -111,15 +121,16 @@ def verify(
     """Compare two models on every row of a split and write a verification artifact.
 
     Args:
-        model: a `model/v1` folder.
-        edge_model: an `edge_model/v1` folder.
+        model: a `model/v1` folder, or the folder of an imported LiteRT or ONNX model, whose file
+            is held to itself (see `edgeline.components.import_model.original`).
+        edge_model: an `edge_model/v1` or `onnx_model/v1` folder.
         data: an `examples/v1` folder.
         output: the `verification/v1` folder to write, approved or not.
         report_path: the HTML page to write.
         compiled_model: a `compiled_model/v1` folder made of the edge model, verified in its
             target's runtime in place of the edge model, or "". Where only the device runs it,
             the edge model is verified, and `runs_here` in the metadata is false.
-        runtime: of the edge model, see `runtimes.load`.
+        runtime: of a LiteRT edge model, see `runtimes.load`.
 
     Raises:
         EdgelineError: an input is damaged or of the wrong kind, the edge model cannot be
@@ -127,20 +138,18 @@ def verify(
     """
     if not 0 < decision_threshold < 1:
         raise EdgelineError(f"decision_threshold is {decision_threshold}: give one within 0 and 1.")
-    cloud = artifacts.read(model, models.SCHEMA)
-    edge = artifacts.read(edge_model, models.EDGE_SCHEMA)
+    edge = models.read_edge(edge_model)
+    original = originals.load(model, edge)
     rows = artifacts.read(data, examples.SCHEMA)
     compiled = artifacts.read(compiled_model, COMPILED_SCHEMA) if compiled_model else None
     subject = _subject(edge, compiled, runtime)
-    limits = limits.resolved(subject.quantisation)
-    task = cloud.metadata["task"]
+    task = original.artifact.metadata["task"]
+    limits = limits.resolved(subject.quantisation, task, original.labelled)
     count = examples.splits(rows).get(split, 0)
     examples.arrow_schema(rows, split)  # an absent or empty split ends here
 
-    evaluate, takes = models.load_signature(cloud, models.EVALUATE)
-    feed = _feed(cloud, edge)
     with artifacts.writing(output, SCHEMA) as draft, tempfile.TemporaryDirectory() as scratch:
-        sample = feed(_sample(rows, split, takes, count))
+        sample = original.feed(_sample(rows, split, original.takes, count))
         loaded, trial = runtimes.load(subject.path, runtime), Path(scratch) / vectors.FILE
         inputs = _stored(sample, loaded)
         vectors.write(trial, vectors.Vectors(inputs, {}, 0.0))
@@ -149,43 +158,34 @@ def verify(
         cases = malformed.examine(subject.path, trial, runtime)
         met = reference.Builder()
         found = parity.compare(
-            _batches(rows, split, takes, evaluate, feed, loaded, met),
+            _batches(rows, split, original, loaded, met),
             count,
             task,
             decision_threshold,
         )
-        reasons = _reasons(found, latency, cases, limits)
-        findings = Findings(split, limits, found, latency, cases, reasons, subject)
-        exact = subject.quantisation in FLOAT
+        reasons = _reasons(found, latency, cases, limits, original.place)
+        findings = Findings(split, limits, found, latency, cases, reasons, subject, original)
         vectors.write(
             draft.path / vectors.FILE,
-            vectors.Vectors(inputs, loaded(inputs), TOLERANCE[exact]),
+            vectors.Vectors(inputs, loaded(inputs), _tolerance(findings)),
         )
         (draft.path / reference.FILE).write_bytes(reference.dumps(met.result()))
-        summary = _summary(findings, cloud, edge, rows)
+        summary = _summary(findings, edge, rows)
         if compiled:
             summary["compiled_model_digest"] = compiled.digest
             summary["runs_here"] = subject.path == compiled.path
         _write_json(draft.path / "verification.json", {**summary, **_details(findings)})
         _write_json(draft.path / "timing.json", asdict(latency))
         draft.metadata.update(summary)
-    features = [Feature.from_json(value) for value in cloud.metadata["features"]]
-    report.write(report_path, findings, features, task)
+    report.write(report_path, findings, models.raw_features(original.artifact), task)
     timing = {key: value for key, value in asdict(latency).items() if key != "quantiles_ms"}
     metadata = {"edgeline_schema": SCHEMA, **summary, "timing": timing}
     return Result(not findings.reasons, metadata, _metrics(findings))
 
 
-def _feed(cloud: Artifact, edge: Artifact) -> Feed:
-    """What makes the edge model's input of raw features."""
-    if edge.metadata["takes"] == "raw":
-        return lambda raw: raw
-    transform, _ = models.load_signature(cloud, models.TRANSFORM)
-    return transform
-
-
 def _subject(edge: Artifact, compiled: Artifact | None, runtime: str) -> Subject:
-    own = Subject(models.edge_model_path(edge), runtime, edge.metadata["quantisation"])
+    path = models.edge_model_path(edge)
+    own = Subject(path, runtimes.name(path, runtime), edge.metadata["quantisation"])
     if compiled is None:
         return own
     if edge.digest not in compiled.metadata["source_digest"].split():
@@ -226,19 +226,17 @@ def _typed(array: Any, tensor: Tensor) -> Any:
 def _batches(
     rows: Artifact,
     split: str,
-    takes: list[Feature],
-    evaluate: Feed,
-    feed: Feed,
+    original: Original,
     runtime: EdgeModel,
     met: reference.Builder,
 ) -> Iterator[Batch]:
-    columns = [feature.name for feature in takes]
+    columns = [feature.name for feature in original.takes]
     for batch in examples.read_batches(rows, split, columns):
-        raw = to_numpy(batch, takes)
-        stored = _stored(feed(raw), runtime)
+        raw = to_numpy(batch, original.takes)
+        stored = _stored(original.feed(raw), runtime)
         answer = runtime(stored)
         met.add(stored, answer)
-        yield Batch(raw, evaluate(raw), dequantise(answer, runtime.signature.outputs))
+        yield Batch(raw, original.evaluate(raw), dequantise(answer, runtime.signature.outputs))
 
 
 def _sample(rows: Artifact, split: str, takes: list[Feature], count: int) -> models.Arrays:
@@ -254,7 +252,9 @@ def _sample(rows: Artifact, split: str, takes: list[Feature], count: int) -> mod
     return {name: np.concatenate([piece[name] for piece in pieces]) for name in pieces[0]}
 
 
-def _reasons(found: Parity, latency: Latency, cases: list[Case], limits: Limits) -> list[str]:
+def _reasons(
+    found: Parity, latency: Latency, cases: list[Case], limits: Limits, place: str
+) -> list[str]:
     """Why a model is not approved, one sentence each."""
     reasons = []
     if found.not_finite:
@@ -275,7 +275,7 @@ def _reasons(found: Parity, latency: Latency, cases: list[Case], limits: Limits)
     for name, values in found.metrics.items():
         if values["drop"] is not None and values["drop"] > limits.max_metric_drop:
             reasons.append(
-                f"{name} goes from {values['cloud']:.4f} in the cloud to {values['edge']:.4f} on "
+                f"{name} goes from {values['cloud']:.4f} {place} to {values['edge']:.4f} on "
                 f"the edge, {values['drop']:.4f} worse, above the limit of "
                 f"{limits.max_metric_drop:g}."
             )
@@ -292,7 +292,18 @@ def _reasons(found: Parity, latency: Latency, cases: list[Case], limits: Limits)
     return reasons + [malformed.sentence(case) for case in malformed.faults(cases)]
 
 
-def _summary(findings: Findings, cloud: Artifact, edge: Artifact, rows: Artifact) -> dict[str, Any]:
+def _tolerance(findings: Findings) -> float:
+    """What a device's answer may differ by.
+
+    An imported file was run in two kinds of kernels, which shows it for this model.
+    """
+    usual = TOLERANCE[findings.subject.quantisation in FLOAT]
+    if not findings.original.imported:
+        return usual
+    return max(usual, 2 * findings.parity.max_difference)
+
+
+def _summary(findings: Findings, edge: Artifact, rows: Artifact) -> dict[str, Any]:
     found = findings.parity
     return {
         "approved": not findings.reasons,
@@ -315,7 +326,8 @@ def _summary(findings: Findings, cloud: Artifact, edge: Artifact, rows: Artifact
             name: None if value == float("inf") else value
             for name, value in asdict(findings.limits).items()
         },
-        "model_digest": cloud.digest,
+        "original": findings.original.words,
+        "model_digest": findings.original.artifact.digest,
         "edge_model_digest": edge.digest,
         "examples_digest": rows.digest,
     }

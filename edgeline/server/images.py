@@ -37,17 +37,6 @@ def is_image_type(content_type: bytes) -> bool:
     return content_type.lstrip()[:6].lower() == b"image/"
 
 
-def takes_images(tensor: Tensor) -> bool:
-    """Whether an input has the shape and dtype of images."""
-    sizes = tensor.shape[1:]
-    return (
-        tensor.dtype in ("uint8", "int8", "float32")
-        and len(sizes) in (2, 3)
-        and all(size > 0 for size in sizes)
-        and (len(sizes) == 2 or sizes[2] in (1, 3))
-    )
-
-
 def from_body(body: bytes, description: Description) -> Arrays:
     """The only input of a vision model, [1, ...], from a body that is an image.
 
@@ -55,7 +44,7 @@ def from_body(body: bytes, description: Description) -> Arrays:
         ServingError: the model takes no single image, or the image cannot be decoded.
     """
     inputs = description.signature.inputs
-    if len(inputs) != 1 or not takes_images(inputs[0]):
+    if len(inputs) != 1 or not pixels.takes_images(inputs[0]):
         raise invalid(
             f"Model {description.name!r} does not take one image: send its inputs as JSON."
         )
@@ -67,7 +56,7 @@ def decode(images: Iterable[bytes], tensor: Tensor, takes: str) -> npt.NDArray[A
 
     Args:
         images: JPEG or PNG files.
-        tensor: an input that `takes_images`.
+        tensor: an input that `pixels.takes_images`.
         takes: what the bundle takes, `raw` or `transformed`.
 
     Raises:

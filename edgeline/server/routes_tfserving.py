@@ -12,6 +12,7 @@ from urllib.parse import parse_qs, unquote
 import numpy as np
 import numpy.typing as npt
 
+from edgeline import pixels
 from edgeline.bundle import Tensor
 from edgeline.server import images
 from edgeline.server.app import App, Endpoint
@@ -236,7 +237,7 @@ def _from_examples(asked: dict[str, Any], description: Description) -> dict[str,
 def _array(value: Any, tensor: Tensor, description: Description) -> npt.NDArray[Any]:
     if isinstance(value, list):  # a column, put together from rows
         value = [item.as_list() if isinstance(item, Large) else item for item in value]
-    if images.takes_images(tensor) and _is_b64(value):
+    if pixels.takes_images(tensor) and _is_b64(value):
         files = to_array(value, "string", f"Input {tensor.name!r}").reshape(-1)
         return images.decode(files, tensor, description.takes)
     array = to_array(value, tensor.dtype, f"Input {tensor.name!r}", description.takes == "raw")

@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from edgeline import pixels
 from edgeline.bundle import Tensor
 from edgeline.server import images, tracing
 from edgeline.server.dtypes import BY_NAME, BY_V2
@@ -86,7 +87,7 @@ def takes_encoded(tensor: Tensor | None, datatype: str) -> bool:
     """
     if tensor is None or BY_NAME[tensor.dtype].v2 == datatype:
         return False
-    if datatype == "BYTES" and images.takes_images(tensor):
+    if datatype == "BYTES" and pixels.takes_images(tensor):
         return True
     wanted = BY_NAME[tensor.dtype].v2
     raise invalid(f"Input {tensor.name!r} is {datatype}, but the model takes {wanted}.")

@@ -1,0 +1,251 @@
+"""The original: the model whose answers an edge model is held to.
+
+| artifact                    | what answers                                                  |
+|-----------------------------|---------------------------------------------------------------|
+| `model/v1`                  | its signature `evaluate`, in TensorFlow                       |
+| an imported `edge_model/v1` | the file as it came, in LiteRT's reference kernels            |
+| `onnx_model/v1`             | the file as it came, in onnxruntime without its optimisations |
+
+A file that was trained elsewhere has no cloud model. It is its own original: in kernels that are
+written to be right rather than fast, beside which stand the same file as it is deployed, and what
+compilers made of it. Rows of examples are brought to its inputs by `prepare`: images come as
+pixels with the channels last, and some files want them otherwise.
+"""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from edgeline import artifacts, models, pixels
+from edgeline.artifacts import Artifact
+from edgeline.bundle import Signature, Tensor
+from edgeline.errors import EdgelineError, first_line
+from edgeline.features import Feature
+from edgeline.interpreter import EdgeModel, dequantise, quantise
+
+Feed = Callable[[models.Arrays], models.Arrays]
+
+
+@dataclass(frozen=True)
+class Original:
+    """A model to hold others to.
+
+    Attributes:
+        takes: the columns of examples that `evaluate` needs, the label's among them.
+        evaluate: raw features to real outputs and `label`, NaN where none is known.
+        feed: raw features to what its edge model takes, in real values.
+        words: what it is, for people; `place` where an answer of it is given.
+        labelled: whether it knows which column is the label.
+    """
+
+    artifact: Artifact
+    takes: list[Feature]
+    evaluate: Feed
+    feed: Feed
+    words: str
+    place: str
+    labelled: bool
+
+    @property
+    def imported(self) -> bool:
+        """Whether it is a file that is its own original."""
+        return self.artifact.schema != models.SCHEMA
+
+
+def load(folder: str | Path, edge: Artifact | None = None) -> Original:
+    """The original in an artifact folder.
+
+    Args:
+        edge: the edge model that is to be held to it.
+
+    Raises:
+        EdgelineError: the folder is damaged or holds no original, or the edge model is not of it.
+    """
+    if artifacts.schema_of(folder) not in (models.EDGE_SCHEMA, models.ONNX_SCHEMA):
+        return _trained(artifacts.read(folder, models.SCHEMA), edge)
+    found = models.read_edge(folder)
+    if "origin" not in found.metadata or "file" not in found.metadata["origin"]:
+        raise EdgelineError(
+            f"{found.path} is converted, not imported: connect the model that it was made of."
+        )
+    if edge is not None and edge.digest != found.digest:
+        raise EdgelineError(
+            f"{edge.path} is not the imported model {found.path}: connect the same model twice, "
+            "or the SavedModel that it was made of."
+        )
+    return _imported(found)
+
+
+def keep(source: Path, model: Path) -> dict[str, str]:
+    """Put the file as it came beside the model that was made of it, where they differ.
+
+    Returns:
+        `file` for the metadata's `origin`.
+    """
+    if source.read_bytes() == model.read_bytes():
+        return {"file": model.name}
+    kept = model.with_name(f"source{model.suffix}")
+    shutil.copyfile(source, kept)
+    return {"file": kept.name}
+
+
+def not_raw(signature: Signature) -> str:
+    """Why a model's inputs are not raw features, or "" where they are (see `prepare`)."""
+    for tensor in signature.inputs:
+        if pixels.over_range(tensor):
+            return f"input {tensor.name!r} has its own range, over which pixels are spread"
+        if pixels.channels_first(tensor.shape[1:]):
+            return f"input {tensor.name!r} takes images with the channels first"
+    return ""
+
+
+def prepare(raw: models.Arrays, tensors: Sequence[Tensor]) -> dict[str, npt.NDArray[Any]]:
+    """Raw features as a model's inputs, in real values.
+
+    Pixels are spread over the range of a quantised image input, channels put first where it has
+    them first, a column is a vector where it takes one, and whole numbers get its dtype.
+
+    Raises:
+        EdgelineError: an input has an open shape, or does not hold a value.
+    """
+    return {tensor.name: _prepared(raw[tensor.name], tensor) for tensor in tensors}
+
+
+def _prepared(array: npt.NDArray[Any], tensor: Tensor) -> npt.NDArray[Any]:
+    shape = tensor.shape[1:]
+    if min(shape, default=1) < 0:
+        raise EdgelineError(
+            f"Input {tensor.name!r} of the model has the open shape {list(tensor.shape)}, into "
+            "which no row can be put: export it with fixed sizes behind the batch."
+        )
+    if pixels.channels_first(shape) and array.shape[1:] == (*shape[1:], shape[0]):
+        array = np.moveaxis(array, -1, 1)
+    if pixels.over_range(tensor):
+        array = pixels.to_range(array, tensor)
+    array = array.reshape(len(array), *shape)
+    if tensor.scale is not None or tensor.dtype == "string" or array.dtype == tensor.dtype:
+        return array
+    with np.errstate(invalid="ignore"):
+        typed = array.astype(tensor.dtype)
+    if typed.dtype.kind in "iub" and not np.array_equal(typed, array):
+        raise EdgelineError(
+            f"Input {tensor.name!r} of the model is {tensor.dtype}, which does not hold all values "
+            "of that column: give whole numbers in its range."
+        )
+    return typed
+
+
+def _trained(model: Artifact, edge: Artifact | None) -> Original:
+    evaluate, takes = models.load_signature(model, models.EVALUATE)
+    feed: Feed = dict
+    if edge is not None and edge.metadata["takes"] != "raw":
+        feed, _ = models.load_signature(model, models.TRANSFORM)
+    labelled = bool(model.metadata.get("label"))
+    return Original(model, takes, evaluate, feed, "the cloud model", "in the cloud", labelled)
+
+
+def _imported(model: Artifact) -> Original:
+    facts, origin = model.metadata, model.metadata["origin"]
+    onnx = model.schema == models.ONNX_SCHEMA
+    signature = models.edge_signature(model)
+    source = (_onnx if onnx else _litert)(model.path / origin["file"], signature, origin)
+    kernels = "onnxruntime without optimisations" if onnx else "LiteRT's reference kernels"
+    takes, label = models.raw_features(model), _label(facts)
+    if facts["label"]:
+        takes.append(Feature(facts["label"], facts["label_type"]))
+
+    def feed(raw: models.Arrays) -> models.Arrays:
+        return prepare(raw, signature.inputs)
+
+    def evaluate(raw: models.Arrays) -> models.Arrays:
+        answer = source(quantise(feed(raw), signature.inputs))
+        return {**dequantise(answer, signature.outputs), models.LABEL: label(raw)}
+
+    words = f"the file as it came, in {kernels}"
+    place = "in the file as it came"
+    return Original(model, takes, evaluate, feed, words, place, bool(facts["label"]))
+
+
+def _label(facts: Mapping[str, Any]) -> Callable[[models.Arrays], npt.NDArray[Any]]:
+    """What gives the label [rows, 1] of raw rows: a class index, a value, or NaN."""
+    column = facts["label"]
+    if not column:
+        return lambda raw: np.full((len(next(iter(raw.values()))), 1), np.nan, np.float32)
+    if facts["label_type"] != "string":
+        return lambda raw: raw[column]
+    places = {name.encode(): place for place, name in enumerate(facts["labels"])}
+    return lambda raw: np.vectorize(lambda name: places.get(name, -1), [np.int64])(raw[column])
+
+
+def _litert(path: Path, signature: Signature, origin: Mapping[str, Any]) -> EdgeModel:
+    """A LiteRT file under our names, in the kernels that define what its operators mean."""
+    from ai_edge_litert.interpreter import Interpreter, OpResolverType
+
+    try:
+        runtime = Interpreter(
+            str(path), num_threads=1, experimental_op_resolver_type=OpResolverType.BUILTIN_REF
+        )
+        runtime.allocate_tensors()
+        runner = runtime.get_signature_runner(origin["signature"]) if origin["signature"] else None
+    except (ValueError, RuntimeError) as error:
+        raise EdgelineError(
+            f"{path} is not a model that LiteRT's reference kernels run ({first_line(error)}): "
+            "export it with builtin operators only."
+        ) from error
+    takes, gives = origin["inputs"], origin["outputs"]
+    inputs = {detail["name"]: detail for detail in runtime.get_input_details()}
+    outputs = {detail["name"]: detail for detail in runtime.get_output_details()}
+
+    def invoke(arrays: models.Arrays) -> models.Arrays:
+        given = {takes[name]: array for name, array in arrays.items()}
+        try:
+            if runner is not None:
+                answer: models.Arrays = runner(**given)
+            else:
+                answer = _invoke(runtime, given, inputs, outputs)
+        except (ValueError, RuntimeError) as error:
+            raise EdgelineError(
+                f"{path} failed in LiteRT's reference kernels ({first_line(error)}): check the "
+                "rows, or export it with builtin operators only."
+            ) from error
+        return {name: answer[former] for name, former in gives.items()}
+
+    return EdgeModel(signature, invoke)
+
+
+def _invoke(
+    runtime: Any, given: models.Arrays, inputs: Mapping[str, Any], outputs: Mapping[str, Any]
+) -> models.Arrays:
+    """Run a model without signatures."""
+    for name, array in given.items():
+        runtime.resize_tensor_input(inputs[name]["index"], array.shape)
+    runtime.allocate_tensors()
+    for name, array in given.items():
+        runtime.set_tensor(inputs[name]["index"], array)
+    runtime.invoke()
+    return {name: runtime.get_tensor(detail["index"]) for name, detail in outputs.items()}
+
+
+def _onnx(path: Path, signature: Signature, origin: Mapping[str, Any]) -> EdgeModel:
+    """An ONNX file under our names, each operator as it stands."""
+    from edgeline.components.compile import onnx_model
+
+    takes, gives = origin["inputs"], origin["outputs"]
+    former = Signature(
+        tuple(replace(tensor, name=takes[tensor.name]) for tensor in signature.inputs),
+        tuple(replace(tensor, name=gives[tensor.name]) for tensor in signature.outputs),
+    )
+    source = onnx_model.session(path, former, optimised=False)
+
+    def invoke(arrays: models.Arrays) -> models.Arrays:
+        answer = source.invoke({takes[name]: array for name, array in arrays.items()})
+        return {name: answer[former] for name, former in gives.items()}
+
+    return EdgeModel(signature, invoke)
