@@ -1,4 +1,4 @@
-"""Rules on kustomize, Argo CD, Flux, Helm, and on TFJobs."""
+"""Rules on kustomize, Argo CD, Flux and Helm."""
 
 from __future__ import annotations
 
@@ -130,21 +130,6 @@ def _is_below(file: str, path: str) -> bool:
     )
 
 
-def _tfjobs(tree: Tree) -> Iterator[Found]:
-    for document in tree.of("TFJob"):
-        for kind, replica in mapped(document.value, "spec", "tfReplicaSpecs").items():
-            path = ("spec", "tfReplicaSpecs", kind)
-            containers = listed(replica, "template", "spec", "containers")
-            names = [at(container, "name") for container in containers]
-            inject = at(replica, "template", "metadata", "annotations", "sidecar.istio.io/inject")
-            if "tensorflow" not in names:
-                what = f"no container of {kind} is named tensorflow, which the operator looks for"
-                yield Found(document, path, what)
-            elif str(inject).lower() != "false":
-                what = f"Istio's sidecar keeps {kind} running when the training has ended"
-                yield Found(document, path, what)
-
-
 def _text_document(file: str, line: int) -> Document:
     mark = Mark(file, 0, line - 1, 0, None, 0)
     value: Mapping[str, object] = {}
@@ -182,12 +167,5 @@ rules = (
         "add the Lua check to argocd-cm (manifests/gitops/argocd)",
         _health,
         WARNING,
-    ),
-    Rule(
-        "tfjob-convention",
-        "The training operator sets TF_CONFIG only in a container named tensorflow; a sidecar "
-        "never ends.",
-        'name the container tensorflow and annotate its pods sidecar.istio.io/inject: "false"',
-        _tfjobs,
     ),
 )

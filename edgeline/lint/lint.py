@@ -13,12 +13,18 @@ from rich.table import Table
 
 from edgeline.artifacts import write_text
 from edgeline.errors import EdgelineError
-from edgeline.lint import gitops, images, pipelines, security
+from edgeline.lint import gitops, images, pipelines, security, workloads
 from edgeline.lint.documents import read
 from edgeline.lint.rule import ERROR, Finding, findings
 from edgeline.lint.sarif import sarif
 
-RULES = (*pipelines.rules, *images.rules, *security.rules, *gitops.rules)
+RULES = (
+    *pipelines.rules,
+    *images.rules,
+    *security.rules,
+    *gitops.rules,
+    *workloads.rules,
+)
 
 
 def lint(paths: Sequence[str | Path]) -> list[Finding]:

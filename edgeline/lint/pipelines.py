@@ -5,9 +5,11 @@ from __future__ import annotations
 import json
 import re
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 
-from edgeline.lint.documents import Document, Tree, listed, mapped
+import yaml
+
+from edgeline.lint.documents import Document, Tree, at, listed, mapped
 from edgeline.lint.rule import WARNING, Found, Rule
 
 KFP_NAME = re.compile(r"[a-z0-9]([-a-z0-9]{0,126}[a-z0-9])?")
@@ -141,6 +143,48 @@ def _roots(tree: Tree) -> Iterator[Found]:
         if isinstance(root, str) and not root.startswith(ROOTS):
             path = ("data", "defaultPipelineRoot")
             yield Found(document, path, f"the launcher cannot write to {root}")
+    for document in tree.of("IR", "PipelineVersion"):
+        path, pipeline = document.pipeline or ((), {})
+        root = pipeline.get("defaultPipelineRoot", "")
+        if isinstance(root, str) and root and not root.startswith(ROOTS):
+            where = (*path, "defaultPipelineRoot")
+            yield Found(document, where, f"the launcher cannot write to {root}")
+
+
+def _providers(tree: Tree) -> Iterator[Found]:
+    for document in tree.of("ConfigMap"):
+        text = document.get("data", "providers")
+        if document.name != "kfp-launcher" or not isinstance(text, str):
+            continue
+        path = ("data", "providers")
+        try:
+            providers = yaml.safe_load(text)
+        except yaml.YAMLError:
+            providers = None
+        if not isinstance(providers, Mapping):
+            yield Found(document, path, "the launcher cannot read its providers")
+            continue
+        for name, provider in providers.items():
+            if f"{name}://" not in ROOTS:
+                yield Found(document, path, f"the launcher knows no provider {name}")
+                continue
+            credentials = mapped(provider, "default", "credentials")
+            if not credentials.get("fromEnv") and not at(credentials, "secretRef", "secretName"):
+                yield Found(document, path, f"provider {name} has no credentials")
+
+
+def _not_shown(tree: Tree) -> Iterator[Found]:
+    for document in tree.of("IR", "PipelineVersion"):
+        root, pipeline = document.pipeline or ((), {})
+        for name, component in mapped(pipeline, "components").items():
+            outputs = mapped(component, "outputDefinitions", "artifacts")
+            kinds = Counter(at(entry, "artifactType", "schemaTitle") for entry in outputs.values())
+            path = (*root, "components", name)
+            for kind in ("system.HTML", "system.Markdown"):
+                if kinds[kind] > 1 and "executorLabel" in component:
+                    yield Found(document, path, f"{name} has {kinds[kind]} outputs {kind}")
+            if kinds["system.SlicedClassificationMetrics"]:
+                yield Found(document, path, f"{name} has SlicedClassificationMetrics")
 
 
 def _rights(tree: Tree) -> Iterator[Found]:
@@ -233,10 +277,23 @@ rules = (
         _roots,
     ),
     Rule(
+        "launcher-providers",
+        "The launcher cannot reach the store, and each task fails when it begins.",
+        "name gs, s3 or minio, each with credentials.fromEnv: true or a secretRef",
+        _providers,
+    ),
+    Rule(
+        "not-shown",
+        "Kubeflow's page shows the first HTML and the first Markdown of a task, and no slices.",
+        "put it into one report",
+        _not_shown,
+        WARNING,
+    ),
+    Rule(
         "runner-without-rights",
         "KFP's default role of pipeline-runner has neither trainer.kubeflow.org nor "
         "serving.kserve.io.",
-        "add a Role for it (manifests/components/pipeline-runner)",
+        "add a Role for it (manifests/base/pipelines)",
         _rights,
     ),
     Rule(

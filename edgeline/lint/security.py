@@ -60,6 +60,12 @@ def _privileged(tree: Tree) -> Iterator[Found]:
         for field in ("hostNetwork", "hostPID", "hostIPC"):
             if pod.get(field):
                 yield Found(document, (*path, field), f"the pod has {field}")
+        for index, volume in enumerate(listed(pod, "volumes")):
+            if at(volume, "hostPath"):
+                where = (*path, "volumes", index)
+                yield Found(
+                    document, where, f"the pod has the node's {at(volume, 'hostPath', 'path')}"
+                )
     for document, path, container, _ in containers(tree):
         if at(container, "securityContext", "privileged"):
             yield Found(document, path, f"container {container.get('name')} is privileged")
@@ -76,6 +82,16 @@ def _escalation(tree: Tree) -> Iterator[Found]:
             yield Found(document, path, what)
 
 
+def _unconfined(tree: Tree) -> Iterator[Found]:
+    for document, path, container, pod in containers(tree):
+        contexts = (mapped(container, "securityContext"), mapped(pod, "securityContext"))
+        kinds = [at(context, "seccompProfile", "type") for context in contexts]
+        kind = next((kind for kind in kinds if kind is not None), None)
+        if kind not in ("RuntimeDefault", "Localhost") and not contexts[0].get("privileged"):
+            what = f"container {container.get('name')} may make every system call"
+            yield Found(document, path, what)
+
+
 def _writable(tree: Tree) -> Iterator[Found]:
     for document, path, container, _ in containers(tree):
         if at(container, "securityContext", "readOnlyRootFilesystem") is not True:
@@ -85,6 +101,8 @@ def _writable(tree: Tree) -> Iterator[Found]:
 
 def _limits(tree: Tree) -> Iterator[Found]:
     for document, path, container, _ in containers(tree):
+        if (document.kind, container.get("name")) == ("FlinkDeployment", "flink-main-container"):
+            continue  # its operator sets what spec.taskManager.resource says
         limits = mapped(container, "resources", "limits")
         missing = [name for name in ("cpu", "memory") if name not in limits]
         if missing:
@@ -187,6 +205,12 @@ rules = (
         "A set-uid program in the image makes the process root again.",
         "set allowPrivilegeEscalation: false and capabilities.drop: [ALL]",
         _escalation,
+    ),
+    Rule(
+        "no-seccomp",
+        "The kernel's whole surface is open to it; PodSecurity restricted refuses it.",
+        "set securityContext.seccompProfile.type: RuntimeDefault",
+        _unconfined,
     ),
     Rule(
         "writable-root",

@@ -142,3 +142,46 @@ def test_the_command_fails_for_errors_only_and_writes_sarif(tmp_path: Path) -> N
         lines = (FAULTS / uri).read_text().count("\n")
         assert 1 <= place["physicalLocation"]["region"]["startLine"] <= lines
     assert len(run["results"]) == len(SEEDED)
+
+
+def test_a_root_that_the_launcher_does_not_know_is_found_in_a_pipeline_too(tmp_path: Path) -> None:
+    text = (FAULTS / "artifact-type-rejected.yaml").read_text().replace("acme.", "system.")
+    (tmp_path / "pipeline.yaml").write_text(f"{text}defaultPipelineRoot: azblob://models\n")
+    (finding,) = lint([tmp_path])
+    assert (finding.rule, finding.path) == ("pipeline-root-scheme", "defaultPipelineRoot")
+
+
+def test_the_node_s_files_are_as_bad_as_its_network(tmp_path: Path) -> None:
+    text = (FAULTS / "privileged.yaml").read_text()
+    assert "      hostNetwork: true\n" in text
+    volume = "      volumes: [{name: all, hostPath: {path: /}}]\n"
+    (tmp_path / "pod.yaml").write_text(text.replace("      hostNetwork: true\n", volume))
+    (finding,) = lint([tmp_path])
+    assert (finding.rule, finding.path) == ("privileged", "spec.template.spec.volumes[0]")
+
+
+def test_what_a_rule_asks_for_elsewhere_in_the_tree_is_seen(tmp_path: Path) -> None:
+    """A runtime for the model, a rule for the node's label, a worker pool for Beam."""
+    for name in ("no-serving-runtime", "coral-label-missing"):
+        (tmp_path / f"{name}.yaml").write_text((FAULTS / f"{name}.yaml").read_text())
+    assert len(lint([tmp_path])) == 2
+    (tmp_path / "runtime.yaml").write_text(
+        "kind: ServingRuntime\napiVersion: serving.kserve.io/v1alpha1\nmetadata: {name: ours}\n"
+        "spec: {supportedModelFormats: [{name: tflite}]}\n"
+    )
+    (tmp_path / "rule.yaml").write_text(
+        "kind: NodeFeatureRule\napiVersion: nfd.k8s-sigs.io/v1alpha1\nmetadata: {name: coral}\n"
+        "spec: {rules: [{matchFeatures: [{matchExpressions: {class: {value: ['0880']}}}]}]}\n"
+    )
+    assert lint([tmp_path]) == []
+    pipeline = (FAULTS / "artifact-type-rejected.yaml").read_text().replace("acme.", "system.")
+    flink = (FAULTS / "beam-on-flink.yaml").read_text().replace("v2_0", "v1_19")
+    (tmp_path / "beam.yaml").write_text(
+        f"{pipeline}x: --environment_config=localhost:50000\n---\n{flink}"
+    )
+    assert lint([tmp_path]) == []
+    (tmp_path / "beam.yaml").write_text(
+        f"{pipeline}x: --environment_config=localhost:50000\n---\n"
+        + flink.replace("--worker_pool", "--idle")
+    )
+    assert [finding.rule for finding in lint([tmp_path])] == ["beam-on-flink"]
