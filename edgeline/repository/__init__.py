@@ -11,7 +11,7 @@
     keys      signing keys by reference, never in the repository
     place     a folder or a bucket: read, write, one writer at a time
     roles     the four roles: reading, signing, checking, publishing
-    actions   init, add, sign, rotate-keys
+    actions   init, add, withdraw, sign, rotate-keys
     status    what there is and what is missing
     commands  the command line
 

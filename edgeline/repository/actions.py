@@ -1,4 +1,4 @@
-"""What a publisher does: init, add, sign, rotate keys. Each is repeatable after a kill."""
+"""What a publisher does: init, add, withdraw, sign, rotate keys. Repeatable after a kill."""
 
 from __future__ import annotations
 
@@ -8,11 +8,13 @@ from copy import deepcopy
 from dataclasses import dataclass
 from pathlib import Path
 
+from securesystemslib.signer import CryptoSigner
 from tuf.api.metadata import Metadata, Root, TargetFile, Targets
 
 from edgeline import bundle as bundles
 from edgeline.bundle import MANIFEST, Bundle
 from edgeline.components.publish import store as stores
+from edgeline.components.publish.assemble import content_digest
 from edgeline.errors import EdgelineError
 from edgeline.repository import keys, roles
 from edgeline.repository.place import Place, open_place
@@ -88,8 +90,9 @@ def init(
         root.expires = roles.expiry(root, "root")
         state = roles.State(staged={"root": Metadata(root)})
         roles.stage(state, "targets", Targets())
-        roles.sign(state, keys.signers([*private, *signing]))
-        return _publish(place, state)
+        signers = keys.signers([*private, *signing])
+        roles.sign(state, signers)
+        return _publish(place, state, signers)
 
 
 def add(
@@ -101,8 +104,8 @@ def add(
 ) -> tuple[Bundle, Outcome]:
     """Publish the bundle in a folder and leave its manifest, with its number, there.
 
-    Content that is the latest version already is not published twice. A label moves here from
-    the version that had it.
+    Content that is the latest version already is not published twice, and content that was
+    withdrawn only by its number. A label moves here from the version that had it.
 
     Args:
         repository: where the signed repository is.
@@ -112,18 +115,20 @@ def add(
         version: its number, or 0 for the next that is free.
 
     Raises:
-        EdgelineError: the bundle is damaged, or see `keys.signers` and `stores.add`.
+        EdgelineError: the bundle is damaged or was withdrawn, or see `keys.signers` and
+            `stores.add`.
     """
     for label in labels:
         if not _LABEL.fullmatch(label) or label == "latest":
             raise EdgelineError(f"{label!r} is no label: use letters, digits, dots and dashes.")
     signers = keys.signers(signing)
     place = open_place(repository)
-    roles.read(place)  # before anything is written
+    state = roles.read(place)  # before anything is written
     bundle = bundles.read(folder)
-    bundle = stores.add(
-        stores.open_store(f"{repository.rstrip('/')}/{TARGETS}"), folder, bundle, version
-    )
+    store = stores.open_store(f"{repository.rstrip('/')}/{TARGETS}")
+    if not version:
+        _refuse_withdrawn(state, store, bundle)
+    bundle = stores.add(store, folder, bundle, version)
     with place.lock():
         state = roles.read(place)
         newest = state.newest("targets")
@@ -132,7 +137,40 @@ def add(
         if newest is None or targets != newest.signed:
             roles.stage(state, "targets", targets)
         roles.sign(state, signers)
-        return bundle, _publish(place, state)
+        return bundle, _publish(place, state, signers, "targets")
+
+
+def withdraw(
+    repository: str, name: str, version: int, signing: Sequence[str]
+) -> tuple[Mapping[str, int], Outcome]:
+    """Take a version back: devices leave it for the newest that remains, and fetch it no more.
+
+    It stays listed, as withdrawn, so that a device can tell what it has until the other version
+    has come and works; its files stay where they are. Its labels move to the version before it,
+    or where there is none to the newest: who asks by label is answered. The same content is not
+    published again unless its number is given (see `add`).
+
+    Args:
+        repository: where the signed repository is.
+        name, version: of the bundle.
+        signing: references to keys.
+
+    Returns:
+        The version that each of its labels has now, and what it led to.
+
+    Raises:
+        EdgelineError: there is no such version, it is withdrawn already, or none would remain.
+    """
+    signers = keys.signers(signing)
+    place = open_place(repository)
+    with place.lock():
+        state = roles.read(place)
+        newest = state.newest("targets")
+        targets: Targets = deepcopy(newest.signed) if newest else Targets()
+        moved = _strike(targets, name, version)
+        roles.stage(state, "targets", targets)
+        roles.sign(state, signers)
+        return moved, _publish(place, state, signers, "targets")
 
 
 def sign(repository: str, signing: Sequence[str]) -> tuple[list[str], Outcome]:
@@ -146,7 +184,9 @@ def sign(repository: str, signing: Sequence[str]) -> tuple[list[str], Outcome]:
     with place.lock():
         state = roles.read(place)
         signed = roles.sign(state, signers, renew=True)
-        return signed, _publish(place, state)
+        live = roles.publish(place, state)
+        signed += [] if live else roles.keep(place, state, signers, renew=True)
+        return signed, _outcome(state)
 
 
 def rotate_keys(
@@ -198,7 +238,52 @@ def rotate_keys(
             raise EdgelineError("Nothing would change: give --add, --remove or --threshold.")
         roles.stage(state, "root", root)
         roles.sign(state, signers)
-        return _publish(place, state)
+        return _publish(place, state, signers, "root")
+
+
+def _strike(targets: Targets, name: str, version: int) -> dict[str, int]:
+    """Mark a version as withdrawn; the versions that its labels move to."""
+    manifests = {
+        int(target.custom["version"]): target
+        for target in targets.targets.values()
+        if target.custom and target.custom["name"] == name
+    }
+    remaining = sorted(v for v, m in manifests.items() if not m.custom.get("withdrawn"))
+    if version not in remaining:
+        if version in manifests:
+            raise EdgelineError(f"{name} {version} is withdrawn already.")
+        there = ", ".join(map(str, remaining)) or "none"
+        raise EdgelineError(f"There is no {name} {version}: the versions of {name} are {there}.")
+    remaining.remove(version)
+    if not remaining:
+        raise EdgelineError(
+            f"{name} {version} is the only version of {name}, and devices would have nothing to "
+            "serve: add another before it is withdrawn."
+        )
+    heir = max((v for v in remaining if v < version), default=remaining[-1])
+    struck, followed = manifests[version], manifests[heir]
+    moved = dict.fromkeys(struck.custom["labels"], heir)
+    followed.custom["labels"] = sorted({*followed.custom["labels"], *moved})
+    struck.custom.update({"labels": [], "withdrawn": True})
+    base = struck.path.removesuffix(MANIFEST)
+    for path in [p for p in targets.targets if p.startswith(base) and p != struck.path]:
+        del targets.targets[path]
+    return moved
+
+
+def _refuse_withdrawn(state: roles.State, store: stores.Store, bundle: Bundle) -> None:
+    """A pipeline that runs again must not bring back what was taken back."""
+    newest, digest = state.newest("targets"), content_digest(bundle)
+    for target in newest.signed.targets.values() if newest else ():
+        custom = target.custom or {}
+        if custom.get("withdrawn") and custom["name"] == bundle.name:
+            number = int(custom["version"])
+            present = stores.published(store, bundle.name, number)
+            if present is not None and content_digest(present) == digest:
+                raise EdgelineError(
+                    f"This is {bundle.name} {number}, which was withdrawn: give --version "
+                    f"{number} to publish it again."
+                )
 
 
 def _enter(targets: Targets, folder: Path, bundle: Bundle, labels: Sequence[str]) -> None:
@@ -224,10 +309,21 @@ def _enter(targets: Targets, folder: Path, bundle: Bundle, labels: Sequence[str]
     targets.targets[manifest.path] = manifest
 
 
-def _publish(place: Place, state: roles.State) -> Outcome:
-    live = roles.publish(place, state)
+def _publish(
+    place: Place, state: roles.State, signers: Sequence[CryptoSigner], *changed: str
+) -> Outcome:
+    """Publish what may be; `changed` names the roles that have to be live, none for all."""
+    if not roles.publish(place, state):
+        roles.keep(place, state, signers, renew=False)
+    return _outcome(state, *changed)
+
+
+def _outcome(state: roles.State, *changed: str) -> Outcome:
     lacking = {role: roles.missing(state, role) for role in ROLES}
-    return Outcome(live, {role: count for role, count in lacking.items() if count})
+    return Outcome(
+        not state.staged.keys() & set(changed or ROLES),
+        {role: count for role, count in lacking.items() if count},
+    )
 
 
 def _is_private(reference: str) -> bool:

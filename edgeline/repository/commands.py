@@ -125,6 +125,21 @@ def add(
 
 @repository.command()
 @click.argument("repository")
+@click.argument("name")
+@click.argument("version", type=click.IntRange(1))
+@_signing
+def withdraw(repository: str, name: str, version: int, signing: tuple[str, ...]) -> None:
+    """Take VERSION of the bundle NAME back: devices go on with the newest that remains."""
+    from edgeline.repository import actions
+
+    moved, outcome = actions.withdraw(repository, name, version, signing)
+    for label, heir in moved.items():
+        click.echo(f"The label {label} moves to {name} {heir}.")
+    _say(f"{name} {version} is withdrawn", outcome)
+
+
+@repository.command()
+@click.argument("repository")
 @_signing
 def sign(repository: str, signing: tuple[str, ...]) -> None:
     """Add signatures to what waits, and renew what will expire; for people and for cron."""

@@ -7,7 +7,7 @@ leads to them, last. A reader therefore sees the old state or the new one.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from copy import deepcopy
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta, timezone
@@ -124,13 +124,20 @@ def expiry(root: Root, role: str) -> datetime:
     return datetime.now(timezone.utc).replace(microsecond=0) + timedelta(seconds=int(seconds))
 
 
-def sign(state: State, signers: Iterable[CryptoSigner], renew: bool = False) -> list[str]:
+def sign(
+    state: State,
+    signers: Iterable[CryptoSigner],
+    renew: bool = False,
+    waiting: Collection[str] = (),
+) -> list[str]:
     """Sign what is staged and what has to follow from it: a snapshot, and a timestamp.
 
     Args:
         signers: the keys at hand; each signs the roles that it is a key of.
         renew: also sign the timestamp anew, and the other roles of these keys once half of their
             time is gone.
+        waiting: roles that wait elsewhere with this number, which a renewal takes from them:
+            they are renewed late as well.
 
     Returns:
         The roles that got a signature.
@@ -144,13 +151,14 @@ def sign(state: State, signers: Iterable[CryptoSigner], renew: bool = False) -> 
             break
         newest, live = state.newest(role), state.live.get(role)
         stale = bool(below) and not leads(newest, led)
-        again = stale
-        if role not in state.staged:
+        if role in state.staged:
+            again = stale or state.staged[role].signed.is_expired(now)  # it waited too long
+        else:
             late = live is not None and live.signed.expires - now < _half(state.root.signed, role)
-            due = renew and (late or role == "timestamp")
+            due = renew and (late or (role == "timestamp" and role not in waiting))
             again = stale or due or missing(state, role) > 0
         if again and any(keyid in keys for keyid in state.root.signed.roles[role].keyids):
-            stage(state, role, _next(role, live, led))
+            stage(state, role, _next(role, newest, led))
         if _sign(state, role, keys):
             signed.append(role)
     return signed
@@ -180,6 +188,29 @@ def publish(place: Place, state: State) -> bool:
     return not state.staged
 
 
+def keep(place: Place, state: State, signers: Iterable[CryptoSigner], renew: bool) -> list[str]:
+    """Publish under the live root while a new one waits for the signatures of other roles.
+
+    Else the timestamp would expire with it, and nothing could be withdrawn. What was signed anew
+    for the new root alone goes on waiting. To be called after `publish`, under `lock`.
+
+    Returns:
+        The roles that got a signature.
+    """
+    if "root" not in state.live or state.root is state.live["root"]:
+        return []
+    staged, live = state.staged.get("targets"), state.live["targets"]
+    changed = staged is not None and staged.signed.targets != live.signed.targets
+    under = State(dict(state.live), {"targets": staged} if staged and changed else {})
+    signed = sign(under, signers, renew, waiting=state.staged)
+    publish(place, under)
+    state.live = under.live
+    for role, metadata in list(state.staged.items()):
+        if metadata.signed.version <= state.live[role].signed.version:
+            del state.staged[role]  # its number is gone: it is signed anew
+    return signed
+
+
 def _order(state: State, going: Roles) -> list[str]:
     """The timestamp last; a new root after it where the timestamp satisfies the old one, too."""
     order = ["targets", "snapshot", "root", "timestamp"]
@@ -193,9 +224,9 @@ def _order(state: State, going: Roles) -> list[str]:
     return [role for role in order if role in going]
 
 
-def _next(role: str, live: Metadata[Any] | None, led: Metadata[Any] | None) -> Any:
+def _next(role: str, newest: Metadata[Any] | None, led: Metadata[Any] | None) -> Any:
     if role == "targets" or led is None:
-        return deepcopy(live.signed) if live else Targets()
+        return deepcopy(newest.signed) if newest else Targets()
     # no digest or length: signatures that are added later change the file
     pointer = MetaFile(led.signed.version)
     if role == "snapshot":

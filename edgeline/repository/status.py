@@ -55,10 +55,7 @@ def show(repository: str, as_json: bool) -> None:
     for title, versions in (("published", found["versions"]), ("waiting", staged)):
         for name in sorted({version["name"] for version in versions}):
             mine = [v for v in versions if v["name"] == name]
-            numbers = ", ".join(
-                f"{v['version']}" + (f" ({', '.join(v['labels'])})" if v["labels"] else "")
-                for v in mine[-8:]
-            )
+            numbers = ", ".join(map(_number, mine[-8:]))
             console.print(f"{title}: [bold]{name}[/] {numbers}", highlight=False)
 
 
@@ -83,6 +80,11 @@ def _versions(metadata: Any) -> list[dict[str, Any]]:
     targets: Targets | None = metadata.signed if metadata else None
     found = [dict(t.custom) for t in targets.targets.values() if t.custom] if targets else []
     return sorted(found, key=lambda entry: (entry["name"], entry["version"]))
+
+
+def _number(version: dict[str, Any]) -> str:
+    notes = [*version["labels"], *(["withdrawn"] if version.get("withdrawn") else [])]
+    return f"{version['version']}" + (f" ({', '.join(notes)})" if notes else "")
 
 
 def _state(role: dict[str, Any]) -> str:

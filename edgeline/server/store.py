@@ -25,6 +25,7 @@ from edgeline.errors import EdgelineError
 from edgeline.server.fetching import PIECE, Origin, UnreachableError, explained
 
 RESERVE = 16 << 20  # bytes of the disk that updates leave free
+FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 _ATTEMPTS = 5  # without a new byte
 
 
@@ -124,8 +125,12 @@ class Store:
         """Remove a version; its files go with `prune`."""
         shutil.rmtree(self.folder(name, version), ignore_errors=True)
 
-    def prune(self, partials: bool) -> None:
-        """Remove the files of no version, half-made folders, and (if so) broken downloads."""
+    def prune(self, partials: bool) -> int:
+        """Remove the files of no version, half-made folders, and (if so) broken downloads.
+
+        Returns:
+            How many files were removed.
+        """
         for partial in self.models.glob("*/.*"):
             shutil.rmtree(partial, ignore_errors=True)
         used = set()
@@ -135,15 +140,27 @@ class Store:
                 bundle = _bundle(manifest, name, version)
                 used |= {str(entry["sha256"]) for entry in bundle.files.values()}
                 used.add(sha256(manifest))
-        for file in self.files.glob("*"):
-            if file.name not in used and (partials or file.suffix != ".partial"):
-                file.unlink(missing_ok=True)
+        unused = [
+            file
+            for file in self.files.glob("*")
+            if file.name not in used and (partials or file.suffix != ".partial")
+        ]
+        for file in unused:
+            file.unlink(missing_ok=True)
+        return len(unused)
 
     def _room(self, wanted: list[Wanted]) -> None:
-        needed = sum(file.size for file in wanted if not (self.files / file.sha256).exists())
+        needed = sum(file.size - self._has(file) for file in wanted)
         free = shutil.disk_usage(self.files).free
         if needed + RESERVE > free:
             raise FullError(f"{needed} bytes are needed and {free} are free below {self.state}.")
+
+    def _has(self, wanted: Wanted) -> int:
+        """Bytes of a file that are on the disk, as a broken download or all."""
+        for name in (wanted.sha256, f"{wanted.sha256}.partial"):
+            with contextlib.suppress(OSError):
+                return min(wanted.size, (self.files / name).stat().st_size)
+        return 0
 
     def _fetch(self, place: Origin, wanted: Wanted) -> tuple[Path, int]:
         """A file by its digest, from the disk or from the repository; and the bytes fetched."""
@@ -166,7 +183,7 @@ class Store:
                 if idle >= _ATTEMPTS or not after:
                     raise
             except OSError as error:
-                if error.errno in _FULL:  # whoever needs the room gets it
+                if error.errno in FULL:  # whoever needs the room gets it
                     partial.unlink(missing_ok=True)
                 raise
         partial.replace(file)
@@ -182,16 +199,13 @@ class Store:
             try:
                 os.link(self.files / digest, partial / path)
             except OSError as error:
-                if error.errno in _FULL:
+                if error.errno in FULL:
                     raise
                 shutil.copyfile(self.files / digest, partial / path)  # no links on this disk
         shutil.rmtree(folder, ignore_errors=True)
         partial.rename(folder)
         for place in (folder.parent, self.files):
             _flush(place)
-
-
-_FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 
 
 def _download(place: Origin, wanted: Wanted, partial: Path) -> int:
@@ -249,7 +263,7 @@ def _disk() -> Iterator[None]:
     try:
         yield
     except OSError as error:
-        if error.errno in _FULL:
+        if error.errno in FULL:
             raise FullError(f"The disk is full ({error.strerror}).") from error
         raise EdgelineError(f"The disk cannot be written ({error}).") from error
 

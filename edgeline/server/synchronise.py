@@ -8,16 +8,20 @@ Nothing but what signed metadata lists is ever used:
 
 Without the network (`online` false) the metadata of the last time is checked again, and with it
 every file on the disk. Its age does not count then: a device that cannot reach anybody goes on.
+
+Which versions those are says `offers`. One that was withdrawn is still genuine: it can serve until
+another has come, and goes a look after that, since the other may fail to load.
 """
 
 from __future__ import annotations
 
 import contextlib
 import fcntl
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
+from datetime import datetime, timezone
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 from tuf.api.exceptions import (
     DownloadError,
@@ -25,11 +29,10 @@ from tuf.api.exceptions import (
     ExpiredMetadataError,
     RepositoryError,
 )
-from tuf.api.metadata import Metadata, Root, TargetFile, Targets
+from tuf.api.metadata import Metadata, Root, Targets
 from tuf.api.serialization import DeserializationError
 from tuf.ngclient import FetcherInterface, Updater, UpdaterConfig
 
-from edgeline.bundle import MANIFEST, NAME
 from edgeline.errors import EdgelineError
 from edgeline.server.fetching import (
     PIECE,
@@ -39,7 +42,8 @@ from edgeline.server.fetching import (
     explained,
     origin,
 )
-from edgeline.server.store import FullError, Store, Wanted
+from edgeline.server.offers import Offers, listed
+from edgeline.server.store import FULL, FullError, Store
 
 
 @dataclass(frozen=True)
@@ -54,6 +58,8 @@ class Order:
         limit: the largest size of a version in bytes.
         online: whether to look at the repository, or only at the disk.
         bad: digests of manifests of versions that are not to be fetched.
+        stable: by model the version that serves while newer ones are tried: it is kept.
+        returned: by model the versions that were tried and are not wanted.
     """
 
     location: str
@@ -63,6 +69,8 @@ class Order:
     limit: int = 2 << 30
     online: bool = True
     bad: tuple[str, ...] = ()
+    stable: Mapping[str, int] = field(default_factory=dict)
+    returned: Mapping[str, list[int]] = field(default_factory=dict)
 
 
 @dataclass
@@ -75,8 +83,9 @@ class Result:
         sentence: why not ok.
         expires: when the metadata expires, ISO 8601; empty if there is none.
         fetched: bytes of files.
-        models: by name and version the sha256 of the manifest and the labels, of what is on the
-            disk and genuine.
+        models: by name and version the sha256 of the manifest, the labels and whether it was
+            withdrawn, of what is on the disk and genuine.
+        pending: by name the versions that are wanted and not on the disk.
     """
 
     outcome: str = "ok"
@@ -84,6 +93,7 @@ class Result:
     expires: str = ""
     fetched: int = 0
     models: dict[str, dict[int, dict[str, Any]]] = field(default_factory=dict)
+    pending: dict[str, list[int]] = field(default_factory=dict)
 
 
 def synchronise(order: Order) -> Result:
@@ -94,11 +104,12 @@ def synchronise(order: Order) -> Result:
         trusted = Path(order.root).read_bytes()
         place = origin(order.location)
         (state / "tuf").mkdir(parents=True, exist_ok=True)
+        lock = _lock(state / "tuf" / ".lock")
     except OSError as error:
         return Result("failed", f"{error.filename} cannot be used ({error.strerror}).")
     except EdgelineError as error:
         return Result("failed", str(error))
-    with open(state / "tuf" / ".lock", "ab") as lock:
+    with lock:
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except OSError:
@@ -115,28 +126,58 @@ def synchronise(order: Order) -> Result:
         if targets is None:
             return result
         result.expires = _expires(state / "tuf")
-        offered = dict(_offered(targets))
+        offers = Offers(
+            dict(listed(targets)), order.versions, order.bad, order.stable, order.returned
+        )
         if order.online and result.outcome == "ok":
-            for (name, version), manifest in _wanted(offered, order):
-                if not store.intact(name, version, manifest.sha256, deep=False):
-                    with _told(result):
-                        result.fetched += store.install(place, manifest, name, version, order.limit)
-            _clean(store, offered, order)
-            store.prune(partials=result.outcome == "ok")
-        for key in store.versions():
-            target = offered.get(key)
-            if target is None:
-                continue
-            digest, labels = target[0].sha256, target[1]
-            if store.intact(*key, digest, deep=not order.online):
-                name, version = key
-                entry = {"manifest": digest, "labels": labels}
-                result.models.setdefault(name, {})[version] = entry
-            elif not order.online:
-                result.outcome = "refused"
-                result.sentence = f"{key[0]} {key[1]} on the disk was changed: it is not served."
-                store.remove(*key)
+            _bring(store, place, offers, order.limit, result)
+        _take_stock(store, offers, not order.online, result)
     return result
+
+
+def _bring(store: Store, place: Origin, offers: Offers, limit: int, result: Result) -> None:
+    """Fetch what is wanted and remove what is not."""
+    before = list(store.versions())
+    for key in offers.wanted():
+        manifest = offers.listed[key].manifest
+        if store.intact(*key, manifest.sha256, deep=False):
+            continue
+        with _told(result):
+            try:
+                result.fetched += store.install(place, manifest, *key, limit)
+            except FullError:
+                _remove(store, list(offers.spare(list(store.versions()))))
+                if not store.prune(partials=True):
+                    raise
+                result.fetched += store.install(place, manifest, *key, limit)
+    _remove(store, list(offers.gone(list(store.versions()), before)))
+    store.prune(partials=result.outcome == "ok")
+
+
+def _remove(store: Store, versions: list[tuple[str, int]]) -> None:
+    for name, version in versions:
+        store.remove(name, version)
+
+
+def _take_stock(store: Store, offers: Offers, deep: bool, result: Result) -> None:
+    """Tell what is on the disk and genuine, and what is wanted and not there."""
+    for name, version in store.versions():
+        offer = offers.listed.get((name, version))
+        if offer is None:
+            continue
+        if store.intact(name, version, offer.manifest.sha256, deep):
+            result.models.setdefault(name, {})[version] = {
+                "manifest": offer.manifest.sha256,
+                "labels": offer.labels,
+                "withdrawn": offer.withdrawn,
+            }
+        elif deep:
+            result.outcome = "refused"
+            result.sentence = f"{name} {version} on the disk was changed: it is not served."
+            store.remove(name, version)
+    for name, version in offers.wanted():
+        if version not in result.models.get(name, {}):
+            result.pending.setdefault(name, []).append(version)
 
 
 class Fetcher(FetcherInterface):
@@ -160,6 +201,16 @@ class Fetcher(FetcherInterface):
                 yield piece
 
 
+def _lock(file: Path) -> BinaryIO:
+    """Open a file to lock it, also where nothing may be written: what is there still serves."""
+    try:
+        return open(file, "ab")
+    except OSError:
+        if file.exists():
+            return open(file, "rb")
+        raise
+
+
 def _refresh(place: Origin, folder: Path, trusted: bytes) -> None:
     config = UpdaterConfig(prefix_targets_with_hash=False)
     Updater(
@@ -181,7 +232,11 @@ def _told(result: Result) -> Iterator[None]:
     except FullError as error:
         result.outcome, result.sentence = "full", str(error)
     except ExpiredMetadataError as error:
-        result.outcome, result.sentence = "expired", f"The repository is not fresh ({error})."
+        now = datetime.now(timezone.utc).isoformat(" ", "minutes")
+        result.outcome = "expired"
+        result.sentence = (
+            f"The repository is not fresh ({error}): by this device's clock it is {now}."
+        )
     except DownloadError as error:
         cause = error.__cause__ if isinstance(error.__cause__, EdgelineError) else error
         result.outcome, result.sentence = "unreachable", str(cause)
@@ -190,7 +245,8 @@ def _told(result: Result) -> Iterator[None]:
     except EdgelineError as error:
         result.outcome, result.sentence = "refused", str(error)
     except OSError as error:
-        result.outcome, result.sentence = "failed", f"The disk failed ({error})."
+        result.outcome = "full" if error.errno in FULL else "failed"
+        result.sentence = f"The state folder cannot be written ({error.strerror})."
 
 
 def _targets(folder: Path, trusted: bytes) -> Targets:
@@ -244,52 +300,3 @@ def _expires(folder: Path) -> str:
 
 def _read(file: Path) -> Metadata[Any]:
     return Metadata.from_bytes(file.read_bytes())
-
-
-def _offered(targets: Targets) -> Iterator[tuple[tuple[str, int], tuple[Wanted, list[str]]]]:
-    """The versions that targets list: (name, version) to manifest and labels."""
-    for path, target in targets.targets.items():
-        custom = target.custom
-        if not isinstance(custom, dict) or not path.endswith("/" + MANIFEST):
-            continue
-        name, version = custom.get("name"), custom.get("version")
-        if not isinstance(name, str) or not NAME.fullmatch(name):
-            continue
-        if not isinstance(version, int) or version < 1 or "sha256" not in target.hashes:
-            continue
-        labels = [str(label) for label in custom.get("labels", ())]
-        yield (name, version), (_wanted_file(path, target), labels)
-
-
-def _wanted_file(path: str, target: TargetFile) -> Wanted:
-    return Wanted(f"targets/{path}", target.hashes["sha256"], target.length)
-
-
-def _wanted(
-    offered: dict[tuple[str, int], tuple[Wanted, list[str]]], order: Order
-) -> Iterator[tuple[tuple[str, int], Wanted]]:
-    """The newest versions of each model that are not bad, and those with a label."""
-    counts: dict[str, int] = {}
-    for key in sorted(offered, reverse=True):
-        manifest, labels = offered[key]
-        if manifest.sha256 in order.bad:
-            continue
-        counts[key[0]] = counts.get(key[0], 0) + 1
-        if labels or not order.versions or counts[key[0]] <= order.versions:
-            yield key, manifest
-
-
-def _clean(
-    store: Store, offered: dict[tuple[str, int], tuple[Wanted, list[str]]], order: Order
-) -> None:
-    """Keep what is wanted, one older version to return to, and nothing that was withdrawn."""
-    good: dict[str, int] = {}
-    for name, version in sorted(store.versions(), reverse=True):
-        if (name, version) not in offered:
-            store.remove(name, version)
-            continue
-        manifest, labels = offered[name, version]
-        if order.versions and good.get(name, 0) > order.versions and not labels:
-            store.remove(name, version)
-        elif manifest.sha256 not in order.bad:
-            good[name] = good.get(name, 0) + 1
