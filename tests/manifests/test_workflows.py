@@ -1,0 +1,246 @@
+"""The workflows' own lines, run in repositories laid out as manifests/gitops/README.md says.
+
+GitHub's actions are left out. `gh`, `pip` and the building of images are stand-ins that note what
+they were told; git, edgeline, kubectl and the registry are real.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from edgeline import __version__, images
+from edgeline.images import kustomization
+
+sys.path.append(str(Path(__file__).parents[1] / "sites"))
+from conftest_sites import registry
+
+__all__ = ["registry"]
+ROOT = Path(__file__).parents[2]
+GITOPS = ROOT / "manifests" / "gitops"
+PIPELINE = """
+from kfp import dsl
+
+from edgeline.components.ingest.component import ingest
+
+
+@dsl.pipeline(name="reading")
+def pipeline(data: str, key: str = "id"):
+    ingest(data=data, split_key=key)
+"""
+DIGEST = f"sha256:{'a' * 64}"
+
+
+def steps(name: str, job: str) -> list[dict[str, Any]]:
+    found: list[dict[str, Any]] = yaml.safe_load((GITOPS / name).read_text())["jobs"][job]["steps"]
+    return found
+
+
+@dataclass(frozen=True)
+class Runner:
+    """Runs the lines of a workflow in a checkout, as GitHub's machine does."""
+
+    checkout: Path
+    notes: Path
+    environment: Mapping[str, str]
+
+    def git(self, *arguments: str) -> str:
+        return self._run(["git", *arguments]).stdout
+
+    def step(self, step: Mapping[str, Any], **variables: str) -> subprocess.CompletedProcess[str]:
+        assert "${{" not in step["run"]  # a branch's name could be a command
+        command = ["bash", "--noprofile", "--norc", "-e", "-o", "pipefail", "-c", step["run"]]
+        return self._run(command, check=False, **variables)
+
+    def _run(
+        self, command: list[str], check: bool = True, **variables: str
+    ) -> subprocess.CompletedProcess[str]:
+        return subprocess.run(
+            command,
+            cwd=self.checkout,
+            env={**self.environment, **variables},
+            capture_output=True,
+            text=True,
+            check=check,
+        )
+
+
+@pytest.fixture
+def runner(tmp_path: Path) -> Runner:
+    tools, notes = tmp_path / "tools", tmp_path / "notes"
+    tools.mkdir()
+    for name in ("gh", "pip", "docker"):
+        (tools / name).write_text(f'#!/bin/sh\necho "{name} $*" >> {notes}\n')
+        (tools / name).chmod(0o755)
+    bare, checkout = tmp_path / "origin.git", tmp_path / "work" / "checkout"
+    checkout.mkdir(parents=True)
+    path = f"{tools}:{Path(sys.executable).parent}:/usr/local/bin:/usr/bin:/bin"
+    made = Runner(
+        checkout,
+        notes,
+        {
+            **{key: value for key, value in os.environ.items() if not key.startswith("GIT")},
+            "PATH": path,
+            "GIT_CONFIG_GLOBAL": str(tmp_path / "gitconfig"),
+            "HOME": str(tmp_path),
+        },
+    )
+    subprocess.run(["git", "init", "--quiet", "--bare", "-b", "main", bare], check=True)
+    made.git("init", "--quiet", "-b", "main")
+    made.git("config", "--global", "user.name", "somebody")
+    made.git("config", "--global", "user.email", "somebody@example.com")
+    made.git("remote", "add", "origin", str(bare))
+    return made
+
+
+def commit(runner: Runner, message: str) -> None:
+    runner.git("add", "--all")
+    runner.git("commit", "--quiet", "-m", message)
+
+
+@pytest.fixture
+def team(runner: Runner, tmp_path: Path) -> Runner:
+    """A team's repository on main, and a branch; edgeline's manifests lie beside it."""
+    lock = tmp_path / "images.lock.yaml"
+    entries = images.entries(images.lock_file())
+    lock.write_text(
+        yaml.safe_dump(
+            {
+                name: {"repository": entry.repository, "version": "1", "digest": DIGEST}
+                for name, entry in entries.items()
+            }
+        )
+    )
+    manifests = runner.checkout.parent / "edgeline" / "manifests"  # in place of its address
+    shutil.copytree(ROOT / "manifests", manifests)
+    kustomization.write(manifests / "components" / "images" / "kustomization.yaml", lock)
+    production = runner.checkout / "environments" / "production"
+    (production / "cluster").mkdir(parents=True)
+    readme = (GITOPS / "README.md").read_text()
+    written = readme.split("cluster/kustomization.yaml`:\n\n```yaml\n")[1].split("```")[0]
+    address = next(line.strip("- ") for line in written.splitlines() if "https://" in line)
+    local = "../../../../edgeline/manifests/overlays/onprem"
+    (production / "cluster" / "kustomization.yaml").write_text(written.replace(address, local))
+    shutil.copyfile(
+        manifests / "overlays" / "onprem" / "pipelines" / "schedules.yaml",
+        production / "cluster" / "schedules.yaml",
+    )
+    (production / "cluster" / "root.json").write_text("{}")
+    shutil.copyfile(
+        ROOT / "edgeline" / "environments" / "onprem.yaml", production / "environment.yaml"
+    )
+    (runner.checkout / "pipelines").mkdir()
+    (runner.checkout / "pipelines" / "reading.py").write_text(PIPELINE)
+    environment = {**runner.environment, images.LOCK: str(lock)}
+    made = Runner(runner.checkout, runner.notes, environment)
+    compile_all = next(x for x in steps("github-workflow.yaml", "check") if "Compile" in str(x))
+    assert made.step(compile_all).returncode == 0
+    commit(made, "what runs")
+    made.git("push", "--quiet", "origin", "main")
+    made.git("switch", "--quiet", "--create", "change")
+    return made
+
+
+def checked(team: Runner) -> tuple[str, str]:
+    """The step of the pull request's check that fails, or none, and what it printed."""
+    for step in steps("github-workflow.yaml", "check"):
+        if "run" in step:
+            done = team.step(step, GITHUB_BASE_REF="main", NUMBER="7", MAY_WRITE="true")
+            if done.returncode:
+                return str(step["name"]), done.stdout + done.stderr
+    return "", ""
+
+
+def test_a_good_pull_request_passes_every_step_and_shows_what_changes(team: Runner) -> None:
+    cluster = team.checkout / "environments" / "production" / "cluster"
+    text = (cluster / "schedules.yaml").read_text()
+    (cluster / "schedules.yaml").write_text(text.replace("0 0 3 * * *", "0 30 4 * * *"))
+    commit(team, "later")
+    assert checked(team) == ("", "")
+    difference = (team.checkout / "difference.md").read_text()
+    assert difference.startswith("```diff\n")
+    assert "-        cron: 0 0 3 * * *\n+        cron: 0 30 4 * * *\n" in difference
+    assert json.loads((team.checkout / "lint.sarif").read_text())["runs"][0]["results"] == []
+    told = team.notes.read_text().splitlines()
+    assert told == [
+        "pip install --require-hashes -r requirements.txt",
+        "gh pr comment 7 --edit-last --create-if-none --body-file difference.md",
+    ]
+
+
+def test_a_pipeline_that_was_not_compiled_again_is_refused(team: Runner) -> None:
+    (team.checkout / "pipelines" / "reading.py").write_text(PIPELINE.replace('"id"', '"name"'))
+    commit(team, "another key")
+    step, said = checked(team)
+    assert step == "What is compiled must be what is committed"
+    assert "new file mode" in said
+    assert "defaultValue: name" in said
+
+
+def test_what_the_linter_refuses_stops_the_check(team: Runner) -> None:
+    version = next((team.checkout / "environments").rglob("versions/*.yaml"))
+    secret = {"apiVersion": "v1", "kind": "Secret", "metadata": {"name": "store"}}
+    (version.parent.parent.parent / "cluster" / "store.yaml").write_text(
+        yaml.safe_dump({**secret, "stringData": {"key": "hunter2"}})
+    )
+    commit(team, "a secret")
+    assert checked(team)[0] == "Lint"
+    assert '"secret-in-clear"' in (team.checkout / "lint.sarif").read_text()
+
+
+BUILD = """
+import io, sys
+from edgeline import images, registry
+for entry in images.entries(images.lock_file()).values():
+    repository = sys.argv[1] + "/" + entry.repository.rpartition("/")[2]
+    config = b"{}"
+    digest = registry.Manifest("", config).digest
+    registry.upload(repository, digest, io.BytesIO(config))
+    kind = "application/vnd.oci.image.config.v1+json"
+    described = '{"mediaType":"%s","digest":"%s","size":2}' % (kind, digest)
+    text = '{"schemaVersion":2,"mediaType":"%s","config":%s,"layers":[],"annotations":{"x":"%s"}}'
+    content = text % (registry.MANIFESTS[0], described, repository)
+    made = registry.Manifest(registry.MANIFESTS[0], content.encode())
+    registry.put(repository, made, sys.argv[2])
+"""
+
+
+def test_a_tag_s_images_are_pushed_locked_and_proposed_built_by_a_stand_in(
+    runner: Runner, registry: Any
+) -> None:
+    here = runner.checkout
+    (here / "images").mkdir()
+    shutil.copyfile(ROOT / "images" / "images.lock.yaml", here / "images" / "images.lock.yaml")
+    component = Path("manifests") / "components" / "images" / "kustomization.yaml"
+    (here / component).parent.mkdir(parents=True)
+    shutil.copyfile(ROOT / component, here / component)
+    commit(runner, "before")
+    team = f"{registry.address}/team"
+    for step in steps("images-workflow.yaml", "release"):
+        if "run" not in step:
+            continue
+        if "--push" in step["run"]:
+            command = [sys.executable, "-c", BUILD, team, __version__]
+            subprocess.run(command, check=True, capture_output=True)
+        done = runner.step(step, REGISTRY=team, GITHUB_REF_NAME="v1.2.3", BASE="main")
+        assert done.returncode == 0, done.stderr
+    told = runner.notes.read_text()
+    assert "docker buildx bake --file images/docker-bake.hcl --push" in told
+    assert "gh pr create --base main --fill" in told
+    runner.git("fetch", "--quiet", "origin")
+    proposed = runner.git("show", "origin/images-v1.2.3:images/images.lock.yaml")
+    locked = yaml.safe_load(proposed)
+    assert {entry["digest"][:7] for entry in locked.values()} == {"sha256:"}
+    assert locked["train"]["repository"] == f"{team}/train-python"
+    written = runner.git("show", f"origin/images-v1.2.3:{component}")
+    assert locked["edge-server"]["digest"] in written
