@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import re
 import sys
 from dataclasses import MISSING, fields
 
@@ -11,25 +12,44 @@ from edgeline.server import logs
 from edgeline.server.main import serve
 from edgeline.server.settings import Settings
 
+KINDS = {"int": (int, "N"), "float": (float, "X"), "str": (str, "TEXT")}
+
 
 def main(arguments: list[str] | None = None) -> int:
     """Serve; each setting is an option (`--max-body`). 1 where something is to be mended."""
-    parser = argparse.ArgumentParser(prog="edgeline serve", description=serve.__doc__)
-    parser.add_argument("path", help="a bundle, a store of bundles, or .tflite files")
-    kinds = {"int": int, "float": float, "str": str}
+    parser = argparse.ArgumentParser(
+        prog="edgeline serve",
+        usage="edgeline serve [OPTIONS] PATH",
+        description="Serve models over HTTP and gRPC until SIGTERM or SIGINT. "
+        "Times are in seconds, sizes in bytes.",
+    )
+    parser.add_argument(
+        "path",
+        metavar="PATH",
+        help="a bundle, a store of bundles, .tflite files, or, with --root, a signed repository",
+    )
+    about = descriptions()
     for setting in fields(Settings):
         assert setting.default is not MISSING
-        kind = str(setting.type).removesuffix(" | None")
+        kind, metavar = KINDS[str(setting.type).removesuffix(" | None")]
+        shown = "" if setting.default in (None, "") else " (default: %(default)s)"
         parser.add_argument(
-            "--" + setting.name.replace("_", "-"), type=kinds[kind], default=setting.default
+            "--" + setting.name.replace("_", "-"),
+            type=kind,
+            metavar=metavar,
+            default=setting.default,
+            help=about.get(setting.name, "").replace("%", "%%") + shown,
         )
     given = vars(parser.parse_args(arguments))
     path = given.pop("path")
+    try:
+        settings = Settings(**given)
+    except EdgelineError as error:
+        parser.error(str(error))
 
     def started(http: int, grpc: int | None) -> None:
         print(f"READY http={http}" + (f" grpc={grpc}" if grpc else ""), flush=True)
 
-    settings = Settings(**given)
     try:
         logs.set_up(settings.log)
         serve(path, settings, started)
@@ -37,6 +57,13 @@ def main(arguments: list[str] | None = None) -> int:
         print(f"Error: {error}", file=sys.stderr)
         return 1
     return 0
+
+
+def descriptions() -> dict[str, str]:
+    """What each setting is, as the docstring of `Settings` says; empty under `python -OO`."""
+    text = (Settings.__doc__ or "").partition("Attributes:")[2].partition("Raises:")[0]
+    entries = re.findall(r"^ {8}(\w+): (.*(?:\n {12}.*)*)", text, re.MULTILINE)
+    return {name: " ".join(text.split()).rstrip(".") for name, text in entries}
 
 
 if __name__ == "__main__":

@@ -7,6 +7,7 @@ import contextlib
 import ctypes
 import gc
 import logging
+import os
 import random
 import signal
 import ssl
@@ -125,7 +126,7 @@ async def _serve(
         routes_v2.resolver(app),
         routes_tfserving.resolver(app),
         routes_watching.resolver(app, watching),
-        routes_admin.resolver(app),
+        routes_admin.resolver(app, updates),
         routes_updates.resolver(app, updates),
         openapi.resolver(app),
     ]
@@ -175,7 +176,9 @@ async def _serve(
 
     tasks = [asyncio.ensure_future(_sweep(server)), asyncio.ensure_future(_decide(app))]
     if settings.every:
-        first = 0.0 if updates is not None and not updates.looked else settings.every
+        first = settings.every
+        if updates is not None and not updates.looked:
+            first *= random.random()  # after a power cut a whole fleet starts at once
         tasks.append(asyncio.ensure_future(_poll(look, first, settings.every)))
     await stop.wait()
     log.info("Stopping: requests have %g s to end.", settings.stop_time)
@@ -225,9 +228,11 @@ async def _listen(
             ssl_handshake_timeout=handshake,
         )
     except OSError as error:
+        number = error.errno or 0
+        reason = os.strerror(number) if number > 0 else str(error)  # names are looked up below 0
         raise EdgelineError(
-            f"Port {port} of {settings.host} cannot be listened on ({error.strerror or error}): "
-            "choose another with --port."
+            f"Port {port} of {settings.host} cannot be listened on ({reason}): "
+            "choose another with --port or --host."
         ) from error
 
 

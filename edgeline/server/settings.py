@@ -2,10 +2,23 @@
 
 from __future__ import annotations
 
+import math
 import os
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
+
+from edgeline.errors import EdgelineError
 
 MIB = 1 << 20
+LIMITS = {
+    "port": 65535,
+    "grpc_port": 65535,
+    "instances": 1024,
+    "threads": 1024,
+    "error_rate": 1,
+    "drift_unseen": 1,
+    "drift_missing": 1,
+    "payload_rate": 1,
+}
 
 
 def cores() -> int:
@@ -26,9 +39,9 @@ class Settings:
     """Times are in seconds, sizes in bytes.
 
     Attributes:
-        host, port: where HTTP (and gRPC, told apart by its first bytes) is served; 0 takes a
-            free port.
-        grpc_port: one more port for clients that expect gRPC on its own; None for none.
+        host: the address that is listened on; 0.0.0.0 for all of this machine's.
+        port: where HTTP (and gRPC, told apart by its first bytes) is served; 0 for a free one.
+        grpc_port: one more port for clients that expect gRPC on its own; by default none.
         instances: interpreters a model; 0 for one a core, at most 4.
         threads: threads an interpreter; 0 for the cores shared out among the instances.
         versions: newest versions of a model to serve; 0 for all.
@@ -37,8 +50,8 @@ class Settings:
             client at a time asks; 0 for never.
         batch: rows of several requests that are run together; 0 for no batching.
         batch_delay: how long a request waits for others to make a batch with.
-        queue_time: how long one may wait before it is refused with 503.
-        request_time: how long one may take in all, 504 after.
+        queue_time: how long a request may wait before it is refused with 503.
+        request_time: how long a request may take in all; 504 after.
         max_body: the largest request, as sent and as decompressed.
         max_buffered: the request bytes held in memory over all connections.
         max_header: the largest request line with headers.
@@ -47,36 +60,45 @@ class Settings:
         write_time: how long a client may leave an answer unread.
         idle_time: how long a connection may be silent between requests.
         stop_time: how long requests may go on after SIGTERM.
-        poll: how often the models are looked at for changes; 0 for never. None for 2 s, 60 s
-            where updates are signed.
+        poll: how often the models are looked at for changes; 0 for never. By default 2 s,
+            or 60 s where updates are signed.
         root: the TUF root that is trusted; with it the path is a signed repository (a folder,
             https://, s3://, gs:// or minio://) and needs `state`.
         max_update: the largest version that is fetched.
         load_time: how long a new version may take to load and warm when it is tried.
-        run_time: how long one run on zeros may take then; 0 for any time.
+        run_time: how long one run on zeros may take when a version is tried; 0 for any time.
         trial_time: how long a new version that is live is on trial.
-        error_rate: the largest share of its requests that may fail meanwhile.
-        error_count: how many of them have to fail before that counts.
-        state: a folder for what outlives a restart; None keeps nothing.
+        error_rate: the largest share of requests to a version on trial that may fail.
+        error_count: how many of them have to fail before the error rate counts.
+        state: a folder for what outlives a restart; by default nothing does.
         rollouts: a JSON file of how new versions are tried (see `edgeline.server.rollout`).
         tokens: a JSON file of token digests and scopes (see `edgeline.server.access`).
-        certificate, key: PEM files; with them everything is TLS.
+        certificate: a PEM file; with it and its key everything is TLS.
+        key: a PEM file with the certificate's key.
         client_ca: a PEM file; with it each client shows a certificate that this CA signed.
         drift_rate: rows a second of a version that are looked at for drift; 0 for none.
         drift_window: how far back drift is looked for.
-        drift_judge: how often it is looked for, to tell the webhook.
+        drift_judge: how often drift is looked for, to tell the webhook.
         drift_rows: rows below which nothing is called drift.
-        drift_psi, drift_ks, drift_unseen, drift_missing: from where it is (see
+        drift_psi: the population stability index above which a column drifts (see
             `edgeline.server.drift`).
+        drift_ks: the Kolmogorov-Smirnov statistic above which a column of numbers drifts.
+        drift_unseen: the share of values that training did not have, above what is expected, from
+            which a column of categories drifts.
+        drift_missing: how far the share of missing values may be from training's.
         webhook: a URL that is told of drift.
-        webhook_key: a file with the key that signs what is sent to it.
-        payloads: where sampled requests go (see `edgeline.server.payloads`); None for nowhere.
+        webhook_key: a file with the key that signs what the webhook is sent.
+        payloads: where sampled requests go (see `edgeline.server.payloads`); by default nowhere.
         payload_rate: the share of requests that are sampled.
         payload_redact: names of inputs and outputs that are left out, with commas between.
-        payload_size, payload_every: how large and old a file of them becomes.
-        payload_keep: the bytes that a folder of them may hold.
+        payload_size: how large a file of payloads becomes, before compression.
+        payload_every: how old a file of payloads becomes.
+        payload_keep: the bytes of payloads that a folder may hold.
         log: json, text, or auto for text on a terminal and JSON else.
         access_log: every n-th request is logged; 0 for none.
+
+    Raises:
+        EdgelineError: a number is negative, not finite, or larger than it can be.
     """
 
     host: str = "127.0.0.1"
@@ -131,6 +153,16 @@ class Settings:
     payload_keep: int = 1024 * MIB
     log: str = "auto"
     access_log: int = 0
+
+    def __post_init__(self) -> None:
+        for setting in fields(self):
+            value, limit = getattr(self, setting.name), LIMITS.get(setting.name)
+            if not isinstance(value, (int, float)):
+                continue
+            if not (math.isfinite(value) and 0 <= value <= (limit or value)):
+                option = "--" + setting.name.replace("_", "-")
+                wanted = f"from 0 to {limit}" if limit else "from 0 on"
+                raise EdgelineError(f"{option} is {value}: give a number {wanted}.")
 
     @property
     def every(self) -> float:

@@ -1,0 +1,37 @@
+"""The options of `edgeline serve`."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import fields
+
+import pytest
+
+from edgeline.errors import EdgelineError
+from edgeline.server.__main__ import descriptions, main
+from edgeline.server.settings import Settings
+
+
+def test_help_says_what_each_option_is(capsys):
+    with pytest.raises(SystemExit):
+        main(["--help"])
+    shown = capsys.readouterr().out
+    assert "newest versions of a model to serve; 0 for all" in " ".join(shown.split())
+    assert descriptions().keys() == {setting.name for setting in fields(Settings)}
+    assert not {"Args:", "Raises:", "None"} & set(shown.split())
+
+
+@pytest.mark.parametrize(
+    ("setting", "value"),
+    [("port", 99999), ("instances", -1), ("poll", math.nan), ("read_time", math.inf)],
+)
+def test_a_number_that_cannot_be_names_its_option(setting, value):
+    with pytest.raises(EdgelineError, match=f"^--{setting.replace('_', '-')} is {value}: give"):
+        Settings(**{setting: value})
+
+
+def test_a_wrong_number_is_wrong_usage(capsys):
+    with pytest.raises(SystemExit) as ended:
+        main(["models", "--error-rate", "2"])
+    assert ended.value.code == 2
+    assert "--error-rate is 2.0: give a number from 0 to 1." in capsys.readouterr().err
