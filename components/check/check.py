@@ -31,6 +31,11 @@ def check(model: str | Path, target: str = TARGET, compiled: str | Path = "") ->
         )
     path = Path(model)
     if path.is_dir():
+        if artifacts.schema_of(path) == models.ONNX_SCHEMA:
+            raise EdgelineError(
+                f"{model} is an ONNX model, and the Edge TPU takes LiteRT alone: import the LiteRT "
+                "file, SavedModel or Keras file that it was made of."
+            )
         path = models.edge_model_path(artifacts.read(path, models.EDGE_SCHEMA))
     return place(tflite.read(path), tflite.read(compiled) if compiled else None)
 

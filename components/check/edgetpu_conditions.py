@@ -112,8 +112,12 @@ def zero_constant(site: Site) -> bool:
 
 
 def same_dilation(site: Site) -> bool:
-    """Equal dilation in both directions."""
-    return site.option("dilation_w", 1) == site.option("dilation_h", 1)
+    """Equal dilation in both directions; none counts where the filter is 1 high or wide."""
+    weights = site.input(1)
+    if weights is None or len(weights.shape) != 4:
+        return False
+    pairs = zip(weights.shape[1:3], ("dilation_h", "dilation_w"), strict=True)
+    return len({site.option(name, 1) for size, name in pairs if size > 1}) < 2
 
 
 def one_group(site: Site) -> bool:
@@ -162,10 +166,10 @@ def splits_no_batch(site: Site) -> bool:
     return image is not None and (len(image.shape) < 2 or 0 not in site.axes(0))
 
 
-def unit_strides(site: Site) -> bool:
-    """Every stride is 1; no ellipsis, no new axis."""
+def plain_slice(site: Site) -> bool:
+    """Every stride is forwards; no ellipsis, no new axis."""
     masks = site.option("ellipsis_mask") or site.option("new_axis_mask")
-    return not masks and all(stride == 1 for stride in site.values(3))
+    return not masks and all(stride > 0 for stride in site.values(3))
 
 
 def flat_alpha(site: Site) -> bool:
@@ -185,19 +189,31 @@ def resize_side(site: Site) -> int:
     return max((max(tensor.shape[1:3], default=1) for tensor in site.outputs), default=1)
 
 
-def resize_factor(site: Site) -> int:
-    """How many times a resize enlarges, rounded up."""
+def far_enlarged_elements(site: Site) -> int:
+    """Elements of what a resize enlarges more than 4 times in height or width, else 0."""
     image = site.input(0)
     if image is None:
-        return 1
+        return 0
     return max(
         (
-            -(-after // max(before, 1))
+            tensor.elements
             for tensor in site.outputs
             for before, after in zip(image.shape[1:3], tensor.shape[1:3], strict=False)
+            if after > 4 * before
         ),
-        default=1,
+        default=0,
     )
+
+
+def largest_stride(site: Site) -> int:
+    """The largest step of a strided slice."""
+    return max(site.values(3), default=1)
+
+
+def input_width(site: Site) -> int:
+    """The innermost dimension of the input."""
+    image = site.input(0)
+    return image.shape[-1] if image is not None and image.shape else 1
 
 
 def reduced_positions(site: Site) -> int:
@@ -245,7 +261,7 @@ MET: dict[str, Met] = {
         packs_no_batch,
         pads_no_batch,
         splits_no_batch,
-        unit_strides,
+        plain_slice,
         flat_alpha,
         long_softmax,
     )
@@ -254,7 +270,9 @@ MEASURES: dict[str, Measure] = {
     function.__name__: function
     for function in (
         resize_side,
-        resize_factor,
+        far_enlarged_elements,
+        largest_stride,
+        input_width,
         reduced_positions,
         output_elements,
         output_rows,

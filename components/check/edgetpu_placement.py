@@ -197,8 +197,8 @@ def judge(subgraph: Subgraph, operator: Operator) -> Verdict:
                 NO, False, status, broken.sentence, broken.source, broken.mend, rule.runtime
             )
     runtime = rule.runtime
-    if operator.name in ("CONV_2D", "DEPTHWISE_CONV_2D") and site.option("dilation_w", 1) > 1:
-        runtime = 13
+    if max(site.option("dilation_w", 1), site.option("dilation_h", 1)) > 1:
+        runtime = max(runtime, 13)
     open_question: Verdict | None = None
     for size in rules.SIZES.get(operator.name, ()):
         measured = MEASURES[size.measure](site)
@@ -290,6 +290,16 @@ def _failure(subgraph: Subgraph) -> str:
             )
     if not any(tensor.dtype in ("INT8", "UINT8") for tensor in subgraph.tensors):
         return "The model is not quantised: convert it to full int8 with representative examples."
+    computed = {index for operator in subgraph.operators for index in operator.outputs}
+    for operator in subgraph.operators:
+        for position in () if operator.custom else rules.SIZED_BY.get(operator.name, ()):
+            if position < len(operator.inputs) and operator.inputs[position] in computed:
+                return (
+                    f"The size of what operator {operator.index} ({operator.name}) computes is "
+                    "known only when the model runs, and the compiler takes no such tensor: "
+                    "export with a fixed input signature (keras.export.ExportArchive, batch size "
+                    "1) and fixed shapes."
+                )
     return ""
 
 
@@ -314,6 +324,16 @@ def _warnings(model: Model, subgraph: Subgraph, operators: tuple[Placed, ...]) -
     )
     if any(subgraph.tensors[index].dynamic for index in subgraph.inputs):
         found.append("An input has a dynamic dimension: export with a fixed signature.")
+    unresolved = {
+        operator.name
+        for operator in subgraph.operators
+        if operator.custom and operator.name not in rules.KNOWN_CUSTOM
+    }
+    found.extend(
+        f"{name} is no custom operator of Coral's, and the compiler stops at one that it does "
+        "not know: cut the model before it, and run it on the host."
+        for name in sorted(unresolved)
+    )
     uncertain = sum(placed.verdict.state == SIZE for placed in operators)
     if uncertain:
         found.append(

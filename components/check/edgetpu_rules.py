@@ -21,6 +21,7 @@ VERSIONS = (
 )
 ISSUE = "https://github.com/google-coral/edgetpu/issues/"
 PAIRS = "https://github.com/google-coral/test_data"
+LOG_YOLOV5 = "https://github.com/jveitchmichaelis/edgetpu-yolo"
 
 # What the compiler's log says, by kind of breach
 MAPPED = "Mapped to Edge TPU"
@@ -123,7 +124,7 @@ CONDITIONS = {
         "Concatenate only what the model computes, or pad with zeros.",
     ),
     "same_dilation": Condition(
-        "The dilation is the same in x and y.",
+        "The dilation is the same in x and y, unless the filter is 1 high or wide.",
         LIMITATION,
         "Use one dilation_rate for both dimensions.",
     ),
@@ -157,10 +158,10 @@ CONDITIONS = {
     "splits_no_batch": Condition(
         "No split over the batch dimension.", LIMITATION, "Split along axis 1 or later."
     ),
-    "unit_strides": Condition(
-        "All strides are 1, without ellipsis or new axes.",
+    "plain_slice": Condition(
+        "No negative stride, no ellipsis, no new axis.",
         LIMITATION,
-        "Slice with step 1; for a stride use a pooling or a convolution with strides.",
+        "Slice forwards and over every axis; reverse or expand on the host.",
     ),
     "flat_alpha": Condition(
         "Alpha has one dimension, the channels.",
@@ -234,7 +235,7 @@ RULES = {
     "SQUARED_DIFFERENCE": Rule(14, 2),
     "SQUEEZE": Rule(13, 2),
     "STRIDED_SLICE": Rule(
-        0, 5, (1, 2, 3), ("unit_strides",), "Strides of 1, no ellipsis, no new axis."
+        0, 5, (1, 2, 3), ("plain_slice",), "Strides of 1, no ellipsis, no new axis."
     ),
     "SUB": Rule(0, 5),
     "SUM": Rule(13, 2, (1,), ("reduces_no_batch",), "Not over the batch."),
@@ -254,11 +255,12 @@ SIZES = {
             "Upsample less inside the model, and resize its output on the host.",
             ISSUE + "31",
         ),
+        # Enlarging 8x16 4 times maps (262,144 elements, issue 377), 1x1 33 times does not.
         Size(
-            "resize_factor",
-            2,
-            33,
-            "the factor of enlargement: 2 maps, 33 does not",
+            "far_enlarged_elements",
+            55_296,
+            278_784,
+            "elements, where it enlarges more than 4 times: 55,296 map, 278,784 do not",
             "Upsample in steps of 2, or resize on the host; for a pooled 1x1 branch multiply "
             "or add it by broadcasting instead of resizing it.",
             PAIRS,
@@ -297,9 +299,9 @@ SIZES = {
     "TRANSPOSE": (
         Size(
             "output_elements",
-            36_864,
+            57_600,
             150_528,
-            "elements: 36,864 map, 150,528 were reported not to",
+            "elements: 57,600 map, 150,528 were reported not to",
             "Keep the layout that Keras uses (height, width, channels), so that none is needed.",
             ISSUE + "433",
         ),
@@ -312,6 +314,28 @@ SIZES = {
             "elements, where it has more than one row: 36,864 map, 134,400 do not",
             "Use a smaller input, or leave the softmax to the host.",
             OPERATIONS,
+        ),
+    ),
+    # Documented are strides of 1, and compiler 15 says "Only Strided-Slice with unitary strides
+    # supported"; compiler 16 maps the four slices with stride 2 at the head of a YOLOv5.
+    "STRIDED_SLICE": (
+        Size(
+            "largest_stride",
+            1,
+            None,
+            "strides: the documentation promises 1, compiler 16 was seen to map 2",
+            "Slice with step 1; for a stride use a pooling or a convolution with strides.",
+            LOG_YOLOV5,
+        ),
+    ),
+    "UNIDIRECTIONAL_SEQUENCE_LSTM": (
+        Size(
+            "input_width",
+            900,
+            1_000,
+            "features a step: about 900 map, from 1,000 on the compiler fails",
+            "Put a Dense layer of fewer units before the LSTM.",
+            ISSUE + "598",
         ),
     ),
     "FULLY_CONNECTED": (
@@ -358,6 +382,25 @@ UNSUPPORTED = {
 }
 OTHERWISE = "Replace it by operators of the table, or leave it to the host behind the last layer."
 CUSTOM = "Keep it the last operator of the model: a custom operator always runs on the CPU."
+
+# The compiler runs the model in its own interpreter first, which must know every custom
+# operator (else: "Encountered unresolved custom op") and give every tensor a constant size
+# (else: "Attempting to use a delegate that only supports static-sized tensors", issue 654).
+KNOWN_CUSTOM = ("TFLite_Detection_PostProcess", "PosenetDecoderOp", "edgetpu-custom-op")
+# Inputs that give the output its size
+SIZED_BY = {
+    "BROADCAST_TO": (1,),
+    "FILL": (0,),
+    "PAD": (1,),
+    "PADV2": (1,),
+    "RESHAPE": (1,),
+    "RESIZE_BILINEAR": (1,),
+    "RESIZE_NEAREST_NEIGHBOR": (1,),
+    "SLICE": (1, 2),
+    "STRIDED_SLICE": (1, 2, 3),
+    "TILE": (1,),
+    "TRANSPOSE_CONV": (0,),
+}
 
 # Operators the compiler does not take but parses: highest version known
 PARSED = {
