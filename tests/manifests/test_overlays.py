@@ -154,7 +154,7 @@ def test_a_prefix_reaches_the_name_of_the_pipeline_in_its_version(tmp_path: Path
 def test_argo_cd_sees_how_each_kind_of_ours_fares(built: dict[str, Objects]) -> None:
     data = one(built["argocd"], "ConfigMap", "argocd-cm")["data"]
     kinds = {key.rpartition("_")[2] for key in data}
-    assert kinds == {"PipelineVersion", "TrainJob", "TFJob", "Experiment"}
+    assert kinds == {"Application", "PipelineVersion", "TrainJob", "TFJob", "Experiment"}
 
 
 def test_the_component_of_images_is_what_the_lock_file_makes(tmp_path: Path) -> None:
