@@ -20,6 +20,7 @@ import re
 import zipfile
 from collections.abc import Iterator
 from dataclasses import dataclass
+from datetime import datetime, timedelta, timezone
 from pathlib import Path
 from typing import BinaryIO, Protocol
 from urllib.parse import quote, unquote, urlsplit
@@ -135,9 +136,10 @@ class Web:
                 error.close()
                 if error.code == 416:  # what is there is no beginning of it
                     return self.open(path)
+                answered = f"{url} answers {error.code}{_clock(error.headers.get('Date'))}."
                 if error.code in (403, 404):
-                    raise MissingError(f"{url} answers {error.code}.") from None
-                raise UnreachableError(f"{url} answers {error.code}.") from None
+                    raise MissingError(answered) from None
+                raise UnreachableError(answered) from None
         begins = re.match(r"bytes (\d+)-", answer.headers.get("Content-Range") or "")
         return answer, int(begins[1]) if answer.status == 206 and begins else 0
 
@@ -153,11 +155,33 @@ def explained(what: str) -> Iterator[None]:
         import urllib.error
 
         if isinstance(error, urllib.error.URLError):
-            raise UnreachableError(f"{what} cannot be reached ({error.reason}).") from error
+            now = _now().isoformat(" ", "minutes")
+            late = re.search("expired|not yet valid", str(error.reason))  # a certificate
+            clock = f"; by this device's clock it is {now}" if late else ""
+            raise UnreachableError(f"{what} cannot be reached ({error.reason}){clock}.") from error
         if isinstance(error, (TimeoutError, ConnectionError, http.client.HTTPException)):
             fault = str(error) or type(error).__name__
             raise UnreachableError(f"The connection to {what} broke ({fault}).") from error
         raise
+
+
+def _clock(date: str | None) -> str:
+    """A hint where this device's clock and that of a server differ by more than a quarter of an
+    hour, from where on stores refuse what is signed."""
+    from email.utils import parsedate_to_datetime
+
+    with contextlib.suppress(TypeError, ValueError):
+        now, there = _now(), parsedate_to_datetime(date or "")
+        if abs(now - there) > timedelta(minutes=15):
+            return (
+                f"; by its clock it is {there.isoformat(' ', 'minutes')} and by this device's "
+                + now.isoformat(" ", "minutes")
+            )
+    return ""
+
+
+def _now() -> datetime:
+    return datetime.now(timezone.utc)
 
 
 def _bucket(scheme: str, path: str) -> Web:

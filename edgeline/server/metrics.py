@@ -13,7 +13,7 @@
 | edgeline_model_device | model, version, device | 1: `cpu` or `edgetpu` |
 | edgeline_rollout_weight, _requests, _errors, _latency_ratio | model, version | of a candidate |
 | edgeline_rollout_rows, _disagreements, _dropped | model, version | of a candidate in shadow |
-| edgeline_rollout_decisions_total | model, action | start, promote, return |
+| edgeline_rollout_decisions_total | model, action | start, promote, return, end |
 | edgeline_http_responses_total | status | HTTP answers by status |
 | edgeline_connections | | open connections |
 | edgeline_buffered_bytes | | request bytes held in memory |
@@ -21,11 +21,15 @@
 | edgeline_drift_psi, _ks, _unseen, _missing | model, version, side, column | see `drift` |
 | edgeline_events_total | to, result | events by receiver: sent, failed, dropped |
 | edgeline_update_looks_total | result | looks for updates: ok or why not (see `synchronise`) |
+| edgeline_update_outcome | result | 1: what came of the last look |
 | edgeline_update_stale | | 1 while the last look was not ok |
+| edgeline_update_look_time_seconds | | when the repository was last looked at |
 | edgeline_update_success_time_seconds | | when a look last was ok |
 | edgeline_update_expiry_time_seconds | | when the signed metadata expires |
 | edgeline_update_fetched_bytes_total | | bytes of files that were fetched |
 | edgeline_update_bad_versions | | versions that are not tried again |
+| edgeline_update_pending_versions | | versions that are wanted and have not come |
+| edgeline_update_withdrawn_versions | | that serve until another works here |
 | process_resident_memory_bytes, process_start_time_seconds | | of this process |
 """
 

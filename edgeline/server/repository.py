@@ -230,13 +230,13 @@ class Repository:
             served.unloaded = False
         if served.unloaded:
             return
-        served.labels = self.labels(name)
+        labels, there = self.labels(name), bool(found)
         found = {v: found[v] for v in self.rollouts.allowed(name, found)}
         kept = self.rollouts.kept(name, found)
         wanted: list[int] = []  # the newest that work
         for version in sorted(found, reverse=True):
             enough = len(wanted) >= (self.settings.versions or len(found))
-            if enough and version not in served.labels.values() and version not in kept:
+            if enough and version not in labels.values() and version not in kept:
                 continue
             source = found[version]
             if fault := self.verdicts.fault(source):
@@ -251,11 +251,15 @@ class Repository:
             if version in served.pools:
                 wanted.append(version)
         served.failures = {v: f for v, f in served.failures.items() if v in found}
-        if wanted or not found:  # else what serves is the last good one, gone or not
-            for version in served.pools.keys() - set(wanted) - (kept if found else set()):
+        # a label moves when the version that it moves to serves
+        late = {x: served.labels.get(x, v) for x, v in labels.items() if v not in served.pools}
+        served.labels = {**labels, **late}
+        if wanted or not there:  # else what serves is the last good one, gone or not
+            held = {*wanted, *kept, *late.values()} if there else set()
+            for version in served.pools.keys() - held:
                 self._retire(served, version)
         self.rollouts.settle(name, served.pools)
-        if not found and not served.pools:
+        if not there and not served.pools:
             del self.models[name]
 
     async def _replace(self, served: Served, source: Source) -> None:

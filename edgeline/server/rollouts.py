@@ -99,11 +99,12 @@ class Rollouts:
         return set(versions) - self._returned.get(model, set())
 
     def kept(self, model: str, versions: Collection[int]) -> set[int]:
-        """Versions to have beside the newest: the stable one, or a guess at it at first sight."""
+        """Versions to have beside the newest: the stable one, or where it is gone the one before
+        it, or a guess at first sight."""
         if model not in self._declared:
             return set()
         if model in self._stable:
-            return {self._stable[model]}
+            return set(sorted(v for v in versions if v <= self._stable[model])[-1:])
         return set(sorted(versions)[-2:])
 
     def settle(self, model: str, pools: Mapping[int, Pool]) -> None:
@@ -122,6 +123,12 @@ class Rollouts:
         on = self.traffic.get(model)
         if on is not None and (on.stable, on.candidate) == (stable, newest):
             return
+        if on is not None:
+            reason = f"version {newest} takes its place."
+            for version in (on.stable, on.candidate):
+                if version not in pools:
+                    reason = f"version {version} is no longer served."
+            self._log(model, Verdict("end", reason), on.stable, on.candidate)
         self._end(model)
         if newest > stable:
             self.traffic[model] = Traffic(rollout, pools, stable, newest)
@@ -161,6 +168,14 @@ class Rollouts:
     def stable(self, model: str) -> int | None:
         """The version that a model's requests go to, where a rollout is declared."""
         return self._stable.get(model) if model in self._declared else None
+
+    def stables(self) -> dict[str, int]:
+        """The stable version of each model with a rollout, where it is known."""
+        return {name: v for name, v in self._stable.items() if name in self._declared}
+
+    def returned(self) -> dict[str, list[int]]:
+        """The versions of each model that were tried and returned."""
+        return {name: sorted(versions) for name, versions in self._returned.items()}
 
     def describe(self) -> list[dict[str, Any]]:
         """Each declared rollout with what it has shown, for people and machines."""
@@ -230,7 +245,7 @@ class Rollouts:
             return
         value = {
             "stable": self._stable,
-            "returned": {model: sorted(found) for model, found in self._returned.items()},
+            "returned": self.returned(),
             "rollouts": [rollout.to_json() for rollout in self._called.values()],
         }
         file = self._state / STATE

@@ -28,6 +28,7 @@ from edgeline.server.metrics import resident
 from edgeline.server.recent import failures
 from edgeline.server.rollout import Verdict
 from edgeline.server.tensors_json import dumps, loads
+from edgeline.server.updates import Updates
 
 _POLICY = (
     b"Content-Security-Policy: default-src 'none'; style-src 'unsafe-inline'; "
@@ -36,7 +37,7 @@ _POLICY = (
 _MANNERS = (_POLICY, b"X-Content-Type-Options: nosniff", b"Cache-Control: no-store")
 
 
-def resolver(app: App) -> Any:
+def resolver(app: App, updates: Updates | None) -> Any:
     """The endpoints of the page and of the rollouts."""
     html = Path(__file__).with_name("page.html").read_bytes()
     page = Response(200, html, b"text/html; charset=utf-8", _MANNERS)
@@ -50,7 +51,7 @@ def resolver(app: App) -> Any:
 
     fixed = {
         "/": [Endpoint("GET", "", answer=root)],
-        "/overview": [Endpoint("GET", "read", answer=lambda _: json(overview(app)))],
+        "/overview": [Endpoint("GET", "read", answer=lambda _: json(overview(app, updates)))],
         "/rollouts": [Endpoint("GET", "read", answer=lambda _: json(_rollouts(app)))],
     }
 
@@ -90,8 +91,8 @@ def resolver(app: App) -> Any:
     return resolve
 
 
-def overview(app: App) -> dict[str, Any]:
-    """Models, versions, traffic, latency and rollouts; what the page shows."""
+def overview(app: App, updates: Updates | None) -> dict[str, Any]:
+    """Models, versions, traffic, latency, rollouts and updates; what the page shows."""
     repository, metrics = app.repository, app.metrics
     return {
         "server": {
@@ -104,6 +105,7 @@ def overview(app: App) -> dict[str, Any]:
         },
         "models": [_model(app, name) for name in sorted(repository.models)],
         **_rollouts(app),
+        "updates": updates.status() if updates else None,
     }
 
 

@@ -14,7 +14,9 @@ import errno
 import hashlib
 import json
 import os
+import random
 import shutil
+import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -182,6 +184,8 @@ class Store:
                 idle = 0 if after > before else idle + 1
                 if idle >= _ATTEMPTS or not after:
                     raise
+                if idle:  # a fleet must not hurry a server that is in trouble
+                    time.sleep(random.uniform(0.5, 1.0) * 2 ** (idle - 1))
             except OSError as error:
                 if error.errno in FULL:  # whoever needs the room gets it
                     partial.unlink(missing_ok=True)

@@ -26,6 +26,7 @@ from edgeline.server import sources
 from edgeline.server.repository import Repository
 from edgeline.server.settings import Settings
 from edgeline.server.sources import Source
+from edgeline.server.store import FULL
 
 LOOK_TIME = 3600.0  # seconds
 _TAIL = 2000  # characters of what a child says when it crashes
@@ -50,7 +51,7 @@ class Updates:
         self._lock = asyncio.Lock()
         self._counts: Counter[str] = Counter()
         self._fetched = 0
-        self._last: dict[str, Any] = {"outcome": "", "sentence": "", "expires": ""}
+        self._last: dict[str, Any] = {"outcome": "", "sentence": "", "expires": "", "pending": {}}
         self.looked = self._succeeded = 0.0
         self._repository: Repository | None = None
 
@@ -60,22 +61,34 @@ class Updates:
         repository.find, repository.labels = self.find, self.labels
 
     def find(self) -> dict[str, dict[int, Source]]:
-        """The verified versions on the disk; each has to have the manifest that was signed."""
+        """The verified versions on the disk; each has to have the manifest that was signed.
+
+        One that was withdrawn counts only where no other is left that is not bad.
+        """
         if not self.models.is_dir():
             return {}
         found: dict[str, dict[int, Source]] = {}
         for name, versions in sources.find(self.models).items():
             known = self._known.get(name, {})
-            for version, source in versions.items():
-                if entry := known.get(str(version)):
-                    source = replace(source, digest=entry["manifest"])
-                    found.setdefault(name, {})[version] = source
+            signed = {
+                version: replace(source, digest=known[str(version)]["manifest"])
+                for version, source in versions.items()
+                if str(version) in known
+            }
+            lasting = {v: s for v, s in signed.items() if not known[str(v)]["withdrawn"]}
+            if signed:
+                found[name] = lasting if any(map(self._works, lasting.values())) else signed
         return found
 
     def labels(self, name: str) -> dict[str, int]:
         """The signed labels of a model's versions."""
         versions = self._known.get(name, {})
         return {label: int(v) for v, entry in versions.items() for label in entry["labels"]}
+
+    def _works(self, source: Source) -> bool:
+        assert self._repository is not None
+        tried = self._repository.rollouts.allowed(source.name, [source.version])
+        return bool(tried) and not self._repository.verdicts.fault(source)
 
     async def restore(self) -> None:
         """Verify what is on the disk, without the network."""
@@ -88,13 +101,18 @@ class Updates:
             What came of it (see `status`).
         """
         async with self._lock:
-            if archive:
+            if not archive:
+                await self._bring(self._location)
+                return self.status()
+            try:
                 with tempfile.NamedTemporaryFile(suffix=".zip", dir=self._settings.state) as file:
                     file.write(archive)
                     file.flush()
                     await self._bring(file.name)
-            else:
-                await self._bring(self._location)
+            except OSError as error:
+                outcome = "full" if error.errno in FULL else "failed"
+                fault = f"The archive cannot be kept in the state folder ({error.strerror})."
+                self._take(_nothing(outcome, fault), online=True)
         return self.status()
 
     async def _bring(self, location: str) -> None:
@@ -112,17 +130,31 @@ class Updates:
         """What the last look found, for people and their tools."""
         assert self._repository is not None
         bad = self._repository.verdicts.bad().values()
+        expires = _seconds(self._last["expires"])
         return {
             "repository": self._location,
             **self._last,
+            "expires_in": round(expires - time.time()) if expires else None,
             "looked": self.looked or None,
             "succeeded": self._succeeded or None,
             "models": {
                 name: {version: entry["labels"] for version, entry in versions.items()}
                 for name, versions in self._known.items()
             },
+            "withdrawn": [
+                {"name": name, "version": version} for name, version in self._withdrawn()
+            ],
             "bad": [{"name": r.name, "version": r.version, "reason": r.reason} for r in bad],
         }
+
+    def _withdrawn(self) -> list[tuple[str, int]]:
+        """Versions that serve although they were withdrawn: no other works here yet."""
+        assert self._repository is not None
+        return [
+            (name, version)
+            for name, version, _ in self._repository.serving()
+            if self._known.get(name, {}).get(str(version), {}).get("withdrawn")
+        ]
 
     def lines(self) -> Iterator[str]:
         """The metrics of updates."""
@@ -130,12 +162,18 @@ class Updates:
         yield "# TYPE edgeline_update_looks_total counter"
         for outcome, count in sorted(self._counts.items()):
             yield f'edgeline_update_looks_total{{result="{outcome}"}} {count}'
+        yield "# TYPE edgeline_update_outcome gauge"
+        if self._last["outcome"]:
+            yield f'edgeline_update_outcome{{result="{self._last["outcome"]}"}} 1'
         for name, kind, value in (
             ("fetched_bytes_total", "counter", self._fetched),
+            ("look_time_seconds", "gauge", round(self.looked, 3)),
             ("success_time_seconds", "gauge", round(self._succeeded, 3)),
             ("expiry_time_seconds", "gauge", _seconds(self._last["expires"])),
             ("stale", "gauge", int(self._last["outcome"] not in ("", "ok"))),
             ("bad_versions", "gauge", len(self._repository.verdicts.bad())),
+            ("pending_versions", "gauge", sum(map(len, self._last["pending"].values()))),
+            ("withdrawn_versions", "gauge", len(self._withdrawn())),
         ):
             yield f"# TYPE edgeline_update_{name} {kind}"
             yield f"edgeline_update_{name} {value}"
@@ -150,18 +188,24 @@ class Updates:
             "limit": self._settings.max_update,
             "online": online,
             "bad": sorted(self._repository.verdicts.bad()),
+            "stable": self._repository.rollouts.stables(),
+            "returned": self._repository.rollouts.returned(),
         }
-        result = await _child(order)
+        self._take(await _child(order), online)
+
+    def _take(self, result: dict[str, Any], online: bool) -> None:
         if online:
             self.looked = time.time()
             self._counts[result["outcome"]] += 1
         self._fetched += result["fetched"]
         if result["outcome"] == "ok" and online:
             self._succeeded = time.time()
-        if result["outcome"] not in ("ok", "failed") or result["models"]:
+        if result["outcome"] == "ok" or not online:
             self._known = result["models"]
+        else:  # what serves was verified when it was loaded, whatever the disk is like now
+            self._known = {**self._known, **result["models"]}
         before = self._last["sentence"]
-        self._last = {key: result[key] for key in ("outcome", "sentence", "expires")}
+        self._last = {key: result[key] for key in self._last}
         if result["sentence"] and (online or self._known) and result["sentence"] != before:
             log.warning("No update: %s What is verified goes on serving.", result["sentence"])
 
@@ -187,7 +231,13 @@ async def _child(order: dict[str, Any]) -> dict[str, Any]:
     finally:
         if process.returncode is None:
             process.kill()
-    return {"outcome": "failed", "sentence": sentence, "expires": "", "fetched": 0, "models": {}}
+    return _nothing("failed", sentence)
+
+
+def _nothing(outcome: str, sentence: str) -> dict[str, Any]:
+    """A look that came to nothing (see `synchronise.Result`)."""
+    found = {"expires": "", "fetched": 0, "models": {}, "pending": {}}
+    return {"outcome": outcome, "sentence": sentence, **found}
 
 
 def _seconds(expires: str) -> float:

@@ -116,6 +116,11 @@ class Publisher:
         assert outcome.live
         return made.version
 
+    def withdraw(self, version: int) -> None:
+        """Take a version back."""
+        _, outcome = actions.withdraw(str(self.path), "m", version, [str(self.keys)])
+        assert outcome.live
+
     def sign(self) -> None:
         """What cron does."""
         actions.sign(str(self.path), [str(self.keys)])
