@@ -3,10 +3,14 @@
 The signature is frozen (variables become constants, calls are inlined) and its operators are
 built again in a new function. An operator in `lowering.LOWERINGS` is replaced by its entry;
 every other one is copied. What no entry takes stays as it is, so that the converter names it.
+
+Large constants become variables again: a constant lies in the graph's description, of which
+saving and converting keep some twenty copies at once.
 """
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -18,17 +22,19 @@ from edgeline.components.convert.lowering import LOWERINGS, Handle, Value, mater
 
 SAME = ("Identity", "Reshape", "ExpandDims", "Squeeze", "EnsureShape")  # values as they came
 LINEAR = ("AddV2", "Sub", "Mul")
+WEIGHT_BYTES = 1 << 16  # from here on a constant is a variable
 
 
 @dataclass
 class Lowered:
-    """A function without variables, ready to be saved and converted; the module owns its tables."""
+    """A function ready to be saved and converted; the module owns its tables and weights."""
 
     module: tf.Module
     function: Any  # tf.ConcreteFunction; tensors by name in and out
     replaced: dict[str, int] = field(default_factory=dict)  # how often each entry was used
     nodes: dict[str, list[str]] = field(default_factory=dict)  # node names, by operator
     tables: dict[Any, tf.lookup.StaticHashTable] = field(default_factory=dict)  # by content
+    weights: list[tf.Variable] = field(default_factory=list)
 
 
 def lower(signature: Any, batch: int = 0) -> Lowered:
@@ -99,6 +105,7 @@ class _Frozen:
     takes: dict[str, tf.TensorSpec]
     gives: dict[str, tf.Tensor]
     handles: dict[str, tf.Tensor]  # by placeholder tensor
+    weights: dict[str, tf.Variable]  # by node name of the constant
 
     def given(
         self, inputs: dict[str, Value], tables: dict[Any, tf.lookup.StaticHashTable]
@@ -148,7 +155,7 @@ class _Frozen:
     def replay(
         self, lowered: Lowered, given: dict[str, Value], wanted: dict[str, tf.Tensor]
     ) -> dict[str, tf.Tensor]:
-        outputs = _replay(self.graph, list(wanted.values()), given, lowered)
+        outputs = _replay(self, list(wanted.values()), given, lowered)
         return dict(zip(wanted, outputs, strict=True))
 
 
@@ -164,7 +171,21 @@ def _freeze(signature: Any) -> _Frozen:
         dict(sorted(signature.structured_input_signature[1].items())),
         dict(zip(sorted(signature.structured_outputs), frozen.outputs, strict=True)),
         {t.name: handle for t, handle in zip(inner, captured, strict=True) if t.name in left},
+        _weights(frozen.graph),
     )
+
+
+def _weights(graph: tf.Graph) -> dict[str, tf.Variable]:
+    found = {}
+    for operator in graph.get_operations():
+        if operator.type == "Const" and operator.outputs[0].dtype == tf.float32:
+            value = operator.get_attr("value")
+            if value.ByteSize() >= WEIGHT_BYTES:
+                name = re.sub(r"[^A-Za-z0-9_.]", "_", operator.name)
+                found[operator.name] = tf.Variable(
+                    tf.make_ndarray(value), trainable=False, name=name
+                )
+    return found
 
 
 def _trace(
@@ -177,6 +198,7 @@ def _trace(
     def run(**inputs: tf.Tensor) -> dict[str, tf.Tensor]:
         lowered.replaced.clear()  # TensorFlow traces twice what makes tables
         lowered.nodes.clear()
+        lowered.weights.clear()
         outputs = build(lowered, inputs)
         return {name: tf.identity(value) for name, value in outputs.items()}
 
@@ -187,21 +209,28 @@ def _trace(
         specs[name] = tf.TensorSpec(shape, spec.dtype, name)
     lowered.function = function.get_concrete_function(**specs)
     lowered.module.function, lowered.module.tables = function, [*lowered.tables.values()]
+    lowered.module.weights = lowered.weights
     return lowered
 
 
 def _replay(
-    graph: tf.Graph, outputs: Sequence[tf.Tensor], given: dict[str, Value], lowered: Lowered
+    frozen: _Frozen, outputs: Sequence[tf.Tensor], given: dict[str, Value], lowered: Lowered
 ) -> list[tf.Tensor]:
     """Build what `outputs` are made of in the current graph, from `given` tensors by name."""
-    library = graph.as_graph_def().library
+    library = frozen.graph.as_graph_def().library
     if library.function:  # bodies of loops and branches
         tf.graph_util.import_graph_def(tf.compat.v1.GraphDef(library=library), name="")
     values = dict(given)
     known = {name.split(":")[0] for name in given}
     wanted = _ancestors([output.op for output in outputs], known) - known
-    for operator in graph.get_operations():
-        if operator.name in wanted:
+    for operator in frozen.graph.get_operations():
+        if operator.name not in wanted:
+            continue
+        if operator.name in frozen.weights:
+            weight = frozen.weights[operator.name]
+            lowered.weights.append(weight)
+            values[operator.outputs[0].name] = weight.read_value()
+        else:
             results = _build(operator, [values[t.name] for t in operator.inputs], lowered)
             values.update(zip((t.name for t in operator.outputs), results, strict=True))
     return [materialised(values[output.name]) for output in outputs]

@@ -59,6 +59,38 @@ def test_pictures_go_in_and_the_batch_is_free(network, pictures, tmp_path):
 
 
 @pytest.mark.usefixtures("in_this_process")
+@pytest.mark.parametrize("quantisation", ["float", "dynamic", "int8"])
+def test_large_weights_are_no_constants_of_the_graph_and_change_nothing(
+    imported, pictures, tmp_path, monkeypatch, quantisation
+):
+    from edgeline.components.convert import replay
+
+    found = []
+    for folder, limit in (("constants", 1 << 30), ("variables", 1)):
+        monkeypatch.setattr(replay, "WEIGHT_BYTES", limit)
+        (tmp_path / folder).mkdir()
+        _, edge = run(imported, tmp_path / folder, pictures, quantisation=quantisation)
+        operators = (tmp_path / folder / "edge" / "operators.json").read_text()
+        found.append((edge({"image": pictures})["prediction"], operators))
+    assert np.array_equal(found[0][0], found[1][0]) and found[0][1] == found[1][1]
+
+
+def test_a_graph_without_its_large_weights_is_small(tmp_path):
+    from edgeline.components.convert import replay
+
+    module = tf.Module()
+    module.kernel = tf.Variable(tf.random.normal([512, 256]))
+    serve = tf.function(lambda x: {"y": tf.matmul(x, module.kernel)}, autograph=False)
+    signature = serve.get_concrete_function(tf.TensorSpec([None, 512], name="x"))
+    tf.saved_model.save(module, str(tmp_path), {models.SERVING: signature})
+    loaded = tf.saved_model.load(str(tmp_path))
+    lowered = replay.lower(loaded.signatures[models.SERVING])
+    assert lowered.function.graph.as_graph_def().ByteSize() < 10_000 < module.kernel.numpy().nbytes
+    rows = tf.random.normal([3, 512])
+    assert np.array_equal(lowered.function(x=rows)["y"], tf.matmul(rows, module.kernel))
+
+
+@pytest.mark.usefixtures("in_this_process")
 @pytest.mark.parametrize("io", ["float", "int8", "uint8"])
 def test_inputs_and_outputs_have_the_dtype_asked_for(network, pictures, tmp_path, io):
     done, edge = run(network, tmp_path, pictures, quantisation="int8", io=io, batch=1)
