@@ -62,8 +62,9 @@ class Bundle:
     `version` is a positive whole number, as in TensorFlow Serving. `files` maps a
     POSIX path to `{"sha256": ..., "size": ...}`. `takes` is `raw` where the transform
     is inside the model, else `transformed`. `evaluation` holds the metrics of
-    analyze, `verification` those of verify, `provenance` the pipeline, run, git
-    commit and data digest that made it.
+    analyze and is empty where nobody evaluated the model, `verification` holds those of
+    verify, `provenance` the pipeline, run, git commit and data digest that made it, and the
+    `origin` of a model that was imported.
     """
 
     name: str
@@ -80,6 +81,11 @@ class Bundle:
     evaluation: Mapping[str, Any] = field(default_factory=dict)
     verification: Mapping[str, Any] = field(default_factory=dict)
     provenance: Mapping[str, Any] = field(default_factory=dict)
+
+    @property
+    def evaluated(self) -> bool:
+        """Whether analyze has said how good the model is."""
+        return bool(self.evaluation)
 
     def to_json(self) -> dict[str, Any]:
         return {

@@ -93,7 +93,7 @@ def convert(
             convert, the converter crashes, or the float model differs from the cloud's.
     """
     settings = _settings(quantisation, io, batch, per_channel)
-    trained = artifacts.read(model, models.SCHEMA)
+    trained = _read(model)
     raw = artifacts.read(examples_path, examples.SCHEMA)
     if quantisation == AUTO:
         task = str(trained.metadata.get("task"))
@@ -133,10 +133,25 @@ def convert_arrays(
     settings = _settings(quantisation, io, batch, per_channel)
     if quantisation == AUTO:
         raise EdgelineError("quantisation is 'auto', which needs labelled examples: give them.")
-    trained = artifacts.read(model, models.SCHEMA)
+    trained = _read(model)
     arrays = _fitting(rows, models.raw_features(trained))
     taken = {"split": None, "rows": _count(arrays)}
     return _convert(trained, arrays, taken, output, report_path, settings, time_limit)
+
+
+def _read(model: str) -> Artifact:
+    if artifacts.schema_of(model) == models.ONNX_SCHEMA:
+        raise EdgelineError(
+            f"{model} is an ONNX model, which has no way to LiteRT here: import the SavedModel or "
+            "Keras file that it was made of, or take it as it is (compile it for onnx, openvino or "
+            "tvm, verify and publish it)."
+        )
+    if artifacts.schema_of(model) == models.EDGE_SCHEMA:
+        raise EdgelineError(
+            f"{model} is a LiteRT model already: take it as it is, or import the SavedModel or "
+            "Keras file that it was made of."
+        )
+    return artifacts.read(model, models.SCHEMA)
 
 
 def _convert(
@@ -175,6 +190,8 @@ def _convert(
         "saved_model_size": trained.size,
         "model_digest": trained.digest,
     }
+    if origin := trained.metadata.get("origin"):
+        metadata["origin"] = origin
     with artifacts.writing(output, models.EDGE_SCHEMA) as draft:
         (draft.path / "model.tflite").write_bytes(built.model)
         table = operators(draft.path / "model.tflite")

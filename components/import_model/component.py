@@ -1,5 +1,7 @@
 """The face of import_model."""
 
+from typing import NamedTuple
+
 from kfp import dsl
 from kfp.dsl import HTML, Model, Output
 
@@ -21,7 +23,7 @@ def import_model(
     scaling: str = "",
     logits: bool = False,
     rename: dict = {},  # noqa: B006
-):
+) -> NamedTuple("Imported", [("kind", str)]):
     """Take in a model that was trained elsewhere. No code in it is run, no pickle is read.
 
     A SavedModel or Keras file becomes model/v1, as train writes it; a LiteRT file
@@ -37,7 +39,8 @@ def import_model(
         sha256: The digest that the content must have; of a folder, that of its listing.
         task: binary_classification, multiclass_classification or regression.
         labels: A text file with the class names, one a line, at any location.
-        label: The column of the examples that holds the label; empty: there is none.
+        label: The column of the examples that holds the label; empty: there is none, and the
+            model is verified without metrics.
         label_type: Of that column: int64 (a class index), string (a class name) or float32;
             empty: float32 for a regression, else int64.
         signature: The signature to take; empty: serving_default, or the only one.
@@ -46,26 +49,29 @@ def import_model(
             inside the model; empty: the model gets the values as they are.
         logits: The prediction is logits: a softmax (binary: a sigmoid) is put behind it.
         rename: Other names for inputs and outputs of the model; a sole output is prediction.
+
+    Returns:
+        kind: saved_model, keras, tflite or onnx; the first two are to be converted.
     """
     from edgeline.components.import_model.import_model import import_model as work
     from edgeline.components.import_model.wanted import Wanted
 
-    model.metadata.update(
-        work(
-            source=source,
-            output=model.path,
-            report_path=report.path,
-            sha256=sha256,
-            labels=labels,
-            wanted=Wanted(
-                task=task,
-                label=label,
-                label_type=label_type,
-                signature=signature,
-                input_shape=tuple(map(int, input_shape)),
-                scaling=scaling,
-                logits=logits,
-                rename=rename,
-            ),
-        )
+    found = work(
+        source=source,
+        output=model.path,
+        report_path=report.path,
+        sha256=sha256,
+        labels=labels,
+        wanted=Wanted(
+            task=task,
+            label=label,
+            label_type=label_type,
+            signature=signature,
+            input_shape=tuple(map(int, input_shape)),
+            scaling=scaling,
+            logits=logits,
+            rename=rename,
+        ),
     )
+    model.metadata.update(found)
+    return (found["origin"]["kind"],)

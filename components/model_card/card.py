@@ -91,6 +91,13 @@ class Card:
     compiled: tuple[CompiledModel, ...]
     verified: tuple[Verified, ...]
     predicted: tuple[Predicted, ...]
+    evaluation: Artifact | None = None
+
+    @property
+    def origin(self) -> Mapping[str, Any]:
+        """Where it was imported from; empty where it was trained here."""
+        known = [self.model, *(edge.artifact for edge in self.edge_models)]
+        return next((e.metadata["origin"] for e in known if e and "origin" in e.metadata), {})
 
     @property
     def stages(self) -> list[Stage]:
@@ -114,6 +121,7 @@ def read(
     compiled_models: Sequence[str] = (),
     verifications: Sequence[str] = (),
     placements: Sequence[str] = (),
+    evaluation: str = "",
 ) -> Card:
     """Read and join what components wrote of one model.
 
@@ -123,6 +131,7 @@ def read(
         compiled_models: `compiled_model/v1` folders.
         verifications: `verification/v1` folders.
         placements: `placement/v1` folders.
+        evaluation: the `evaluation/v1` folder, or "".
 
     Raises:
         EdgelineError: none of the first three is given, a folder is damaged or of the wrong
@@ -139,6 +148,7 @@ def read(
         compiled,
         _verified(edges, compiled, verifications),
         tuple(_predicted(edges, path) for path in placements),
+        artifacts.read(evaluation, "evaluation/v1") if evaluation else None,
     )
 
 

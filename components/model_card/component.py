@@ -10,30 +10,34 @@ from edgeline.images import reference
 
 @dsl.component(base_image=reference("pipeline"), install_kfp_package=False)
 def model_card(
-    model: Input[Model],
     edge_model: Input[Model],
     report: Output[HTML],
     name: str = "",
+    model: Optional[Input[Model]] = None,  # noqa: UP045
     float_model: Optional[Input[Model]] = None,  # noqa: UP045
     compiled_models: Optional[Input[List[Model]]] = None,  # noqa: UP006, UP045
     verification: Optional[Input[Artifact]] = None,  # noqa: UP045
     float_verification: Optional[Input[Artifact]] = None,  # noqa: UP045
     verifications: Optional[Input[List[Artifact]]] = None,  # noqa: UP006, UP045
     placement: Optional[Input[Artifact]] = None,  # noqa: UP045
+    evaluation: Optional[Input[Artifact]] = None,  # noqa: UP045
 ):
     """One page for a model: size by stage, operators by device, accuracy and latency by target.
 
     Args:
-        model: The trained model (model/v1).
-        edge_model: The edge model (edge_model/v1) that the targets were compiled from.
+        edge_model: The edge model (edge_model/v1, onnx_model/v1) that the targets were compiled
+            from.
         report: The page; what was not made or not connected is absent.
         name: What the page calls the model.
+        model: The trained model (model/v1).
         float_model: The floating edge model beside it (edge_model/v1).
         compiled_models: Compiled models (compiled_model/v1), from a loop by dsl.Collected.
         verification: Of the edge model (verification/v1).
         float_verification: Of the floating edge model (verification/v1).
         verifications: Of the compiled models (verification/v1), from a loop by dsl.Collected.
         placement: What the static check says of the edge model (placement/v1).
+        evaluation: What analyze found (evaluation/v1); the page says of an imported model
+            without that it is not evaluated.
     """
     from edgeline.components.model_card.model_card import model_card as work
     from edgeline.components.model_card.model_card import paths
@@ -41,9 +45,10 @@ def model_card(
     work(
         report_path=report.path,
         name=name,
-        model=model.path,
+        model=getattr(model, "path", ""),
         edge_models=paths(edge_model, float_model),
         compiled_models=paths(compiled_models),
         verifications=paths(verification, float_verification, verifications),
         placements=paths(placement),
+        evaluation=getattr(evaluation, "path", ""),
     )

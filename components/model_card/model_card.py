@@ -43,18 +43,20 @@ def model_card(
     compiled_models: Sequence[str] = (),
     verifications: Sequence[str] = (),
     placements: Sequence[str] = (),
+    evaluation: str = "",
 ) -> None:
     """Write the page of a model from what components wrote of it, in any order.
 
     Args:
         report_path: the HTML page to write.
         name: what the page calls the model.
-        model, edge_models, compiled_models, verifications, placements: folders, see `card.read`.
+        model, edge_models, compiled_models, verifications, placements, evaluation: folders, see
+            `card.read`.
 
     Raises:
         EdgelineError: as `card.read`. Nothing is written.
     """
-    card = cards.read(model, edge_models, compiled_models, verifications, placements)
+    card = cards.read(model, edge_models, compiled_models, verifications, placements, evaluation)
     title = f"{name}: model card" if name else "Model card"
     report.write(report_path, title, _facts(card), sections(card))
 
@@ -195,7 +197,15 @@ def _targets(card: Card) -> Section:
 
 
 def _facts(card: Card) -> list[Fact]:
-    facts = [Fact(stage.name, report.size(stage.size)) for stage in _ends(card)]
+    facts = []
+    if card.origin:
+        facts.append(Fact("imported from", _shown(card.origin["source"])))
+    if card.evaluation:
+        blessed = bool(card.evaluation.metadata["blessed"])
+        facts.append(Fact("evaluation", "blessed" if blessed else "not blessed", blessed))
+    elif card.origin:
+        facts.append(Fact("evaluation", "not evaluated", False))
+    facts += [Fact(stage.name, report.size(stage.size)) for stage in _ends(card)]
     if card.verified:
         approved = sum(each.approved for each in card.verified)
         whole = approved == len(card.verified)
@@ -208,6 +218,11 @@ def _facts(card: Card) -> list[Fact]:
             on = compile_report.on_accelerator(found)
             facts.append(Fact(f"operators on {each.name}", on, found["share"] == 1))
     return facts
+
+
+def _shown(source: str) -> str:
+    """The end of a long location."""
+    return source if len(source) < 50 else f"…{source[-49:]}"
 
 
 def _ends(card: Card) -> Iterable[stages.Stage]:

@@ -12,11 +12,13 @@ from edgeline import artifacts, reference
 from edgeline.artifacts import Artifact
 from edgeline.bundle import NAME, Bundle, Signature
 from edgeline.errors import EdgelineError
-from edgeline.models import edge_model_path, raw_features
+from edgeline.models import ONNX_SCHEMA, edge_model_path, raw_features
 
 LABELS = "labels.txt"
 SIGNATURE = "signature.json"
 TEST_VECTORS = "test_vectors.json"
+LITERT, ONNX = "litert", "onnx"
+ORIGIN = ("source", "kind", "sha256", "revision")
 COMPILED_FILES, PLACEMENT = "files/", "placement.json"
 
 
@@ -24,7 +26,7 @@ def assemble(
     folder: str | Path,
     *,
     edge_model: Artifact,
-    evaluation: Artifact,
+    evaluation: Artifact | None,
     verification: Artifact,
     name: str,
     target: str,
@@ -37,11 +39,13 @@ def assemble(
         folder: an empty folder. It gets the model, `labels.txt` where there are class
             names, `test_vectors.json` and `reference.json` where verify left them, but no
             manifest yet.
-        edge_model: `edge_model/v1`.
-        evaluation: `evaluation/v1`; its metadata goes into the manifest.
+        edge_model: `edge_model/v1` or `onnx_model/v1`.
+        evaluation: `evaluation/v1`; its metadata goes into the manifest. None for an imported
+            model that nobody evaluated, of which the manifest then says so.
         verification: `verification/v1`; its metadata goes into the manifest.
         name: of the bundle: lower-case letters, digits and dashes, at most 63.
-        target: what the model is made for, for example `litert`; written like a name.
+        target: what the model is made for, written like a name; "" for `litert`, or `onnx`
+            where it is an ONNX file.
         provenance: what made the model, as JSON values.
         compiled: `compiled_model/v1` made of the edge model, which takes its place, with
             `placement.json`; its target is the bundle's.
@@ -50,9 +54,10 @@ def assemble(
         The bundle, as version 1: the store gives the number.
 
     Raises:
-        EdgelineError: the model is not approved, or another one was, a name is impossible, or the
-            edge model lacks a file or fact.
+        EdgelineError: the model is not approved, or another one was, it was neither evaluated nor
+            imported, a name is impossible, or the edge model lacks a file or fact.
     """
+    target = target or (ONNX if edge_model.schema == ONNX_SCHEMA else LITERT)
     for parameter, value in (("name", name), ("target", target)):
         if not NAME.fullmatch(value):
             raise EdgelineError(
@@ -99,10 +104,11 @@ def assemble(
             features=tuple(raw_features(edge_model)),
             files=artifacts.list_files(folder),
             labels=tuple(labels.read_text().splitlines()) if labels.exists() else None,
-            evaluation=dict(evaluation.metadata),
+            evaluation=dict(evaluation.metadata) if evaluation else {},
             verification=dict(verification.metadata),
             provenance={
                 **provenance,
+                **_origin(edge_model, evaluation),
                 "data_digest": verification.metadata.get("examples_digest", ""),
                 "edge_model": edge_model.digest,
             },
@@ -126,7 +132,16 @@ def content_digest(bundle: Bundle) -> str:
     return artifacts.digest_of_listing("bundle", content, {})
 
 
-def _require_approval(edge_model: Artifact, evaluation: Artifact, verification: Artifact) -> None:
+def _origin(edge_model: Artifact, evaluation: Artifact | None) -> dict[str, Any]:
+    """Where an imported model came from, and whether nobody has evaluated it."""
+    origin = edge_model.metadata.get("origin", {})
+    found = {"origin": {name: origin[name] for name in ORIGIN if name in origin}} if origin else {}
+    return found if evaluation else {**found, "evaluation": "not evaluated"}
+
+
+def _require_approval(
+    edge_model: Artifact, evaluation: Artifact | None, verification: Artifact
+) -> None:
     if verification.metadata.get("approved") is not True:
         raise EdgelineError(
             f"The model is not published because verify did not approve it: see the report of "
@@ -137,7 +152,13 @@ def _require_approval(edge_model: Artifact, evaluation: Artifact, verification: 
             f"The model {edge_model.path} is not published because {verification.path} approves "
             "another: verify this one."
         )
-    if evaluation.metadata.get("blessed") is False:
+    if evaluation is None:
+        if not edge_model.metadata.get("origin"):
+            raise EdgelineError(
+                f"The model {edge_model.path} is not published because it was trained here and has "
+                "no evaluation: connect that of analyze; only an imported model goes without."
+            )
+    elif evaluation.metadata.get("blessed") is False:
         raise EdgelineError(
             f"The model is not published because analyze did not bless it: see the report of "
             f"analyze, whose result is {evaluation.path}."

@@ -11,16 +11,16 @@ from edgeline.images import reference
 @dsl.component(base_image=reference("pipeline"), install_kfp_package=False)
 def publish(
     edge_model: Input[Model],
-    evaluation: Input[Artifact],
     verification: Input[Artifact],
     bundle: Output[Artifact],
     name: str,
     destination: str,
     version: int = 0,
-    target: str = "litert",
+    target: str = "",
     pipeline_name: str = "",
     run_id: str = "",
     git_commit: str = "",
+    evaluation: Optional[Input[Artifact]] = None,  # noqa: UP045
     compiled_model: Optional[Input[Model]] = None,  # noqa: UP045
     signing_keys: str = "",
 ) -> NamedTuple("Published", [("uri", str), ("version", int)]):
@@ -32,17 +32,18 @@ def publish(
     latest version is not published again: its version is returned.
 
     Args:
-        edge_model: The model that convert made.
-        evaluation: What analyze found; a model that it did not bless is refused.
+        edge_model: The model that convert made, or an imported one (edge_model/v1, onnx_model/v1).
         verification: What verify found; a model that it did not approve is refused.
         bundle: A copy of what was published, with its name, version, URI and digest.
         name: Name of the bundle: lower-case letters, digits and dashes.
         destination: A folder, s3://bucket/prefix or minio://bucket/prefix.
         version: The version's number, or 0 for the next that is free.
-        target: What the model is made for.
+        target: What the model is made for; empty: litert, or onnx for an ONNX file.
         pipeline_name: Name of the pipeline, kept as provenance.
         run_id: Id of the run, kept as provenance.
         git_commit: Commit of the user's code, kept as provenance.
+        evaluation: What analyze found; a model that it did not bless is refused. Only a model that
+            was imported is published without, and its bundle says that it is not evaluated.
         compiled_model: The edge model compiled for a target (compiled_model/v1), published in
             its place as <name>-<target>.
         signing_keys: Keys of a signed repository at the destination, as env:NAME or the path of
@@ -56,7 +57,7 @@ def publish(
 
     published = work(
         edge_model=edge_model.path,
-        evaluation=evaluation.path,
+        evaluation=getattr(evaluation, "path", ""),
         verification=verification.path,
         output=bundle.path,
         name=name,

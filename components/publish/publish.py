@@ -27,13 +27,13 @@ class Published:
 def publish(
     *,
     edge_model: str | Path,
-    evaluation: str | Path,
     verification: str | Path,
     output: str | Path,
     name: str,
     destination: str,
     version: int = 0,
-    target: str = "litert",
+    evaluation: str | Path = "",
+    target: str = "",
     pipeline_name: str = "",
     run_id: str = "",
     git_commit: str = "",
@@ -43,14 +43,14 @@ def publish(
     """Assemble a bundle, put it into a store and leave a copy at `output`.
 
     Args:
-        edge_model: `edge_model/v1`.
-        evaluation: `evaluation/v1`.
+        edge_model: `edge_model/v1` or `onnx_model/v1`.
         verification: `verification/v1`, with `approved` true.
         output: the folder of the copy, written whole or not at all.
         name: of the bundle: lower-case letters, digits and dashes.
         destination: a folder, `s3://bucket/prefix` or `minio://bucket/prefix`.
         version: a positive number, or 0 for the next that is free.
-        target: what the model is made for.
+        evaluation: `evaluation/v1`; "" for an imported model that nobody evaluated.
+        target: what the model is made for, "" for what the edge model's form says.
         pipeline_name, run_id, git_commit: what made it.
         signing_keys: references to keys, with commas between them (see
             `edgeline.repository.keys`); with them the destination is a signed repository.
@@ -71,8 +71,8 @@ def publish(
         with artifacts.writing(output, SCHEMA) as draft:
             bundle = assemble(
                 draft.path,
-                edge_model=artifacts.read(edge_model, models.EDGE_SCHEMA),
-                evaluation=artifacts.read(evaluation, "evaluation/v1"),
+                edge_model=models.read_edge(edge_model),
+                evaluation=artifacts.read(evaluation, "evaluation/v1") if evaluation else None,
                 verification=artifacts.read(verification, "verification/v1"),
                 name=name,
                 target=target,

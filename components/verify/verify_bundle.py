@@ -1,20 +1,20 @@
-"""Verify a published bundle with nothing but numpy and the interpreter, as a device can."""
+"""Verify a published bundle with nothing but numpy and its runtime, as a device can."""
 
 from __future__ import annotations
 
 import tempfile
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
 
 from edgeline import bundle
 from edgeline.bundle import Signature, Tensor
-from edgeline.components.verify import malformed, vectors
+from edgeline.components.verify import malformed, runtimes, vectors
 from edgeline.components.verify.latency import Latency, measure
 from edgeline.components.verify.malformed import Case
 from edgeline.errors import EdgelineError
-from edgeline.interpreter import EdgeModel, dequantise, load
+from edgeline.interpreter import EdgeModel, dequantise
 
 
 @dataclass(frozen=True)
@@ -48,7 +48,9 @@ def verify_bundle(folder: str | Path) -> BundleCheck:
     folder = Path(folder)
     manifest = bundle.read(folder)
     model = folder / manifest.model
-    runtime = load(model)
+    runtime = runtimes.load(model)
+    if model.suffix == runtimes.ONNX:
+        runtime = EdgeModel(_scaled(runtime.signature, manifest.signature), runtime.invoke)
     _check_signature(model, runtime.signature, manifest.signature)
     recorded = vectors.FILE in manifest.files
     with tempfile.TemporaryDirectory() as scratch:
@@ -76,6 +78,23 @@ def _check_signature(model: Path, found: Signature, listed: Signature) -> None:
                     f"The {side[:-1]} {name!r} of {model} is {_words(have.get(name))}, but the "
                     f"manifest says {_words(want.get(name))}: publish the bundle again."
                 )
+
+
+def _scaled(found: Signature, listed: Signature) -> Signature:
+    """What an ONNX file takes and gives, with the scales that only the manifest has."""
+    known = {tensor.name: tensor for tensor in (*listed.inputs, *listed.outputs)}
+
+    def scaled(tensors: tuple[Tensor, ...]) -> tuple[Tensor, ...]:
+        return tuple(
+            replace(
+                tensor, scale=known[tensor.name].scale, zero_point=known[tensor.name].zero_point
+            )
+            if tensor.name in known
+            else tensor
+            for tensor in tensors
+        )
+
+    return Signature(scaled(found.inputs), scaled(found.outputs))
 
 
 def _same(have: Tensor | None, want: Tensor | None) -> bool:

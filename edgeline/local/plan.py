@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
+CHOICE = "condition-branches-"  # how kfp's compiler names an If with an Elif or Else
+
 
 @dataclass(frozen=True)
 class PlannedTask:
@@ -12,7 +14,8 @@ class PlannedTask:
 
     `component` is unique in the pipeline and names the task's folder locally. `needs` are
     the components whose outputs it takes, `gates` those whose outputs decide whether it runs,
-    `condition` what must hold for it to run at all, `loop` the ParallelFor that it is in.
+    `condition` what must hold for it to run at all, `loop` the ParallelFor that it is in,
+    `choices` each If with an Elif or Else that it is in, with the alternative of it.
     """
 
     name: str
@@ -22,11 +25,12 @@ class PlannedTask:
     condition: str = ""
     exit_handler: bool = False
     loop: str = ""
+    choices: tuple[tuple[str, str], ...] = ()
 
 
 def plan(spec: Any) -> list[PlannedTask]:
     """The tasks of a `PipelineSpec` proto in an order in which they can run."""
-    return _tasks(spec, spec.root.dag, "", (), {}, "")
+    return _tasks(spec, spec.root.dag, "", (), {}, "", ())
 
 
 def _tasks(
@@ -36,6 +40,8 @@ def _tasks(
     gates: tuple[str, ...],
     given: dict[str, str],
     loop: str,
+    choices: tuple[tuple[str, str], ...],
+    choice: str = "",
 ) -> list[PlannedTask]:
     planned: list[PlannedTask] = []
     produced: dict[str, list[str]] = {}
@@ -57,14 +63,19 @@ def _tasks(
         deciding = {producer for key, producer in sources.items() if f"'{key}'" in own}
         if inner.WhichOneof("implementation") == "dag":
             own_loop = name if task.WhichOneof("iterator") else loop
-            below = _tasks(spec, inner.dag, holds, (*gates, *sorted(deciding)), sources, own_loop)
+            own_gates = (*gates, *sorted(deciding))
+            own_choices = (*choices, (choice, name)) if choice else choices
+            inside = name if name.startswith(CHOICE) else ""
+            below = _tasks(
+                spec, inner.dag, holds, own_gates, sources, own_loop, own_choices, inside
+            )
             planned += below
             produced[name] = [step.component for step in below]
         else:
             component = task.component_ref.name.removeprefix("comp-")
             needs = tuple(sorted(set(sources.values())))
             last = _is_exit_handler(task)
-            planned.append(PlannedTask(name, component, needs, gates, holds, last, loop))
+            planned.append(PlannedTask(name, component, needs, gates, holds, last, loop, choices))
             produced[name] = [component]
     return planned
 

@@ -132,10 +132,16 @@ def run(
 
 
 def _end(tasks: dict[str, TaskResult], on_change: Callable[[TaskResult], None]) -> None:
-    """What never ran was skipped; but of a loop over nothing, nothing was asked for."""
-    turned = {result.task.loop for result in tasks.values() if result.state != "waiting"}
+    """What never ran was skipped; but of a loop over nothing, nothing was asked for, nor of the
+    alternatives to the one that was taken."""
+    begun = [result.task for result in tasks.values() if result.state != "waiting"]
+    turned = {task.loop for task in begun}
+    taken = dict(choice for task in begun for choice in task.choices)
     for task_name, result in list(tasks.items()):
         if result.state != "waiting":
+            continue
+        if any(taken.get(choice, own) != own for choice, own in result.task.choices):
+            del tasks[task_name]
             continue
         needs = (tasks[before].state for before in result.task.needs if before in tasks)
         ready = all(state in DONE for state in needs)

@@ -16,7 +16,7 @@ import numpy as np
 from edgeline import bundle as bundles
 from edgeline import reference
 from edgeline.artifacts import sha256
-from edgeline.bundle import Signature
+from edgeline.bundle import Bundle, Signature
 from edgeline.components.verify import vectors
 from edgeline.errors import EdgelineError, first_line
 from edgeline.interpreter import dequantise, describe_tensor, runtime
@@ -26,7 +26,7 @@ from edgeline.server.edgetpu import Choice
 from edgeline.server.errors import ServingError
 from edgeline.server.model import Arrays, Description, Instance, check
 
-SERVING = "serving_default"
+SERVING, LITERT = "serving_default", "litert"
 log = logging.getLogger("edgeline.server")
 
 
@@ -45,6 +45,7 @@ def load(path: Path, name: str, version: int, instances: int, threads: int) -> l
     if not path.is_file():
         bundle = bundles.read(path)
         file = path / bundle.model
+        _require_litert(file, bundle)
         description = replace(
             description,
             signature=bundle.signature,
@@ -59,6 +60,16 @@ def load(path: Path, name: str, version: int, instances: int, threads: int) -> l
     if description.bundle is not None and vectors.FILE in description.bundle.files:
         _check_answers(loaded[0], path)
     return loaded
+
+
+def _require_litert(file: Path, bundle: Bundle) -> None:
+    """Refuse a bundle for another runtime before anything is made of its bytes."""
+    with open(file, "rb") as stream:
+        if bundle.target != LITERT and stream.read(8)[4:] != b"TFL3":
+            raise EdgelineError(
+                f"{bundle.name} {bundle.version} is made for {bundle.target}, and this server runs "
+                "LiteRT alone: give the bundle to that runtime, or publish a LiteRT model."
+            )
 
 
 def _load_choice(

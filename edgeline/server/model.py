@@ -43,6 +43,11 @@ class Description:
     bundle: Bundle | None = field(default=None, repr=False)
     reference: Reference | None = field(default=None, repr=False)
 
+    @property
+    def not_evaluated(self) -> bool:
+        """Whether its bundle says that nobody has evaluated it; a bare model says nothing."""
+        return self.bundle is not None and not self.bundle.evaluated
+
 
 class Instance:
     """One interpreter with its tensors allocated (see `loading`).

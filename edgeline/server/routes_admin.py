@@ -134,6 +134,7 @@ def _model(app: App, name: str) -> dict[str, Any]:
                 "share": share,
                 "device": pool.description.device,
                 "note": pool.description.note,
+                "evaluated": not pool.description.not_evaluated,
                 "queue": pool.waiting,
                 "requests": sum(of.codes.values()),
                 "errors": failures(of),

@@ -11,7 +11,7 @@ from edgeline.server.dtypes import BY_NAME
 from edgeline.server.model import Description
 
 EXTENSIONS = ["binary_tensor_data", "model_repository", "classification", "statistics"]
-PLATFORM = "litert"
+PLATFORM, NOT_EVALUATED = "litert", "not evaluated"
 
 
 def v2_shape(tensor: Tensor) -> list[int]:
@@ -32,13 +32,16 @@ def model_metadata(description: Description, versions: list[int]) -> dict[str, A
             {"name": t.name, "datatype": BY_NAME[t.dtype].v2, "shape": v2_shape(t)} for t in entries
         ]
 
-    return {
+    metadata: dict[str, Any] = {
         "name": description.name,
         "versions": [str(version) for version in versions],
         "platform": PLATFORM,
         "inputs": tensors(description.signature.inputs),
         "outputs": tensors(description.signature.outputs),
     }
+    if description.not_evaluated:
+        metadata["properties"] = {"evaluation": NOT_EVALUATED}
+    return metadata
 
 
 def model_config(description: Description) -> dict[str, Any]:
@@ -64,6 +67,9 @@ def model_config(description: Description) -> dict[str, Any]:
         "parameters": {
             "device": {"string_value": description.device},
             "note": {"string_value": description.note},
+            **(
+                {"evaluation": {"string_value": NOT_EVALUATED}} if description.not_evaluated else {}
+            ),
         },
     }
 

@@ -156,7 +156,7 @@ def test_the_approval_of_another_model_is_refused(inputs, tmp_path):
     ("change", "sentence"),
     [
         ({"name": "Taxi/../x"}, "The name 'Taxi/../x' is impossible"),
-        ({"target": ""}, "The target '' is impossible"),
+        ({"target": "Lite RT"}, "The target 'Lite RT' is impossible"),
         ({"version": -1}, "The version -1 is negative"),
         ({"destination": ""}, "The destination is empty"),
         ({"destination": "ftp://host/x"}, "ftp://host/x is no destination"),

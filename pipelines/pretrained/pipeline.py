@@ -1,0 +1,162 @@
+"""The pipeline for models that nobody trained here: a file in, verified bundles out.
+
+A SavedModel or Keras file is converted; a LiteRT or ONNX file is taken as it is and held to
+itself, in reference kernels. `verify` must approve each edge model, or it is not published.
+Nobody evaluates the model, and every bundle says so: to hold it to thresholds, too, give
+`publish` what `analyze` finds of it.
+"""
+
+# no `from __future__ import annotations`: kfp reads the annotations
+from typing import Any
+
+from kfp import dsl
+
+from edgeline.components.check.component import check
+from edgeline.components.compile.component import compile  # noqa: A004
+from edgeline.components.convert.component import convert
+from edgeline.components.import_model.component import import_model
+from edgeline.components.ingest.component import ingest
+from edgeline.components.model_card.component import model_card
+from edgeline.components.notify.component import notify
+from edgeline.components.publish.component import publish
+from edgeline.components.verify.component import verify
+
+
+@dsl.pipeline(name="pretrained", description="From a model trained elsewhere to edge models.")
+def pipeline(
+    source: str,
+    data: str,
+    model_name: str,
+    destination: str,
+    sha256: str = "",
+    task: str = "multiclass_classification",
+    labels: str = "",
+    label: str = "",
+    label_type: str = "",
+    signature: str = "",
+    input_shape: list = [],  # noqa: B006
+    scaling: str = "",
+    logits: bool = False,
+    rename: dict = {},  # noqa: B006
+    images: dict = {},  # noqa: B006
+    split_ratios: dict = {"train": 1, "eval": 2},  # noqa: B006
+    quantisation: str = "int8",
+    io: str = "float",
+    representative_rows: int = 500,
+    require_mapped: float = 0.0,
+    targets: list = [],  # noqa: B006
+    max_difference: float = -1.0,
+    max_changed_decisions: float = -1.0,
+    max_metric_drop: float = 0.01,
+    git_commit: str = "",
+):
+    """From a model that was trained elsewhere to published edge models.
+
+    Args:
+        source: A SavedModel folder, a .keras, .h5, .tflite or .onnx file, an archive of one, or a
+            hub's reference, as import_model takes it.
+        data: Rows or images to compare answers on; labels need not be among them.
+        model_name: The name to publish under.
+        destination: The folder or bucket to publish to.
+        sha256: The digest that the model must have.
+        task: binary_classification, multiclass_classification or regression.
+        labels: A text file with the class names, one a line.
+        label: The column that holds the label; empty: none.
+        label_type: Of that column: int64, string or float32.
+        signature: The signature of the model to take.
+        input_shape: The shape of a SavedModel's or Keras model's input, where it is open.
+        scaling: 0..1 or -1..1: what a SavedModel or Keras model makes of pixels.
+        logits: A SavedModel's or Keras model's prediction is logits.
+        rename: Other names for inputs and outputs, so that an input has its column's name.
+        images: Column of image files to [height, width, channels].
+        split_ratios: Weights of the splits; eval is compared, train calibrates a conversion.
+        quantisation: What a SavedModel or Keras model is converted to.
+        io: Inputs and outputs of a model converted to int8: float, int8 or uint8.
+        representative_rows: Rows that calibrate a conversion.
+        require_mapped: The share of operators that must map to the Edge TPU.
+        targets: What else to compile the model for; published as <model_name>-<target>.
+        max_difference: Largest difference of an output; -1: as verify takes it.
+        max_changed_decisions: Largest share of changed decisions; -1: as verify takes it.
+        max_metric_drop: How much worse a metric may be on the edge, where there are labels.
+        git_commit: The commit of the user's code, for the bundle's provenance.
+    """
+    ended = notify(pipeline_name=model_name, run_id=dsl.PIPELINE_JOB_ID_PLACEHOLDER)
+    ended.set_caching_options(False)
+
+    def prove(edge_model: Any, placed: Any = None, **trained: Any) -> None:
+        """Verify, publish and describe an edge model, and all that it is compiled to."""
+        placement = {"placement": placed.outputs["placement"]} if placed else {}
+        compared = {
+            "model": model,
+            "examples": read.outputs["examples"],
+            "max_difference": max_difference,
+            "max_changed_decisions": max_changed_decisions,
+            "max_metric_drop": max_metric_drop,
+        }
+        published = {
+            "name": model_name,
+            "pipeline_name": dsl.PIPELINE_JOB_NAME_PLACEHOLDER,
+            "destination": destination,
+            "run_id": dsl.PIPELINE_JOB_ID_PLACEHOLDER,
+            "git_commit": git_commit,
+        }
+        checked = [placed] if placed else []
+        verified = verify(edge_model=edge_model, **compared)
+        with dsl.If(verified.outputs["approved"] == True, name="approved"):  # noqa: E712
+            publish(
+                edge_model=edge_model, verification=verified.outputs["verification"], **published
+            ).after(*checked)
+        with dsl.ParallelFor(targets) as target:
+            built = compile(edge_model=edge_model, target=target, **trained)
+            proven = verify(
+                edge_model=edge_model, compiled_model=built.outputs["compiled_model"], **compared
+            ).set_display_name("verify compiled")
+            approved = proven.outputs["approved"] == True  # noqa: E712
+            with dsl.If(approved, name="compiled-approved"):
+                publish(
+                    edge_model=edge_model,
+                    compiled_model=built.outputs["compiled_model"],
+                    verification=proven.outputs["verification"],
+                    **published,
+                ).set_display_name("publish compiled").after(*checked)
+        model_card(
+            edge_model=edge_model,
+            compiled_models=dsl.Collected(built.outputs["compiled_model"]),
+            verification=verified.outputs["verification"],
+            verifications=dsl.Collected(proven.outputs["verification"]),
+            name=model_name,
+            **trained,
+            **placement,
+        )
+
+    with dsl.ExitHandler(ended):
+        read = ingest(data=data, images=images, split_ratios=split_ratios)
+        imported = import_model(
+            source=source,
+            sha256=sha256,
+            task=task,
+            labels=labels,
+            label=label,
+            label_type=label_type,
+            signature=signature,
+            input_shape=input_shape,
+            scaling=scaling,
+            logits=logits,
+            rename=rename,
+        )
+        kind, model = imported.outputs["kind"], imported.outputs["model"]
+        with dsl.If(kind == "onnx", name="onnx"):
+            prove(model)
+        with dsl.Elif(kind == "tflite", name="litert"):
+            prove(model, check(edge_model=model, require_mapped=require_mapped))
+        with dsl.Else(name="convert"):
+            converted = convert(
+                model=model,
+                examples=read.outputs["examples"],
+                quantisation=quantisation,
+                representative_rows=representative_rows,
+                io=io,
+            )
+            edge_model = converted.outputs["edge_model"]
+            placed = check(edge_model=edge_model, require_mapped=require_mapped)
+            prove(edge_model, placed, model=model)
