@@ -20,10 +20,11 @@ from typing import Any
 from edgeline.components.check import edgetpu_rules as rules
 from edgeline.components.check.edgetpu_compiled import CUSTOM_OPERATOR, Compiled, decode
 from edgeline.components.check.edgetpu_conditions import MEASURES, MET, Site
+from edgeline.components.check.edgetpu_memory import Memory, estimate
+from edgeline.components.check.edgetpu_sizes import SIZES
 from edgeline.tflite import Model, Operator, Subgraph
 
 TARGET = "edgetpu"
-SRAM_BYTES = 8 << 20
 YES, NO, SIZE = "yes", "no", "size-dependent"
 
 
@@ -52,17 +53,6 @@ class Placed:
     verdict: Verdict
     mapped: bool
     status: str
-
-
-@dataclass(frozen=True)
-class Memory:
-    """Bytes of SRAM, estimated: what the mapped operators' parameters and instructions take."""
-
-    parameters: int
-    executable: int
-    cached: int
-    streamed: int
-    sram: int = SRAM_BYTES
 
 
 @dataclass(frozen=True)
@@ -162,7 +152,7 @@ def place(model: Model, compiled: Model | None = None) -> Placement:
         failure=failure,
         cut=reasons[0].index if reasons else None,
         min_runtime=max((p.verdict.runtime for p in operators if p.mapped), default=0),
-        memory=_memory(subgraph, operators),
+        memory=estimate(subgraph, [placed.index for placed in operators if placed.mapped]),
         warnings=tuple(_warnings(model, subgraph, operators)),
         advice=tuple(_advice(reasons)),
         compiled=truth,
@@ -200,7 +190,7 @@ def judge(subgraph: Subgraph, operator: Operator) -> Verdict:
     if max(site.option("dilation_w", 1), site.option("dilation_h", 1)) > 1:
         runtime = max(runtime, 13)
     open_question: Verdict | None = None
-    for size in rules.SIZES.get(operator.name, ()):
+    for size in SIZES.get(operator.name, ()):
         measured = MEASURES[size.measure](site)
         if measured <= size.maps:
             continue
@@ -324,6 +314,13 @@ def _warnings(model: Model, subgraph: Subgraph, operators: tuple[Placed, ...]) -
     )
     if any(subgraph.tensors[index].dynamic for index in subgraph.inputs):
         found.append("An input has a dynamic dimension: export with a fixed signature.")
+    dense = sum(_per_unit(subgraph, operator) for operator in subgraph.operators)
+    if dense:
+        found.append(
+            f"{dense} FULLY_CONNECTED have weights with a scale a unit, as TensorFlow converts "
+            "them since 2024; the compiler is of 2021. Compare its answers with the CPU's, or "
+            "convert with one scale a tensor (per_channel=False)."
+        )
     unresolved = {
         operator.name
         for operator in subgraph.operators
@@ -343,6 +340,14 @@ def _warnings(model: Model, subgraph: Subgraph, operators: tuple[Placed, ...]) -
     return found
 
 
+def _per_unit(subgraph: Subgraph, operator: Operator) -> bool:
+    """A fully connected layer whose weights have more than one scale."""
+    if operator.name != "FULLY_CONNECTED" or len(operator.inputs) < 2 or operator.inputs[1] < 0:
+        return False
+    quantisation = subgraph.tensors[operator.inputs[1]].quantisation
+    return quantisation is not None and quantisation.per_channel
+
+
 def _advice(reasons: list[Placed]) -> list[Advice]:
     """One piece of advice a kind of breach, in the order of execution: mend the first first."""
     counted = Counter(
@@ -352,47 +357,3 @@ def _advice(reasons: list[Placed]) -> list[Advice]:
         Advice(operator, count, sentence, mend, source)
         for (operator, sentence, mend, source), count in counted.items()
     ]
-
-
-# Bytes of SRAM, fitted to compiled models of google-coral/test_data (off by 5% at most):
-# channels fill up to blocks, each output channel carries bias and scale.
-_BLOCK, _DEPTHWISE_BLOCK, _PER_CHANNEL = 32, 64, 16
-# Instructions, from the same models (off by a third at most).
-_INSTRUCTIONS, _PER_OPERATOR = 64_000, 2_500
-
-
-def _memory(subgraph: Subgraph, operators: tuple[Placed, ...]) -> Memory:
-    mapped = [subgraph.operators[placed.index] for placed in operators if placed.mapped]
-    if not mapped:
-        return Memory(0, 0, 0, 0)
-    counted: set[int] = set()
-    parameters = sum(_parameter_bytes(subgraph, operator, counted) for operator in mapped)
-    executable = _INSTRUCTIONS + _PER_OPERATOR * len(mapped)
-    cached = min(parameters, max(SRAM_BYTES - executable, 0))
-    return Memory(parameters, executable, cached, parameters - cached)
-
-
-def _parameter_bytes(subgraph: Subgraph, operator: Operator, counted: set[int]) -> int:
-    total = 0
-    for index in operator.inputs:
-        if index < 0 or index in counted or not subgraph.tensors[index].constant:
-            continue
-        counted.add(index)
-        tensor = subgraph.tensors[index]
-        if tensor.dtype not in ("INT8", "UINT8"):
-            continue
-        shape = tensor.shape or (1,)
-        if operator.name == "DEPTHWISE_CONV_2D":
-            channels = _filled(shape[-1], _DEPTHWISE_BLOCK)
-            total += tensor.elements // max(shape[-1], 1) * channels + _PER_CHANNEL * channels
-        elif len(shape) > 1:
-            rows, columns = _filled(shape[0], _BLOCK), _filled(shape[-1], _BLOCK)
-            inside = tensor.elements // max(shape[0] * shape[-1], 1)
-            total += rows * columns * inside + _PER_CHANNEL * rows
-        else:
-            total += tensor.size
-    return total
-
-
-def _filled(count: int, block: int) -> int:
-    return -(-count // block) * block

@@ -6,12 +6,14 @@ Graphs are rebuilt from what each model is known to be; every fact has the addre
 from __future__ import annotations
 
 from collections import Counter
+from dataclasses import replace
 
 import numpy as np
 import pytest
 from edgetpu_graph import Graph, one
 
 from edgeline.components.check import edgetpu_rules as rules
+from edgeline.tflite import Quantisation
 
 GITHUB = "https://github.com/"
 ISSUE = GITHUB + "google-coral/edgetpu/issues/"
@@ -265,3 +267,19 @@ def test_a_wide_lstm_is_uncertain_and_then_fails():
         net.apply("UNIDIRECTIONAL_SEQUENCE_LSTM", [net.tensor((1, 5, width))], (1, 32))
         states.append(net.verdicts()[0].state)
     assert states == ["yes", "size-dependent", "no"]
+
+
+def test_a_scale_a_unit_is_warned_of():
+    """tensorflow/tflite-micro, pull request 2602: an interpreter older than such weights (the
+    converter makes them since 2024) answers wrongly."""
+    net = Graph()
+    weights = net.constant(np.zeros((10, 8)), "INT8")
+    scales = Quantisation(np.ones(10, np.float32), np.zeros(10, np.int64), 0)
+    net.tensors[weights] = replace(net.tensors[weights], quantisation=scales)
+    inputs = [net.tensor((1, 8)), weights, net.constant([0] * 10)]
+    net.apply("FULLY_CONNECTED", inputs, (1, 10))
+    placement = net.placement()
+    assert placement.share == 1
+    assert any(
+        "1 FULLY_CONNECTED have weights with a scale a unit" in w for w in placement.warnings
+    )

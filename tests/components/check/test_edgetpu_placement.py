@@ -17,6 +17,7 @@ from edgeline.components.check.check import check, check_edge_model, require
 from edgeline.components.check.console import print_placement
 from edgeline.components.check.edgetpu_conditions import MEASURES, MET
 from edgeline.components.check.edgetpu_placement import partition
+from edgeline.components.check.edgetpu_sizes import SIZES
 from edgeline.errors import EdgelineError
 from edgeline.tflite_schema import OPERATORS
 
@@ -83,7 +84,7 @@ def test_every_rule_has_a_source_and_every_breach_a_remedy():
         assert condition.sentence.endswith(".")
         assert condition.mend.endswith(".")
         assert condition.source.startswith("https://")
-    for operator, sizes in rules.SIZES.items():
+    for operator, sizes in SIZES.items():
         for size in sizes:
             assert operator in rules.RULES
             assert size.measure in MEASURES
