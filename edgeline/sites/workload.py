@@ -107,7 +107,21 @@ def _network_policy(site: Site) -> Object:
     def tcp(*ports: int) -> list[Object]:
         return [{"port": port, "protocol": "TCP"} for port in ports]
 
-    names = {"namespaceSelector": {"matchLabels": {"kubernetes.io/metadata.name": "kube-system"}}}
+    def labelled(kind: str, **labels: str) -> Object:
+        return {kind: {"matchLabels": labels}}
+
+    dns = [
+        labelled("namespaceSelector", **{"kubernetes.io/metadata.name": "kube-system"}),
+        {"ipBlock": {"cidr": "169.254.20.10/32"}},  # where each node has a DNS cache of its own
+    ]
+    callers = [
+        {"podSelector": {}},
+        labelled("namespaceSelector", **{"edgeline.dev/may-predict": "true"}),
+        {  # the component serve asks what it has deployed
+            **labelled("namespaceSelector", **{"kubernetes.io/metadata.name": "kubeflow"}),
+            **labelled("podSelector", **{"pipelines.kubeflow.org/v2_component": "true"}),
+        },
+    ]
     return {
         "apiVersion": "networking.k8s.io/v1",
         "kind": "NetworkPolicy",
@@ -115,9 +129,9 @@ def _network_policy(site: Site) -> Object:
         "spec": {
             "podSelector": {"matchLabels": {"app.kubernetes.io/name": site.name}},
             "policyTypes": ["Ingress", "Egress"],
-            "ingress": [{"from": [{"podSelector": {}}], "ports": tcp(PORT)}],
+            "ingress": [{"from": callers, "ports": tcp(PORT)}],
             "egress": [
-                {"to": [names], "ports": [{"port": 53, "protocol": "UDP"}, *tcp(53)]},
+                {"to": dns, "ports": [{"port": 53, "protocol": "UDP"}, *tcp(53)]},
                 {"ports": tcp(443, 5000)},  # the models' registry
             ],
         },

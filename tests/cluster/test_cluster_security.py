@@ -123,17 +123,12 @@ NAMESPACES = ("edgeline", "kubeflow", "edgeline-devices", "kube-system", "")  # 
 Right = tuple[str, str, str, str]  # namespace, group, resource, verb
 # what `serve` needs where it deploys, and training jobs where the pipelines run
 ALLOWED = {
-    ("edgeline", "", "configmaps serviceaccounts services"): "create get list patch",
-    ("edgeline", "", "pods"): "get list watch",
-    ("edgeline", "apps", "daemonsets deployments"): "create get list patch watch",
-    ("edgeline", "autoscaling", "horizontalpodautoscalers"): "create get patch",
-    ("edgeline", "networking.k8s.io", "networkpolicies"): "create get patch",
-    ("edgeline", "policy", "poddisruptionbudgets"): "create get patch",
-    (
-        "edgeline",
-        "serving.kserve.io",
-        "inferenceservices servingruntimes",
-    ): "create get list patch watch",
+    ("edgeline", "", "services"): "create patch",
+    ("edgeline", "", "pods"): "list",
+    ("edgeline", "apps", "deployments"): "create get patch",
+    ("edgeline", "networking.k8s.io", "networkpolicies"): "create patch",
+    ("edgeline", "serving.kserve.io", "inferenceservices"): "create get patch",
+    ("edgeline", "serving.kserve.io", "servingruntimes"): "create patch",
     ("kubeflow", "trainer.kubeflow.org", "trainjobs"): "create delete get list watch",
 }
 
@@ -220,12 +215,18 @@ def test_the_schedules_job_may_change_recurring_runs_and_nothing_else(
     asked = {(where, group, *what) for where in NAMESPACES for what in product(resources, verbs)}
     asked |= {("kubeflow", "", "secrets", verb) for verb in VERBS}
     user = "system:serviceaccount:kubeflow:pipeline-schedules"
-    expected = {
-        ("kubeflow", group, resource, verb)
-        for resource in ("experiments", "pipelines", "pipelines/versions")
-        for verb in ("get", "list")
-    } | {
-        ("kubeflow", group, "jobs", verb)
-        for verb in ("get", "list", "create", "delete", "enable", "disable")
-    }
+    expected = (
+        {
+            ("kubeflow", group, resource, verb)
+            for resource in ("experiments", "pipelines", "pipelines/versions")
+            for verb in ("get", "list")
+        }
+        | {
+            ("kubeflow", group, "experiments", "create"),
+        }
+        | {
+            ("kubeflow", group, "jobs", verb)
+            for verb in ("get", "list", "create", "delete", "enable", "disable")
+        }
+    )
     assert {right for right in asked if may(reviews, user, right)} == expected

@@ -11,7 +11,7 @@ import pytest
 import yaml
 from schemas import kustomize, validate
 
-from edgeline import images
+from edgeline import __version__, images
 from edgeline.compiling import compile_pipeline
 from edgeline.environments.environment import NAMES, load
 from edgeline.images import kustomization
@@ -67,6 +67,7 @@ def test_the_linter_finds_no_fault(name: str, built: dict[str, Objects], tmp_pat
 @pytest.mark.parametrize("name", OVERLAYS)
 def test_its_images_are_those_of_the_lock(name: str, built: dict[str, Objects]) -> None:
     known = {images.reference(image) for image in ("edge-server", "pipeline")}
+    known |= {f"ghcr.io/edgeline/edge-server-coral:{__version__}"} if name == "edge" else set()
     used = set(re.findall(r"\bimage: (\S+)", yaml.safe_dump_all(built[name])))
     assert {image for image in used if "edgeline" in image} <= known
 
@@ -122,10 +123,28 @@ def test_tokens_are_asked_for_where_others_can_call(built: dict[str, Objects]) -
         assert {"name": "tokens", "secret": {"secretName": "edge-server-tokens"}} in spec["volumes"]
 
 
+def test_prometheus_has_a_token_where_callers_need_one(built: dict[str, Objects]) -> None:
+    (endpoint,) = one(built["onprem"], "ServiceMonitor", "edge-server")["spec"]["endpoints"]
+    secret = {"name": "edge-server-prometheus", "key": "token"}
+    assert endpoint["authorization"] == {"credentials": secret}
+    (endpoint,) = one(built["azure"], "ServiceMonitor", "edge-server")["spec"]["endpoints"]
+    assert "authorization" not in endpoint
+
+
+@pytest.mark.parametrize("name", OVERLAYS)
+def test_no_pod_has_a_token_of_kubernetes_that_it_does_not_use(
+    name: str, built: dict[str, Objects]
+) -> None:
+    accounts = [entry for entry in built[name] if entry["kind"] == "ServiceAccount"]
+    assert accounts
+    assert all(entry["automountServiceAccountToken"] is False for entry in accounts)
+
+
 def test_a_site_has_a_server_on_each_node_with_an_edge_tpu(built: dict[str, Objects]) -> None:
     spec = pod(built["edge"], "DaemonSet")
     assert spec["containers"][0]["resources"]["limits"]["squat.ai/coral"] == 1
     assert spec["nodeSelector"]["edgeline.dev/coral"] == "true"
+    assert "/edge-server-coral:" in spec["containers"][0]["image"]  # with libedgetpu
     assert not [entry for entry in built["edge"] if entry["kind"] == "Deployment"]
     assert one(built["edge"], "Service", "edge-server")["spec"]["internalTrafficPolicy"] == "Local"
 

@@ -1,0 +1,132 @@
+"""Who reaches whom once a cluster enforces our NetworkPolicies, judged as Kubernetes defines them.
+
+Source: the API reference of NetworkPolicy v1. A pod that a policy selects is open only to what one
+of its policies lets pass; peers of one list are alternatives, fields of one peer hold together.
+"""
+
+from __future__ import annotations
+
+import sys
+from ipaddress import ip_address, ip_network
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+from schemas import kustomize
+
+from edgeline.sites.render import render
+
+sys.path.append(str(Path(__file__).parents[1] / "sites"))
+from conftest_sites import pixels
+
+__all__ = ["pixels"]
+OVERLAYS = Path(__file__).parents[2] / "manifests" / "overlays"
+Labels = dict[str, str]
+Policies = list[dict[str, Any]]
+NAME = "kubernetes.io/metadata.name"
+TASK = {"pipelines.kubeflow.org/v2_component": "true"}  # as KFP labels its pods
+PROMETHEUS = {"app.kubernetes.io/name": "prometheus"}
+
+
+def passes(
+    policies: Policies,
+    direction: str,
+    ours: Labels,
+    port: int,
+    peer: tuple[Labels, Labels] | str,
+    protocol: str = "TCP",
+) -> bool:
+    """Whether our pod's policies let pass: a peer is labels of namespace and pod, or an address."""
+    selecting = [
+        policy["spec"]
+        for policy in policies
+        if matches(policy["spec"]["podSelector"], ours)
+        and direction.title() in policy["spec"]["policyTypes"]
+    ]
+    assert selecting  # nobody's pods are open to all
+    side = "from" if direction == "ingress" else "to"
+    return any(
+        (port, protocol) in {(entry["port"], entry["protocol"]) for entry in rule["ports"]}
+        and (side not in rule or any(is_peer(entry, peer) for entry in rule[side]))
+        for spec in selecting
+        for rule in spec.get(direction, [])
+    )
+
+
+def is_peer(entry: dict[str, Any], peer: tuple[Labels, Labels] | str) -> bool:
+    if isinstance(peer, str):
+        cidr = entry.get("ipBlock", {}).get("cidr", "255.255.255.255/32")
+        return ip_address(peer) in ip_network(cidr)
+    if "ipBlock" in entry:
+        return False
+    namespace, pod = peer
+    inside = {"matchLabels": {NAME: "edgeline"}}  # the policy's own, where it names none
+    return matches(entry.get("namespaceSelector", inside), namespace) and matches(
+        entry.get("podSelector", {}), pod
+    )
+
+
+def matches(selector: dict[str, Any], labels: Labels) -> bool:
+    assert selector.keys() <= {"matchLabels"}
+    return selector.get("matchLabels", {}).items() <= labels.items()
+
+
+def ours(objects: list[dict[str, Any]]) -> tuple[Policies, Labels]:
+    policies = [entry for entry in objects if entry["kind"] == "NetworkPolicy"]
+    (workload,) = [
+        entry
+        for entry in objects
+        if entry["kind"] in ("Deployment", "DaemonSet")
+        and entry["metadata"]["namespace"] == "edgeline"
+    ]
+    return policies, workload["spec"]["template"]["metadata"]["labels"]
+
+
+@pytest.fixture(params=["onprem", "azure", "edge", "laptop", "site"])
+def deployed(
+    request: pytest.FixtureRequest, pixels: Path, tmp_path: Path
+) -> tuple[str, Policies, Labels]:
+    name = request.param
+    if name != "site":
+        return name, *ours(kustomize(OVERLAYS / name))
+    path, _ = render(str(pixels), "kustomize", "registry.example/models", str(tmp_path))
+    return name, *ours(list(yaml.safe_load_all(path.read_text())))
+
+
+def test_predictions_come_in_from_those_who_may(deployed: tuple[str, Policies, Labels]) -> None:
+    _, policies, pod = deployed
+
+    def may(namespace: Labels, caller: Labels, port: int = 8080) -> bool:
+        return passes(policies, "ingress", pod, port, (namespace, caller))
+
+    assert may({NAME: "edgeline"}, {})
+    assert may({NAME: "ingress-nginx", "edgeline.dev/may-predict": "true"}, {})
+    assert may({NAME: "kubeflow"}, TASK)  # serve checks what it has deployed
+    assert not may({NAME: "kubeflow"}, {})
+    assert not may({NAME: "elsewhere"}, TASK)
+    assert not may({NAME: "edgeline"}, {}, port=22)
+
+
+def test_prometheus_reaches_the_metrics_where_it_watches(
+    deployed: tuple[str, Policies, Labels],
+) -> None:
+    name, policies, pod = deployed
+    peer = ({NAME: "monitoring"}, PROMETHEUS)
+    assert passes(policies, "ingress", pod, 8080, peer) is (name in ("onprem", "azure"))
+
+
+def test_names_and_models_are_reached_and_nothing_else(
+    deployed: tuple[str, Policies, Labels],
+) -> None:
+    name, policies, pod = deployed
+    dns = ({NAME: "kube-system"}, {"k8s-app": "kube-dns"})
+    for protocol in ("UDP", "TCP"):
+        assert passes(policies, "egress", pod, 53, dns, protocol)
+        assert passes(policies, "egress", pod, 53, "169.254.20.10", protocol)
+    assert not passes(policies, "egress", pod, 53, "8.8.8.8", "UDP")
+    store = ({NAME: "kubeflow"}, {"app": "seaweedfs"})
+    assert passes(policies, "egress", pod, 5000 if name == "site" else 9000, store)
+    assert passes(policies, "egress", pod, 443, "93.184.216.34")
+    assert not passes(policies, "egress", pod, 22, "93.184.216.34")
+    assert not passes(policies, "egress", pod, 80, "169.254.169.254")  # a cloud's metadata
