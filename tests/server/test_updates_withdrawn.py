@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 from conftest import Running, eventually
 from publishing import PASSPHRASE, ROW, model
+from test_page import browse
 from test_updates_server import device, kill, publisher, score, states, web
 
 from edgeline.repository import keys
@@ -201,7 +202,7 @@ def test_a_damaged_disk_in_an_outage_takes_nothing_from_what_serves(at_two, web,
     assert score(at_two) == 7
 
 
-def test_the_page_has_the_state_of_updates(at_two, web):
+def test_the_page_has_the_state_of_updates(at_two, web, tmp_path):
     def updates() -> dict:
         return at_two.ask("GET", "/overview")[1]["updates"]
 
@@ -213,3 +214,8 @@ def test_the_page_has_the_state_of_updates(at_two, web):
     eventually(lambda: updates()["outcome"] == "unreachable")
     assert "127.0.0.1" in updates()["sentence"]
     assert updates()["succeeded"] < updates()["looked"]
+    shown = browse(at_two, tmp_path / "profile")
+    assert ">unreachable<" in shown
+    assert f"<dd>{web.url}</dd>" in shown
+    assert "in 7 days" in shown
+    assert "2 (stable)" in shown
