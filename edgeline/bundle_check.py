@@ -7,9 +7,9 @@ import json
 import tempfile
 from pathlib import Path
 
-from rich.console import Console
 from rich.table import Table
 
+from edgeline import terminal
 from edgeline.report import number, size
 
 
@@ -56,7 +56,7 @@ def check_bundle(bundle: str, as_json: bool) -> int:
         f"p50 {latency.p50_ms:.3f} ms, p99 {latency.p99_ms:.3f} ms, "
         f"peak memory {size(latency.peak_bytes or 0)}",
     )
-    console = Console()
+    console = terminal.console()
     console.print(f"[bold]{found.name}[/] version {found.version}")
     console.print(table)
     return 0

@@ -19,6 +19,14 @@ from edgeline.schedules.commands import schedules
 from edgeline.sites.commands import site
 
 RUNS = "edgeline-runs"
+NUMBERS = (int, (int, float))
+KINDS: dict[str, tuple[Any, str]] = {  # by KFP's name of a parameter's type
+    "NUMBER_INTEGER": (int, "a whole number"),
+    "NUMBER_DOUBLE": ((int, float), "a number"),
+    "BOOLEAN": (bool, "true or false"),
+    "LIST": (list, 'a JSON list, for example ["a", "b"]'),
+    "STRUCT": (dict, 'a JSON object, for example {"a": 1}'),
+}
 
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"]})
@@ -139,8 +147,8 @@ def lint(paths: tuple[str, ...], form: str, output: str | None, rules: bool) -> 
     """Look for mistakes in compiled pipelines and Kubernetes manifests, offline.
 
     PATHS are files, and folders with all that is below them. Exits with 1 where there is an
-    error. An object's annotation `edgeline.dev/lint-ignore: RULE, ...` says what holds not for
-    it.
+    error. An object's annotation `edgeline.dev/lint-ignore: RULE, ...` names the rules that do
+    not hold for it.
     """
     from edgeline.lint.lint import lint_command, show_rules
 
@@ -315,6 +323,12 @@ def _sentences() -> Iterator[None]:
     except EdgelineError as error:
         click.echo(f"Error: {error}", err=True)
         sys.exit(1)
+    except OSError as error:
+        if not error.strerror:
+            raise
+        place = f"{error.filename}: " if error.filename else ""
+        click.echo(f"Error: {place}{error.strerror}.", err=True)
+        sys.exit(1)
     except ModuleNotFoundError as error:
         from edgeline.extras import install_hint
 
@@ -337,7 +351,7 @@ def parse_settings(settings: tuple[str, ...], types: dict[str, str]) -> dict[str
     values: dict[str, Any] = {}
     for setting in settings:
         name, separator, text = setting.partition("=")
-        if not separator:
+        if not (separator and name):
             raise click.UsageError(f"--set {setting}: write it as NAME=VALUE.")
         if name not in types:
             near = difflib.get_close_matches(name, types, 1)
@@ -346,24 +360,18 @@ def parse_settings(settings: tuple[str, ...], types: dict[str, str]) -> dict[str
         try:
             values[name] = _value(text, types[name])
         except ValueError as error:
-            raise click.UsageError(
-                f"--set {name}: {text!r} is no {types[name]} ({error})."
-            ) from None
+            raise click.UsageError(f"--set {name}: {text!r} is not {error}.") from None
     return values
 
 
 def _value(text: str, kind: str) -> Any:
     if kind == "STRING":
         return text
-    value = json.loads(text)
-    kinds: dict[str, Any] = {
-        "NUMBER_INTEGER": int,
-        "NUMBER_DOUBLE": (int, float),
-        "BOOLEAN": bool,
-        "LIST": list,
-        "STRUCT": dict,
-    }
-    wanted = kinds.get(kind, object)
-    if not isinstance(value, wanted) or (isinstance(value, bool) and wanted is not bool):
-        raise ValueError(f"it is a {type(value).__name__}")
+    wanted, what = KINDS.get(kind, (object, "JSON"))
+    try:
+        value = json.loads(text)
+    except ValueError:
+        raise ValueError(what) from None
+    if not isinstance(value, wanted) or (isinstance(value, bool) and wanted in NUMBERS):
+        raise ValueError(what)
     return value

@@ -5,6 +5,7 @@ from __future__ import annotations
 import difflib
 import json
 import os
+import sys
 import tempfile
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -17,6 +18,7 @@ from rich.progress import Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 from rich.table import Table
 from rich.text import Text
 
+from edgeline import terminal
 from edgeline.errors import EdgelineError
 
 if TYPE_CHECKING:
@@ -92,8 +94,8 @@ def compile_model(request: Request, as_json: bool) -> int:
     options = parse_options(request.settings, targets)
     stem = Path(request.model.rstrip("/")).stem
     folder = Path(request.output or f"{stem or 'model'}-compiled")
-    terminal = Console(stderr=True)
-    with tempfile.TemporaryDirectory() as scratch, _steps(terminal) as step:
+    told = terminal.console(sys.stderr)
+    with tempfile.TemporaryDirectory() as scratch, _steps(told) as step:
         step("Reading the model")
         work = _read(request, Path(scratch))
         folder.mkdir(parents=True, exist_ok=True)
@@ -106,9 +108,9 @@ def compile_model(request: Request, as_json: bool) -> int:
     if as_json:
         print(json.dumps(_json(work.name, folder, outcomes, warnings), indent=1))
     else:
-        _print(Console(), folder, outcomes)
+        _print(terminal.console(), folder, outcomes)
     for warning in warnings:
-        terminal.print(Text(f"Warning: {warning}", "bold yellow"), soft_wrap=True)
+        told.print(Text(f"Warning: {warning}", "bold yellow"), soft_wrap=True)
     return int(any(outcome.failure for outcome in outcomes))
 
 
@@ -275,10 +277,13 @@ def _joined(work: Work, folder: Path, outcomes: Sequence[Outcome]) -> list[Secti
 
 
 @contextmanager
-def _steps(terminal: Console) -> Iterator[Any]:
+def _steps(told: Console) -> Iterator[Any]:
     """A function that shows what is being done; each step ends the one before."""
+    if not told.is_terminal:
+        yield lambda text: told.print(Text(text), soft_wrap=True)
+        return
     columns = (SpinnerColumn(), TextColumn("{task.description}"), TimeElapsedColumn())
-    with Progress(*columns, console=terminal) as progress:
+    with Progress(*columns, console=told) as progress:
 
         def step(text: str) -> None:
             for task in progress.tasks:

@@ -6,9 +6,9 @@ import importlib
 from pathlib import Path
 from typing import Any
 
-from rich.console import Console
 from rich.table import Column, Table
 
+from edgeline import terminal
 from edgeline.errors import EdgelineError
 
 
@@ -20,7 +20,7 @@ def show_components(name: str | None = None) -> None:
     """
     from edgeline.pipelines import catalogue
 
-    console = Console()
+    console = terminal.console()
     if name:
         console.print(_parameters(component(name)))
         return

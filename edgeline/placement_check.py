@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 
-from rich.console import Console
+from edgeline import terminal
 
 
 def check_placement(
@@ -38,5 +38,5 @@ def check_placement(
     if as_json:
         print(json.dumps(placement.to_json(), indent=1))
     else:
-        print_placement(Console(), placement)
+        print_placement(terminal.console(), placement)
     require(placement, require_mapped)

@@ -219,7 +219,7 @@ def test_a_file_that_cannot_be_written_is_named(small, tmp_path, output):
         ("split_kye=id", "has no such parameter. Did you mean split_key?"),
         ("colour=red", "It has data, skew_threshold, split_key."),
         ("skew_threshold", "write it as NAME=VALUE"),
-        ("skew_threshold=much", "'much' is no NUMBER_DOUBLE"),
+        ("skew_threshold=much", "'much' is not a number"),
     ],
 )
 def test_a_wrong_setting_is_wrong_usage(small, tmp_path, setting, answer):

@@ -8,9 +8,9 @@ from dataclasses import asdict
 from pathlib import Path
 
 import click
-from rich.console import Console
 from rich.table import Table
 
+from edgeline import terminal
 from edgeline.artifacts import write_text
 from edgeline.errors import EdgelineError
 from edgeline.lint import gitops, images, pipelines, security, workloads
@@ -73,6 +73,8 @@ def lint_command(paths: Sequence[str], form: str, output: str | None) -> bool:
 def show_rules() -> None:
     """Print the table of rules."""
     table = Table("rule", "level", "why", "mend")
+    for column in table.columns:
+        column.overflow = "fold"  # a rule's name is not cut
     for rule in RULES:
         table.add_row(rule.id, rule.level, rule.why, rule.mend)
-    Console().print(table)
+    terminal.console().print(table)

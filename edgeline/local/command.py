@@ -3,19 +3,17 @@
 from __future__ import annotations
 
 import json
-import shutil
-import sys
 from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from rich.console import Console
-
-from edgeline import storage
+from edgeline import storage, terminal
 from edgeline.cli import parse_settings
 from edgeline.errors import EdgelineError
 
 if TYPE_CHECKING:
+    from rich.console import Console
+
     from edgeline.local.runner import RunResult
 
 FILE_PARAMETERS = ("data", "module")
@@ -35,7 +33,7 @@ def run_command(
     from edgeline.local.progress import final_table
     from edgeline.pipelines import catalogue
 
-    console = Console(file=sys.stdout)  # kept while kfp's own output goes to a file
+    console = terminal.console()  # kept while kfp's own output goes to a file
     definition = catalogue.load(pipeline)
     parameters = definition.pipeline_spec.root.input_definitions.parameters
     arguments = parse_settings(settings, parameter_kinds(parameters))
@@ -81,11 +79,8 @@ def run_here(
     spec = definition.pipeline_spec
     arguments = _local(dict(arguments), spec.root.input_definitions.parameters, root)
     names = [task.component for task in plan(spec)]
-    try:
-        with Progress(console, names) as progress:
-            result = run(definition, arguments, root, cache, progress.update, docker)
-    finally:
-        _remove_leftovers(root)
+    with Progress(console, names) as progress:
+        result = run(definition, arguments, root, cache, progress.update, docker)
     page = write_page(result, arguments)
     _write_record(result)
     return result, page
@@ -128,12 +123,6 @@ def _local(arguments: dict[str, Any], parameters: Mapping[str, Any], root: Path)
         if "://" not in given:
             complete["destination"] = str(Path(given).resolve())
     return complete
-
-
-def _remove_leftovers(root: Path) -> None:
-    """Drafts that a killed task left beside its outputs; nothing reads them."""
-    for draft in root.glob("*/*/*/*.partial"):
-        shutil.rmtree(draft, ignore_errors=True) if draft.is_dir() else draft.unlink()
 
 
 def _write_record(result: Any) -> None:

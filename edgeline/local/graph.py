@@ -9,6 +9,7 @@ from markupsafe import Markup
 from edgeline.local.runner import TaskResult
 
 WIDTH, HEIGHT, GAP_X, GAP_Y = 116, 40, 44, 18
+LEAST = 0.7  # of its size on a small screen, where it scrolls rather than be unreadable
 ARCH = 44  # room below for the edges that pass under tasks
 COLOURS = {
     "succeeded": ("#dcfce7", "#15803d"),
@@ -32,9 +33,10 @@ def draw(results: Mapping[str, TaskResult]) -> Markup:
     nodes = Markup("").join(_node(places[name], name, result) for name, result in results.items())
     return Markup(
         '<div class="figure"><svg xmlns="http://www.w3.org/2000/svg" width="{w}" height="{h}" '
-        'viewBox="-1 -1 {w} {h}" font-family="system-ui, sans-serif" font-size="13">'
+        'viewBox="-1 -1 {w} {h}" style="min-width:{least}px" '
+        'font-family="system-ui, sans-serif" font-size="13">'
         "{e}{n}</svg></div>"
-    ).format(w=width, h=height, e=edges, n=nodes)
+    ).format(w=width, h=height, least=int(width * LEAST), e=edges, n=nodes)
 
 
 def _places(results: Mapping[str, TaskResult]) -> dict[str, tuple[int, int]]:

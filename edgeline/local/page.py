@@ -58,17 +58,11 @@ def _tasks(result: RunResult) -> Markup:
             f"{task.seconds:.1f} s" if task.seconds else None,
             report.size(task.peak_memory) if task.peak_memory else None,
             report.size(output_size(task)) if task.outputs else None,
-            task.error or _plain(task),
+            facts(task, result.tasks),
         )
         for name, task in result.tasks.items()
     ]
     return report.table(["task", "state", "time", "peak memory", "output", "found"], rows)
-
-
-def _plain(task: TaskResult) -> str:
-    if task.state == "skipped":
-        return f"not run: {task.task.condition or 'a task before it failed'}"
-    return facts(task)
 
 
 def _shown(arguments: Mapping[str, Any]) -> list[tuple[str, str]]:

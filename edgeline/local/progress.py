@@ -8,11 +8,12 @@ from typing import Any
 
 from rich.console import Console
 from rich.live import Live
+from rich.markup import escape
 from rich.spinner import Spinner
 from rich.table import Table
 
-from edgeline.local.runner import TaskResult
-from edgeline.report import size
+from edgeline.local.runner import DONE, TaskResult
+from edgeline.report import number, size
 
 MARKS = {
     "waiting": "[dim]·[/]",
@@ -55,9 +56,9 @@ class Progress:
         if result.state == "running":
             self.started[name] = time.monotonic()
         elif not self.console.is_terminal:
-            self.console.print(
-                f"{MARKS[result.state]} {name:<12} {_time(result):>7}  {facts(result)}"
-            )
+            found = _coloured(result, self._known())
+            line = f"{MARKS[result.state]} {name:<12} {_time(result):>7}  {found}"
+            self.console.print(line, soft_wrap=True)  # one line a task, for grep
 
     def _table(self) -> Table:
         table = Table(box=None, padding=(0, 2, 0, 0), show_header=False)
@@ -72,9 +73,12 @@ class Progress:
                     MARKS[state],
                     name if known else f"[dim]{name}[/]",
                     _time(result) if result and known else "",
-                    facts(result) if result and known else "",
+                    _coloured(result, self._known()) if result and known else "",
                 )
         return table
+
+    def _known(self) -> dict[str, TaskResult]:
+        return {name: result for name, result in self.tasks.items() if result}
 
 
 def final_table(results: Mapping[str, TaskResult]) -> Table:
@@ -84,25 +88,30 @@ def final_table(results: Mapping[str, TaskResult]) -> Table:
         table.add_column(column)
     for column in ("time", "memory", "output"):
         table.add_column(column, justify="right")
-    table.add_column("found")
+    table.add_column("found", overflow="fold")  # a path is not cut
     for name, result in results.items():
         table.add_row(
             name,
             f"{MARKS[result.state]} {result.state}",
-            _time(result),
+            _time(result) if result.seconds else "",
             size(result.peak_memory) if result.peak_memory else "",
             size(output_size(result)) if result.outputs else "",
-            facts(result),
+            _coloured(result, results),
         )
     return table
 
 
-def facts(result: TaskResult) -> str:
-    """The few numbers of a task that a person wants to see at once."""
+def facts(result: TaskResult, results: Mapping[str, TaskResult]) -> str:
+    """The few numbers of a task that a person wants to see at once, or why there are none.
+
+    Args:
+        result: of the task.
+        results: of all tasks of the run.
+    """
     if result.state == "failed":
-        return f"[red]{result.error}[/]"
+        return result.error
     if result.state == "skipped":
-        return f"[yellow]not run: {result.task.condition or 'a task before it failed'}[/]"
+        return f"not run: {_why_skipped(result, results)}"
     found: list[str] = []
     for name, value in result.outputs.items():
         if not isinstance(value, dict):
@@ -113,8 +122,22 @@ def facts(result: TaskResult) -> str:
             found += [f"{split} {int(entry['rows']):,}" for split, entry in splits.items()]
         if name == "metrics":
             numbers = {k: v for k, v in metadata.items() if isinstance(v, (int, float))}
-            found += [f"{key} {number:.4g}" for key, number in list(numbers.items())[:6]]
+            found += [f"{key} {number(value)}" for key, value in list(numbers.items())[:6]]
     return " · ".join(found)
+
+
+def _why_skipped(result: TaskResult, results: Mapping[str, TaskResult]) -> str:
+    decided = [results[gate].state in DONE for gate in result.task.gates if gate in results]
+    failed = any(other.state == "failed" for other in results.values())
+    if result.task.condition and (all(decided) or not failed):
+        return f"{result.task.condition} is false"
+    return "a task before it failed"
+
+
+def _coloured(result: TaskResult, results: Mapping[str, TaskResult]) -> str:
+    colour = {"failed": "red", "skipped": "yellow"}.get(result.state)
+    plain = escape(facts(result, results))
+    return f"[{colour}]{plain}[/]" if colour else plain
 
 
 def output_size(result: TaskResult) -> int:

@@ -15,6 +15,7 @@ import json
 import logging
 import os
 import re
+import shutil
 import signal
 import subprocess
 import time
@@ -106,6 +107,7 @@ def run(
     started = time.monotonic()
     # a fully cached run needs no process at all, so none is started before the first miss
     with contextlib.ExitStack() as stack:
+        stack.callback(_remove_leftovers, folder)
         chain = _Lazy(stack, tasks, folder / "warm.log")
         watch = _watch(tasks, folder, on_change)
         if docker:
@@ -342,6 +344,12 @@ def _quiet(log: Path) -> Iterator[None]:
         finally:
             logging.root.handlers[:] = handlers
             logging.root.setLevel(level)
+
+
+def _remove_leftovers(folder: Path) -> None:
+    """Drafts that a killed task of this run left beside its outputs; nothing reads them."""
+    for draft in folder.glob("*/*/*.partial"):
+        shutil.rmtree(draft, ignore_errors=True) if draft.is_dir() else draft.unlink()
 
 
 def _new_folder(root: Path, name: str) -> Path:

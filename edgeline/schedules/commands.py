@@ -63,10 +63,10 @@ def show(changes: Sequence[Change]) -> None:
     if not changes:
         click.echo("Nothing differs.")
         return
-    from rich.console import Console
     from rich.markup import escape
     from rich.table import Table
 
+    from edgeline import terminal
     from edgeline.schedules.reconcile import CHANGE, SWITCH
 
     table = Table("", "schedule", "field", "is", "shall be", box=None)
@@ -80,7 +80,7 @@ def show(changes: Sequence[Change]) -> None:
             first = ("", "")
         if not fields:
             table.add_row(*first)
-    Console().print(table)
+    terminal.console().print(table)
 
 
 def _changes(

@@ -1,0 +1,90 @@
+"""What a run shows, and what it leaves."""
+
+from __future__ import annotations
+
+import io
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+from rich.console import Console
+
+from edgeline import cli, terminal
+from edgeline.local.plan import PlannedTask
+from edgeline.local.progress import Progress, facts, final_table
+from edgeline.local.runner import TaskResult, _remove_leftovers
+
+
+def result(name: str, state: str, **more: object) -> TaskResult:
+    task = PlannedTask(name, name, ())
+    return replace(TaskResult(task, state), **more)  # type: ignore[arg-type]
+
+
+def shown(*results: TaskResult) -> str:
+    stream = io.StringIO()
+    console = terminal.console(stream)
+    with Progress(console, [each.task.component for each in results]) as progress:
+        for each in results:
+            progress.update(each)
+    console.print(final_table({each.task.component: each for each in results}))
+    return stream.getvalue()
+
+
+def test_a_sentence_is_shown_as_it_is() -> None:
+    sentence = "Input 'x' has shape [batch, 2]: give [/batch] [red]1[/red]. " + "word " * 60
+    text = shown(result("ingest", "failed", error=sentence))
+    assert sentence.strip() in text.splitlines()[0]
+    assert "[batch, 2]: give [/batch] [red]1[/red]." in " ".join(text.splitlines()[2:])
+
+
+def test_a_path_is_not_cut(monkeypatch: pytest.MonkeyPatch) -> None:
+    uri = "/somewhere/" + "a" * 60 + "/models/taxi/1"
+    outputs = {"publish": result("publish", "succeeded", outputs={"uri": uri})}
+    monkeypatch.setenv("COLUMNS", "60")
+    stream = io.StringIO()
+    terminal.console(stream).print(final_table(outputs))
+    assert max(map(len, stream.getvalue().splitlines())) <= 60
+    assert uri in "".join(line[-40:].strip() for line in stream.getvalue().splitlines())
+
+
+def test_counts_are_whole_numbers() -> None:
+    made = {"metrics": {"metadata": {"size_bytes": 24628.0, "loss": 0.26091, "rows": 188.0}}}
+    one = result("convert", "succeeded", outputs=made)
+    assert facts(one, {"convert": one}) == "size_bytes 24,628 · loss 0.2609 · rows 188"
+
+
+@pytest.mark.parametrize(
+    ("analyze", "reason"),
+    [("succeeded", "analyze-blessed is false"), ("skipped", "a task before it failed")],
+)
+def test_why_a_task_was_skipped(analyze: str, reason: str) -> None:
+    gated = PlannedTask("convert", "convert", (), ("analyze",), "analyze-blessed")
+    results = {
+        "validate": result("validate", "failed" if analyze == "skipped" else "succeeded"),
+        "analyze": result("analyze", analyze),
+        "convert": TaskResult(gated, "skipped"),
+    }
+    assert facts(results["convert"], results) == f"not run: {reason}"
+
+
+def test_a_run_removes_only_its_own_drafts(tmp_path: Path) -> None:
+    mine, other = (tmp_path / name / "run" / "train" / "model.partial" for name in ("a", "b"))
+    for draft in (mine, other):
+        draft.mkdir(parents=True)
+    _remove_leftovers(tmp_path / "a")
+    assert not mine.exists()
+    assert other.exists()
+
+
+def test_a_place_that_cannot_be_written_is_a_sentence(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as ended, cli._sentences():
+        raise PermissionError(13, "Permission denied", "models/taxi")
+    assert ended.value.code == 1
+    assert capsys.readouterr().err == "Error: models/taxi: Permission denied.\n"
+
+
+def test_a_terminal_keeps_its_width(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("COLUMNS", raising=False)
+    assert terminal.console(io.StringIO()).width == terminal.WIDTH_OF_FILES
+    monkeypatch.setenv("COLUMNS", "60")
+    assert terminal.console(io.StringIO()).width == Console(file=io.StringIO()).width == 60
