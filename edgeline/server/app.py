@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import logging
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
@@ -14,9 +13,9 @@ from edgeline.server import tracing
 from edgeline.server.access import Access
 from edgeline.server.compression import decompress
 from edgeline.server.errors import Code, ServingError, not_found
+from edgeline.server.grpc_call import Call
+from edgeline.server.grpc_call import Reply as CallReply
 from edgeline.server.http1 import Request, Response, error_response
-from edgeline.server.http2 import Call
-from edgeline.server.http2 import Reply as CallReply
 from edgeline.server.logs import AccessLog
 from edgeline.server.metrics import Metrics
 from edgeline.server.model import Instance
@@ -172,8 +171,7 @@ class App:
         where it is done already."""
         work = tracing.around(work, asked)
         size = len(asked.body if isinstance(asked, Request) else asked.message)
-        alone = self._alone(asked)
-        if alone and isinstance(pool, Pool):
+        if self._alone(asked) and isinstance(pool, Pool):
             answer = pool.inline(work, size)
             if answer is not None:
                 done(answer)
@@ -186,18 +184,17 @@ class App:
             done(answer)
 
         def back(answer: Any) -> None:
-            _back(loop, ended, answer)
+            try:
+                loop.call_soon_threadsafe(ended, answer)
+            except RuntimeError:  # the loop has ended: nobody waits for the answer
+                return
 
         if isinstance(pool, Traffic):
             job = pool.submit(work, back, latest, asked.headers)
         else:
             job = pool.submit(work, back, latest, size)
         self._running += 1
-
-        def cancel() -> None:
-            job.cancelled = True
-
-        return cancel
+        return job.cancel
 
     def _alone(self, asked: Request | Call) -> bool:
         """Whether one client at a time is asking: the same one as before, and nothing runs."""
@@ -218,11 +215,6 @@ class App:
         task = asyncio.ensure_future(run())
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
-
-
-def _back(loop: asyncio.AbstractEventLoop, done: Callable[[Any], None], answer: Any) -> None:
-    with contextlib.suppress(RuntimeError):  # the loop has ended: nobody waits for the answer
-        loop.call_soon_threadsafe(done, answer)
 
 
 def _response(answer: Any) -> Response:

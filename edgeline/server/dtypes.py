@@ -43,3 +43,9 @@ _ROWS = (
 BY_NAME = {row[0]: DType(row[0], np.dtype(row[1]), *row[2:]) for row in _ROWS}
 BY_V2 = {dtype.v2: dtype for dtype in BY_NAME.values()}
 BY_NUMBER = {dtype.number: dtype for dtype in BY_NAME.values()}
+_V2 = {dtype.numpy: dtype.v2 for dtype in BY_NAME.values()}  # numpy takes long to name a dtype
+
+
+def v2_of(dtype: Any) -> str:
+    """The Open Inference Protocol's name of an array's dtype; that of any strings is BYTES."""
+    return "BYTES" if dtype.kind in "OSU" else _V2[dtype]

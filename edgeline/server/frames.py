@@ -19,6 +19,9 @@ U32 = struct.Struct(">I")
 OK_HEADERS = b"\x88\x0f\x10\x10application/grpc"  # :status 200, content-type
 STATUS, MESSAGE = b"\x00\x0bgrpc-status", b"\x00\x0cgrpc-message"
 OK_TRAILERS = STATUS + b"\x010"
+# of a whole answer: the header's frame and the head of the data's with the message's; the trailers
+_START = struct.Struct(f">HBBBI{len(OK_HEADERS)}sHBBBIBI")
+_END = struct.Struct(f">HBBBI{len(OK_TRAILERS)}s")
 
 
 class BrokenError(Exception):
@@ -32,6 +35,17 @@ class BrokenError(Exception):
 def frame(length: int, kind: int, flags: int, number: int) -> bytes:
     """The head of a frame on a stream."""
     return FRAME.pack(length >> 8, length & 255, kind, flags, number)
+
+
+def answer(number: int, message: bytes) -> bytes:
+    """A whole answer of status OK on a stream: three frames, the message in one."""
+    size = len(message)
+    start = _START.pack(
+        *(0, len(OK_HEADERS), HEADERS, END_HEADERS, number, OK_HEADERS),
+        *(size + 5 >> 8, size + 5 & 255, DATA, 0, number, 0, size),
+    )
+    end = _END.pack(0, len(OK_TRAILERS), HEADERS, END_HEADERS | END_STREAM, number, OK_TRAILERS)
+    return b"".join((start, message, end))
 
 
 def unpadded(payload: bytes, flags: int) -> bytes:

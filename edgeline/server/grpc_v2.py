@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from functools import lru_cache
 from typing import Any
 
 import numpy as np
@@ -11,7 +12,7 @@ import numpy.typing as npt
 from edgeline.server import images, tracing
 from edgeline.server import messages as m
 from edgeline.server.app import App, Method
-from edgeline.server.dtypes import BY_NAME, BY_V2
+from edgeline.server.dtypes import BY_V2, v2_of
 from edgeline.server.errors import Code, ServingError, invalid
 from edgeline.server.model import Description, Instance, check
 from edgeline.server.pool import Pool
@@ -143,8 +144,7 @@ def _infer(asked: Mapping[str, Any], instance: Instance) -> bytes:
     ]
     outputs, contents = [], []
     for name, array, _ in requested(names, answers, description):
-        datatype = "BYTES" if array.dtype.kind in "OSU" else BY_NAME[array.dtype.name].v2
-        outputs.append({"name": name, "datatype": datatype, "shape": array.shape})
+        outputs.append(_output(name, v2_of(array.dtype), array.shape))
         contents.append(to_bytes(array))
     response = {
         "model_name": description.name,
@@ -156,6 +156,12 @@ def _infer(asked: Mapping[str, Any], instance: Instance) -> bytes:
     return encode(response, m.INFER_RESPONSE)
 
 
+@lru_cache(256)
+def _output(name: str, datatype: str, shape: tuple[int, ...]) -> bytes:
+    """An output's description as a message; models give few shapes."""
+    return encode({"name": name, "datatype": datatype, "shape": shape}, m.TENSOR)
+
+
 def _inputs(asked: Mapping[str, Any], description: Description) -> dict[str, npt.NDArray[Any]]:
     entries, raw = asked.get("inputs", []), asked.get("raw_input_contents")
     if raw is not None and len(raw) != len(entries):
@@ -164,7 +170,7 @@ def _inputs(asked: Mapping[str, Any], description: Description) -> dict[str, npt
     arrays: dict[str, npt.NDArray[Any]] = {}
     for place, entry in enumerate(entries):
         name, datatype = entry.get("name", ""), entry.get("datatype", "")
-        shape = [int(size) for size in entry.get("shape", ())]
+        shape = entry["shape"].tolist() if "shape" in entry else []
         if name in arrays:
             raise invalid(f"Input {name[:100]!r} is given twice.")
         if datatype not in BY_V2:

@@ -88,7 +88,9 @@ def error_response(error: ServingError) -> Response:
 class Connection(Protocol):
     """What the sweep sees of a connection, whatever it speaks."""
 
-    deadline: float
+    @property
+    def deadline(self) -> float:
+        """Of `time.monotonic`: when its time is up."""
 
     def expired(self) -> None:
         """Its time is up."""

@@ -1,8 +1,7 @@
 """HTTP/2 for unary gRPC calls: frames, flow control, and the limits of one connection.
 
 Only what gRPC needs of RFC 9113: no push, no priorities. A stream's window is as large as the
-largest request, so only the connection's window is ever renewed. Header blocks that changed no
-state are remembered: a client's calls differ in little but the message.
+largest request, so only the connection's window is ever renewed.
 """
 
 from __future__ import annotations
@@ -11,34 +10,22 @@ import asyncio
 import struct
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from functools import partial
 from time import monotonic
 from typing import Any
 
 from edgeline.server import frames as h2
 from edgeline.server.errors import Code, ServingError
+from edgeline.server.grpc_call import Call, Reply, message_of
+from edgeline.server.headers import Headers
 from edgeline.server.http1 import Server, peer_of
 
 PREFACE = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"
 _MAX_FRAME = 1 << 20
 _MAX_STREAMS = 256
 _CONNECTION_WINDOW = 1 << 30
+_RENEWED = _CONNECTION_WINDOW // 2  # bytes after which the window is renewed
 _MAX_RESETS = 1000  # streams that a client may give up before it is sent away
-
-
-@dataclass(slots=True)
-class Call:
-    """One unary call: `message` is the request's protocol buffer. For `connection` and `alone`
-    see `http1.Request`."""
-
-    method: str
-    headers: dict[str, str]
-    message: memoryview
-    peer: str
-    deadline: float
-    connection: int = 0
-    alone: bool = False
-    cancel: Callable[[], None] | None = None
-    served: Any = None  # the description of the version that answered
 
 
 @dataclass(slots=True)
@@ -54,9 +41,6 @@ class _Stream:
     trailers: bytes = b""
 
 
-Reply = Callable[[bytes | ServingError], None]
-
-
 class Http2(asyncio.Protocol):
     """One connection. `handler(call, reply)` answers on the event loop, at once or later."""
 
@@ -67,14 +51,17 @@ class Http2(asyncio.Protocol):
         self._streams: dict[int, _Stream] = {}
         self._last = self._resets = self._consumed = self._rest = 0
         self._block: tuple[int, int, bytes] | None = None  # a header block that goes on
-        import hpack  # 5 MB that a server without gRPC clients does without
-
-        self._decoder = hpack.Decoder(max_header_list_size=server.settings.max_header)
-        self._malformed: type[Exception] = hpack.HPACKError
-        self._known: dict[bytes, dict[str, str]] = {}
+        self._headers = Headers(server.settings.max_header)
         self._window = self._initial = 65535  # how much the client takes
         self._frame = 16384
-        self.deadline = monotonic() + server.settings.read_time
+        self._patience = monotonic() + server.settings.read_time  # while no stream has a deadline
+
+    @property
+    def deadline(self) -> float:
+        """When the first stream's time is up, or that of a client that is silent or stuck."""
+        if self._streams and not self._stuck:
+            return min(stream.deadline for stream in self._streams.values())
+        return self._patience
 
     def connection_made(self, transport: Any) -> None:
         self._transport = transport
@@ -101,7 +88,8 @@ class Http2(asyncio.Protocol):
         if self._closing and not self._streams:
             return
         received = self._received
-        received += data
+        if received or not self._started:
+            received += data
         try:
             if not self._started:
                 if len(received) < len(PREFACE) and PREFACE.startswith(received):
@@ -111,43 +99,28 @@ class Http2(asyncio.Protocol):
                     return
                 del received[: len(PREFACE)]
                 self._started = True
-            place = 0
-            while len(received) - place >= 9:
-                high, low, kind, flags, stream = h2.FRAME.unpack_from(received, place)
-                length = high << 8 | low
-                if length > _MAX_FRAME:
-                    raise h2.BrokenError(h2.SIZE, "a frame is too large")
-                self._rest = len(received) - place - 9 - length
-                if self._rest < 0:
-                    break
-                self._take(
-                    kind,
-                    flags,
-                    stream & 0x7FFFFFFF,
-                    bytes(received[place + 9 : place + 9 + length]),
-                )
-                place += 9 + length
-            del received[:place]
+            if received:
+                del received[: self._take_frames(received)]
+            else:
+                received += data[self._take_frames(data) :]
         except h2.BrokenError as error:
             self._send(
                 h2.GOAWAY, 0, 0, struct.pack(">II", self._last, error.code) + str(error).encode()
             )
             self._transport.close()
             self._closing = True
-        if not self._streams:
-            self.deadline = monotonic() + self.server.settings.idle_time * 10
-        elif not self._stuck:
-            self.deadline = min(stream.deadline for stream in self._streams.values())
+        if not self._streams and not self._stuck:
+            self._patience = monotonic() + self.server.settings.idle_time * 10
 
     def pause_writing(self) -> None:
         self._stuck = True
         self._transport.pause_reading()
-        self.deadline = monotonic() + self.server.settings.write_time
+        self._patience = monotonic() + self.server.settings.write_time
 
     def resume_writing(self) -> None:
         self._stuck = False
         self._transport.resume_reading()
-        self.deadline = monotonic() + self.server.settings.idle_time
+        self._patience = monotonic() + self.server.settings.idle_time
 
     def expired(self) -> None:
         if self._stuck or not self._started:
@@ -178,12 +151,30 @@ class Http2(asyncio.Protocol):
     def abort(self) -> None:
         self._transport.abort()
 
+    def _take_frames(self, data: bytes | bytearray) -> int:
+        """Take the frames that are whole; where the first that is not begins."""
+        place, size = 0, len(data)
+        with memoryview(data) as view:
+            while size - place >= 9:
+                high, low, kind, flags, number = h2.FRAME.unpack_from(data, place)
+                end = place + 9 + (high << 8 | low)
+                if end - place > _MAX_FRAME + 9:
+                    raise h2.BrokenError(h2.SIZE, "a frame is too large")
+                self._rest = size - end
+                if end > size:
+                    break
+                payload = bytes(view[place + 9 : end])
+                if kind == h2.DATA and self._block is None:
+                    self._take_data(flags, number & 0x7FFFFFFF, payload)
+                else:
+                    self._take(kind, flags, number & 0x7FFFFFFF, payload)
+                place = end
+        return place
+
     def _take(self, kind: int, flags: int, number: int, payload: bytes) -> None:
         if self._block is not None and kind != h2.CONTINUATION:
             raise h2.BrokenError(h2.PROTOCOL, "a header block is interrupted")
-        if kind == h2.DATA:
-            self._take_data(flags, number, payload)
-        elif kind == h2.HEADERS:
+        if kind == h2.HEADERS:
             if not number & 1:
                 raise h2.BrokenError(h2.PROTOCOL, "a stream has an even number")
             payload = h2.unpadded(payload, flags)
@@ -225,7 +216,7 @@ class Http2(asyncio.Protocol):
         if not flags & h2.END_HEADERS:
             return
         self._block = None
-        headers = self._headers(block)
+        headers = self._headers.decode(block)
         if stream := self._streams.get(number):  # trailers
             if first_flags & h2.END_STREAM:
                 self._complete(stream)
@@ -241,26 +232,9 @@ class Http2(asyncio.Protocol):
         if first_flags & h2.END_STREAM:
             self._complete(stream)
 
-    def _headers(self, block: bytes) -> dict[str, str]:
-        if (known := self._known.get(block)) is not None:
-            return known
-        table = self._decoder.header_table.dynamic_entries
-        before = (len(table), table[0] if table else None, self._decoder.header_table_size)
-        try:
-            pairs = self._decoder.decode(block, raw=True)
-            headers = {bytes(n).decode("ascii"): bytes(v).decode("latin-1") for n, v in pairs}
-        except (self._malformed, UnicodeDecodeError, IndexError) as error:
-            raise h2.BrokenError(h2.COMPRESSION, "a header cannot be read") from error
-        after = (len(table), table[0] if table else None, self._decoder.header_table_size)
-        if before[0] != after[0] or before[1] is not after[1] or before[2] != after[2]:
-            self._known.clear()
-        elif len(self._known) < 64:
-            self._known[block] = headers
-        return headers
-
     def _take_data(self, flags: int, number: int, payload: bytes) -> None:
         self._consumed += len(payload)
-        if self._consumed > _CONNECTION_WINDOW // 2:
+        if self._consumed > _RENEWED:
             self._send(h2.WINDOW, 0, 0, h2.U32.pack(self._consumed))
             self._consumed = 0
         stream = self._streams.get(number)
@@ -268,7 +242,8 @@ class Http2(asyncio.Protocol):
             if number > self._last or number == 0:
                 raise h2.BrokenError(h2.PROTOCOL, "data has no stream")
             return  # of a stream that was answered or given up
-        payload = h2.unpadded(payload, flags)
+        if flags & h2.PADDED:
+            payload = h2.unpadded(payload, flags)
         stream.parts.append(payload)
         stream.size += len(payload)
         metrics, settings = self.server.metrics, self.server.settings
@@ -286,32 +261,22 @@ class Http2(asyncio.Protocol):
         if stream.call is not None:
             return
         headers = stream.headers
-        now = monotonic()
-        limit = min(h2.timeout(headers.get("grpc-timeout")), self.server.settings.request_time)
-        stream.deadline = now + limit
+        limit = self.server.settings.request_time
+        if asked := headers.get("grpc-timeout"):
+            limit = min(limit, h2.timeout(asked))
+        stream.deadline = monotonic() + limit
         body = stream.parts[0] if len(stream.parts) == 1 else b"".join(stream.parts)
         stream.parts = []
-        call = stream.call = Call(
-            headers.get(":path", ""), headers, memoryview(b""), self._peer, now + limit
-        )
+        path = headers.get(":path", "")
+        call = stream.call = Call(path, headers, _EMPTY, self._peer, stream.deadline)
         try:
-            if not headers.get("content-type", "").startswith("application/grpc"):
-                raise ServingError(Code.UNIMPLEMENTED, "HTTP/2 is for gRPC here.")
-            if len(body) < 5 or h2.U32.unpack_from(body, 1)[0] != len(body) - 5:
-                raise ServingError(Code.INVALID_ARGUMENT, "A unary call has exactly one message.")
-            call.message = memoryview(body)[5:]
-            if body[0]:
-                from edgeline.server.compression import decompress
-
-                coding = headers.get("grpc-encoding", "identity")
-                largest = self.server.settings.max_body
-                call.message = memoryview(decompress(bytes(call.message), coding, largest))
+            call.message = message_of(body, headers, self.server.settings.max_body)
         except ServingError as error:
             self._answer(stream, error)
             return
         call.connection = id(self)
         call.alone = len(self._streams) == 1 and not self._rest
-        self._handler(call, lambda answer: self._answer(stream, answer))
+        self._handler(call, partial(self._answer, stream))
 
     def _answer(self, stream: _Stream, answer: bytes | ServingError) -> None:
         if self._streams.get(stream.number) is not stream or stream.trailers:
@@ -330,21 +295,7 @@ class Http2(asyncio.Protocol):
         elif len(answer) + 5 <= min(stream.window, self._window, self._frame):
             size = len(answer) + 5
             self._window -= size
-            self._transport.write(
-                b"".join(
-                    (
-                        h2.frame(len(h2.OK_HEADERS), h2.HEADERS, h2.END_HEADERS, number),
-                        h2.OK_HEADERS,
-                        h2.frame(size, h2.DATA, 0, number),
-                        b"\x00" + h2.U32.pack(len(answer)),
-                        answer,
-                        h2.frame(
-                            len(h2.OK_TRAILERS), h2.HEADERS, h2.END_HEADERS | h2.END_STREAM, number
-                        ),
-                        h2.OK_TRAILERS,
-                    )
-                )
-            )
+            self._transport.write(h2.answer(number, answer))
             self._drop(stream)
         else:
             stream.outgoing = b"\x00" + h2.U32.pack(len(answer)) + answer
@@ -419,6 +370,8 @@ class Http2(asyncio.Protocol):
         if self._streams.pop(stream.number, None) is None:
             return
         self.server.metrics.buffered -= stream.size
+        if not self._streams and not self._stuck:
+            self._patience = monotonic() + self.server.settings.idle_time * 10
         if stream.call is not None and stream.call.cancel is not None:
             stream.call.cancel()  # what ran is not hurt by it
             stream.call.cancel = None  # a cycle: it would keep the message until collected
@@ -430,4 +383,5 @@ class Http2(asyncio.Protocol):
         self._transport.write(h2.frame(len(payload), kind, flags, number) + payload)
 
 
-_NOTHING = Call("", {}, memoryview(b""), "", 0.0)
+_EMPTY = memoryview(b"")
+_NOTHING = Call("", {}, _EMPTY, "", 0.0)

@@ -25,8 +25,8 @@ from typing import Any
 from edgeline.errors import EdgelineError
 from edgeline.server import tracing
 from edgeline.server.errors import Code, ServingError
+from edgeline.server.grpc_call import Call, Reply
 from edgeline.server.http1 import Request, Response
-from edgeline.server.http2 import Call, Reply
 
 FORMATS = ("auto", "json", "text")
 log = logging.getLogger("edgeline.access")

@@ -29,7 +29,7 @@ CONTENTS: Schema = {
     7: Field("fp64_contents", "double", repeated=True),
     8: Field("bytes_contents", "bytes", repeated=True),
 }
-_TENSOR: Schema = {
+TENSOR: Schema = {
     1: Field("name", "string"),
     2: Field("datatype", "string"),
     3: Field("shape", "int64", repeated=True),
@@ -45,7 +45,7 @@ INFER_REQUEST: Schema = {
     2: Field("model_version", "string"),
     3: Field("id", "string"),
     4: Field("parameters", _PARAMETER_ENTRY, map=True),
-    5: Field("inputs", _TENSOR, repeated=True),
+    5: Field("inputs", TENSOR, repeated=True),
     6: Field("outputs", _REQUESTED_OUTPUT, repeated=True),
     7: Field("raw_input_contents", "bytes", repeated=True),
 }
@@ -53,7 +53,7 @@ INFER_RESPONSE: Schema = {
     1: Field("model_name", "string"),
     2: Field("model_version", "string"),
     3: Field("id", "string"),
-    5: Field("outputs", _TENSOR, repeated=True),
+    5: Field("outputs", TENSOR, repeated=True),
     6: Field("raw_output_contents", "bytes", repeated=True),
 }
 EMPTY: Schema = {}

@@ -30,7 +30,7 @@ log = logging.getLogger("edgeline.server")
 
 @dataclass(slots=True)
 class Job:
-    """Work that waits or runs. Set `cancelled` when nobody wants the answer any more."""
+    """Work that waits or runs."""
 
     work: Work
     done: Done
@@ -38,6 +38,10 @@ class Job:
     deadline: float
     size: int = 0
     cancelled: bool = False
+
+    def cancel(self) -> None:
+        """Say that nobody wants the answer any more."""
+        self.cancelled = True
 
 
 class Pool:

@@ -14,7 +14,7 @@ import numpy.typing as npt
 from edgeline import pixels
 from edgeline.bundle import Tensor
 from edgeline.server import images, tracing
-from edgeline.server.dtypes import BY_NAME, BY_V2
+from edgeline.server.dtypes import BY_NAME, BY_V2, v2_of
 from edgeline.server.errors import invalid
 from edgeline.server.http1 import JSON, Request, Response
 from edgeline.server.model import Arrays, Description, Instance, check
@@ -195,7 +195,7 @@ def _response(
     entries: list[dict[str, Any]] = []
     parts: list[bytes] = []
     for name, array, parameters in requested(_asked_outputs(asked), answers, description):
-        datatype = _datatype(array)
+        datatype = v2_of(array.dtype)
         entry: dict[str, Any] = {"name": name, "datatype": datatype, "shape": array.shape}
         if parameters.get("binary_data", binary):
             data = to_bytes(array)
@@ -246,10 +246,6 @@ def _to_json(array: npt.NDArray[Any], name: str, datatype: str) -> Any:
         return [v if isinstance(v, str) else bytes(v).decode() for v in array.flat]
     except UnicodeDecodeError:
         raise invalid(f"Output {name!r} is not text: ask for binary data.") from None
-
-
-def _datatype(array: npt.NDArray[Any]) -> str:
-    return "BYTES" if array.dtype.kind in "OSU" else BY_NAME[array.dtype.name].v2
 
 
 def _classified(

@@ -11,6 +11,7 @@ from __future__ import annotations
 import struct
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import cache
 from typing import Any
 
 import numpy as np
@@ -18,6 +19,7 @@ import numpy as np
 _MAX_DEPTH = 16
 _FLOAT, _DOUBLE = struct.Struct("<f"), struct.Struct("<d")
 _VARINTS = ("int64", "uint64", "bool")
+_SMALL = [bytes((value,)) for value in range(128)]
 _NUMPY = {"float": "<f4", "double": "<f8", "int64": "<i8", "uint64": "<u8", "bool": "?"}
 
 
@@ -58,14 +60,17 @@ def decode(data: memoryview, schema: Schema, depth: int = 0) -> dict[str, Any]:
             key, place = _varint(data, place - 1)
         wire, field = key & 7, schema.get(key >> 3)
         value: Any
-        if wire == 0:
-            value, place = _varint(data, place)
-        elif wire == 2:
-            length, place = _varint(data, place)
+        if wire == 2:
+            length = data[place] if place < size else 128
+            place += 1
+            if length > 127:
+                length, place = _varint(data, place - 1)
             if length > size - place:
                 raise WireError("it ends early")
             value = data[place : place + length]
             place += length
+        elif wire == 0:
+            value, place = _varint(data, place)
         elif wire in (1, 5):
             width = 8 if wire == 1 else 4
             if width > size - place:
@@ -82,7 +87,10 @@ def decode(data: memoryview, schema: Schema, depth: int = 0) -> dict[str, Any]:
 
 
 def encode(message: Mapping[str, Any], schema: Schema) -> bytes:
-    """Write a message; fields that are absent, empty or zero are left out."""
+    """Write a message; fields that are absent, empty or zero are left out.
+
+    A message within it may be given as its bytes.
+    """
     parts: list[bytes] = []
     for number, field in schema.items():
         value = message.get(field.name)
@@ -104,6 +112,7 @@ def encode(message: Mapping[str, Any], schema: Schema) -> bytes:
     return b"".join(parts)
 
 
+@cache
 def tag(number: int, wire: int) -> bytes:
     """The key before a field's value."""
     return varint(number << 3 | wire)
@@ -112,7 +121,7 @@ def tag(number: int, wire: int) -> bytes:
 def varint(value: int) -> bytes:
     """A whole number, seven bits a byte, negative ones as 64 bits."""
     if 0 <= value < 128:
-        return bytes((value,))
+        return _SMALL[value]
     value &= (1 << 64) - 1
     out = bytearray()
     while value > 127:
@@ -142,14 +151,7 @@ def _store(
     depth: int,
 ) -> None:
     kind = field.kind
-    if isinstance(kind, Mapping):
-        if wire != 2:
-            raise WireError(f"field {field.name} is no message")
-        value = decode(value, kind, depth + 1)
-        if field.map:
-            message.setdefault(field.name, {})[value.get("key", "")] = value.get("value")
-            return
-    elif kind == "string":
+    if kind == "string":
         if wire != 2:
             raise WireError(f"field {field.name} is no string")
         try:
@@ -159,6 +161,13 @@ def _store(
     elif kind == "bytes":
         if wire != 2:
             raise WireError(f"field {field.name} is no bytes")
+    elif not isinstance(kind, str):
+        if wire != 2:
+            raise WireError(f"field {field.name} is no message")
+        value = decode(value, kind, depth + 1)
+        if field.map:
+            message.setdefault(field.name, {})[value.get("key", "")] = value.get("value")
+            return
     elif field.repeated:
         numbers.setdefault(field.name, []).append(_unpack(value, field, wire))
         return
@@ -214,7 +223,7 @@ def _varints(data: memoryview, name: str) -> Any:
 def _pack(value: Any, kind: str) -> bytes:
     if kind in _VARINTS:
         if len(value) < 32:
-            return b"".join(varint(int(number)) for number in value)
+            return b"".join([varint(int(number)) for number in value])
         return _pack_varints(np.asarray(value, np.uint64 if kind == "uint64" else np.int64))
     return np.asarray(value, _NUMPY[kind]).tobytes()
 
@@ -236,10 +245,10 @@ def _pack_varints(array: Any) -> bytes:
 
 
 def _write(parts: list[bytes], number: int, value: Any, kind: Any) -> None:
-    if isinstance(kind, Mapping):
-        value = encode(value, kind)
-    elif kind == "string":
+    if kind == "string":
         value = value.encode() if isinstance(value, str) else value
+    elif not isinstance(kind, str):
+        value = value if isinstance(value, bytes) else encode(value, kind)
     elif kind == "float":
         parts += (tag(number, 5), _FLOAT.pack(value))
         return

@@ -1,0 +1,51 @@
+"""One unary gRPC call: what a handler gets, and its message as HTTP/2 carries it.
+
+https://github.com/grpc/grpc/blob/master/doc/PROTOCOL-HTTP2.md
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from edgeline.server.errors import Code, ServingError
+from edgeline.server.frames import U32
+
+
+@dataclass(slots=True)
+class Call:
+    """One unary call: `message` is the request's protocol buffer. For `connection` and `alone`
+    see `http1.Request`."""
+
+    method: str
+    headers: dict[str, str]
+    message: memoryview
+    peer: str
+    deadline: float
+    connection: int = 0
+    alone: bool = False
+    cancel: Callable[[], None] | None = None
+    served: Any = None  # the description of the version that answered
+
+
+Reply = Callable[[bytes | ServingError], None]
+
+
+def message_of(body: bytes, headers: Mapping[str, str], largest: int) -> memoryview:
+    """The one message in a request's body, decompressed.
+
+    Raises:
+        ServingError: there is not exactly one, or it is larger than `largest` bytes.
+    """
+    if not headers.get("content-type", "").startswith("application/grpc"):
+        raise ServingError(Code.UNIMPLEMENTED, "HTTP/2 is for gRPC here.")
+    if len(body) < 5 or U32.unpack_from(body, 1)[0] != len(body) - 5:
+        raise ServingError(Code.INVALID_ARGUMENT, "A unary call has exactly one message.")
+    message = memoryview(body)[5:]
+    if not body[0]:
+        return message
+    from edgeline.server.compression import decompress
+
+    coding = headers.get("grpc-encoding", "identity")
+    return memoryview(decompress(bytes(message), coding, largest))
