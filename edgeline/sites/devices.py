@@ -14,7 +14,11 @@ MEMORY = 512 << 20
 def greengrass(site: Site) -> dict[str, list[Object]]:
     """A component recipe of AWS IoT Greengrass v2 that runs the server in Docker.
 
-    Source: AWS IoT Greengrass Developer Guide, component recipe reference.
+    Greengrass pulls images from ECR and Docker Hub: have the lock file name the server's there.
+    Its user (`ggc_user`) must be in the group `docker`.
+
+    Source: AWS IoT Greengrass Developer Guide, component recipe reference, Docker application
+    manager.
     """
     run = " ".join(
         [

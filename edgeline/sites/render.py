@@ -53,14 +53,19 @@ def render(
         the files, each written whole.
 
     Raises:
-        EdgelineError: it is no bundle, there is no such form, a name is none that Kubernetes
-            takes, or a file cannot be written.
+        EdgelineError: it is no bundle, or none for LiteRT; there is no such form, a name is none
+            that Kubernetes takes, or a file cannot be written.
     """
     if form not in FORMS:
         raise EdgelineError(f"There is no kind of site {form!r}, only {', '.join(FORMS)}.")
     _check_repository(repository)
     with _local(bundle) as folder:
         image, manifest = model_image(folder)
+    if not manifest.model.endswith(".tflite"):
+        raise EdgelineError(
+            f"{bundle} is made for {manifest.target}, and the server of a site runs LiteRT alone: "
+            "`edgeline site push` makes an image of it for a runtime of yours."
+        )
     name = name or manifest.name
     if not NAME.fullmatch(name):
         raise EdgelineError(f"Name {name!r}: use at most 63 of a-z, 0-9 and -, a letter first.")

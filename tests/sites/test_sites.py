@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import http.client
 import json
 import os
@@ -12,8 +13,10 @@ import sys
 from pathlib import Path
 from typing import Any
 
+import jsonschema
 import pytest
 import yaml
+from device_schemas import CREATE_OPTIONS, GREENGRASS, IOT_EDGE
 from schemas import kustomize, validate
 
 from edgeline import images
@@ -81,8 +84,7 @@ def kustomize_or_read(folder: Path, form: str, bundle: Path) -> list[dict[str, A
 
 def test_a_greengrass_recipe_has_what_the_service_requires(pixels: Path, tmp_path: Path) -> None:
     (recipe,) = documents(tmp_path, "greengrass", pixels)
-    assert recipe["RecipeFormatVersion"] == "2020-01-25"
-    assert re.fullmatch(r"[\w.-]{1,128}", recipe["ComponentName"])
+    jsonschema.validate(recipe, GREENGRASS)
     assert recipe["ComponentVersion"] == "3.0.0"
     (manifest,) = recipe["Manifests"]
     assert manifest["Platform"] == {"os": "linux"}
@@ -95,13 +97,34 @@ def test_an_iot_edge_deployment_adds_one_module_and_leaves_the_others(
     pixels: Path, tmp_path: Path
 ) -> None:
     (deployment,) = documents(tmp_path, "iotedge", pixels)
+    jsonschema.validate(deployment, IOT_EDGE)
     agent = deployment["content"]["modulesContent"]["$edgeAgent"]
     (module,) = agent.values()
     assert list(agent) == ["properties.desired.modules.mixed"]
-    assert len(module["settings"]["createOptions"]) < 4096  # a twin's limit for one string
     options = json.loads(module["settings"]["createOptions"])
+    jsonschema.validate(options, CREATE_OPTIONS)
     assert options["HostConfig"]["ReadonlyRootfs"] is True
     assert options["Cmd"][0].startswith(f"oci://{MODELS}/mixed@sha256:")
+
+
+@pytest.mark.parametrize("form", ["greengrass", "iotedge"])
+def test_a_field_that_a_service_does_not_know_would_be_refused(
+    form: str, pixels: Path, tmp_path: Path
+) -> None:
+    (document,) = documents(tmp_path, form, pixels)
+    part, name, schema = {
+        "greengrass": (lambda x: x["Manifests"][0]["Lifecycle"], "Run", GREENGRASS),
+        "iotedge": (
+            lambda x: x["content"]["modulesContent"]["$edgeAgent"],
+            "properties.desired.modules.mixed",
+            IOT_EDGE,
+        ),
+    }[form]
+    for field in ("script", "restartpolicy", "imagePullPolcy"):
+        wrong = copy.deepcopy(document)
+        part(wrong)[name][field] = "x"
+        with pytest.raises(jsonschema.ValidationError, match="Additional properties"):
+            jsonschema.validate(wrong, schema)
 
 
 def test_docker_compose_takes_the_file(pixels: Path, tmp_path: Path) -> None:
