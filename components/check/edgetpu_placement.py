@@ -167,10 +167,15 @@ def judge(subgraph: Subgraph, operator: Operator) -> Verdict:
     if rule is None or operator.custom:
         kind = "custom operator" if operator.custom else "operator"
         mend = rules.CUSTOM if operator.custom else rules.OTHERWISE
+        status = rules.UNKNOWN
+        if not MET["rank"](Site(subgraph, operator, ())):
+            status = rules.RANK
+        elif operator.custom or _is_float(subgraph, operator):
+            status = rules.TYPE
         return Verdict(
             NO,
             False,
-            rules.TYPE if operator.custom or _is_float(subgraph, operator) else rules.UNKNOWN,
+            status,
             f"{operator.name} is no {kind} that the Edge TPU takes.",
             rules.OPERATIONS,
             rules.UNSUPPORTED.get(operator.name, mend),

@@ -66,7 +66,7 @@ class Rule:
 
 
 # What every operator must meet, in the order of asking
-EVERY = ("data_type", "static_shape", "rank", "constant_parameters")
+EVERY = ("rank", "data_type", "static_shape", "constant_parameters")
 
 CONDITIONS = {
     "data_type": Condition(

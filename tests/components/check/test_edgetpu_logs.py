@@ -66,6 +66,16 @@ def resize(name, before, after):
             rules.LIMITATION,
             ISSUE + "433",
         ),
+        (
+            one("TRANSPOSE", (1, 480, 16, 16), (1, 16, 16, 480), params=([0, 2, 3, 1],)),
+            rules.LIMITATION,
+            GITHUB + "hatef2003/a",
+        ),
+        (
+            one("TRANSPOSE", (1, 480, 14, 14), (1, 14, 14, 480), params=([0, 2, 3, 1],)),
+            rules.MAPPED,
+            GITHUB + "hatef2003/a",
+        ),
         (  # the smallest level of a YOLOv8n at 640 pixels
             one("TRANSPOSE", (1, 20, 20, 144), (1, 144, 20, 20), params=([0, 3, 1, 2],)),
             rules.MAPPED,
@@ -93,6 +103,21 @@ def resize(name, before, after):
         (one("GATHER"), rules.UNKNOWN, GITHUB + "dbro/frigate-detector-edgetpu-yolo9"),
         (one("LOGISTIC", (1, 1), dtype="FLOAT32"), rules.TYPE, GITHUB + "zlee113/NASASSAI_board"),
         (one("DEQUANTIZE", dtype="FLOAT32"), rules.TYPE, GITHUB + "zye1996/facemesh_EdgeTPU"),
+        (  # the weights of a float16 model
+            one("DEQUANTIZE", (64, 3, 3, 32), dtype="FLOAT16"),
+            rules.RANK,
+            GITHUB + "MaxwellHogan/coral_wifi_webserver",
+        ),
+        (  # the classes of the finest level of an EfficientDet-Lite2, and of an SSD of 640
+            one("RESHAPE", (1, 56, 56, 810), (1, 28224, 90), params=([1, 28224, 90],)),
+            rules.MAPPED,
+            ISSUE + "557",
+        ),
+        (
+            one("RESHAPE", (1, 80, 80, 546), (1, 38400, 91), params=([1, 38400, 91],)),
+            rules.LIMITATION,
+            ISSUE + "356",
+        ),
     ],
 )
 def test_an_operator_gets_the_status_of_the_log(verdict, status, source):
