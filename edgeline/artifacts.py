@@ -147,10 +147,19 @@ def list_files(folder: Path) -> dict[str, dict[str, Any]]:
 
 
 def write_text(path: Path, text: str) -> None:
-    """Write a file beside its place, then rename it: readers see the old one or the new one."""
+    """Write a file beside its place, then rename it: readers see the old one or the new one.
+
+    Raises:
+        OSError: it cannot be written; names `path`.
+    """
     partial = path.with_name(path.name + ".partial")
-    partial.write_text(text, "utf-8")
-    partial.replace(path)
+    try:
+        partial.write_text(text, "utf-8")
+        partial.replace(path)
+    except OSError as error:
+        with contextlib.suppress(OSError):
+            partial.unlink()
+        raise type(error)(error.errno, error.strerror, str(path)) from error
 
 
 def write_json(path: Path, value: Any) -> None:

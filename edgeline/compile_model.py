@@ -98,7 +98,12 @@ def compile_model(request: Request, as_json: bool) -> int:
     with tempfile.TemporaryDirectory() as scratch, _steps(told) as step:
         step("Reading the model")
         work = _read(request, Path(scratch))
-        folder.mkdir(parents=True, exist_ok=True)
+        try:
+            folder.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise EdgelineError(
+                f"{folder} cannot be made ({error.strerror}): name another folder with -o."
+            ) from error
         outcomes = [
             _outcome(each, request, work, options[each.name], folder, step) for each in targets
         ]

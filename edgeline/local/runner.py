@@ -353,13 +353,18 @@ def _remove_leftovers(folder: Path) -> None:
 
 
 def _new_folder(root: Path, name: str) -> Path:
-    root.mkdir(parents=True, exist_ok=True)
     stamp = time.strftime("%Y%m%d-%H%M%S")
-    for number in range(100):
-        folder = root / (f"{name}-{stamp}" + (f"-{number}" if number else ""))
-        with contextlib.suppress(FileExistsError):
-            folder.mkdir()
-            return folder.resolve()
+    try:
+        root.mkdir(parents=True, exist_ok=True)
+        for number in range(100):
+            folder = root / (f"{name}-{stamp}" + (f"-{number}" if number else ""))
+            with contextlib.suppress(FileExistsError):
+                folder.mkdir()
+                return folder.resolve()
+    except OSError as error:
+        raise EdgelineError(
+            f"Runs cannot be kept in {root} ({error.strerror}): name another folder with --root."
+        ) from error
     raise RuntimeError(f"no free folder for a run in {root}")
 
 
