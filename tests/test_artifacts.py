@@ -137,7 +137,7 @@ def test_the_listing_is_json_that_names_neither_time_nor_place(tmp_path):
 def test_a_text_that_cannot_be_written_leaves_no_draft(tmp_path):
     place = tmp_path / "page.html"
     place.mkdir()
-    with pytest.raises(OSError, match="page.html") as caught:
+    with pytest.raises(OSError, match="page") as caught:
         artifacts.write_text(place, "new")
     assert caught.value.filename == str(place)
     assert [file.name for file in tmp_path.iterdir()] == ["page.html"]
