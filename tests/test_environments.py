@@ -112,6 +112,25 @@ def test_tasks_get_the_store_s_credentials_by_reference_only(tmp_path: Path) -> 
     }
 
 
+def test_the_signing_key_reaches_publish_alone(tmp_path: Path) -> None:
+    text = """
+name: mine
+tasks:
+  publish:
+    secrets:
+      - name: signing
+        env: {TARGETS_KEY: targets.pem, EDGELINE_KEY_PASSPHRASE: passphrase}
+"""
+    documents = compiled(tmp_path, file(tmp_path, text), "signing_keys=env:TARGETS_KEY")
+    secrets = config(documents, "exec-publish")["secretAsEnv"]
+    assert {secret["secretName"] for secret in secrets} == {"signing"}
+    taken = {pair["envVar"] for secret in secrets for pair in secret["keyToEnv"]}
+    assert taken == {"TARGETS_KEY", "EDGELINE_KEY_PASSPHRASE"}
+    assert "secretAsEnv" not in config(documents, "exec-train")
+    parameters = documents[0]["root"]["inputDefinitions"]["parameters"]
+    assert parameters["signing_keys"]["defaultValue"] == "env:TARGETS_KEY"
+
+
 def test_a_site_s_mirror_takes_the_place_of_the_registry(tmp_path: Path) -> None:
     documents = compiled(tmp_path, "edge")
     image = container(documents, "exec-train")["image"]

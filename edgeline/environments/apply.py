@@ -182,7 +182,7 @@ def _set_kubernetes(config: Json, environment: Environment, resources: Resources
     for toleration in resources.tolerations:
         kubernetes.add_toleration(task, **_given(toleration))
     store = environment.object_store.secret
-    for secret in (*((store,) if store else ()), *environment.secrets):
+    for secret in (*((store,) if store else ()), *environment.secrets, *resources.secrets):
         for variable, key in secret.env.items():
             kubernetes.use_secret_as_env(task, secret.name, {key: variable})
     if environment.image_pull_secrets:

@@ -53,6 +53,8 @@ class Resources(_Part, frozen=True):
 
     Attributes:
         timeout: seconds after which the task's pod is ended; 0: none.
+        secrets: environment variables of this task alone, by reference: publish's signing key,
+            which no user's code sees.
     """
 
     cpu_request: Quantity | Literal[""] = ""
@@ -63,6 +65,7 @@ class Resources(_Part, frozen=True):
     node_selector: dict[str, str] = {}
     tolerations: tuple[Toleration, ...] = ()
     timeout: Annotated[int, msgspec.Meta(ge=0)] = 0
+    secrets: tuple[Secret, ...] = ()
 
 
 class ObjectStore(_Part, frozen=True):

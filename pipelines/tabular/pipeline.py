@@ -46,6 +46,7 @@ def tabular(
     baseline_model_uri: str = "",
     quantisation: str = "float",
     max_metric_drop: float = 0.01,
+    signing_keys: str = "",
     sites: list = [],  # noqa: B006
     models_repository: str = "",
     git_commit: str = "",
@@ -76,6 +77,8 @@ def tabular(
         baseline_model_uri: A model/v1 folder that change thresholds compare with.
         quantisation: float, fp16, dynamic, int8 or int16x8.
         max_metric_drop: How much worse than the cloud model the edge model may be.
+        signing_keys: Keys of a signed repository at the destination, as env:NAME or the path of a
+            mounted secret, with commas between them; empty: it is not signed.
         sites: Where to deploy what was published, each with `site` and `form` as the serve
             component takes them: a cluster, or a folder of a Git repository. Empty: nowhere.
         models_repository: Where the images of deployed models are pushed; needed for sites.
@@ -135,6 +138,7 @@ def tabular(
                     name=model_name,
                     pipeline_name=dsl.PIPELINE_JOB_NAME_PLACEHOLDER,
                     destination=destination,
+                    signing_keys=signing_keys,
                     run_id=dsl.PIPELINE_JOB_ID_PLACEHOLDER,
                     git_commit=git_commit,
                 )

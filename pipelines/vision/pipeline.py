@@ -51,6 +51,7 @@ def vision(
     require_mapped: float = 0.0,
     targets: list = [],  # noqa: B006
     max_metric_drop: float = 0.005,
+    signing_keys: str = "",
     sites: list = [],  # noqa: B006
     models_repository: str = "",
     git_commit: str = "",
@@ -87,6 +88,8 @@ def vision(
         targets: What to compile the integer model for, each as the compile component names it;
             published as <model_name>-<target>.
         max_metric_drop: How much worse than the cloud model an edge model may be.
+        signing_keys: Keys of a signed repository at the destination, as env:NAME or the path of a
+            mounted secret, with commas between them; empty: it is not signed.
         sites: Where to deploy what was published, each with `site` and `form` as the serve
             component takes them: a cluster, or a folder of a Git repository. Empty: nowhere.
         models_repository: Where the images of deployed models are pushed; needed for sites.
@@ -154,6 +157,7 @@ def vision(
                     name=model_name,
                     pipeline_name=dsl.PIPELINE_JOB_NAME_PLACEHOLDER,
                     destination=destination,
+                    signing_keys=signing_keys,
                     run_id=dsl.PIPELINE_JOB_ID_PLACEHOLDER,
                     git_commit=git_commit,
                 )
@@ -188,6 +192,7 @@ def vision(
                         name=model_name,
                         pipeline_name=dsl.PIPELINE_JOB_NAME_PLACEHOLDER,
                         destination=destination,
+                        signing_keys=signing_keys,
                         run_id=dsl.PIPELINE_JOB_ID_PLACEHOLDER,
                         git_commit=git_commit,
                     ).set_display_name("publish compiled")
@@ -211,6 +216,7 @@ def vision(
                     name=f"{model_name}-float",
                     pipeline_name=dsl.PIPELINE_JOB_NAME_PLACEHOLDER,
                     destination=destination,
+                    signing_keys=signing_keys,
                     run_id=dsl.PIPELINE_JOB_ID_PLACEHOLDER,
                     git_commit=git_commit,
                 ).set_display_name("publish float")
