@@ -142,13 +142,23 @@ def test_a_site_s_mirror_takes_the_place_of_the_registry(tmp_path: Path) -> None
 def test_beam_runs_where_the_environment_says_unless_the_command_line_says_otherwise(
     tmp_path: Path,
 ) -> None:
-    def options(*settings: str) -> list[str]:
-        root = compiled(tmp_path, "gcp", *settings)[0]["root"]
-        value: list[str] = root["inputDefinitions"]["parameters"]["beam_options"]["defaultValue"]
-        return value
+    place = file(tmp_path, "name: mine\nbeam_options: [--runner=DataflowRunner]\n")
 
-    assert options()[0] == "--runner=DataflowRunner"
-    assert options('beam_options=["--runner=DirectRunner"]') == ["--runner=DirectRunner"]
+    def options(environment: str, *settings: str) -> Any:
+        root = compiled(tmp_path, environment, *settings)[0]["root"]
+        return root["inputDefinitions"]["parameters"]["beam_options"]["defaultValue"]
+
+    assert options(place) == ["--runner=DataflowRunner"]
+    assert options(place, 'beam_options=["--runner=DirectRunner"]') == ["--runner=DirectRunner"]
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_beam_is_in_the_task_s_process_where_artifacts_are_on_its_disk_only(
+    name: str, tmp_path: Path
+) -> None:
+    root = compiled(tmp_path, name)[0]["root"]
+    parameter = root["inputDefinitions"]["parameters"]["beam_options"]
+    assert parameter["defaultValue"] == []
 
 
 def test_caching_off_leaves_no_task_that_may_be_taken_from_an_earlier_run(tmp_path: Path) -> None:
