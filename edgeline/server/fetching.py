@@ -1,12 +1,11 @@
 """Bytes of a signed repository, from where they are wanted: nothing but the standard library.
 
-| location              | endpoint and credentials from                                            |
-|-----------------------|--------------------------------------------------------------------------|
-| path, `file://`       |                                                                          |
-| `http://`, `https://` | the URL; proxies as usual                                                |
-| `s3://`, `minio://`   | `MINIO_ENDPOINT`, `_ACCESS_KEY`, `_SECRET_KEY`, `_SECURE`; `AWS_*`       |
-| `gs://`               | an HMAC key as `AWS_*`; without one the bucket has to be public          |
-| `file.zip`            | what a push brings: the repository's files as they are below its folder  |
+| location                     | endpoint and credentials from                                     |
+|------------------------------|-------------------------------------------------------------------|
+| path, `file://`              |                                                                   |
+| `http://`, `https://`        | the URL; proxies as usual                                         |
+| `s3://`, `minio://`, `gs://` | see `endpoints`; without keys the bucket has to be public         |
+| `file.zip`                   | what a push brings: the repository's files, as below its folder   |
 
 What is fetched is not trusted here: that is `synchronise`'s.
 """
@@ -15,7 +14,6 @@ from __future__ import annotations
 
 import contextlib
 import io
-import os
 import re
 import zipfile
 from collections.abc import Iterator
@@ -26,6 +24,7 @@ from typing import BinaryIO, Protocol
 from urllib.parse import quote, unquote, urlsplit
 
 from edgeline.errors import EdgelineError
+from edgeline.server.endpoints import SCHEMES, endpoint
 from edgeline.server.signature import Credentials, signed_headers
 
 SILENCE = 30.0  # seconds without a byte after which a connection is given up
@@ -67,8 +66,9 @@ def origin(location: str) -> Origin:
         if "@" in urlsplit(location).netloc:
             raise EdgelineError("The repository's address holds a password: leave it out.")
         return Web(location.rstrip("/"))
-    if scheme in ("s3", "minio", "gs") and rest.strip("/"):
-        return _bucket(scheme, rest.strip("/"))
+    if scheme in SCHEMES and rest.strip("/"):
+        url, credentials = endpoint(scheme)
+        return Web(f"{url}/{quote(rest.strip('/'))}", credentials)
     raise EdgelineError(
         f"{location} is no repository: give a folder, https://, s3://, gs:// or minio://."
     )
@@ -182,25 +182,3 @@ def _clock(date: str | None) -> str:
 
 def _now() -> datetime:
     return datetime.now(timezone.utc)
-
-
-def _bucket(scheme: str, path: str) -> Web:
-    get = os.environ.get
-    endpoint, names = "", ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY")
-    region = get("AWS_REGION") or get("AWS_DEFAULT_REGION") or "us-east-1"
-    if scheme == "gs":
-        endpoint = "https://storage.googleapis.com"
-    elif endpoint := get("MINIO_ENDPOINT", ""):
-        names = ("MINIO_ACCESS_KEY", "MINIO_SECRET_KEY")
-    elif scheme == "s3":
-        endpoint = get("AWS_ENDPOINT_URL_S3") or get("AWS_ENDPOINT_URL") or ""
-        endpoint = endpoint or f"https://s3.{region}.amazonaws.com"
-    else:
-        raise EdgelineError("MINIO_ENDPOINT is not set: minio:// needs it.")
-    if "://" not in endpoint:
-        plain = get("MINIO_SECURE", "true").lower() in ("false", "0", "no")
-        endpoint = f"{'http' if plain else 'https'}://{endpoint}"
-    key, secret = get(names[0]), get(names[1])
-    token = get("AWS_SESSION_TOKEN", "") if names[0].startswith("AWS") else ""
-    credentials = Credentials(key, secret, token, region) if key and secret else None
-    return Web(f"{endpoint.rstrip('/')}/{quote(path)}", credentials)

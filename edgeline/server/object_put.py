@@ -3,9 +3,7 @@
 Requests are signed with AWS Signature Version 4
 (https://docs.aws.amazon.com/AmazonS3/latest/API/sig-v4-header-based-auth.html), which MinIO,
 SeaweedFS, Ceph and Google Cloud Storage (with an HMAC key) take too. Endpoint and keys come from
-the environment, as everywhere in edgeline: MINIO_ENDPOINT, MINIO_ACCESS_KEY, MINIO_SECRET_KEY and
-MINIO_SECURE, or AWS_ENDPOINT_URL, AWS_ACCESS_KEY_ID, AWS_SECRET_ACCESS_KEY, AWS_SESSION_TOKEN and
-AWS_REGION.
+the environment (see `endpoints`).
 """
 
 from __future__ import annotations
@@ -18,9 +16,9 @@ from datetime import datetime, timezone
 from urllib.parse import quote, urlsplit
 
 from edgeline.errors import EdgelineError
+from edgeline.server.endpoints import SCHEMES, endpoint, key_names
 
 TIMEOUT = 30.0  # seconds
-SCHEMES = ("s3", "gs", "minio")
 
 
 @dataclass(frozen=True)
@@ -66,30 +64,12 @@ def bucket(place: str) -> Bucket:
             f"{parts.scheme}://... is no place for payloads: give a folder, an http(s) receiver or "
             "s3://bucket/prefix."
         )
-    get = os.environ.get
-    if endpoint := get("MINIO_ENDPOINT", ""):
-        names = ("MINIO_ACCESS_KEY", "MINIO_SECRET_KEY")
-        secure = get("MINIO_SECURE", "true").lower() != "false"
-        if "://" not in endpoint:
-            endpoint = ("https://" if secure else "http://") + endpoint
-    else:
-        names = ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY")
-        usual = {"s3": "https://s3.amazonaws.com", "gs": "https://storage.googleapis.com"}
-        endpoint = get("AWS_ENDPOINT_URL", "") or usual.get(parts.scheme, "")
-    if not endpoint:
-        raise EdgelineError(f"{place} needs an endpoint: set MINIO_ENDPOINT.")
-    for name in names:
-        if not get(name):
-            raise EdgelineError(f"{place} needs keys: set {name}.")
-    return Bucket(
-        endpoint.rstrip("/"),
-        parts.netloc,
-        parts.path.strip("/"),
-        get("AWS_REGION", "") or "us-east-1",
-        os.environ[names[0]],
-        os.environ[names[1]],
-        get("AWS_SESSION_TOKEN", "") if names[0].startswith("AWS") else "",
-    )
+    url, keys = endpoint(parts.scheme)
+    if keys is None:
+        missing = [name for name in key_names(parts.scheme) if not os.environ.get(name)]
+        raise EdgelineError(f"{place} needs keys: set {' and '.join(missing)}.")
+    prefix = parts.path.strip("/")
+    return Bucket(url, parts.netloc, prefix, keys.region, keys.key, keys.secret, keys.token)
 
 
 def signed(
