@@ -125,8 +125,26 @@ def test_names_and_models_are_reached_and_nothing_else(
         assert passes(policies, "egress", pod, 53, dns, protocol)
         assert passes(policies, "egress", pod, 53, "169.254.20.10", protocol)
     assert not passes(policies, "egress", pod, 53, "8.8.8.8", "UDP")
-    store = ({NAME: "kubeflow"}, {"app": "seaweedfs"})
+    store = ({NAME: "kubeflow"}, {"app": "seaweedfs"})  # not where everything is denied
     assert passes(policies, "egress", pod, 5000 if name == "site" else 9000, store)
     assert passes(policies, "egress", pod, 443, "93.184.216.34")
     assert not passes(policies, "egress", pod, 22, "93.184.216.34")
     assert not passes(policies, "egress", pod, 80, "169.254.169.254")  # a cloud's metadata
+
+
+@pytest.mark.parametrize("name", ["onprem", "azure", "edge", "laptop"])
+def test_the_store_is_not_in_the_namespace_where_everything_is_denied(name: str) -> None:
+    objects = kustomize(OVERLAYS / name)
+    denied = {
+        entry["metadata"]["namespace"]
+        for entry in objects
+        if entry["kind"] == "NetworkPolicy" and not entry["spec"]["podSelector"]
+    }
+    (settings,) = [
+        entry["data"]
+        for entry in objects
+        if entry["kind"] == "ConfigMap" and "MODELS" in entry["data"]
+    ]
+    host = settings["AWS_ENDPOINT_URL"].partition("://")[2].partition(":")[0]
+    assert denied == {"edgeline"}
+    assert host.split(".")[1] not in denied

@@ -88,7 +88,7 @@ def test_pods_meet_pod_security_restricted(name: str, built: dict[str, Objects])
             assert container["securityContext"]["readOnlyRootFilesystem"] is True
 
 
-@pytest.mark.parametrize("name", [name for name in OVERLAYS if name not in ("laptop", "edge")])
+@pytest.mark.parametrize("name", [name for name in OVERLAYS if name != "laptop"])
 def test_artifacts_go_where_the_environment_says(name: str, built: dict[str, Objects]) -> None:
     launcher = one(built[name], "ConfigMap", "kfp-launcher")["data"]
     store = load(name).object_store
@@ -121,6 +121,26 @@ def test_tokens_are_asked_for_where_others_can_call(built: dict[str, Objects]) -
         spec = pod(built[name], kind)
         assert "--tokens=/etc/edgeline/tokens/tokens.json" in spec["containers"][0]["args"]
         assert {"name": "tokens", "secret": {"secretName": "edge-server-tokens"}} in spec["volumes"]
+
+
+def test_the_autoscaler_has_its_measure_and_a_node_can_be_drained(
+    built: dict[str, Objects],
+) -> None:
+    for name in ("onprem", "azure"):
+        scaler = one(built[name], "HorizontalPodAutoscaler", "edge-server")["spec"]
+        (metric,) = scaler["metrics"]
+        for container in pod(built[name], "Deployment")["containers"]:
+            assert metric["resource"]["name"] in container["resources"]["requests"]
+        budget = one(built[name], "PodDisruptionBudget", "edge-server")["spec"]
+        # one pod may always go: a minimum of 1 would block the node of a server that is alone
+        assert budget["maxUnavailable"] == 1
+        chosen = budget["selector"]["matchLabels"].items()
+        deployment = one(built[name], "Deployment", "edge-server")["spec"]
+        assert chosen <= deployment["template"]["metadata"]["labels"].items()
+        assert "replicas" not in deployment
+        assert scaler["minReplicas"] > 1
+    kinds = {entry["kind"] for entry in built["laptop"]}
+    assert not kinds & {"HorizontalPodAutoscaler", "PodDisruptionBudget"}
 
 
 def test_prometheus_has_a_token_where_callers_need_one(built: dict[str, Objects]) -> None:
