@@ -12,7 +12,7 @@ import random
 import signal
 import ssl
 import sys
-from collections.abc import Awaitable, Callable, Coroutine
+from collections.abc import Awaitable, Callable, Coroutine, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -176,10 +176,8 @@ async def _serve(
 
     tasks = [asyncio.ensure_future(_sweep(server)), asyncio.ensure_future(_decide(app))]
     if settings.every:
-        first = settings.every
-        if updates is not None and not updates.looked:
-            first *= random.random()  # after a power cut a whole fleet starts at once
-        tasks.append(asyncio.ensure_future(_poll(look, first, settings.every)))
+        due = updates is not None and not updates.looked
+        tasks.append(asyncio.ensure_future(_poll(look, pauses(settings.every, due))))
     await stop.wait()
     log.info("Stopping: requests have %g s to end.", settings.stop_time)
     for task in tasks[1:]:
@@ -274,11 +272,23 @@ async def _decide(app: App) -> None:
             log.exception("Judging the versions failed.")
 
 
-async def _poll(look: Callable[[], Awaitable[Any]], first: float, every: float) -> None:
-    pause = first
+def pauses(every: float, due: bool) -> Iterator[float]:
+    """Seconds before each look at the models: a fleet must not ask in chorus.
+
+    Args:
+        every: the time between two looks.
+        due: whether this device has not looked since it started. After a power cut a whole fleet
+            starts at once; its first looks are spread over all of that time.
+    """
+    if due:
+        yield every * random.random()
     while True:
-        await asyncio.sleep(pause * random.uniform(0.9, 1.1))  # a fleet must not ask in chorus
-        pause = every
+        yield every * random.uniform(0.9, 1.1)
+
+
+async def _poll(look: Callable[[], Awaitable[Any]], times: Iterator[float]) -> None:
+    for pause in times:
+        await asyncio.sleep(pause)
         try:
             await look()
         except EdgelineError as error:

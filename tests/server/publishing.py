@@ -146,6 +146,7 @@ class Web:
         sent: bytes of answers, by path.
         stall: whether they stay open then, with nothing coming.
         down: whether connections are closed without an answer.
+        refuse: a status that answers everything; 0 for none.
         ranges: the ranges that were asked for.
     """
 
@@ -154,6 +155,7 @@ class Web:
         self.sent: dict[str, int] = {}
         self.ranges: list[str] = []
         self.down = self.stall = False
+        self.refuse = 0
         handler = partial(_Handler, self, directory=str(folder))
         self._server = ThreadingHTTPServer(("127.0.0.1", 0), handler)
         self._thread = threading.Thread(target=self._server.serve_forever, args=(0.01,))
@@ -176,8 +178,8 @@ class _Handler(SimpleHTTPRequestHandler):
         if web.down:
             self.close_connection = True
             return
-        if not file.is_file():
-            self.send_error(404)
+        if web.refuse or not file.is_file():
+            self.send_error(web.refuse or 404)
             return
         content, start = file.read_bytes(), 0
         if asked := self.headers.get("Range"):

@@ -1,0 +1,279 @@
+"""What devices of a large fleet meet: small and failing disks, wrong clocks, moved places."""
+
+from __future__ import annotations
+
+import datetime as dt
+import io
+import itertools
+import os
+import shutil
+import ssl
+import subprocess
+from collections import Counter
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from ipaddress import ip_address
+from pathlib import Path
+from types import SimpleNamespace
+
+import pytest
+from publishing import PASSPHRASE, Publisher, Web, model
+from test_updates_client import look, publisher, versions, web
+
+from edgeline.repository import keys
+from edgeline.server import fetching
+from edgeline.server import store as stores
+from edgeline.server.main import pauses
+from edgeline.server.synchronise import Order, synchronise
+
+__all__ = ["look", "publisher", "web"]
+MB = 1 << 20
+LOCAL = ip_address("127.0.0.1")
+
+
+@pytest.fixture(autouse=True)
+def passphrase(monkeypatch):
+    monkeypatch.setenv(keys.PASSPHRASE, PASSPHRASE)
+
+
+@pytest.fixture
+def clock(monkeypatch) -> Callable[[int], None]:
+    """Set the year of this device's clock."""
+
+    def turn(year: int) -> None:
+        class Wrong(dt.datetime):
+            @classmethod
+            def now(cls, tz=None):
+                return dt.datetime.now(tz).replace(year=year)
+
+        module = SimpleNamespace(datetime=Wrong, timezone=dt.timezone)
+        monkeypatch.setattr("tuf.ngclient._internal.trusted_metadata_set.datetime", module)
+        monkeypatch.setattr("edgeline.server.synchronise.datetime", Wrong)
+        monkeypatch.setattr(fetching, "datetime", Wrong)
+
+    return turn
+
+
+@pytest.fixture
+def disk(monkeypatch, tmp_path) -> Callable[[int], None]:
+    """Give the state folder's disk a size, by what it says is free."""
+
+    def resize(size: int) -> None:
+        def usage(_: Path) -> SimpleNamespace:
+            files = (tmp_path / "state" / "files").glob("*")
+            return SimpleNamespace(free=size - sum(file.stat().st_size for file in files))
+
+        monkeypatch.setattr(stores.shutil, "disk_usage", usage)
+        monkeypatch.setattr(stores, "RESERVE", MB)
+
+    return resize
+
+
+# disks
+
+
+def test_a_disk_for_two_versions_takes_the_third(publisher, look, disk):
+    disk(8 * MB)
+    for weight in (2, 3, 4, 5):
+        publisher.add(model(weight), extra=os.urandom(3 * MB))
+        assert look().outcome == "ok", weight
+    assert versions(look()) == [4, 5]
+    publisher.add(model(6), extra=os.urandom(9 * MB))  # it never fits
+    result = look()
+    assert (result.outcome, versions(result), result.pending) == ("full", [5], {"m": [6]})
+
+
+def test_what_a_broken_download_has_is_not_asked_for_twice(publisher, look, disk, tmp_path):
+    publisher.add(model(2), extra=os.urandom(6 * MB))
+    entry = publisher.file(2, "extra.bin")
+    files = tmp_path / "state" / "files"
+    files.mkdir(parents=True)
+    digest = stores.sha256(entry)
+    (files / f"{digest}.partial").write_bytes(entry.read_bytes()[: 5 * MB])
+    (files / f"{'0' * 64}.partial").write_bytes(bytes(2 * MB))  # of a version that is gone
+    disk(10 * MB)
+    result = look()
+    assert (result.outcome, versions(result)) == ("ok", [2])
+    assert result.fetched < 2 * MB
+
+
+@contextmanager
+def read_only(folder: Path) -> Iterator[None]:
+    """A file system that is mounted read-only: what Linux does when a memory card fails."""
+    if os.geteuid() != 0:
+        for path in (folder, *folder.rglob("*")):
+            path.chmod(path.stat().st_mode & ~0o222)
+        yield
+        for path in (folder, *folder.rglob("*")):
+            path.chmod(path.stat().st_mode | 0o200)
+        return
+    mounted = subprocess.run(["mount", "--bind", str(folder), str(folder)], capture_output=True)
+    remount = ["mount", "-o", "remount,ro,bind", str(folder)]
+    if mounted.returncode or subprocess.run(remount, capture_output=True).returncode:
+        pytest.skip("NOT TESTED: nothing may be mounted read-only here")
+    try:
+        yield
+    finally:
+        subprocess.run(["umount", "-l", str(folder)], check=True)
+
+
+def test_a_state_folder_that_became_read_only_serves_what_it_has(start, publisher, web, tmp_path):
+    state = tmp_path / "state"
+    order = Order(web.url, str(publisher.root), str(state))
+    assert versions(synchronise(order)) == [1]
+    publisher.add(model(2))
+    with read_only(state):
+        result = synchronise(order)
+        assert (result.outcome, versions(result)) == ("failed", [1])
+        assert "The state folder cannot be written (Read-only file system)" in result.sentence
+        assert versions(synchronise(Order(**{**vars(order), "online": False}))) == [1]
+        server = start(web.url, f"--root={publisher.root}", f"--state={state}", "--poll=0")
+        assert server.ask("GET", "/v2/health/ready")[0] == 200
+        for body in (b"", b"an archive"):
+            status, answer, _ = server.ask("POST", "/updates", body)
+            assert (status, "state folder" in answer["error"]) == (503, True)
+        assert server.metric("edgeline_update_stale") == 1
+        server.stop()
+    assert versions(synchronise(order)) == [1, 2]
+
+
+# clocks
+
+
+def test_a_clock_that_begins_in_1970_does_not_stop_updates(publisher, look, clock):
+    """A board without a battery. What protects it is the order of versions, not their age."""
+    clock(1970)
+    assert versions(look()) == [1]
+    publisher.add(model(2))
+    assert (look().outcome, versions(look())) == ("ok", [1, 2])
+
+
+def test_a_clock_that_is_ahead_is_named(publisher, look, clock):
+    assert versions(look()) == [1]
+    publisher.add(model(2))
+    clock(2099)
+    result = look()
+    assert (result.outcome, versions(result)) == ("expired", [1])
+    assert "by this device's clock it is 2099-" in result.sentence
+
+
+def test_a_store_that_refuses_for_the_clock_tells_both_times(look, clock, web, monkeypatch):
+    monkeypatch.setattr(web, "refuse", 403)
+    assert "clock" not in look().sentence
+    clock(1970)
+    result = look()
+    assert result.outcome == "unreachable"
+    assert f"; by its clock it is {dt.date.today().year}-" in result.sentence
+    assert "and by this device's 1970-" in result.sentence
+
+
+def test_a_certificate_that_is_not_yet_valid_names_the_clock(publisher, tmp_path, monkeypatch):
+    from cryptography import x509
+    from cryptography.hazmat.primitives import hashes, serialization
+    from cryptography.hazmat.primitives.asymmetric import ec
+
+    key = ec.generate_private_key(ec.SECP256R1())
+    name = x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, "127.0.0.1")])
+    tomorrow = dt.datetime.now(dt.timezone.utc) + dt.timedelta(days=1)
+    certificate = (
+        x509.CertificateBuilder()
+        .subject_name(name)
+        .issuer_name(name)
+        .public_key(key.public_key())
+        .serial_number(1)
+        .add_extension(x509.SubjectAlternativeName([x509.IPAddress(LOCAL)]), critical=False)
+        .not_valid_before(tomorrow)
+        .not_valid_after(tomorrow + dt.timedelta(days=1))
+        .sign(key, hashes.SHA256())
+    )
+    pem = tmp_path / "server.pem"
+    forms = serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8
+    pem.write_bytes(
+        key.private_bytes(*forms, serialization.NoEncryption()) + certificate.public_bytes(forms[0])
+    )
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(pem)
+    web = Web(publisher.path)
+    web._server.socket = context.wrap_socket(web._server.socket, server_side=True)
+    monkeypatch.setenv("SSL_CERT_FILE", str(pem))
+    try:
+        url = web.url.replace("http", "https")
+        result = synchronise(Order(url, str(publisher.root), str(tmp_path / "state")))
+    finally:
+        web.close()
+    assert result.outcome == "unreachable"
+    assert "certificate is not yet valid" in result.sentence
+    assert "; by this device's clock it is " in result.sentence
+
+
+# places
+
+
+def test_a_repository_may_move(publisher, look):
+    assert versions(look()) == [1]
+    there = publisher.folder / "elsewhere"
+    publisher.path.rename(there)
+    publisher.path = there
+    assert look().outcome == "unreachable"
+    publisher.add(model(2))
+    other = Web(there)
+    try:
+        result = look(other.url)
+        assert (result.outcome, versions(result)) == ("ok", [1, 2])
+    finally:
+        other.close()
+
+
+def test_a_new_root_takes_over_a_device(publisher, look, tmp_path):
+    """The old keys are lost: the device is given another root, and keeps its state folder."""
+    publisher.add(model(2))
+    assert versions(look()) == [2]
+    other = Publisher(tmp_path / "other")
+    other.add(model(3))
+    assert look(str(other.path)).outcome == "refused"
+    shutil.copy(other.root, publisher.root)
+    result = look(str(other.path))
+    assert (result.outcome, versions(result)) == ("ok", [1])
+    assert versions(look(str(other.path), online=False)) == [1]
+
+
+# the herd
+
+
+def test_a_fleet_that_starts_at_once_does_not_ask_at_once():
+    """10,000 devices after a power cut, looking every minute: 167 a second on average."""
+    seconds: Counter[int] = Counter()
+    for _ in range(10_000):
+        times = itertools.accumulate(pauses(60, due=True))
+        seconds.update(int(time) for time in itertools.takewhile(lambda t: t < 300, times))
+    assert sum(seconds.values()) == pytest.approx(50_000, rel=0.02)
+    assert max(seconds.values()) < 250
+
+
+class Faltering:
+    """A repository that breaks off in the middle of `extra.bin`, and then fails three times."""
+
+    def __init__(self, location: str) -> None:
+        self._place, self._calls = fetching.origin(location), 0
+
+    def open(self, path: str, offset: int = 0):
+        stream, start = self._place.open(path, offset)
+        if not path.endswith("extra.bin"):
+            return stream, start
+        self._calls += 1
+        if self._calls == 1:
+            return io.BytesIO(stream.read(MB // 2)), start
+        if self._calls < 5:
+            raise fetching.UnreachableError("status 503")
+        return stream, start
+
+
+def test_a_server_in_trouble_is_not_hurried(publisher, look, monkeypatch):
+    publisher.add(model(2), extra=os.urandom(MB))
+    waited: list[float] = []
+    monkeypatch.setattr(stores.time, "sleep", waited.append)
+    monkeypatch.setattr("edgeline.server.synchronise.origin", Faltering)
+    assert versions(look(str(publisher.path))) == [2]
+    assert len(waited) == 3
+    for number, seconds in enumerate(waited):
+        assert 2**number / 2 <= seconds <= 2**number
