@@ -31,6 +31,7 @@ from edgeline.storage import File
 BLOCK_BYTES = 2 << 20  # a row must fit; memory is some 50 times this
 TYPES = {"int64": pa.int64(), "float": pa.float64(), "string": pa.string()}
 FAULTS_NAMED = 10
+DELIMITERS = ";\t|,"  # that a header of one column was surely meant to be cut at
 
 
 @dataclass(frozen=True)
@@ -114,6 +115,12 @@ class CsvReader:
 
     def _common_header(self, files: Sequence[File]) -> list[str]:
         names = self._header(files[0])
+        others = [each for each in DELIMITERS if each in names[0] and each != self.delimiter]
+        if len(names) == 1 and others:
+            raise EdgelineError(
+                f"{files[0].name}, row 1: the header is one column, {names[0]!r}: set delimiter to "
+                f"{others[0]!r}, or name the column without it."
+            )
         for file in files[1:]:
             other = self._header(file)
             if other != names:

@@ -191,7 +191,7 @@ def _write_report(path: str | Path, metadata: Mapping[str, Any]) -> None:
             report.Fact("rows", f"{total:,}"),
             report.Fact("columns", str(len(columns))),
             report.Fact("sources", f"{len(sources):,}"),
-            report.Fact("size", f"{size / 1e6:,.1f} MB"),
+            report.Fact("size", report.size(size)),
         ],
         [
             report.Section("Splits", report.table(["split", "rows", "share"], shares)),

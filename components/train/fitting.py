@@ -16,8 +16,8 @@ from edgeline.artifacts import Artifact
 from edgeline.components.train import dataset, optimising
 from edgeline.components.train.optimising import Optimisation
 from edgeline.errors import EdgelineError
-from edgeline.examples import splits
-from edgeline.features import Feature
+from edgeline.examples import read_batches, splits
+from edgeline.features import Feature, to_numpy
 
 CHECKPOINT_SCHEMA = "checkpoint/v1"
 VARIABLES = "variables.npz"
@@ -80,7 +80,7 @@ def fit(
 
     Raises:
         EdgelineError: a parameter is off, `build_model` fails or gives no compiled
-            model, or the loss stops being finite.
+            model, the label never differs, or the loss stops being finite.
     """
     import keras
     import tensorflow as tf
@@ -88,6 +88,7 @@ def fit(
     columns = [Feature.from_json(value) for value in transformed.metadata["features"]]
     rows = splits(transformed)
     _check(columns, rows, how)
+    _check_label(transformed, columns, how)
     keras.utils.set_random_seed(how.seed)
     if not tf.config.list_physical_devices("GPU"):  # a GPU lacks some operators in such a form
         tf.config.experimental.enable_op_determinism()  # a convolution's gradient is a race else
@@ -173,6 +174,22 @@ def _check(columns: Sequence[Feature], rows: Mapping[str, int], how: Fitting) ->
         raise EdgelineError(
             f"Parameter 'batch_size' is {how.batch_size}, but split {how.train_split!r} has only "
             f"{rows[how.train_split]} rows: make it smaller."
+        )
+
+
+def _check_label(transformed: Artifact, columns: Sequence[Feature], how: Fitting) -> None:
+    """That the label has more than one value; data as they should be are read for one batch."""
+    label = next(column for column in columns if column.name == how.label)
+    first = None
+    for batch in read_batches(transformed, how.train_split, [label.name]):
+        values = to_numpy(batch, [label])[label.name]
+        first = values[:1] if first is None and len(values) else first
+        if first is not None and (values != first).any():
+            return
+    if first is not None:
+        raise EdgelineError(
+            f"The label {how.label!r} is {np.squeeze(first).tolist()} in every row of split "
+            f"{how.train_split!r} after preprocessing_fn: there is nothing to learn from it."
         )
 
 

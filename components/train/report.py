@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 import io
+import os
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
+from unittest import mock
 
 from markupsafe import Markup
 
 from edgeline import report
 from edgeline.components.train.fitting import Fitting, State
+
+WIDTH = 100  # characters, of the network's table
 
 
 def write_report(
@@ -19,7 +23,8 @@ def write_report(
     """Write the HTML report of a finished training."""
     optimisation = vars(how.optimisation) if how.optimisation.kind else {}
     summary = io.StringIO()
-    network.summary(print_fn=lambda line, **_: summary.write(line + "\n"), line_length=100)
+    with mock.patch.dict(os.environ, COLUMNS=str(WIDTH)):  # rich cuts the table at 80 without
+        network.summary(print_fn=lambda line, **_: summary.write(line + "\n"), line_length=WIDTH)
     kept = f"Kept: epoch {state.best}, the smallest val_loss." if how.patience else ""
     report.write(
         path,

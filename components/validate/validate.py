@@ -114,7 +114,7 @@ def _reference_first(datasets: Sequence[Any]) -> list[Any]:
 def _infer(source: Artifact, reference: Any) -> Any:
     if not reference.num_examples:
         raise EdgelineError(
-            f"Split {reference.name!r} of {source.path} has no rows, so no schema can be "
+            f"Split {reference.name!r} has no rows, so no schema can be "
             "inferred from it: give schema_uri or more data."
         )
     columns = examples.arrow_schema(source, reference.name)

@@ -31,6 +31,10 @@ def tabular(
     task: str = "binary_classification",
     split_ratios: dict = {"train": 2, "eval": 1},  # noqa: B006
     split_key: str = "",
+    delimiter: str = ",",
+    encoding: str = "utf-8",
+    null_values: list = [""],  # noqa: B006
+    column_types: dict = {},  # noqa: B006
     schema_uri: str = "",
     on_anomalies: str = "flag",
     beam_options: list = [],  # noqa: B006
@@ -62,6 +66,10 @@ def tabular(
         task: binary_classification, multiclass_classification or regression.
         split_ratios: Weights of the splits; train and eval are needed.
         split_key: A column whose value decides the split; empty: the whole row.
+        delimiter: Between the cells of CSV files.
+        encoding: Of CSV files, a codec name of Python such as latin-1.
+        null_values: CSV cells that mean 'missing'.
+        column_types: CSV column to int64, float or string, instead of what its values tell.
         schema_uri: A frozen schema; empty: inferred from the training split.
         on_anomalies: fail or flag.
         beam_options: Options of Apache Beam for transform; empty: in the task's process.
@@ -87,7 +95,15 @@ def tabular(
     ended = notify(pipeline_name=model_name, run_id=dsl.PIPELINE_JOB_ID_PLACEHOLDER)
     ended.set_caching_options(False)
     with dsl.ExitHandler(ended):
-        read = ingest(data=data, split_ratios=split_ratios, split_key=split_key)
+        read = ingest(
+            data=data,
+            split_ratios=split_ratios,
+            split_key=split_key,
+            delimiter=delimiter,
+            encoding=encoding,
+            null_values=null_values,
+            column_types=column_types,
+        )
         checked = validate(
             examples=read.outputs["examples"], schema_uri=schema_uri, on_anomalies=on_anomalies
         )

@@ -300,3 +300,14 @@ def test_bad_ratios(ratios: dict[str, Any], said: str, tmp_path: Path) -> None:
     with pytest.raises(EdgelineError) as caught:
         ingest(TAXI, tmp_path / "out", split_ratios=ratios)
     assert said in str(caught.value)
+
+
+@pytest.mark.parametrize(("delimiter", "other"), [(",", ";"), (",", "\t"), (";", ",")])
+def test_another_delimiter_is_noticed(delimiter: str, other: str, tmp_path: Path) -> None:
+    file = tmp_path / "wine.csv"
+    file.write_text("kind,alcohol\nred,12\n".replace(",", other))
+    with pytest.raises(EdgelineError) as caught:
+        ingest(str(file), tmp_path / "out", delimiter=delimiter)
+    assert str(caught.value).startswith("wine.csv, row 1: the header is one column, 'kind")
+    assert f"set delimiter to {other!r}" in str(caught.value)
+    assert ingest(str(file), tmp_path / "out", delimiter=other)["columns"]["alcohol"] == "int64"

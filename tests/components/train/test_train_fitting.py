@@ -213,6 +213,21 @@ def test_user_code(run, module, sentence):
     assert "\n" not in str(caught.value)
 
 
+def test_a_label_that_never_differs(folder, tmp_path):
+    with artifacts.writing(tmp_path / "constant", examples.TRANSFORMED_SCHEMA) as draft:
+        draft.metadata |= artifacts.read(
+            folder / "transformed", examples.TRANSFORMED_SCHEMA
+        ).metadata
+        for split in ("train", "eval"):
+            (draft.path / split).mkdir()
+            rows = pq.read_table(folder / "transformed" / split / "part-00000.parquet")
+            same = pa.array([1] * len(rows))
+            pq.write_table(rows.set_column(1, "y", same), draft.path / split / "part-00000.parquet")
+    constant = artifacts.read(tmp_path / "constant", examples.TRANSFORMED_SCHEMA)
+    with pytest.raises(EdgelineError, match="The label 'y' is 1 in every row of split 'train'"):
+        fit(str(folder / "module.py"), constant, {}, Fitting("y", 4), tmp_path / "checkpoints")
+
+
 def test_a_loss_that_is_not_finite(run, tmp_path):
     with pytest.raises(EdgelineError, match="loss of epoch 1 is not finite: lower the learning"):
         run(
