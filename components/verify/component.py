@@ -38,9 +38,9 @@ def verify(
         metrics: Differences, metrics, latency and memory.
         split: The split whose rows are compared.
         max_difference: Largest difference of an output, relative above 1; -1: 1e-5 for a float
-            model, no limit for a quantised one (a regression without labels: 0.1).
+            model, no limit for a quantised one (an unlabelled or imported regression: 0.1).
         max_changed_decisions: Largest share of changed decisions; -1: 0 for a float model, no
-            limit for a quantised one (without labels: 0.05).
+            limit for a quantised one (without labels, or held to its own file: 0.05).
         max_metric_drop: How much worse a metric may be on the edge; for an error, relatively.
         decision_threshold: Above this probability a binary prediction is a yes.
         max_p99_ms: Limit on the 99th percentile of latency in milliseconds; 0: none.

@@ -37,8 +37,9 @@ COMPILED_SCHEMA = "compiled_model/v1"  # of the component compile, which need no
 VECTOR_ROWS = 32
 FLOAT = ("float", "float32", "none")  # quantisations that must not change an answer
 FLOAT_DIFFERENCE = 1e-5
-# where no row has a label, the original's answers are what a quantised model is judged by
-UNLABELLED_DECISIONS, UNLABELLED_DIFFERENCE = 0.05, 0.1
+# where no metric judges a quantised model, or it is the original itself in other kernels, the
+# original's answers do
+UNJUDGED_DECISIONS, UNJUDGED_DIFFERENCE = 0.05, 0.1
 # what another processor may make of the same model: rounding, or one step of a quantised tensor
 TOLERANCE = {True: 1e-5, False: 0.02}
 
@@ -48,8 +49,9 @@ class Limits:
     """What an edge model may differ in; -1 where the quantisation decides, 0 ms or MB for no limit.
 
     A float model may differ by 1e-5 and change no decision; a quantised one has only the
-    limit on its metrics. Where its original knows no label there is no metric: then it may change
-    5% of the decisions, or differ by 0.1 in a regression.
+    limit on its metrics. Where its original knows no label there is no metric, and an imported
+    file is its own original: then it may change 5% of the decisions, or differ by 0.1 in a
+    regression.
     """
 
     max_difference: float = -1.0
@@ -58,14 +60,14 @@ class Limits:
     max_p99_ms: float = 0.0
     max_memory_mb: float = 0.0
 
-    def resolved(self, quantisation: str, task: str, labelled: bool) -> Limits:
+    def resolved(self, quantisation: str, task: str, judged: bool) -> Limits:
         difference, decisions = float("inf"), 1.0
         if quantisation in FLOAT:
             difference, decisions = FLOAT_DIFFERENCE, 0.0
-        elif not labelled and task == "regression":
-            difference = UNLABELLED_DIFFERENCE
-        elif not labelled:
-            decisions = UNLABELLED_DECISIONS
+        elif not judged and task == "regression":
+            difference = UNJUDGED_DIFFERENCE
+        elif not judged:
+            decisions = UNJUDGED_DECISIONS
         fields = asdict(self)
         if self.max_difference < 0:
             fields["max_difference"] = difference
@@ -144,7 +146,8 @@ def verify(
     compiled = artifacts.read(compiled_model, COMPILED_SCHEMA) if compiled_model else None
     subject = _subject(edge, compiled, runtime)
     task = original.artifact.metadata["task"]
-    limits = limits.resolved(subject.quantisation, task, original.labelled)
+    judged = original.labelled and not original.imported
+    limits = limits.resolved(subject.quantisation, task, judged)
     count = examples.splits(rows).get(split, 0)
     examples.arrow_schema(rows, split)  # an absent or empty split ends here
 
