@@ -10,8 +10,9 @@
 
     keys      signing keys by reference, never in the repository
     place     a folder or a bucket: read, write, one writer at a time
+    listing   what targets list
     roles     the four roles: reading, signing, checking, publishing
-    actions   init, add, withdraw, sign, rotate-keys
+    actions   init, add, withdraw, prune, sign, rotate-keys
     status    what there is and what is missing
     commands  the command line
 

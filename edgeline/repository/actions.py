@@ -1,4 +1,4 @@
-"""What a publisher does: init, add, withdraw, sign, rotate keys. Repeatable after a kill."""
+"""What a publisher does: init, add, withdraw, prune, sign, rotate keys; also again after a kill."""
 
 from __future__ import annotations
 
@@ -9,18 +9,19 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from securesystemslib.signer import CryptoSigner
-from tuf.api.metadata import Metadata, Root, TargetFile, Targets
+from tuf.api.metadata import Metadata, Root, Targets
 
 from edgeline import bundle as bundles
-from edgeline.bundle import MANIFEST, Bundle
+from edgeline.bundle import Bundle
 from edgeline.components.publish import store as stores
 from edgeline.components.publish.assemble import content_digest
 from edgeline.errors import EdgelineError
-from edgeline.repository import keys, roles
+from edgeline.repository import keys, listing, roles
 from edgeline.repository.place import Place, open_place
 from edgeline.repository.roles import DAY, EXPIRY, PERIODS, ROLES
 
 TARGETS = "targets"
+LIMIT = 4_900_000  # bytes; python-tuf's client takes 5,000,000, with signatures
 _LABEL = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,62}")
 
 
@@ -115,8 +116,8 @@ def add(
         version: its number, or 0 for the next that is free.
 
     Raises:
-        EdgelineError: the bundle is damaged or was withdrawn, or see `keys.signers` and
-            `stores.add`.
+        EdgelineError: the bundle is damaged or was withdrawn, the list of versions would be too
+            long, or see `keys.signers` and `stores.add`.
     """
     for label in labels:
         if not _LABEL.fullmatch(label) or label == "latest":
@@ -133,7 +134,12 @@ def add(
         state = roles.read(place)
         newest = state.newest("targets")
         targets: Targets = deepcopy(newest.signed) if newest else Targets()
-        _enter(targets, Path(folder), bundle, labels)
+        listing.enter(targets, Path(folder), bundle, labels)
+        if (size := len(Metadata(targets).to_bytes())) > LIMIT:
+            raise EdgelineError(
+                f"The list of versions would have {size} bytes, and devices take {LIMIT}: take "
+                "old versions off it with `edgeline repository prune`."
+            )
         if newest is None or targets != newest.signed:
             roles.stage(state, "targets", targets)
         roles.sign(state, signers)
@@ -167,10 +173,38 @@ def withdraw(
         state = roles.read(place)
         newest = state.newest("targets")
         targets: Targets = deepcopy(newest.signed) if newest else Targets()
-        moved = _strike(targets, name, version)
+        moved = listing.strike(targets, name, version)
         roles.stage(state, "targets", targets)
         roles.sign(state, signers)
         return moved, _publish(place, state, signers, "targets")
+
+
+def prune(
+    repository: str, keep: int, signing: Sequence[str]
+) -> tuple[Mapping[str, list[int]], Outcome]:
+    """Take old versions off the list: every device fetches all of it whenever it changes.
+
+    Their files stay where they are, and a number is not given again while they do.
+
+    Args:
+        repository: where the signed repository is.
+        keep: how many of the newest versions of each bundle stay, beside those with a label.
+        signing: references to keys.
+
+    Returns:
+        The versions that were taken off, by name, and what it led to.
+    """
+    signers = keys.signers(signing)
+    place = open_place(repository)
+    with place.lock():
+        state = roles.read(place)
+        newest = state.newest("targets")
+        targets: Targets = deepcopy(newest.signed) if newest else Targets()
+        taken = listing.thin(targets, keep)
+        if any(taken.values()):
+            roles.stage(state, "targets", targets)
+        roles.sign(state, signers)
+        return taken, _publish(place, state, signers, "targets")
 
 
 def sign(repository: str, signing: Sequence[str]) -> tuple[list[str], Outcome]:
@@ -241,72 +275,18 @@ def rotate_keys(
         return _publish(place, state, signers, "root")
 
 
-def _strike(targets: Targets, name: str, version: int) -> dict[str, int]:
-    """Mark a version as withdrawn; the versions that its labels move to."""
-    manifests = {
-        int(target.custom["version"]): target
-        for target in targets.targets.values()
-        if target.custom and target.custom["name"] == name
-    }
-    remaining = sorted(v for v, m in manifests.items() if not m.custom.get("withdrawn"))
-    if version not in remaining:
-        if version in manifests:
-            raise EdgelineError(f"{name} {version} is withdrawn already.")
-        there = ", ".join(map(str, remaining)) or "none"
-        raise EdgelineError(f"There is no {name} {version}: the versions of {name} are {there}.")
-    remaining.remove(version)
-    if not remaining:
-        raise EdgelineError(
-            f"{name} {version} is the only version of {name}, and devices would have nothing to "
-            "serve: add another before it is withdrawn."
-        )
-    heir = max((v for v in remaining if v < version), default=remaining[-1])
-    struck, followed = manifests[version], manifests[heir]
-    moved = dict.fromkeys(struck.custom["labels"], heir)
-    followed.custom["labels"] = sorted({*followed.custom["labels"], *moved})
-    struck.custom.update({"labels": [], "withdrawn": True})
-    base = struck.path.removesuffix(MANIFEST)
-    for path in [p for p in targets.targets if p.startswith(base) and p != struck.path]:
-        del targets.targets[path]
-    return moved
-
-
 def _refuse_withdrawn(state: roles.State, store: stores.Store, bundle: Bundle) -> None:
     """A pipeline that runs again must not bring back what was taken back."""
     newest, digest = state.newest("targets"), content_digest(bundle)
-    for target in newest.signed.targets.values() if newest else ():
-        custom = target.custom or {}
-        if custom.get("withdrawn") and custom["name"] == bundle.name:
-            number = int(custom["version"])
+    manifests = listing.manifests(newest.signed).get(bundle.name, {}) if newest else {}
+    for number, target in manifests.items():
+        if target.custom.get("withdrawn"):
             present = stores.published(store, bundle.name, number)
             if present is not None and content_digest(present) == digest:
                 raise EdgelineError(
                     f"This is {bundle.name} {number}, which was withdrawn: give --version "
                     f"{number} to publish it again."
                 )
-
-
-def _enter(targets: Targets, folder: Path, bundle: Bundle, labels: Sequence[str]) -> None:
-    """List a bundle's files; its manifest says which version and labels it has."""
-    base = f"{bundle.name}/{bundle.version}"
-    for path in bundle.files:
-        entry = bundle.files[path]
-        target = f"{base}/{path}"
-        targets.targets[target] = TargetFile(
-            int(entry["size"]), {"sha256": str(entry["sha256"])}, target
-        )
-    manifest = TargetFile.from_file(f"{base}/{MANIFEST}", str(folder / MANIFEST), ["sha256"])
-    before = targets.targets.get(manifest.path)
-    mine = set(labels) | set(before.custom["labels"] if before else ())
-    for other in targets.targets.values():
-        if other.custom and other.custom["name"] == bundle.name:
-            other.custom["labels"] = [x for x in other.custom["labels"] if x not in labels]
-    manifest.unrecognized_fields["custom"] = {
-        "name": bundle.name,
-        "version": bundle.version,
-        "labels": sorted(mine),
-    }
-    targets.targets[manifest.path] = manifest
 
 
 def _publish(

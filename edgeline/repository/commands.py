@@ -140,6 +140,19 @@ def withdraw(repository: str, name: str, version: int, signing: tuple[str, ...])
 
 @repository.command()
 @click.argument("repository")
+@click.option("--keep", type=click.IntRange(1), required=True, help="Versions of each to keep.")
+@_signing
+def prune(repository: str, keep: int, signing: tuple[str, ...]) -> None:
+    """Take all but the newest versions, and those with a label, off the list that devices fetch."""
+    from edgeline.repository import actions
+
+    taken, outcome = actions.prune(repository, keep, signing)
+    count = sum(map(len, taken.values()))
+    _say(f"{count} version{'s' * (count != 1)} taken off the list", outcome)
+
+
+@repository.command()
+@click.argument("repository")
 @_signing
 def sign(repository: str, signing: tuple[str, ...]) -> None:
     """Add signatures to what waits, and renew what will expire; for people and for cron."""

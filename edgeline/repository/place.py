@@ -13,6 +13,7 @@ import contextlib
 import io
 import os
 import random
+import re
 import time
 import uuid
 from collections.abc import Iterator
@@ -130,9 +131,16 @@ class Bucket:
         return self.store.read(path)
 
     def write(self, path: str, content: bytes) -> None:
+        # a cache before the bucket must not show old news; what has a number never changes
+        lasting = re.fullmatch(r"metadata/\d+\.\w+\.json", path)
+        headers = {"Cache-Control": "max-age=31536000, immutable" if lasting else "no-cache"}
         with self.store.explained():
             self.store.client.put_object(
-                self.store.bucket, self.store.key(path), io.BytesIO(content), len(content)
+                self.store.bucket,
+                self.store.key(path),
+                io.BytesIO(content),
+                len(content),
+                metadata=headers,
             )
 
     def remove(self, path: str) -> None:

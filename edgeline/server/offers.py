@@ -78,14 +78,15 @@ class Offers:
 
     def gone(self, present: Collection[Key], before: Collection[Key]) -> Iterator[Key]:
         """What leaves the disk; `before` was there before something was fetched just now."""
-        wanted = set(self.wanted())
+        wanted, names = set(self.wanted()), {name for name, _ in self.listed}
         counts: dict[str, int] = {}
         for name, version in sorted(present, reverse=True):
             key, offer = (name, version), self.listed.get((name, version))
-            if offer is None:
-                yield key
+            if offer is None:  # pruned, or all of the model
+                if name not in names or any(n == name and self.good((n, v)) for n, v in present):
+                    yield key
             elif offer.withdrawn:
-                if any(other[0] == name and self.good(other) for other in before):
+                if any(n == name and self.good((n, v)) for n, v in before):
                     yield key
             elif self.versions and counts.get(name, 0) > self.versions and key not in wanted:
                 yield key

@@ -17,6 +17,8 @@ from edgeline.errors import EdgelineError
 from edgeline.repository import actions, keys
 from edgeline.repository.place import open_place
 from edgeline.repository.status import show, status
+from edgeline.server.offers import Offer, Offers
+from edgeline.server.store import Wanted
 from edgeline.server.synchronise import Order, synchronise
 
 
@@ -266,9 +268,64 @@ def test_what_waited_too_long_is_signed_anew(fleet):
     assert fleet.device().outcome == "ok"
 
 
-def test_the_command(fleet):
+def test_old_versions_leave_the_list_that_every_device_fetches(fleet):
+    for content in (b"one", b"two", b"three"):
+        fleet.send(content)
+    assert versions(fleet.device()) == [3]
+    for content in (b"four", b"five", b"six"):
+        fleet.send(content)
+    fleet.label(1, "golden")
+    for version in (2, 5):
+        fleet.withdraw(version)
+    size = len(_targets(fleet))
+    taken, outcome = actions.prune(fleet.place, 2, [fleet.keys])
+    assert (taken, outcome.live) == ({"taxi": [2, 3]}, True)
+    assert len(_targets(fleet)) < size
+    assert [v["version"] for v in status(fleet.place)["versions"]] == [1, 4, 5, 6]
+    assert versions(fleet.device()) == [1, 6]  # 3, which served until now, is left
+    before = fleet.live("targets")
+    assert actions.prune(fleet.place, 2, [fleet.keys])[0] == {"taxi": []}
+    assert fleet.live("targets") == before
+    assert fleet.send(b"seven") == 7
+
+
+def _targets(fleet: Fleet) -> bytes:
+    return open_place(fleet.place).read(f"metadata/{fleet.live('targets')}.targets.json")
+
+
+def test_what_left_the_list_serves_until_another_has_come():
+    offer = Offer(Wanted("targets/m/5/manifest.json", "a", 1), [], False)
+    offers = Offers({("m", 5): offer})
+    old = ("m", 3)
+    assert list(offers.gone([old], [old])) == []
+    assert list(offers.gone([old, ("m", 5)], [old])) == [old]
+    assert list(offers.gone([("n", 1), old], [old])) == [("n", 1)]  # all of that model
+
+
+def test_a_list_that_devices_would_not_take_is_refused(fleet, monkeypatch):
+    fleet.send(b"one")
+    monkeypatch.setattr(actions, "LIMIT", 800)
+    with pytest.raises(EdgelineError, match=r"devices take 800: .* `edgeline repository prune`"):
+        fleet.send(b"two")
+    assert versions(fleet.device()) == [1]
+
+
+def test_a_cache_before_a_bucket_shows_no_old_news(s3_destination, s3, tmp_path, inputs):
+    fleet = Fleet(s3_destination, tmp_path, inputs)
+    _, _, bucket, prefix = fleet.place.split("/")
+
+    def cached(name: str) -> str:
+        found = s3.client.stat_object(bucket, f"{prefix}/metadata/{name}.json")
+        return found.metadata["Cache-Control"]
+
+    assert cached("timestamp") == "no-cache"
+    assert cached("1.root") == cached("1.targets") == "max-age=31536000, immutable"
+
+
+def test_the_commands(fleet):
     def run(*arguments: str, code: int = 0) -> str:
-        options = ["repository", "withdraw", fleet.place, *arguments, "--key", fleet.keys]
+        command, *rest = arguments
+        options = ["repository", command, fleet.place, *rest, "--key", fleet.keys]
         result = CliRunner().invoke(cli, options)
         assert (1 if result.exception else 0) == code, result.output
         return result.output if not code else str(result.exception)
@@ -276,7 +333,8 @@ def test_the_command(fleet):
     for content in (b"one", b"two"):
         fleet.send(content)
     fleet.label(2, "stable")
-    assert run("taxi", "2") == (
+    assert run("withdraw", "taxi", "2") == (
         "The label stable moves to taxi 1.\ntaxi 2 is withdrawn: devices will see it.\n"
     )
-    assert "only version" in run("taxi", "1", code=1)
+    assert "only version" in run("withdraw", "taxi", "1", code=1)
+    assert "0 versions taken off the list" in run("prune", "--keep", "3")
