@@ -63,7 +63,8 @@ def asking(ask: Callable[[], Answer], host: str = "The server") -> Answer:
         if "CERTIFICATE_VERIFY_FAILED" in str(error):
             mend = "name the file of its CA in SSL_CERT_FILE."
         raise EdgelineError(f"{host} cannot be asked ({first_line(error)}): {mend}") from error
-    except ValueError as error:  # kfp's own, about names that are there twice
+    except (OSError, RuntimeError, ValueError) as error:
+        # kfp's own: a token's file that is gone, a name that is there twice
         raise EdgelineError(f"{host}: {first_line(error)}.") from error
 
 

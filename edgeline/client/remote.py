@@ -175,7 +175,14 @@ class RemoteRun:
     def _tasks(self, run: Any) -> dict[str, TaskResult]:
         details = (run.run_details.task_details if run.run_details else None) or []
         told = {detail.display_name: detail for detail in details}
-        return {task.component: _result(task, told.get(task.name)) for task in self.planned}
+        # of what a condition left out the server says nothing
+        untold = "skipped" if run.state in ENDED else "waiting"
+        return {
+            task.component: _result(task, told[task.name])
+            if task.name in told
+            else TaskResult(task, untold)
+            for task in self.planned
+        }
 
 
 def submit(server: Any, request: Request, console: Console) -> RemoteRun:
@@ -234,8 +241,6 @@ def _without_caching(text: str) -> str:
 
 
 def _result(task: PlannedTask, detail: Any) -> TaskResult:
-    if detail is None:
-        return TaskResult(task)
     state = STATES.get(str(detail.state), "waiting")
     seconds = 0.0
     if detail.start_time and detail.end_time:

@@ -107,6 +107,9 @@ def test_a_token_is_read_anew_for_each_request(
         asking(lambda: pipeline_id(client, "taxi"))
     path.write_text("second")  # as the kubelet does before the first one expires
     assert pipeline_id(client, "taxi") is None
+    path.unlink()
+    with pytest.raises(EdgelineError, match=r"token.* No such file|No such file.*token"):
+        asking(lambda: pipeline_id(client, "taxi"))
 
 
 def test_a_page_to_sign_in_on_is_no_answer(server: Any) -> None:
