@@ -26,7 +26,6 @@ from edgeline.server import sources
 from edgeline.server.repository import Repository
 from edgeline.server.settings import Settings
 from edgeline.server.sources import Source
-from edgeline.server.store import FULL
 
 LOOK_TIME = 3600.0  # seconds
 _TAIL = 2000  # characters of what a child says when it crashes
@@ -110,6 +109,8 @@ class Updates:
                     file.flush()
                     await self._bring(file.name)
             except OSError as error:
+                from edgeline.server.store import FULL  # with what fetches, which children do
+
                 outcome = "full" if error.errno in FULL else "failed"
                 fault = f"The archive cannot be kept in the state folder ({error.strerror})."
                 self._take(_nothing(outcome, fault), online=True)
