@@ -56,7 +56,7 @@ def print_placement(console: Console, placement: Placement) -> None:
         for advice in placement.advice
     )
     for line in lines:
-        console.print(Text(line))
+        console.print(Text(line), soft_wrap=True)
 
 
 def _row(placed: Placed) -> tuple[bool, str, str]:

@@ -64,8 +64,13 @@ def labels(root: Path, name: str) -> dict[str, int]:
 
 def _sources(root: Path) -> Iterator[Source]:
     if root.is_file():
-        if root.suffix != ".tflite" or not _NAME.fullmatch(root.stem):
+        if root.suffix != ".tflite":
             raise EdgelineError(f"{root} is no model: give a bundle, a store or a .tflite file.")
+        if not _NAME.fullmatch(root.stem):
+            raise EdgelineError(
+                f"{root} cannot name a model in URLs: rename it to at most 128 of A-Z, a-z, 0-9, "
+                "., _ and -, the first a letter or digit."
+            )
         yield Source(root.stem, 1, root, _print(root))
     elif (root / MANIFEST).is_file():
         yield _bundle(root)

@@ -35,3 +35,9 @@ def test_a_wrong_number_is_wrong_usage(capsys):
         main(["models", "--error-rate", "2"])
     assert ended.value.code == 2
     assert "--error-rate is 2.0: give a number from 0 to 1." in capsys.readouterr().err
+
+
+def test_a_file_whose_name_cannot_be_in_a_url_is_told_so(tmp_path, capsys):
+    (tmp_path / "mein Modell ü.tflite").write_bytes(b"")
+    assert main([str(tmp_path / "mein Modell ü.tflite"), "--port", "0"]) == 1
+    assert "ü.tflite cannot name a model in URLs: rename it" in capsys.readouterr().err
