@@ -39,6 +39,7 @@ _CONTENTS = {
     "FP64": "fp64_contents",
     "BYTES": "bytes_contents",
 }
+_SHORT = 256  # bytes of an input's description that is remembered
 _TYPES = (  # of Triton's enum DataType, from 1
     *("TYPE_BOOL", "TYPE_UINT8", "TYPE_UINT16", "TYPE_UINT32", "TYPE_UINT64", "TYPE_INT8"),
     *("TYPE_INT16", "TYPE_INT32", "TYPE_INT64", "TYPE_FP16", "TYPE_FP32", "TYPE_FP64"),
@@ -75,7 +76,7 @@ def methods(app: App) -> dict[str, Method]:
         return encode(model_metadata(pool.description, versions), m.MODEL_METADATA)
 
     def infer(message: memoryview) -> tuple[Pool | Traffic, Callable[[Instance], bytes]]:
-        asked = m.read(message, m.INFER_REQUEST)
+        asked = m.read(message, m.INFER_ASKED)
         pool = repository.pool(asked.get("model_name", ""), asked.get("model_version", ""))
         return pool, lambda instance: _infer(asked, instance)
 
@@ -157,6 +158,12 @@ def _infer(asked: Mapping[str, Any], instance: Instance) -> bytes:
 
 
 @lru_cache(256)
+def _described(message: bytes) -> Mapping[str, Any]:
+    """An input without its values: clients send the same description again and again."""
+    return m.read(memoryview(message), m.TENSOR)
+
+
+@lru_cache(256)
 def _output(name: str, datatype: str, shape: tuple[int, ...]) -> bytes:
     """An output's description as a message; models give few shapes."""
     return encode({"name": name, "datatype": datatype, "shape": shape}, m.TENSOR)
@@ -168,7 +175,11 @@ def _inputs(asked: Mapping[str, Any], description: Description) -> dict[str, npt
         raise invalid(f"There are {len(entries)} inputs, but {len(raw)} raw_input_contents.")
     tensors = {tensor.name: tensor for tensor in description.signature.inputs}
     arrays: dict[str, npt.NDArray[Any]] = {}
-    for place, entry in enumerate(entries):
+    for place, message in enumerate(entries):
+        if raw is not None and len(message) <= _SHORT:
+            entry = _described(bytes(message))
+        else:
+            entry = m.read(message, m.TENSOR)
         name, datatype = entry.get("name", ""), entry.get("datatype", "")
         shape = entry["shape"].tolist() if "shape" in entry else []
         if name in arrays:

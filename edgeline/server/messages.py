@@ -49,6 +49,8 @@ INFER_REQUEST: Schema = {
     6: Field("outputs", _REQUESTED_OUTPUT, repeated=True),
     7: Field("raw_input_contents", "bytes", repeated=True),
 }
+# as a server reads it: its inputs, of TENSOR, are read where the work is done
+INFER_ASKED: Schema = {**INFER_REQUEST, 5: Field("inputs", "bytes", repeated=True)}
 INFER_RESPONSE: Schema = {
     1: Field("model_name", "string"),
     2: Field("model_version", "string"),
