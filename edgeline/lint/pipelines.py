@@ -144,10 +144,10 @@ def _roots(tree: Tree) -> Iterator[Found]:
             path = ("data", "defaultPipelineRoot")
             yield Found(document, path, f"the launcher cannot write to {root}")
     for document in tree.of("IR", "PipelineVersion"):
-        path, pipeline = document.pipeline or ((), {})
+        above, pipeline = document.pipeline or ((), {})
         root = pipeline.get("defaultPipelineRoot", "")
         if isinstance(root, str) and root and not root.startswith(ROOTS):
-            where = (*path, "defaultPipelineRoot")
+            where = (*above, "defaultPipelineRoot")
             yield Found(document, where, f"the launcher cannot write to {root}")
 
 
