@@ -302,6 +302,17 @@ def images_closure(paths: tuple[str, ...], mirror: str | None) -> None:
             click.echo(f"{use.image}\t{use.file}\t{use.place}")
 
 
+def _say_whole(group: click.Group) -> None:
+    """Lists of commands show whole first sentences: click cuts them at the end of a line."""
+    for command in group.commands.values():
+        command.short_help = " ".join((command.help or "").partition("\n\n")[0].split())
+        if isinstance(command, click.Group):
+            _say_whole(command)
+
+
+_say_whole(cli)
+
+
 def main() -> None:
     """Entry point: 0 good, 1 failed with a sentence, 2 wrong usage, 130 interrupted."""
     # a task's `kill` or a closed terminal ends as Ctrl-C does: cleaned up

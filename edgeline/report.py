@@ -58,10 +58,14 @@ def page(title: str, facts: Sequence[Fact], sections: Sequence[Section]) -> str:
 
 
 def table(head: Sequence[str], rows: Iterable[Sequence[Any]]) -> Markup:
-    """A table; numbers stand right, cells that are `Markup` stay as they are."""
+    """A table; numbers stand right, cells that are `Markup` stay as they are.
+
+    Where no column has a name, there is no head.
+    """
     cells = "".join(f"<th>{html.escape(name)}</th>" for name in head)
+    top = f"<thead><tr>{cells}</tr></thead>" if any(head) else ""
     body = "".join("<tr>" + "".join(map(_cell, row)) + "</tr>" for row in rows)
-    inner = f"<table><thead><tr>{cells}</tr></thead><tbody>{body}</tbody></table>"
+    inner = f"<table>{top}<tbody>{body}</tbody></table>"
     return Markup(f'<div class="scroll">{inner}</div>')
 
 

@@ -54,3 +54,8 @@ def test_numbers_are_for_people(value: float | None, shown: str) -> None:
 @pytest.mark.parametrize(("count", "shown"), [(0, "0 B"), (93_210, "93.2 kB"), (5e9, "5.0 GB")])
 def test_sizes_are_decimal(count: int, shown: str) -> None:
     assert report.size(count) == shown
+
+
+def test_a_table_without_names_has_no_head():
+    assert "<th" not in report.table(["", ""], [("file", "model.tflite")])
+    assert "<th>size</th>" in report.table(["", "size"], [("file", 3)])

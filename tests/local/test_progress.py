@@ -88,3 +88,12 @@ def test_a_terminal_keeps_its_width(monkeypatch: pytest.MonkeyPatch) -> None:
     assert terminal.console(io.StringIO()).width == terminal.WIDTH_OF_FILES
     monkeypatch.setenv("COLUMNS", "60")
     assert terminal.console(io.StringIO()).width == Console(file=io.StringIO()).width == 60
+
+
+def test_the_list_of_commands_is_not_cut() -> None:
+    from click.testing import CliRunner
+
+    for arguments in (["--help"], ["repository", "--help"]):
+        shown = CliRunner().invoke(cli.cli, arguments).output
+        assert "..." not in shown
+    assert "makes the next root, which devices follow by themselves." in " ".join(shown.split())
