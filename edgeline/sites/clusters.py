@@ -27,7 +27,11 @@ def kustomize(site: Site) -> dict[str, list[Object]]:
 
 
 def kserve(site: Site) -> dict[str, list[Object]]:
-    """An InferenceService whose model is the bundle's image, and the runtime that serves it."""
+    """An InferenceService whose model is the bundle's image, and the runtime that serves it.
+
+    KServe mounts it as an image volume: the nodes' feature gate ImageVolume must be on (in
+    Kubernetes 1.34 it is not by itself). Where it is off, the form kustomize needs nothing of it.
+    """
     security = {key: value for key, value in POD_SECURITY.items() if key != "fsGroup"}
     container = {
         "name": "kserve-container",
@@ -35,6 +39,7 @@ def kserve(site: Site) -> dict[str, list[Object]]:
         "args": ["/mnt/models", "--poll", "0"],
         "ports": [{"name": "http1", "containerPort": PORT, "protocol": "TCP"}],
         "readinessProbe": {"httpGet": {"path": "/v2/health/ready", "port": PORT}},
+        "livenessProbe": {"httpGet": {"path": "/v2/health/live", "port": PORT}},
         "resources": RESOURCES,
         "securityContext": {**CONTAINER_SECURITY, **security},
         "volumeMounts": [{"name": "tmp", "mountPath": "/tmp"}],
