@@ -1,0 +1,150 @@
+"""Models that nobody trained here: files in, verified bundles out, answers over HTTP."""
+
+from __future__ import annotations
+
+import http.client
+import json
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+from command import Finished, edgeline
+from PIL import Image
+
+from edgeline import artifacts, bundle
+
+DATA = Path(__file__).parents[1] / "data"
+CORAL, KERAS = DATA / "coral", DATA / "small.keras"
+MOBILENET = CORAL / "mobilenet_v1_0.25_128_quant.tflite"
+PARROT = CORAL / "parrot.jpg"
+
+
+def _run(folder: Path, source: Path, name: str, **settings: Any) -> Finished:
+    chosen = {
+        "source": str(source),
+        "data": "pictures",
+        "images": json.dumps({"image": [128, 128, 3]}),
+        "split_ratios": json.dumps({"eval": 1}),
+        "model_name": name,
+        "destination": "models",
+        **settings,
+    }
+    pairs = [f"{key}={value}" for key, value in chosen.items()]
+    return edgeline(folder, "run", "pretrained", *(w for pair in pairs for w in ("--set", pair)))
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with `pictures`: a parrot, whole and without some of its edges."""
+    folder = tmp_path_factory.mktemp("pretrained")
+    (folder / "pictures" / "parrot").mkdir(parents=True)
+    with Image.open(PARROT) as picture:
+        width, height = picture.size
+        for number in range(8):
+            box = (number * 10, number * 10, width - number * 10, height - number * 10)
+            piece = picture.crop(box).resize((160, 160))
+            piece.save(folder / "pictures" / "parrot" / f"{number}.png")
+    return folder
+
+
+@pytest.fixture(scope="module")
+def mobilenet(folder: Path) -> Finished:
+    """A real .tflite file."""
+    labels = CORAL / "imagenet_labels.txt"
+    return _run(folder, MOBILENET, "mobilenet", labels=labels, rename='{"input": "image"}')
+
+
+@pytest.fixture(scope="module")
+def brightness(folder: Path) -> Finished:
+    """An ONNX file with the channels first: the brightest of three colours."""
+    onnx = pytest.importorskip("onnx", reason="not installed: edgeline[onnx]")
+    pytest.importorskip("onnxruntime", reason="not installed: edgeline[onnx]")
+    from onnx import TensorProto, helper
+
+    takes = helper.make_tensor_value_info("image", TensorProto.FLOAT, ["batch", 3, 128, 128])
+    gives = helper.make_tensor_value_info("odds", TensorProto.FLOAT, ["batch", 3])
+    nodes = [
+        helper.make_node("ReduceMean", ["image"], ["mean"], axes=[2, 3], keepdims=0),
+        helper.make_node("Softmax", ["mean"], ["odds"]),
+    ]
+    graph = helper.make_graph(nodes, "brightness", [takes], [gives])
+    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)])
+    model.ir_version = 9
+    onnx.save(model, str(folder / "brightness.onnx"))
+    return _run(folder, folder / "brightness.onnx", "brightness")
+
+
+def _states(run: Finished) -> dict[str, str]:
+    return {name: task["state"] for name, task in run.record["tasks"].items()}
+
+
+def test_a_litert_file_is_checked_verified_compiled_and_published(mobilenet: Finished) -> None:
+    assert mobilenet.code == 0, mobilenet.output
+    states = _states(mobilenet)
+    assert set(states.values()) == {"succeeded"}, states
+    assert "convert" not in states  # of the alternatives, only its own
+    found = bundle.read(mobilenet.folder / "models" / "mobilenet" / "1")
+    assert not found.evaluated
+    assert found.provenance["evaluation"] == "not evaluated"
+    assert found.provenance["origin"]["sha256"] == artifacts.sha256(MOBILENET)
+    assert found.verification["rows"] == 8
+    card = mobilenet.record["tasks"]["model-card-2"]["outputs"]["report"]["uri"]
+    assert "not evaluated" in Path(card).read_text()
+
+
+def test_its_bundle_answers_over_http(mobilenet: Finished) -> None:
+    command = [sys.executable, "-m", "edgeline", "serve", "models/mobilenet/1", "--port", "0"]
+    with subprocess.Popen(
+        command, cwd=mobilenet.folder, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True
+    ) as server:
+        assert server.stdout
+        try:
+            port = int(server.stdout.readline().split("http=")[1].split()[0])
+            connection = http.client.HTTPConnection("127.0.0.1", port, timeout=30)
+            image = {"Content-Type": "image/jpeg"}
+            path = "/v1/models/mobilenet:classify?top=1"
+            connection.request("POST", path, PARROT.read_bytes(), image)
+            answer = json.loads(connection.getresponse().read())
+            connection.request("GET", "/v2/models/mobilenet")
+            metadata = json.loads(connection.getresponse().read())
+        finally:
+            server.terminate()
+    ((name, score),) = answer["results"][0]
+    assert name == "macaw"
+    assert score > 0.5
+    assert metadata["properties"] == {"evaluation": "not evaluated"}
+
+
+def test_an_onnx_file_is_verified_and_published_for_its_own_runtime(brightness: Finished) -> None:
+    assert brightness.code == 0, brightness.output
+    states = _states(brightness)
+    assert set(states.values()) == {"succeeded"}, states
+    assert not {"check", "convert"} & states.keys()
+    found = bundle.read(brightness.folder / "models" / "brightness" / "1")
+    assert (found.target, found.model, found.evaluated) == ("onnx", "model.onnx", False)
+    assert found.verification["runtime"] == "onnxruntime"
+    assert (found.takes, found.verification["rows"]) == ("transformed", 8)
+
+
+def test_its_bundle_is_checked_here_and_declined_by_the_server(brightness: Finished) -> None:
+    checked = edgeline(brightness.folder, "verify", "models/brightness/1")
+    assert checked.code == 0, checked.output
+    assert "8 recorded rows" in checked.output
+    served = edgeline(brightness.folder, "serve", "models/brightness/1", "--port", "0")
+    assert served.code == 1
+    assert "brightness 1 is made for onnx, and this server runs LiteRT alone" in served.output
+
+
+def test_a_keras_file_is_converted_first(folder: Path) -> None:
+    images = json.dumps({"image": [32, 32, 3]})
+    splits = json.dumps({"train": 1, "eval": 1})
+    done = _run(folder, KERAS, "small", images=images, split_ratios=splits, quantisation="float")
+    assert done.code == 0, done.output
+    states = _states(done)
+    assert set(states.values()) == {"succeeded"}, states
+    assert {"convert", "check-2", "verify-5", "publish-5", "model-card-3"} <= states.keys()
+    found = bundle.read(done.folder / "models" / "small" / "1")
+    assert found.provenance["origin"]["kind"] == "keras"
+    assert found.provenance["evaluation"] == "not evaluated"
