@@ -219,8 +219,8 @@ def sign(repository: str, signing: Sequence[str]) -> tuple[list[str], Outcome]:
         state = roles.read(place)
         signed = roles.sign(state, signers, renew=True)
         live = roles.publish(place, state)
-        signed += [] if live else roles.keep(place, state, signers, renew=True)
-        return signed, _outcome(state)
+        kept = [] if live else roles.keep(place, state, signers, renew=True)
+        return [*dict.fromkeys([*signed, *kept])], _outcome(state)
 
 
 def rotate_keys(
