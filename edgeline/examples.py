@@ -17,12 +17,13 @@ from pathlib import Path
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from edgeline import batches
 from edgeline.artifacts import Artifact
+from edgeline.batches import BATCH_BYTES, BATCH_ROWS
 from edgeline.errors import EdgelineError
 
 SCHEMA = "examples/v1"
 TRANSFORMED_SCHEMA = "transformed_examples/v1"
-BATCH_ROWS = 8192
 
 
 def splits(examples: Artifact) -> dict[str, int]:
@@ -56,11 +57,12 @@ def read_batches(
     split: str,
     columns: Sequence[str] | None = None,
     batch_rows: int = BATCH_ROWS,
+    batch_bytes: int = BATCH_BYTES,
 ) -> Iterator[pa.RecordBatch]:
-    """Stream a split in its order, at most `batch_rows` rows at a time."""
+    """Stream a split in its order, at most `batch_rows` rows and about `batch_bytes` at a time."""
     for part in parts(examples, split):
         with pq.ParquetFile(part) as file:
-            yield from file.iter_batches(batch_size=batch_rows, columns=columns)
+            yield from batches.stream(file, columns, batch_rows, batch_bytes)
 
 
 def count_rows(files: Sequence[Path]) -> int:

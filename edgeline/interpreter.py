@@ -23,7 +23,7 @@ from edgeline.bundle import Signature, Tensor
 from edgeline.errors import EdgelineError, first_line
 
 SERVING = "serving_default"
-PIECE_ROWS = 1024  # rows the runtime gets at once: its memory stays small for any batch
+PIECE_ROWS, PIECE_BYTES = 1024, 4 << 20  # the runtime gets at once: its memory stays small
 MAX_ROWS = 1 << 20  # rows of one call
 
 Arrays = Mapping[str, npt.NDArray[Any]]
@@ -59,7 +59,8 @@ class EdgeModel:
 
     def _pieces(self, arrays: Arrays, rows: int) -> Iterator[tuple[Arrays, int]]:
         fixed = self.signature.inputs[0].shape[0]
-        step = PIECE_ROWS if fixed < 0 else fixed
+        row_bytes = sum(array.nbytes for array in arrays.values()) // rows
+        step = max(1, min(PIECE_ROWS, PIECE_BYTES // max(row_bytes, 1))) if fixed < 0 else fixed
         for start in range(0, rows, step):
             piece = {
                 tensor.name: np.ascontiguousarray(arrays[tensor.name][start : start + step])

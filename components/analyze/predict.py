@@ -16,11 +16,9 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from edgeline import artifacts, features, models
+from edgeline import artifacts, batches, features, models
 from edgeline.artifacts import Artifact
 from edgeline.errors import EdgelineError
-
-BATCH_ROWS = 8192
 
 
 @dataclass(frozen=True)
@@ -80,7 +78,7 @@ def stream(predict: Predict, parts: list[Path], columns: list[str]) -> Iterator[
     for part in parts:
         first = 0
         with pq.ParquetFile(part) as file:
-            for batch in file.iter_batches(batch_size=BATCH_ROWS, columns=columns):
+            for batch in batches.stream(file, columns):
                 yield predict(batch, f"{part.parent.name}/{part.name}, rows from {first}")
                 first += len(batch)
 

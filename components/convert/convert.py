@@ -311,7 +311,8 @@ def _representative(
     found, start = [], 0
     for batch in examples.read_batches(raw, split):
         here = wanted[(wanted >= start) & (wanted < start + len(batch))] - start
-        found.append(features.to_numpy(batch.take(here.tolist()), takes))
+        if len(here):
+            found.append(features.to_numpy(batch.take(here), takes))
         start += len(batch)
     return {f.name: np.concatenate([part[f.name] for part in found]) for f in takes}
 

@@ -15,12 +15,12 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
+from edgeline import batches
 from edgeline.components.ingest.rows import Rows
 from edgeline.errors import EdgelineError
 from edgeline.examples import is_list
 from edgeline.storage import File
 
-BATCH_ROWS = 8192
 BUFFER_BYTES = 1 << 20
 
 
@@ -45,7 +45,7 @@ class ParquetReader:
         """One file's rows, its columns in the order of `schema`."""
         before = 0
         with _parquet(file) as parquet:
-            for batch in parquet.iter_batches(BATCH_ROWS, columns=schema.names):
+            for batch in batches.stream(parquet, schema.names):
                 columns = [
                     convert(batch.column(column.name), column, file, before) for column in schema
                 ]
@@ -99,7 +99,7 @@ def _settle(column: pa.Field, files: Sequence[File]) -> pa.Field:
         return pa.field(column.name, column.type)
     for file in files:
         with _parquet(file) as parquet:
-            for batch in parquet.iter_batches(BATCH_ROWS, columns=[column.name]):
+            for batch in batches.stream(parquet, [column.name]):
                 lengths = pc.list_value_length(batch.column(0)).drop_null()
                 if len(lengths):
                     width = lengths[0].as_py() or 1

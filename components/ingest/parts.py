@@ -1,7 +1,7 @@
 """Rows into Parquet parts, one folder a split, with bounded memory.
 
-A row group holds `GROUP_ROWS` rows, fewer where they are long, so neither the size of a
-reader's batches nor the speed of a machine shows in the bytes.
+A row group holds `GROUP_ROWS` rows, fewer where they are long (see `batches.Group`), so neither
+the size of a reader's batches nor the speed of a machine shows in the bytes.
 """
 
 from __future__ import annotations
@@ -13,9 +13,12 @@ from pathlib import Path
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from edgeline import batches
+
 GROUP_ROWS = 1 << 16
 GROUP_BYTES = 16 << 20
 PART_ROWS = 1_000_000
+PART_BYTES = 1 << 30  # before compression
 
 
 class Parts:
@@ -30,8 +33,9 @@ class Parts:
         self._folder = folder
         self._schema = schema
         self._parts = 0
-        self._room = 0
-        self._waiting: list[pa.RecordBatch] = []
+        self._room = 0  # of the open part, in rows
+        self._size = 0  # of the open part, in bytes
+        self._waiting = batches.Group(GROUP_ROWS, GROUP_BYTES)
         self._writer: pq.ParquetWriter | None = None
 
     def begin(self) -> None:
@@ -43,18 +47,13 @@ class Parts:
         """Append rows, in their order."""
         self.rows += len(batch)
         while len(batch):
-            room = GROUP_ROWS - sum(map(len, self._waiting))
-            self._waiting.append(batch.slice(0, room))
-            batch = batch.slice(room)
-            full = sum(map(len, self._waiting)) == GROUP_ROWS
-            if full or sum(waiting.nbytes for waiting in self._waiting) >= GROUP_BYTES:
+            batch = self._waiting.take(batch)
+            if self._waiting.full:
                 self._flush()
 
     def _flush(self) -> None:
-        if not self._waiting:
-            return
-        group = pa.Table.from_batches(self._waiting, self._schema)
-        self._waiting = []
+        size = self._waiting.size
+        group = pa.Table.from_batches(self._waiting.release(), self._schema)
         while group.num_rows:
             if not self._room:
                 self._close()
@@ -65,6 +64,9 @@ class Parts:
             self._writer.write_table(fitting, row_group_size=GROUP_ROWS)
             self._room -= fitting.num_rows
             group = group.slice(fitting.num_rows)
+        self._size += size
+        if self._size >= PART_BYTES:
+            self._close()
 
     def _open(self) -> None:
         self._folder.mkdir(exist_ok=True)
@@ -76,7 +78,7 @@ class Parts:
     def _close(self) -> None:
         if self._writer is not None:
             self._writer.close()
-        self._writer, self._room = None, 0
+        self._writer, self._room, self._size = None, 0, 0
 
 
 @contextlib.contextmanager

@@ -8,12 +8,14 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
+import pyarrow as pa
+import pyarrow.parquet as pq
 
-from edgeline import examples, features
+from edgeline import batches, examples, features
 from edgeline.artifacts import Artifact
 from edgeline.features import Feature
 
-SHUFFLE_ROWS = 65_536
+SHUFFLE_ROWS, SHUFFLE_BYTES = 65_536, 256 << 20
 EVALUATION_ROWS = 4096
 
 Batch = tuple[dict[str, npt.NDArray[Any]], npt.NDArray[Any]]
@@ -29,20 +31,18 @@ def training_batches(
 ) -> Any:
     """An endless tf.data.Dataset of shuffled (features, label) batches.
 
-    Rows are shuffled within blocks of 65,536, so memory does not grow with the data. The
-    order depends on `seed` alone; with the epoch in it, a resumed training sees exactly
-    what an uninterrupted one would have seen.
+    Rows are shuffled within blocks of 65,536, or of 256 MiB where rows are long, so memory does
+    not grow with the data. The order depends on `seed` alone; with the epoch in it, a resumed
+    training sees exactly what an uninterrupted one would have seen.
     """
 
-    def blocks() -> Iterator[Batch]:
+    def shuffled() -> Iterator[Batch]:
         for round_ in itertools.count():
             random = np.random.default_rng([*seed, round_])
-            for batch in examples.read_batches(transformed, split, batch_rows=SHUFFLE_ROWS):
-                order = random.permutation(batch.num_rows)
-                arrays = {k: v[order] for k, v in features.to_numpy(batch, columns).items()}
-                yield arrays, arrays.pop(label)
+            for block in _blocks(transformed, split, [column.name for column in columns], random):
+                yield from _permuted(block, columns, label, random)
 
-    return _dataset(blocks, columns, label).rebatch(batch_size, drop_remainder=True).prefetch(2)
+    return _dataset(shuffled, columns, label).rebatch(batch_size, drop_remainder=True).prefetch(2)
 
 
 def evaluation_batches(
@@ -50,12 +50,64 @@ def evaluation_batches(
 ) -> Any:
     """A tf.data.Dataset of (features, label) batches, each row once and in order."""
 
-    def batches() -> Iterator[Batch]:
+    def in_order() -> Iterator[Batch]:
         for batch in examples.read_batches(transformed, split, batch_rows=EVALUATION_ROWS):
             arrays = features.to_numpy(batch, columns)
             yield arrays, arrays.pop(label)
 
-    return _dataset(batches, columns, label).prefetch(2)
+    return _dataset(in_order, columns, label).prefetch(2)
+
+
+def _blocks(
+    transformed: Artifact, split: str, columns: Sequence[str], random: np.random.Generator
+) -> Iterator[list[pa.RecordBatch]]:
+    """What is shuffled together: rows that lie together, as long as these are many.
+
+    Of long rows (images) a block holds few, of one class only where the data is sorted by class:
+    it is made of row groups from all over the split.
+    """
+    parts = examples.parts(transformed, split)
+    footers = [pq.read_metadata(part) for part in parts]
+    bounds = (columns, SHUFFLE_ROWS, SHUFFLE_BYTES)
+    if all(batches.rows_within(footer, *bounds) == SHUFFLE_ROWS for footer in footers):
+        for batch in examples.read_batches(transformed, split, *bounds):
+            yield [batch]
+        return
+    places = [
+        (part, group)
+        for part, footer in zip(parts, footers, strict=True)
+        for group in range(footer.num_row_groups)
+    ]
+    block = batches.Group(SHUFFLE_ROWS, SHUFFLE_BYTES)
+    for place in random.permutation(len(places)):
+        part, group = places[place]
+        with pq.ParquetFile(part) as file:
+            for batch in batches.stream(file, columns, row_groups=[group]):
+                while batch.num_rows:
+                    batch = block.take(batch)
+                    if block.full:
+                        yield block.release()
+    if block.rows:
+        yield block.release()
+
+
+def _permuted(
+    block: list[pa.RecordBatch],
+    columns: Sequence[Feature],
+    label: str,
+    random: np.random.Generator,
+) -> Iterator[Batch]:
+    """The rows of a block in random order, some at a time."""
+    order = random.permutation(sum(batch.num_rows for batch in block))
+    size = sum(batch.nbytes for batch in block) // max(len(order), 1)
+    step = max(1, min(EVALUATION_ROWS, batches.BATCH_BYTES // max(size, 1)))
+    given = [features.to_numpy(batch, columns) for batch in block]
+    arrays = {column.name: np.concatenate([g[column.name] for g in given]) for column in columns}
+    del given
+    block.clear()
+    for start in range(0, len(order), step):
+        piece = {name: array[order[start : start + step]] for name, array in arrays.items()}
+        yield piece, piece.pop(label)
 
 
 def _dataset(

@@ -11,12 +11,12 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from edgeline import batches
 from edgeline import features as raw
 from edgeline.components.transform import beam_pipeline
 from edgeline.components.transform.graph import ARROW_TYPES
 from edgeline.components.transform.saved_graph import SavedGraph
 from edgeline.errors import EdgelineError
-from edgeline.examples import BATCH_ROWS
 from edgeline.features import Feature
 
 ROWS = "rows_transformed"
@@ -78,7 +78,7 @@ class _TransformPart:
         source, target = work
         schema = pa.schema([(f.name, _arrow_type(f)) for f in self.transformed])
         with pq.ParquetFile(source) as file, pq.ParquetWriter(target, schema) as writer:
-            for batch in file.iter_batches(batch_size=BATCH_ROWS):
+            for batch in batches.stream(file):
                 writer.write_batch(self._transform(batch, schema, Path(source)))
                 Metrics.counter("edgeline", ROWS).inc(batch.num_rows)
 

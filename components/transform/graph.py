@@ -17,11 +17,10 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from edgeline import artifacts
+from edgeline import artifacts, batches
 from edgeline import features as raw
 from edgeline.components.transform import beam_pipeline
 from edgeline.errors import EdgelineError
-from edgeline.examples import BATCH_ROWS
 from edgeline.features import Feature
 from edgeline.user_code import describe, reason
 
@@ -196,7 +195,7 @@ def _read_row_group(place: tuple[str, int], features: list[Feature]) -> Iterator
 
     path, group = place
     with pq.ParquetFile(path) as file:
-        for batch in file.iter_batches(batch_size=BATCH_ROWS, row_groups=[group]):
+        for batch in batches.stream(file, row_groups=[group]):
             Metrics.counter("edgeline", ROWS).inc(batch.num_rows)
             yield _filled(batch, features)
 

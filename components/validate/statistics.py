@@ -1,8 +1,8 @@
 """Statistics of examples as tensorflow_metadata protos, streamed and without TensorFlow.
 
 Two passes over the Parquet files: the first counts, the second fills the histograms whose
-range the first has found. Rows are regrouped into blocks of a fixed size, so the result
-depends on the rows and their order alone, not on files, row groups or batches.
+range the first has found. Rows are regrouped into blocks of 4,096, fewer where they are long, so
+the result depends on the rows and their order alone, not on files, row groups or batches.
 
 Beside the fields every reader of such statistics knows, a feature has `custom_stats`:
 
@@ -33,7 +33,7 @@ import pyarrow.parquet as pq
 from google.protobuf.message import DecodeError
 from tensorflow_metadata.proto.v0 import statistics_pb2
 
-from edgeline import artifacts, examples, features
+from edgeline import artifacts, batches, examples, features
 from edgeline.artifacts import Artifact
 from edgeline.components.validate.sketches import Moments, Quantiles, ValueCounts
 from edgeline.errors import EdgelineError
@@ -71,7 +71,7 @@ def compute(data: Artifact) -> Any:
     return result
 
 
-def compute_split(data: Artifact, split: str, batch_rows: int = examples.BATCH_ROWS) -> Any:
+def compute_split(data: Artifact, split: str, batch_rows: int = batches.BATCH_ROWS) -> Any:
     """`DatasetFeatureStatistics` of one split. The result does not depend on `batch_rows`."""
     dataset = statistics_pb2.DatasetFeatureStatistics(name=split)
     columns = [
@@ -334,20 +334,15 @@ def _type(field: pa.Field) -> Any:
 def _blocks(
     data: Artifact, split: str, columns: Sequence[str], batch_rows: int
 ) -> Iterator[pa.Table]:
-    """A split in tables of exactly BLOCK_ROWS rows, the last one shorter."""
-    pending: list[pa.RecordBatch] = []
-    rows = 0
+    """A split in tables of BLOCK_ROWS rows, fewer where they are long, the last one shorter."""
+    block = batches.Group(BLOCK_ROWS)
     for batch in examples.read_batches(data, split, columns, batch_rows):
         while batch.num_rows:
-            piece = batch.slice(0, BLOCK_ROWS - rows)
-            batch = batch.slice(piece.num_rows)
-            pending.append(piece)
-            rows += piece.num_rows
-            if rows == BLOCK_ROWS:
-                yield pa.Table.from_batches(pending)
-                pending, rows = [], 0
-    if pending:
-        yield pa.Table.from_batches(pending)
+            batch = block.take(batch)
+            if block.full:
+                yield pa.Table.from_batches(block.release())
+    if block.rows:
+        yield pa.Table.from_batches(block.release())
 
 
 def _values(array: pa.Array) -> pa.Array:

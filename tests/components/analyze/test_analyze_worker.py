@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import json
 import math
 from pathlib import Path
@@ -10,8 +11,8 @@ import numpy as np
 import pyarrow as pa
 import pytest
 
-from edgeline import artifacts
-from edgeline.components.analyze import predict, vectorised_engine
+from edgeline import artifacts, batches
+from edgeline.components.analyze import vectorised_engine
 from edgeline.components.analyze.analyze import SCHEMA, analyze
 from edgeline.errors import EdgelineError
 
@@ -74,9 +75,9 @@ def test_the_same_input_gives_the_same_bytes(evaluate, tmp_path):
 
 def test_small_batches_change_no_value(evaluate, monkeypatch):
     config = {"slicing_specs": [{"feature_keys": ["payment_type"]}]}
-    values = []
+    values, stream = [], batches.stream
     for batch in (8192, 100):
-        monkeypatch.setattr(predict, "BATCH_ROWS", batch)
+        monkeypatch.setattr(batches, "stream", functools.partial(stream, most_rows=batch))
         monkeypatch.setattr(vectorised_engine, "CHUNK_ROWS", batch)
         _, folder = evaluate(eval_config=config, confidence_intervals=False)
         found = json.loads((folder / "metrics.json").read_text())

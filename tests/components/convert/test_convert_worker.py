@@ -1,5 +1,6 @@
 """What the worker makes of models that do not convert, and of parameters that do not fit."""
 
+import functools
 import os
 import signal
 import time
@@ -9,7 +10,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from edgeline import artifacts, interpreter, models
+from edgeline import artifacts, batches, interpreter, models
 from edgeline.components.convert import child
 from edgeline.components.convert.convert import convert
 from edgeline.errors import EdgelineError
@@ -128,6 +129,18 @@ def test_several_buckets_leave_the_transform_outside(data, tmp_path, quantisatio
         }
     )
     assert answer["prediction"].shape == (1, 1)
+
+
+@pytest.mark.usefixtures("in_this_process")
+def test_few_representative_rows_lie_in_few_of_many_batches(data, tmp_path, monkeypatch):
+    few = functools.partial(batches.stream, most_rows=2)
+    monkeypatch.setattr(batches, "stream", lambda file, columns, *_: few(file, columns))
+    table = vocabulary(1)
+    model = save(
+        tmp_path / "model", lambda x: {**fill(x), "word": table.lookup(x["word"])}, kept=table
+    )
+    done = run(model, data, quantisation="float", representative_rows=3).metadata
+    assert done["representative"] == {"split": "train", "rows": 3}
 
 
 @pytest.mark.usefixtures("in_this_process")

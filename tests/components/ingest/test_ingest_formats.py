@@ -312,6 +312,20 @@ def test_a_large_source_rolls_into_parts(tmp_path: Path, monkeypatch: pytest.Mon
     assert [pq.read_metadata(part).num_rows for part in parts] == [100, 100, 50]
 
 
+def test_long_rows_roll_into_parts_and_row_groups_by_bytes(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(parts_module, "GROUP_BYTES", 8000)
+    monkeypatch.setattr(parts_module, "PART_BYTES", 16000)
+    (tmp_path / "d.csv").write_text("n,text\n" + "".join(f"{n},{'x' * 1992}\n" for n in range(11)))
+    assert [row["n"] for row in rows(tmp_path / "d.csv", tmp_path / "out")] == list(range(11))
+    parts = [pq.read_metadata(part) for part in sorted((tmp_path / "out/all").iterdir())]
+    groups = [
+        [part.row_group(group).num_rows for group in range(part.num_row_groups)] for part in parts
+    ]
+    assert groups == [[4, 4], [3]]
+
+
 def test_an_interrupted_ingest_leaves_what_was_there(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
