@@ -46,10 +46,10 @@ def _flink(tree: Tree) -> Iterator[Found]:
     )
     for document in tree.of("FlinkDeployment"):
         path = ("spec", "taskManager")
-        workers = "--worker_pool" in json.dumps(document.get(*path), default=str)
+        workers = "worker_pool" in json.dumps(document.get(*path), default=str)
         version = document.get("spec", "flinkVersion")
         if external and not workers:
-            yield Found(document, path, "no --worker_pool beside the task managers answers Beam")
+            yield Found(document, path, "no worker pool beside the task managers answers Beam")
         elif workers and version not in BEAM_FLINK:
             yield Found(document, ("spec", "flinkVersion"), f"Beam does not run on Flink {version}")
 
@@ -117,7 +117,7 @@ rules = (
     Rule(
         "beam-on-flink",
         "Beam's Python runs in a worker pool beside each task manager, and on few Flink versions.",
-        "add a container of the transform image with --worker_pool, and use Flink 1.17 to 1.20",
+        "add a container of the transform image as --worker_pool, and use Flink 1.17 to 1.20",
         _flink,
     ),
     Rule(

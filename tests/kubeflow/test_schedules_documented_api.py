@@ -160,6 +160,18 @@ def test_a_version_that_is_named_is_kept_when_a_newer_one_comes(
     assert nightly["pipeline_version_reference"]["pipeline_version_id"] == first
 
 
+OVERLAYS = sorted((Path(__file__).parents[2] / "manifests" / "overlays").glob("*/*/schedules.yaml"))
+
+
+@pytest.mark.parametrize("path", OVERLAYS, ids=lambda path: path.parts[-3])
+def test_the_schedules_of_our_overlays_fit_our_pipelines(
+    path: Path, server: Any, taxi_spec: dict[str, object]
+) -> None:
+    server.deploy("taxi", taxi_spec)
+    assert reconcile(server, str(path)) == ["create taxi-nightly"]
+    assert reconcile(server, str(path)) == []
+
+
 @pytest.mark.parametrize(
     ("change", "said"),
     [
