@@ -40,6 +40,8 @@ class Headers:
         after = (len(table), table[0] if table else None, self._decoder.header_table_size)
         if before[0] != after[0] or before[1] is not after[1] or before[2] != after[2]:
             self._known.clear()
-        elif len(self._known) < _REMEMBERED:
-            self._known[block] = headers
+            return headers
+        if len(self._known) >= _REMEMBERED:  # of a client that says something else each time
+            self._known.clear()
+        self._known[block] = headers
         return headers

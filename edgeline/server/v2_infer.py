@@ -5,6 +5,7 @@ https://kserve.github.io/website/docs/concepts/architecture/data-plane/v2-protoc
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -176,7 +177,7 @@ def _raw_input(body: bytes, description: Description) -> dict[str, npt.NDArray[A
         array[0] = bytes(body)
         return {tensor.name: array.reshape((1,) * len(tensor.shape))}
     dtype = BY_NAME[tensor.dtype]
-    row = dtype.numpy.itemsize * abs(int(np.prod(tensor.shape[1:], dtype=np.int64)))
+    row = dtype.numpy.itemsize * abs(math.prod(tensor.shape[1:]))
     if any(size < 0 for size in tensor.shape[1:]) or not row or len(body) % row or not body:
         raise invalid(
             f"The raw body has {len(body)} bytes, but a row of input {tensor.name!r} has {row}."
