@@ -206,21 +206,26 @@ class _Handler(http.server.BaseHTTPRequestHandler):
         self.wfile.write(content)
 
     def _shown(self, value: Any, model: str) -> Any:
-        """A message with its empty fields, or without them."""
-        types = getattr(kfp_server_api, model).openapi_types if model else {}
-        names = getattr(kfp_server_api, model).attribute_map if model else {}
-        wire = {names[attribute]: kind for attribute, kind in types.items()}
+        """A message with its empty fields, or without them; it has none that is not documented."""
+        if not model:
+            return value
+        wire = _fields(model)
+        assert value.keys() <= wire.keys(), f"{model} has no {value.keys() - wire.keys()}"
         if self.server.full:
             value = {**{name: _empty(kind) for name, kind in wire.items()}, **value}
             one_of = ("pipeline_version_id", "pipeline_spec", "pipeline_version_reference")
             value = {key: entry for key, entry in value.items() if key not in one_of or entry}
         else:
             value = {key: entry for key, entry in value.items() if entry not in _EMPTY}
-        return {key: self._below(entry, wire.get(key, "")) for key, entry in value.items()}
+        return {key: self._below(entry, wire[key]) for key, entry in value.items()}
 
     def _below(self, value: Any, kind: str) -> Any:
+        if kind in _JSON and value is not None:
+            assert type(value) is _JSON[kind], f"{value!r} is no {kind}"
         inner = kind.removeprefix("list[").removesuffix("]")
-        if not inner.startswith("V2beta1") or isinstance(value, str) or value is None:
+        if isinstance(value, str) and hasattr(kfp_server_api, kind):
+            assert value in getattr(kfp_server_api, kind).allowable_values
+        if not hasattr(kfp_server_api, inner) or isinstance(value, str) or value is None:
             return value
         if isinstance(value, list):
             return [self._shown(entry, inner) for entry in value]
@@ -272,7 +277,7 @@ class _Handler(http.server.BaseHTTPRequestHandler):
         return self._listed("pipelines", self._of_namespace(self.server.pipelines, query), query)
 
     def make_pipeline(self, content: bytes, _: dict[str, str]) -> Object:
-        fields = {"namespace": "", **json.loads(content)}
+        fields = {"namespace": "", **_given(content, "V2beta1Pipeline")}
         if self.server.multi_user and not fields["namespace"]:
             said = "User 'somebody' is not authorized with reason: (request: &ResourceAttributes{})"
             raise RefusedError(7, said, "Failed to create a pipeline due to authorization error")
@@ -317,7 +322,7 @@ class _Handler(http.server.BaseHTTPRequestHandler):
         return self._listed("experiments", found, query)
 
     def make_experiment(self, content: bytes, _: dict[str, str]) -> Object:
-        fields = {"namespace": "", **json.loads(content)}
+        fields = {"namespace": "", **_given(content, "V2beta1Experiment")}
         self._needs_namespace(fields["namespace"], "Experiment")
         return self.server.make(
             self.server.experiments,
@@ -344,7 +349,7 @@ class _Handler(http.server.BaseHTTPRequestHandler):
         return self._listed("recurringRuns", found, query)
 
     def make_recurring(self, content: bytes, _: dict[str, str]) -> Object:
-        fields = json.loads(content)
+        fields = _given(content, "V2beta1RecurringRun")
         if not 1 <= int(fields["max_concurrency"]) <= 10:
             said = "Max concurrency of a recurring run must be at least 1 and at most 10."
             raise RefusedError(3, said, "Failed to create a recurring run: Invalid input error")
@@ -380,7 +385,7 @@ class _Handler(http.server.BaseHTTPRequestHandler):
         return {}
 
     def make_run(self, content: bytes, _: dict[str, str]) -> Object:
-        fields = json.loads(content)
+        fields = _given(content, "V2beta1Run")
         return self.server.make(
             self.server.runs,
             "run_id",
@@ -430,6 +435,20 @@ def _now() -> str:
     return datetime.now(timezone.utc).isoformat().replace("+00:00", "Z")
 
 
+def _given(content: bytes, model: str) -> Object:
+    """A request's message; the server refuses a field that it does not know."""
+    found: Object = json.loads(content)
+    if unknown := found.keys() - _fields(model).keys():
+        raise RefusedError(3, f'proto: unknown field "{min(unknown)}"')
+    return found
+
+
+def _fields(model: str) -> dict[str, str]:
+    """The documented fields of a message, by their names in JSON, and their types."""
+    found = getattr(kfp_server_api, model)
+    return {found.attribute_map[name]: kind for name, kind in found.openapi_types.items()}
+
+
 def _empty(kind: str) -> Any:
     if kind.startswith("list["):
         return []
@@ -438,6 +457,7 @@ def _empty(kind: str) -> Any:
     return {"str": "", "int": 0, "bool": False}.get(kind)  # of a message: null
 
 
+_JSON = {"str": str, "int": int, "bool": bool, "datetime": str}
 _EMPTY: tuple[Any, ...] = (None, "", [], {}, 0, False)
 _ID = "/([0-9a-f-]{36})"
 _ROUTES: list[tuple[str, str, Any, str]] = [
