@@ -23,7 +23,8 @@ class Client:
         run.reports["train"]        # shown in a notebook
 
     Args:
-        host: the address of KFP's API; None: this machine.
+        host: the address of KFP's API; None: this machine. `edgeline.kubeflow.connect` says where
+            its token and its CA come from.
         namespace: a profile's, where KFP has several users.
         root: here: where runs are kept. On a server: the pipeline root that reports are read
             from, for example s3://mlpipeline/pipelines; by default what the run says.
