@@ -68,10 +68,13 @@ def function(module: types.ModuleType, name: str) -> Callable[..., Any]:
 
 
 def describe(error: BaseException, action: str) -> str:
-    """One sentence for an exception out of user code, with the user's line."""
+    """One sentence for an exception out of user code, with the user's line or the graph's node."""
     frames = traceback.extract_tb(error.__traceback__)
     own = [frame for frame in frames if not _is_library(frame.filename)]
-    where = f" at {own[-1].filename}:{own[-1].lineno} ({own[-1].line})" if own else ""
+    node = re.search(r"Detected at node (\S+)", str(error))
+    where = f" in {node[1]}" if node else ""
+    if own:
+        where = f" at {own[-1].filename}:{own[-1].lineno} ({own[-1].line})"
     return f"{action} failed{where}: {type(error).__name__}: {reason(error)}"
 
 

@@ -117,3 +117,9 @@ def test_traces_and_colours_are_left_out_of_a_reason():
         " [while running 'Map']"
     )
     assert user_code.reason(error) == "Really wrong"
+
+
+def test_a_failure_in_a_graph_names_its_node():
+    error = ValueError("Graph execution error:\n\nDetected at node m/embedding/Gather defined at\n8")
+    sentence = user_code.describe(error, "Training")
+    assert sentence.startswith("Training failed in m/embedding/Gather: ValueError: ")
