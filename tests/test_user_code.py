@@ -120,6 +120,6 @@ def test_traces_and_colours_are_left_out_of_a_reason():
 
 
 def test_a_failure_in_a_graph_names_its_node():
-    error = ValueError("Graph execution error:\n\nDetected at node m/embedding/Gather defined at\n8")
+    error = ValueError("Graph execution error:\n\nDetected at node m/embedding/Gather at\n8")
     sentence = user_code.describe(error, "Training")
     assert sentence.startswith("Training failed in m/embedding/Gather: ValueError: ")
