@@ -38,6 +38,7 @@ IMAGES ?= pipeline train compile edge-server
 
 test-images: $(VENV)/ready
 	tests/images/build.sh $(IMAGES)
+	tests/images/publish.sh edge-server
 	PATH="/usr/bin:$$PATH" $(BIN)/pytest -m images tests/images
 
 # builds Kubernetes' API server once, with Go; needs Debian's etcd-server

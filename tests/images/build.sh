@@ -38,17 +38,7 @@ base="$(sed -n 's/^ARG BASE_IMAGE=//p' images/pipeline/Containerfile)"
 if ! timeout 60 docker pull --quiet "$base" >/dev/null 2>&1; then
   echo "$base cannot be pulled: Debian's Python stands in."
   if ! docker image inspect edgeline-base >/dev/null 2>&1; then
-    if [ ! -f "$cache/base.tar" ]; then
-      command -v mmdebstrap >/dev/null || {
-        apt-get update -qq
-        apt-get install -y -qq --no-install-recommends mmdebstrap >/dev/null
-      }
-      mmdebstrap --quiet --variant=minbase --include=python3,ca-certificates \
-        --dpkgopt='path-exclude=/usr/share/doc/*' --dpkgopt='path-exclude=/usr/share/man/*' \
-        --dpkgopt='path-exclude=/usr/share/locale/*' --dpkgopt='path-exclude=/usr/share/info/*' \
-        bookworm "$cache/base.partial.tar"
-      mv "$cache/base.partial.tar" "$cache/base.tar"
-    fi
+    tests/images/base.sh "$(dpkg --print-architecture)" "$cache/base.tar"
     docker import "$cache/base.tar" edgeline-base >/dev/null
   fi
   docker image inspect edgeline-uv >/dev/null 2>&1 || {

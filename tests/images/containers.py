@@ -4,14 +4,20 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
+import socket
 import subprocess
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 from urllib.error import URLError
+from urllib.request import urlopen
 
 import numpy as np
 import pytest
+import yaml
 
 from edgeline import images
 from edgeline.artifacts import sha256
@@ -22,10 +28,8 @@ from edgeline.server.loading import load
 ROOT = Path(__file__).parents[2]
 MIXED = ROOT / "tests" / "data" / "mixed.tflite"
 ROW = {"amount": [1, 2], "count": [1], "name": ["a"]}
-# where tests/build_compose.sh puts the plugin
-PLUGINS = Path(
-    os.environ.get("EDGELINE_TEST_CACHE", Path.home() / ".cache/edgeline-tests"), "docker"
-)
+CACHE = Path(os.environ.get("EDGELINE_TEST_CACHE", Path.home() / ".cache/edgeline-tests"))
+PLUGINS = CACHE / "docker"  # where tests/build_compose.sh puts the plugin
 WAIT = 60  # seconds for what takes one or two
 
 
@@ -37,9 +41,9 @@ def docker(*arguments: str, check: bool = True, variables: dict[str, str] | None
     return done.stdout.strip() if check else done.stdout + done.stderr
 
 
-def until(look: Any, wanted: Any) -> None:
+def until(look: Any, wanted: Any, wait: float = WAIT) -> None:
     """Wait until `look()` gives what is wanted."""
-    end = time.monotonic() + WAIT
+    end = time.monotonic() + wait
     found = None
     while time.monotonic() < end:
         try:
@@ -49,7 +53,13 @@ def until(look: Any, wanted: Any) -> None:
         if found == wanted:
             return
         time.sleep(0.1)
-    raise AssertionError(f"{found!r} instead of {wanted!r} after {WAIT} s")
+    raise AssertionError(f"{found!r} instead of {wanted!r} after {wait} s")
+
+
+def commit() -> str:
+    """The checkout's, by its sha."""
+    command = ["git", "-C", str(ROOT), "rev-parse", "HEAD"]
+    return subprocess.run(command, capture_output=True, text=True, check=True).stdout.strip()
 
 
 def built(name: str) -> str:
@@ -58,11 +68,33 @@ def built(name: str) -> str:
     if not docker("image", "ls", "--quiet", tag):
         pytest.skip(f"NOT TESTED: image {name} is not built; see tests/images/build.sh")
     label = '{{index .Config.Labels "org.opencontainers.image.revision"}}'
-    command = ["git", "-C", str(ROOT), "rev-parse", "HEAD"]
-    commit = subprocess.run(command, capture_output=True, text=True, check=True).stdout.strip()
-    if docker("image", "inspect", "--format", label, tag) != commit:
+    if docker("image", "inspect", "--format", label, tag) != commit():
         pytest.skip(f"NOT TESTED: image {name} is of another commit; see tests/images/build.sh")
     return tag
+
+
+@contextmanager
+def registry(files: Path, folder: Path) -> Iterator[str]:
+    """The address of a registry that keeps its files there; settings and log are in `folder`."""
+    command = shutil.which("docker-registry") or shutil.which("registry")
+    if command is None:
+        pytest.skip("NOT TESTED: there is no registry (Debian: docker-registry)")
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        address = f"127.0.0.1:{free.getsockname()[1]}"
+    settings = folder / "registry.yaml"
+    storage = {"filesystem": {"rootdirectory": str(files)}}
+    settings.write_text(
+        yaml.safe_dump({"version": 0.1, "storage": storage, "http": {"addr": address}})
+    )
+    with open(folder / "registry.log", "w") as log:
+        process = subprocess.Popen([command, "serve", str(settings)], stdout=log, stderr=log)
+    try:
+        until(lambda: urlopen(f"http://{address}/v2/").status, 200)
+        yield address
+    finally:
+        process.kill()
+        process.wait()
 
 
 def model(weight: float) -> bytes:

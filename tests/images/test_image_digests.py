@@ -3,17 +3,15 @@
 from __future__ import annotations
 
 import os
-import shutil
-import socket
 import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
-from urllib.request import urlopen
 
+import containers
 import pytest
 import yaml
-from containers import built, docker, until
+from containers import built, docker
 
 from edgeline import images
 
@@ -32,28 +30,8 @@ def pipeline(data: str = "trips.csv"):
 @pytest.fixture
 def registry(tmp_path) -> Iterator[str]:
     """The address of an empty registry."""
-    command = shutil.which("docker-registry") or shutil.which("registry")
-    if command is None:
-        pytest.skip("NOT TESTED: there is no registry (Debian: docker-registry)")
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        address = f"127.0.0.1:{free.getsockname()[1]}"
-    settings = tmp_path / "registry.yaml"
-    settings.write_text(
-        yaml.safe_dump(
-            {
-                "version": 0.1,
-                "storage": {"filesystem": {"rootdirectory": str(tmp_path / "registry")}},
-                "http": {"addr": address},
-            }
-        )
-    )
-    with open(tmp_path / "registry.log", "w") as log:
-        process = subprocess.Popen([command, "serve", str(settings)], stdout=log, stderr=log)
-    until(lambda: urlopen(f"http://{address}/v2/").status, 200)
-    yield address
-    process.kill()
-    process.wait()
+    with containers.registry(tmp_path / "registry", tmp_path) as address:
+        yield address
 
 
 def edgeline(folder: Path, *arguments: str, **variables: str) -> str:

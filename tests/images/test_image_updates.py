@@ -11,12 +11,10 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from containers import ROOT, built, bundle, docker, score, until
+from containers import CACHE, ROOT, built, bundle, docker, score, until
 
 COMPOSE = ROOT / "images" / "edge-server" / "compose.yaml"
-MINIO = Path(
-    os.environ.get("EDGELINE_TEST_CACHE", Path.home() / ".cache/edgeline-tests"), "bin/minio"
-)
+MINIO = CACHE / "bin" / "minio"
 REPOSITORY = "minio://models/edge"
 
 
