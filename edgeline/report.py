@@ -20,6 +20,7 @@ from edgeline.artifacts import write_text
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
+LEAST = 0.6  # smaller, the words of a figure cannot be read
 BLUE, ORANGE, GREEN, RED, GREY = "#2563eb", "#ea580c", "#16a34a", "#dc2626", "#64748b"
 
 
@@ -70,14 +71,19 @@ def table(head: Sequence[str], rows: Iterable[Sequence[Any]]) -> Markup:
 
 
 def figure(drawing: Figure) -> Markup:
-    """A matplotlib figure as inline SVG, the same bytes for the same figure."""
+    """A matplotlib figure as inline SVG, the same bytes for the same figure.
+
+    On a small screen it shrinks to `LEAST` of its size, and scrolls.
+    """
     import matplotlib as mpl
 
     stream = io.StringIO()
     with mpl.rc_context({"svg.hashsalt": "edgeline", "svg.fonttype": "none"}):
         drawing.savefig(stream, format="svg", bbox_inches="tight", metadata={"Date": None})
     svg = stream.getvalue()
-    return Markup('<div class="figure">' + svg[svg.index("<svg") :] + "</div>")
+    width = LEAST * 72 * drawing.get_figwidth()
+    svg = f'<svg style="min-width:{width:.0f}pt"' + svg[svg.index("<svg") + 4 :]
+    return Markup('<div class="figure">' + svg + "</div>")
 
 
 def text(paragraph: str) -> Markup:

@@ -59,3 +59,7 @@ def test_sizes_are_decimal(count: int, shown: str) -> None:
 def test_a_table_without_names_has_no_head():
     assert "<th" not in report.table(["", ""], [("file", "model.tflite")])
     assert "<th>size</th>" in report.table(["", "size"], [("file", 3)])
+
+
+def test_a_figure_shrinks_no_further_than_it_can_be_read():
+    assert '<svg style="min-width:432pt"' in report.figure(Figure(figsize=(10, 3)))

@@ -7,9 +7,9 @@ from collections.abc import Mapping
 from markupsafe import Markup
 
 from edgeline.local.runner import TaskResult
+from edgeline.report import LEAST
 
 WIDTH, HEIGHT, GAP_X, GAP_Y = 116, 40, 44, 18
-LEAST = 0.7  # of its size on a small screen, where it scrolls rather than be unreadable
 ARCH = 44  # room below for the edges that pass under tasks
 COLOURS = {
     "succeeded": ("#dcfce7", "#15803d"),
