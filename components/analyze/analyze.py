@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from edgeline import artifacts, examples, models
+from edgeline import artifacts, examples
 from edgeline.artifacts import Artifact
 from edgeline.components.analyze import (
     evaluation_config,
@@ -21,6 +21,7 @@ from edgeline.components.analyze import (
 )
 from edgeline.components.analyze.curves import Curves
 from edgeline.components.analyze.evaluation_config import BASELINE, CANDIDATE
+from edgeline.components.import_model import original
 from edgeline.errors import EdgelineError
 
 SCHEMA = "evaluation/v1"
@@ -71,7 +72,7 @@ def analyze(
 
     Args:
         examples_path: `examples/v1` folder.
-        model_path: `model/v1` folder.
+        model_path: `model/v1` folder, or that of an imported LiteRT or ONNX model.
         output: where the `evaluation/v1` folder is written.
         report_path: where the HTML is written.
         eval_config: see `evaluation_config.parse`.
@@ -85,8 +86,13 @@ def analyze(
         EdgelineError: what is wrong with the parameters, the rows or the models.
     """
     data = artifacts.read(examples_path, examples.SCHEMA)
-    model = artifacts.read(model_path, models.SCHEMA)
-    baseline = artifacts.read(baseline_model_path, models.SCHEMA) if baseline_model_path else None
+    model = original.read(model_path)
+    if "origin" in model.metadata and not model.metadata["label"]:
+        raise EdgelineError(
+            f"{model_path} was imported without a label, so nothing says how good it is: give "
+            "import_model the label's column."
+        )
+    baseline = original.read(baseline_model_path) if baseline_model_path else None
     task = predict.task_of(model, baseline)
     config = evaluation_config.parse(eval_config, task, baseline is not None, confidence_intervals)
     slice_columns = evaluation_config.slice_columns(config)

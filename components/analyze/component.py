@@ -27,7 +27,8 @@ def analyze(
 
     Args:
         examples: Raw rows (examples/v1).
-        model: The trained model (model/v1), with its signature `evaluate`.
+        model: The trained model (model/v1), with its signature `evaluate`; or an imported LiteRT
+            or ONNX model (edge_model/v1, onnx_model/v1).
         evaluation: Metrics of every slice, the verdict and TFMA's result files (evaluation/v1).
         metrics: The metrics of all rows.
         classification: ROC curve and confusion matrix of all rows.

@@ -16,8 +16,9 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from edgeline import artifacts, batches, features, models
+from edgeline import batches, features, models
 from edgeline.artifacts import Artifact
+from edgeline.components.import_model import original
 from edgeline.errors import EdgelineError
 
 
@@ -41,16 +42,15 @@ def loaded(model_paths: Mapping[str, str], task: str) -> tuple[Predict, list[str
     """The models as one function of raw rows, and the columns it takes.
 
     Args:
-        model_paths: `model/v1` folders by model name, the candidate first: its label counts.
+        model_paths: folders of originals by model name (see
+            `edgeline.components.import_model.original`), the candidate first: its label counts.
         task: one of `edgeline.models.TASKS`.
 
     Returns:
         A function of a record batch and a word for where it is from (for messages).
     """
-    signatures = {
-        name: models.load_signature(artifacts.read(path, models.SCHEMA), models.EVALUATE)
-        for name, path in model_paths.items()
-    }
+    originals = {name: original.load(path) for name, path in model_paths.items()}
+    signatures = {name: (model.evaluate, model.takes) for name, model in originals.items()}
     candidate = next(iter(signatures))
 
     def predict(batch: pa.RecordBatch, where: str) -> Predicted:

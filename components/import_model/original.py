@@ -68,19 +68,31 @@ def load(folder: str | Path, edge: Artifact | None = None) -> Original:
     Raises:
         EdgelineError: the folder is damaged or holds no original, or the edge model is not of it.
     """
-    if artifacts.schema_of(folder) not in (models.EDGE_SCHEMA, models.ONNX_SCHEMA):
-        return _trained(artifacts.read(folder, models.SCHEMA), edge)
-    found = models.read_edge(folder)
-    if "origin" not in found.metadata or "file" not in found.metadata["origin"]:
-        raise EdgelineError(
-            f"{found.path} is converted, not imported: connect the model that it was made of."
-        )
+    found = read(folder)
+    if found.schema == models.SCHEMA:
+        return _trained(found, edge)
     if edge is not None and edge.digest != found.digest:
         raise EdgelineError(
             f"{edge.path} is not the imported model {found.path}: connect the same model twice, "
             "or the SavedModel that it was made of."
         )
     return _imported(found)
+
+
+def read(folder: str | Path) -> Artifact:
+    """Check the artifact folder of an original and return it.
+
+    Raises:
+        EdgelineError: the folder is damaged or holds no original.
+    """
+    if artifacts.schema_of(folder) not in (models.EDGE_SCHEMA, models.ONNX_SCHEMA):
+        return artifacts.read(folder, models.SCHEMA)
+    found = models.read_edge(folder)
+    if "file" not in found.metadata.get("origin", {}):
+        raise EdgelineError(
+            f"{found.path} is converted, not imported: connect the model that it was made of."
+        )
+    return found
 
 
 def keep(source: Path, model: Path) -> dict[str, str]:

@@ -1,0 +1,72 @@
+"""Models that were trained elsewhere, evaluated here: Keras and LiteRT."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+
+from edgeline import artifacts, models
+from edgeline.components.analyze.analyze import analyze
+from edgeline.components.convert import child
+from edgeline.components.import_model import original
+from edgeline.components.import_model.import_model import import_model
+from edgeline.components.import_model.wanted import Wanted
+from edgeline.errors import EdgelineError
+
+DATA = Path(__file__).parents[2] / "data"
+SOURCES = {
+    "small.keras": (32, {}),
+    "coral/mobilenet_v1_0.25_128_quant.tflite": (128, {"input": "image"}),
+}
+ROWS, WRONG = 10, 2
+
+
+@pytest.fixture(autouse=True)
+def in_this_process(monkeypatch):
+    """TensorFlow is imported here already."""
+
+    def call(function, *arguments, time_limit):
+        assert time_limit > 0
+        return function(len, *arguments)
+
+    monkeypatch.setattr(child, "call", call)
+
+
+def taken(name, folder, label="label"):
+    """The imported model's folder and examples whose labels are its decisions, two of them not."""
+    size, rename = SOURCES[name]
+    wanted = Wanted(rename=rename, label=label)
+    import_model(str(DATA / name), str(folder / "model"), wanted=wanted)
+    images = np.random.default_rng(0).integers(0, 256, (ROWS, size, size, 3)).astype(np.float32)
+    given = {"image": images, "label": np.zeros((ROWS, 1), np.int64)}
+    decided = original.load(folder / "model").evaluate(given)[models.PREDICTION].argmax(1)
+    decided[:WRONG] = (decided[:WRONG] + 1) % 3
+    pixels = pa.FixedSizeListArray.from_arrays(pa.array(images.ravel()), size * size * 3)
+    with artifacts.writing(folder / "examples", "examples/v1") as draft:
+        (draft.path / "eval").mkdir()
+        table = pa.table({"image": pixels, "label": decided})
+        pq.write_table(table, draft.path / "eval/part-00000.parquet")
+        draft.metadata["splits"] = {"eval": {"rows": ROWS}}
+    return str(folder / "examples"), str(folder / "model")
+
+
+@pytest.mark.parametrize("name", SOURCES)
+def test_it_is_judged_as_any_model(tmp_path, name):
+    examples, model = taken(name, tmp_path)
+    output, page = str(tmp_path / "evaluation"), str(tmp_path / "page.html")
+    found = analyze(examples, model, output, page, confidence_intervals=False)
+    assert found.metadata["metrics"]["sparse_categorical_accuracy"] == pytest.approx(
+        1 - WRONG / ROWS
+    )
+    assert found.metadata["model_digest"] == original.read(model).digest
+
+
+def test_without_a_label_it_is_said_in_a_sentence(tmp_path):
+    examples, model = taken("coral/mobilenet_v1_0.25_128_quant.tflite", tmp_path, label="")
+    with pytest.raises(EdgelineError, match="was imported without a label, so nothing says how"):
+        analyze(examples, model, str(tmp_path / "evaluation"), str(tmp_path / "page.html"))
+    assert not (tmp_path / "evaluation").exists()
