@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import json
+import os
 import re
+import shutil
 import subprocess
+import sys
 import tarfile
 import zlib
 from pathlib import Path
@@ -74,6 +77,29 @@ def test_no_secret_of_the_build_is_in_it(name):
     found = subprocess.run(command, stdin=process.stdout, capture_output=True, text=True)
     process.wait()
     assert found.stdout.strip() == "0"
+
+
+@pytest.mark.parametrize(
+    ("packages", "platform", "among"),
+    [
+        ("pipeline/requirements.txt", "aarch64-unknown-linux-gnu", "pyarrow"),
+        ("train/requirements-gpu.txt", "x86_64-unknown-linux-gnu", "nvidia-cudnn-cu12"),
+    ],
+)
+def test_what_is_not_built_here_has_packages_for_its_platform(packages, platform, among, tmp_path):
+    """As uv would install it: each locked version is in the index, as a wheel for the platform."""
+    uv = shutil.which("uv", path=f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}")
+    if uv is None:
+        pytest.skip("NOT TESTED: there is no uv")
+    arguments = ["--no-deps", "--python-platform", platform, "--python-version", "3.11"]
+    arguments += ["--requirements", str(ROOT / "images" / packages)]
+    done = subprocess.run(
+        [uv, "pip", "install", "--dry-run", "--target", str(tmp_path), *arguments],
+        capture_output=True,
+        text=True,
+    )
+    assert done.returncode == 0, done.stderr
+    assert f" + {among}==" in done.stderr
 
 
 def is_layer(entry: tarfile.TarInfo) -> bool:
