@@ -265,12 +265,11 @@ class Http1(asyncio.Protocol):
         if self._stuck:
             self.abort()
         elif self._running is not None:
-            request, self._running = self._running, None
+            request = self._running
             if request.cancel is not None:
                 request.cancel()
             limit = self.server.settings.request_time
             self._last = True
-            self._running = request
             self._reply(
                 request,
                 error_response(
