@@ -34,6 +34,8 @@ def connect(host: str | None = None, namespace: str | None = None) -> Any:
     host = host or os.environ.get("KF_PIPELINES_ENDPOINT")
     if not host:
         raise EdgelineError("Which server? Give its address, or set KF_PIPELINES_ENDPOINT.")
+    if not host.startswith(("http://", "https://")):
+        raise EdgelineError(f"{host} is no address of a server: begin it with https:// or http://.")
     given = {"credentials": _credentials(), "ssl_ca_cert": os.environ.get("SSL_CERT_FILE")}
     if namespace:
         given["namespace"] = namespace

@@ -205,3 +205,8 @@ def test_a_ca_of_one_s_own_is_taken(
         connect(secure_server.address)
     monkeypatch.setenv("SSL_CERT_FILE", str(certificate[0]))
     assert pipeline_id(connect(secure_server.address), "taxi") is None
+
+
+def test_an_address_without_a_protocol_is_told_so() -> None:
+    with pytest.raises(EdgelineError, match="kfp is no address of a server: begin it with https:"):
+        connect("kfp")
