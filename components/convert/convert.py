@@ -13,18 +13,10 @@ import numpy.typing as npt
 
 from edgeline import artifacts, examples, features, models
 from edgeline.artifacts import Artifact, write_json
-from edgeline.components.convert import child, conversion, fallback, recipes, report
+from edgeline.components.convert import child, conversion, fallback, report
 from edgeline.components.convert.fallback import FLOATING
 from edgeline.components.convert.operators import operators
-from edgeline.components.convert.settings import (
-    AUTO,
-    CONVERTER,
-    FULL_INTEGER,
-    IO,
-    QUANTISATIONS,
-    Limit,
-    Settings,
-)
+from edgeline.components.convert.settings import AUTO, Limit, Settings, checked_settings
 from edgeline.errors import EdgelineError
 from edgeline.features import Feature
 
@@ -92,7 +84,7 @@ def convert(
         EdgelineError: a parameter or input is unfit, an operator of the network does not
             convert, the converter crashes, or the float model differs from the cloud's.
     """
-    settings = _settings(quantisation, io, batch, per_channel)
+    settings = checked_settings(quantisation, io, batch, per_channel)
     trained = _read(model)
     raw = artifacts.read(examples_path, examples.SCHEMA)
     if quantisation == AUTO:
@@ -130,7 +122,7 @@ def convert_arrays(
         EdgelineError: as `convert`; or a feature is missing or of another shape or dtype, or
             quantisation is auto, which needs labels.
     """
-    settings = _settings(quantisation, io, batch, per_channel)
+    settings = checked_settings(quantisation, io, batch, per_channel)
     if quantisation == AUTO:
         raise EdgelineError("quantisation is 'auto', which needs labelled examples: give them.")
     trained = _read(model)
@@ -214,41 +206,6 @@ def _convert(
             "max_difference": max((d["max"] for d in difference.values()), default=0.0),
         },
     )
-
-
-def _settings(quantisation: str, io: str, batch: int, per_channel: bool) -> Settings:
-    file = recipes.is_file(quantisation)
-    if not file and quantisation not in QUANTISATIONS:
-        raise EdgelineError(
-            f"quantisation is {quantisation!r}, but must be one of {', '.join(QUANTISATIONS)}, or "
-            "a recipe's path or URI, which ends in .json."
-        )
-    if io not in IO:
-        raise EdgelineError(f"io is {io!r}, but must be one of {', '.join(IO)}.")
-    recipe: recipes.Recipe = ()
-    if file:
-        recipe = recipes.read(quantisation)
-    elif quantisation in recipes.NAMED:
-        recipe = recipes.named(quantisation)
-    settings = Settings("recipe" if file else quantisation, io, batch, per_channel, recipe)
-    if io != "float" and not file and quantisation not in FULL_INTEGER:
-        raise EdgelineError(
-            f"io is {io!r}, but a model of quantisation {quantisation!r} takes and gives floating "
-            "numbers: set quantisation to int8, or io to float."
-        )
-    if io == "uint8" and quantisation != "int8":
-        raise EdgelineError(
-            f"io is 'uint8', which ai-edge-quantizer has not: set quantisation ({quantisation}) "
-            "to int8, or io to int8."
-        )
-    if not per_channel and quantisation not in CONVERTER[2:]:
-        raise EdgelineError(
-            f"per_channel is off, but only {', '.join(CONVERTER[2:])} have such a switch, not "
-            f"{quantisation!r}: in a recipe set the granularity to TENSORWISE."
-        )
-    if batch < 0:
-        raise EdgelineError(f"batch is {batch}, but must be 0 (any number of rows) or more.")
-    return settings
 
 
 def _checked(limit: Limit, raw: Artifact) -> Limit:

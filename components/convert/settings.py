@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from edgeline.components.convert import recipes
+from edgeline.errors import EdgelineError
 
 CONVERTER = ("float", "fp16", "dynamic", "int8", "int16x8")  # what TensorFlow's converter makes
 AUTO = "auto"
@@ -58,3 +59,43 @@ class Settings:
             configs = [rule.get("op_config", {}) for rule in self.recipe]
             return any("activation_tensor_config" in config for config in configs)
         return self.quantisation.startswith(("int", "static", AUTO))
+
+
+def checked_settings(quantisation: str, io: str, batch: int, per_channel: bool) -> Settings:
+    """Parameters as a user gives them.
+
+    Raises:
+        EdgelineError: one is unknown, does not go with another, or a recipe's file is none.
+    """
+    file = recipes.is_file(quantisation)
+    if not file and quantisation not in QUANTISATIONS:
+        raise EdgelineError(
+            f"quantisation is {quantisation!r}, but must be one of {', '.join(QUANTISATIONS)}, or "
+            "a recipe's path or URI, which ends in .json."
+        )
+    if io not in IO:
+        raise EdgelineError(f"io is {io!r}, but must be one of {', '.join(IO)}.")
+    recipe: recipes.Recipe = ()
+    if file:
+        recipe = recipes.read(quantisation)
+    elif quantisation in recipes.NAMED:
+        recipe = recipes.named(quantisation)
+    settings = Settings("recipe" if file else quantisation, io, batch, per_channel, recipe)
+    if io != "float" and not file and quantisation not in FULL_INTEGER:
+        raise EdgelineError(
+            f"io is {io!r}, but a model of quantisation {quantisation!r} takes and gives floating "
+            "numbers: set quantisation to int8, or io to float."
+        )
+    if io == "uint8" and quantisation != "int8":
+        raise EdgelineError(
+            f"io is 'uint8', which ai-edge-quantizer has not: set quantisation ({quantisation}) "
+            "to int8, or io to int8."
+        )
+    if not per_channel and quantisation not in CONVERTER[2:]:
+        raise EdgelineError(
+            f"per_channel is off, but only {', '.join(CONVERTER[2:])} have such a switch, not "
+            f"{quantisation!r}: in a recipe set the granularity to TENSORWISE."
+        )
+    if batch < 0:
+        raise EdgelineError(f"batch is {batch}, but must be 0 (any number of rows) or more.")
+    return settings
