@@ -41,14 +41,14 @@ STAGES: dict[str, tuple[str, ...]] = {
     "tensorflow": ("tensorflow", "keras"),
     "beam": ("apache_beam", "tensorflow_transform.beam", "tensorflow_model_analysis"),
 }
-COMPONENT_STAGE = {
+COMPONENT_STAGE = {  # by the name of the task, which kfp writes with dashes
     "ingest": "light",
     "validate": "light",
     "publish": "light",
     "notify": "light",
     "check": "light",
-    "model_card": "light",
-    "import_model": "tensorflow",
+    "model-card": "light",
+    "import-model": "tensorflow",
     "train": "tensorflow",
     "convert": "tensorflow",
     "compile": "tensorflow",

@@ -1,7 +1,7 @@
 """The generic pipeline: ingest, validate, transform, train, analyze, convert, verify, publish.
 
 `analyze` must bless the model and `verify` approve the edge model, or the steps after them do
-not run. `notify` tells the end, good or bad.
+not run. `model_card` shows all on one page, `notify` tells the end, good or bad.
 """
 
 # no `from __future__ import annotations`: kfp reads the annotations
@@ -12,6 +12,7 @@ from kfp import dsl
 from edgeline.components.analyze.component import analyze
 from edgeline.components.convert.component import convert
 from edgeline.components.ingest.component import ingest
+from edgeline.components.model_card.component import model_card
 from edgeline.components.notify.component import notify
 from edgeline.components.publish.component import publish
 from edgeline.components.serve.component import serve
@@ -165,6 +166,13 @@ def tabular(
                         form=place.form,
                         models_repository=models_repository,
                     )
+            model_card(
+                model=trained.outputs["model"],
+                edge_model=converted.outputs["edge_model"],
+                verification=verified.outputs["verification"],
+                evaluation=analyzed.outputs["evaluation"],
+                name=model_name,
+            )
 
 
 def specialise(name: str, description: str, **defaults: Any) -> Any:

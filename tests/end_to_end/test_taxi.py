@@ -17,7 +17,10 @@ from edgeline import bundle
 from edgeline.features import MISSING
 from edgeline.interpreter import load
 
-TASKS = ["ingest", "validate", "transform", "train", "analyze", "convert", "verify", "publish"]
+TASKS = [
+    *("ingest", "validate", "transform", "train", "analyze"),
+    *("convert", "verify", "publish", "model-card"),
+]
 
 
 def _outputs(run: Finished, task: str) -> dict:
@@ -28,6 +31,14 @@ def test_ends_well_with_every_task(taxi: Finished) -> None:
     assert taxi.code == 0, taxi.output
     states = {name: task["state"] for name, task in taxi.record["tasks"].items()}
     assert states == dict.fromkeys([*TASKS, "notify"], "succeeded")
+
+
+def test_the_model_card_comes_last_and_shows_what_was_found(taxi: Finished) -> None:
+    assert list(taxi.record["tasks"]).index("model-card") > TASKS.index("publish")
+    page = Path(_outputs(taxi, "model-card")["report"]["uri"].removeprefix("file://")).read_text()
+    assert "taxi: model card" in page
+    assert "Accuracy and latency by target" in page and "Operators by device" in page
+    assert taxi.record["tasks"]["model-card"]["peak_memory"] > 0  # forked with its imports done
 
 
 def test_model_is_good_blessed_and_approved(taxi: Finished) -> None:

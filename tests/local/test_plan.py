@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import re
+
+from edgeline.local import warm
 from edgeline.local.graph import draw
 from edgeline.local.plan import plan
 from edgeline.local.runner import TaskResult
 from edgeline.pipelines.taxi.pipeline import pipeline
+from edgeline.pipelines.vision.pipeline import pipeline as vision
 
 PLAN = {task.component: task for task in plan(pipeline.pipeline_spec)}
 
@@ -19,16 +23,25 @@ def test_tasks_come_after_what_they_need() -> None:
     assert order[-1] == "notify"
 
 
+def test_every_task_but_serve_is_forked_from_a_warm_process() -> None:
+    tasks = {task.component for task in plan(pipeline.pipeline_spec)}
+    tasks |= {task.component for task in plan(vision.pipeline_spec)}
+    found = {re.sub(r"-\d+$", "", name) for name in tasks}
+    assert found - warm.COMPONENT_STAGE.keys() == {"serve"}
+
+
 def test_needs_are_read_through_conditions() -> None:
     assert PLAN["transform"].needs == ("ingest", "validate")
     assert PLAN["verify"].needs == ("convert", "ingest", "train")
     assert PLAN["publish"].needs == ("analyze", "convert", "verify")
+    assert PLAN["model-card"].needs == ("analyze", "convert", "train", "verify")
 
 
 def test_gates_are_the_tasks_that_decide() -> None:
     assert PLAN["train"].gates == ()
     assert PLAN["convert"].gates == ("analyze",)
     assert PLAN["publish"].gates == ("analyze", "verify")
+    assert PLAN["model-card"].gates == ("analyze",)
     assert PLAN["convert"].condition == "analyze-blessed"
 
 
