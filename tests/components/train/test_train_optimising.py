@@ -8,15 +8,20 @@ import pytest
 
 from edgeline import artifacts, interpreter, models
 from edgeline.components.convert.convert import convert
+from edgeline.components.ingest.ingest import ingest
 from edgeline.components.train.fitting import Fitting
 from edgeline.components.train.optimising import Optimisation
 from edgeline.components.train.train import train
+from edgeline.components.transform.transform import transform
+from edgeline.components.validate.validate import validate
+from edgeline.components.verify.verify import Limits, verify
 from edgeline.errors import EdgelineError
 
 tf = pytest.importorskip("tensorflow")
 pytest.importorskip("tensorflow_model_optimization")
 
-TAXI = Path(__file__).parents[3] / "pipelines" / "taxi" / "module.py"
+PIPELINES = Path(__file__).parents[3] / "pipelines"
+TAXI, DIGITS = PIPELINES / "taxi" / "module.py", PIPELINES / "digits"
 
 
 @pytest.fixture(scope="module")
@@ -112,6 +117,33 @@ def judged(folder, model, edge):
         right.append((prediction > 0.5) == (cloud["label"] > 0.5))
         apart.append(np.abs(prediction - cloud["prediction"]))
     return float(np.mean(np.concatenate(right))), float(np.mean(np.concatenate(apart)))
+
+
+@pytest.mark.usefixtures("in_this_process")
+def test_digits_trained_for_int8_lose_at_most_half_a_point_to_it(tmp_path):
+    model, edge = tmp_path / "model", tmp_path / "edge"
+    source = (DIGITS / "module.py").read_text()
+    legacy = source.replace(
+        "    import keras\n\n    image", "    import tf_keras as keras\n\n    image"
+    )
+    assert legacy != source
+    (tmp_path / "legacy.py").write_text(legacy)
+    digits = {name: str(tmp_path / name) for name in ("examples", "schema", "graph", "transformed")}
+    page, module = str(tmp_path / "page.html"), str(tmp_path / "legacy.py")
+    ingest(str(DIGITS / "digits.parquet"), digits["examples"], images={"image": [28, 28, 1]})
+    facts = (str(tmp_path / "statistics"), digits["schema"], str(tmp_path / "anomalies"))
+    validate(digits["examples"], *facts, page, on_anomalies="flag")
+    transform(*(digits[n] for n in ("examples", "schema")), module, digits["graph"],
+              digits["transformed"], page)  # fmt: skip
+    how = Fitting("digit", steps=200, batch_size=64, steps_per_epoch=100,
+                  optimisation=Optimisation("qat"))  # fmt: skip
+    task = "multiclass_classification"
+    train(digits["transformed"], digits["graph"], module, task, how, str(model), page)
+    convert(str(model), digits["examples"], str(edge), page, "int8")
+    found = verify(model, edge, digits["examples"], tmp_path / "verification", page, Limits())
+    accuracy = found.metadata["metrics"]["accuracy"]
+    assert accuracy["cloud"] > 0.94
+    assert accuracy["cloud"] - accuracy["edge"] <= 0.005
 
 
 @pytest.mark.parametrize(
