@@ -51,3 +51,5 @@ fi
 
 nice .venv/bin/edgeline images build "$@" "${options[@]}"
 docker image prune --force >/dev/null # what these replace
+# a commit's copies of train and compile are 8 GB, which an engine of our own would keep for ever
+[ ! -f "$cache/dockerd.pid" ] || docker builder prune --force --keep-storage 20GB >/dev/null
