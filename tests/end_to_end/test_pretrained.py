@@ -1,4 +1,7 @@
-"""Models that nobody trained here: files in, verified bundles out, answers over HTTP."""
+"""Models that nobody trained here: files in, verified bundles out, answers over HTTP.
+
+An ONNX file's way is tested step by step in `tests/components/verify/test_verify_imported.py`.
+"""
 
 from __future__ import annotations
 
@@ -56,31 +59,11 @@ def mobilenet(folder: Path) -> Finished:
     return _run(folder, MOBILENET, "mobilenet", labels=labels, rename='{"input": "image"}')
 
 
-@pytest.fixture(scope="module")
-def brightness(folder: Path) -> Finished:
-    """An ONNX file with the channels first: the brightest of three colours."""
-    onnx = pytest.importorskip("onnx", reason="not installed: edgeline[onnx]")
-    pytest.importorskip("onnxruntime", reason="not installed: edgeline[onnx]")
-    from onnx import TensorProto, helper
-
-    takes = helper.make_tensor_value_info("image", TensorProto.FLOAT, ["batch", 3, 128, 128])
-    gives = helper.make_tensor_value_info("odds", TensorProto.FLOAT, ["batch", 3])
-    nodes = [
-        helper.make_node("ReduceMean", ["image"], ["mean"], axes=[2, 3], keepdims=0),
-        helper.make_node("Softmax", ["mean"], ["odds"]),
-    ]
-    graph = helper.make_graph(nodes, "brightness", [takes], [gives])
-    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)])
-    model.ir_version = 9
-    onnx.save(model, str(folder / "brightness.onnx"))
-    return _run(folder, folder / "brightness.onnx", "brightness")
-
-
 def _states(run: Finished) -> dict[str, str]:
     return {name: task["state"] for name, task in run.record["tasks"].items()}
 
 
-def test_a_litert_file_is_checked_verified_compiled_and_published(mobilenet: Finished) -> None:
+def test_a_litert_file_is_checked_verified_and_published(mobilenet: Finished) -> None:
     assert mobilenet.code == 0, mobilenet.output
     states = _states(mobilenet)
     assert set(states.values()) == {"succeeded"}, states
@@ -115,26 +98,6 @@ def test_its_bundle_answers_over_http(mobilenet: Finished) -> None:
     assert name == "macaw"
     assert score > 0.5
     assert metadata["properties"] == {"evaluation": "not evaluated"}
-
-
-def test_an_onnx_file_is_verified_and_published_for_its_own_runtime(brightness: Finished) -> None:
-    assert brightness.code == 0, brightness.output
-    states = _states(brightness)
-    assert set(states.values()) == {"succeeded"}, states
-    assert not {"check", "convert"} & states.keys()
-    found = bundle.read(brightness.folder / "models" / "brightness" / "1")
-    assert (found.target, found.model, found.evaluated) == ("onnx", "model.onnx", False)
-    assert found.verification["runtime"] == "onnxruntime"
-    assert (found.takes, found.verification["rows"]) == ("transformed", 8)
-
-
-def test_its_bundle_is_checked_here_and_declined_by_the_server(brightness: Finished) -> None:
-    checked = edgeline(brightness.folder, "verify", "models/brightness/1")
-    assert checked.code == 0, checked.output
-    assert "8 recorded rows" in checked.output
-    served = edgeline(brightness.folder, "serve", "models/brightness/1", "--port", "0")
-    assert served.code == 1
-    assert "brightness 1 is made for onnx, and this server runs LiteRT alone" in served.output
 
 
 def test_a_keras_file_is_converted_first(folder: Path) -> None:

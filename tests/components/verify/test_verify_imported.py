@@ -14,7 +14,7 @@ import pytest
 from ai_edge_litert.schema_py_generated import ModelT
 from PIL import Image
 
-from edgeline import artifacts, interpreter, models, pixels
+from edgeline import artifacts, bundle, interpreter, models, pixels
 from edgeline.bundle import Tensor
 from edgeline.components.check.check import check
 from edgeline.components.compile.compile import compile_edge_model
@@ -24,9 +24,11 @@ from edgeline.components.import_model import original
 from edgeline.components.import_model.import_model import import_model
 from edgeline.components.import_model.wanted import Wanted
 from edgeline.components.ingest.ingest import ingest
+from edgeline.components.publish.publish import publish
 from edgeline.components.verify.malformed import KINDS
 from edgeline.components.verify.verify import Limits
 from edgeline.components.verify.verify import verify as work
+from edgeline.components.verify.verify_bundle import verify_bundle
 from edgeline.errors import EdgelineError
 
 ROOT = Path(__file__).parents[3]
@@ -212,7 +214,7 @@ def test_what_is_compiled_of_it_is_held_to_the_file_too(verify, mobilenet, tmp_p
     assert result.metadata["compiled_model_digest"]
 
 
-def test_an_onnx_model_is_held_to_its_file(verify, take, folder):
+def test_an_onnx_model_is_held_to_its_file_and_published(verify, take, folder, tmp_path):
     path = onnx_model(folder / "fields.onnx", channels_first=True)
     model = take("fields", path, label="label")
     result = verify(model, data="digits")
@@ -223,6 +225,17 @@ def test_an_onnx_model_is_held_to_its_file(verify, take, folder):
     assert found["max_difference"] < 1e-5
     assert found["rows"] == ROWS
     assert found["metrics"]["accuracy"]["cloud"] is not None
+    published = publish(
+        edge_model=model,
+        verification=tmp_path / "verification",
+        output=tmp_path / "bundle",
+        name="fields",
+        destination=str(tmp_path / "store"),
+    )
+    checked = verify_bundle(published.uri)  # in onnxruntime, as a site of its own would
+    assert (checked.vector_rows, checked.max_difference) == (32, 0.0)
+    manifest = bundle.read(published.uri)
+    assert (manifest.target, manifest.takes, manifest.evaluated) == ("onnx", "transformed", False)
 
 
 def test_channels_first_or_last_the_model_sees_the_same_picture(take, folder):
