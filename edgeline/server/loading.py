@@ -6,6 +6,7 @@ short in place would otherwise kill the process (SIGBUS) in the middle of a requ
 
 from __future__ import annotations
 
+import json
 import logging
 from dataclasses import replace
 from pathlib import Path
@@ -126,6 +127,14 @@ def verify(path: Path, digest: str) -> None:
         if digest and sha256(path / bundles.MANIFEST) != digest:
             raise EdgelineError(f"{path / bundles.MANIFEST} is not the one that was signed.")
         bundles.read(path)
+
+
+def is_elsewhere(path: Path) -> bool:
+    """Whether a path is a bundle that its manifest says to be for another runtime than LiteRT."""
+    try:
+        return bool(json.loads((path / bundles.MANIFEST).read_text())["target"] != LITERT)
+    except (OSError, ValueError, KeyError, TypeError):
+        return False
 
 
 def zeros(signature: Signature) -> Arrays:

@@ -145,9 +145,8 @@ class Repository:
             found = await loop.run_in_executor(self._loader, self.find)
             for name in [only] if only else sorted(found.keys() | self.models.keys()):
                 await self._refresh_model(name, found.get(name, {}), bool(only), again)
-            self.ready = bool(self.models) and all(
-                served.pools or served.unloaded for served in self.models.values()
-            )
+            here = [served for served in self.models.values() if not _is_elsewhere(served)]
+            self.ready = bool(here) and all(served.pools or served.unloaded for served in here)
 
     async def load(self, name: str) -> None:
         """Load a model's newest versions (again).
@@ -316,6 +315,12 @@ class Repository:
         served.prints.pop(version, None)
         served.trials.pop(version, None)
         log.info("%s %d is no longer served.", served.name, version)
+
+
+def _is_elsewhere(served: Served) -> bool:
+    """Whether all of a model is for other runtimes: no fault of this server in a common store."""
+    failed = [source.path for source, _ in served.failures.values()]
+    return not served.pools and bool(failed) and all(map(loading.is_elsewhere, failed))
 
 
 def _entry(name: str, version: object, state: str, reason: str) -> dict[str, str]:

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import threading
 from pathlib import Path
 
 import numpy as np
 from conftest import MIXED, MOBILENET, eventually
+from publishing import bundle, model
 
+from edgeline import bundle as bundles
 from edgeline.artifacts import sha256
 from edgeline.bundle import Bundle, write_manifest
 from edgeline.server.loading import load
@@ -176,3 +179,22 @@ def test_no_request_is_lost_or_wrong_while_versions_change(start, tmp_path):
         thread.join()
     assert wrong == []
     assert min(counts) > 0
+
+
+def test_a_bundle_for_another_runtime_does_not_hold_a_common_store_back(start, tmp_path):
+    store = tmp_path / "store"
+    bundle(store / "m" / "1", model(2.0))
+    other = bundle(store / "m-onnx" / "1", b"\x08\x09 some onnx")
+    manifest = bundles.read(other)
+    write_manifest(other, dataclasses.replace(manifest, name="m-onnx", target="onnx"))
+    server = start(store, "--poll=0")
+    assert server.ask("GET", "/v2/health/ready")[0] == 200
+    states = {e["name"]: e for e in server.ask("POST", "/v2/repository/index", {})[1]}
+    assert states["m"]["state"] == "READY"
+    assert states["m-onnx"]["state"] == "UNAVAILABLE"
+    assert "made for onnx" in states["m-onnx"]["reason"]
+
+    # one that is for this runtime and does not work does
+    bundle(store / "n" / "1", b"no model at all")
+    assert server.ask("POST", "/v2/repository/models/n/load", {})[0] == 400
+    assert server.ask("GET", "/v2/health/ready")[0] == 503
