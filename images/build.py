@@ -60,7 +60,10 @@ def _plain(name: str, settings: Mapping[str, str], secrets: Sequence[str]) -> li
     """`docker build` of one image, for an engine without bake (as Debian's)."""
     images = entries(lock_file())
     if name not in images:
-        raise EdgelineError(f"Image {name!r} needs Docker's buildx plugin: it is a bake target.")
+        raise EdgelineError(
+            f"There is no image {name!r} among {', '.join(images)}: a variant of the bake file "
+            "needs Docker's buildx plugin."
+        )
     repository = images[name].repository
     if "REGISTRY" in settings:
         repository = f"{settings['REGISTRY']}/{repository.rpartition('/')[2]}"
