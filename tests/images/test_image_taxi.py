@@ -13,7 +13,17 @@ from containers import ask, built, docker, until
 
 from edgeline import bundle
 
-TASKS = ["ingest", "validate", "transform", "train", "analyze", "convert", "verify", "publish"]
+TASKS = [
+    "ingest",
+    "validate",
+    "transform",
+    "train",
+    "analyze",
+    "convert",
+    "verify",
+    "model-card",
+    "publish",
+]
 
 
 @pytest.fixture(scope="module")
