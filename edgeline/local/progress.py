@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import itertools
 import time
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 from rich.console import Console
@@ -12,7 +13,7 @@ from rich.markup import escape
 from rich.spinner import Spinner
 from rich.table import Table
 
-from edgeline.local.runner import DONE, TaskResult
+from edgeline.local.runner import TaskResult
 from edgeline.report import number, size
 
 MARKS = {
@@ -55,7 +56,7 @@ class Progress:
         self.tasks[name] = result
         if result.state == "running":
             self.started[name] = time.monotonic()
-        elif not self.console.is_terminal:
+        elif not self.console.is_terminal and result.state != "skipped":  # the table tells
             found = _coloured(result, self._known())
             line = f"{MARKS[result.state]} {name:<12} {_time(result):>7}  {found}"
             self.console.print(line, soft_wrap=True)  # one line a task, for grep
@@ -89,9 +90,10 @@ def final_table(results: Mapping[str, TaskResult]) -> Table:
     for column in ("time", "memory", "output"):
         table.add_column(column, justify="right")
     table.add_column("found", overflow="fold")  # a path is not cut
-    for name, result in results.items():
+    for rows in _alike(results):
+        name, result = rows[0]
         table.add_row(
-            name,
+            f"{name} and {len(rows) - 1} more" if rows[1:] else name,
             f"{MARKS[result.state]} {result.state}",
             _time(result) if result.seconds else "",
             size(result.peak_memory) if result.peak_memory else "",
@@ -99,6 +101,17 @@ def final_table(results: Mapping[str, TaskResult]) -> Table:
             _coloured(result, results),
         )
     return table
+
+
+def _alike(results: Mapping[str, TaskResult]) -> Iterator[list[tuple[str, TaskResult]]]:
+    """Each task of its own, but those that were skipped for one reason, one after the other."""
+
+    def reason(entry: tuple[str, TaskResult]) -> str:
+        name, result = entry
+        return facts(result, results) if result.state == "skipped" else name
+
+    for _, rows in itertools.groupby(results.items(), reason):
+        yield list(rows)
 
 
 def facts(result: TaskResult, results: Mapping[str, TaskResult]) -> str:
@@ -127,11 +140,11 @@ def facts(result: TaskResult, results: Mapping[str, TaskResult]) -> str:
 
 
 def _why_skipped(result: TaskResult, results: Mapping[str, TaskResult]) -> str:
-    decided = [results[gate].state in DONE for gate in result.task.gates if gate in results]
-    failed = any(other.state == "failed" for other in results.values())
-    if result.task.condition and (all(decided) or not failed):
-        return f"{result.task.condition} is false"
-    return "a task before it failed"
+    failed = [name for name, other in results.items() if other.state == "failed"]
+    if failed:  # ends the run, so whether a condition held is not known
+        return f"{failed[0]} failed"
+    condition = result.task.condition
+    return f"{condition} is false" if condition else "a task before it was skipped"
 
 
 def _coloured(result: TaskResult, results: Mapping[str, TaskResult]) -> str:

@@ -55,7 +55,7 @@ def test_counts_are_whole_numbers() -> None:
 
 @pytest.mark.parametrize(
     ("analyze", "reason"),
-    [("succeeded", "analyze-blessed is false"), ("skipped", "a task before it failed")],
+    [("succeeded", "analyze-blessed is false"), ("skipped", "validate failed")],
 )
 def test_why_a_task_was_skipped(analyze: str, reason: str) -> None:
     gated = PlannedTask("convert", "convert", (), ("analyze",), "analyze-blessed")
@@ -65,6 +65,18 @@ def test_why_a_task_was_skipped(analyze: str, reason: str) -> None:
         "convert": TaskResult(gated, "skipped"),
     }
     assert facts(results["convert"], results) == f"not run: {reason}"
+
+
+def test_what_one_failure_kept_from_running_is_one_row() -> None:
+    names = ("convert", "check", "verify")
+    results = {"ingest": result("ingest", "failed", error="no such file")}
+    results |= {name: result(name, "skipped") for name in names}
+    results["notify"] = result("notify", "succeeded")
+    text = shown(*results.values())
+    lines = [line for line in text.splitlines() if "skipped" in line]
+    assert len(lines) == 1
+    assert "convert and 2 more" in lines[0]
+    assert "not run: ingest failed" in lines[0]
 
 
 def test_a_run_removes_only_its_own_drafts(tmp_path: Path) -> None:
