@@ -86,6 +86,7 @@ class Warm:
     def __enter__(self) -> Warm:
         if self.stages:
             environment = {"TF_CPP_MIN_LOG_LEVEL": "2", "TF_ENABLE_ONEDNN_OPTS": "0", **os.environ}
+            environment["TMPDIR"] = self._folder.name  # what a killed task leaves goes with it
             with open(self._log, "ab") as log:
                 self._process = subprocess.Popen(
                     [sys.executable, "-m", __name__, self._folder.name, *self.stages],

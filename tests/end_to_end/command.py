@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import subprocess
 import sys
 from dataclasses import dataclass
@@ -34,7 +35,12 @@ class Finished:
 
 def edgeline(folder: Path, *arguments: str) -> Finished:
     command = [sys.executable, "-m", "edgeline", *arguments]
-    done = subprocess.run(command, cwd=folder, capture_output=True, text=True, timeout=400)
+    temporary = folder / "tmp"  # short: sockets lie below it
+    temporary.mkdir(exist_ok=True)
+    environment = {**os.environ, "TMPDIR": str(temporary)}
+    done = subprocess.run(
+        command, cwd=folder, capture_output=True, text=True, timeout=400, env=environment
+    )
     records = folder.glob("edgeline-runs/*/run.json")
     newest = max(records, key=lambda file: file.stat().st_mtime_ns, default=None)
     run = newest.parent if newest else None

@@ -41,6 +41,10 @@ def test_the_model_card_comes_last_and_shows_what_was_found(taxi: Finished) -> N
     assert taxi.record["tasks"]["model-card"]["peak_memory"] > 0  # forked with its imports done
 
 
+def test_nothing_is_left_in_the_temporary_folder(taxi: Finished) -> None:
+    assert not list((taxi.folder / "tmp").iterdir())
+
+
 def test_model_is_good_blessed_and_approved(taxi: Finished) -> None:
     assert _outputs(taxi, "analyze")["blessed"] is True
     assert _outputs(taxi, "verify")["approved"] is True
