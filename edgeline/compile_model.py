@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from edgeline.components.compile.target import Target
     from edgeline.report import Section
 
-INTEGER = ("int8", "int16x8")
+INTEGER, FLOAT = ("int8", "int16x8"), "float"
 RANDOM = (
     "No representative data was given: integer ranges come from random numbers of the input's "
     "shape. Placement and size are right, the answers of the model are NOT; give "
@@ -43,6 +43,7 @@ class Work:
         folder: scratch.
         model: the `model/v1` folder, or "".
         edge_model: an `edge_model/v1` or `onnx_model/v1` folder that came, or "".
+        source: what `convert` takes: `model`, or `edge_model` of a float LiteRT file, or "".
         representative: as given.
         converted: by quantisation the `edge_model/v1` folder, or why there is none.
         random: whether integer ranges came from random rows.
@@ -53,6 +54,7 @@ class Work:
     representative: str
     model: str = ""
     edge_model: str = ""
+    source: str = ""
     converted: dict[str, str | EdgelineError] = field(default_factory=dict)
     random: bool = False
 
@@ -147,7 +149,7 @@ def _read(request: Request, scratch: Path) -> Work:
     """The model as an artifact folder: as it is, or imported."""
     from edgeline import models
     from edgeline.artifacts import schema_of
-    from edgeline.components.import_model.import_model import import_model
+    from edgeline.components.import_model.import_model import FLOAT_FILE, import_model, kind_of
     from edgeline.components.import_model.wanted import Wanted
 
     work = Work(request.model, scratch, request.representative)
@@ -161,9 +163,11 @@ def _read(request: Request, scratch: Path) -> Work:
     elif request.scaling:
         raise EdgelineError("--scaling is for a SavedModel or a Keras file: leave it out.")
     if schema == models.SCHEMA:
-        work.model = folder
+        work.model = work.source = folder
     elif schema in (models.EDGE_SCHEMA, models.ONNX_SCHEMA):
         work.edge_model = folder
+        if kind_of(models.read_edge(folder).metadata) == FLOAT_FILE:
+            work.source = folder
     else:
         raise EdgelineError(
             f"{request.model} holds {schema}, but model/v1, edge_model/v1 or onnx_model/v1 "
@@ -219,16 +223,21 @@ def _outcome(
 
 
 def _quantisation(target: Target, wanted: str, work: Work) -> str:
-    """What to convert the model to for a target; "" where it is to be taken as it is."""
+    """What to convert the model to for a target; "" where it is to be taken as it is.
+
+    A LiteRT file is, where the target takes its form and nothing else is wanted.
+    """
     from edgeline.components.compile.target import TFLITE
 
-    if work.edge_model or TFLITE not in target.takes:
+    if not work.source or TFLITE not in target.takes:
         return ""
     if wanted and wanted not in target.quantisations:
         raise EdgelineError(
             f"Target {target.name} takes {' or '.join(target.quantisations)}, not {wanted}: "
             f"compile for it without --quantisation, or with {target.quantisations[0]}."
         )
+    if work.edge_model and (wanted or FLOAT) == FLOAT and FLOAT in target.quantisations:
+        return ""
     return wanted or target.quantisations[0]
 
 
@@ -258,15 +267,16 @@ def _convert(work: Work, quantisation: str) -> str:
     io = "int8" if quantisation == "int8" else "float"
     given = (str(output), str(page), quantisation)
     if artifacts.schema_of(work.representative) == examples.SCHEMA:
-        convert(work.model, work.representative, *given, representative_rows=100, io=io)
+        convert(work.source, work.representative, *given, representative_rows=100, io=io)
         return str(output)
-    features = models.raw_features(artifacts.read(work.model, models.SCHEMA))
+    schema = models.EDGE_SCHEMA if work.edge_model else models.SCHEMA
+    features = models.raw_features(artifacts.read(work.source, schema))
     if work.representative:
         rows = read_rows(Path(work.representative), features)
     else:
         rows = random_rows(features)
         work.random = work.random or quantisation in INTEGER
-    convert_arrays(work.model, rows, *given, io=io)
+    convert_arrays(work.source, rows, *given, io=io)
     return str(output)
 
 

@@ -20,7 +20,8 @@ multiclass task the probabilities, [batch, classes], and `label` the class index
 `edge_model/v1` holds `model.tflite`, `signature.json` (see `edgeline.bundle.Signature`),
 `operators.json` and, where there are class names, `labels.txt`, one a line.
 Metadata: `features` (what it takes), `task`, `labels`, `quantisation`, `takes` (`raw` or
-`transformed`), `because` (why not raw, or null) and what `convert` measured. `onnx_model/v1`
+`transformed`), `because` (why not raw, or null), and what `convert` measured with `model_digest`,
+the digest of the model that it was made of. `onnx_model/v1`
 holds the same of `model.onnx`, with `opset` and a count of its operators.
 
 `origin` in the metadata says that a model was imported: `source`, `kind`, `sha256`, `revision`.
@@ -55,6 +56,7 @@ EVALUATE = "evaluate"
 TRANSFORM = "transform"
 PREDICT_TRANSFORMED = "predict_transformed"
 PREDICTION = "prediction"
+ORIGIN = ("source", "kind", "sha256", "revision")
 LABEL = "label"
 TASKS = ("binary_classification", "multiclass_classification", "regression")
 

@@ -26,12 +26,15 @@ def convert(
 ):
     """Convert a trained model to LiteRT, the transform inside: raw features in, as in the cloud.
 
+    An imported float LiteRT file is quantised, by recipes of ai-edge-quantizer.
+
     Args:
-        model: The trained model (model/v1).
+        model: The trained model (model/v1), or an imported float LiteRT file (edge_model/v1), which
+            takes no fp16, auto, uint8, batch or per_channel.
         examples: Raw examples (examples/v1); representative rows are taken from them.
         edge_model: The LiteRT model with signature, labels and operator table (edge_model/v1).
         report: Sizes, operators and the difference from the trained model.
-        metrics: Size in bytes, share of the trained model's size, largest difference.
+        metrics: Size in bytes, share of the size of the model that came, largest difference.
         quantisation: float, fp16, dynamic (int8 weights), int8, int16x8 (int16 activations), a
             recipe of ai-edge-quantizer (dynamic_wi8_afp32, dynamic_wi4_afp32,
             weight_only_wi8_afp32, weight_only_wi4_afp32, static_wi8_ai8, static_wi8_ai16, or

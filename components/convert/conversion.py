@@ -3,15 +3,36 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
-from typing import Any
+from dataclasses import dataclass, field
 
 from edgeline.bundle import Signature
 from edgeline.components.convert import running
+from edgeline.components.convert.fallback import Trial
+from edgeline.components.convert.layer_errors import Layer
 from edgeline.components.convert.running import Arrays
 from edgeline.components.convert.settings import Settings
 from edgeline.features import Feature
 from edgeline.models import PREDICT_TRANSFORMED, SERVING, TRANSFORM
+
+
+@dataclass(frozen=True)
+class Built:
+    """A LiteRT model and what is to be told of it.
+
+    Attributes:
+        lowered: how often each entry of `lowering` was used.
+        quantisation: as asked for; of the model that was chosen where that was `auto`.
+        layers: what hurts most first; empty for a floating model.
+        trials: of `auto`.
+        cloud: the cloud model's metrics, where there are trials.
+    """
+
+    model: bytes
+    lowered: Mapping[str, int]
+    quantisation: str
+    layers: Sequence[Layer] = ()
+    trials: Sequence[Trial] = ()
+    cloud: Mapping[str, float | None] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -20,11 +41,10 @@ class Conversion:
 
     `unsupported` is not None where the transform could not be converted, or nothing at all
     (then `built` is None): TensorFlow operators with the nodes that use them.
-    `cloud` and `edge` are outputs by name on the representative rows. `built` is a
-    `building.Built`, whose module needs TensorFlow.
+    `cloud` and `edge` are outputs by name on the representative rows.
     """
 
-    built: Any | None
+    built: Built | None
     takes: str
     features: Sequence[Feature]
     signature: Signature | None

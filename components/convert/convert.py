@@ -13,7 +13,7 @@ import numpy.typing as npt
 
 from edgeline import artifacts, examples, features, models
 from edgeline.artifacts import Artifact, write_json
-from edgeline.components.convert import child, conversion, fallback, report
+from edgeline.components.convert import child, conversion, fallback, litert_file, report
 from edgeline.components.convert.fallback import FLOATING
 from edgeline.components.convert.operators import operators
 from edgeline.components.convert.settings import AUTO, Limit, Settings, checked_settings
@@ -52,14 +52,15 @@ def convert(
     labelled_split: str = "eval",
     decision_threshold: float = 0.5,
 ) -> Converted:
-    """Convert a `model/v1` folder to an `edge_model/v1` folder.
+    """Convert a `model/v1` folder, or an imported float LiteRT file, to an `edge_model/v1` folder.
 
     The tf.Transform graph goes into the model. Where LiteRT lacks one of its operators and no
     exact equivalent is known (see `lowering`), the edge model takes transformed features and
-    its metadata says why (`because`).
+    its metadata says why (`because`). An imported file is quantised as it is (see `litert_file`).
 
     Args:
-        model: the trained model.
+        model: the trained model, or the `edge_model/v1` folder of an imported float LiteRT file,
+            which takes no fp16, auto, uint8, batch or per_channel.
         examples_path: raw examples; `representative_rows` rows, spread evenly over the split,
             calibrate integer quantisation and show how far the edge model is from the cloud's.
         output: the folder to write.
@@ -84,8 +85,7 @@ def convert(
         EdgelineError: a parameter or input is unfit, an operator of the network does not
             convert, the converter crashes, or the float model differs from the cloud's.
     """
-    settings = checked_settings(quantisation, io, batch, per_channel)
-    trained = _read(model)
+    trained, settings = _read(model, checked_settings(quantisation, io, batch, per_channel))
     raw = artifacts.read(examples_path, examples.SCHEMA)
     if quantisation == AUTO:
         task = str(trained.metadata.get("task"))
@@ -125,13 +125,13 @@ def convert_arrays(
     settings = checked_settings(quantisation, io, batch, per_channel)
     if quantisation == AUTO:
         raise EdgelineError("quantisation is 'auto', which needs labelled examples: give them.")
-    trained = _read(model)
+    trained, settings = _read(model, settings)
     arrays = _fitting(rows, models.raw_features(trained))
     taken = {"split": None, "rows": _count(arrays)}
     return _convert(trained, arrays, taken, output, report_path, settings, time_limit)
 
 
-def _read(model: str) -> Artifact:
+def _read(model: str, settings: Settings) -> tuple[Artifact, Settings]:
     if artifacts.schema_of(model) == models.ONNX_SCHEMA:
         raise EdgelineError(
             f"{model} is an ONNX model, which has no way to LiteRT here: import the SavedModel or "
@@ -139,11 +139,9 @@ def _read(model: str) -> Artifact:
             "tvm, verify and publish it)."
         )
     if artifacts.schema_of(model) == models.EDGE_SCHEMA:
-        raise EdgelineError(
-            f"{model} is a LiteRT model already: take it as it is, or import the SavedModel or "
-            "Keras file that it was made of."
-        )
-    return artifacts.read(model, models.SCHEMA)
+        imported = litert_file.read(model)
+        return imported, litert_file.fitted(settings, imported)
+    return artifacts.read(model, models.SCHEMA), settings
 
 
 def _convert(
@@ -164,6 +162,7 @@ def _convert(
         )
     difference = _differences(result)
     _check(difference, built.quantisation, trained.path)
+    source_size = trained.metadata.get("size", trained.size)  # of an imported file itself
     metadata: dict[str, Any] = {
         "edgeline_schema": models.EDGE_SCHEMA,
         "features": [feature.to_json() for feature in result.features],
@@ -174,16 +173,16 @@ def _convert(
         "per_channel": settings.per_channel,
         "recipe": [dict(rule) for rule in settings.recipe],
         "takes": result.takes,
-        "because": _because(result.unsupported),
+        "because": _because(result.unsupported) or trained.metadata.get("because"),
         "lowered": dict(sorted(built.lowered.items())),
         "difference": difference,
         "representative": dict(taken),
         "size": len(built.model),
-        "saved_model_size": trained.size,
+        "source_size": source_size,
         "model_digest": trained.digest,
     }
     if origin := trained.metadata.get("origin"):
-        metadata["origin"] = origin
+        metadata["origin"] = {name: origin[name] for name in models.ORIGIN if name in origin}
     with artifacts.writing(output, models.EDGE_SCHEMA) as draft:
         (draft.path / "model.tflite").write_bytes(built.model)
         table = operators(draft.path / "model.tflite")
@@ -202,7 +201,7 @@ def _convert(
         metadata,
         {
             "size_bytes": len(built.model),
-            "size_share_of_saved_model": len(built.model) / max(trained.size, 1),
+            "size_share_of_source": len(built.model) / max(source_size, 1),
             "max_difference": max((d["max"] for d in difference.values()), default=0.0),
         },
     )
@@ -277,11 +276,11 @@ def _representative(
 def _in_child(
     trained: Artifact, rows: models.Arrays, settings: Settings, time_limit: int
 ) -> conversion.Conversion:
-    path = str(models.saved_model_path(trained))
+    work: tuple[Any, Any] = (conversion.convert, str(models.saved_model_path(trained)))
+    if trained.schema == models.EDGE_SCHEMA:
+        work = (litert_file.convert, trained)
     try:
-        result: conversion.Conversion = child.call(
-            conversion.convert, path, rows, settings, time_limit=time_limit
-        )
+        result: conversion.Conversion = child.call(*work, rows, settings, time_limit=time_limit)
     except child.ChildError as error:
         raise EdgelineError(
             f"The converter {error.how} while {error.doing}{_last_line(error.log)}: "

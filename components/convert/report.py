@@ -27,14 +27,15 @@ def write(
     constants = sum(row.constants for row in operators)
     quantised = sum(row.quantised_constants for row in operators)
     raw = metadata["takes"] == "raw"
+    source, other = _source(metadata)
     largest = max((d["max"] for d in metadata["difference"].values()), default=0.0)
     facts = [
         report.Fact("edge model", report.size(metadata["size"])),
-        report.Fact("SavedModel", report.size(metadata["saved_model_size"])),
+        report.Fact(source, report.size(metadata["source_size"])),
         report.Fact("takes", f"{metadata['takes']} features", good=raw),
         report.Fact("quantisation", metadata["quantisation"]),
         report.Fact("constants quantised", f"{quantised / max(constants, 1):.0%}"),
-        report.Fact("largest difference from the cloud", report.number(float(largest), 2)),
+        report.Fact(f"largest difference from {other}", report.number(float(largest), 2)),
     ]
     sections = []
     if metadata["because"]:
@@ -48,7 +49,7 @@ def write(
         report.Section(
             "Inputs and outputs", _contract(contract), "A batch of -1 is any number of rows."
         ),
-        report.Section("Difference from the cloud", *_difference(metadata)),
+        report.Section(f"Difference from {other}", *_difference(metadata)),
         *layers_report.sections(built.layers),
         report.Section("Operators", _operators(operators)),
         report.Section("Lowered operators", *_lowered(metadata)),
@@ -56,9 +57,16 @@ def write(
     report.write(path, "Conversion", facts, sections)
 
 
+def _source(metadata: Mapping[str, Any]) -> tuple[str, str]:
+    """What was converted, and where it answers."""
+    if metadata.get("origin", {}).get("kind") == "tflite":
+        return "imported LiteRT file", "the imported file"
+    return "SavedModel", "the cloud"
+
+
 def _sizes(metadata: Mapping[str, Any], constants: int) -> Figure:
     sizes = {
-        "SavedModel": metadata["saved_model_size"],
+        _source(metadata)[0]: metadata["source_size"],
         "edge model": metadata["size"],
         "of it constants": constants,
     }

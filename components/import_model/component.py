@@ -51,9 +51,11 @@ def import_model(
         rename: Other names for inputs and outputs of the model; a sole output is prediction.
 
     Returns:
-        kind: saved_model, keras, tflite or onnx; the first two are to be converted.
+        kind: saved_model, keras, tflite-float, tflite (quantised already) or onnx; the first three
+            can be converted.
     """
     from edgeline.components.import_model.import_model import import_model as work
+    from edgeline.components.import_model.import_model import kind_of
     from edgeline.components.import_model.wanted import Wanted
 
     found = work(
@@ -74,4 +76,4 @@ def import_model(
         ),
     )
     model.metadata.update(found)
-    return (found["origin"]["kind"],)
+    return (kind_of(found),)

@@ -31,6 +31,7 @@ NAMES = {
     "onnx": "an ONNX model",
 }
 CODE = (".pkl", ".pickle", ".joblib", ".pt", ".pth", ".npy", ".bin")
+FLOAT_FILE = "tflite-float"
 TIME_LIMIT = 900  # seconds for TensorFlow to load and write a model
 
 
@@ -80,6 +81,19 @@ def import_model(
     if report_path:
         _write_report(report_path, metadata)
     return metadata
+
+
+def kind_of(metadata: Mapping[str, Any]) -> str:
+    """What a pipeline does with an imported model depends on.
+
+    Returns:
+        saved_model, keras, tflite, onnx, or tflite-float for a LiteRT file that can still be
+        quantised; "" for a model that was not imported.
+    """
+    origin = metadata.get("origin", {})
+    if origin.get("kind") == "tflite" and "file" in origin and metadata["quantisation"] == "float":
+        return FLOAT_FILE
+    return str(origin.get("kind", ""))
 
 
 def _model(found: Path, source: str) -> tuple[Path, str]:

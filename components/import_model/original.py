@@ -8,8 +8,8 @@
 
 A file that was trained elsewhere has no cloud model. It is its own original: in kernels that are
 written to be right rather than fast, beside which stand the same file as it is deployed, and what
-compilers made of it. Rows of examples are brought to its inputs by `prepare`: images come as
-pixels with the channels last, and some files want them otherwise.
+`convert` and compilers made of it. Rows of examples are brought to its inputs by `prepare`:
+images come as pixels with the channels last, and some files want them otherwise.
 """
 
 from __future__ import annotations
@@ -43,6 +43,7 @@ class Original:
         feed: raw features to what its edge model takes, in real values.
         words: what it is, for people; `place` where an answer of it is given.
         labelled: whether it knows which column is the label.
+        itself: whether the edge model that is to be held to it is the same file.
     """
 
     artifact: Artifact
@@ -52,10 +53,11 @@ class Original:
     words: str
     place: str
     labelled: bool
+    itself: bool = False
 
     @property
     def imported(self) -> bool:
-        """Whether it is a file that is its own original."""
+        """Whether it is a file that was imported, with no cloud model behind it."""
         return self.artifact.schema != models.SCHEMA
 
 
@@ -71,12 +73,14 @@ def load(folder: str | Path, edge: Artifact | None = None) -> Original:
     found = read(folder)
     if found.schema == models.SCHEMA:
         return _trained(found, edge)
-    if edge is not None and edge.digest != found.digest:
+    if edge is None:
+        return _imported(found)
+    if found.digest not in (edge.digest, edge.metadata.get("model_digest")):
         raise EdgelineError(
-            f"{edge.path} is not the imported model {found.path}: connect the same model twice, "
-            "or the SavedModel that it was made of."
+            f"{edge.path} is not the imported model {found.path}, nor made of it: connect the same "
+            "model twice, or the model that it was made of."
         )
-    return _imported(found)
+    return replace(_imported(found), itself=edge.digest == found.digest)
 
 
 def read(folder: str | Path) -> Artifact:

@@ -12,13 +12,12 @@ from edgeline import artifacts, reference
 from edgeline.artifacts import Artifact
 from edgeline.bundle import NAME, Bundle, Signature
 from edgeline.errors import EdgelineError
-from edgeline.models import ONNX_SCHEMA, edge_model_path, raw_features
+from edgeline.models import ONNX_SCHEMA, ORIGIN, edge_model_path, raw_features
 
 LABELS = "labels.txt"
 SIGNATURE = "signature.json"
 TEST_VECTORS = "test_vectors.json"
 LITERT, ONNX = "litert", "onnx"
-ORIGIN = ("source", "kind", "sha256", "revision")
 COMPILED_FILES, PLACEMENT = "files/", "placement.json"
 
 

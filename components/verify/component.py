@@ -31,14 +31,15 @@ def verify(
     Args:
         model: The original: the trained model (model/v1), or an imported LiteRT or ONNX model
             (edge_model/v1, onnx_model/v1), whose file as it came answers in reference kernels.
-        edge_model: The converted model (edge_model/v1), or the imported one again.
+        edge_model: The model converted from it (edge_model/v1), or the imported one again.
         examples: Raw examples (examples/v1); where they have labels, metrics are compared.
         verification: All numbers, the reasons, and test vectors for the device (verification/v1).
         report: The verdict and its evidence as a page.
         metrics: Differences, metrics, latency and memory.
         split: The split whose rows are compared.
         max_difference: Largest difference of an output, relative above 1; -1: 1e-5 for a float
-            model, no limit for a quantised one (an unlabelled or imported regression: 0.1).
+            model, no limit for a quantised one (a regression without labels, or held to its own
+            file: 0.1).
         max_changed_decisions: Largest share of changed decisions; -1: 0 for a float model, no
             limit for a quantised one (without labels, or held to its own file: 0.05).
         max_metric_drop: How much worse a metric may be on the edge; for an error, relatively.

@@ -50,7 +50,7 @@ class Limits:
 
     A float model may differ by 1e-5 and change no decision; a quantised one has only the
     limit on its metrics. Where its original knows no label there is no metric, and an imported
-    file is its own original: then it may change 5% of the decisions, or differ by 0.1 in a
+    file may be held to itself: then it may change 5% of the decisions, or differ by 0.1 in a
     regression.
     """
 
@@ -124,7 +124,7 @@ def verify(
 
     Args:
         model: a `model/v1` folder, or the folder of an imported LiteRT or ONNX model, whose file
-            is held to itself (see `edgeline.components.import_model.original`).
+            answers (see `edgeline.components.import_model.original`).
         edge_model: an `edge_model/v1` or `onnx_model/v1` folder.
         data: an `examples/v1` folder.
         output: the `verification/v1` folder to write, approved or not.
@@ -146,7 +146,7 @@ def verify(
     compiled = artifacts.read(compiled_model, COMPILED_SCHEMA) if compiled_model else None
     subject = _subject(edge, compiled, runtime)
     task = original.artifact.metadata["task"]
-    judged = original.labelled and not original.imported
+    judged = original.labelled and not original.itself
     limits = limits.resolved(subject.quantisation, task, judged)
     count = examples.splits(rows).get(split, 0)
     examples.arrow_schema(rows, split)  # an absent or empty split ends here
@@ -298,10 +298,10 @@ def _reasons(
 def _tolerance(findings: Findings) -> float:
     """What a device's answer may differ by.
 
-    An imported file was run in two kinds of kernels, which shows it for this model.
+    A file held to itself was run in two kinds of kernels, which shows it for this model.
     """
     usual = TOLERANCE[findings.subject.quantisation in FLOAT]
-    if not findings.original.imported:
+    if not findings.original.itself:
         return usual
     return max(usual, 2 * findings.parity.max_difference)
 

@@ -1,9 +1,9 @@
 """The pipeline for models that nobody trained here: a file in, verified bundles out.
 
-A SavedModel or Keras file is converted; a LiteRT or ONNX file is taken as it is and held to
-itself, in reference kernels. `verify` must approve each edge model, or it is not published.
-Nobody evaluates the model, and every bundle says so: to hold it to thresholds, too, give
-`publish` what `analyze` finds of it.
+A SavedModel, Keras or float LiteRT file is converted. An ONNX file, and a LiteRT file that is
+quantised already, is taken as it is and held to itself, in reference kernels. `verify` must approve
+each edge model, or it is not published. Nobody evaluates the model, and every bundle says so: to
+hold it to thresholds, too, give `publish` what `analyze` finds of it.
 """
 
 # no `from __future__ import annotations`: kfp reads the annotations
@@ -70,7 +70,7 @@ def pipeline(
         rename: Other names for inputs and outputs, so that an input has its column's name.
         images: Column of image files to [height, width, channels].
         split_ratios: Weights of the splits; eval is compared, train calibrates a conversion.
-        quantisation: What a SavedModel or Keras model is converted to.
+        quantisation: What a SavedModel, Keras or float LiteRT file is converted to.
         io: Inputs and outputs of a model converted to int8: float, int8 or uint8.
         representative_rows: Rows that calibrate a conversion.
         require_mapped: The share of operators that must map to the Edge TPU.
@@ -129,6 +129,17 @@ def pipeline(
             **placement,
         )
 
+    def converted() -> tuple[Any, Any]:
+        """The model as an edge model, and where its operators go."""
+        edge_model = convert(
+            model=model,
+            examples=read.outputs["examples"],
+            quantisation=quantisation,
+            representative_rows=representative_rows,
+            io=io,
+        ).outputs["edge_model"]
+        return edge_model, check(edge_model=edge_model, require_mapped=require_mapped)
+
     with dsl.ExitHandler(ended):
         read = ingest(data=data, images=images, split_ratios=split_ratios)
         imported = import_model(
@@ -149,14 +160,7 @@ def pipeline(
             prove(model)
         with dsl.Elif(kind == "tflite", name="litert"):
             prove(model, check(edge_model=model, require_mapped=require_mapped))
+        with dsl.Elif(kind == "tflite-float", name="litert-float"):
+            prove(*converted())
         with dsl.Else(name="convert"):
-            converted = convert(
-                model=model,
-                examples=read.outputs["examples"],
-                quantisation=quantisation,
-                representative_rows=representative_rows,
-                io=io,
-            )
-            edge_model = converted.outputs["edge_model"]
-            placed = check(edge_model=edge_model, require_mapped=require_mapped)
-            prove(edge_model, placed, model=model)
+            prove(*converted(), model=model)

@@ -107,7 +107,25 @@ def test_a_keras_file_is_converted_first(folder: Path) -> None:
     assert done.code == 0, done.output
     states = _states(done)
     assert set(states.values()) == {"succeeded"}, states
-    assert {"convert", "check-2", "verify-5", "publish-5", "model-card-3"} <= states.keys()
+    assert {"convert-2", "check-3", "verify-7", "publish-7", "model-card-4"} <= states.keys()
     found = bundle.read(done.folder / "models" / "small" / "1")
     assert found.provenance["origin"]["kind"] == "keras"
     assert found.provenance["evaluation"] == "not evaluated"
+
+
+def test_a_float_litert_file_is_quantised_first(folder: Path) -> None:
+    done = _run(
+        folder,
+        DATA / "cnn_float.tflite",
+        "cnn",
+        images=json.dumps({"image": [28, 28, 1]}),
+        split_ratios=json.dumps({"train": 1, "eval": 1}),
+        quantisation="dynamic",
+        max_changed_decisions=1.0,
+    )
+    assert done.code == 0, done.output
+    states = _states(done)
+    assert set(states.values()) == {"succeeded"}, states
+    found = bundle.read(done.folder / "models" / "cnn" / "1")
+    assert (found.quantisation, found.evaluated) == ("dynamic", False)
+    assert found.provenance["origin"]["sha256"] == artifacts.sha256(DATA / "cnn_float.tflite")

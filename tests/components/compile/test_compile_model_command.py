@@ -48,16 +48,40 @@ def test_a_litert_file_for_several_devices(tmp_path):
 
 
 def test_one_failure_does_not_stop_the_others(tmp_path):
-    model = DATA / "cnn_float.tflite"
+    model = DATA / "cnn_dynamic.tflite"
     targets = ["--target", "ethos-u85", "--target", "litert"]
     run = edgeline(model, *targets, "--json", "-o", "out", folder=tmp_path)
     assert run.returncode == 1
     found = {entry["target"]: entry for entry in json.loads(run.stdout)["targets"]}
-    assert "is float: convert it with quantisation='int8'" in found["ethos-u85"]["failure"]
+    assert "is dynamic: convert it with quantisation='int8'" in found["ethos-u85"]["failure"]
     assert found["litert"]["failure"] is None
     assert found["litert"]["size"] == model.stat().st_size
     assert "Traceback" not in run.stderr
     assert sorted(path.name for path in (tmp_path / "out").iterdir()) == ["litert", "report.html"]
+
+
+def test_a_float_litert_file_is_quantised_where_a_target_needs_it(tmp_path):
+    model = DATA / "cnn_float.tflite"
+    np.save(tmp_path / "rows.npy", np.random.default_rng(0).random((30, 28, 28, 1)))
+    targets = ["--target", "ethos-u55", "--target", "litert", "--json"]
+    run = edgeline(model, *targets, "--representative", "rows.npy", "-o", "out", folder=tmp_path)
+    assert run.returncode == 0, run.stdout + run.stderr
+    found = json.loads(run.stdout)
+    assert not found["warnings"]
+    ethos, litert = found["targets"]
+    assert (ethos["quantisation"], ethos["share"]) == ("int8", 1)
+    signature = json.loads((tmp_path / "out" / "ethos-u55" / "signature.json").read_text())
+    assert signature["inputs"][0]["dtype"] == "int8"
+    assert (litert["quantisation"], litert["size"]) == ("float", model.stat().st_size)
+    # now for litert, too, and without data: loudly random
+    run = edgeline(
+        *(model, "--target", "litert", "--quantisation", "int8", "-o", "b"), folder=tmp_path
+    )
+    assert run.returncode == 0, run.stdout + run.stderr
+    assert "random numbers" in run.stderr
+    compiled = artifacts.read(tmp_path / "b" / "litert", SCHEMA).metadata
+    assert compiled["quantisation"] == "int8"
+    assert compiled["size"] < model.stat().st_size
 
 
 @pytest.mark.parametrize(

@@ -95,7 +95,7 @@ def test_auto_finds_the_smallest_taxi_model_that_holds(trained_taxi):
     loose, found = run("loose", 0.05)
     assert found["trials"][0]["holds"] and found["cloud"].keys() == {"auc", "accuracy"}
     strict, found = run("strict", 0.0)
-    assert loose.metadata["size"] < strict.metadata["size"] < loose.metadata["saved_model_size"]
+    assert loose.metadata["size"] < strict.metadata["size"] < loose.metadata["source_size"]
     kept = [trial for trial in found["trials"] if trial["kept"]]
     assert kept and not found["trials"][0]["holds"]
     edge = artifacts.read(folder / "strict", models.EDGE_SCHEMA)

@@ -301,7 +301,7 @@ def test_what_has_no_way_to_litert_is_said_in_a_sentence(
     with pytest.raises(EdgelineError, match="stays is an ONNX model, which has no way to LiteRT"):
         convert(str(onnx), str(folder / "digits"), output, page)
     with pytest.raises(
-        EdgelineError, match="mobilenet is a LiteRT model already: take it as it is"
+        EdgelineError, match="mobilenet is a LiteRT model that is int8 already: take it as it is"
     ):
         convert(str(mobilenet), str(folder / "digits"), output, page)
     with pytest.raises(EdgelineError, match="stays is an ONNX model, and the Edge TPU takes"):
