@@ -38,6 +38,7 @@ NAMED = (  # functions of ai_edge_quantizer.recipe: bits of weights (w) and acti
     "static_wi8_ai16",
 )
 NOT = "no_quantize"
+LEAST_STEP = 6 / (1 << 30)  # LiteRT counts the steps up to 6.0, for a ReLU6, in 32 bits
 
 Recipe = Sequence[Mapping[str, Any]]
 Arrays = Mapping[str, npt.NDArray[Any]]
@@ -102,7 +103,8 @@ def calibrate(network: bytes, recipe: Recipe, rows: Arrays) -> Mapping[str, Any]
     """The least and greatest value of every tensor of a floating network on some rows.
 
     ai-edge-quantizer takes a moving average over samples, which cuts off what is rare. So each
-    piece of rows is one sample, and of the pieces the least and greatest is taken here.
+    piece of rows is one sample, and of the pieces the least and greatest is taken here. What is
+    (almost) always the same value gets a range that LiteRT can compute with.
 
     Returns:
         `min` and `max` by tensor; None where the recipe needs none.
@@ -120,6 +122,9 @@ def calibrate(network: bytes, recipe: Recipe, rows: Arrays) -> Mapping[str, Any]
                 found[name] = {"min": least, "max": np.maximum(found[name]["max"], range_["max"])}
             else:
                 found[name] = {"min": range_["min"], "max": range_["max"]}
+    least = LEAST_STEP * 2 ** _activation_bits(recipe)
+    for range_ in found.values():
+        range_["max"] = np.maximum(range_["max"], range_["min"] + least)
     return found
 
 
@@ -136,6 +141,11 @@ def quantise(network: bytes, recipe: Recipe, calibration: Mapping[str, Any] | No
         calibration, enable_progress_bar=False, enable_progress_report=False
     )
     return bytes(result.quantized_model)
+
+
+def _activation_bits(recipe: Recipe) -> int:
+    configs = [rule.get("op_config", {}).get("activation_tensor_config") for rule in recipe]
+    return max((int(config["num_bits"]) for config in configs if config), default=8)
 
 
 def _quantiser(network: bytes, recipe: Recipe) -> Any:

@@ -171,6 +171,14 @@ def test_a_fixed_batch_is_calibrated_row_by_row(tmp_path):
     assert 0 < done.metrics["max_difference"] < 0.05
 
 
+@pytest.mark.parametrize("quantisation", ["int8", "int16x8"])
+def test_values_that_vanish_get_a_range_that_litert_computes_with(tmp_path, imported, quantisation):
+    rows = {"image": np.full((20, 28, 28, 1), 1e-12, np.float32)}
+    out, page = str(tmp_path / "edge"), str(tmp_path / "r.html")
+    done = convert_arrays(str(imported), rows, out, page, quantisation)
+    assert done.metrics["max_difference"] < 0.01
+
+
 @pytest.mark.parametrize(
     ("parameters", "sentence"),
     [
