@@ -385,4 +385,4 @@ def _value(text: str, kind: str) -> Any:
         raise ValueError(what) from None
     if not isinstance(value, wanted) or (isinstance(value, bool) and wanted in NUMBERS):
         raise ValueError(what)
-    return value
+    return float(value) if kind == "NUMBER_DOUBLE" else value  # KFP takes no 1 for 1.0

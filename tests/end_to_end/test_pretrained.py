@@ -121,7 +121,7 @@ def test_a_float_litert_file_is_quantised_first(folder: Path) -> None:
         images=json.dumps({"image": [28, 28, 1]}),
         split_ratios=json.dumps({"train": 1, "eval": 1}),
         quantisation="dynamic",
-        max_changed_decisions=1.0,
+        max_changed_decisions=1,
     )
     assert done.code == 0, done.output
     states = _states(done)

@@ -27,6 +27,7 @@ def test_values_get_their_types() -> None:
         "names": ["x"],
         "options": {"a": 1},
     }
+    assert type(parse_settings(("rate=1",), TYPES)["rate"]) is float  # KFP refuses an int
 
 
 @pytest.mark.parametrize(
