@@ -80,7 +80,8 @@ class Warm:
         self._log = log
         order = list(STAGES)
         self.stages = order[: 1 + max((order.index(stage) for stage in stages), default=-1)]
-        self._folder = tempfile.TemporaryDirectory(prefix="edgeline-warm-")
+        self._sockets = tempfile.TemporaryDirectory(prefix="edgeline-warm-", dir=_short_place())
+        self._folder = tempfile.TemporaryDirectory(prefix="edgeline-tasks-")
         self._process: subprocess.Popen[bytes] | None = None
 
     def __enter__(self) -> Warm:
@@ -89,7 +90,7 @@ class Warm:
             environment["TMPDIR"] = self._folder.name  # what a killed task leaves goes with it
             with open(self._log, "ab") as log:
                 self._process = subprocess.Popen(
-                    [sys.executable, "-m", __name__, self._folder.name, *self.stages],
+                    [sys.executable, "-m", __name__, self._sockets.name, *self.stages],
                     stdin=subprocess.PIPE,
                     stdout=log,
                     stderr=log,
@@ -104,6 +105,7 @@ class Warm:
                 os.killpg(self._process.pid, signal.SIGKILL)
             self._process.wait()
         self._folder.cleanup()
+        self._sockets.cleanup()
 
     def run(self, stage: str, command: Sequence[str], env: dict[str, str], log: Path) -> Ended:
         """Run kfp's executor in a fork of a stage, its output going to `log`.
@@ -136,7 +138,7 @@ class Warm:
         assert self._process is not None
         while True:
             try:
-                return connection.connect(f"{self._folder.name}/{stage}")
+                return connection.connect(f"{self._sockets.name}/{stage}")
             except (FileNotFoundError, ConnectionRefusedError):
                 if self._process.poll() is not None:
                     raise RuntimeError(f"the warm process ended while importing {stage}") from None
@@ -146,6 +148,11 @@ class Warm:
 def is_supported() -> bool:
     """Whether a process may fork after its imports here (not on macOS or Windows)."""
     return sys.platform == "linux"
+
+
+def _short_place() -> str | None:
+    """Where sockets may lie: their paths have at most 103 bytes on every system."""
+    return None if len(os.fsencode(tempfile.gettempdir())) < 64 else "/tmp"
 
 
 def _source_and_arguments(command: Sequence[str]) -> tuple[str, list[str]]:

@@ -249,6 +249,8 @@ class Repository:
                 await self._replace(served, source)
             if version in served.pools:
                 wanted.append(version)
+        if not served.pools:
+            wanted += await self._last_resort(served, found)
         served.failures = {v: f for v, f in served.failures.items() if v in found}
         # a label moves when the version that it moves to serves
         late = {x: served.labels.get(x, v) for x, v in labels.items() if v not in served.pools}
@@ -260,6 +262,17 @@ class Repository:
         self.rollouts.settle(name, served.pools)
         if not there and not served.pools:
             del self.models[name]
+
+    async def _last_resort(self, served: Served, found: dict[int, Source]) -> list[int]:
+        """Serve, where nothing else works, the newest version that ends of the server were laid to:
+        a device whose power was cut some times would otherwise be left with nothing."""
+        for version in sorted(found, reverse=True):
+            if self.verdicts.blamed(found[version]):
+                self.verdicts.pardon(found[version])
+                await self._replace(served, found[version])
+            if version in served.pools:
+                return [version]
+        return []
 
     async def _replace(self, served: Served, source: Source) -> None:
         loop = asyncio.get_running_loop()

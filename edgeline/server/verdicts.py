@@ -25,13 +25,15 @@ log = logging.getLogger("edgeline.server")
 
 @dataclass
 class Record:
-    """`state` is `trial`, `proven` or `bad`; `starts` counts loads while on trial."""
+    """`state` is `trial`, `proven` or `bad`; `starts` counts loads while on trial; `blamed` says
+    that it is bad for ends of the server alone."""
 
     name: str
     version: int
     state: str = "trial"
     starts: int = 0
     reason: str = ""
+    blamed: bool = False
 
 
 class Verdicts:
@@ -59,6 +61,11 @@ class Verdicts:
         record = self._records.get(self._identity(source))
         return record.reason if record is not None and record.state == "bad" else ""
 
+    def blamed(self, source: Source) -> bool:
+        """Whether a version is bad for ends of the server alone: it may have been the power."""
+        record = self._records.get(self._identity(source))
+        return record is not None and record.state == "bad" and record.blamed
+
     def proven(self, source: Source) -> bool:
         """Whether a version has served long enough."""
         record = self._records.get(self._identity(source))
@@ -77,6 +84,8 @@ class Verdicts:
                     source,
                     f"the server ended {record.starts} times while this version was on trial",
                 )
+                record.blamed = True
+                self._save()
                 return record.reason
             record.starts += 1
             self._begun.add(identity)

@@ -16,11 +16,11 @@ USAGE, FAILED = 2, 1
         (
             ["run", "taxy"],
             FAILED,
-            "There is no pipeline 'taxy': name one of digits, tabular, taxi, vision",
+            "There is no pipeline 'taxy': name one of digits, pretrained, tabular, taxi, vision",
         ),
         (["run", "tabular"], USAGE, "Set data, destination, label, model_name, module"),
         (["run", "taxi", "--set", "step=5"], USAGE, "Did you mean steps?"),
-        (["run", "taxi", "--set", "steps=many"], USAGE, "--set steps: 'many' is no NUMBER_INTEGER"),
+        (["run", "taxi", "--set", "steps=many"], USAGE, "'many' is not a whole number"),
         (["run", "taxi", "--set", "steps"], USAGE, "write it as NAME=VALUE"),
         (["run", "taxi", "--set", "data=nowhere.csv"], FAILED, "nowhere.csv"),
         (["run", "taxi", "--module", "nowhere.py"], FAILED, "nowhere.py"),

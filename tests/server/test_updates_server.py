@@ -227,6 +227,15 @@ def test_kill_9_at_any_moment_of_an_update(device, publisher, web):
     eventually(lambda: score(server) == possible[-1])
 
 
+def test_the_only_version_outlives_power_cuts(device, web):
+    """More of them than would condemn a version that has another beside it."""
+    for _ in range(5):
+        server = device()
+        assert score(server) == 4
+        kill(server)
+        web.down = True
+
+
 def test_a_reboot_without_a_network(device, publisher, web):
     server = device()
     publisher.add(model(2))
