@@ -110,6 +110,7 @@ def compile_edge_model(
         size = _size(draft.path / FILES / compiled.model)
         if not size:
             raise EdgelineError(f"The compiler of {found.name} made nothing of {given.name}.")
+        size = int(compiled.facts.get("size_bytes", size))  # of several files together
         metadata = _metadata(found, given, source, settings, compiled, size)
         write_json(draft.path / SIGNATURE, _signature(draft.path, source).to_json())
         write_json(draft.path / PLACEMENT, [asdict(operator) for operator in compiled.placed])

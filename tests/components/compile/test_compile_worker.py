@@ -230,3 +230,10 @@ def ended(process: int) -> bool:
             return True
         time.sleep(0.1)
     return False
+
+
+def test_a_model_of_two_files_has_the_size_of_both(edge, tmp_path):
+    result = compile_edge_model("openvino", str(tmp_path / "out"), str(edge / "int8"))
+    model = tmp_path / "out" / result.metadata["model"]
+    files = (model, model.with_suffix(".bin"))
+    assert result.metadata["size"] == sum(file.stat().st_size for file in files)
