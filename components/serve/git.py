@@ -8,8 +8,10 @@ from __future__ import annotations
 
 import io
 import os
+import random
 import shutil
 import tempfile
+import time
 from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any, TypeVar
@@ -17,7 +19,8 @@ from typing import Any, TypeVar
 from edgeline.components.serve.site import GitFolder
 from edgeline.errors import EdgelineError
 
-ATTEMPTS = 5
+ATTEMPTS = 8
+PAUSE = 0.1  # seconds at most before the second attempt; twice as long before each further one
 Answer = TypeVar("Answer")
 
 
@@ -32,27 +35,36 @@ def commit(files: Iterable[Path], place: GitFolder, message: str) -> str:
             is refused.
     """
     files = list(files)
-    for _ in range(ATTEMPTS):  # where somebody was quicker: on top of what they did, again
+    for attempt in range(ATTEMPTS):  # where somebody was quicker: on top of what they did, again
+        if attempt:
+            time.sleep(random.uniform(0, PAUSE * 2**attempt))  # sites served at once keep apart
         with tempfile.TemporaryDirectory() as temporary:
             if found := _commit(files, place, message, Path(temporary) / "clone"):
                 return found
     raise EdgelineError(
-        f"{place.repository} refuses the push to {place.branch}: may this token write to it?"
+        f"{place.repository} refuses the push to {place.branch}, {ATTEMPTS} times in a row: "
+        "may this token write to it?"
     )
 
 
 def _commit(files: list[Path], place: GitFolder, message: str, clone: Path) -> str | None:
-    """The commit that has the files, or None where the push was refused."""
+    """The commit that has the files, or None where somebody was quicker or refused the push."""
     from dulwich import porcelain
     from dulwich.errors import GitProtocolError
+    from dulwich.file import FileLocked
 
     branch, silent = place.branch.encode(), io.BytesIO()
-    repository = _asked(
-        "clone",
-        lambda: porcelain.clone(
-            place.repository, clone, depth=1, branch=branch, errstream=silent, **_login(place)
-        ),
-    )
+    try:
+        repository = _asked(
+            "clone",
+            lambda: porcelain.clone(
+                place.repository, clone, depth=1, branch=branch, errstream=silent, **_login(place)
+            ),
+        )
+    except EdgelineError as error:
+        if isinstance(error.__cause__, KeyError):  # the branch moved between being read and had
+            return None
+        raise
     with repository:
         _write(repository, files, clone, place.folder)
         if any(porcelain.status(repository).staged.values()):
@@ -71,7 +83,7 @@ def _commit(files: list[Path], place: GitFolder, message: str, clone: Path) -> s
                     errstream=silent,
                     **_login(place),
                 )
-            except (porcelain.Error, GitProtocolError, KeyError):
+            except (porcelain.Error, GitProtocolError, FileLocked, KeyError):
                 return None
             if (sent.ref_status or {}).get(reference):
                 return None

@@ -30,7 +30,8 @@ def shown(*results: TaskResult) -> str:
     return stream.getvalue()
 
 
-def test_a_sentence_is_shown_as_it_is() -> None:
+def test_a_sentence_is_shown_as_it_is(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("COLUMNS", raising=False)  # pytest-xdist sets it
     sentence = "Input 'x' has shape [batch, 2]: give [/batch] [red]1[/red]. " + "word " * 60
     text = shown(result("ingest", "failed", error=sentence))
     assert sentence.strip() in text.splitlines()[0]

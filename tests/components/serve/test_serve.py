@@ -13,6 +13,7 @@ import subprocess
 import sys
 import threading
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -144,6 +145,17 @@ def test_a_commit_of_somebody_else_in_between_is_kept(
     commit = git.commit([file], GitFolder(f"file://{repository}", "site", "main"), "Ours")
     files = run_git("ls-tree", "-r", "--name-only", commit, folder=repository).split()
     assert files == ["README.md", "site/compose.yaml", "theirs"]
+
+
+def test_sites_served_at_once_all_arrive(repository: Path, tmp_path: Path) -> None:
+    """One repository for every site: tasks side by side lock it, and move the branch, in turn."""
+    places = [GitFolder(f"file://{repository}", f"sites/{n}", "main") for n in range(8)]
+    file = tmp_path / "compose.yaml"
+    file.write_text("services: {}\n")
+    with ThreadPoolExecutor(len(places)) as at_once:
+        list(at_once.map(lambda place: git.commit([file], place, place.folder), places))
+    files = run_git("ls-tree", "-r", "--name-only", "main", folder=repository).split()
+    assert files == ["README.md", *(f"sites/{n}/compose.yaml" for n in range(8))]
 
 
 class GitServer(http.server.BaseHTTPRequestHandler):
