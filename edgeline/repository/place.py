@@ -34,6 +34,9 @@ _LOCK = "metadata/.lock"
 class Place(Protocol):
     """Files by their path in the repository. Each operation raises EdgelineError if it fails."""
 
+    def __str__(self) -> str:
+        """The path or address of the repository."""
+
     def read(self, path: str) -> bytes | None:
         """A file's content, None where there is none."""
 
@@ -62,6 +65,9 @@ class Folder:
     """A place below a folder."""
 
     root: Path
+
+    def __str__(self) -> str:
+        return str(self.root)
 
     def read(self, path: str) -> bytes | None:
         try:
@@ -126,6 +132,9 @@ class Bucket:
     """A place below a prefix of a bucket."""
 
     store: ObjectStore
+
+    def __str__(self) -> str:
+        return f"{self.store.scheme}://{self.store.bucket}/{self.store.prefix}"
 
     def read(self, path: str) -> bytes | None:
         return self.store.read(path)

@@ -84,7 +84,10 @@ def read(place: Place) -> State:
             if live is None or staged.signed.version > live.signed.version:
                 state.staged[role] = staged
     if not state.live and not state.staged:
-        raise EdgelineError("There is no signed repository here: run `edgeline repository init`.")
+        raise EdgelineError(
+            f"There is no signed repository at {place}: check the path, or make one with "
+            "`edgeline repository init`."
+        )
     return state
 
 

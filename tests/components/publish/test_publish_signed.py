@@ -171,7 +171,8 @@ def test_the_commands(tmp_path, inputs):
     table = run("status", place)
     assert "taxi" in table
     assert "live" in table
-    assert "no signed repository" in run("status", str(tmp_path / "nothing"), code=1)
+    nothing = str(tmp_path / "nothing")
+    assert f"no signed repository at {nothing}:" in run("status", nothing, code=1)
     for file in (tmp_path / "keys").glob("*.pem"):
         assert "ENCRYPTED" in file.read_text()
         assert file.stat().st_mode & 0o077 == 0
