@@ -1,66 +1,38 @@
-"""What is wrong with data: against a schema, and one split against another.
+"""What is wrong with one split, against a schema.
 
-Each anomaly is one record with one sentence. Its kind is a standard
-`tensorflow_metadata` `AnomalyInfo.Type`. An ERROR makes the data invalid, a WARNING
-does not. What an inferred schema says about missing values, the values of strings and
-NaN or infinity is a guess from one split, so going against it is a WARNING; a schema
-that was given (frozen) is taken at its word. Integers are welcome where the schema says
-FLOAT, as in the model's raw features.
+What an inferred schema says about missing values, the values of strings and NaN or infinity is a
+guess from one split, so going against it is a WARNING; a schema that was given (frozen) is taken
+at its word. Integers are welcome where the schema says FLOAT, as in the model's raw features.
 
-Of a schema is checked: type, presence, shape and value count, domains of strings, bools
-and numbers, `min_domain_mass`, the row counts of `dataset_constraints`, and the skew and
-drift comparators `infinity_norm` and `jensen_shannon_divergence`. Environments and all
-else are left to tools that know them.
+Of a schema is checked: type, presence, shape and value count, domains of strings, bools and
+numbers, `min_domain_mass` and the row counts of `dataset_constraints`. Environments and all else
+are left to tools that know them.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import asdict, dataclass
+from collections.abc import Iterator
 from typing import Any
 
-from tensorflow_metadata.proto.v0 import anomalies_pb2, schema_pb2, statistics_pb2
+from tensorflow_metadata.proto.v0 import schema_pb2, statistics_pb2
 
-from edgeline.components.validate import comparisons
 from edgeline.components.validate import schema as schemas
 from edgeline.components.validate import statistics as stats
+from edgeline.components.validate.anomalies import ERROR, WARNING, Anomaly
 from edgeline.report import number
 
-ERROR, WARNING = "ERROR", "WARNING"
-COMPARED_VALUES = 500  # below it chance alone moves a share by more than a few percent
 NAMED_VALUES = 5
-
-
-@dataclass(frozen=True)
-class Anomaly:
-    """One thing that is wrong. `feature` is empty when it is the split as a whole."""
-
-    split: str
-    feature: str
-    kind: str
-    severity: str
-    sentence: str
-
-    def to_json(self) -> dict[str, str]:
-        return asdict(self)
-
-
-@dataclass(frozen=True)
-class Measurement:
-    """A distance between two splits: `comparison` is skew or drift, `measure` L_INFTY or
-    JENSEN_SHANNON_DIVERGENCE; not `judged` where there are too few values to tell."""
-
-    comparison: str
-    split: str
-    feature: str
-    measure: str
-    value: float
-    threshold: float
-    judged: bool
-
-    def to_json(self) -> dict[str, Any]:
-        return asdict(self)
+Finding = tuple[str, str, str]
+_GUESSED = {
+    "ENUM_TYPE_UNEXPECTED_STRING_VALUES",
+    "ENUM_TYPE_INVALID_UTF8",
+    "FEATURE_TYPE_LOW_FRACTION_PRESENT",
+    "FEATURE_TYPE_LOW_NUMBER_PRESENT",
+    "FEATURE_TYPE_NO_VALUES",
+    "FLOAT_TYPE_HAS_NAN",
+    "FLOAT_TYPE_HAS_INF",
+}
 
 
 def check_split(dataset: Any, schema: Any, inferred: bool) -> list[Anomaly]:
@@ -105,144 +77,6 @@ def check_split(dataset: Any, schema: Any, inferred: bool) -> list[Anomaly]:
     return sorted(found, key=lambda anomaly: anomaly.feature)
 
 
-def compare(
-    comparison: str,
-    control: Any,
-    treatment: Any,
-    schema: Any,
-    threshold: float,
-) -> tuple[list[Anomaly], list[Measurement]]:
-    """Measure how far each feature of a split has moved from another split or a baseline.
-
-    Strings and integers of few values are measured by L-infinity, other numbers by the
-    Jensen-Shannon divergence. A feature's `skew_comparator` or `drift_comparator` in the
-    schema, if any, says instead what is measured and up to which threshold.
-
-    Args:
-        comparison: skew (both from the same data) or drift (the control is a baseline).
-        control: `DatasetFeatureStatistics` of what is expected.
-        treatment: `DatasetFeatureStatistics` of what is judged.
-        schema: `Schema`; only its features are compared.
-        threshold: the distance, in [0, 1], above which there is an anomaly.
-    """
-    anomalies: list[Anomaly] = []
-    measurements: list[Measurement] = []
-    split = treatment.name
-    other = f"the baseline's {control.name}" if comparison == "drift" else control.name
-    if 0 < min(control.num_examples, treatment.num_examples) < COMPARED_VALUES:
-        few, rows = min((control.num_examples, other), (treatment.num_examples, split))[::-1]
-        sentence = (
-            f"No {comparison} from {other} to {split} is judged: {few} has {rows:,} rows, "
-            f"and below {COMPARED_VALUES} chance alone moves the shares."
-        )
-        kind = "COMPARATOR_LOW_NUM_EXAMPLES"
-        anomalies.append(Anomaly(split, "", kind, WARNING, sentence))
-    before = {stats.name_of(feature): feature for feature in control.features}
-    after = {stats.name_of(feature): feature for feature in treatment.features}
-    known = {feature.name: feature for feature in schema.feature}
-    for name in sorted(before.keys() | after.keys()):
-        expected = known.get(name)
-        if name not in before or name not in after or expected is None:
-            if comparison == "drift":
-                anomalies += _only_one_side(split, other, name, name in before, expected)
-            continue
-        if not schemas.in_use(expected):
-            continue
-        old, new = before[name], after[name]
-        if not _compatible(old.type, new.type):
-            if comparison == "drift" and _fits(expected.type, new.type):
-                kind, names = "UNEXPECTED_DATA_TYPE", statistics_pb2.FeatureNameStatistics.Type
-                sentence = (
-                    f"Column {name!r} in {split} holds {names.Name(new.type)}, but in {other} "
-                    f"{names.Name(old.type)}."
-                )
-                anomalies.append(Anomaly(split, name, kind, ERROR, sentence))
-            continue
-        counts = stats.common(old).num_non_missing, stats.common(new).num_non_missing
-        if not min(counts):
-            continue
-        for measure, limit in _measures(comparison, expected, old, new, threshold):
-            value, where = _measure(measure, old, new)
-            if value is None:
-                sentence = (
-                    f"The schema's {comparison}_comparator of {name!r} asks for {measure}, which "
-                    f"its values do not allow: use jensen_shannon_divergence for numbers."
-                )
-                kind = "INVALID_SCHEMA_SPECIFICATION"
-                anomalies.append(Anomaly(split, name, kind, ERROR, sentence))
-                continue
-            judged = min(counts) >= COMPARED_VALUES
-            measurements.append(Measurement(comparison, split, name, measure, value, limit, judged))
-            if judged and value > limit:
-                sentence = (
-                    f"Column {name!r} in {split} differs from {other} by {_NAMES[measure]} "
-                    f"{number(value)} (threshold {number(limit)}): {where}."
-                )
-                kind = f"COMPARATOR_{measure}_HIGH"
-                anomalies.append(Anomaly(split, name, kind, ERROR, sentence))
-    return anomalies, measurements
-
-
-def to_proto(
-    schema: Any, split: str, anomalies: Sequence[Anomaly], measurements: Sequence[Measurement]
-) -> Any:
-    """The anomalies and distances of one split as an `Anomalies` proto."""
-    result = anomalies_pb2.Anomalies(baseline=schema)
-    result.anomaly_name_format = anomalies_pb2.Anomalies.SERIALIZED_PATH
-    for anomaly in anomalies:
-        if anomaly.split != split:
-            continue
-        if not anomaly.feature:
-            info = result.dataset_anomaly_info
-            result.data_missing |= anomaly.kind == "DATASET_LOW_NUM_EXAMPLES"
-        else:
-            info = result.anomaly_info[anomaly.feature]
-            info.path.step[:] = [anomaly.feature]
-        severity = anomalies_pb2.AnomalyInfo.Severity.Value(anomaly.severity)
-        info.severity = max(info.severity, severity)
-        kind = anomalies_pb2.AnomalyInfo.Type.Value(anomaly.kind)
-        short = anomaly.kind.replace("_", " ").capitalize()
-        info.reason.add(type=kind, short_description=short, description=anomaly.sentence)
-        info.short_description = short if len(info.reason) == 1 else "Multiple errors"
-        info.description = " ".join(reason.description for reason in info.reason)
-    drifts: dict[str, Any] = {}
-    for measurement in measurements:
-        if measurement.split != split:
-            continue
-        name = measurement.feature
-        if name not in drifts:
-            drifts[name] = result.drift_skew_info.add()
-            drifts[name].path.step.append(name)
-        drift = measurement.comparison == "drift"
-        side = drifts[name].drift_measurements if drift else drifts[name].skew_measurements
-        kinds = anomalies_pb2.DriftSkewInfo.Measurement.Type
-        side.add(
-            type=kinds.Value(measurement.measure),
-            value=measurement.value,
-            threshold=measurement.threshold,
-        )
-    return result
-
-
-_GUESSED = {
-    "ENUM_TYPE_UNEXPECTED_STRING_VALUES",
-    "ENUM_TYPE_INVALID_UTF8",
-    "FEATURE_TYPE_LOW_FRACTION_PRESENT",
-    "FEATURE_TYPE_LOW_NUMBER_PRESENT",
-    "FEATURE_TYPE_NO_VALUES",
-    "FLOAT_TYPE_HAS_NAN",
-    "FLOAT_TYPE_HAS_INF",
-}
-_NAMES = {"L_INFTY": "L-infinity", "JENSEN_SHANNON_DIVERGENCE": "a Jensen-Shannon divergence of"}
-_STATISTICS_TYPES = {
-    schema_pb2.INT: {stats.INT},
-    schema_pb2.FLOAT: {stats.FLOAT, stats.INT},
-    schema_pb2.BYTES: {stats.STRING, statistics_pb2.FeatureNameStatistics.BYTES},
-}
-
-Finding = tuple[str, str, str]
-
-
 def _check_feature(schema: Any, expected: Any, found: Any) -> Iterator[Finding]:
     """Kind, severity and the rest of the sentence of all that is wrong with one feature."""
     facts = stats.common(found)
@@ -251,7 +85,7 @@ def _check_feature(schema: Any, expected: Any, found: Any) -> Iterator[Finding]:
     if not present:
         yield "FEATURE_TYPE_NO_VALUES", ERROR if needed else WARNING, "has no value in any row."
         return
-    if not _fits(expected.type, found.type):
+    if not schemas.fits(expected.type, found.type):
         wanted = schema_pb2.FeatureType.Name(expected.type)
         held = statistics_pb2.FeatureNameStatistics.Type.Name(found.type)
         sentence = f"holds {held}, but the schema says {wanted}."
@@ -378,62 +212,5 @@ def _only_value(found: Any) -> str | None:
     return number(numbers.min) if numbers.min == numbers.max else None
 
 
-def _only_one_side(
-    split: str, other: str, name: str, gone: bool, expected: Any | None
-) -> Iterable[Anomaly]:
-    """A column that only the baseline has, or that it lacks, unless the schema has named it."""
-    if gone and expected is None:
-        sentence = f"Column {name!r} of {other} is no longer in {split}."
-        yield Anomaly(split, name, "COMPARATOR_TREATMENT_DATA_MISSING", ERROR, sentence)
-    elif not gone and expected is not None:
-        sentence = f"Column {name!r} in {split} is new: {other} does not have it."
-        yield Anomaly(split, name, "COMPARATOR_CONTROL_DATA_MISSING", WARNING, sentence)
-
-
-def _measures(
-    comparison: str, expected: Any, old: Any, new: Any, threshold: float
-) -> list[tuple[str, float]]:
-    """What to measure of a feature, with the thresholds: as the schema says, else by its kind."""
-    comparator = getattr(expected, f"{comparison}_comparator")
-    asked = []
-    if comparator.HasField("infinity_norm"):
-        asked.append(("L_INFTY", comparator.infinity_norm.threshold))
-    if comparator.HasField("jensen_shannon_divergence"):
-        limit = comparator.jensen_shannon_divergence.threshold
-        asked.append(("JENSEN_SHANNON_DIVERGENCE", limit))
-    if asked:
-        return asked
-    if comparisons.categorical(old) and comparisons.shares(old) and comparisons.shares(new):
-        return [("L_INFTY", threshold)]
-    if comparisons.binned(old, new):
-        return [("JENSEN_SHANNON_DIVERGENCE", threshold)]
-    return []
-
-
-def _measure(measure: str, old: Any, new: Any) -> tuple[float | None, str]:
-    """A distance, and where it lies in words; None where the values do not allow it."""
-    p, q = comparisons.shares(old), comparisons.shares(new)
-    if measure == "L_INFTY":
-        if not p or not q:
-            return None, ""
-        value, name = comparisons.l_infinity(p, q)
-        return value, f"{name!r} has {q.get(name, 0.0):.1%} instead of {p.get(name, 0.0):.1%}"
-    distance = comparisons.divergence(old, new)
-    if old.WhichOneof("stats") == new.WhichOneof("stats") == "num_stats":
-        medians = number(new.num_stats.median), number(old.num_stats.median)
-        return distance, f"the median is {medians[0]} instead of {medians[1]}"
-    return distance, "the values are shared out otherwise"
-
-
 def _values(count: int) -> str:
     return f"{count:,} value" if count == 1 else f"{count:,} values"
-
-
-def _fits(wanted: int, held: int) -> bool:
-    """Whether values of a statistics type may stand where the schema wants a type."""
-    return wanted not in _STATISTICS_TYPES or held in _STATISTICS_TYPES[wanted]
-
-
-def _compatible(old: int, new: int) -> bool:
-    numbers = {stats.INT, stats.FLOAT}
-    return (old in numbers) == (new in numbers)

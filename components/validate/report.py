@@ -16,7 +16,7 @@ from tensorflow_metadata.proto.v0 import statistics_pb2
 from edgeline import report
 from edgeline.components.validate import comparisons
 from edgeline.components.validate import statistics as stats
-from edgeline.components.validate.checks import ERROR, Anomaly, Measurement
+from edgeline.components.validate.anomalies import ERROR, Anomaly, Measurement
 from edgeline.report import BLUE, GREEN, GREY, ORANGE, Fact, Section, number
 
 COLOURS = (BLUE, ORANGE, GREEN, GREY)

@@ -23,7 +23,7 @@ from typing import Any
 
 from google.protobuf import text_format
 from google.protobuf.message import DecodeError
-from tensorflow_metadata.proto.v0 import schema_pb2
+from tensorflow_metadata.proto.v0 import schema_pb2, statistics_pb2
 
 from edgeline import artifacts
 from edgeline.components.validate import statistics as stats
@@ -37,6 +37,11 @@ DOMAIN_VALUES = 100
 UNSEEN_SHARE = 0.01
 
 _TYPES = {stats.INT: schema_pb2.INT, stats.FLOAT: schema_pb2.FLOAT, stats.STRING: schema_pb2.BYTES}
+_HELD = {
+    schema_pb2.INT: {stats.INT},
+    schema_pb2.FLOAT: {stats.FLOAT, stats.INT},
+    schema_pb2.BYTES: {stats.STRING, statistics_pb2.FeatureNameStatistics.BYTES},
+}
 _DTYPES = {schema_pb2.INT: "int64", schema_pb2.FLOAT: "float32", schema_pb2.BYTES: "string"}
 
 
@@ -172,6 +177,11 @@ def in_use(feature: Any) -> bool:
         schema_pb2.DEBUG_ONLY,
     )
     return not feature.deprecated and feature.lifecycle_stage not in unused
+
+
+def fits(wanted: int, held: int) -> bool:
+    """Whether values of a statistics type may stand where the schema wants a type."""
+    return wanted not in _HELD or held in _HELD[wanted]
 
 
 def domain(schema: Any, feature: Any) -> Any | None:

@@ -13,11 +13,11 @@ from google.protobuf import text_format
 
 from edgeline import artifacts, examples, features
 from edgeline.artifacts import Artifact
-from edgeline.components.validate import checks
+from edgeline.components.validate import checks, shifts
 from edgeline.components.validate import report as pages
 from edgeline.components.validate import schema as schemas
 from edgeline.components.validate import statistics as stats
-from edgeline.components.validate.checks import ERROR, Anomaly, Measurement
+from edgeline.components.validate.anomalies import ERROR, Anomaly, Measurement, to_proto
 from edgeline.errors import EdgelineError
 
 ANOMALIES_SCHEMA = "anomalies/v1"
@@ -134,7 +134,7 @@ def _check(
     for data in datasets:
         found += checks.check_split(data, schema, inferred)
         if data is not datasets[0]:
-            skewed, distances = checks.compare("skew", datasets[0], data, schema, threshold)
+            skewed, distances = shifts.compare("skew", datasets[0], data, schema, threshold)
             found, measured = found + skewed, measured + distances
     return found, measured
 
@@ -153,7 +153,7 @@ def _drift(
     found: list[Anomaly] = []
     measured: list[Measurement] = []
     for data in common:
-        drifted, distances = checks.compare("drift", earlier[data.name], data, schema, threshold)
+        drifted, distances = shifts.compare("drift", earlier[data.name], data, schema, threshold)
         found, measured = found + drifted, measured + distances
     return found, measured
 
@@ -179,7 +179,7 @@ def _write_anomalies(
     facts = {"valid": not errors, "errors": errors, "warnings": len(found) - errors}
     with artifacts.writing(path, ANOMALIES_SCHEMA) as draft:
         for data in datasets:
-            proto = checks.to_proto(schema, data.name, found, measured)
+            proto = to_proto(schema, data.name, found, measured)
             folder = draft.path / data.name
             folder.mkdir()
             text = text_format.MessageToString(proto, as_utf8=True)

@@ -11,7 +11,7 @@ import pytest
 from google.protobuf import text_format
 from tensorflow_metadata.proto.v0 import anomalies_pb2, schema_pb2
 
-from edgeline.components.validate import checks, comparisons
+from edgeline.components.validate import anomalies, checks, comparisons, shifts
 from edgeline.components.validate import schema as schemas
 from edgeline.components.validate import statistics as stats
 
@@ -206,7 +206,7 @@ def compare(dataset, before, after, threshold=0.1, comparison="drift", fields=""
     old, new = dataset(before), dataset(after)
     schema = schemas.infer(new)
     schema = edit(schema, fields) if fields else schema
-    return checks.compare(comparison, old, new, schema, threshold)
+    return shifts.compare(comparison, old, new, schema, threshold)
 
 
 def test_drift_of_a_category_has_its_known_value(dataset):
@@ -242,8 +242,8 @@ def test_mass_moving_off_one_value_shows(dataset):
 def test_splits_drawn_from_the_same_numbers_do_not_drift(dataset):
     draw = np.random.default_rng(1)
     for make in (draw.standard_normal, lambda n: draw.integers(0, 500, n), draw.standard_cauchy):
-        anomalies, measured = compare(dataset, {"x": make(5000)}, {"x": make(2000)})
-        assert anomalies == []
+        found, measured = compare(dataset, {"x": make(5000)}, {"x": make(2000)})
+        assert found == []
         assert measured[0].value < 0.01
 
 
@@ -282,7 +282,7 @@ def test_columns_that_came_went_or_changed_since_the_baseline(dataset):
 def test_the_proto_says_the_same(dataset, clean):
     data = dataset(but(f=[math.nan, None, *CLEAN["f"][2:]]))
     found = checks.check_split(data, clean, inferred=False)
-    proto = checks.to_proto(clean, "eval", found, [])
+    proto = anomalies.to_proto(clean, "eval", found, [])
     info = proto.anomaly_info["f"]
     kinds = [anomalies_pb2.AnomalyInfo.Type.Name(reason.type) for reason in info.reason]
     assert kinds == ["FEATURE_TYPE_LOW_FRACTION_PRESENT", "FLOAT_TYPE_HAS_NAN"]
