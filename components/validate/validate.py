@@ -13,7 +13,7 @@ from google.protobuf import text_format
 
 from edgeline import artifacts, examples, features
 from edgeline.artifacts import Artifact
-from edgeline.components.validate import checks, shifts
+from edgeline.components.validate import checks, computing, shifts
 from edgeline.components.validate import report as pages
 from edgeline.components.validate import schema as schemas
 from edgeline.components.validate import statistics as stats
@@ -74,7 +74,7 @@ def validate(
     source = artifacts.read(data, examples.SCHEMA)
     frozen = schemas.read(schema_uri) if schema_uri else None
     baseline = stats.read(baseline_uri) if baseline_uri else None
-    computed = stats.compute(source)
+    computed = computing.compute(source)
     datasets = _reference_first(computed.datasets)
     expected = frozen or _infer(source, datasets[0])
     found, measured = _check(datasets, expected, not schema_uri, skew_threshold)

@@ -11,9 +11,8 @@ import pytest
 from google.protobuf import text_format
 from tensorflow_metadata.proto.v0 import anomalies_pb2, schema_pb2
 
-from edgeline.components.validate import anomalies, checks, comparisons, shifts
+from edgeline.components.validate import anomalies, checks, comparisons, computing, shifts
 from edgeline.components.validate import schema as schemas
-from edgeline.components.validate import statistics as stats
 
 ROWS = 20
 CLEAN = {
@@ -31,7 +30,7 @@ def dataset(write_examples):
 
     def compute(columns):
         table = pa.table(columns)
-        return stats.compute_split(write_examples(eval=table), "eval")
+        return computing.compute_split(write_examples(eval=table), "eval")
 
     return compute
 

@@ -7,19 +7,19 @@ import pytest
 from tensorflow_metadata.proto.v0 import schema_pb2
 
 from edgeline import features
+from edgeline.components.validate import computing
 from edgeline.components.validate import schema as schemas
-from edgeline.components.validate import statistics as stats
 from edgeline.errors import EdgelineError
 from edgeline.features import Feature
 
 
 def infer(table: pa.Table, write_examples, bools=frozenset()):
-    return schemas.infer(stats.compute_split(write_examples(train=table), "train"), bools)
+    return schemas.infer(computing.compute_split(write_examples(train=table), "train"), bools)
 
 
 @pytest.fixture(scope="module")
 def taxi_schema(taxi_examples):
-    return schemas.infer(stats.compute_split(taxi_examples, "train"))
+    return schemas.infer(computing.compute_split(taxi_examples, "train"))
 
 
 def test_taxi(taxi_schema, taxi):

@@ -7,6 +7,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pytest
 
+from edgeline.components.validate import computing
 from edgeline.components.validate import statistics as stats
 from edgeline.components.validate.sketches import Moments, Quantiles, ValueCounts
 from edgeline.errors import EdgelineError
@@ -14,12 +15,12 @@ from edgeline.errors import EdgelineError
 
 def one(table: pa.Table | list[pa.Table], write_examples):
     """Statistics of a split, by column."""
-    dataset = stats.compute_split(write_examples(train=table), "train")
+    dataset = computing.compute_split(write_examples(train=table), "train")
     return {stats.name_of(feature): feature for feature in dataset.features}
 
 
 def test_numbers_of_taxi_are_those_of_numpy(taxi_examples, taxi):
-    dataset = stats.compute_split(taxi_examples, "train")
+    dataset = computing.compute_split(taxi_examples, "train")
     rows = taxi.filter(pa.array([i % 3 != 0 for i in range(len(taxi))]))
     assert dataset.num_examples == len(rows)
     assert [stats.name_of(feature) for feature in dataset.features] == rows.column_names
@@ -54,7 +55,7 @@ def test_numbers_of_taxi_are_those_of_numpy(taxi_examples, taxi):
 
 def test_strings_of_taxi_are_those_of_pyarrow(taxi_examples, taxi):
     rows = taxi.filter(pa.array([i % 3 != 0 for i in range(len(taxi))]))
-    dataset = stats.compute_split(taxi_examples, "train")
+    dataset = computing.compute_split(taxi_examples, "train")
     feature = next(f for f in dataset.features if stats.name_of(f) == "company")
     present = rows["company"].drop_null()
     counted = {c["values"]: c["counts"] for c in pc.value_counts(present).to_pylist()}
@@ -68,9 +69,9 @@ def test_strings_of_taxi_are_those_of_pyarrow(taxi_examples, taxi):
 def test_neither_batches_nor_parts_change_a_byte(taxi, write_examples):
     whole = write_examples(train=taxi)
     parts = write_examples(train=[taxi.slice(0, 1), taxi.slice(1, 9000), taxi.slice(9001)])
-    expected = stats.compute_split(whole, "train").SerializeToString(deterministic=True)
+    expected = computing.compute_split(whole, "train").SerializeToString(deterministic=True)
     for data, batch_rows in ((whole, 17), (parts, 4096), (parts, 100_000)):
-        found = stats.compute_split(data, "train", batch_rows)
+        found = computing.compute_split(data, "train", batch_rows)
         assert found.SerializeToString(deterministic=True) == expected
 
 
@@ -97,7 +98,7 @@ def test_huge_numbers(write_examples):
     assert stats.ranked(found["i"])[0][0] == str(-(2**63))
     buckets = stats.histogram(found["f"], "STANDARD").buckets
     assert [b.sample_count for b in buckets] == [1, *[0] * 8, 2]
-    stats.to_json(stats.compute(write_examples(train=table)))
+    stats.to_json(computing.compute(write_examples(train=table)))
 
 
 def test_lists_bools_dictionaries_and_unicode(write_examples):
@@ -136,11 +137,11 @@ def test_columns_without_a_value(write_examples):
 def test_parts_that_disagree_are_named(write_examples):
     parts = [pa.table({"x": [1], "y": [1]}), pa.table({"x": ["a"], "y": [1]})]
     with pytest.raises(EdgelineError, match=r"part-00001.*do not agree on the columns \('x'\)"):
-        stats.compute(write_examples(train=parts))
+        computing.compute(write_examples(train=parts))
 
 
 def test_read_gives_back_what_was_computed_and_names_damage(taxi_examples, tmp_path):
-    computed = stats.compute(taxi_examples)
+    computed = computing.compute(taxi_examples)
     file = tmp_path / "statistics.pb"
     file.write_bytes(computed.SerializeToString())
     assert stats.read(str(file)) == computed

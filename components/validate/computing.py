@@ -1,0 +1,279 @@
+"""Statistics of examples, computed in a stream and without TensorFlow.
+
+Two passes over the Parquet files: the first counts, the second fills the histograms whose
+range the first has found. Rows are regrouped into blocks of 4,096, fewer where they are long, so
+the result depends on the rows and their order alone, not on files, row groups or batches.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
+from tensorflow_metadata.proto.v0 import statistics_pb2
+
+from edgeline import batches, examples, features
+from edgeline.artifacts import Artifact
+from edgeline.components.validate import statistics as stats
+from edgeline.components.validate.sketches import Moments, Quantiles, ValueCounts
+from edgeline.errors import EdgelineError
+
+BLOCK_ROWS = 4096
+STANDARD_BUCKETS = 10
+QUANTILE_BUCKETS = 100
+LONG_VALUE = 256  # bytes; longer values are told apart by their digest and not shown
+_TYPES = {"int64": stats.INT, "float32": stats.FLOAT, "string": stats.STRING}
+
+
+def compute(data: Artifact) -> Any:
+    """Statistics of every split.
+
+    Returns:
+        A `DatasetFeatureStatisticsList` with one dataset a split, named as the split.
+
+    Raises:
+        EdgelineError: a column has a type that no model takes, or the files of a split
+            do not agree on the columns.
+    """
+    result = statistics_pb2.DatasetFeatureStatisticsList()
+    for split in examples.splits(data):
+        result.datasets.append(compute_split(data, split))
+    return result
+
+
+def compute_split(data: Artifact, split: str, batch_rows: int = batches.BATCH_ROWS) -> Any:
+    """`DatasetFeatureStatistics` of one split. The result does not depend on `batch_rows`."""
+    dataset = statistics_pb2.DatasetFeatureStatistics(name=split)
+    columns = [
+        _Column(field.name, _type(field), untyped=pa.types.is_null(field.type))
+        for field in _schema(data, split)
+    ]
+    for block in _blocks(data, split, [column.name for column in columns], batch_rows):
+        dataset.num_examples += block.num_rows
+        for column in columns:
+            column.count(block.column(column.name).combine_chunks())
+    numeric = [column for column in columns if column.moments.count]
+    if numeric:
+        for block in _blocks(data, split, [column.name for column in numeric], batch_rows):
+            for column in numeric:
+                column.fill(block.column(column.name).combine_chunks())
+    for column in columns:
+        dataset.features.append(column.result(dataset.num_examples))
+    return dataset
+
+
+@dataclass
+class _Column:
+    """All that is known of one column so far."""
+
+    name: str
+    type: int
+    untyped: bool = False
+    present: int = 0
+    total: int = 0
+    shortest: int | None = None
+    longest: int = 0
+    moments: Moments = field(default_factory=Moments)
+    quantiles: Quantiles = field(default_factory=Quantiles)
+    counts: ValueCounts = field(default_factory=ValueCounts)
+    undefined: int = 0
+    length: int = 0
+    not_text: int = 0
+    buckets: npt.NDArray[np.int64] = field(
+        default_factory=lambda: np.zeros(STANDARD_BUCKETS, np.int64)
+    )
+
+    def count(self, array: pa.Array) -> None:
+        """First pass over a block."""
+        present = len(array) - array.null_count
+        if not present:
+            return
+        self.present += present
+        if examples.is_list(array.type):
+            lengths = pc.min_max(pc.list_value_length(array)).as_py()
+            shortest, longest = lengths["min"], lengths["max"]
+        else:
+            shortest = longest = 1
+        self.shortest = shortest if self.shortest is None else min(self.shortest, shortest)
+        self.longest = max(self.longest, longest)
+        values = _values(array)
+        if examples.is_list(array.type):
+            self.undefined += values.null_count
+        values = values.drop_null()
+        self.total += len(values)
+        if self.type == stats.STRING:
+            self._count_strings(values)
+            return
+        self.quantiles.update(self.moments.update(_floats(values)))
+        if self.type == stats.INT and self.counts.exact:
+            self.counts.update(values)
+
+    def fill(self, array: pa.Array) -> None:
+        """Second pass over a block: the standard histogram, whose range is now known."""
+        values = _floats(_values(array).drop_null())
+        values = values[np.isfinite(values)]
+        # halves, because the difference of two huge numbers is infinite
+        low, high = self.moments.minimum / 2, self.moments.maximum / 2
+        with np.errstate(invalid="ignore", divide="ignore"):
+            place = np.nan_to_num((values / 2 - low) / (high - low) * STANDARD_BUCKETS)
+        index = np.clip(place.astype(np.int64), 0, STANDARD_BUCKETS - 1)
+        self.buckets += np.bincount(index, minlength=STANDARD_BUCKETS)
+
+    def result(self, rows: int) -> Any:
+        """The finished `FeatureNameStatistics`."""
+        feature = statistics_pb2.FeatureNameStatistics(type=self.type)
+        feature.path.step.append(self.name)
+        if self.untyped:
+            feature.custom_stats.add(name="untyped", num=1)
+        (self._strings if self.type == stats.STRING else self._numbers)(feature)
+        facts = stats.common(feature)
+        facts.num_non_missing, facts.num_missing = self.present, rows - self.present
+        facts.min_num_values, facts.max_num_values = self.shortest or 0, self.longest
+        facts.avg_num_values = self.total / self.present if self.present else 0.0
+        facts.tot_num_values = self.total
+        return feature
+
+    def _count_strings(self, values: pa.Array) -> None:
+        self.not_text += _count_not_text(values)
+        values = values.cast(pa.large_binary())
+        lengths = _floats(pc.binary_length(values))
+        self.length += int(lengths.sum())
+        if (lengths > LONG_VALUE).any():
+            long = pa.array(lengths > LONG_VALUE)
+            digests = [_digest(value.as_buffer()) for value in values.filter(long)]
+            values = pc.replace_with_mask(values, long, pa.array(digests, pa.large_binary()))
+        self.counts.update(values)
+
+    def _strings(self, feature: Any) -> None:
+        strings = feature.string_stats
+        strings.unique = len(self.counts.counts) if self.counts.exact else self.counts.capacity
+        strings.avg_length = self.length / self.total if self.total else 0.0
+        strings.invalid_utf8_count = self.not_text
+        shown = [
+            (_text(value), count) for value, count in self.counts.ranked()[: stats.RANKED_VALUES]
+        ]
+        readable = [(text, count) for text, count in shown if text is not None]
+        for text, count in readable[: stats.TOP_VALUES]:
+            strings.top_values.add(value=text, frequency=count)
+        _rank(strings.rank_histogram, readable)
+        feature.custom_stats.add(name="count_error", num=self.counts.error)
+
+    def _numbers(self, feature: Any) -> None:
+        numbers, moments = feature.num_stats, self.moments
+        numbers.SetInParent()
+        feature.custom_stats.add(name="num_inf", num=moments.infinite)
+        if moments.count:
+            numbers.mean, numbers.std_dev = moments.mean, moments.deviation
+            numbers.num_zeros = moments.zeros
+            numbers.min, numbers.max = moments.minimum, moments.maximum
+            ranks = np.arange(QUANTILE_BUCKETS + 1) * moments.count / QUANTILE_BUCKETS
+            edges = self.quantiles.at(np.maximum(np.ceil(ranks), 1).astype(np.int64))
+            edges[0], edges[-1] = moments.minimum, moments.maximum
+            middle = self.quantiles.at(np.array([(moments.count + 1) // 2, moments.count // 2 + 1]))
+            numbers.median = float(middle[0] / 2 + middle[1] / 2)
+            even = np.full(QUANTILE_BUCKETS, moments.count / QUANTILE_BUCKETS)
+            steps = np.arange(STANDARD_BUCKETS + 1) / STANDARD_BUCKETS
+            standard = moments.minimum * (1 - steps) + moments.maximum * steps
+            self._histogram(numbers, "STANDARD", standard, self.buckets)
+            self._histogram(numbers, "QUANTILES", edges, even)
+            feature.custom_stats.add(name="quantile_rank_error", num=self.quantiles.error)
+        elif moments.nan:
+            self._histogram(numbers, "STANDARD", np.zeros(0), np.zeros(0))
+        if self.type == stats.INT and self.counts.exact:
+            feature.custom_stats.add(name="unique", num=len(self.counts.counts))
+            entry = feature.custom_stats.add(name="value_counts")
+            shown = self.counts.ranked()[: stats.RANKED_VALUES]
+            _rank(entry.rank_histogram, [(str(value), count) for value, count in shown])
+
+    def _histogram(
+        self, numbers: Any, kind: str, edges: npt.NDArray[Any], counts: npt.NDArray[Any]
+    ) -> None:
+        made = numbers.histograms.add(num_nan=self.moments.nan, num_undefined=self.undefined)
+        made.type = statistics_pb2.Histogram.HistogramType.Value(kind)
+        for low, high, count in zip(edges[:-1], edges[1:], counts, strict=True):
+            made.buckets.add(low_value=low, high_value=high, sample_count=count)
+
+
+def _schema(data: Artifact, split: str) -> pa.Schema:
+    """The columns of a split, on which all its files must agree."""
+    files = examples.parts(data, split)
+    first = pq.read_schema(files[0]) if files else pa.schema([])
+    for file in files:
+        schema = pq.read_schema(file)
+        if not schema.equals(first):
+            fields = set(schema) ^ set(first)
+            names = ", ".join(sorted({repr(field.name) for field in fields})) or "the order"
+            raise EdgelineError(
+                f"{file} and {files[0]} do not agree on the columns ({names}): "
+                "ingest the data again with one type a column."
+            )
+    return first
+
+
+def _type(field: pa.Field) -> Any:
+    if pa.types.is_null(field.type):  # nothing but missing values: nobody knows
+        return stats.STRING
+    return _TYPES[features.from_arrow_schema(pa.schema([field]))[0].dtype]
+
+
+def _blocks(
+    data: Artifact, split: str, columns: Sequence[str], batch_rows: int
+) -> Iterator[pa.Table]:
+    """A split in tables of BLOCK_ROWS rows, fewer where they are long, the last one shorter."""
+    block = batches.Group(BLOCK_ROWS)
+    for batch in examples.read_batches(data, split, columns, batch_rows):
+        while batch.num_rows:
+            batch = block.take(batch)
+            if block.full:
+                yield pa.Table.from_batches(block.release())
+    if block.rows:
+        yield pa.Table.from_batches(block.release())
+
+
+def _values(array: pa.Array) -> pa.Array:
+    """The values of a block, lists flattened, dictionaries decoded, bools as integers."""
+    if examples.is_list(array.type):
+        array = array.drop_null().flatten()
+    if pa.types.is_dictionary(array.type):
+        array = array.dictionary_decode()
+    return array.cast(pa.int64()) if pa.types.is_boolean(array.type) else array
+
+
+def _floats(values: Any) -> npt.NDArray[np.float64]:
+    # not to_numpy, which imports pandas wherever it is installed
+    return np.asarray(np.from_dlpack(values.cast(pa.float64(), safe=False)), np.float64)
+
+
+def _count_not_text(values: pa.Array) -> int:
+    """How many values are not UTF-8; only binary columns can hold such."""
+    if not (pa.types.is_binary(values.type) or pa.types.is_large_binary(values.type)):
+        return 0
+    try:
+        values.cast(pa.large_string())
+    except pa.ArrowInvalid:
+        return sum(_text(value) is None for value in values.to_pylist())
+    return 0
+
+
+def _digest(value: pa.Buffer) -> bytes:
+    # no UTF-8 text begins with this byte, so a digest is never taken for a value
+    return b"\xff" + hashlib.sha256(value).digest()
+
+
+def _text(value: bytes) -> str | None:
+    try:
+        return value.decode()
+    except UnicodeDecodeError:
+        return None
+
+
+def _rank(histogram: Any, values: Sequence[tuple[str, int]]) -> None:
+    for rank, (label, count) in enumerate(values):
+        histogram.buckets.add(low_rank=rank, high_rank=rank, label=label, sample_count=count)
