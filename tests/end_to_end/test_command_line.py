@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import itertools
 from pathlib import Path
 
 import pytest
 from command import edgeline
 
+TAXI = Path(__file__).parents[2] / "pipelines" / "taxi" / "taxi.csv"
 USAGE, FAILED = 2, 1
 
 
@@ -62,8 +64,12 @@ def test_an_unblessed_model_is_not_published(tmp_path: Path) -> None:
         '{"metrics_specs": [{"metrics": [{"class_name": "AUC", "threshold": '
         '{"value_threshold": {"lower_bound": 0.999}}}]}]}'
     )
+    with open(TAXI) as source:
+        (tmp_path / "some.csv").write_text("".join(itertools.islice(source, 1500)))
     done = edgeline(
-        tmp_path, "run", "taxi", "--set", f"eval_config={threshold}", "--set", "steps=40"
+        tmp_path,
+        *("run", "taxi", "--set", f"eval_config={threshold}"),
+        *("--set", "data=some.csv", "--set", "steps=40"),
     )
     assert done.code == FAILED
     assert done.record["tasks"]["analyze"]["outputs"]["blessed"] is False

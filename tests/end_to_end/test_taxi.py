@@ -113,21 +113,21 @@ def test_a_cached_run_redoes_nothing_and_is_quick(taxi: Finished) -> None:
     assert {states[name] for name in TASKS} == {"cached"}
 
 
-def test_a_damaged_artifact_is_made_again_not_taken_from_the_cache(
-    taxi: Finished, tmp_path: Path
-) -> None:
-    shutil.copytree(taxi.folder, tmp_path / "copy", symlinks=True)
-    graph = Path(_outputs(taxi, "transform")["transform_graph"]["uri"])
-    vocabulary = graph / "transform_fn" / "assets" / "company"
-    kept = vocabulary.read_bytes()
-    vocabulary.write_bytes(kept.replace(b"Taxi", b"Toxi"))
+def test_a_damaged_artifact_is_made_again_not_taken_from_the_cache(taxi: Finished) -> None:
+    edge_model = Path(_outputs(taxi, "convert")["edge_model"]["uri"]) / "model.tflite"
+    kept = edge_model.read_bytes()
+    edge_model.write_bytes(kept.replace(b"Taxi", b"Toxi"))  # in a vocabulary
+    assert edge_model.read_bytes() != kept
     try:
         again = edgeline(taxi.folder, "run", "taxi", "--cache")
     finally:
-        vocabulary.write_bytes(kept)
+        edge_model.write_bytes(kept)
     assert again.code == 0, again.output
-    assert again.record["tasks"]["ingest"]["state"] == "cached"
-    assert again.record["tasks"]["transform"]["state"] == "succeeded"
+    states = {name: task["state"] for name, task in again.record["tasks"].items()}
+    assert states["train"] == "cached"
+    assert states["convert"] == "succeeded"
+    made = Path(_outputs(again, "convert")["edge_model"]["uri"]) / "model.tflite"
+    assert made.read_bytes() == kept
 
 
 def test_a_second_run_makes_the_same_bytes(taxi: Finished, tmp_path: Path) -> None:
