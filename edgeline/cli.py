@@ -356,6 +356,7 @@ def parse_settings(settings: tuple[str, ...], types: dict[str, str]) -> dict[str
 
     Raises:
         click.UsageError: a setting has no `=`, no such parameter, or the wrong type.
+        EdgelineError: nothing can be published under the model_name.
     """
     import difflib
 
@@ -372,6 +373,10 @@ def parse_settings(settings: tuple[str, ...], types: dict[str, str]) -> dict[str
             values[name] = _value(text, types[name])
         except ValueError as error:
             raise click.UsageError(f"--set {name}: {text!r} is not {error}.") from None
+    if "model_name" in values:  # publish, which refuses it too, comes last
+        from edgeline.bundle import check_name
+
+        check_name("--set model_name", values["model_name"])
     return values
 
 

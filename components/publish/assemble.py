@@ -10,7 +10,7 @@ from typing import Any
 
 from edgeline import artifacts, reference
 from edgeline.artifacts import Artifact
-from edgeline.bundle import NAME, Bundle, Signature
+from edgeline.bundle import Bundle, Signature, check_name
 from edgeline.errors import EdgelineError
 from edgeline.models import ONNX_SCHEMA, ORIGIN, edge_model_path, raw_features
 
@@ -58,11 +58,7 @@ def assemble(
     """
     target = target or (ONNX if edge_model.schema == ONNX_SCHEMA else LITERT)
     for parameter, value in (("name", name), ("target", target)):
-        if not NAME.fullmatch(value):
-            raise EdgelineError(
-                f"The {parameter} {value!r} is impossible: use 1 to 63 lower-case letters, "
-                "digits and dashes, a letter or digit first and last."
-            )
+        check_name(f"The {parameter}", value)
     _require_approval(edge_model, evaluation, verification)
     folder = Path(folder)
     model = edge_model_path(edge_model).name

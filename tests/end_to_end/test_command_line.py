@@ -24,6 +24,7 @@ USAGE, FAILED = 2, 1
         (["run", "taxi", "--set", "step=5"], USAGE, "Did you mean steps?"),
         (["run", "taxi", "--set", "steps=many"], USAGE, "'many' is not a whole number"),
         (["run", "taxi", "--set", "steps"], USAGE, "write it as NAME=VALUE"),
+        (["run", "taxi", "--set", "model_name=Taxi 1"], FAILED, "'Taxi 1' is impossible: use"),
         (["run", "taxi", "--set", "data=nowhere.csv"], FAILED, "nowhere.csv"),
         (["run", "taxi", "--module", "nowhere.py"], FAILED, "nowhere.py"),
         (["run", "broken.yaml"], FAILED, "broken.yaml is no compiled pipeline"),
