@@ -138,7 +138,7 @@ class RemoteRun:
             while True:
                 run = self._look()
                 for name, task in self._tasks(run).items():
-                    if task.state not in ("waiting", shown.get(name)):
+                    if task.state not in ("waiting", "unknown", shown.get(name)):
                         shown[name] = task.state
                         progress.update(task)
                 if run.state in ENDED:
@@ -175,8 +175,9 @@ class RemoteRun:
     def _tasks(self, run: Any) -> dict[str, TaskResult]:
         details = (run.run_details.task_details if run.run_details else None) or []
         told = {detail.display_name: detail for detail in details}
-        # of what a condition left out the server says nothing
-        untold = "skipped" if run.state in ENDED else "waiting"
+        # of what a condition left out the server says nothing; of no task at all it says nothing
+        # where a run never began, or its server keeps tasks elsewhere
+        untold = ("skipped" if details else "unknown") if run.state in ENDED else "waiting"
         return {
             task.component: _result(task, told[task.name])
             if task.name in told

@@ -19,6 +19,7 @@ from edgeline.kubeflow import pipeline_id, pipeline_version
 from edgeline.schedules.declaration import Declaration, Schedule
 
 PAGE = 100
+NOT_FOUND = 404
 CREATE, CHANGE, SWITCH, DELETE = "create", "change", "switch", "delete"
 Facts = dict[str, Any]
 
@@ -62,7 +63,7 @@ def differences(client: Any, declared: Declaration) -> list[Change]:
     known = _Known(
         cache(lambda name: pipeline_id(client, name)),
         cache(lambda pipeline, name: pipeline_version(client, pipeline, name)),
-        cache(lambda key: client.get_experiment(experiment_id=key).display_name),
+        cache(lambda key: _experiment(client, key)),
     )
     there: dict[str, list[Any]] = {}
     mark = f"[edgeline schedules of {declared.owner}]"
@@ -213,6 +214,18 @@ def _recurring_runs(client: Any, mark: str) -> list[Any]:
         token = page.next_page_token or ""
         if not token:
             return found
+
+
+def _experiment(client: Any, key: str) -> str:
+    """An experiment's name; "" where there is none: it goes before its recurring runs do."""
+    from kfp_server_api import ApiException
+
+    try:
+        return str(client.get_experiment(experiment_id=key).display_name) if key else ""
+    except ApiException as error:
+        if error.status == NOT_FOUND:
+            return ""
+        raise
 
 
 def _check_parameters(schedule: Schedule, version: Any) -> None:

@@ -114,6 +114,15 @@ def test_apply_keeps_what_left_the_file_and_prune_deletes_it(folder: Path, serve
     assert [entry["display_name"] for entry in server.recurring.values()] == ["taxi-nightly"]
 
 
+def test_a_schedule_whose_experiment_was_deleted_is_made_anew(folder: Path, server: Any) -> None:
+    path = declare(folder, NIGHTLY)
+    reconcile(server, path)
+    (tries,) = [key for key, x in server.experiments.items() if x["display_name"] == "tries"]
+    del server.experiments[tries]  # KFP leaves its recurring runs
+    assert reconcile(server, path) == ["change taxi-hourly"]
+    assert reconcile(server, path) == []
+
+
 def test_schedules_of_others_are_never_touched(folder: Path, server: Any) -> None:
     reconcile(server, declare(folder, NIGHTLY + "owner: team-a\n"))
     server.make(server.recurring, "recurring_run_id", display_name="by-hand", trigger={})
