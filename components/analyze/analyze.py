@@ -127,6 +127,7 @@ def analyze(
     with artifacts.writing(output, SCHEMA) as draft:
         draft.metadata |= {
             "blessed": verdict.blessed,
+            "notes": verdict.notes,
             "rows": rows,
             "split": split,
             "task": task,

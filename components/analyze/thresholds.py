@@ -49,7 +49,7 @@ def judge(found: Sequence[Any], eval_config: Any, change_thresholds_dropped: boo
     validation = combine.extract_output(total)
     notes = []
     if validation.missing_thresholds:
-        notes.append("No threshold is set in eval_config, so any model would be blessed.")
+        notes.append("No threshold is set in eval_config, so any model is blessed.")
     if change_thresholds_dropped:
         notes.append(
             "The change thresholds were not checked: there is no baseline model to compare with."

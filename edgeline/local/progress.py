@@ -126,6 +126,7 @@ def facts(result: TaskResult, results: Mapping[str, TaskResult]) -> str:
     if result.state == "skipped":
         return f"not run: {_why_skipped(result, results)}"
     found: list[str] = []
+    notes: list[str] = []
     for name, value in result.outputs.items():
         if not isinstance(value, dict):
             found.append(f"{name} {value}")
@@ -133,10 +134,12 @@ def facts(result: TaskResult, results: Mapping[str, TaskResult]) -> str:
         metadata = value.get("metadata", {})
         if isinstance(splits := metadata.get("splits"), dict):
             found += [f"{split} {int(entry['rows']):,}" for split, entry in splits.items()]
+        if name == "evaluation":
+            notes = metadata.get("notes", [])  # that no threshold was set, say
         if name == "metrics":
             numbers = {k: v for k, v in metadata.items() if isinstance(v, (int, float))}
             found += [f"{key} {number(value)}" for key, value in list(numbers.items())[:6]]
-    return " · ".join(found)
+    return " · ".join([*found, *notes])
 
 
 def _why_skipped(result: TaskResult, results: Mapping[str, TaskResult]) -> str:

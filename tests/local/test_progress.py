@@ -54,6 +54,13 @@ def test_counts_are_whole_numbers() -> None:
     assert facts(one, {"convert": one}) == "size_bytes 24,628 · loss 0.2609 · rows 188"
 
 
+def test_a_blessing_without_thresholds_says_so() -> None:
+    note = "No threshold is set in eval_config, so any model is blessed."
+    made = {"evaluation": {"metadata": {"notes": [note]}}, "blessed": True}
+    one = result("analyze", "succeeded", outputs=made)
+    assert facts(one, {"analyze": one}) == f"blessed True · {note}"
+
+
 @pytest.mark.parametrize(
     ("analyze", "reason"),
     [("succeeded", "analyze-blessed is false"), ("skipped", "validate failed")],

@@ -48,6 +48,8 @@ def test_defaults_give_metrics_curves_and_a_report(evaluate, tmp_path):
     assert artifact.metadata["rows"] == 1501
     assert result.overall.keys() >= {"auc", "binary_accuracy", "recall", "calibration"}
     assert artifact.metadata["metrics"] == result.overall
+    (note,) = artifact.metadata["notes"]
+    assert note.startswith("No threshold is set")
 
     fpr, tpr, levels = result.roc
     assert len(levels) < 60 and np.isfinite([fpr, tpr, levels]).all()
