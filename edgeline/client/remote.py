@@ -16,6 +16,7 @@ import yaml
 from rich.console import Console
 
 from edgeline import plain_yaml, storage
+from edgeline.client.remote_tasks import tasks_of
 from edgeline.client.run import Report, numbers_in, table
 from edgeline.environments.apply import set_caching
 from edgeline.errors import EdgelineError
@@ -24,17 +25,6 @@ from edgeline.local.plan import PlannedTask, plan
 from edgeline.local.runner import TaskResult
 
 POLL = 5.0  # seconds between two looks at a run
-STATES = {
-    "PENDING": "waiting",
-    "RUNNING": "running",
-    "SUCCEEDED": "succeeded",
-    "CACHED": "cached",
-    "SKIPPED": "skipped",
-    "FAILED": "failed",
-    "CANCELING": "running",
-    "CANCELED": "failed",
-    "PAUSED": "waiting",
-}
 ENDED = ("SUCCEEDED", "FAILED", "SKIPPED", "CANCELED")
 
 
@@ -173,14 +163,13 @@ class RemoteRun:
         return self._last
 
     def _tasks(self, run: Any) -> dict[str, TaskResult]:
-        details = (run.run_details.task_details if run.run_details else None) or []
-        told = {detail.display_name: detail for detail in details}
+        told = asking(lambda: tasks_of(self.server, run))
         # of what a condition left out the server says nothing; of no task at all it says nothing
-        # where a run never began, or its server keeps tasks elsewhere
-        untold = ("skipped" if details else "unknown") if run.state in ENDED else "waiting"
+        # where a run never began
+        untold = ("skipped" if told else "unknown") if run.state in ENDED else "waiting"
         return {
-            task.component: _result(task, told[task.name])
-            if task.name in told
+            task.component: TaskResult(task, found.state, found.seconds, error=found.error)
+            if (found := told.get(task.name))
             else TaskResult(task, untold)
             for task in self.planned
         }
@@ -239,12 +228,3 @@ def _without_caching(text: str) -> str:
     pipeline, *platform = yaml.safe_load_all(text)
     set_caching(pipeline, caching=False)
     return plain_yaml.dump([pipeline, *platform])
-
-
-def _result(task: PlannedTask, detail: Any) -> TaskResult:
-    state = STATES.get(str(detail.state), "waiting")
-    seconds = 0.0
-    if detail.start_time and detail.end_time:
-        seconds = max(0.0, (detail.end_time - detail.start_time).total_seconds())
-    error = detail.error.message if detail.error else ""
-    return TaskResult(task, state, seconds, error=error or "")

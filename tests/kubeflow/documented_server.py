@@ -1,7 +1,8 @@
 """KFP's API v2beta1 as it is documented and as real servers were seen to answer. NOT a real one.
 
 The real one could not be had: its sources come from no package registry. This knows what edgeline
-asks and nothing more, and refuses everything else, so that no other request can pass unseen.
+asks and nothing more, and refuses everything else, so that no other request can pass unseen. What
+real ones were recorded to answer is in recorded_server.py.
 Written after, each for what it says:
 
 - kfp-server-api 2.17 (PyPI): paths, names and types of every field.
