@@ -19,8 +19,8 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "tests" / "server"))
 
-from conftest import Running
 from publishing import PASSPHRASE, ROW, Publisher, Web, model
+from running import Running
 
 CLIENTS = 8
 GROWTH = 1.1  # of resident memory that is allowed over the second half of the updates

@@ -2,21 +2,20 @@
 
 from __future__ import annotations
 
-import csv
 import json
+import shutil
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 from command import Finished, edgeline
-from sklearn.datasets import load_wine
 
 from edgeline import bundle
 from edgeline.repository import actions, keys
 from edgeline.server.synchronise import Order, synchronise
 
 MODULE = Path(__file__).with_name("wine_module.py")
-
+DATA = Path(__file__).parents[1] / "data" / "wine.csv"
 
 PASSPHRASE = "a passphrase that nothing may tell"
 ROLES = ("targets", "snapshot", "timestamp")
@@ -35,14 +34,7 @@ def wine(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Finished]:
 
 
 def _run(folder: Path) -> Finished:
-    data = load_wine()
-    with open(folder / "wine.csv", "w", newline="") as stream:
-        writer = csv.writer(stream)
-        writer.writerow([*data.feature_names, "colour", "kind"])
-        for number, (row, kind) in enumerate(zip(data.data, data.target, strict=True)):
-            intensity = row[data.feature_names.index("color_intensity")]
-            colour = "" if number % 10 == 0 else ["pale", "ruby", "deep"][int(intensity // 5)]
-            writer.writerow([*row, colour, data.target_names[kind]])
+    shutil.copy(DATA, folder / "wine.csv")
     return edgeline(
         folder,
         *("run", "tabular", "--module", str(MODULE)),

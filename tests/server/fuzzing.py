@@ -387,7 +387,7 @@ if __name__ == "__main__":
     import tempfile
     from pathlib import Path
 
-    from conftest import DATA, MIXED, MOBILENET, Running
+    from running import DATA, MIXED, MOBILENET, Running
 
     with tempfile.TemporaryDirectory() as folder:
         for name, model in (("mixed", MIXED), ("mobilenet", MOBILENET)):

@@ -88,7 +88,7 @@ if __name__ == "__main__":
     import tempfile
     from pathlib import Path
 
-    from conftest import MIXED, MOBILENET, Running
+    from running import MIXED, MOBILENET, Running
 
     with tempfile.TemporaryDirectory() as folder:
         for name, model in (("mixed", MIXED), ("mobilenet", MOBILENET)):

@@ -10,7 +10,7 @@ from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import numpy as np
-from conftest import DATA, MIXED
+from running import DATA, MIXED
 
 from edgeline.artifacts import sha256
 from edgeline.bundle import Bundle, write_manifest

@@ -12,7 +12,7 @@ import urllib.error
 import urllib.request
 
 import pytest
-from conftest import MIXED
+from running import MIXED
 
 needs_openssl = pytest.mark.skipif(
     shutil.which("openssl") is None, reason="NO OPENSSL on this machine: certificates not made"

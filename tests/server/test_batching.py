@@ -8,7 +8,7 @@ from time import monotonic, sleep
 
 import numpy as np
 import pytest
-from conftest import MIXED, MOBILENET, eventually
+from running import MIXED, MOBILENET, eventually
 
 from edgeline.server.batching import batched
 from edgeline.server.errors import ServingError, invalid

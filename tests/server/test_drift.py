@@ -1,4 +1,4 @@
-"""Drift statistics against scipy, scikit-learn and formulas written out on raw values."""
+"""Drift statistics against scipy and formulas written out on raw values."""
 
 from __future__ import annotations
 

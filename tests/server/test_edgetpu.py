@@ -10,7 +10,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from conftest import DATA, MOBILENET, Running
+from running import DATA, MOBILENET, Running
 
 from edgeline.artifacts import sha256
 from edgeline.bundle import Bundle, write_manifest

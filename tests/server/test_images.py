@@ -10,8 +10,8 @@ import zlib
 
 import numpy as np
 import pytest
-from conftest import DATA, MIXED, MOBILENET
 from PIL import Image
+from running import DATA, MIXED, MOBILENET
 
 from edgeline.bundle import Tensor
 from edgeline.server import images

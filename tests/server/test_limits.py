@@ -13,7 +13,7 @@ import time
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
-from conftest import MIXED, MOBILENET, Running, eventually
+from running import MIXED, MOBILENET, Running, eventually
 
 from edgeline.server import wire
 from edgeline.server.messages import INFER_REQUEST

@@ -10,7 +10,7 @@ import subprocess
 from importlib import resources
 
 import pytest
-from conftest import MIXED, eventually
+from running import MIXED, eventually
 from test_reload import put
 from test_rollouts import ask, changed, declare
 

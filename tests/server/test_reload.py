@@ -8,8 +8,8 @@ import threading
 from pathlib import Path
 
 import numpy as np
-from conftest import MIXED, MOBILENET, eventually
 from publishing import bundle, model
+from running import MIXED, MOBILENET, eventually
 
 from edgeline import bundle as bundles
 from edgeline.artifacts import sha256

@@ -6,7 +6,7 @@ import json
 
 import numpy as np
 import pytest
-from conftest import MIXED, MOBILENET, eventually
+from running import MIXED, MOBILENET, eventually
 from test_reload import put
 
 from edgeline.bundle import Tensor

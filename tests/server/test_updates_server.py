@@ -15,7 +15,6 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
-from conftest import DATA, Running, eventually
 from publishing import (
     CRASHING,
     FAILING,
@@ -30,6 +29,7 @@ from publishing import (
     bundle,
     model,
 )
+from running import DATA, Running, eventually
 
 from edgeline.repository import keys
 from edgeline.server.trial import run

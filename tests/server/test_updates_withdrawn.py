@@ -9,8 +9,8 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
-from conftest import Running, eventually
 from publishing import PASSPHRASE, ROW, model
+from running import Running, eventually
 from test_page import browse
 from test_updates_server import device, kill, publisher, score, states, web
 

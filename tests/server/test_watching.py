@@ -14,7 +14,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from conftest import MIXED, eventually
+from running import MIXED, eventually
 
 from edgeline import artifacts, bundle, reference
 from edgeline.bundle import Signature

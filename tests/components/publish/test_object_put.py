@@ -6,7 +6,7 @@ import gzip
 import json
 
 import pytest
-from conftest import BUCKET
+from s3_server import BUCKET
 
 from edgeline.errors import EdgelineError
 from edgeline.server.object_put import bucket

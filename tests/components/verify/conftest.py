@@ -4,23 +4,11 @@ import json
 from dataclasses import dataclass
 from pathlib import Path
 
-import pyarrow as pa
-import pyarrow.csv
-import pyarrow.parquet as pq
 import pytest
+from taxi_rows import save_rows
 
 from edgeline import artifacts, features
 from edgeline.interpreter import load
-
-COLUMNS = {
-    "fare": pa.float32(),
-    "tips": pa.float32(),
-    "trip_miles": pa.float32(),
-    "trip_start_hour": pa.int64(),
-    "payment_type": pa.string(),
-}
-ROWS = 5000
-TAXI = Path(__file__).parents[3] / "pipelines/taxi/taxi.csv"
 
 
 @dataclass(frozen=True)
@@ -84,19 +72,6 @@ def edge_model(workplace, flatbuffer):
 @pytest.fixture(scope="session")
 def signature(edge_model):
     return load(edge_model / "model.tflite").signature
-
-
-def save_rows(folder, name="examples", rows=ROWS, listed=None):
-    """The first taxi rows as an `examples/v1` folder with the split eval."""
-    options = pyarrow.csv.ConvertOptions(
-        column_types=COLUMNS, include_columns=list(COLUMNS), strings_can_be_null=True
-    )
-    table = pyarrow.csv.read_csv(TAXI, convert_options=options).slice(0, rows)
-    with artifacts.writing(folder / name, "examples/v1") as draft:
-        (draft.path / "eval").mkdir()
-        pq.write_table(table, draft.path / "eval/part-00000.parquet")
-        draft.metadata["splits"] = {"eval": {"rows": rows if listed is None else listed}}
-    return folder / name
 
 
 def save_model(path, module, task="binary_classification"):

@@ -4,7 +4,7 @@ import json
 
 import numpy as np
 import pytest
-from conftest import ROWS, save_rows  # type: ignore[import-not-found]
+from taxi_rows import ROWS, save_rows
 
 from edgeline import artifacts
 from edgeline.components.verify.malformed import KINDS

@@ -1,0 +1,77 @@
+"""A real S3 server: MinIO in a process of its own."""
+
+import os
+import socket
+import subprocess
+import time
+from dataclasses import dataclass
+
+import urllib3
+from minio import Minio
+from minio.error import S3Error
+
+BUCKET = "bundles"
+
+
+@dataclass(frozen=True)
+class S3:
+    """A running server. `environment` is what a publisher needs to reach it."""
+
+    address: str
+    access_key: str
+    secret_key: str
+
+    @property
+    def environment(self):
+        return {
+            "MINIO_ENDPOINT": self.address,
+            "MINIO_ACCESS_KEY": self.access_key,
+            "MINIO_SECRET_KEY": self.secret_key,
+            "MINIO_SECURE": "false",
+        }
+
+    @property
+    def client(self):
+        pool = urllib3.PoolManager(timeout=10, retries=False)
+        keys = self.access_key, self.secret_key
+        return Minio(self.address, *keys, secure=False, http_client=pool)
+
+
+def start(binary, folder, keys):
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        address = f"127.0.0.1:{probe.getsockname()[1]}"
+    environment = {
+        **{key: value for key, value in os.environ.items() if not key.startswith("MINIO_")},
+        "MINIO_ROOT_USER": keys[0],
+        "MINIO_ROOT_PASSWORD": keys[1],
+        "MINIO_BROWSER": "off",
+        "MINIO_UPDATE": "off",
+        "MINIO_CI_CD": "on",  # the data may lie on the root drive
+        "HOME": str(folder),
+    }
+    command = [binary, "server", "--address", address, folder / "data"]
+    with open(folder / "log", "ab") as log:
+        server = subprocess.Popen(command, env=environment, stdout=log, stderr=log)
+    return server, S3(address, *keys)
+
+
+def ready(server, s3):
+    """Wait until the bucket is made: the health check answers before requests are taken."""
+    deadline = time.monotonic() + 30
+    while time.monotonic() < deadline and server.poll() is None:
+        try:
+            s3.client.make_bucket(BUCKET)
+            return True
+        except (S3Error, urllib3.exceptions.HTTPError):
+            time.sleep(0.05)
+    return False
+
+
+def stop(server):
+    server.terminate()
+    try:
+        server.wait(10)
+    except subprocess.TimeoutExpired:
+        server.kill()
+        server.wait()
