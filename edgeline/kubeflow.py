@@ -13,6 +13,7 @@ from edgeline.errors import EdgelineError, first_line
 
 TIMEOUT = (10.0, 60.0)  # seconds to connect, and of silence
 AGAIN = (429, 502, 503, 504)  # what a server, or Envoy before it, says when it is busy or restarts
+UNAVAILABLE = 14  # gRPC's code of a server that is not ready and did nothing
 TOKEN_HINT = "name the file of a token in KF_PIPELINES_SA_TOKEN_PATH"
 Answer = TypeVar("Answer")
 
@@ -91,6 +92,14 @@ def pipeline_version(client: Any, pipeline: str, name: str = "") -> Any:
     else:
         found = client.list_pipeline_versions(pipeline, page_size=1, sort_by="created_at desc")
     return (found.pipeline_versions or [None])[0]
+
+
+def grpc_code(error: Any) -> int | None:
+    """gRPC's code in a refusal, an `ApiException`; None where a proxy or nobody says one."""
+    try:
+        return int(json.loads(error.body)["code"])
+    except (TypeError, ValueError, KeyError):
+        return None
 
 
 def _patient_client() -> Any:

@@ -30,6 +30,7 @@ class Schedule(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         parameters: of the pipeline, where they differ from its defaults.
         pipeline_root: where its artifacts go; empty: the server's default.
         service_account: what its tasks run as; empty: the server's choice, which stays as it is.
+            From KFP 2.18 on another one has to be allowed (manifests/README.md).
     """
 
     name: Text

@@ -8,20 +8,23 @@ deleted, then enabled. Where that is cut short, the next time ends it.
 from __future__ import annotations
 
 import json
+import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timezone
-from functools import cache
-from typing import Any
+from functools import cache, partial
+from typing import Any, TypeVar
 
 from edgeline.errors import EdgelineError
-from edgeline.kubeflow import pipeline_id, pipeline_version
+from edgeline.kubeflow import UNAVAILABLE, grpc_code, pipeline_id, pipeline_version
 from edgeline.schedules.declaration import Declaration, Schedule
 
 PAGE = 100
 NOT_FOUND = 404
+PAUSES = (1.0, 2.0, 4.0, 8.0, 16.0, 30.0)  # seconds before each further try of a change
 CREATE, CHANGE, SWITCH, DELETE = "create", "change", "switch", "delete"
 Facts = dict[str, Any]
+Made = TypeVar("Made")
 
 
 @dataclass(frozen=True)
@@ -91,16 +94,35 @@ def apply(client: Any, changes: Sequence[Change]) -> None:
         if change.action == SWITCH:
             (only,) = change.ids
             enable = change.shall["enabled"]
-            (client.enable_recurring_run if enable else client.disable_recurring_run)(only)
+            switch = client.enable_recurring_run if enable else client.disable_recurring_run
+            _patiently(partial(switch, only))
         elif change.action in (CREATE, CHANGE):
-            made = _create(client, change.name, change.shall)
+            made = _patiently(partial(_create, client, change.name, change.shall))
             for old in change.ids:
                 client.delete_recurring_run(old)
             if change.shall["enabled"]:
-                client.enable_recurring_run(made)
+                _patiently(partial(client.enable_recurring_run, made))
         else:
             for old in change.ids:
                 client.delete_recurring_run(old)
+
+
+def _patiently(change: Callable[[], Made]) -> Made:
+    """Make a change, again where the server is not ready for it and says that it did nothing.
+
+    From 2.18 on it answers so while it is rolled out: docs/operator-guides/upgrade-2.18.md of
+    kubeflow/pipelines. Had it made one after all, the next look takes it away as one too many.
+    """
+    from kfp_server_api import ApiException
+
+    for pause in PAUSES:
+        try:
+            return change()
+        except ApiException as error:
+            if error.status != 503 or grpc_code(error) != UNAVAILABLE:
+                raise
+        time.sleep(pause)
+    return change()
 
 
 def _compare(name: str, shall: Facts, found: list[tuple[str, Facts]]) -> list[Change]:

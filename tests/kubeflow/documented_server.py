@@ -44,7 +44,15 @@ API = "/apis/v2beta1"
 ACCOUNT = "pipeline-runner"
 NEVER = "1970-01-01T00:00:00Z"
 ENVOY = b"upstream connect error or disconnect/reset before headers. reset reason: overflow"
-STATUS = {3: 400, 5: 404, 6: 409, 7: 403, 13: 500, 16: 401}  # of gRPC's codes, as grpc-gateway's
+STATUS = {
+    3: 400,
+    5: 404,
+    6: 409,
+    7: 403,
+    13: 500,
+    14: 503,
+    16: 401,
+}  # of gRPC's codes, as grpc-gateway's
 
 
 class RefusedError(Exception):
@@ -72,8 +80,9 @@ class DocumentedServer(http.server.ThreadingHTTPServer):
         multi_user: whether there are profiles: then lists and uploads need a namespace.
         token: what a request must bear; None: nothing.
         page: objects a page at most.
-        troubles: how the next requests fare: a status to answer with, seconds to keep silent, or a
+        troubles: how the next requests fare: a status to answer with, seconds to keep silent, a
             page of HTML, as a proxy before the server shows to those who are not signed in.
+        unready: how many changes of schedules are refused first, as while it is rolled out.
     """
 
     daemon_threads = True
@@ -95,6 +104,7 @@ class DocumentedServer(http.server.ThreadingHTTPServer):
         self.token: str | None = None
         self.page = 2  # small, so that everything has several pages
         self.troubles: list[int | float | str] = []
+        self.unready = 0
         self.lock = threading.Lock()
         threading.Thread(target=self.serve_forever, daemon=True).start()
 
@@ -349,7 +359,13 @@ class _Handler(http.server.BaseHTTPRequestHandler):
         found = self._of_namespace(self.server.recurring, query)
         return self._listed("recurringRuns", found, query)
 
+    def _ready(self) -> None:
+        if self.server.unready:
+            self.server.unready -= 1
+            raise RefusedError(14, "schedule writes wait for the rollout", "Unavailable")
+
     def make_recurring(self, content: bytes, _: dict[str, str]) -> Object:
+        self._ready()
         fields = _given(content, "V2beta1RecurringRun")
         if not 1 <= int(fields["max_concurrency"]) <= 10:
             said = "Max concurrency of a recurring run must be at least 1 and at most 10."
@@ -381,6 +397,7 @@ class _Handler(http.server.BaseHTTPRequestHandler):
         return {}
 
     def switch(self, _: bytes, __: dict[str, str], key: str, to: str) -> Object:
+        self._ready()
         entry = self._known(self.server.recurring, key, "Job")
         entry.update(mode=to.upper(), status=f"{to.upper()}D")
         return {}

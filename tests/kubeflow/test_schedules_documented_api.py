@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from kfp_server_api import ApiException
 
 from edgeline.errors import EdgelineError
 from edgeline.kubeflow import connect
@@ -121,6 +122,21 @@ def test_a_schedule_whose_experiment_was_deleted_is_made_anew(folder: Path, serv
     del server.experiments[tries]  # KFP leaves its recurring runs
     assert reconcile(server, path) == ["change taxi-hourly"]
     assert reconcile(server, path) == []
+
+
+def test_a_server_that_is_rolled_out_is_waited_for(
+    folder: Path, server: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("edgeline.schedules.reconcile.PAUSES", (0.0, 0.0, 0.0))
+    path = declare(folder, NIGHTLY)
+    server.unready = 3
+    assert reconcile(server, path) == ["create taxi-nightly", "create taxi-hourly"]
+    assert reconcile(server, path) == []
+    server.unready = 9
+    before = dict(server.recurring)
+    with pytest.raises(ApiException, match="wait for the rollout"):
+        reconcile(server, declare(folder, NIGHTLY.replace("0 0 3", "0 0 4")))
+    assert server.recurring == before
 
 
 def test_schedules_of_others_are_never_touched(folder: Path, server: Any) -> None:
