@@ -373,10 +373,10 @@ def parse_settings(settings: tuple[str, ...], types: dict[str, str]) -> dict[str
             values[name] = _value(text, types[name])
         except ValueError as error:
             raise click.UsageError(f"--set {name}: {text!r} is not {error}.") from None
-    if "model_name" in values:  # publish, which refuses it too, comes last
+    if isinstance(model := values.get("model_name"), str):  # publish, which asks too, comes last
         from edgeline.bundle import check_name
 
-        check_name("--set model_name", values["model_name"])
+        check_name("--set model_name", model)
     return values
 
 

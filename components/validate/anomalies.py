@@ -7,7 +7,7 @@ invalid, a WARNING does not.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from typing import Any
 
 from tensorflow_metadata.proto.v0 import anomalies_pb2
@@ -25,9 +25,6 @@ class Anomaly:
     severity: str
     sentence: str
 
-    def to_json(self) -> dict[str, str]:
-        return asdict(self)
-
 
 @dataclass(frozen=True)
 class Measurement:
@@ -41,9 +38,6 @@ class Measurement:
     value: float
     threshold: float
     judged: bool
-
-    def to_json(self) -> dict[str, Any]:
-        return asdict(self)
 
 
 def to_proto(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -185,8 +185,8 @@ def _write_anomalies(
             text = text_format.MessageToString(proto, as_utf8=True)
             (folder / "anomalies.pbtxt").write_text(text, encoding="utf-8")
         records = {
-            "anomalies": [anomaly.to_json() for anomaly in found],
-            "distances": [measurement.to_json() for measurement in measured],
+            "anomalies": [asdict(anomaly) for anomaly in found],
+            "distances": [asdict(measurement) for measurement in measured],
         }
         _write_json(draft.path / "anomalies.json", {**facts, **records})
         draft.metadata.update(facts)

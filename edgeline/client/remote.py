@@ -127,7 +127,8 @@ class RemoteRun:
         with Progress(self.console, [task.component for task in self.planned]) as progress:
             while True:
                 run = self._look()
-                for name, task in self._tasks(run).items():
+                tasks = self._tasks(run)
+                for name, task in tasks.items():
                     if task.state not in ("waiting", "unknown", shown.get(name)):
                         shown[name] = task.state
                         progress.update(task)
@@ -139,7 +140,7 @@ class RemoteRun:
                     )
                 time.sleep(self.poll)
         if run.state in ("FAILED", "CANCELED"):
-            failed = [task for task in self._tasks(run).values() if task.state == "failed"]
+            failed = [task for task in tasks.values() if task.state == "failed"]
             name = f"Task {failed[0].task.component}" if failed else f"Run {self.id}"
             said = (failed[0].error if failed else "") or (run.error.message if run.error else "")
             said = said or f"see its logs at {self.page}"

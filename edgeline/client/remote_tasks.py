@@ -6,7 +6,6 @@ kubeflow/pipelines#13986), which kfp-server-api 2 does not know.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
@@ -62,9 +61,11 @@ def tasks_of(server: Any, run: Any) -> dict[str, Told]:
     }
 
 
-def _listed(server: Any, run: str) -> Iterator[dict[str, Any]]:
+def _listed(server: Any, run: str) -> list[dict[str, Any]]:
+    """All of them or none: what is missing from half a list would pass for skipped."""
     from kfp_server_api import ApiException
 
+    found: list[dict[str, Any]] = []
     api, token = server.runs.api_client, ""
     while True:
         try:
@@ -78,11 +79,11 @@ def _listed(server: Any, run: str) -> Iterator[dict[str, Any]]:
                 _return_http_data_only=True,
             )
         except ApiException:  # of KFP 2; the run itself is told all the same
-            return
-        yield from page.get("tasks") or []
+            return []
+        found += page.get("tasks") or []
         token = page.get("next_page_token") or ""
         if not token:
-            return
+            return found
 
 
 def _why(task: dict[str, Any]) -> str:

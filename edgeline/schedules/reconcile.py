@@ -271,10 +271,8 @@ def _check_parameters(schedule: Schedule, version: Any) -> None:
         )
 
 
-def _instant(time: datetime | str | None) -> str | None:
+def _instant(time: datetime | None) -> str | None:
     """A time as RFC 3339 in UTC; the server's zero time is none."""
-    if isinstance(time, str):
-        time = datetime.fromisoformat(time.replace("Z", "+00:00"))
     if time is None or time.year <= 1970:
         return None
     return time.astimezone(timezone.utc).strftime("%Y-%m-%dT%H:%M:%SZ")

@@ -1,7 +1,7 @@
 """What real API servers of KFP answered, given again to whoever asks the same.
 
-`recorded/README.md` says who recorded what. Nothing here is made up but the answers of `healthz`
-and the lists put around single messages, which `answer` adds and each test shows.
+`recorded/README.md` says who recorded what. Made up are only the answer of `healthz`, that of
+unknown paths, and what a test adds by `answer` in plain sight, such as a list around a message.
 """
 
 from __future__ import annotations

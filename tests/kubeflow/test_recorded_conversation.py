@@ -82,7 +82,7 @@ def changes(server: RecordedServer, folder: Path, text: str, recurring: Any) -> 
 
 @pytest.fixture
 def daily(server: RecordedServer) -> Any:
-    """A recurring run, and lists of the pipeline, the version and the experiment it names."""
+    """A recurring run, and lists of the pipeline and the version that it names."""
     pipeline = message("pipeline")
     server.answer("GET pipelines", {"pipelines": [pipeline]})
     versions = {"pipeline_versions": [message("pipeline_version")]}
@@ -191,6 +191,8 @@ def test_a_task_told_beside_the_run_is_read_with_its_reason(server: RecordedServ
         "Trainer Task": Told("succeeded"),
         "second": Told("failed", 9.0, "out of memory"),
     }
+    server.answer(f"GET runs/{CLONE}/tasks?2", {"code": 13}, 500)
+    assert tasks_of(client, client.get_run(CLONE)) == {}  # not half of them
 
 
 def test_a_failed_run_is_told_with_the_server_s_own_words(server: RecordedServer) -> None:

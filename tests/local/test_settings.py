@@ -37,3 +37,7 @@ def test_values_get_their_types() -> None:
 def test_a_wrong_type_names_the_parameter(setting: str) -> None:
     with pytest.raises(click.UsageError, match=f"--set {setting.partition('=')[0]}"):
         parse_settings((setting,), TYPES)
+
+
+def test_a_model_name_that_is_no_text_is_the_pipeline_s_own() -> None:
+    assert parse_settings(("model_name=5",), {"model_name": "NUMBER_INTEGER"}) == {"model_name": 5}

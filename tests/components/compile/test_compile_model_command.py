@@ -115,3 +115,8 @@ def test_a_keras_file_is_converted_as_each_target_needs_it(tmp_path):
     signature = json.loads((tmp_path / "out" / "ethos-u55" / "signature.json").read_text())
     assert signature["inputs"][0]["dtype"] == "int8"
     assert signature["inputs"][0]["shape"] == [1, 32, 32, 3]
+    # the same model again, now without data: loudly random
+    again = edgeline(DATA / "small.keras", "--target", "ethos-u55", "-o", "b", folder=tmp_path)
+    assert again.returncode == 0
+    assert "random numbers" in again.stderr
+    assert "random numbers" in (tmp_path / "b" / "report.html").read_text()
