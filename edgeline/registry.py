@@ -11,8 +11,10 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import random
 import re
 import tempfile
+import time
 import urllib.error
 import urllib.parse
 import urllib.request
@@ -36,6 +38,8 @@ REFERENCE = re.compile(
 )
 CHUNK = 1 << 20
 TIMEOUT = 60.0
+ATTEMPTS = 8
+PAUSE = 0.05  # seconds at most before the second attempt; twice as long before each further one
 
 
 @dataclass(frozen=True)
@@ -233,7 +237,8 @@ def _call(
     url = urllib.parse.urljoin(f"{api}://{host}/v2/{image.path}/", resource)
     kind = "pull" if method in ("GET", "HEAD") else "pull,push"
     key = (image.host, image.path, kind)
-    for attempt in range(2):
+    challenged, tried = False, 0
+    while True:
         request = urllib.request.Request(url, data, headers or {}, method=method)
         if key in _authorisations:  # not sent on to where a blob is redirected
             request.add_unredirected_header("Authorization", _authorisations[key])
@@ -242,17 +247,30 @@ def _call(
         except urllib.error.HTTPError as error:
             if error.code == 404:
                 raise _MissingError from None
-            challenge = error.headers.get("WWW-Authenticate", "")
-            if error.code != 401 or attempt:
+            tried += 1
+            if error.code == 401 and not challenged:
+                challenge = error.headers.get("WWW-Authenticate", "")
+                _authorisations[key], challenged = _authorise(image, kind, challenge), True
+            elif tried < ATTEMPTS and not hasattr(data, "read") and _may_pass(error):
+                time.sleep(random.uniform(0, PAUSE * 2**tried))
+            else:
                 raise EdgelineError(
                     f"{image.host} refuses to {kind.rpartition(',')[2]} {image.path} "
                     f"({error.code} {error.reason}): `docker login {image.host}` may be needed."
                 ) from None
-            _authorisations[key] = _authorise(image, kind, challenge)
         except OSError as error:
             reason = getattr(error, "reason", error)
             raise EdgelineError(f"Registry {image.host} cannot be reached ({reason}).") from None
-    raise AssertionError
+
+
+def _may_pass(error: urllib.error.HTTPError) -> bool:
+    """Whether it may be otherwise in a moment.
+
+    While somebody else pushes the same blob, distribution's registry reads a link to it that is
+    half written: it then fails, or says of a manifest that it does not know the blob.
+    """
+    unknown = error.code == 400 and b"MANIFEST_BLOB_UNKNOWN" in error.read()
+    return unknown or error.code in (500, 502, 503, 504)
 
 
 def _authorise(image: Image, kind: str, challenge: str) -> str:

@@ -10,6 +10,7 @@ import re
 import shutil
 import subprocess
 import sys
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -164,6 +165,15 @@ def test_a_wrong_argument_is_named(
     with pytest.raises(EdgelineError, match=re.escape(said)):
         render(output=str(tmp_path / "out"), **given)
     assert not (tmp_path / "out").exists()
+
+
+def test_sites_that_push_one_model_at_once_are_not_refused(pixels: Path, registry: Any) -> None:
+    """A registry reads what another push has half written: serve tasks of one run do that."""
+    for turn in range(5):
+        with ThreadPoolExecutor(8) as pool:
+            place = f"{registry.address}/models{turn}"
+            pushed = list(pool.map(lambda place: push_image(str(pixels), place), [place] * 8))
+        assert len(set(pushed)) == 1
 
 
 def test_a_pushed_model_is_served_and_once_fetched_needs_no_registry(
