@@ -24,8 +24,8 @@ from typing import BinaryIO, Protocol
 from urllib.parse import quote, unquote, urlsplit
 
 from edgeline.errors import EdgelineError
-from edgeline.server.endpoints import SCHEMES, endpoint
-from edgeline.server.signature import Credentials, signed_headers
+from edgeline.stores.endpoints import SCHEMES, endpoint
+from edgeline.stores.sigv4 import Credentials, signed_headers
 
 SILENCE = 30.0  # seconds without a byte after which a connection is given up
 PIECE = 1 << 18

@@ -16,7 +16,7 @@ from datetime import datetime, timezone
 from urllib.parse import quote, urlsplit
 
 from edgeline.errors import EdgelineError
-from edgeline.server.endpoints import SCHEMES, endpoint, key_names
+from edgeline.stores.endpoints import SCHEMES, endpoint, key_names
 
 TIMEOUT = 30.0  # seconds
 

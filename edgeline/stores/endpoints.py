@@ -12,7 +12,7 @@ from __future__ import annotations
 import os
 
 from edgeline.errors import EdgelineError
-from edgeline.server.signature import Credentials
+from edgeline.stores.sigv4 import Credentials
 
 SCHEMES = ("s3", "gs", "minio")
 

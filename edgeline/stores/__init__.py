@@ -1,0 +1,1 @@
+"""Where things lie: endpoints, keys and signatures of object stores."""
