@@ -1,18 +1,18 @@
 """The clients of remote stores: what a location names, opened as a stream, failures in words.
 
-Endpoints and credentials come from the environment (see `edgeline.storage`); a client is
-imported when it is first needed.
+Endpoints and credentials come from the environment (see `edgeline.stores.endpoints`); a client
+is imported when it is first needed.
 """
 
 from __future__ import annotations
 
-import os
 import re
 from datetime import timedelta
 from typing import Any
 from urllib.parse import urlsplit
 
 from edgeline.errors import EdgelineError
+from edgeline.stores.endpoints import endpoint
 
 PIN = "#sha256="
 REQUEST_BYTES = 8 << 20  # asked of an object store at once
@@ -107,43 +107,41 @@ def _list_minio(prefix: str) -> list[str]:
     return [f"{bucket}/{entry.object_name}" for entry in found if not entry.is_dir]
 
 
-def _pyarrow_filesystem(store: str) -> Any:
+def _pyarrow_filesystem(scheme: str) -> Any:
     from pyarrow import fs
 
-    if store == "gs":
-        emulator = os.environ.get("STORAGE_EMULATOR_HOST", "")
-        if not emulator:
+    store = endpoint(scheme)
+    if scheme == "gs":
+        if not store.variable:
             return fs.GcsFileSystem(retry_time_limit=GIVE_UP)
-        host = emulator.partition("://")[2] or emulator
         return fs.GcsFileSystem(
             anonymous=True,
-            scheme="http",
-            endpoint_override=host.rstrip("/"),
+            scheme=urlsplit(store.url).scheme,
+            endpoint_override=store.host,
             retry_time_limit=GIVE_UP,
         )
-    endpoint = os.environ.get("AWS_ENDPOINT_URL_S3") or os.environ.get("AWS_ENDPOINT_URL")
-    region = os.environ.get("AWS_REGION") or os.environ.get("AWS_DEFAULT_REGION")
-    options: dict[str, Any] = {"region": region} if region else {}
-    if endpoint:
-        kind, mark, host = endpoint.rpartition("://")
-        options["endpoint_override"] = host.rstrip("/")
-        options["scheme"] = kind if mark else "https"
+    options: dict[str, Any] = {"region": store.region} if store.region else {}
+    if store.variable:
+        options["endpoint_override"] = store.host
+        options["scheme"] = urlsplit(store.url).scheme
+    if keys := store.credentials:  # without them pyarrow looks where AWS's own clients do
+        options |= {"access_key": keys.key, "secret_key": keys.secret}
+        options |= {"session_token": keys.token} if keys.token else {}
     return fs.S3FileSystem(connect_timeout=20, request_timeout=120, **options)
 
 
 def _minio_client() -> Any:
     from minio import Minio
 
-    endpoint = os.environ.get("MINIO_ENDPOINT", "")
-    if not endpoint:
-        raise EdgelineError("MINIO_ENDPOINT is not set: minio:// needs it, for example minio:9000.")
-    kind, _, host = endpoint.rpartition("://")
-    secure = os.environ.get("MINIO_SECURE", "true" if kind != "http" else "false")
+    store = endpoint("minio")
+    keys = store.credentials
     return Minio(
-        host.rstrip("/"),
-        access_key=os.environ.get("MINIO_ACCESS_KEY"),
-        secret_key=os.environ.get("MINIO_SECRET_KEY"),
-        secure=secure.lower() in ("1", "true", "yes"),
+        store.host,
+        access_key=keys.key if keys else None,
+        secret_key=keys.secret if keys else None,
+        session_token=(keys.token or None) if keys else None,
+        region=store.region or None,
+        secure=store.secure,
     )
 
 

@@ -4,9 +4,9 @@
 |-------------------------|------------|----------------------------------------------------------|
 | path, `file://`         | Python     |                                                          |
 | `package://name/file`   | Python     | a file that an installed package carries                 |
-| `s3://bucket/key`       | pyarrow.fs | `AWS_*`, `AWS_ENDPOINT_URL`                              |
-| `gs://bucket/key`       | pyarrow.fs | Google's defaults, `STORAGE_EMULATOR_HOST`               |
-| `minio://bucket/key`    | minio      | `MINIO_ENDPOINT`, `_ACCESS_KEY`, `_SECRET_KEY`, `_SECURE` |
+| `s3://bucket/key`       | pyarrow.fs | `edgeline.stores.endpoints`, AWS's own defaults          |
+| `gs://bucket/key`       | pyarrow.fs | `STORAGE_EMULATOR_HOST`, Google's own defaults           |
+| `minio://bucket/key`    | minio      | `edgeline.stores.endpoints`                              |
 | `https://`, `http://`   | fsspec     | the URL; proxies and .netrc as usual                     |
 
 A location may name one file, a folder (all files below it, but those hidden by a leading

@@ -10,6 +10,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import ClassVar
 from urllib.parse import parse_qs, unquote, urlsplit
+from xml.sax.saxutils import escape
 
 import pytest
 
@@ -85,9 +86,8 @@ class Objects(http.server.BaseHTTPRequestHandler):
         self.answer(200, text.encode(), "application/xml")
 
     def fail(self, status: int, code: str) -> None:
-        text = (
-            f"<Error><Code>{code}</Code><Message>{code}</Message><Resource>{self.path}</Resource>"
-        )
+        where = escape(self.path)
+        text = f"<Error><Code>{code}</Code><Message>{code}</Message><Resource>{where}</Resource>"
         self.answer(status, f"{text}</Error>".encode(), "application/xml")
 
     def answer(

@@ -32,7 +32,6 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
-from urllib.parse import urlsplit
 
 import certifi
 import urllib3
@@ -41,6 +40,7 @@ from minio.error import MinioException, S3Error
 
 from edgeline.bundle import MANIFEST, Bundle
 from edgeline.errors import EdgelineError
+from edgeline.stores.endpoints import endpoint
 
 CONNECT_TIMEOUT = 5.0  # seconds
 READ_TIMEOUT = 30.0  # seconds
@@ -58,33 +58,14 @@ CLAIMS = ".claims"
 def connect(scheme: str, bucket: str, prefix: str) -> ObjectStore:
     """The store of a bucket, with the endpoint and keys that the environment gives.
 
-    MINIO_ENDPOINT (host:port or a URL), MINIO_ACCESS_KEY, MINIO_SECRET_KEY and
-    MINIO_SECURE (`false` for plain HTTP), or AWS_ENDPOINT_URL, AWS_ACCESS_KEY_ID,
-    AWS_SECRET_ACCESS_KEY and AWS_SESSION_TOKEN; AWS_REGION for both. An s3:// destination
-    without an endpoint is AWS. No request is made yet.
+    Both come from the environment, as `edgeline.stores.endpoints` reads it. No request is made
+    yet.
 
     Raises:
         EdgelineError: the environment names no endpoint or no keys.
     """
-    get = os.environ.get
-    if endpoint := get("MINIO_ENDPOINT", ""):
-        names, token = ("MINIO_ACCESS_KEY", "MINIO_SECRET_KEY"), None
-    else:
-        endpoint = get("AWS_ENDPOINT_URL", "") or ("https://s3.amazonaws.com" * (scheme == "s3"))
-        names, token = ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"), get("AWS_SESSION_TOKEN")
-    if not endpoint:
-        raise EdgelineError(f"{scheme}://{bucket} needs an endpoint: set MINIO_ENDPOINT.")
-    for name in names:
-        if not get(name):
-            raise EdgelineError(f"{scheme}://{bucket} needs keys: set {' and '.join(names)}.")
-    if "://" not in endpoint:
-        plain = get("MINIO_SECURE", "true").lower() in ("false", "0", "no")
-        endpoint = f"{'http' if plain else 'https'}://{endpoint}"
-    url = urlsplit(endpoint)
-    if url.scheme not in ("http", "https") or not url.hostname or "@" in url.netloc:
-        raise EdgelineError(
-            "MINIO_ENDPOINT or AWS_ENDPOINT_URL is not of the form host:port or https://host:port."
-        )
+    store = endpoint(scheme)
+    keys = store.required_credentials(f"{scheme}://{bucket}")
     pool = urllib3.PoolManager(
         timeout=urllib3.Timeout(connect=CONNECT_TIMEOUT, read=READ_TIMEOUT),
         retries=urllib3.Retry(
@@ -95,21 +76,21 @@ def connect(scheme: str, bucket: str, prefix: str) -> ObjectStore:
         ),
         maxsize=4,
         cert_reqs="CERT_REQUIRED",
-        ca_certs=get("SSL_CERT_FILE") or certifi.where(),
+        ca_certs=os.environ.get("SSL_CERT_FILE") or certifi.where(),
     )
     try:
         client = Minio(
-            url.netloc,
-            access_key=get(names[0]),
-            secret_key=get(names[1]),
-            session_token=token,
-            secure=url.scheme == "https",
-            region=get("AWS_REGION") or get("AWS_DEFAULT_REGION"),
+            store.host if store.variable else "s3.amazonaws.com",
+            access_key=keys.key,
+            secret_key=keys.secret,
+            session_token=keys.token or None,
+            secure=store.secure,
+            region=store.region or None,
             http_client=pool,
         )
     except ValueError as error:
-        raise EdgelineError(f"The endpoint {url.netloc} cannot be used ({error}).") from error
-    return ObjectStore(scheme, bucket, prefix, f"{url.scheme}://{url.netloc}", client)
+        raise EdgelineError(f"The endpoint {store.url} cannot be used ({error}).") from error
+    return ObjectStore(scheme, bucket, prefix, store.url, client)
 
 
 @dataclass(frozen=True)

@@ -4,7 +4,7 @@
 |------------------------------|-------------------------------------------------------------------|
 | path, `file://`              |                                                                   |
 | `http://`, `https://`        | the URL; proxies as usual                                         |
-| `s3://`, `minio://`, `gs://` | see `endpoints`; without keys the bucket has to be public         |
+| `s3://`, `minio://`, `gs://` | see `edgeline.stores.endpoints`; no keys: the bucket is public    |
 | `file.zip`                   | what a push brings: the repository's files, as below its folder   |
 
 What is fetched is not trusted here: that is `synchronise`'s.
@@ -67,8 +67,8 @@ def origin(location: str) -> Origin:
             raise EdgelineError("The repository's address holds a password: leave it out.")
         return Web(location.rstrip("/"))
     if scheme in SCHEMES and rest.strip("/"):
-        url, credentials = endpoint(scheme)
-        return Web(f"{url}/{quote(rest.strip('/'))}", credentials)
+        store = endpoint(scheme)
+        return Web(f"{store.url}/{quote(rest.strip('/'))}", store.credentials)
     raise EdgelineError(
         f"{location} is no repository: give a folder, https://, s3://, gs:// or minio://."
     )
