@@ -1,9 +1,9 @@
 """A container registry over HTTP: the OCI distribution specification 1.1, digests and copies.
 
-Source: https://github.com/opencontainers/distribution-spec/blob/v1.1.0/spec.md; the token
-scheme is https://distribution.github.io/distribution/spec/auth/token/. Credentials are those
-that `docker login` wrote. What is copied keeps its digest, which `docker pull` and `push` do
-not promise, and all its platforms.
+Source: https://github.com/opencontainers/distribution-spec/blob/v1.1.0/spec.md; tokens are
+https://distribution.github.io/distribution/spec/auth/token/ and .../auth/oauth/. Logins are
+Docker's (`edgeline.stores.logins`). What is copied keeps its digest, which `docker pull` and
+`push` do not promise, and all its platforms.
 """
 
 from __future__ import annotations
@@ -19,11 +19,10 @@ import urllib.error
 import urllib.parse
 import urllib.request
 from dataclasses import dataclass
-from functools import cache
-from pathlib import Path
 from typing import IO, Any
 
 from edgeline.errors import EdgelineError
+from edgeline.stores import logins
 
 INDEXES = (
     "application/vnd.oci.image.index.v1+json",
@@ -274,33 +273,33 @@ def _may_pass(error: urllib.error.HTTPError) -> bool:
 
 
 def _authorise(image: Image, kind: str, challenge: str) -> str:
+    """The value of an `Authorization` header that answers a registry's challenge."""
     scheme, _, rest = challenge.partition(" ")
-    basic = _credentials(image.host)
-    if scheme.lower() == "basic" and basic:
-        return f"Basic {basic}"
+    login = logins.find(image.host)
+    if scheme.lower() == "basic" and login and login.basic:
+        return login.basic
     wanted = dict(re.findall(r'(\w+)="([^"]*)"', rest))
     if scheme.lower() != "bearer" or "realm" not in wanted:
         raise EdgelineError(f"Registry {image.host} needs `docker login {image.host}`.")
     query = {"service": wanted.get("service", ""), "scope": f"repository:{image.path}:{kind}"}
-    request = urllib.request.Request(f"{wanted['realm']}?{urllib.parse.urlencode(query)}")
-    if basic:
-        request.add_unredirected_header("Authorization", f"Basic {basic}")
+    if login and login.identity_token:
+        form = {"grant_type": "refresh_token", "refresh_token": login.identity_token}
+        data = urllib.parse.urlencode(query | form | {"client_id": "edgeline"}).encode()
+        request = urllib.request.Request(wanted["realm"], data)
+    else:
+        mark = "&" if "?" in wanted["realm"] else "?"
+        request = urllib.request.Request(wanted["realm"] + mark + urllib.parse.urlencode(query))
+        if login and login.basic:
+            request.add_unredirected_header("Authorization", login.basic)
     try:
         with urllib.request.urlopen(request, timeout=TIMEOUT) as answer:
             given = json.load(answer)
-    except OSError as error:
+        return f"Bearer {given.get('token') or given['access_token']}"
+    except urllib.error.HTTPError as error:
+        again = f"log in again: `docker login {image.host}`" if login else "log in"
+        raise EdgelineError(
+            f"Registry {image.host} refuses {'the' if login else 'a'} login for {image.path} "
+            f"({error.code} {error.reason}): {again}."
+        ) from None
+    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
         raise EdgelineError(f"Registry {image.host} gives no token ({error}).") from None
-    return f"Bearer {given.get('token') or given['access_token']}"
-
-
-@cache
-def _credentials(host: str) -> str | None:
-    """Name:password in base64 as `docker login` wrote it; credential helpers are not asked."""
-    folder = Path(os.environ.get("DOCKER_CONFIG") or Path.home() / ".docker")
-    try:
-        logins = json.loads((folder / "config.json").read_text()).get("auths", {})
-    except (OSError, ValueError):
-        return None
-    names = (host, "https://index.docker.io/v1/") if host == "docker.io" else (host,)
-    found = next((logins[name].get("auth") for name in names if name in logins), None)
-    return str(found) if found else None

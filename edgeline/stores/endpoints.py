@@ -87,8 +87,9 @@ def endpoint(scheme: str) -> Endpoint:
             cannot be read, or in two ways that differ.
     """
     region = os.environ.get("AWS_REGION") or os.environ.get("AWS_DEFAULT_REGION") or ""
-    variables = ("MINIO_ENDPOINT", "AWS_ENDPOINT_URL_S3", "AWS_ENDPOINT_URL")
-    variables = ("STORAGE_EMULATOR_HOST",) if scheme == "gs" else variables
+    variables = ["MINIO_ENDPOINT", "AWS_ENDPOINT_URL_S3", "AWS_ENDPOINT_URL"]
+    if scheme == "gs":
+        variables = ["STORAGE_EMULATOR_HOST"]
     variable = next((name for name in variables if os.environ.get(name)), "")
     if variable:
         url = _url(variable, os.environ[variable])
