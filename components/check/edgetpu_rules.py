@@ -11,13 +11,8 @@ from dataclasses import dataclass
 
 OPERATIONS = "https://coral.ai/docs/edgetpu/models-intro/#supported-operations"
 REQUIREMENTS = "https://coral.ai/docs/edgetpu/models-intro/#model-requirements"
-COMPILING = "https://coral.ai/docs/edgetpu/models-intro/#compiling"
 COMPILER = "https://coral.ai/docs/edgetpu/compiler/"
 MEMORY = "https://coral.ai/docs/edgetpu/compiler/#parameter-data-caching"
-VERSIONS = (
-    "https://github.com/tensorflow/tensorflow/blob/master/"
-    "tensorflow/lite/tools/versioning/runtime_version.cc"
-)
 ISSUE = "https://github.com/google-coral/edgetpu/issues/"
 PAIRS = "https://github.com/google-coral/test_data"
 

@@ -33,7 +33,7 @@ from edgeline.features import Feature, to_numpy
 from edgeline.interpreter import EdgeModel, dequantise, quantise
 
 SCHEMA = "verification/v1"
-COMPILED_SCHEMA = "compiled_model/v1"  # of the component compile, which need not be installed
+COMPILED_SCHEMA = "compiled_model/v1"  # what the component compile writes
 VECTOR_ROWS = 32
 FLOAT = ("float", "float32", "none")  # quantisations that must not change an answer
 FLOAT_DIFFERENCE = 1e-5

@@ -78,7 +78,8 @@ class Instance:
     def run(self, arrays: Mapping[str, npt.NDArray[Any]]) -> Arrays:
         """Run the model on checked input (see `check`).
 
-        A model with a fixed batch gets the rows in pieces of it, the last filled up with zeros.
+        A model with a fixed batch gets the rows in pieces of it, the last filled up
+        with its last row.
 
         Raises:
             ServingError: the runtime refuses the input.
