@@ -137,10 +137,14 @@ def check_name(what: str, value: str) -> None:
         )
 
 
+def manifest_text(bundle: Bundle) -> str:
+    """What `manifest.json` says of a bundle."""
+    return json.dumps(bundle.to_json(), indent=1, sort_keys=True) + "\n"
+
+
 def write_manifest(folder: str | Path, bundle: Bundle) -> None:
     """Write `manifest.json`, beside its place and then renamed."""
-    text = json.dumps(bundle.to_json(), indent=1, sort_keys=True) + "\n"
-    write_text(Path(folder) / MANIFEST, text)
+    write_text(Path(folder) / MANIFEST, manifest_text(bundle))
 
 
 def read(folder: str | Path) -> Bundle:

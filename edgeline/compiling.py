@@ -20,14 +20,22 @@ if TYPE_CHECKING:
     from edgeline.environments.environment import Environment
 
 NAME = re.compile(r"[a-z0-9]([-a-z0-9]{0,126}[a-z0-9])?")
+# Who deletes a Pipeline deletes all its versions, which the server makes it the owner of; old runs
+# and schedules need theirs. So neither a file that leaves Git nor the end of an Application deletes
+# one, and what stays in the cluster alone is no difference.
+_KEPT = {
+    "argocd.argoproj.io/compare-options": "IgnoreExtraneous",
+    "argocd.argoproj.io/sync-options": "Prune=false,Delete=false",
+    "kustomize.toolkit.fluxcd.io/prune": "disabled",
+}
 ANNOTATIONS = {
-    "Pipeline": {"argocd.argoproj.io/sync-wave": "0"},
+    "Pipeline": {"argocd.argoproj.io/sync-wave": "0", **_KEPT},
     "PipelineVersion": {
         # the server refuses a version whose Pipeline is not there yet
         "argocd.argoproj.io/sync-wave": "1",
-        # old runs and schedules keep theirs; a large one does not fit kubectl's annotation
-        "argocd.argoproj.io/sync-options": "Prune=false,ServerSideApply=true",
-        "kustomize.toolkit.fluxcd.io/prune": "disabled",
+        **_KEPT,
+        # a large one does not fit kubectl's annotation
+        "argocd.argoproj.io/sync-options": "Prune=false,Delete=false,ServerSideApply=true",
         # its scripts hold ${...}, which Flux would take for its own variables
         "kustomize.toolkit.fluxcd.io/substitute": "disabled",
     },

@@ -8,16 +8,21 @@ publisher removes once it is a day old.
 
 from __future__ import annotations
 
+import contextlib
 import errno
+import io
 import os
 import re
 import shutil
 import time
 import uuid
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import BinaryIO
 
-from edgeline.bundle import MANIFEST, Bundle
+from edgeline.bundle import MANIFEST, Bundle, manifest_text
+from edgeline.components.publish.signed import ROOTS
 from edgeline.errors import EdgelineError
 
 PARTIAL = ".partial-"
@@ -62,9 +67,11 @@ class FolderStore:
             place.parent.mkdir(parents=True, exist_ok=True)
             _remove_abandoned(place.parent)
             partial.mkdir()
-            for path in [*bundle.files, MANIFEST]:
+            for path in bundle.files:
                 (partial / path).parent.mkdir(parents=True, exist_ok=True)
-                _copy_durably(folder / path, partial / path)
+                with open(folder / path, "rb") as stream:
+                    _write_durably(stream, partial / path)
+            _write_durably(io.BytesIO(manifest_text(bundle).encode()), partial / MANIFEST)
             partial.rename(place)
         except OSError as error:
             if error.errno in (errno.ENOTEMPTY, errno.EEXIST):
@@ -81,6 +88,18 @@ class FolderStore:
                 (folder / path).parent.mkdir(parents=True, exist_ok=True)
                 shutil.copyfile(source, folder / path)
 
+    def signed_repositories(self) -> tuple[str, str]:
+        # where a link leads counts as well as where it lies
+        above = dict.fromkeys(
+            folder
+            for place in (self.root, self.root.resolve())
+            for folder in (place, *place.parents)
+        )
+        below: list[Path] = []
+        with contextlib.suppress(OSError):
+            below = sorted(self.root.iterdir())
+        return _repository(above), _repository(below)
+
     def _unusable(self, error: OSError) -> EdgelineError:
         return EdgelineError(
             f"The destination {self.root} cannot be used ({error.strerror}): "
@@ -88,9 +107,17 @@ class FolderStore:
         )
 
 
-def _copy_durably(source: Path, target: Path) -> None:
-    with open(source, "rb") as reader, open(target, "xb") as writer:
-        shutil.copyfileobj(reader, writer, 1 << 20)
+def _repository(folders: Iterable[Path]) -> str:
+    for folder in folders:
+        with contextlib.suppress(OSError):  # a folder above that may not be looked into
+            if any((folder / root).is_file() for root in ROOTS):
+                return str(folder)
+    return ""
+
+
+def _write_durably(stream: BinaryIO, target: Path) -> None:
+    with open(target, "xb") as writer:
+        shutil.copyfileobj(stream, writer, 1 << 20)
         writer.flush()
         os.fsync(writer.fileno())
 

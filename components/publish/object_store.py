@@ -28,7 +28,7 @@ import os
 import random
 import re
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -38,7 +38,8 @@ import urllib3
 from minio import Minio
 from minio.error import MinioException, S3Error
 
-from edgeline.bundle import MANIFEST, Bundle
+from edgeline.bundle import MANIFEST, Bundle, manifest_text
+from edgeline.components.publish.signed import ROOTS
 from edgeline.errors import EdgelineError
 from edgeline.stores.endpoints import endpoint
 
@@ -52,6 +53,8 @@ REFUSALS = {
     "InvalidToken",
     "SignatureDoesNotMatch",
 }
+# a publisher's keys need not reach beyond its prefix; what is really wrong is told when it writes
+UNKNOWN = {"AccessDenied", "NoSuchKey", "NoSuchBucket"}
 CLAIMS = ".claims"
 
 
@@ -138,9 +141,11 @@ class ObjectStore:
         if self.manifest(name, version) is not None or not self._claim(name, version, digest):
             return False
         with self.explained():
-            for path in [*bundle.files, MANIFEST]:
+            for path in bundle.files:
                 key = self.key(name, version, path)
                 self.client.fput_object(self.bucket, key, str(folder / path))
+            text, key = manifest_text(bundle).encode(), self.key(name, version, MANIFEST)
+            self.client.put_object(self.bucket, key, io.BytesIO(text), len(text))
         return True
 
     def get(self, bundle: Bundle, folder: Path) -> None:
@@ -148,6 +153,40 @@ class ObjectStore:
             for path in bundle.files:
                 key = self.key(bundle.name, bundle.version, path)
                 self.client.fget_object(self.bucket, key, str(folder / path))
+
+    def signed_repositories(self) -> tuple[str, str]:
+        parts = self.prefix.split("/") if self.prefix else []
+        above = ["/".join(parts[:count]) for count in range(len(parts), -1, -1)]
+        around = next((place for place in above if self._is_repository(place, ROOTS)), None)
+        if around is not None:
+            return f"{self.scheme}://{self.bucket}/{around}".rstrip("/"), ""
+        folder = f"{self.prefix}/" if self.prefix else ""
+        with self.explained():
+            try:
+                found = list(self.client.list_objects(self.bucket, prefix=folder))
+            except S3Error as error:
+                if error.code not in UNKNOWN:
+                    raise
+                found = []
+        for entry in found:
+            place = entry.object_name.rstrip("/")
+            if entry.is_dir and self._is_repository(place, ROOTS[:1]):
+                return "", f"{self.scheme}://{self.bucket}/{place}"
+        return "", ""
+
+    def _is_repository(self, place: str, roots: Sequence[str]) -> bool:
+        return any(self._is_there(f"{place}/{root}" if place else root) for root in roots)
+
+    def _is_there(self, key: str) -> bool:
+        """Whether there is such an object; false where these keys may not know."""
+        with self.explained():
+            try:
+                self.client.stat_object(self.bucket, key)
+            except S3Error as error:
+                if error.code in UNKNOWN:
+                    return False
+                raise
+        return True
 
     def _claim(self, name: str, version: int, digest: str) -> bool:
         claims = self.key(name, CLAIMS, version) + "/"

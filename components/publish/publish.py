@@ -9,6 +9,7 @@ from typing import Any
 from edgeline import __version__, artifacts, models
 from edgeline.bundle import Bundle, write_manifest
 from edgeline.components.publish.assemble import assemble, content_digest
+from edgeline.components.publish.signed import refuse_signed
 from edgeline.components.publish.store import add, open_store
 from edgeline.errors import EdgelineError
 
@@ -58,7 +59,8 @@ def publish(
             the bundle is then `<name>-<target>` for its target.
 
     Raises:
-        EdgelineError: see `assemble`, `open_store` and `add`, or `edgeline.repository.actions`.
+        EdgelineError: see `assemble`, `open_store`, `refuse_signed` and `add`, or
+            `edgeline.repository.actions`.
     """
     if version < 0:
         raise EdgelineError(f"The version {version} is negative: give 0 for the next free one.")
@@ -69,6 +71,8 @@ def publish(
         name = f"{name}-{compiled.metadata['target']}"
     try:
         with artifacts.writing(output, SCHEMA) as draft:
+            if not keys:
+                refuse_signed(store, destination)
             bundle = assemble(
                 draft.path,
                 edge_model=models.read_edge(edge_model),
@@ -88,6 +92,7 @@ def publish(
                 bundle = _add_signed(destination, draft.path, bundle, version, keys)
             else:
                 bundle = add(store, draft.path, bundle, version)
+            write_manifest(draft.path, bundle)
             uri = store.uri(bundle.name, bundle.version)
             draft.metadata.update(
                 name=bundle.name,

@@ -5,7 +5,7 @@ A destination is a folder (a path or `file://`) or a bucket of an S3-compatible 
 is there, and the manifest is the last thing written. A number that was given to one content
 is never given to another.
 
-Every store has the same five operations, and what follows here is built on them alone.
+Every store has the same six operations, and what follows here is built on them alone.
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ class Store(Protocol):
         """The text of a finished version's manifest, None where there is no such version."""
 
     def put(self, folder: Path, bundle: Bundle, digest: str) -> bool:
-        """Write the bundle in `folder`, its manifest last.
+        """Write the files in `folder` that the bundle lists, and its manifest last.
 
         Returns:
             False, with nothing of another bundle touched, where the number is taken.
@@ -47,6 +47,9 @@ class Store(Protocol):
 
     def get(self, bundle: Bundle, folder: Path) -> None:
         """Write the files of a finished bundle, but not the manifest, into `folder`."""
+
+    def signed_repositories(self) -> tuple[str, str]:
+        """See `edgeline.components.publish.signed`."""
 
 
 def open_store(destination: str) -> Store:
@@ -84,7 +87,7 @@ def open_store(destination: str) -> Store:
 
 
 def add(store: Store, folder: str | Path, bundle: Bundle, version: int = 0) -> Bundle:
-    """Publish the bundle in a folder and leave its manifest there.
+    """Publish the bundle whose files are in a folder; nothing in the folder changes.
 
     With `version` 0 it gets the number after the latest; where the latest already is this
     content (see `content_digest`) nothing is written and that one is returned, so that a
@@ -101,12 +104,10 @@ def add(store: Store, folder: str | Path, bundle: Bundle, version: int = 0) -> B
     latest = max(store.versions(bundle.name), default=1)
     for number in [version] if version else itertools.count(latest):
         numbered = replace(bundle, version=number)
-        bundles.write_manifest(folder, numbered)
         if store.put(folder, numbered, digest):
             return numbered
         present = published(store, bundle.name, number)
         if present is not None and content_digest(present) == digest:
-            bundles.write_manifest(folder, present)
             return present
     raise EdgelineError(
         f"{store.uri(bundle.name, version)} is taken by other content: give another version, "

@@ -65,6 +65,12 @@ class Document:
         return found if isinstance(found, Mapping) else {}
 
     @property
+    def labels(self) -> Mapping[str, str]:
+        """`metadata.labels`."""
+        found = self.get("metadata", "labels")
+        return found if isinstance(found, Mapping) else {}
+
+    @property
     def pipeline(self) -> tuple[Path_, Mapping[str, Any]] | None:
         """The compiled pipeline in it, and where, if there is one."""
         if self.kind == "IR":

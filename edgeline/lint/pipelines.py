@@ -12,6 +12,7 @@ import yaml
 from edgeline.lint.documents import Document, Tree, at, listed, mapped
 from edgeline.lint.rule import WARNING, Found, Rule
 
+PIPELINES = "pipelines.kubeflow.org"
 KFP_NAME = re.compile(r"[a-z0-9]([-a-z0-9]{0,126}[a-z0-9])?")
 _LABEL = r"[a-z0-9]([-a-z0-9]*[a-z0-9])?"
 KUBERNETES_NAME = re.compile(rf"(?=.{{1,253}}$){_LABEL}(\.{_LABEL})*")
@@ -29,6 +30,7 @@ CONFIG_MAP_BYTES = 1 << 20  # of its values
 ANNOTATION_BYTES = 262_144
 WAVE = "argocd.argoproj.io/sync-wave"
 SYNC_OPTIONS = "argocd.argoproj.io/sync-options"
+COMPARE_OPTIONS = "argocd.argoproj.io/compare-options"
 FLUX_PRUNE = "kustomize.toolkit.fluxcd.io/prune"
 ROOTS = ("gs://", "s3://", "minio://")
 COLON_NAMES = ("Role", "ClusterRole", "RoleBinding", "ClusterRoleBinding")
@@ -64,13 +66,42 @@ def _hashes(tree: Tree) -> Iterator[Found]:
             yield Found(document, ("metadata", "name"), what)
 
 
-def _pruned(tree: Tree) -> Iterator[Found]:
+def _version_deleted(tree: Tree) -> Iterator[Found]:
     for document in tree.of("PipelineVersion"):
-        argo = "Prune=false" in str(document.annotations.get(SYNC_OPTIONS, ""))
-        flux = document.annotations.get(FLUX_PRUNE) == "disabled"
-        if not argo and not flux:
-            what = f"PipelineVersion {document.name} is deleted when the next one replaces it"
+        if lacks := _unprotected(document):
+            what = f"PipelineVersion {document.name} is deleted when it leaves Git ({lacks})"
             yield Found(document, ("metadata",), what)
+
+
+def _pipeline_deleted(tree: Tree) -> Iterator[Found]:
+    for document in tree.of("Pipeline"):
+        if document.group != PIPELINES:  # Tekton has Pipelines, too
+            continue
+        lacks = _unprotected(document)
+        if not lacks and _options(document, SYNC_OPTIONS):
+            # else the Application is out of sync for as long as it is kept
+            told = "IgnoreExtraneous" in _options(document, COMPARE_OPTIONS)
+            lacks = "" if told else f"no {COMPARE_OPTIONS}: IgnoreExtraneous"
+        if lacks:
+            what = f"Pipeline {document.name} takes all its versions with it ({lacks})"
+            yield Found(document, ("metadata",), what)
+
+
+def _unprotected(document: Document) -> str:
+    """Which protection against deletion an object lacks, for Argo CD or Flux, whichever it names.
+
+    One that names neither lacks both.
+    """
+    options = _options(document, SYNC_OPTIONS)
+    wanted = [option for option in ("Prune=false", "Delete=false") if option not in options]
+    flux = document.annotations.get(FLUX_PRUNE) or document.labels.get(FLUX_PRUNE)
+    if wanted and (flux != "disabled" or len(wanted) == 1):
+        return f"no {SYNC_OPTIONS}: {','.join(wanted)}"
+    return ""
+
+
+def _options(document: Document, annotation: str) -> list[str]:
+    return str(document.annotations.get(annotation, "")).replace(",", " ").split()
 
 
 def _order(tree: Tree) -> Iterator[Found]:
@@ -235,9 +266,16 @@ rules = (
     Rule(
         "version-pruned",
         "Old runs and schedules lose their pipeline.",
-        "annotate it argocd.argoproj.io/sync-options: Prune=false (Flux: "
-        "kustomize.toolkit.fluxcd.io/prune: disabled)",
-        _pruned,
+        f"annotate it {SYNC_OPTIONS}: Prune=false,Delete=false (Flux: {FLUX_PRUNE}: disabled)",
+        _version_deleted,
+    ),
+    Rule(
+        "pipeline-pruned",
+        "The server makes a Pipeline the owner of its versions: where it is deleted, because its "
+        "file left Git or the Application was deleted, all of them are.",
+        f"annotate it {SYNC_OPTIONS}: Prune=false,Delete=false and {COMPARE_OPTIONS}: "
+        f"IgnoreExtraneous (Flux: {FLUX_PRUNE}: disabled); `edgeline compile --kubernetes` does",
+        _pipeline_deleted,
     ),
     Rule(
         "version-before-pipeline",

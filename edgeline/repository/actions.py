@@ -103,7 +103,7 @@ def add(
     labels: Sequence[str] = (),
     version: int = 0,
 ) -> tuple[Bundle, Outcome]:
-    """Publish the bundle in a folder and leave its manifest, with its number, there.
+    """Publish the bundle in a folder, which stays as it is: its number is in the repository alone.
 
     Content that is the latest version already is not published twice, and content that was
     withdrawn only by its number. A label moves here from the version that had it.
@@ -134,7 +134,7 @@ def add(
         state = roles.read(place)
         newest = state.newest("targets")
         targets: Targets = deepcopy(newest.signed) if newest else Targets()
-        listing.enter(targets, Path(folder), bundle, labels)
+        listing.enter(targets, bundle, labels)
         if (size := len(Metadata(targets).to_bytes())) > LIMIT:
             raise EdgelineError(
                 f"The list of versions would have {size} bytes, and devices take {LIMIT}: take "

@@ -7,15 +7,14 @@ it was taken back. Of such a version the manifest alone stays.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from pathlib import Path
 
 from tuf.api.metadata import TargetFile, Targets
 
-from edgeline.bundle import MANIFEST, Bundle
+from edgeline.bundle import MANIFEST, Bundle, manifest_text
 from edgeline.errors import EdgelineError
 
 
-def enter(targets: Targets, folder: Path, bundle: Bundle, labels: Sequence[str]) -> None:
+def enter(targets: Targets, bundle: Bundle, labels: Sequence[str]) -> None:
     """List a bundle's files; its manifest says which version and labels it has."""
     base = f"{bundle.name}/{bundle.version}"
     for path in bundle.files:
@@ -24,7 +23,8 @@ def enter(targets: Targets, folder: Path, bundle: Bundle, labels: Sequence[str])
         targets.targets[target] = TargetFile(
             int(entry["size"]), {"sha256": str(entry["sha256"])}, target
         )
-    manifest = TargetFile.from_file(f"{base}/{MANIFEST}", str(folder / MANIFEST), ["sha256"])
+    text = manifest_text(bundle).encode()
+    manifest = TargetFile.from_data(f"{base}/{MANIFEST}", text, ["sha256"])
     before = targets.targets.get(manifest.path)
     mine = set(labels) | set(before.custom["labels"] if before else ())
     for other in targets.targets.values():

@@ -177,3 +177,89 @@ def test_the_commands(tmp_path, inputs):
         assert "ENCRYPTED" in file.read_text()
         assert file.stat().st_mode & 0o077 == 0
     assert not list(Path(place).rglob("*.pem"))
+
+
+@pytest.mark.parametrize("place", ["", "/", "/targets", "/targets/beta", "/unsigned"])
+def test_no_bundle_without_a_signature_is_published_where_no_device_would_see_it(
+    place, inputs, repository, tmp_path
+):
+    destination = repository + place
+    before = listed(repository, tmp_path)
+    output = tmp_path / "outputs" / "bundle"
+    with pytest.raises(EdgelineError) as caught:
+        publish(**inputs(b"one"), output=output, name="taxi", destination=destination)
+    said = str(caught.value)
+    assert said.startswith(f"The destination {destination} ")
+    assert f"give signing_keys and the destination {repository}" in said
+    assert "\n" not in said
+    assert not output.exists()
+    assert listed(repository, tmp_path) == before
+
+
+def test_nor_right_above_one(inputs, destination, tmp_path):
+    actions.init(f"{destination}/fleet", {}, tmp_path / "keys")
+    arguments = inputs(b"one")
+    with pytest.raises(EdgelineError) as caught:
+        publish(**arguments, output=tmp_path / "out", name="fleet", destination=destination)
+    assert f"holds the signed repository {destination}/fleet" in str(caught.value)
+    apart = f"{destination}/apart"
+    publish(**arguments, output=tmp_path / "out", name="fleet", destination=apart)
+
+
+def test_nor_into_one_that_waits_for_its_first_signatures(inputs, destination, tmp_path):
+    actions.init(destination, {}, tmp_path / "keys")
+    place = open_place(destination)
+    place.write("metadata/staged/root.json", place.read("metadata/1.root.json"))
+    place.remove("metadata/1.root.json")
+    arguments = inputs(b"one")
+    with pytest.raises(EdgelineError, match=r"is a signed repository.*edgeline repository add"):
+        publish(**arguments, output=tmp_path / "out", name="taxi", destination=destination)
+
+
+def test_nor_through_a_link(inputs, tmp_path):
+    actions.init(str(tmp_path / "fleet"), {}, tmp_path / "keys")
+    (tmp_path / "link").symlink_to(tmp_path / "fleet" / "targets")
+    with pytest.raises(EdgelineError, match="lies in the signed repository"):
+        publish(
+            **inputs(b"one"),
+            output=tmp_path / "out",
+            name="taxi",
+            destination=f"file://{tmp_path}/link",
+        )
+
+
+@pytest.mark.parametrize("failing", [False, True])
+def test_the_bundle_that_is_added_stays_as_it_was(
+    failing, inputs, repository, tmp_path, monkeypatch
+):
+    bundle = tmp_path / "mine"
+    publish(**inputs(b"one"), output=bundle, name="taxi", destination=str(tmp_path / "other"))
+    (bundle / "artifact.json").unlink()
+    before = contents(bundle)
+    arguments = ["repository", "add", repository, str(bundle), "--version", "7", "--label", "beta"]
+    if failing:  # after the files were written
+        monkeypatch.setattr(actions, "LIMIT", 10)
+    done = CliRunner().invoke(cli, [*arguments, "--key", str(tmp_path / "keys")])
+    assert (done.exit_code == 0) is not failing, done.output
+    assert contents(bundle) == before
+    if not failing:
+        assert list(device(repository, tmp_path).models["taxi"]) == [7]
+
+
+def contents(folder: Path) -> dict[str, tuple[bytes, int]]:
+    return {
+        str(path.relative_to(folder)): (path.read_bytes(), path.stat().st_mtime_ns)
+        for path in [*folder.rglob("*")]
+        if path.is_file()
+    } | {"": (b"", folder.stat().st_mtime_ns)}
+
+
+def listed(repository: str, tmp_path: Path) -> object:
+    """Everything that is in it."""
+    if "://" not in repository:
+        return contents(tmp_path / "store")
+    store = open_place(repository).store
+    return [
+        (entry.object_name, entry.etag)
+        for entry in store.client.list_objects(store.bucket, prefix=store.prefix, recursive=True)
+    ]
