@@ -6,6 +6,7 @@ import contextlib
 import hashlib
 import json
 import re
+from collections.abc import Mapping
 from itertools import takewhile
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -50,6 +51,7 @@ def compile_pipeline(
     namespace: str | None = None,
     settings: tuple[str, ...] = (),
     environment: str = "",
+    given: Mapping[str, Any] | None = None,
 ) -> Path:
     """Compile a pipeline and write it, beside its place and then renamed.
 
@@ -65,10 +67,13 @@ def compile_pipeline(
         settings: `name=value` for the pipeline's defaults.
         environment: where it is to run, as `edgeline.environments.environment.load` takes it;
             empty: nothing is said about it.
+        given: the parameters of the run that it is compiled for, where that is known. They are
+            not compiled in: a destination among them is looked at instead of the default.
 
     Raises:
         EdgelineError: there is no such pipeline, its name is none that KFP takes or the
-            namespace none that Kubernetes takes, or the file cannot be written.
+            namespace none that Kubernetes takes, it would publish to a pod's own disk, or the
+            file cannot be written or is the pipeline's own.
     """
     from edgeline.cli import parse_settings
     from edgeline.environments.environment import load
@@ -91,6 +96,8 @@ def compile_pipeline(
     kinds = parameter_kinds(definition.pipeline_spec.root.input_definitions.parameters)
     defaults = parse_settings(settings, kinds)
     path = Path(output or f"{name}.yaml")
+    if not output and path.is_file() and Path(pipeline).is_file() and path.samefile(pipeline):
+        raise EdgelineError(f"{path} would be compiled over itself: name another file with -o.")
     folder = path if kubernetes and (str(output).endswith("/") or path.is_dir()) else None
     if folder:
         path = folder / f"{name}.yaml"
@@ -100,6 +107,7 @@ def compile_pipeline(
         _compile(definition, partial, defaults)
         if place:
             _place(partial, place, defaults)
+            _refuse_lost(partial, place, given or {})
         if kubernetes:
             _write_manifests(partial, name, namespace)
         if folder:
@@ -154,6 +162,25 @@ def _place(path: Path, place: Environment, defaults: dict[str, Any]) -> None:
     pipeline, *platforms = yaml.safe_load_all(path.read_text("utf-8"))
     documents = apply(pipeline, platforms[0] if platforms else {}, place)
     path.write_text(plain_yaml.dump(documents), "utf-8")
+
+
+def _refuse_lost(path: Path, place: Environment, given: Mapping[str, Any]) -> None:
+    """Refuse a destination that no pod of a cluster keeps.
+
+    Raises:
+        EdgelineError: it names the parameter.
+    """
+    from edgeline.destinations import MEND, is_relative, lost
+    from edgeline.lint.destinations import published
+
+    if not place.is_cluster:
+        return
+    pipeline, *platforms = yaml.safe_load_all(path.read_text("utf-8"))
+    for entry in published(pipeline, platforms[0] if platforms else {}):
+        destination = given.get(entry.parameter, entry.destination)
+        if isinstance(destination, str) and is_relative(destination):
+            way = f"give --set {entry.parameter}=s3://bucket/prefix" if entry.parameter else MEND
+            raise EdgelineError(f"{lost(destination)}: {way}.")
 
 
 def _write_manifests(path: Path, name: str, namespace: str) -> None:

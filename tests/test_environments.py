@@ -17,12 +17,13 @@ from edgeline.environments.environment import NAMES, load
 from edgeline.errors import EdgelineError
 from edgeline.lint.lint import lint
 
+BUCKET = "destination=s3://models/taxi"
 Documents = tuple[dict[str, Any], dict[str, Any]]
 
 
 def compiled(folder: Path, environment: str, *settings: str) -> Documents:
     path = compile_pipeline(
-        "taxi", str(folder / "taxi.yaml"), settings=settings, environment=environment
+        "taxi", str(folder / "taxi.yaml"), settings=(*settings, BUCKET), environment=environment
     )
     pipeline, platform = yaml.safe_load_all(path.read_text())
     return pipeline, platform
@@ -66,7 +67,7 @@ def test_the_pipeline_of_each_environment_is_taken_strictly_by_the_server(
 @pytest.mark.parametrize("name", NAMES)
 def test_its_manifests_have_no_fault_but_missing_digests(name: str, tmp_path: Path) -> None:
     path = str(tmp_path / "taxi.yaml")
-    compile_pipeline("taxi", path, kubernetes=True, environment=name)
+    compile_pipeline("taxi", path, kubernetes=True, environment=name, settings=(BUCKET,))
     allowed = set() if "@" in images.reference("train") else {"image-not-pinned"}
     assert {finding.rule for finding in lint([path])} <= allowed
 
@@ -182,7 +183,8 @@ def test_caching_off_leaves_no_task_that_may_be_taken_from_an_earlier_run(tmp_pa
 def test_the_same_pipeline_elsewhere_is_another_version(tmp_path: Path) -> None:
     def version(environment: str) -> str:
         path = str(tmp_path / "taxi.yaml")
-        compile_pipeline("taxi", path, kubernetes=True, environment=environment)
+        settings = (BUCKET,)
+        compile_pipeline("taxi", path, True, settings=settings, environment=environment)
         name: str = list(yaml.safe_load_all(Path(path).read_text()))[1]["metadata"]["name"]
         return name
 

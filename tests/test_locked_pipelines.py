@@ -29,7 +29,8 @@ import sys
 from edgeline.compiling import compile_pipeline
 for name in sys.argv[1].split(","):
     for place in sys.argv[2].split(","):
-        compile_pipeline(name, f"{name}-{place}.yaml", environment=place)
+        settings = ("destination=s3://models/fleet",)
+        compile_pipeline(name, f"{name}-{place}.yaml", settings=settings, environment=place)
 """
 
 

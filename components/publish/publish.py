@@ -11,6 +11,7 @@ from edgeline.bundle import Bundle, write_manifest
 from edgeline.components.publish.assemble import assemble, content_digest
 from edgeline.components.publish.signed import refuse_signed
 from edgeline.components.publish.store import add, open_store
+from edgeline.destinations import refuse_lost
 from edgeline.errors import EdgelineError
 
 SCHEMA = "bundle/v1"
@@ -59,11 +60,12 @@ def publish(
             the bundle is then `<name>-<target>` for its target.
 
     Raises:
-        EdgelineError: see `assemble`, `open_store`, `refuse_signed` and `add`, or
+        EdgelineError: see `refuse_lost`, `assemble`, `open_store`, `refuse_signed` and `add`, or
             `edgeline.repository.actions`.
     """
     if version < 0:
         raise EdgelineError(f"The version {version} is negative: give 0 for the next free one.")
+    refuse_lost(destination)
     keys = [key.strip() for key in signing_keys.split(",") if key.strip()]
     store = open_store(f"{destination.rstrip('/')}/targets" if keys else destination)
     compiled = artifacts.read(compiled_model, "compiled_model/v1") if compiled_model else None

@@ -185,7 +185,10 @@ def submit(server: Any, request: Request, console: Console) -> RemoteRun:
     name = definition.pipeline_spec.pipeline_info.name
     with tempfile.TemporaryDirectory() as temporary:
         package = compile_pipeline(
-            request.pipeline, f"{temporary}/{name}.yaml", environment=request.environment
+            request.pipeline,
+            f"{temporary}/{name}.yaml",
+            environment=request.environment,
+            given=request.parameters,
         )
         text = package.read_text("utf-8")
         if not request.cache:  # the server takes no such wish for a run of a version

@@ -10,7 +10,8 @@ import msgspec
 
 from edgeline.errors import EdgelineError
 
-NAMES = ("laptop", "onprem", "gcp", "aws", "azure", "edge")
+LAPTOP = "laptop"
+NAMES = (LAPTOP, "onprem", "gcp", "aws", "azure", "edge")
 
 # kubernetes.io/docs/reference/kubernetes-api/common-definitions/quantity
 Quantity = Annotated[str, msgspec.Meta(pattern=r"^[0-9]+(\.[0-9]+)?(m|[kMGT]|[KMGT]i)?$")]
@@ -113,6 +114,11 @@ class Environment(_Part, frozen=True):
     secrets: tuple[Secret, ...] = ()
     defaults: Resources = Resources()
     tasks: dict[str, Resources] = {}
+
+    @property
+    def is_cluster(self) -> bool:
+        """Whether its tasks run in pods, whose own disks are gone with them."""
+        return self.name != LAPTOP
 
 
 def load(name: str) -> Environment:

@@ -13,13 +13,15 @@ from rich.table import Table
 from edgeline import terminal
 from edgeline.artifacts import write_text
 from edgeline.errors import EdgelineError
-from edgeline.lint import gitops, images, pipelines, security, workloads
+from edgeline.lint import destinations, gitops, images, pipelines, security, traps, workloads
 from edgeline.lint.documents import read
 from edgeline.lint.rule import ERROR, Finding, findings
 from edgeline.lint.sarif import sarif
 
 RULES = (
     *pipelines.rules,
+    *traps.rules,
+    *destinations.rules,
     *images.rules,
     *security.rules,
     *gitops.rules,

@@ -33,6 +33,7 @@ from kfp.local.io import IOStore
 from kfp.local.orchestrator.enhanced_dag_orchestrator import ConditionEvaluator
 from kfp.local.status import Status
 
+from edgeline.destinations import LOCAL_RUN
 from edgeline.errors import EdgelineError
 from edgeline.local import containers, loops, warm
 from edgeline.local.cache import CheckedCache
@@ -232,9 +233,10 @@ def _handler(chain: _Lazy, watch: Callable[[list[str], Start], Status]) -> type:
         def _start(self, log: Path) -> warm.Ended:
             output = Path(_executor_input(self.full_command)["outputs"]["outputFile"])
             stage = _stage(output.parent.name)
+            variables = {**self.env_vars, LOCAL_RUN: "1"}
             if stage:
-                return chain.start().run(stage, self.full_command, self.env_vars, log)
-            return _subprocess(self.full_command, self.env_vars, log)
+                return chain.start().run(stage, self.full_command, variables, log)
+            return _subprocess(self.full_command, variables, log)
 
     return TaskHandler
 

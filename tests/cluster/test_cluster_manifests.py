@@ -140,7 +140,10 @@ def test_a_compiled_pipeline_is_taken_twice(
 ) -> None:
     """Without the webhook of KFP's own API server, which is not here."""
     path = tmp_path / "pipeline.yaml"
-    compile_pipeline(pipeline, str(path), kubernetes=True, environment=environment)
+    settings = ("destination=s3://models/fleet",)
+    compile_pipeline(
+        pipeline, str(path), kubernetes=True, settings=settings, environment=environment
+    )
     written = list(yaml.safe_load_all(path.read_text()))
     apply_twice_and_read(api_server, path, written)
 

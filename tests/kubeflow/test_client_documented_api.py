@@ -56,7 +56,7 @@ def test_an_equal_pipeline_is_uploaded_once_and_named_as_in_git(
     here, _ = client(server)
     here.submit("taxi", name="one")
     here.submit("taxi", name="two", steps=9)
-    here.submit("taxi", name="three", environment="onprem")
+    here.submit("taxi", name="three", environment="onprem", destination="s3://models/taxi")
     uploads = [line for line in server.asked if "upload_version" in line]
     assert len(uploads) == 2  # one for each of the two environments
     from edgeline.compiling import compile_pipeline

@@ -13,6 +13,12 @@ from s3_server import BUCKET, ready, start, stop
 from edgeline import artifacts
 
 
+@pytest.fixture(autouse=True)
+def outside_of_a_cluster(monkeypatch):
+    """The tests may run in a pod."""
+    monkeypatch.delenv("KUBERNETES_SERVICE_HOST", raising=False)
+
+
 @pytest.fixture(scope="session")
 def s3_server(tmp_path_factory):
     """A MinIO server on a free loopback port, with random keys and a bucket `bundles`."""
