@@ -246,3 +246,58 @@ def test_in_a_folder_older_versions_stay_beside_the_new_one(tmp_path):
     assert found == ["pipelines/taxi.yaml", *(f"versions/{name}" for name in names)]
     manifest = yaml.safe_load(second.read_text())
     assert manifest["metadata"]["annotations"]["argocd.argoproj.io/sync-wave"] == "1"
+
+
+@pytest.mark.parametrize("environment", ["onprem", "gcp", "aws", "azure", "edge", "mine.yaml"])
+@pytest.mark.parametrize("setting", [None, "destination=./x", "destination=~/x"])
+def test_for_a_cluster_no_pipeline_publishes_to_a_pod_s_own_disk(environment, setting, tmp_path):
+    (tmp_path / "mine.yaml").write_text("name: mine\n")
+    place = environment if "." not in environment else str(tmp_path / environment)
+    settings = (setting,) if setting else ()
+    for pipeline in ("taxi", "digits") if environment == "mine.yaml" else ("taxi",):
+        with pytest.raises(EdgelineError) as caught:
+            compile_pipeline(
+                pipeline, str(tmp_path / "out.yaml"), settings=settings, environment=place
+            )
+        where = setting.partition("=")[2] if setting else "edgeline-models"
+        assert str(caught.value) == (
+            f"The destination {where} is a folder on the own disk of the task's pod, and what is "
+            "published there is gone when the pod is: give --set destination=s3://bucket/prefix."
+        )
+    assert not list(tmp_path.glob("out*"))
+
+
+def test_here_a_folder_is_as_good_as_before(tmp_path):
+    """Without an environment nothing is said of where it runs, and the laptop is no cluster."""
+    for environment in ("", "laptop"):
+        output = compile_pipeline("taxi", str(tmp_path / "out.yaml"), environment=environment)
+        parameters = documents(output)[0]["root"]["inputDefinitions"]["parameters"]
+        assert parameters["destination"]["defaultValue"] == "edgeline-models"
+
+
+def test_a_run_s_own_destination_counts(tmp_path):
+    given = {"destination": "s3://models/taxi"}
+    output = str(tmp_path / "out.yaml")
+    path = compile_pipeline("taxi", output, environment="gcp", given=given)
+    assert "s3://models/taxi" not in path.read_text()  # it is the run's
+    settings, given = ("destination=s3://models/taxi",), {"destination": "models"}
+    with pytest.raises(EdgelineError, match="The destination models is a folder"):
+        compile_pipeline("taxi", output, settings=settings, environment="gcp", given=given)
+
+
+def test_a_compiled_pipeline_is_not_compiled_over_itself(small, tmp_path):
+    compile_pipeline(small, str(tmp_path / "small.yaml"))
+    before = (tmp_path / "small.yaml").read_bytes()
+    done = cli("compile", "small.yaml", "--env", "onprem", folder=tmp_path)
+    assert done.returncode == 1
+    assert "small.yaml would be compiled over itself: name another file with -o." in done.stderr
+    assert (tmp_path / "small.yaml").read_bytes() == before
+
+
+def test_a_pipeline_and_its_versions_stay_when_their_file_is_gone(manifests):
+    for document in documents(manifests):
+        annotations = document["metadata"]["annotations"]
+        assert annotations["kustomize.toolkit.fluxcd.io/prune"] == "disabled"
+        assert annotations["argocd.argoproj.io/compare-options"] == "IgnoreExtraneous"
+        options = annotations["argocd.argoproj.io/sync-options"].split(",")
+        assert {"Prune=false", "Delete=false"} <= {*options}

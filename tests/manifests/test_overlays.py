@@ -186,8 +186,11 @@ def test_a_prefix_reaches_the_name_of_the_pipeline_in_its_version(tmp_path: Path
     pipeline, version = sorted(kustomize(tmp_path / "staging"), key=lambda entry: entry["kind"])
     assert pipeline["metadata"]["name"] == "staging-taxi"
     assert version["spec"]["pipelineName"] == "staging-taxi"
+    for entry in (pipeline, version):
+        options = entry["metadata"]["annotations"]["argocd.argoproj.io/sync-options"]
+        assert options.startswith("Prune=false,Delete=false")
     rules = {finding.rule for finding in lint([tmp_path])}
-    assert "prefix-without-reference" not in rules
+    assert not rules & {"prefix-without-reference", "pipeline-pruned", "version-pruned"}
 
 
 def test_argo_cd_sees_how_each_kind_of_ours_fares(built: dict[str, Objects]) -> None:
