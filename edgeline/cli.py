@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import json
 import signal
 import sys
 from collections.abc import Iterator
@@ -13,26 +12,29 @@ from typing import Any
 import click
 
 from edgeline import __version__
-from edgeline.errors import EdgelineError
+from edgeline.arguments import PipelineCommand, existing, finite
+from edgeline.errors import EdgelineError, UsageError
 from edgeline.repository.commands import repository
 from edgeline.schedules.commands import schedules
 from edgeline.sites.commands import site
 
 RUNS = "edgeline-runs"
-NUMBERS = (int, (int, float))
-KINDS: dict[str, tuple[Any, str]] = {  # by KFP's name of a parameter's type
-    "NUMBER_INTEGER": (int, "a whole number"),
-    "NUMBER_DOUBLE": ((int, float), "a number"),
-    "BOOLEAN": (bool, "true or false"),
-    "LIST": (list, 'a JSON list, for example ["a", "b"]'),
-    "STRUCT": (dict, 'a JSON object, for example {"a": 1}'),
-}
+_setting = click.option(
+    "--set",
+    "settings",
+    multiple=True,
+    metavar="NAME=VALUE",
+    help="Set a pipeline parameter; VALUE is JSON, strings need no quotes. Repeatable.",
+)
 
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"]})
 @click.version_option(__version__, prog_name="edgeline")
 def cli() -> None:
-    """Train in the cloud, predict on the device."""
+    """Train in the cloud, predict on the device.
+
+    Exit codes: 0 success, 1 failure, 2 wrong usage, 130 interrupted.
+    """
 
 
 cli.add_command(repository)
@@ -40,15 +42,13 @@ cli.add_command(schedules)
 cli.add_command(site)
 
 
-@cli.command()
+@cli.command(cls=PipelineCommand)
 @click.argument("pipeline")
-@click.option(
-    "--set", "settings", multiple=True, metavar="NAME=VALUE", help="Set a pipeline parameter."
-)
+@_setting
 @click.option("--module", help="The Python file with preprocessing_fn and build_model.")
-@click.option("--cache", is_flag=True, help="Take unchanged tasks from earlier runs.")
+@click.option("--cache", is_flag=True, help="Reuse the results of unchanged tasks.")
 @click.option("--docker", is_flag=True, help="Run each task in a container of its image.")
-@click.option("--root", default=RUNS, show_default=True, help="Where runs are kept.")
+@click.option("--root", default=RUNS, show_default=True, help="The folder for runs.")
 def run(
     pipeline: str,
     settings: tuple[str, ...],
@@ -59,8 +59,8 @@ def run(
 ) -> None:
     """Run PIPELINE on this machine.
 
-    PIPELINE is one of edgeline's (see `edgeline components`), a Python file with a variable
-    `pipeline`, or a compiled .yaml file.
+    PIPELINE is a built-in pipeline (see `edgeline pipelines`), a Python file with a variable
+    `pipeline`, or a compiled .yaml file. `edgeline run PIPELINE --help` also lists its parameters.
     """
     from edgeline.local.command import run_command
 
@@ -69,25 +69,25 @@ def run(
     sys.exit(run_command(pipeline, settings, Path(root), cache, docker))
 
 
-@cli.command()
+@cli.command(cls=PipelineCommand)
 @click.argument("pipeline")
-@click.option("--host", help="KFP's API; by default KF_PIPELINES_ENDPOINT.")
-@click.option("--namespace", help="The profile's, where KFP has several users.")
-@click.option("--env", "environment", default="", metavar="NAME", help="Where it runs.")
-@click.option("--experiment", default="Default", show_default=True, help="Where it is shown.")
-@click.option("--name", default="", help="The run's; by default the pipeline's with the time.")
-@click.option("--wait", is_flag=True, help="Wait for its end and show its tasks meanwhile.")
+@click.option("--host", help="The KFP API's URL; by default KF_PIPELINES_ENDPOINT.")
+@click.option("--namespace", help="The profile's namespace, on a multi-user KFP.")
 @click.option(
-    "--set", "settings", multiple=True, metavar="NAME=VALUE", help="Set a pipeline parameter."
+    "--env", "environment", default="", metavar="NAME", help="The environment to compile for."
 )
+@click.option("--experiment", default="Default", show_default=True, help="The run's experiment.")
+@click.option("--name", default="", help="The run's name; by default the pipeline's and the time.")
+@click.option("--wait", is_flag=True, help="Show progress until the run has ended.")
+@_setting
 def submit(pipeline: str, host: str | None, wait: bool, **request: Any) -> None:
-    """Upload PIPELINE to a KFP server, once for each version, and start a run of it."""
+    """Start a run of PIPELINE on a KFP server, after uploading it if this version is new."""
     from edgeline.client.command import submit_command
 
     submit_command(pipeline, host, wait, **request)
 
 
-@cli.command("compile")
+@cli.command("compile", cls=PipelineCommand)
 @click.argument("pipeline")
 @click.option("-o", "--output", help="The file to write; by default <pipeline>.yaml.")
 @click.option("--kubernetes", is_flag=True, help="Write Pipeline and PipelineVersion manifests.")
@@ -96,11 +96,9 @@ def submit(pipeline: str, host: str | None, wait: bool, **request: Any) -> None:
     "--env",
     "environment",
     metavar="NAME",
-    help="Where it runs: laptop, onprem, gcp, aws, azure, edge, or a file.",
+    help="The environment to compile for: laptop, onprem, gcp, aws, azure, edge, or a file.",
 )
-@click.option(
-    "--set", "settings", multiple=True, metavar="NAME=VALUE", help="Set a parameter's default."
-)
+@_setting
 def compile_(
     pipeline: str,
     output: str | None,
@@ -109,7 +107,10 @@ def compile_(
     environment: str | None,
     settings: tuple[str, ...],
 ) -> None:
-    """Compile PIPELINE to KFP's IR, or to Kubernetes manifests."""
+    """Compile PIPELINE to KFP's YAML or to Kubernetes manifests.
+
+    --set changes the defaults of its parameters.
+    """
     from edgeline.compiling import compile_pipeline, unpinned
 
     path = compile_pipeline(pipeline, output, kubernetes, namespace, settings, environment or "")
@@ -124,86 +125,115 @@ def compile_(
 
 @cli.command()
 @click.argument("name", required=False)
+def pipelines(name: str | None) -> None:
+    """List the built-in pipelines, or the parameters of pipeline NAME.
+
+    NAME can also be a Python file with a variable `pipeline`, or a compiled .yaml file.
+    """
+    from edgeline.listing import show_pipelines
+
+    show_pipelines(name)
+
+
+@cli.command()
+@click.argument("name", required=False)
 def components(name: str | None) -> None:
-    """List the components with their inputs and outputs, and the pipelines."""
+    """List the components, or the inputs and outputs of component NAME."""
     from edgeline.listing import show_components
 
     show_components(name)
 
 
 @cli.command()
-@click.argument("paths", nargs=-1)
+@click.argument("paths", nargs=-1, callback=existing)
 @click.option(
     "--format",
     "form",
     type=click.Choice(["text", "json", "sarif"]),
     default="text",
     show_default=True,
-    help="How findings are written.",
+    help="The format of the findings.",
 )
-@click.option("-o", "--output", help="A file to write instead of printing.")
-@click.option("--rules", is_flag=True, help="Show every rule, why it is one and what to do.")
+@click.option("-o", "--output", help="Write the findings to this file.")
+@click.option("--rules", is_flag=True, help="List the rules, with their reasons and fixes.")
 def lint(paths: tuple[str, ...], form: str, output: str | None, rules: bool) -> None:
-    """Look for mistakes in compiled pipelines and Kubernetes manifests, offline.
+    """Check compiled pipelines and Kubernetes manifests, offline.
 
-    PATHS are files, and folders with all that is below them. Exits with 1 where there is an
-    error. An object's annotation `edgeline.dev/lint-ignore: RULE, ...` names the rules that do
-    not hold for it.
+    PATHS are files and folders. The exit code is 1 if there is an error. To ignore rules for an
+    object, annotate it with `edgeline.dev/lint-ignore: RULE, ...`.
     """
     from edgeline.lint.lint import lint_command, show_rules
 
     if rules:
         show_rules()
     elif not paths:
-        raise EdgelineError("There is nothing to lint: name a folder, or see `--rules`.")
+        raise UsageError("There is nothing to lint: give a file or folder, or --rules.")
     else:
         sys.exit(0 if lint_command(paths, form, output) else 1)
 
 
 @cli.command()
-@click.argument("bundle")
-@click.option("--json", "as_json", is_flag=True, help="Print the findings as JSON.")
+@click.argument("bundle", callback=existing)
+@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 def verify(bundle: str, as_json: bool) -> None:
-    """Check a published BUNDLE: a folder or an s3:// or minio:// address."""
+    """Check a published BUNDLE: digests, signature, recorded predictions, malformed input.
+
+    BUNDLE is a folder, or an s3:// or minio:// address.
+    """
     from edgeline.bundle_check import check_bundle
 
     sys.exit(check_bundle(bundle, as_json))
 
 
 @cli.command()
-@click.argument("model")
+@click.argument("model", callback=existing)
 @click.option("--target", default="edgetpu", show_default=True, help="The device to check for.")
-@click.option("--compiled", default="", help="What the target's compiler made of it, beside it.")
-@click.option("--require-mapped", type=click.FloatRange(0, 1), help="Fail below this share.")
+@click.option(
+    "--compiled", callback=existing, help="The output of the target's compiler, to compare."
+)
+@click.option(
+    "--require-mapped",
+    type=click.FloatRange(0, 1),
+    callback=finite,
+    help="Fail if a smaller share of the operators runs on the accelerator.",
+)
 @click.option("--report", help="Write the findings as an HTML page.")
-@click.option("--json", "as_json", is_flag=True, help="Print the findings as JSON.")
+@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 def check(
     model: str,
     target: str,
-    compiled: str,
+    compiled: str | None,
     require_mapped: float | None,
     report: str | None,
     as_json: bool,
 ) -> None:
-    """Say which operators of MODEL, a .tflite file, a target will run, without its compiler."""
+    """Predict which operators of MODEL, a .tflite file, run on a target, without its compiler."""
     from edgeline.placement_check import check_placement
 
-    check_placement(model, target, compiled, require_mapped or 0.0, report, as_json)
+    check_placement(model, target, compiled or "", require_mapped or 0.0, report, as_json)
 
 
 @cli.command("compile-model")
-@click.argument("model")
-@click.option("--target", "targets", multiple=True, required=True, help="A device; repeat it.")
-@click.option("--quantisation", default="", help="For all; by default what each is best at.")
-@click.option("--representative", default="", help=".npz, .npy, examples or image folder.")
-@click.option("--scaling", default="", help="0..1 or -1..1: let the model take pixels, 0 to 255.")
+@click.argument("model", callback=existing)
+@click.option("--target", "targets", multiple=True, required=True, help="A target. Repeatable.")
+@click.option("--quantisation", default="", help="By default the best one for each target.")
 @click.option(
-    "--set", "settings", multiple=True, metavar="TARGET.OPTION=VALUE", help="Set an option."
+    "--representative", default="", help="Calibration data: .npz, .npy, examples or image folder."
+)
+@click.option(
+    "--scaling", default="", help="0..1 or -1..1: add scaling from pixel values 0 to 255."
+)
+@click.option(
+    "--set",
+    "settings",
+    multiple=True,
+    metavar="TARGET.OPTION=VALUE",
+    help="Set an option of a target. Repeatable.",
 )
 @click.option("-o", "--output", default="", help="The folder to write; by default MODEL-compiled.")
-@click.option("--json", "as_json", is_flag=True, help="Print the results as JSON.")
+@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 def compile_model(as_json: bool, **request: Any) -> None:
-    """Convert and compile MODEL for devices, and say what each makes of it.
+    """Convert and compile MODEL for one or more targets, and report the result for each.
 
     MODEL is a SavedModel folder, a .keras, .h5, .tflite or .onnx file, or a folder that train,
     convert or import_model wrote. Targets: litert, tflite-micro, edgetpu, ethos-u55, ethos-u65,
@@ -218,7 +248,7 @@ def compile_model(as_json: bool, **request: Any) -> None:
 @cli.command(context_settings={"ignore_unknown_options": True}, add_help_option=False)
 @click.argument("arguments", nargs=-1, type=click.UNPROCESSED)
 def serve(arguments: tuple[str, ...]) -> None:
-    """Serve a bundle, a store of bundles or .tflite files over HTTP and gRPC."""
+    """Serve models over HTTP and gRPC: a bundle, a folder of bundles, or .tflite files."""
     from edgeline.server.__main__ import main as serve_main
 
     sys.exit(serve_main(list(arguments)))
@@ -226,12 +256,21 @@ def serve(arguments: tuple[str, ...]) -> None:
 
 @cli.command()
 @click.argument("name")
-def init(name: str) -> None:
-    """Make a starter project in the new folder NAME, that runs as it is."""
-    from edgeline.starter import make_project
+@click.option("--example", metavar="EXAMPLE", help="Make this example instead of the starter.")
+def init(name: str, example: str | None) -> None:
+    """Create a project in the new folder NAME: a pipeline, a module and data.
 
-    make_project(Path(name))
-    click.echo(f"Made {name}. Now: cd {name} && edgeline run pipeline.py")
+    Examples: wine (a table and a module), pictures (a .tflite model, a Keras model and images),
+    schedules (a file of recurring runs).
+    """
+    from edgeline.starter import make_example, make_project
+
+    if example:
+        make_example(Path(name), example)
+        click.echo(f"Created {name}.")
+    else:
+        make_project(Path(name))
+        click.echo(f"Created {name}. Next: cd {name} && edgeline run pipeline.py")
 
 
 @cli.group()
@@ -241,12 +280,16 @@ def images() -> None:
 
 @images.command("build")
 @click.argument("names", nargs=-1)
-@click.option("--registry", help="Name them after this registry instead of the lock file's.")
+@click.option("--registry", help="The registry in the images' names, instead of the lock file's.")
 @click.option("--push", is_flag=True, help="Build for every platform and push.")
-@click.option("--base-image", help="A base instead of the pinned one, such as a mirror's.")
-@click.option("--uv-image", help="An image with uv instead of the pinned one.")
-@click.option("--ca", help="A CA bundle for the build, in no layer.")
-@click.option("--uv-config", help="A uv.toml with a package index for the build, in no layer.")
+@click.option("--base-image", help="Use this base image, for example from a mirror.")
+@click.option("--uv-image", help="Take uv from this image.")
+@click.option("--ca", callback=existing, help="A CA bundle for the build; not kept in any layer.")
+@click.option(
+    "--uv-config",
+    callback=existing,
+    help="A uv.toml with a package index for the build; not kept in any layer.",
+)
 def images_build(
     names: tuple[str, ...],
     registry: str | None,
@@ -256,7 +299,7 @@ def images_build(
     ca: str | None,
     uv_config: str | None,
 ) -> None:
-    """Build NAMES (all by default) from edgeline's sources with Docker."""
+    """Build images NAMES, by default all, with Docker from edgeline's source tree."""
     from edgeline.images.build import build
 
     bases = {"BASE_IMAGE": base_image, "UV_IMAGE": uv_image}
@@ -271,11 +314,11 @@ def images_build(
 
 
 @images.command("lock")
-@click.option("--registry", help="Where the images were pushed, if not where the lock file says.")
-@click.option("-o", "--output", help="The lock file to write; EDGELINE_IMAGES names it later.")
-@click.option("--kustomization", help="Also write the images as this kustomize Component.")
+@click.option("--registry", help="The registry to ask; by default the lock file's.")
+@click.option("-o", "--output", help="The lock file to write; EDGELINE_IMAGES selects it later.")
+@click.option("--kustomization", help="Also write the images as a kustomize Component here.")
 def images_lock(registry: str | None, output: str | None, kustomization: str | None) -> None:
-    """Write the digests of the pushed images into the lock file."""
+    """Write the digests of the pushed images to the lock file."""
     from edgeline.images.lock import lock
 
     file = lock(registry, Path(output) if output else None)
@@ -287,8 +330,8 @@ def images_lock(registry: str | None, output: str | None, kustomization: str | N
 
 
 @images.command("closure")
-@click.argument("paths", nargs=-1, required=True)
-@click.option("--mirror", help="Copy each image to this registry, digests unchanged.")
+@click.argument("paths", nargs=-1, required=True, callback=existing)
+@click.option("--mirror", help="Copy each image to this registry; digests stay the same.")
 def images_closure(paths: tuple[str, ...], mirror: str | None) -> None:
     """List every image that the pipelines and manifests in PATHS need."""
     from edgeline.images import closure
@@ -302,19 +345,19 @@ def images_closure(paths: tuple[str, ...], mirror: str | None) -> None:
             click.echo(f"{use.image}\t{use.file}\t{use.place}")
 
 
-def _say_whole(group: click.Group) -> None:
-    """Lists of commands show whole first sentences: click cuts them at the end of a line."""
+def _whole_sentences(group: click.Group) -> None:
+    """Show whole first sentences in lists of commands: click cuts them at the end of a line."""
     for command in group.commands.values():
         command.short_help = " ".join((command.help or "").partition("\n\n")[0].split())
         if isinstance(command, click.Group):
-            _say_whole(command)
+            _whole_sentences(command)
 
 
-_say_whole(cli)
+_whole_sentences(cli)
 
 
 def main() -> None:
-    """Entry point: 0 good, 1 failed with a sentence, 2 wrong usage, 130 interrupted."""
+    """Entry point: 0 success, 1 failure, 2 wrong usage, 130 interrupted."""
     # a task's `kill` or a closed terminal ends as Ctrl-C does: cleaned up
     signal.signal(signal.SIGTERM, signal.default_int_handler)
     with _sentences():
@@ -329,11 +372,11 @@ def _sentences() -> Iterator[None]:
         error.show()
         sys.exit(error.exit_code)
     except (click.Abort, KeyboardInterrupt):
-        click.echo("Interrupted: nothing half-written is left.", err=True)
+        click.echo("Interrupted: no half-written files are left.", err=True)
         sys.exit(130)
     except EdgelineError as error:
         click.echo(f"Error: {error}", err=True)
-        sys.exit(1)
+        sys.exit(2 if isinstance(error, UsageError) else 1)
     except OSError as error:
         if not error.strerror:
             raise
@@ -345,49 +388,3 @@ def _sentences() -> Iterator[None]:
 
         click.echo(f"Error: {install_hint(error)}", err=True)
         sys.exit(1)
-
-
-def parse_settings(settings: tuple[str, ...], types: dict[str, str]) -> dict[str, Any]:
-    """`name=value` strings as the types that a pipeline's parameters have.
-
-    Args:
-        settings: as given to `--set`.
-        types: KFP's name of each parameter's type, for example NUMBER_INTEGER.
-
-    Raises:
-        click.UsageError: a setting has no `=`, no such parameter, or the wrong type.
-        EdgelineError: nothing can be published under the model_name.
-    """
-    import difflib
-
-    values: dict[str, Any] = {}
-    for setting in settings:
-        name, separator, text = setting.partition("=")
-        if not (separator and name):
-            raise click.UsageError(f"--set {setting}: write it as NAME=VALUE.")
-        if name not in types:
-            near = difflib.get_close_matches(name, types, 1)
-            hint = f" Did you mean {near[0]}?" if near else f" It has {', '.join(types)}."
-            raise click.UsageError(f"--set {name}: the pipeline has no such parameter.{hint}")
-        try:
-            values[name] = _value(text, types[name])
-        except ValueError as error:
-            raise click.UsageError(f"--set {name}: {text!r} is not {error}.") from None
-    if isinstance(model := values.get("model_name"), str):  # publish, which asks too, comes last
-        from edgeline.bundle import check_name
-
-        check_name("--set model_name", model)
-    return values
-
-
-def _value(text: str, kind: str) -> Any:
-    if kind == "STRING":
-        return text
-    wanted, what = KINDS.get(kind, (object, "JSON"))
-    try:
-        value = json.loads(text)
-    except ValueError:
-        raise ValueError(what) from None
-    if not isinstance(value, wanted) or (isinstance(value, bool) and wanted in NUMBERS):
-        raise ValueError(what)
-    return float(value) if kind == "NUMBER_DOUBLE" else value  # KFP takes no 1 for 1.0

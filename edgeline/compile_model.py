@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 import json
 import os
 import sys
@@ -19,7 +18,7 @@ from rich.table import Table
 from rich.text import Text
 
 from edgeline import terminal
-from edgeline.errors import EdgelineError
+from edgeline.errors import EdgelineError, UsageError, did_you_mean
 
 if TYPE_CHECKING:
     from edgeline.components.compile.report import Outcome
@@ -134,11 +133,10 @@ def parse_options(settings: Sequence[str], targets: Sequence[Target]) -> dict[st
         name, equals, value = setting.partition("=")
         target, dot, option = name.partition(".")
         if not equals or not dot:
-            raise EdgelineError(f"--set {setting}: write it as TARGET.OPTION=VALUE.")
+            raise UsageError(f"--set {setting}: write it as TARGET.OPTION=VALUE.")
         if target not in found:
-            near = difflib.get_close_matches(target, found, 1)
-            hint = f" Did you mean {near[0]}?" if near else f" It has {', '.join(found)}."
-            raise EdgelineError(f"--set {name}: this call has no target {target!r}.{hint}")
+            hint = did_you_mean(target, found, "It has")
+            raise UsageError(f"--set {name}: this call has no target {target!r}. {hint}")
         found[target][option] = value
     for each in targets:
         options_of(each, found[each.name])

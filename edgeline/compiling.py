@@ -75,9 +75,8 @@ def compile_pipeline(
             namespace none that Kubernetes takes, it would publish to a pod's own disk, or the
             file cannot be written or is the pipeline's own.
     """
-    from edgeline.cli import parse_settings
     from edgeline.environments.environment import load
-    from edgeline.local.command import parameter_kinds
+    from edgeline.parameters import parameters_of, parse
     from edgeline.pipelines import catalogue
 
     definition = catalogue.load(pipeline)
@@ -93,8 +92,7 @@ def compile_pipeline(
         raise EdgelineError(
             f"Namespace {namespace!r} is refused by Kubernetes: use at most 63 of a-z, 0-9 and -."
         )
-    kinds = parameter_kinds(definition.pipeline_spec.root.input_definitions.parameters)
-    defaults = parse_settings(settings, kinds)
+    defaults = parse(settings, parameters_of(definition))
     path = Path(output or f"{name}.yaml")
     if not output and path.is_file() and Path(pipeline).is_file() and path.samefile(pipeline):
         raise EdgelineError(f"{path} would be compiled over itself: name another file with -o.")

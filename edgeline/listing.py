@@ -1,30 +1,35 @@
-"""`edgeline components`: what there is to compose pipelines from."""
+"""`edgeline components` and `edgeline pipelines`: what there is to run and to compose."""
 
 from __future__ import annotations
 
 import importlib
+import json
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from rich.markup import escape
 from rich.table import Column, Table
 
 from edgeline import terminal
-from edgeline.errors import EdgelineError
+from edgeline.errors import UsageError, did_you_mean
+
+LONGEST = 60  # characters of a default in a list
 
 
 def show_components(name: str | None = None) -> None:
     """Print every component with its inputs and outputs, or one with its parameters too.
 
     Raises:
-        EdgelineError: there is no component of that name.
+        UsageError: there is no component of that name.
     """
     from edgeline.pipelines import catalogue
 
     console = terminal.console()
     if name:
-        console.print(_parameters(component(name)))
+        console.print(_inputs(component(name)))
         return
-    whole = [Column(title, no_wrap=True) for title in ("component", "takes", "gives")]
+    whole = [Column(title, no_wrap=True) for title in ("component", "inputs", "outputs")]
     table = Table(*whole, "", box=None, header_style="bold")
     for each in component_names():
         spec = component(each).component_spec
@@ -32,7 +37,46 @@ def show_components(name: str | None = None) -> None:
         gives = list(spec.outputs or {})
         table.add_row(each, "\n".join(takes), "\n".join(gives), _first_line(spec.description))
     console.print(table)
-    console.print(f"\npipelines: {', '.join(catalogue.names())}")
+    console.print(f"\nPipelines: {', '.join(catalogue.names())} (see `edgeline pipelines`)")
+
+
+def show_pipelines(name: str | None = None) -> None:
+    """Print every pipeline of edgeline's with its description, or one with its parameters.
+
+    Args:
+        name: as `edgeline.pipelines.catalogue.load` takes it.
+
+    Raises:
+        UsageError: there is no such pipeline.
+    """
+    from edgeline.pipelines import catalogue
+
+    console = terminal.console()
+    if not name:
+        table = Table(Column("pipeline", no_wrap=True), "", box=None, header_style="bold")
+        for each in catalogue.names():
+            table.add_row(each, escape(_about(catalogue.load(each))))
+        console.print(table)
+        console.print("\n`edgeline pipelines NAME` lists the parameters of one.")
+        return
+    console.print(f"[bold]{escape(name)}[/]: {escape(_about(catalogue.load(name)))}\n")
+    columns = [Column(title, no_wrap=True) for title in ("parameter", "type")]
+    table = Table(*columns, "default", "", box=None, header_style="bold")
+    for parameter, kind, default, description in _parameters(name):
+        table.add_row(parameter, kind, escape(default), escape(description))
+    console.print(table)
+
+
+def parameter_rows(pipeline: str) -> list[tuple[str, str]]:
+    """A pipeline's parameters for a list of options: name, and type, default and description.
+
+    Raises:
+        UsageError: there is no such pipeline.
+    """
+    return [
+        (name, f"{kind}, {default if default == 'required' else f'default {default}'}. {about}")
+        for name, kind, default, about in _parameters(pipeline)
+    ]
 
 
 def component_names() -> list[str]:
@@ -47,16 +91,38 @@ def component(name: str) -> Any:
     """The kfp component of a folder: the function with the folder's name.
 
     Raises:
-        EdgelineError: there is no component of that name.
+        UsageError: there is no component of that name.
     """
     if name not in component_names():
-        raise EdgelineError(
-            f"There is no component {name!r}: there are {', '.join(component_names())}."
-        )
+        raise UsageError(f"There is no component {name!r}. {did_you_mean(name, component_names())}")
     return getattr(importlib.import_module(f"edgeline.components.{name}.component"), name)
 
 
-def _parameters(found: Any) -> Table:
+def _parameters(pipeline: str) -> Sequence[tuple[str, str, str, str]]:
+    """Name, type, default (or "required") and description of each parameter."""
+    from edgeline.parameters import parameters_of
+    from edgeline.pipelines import catalogue
+
+    rows = []
+    for each in parameters_of(catalogue.load(pipeline)).values():
+        default = (
+            "none"
+            if each.default is None
+            else json.dumps(each.default, sort_keys=True, ensure_ascii=False)
+        )
+        if len(default) > LONGEST:
+            default = f"{default[:LONGEST]}…"
+        rows.append(
+            (each.name, each.type, "required" if each.required else default, each.description)
+        )
+    return rows
+
+
+def _about(pipeline: Any) -> str:
+    return str(pipeline.pipeline_spec.pipeline_info.description or "")
+
+
+def _inputs(found: Any) -> Table:
     spec = found.component_spec
     table = Table("input", "type", "default", box=None, header_style="bold", title=spec.name)
     for key, value in (spec.inputs or {}).items():

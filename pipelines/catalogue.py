@@ -7,7 +7,8 @@ from pathlib import Path
 from typing import Any
 
 from edgeline import user_code
-from edgeline.errors import EdgelineError
+from edgeline.errors import UsageError, did_you_mean
+from edgeline.parameters import check_constants
 
 
 def names() -> list[str]:
@@ -23,15 +24,16 @@ def load(pipeline: str) -> Any:
             compiled .yaml.
 
     Raises:
-        EdgelineError: there is no such pipeline, or the file holds none.
+        UsageError: there is no such pipeline, or the file does not contain one.
+        EdgelineError: the file raises an error while it is imported.
     """
     if pipeline in names():
         return importlib.import_module(f"edgeline.pipelines.{pipeline}.pipeline").pipeline
     path = Path(pipeline)
     if not path.is_file():
-        raise EdgelineError(
-            f"There is no pipeline {pipeline!r}: name one of {', '.join(names())}, a Python file "
-            "with a variable `pipeline`, or a compiled .yaml file."
+        raise UsageError(
+            f"There is no pipeline {pipeline!r}. {did_you_mean(pipeline, names())} A Python file "
+            "with a variable `pipeline` and a compiled .yaml file also work."
         )
     from kfp import components
 
@@ -39,8 +41,9 @@ def load(pipeline: str) -> Any:
         try:
             return components.load_component_from_file(pipeline)
         except Exception as error:
-            raise EdgelineError(f"{pipeline} is no compiled pipeline ({error}).") from error
+            raise UsageError(f"{pipeline} is not a compiled pipeline ({error}).") from error
     found = getattr(user_code.load(pipeline), "pipeline", None)
     if not hasattr(found, "pipeline_spec"):
-        raise EdgelineError(f"{pipeline} has no variable `pipeline` with a kfp pipeline.")
+        raise UsageError(f"{pipeline} has no variable `pipeline` that is a kfp pipeline.")
+    check_constants(found)
     return found

@@ -9,7 +9,7 @@ from typing import Any
 from edgeline import artifacts, models, tflite
 from edgeline.components.check import report as page
 from edgeline.components.check.edgetpu_placement import TARGET, Placement, place
-from edgeline.errors import EdgelineError
+from edgeline.errors import EdgelineError, UsageError
 
 SCHEMA = "placement/v1"
 
@@ -26,7 +26,7 @@ def check(model: str | Path, target: str = TARGET, compiled: str | Path = "") ->
         EdgelineError: no such target, or a file that is missing, no model or damaged.
     """
     if target != TARGET:
-        raise EdgelineError(
+        raise UsageError(
             f"There is no static check for target {target!r}: use --target {TARGET}, or compile."
         )
     path = Path(model)

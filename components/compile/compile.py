@@ -39,7 +39,7 @@ from edgeline.components.compile.target import (
     Target,
 )
 from edgeline.components.convert import child
-from edgeline.errors import EdgelineError
+from edgeline.errors import EdgelineError, UsageError, did_you_mean
 from edgeline.interpreter import EdgeModel
 
 SCHEMA = "compiled_model/v1"
@@ -159,12 +159,12 @@ def options_of(found: Target, given: Mapping[str, Any]) -> dict[str, str]:
     """Every option of a target with its value as text, the default where none is given.
 
     Raises:
-        EdgelineError: there is no such option.
+        UsageError: there is no such option.
     """
     defaults = {option.name: option.default for option in found.options}
     if unknown := sorted(given.keys() - defaults.keys()):
-        has = f"only {', '.join(defaults)}" if defaults else "and takes none"
-        raise EdgelineError(f"Target {found.name} has no option {unknown[0]!r}, {has}.")
+        hint = did_you_mean(unknown[0], defaults, "It has")
+        raise UsageError(f"Target {found.name} has no option {unknown[0]!r}. {hint}")
     texts = {name: str(value) for name, value in given.items()}
     flags = {name: text.lower() for name, text in texts.items() if text in ("True", "False")}
     return {**defaults, **texts, **flags}

@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from edgeline.errors import EdgelineError
+from edgeline.errors import UsageError, did_you_mean
 from edgeline.interpreter import EdgeModel
 
 MODULES = {
@@ -130,10 +130,10 @@ def find(name: str) -> Target:
     """The target of a name.
 
     Raises:
-        EdgelineError: there is none.
+        UsageError: there is none.
     """
     if name not in MODULES:
-        raise EdgelineError(f"There is no target {name!r}, only {', '.join(MODULES)}.")
+        raise UsageError(f"There is no target {name!r}. {did_you_mean(name, MODULES)}")
     module: Any = importlib.import_module(f"{__package__}.{MODULES[name]}")
     found: Target = next(target for target in module.targets if target.name == name)
     return found

@@ -8,7 +8,7 @@ from typing import Any
 from rich.console import Console
 
 from edgeline.client.run import Run
-from edgeline.errors import EdgelineError
+from edgeline.errors import UsageError
 
 
 class Client:
@@ -74,21 +74,18 @@ class Client:
             **parameters: of the pipeline, as Python values.
 
         Raises:
-            EdgelineError: the pipeline or a parameter is unknown, a required one is missing, or
-                the server refuses.
+            UsageError: the pipeline or a parameter is unknown, a required one is missing, or a
+                value is not one (see `edgeline.parameters.check`).
+            EdgelineError: the server refuses.
         """
-        from edgeline.local.command import missing_parameters
+        from edgeline.parameters import check, missing, parameters_of
         from edgeline.pipelines import catalogue
 
         definition = catalogue.load(pipeline)
-        known = definition.pipeline_spec.root.input_definitions.parameters
-        if unknown := sorted(parameters.keys() - known.keys()):
-            raise EdgelineError(
-                f"Pipeline {pipeline} has no parameter {', '.join(unknown)}, but "
-                f"{', '.join(sorted(known)) or 'none'}."
-            )
-        if missing := missing_parameters(known, parameters):
-            raise EdgelineError(f"Pipeline {pipeline} also needs {', '.join(missing)}.")
+        known = parameters_of(definition)
+        parameters = check(parameters, known)
+        if absent := missing(known, parameters):
+            raise UsageError(f"Pipeline {pipeline} also needs {', '.join(absent)}.")
         if self._server is None:
             from edgeline.client.local import submit
 

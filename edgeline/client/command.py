@@ -7,7 +7,7 @@ import os
 import click
 
 from edgeline.client.client import Client
-from edgeline.errors import EdgelineError
+from edgeline.errors import UsageError
 
 
 def submit_command(
@@ -23,18 +23,16 @@ def submit_command(
     """Start a run on a KFP server and print its identifier; with `wait` show it to its end.
 
     Raises:
-        EdgelineError: no server is named or it refuses, or the run that was waited for failed.
-        click.UsageError: a setting is wrong.
+        EdgelineError: it refuses, or the run that was waited for failed.
+        UsageError: no server is named, or a setting is wrong.
     """
-    from edgeline.cli import parse_settings
-    from edgeline.local.command import parameter_kinds
+    from edgeline.parameters import parameters_of, parse
     from edgeline.pipelines import catalogue
 
     host = host or os.environ.get("KF_PIPELINES_ENDPOINT")
     if not host:
-        raise EdgelineError("Which server? Give --host, or set KF_PIPELINES_ENDPOINT.")
-    known = catalogue.load(pipeline).pipeline_spec.root.input_definitions.parameters
-    parameters = parse_settings(settings, parameter_kinds(known))
+        raise UsageError("Which server? Give --host, or set KF_PIPELINES_ENDPOINT.")
+    parameters = parse(settings, parameters_of(catalogue.load(pipeline)))
     run = Client(host, namespace).submit(
         pipeline, environment=environment, experiment=experiment, name=name, **parameters
     )

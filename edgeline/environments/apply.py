@@ -14,7 +14,7 @@ from typing import Any
 import msgspec
 
 from edgeline.environments.environment import Environment, Resources
-from edgeline.errors import EdgelineError
+from edgeline.errors import EdgelineError, did_you_mean
 
 Json = dict[str, Any]
 FACTORS = {"": 1.0, "m": 1e-3} | {
@@ -83,8 +83,8 @@ def _check(environment: Environment, used: set[str]) -> None:
     for name, resources in {"defaults": environment.defaults, **environment.tasks}.items():
         if name != "defaults" and name not in known:
             raise EdgelineError(
-                f"Environment {environment.name} has a task {name!r}, but the components are "
-                f"{', '.join(sorted(known))}."
+                f"Environment {environment.name} has a task {name!r}, which is not a component. "
+                + did_you_mean(name, sorted(known), "The components are")
             )
         for kind in ("cpu", "memory"):
             request, limit = (getattr(resources, f"{kind}_{end}") for end in ("request", "limit"))

@@ -8,13 +8,14 @@ from typing import Annotated, Literal
 
 import msgspec
 
-from edgeline.errors import EdgelineError
+from edgeline.errors import EdgelineError, UsageError, did_you_mean
 
 LAPTOP = "laptop"
 NAMES = (LAPTOP, "onprem", "gcp", "aws", "azure", "edge")
+INT32 = 2**31 - 1  # the largest that protobuf and Kubernetes take
 
 # kubernetes.io/docs/reference/kubernetes-api/common-definitions/quantity
-Quantity = Annotated[str, msgspec.Meta(pattern=r"^[0-9]+(\.[0-9]+)?(m|[kMGT]|[KMGT]i)?$")]
+Quantity = Annotated[str, msgspec.Meta(pattern=r"^[0-9]{1,15}(\.[0-9]{1,9})?(m|[kMGT]|[KMGT]i)?$")]
 Name = Annotated[str, msgspec.Meta(pattern=r"^[a-z0-9]([-.a-z0-9]{0,251}[a-z0-9])?$")]
 Namespace = Annotated[str, msgspec.Meta(pattern=r"^[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?$")]
 Root = Annotated[str, msgspec.Meta(pattern=r"^(gs|s3|minio)://[^/]+(/.*)?$|^$")]
@@ -32,14 +33,14 @@ class Toleration(_Part, frozen=True):
     operator: Literal["Exists", "Equal"] = "Equal"
     value: str = ""
     effect: Literal["", "NoSchedule", "PreferNoSchedule", "NoExecute"] = ""
-    toleration_seconds: int | None = None
+    toleration_seconds: Annotated[int, msgspec.Meta(ge=0, le=INT32)] | None = None
 
 
 class Accelerator(_Part, frozen=True):
     """`count` devices of the extended resource `type`, for example `nvidia.com/gpu`."""
 
     type: str
-    count: Annotated[int, msgspec.Meta(ge=1)] = 1
+    count: Annotated[int, msgspec.Meta(ge=1, le=INT32)] = 1
 
 
 class Secret(_Part, frozen=True):
@@ -65,7 +66,7 @@ class Resources(_Part, frozen=True):
     accelerator: Accelerator | None = None
     node_selector: dict[str, str] = {}
     tolerations: tuple[Toleration, ...] = ()
-    timeout: Annotated[int, msgspec.Meta(ge=0)] = 0
+    timeout: Annotated[int, msgspec.Meta(ge=0, le=INT32)] = 0
     secrets: tuple[Secret, ...] = ()
 
 
@@ -107,7 +108,7 @@ class Environment(_Part, frozen=True):
     object_store: ObjectStore = ObjectStore()
     registry: str = ""
     image_pull_secrets: tuple[Name, ...] = ()
-    run_as_user: Annotated[int, msgspec.Meta(ge=1)] | None = 1000
+    run_as_user: Annotated[int, msgspec.Meta(ge=1, le=INT32)] | None = 1000
     caching: bool | None = None
     beam_options: tuple[str, ...] = ()
     variables: dict[Variable, str] = {}
@@ -125,7 +126,8 @@ def load(name: str) -> Environment:
     """An environment of edgeline's by name, or a file's.
 
     Raises:
-        EdgelineError: there is no such environment or file, or a field is unknown or unfit.
+        UsageError: there is no such environment or file.
+        EdgelineError: a field is unknown or has a wrong value.
     """
     path = Path(name)
     if name in NAMES:
@@ -133,8 +135,9 @@ def load(name: str) -> Environment:
     elif path.suffix in (".yaml", ".yml") and path.is_file():
         text = path.read_text("utf-8")
     else:
-        raise EdgelineError(
-            f"There is no environment {name!r}: name one of {', '.join(NAMES)}, or a .yaml file."
+        raise UsageError(
+            f"There is no environment {name!r}. {did_you_mean(name, NAMES)} A .yaml file also "
+            "works."
         )
     try:
         return msgspec.yaml.decode(text, type=Environment)

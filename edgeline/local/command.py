@@ -8,8 +8,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from edgeline import storage, terminal
-from edgeline.cli import parse_settings
-from edgeline.errors import EdgelineError
+from edgeline.errors import EdgelineError, UsageError
+from edgeline.parameters import Parameter, missing, parameters_of, parse
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -22,23 +22,27 @@ FILE_PARAMETERS = ("data", "module")
 def run_command(
     pipeline: str, settings: tuple[str, ...], root: Path, cache: bool, docker: bool = False
 ) -> int:
-    """Run a pipeline with a live display; 0 if every task ran well, else 1.
+    """Run a pipeline with a live display; 0 if every task succeeded.
 
     Raises:
-        EdgelineError: the pipeline or a local file does not exist.
-        click.UsageError: a setting is wrong, or a required parameter is missing.
+        EdgelineError: a task failed, or a model was refused.
+        UsageError: the pipeline or a local file does not exist, a setting is wrong, or a required
+            parameter is missing.
     """
-    import click
+    from rich.text import Text
 
     from edgeline.local.progress import final_table
+    from edgeline.local.refusals import refusals
     from edgeline.pipelines import catalogue
 
     console = terminal.console()  # kept while kfp's own output goes to a file
     definition = catalogue.load(pipeline)
-    parameters = definition.pipeline_spec.root.input_definitions.parameters
-    arguments = parse_settings(settings, parameter_kinds(parameters))
-    if missing := missing_parameters(parameters, arguments):
-        raise click.UsageError(f"Set {', '.join(missing)} with --set NAME=VALUE.")
+    parameters = parameters_of(definition)
+    arguments = parse(settings, parameters)
+    if absent := missing(parameters, arguments):
+        raise UsageError(
+            f"Set {', '.join(absent)} with --set NAME=VALUE: see `edgeline pipelines {pipeline}`."
+        )
     result, page = run_here(definition, arguments, root, cache, console, docker)
     if console.is_terminal:
         console.print()
@@ -49,12 +53,15 @@ def run_command(
     if result.failed:
         first = result.failed[0]
         raise EdgelineError(f"Task {first.task.component} failed: {first.error}")
+    refused = refusals(result.tasks)
+    for reason in refused:
+        console.print(Text(reason, "yellow"), soft_wrap=True)
     if result.skipped:
         task = result.skipped[0].task
-        raise EdgelineError(
-            f"Task {task.component} and those after it did not run, as {task.condition} is false: "
-            f"see the reasons in {page}."
-        )
+        cause = f", because {task.condition} is false" if task.condition else ""
+        raise EdgelineError(f"Task {task.component} and those after it did not run{cause}.")
+    if refused:  # in a loop, where the other rounds went on
+        raise EdgelineError("Not every model was published: see the reasons above.")
     return 0
 
 
@@ -69,16 +76,15 @@ def run_here(
     """Run a loaded pipeline with a live display; what became of it, and its page.
 
     Raises:
-        EdgelineError: a local file of the arguments does not exist.
+        UsageError: a local file of the arguments does not exist.
     """
     from edgeline.local.page import write_page
     from edgeline.local.plan import plan
     from edgeline.local.progress import Progress
     from edgeline.local.runner import run
 
-    spec = definition.pipeline_spec
-    arguments = _local(dict(arguments), spec.root.input_definitions.parameters, root)
-    names = [task.component for task in plan(spec)]
+    arguments = _local(dict(arguments), parameters_of(definition), root)
+    names = [task.component for task in plan(definition.pipeline_spec)]
     with Progress(console, names) as progress:
         result = run(definition, arguments, root, cache, progress.update, docker)
     page = write_page(result, arguments)
@@ -86,40 +92,27 @@ def run_here(
     return result, page
 
 
-def missing_parameters(parameters: Mapping[str, Any], arguments: Mapping[str, Any]) -> list[str]:
-    """The parameters that a pipeline requires and that no argument is there for."""
-    return [
-        name
-        for name, entry in sorted(parameters.items())
-        if name not in arguments and not entry.is_optional and not entry.HasField("default_value")
-    ]
-
-
-def parameter_kinds(parameters: Mapping[str, Any]) -> dict[str, str]:
-    """KFP's type name of each parameter of a pipeline, sorted (a proto's map has no order)."""
-    kinds = {}
-    for name, entry in sorted(parameters.items()):
-        names = entry.DESCRIPTOR.fields_by_name["parameter_type"].enum_type.values_by_number
-        kinds[name] = str(names[entry.parameter_type].name)
-    return kinds
-
-
-def _local(arguments: dict[str, Any], parameters: Mapping[str, Any], root: Path) -> dict[str, Any]:
+def _local(
+    arguments: dict[str, Any], parameters: Mapping[str, Parameter], root: Path
+) -> dict[str, Any]:
     """Pin local files to their content, and give checkpoints a place that outlives the run.
 
     A cache keyed by parameters then sees that a file has changed.
     """
     complete = dict(arguments)
     for name in FILE_PARAMETERS:
-        if name not in parameters:
+        if name not in parameters or parameters[name].kind != "STRING":
             continue
-        given = arguments.get(name) or parameters[name].default_value.string_value
+        given = arguments.get(name) or parameters[name].default
         if given and (name == "data" or given.partition("#")[0].endswith(".py")):
-            complete[name] = storage.pin(given)
+            try:
+                complete[name] = storage.pin(given)
+            except EdgelineError as error:
+                raise UsageError(f"Parameter {name}: {error}") from error
     if "checkpoint_dir" in parameters and "checkpoint_dir" not in arguments:
         complete["checkpoint_dir"] = str((root / ".checkpoints").resolve())
-    if "destination" in parameters:
-        given = arguments.get("destination") or parameters["destination"].default_value.string_value
+    if "destination" in parameters and parameters["destination"].kind == "STRING":
+        given = arguments.get("destination") or parameters["destination"].default or ""
         if "://" not in given:
             complete["destination"] = str(Path(given).resolve())
     return complete

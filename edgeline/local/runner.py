@@ -42,7 +42,7 @@ from edgeline.local.plan import PlannedTask, plan
 
 DONE = ("succeeded", "cached")
 ROUND = re.compile(r"-iteration-(\d+)/")  # of a loop, in the path of a task's output
-USER_ERROR = re.compile(r"^edgeline\.errors\.EdgelineError: (.*)$", re.MULTILINE)
+USER_ERROR = re.compile(r"^edgeline\.errors\.(?:Edgeline|Usage)Error: (.*)$", re.MULTILINE)
 
 
 @dataclass

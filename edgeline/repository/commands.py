@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from edgeline.arguments import existing
+
 if TYPE_CHECKING:
     from edgeline.repository.actions import Outcome
 
@@ -17,14 +19,18 @@ _signing = click.option(
     "signing",
     multiple=True,
     metavar="REFERENCE",
-    help="A key to sign with: a .pem file, a folder of them, or env:NAME. Repeatable.",
+    help="A key to sign with: a .pem file, a folder of .pem files, or env:NAME. Repeatable.",
 )
 
 
-def _by_role(what: str) -> Callable[..., list[tuple[str, str]]]:
+def _by_role(
+    what: str, kind: type = str, least: float = 0, most: float = 0
+) -> Callable[..., list[tuple[str, Any]]]:
+    """Splits `ROLE=...`; numbers have to lie between two bounds, which NaN does not."""
+
     def split(
         _: click.Context, parameter: click.Parameter, values: tuple[str, ...]
-    ) -> list[tuple[str, str]]:
+    ) -> list[tuple[str, Any]]:
         pairs = []
         for value in values:
             role, separator, rest = value.partition("=")
@@ -33,7 +39,16 @@ def _by_role(what: str) -> Callable[..., list[tuple[str, str]]]:
                     f"{value}: write ROLE={what}, with a role of {', '.join(ROLES)}.",
                     param=parameter,
                 )
-            pairs.append((role, rest))
+            try:
+                converted = kind(rest)
+                good = kind is str or least <= converted <= most
+            except (ValueError, OverflowError):
+                good = False
+            if not good:
+                raise click.BadParameter(
+                    f"{value}: {what} is a number from {least:.3g} to {most:.6g}.", param=parameter
+                )
+            pairs.append((role, converted))
         return pairs
 
     return split
@@ -41,78 +56,79 @@ def _by_role(what: str) -> Callable[..., list[tuple[str, str]]]:
 
 @click.group()
 def repository() -> None:
-    """Publish signed updates: a TUF repository in a folder or bucket."""
+    """Publish signed updates from a TUF repository in a folder or bucket."""
 
 
 @repository.command()
 @click.argument("file", type=click.Path(path_type=Path))
 def key(file: Path) -> None:
-    """Make a key pair for a key holder: FILE, encrypted, and FILE.pub.
+    """Generate a key pair: FILE, encrypted, and FILE.pub.
 
-    The passphrase comes from EDGELINE_KEY_PASSPHRASE or EDGELINE_KEY_PASSPHRASE_FILE.
+    The passphrase is read from EDGELINE_KEY_PASSPHRASE or EDGELINE_KEY_PASSPHRASE_FILE.
     """
     from edgeline.repository import keys
 
-    click.echo(f"Made {file} with key id {keys.generate(file).keyid}.")
+    click.echo(f"Generated {file} with key id {keys.generate(file).keyid}.")
 
 
 @repository.command()
 @click.argument("repository")
-@click.option("--keys", "new", type=click.Path(path_type=Path), help="Make missing keys here.")
+@click.option(
+    "--keys", "new", type=click.Path(path_type=Path), help="Generate missing keys in this folder."
+)
 @click.option(
     "--role-key",
     multiple=True,
     metavar="ROLE=REFERENCE",
     callback=_by_role("REFERENCE"),
-    help="A key of a role, private or public. Repeatable.",
+    help="A private or public key of a role. Repeatable.",
 )
 @click.option(
     "--threshold",
     multiple=True,
     metavar="ROLE=N",
-    callback=_by_role("N"),
-    help="How many keys of a role have to sign; by default 1.",
+    callback=_by_role("N", int, 1, 100),
+    help="How many keys of a role must sign; by default 1.",
 )
 @click.option(
     "--expires",
     multiple=True,
     metavar="ROLE=DAYS",
-    callback=_by_role("DAYS"),
-    help="How long a role is valid; by default root and targets 365, snapshot 30, timestamp 7.",
+    callback=_by_role("DAYS", float, 1 / 1440, 36500),
+    help="How long a role's metadata is valid; by default root and targets 365, snapshot 30, "
+    "timestamp 7.",
 )
-@click.option("--root", help="Write the first root here as well: what devices are given.")
+@click.option("--root", help="Also write the first root to this file, for the devices.")
 def init(
     repository: str,
     new: Path | None,
     role_key: list[tuple[str, str]],
-    threshold: list[tuple[str, str]],
-    expires: list[tuple[str, str]],
+    threshold: list[tuple[str, int]],
+    expires: list[tuple[str, float]],
     root: str | None,
 ) -> None:
-    """Start REPOSITORY: a folder, s3://bucket/prefix or minio://bucket/prefix."""
+    """Create REPOSITORY: a folder, s3://bucket/prefix or minio://bucket/prefix."""
     from edgeline.repository import actions
     from edgeline.repository.place import open_place
 
     given: dict[str, list[str]] = {}
     for role, reference in role_key:
         given.setdefault(role, []).append(reference)
-    outcome = actions.init(
-        repository, given, new, _numbers(threshold, int), _numbers(expires, float)
-    )
+    outcome = actions.init(repository, given, new, dict(threshold), dict(expires))
     content = open_place(repository).read("metadata/1.root.json")
     if root and content is not None:
         Path(root).write_bytes(content)
     elif root:
         click.echo(f"{root} is not written: copy metadata/1.root.json when it is signed.")
-    _say(f"{repository} is started", outcome)
+    _say(f"{repository} is created", outcome)
 
 
 @repository.command()
 @click.argument("repository")
-@click.argument("bundle")
+@click.argument("bundle", callback=existing)
 @_signing
-@click.option("--label", "labels", multiple=True, help="A name for this version. Repeatable.")
-@click.option("--version", default=0, help="Its number; by default the next that is free.")
+@click.option("--label", "labels", multiple=True, help="A label for this version. Repeatable.")
+@click.option("--version", type=click.IntRange(0), default=0, help="By default the next free one.")
 def add(
     repository: str, bundle: str, signing: tuple[str, ...], labels: tuple[str, ...], version: int
 ) -> None:
@@ -129,7 +145,7 @@ def add(
 @click.argument("version", type=click.IntRange(1))
 @_signing
 def withdraw(repository: str, name: str, version: int, signing: tuple[str, ...]) -> None:
-    """Take VERSION of the bundle NAME back: devices go on with the newest that remains."""
+    """Withdraw VERSION of the bundle NAME: devices return to the newest remaining version."""
     from edgeline.repository import actions
 
     moved, outcome = actions.withdraw(repository, name, version, signing)
@@ -140,22 +156,27 @@ def withdraw(repository: str, name: str, version: int, signing: tuple[str, ...])
 
 @repository.command()
 @click.argument("repository")
-@click.option("--keep", type=click.IntRange(1), required=True, help="Versions of each to keep.")
+@click.option(
+    "--keep",
+    type=click.IntRange(1),
+    required=True,
+    help="How many versions of each bundle to keep.",
+)
 @_signing
 def prune(repository: str, keep: int, signing: tuple[str, ...]) -> None:
-    """Take all but the newest versions, and those with a label, off the list that devices fetch."""
+    """Unlist old versions: devices see only the newest ones and those with a label."""
     from edgeline.repository import actions
 
     taken, outcome = actions.prune(repository, keep, signing)
     count = sum(map(len, taken.values()))
-    _say(f"{count} version{'s' * (count != 1)} taken off the list", outcome)
+    _say(f"{count} version{'s' * (count != 1)} unlisted", outcome)
 
 
 @repository.command()
 @click.argument("repository")
 @_signing
 def sign(repository: str, signing: tuple[str, ...]) -> None:
-    """Add signatures to what waits, and renew what will expire; for people and for cron."""
+    """Sign pending metadata, and renew what expires soon; run it by hand or from cron."""
     from edgeline.repository import actions
 
     signed, outcome = actions.sign(repository, signing)
@@ -168,9 +189,9 @@ def sign(repository: str, signing: tuple[str, ...]) -> None:
 @_signing
 @click.option("--add", "adding", multiple=True, metavar="REFERENCE", help="A key to add.")
 @click.option("--remove", "removing", multiple=True, metavar="KEYID", help="A key to remove.")
-@click.option("--threshold", type=click.IntRange(1), help="How many keys have to sign.")
+@click.option("--threshold", type=click.IntRange(1), help="How many keys must sign.")
 def rotate_keys(repository: str, role: str, **options: Any) -> None:
-    """Change the keys of ROLE: makes the next root, which devices follow by themselves."""
+    """Change the keys of ROLE: creates the next root, which devices follow automatically."""
     from edgeline.repository import actions
 
     _say(f"The keys of {role} are changed", actions.rotate_keys(repository, role, **options))
@@ -180,7 +201,7 @@ def rotate_keys(repository: str, role: str, **options: Any) -> None:
 @click.argument("repository")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 def status(repository: str, as_json: bool) -> None:
-    """Show roles, versions, expiry, thresholds, keys and what is missing."""
+    """Show roles, versions, expiry, thresholds, keys and missing signatures."""
     from edgeline.repository import status as statuses
 
     statuses.show(repository, as_json)
@@ -188,16 +209,9 @@ def status(repository: str, as_json: bool) -> None:
 
 def _say(what: str, outcome: Outcome) -> None:
     if outcome.live:
-        click.echo(f"{what}: devices will see it.")
+        click.echo(f"{what}: it is live.")
         return
     lacks = ", ".join(
         f"{count} signature{'s' * (count > 1)} of {role}" for role, count in outcome.missing.items()
     )
     click.echo(f"{what}, but waits for {lacks or 'the other roles'}: `edgeline repository sign`.")
-
-
-def _numbers(pairs: list[tuple[str, str]], kind: type) -> dict[str, Any]:
-    try:
-        return {role: kind(value) for role, value in pairs}
-    except ValueError as error:
-        raise click.UsageError(f"A number is needed: {error}.") from None

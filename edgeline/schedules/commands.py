@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from edgeline.arguments import existing
 from edgeline.kubeflow import asking, connect
 
 if TYPE_CHECKING:
@@ -18,42 +19,44 @@ COLOURS = {"create": "green", "change": "yellow", "switch": "yellow", "delete": 
 
 
 def _server(command: Callable[..., None]) -> Callable[..., None]:
-    command = click.option("--host", help="KFP's API; by default KF_PIPELINES_ENDPOINT.")(command)
-    return click.option(
-        "--namespace", help="The profile's namespace, where KFP has several users."
-    )(command)
+    command = click.option("--host", help="The KFP API's URL; by default KF_PIPELINES_ENDPOINT.")(
+        command
+    )
+    return click.option("--namespace", help="The profile's namespace, on a multi-user KFP.")(
+        command
+    )
 
 
 @click.group()
 def schedules() -> None:
-    """Recurring runs as a file says: what differs, and make it so."""
+    """Manage recurring runs from a file."""
 
 
 @schedules.command()
-@click.argument("file")
+@click.argument("file", callback=existing)
 @_server
 def diff(file: str, host: str | None, namespace: str | None) -> None:
-    """Show what differs between FILE and the server; exits with 1 where something does."""
+    """Show the differences between FILE and the server; the exit code is 1 if there are any."""
     _, changes, _ = _changes(file, host, namespace)
     show(changes)
     sys.exit(1 if changes else 0)
 
 
 @schedules.command()
-@click.argument("file")
+@click.argument("file", callback=existing)
 @_server
 def apply(file: str, host: str | None, namespace: str | None) -> None:
-    """Make and change what FILE says; what it no longer says stays (see `prune`)."""
+    """Create and change recurring runs as in FILE; removed ones stay (see `prune`)."""
     client, changes, declared = _changes(file, host, namespace)
     # a second one of a declared schedule is a remnant, not something that was taken out
     _make(client, [change for change in changes if change.name in declared])
 
 
 @schedules.command()
-@click.argument("file")
+@click.argument("file", callback=existing)
 @_server
 def prune(file: str, host: str | None, namespace: str | None) -> None:
-    """Delete what was made from FILE and is no longer in it; others' schedules stay."""
+    """Delete recurring runs that were created from FILE and are no longer in it."""
     client, changes, declared = _changes(file, host, namespace)
     _make(client, [change for change in changes if change.name not in declared])
 

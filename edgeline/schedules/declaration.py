@@ -9,6 +9,7 @@ from typing import Annotated, Any
 import msgspec
 
 from edgeline.errors import EdgelineError
+from edgeline.parameters import plain
 
 # six fields, the first of them seconds: pkg.go.dev/github.com/robfig/cron
 _FIELD = r"[0-9A-Za-z*?/,L#-]+"
@@ -67,6 +68,7 @@ def read(path: str | Path) -> Declaration:
     Raises:
         EdgelineError: it is missing or malformed, a name is used twice, a schedule has not
             exactly one of `cron` and `every`, or a time has no zone.
+        UsageError: a parameter is null, not finite or not JSON.
     """
     path = Path(path)
     try:
@@ -78,6 +80,8 @@ def read(path: str | Path) -> Declaration:
     seen = set()
     for schedule in found.schedules:
         where = f"Schedule {schedule.name!r} of {path}"
+        for name, value in schedule.parameters.items():
+            plain(value, name, f"{where}: parameter ")
         if schedule.name in seen:
             raise EdgelineError(f"{where} is there twice: rename one.")
         seen.add(schedule.name)

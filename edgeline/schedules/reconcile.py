@@ -15,6 +15,7 @@ from datetime import datetime, timezone
 from functools import cache, partial
 from typing import Any, TypeVar
 
+from edgeline import parameters
 from edgeline.errors import EdgelineError
 from edgeline.kubeflow import UNAVAILABLE, grpc_code, pipeline_id, pipeline_version
 from edgeline.schedules.declaration import Declaration, Schedule
@@ -254,19 +255,13 @@ def _check_parameters(schedule: Schedule, version: Any) -> None:
     spec = version.pipeline_spec or {}
     spec = spec.get("pipeline_spec", spec)  # with a platform's part beside it
     inputs = spec.get("root", {}).get("inputDefinitions", {}).get("parameters", {})
-    if spec and (unknown := schedule.parameters.keys() - inputs.keys()):
+    if not spec:
+        return
+    known = parameters.from_spec(inputs)
+    parameters.check(schedule.parameters, known, f"Schedule {schedule.name!r}: parameter ")
+    if absent := parameters.missing(known, schedule.parameters):
         raise EdgelineError(
-            f"Schedule {schedule.name!r} sets {', '.join(sorted(unknown))}, but pipeline "
-            f"{schedule.pipeline!r} has {', '.join(sorted(inputs)) or 'no parameters'}."
-        )
-    required = {
-        name
-        for name, value in inputs.items()
-        if "defaultValue" not in value and not value.get("isOptional")
-    }
-    if missing := required - schedule.parameters.keys():
-        raise EdgelineError(
-            f"Schedule {schedule.name!r} leaves out {', '.join(sorted(missing))}, which pipeline "
+            f"Schedule {schedule.name!r} leaves out {', '.join(absent)}, which pipeline "
             f"{schedule.pipeline!r} requires."
         )
 

@@ -6,6 +6,7 @@ import argparse
 import re
 import sys
 from dataclasses import MISSING, fields
+from pathlib import Path
 
 from edgeline.errors import EdgelineError
 from edgeline.server import logs
@@ -42,6 +43,8 @@ def main(arguments: list[str] | None = None) -> int:
         )
     given = vars(parser.parse_args(arguments))
     path = given.pop("path")
+    if "://" not in path and not Path(path).exists():
+        parser.error(f"{path} does not exist")
     try:
         settings = Settings(**given)
     except EdgelineError as error:

@@ -4,32 +4,36 @@ from __future__ import annotations
 
 import click
 
+from edgeline.arguments import existing
+
 
 @click.group()
 def site() -> None:
-    """Run a bundle at a site: its image, and what the site's manager takes."""
+    """Deploy a bundle to edge sites: its image, and files for the site's manager."""
 
 
 @site.command()
-@click.argument("bundle")
+@click.argument("bundle", callback=existing)
 @click.option(
     "--for",
     "form",
     required=True,
-    help="kustomize, kserve, ocm, kubeedge, greengrass, iotedge or compose.",
+    help="The kind of site: kustomize, kserve, ocm, kubeedge, greengrass, iotedge or compose.",
 )
 @click.option(
     "--images",
     "repository",
     required=True,
     metavar="REPOSITORY",
-    help="Where models' images are, for example ghcr.io/acme/models.",
+    help="The repository of the models' images, for example ghcr.io/acme/models.",
 )
 @click.option("-o", "--output", default="site", show_default=True, help="The folder to write to.")
-@click.option("--name", default="", help="Of the deployment; by default the bundle's.")
-@click.option("--namespace", default="edgeline", show_default=True, help="In clusters.")
+@click.option("--name", default="", help="The deployment's name; by default the bundle's.")
+@click.option(
+    "--namespace", default="edgeline", show_default=True, help="The namespace, in clusters."
+)
 def render(bundle: str, form: str, repository: str, output: str, name: str, namespace: str) -> None:
-    """Write what runs BUNDLE at a site; the model is named by the same digest for each."""
+    """Write the files that deploy BUNDLE to a site; the model is pinned by its digest."""
     from edgeline.sites.render import render as work
 
     for path in work(bundle, form, repository, output, name, namespace):
@@ -37,16 +41,16 @@ def render(bundle: str, form: str, repository: str, output: str, name: str, name
 
 
 @site.command()
-@click.argument("bundle")
+@click.argument("bundle", callback=existing)
 @click.option(
     "--images",
     "repository",
     required=True,
     metavar="REPOSITORY",
-    help="Where models' images are, for example ghcr.io/acme/models.",
+    help="The repository of the models' images, for example ghcr.io/acme/models.",
 )
 def push(bundle: str, repository: str) -> None:
-    """Push BUNDLE as an image, from where sites take it; prints it by digest."""
+    """Push BUNDLE as an image that sites pull, and print its name with the digest."""
     from edgeline.sites.render import push_image
 
     click.echo(push_image(bundle, repository))

@@ -11,7 +11,7 @@ from pathlib import Path
 
 from edgeline import images, plain_yaml
 from edgeline.artifacts import write_text
-from edgeline.errors import EdgelineError
+from edgeline.errors import EdgelineError, UsageError, did_you_mean
 from edgeline.sites import clusters, devices
 from edgeline.sites.image import model_image, push
 from edgeline.sites.site import Object, Site
@@ -57,7 +57,7 @@ def render(
             that Kubernetes takes, or a file cannot be written.
     """
     if form not in FORMS:
-        raise EdgelineError(f"There is no kind of site {form!r}, only {', '.join(FORMS)}.")
+        raise UsageError(f"There is no kind of site {form!r}. {did_you_mean(form, FORMS)}")
     _check_repository(repository)
     with _local(bundle) as folder:
         image, manifest = model_image(folder)
@@ -68,9 +68,9 @@ def render(
         )
     name = name or manifest.name
     if not NAME.fullmatch(name):
-        raise EdgelineError(f"Name {name!r}: use at most 63 of a-z, 0-9 and -, a letter first.")
+        raise UsageError(f"Name {name!r}: use at most 63 of a-z, 0-9 and -, a letter first.")
     if not NAMESPACE.fullmatch(namespace):
-        raise EdgelineError(f"Namespace {namespace!r}: use at most 63 of a-z, 0-9 and -.")
+        raise UsageError(f"Namespace {namespace!r}: use at most 63 of a-z, 0-9 and -.")
     model = f"{repository}/{manifest.name}@{image.digest}"
     server = images.reference("edge-server")
     site = Site(name, namespace, manifest.version, model, server)

@@ -102,7 +102,10 @@ def test_reports_and_numbers_come_from_the_run_s_place_in_the_store(
 @pytest.mark.parametrize(
     ("arguments", "said"),
     [
-        ({"pipeline": "taxi", "stepz": 1}, "Pipeline taxi has no parameter stepz, but"),
+        (
+            {"pipeline": "taxi", "stepz": 1},
+            "Parameter stepz: the pipeline has no such parameter. Did you mean steps?",
+        ),
         ({"pipeline": "tabular"}, "Pipeline tabular also needs data, destination, label"),
         ({"pipeline": "nothing"}, "nothing"),
     ],

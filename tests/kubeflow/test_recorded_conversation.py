@@ -157,7 +157,7 @@ def test_a_message_with_all_its_empty_fields_is_compared_field_by_field(
 def test_parameters_that_the_recorded_version_has_not_are_refused(
     server: RecordedServer, daily: Any, tmp_path: Path
 ) -> None:
-    said = "sets batch_size, but pipeline 'Production Data Processing Pipeline' has no parameters"
+    said = "parameter batch_size: the pipeline has no such parameter"
     with pytest.raises(EdgelineError, match=said):
         changes(server, tmp_path, DAILY + "    parameters: {batch_size: 500}\n", daily)
 
