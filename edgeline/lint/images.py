@@ -6,7 +6,7 @@ import re
 from collections.abc import Iterator, Mapping
 
 from edgeline.lint.documents import Document, Path_, Tree, at, is_kustomization, listed
-from edgeline.lint.rule import Found, Rule
+from edgeline.lint.rule import WARNING, Found, Rule
 
 DIGEST = re.compile(r"@sha256:[0-9a-f]{64}$")
 MODEL_FIELDS = ("storageUri", "sourceModelUri")
@@ -32,18 +32,34 @@ def repository(image: str) -> str:
     return head if colon and "/" not in tail else name
 
 
-def _tags(tree: Tree) -> Iterator[Found]:
-    pinned = {
-        entry.get("name")
+def _versions(tree: Tree) -> Iterator[Found]:
+    for document, path, image, tag in _unpinned(tree):
+        if tag not in ("", "latest"):
+            yield Found(document, path, f"image {image} has no digest")
+
+
+def _moving(tree: Tree) -> Iterator[Found]:
+    for document, path, image, tag in _unpinned(tree):
+        if tag in ("", "latest"):
+            yield Found(document, path, f"image {image} has no version")
+
+
+def _unpinned(tree: Tree) -> Iterator[tuple[Document, Path_, str, str]]:
+    """Images without a digest, each with the tag that it has or that kustomize gives it."""
+    entries = {
+        entry.get("name"): entry
         for document in tree.documents
         if is_kustomization(document)
         for entry in listed(document.value, "images")
-        if isinstance(entry, Mapping) and entry.get("digest")
+        if isinstance(entry, Mapping)
     }
     for document, path, image in images(tree):
-        reached = repository(image) in pinned and document.kind not in OUT_OF_REACH
-        if not DIGEST.search(image) and "{{" not in image and not reached:
-            yield Found(document, path, f"image {image} has no digest")
+        name = repository(image)
+        entry = entries.get(name, {}) if document.kind not in OUT_OF_REACH else {}
+        if DIGEST.search(image) or "{{" in image or entry.get("digest"):
+            continue
+        tag = image.partition("@")[0].removeprefix(name).removeprefix(":")
+        yield document, path, image, str(entry.get("newTag") or tag)
 
 
 def _models(tree: Tree) -> Iterator[Found]:
@@ -93,10 +109,18 @@ def _installs(tree: Tree) -> Iterator[Found]:
 
 rules = (
     Rule(
+        "image-tag-moves",
+        "An image without a tag, or with `latest`, is another one after each push.",
+        "name it by digest (repository@sha256:...), or at least by a version",
+        _moving,
+    ),
+    Rule(
         "image-not-pinned",
-        "A tag can be moved: what was tested is not what runs, and an air-gapped copy differs.",
+        "A version can be pushed again: what was tested is not what runs, and an air-gapped copy "
+        "differs.",
         "name it by digest (repository@sha256:...); `edgeline images lock` writes them",
-        _tags,
+        _versions,
+        WARNING,
     ),
     Rule(
         "model-not-pinned",

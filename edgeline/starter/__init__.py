@@ -1,15 +1,19 @@
-"""`edgeline init`: a starter project that runs as it is."""
+"""`edgeline init`: a starter project that runs as it is, and examples."""
 
 from __future__ import annotations
 
 import tempfile
+from collections.abc import Callable
 from importlib import resources
 from pathlib import Path
 from string import Template
 
 from edgeline.bundle import NAME
-from edgeline.errors import EdgelineError
+from edgeline.errors import EdgelineError, UsageError, did_you_mean
 from edgeline.starter.readings import write_readings
+
+EXAMPLES = ("wine", "pictures", "schedules")
+PICTURES = 100
 
 
 def make_project(folder: Path) -> None:
@@ -21,13 +25,54 @@ def make_project(folder: Path) -> None:
         folder: a folder that does not exist yet, in one that does or can be made.
 
     Raises:
-        EdgelineError: the folder exists, cannot be written, or its name is none for a pipeline.
+        EdgelineError: the folder exists or cannot be written.
+        UsageError: its name cannot be a pipeline's.
     """
     if not NAME.fullmatch(folder.name):
-        raise EdgelineError(
+        raise UsageError(
             f"{folder.name!r} cannot name a pipeline: use at most 63 of a-z, 0-9 and -, "
             "and begin and end with a letter or digit."
         )
+
+    def fill(made: Path) -> None:
+        for template in resources.files(__name__).joinpath("project").iterdir():
+            if template.is_file():
+                text = Template(template.read_text("utf-8")).substitute(name=folder.name)
+                (made / template.name).write_text(text, "utf-8")
+        write_readings(made / "data.csv")
+
+    _make(folder, fill)
+
+
+def make_example(folder: Path, name: str) -> None:
+    """Make a folder with the files of an example.
+
+    `wine` is a table and a module, `pictures` a Keras and a LiteRT model with a folder of images
+    for each class, `schedules` a file of recurring runs.
+
+    Args:
+        folder: a folder that does not exist yet, in one that does or can be made.
+        name: one of EXAMPLES.
+
+    Raises:
+        EdgelineError: the folder exists or cannot be written.
+        UsageError: there is no such example.
+    """
+    if name not in EXAMPLES:
+        raise UsageError(f"There is no example {name!r}. {did_you_mean(name, EXAMPLES)}")
+
+    def fill(made: Path) -> None:
+        for file in resources.files(__name__).joinpath(name).iterdir():
+            if file.is_file():
+                (made / file.name).write_bytes(file.read_bytes())
+        if name == "pictures":
+            _write_pictures(made / "pictures")
+
+    _make(folder, fill)
+
+
+def _make(folder: Path, fill: Callable[[Path], None]) -> None:
+    """Fill a folder beside its place, then rename it."""
     if folder.exists() or folder.is_symlink():
         raise EdgelineError(f"{folder} exists already: give a new name, or remove it first.")
     try:
@@ -35,13 +80,22 @@ def make_project(folder: Path) -> None:
         with tempfile.TemporaryDirectory(dir=folder.parent, prefix=f".{folder.name}-") as beside:
             made = Path(beside) / folder.name
             made.mkdir()
-            for template in resources.files(__name__).joinpath("project").iterdir():
-                if template.is_file():
-                    text = Template(template.read_text("utf-8")).substitute(name=folder.name)
-                    (made / template.name).write_text(text, "utf-8")
-            write_readings(made / "data.csv")
+            fill(made)
             made.rename(folder)
     except OSError as error:
         raise EdgelineError(
             f"{folder} cannot be made ({error.strerror}): choose another place."
         ) from error
+
+
+def _write_pictures(folder: Path) -> None:
+    """The first of the digits, one folder per class."""
+    import pyarrow.parquet as pq
+
+    digits = resources.files("edgeline.pipelines.digits").joinpath("digits.parquet")
+    with digits.open("rb") as stream:
+        rows = pq.read_table(stream).slice(0, PICTURES).to_pylist()
+    for number, row in enumerate(rows):
+        place = folder / str(row["label"]) / f"{number:03d}.png"
+        place.parent.mkdir(parents=True, exist_ok=True)
+        place.write_bytes(row["image"])

@@ -6,30 +6,27 @@ Two of the targets are compiled here; the others have tests of their own.
 from __future__ import annotations
 
 import io
-import json
 import re
 from pathlib import Path
 
 import numpy as np
 import pyarrow.parquet as pq
 import pytest
-from command import Finished, edgeline
+from command import DIGITS_RUN, Finished, edgeline
 
 from edgeline import artifacts, bundle, pixels
 from edgeline.components.check.check import check
 from edgeline.interpreter import load
 
 DIGITS = Path(__file__).parents[2] / "pipelines" / "digits" / "digits.parquet"
-TARGETS = ["ethos-u55", "tflite-micro"]
 
 
 @pytest.fixture(scope="session")
 def digits(tmp_path_factory: pytest.TempPathFactory) -> Finished:
-    """`edgeline run digits` with the compilers that are quickest, once for all tests."""
+    """README's `edgeline run digits`, once for all tests."""
     pytest.importorskip("ethosu", reason="Arm's compiler is not installed: edgeline[ethos-u]")
     pytest.importorskip("tflite_micro", reason="not installed: edgeline[tflite-micro]")
-    setting = f"targets={json.dumps(TARGETS)}"
-    return edgeline(tmp_path_factory.mktemp("digits"), "run", "digits", "--cache", "--set", setting)
+    return edgeline(tmp_path_factory.mktemp("digits"), *DIGITS_RUN)
 
 
 def _metadata(run: Finished, task: str, output: str) -> dict:
@@ -145,8 +142,7 @@ def test_one_page_joins_what_was_found_of_the_model(digits: Finished) -> None:
 
 
 def test_a_cached_run_redoes_nothing(digits: Finished) -> None:
-    setting = f"targets={json.dumps(TARGETS)}"
-    again = edgeline(digits.folder, "run", "digits", "--cache", "--set", setting)
+    again = edgeline(digits.folder, *DIGITS_RUN)
     assert again.code == 0, again.output
     states = {name: task["state"] for name, task in again.record["tasks"].items()}
     assert {state for name, state in states.items() if name != "notify"} == {"cached"}

@@ -111,21 +111,3 @@ def test_a_keras_file_is_converted_first(folder: Path) -> None:
     found = bundle.read(done.folder / "models" / "small" / "1")
     assert found.provenance["origin"]["kind"] == "keras"
     assert found.provenance["evaluation"] == "not evaluated"
-
-
-def test_a_float_litert_file_is_quantised_first(folder: Path) -> None:
-    done = _run(
-        folder,
-        DATA / "cnn_float.tflite",
-        "cnn",
-        images=json.dumps({"image": [28, 28, 1]}),
-        split_ratios=json.dumps({"train": 1, "eval": 1}),
-        quantisation="dynamic",
-        max_changed_decisions=1,
-    )
-    assert done.code == 0, done.output
-    states = _states(done)
-    assert set(states.values()) == {"succeeded"}, states
-    found = bundle.read(done.folder / "models" / "cnn" / "1")
-    assert (found.quantisation, found.evaluated) == ("dynamic", False)
-    assert found.provenance["origin"]["sha256"] == artifacts.sha256(DATA / "cnn_float.tflite")

@@ -130,22 +130,6 @@ def test_a_damaged_artifact_is_made_again_not_taken_from_the_cache(taxi: Finishe
     assert made.read_bytes() == kept
 
 
-def test_a_second_run_makes_the_same_bytes(taxi: Finished, tmp_path: Path) -> None:
-    other = edgeline(tmp_path, "run", "taxi", "--set", "quantisation=float")
-    assert other.code == 0, other.output
-    for task, name, pattern in (
-        ("ingest", "examples", "*/*.parquet"),
-        ("transform", "transform_graph", "transform_fn/assets/*"),
-        ("transform", "transformed_examples", "*/*.parquet"),
-        ("convert", "edge_model", "model.tflite"),
-    ):
-        first, second = (Path(_outputs(run, task)[name]["uri"]) for run in (taxi, other))
-        files = sorted(file.relative_to(first) for file in first.glob(pattern))
-        assert files
-        for file in files:
-            assert (first / file).read_bytes() == (second / file).read_bytes(), file
-
-
 @pytest.mark.parametrize("quantisation", ["dynamic", "int8"])
 def test_quantised_models_lose_less_than_a_hundredth(taxi: Finished, quantisation: str) -> None:
     run = edgeline(taxi.folder, "run", "taxi", "--cache", "--set", f"quantisation={quantisation}")

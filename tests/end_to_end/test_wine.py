@@ -14,8 +14,8 @@ from edgeline import bundle
 from edgeline.repository import actions, keys
 from edgeline.server.synchronise import Order, synchronise
 
-MODULE = Path(__file__).with_name("wine_module.py")
-DATA = Path(__file__).parents[1] / "data" / "wine.csv"
+EXAMPLE = Path(__file__).parents[2] / "edgeline" / "starter" / "wine"
+MODULE, DATA = EXAMPLE / "wine.py", EXAMPLE / "wine.csv"
 
 PASSPHRASE = "a passphrase that nothing may tell"
 ROLES = ("targets", "snapshot", "timestamp")

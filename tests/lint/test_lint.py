@@ -49,7 +49,7 @@ def test_an_object_that_is_too_large(rule: str, size: int, tmp_path: Path) -> No
 def test_a_finding_names_file_line_path_rule_and_mend() -> None:
     (finding,) = lint([FAULTS / "image-not-pinned.yaml"])
     assert str(finding) == (
-        f"{FAULTS / 'image-not-pinned.yaml'}:12: error: spec.template.spec.containers[0].image: "
+        f"{FAULTS / 'image-not-pinned.yaml'}:12: warning: spec.template.spec.containers[0].image: "
         "image ghcr.io/example/server:1.2 has no digest: name it by digest "
         "(repository@sha256:...); `edgeline images lock` writes them [image-not-pinned]"
     )
@@ -63,6 +63,28 @@ def test_a_digest_set_by_kustomize_pins_the_image_of_its_base(tmp_path: Path) ->
         f"images: [{{name: ghcr.io/example/server, digest: {DIGEST}}}]\n"
     )
     assert lint([tmp_path]) == []
+
+
+@pytest.mark.parametrize(
+    ("image", "entry", "rules"),
+    [
+        ("server", "newTag: '1.2'", ["image-not-pinned"]),
+        ("server", "newTag: latest", ["image-tag-moves"]),
+        ("server", "newName: ghcr.io/example/server", ["image-tag-moves"]),
+        ("registry:5000/server", "newTag: latest", ["image-tag-moves"]),  # no entry for it
+        ("registry:5000/server:1", "newTag: latest", ["image-not-pinned"]),
+        (f"server:1.2@{DIGEST}", "newTag: latest", []),
+    ],
+)
+def test_a_version_is_a_warning_and_a_moving_tag_an_error(
+    image: str, entry: str, rules: list[str], tmp_path: Path
+) -> None:
+    fault = (FAULTS / "image-not-pinned.yaml").read_text()
+    (tmp_path / "deployment.yaml").write_text(fault.replace("ghcr.io/example/server:1.2", image))
+    (tmp_path / "kustomization.yaml").write_text(
+        f"resources: [deployment.yaml]\nimages: [{{name: server, {entry}}}]\n"
+    )
+    assert [finding.rule for finding in lint([tmp_path])] == rules
 
 
 def test_a_patch_is_not_taken_for_a_whole_object(tmp_path: Path) -> None:

@@ -1,9 +1,10 @@
-"""A stranger's module: three kinds of wine by their chemistry and a word for their colour."""
+"""Three kinds of wine, by their chemistry and a word for their colour."""
 
 from edgeline.preprocessing import fill_missing
 
 
 def preprocessing_fn(inputs):
+    """Raw columns to features, with tf.Transform. Every tensor is dense, [batch, 1]."""
     import tensorflow_transform as tft
 
     outputs = {}
@@ -17,6 +18,7 @@ def preprocessing_fn(inputs):
 
 
 def build_model(features, hyperparameters):
+    """A compiled Keras model of the features, which are the outputs above without the label."""
     import keras
 
     inputs = {k: keras.Input(v.shape[1:], name=k, dtype=v.dtype.name) for k, v in features.items()}
