@@ -6,7 +6,7 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 
-.PHONY: run test-cluster test-images test-updates test lint types unit fuzz docs lock clean
+.PHONY: run test-cluster test-images test-updates test lint types unit fuzz docs screenshot lock clean
 
 run: $(VENV)/ready
 	$(BIN)/edgeline run taxi
@@ -52,6 +52,11 @@ test-updates: $(VENV)/ready
 
 docs: $(VENV)/ready
 	$(BIN)/python -m edgeline.docs
+
+# needs Chromium
+screenshot: $(VENV)/ready
+	$(BIN)/edgeline run taxi
+	$(BIN)/python docs/screenshot.py
 
 # the same versions on every machine; the tool that resolves them comes from PyPI
 $(VENV)/ready: setup.cfg constraints.txt

@@ -13,7 +13,8 @@ def existing(_: click.Context, parameter: click.Parameter, value: Any) -> Any:
     """A callback: each path exists; an address such as s3://bucket/models is asked for later."""
     for each in value if isinstance(value, tuple) else (value,):
         try:
-            missing = each is not None and "://" not in each and not Path(each).exists()
+            path = (each or "").partition("#sha256=")[0]  # a pin, where locations may have one
+            missing = each is not None and "://" not in path and not Path(path).exists()
         except (OSError, ValueError):  # too long for a name, or a NUL
             missing = True
         if missing:

@@ -1,8 +1,10 @@
-"""The READMEs of the components: as the faces are, and right in what they say."""
+"""The READMEs of the components: as the faces are, and right in what they say. The picture of a
+run, and links of all documents."""
 
 from __future__ import annotations
 
 import re
+from pathlib import Path
 
 import pytest
 from click.testing import CliRunner
@@ -12,6 +14,8 @@ from edgeline.errors import EdgelineError
 from edgeline.listing import component, component_names
 
 NAMES = component_names()
+ROOT = Path(__file__).parents[1]
+GUIDES = sorted((ROOT / "docs").glob("*.md"))
 
 
 def test_every_readme_is_as_its_face_is():
@@ -102,3 +106,18 @@ def test_drift_is_found_named_and_mended(tmp_path, monkeypatch):
 def test_an_unknown_component_is_refused():
     with pytest.raises(EdgelineError, match="There is no component 'ingets'"):
         docs.readme("ingets")
+
+
+def test_the_picture_of_a_run_is_as_new_as_what_draws_its_page(monkeypatch):
+    monkeypatch.syspath_prepend(str(ROOT / "docs"))
+    import screenshot
+
+    assert screenshot.PICTURE.read_bytes().startswith(b"\x89PNG")
+    assert screenshot.RECORD.read_text() == screenshot.digests(), "make screenshot"
+
+
+@pytest.mark.parametrize("name", ["README.md", *(f"docs/{file.name}" for file in GUIDES)])
+def test_every_link_within_the_repository_leads_somewhere(name):
+    file = ROOT / name
+    for target in re.findall(r"\]\(([^)#]+)(?:#[^)]*)?\)", file.read_text()):
+        assert "://" in target or (file.parent / target).exists(), target

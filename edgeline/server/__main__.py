@@ -27,7 +27,7 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument(
         "path",
         metavar="PATH",
-        help="a bundle, a store of bundles, .tflite files, or, with --root, a signed repository",
+        help="a bundle, a folder of bundles, .tflite files, or, with --root, a signed repository",
     )
     about = descriptions()
     for setting in fields(Settings):

@@ -39,63 +39,66 @@ class Settings:
     """Times are in seconds, sizes in bytes.
 
     Attributes:
-        host: the address that is listened on; 0.0.0.0 for all of this machine's.
-        port: where HTTP (and gRPC, told apart by its first bytes) is served; 0 for a free one.
-        grpc_port: one more port for clients that expect gRPC on its own; by default none.
-        instances: interpreters a model; 0 for one a core, at most 4.
-        threads: threads an interpreter; 0 for the cores shared out among the instances.
-        versions: newest versions of a model to serve; 0 for all.
-        queue: requests of a model that may wait; more are refused with 429.
-        inline: how long a run of a model may take at most to be run on the event loop, while one
-            client at a time asks; 0 for never.
-        batch: rows of several requests that are run together; 0 for no batching.
-        batch_delay: how long a request waits for others to make a batch with.
+        host: the address to listen on; 0.0.0.0 for all addresses of this machine.
+        port: the port for HTTP and gRPC, which share it; 0 for a free one.
+        grpc_port: an additional port for gRPC alone; by default none.
+        instances: interpreters per model; 0 for one per core, at most 4.
+        threads: threads per interpreter; 0 to divide the cores among the instances.
+        versions: how many of the newest versions of a model to serve; 0 for all.
+        queue: maximum number of waiting requests per model; more are refused with 429.
+        inline: maximum run time of models that run on the event loop while a single client sends
+            requests; 0 for never.
+        batch: maximum number of rows that are batched from several requests; 0 for no batching.
+        batch_delay: how long a request waits for others to form a batch.
         queue_time: how long a request may wait before it is refused with 503.
-        request_time: how long a request may take in all; 504 after.
-        max_body: the largest request, as sent and as decompressed.
-        max_buffered: the request bytes held in memory over all connections.
-        max_header: the largest request line with headers.
-        max_connections: open connections; more are closed at once.
-        read_time: how long a client may take to send one request.
-        write_time: how long a client may leave an answer unread.
-        idle_time: how long a connection may be silent between requests.
-        stop_time: how long requests may go on after SIGTERM.
-        poll: how often the models are looked at for changes; 0 for never. By default 2 s,
-            or 60 s where updates are signed.
-        root: the TUF root that is trusted; with it the path is a signed repository (a folder,
-            https://, s3://, gs:// or minio://) and needs `state`.
+        request_time: maximum total time of a request; 504 after that.
+        max_body: maximum size of a request's body, as sent and after decompression.
+        max_buffered: maximum size of all requests that are in memory, over all connections.
+        max_header: maximum size of the request line and headers.
+        max_connections: maximum number of open connections; more are closed at once.
+        read_time: how long a client may take to send a request.
+        write_time: how long a client may take to read a response.
+        idle_time: how long a connection may be idle between requests.
+        stop_time: how long requests may still run after SIGTERM.
+        poll: how often to look for changed models; 0 for never. By default every 2 s, or every
+            60 s for signed updates.
+        root: the trusted TUF root; with it, PATH is a signed repository (a folder, https://, s3://,
+            gs:// or minio://), and `state` is required.
         max_update: the largest version that is fetched.
         load_time: how long a new version may take to load and warm when it is tried.
         run_time: how long one run on zeros may take when a version is tried; 0 for any time.
-        trial_time: how long a new version that is live is on trial.
-        error_rate: the largest share of requests to a version on trial that may fail.
-        error_count: how many of them have to fail before the error rate counts.
+        trial_time: how long a new version is on trial after it has taken over.
+        error_rate: maximum share of requests that may fail on a version on trial.
+        error_count: minimum number of failed requests before the error rate counts.
         state: a folder for what outlives a restart; by default nothing does.
         rollouts: a JSON file of how new versions are tried (see `edgeline.server.rollout`).
         tokens: a JSON file of token digests and scopes (see `edgeline.server.access`).
         certificate: a PEM file; with it and its key everything is TLS.
-        key: a PEM file with the certificate's key.
-        client_ca: a PEM file; with it each client shows a certificate that this CA signed.
-        drift_rate: rows a second of a version that are looked at for drift; 0 for none.
-        drift_window: how far back drift is looked for.
-        drift_judge: how often drift is looked for, to tell the webhook.
-        drift_rows: rows below which nothing is called drift.
+        key: a PEM file with the certificate's private key.
+        client_ca: a PEM file; with it, clients must present a certificate signed by this CA.
+        drift_rate: maximum rows per second of a version that are sampled for drift; 0 turns drift
+            detection off.
+        drift_window: the time window that is compared with the training data.
+        drift_judge: how often drift is evaluated for the webhook.
+        drift_rows: minimum number of rows to report drift.
         drift_psi: the population stability index above which a column drifts (see
             `edgeline.server.drift`).
-        drift_ks: the Kolmogorov-Smirnov statistic above which a column of numbers drifts.
-        drift_unseen: the share of values that training did not have, above what is expected, from
-            which a column of categories drifts.
-        drift_missing: how far the share of missing values may be from training's.
-        webhook: a URL that is told of drift.
-        webhook_key: a file with the key that signs what the webhook is sent.
-        payloads: where sampled requests go (see `edgeline.server.payloads`); by default nowhere.
+        drift_ks: the Kolmogorov-Smirnov statistic above which a numeric column drifts.
+        drift_unseen: the share of values that did not occur in training, above the expected share,
+            from which a categorical column drifts.
+        drift_missing: maximum difference between the shares of missing values, live and in
+            training.
+        webhook: a URL that receives drift events.
+        webhook_key: a file with the key that signs requests to the webhook.
+        payloads: where to keep sampled requests (see `edgeline.server.payloads`); by default
+            nowhere.
         payload_rate: the share of requests that are sampled.
-        payload_redact: names of inputs and outputs that are left out, with commas between.
-        payload_size: how large a file of payloads becomes, before compression.
-        payload_every: how old a file of payloads becomes.
-        payload_keep: the bytes of payloads that a folder may hold.
-        log: json, text, or auto for text on a terminal and JSON else.
-        access_log: every n-th request is logged; 0 for none.
+        payload_redact: names of inputs and outputs to leave out, comma-separated.
+        payload_size: maximum size of a payload file, before compression.
+        payload_every: maximum age of a payload file that is being written.
+        payload_keep: maximum size of a folder of payloads.
+        log: json, text, or auto for text on a terminal and JSON otherwise.
+        access_log: log every n-th request; 0 for none.
 
     Raises:
         EdgelineError: a number is negative, not finite, or larger than it can be.

@@ -53,32 +53,32 @@ def pipeline(
     """From a model that was trained elsewhere to published edge models.
 
     Args:
-        source: A SavedModel folder, a .keras, .h5, .tflite or .onnx file, an archive of one, or a
-            hub's reference, as import_model takes it.
-        data: Rows or images to compare answers on; labels need not be among them.
+        source: A SavedModel folder, a .keras, .h5, .tflite or .onnx file, an archive of one, or
+            a model hub reference, as for import_model.
+        data: Rows or images for comparing predictions; labels are optional.
         model_name: The name to publish under.
         destination: The folder or bucket to publish to.
-        sha256: The digest that the model must have.
+        sha256: The expected digest of the model.
         task: binary_classification, multiclass_classification or regression.
-        labels: A text file with the class names, one a line.
-        label: The column that holds the label; empty: none.
-        label_type: Of that column: int64, string or float32.
-        signature: The signature of the model to take.
-        input_shape: The shape of a SavedModel's or Keras model's input, where it is open.
-        scaling: 0..1 or -1..1: what a SavedModel or Keras model makes of pixels.
-        logits: A SavedModel's or Keras model's prediction is logits.
-        rename: Other names for inputs and outputs, so that an input has its column's name.
-        images: Column of image files to [height, width, channels].
-        split_ratios: Weights of the splits; eval is compared, train calibrates a conversion.
-        quantisation: What a SavedModel, Keras or float LiteRT file is converted to.
-        io: Inputs and outputs of a model converted to int8: float, int8 or uint8.
-        representative_rows: Rows that calibrate a conversion.
-        require_mapped: The share of operators that must map to the Edge TPU.
-        targets: What else to compile the model for; published as <model_name>-<target>.
-        max_difference: Largest difference of an output; -1: as verify takes it.
-        max_changed_decisions: Largest share of changed decisions; -1: as verify takes it.
-        max_metric_drop: How much worse a metric may be on the edge, where there are labels.
-        git_commit: The commit of the user's code, for the bundle's provenance.
+        labels: A text file with the class names, one per line.
+        label: The column with the label; empty: none.
+        label_type: The type of that column: int64, string or float32.
+        signature: The signature of the model to use.
+        input_shape: The input shape of a SavedModel or Keras model that leaves it open.
+        scaling: 0..1 or -1..1: how to scale pixels for a SavedModel or Keras model.
+        logits: Whether a SavedModel or Keras model predicts logits.
+        rename: New names for inputs and outputs, to match the columns' names.
+        images: Image column to [height, width, channels].
+        split_ratios: Weights of the splits; eval is for comparing, train for calibration.
+        quantisation: The quantisation for converting a SavedModel, Keras or float LiteRT file.
+        io: The type of the inputs and outputs of an int8 model: float, int8 or uint8.
+        representative_rows: Number of rows for calibration.
+        require_mapped: The share of operators that must run on the Edge TPU.
+        targets: Additional targets to compile for; published as <model_name>-<target>.
+        max_difference: Maximum difference of an output; -1: verify's default.
+        max_changed_decisions: Maximum share of changed decisions; -1: verify's default.
+        max_metric_drop: How much worse a metric of the edge model may be, if there are labels.
+        git_commit: The commit of your code, for the bundle's provenance.
     """
     ended = notify(pipeline_name=model_name, run_id=dsl.PIPELINE_JOB_ID_PLACEHOLDER)
     ended.set_caching_options(False)

@@ -59,41 +59,41 @@ def vision(
     """From image files to published edge models.
 
     Args:
-        data: Parquet with image files in a column, or folders of images, one a class.
-        images: Column of image files to [height, width, channels].
-        module: The user's module with preprocessing_fn and build_model.
-        label: The output of preprocessing_fn that is to be predicted.
-        model_name: The name to publish the integer model under; -float is put behind it for the
-            floating one.
+        data: Parquet with image files in a column, or folders of images, one folder per class.
+        images: Image column to [height, width, channels].
+        module: The Python module with preprocessing_fn and build_model.
+        label: The output of preprocessing_fn to predict.
+        model_name: The name to publish the integer model under; the float model gets the suffix
+            -float.
         destination: The folder or bucket to publish to.
         task: binary_classification, multiclass_classification or regression.
-        split_ratios: Weights of the splits; train and eval are needed.
-        split_key: A column whose value decides the split; empty: the whole row.
-        schema_uri: A frozen schema; empty: inferred from the training split.
-        on_anomalies: fail or flag.
-        beam_options: Options of Apache Beam for transform; empty: in the task's process.
-        steps: Training batches in all.
-        batch_size: Rows a batch.
-        steps_per_epoch: Batches an epoch; 0 is one pass over the training split.
-        patience: Epochs without a smaller val_loss before training ends; 0: never.
-        hyperparameters: Handed to build_model.
-        label_vocabulary: vocab_filename of the label; its entries name the classes.
-        checkpoint_dir: A folder that outlives the training task, to go on after a kill.
-        seed: Seed of weights and shuffling.
-        eval_config: TFMA's EvalConfig as an object: metrics, slices, thresholds.
-        baseline_model_uri: A model/v1 folder that change thresholds compare with.
-        representative_rows: Images that calibrate the integer model.
-        io: Inputs and outputs of the integer model: float, int8 or uint8.
-        require_mapped: The share of the integer model's operators that must map to the Edge TPU.
-        targets: What to compile the integer model for, each as the compile component names it;
-            published as <model_name>-<target>.
-        max_metric_drop: How much worse than the cloud model an edge model may be.
-        signing_keys: Keys of a signed repository at the destination, as env:NAME or the path of a
-            mounted secret, with commas between them; empty: it is not signed.
-        sites: Where to deploy what was published, each with `site` and `form` as the serve
-            component takes them: a cluster, or a folder of a Git repository. Empty: nowhere.
-        models_repository: Where the images of deployed models are pushed; needed for sites.
-        git_commit: The commit of the user's code, for the bundle's provenance.
+        split_ratios: Weights of the splits; train and eval are required.
+        split_key: A column whose value determines the split; empty: the whole row does.
+        schema_uri: A fixed schema; empty: inferred from the training split.
+        on_anomalies: fail or flag: whether anomalies fail the run.
+        beam_options: Apache Beam options for transform; empty: run in the task's process.
+        steps: Total number of training batches.
+        batch_size: Rows per batch.
+        steps_per_epoch: Batches per epoch; 0: one pass over the training split.
+        patience: Epochs without a lower val_loss after which training stops; 0: never.
+        hyperparameters: Passed to build_model.
+        label_vocabulary: The vocab_filename of the label; its entries are the class names.
+        checkpoint_dir: A folder for checkpoints, to resume interrupted training.
+        seed: The seed for weights and shuffling.
+        eval_config: A TFMA EvalConfig: metrics, slices, thresholds.
+        baseline_model_uri: The model/v1 folder that change thresholds compare with.
+        representative_rows: Number of images for calibrating the integer model.
+        io: The type of the integer model's inputs and outputs: float, int8 or uint8.
+        require_mapped: The share of the integer model's operators that must run on the Edge TPU.
+        targets: The targets to compile the integer model for; published as
+            <model_name>-<target>.
+        max_metric_drop: How much worse a metric of an edge model may be than the cloud model's.
+        signing_keys: Keys of a signed repository at the destination, each env:NAME or the path of
+            a mounted secret, comma-separated; empty: the destination is not signed.
+        sites: Where to deploy the published bundle: objects with `site` (a cluster, or a folder of
+            a Git repository) and `form`, as for the serve component. Empty: nowhere.
+        models_repository: The image repository for deployed models; required with sites.
+        git_commit: The commit of your code, for the bundle's provenance.
     """
     ended = notify(pipeline_name=model_name, run_id=dsl.PIPELINE_JOB_ID_PLACEHOLDER)
     ended.set_caching_options(False)
