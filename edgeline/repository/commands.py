@@ -169,7 +169,7 @@ def prune(repository: str, keep: int, signing: tuple[str, ...]) -> None:
 
     taken, outcome = actions.prune(repository, keep, signing)
     count = sum(map(len, taken.values()))
-    _say(f"{count} version{'s' * (count != 1)} unlisted", outcome)
+    _say(f"{count} version{'s' * (count != 1)} taken off the list", outcome)
 
 
 @repository.command()
@@ -209,7 +209,7 @@ def status(repository: str, as_json: bool) -> None:
 
 def _say(what: str, outcome: Outcome) -> None:
     if outcome.live:
-        click.echo(f"{what}: it is live.")
+        click.echo(f"{what}: devices will see it.")
         return
     lacks = ", ".join(
         f"{count} signature{'s' * (count > 1)} of {role}" for role, count in outcome.missing.items()
