@@ -35,7 +35,7 @@ class Endpoint:
 
     Attributes:
         method: the HTTP method it takes.
-        scope: what a client must be allowed: empty, `predict` or `admin`.
+        scope: what a client must be allowed: empty, `predict`, `read` or `admin`.
         answer: answers on the event loop, at once.
         later: answers on the event loop, with waiting.
         pool, work: answers in a worker of the pool that `pool` finds.
@@ -87,7 +87,7 @@ class App:
             endpoint = self._endpoint(request)
             if endpoint.scope:
                 authorization = request.headers.get(b"authorization", b"").decode("latin-1")
-                self.access.check(endpoint.scope, authorization, request.peer)
+                self.access.check(endpoint.scope, authorization, request.peer, request.headers)
             if endpoint.work is not None and endpoint.pool is not None:
                 work = endpoint.work
                 request.cancel = self._submit(
@@ -115,7 +115,8 @@ class App:
             if method is None:
                 raise ServingError(Code.UNIMPLEMENTED, f"There is no {call.method[:100]!r} here.")
             if method.scope:
-                self.access.check(method.scope, call.headers.get("authorization", ""), call.peer)
+                authorization = call.headers.get("authorization", "")
+                self.access.check(method.scope, authorization, call.peer, call.headers)
             if method.work is not None:
                 pool, work = method.work(call.message)
                 call.cancel = self._submit(pool, work, reply, call)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from enum import IntEnum
+from typing import Any
 
 
 class Code(IntEnum):
@@ -65,3 +66,10 @@ def invalid(message: str) -> ServingError:
 def not_found(message: str) -> ServingError:
     """No such model, version or path: 404, NOT_FOUND."""
     return ServingError(Code.NOT_FOUND, message)
+
+
+def told(value: Any) -> str:
+    """A value of a client's document for a sentence: it may be nested deeper than `repr` goes."""
+    if value is None or isinstance(value, bool | int | float | str):
+        return repr(value)[:100]
+    return "an object" if isinstance(value, dict) else "a list"

@@ -140,7 +140,7 @@ class Web:
                 if error.code in (403, 404):
                     raise MissingError(answered) from None
                 raise UnreachableError(answered) from None
-        begins = re.match(r"bytes (\d+)-", answer.headers.get("Content-Range") or "")
+        begins = re.match(r"bytes (\d{1,18})-", answer.headers.get("Content-Range") or "")
         return answer, int(begins[1]) if answer.status == 206 and begins else 0
 
 

@@ -7,12 +7,15 @@ from __future__ import annotations
 
 import struct
 
+from edgeline.server.digits import whole
+from edgeline.server.errors import invalid
+
 DATA, HEADERS, RST, SETTINGS, PUSH, PING, GOAWAY, WINDOW, CONTINUATION = (
     *(0, 1, 3, 4, 5, 6, 7, 8, 9),
 )
 END_STREAM, ACK, END_HEADERS, PADDED, PRIORITY = 1, 1, 4, 8, 32
-NO_ERROR, PROTOCOL, FLOW, CLOSED, SIZE, REFUSED, CANCEL, COMPRESSION, CALM = (
-    *(0, 1, 3, 5, 6, 7, 8, 9, 11),
+NO_ERROR, PROTOCOL, FLOW, CLOSED, SIZE, REFUSED, CANCEL, COMPRESSION, CALM, HTTP_1_1 = (
+    *(0, 1, 3, 5, 6, 7, 8, 9, 11, 13),
 )
 FRAME = struct.Struct(">HBBBI")  # length is 24 bits: 16 and 8
 U32 = struct.Struct(">I")
@@ -22,6 +25,7 @@ OK_TRAILERS = STATUS + b"\x010"
 # of a whole answer: the header's frame and the head of the data's with the message's; the trailers
 _START = struct.Struct(f">HBBBI{len(OK_HEADERS)}sHBBBIBI")
 _END = struct.Struct(f">HBBBI{len(OK_TRAILERS)}s")
+_UNITS = {"H": 3600.0, "M": 60.0, "S": 1.0, "m": 1e-3, "u": 1e-6, "n": 1e-9}
 
 
 class BrokenError(Exception):
@@ -78,9 +82,15 @@ def quoted(message: str) -> str:
     )
 
 
-def timeout(value: str | None) -> float:
-    """Seconds of a grpc-timeout header."""
-    units = {"H": 3600.0, "M": 60.0, "S": 1.0, "m": 1e-3, "u": 1e-6, "n": 1e-9}
-    if not value or value[-1] not in units or not value[:-1].isdigit():
-        return float("inf")
-    return int(value[:-1]) * units[value[-1]]
+def timeout(value: str) -> float:
+    """Seconds of a grpc-timeout header.
+
+    Raises:
+        ServingError: it is none.
+    """
+    unit, number = _UNITS.get(value[-1:]), whole(value[:-1], 8)
+    if unit is None or number is None:
+        raise invalid(
+            f"grpc-timeout is {value[:40]!r}: give up to 8 digits and one of {', '.join(_UNITS)}."
+        )
+    return number * unit

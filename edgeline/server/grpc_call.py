@@ -9,7 +9,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from edgeline.server.errors import Code, ServingError
+from edgeline.server.errors import ServingError, invalid
 from edgeline.server.frames import U32
 
 
@@ -32,16 +32,20 @@ class Call:
 Reply = Callable[[bytes | ServingError], None]
 
 
+def is_grpc(headers: Mapping[str, str]) -> bool:
+    """Whether a request's headers are those of a gRPC call (gRPC-Web's are not)."""
+    kind = headers.get("content-type", "")
+    return kind.startswith("application/grpc") and kind[16:17] in ("", "+", ";")
+
+
 def message_of(body: bytes, headers: Mapping[str, str], largest: int) -> memoryview:
     """The one message in a request's body, decompressed.
 
     Raises:
         ServingError: there is not exactly one, or it is larger than `largest` bytes.
     """
-    if not headers.get("content-type", "").startswith("application/grpc"):
-        raise ServingError(Code.UNIMPLEMENTED, "HTTP/2 is for gRPC here.")
     if len(body) < 5 or U32.unpack_from(body, 1)[0] != len(body) - 5:
-        raise ServingError(Code.INVALID_ARGUMENT, "A unary call has exactly one message.")
+        raise invalid("A unary call has exactly one message.")
     message = memoryview(body)[5:]
     if not body[0]:
         return message

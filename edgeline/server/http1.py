@@ -1,9 +1,10 @@
 """HTTP/1.1 on asyncio, with every limit that a server at the edge of a network needs.
 
-A connection serves one request at a time. What it may cost is bounded: the header's bytes, the
-body's (from Content-Length before any is read), the bytes buffered over all connections, the time
-to send a request, to read an answer, and to be silent. Times are kept by one sweep a second over
-all connections (`Server.sweep`), so that a request costs no timer.
+A connection serves one request at a time; what came behind it stays bytes, and nothing more is
+read, until it is answered. What it may cost is bounded: the header's bytes, the body's (from
+Content-Length before any is read), the bytes buffered over all connections, the time to send a
+request, to read an answer, and to be silent. Times are kept by one sweep a second over all
+connections (`Server.sweep`), so that a request costs no timer.
 """
 
 from __future__ import annotations
@@ -19,6 +20,7 @@ from typing import Any, Protocol
 import httptools
 import orjson
 
+from edgeline.server.digits import whole
 from edgeline.server.errors import Code, ServingError
 from edgeline.server.metrics import Metrics
 from edgeline.server.settings import Settings
@@ -43,7 +45,8 @@ REASONS = {
     503: b"Service Unavailable",
     504: b"Gateway Timeout",
 }
-_PIPELINE = 8  # requests that may wait on one connection before it is read no further
+_PIECE = 16 * 1024  # bytes that are parsed at once where no body is known to be as long
+_IN_A_ROW = 32  # answers to one connection before the others have their turn
 _PREFACE = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"
 
 
@@ -132,12 +135,13 @@ class Http1(asyncio.Protocol):
         self.deadline = monotonic() + server.settings.read_time
         self._waiting: deque[Request | ServingError] = deque()
         self._running: Request | None = None
-        self._sent_to: Request | None = None
-        self._closing = False
-        self._paused = False
+        self._held, self._place = b"", 0  # what came, and how far it is parsed
         self._buffered = 0
-        self._unread, self._first = True, b""
-        self._last = self._stuck = self._started = self._failed = False
+        self._unread = True
+        self._closing = self._paused = self._stuck = self._going = False
+        self._last = False  # what waits is all that is answered
+        self._ended = False  # the client sends no more
+        self._started = self._failed = False
         self._begin()
 
     def connection_made(self, transport: Any) -> None:
@@ -146,6 +150,7 @@ class Http1(asyncio.Protocol):
         self._peer = peer_of(transport)
         server = self.server
         if len(server.connections) >= server.settings.max_connections or server.stopping:
+            self._last = True
             self._write(error_response(ServingError(Code.UNAVAILABLE, "Too many connections.")))
             transport.close()
         server.connections.add(self)
@@ -158,40 +163,32 @@ class Http1(asyncio.Protocol):
         self._free(self._buffered)
         self._waiting.clear()
         self._body.clear()
+        self._held, self._place = b"", 0
         self._parser = None  # it and the connection hold each other, and no collection frees it
         if self._running is not None and self._running.cancel is not None:
             self._running.cancel()
 
     def data_received(self, data: bytes) -> None:
-        if self._closing:
+        if self._closing or self._last:
             return
+        if self._held:
+            data, self._place = self._held[self._place :] + data, 0
+        self._held = data
         if self._unread:
-            data = self._first + data
-            if len(data) < 3 and _PREFACE.startswith(data):
-                self._first = data  # POST and PUT begin as HTTP/2 does
-                return
-            if data.startswith(_PREFACE[:3]) and self.server.grpc is not None:
+            if len(data) < len(_PREFACE) and _PREFACE.startswith(data):
+                return  # POST and PUT begin as HTTP/2 does
+            if data.startswith(_PREFACE) and self.server.grpc is not None:
                 self._take_over(data)
                 return
             self._unread = False
         if not self._started and self._running is None:
             self.deadline = monotonic() + self.server.settings.read_time
             self._started = True
-        self._unparsed += 0 if self._header_done else len(data)
-        try:
-            self._parser.feed_data(data)
-        except httptools.HttpParserUpgrade:
-            self._last = True  # an upgrade is answered as the request that it is
-        except httptools.HttpParserError as error:
-            if not self._failed:
-                self._fail(400, f"This is not HTTP/1.1 ({str(error)[:100]}).")
-        if not self._header_done and self._unparsed > self.server.settings.max_header:
-            self._fail_header()  # one name or value without end, of which no callback tells
-        self._next()
+        self._go_on()
 
     def eof_received(self) -> bool:
-        self._last = True  # nothing more can come, but an answer may still be read
-        return self._running is not None or bool(self._waiting)
+        self._ended = True  # nothing more can come, but an answer may still be read
+        return self._running is not None or bool(self._waiting or (self._held and not self._unread))
 
     # what httptools calls; an error in them is told by `_fail`, not raised
 
@@ -213,10 +210,14 @@ class Http1(asyncio.Protocol):
     def on_headers_complete(self) -> None:
         self._header_done = True
         settings = self.server.settings
-        length = self._headers.get(b"content-length", b"0")
-        if not length.isdigit() or int(length) > settings.max_body:
+        told = whole(self._headers.get(b"content-length", b"0").strip(b" \t"), 20)
+        if told is None:
+            self._fail(400, "Content-Length is no number of bytes.")
+            return
+        self._told = told
+        if told > settings.max_body:
             self._fail(413, f"The body is larger than {settings.max_body} bytes.")
-        elif int(length) + self.server.metrics.buffered > settings.max_buffered:
+        elif told + self.server.metrics.buffered > settings.max_buffered:
             self._fail(503, "The server holds as many requests as its memory allows.")
         elif self._headers.get(b"expect", b"").lower() == b"100-continue":
             self._transport.write(b"HTTP/1.1 100 Continue\r\n\r\n")
@@ -246,9 +247,6 @@ class Http1(asyncio.Protocol):
             self._last = True
         self._waiting.append(request)
         self._started = False
-        if len(self._waiting) >= _PIPELINE and not self._paused:
-            self._paused = True
-            self._transport.pause_reading()
 
     # writing
 
@@ -259,7 +257,7 @@ class Http1(asyncio.Protocol):
     def resume_writing(self) -> None:
         self._stuck = False
         self.deadline = monotonic() + self.server.settings.idle_time
-        self._next()
+        self._go_on()
 
     def expired(self) -> None:
         if self._stuck:
@@ -278,7 +276,7 @@ class Http1(asyncio.Protocol):
             )
         elif self._started:
             self._fail(408, "The request was not sent in time.")
-            self._next()
+            self._go_on()
         else:
             self._transport.close()
 
@@ -294,25 +292,84 @@ class Http1(asyncio.Protocol):
         self._target = b""
         self._headers: dict[bytes, bytes] = {}
         self._body: list[bytes] = []
-        self._size = self._head = self._unparsed = 0
+        self._size = self._told = self._head = self._unparsed = 0
         self._header_done = self._started = False
 
-    def _next(self) -> None:
-        while self._running is None and self._waiting and not self._stuck and not self._closing:
-            item = self._waiting.popleft()
-            if isinstance(item, ServingError):
-                self._last = True
-                self._write(error_response(item))
-                self._close_kindly()
-                return
-            if self._paused:
-                self._paused = False
-                self._transport.resume_reading()
-            self._running = item
-            self.deadline = item.deadline = monotonic() + self.server.settings.request_time
-            item.connection = id(self)
-            item.alone = not self._waiting and b"content-encoding" not in item.headers
-            self.server.handler(item, partial(self._reply, item))
+    def _go_on(self) -> None:
+        """Parse and answer, in turns, until something has to be waited for.
+
+        An answer that comes at once comes back here: it returns, and the loop that it came from
+        goes on, so that any number of requests need no stack.
+        """
+        if self._going:
+            return
+        self._going, answered = True, 0
+        while self._running is None and not self._stuck and not self._closing:
+            if self._waiting:
+                if answered == _IN_A_ROW:
+                    asyncio.get_running_loop().call_soon(self._go_on)
+                    break
+                answered += 1
+                self._serve(self._waiting.popleft())
+            elif self._held and not self._last:
+                self._parse()
+            else:
+                break
+        self._going = False
+        if self._last or self._closing:
+            self._held = b""
+        if self._running is None and not self._closing and self._is_final():
+            self._closing = True
+            self._transport.close()
+        if bool(self._held) is not self._paused and not self._transport.is_closing():
+            self._paused = not self._paused
+            (self._transport.pause_reading if self._paused else self._transport.resume_reading)()
+
+    def _parse(self) -> None:
+        """Give the parser what is held.
+
+        Of much, one header or one body at a time: thousands of requests that came at once stay
+        bytes until their turn, and a body that came at once stays in one piece.
+        """
+        held, place, end = self._held, self._place, len(self._held)
+        if end - place > _PIECE:
+            left = self._told - self._size
+            if left > 0:
+                end = min(end, place + left)
+            elif b"transfer-encoding" in self._headers:
+                end = place + _PIECE  # an empty line means nothing within chunks
+            elif (header := held.find(b"\r\n\r\n", place, place + _PIECE)) >= 0:
+                end = header + 4
+            else:
+                end = place + _PIECE
+        piece: bytes | memoryview = held
+        if end - place < len(held):
+            piece = memoryview(held)[place:end]
+        self._held, self._place = (held, end) if end < len(held) else (b"", 0)
+        self._unparsed += 0 if self._header_done else end - place
+        try:
+            self._parser.feed_data(piece)
+        except httptools.HttpParserUpgrade:
+            self._last = True  # an upgrade is answered as the request that it is
+        except httptools.HttpParserError as error:
+            if not self._failed and not self._last:
+                self._fail(400, f"This is not HTTP/1.1 ({str(error)[:100]}).")
+        if not self._header_done and self._unparsed > self.server.settings.max_header:
+            self._fail_header()  # one name or value without end, of which no callback tells
+
+    def _serve(self, item: Request | ServingError) -> None:
+        if isinstance(item, ServingError):
+            self._last = True
+            self._write(error_response(item))
+            self._close_kindly()
+            return
+        self._running = item
+        self.deadline = item.deadline = monotonic() + self.server.settings.request_time
+        item.connection = id(self)
+        item.alone = (
+            not self._waiting and not self._held and b"content-encoding" not in item.headers
+        )
+        self.server.handler(item, partial(self._reply, item))
 
     def _reply(self, request: Request, response: Response) -> None:
         self._free(len(request.body))
@@ -322,17 +379,18 @@ class Http1(asyncio.Protocol):
         self._running = None
         self.deadline = monotonic() + self.server.settings.idle_time
         self._write(response, request.method == "HEAD")
-        if self._last and not self._waiting:
-            self._transport.close()
-            self._closing = True
-        else:
-            self._next()
+        self._go_on()
+
+    def _is_final(self) -> bool:
+        """Whether nothing is answered after what is answered now."""
+        return (self._last or self._ended) and not self._waiting and not self._held
 
     def _write(self, response: Response, head: bool = False) -> None:
         status = response.status
         self.server.metrics.statuses[status] += 1
         body = response.body
-        if status == 200 and not response.headers and not self._last:
+        final = self._is_final()
+        if status == 200 and not response.headers and not final:
             start = b"HTTP/1.1 200 OK\r\nContent-Type: %b\r\nContent-Length: %d\r\n\r\n" % (
                 response.content_type,
                 len(body),
@@ -344,7 +402,7 @@ class Http1(asyncio.Protocol):
                 b"Content-Length: %d" % len(body),
                 *response.headers,
             ]
-            if self._last:
+            if final:
                 lines.append(b"Connection: close")
             start = b"\r\n".join([*lines, b"\r\n"])
         self._transport.write(start if head else start + body)
@@ -353,7 +411,7 @@ class Http1(asyncio.Protocol):
         """Refuse the request that is being read, after those before it, and close."""
         if self._failed:
             return
-        self._failed = True
+        self._failed = self._last = True
         code = Code.UNAVAILABLE if status == 503 else Code.INVALID_ARGUMENT
         self._body = []
         self._waiting.append(ServingError(code, message, status))
@@ -385,6 +443,7 @@ class Http1(asyncio.Protocol):
 
     def _take_over(self, data: bytes) -> None:
         self.server.connections.discard(self)
+        self._held, self._parser = b"", None
         protocol = self.server.grpc()
         self._transport.set_protocol(protocol)
         protocol.connection_made(self._transport)

@@ -1,7 +1,8 @@
 """HTTP/2 for unary gRPC calls: frames, flow control, and the limits of one connection.
 
-Only what gRPC needs of RFC 9113: no push, no priorities. A stream's window is as large as the
-largest request, so only the connection's window is ever renewed.
+Only what gRPC needs of RFC 9113: no push, no priorities. A request that is no gRPC call is reset
+with HTTP_1_1_REQUIRED, at which curl and browsers ask again by HTTP/1.1. A stream's window is as
+large as the largest request, so only the connection's window is ever renewed.
 """
 
 from __future__ import annotations
@@ -16,7 +17,7 @@ from typing import Any
 
 from edgeline.server import frames as h2
 from edgeline.server.errors import Code, ServingError
-from edgeline.server.grpc_call import Call, Reply, message_of
+from edgeline.server.grpc_call import Call, Reply, is_grpc, message_of
 from edgeline.server.headers import Headers
 from edgeline.server.http1 import Server, peer_of
 
@@ -88,18 +89,11 @@ class Http2(asyncio.Protocol):
         if self._closing and not self._streams:
             return
         received = self._received
-        if received or not self._started:
-            received += data
         try:
-            if not self._started:
-                if len(received) < len(PREFACE) and PREFACE.startswith(received):
+            if received or not self._started:
+                received += data
+                if not self._started and not self._start():
                     return
-                if not received.startswith(PREFACE):
-                    self._transport.abort()
-                    return
-                del received[: len(PREFACE)]
-                self._started = True
-            if received:
                 del received[: self._take_frames(received)]
             else:
                 received += data[self._take_frames(data) :]
@@ -150,6 +144,16 @@ class Http2(asyncio.Protocol):
 
     def abort(self) -> None:
         self._transport.abort()
+
+    def _start(self) -> bool:
+        """Take the preface off what came; False where it is not whole, or not one at all."""
+        received = self._received
+        if received.startswith(PREFACE):
+            del received[: len(PREFACE)]
+            self._started = True
+        elif not PREFACE.startswith(received):
+            self._transport.abort()
+        return self._started
 
     def _take_frames(self, data: bytes | bytearray) -> int:
         """Take the frames that are whole; where the first that is not begins."""
@@ -227,6 +231,9 @@ class Http2(asyncio.Protocol):
         if self._closing or len(self._streams) >= _MAX_STREAMS:
             self._send(h2.RST, 0, number, h2.U32.pack(h2.REFUSED))
             return
+        if not is_grpc(headers):  # curl and browsers ask again by HTTP/1.1
+            self._send(h2.RST, 0, number, h2.U32.pack(h2.HTTP_1_1))
+            return
         stream = self._streams[number] = _Stream(number, headers, self._initial)
         stream.deadline = monotonic() + self.server.settings.read_time
         if first_flags & h2.END_STREAM:
@@ -261,15 +268,15 @@ class Http2(asyncio.Protocol):
         if stream.call is not None:
             return
         headers = stream.headers
-        limit = self.server.settings.request_time
-        if asked := headers.get("grpc-timeout"):
-            limit = min(limit, h2.timeout(asked))
-        stream.deadline = monotonic() + limit
+        stream.deadline = monotonic() + self.server.settings.request_time
         body = stream.parts[0] if len(stream.parts) == 1 else b"".join(stream.parts)
         stream.parts = []
         path = headers.get(":path", "")
         call = stream.call = Call(path, headers, _EMPTY, self._peer, stream.deadline)
         try:
+            if (asked := headers.get("grpc-timeout")) is not None:
+                call.deadline = min(call.deadline, monotonic() + h2.timeout(asked))
+                stream.deadline = call.deadline
             call.message = message_of(body, headers, self.server.settings.max_body)
         except ServingError as error:
             self._answer(stream, error)

@@ -12,7 +12,7 @@ import random
 import signal
 import ssl
 import sys
-from collections.abc import Awaitable, Callable, Coroutine, Iterator
+from collections.abc import Awaitable, Callable, Coroutine, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -67,8 +67,11 @@ def serve(
     _run(_serve(str(path), settings or Settings(), started))
 
 
-def tls(settings: Settings) -> ssl.SSLContext | None:
+def tls(settings: Settings, protocols: Sequence[str]) -> ssl.SSLContext | None:
     """The TLS that the settings ask for: at least 1.2, with client certificates if there is a CA.
+
+    Args:
+        protocols: what a port speaks, by ALPN; a client that offers several gets the first.
 
     Raises:
         EdgelineError: a file is missing or is no certificate or key.
@@ -78,7 +81,7 @@ def tls(settings: Settings) -> ssl.SSLContext | None:
             raise EdgelineError("TLS needs both a certificate and a key.")
         return None
     context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
-    context.set_alpn_protocols(["h2", "http/1.1"])
+    context.set_alpn_protocols(list(protocols))
     try:
         context.load_cert_chain(settings.certificate, settings.key)
         if settings.client_ca is not None:
@@ -121,7 +124,7 @@ async def _serve(
         return tuple(observer for observer in found if observer is not None)
 
     repository.observers = observers
-    app = App(settings, repository, metrics, access.read(settings.tokens))
+    app = App(settings, repository, metrics, access.read(settings.tokens, settings.host))
     app.resolvers += [
         routes_v2.resolver(app),
         routes_tfserving.resolver(app),
@@ -134,7 +137,8 @@ async def _serve(
     app.methods |= {**grpc_tfserving.methods(app), **grpc_examples.methods(app)}
     server = Server(settings, metrics, app.http)
     server.grpc = lambda: Http2(server, app.grpc)
-    context = tls(settings)
+    # HTTP/2 is for gRPC, whose clients offer nothing else: browsers and curl offer both
+    context = tls(settings, ("http/1.1", "h2"))
 
     look: Callable[[], Awaitable[Any]] = repository.refresh
     if updates is not None:
@@ -162,6 +166,7 @@ async def _serve(
     if settings.grpc_port is not None:
         import hpack  # noqa: F401  # before the first client, not with it
 
+        context = tls(settings, ("h2",))
         listeners.append(
             await _listen(lambda: Http2(server, app.grpc), settings, settings.grpc_port, context)
         )

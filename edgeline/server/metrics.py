@@ -123,7 +123,8 @@ class Metrics:
 
     def render(self, serving: Iterable[tuple[str, int, int]]) -> bytes:
         """The text format; `serving` gives name, version and queue length of what is served."""
-        return "\n".join([*self._lines(list(serving)), ""]).encode()
+        lines = [*self._lines(list(serving)), ""]
+        return "\n".join(lines).encode(errors="backslashreplace")
 
     def _lines(self, serving: list[tuple[str, int, int]]) -> Iterator[str]:
         models = list(self.models.values())

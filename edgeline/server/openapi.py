@@ -93,8 +93,8 @@ def openapi() -> dict[str, Any]:
         v1[base + ":classify"]["post"]["parameters"] = [_TOP]
     other = {
         "/": _get("The page, for a browser; else whether the server lives"),
-        "/overview": _get("What the page shows"),
-        "/rollouts": _get("Rollouts and the last decisions"),
+        "/overview": _get("What the page shows", 403),
+        "/rollouts": _get("Rollouts and the last decisions", 403),
         "/rollouts/{model}": _steer("Declare a rollout", "Rollout"),
         "/rollouts/{model}/promote": _steer("Promote the candidate", "Empty"),
         "/rollouts/{model}/return": _steer("Return the candidate", "Empty"),
@@ -106,8 +106,8 @@ def openapi() -> dict[str, Any]:
         "/openapi.json": _get("This document"),
     }
     watching = {
-        "/drift": _get("How far live traffic is from training"),
-        "/drift/{model}": _get("The same of one model", 404, 503, where=[_NAME]),
+        "/drift": _get("How far live traffic is from training", 403),
+        "/drift/{model}": _get("The same of one model", 403, 404, 503, where=[_NAME]),
     }
     return {
         "openapi": "3.1.0",

@@ -22,6 +22,7 @@ from pathlib import Path
 from edgeline.errors import EdgelineError
 from edgeline.server import loading, rollout, sources, trial, watch
 from edgeline.server.batching import batched
+from edgeline.server.digits import whole
 from edgeline.server.errors import Code, ServingError, not_found
 from edgeline.server.metrics import Metrics
 from edgeline.server.model import Description, Instance, Observer
@@ -99,7 +100,8 @@ class Repository:
                 return served.pools[max(served.pools)]
             divided = self.rollouts.traffic.get(name)
             return divided or served.pools.get(stable) or served.pools[max(served.pools)]
-        pool = served.pools.get(int(version)) if version.isdecimal() and len(version) < 19 else None
+        number = whole(version)
+        pool = served.pools.get(number) if number is not None else None
         if pool is None:
             raise not_found(f"Model {name!r} has no version {version[:100]!r}.")
         return pool

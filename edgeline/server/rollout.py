@@ -17,9 +17,11 @@ from pathlib import Path
 from typing import Any
 
 from edgeline.errors import EdgelineError
+from edgeline.server.errors import told
 
 MODES = ("canary", "shadow")
 COMPARISONS = ("values", "class")
+_LARGEST = (1 << 63) - 1
 
 
 @dataclass(frozen=True)
@@ -184,5 +186,7 @@ def parse(value: Any) -> Rollout:
 def _typed(name: str, value: Any, kind: str) -> Any:
     allowed = {"str": (str,), "float": (int, float), "int": (int,), "bool": (bool,)}[kind]
     if not isinstance(value, allowed) or (kind != "bool" and isinstance(value, bool)):
-        raise EdgelineError(f"The {name!r} of a rollout is a {kind}, not {str(value)[:100]!r}.")
+        raise EdgelineError(f"The {name!r} of a rollout is a {kind}, not {told(value)}.")
+    if isinstance(value, int) and abs(value) > _LARGEST:
+        raise EdgelineError(f"The {name!r} of a rollout is beyond 64 bits.")
     return float(value) if kind == "float" else value

@@ -16,8 +16,9 @@ from edgeline import pixels
 from edgeline.bundle import Tensor
 from edgeline.server import images
 from edgeline.server.app import App, Endpoint
+from edgeline.server.digits import whole
 from edgeline.server.dtypes import BY_NAME
-from edgeline.server.errors import invalid, not_found
+from edgeline.server.errors import invalid, not_found, told
 from edgeline.server.http1 import Request, Response
 from edgeline.server.meaning import classes, numbers
 from edgeline.server.model import Arrays, Description, Instance, check
@@ -162,9 +163,9 @@ def regress(body: bytes, instance: Instance) -> bytes:
 def _top(target: bytes) -> int:
     query = parse_qs(target.partition(b"?")[2].decode("latin-1"))
     given = query.get("top", [str(TOP)])[-1]
-    if not given.isdecimal() or len(given) > 6 or not int(given):
+    if not (top := whole(given, 6)):
         raise invalid("The query's 'top' is how many classes to give: a number from 1.")
-    return int(given)
+    return top
 
 
 def _asked(body: bytes) -> dict[str, Any]:
@@ -173,7 +174,7 @@ def _asked(body: bytes) -> dict[str, Any]:
         raise invalid("The body is not a JSON object: give {'instances': [...]}.")
     signature = asked.get("signature_name", "")
     if signature not in _SERVING:
-        raise invalid(f"There is no signature {str(signature)[:100]!r}: leave it out.")
+        raise invalid(f"There is no signature {told(signature)}: leave it out.")
     return asked
 
 

@@ -72,7 +72,9 @@ class Settings:
         error_count: minimum number of failed requests before the error rate counts.
         state: a folder for what outlives a restart; by default nothing does.
         rollouts: a JSON file of how new versions are tried (see `edgeline.server.rollout`).
-        tokens: a JSON file of token digests and scopes (see `edgeline.server.access`).
+        tokens: a JSON file of token digests and scopes (see `edgeline.server.access`). Without it
+            everybody may predict, and administration is for programs of this machine and for the
+            server's own page on it.
         certificate: a PEM file; with it and its key everything is TLS.
         key: a PEM file with the certificate's private key.
         client_ca: a PEM file; with it, clients must present a certificate signed by this CA.

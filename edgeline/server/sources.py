@@ -19,6 +19,7 @@ from pathlib import Path
 
 from edgeline.bundle import MANIFEST
 from edgeline.errors import EdgelineError
+from edgeline.server.digits import whole
 
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,127}")
 LABELS = "labels.json"
@@ -86,9 +87,8 @@ def _sources(root: Path) -> Iterator[Source]:
 
 def _versions(folder: Path) -> Iterator[Source]:
     for child in sorted(folder.iterdir()):
-        if not (child.is_dir() and child.name.isdigit() and len(child.name) < 19):
+        if (version := whole(child.name)) is None or not child.is_dir():
             continue
-        version = int(child.name)
         if version < 1 or str(version) != child.name:
             continue
         if (manifest := child / MANIFEST).is_file():

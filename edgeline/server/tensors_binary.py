@@ -16,6 +16,7 @@ from edgeline.server.dtypes import BY_V2
 from edgeline.server.errors import invalid
 
 _LENGTH = struct.Struct("<I")
+_MOST = 1 << 40  # elements
 
 
 def from_bytes(
@@ -58,11 +59,15 @@ def elements(shape: Sequence[int], name: str) -> int:
         ServingError: it is not a list of sizes.
     """
     count = 1
+    if len(shape) > 16:
+        raise invalid(f"Input {name!r} has {len(shape)} dimensions: give at most 16.")
     for size in shape:
         if type(size) is not int or size < 0:
-            raise invalid(f"Input {name!r} has shape {str(list(shape))[:100]}: give sizes from 0.")
+            raise invalid(f"Input {name!r} has a shape that is no list of sizes from 0.")
+        if size > _MOST:
+            raise invalid(f"Input {name!r} has a shape that no request can hold.")
         count *= size
-    if count > 1 << 40 or len(shape) > 16:
+    if count > _MOST:
         raise invalid(f"Input {name!r} has a shape that no request can hold.")
     return count
 

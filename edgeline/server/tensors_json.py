@@ -13,6 +13,8 @@ from __future__ import annotations
 import base64
 import binascii
 import json
+import math
+import re
 import threading
 from dataclasses import dataclass
 from typing import Any
@@ -31,7 +33,9 @@ _NOT_STRUCTURE = bytes(byte for byte in range(256) if byte not in b"[],")
 _MAX_DIMENSIONS = 8
 _FEW = 64
 _KEPT = 1 << 20
+_BEYOND = str(1 << 64)
 _COUNTED = 0xFFFFFF  # the most elements that simdjson counts
+_WIDE = re.compile(r"\d{20}|[eE]\+?0*\d{3}")  # numbers that may be beyond 64 bits or a double
 _local = threading.local()
 
 
@@ -71,8 +75,11 @@ def loads(body: bytes) -> Any:
             return orjson.loads(body)
         return _loads_large(body)
     except (ValueError, RecursionError) as error:  # orjson and json raise kinds of ValueError
-        if b"NaN" in body or b"Infinity" in body:
-            return _loads_python(body)
+        if b"NaN" not in body and b"Infinity" not in body:
+            raise invalid(f"The body is not JSON ({_first(error)}).") from error
+    try:
+        return _loads_python(body)
+    except (ValueError, RecursionError) as error:
         raise invalid(f"The body is not JSON ({_first(error)}).") from error
 
 
@@ -100,7 +107,11 @@ def to_array(value: Any, dtype: str, what: str, raw: bool = False) -> npt.NDArra
 
 def dumps(value: Any) -> bytes:
     """A document in which values may be numpy arrays; what is not finite becomes null."""
-    return orjson.dumps(value, default=_default, option=orjson.OPT_SERIALIZE_NUMPY)
+    try:
+        return orjson.dumps(value, default=_default, option=orjson.OPT_SERIALIZE_NUMPY)
+    except TypeError:  # of a file's name, say, that is not UTF-8
+        value = _spelled(value)
+        return orjson.dumps(value, default=_default, option=orjson.OPT_SERIALIZE_NUMPY)
 
 
 def dumps_not_finite(value: Any) -> bytes:
@@ -170,10 +181,35 @@ def _unfold(value: Any, document: _Document, depth: int) -> Any:
 
 
 def _loads_python(body: bytes) -> Any:
-    try:
-        return json.loads(body)
-    except (ValueError, RecursionError) as error:
-        raise invalid(f"The body is not JSON ({_first(error)}).") from error
+    """A document with NaN or Infinity; for the rest what orjson takes and no more."""
+    text = body.decode()
+    wide = _WIDE.search(text) is not None
+    value = json.loads(
+        text, parse_int=_whole if wide else None, parse_float=_finite if wide else None
+    )
+    if "\\u" in text:
+        json.dumps(value, ensure_ascii=False).encode()  # raises at half a surrogate pair
+    return value
+
+
+def _whole(text: str) -> int | float:
+    return int(text) if len(text) < 20 or (len(text) == 20 and text < _BEYOND) else _finite(text)
+
+
+def _finite(text: str) -> float:
+    number = float(text)
+    if math.isinf(number):
+        raise ValueError(f"{text[:20]}... is beyond a double")
+    return number
+
+
+def _spelled(value: Any) -> Any:
+    """A value whose text is UTF-8: what is not is spelled as Python spells it, `\\udcff`."""
+    if isinstance(value, str):
+        return value.encode(errors="backslashreplace").decode()
+    if isinstance(value, dict):
+        return {_spelled(key): _spelled(entry) for key, entry in value.items()}
+    return [_spelled(entry) for entry in value] if isinstance(value, list | tuple) else value
 
 
 def _large_to_array(value: Large, dtype: str, what: str) -> npt.NDArray[Any] | None:
@@ -312,7 +348,7 @@ def _strings(value: Any, what: str, raw: bool) -> npt.NDArray[Any]:
 
 def _string(value: Any, what: str, raw: bool) -> bytes:
     if isinstance(value, str):
-        return value.encode(errors="surrogatepass")
+        return value.encode()
     if value is None and raw:
         return b""
     if isinstance(value, dict) and value.keys() == {"b64"} and isinstance(value["b64"], str):

@@ -15,14 +15,16 @@ import numpy.typing as npt
 from edgeline import pixels
 from edgeline.bundle import Tensor
 from edgeline.server import images, tracing
+from edgeline.server.digits import whole
 from edgeline.server.dtypes import BY_NAME, BY_V2, v2_of
-from edgeline.server.errors import invalid
+from edgeline.server.errors import invalid, told
 from edgeline.server.http1 import JSON, Request, Response
 from edgeline.server.model import Arrays, Description, Instance, check
 from edgeline.server.tensors_binary import elements, from_bytes, to_bytes
 from edgeline.server.tensors_json import Large, dumps, loads, to_array
 
 _HEADER_LENGTH = b"inference-header-content-length"
+_IDS = (str, int, float, type(None))
 
 
 def infer(body: bytes, request: Request, instance: Instance) -> Response:
@@ -41,9 +43,9 @@ def infer(body: bytes, request: Request, instance: Instance) -> Response:
         asked = _document(loads(body))
         arrays = _inputs(asked, memoryview(b""), description)
     else:
-        if not length.isdigit() or int(length) > len(body):
+        size = whole(length)
+        if size is None or size > len(body):
             raise invalid("Inference-Header-Content-Length is not a length within the body.")
-        size = int(length)
         if size:
             asked = _document(loads(body[:size]))
             arrays = _inputs(asked, memoryview(body)[size:], description)
@@ -97,6 +99,8 @@ def takes_encoded(tensor: Tensor | None, datatype: str) -> bool:
 def _document(value: Any) -> dict[str, Any]:
     if not isinstance(value, dict):
         raise invalid("The body is not a JSON object: give {'inputs': [...]}.")
+    if not isinstance(value.get("id"), _IDS):
+        raise invalid(f"The request's 'id' is {told(value['id'])}: give text.")
     return value
 
 
@@ -210,8 +214,8 @@ def _response(
         "model_version": str(description.version),
         "outputs": entries,
     }
-    if "id" in asked:
-        document["id"] = asked["id"] if isinstance(asked["id"], str) else str(asked["id"])[:200]
+    if (identity := asked.get("id")) is not None:
+        document["id"] = identity if isinstance(identity, str) else str(identity)
     header = dumps(document)
     if not parts:
         return Response(200, header, JSON)

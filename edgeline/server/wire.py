@@ -246,7 +246,7 @@ def _pack_varints(array: Any) -> bytes:
 
 def _write(parts: list[bytes], number: int, value: Any, kind: Any) -> None:
     if kind == "string":
-        value = value.encode() if isinstance(value, str) else value
+        value = value.encode(errors="backslashreplace") if isinstance(value, str) else value
     elif not isinstance(kind, str):
         value = value if isinstance(value, bytes) else encode(value, kind)
     elif kind == "float":
