@@ -136,6 +136,7 @@ class Http1(asyncio.Protocol):
         self._waiting: deque[Request | ServingError] = deque()
         self._running: Request | None = None
         self._held, self._place = b"", 0  # what came, and how far it is parsed
+        self._max_header = server.settings.max_header
         self._buffered = 0
         self._unread = True
         self._closing = self._paused = self._stuck = self._going = False
@@ -198,14 +199,18 @@ class Http1(asyncio.Protocol):
 
     def on_url(self, url: bytes) -> None:
         self._target += url
-        self._count(len(url))
+        self._head += len(url)
+        if self._head > self._max_header:
+            self._fail_header()
 
     def on_header(self, name: bytes, value: bytes) -> None:
         name = name.lower()
-        if name == b"content-length" and name in self._headers:
+        if name in self._headers and name == b"content-length":
             self._fail(400, "Content-Length is given twice.")
         self._headers[name] = value
-        self._count(len(name) + len(value) + 4)
+        self._head += len(name) + len(value) + 4
+        if self._head > self._max_header:
+            self._fail_header()
 
     def on_headers_complete(self) -> None:
         self._header_done = True
@@ -316,11 +321,21 @@ class Http1(asyncio.Protocol):
             else:
                 break
         self._going = False
+        if self._last or self._ended or self._closing:
+            self._end()
+        if self._held or self._paused:
+            self._pause()
+
+    def _end(self) -> None:
+        """Close, if nothing is left to be answered."""
         if self._last or self._closing:
             self._held = b""
-        if self._running is None and not self._closing and self._is_final():
+        if not (self._held or self._waiting or self._running or self._closing):
             self._closing = True
             self._transport.close()
+
+    def _pause(self) -> None:
+        """Read no more while something is held, and on when nothing is."""
         if bool(self._held) is not self._paused and not self._transport.is_closing():
             self._paused = not self._paused
             (self._transport.pause_reading if self._paused else self._transport.resume_reading)()
@@ -342,11 +357,13 @@ class Http1(asyncio.Protocol):
                 end = header + 4
             else:
                 end = place + _PIECE
-        piece: bytes | memoryview = held
-        if end - place < len(held):
-            piece = memoryview(held)[place:end]
-        self._held, self._place = (held, end) if end < len(held) else (b"", 0)
-        self._unparsed += 0 if self._header_done else end - place
+        piece = held if end - place == len(held) else memoryview(held)[place:end]
+        if end == len(held):
+            self._held, self._place = b"", 0
+        else:
+            self._place = end
+        if not self._header_done:
+            self._unparsed += end - place
         try:
             self._parser.feed_data(piece)
         except httptools.HttpParserUpgrade:
@@ -381,15 +398,11 @@ class Http1(asyncio.Protocol):
         self._write(response, request.method == "HEAD")
         self._go_on()
 
-    def _is_final(self) -> bool:
-        """Whether nothing is answered after what is answered now."""
-        return (self._last or self._ended) and not self._waiting and not self._held
-
     def _write(self, response: Response, head: bool = False) -> None:
         status = response.status
         self.server.metrics.statuses[status] += 1
         body = response.body
-        final = self._is_final()
+        final = (self._last or self._ended) and not self._waiting and not self._held
         if status == 200 and not response.headers and not final:
             start = b"HTTP/1.1 200 OK\r\nContent-Type: %b\r\nContent-Length: %d\r\n\r\n" % (
                 response.content_type,
@@ -415,11 +428,6 @@ class Http1(asyncio.Protocol):
         code = Code.UNAVAILABLE if status == 503 else Code.INVALID_ARGUMENT
         self._body = []
         self._waiting.append(ServingError(code, message, status))
-
-    def _count(self, size: int) -> None:
-        self._head += size
-        if self._head > self.server.settings.max_header:
-            self._fail_header()
 
     def _fail_header(self) -> None:
         self._fail(431, f"The header is larger than {self.server.settings.max_header} bytes.")

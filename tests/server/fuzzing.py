@@ -7,6 +7,7 @@ holds no traceback.
 
 from __future__ import annotations
 
+import contextlib
 import copy
 import json
 import random
@@ -26,8 +27,14 @@ GRPC_ALLOWED = {0, 1, 3, 4, 5, 7, 8, 9, 12, 14, 16}  # neither UNKNOWN nor INTER
 WILD = [
     None, True, False, 0, 1, -1, 2**31, 2**63, 2**64, -(2**63), 10**400, 1e308, -0.0, "", "x",
     "\ud800", "\x00", [], [[]], [[1], [1, 2]], {}, {"b64": "!"}, {"b64": "AA=="}, [None], "NaN",
-    {"a": {"b": {"c": [1]}}}, "x" * 3000, [0] * 500,
+    {"a": {"b": {"c": [1]}}}, "x" * 3000, [0] * 500, float("nan"), float("-inf"), "\udfff",
+    10**5000, "@deep@", "\U0001f600", 1e-320, [{"b64": None}],
 ]  # fmt: skip
+DEEP = b"[" * 900 + b"]" * 900  # within what a parser takes, beyond what repr() does
+NUMBERS = [
+    *("9" * 5000, "9" * 400, "0" * 5000 + "5", "9" * 20, "1_0", "+5", " 5", "0x5", "5.0", "1e3"),
+    *("\xb2", "\xb25", "-1", ""),
+]
 _MIXED_INPUTS = [
     {"name": "amount", "shape": [2, 2], "datatype": "FP32", "data": [1, 2, 3, 4]},
     {"name": "count", "shape": [2, 1], "datatype": "INT64", "data": [[1], [2]]},
@@ -55,10 +62,7 @@ def json_cases(rng: random.Random) -> Case:
     value = json.loads(json.dumps(value))
     for _ in range(rng.randint(1, 3)):
         value = _changed(value, rng)
-    try:
-        body = json.dumps(value).encode()
-    except ValueError:
-        body = b"{}"
+    body = _written(value, rng)
     if rng.random() < 0.3:
         body = damaged(body, rng)
     return path, body, {"Content-Type": "application/json"}
@@ -81,14 +85,14 @@ def binary_cases(rng: random.Random) -> Case:
     value = {"inputs": entries, "parameters": {"binary_data_output": rng.random() < 0.5}}
     for _ in range(rng.randint(0, 2)):
         value = _changed(value, rng)
-    header = json.dumps(value).encode()
+    header = _written(value, rng)
     tail = b"".join(parts)
     if rng.random() < 0.5:
         tail = damaged(tail, rng)
     if rng.random() < 0.1:
         header = damaged(header, rng)
     length = str(len(header)) if rng.random() < 0.8 else rng.choice(
-        ["0", "1", "-1", "99999999", "", "1e3", str(len(header) + 5), "٣"]
+        ["0", "1", "99999999", str(len(header) + 5), "٣", *NUMBERS]
     )  # fmt: skip
     headers = {"Inference-Header-Content-Length": length}
     if rng.random() < 0.1:
@@ -119,7 +123,7 @@ def framing_cases(rng: random.Random) -> bytes:
         + " "
         + rng.choice(["HTTP/1.1"] * 12 + ["HTTP/1.0", "HTTP/9.9", "HTTP/2.0", "", "SPDY"]),
         "Host: x",
-        "Content-Length: " + rng.choice([str(len(body))] * 6 + ["-1", "1e9", "9" * 20, "2"]),
+        "Content-Length: " + rng.choice([str(len(body))] * 9 + ["2", *NUMBERS]),
     ]
     extra = [
         "Transfer-Encoding: chunked", "Transfer-Encoding: x", "Content-Length: 3",
@@ -135,7 +139,7 @@ def framing_cases(rng: random.Random) -> bytes:
     text = end.join([*lines, end]).encode("latin-1")
     if rng.random() < 0.3:
         body = b"".join(b"%x\r\n%b\r\n" % (rng.choice([3, 5, 1 << 60]), b"abc") for _ in range(3))
-    data = text + body
+    data = (text + body) * rng.choice([1, 1, 1, 50])
     return damaged(data, rng) if rng.random() < 0.4 else data
 
 
@@ -254,10 +258,11 @@ class Grpc:
         self._encoder, self._decoder = hpack.Encoder(), hpack.Decoder()
         self._received, self._stream = b"", -1
 
-    def call(self, path: str, message: bytes) -> int:
+    def call(self, path: str, message: bytes, timeout: str = "30S") -> int:
         """The status of a call with these bytes as its message."""
         self._stream += 2
-        block = self._encoder.encode(_grpc_headers(path))
+        limit = ("grpc-timeout", timeout.encode("latin-1"))
+        block = self._encoder.encode([*_grpc_headers(path), limit])
         data = b"\x00" + struct.pack(">I", len(message)) + message
         self._socket.sendall(_frame(1, 4, self._stream, block) + _frame(0, 1, self._stream, data))
         while True:
@@ -325,6 +330,25 @@ def _changed(value: object, rng: random.Random) -> object:
     return value
 
 
+def _written(value: object, rng: random.Random) -> bytes:
+    """A value as JSON, at times with NaN among it: another parser reads it then."""
+    if isinstance(value, dict) and rng.random() < 0.2:
+        value = {**value, "note": float("nan")}
+    with _any_length():
+        return json.dumps(value).encode().replace(b'"@deep@"', DEEP)
+
+
+@contextlib.contextmanager
+def _any_length() -> Iterator[None]:
+    """Let Python write numbers of more than 4,300 digits."""
+    before = sys.get_int_max_str_digits()
+    sys.set_int_max_str_digits(0)
+    try:
+        yield
+    finally:
+        sys.set_int_max_str_digits(before)
+
+
 def _field(number: int, data: bytes) -> bytes:
     return bytes((number << 3 | 2, len(data))) + data
 
@@ -377,8 +401,9 @@ def attack(http: int, grpc: int, count: int, seed: int, photograph: bytes) -> di
     found["grpc"] = Counter()
     for _ in range(2 * share - share // 4):
         path, message = message_cases(rng)
-        status = client.call(path, message)
-        assert status in GRPC_ALLOWED, (status, path, message)
+        timeout = rng.choice(NUMBERS) + rng.choice("HSmx") if rng.random() < 0.1 else "30S"
+        status = client.call(path, message, timeout)
+        assert status in GRPC_ALLOWED, (status, path, message, timeout)
         found["grpc"][status] += 1
     return found
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import shutil
+import socket
 import ssl
 import subprocess
 import sys
@@ -123,6 +124,43 @@ def test_grpc_over_tls(start, model, certificates):
         with grpc.secure_channel(f"localhost:{port}", credentials) as channel:
             live = channel.unary_unary("/inference.GRPCInferenceService/ServerLive")
             assert live(b"", timeout=20) == b"\x08\x01"
+
+
+@needs_openssl
+def test_rest_over_tls_for_clients_that_offer_http2(start, model, certificates):
+    """Browsers, curl, Go, Prometheus and httpx offer both; gRPC's clients offer h2 alone."""
+    files = [f"--certificate={certificates}/server.pem", f"--key={certificates}/server.key"]
+    server = start(model, *files)
+    trusting = ssl.create_default_context(cafile=f"{certificates}/ca.pem")
+    for port, offered, chosen in (
+        (server.http, ["h2", "http/1.1"], "http/1.1"),
+        (server.http, ["http/1.1"], "http/1.1"),
+        (server.http, ["h2"], "h2"),
+        (server.grpc, ["h2"], "h2"),
+        (server.grpc, ["http/1.1", "h2"], "h2"),
+    ):
+        trusting.set_alpn_protocols(offered)
+        plain = socket.create_connection(("127.0.0.1", port))
+        with trusting.wrap_socket(plain, server_hostname="localhost") as connection:
+            assert connection.selected_alpn_protocol() == chosen
+
+
+@needs_openssl
+@pytest.mark.skipif(shutil.which("curl") is None, reason="NO CURL on this machine")
+@pytest.mark.parametrize("how", ["--http1.1", "--http2", "--http2-prior-knowledge"])
+def test_curl_over_tls_and_without(start, model, certificates, how):
+    files = [f"--certificate={certificates}/server.pem", f"--key={certificates}/server.key"]
+    trusted = ["--cacert", f"{certificates}/ca.pem"]
+    for scheme, server in (("https", start(model, *files)), ("http", start(model))):
+        url = f"{scheme}://localhost:{server.http}/v2"
+        for call in ([f"{url}/health/live"], ["-d", "{}", f"{url}/repository/index"]):
+            said = subprocess.run(
+                ["curl", "-sS", "--fail", "--max-time", "30", how, *trusted, *call],
+                capture_output=True,
+                text=True,
+            )
+            assert said.returncode == 0, said.stderr
+            assert said.stdout.startswith(('{"live":true}', '[{"name":"m"'))
 
 
 def test_grpc_tokens(start, model, tokens):
