@@ -20,6 +20,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from edgeline import typed
 from edgeline.errors import EdgelineError
 
 LISTING = "artifact.json"
@@ -43,6 +44,13 @@ class Artifact:
     def size(self) -> int:
         """Bytes of all files, the listing left out."""
         return sum(int(entry["size"]) for entry in self.files.values())
+
+
+@dataclass(frozen=True)
+class _Listing:
+    edgeline_schema: str
+    metadata: Mapping[str, Any]
+    files: Mapping[str, Mapping[str, Any]]
 
 
 @dataclass
@@ -101,16 +109,16 @@ def read(path: str | Path, schema: str) -> Artifact:
             "run the step that makes it again."
         )
     try:
-        listing = json.loads(listing_path.read_text())
-        found, metadata = listing["edgeline_schema"], dict(listing["metadata"])
-        files = dict(listing["files"])
-    except (ValueError, KeyError, TypeError) as error:
+        listing: _Listing = typed.convert(typed.read(listing_path), _Listing)
+    except EdgelineError as error:
+        reason = str(error).removeprefix(f"{listing_path} ").rstrip(".")
         raise EdgelineError(
-            f"{listing_path} is damaged ({error}): run the step that makes it again."
-        ) from error
-    if found != schema:
+            f"{listing_path} is damaged ({reason}): run the step that makes it again."
+        ) from None
+    metadata, files = listing.metadata, listing.files
+    if listing.edgeline_schema != schema:
         raise EdgelineError(
-            f"{path} holds {found}, but {schema} is needed here: connect the right output."
+            f"{path} holds {listing.edgeline_schema[:100]}, but {schema} is needed here: connect the right output."
         )
     present = list_files(path)
     for name in sorted(files.keys() | present.keys()):
@@ -132,8 +140,9 @@ def read(path: str | Path, schema: str) -> Artifact:
 def schema_of(folder: str | Path) -> str:
     """What an artifact folder says it holds, not checked; "" where it is none."""
     try:
-        return str(json.loads((Path(folder) / LISTING).read_text())["edgeline_schema"])
-    except (OSError, ValueError, KeyError, TypeError):
+        listing: _Listing = typed.convert(typed.read(Path(folder) / LISTING), _Listing)
+        return listing.edgeline_schema
+    except EdgelineError:
         return ""
 
 

@@ -8,11 +8,12 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
+from edgeline import typed
 from edgeline.artifacts import sha256, write_text
 from edgeline.errors import EdgelineError
 from edgeline.features import Feature
@@ -49,10 +50,13 @@ class Signature:
 
     @classmethod
     def from_json(cls, value: Mapping[str, Any]) -> Signature:
-        def tensors(entries: Sequence[Mapping[str, Any]]) -> tuple[Tensor, ...]:
-            return tuple(Tensor(**{**entry, "shape": tuple(entry["shape"])}) for entry in entries)
+        """Read a signature's JSON.
 
-        return cls(tensors(value["inputs"]), tensors(value["outputs"]))
+        Raises:
+            EdgelineError: a field is missing, unknown or of the wrong kind.
+        """
+        signature: Signature = typed.convert(value, cls)
+        return signature
 
 
 @dataclass(frozen=True)
@@ -105,23 +109,29 @@ class Bundle:
         fields = dict(value)
         if (found := fields.pop("edgeline_bundle", None)) != FORMAT:
             raise EdgelineError(
-                f"{MANIFEST} is of format {found!r}, not {FORMAT}: publish it again."
+                f"{MANIFEST} is of format {str(found)[:40]!r}, not {FORMAT}: publish it again."
             )
         try:
-            fields["signature"] = Signature.from_json(fields["signature"])
-            fields["features"] = tuple(map(Feature.from_json, fields["features"]))
-            if fields.get("labels") is not None:
-                fields["labels"] = tuple(fields["labels"])
-            bundle = cls(**fields)
-            version, files = int(bundle.version), dict(bundle.files)
-        except (KeyError, TypeError, ValueError) as error:
-            raise EdgelineError(f"{MANIFEST} is malformed ({error}): publish it again.") from error
-        if not NAME.fullmatch(bundle.name) or version < 1:
-            raise EdgelineError(f"{MANIFEST} names an impossible {bundle.name!r} {version}.")
-        for name in [*files, bundle.model]:
+            bundle: Bundle = typed.convert(fields, cls)
+            for name, entry in bundle.files.items():
+                known = {key: entry[key] for key in ("sha256", "size") if key in entry}
+                typed.convert(known, _Entry, f"files.{name}")
+        except EdgelineError as error:
+            raise EdgelineError(f"{MANIFEST} is malformed ({error}): publish it again.") from None
+        if not NAME.fullmatch(bundle.name) or bundle.version < 1:
+            raise EdgelineError(f"{MANIFEST} names an impossible {bundle.name!r} {bundle.version}.")
+        for name in [*bundle.files, bundle.model]:
             if name.startswith("/") or "\\" in name or ".." in name.split("/") or not name:
                 raise EdgelineError(f"{MANIFEST} lists {name!r}, which leaves the bundle.")
+            if not name.isprintable():
+                raise EdgelineError(f"{MANIFEST} lists {name!r}, which no file is called.")
         return bundle
+
+
+@dataclass(frozen=True)
+class _Entry:
+    sha256: str
+    size: int
 
 
 def check_name(what: str, value: str) -> None:
@@ -155,21 +165,35 @@ def read(folder: str | Path) -> Bundle:
             differs in size or digest.
     """
     folder = Path(folder)
-    try:
-        value = json.loads((folder / MANIFEST).read_text())
-    except FileNotFoundError:
-        raise EdgelineError(f"{folder} is not a bundle: it has no {MANIFEST}.") from None
-    except (ValueError, UnicodeDecodeError) as error:
-        raise EdgelineError(f"{folder / MANIFEST} is not JSON ({error}).") from error
-    if not isinstance(value, dict):
-        raise EdgelineError(f"{folder / MANIFEST} is not a JSON object.")
-    bundle = Bundle.from_json(value)
+    bundle = read_manifest(folder)
     for name, entry in bundle.files.items():
         file = folder / name
-        if not file.is_file():
-            raise EdgelineError(f"{file} is missing: fetch or publish the bundle again.")
-        if file.stat().st_size != entry["size"] or sha256(file) != entry["sha256"]:
-            raise EdgelineError(f"{file} is damaged: fetch or publish the bundle again.")
+        try:
+            if not file.is_file():
+                raise EdgelineError(f"{file} is missing: fetch or publish the bundle again.")
+            if file.stat().st_size != entry["size"] or sha256(file) != entry["sha256"]:
+                raise EdgelineError(f"{file} is damaged: fetch or publish the bundle again.")
+        except OSError as error:
+            raise EdgelineError(f"{file} cannot be read ({error.strerror}).") from error
+    return bundle
+
+
+def read_manifest(folder: Path) -> Bundle:
+    """Read a bundle's manifest alone; its files may be missing or damaged.
+
+    Raises:
+        EdgelineError: there is no manifest, or it is malformed.
+    """
+    manifest = folder / MANIFEST
+    if not manifest.exists():
+        raise EdgelineError(f"{folder} is not a bundle: it has no {MANIFEST}.")
+    value = typed.read(manifest)
+    if not isinstance(value, dict):
+        raise EdgelineError(f"{manifest} is not a JSON object.")
+    try:
+        bundle = Bundle.from_json(value)
+    except EdgelineError as error:
+        raise EdgelineError(str(error).replace(MANIFEST, str(manifest), 1)) from None
     if bundle.model not in bundle.files:
-        raise EdgelineError(f"{folder / MANIFEST} does not list its model {bundle.model!r}.")
+        raise EdgelineError(f"{manifest} does not list its model {bundle.model!r}.")
     return bundle

@@ -31,6 +31,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from edgeline import typed
 from edgeline.errors import EdgelineError
 from edgeline.features import MISSING_INT
 
@@ -40,6 +41,7 @@ MAX_BYTES = 100_000
 SAMPLE_ROWS = 32_768
 CATEGORIES = 100  # kinds of whole numbers up to which they are categories
 VALUES = 4096  # of a row that are looked at
+_MOST = 1 << 53  # rows; what a float counts
 LONG = 64  # bytes; longer strings are told apart by a digest
 _DETAIL = ((100, 200), (50, 50), (20, 20), (10, 5), (4, 0))  # quantiles and categories listed
 
@@ -232,19 +234,44 @@ def read(file: str | Path) -> Reference:
         EdgelineError: it is missing or malformed.
     """
     try:
-        value = json.loads(Path(file).read_bytes())
-        if value["edgeline_reference"] != FORMAT:
-            raise ValueError(f"it is of format {value['edgeline_reference']!r}, not {FORMAT}")
+        found: _File = typed.convert(typed.read(file), _File)
+        if found.edgeline_reference != FORMAT:
+            raise EdgelineError(f"it is of format {found.edgeline_reference[:40]!r}, not {FORMAT}")
         return Reference(
             *(
-                {name: _from_json(column) for name, column in value[side].items()}
-                for side in ("inputs", "outputs")
+                {name: _from_json(column, name) for name, column in side.items()}
+                for side in (found.inputs, found.outputs)
             )
         )
-    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
-        raise EdgelineError(f"{file} is no reference ({error}): publish the bundle again.") from (
-            error
-        )
+    except EdgelineError as error:
+        reason = str(error).removeprefix(f"{file} ").rstrip(".")
+        raise EdgelineError(
+            f"{file} is not a reference ({reason}): publish the bundle again."
+        ) from None
+
+
+@dataclass(frozen=True)
+class _File:
+    edgeline_reference: str
+    inputs: Mapping[str, Any]
+    outputs: Mapping[str, Any]
+
+
+@dataclass(frozen=True)
+class _Numbers:
+    kind: str
+    missing: int
+    cuts: tuple[float, ...]
+    counts: tuple[int, ...]
+
+
+@dataclass(frozen=True)
+class _Categories:
+    kind: str
+    missing: int
+    values: Mapping[str, int]
+    others: int
+    singles: int
 
 
 def _column(name: str, column: Array, quantiles: int, listed: int) -> Column:
@@ -274,15 +301,23 @@ def _numbers(values: Array, missing: int, quantiles: int) -> Numbers:
     return Numbers(cuts, bins(values, cuts), missing)
 
 
-def _from_json(value: Mapping[str, Any]) -> Column:
-    missing = int(value["missing"])
-    if value["kind"] == "number":
-        cuts, counts = np.array(value["cuts"], np.float64), np.array(value["counts"], np.int64)
-        if counts.shape != (len(cuts) + 1,) or (np.diff(cuts) <= 0).any() or (counts < 0).any():
-            raise ValueError("the bins of a column do not fit its cuts")
-        return Numbers(cuts, counts, missing)
-    values = {str(name): int(times) for name, times in value["values"].items()}
-    return Categories(values, int(value["others"]), int(value["singles"]), missing)
+def _from_json(value: Any, name: str) -> Column:
+    kind = value.get("kind") if isinstance(value, dict) else None
+    if kind not in ("number", "category"):
+        raise EdgelineError(f"column {name[:100]!r} is neither of numbers nor of categories")
+    if kind == "number":
+        read: _Numbers = typed.convert(value, _Numbers, name)
+        counts, missing = read.counts, read.missing
+        if len(counts) != len(read.cuts) + 1 or (np.diff(read.cuts) <= 0).any():
+            raise EdgelineError(f"the bins of column {name[:100]!r} do not fit its cuts")
+    else:
+        listed: _Categories = typed.convert(value, _Categories, name)
+        counts, missing = (*listed.values.values(), listed.others, listed.singles), listed.missing
+    if min(missing, *counts) < 0 or missing + sum(counts) > _MOST:
+        raise EdgelineError(f"column {name[:100]!r} counts what cannot be")
+    if kind == "number":
+        return Numbers(np.array(read.cuts, np.float64), np.array(counts, np.int64), missing)
+    return Categories(listed.values, listed.others, listed.singles, missing)
 
 
 def _text(value: Any) -> str:

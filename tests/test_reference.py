@@ -95,5 +95,5 @@ def test_it_stays_small_and_bounded_for_many_rows_and_wide_data():
 def test_a_malformed_file_is_refused_in_a_sentence(tmp_path, text):
     file = tmp_path / "reference.json"
     file.write_text(text)
-    with pytest.raises(EdgelineError, match="is no reference"):
+    with pytest.raises(EdgelineError, match="is not a reference"):
         reference.read(file)

@@ -11,7 +11,6 @@ Every store has the same six operations, and what follows here is built on them 
 from __future__ import annotations
 
 import itertools
-import json
 import re
 import shutil
 from dataclasses import replace
@@ -20,6 +19,7 @@ from typing import Protocol
 from urllib.parse import unquote, urlsplit
 
 from edgeline import bundle as bundles
+from edgeline import typed
 from edgeline.bundle import MANIFEST, NAME, Bundle
 from edgeline.components.publish.assemble import content_digest
 from edgeline.components.publish.folder_store import FolderStore
@@ -125,12 +125,9 @@ def published(store: Store, name: str, version: int) -> Bundle | None:
     if text is None:
         return None
     uri = store.uri(name, version)
-    try:
-        value = json.loads(text)
-        if not isinstance(value, dict):
-            raise ValueError("no object")
-    except ValueError as error:
-        raise EdgelineError(f"{uri}/{MANIFEST} is not JSON ({error}): publish again.") from error
+    value = typed.parse(text, f"{uri}/{MANIFEST}")
+    if not isinstance(value, dict):
+        raise EdgelineError(f"{uri}/{MANIFEST} is not a JSON object: publish again.")
     bundle = Bundle.from_json(value)
     if (bundle.name, bundle.version) != (name, version):
         raise EdgelineError(

@@ -15,6 +15,7 @@ values. Needs only numpy.
 from __future__ import annotations
 
 import base64
+import binascii
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -24,6 +25,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from edgeline import typed
 from edgeline.bundle import Signature, Tensor
 from edgeline.errors import EdgelineError
 
@@ -40,6 +42,16 @@ class Vectors:
     inputs: Arrays
     outputs: Arrays
     tolerance: float
+
+
+@dataclass(frozen=True)
+class _File:
+    """The JSON."""
+
+    format: str
+    tolerance: float
+    inputs: Mapping[str, Any]
+    outputs: Mapping[str, Any]
 
 
 def write(path: str | Path, vectors: Vectors) -> None:
@@ -60,18 +72,17 @@ def read(path: str | Path, signature: Signature) -> Vectors:
         EdgelineError: the file is not such JSON, or names a tensor that the signature lacks.
     """
     try:
-        value = json.loads(Path(path).read_text())
-        if value["format"] != FORMAT:
-            raise ValueError(f"format {value['format']!r} is not {FORMAT}")
+        found: _File = typed.convert(typed.read(path), _File)
+        if found.format != FORMAT:
+            raise EdgelineError(f"format {found.format[:40]!r} is not {FORMAT}")
         return Vectors(
-            _decode(value["inputs"], signature.inputs),
-            _decode(value["outputs"], signature.outputs),
-            float(value["tolerance"]),
+            _decode(found.inputs, signature.inputs),
+            _decode(found.outputs, signature.outputs),
+            found.tolerance,
         )
-    except (OSError, ValueError, KeyError, TypeError) as error:
-        raise EdgelineError(
-            f"{path} is damaged ({type(error).__name__}: {error}): verify and publish again."
-        ) from error
+    except EdgelineError as error:
+        reason = str(error).removeprefix(f"{path} ").rstrip(".")
+        raise EdgelineError(f"{path} is damaged ({reason}): verify and publish again.") from None
 
 
 def synthetic(signature: Signature) -> Vectors:
@@ -118,12 +129,19 @@ def _encode(value: Any) -> Any:
 
 def _decode(value: Mapping[str, Any], tensors: tuple[Tensor, ...]) -> Arrays:
     kinds = {tensor.name: tensor.dtype for tensor in tensors}
-    return {
-        name: _strings(rows)
-        if kinds[name] == "string"
-        else np.array(rows, object).astype(kinds[name])
-        for name, rows in value.items()
-    }
+    arrays = {}
+    for name, rows in value.items():
+        if name not in kinds:
+            raise EdgelineError(f"it has {name[:100]!r}, which the model does not")
+        arrays[name] = _array(name, rows, kinds[name])
+    return arrays
+
+
+def _array(name: str, rows: Any, dtype: str) -> npt.NDArray[Any]:
+    try:
+        return _strings(rows) if dtype == "string" else np.array(rows, object).astype(dtype)
+    except (ValueError, TypeError, OverflowError, RecursionError) as error:
+        raise EdgelineError(f"{name[:100]!r} is not rows of {dtype[:40]}: {error}") from error
 
 
 def _strings(rows: Any) -> npt.NDArray[Any]:
@@ -131,12 +149,25 @@ def _strings(rows: Any) -> npt.NDArray[Any]:
 
     def shape_of(item: Any) -> tuple[int, ...]:
         if not isinstance(item, list):
-            flat.append(base64.b64decode(item["b64"]) if isinstance(item, dict) else item.encode())
+            flat.append(_text(item))
             return ()
-        shapes = [shape_of(part) for part in item]
-        return (len(item), *(shapes[0] if shapes else ()))
+        shapes = {shape_of(part) for part in item}
+        if len(shapes) > 1:
+            raise ValueError("its lists differ in length")
+        return (len(item), *(shapes.pop() if shapes else ()))
 
     shape = shape_of(rows)
     array = np.empty(len(flat), object)
     array[:] = flat
     return array.reshape(shape)
+
+
+def _text(item: Any) -> bytes:
+    if isinstance(item, str):
+        return item.encode()
+    if isinstance(item, dict) and isinstance(item.get("b64"), str):
+        try:
+            return base64.b64decode(item["b64"], validate=True)
+        except binascii.Error as error:
+            raise ValueError(f"its base64 is broken ({error})") from error
+    raise ValueError(f"{str(item)[:40]!r} is not a string")

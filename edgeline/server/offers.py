@@ -105,6 +105,9 @@ def listed(targets: Targets) -> Iterator[tuple[Key, Offer]]:
             continue
         if not isinstance(version, int) or version < 1 or "sha256" not in target.hashes:
             continue
-        labels = [str(label) for label in custom.get("labels", ())]
+        given = custom.get("labels", ())
+        labels = (
+            [label for label in given if isinstance(label, str)] if isinstance(given, list) else []
+        )
         manifest = Wanted(f"targets/{path}", target.hashes["sha256"], target.length)
         yield (name, version), Offer(manifest, labels, bool(custom.get("withdrawn")))

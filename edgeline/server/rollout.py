@@ -9,19 +9,16 @@ of a share of them, and its answers are only compared. Declared in a JSON file (
 
 from __future__ import annotations
 
-import json
-import math
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import Any
 
+from edgeline import typed
 from edgeline.errors import EdgelineError
-from edgeline.server.errors import told
 
 MODES = ("canary", "shadow")
 COMPARISONS = ("values", "class")
-_LARGEST = (1 << 63) - 1
 
 
 @dataclass(frozen=True)
@@ -135,12 +132,9 @@ def read(path: str | Path) -> dict[str, Rollout]:
     Raises:
         EdgelineError: the file is missing or malformed.
     """
-    try:
-        value = json.loads(Path(path).read_text())
-    except FileNotFoundError:
-        raise EdgelineError(f"{path} is missing: give a file of rollouts.") from None
-    except (OSError, ValueError) as error:
-        raise EdgelineError(f"{path} is no file of rollouts ({error}).") from error
+    if not Path(path).exists():
+        raise EdgelineError(f"{path} is missing: give a file of rollouts.")
+    value = typed.read(path)
     entries = value.get("rollouts") if isinstance(value, dict) else None
     if not isinstance(entries, list):
         raise EdgelineError(f"{path} has no list 'rollouts'.")
@@ -159,20 +153,22 @@ def parse(value: Any) -> Rollout:
     """
     if not isinstance(value, Mapping) or not isinstance(value.get("model"), str):
         raise EdgelineError("A rollout is an object with at least a 'model'.")
-    kinds = {field.name: str(field.type) for field in fields(Rollout)}
-    given: dict[str, Any] = {}
-    for name, entry in value.items():
-        if name not in kinds:
-            known = ", ".join(kinds)
-            raise EdgelineError(f"A rollout has no {str(name)[:100]!r}: it takes {known}.")
-        given[name] = _typed(name, entry, kinds[name])
-    rollout = Rollout(**given)
+    known = [field.name for field in fields(Rollout)]
+    for name in value:
+        if name not in known:
+            raise EdgelineError(
+                f"A rollout has no {str(name)[:100]!r}: it takes {', '.join(known)}."
+            )
+    try:
+        rollout: Rollout = typed.convert(value, Rollout)
+    except EdgelineError as error:
+        raise EdgelineError(f"A rollout is malformed: {error}.") from None
     for name in ("weight", "errors", "disagreements"):
         if not 0 <= getattr(rollout, name) <= 1:
             raise EdgelineError(f"The {name!r} of a rollout is a share: give 0 to 1.")
     for name in ("seconds", "timeout", "latency_ratio", "tolerance"):
-        if not 0 <= getattr(rollout, name) < math.inf:
-            raise EdgelineError(f"The {name!r} of a rollout is not negative or endless.")
+        if getattr(rollout, name) < 0:
+            raise EdgelineError(f"The {name!r} of a rollout is not negative.")
     if rollout.requests < 1:
         raise EdgelineError("The 'requests' of a rollout are at least 1.")
     for name, known_values in (("mode", MODES), ("compare", COMPARISONS)):
@@ -181,12 +177,3 @@ def parse(value: Any) -> Rollout:
     if rollout.header and not all(part.strip() for part in rollout.header.partition(":")):
         raise EdgelineError("The 'header' of a rollout is 'name: value'.")
     return rollout
-
-
-def _typed(name: str, value: Any, kind: str) -> Any:
-    allowed = {"str": (str,), "float": (int, float), "int": (int,), "bool": (bool,)}[kind]
-    if not isinstance(value, allowed) or (kind != "bool" and isinstance(value, bool)):
-        raise EdgelineError(f"The {name!r} of a rollout is a {kind}, not {told(value)}.")
-    if isinstance(value, int) and abs(value) > _LARGEST:
-        raise EdgelineError(f"The {name!r} of a rollout is beyond 64 bits.")
-    return float(value) if kind == "float" else value

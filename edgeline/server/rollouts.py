@@ -19,6 +19,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
+from edgeline import typed
 from edgeline.artifacts import write_text
 from edgeline.errors import EdgelineError
 from edgeline.server import rollout as declared
@@ -42,6 +43,15 @@ class Decision:
     stable: int
     candidate: int
     reason: str
+
+
+@dataclass(frozen=True)
+class _Kept:
+    """The state's file."""
+
+    stable: Mapping[str, int]
+    returned: Mapping[str, tuple[int, ...]]
+    rollouts: tuple[Any, ...]
 
 
 class Rollouts:
@@ -259,12 +269,11 @@ class Rollouts:
         if self._state is None or not (file := self._state / STATE).is_file():
             return
         try:
-            value = json.loads(file.read_text())
-            self._stable = {str(m): int(v) for m, v in value["stable"].items()}
-            self._returned = {str(m): set(map(int, v)) for m, v in value["returned"].items()}
-            called = [declared.parse(entry) for entry in value["rollouts"]]
-        except (OSError, ValueError, KeyError, TypeError, AttributeError, EdgelineError) as error:
+            kept: _Kept = typed.convert(typed.read(file), _Kept)
+            called = [declared.parse(entry) for entry in kept.rollouts]
+        except EdgelineError as error:
             log.error("%s is damaged (%s): rollouts begin anew.", file, error)
-            self._stable, self._returned = {}, {}
             return
+        self._stable = dict(kept.stable)
+        self._returned = {model: set(versions) for model, versions in kept.returned.items()}
         self._called = {rollout.model: rollout for rollout in called}

@@ -12,7 +12,6 @@ from __future__ import annotations
 import contextlib
 import errno
 import hashlib
-import json
 import os
 import random
 import shutil
@@ -21,6 +20,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
+from edgeline import typed
 from edgeline.artifacts import sha256
 from edgeline.bundle import MANIFEST, Bundle
 from edgeline.errors import EdgelineError
@@ -250,10 +250,7 @@ def _download(place: Origin, wanted: Wanted, partial: Path) -> int:
 
 
 def _bundle(manifest: Path, name: str, version: int) -> Bundle:
-    try:
-        value = json.loads(manifest.read_bytes())
-    except ValueError as error:
-        raise EdgelineError(f"The manifest of {name} {version} is damaged.") from error
+    value = typed.read(manifest)
     bundle = Bundle.from_json(value if isinstance(value, dict) else {})
     if (bundle.name, bundle.version) != (name, version):
         raise EdgelineError(

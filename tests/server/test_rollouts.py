@@ -311,13 +311,13 @@ def test_rollouts_by_call(start, tmp_path):
     [
         ([], "an object with at least a 'model'"),
         ({"model": "m", "wight": 1}, "has no 'wight'"),
-        ({"model": "m", "weight": "much"}, "'weight' of a rollout is a float"),
+        ({"model": "m", "weight": "much"}, "'weight' is 'much', not a number"),
         ({"model": "m", "weight": -0.1}, "is a share: give 0 to 1"),
         ({"model": "m", "requests": 0}, "at least 1"),
-        ({"model": "m", "requests": True}, "is a int"),
+        ({"model": "m", "requests": True}, "is True, not a whole number"),
         ({"model": "m", "mode": "blue"}, "is canary or shadow"),
         ({"model": "m", "header": "x-group"}, "'name: value'"),
-        ({"model": "m", "seconds": float("inf")}, "not negative or endless"),
+        ({"model": "m", "seconds": float("inf")}, "inf, not a number"),
     ],
 )
 def test_a_wrong_rollout_is_one_sentence(value, fault):
