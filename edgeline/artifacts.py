@@ -118,7 +118,8 @@ def read(path: str | Path, schema: str) -> Artifact:
     metadata, files = listing.metadata, listing.files
     if listing.edgeline_schema != schema:
         raise EdgelineError(
-            f"{path} holds {listing.edgeline_schema[:100]}, but {schema} is needed here: connect the right output."
+            f"{path} holds {listing.edgeline_schema[:100]}, but {schema} is needed here: "
+            "connect the right output."
         )
     present = list_files(path)
     for name in sorted(files.keys() | present.keys()):

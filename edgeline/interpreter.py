@@ -11,6 +11,7 @@ names it and never reaches native code.
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -101,7 +102,7 @@ def load(path: str | Path) -> EdgeModel:
         interpreter = interpreter_class(model_path=str(path), num_threads=1)
         interpreter.allocate_tensors()
         runner = interpreter.get_signature_runner(SERVING)
-    except (ValueError, RuntimeError) as error:
+    except Exception as error:  # what a damaged model makes a runtime raise is of any kind
         raise EdgelineError(
             f"{path} is not a model that LiteRT can run ({first_line(error)}): convert it again."
         ) from error
@@ -193,6 +194,15 @@ def runtime() -> tuple[Any, Any]:
                 "No LiteRT interpreter is installed: pip install 'edgeline[serve]'."
             ) from None
     return Interpreter, load_delegate
+
+
+def runtime_version() -> str:
+    """Name and version of the interpreter that `runtime` gives; empty where there is none."""
+    try:
+        name = str(runtime()[0].__module__).partition(".")[0]
+    except EdgelineError:
+        return ""
+    return f"{name} {getattr(sys.modules[name], '__version__', '')}"
 
 
 def describe_tensor(name: str, detail: Mapping[str, Any]) -> Tensor:

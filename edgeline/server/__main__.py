@@ -9,7 +9,7 @@ from dataclasses import MISSING, fields
 from pathlib import Path
 
 from edgeline.errors import EdgelineError
-from edgeline.server import logs
+from edgeline.server import logs, threads, trial
 from edgeline.server.main import serve
 from edgeline.server.settings import Settings
 
@@ -55,11 +55,11 @@ def main(arguments: list[str] | None = None) -> int:
 
     try:
         logs.set_up(settings.log)
-        serve(path, settings, started)
+        serve(path, settings, started, trial.forked())
     except EdgelineError as error:
         print(f"Error: {error}", file=sys.stderr)
-        return 1
-    return 0
+        return threads.leave(1)
+    return threads.leave(0)
 
 
 def descriptions() -> dict[str, str]:

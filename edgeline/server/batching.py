@@ -17,6 +17,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from edgeline.server import threads
 from edgeline.server.errors import ServingError
 from edgeline.server.model import Arrays, Instance
 
@@ -81,7 +82,7 @@ class _Batcher:
         self._changed = threading.Condition()
         self._closed = False
         for instance in instances:
-            threading.Thread(target=self._serve, args=(instance,), daemon=True).start()
+            threads.begin(self._serve, instance)
 
     def predict(self, arrays: Mapping[str, npt.NDArray[Any]], deadline: float) -> Arrays:
         """Run a request's input as part of a batch; waits for the answer.

@@ -32,15 +32,28 @@ class Choice:
     note: str = ""
 
 
-def choices(file: Path, bundle: Bundle | None) -> Iterator[Choice]:
+class HeldError(EdgelineError):
+    """There is only a model for the Edge TPU, and another process of this server's holds that."""
+
+
+def choices(file: Path, bundle: Bundle | None, held: bool = False) -> Iterator[Choice]:
     """What to load, the best first; the next where that fails.
 
+    Args:
+        held: whether another process holds the Edge TPU: it is left alone.
+
     Raises:
+        HeldError: there is only a model for the Edge TPU, which is held.
         EdgelineError: there is only a model for the Edge TPU, and no Edge TPU.
     """
-    compiled, plain = _pair(file, bundle)
+    compiled, plain = pair(file, bundle)
     if compiled is None:
         yield Choice(file)
+        return
+    if held:
+        if plain is None:
+            raise HeldError(f"{compiled} needs an Edge TPU, which is in use.")
+        yield Choice(plain)
         return
     fault = ""
     try:
@@ -63,7 +76,7 @@ def choices(file: Path, bundle: Bundle | None) -> Iterator[Choice]:
     yield Choice(plain, note=note)
 
 
-def _pair(file: Path, bundle: Bundle | None) -> tuple[Path | None, Path | None]:
+def pair(file: Path, bundle: Bundle | None) -> tuple[Path | None, Path | None]:
     """The Edge TPU's and the CPU's file of a model, as far as there are."""
     if file.stem.endswith(_SUFFIX):
         plain = file.with_name(_plain_name(file))

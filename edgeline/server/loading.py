@@ -6,8 +6,9 @@ short in place would otherwise kill the process (SIGBUS) in the middle of a requ
 
 from __future__ import annotations
 
-import json
+import hashlib
 import logging
+from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -31,13 +32,31 @@ SERVING, LITERT = "serving_default", "litert"
 log = logging.getLogger("edgeline.server")
 
 
-def load(path: Path, name: str, version: int, instances: int, threads: int) -> list[Instance]:
+class TransientError(EdgelineError):
+    """It says nothing about the model, which may be tried again later."""
+
+
+def load(
+    path: Path,
+    name: str,
+    version: int,
+    instances: int,
+    threads: int,
+    digests: Mapping[str, str] | None = None,
+    held: bool = False,
+) -> list[Instance]:
     """Load a bundle folder or a bare `.tflite` file into interpreters, and warm them.
 
     A bundle that brings recorded rows has to give their answers. The Edge TPU's model of
     a bundle is used where there is one, else the CPU's (see `edgetpu`).
 
+    Args:
+        digests: of a bare model, the sha256 that its files must have, by name (see `digests`); a
+            bundle's are in its manifest. None takes them as they are.
+        held: whether the Edge TPU is in use by another process of this server's.
+
     Raises:
+        TransientError: a file cannot be read, or was changed meanwhile.
         EdgelineError: the bundle or model is damaged, its operators are not in this runtime, or
             it gives other answers than were recorded.
     """
@@ -57,7 +76,12 @@ def load(path: Path, name: str, version: int, instances: int, threads: int) -> l
         )
     else:
         description = replace(description, labels=_labels(path))
-    loaded = _load_choice(file, description, instances, threads)
+    if description.bundle is not None:
+        digests = {n: str(entry["sha256"]) for n, entry in description.bundle.files.items()}
+        digests = {(path / name).as_posix(): digest for name, digest in digests.items()}
+    elif digests is not None:
+        digests = {(path.parent / name).as_posix(): digest for name, digest in digests.items()}
+    loaded = _load_choice(file, description, instances, threads, digests, held)
     if description.bundle is not None and vectors.FILE in description.bundle.files:
         _check_answers(loaded[0], path)
     return loaded
@@ -73,16 +97,27 @@ def _require_litert(file: Path, bundle: Bundle) -> None:
             )
 
 
+def digests(path: Path) -> dict[str, str]:
+    """sha256 of the files of a bare model that may be loaded, by name.
+
+    Raises:
+        OSError: one cannot be read.
+    """
+    return {file.name: sha256(file) for file in edgetpu.pair(path, None) if file is not None}
+
+
 def _load_choice(
-    file: Path, description: Description, instances: int, threads: int
+    file: Path,
+    description: Description,
+    instances: int,
+    threads: int,
+    digests: Mapping[str, str] | None,
+    held: bool,
 ) -> list[Instance]:
     """Load the Edge TPU's file, or the CPU's where that does not run."""
     fault: EdgelineError | None = None
-    for choice in edgetpu.choices(file, description.bundle):
-        try:
-            content = choice.file.read_bytes()
-        except OSError as error:
-            raise EdgelineError(f"{choice.file} cannot be read ({error.strerror}).") from error
+    for choice in edgetpu.choices(file, description.bundle, held):
+        content = _read(choice.file, digests)
         described = replace(description, device=choice.device, note=choice.note)
         count = 1 if choice.delegates else instances  # one device serves one run at a time
         try:
@@ -97,13 +132,24 @@ def _load_choice(
     raise fault or EdgelineError(f"{file} cannot be loaded.")
 
 
+def _read(file: Path, digests: Mapping[str, str] | None) -> bytes:
+    """The bytes of a file: those that were tried, not what has taken their place since."""
+    try:
+        content = file.read_bytes()
+    except OSError as error:
+        raise TransientError(f"{file} cannot be read ({error.strerror}).") from error
+    wanted = None if digests is None else digests.get(file.as_posix(), "")
+    if wanted is not None and hashlib.sha256(content).hexdigest() != wanted:
+        raise TransientError(f"{file} was changed while it was being loaded.")
+    return content
+
+
 def _labels(file: Path) -> tuple[str, ...] | None:
     """Class names beside a bare model: `<model>.txt` or `labels.txt`, one a line."""
     for names in (file.with_suffix(".txt"), file.with_name("labels.txt")):
         try:
-            return tuple(line.strip() for line in names.read_text().splitlines())
-        except FileNotFoundError:
-            continue
+            if names.is_file():
+                return tuple(line.strip() for line in names.read_text().splitlines())
         except (OSError, UnicodeDecodeError) as error:
             log.warning("%s cannot be read (%s): classes have numbers.", names, error)
     return None
@@ -123,17 +169,21 @@ def verify(path: Path, digest: str) -> None:
     Raises:
         EdgelineError: a file is missing or damaged, or the manifest is another.
     """
-    if not path.is_file():
+    try:
+        if path.is_file():
+            return
         if digest and sha256(path / bundles.MANIFEST) != digest:
             raise EdgelineError(f"{path / bundles.MANIFEST} is not the one that was signed.")
-        bundles.read(path)
+    except OSError as error:
+        raise TransientError(f"{path} cannot be read ({error.strerror}).") from error
+    bundles.read(path)
 
 
 def is_elsewhere(path: Path) -> bool:
     """Whether a path is a bundle that its manifest says to be for another runtime than LiteRT."""
     try:
-        return bool(json.loads((path / bundles.MANIFEST).read_text())["target"] != LITERT)
-    except (OSError, ValueError, KeyError, TypeError):
+        return path.is_dir() and bundles.read_manifest(path).target != LITERT
+    except (OSError, EdgelineError):
         return False
 
 
@@ -157,7 +207,8 @@ def _check_answers(instance: Instance, folder: Path) -> None:
         raise EdgelineError(f"{folder} fails on its recorded rows: {error}") from error
     for name, wanted in dequantise(recorded.outputs, outputs).items():
         same = name in found and found[name].shape == wanted.shape
-        if not same or vectors.difference(found[name], wanted).max() > recorded.tolerance:
+        gap = vectors.difference(found[name], wanted).max(initial=0.0) if same else 0.0
+        if not same or gap > recorded.tolerance:
             raise EdgelineError(
                 f"{folder} gives other answers here than were recorded in {vectors.FILE} "
                 f"(output {name!r}): it needs another runtime."
@@ -169,7 +220,22 @@ def _warm(instance: Instance, file: Path) -> None:
     try:
         instance.run(zeros(instance.description.signature))
     except ServingError as error:
-        raise EdgelineError(f"{file} fails on zeros: {error}") from error
+        raise EdgelineError(f"{file} fails on zeros: {error}") from error.__cause__ or error
+    except MemoryError as error:
+        raise _too_large(file) from error
+    except Exception as error:  # what a damaged model makes a runtime raise is of any kind
+        raise _unfit(file, error) from error
+
+
+def _too_large(file: Path) -> EdgelineError:
+    return EdgelineError(f"{file} takes more memory than there is: convert it to a smaller model.")
+
+
+def _unfit(file: Path, error: Exception) -> EdgelineError:
+    said = first_line(error)[:300]
+    if not isinstance(error, (ValueError, RuntimeError)):
+        said = "the runtime does not understand its tables"
+    return EdgelineError(f"{file} is not a model that runs here ({said}): convert it again.")
 
 
 def _load(content: bytes, choice: Choice, description: Description, threads: int) -> Instance:
@@ -182,14 +248,14 @@ def _load(content: bytes, choice: Choice, description: Description, threads: int
         )
         interpreter.allocate_tensors()
         inputs, outputs = _named(interpreter)
-    except (ValueError, RuntimeError) as error:
-        raise EdgelineError(
-            f"{file} is not a model that runs here ({first_line(error)}): convert it again."
-        ) from error
-    found = Signature(
-        tuple(describe_tensor(n, d) for n, d in inputs.items()),
-        tuple(describe_tensor(n, d) for n, d in outputs.items()),
-    )
+        found = Signature(
+            tuple(describe_tensor(n, d) for n, d in inputs.items()),
+            tuple(describe_tensor(n, d) for n, d in outputs.items()),
+        )
+    except MemoryError as error:
+        raise _too_large(file) from error
+    except Exception as error:
+        raise _unfit(file, error) from error
     declared = description.signature
     if declared.inputs and {t.name for t in declared.inputs} != {t.name for t in found.inputs}:
         raise EdgelineError(
@@ -203,7 +269,14 @@ def _load(content: bytes, choice: Choice, description: Description, threads: int
             )
     indices = {"i:" + n: int(d["index"]) for n, d in inputs.items()}
     indices |= {"o:" + n: int(d["index"]) for n, d in outputs.items()}
-    return Instance(interpreter, replace(description, signature=found), indices)
+    described = replace(description, signature=found, loops=_may_loop(interpreter))
+    return Instance(interpreter, described, indices)
+
+
+def _may_loop(interpreter: Any) -> bool:
+    """Whether a model may run for ever on some input: only a loop can, and has its own graph."""
+    count = getattr(interpreter, "num_subgraphs", None)
+    return count is None or int(count()) > 1
 
 
 def _named(interpreter: Any) -> tuple[dict[str, Any], dict[str, Any]]:

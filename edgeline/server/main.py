@@ -9,12 +9,12 @@ import gc
 import logging
 import os
 import random
-import signal
 import ssl
 import sys
 from collections.abc import Awaitable, Callable, Coroutine, Iterator, Sequence
+from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from edgeline.errors import EdgelineError
 from edgeline.server import (
@@ -28,28 +28,35 @@ from edgeline.server import (
     routes_updates,
     routes_v2,
     routes_watching,
+    trial,
 )
 from edgeline.server.alerts import Alerts
 from edgeline.server.app import App
 from edgeline.server.delivery import Delivery, check_url, read_key
+from edgeline.server.ending import on_signal
+from edgeline.server.forkserver import ForkServer
 from edgeline.server.http1 import Http1, Server
 from edgeline.server.http2 import Http2
 from edgeline.server.metrics import Metrics
 from edgeline.server.model import Description, Observer
 from edgeline.server.repository import Repository
 from edgeline.server.settings import Settings
+from edgeline.server.threads import apart
 from edgeline.server.updates import Updates
 from edgeline.server.watching import Watching
 
 log = logging.getLogger("edgeline.server")
 _M_ARENA_MAX = -8
 _FLUSH_TIME = 5.0  # seconds for events that wait when the server stops
+_END_TIME = 15.0  # seconds after which what does not stop by itself is ended
+T = TypeVar("T")
 
 
 def serve(
     path: str | Path,
     settings: Settings | None = None,
     started: Callable[[int, int | None], None] | None = None,
+    forks: ForkServer | None = None,
 ) -> None:
     """Serve the models of a path until SIGTERM or SIGINT.
 
@@ -57,14 +64,16 @@ def serve(
         path: a bundle, a store of bundles, or `.tflite` files (see `sources`); with a trusted
             root in the settings a signed repository (see `updates`).
         settings: what differs from the defaults.
-        started: called with the HTTP and the gRPC port once all models are warm.
+        started: called with the HTTP and the gRPC port once the models are warm.
+        forks: what has children in which models are tried; by default one is begun when needed.
 
     Raises:
         EdgelineError: the path holds no model that works, a port is taken, or a file of the
             settings is missing or malformed.
     """
     _few_arenas()
-    _run(_serve(str(path), settings or Settings(), started))
+    with contextlib.closing(forks or ForkServer(trial.MODULE)) as forks:
+        _run(_serve(str(path), settings or Settings(), started, forks))
 
 
 def tls(settings: Settings, protocols: Sequence[str]) -> ssl.SSLContext | None:
@@ -95,16 +104,33 @@ def tls(settings: Settings, protocols: Sequence[str]) -> ssl.SSLContext | None:
 
 
 async def _serve(
-    path: str, settings: Settings, started: Callable[[int, int | None], None] | None
+    path: str,
+    settings: Settings,
+    started: Callable[[int, int | None], None] | None,
+    forks: ForkServer,
 ) -> None:
-    loop = asyncio.get_running_loop()
-    metrics = Metrics()
-    if path.startswith("oci://"):
-        from edgeline.server import oci
+    stop = asyncio.Event()
+    with on_signal(stop.set, settings.stop_time + _END_TIME):
+        if path.startswith("oci://"):
+            from edgeline.server import oci
 
-        path = str(await loop.run_in_executor(None, oci.fetch, path, settings.state))
+            fetched = await _unless(stop, apart(oci.fetch, path, settings.state))
+            if fetched is None:
+                return
+            path = str(fetched)
+        await _serve_until(stop, path, settings, started, forks)
+
+
+async def _serve_until(
+    stop: asyncio.Event,
+    path: str,
+    settings: Settings,
+    started: Callable[[int, int | None], None] | None,
+    forks: ForkServer,
+) -> None:
+    metrics = Metrics()
     updates = _updates(path, settings)
-    repository = Repository(updates.models if updates else Path(path), settings, metrics)
+    repository = Repository(updates.models if updates else Path(path), settings, metrics, forks)
     webhook = _webhook(settings)
     watching = Watching(settings, repository.serving, Alerts(webhook).told)
     payloads = None
@@ -140,27 +166,14 @@ async def _serve(
     # HTTP/2 is for gRPC, whose clients offer nothing else: browsers and curl offer both
     context = tls(settings, ("http/1.1", "h2"))
 
-    look: Callable[[], Awaitable[Any]] = repository.refresh
+    look: Callable[[], Awaitable[Any]] = partial(repository.refresh, wait=0)
     if updates is not None:
         updates.attach(repository)
         metrics.others.append(updates.lines)
         look = updates.look
-        await updates.restore()
-    await repository.refresh()
-    if updates is not None and not any(repository.serving()):
-        found = await updates.look()
-        if not repository.models:
-            raise EdgelineError(
-                f"{path} has brought no model, and none is on the disk: "
-                + (found["sentence"] or "it has none.")
-            )
-    if not repository.models:
-        raise EdgelineError(f"{path} holds no model: give a bundle, a store or a .tflite file.")
-    if not repository.ready:
-        faults = [entry["reason"] for entry in repository.index() if entry["reason"]]
-        if not any(served.pools for served in repository.models.values()):
-            raise EdgelineError(" ".join(faults))
-
+    if await _unless(stop, _begin(path, repository, updates)) is None:
+        repository.close()
+        return
     _give_back()
     listeners = [await _listen(lambda: Http1(server), settings, settings.port, context)]
     if settings.grpc_port is not None:
@@ -170,10 +183,6 @@ async def _serve(
         listeners.append(
             await _listen(lambda: Http2(server, app.grpc), settings, settings.grpc_port, context)
         )
-    stop = asyncio.Event()
-    for number in (signal.SIGTERM, signal.SIGINT):
-        with contextlib.suppress(ValueError, RuntimeError):  # not in the main thread
-            loop.add_signal_handler(number, stop.set)
     ports = [listener.sockets[0].getsockname()[1] for listener in listeners]
     log.info("Serving %s on port %s.", path, " and ".join(map(str, ports)))
     if started is not None:
@@ -193,7 +202,41 @@ async def _serve(
     watching.close()
     for kept in (webhook, payloads):
         if kept is not None:
-            await loop.run_in_executor(None, kept.close, _FLUSH_TIME)
+            await apart(kept.close, _FLUSH_TIME)
+
+
+async def _begin(path: str, repository: Repository, updates: Updates | None) -> bool:
+    """Bring the first models up; true.
+
+    Raises:
+        EdgelineError: there is none that works.
+    """
+    if updates is not None:
+        await updates.restore()
+    await repository.begin()
+    if updates is not None and not any(repository.serving()):
+        found = await updates.look()
+        if not repository.models:
+            raise EdgelineError(
+                f"{path} has brought no model, and none is on the disk: "
+                + (found["sentence"] or "it has none.")
+            )
+    if not repository.models:
+        raise EdgelineError(f"{path} holds no model: give a bundle, a store or a .tflite file.")
+    if not any(repository.serving()):
+        raise EdgelineError(" ".join(e["reason"] for e in repository.index() if e["reason"]))
+    return True
+
+
+async def _unless(stop: asyncio.Event, doing: Coroutine[Any, Any, T]) -> T | None:
+    """What a coroutine gives; None where the server is told to stop before, which ends it."""
+    task, stopped = asyncio.ensure_future(doing), asyncio.ensure_future(stop.wait())
+    try:
+        await asyncio.wait([task, stopped], return_when=asyncio.FIRST_COMPLETED)
+        return task.result() if task.done() else None
+    finally:
+        task.cancel()
+        stopped.cancel()
 
 
 def _updates(path: str, settings: Settings) -> Updates | None:

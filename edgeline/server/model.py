@@ -30,7 +30,7 @@ class Description:
     """What a client may know of a model.
 
     `device` is `cpu` or `edgetpu`; `note` says why it is not what the bundle wanted. `reference`
-    is what the model met in training.
+    is what the model met in training. `loops` says that some input may keep it running for ever.
     """
 
     name: str
@@ -40,6 +40,7 @@ class Description:
     takes: str = "transformed"
     device: str = "cpu"
     note: str = ""
+    loops: bool = False
     bundle: Bundle | None = field(default=None, repr=False)
     reference: Reference | None = field(default=None, repr=False)
 

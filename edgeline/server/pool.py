@@ -17,6 +17,7 @@ from time import monotonic
 from typing import Any, TypeVar
 
 from edgeline.errors import EdgelineError
+from edgeline.server import threads
 from edgeline.server.errors import Code, ServingError, invalid
 from edgeline.server.metrics import ModelMetrics
 from edgeline.server.model import Description, Instance
@@ -61,12 +62,7 @@ class Pool:
         self._queue: SimpleQueue[Job | None] = SimpleQueue()
         self._closed = False
         self._first, self._borrowed = instances[0], threading.Lock()
-        self._threads = [
-            threading.Thread(target=self._serve, args=(instance,), daemon=True)
-            for instance in instances
-        ]
-        for thread in self._threads:
-            thread.start()
+        self._threads = [threads.begin(self._serve, instance) for instance in instances]
 
     def submit(self, work: Work, done: Done, deadline: float, size: int = 0) -> Job:
         """Queue work that has to start before `deadline` (of `time.monotonic`).

@@ -62,7 +62,7 @@ def resolver(app: App, updates: Updates | None) -> Any:
 
         async def withdraw(_: Request) -> Response:
             app.repository.rollouts.withdraw(model)
-            await _refreshed(app)
+            await _refreshed(app, model)
             return json(_rollouts(app))
 
         return [
@@ -73,7 +73,7 @@ def resolver(app: App, updates: Updates | None) -> Any:
     def of_decision(model: str, action: str) -> list[Endpoint]:
         async def decide(_: Request) -> Response:
             app.repository.rollouts.apply(model, Verdict(action, "it was asked for."))
-            await _refreshed(app)
+            await _refreshed(app, model)
             return json(_rollouts(app))
 
         return [Endpoint("POST", "admin", later=decide)]
@@ -141,8 +141,8 @@ def _model(app: App, name: str) -> dict[str, Any]:
                 **app.recent.describe(name, version),
             }
         )
-    for version, (_, reason) in sorted(served.failures.items(), reverse=True):
-        versions.append({"version": version, "state": "UNAVAILABLE", "note": reason})
+    for version, failure in sorted(served.failures.items(), reverse=True):
+        versions.append({"version": version, "state": "UNAVAILABLE", "note": failure.reason})
     return {"name": name, "unloaded": served.unloaded, "versions": versions}
 
 
@@ -166,11 +166,11 @@ async def _declare(app: App, model: str, body: bytes) -> None:
     except EdgelineError as error:
         raise invalid(str(error)) from None
     app.repository.rollouts.declare(rollout, max(served.pools, default=None))
-    await _refreshed(app)
+    await _refreshed(app, model)
 
 
-async def _refreshed(app: App) -> None:
+async def _refreshed(app: App, model: str) -> None:
     try:
-        await app.repository.refresh()
+        await app.repository.refresh(until=[model])
     except EdgelineError as error:
         raise invalid(str(error)) from error

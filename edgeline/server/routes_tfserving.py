@@ -308,7 +308,7 @@ def version_states(
     return [
         (number, "AVAILABLE", "OK", "")
         if number in served.pools
-        else (number, "END", "UNKNOWN", served.failures[number][1])
+        else (number, "END", "UNKNOWN", served.failures[number].reason)
         for number in numbers
     ]
 

@@ -65,7 +65,10 @@ class Settings:
         root: the trusted TUF root; with it, PATH is a signed repository (a folder, https://, s3://,
             gs:// or minio://), and `state` is required.
         max_update: the largest version that is fetched.
-        load_time: how long a new version may take to load and warm when it is tried.
+        load_time: how long a new version may take to load and warm when it is tried, in time of a
+            core; by the clock three times as long, after which it is tried again later.
+        load_memory: the memory that a new version may take when it is tried, besides 8 times the
+            size of its files.
         run_time: how long one run on zeros may take when a version is tried; 0 for any time.
         trial_time: how long a new version is on trial after it has taken over.
         error_rate: maximum share of requests that may fail on a version on trial.
@@ -130,6 +133,7 @@ class Settings:
     root: str | None = None
     max_update: int = 2048 * MIB
     load_time: float = 120.0
+    load_memory: int = 1024 * MIB
     run_time: float = 0.0
     trial_time: float = 60.0
     error_rate: float = 0.1

@@ -11,18 +11,21 @@ A store may name versions in `<name>/labels.json`: {"stable": 3, "canary": 4}.
 
 from __future__ import annotations
 
-import json
+import logging
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import Path
 
+from edgeline import typed
 from edgeline.bundle import MANIFEST
 from edgeline.errors import EdgelineError
 from edgeline.server.digits import whole
 
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,127}")
 LABELS = "labels.json"
+log = logging.getLogger("edgeline.server")
 
 
 @dataclass(frozen=True)
@@ -30,7 +33,8 @@ class Source:
     """One version of a model on disk.
 
     `print` changes when its files do. `digest` is the sha256 that its manifest has to have, empty
-    where nobody has signed for it.
+    where nobody has signed for it. `fault` says why it cannot even be looked at; the version is 0
+    where that cannot be told.
     """
 
     name: str
@@ -38,6 +42,7 @@ class Source:
     path: Path
     print: tuple[int, ...]
     digest: str = ""
+    fault: str = ""
 
 
 def find(root: Path) -> dict[str, dict[int, Source]]:
@@ -46,20 +51,36 @@ def find(root: Path) -> dict[str, dict[int, Source]]:
     Raises:
         EdgelineError: the path is missing or is itself no model that can be served.
     """
-    if not root.exists():
-        raise EdgelineError(f"{root} is missing: give a bundle, a store of bundles or a .tflite.")
     found: dict[str, dict[int, Source]] = {}
-    for source in _sources(root):
-        found.setdefault(source.name, {})[source.version] = source
+    try:
+        if not root.exists():
+            raise EdgelineError(
+                f"{root} is missing: give a bundle, a store of bundles or a .tflite."
+            )
+        for source in _sources(root):
+            found.setdefault(source.name, {})[source.version] = source
+    except OSError as error:
+        raise EdgelineError(
+            f"{error.filename or root} cannot be read ({error.strerror})."
+        ) from error
     return found
 
 
 def labels(root: Path, name: str) -> dict[str, int]:
     """The labels of a model's versions; none where the file is missing or broken."""
+    file = root / name / LABELS
     try:
-        value = json.loads((root / name / LABELS).read_text())
-        return {str(label): int(version) for label, version in value.items()}
-    except (OSError, ValueError, TypeError, AttributeError):
+        if not file.exists():
+            return {}
+        value = typed.read(file)
+        if isinstance(value, dict):  # "3" is as good as 3
+            value = {
+                n: int(v) if isinstance(v, str) and v.isdecimal() else v for n, v in value.items()
+            }
+        found: dict[str, int] = typed.convert(value, Mapping[str, int])
+        return found
+    except (OSError, EdgelineError) as error:
+        _say(f"{file} is malformed ({error}): the model has no labels.")
         return {}
 
 
@@ -75,14 +96,37 @@ def _sources(root: Path) -> Iterator[Source]:
         yield Source(root.stem, 1, root, _print(root))
     elif (root / MANIFEST).is_file():
         yield _bundle(root)
+    elif not root.is_dir():
+        raise EdgelineError(f"{root} is neither a file nor a folder: give a bundle or a .tflite.")
     else:
         for child in sorted(root.iterdir()):
-            if child.name.startswith(".") or not _NAME.fullmatch(child.name):
-                continue
-            if child.is_file() and child.suffix == ".tflite":
-                yield Source(child.stem, 1, child, _print(child))
-            elif child.is_dir():
-                yield from _versions(child)
+            if not child.name.startswith("."):
+                yield from _models(child)
+
+
+def _models(path: Path) -> Iterator[Source]:
+    """What an entry of a store holds; what is wrong with it is its own."""
+    bare = path.suffix == ".tflite"
+    if not _NAME.fullmatch(path.name):
+        if bare or path.is_dir():
+            _say(f"{path} cannot name a model in URLs and is not served: rename it.")
+        return
+    name, version = (path.stem, 1) if bare else (path.name, 0)
+    try:
+        if path.is_dir():
+            found = list(_versions(path))
+            yield from found
+            if bare and not found:
+                yield Source(name, version, path, (), fault=f"{path} is a folder, not a model.")
+        elif bare and path.is_file():
+            yield Source(name, version, path, _print(path))
+        elif bare:
+            yield Source(name, version, path, (), fault=f"{path} is not a regular file.")
+    except FileNotFoundError:  # it went while it was looked at
+        return
+    except OSError as error:
+        fault = f"{error.filename or path} cannot be read ({error.strerror})."
+        yield Source(name, version, path, (), fault=fault)
 
 
 def _versions(folder: Path) -> Iterator[Source]:
@@ -93,11 +137,18 @@ def _versions(folder: Path) -> Iterator[Source]:
             continue
         if (manifest := child / MANIFEST).is_file():
             yield Source(folder.name, version, child, _print(manifest))
-        elif len(models := _models(child)) == 1:
+            continue
+        models = _bare(child)
+        if len(models) > 1:
+            _say(f"{child} holds {len(models)} models and is not served: give each its own folder.")
+        elif models and models[0].is_file():
             yield Source(folder.name, version, models[0], _print(models[0]))
+        elif models:
+            fault = f"{models[0]} is not a regular file."
+            yield Source(folder.name, version, models[0], (), fault=fault)
 
 
-def _models(folder: Path) -> list[Path]:
+def _bare(folder: Path) -> list[Path]:
     """The models of a folder; one that has its form for the Edge TPU beside it is not another."""
     models = sorted(folder.glob("*.tflite"))
     return [m for m in models if m.with_name(f"{m.stem}_edgetpu.tflite") not in models]
@@ -105,14 +156,31 @@ def _models(folder: Path) -> list[Path]:
 
 def _bundle(folder: Path) -> Source:
     manifest = folder / MANIFEST
+    value = typed.read(manifest)
+    known = (
+        {n: value[n] for n in ("name", "version") if n in value}
+        if isinstance(value, dict)
+        else value
+    )
     try:
-        value = json.loads(manifest.read_text())
-        name, version = str(value["name"]), int(value["version"])
-    except (ValueError, KeyError, TypeError) as error:
-        raise EdgelineError(f"{manifest} is malformed ({error}): publish it again.") from error
-    if not _NAME.fullmatch(name) or version < 1:
-        raise EdgelineError(f"{manifest} names an impossible {name!r} {version}.")
-    return Source(name, version, folder, _print(manifest))
+        called: _Called = typed.convert(known, _Called)
+    except EdgelineError as error:
+        raise EdgelineError(f"{manifest} is malformed ({error}): publish it again.") from None
+    if not _NAME.fullmatch(called.name) or called.version < 1:
+        raise EdgelineError(f"{manifest} names an impossible {called.name!r} {called.version}.")
+    return Source(called.name, called.version, folder, _print(manifest))
+
+
+@dataclass(frozen=True)
+class _Called:
+    name: str
+    version: int
+
+
+@lru_cache(1024)
+def _say(sentence: str) -> None:
+    """Log a warning once: a store is looked at every few seconds."""
+    log.warning("%s", sentence)
 
 
 def _print(file: Path) -> tuple[int, ...]:

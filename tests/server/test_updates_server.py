@@ -12,6 +12,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
+from contextlib import closing
 from pathlib import Path
 
 import pytest
@@ -32,7 +33,8 @@ from publishing import (
 from running import DATA, Running, eventually
 
 from edgeline.repository import keys
-from edgeline.server.trial import run
+from edgeline.server import trial
+from edgeline.server.forkserver import ForkServer
 from edgeline.server.verdicts import STARTS
 
 DEEPLAB = DATA / "coral" / "deeplabv3_mnv2_dm05_pascal_quant.tflite"
@@ -116,8 +118,8 @@ def test_a_model_that_crashes_the_runtime_at_load(device, publisher, tmp_path):
     """SIGSEGV in a child: the server lives, the last good version serves, also after a restart."""
     crash = tmp_path / "crash.tflite"
     crash.write_bytes(broken(*CRASHING))
-    with pytest.raises(Exception) as fault:
-        run(crash, 60, 0)
+    with closing(ForkServer(trial.MODULE)) as forks, pytest.raises(Exception) as fault:
+        trial.run(forks, trial.Order(str(crash)))
     if "signal 11" not in str(fault.value):
         pytest.skip(f"NOT TESTED: this runtime does not crash on the model ({fault.value})")
     server = device()

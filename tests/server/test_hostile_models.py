@@ -1,0 +1,230 @@
+"""Hostile and damaged models beside a good one: each costs itself, and the server ends when told.
+
+What the models of `data/hostile` do to LiteRT is in `data/SOURCES.md`.
+"""
+
+from __future__ import annotations
+
+import os
+import random
+import shutil
+import signal
+import subprocess
+import sys
+import threading
+from pathlib import Path
+
+import psutil
+import pytest
+from running import DATA, Running, eventually
+
+from edgeline.errors import EdgelineError
+from edgeline.server import trial
+from edgeline.server.forkserver import Ended
+from edgeline.server.loading import TransientError
+
+HOSTILE, LINE, LOOP = DATA / "hostile", DATA / "line.tflite", DATA / "loop.tflite"
+ENDLESS = HOSTILE / "0379_infinitewhile.tflite"
+CRASHING = HOSTILE / "0250_buffer.tflite"
+DEEPLAB = DATA / "coral" / "deeplabv3_mnv2_dm05_pascal_quant.tflite"
+
+
+def answer(server: Running, x: float = 3.0, model: str = "line") -> object:
+    return server.ask("POST", f"/v1/models/{model}:predict", {"instances": [[x]]})[:2]
+
+
+GOOD = (200, {"predictions": [[7.0]]})
+
+
+def reasons(server: Running) -> dict[str, tuple[str, str]]:
+    index = server.ask("POST", "/v2/repository/index", {})[1]
+    return {entry["name"]: (entry["state"], entry["reason"]) for entry in index}
+
+
+def children(process: int) -> list[psutil.Process]:
+    return psutil.Process(process).children(recursive=True)
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    """A folder with a good model, last in the alphabet but for those that begin with m or later."""
+    (tmp_path / "models").mkdir()
+    shutil.copy(LINE, tmp_path / "models" / "line.tflite")
+    return tmp_path / "models"
+
+
+def test_a_folder_of_hostile_models_serves_its_good_one(folder, start, tmp_path):
+    """At the start and after a restart; and SIGTERM ends it while one of them is being tried."""
+    for file in HOSTILE.glob("*.tflite"):
+        shutil.copy(file, folder)
+    state = f"--state={tmp_path / 'state'}"
+    server = start(folder, state, "--poll=0")
+    assert answer(server) == GOOD
+    found = reasons(server)
+    assert found["line"] == ("READY", "")
+    for name in ("0250_buffer", "0310_inquant"):
+        assert found[name][0] == "UNAVAILABLE"
+        assert "crashes the runtime (signal" in found[name][1]
+    assert "is not a model that runs here" in found["0342_sig"][1]
+    assert found["0379_infinitewhile"] == ("LOADING", "it is being tried")
+    left = children(server.process.pid)
+    assert left
+    code, log = server.stop()
+    assert code == 0
+    assert "Traceback" not in log
+    assert psutil.wait_procs(left, 10)[1] == []
+
+    again = start(folder, state, "--poll=0")  # what crashed is not tried again
+    assert "crashes the runtime" in reasons(again)["0250_buffer"][1]
+    assert again.metric('edgeline_model_loads_total{model="0250_buffer",result="failed"}') == 0
+    assert answer(again) == GOOD
+    assert again.stop()[0] == 0
+
+
+def test_a_crashing_file_that_comes_later_and_one_that_takes_its_place(folder, start):
+    server = start(folder, "--poll=0.1")
+    shutil.copy(CRASHING, folder / "new.tflite")
+    eventually(lambda: "crashes the runtime" in reasons(server).get("new", ("", ""))[1], 60)
+    assert answer(server) == GOOD
+    shutil.copy(LINE, folder / "partial")
+    (folder / "partial").rename(folder / "new.tflite")
+    eventually(lambda: reasons(server)["new"] == ("READY", ""), 60)
+    assert answer(server, model="new") == GOOD
+
+
+def test_load_answers_about_a_model_that_never_loads(folder, start):
+    server = start(folder, "--poll=0", "--load-time=1")
+    shutil.copy(ENDLESS, folder / "endless.tflite")
+    status, body, _ = server.ask("POST", "/v2/repository/models/endless/load", {})
+    assert status == 400
+    assert "took over 1 s to load" in body["error"] or "this machine is busy" in body["error"]
+    assert answer(server) == GOOD
+
+
+def test_the_only_model_never_loads_and_sigterm_ends_the_start(tmp_path):
+    shutil.copy(ENDLESS, tmp_path / "endless.tflite")
+    process = subprocess.Popen(
+        [sys.executable, "-m", "edgeline.server", str(tmp_path), "--port=0"],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    eventually(lambda: len(children(process.pid)) >= 3, 60)  # fork server, reporter, child
+    left = children(process.pid)
+    process.send_signal(signal.SIGTERM)
+    out, log = process.communicate(timeout=30)
+    assert (process.returncode, out) == (0, "")
+    assert "Traceback" not in log
+    assert psutil.wait_procs(left, 10)[1] == []
+
+
+def test_kill_9_leaves_no_child(tmp_path):
+    shutil.copy(ENDLESS, tmp_path / "endless.tflite")
+    command = [sys.executable, "-m", "edgeline.server", str(tmp_path), "--port=0"]
+    process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+    eventually(lambda: len(children(process.pid)) >= 3, 60)
+    left = children(process.pid)
+    process.kill()
+    process.communicate(timeout=30)
+    assert psutil.wait_procs(left, 10)[1] == []
+
+
+@pytest.mark.parametrize("batch", ["--batch=0", "--batch=4"])
+def test_a_model_that_never_answers_one_input(folder, start, batch):
+    """A loop that only some input makes endless: others are served, and SIGTERM ends the server."""
+    shutil.copy(LOOP, folder / "loop.tflite")
+    server = start(folder, "--instances=1", "--stop-time=1", batch)
+    for _ in range(3):  # quick enough to be run on the event loop, were there no loop in it
+        assert answer(server, 8.0, "loop") == (200, {"predictions": [[1.0]]})
+    hung = threading.Thread(target=lambda: _ignored(answer, server, 1e39, "loop"), daemon=True)
+    hung.start()
+    busy = psutil.Process(server.process.pid)
+    before = sum(busy.cpu_times()[:2])
+    eventually(lambda: sum(busy.cpu_times()[:2]) > before + 0.5, 60)
+    assert answer(server) == GOOD
+    code, log = server.stop()
+    assert code == 0
+    assert "Traceback" not in log
+
+
+def _ignored(call, *arguments) -> None:
+    try:
+        call(*arguments)
+    except OSError:  # the server ends meanwhile
+        return
+
+
+def test_a_model_that_takes_more_memory_than_it_may(folder, start):
+    shutil.copy(DEEPLAB, folder / "large.tflite")
+    server = start(folder, "--poll=0", "--load-memory=1000000")
+    assert "takes more than 1,000,000 bytes of memory and 8 times" in reasons(server)["large"][1]
+    assert "raise --load-memory" in reasons(server)["large"][1]
+    assert answer(server) == GOOD
+
+
+def test_whatever_lies_in_a_folder(folder, start):
+    (folder / "empty.tflite").touch()
+    (folder / "folder.tflite").mkdir()
+    os.mkfifo(folder / "pipe.tflite")
+    (folder / "round.tflite").symlink_to("round.tflite")
+    (folder / "nowhere.tflite").symlink_to("gone")
+    (folder / "zero.tflite").symlink_to("/dev/zero")
+    (folder / "schön (1).tflite").write_bytes(LINE.read_bytes())
+    (folder / "store" / "1").mkdir(parents=True)
+    os.mkfifo(folder / "store" / "1" / "model.tflite")
+    (folder / "labelled" / "1").mkdir(parents=True)
+    shutil.copy(LINE, folder / "labelled" / "1" / "model.tflite")
+    os.mkfifo(folder / "labelled" / "1" / "labels.txt")
+    os.mkfifo(folder / "labelled" / "labels.json")
+    server = start(folder, "--poll=0.1")
+    assert answer(server) == GOOD
+    assert answer(server, model="labelled") == GOOD
+    found = {name: reason for name, (state, reason) in reasons(server).items() if state != "READY"}
+    assert set(found) == {"empty", "folder", "pipe", "round", "nowhere", "zero", "store"}
+    assert all("regular file" in found[n] for n in ("pipe", "round", "nowhere", "zero", "store"))
+    assert "is a folder" in found["folder"]
+    code, log = server.stop()
+    assert code == 0
+    assert log.count("cannot name a model in URLs") == 1
+
+
+def test_damaged_models_by_the_dozen(folder, start):
+    """Flipped, cut and overwritten bytes of a good model: each is served or has its sentence."""
+    data, chance = LINE.read_bytes(), random.Random(12)
+    for number in range(24):
+        changed = bytearray(data)
+        for _ in range(chance.choice((1, 4, 32))):
+            changed[chance.randrange(len(changed))] = chance.randrange(256)
+        keep = chance.choice((len(changed), len(changed), chance.randrange(len(changed))))
+        (folder / f"damaged-{number}.tflite").write_bytes(changed[:keep])
+    server = start(folder, "--poll=0", "--load-time=5")
+    assert answer(server) == GOOD
+    found = {state for name, (state, reason) in reasons(server).items() if name != "line"}
+    assert "UNAVAILABLE" in found
+    assert answer(server) == GOOD
+
+
+@pytest.mark.parametrize(
+    ("ended", "kind", "said"),
+    [
+        (Ended(status=-signal.SIGSEGV), EdgelineError, "crashes the runtime (signal 11)"),
+        (Ended(status=-signal.SIGXCPU), EdgelineError, "took over 120 s to load"),
+        (Ended(status=-signal.SIGABRT, log="std::bad_alloc"), EdgelineError, "--load-memory"),
+        (Ended(status=-signal.SIGKILL, over=True), EdgelineError, "--load-memory"),
+        (Ended(status=-signal.SIGALRM, seconds=4), TransientError, "this machine is busy"),
+        (Ended(status=-signal.SIGKILL), TransientError, "ended by signal 9"),
+        (Ended(), TransientError, "this machine is busy"),
+        (Ended(status=1, log="a\nKeyError: 3"), EdgelineError, "cannot be loaded (KeyError: 3)"),
+        (Ended({"fault": "No.", "transient": False}, 0), EdgelineError, "No."),
+        (Ended({"fault": "No.", "transient": True}, 0), TransientError, "No."),
+    ],
+)
+def test_what_a_trial_says_about_a_model_and_what_about_the_machine(ended, kind, said):
+    class Forks:
+        def run(self, *_):
+            return ended
+
+    with pytest.raises(EdgelineError) as caught:
+        trial.run(Forks(), trial.Order("m.tflite"))
+    assert type(caught.value) is kind
+    assert said in str(caught.value)
