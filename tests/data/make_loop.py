@@ -1,7 +1,7 @@
-"""Writes loop.tflite: `y` is x divided by two until it is at most 1, which takes infinity for ever.
+"""Make `loop.tflite`: x, halved until it is at most 1, which infinity never is. Needs TensorFlow,
+once."""
 
-python tests/data/make_loop.py
-"""
+from __future__ import annotations
 
 from pathlib import Path
 
@@ -9,14 +9,17 @@ import tensorflow as tf
 
 
 class Loop(tf.Module):
+    """The model, as one function."""
+
     @tf.function(input_signature=[tf.TensorSpec([None, 1], tf.float32, "x")])
-    def __call__(self, x):
+    def serve(self, x):
         (y,) = tf.while_loop(lambda v: tf.reduce_max(v) > 1.0, lambda v: (v / 2.0,), (x,))
         return {"y": y}
 
 
-module = Loop()
-converter = tf.lite.TFLiteConverter.from_concrete_functions(
-    [module.__call__.get_concrete_function()], module
-)
-Path(__file__).with_name("loop.tflite").write_bytes(converter.convert())
+if __name__ == "__main__":
+    model = Loop()
+    converter = tf.lite.TFLiteConverter.from_concrete_functions(
+        [model.serve.get_concrete_function()], model
+    )
+    Path(__file__).with_name("loop.tflite").write_bytes(converter.convert())

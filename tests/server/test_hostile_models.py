@@ -5,10 +5,13 @@ What the models of `data/hostile` do to LiteRT is in `data/SOURCES.md`.
 
 from __future__ import annotations
 
+import contextlib
+import http.client
 import os
 import random
 import shutil
 import signal
+import struct
 import subprocess
 import sys
 import threading
@@ -136,8 +139,9 @@ def test_a_model_that_never_answers_one_input(folder, start, batch):
     server = start(folder, "--instances=1", "--stop-time=1", batch)
     for _ in range(3):  # quick enough to be run on the event loop, were there no loop in it
         assert answer(server, 8.0, "loop") == (200, {"predictions": [[1.0]]})
-    hung = threading.Thread(target=lambda: _ignored(answer, server, 1e39, "loop"), daemon=True)
-    hung.start()
+    endless, raw = struct.pack("<f", float("inf")), {"Inference-Header-Content-Length": "0"}
+    arguments = (server, "POST", "/v2/models/loop/infer", endless, raw)
+    threading.Thread(target=_asked, args=arguments, daemon=True).start()
     busy = psutil.Process(server.process.pid)
     before = sum(busy.cpu_times()[:2])
     eventually(lambda: sum(busy.cpu_times()[:2]) > before + 0.5, 60)
@@ -147,11 +151,9 @@ def test_a_model_that_never_answers_one_input(folder, start, batch):
     assert "Traceback" not in log
 
 
-def _ignored(call, *arguments) -> None:
-    try:
-        call(*arguments)
-    except OSError:  # the server ends meanwhile
-        return
+def _asked(server: Running, *request) -> None:
+    with contextlib.suppress(OSError, http.client.HTTPException):  # the server ends meanwhile
+        server.ask(*request)
 
 
 def test_a_model_that_takes_more_memory_than_it_may(folder, start):
