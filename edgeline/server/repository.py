@@ -14,45 +14,32 @@ import asyncio
 import logging
 import math
 from collections.abc import Callable, Collection, Iterable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from time import monotonic
 
 from edgeline.errors import EdgelineError, first_line
 from edgeline.interpreter import runtime_version
-from edgeline.server import loading, rollout, sources, watch
+from edgeline.server import rollout, sources, watch
 from edgeline.server.batching import batched
 from edgeline.server.digits import whole
 from edgeline.server.errors import Code, ServingError, not_found
 from edgeline.server.forkserver import ForkServer
-from edgeline.server.loading import TransientError
 from edgeline.server.metrics import Metrics
 from edgeline.server.model import Description, Instance, Observer
 from edgeline.server.pool import Pool
 from edgeline.server.preparing import KnownError, Preparer
 from edgeline.server.rollouts import Rollouts
+from edgeline.server.served import Served
 from edgeline.server.settings import Settings
 from edgeline.server.sources import Source
 from edgeline.server.threads import apart
 from edgeline.server.traffic import Traffic
 from edgeline.server.verdicts import Verdicts
 
-TRIES, RETRY = 5, 10.0  # of what failed for no fault of its own; seconds, doubled each time
 START_TIME = 5.0  # seconds without any news after which a server that can serve begins to
 log = logging.getLogger("edgeline.server")
-
-
-@dataclass(frozen=True)
-class Failure:
-    """Why a version is not served. `elsewhere`: it is for another runtime; `count`: how often it
-    was tried; `again`: when it is next, of `time.monotonic`."""
-
-    source: Source
-    reason: str
-    elsewhere: bool = False
-    count: int = 1
-    again: float = math.inf
 
 
 @dataclass(frozen=True)
@@ -61,20 +48,6 @@ class _Pending:
 
     source: Source
     task: asyncio.Task[None]
-
-
-@dataclass
-class Served:
-    """A model: its versions that serve, by number, and what is known of others."""
-
-    name: str
-    pools: dict[int, Pool] = field(default_factory=dict)
-    prints: dict[int, Source] = field(default_factory=dict)  # what each pool was loaded from
-    failures: dict[int, Failure] = field(default_factory=dict)
-    found: dict[int, Source] = field(default_factory=dict)  # when it was last looked at
-    trials: dict[int, watch.Trial] = field(default_factory=dict)  # of versions that went live
-    labels: dict[str, int] = field(default_factory=dict)
-    unloaded: bool = False
 
 
 class Repository:
@@ -115,7 +88,7 @@ class Repository:
         if served is None:
             raise not_found(f"There is no model {name[:100]!r}.")
         if not served.pools:
-            reason = "it is unloaded" if served.unloaded else _reason(served)
+            reason = "it is unloaded" if served.unloaded else served.reason
             raise ServingError(Code.UNAVAILABLE, f"Model {name!r} is not ready: {reason}.")
         if label:
             if label == "latest":
@@ -234,7 +207,7 @@ class Repository:
                 Code.INVALID_ARGUMENT, f"There is no model {name[:100]!r} in the repository.", 400
             )
         if served.failures:
-            raise ServingError(Code.INVALID_ARGUMENT, _reason(served))
+            raise ServingError(Code.INVALID_ARGUMENT, served.reason)
 
     async def unload(self, name: str) -> None:
         """Stop serving a model until it is loaded again.
@@ -418,34 +391,19 @@ class Repository:
         log.info("%s %d is served from %s.", source.name, source.version, source.path)
 
     def _fail(self, served: Served, source: Source, fault: EdgelineError) -> None:
-        """Remember why a version is not served, and when to try it again."""
+        """Remember why a version is not served."""
         before = served.failures.get(source.version)
-        same = before is not None and before.source == source
-        if isinstance(fault, KnownError) and same:
+        if isinstance(fault, KnownError) and before is not None and before.source == source:
             return
-        count, reason, again = (before.count + 1 if same and before else 1), str(fault), math.inf
-        if isinstance(fault, TransientError):
-            if count < TRIES:
-                pause = RETRY * 2 ** (count - 1)
-                again = monotonic() + pause
-                reason += f" It is tried again in {pause:g} s."
-            else:
-                reason += f" It was tried {count} times."
-        elsewhere = loading.is_elsewhere(source.path)
-        served.failures[source.version] = Failure(source, reason, elsewhere, count, again)
-        log.error("%s %d is not served: %s", source.name, source.version, reason)
+        failure = served.fail(source, fault)
+        log.error("%s %d is not served: %s", source.name, source.version, failure.reason)
         if not isinstance(fault, KnownError):
             self.metrics.loads[(source.name, "failed")] += 1
 
     def _judge(self) -> None:
         """Ready are those whose models all serve; what is for other runtimes does not count."""
-        here = [served for served in self.models.values() if not self._is_elsewhere(served)]
+        here = [served for served in self.models.values() if not served.elsewhere]
         self.ready = bool(here) and all(served.pools or served.unloaded for served in here)
-
-    def _is_elsewhere(self, served: Served) -> bool:
-        """Whether all of a model is for other runtimes: no fault in a store for several."""
-        failed = served.failures.values()
-        return not served.pools and bool(failed) and all(failure.elsewhere for failure in failed)
 
     def _forget(self, name: str) -> None:
         """What is being prepared of a model is not wanted any more."""
@@ -461,7 +419,3 @@ class Repository:
 
 def _entry(name: str, version: object, state: str, reason: str) -> dict[str, str]:
     return {"name": name, "version": str(version), "state": state, "reason": reason}
-
-
-def _reason(served: Served) -> str:
-    return "; ".join(f.reason for f in served.failures.values()) or "it is being loaded"

@@ -6,6 +6,7 @@ What the models of `data/hostile` do to LiteRT is in `data/SOURCES.md`.
 from __future__ import annotations
 
 import contextlib
+import dataclasses
 import http.client
 import os
 import random
@@ -15,6 +16,7 @@ import struct
 import subprocess
 import sys
 import threading
+import time
 from pathlib import Path
 
 import psutil
@@ -25,6 +27,9 @@ from edgeline.errors import EdgelineError
 from edgeline.server import trial
 from edgeline.server.forkserver import Ended
 from edgeline.server.loading import TransientError
+from edgeline.server.served import RETRY, TRIES, Served
+from edgeline.server.sources import Source
+from edgeline.server.verdicts import Verdicts
 
 HOSTILE, LINE, LOOP = DATA / "hostile", DATA / "line.tflite", DATA / "loop.tflite"
 ENDLESS = HOSTILE / "0379_infinitewhile.tflite"
@@ -230,3 +235,41 @@ def test_what_a_trial_says_about_a_model_and_what_about_the_machine(ended, kind,
         trial.run(Forks(), trial.Order("m.tflite"))
     assert type(caught.value) is kind
     assert said in str(caught.value)
+
+
+def test_what_failed_for_want_of_time_is_tried_again_but_not_for_ever(tmp_path):
+    served, now = Served("m"), time.monotonic()
+    source = Source("m", 1, tmp_path, (1,))
+    pauses = [
+        served.fail(source, TransientError("The machine was busy.")).again - now
+        for _ in range(TRIES)
+    ]
+    assert pauses[:-1] == pytest.approx([RETRY, 2 * RETRY, 4 * RETRY, 8 * RETRY], abs=1)
+    assert pauses[-1] == float("inf")
+    assert served.reason == f"The machine was busy. It was tried {TRIES} times."
+    other = dataclasses.replace(source, print=(2,))  # the file has changed
+    assert served.fail(other, TransientError("Busy.")).again < float("inf")
+    assert served.fail(other, EdgelineError("It crashes.")).again == float("inf")
+
+
+def test_a_verdict_is_of_the_content_and_of_the_runtime(tmp_path):
+    file = tmp_path / "m.tflite"
+    shutil.copy(LINE, file)
+    source = Source("m", 1, file, (1,))
+
+    def known(runtime: str, source: Source) -> tuple[str, bool]:
+        verdicts = Verdicts(tmp_path / "state", runtime)
+        verdicts.identify(source)
+        return verdicts.fault(source), verdicts.tried(source)
+
+    verdicts = Verdicts(tmp_path / "state", "litert 1")
+    verdicts.identify(source)
+    verdicts.condemn(source, "it crashes")
+    assert known("litert 1", source) == ("it crashes", False)
+    assert known("litert 2", source) == ("", False)  # another runtime may do better
+    file.write_bytes(CRASHING.read_bytes())
+    changed = dataclasses.replace(source, print=(2,))
+    assert known("litert 1", changed) == ("", False)
+    verdicts.identify(changed)
+    verdicts.passed(changed)
+    assert known("litert 1", changed) == ("", True)
