@@ -78,6 +78,7 @@ def run(
 )
 @click.option("--experiment", default="Default", show_default=True, help="The run's experiment.")
 @click.option("--name", default="", help="The run's name; by default the pipeline's and the time.")
+@click.option("--shared", is_flag=True, help="Upload to the pipeline that all teams share.")
 @click.option("--wait", is_flag=True, help="Show progress until the run has ended.")
 @_setting
 def submit(pipeline: str, host: str | None, wait: bool, **request: Any) -> None:

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import hashlib
-import json
 import re
 from collections.abc import Mapping
 from itertools import takewhile
@@ -14,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 import yaml
 
-from edgeline import plain_yaml
+from edgeline import plain_yaml, versions
 from edgeline.errors import EdgelineError
 
 if TYPE_CHECKING:
@@ -139,8 +137,7 @@ def version_name(text: str, name: str) -> str:
         text: what `compile_pipeline` writes without `kubernetes`.
         name: the pipeline's.
     """
-    content = json.dumps(list(yaml.safe_load_all(text)), sort_keys=True).encode()
-    return f"{name[:100].rstrip('-')}-{hashlib.sha256(content).hexdigest()[:16]}"
+    return f"{name[:100].rstrip('-')}-{versions.digest(list(yaml.safe_load_all(text)))}"
 
 
 def _compile(definition: Any, path: Path, defaults: dict[str, Any], **options: Any) -> None:

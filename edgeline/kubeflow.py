@@ -4,17 +4,22 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar
+from urllib.parse import urlsplit
 
+from edgeline import tokens, versions
 from edgeline.errors import EdgelineError, first_line
 
 TIMEOUT = (10.0, 60.0)  # seconds to connect, and of silence
 AGAIN = (429, 502, 503, 504)  # what a server, or Envoy before it, says when it is busy or restarts
 UNAVAILABLE = 14  # gRPC's code of a server that is not ready and did nothing
 TOKEN_HINT = "name the file of a token in KF_PIPELINES_SA_TOKEN_PATH"
+NAMESPACE = re.compile(r"[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?")
 Answer = TypeVar("Answer")
 
 
@@ -27,24 +32,43 @@ def connect(host: str | None = None, namespace: str | None = None) -> Any:
 
     Args:
         host: the API's address; by default KF_PIPELINES_ENDPOINT.
-        namespace: a profile's, where KFP has several users.
+        namespace: a profile's, where KFP has several users; by default a pod's own. kfp's file
+            of settings (~/.config/kfp) has no say in it, and nothing is written there.
 
     Raises:
-        EdgelineError: no address is known, the token is missing, or no server answers there.
+        EdgelineError: no address is known, the token is missing or malformed, no server answers
+            there, or it has several users and no namespace is given.
     """
     host = host or os.environ.get("KF_PIPELINES_ENDPOINT")
     if not host:
         raise EdgelineError("Which server? Give its address, or set KF_PIPELINES_ENDPOINT.")
     if not host.startswith(("http://", "https://")):
         raise EdgelineError(f"{host} is no address of a server: begin it with https:// or http://.")
-    given = {"credentials": _credentials(), "ssl_ca_cert": os.environ.get("SSL_CERT_FILE")}
-    if namespace:
-        given["namespace"] = namespace
+    if "@" in urlsplit(host).netloc:
+        raise EdgelineError(
+            f"The address of {urlsplit(host).hostname} has a user or a password in it, which no "
+            f"request carries: leave it out, and {TOKEN_HINT}."
+        )
+    if namespace and not NAMESPACE.fullmatch(namespace):
+        raise EdgelineError(
+            f"Namespace {namespace!r} is refused by Kubernetes: use at most 63 of a-z, 0-9 and -."
+        )
+    token, authority = _credentials(), os.environ.get("SSL_CERT_FILE")
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", FutureWarning)  # about servers before 2.0
-        client = asking(lambda: _patient_client()(host=host, **given), host)
-    _guard(client, host)
+        make = _patient_client(host, namespace or "")
+        client = asking(lambda: make(host=host, credentials=token, ssl_ca_cert=authority), host)
+    if asking(lambda: has_teams(client), host) and not client.get_user_namespace():
+        raise EdgelineError(
+            f"{host} has several teams, and nothing says which one's this is: give --namespace, or "
+            "namespace= in Python. Nothing was changed."
+        )
     return client
+
+
+def has_teams(client: Any) -> bool:
+    """Whether the server keeps several users apart, each with namespaces of their own."""
+    return bool(client.get_kfp_healthz().multi_user)
 
 
 def asking(ask: Callable[[], Answer], host: str = "The server") -> Answer:
@@ -77,21 +101,69 @@ def called(name: str) -> str:
     return json.dumps({"predicates": [equal]})
 
 
+@dataclass(frozen=True)
+class Place:
+    """A pipeline on the server: its identifier, and whether it belongs to all teams.
+
+    Only a server with several teams has shared pipelines. Anybody can upload a version to one,
+    and even somebody whom the server does not know.
+    """
+
+    id: str
+    shared: bool = False
+
+
+def pipelines_called(client: Any, name: str) -> Iterator[Place]:
+    """Where a pipeline of a name is: the namespace's own first, and if that will not do, shared."""
+    teams, own = has_teams(client), client.get_user_namespace() or None
+    for namespace in dict.fromkeys((own, None)):
+        answer = client.list_pipelines(filter=called(name), namespace=namespace).pipelines
+        for one in answer or ():
+            yield Place(str(one.pipeline_id), teams and namespace is None)
+        if answer and not teams:
+            return
+
+
+def find_version(client: Any, pipeline: str, name: str = "") -> tuple[Place | None, Any]:
+    """A version by its name, or the newest, where there is one: an empty pipeline hides no other.
+
+    Returns: the pipeline, None where there is none of its name, and the version, None likewise.
+    """
+    place = None
+    for place in pipelines_called(client, pipeline):
+        if version := pipeline_version(client, place.id, name):
+            return place, version
+    return place, None
+
+
 def pipeline_id(client: Any, name: str) -> str | None:
     """The identifier of a pipeline: the profile's own, else a shared one."""
-    for namespace in dict.fromkeys((client.get_user_namespace() or None, None)):
-        if found := client.list_pipelines(filter=called(name), namespace=namespace).pipelines:
-            return str(found[0].pipeline_id)
-    return None
+    return next((place.id for place in pipelines_called(client, name)), None)
+
+
+def pipeline_versions(client: Any, pipeline: str, name: str) -> list[Any]:
+    """All versions that are shown by a name; several may be."""
+    found = client.list_pipeline_versions(pipeline, page_size=10, filter=called(name))
+    return found.pipeline_versions or []
 
 
 def pipeline_version(client: Any, pipeline: str, name: str = "") -> Any:
-    """A version by its name, or the newest; None where there is none."""
-    if name:
-        found = client.list_pipeline_versions(pipeline, page_size=1, filter=called(name))
-    else:
+    """A version by its name, or the newest; None where there is none.
+
+    Raises:
+        EdgelineError: the name has the digest of other content than the version has.
+    """
+    if not name:
         found = client.list_pipeline_versions(pipeline, page_size=1, sort_by="created_at desc")
-    return (found.pipeline_versions or [None])[0]
+        return (found.pipeline_versions or [None])[0]
+    named = pipeline_versions(client, pipeline, name)
+    true = [one for one in named if not versions.misnamed(name, one.pipeline_spec)]
+    if named and not true:
+        raise EdgelineError(
+            f"Version {name} on the server has other content than its name says: somebody who may "
+            "upload there took the name. Delete that version and upload your own."
+        )
+    return (true or [None])[0]
 
 
 def grpc_code(error: Any) -> int | None:
@@ -102,11 +174,13 @@ def grpc_code(error: Any) -> int | None:
         return None
 
 
-def _patient_client() -> Any:
+def _patient_client(host: str, namespace: str) -> Any:
     import kfp
     import urllib3
 
     class Client(kfp.Client):  # type: ignore[misc]
+        _health: Any = None
+
         def _load_config(self, *given: Any) -> Any:
             config = super()._load_config(*given)
             config.retries = urllib3.Retry(
@@ -121,20 +195,44 @@ def _patient_client() -> Any:
             )
             return config
 
+        def _load_context_setting_or_default(self) -> None:
+            """Ours, not a file's: kfp takes `kubeflow` for none given, and asks its file then."""
+            self._context_setting = {"namespace": namespace}
+
+        def set_user_namespace(self, namespace: str) -> None:
+            """For this client; kfp would note it in its file, for all clients after it."""
+            self._context_setting["namespace"] = namespace.strip()
+
         def get_kfp_healthz(self, sleep_duration: int = 0) -> Any:  # noqa: ARG002
             """Once: kfp asks five times in 25 s, whatever the answer, and prints each traceback."""
-            return self._healthz_api.healthz_service_get_healthz(_request_timeout=TIMEOUT)
+            if self._health is None:
+                _guard(self, host)  # this is the first request
+                ask = self._healthz_api.healthz_service_get_healthz
+                self._health = ask(_request_timeout=TIMEOUT)
+            return self._health
 
     return Client
 
 
 def _guard(client: Any, host: str) -> None:
-    """No request waits for ever, and no page to sign in on passes for an empty answer."""
-    rest = client._healthz_api.api_client.rest_client  # which all parts of the client share
+    """No request waits for ever, no page to sign in on passes for an empty answer, no token shows.
+
+    A server or a proxy may send back what it was sent; that must not reach a terminal or a log.
+    """
+    api = client._healthz_api.api_client
+    rest = api.rest_client  # which all parts of the client share
     ask = rest.request
 
     def request(method: str, url: str, **given: Any) -> Any:
-        answer = ask(method, url, **{**given, "_request_timeout": TIMEOUT})
+        try:
+            answer = ask(method, url, **{**given, "_request_timeout": TIMEOUT})
+        except Exception as error:
+            token = api.configuration.api_key.get("authorization")
+            if token and token in f"{error}{getattr(error, 'body', '')}":
+                status = getattr(error, "status", None) or type(error).__name__
+                said = f"{host} refuses ({status}), and repeats the token, which is not shown here"
+                raise EdgelineError(f"{said}: {TOKEN_HINT}.") from None
+            raise
         if "html" in answer.urllib3_response.headers.get("Content-Type", ""):
             raise EdgelineError(f"{host} answers with a page to sign in on: {TOKEN_HINT}.")
         return answer
@@ -156,14 +254,23 @@ def _said(error: Any) -> str:
 
 
 def _credentials() -> Any:
-    from kfp.client import (
-        KF_PIPELINES_SA_TOKEN_ENV,
-        KF_PIPELINES_SA_TOKEN_PATH,
-        ServiceAccountTokenVolumeCredentials,
-    )
+    from kfp.client import KF_PIPELINES_SA_TOKEN_ENV, KF_PIPELINES_SA_TOKEN_PATH
 
     named = os.environ.get(KF_PIPELINES_SA_TOKEN_ENV)
-    if named and not Path(named).is_file():
-        raise EdgelineError(f"{KF_PIPELINES_SA_TOKEN_ENV} names {named}, which is not there.")
     path = named or KF_PIPELINES_SA_TOKEN_PATH
-    return ServiceAccountTokenVolumeCredentials(path=path) if Path(path).is_file() else None
+    if not Path(path).exists():
+        if named:
+            raise EdgelineError(f"{KF_PIPELINES_SA_TOKEN_ENV} names {named}, which is not there.")
+        return None
+    tokens.read(path)
+    return _TokenFile(path)
+
+
+@dataclass(frozen=True)
+class _TokenFile:
+    """What kfp asks for a token before each request, as of its `TokenCredentialsBase`."""
+
+    path: str
+
+    def refresh_api_key_hook(self, config: Any) -> None:
+        config.api_key["authorization"] = tokens.read(self.path)

@@ -61,6 +61,7 @@ class Client:
         environment: str = "",
         experiment: str = "Default",
         name: str = "",
+        shared: bool = False,
         **parameters: Any,
     ) -> Run:
         """Start a run. On this machine it has ended when this returns, and shows its progress.
@@ -71,12 +72,15 @@ class Client:
             environment: on a server: what it is compiled for (see `edgeline.environments`).
             experiment: on a server: where the run is shown.
             name: of the run on the server; by default the pipeline's with the time.
+            shared: on a server with several teams: upload into the pipeline that all teams
+                share, which any of them may then run. Else it is only read, and a new version
+                goes to the namespace's own pipeline. With one user it changes nothing.
             **parameters: of the pipeline, as Python values.
 
         Raises:
             UsageError: the pipeline or a parameter is unknown, a required one is missing, or a
                 value is not one (see `edgeline.parameters.check`).
-            EdgelineError: the server refuses.
+            EdgelineError: the server has other content under the version's name, or it refuses.
         """
         from edgeline.parameters import check, missing, parameters_of
         from edgeline.pipelines import catalogue
@@ -94,5 +98,7 @@ class Client:
         from edgeline.client.remote import Request
         from edgeline.client.remote import submit as submit_there
 
-        request = Request(pipeline, environment, experiment, name, cache, parameters, self.root)
+        request = Request(
+            pipeline, environment, experiment, name, cache, parameters, self.root, shared
+        )
         return submit_there(self._server, request, self.console)

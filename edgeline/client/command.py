@@ -18,6 +18,7 @@ def submit_command(
     environment: str,
     experiment: str,
     name: str,
+    shared: bool,
     settings: tuple[str, ...],
 ) -> None:
     """Start a run on a KFP server and print its identifier; with `wait` show it to its end.
@@ -34,7 +35,12 @@ def submit_command(
         raise UsageError("Which server? Give --host, or set KF_PIPELINES_ENDPOINT.")
     parameters = parse(settings, parameters_of(catalogue.load(pipeline)))
     run = Client(host, namespace).submit(
-        pipeline, environment=environment, experiment=experiment, name=name, **parameters
+        pipeline,
+        environment=environment,
+        experiment=experiment,
+        name=name,
+        shared=shared,
+        **parameters,
     )
     click.echo(run.id)
     if wait:

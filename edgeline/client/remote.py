@@ -2,29 +2,31 @@
 
 from __future__ import annotations
 
-import json
+import sys
 import tempfile
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
-from functools import cached_property
-from pathlib import Path
 from typing import Any
 
 import yaml
 from rich.console import Console
 
-from edgeline import plain_yaml, storage
+from edgeline import plain_yaml, terminal
+from edgeline.client import stored
+from edgeline.client.lineage import artifacts_of
 from edgeline.client.remote_tasks import tasks_of
-from edgeline.client.run import Report, numbers_in, table
+from edgeline.client.run import Report, table
 from edgeline.environments.apply import set_caching
 from edgeline.errors import EdgelineError
-from edgeline.kubeflow import asking, pipeline_id, pipeline_version
+from edgeline.kubeflow import asking
 from edgeline.local.plan import PlannedTask, plan
-from edgeline.local.runner import TaskResult
+from edgeline.local.runner import DONE, TaskResult
 
 POLL = 5.0  # seconds between two looks at a run
+METRICS = ("metrics.json", "verification.json")
+REPORTS = ("report", "report.html")
 ENDED = ("SUCCEEDED", "FAILED", "SKIPPED", "CANCELED")
 
 
@@ -39,6 +41,7 @@ class Request:
     cache: bool
     parameters: Mapping[str, Any]
     root: str
+    shared: bool = False
 
 
 @dataclass
@@ -68,51 +71,33 @@ class RemoteRun:
     def tasks(self) -> Mapping[str, TaskResult]:
         return self._tasks(self._last or self._look())
 
-    @cached_property
-    def _artifacts(self) -> dict[str, storage.Source]:
-        """Files of the run in the object store: `task/.../artifact` and where they lie."""
-        if not self.root:
-            raise EdgelineError(
-                "Where are this run's artifacts? Give Client(root=...) the pipeline root."
-            )
-        folder = f"{self.root.rstrip('/')}/{self.pipeline}/{self.id}"
-        return {source.name: source for source in storage.resolve([folder])}
-
     @property
     def metrics(self) -> Mapping[str, Mapping[str, float]]:
         """Of analyze on all rows and of verify, from the files beside their verdicts.
 
-        KFP's own Metrics are in its metadata store, which its API does not show.
+        A task that ran several times, in a loop or again, has several: `verify[0]`, `verify[1]`.
 
         Raises:
-            EdgelineError: the pipeline root is not known or cannot be read.
+            EdgelineError: the run's files are nowhere to be found, or cannot be read.
         """
-        found = {}
-        for name, source in self._artifacts.items():
-            if (file := name.rpartition("/")[2]) in ("metrics.json", "verification.json"):
-                with storage.open_source(source) as stream:
-                    value = json.load(stream)
-                if file == "metrics.json":
-                    whole = value["slices"][0]["metrics"]
-                    value = {key: entry["value"] for key, entry in whole.items()}
-                task = name.partition("/")[0]
-                found[task] = numbers_in(value)
-        return found
+        return {
+            file.task: found
+            for file in self._files()
+            if file.name in METRICS and (found := stored.numbers_of(file))
+        }
 
     @property
     def reports(self) -> Mapping[str, Report]:
-        """By task, read from the object store.
+        """By task, read from the object store; several of one task as in `metrics`.
 
         Raises:
-            EdgelineError: the pipeline root is not known or cannot be read.
+            EdgelineError: the run's files are nowhere to be found, or cannot be read.
         """
-        found = {}
-        for name, source in self._artifacts.items():
-            if name.rpartition("/")[2] in ("report", "report.html"):
-                task = name.partition("/")[0]
-                with storage.open_source(source) as stream:
-                    found[task] = Report(task, stream.read().decode("utf-8", errors="replace"))
-        return found
+        return {
+            file.task: Report(file.task, stored.text_of(file))
+            for file in self._files()
+            if file.name in REPORTS
+        }
 
     def wait(self, timeout: float | None = None) -> RemoteRun:
         """Wait until it has ended, and show its tasks meanwhile. Ctrl-C leaves it running.
@@ -159,6 +144,25 @@ class RemoteRun:
         state = str(run.state or "PENDING").lower()
         return table(f"Run of {self.pipeline} {self.id}", state, self._tasks(run), self.page)
 
+    def _files(self) -> list[stored.StoredFile]:
+        told = asking(lambda: artifacts_of(self.server, self.id))
+        if told is not None:
+            return stored.files_of(told)
+        found = stored.files_below(self.root, self.pipeline, self.id)
+        tasks = {file.task.partition("[")[0] for file in found}
+        ended = (task for task in self.tasks.values() if task.state in DONE)
+        absent = ", ".join(task.task.name for task in ended if task.task.name not in tasks)
+        if absent or not found:
+            said = (
+                f"No files of {absent or 'any task'} are in the folder of run {self.id}: what was "
+                "taken from the cache lies with an earlier run, and where, only the address of "
+                "Kubeflow's pages tells: give Client(host=...) that one."
+            )
+            if not found:
+                raise EdgelineError(said)
+            terminal.console(sys.stderr).print(said)
+        return found
+
     def _look(self) -> Any:
         self._last = asking(lambda: self.server.get_run(self.id))
         return self._last
@@ -177,7 +181,11 @@ class RemoteRun:
 
 
 def submit(server: Any, request: Request, console: Console) -> RemoteRun:
-    """Upload a pipeline where the server has not this version of it, and start a run."""
+    """Start a run of a pipeline, uploaded where the server has not this content of it.
+
+    Whether one may is asked first, as far as the server tells it, and then things are made.
+    """
+    from edgeline.client import upload
     from edgeline.compiling import compile_pipeline, version_name
     from edgeline.pipelines import catalogue
 
@@ -195,37 +203,27 @@ def submit(server: Any, request: Request, console: Console) -> RemoteRun:
             text = _without_caching(text)
             package.write_text(text, "utf-8")
         # the same name as in Git: an equal pipeline is an equal version by either way
-        called = version_name(text, name)
-        pipeline, version = asking(lambda: _upload(server, name, called, package))
-        root = next(yaml.safe_load_all(text)).get("defaultPipelineRoot")
-    experiment = asking(lambda: server.create_experiment(request.experiment)).experiment_id
+        documents = list(yaml.safe_load_all(text))
+        wanted = upload.Wanted(name, version_name(text, name), documents, request.shared)
+        found = asking(lambda: upload.find(server, wanted))
+        writes = request.shared and not found.version
+        experiment = asking(lambda: upload.experiment(server, request.experiment, writes))
+        if not found.version:
+            looked = found
+            found = asking(lambda: upload.upload(server, wanted, looked, package))
+    place = found.place
     started = asking(
         lambda: server.run_pipeline(
             experiment_id=experiment,
             job_name=request.name or f"{name}-{datetime.now():%Y%m%d-%H%M%S}",
             params=dict(request.parameters),
-            pipeline_id=pipeline,
-            version_id=version,
+            pipeline_id=place.id if place else None,
+            version_id=found.version,
         )
     )
     planned = plan(definition.pipeline_spec)
+    root = documents[0].get("defaultPipelineRoot")
     return RemoteRun(server, started.run_id, name, planned, request.root or root or "", console)
-
-
-def _upload(server: Any, name: str, called: str, package: Path) -> tuple[str, str]:
-    """The identifiers of a pipeline and its version, uploaded unless they are there."""
-    from kfp_server_api import V2beta1Pipeline
-
-    pipeline = pipeline_id(server, name)
-    if pipeline is None:
-        namespace = server.get_user_namespace() or None
-        new = V2beta1Pipeline(name=name, display_name=name, namespace=namespace)
-        # its upload would add a version that is named after nothing
-        pipeline = server.pipelines.pipeline_service_create_pipeline(pipeline=new).pipeline_id
-    made = pipeline_version(server, pipeline, called)
-    if made is None:
-        made = server.upload_pipeline_version(str(package), called, pipeline_id=pipeline)
-    return str(pipeline), str(made.pipeline_version_id)
 
 
 def _without_caching(text: str) -> str:

@@ -91,11 +91,13 @@ def _changes(
 ) -> tuple[Any, list[Change], set[str]]:
     """A client, what differs, and the names that the file has."""
     from edgeline.schedules.declaration import read
-    from edgeline.schedules.reconcile import differences
+    from edgeline.schedules.reconcile import differences, unpinned
 
     declared = read(file)
     client = connect(host, namespace)
     changes = asking(lambda: differences(client, declared))
+    for sentence in asking(lambda: unpinned(client, declared)):
+        click.echo(sentence, err=True)
     return client, changes, {schedule.name for schedule in declared.schedules}
 
 

@@ -17,7 +17,13 @@ from typing import Any, TypeVar
 
 from edgeline import parameters
 from edgeline.errors import EdgelineError
-from edgeline.kubeflow import UNAVAILABLE, grpc_code, pipeline_id, pipeline_version
+from edgeline.kubeflow import (
+    UNAVAILABLE,
+    Place,
+    find_version,
+    grpc_code,
+    has_teams,
+)
 from edgeline.schedules.declaration import Declaration, Schedule
 
 PAGE = 100
@@ -50,8 +56,7 @@ class Change:
 class _Known:
     """What the server has, by name or identifier; each is asked for once."""
 
-    pipeline: Callable[[str], str | None]
-    version: Callable[[str, str], Any]
+    version: Callable[[str, str], tuple[Place | None, Any]]
     experiment: Callable[[str], str]
 
 
@@ -62,13 +67,10 @@ def differences(client: Any, declared: Declaration) -> list[Change]:
         client: a `kfp.Client`.
 
     Raises:
-        EdgelineError: a pipeline, version or parameter is not known to the server.
+        EdgelineError: a pipeline, version or parameter is not known to the server, or a version
+            has other content than its name says.
     """
-    known = _Known(
-        cache(lambda name: pipeline_id(client, name)),
-        cache(lambda pipeline, name: pipeline_version(client, pipeline, name)),
-        cache(lambda key: _experiment(client, key)),
-    )
+    known = _known(client)
     there: dict[str, list[Any]] = {}
     mark = f"[edgeline schedules of {declared.owner}]"
     for run in _recurring_runs(client, mark):
@@ -82,6 +84,26 @@ def differences(client: Any, declared: Declaration) -> list[Change]:
     gone = [(name, run) for name, runs in there.items() for run in runs]
     return changes + [
         Change(DELETE, name, _actual(known, run), {}, (run.recurring_run_id,)) for name, run in gone
+    ]
+
+
+def unpinned(client: Any, declared: Declaration) -> list[str]:
+    """A sentence for each schedule that runs whatever anybody uploads next; asks only.
+
+    Args:
+        client: a `kfp.Client`.
+    """
+    if not has_teams(client):
+        return []
+    known = _known(client)
+    return [
+        f"Schedule {schedule.name!r} names no version of the shared pipeline "
+        f"{schedule.pipeline!r}, so each run takes the newest, and anybody can upload one: "
+        f"add version: {version.display_name}."
+        for schedule in declared.schedules
+        if not schedule.version
+        for place, version in [known.version(schedule.pipeline, "")]
+        if place and place.shared and version
     ]
 
 
@@ -106,6 +128,13 @@ def apply(client: Any, changes: Sequence[Change]) -> None:
         else:
             for old in change.ids:
                 client.delete_recurring_run(old)
+
+
+def _known(client: Any) -> _Known:
+    return _Known(
+        cache(lambda pipeline, name: find_version(client, pipeline, name)),
+        cache(lambda key: _experiment(client, key)),
+    )
 
 
 def _patiently(change: Callable[[], Made]) -> Made:
@@ -149,13 +178,12 @@ def _unlike(actual: Facts, shall: Facts) -> set[str]:
 
 def _declared(known: _Known, schedule: Schedule, mark: str) -> Facts:
     """A schedule in the server's terms: names made identifiers, and checked."""
-    pipeline = known.pipeline(schedule.pipeline)
-    if not pipeline:
+    place, version = known.version(schedule.pipeline, schedule.version)
+    if place is None:
         raise EdgelineError(
             f"Schedule {schedule.name!r} names pipeline {schedule.pipeline!r}, which the server "
             "has not: deploy it first."
         )
-    version = known.version(pipeline, schedule.version)
     if version is None:
         raise EdgelineError(
             f"Schedule {schedule.name!r} names version {schedule.version!r}, which pipeline "
@@ -165,7 +193,7 @@ def _declared(known: _Known, schedule: Schedule, mark: str) -> Facts:
         )
     _check_parameters(schedule, version)
     shall = {
-        "pipeline": pipeline,
+        "pipeline": place.id,
         "version": version.pipeline_version_id if schedule.version else "",
         "experiment": schedule.experiment,
         "description": f"{schedule.description} {mark}".strip(),

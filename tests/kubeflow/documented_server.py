@@ -78,7 +78,9 @@ class DocumentedServer(http.server.ThreadingHTTPServer):
     Attributes:
         full: whether answers have the fields that are empty; servers of both kinds are about.
         multi_user: whether there are profiles: then lists and uploads need a namespace.
-        token: what a request must bear; None: nothing.
+        token: what a request must bear, but one for healthz; None: nothing.
+        viewer: whether the user may only look. A version for a shared pipeline is taken from
+            anybody all the same, as a real server was seen to do.
         page: objects a page at most.
         troubles: how the next requests fare: a status to answer with, seconds to keep silent, a
             page of HTML, as a proxy before the server shows to those who are not signed in.
@@ -102,6 +104,7 @@ class DocumentedServer(http.server.ThreadingHTTPServer):
         self.full = False
         self.multi_user = False
         self.token: str | None = None
+        self.viewer = False
         self.page = 2  # small, so that everything has several pages
         self.troubles: list[int | float | str] = []
         self.unready = 0
@@ -177,7 +180,7 @@ class _Handler(http.server.BaseHTTPRequestHandler):
             if match and method == self.command:
                 try:
                     with self.server.lock:
-                        self._check_token()
+                        self._check_token(url.path)
                         answer = self._shown(function(self, content, query, *match.groups()), model)
                 except RefusedError as refusal:
                     return self._refuse(refusal)
@@ -189,11 +192,17 @@ class _Handler(http.server.BaseHTTPRequestHandler):
 
     do_GET = do_POST = do_DELETE = _handle  # noqa: N815
 
-    def _check_token(self) -> None:
-        token = self.server.token
-        if token is not None and self.headers.get("Authorization") != f"Bearer {token}":
-            said = "Request header error: there is no user identity header."
+    def _check_token(self, path: str) -> None:
+        token, given = self.server.token, self.headers.get("Authorization")
+        if token is not None and given != f"Bearer {token}" and not path.endswith("/healthz"):
+            said = "Failed to check authorization. User identity is empty in the request header"
             raise RefusedError(16, said, "Failed to authorize the request: Unauthenticated")
+
+    def _check_rights(self, namespace: str, what: str) -> None:
+        if self.server.multi_user and (self.server.viewer or not namespace):
+            where = f"Namespace:{namespace or 'kubeflow'},Verb:create,Resource:{what}"
+            said = f"User 'somebody' is not authorized with reason:  (request: &{{{where}}})"
+            raise RefusedError(7, said, f"Failed to create a {what} due to authorization error")
 
     def _refuse(self, refusal: RefusedError) -> None:
         detail = {
@@ -289,10 +298,9 @@ class _Handler(http.server.BaseHTTPRequestHandler):
 
     def make_pipeline(self, content: bytes, _: dict[str, str]) -> Object:
         fields = {"namespace": "", **_given(content, "V2beta1Pipeline")}
-        if self.server.multi_user and not fields["namespace"]:
-            said = "User 'somebody' is not authorized with reason: (request: &ResourceAttributes{})"
-            raise RefusedError(7, said, "Failed to create a pipeline due to authorization error")
-        if any(entry["name"] == fields["name"] for entry in self.server.pipelines.values()):
+        self._check_rights(fields["namespace"], "pipelines")
+        names = [(entry["name"], entry["namespace"]) for entry in self.server.pipelines.values()]
+        if (fields["name"], fields["namespace"]) in names:
             said = f"The name {fields['name']} already exist. Please specify a new name."
             raise RefusedError(6, said, "Failed to create a pipeline: Already exist error")
         return self.server.make(self.server.pipelines, "pipeline_id", **fields)
@@ -310,6 +318,8 @@ class _Handler(http.server.BaseHTTPRequestHandler):
         ]
         if found:
             raise UploadRefusedError(409, "Failed to create a pipeline version")
+        if self.server.multi_user and self.server.viewer and owner["namespace"]:
+            raise UploadRefusedError(400, "Failed to create a pipeline version")
         spec = self._uploaded(content)
         version = self.server.deploy(owner["display_name"], spec, owner["namespace"])
         self._version(version).update(name=query["name"], display_name=query["name"])
@@ -335,6 +345,10 @@ class _Handler(http.server.BaseHTTPRequestHandler):
     def make_experiment(self, content: bytes, _: dict[str, str]) -> Object:
         fields = {"namespace": "", **_given(content, "V2beta1Experiment")}
         self._needs_namespace(fields["namespace"], "Experiment")
+        self._check_rights(fields["namespace"], "experiments")
+        names = [(x["display_name"], x["namespace"]) for x in self.server.experiments.values()]
+        if (fields["display_name"], fields["namespace"]) in names:
+            raise RefusedError(6, f"The name {fields['display_name']} already exist.")
         return self.server.make(
             self.server.experiments,
             "experiment_id",
@@ -404,6 +418,8 @@ class _Handler(http.server.BaseHTTPRequestHandler):
 
     def make_run(self, content: bytes, _: dict[str, str]) -> Object:
         fields = _given(content, "V2beta1Run")
+        experiment = self._known(self.server.experiments, fields["experiment_id"], "Experiment")
+        self._check_rights(experiment["namespace"], "runs")
         return self.server.make(
             self.server.runs,
             "run_id",

@@ -94,8 +94,9 @@ def test_a_token_is_read_anew_for_each_request(
     server: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     server.token = "first"
-    with pytest.raises(EdgelineError, match=r"refuses \(401\): .*no user identity.*SA_TOKEN_PATH"):
-        connect(server.address)
+    nobody = connect(server.address)  # what kind of server it is, it tells everybody
+    with pytest.raises(EdgelineError, match=r"refuses \(401\): .*identity is empty.*SA_TOKEN_PATH"):
+        asking(lambda: pipeline_id(nobody, "taxi"))
     path = tmp_path / "token"
     monkeypatch.setenv("KF_PIPELINES_SA_TOKEN_PATH", str(path))
     with pytest.raises(EdgelineError, match="which is not there"):
@@ -144,14 +145,31 @@ def test_each_profile_has_its_own_pipelines_and_sees_the_shared_ones(
     assert not (tmp_path / "home").exists()  # kfp would note the namespace for every later client
 
 
-def test_a_profile_that_is_not_named_is_said(
-    any_server: Any, taxi_spec: dict[str, object], tmp_path: Path
-) -> None:
+def test_a_profile_that_is_not_named_is_said(any_server: Any) -> None:
     any_server.multi_user = True
-    any_server.deploy("taxi", taxi_spec)
-    client = connect(any_server.address)
-    with pytest.raises(EdgelineError, match=r"refuses \(400\): .*empty namespace in multi-user"):
-        asking(lambda: differences(client, declare(tmp_path)))
+    with pytest.raises(EdgelineError, match=r"has several teams, .*: give --namespace"):
+        connect(any_server.address)
+    assert any_server.asked == ["GET /apis/v2beta1/healthz"]
+
+
+def test_a_viewer_uploads_nothing_for_all_teams_either(
+    server: Any, taxi_spec: dict[str, object], capsys: pytest.CaptureFixture[str]
+) -> None:
+    """The server would take the version from anybody, and then refuse the run."""
+    server.multi_user = server.viewer = True
+    server.deploy("taxi", taxi_spec)
+    server.make(server.experiments, "experiment_id", display_name="Default", namespace="team-a")
+    before = dict(server.versions)
+    for shared in (True, False):
+        with pytest.raises(EdgelineError, match=r"refuses \(403\): User 'somebody' is not author"):
+            edgeline.Client(server.address, namespace="team-a").submit("taxi", shared=shared)
+        assert server.versions == before
+    server.viewer = False
+    made = edgeline.Client(server.address, namespace="team-a").submit("taxi", shared=True)
+    assert len(server.versions) == len(before) + 1
+    assert {x["namespace"] for x in server.pipelines.values()} == {""}
+    assert made.id in server.runs
+    assert "shared pipeline taxi" in capsys.readouterr().err
 
 
 def test_without_cache_no_task_of_any_part_is_taken_from_earlier_runs(server: Any) -> None:

@@ -1,0 +1,141 @@
+"""The version of a pipeline that a run is of: found on the server by its content, or uploaded."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from edgeline import terminal, versions
+from edgeline.errors import EdgelineError
+from edgeline.kubeflow import Place, has_teams, pipeline_versions, pipelines_called
+
+CONFLICT, BAD_REQUEST, REFUSED = 409, 400, (401, 403)
+
+
+@dataclass(frozen=True)
+class Wanted:
+    """A compiled pipeline.
+
+    Attributes:
+        name: the pipeline's on the server.
+        version: the version's, with its content's digest.
+        documents: of its YAML.
+        shared: whether the version belongs into the pipeline that all teams share.
+    """
+
+    name: str
+    version: str
+    documents: Sequence[Any]
+    shared: bool
+
+
+@dataclass(frozen=True)
+class Found:
+    """Where the pipeline is, or shall be, and its version; None where there is none yet."""
+
+    place: Place | None
+    version: str | None
+
+
+def find(server: Any, wanted: Wanted) -> Found:
+    """Look for the version, in the namespace's own pipeline or, where it has none, a shared one.
+
+    Only one's own takes an upload, but for `shared`. Where the server has one user all pipelines
+    are everybody's, and `shared` changes nothing.
+
+    Raises:
+        EdgelineError: a version has the name and other content.
+    """
+    for_all = wanted.shared and has_teams(server)
+    places = (
+        place for place in pipelines_called(server, wanted.name) if place.shared or not for_all
+    )
+    place = next(places, None)
+    if place is None:
+        return Found(None, None)
+    named = pipeline_versions(server, place.id, wanted.version)
+    for one in named:
+        if versions.equal(one.pipeline_spec, wanted.documents):
+            return Found(place, str(one.pipeline_version_id))
+    if named:
+        raise EdgelineError(_taken(server, wanted, place))
+    return Found(place if place.shared == for_all else None, None)
+
+
+def upload(server: Any, wanted: Wanted, found: Found, package: Path) -> Found:
+    """Upload what was not found; where another was quicker, its version is taken if it is equal.
+
+    Args:
+        package: its file.
+
+    Raises:
+        EdgelineError: the version is there by now, with other content.
+    """
+    from kfp_server_api import ApiException, V2beta1Pipeline
+
+    namespace = server.get_user_namespace() or None
+    if has_teams(server) and wanted.shared:
+        namespace = None
+    try:
+        pipeline = found.place.id if found.place else ""
+        if not pipeline:
+            new = V2beta1Pipeline(name=wanted.name, display_name=wanted.name, namespace=namespace)
+            # its upload would add a version that is named after nothing
+            made = server.pipelines.pipeline_service_create_pipeline(pipeline=new)
+            pipeline = str(made.pipeline_id)
+        made = server.upload_pipeline_version(str(package), wanted.version, pipeline_id=pipeline)
+    except ApiException as error:
+        if error.status == CONFLICT and (again := find(server, wanted)) != found:
+            return again if again.version else upload(server, wanted, again, package)
+        if error.status == BAD_REQUEST and namespace and has_teams(server):
+            # it gives no reason, and refuses so those who may only look
+            raise EdgelineError(
+                f"The server refuses version {wanted.version} in namespace {namespace}: may you "
+                "upload there? If not, ask its owner for the role kubeflow-edit."
+            ) from error
+        raise
+    place = Place(pipeline, has_teams(server) and wanted.shared)
+    if place.shared:
+        terminal.console(sys.stderr).print(
+            f"Uploaded {wanted.version} into the shared pipeline {wanted.name}: schedules of every "
+            "team that name no version run it from now on."
+        )
+    return Found(place, str(made.pipeline_version_id))
+
+
+def experiment(server: Any, name: str, shared: bool) -> str:
+    """The identifier of an experiment, made where there is none.
+
+    Raises:
+        ApiException: one may not make any. Before something is uploaded for all teams it is
+            asked for even where the experiment is there: the server checks no rights to upload.
+    """
+    from kfp_server_api import ApiException, V2beta1Experiment
+
+    if shared and has_teams(server):
+        new = V2beta1Experiment(display_name=name, namespace=server.get_user_namespace())
+        try:
+            made = server._experiment_api.experiment_service_create_experiment(experiment=new)
+            return str(made.experiment_id)
+        except ApiException as error:
+            if error.status in REFUSED:
+                raise
+    return str(server.create_experiment(name).experiment_id)
+
+
+def _taken(server: Any, wanted: Wanted, place: Place) -> str:
+    where = f"Version {wanted.version} of pipeline {wanted.name} on the server"
+    if place.shared:
+        namespace = server.get_user_namespace()
+        who = "anybody can upload to a shared pipeline"
+        mend = (
+            "ask those who keep the shared pipelines to delete that version, or make a pipeline "
+            f"{wanted.name} in {namespace} (Kubeflow's page Pipelines, Upload pipeline, Private)"
+        )
+    else:
+        who = "whoever may upload there can take the name"
+        mend = "find out who did, and delete that version"
+    return f"{where} is not what would be uploaded ({who}), so nothing was run: {mend}."

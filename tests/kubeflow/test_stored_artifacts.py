@@ -1,0 +1,168 @@
+"""A run's numbers and reports, from a real S3 server with files as KFP's launcher laid them.
+
+The places are those of a recorded run of taxi (recorded/taxi_runs.json). What the metadata store
+answers was written by ml-metadata 1.17 itself (recorded/metadata_store.json).
+"""
+
+from __future__ import annotations
+
+import io
+import json
+from typing import Any
+
+import pytest
+from recorded_server import RecordedServer, message
+from rich.console import Console
+
+from edgeline.client import lineage
+from edgeline.client.remote import RemoteRun
+from edgeline.errors import EdgelineError
+from edgeline.kubeflow import connect
+from edgeline.local.plan import PlannedTask
+
+OLD = "8f25205d-43ca-411b-983b-e9abef61dd73"
+CACHED = "b19e4602-58ff-4bf1-a40c-754d8cb7b57d"  # took all but three tasks from the cache
+SLICES = {"slices": [{"metrics": {"auc": {"value": 0.95}, "matrix": {"value": {}}}}]}
+CONTENT = {
+    "evaluation": ("/metrics.json", json.dumps(SLICES)),
+    "verification": ("/verification.json", json.dumps({"max_difference": 0.5, "approved": True})),
+    "report": ("", "<!doctype html><title>PLACE</title>"),
+}
+NUMBERS = {"analyze": {"auc": 0.95}, "verify": {"max_difference": 0.5}}
+WITH_REPORT = {
+    "analyze", "convert", "ingest", "model-card", "train", "transform", "validate", "verify",
+}  # fmt: skip
+
+
+@pytest.fixture
+def bucket(s3_server: Any, monkeypatch: pytest.MonkeyPatch) -> Any:
+    """Puts texts by their keys into the bucket `mlpipeline`, for s3:// and minio://."""
+    client = s3_server.client
+    if client.bucket_exists("mlpipeline"):
+        for found in list(client.list_objects("mlpipeline", recursive=True)):
+            client.remove_object("mlpipeline", found.object_name)
+    else:
+        client.make_bucket("mlpipeline")
+    variables = {
+        **s3_server.environment,
+        "AWS_ENDPOINT_URL": f"http://{s3_server.address}",
+        "AWS_ACCESS_KEY_ID": s3_server.access_key,
+        "AWS_SECRET_ACCESS_KEY": s3_server.secret_key,
+        "AWS_REGION": "us-east-1",
+    }
+    for name, value in variables.items():
+        monkeypatch.setenv(name, value)
+
+    def put(key: str, text: str) -> None:
+        content = text.encode()
+        client.put_object("mlpipeline", key, io.BytesIO(content), len(content))
+
+    return put
+
+
+def lay(put: Any, below: str = "pipelines/taxi", run: str = OLD, tasks: Any = None) -> None:
+    """The outputs of the recorded run, as of a run and below a prefix."""
+    for task, places in message("taxi_runs")["outputs"].items():
+        for place in places:
+            _, path = place.split(f"/{OLD}/")
+            if tasks and path.partition("/")[0] not in tasks:
+                continue
+            end, text = CONTENT.get(path.rpartition("/")[2], ("", task))
+            put(f"{below}/{run}/{path}{end}", text.replace("PLACE", f"{below} {path}"))
+
+
+def run_of(server: RecordedServer, key: str, root: str = "s3://mlpipeline/pipelines") -> RemoteRun:
+    names = [task.replace("_", "-") for task in message("taxi_runs")["outputs"]]
+    planned = [PlannedTask(name, name, ()) for name in names]
+    server.answer(f"GET runs/{key}", {**message("taxi_runs")["run"], "run_id": key})
+    client = connect(server.address)
+    return RemoteRun(client, key, "taxi", planned, root, Console(file=io.StringIO()))
+
+
+@pytest.mark.parametrize(
+    ("root", "below"),
+    [
+        ("s3://mlpipeline/pipelines", "pipelines/taxi"),
+        ("s3://mlpipeline/pipelines/?endpoint=minio:9000&region=x", "pipelines/taxi"),
+        ("minio://mlpipeline/v2/artifacts", "v2/artifacts/taxi"),
+        (
+            "minio://mlpipeline/private-artifacts/team-a/v2/artifacts",
+            "private-artifacts/team-a/v2/artifacts/taxi",
+        ),
+    ],
+)
+def test_numbers_and_reports_are_told_by_task(
+    root: str, below: str, recorded: RecordedServer, bucket: Any
+) -> None:
+    lay(bucket, below)
+    other = below.replace("team-a", "team-b")
+    bucket(f"{other}-not/{OLD}/analyze/x/report", "of another place")
+    run = run_of(recorded, OLD, root)
+    assert run.metrics == NUMBERS
+    assert run.reports.keys() == WITH_REPORT
+    assert "analyze/" in run.reports["analyze"].content
+
+
+def test_what_came_from_the_cache_is_read_where_an_older_run_put_it(
+    recorded: RecordedServer, bucket: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(lineage, "PAGE", 20)  # as was asked; the run has two pages
+    recorded.keep_metadata()
+    lay(bucket)
+    lay(bucket, run=CACHED, tasks=["model-card"])
+    for number, execution in enumerate(
+        ("7c5a4f1e-0d4d-4b5e-9a57-0d2f6a1b9f10", "1f0b7c1c-93a4-4a0e-8f43-6a8a4b1f7d22")
+    ):
+        below = f"pipelines/taxi/{CACHED}/validate-2/{execution}"
+        bucket(f"{below}/report", f"<!doctype html>round {number}")
+    bucket("models/taxi/1/report", "of an imported artifact, beside which others' files may lie")
+    run = run_of(recorded, CACHED, root="")  # told by the store, so nobody has to give it
+    assert run.metrics == NUMBERS
+    reports = run.reports
+    assert reports.keys() == {"analyze", "verify", "model-card", "validate-2[0]", "validate-2[1]"}
+    assert reports["validate-2[1]"].content == "<!doctype html>round 1"  # in the loop's order
+    folders = {
+        artifact.uri.split("/")[5] for artifact in lineage.artifacts_of(run.server, CACHED) or []
+    }
+    assert folders >= {OLD, CACHED}
+
+
+def test_files_that_the_server_does_not_tell_are_said_to_be_missing(
+    recorded: RecordedServer, bucket: Any, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """The API server alone: its address has no metadata store beside it."""
+    lay(bucket)
+    run = run_of(recorded, CACHED)
+    with pytest.raises(EdgelineError, match=r"No files of .*analyze.* are in the folder of run"):
+        _ = run.metrics
+    lay(bucket, run=CACHED, tasks=["model-card"])
+    assert run.reports.keys() == {"model-card"}
+    said = capsys.readouterr().err
+    assert "No files of analyze" in said
+    assert "model-card" not in said.partition(" are in the folder")[0]
+    assert "Client(host=...)" in said
+
+
+def test_a_root_that_nobody_tells_is_asked_for(recorded: RecordedServer) -> None:
+    with pytest.raises(EdgelineError, match=r"Client\(root=...\) the pipeline root"):
+        _ = run_of(recorded, OLD, root="").reports
+
+
+@pytest.mark.parametrize("answer", [b"", b"\xff\xff\xff", b"\x0a\x7f", b"\x0f\x00", b"<html>"])
+def test_what_is_no_metadata_store_is_not_taken_for_one(
+    answer: bytes, recorded: RecordedServer
+) -> None:
+    recorded.keep_metadata()
+    for key in recorded.metadata:
+        recorded.metadata[key] = answer
+    assert lineage.artifacts_of(connect(recorded.address), CACHED) is None
+
+
+def test_numbers_of_other_components_are_no_fault(recorded: RecordedServer, bucket: Any) -> None:
+    below = f"pipelines/taxi/{OLD}"
+    bucket(f"{below}/mine/1/scores/metrics.json", '{"f1": 0.5, "name": "x", "good": true}')
+    bucket(f"{below}/list/1/scores/metrics.json", "[1, 2]")
+    assert run_of(recorded, OLD).metrics == {"mine": {"f1": 0.5}}
+    bucket(f"{below}/cut/1/scores/metrics.json", '{"f1": 0.')
+    with pytest.raises(EdgelineError, match=r"cut/1/scores/metrics\.json is no JSON"):
+        _ = run_of(recorded, OLD).metrics
