@@ -208,7 +208,14 @@ def _patient_client(host: str, namespace: str) -> Any:
             if self._health is None:
                 _guard(self, host)  # this is the first request
                 ask = self._healthz_api.healthz_service_get_healthz
-                self._health = ask(_request_timeout=TIMEOUT)
+                health = ask(_request_timeout=TIMEOUT)
+                if getattr(health, "multi_user", None) is None:
+                    # Kubeflow's pages leave it out while the API server behind them is not ready
+                    raise EdgelineError(
+                        f"{host} does not say whether it has several teams: is it a server of "
+                        "KFP, and ready?"
+                    )
+                self._health = health
             return self._health
 
     return Client

@@ -67,5 +67,5 @@ def _messages(documents: Sequence[Any]) -> list[Any] | None:
             json_format.MessageToDict(json_format.ParseDict(document, kind()))
             for document, kind in zip(documents, kinds, strict=False)
         ]
-    except (json_format.ParseError, TypeError, ValueError, AttributeError):
+    except (json_format.Error, TypeError, ValueError, AttributeError):
         return None

@@ -24,10 +24,12 @@ class Client:
 
     Args:
         host: the address of KFP's API; None: this machine. `edgeline.kubeflow.connect` says where
-            its token and its CA come from.
+            its token and its CA come from. That of Kubeflow's pages tells where a run's files
+            are, too, also of tasks that were taken from the cache.
         namespace: a profile's, where KFP has several users.
         root: here: where runs are kept. On a server: the pipeline root that reports are read
-            from, for example s3://mlpipeline/pipelines; by default what the run says.
+            from, for example s3://mlpipeline/pipelines, where the host does not tell it; by
+            default the pipeline's own.
         console: where progress is shown.
 
     Raises:

@@ -81,6 +81,7 @@ TRAIN = ("pipeline_spec", "deploymentSpec", "executors", "exec-train", "containe
         changed(("platform_spec", "platforms"), {}),
         changed(("platform_spec",), None),
         changed(("pipeline_spec", "unknown"), 1),
+        changed(("pipeline_spec", "root", "inputDefinitions"), {"parameters": float("nan")}),
         {},
         None,
         [],
@@ -269,6 +270,15 @@ def test_a_pod_s_own_namespace_is_taken_and_noted_nowhere(
     assert connect(recorded.address).get_user_namespace() == "team-a"
     assert connect(recorded.address, "kubeflow").get_user_namespace() == "kubeflow"
     assert not (tmp_path / "home").exists()
+
+
+@pytest.mark.parametrize("answer", [[], "ok", 1, {"status": "ok"}, {"apiServerReady": False}])
+def test_a_server_that_does_not_say_whether_it_has_teams_is_not_taken_to_have_none(
+    answer: Any, recorded: RecordedServer
+) -> None:
+    recorded.answer("GET healthz", answer)
+    with pytest.raises(EdgelineError, match="does not say whether it has several teams"):
+        connect(recorded.address, "team-a")
 
 
 @pytest.mark.parametrize("namespace", ["Team A", "team_a", "a" * 64, "-a", "team-a\n"])
