@@ -43,10 +43,8 @@ class Analysis:
     roc: tuple[list[float], list[float], list[float]] | None
     confusion: tuple[list[str], list[list[int]]] | None
 
-    def log(self, metrics: Any, classification: Any) -> None:
-        """Show the result in a pipeline's UI: kfp's `Metrics` and `ClassificationMetrics`."""
-        for name, value in self.overall.items():
-            metrics.log_metric(name, value)
+    def log(self, classification: Any) -> None:
+        """Show curve and matrix in a pipeline's UI, by kfp's `ClassificationMetrics`."""
         if self.roc:
             classification.log_roc_curve(*self.roc)
         if self.confusion:

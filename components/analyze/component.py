@@ -47,6 +47,7 @@ def analyze(
     from typing import NamedTuple
 
     from edgeline.components.analyze.analyze import analyze as work
+    from edgeline.metadata import record
 
     result = work(
         examples_path=examples.path,
@@ -60,6 +61,7 @@ def analyze(
         confidence_intervals=confidence_intervals,
         seed=seed,
     )
-    evaluation.metadata.update(result.metadata)
-    result.log(metrics, classification)
+    record(evaluation, result.metadata)
+    record(metrics, result.overall)
+    result.log(classification)
     return NamedTuple("Outputs", [("blessed", bool)])(result.blessed)  # type: ignore[operator]

@@ -24,13 +24,15 @@ def check(
         require_mapped: The share of operators that must map, 0 to 1; the step fails below it.
     """
     from edgeline.components.check.check import check_edge_model as work
+    from edgeline.metadata import record
 
-    placement.metadata.update(
+    record(
+        placement,
         work(
             edge_model=edge_model.path,
             target=target,
             require_mapped=require_mapped,
             output=placement.path,
             report=report.path,
-        )
+        ),
     )

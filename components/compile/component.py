@@ -1,7 +1,5 @@
 """The face of compile."""
 
-from typing import Optional
-
 from kfp import dsl
 from kfp.dsl import HTML, Input, Metrics, Model, Output
 
@@ -17,7 +15,7 @@ def compile(  # noqa: A001
     target: str = "litert",
     options: dict = {},  # noqa: B006
     time_limit: int = 900,
-    model: Optional[Input[Model]] = None,  # noqa: UP045
+    model: Input[Model] = None,
 ):
     """Compile an edge model for a device, and say where each of its operators will run.
 
@@ -34,6 +32,7 @@ def compile(  # noqa: A001
         model: The trained model (model/v1), for targets that take a SavedModel.
     """
     from edgeline.components.compile.compile import compile_edge_model as work
+    from edgeline.metadata import record
 
     result = work(
         target=target,
@@ -44,5 +43,5 @@ def compile(  # noqa: A001
         report_path=report.path,
         time_limit=time_limit,
     )
-    compiled_model.metadata.update(result.metadata)
-    metrics.metadata.update(result.metrics)
+    record(compiled_model, result.metadata)
+    record(metrics, result.metrics)

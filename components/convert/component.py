@@ -50,6 +50,7 @@ def convert(
         decision_threshold: For auto: of a binary task.
     """
     from edgeline.components.convert.convert import convert as work
+    from edgeline.metadata import record
 
     result = work(
         model=model.path,
@@ -67,5 +68,5 @@ def convert(
         labelled_split=labelled_split,
         decision_threshold=decision_threshold,
     )
-    edge_model.metadata.update(result.metadata)
-    metrics.metadata.update(result.metrics)
+    record(edge_model, result.metadata)
+    record(metrics, result.metrics)

@@ -57,6 +57,7 @@ def import_model(
     from edgeline.components.import_model.import_model import import_model as work
     from edgeline.components.import_model.import_model import kind_of
     from edgeline.components.import_model.wanted import Wanted
+    from edgeline.metadata import record
 
     found = work(
         source=source,
@@ -75,5 +76,5 @@ def import_model(
             rename=rename,
         ),
     )
-    model.metadata.update(found)
+    record(model, found)
     return (kind_of(found),)

@@ -39,8 +39,10 @@ def ingest(
             {"image": [28, 28, 1]}: pixels from 0 to 255 in this size, grey or RGB.
     """
     from edgeline.components.ingest.ingest import ingest as work
+    from edgeline.metadata import record
 
-    examples.metadata.update(
+    record(
+        examples,
         work(
             data=data,
             output=examples.path,
@@ -53,5 +55,5 @@ def ingest(
             null_values=null_values,
             column_types=column_types,
             images=images,
-        )
+        ),
     )

@@ -1,6 +1,6 @@
 """The face of model_card."""
 
-from typing import List, Optional  # noqa: UP035
+from typing import List  # noqa: UP035
 
 from kfp import dsl
 from kfp.dsl import HTML, Artifact, Input, Model, Output
@@ -13,14 +13,14 @@ def model_card(
     edge_model: Input[Model],
     report: Output[HTML],
     name: str = "",
-    model: Optional[Input[Model]] = None,  # noqa: UP045
-    float_model: Optional[Input[Model]] = None,  # noqa: UP045
-    compiled_models: Optional[Input[List[Model]]] = None,  # noqa: UP006, UP045
-    verification: Optional[Input[Artifact]] = None,  # noqa: UP045
-    float_verification: Optional[Input[Artifact]] = None,  # noqa: UP045
-    verifications: Optional[Input[List[Artifact]]] = None,  # noqa: UP006, UP045
-    placement: Optional[Input[Artifact]] = None,  # noqa: UP045
-    evaluation: Optional[Input[Artifact]] = None,  # noqa: UP045
+    model: Input[Model] = None,
+    float_model: Input[Model] = None,
+    compiled_models: Input[List[Model]] = None,  # noqa: UP006
+    verification: Input[Artifact] = None,
+    float_verification: Input[Artifact] = None,
+    verifications: Input[List[Artifact]] = None,  # noqa: UP006
+    placement: Input[Artifact] = None,
+    evaluation: Input[Artifact] = None,
 ):
     """One page for a model: size by stage, operators by device, accuracy and latency by target.
 

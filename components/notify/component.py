@@ -27,8 +27,10 @@ def notify(
         webhook: URL that gets outcome.json by POST. Empty: EDGELINE_WEBHOOK, or none.
     """
     from edgeline.components.notify.notify import notify as work
+    from edgeline.metadata import record
 
-    outcome.metadata.update(
+    record(
+        outcome,
         work(
             output=outcome.path,
             state=status.state,
@@ -38,5 +40,5 @@ def notify(
             pipeline_name=pipeline_name,
             run_id=run_id,
             webhook=webhook,
-        )
+        ),
     )

@@ -1,6 +1,6 @@
 """The face of publish."""
 
-from typing import NamedTuple, Optional
+from typing import NamedTuple
 
 from kfp import dsl
 from kfp.dsl import Artifact, Input, Model, Output
@@ -20,8 +20,8 @@ def publish(
     pipeline_name: str = "",
     run_id: str = "",
     git_commit: str = "",
-    evaluation: Optional[Input[Artifact]] = None,  # noqa: UP045
-    compiled_model: Optional[Input[Model]] = None,  # noqa: UP045
+    evaluation: Input[Artifact] = None,
+    compiled_model: Input[Model] = None,
     signing_keys: str = "",
 ) -> NamedTuple("Published", [("uri", str), ("version", int)]):
     """Publish an approved edge model as the next version of a bundle.
@@ -54,6 +54,7 @@ def publish(
         version: Its number.
     """
     from edgeline.components.publish.publish import publish as work
+    from edgeline.metadata import record
 
     published = work(
         edge_model=edge_model.path,
@@ -70,5 +71,5 @@ def publish(
         compiled_model=getattr(compiled_model, "path", ""),
         signing_keys=signing_keys,
     )
-    bundle.metadata.update(published.metadata)
+    record(bundle, published.metadata)
     return (published.uri, published.version)

@@ -45,6 +45,7 @@ def serve(
     from typing import NamedTuple
 
     from edgeline.components.serve.serve import serve as work
+    from edgeline.metadata import record
 
     done = work(
         bundle_path=bundle.path,
@@ -57,6 +58,6 @@ def serve(
         address=address,
         time_limit=time_limit,
     )
-    deployment.metadata.update(done.metadata)
+    record(deployment, done.metadata)
     made = [("model", str), ("commit", str)]
     return NamedTuple("Served", made)(done.model, done.commit)  # type: ignore[operator]

@@ -59,6 +59,7 @@ def train(
     from edgeline.components.train.fitting import Fitting
     from edgeline.components.train.optimising import Optimisation
     from edgeline.components.train.train import train as work
+    from edgeline.metadata import record
 
     facts = work(
         transformed_path=transformed_examples.path,
@@ -82,5 +83,5 @@ def train(
         label_vocabulary=label_vocabulary,
         checkpoint_dir=checkpoint_dir,
     )
-    model.metadata.update(facts)
-    metrics.metadata.update(facts["metrics"])
+    record(model, facts)
+    record(metrics, facts["metrics"])

@@ -32,6 +32,7 @@ def transform(
         analyzer_cache: A folder that keeps what was learnt of each part of growing data.
     """
     from edgeline.components.transform.transform import transform as work
+    from edgeline.metadata import record
 
     graph_metadata, examples_metadata = work(
         examples_path=examples.path,
@@ -44,5 +45,5 @@ def transform(
         beam_options=beam_options,
         analyzer_cache=analyzer_cache,
     )
-    transform_graph.metadata.update(graph_metadata)
-    transformed_examples.metadata.update(examples_metadata)
+    record(transform_graph, graph_metadata)
+    record(transformed_examples, examples_metadata)

@@ -43,6 +43,7 @@ def validate(
         valid: Whether there is no anomaly of severity ERROR.
     """
     from edgeline.components.validate.validate import validate as work
+    from edgeline.metadata import record
 
     result = work(
         data=examples.path,
@@ -56,7 +57,7 @@ def validate(
         drift_threshold=drift_threshold,
         on_anomalies=on_anomalies,
     )
-    statistics.metadata.update(result.statistics)
-    schema.metadata.update(result.schema)
-    anomalies.metadata.update(result.anomalies)
+    record(statistics, result.statistics)
+    record(schema, result.schema)
+    record(anomalies, result.anomalies)
     return (result.valid,)

@@ -1,6 +1,6 @@
 """The face of verify."""
 
-from typing import NamedTuple, Optional
+from typing import NamedTuple
 
 from kfp import dsl
 from kfp.dsl import HTML, Artifact, Dataset, Input, Metrics, Model, Output
@@ -10,7 +10,6 @@ from edgeline.images import reference
 
 @dsl.component(base_image=reference("train"), install_kfp_package=False)
 def verify(
-    model: Input[Model],
     edge_model: Input[Model],
     examples: Input[Dataset],
     verification: Output[Artifact],
@@ -24,14 +23,14 @@ def verify(
     max_p99_ms: float = 0.0,
     max_memory_mb: float = 0.0,
     runtime: str = "litert",
-    compiled_model: Optional[Input[Model]] = None,  # noqa: UP045
+    model: Input[Model] = None,
+    compiled_model: Input[Model] = None,
 ) -> NamedTuple("Outputs", [("approved", bool)]):
     """Compare an edge model with its original on every row, and see what bad input does to it.
 
     Args:
-        model: The original: the trained model (model/v1), or an imported LiteRT or ONNX model
-            (edge_model/v1, onnx_model/v1), whose file as it came answers in reference kernels.
-        edge_model: The model converted from it (edge_model/v1), or the imported one again.
+        edge_model: The model converted from the original (edge_model/v1), or an imported one
+            (edge_model/v1, onnx_model/v1).
         examples: Raw examples (examples/v1); where they have labels, metrics are compared.
         verification: All numbers, the reasons, and test vectors for the device (verification/v1).
         report: The verdict and its evidence as a page.
@@ -48,6 +47,9 @@ def verify(
         max_memory_mb: Limit on the interpreter's peak memory in megabytes; 0: none.
         runtime: What runs a LiteRT edge model: litert, or tflite-runtime in the Python environment
             that EDGELINE_TFLITE_RUNTIME_PYTHON names.
+        model: The original: the trained model (model/v1), or an imported LiteRT model
+            (edge_model/v1) that was converted. Not given: the edge model is an imported file,
+            compared with itself as it came, in reference kernels.
         compiled_model: The edge model compiled for a target (compiled_model/v1), verified in
             that target's runtime in the edge model's place; where only the device runs it, the
             edge model answers for it.
@@ -57,9 +59,10 @@ def verify(
     """
     from edgeline.components.verify.verify import Limits
     from edgeline.components.verify.verify import verify as work
+    from edgeline.metadata import record
 
     result = work(
-        model=model.path,
+        model=getattr(model, "path", edge_model.path),
         edge_model=edge_model.path,
         data=examples.path,
         output=verification.path,
@@ -72,6 +75,6 @@ def verify(
         compiled_model=getattr(compiled_model, "path", ""),
         runtime=runtime,
     )
-    verification.metadata.update(result.metadata)
-    metrics.metadata.update(result.metrics)
+    record(verification, result.metadata)
+    record(metrics, result.metrics)
     return (result.approved,)
