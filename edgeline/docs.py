@@ -131,7 +131,8 @@ def example(name: str) -> str:
         lines += [f"with dsl.ExitHandler({name}_task):", "    ...  # the tasks to wait for"]
     for key, value in outputs.items():
         if value.type == "Boolean":
-            lines.insert(0, "from kfp import dsl\n")
+            if lines[0] != "from kfp import dsl\n":
+                lines.insert(0, "from kfp import dsl\n")
             lines += [
                 f'with dsl.If({name}_task.outputs["{key}"] == True):',
                 "    ...  # the tasks that need it",

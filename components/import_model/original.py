@@ -77,8 +77,8 @@ def load(folder: str | Path, edge: Artifact | None = None) -> Original:
         return _imported(found)
     if found.digest not in (edge.digest, edge.metadata.get("model_digest")):
         raise EdgelineError(
-            f"{edge.path} is not the imported model {found.path}, nor made of it: connect the same "
-            "model twice, or the model that it was made of."
+            f"{edge.path} is not the imported model {found.path}, nor made of it: connect the "
+            "model that it was made of, or none to compare an imported file with itself."
         )
     return replace(_imported(found), itself=edge.digest == found.digest)
 

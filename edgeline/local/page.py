@@ -40,14 +40,20 @@ def write_page(result: RunResult, arguments: Mapping[str, Any]) -> Path:
 def _verdict(result: RunResult) -> str:
     if result.failed:
         return "failed"
-    return "stopped" if result.skipped else "published" if "publish" in result.tasks else "done"
+    return "stopped" if result.skipped else "published" if _published(result) else "done"
 
 
 def _bundle_facts(result: RunResult) -> list[report.Fact]:
-    publish = result.tasks.get("publish")
-    if publish is None or "uri" not in publish.outputs:
-        return []
-    return [report.Fact("bundle", f"version {publish.outputs.get('version')}")]
+    return [report.Fact("bundle", f"version {version}") for version in _published(result)[:1]]
+
+
+def _published(result: RunResult) -> list[int]:
+    """Versions of what was published; which of its tasks did so depends on the alternative."""
+    return [
+        task.outputs["version"]
+        for name, task in result.tasks.items()
+        if name.partition("-")[0] == "publish" and "uri" in task.outputs
+    ]
 
 
 def _tasks(result: RunResult) -> Markup:

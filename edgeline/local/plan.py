@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 from typing import Any
 
@@ -101,4 +102,6 @@ def _is_exit_handler(task: Any) -> bool:
 def _words(condition: str) -> str:
     """A condition for people: `analyze-blessed`, not KFP's expression around it."""
     words = condition.replace("inputs.parameter_values['pipelinechannel--", "").replace("']", "")
-    return words.replace(" == true", "")
+    words = re.sub(r"!\((\S+) == false\)", r"\1", words.replace(" == true", ""))
+    words = re.sub(r"!\(([^()]*)\)|(\S+) == false", r"not \1\2", words)
+    return words.replace(" && ", " and ").replace(" || ", " or ")

@@ -3,8 +3,8 @@
 kfp.local keeps its order, exit handlers and retries; four of its parts are replaced while a
 run lasts, since it offers no way to register others: how a task's process or container is
 started (`SubprocessTaskHandler`, `DockerTaskHandler`), how a cache entry is judged
-(`LocalCache`), how a condition finds a named output (`ConditionEvaluator`), and what is collected
-of a loop over nothing (`IOStore`).
+(`LocalCache`), how a condition finds a named output (`ConditionEvaluator`), and what is said
+where a loop over nothing is collected (`IOStore`).
 """
 
 from __future__ import annotations

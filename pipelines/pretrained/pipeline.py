@@ -18,6 +18,7 @@ from edgeline.components.import_model.component import import_model
 from edgeline.components.ingest.component import ingest
 from edgeline.components.model_card.component import model_card
 from edgeline.components.notify.component import notify
+from edgeline.components.plan.component import plan
 from edgeline.components.publish.component import publish
 from edgeline.components.verify.component import verify
 
@@ -83,17 +84,25 @@ def pipeline(
     ended = notify(pipeline_name=model_name, run_id=dsl.PIPELINE_JOB_ID_PLACEHOLDER)
     ended.set_caching_options(False)
 
-    def prove(edge_model: Any, placed: Any = None, **trained: Any) -> None:
-        """Verify, publish and describe an edge model, and all that it is compiled to."""
+    def prove(
+        edge_model: Any, placed: Any = None, original: Any = None, trained: Any = None
+    ) -> None:
+        """Verify, publish and describe an edge model, and all that it is compiled to.
+
+        A model that is its own original is given once: KFP takes no artifact twice in one task.
+        """
         placement = {"placement": placed.outputs["placement"]} if placed else {}
+        of = {"model": trained} if trained else {}
         compared = {
-            "model": model,
+            "edge_model": edge_model,
             "examples": read.outputs["examples"],
             "max_difference": max_difference,
             "max_changed_decisions": max_changed_decisions,
             "max_metric_drop": max_metric_drop,
+            **({"model": original} if original else {}),
         }
         published = {
+            "edge_model": edge_model,
             "name": model_name,
             "pipeline_name": dsl.PIPELINE_JOB_NAME_PLACEHOLDER,
             "destination": destination,
@@ -101,33 +110,37 @@ def pipeline(
             "git_commit": git_commit,
         }
         checked = [placed] if placed else []
-        verified = verify(edge_model=edge_model, **compared)
+        verified = verify(**compared)
         with dsl.If(verified.outputs["approved"] == True, name="approved"):  # noqa: E712
-            publish(
-                edge_model=edge_model, verification=verified.outputs["verification"], **published
-            ).after(*checked)
-        with dsl.ParallelFor(targets) as target:
-            built = compile(edge_model=edge_model, target=target, **trained)
-            proven = verify(
-                edge_model=edge_model, compiled_model=built.outputs["compiled_model"], **compared
-            ).set_display_name("verify compiled")
-            approved = proven.outputs["approved"] == True  # noqa: E712
-            with dsl.If(approved, name="compiled-approved"):
-                publish(
-                    edge_model=edge_model,
-                    compiled_model=built.outputs["compiled_model"],
-                    verification=proven.outputs["verification"],
-                    **published,
-                ).set_display_name("publish compiled").after(*checked)
-        model_card(
-            edge_model=edge_model,
-            compiled_models=dsl.Collected(built.outputs["compiled_model"]),
-            verification=verified.outputs["verification"],
-            verifications=dsl.Collected(proven.outputs["verification"]),
-            name=model_name,
-            **trained,
+            publish(verification=verified.outputs["verification"], **published).after(*checked)
+        described = {
+            "edge_model": edge_model,
+            "verification": verified.outputs["verification"],
+            "name": model_name,
+            **of,
             **placement,
-        )
+        }
+        with dsl.If(planned.outputs["has_targets"] == False, name="no-targets"):  # noqa: E712
+            model_card(**described)
+        with dsl.Else(name="targets"):
+            with dsl.ParallelFor(planned.outputs["each_target"]) as target:
+                built = compile(edge_model=edge_model, target=target, **of)
+                proven = verify(
+                    compiled_model=built.outputs["compiled_model"], **compared
+                ).set_display_name("verify compiled")
+                approved = proven.outputs["approved"] == True  # noqa: E712
+                with dsl.If(approved, name="compiled-approved"):
+                    publish(
+                        compiled_model=built.outputs["compiled_model"],
+                        verification=proven.outputs["verification"],
+                        **published,
+                    ).set_display_name("publish compiled").after(*checked)
+            # beside the loop: an inner If would get one of the collected artifacts only
+            model_card(
+                compiled_models=dsl.Collected(built.outputs["compiled_model"]),
+                verifications=dsl.Collected(proven.outputs["verification"]),
+                **described,
+            )
 
     def converted() -> tuple[Any, Any]:
         """The model as an edge model, and where its operators go."""
@@ -141,6 +154,7 @@ def pipeline(
         return edge_model, check(edge_model=edge_model, require_mapped=require_mapped)
 
     with dsl.ExitHandler(ended):
+        planned = plan(targets=targets)
         read = ingest(data=data, images=images, split_ratios=split_ratios)
         imported = import_model(
             source=source,
@@ -161,6 +175,6 @@ def pipeline(
         with dsl.Elif(kind == "tflite", name="litert"):
             prove(model, check(edge_model=model, require_mapped=require_mapped))
         with dsl.Elif(kind == "tflite-float", name="litert-float"):
-            prove(*converted())
+            prove(*converted(), original=model)
         with dsl.Else(name="convert"):
-            prove(*converted(), model=model)
+            prove(*converted(), original=model, trained=model)

@@ -14,6 +14,7 @@ from edgeline.components.convert.component import convert
 from edgeline.components.ingest.component import ingest
 from edgeline.components.model_card.component import model_card
 from edgeline.components.notify.component import notify
+from edgeline.components.plan.component import plan
 from edgeline.components.publish.component import publish
 from edgeline.components.serve.component import serve
 from edgeline.components.train.component import train
@@ -96,6 +97,7 @@ def tabular(
     ended = notify(pipeline_name=model_name, run_id=dsl.PIPELINE_JOB_ID_PLACEHOLDER)
     ended.set_caching_options(False)
     with dsl.ExitHandler(ended):
+        planned = plan(sites=sites, models_repository=models_repository)
         read = ingest(
             data=data,
             split_ratios=split_ratios,
@@ -148,24 +150,30 @@ def tabular(
                 max_metric_drop=max_metric_drop,
             )
             with dsl.If(verified.outputs["approved"] == True, name="approved"):  # noqa: E712
-                published = publish(
-                    edge_model=converted.outputs["edge_model"],
-                    evaluation=analyzed.outputs["evaluation"],
-                    verification=verified.outputs["verification"],
-                    name=model_name,
-                    pipeline_name=dsl.PIPELINE_JOB_NAME_PLACEHOLDER,
-                    destination=destination,
-                    signing_keys=signing_keys,
-                    run_id=dsl.PIPELINE_JOB_ID_PLACEHOLDER,
-                    git_commit=git_commit,
-                )
-                with dsl.ParallelFor(sites) as place:
-                    serve(
-                        bundle=published.outputs["bundle"],
-                        site=place.site,
-                        form=place.form,
-                        models_repository=models_repository,
-                    )
+                approved = {
+                    "edge_model": converted.outputs["edge_model"],
+                    "evaluation": analyzed.outputs["evaluation"],
+                    "verification": verified.outputs["verification"],
+                    "name": model_name,
+                    "pipeline_name": dsl.PIPELINE_JOB_NAME_PLACEHOLDER,
+                    "destination": destination,
+                    "signing_keys": signing_keys,
+                    "run_id": dsl.PIPELINE_JOB_ID_PLACEHOLDER,
+                    "git_commit": git_commit,
+                }
+                # not an If around the loop alone: one that is decided after the last task has
+                # ended leaves the run's state open in KFP 2.17
+                with dsl.If(planned.outputs["has_sites"] == False, name="no-sites"):  # noqa: E712
+                    publish(**approved)
+                with dsl.Else(name="sites"):
+                    published = publish(**approved)
+                    with dsl.ParallelFor(planned.outputs["each_site"]) as place:
+                        serve(
+                            bundle=published.outputs["bundle"],
+                            site=place.site,
+                            form=place.form,
+                            models_repository=models_repository,
+                        )
             model_card(
                 model=trained.outputs["model"],
                 edge_model=converted.outputs["edge_model"],

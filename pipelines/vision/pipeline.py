@@ -14,6 +14,7 @@ from edgeline.components.convert.component import convert
 from edgeline.components.ingest.component import ingest
 from edgeline.components.model_card.component import model_card
 from edgeline.components.notify.component import notify
+from edgeline.components.plan.component import plan
 from edgeline.components.publish.component import publish
 from edgeline.components.serve.component import serve
 from edgeline.components.train.component import train
@@ -98,6 +99,7 @@ def vision(
     ended = notify(pipeline_name=model_name, run_id=dsl.PIPELINE_JOB_ID_PLACEHOLDER)
     ended.set_caching_options(False)
     with dsl.ExitHandler(ended):
+        planned = plan(targets=targets, sites=sites, models_repository=models_repository)
         read = ingest(data=data, images=images, split_ratios=split_ratios, split_key=split_key)
         checked = validate(
             examples=read.outputs["examples"], schema_uri=schema_uri, on_anomalies=on_anomalies
@@ -149,53 +151,34 @@ def vision(
                 examples=read.outputs["examples"],
                 max_metric_drop=max_metric_drop,
             ).set_display_name("verify int8")
+            provenance = {
+                "evaluation": analyzed.outputs["evaluation"],
+                "pipeline_name": dsl.PIPELINE_JOB_NAME_PLACEHOLDER,
+                "destination": destination,
+                "signing_keys": signing_keys,
+                "run_id": dsl.PIPELINE_JOB_ID_PLACEHOLDER,
+                "git_commit": git_commit,
+            }
             with dsl.If(compared.outputs["approved"] == True, name="int8-approved"):  # noqa: E712
-                published = publish(
-                    edge_model=integer.outputs["edge_model"],
-                    evaluation=analyzed.outputs["evaluation"],
-                    verification=compared.outputs["verification"],
-                    name=model_name,
-                    pipeline_name=dsl.PIPELINE_JOB_NAME_PLACEHOLDER,
-                    destination=destination,
-                    signing_keys=signing_keys,
-                    run_id=dsl.PIPELINE_JOB_ID_PLACEHOLDER,
-                    git_commit=git_commit,
-                )
-                published.set_display_name("publish int8").after(placed)
-                with dsl.ParallelFor(sites) as place:
-                    serve(
-                        bundle=published.outputs["bundle"],
-                        site=place.site,
-                        form=place.form,
-                        models_repository=models_repository,
-                    )
-            with dsl.ParallelFor(targets) as target:
-                built = compile(
-                    edge_model=integer.outputs["edge_model"],
-                    model=trained.outputs["model"],
-                    target=target,
-                ).after(placed)
-                proven = verify(
-                    model=trained.outputs["model"],
-                    edge_model=integer.outputs["edge_model"],
-                    compiled_model=built.outputs["compiled_model"],
-                    examples=read.outputs["examples"],
-                    max_metric_drop=max_metric_drop,
-                ).set_display_name("verify compiled")
-                approved = proven.outputs["approved"] == True  # noqa: E712
-                with dsl.If(approved, name="compiled-approved"):
-                    publish(
-                        edge_model=integer.outputs["edge_model"],
-                        compiled_model=built.outputs["compiled_model"],
-                        evaluation=analyzed.outputs["evaluation"],
-                        verification=proven.outputs["verification"],
-                        name=model_name,
-                        pipeline_name=dsl.PIPELINE_JOB_NAME_PLACEHOLDER,
-                        destination=destination,
-                        signing_keys=signing_keys,
-                        run_id=dsl.PIPELINE_JOB_ID_PLACEHOLDER,
-                        git_commit=git_commit,
-                    ).set_display_name("publish compiled")
+                approved = {
+                    "edge_model": integer.outputs["edge_model"],
+                    "verification": compared.outputs["verification"],
+                    "name": model_name,
+                    **provenance,
+                }
+                # not an If around the loop alone: one that is decided after the last task has
+                # ended leaves the run's state open in KFP 2.17
+                with dsl.If(planned.outputs["has_sites"] == False, name="no-sites"):  # noqa: E712
+                    publish(**approved).set_display_name("publish int8").after(placed)
+                with dsl.Else(name="sites"):
+                    published = publish(**approved).set_display_name("publish int8").after(placed)
+                    with dsl.ParallelFor(planned.outputs["each_site"]) as place:
+                        serve(
+                            bundle=published.outputs["bundle"],
+                            site=place.site,
+                            form=place.form,
+                            models_repository=models_repository,
+                        )
             floating = convert(
                 model=trained.outputs["model"],
                 examples=read.outputs["examples"],
@@ -211,26 +194,50 @@ def vision(
             with dsl.If(equal.outputs["approved"] == True, name="float-approved"):  # noqa: E712
                 publish(
                     edge_model=floating.outputs["edge_model"],
-                    evaluation=analyzed.outputs["evaluation"],
                     verification=equal.outputs["verification"],
                     name=f"{model_name}-float",
-                    pipeline_name=dsl.PIPELINE_JOB_NAME_PLACEHOLDER,
-                    destination=destination,
-                    signing_keys=signing_keys,
-                    run_id=dsl.PIPELINE_JOB_ID_PLACEHOLDER,
-                    git_commit=git_commit,
+                    **provenance,
                 ).set_display_name("publish float")
-            model_card(
-                model=trained.outputs["model"],
-                edge_model=integer.outputs["edge_model"],
-                float_model=floating.outputs["edge_model"],
-                compiled_models=dsl.Collected(built.outputs["compiled_model"]),
-                verification=compared.outputs["verification"],
-                float_verification=equal.outputs["verification"],
-                verifications=dsl.Collected(proven.outputs["verification"]),
-                placement=placed.outputs["placement"],
-                name=model_name,
-            )
+            described = {
+                "model": trained.outputs["model"],
+                "edge_model": integer.outputs["edge_model"],
+                "float_model": floating.outputs["edge_model"],
+                "verification": compared.outputs["verification"],
+                "float_verification": equal.outputs["verification"],
+                "placement": placed.outputs["placement"],
+                "name": model_name,
+            }
+            with dsl.If(planned.outputs["has_targets"] == False, name="no-targets"):  # noqa: E712
+                model_card(**described)
+            with dsl.Else(name="targets"):
+                with dsl.ParallelFor(planned.outputs["each_target"]) as target:
+                    built = compile(
+                        edge_model=integer.outputs["edge_model"],
+                        model=trained.outputs["model"],
+                        target=target,
+                    ).after(placed)
+                    proven = verify(
+                        model=trained.outputs["model"],
+                        edge_model=integer.outputs["edge_model"],
+                        compiled_model=built.outputs["compiled_model"],
+                        examples=read.outputs["examples"],
+                        max_metric_drop=max_metric_drop,
+                    ).set_display_name("verify compiled")
+                    fit = proven.outputs["approved"] == True  # noqa: E712
+                    with dsl.If(fit, name="compiled-approved"):
+                        publish(
+                            edge_model=integer.outputs["edge_model"],
+                            compiled_model=built.outputs["compiled_model"],
+                            verification=proven.outputs["verification"],
+                            name=model_name,
+                            **provenance,
+                        ).set_display_name("publish compiled")
+                # beside the loop: an inner If would get one of the collected artifacts only
+                model_card(
+                    compiled_models=dsl.Collected(built.outputs["compiled_model"]),
+                    verifications=dsl.Collected(proven.outputs["verification"]),
+                    **described,
+                )
 
 
 pipeline = specialise(vision, "vision", "From image files to published edge models.")

@@ -41,7 +41,7 @@ def test_every_task_ends_well(digits: Finished) -> None:
     assert digits.code == 0, digits.output
     states = {name: task["state"] for name, task in digits.record["tasks"].items()}
     assert set(states.values()) == {"succeeded"}, states
-    assert {"compile", "compile[1]", "verify-2", "verify-2[1]", "publish-2[1]"} <= states.keys()
+    assert {"compile", "compile[1]", "verify-3", "verify-3[1]", "publish-4[1]"} <= states.keys()
 
 
 def test_the_cloud_model_is_good_on_every_digit(digits: Finished) -> None:
@@ -53,19 +53,19 @@ def test_the_cloud_model_is_good_on_every_digit(digits: Finished) -> None:
 def test_no_image_is_lost(digits: Finished) -> None:
     splits = _metadata(digits, "ingest", "examples")["splits"]
     assert sum(split["rows"] for split in splits.values()) == 10_000
-    for task in ("verify", "verify-2", "verify-2[1]", "verify-3"):
+    for task in ("verify", "verify-3", "verify-3[1]", "verify-2"):
         found = _metadata(digits, task, "verification")
         assert found["rows"] == splits["eval"]["rows"], task
         assert found["approved"] is True, found["reasons"]
 
 
 def test_the_float_model_decides_as_the_cloud_model(digits: Finished) -> None:
-    found = _metadata(digits, "verify-3", "verification")
+    found = _metadata(digits, "verify-2", "verification")
     assert found["quantisation"] == "float"
     assert found["changed_decisions"] == 0
 
 
-@pytest.mark.parametrize("task", ["verify", "verify-2[1]"])
+@pytest.mark.parametrize("task", ["verify", "verify-3[1]"])
 def test_integers_lose_less_than_half_a_point(digits: Finished, task: str) -> None:
     accuracy = _metadata(digits, task, "verification")["metrics"]["accuracy"]
     assert accuracy["cloud"] - accuracy["edge"] <= 0.005
@@ -127,7 +127,7 @@ def test_a_second_look_at_a_digit_in_colour_and_large_gives_the_same(digits: Fin
 
 
 def test_one_page_joins_what_was_found_of_the_model(digits: Finished) -> None:
-    page = Path(digits.record["tasks"]["model-card"]["outputs"]["report"]["uri"]).read_text()
+    page = Path(digits.record["tasks"]["model-card-2"]["outputs"]["report"]["uri"]).read_text()
     assert "<h1>digits: model card</h1>" in page
     for name in ("ethos-u55", "tflite-micro"):
         assert f"<td class=s>{name}</td>" in page

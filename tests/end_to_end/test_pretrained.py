@@ -73,7 +73,7 @@ def test_a_litert_file_is_checked_verified_and_published(mobilenet: Finished) ->
     assert found.provenance["evaluation"] == "not evaluated"
     assert found.provenance["origin"]["sha256"] == artifacts.sha256(MOBILENET)
     assert found.verification["rows"] == 8
-    card = mobilenet.record["tasks"]["model-card-2"]["outputs"]["report"]["uri"]
+    card = mobilenet.record["tasks"]["model-card-3"]["outputs"]["report"]["uri"]
     assert "not evaluated" in Path(card).read_text()
 
 
@@ -107,7 +107,7 @@ def test_a_keras_file_is_converted_first(folder: Path) -> None:
     assert done.code == 0, done.output
     states = _states(done)
     assert set(states.values()) == {"succeeded"}, states
-    assert {"convert-2", "check-3", "verify-7", "publish-7", "model-card-4"} <= states.keys()
+    assert {"convert-2", "check-3", "verify-7", "publish-7", "model-card-7"} <= states.keys()
     found = bundle.read(done.folder / "models" / "small" / "1")
     assert found.provenance["origin"]["kind"] == "keras"
     assert found.provenance["evaluation"] == "not evaluated"

@@ -19,7 +19,7 @@ from edgeline.interpreter import load
 
 TASKS = [
     *("ingest", "validate", "transform", "train", "analyze"),
-    *("convert", "verify", "publish", "model-card"),
+    *("convert", "verify", "publish", "model-card", "plan"),
 ]
 
 

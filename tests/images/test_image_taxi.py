@@ -23,6 +23,7 @@ TASKS = [
     "verify",
     "model-card",
     "publish",
+    "plan",
 ]
 
 

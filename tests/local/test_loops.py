@@ -1,10 +1,11 @@
-"""Loops of a local run: what is collected of them, of none as of two rounds."""
+"""Loops of a local run: what is collected of two rounds, and what is said where there is none."""
 
 # no `from __future__ import annotations`: kfp reads the annotations
 
 import pytest
 from kfp import dsl
 
+from edgeline.errors import EdgelineError
 from edgeline.local.graph import draw
 from edgeline.local.runner import run
 
@@ -38,11 +39,15 @@ def loops(words: list):
     join(all_made=dsl.Collected(copied.outputs["copied"]))
 
 
-@pytest.mark.parametrize("words", [["one", "two"], []])
-def test_what_a_loop_made_is_collected(tmp_path, words):
-    result = run(loops, {"words": words}, tmp_path, False, lambda _: None, False)
+def test_what_a_loop_made_is_collected(tmp_path):
+    result = run(loops, {"words": ["one", "two"]}, tmp_path, False, lambda _: None, False)
     states = {name: task.state for name, task in result.tasks.items()}
     assert set(states.values()) == {"succeeded"}, states
-    assert len(states) == 1 + 2 * len(words)
-    assert result.tasks["join"].outputs["Output"] == " ".join(words)
+    assert len(states) == 5
+    assert result.tasks["join"].outputs["Output"] == "one two"
     assert draw(result.tasks).count("<rect") == len(states)
+
+
+def test_what_a_cluster_does_not_collect_is_not_collected_here(tmp_path):
+    with pytest.raises(EdgelineError, match=r"copied of the loop for-loop-.* Put the loop"):
+        run(loops, {"words": []}, tmp_path, False, lambda _: None, False)

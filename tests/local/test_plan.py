@@ -8,6 +8,7 @@ from edgeline.local import warm
 from edgeline.local.graph import draw
 from edgeline.local.plan import plan
 from edgeline.local.runner import TaskResult
+from edgeline.pipelines.pretrained.pipeline import pipeline as pretrained
 from edgeline.pipelines.taxi.pipeline import pipeline
 from edgeline.pipelines.vision.pipeline import pipeline as vision
 
@@ -19,7 +20,7 @@ def test_tasks_come_after_what_they_need() -> None:
     for name, task in PLAN.items():
         for before in (*task.needs, *task.gates):
             assert order.index(before) < order.index(name)
-    assert order[0] == "ingest"
+    assert order[:2] == ["ingest", "plan"]
     assert order[-1] == "notify"
 
 
@@ -40,9 +41,17 @@ def test_needs_are_read_through_conditions() -> None:
 def test_gates_are_the_tasks_that_decide() -> None:
     assert PLAN["train"].gates == ()
     assert PLAN["convert"].gates == ("analyze",)
-    assert PLAN["publish"].gates == ("analyze", "verify")
+    assert PLAN["publish"].gates == ("analyze", "verify", "plan")
     assert PLAN["model-card"].gates == ("analyze",)
     assert PLAN["convert"].condition == "analyze-blessed"
+    blessed = "analyze-blessed and verify-approved and"
+    assert PLAN["publish"].condition == f"{blessed} not plan-has_sites"
+    assert PLAN["publish-2"].condition == f"{blessed} plan-has_sites"
+    unknown = {task.component: task for task in plan(pretrained.pipeline_spec)}
+    assert unknown["convert"].condition == (
+        "not import-model-kind == 'onnx' and not import-model-kind == 'tflite' and "
+        "import-model-kind == 'tflite-float'"
+    )
 
 
 def test_what_a_loop_holds_is_known() -> None:

@@ -1,0 +1,73 @@
+"""Look over the lists that a pipeline loops over: a mistake in them is told in the first minute.
+
+Each entry stays once. Twice, it would do its work twice, and from KFP's cache both rounds of the
+loop would give the same artifact, which KFP does not take twice in one task.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from edgeline.components.compile.target import MODULES
+from edgeline.components.serve.site import parse
+from edgeline.errors import EdgelineError
+from edgeline.sites.render import FORMS
+
+FORM = "kustomize"
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What to loop over: names of targets, and sites with `site` and `form`."""
+
+    targets: list[str]
+    sites: list[dict[str, str]]
+
+
+def plan(
+    targets: Sequence[Any] = (), sites: Sequence[Any] = (), models_repository: str = ""
+) -> Plan:
+    """Check targets and sites, each to be gone through once.
+
+    Args:
+        targets: names of `compile`'s targets.
+        sites: objects with `site` and perhaps `form`, as `serve` takes them.
+        models_repository: where models' images are pushed.
+
+    Raises:
+        EdgelineError: an entry names no target, or is no site; there are sites, but no
+            models_repository.
+    """
+    for number, target in enumerate(targets, 1):
+        if not isinstance(target, str) or target not in MODULES:
+            known = ", ".join(MODULES)
+            raise EdgelineError(f"targets, entry {number}: {target!r} is not one of {known}.")
+    found = [_site(number, entry) for number, entry in enumerate(sites, 1)]
+    if found and not models_repository:
+        raise EdgelineError(
+            "sites are given, but no models_repository to push the model's image to: "
+            "for example models_repository=ghcr.io/acme/models."
+        )
+    once = {(site["site"], site["form"]): site for site in found}
+    return Plan(list(dict.fromkeys(targets)), list(once.values()))
+
+
+def _site(number: int, entry: Any) -> dict[str, str]:
+    where = f"sites, entry {number}"
+    if not isinstance(entry, Mapping) or not isinstance(entry.get("site"), str):
+        raise EdgelineError(
+            f'{where}: {entry!r} is not an object with a site, such as {{"site": '
+            '"cluster://NAMESPACE", "form": "kustomize"}.'
+        )
+    if unknown := sorted(entry.keys() - {"site", "form"}):
+        raise EdgelineError(f"{where} has {unknown[0]!r}, but takes site and form alone.")
+    form = entry.get("form", FORM)
+    if not isinstance(form, str) or form not in FORMS:
+        raise EdgelineError(f"{where}: form is {form!r}, but must be one of {', '.join(FORMS)}.")
+    try:
+        parse(entry["site"])
+    except EdgelineError as error:
+        raise EdgelineError(f"{where}: {error}") from None
+    return {"site": entry["site"], "form": form}

@@ -1,0 +1,58 @@
+"""plan: what a run loops over, checked before anything else."""
+
+from __future__ import annotations
+
+import pytest
+
+from edgeline.components.plan.plan import plan
+from edgeline.errors import EdgelineError
+
+
+def test_each_entry_is_gone_through_once() -> None:
+    sites = [
+        {"site": "cluster://edge"},
+        {"site": "cluster://edge", "form": "kustomize"},
+        {"site": "cluster://edge", "form": "kserve"},
+    ]
+    found = plan(["tvm", "onnx", "tvm"], sites, "ghcr.io/acme/models")
+    assert found.targets == ["tvm", "onnx"]
+    assert found.sites == [sites[1], sites[2]]
+
+
+def test_nothing_is_asked_for_nothing() -> None:
+    found = plan()
+    assert (found.targets, found.sites) == ([], [])
+
+
+@pytest.mark.parametrize("target", ["tensorRT", "", None, 3, {"target": "tvm"}, ["tvm"]])
+def test_what_is_no_target_is_named_with_its_place(target: object) -> None:
+    with pytest.raises(EdgelineError, match=r"targets, entry 2: .* is not one of litert, "):
+        plan(["litert", target])
+
+
+@pytest.mark.parametrize(
+    ("site", "fault"),
+    [
+        ("cluster://edge", "is not an object with a site"),
+        ({}, "is not an object with a site"),
+        ({"site": None}, "is not an object with a site"),
+        ({"site": "edge"}, "sites, entry 1: 'edge' is no site"),
+        (
+            {"site": "cluster://edge", "form": "helm"},
+            "form is 'helm', but must be one of kustomize",
+        ),
+        ({"site": "cluster://edge", "form": ["kserve"]}, "form is"),
+        ({"site": "cluster://edge", "name": "x"}, "has 'name', but takes site and form alone"),
+        ({"site": "git+https://me:secret@host/a.git//b"}, "holds a password"),
+    ],
+)
+def test_what_is_no_site_is_named_with_its_place(site: object, fault: str) -> None:
+    with pytest.raises(EdgelineError, match=fault) as raised:
+        plan(sites=[site], models_repository="ghcr.io/acme/models")
+    assert "entry 1" in str(raised.value)
+    assert "secret" not in str(raised.value)
+
+
+def test_sites_need_a_place_for_the_models_images() -> None:
+    with pytest.raises(EdgelineError, match="no models_repository"):
+        plan(sites=[{"site": "cluster://edge"}])
