@@ -18,6 +18,9 @@ from recorded_server import RecordedServer
 
 from edgeline.compiling import compile_pipeline
 
+for shared in ("data", "sites"):  # make_onnx.py, conftest_sites.py
+    sys.path.append(str(Path(__file__).parents[1] / shared))
+
 
 @pytest.fixture(scope="session")
 def taxi_spec(tmp_path_factory: pytest.TempPathFactory) -> dict[str, object]:

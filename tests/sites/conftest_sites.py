@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import shutil
 import socket
@@ -71,14 +72,20 @@ class Registry:
 
 @pytest.fixture
 def registry(tmp_path: Path) -> Iterator[Registry]:
+    with running_registry(tmp_path) as running:
+        yield running
+
+
+@contextlib.contextmanager
+def running_registry(folder: Path) -> Iterator[Registry]:
     """Debian's docker-registry on a free port, with an empty store."""
     if not shutil.which("docker-registry"):
         pytest.skip("NOT TESTED: there is no registry here (apt-get install docker-registry)")
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         address = f"127.0.0.1:{free.getsockname()[1]}"
-    storage = tmp_path / "registry"
-    settings = tmp_path / "registry.yaml"
+    storage = folder / "registry"
+    settings = folder / "registry.yaml"
     settings.write_text(
         f"version: 0.1\nlog: {{level: error}}\nhttp: {{addr: '{address}'}}\n"
         f"storage: {{filesystem: {{rootdirectory: '{storage}'}}}}\n"

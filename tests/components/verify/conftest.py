@@ -1,6 +1,7 @@
 """A small model on real taxi rows, and edge models made from it."""
 
 import json
+import sys
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -9,6 +10,8 @@ from taxi_rows import save_rows
 
 from edgeline import artifacts, features
 from edgeline.interpreter import load
+
+sys.path.append(str(Path(__file__).parents[2] / "data"))  # make_onnx.py
 
 
 @dataclass(frozen=True)
