@@ -23,6 +23,7 @@ from importlib import resources
 from pathlib import Path
 from typing import Any
 
+from environment import undistorted
 from measuring import Cost, measure
 from rich.console import Console
 from rich.table import Table
@@ -54,6 +55,7 @@ class Run:
 
 
 def main() -> None:
+    undistorted()
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--rounds", type=int, default=2, help="Runs of each side, in turn.")
     parser.add_argument(

@@ -23,6 +23,7 @@ import tensorflow as tf
 import tensorflow_model_analysis as tfma
 import tensorflow_transform.beam as tft_beam
 from apache_beam.runners.portability.fn_api_runner import FnApiRunner
+from environment import undistorted
 from google.protobuf import json_format
 from taxi_to_analyze import EVALUATION
 from tensorflow_model_analysis.proto import config_pb2
@@ -154,6 +155,7 @@ def _count(folder: Path, pattern: str) -> int:
 
 
 if __name__ == "__main__":
+    undistorted()
     imports = time.time() - psutil.Process().create_time()
     step, *places = sys.argv[1:]
     work = {"prepare": prepare, "transform": transform, "evaluate": evaluate}[step]

@@ -14,6 +14,7 @@ import tempfile
 from pathlib import Path
 from typing import Any
 
+from environment import undistorted
 from measuring import measure
 from rich.console import Console
 from rich.table import Table
@@ -31,6 +32,7 @@ MOST_SHARE = 0.26  # of the float model's size
 
 
 def main() -> None:
+    undistorted()
     with tempfile.TemporaryDirectory(prefix="edgeline-benchmark-") as folder:
         summary = compare(Path(folder))
     RESULTS.parent.mkdir(exist_ok=True)

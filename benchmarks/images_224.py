@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from environment import undistorted
 from measuring import measure
 from rich.console import Console
 from rich.table import Table
@@ -42,6 +43,7 @@ def build_model(features, hyperparameters):
 
 
 def main() -> None:
+    undistorted()
     if sys.argv[1] in STEPS:
         run(sys.argv[1], Path(sys.argv[2]))
         return

@@ -12,6 +12,8 @@ import time
 from importlib import resources
 from pathlib import Path
 
+from environment import undistorted
+
 
 def write_csv(path: Path, size: int) -> None:
     """A CSV of at least `size` bytes, never held whole."""
@@ -26,6 +28,7 @@ def write_csv(path: Path, size: int) -> None:
 
 
 def main() -> None:
+    undistorted()
     size = int(float(sys.argv[1]) * 1e9)
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "trips.csv"

@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from environment import undistorted
 from rich.console import Console
 from rich.table import Table
 
@@ -56,6 +57,7 @@ def build_model(features, hyperparameters):
 
 
 def main() -> None:
+    undistorted()
     with tempfile.TemporaryDirectory(prefix="edgeline-benchmark-") as folder:
         prepare(Path(folder))
         found = [

@@ -20,6 +20,7 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import unquote, urlparse
 
+from environment import undistorted
 from measuring import measure
 from rich.console import Console
 from rich.table import Table
@@ -33,6 +34,7 @@ MOST_MEMORY = 2e9  # bytes a step
 
 
 def main() -> None:
+    undistorted()
     with tempfile.TemporaryDirectory(prefix="edgeline-benchmark-") as folder:
         summary = compare(Path(folder))
     RESULTS.parent.mkdir(exist_ok=True)

@@ -29,6 +29,7 @@ import hpack
 import numpy as np
 import peers
 from ai_edge_litert.interpreter import Interpreter
+from environment import undistorted
 
 from edgeline.server import messages, wire
 
@@ -356,6 +357,7 @@ def theirs(
 
 def main() -> None:
     """Measure, print a table, and write JSON where asked."""
+    undistorted()
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--model", type=Path, default=MODEL)
     parser.add_argument("--count", type=int, default=200, help="requests a round")

@@ -19,6 +19,7 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "tests" / "server"))
 
+from environment import undistorted
 from publishing import PASSPHRASE, ROW, Publisher, Web, model
 from running import Running
 
@@ -27,6 +28,7 @@ GROWTH = 1.1  # of resident memory that is allowed over the second half of the u
 
 
 def main() -> int:
+    undistorted()
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--seconds", type=float, default=60.0)
     parser.add_argument("--every", type=float, default=5.0)
