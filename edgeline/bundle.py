@@ -67,8 +67,9 @@ class Bundle:
     POSIX path to `{"sha256": ..., "size": ...}`. `takes` is `raw` where the transform
     is inside the model, else `transformed`. `evaluation` holds the metrics of
     analyze and is empty where nobody evaluated the model, `verification` holds those of
-    verify, `provenance` the pipeline, run, git commit and data digest that made it, and the
-    `origin` of a model that was imported.
+    verify, `provenance` the pipeline, run, git commit and data digest that made it, the
+    `origin` of a model that was imported, and why it takes no raw features (see
+    `edgeline.transformed`).
     """
 
     name: str

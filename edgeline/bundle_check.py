@@ -7,6 +7,7 @@ import json
 import tempfile
 from pathlib import Path
 
+from rich.markup import escape
 from rich.table import Table
 
 from edgeline import terminal
@@ -40,6 +41,12 @@ def check_bundle(bundle: str, as_json: bool) -> int:
     latency = found.latency
     table.add_row("files", "[green]✔[/] all digests as in the manifest")
     table.add_row("signature", "[green]✔[/] as in the manifest")
+    table.add_row(
+        "takes",
+        f"[yellow]![/] {escape(found.transformed)}"
+        if found.transformed
+        else "[green]✔[/] raw features",
+    )
     table.add_row(
         "answers",
         f"[green]✔[/] {found.vector_rows} recorded rows, largest difference "

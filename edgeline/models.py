@@ -20,9 +20,9 @@ multiclass task the probabilities, [batch, classes], and `label` the class index
 `edge_model/v1` holds `model.tflite`, `signature.json` (see `edgeline.bundle.Signature`),
 `operators.json` and, where there are class names, `labels.txt`, one a line.
 Metadata: `features` (what it takes), `task`, `labels`, `quantisation`, `takes` (`raw` or
-`transformed`), `because` (why not raw, or null), and what `convert` measured with `model_digest`,
-the digest of the model that it was made of. `onnx_model/v1`
-holds the same of `model.onnx`, with `opset` and a count of its operators.
+`transformed`), `because` (why not raw, or null), the same as fields (see `edgeline.transformed`),
+and what `convert` measured with `model_digest`, the digest of the model that it was made of.
+`onnx_model/v1` holds the same of `model.onnx`, with `opset` and a count of its operators.
 
 `origin` in the metadata says that a model was imported: `source`, `kind`, `sha256`, `revision`.
 Beside an imported LiteRT or ONNX model lies the file as it came, and `origin` says how it is

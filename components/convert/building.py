@@ -39,11 +39,13 @@ Tell = Callable[[str], None]
 
 
 class UnsupportedError(Exception):
-    """Operators that LiteRT lacks, by name, with their nodes."""
+    """Operators that LiteRT lacks, by name, with their nodes and the inputs that they read."""
 
-    def __init__(self, operators: Mapping[str, Sequence[str]]):
+    def __init__(
+        self, operators: Mapping[str, Sequence[str]], reads: Mapping[str, Sequence[str]]
+    ) -> None:
         super().__init__(", ".join(operators))
-        self.operators = operators
+        self.operators, self.reads = operators, reads
 
 
 def build(tell: Tell, signatures: Any, settings: Settings, rows: Arrays, raw: bool) -> Built:
@@ -225,7 +227,8 @@ def _litert(
             return bytes(converter.convert())
         except Exception as error:
             if operators := unsupported_operators(str(error), lowered.nodes):
-                raise UnsupportedError(operators) from error
+                reads = {name: replay.reads(lowered, name) for name in operators}
+                raise UnsupportedError(operators, reads) from error
             raise
 
 

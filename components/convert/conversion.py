@@ -13,6 +13,7 @@ from edgeline.components.convert.running import Arrays
 from edgeline.components.convert.settings import Settings
 from edgeline.features import Feature
 from edgeline.models import PREDICT_TRANSFORMED, SERVING, TRANSFORM
+from edgeline.transformed import TRANSFORMED
 
 
 @dataclass(frozen=True)
@@ -40,7 +41,8 @@ class Conversion:
     """A converted model and what it answered beside the cloud's.
 
     `unsupported` is not None where the transform could not be converted, or nothing at all
-    (then `built` is None): TensorFlow operators with the nodes that use them.
+    (then `built` is None): TensorFlow operators with the nodes that use them; `reads` has the
+    raw features that each of these operators is applied to.
     `cloud` and `edge` are outputs by name on the representative rows.
     """
 
@@ -51,6 +53,7 @@ class Conversion:
     unsupported: Mapping[str, Sequence[str]] | None
     cloud: Arrays
     edge: Arrays
+    reads: Mapping[str, Sequence[str]] = field(default_factory=dict)
 
 
 def convert(
@@ -78,13 +81,13 @@ def convert(
     tell("loading the SavedModel")
     signatures = (loaded := tf.saved_model.load(saved_model)).signatures
     cloud = running.call(signatures[SERVING], rows)
-    takes, unsupported, features = "raw", None, rows
+    takes, unsupported, reads, features = "raw", None, {}, rows
     try:
         built = build(tell, signatures, settings, rows, raw=True)
     except UnsupportedError as error:
         if TRANSFORM not in signatures:
             return Conversion(None, takes, [], None, error.operators, cloud, {})
-        takes, unsupported = "transformed", error.operators
+        takes, unsupported, reads = TRANSFORMED, error.operators, error.reads
         features = running.call(signatures[TRANSFORM], rows)
         try:
             built = build(tell, signatures, settings, features, raw=False)
@@ -100,4 +103,4 @@ def convert(
     ]
     answers = running.answers(edge, features)
     del loaded  # until here the signatures lived on its variables
-    return Conversion(built, takes, described, edge.signature, unsupported, cloud, answers)
+    return Conversion(built, takes, described, edge.signature, unsupported, cloud, answers, reads)

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from edgeline import artifacts, examples, features, models
+from edgeline import artifacts, examples, features, models, transformed
 from edgeline.artifacts import Artifact, write_json
 from edgeline.components.convert import child, conversion, fallback, litert_file, report
 from edgeline.components.convert.fallback import FLOATING
@@ -19,6 +19,7 @@ from edgeline.components.convert.operators import operators
 from edgeline.components.convert.settings import AUTO, Limit, Settings, checked_settings
 from edgeline.errors import EdgelineError
 from edgeline.features import Feature
+from edgeline.transformed import Cause
 
 FLOAT_TOLERANCE = 1e-5
 FEWEST_ROWS = 20
@@ -175,6 +176,7 @@ def _convert(
         "takes": result.takes,
         "because": _because(result.unsupported) or trained.metadata.get("because"),
         "lowered": dict(sorted(built.lowered.items())),
+        transformed.KEY: [cause.to_json() for cause in _causes(result, trained)],
         "difference": difference,
         "representative": dict(taken),
         "size": len(built.model),
@@ -339,6 +341,13 @@ def _check(difference: Mapping[str, Mapping[str, float]], quantisation: str, mod
                 "something else in LiteRT, so compare the transform's outputs one by one and "
                 "report the operator."
             )
+
+
+def _causes(result: conversion.Conversion, trained: Artifact) -> list[Cause]:
+    """Why an edge model takes transformed features, as fields; an imported file knows it."""
+    if not result.unsupported:
+        return transformed.causes(trained.metadata)
+    return [Cause(tuple(result.reads.get(name, ())), name) for name in sorted(result.unsupported)]
 
 
 def _because(unsupported: Mapping[str, Any] | None) -> str | None:

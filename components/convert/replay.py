@@ -3,6 +3,8 @@
 The signature is frozen (variables become constants, calls are inlined) and its operators are
 built again in a new function. An operator in `lowering.LOWERINGS` is replaced by its entry;
 every other one is copied. What no entry takes stays as it is, so that the converter names it.
+What only training reads stays behind: custom gradients, which hold on to tensors of the graph
+that they were traced in, and what stops a gradient.
 
 Large constants become variables again: a constant lies in the graph's description, of which
 saving and converting keep some twenty copies at once.
@@ -22,6 +24,10 @@ from edgeline.components.convert.lowering import LOWERINGS, Handle, Value, mater
 
 SAME = ("Identity", "Reshape", "ExpandDims", "Squeeze", "EnsureShape")  # values as they came
 LINEAR = ("AddV2", "Sub", "Mul")
+# give what they take, value by value; where they differ from nothing, it is in training
+PASSED = ("Identity", "IdentityN", "StopGradient", "PreventGradient")
+# of a node: for training, and for TensorFlow's own shape inference
+LEFT_OUT = ("_gradient_op_type", "_output_shapes")
 WEIGHT_BYTES = 1 << 16  # from here on a constant is a variable
 
 
@@ -35,6 +41,7 @@ class Lowered:
     nodes: dict[str, list[str]] = field(default_factory=dict)  # node names, by operator
     tables: dict[Any, tf.lookup.StaticHashTable] = field(default_factory=dict)  # by content
     weights: list[tf.Variable] = field(default_factory=list)
+    inputs: dict[str, str] = field(default_factory=dict)  # names by those of their nodes
 
 
 def lower(signature: Any, batch: int = 0) -> Lowered:
@@ -95,6 +102,31 @@ def split(
 
     floats = {name: tf.TensorSpec(t.shape, t.dtype) for name, t in cut.items()}
     return _trace(front, (first or second).takes, batch), _trace(network, floats, batch)
+
+
+def reads(lowered: Lowered, kind: str) -> list[str]:
+    """The inputs that operators of a kind read, themselves or inside a loop, branch or call."""
+    graph = lowered.function.graph
+    bodies = {body.signature.name: body for body in graph.as_graph_def().library.function}
+    using = {kind}
+    while more := [
+        name
+        for name, body in bodies.items()
+        if name not in using and any(_does(node, using) for node in body.node_def)
+    ]:
+        using.update(more)
+    found = [operator for operator in graph.get_operations() if _does(operator.node_def, using)]
+    return sorted(lowered.inputs[name] for name in _ancestors(found, set()) & lowered.inputs.keys())
+
+
+def _does(node: Any, using: set[str]) -> bool:
+    """Whether a node is of one of some kinds of operators, or runs one of some functions."""
+    functions = {name for a in node.attr.values() for name in _functions(a)}
+    return node.op in using or not using.isdisjoint(functions)
+
+
+def _functions(attribute: Any) -> list[str]:
+    return [attribute.func.name, *(function.name for function in attribute.list.func)]
 
 
 @dataclass(frozen=True)
@@ -199,6 +231,7 @@ def _trace(
         lowered.replaced.clear()  # TensorFlow traces twice what makes tables
         lowered.nodes.clear()
         lowered.weights.clear()
+        lowered.inputs = {tensor.op.name: name for name, tensor in inputs.items()}
         outputs = build(lowered, inputs)
         return {name: tf.identity(value) for name, value in outputs.items()}
 
@@ -217,8 +250,8 @@ def _replay(
     frozen: _Frozen, outputs: Sequence[tf.Tensor], given: dict[str, Value], lowered: Lowered
 ) -> list[tf.Tensor]:
     """Build what `outputs` are made of in the current graph, from `given` tensors by name."""
-    library = frozen.graph.as_graph_def().library
-    if library.function:  # bodies of loops and branches
+    if bodies := _without_gradients(frozen.graph.as_graph_def().library.function):
+        library = {"function": bodies}
         tf.graph_util.import_graph_def(tf.compat.v1.GraphDef(library=library), name="")
     values = dict(given)
     known = {name.split(":")[0] for name in given}
@@ -237,7 +270,7 @@ def _replay(
 
 
 def _build(operator: tf.Operation, inputs: list[Value], lowered: Lowered) -> list[Value]:
-    if operator.type == "Identity":
+    if operator.type in PASSED:
         return inputs
     if entry := LOWERINGS.get(operator.type):
         result = entry(operator, *inputs)
@@ -253,12 +286,20 @@ def _build(operator: tf.Operation, inputs: list[Value], lowered: Lowered) -> lis
 
 def _copy(operator: tf.Operation, inputs: Sequence[tf.Tensor]) -> list[tf.Tensor]:
     attributes = {
-        name: value for name, value in operator.node_def.attr.items() if name != "_output_shapes"
+        name: value for name, value in operator.node_def.attr.items() if name not in LEFT_OUT
     }
     copy = tf.compat.v1.get_default_graph().create_op(
         operator.type, list(inputs), name=operator.name, attrs=attributes
     )
     return list(copy.outputs)
+
+
+def _without_gradients(functions: Sequence[Any]) -> list[Any]:
+    """Bodies of loops, branches and calls that stayed calls (FunctionDefs), for inference."""
+    for function in functions:
+        for node in function.node_def:
+            node.attr.pop("_gradient_op_type", None)
+    return list(functions)
 
 
 def _ancestors(operators: Sequence[tf.Operation], known: set[str]) -> set[str]:

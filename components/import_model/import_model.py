@@ -9,7 +9,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from edgeline import artifacts, models, pixels, remote, report, storage
+from edgeline import artifacts, models, pixels, remote, report, storage, transformed
 from edgeline.artifacts import write_json
 from edgeline.bundle import Signature, Tensor
 from edgeline.components.convert import child
@@ -230,7 +230,8 @@ def _described(folder: Path, signature: Signature, wanted: Wanted) -> dict[str, 
     features = [_feature(tensor) for tensor in signature.inputs]
     if wanted.label in (feature.name for feature in features):
         raise EdgelineError(f"label is {wanted.label!r}, which the model takes as an input.")
-    because = original.not_raw(signature)
+    causes = original.not_raw(signature)
+    because = "; ".join(cause.reason for cause in causes)
     return {
         "features": [feature.to_json() for feature in features],
         "takes": "transformed" if because else "raw",
@@ -241,6 +242,7 @@ def _described(folder: Path, signature: Signature, wanted: Wanted) -> dict[str, 
         "task": wanted.task,
         "label": wanted.label or None,
         "label_type": wanted.label_dtype,
+        transformed.KEY: [cause.to_json() for cause in causes],
         "labels": list(wanted.labels) or None,
     }
 

@@ -29,6 +29,7 @@ from edgeline.bundle import Signature, Tensor
 from edgeline.errors import EdgelineError, first_line
 from edgeline.features import Feature
 from edgeline.interpreter import EdgeModel, dequantise, quantise
+from edgeline.transformed import Cause
 
 Feed = Callable[[models.Arrays], models.Arrays]
 
@@ -112,14 +113,18 @@ def keep(source: Path, model: Path) -> dict[str, str]:
     return {"file": kept.name}
 
 
-def not_raw(signature: Signature) -> str:
-    """Why a model's inputs are not raw features, or "" where they are (see `prepare`)."""
+def not_raw(signature: Signature) -> list[Cause]:
+    """Why a model's inputs are not raw features; empty where they are (see `prepare`)."""
+    found = []
     for tensor in signature.inputs:
+        reason = ""
         if pixels.over_range(tensor):
-            return f"input {tensor.name!r} has its own range, over which pixels are spread"
-        if pixels.channels_first(tensor.shape[1:]):
-            return f"input {tensor.name!r} takes images with the channels first"
-    return ""
+            reason = f"input {tensor.name!r} has its own range, over which pixels are spread"
+        elif pixels.channels_first(tensor.shape[1:]):
+            reason = f"input {tensor.name!r} takes images with the channels first"
+        if reason:
+            found.append(Cause((tensor.name,), reason=reason))
+    return found
 
 
 def prepare(raw: models.Arrays, tensors: Sequence[Tensor]) -> dict[str, npt.NDArray[Any]]:

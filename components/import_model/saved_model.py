@@ -276,7 +276,8 @@ def _write(network: Network, wanted: Wanted, target: str) -> Exported:
         models.PREDICT_TRANSFORMED: (predict, features),
     }
     traced = {name: _traced(function, takes) for name, (function, takes) in signatures.items()}
-    tf.saved_model.save(module, target, signatures=traced)
+    inference = tf.saved_model.SaveOptions(experimental_custom_gradients=False)
+    tf.saved_model.save(module, target, signatures=traced, options=inference)
     outputs = {
         name: (spec.dtype.name, tuple(-1 if size is None else size for size in spec.shape[1:]))
         for name, spec in traced[models.SERVING].structured_outputs.items()

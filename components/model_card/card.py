@@ -13,7 +13,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from edgeline import artifacts, models, tflite
+from edgeline import artifacts, models, tflite, transformed
 from edgeline.artifacts import Artifact
 from edgeline.components.check.check import SCHEMA as PLACEMENT_SCHEMA
 from edgeline.components.compile.compile import PLACEMENT, SCHEMA
@@ -38,6 +38,12 @@ class EdgeModel:
     def file(self) -> Path:
         """The flatbuffer, or the ONNX file."""
         return models.edge_model_path(self.artifact)
+
+    @property
+    def transformed(self) -> str:
+        """Why it takes transformed features; "" where it takes raw ones."""
+        facts = self.artifact.metadata
+        return transformed.sentence(facts.get("takes", ""), facts)
 
     @cached_property
     def graph(self) -> tflite.Subgraph | None:

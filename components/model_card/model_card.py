@@ -69,7 +69,7 @@ def paths(*given: Any) -> list[str]:
 
 def sections(card: Card) -> list[Section]:
     """What there is to show of size, placement, verification and layers."""
-    found = [stages.section(card.stages)]
+    found = [stages.section(card.stages), *_transformed(card)]
     if card.verified:
         found.append(targets.section(card.verified))
     if card.compiled:
@@ -79,6 +79,17 @@ def sections(card: Card) -> list[Section]:
         for section in layers_report.sections(edge.layers):
             found.append(replace(section, title=f"{section.title}, {edge.name}"))
     return found
+
+
+def _transformed(card: Card) -> list[Section]:
+    """What whoever sends rows has to know; nothing where all models take raw features."""
+    told = {each.name: each.transformed for each in card.edge_models if each.transformed}
+    if not told:
+        return []
+    alike = set(told.values())
+    lines = alike if len(alike) == 1 else [f"{name}: {text}" for name, text in told.items()]
+    body = Markup("").join(report.text(line) for line in lines)
+    return [Section("Takes transformed features", body)]
 
 
 def drawings(card: Card) -> list[Drawing]:
@@ -205,6 +216,8 @@ def _facts(card: Card) -> list[Fact]:
         facts.append(Fact("evaluation", "blessed" if blessed else "not blessed", blessed))
     elif card.origin:
         facts.append(Fact("evaluation", "not evaluated", False))
+    if any(each.transformed for each in card.edge_models):
+        facts.append(Fact("takes", "transformed features", False))
     facts += [Fact(stage.name, report.size(stage.size)) for stage in _ends(card)]
     if card.verified:
         approved = sum(each.approved for each in card.verified)

@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from edgeline import artifacts, reference
+from edgeline import artifacts, reference, transformed
 from edgeline.artifacts import Artifact
 from edgeline.bundle import Bundle, Signature, check_name
 from edgeline.errors import EdgelineError
@@ -104,6 +104,7 @@ def assemble(
             provenance={
                 **provenance,
                 **_origin(edge_model, evaluation),
+                **_transformed(edge_model),
                 "data_digest": verification.metadata.get("examples_digest", ""),
                 "edge_model": edge_model.digest,
             },
@@ -132,6 +133,12 @@ def _origin(edge_model: Artifact, evaluation: Artifact | None) -> dict[str, Any]
     origin = edge_model.metadata.get("origin", {})
     found = {"origin": {name: origin[name] for name in ORIGIN if name in origin}} if origin else {}
     return found if evaluation else {**found, "evaluation": "not evaluated"}
+
+
+def _transformed(edge_model: Artifact) -> dict[str, Any]:
+    """Why the model takes no raw features, where it is known."""
+    found = transformed.causes(edge_model.metadata)
+    return {transformed.KEY: [cause.to_json() for cause in found]} if found else {}
 
 
 def _require_approval(

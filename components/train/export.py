@@ -100,6 +100,7 @@ def export(
                 **_specs(model_features)
             ),
         },
+        options=tf.saved_model.SaveOptions(experimental_custom_gradients=False),  # for inference
     )
     return served
 

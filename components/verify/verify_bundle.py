@@ -8,13 +8,14 @@ from pathlib import Path
 
 import numpy as np
 
-from edgeline import bundle
+from edgeline import bundle, transformed
 from edgeline.bundle import Signature, Tensor
 from edgeline.components.verify import malformed, runtimes, vectors
 from edgeline.components.verify.latency import Latency, measure
 from edgeline.components.verify.malformed import Case
 from edgeline.errors import EdgelineError
 from edgeline.interpreter import EdgeModel, dequantise
+from edgeline.transformed import Cause
 
 
 @dataclass(frozen=True)
@@ -27,6 +28,9 @@ class BundleCheck:
         max_difference: the largest difference of these answers, None without rows.
         cases: what every malformed input did.
         latency: of this machine.
+        takes: `raw` or `transformed` features.
+        transformed: why not raw ones, in a sentence; "" where it takes raw ones.
+        transformed_because: the same as fields.
     """
 
     name: str
@@ -35,6 +39,9 @@ class BundleCheck:
     max_difference: float | None
     cases: tuple[Case, ...]
     latency: Latency
+    takes: str = "raw"
+    transformed: str = ""
+    transformed_because: tuple[Cause, ...] = ()
 
 
 def verify_bundle(folder: str | Path) -> BundleCheck:
@@ -65,7 +72,17 @@ def verify_bundle(folder: str | Path) -> BundleCheck:
     if faults := malformed.faults(cases):
         raise EdgelineError(f"{folder} is not fit for use: {malformed.sentence(faults[0])}")
     count = len(next(iter(expected.inputs.values()))) if recorded else 0
-    return BundleCheck(manifest.name, manifest.version, count, largest, tuple(cases), latency)
+    return BundleCheck(
+        manifest.name,
+        manifest.version,
+        count,
+        largest,
+        tuple(cases),
+        latency,
+        manifest.takes,
+        transformed.sentence(manifest.takes, manifest.provenance),
+        tuple(transformed.causes(manifest.provenance)),
+    )
 
 
 def _check_signature(model: Path, found: Signature, listed: Signature) -> None:

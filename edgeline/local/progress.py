@@ -13,6 +13,7 @@ from rich.markup import escape
 from rich.spinner import Spinner
 from rich.table import Table
 
+from edgeline import transformed
 from edgeline.local.runner import TaskResult
 from edgeline.report import number, size
 
@@ -134,6 +135,8 @@ def facts(result: TaskResult, results: Mapping[str, TaskResult]) -> str:
         metadata = value.get("metadata", {})
         if isinstance(splits := metadata.get("splits"), dict):
             found += [f"{split} {int(entry['rows']):,}" for split, entry in splits.items()]
+        if told := transformed.sentence(metadata.get("takes", ""), metadata):
+            notes = [*notes, told]
         if name == "evaluation":
             notes = metadata.get("notes", [])  # that no threshold was set, say
         if name == "metrics":

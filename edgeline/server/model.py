@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from edgeline import transformed
 from edgeline.bundle import Bundle, Signature, Tensor
 from edgeline.errors import first_line
 from edgeline.reference import Reference
@@ -48,6 +49,13 @@ class Description:
     def not_evaluated(self) -> bool:
         """Whether its bundle says that nobody has evaluated it; a bare model says nothing."""
         return self.bundle is not None and not self.bundle.evaluated
+
+    @property
+    def transformed(self) -> str:
+        """Why its bundle takes transformed features; "" where it takes raw ones, or is bare."""
+        if self.bundle is None:
+            return ""
+        return transformed.sentence(self.bundle.takes, self.bundle.provenance)
 
 
 class Instance:

@@ -389,6 +389,8 @@ class Repository:
             old.close()
         self.metrics.loads[(source.name, "ok")] += 1
         log.info("%s %d is served from %s.", source.name, source.version, source.path)
+        if told := instances[0].description.transformed:
+            log.warning("%s %d: %s", source.name, source.version, told)
 
     def _fail(self, served: Served, source: Source, fault: EdgelineError) -> None:
         """Remember why a version is not served."""

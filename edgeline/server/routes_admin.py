@@ -135,6 +135,7 @@ def _model(app: App, name: str) -> dict[str, Any]:
                 "device": pool.description.device,
                 "note": pool.description.note,
                 "evaluated": not pool.description.not_evaluated,
+                "transformed": pool.description.transformed,
                 "queue": pool.waiting,
                 "requests": sum(of.codes.values()),
                 "errors": failures(of),

@@ -39,9 +39,17 @@ def model_metadata(description: Description, versions: list[int]) -> dict[str, A
         "inputs": tensors(description.signature.inputs),
         "outputs": tensors(description.signature.outputs),
     }
-    if description.not_evaluated:
-        metadata["properties"] = {"evaluation": NOT_EVALUATED}
+    if told := _told(description):
+        metadata["properties"] = told
     return metadata
+
+
+def _told(description: Description) -> dict[str, str]:
+    """What a bundle says against its model; empty where there is nothing."""
+    told = {"evaluation": NOT_EVALUATED} if description.not_evaluated else {}
+    if description.transformed:
+        told["transformed_features"] = description.transformed
+    return told
 
 
 def model_config(description: Description) -> dict[str, Any]:
@@ -67,9 +75,7 @@ def model_config(description: Description) -> dict[str, Any]:
         "parameters": {
             "device": {"string_value": description.device},
             "note": {"string_value": description.note},
-            **(
-                {"evaluation": {"string_value": NOT_EVALUATED}} if description.not_evaluated else {}
-            ),
+            **{name: {"string_value": text} for name, text in _told(description).items()},
         },
     }
 

@@ -1,0 +1,26 @@
+"""A stranger's module: the hour is read out of a text, for which LiteRT has no operator."""
+
+from edgeline.preprocessing import fill_missing
+
+
+def preprocessing_fn(inputs):
+    import tensorflow as tf
+
+    hour = tf.strings.to_number(tf.strings.substr(inputs["pickup"], 11, 2))
+    return {
+        "hour": hour / 24.0,
+        "miles": fill_missing(inputs["miles"], 0.0),
+        "late": tf.cast(inputs["late"] == "yes", tf.int64),
+    }
+
+
+def build_model(features, hyperparameters):
+    import keras
+
+    inputs = {name: keras.Input(spec.shape[1:], name=name) for name, spec in features.items()}
+    hidden = keras.layers.Dense(hyperparameters.get("units", 8), "silu")(
+        keras.layers.Concatenate()(list(inputs.values()))
+    )
+    model = keras.Model(inputs, keras.layers.Dense(1, "sigmoid", name="prediction")(hidden))
+    model.compile(keras.optimizers.Adam(0.01), "binary_crossentropy", metrics=["accuracy"])
+    return model

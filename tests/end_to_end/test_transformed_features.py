@@ -1,0 +1,106 @@
+"""A model that takes transformed features says so, by feature and operator, wherever it is met."""
+
+from __future__ import annotations
+
+import json
+import sys
+from pathlib import Path
+
+import pytest
+from command import Finished, edgeline
+
+from edgeline import bundle
+
+sys.path.insert(0, str(Path(__file__).parents[1] / "server"))
+from running import Running
+
+MODULE = Path(__file__).with_name("hour_module.py")
+SENTENCE = (
+    "The model takes transformed features instead of raw ones, because LiteRT lacks "
+    "StringToNumber and Substr, which the transform applies to feature 'pickup': whoever asks for "
+    "a prediction has to transform the features first."
+)
+CAUSES = [
+    {"features": ["pickup"], "operator": operator, "reason": ""}
+    for operator in ("StringToNumber", "Substr")
+]
+
+
+@pytest.fixture(scope="module")
+def hours(tmp_path_factory: pytest.TempPathFactory) -> Finished:
+    """A run whose transform reads the hour out of a timestamp in a column of text."""
+    folder = tmp_path_factory.mktemp("hours")
+    rows = [
+        f"2024-03-{day:02} {hour:02}:{day:02}:00 h,{(7 * day + hour) % 9}.5,"
+        f"{'yes' if 6 < hour < 15 else 'no'}"
+        for day in range(1, 25)
+        for hour in range(24)
+    ]
+    (folder / "trips.csv").write_text("\n".join(["pickup,miles,late", *rows]) + "\n")
+    return edgeline(
+        folder,
+        *("run", "tabular", "--module", str(MODULE)),
+        *("--set", "data=trips.csv", "--set", "label=late", "--set", "model_name=trips"),
+        *("--set", "task=binary_classification", "--set", "destination=models"),
+        *("--set", "steps=40", "--set", "batch_size=16"),
+    )
+
+
+@pytest.fixture(scope="module")
+def published(hours: Finished) -> Path:
+    assert hours.code == 0, hours.output
+    return hours.folder / "models" / "trips" / "1"
+
+
+def test_the_table_and_the_page_of_the_run(hours: Finished, published: Path) -> None:
+    assert published.is_dir()
+    table = hours.output[hours.output.index("task") :]
+    assert SENTENCE in " ".join(hours.output.split())
+    assert "LiteRT lacks" in table
+    assert "&#39;pickup&#39;" in hours.page.read_text()
+
+
+def test_the_edge_model_and_the_manifest_have_it_as_fields(
+    hours: Finished, published: Path
+) -> None:
+    edge = hours.record["tasks"]["convert"]["outputs"]["edge_model"]["metadata"]
+    assert edge["takes"] == "transformed"
+    assert edge["transformed_because"] == CAUSES
+    assert bundle.read(published).provenance["transformed_because"] == CAUSES
+
+
+def test_verify_says_it(hours: Finished, published: Path) -> None:
+    told = edgeline(hours.folder, "verify", str(published))
+    assert told.code == 0, told.output
+    assert SENTENCE in " ".join(told.output.split())
+    found = json.loads(edgeline(hours.folder, "verify", str(published), "--json").output)
+    assert found["takes"] == "transformed"
+    assert found["transformed"] == SENTENCE
+    assert found["transformed_because"] == CAUSES
+
+
+def test_the_model_card_says_it(hours: Finished, published: Path, tmp_path: Path) -> None:
+    from edgeline.components.model_card.model_card import model_card
+
+    assert published.is_dir()
+    outputs = hours.record["tasks"]["convert"]["outputs"]
+    model_card(tmp_path / "card.html", "trips", edge_models=[outputs["edge_model"]["uri"]])
+    page = (tmp_path / "card.html").read_text()
+    assert "Takes transformed features" in page
+    assert SENTENCE.replace("'", "&#39;") in page
+
+
+def test_the_server_says_it_at_load_and_in_its_metadata(published: Path) -> None:
+    server = Running(published.parents[1], "--poll=0")
+    try:
+        assert server.ask("GET", "/v2/models/trips")[1]["properties"] == {
+            "transformed_features": SENTENCE
+        }
+        parameters = server.ask("GET", "/v2/models/trips/config")[1]["parameters"]
+        assert parameters["transformed_features"] == {"string_value": SENTENCE}
+        (entry,) = server.ask("GET", "/overview")[1]["models"][0]["versions"]
+        assert entry["transformed"] == SENTENCE
+    finally:
+        _, log = server.stop()
+    assert log.count(SENTENCE) == 1
+    assert "trips 1: The model takes transformed features" in log
