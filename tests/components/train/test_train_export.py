@@ -35,11 +35,19 @@ def preprocessing_fn(inputs):
         "kind": tft.compute_and_apply_vocabulary(inputs["size"], vocab_filename="kinds"),
     }
 
+STEPS = tf.constant([1.0, 2.0, 3.0, 4.0, 5.0])
+
+@tf.custom_gradient
+def scaled(x):
+    return x * STEPS, lambda g: g * STEPS / 2
+
 def build_model(features, hyperparameters):
     assert sorted(features) == ["miles", "picture", "row"]
     inputs = {n: keras.Input(features[n].shape[1:], name=n) for n in
               ("picture", "miles")}
     joined = keras.layers.Concatenate()(list(inputs.values()))
+    if hyperparameters.get("gradient"):
+        joined = keras.layers.Lambda(scaled)(joined)
     classes = keras.layers.Dense(3, activation="softmax")(joined)
     if hyperparameters.get("list"):
         model = keras.Model(inputs, [classes, joined])
@@ -127,6 +135,12 @@ def test_the_model_asks_for_what_its_network_takes(folder):
     transformed = between(raw)
     assert transformed.keys() == {"picture", "miles"}
     np.testing.assert_allclose(transformed["picture"][3], [24 / 255] * 4, rtol=1e-6)
+
+
+def test_a_gradient_that_holds_on_to_a_constant_is_left_out(folder):
+    train_in(folder, gradient=True)
+    serve, _ = models.load_signature(artifacts.read(folder / "model", models.SCHEMA), "evaluate")
+    assert serve is not None
 
 
 def test_outputs_in_a_list_have_no_names(folder):
