@@ -106,7 +106,10 @@ def test_reports_and_numbers_come_from_the_run_s_place_in_the_store(
             {"pipeline": "taxi", "stepz": 1},
             "Parameter stepz: the pipeline has no such parameter. Did you mean steps?",
         ),
-        ({"pipeline": "tabular"}, "Pipeline tabular also needs data, module, label, model_name, destination"),
+        (
+            {"pipeline": "tabular"},
+            "Pipeline tabular also needs data, module, label, model_name, destination",
+        ),
         ({"pipeline": "nothing"}, "nothing"),
     ],
 )
