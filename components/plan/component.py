@@ -12,6 +12,7 @@ def plan(
     targets: list = [],  # noqa: B006
     sites: list = [],  # noqa: B006
     models_repository: str = "",
+    destination: str = "",
 ) -> NamedTuple(
     "Plan", [("each_target", list), ("has_targets", bool), ("each_site", list), ("has_sites", bool)]
 ):
@@ -25,6 +26,8 @@ def plan(
         sites: Where to deploy, each an object with `site` and `form` as the serve component
             takes them; without `form` it is kustomize.
         models_repository: Where models' images are pushed; needed for sites.
+        destination: Where publish will publish. In a cluster a relative path is refused: it would
+            be on a pod's own disk, and gone with the pod.
 
     Returns:
         each_target: Every target, once.
@@ -36,7 +39,7 @@ def plan(
 
     from edgeline.components.plan.plan import plan as work
 
-    planned = work(targets, sites, models_repository)
+    planned = work(targets, sites, models_repository, destination)
     made = [("each_target", list), ("has_targets", bool), ("each_site", list), ("has_sites", bool)]
     return NamedTuple("Plan", made)(  # type: ignore[operator]
         planned.targets, bool(planned.targets), planned.sites, bool(planned.sites)

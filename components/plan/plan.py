@@ -12,6 +12,7 @@ from typing import Any
 
 from edgeline.components.compile.target import MODULES
 from edgeline.components.serve.site import parse
+from edgeline.destinations import refuse_relative
 from edgeline.errors import EdgelineError
 from edgeline.sites.render import FORMS
 
@@ -27,7 +28,10 @@ class Plan:
 
 
 def plan(
-    targets: Sequence[Any] = (), sites: Sequence[Any] = (), models_repository: str = ""
+    targets: Sequence[Any] = (),
+    sites: Sequence[Any] = (),
+    models_repository: str = "",
+    destination: str = "",
 ) -> Plan:
     """Check targets and sites, each to be gone through once.
 
@@ -35,11 +39,13 @@ def plan(
         targets: names of `compile`'s targets.
         sites: objects with `site` and perhaps `form`, as `serve` takes them.
         models_repository: where models' images are pushed.
+        destination: where publish will publish; empty: not looked at.
 
     Raises:
         EdgelineError: an entry names no target, or is no site; there are sites, but no
-            models_repository.
+            models_repository; or this is a cluster, and the destination a pod's own disk.
     """
+    refuse_relative(destination)
     for number, target in enumerate(targets, 1):
         if not isinstance(target, str) or target not in MODULES:
             known = ", ".join(MODULES)

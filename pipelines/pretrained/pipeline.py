@@ -154,7 +154,7 @@ def pipeline(
         return edge_model, check(edge_model=edge_model, require_mapped=require_mapped)
 
     with dsl.ExitHandler(ended):
-        planned = plan(targets=targets)
+        planned = plan(targets=targets, destination=destination)
         read = ingest(data=data, images=images, split_ratios=split_ratios)
         imported = import_model(
             source=source,

@@ -97,7 +97,7 @@ def tabular(
     ended = notify(pipeline_name=model_name, run_id=dsl.PIPELINE_JOB_ID_PLACEHOLDER)
     ended.set_caching_options(False)
     with dsl.ExitHandler(ended):
-        planned = plan(sites=sites, models_repository=models_repository)
+        planned = plan(sites=sites, models_repository=models_repository, destination=destination)
         read = ingest(
             data=data,
             split_ratios=split_ratios,

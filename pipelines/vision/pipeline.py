@@ -99,7 +99,12 @@ def vision(
     ended = notify(pipeline_name=model_name, run_id=dsl.PIPELINE_JOB_ID_PLACEHOLDER)
     ended.set_caching_options(False)
     with dsl.ExitHandler(ended):
-        planned = plan(targets=targets, sites=sites, models_repository=models_repository)
+        planned = plan(
+            targets=targets,
+            sites=sites,
+            models_repository=models_repository,
+            destination=destination,
+        )
         read = ingest(data=data, images=images, split_ratios=split_ratios, split_key=split_key)
         checked = validate(
             examples=read.outputs["examples"], schema_uri=schema_uri, on_anomalies=on_anomalies

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import pytest
 
-from edgeline.components.plan.plan import plan
+from edgeline.components.plan.plan import Plan, plan
+from edgeline.destinations import LOCAL_RUN
 from edgeline.errors import EdgelineError
+from edgeline.pipelines import catalogue
 
 
 def test_each_entry_is_gone_through_once() -> None:
@@ -56,3 +58,23 @@ def test_what_is_no_site_is_named_with_its_place(site: object, fault: str) -> No
 def test_sites_need_a_place_for_the_models_images() -> None:
     with pytest.raises(EdgelineError, match="no models_repository"):
         plan(sites=[{"site": "cluster://edge"}])
+
+
+def test_in_a_cluster_a_destination_on_the_pod_s_own_disk_is_refused(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.delenv(LOCAL_RUN, raising=False)
+    monkeypatch.delenv("KUBERNETES_SERVICE_HOST", raising=False)
+    assert plan(destination="edgeline-models") == Plan([], [])
+    monkeypatch.setenv("KUBERNETES_SERVICE_HOST", "10.96.0.1")
+    assert plan(destination="s3://models/taxi") == Plan([], [])
+    with pytest.raises(EdgelineError, match="The destination edgeline-models is a folder on"):
+        plan(destination="edgeline-models")
+
+
+@pytest.mark.parametrize("name", catalogue.names())
+def test_each_pipeline_asks_before_its_work(name: str) -> None:
+    root = catalogue.load(name).pipeline_spec.components["comp-exit-handler-1"].dag.tasks
+    given = root["plan"].inputs.parameters["destination"]
+    assert given.component_input_parameter == "pipelinechannel--destination"
+    assert not root["plan"].dependent_tasks
