@@ -5,6 +5,7 @@
 import pytest
 from kfp import dsl
 
+from edgeline.components.plan.component import plan
 from edgeline.errors import EdgelineError
 from edgeline.local.graph import draw
 from edgeline.local.runner import run
@@ -51,3 +52,45 @@ def test_what_a_loop_made_is_collected(tmp_path):
 def test_what_a_cluster_does_not_collect_is_not_collected_here(tmp_path):
     with pytest.raises(EdgelineError, match=r"copied of the loop for-loop-.* Put the loop"):
         run(loops, {"words": []}, tmp_path, False, lambda _: None, False)
+
+
+@dsl.component(base_image="python", install_kfp_package=False)
+def say(word: str) -> str:
+    return word
+
+
+@dsl.pipeline
+def asked(targets: list, sites: list):
+    planned = plan(targets=targets, sites=sites, models_repository="ghcr.io/acme/models")
+    first = make(word="first")
+    with dsl.If(planned.outputs["has_targets"] == False):  # noqa: E712
+        say(word="none")
+    with dsl.Else():
+        with dsl.ParallelFor(planned.outputs["each_target"]) as target:
+            made = make(word=target)
+            copied = copy(made=made.outputs["made"])
+            with dsl.ParallelFor(planned.outputs["each_site"]) as place:
+                say(word=place.form).after(first)
+        join(all_made=dsl.Collected(copied.outputs["copied"]))
+
+
+@pytest.mark.parametrize(
+    ("targets", "states"),
+    [
+        ([], {"plan", "make", "say"}),
+        (
+            ["tvm", "onnx", "tvm"],
+            {"plan", "make", "make-2", "make-2[1]", "copy", "copy[1]", "join"}
+            | {"say-2", "say-2[0,1]", "say-2[1,0]", "say-2[1,1]"},
+        ),
+    ],
+)
+def test_loops_that_plan_allows_end_here_as_on_a_cluster(tmp_path, targets, states):
+    sites = [{"site": "cluster://edge", "form": "kserve"}, {"site": "cluster://edge"}]
+    given = {"targets": targets, "sites": sites}
+    result = run(asked, given, tmp_path, False, lambda _: None, False)
+    found = {name: task.state for name, task in result.tasks.items()}
+    assert set(found.values()) == {"succeeded"}, found
+    if targets:
+        assert result.tasks["join"].outputs["Output"] == "tvm onnx"
+    assert found.keys() == states
