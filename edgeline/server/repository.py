@@ -103,8 +103,7 @@ class Repository:
                 return served.pools[max(served.pools)]
             divided = self.rollouts.traffic.get(name)
             return divided or served.pools.get(stable) or served.pools[max(served.pools)]
-        number = whole(version)
-        pool = served.pools.get(number) if number is not None else None
+        pool = served.pools.get(whole(version) or 0)
         if pool is None:
             raise not_found(f"Model {name!r} has no version {version[:100]!r}.")
         return pool

@@ -33,9 +33,8 @@ _NOT_STRUCTURE = bytes(byte for byte in range(256) if byte not in b"[],")
 _MAX_DIMENSIONS = 8
 _FEW = 64
 _KEPT = 1 << 20
-_BEYOND = str(1 << 64)
 _COUNTED = 0xFFFFFF  # the most elements that simdjson counts
-_WIDE = re.compile(r"\d{20}|[eE]\+?0*\d{3}")  # numbers that may be beyond 64 bits or a double
+_WIDE = re.compile(r"\d{19}|[eE]\+?0*\d{3}")  # numbers that may be beyond 64 bits or a double
 _local = threading.local()
 
 
@@ -193,7 +192,8 @@ def _loads_python(body: bytes) -> Any:
 
 
 def _whole(text: str) -> int | float:
-    return int(text) if len(text) < 20 or (len(text) == 20 and text < _BEYOND) else _finite(text)
+    number = int(text) if len(text) <= 20 else 1 << 64
+    return number if -(1 << 63) <= number < 1 << 64 else _finite(text)
 
 
 def _finite(text: str) -> float:

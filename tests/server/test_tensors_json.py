@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 
 import numpy as np
+import orjson
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
@@ -137,3 +138,24 @@ def test_what_is_not_json(body):
 def test_the_large_way_makes_no_python_objects(monkeypatch):
     monkeypatch.setattr(tensors_json, "LARGE", 0)
     assert isinstance(loads(b'{"x":[1]}')["x"], Large)
+
+
+@pytest.mark.parametrize(
+    "text",
+    ['"\\ud800"', '"\\udc00x"', '"\\ud800\\u0041"', '{"\\udfff": 1}', "1e999", "-1e400",
+     "9" * 400, "9" * 5000, '"\ud800"', "[" * 5000 + "]" * 5000],
+)  # fmt: skip
+def test_what_no_parser_takes_is_not_taken_beside_nan_either(text):
+    for document in (f"[{text}]", f"[NaN, {text}]", f'{{"a": -Infinity, "b": {text}}}'):
+        with pytest.raises(ServingError, match="The body is not JSON"):
+            loads(document.encode(errors="surrogatepass"))
+
+
+def test_numbers_beside_nan_are_those_without():
+    numbers = '18446744073709551615, 18446744073709551616, -9223372036854775809, 1e300, "\\u00fc"'
+    assert loads(f"[NaN, {numbers}]".encode())[1:] == orjson.loads(f"[{numbers}]")
+
+
+def test_names_that_are_not_utf8_are_spelled():
+    names = {"models": ["a\udcff", {"\udc80": ("b", np.array([1.5]))}]}
+    assert orjson.loads(dumps(names)) == {"models": ["a\\udcff", {"\\udc80": ["b", [1.5]]}]}

@@ -248,3 +248,65 @@ def test_metrics(server):
     server.ask("POST", "/v2/models/mixed/infer", mixed((0, {"data": [0]})))
     assert server.metric('edgeline_requests_total{model="mixed"') == before + 2
     assert server.metric("edgeline_buffered_bytes") == 0
+
+
+def _deep(value: str) -> str:
+    """A request with a part nested deeper than Python's `repr` goes."""
+    return value.replace("DEEP", "[" * 900 + "]" * 900)
+
+
+@pytest.mark.parametrize(
+    ("path", "body", "said"),
+    [
+        ("/v2/models/mixed/infer", '{"id": "\\ud800", "note": NaN, "inputs": []}', "not JSON"),
+        ("/v2/models/mixed/infer", '{"id": DEEP, "inputs": []}', "'id' is a list"),
+        ("/v2/models/mixed/infer", '{"id": {"a": NaN}, "inputs": []}', "'id' is an object"),
+        ("/v1/models/mixed:predict", '{"signature_name": DEEP}', "no signature a list"),
+        ("/v2/models/mixed/infer",
+         '{"inputs": [{"name": "amount", "datatype": "FP32", "shape": [DEEP]}]}', "list of sizes"),
+        ("/v2/models/mixed/infer",
+         '{"inputs": [{"name": "amount", "datatype": "FP32", "shape": [0, 9223372036854775808],'
+         ' "data": []}]}', "no request can hold"),
+        ("/v2/models/mixed/infer",
+         '{"inputs": [{"name": "amount", "datatype": "FP32", "shape": ['
+         + "9223372036854775807," * 50_000 + '1], "data": []}]}', "50001 dimensions"),
+        ("/rollouts/mixed", '{"weight": DEEP}', "not a list"),
+        ("/rollouts/mixed", '{"requests": NaN, "requests": ' + "9" * 30 + "}", "is a int"),
+        ("/rollouts/mixed", '{"requests": 18446744073709551615}', "beyond 64 bits"),
+    ],
+)  # fmt: skip
+def test_odd_values_are_sentences(server, path, body, said):
+    status, answer, _ = server.ask("POST", path, _deep(body).encode())
+    assert status == 400
+    assert said in answer["error"]
+
+
+@pytest.mark.parametrize("length", ["9" * 5000, "0" * 5000 + "5", "\xb2", "1_0", "+5", ""])
+def test_a_broken_header_length_is_a_sentence(server, length):
+    headers = {"Inference-Header-Content-Length": length}
+    status, answer, _ = server.ask("POST", "/v2/models/mixed/infer", b"{}" * 10, headers)
+    assert status == 400
+    assert answer["error"] == "Inference-Header-Content-Length is not a length within the body."
+
+
+def test_a_version_is_written_in_ascii_digits(server):
+    for version in ("%D9%A1", "%C2%B9", "+1", "1_", "1" * 5000, "%EF%BC%91"):
+        assert server.ask("GET", f"/v2/models/mixed/versions/{version}")[0] == 404, version
+        assert server.ask("GET", f"/v1/models/mixed/versions/{version}")[0] == 404, version
+    status, _, _ = server.ask(
+        "POST", "/v1/models/mobilenet:classify?top=%C2%B2", b"", {"Content-Type": "image/png"}
+    )
+    assert status == 400
+
+
+def test_an_id_is_text_or_a_number(server):
+    for given, answered in (
+        ("a", "a"),
+        (7, "7"),
+        (1.5, "1.5"),
+        (None, None),
+        ("é\U0001f600", "é\U0001f600"),
+    ):
+        status, answer, _ = server.ask("POST", "/v2/models/mixed/infer", {**mixed(), "id": given})
+        assert status == 200
+        assert answer.get("id") == answered
