@@ -37,15 +37,15 @@ class Cause:
 def causes(facts: Any) -> list[Cause]:
     """The causes in metadata or provenance; none where it holds no (well-formed) ones."""
     entries = facts.get(KEY) if isinstance(facts, Mapping) else None
-    return [
-        Cause(
-            tuple(str(name)[:LONGEST] for name in entry["features"]),
-            operator if re.fullmatch(r"\w{1,100}", operator := str(entry.get("operator"))) else "",
-            " ".join(str(entry.get("reason", "")).split())[: 3 * LONGEST],
-        )
-        for entry in (entries if isinstance(entries, list) else [])
-        if isinstance(entry, Mapping) and isinstance(entry.get("features"), list)
-    ]
+    found = []
+    for entry in entries if isinstance(entries, list) else []:
+        if isinstance(entry, Mapping) and isinstance(entry.get("features"), list):
+            features = tuple(str(name)[:LONGEST] for name in entry["features"])
+            operator = str(entry.get("operator") or "")
+            reason = " ".join(str(entry.get("reason") or "").split())[: 3 * LONGEST]
+            known = re.fullmatch(r"\w{1,100}", operator)
+            found.append(Cause(features, operator if known else "", reason))
+    return found
 
 
 def sentence(takes: str, facts: Any) -> str:

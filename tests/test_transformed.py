@@ -56,6 +56,8 @@ def test_a_stranger_s_fields_stay_one_short_line():
     entry = {"features": ["a\n" * 5000, 3], "operator": "Sub\nstr", "reason": "x\ny " * 5000}
     text = sentence("transformed", {KEY: [entry]})
     assert "\n" not in text and len(text) < 500
+    entry |= {"operator": None, "reason": None}
+    assert sentence("transformed", {KEY: [entry]}).endswith("was not recorded.")
     entry["operator"] = "Substr"
     text = sentence("transformed", {KEY: [entry]})
     assert "\n" not in text and len(text) < 500 and "Substr" in text

@@ -81,7 +81,8 @@ def convert(
     tell("loading the SavedModel")
     signatures = (loaded := tf.saved_model.load(saved_model)).signatures
     cloud = running.call(signatures[SERVING], rows)
-    takes, unsupported, reads, features = "raw", None, {}, rows
+    takes, unsupported, features = "raw", None, rows
+    reads: Mapping[str, Sequence[str]] = {}
     try:
         built = build(tell, signatures, settings, rows, raw=True)
     except UnsupportedError as error:
