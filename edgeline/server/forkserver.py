@@ -22,7 +22,7 @@ import subprocess
 import sys
 import threading
 import traceback
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from time import monotonic
 from typing import Any, NoReturn
@@ -180,7 +180,7 @@ def _serve(orders: socket.socket, work: Work) -> NoReturn:
             here = os.getpid()
             if os.fork() == 0:
                 orders.close()
-                _report(work, here, *files, **json.loads(message))
+                _report(work, here, files, **json.loads(message))
             for number in files:
                 os.close(number)
     finally:
@@ -188,8 +188,9 @@ def _serve(orders: socket.socket, work: Work) -> NoReturn:
 
 
 def _report(
-    work: Work, parent: int, told: int, log: int, order: Mapping[str, Any], memory: int
+    work: Work, parent: int, files: Sequence[int], order: Mapping[str, Any], memory: int
 ) -> NoReturn:
+    told, log = files
     try:
         _end_with(parent)
         signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGCHLD])

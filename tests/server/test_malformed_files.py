@@ -73,13 +73,14 @@ def mutated(draw: Any, good: Any) -> Any:
         if kind == "add":
             holder = inner[path[-1]] if path else value
             if isinstance(holder, dict):
-                holder[draw(st.sampled_from(["more", "", "\ud800", "shape"]))] = draw(VALUES)
+                name = draw(st.sampled_from(["more", "", "\ud800", "shape"]))
+                holder[name] = copy.deepcopy(draw(VALUES))
             elif isinstance(holder, list):
-                holder.append(draw(VALUES))
+                holder.append(copy.deepcopy(draw(VALUES)))
         elif not path:
-            value = draw(VALUES)
+            value = copy.deepcopy(draw(VALUES))
         elif kind == "replace":
-            inner[path[-1]] = draw(VALUES)
+            inner[path[-1]] = copy.deepcopy(draw(VALUES))
         else:
             del inner[path[-1]]
     return value

@@ -146,16 +146,16 @@ def test_a_new_device_takes_the_version_before_a_bad_one(device, publisher):
 
 
 def test_a_model_that_never_finishes_loading(device, publisher):
-    server = device("--poll=0.5", "--load-time=3")
-    publisher.add(broken(*HANGING))
-    eventually(lambda: "took over 3 s" in states(server).get("2", ""))
+    server = device("--poll=0.5")
+    publisher.add(broken(*HANGING))  # it allocates without an end
+    eventually(lambda: "takes more than" in states(server).get("2", ""), 60)
     assert score(server) == 4
 
 
 def test_a_model_that_is_too_slow(device, publisher):
     server = device("--poll=0.5", "--run-time=0.005")
     publisher.add(DEEPLAB.read_bytes(), like=DEEPLAB)
-    eventually(lambda: "too slow" in states(server).get("2", ""))
+    eventually(lambda: "too slow" in states(server).get("2", ""), 60)
     assert score(server) == 4
     publisher.add(model(3))
     eventually(lambda: score(server) == 10)
