@@ -217,7 +217,7 @@ def test_a_file_that_cannot_be_written_is_named(small, tmp_path, output):
     ("setting", "answer"),
     [
         ("split_kye=id", "has no such parameter. Did you mean split_key?"),
-        ("colour=red", "It has data, skew_threshold, split_key."),
+        ("colour=red", "The pipeline has data, split_key, skew_threshold."),
         ("skew_threshold", "write it as NAME=VALUE"),
         ("skew_threshold=much", "'much' is not a number"),
     ],
@@ -231,9 +231,11 @@ def test_a_wrong_setting_is_wrong_usage(small, tmp_path, setting, answer):
 
 def test_an_unknown_pipeline_is_refused_with_those_there_are(tmp_path):
     done = cli("compile", "taxy", folder=tmp_path)
-    assert done.returncode == 1
-    known = ", ".join(catalogue.names())
-    assert f"There is no pipeline 'taxy': name one of {known}" in done.stderr
+    assert done.returncode == 2
+    assert "There is no pipeline 'taxy'. Did you mean taxi?" in done.stderr
+    done = cli("compile", "unlike-any", folder=tmp_path)
+    assert done.returncode == 2
+    assert ", ".join(catalogue.names()) in done.stderr
 
 
 def test_in_a_folder_older_versions_stay_beside_the_new_one(tmp_path):

@@ -172,7 +172,7 @@ def test_shared_uploads_there_and_says_who_runs_it(
     made = upload.upload(client, new, found, tmp_path / "pipeline.yaml")
     assert made.version
     assert made.place == found.place
-    said = capsys.readouterr().err
+    said = " ".join(capsys.readouterr().err.split())
     assert "schedules of every team that name no version run it from now on" in said
 
 

@@ -116,4 +116,4 @@ def test_the_list_of_commands_is_not_cut() -> None:
     for arguments in (["--help"], ["repository", "--help"]):
         shown = CliRunner().invoke(cli.cli, arguments).output
         assert "..." not in shown.partition("Commands:")[2]
-    assert "makes the next root, which devices follow by themselves." in " ".join(shown.split())
+    assert "creates the next root, which devices follow automatically." in " ".join(shown.split())
