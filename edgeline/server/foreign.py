@@ -16,8 +16,9 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 _FORWARDED = re.compile(
-    r"forwarded|via|cdn-loop|x-forwarded.*|x-original-.*|x-envoy-.*|x-proxy.*|x-real-ip"
+    r"(x-)?forward(ed)?(-.*)?|via|cdn-loop|x-original-.*|x-envoy-.*|x-proxy.*|x-real-ip"
     r"|(x-|wl-proxy-|true-|x-cluster-|fastly-|fly-)?client-ip|cf-.*|l5d-.*|k-proxy-request"
+    r"|x-(remote|originating)-(ip|addr)|x-azure-.*|x-appengine-.*"
 )
 _PORT = re.compile(r":[0-9]*")
 
@@ -33,17 +34,18 @@ def reason(headers: Mapping[Any, Any], local: bool, names: frozenset[str]) -> st
         names: other names that may be asked for, in lower case, where any address may.
     """
     given = dict(_text(headers))
-    host = given.get(":authority") or given.get("host", "")
+    hosts = [given[name] for name in (":authority", "host") if given.get(name)]
     for name, value in given.items():
-        if _FORWARDED.fullmatch(name):
+        if _FORWARDED.fullmatch(name.replace("_", "-")):  # as some proxies' backends take it
             return f"{name}: {value}"
     if given.get("sec-fetch-site", "none") not in ("none", "same-origin"):
         return f"Sec-Fetch-Site: {given['sec-fetch-site']}"
     origin = given.get("origin")
-    if origin is not None and (not host or origin.partition("://")[2].lower() != host.lower()):
+    if origin is not None and origin.partition("://")[2].lower() not in map(str.lower, hosts):
         return f"Origin: {origin}"
-    if host and not _is_own(host, local, names):
-        return f"Host: {host}"
+    for host in hosts:
+        if not _is_own(host, local, names):
+            return f"Host: {host}"
     return ""
 
 

@@ -23,7 +23,8 @@ class Headers:
         self._known: dict[bytes, dict[str, str]] = {}
 
     def decode(self, block: bytes) -> dict[str, str]:
-        """Names in lower case and values; not to be changed, for the next call may get the same.
+        """Names in lower case and values, several of one name joined by commas; not to be changed,
+        for the next call may get the same.
 
         Raises:
             BrokenError: it cannot be read.
@@ -34,7 +35,10 @@ class Headers:
         before = (len(table), table[0] if table else None, self._decoder.header_table_size)
         try:
             pairs = self._decoder.decode(block, raw=True)
-            headers = {bytes(n).decode("ascii"): bytes(v).decode("latin-1") for n, v in pairs}
+            headers: dict[str, str] = {}
+            for raw_name, raw_value in pairs:
+                name, value = bytes(raw_name).decode("ascii"), bytes(raw_value).decode("latin-1")
+                headers[name] = f"{headers[name]}, {value}" if name in headers else value
         except (self._malformed, UnicodeDecodeError, IndexError) as error:
             raise BrokenError(COMPRESSION, "a header cannot be read") from error
         after = (len(table), table[0] if table else None, self._decoder.header_table_size)

@@ -47,6 +47,7 @@ REASONS = {
 }
 _PIECE = 16 * 1024  # bytes that are parsed at once where no body is known to be as long
 _IN_A_ROW = 32  # answers to one connection before the others have their turn
+_SINGLE = (b"content-length", b"host")  # which one is meant, two readers may take otherwise
 _PREFACE = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"
 
 
@@ -205,8 +206,10 @@ class Http1(asyncio.Protocol):
 
     def on_header(self, name: bytes, value: bytes) -> None:
         name = name.lower()
-        if name in self._headers and name == b"content-length":
-            self._fail(400, "Content-Length is given twice.")
+        if name in self._headers:
+            if name in _SINGLE:
+                self._fail(400, f"{name.decode().title()} is given twice.")
+            value = self._headers[name] + b", " + value
         self._headers[name] = value
         self._head += len(name) + len(value) + 4
         if self._head > self._max_header:

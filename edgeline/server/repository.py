@@ -23,7 +23,6 @@ from edgeline.errors import EdgelineError, first_line
 from edgeline.interpreter import runtime_version
 from edgeline.server import rollout, sources, watch
 from edgeline.server.batching import batched
-from edgeline.server.digits import whole
 from edgeline.server.errors import Code, ServingError, not_found
 from edgeline.server.forkserver import ForkServer
 from edgeline.server.metrics import Metrics
@@ -31,7 +30,7 @@ from edgeline.server.model import Description, Instance, Observer
 from edgeline.server.pool import Pool
 from edgeline.server.preparing import KnownError, Preparer
 from edgeline.server.rollouts import Rollouts
-from edgeline.server.served import Served
+from edgeline.server.served import NEWEST, Served
 from edgeline.server.settings import Settings
 from edgeline.server.sources import Source
 from edgeline.server.threads import apart
@@ -87,26 +86,13 @@ class Repository:
         served = self.models.get(name)
         if served is None:
             raise not_found(f"There is no model {name[:100]!r}.")
-        if not served.pools:
-            reason = "it is unloaded" if served.unloaded else served.reason
-            raise ServingError(Code.UNAVAILABLE, f"Model {name!r} is not ready: {reason}.")
-        if label:
-            if label == "latest":
-                return served.pools[max(served.pools)]
-            number = served.labels.get(label, 0)
-            version = str(number)
-            if number not in served.pools:
-                raise not_found(f"Model {name!r} has no version labelled {label[:100]!r}.")
-        if not version:
-            stable = self.rollouts.stable(name)
-            if stable is None:
-                return served.pools[max(served.pools)]
-            divided = self.rollouts.traffic.get(name)
-            return divided or served.pools.get(stable) or served.pools[max(served.pools)]
-        pool = served.pools.get(whole(version) or 0)
-        if pool is None:
-            raise not_found(f"Model {name!r} has no version {version[:100]!r}.")
-        return pool
+        if version or label:
+            return served.pool(version, label)
+        stable = self.rollouts.stable(name)
+        if stable is None:
+            return served.pool(label=NEWEST)
+        divided = self.rollouts.traffic.get(name) if served.pools else None
+        return divided or served.pools.get(stable) or served.pool(label=NEWEST)
 
     def index(self) -> list[dict[str, str]]:
         """Each version that serves or failed: name, version, state and reason."""
@@ -205,7 +191,7 @@ class Repository:
             raise ServingError(
                 Code.INVALID_ARGUMENT, f"There is no model {name[:100]!r} in the repository.", 400
             )
-        if served.failures:
+        if served.failures or not served.pools:
             raise ServingError(Code.INVALID_ARGUMENT, served.reason)
 
     async def unload(self, name: str) -> None:

@@ -8,11 +8,14 @@ from time import monotonic
 
 from edgeline.errors import EdgelineError
 from edgeline.server import loading, watch
+from edgeline.server.digits import whole
+from edgeline.server.errors import Code, ServingError, not_found
 from edgeline.server.loading import TransientError
 from edgeline.server.pool import Pool
 from edgeline.server.sources import Source
 
 TRIES, RETRY = 5, 10.0  # of what failed for no fault of its own; seconds, doubled each time
+NEWEST = "latest"  # a label that every model has
 
 
 @dataclass(frozen=True)
@@ -43,6 +46,8 @@ class Served:
     @property
     def reason(self) -> str:
         """Why nothing of it serves."""
+        if self.unloaded:
+            return "it is unloaded"
         return "; ".join(f.reason for f in self.failures.values()) or "it is being loaded"
 
     @property
@@ -50,6 +55,24 @@ class Served:
         """Whether all of it is for other runtimes: no fault of a server in a common store."""
         failed = self.failures.values()
         return not self.pools and bool(failed) and all(failure.elsewhere for failure in failed)
+
+    def pool(self, version: str = "", label: str = "") -> Pool:
+        """The pool of a version, by its number or its label.
+
+        Raises:
+            ServingError: there is no such version or label, or nothing serves.
+        """
+        name = self.name
+        if not self.pools:
+            raise ServingError(Code.UNAVAILABLE, f"Model {name!r} is not ready: {self.reason}.")
+        if label == NEWEST:
+            return self.pools[max(self.pools)]
+        number = self.labels.get(label, 0) if label else whole(version) or 0
+        if (found := self.pools.get(number)) is not None:
+            return found
+        if label:
+            raise not_found(f"Model {name!r} has no version labelled {label[:100]!r}.")
+        raise not_found(f"Model {name!r} has no version {version[:100]!r}.")
 
     def fail(self, source: Source, fault: EdgelineError) -> Failure:
         """Remember why a version is not served, and when to try it again."""

@@ -85,7 +85,9 @@ def _fault(order: Order, ended: Ended) -> EdgelineError:
         return EdgelineError(_too_large(order))
     if number == signal.SIGXCPU:
         return EdgelineError(f"{path} took over {order.load_time:g} s to load and warm.")
-    if number == signal.SIGALRM or ended.status is None:
+    if ended.status is None:
+        return TransientError(f"The trial of {path} broke off, perhaps for want of memory.")
+    if number == signal.SIGALRM:
         return TransientError(
             f"{path} was not loaded and warm after {CLOCK * order.load_time:g} s, of which it had "
             f"a core for {ended.seconds:.0f} s: this machine is busy."

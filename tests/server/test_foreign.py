@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hpack
 import pytest
 from running import MIXED
 from test_access import tokens
@@ -11,6 +12,7 @@ from test_rollouts import changed, declare
 
 from edgeline.server.access import Access
 from edgeline.server.errors import ServingError
+from edgeline.server.headers import Headers
 
 __all__ = ["tokens"]
 OWN = ["localhost", "LOCALHOST:1", "localhost.", "127.0.0.1:80", "127.0.1.1", "[::1]:8080", "[::1]",
@@ -35,6 +37,10 @@ SAID = [
     {"X-Original-Forwarded-For": "192.0.2.1"},
     {"True-Client-IP": "192.0.2.1"},
     {"CF-Connecting-IP": "192.0.2.1"},
+    {"X-Forward-For": "192.0.2.1"},
+    {"X_Forwarded_For": "192.0.2.1"},
+    {"X-Remote-IP": "192.0.2.1"},
+    {"X-Azure-ClientIP": "192.0.2.1"},
 ]
 ADMIN = [
     ("POST", "/v2/repository/models/mixed/load"),
@@ -145,6 +151,33 @@ def test_grpc_from_elsewhere_is_refused(server):
             with pytest.raises(grpc.RpcError) as refused:
                 channel.unary_unary(LOAD)(b"\x0a\x05mixed", timeout=30)
             assert "Host: evil.example" in refused.value.details()
+
+
+@pytest.mark.parametrize(
+    ("lines", "status"),
+    [
+        (["Host: localhost", "Host: localhost"], 400),
+        (["Host: evil.example", "Host: localhost"], 400),
+        (["Host: localhost", "Origin: https://evil.example", "Origin: http://localhost"], 403),
+        (["Host: localhost", "Sec-Fetch-Site: cross-site", "Sec-Fetch-Site: none"], 403),
+        (["Host: localhost", "Sec-Fetch-Site: none"], 200),
+        ([], 200),
+    ],
+)
+def test_a_header_that_is_given_twice_hides_nothing(server, lines, status):
+    with server.connect() as connection:
+        head = ["POST /v2/repository/models/mixed/load HTTP/1.1", "Content-Length: 0", *lines]
+        connection.sendall("\r\n".join([*head, "Connection: close", "", ""]).encode())
+        assert int(connection.makefile("rb").readline().split()[1]) == status
+
+
+def test_a_header_that_is_given_twice_over_http2():
+    pairs = [(":authority", "localhost"), ("host", "evil.example"), ("a", "1"), ("a", "2")]
+    headers = Headers(1000).decode(hpack.Encoder().encode(pairs))
+    assert headers["a"] == "1, 2"
+    with pytest.raises(ServingError, match=r"Host: evil\.example"):
+        Access().check("admin", "", "127.0.0.1", headers)
+    Access().check("admin", "", "127.0.0.1", headers | {"host": "localhost"})
 
 
 def test_with_a_token_everything_is_as_before(start, store, tokens):

@@ -109,6 +109,33 @@ def test_load_answers_about_a_model_that_never_loads(folder, start):
     assert answer(server) == GOOD
 
 
+def test_a_model_that_is_unloaded_while_it_is_being_loaded(folder, start):
+    server = start(folder, "--poll=0")
+    shutil.copy(ENDLESS, folder / "endless.tflite")
+    answers = []
+    asking = threading.Thread(
+        target=lambda: answers.append(server.ask("POST", "/v2/repository/models/endless/load", {}))
+    )
+    asking.start()
+    eventually(lambda: reasons(server).get("endless", ("",))[0] == "LOADING", 60)
+    assert server.ask("POST", "/v2/repository/models/endless/unload", {})[0] == 200
+    asking.join(60)
+    assert answers[0][0] == 400
+    assert answers[0][1]["error"] == "it is unloaded"
+    assert answer(server) == GOOD
+
+
+def test_the_fork_server_is_ended_from_outside(folder, start):
+    server = start(folder, "--poll=0.1")
+    shutil.copy(ENDLESS, folder / "endless.tflite")
+    eventually(lambda: len(children(server.process.pid)) >= 3, 60)
+    children(server.process.pid)[0].kill()
+    eventually(lambda: "broke off" in reasons(server).get("endless", ("", ""))[1], 60)
+    assert "tried again" in reasons(server)["endless"][1]
+    shutil.copy(LINE, folder / "new.tflite")  # which another fork server tries
+    eventually(lambda: reasons(server).get("new") == ("READY", ""), 60)
+
+
 def test_the_only_model_never_loads_and_sigterm_ends_the_start(tmp_path):
     shutil.copy(ENDLESS, tmp_path / "endless.tflite")
     process = subprocess.Popen(
@@ -220,7 +247,7 @@ def test_damaged_models_by_the_dozen(folder, start):
         (Ended(status=-signal.SIGKILL, over=True), EdgelineError, "--load-memory"),
         (Ended(status=-signal.SIGALRM, seconds=4), TransientError, "this machine is busy"),
         (Ended(status=-signal.SIGKILL), TransientError, "ended by signal 9"),
-        (Ended(), TransientError, "this machine is busy"),
+        (Ended(), TransientError, "broke off"),
         (Ended(status=1, log="a\nKeyError: 3"), EdgelineError, "cannot be loaded (KeyError: 3)"),
         (Ended({"fault": "No.", "transient": False}, 0), EdgelineError, "No."),
         (Ended({"fault": "No.", "transient": True}, 0), TransientError, "No."),
