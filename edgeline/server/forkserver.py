@@ -168,6 +168,7 @@ def main(work: Work) -> NoReturn:
 def _serve(orders: socket.socket, work: Work) -> NoReturn:
     try:
         signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the server
+        signal.signal(signal.SIGTERM, signal.SIG_DFL)  # what it ends has not failed by itself
         signal.signal(signal.SIGCHLD, signal.SIG_IGN)  # the system takes reporters away
         nothing = os.open(os.devnull, os.O_RDWR)
         for number in (0, 1, 2):

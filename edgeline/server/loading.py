@@ -29,6 +29,7 @@ from edgeline.server.errors import ServingError
 from edgeline.server.model import Arrays, Description, Instance, check
 
 SERVING, LITERT = "serving_default", "litert"
+_MOST_LABELS = 1 << 20  # bytes of a file of class names
 log = logging.getLogger("edgeline.server")
 
 
@@ -148,10 +149,16 @@ def _labels(file: Path) -> tuple[str, ...] | None:
     """Class names beside a bare model: `<model>.txt` or `labels.txt`, one a line."""
     for names in (file.with_suffix(".txt"), file.with_name("labels.txt")):
         try:
-            if names.is_file():
-                return tuple(line.strip() for line in names.read_text().splitlines())
-        except (OSError, UnicodeDecodeError) as error:
-            log.warning("%s cannot be read (%s): classes have numbers.", names, error)
+            if not names.is_file():
+                continue
+            with open(names, "rb") as stream:
+                text = stream.read(_MOST_LABELS + 1)
+            if len(text) <= _MOST_LABELS:
+                return tuple(line.strip() for line in text.decode().splitlines())
+            error: Exception = ValueError(f"it has over {_MOST_LABELS:,} bytes")
+        except (OSError, UnicodeDecodeError) as caught:
+            error = caught
+        log.warning("%s cannot be read (%s): classes have numbers.", names, error)
     return None
 
 

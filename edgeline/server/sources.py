@@ -74,9 +74,8 @@ def labels(root: Path, name: str) -> dict[str, int]:
             return {}
         value = typed.read(file)
         if isinstance(value, dict):  # "3" is as good as 3
-            value = {
-                n: int(v) if isinstance(v, str) and v.isdecimal() else v for n, v in value.items()
-            }
+            numbers = {n: whole(v) for n, v in value.items() if isinstance(v, str)}
+            value |= {n: number for n, number in numbers.items() if number is not None}
         found: dict[str, int] = typed.convert(value, Mapping[str, int])
         return found
     except (OSError, EdgelineError) as error:

@@ -25,7 +25,7 @@ from running import DATA, Running, eventually
 
 from edgeline.errors import EdgelineError
 from edgeline.server import trial
-from edgeline.server.forkserver import Ended
+from edgeline.server.forkserver import Ended, ForkServer
 from edgeline.server.loading import TransientError
 from edgeline.server.served import RETRY, TRIES, Served
 from edgeline.server.sources import Source
@@ -262,6 +262,21 @@ def test_what_a_trial_says_about_a_model_and_what_about_the_machine(ended, kind,
         trial.run(Forks(), trial.Order("m.tflite"))
     assert type(caught.value) is kind
     assert said in str(caught.value)
+
+
+def test_a_child_dies_of_sigterm_whatever_the_server_does_at_one():
+    """Else a service manager, which tells a whole group to end, would make its model a bad one."""
+
+    def work(_: object) -> dict[str, object]:
+        os.kill(os.getpid(), signal.SIGTERM)
+        return {"fault": "", "transient": False}
+
+    before = signal.signal(signal.SIGTERM, signal.default_int_handler)  # as the command line does
+    try:
+        with contextlib.closing(ForkServer.fork(trial.MODULE, work)) as forks:
+            assert forks.run({}, 30, 1 << 30).status == -signal.SIGTERM
+    finally:
+        signal.signal(signal.SIGTERM, before)
 
 
 def test_what_failed_for_want_of_time_is_tried_again_but_not_for_ever(tmp_path):

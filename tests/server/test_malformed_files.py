@@ -221,6 +221,31 @@ def test_what_is_hardly_json(made, tmp_path, text):
     assert Verdicts(tmp_path, "").bad() == {}
 
 
+@pytest.mark.parametrize(
+    ("label", "found"),
+    [
+        ('"3"', {"x": 3}),
+        ("3", {"x": 3}),
+        ('"' + "9" * 5000 + '"', {}),
+        ('"\u0663"', {}),
+        ("3.0", {}),
+    ],
+)
+def test_labels_of_versions(tmp_path, label, found):
+    (tmp_path / "m").mkdir()
+    (tmp_path / "m" / sources.LABELS).write_text(f'{{"x": {label}}}')
+    assert sources.labels(tmp_path, "m") == found
+
+
+def test_class_names_that_are_too_many_are_left_out(tmp_path, caplog):
+    shutil.copy(LINE, tmp_path / "line.tflite")
+    with open(tmp_path / "line.txt", "wb") as names:
+        names.truncate(1 << 40)  # takes no room on the disk
+    (instance,) = loading.load(tmp_path / "line.tflite", "line", 1, 1, 1)
+    assert instance.description.labels is None
+    assert "line.txt cannot be read (it has over 1,048,576 bytes)" in caplog.text
+
+
 def test_a_malformed_manifest_is_its_models_alone(start, tmp_path):
     """At the start, and when it comes later; the models behind it in the alphabet are served."""
     store = tmp_path / "store"
