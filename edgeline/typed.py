@@ -92,7 +92,8 @@ def convert(value: Any, kind: Any, where: str = "") -> Any:
             for name, item in value.items()
         }
     if not _fits(value, kind):
-        raise _wrong(value, _NAMES[kind], where)
+        number = kind in (int, float) and type(value) is int
+        raise _wrong(value, "a number of 64 bits" if number else _NAMES[kind], where)
     return float(value) if kind is float else value
 
 

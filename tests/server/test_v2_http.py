@@ -270,9 +270,9 @@ def _deep(value: str) -> str:
         ("/v2/models/mixed/infer",
          '{"inputs": [{"name": "amount", "datatype": "FP32", "shape": ['
          + "9223372036854775807," * 50_000 + '1], "data": []}]}', "50001 dimensions"),
-        ("/rollouts/mixed", '{"weight": DEEP}', "not a list"),
-        ("/rollouts/mixed", '{"requests": NaN, "requests": ' + "9" * 30 + "}", "is a int"),
-        ("/rollouts/mixed", '{"requests": 18446744073709551615}', "beyond 64 bits"),
+        ("/rollouts/mixed", '{"weight": DEEP}', "is a list, not a number"),
+        ("/rollouts/mixed", '{"requests": NaN, "requests": ' + "9" * 30 + "}", "of 64 bits"),
+        ("/rollouts/mixed", '{"requests": 18446744073709551615}', "of 64 bits"),
     ],
 )  # fmt: skip
 def test_odd_values_are_sentences(server, path, body, said):
