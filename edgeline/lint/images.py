@@ -47,7 +47,7 @@ def _moving(tree: Tree) -> Iterator[Found]:
 def _unpinned(tree: Tree) -> Iterator[tuple[Document, Path_, str, str]]:
     """Images without a digest, each with the tag that it has or that kustomize gives it."""
     entries = {
-        entry.get("name"): entry
+        str(entry.get("name")): entry
         for document in tree.documents
         if is_kustomization(document)
         for entry in listed(document.value, "images")
@@ -90,7 +90,7 @@ def _out_of_reach(tree: Tree) -> Iterator[Found]:
         if not is_kustomization(document):
             continue
         for index, entry in enumerate(listed(document.value, "images")):
-            name = at(entry, "name")
+            name = str(at(entry, "name"))
             if name in fixed:
                 what = f"images cannot rewrite {name} in a {fixed[name]}"
                 yield Found(document, ("images", index), what)

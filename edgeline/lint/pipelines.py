@@ -119,7 +119,7 @@ def _order(tree: Tree) -> Iterator[Found]:
 def _wave(document: Document) -> int:
     try:
         return int(document.annotations.get(WAVE, "0"))
-    except ValueError:
+    except (TypeError, ValueError):  # written without a value, too
         return 0
 
 
@@ -209,7 +209,9 @@ def _not_shown(tree: Tree) -> Iterator[Found]:
         root, pipeline = document.pipeline or ((), {})
         for name, component in mapped(pipeline, "components").items():
             outputs = mapped(component, "outputDefinitions", "artifacts")
-            kinds = Counter(at(entry, "artifactType", "schemaTitle") for entry in outputs.values())
+            kinds = Counter(
+                str(at(entry, "artifactType", "schemaTitle")) for entry in outputs.values()
+            )
             path = (*root, "components", name)
             for kind in ("system.HTML", "system.Markdown"):
                 if kinds[kind] > 1 and "executorLabel" in component:
@@ -220,7 +222,7 @@ def _not_shown(tree: Tree) -> Iterator[Found]:
 
 def _rights(tree: Tree) -> Iterator[Found]:
     granted = {
-        group
+        str(group)
         for role in tree.of("Role", "ClusterRole")
         for rule in listed(role.value, "rules")
         for group in listed(rule, "apiGroups")

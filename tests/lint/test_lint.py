@@ -207,3 +207,25 @@ def test_what_a_rule_asks_for_elsewhere_in_the_tree_is_seen(tmp_path: Path) -> N
         + flink.replace("--worker_pool", "--idle")
     )
     assert [finding.rule for finding in lint([tmp_path])] == ["beam-on-flink"]
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "apiVersion: pipelines.kubeflow.org/v2beta1\nkind: Pipeline\nmetadata: {name: p}\n---\n"
+        "apiVersion: pipelines.kubeflow.org/v2beta1\nkind: PipelineVersion\n"
+        "metadata: {name: p-0123456789abcdef, annotations: {argocd.argoproj.io/sync-wave: }}\n"
+        "spec: {pipelineName: p}\n",
+        "apiVersion: pipelines.kubeflow.org/v2beta1\nkind: Pipeline\nmetadata:\n",
+        "apiVersion: kustomize.config.k8s.io/v1beta1\nkind: Kustomization\n"
+        "images: [{name: {a: b}}, {name: [c]}, {name: }]\n",
+        "kind: Role\nmetadata: {name: r}\nrules: [{apiGroups: [[a], {b: c}, ]}]\n",
+        "pipelineInfo: {name: p}\nroot: {}\ncomponents: {c: {executorLabel: e, outputDefinitions: "
+        "{artifacts: {a: {artifactType: {schemaTitle: {}}}}}}}\n",
+        "schedules: [{name: s, parameters: {destination: 's3://[models'}}]\n",
+    ],
+)
+def test_a_value_of_another_kind_ends_in_no_traceback(text: str, tmp_path: Path) -> None:
+    (tmp_path / "kustomization.yaml").write_text(text)
+    (tmp_path / "objects.yaml").write_text(text)
+    assert all(str(finding).count("\n") == 0 for finding in lint([tmp_path]))
