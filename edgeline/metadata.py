@@ -15,14 +15,17 @@ from typing import Any
 
 MOST = 4096  # bytes of one fact as JSON; a task has some 25 inputs at most
 LONGEST_NAME = 255  # characters of a name, in the store's database
+WHOLE = 2**53  # the store keeps numbers as doubles, which hold each whole number up to here
+LARGEST = 10**MOST  # as text, a whole number has no more than a fact's bytes
 
 
 def record(artifact: Any, facts: Mapping[str, Any]) -> None:
     """Put facts into the metadata of an output artifact.
 
     What is null or not a finite number is left out, in a list it is an empty text, so that the
-    others keep their places. Of a fact above `MOST` bytes its size is said. Names that differ in
-    case alone, which the store's database takes for one, are numbered.
+    others keep their places. A whole number that a double does not hold becomes text. Of a fact
+    above `MOST` bytes its size is said. Names that differ in case alone, which the store's database
+    takes for one, are numbered.
 
     Args:
         artifact: kfp's output artifact.
@@ -56,6 +59,8 @@ def _stored(value: Any) -> Any:
         return _text(value)
     if hasattr(value, "tolist"):  # numpy
         return _stored(value.tolist())
+    if isinstance(value, int) and abs(value) > WHOLE:
+        return str(value) if abs(value) < LARGEST else None
     if value is None or isinstance(value, (bool, int)):
         return value
     if isinstance(value, float):

@@ -48,6 +48,13 @@ def test_numbers_and_arrays_of_numpy_are_told_as_their_values() -> None:
     }  # fmt: skip
 
 
+def test_a_whole_number_that_a_double_does_not_hold_is_text() -> None:
+    held, not_held = 2**53, 2**53 + 1
+    assert recorded(a=held, b=-not_held, c=np.uint64(2**64 - 1), d=[10**400, 10**5000]) == {
+        "a": held, "b": str(-not_held), "c": str(2**64 - 1), "d": [str(10**400), ""],
+    }  # fmt: skip
+
+
 def test_a_name_that_is_not_utf8_becomes_text() -> None:
     name = Path(b"caf\xe9.csv".decode("utf-8", "surrogateescape")).name
     found = recorded(sources=[{"name": name}], **{name: 1})
