@@ -30,7 +30,10 @@ def folder(destination: str) -> PurePosixPath | None:
     """The folder that a destination names; None for a bucket, or where it names nothing."""
     if "://" not in destination:
         return PurePosixPath(destination) if destination.strip() else None
-    parts = urlsplit(destination)
+    try:
+        parts = urlsplit(destination)
+    except ValueError:  # such as s3://[bucket
+        return None
     local = parts.scheme == "file" and parts.netloc in ("", "localhost")
     return PurePosixPath(unquote(parts.path) or "/") if local else None
 

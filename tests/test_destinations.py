@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from edgeline import destinations
+from edgeline.components.publish.store import open_store
 from edgeline.destinations import is_relative, is_unmounted, refuse_lost, refuse_relative
 from edgeline.errors import EdgelineError
 
@@ -108,3 +109,29 @@ def test_this_machine_s_own_mounts_can_be_read() -> None:
     if destinations.MOUNTS.exists():
         assert [destinations._mount(line) for line in destinations.MOUNTS.read_text().splitlines()]
     assert isinstance(destinations._outlives_the_pod(Path.cwd()), bool)
+
+
+@pytest.mark.parametrize(
+    "destination",
+    ["s3:/models/x", "S3:models", "minio:b/x", "file:x", "file://", "C:\\models", "~", "~/models",
+     "  ", "\n", " s3://models", "s3://models/x ", "s3://mod\nels", "models\n", "a\0b",
+     "s3://[models", "file://[x", "s3://models/x?y=1", "s3://models/x#y", "http://host/x",
+     "s3:///models"],
+)  # fmt: skip
+def test_what_only_looks_like_a_destination_is_one_sentence(
+    destination: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(EdgelineError) as caught:
+        open_store(destination)
+    assert "\n" not in str(caught.value)
+    for look in (is_relative, lambda text: is_unmounted(text, ())):
+        assert look(destination) in (True, False)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_keys_in_a_malformed_destination_are_not_repeated() -> None:
+    for destination in ("s3:/key:secret@models", "s3://key:secret@[models", " s3://k:secret@m"):
+        with pytest.raises(EdgelineError) as caught:
+            open_store(destination)
+        assert "secret" not in str(caught.value)

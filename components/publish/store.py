@@ -25,6 +25,9 @@ from edgeline.components.publish.assemble import content_digest
 from edgeline.components.publish.folder_store import FolderStore
 from edgeline.errors import EdgelineError
 
+# an address with a slash too few, a home that nobody expands, a drive of another system
+_MISTAKEN = re.compile(r"(s3|minio|gs|file|[a-z]):|~", re.IGNORECASE)
+
 
 class Store(Protocol):
     """A place for bundles. Every operation raises EdgelineError where the place fails."""
@@ -58,17 +61,39 @@ def open_store(destination: str) -> Store:
     Raises:
         EdgelineError: the destination names no place that edgeline can write to.
     """
+    if not destination.strip():
+        raise EdgelineError("The destination is empty: give a folder or s3://bucket/prefix.")
+    shown = "the destination" if "@" in destination else repr(destination)  # it may hold keys
+    if destination != destination.strip() or not destination.isprintable():
+        raise EdgelineError(
+            f"In {shown} there is white space at an end, or a character that nobody sees: leave it "
+            "out."
+        )
     if "://" not in destination:
-        if not destination:
-            raise EdgelineError("The destination is empty: give a folder or s3://bucket/prefix.")
+        if fault := _MISTAKEN.match(destination):
+            raise EdgelineError(
+                f"In {shown}, {fault[0]} would be the name of a folder here: give the whole path "
+                "of a folder, s3://bucket/prefix or minio://bucket/prefix."
+            )
         return FolderStore(Path(destination).absolute())
-    parts = urlsplit(destination)
+    try:
+        parts = urlsplit(destination)
+    except ValueError:
+        raise EdgelineError(
+            f"{shown[0].upper()}{shown[1:]} is a malformed address: give a folder, "
+            "s3://bucket/prefix or minio://bucket/prefix."
+        ) from None
     if "@" in parts.netloc:
         raise EdgelineError(
             f"The {parts.scheme}:// destination holds keys: leave them out and set "
             "MINIO_ACCESS_KEY and MINIO_SECRET_KEY."
         )
-    if parts.scheme == "file" and parts.netloc in ("", "localhost"):
+    if parts.query or parts.fragment:
+        raise EdgelineError(
+            f"In {destination} there is a ? or a #, which no destination has: leave it and what "
+            "follows it out."
+        )
+    if parts.scheme == "file" and parts.netloc in ("", "localhost") and parts.path:
         return FolderStore(Path(unquote(parts.path)))
     if parts.scheme in ("s3", "minio") and parts.netloc:
         from edgeline.components.publish.object_store import connect
