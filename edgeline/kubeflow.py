@@ -44,12 +44,16 @@ def connect(host: str | None = None, namespace: str | None = None) -> Any:
         raise EdgelineError("Which server? Give its address, or set KF_PIPELINES_ENDPOINT.")
     if not host.startswith(("http://", "https://")):
         raise EdgelineError(f"{host} is no address of a server: begin it with https:// or http://.")
-    if "@" in urlsplit(host).netloc:
+    try:
+        parts = urlsplit(host)
+    except ValueError:  # which repeats a password
+        raise EdgelineError("The server's address is malformed: is it https://HOST?") from None
+    if "@" in parts.netloc:
         raise EdgelineError(
-            f"The address of {urlsplit(host).hostname} has a user or a password in it, which no "
+            f"The address of {parts.hostname} has a user or a password in it, which no "
             f"request carries: leave it out, and {TOKEN_HINT}."
         )
-    if namespace and not NAMESPACE.fullmatch(namespace):
+    if namespace is not None and not NAMESPACE.fullmatch(namespace):
         raise EdgelineError(
             f"Namespace {namespace!r} is refused by Kubernetes: use at most 63 of a-z, 0-9 and -."
         )

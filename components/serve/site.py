@@ -37,7 +37,13 @@ def parse(site: str) -> Cluster | GitFolder:
     Raises:
         EdgelineError: it is neither, or names a user's password or a way out of the repository.
     """
-    parts = urlsplit(site)
+    try:
+        parts = urlsplit(site)
+    except ValueError:  # which repeats a password
+        raise EdgelineError(
+            "The site's address is malformed: give cluster://NAMESPACE, or "
+            "git+https://HOST/REPOSITORY.git//FOLDER?branch=BRANCH."
+        ) from None
     if parts.scheme == "cluster" and NAMESPACE.fullmatch(parts.netloc) and not parts.path:
         return Cluster(parts.netloc)
     if parts.scheme in GIT:

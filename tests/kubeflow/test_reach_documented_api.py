@@ -228,3 +228,9 @@ def test_a_ca_of_one_s_own_is_taken(
 def test_an_address_without_a_protocol_is_told_so() -> None:
     with pytest.raises(EdgelineError, match="kfp is no address of a server: begin it with https:"):
         connect("kfp")
+
+
+def test_a_malformed_address_is_a_sentence_that_repeats_no_password() -> None:
+    with pytest.raises(EdgelineError, match="address is malformed") as caught:
+        connect("https://me:secret@[kfp")
+    assert "secret" not in str(caught.value)

@@ -281,7 +281,7 @@ def test_a_server_that_does_not_say_whether_it_has_teams_is_not_taken_to_have_no
         connect(recorded.address, "team-a")
 
 
-@pytest.mark.parametrize("namespace", ["Team A", "team_a", "a" * 64, "-a", "team-a\n"])
+@pytest.mark.parametrize("namespace", ["", "Team A", "team_a", "a" * 64, "-a", "team-a\n"])
 def test_a_namespace_that_none_can_be_is_refused(namespace: str) -> None:
     with pytest.raises(EdgelineError, match=r"^Namespace .* is refused by Kubernetes"):
         connect("http://127.0.0.1:9", namespace)

@@ -39,6 +39,7 @@ def test_what_is_no_target_is_named_with_its_place(target: object) -> None:
         ({}, "is not an object with a site"),
         ({"site": None}, "is not an object with a site"),
         ({"site": "edge"}, "sites, entry 1: 'edge' is no site"),
+        ({"site": "git+https://[host/m.git//x"}, "entry 1: The site's address is malformed"),
         (
             {"site": "cluster://edge", "form": "helm"},
             "form is 'helm', but must be one of kustomize",
