@@ -63,22 +63,22 @@ class Settings:
         poll: how often to look for changed models; 0 for never. By default every 2 s, or every
             60 s for signed updates.
         root: the trusted TUF root; with it, PATH is a signed repository (a folder, https://, s3://,
-            gs:// or minio://), and `state` is required.
+            gs:// or minio://), and `--state` is required.
         max_update: the largest version that is fetched.
-        load_time: how long a new version may take to load and warm when it is tried, in time of a
-            core; by the clock three times as long, after which it is tried again later.
-        load_memory: the memory that a new version may take when it is tried, besides 8 times the
-            size of its files.
-        run_time: how long one run on zeros may take when a version is tried; 0 for any time.
-        trial_time: how long a new version is on trial after it has taken over.
-        error_rate: maximum share of requests that may fail on a version on trial.
+        load_time: maximum CPU time of loading and warming up a version in its trial. A trial that
+            takes three times as long in wall time is stopped and repeated later.
+        load_memory: maximum memory of a version in its trial, in addition to 8 times the size of
+            its files.
+        run_time: maximum time of one run on zeros in a version's trial; 0 for no limit.
+        trial_time: how long a new version is watched after it has taken over.
+        error_rate: maximum share of requests that may fail on a version during `--trial-time`.
         error_count: minimum number of failed requests before the error rate counts.
-        state: a folder for what outlives a restart; by default nothing does.
-        rollouts: a JSON file of how new versions are tried (see `edgeline.server.rollout`).
+        state: a folder for what must survive a restart; by default nothing is kept.
+        rollouts: a JSON file that declares rollouts of versions (see `edgeline.server.rollout`).
         tokens: a JSON file of token digests and scopes (see `edgeline.server.access`). Without it
-            everybody may predict, and administration is for programs of this machine and for the
-            server's own page on it.
-        certificate: a PEM file; with it and its key everything is TLS.
+            anyone may predict, and only programs on this machine and the server's own page,
+            opened there, may administer.
+        certificate: a PEM file; with it and its key, all connections use TLS.
         key: a PEM file with the certificate's private key.
         client_ca: a PEM file; with it, clients must present a certificate signed by this CA.
         drift_rate: maximum rows per second of a version that are sampled for drift; 0 turns drift
