@@ -9,8 +9,13 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable
+from datetime import date, datetime
+from typing import Any, TypeVar
 
+import msgspec
 import yaml
+
+T = TypeVar("T")
 
 NO_TEXT = re.compile(
     r"[yYnN]"
@@ -22,6 +27,29 @@ NO_TEXT = re.compile(
 def dump(documents: Iterable[object], sort_keys: bool = True) -> str:
     """The documents, with such texts in quotes and equal parts written out."""
     return yaml.dump_all(documents, Dumper=_Dumper, sort_keys=sort_keys, width=100)
+
+
+def load(data: bytes, kind: type[T]) -> T:
+    """What a person has written, as a msgspec type. A key that is there twice would lose a value.
+
+    Raises:
+        ValueError: in one line, what is wrong and where.
+    """
+    try:
+        return msgspec.convert(yaml.load(data, _Loader), kind, builtin_types=(date, datetime))
+    except (yaml.YAMLError, msgspec.MsgspecError, ValueError, RecursionError) as error:
+        raise ValueError(" ".join(str(error).split())) from error
+
+
+class _Loader(yaml.SafeLoader):
+    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
+        seen = set()
+        for key, _ in node.value:
+            name = (key.tag, key.value) if isinstance(key, yaml.ScalarNode) else None
+            if name and name in seen:
+                raise ValueError(f"line {key.start_mark.line + 1} has {key.value!r} again")
+            seen.add(name)
+        return super().construct_mapping(node, deep)
 
 
 class _Dumper(yaml.SafeDumper):

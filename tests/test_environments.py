@@ -207,6 +207,7 @@ def test_the_same_pipeline_elsewhere_is_another_version(tmp_path: Path) -> None:
             "requests cpu 2 for train, more than its limit 500m",
         ),
         ("name: [mine\n", "is not valid"),
+        ("name: mine\nname: laptop\n", "line 2 has 'name' again"),
     ],
 )
 def test_a_fault_in_an_environment_file_is_named(text: str, said: str, tmp_path: Path) -> None:

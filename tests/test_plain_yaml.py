@@ -8,6 +8,7 @@ import sys
 from itertools import product
 from pathlib import Path
 
+import pytest
 import yaml
 
 from edgeline import plain_yaml
@@ -40,3 +41,25 @@ def test_other_values_and_plain_texts_have_no_quotes() -> None:
     assert plain_yaml.dump([document]) == (
         "cpu: 100m\nimage: ghcr.io/a/b@sha256:0f\n'n':\n- 1\n- 0.5\n- true\n- null\n"
     )
+
+
+@pytest.mark.parametrize(
+    ("written", "said"),
+    [
+        (b"a: 1\nb: {c: 2, c: 3}\n", "line 2 has 'c' again"),
+        (b"a: 1\n'a': 2\n", "line 2 has 'a' again"),
+        (b"a: [1\n", "line 2"),
+        (b"\xff\xfe\x00", "truncated|incomplete"),
+        (b"a: 2026-13-01\n", "month must be in 1..12"),
+        (b"- 1\n", "Expected `object`, got `array`"),
+    ],
+)
+def test_what_cannot_be_read_is_one_line(written: bytes, said: str) -> None:
+    with pytest.raises(ValueError, match=said) as caught:
+        plain_yaml.load(written, dict)
+    assert "\n" not in str(caught.value)
+
+
+def test_a_merged_key_may_be_written_anew() -> None:
+    written = b"base: &base {a: 1, b: 2}\nown: {<<: *base, b: 3}\n"
+    assert plain_yaml.load(written, dict)["own"] == {"a": 1, "b": 3}

@@ -8,6 +8,7 @@ from typing import Annotated, Literal
 
 import msgspec
 
+from edgeline import plain_yaml
 from edgeline.errors import EdgelineError, UsageError, did_you_mean
 
 LAPTOP = "laptop"
@@ -131,15 +132,15 @@ def load(name: str) -> Environment:
     """
     path = Path(name)
     if name in NAMES:
-        text = resources.files("edgeline.environments").joinpath(f"{name}.yaml").read_text("utf-8")
+        text = resources.files("edgeline.environments").joinpath(f"{name}.yaml").read_bytes()
     elif path.suffix in (".yaml", ".yml") and path.is_file():
-        text = path.read_text("utf-8")
+        text = path.read_bytes()
     else:
         raise UsageError(
             f"There is no environment {name!r}. {did_you_mean(name, NAMES)} A .yaml file also "
             "works."
         )
     try:
-        return msgspec.yaml.decode(text, type=Environment)
-    except msgspec.MsgspecError as error:
+        return plain_yaml.load(text, Environment)
+    except ValueError as error:
         raise EdgelineError(f"Environment {name} is not valid: {error}.") from error

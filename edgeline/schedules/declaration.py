@@ -8,6 +8,7 @@ from typing import Annotated, Any
 
 import msgspec
 
+from edgeline import plain_yaml
 from edgeline.errors import EdgelineError
 from edgeline.parameters import plain
 
@@ -72,10 +73,10 @@ def read(path: str | Path) -> Declaration:
     """
     path = Path(path)
     try:
-        found = msgspec.yaml.decode(path.read_bytes(), type=Declaration)
+        found = plain_yaml.load(path.read_bytes(), Declaration)
     except OSError as error:
         raise EdgelineError(f"{path} cannot be read ({error.strerror}).") from error
-    except msgspec.MsgspecError as error:
+    except ValueError as error:
         raise EdgelineError(f"{path} is not a schedules file: {error}.") from error
     seen = set()
     for schedule in found.schedules:
