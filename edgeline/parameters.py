@@ -298,6 +298,6 @@ def _whole(value: Any) -> Any:
         return {key: convert(each) for key, each in value.items()}
     if isinstance(value, list):
         return [convert(each) for each in value]
-    if isinstance(value, float) and value.is_integer():
+    if isinstance(value, float) and value.is_integer() and abs(value) <= LARGEST:
         return int(value)
     return value

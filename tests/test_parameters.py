@@ -13,7 +13,16 @@ from kfp import dsl
 
 from edgeline.client.client import Client
 from edgeline.errors import EdgelineError, UsageError
-from edgeline.parameters import Parameter, check, check_constants, missing, parameters_of, parse
+from edgeline.local.command import run_command
+from edgeline.parameters import (
+    Parameter,
+    check,
+    check_constants,
+    from_spec,
+    missing,
+    parameters_of,
+    parse,
+)
 from edgeline.schedules.declaration import read
 
 KINDS = {
@@ -200,3 +209,24 @@ def test_nan_within_a_pipeline_of_ones_own_is_named() -> None:
         parameters_of(_own(math.nan, 1.0))
     with pytest.raises(UsageError, match="gives its task task NaN or infinity as names"):
         check_constants(_own(0.5, math.inf))
+
+
+def test_an_optional_parameter_without_a_value_cannot_run_here(tmp_path: Path) -> None:
+    file = tmp_path / "own.py"
+    file.write_text(
+        "from kfp import dsl\n"
+        "@dsl.container_component\n"
+        "def ends():\n"
+        "    return dsl.ContainerSpec(image='a', command=['true'])\n"
+        "@dsl.pipeline(name='own')\n"
+        "def pipeline(most: int = None):\n"
+        "    ends()\n"
+    )
+    with pytest.raises(UsageError, match=r"most has no value and no default.*--set most=VALUE"):
+        run_command(str(file), (), tmp_path / "runs", cache=False)
+    assert not (tmp_path / "runs").exists()
+
+
+def test_a_default_that_a_double_only_approximates_is_shown_as_it_was_written() -> None:
+    entry = {"parameterType": "NUMBER_DOUBLE", "defaultValue": 1e300}
+    assert repr(from_spec({"most": entry})["most"].default) == "1e+300"

@@ -76,13 +76,15 @@ def run_here(
     """Run a loaded pipeline with a live display; what became of it, and its page.
 
     Raises:
-        UsageError: a local file of the arguments does not exist.
+        UsageError: a local file of the arguments does not exist, or a parameter is without a
+            value.
     """
     from edgeline.local.page import write_page
     from edgeline.local.plan import plan
     from edgeline.local.progress import Progress
     from edgeline.local.runner import run
 
+    _refuse_null(arguments, parameters_of(definition))
     arguments = _local(dict(arguments), parameters_of(definition), root)
     names = [task.component for task in plan(definition.pipeline_spec)]
     with Progress(console, names) as progress:
@@ -90,6 +92,16 @@ def run_here(
     page = write_page(result, arguments)
     _write_record(result)
     return result, page
+
+
+def _refuse_null(arguments: Mapping[str, Any], parameters: Mapping[str, Parameter]) -> None:
+    """kfp.local ends in an exception over a parameter with neither a value nor a default."""
+    for name, each in parameters.items():
+        if not each.required and each.default is None and name not in arguments:
+            raise UsageError(
+                f"Parameter {name} has no value and no default, which a run on this machine cannot "
+                f"pass: give it a value with --set {name}=VALUE, or a default in the pipeline."
+            )
 
 
 def _local(
