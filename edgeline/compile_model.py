@@ -92,6 +92,7 @@ def compile_model(request: Request, as_json: bool) -> int:
     from edgeline.components.compile import report, target
 
     targets = [target.find(name) for name in dict.fromkeys(request.targets)]
+    _check_values(request)
     options = parse_options(request.settings, targets)
     stem = Path(request.model.rstrip("/")).stem
     folder = Path(request.output or f"{stem or 'model'}-compiled")
@@ -118,6 +119,24 @@ def compile_model(request: Request, as_json: bool) -> int:
     for warning in warnings:
         told.print(Text(f"Warning: {warning}", "bold yellow"), soft_wrap=True)
     return int(any(outcome.failure for outcome in outcomes))
+
+
+def _check_values(request: Request) -> None:
+    """Refuse what no model could have: reading one takes a while.
+
+    Raises:
+        UsageError: names the option.
+    """
+    from edgeline.components.convert.settings import QUANTISATIONS
+    from edgeline.components.import_model.wanted import SCALINGS
+
+    for option, given, known in (
+        ("quantisation", request.quantisation, QUANTISATIONS),
+        ("scaling", request.scaling, SCALINGS),
+    ):
+        if given and given not in known:
+            hint = did_you_mean(given, filter(None, known))
+            raise UsageError(f"--{option} {given}: there is no such {option}. {hint}")
 
 
 def parse_options(settings: Sequence[str], targets: Sequence[Target]) -> dict[str, dict[str, str]]:

@@ -13,7 +13,7 @@ import msgspec
 import yaml
 
 from edgeline import plain_yaml, versions
-from edgeline.errors import EdgelineError
+from edgeline.errors import EdgelineError, UsageError
 
 if TYPE_CHECKING:
     from edgeline.environments.environment import Environment
@@ -87,13 +87,13 @@ def compile_pipeline(
             f"Pipeline name {name!r} is refused by the server: use at most 128 of a-z, 0-9 and -."
         )
     if not NAMESPACE.fullmatch(namespace):
-        raise EdgelineError(
+        raise UsageError(
             f"Namespace {namespace!r} is refused by Kubernetes: use at most 63 of a-z, 0-9 and -."
         )
     defaults = parse(settings, parameters_of(definition))
     path = Path(output or f"{name}.yaml")
     if not output and path.is_file() and Path(pipeline).is_file() and path.samefile(pipeline):
-        raise EdgelineError(f"{path} would be compiled over itself: name another file with -o.")
+        raise UsageError(f"{path} would be compiled over itself: name another file with -o.")
     folder = path if kubernetes and (str(output).endswith("/") or path.is_dir()) else None
     if folder:
         path = folder / f"{name}.yaml"
@@ -175,7 +175,7 @@ def _refuse_lost(path: Path, place: Environment, given: Mapping[str, Any]) -> No
         destination = given.get(entry.parameter, entry.destination)
         if isinstance(destination, str) and is_relative(destination):
             way = f"give --set {entry.parameter}=s3://bucket/prefix" if entry.parameter else MEND
-            raise EdgelineError(f"{lost(destination)}: {way}.")
+            raise UsageError(f"{lost(destination)}: {way}.")
 
 
 def _write_manifests(path: Path, name: str, namespace: str) -> None:

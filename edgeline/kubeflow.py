@@ -13,7 +13,7 @@ from typing import Any, TypeVar
 from urllib.parse import urlsplit
 
 from edgeline import tokens, versions
-from edgeline.errors import EdgelineError, first_line
+from edgeline.errors import EdgelineError, UsageError, first_line
 
 TIMEOUT = (10.0, 60.0)  # seconds to connect, and of silence
 AGAIN = (429, 502, 503, 504)  # what a server, or Envoy before it, says when it is busy or restarts
@@ -41,20 +41,20 @@ def connect(host: str | None = None, namespace: str | None = None) -> Any:
     """
     host = host or os.environ.get("KF_PIPELINES_ENDPOINT")
     if not host:
-        raise EdgelineError("Which server? Give its address, or set KF_PIPELINES_ENDPOINT.")
+        raise UsageError("Which server? Give its address, or set KF_PIPELINES_ENDPOINT.")
     if not host.startswith(("http://", "https://")):
-        raise EdgelineError(f"{host} is no address of a server: begin it with https:// or http://.")
+        raise UsageError(f"{host} is not a server's address: begin it with https:// or http://.")
     try:
         parts = urlsplit(host)
     except ValueError:  # which repeats a password
-        raise EdgelineError("The server's address is malformed: is it https://HOST?") from None
+        raise UsageError("The server's address is malformed: is it https://HOST?") from None
     if "@" in parts.netloc:
         raise EdgelineError(
             f"The address of {parts.hostname} has a user or a password in it, which no "
             f"request carries: leave it out, and {TOKEN_HINT}."
         )
     if namespace is not None and not NAMESPACE.fullmatch(namespace):
-        raise EdgelineError(
+        raise UsageError(
             f"Namespace {namespace!r} is refused by Kubernetes: use at most 63 of a-z, 0-9 and -."
         )
     token, authority = _credentials(), os.environ.get("SSL_CERT_FILE")

@@ -133,6 +133,6 @@ def _from_source(module: str) -> types.ModuleType:
     linecache.cache[filename] = (len(text), None, text.splitlines(keepends=True), filename)
     try:
         exec(compile(source, filename, "exec", dont_inherit=True), made.__dict__)
-    except Exception as error:
+    except (Exception, SystemExit) as error:  # a script's sys.exit would end us without a word
         raise EdgelineError(describe(error, f"Importing {filename}")) from error
     return made

@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from edgeline import __version__
-from edgeline.errors import EdgelineError
+from edgeline.errors import EdgelineError, UsageError, did_you_mean
 from edgeline.images import engine, entries, lock_file
 
 BAKE = "images/docker-bake.hcl"
@@ -60,8 +60,8 @@ def _plain(name: str, settings: Mapping[str, str], secrets: Sequence[str]) -> li
     """`docker build` of one image, for an engine without bake (as Debian's)."""
     images = entries(lock_file())
     if name not in images:
-        raise EdgelineError(
-            f"There is no image {name!r} among {', '.join(images)}: a variant of the bake file "
+        raise UsageError(
+            f"There is no image {name!r}. {did_you_mean(name, images)} A variant of the bake file "
             "needs Docker's buildx plugin."
         )
     repository = images[name].repository

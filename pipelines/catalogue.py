@@ -41,7 +41,10 @@ def load(pipeline: str) -> Any:
         try:
             return components.load_component_from_file(pipeline)
         except Exception as error:
-            raise UsageError(f"{pipeline} is not a compiled pipeline ({error}).") from error
+            why = " ".join(str(error).split())
+            raise UsageError(f"{pipeline} is not a compiled pipeline ({why}).") from error
+    if path.suffix != ".py":
+        raise UsageError(f"{pipeline} is neither a Python file nor a compiled .yaml file.")
     found = getattr(user_code.load(pipeline), "pipeline", None)
     if not hasattr(found, "pipeline_spec"):
         raise UsageError(f"{pipeline} has no variable `pipeline` that is a kfp pipeline.")

@@ -96,6 +96,11 @@ def test_source_that_is_not_there(module):
         user_code.read_source(module)
 
 
+def test_a_script_that_exits_when_it_is_imported_is_a_sentence(file):
+    with pytest.raises(EdgelineError, match=r"mine\.py:2 \(sys\.exit\(3\)\): SystemExit: 3"):
+        user_code.load(file("import sys\nsys.exit(3)\n"))
+
+
 def test_a_function_that_is_missing(file):
     with pytest.raises(EdgelineError, match=r"mine\.py has no function preprocessing_fn: add it"):
         user_code.function(user_code.load(file()), "preprocessing_fn")

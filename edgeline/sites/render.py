@@ -91,9 +91,9 @@ def push_image(bundle: str, repository: str) -> str:
 
 def _check_repository(repository: str) -> None:
     if not REPOSITORY.fullmatch(repository):
-        raise EdgelineError(
-            f"{repository!r} is no place for images: name a registry and a path, for example "
-            "ghcr.io/acme/models."
+        raise UsageError(
+            f"{repository!r} is not a repository of images: name a registry and a path, for "
+            "example ghcr.io/acme/models."
         )
 
 

@@ -226,7 +226,7 @@ def test_a_ca_of_one_s_own_is_taken(
 
 
 def test_an_address_without_a_protocol_is_told_so() -> None:
-    with pytest.raises(EdgelineError, match="kfp is no address of a server: begin it with https:"):
+    with pytest.raises(EdgelineError, match="kfp is not a server's address: begin it with https:"):
         connect("kfp")
 
 

@@ -150,8 +150,8 @@ def test_docker_compose_takes_the_file(pixels: Path, tmp_path: Path) -> None:
     ("arguments", "said"),
     [
         ({"form": "balloon"}, "There is no kind of site 'balloon'"),
-        ({"repository": "models"}, "'models' is no place for images"),
-        ({"repository": "ghcr.io/Acme/models"}, "is no place for images"),
+        ({"repository": "models"}, "'models' is not a repository of images"),
+        ({"repository": "ghcr.io/Acme/models"}, "is not a repository of images"),
         ({"name": "Taxi!"}, "Name 'Taxi!'"),
         ({"name": "3d"}, "Name '3d'"),  # Kubernetes takes no such Service
         ({"namespace": "a.b"}, "Namespace 'a.b'"),
