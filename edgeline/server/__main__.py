@@ -43,12 +43,13 @@ def main(arguments: list[str] | None = None) -> int:
         )
     given = vars(parser.parse_args(arguments))
     path = given.pop("path")
-    if "://" not in path and not Path(path).exists():
-        parser.error(f"{path} does not exist")
     try:
         settings = Settings(**given)
     except EdgelineError as error:
         parser.error(str(error))
+    # a signed repository may be mounted later: what is on the disk is served until then
+    if not settings.root and "://" not in path and not Path(path).exists():
+        parser.error(f"{path} does not exist")
 
     def started(http: int, grpc: int | None) -> None:
         print(f"READY http={http}" + (f" grpc={grpc}" if grpc else ""), flush=True)

@@ -41,3 +41,19 @@ def test_a_file_whose_name_cannot_be_in_a_url_is_told_so(tmp_path, capsys):
     (tmp_path / "mein Modell ü.tflite").write_bytes(b"")
     assert main([str(tmp_path / "mein Modell ü.tflite"), "--port", "0"]) == 1
     assert "ü.tflite cannot name a model in URLs: rename it" in capsys.readouterr().err
+
+
+def test_a_signed_repository_may_be_mounted_later(tmp_path, capsys, monkeypatch):
+    """What is on the device's disk is served meanwhile; a folder of models has to be there."""
+    asked = []
+    monkeypatch.setattr("edgeline.server.__main__.serve", lambda path, *_: asked.append(str(path)))
+    monkeypatch.setattr("edgeline.server.__main__.trial.forked", lambda: None)
+    monkeypatch.setattr("edgeline.server.__main__.threads.leave", lambda code: code)
+    monkeypatch.setattr("edgeline.server.__main__.logs.set_up", lambda _: None)
+    fleet, root = str(tmp_path / "fleet"), str(tmp_path / "root.json")
+    assert main([fleet, "--root", root, "--state", str(tmp_path)]) == 0
+    assert asked == [fleet]
+    with pytest.raises(SystemExit) as ended:
+        main([fleet])
+    assert ended.value.code == 2
+    assert "fleet does not exist" in capsys.readouterr().err
