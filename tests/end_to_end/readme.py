@@ -75,10 +75,16 @@ class Reader:
     def run(self, command: str) -> None:
         """A command to its end; it succeeds and prints no traceback."""
         ended = f'{self._before}{command}\nexport -p > "$STATE/env"; pwd > "$STATE/cwd"'
-        done = subprocess.run(
-            ["bash", "-euc", ended], env=self._env, capture_output=True, text=True, timeout=550
-        )
-        self._judge(command, done.returncode, done.stdout + done.stderr)
+        with subprocess.Popen(
+            ["bash", "-euc", ended], env=self._env, stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT, text=True, start_new_session=True,
+        ) as shell:  # fmt: skip
+            try:
+                output, _ = shell.communicate(timeout=550)
+            except BaseException:
+                os.killpg(shell.pid, signal.SIGKILL)  # the command too, not only its shell
+                raise
+        self._judge(command, shell.returncode, output)
 
     def python(self, code: str) -> None:
         file = self.state / "block.py"
