@@ -291,7 +291,7 @@ def test_a_compiled_pipeline_is_not_compiled_over_itself(small, tmp_path):
     compile_pipeline(small, str(tmp_path / "small.yaml"))
     before = (tmp_path / "small.yaml").read_bytes()
     done = cli("compile", "small.yaml", "--env", "onprem", folder=tmp_path)
-    assert done.returncode == 1
+    assert done.returncode == 2
     assert "small.yaml would be compiled over itself: name another file with -o." in done.stderr
     assert (tmp_path / "small.yaml").read_bytes() == before
 

@@ -206,7 +206,7 @@ def test_the_schedules_of_our_overlays_fit_our_pipelines(
         (("name: taxi-hourly", "name: taxi-nightly"), "is there twice"),
         (("00:00:00+01:00", "00:00:00"), "without a time zone"),
         (("pipeline: taxi\n    cron", "pipeline: tax\n    cron"), "which the server has not"),
-        (("steps: 200", "steps: 200\n      steps: 300"), "has 'steps' again"),
+        (("steps: 200", "steps: 200, steps: 300"), "has 'steps' again"),
         (("steps: 200", "stepz: 200"), "'taxi-nightly': parameter stepz: .* Did you mean steps"),
         (
             ("pipeline: taxi\n    cron", "pipeline: taxi\n    version: old\n    cron"),
