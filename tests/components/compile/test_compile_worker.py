@@ -101,7 +101,7 @@ def test_what_only_a_device_runs_is_not_loaded(edge, tmp_path):
 @pytest.mark.parametrize(
     ("given", "sentence"),
     [
-        ({"target": "ethos-u66"}, "no target 'ethos-u66', only litert"),
+        ({"target": "ethos-u66"}, r"no target 'ethos-u66'\. Did you mean ethos-u65"),
         ({"edge_model": "float"}, "ethos-u55 takes .* int8 or int16x8, but .* is float: convert"),
         ({"edge_model": "dynamic"}, r"is dynamic: convert it with quantisation='int8'"),
         ({"options": {"macs": 256}}, "ethos-u55 has no option 'macs'. It has accelerator"),
