@@ -29,7 +29,11 @@ def public(location: str) -> str:
     """A location that may be shown: no password, no signed query."""
     location = location.partition(PIN)[0]
     if scheme(location) in ("http", "https"):
-        parts = urlsplit(location)
+        try:
+            parts = urlsplit(location)
+        except ValueError:  # half an IPv6 address
+            rest = location.partition("://")[2].rpartition("@")[2].partition("?")[0]
+            return f"{scheme(location)}://{rest}"
         return f"{parts.scheme}://{parts.netloc.rpartition('@')[2]}{parts.path}"
     return location
 

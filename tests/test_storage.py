@@ -302,3 +302,11 @@ def test_no_server_at_all(server: str) -> None:
     (source,) = storage.resolve(f"http://127.0.0.1:{port}/a.csv")
     with pytest.raises(EdgelineError, match="check the network"):
         storage.open_source(source)
+
+
+def test_a_malformed_web_address_is_a_sentence_without_its_password() -> None:
+    (source,) = storage.resolve("https://who:secret@[x/a.csv?sig=signed")
+    with pytest.raises(EdgelineError, match=r"^https://\[x/a\.csv could not be read") as caught:
+        storage.open_source(source)
+    assert "secret" not in str(caught.value) + source.name
+    assert "signed" not in str(caught.value) + source.name
