@@ -2,10 +2,6 @@
 
 from __future__ import annotations
 
-import os
-import secrets
-import shutil
-import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -64,24 +60,6 @@ def recorded() -> Iterator[RecordedServer]:
 def s3_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Any]:
     """A MinIO server on a free loopback port, as for the tests of publish."""
     sys.path.append(str(Path(__file__).parents[1] / "components" / "publish"))
-    from s3_server import ready, start, stop
+    from s3_server import running
 
-    cache = os.environ.get("EDGELINE_TEST_CACHE", "~/.cache/edgeline-tests")
-    binary = Path(cache).expanduser() / "bin" / "minio"
-    if not binary.exists():
-        script = Path(__file__).parents[1] / "build_s3_server.sh"
-        if not shutil.which("go"):
-            pytest.skip("NOT TESTED: the real S3 server could not be built, there is no Go")
-        if subprocess.run([script], stdin=subprocess.DEVNULL, check=False).returncode:
-            pytest.skip(f"NOT TESTED: the real S3 server could not be built, {script.name} failed")
-    folder = tmp_path_factory.mktemp("s3")
-    keys = secrets.token_hex(8), secrets.token_hex(16)
-    for _ in range(3):  # another process may take the free port first
-        server, s3 = start(binary, folder, keys)
-        try:
-            if ready(server, s3):
-                yield s3
-                return
-        finally:
-            stop(server)
-    pytest.fail(f"The S3 server did not start: {(folder / 'log').read_text()[-2000:]}")
+    yield from running(tmp_path_factory)

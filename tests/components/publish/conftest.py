@@ -3,12 +3,9 @@
 import json
 import os
 import secrets
-import shutil
-import subprocess
-from pathlib import Path
 
 import pytest
-from s3_server import BUCKET, ready, start, stop
+from s3_server import BUCKET, running
 
 from edgeline import artifacts
 
@@ -22,25 +19,7 @@ def outside_of_a_cluster(monkeypatch):
 @pytest.fixture(scope="session")
 def s3_server(tmp_path_factory):
     """A MinIO server on a free loopback port, with random keys and a bucket `bundles`."""
-    cache = os.environ.get("EDGELINE_TEST_CACHE", "~/.cache/edgeline-tests")
-    binary = Path(cache).expanduser() / "bin" / "minio"
-    if not binary.exists():
-        script = Path(__file__).parents[2] / "build_s3_server.sh"
-        if not shutil.which("go"):
-            pytest.skip("NOT TESTED: the real S3 server could not be built, there is no Go")
-        if subprocess.run([script], stdin=subprocess.DEVNULL).returncode:
-            pytest.skip(f"NOT TESTED: the real S3 server could not be built, {script.name} failed")
-    folder = tmp_path_factory.mktemp("s3")
-    keys = secrets.token_hex(8), secrets.token_hex(16)
-    for _ in range(3):  # another process may take the free port first
-        server, s3 = start(binary, folder, keys)
-        try:
-            if ready(server, s3):
-                yield s3
-                return
-        finally:
-            stop(server)
-    pytest.fail(f"The S3 server did not start: {(folder / 'log').read_text()[-2000:]}")
+    yield from running(tmp_path_factory)
 
 
 @pytest.fixture

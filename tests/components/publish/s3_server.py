@@ -1,11 +1,15 @@
 """A real S3 server: MinIO in a process of its own."""
 
 import os
+import secrets
+import shutil
 import socket
 import subprocess
 import time
 from dataclasses import dataclass
+from pathlib import Path
 
+import pytest
 import urllib3
 from minio import Minio
 from minio.error import S3Error
@@ -75,3 +79,26 @@ def stop(server):
     except subprocess.TimeoutExpired:
         server.kill()
         server.wait()
+
+
+def running(tmp_path_factory):
+    """For a fixture: a server on a free loopback port, with random keys and a bucket."""
+    cache = os.environ.get("EDGELINE_TEST_CACHE", "~/.cache/edgeline-tests")
+    binary = Path(cache).expanduser() / "bin" / "minio"
+    if not binary.exists():
+        script = Path(__file__).parents[2] / "build_s3_server.sh"
+        if not shutil.which("go"):
+            pytest.skip("NOT TESTED: the real S3 server could not be built, there is no Go")
+        if subprocess.run([script], stdin=subprocess.DEVNULL).returncode:
+            pytest.skip(f"NOT TESTED: the real S3 server could not be built, {script.name} failed")
+    folder = tmp_path_factory.mktemp("s3")
+    keys = secrets.token_hex(8), secrets.token_hex(16)
+    for _ in range(3):  # another process may take the free port first
+        server, s3 = start(binary, folder, keys)
+        try:
+            if ready(server, s3):
+                yield s3
+                return
+        finally:
+            stop(server)
+    pytest.fail(f"The S3 server did not start: {(folder / 'log').read_text()[-2000:]}")
