@@ -130,7 +130,7 @@ def test_with_buildx_all_are_baked_and_pushed(calls, tmp_path):
 
 @pytest.mark.usefixtures("calls")
 def test_what_cannot_be_built_is_a_sentence(tmp_path, monkeypatch):
-    with pytest.raises(EdgelineError, match="a variant of the bake file needs"):
+    with pytest.raises(EdgelineError, match="A variant of the bake file needs"):
         build.build(["train-gpu"])
     with pytest.raises(EdgelineError, match="every platform needs Docker's buildx plugin"):
         build.build([], push=True)

@@ -176,15 +176,25 @@ def test_declared_rollouts(scratch, value):
     sentence(rollout.read, file)
 
 
+@pytest.fixture
+def quiet():
+    """Some hundred damaged files need not all stand in the log."""
+    log = logging.getLogger("edgeline.server")
+    level = log.level
+    log.setLevel(logging.CRITICAL)
+    yield
+    log.setLevel(level)
+
+
 KEPT = {"stable": {"m": 1}, "returned": {"m": [2, 3]}, "rollouts": ROLLOUTS["rollouts"]}
 RECORD = {"name": "m", "version": 1, "state": "bad", "starts": 3, "reason": "r", "blamed": True}
 
 
+@pytest.mark.usefixtures("quiet")
 @FEW
 @given(kept=mutated(KEPT), records=mutated({"0" * 64: RECORD}), labels=mutated({"stable": 1}))
 def test_state(scratch, kept, records, labels):
     """A damaged file of the server's own is said in the log, and forgotten."""
-    logging.getLogger("edgeline.server").setLevel(logging.CRITICAL)
     state = Path(tempfile.mkdtemp(dir=scratch))
     for name, value in ((STATE, kept), (FILE, records)):
         (state / name).write_text(json.dumps(value))

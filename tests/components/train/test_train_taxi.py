@@ -99,7 +99,8 @@ def test_another_seed_gives_another_training(trained_taxi, again, tmp_path):
 
 def test_what_the_model_carries(trained_taxi):
     metadata = trained_taxi.model.metadata
-    assert trained_taxi.logged["model"] == {"edgeline_schema": "model/v1", **metadata}
+    told = {name: value for name, value in metadata.items() if value is not None}
+    assert trained_taxi.logged["model"] == {"edgeline_schema": "model/v1", **told}
     assert metadata["task"] == "binary_classification"
     assert metadata["label"] == "big_tip"
     assert metadata["labels"] is None
