@@ -17,12 +17,8 @@ lint: $(VENV)/ready
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
 
-# components/, pipelines/ and images/ are linked to where they are installed
 types: $(VENV)/ready
-	rm -rf .cache/types && mkdir -p .cache/types/edgeline
-	for entry in edgeline/*; do ln -s "$(CURDIR)/$$entry" .cache/types/edgeline/; done
-	for folder in components pipelines images; do ln -s "$(CURDIR)/$$folder" .cache/types/edgeline/; done
-	cd .cache/types && MYPYPATH=. "$(CURDIR)/$(BIN)/mypy" --config-file "$(CURDIR)/pyproject.toml" -p edgeline
+	$(BIN)/mypy -p edgeline
 
 # two files of tests at a time; each needs up to 4 GB
 WORKERS ?= 2
