@@ -20,8 +20,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from edgeline import typed
 from edgeline.errors import EdgelineError
+from edgeline.formats import typed
 
 LISTING = "artifact.json"
 

@@ -13,10 +13,10 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
-from edgeline import typed
 from edgeline.artifacts import sha256, write_text
 from edgeline.errors import EdgelineError
 from edgeline.features import Feature
+from edgeline.formats import typed
 
 FORMAT = "bundle/v1"
 MANIFEST = "manifest.json"

@@ -31,9 +31,9 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from edgeline import typed
 from edgeline.errors import EdgelineError
 from edgeline.features import MISSING_INT
+from edgeline.formats import typed
 
 FILE = "reference.json"
 FORMAT = "reference/v1"

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 import yaml
 
-from edgeline import plain_yaml
+from edgeline.formats import plain_yaml
 
 KUBECTL = Path(sys.executable).with_name("kubectl")
 # every text of up to four of these, and what they do not reach

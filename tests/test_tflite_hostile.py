@@ -17,8 +17,8 @@ from pathlib import Path
 import flatbuffers
 import pytest
 
-from edgeline import tflite
 from edgeline.errors import EdgelineError
+from edgeline.formats import tflite
 
 CORAL = Path(__file__).parent / "data" / "coral"
 SEEDS = (

@@ -6,10 +6,11 @@ import json
 from pathlib import Path
 from typing import Any
 
-from edgeline import artifacts, models, tflite
+from edgeline import artifacts, models
 from edgeline.components.check import report as page
 from edgeline.components.check.edgetpu_placement import TARGET, Placement, place
 from edgeline.errors import EdgelineError, UsageError
+from edgeline.formats import tflite
 
 SCHEMA = "placement/v1"
 

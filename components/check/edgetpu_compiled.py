@@ -12,10 +12,10 @@ import struct
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from edgeline import flatbuffer
 from edgeline.errors import EdgelineError
-from edgeline.flatbuffer import Bytes, Table
-from edgeline.tflite import Model
+from edgeline.formats import flatbuffer
+from edgeline.formats.flatbuffer import Bytes, Table
+from edgeline.formats.tflite import Model
 
 CUSTOM_OPERATOR = "edgetpu-custom-op"
 PACKAGE_KEY = b"4"

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from edgeline.tflite import Operator, Subgraph, Tensor
+from edgeline.formats.tflite import Operator, Subgraph, Tensor
 
 DATA_TYPES = ("INT8", "UINT8")
 MOST_VALUES = 1024  # a parameter that lists axes or paddings is never longer

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from edgeline.tflite import Operator, Subgraph
+from edgeline.formats.tflite import Operator, Subgraph
 
 SRAM_BYTES = 8 << 20
 

@@ -22,7 +22,7 @@ from edgeline.components.check.edgetpu_compiled import CUSTOM_OPERATOR, Compiled
 from edgeline.components.check.edgetpu_conditions import MEASURES, MET, Site
 from edgeline.components.check.edgetpu_memory import Memory, estimate
 from edgeline.components.check.edgetpu_sizes import SIZES
-from edgeline.tflite import Model, Operator, Subgraph
+from edgeline.formats.tflite import Model, Operator, Subgraph
 
 TARGET = "edgetpu"
 YES, NO, SIZE = "yes", "no", "size-dependent"

@@ -22,7 +22,7 @@ from pathlib import Path
 from types import FrameType
 from typing import Any
 
-from edgeline import artifacts, models, tflite
+from edgeline import artifacts, models
 from edgeline.artifacts import write_json
 from edgeline.bundle import Signature
 from edgeline.components.check import edgetpu_placement
@@ -40,6 +40,7 @@ from edgeline.components.compile.target import (
 )
 from edgeline.components.convert import child
 from edgeline.errors import EdgelineError, UsageError, did_you_mean
+from edgeline.formats import tflite
 from edgeline.interpreter import EdgeModel
 
 SCHEMA = "compiled_model/v1"

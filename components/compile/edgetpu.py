@@ -14,11 +14,11 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from edgeline import tflite
 from edgeline.components.check.edgetpu_compiled import CUSTOM_OPERATOR, decode
 from edgeline.components.compile import placement, process
 from edgeline.components.compile.target import TFLITE, Compiled, Option, Source, Target
 from edgeline.errors import EdgelineError
+from edgeline.formats import tflite
 
 PROGRAM = "edgetpu_compiler"
 DEVICE = "edgetpu"

@@ -14,10 +14,10 @@ from collections.abc import Mapping
 from importlib.util import find_spec
 from pathlib import Path
 
-from edgeline import tflite
 from edgeline.components.compile import placement, process
 from edgeline.components.compile.target import TFLITE, Compiled, Option, Source, Target
 from edgeline.errors import EdgelineError
+from edgeline.formats import tflite
 
 OPERATOR = "ethos-u"
 DEVICE = "npu"

@@ -14,9 +14,9 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from edgeline import tflite
 from edgeline.errors import EdgelineError
-from edgeline.tflite import Model, Operator, Subgraph
+from edgeline.formats import tflite
+from edgeline.formats.tflite import Model, Operator, Subgraph
 
 OF_SHAPES = ("SHAPE", "RANK")
 OF_VALUES = ("WHERE", "UNIQUE", "NON_MAX_SUPPRESSION_V4", "NON_MAX_SUPPRESSION_V5")

@@ -15,12 +15,13 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from edgeline import interpreter, tflite
+from edgeline import interpreter
 from edgeline.bundle import Signature, Tensor
 from edgeline.components.convert import child
 from edgeline.errors import EdgelineError
 from edgeline.extras import EXTRA_OF
 from edgeline.features import MISSING_INT
+from edgeline.formats import tflite
 from edgeline.interpreter import SERVING, Arrays, EdgeModel
 
 Tell = Callable[[str], None]  # says what comes next

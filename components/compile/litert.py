@@ -8,11 +8,12 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
-from edgeline import interpreter, tflite
+from edgeline import interpreter
 from edgeline.components.compile import placement
 from edgeline.components.compile.target import TFLITE, Compiled, Source, Target
 from edgeline.components.convert import child
 from edgeline.errors import EdgelineError
+from edgeline.formats import tflite
 from edgeline.interpreter import EdgeModel
 
 FILE = "model.tflite"

@@ -19,12 +19,12 @@ from typing import Any
 
 import numpy as np
 
-from edgeline import tflite
 from edgeline.bundle import Signature, Tensor
 from edgeline.components.compile import forms
 from edgeline.components.compile.target import ONNX, SAVED_MODEL, TFLITE, Source
 from edgeline.errors import EdgelineError
 from edgeline.extras import install_hint
+from edgeline.formats import tflite
 from edgeline.interpreter import SERVING, Arrays, EdgeModel
 
 OPSET = 17

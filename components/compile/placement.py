@@ -11,7 +11,7 @@ from collections.abc import Callable, Sequence
 
 from edgeline.bundle import Signature, Tensor
 from edgeline.components.compile.target import Placed
-from edgeline.tflite import Model, Operator
+from edgeline.formats.tflite import Model, Operator
 
 Key = tuple[str, str]  # an operator's name and that of its first output
 

@@ -18,12 +18,12 @@ from typing import Any
 
 import numpy as np
 
-from edgeline import tflite
 from edgeline.components.compile import placement
 from edgeline.components.compile.target import TFLITE, Compiled, Option, Source, Target
 from edgeline.components.convert import child
 from edgeline.components.convert.child import ChildError
 from edgeline.errors import EdgelineError
+from edgeline.formats import tflite
 from edgeline.interpreter import Arrays, EdgeModel
 
 FILE = "model.tflite"

@@ -15,10 +15,10 @@ from edgeline import artifacts, examples, features, models, transformed
 from edgeline.artifacts import Artifact, write_json
 from edgeline.components.convert import child, conversion, fallback, litert_file, report
 from edgeline.components.convert.fallback import FLOATING
-from edgeline.components.convert.operators import operators
 from edgeline.components.convert.settings import AUTO, Limit, Settings, checked_settings
 from edgeline.errors import EdgelineError
 from edgeline.features import Feature
+from edgeline.formats.operators import operators
 from edgeline.transformed import Cause
 
 FLOAT_TOLERANCE = 1e-5

@@ -20,8 +20,8 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from edgeline import tflite
 from edgeline.components.convert import running
+from edgeline.formats import tflite
 from edgeline.interpreter import SERVING, describe_tensor, quantise
 
 MOST_ROWS = 32

@@ -13,13 +13,13 @@ from edgeline import artifacts, models, pixels, remote, report, storage, transfo
 from edgeline.artifacts import write_json
 from edgeline.bundle import Signature, Tensor
 from edgeline.components.convert import child
-from edgeline.components.convert.operators import operators
 from edgeline.components.import_model import onnx_file, original, saved_model, tflite_file
 from edgeline.components.import_model.saved_model import FEATURE_DTYPES
 from edgeline.components.import_model.source import fetch
 from edgeline.components.import_model.wanted import Wanted
 from edgeline.errors import EdgelineError
 from edgeline.features import Feature
+from edgeline.formats.operators import operators
 
 ENDINGS = {".keras": "keras", ".h5": "keras", ".hdf5": "keras", ".tflite": "tflite"} | {
     ".onnx": "onnx"

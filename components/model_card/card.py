@@ -13,7 +13,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from edgeline import artifacts, models, tflite, transformed
+from edgeline import artifacts, models, transformed
 from edgeline.artifacts import Artifact
 from edgeline.components.check.check import SCHEMA as PLACEMENT_SCHEMA
 from edgeline.components.compile.compile import PLACEMENT, SCHEMA
@@ -22,6 +22,7 @@ from edgeline.components.convert.layer_errors import Layer
 from edgeline.components.model_card.stages import COMPILED, EDGE, TRAINED, Stage
 from edgeline.components.model_card.targets import Verified
 from edgeline.errors import EdgelineError
+from edgeline.formats import tflite
 
 VERIFICATION_SCHEMA = "verification/v1"
 ORDER = ("float", "fp16", "dynamic", "int8", "int16x8")  # of the quantisations; recipes behind

@@ -10,7 +10,7 @@ from typing import Any
 
 from markupsafe import Markup
 
-from edgeline import report, tflite
+from edgeline import report
 from edgeline.components.check import report as check_report
 from edgeline.components.compile import fixed_shapes, target
 from edgeline.components.compile import report as compile_report
@@ -20,6 +20,7 @@ from edgeline.components.model_card import card as cards
 from edgeline.components.model_card import operator_graph, stages, targets
 from edgeline.components.model_card.card import Card, CompiledModel, Predicted
 from edgeline.components.model_card.operator_graph import Spot
+from edgeline.formats import tflite
 from edgeline.report import GREEN, GREY, ORANGE, RED, Fact, Section
 
 DEVICES = {"npu": "NPU", "edgetpu": "Edge TPU", "cpu": "CPU"}

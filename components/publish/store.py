@@ -19,11 +19,11 @@ from typing import Protocol
 from urllib.parse import unquote, urlsplit
 
 from edgeline import bundle as bundles
-from edgeline import typed
 from edgeline.bundle import MANIFEST, NAME, Bundle
 from edgeline.components.publish.assemble import content_digest
 from edgeline.components.publish.folder_store import FolderStore
 from edgeline.errors import EdgelineError
+from edgeline.formats import typed
 
 # an address with a slash too few, a home that nobody expands, a drive of another system
 _MISTAKEN = re.compile(r"(s3|minio|gs|file|[a-z]):|~", re.IGNORECASE)

@@ -13,7 +13,7 @@ import numpy as np
 from edgeline.bundle import Bundle
 from edgeline.components.verify import vectors
 from edgeline.errors import EdgelineError
-from edgeline.server.dtypes import BY_NAME
+from edgeline.formats.dtypes import BY_NAME
 
 TIMEOUT = 30.0  # seconds
 

@@ -25,9 +25,9 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from edgeline import typed
 from edgeline.bundle import Signature, Tensor
 from edgeline.errors import EdgelineError
+from edgeline.formats import typed
 
 FILE = "test_vectors.json"
 FORMAT = "test_vectors/v1"

@@ -13,13 +13,14 @@ from typing import Any
 import yaml
 from rich.console import Console
 
-from edgeline import plain_yaml, terminal
+from edgeline import terminal
 from edgeline.client import stored
 from edgeline.client.lineage import artifacts_of
 from edgeline.client.remote_tasks import tasks_of
 from edgeline.client.run import Report, table
 from edgeline.environments.apply import set_caching
 from edgeline.errors import EdgelineError
+from edgeline.formats import plain_yaml
 from edgeline.kubeflow import asking
 from edgeline.local.plan import PlannedTask, plan
 from edgeline.local.runner import DONE, TaskResult

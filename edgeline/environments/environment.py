@@ -8,8 +8,8 @@ from typing import Annotated, Literal
 
 import msgspec
 
-from edgeline import plain_yaml
 from edgeline.errors import EdgelineError, UsageError, did_you_mean
+from edgeline.formats import plain_yaml
 
 LAPTOP = "laptop"
 NAMES = (LAPTOP, "onprem", "gcp", "aws", "azure", "edge")

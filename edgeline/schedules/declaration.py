@@ -8,8 +8,8 @@ from typing import Annotated, Any
 
 import msgspec
 
-from edgeline import plain_yaml
 from edgeline.errors import EdgelineError
+from edgeline.formats import plain_yaml
 from edgeline.parameters import plain
 
 # six fields, the first of them seconds: pkg.go.dev/github.com/robfig/cron

@@ -14,8 +14,8 @@ import numpy.typing as npt
 
 from edgeline.bundle import Tensor
 from edgeline.features import MISSING
+from edgeline.formats.dtypes import BY_NAME
 from edgeline.server.app import App, Method
-from edgeline.server.dtypes import BY_NAME
 from edgeline.server.errors import invalid
 from edgeline.server.grpc_tfserving import SPEC, pool_of, spec_of
 from edgeline.server.meaning import classes, numbers

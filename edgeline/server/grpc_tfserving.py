@@ -14,8 +14,8 @@ import numpy as np
 import numpy.typing as npt
 
 from edgeline.bundle import Tensor
+from edgeline.formats.dtypes import BY_NAME, BY_NUMBER
 from edgeline.server.app import App, Method
-from edgeline.server.dtypes import BY_NAME, BY_NUMBER
 from edgeline.server.errors import invalid
 from edgeline.server.messages import read
 from edgeline.server.model import Description, Instance, check

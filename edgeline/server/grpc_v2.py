@@ -9,10 +9,10 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from edgeline.formats.dtypes import BY_V2, v2_of
 from edgeline.server import images, tracing
 from edgeline.server import messages as m
 from edgeline.server.app import App, Method
-from edgeline.server.dtypes import BY_V2, v2_of
 from edgeline.server.errors import Code, ServingError, invalid
 from edgeline.server.model import Description, Instance, check
 from edgeline.server.pool import Pool

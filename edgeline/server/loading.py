@@ -21,9 +21,9 @@ from edgeline.artifacts import sha256
 from edgeline.bundle import Bundle, Signature
 from edgeline.components.verify import vectors
 from edgeline.errors import EdgelineError, first_line
+from edgeline.formats.dtypes import BY_NAME
 from edgeline.interpreter import dequantise, describe_tensor, runtime
 from edgeline.server import edgetpu
-from edgeline.server.dtypes import BY_NAME
 from edgeline.server.edgetpu import Choice
 from edgeline.server.errors import ServingError
 from edgeline.server.model import Arrays, Description, Instance, check

@@ -16,8 +16,8 @@ import numpy.typing as npt
 from edgeline import transformed
 from edgeline.bundle import Bundle, Signature, Tensor
 from edgeline.errors import first_line
+from edgeline.formats.dtypes import BY_NAME
 from edgeline.reference import Reference
-from edgeline.server.dtypes import BY_NAME
 from edgeline.server.errors import Code, ServingError, invalid
 
 Arrays = dict[str, npt.NDArray[Any]]

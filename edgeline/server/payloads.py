@@ -29,9 +29,9 @@ import numpy.typing as npt
 
 from edgeline.errors import EdgelineError
 from edgeline.features import MISSING_INT
+from edgeline.formats.dtypes import BY_NAME
 from edgeline.server import tracing
 from edgeline.server.delivery import Delivery, check_url, event, read_key
-from edgeline.server.dtypes import BY_NAME
 from edgeline.server.model import Description, Observer
 from edgeline.server.payload_files import PayloadFiles
 from edgeline.server.settings import Settings

@@ -14,8 +14,8 @@ from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import Any
 
-from edgeline import typed
 from edgeline.errors import EdgelineError
+from edgeline.formats import typed
 
 MODES = ("canary", "shadow")
 COMPARISONS = ("values", "class")

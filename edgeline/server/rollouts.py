@@ -19,9 +19,9 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from edgeline import typed
 from edgeline.artifacts import write_text
 from edgeline.errors import EdgelineError
+from edgeline.formats import typed
 from edgeline.server import rollout as declared
 from edgeline.server.errors import Code, ServingError
 from edgeline.server.pool import Pool

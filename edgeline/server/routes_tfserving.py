@@ -14,10 +14,10 @@ import numpy.typing as npt
 
 from edgeline import pixels
 from edgeline.bundle import Tensor
+from edgeline.formats.dtypes import BY_NAME
 from edgeline.server import images
 from edgeline.server.app import App, Endpoint
 from edgeline.server.digits import whole
-from edgeline.server.dtypes import BY_NAME
 from edgeline.server.errors import invalid, not_found, told
 from edgeline.server.http1 import Request, Response
 from edgeline.server.meaning import classes, numbers

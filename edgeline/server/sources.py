@@ -18,9 +18,9 @@ from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
 
-from edgeline import typed
 from edgeline.bundle import MANIFEST
 from edgeline.errors import EdgelineError
+from edgeline.formats import typed
 from edgeline.server.digits import whole
 
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,127}")

@@ -20,10 +20,10 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from edgeline import typed
 from edgeline.artifacts import sha256
 from edgeline.bundle import MANIFEST, Bundle
 from edgeline.errors import EdgelineError
+from edgeline.formats import typed
 from edgeline.server.fetching import PIECE, Origin, UnreachableError, explained
 
 RESERVE = 16 << 20  # bytes of the disk that updates leave free

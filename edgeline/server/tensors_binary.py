@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from edgeline.server.dtypes import BY_V2
+from edgeline.formats.dtypes import BY_V2
 from edgeline.server.errors import invalid
 
 _LENGTH = struct.Struct("<I")

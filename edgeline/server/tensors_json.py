@@ -25,7 +25,7 @@ import orjson
 import simdjson
 
 from edgeline.features import MISSING
-from edgeline.server.dtypes import BY_NAME
+from edgeline.formats.dtypes import BY_NAME
 from edgeline.server.errors import invalid
 
 LARGE = 16 * 1024  # bytes from which simdjson is faster, copying its results included

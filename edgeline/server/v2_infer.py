@@ -14,9 +14,9 @@ import numpy.typing as npt
 
 from edgeline import pixels
 from edgeline.bundle import Tensor
+from edgeline.formats.dtypes import BY_NAME, BY_V2, v2_of
 from edgeline.server import images, tracing
 from edgeline.server.digits import whole
-from edgeline.server.dtypes import BY_NAME, BY_V2, v2_of
 from edgeline.server.errors import invalid, told
 from edgeline.server.http1 import JSON, Request, Response
 from edgeline.server.model import Arrays, Description, Instance, check

@@ -6,8 +6,8 @@ from typing import Any
 
 from edgeline import __version__
 from edgeline.bundle import Tensor
+from edgeline.formats.dtypes import BY_NAME
 from edgeline.server.app import App
-from edgeline.server.dtypes import BY_NAME
 from edgeline.server.model import Description
 
 EXTENSIONS = ["binary_tensor_data", "model_repository", "classification", "statistics"]

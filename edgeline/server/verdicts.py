@@ -17,10 +17,10 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-from edgeline import typed
 from edgeline.artifacts import sha256, write_text
 from edgeline.bundle import MANIFEST
 from edgeline.errors import EdgelineError
+from edgeline.formats import typed
 from edgeline.server import loading
 from edgeline.server.loading import TransientError
 from edgeline.server.sources import Source

@@ -9,9 +9,10 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from edgeline import images, plain_yaml
+from edgeline import images
 from edgeline.artifacts import write_text
 from edgeline.errors import EdgelineError, UsageError, did_you_mean
+from edgeline.formats import plain_yaml
 from edgeline.sites import clusters, devices
 from edgeline.sites.image import model_image, push
 from edgeline.sites.site import Object, Site

@@ -19,8 +19,8 @@ from command import Finished
 from edgeline import artifacts, bundle, examples, models, reference
 from edgeline.components.ingest.ingest import ingest
 from edgeline.features import Feature, to_numpy
+from edgeline.formats.dtypes import BY_NAME
 from edgeline.server import messages
-from edgeline.server.dtypes import BY_NAME
 from edgeline.server.tensors_binary import to_bytes
 from edgeline.server.wire import decode, encode
 

@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 
 from edgeline.components.check.edgetpu_placement import Placement, Verdict, judge, place
-from edgeline.tflite import Model, Operator, Quantisation, Subgraph, Tensor
+from edgeline.formats.tflite import Model, Operator, Quantisation, Subgraph, Tensor
 
 
 class Graph:

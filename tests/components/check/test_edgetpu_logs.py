@@ -13,7 +13,7 @@ import pytest
 from edgetpu_graph import Graph, one
 
 from edgeline.components.check import edgetpu_rules as rules
-from edgeline.tflite import Quantisation
+from edgeline.formats.tflite import Quantisation
 
 GITHUB = "https://github.com/"
 ISSUE = GITHUB + "google-coral/edgetpu/issues/"

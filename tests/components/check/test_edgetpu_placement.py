@@ -11,7 +11,6 @@ import pytest
 from edgetpu_graph import Graph, one
 from rich.console import Console
 
-from edgeline import flatbuffer
 from edgeline.components.check import edgetpu_rules as rules
 from edgeline.components.check.check import check, check_edge_model, require
 from edgeline.components.check.console import print_placement
@@ -19,7 +18,8 @@ from edgeline.components.check.edgetpu_conditions import MEASURES, MET
 from edgeline.components.check.edgetpu_placement import partition
 from edgeline.components.check.edgetpu_sizes import SIZES
 from edgeline.errors import EdgelineError
-from edgeline.tflite_schema import OPERATORS
+from edgeline.formats import flatbuffer
+from edgeline.formats.tflite_schema import OPERATORS
 
 CORAL = Path(__file__).parents[2] / "data" / "coral"
 PAIRS = [

@@ -15,11 +15,11 @@ from pathlib import Path
 
 import pytest
 
-from edgeline import tflite
 from edgeline.components.compile import edgetpu
 from edgeline.components.compile.compile import options_of
 from edgeline.components.compile.target import Source, find
 from edgeline.errors import EdgelineError
+from edgeline.formats import tflite
 
 CORAL = Path(__file__).parents[2] / "data" / "coral"
 PAIRS = {pair["model"]: pair for pair in json.loads((CORAL / "pairs.json").read_text())}

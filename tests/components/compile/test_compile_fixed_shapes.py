@@ -9,9 +9,9 @@ import numpy as np
 import pytest
 from ai_edge_litert import schema_py_generated as schema
 
-from edgeline import tflite
 from edgeline.components.compile.fixed_shapes import fix_shapes
 from edgeline.errors import EdgelineError
+from edgeline.formats import tflite
 from edgeline.interpreter import load
 
 DATA = Path(__file__).parents[2] / "data"

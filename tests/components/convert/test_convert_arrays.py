@@ -3,9 +3,10 @@
 import numpy as np
 import pytest
 
-from edgeline import artifacts, interpreter, models, tflite
+from edgeline import artifacts, interpreter, models
 from edgeline.components.convert.convert import convert_arrays
 from edgeline.errors import EdgelineError
+from edgeline.formats import tflite
 
 tf = pytest.importorskip("tensorflow")
 

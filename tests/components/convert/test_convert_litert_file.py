@@ -11,7 +11,7 @@ import pyarrow.parquet as pq
 import pytest
 from ai_edge_litert import schema_py_generated as schema
 
-from edgeline import artifacts, bundle, models, tflite
+from edgeline import artifacts, bundle, models
 from edgeline.components.convert import recipes
 from edgeline.components.convert.convert import convert, convert_arrays
 from edgeline.components.import_model.import_model import import_model, kind_of
@@ -21,6 +21,7 @@ from edgeline.components.model_card.model_card import model_card
 from edgeline.components.publish.publish import publish
 from edgeline.components.verify.verify import Limits, verify
 from edgeline.errors import EdgelineError
+from edgeline.formats import tflite
 
 ROOT = Path(__file__).parents[3]
 DATA = ROOT / "tests/data"

@@ -10,13 +10,14 @@ from pathlib import Path
 import pytest
 from card_page import CORAL, DATA, boxes, rows
 
-from edgeline import artifacts, tflite
+from edgeline import artifacts
 from edgeline.components.check.check import check, check_edge_model
 from edgeline.components.compile import placement
 from edgeline.components.import_model.import_model import import_model
 from edgeline.components.model_card import card, model_card
 from edgeline.components.model_card.model_card import model_card as write
 from edgeline.errors import EdgelineError
+from edgeline.formats import tflite
 from edgeline.report import GREEN, GREY, ORANGE, RED
 
 BROWSER = [

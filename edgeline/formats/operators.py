@@ -6,7 +6,7 @@ from collections import defaultdict
 from dataclasses import dataclass
 from pathlib import Path
 
-from edgeline import tflite
+from edgeline.formats import tflite
 
 QUANTISED = ("FLOAT16", "INT4", "INT8", "UINT8", "INT16")
 

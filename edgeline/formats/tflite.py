@@ -1,6 +1,6 @@
 """What a .tflite file holds, read without TensorFlow and safe with damaged files.
 
-`read` walks the flatbuffer (see `edgeline.flatbuffer`), checks that every index points at
+`read` walks the flatbuffer (see `edgeline.formats.flatbuffer`), checks that every index points at
 something and gives frozen dataclasses: subgraphs with their tensors and, in the order of
 execution, operators with the options that matter. Field numbers are those of TensorFlow
 Lite's schema (tensorflow/lite/schema/schema.fbs).
@@ -18,10 +18,10 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from edgeline import flatbuffer
 from edgeline.errors import EdgelineError
-from edgeline.flatbuffer import Bytes, Reader, Table
-from edgeline.tflite_schema import BITS, DTYPES, OPERATORS, OPTIONS, OPTIONS_OF
+from edgeline.formats import flatbuffer
+from edgeline.formats.flatbuffer import Bytes, Reader, Table
+from edgeline.formats.tflite_schema import BITS, DTYPES, OPERATORS, OPTIONS, OPTIONS_OF
 
 MOST_BYTES = 1 << 31  # offsets in a flatbuffer are signed 32-bit
 MOST_RANK = 32

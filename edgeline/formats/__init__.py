@@ -1,0 +1,1 @@
+"""Formats of files and values, without an idea of what they are for."""
