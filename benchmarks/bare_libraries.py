@@ -31,7 +31,7 @@ from tensorflow_transform.tf_metadata import schema_utils
 from tfx_bsl.coders.example_coder import RecordBatchToExamplesEncoder
 from tfx_bsl.public import tfxio
 
-from edgeline import features
+from edgeline.artifacts import features
 from edgeline.pipelines.taxi.module import LABEL, preprocessing_fn
 
 ARROW_TYPES = {"float32": pa.float32(), "int64": pa.int64(), "string": pa.binary()}
@@ -41,8 +41,8 @@ TRAIN, EVAL = "train", "eval"
 def prepare(examples: Path, folder: Path) -> dict[str, Any]:
     """The rows of `examples/v1` as TFRecord files, in both splits; not part of what is timed.
 
-    Missing values are those of `edgeline.features`, and the label is put beside them, so that
-    both sides transform the same values and TFMA need not compute a label.
+    Missing values are those of `edgeline.artifacts.features`, and the label is put beside them, so
+    that both sides transform the same values and TFMA need not compute a label.
     """
     rows = {}
     for split in (TRAIN, EVAL):

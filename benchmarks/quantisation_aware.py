@@ -117,7 +117,8 @@ def judge(folder: Path, network: str, kind: str) -> dict[str, Any]:
 
 def accuracy(folder: Path, model: Path, edge: Path) -> tuple[float, float]:
     """Of a trained model and its edge model, on every eval row."""
-    from edgeline import artifacts, examples, features, interpreter, models
+    from edgeline import artifacts, interpreter
+    from edgeline.artifacts import examples, features, models
 
     evaluate, takes = models.load_signature(artifacts.read(model, models.SCHEMA), models.EVALUATE)
     runtime = interpreter.load(edge / "model.tflite")

@@ -164,8 +164,7 @@ def parse_options(settings: Sequence[str], targets: Sequence[Target]) -> dict[st
 
 def _read(request: Request, scratch: Path) -> Work:
     """The model as an artifact folder: as it is, or imported."""
-    from edgeline import models
-    from edgeline.artifacts import schema_of
+    from edgeline.artifacts import models, schema_of
     from edgeline.components.import_model.import_model import FLOAT_FILE, import_model, kind_of
     from edgeline.components.import_model.wanted import Wanted
 
@@ -276,7 +275,8 @@ def _converted(work: Work, quantisation: str) -> str:
 
 
 def _convert(work: Work, quantisation: str) -> str:
-    from edgeline import artifacts, examples, models
+    from edgeline import artifacts
+    from edgeline.artifacts import examples, models
     from edgeline.components.compile.rows import random_rows, read_rows
     from edgeline.components.convert.convert import convert, convert_arrays
 

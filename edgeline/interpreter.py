@@ -20,7 +20,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from edgeline.bundle import Signature, Tensor
+from edgeline.artifacts.bundle import Signature, Tensor
 from edgeline.errors import EdgelineError, first_line
 
 SERVING = "serving_default"

@@ -146,7 +146,7 @@ def check(
             raise UsageError(f"{where}{name}: the pipeline has no such parameter. {hint}")
         checked[name] = _typed(plain(value, name, where), parameters[name], where)
     if isinstance(model := checked.get("model_name"), str):  # publish, which asks too, comes last
-        from edgeline.bundle import check_name
+        from edgeline.artifacts.bundle import check_name
 
         try:
             check_name(f"{where}model_name", model)

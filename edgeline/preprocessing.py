@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from edgeline.features import MISSING_INT
+from edgeline.artifacts.features import MISSING_INT
 
 if TYPE_CHECKING:
     import tensorflow as tf

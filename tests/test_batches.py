@@ -5,7 +5,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from edgeline import batches
+from edgeline.artifacts import batches
 
 WIDTH = 224 * 224 * 3
 

@@ -4,7 +4,8 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from edgeline import artifacts, examples
+from edgeline import artifacts
+from edgeline.artifacts import examples
 from edgeline.errors import EdgelineError
 
 

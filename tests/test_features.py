@@ -6,9 +6,9 @@ import numpy as np
 import pyarrow as pa
 import pytest
 
-from edgeline import features
+from edgeline.artifacts import features
+from edgeline.artifacts.features import MISSING_INT, Feature
 from edgeline.errors import EdgelineError
-from edgeline.features import MISSING_INT, Feature
 
 
 def batch(**columns):

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from edgeline.bundle import Signature, Tensor
+from edgeline.artifacts.bundle import Signature, Tensor
 from edgeline.errors import EdgelineError
 from edgeline.interpreter import EdgeModel, check, dequantise, load, quantise
 

@@ -11,8 +11,8 @@ import numpy as np
 import pytest
 from kfp import dsl
 
+from edgeline.artifacts.metadata import MOST, record
 from edgeline.docs import component, component_names
-from edgeline.metadata import MOST, record
 
 
 def recorded(**facts: Any) -> dict[str, Any]:

@@ -5,9 +5,9 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from edgeline import reference
+from edgeline.artifacts import reference
+from edgeline.artifacts.features import MISSING_INT
 from edgeline.errors import EdgelineError
-from edgeline.features import MISSING_INT
 
 RNG = np.random.default_rng(4)
 

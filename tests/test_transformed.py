@@ -2,7 +2,7 @@
 
 import pytest
 
-from edgeline.transformed import KEY, Cause, causes, sentence
+from edgeline.artifacts.transformed import KEY, Cause, causes, sentence
 
 HEAD = "The model takes transformed features instead of raw ones"
 

@@ -6,8 +6,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from edgeline import artifacts, examples
-from edgeline.artifacts import Artifact
+from edgeline import artifacts
+from edgeline.artifacts import Artifact, examples
 from edgeline.components.analyze import (
     evaluation_config,
     fairness,

@@ -46,8 +46,8 @@ def analyze(
     """
     from typing import NamedTuple
 
+    from edgeline.artifacts.metadata import record
     from edgeline.components.analyze.analyze import analyze as work
-    from edgeline.metadata import record
 
     result = work(
         examples_path=examples.path,

@@ -70,7 +70,7 @@ def parse(
 
     Args:
         config: an object, or a string with JSON or text proto; empty for the defaults.
-        task: one of `edgeline.models.TASKS`.
+        task: one of `edgeline.artifacts.models.TASKS`.
         has_baseline: whether there is a second model to compare with.
         confidence_intervals: whether intervals are computed.
 

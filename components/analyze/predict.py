@@ -16,8 +16,7 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from edgeline import batches, features, models
-from edgeline.artifacts import Artifact
+from edgeline.artifacts import Artifact, batches, features, models
 from edgeline.components.import_model import original
 from edgeline.errors import EdgelineError
 
@@ -44,7 +43,7 @@ def loaded(model_paths: Mapping[str, str], task: str) -> tuple[Predict, list[str
     Args:
         model_paths: folders of originals by model name (see
             `edgeline.components.import_model.original`), the candidate first: its label counts.
-        task: one of `edgeline.models.TASKS`.
+        task: one of `edgeline.artifacts.models.TASKS`.
 
     Returns:
         A function of a record batch and a word for where it is from (for messages).

@@ -45,7 +45,7 @@ def evaluate(
         parts: Parquet files of raw rows.
         rows: how many rows they hold; fewer or more predictions are an error.
         model_paths: `model/v1` folders by model name, the candidate first.
-        task: one of `edgeline.models.TASKS`.
+        task: one of `edgeline.artifacts.models.TASKS`.
         eval_config: EvalConfig proto.
         slice_columns: raw columns to slice by.
         seed: of the bootstrap.

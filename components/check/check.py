@@ -6,7 +6,8 @@ import json
 from pathlib import Path
 from typing import Any
 
-from edgeline import artifacts, models
+from edgeline import artifacts
+from edgeline.artifacts import models
 from edgeline.components.check import report as page
 from edgeline.components.check.edgetpu_placement import TARGET, Placement, place
 from edgeline.errors import EdgelineError, UsageError

@@ -23,8 +23,8 @@ def check(
         target: The device to check for; edgetpu is the one with a table of rules.
         require_mapped: The share of operators that must map, 0 to 1; the step fails below it.
     """
+    from edgeline.artifacts.metadata import record
     from edgeline.components.check.check import check_edge_model as work
-    from edgeline.metadata import record
 
     record(
         placement,

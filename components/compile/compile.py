@@ -22,9 +22,9 @@ from pathlib import Path
 from types import FrameType
 from typing import Any
 
-from edgeline import artifacts, models
-from edgeline.artifacts import write_json
-from edgeline.bundle import Signature
+from edgeline import artifacts
+from edgeline.artifacts import models, write_json
+from edgeline.artifacts.bundle import Signature
 from edgeline.components.check import edgetpu_placement
 from edgeline.components.compile import placement, report
 from edgeline.components.compile import target as target_

@@ -31,8 +31,8 @@ def compile(  # noqa: A001
         time_limit: Seconds that the compiler may take.
         model: The trained model (model/v1), for targets that take a SavedModel.
     """
+    from edgeline.artifacts.metadata import record
     from edgeline.components.compile.compile import compile_edge_model as work
-    from edgeline.metadata import record
 
     result = work(
         target=target,

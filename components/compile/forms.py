@@ -16,11 +16,11 @@ import numpy as np
 import numpy.typing as npt
 
 from edgeline import interpreter
-from edgeline.bundle import Signature, Tensor
+from edgeline.artifacts.bundle import Signature, Tensor
+from edgeline.artifacts.features import MISSING_INT
 from edgeline.components.convert import child
 from edgeline.errors import EdgelineError
 from edgeline.extras import EXTRA_OF
-from edgeline.features import MISSING_INT
 from edgeline.formats import tflite
 from edgeline.interpreter import SERVING, Arrays, EdgeModel
 
@@ -153,7 +153,7 @@ def sample(
     """Rows that a model can take: whole range where quantised, -1 to 1, 0 or 1, some strings.
 
     With `gaps`, as in raw features, the last row of each input has its marker of a missing
-    value (see `edgeline.features`) where the model takes more than one input.
+    value (see `edgeline.artifacts.features`) where the model takes more than one input.
     """
     random = np.random.default_rng(SEED)
     fixed = signature.inputs[0].shape[0]

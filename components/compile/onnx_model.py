@@ -19,7 +19,7 @@ from typing import Any
 
 import numpy as np
 
-from edgeline.bundle import Signature, Tensor
+from edgeline.artifacts.bundle import Signature, Tensor
 from edgeline.components.compile import forms
 from edgeline.components.compile.target import ONNX, SAVED_MODEL, TFLITE, Source
 from edgeline.errors import EdgelineError

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from edgeline.bundle import Signature
+from edgeline.artifacts.bundle import Signature
 from edgeline.components.compile import forms, onnx_model
 from edgeline.components.compile.target import (
     ONNX,

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Callable, Sequence
 
-from edgeline.bundle import Signature, Tensor
+from edgeline.artifacts.bundle import Signature, Tensor
 from edgeline.components.compile.target import Placed
 from edgeline.formats.tflite import Model, Operator
 

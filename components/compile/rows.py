@@ -10,9 +10,9 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from edgeline.artifacts.features import NUMPY_DTYPES, Feature
 from edgeline.errors import EdgelineError
 from edgeline.extras import install_hint
-from edgeline.features import NUMPY_DTYPES, Feature
 
 MOST_ROWS = 100
 RANDOM_ROWS, SEED = 8, 0

@@ -11,7 +11,7 @@ import subprocess
 from collections.abc import Mapping
 from pathlib import Path
 
-from edgeline.bundle import Signature
+from edgeline.artifacts.bundle import Signature
 from edgeline.components.compile import forms, onnx_model
 from edgeline.components.compile.target import (
     ONNX,

@@ -18,6 +18,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
+from edgeline.artifacts.models import PREDICT_TRANSFORMED, SERVING, TRANSFORM
 from edgeline.components.convert import (
     fallback,
     joining,
@@ -32,7 +33,6 @@ from edgeline.components.convert.layer_errors import Layer
 from edgeline.components.convert.replay import Lowered
 from edgeline.components.convert.running import Arrays
 from edgeline.components.convert.settings import AUTO, Settings
-from edgeline.models import PREDICT_TRANSFORMED, SERVING, TRANSFORM
 
 FLOAT = Settings("float")
 Tell = Callable[[str], None]

@@ -49,8 +49,8 @@ def convert(
         labelled_split: For auto: the split on whose rows this is judged.
         decision_threshold: For auto: of a binary task.
     """
+    from edgeline.artifacts.metadata import record
     from edgeline.components.convert.convert import convert as work
-    from edgeline.metadata import record
 
     result = work(
         model=model.path,

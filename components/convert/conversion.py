@@ -5,15 +5,15 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 
-from edgeline.bundle import Signature
+from edgeline.artifacts.bundle import Signature
+from edgeline.artifacts.features import Feature
+from edgeline.artifacts.models import PREDICT_TRANSFORMED, SERVING, TRANSFORM
+from edgeline.artifacts.transformed import TRANSFORMED
 from edgeline.components.convert import running
 from edgeline.components.convert.fallback import Trial
 from edgeline.components.convert.layer_errors import Layer
 from edgeline.components.convert.running import Arrays
 from edgeline.components.convert.settings import Settings
-from edgeline.features import Feature
-from edgeline.models import PREDICT_TRANSFORMED, SERVING, TRANSFORM
-from edgeline.transformed import TRANSFORMED
 
 
 @dataclass(frozen=True)
@@ -65,7 +65,7 @@ def convert(
 
     Args:
         tell: is told what comes next, with the operators at hand.
-        saved_model: a SavedModel as in `edgeline.models`.
+        saved_model: a SavedModel as in `edgeline.artifacts.models`.
         rows: representative raw features, [rows, ...] each.
         settings: see there.
 

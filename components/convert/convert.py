@@ -11,15 +11,15 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from edgeline import artifacts, examples, features, models, transformed
-from edgeline.artifacts import Artifact, write_json
+from edgeline import artifacts
+from edgeline.artifacts import Artifact, examples, features, models, transformed, write_json
+from edgeline.artifacts.features import Feature
+from edgeline.artifacts.transformed import Cause
 from edgeline.components.convert import child, conversion, fallback, litert_file, report
 from edgeline.components.convert.fallback import FLOATING
 from edgeline.components.convert.settings import AUTO, Limit, Settings, checked_settings
 from edgeline.errors import EdgelineError
-from edgeline.features import Feature
 from edgeline.formats.operators import operators
-from edgeline.transformed import Cause
 
 FLOAT_TOLERANCE = 1e-5
 FEWEST_ROWS = 20

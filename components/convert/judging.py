@@ -5,13 +5,14 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from typing import Any
 
-from edgeline import artifacts, examples, models
+from edgeline import artifacts
+from edgeline.artifacts import examples, models
+from edgeline.artifacts.features import Feature, to_numpy
 from edgeline.components.convert import running
 from edgeline.components.convert.fallback import Metrics
 from edgeline.components.convert.settings import Limit
 from edgeline.components.verify import metrics
 from edgeline.errors import EdgelineError
-from edgeline.features import Feature, to_numpy
 
 
 def judge(

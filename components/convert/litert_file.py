@@ -10,8 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import replace
 
-from edgeline import models
-from edgeline.artifacts import Artifact
+from edgeline.artifacts import Artifact, models
 from edgeline.components.convert import layer_errors, recipes, running
 from edgeline.components.convert.conversion import Built, Conversion
 from edgeline.components.convert.running import Arrays

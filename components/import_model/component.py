@@ -54,10 +54,10 @@ def import_model(
         kind: saved_model, keras, tflite-float, tflite (quantised already) or onnx; the first three
             can be converted.
     """
+    from edgeline.artifacts.metadata import record
     from edgeline.components.import_model.import_model import import_model as work
     from edgeline.components.import_model.import_model import kind_of
     from edgeline.components.import_model.wanted import Wanted
-    from edgeline.metadata import record
 
     found = work(
         source=source,

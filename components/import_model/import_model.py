@@ -9,16 +9,16 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from edgeline import artifacts, models, pixels, remote, report, storage, transformed
-from edgeline.artifacts import write_json
-from edgeline.bundle import Signature, Tensor
+from edgeline import artifacts, remote, report, storage
+from edgeline.artifacts import models, pixels, transformed, write_json
+from edgeline.artifacts.bundle import Signature, Tensor
+from edgeline.artifacts.features import Feature
 from edgeline.components.convert import child
 from edgeline.components.import_model import onnx_file, original, saved_model, tflite_file
 from edgeline.components.import_model.saved_model import FEATURE_DTYPES
 from edgeline.components.import_model.source import fetch
 from edgeline.components.import_model.wanted import Wanted
 from edgeline.errors import EdgelineError
-from edgeline.features import Feature
 from edgeline.formats.operators import operators
 
 ENDINGS = {".keras": "keras", ".h5": "keras", ".hdf5": "keras", ".tflite": "tflite"} | {

@@ -6,8 +6,8 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
-from edgeline import models
-from edgeline.bundle import Signature, Tensor
+from edgeline.artifacts import models
+from edgeline.artifacts.bundle import Signature, Tensor
 from edgeline.components.import_model.wanted import Wanted
 from edgeline.errors import EdgelineError
 from edgeline.extras import install_hint

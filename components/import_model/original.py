@@ -23,13 +23,13 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from edgeline import artifacts, models, pixels
-from edgeline.artifacts import Artifact
-from edgeline.bundle import Signature, Tensor
+from edgeline import artifacts
+from edgeline.artifacts import Artifact, models, pixels
+from edgeline.artifacts.bundle import Signature, Tensor
+from edgeline.artifacts.features import Feature
+from edgeline.artifacts.transformed import Cause
 from edgeline.errors import EdgelineError, first_line
-from edgeline.features import Feature
 from edgeline.interpreter import EdgeModel, dequantise, quantise
-from edgeline.transformed import Cause
 
 Feed = Callable[[models.Arrays], models.Arrays]
 

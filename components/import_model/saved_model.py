@@ -1,4 +1,4 @@
-"""A SavedModel or Keras file as the SavedModel that `edgeline.models` describes.
+"""A SavedModel or Keras file as the SavedModel that `edgeline.artifacts.models` describes.
 
 Runs in a child process, so that what crashes TensorFlow is an error. Its graph is traced, not
 run. Operators that reach for files or Python, and Keras layers that carry code, are refused.
@@ -13,10 +13,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from edgeline import models
+from edgeline.artifacts import models
+from edgeline.artifacts.features import Feature
 from edgeline.components.import_model.wanted import SCALINGS, Wanted
 from edgeline.errors import EdgelineError
-from edgeline.features import Feature
 
 UNSAFE = {
     *("ReadFile", "WriteFile", "MatchingFiles"),
@@ -57,7 +57,7 @@ class Exported:
 def export(
     tell: Callable[[str], None], path: str, wanted: Wanted, target: str
 ) -> Exported | EdgelineError:
-    """Write a model with the four signatures of `edgeline.models`.
+    """Write a model with the four signatures of `edgeline.artifacts.models`.
 
     Args:
         tell: is told what comes next.

@@ -6,7 +6,7 @@ import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, fields
 
-from edgeline import models
+from edgeline.artifacts import models
 from edgeline.errors import EdgelineError
 
 SCALINGS = {"": (1.0, 0.0), "0..1": (1 / 255, 0.0), "-1..1": (1 / 127.5, -1.0)}

@@ -38,8 +38,8 @@ def ingest(
         images: column of PNG or JPEG files to [height, width, channels], for example
             {"image": [28, 28, 1]}: pixels from 0 to 255 in this size, grey or RGB.
     """
+    from edgeline.artifacts.metadata import record
     from edgeline.components.ingest.ingest import ingest as work
-    from edgeline.metadata import record
 
     record(
         examples,

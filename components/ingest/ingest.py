@@ -12,7 +12,8 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
-from edgeline import artifacts, examples, report, storage
+from edgeline import artifacts, report, storage
+from edgeline.artifacts import examples
 from edgeline.components.ingest.csv_rows import CsvReader
 from edgeline.components.ingest.images import ImageReader
 from edgeline.components.ingest.json_rows import JsonReader

@@ -15,10 +15,10 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from edgeline import batches
+from edgeline.artifacts import batches
+from edgeline.artifacts.examples import is_list
 from edgeline.components.ingest.rows import Rows
 from edgeline.errors import EdgelineError
-from edgeline.examples import is_list
 from edgeline.storage import File
 
 BUFFER_BYTES = 1 << 20

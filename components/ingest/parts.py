@@ -13,7 +13,7 @@ from pathlib import Path
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from edgeline import batches
+from edgeline.artifacts import batches
 
 GROUP_ROWS = 1 << 16
 GROUP_BYTES = 16 << 20

@@ -14,10 +14,10 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
-from edgeline import pixels
+from edgeline.artifacts import pixels
+from edgeline.artifacts.features import with_shape
 from edgeline.components.ingest.rows import Reader, Rows
 from edgeline.errors import EdgelineError
-from edgeline.features import with_shape
 from edgeline.storage import File
 
 PIECE_BYTES = 16 << 20  # of pixels that are decoded at once

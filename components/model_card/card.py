@@ -13,8 +13,8 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from edgeline import artifacts, models, transformed
-from edgeline.artifacts import Artifact
+from edgeline import artifacts
+from edgeline.artifacts import Artifact, models, transformed
 from edgeline.components.check.check import SCHEMA as PLACEMENT_SCHEMA
 from edgeline.components.compile.compile import PLACEMENT, SCHEMA
 from edgeline.components.compile.target import Placed

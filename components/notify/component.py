@@ -26,8 +26,8 @@ def notify(
         run_id: Id of the run.
         webhook: URL that gets outcome.json by POST. Empty: EDGELINE_WEBHOOK, or none.
     """
+    from edgeline.artifacts.metadata import record
     from edgeline.components.notify.notify import notify as work
-    from edgeline.metadata import record
 
     record(
         outcome,

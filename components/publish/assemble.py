@@ -8,11 +8,11 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from edgeline import artifacts, reference, transformed
-from edgeline.artifacts import Artifact
-from edgeline.bundle import Bundle, Signature, check_name
+from edgeline import artifacts
+from edgeline.artifacts import Artifact, reference, transformed
+from edgeline.artifacts.bundle import Bundle, Signature, check_name
+from edgeline.artifacts.models import ONNX_SCHEMA, ORIGIN, edge_model_path, raw_features
 from edgeline.errors import EdgelineError
-from edgeline.models import ONNX_SCHEMA, ORIGIN, edge_model_path, raw_features
 
 LABELS = "labels.txt"
 SIGNATURE = "signature.json"

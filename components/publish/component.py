@@ -53,8 +53,8 @@ def publish(
         uri: Where the bundle is: destination/name/version.
         version: Its number.
     """
+    from edgeline.artifacts.metadata import record
     from edgeline.components.publish.publish import publish as work
-    from edgeline.metadata import record
 
     published = work(
         edge_model=edge_model.path,

@@ -21,7 +21,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO
 
-from edgeline.bundle import MANIFEST, Bundle, manifest_text
+from edgeline.artifacts.bundle import MANIFEST, Bundle, manifest_text
 from edgeline.components.publish.signed import ROOTS
 from edgeline.errors import EdgelineError
 

@@ -38,7 +38,7 @@ import urllib3
 from minio import Minio
 from minio.error import MinioException, S3Error
 
-from edgeline.bundle import MANIFEST, Bundle, manifest_text
+from edgeline.artifacts.bundle import MANIFEST, Bundle, manifest_text
 from edgeline.components.publish.signed import ROOTS
 from edgeline.errors import EdgelineError
 from edgeline.stores.endpoints import endpoint

@@ -6,8 +6,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from edgeline import __version__, artifacts, models
-from edgeline.bundle import Bundle, write_manifest
+from edgeline import __version__, artifacts
+from edgeline.artifacts import models
+from edgeline.artifacts.bundle import Bundle, write_manifest
 from edgeline.components.publish.assemble import assemble, content_digest
 from edgeline.components.publish.signed import refuse_signed
 from edgeline.components.publish.store import add, open_store

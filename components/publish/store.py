@@ -18,8 +18,8 @@ from pathlib import Path
 from typing import Protocol
 from urllib.parse import unquote, urlsplit
 
-from edgeline import bundle as bundles
-from edgeline.bundle import MANIFEST, NAME, Bundle
+from edgeline.artifacts import bundle as bundles
+from edgeline.artifacts.bundle import MANIFEST, NAME, Bundle
 from edgeline.components.publish.assemble import content_digest
 from edgeline.components.publish.folder_store import FolderStore
 from edgeline.errors import EdgelineError

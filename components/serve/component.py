@@ -44,8 +44,8 @@ def serve(
     """
     from typing import NamedTuple
 
+    from edgeline.artifacts.metadata import record
     from edgeline.components.serve.serve import serve as work
-    from edgeline.metadata import record
 
     done = work(
         bundle_path=bundle.path,

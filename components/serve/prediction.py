@@ -10,8 +10,8 @@ from typing import Any
 
 import numpy as np
 
-from edgeline.bundle import Bundle
-from edgeline.components.verify import vectors
+from edgeline.artifacts import vectors
+from edgeline.artifacts.bundle import Bundle
 from edgeline.errors import EdgelineError
 from edgeline.formats.dtypes import BY_NAME
 

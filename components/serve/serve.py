@@ -13,8 +13,9 @@ from typing import Any
 
 import yaml
 
-from edgeline import artifacts, bundle, report
-from edgeline.bundle import Bundle
+from edgeline import artifacts, report
+from edgeline.artifacts import bundle
+from edgeline.artifacts.bundle import Bundle
 from edgeline.components.serve import cluster, git, prediction
 from edgeline.components.serve.site import Cluster, GitFolder, parse
 from edgeline.errors import EdgelineError

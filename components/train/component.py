@@ -56,10 +56,10 @@ def train(
         sparsity: For pruning: the share of weights that becomes 0.
         clusters: For clustering: how many values the weights of a tensor share.
     """
+    from edgeline.artifacts.metadata import record
     from edgeline.components.train.fitting import Fitting
     from edgeline.components.train.optimising import Optimisation
     from edgeline.components.train.train import train as work
-    from edgeline.metadata import record
 
     facts = work(
         transformed_path=transformed_examples.path,

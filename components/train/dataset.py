@@ -11,9 +11,8 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from edgeline import batches, examples, features
-from edgeline.artifacts import Artifact
-from edgeline.features import Feature
+from edgeline.artifacts import Artifact, batches, examples, features
+from edgeline.artifacts.features import Feature
 
 SHUFFLE_ROWS, SHUFFLE_BYTES = 65_536, 256 << 20
 EVALUATION_ROWS = 4096

@@ -1,6 +1,6 @@
 """Export: the trained network and the transform graph as one SavedModel.
 
-Its four signatures are described in `edgeline.models`. Raw features that only the label
+Its four signatures are described in `edgeline.artifacts.models`. Raw features that only the label
 needs are not asked for by `serving_default`: the graph gets them as missing values there.
 """
 
@@ -12,11 +12,11 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from edgeline import models
+from edgeline.artifacts import models
+from edgeline.artifacts.features import MISSING, Feature
 from edgeline.components.train.fitting import taken
 from edgeline.components.transform.saved_graph import SavedGraph
 from edgeline.errors import EdgelineError
-from edgeline.features import MISSING, Feature
 
 
 def export(

@@ -13,11 +13,11 @@ import numpy as np
 
 from edgeline import artifacts, user_code
 from edgeline.artifacts import Artifact
+from edgeline.artifacts.examples import read_batches, splits
+from edgeline.artifacts.features import Feature, to_numpy
 from edgeline.components.train import dataset, optimising
 from edgeline.components.train.optimising import Optimisation
 from edgeline.errors import EdgelineError
-from edgeline.examples import read_batches, splits
-from edgeline.features import Feature, to_numpy
 
 CHECKPOINT_SCHEMA = "checkpoint/v1"
 VARIABLES = "variables.npz"

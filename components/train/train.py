@@ -10,14 +10,15 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from edgeline import artifacts, examples, models, user_code
+from edgeline import artifacts, user_code
+from edgeline.artifacts import examples, models
+from edgeline.artifacts.features import Feature
 from edgeline.components.train.export import check_names, export
 from edgeline.components.train.fitting import Fitting, discard, fit
 from edgeline.components.train.report import write_report
 from edgeline.components.transform.saved_graph import SavedGraph, vocabulary
 from edgeline.components.transform.transform import GRAPH_SCHEMA
 from edgeline.errors import EdgelineError
-from edgeline.features import Feature
 
 
 def train(
@@ -38,7 +39,7 @@ def train(
         transformed_path: a `transformed_examples/v1` folder.
         graph_path: the `transform_graph/v1` folder that made them.
         module: the user's module, see `edgeline.user_code`.
-        task: one of `edgeline.models.TASKS`.
+        task: one of `edgeline.artifacts.models.TASKS`.
         how: see `Fitting`.
         model_path: where the `model/v1` folder goes.
         report_path: where the HTML report goes.

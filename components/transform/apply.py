@@ -11,13 +11,13 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from edgeline import batches
-from edgeline import features as raw
+from edgeline.artifacts import batches
+from edgeline.artifacts import features as raw
+from edgeline.artifacts.features import Feature
 from edgeline.components.transform import beam_pipeline
 from edgeline.components.transform.graph import ARROW_TYPES
 from edgeline.components.transform.saved_graph import SavedGraph
 from edgeline.errors import EdgelineError
-from edgeline.features import Feature
 
 ROWS = "rows_transformed"
 

@@ -31,8 +31,8 @@ def transform(
         beam_options: Options of Apache Beam; empty runs in this process.
         analyzer_cache: A folder that keeps what was learnt of each part of growing data.
     """
+    from edgeline.artifacts.metadata import record
     from edgeline.components.transform.transform import transform as work
-    from edgeline.metadata import record
 
     graph_metadata, examples_metadata = work(
         examples_path=examples.path,

@@ -1,7 +1,7 @@
 """Analysis: raw examples to a transform graph, by tf.Transform on Beam.
 
 Record batches go in as dense tensors with missing values already in the form that the
-device will see (`edgeline.features`), so that nothing differs between the two.
+device will see (`edgeline.artifacts.features`), so that nothing differs between the two.
 """
 
 from __future__ import annotations
@@ -17,11 +17,12 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from edgeline import artifacts, batches
-from edgeline import features as raw
+from edgeline import artifacts
+from edgeline.artifacts import batches
+from edgeline.artifacts import features as raw
+from edgeline.artifacts.features import Feature
 from edgeline.components.transform import beam_pipeline
 from edgeline.errors import EdgelineError
-from edgeline.features import Feature
 from edgeline.user_code import describe, reason
 
 CACHE_SCHEMA = "analyzer_cache/v1"

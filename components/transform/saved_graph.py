@@ -13,8 +13,8 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from edgeline.artifacts.features import Feature
 from edgeline.errors import EdgelineError
-from edgeline.features import Feature
 from edgeline.user_code import reason
 
 Arrays = Mapping[str, npt.NDArray[Any]]

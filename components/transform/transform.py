@@ -8,13 +8,13 @@ from typing import Any
 
 import pyarrow.parquet as pq
 
-from edgeline import artifacts, examples, features, user_code
-from edgeline.artifacts import Artifact
+from edgeline import artifacts, user_code
+from edgeline.artifacts import Artifact, examples, features
+from edgeline.artifacts.features import Feature
 from edgeline.components.transform.apply import apply
 from edgeline.components.transform.graph import analyze
 from edgeline.components.transform.saved_graph import SavedGraph
 from edgeline.errors import EdgelineError
-from edgeline.features import Feature
 
 GRAPH_SCHEMA = "transform_graph/v1"
 

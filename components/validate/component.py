@@ -42,8 +42,8 @@ def validate(
     Returns:
         valid: Whether there is no anomaly of severity ERROR.
     """
+    from edgeline.artifacts.metadata import record
     from edgeline.components.validate.validate import validate as work
-    from edgeline.metadata import record
 
     result = work(
         data=examples.path,

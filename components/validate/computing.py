@@ -19,8 +19,7 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 from tensorflow_metadata.proto.v0 import statistics_pb2
 
-from edgeline import batches, examples, features
-from edgeline.artifacts import Artifact
+from edgeline.artifacts import Artifact, batches, examples, features
 from edgeline.components.validate import statistics as stats
 from edgeline.components.validate.sketches import Moments, Quantiles, ValueCounts
 from edgeline.errors import EdgelineError

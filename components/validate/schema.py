@@ -26,9 +26,9 @@ from google.protobuf.message import DecodeError
 from tensorflow_metadata.proto.v0 import schema_pb2, statistics_pb2
 
 from edgeline import artifacts
+from edgeline.artifacts.features import Feature
 from edgeline.components.validate import statistics as stats
 from edgeline.errors import EdgelineError
-from edgeline.features import Feature
 
 SCHEMA = "schema/v1"
 FILE = "schema.pbtxt"

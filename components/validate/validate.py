@@ -11,8 +11,8 @@ from typing import Any
 import pyarrow as pa
 from google.protobuf import text_format
 
-from edgeline import artifacts, examples, features
-from edgeline.artifacts import Artifact
+from edgeline import artifacts
+from edgeline.artifacts import Artifact, examples, features
 from edgeline.components.validate import checks, computing, shifts
 from edgeline.components.validate import report as pages
 from edgeline.components.validate import schema as schemas

@@ -57,9 +57,9 @@ def verify(
     Returns:
         Whether the edge model is approved.
     """
+    from edgeline.artifacts.metadata import record
     from edgeline.components.verify.verify import Limits
     from edgeline.components.verify.verify import verify as work
-    from edgeline.metadata import record
 
     result = work(
         model=getattr(model, "path", edge_model.path),

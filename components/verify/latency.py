@@ -94,8 +94,8 @@ def last_line(text: str) -> str:
 
 def main(model: str, vectors: str, runtime: str) -> None:
     """What the child process does: print a `Latency` as JSON."""
+    from edgeline.artifacts.vectors import read
     from edgeline.components.verify.runtimes import load
-    from edgeline.components.verify.vectors import read
 
     started, before = time.perf_counter(), _memory("VmRSS")
     edge_model = load(model, runtime)

@@ -21,9 +21,9 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from edgeline.bundle import Signature, Tensor
+from edgeline.artifacts.bundle import Signature, Tensor
+from edgeline.artifacts.vectors import difference
 from edgeline.components.verify.latency import last_line, signal_name
-from edgeline.components.verify.vectors import difference
 from edgeline.errors import EdgelineError
 from edgeline.interpreter import PIECE_ROWS
 
@@ -135,8 +135,8 @@ def cases_of(signature: Signature) -> Iterator[tuple[Kind, Tensor]]:
 
 def main(model: str, vectors: str, first: str, runtime: str) -> None:
     """What the child process does: run the cases from `first` on, two lines of JSON a case."""
+    from edgeline.artifacts.vectors import read
     from edgeline.components.verify.runtimes import load
-    from edgeline.components.verify.vectors import read
 
     edge_model = load(model, runtime)
     inputs = read(vectors, edge_model.signature).inputs

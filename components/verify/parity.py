@@ -9,10 +9,10 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from edgeline.artifacts.models import LABEL, PREDICTION
+from edgeline.artifacts.vectors import difference
 from edgeline.components.verify.metrics import decisions, drop, metric
-from edgeline.components.verify.vectors import difference
 from edgeline.errors import EdgelineError
-from edgeline.models import LABEL, PREDICTION
 
 POINTS = 2000  # rows drawn in the report, evenly spaced
 WORST = 20
@@ -88,7 +88,7 @@ def compare(batches: Iterable[Batch], rows: int, task: str, threshold: float) ->
     Args:
         batches: the split in its order; `cloud` has the outputs and `label`.
         rows: how many rows the split has.
-        task: of `edgeline.models.TASKS`.
+        task: of `edgeline.artifacts.models.TASKS`.
         threshold: above it a binary prediction is a yes.
 
     Raises:

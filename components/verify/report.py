@@ -10,10 +10,10 @@ import numpy as np
 from markupsafe import Markup
 
 from edgeline import report
+from edgeline.artifacts.features import MISSING_INT, Feature
 from edgeline.components.verify import malformed
 from edgeline.components.verify.latency import Latency
 from edgeline.components.verify.parity import EDGES, Parity
-from edgeline.features import MISSING_INT, Feature
 from edgeline.report import Fact, Section, number
 
 if TYPE_CHECKING:

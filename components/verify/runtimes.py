@@ -26,7 +26,7 @@ import numpy as np
 import numpy.typing as npt
 
 from edgeline import interpreter
-from edgeline.bundle import Signature, Tensor
+from edgeline.artifacts.bundle import Signature, Tensor
 from edgeline.errors import EdgelineError
 from edgeline.interpreter import Arrays, EdgeModel
 

@@ -3,7 +3,7 @@
 `verification/v1` holds `verification.json` (every number, the reasons and the table of
 malformed input: the same bytes for the same models and rows), `timing.json` (what depends on
 the machine), `test_vectors.json` (see `vectors`) and `reference.json`, what live traffic is
-compared with (see `edgeline.reference`).
+compared with (see `edgeline.artifacts.reference`).
 """
 
 from __future__ import annotations
@@ -18,18 +18,18 @@ from typing import Any
 
 import numpy as np
 
-from edgeline import artifacts, examples, models, reference
-from edgeline.artifacts import Artifact
-from edgeline.bundle import Tensor
+from edgeline import artifacts
+from edgeline.artifacts import Artifact, examples, models, reference, vectors
+from edgeline.artifacts.bundle import Tensor
+from edgeline.artifacts.features import Feature, to_numpy
 from edgeline.components.compile import target as targets
 from edgeline.components.import_model import original as originals
 from edgeline.components.import_model.original import Original
-from edgeline.components.verify import malformed, parity, report, runtimes, vectors
+from edgeline.components.verify import malformed, parity, report, runtimes
 from edgeline.components.verify.latency import Latency, measure
 from edgeline.components.verify.malformed import Case
 from edgeline.components.verify.parity import Batch, Parity
 from edgeline.errors import EdgelineError
-from edgeline.features import Feature, to_numpy
 from edgeline.interpreter import EdgeModel, dequantise, quantise
 
 SCHEMA = "verification/v1"

@@ -8,14 +8,14 @@ from pathlib import Path
 
 import numpy as np
 
-from edgeline import bundle, transformed
-from edgeline.bundle import Signature, Tensor
-from edgeline.components.verify import malformed, runtimes, vectors
+from edgeline.artifacts import bundle, transformed, vectors
+from edgeline.artifacts.bundle import Signature, Tensor
+from edgeline.artifacts.transformed import Cause
+from edgeline.components.verify import malformed, runtimes
 from edgeline.components.verify.latency import Latency, measure
 from edgeline.components.verify.malformed import Case
 from edgeline.errors import EdgelineError
 from edgeline.interpreter import EdgeModel, dequantise
-from edgeline.transformed import Cause
 
 
 @dataclass(frozen=True)

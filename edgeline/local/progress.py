@@ -13,7 +13,7 @@ from rich.markup import escape
 from rich.spinner import Spinner
 from rich.table import Table
 
-from edgeline import transformed
+from edgeline.artifacts import transformed
 from edgeline.local.runner import TaskResult
 from edgeline.report import number, size
 

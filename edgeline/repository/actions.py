@@ -11,8 +11,8 @@ from pathlib import Path
 from securesystemslib.signer import CryptoSigner
 from tuf.api.metadata import Metadata, Root, Targets
 
-from edgeline import bundle as bundles
-from edgeline.bundle import Bundle
+from edgeline.artifacts import bundle as bundles
+from edgeline.artifacts.bundle import Bundle
 from edgeline.components.publish import store as stores
 from edgeline.components.publish.assemble import content_digest
 from edgeline.errors import EdgelineError

@@ -10,7 +10,7 @@ from collections.abc import Sequence
 
 from tuf.api.metadata import TargetFile, Targets
 
-from edgeline.bundle import MANIFEST, Bundle, manifest_text
+from edgeline.artifacts.bundle import MANIFEST, Bundle, manifest_text
 from edgeline.errors import EdgelineError
 
 

@@ -1,8 +1,8 @@
 """Is live traffic like what the model met in training? Statistics, each with its source.
 
 All work on counts: of a numeric column in the bins of its reference, of a categorical one by
-value (see `edgeline.reference`). A column drifts where a statistic is both larger than its
-threshold (it matters) and larger than chance makes it (it is real): with the number of rows a
+value (see `edgeline.artifacts.reference`). A column drifts where a statistic is both larger than
+its threshold (it matters) and larger than chance makes it (it is real): with the number of rows a
 statistic of equal distributions shrinks, and below `Thresholds.rows` nothing is judged.
 """
 
@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from edgeline.reference import Categories, Column, Numbers
+from edgeline.artifacts.reference import Categories, Column, Numbers
 
 Counts = npt.NDArray[np.int64]
 CHANCE = 1e-4  # how often a statistic of equal distributions may pass for drift

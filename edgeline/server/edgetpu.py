@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from edgeline.bundle import Bundle
+from edgeline.artifacts.bundle import Bundle
 from edgeline.errors import EdgelineError
 from edgeline.interpreter import runtime
 

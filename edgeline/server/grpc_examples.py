@@ -12,8 +12,8 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from edgeline.bundle import Tensor
-from edgeline.features import MISSING
+from edgeline.artifacts.bundle import Tensor
+from edgeline.artifacts.features import MISSING
 from edgeline.formats.dtypes import BY_NAME
 from edgeline.server.app import App, Method
 from edgeline.server.errors import invalid

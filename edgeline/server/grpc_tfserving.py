@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from edgeline.bundle import Tensor
+from edgeline.artifacts.bundle import Tensor
 from edgeline.formats.dtypes import BY_NAME, BY_NUMBER
 from edgeline.server.app import App, Method
 from edgeline.server.errors import invalid

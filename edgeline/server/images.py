@@ -1,8 +1,8 @@
 """JPEG and PNG to a vision model's input, so that a client need not know its size and scale.
 
 An input takes images if it is [batch, height, width, 1 or 3] or [batch, height, width]. A file is
-decoded as `ingest` does it (see `edgeline.pixels`), so a model meets in service what it met in
-training; then it is scaled to the input's dtype:
+decoded as `ingest` does it (see `edgeline.artifacts.pixels`), so a model meets in service what it
+met in training; then it is scaled to the input's dtype:
 
 | dtype       | bundle takes | a pixel p from 0 to 255 becomes                                   |
 |-------------|--------------|-------------------------------------------------------------------|
@@ -21,8 +21,8 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from edgeline import pixels
-from edgeline.bundle import Tensor
+from edgeline.artifacts import pixels
+from edgeline.artifacts.bundle import Tensor
 from edgeline.errors import EdgelineError
 from edgeline.interpreter import quantise
 from edgeline.server.errors import Code, ServingError, invalid

@@ -15,11 +15,9 @@ from typing import Any
 
 import numpy as np
 
-from edgeline import bundle as bundles
-from edgeline import reference
-from edgeline.artifacts import sha256
-from edgeline.bundle import Bundle, Signature
-from edgeline.components.verify import vectors
+from edgeline.artifacts import bundle as bundles
+from edgeline.artifacts import reference, sha256, vectors
+from edgeline.artifacts.bundle import Bundle, Signature
 from edgeline.errors import EdgelineError, first_line
 from edgeline.formats.dtypes import BY_NAME
 from edgeline.interpreter import dequantise, describe_tensor, runtime

@@ -13,11 +13,11 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from edgeline import transformed
-from edgeline.bundle import Bundle, Signature, Tensor
+from edgeline.artifacts import transformed
+from edgeline.artifacts.bundle import Bundle, Signature, Tensor
+from edgeline.artifacts.reference import Reference
 from edgeline.errors import first_line
 from edgeline.formats.dtypes import BY_NAME
-from edgeline.reference import Reference
 from edgeline.server.errors import Code, ServingError, invalid
 
 Arrays = dict[str, npt.NDArray[Any]]

@@ -16,7 +16,8 @@ import tempfile
 from pathlib import Path, PurePosixPath
 from typing import IO, Any
 
-from edgeline import bundle, registry
+from edgeline import registry
+from edgeline.artifacts import bundle
 from edgeline.errors import EdgelineError
 
 SCHEME = "oci://"

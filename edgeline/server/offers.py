@@ -15,7 +15,7 @@ from dataclasses import dataclass, field
 
 from tuf.api.metadata import Targets
 
-from edgeline.bundle import MANIFEST, NAME
+from edgeline.artifacts.bundle import MANIFEST, NAME
 from edgeline.server.store import Wanted
 
 Key = tuple[str, int]  # name and version

@@ -27,8 +27,8 @@ from typing import Any, Protocol
 import numpy as np
 import numpy.typing as npt
 
+from edgeline.artifacts.features import MISSING_INT
 from edgeline.errors import EdgelineError
-from edgeline.features import MISSING_INT
 from edgeline.formats.dtypes import BY_NAME
 from edgeline.server import tracing
 from edgeline.server.delivery import Delivery, check_url, event, read_key

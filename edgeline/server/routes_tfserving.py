@@ -12,8 +12,8 @@ from urllib.parse import parse_qs, unquote
 import numpy as np
 import numpy.typing as npt
 
-from edgeline import pixels
-from edgeline.bundle import Tensor
+from edgeline.artifacts import pixels
+from edgeline.artifacts.bundle import Tensor
 from edgeline.formats.dtypes import BY_NAME
 from edgeline.server import images
 from edgeline.server.app import App, Endpoint

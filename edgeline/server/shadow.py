@@ -19,7 +19,7 @@ from time import perf_counter
 import numpy as np
 import numpy.typing as npt
 
-from edgeline.bundle import Tensor
+from edgeline.artifacts.bundle import Tensor
 from edgeline.server.errors import ServingError
 from edgeline.server.model import Arrays, Description, Instance, check
 from edgeline.server.pool import Pool

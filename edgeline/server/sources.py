@@ -18,7 +18,7 @@ from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
 
-from edgeline.bundle import MANIFEST
+from edgeline.artifacts.bundle import MANIFEST
 from edgeline.errors import EdgelineError
 from edgeline.formats import typed
 from edgeline.server.digits import whole

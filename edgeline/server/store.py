@@ -21,7 +21,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from edgeline.artifacts import sha256
-from edgeline.bundle import MANIFEST, Bundle
+from edgeline.artifacts.bundle import MANIFEST, Bundle
 from edgeline.errors import EdgelineError
 from edgeline.formats import typed
 from edgeline.server.fetching import PIECE, Origin, UnreachableError, explained

@@ -24,7 +24,7 @@ import numpy.typing as npt
 import orjson
 import simdjson
 
-from edgeline.features import MISSING
+from edgeline.artifacts.features import MISSING
 from edgeline.formats.dtypes import BY_NAME
 from edgeline.server.errors import invalid
 

@@ -12,8 +12,8 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from edgeline import pixels
-from edgeline.bundle import Tensor
+from edgeline.artifacts import pixels
+from edgeline.artifacts.bundle import Tensor
 from edgeline.formats.dtypes import BY_NAME, BY_V2, v2_of
 from edgeline.server import images, tracing
 from edgeline.server.digits import whole

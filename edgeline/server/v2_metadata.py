@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from edgeline import __version__
-from edgeline.bundle import Tensor
+from edgeline.artifacts.bundle import Tensor
 from edgeline.formats.dtypes import BY_NAME
 from edgeline.server.app import App
 from edgeline.server.model import Description

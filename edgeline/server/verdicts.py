@@ -18,7 +18,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from edgeline.artifacts import sha256, write_text
-from edgeline.bundle import MANIFEST
+from edgeline.artifacts.bundle import MANIFEST
 from edgeline.errors import EdgelineError
 from edgeline.formats import typed
 from edgeline.server import loading

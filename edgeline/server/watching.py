@@ -18,8 +18,17 @@ from typing import Any
 
 import numpy as np
 
-from edgeline.reference import Array, Arrays, Column, Numbers, Reference, bins, columns, count
-from edgeline.reference import present as split_missing
+from edgeline.artifacts.reference import (
+    Array,
+    Arrays,
+    Column,
+    Numbers,
+    Reference,
+    bins,
+    columns,
+    count,
+)
+from edgeline.artifacts.reference import present as split_missing
 from edgeline.server.drift import Live, Thresholds, counts_of, judge
 from edgeline.server.settings import Settings
 

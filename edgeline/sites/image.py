@@ -20,7 +20,7 @@ from pathlib import Path
 from typing import IO, Any
 
 from edgeline import registry
-from edgeline.bundle import MANIFEST, Bundle, read
+from edgeline.artifacts.bundle import MANIFEST, Bundle, read
 from edgeline.server.oci import FOLDER
 
 PLATFORMS = (("amd64", ""), ("arm64", ""), ("arm", "v7"))

@@ -8,7 +8,7 @@ from importlib import resources
 from pathlib import Path
 from string import Template
 
-from edgeline.bundle import NAME
+from edgeline.artifacts.bundle import NAME
 from edgeline.errors import EdgelineError, UsageError, did_you_mean
 from edgeline.starter.readings import write_readings
 

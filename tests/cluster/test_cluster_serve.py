@@ -23,9 +23,9 @@ import yaml
 from api_server import ApiServer
 
 from edgeline import interpreter
+from edgeline.artifacts import vectors
 from edgeline.components.serve import cluster
 from edgeline.components.serve.serve import serve
-from edgeline.components.verify import vectors
 from edgeline.errors import EdgelineError
 from edgeline.sites.render import render
 

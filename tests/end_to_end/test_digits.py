@@ -14,7 +14,8 @@ import pyarrow.parquet as pq
 import pytest
 from command import DIGITS_RUN, Finished, edgeline
 
-from edgeline import artifacts, bundle, pixels
+from edgeline import artifacts
+from edgeline.artifacts import bundle, pixels
 from edgeline.components.check.check import check
 from edgeline.interpreter import load
 

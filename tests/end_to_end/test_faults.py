@@ -15,7 +15,7 @@ import psutil
 import pytest
 from command import edgeline
 
-from edgeline import bundle
+from edgeline.artifacts import bundle
 
 TASKS = ["ingest", "validate", "transform", "train", "analyze", "convert", "verify", "publish"]
 ROWS, STEPS = 1500, 60

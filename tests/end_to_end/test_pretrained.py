@@ -16,7 +16,8 @@ import pytest
 from command import Finished, edgeline
 from PIL import Image
 
-from edgeline import artifacts, bundle
+from edgeline import artifacts
+from edgeline.artifacts import bundle
 
 DATA = Path(__file__).parents[1] / "data"
 CORAL, KERAS = DATA / "coral", DATA / "small.keras"

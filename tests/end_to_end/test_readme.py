@@ -14,7 +14,7 @@ import yaml
 from command import DIGITS_RUN
 from readme import ROOT, Block, Reader, blocks, words
 
-from edgeline import bundle
+from edgeline.artifacts import bundle
 from edgeline.compiling import compile_pipeline
 
 sys.path.append(str(ROOT / "tests" / "kubeflow"))

@@ -13,8 +13,8 @@ import pyarrow.parquet as pq
 import pytest
 from command import Finished, edgeline
 
-from edgeline import bundle
-from edgeline.features import MISSING
+from edgeline.artifacts import bundle
+from edgeline.artifacts.features import MISSING
 from edgeline.interpreter import load
 
 TASKS = [

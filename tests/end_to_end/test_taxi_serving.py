@@ -16,9 +16,10 @@ import numpy as np
 import pytest
 from command import Finished
 
-from edgeline import artifacts, bundle, examples, models, reference
+from edgeline import artifacts
+from edgeline.artifacts import bundle, examples, models, reference
+from edgeline.artifacts.features import Feature, to_numpy
 from edgeline.components.ingest.ingest import ingest
-from edgeline.features import Feature, to_numpy
 from edgeline.formats.dtypes import BY_NAME
 from edgeline.server import messages
 from edgeline.server.tensors_binary import to_bytes

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 from command import Finished, edgeline
 
-from edgeline import bundle
+from edgeline.artifacts import bundle
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "server"))
 from running import Running

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 from command import Finished, edgeline
 
-from edgeline import bundle
+from edgeline.artifacts import bundle
 from edgeline.repository import actions, keys
 from edgeline.server.synchronise import Order, synchronise
 

@@ -20,9 +20,8 @@ import pytest
 import yaml
 
 from edgeline import images
-from edgeline.artifacts import sha256
-from edgeline.bundle import Bundle, write_manifest
-from edgeline.components.verify import vectors
+from edgeline.artifacts import sha256, vectors
+from edgeline.artifacts.bundle import Bundle, write_manifest
 from edgeline.server.loading import load
 
 ROOT = Path(__file__).parents[2]

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 from containers import ask, built, docker, until
 
-from edgeline import bundle
+from edgeline.artifacts import bundle
 
 TASKS = [
     "ingest",

@@ -12,9 +12,8 @@ from pathlib import Path
 import numpy as np
 from running import DATA, MIXED
 
-from edgeline.artifacts import sha256
-from edgeline.bundle import Bundle, write_manifest
-from edgeline.components.verify import vectors
+from edgeline.artifacts import sha256, vectors
+from edgeline.artifacts.bundle import Bundle, write_manifest
 from edgeline.repository import actions, keys
 from edgeline.server.loading import load
 

@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from edgeline import reference
-from edgeline.reference import Categories, Numbers
+from edgeline.artifacts import reference
+from edgeline.artifacts.reference import Categories, Numbers
 from edgeline.server import drift
 from edgeline.server.drift import Live, Thresholds, judge
 

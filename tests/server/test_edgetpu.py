@@ -13,7 +13,7 @@ import pytest
 from running import DATA, MOBILENET, Running
 
 from edgeline.artifacts import sha256
-from edgeline.bundle import Bundle, write_manifest
+from edgeline.artifacts.bundle import Bundle, write_manifest
 from edgeline.errors import EdgelineError
 from edgeline.server.edgetpu import LIBRARY
 from edgeline.server.loading import load

@@ -13,7 +13,7 @@ import pytest
 from PIL import Image
 from running import DATA, MIXED, MOBILENET
 
-from edgeline.bundle import Tensor
+from edgeline.artifacts.bundle import Tensor
 from edgeline.server import images
 from edgeline.server.errors import ServingError
 

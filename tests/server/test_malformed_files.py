@@ -20,9 +20,9 @@ from hypothesis import strategies as st
 from publishing import bundle
 from running import DATA, MIXED, eventually
 
-from edgeline import artifacts, reference
-from edgeline import bundle as bundles
-from edgeline.components.verify import vectors
+from edgeline import artifacts
+from edgeline.artifacts import bundle as bundles
+from edgeline.artifacts import reference, vectors
 from edgeline.errors import EdgelineError
 from edgeline.server import loading, rollout, sources
 from edgeline.server.rollouts import STATE, Rollouts

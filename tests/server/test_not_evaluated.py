@@ -6,8 +6,8 @@ import dataclasses
 
 from publishing import bundle, model
 
-from edgeline import bundle as bundles
-from edgeline.bundle import write_manifest
+from edgeline.artifacts import bundle as bundles
+from edgeline.artifacts.bundle import write_manifest
 
 
 def test_metadata_configuration_and_page_say_it(start, tmp_path):

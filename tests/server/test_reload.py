@@ -11,9 +11,9 @@ import numpy as np
 from publishing import bundle, model
 from running import MIXED, MOBILENET, eventually
 
-from edgeline import bundle as bundles
+from edgeline.artifacts import bundle as bundles
 from edgeline.artifacts import sha256
-from edgeline.bundle import Bundle, write_manifest
+from edgeline.artifacts.bundle import Bundle, write_manifest
 from edgeline.server.loading import load
 
 ROW = {"instances": [{"amount": [1, 2], "count": [1], "name": ["a"]}]}

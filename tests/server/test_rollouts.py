@@ -9,7 +9,7 @@ import pytest
 from running import MIXED, MOBILENET, eventually
 from test_reload import put
 
-from edgeline.bundle import Tensor
+from edgeline.artifacts.bundle import Tensor
 from edgeline.errors import EdgelineError
 from edgeline.server.messages import INFER_REQUEST, INFER_RESPONSE
 from edgeline.server.rollout import Rollout, Seen, judge, parse

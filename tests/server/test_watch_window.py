@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from edgeline import reference
+from edgeline.artifacts import reference
 from edgeline.server import watching
 from edgeline.server.settings import Settings
 from edgeline.server.watching import SLICES, Watch

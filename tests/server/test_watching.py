@@ -16,9 +16,10 @@ import numpy as np
 import pytest
 from running import MIXED, eventually
 
-from edgeline import artifacts, bundle, reference
-from edgeline.bundle import Signature
-from edgeline.features import Feature
+from edgeline import artifacts
+from edgeline.artifacts import bundle, reference
+from edgeline.artifacts.bundle import Signature
+from edgeline.artifacts.features import Feature
 from edgeline.interpreter import load
 from edgeline.server import delivery
 from edgeline.server.model import Description

@@ -15,10 +15,10 @@ from pathlib import Path
 
 import pytest
 
-from edgeline import bundle, interpreter
-from edgeline.artifacts import sha256
-from edgeline.bundle import Bundle
-from edgeline.features import Feature
+from edgeline import interpreter
+from edgeline.artifacts import bundle, sha256
+from edgeline.artifacts.bundle import Bundle
+from edgeline.artifacts.features import Feature
 
 DATA = Path(__file__).parents[1] / "data"
 sys.path.append(str(DATA.parent / "manifests"))  # schemas.py

@@ -10,7 +10,8 @@ import pyarrow.csv
 import pyarrow.parquet as pq
 import pytest
 
-from edgeline import artifacts, examples, models
+from edgeline import artifacts
+from edgeline.artifacts import examples, models
 
 TAXI = Path(__file__).parents[3] / "pipelines" / "taxi" / "taxi.csv"
 

@@ -9,7 +9,8 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from edgeline import artifacts, models
+from edgeline import artifacts
+from edgeline.artifacts import models
 from edgeline.components.analyze.analyze import analyze
 from edgeline.components.convert import child
 from edgeline.components.import_model import original

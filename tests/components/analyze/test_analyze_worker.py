@@ -11,7 +11,8 @@ import numpy as np
 import pyarrow as pa
 import pytest
 
-from edgeline import artifacts, batches
+from edgeline import artifacts
+from edgeline.artifacts import batches
 from edgeline.components.analyze import vectorised_engine
 from edgeline.components.analyze.analyze import SCHEMA, analyze
 from edgeline.errors import EdgelineError

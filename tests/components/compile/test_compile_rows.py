@@ -6,9 +6,9 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from edgeline.artifacts.features import Feature
 from edgeline.components.compile.rows import MOST_ROWS, random_rows, read_rows
 from edgeline.errors import EdgelineError
-from edgeline.features import Feature
 
 IMAGE = Feature("image", "float32", (8, 6, 3))
 MIXED = [Feature("fare", "float32"), Feature("hour", "int64"), Feature("company", "string")]

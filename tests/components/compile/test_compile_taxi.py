@@ -5,7 +5,8 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from edgeline import artifacts, examples, features, models
+from edgeline import artifacts
+from edgeline.artifacts import examples, features, models
 from edgeline.components.compile.compile import compile_edge_model, load_compiled
 from edgeline.components.convert.convert import convert
 from edgeline.errors import EdgelineError

@@ -12,7 +12,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from edgeline import artifacts, models
+from edgeline import artifacts
+from edgeline.artifacts import models
 from edgeline.components.compile import report
 from edgeline.components.compile.compile import (
     SCHEMA,

@@ -3,7 +3,8 @@
 import numpy as np
 import pytest
 
-from edgeline import artifacts, models
+from edgeline import artifacts
+from edgeline.artifacts import models
 from edgeline.components.convert import child
 
 

@@ -4,7 +4,8 @@ import json
 
 import pytest
 
-from edgeline import artifacts, interpreter, models
+from edgeline import artifacts, interpreter
+from edgeline.artifacts import models
 from edgeline.components.convert import fallback
 from edgeline.components.convert.convert import convert
 from edgeline.components.convert.fallback import Trial

@@ -3,7 +3,8 @@
 import numpy as np
 import pytest
 
-from edgeline import artifacts, interpreter, models
+from edgeline import artifacts, interpreter
+from edgeline.artifacts import models
 from edgeline.components.convert.convert import convert_arrays
 
 tf = pytest.importorskip("tensorflow")

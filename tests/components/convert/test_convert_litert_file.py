@@ -11,7 +11,8 @@ import pyarrow.parquet as pq
 import pytest
 from ai_edge_litert import schema_py_generated as schema
 
-from edgeline import artifacts, bundle, models
+from edgeline import artifacts
+from edgeline.artifacts import bundle, models
 from edgeline.components.convert import recipes
 from edgeline.components.convert.convert import convert, convert_arrays
 from edgeline.components.import_model.import_model import import_model, kind_of

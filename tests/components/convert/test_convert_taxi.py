@@ -5,7 +5,8 @@ import json
 import numpy as np
 import pytest
 
-from edgeline import artifacts, examples, features, interpreter, models
+from edgeline import artifacts, interpreter
+from edgeline.artifacts import examples, features, models
 from edgeline.components.convert.convert import convert
 
 

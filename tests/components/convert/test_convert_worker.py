@@ -11,7 +11,8 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from edgeline import artifacts, batches, interpreter, models
+from edgeline import artifacts, interpreter
+from edgeline.artifacts import batches, models
 from edgeline.components.convert import child
 from edgeline.components.convert.convert import convert
 from edgeline.errors import EdgelineError

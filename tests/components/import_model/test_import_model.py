@@ -10,8 +10,9 @@ import numpy as np
 import pyarrow as pa
 import pytest
 
-from edgeline import artifacts, interpreter, models
-from edgeline.bundle import Signature
+from edgeline import artifacts, interpreter
+from edgeline.artifacts import models
+from edgeline.artifacts.bundle import Signature
 from edgeline.components.convert import child
 from edgeline.components.import_model.import_model import import_model
 from edgeline.components.import_model.wanted import Wanted

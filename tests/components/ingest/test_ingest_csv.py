@@ -17,7 +17,8 @@ import pyarrow as pa
 import pytest
 from hypothesis import strategies as st
 
-from edgeline import artifacts, examples
+from edgeline import artifacts
+from edgeline.artifacts import examples
 from edgeline.components.ingest import csv_rows
 from edgeline.components.ingest.ingest import ingest
 from edgeline.errors import EdgelineError

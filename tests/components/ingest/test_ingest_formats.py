@@ -16,7 +16,8 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from edgeline import artifacts, examples
+from edgeline import artifacts
+from edgeline.artifacts import examples
 from edgeline.components.ingest import ingest as ingest_module
 from edgeline.components.ingest import parts as parts_module
 from edgeline.components.ingest.ingest import ingest

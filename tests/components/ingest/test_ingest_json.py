@@ -8,7 +8,8 @@ import json
 import pyarrow as pa
 import pytest
 
-from edgeline import artifacts, examples
+from edgeline import artifacts
+from edgeline.artifacts import examples
 from edgeline.components.ingest.ingest import ingest
 from edgeline.errors import EdgelineError
 

@@ -10,12 +10,13 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from edgeline import artifacts, examples, features, pixels
+from edgeline import artifacts
+from edgeline.artifacts import examples, features, pixels
+from edgeline.artifacts.features import Feature
 from edgeline.components.ingest import pixel_columns
 from edgeline.components.ingest.ingest import ingest
 from edgeline.components.validate.validate import validate
 from edgeline.errors import EdgelineError
-from edgeline.features import Feature
 
 Image = pytest.importorskip("PIL.Image")
 DIGITS = Path(__file__).parents[3] / "pipelines" / "digits" / "digits.parquet"

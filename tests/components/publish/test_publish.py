@@ -8,7 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from edgeline import artifacts, bundle
+from edgeline import artifacts
+from edgeline.artifacts import bundle
 from edgeline.components.publish.publish import publish
 from edgeline.components.publish.store import fetch, open_store
 from edgeline.errors import EdgelineError

@@ -6,7 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from edgeline import artifacts, bundle, models
+from edgeline import artifacts
+from edgeline.artifacts import bundle, models
 from edgeline.components.import_model.import_model import import_model
 from edgeline.components.model_card.model_card import model_card
 from edgeline.components.publish.publish import publish

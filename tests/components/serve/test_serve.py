@@ -21,11 +21,11 @@ import pytest
 import yaml
 from dulwich import porcelain
 
-from edgeline import artifacts, bundle
+from edgeline import artifacts
+from edgeline.artifacts import bundle, vectors
 from edgeline.components.serve import git, prediction
 from edgeline.components.serve.serve import serve
 from edgeline.components.serve.site import Cluster, GitFolder, parse
-from edgeline.components.verify import vectors
 from edgeline.errors import EdgelineError
 
 

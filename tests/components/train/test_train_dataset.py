@@ -5,8 +5,9 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from edgeline import artifacts, batches, examples
-from edgeline.features import Feature
+from edgeline import artifacts
+from edgeline.artifacts import batches, examples
+from edgeline.artifacts.features import Feature
 
 pytest.importorskip("tensorflow")
 ROWS, WIDTH = 96, 50

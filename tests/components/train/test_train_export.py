@@ -9,13 +9,14 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from edgeline import artifacts, examples, models
+from edgeline import artifacts
+from edgeline.artifacts import examples, models
+from edgeline.artifacts.features import Feature
 from edgeline.components.train.export import check_names
 from edgeline.components.train.fitting import Fitting
 from edgeline.components.train.train import train
 from edgeline.components.transform.transform import transform
 from edgeline.errors import EdgelineError
-from edgeline.features import Feature
 
 MODULE = """
 import time

@@ -13,11 +13,12 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from edgeline import artifacts, examples
+from edgeline import artifacts
+from edgeline.artifacts import examples
+from edgeline.artifacts.features import Feature
 from edgeline.components.train.fitting import CHECKPOINT_SCHEMA, Fitting, fit
 from edgeline.components.train.train import train
 from edgeline.errors import EdgelineError
-from edgeline.features import Feature
 
 FEATURES = [Feature("x", "float32", (3,)), Feature("y", "int64"), Feature("word", "string")]
 MODULE = """

@@ -6,7 +6,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from edgeline import artifacts, interpreter, models
+from edgeline import artifacts, interpreter
+from edgeline.artifacts import models
 from edgeline.components.convert.convert import convert
 from edgeline.components.ingest.ingest import ingest
 from edgeline.components.train.fitting import Fitting
@@ -104,7 +105,7 @@ def test_quantisation_aware_training_leaves_less_for_int8_to_change(folder):
 
 def judged(folder, model, edge):
     """Accuracy on the eval rows, and the mean difference from the trained model."""
-    from edgeline import examples, features
+    from edgeline.artifacts import examples, features
 
     evaluate, takes = models.load_signature(model, models.EVALUATE)
     runtime = interpreter.load(edge / "model.tflite")

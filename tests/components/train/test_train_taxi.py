@@ -8,10 +8,9 @@ import re
 import numpy as np
 import pytest
 
-from edgeline import examples, features, models
-from edgeline.artifacts import Artifact
+from edgeline.artifacts import Artifact, examples, features, models
+from edgeline.artifacts.features import Feature
 from edgeline.components.train.fitting import Fitting, fit
-from edgeline.features import Feature
 
 MODULE = "edgeline.pipelines.taxi.module"
 

@@ -9,11 +9,12 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from edgeline import artifacts, examples
+from edgeline import artifacts
+from edgeline.artifacts import examples
+from edgeline.artifacts.features import Feature
 from edgeline.components.transform import beam_pipeline
 from edgeline.components.transform.transform import transform
 from edgeline.errors import EdgelineError
-from edgeline.features import Feature
 
 TRIPS = pa.table(
     {"miles": [1.0, 2.0, None, 4.0], "kind": ["a", None, "b", "a"], "hour": [1, None, 3, 4]}

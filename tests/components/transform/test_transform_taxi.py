@@ -8,11 +8,12 @@ import numpy as np
 import pyarrow.parquet as pq
 import pytest
 
-from edgeline import artifacts, examples, features
+from edgeline import artifacts
+from edgeline.artifacts import examples, features
+from edgeline.artifacts.features import Feature
 from edgeline.components.transform.apply import apply
 from edgeline.components.transform.graph import analyze
 from edgeline.components.transform.saved_graph import SavedGraph
-from edgeline.features import Feature
 from edgeline.pipelines.taxi import module as taxi
 from edgeline.preprocessing import fill_missing
 

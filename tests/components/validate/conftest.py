@@ -10,8 +10,8 @@ import pyarrow.csv
 import pyarrow.parquet as pq
 import pytest
 
-from edgeline import artifacts, examples
-from edgeline.artifacts import Artifact
+from edgeline import artifacts
+from edgeline.artifacts import Artifact, examples
 from edgeline.components.validate.validate import Validation, validate
 
 TAXI = Path(__file__).parents[3] / "pipelines" / "taxi" / "taxi.csv"

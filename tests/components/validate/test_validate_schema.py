@@ -6,11 +6,11 @@ import pyarrow as pa
 import pytest
 from tensorflow_metadata.proto.v0 import schema_pb2
 
-from edgeline import features
+from edgeline.artifacts import features
+from edgeline.artifacts.features import Feature
 from edgeline.components.validate import computing
 from edgeline.components.validate import schema as schemas
 from edgeline.errors import EdgelineError
-from edgeline.features import Feature
 
 
 def infer(table: pa.Table, write_examples, bools=frozenset()):

@@ -8,7 +8,8 @@ from pathlib import Path
 import pytest
 from taxi_rows import save_rows
 
-from edgeline import artifacts, features
+from edgeline import artifacts
+from edgeline.artifacts import features
 from edgeline.interpreter import load
 
 sys.path.append(str(Path(__file__).parents[2] / "data"))  # make_onnx.py
@@ -179,7 +180,7 @@ def bundle_maker(edge_model, tmp_path_factory):
     """Makes a bundle folder around the edge model, with test vectors where given."""
     import shutil
 
-    from edgeline import bundle
+    from edgeline.artifacts import bundle
 
     def make(signature, vectors=None):
         folder = tmp_path_factory.mktemp("bundle")

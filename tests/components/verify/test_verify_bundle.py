@@ -7,8 +7,8 @@ import sys
 import numpy as np
 import pytest
 
-from edgeline.bundle import Signature
-from edgeline.components.verify import vectors
+from edgeline.artifacts import vectors
+from edgeline.artifacts.bundle import Signature
 from edgeline.components.verify.verify_bundle import verify_bundle
 from edgeline.errors import EdgelineError
 from edgeline.interpreter import load

@@ -6,8 +6,8 @@ import pyarrow.parquet as pq
 import pytest
 
 from edgeline import artifacts
+from edgeline.artifacts.features import Feature, with_shape
 from edgeline.components.verify.verify import Limits, verify
-from edgeline.features import Feature, with_shape
 from edgeline.interpreter import load
 
 ROWS, SHAPE = 1500, (12, 12, 1)

@@ -15,8 +15,9 @@ from ai_edge_litert.schema_py_generated import ModelT
 from make_onnx import onnx_model
 from PIL import Image
 
-from edgeline import artifacts, bundle, interpreter, models, pixels
-from edgeline.bundle import Tensor
+from edgeline import artifacts, interpreter
+from edgeline.artifacts import bundle, models, pixels
+from edgeline.artifacts.bundle import Tensor
 from edgeline.components.check.check import check
 from edgeline.components.compile.compile import compile_edge_model
 from edgeline.components.convert import child

@@ -4,7 +4,8 @@ import sys
 
 import pytest
 
-from edgeline.components.verify import latency, malformed, vectors
+from edgeline.artifacts import vectors
+from edgeline.components.verify import latency, malformed
 from edgeline.errors import EdgelineError
 
 CHILD = """

@@ -15,7 +15,7 @@ Each becomes one or more columns of one value a row:
 |                             | contrast), over at most 4,096 evenly spaced values of a row      |
 
 A column is categorical if it holds strings, or whole numbers of at most 100 kinds; else it is
-numeric. Missing is NaN, -2**63 or the empty string, as in `edgeline.features`.
+numeric. Missing is NaN, -2**63 or the empty string, as in `edgeline.artifacts.features`.
 """
 
 from __future__ import annotations
@@ -31,8 +31,8 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from edgeline.artifacts.features import MISSING_INT
 from edgeline.errors import EdgelineError
-from edgeline.features import MISSING_INT
 from edgeline.formats import typed
 
 FILE = "reference.json"

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from edgeline.bundle import Tensor
+from edgeline.artifacts.bundle import Tensor
 from edgeline.errors import EdgelineError
 from edgeline.extras import install_hint
 

@@ -14,8 +14,8 @@ from pathlib import Path
 from typing import Any
 
 from edgeline.artifacts import sha256, write_text
+from edgeline.artifacts.features import Feature
 from edgeline.errors import EdgelineError
-from edgeline.features import Feature
 from edgeline.formats import typed
 
 FORMAT = "bundle/v1"
@@ -69,7 +69,7 @@ class Bundle:
     analyze and is empty where nobody evaluated the model, `verification` holds those of
     verify, `provenance` the pipeline, run, git commit and data digest that made it, the
     `origin` of a model that was imported, and why it takes no raw features (see
-    `edgeline.transformed`).
+    `edgeline.artifacts.transformed`).
     """
 
     name: str

@@ -1,7 +1,8 @@
 """Trained and converted models: what their artifact folders hold and how to call them.
 
 `model/v1` holds `saved_model/`, a SavedModel with four signatures. Raw features are dense
-tensors [batch, n] as in `edgeline.features`; every signature takes and gives named tensors.
+tensors [batch, n] as in `edgeline.artifacts.features`; every signature takes and gives named
+tensors.
 
 | signature             | takes                        | gives                               |
 |-----------------------|------------------------------|-------------------------------------|
@@ -17,12 +18,13 @@ Metadata: `features` (raw inputs of `serving_default`, as `Feature.to_json`), `t
 For a binary task `prediction` is the probability of the positive class, [batch, 1]; for a
 multiclass task the probabilities, [batch, classes], and `label` the class index, int64.
 
-`edge_model/v1` holds `model.tflite`, `signature.json` (see `edgeline.bundle.Signature`),
+`edge_model/v1` holds `model.tflite`, `signature.json` (see `edgeline.artifacts.bundle.Signature`),
 `operators.json` and, where there are class names, `labels.txt`, one a line.
 Metadata: `features` (what it takes), `task`, `labels`, `quantisation`, `takes` (`raw` or
-`transformed`), `because` (why not raw, or null), the same as fields (see `edgeline.transformed`),
-and what `convert` measured with `model_digest`, the digest of the model that it was made of.
-`onnx_model/v1` holds the same of `model.onnx`, with `opset` and a count of its operators.
+`transformed`), `because` (why not raw, or null), the same as fields (see
+`edgeline.artifacts.transformed`), and what `convert` measured with `model_digest`, the digest of
+the model that it was made of. `onnx_model/v1` holds the same of `model.onnx`, with `opset` and a
+count of its operators.
 
 `origin` in the metadata says that a model was imported: `source`, `kind`, `sha256`, `revision`.
 Beside an imported LiteRT or ONNX model lies the file as it came, and `origin` says how it is
@@ -43,9 +45,9 @@ import numpy.typing as npt
 
 from edgeline import artifacts
 from edgeline.artifacts import Artifact
-from edgeline.bundle import Signature
+from edgeline.artifacts.bundle import Signature
+from edgeline.artifacts.features import Feature
 from edgeline.errors import EdgelineError
-from edgeline.features import Feature
 
 SCHEMA = "model/v1"
 EDGE_SCHEMA = "edge_model/v1"

@@ -17,9 +17,8 @@ from pathlib import Path
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from edgeline import batches
-from edgeline.artifacts import Artifact
-from edgeline.batches import BATCH_BYTES, BATCH_ROWS
+from edgeline.artifacts import Artifact, batches
+from edgeline.artifacts.batches import BATCH_BYTES, BATCH_ROWS
 from edgeline.errors import EdgelineError
 
 SCHEMA = "examples/v1"
