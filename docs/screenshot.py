@@ -17,7 +17,7 @@ SOURCES = (
     "edgeline/local/graph.py",
     "edgeline/local/page.py",
     "edgeline/report.html",
-    "edgeline/report.py",
+    "edgeline/reports/report.py",
     "pipelines/taxi/pipeline.py",
 )
 SIZE = "1300,960"

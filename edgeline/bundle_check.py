@@ -10,8 +10,8 @@ from pathlib import Path
 from rich.markup import escape
 from rich.table import Table
 
-from edgeline import terminal
-from edgeline.report import number, size
+from edgeline.reports import terminal
+from edgeline.reports.report import number, size
 
 
 def check_bundle(bundle: str, as_json: bool) -> int:
@@ -24,8 +24,8 @@ def check_bundle(bundle: str, as_json: bool) -> int:
     Raises:
         EdgelineError: what is wrong with it.
     """
-    from edgeline.components.publish.store import fetch
     from edgeline.components.verify.verify_bundle import verify_bundle
+    from edgeline.stores.store import fetch
 
     with tempfile.TemporaryDirectory() as temporary:
         folder = Path(bundle)

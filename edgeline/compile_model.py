@@ -17,13 +17,13 @@ from rich.progress import Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 from rich.table import Table
 from rich.text import Text
 
-from edgeline import terminal
 from edgeline.errors import EdgelineError, UsageError, did_you_mean
+from edgeline.reports import terminal
 
 if TYPE_CHECKING:
     from edgeline.components.compile.report import Outcome
     from edgeline.components.compile.target import Target
-    from edgeline.report import Section
+    from edgeline.reports.report import Section
 
 INTEGER, FLOAT = ("int8", "int16x8"), "float"
 RANDOM = (
@@ -348,8 +348,8 @@ def _json(
 
 
 def _print(console: Console, folder: Path, outcomes: Sequence[Outcome]) -> None:
-    from edgeline import report as page
     from edgeline.components.compile import report
+    from edgeline.reports import report as page
 
     table = Table(title=f"Compiled into {folder}", title_justify="left")
     for name in ("Target", "Size", "Operators on the accelerator", "Facts"):

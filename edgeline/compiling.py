@@ -166,8 +166,8 @@ def _refuse_lost(path: Path, place: Environment, given: Mapping[str, Any]) -> No
     Raises:
         EdgelineError: it names the parameter.
     """
-    from edgeline.destinations import MEND, is_relative, lost
     from edgeline.lint.destinations import published
+    from edgeline.stores.destinations import MEND, is_relative, lost
 
     if not place.is_cluster:
         return

@@ -11,8 +11,8 @@ from typing import Any
 from rich.markup import escape
 from rich.table import Column, Table
 
-from edgeline import terminal
 from edgeline.errors import UsageError, did_you_mean
+from edgeline.reports import terminal
 
 LONGEST = 60  # characters of a default in a list
 

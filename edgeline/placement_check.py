@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 
-from edgeline import terminal
+from edgeline.reports import terminal
 
 
 def check_placement(

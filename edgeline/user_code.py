@@ -106,7 +106,7 @@ def read_source(module: str) -> bytes:
                 "or a path or URI that ends in .py."
             )
         module = spec.origin
-    from edgeline import storage
+    from edgeline.stores import storage
 
     with storage.open_source(storage.resolve([module])[0]) as stream:
         return stream.read()

@@ -14,8 +14,8 @@ from typing import Any
 
 import yaml
 
-from edgeline import registry
 from edgeline.errors import EdgelineError
+from edgeline.stores import registry
 
 SUFFIXES = (".yaml", ".yml", ".json")
 TEXT_ONLY = ("ConfigMap", "Secret", "CustomResourceDefinition", "Kustomization", "Component")

@@ -6,10 +6,10 @@ from pathlib import Path
 
 import pytest
 
-from edgeline import destinations
-from edgeline.components.publish.store import open_store
-from edgeline.destinations import is_relative, is_unmounted, refuse_lost, refuse_relative
 from edgeline.errors import EdgelineError
+from edgeline.stores import destinations
+from edgeline.stores.destinations import is_relative, is_unmounted, refuse_lost, refuse_relative
+from edgeline.stores.store import open_store
 
 # of a pod of KFP, with a claim at /mnt/models, a part of it in memory, and a folder of the node
 MOUNTS = """\

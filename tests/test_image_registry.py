@@ -14,10 +14,11 @@ from urllib.parse import parse_qs, urlsplit
 import pytest
 import yaml
 
-from edgeline import images, registry
+from edgeline import images
 from edgeline.errors import EdgelineError
 from edgeline.images import closure
 from edgeline.images.lock import lock
+from edgeline.stores import registry
 
 INDEX, MANIFEST = registry.INDEXES[0], registry.MANIFESTS[0]
 

@@ -9,7 +9,7 @@ import pytest
 from markupsafe import Markup
 from matplotlib.figure import Figure
 
-from edgeline import report
+from edgeline.reports import report
 
 
 def _figure() -> Markup:

@@ -14,8 +14,8 @@ from xml.sax.saxutils import escape
 
 import pytest
 
-from edgeline import storage
 from edgeline.errors import EdgelineError
+from edgeline.stores import storage
 
 
 class Objects(http.server.BaseHTTPRequestHandler):

@@ -8,12 +8,12 @@ from typing import Any
 import numpy as np
 from markupsafe import Markup
 
-from edgeline import report as html
 from edgeline.components.analyze import curves as tables
 from edgeline.components.analyze import fairness, results, slices
 from edgeline.components.analyze.curves import Curves
 from edgeline.components.analyze.thresholds import Verdict
-from edgeline.report import BLUE, GREY, ORANGE, Fact, Section
+from edgeline.reports import report as html
+from edgeline.reports.report import BLUE, GREY, ORANGE, Fact, Section
 
 RANKING = {  # what tells the worst slice, in this order, and whether higher is better
     "auc": True,

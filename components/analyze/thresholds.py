@@ -16,7 +16,7 @@ from typing import Any
 
 from edgeline.components.analyze import results, slices
 from edgeline.components.analyze.evaluation_config import BASELINE
-from edgeline.report import number
+from edgeline.reports.report import number
 
 
 @dataclass(frozen=True)

@@ -9,8 +9,8 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from edgeline import report
 from edgeline.components.check.edgetpu_placement import Placed, Placement
+from edgeline.reports import report
 
 STYLES = {"yes": "green", "size-dependent": "yellow", "no": "red"}
 

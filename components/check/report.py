@@ -8,10 +8,10 @@ from typing import TYPE_CHECKING
 
 from markupsafe import Markup
 
-from edgeline import report
 from edgeline.components.check.edgetpu_memory import Memory
 from edgeline.components.check.edgetpu_placement import SIZE, Placed, Placement
-from edgeline.report import BLUE, GREEN, GREY, ORANGE, RED, Fact, Section
+from edgeline.reports import report
+from edgeline.reports.report import BLUE, GREEN, GREY, ORANGE, RED, Fact, Section
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure

@@ -10,9 +10,9 @@ from typing import TYPE_CHECKING, Any
 
 from markupsafe import Markup
 
-from edgeline import report
 from edgeline.components.compile.target import Placed
-from edgeline.report import BLUE, GREEN, GREY, RED, Fact, Section
+from edgeline.reports import report
+from edgeline.reports.report import BLUE, GREEN, GREY, RED, Fact, Section
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure

@@ -6,8 +6,8 @@ from collections.abc import Sequence
 
 from matplotlib.figure import Figure
 
-from edgeline import report
 from edgeline.components.convert.layer_errors import Layer, short
+from edgeline.reports import report
 
 DRAWN = 15
 

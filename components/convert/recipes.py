@@ -24,10 +24,10 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from edgeline import storage
 from edgeline.components.convert import running
 from edgeline.errors import EdgelineError
 from edgeline.interpreter import SERVING
+from edgeline.stores import storage
 
 NAMED = (  # functions of ai_edge_quantizer.recipe: bits of weights (w) and activations (a)
     "dynamic_wi8_afp32",

@@ -8,11 +8,11 @@ from typing import Any
 
 from matplotlib.figure import Figure
 
-from edgeline import report
 from edgeline.artifacts.bundle import Signature, Tensor
 from edgeline.components.convert import layers_report, trials_report
 from edgeline.components.convert.settings import Limit
 from edgeline.formats.operators import Operator
+from edgeline.reports import report
 
 
 def write(

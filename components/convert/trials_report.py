@@ -7,10 +7,10 @@ from typing import Any
 
 from matplotlib.figure import Figure
 
-from edgeline import report
 from edgeline.components.convert.fallback import Trial
 from edgeline.components.convert.layer_errors import short
 from edgeline.components.convert.settings import Limit
+from edgeline.reports import report
 
 COLOURS = {
     "dynamic_wi4_afp32": report.ORANGE,

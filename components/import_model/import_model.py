@@ -9,7 +9,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from edgeline import artifacts, remote, report, storage
+from edgeline import artifacts
 from edgeline.artifacts import models, pixels, transformed, write_json
 from edgeline.artifacts.bundle import Signature, Tensor
 from edgeline.artifacts.features import Feature
@@ -20,6 +20,8 @@ from edgeline.components.import_model.source import fetch
 from edgeline.components.import_model.wanted import Wanted
 from edgeline.errors import EdgelineError
 from edgeline.formats.operators import operators
+from edgeline.reports import report
+from edgeline.stores import remote, storage
 
 ENDINGS = {".keras": "keras", ".h5": "keras", ".hdf5": "keras", ".tflite": "tflite"} | {
     ".onnx": "onnx"

@@ -2,7 +2,8 @@
 
 | source                                          | by                                        |
 |-------------------------------------------------|-------------------------------------------|
-| what `edgeline.storage` reads                   | `edgeline.storage`                        |
+| what `edgeline.stores.storage` reads                   | `edgeline.stores.storage`
+|
 | `https://tfhub.dev/...`, `tfhub://...`          | TF Hub's https; `TFHUB_CACHE_DIR`         |
 | `kaggle://owner/model/framework/variation/1`    | kagglehub; `KAGGLEHUB_CACHE`              |
 | `hf://owner/repository@revision/file` (folder/) | huggingface_hub; `HF_HOME`, `HF_ENDPOINT` |
@@ -23,10 +24,10 @@ from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import IO, Any
 
-from edgeline import remote, storage
 from edgeline.errors import EdgelineError
 from edgeline.extras import install_hint
-from edgeline.remote import PIN
+from edgeline.stores import remote, storage
+from edgeline.stores.remote import PIN
 
 TFHUB = "https://tfhub.dev/"
 ARCHIVES = (".tar", ".tar.gz", ".tgz", ".zip")

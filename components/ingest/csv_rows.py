@@ -26,7 +26,7 @@ from pyarrow import csv as arrow_csv
 
 from edgeline.components.ingest.rows import Rows, open_unpacked
 from edgeline.errors import EdgelineError
-from edgeline.storage import File
+from edgeline.stores.storage import File
 
 BLOCK_BYTES = 2 << 20  # a row must fit; memory is some 50 times this
 TYPES = {"int64": pa.int64(), "float": pa.float64(), "string": pa.string()}

@@ -13,7 +13,7 @@ import pyarrow as pa
 
 from edgeline.components.ingest.rows import Rows
 from edgeline.errors import EdgelineError
-from edgeline.storage import File
+from edgeline.stores.storage import File
 
 SUFFIXES = (".png", ".jpg", ".jpeg")
 MAGIC = (b"\x89PNG\r\n\x1a\n", b"\xff\xd8\xff")

@@ -12,7 +12,7 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
-from edgeline import artifacts, report, storage
+from edgeline import artifacts
 from edgeline.artifacts import examples
 from edgeline.components.ingest.csv_rows import CsvReader
 from edgeline.components.ingest.images import ImageReader
@@ -24,7 +24,9 @@ from edgeline.components.ingest.rows import Reader
 from edgeline.components.ingest.split import Splits
 from edgeline.components.ingest.tfrecord import TFRecordReader
 from edgeline.errors import EdgelineError
-from edgeline.remote import PIN
+from edgeline.reports import report
+from edgeline.stores import storage
+from edgeline.stores.remote import PIN
 
 FORMATS = {
     "csv": (".csv", ".csv.gz"),

@@ -18,7 +18,7 @@ from pyarrow import json as arrow_json
 from edgeline.components.ingest.parquet_rows import convert
 from edgeline.components.ingest.rows import BATCH_BYTES, Rows, open_unpacked
 from edgeline.errors import EdgelineError
-from edgeline.storage import File
+from edgeline.stores.storage import File
 
 
 @dataclass(frozen=True)

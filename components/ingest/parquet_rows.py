@@ -19,7 +19,7 @@ from edgeline.artifacts import batches
 from edgeline.artifacts.examples import is_list
 from edgeline.components.ingest.rows import Rows
 from edgeline.errors import EdgelineError
-from edgeline.storage import File
+from edgeline.stores.storage import File
 
 BUFFER_BYTES = 1 << 20
 

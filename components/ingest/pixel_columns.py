@@ -18,7 +18,7 @@ from edgeline.artifacts import pixels
 from edgeline.artifacts.features import with_shape
 from edgeline.components.ingest.rows import Reader, Rows
 from edgeline.errors import EdgelineError
-from edgeline.storage import File
+from edgeline.stores.storage import File
 
 PIECE_BYTES = 16 << 20  # of pixels that are decoded at once
 Shape = tuple[int, int, int]

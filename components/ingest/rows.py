@@ -12,7 +12,7 @@ from typing import Any, BinaryIO, Protocol, cast
 import pyarrow as pa
 
 from edgeline.errors import EdgelineError
-from edgeline.storage import File
+from edgeline.stores.storage import File
 
 BATCH_BYTES = 8 << 20
 

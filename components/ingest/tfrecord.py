@@ -23,7 +23,7 @@ import pyarrow as pa
 
 from edgeline.components.ingest.rows import BATCH_BYTES, Rows, open_unpacked
 from edgeline.errors import EdgelineError
-from edgeline.storage import File
+from edgeline.stores.storage import File
 
 BATCH_RECORDS = 4096
 LISTS = {"int64_list": "int64", "float_list": "float", "bytes_list": "bytes"}

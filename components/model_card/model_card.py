@@ -10,7 +10,6 @@ from typing import Any
 
 from markupsafe import Markup
 
-from edgeline import report
 from edgeline.components.check import report as check_report
 from edgeline.components.compile import fixed_shapes, target
 from edgeline.components.compile import report as compile_report
@@ -21,7 +20,8 @@ from edgeline.components.model_card import operator_graph, stages, targets
 from edgeline.components.model_card.card import Card, CompiledModel, Predicted
 from edgeline.components.model_card.operator_graph import Spot
 from edgeline.formats import tflite
-from edgeline.report import GREEN, GREY, ORANGE, RED, Fact, Section
+from edgeline.reports import report
+from edgeline.reports.report import GREEN, GREY, ORANGE, RED, Fact, Section
 
 DEVICES = {"npu": "NPU", "edgetpu": "Edge TPU", "cpu": "CPU"}
 MOST_DRAWN = 3000  # operators; beyond, a drawing helps nobody and the page grows heavy

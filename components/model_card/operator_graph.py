@@ -13,10 +13,10 @@ from itertools import pairwise
 
 from markupsafe import Markup
 
-from edgeline import report
 from edgeline.components.model_card import layout
 from edgeline.formats.tflite import Operator, Subgraph, Tensor
-from edgeline.report import BLUE, GREEN, GREY, ORANGE, RED
+from edgeline.reports import report
+from edgeline.reports.report import BLUE, GREEN, GREY, ORANGE, RED
 
 TINTS = {BLUE: "#eff6ff", GREEN: "#dcfce7", RED: "#fee2e2", ORANGE: "#ffedd5", GREY: "#f1f5f9"}
 NAME_LETTERS, SHAPE_LETTERS, DEVICE_LETTERS = 19, 16, 10  # that a box has room for

@@ -7,8 +7,8 @@ from dataclasses import dataclass
 
 from matplotlib.figure import Figure
 
-from edgeline import report
-from edgeline.report import BLUE, GREEN, GREY, RED, Section
+from edgeline.reports import report
+from edgeline.reports.report import BLUE, GREEN, GREY, RED, Section
 
 TRAINED, EDGE, COMPILED = "trained", "converted", "compiled"
 COLOURS = {TRAINED: GREY, EDGE: BLUE, COMPILED: GREEN}

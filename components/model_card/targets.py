@@ -9,8 +9,8 @@ from typing import Any
 from markupsafe import Markup
 from matplotlib.figure import Figure
 
-from edgeline import report
-from edgeline.report import BLUE, GREEN, GREY, ORANGE, RED, Section
+from edgeline.reports import report
+from edgeline.reports.report import BLUE, GREEN, GREY, ORANGE, RED, Section
 
 
 @dataclass(frozen=True)

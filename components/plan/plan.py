@@ -12,9 +12,9 @@ from typing import Any
 
 from edgeline.components.compile.target import MODULES
 from edgeline.components.serve.site import parse
-from edgeline.destinations import refuse_relative
 from edgeline.errors import EdgelineError
 from edgeline.sites.render import FORMS
+from edgeline.stores.destinations import refuse_relative
 
 FORM = "kustomize"
 

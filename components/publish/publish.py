@@ -10,10 +10,10 @@ from edgeline import __version__, artifacts
 from edgeline.artifacts import models
 from edgeline.artifacts.bundle import Bundle, write_manifest
 from edgeline.components.publish.assemble import assemble, content_digest
-from edgeline.components.publish.signed import refuse_signed
-from edgeline.components.publish.store import add, open_store
-from edgeline.destinations import refuse_lost
 from edgeline.errors import EdgelineError
+from edgeline.stores.destinations import refuse_lost
+from edgeline.stores.signed import refuse_signed
+from edgeline.stores.store import add, open_store
 
 SCHEMA = "bundle/v1"
 

@@ -11,8 +11,8 @@ from unittest import mock
 
 from markupsafe import Markup
 
-from edgeline import report
 from edgeline.components.train.fitting import Fitting, State
+from edgeline.reports import report
 
 WIDTH = 100  # characters, of the network's table
 

@@ -10,10 +10,10 @@ import numpy as np
 import numpy.typing as npt
 from markupsafe import Markup
 
-from edgeline import report
 from edgeline.artifacts import Artifact, examples, features
 from edgeline.artifacts.features import Feature
 from edgeline.components.transform.saved_graph import vocabulary, vocabulary_names
+from edgeline.reports import report
 
 SAMPLE_ROWS = 20_000
 

@@ -20,7 +20,7 @@ from tensorflow_metadata.proto.v0 import schema_pb2, statistics_pb2
 from edgeline.components.validate import schema as schemas
 from edgeline.components.validate import statistics as stats
 from edgeline.components.validate.anomalies import ERROR, WARNING, Anomaly
-from edgeline.report import number
+from edgeline.reports.report import number
 
 NAMED_VALUES = 5
 Finding = tuple[str, str, str]

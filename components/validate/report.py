@@ -13,11 +13,11 @@ import numpy as np
 from markupsafe import Markup, escape
 from tensorflow_metadata.proto.v0 import statistics_pb2
 
-from edgeline import report
 from edgeline.components.validate import comparisons
 from edgeline.components.validate import statistics as stats
 from edgeline.components.validate.anomalies import ERROR, Anomaly, Measurement
-from edgeline.report import BLUE, GREEN, GREY, ORANGE, Fact, Section, number
+from edgeline.reports import report
+from edgeline.reports.report import BLUE, GREEN, GREY, ORANGE, Fact, Section, number
 
 COLOURS = (BLUE, ORANGE, GREEN, GREY)
 WIDTH, HEIGHT = 168, 44

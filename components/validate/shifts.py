@@ -14,7 +14,7 @@ from edgeline.components.validate import comparisons
 from edgeline.components.validate import schema as schemas
 from edgeline.components.validate import statistics as stats
 from edgeline.components.validate.anomalies import ERROR, WARNING, Anomaly, Measurement
-from edgeline.report import number
+from edgeline.reports.report import number
 
 COMPARED_VALUES = 500  # below it chance alone moves a share by more than a few percent
 _NAMES = {"L_INFTY": "L-infinity", "JENSEN_SHANNON_DIVERGENCE": "a Jensen-Shannon divergence of"}

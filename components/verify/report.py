@@ -9,12 +9,12 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from markupsafe import Markup
 
-from edgeline import report
 from edgeline.artifacts.features import MISSING_INT, Feature
 from edgeline.components.verify import malformed
 from edgeline.components.verify.latency import Latency
 from edgeline.components.verify.parity import EDGES, Parity
-from edgeline.report import Fact, Section, number
+from edgeline.reports import report
+from edgeline.reports.report import Fact, Section, number
 
 if TYPE_CHECKING:
     from edgeline.components.verify.verify import Findings

@@ -13,7 +13,6 @@ from typing import Any
 import yaml
 from rich.console import Console
 
-from edgeline import terminal
 from edgeline.client import stored
 from edgeline.client.lineage import artifacts_of
 from edgeline.client.remote_tasks import tasks_of
@@ -24,6 +23,7 @@ from edgeline.formats import plain_yaml
 from edgeline.kubeflow import asking
 from edgeline.local.plan import PlannedTask, plan
 from edgeline.local.runner import DONE, TaskResult
+from edgeline.reports import terminal
 
 POLL = 5.0  # seconds between two looks at a run
 METRICS = ("metrics.json", "verification.json")

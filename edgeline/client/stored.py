@@ -7,10 +7,10 @@ import re
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-from edgeline import storage
 from edgeline.client.lineage import Artifact
 from edgeline.client.run import numbers_in
 from edgeline.errors import EdgelineError
+from edgeline.stores import storage
 
 # the folder of a task's execution; an imported artifact is not in one
 EXECUTION = re.compile(r".*/[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")

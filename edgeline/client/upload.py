@@ -8,9 +8,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from edgeline import terminal, versions
+from edgeline import versions
 from edgeline.errors import EdgelineError
 from edgeline.kubeflow import Place, has_teams, pipeline_versions, pipelines_called
+from edgeline.reports import terminal
 
 CONFLICT, BAD_REQUEST, REFUSED = 409, 400, (401, 403)
 

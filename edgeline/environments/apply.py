@@ -149,7 +149,8 @@ def _set_resources(container: Json, resources: Resources) -> None:
 
 
 def _store_variables(environment: Environment) -> dict[str, str]:
-    """What `edgeline.storage` reads, so that tasks reach the store that the launcher writes to."""
+    """What `edgeline.stores.storage` reads, so that tasks reach the store that the launcher
+    uses."""
     store = environment.object_store
     found = {"AWS_REGION": store.region} if store.region else {}
     if store.endpoint and store.root.startswith("minio://"):

@@ -8,10 +8,10 @@ from typing import Any
 
 import yaml
 
-from edgeline.destinations import MEND, is_relative, is_unmounted
 from edgeline.lint.documents import Document, Path_, Tree, at, listed, mapped
 from edgeline.lint.flow import Step, steps
 from edgeline.lint.rule import WARNING, Found, Rule
+from edgeline.stores.destinations import MEND, is_relative, is_unmounted
 
 PUBLISH, DESTINATION = "edgeline.components.publish", "destination"
 

@@ -10,13 +10,13 @@ from pathlib import Path
 import click
 from rich.table import Table
 
-from edgeline import terminal
 from edgeline.artifacts import write_text
 from edgeline.errors import EdgelineError
 from edgeline.lint import destinations, gitops, images, pipelines, security, traps, workloads
 from edgeline.lint.documents import read
 from edgeline.lint.rule import ERROR, Finding, findings
 from edgeline.lint.sarif import sarif
+from edgeline.reports import terminal
 
 RULES = (
     *pipelines.rules,

@@ -7,9 +7,10 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from edgeline import storage, terminal
 from edgeline.errors import EdgelineError, UsageError
 from edgeline.parameters import Parameter, missing, parameters_of, parse
+from edgeline.reports import terminal
+from edgeline.stores import storage
 
 if TYPE_CHECKING:
     from rich.console import Console

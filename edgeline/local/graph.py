@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from markupsafe import Markup
 
 from edgeline.local.runner import TaskResult
-from edgeline.report import LEAST
+from edgeline.reports.report import LEAST
 
 WIDTH, HEIGHT, GAP_X, GAP_Y = 116, 40, 44, 18
 ARCH = 44  # room below for the edges that pass under tasks

@@ -8,10 +8,10 @@ from typing import Any
 
 from markupsafe import Markup
 
-from edgeline import report
 from edgeline.local.graph import draw
 from edgeline.local.progress import facts, output_size
 from edgeline.local.runner import RunResult, TaskResult
+from edgeline.reports import report
 
 
 def write_page(result: RunResult, arguments: Mapping[str, Any]) -> Path:

@@ -15,7 +15,7 @@ from rich.table import Table
 
 from edgeline.artifacts import transformed
 from edgeline.local.runner import TaskResult
-from edgeline.report import number, size
+from edgeline.reports.report import number, size
 
 MARKS = {
     "waiting": "[dim]·[/]",

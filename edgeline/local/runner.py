@@ -33,12 +33,12 @@ from kfp.local.io import IOStore
 from kfp.local.orchestrator.enhanced_dag_orchestrator import ConditionEvaluator
 from kfp.local.status import Status
 
-from edgeline.destinations import LOCAL_RUN
 from edgeline.errors import EdgelineError
 from edgeline.local import containers, loops, warm
 from edgeline.local.cache import CheckedCache
 from edgeline.local.conditions import resolve
 from edgeline.local.plan import PlannedTask, plan
+from edgeline.stores.destinations import LOCAL_RUN
 
 DONE = ("succeeded", "cached")
 ROUND = re.compile(r"-iteration-(\d+)/")  # of a loop, in the path of a task's output

@@ -13,12 +13,12 @@ from tuf.api.metadata import Metadata, Root, Targets
 
 from edgeline.artifacts import bundle as bundles
 from edgeline.artifacts.bundle import Bundle
-from edgeline.components.publish import store as stores
 from edgeline.components.publish.assemble import content_digest
 from edgeline.errors import EdgelineError
 from edgeline.repository import keys, listing, roles
 from edgeline.repository.place import Place, open_place
 from edgeline.repository.roles import DAY, EXPIRY, PERIODS, ROLES
+from edgeline.stores import store as stores
 
 TARGETS = "targets"
 LIMIT = 4_900_000  # bytes; python-tuf's client takes 5,000,000, with signatures

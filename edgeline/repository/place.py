@@ -21,10 +21,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
 
-from edgeline.components.publish.folder_store import FolderStore
-from edgeline.components.publish.object_store import ObjectStore
-from edgeline.components.publish.store import open_store
 from edgeline.errors import EdgelineError
+from edgeline.stores.folder_store import FolderStore
+from edgeline.stores.object_store import ObjectStore
+from edgeline.stores.store import open_store
 
 LEASE = 60.0  # seconds
 PATIENCE = 120.0  # seconds
@@ -54,7 +54,7 @@ def open_place(destination: str) -> Place:
     """The place that a destination names: a folder, s3://bucket/prefix or minio://bucket/prefix.
 
     Raises:
-        EdgelineError: see `edgeline.components.publish.store.open_store`.
+        EdgelineError: see `edgeline.stores.store.open_store`.
     """
     store = open_store(destination)
     return Folder(store.root) if isinstance(store, FolderStore) else Bucket(store)  # type: ignore[arg-type]

@@ -69,7 +69,7 @@ def show(changes: Sequence[Change]) -> None:
     from rich.markup import escape
     from rich.table import Table
 
-    from edgeline import terminal
+    from edgeline.reports import terminal
     from edgeline.schedules.reconcile import CHANGE, SWITCH
 
     table = Table("", "schedule", "field", "is", "shall be", box=None)

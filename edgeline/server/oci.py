@@ -16,9 +16,9 @@ import tempfile
 from pathlib import Path, PurePosixPath
 from typing import IO, Any
 
-from edgeline import registry
 from edgeline.artifacts import bundle
 from edgeline.errors import EdgelineError
+from edgeline.stores import registry
 
 SCHEME = "oci://"
 FOLDER = "models"  # in the image, as KServe wants it

@@ -23,8 +23,8 @@ from time import monotonic
 from typing import Any, BinaryIO
 
 from edgeline.errors import EdgelineError
-from edgeline.server.object_put import Bucket, bucket
 from edgeline.server.tensors_json import dumps
+from edgeline.stores.object_put import Bucket, bucket
 
 log = logging.getLogger("edgeline.server")
 PARTIAL, SUFFIX = ".jsonl.partial", ".jsonl.gz"

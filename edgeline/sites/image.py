@@ -19,9 +19,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Any
 
-from edgeline import registry
 from edgeline.artifacts.bundle import MANIFEST, Bundle, read
 from edgeline.server.oci import FOLDER
+from edgeline.stores import registry
 
 PLATFORMS = (("amd64", ""), ("arm64", ""), ("arm", "v7"))
 INDEX, IMAGE = registry.INDEXES[0], registry.MANIFESTS[0]

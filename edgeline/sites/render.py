@@ -103,7 +103,7 @@ def _local(bundle: str) -> Iterator[Path]:
     if "://" not in bundle:
         yield Path(bundle)
         return
-    from edgeline.components.publish.store import fetch
+    from edgeline.stores.store import fetch
 
     with tempfile.TemporaryDirectory() as temporary:
         folder = Path(temporary) / "bundle"

@@ -22,8 +22,8 @@ from containers import CACHE, ROOT, ROW, bundle, commit, docker, registry, until
 from test_image_contents import EDGE_SERVER_LIMIT
 
 from edgeline import images
-from edgeline import registry as client
 from edgeline.errors import EdgelineError
+from edgeline.stores import registry as client
 
 PLATFORMS = ("linux/amd64", "linux/arm64")
 SPDX, PROVENANCE = "https://spdx.dev/Document", "https://slsa.dev/provenance/v0.2"

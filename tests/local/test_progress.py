@@ -9,10 +9,11 @@ from pathlib import Path
 import pytest
 from rich.console import Console
 
-from edgeline import cli, terminal
+from edgeline import cli
 from edgeline.local.plan import PlannedTask
 from edgeline.local.progress import Progress, facts, final_table
 from edgeline.local.runner import TaskResult, _remove_leftovers
+from edgeline.reports import terminal
 
 
 def result(name: str, state: str, **more: object) -> TaskResult:

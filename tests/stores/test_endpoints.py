@@ -12,13 +12,13 @@ from urllib.parse import urlsplit
 
 import pytest
 
-from edgeline import storage
-from edgeline.components.publish.store import open_store
 from edgeline.errors import EdgelineError
 from edgeline.server import fetching
-from edgeline.server.object_put import bucket
+from edgeline.stores import storage
 from edgeline.stores.endpoints import SCHEMES, endpoint
+from edgeline.stores.object_put import bucket
 from edgeline.stores.sigv4 import Credentials, signed_headers
+from edgeline.stores.store import open_store
 
 KEYS = {
     "MINIO_ACCESS_KEY": "minio-key",
@@ -157,7 +157,7 @@ def test_below_a_path_what_is_signed_is_what_is_asked_for(monkeypatch: pytest.Mo
         signed.append(urlsplit(url).path)
         return signed_headers(method, url, *rest)
 
-    monkeypatch.setattr("edgeline.server.object_put.signed_headers", remember)
+    monkeypatch.setattr("edgeline.stores.object_put.signed_headers", remember)
     monkeypatch.setattr("edgeline.server.fetching.signed_headers", remember)
     with store() as (address, asked):
         monkeypatch.setenv("AWS_ENDPOINT_URL", f"http://{address}/s3")

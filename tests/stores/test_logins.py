@@ -13,9 +13,8 @@ from urllib.parse import parse_qs, urlsplit
 
 import pytest
 
-from edgeline import registry
 from edgeline.errors import EdgelineError
-from edgeline.stores import logins
+from edgeline.stores import logins, registry
 
 SECRET = "s3cret-of-the-login"
 

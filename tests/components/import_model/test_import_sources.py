@@ -17,10 +17,10 @@ from pathlib import Path
 
 import pytest
 
-from edgeline import storage
 from edgeline.components.import_model import source
 from edgeline.components.import_model.source import fetch
 from edgeline.errors import EdgelineError
+from edgeline.stores import storage
 
 COMMIT = "0123456789abcdef0123456789abcdef01234567"
 FILES = {"saved_model.pb": b"graph", "variables/variables.index": b"index"}

@@ -15,7 +15,7 @@ from edgeline.components.model_card import operator_graph
 from edgeline.components.model_card.layout import BOX_HEIGHT, BOX_WIDTH, WIDE, arrange
 from edgeline.components.model_card.operator_graph import Spot
 from edgeline.formats import tflite
-from edgeline.report import GREY
+from edgeline.reports.report import GREY
 
 MODELS = [*sorted(CORAL.glob("*.tflite")), *sorted(DATA.glob("*.tflite"))]
 

@@ -18,7 +18,7 @@ from edgeline.components.model_card import card, model_card
 from edgeline.components.model_card.model_card import model_card as write
 from edgeline.errors import EdgelineError
 from edgeline.formats import tflite
-from edgeline.report import GREEN, GREY, ORANGE, RED
+from edgeline.reports.report import GREEN, GREY, ORANGE, RED
 
 BROWSER = [
     "--headless", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run",

@@ -5,9 +5,9 @@ from __future__ import annotations
 import pytest
 
 from edgeline.components.plan.plan import Plan, plan
-from edgeline.destinations import LOCAL_RUN
 from edgeline.errors import EdgelineError
 from edgeline.pipelines import catalogue
+from edgeline.stores.destinations import LOCAL_RUN
 
 
 def test_each_entry_is_gone_through_once() -> None:

@@ -9,8 +9,8 @@ import pytest
 from s3_server import BUCKET
 
 from edgeline.errors import EdgelineError
-from edgeline.server.object_put import bucket
 from edgeline.server.payload_files import PayloadFiles
+from edgeline.stores.object_put import bucket
 
 
 @pytest.fixture(autouse=True)

@@ -11,8 +11,8 @@ import pytest
 from edgeline import artifacts
 from edgeline.artifacts import bundle
 from edgeline.components.publish.publish import publish
-from edgeline.components.publish.store import fetch, open_store
 from edgeline.errors import EdgelineError
+from edgeline.stores.store import fetch, open_store
 
 
 @pytest.fixture

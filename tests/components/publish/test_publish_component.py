@@ -8,7 +8,7 @@ from kfp import compiler, dsl, local
 from kfp.dsl import Artifact, Model
 
 from edgeline.components.publish.component import publish
-from edgeline.components.publish.store import fetch
+from edgeline.stores.store import fetch
 
 
 @dsl.pipeline

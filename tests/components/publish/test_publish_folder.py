@@ -12,8 +12,8 @@ from pathlib import Path
 import pytest
 
 from edgeline.components.publish.publish import publish
-from edgeline.components.publish.store import fetch, open_store
 from edgeline.errors import EdgelineError
+from edgeline.stores.store import fetch, open_store
 
 
 def child(source, *arguments):
@@ -60,7 +60,7 @@ def test_a_kill_in_the_middle_leaves_nothing_to_see(inputs, tmp_path):
 
 FULL = """
     import json, resource, sys
-    from edgeline.components.publish.folder_store import FolderStore
+    from edgeline.stores.folder_store import FolderStore
     from edgeline.components.publish.publish import publish
     from edgeline.errors import EdgelineError
 

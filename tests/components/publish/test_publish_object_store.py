@@ -13,8 +13,8 @@ import time
 import pytest
 
 from edgeline.components.publish.publish import publish
-from edgeline.components.publish.store import fetch, open_store
 from edgeline.errors import EdgelineError
+from edgeline.stores.store import fetch, open_store
 
 BUCKET = "bundles"
 PUBLISH = """
@@ -176,7 +176,7 @@ def test_faults_are_one_sentence(s3, inputs, tmp_path, monkeypatch):
 
 
 def test_an_endpoint_that_is_down_or_silent(inputs, tmp_path, monkeypatch):
-    monkeypatch.setattr("edgeline.components.publish.object_store.READ_TIMEOUT", 0.2)
+    monkeypatch.setattr("edgeline.stores.object_store.READ_TIMEOUT", 0.2)
     monkeypatch.setenv("MINIO_ACCESS_KEY", "who")
     monkeypatch.setenv("MINIO_SECRET_KEY", "sesame-sesame")
     monkeypatch.setenv("MINIO_SECURE", "false")

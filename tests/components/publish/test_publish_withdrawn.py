@@ -48,7 +48,7 @@ class Fleet:
 
     def label(self, version: int, label: str) -> None:
         """As `edgeline repository add --version --label` of what is published."""
-        from edgeline.components.publish.store import fetch
+        from edgeline.stores.store import fetch
 
         folder = self.folder / "outputs" / os.urandom(6).hex()
         fetch(f"{self.place}/targets/taxi/{version}", folder)

@@ -39,9 +39,9 @@ from minio import Minio
 from minio.error import MinioException, S3Error
 
 from edgeline.artifacts.bundle import MANIFEST, Bundle, manifest_text
-from edgeline.components.publish.signed import ROOTS
 from edgeline.errors import EdgelineError
 from edgeline.stores.endpoints import endpoint
+from edgeline.stores.signed import ROOTS
 
 CONNECT_TIMEOUT = 5.0  # seconds
 READ_TIMEOUT = 30.0  # seconds
@@ -98,7 +98,7 @@ def connect(scheme: str, bucket: str, prefix: str) -> ObjectStore:
 
 @dataclass(frozen=True)
 class ObjectStore:
-    """A store (see `edgeline.components.publish.store.Store`) below a prefix of a bucket."""
+    """A store (see `edgeline.stores.store.Store`) below a prefix of a bucket."""
 
     scheme: str
     bucket: str

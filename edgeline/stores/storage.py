@@ -33,9 +33,9 @@ from pathlib import Path, PurePosixPath
 from typing import Any, BinaryIO
 from urllib.parse import unquote
 
-from edgeline import remote
 from edgeline.errors import EdgelineError
-from edgeline.remote import PIN
+from edgeline.stores import remote
+from edgeline.stores.remote import PIN
 
 PIECE = 1 << 20
 CONNECTIONS = 8

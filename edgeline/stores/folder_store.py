@@ -22,8 +22,8 @@ from pathlib import Path
 from typing import BinaryIO
 
 from edgeline.artifacts.bundle import MANIFEST, Bundle, manifest_text
-from edgeline.components.publish.signed import ROOTS
 from edgeline.errors import EdgelineError
+from edgeline.stores.signed import ROOTS
 
 PARTIAL = ".partial-"
 ABANDONED = 24 * 60 * 60  # seconds
@@ -31,7 +31,7 @@ ABANDONED = 24 * 60 * 60  # seconds
 
 @dataclass(frozen=True)
 class FolderStore:
-    """A store (see `edgeline.components.publish.store.Store`) below an absolute path."""
+    """A store (see `edgeline.stores.store.Store`) below an absolute path."""
 
     root: Path
 

@@ -21,9 +21,9 @@ from urllib.parse import unquote, urlsplit
 from edgeline.artifacts import bundle as bundles
 from edgeline.artifacts.bundle import MANIFEST, NAME, Bundle
 from edgeline.components.publish.assemble import content_digest
-from edgeline.components.publish.folder_store import FolderStore
 from edgeline.errors import EdgelineError
 from edgeline.formats import typed
+from edgeline.stores.folder_store import FolderStore
 
 # an address with a slash too few, a home that nobody expands, a drive of another system
 _MISTAKEN = re.compile(r"(s3|minio|gs|file|[a-z]):|~", re.IGNORECASE)
@@ -52,7 +52,7 @@ class Store(Protocol):
         """Write the files of a finished bundle, but not the manifest, into `folder`."""
 
     def signed_repositories(self) -> tuple[str, str]:
-        """See `edgeline.components.publish.signed`."""
+        """See `edgeline.stores.signed`."""
 
 
 def open_store(destination: str) -> Store:
@@ -96,7 +96,7 @@ def open_store(destination: str) -> Store:
     if parts.scheme == "file" and parts.netloc in ("", "localhost") and parts.path:
         return FolderStore(Path(unquote(parts.path)))
     if parts.scheme in ("s3", "minio") and parts.netloc:
-        from edgeline.components.publish.object_store import connect
+        from edgeline.stores.object_store import connect
 
         return connect(parts.scheme, parts.netloc, parts.path.strip("/"))
     if parts.scheme == "gs":

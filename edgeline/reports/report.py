@@ -53,7 +53,9 @@ def page(title: str, facts: Sequence[Fact], sections: Sequence[Section]) -> str:
     """The HTML of a report page. Everything but `Markup` is escaped."""
     from jinja2 import Environment
 
-    template = resources.files("edgeline").joinpath("report.html").read_text(encoding="utf-8")
+    template = (
+        resources.files("edgeline.reports").joinpath("report.html").read_text(encoding="utf-8")
+    )
     environment = Environment(autoescape=True, trim_blocks=True, lstrip_blocks=True)
     return environment.from_string(template).render(title=title, facts=facts, sections=sections)
 
