@@ -117,8 +117,9 @@ def judge(folder: Path, network: str, kind: str) -> dict[str, Any]:
 
 def accuracy(folder: Path, model: Path, edge: Path) -> tuple[float, float]:
     """Of a trained model and its edge model, on every eval row."""
-    from edgeline import artifacts, interpreter
+    from edgeline import artifacts
     from edgeline.artifacts import examples, features, models
+    from edgeline.runtimes import interpreter
 
     evaluate, takes = models.load_signature(artifacts.read(model, models.SCHEMA), models.EVALUATE)
     runtime = interpreter.load(edge / "model.tflite")

@@ -5,7 +5,7 @@ import pytest
 
 from edgeline.artifacts.bundle import Signature, Tensor
 from edgeline.errors import EdgelineError
-from edgeline.interpreter import EdgeModel, check, dequantise, load, quantise
+from edgeline.runtimes.interpreter import EdgeModel, check, dequantise, load, quantise
 
 
 @pytest.fixture(scope="module")

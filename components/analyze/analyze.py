@@ -21,8 +21,8 @@ from edgeline.components.analyze import (
 )
 from edgeline.components.analyze.curves import Curves
 from edgeline.components.analyze.evaluation_config import BASELINE, CANDIDATE
-from edgeline.components.import_model import original
 from edgeline.errors import EdgelineError
+from edgeline.runtimes import original
 
 SCHEMA = "evaluation/v1"
 MOST_CLASSES_SHOWN = 50

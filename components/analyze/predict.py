@@ -17,8 +17,8 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from edgeline.artifacts import Artifact, batches, features, models
-from edgeline.components.import_model import original
 from edgeline.errors import EdgelineError
+from edgeline.runtimes import original
 
 
 @dataclass(frozen=True)
@@ -42,7 +42,7 @@ def loaded(model_paths: Mapping[str, str], task: str) -> tuple[Predict, list[str
 
     Args:
         model_paths: folders of originals by model name (see
-            `edgeline.components.import_model.original`), the candidate first: its label counts.
+            `edgeline.runtimes.original`), the candidate first: its label counts.
         task: one of `edgeline.artifacts.models.TASKS`.
 
     Returns:

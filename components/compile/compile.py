@@ -38,10 +38,10 @@ from edgeline.components.compile.target import (
     Source,
     Target,
 )
-from edgeline.components.convert import child
 from edgeline.errors import EdgelineError, UsageError, did_you_mean
 from edgeline.formats import tflite
-from edgeline.interpreter import EdgeModel
+from edgeline.runtimes import child
+from edgeline.runtimes.interpreter import EdgeModel
 
 SCHEMA = "compiled_model/v1"
 FILES, SIGNATURE, PLACEMENT, LOG = "files", "signature.json", "placement.json", "compile.log"

@@ -15,14 +15,13 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from edgeline import interpreter
 from edgeline.artifacts.bundle import Signature, Tensor
 from edgeline.artifacts.features import MISSING_INT
-from edgeline.components.convert import child
 from edgeline.errors import EdgelineError
 from edgeline.extras import EXTRA_OF
 from edgeline.formats import tflite
-from edgeline.interpreter import SERVING, Arrays, EdgeModel
+from edgeline.runtimes import child, interpreter
+from edgeline.runtimes.interpreter import SERVING, Arrays, EdgeModel
 
 Tell = Callable[[str], None]  # says what comes next
 

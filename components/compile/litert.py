@@ -8,13 +8,12 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
-from edgeline import interpreter
 from edgeline.components.compile import placement
 from edgeline.components.compile.target import TFLITE, Compiled, Source, Target
-from edgeline.components.convert import child
 from edgeline.errors import EdgelineError
 from edgeline.formats import tflite
-from edgeline.interpreter import EdgeModel
+from edgeline.runtimes import child, interpreter
+from edgeline.runtimes.interpreter import EdgeModel
 
 FILE = "model.tflite"
 TIME_LIMIT = 300  # seconds to load the model

@@ -14,7 +14,7 @@ from edgeline.components.compile.target import (
     Source,
     Target,
 )
-from edgeline.interpreter import EdgeModel
+from edgeline.runtimes.interpreter import EdgeModel
 
 FILE = "model.onnx"
 

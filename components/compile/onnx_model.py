@@ -25,7 +25,7 @@ from edgeline.components.compile.target import ONNX, SAVED_MODEL, TFLITE, Source
 from edgeline.errors import EdgelineError
 from edgeline.extras import install_hint
 from edgeline.formats import tflite
-from edgeline.interpreter import SERVING, Arrays, EdgeModel
+from edgeline.runtimes.interpreter import SERVING, Arrays, EdgeModel
 
 OPSET = 17
 PACKAGES = ("tf2onnx", "onnx", "onnxsim", "onnxruntime")

@@ -19,7 +19,7 @@ from edgeline.components.compile.target import (
     Target,
 )
 from edgeline.errors import EdgelineError
-from edgeline.interpreter import Arrays, EdgeModel
+from edgeline.runtimes.interpreter import Arrays, EdgeModel
 
 FILE = "model.xml"
 REASON = re.compile(

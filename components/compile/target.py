@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from edgeline.errors import UsageError, did_you_mean
-from edgeline.interpreter import EdgeModel
+from edgeline.runtimes.interpreter import EdgeModel
 
 MODULES = {
     "litert": "litert",

@@ -20,11 +20,11 @@ import numpy as np
 
 from edgeline.components.compile import placement
 from edgeline.components.compile.target import TFLITE, Compiled, Option, Source, Target
-from edgeline.components.convert import child
-from edgeline.components.convert.child import ChildError
 from edgeline.errors import EdgelineError
 from edgeline.formats import tflite
-from edgeline.interpreter import Arrays, EdgeModel
+from edgeline.runtimes import child
+from edgeline.runtimes.child import ChildError
+from edgeline.runtimes.interpreter import Arrays, EdgeModel
 
 FILE = "model.tflite"
 ALIGNMENT = 16  # bytes, of the array and the arena: what tflite-micro asks for

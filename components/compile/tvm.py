@@ -22,7 +22,7 @@ from edgeline.components.compile.target import (
     Target,
 )
 from edgeline.errors import EdgelineError
-from edgeline.interpreter import Arrays, EdgeModel
+from edgeline.runtimes.interpreter import Arrays, EdgeModel
 
 DEVICE = "aarch64"
 HERE = {"AMD64": "x86_64", "arm64": DEVICE}.get(platform.machine(), platform.machine())

@@ -15,11 +15,12 @@ from edgeline import artifacts
 from edgeline.artifacts import Artifact, examples, features, models, transformed, write_json
 from edgeline.artifacts.features import Feature
 from edgeline.artifacts.transformed import Cause
-from edgeline.components.convert import child, conversion, fallback, litert_file, report
+from edgeline.components.convert import conversion, fallback, litert_file, report
 from edgeline.components.convert.fallback import FLOATING
 from edgeline.components.convert.settings import AUTO, Limit, Settings, checked_settings
 from edgeline.errors import EdgelineError
 from edgeline.formats.operators import operators
+from edgeline.runtimes import child
 
 FLOAT_TOLERANCE = 1e-5
 FEWEST_ROWS = 20
@@ -78,7 +79,7 @@ def convert(
         batch: rows the model takes at once, as compilers for accelerators need it; 0 for any.
         per_channel: whether int8 weights have a scale a channel, or one a tensor.
         max_drop: for auto, how much worse than the trained model any metric may be (see
-            `edgeline.components.verify.metrics.drop`).
+            `edgeline.runtimes.metrics.drop`).
         labelled_split: for auto, the split that says so.
         decision_threshold: for auto, of a binary task.
 

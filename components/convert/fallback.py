@@ -32,7 +32,7 @@ class Trial:
         size: bytes of the edge model.
         metrics: on the labelled split; empty where a smaller model held already.
         drop: how much worse than the cloud's, the largest of all metrics (see
-            `edgeline.components.verify.metrics.drop`); None where it was not judged.
+            `edgeline.runtimes.metrics.drop`); None where it was not judged.
         holds: whether it is within the limit.
     """
 

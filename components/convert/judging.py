@@ -11,8 +11,8 @@ from edgeline.artifacts.features import Feature, to_numpy
 from edgeline.components.convert import running
 from edgeline.components.convert.fallback import Metrics
 from edgeline.components.convert.settings import Limit
-from edgeline.components.verify import metrics
 from edgeline.errors import EdgelineError
+from edgeline.runtimes import metrics
 
 
 def judge(

@@ -22,7 +22,7 @@ import numpy.typing as npt
 
 from edgeline.components.convert import running
 from edgeline.formats import tflite
-from edgeline.interpreter import SERVING, describe_tensor, quantise
+from edgeline.runtimes.interpreter import SERVING, describe_tensor, quantise
 
 MOST_ROWS = 32
 TINY = 1e-30  # instead of a signal of 0

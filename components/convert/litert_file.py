@@ -15,8 +15,8 @@ from edgeline.components.convert import layer_errors, recipes, running
 from edgeline.components.convert.conversion import Built, Conversion
 from edgeline.components.convert.running import Arrays
 from edgeline.components.convert.settings import Settings
-from edgeline.components.import_model import original
 from edgeline.errors import EdgelineError
+from edgeline.runtimes import original
 
 FLOAT = "float"
 RECIPES = {  # what TensorFlow's converter calls them

@@ -26,7 +26,7 @@ import numpy.typing as npt
 
 from edgeline.components.convert import running
 from edgeline.errors import EdgelineError
-from edgeline.interpreter import SERVING
+from edgeline.runtimes.interpreter import SERVING
 from edgeline.stores import storage
 
 NAMED = (  # functions of ai_edge_quantizer.recipe: bits of weights (w) and activations (a)

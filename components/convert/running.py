@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from edgeline import interpreter
+from edgeline.runtimes import interpreter
 
 PIECE_ROWS, PIECE_BYTES = 1024, 1 << 22  # of what a model gets at once
 

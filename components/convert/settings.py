@@ -20,7 +20,7 @@ class Limit:
 
     Attributes:
         examples: an `examples/v1` folder.
-        max_drop: of any metric of the task, see `edgeline.components.verify.metrics.drop`.
+        max_drop: of any metric of the task, see `edgeline.runtimes.metrics.drop`.
         threshold: the decision threshold of a binary task.
     """
 

@@ -13,14 +13,14 @@ from edgeline import artifacts
 from edgeline.artifacts import models, pixels, transformed, write_json
 from edgeline.artifacts.bundle import Signature, Tensor
 from edgeline.artifacts.features import Feature
-from edgeline.components.convert import child
-from edgeline.components.import_model import onnx_file, original, saved_model, tflite_file
+from edgeline.components.import_model import onnx_file, saved_model, tflite_file
 from edgeline.components.import_model.saved_model import FEATURE_DTYPES
 from edgeline.components.import_model.source import fetch
 from edgeline.components.import_model.wanted import Wanted
 from edgeline.errors import EdgelineError
 from edgeline.formats.operators import operators
 from edgeline.reports import report
+from edgeline.runtimes import child, original
 from edgeline.stores import remote, storage
 
 ENDINGS = {".keras": "keras", ".h5": "keras", ".hdf5": "keras", ".tflite": "tflite"} | {

@@ -11,8 +11,8 @@ import numpy.typing as npt
 
 from edgeline.artifacts.models import LABEL, PREDICTION
 from edgeline.artifacts.vectors import difference
-from edgeline.components.verify.metrics import decisions, drop, metric
 from edgeline.errors import EdgelineError
+from edgeline.runtimes.metrics import decisions, drop, metric
 
 POINTS = 2000  # rows drawn in the report, evenly spaced
 WORST = 20

@@ -25,10 +25,10 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from edgeline import interpreter
 from edgeline.artifacts.bundle import Signature, Tensor
 from edgeline.errors import EdgelineError
-from edgeline.interpreter import Arrays, EdgeModel
+from edgeline.runtimes import interpreter
+from edgeline.runtimes.interpreter import Arrays, EdgeModel
 
 LITERT, TFLITE_RUNTIME = "litert", "tflite-runtime"
 NAMES = (LITERT, TFLITE_RUNTIME)

@@ -23,14 +23,14 @@ from edgeline.artifacts import Artifact, examples, models, reference, vectors
 from edgeline.artifacts.bundle import Tensor
 from edgeline.artifacts.features import Feature, to_numpy
 from edgeline.components.compile import target as targets
-from edgeline.components.import_model import original as originals
-from edgeline.components.import_model.original import Original
 from edgeline.components.verify import malformed, parity, report, runtimes
 from edgeline.components.verify.latency import Latency, measure
 from edgeline.components.verify.malformed import Case
 from edgeline.components.verify.parity import Batch, Parity
 from edgeline.errors import EdgelineError
-from edgeline.interpreter import EdgeModel, dequantise, quantise
+from edgeline.runtimes import original as originals
+from edgeline.runtimes.interpreter import EdgeModel, dequantise, quantise
+from edgeline.runtimes.original import Original
 
 SCHEMA = "verification/v1"
 COMPILED_SCHEMA = "compiled_model/v1"  # what the component compile writes
@@ -124,7 +124,7 @@ def verify(
 
     Args:
         model: a `model/v1` folder, or the folder of an imported LiteRT or ONNX model, whose file
-            answers (see `edgeline.components.import_model.original`).
+            answers (see `edgeline.runtimes.original`).
         edge_model: an `edge_model/v1` or `onnx_model/v1` folder.
         data: an `examples/v1` folder.
         output: the `verification/v1` folder to write, approved or not.

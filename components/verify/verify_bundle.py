@@ -15,7 +15,7 @@ from edgeline.components.verify import malformed, runtimes
 from edgeline.components.verify.latency import Latency, measure
 from edgeline.components.verify.malformed import Case
 from edgeline.errors import EdgelineError
-from edgeline.interpreter import EdgeModel, dequantise
+from edgeline.runtimes.interpreter import EdgeModel, dequantise
 
 
 @dataclass(frozen=True)

@@ -29,7 +29,7 @@ count of its operators.
 `origin` in the metadata says that a model was imported: `source`, `kind`, `sha256`, `revision`.
 Beside an imported LiteRT or ONNX model lies the file as it came, and `origin` says how it is
 called: `file`, its `signature` (or ""), its names of `inputs` and `outputs` by ours (see
-`edgeline.components.import_model.original`). Such a model's metadata also has `label`, the column
+`edgeline.runtimes.original`). Such a model's metadata also has `label`, the column
 of the examples that holds it, or null, and its `label_type`.
 """
 

@@ -15,7 +15,7 @@ from typing import Any
 
 from edgeline.artifacts.bundle import Bundle
 from edgeline.errors import EdgelineError
-from edgeline.interpreter import runtime
+from edgeline.runtimes.interpreter import runtime
 
 LIBRARY = "libedgetpu.so.1"
 _SUFFIX = "_edgetpu"

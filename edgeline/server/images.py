@@ -24,7 +24,7 @@ import numpy.typing as npt
 from edgeline.artifacts import pixels
 from edgeline.artifacts.bundle import Tensor
 from edgeline.errors import EdgelineError
-from edgeline.interpreter import quantise
+from edgeline.runtimes.interpreter import quantise
 from edgeline.server.errors import Code, ServingError, invalid
 from edgeline.server.model import Arrays, Description
 

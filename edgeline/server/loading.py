@@ -20,7 +20,7 @@ from edgeline.artifacts import reference, sha256, vectors
 from edgeline.artifacts.bundle import Bundle, Signature
 from edgeline.errors import EdgelineError, first_line
 from edgeline.formats.dtypes import BY_NAME
-from edgeline.interpreter import dequantise, describe_tensor, runtime
+from edgeline.runtimes.interpreter import dequantise, describe_tensor, runtime
 from edgeline.server import edgetpu
 from edgeline.server.edgetpu import Choice
 from edgeline.server.errors import ServingError

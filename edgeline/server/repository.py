@@ -20,7 +20,7 @@ from pathlib import Path
 from time import monotonic
 
 from edgeline.errors import EdgelineError, first_line
-from edgeline.interpreter import runtime_version
+from edgeline.runtimes.interpreter import runtime_version
 from edgeline.server import rollout, sources, watch
 from edgeline.server.batching import batched
 from edgeline.server.errors import Code, ServingError, not_found

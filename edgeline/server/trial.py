@@ -19,7 +19,7 @@ from time import perf_counter
 from typing import Any
 
 from edgeline.errors import EdgelineError
-from edgeline.interpreter import runtime_version
+from edgeline.runtimes.interpreter import runtime_version
 from edgeline.server import forkserver
 from edgeline.server.edgetpu import HeldError
 from edgeline.server.forkserver import Ended, ForkServer, allocated

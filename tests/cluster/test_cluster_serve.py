@@ -22,11 +22,11 @@ import pytest
 import yaml
 from api_server import ApiServer
 
-from edgeline import interpreter
 from edgeline.artifacts import vectors
 from edgeline.components.serve import cluster
 from edgeline.components.serve.serve import serve
 from edgeline.errors import EdgelineError
+from edgeline.runtimes import interpreter
 from edgeline.sites.render import render
 
 MANIFESTS = Path(__file__).parents[2] / "manifests"

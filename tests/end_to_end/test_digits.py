@@ -17,7 +17,7 @@ from command import DIGITS_RUN, Finished, edgeline
 from edgeline import artifacts
 from edgeline.artifacts import bundle, pixels
 from edgeline.components.check.check import check
-from edgeline.interpreter import load
+from edgeline.runtimes.interpreter import load
 
 DIGITS = Path(__file__).parents[2] / "pipelines" / "digits" / "digits.parquet"
 

@@ -15,7 +15,7 @@ from command import Finished, edgeline
 
 from edgeline.artifacts import bundle
 from edgeline.artifacts.features import MISSING
-from edgeline.interpreter import load
+from edgeline.runtimes.interpreter import load
 
 TASKS = [
     *("ingest", "validate", "transform", "train", "analyze"),

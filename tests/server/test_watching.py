@@ -20,7 +20,7 @@ from edgeline import artifacts
 from edgeline.artifacts import bundle, reference
 from edgeline.artifacts.bundle import Signature
 from edgeline.artifacts.features import Feature
-from edgeline.interpreter import load
+from edgeline.runtimes.interpreter import load
 from edgeline.server import delivery
 from edgeline.server.model import Description
 from edgeline.server.payloads import Payloads

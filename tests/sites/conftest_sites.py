@@ -15,10 +15,10 @@ from pathlib import Path
 
 import pytest
 
-from edgeline import interpreter
 from edgeline.artifacts import bundle, sha256
 from edgeline.artifacts.bundle import Bundle
 from edgeline.artifacts.features import Feature
+from edgeline.runtimes import interpreter
 
 DATA = Path(__file__).parents[1] / "data"
 sys.path.append(str(DATA.parent / "manifests"))  # schemas.py

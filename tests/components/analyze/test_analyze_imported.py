@@ -12,11 +12,10 @@ import pytest
 from edgeline import artifacts
 from edgeline.artifacts import models
 from edgeline.components.analyze.analyze import analyze
-from edgeline.components.convert import child
-from edgeline.components.import_model import original
 from edgeline.components.import_model.import_model import import_model
 from edgeline.components.import_model.wanted import Wanted
 from edgeline.errors import EdgelineError
+from edgeline.runtimes import child, original
 
 DATA = Path(__file__).parents[2] / "data"
 SOURCES = {

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from edgeline.components.compile.target import Source, find
-from edgeline.components.convert import child
+from edgeline.runtimes import child
 
 CORAL = Path(__file__).parents[2] / "data" / "coral"
 

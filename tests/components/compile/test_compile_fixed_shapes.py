@@ -12,7 +12,7 @@ from ai_edge_litert import schema_py_generated as schema
 from edgeline.components.compile.fixed_shapes import fix_shapes
 from edgeline.errors import EdgelineError
 from edgeline.formats import tflite
-from edgeline.interpreter import load
+from edgeline.runtimes.interpreter import load
 
 DATA = Path(__file__).parents[2] / "data"
 

@@ -16,7 +16,7 @@ from edgeline.components.compile.compile import options_of
 from edgeline.components.compile.fixed_shapes import fix_shapes
 from edgeline.components.compile.target import Source, find
 from edgeline.errors import EdgelineError
-from edgeline.interpreter import load
+from edgeline.runtimes.interpreter import load
 
 DATA = Path(__file__).parents[2] / "data"
 CORAL = DATA / "coral"

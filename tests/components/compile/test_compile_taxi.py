@@ -10,7 +10,7 @@ from edgeline.artifacts import examples, features, models
 from edgeline.components.compile.compile import compile_edge_model, load_compiled
 from edgeline.components.convert.convert import convert
 from edgeline.errors import EdgelineError
-from edgeline.interpreter import load
+from edgeline.runtimes.interpreter import load
 
 
 @pytest.fixture(scope="module")

@@ -24,7 +24,7 @@ from edgeline.components.compile.compile import (
 from edgeline.components.compile.target import MODULES, find
 from edgeline.components.import_model.import_model import import_model
 from edgeline.errors import EdgelineError
-from edgeline.interpreter import load
+from edgeline.runtimes.interpreter import load
 
 DATA = Path(__file__).parents[2] / "data"
 

@@ -5,7 +5,7 @@ import pytest
 
 from edgeline import artifacts
 from edgeline.artifacts import models
-from edgeline.components.convert import child
+from edgeline.runtimes import child
 
 
 @pytest.fixture

@@ -3,11 +3,12 @@
 import numpy as np
 import pytest
 
-from edgeline import artifacts, interpreter
+from edgeline import artifacts
 from edgeline.artifacts import models
 from edgeline.components.convert.convert import convert_arrays
 from edgeline.errors import EdgelineError
 from edgeline.formats import tflite
+from edgeline.runtimes import interpreter
 
 tf = pytest.importorskip("tensorflow")
 

@@ -4,12 +4,13 @@ import json
 
 import pytest
 
-from edgeline import artifacts, interpreter
+from edgeline import artifacts
 from edgeline.artifacts import models
 from edgeline.components.convert import fallback
 from edgeline.components.convert.convert import convert
 from edgeline.components.convert.fallback import Trial
 from edgeline.errors import EdgelineError
+from edgeline.runtimes import interpreter
 
 BASE = {
     "dynamic_wi4_afp32": 100,

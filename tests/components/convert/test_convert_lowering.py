@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from edgeline import interpreter
+from edgeline.runtimes import interpreter
 
 tf = pytest.importorskip("tensorflow")
 

@@ -4,10 +4,10 @@ import json
 
 import pytest
 
-from edgeline import interpreter
 from edgeline.components.convert import recipes
 from edgeline.components.convert.convert import convert_arrays
 from edgeline.errors import EdgelineError
+from edgeline.runtimes import interpreter
 
 COMPUTES = {  # what the convolution gives
     "dynamic_wi4_afp32": "FLOAT32",

@@ -5,9 +5,10 @@ import json
 import numpy as np
 import pytest
 
-from edgeline import artifacts, interpreter
+from edgeline import artifacts
 from edgeline.artifacts import examples, features, models
 from edgeline.components.convert.convert import convert
+from edgeline.runtimes import interpreter
 
 
 @pytest.fixture(scope="session")

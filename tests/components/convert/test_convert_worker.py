@@ -11,11 +11,11 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from edgeline import artifacts, interpreter
+from edgeline import artifacts
 from edgeline.artifacts import batches, models
-from edgeline.components.convert import child
 from edgeline.components.convert.convert import convert
 from edgeline.errors import EdgelineError
+from edgeline.runtimes import child, interpreter
 
 tf = pytest.importorskip("tensorflow")
 

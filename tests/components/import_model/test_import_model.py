@@ -10,13 +10,13 @@ import numpy as np
 import pyarrow as pa
 import pytest
 
-from edgeline import artifacts, interpreter
+from edgeline import artifacts
 from edgeline.artifacts import models
 from edgeline.artifacts.bundle import Signature
-from edgeline.components.convert import child
 from edgeline.components.import_model.import_model import import_model
 from edgeline.components.import_model.wanted import Wanted
 from edgeline.errors import EdgelineError
+from edgeline.runtimes import child, interpreter
 
 CORAL = Path(__file__).parents[2] / "data" / "coral"
 LABELS = ("ant", "bee", "cat", "dog", "eel")

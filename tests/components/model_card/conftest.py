@@ -11,11 +11,12 @@ import numpy as np
 import pytest
 from card_page import DATA
 
-from edgeline import artifacts, interpreter
+from edgeline import artifacts
 from edgeline.components.check.check import check_edge_model
 from edgeline.components.compile.compile import compile_edge_model
 from edgeline.components.convert import layer_errors
 from edgeline.components.import_model.import_model import import_model
+from edgeline.runtimes import interpreter
 
 
 @dataclass(frozen=True)

@@ -55,7 +55,7 @@ def recorded(pixels: Path, tmp_path: Path) -> Path:
     shutil.copytree(pixels, folder)
     manifest = bundle.read(folder)
     known = vectors.synthetic(manifest.signature)
-    from edgeline import interpreter
+    from edgeline.runtimes import interpreter
 
     answers = interpreter.load(folder / manifest.model)(known.inputs)
     vectors.write(folder / vectors.FILE, vectors.Vectors(known.inputs, answers, 1e-5))

@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from edgeline import artifacts, interpreter
+from edgeline import artifacts
 from edgeline.artifacts import models
 from edgeline.components.convert.convert import convert
 from edgeline.components.ingest.ingest import ingest
@@ -17,6 +17,7 @@ from edgeline.components.transform.transform import transform
 from edgeline.components.validate.validate import validate
 from edgeline.components.verify.verify import Limits, verify
 from edgeline.errors import EdgelineError
+from edgeline.runtimes import interpreter
 
 tf = pytest.importorskip("tensorflow")
 pytest.importorskip("tensorflow_model_optimization")
@@ -82,7 +83,7 @@ def test_clustered_weights_share_a_few_values(folder):
 
 @pytest.fixture
 def in_this_process(monkeypatch):
-    from edgeline.components.convert import child
+    from edgeline.runtimes import child
 
     monkeypatch.setattr(child, "call", lambda work, *given, **_: work(len, *given))
 

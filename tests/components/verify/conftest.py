@@ -10,7 +10,7 @@ from taxi_rows import save_rows
 
 from edgeline import artifacts
 from edgeline.artifacts import features
-from edgeline.interpreter import load
+from edgeline.runtimes.interpreter import load
 
 sys.path.append(str(Path(__file__).parents[2] / "data"))  # make_onnx.py
 

@@ -11,7 +11,7 @@ from edgeline.artifacts import vectors
 from edgeline.artifacts.bundle import Signature
 from edgeline.components.verify.verify_bundle import verify_bundle
 from edgeline.errors import EdgelineError
-from edgeline.interpreter import load
+from edgeline.runtimes.interpreter import load
 
 
 @pytest.fixture(scope="module")

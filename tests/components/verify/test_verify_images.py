@@ -8,7 +8,7 @@ import pytest
 from edgeline import artifacts
 from edgeline.artifacts.features import Feature, with_shape
 from edgeline.components.verify.verify import Limits, verify
-from edgeline.interpreter import load
+from edgeline.runtimes.interpreter import load
 
 ROWS, SHAPE = 1500, (12, 12, 1)
 

@@ -15,14 +15,12 @@ from ai_edge_litert.schema_py_generated import ModelT
 from make_onnx import onnx_model
 from PIL import Image
 
-from edgeline import artifacts, interpreter
+from edgeline import artifacts
 from edgeline.artifacts import bundle, models, pixels
 from edgeline.artifacts.bundle import Tensor
 from edgeline.components.check.check import check
 from edgeline.components.compile.compile import compile_edge_model
-from edgeline.components.convert import child
 from edgeline.components.convert.convert import convert
-from edgeline.components.import_model import original
 from edgeline.components.import_model.import_model import import_model
 from edgeline.components.import_model.wanted import Wanted
 from edgeline.components.ingest.ingest import ingest
@@ -32,6 +30,7 @@ from edgeline.components.verify.verify import Limits
 from edgeline.components.verify.verify import verify as work
 from edgeline.components.verify.verify_bundle import verify_bundle
 from edgeline.errors import EdgelineError
+from edgeline.runtimes import child, interpreter, original
 
 ROOT = Path(__file__).parents[3]
 CORAL = ROOT / "tests/data/coral"

@@ -4,9 +4,9 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from edgeline.components.verify.metrics import metric
 from edgeline.components.verify.parity import Batch, compare
 from edgeline.errors import EdgelineError
+from edgeline.runtimes.metrics import metric
 
 
 def batch(cloud, edge, label, **more):

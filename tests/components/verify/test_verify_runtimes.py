@@ -7,13 +7,13 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from edgeline import artifacts, interpreter
+from edgeline import artifacts
 from edgeline.components.compile.compile import compile_edge_model
-from edgeline.components.convert import child
 from edgeline.components.verify import runtimes
 from edgeline.components.verify.verify import Limits
 from edgeline.components.verify.verify import verify as work
 from edgeline.errors import EdgelineError
+from edgeline.runtimes import child, interpreter
 
 CACHE = os.environ.get("EDGELINE_TEST_CACHE", str(Path.home() / ".cache/edgeline-tests"))
 PYTHON = Path(CACHE) / "tflite-runtime/bin/python"

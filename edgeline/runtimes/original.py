@@ -29,7 +29,7 @@ from edgeline.artifacts.bundle import Signature, Tensor
 from edgeline.artifacts.features import Feature
 from edgeline.artifacts.transformed import Cause
 from edgeline.errors import EdgelineError, first_line
-from edgeline.interpreter import EdgeModel, dequantise, quantise
+from edgeline.runtimes.interpreter import EdgeModel, dequantise, quantise
 
 Feed = Callable[[models.Arrays], models.Arrays]
 

@@ -1,0 +1,1 @@
+"""An edge model as a function, in each runtime that it may meet."""
