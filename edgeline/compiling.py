@@ -12,9 +12,9 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 import yaml
 
-from edgeline import versions
 from edgeline.errors import EdgelineError, UsageError
 from edgeline.formats import plain_yaml
+from edgeline.kubeflow.api import versions
 
 if TYPE_CHECKING:
     from edgeline.environments.environment import Environment

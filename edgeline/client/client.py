@@ -23,7 +23,8 @@ class Client:
         run.reports["train"]        # shown in a notebook
 
     Args:
-        host: the address of KFP's API; None: this machine. `edgeline.kubeflow.connect` says where
+        host: the address of KFP's API; None: this machine. `edgeline.kubeflow.api.connect` says
+        where
             its token and its CA come from. That of Kubeflow's pages tells where a run's files
             are, too, also of tasks that were taken from the cache.
         namespace: a profile's, where KFP has several users.
@@ -48,7 +49,7 @@ class Client:
         self.console = console or Console()
         self._server: Any = None
         if host:
-            from edgeline.kubeflow import connect
+            from edgeline.kubeflow.api import connect
 
             self._server = connect(host, namespace)
 

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from typing import Any
 from urllib.parse import urlsplit
 
-from edgeline.kubeflow import TIMEOUT
+from edgeline.kubeflow.api import TIMEOUT
 
 SERVICE = "ml_metadata.MetadataStoreService"
 RUN = "system.PipelineRun"  # the type of the context that is named after a run

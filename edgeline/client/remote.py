@@ -20,7 +20,7 @@ from edgeline.client.run import Report, table
 from edgeline.environments.apply import set_caching
 from edgeline.errors import EdgelineError
 from edgeline.formats import plain_yaml
-from edgeline.kubeflow import asking
+from edgeline.kubeflow.api import asking
 from edgeline.local.plan import PlannedTask, plan
 from edgeline.local.runner import DONE, TaskResult
 from edgeline.reports import terminal

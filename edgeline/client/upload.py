@@ -8,9 +8,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from edgeline import versions
 from edgeline.errors import EdgelineError
-from edgeline.kubeflow import Place, has_teams, pipeline_versions, pipelines_called
+from edgeline.kubeflow.api import Place, has_teams, pipeline_versions, pipelines_called, versions
 from edgeline.reports import terminal
 
 CONFLICT, BAD_REQUEST, REFUSED = 409, 400, (401, 403)

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from edgeline.arguments import existing
-from edgeline.kubeflow import asking, connect
+from edgeline.kubeflow.api import asking, connect
 
 if TYPE_CHECKING:
     from edgeline.schedules.reconcile import Change

@@ -17,7 +17,7 @@ from typing import Any, TypeVar
 
 from edgeline import parameters
 from edgeline.errors import EdgelineError
-from edgeline.kubeflow import (
+from edgeline.kubeflow.api import (
     UNAVAILABLE,
     Place,
     find_version,

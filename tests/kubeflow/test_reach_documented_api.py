@@ -18,9 +18,9 @@ from cryptography.x509.oid import NameOID
 from documented_server import DocumentedServer
 
 import edgeline
-from edgeline import kubeflow
 from edgeline.errors import EdgelineError
-from edgeline.kubeflow import asking, connect, pipeline_id
+from edgeline.kubeflow.api import api as kubeflow
+from edgeline.kubeflow.api import asking, connect, pipeline_id
 from edgeline.schedules.declaration import read
 from edgeline.schedules.reconcile import apply, differences
 

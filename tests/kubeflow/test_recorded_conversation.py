@@ -18,7 +18,7 @@ from rich.console import Console
 from edgeline.client.remote import RemoteRun
 from edgeline.client.remote_tasks import Told, tasks_of
 from edgeline.errors import EdgelineError
-from edgeline.kubeflow import asking, connect
+from edgeline.kubeflow.api import asking, connect
 from edgeline.local.plan import PlannedTask
 from edgeline.schedules.declaration import read
 from edgeline.schedules.reconcile import differences

@@ -11,7 +11,7 @@ import pytest
 from kfp_server_api import ApiException
 
 from edgeline.errors import EdgelineError
-from edgeline.kubeflow import connect
+from edgeline.kubeflow.api import connect
 from edgeline.schedules.declaration import read
 from edgeline.schedules.reconcile import apply, differences
 

@@ -15,10 +15,9 @@ import yaml
 from recorded_server import RecordedServer, shown, uploads
 
 import edgeline
-from edgeline import versions
 from edgeline.client import upload
 from edgeline.errors import EdgelineError
-from edgeline.kubeflow import asking, connect
+from edgeline.kubeflow.api import asking, connect, versions
 from edgeline.schedules.declaration import read
 from edgeline.schedules.reconcile import differences, unpinned
 

@@ -17,7 +17,7 @@ from rich.console import Console
 from edgeline.client import lineage
 from edgeline.client.remote import RemoteRun
 from edgeline.errors import EdgelineError
-from edgeline.kubeflow import connect
+from edgeline.kubeflow.api import connect
 from edgeline.local.plan import PlannedTask
 
 OLD = "8f25205d-43ca-411b-983b-e9abef61dd73"

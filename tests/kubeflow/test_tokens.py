@@ -11,9 +11,8 @@ from typing import Any
 
 import pytest
 
-from edgeline import tokens
 from edgeline.errors import EdgelineError
-from edgeline.kubeflow import asking, connect, pipeline_id
+from edgeline.kubeflow.api import asking, connect, pipeline_id, tokens
 
 SECRET = "s3cr3t-of-nobody"
 
