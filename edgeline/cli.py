@@ -112,7 +112,7 @@ def compile_(
 
     --set changes the defaults of its parameters.
     """
-    from edgeline.compiling import compile_pipeline, unpinned
+    from edgeline.client.compiling import compile_pipeline, unpinned
 
     path = compile_pipeline(pipeline, output, kubernetes, namespace, settings, environment or "")
     click.echo(path)

@@ -100,8 +100,8 @@ def component(name: str) -> Any:
 
 def _parameters(pipeline: str) -> Sequence[tuple[str, str, str, str]]:
     """Name, type, default (or "required") and description of each parameter."""
-    from edgeline.parameters import parameters_of
     from edgeline.pipelines import catalogue
+    from edgeline.pipelines.parameters import parameters_of
 
     rows = []
     for each in parameters_of(catalogue.load(pipeline)).values():

@@ -8,7 +8,7 @@ from typing import Any
 
 from edgeline import user_code
 from edgeline.errors import UsageError, did_you_mean
-from edgeline.parameters import check_constants
+from edgeline.pipelines.parameters import check_constants
 
 
 def names() -> list[str]:

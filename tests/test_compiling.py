@@ -15,7 +15,7 @@ from google.protobuf import json_format
 from kfp.pipeline_spec import pipeline_spec_pb2
 
 from edgeline import images
-from edgeline.compiling import NAME, compile_pipeline
+from edgeline.client.compiling import NAME, compile_pipeline
 from edgeline.errors import EdgelineError
 from edgeline.pipelines import catalogue
 

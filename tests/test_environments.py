@@ -12,7 +12,7 @@ from kfp.kubernetes import kubernetes_executor_config_pb2
 from kfp.pipeline_spec import pipeline_spec_pb2
 
 from edgeline import images
-from edgeline.compiling import compile_pipeline
+from edgeline.client.compiling import compile_pipeline
 from edgeline.environments.environment import NAMES, load
 from edgeline.errors import EdgelineError
 from edgeline.lint.lint import lint

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from edgeline.compiling import compile_pipeline
+from edgeline.client.compiling import compile_pipeline
 from edgeline.errors import EdgelineError
 from edgeline.images.closure import closure
 

@@ -17,7 +17,7 @@ from kfp.kubernetes import kubernetes_executor_config_pb2
 from kfp.pipeline_spec import pipeline_spec_pb2
 
 from edgeline import images
-from edgeline.compiling import unpinned
+from edgeline.client.compiling import unpinned
 from edgeline.environments.environment import NAMES, load
 from edgeline.lint.lint import lint
 from edgeline.pipelines import catalogue
@@ -26,7 +26,7 @@ PLACES = ("", *NAMES)
 # faces read the lock when they are imported: a process of its own, for all of them
 COMPILE = """
 import sys
-from edgeline.compiling import compile_pipeline
+from edgeline.client.compiling import compile_pipeline
 for name in sys.argv[1].split(","):
     for place in sys.argv[2].split(","):
         settings = ("destination=s3://models/fleet",)

@@ -14,7 +14,7 @@ from kfp import dsl
 from edgeline.client.client import Client
 from edgeline.errors import EdgelineError, UsageError
 from edgeline.local.command import run_command
-from edgeline.parameters import (
+from edgeline.pipelines.parameters import (
     Parameter,
     check,
     check_constants,

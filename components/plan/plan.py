@@ -11,8 +11,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from edgeline.components.compile.target import MODULES
-from edgeline.components.serve.site import parse
 from edgeline.errors import EdgelineError
+from edgeline.sites.address import parse
 from edgeline.sites.render import FORMS
 from edgeline.stores.destinations import refuse_relative
 

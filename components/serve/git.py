@@ -16,8 +16,8 @@ from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any, TypeVar
 
-from edgeline.components.serve.site import GitFolder
 from edgeline.errors import EdgelineError
+from edgeline.sites.address import GitFolder
 
 ATTEMPTS = 8
 PAUSE = 0.1  # seconds at most before the second attempt; twice as long before each further one

@@ -17,9 +17,9 @@ from edgeline import artifacts
 from edgeline.artifacts import bundle
 from edgeline.artifacts.bundle import Bundle
 from edgeline.components.serve import cluster, git, prediction
-from edgeline.components.serve.site import Cluster, GitFolder, parse
 from edgeline.errors import EdgelineError
 from edgeline.reports import report
+from edgeline.sites.address import Cluster, GitFolder, parse
 from edgeline.sites.render import FORMS, push_image, render
 
 SCHEMA = "deployment/v1"

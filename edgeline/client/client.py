@@ -82,11 +82,11 @@ class Client:
 
         Raises:
             UsageError: the pipeline or a parameter is unknown, a required one is missing, or a
-                value is not one (see `edgeline.parameters.check`).
+                value is not one (see `edgeline.pipelines.parameters.check`).
             EdgelineError: the server has other content under the version's name, or it refuses.
         """
-        from edgeline.parameters import check, missing, parameters_of
         from edgeline.pipelines import catalogue
+        from edgeline.pipelines.parameters import check, missing, parameters_of
 
         definition = catalogue.load(pipeline)
         known = parameters_of(definition)

@@ -27,8 +27,8 @@ def submit_command(
         EdgelineError: it refuses, or the run that was waited for failed.
         UsageError: no server is named, or a setting is wrong.
     """
-    from edgeline.parameters import parameters_of, parse
     from edgeline.pipelines import catalogue
+    from edgeline.pipelines.parameters import parameters_of, parse
 
     host = host or os.environ.get("KF_PIPELINES_ENDPOINT")
     if not host:

@@ -187,7 +187,7 @@ def submit(server: Any, request: Request, console: Console) -> RemoteRun:
     Whether one may is asked first, as far as the server tells it, and then things are made.
     """
     from edgeline.client import upload
-    from edgeline.compiling import compile_pipeline, version_name
+    from edgeline.client.compiling import compile_pipeline, version_name
     from edgeline.pipelines import catalogue
 
     definition = catalogue.load(request.pipeline)

@@ -13,7 +13,7 @@ from typing import Any, TypeVar
 from urllib.parse import urlsplit
 
 from edgeline.errors import EdgelineError, UsageError, first_line
-from edgeline.kubeflow.api import tokens, versions
+from edgeline.kubeflow import tokens, versions
 
 TIMEOUT = (10.0, 60.0)  # seconds to connect, and of silence
 AGAIN = (429, 502, 503, 504)  # what a server, or Envoy before it, says when it is busy or restarts

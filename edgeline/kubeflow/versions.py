@@ -21,7 +21,7 @@ def equal(shown: Any, documents: Sequence[Any]) -> bool:
 
     Args:
         shown: `pipeline_spec` of the server's answer.
-        documents: of the YAML that `edgeline.compiling.compile_pipeline` writes without
+        documents: of the YAML that `edgeline.client.compiling.compile_pipeline` writes without
             `kubernetes`: the pipeline, and what it needs of a platform, if any.
     """
     there = _messages(_shown(shown))

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from edgeline.errors import EdgelineError, UsageError
-from edgeline.parameters import Parameter, missing, parameters_of, parse
+from edgeline.pipelines.parameters import Parameter, missing, parameters_of, parse
 from edgeline.reports import terminal
 from edgeline.stores import storage
 

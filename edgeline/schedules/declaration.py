@@ -10,7 +10,7 @@ import msgspec
 
 from edgeline.errors import EdgelineError
 from edgeline.formats import plain_yaml
-from edgeline.parameters import plain
+from edgeline.pipelines.parameters import plain
 
 # six fields, the first of them seconds: pkg.go.dev/github.com/robfig/cron
 _FIELD = r"[0-9A-Za-z*?/,L#-]+"

@@ -15,7 +15,6 @@ from datetime import datetime, timezone
 from functools import cache, partial
 from typing import Any, TypeVar
 
-from edgeline import parameters
 from edgeline.errors import EdgelineError
 from edgeline.kubeflow.api import (
     UNAVAILABLE,
@@ -24,6 +23,7 @@ from edgeline.kubeflow.api import (
     grpc_code,
     has_teams,
 )
+from edgeline.pipelines import parameters
 from edgeline.schedules.declaration import Declaration, Schedule
 
 PAGE = 100

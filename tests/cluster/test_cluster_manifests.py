@@ -10,7 +10,7 @@ import pytest
 import yaml
 from api_server import ApiServer
 
-from edgeline.compiling import compile_pipeline
+from edgeline.client.compiling import compile_pipeline
 from edgeline.environments.environment import NAMES
 from edgeline.pipelines import catalogue
 from edgeline.sites.render import render

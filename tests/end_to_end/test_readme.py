@@ -15,7 +15,7 @@ from command import DIGITS_RUN
 from readme import ROOT, Block, Reader, blocks, words
 
 from edgeline.artifacts import bundle
-from edgeline.compiling import compile_pipeline
+from edgeline.client.compiling import compile_pipeline
 
 sys.path.append(str(ROOT / "tests" / "kubeflow"))
 

@@ -12,7 +12,7 @@ import yaml
 from documented_server import DocumentedServer
 from recorded_server import RecordedServer
 
-from edgeline.compiling import compile_pipeline
+from edgeline.client.compiling import compile_pipeline
 
 for shared in ("data", "sites"):  # make_onnx.py, conftest_sites.py
     sys.path.append(str(Path(__file__).parents[1] / shared))

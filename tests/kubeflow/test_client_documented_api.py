@@ -59,7 +59,7 @@ def test_an_equal_pipeline_is_uploaded_once_and_named_as_in_git(
     here.submit("taxi", name="three", environment="onprem", destination="s3://models/taxi")
     uploads = [line for line in server.asked if "upload_version" in line]
     assert len(uploads) == 2  # one for each of the two environments
-    from edgeline.compiling import compile_pipeline
+    from edgeline.client.compiling import compile_pipeline
 
     path = compile_pipeline("taxi", f"{tmp_path}/out/", kubernetes=True)
     assert path.stem in {version["display_name"] for version in server.versions.values()}

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 import yaml
 
-from edgeline.compiling import compile_pipeline
+from edgeline.client.compiling import compile_pipeline
 from edgeline.lint.lint import lint
 
 RULES = ("destination-relative", "destination-not-mounted")

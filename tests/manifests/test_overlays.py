@@ -12,7 +12,7 @@ import yaml
 from schemas import kustomize, validate
 
 from edgeline import __version__, images
-from edgeline.compiling import compile_pipeline
+from edgeline.client.compiling import compile_pipeline
 from edgeline.environments.environment import NAMES, load
 from edgeline.images import kustomization
 from edgeline.lint.lint import lint

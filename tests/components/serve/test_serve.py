@@ -25,8 +25,8 @@ from edgeline import artifacts
 from edgeline.artifacts import bundle, vectors
 from edgeline.components.serve import git, prediction
 from edgeline.components.serve.serve import serve
-from edgeline.components.serve.site import Cluster, GitFolder, parse
 from edgeline.errors import EdgelineError
+from edgeline.sites.address import Cluster, GitFolder, parse
 
 
 def run_git(*arguments: str | Path, folder: Path) -> str:

@@ -14,7 +14,7 @@ import yaml
 
 from edgeline.errors import EdgelineError, UsageError
 from edgeline.formats import plain_yaml
-from edgeline.kubeflow.api import versions
+from edgeline.kubeflow import versions
 
 if TYPE_CHECKING:
     from edgeline.environments.environment import Environment
@@ -75,8 +75,8 @@ def compile_pipeline(
             file cannot be written or is the pipeline's own.
     """
     from edgeline.environments.environment import load
-    from edgeline.parameters import parameters_of, parse
     from edgeline.pipelines import catalogue
+    from edgeline.pipelines.parameters import parameters_of, parse
 
     definition = catalogue.load(pipeline)
     place = load(environment) if environment else None
