@@ -31,7 +31,7 @@ import peers
 from ai_edge_litert.interpreter import Interpreter
 from environment import undistorted
 
-from edgeline.server import messages, wire
+from edgeline.server.protocols import messages, wire
 
 DATA = Path(__file__).parents[1] / "tests" / "data" / "coral"
 MODEL = DATA / "mobilenet_v1_0.25_128_quant.tflite"

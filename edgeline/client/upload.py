@@ -9,7 +9,8 @@ from pathlib import Path
 from typing import Any
 
 from edgeline.errors import EdgelineError
-from edgeline.kubeflow.api import Place, has_teams, pipeline_versions, pipelines_called, versions
+from edgeline.kubeflow import versions
+from edgeline.kubeflow.api import Place, has_teams, pipeline_versions, pipelines_called
 from edgeline.reports import terminal
 
 CONFLICT, BAD_REQUEST, REFUSED = 409, 400, (401, 403)

@@ -9,9 +9,11 @@ from dataclasses import MISSING, fields
 from pathlib import Path
 
 from edgeline.errors import EdgelineError
-from edgeline.server import logs, threads, trial
+from edgeline.server import threads
 from edgeline.server.main import serve
 from edgeline.server.settings import Settings
+from edgeline.server.versions import trial
+from edgeline.server.watching import logs
 
 KINDS = {"int": (int, "N"), "float": (float, "X"), "str": (str, "TEXT")}
 

@@ -9,21 +9,21 @@ from dataclasses import dataclass
 from time import monotonic
 from typing import Any
 
-from edgeline.server import tracing
 from edgeline.server.access import Access
-from edgeline.server.compression import decompress
 from edgeline.server.errors import Code, ServingError, not_found
-from edgeline.server.grpc_call import Call
-from edgeline.server.grpc_call import Reply as CallReply
-from edgeline.server.http1 import Request, Response, error_response
-from edgeline.server.logs import AccessLog
+from edgeline.server.http.compression import decompress
+from edgeline.server.http.grpc_call import Call
+from edgeline.server.http.grpc_call import Reply as CallReply
+from edgeline.server.http.http1 import Request, Response, error_response
 from edgeline.server.metrics import Metrics
-from edgeline.server.model import Instance
-from edgeline.server.pool import Pool
-from edgeline.server.recent import Recent
-from edgeline.server.repository import Repository
+from edgeline.server.models.model import Instance
+from edgeline.server.models.pool import Pool
+from edgeline.server.rollouts.traffic import Traffic
 from edgeline.server.settings import Settings
-from edgeline.server.traffic import Traffic
+from edgeline.server.versions.repository import Repository
+from edgeline.server.watching import tracing
+from edgeline.server.watching.logs import AccessLog
+from edgeline.server.watching.recent import Recent
 
 log = logging.getLogger("edgeline.server")
 _REMEMBERED = 1024

@@ -17,8 +17,14 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from edgeline.errors import EdgelineError
-from edgeline.server import (
-    access,
+from edgeline.server import access
+from edgeline.server.app import App
+from edgeline.server.ending import on_signal
+from edgeline.server.http.http1 import Http1, Server
+from edgeline.server.http.http2 import Http2
+from edgeline.server.metrics import Metrics
+from edgeline.server.models.model import Description, Observer
+from edgeline.server.protocols import (
     grpc_examples,
     grpc_tfserving,
     grpc_v2,
@@ -28,22 +34,16 @@ from edgeline.server import (
     routes_updates,
     routes_v2,
     routes_watching,
-    trial,
 )
-from edgeline.server.alerts import Alerts
-from edgeline.server.app import App
-from edgeline.server.delivery import Delivery, check_url, read_key
-from edgeline.server.ending import on_signal
-from edgeline.server.forkserver import ForkServer
-from edgeline.server.http1 import Http1, Server
-from edgeline.server.http2 import Http2
-from edgeline.server.metrics import Metrics
-from edgeline.server.model import Description, Observer
-from edgeline.server.repository import Repository
 from edgeline.server.settings import Settings
 from edgeline.server.threads import apart
-from edgeline.server.updates import Updates
-from edgeline.server.watching import Watching
+from edgeline.server.updates.updates import Updates
+from edgeline.server.versions import trial
+from edgeline.server.versions.forkserver import ForkServer
+from edgeline.server.versions.repository import Repository
+from edgeline.server.watching.alerts import Alerts
+from edgeline.server.watching.delivery import Delivery, check_url, read_key
+from edgeline.server.watching.drift_watch import Watching
 
 log = logging.getLogger("edgeline.server")
 _M_ARENA_MAX = -8
@@ -112,7 +112,7 @@ async def _serve(
     stop = asyncio.Event()
     with on_signal(stop.set, settings.stop_time + _END_TIME):
         if path.startswith("oci://"):
-            from edgeline.server import oci
+            from edgeline.server.updates import oci
 
             fetched = await _unless(stop, apart(oci.fetch, path, settings.state))
             if fetched is None:
@@ -135,7 +135,7 @@ async def _serve_until(
     watching = Watching(settings, repository.serving, Alerts(webhook).told)
     payloads = None
     if settings.payloads:
-        from edgeline.server.payloads import Payloads  # 1 MB that most servers do without
+        from edgeline.server.watching.payloads import Payloads  # 1 MB that most servers do without
 
         payloads = Payloads(settings)
     told = (watching, webhook, payloads)

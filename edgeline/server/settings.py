@@ -74,8 +74,9 @@ class Settings:
         error_rate: maximum share of requests that may fail on a version during `--trial-time`.
         error_count: minimum number of failed requests before the error rate counts.
         state: a folder for what must survive a restart; by default nothing is kept.
-        rollouts: a JSON file that declares rollouts of versions (see `edgeline.server.rollout`).
-        tokens: a JSON file of token digests and scopes (see `edgeline.server.access`). Without it
+        rollouts: a JSON file that declares rollouts of versions (see
+        `edgeline.server.rollouts.declaration`). tokens: a JSON file of token digests and scopes
+        (see `edgeline.server.access`). Without it
             anyone may predict, and only programs on this machine and the server's own page,
             opened there, may administer.
         certificate: a PEM file; with it and its key, all connections use TLS.
@@ -87,7 +88,7 @@ class Settings:
         drift_judge: how often drift is evaluated for the webhook.
         drift_rows: minimum number of rows to report drift.
         drift_psi: the population stability index above which a column drifts (see
-            `edgeline.server.drift`).
+            `edgeline.server.watching.drift`).
         drift_ks: the Kolmogorov-Smirnov statistic above which a numeric column drifts.
         drift_unseen: the share of values that did not occur in training, above the expected share,
             from which a categorical column drifts.
@@ -95,7 +96,8 @@ class Settings:
             training.
         webhook: a URL that receives drift events.
         webhook_key: a file with the key that signs requests to the webhook.
-        payloads: where to keep sampled requests (see `edgeline.server.payloads`); by default
+        payloads: where to keep sampled requests (see `edgeline.server.watching.payloads`); by
+        default
             nowhere.
         payload_rate: the share of requests that are sampled.
         payload_redact: names of inputs and outputs to leave out, comma-separated.

@@ -20,7 +20,7 @@ from pathlib import Path
 from typing import IO, Any
 
 from edgeline.artifacts.bundle import MANIFEST, Bundle, read
-from edgeline.server.oci import FOLDER
+from edgeline.server.updates.oci import FOLDER
 from edgeline.stores import registry
 
 PLATFORMS = (("amd64", ""), ("arm64", ""), ("arm", "v7"))

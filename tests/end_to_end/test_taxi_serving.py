@@ -21,9 +21,9 @@ from edgeline.artifacts import bundle, examples, models, reference
 from edgeline.artifacts.features import Feature, to_numpy
 from edgeline.components.ingest.ingest import ingest
 from edgeline.formats.dtypes import BY_NAME
-from edgeline.server import messages
-from edgeline.server.tensors_binary import to_bytes
-from edgeline.server.wire import decode, encode
+from edgeline.server.protocols import messages
+from edgeline.server.protocols.wire import decode, encode
+from edgeline.server.tensors.binary import to_bytes
 
 Arrays = dict[str, np.ndarray]
 ROWS = 1000  # a request

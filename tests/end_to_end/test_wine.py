@@ -12,7 +12,7 @@ from command import Finished, edgeline
 
 from edgeline.artifacts import bundle
 from edgeline.repository import actions, keys
-from edgeline.server.synchronise import Order, synchronise
+from edgeline.server.updates.synchronise import Order, synchronise
 
 EXAMPLE = Path(__file__).parents[2] / "edgeline" / "starter" / "wine"
 MODULE, DATA = EXAMPLE / "wine.py", EXAMPLE / "wine.csv"

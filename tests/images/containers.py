@@ -22,7 +22,7 @@ import yaml
 from edgeline import images
 from edgeline.artifacts import sha256, vectors
 from edgeline.artifacts.bundle import Bundle, write_manifest
-from edgeline.server.loading import load
+from edgeline.server.models.loading import load
 
 ROOT = Path(__file__).parents[2]
 MIXED = ROOT / "tests" / "data" / "mixed.tflite"

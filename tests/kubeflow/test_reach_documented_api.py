@@ -19,7 +19,7 @@ from documented_server import DocumentedServer
 
 import edgeline
 from edgeline.errors import EdgelineError
-from edgeline.kubeflow.api import api as kubeflow
+from edgeline.kubeflow import api as kubeflow
 from edgeline.kubeflow.api import asking, connect, pipeline_id
 from edgeline.schedules.declaration import read
 from edgeline.schedules.reconcile import apply, differences

@@ -17,7 +17,8 @@ from recorded_server import RecordedServer, shown, uploads
 import edgeline
 from edgeline.client import upload
 from edgeline.errors import EdgelineError
-from edgeline.kubeflow.api import asking, connect, versions
+from edgeline.kubeflow import versions
+from edgeline.kubeflow.api import asking, connect
 from edgeline.schedules.declaration import read
 from edgeline.schedules.reconcile import differences, unpinned
 

@@ -12,7 +12,8 @@ from typing import Any
 import pytest
 
 from edgeline.errors import EdgelineError
-from edgeline.kubeflow.api import asking, connect, pipeline_id, tokens
+from edgeline.kubeflow import tokens
+from edgeline.kubeflow.api import asking, connect, pipeline_id
 
 SECRET = "s3cr3t-of-nobody"
 

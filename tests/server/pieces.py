@@ -9,8 +9,8 @@ from typing import Any
 
 import hpack
 
-from edgeline.server.http1 import Response, Server
-from edgeline.server.http2 import Http2
+from edgeline.server.http.http1 import Response, Server
+from edgeline.server.http.http2 import Http2
 from edgeline.server.metrics import Metrics
 from edgeline.server.settings import Settings
 

@@ -15,7 +15,7 @@ from running import DATA, MIXED
 from edgeline.artifacts import sha256, vectors
 from edgeline.artifacts.bundle import Bundle, write_manifest
 from edgeline.repository import actions, keys
-from edgeline.server.loading import load
+from edgeline.server.models.loading import load
 
 LSTM = DATA / "coral" / "keras_lstm_mnist_ptq.tflite"
 # what a flipped byte makes of a model in LiteRT 2.x

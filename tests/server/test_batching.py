@@ -10,12 +10,12 @@ import numpy as np
 import pytest
 from running import MIXED, MOBILENET, eventually
 
-from edgeline.server.batching import batched
 from edgeline.server.errors import ServingError, invalid
-from edgeline.server.loading import load
 from edgeline.server.metrics import Metrics
-from edgeline.server.model import Instance
-from edgeline.server.pool import Pool
+from edgeline.server.models.batching import batched
+from edgeline.server.models.loading import load
+from edgeline.server.models.model import Instance
+from edgeline.server.models.pool import Pool
 
 
 class Counting(Instance):

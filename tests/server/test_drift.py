@@ -10,8 +10,8 @@ from scipy import stats
 
 from edgeline.artifacts import reference
 from edgeline.artifacts.reference import Categories, Numbers
-from edgeline.server import drift
-from edgeline.server.drift import Live, Thresholds, judge
+from edgeline.server.watching import drift
+from edgeline.server.watching.drift import Live, Thresholds, judge
 
 RNG = np.random.default_rng(11)
 LIMITS = Thresholds()

@@ -15,8 +15,8 @@ from running import DATA, MOBILENET, Running
 from edgeline.artifacts import sha256
 from edgeline.artifacts.bundle import Bundle, write_manifest
 from edgeline.errors import EdgelineError
-from edgeline.server.edgetpu import LIBRARY
-from edgeline.server.loading import load
+from edgeline.server.models.edgetpu import LIBRARY
+from edgeline.server.models.loading import load
 
 COMPILED = DATA / "coral" / "mobilenet_v1_0.25_128_quant_edgetpu.tflite"
 

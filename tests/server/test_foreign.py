@@ -12,7 +12,7 @@ from test_rollouts import changed, declare
 
 from edgeline.server.access import Access
 from edgeline.server.errors import ServingError
-from edgeline.server.headers import Headers
+from edgeline.server.http.headers import Headers
 
 __all__ = ["tokens"]
 OWN = ["localhost", "LOCALHOST:1", "localhost.", "127.0.0.1:80", "127.0.1.1", "[::1]:8080", "[::1]",

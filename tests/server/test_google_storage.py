@@ -15,9 +15,9 @@ from publishing import PASSPHRASE, Publisher, model
 
 from edgeline.errors import EdgelineError
 from edgeline.repository import keys
-from edgeline.server.fetching import MissingError, origin
-from edgeline.server.payload_files import PayloadFiles
-from edgeline.server.synchronise import Order, synchronise
+from edgeline.server.updates.fetching import MissingError, origin
+from edgeline.server.updates.synchronise import Order, synchronise
+from edgeline.server.watching.payload_files import PayloadFiles
 from edgeline.stores.object_put import bucket
 
 BUCKET = "fleet"

@@ -6,8 +6,8 @@ import random
 
 import pytest
 
-from edgeline.server.frames import BrokenError
-from edgeline.server.headers import Headers
+from edgeline.server.http.frames import BrokenError
+from edgeline.server.http.headers import Headers
 
 hpack = pytest.importorskip("hpack")
 

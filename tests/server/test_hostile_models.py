@@ -24,12 +24,12 @@ import pytest
 from running import DATA, Running, eventually
 
 from edgeline.errors import EdgelineError
-from edgeline.server import trial
-from edgeline.server.forkserver import Ended, ForkServer
-from edgeline.server.loading import TransientError
-from edgeline.server.served import RETRY, TRIES, Served
-from edgeline.server.sources import Source
-from edgeline.server.verdicts import Verdicts
+from edgeline.server.models.loading import TransientError
+from edgeline.server.versions import trial
+from edgeline.server.versions.forkserver import Ended, ForkServer
+from edgeline.server.versions.served import RETRY, TRIES, Served
+from edgeline.server.versions.sources import Source
+from edgeline.server.versions.verdicts import Verdicts
 
 HOSTILE, LINE, LOOP = DATA / "hostile", DATA / "line.tflite", DATA / "loop.tflite"
 ENDLESS = HOSTILE / "0379_infinitewhile.tflite"

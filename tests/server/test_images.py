@@ -14,8 +14,8 @@ from PIL import Image
 from running import DATA, MIXED, MOBILENET
 
 from edgeline.artifacts.bundle import Tensor
-from edgeline.server import images
 from edgeline.server.errors import ServingError
+from edgeline.server.tensors import pictures
 
 CORAL = DATA / "coral"
 CAT, PARROT = (CORAL / "cat_720p.jpg").read_bytes(), (CORAL / "parrot.jpg").read_bytes()
@@ -70,7 +70,7 @@ def test_every_way_of_sending_it_gives_the_same(server):
     body = {"inputs": [entry], "outputs": [output]}
     answer = server.ask("POST", "/v2/models/vision/infer", body)[1]["outputs"][0]["data"]
     assert answer[0].endswith(":macaw")
-    pixels = images.decode([PARROT], Tensor("x", "uint8", (1, 128, 128, 3)), "transformed")
+    pixels = pictures.decode([PARROT], Tensor("x", "uint8", (1, 128, 128, 3)), "transformed")
     raw = server.ask(
         "POST",
         "/v2/models/vision/infer",
@@ -107,30 +107,30 @@ def test_bad_files_are_refused_in_a_sentence(server):
 def test_orientation_grey_depth_and_scale():
     columns = np.arange(60) + np.zeros((80, 1), int)
     left = np.where(columns < 30, 255, 0).astype(np.uint8)
-    plain = images.decode([file(left)], BYTE, "raw")
+    plain = pictures.decode([file(left)], BYTE, "raw")
     assert plain.shape == (1, 8, 6, 3)
     assert plain[0, 0, 0].tolist() == [255] * 3
     assert plain[0, 0, -1].tolist() == [0] * 3
     exif = Image.Exif()
     exif[0x0112] = 3  # upside down
-    turned = images.decode([file(left, "JPEG", exif=exif)], BYTE, "raw")
+    turned = pictures.decode([file(left, "JPEG", exif=exif)], BYTE, "raw")
     assert turned[0, 0, 0].max() < 30
     assert turned[0, 0, -1].min() > 225
     deep = np.where(columns < 30, 65535, 0).astype(np.uint16)
-    grey = images.decode([file(deep)], Tensor("x", "uint8", (-1, 8, 6)), "raw")
+    grey = pictures.decode([file(deep)], Tensor("x", "uint8", (-1, 8, 6)), "raw")
     assert (grey[0, 0, 0], grey[0, 0, -1]) == (255, 0)
-    signed = images.decode([file(left)], Tensor("x", "int8", (1, 8, 6, 1)), "raw")
+    signed = pictures.decode([file(left)], Tensor("x", "int8", (1, 8, 6, 1)), "raw")
     assert (signed.dtype, signed.min(), signed.max()) == (np.int8, -128, 127)
     scaled = Tensor("x", "int8", (1, 8, 6, 1), scale=2.0, zero_point=-100)
-    stored = images.decode([file(left)], scaled, "raw")
+    stored = pictures.decode([file(left)], scaled, "raw")
     assert (stored.min(), stored.max()) == (-100, 28)
     real = Tensor("x", "float32", (1, 8, 6, 1))
-    assert images.decode([file(left)], real, "raw").max() == 255.0
-    assert images.decode([file(left)], real, "transformed").max() == 1.0
+    assert pictures.decode([file(left)], real, "raw").max() == 255.0
+    assert pictures.decode([file(left)], real, "transformed").max() == 1.0
 
 
 def test_without_pillow_it_says_what_to_install(monkeypatch):
     monkeypatch.setattr("importlib.util.find_spec", lambda _: None)
     with pytest.raises(ServingError, match="pip install 'edgeline") as refused:
-        images.decode([CAT], BYTE, "raw")
+        pictures.decode([CAT], BYTE, "raw")
     assert refused.value.http == 501

@@ -15,8 +15,8 @@ from concurrent.futures import ThreadPoolExecutor
 import pytest
 from running import MIXED, MOBILENET, Running, eventually
 
-from edgeline.server import wire
-from edgeline.server.messages import INFER_REQUEST
+from edgeline.server.protocols import wire
+from edgeline.server.protocols.messages import INFER_REQUEST
 
 LIVE = b"GET /v2/health/live HTTP/1.1\r\nHost: x\r\n\r\n"
 

@@ -24,9 +24,11 @@ from edgeline import artifacts
 from edgeline.artifacts import bundle as bundles
 from edgeline.artifacts import reference, vectors
 from edgeline.errors import EdgelineError
-from edgeline.server import loading, rollout, sources
-from edgeline.server.rollouts import STATE, Rollouts
-from edgeline.server.verdicts import FILE, Verdicts
+from edgeline.server.models import loading
+from edgeline.server.rollouts import declaration
+from edgeline.server.rollouts.rollouts import STATE, Rollouts
+from edgeline.server.versions import sources
+from edgeline.server.versions.verdicts import FILE, Verdicts
 
 LINE = DATA / "line.tflite"
 VALUES = st.one_of(
@@ -173,7 +175,7 @@ ROLLOUTS = {"rollouts": [{"model": "m", "weight": 0.5, "seconds": 3, "header": "
 def test_declared_rollouts(scratch, value):
     file = Path(tempfile.mkdtemp(dir=scratch)) / "rollouts.json"
     file.write_text(json.dumps(value))
-    sentence(rollout.read, file)
+    sentence(declaration.read, file)
 
 
 @pytest.fixture
@@ -224,7 +226,7 @@ def test_what_is_hardly_json(made, tmp_path, text):
         artifacts.read(tmp_path, "model/v1")
     sentence(vectors.read, tmp_path / STATE, signature)
     sentence(reference.read, tmp_path / STATE)
-    sentence(rollout.read, tmp_path / STATE)
+    sentence(declaration.read, tmp_path / STATE)
     sentence(sources.find, tmp_path)
     assert sources.labels(tmp_path.parent, tmp_path.name) == {}
     assert Rollouts({}, tmp_path).describe() == []

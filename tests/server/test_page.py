@@ -15,7 +15,7 @@ from test_reload import put
 from test_rollouts import ask, changed, declare
 
 from edgeline.server.metrics import BUCKETS
-from edgeline.server.recent import percentile
+from edgeline.server.watching.recent import percentile
 
 
 def browse(server, folder, *options: str) -> str:

@@ -10,8 +10,8 @@ import hpack
 import pytest
 from pieces import PREFACE, answers, call, cut, exchange, frame, frames
 
-from edgeline.server.http1 import Http1
-from edgeline.server.http2 import Http2
+from edgeline.server.http.http1 import Http1
+from edgeline.server.http.http2 import Http2
 
 SETTINGS = frame(4, 0, 0, struct.pack(">HI", 4, 1 << 20)) + frame(
     8, 0, 0, struct.pack(">I", 1 << 20)

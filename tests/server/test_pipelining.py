@@ -14,7 +14,7 @@ from pieces import Transport
 from pieces import server as made
 from running import eventually
 
-from edgeline.server.http1 import Http1, Response
+from edgeline.server.http.http1 import Http1, Response
 
 LIVE = b"GET /v2/health/live HTTP/1.1\r\n\r\n"
 

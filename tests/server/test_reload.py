@@ -14,7 +14,7 @@ from running import MIXED, MOBILENET, eventually
 from edgeline.artifacts import bundle as bundles
 from edgeline.artifacts import sha256
 from edgeline.artifacts.bundle import Bundle, write_manifest
-from edgeline.server.loading import load
+from edgeline.server.models.loading import load
 
 ROW = {"instances": [{"amount": [1, 2], "count": [1], "name": ["a"]}]}
 

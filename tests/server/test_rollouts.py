@@ -11,10 +11,10 @@ from test_reload import put
 
 from edgeline.artifacts.bundle import Tensor
 from edgeline.errors import EdgelineError
-from edgeline.server.messages import INFER_REQUEST, INFER_RESPONSE
-from edgeline.server.rollout import Rollout, Seen, judge, parse
-from edgeline.server.shadow import differing
-from edgeline.server.wire import decode, encode
+from edgeline.server.protocols.messages import INFER_REQUEST, INFER_RESPONSE
+from edgeline.server.protocols.wire import decode, encode
+from edgeline.server.rollouts.declaration import Rollout, Seen, judge, parse
+from edgeline.server.rollouts.shadow import differing
 
 INFER = {
     "inputs": [
@@ -221,11 +221,11 @@ def test_a_shadow_that_agrees_is_promoted(start, tmp_path):
 def test_a_slow_shadow_costs_the_requests_no_time_and_little_memory():
     from threading import Event
 
-    from edgeline.server.loading import load
     from edgeline.server.metrics import Metrics
-    from edgeline.server.model import Instance
-    from edgeline.server.pool import Pool
-    from edgeline.server.shadow import Compared, Shadow
+    from edgeline.server.models.loading import load
+    from edgeline.server.models.model import Instance
+    from edgeline.server.models.pool import Pool
+    from edgeline.server.rollouts.shadow import Compared, Shadow
 
     (real,) = load(MIXED, "m", 2, 1, 1)
     go, outcomes = Event(), []

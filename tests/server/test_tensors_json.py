@@ -11,9 +11,9 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
-from edgeline.server import tensors_json
 from edgeline.server.errors import ServingError
-from edgeline.server.tensors_json import Large, dumps, dumps_not_finite, loads, to_array
+from edgeline.server.tensors import json as tensors
+from edgeline.server.tensors.json import Large, dumps, dumps_not_finite, loads, to_array
 
 DTYPES = ("float32", "float64", "int8", "int16", "int32", "int64", "uint8", "uint16", "uint32")
 quick = settings(max_examples=60, deadline=None, suppress_health_check=list(HealthCheck))
@@ -23,7 +23,7 @@ quick = settings(max_examples=60, deadline=None, suppress_health_check=list(Heal
 def _way(request, monkeypatch):
     """Every test goes both ways."""
     if request.param:
-        monkeypatch.setattr(tensors_json, "LARGE", 0)
+        monkeypatch.setattr(tensors, "LARGE", 0)
 
 
 def read(value, dtype, raw=False):
@@ -136,7 +136,7 @@ def test_what_is_not_json(body):
 
 
 def test_the_large_way_makes_no_python_objects(monkeypatch):
-    monkeypatch.setattr(tensors_json, "LARGE", 0)
+    monkeypatch.setattr(tensors, "LARGE", 0)
     assert isinstance(loads(b'{"x":[1]}')["x"], Large)
 
 

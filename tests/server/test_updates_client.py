@@ -18,8 +18,8 @@ from publishing import PASSPHRASE, Publisher, Web, model
 
 from edgeline.repository import actions, keys, roles
 from edgeline.repository.place import open_place
-from edgeline.server import store as stores
-from edgeline.server.synchronise import Order, Result, synchronise
+from edgeline.server.updates import disk as stores
+from edgeline.server.updates.synchronise import Order, Result, synchronise
 
 MB = 1 << 20
 
@@ -305,7 +305,9 @@ def test_a_cut_download_goes_on_after_a_restart(publisher, web, tmp_path):
     publisher.add(model(2), extra=os.urandom(8 * MB))
     web.cut, web.stall = 3 * MB, True
     order = {"location": web.url, "root": str(publisher.root), "state": str(tmp_path / "state")}
-    child = subprocess.Popen([sys.executable, "-m", "edgeline.server.look"], stdin=subprocess.PIPE)
+    child = subprocess.Popen(
+        [sys.executable, "-m", "edgeline.server.updates.look"], stdin=subprocess.PIPE
+    )
     child.stdin.write(json.dumps(order).encode())
     child.stdin.close()
     files = tmp_path / "state" / "files"
@@ -417,7 +419,7 @@ def test_a_full_disk_changes_nothing_file_size_limit(publisher, web, tmp_path):
     assert versions(synchronise(Order(**order))) == [1]
     publisher.add(model(2), extra=os.urandom(2 * MB))
     done = subprocess.run(
-        [sys.executable, "-m", "edgeline.server.look"],
+        [sys.executable, "-m", "edgeline.server.updates.look"],
         input=json.dumps(order).encode(),
         capture_output=True,
         preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_FSIZE, (MB, MB)),

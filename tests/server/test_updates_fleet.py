@@ -21,10 +21,10 @@ from publishing import PASSPHRASE, Publisher, Web, model
 from test_updates_client import look, publisher, versions, web
 
 from edgeline.repository import keys
-from edgeline.server import fetching
-from edgeline.server import store as stores
 from edgeline.server.main import pauses
-from edgeline.server.synchronise import Order, synchronise
+from edgeline.server.updates import disk as stores
+from edgeline.server.updates import fetching
+from edgeline.server.updates.synchronise import Order, synchronise
 
 __all__ = ["look", "publisher", "web"]
 MB = 1 << 20
@@ -48,7 +48,7 @@ def clock(monkeypatch) -> Callable[[int], None]:
 
         module = SimpleNamespace(datetime=Wrong, timezone=dt.timezone)
         monkeypatch.setattr("tuf.ngclient._internal.trusted_metadata_set.datetime", module)
-        monkeypatch.setattr("edgeline.server.synchronise.datetime", Wrong)
+        monkeypatch.setattr("edgeline.server.updates.synchronise.datetime", Wrong)
         monkeypatch.setattr(fetching, "datetime", Wrong)
 
     return turn
@@ -272,7 +272,7 @@ def test_a_server_in_trouble_is_not_hurried(publisher, look, monkeypatch):
     publisher.add(model(2), extra=os.urandom(MB))
     waited: list[float] = []
     monkeypatch.setattr(stores.time, "sleep", waited.append)
-    monkeypatch.setattr("edgeline.server.synchronise.origin", Faltering)
+    monkeypatch.setattr("edgeline.server.updates.synchronise.origin", Faltering)
     assert versions(look(str(publisher.path))) == [2]
     assert len(waited) == 3
     for number, seconds in enumerate(waited):

@@ -33,9 +33,9 @@ from publishing import (
 from running import DATA, Running, eventually
 
 from edgeline.repository import keys
-from edgeline.server import trial
-from edgeline.server.forkserver import ForkServer
-from edgeline.server.verdicts import STARTS
+from edgeline.server.versions import trial
+from edgeline.server.versions.forkserver import ForkServer
+from edgeline.server.versions.verdicts import STARTS
 
 DEEPLAB = DATA / "coral" / "deeplabv3_mnv2_dm05_pascal_quant.tflite"
 

@@ -6,9 +6,9 @@ import numpy as np
 import pytest
 
 from edgeline.artifacts import reference
-from edgeline.server import watching
 from edgeline.server.settings import Settings
-from edgeline.server.watching import SLICES, Watch
+from edgeline.server.watching import drift_watch
+from edgeline.server.watching.drift_watch import SLICES, Watch
 
 RNG = np.random.default_rng(9)
 
@@ -24,7 +24,7 @@ class Clock:
 @pytest.fixture
 def clock(monkeypatch) -> Clock:
     made = Clock()
-    monkeypatch.setattr(watching, "monotonic", made)
+    monkeypatch.setattr(drift_watch, "monotonic", made)
     return made
 
 

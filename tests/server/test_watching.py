@@ -21,10 +21,10 @@ from edgeline.artifacts import bundle, reference
 from edgeline.artifacts.bundle import Signature
 from edgeline.artifacts.features import Feature
 from edgeline.runtimes.interpreter import load
-from edgeline.server import delivery
-from edgeline.server.model import Description
-from edgeline.server.payloads import Payloads
+from edgeline.server.models.model import Description
 from edgeline.server.settings import Settings
+from edgeline.server.watching import delivery
+from edgeline.server.watching.payloads import Payloads
 
 RNG = np.random.default_rng(5)
 COMPANIES = ["Blue Cab", "Red Cab", "Sun Taxi"]

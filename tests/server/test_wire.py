@@ -7,8 +7,8 @@ import random
 import numpy as np
 import pytest
 
-from edgeline.server import messages as m
-from edgeline.server.wire import Field, WireError, decode, encode
+from edgeline.server.protocols import messages as m
+from edgeline.server.protocols.wire import Field, WireError, decode, encode
 
 pb = pytest.importorskip("google.protobuf.descriptor_pb2")
 

@@ -23,7 +23,7 @@ from schemas import kustomize, validate
 from edgeline import images
 from edgeline.errors import EdgelineError
 from edgeline.lint.lint import lint
-from edgeline.server import oci
+from edgeline.server.updates import oci
 from edgeline.sites.image import model_image
 from edgeline.sites.render import FORMS, push_image, render
 

@@ -13,7 +13,7 @@ from urllib.parse import urlsplit
 import pytest
 
 from edgeline.errors import EdgelineError
-from edgeline.server import fetching
+from edgeline.server.updates import fetching
 from edgeline.stores import storage
 from edgeline.stores.endpoints import SCHEMES, endpoint
 from edgeline.stores.object_put import bucket
@@ -158,7 +158,7 @@ def test_below_a_path_what_is_signed_is_what_is_asked_for(monkeypatch: pytest.Mo
         return signed_headers(method, url, *rest)
 
     monkeypatch.setattr("edgeline.stores.object_put.signed_headers", remember)
-    monkeypatch.setattr("edgeline.server.fetching.signed_headers", remember)
+    monkeypatch.setattr("edgeline.server.updates.fetching.signed_headers", remember)
     with store() as (address, asked):
         monkeypatch.setenv("AWS_ENDPOINT_URL", f"http://{address}/s3")
         for reader in ("updates", "payloads"):

@@ -9,7 +9,7 @@ import pytest
 from s3_server import BUCKET
 
 from edgeline.errors import EdgelineError
-from edgeline.server.payload_files import PayloadFiles
+from edgeline.server.watching.payload_files import PayloadFiles
 from edgeline.stores.object_put import bucket
 
 
@@ -42,7 +42,7 @@ def test_a_wrong_key_or_bucket_is_an_error_in_words(monkeypatch):
 def test_payloads_go_to_the_store_and_wait_while_it_is_away(s3_server, monkeypatch):
     files = PayloadFiles(f"s3://{BUCKET}/payloads", 1, 1 << 20, 300.0)
     files.write("taxi", 3, [{"fare": 1.5}, {"fare": None}])
-    monkeypatch.setattr("edgeline.server.payload_files._AGAIN", 0.0)
+    monkeypatch.setattr("edgeline.server.watching.payload_files._AGAIN", 0.0)
     good = files._bucket
     files._bucket = bucket("s3://no-such-bucket/x")
     files.turn()

@@ -12,7 +12,7 @@ from edgeline.components.import_model.import_model import import_model
 from edgeline.components.model_card.model_card import model_card
 from edgeline.components.publish.publish import publish
 from edgeline.errors import EdgelineError
-from edgeline.server.loading import load
+from edgeline.server.models.loading import load
 from edgeline.sites.render import render
 
 ORIGIN = {"source": "hf://a/b@c/m.tflite", "kind": "tflite", "sha256": "5" * 64, "revision": "c"}

@@ -16,7 +16,7 @@ from edgeline.errors import EdgelineError
 from edgeline.repository import actions, keys
 from edgeline.repository.place import open_place
 from edgeline.repository.status import status
-from edgeline.server.synchronise import Order, synchronise
+from edgeline.server.updates.synchronise import Order, synchronise
 
 
 @pytest.fixture(autouse=True)

@@ -17,9 +17,9 @@ from edgeline.errors import EdgelineError
 from edgeline.repository import actions, keys
 from edgeline.repository.place import open_place
 from edgeline.repository.status import show, status
-from edgeline.server.offers import Offer, Offers
-from edgeline.server.store import Wanted
-from edgeline.server.synchronise import Order, synchronise
+from edgeline.server.updates.disk import Wanted
+from edgeline.server.updates.offers import Offer, Offers
+from edgeline.server.updates.synchronise import Order, synchronise
 
 
 @pytest.fixture(autouse=True)

@@ -1,0 +1,1 @@
+"""A model in memory: its interpreters, its pool, its batches."""

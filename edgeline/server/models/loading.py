@@ -1,0 +1,299 @@
+"""From a model on disk to warmed interpreters.
+
+A model is read into memory, once for all its interpreters, and not mapped: a file that is cut
+short in place would otherwise kill the process (SIGBUS) in the middle of a request.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import logging
+from collections.abc import Mapping
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from edgeline.artifacts import bundle as bundles
+from edgeline.artifacts import reference, sha256, vectors
+from edgeline.artifacts.bundle import Bundle, Signature
+from edgeline.errors import EdgelineError, first_line
+from edgeline.formats.dtypes import BY_NAME
+from edgeline.runtimes.interpreter import dequantise, describe_tensor, runtime
+from edgeline.server.errors import ServingError
+from edgeline.server.models import edgetpu
+from edgeline.server.models.edgetpu import Choice
+from edgeline.server.models.model import Arrays, Description, Instance, check
+
+SERVING, LITERT = "serving_default", "litert"
+_MOST_LABELS = 1 << 20  # bytes of a file of class names
+log = logging.getLogger("edgeline.server")
+
+
+class TransientError(EdgelineError):
+    """It says nothing about the model, which may be tried again later."""
+
+
+def load(
+    path: Path,
+    name: str,
+    version: int,
+    instances: int,
+    threads: int,
+    digests: Mapping[str, str] | None = None,
+    held: bool = False,
+) -> list[Instance]:
+    """Load a bundle folder or a bare `.tflite` file into interpreters, and warm them.
+
+    A bundle that brings recorded rows has to give their answers. The Edge TPU's model of
+    a bundle is used where there is one, else the CPU's (see `edgetpu`).
+
+    Args:
+        digests: of a bare model, the sha256 that its files must have, by name (see `digests`); a
+            bundle's are in its manifest. None takes them as they are.
+        held: whether the Edge TPU is in use by another process of this server's.
+
+    Raises:
+        TransientError: a file cannot be read, or was changed meanwhile.
+        EdgelineError: the bundle or model is damaged, its operators are not in this runtime, or
+            it gives other answers than were recorded.
+    """
+    description = Description(name, version, Signature((), ()))
+    file = path
+    if not path.is_file():
+        bundle = bundles.read(path)
+        file = path / bundle.model
+        _require_litert(file, bundle)
+        description = replace(
+            description,
+            signature=bundle.signature,
+            labels=bundle.labels,
+            takes=bundle.takes,
+            bundle=bundle,
+            reference=_reference(path) if reference.FILE in bundle.files else None,
+        )
+    else:
+        description = replace(description, labels=_labels(path))
+    if description.bundle is not None:
+        digests = {n: str(entry["sha256"]) for n, entry in description.bundle.files.items()}
+        digests = {(path / name).as_posix(): digest for name, digest in digests.items()}
+    elif digests is not None:
+        digests = {(path.parent / name).as_posix(): digest for name, digest in digests.items()}
+    loaded = _load_choice(file, description, instances, threads, digests, held)
+    if description.bundle is not None and vectors.FILE in description.bundle.files:
+        _check_answers(loaded[0], path)
+    return loaded
+
+
+def _require_litert(file: Path, bundle: Bundle) -> None:
+    """Refuse a bundle for another runtime before anything is made of its bytes."""
+    with open(file, "rb") as stream:
+        if bundle.target != LITERT and stream.read(8)[4:] != b"TFL3":
+            raise EdgelineError(
+                f"{bundle.name} {bundle.version} is made for {bundle.target}, and this server runs "
+                "LiteRT alone: give the bundle to that runtime, or publish a LiteRT model."
+            )
+
+
+def digests(path: Path) -> dict[str, str]:
+    """sha256 of the files of a bare model that may be loaded, by name.
+
+    Raises:
+        OSError: one cannot be read.
+    """
+    return {file.name: sha256(file) for file in edgetpu.pair(path, None) if file is not None}
+
+
+def _load_choice(
+    file: Path,
+    description: Description,
+    instances: int,
+    threads: int,
+    digests: Mapping[str, str] | None,
+    held: bool,
+) -> list[Instance]:
+    """Load the Edge TPU's file, or the CPU's where that does not run."""
+    fault: EdgelineError | None = None
+    for choice in edgetpu.choices(file, description.bundle, held):
+        content = _read(choice.file, digests)
+        described = replace(description, device=choice.device, note=choice.note)
+        count = 1 if choice.delegates else instances  # one device serves one run at a time
+        try:
+            loaded = [_load(content, choice, described, threads) for _ in range(count)]
+            for instance in loaded:
+                _warm(instance, choice.file)
+            return loaded
+        except EdgelineError as error:
+            fault = error
+            if choice.delegates:
+                log.warning("%s", error)
+    raise fault or EdgelineError(f"{file} cannot be loaded.")
+
+
+def _read(file: Path, digests: Mapping[str, str] | None) -> bytes:
+    """The bytes of a file: those that were tried, not what has taken their place since."""
+    try:
+        content = file.read_bytes()
+    except OSError as error:
+        raise TransientError(f"{file} cannot be read ({error.strerror}).") from error
+    wanted = None if digests is None else digests.get(file.as_posix(), "")
+    if wanted is not None and hashlib.sha256(content).hexdigest() != wanted:
+        raise TransientError(f"{file} was changed while it was being loaded.")
+    return content
+
+
+def _labels(file: Path) -> tuple[str, ...] | None:
+    """Class names beside a bare model: `<model>.txt` or `labels.txt`, one a line."""
+    for names in (file.with_suffix(".txt"), file.with_name("labels.txt")):
+        try:
+            if not names.is_file():
+                continue
+            with open(names, "rb") as stream:
+                text = stream.read(_MOST_LABELS + 1)
+            if len(text) <= _MOST_LABELS:
+                return tuple(line.strip() for line in text.decode().splitlines())
+            error: Exception = ValueError(f"it has over {_MOST_LABELS:,} bytes")
+        except (OSError, UnicodeDecodeError) as caught:
+            error = caught
+        log.warning("%s cannot be read (%s): classes have numbers.", names, error)
+    return None
+
+
+def _reference(folder: Path) -> reference.Reference | None:
+    try:
+        return reference.read(folder / reference.FILE)
+    except EdgelineError as error:
+        log.warning("%s The model is served, but not watched.", error)
+        return None
+
+
+def verify(path: Path, digest: str) -> None:
+    """Check a bundle's files against its manifest, and that against the digest that was signed.
+
+    Raises:
+        EdgelineError: a file is missing or damaged, or the manifest is another.
+    """
+    try:
+        if path.is_file():
+            return
+        if digest and sha256(path / bundles.MANIFEST) != digest:
+            raise EdgelineError(f"{path / bundles.MANIFEST} is not the one that was signed.")
+    except OSError as error:
+        raise TransientError(f"{path} cannot be read ({error.strerror}).") from error
+    bundles.read(path)
+
+
+def is_elsewhere(path: Path) -> bool:
+    """Whether a path is a bundle that its manifest says to be for another runtime than LiteRT."""
+    try:
+        return path.is_dir() and bundles.read_manifest(path).target != LITERT
+    except (OSError, EdgelineError):
+        return False
+
+
+def zeros(signature: Signature) -> Arrays:
+    """One row of zeros and empty strings for each input."""
+    arrays: Arrays = {}
+    for tensor in signature.inputs:
+        shape = tuple(max(1, size) for size in tensor.shape)
+        blank = np.zeros(shape, BY_NAME[tensor.dtype].numpy)
+        arrays[tensor.name] = np.full(shape, b"", object) if tensor.dtype == "string" else blank
+    return arrays
+
+
+def _check_answers(instance: Instance, folder: Path) -> None:
+    """Run the rows that verify recorded, and compare the answers in real values."""
+    outputs = instance.description.signature.outputs
+    recorded = vectors.read(folder / vectors.FILE, instance.description.signature)
+    try:
+        found = dequantise(instance.run(check(recorded.inputs, instance.description)), outputs)
+    except ServingError as error:
+        raise EdgelineError(f"{folder} fails on its recorded rows: {error}") from error
+    for name, wanted in dequantise(recorded.outputs, outputs).items():
+        same = name in found and found[name].shape == wanted.shape
+        gap = vectors.difference(found[name], wanted).max(initial=0.0) if same else 0.0
+        if not same or gap > recorded.tolerance:
+            raise EdgelineError(
+                f"{folder} gives other answers here than were recorded in {vectors.FILE} "
+                f"(output {name!r}): it needs another runtime."
+            )
+
+
+def _warm(instance: Instance, file: Path) -> None:
+    """Run a model once on zeros, so that the first request does not pay for lazy set-up."""
+    try:
+        instance.run(zeros(instance.description.signature))
+    except ServingError as error:
+        raise EdgelineError(f"{file} fails on zeros: {error}") from error.__cause__ or error
+    except MemoryError as error:
+        raise _too_large(file) from error
+    except Exception as error:  # what a damaged model makes a runtime raise is of any kind
+        raise _unfit(file, error) from error
+
+
+def _too_large(file: Path) -> EdgelineError:
+    return EdgelineError(f"{file} takes more memory than there is: convert it to a smaller model.")
+
+
+def _unfit(file: Path, error: Exception) -> EdgelineError:
+    said = first_line(error)[:300]
+    if not isinstance(error, (ValueError, RuntimeError)):
+        said = "the runtime does not understand its tables"
+    return EdgelineError(f"{file} is not a model that runs here ({said}): convert it again.")
+
+
+def _load(content: bytes, choice: Choice, description: Description, threads: int) -> Instance:
+    file = choice.file
+    try:
+        interpreter = runtime()[0](
+            model_content=content,
+            num_threads=threads,
+            experimental_delegates=list(choice.delegates),
+        )
+        interpreter.allocate_tensors()
+        inputs, outputs = _named(interpreter)
+        found = Signature(
+            tuple(describe_tensor(n, d) for n, d in inputs.items()),
+            tuple(describe_tensor(n, d) for n, d in outputs.items()),
+        )
+    except MemoryError as error:
+        raise _too_large(file) from error
+    except Exception as error:
+        raise _unfit(file, error) from error
+    declared = description.signature
+    if declared.inputs and {t.name for t in declared.inputs} != {t.name for t in found.inputs}:
+        raise EdgelineError(
+            f"{file} takes {sorted(inputs)}, but its manifest says "
+            f"{sorted(t.name for t in declared.inputs)}: publish it again."
+        )
+    for tensor in (*found.inputs, *found.outputs):
+        if tensor.dtype not in BY_NAME:
+            raise EdgelineError(
+                f"{file} has tensor {tensor.name!r} of {tensor.dtype}, which no client can send."
+            )
+    indices = {"i:" + n: int(d["index"]) for n, d in inputs.items()}
+    indices |= {"o:" + n: int(d["index"]) for n, d in outputs.items()}
+    described = replace(description, signature=found, loops=_may_loop(interpreter))
+    return Instance(interpreter, described, indices)
+
+
+def _may_loop(interpreter: Any) -> bool:
+    """Whether a model may run for ever on some input: only a loop can, and has its own graph."""
+    count = getattr(interpreter, "num_subgraphs", None)
+    return count is None or int(count()) > 1
+
+
+def _named(interpreter: Any) -> tuple[dict[str, Any], dict[str, Any]]:
+    """Details of inputs and outputs by their names in the signature, or in the graph."""
+    graph_inputs = {d["name"]: d for d in interpreter.get_input_details()}
+    graph_outputs = {d["name"]: d for d in interpreter.get_output_details()}
+    signatures = list(interpreter.get_signature_list())
+    if not signatures:
+        return graph_inputs, graph_outputs
+    runner = interpreter.get_signature_runner(SERVING if SERVING in signatures else signatures[0])
+    inputs, outputs = dict(runner.get_input_details()), dict(runner.get_output_details())
+    main = {int(d["index"]) for d in graph_inputs.values()}
+    if {int(d["index"]) for d in inputs.values()} != main:
+        raise ValueError("its first signature is not its main graph")
+    return inputs, outputs

@@ -1,0 +1,1 @@
+"""The calls: Open Inference Protocol, TensorFlow Serving, KServe v1, administration."""

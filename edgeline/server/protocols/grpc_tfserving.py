@@ -1,0 +1,233 @@
+"""TensorFlow Serving over gRPC: `tensorflow.serving.PredictionService` and `ModelService`.
+
+Predict, GetModelMetadata and GetModelStatus; for the calls on `tf.Example`s see `grpc_examples`.
+Field numbers are those of tensorflow_serving/apis
+and tensorflow/core/framework.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from edgeline.artifacts.bundle import Tensor
+from edgeline.formats.dtypes import BY_NAME, BY_NUMBER
+from edgeline.server.app import App, Method
+from edgeline.server.errors import invalid
+from edgeline.server.models.model import Description, Instance, check
+from edgeline.server.models.pool import Pool
+from edgeline.server.protocols.messages import read
+from edgeline.server.protocols.routes_tfserving import version_states
+from edgeline.server.protocols.wire import Field, Schema, encode
+from edgeline.server.rollouts.traffic import Traffic
+from edgeline.server.tensors.binary import elements, from_bytes
+from edgeline.server.tensors.json import cast
+
+_INT64_VALUE: Schema = {1: Field("value", "int64")}
+SPEC: Schema = {
+    1: Field("name", "string"),
+    2: Field("version", _INT64_VALUE),
+    3: Field("signature_name", "string"),
+    4: Field("version_label", "string"),
+}
+_SHAPE: Schema = {
+    2: Field("dim", {1: Field("size", "int64")}, repeated=True),
+    3: Field("unknown_rank", "bool"),
+}
+_TENSOR: Schema = {
+    1: Field("dtype", "int64"),
+    2: Field("tensor_shape", _SHAPE),
+    4: Field("tensor_content", "bytes"),
+    5: Field("float_val", "float", repeated=True),
+    6: Field("double_val", "double", repeated=True),
+    7: Field("int_val", "int64", repeated=True),
+    8: Field("string_val", "bytes", repeated=True),
+    10: Field("int64_val", "int64", repeated=True),
+    11: Field("bool_val", "bool", repeated=True),
+    13: Field("half_val", "int64", repeated=True),
+    16: Field("uint32_val", "uint64", repeated=True),
+    17: Field("uint64_val", "uint64", repeated=True),
+}
+_TENSORS: Schema = {1: Field("key", "string"), 2: Field("value", _TENSOR)}
+_PREDICT_REQUEST: Schema = {
+    1: Field("model_spec", SPEC),
+    2: Field("inputs", _TENSORS, map=True),
+    3: Field("output_filter", "string", repeated=True),
+}
+_PREDICT_RESPONSE: Schema = {
+    1: Field("outputs", _TENSORS, map=True),
+    2: Field("model_spec", SPEC),
+}
+_SPEC_REQUEST: Schema = {1: Field("model_spec", SPEC)}
+_STATUS_RESPONSE: Schema = {
+    1: Field(
+        "model_version_status",
+        {
+            1: Field("version", "int64"),
+            2: Field("state", "int64"),
+            3: Field("status", {1: Field("error_code", "int64"), 2: Field("message", "string")}),
+        },
+        repeated=True,
+    )
+}
+_INFO: Schema = {
+    1: Field("name", "string"),
+    2: Field("dtype", "int64"),
+    3: Field("tensor_shape", _SHAPE),
+}
+_INFOS: Schema = {1: Field("key", "string"), 2: Field("value", _INFO)}
+_SIGNATURE: Schema = {
+    1: Field("inputs", _INFOS, map=True),
+    2: Field("outputs", _INFOS, map=True),
+    3: Field("method_name", "string"),
+}
+_SIGNATURES: Schema = {
+    1: Field("signature_def", {1: Field("key", "string"), 2: Field("value", _SIGNATURE)}, map=True)
+}
+_ANY: Schema = {1: Field("type_url", "string"), 2: Field("value", "bytes")}
+_METADATA_RESPONSE: Schema = {
+    1: Field("model_spec", SPEC),
+    2: Field("metadata", {1: Field("key", "string"), 2: Field("value", _ANY)}, map=True),
+}
+_SIGNATURES_URL = "type.googleapis.com/tensorflow.serving.SignatureDefMap"
+_VALUES = {
+    "float32": "float_val",
+    "float64": "double_val",
+    "string": "string_val",
+    **dict.fromkeys(("int32", "int16", "int8", "uint16", "uint8"), "int_val"),
+    "int64": "int64_val",
+    "bool": "bool_val",
+    "float16": "half_val",
+    "uint32": "uint32_val",
+    "uint64": "uint64_val",
+}
+_STATES = {"AVAILABLE": 30, "END": 50}
+_UNKNOWN = 2
+
+
+def methods(app: App) -> dict[str, Method]:
+    """Each method by its path."""
+
+    def predict(message: memoryview) -> tuple[Pool | Traffic, Callable[[Instance], bytes]]:
+        asked = read(message, _PREDICT_REQUEST)
+        return pool_of(app, asked), lambda instance: _predict(asked, instance)
+
+    def metadata(message: memoryview) -> bytes:
+        description = pool_of(app, read(message, _SPEC_REQUEST)).description
+        signature = {
+            "inputs": {t.name: _info(t) for t in description.signature.inputs},
+            "outputs": {t.name: _info(t) for t in description.signature.outputs},
+            "method_name": "tensorflow/serving/predict",
+        }
+        packed = encode({"signature_def": {"serving_default": signature}}, _SIGNATURES)
+        answer = {"type_url": _SIGNATURES_URL, "value": packed}
+        return encode(
+            {"model_spec": spec_of(description), "metadata": {"signature_def": answer}},
+            _METADATA_RESPONSE,
+        )
+
+    def status(message: memoryview) -> bytes:
+        spec = read(message, _SPEC_REQUEST).get("model_spec", {})
+        states = version_states(
+            app, spec.get("name", ""), _version(spec), spec.get("version_label", "")
+        )
+        entries = [
+            {
+                "version": number,
+                "state": _STATES[state],
+                "status": {"error_code": 0 if code == "OK" else _UNKNOWN, "message": message},
+            }
+            for number, state, code, message in states
+        ]
+        return encode({"model_version_status": entries}, _STATUS_RESPONSE)
+
+    return {
+        "/tensorflow.serving.PredictionService/Predict": Method("predict", work=predict),
+        "/tensorflow.serving.PredictionService/GetModelMetadata": Method(
+            "predict", answer=metadata
+        ),
+        "/tensorflow.serving.ModelService/GetModelStatus": Method("predict", answer=status),
+    }
+
+
+def pool_of(app: App, asked: Mapping[str, Any]) -> Pool | Traffic:
+    """The pool that a message's `model_spec` names.
+
+    Raises:
+        ServingError: there is no such model, version, label or signature.
+    """
+    spec = asked.get("model_spec", {})
+    signature = spec.get("signature_name", "")
+    if signature not in ("", "serving_default"):
+        raise invalid(f"There is no signature {signature[:100]!r}: leave it out.")
+    return app.repository.pool(spec.get("name", ""), _version(spec), spec.get("version_label", ""))
+
+
+def spec_of(description: Description) -> dict[str, Any]:
+    """The `model_spec` of what answered."""
+    return {
+        "name": description.name,
+        "version": {"value": description.version},
+        "signature_name": "serving_default",
+    }
+
+
+def _predict(asked: Mapping[str, Any], instance: Instance) -> bytes:
+    description = instance.description
+    arrays = {name: _from_proto(t or {}, name) for name, t in asked.get("inputs", {}).items()}
+    answers = instance.run(check(arrays, description))
+    names = asked.get("output_filter") or list(answers)
+    if unknown := [name for name in names if name not in answers]:
+        raise invalid(f"There is no output {unknown[0][:100]!r}.")
+    outputs = {name: _to_proto(answers[name]) for name in names}
+    return encode({"outputs": outputs, "model_spec": spec_of(description)}, _PREDICT_RESPONSE)
+
+
+def _from_proto(tensor: Mapping[str, Any], name: str) -> npt.NDArray[Any]:
+    dtype = BY_NUMBER.get(tensor.get("dtype", 0))
+    if dtype is None:
+        raise invalid(f"Input {name[:100]!r} has a dtype that is not read here.")
+    dims = tensor.get("tensor_shape", {}).get("dim", [])
+    shape = [int(dim.get("size", 0)) for dim in dims]
+    count = elements(shape, name[:100])
+    if len(content := tensor.get("tensor_content", b"")) and dtype.name != "string":
+        return from_bytes(content, dtype.v2, shape, name[:100])
+    values = tensor.get(_VALUES[dtype.name], ())
+    # the last value stands for those that are left out; TensorFlow sends constants so
+    if not 1 <= len(values) <= count or count > 1 << 26:
+        raise invalid(f"Input {name[:100]!r} has {len(values)} values for shape {shape}.")
+    if dtype.name == "string":
+        array = np.empty(len(values), object)
+        array[:] = [bytes(value) for value in values]
+    elif dtype.name == "float16":
+        array = cast(values, np.dtype("<u2"), f"Input {name!r}").view("<f2")
+    else:
+        array = cast(values, dtype.numpy, f"Input {name!r}")
+    if len(array) < count:
+        array = np.concatenate([array, np.repeat(array[-1:], count - len(array))])
+    return array.reshape(shape)
+
+
+def _to_proto(array: npt.NDArray[Any]) -> dict[str, Any]:
+    strings = array.dtype.kind in "OSU"
+    dtype = BY_NAME["string" if strings else array.dtype.name]
+    flat: Any = array.reshape(-1)
+    if strings:
+        flat = [v.encode() if isinstance(v, str) else bytes(v) for v in flat]
+    elif dtype.name == "float16":
+        flat = flat.view("<u2")
+    dims = [{"size": size} for size in array.shape]
+    return {"dtype": dtype.number, "tensor_shape": {"dim": dims}, _VALUES[dtype.name]: flat}
+
+
+def _info(tensor: Tensor) -> dict[str, Any]:
+    dims = [{"size": size} for size in tensor.shape]
+    number = BY_NAME[tensor.dtype].number
+    return {"name": tensor.name, "dtype": number, "tensor_shape": {"dim": dims}}
+
+
+def _version(spec: Mapping[str, Any]) -> str:
+    return str(spec["version"].get("value", 0)) if "version" in spec else ""

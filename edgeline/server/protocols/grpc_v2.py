@@ -1,0 +1,236 @@
+"""The Open Inference Protocol over gRPC: `inference.GRPCInferenceService`."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from functools import lru_cache
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from edgeline.formats.dtypes import BY_V2, v2_of
+from edgeline.server.app import App, Method
+from edgeline.server.errors import Code, ServingError, invalid
+from edgeline.server.models.model import Description, Instance, check
+from edgeline.server.models.pool import Pool
+from edgeline.server.protocols import messages as m
+from edgeline.server.protocols.v2_infer import requested, takes_encoded
+from edgeline.server.protocols.v2_metadata import (
+    model_config,
+    model_metadata,
+    model_statistics,
+    server_metadata,
+)
+from edgeline.server.protocols.wire import encode
+from edgeline.server.rollouts.traffic import Traffic
+from edgeline.server.tensors import pictures
+from edgeline.server.tensors.binary import elements, from_bytes, to_bytes
+from edgeline.server.tensors.json import cast
+from edgeline.server.watching import tracing
+
+SERVICE = "/inference.GRPCInferenceService/"
+_CONTENTS = {
+    **dict.fromkeys(("INT8", "INT16", "INT32"), "int_contents"),
+    **dict.fromkeys(("UINT8", "UINT16", "UINT32"), "uint_contents"),
+    "BOOL": "bool_contents",
+    "INT64": "int64_contents",
+    "UINT64": "uint64_contents",
+    "FP32": "fp32_contents",
+    "FP64": "fp64_contents",
+    "BYTES": "bytes_contents",
+}
+_SHORT = 256  # bytes of an input's description that is remembered
+_TYPES = (  # of Triton's enum DataType, from 1
+    *("TYPE_BOOL", "TYPE_UINT8", "TYPE_UINT16", "TYPE_UINT32", "TYPE_UINT64", "TYPE_INT8"),
+    *("TYPE_INT16", "TYPE_INT32", "TYPE_INT64", "TYPE_FP16", "TYPE_FP32", "TYPE_FP64"),
+    "TYPE_STRING",
+)
+
+
+def methods(app: App) -> dict[str, Method]:
+    """Each method of the service, and gRPC's health check, by its path."""
+    repository = app.repository
+
+    def live(_: memoryview) -> bytes:
+        return encode({"live": True}, m.LIVE_RESPONSE)
+
+    def ready(_: memoryview) -> bytes:
+        return encode({"ready": repository.ready}, m.READY_RESPONSE)
+
+    def model_ready(message: memoryview) -> bytes:
+        asked = m.read(message, m.MODEL_REQUEST)
+        try:
+            repository.pool(asked.get("name", ""), asked.get("version", ""))
+        except ServingError:
+            return encode({"ready": False}, m.READY_RESPONSE)
+        return encode({"ready": True}, m.READY_RESPONSE)
+
+    def metadata(_: memoryview) -> bytes:
+        return encode(server_metadata(), m.SERVER_METADATA)
+
+    def of_model(message: memoryview) -> bytes:
+        asked = m.read(message, m.MODEL_REQUEST)
+        name = asked.get("name", "")
+        pool = repository.pool(name, asked.get("version", ""))
+        versions = sorted(repository.models[name].pools)
+        return encode(model_metadata(pool.description, versions), m.MODEL_METADATA)
+
+    def infer(message: memoryview) -> tuple[Pool | Traffic, Callable[[Instance], bytes]]:
+        asked = m.read(message, m.INFER_ASKED)
+        pool = repository.pool(asked.get("model_name", ""), asked.get("model_version", ""))
+        return pool, lambda instance: _infer(asked, instance)
+
+    def index(message: memoryview) -> bytes:
+        only_ready = m.read(message, m.INDEX_REQUEST).get("ready", False)
+        entries = [e for e in repository.index() if e["state"] == "READY" or not only_ready]
+        return encode({"models": entries}, m.INDEX_RESPONSE)
+
+    async def load(message: memoryview) -> bytes:
+        name, kserve = _model_of(message)
+        await repository.load(name)
+        answer = {"model_name": name, "is_loaded": True} if kserve else {}
+        return encode(answer, m.LOAD_RESPONSE)
+
+    async def unload(message: memoryview) -> bytes:
+        name, kserve = _model_of(message)
+        await repository.unload(name)
+        answer = {"model_name": name, "is_unloaded": True} if kserve else {}
+        return encode(answer, m.UNLOAD_RESPONSE)
+
+    def config(message: memoryview) -> bytes:
+        asked = m.read(message, m.MODEL_REQUEST)
+        pool = repository.pool(asked.get("name", ""), asked.get("version", ""))
+        found = model_config(pool.description)
+        for tensor in (*found["input"], *found["output"]):
+            tensor["type_number"] = _TYPES.index(tensor["data_type"]) + 1
+        return encode({"config": found}, m.CONFIG_RESPONSE)
+
+    def statistics(message: memoryview) -> bytes:
+        asked = m.read(message, m.MODEL_REQUEST)
+        which = [(asked.get("name", ""), asked.get("version", ""))]
+        if not which[0][0]:
+            which = [(name, str(version)) for name, version, _ in repository.serving()]
+        stats = [model_statistics(app, *one) for one in which]
+        return encode({"model_stats": stats}, m.STATISTICS_RESPONSE)
+
+    def health(message: memoryview) -> bytes:
+        service = m.read(message, m.HEALTH_REQUEST).get("service", "")
+        if service not in ("", SERVICE.strip("/")):
+            raise ServingError(Code.NOT_FOUND, f"There is no service {service[:100]!r}.")
+        return encode({"status": 1 if repository.ready else 2}, m.HEALTH_RESPONSE)
+
+    return {
+        SERVICE + "ServerLive": Method("", answer=live),
+        SERVICE + "ServerReady": Method("", answer=ready),
+        SERVICE + "ModelReady": Method("predict", answer=model_ready),
+        SERVICE + "ServerMetadata": Method("predict", answer=metadata),
+        SERVICE + "ModelMetadata": Method("predict", answer=of_model),
+        SERVICE + "ModelConfig": Method("predict", answer=config),
+        SERVICE + "ModelStatistics": Method("predict", answer=statistics),
+        SERVICE + "ModelInfer": Method("predict", work=infer),
+        SERVICE + "RepositoryIndex": Method("predict", answer=index),
+        SERVICE + "RepositoryModelLoad": Method("admin", later=load),
+        SERVICE + "RepositoryModelUnload": Method("admin", later=unload),
+        "/grpc.health.v1.Health/Check": Method("", answer=health),
+    }
+
+
+def _infer(asked: Mapping[str, Any], instance: Instance) -> bytes:
+    description = instance.description
+    tracing.name(asked.get("id"))
+    answers = instance.run(check(_inputs(asked, description), description))
+    names = [
+        (entry.get("name", ""), {k: _parameter(v) for k, v in entry.get("parameters", {}).items()})
+        for entry in asked.get("outputs", ())
+    ]
+    outputs, contents = [], []
+    for name, array, _ in requested(names, answers, description):
+        outputs.append(_output(name, v2_of(array.dtype), array.shape))
+        contents.append(to_bytes(array))
+    response = {
+        "model_name": description.name,
+        "model_version": str(description.version),
+        "id": asked.get("id", ""),
+        "outputs": outputs,
+        "raw_output_contents": contents,
+    }
+    return encode(response, m.INFER_RESPONSE)
+
+
+@lru_cache(256)
+def _described(message: bytes) -> Mapping[str, Any]:
+    """An input without its values: clients send the same description again and again."""
+    return m.read(memoryview(message), m.TENSOR)
+
+
+@lru_cache(256)
+def _output(name: str, datatype: str, shape: tuple[int, ...]) -> bytes:
+    """An output's description as a message; models give few shapes."""
+    return encode({"name": name, "datatype": datatype, "shape": shape}, m.TENSOR)
+
+
+def _inputs(asked: Mapping[str, Any], description: Description) -> dict[str, npt.NDArray[Any]]:
+    entries, raw = asked.get("inputs", []), asked.get("raw_input_contents")
+    if raw is not None and len(raw) != len(entries):
+        raise invalid(f"There are {len(entries)} inputs, but {len(raw)} raw_input_contents.")
+    tensors = {tensor.name: tensor for tensor in description.signature.inputs}
+    arrays: dict[str, npt.NDArray[Any]] = {}
+    for place, message in enumerate(entries):
+        if raw is not None and len(message) <= _SHORT:
+            entry = _described(bytes(message))
+        else:
+            entry = m.read(message, m.TENSOR)
+        name, datatype = entry.get("name", ""), entry.get("datatype", "")
+        shape = entry["shape"].tolist() if "shape" in entry else []
+        if name in arrays:
+            raise invalid(f"Input {name[:100]!r} is given twice.")
+        if datatype not in BY_V2:
+            raise invalid(f"Input {name[:100]!r} has no datatype of this protocol.")
+        encoded = takes_encoded(tensors.get(name), datatype)
+        if raw is not None:
+            if entry.get("contents"):
+                raise invalid(f"Input {name[:100]!r} has contents and raw_input_contents.")
+            arrays[name] = from_bytes(raw[place], datatype, shape, name)
+        else:
+            arrays[name] = _from_contents(entry, datatype, shape, name)
+        if encoded:
+            files = arrays[name].reshape(-1)
+            arrays[name] = pictures.decode(files, tensors[name], description.takes)
+    return arrays
+
+
+def _from_contents(
+    entry: Mapping[str, Any], datatype: str, shape: list[int], name: str
+) -> npt.NDArray[Any]:
+    if datatype == "FP16":
+        raise invalid(f"Input {name[:100]!r} is FP16: send it in raw_input_contents.")
+    contents = m.read(entry.get("contents", memoryview(b"")), m.CONTENTS)
+    field = _CONTENTS[datatype]
+    if unknown := [key for key in contents if key != field]:
+        raise invalid(f"Input {name[:100]!r} is {datatype}, but has {unknown[0]}.")
+    values = contents.get(field, ())
+    if len(values) != elements(shape, name):
+        raise invalid(f"Input {name[:100]!r} has {len(values)} values for shape {shape}.")
+    if datatype == "BYTES":
+        array = np.empty(len(values), object)
+        array[:] = [bytes(value) for value in values]
+        return array.reshape(shape)
+    values = np.asarray(values, BY_V2[datatype].numpy if not len(values) else None)
+    return cast(values, BY_V2[datatype].numpy, f"Input {name!r}").reshape(shape)
+
+
+def _parameter(value: Mapping[str, Any] | None) -> Any:
+    return next(iter((value or {}).values()), None)
+
+
+def _model_of(message: memoryview) -> tuple[str, bool]:
+    """The model to load, and whether the message is KServe's (else Triton's)."""
+    asked = m.read(message, m.LOAD_REQUEST)
+    second = asked.get("second")
+    if second is None:
+        return asked.get("first", ""), True
+    try:
+        return bytes(second).decode(), False
+    except UnicodeDecodeError:
+        raise invalid("The model's name is not UTF-8.") from None

@@ -1,0 +1,358 @@
+"""TensorFlow Serving's REST protocol, which is KServe's v1 too.
+
+https://www.tensorflow.org/tfx/serving/api_rest
+"""
+
+from __future__ import annotations
+
+import re
+from typing import Any
+from urllib.parse import parse_qs, unquote
+
+import numpy as np
+import numpy.typing as npt
+
+from edgeline.artifacts import pixels
+from edgeline.artifacts.bundle import Tensor
+from edgeline.formats.dtypes import BY_NAME
+from edgeline.server.app import App, Endpoint
+from edgeline.server.digits import whole
+from edgeline.server.errors import invalid, not_found, told
+from edgeline.server.http.http1 import Request, Response
+from edgeline.server.models.model import Arrays, Description, Instance, check
+from edgeline.server.protocols.meaning import classes, numbers
+from edgeline.server.tensors import pictures
+from edgeline.server.tensors.json import (
+    Large,
+    b64,
+    decode,
+    dumps,
+    dumps_not_finite,
+    loads,
+    to_array,
+)
+
+_PATH = re.compile(
+    r"/v1/models/(?P<name>[^/:]+)"
+    r"(?:/versions/(?P<version>\d{1,18})|/labels/(?P<label>[^/:]+))?"
+    r"(?:/(?P<metadata>metadata)|:(?P<verb>predict|classify|regress))?/?",
+    re.IGNORECASE,
+)
+_SERVING = ("", "serving_default")
+TOP = 5  # classes of an image, unless the query says how many
+
+
+def resolver(app: App) -> Any:
+    """The endpoints of each path below /v1."""
+    repository = app.repository
+    works = {"predict": predict, "classify": classify, "regress": regress}
+
+    def answer(request: Request, instance: Instance, verb: str) -> Response:
+        body = app.body(request)
+        if pictures.is_image_type(request.headers.get(b"content-type", b"")):
+            return Response(200, of_image(body, instance, verb, _top(request.target)))
+        return Response(200, works[verb](body, instance))
+
+    def names(_: Request) -> Response:
+        return Response(200, dumps({"models": sorted(repository.models)}))
+
+    def resolve(path: str) -> list[Endpoint] | None:
+        if path.lower().rstrip("/") == "/v1/models":
+            return [Endpoint("GET", "predict", answer=names)]
+        match = _PATH.fullmatch(path)
+        if match is None:
+            return None
+        name = unquote(match["name"])
+        version = str(int(match["version"])) if match["version"] else ""
+        label = unquote(match["label"] or "")
+
+        def status(_: Request) -> Response:
+            return Response(200, dumps(_status(app, name, version, label)))
+
+        def metadata(_: Request) -> Response:
+            return Response(
+                200, dumps(_metadata(repository.pool(name, version, label).description))
+            )
+
+        if match["metadata"]:
+            return [Endpoint("GET", "predict", answer=metadata)]
+        if not match["verb"]:
+            return [Endpoint("GET", "predict", answer=status)]
+        verb = match["verb"].lower()
+        return [
+            Endpoint(
+                "POST",
+                "predict",
+                pool=lambda: repository.pool(name, version, label),
+                work=lambda request, instance: answer(request, instance, verb),
+            )
+        ]
+
+    return resolve
+
+
+def predict(body: bytes, instance: Instance) -> bytes:
+    """`instances` (rows) give `predictions`, `inputs` (columns) give `outputs`.
+
+    Raises:
+        ServingError: the request is malformed or does not fit the model.
+    """
+    description = instance.description
+    asked = _asked(body)
+    rows, columns = asked.get("instances"), asked.get("inputs")
+    if (rows is None) == (columns is None):
+        raise invalid("Give either 'instances' (rows) or 'inputs' (columns).")
+    arrays = (
+        _from_rows(rows, description) if columns is None else _from_columns(columns, description)
+    )
+    del asked, rows
+    answers = instance.run(check(arrays, description))
+    if columns is None:
+        return _write("predictions", _to_rows(answers), answers)
+    single = len(answers) == 1
+    outputs = {name: _plain(name, array) for name, array in answers.items()}
+    return _write("outputs", next(iter(outputs.values())) if single else outputs, answers)
+
+
+def classify(body: bytes, instance: Instance) -> bytes:
+    """`examples` give, for each, pairs of label and score.
+
+    Raises:
+        ServingError: as `predict`, or the model gives no scores.
+    """
+    description = instance.description
+    answers = instance.run(check(_from_examples(_asked(body), description), description))
+    named, scores = classes(answers, description)
+    results = [
+        [[label, score] for label, score in zip(row, values, strict=True)]
+        for row, values in zip(named, scores, strict=True)
+    ]
+    return _write("results", results, {"scores": scores})
+
+
+def of_image(body: bytes, instance: Instance, verb: str, top: int) -> bytes:
+    """An image: `classify` gives its `top` classes, the best first, `predict` the output's row.
+
+    Raises:
+        ServingError: as `pictures.from_body`, or the model gives no scores.
+    """
+    description = instance.description
+    if verb == "regress":
+        raise invalid("An image is classified or predicted: call :classify or :predict.")
+    answers = instance.run(check(pictures.from_body(body, description), description))
+    if verb == "predict":
+        return _write("predictions", _to_rows(answers), answers)
+    named, scores = classes(answers, description)
+    best = np.argsort(-scores[0].astype(np.float64), kind="stable")[:top]
+    results = [[[named[0][place], scores[0, place]] for place in best]]
+    return _write("results", results, {"scores": scores})
+
+
+def regress(body: bytes, instance: Instance) -> bytes:
+    """`examples` give one number each.
+
+    Raises:
+        ServingError: as `predict`, or the model gives more than one number.
+    """
+    description = instance.description
+    answers = instance.run(check(_from_examples(_asked(body), description), description))
+    values = numbers(answers, description)
+    return _write("results", values, {"results": values})
+
+
+def _top(target: bytes) -> int:
+    query = parse_qs(target.partition(b"?")[2].decode("latin-1"))
+    given = query.get("top", [str(TOP)])[-1]
+    if not (top := whole(given, 6)):
+        raise invalid("The query's 'top' is how many classes to give: a number from 1.")
+    return top
+
+
+def _asked(body: bytes) -> dict[str, Any]:
+    asked = loads(body)
+    if not isinstance(asked, dict):
+        raise invalid("The body is not a JSON object: give {'instances': [...]}.")
+    signature = asked.get("signature_name", "")
+    if signature not in _SERVING:
+        raise invalid(f"There is no signature {told(signature)}: leave it out.")
+    return asked
+
+
+def _from_rows(rows: Any, description: Description) -> dict[str, npt.NDArray[Any]]:
+    if not isinstance(rows, list | Large):
+        raise invalid("'instances' is not a list.")
+    if not len(rows):
+        raise invalid("'instances' is empty: give at least one.")
+    inputs = description.signature.inputs
+    names = {tensor.name for tensor in inputs}
+    named = isinstance(rows, list) and isinstance(rows[0], dict)
+    if isinstance(rows, Large) or not named or (rows[0].keys() == {"b64"} and "b64" not in names):
+        if len(inputs) != 1:
+            raise invalid(
+                f"Model {description.name!r} has {len(inputs)} inputs: give each instance as an "
+                "object with their names."
+            )
+        return {inputs[0].name: _array(rows, inputs[0], description)}
+    for place, row in enumerate(rows):
+        if not isinstance(row, dict):
+            raise invalid(f"Instance {place} is not an object, as the first is.")
+        if row.keys() != names:
+            wrong = min(str(name) for name in row.keys() ^ names)
+            fault = "lacks" if wrong in names else "has an unknown"
+            raise invalid(f"Instance {place} {fault} input {wrong[:100]!r}.")
+    return {
+        tensor.name: _array([row[tensor.name] for row in rows], tensor, description)
+        for tensor in inputs
+    }
+
+
+def _from_columns(columns: Any, description: Description) -> dict[str, npt.NDArray[Any]]:
+    inputs = {tensor.name: tensor for tensor in description.signature.inputs}
+    if not isinstance(columns, dict) or (columns.keys() == {"b64"} and "b64" not in inputs):
+        if len(inputs) != 1:
+            raise invalid(f"Model {description.name!r} has {len(inputs)} inputs: name them.")
+        columns = {next(iter(inputs)): columns}
+    arrays = {}
+    for name, value in columns.items():
+        if name not in inputs:
+            known = ", ".join(map(repr, sorted(inputs)))
+            raise invalid(f"There is no input {name[:100]!r}: the model takes {known}.")
+        arrays[name] = _array(value, inputs[name], description)
+    return arrays
+
+
+def _from_examples(asked: dict[str, Any], description: Description) -> dict[str, npt.NDArray[Any]]:
+    examples, context = asked.get("examples"), asked.get("context", {})
+    if not isinstance(examples, list) or not examples or not isinstance(context, dict):
+        raise invalid("Give 'examples': a list of objects with features.")
+    rows = []
+    for place, example in enumerate(examples):
+        if not isinstance(example, dict):
+            raise invalid(f"Example {place} is not an object.")
+        if clash := example.keys() & context.keys():
+            raise invalid(f"Feature {min(clash)[:100]!r} is in the context and in example {place}.")
+        rows.append({**context, **example})
+    return _from_rows(rows, description)
+
+
+def _array(value: Any, tensor: Tensor, description: Description) -> npt.NDArray[Any]:
+    if isinstance(value, list):  # a column, put together from rows
+        value = [item.as_list() if isinstance(item, Large) else item for item in value]
+    if pixels.takes_images(tensor) and _is_b64(value):
+        files = to_array(value, "string", f"Input {tensor.name!r}").reshape(-1)
+        return pictures.decode(files, tensor, description.takes)
+    array = to_array(value, tensor.dtype, f"Input {tensor.name!r}", description.takes == "raw")
+    return array if array.ndim else array.reshape(1)
+
+
+def _is_b64(value: Any) -> bool:
+    first = value[0] if isinstance(value, list) and value else value
+    return isinstance(first, dict) and first.keys() == {"b64"}
+
+
+def _to_rows(answers: Arrays) -> Any:
+    if len(answers) == 1:
+        name, array = next(iter(answers.items()))
+        return _plain(name, array)
+    plain = {name: _plain(name, array) for name, array in answers.items()}
+    rows = {len(array) for array in plain.values()}
+    if len(rows) != 1:
+        raise invalid("The model's outputs have no common rows: ask with 'inputs' (columns).")
+    return [{name: array[row] for name, array in plain.items()} for row in range(rows.pop())]
+
+
+def _plain(name: str, array: npt.NDArray[Any]) -> Any:
+    """An output as JSON takes it; strings of an output named *_bytes always as base64."""
+    if array.dtype.kind not in "OSU":
+        return array
+    if name.endswith("_bytes"):
+        return _as_b64(array)
+    return _text(array)
+
+
+def _as_b64(array: npt.NDArray[Any]) -> Any:
+    if array.ndim:
+        return [_as_b64(row) for row in array]
+    value = array.item()
+    return b64(value.encode() if isinstance(value, str) else bytes(value))
+
+
+def _text(array: npt.NDArray[Any]) -> Any:
+    return [_text(row) if isinstance(row, np.ndarray) else decode(row) for row in array]
+
+
+def _write(key: str, value: Any, answers: Arrays) -> bytes:
+    finite = all(
+        array.dtype.kind not in "f" or bool(np.isfinite(array).all()) for array in answers.values()
+    )
+    return dumps({key: value}) if finite else dumps_not_finite({key: value})
+
+
+def version_states(
+    app: App, name: str, version: str, label: str
+) -> list[tuple[int, str, str, str]]:
+    """Number, state, error code and message of a model's versions, the newest first.
+
+    Raises:
+        ServingError: there is no such model, version or label.
+    """
+    served = app.repository.models.get(name)
+    if served is None:
+        raise not_found(f"There is no model {name[:100]!r}.")
+    if not version and not label:
+        numbers = sorted({*served.pools, *served.failures}, reverse=True)
+    elif not label and int(version) in served.failures:
+        numbers = [int(version)]
+    else:
+        numbers = [app.repository.pool(name, version, label).description.version]
+    return [
+        (number, "AVAILABLE", "OK", "")
+        if number in served.pools
+        else (number, "END", "UNKNOWN", served.failures[number].reason)
+        for number in numbers
+    ]
+
+
+def _status(app: App, name: str, version: str, label: str) -> dict[str, Any]:
+    states = version_states(app, name, version, label)
+    return {
+        "name": name,
+        "ready": any(state == "AVAILABLE" for _, state, _, _ in states),
+        "model_version_status": [
+            {
+                "version": str(number),
+                "state": state,
+                "status": {"error_code": code, "error_message": message},
+            }
+            for number, state, code, message in states
+        ],
+    }
+
+
+def _metadata(description: Description) -> dict[str, Any]:
+    def tensors(entries: tuple[Tensor, ...]) -> dict[str, Any]:
+        return {
+            tensor.name: {
+                "dtype": BY_NAME[tensor.dtype].tensorflow,
+                "tensor_shape": {
+                    "dim": [{"size": str(size), "name": ""} for size in tensor.shape],
+                    "unknown_rank": False,
+                },
+                "name": tensor.name,
+            }
+            for tensor in entries
+        }
+
+    signature = {
+        "inputs": tensors(description.signature.inputs),
+        "outputs": tensors(description.signature.outputs),
+        "method_name": "tensorflow/serving/predict",
+    }
+    return {
+        "model_spec": {
+            "name": description.name,
+            "signature_name": "",
+            "version": str(description.version),
+        },
+        "metadata": {"signature_def": {"signature_def": {"serving_default": signature}}},
+    }

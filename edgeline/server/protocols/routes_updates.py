@@ -1,0 +1,47 @@
+"""Updates by call: `POST /updates` looks at the repository now, or takes an archive of it.
+
+The archive is the repository as it is (`zip -r update.zip metadata targets`), for a device that
+reaches no repository: it is trusted no more than one that was fetched. `GET /updates` tells what
+the last look found. Both need the scope `admin`.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from edgeline.server.app import App, Endpoint
+from edgeline.server.errors import Code, ServingError
+from edgeline.server.http.http1 import Request, Response
+from edgeline.server.tensors.json import dumps
+from edgeline.server.updates.updates import Updates
+
+_CODES = {
+    "unreachable": Code.UNAVAILABLE,
+    "expired": Code.FAILED_PRECONDITION,
+    "refused": Code.FAILED_PRECONDITION,
+    "full": Code.RESOURCE_EXHAUSTED,
+    "failed": Code.UNAVAILABLE,
+}
+_HTTP = {"expired": 409, "refused": 409, "full": 507}
+
+
+def resolver(app: App, updates: Updates | None) -> Any:
+    """The endpoints of `/updates`."""
+
+    async def look(request: Request) -> Response:
+        if updates is None:  # a folder: look at it now
+            await app.repository.refresh()
+            return Response(200, dumps({"outcome": "ok"}))
+        found = await updates.look(app.body(request))
+        if found["outcome"] != "ok":
+            code = _CODES[found["outcome"]]
+            raise ServingError(code, found["sentence"], _HTTP.get(found["outcome"]))
+        return Response(200, dumps(found))
+
+    def status(_: Request) -> Response:
+        if updates is None:
+            raise ServingError(Code.NOT_FOUND, "No signed repository is served: see --root.")
+        return Response(200, dumps(updates.status()))
+
+    endpoints = [Endpoint("GET", "admin", answer=status), Endpoint("POST", "admin", later=look)]
+    return lambda path: endpoints if path == "/updates" else None

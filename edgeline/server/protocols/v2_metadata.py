@@ -1,0 +1,103 @@
+"""What the Open Inference Protocol tells of a server and of its models, over HTTP and gRPC."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from edgeline import __version__
+from edgeline.artifacts.bundle import Tensor
+from edgeline.formats.dtypes import BY_NAME
+from edgeline.server.app import App
+from edgeline.server.models.model import Description
+
+EXTENSIONS = ["binary_tensor_data", "model_repository", "classification", "statistics"]
+PLATFORM, NOT_EVALUATED = "litert", "not evaluated"
+
+
+def v2_shape(tensor: Tensor) -> list[int]:
+    """A tensor's shape as metadata gives it, -1 for any."""
+    return list(tensor.shape)
+
+
+def server_metadata() -> dict[str, Any]:
+    """What GET /v2 says."""
+    return {"name": "edgeline", "version": __version__, "extensions": EXTENSIONS}
+
+
+def model_metadata(description: Description, versions: list[int]) -> dict[str, Any]:
+    """What GET /v2/models/M says."""
+
+    def tensors(entries: tuple[Tensor, ...]) -> list[dict[str, Any]]:
+        return [
+            {"name": t.name, "datatype": BY_NAME[t.dtype].v2, "shape": v2_shape(t)} for t in entries
+        ]
+
+    metadata: dict[str, Any] = {
+        "name": description.name,
+        "versions": [str(version) for version in versions],
+        "platform": PLATFORM,
+        "inputs": tensors(description.signature.inputs),
+        "outputs": tensors(description.signature.outputs),
+    }
+    if told := _told(description):
+        metadata["properties"] = told
+    return metadata
+
+
+def _told(description: Description) -> dict[str, str]:
+    """What a bundle says against its model; empty where there is nothing."""
+    told = {"evaluation": NOT_EVALUATED} if description.not_evaluated else {}
+    if description.transformed:
+        told["transformed_features"] = description.transformed
+    return told
+
+
+def model_config(description: Description) -> dict[str, Any]:
+    """Triton's model configuration, as far as it applies."""
+
+    def tensors(entries: tuple[Tensor, ...]) -> list[dict[str, Any]]:
+        return [
+            {
+                "name": t.name,
+                "data_type": "TYPE_" + BY_NAME[t.dtype].v2.replace("BYTES", "STRING"),
+                "dims": v2_shape(t),
+            }
+            for t in entries
+        ]
+
+    return {
+        "name": description.name,
+        "platform": PLATFORM,
+        "backend": PLATFORM,
+        "max_batch_size": 0,
+        "input": tensors(description.signature.inputs),
+        "output": tensors(description.signature.outputs),
+        "parameters": {
+            "device": {"string_value": description.device},
+            "note": {"string_value": description.note},
+            **{name: {"string_value": text} for name, text in _told(description).items()},
+        },
+    }
+
+
+def model_statistics(app: App, name: str, version: str) -> dict[str, Any]:
+    """Triton's statistics of a version, as far as they are kept."""
+    description = app.repository.pool(name, version).description
+    metrics = app.metrics.of(name, description.version)
+    ok = metrics.codes.get("OK", 0)
+
+    def spent(count: int, seconds: float) -> dict[str, int]:
+        return {"count": count, "ns": int(seconds * 1e9)}
+
+    return {
+        "name": name,
+        "version": str(description.version),
+        "inference_count": ok,
+        "execution_count": ok,
+        "inference_stats": {
+            "success": spent(ok, metrics.worked.total + metrics.queued.total),
+            "fail": spent(metrics.worked.count - ok, 0.0),
+            "queue": spent(metrics.queued.count, metrics.queued.total),
+            "compute_infer": spent(metrics.worked.count, metrics.worked.total),
+        },
+    }

@@ -1,0 +1,1 @@
+"""A new version beside the old one: canary and shadow."""

@@ -1,0 +1,1 @@
+"""Signed updates: what is offered, fetched and kept on disk."""

@@ -1,0 +1,113 @@
+"""Which versions a device has on its disk: of those that signed targets list, what it wants.
+
+- the newest good ones of each model, and those with a label;
+- the one that serves while newer ones are tried, or where that was withdrawn the one before it;
+- one older good version, to return to;
+- one that was withdrawn, as long as nothing good was there to take its place.
+
+A version is good unless it was withdrawn, was found to be bad here, or was tried and returned.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterator, Mapping
+from dataclasses import dataclass, field
+
+from tuf.api.metadata import Targets
+
+from edgeline.artifacts.bundle import MANIFEST, NAME
+from edgeline.server.updates.disk import Wanted
+
+Key = tuple[str, int]  # name and version
+
+
+@dataclass(frozen=True)
+class Offer:
+    """A version that targets list; `manifest` is what leads to its files."""
+
+    manifest: Wanted
+    labels: list[str]
+    withdrawn: bool
+
+
+@dataclass(frozen=True)
+class Offers:
+    """What there is, and what is known of it here (see `synchronise.Order`)."""
+
+    listed: Mapping[Key, Offer]
+    versions: int = 1
+    bad: Collection[str] = ()
+    stable: Mapping[str, int] = field(default_factory=dict)
+    returned: Mapping[str, Collection[int]] = field(default_factory=dict)
+
+    def good(self, key: Key) -> bool:
+        """Whether a version may be fetched or be returned to."""
+        offer, (name, version) = self.listed.get(key), key
+        return (
+            offer is not None
+            and not offer.withdrawn
+            and offer.manifest.sha256 not in self.bad
+            and version not in self.returned.get(name, ())
+        )
+
+    def wanted(self) -> list[Key]:
+        """What is to be fetched."""
+        good = [key for key in sorted(self.listed, reverse=True) if self.good(key)]
+        stable = {
+            name: max((v for n, v in good if n == name and v <= number), default=0)
+            for name, number in self.stable.items()
+        }
+        counts: dict[str, int] = {}
+        wanted = []
+        for name, version in good:
+            counts[name] = counts.get(name, 0) + 1
+            newest = not self.versions or counts[name] <= self.versions
+            if newest or self.listed[name, version].labels or version == stable.get(name):
+                wanted.append((name, version))
+        return wanted
+
+    def spare(self, present: Collection[Key]) -> Iterator[Key]:
+        """What a full disk can do without: all but the newest good version and what is wanted."""
+        wanted, newest = set(self.wanted()), {}
+        for name, version in sorted(present):
+            if self.good((name, version)):
+                newest[name] = version
+        for name, version in present:
+            if newest.get(name, version) != version and (name, version) not in wanted:
+                yield name, version
+
+    def gone(self, present: Collection[Key], before: Collection[Key]) -> Iterator[Key]:
+        """What leaves the disk; `before` was there before something was fetched just now."""
+        wanted, names = set(self.wanted()), {name for name, _ in self.listed}
+        counts: dict[str, int] = {}
+        for name, version in sorted(present, reverse=True):
+            key, offer = (name, version), self.listed.get((name, version))
+            if offer is None:  # pruned, or all of the model
+                if name not in names or any(n == name and self.good((n, v)) for n, v in present):
+                    yield key
+            elif offer.withdrawn:
+                if any(n == name and self.good((n, v)) for n, v in before):
+                    yield key
+            elif self.versions and counts.get(name, 0) > self.versions and key not in wanted:
+                yield key
+            elif self.good(key):
+                counts[name] = counts.get(name, 0) + 1
+
+
+def listed(targets: Targets) -> Iterator[tuple[Key, Offer]]:
+    """The versions that targets list."""
+    for path, target in targets.targets.items():
+        custom = target.custom
+        if not isinstance(custom, dict) or not path.endswith("/" + MANIFEST):
+            continue
+        name, version = custom.get("name"), custom.get("version")
+        if not isinstance(name, str) or not NAME.fullmatch(name):
+            continue
+        if not isinstance(version, int) or version < 1 or "sha256" not in target.hashes:
+            continue
+        given = custom.get("labels", ())
+        labels = (
+            [label for label in given if isinstance(label, str)] if isinstance(given, list) else []
+        )
+        manifest = Wanted(f"targets/{path}", target.hashes["sha256"], target.length)
+        yield (name, version), Offer(manifest, labels, bool(custom.get("withdrawn")))

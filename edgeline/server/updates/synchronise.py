@@ -1,0 +1,302 @@
+"""Bring what a signed repository holds to this device's disk; `look` is the process around it.
+
+Nothing but what signed metadata lists is ever used:
+
+- root to root from the one that the device was given, each signed by the one before;
+- timestamp, snapshot and targets fresh, signed by enough keys, never older than those before;
+- each file of the size and digest that the targets say.
+
+Without the network (`online` false) the metadata of the last time is checked again, and with it
+every file on the disk. Its age does not count then: a device that cannot reach anybody goes on.
+
+Which versions those are says `offers`. One that was withdrawn is still genuine: it can serve until
+another has come, and goes a look after that, since the other may fail to load.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from datetime import datetime, timezone
+from pathlib import Path
+from typing import Any, BinaryIO
+
+from tuf.api.exceptions import (
+    DownloadError,
+    DownloadHTTPError,
+    ExpiredMetadataError,
+    RepositoryError,
+)
+from tuf.api.metadata import Metadata, Root, Targets
+from tuf.api.serialization import DeserializationError
+from tuf.ngclient import FetcherInterface, Updater, UpdaterConfig
+
+from edgeline.errors import EdgelineError
+from edgeline.server.updates.disk import FULL, FullError, Store
+from edgeline.server.updates.fetching import (
+    PIECE,
+    MissingError,
+    Origin,
+    UnreachableError,
+    explained,
+    origin,
+)
+from edgeline.server.updates.offers import Offers, listed
+
+
+@dataclass(frozen=True)
+class Order:
+    """What to do.
+
+    Attributes:
+        location: of the repository.
+        root: the file of the root that is trusted from the start.
+        state: the folder for metadata and versions.
+        versions: how many of the newest versions of a model are wanted; 0 for all.
+        limit: the largest size of a version in bytes.
+        online: whether to look at the repository, or only at the disk.
+        bad: digests of manifests of versions that are not to be fetched.
+        stable: by model the version that serves while newer ones are tried: it is kept.
+        returned: by model the versions that were tried and are not wanted.
+    """
+
+    location: str
+    root: str
+    state: str
+    versions: int = 1
+    limit: int = 2 << 30
+    online: bool = True
+    bad: tuple[str, ...] = ()
+    stable: Mapping[str, int] = field(default_factory=dict)
+    returned: Mapping[str, list[int]] = field(default_factory=dict)
+
+
+@dataclass
+class Result:
+    """What came of it.
+
+    Attributes:
+        outcome: `ok`; `unreachable`; `expired`, no fresh metadata is to be had; `refused`, what
+            came is not genuine; `full`, the disk; `failed`.
+        sentence: why not ok.
+        expires: when the metadata expires, ISO 8601; empty if there is none.
+        fetched: bytes of files.
+        models: by name and version the sha256 of the manifest, the labels and whether it was
+            withdrawn, of what is on the disk and genuine.
+        pending: by name the versions that are wanted and not on the disk.
+    """
+
+    outcome: str = "ok"
+    sentence: str = ""
+    expires: str = ""
+    fetched: int = 0
+    models: dict[str, dict[int, dict[str, Any]]] = field(default_factory=dict)
+    pending: dict[str, list[int]] = field(default_factory=dict)
+
+
+def synchronise(order: Order) -> Result:
+    """Carry out an order; whatever goes wrong is in the result, and the disk stays good."""
+    state, result = Path(order.state), Result()
+    store = Store(state)
+    try:
+        trusted = Path(order.root).read_bytes()
+        place = origin(order.location)
+        (state / "tuf").mkdir(parents=True, exist_ok=True)
+        lock = _lock(state / "tuf" / ".lock")
+    except OSError as error:
+        return Result("failed", f"{error.filename} cannot be used ({error.strerror}).")
+    except EdgelineError as error:
+        return Result("failed", str(error))
+    with lock:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError:
+            return Result("failed", f"{state} is in use by another server: give each its own.")
+        if order.online:
+            with _told(result):
+                _refresh(place, state / "tuf", trusted)
+        targets: Targets | None = None
+        try:
+            targets = _targets(state / "tuf", trusted)
+        except EdgelineError as error:
+            if result.outcome == "ok":
+                result.outcome, result.sentence = "refused", str(error)
+        if targets is None:
+            return result
+        result.expires = _expires(state / "tuf")
+        offers = Offers(
+            dict(listed(targets)), order.versions, order.bad, order.stable, order.returned
+        )
+        if order.online and result.outcome == "ok":
+            _bring(store, place, offers, order.limit, result)
+        _take_stock(store, offers, not order.online, result)
+    return result
+
+
+def _bring(store: Store, place: Origin, offers: Offers, limit: int, result: Result) -> None:
+    """Fetch what is wanted and remove what is not."""
+    before = list(store.versions())
+    for key in offers.wanted():
+        manifest = offers.listed[key].manifest
+        if store.intact(*key, manifest.sha256, deep=False):
+            continue
+        with _told(result):
+            try:
+                result.fetched += store.install(place, manifest, *key, limit)
+            except FullError:
+                _remove(store, list(offers.spare(list(store.versions()))))
+                if not store.prune(partials=True):
+                    raise
+                result.fetched += store.install(place, manifest, *key, limit)
+    _remove(store, list(offers.gone(list(store.versions()), before)))
+    store.prune(partials=result.outcome == "ok")
+
+
+def _remove(store: Store, versions: list[tuple[str, int]]) -> None:
+    for name, version in versions:
+        store.remove(name, version)
+
+
+def _take_stock(store: Store, offers: Offers, deep: bool, result: Result) -> None:
+    """Tell what is on the disk and genuine, and what is wanted and not there."""
+    for name, version in store.versions():
+        offer = offers.listed.get((name, version))
+        if offer is None:
+            continue
+        if store.intact(name, version, offer.manifest.sha256, deep):
+            result.models.setdefault(name, {})[version] = {
+                "manifest": offer.manifest.sha256,
+                "labels": offer.labels,
+                "withdrawn": offer.withdrawn,
+            }
+        elif deep:
+            result.outcome = "refused"
+            result.sentence = f"{name} {version} on the disk was changed: it is not served."
+            store.remove(name, version)
+    for name, version in offers.wanted():
+        if version not in result.models.get(name, {}):
+            result.pending.setdefault(name, []).append(version)
+
+
+class Fetcher(FetcherInterface):
+    """python-tuf's way to the repository."""
+
+    def __init__(self, place: Origin) -> None:
+        self._place = place
+
+    def _fetch(self, url: str) -> Iterator[bytes]:
+        path = url.removeprefix("repository:///")
+        try:
+            with explained(path):
+                stream, _ = self._place.open(path)
+        except MissingError as error:
+            raise DownloadHTTPError(str(error), 404) from error
+        return self._pieces(stream, path)
+
+    def _pieces(self, stream: Any, path: str) -> Iterator[bytes]:
+        with stream, explained(path):
+            while piece := stream.read(PIECE):
+                yield piece
+
+
+def _lock(file: Path) -> BinaryIO:
+    """Open a file to lock it, also where nothing may be written: what is there still serves."""
+    try:
+        return open(file, "ab")
+    except OSError:
+        if file.exists():
+            return open(file, "rb")
+        raise
+
+
+def _refresh(place: Origin, folder: Path, trusted: bytes) -> None:
+    config = UpdaterConfig(prefix_targets_with_hash=False)
+    Updater(
+        str(folder),
+        "repository:///metadata/",
+        fetcher=Fetcher(place),
+        config=config,
+        bootstrap=trusted,
+    ).refresh()
+
+
+@contextlib.contextmanager
+def _told(result: Result) -> Iterator[None]:
+    """Say in the result what goes wrong in a block."""
+    try:
+        yield
+    except (UnreachableError, MissingError) as error:
+        result.outcome, result.sentence = "unreachable", str(error)
+    except FullError as error:
+        result.outcome, result.sentence = "full", str(error)
+    except ExpiredMetadataError as error:
+        now = datetime.now(timezone.utc).isoformat(" ", "minutes")
+        result.outcome = "expired"
+        result.sentence = (
+            f"The repository is not fresh ({error}): by this device's clock it is {now}."
+        )
+    except DownloadError as error:
+        cause = error.__cause__ if isinstance(error.__cause__, EdgelineError) else error
+        result.outcome, result.sentence = "unreachable", str(cause)
+    except (RepositoryError, DeserializationError) as error:
+        result.outcome, result.sentence = "refused", f"The metadata is not genuine ({error})."
+    except EdgelineError as error:
+        result.outcome, result.sentence = "refused", str(error)
+    except OSError as error:
+        result.outcome = "full" if error.errno in FULL else "failed"
+        result.sentence = f"The state folder cannot be written ({error.strerror})."
+
+
+def _targets(folder: Path, trusted: bytes) -> Targets:
+    """The targets on the disk, if the root that the device was given leads to them.
+
+    Where a root has come and its targets have not yet, those that the root before it trusted
+    still count.
+
+    Raises:
+        EdgelineError: they are not there, or nobody trusted has signed them.
+    """
+    roots = _roots(folder, trusted)
+    try:
+        targets: Metadata[Targets] = _read(folder / "targets.json")
+    except (OSError, RepositoryError, DeserializationError) as error:
+        raise EdgelineError("There are no versions on the disk yet.") from error
+    for root in reversed(roots):
+        with contextlib.suppress(RepositoryError, ValueError):
+            root.signed.verify_delegate("targets", targets.signed_bytes, targets.signatures)
+            return targets.signed
+    raise EdgelineError("The list of versions on the disk was changed: it is not used.")
+
+
+def _roots(folder: Path, trusted: bytes) -> list[Metadata[Root]]:
+    """The root that the device was given, and those that follow from it, as far as they do."""
+    try:
+        roots: list[Metadata[Root]] = [Metadata.from_bytes(trusted)]
+        roots[0].verify_delegate("root", roots[0])
+    except (RepositoryError, DeserializationError, ValueError) as error:
+        raise EdgelineError(f"The trusted root is no complete TUF root ({error}).") from error
+    with contextlib.suppress(OSError, RepositoryError, DeserializationError, ValueError):
+        while True:
+            number = roots[-1].signed.version + 1
+            root: Metadata[Root] = _read(folder / "root_history" / f"{number}.root.json")
+            roots[-1].verify_delegate("root", root)
+            root.verify_delegate("root", root)
+            roots.append(root)
+    return roots
+
+
+def _expires(folder: Path) -> str:
+    """When the first of the fresh roles expires."""
+    found = []
+    for role in ("timestamp", "snapshot", "targets"):
+        try:
+            found.append(_read(folder / f"{role}.json").signed.expires)
+        except (OSError, RepositoryError, DeserializationError):
+            return ""
+    return str(min(found).isoformat())
+
+
+def _read(file: Path) -> Metadata[Any]:
+    return Metadata.from_bytes(file.read_bytes())

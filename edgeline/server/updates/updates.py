@@ -1,0 +1,247 @@
+"""Signed updates, the server's side: when to look, what came of it, what may be loaded.
+
+A look is a child process (see `look`). The one flow for a timer, a push and a start: the
+child verifies and brings versions to the disk, `repository` tries, loads, warms and swaps them,
+and `verdicts` remembers what was bad. While the repository cannot be reached or shows nothing
+genuine and fresh, what is on the disk goes on serving, with a warning and in the metrics.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import logging
+import sys
+import tempfile
+import time
+from collections import Counter
+from collections.abc import Iterator
+from dataclasses import replace
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+from edgeline.errors import EdgelineError
+from edgeline.server.settings import Settings
+from edgeline.server.versions import sources
+from edgeline.server.versions.repository import Repository
+from edgeline.server.versions.sources import Source
+
+LOOK_TIME = 3600.0  # seconds
+_TAIL = 2000  # characters of what a child says when it crashes
+log = logging.getLogger("edgeline.server")
+
+
+class Updates:
+    """Of one signed repository. Used on the event loop.
+
+    Attributes:
+        models: the folder of verified versions.
+        looked: when the repository was last looked at, in seconds since the epoch; 0 for never.
+    """
+
+    def __init__(self, location: str, settings: Settings) -> None:
+        """Raises EdgelineError where there is no state folder."""
+        if settings.state is None:
+            raise EdgelineError("--root needs --state: a folder where verified versions are kept.")
+        self.models = Path(settings.state) / "models"
+        self._location, self._settings = location, settings
+        self._known: dict[str, dict[str, dict[str, Any]]] = {}
+        self._lock = asyncio.Lock()
+        self._counts: Counter[str] = Counter()
+        self._fetched = 0
+        self._last: dict[str, Any] = {"outcome": "", "sentence": "", "expires": "", "pending": {}}
+        self.looked = self._succeeded = 0.0
+        self._repository: Repository | None = None
+
+    def attach(self, repository: Repository) -> None:
+        """Make a repository of `models` take only what is verified."""
+        self._repository = repository
+        repository.find, repository.labels = self.find, self.labels
+
+    def find(self) -> dict[str, dict[int, Source]]:
+        """The verified versions on the disk; each has to have the manifest that was signed.
+
+        One that was withdrawn counts only where no other is left that is not bad.
+        """
+        if not self.models.is_dir():
+            return {}
+        found: dict[str, dict[int, Source]] = {}
+        for name, versions in sources.find(self.models).items():
+            known = self._known.get(name, {})
+            signed = {
+                version: replace(source, digest=known[str(version)]["manifest"])
+                for version, source in versions.items()
+                if str(version) in known
+            }
+            lasting = {v: s for v, s in signed.items() if not known[str(v)]["withdrawn"]}
+            if signed:
+                found[name] = lasting if any(map(self._works, lasting.values())) else signed
+        return found
+
+    def labels(self, name: str) -> dict[str, int]:
+        """The signed labels of a model's versions."""
+        versions = self._known.get(name, {})
+        return {label: int(v) for v, entry in versions.items() for label in entry["labels"]}
+
+    def _works(self, source: Source) -> bool:
+        assert self._repository is not None
+        tried = self._repository.rollouts.allowed(source.name, [source.version])
+        return bool(tried) and not self._repository.verdicts.fault(source)
+
+    async def restore(self) -> None:
+        """Verify what is on the disk, without the network."""
+        await self._synchronise(self._location, online=False)
+
+    async def look(self, archive: bytes = b"") -> dict[str, Any]:
+        """Look at the repository, or at an archive of it, and serve what it has.
+
+        Returns:
+            What came of it (see `status`).
+        """
+        async with self._lock:
+            if not archive:
+                await self._bring(self._location)
+                return self.status()
+            try:
+                with tempfile.NamedTemporaryFile(suffix=".zip", dir=self._settings.state) as file:
+                    file.write(archive)
+                    file.flush()
+                    await self._bring(file.name)
+            except OSError as error:
+                from edgeline.server.updates.disk import (
+                    FULL,  # with what fetches, which children do
+                )
+
+                outcome = "full" if error.errno in FULL else "failed"
+                fault = f"The archive cannot be kept in the state folder ({error.strerror})."
+                self._take(_nothing(outcome, fault), online=True)
+        return self.status()
+
+    async def _bring(self, location: str) -> None:
+        """Bring and serve the newest versions that are not bad, one after the other."""
+        assert self._repository is not None
+        verdicts = self._repository.verdicts
+        while True:
+            await self._synchronise(location, online=True)
+            before = len(verdicts.bad())
+            await self._repository.refresh()
+            if self._last["outcome"] != "ok" or len(verdicts.bad()) == before:
+                return
+
+    def status(self) -> dict[str, Any]:
+        """What the last look found, for people and their tools."""
+        assert self._repository is not None
+        bad = self._repository.verdicts.bad().values()
+        expires = _seconds(self._last["expires"])
+        return {
+            "repository": self._location,
+            **self._last,
+            "expires_in": round(expires - time.time()) if expires else None,
+            "looked": self.looked or None,
+            "succeeded": self._succeeded or None,
+            "models": {
+                name: {version: entry["labels"] for version, entry in versions.items()}
+                for name, versions in self._known.items()
+            },
+            "withdrawn": [
+                {"name": name, "version": version} for name, version in self._withdrawn()
+            ],
+            "bad": [{"name": r.name, "version": r.version, "reason": r.reason} for r in bad],
+        }
+
+    def _withdrawn(self) -> list[tuple[str, int]]:
+        """Versions that serve although they were withdrawn: no other works here yet."""
+        assert self._repository is not None
+        return [
+            (name, version)
+            for name, version, _ in self._repository.serving()
+            if self._known.get(name, {}).get(str(version), {}).get("withdrawn")
+        ]
+
+    def lines(self) -> Iterator[str]:
+        """The metrics of updates."""
+        assert self._repository is not None
+        yield "# TYPE edgeline_update_looks_total counter"
+        for outcome, count in sorted(self._counts.items()):
+            yield f'edgeline_update_looks_total{{result="{outcome}"}} {count}'
+        yield "# TYPE edgeline_update_outcome gauge"
+        if self._last["outcome"]:
+            yield f'edgeline_update_outcome{{result="{self._last["outcome"]}"}} 1'
+        for name, kind, value in (
+            ("fetched_bytes_total", "counter", self._fetched),
+            ("look_time_seconds", "gauge", round(self.looked, 3)),
+            ("success_time_seconds", "gauge", round(self._succeeded, 3)),
+            ("expiry_time_seconds", "gauge", _seconds(self._last["expires"])),
+            ("stale", "gauge", int(self._last["outcome"] not in ("", "ok"))),
+            ("bad_versions", "gauge", len(self._repository.verdicts.bad())),
+            ("pending_versions", "gauge", sum(map(len, self._last["pending"].values()))),
+            ("withdrawn_versions", "gauge", len(self._withdrawn())),
+        ):
+            yield f"# TYPE edgeline_update_{name} {kind}"
+            yield f"edgeline_update_{name} {value}"
+
+    async def _synchronise(self, location: str, online: bool) -> None:
+        assert self._repository is not None
+        order = {
+            "location": location,
+            "root": self._settings.root,
+            "state": self._settings.state,
+            "versions": self._settings.versions,
+            "limit": self._settings.max_update,
+            "online": online,
+            "bad": sorted(self._repository.verdicts.bad()),
+            "stable": self._repository.rollouts.stables(),
+            "returned": self._repository.rollouts.returned(),
+        }
+        self._take(await _child(order), online)
+
+    def _take(self, result: dict[str, Any], online: bool) -> None:
+        if online:
+            self.looked = time.time()
+            self._counts[result["outcome"]] += 1
+        self._fetched += result["fetched"]
+        if result["outcome"] == "ok" and online:
+            self._succeeded = time.time()
+        if result["outcome"] == "ok" or not online:
+            self._known = result["models"]
+        else:  # what serves was verified when it was loaded, whatever the disk is like now
+            self._known = {**self._known, **result["models"]}
+        before = self._last["sentence"]
+        self._last = {key: result[key] for key in self._last}
+        if result["sentence"] and (online or self._known) and result["sentence"] != before:
+            log.warning("No update: %s What is verified goes on serving.", result["sentence"])
+
+
+async def _child(order: dict[str, Any]) -> dict[str, Any]:
+    process = await asyncio.create_subprocess_exec(
+        *(sys.executable, "-m", "edgeline.server.updates.look"),
+        stdin=asyncio.subprocess.PIPE,
+        stdout=asyncio.subprocess.PIPE,
+        stderr=asyncio.subprocess.PIPE,
+    )
+    try:
+        told, said = await asyncio.wait_for(
+            process.communicate(json.dumps(order).encode()), LOOK_TIME
+        )
+        result: dict[str, Any] = json.loads(told)
+        return result
+    except asyncio.TimeoutError:
+        sentence = f"A look took over {LOOK_TIME:g} s."
+    except ValueError:
+        log.error("A look failed: %s", said.decode(errors="replace")[-_TAIL:])
+        sentence = f"A look ended with {process.returncode}: see the log."
+    finally:
+        if process.returncode is None:
+            process.kill()
+    return _nothing("failed", sentence)
+
+
+def _nothing(outcome: str, sentence: str) -> dict[str, Any]:
+    """A look that came to nothing (see `synchronise.Result`)."""
+    found = {"expires": "", "fetched": 0, "models": {}, "pending": {}}
+    return {"outcome": outcome, "sentence": sentence, **found}
+
+
+def _seconds(expires: str) -> float:
+    return datetime.fromisoformat(expires).timestamp() if expires else 0.0

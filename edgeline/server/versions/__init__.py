@@ -1,0 +1,1 @@
+"""From a version that is found to one that is served: sources, trial, verdicts."""

@@ -1,0 +1,191 @@
+"""What is thought of versions: on trial, proven or bad; with a state folder also after a restart.
+
+A version is tried in a child before it is loaded, and is then on trial until it has answered
+requests for a while without failing too many. One that fails is bad and is not tried again. Its
+identity is the digest of its manifest, or of a bare model's files, so the same number with other
+content is another version; and what one runtime says of it, another need not. A version that was
+on trial at several starts in a row without an end in between is what ended the server, and is
+bad, too.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import logging
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+from edgeline.artifacts import sha256, write_text
+from edgeline.artifacts.bundle import MANIFEST
+from edgeline.errors import EdgelineError
+from edgeline.formats import typed
+from edgeline.server.models import loading
+from edgeline.server.models.loading import TransientError
+from edgeline.server.versions.sources import Source
+
+FILE = "versions.json"
+STARTS = 3  # of the server with the same version on trial, none of which ended as it should
+_REMEMBERED = 1000
+log = logging.getLogger("edgeline.server")
+
+
+@dataclass
+class Record:
+    """`state` is `trial`, `proven` or `bad`; `starts` counts loads while on trial; `blamed` says
+    that it is bad for ends of the server alone; `tried`, that a child has run it; `runtime`, the
+    version of the runtime that all of it is true of."""
+
+    name: str
+    version: int
+    state: str = "trial"
+    starts: int = 0
+    reason: str = ""
+    blamed: bool = False
+    tried: bool = False
+    runtime: str = ""
+
+
+class Verdicts:
+    """Used by one thread at a time, but for `identify`."""
+
+    def __init__(self, folder: Path | None, runtime: str) -> None:
+        self._file, self._runtime = folder / FILE if folder else None, runtime
+        self._records: dict[str, Record] = {}
+        self._identities: dict[Source, tuple[str, dict[str, str] | None]] = {}
+        self._begun: set[str] = set()  # by this process
+        if self._file is not None and self._file.is_file():
+            try:
+                self._records = typed.convert(typed.read(self._file), Mapping[str, Record])
+            except EdgelineError as error:
+                log.error("%s is damaged (%s): all versions are tried again.", self._file, error)
+
+    def identify(self, source: Source) -> dict[str, str] | None:
+        """Read what a version is known by; gives the digests of a bare model's files by name.
+
+        What else is asked of a version is asked after this.
+
+        Raises:
+            TransientError: a file cannot be read.
+        """
+        if source in self._identities:
+            return self._identities[source][1]
+        digests = None
+        try:
+            if source.path.is_file():
+                digests = loading.digests(source.path)
+                identity = ",".join(digests.values())
+                if len(digests) > 1:
+                    identity = hashlib.sha256(identity.encode()).hexdigest()
+            else:
+                identity = source.digest or sha256(source.path / MANIFEST)
+        except OSError as error:
+            raise TransientError(f"{source.path} cannot be read ({error.strerror}).") from error
+        if len(self._identities) > _REMEMBERED:
+            self._identities.clear()
+        self._identities[source] = identity, digests
+        return digests
+
+    def fault(self, source: Source) -> str:
+        """Why a version is bad; empty if it is not known to be."""
+        record = self._known(source)
+        return record.reason if record is not None and record.state == "bad" else ""
+
+    def blamed(self, source: Source) -> bool:
+        """Whether a version is bad for ends of the server alone: it may have been the power."""
+        record = self._known(source)
+        return record is not None and record.state == "bad" and record.blamed
+
+    def proven(self, source: Source) -> bool:
+        """Whether a version has served long enough."""
+        record = self._known(source)
+        return record is not None and record.state == "proven"
+
+    def tried(self, source: Source) -> bool:
+        """Whether a child has run a version."""
+        record = self._known(source)
+        return record is not None and record.tried
+
+    def bad(self) -> dict[str, Record]:
+        """The bad versions, by the digest of the manifest."""
+        return {
+            key: record
+            for key, record in self._records.items()
+            if record.state == "bad" and record.runtime == self._runtime
+        }
+
+    def passed(self, source: Source) -> None:
+        """A child has run a version."""
+        self._record(source).tried = True
+        self._save()
+
+    def begin(self, source: Source) -> str:
+        """A version is about to be loaded here. Why it must not be, empty if it may."""
+        record, identity = self._record(source), self._identity(source)
+        if record.state == "trial" and identity not in self._begun:
+            if record.starts >= STARTS:
+                self.condemn(
+                    source,
+                    f"the server ended {record.starts} times while this version was on trial",
+                )
+                record.blamed = True
+                self._save()
+                return record.reason
+            record.starts += 1
+            self._begun.add(identity)
+            self._save()
+        return ""
+
+    def condemn(self, source: Source, reason: str) -> None:
+        """A version is bad from now on."""
+        record = self._record(source)
+        record.state, record.reason = "bad", reason
+        self._save()
+
+    def prove(self, source: Source) -> None:
+        """A version has served long enough."""
+        record = self._record(source)
+        if record.state != "proven":
+            record.state, record.starts = "proven", 0
+            self._save()
+
+    def end(self) -> None:
+        """The server stops as it should: no version on trial is to blame."""
+        on_trial = [record for record in self._records.values() if record.starts]
+        for record in on_trial:
+            record.starts = 0
+        if on_trial:
+            self._save()
+
+    def pardon(self, source: Source) -> None:
+        """Somebody asks for a bad version to be tried again."""
+        if self._records.pop(self._identity(source), None) is not None:
+            self._save()
+
+    def _known(self, source: Source) -> Record | None:
+        record = self._records.get(self._identity(source))
+        return record if record is not None and record.runtime == self._runtime else None
+
+    def _record(self, source: Source) -> Record:
+        record = self._known(source)
+        if record is None:
+            record = Record(source.name, source.version, runtime=self._runtime)
+            self._records[self._identity(source)] = record
+        return record
+
+    def _identity(self, source: Source) -> str:
+        known = self._identities.get(source)
+        return source.digest or (known[0] if known else f"{source.name}/{source.version}")
+
+    def _save(self) -> None:
+        for key in list(self._records)[: max(0, len(self._records) - _REMEMBERED)]:
+            del self._records[key]
+        if self._file is None:
+            return
+        try:
+            self._file.parent.mkdir(parents=True, exist_ok=True)
+            value = {key: asdict(record) for key, record in self._records.items()}
+            write_text(self._file, json.dumps(value, indent=1) + "\n")
+        except OSError as error:
+            log.error("%s cannot be written (%s): a restart forgets it.", self._file, error)

@@ -1,0 +1,1 @@
+"""What is seen of a running server: logs, traces, drift, payloads, alerts."""

@@ -1,0 +1,316 @@
+"""Live statistics of each version's inputs and outputs, beside its reference.
+
+A worker hands over the arrays of a finished prediction (`Watch.observe`): a few microseconds, for
+as many rows a second as the settings allow, and none beyond. A thread counts them a moment later
+into slices of the window, so memory is bounded whatever the traffic. The window holds the last
+`drift_window` seconds, or longer where these have fewer than `drift_rows` rows.
+"""
+
+from __future__ import annotations
+
+import logging
+import threading
+from collections import Counter, deque
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import dataclass, field
+from time import monotonic, time
+from typing import Any
+
+import numpy as np
+
+from edgeline.artifacts.reference import (
+    Array,
+    Arrays,
+    Column,
+    Numbers,
+    Reference,
+    bins,
+    columns,
+    count,
+)
+from edgeline.artifacts.reference import present as split_missing
+from edgeline.server.settings import Settings
+from edgeline.server.watching.drift import Live, Thresholds, counts_of, judge
+
+log = logging.getLogger("edgeline.server")
+SLICES = 12
+BURST = 10  # seconds' worth of rows that may be looked at after silence
+_QUEUE = 4096  # predictions that wait to be counted
+_ROW_BYTES = 4096  # a row that is larger counts as several
+_EXAMPLES = 5  # of unseen values that are told
+_KEPT = 100
+_TICK = 0.2  # seconds
+
+Told = Callable[[str, int, dict[str, Any]], None]
+SIDES = ("inputs", "outputs")
+
+
+@dataclass
+class Tally:
+    """What was counted of one column."""
+
+    counts: Array
+    missing: int = 0
+    unseen: Counter[str] = field(default_factory=Counter)
+
+    def __add__(self, other: Tally) -> Tally:
+        unseen = Counter(dict((self.unseen + other.unseen).most_common(_KEPT)))
+        return Tally(self.counts + other.counts, self.missing + other.missing, unseen)
+
+
+@dataclass
+class _Slice:
+    began: float
+    rows: int
+    tallies: dict[tuple[str, str], Tally]
+
+
+class Watch:
+    """One version of a model. `observe` is for its workers, the rest for one thread."""
+
+    def __init__(self, reference: Reference, settings: Settings) -> None:
+        self.reference = reference
+        self.seen = 0  # rows since the version serves
+        self._rate = float(settings.drift_rate)
+        self._window, self._rows = settings.drift_window, settings.drift_rows
+        self._limits = thresholds(settings)
+        self._room, self._last = BURST * self._rate, monotonic()
+        self._queue: deque[tuple[Arrays, Arrays]] = deque(maxlen=_QUEUE)
+        self._columns: dict[tuple[str, str], Column] = {
+            (side, name): column
+            for side in SIDES
+            for name, column in getattr(reference, side).items()
+        }
+        self._places = {
+            key: {value: place for place, value in enumerate(column.values)}
+            for key, column in self._columns.items()
+            if not isinstance(column, Numbers)
+        }
+        self._slices = [self._slice()]
+        self._lock = threading.Lock()
+
+    def observe(self, inputs: Arrays, outputs: Arrays) -> None:
+        """Take a finished prediction [rows, ...] in, or a part of it, or nothing of it."""
+        now = monotonic()
+        room = min(BURST * self._rate, self._room + (now - self._last) * self._rate)
+        self._last = now
+        if room < 1:
+            self._room = room
+            return
+        rows = len(next(iter(inputs.values())))
+        price = 1 + sum(map(_bytes, inputs.values())) // (rows * _ROW_BYTES)
+        step = -(-rows * price // max(price, int(room)))
+        if step > 1:
+            inputs = {name: array[::step] for name, array in inputs.items()}
+            outputs = {name: array[::step] for name, array in outputs.items()}
+        if price > 1:  # the columns are small, and do not hold on to the request
+            inputs = columns(inputs, False)
+        self._room = room - price * -(-rows // step)
+        self._queue.append((inputs, outputs))
+
+    def drain(self) -> None:
+        """Count what was observed."""
+        with self._lock:
+            waiting: list[tuple[Arrays, Arrays]] = []
+            while self._queue:
+                waiting.append(self._queue.popleft())
+            self._turn()
+            if waiting:
+                now = self._slices[-1]
+                found = sum(len(next(iter(inputs.values()))) for inputs, _ in waiting)
+                now.rows += found
+                self.seen += found
+                for side, batch in zip(SIDES, zip(*waiting, strict=True), strict=True):
+                    self._count(side, _joined(batch, side == "outputs"), now)
+
+    def report(self) -> dict[str, Any]:
+        """Every column's statistics over the window, and the names of those that drift."""
+        self.drain()
+        with self._lock:
+            rows = sum(part.rows for part in self._slices)
+            since = time() - (monotonic() - self._slices[0].began)
+            tallies = {
+                key: sum(
+                    (part.tallies[key] for part in self._slices[1:]), self._slices[0].tallies[key]
+                )
+                for key in self._columns
+            }
+        sides: dict[str, dict[str, Any]] = {side: {} for side in SIDES}
+        for (side, name), column in self._columns.items():
+            tally = tallies[side, name]
+            found = judge(column, Live(tally.counts, tally.missing), self._limits)
+            if tally.unseen:
+                found["unseen_values"] = [v for v, _ in tally.unseen.most_common(_EXAMPLES)]
+            sides[side][name] = found
+        drifting = [
+            name for side in SIDES for name, found in sides[side].items() if found["drifting"]
+        ]
+        return {
+            "rows": rows,
+            "rows_needed": self._limits.rows,
+            "since": round(since, 3),
+            "drifting": drifting,
+            **sides,
+        }
+
+    def _count(self, side: str, found: Mapping[str, Array], into: _Slice) -> None:
+        for name, values in found.items():
+            column, tally = self._columns.get((side, name)), into.tallies.get((side, name))
+            if column is None or tally is None:
+                continue
+            there, missing = split_missing(values)
+            tally.missing += missing
+            if isinstance(column, Numbers):
+                tally.counts += bins(there, column.cuts)
+                continue
+            places = self._places[side, name]
+            for value, times in count(there).items():
+                place = places.get(value, -1)
+                tally.counts[place] += times
+                if place < 0 and (value in tally.unseen or len(tally.unseen) < _KEPT):
+                    tally.unseen[value] += times
+
+    def _turn(self) -> None:
+        """Begin a new slice where the last is full; let the oldest go where enough is left."""
+        now = monotonic()
+        if now - self._slices[-1].began >= self._window / SLICES:
+            if self._slices[-1].rows:
+                self._slices.append(self._slice())
+            else:
+                self._slices[-1].began = now
+        while len(self._slices) > 1:
+            old = now - self._slices[1].began > self._window
+            left = sum(part.rows for part in self._slices[1:])
+            if not old or left < self._rows:
+                break
+            del self._slices[0]
+        if len(self._slices) > 2 * SLICES:  # little traffic: the two smallest become one
+            parts = self._slices
+            place = min(range(len(parts) - 2), key=lambda at: parts[at].rows + parts[at + 1].rows)
+            first, second = parts[place], parts.pop(place + 1)
+            for key in first.tallies:
+                first.tallies[key] += second.tallies[key]
+            first.rows += second.rows
+
+    def _slice(self) -> _Slice:
+        return _Slice(
+            monotonic(),
+            0,
+            {
+                key: Tally(np.zeros(len(counts_of(column)), np.int64))
+                for key, column in self._columns.items()
+            },
+        )
+
+
+class Watching:
+    """The watches of all versions that serve, and the thread that counts for them."""
+
+    def __init__(
+        self, settings: Settings, serving: Callable[[], Iterable[tuple[str, int, int]]], told: Told
+    ) -> None:
+        self._settings, self._serving, self._told = settings, serving, told
+        self._watches: dict[tuple[str, int], Watch] = {}
+        self._stop = threading.Event()
+        self._thread = threading.Thread(target=self._run, name="watching", daemon=True)
+
+    def observer(self, name: str, version: int, reference: Reference | None) -> Any:
+        """What workers of a version call after each prediction; None where nothing is watched."""
+        if reference is None or not self._settings.drift_rate:
+            self._watches.pop((name, version), None)
+            return None
+        watch = self._watches[name, version] = Watch(reference, self._settings)
+        if not self._thread.ident:
+            self._thread.start()
+        return watch.observe
+
+    def reports(self) -> list[dict[str, Any]]:
+        """A report of each version that serves and has a reference."""
+        self._forget()
+        return [
+            {"model": name, "version": version, **watch.report()}
+            for (name, version), watch in sorted(self._watches.items())
+        ]
+
+    def lines(self) -> Iterator[str]:
+        """The statistics as metrics for Prometheus."""
+        reports = self.reports()
+        for name in ("rows", "drifting"):
+            yield f"# TYPE edgeline_drift_{name} gauge"
+            for report in reports:
+                value = report["rows"] if name == "rows" else len(report["drifting"])
+                yield f"edgeline_drift_{name}{{{_labels(report)}}} {value}"
+        for name in ("psi", "ks", "unseen", "missing"):
+            yield f"# TYPE edgeline_drift_{name} gauge"
+            for report in reports:
+                for side in SIDES:
+                    for column, found in report[side].items():
+                        value = found["missing"]["live"] if name == "missing" else found.get(name)
+                        if value is not None:
+                            labels = f'{_labels(report)},side="{side}",column="{_escaped(column)}"'
+                            yield f"edgeline_drift_{name}{{{labels}}} {value:.6g}"
+
+    def close(self) -> None:
+        """End the thread."""
+        self._stop.set()
+
+    def _run(self) -> None:
+        judged = monotonic()
+        while not self._stop.wait(_TICK):
+            try:
+                for watch in list(self._watches.values()):
+                    watch.drain()
+                if monotonic() - judged >= self._settings.drift_judge:
+                    judged = monotonic()
+                    for report in self.reports():
+                        self._told(report["model"], report["version"], report)
+            except Exception:
+                log.exception("Watching failed for a moment.")
+
+    def _forget(self) -> None:
+        try:
+            serving = {(name, version) for name, version, _ in self._serving()}
+        except RuntimeError:  # a version came or went this very moment
+            return
+        for key in [key for key in list(self._watches) if key not in serving]:
+            self._watches.pop(key, None)
+
+
+def thresholds(settings: Settings) -> Thresholds:
+    """The thresholds that the settings name."""
+    return Thresholds(
+        settings.drift_psi,
+        settings.drift_ks,
+        settings.drift_unseen,
+        settings.drift_missing,
+        settings.drift_rows,
+    )
+
+
+def _joined(batch: Iterable[Arrays], outputs: bool) -> dict[str, Array]:
+    """The columns of many predictions, each joined."""
+    parts: dict[str, list[Array]] = {}
+    for arrays in batch:
+        for name, array in arrays.items():
+            parts.setdefault(name, []).append(array)
+    found: dict[str, Array] = {}
+    for name, arrays_of in parts.items():
+        same = len({array.shape[1:] for array in arrays_of}) == 1
+        pieces = [np.concatenate(arrays_of)] if same else arrays_of
+        for piece in pieces:
+            for column, values in columns({name: piece}, outputs).items():
+                before = found.get(column)
+                found[column] = values if before is None else np.concatenate([before, values])
+    return found
+
+
+def _bytes(array: Array) -> int:
+    return sum(map(len, array.flat)) if array.dtype.kind == "O" else array.nbytes
+
+
+def _labels(report: Mapping[str, Any]) -> str:
+    return f'model="{report["model"]}",version="{report["version"]}"'
+
+
+def _escaped(value: str) -> str:
+    return value.replace("\\", "\\\\").replace('"', '\\"').replace("\n", "\\n")
