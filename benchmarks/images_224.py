@@ -126,7 +126,8 @@ def run(step: str, folder: Path) -> None:
         edge = at("edge")
         convert(at("model"), at("examples"), edge, page, "int8", representative_rows=100)
     else:
-        from edgeline.components.verify.verify import Limits, verify
+        from edgeline.components.verify.findings import Limits
+        from edgeline.components.verify.verify import verify
 
         limits = Limits(max_metric_drop=1.0)
         verify(at("model"), at("edge"), at("examples"), at("verified"), page, limits)

@@ -6,10 +6,10 @@ by the parts that use them, when they are used.
 
 from typing import TYPE_CHECKING, Any
 
+from edgeline.version import __version__ as __version__
+
 if TYPE_CHECKING:
     from edgeline.client.client import Client as Client
-
-__version__ = "0.1.0"
 
 
 def __getattr__(name: str) -> Any:

@@ -11,12 +11,12 @@ from typing import Any
 
 import click
 
-from edgeline import __version__
 from edgeline.arguments import PipelineCommand, existing, finite
 from edgeline.errors import EdgelineError, UsageError
 from edgeline.repository.commands import repository
 from edgeline.schedules.commands import schedules
 from edgeline.sites.commands import site
+from edgeline.version import __version__
 
 RUNS = "edgeline-runs"
 _setting = click.option(

@@ -13,7 +13,7 @@ from typing import Any
 
 import click
 
-from edgeline.listing import component, component_names
+from edgeline.components import catalogue
 
 PYTHON_TYPES = {
     "String": "str",
@@ -49,7 +49,7 @@ def drifted() -> dict[Path, str]:
     import edgeline.components
 
     folder = Path(edgeline.components.__path__[0])
-    wanted = {folder / name / "README.md": readme(name) for name in component_names()}
+    wanted = {folder / name / "README.md": readme(name) for name in catalogue.names()}
     return {
         path: text
         for path, text in wanted.items()
@@ -63,7 +63,7 @@ def readme(name: str) -> str:
     Raises:
         EdgelineError: there is no component of that name.
     """
-    face = component(name)
+    face = catalogue.load(name)
     spec = face.component_spec
     said = _descriptions(face)
     inputs, outputs = spec.inputs or {}, spec.outputs or {}
@@ -111,7 +111,7 @@ def example(name: str) -> str:
     Raises:
         EdgelineError: there is no component of that name.
     """
-    spec = component(name).component_spec
+    spec = catalogue.load(name).component_spec
     inputs, outputs = spec.inputs or {}, spec.outputs or {}
     producers = _producers()
     given = {
@@ -154,8 +154,8 @@ def _producers() -> dict[str, str]:
     """Output artifact -> the component that makes it."""
     return {
         key: name
-        for name in component_names()
-        for key, value in (component(name).component_spec.outputs or {}).items()
+        for name in catalogue.names()
+        for key, value in (catalogue.load(name).component_spec.outputs or {}).items()
         if _is_artifact(value)
     }
 

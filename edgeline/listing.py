@@ -2,16 +2,13 @@
 
 from __future__ import annotations
 
-import importlib
 import json
 from collections.abc import Sequence
-from pathlib import Path
 from typing import Any
 
 from rich.markup import escape
 from rich.table import Column, Table
 
-from edgeline.errors import UsageError, did_you_mean
 from edgeline.reports import terminal
 
 LONGEST = 60  # characters of a default in a list
@@ -23,21 +20,22 @@ def show_components(name: str | None = None) -> None:
     Raises:
         UsageError: there is no component of that name.
     """
-    from edgeline.pipelines import catalogue
+    from edgeline.components import catalogue as components
+    from edgeline.pipelines import catalogue as pipelines
 
     console = terminal.console()
     if name:
-        console.print(_inputs(component(name)))
+        console.print(_inputs(components.load(name)))
         return
     whole = [Column(title, no_wrap=True) for title in ("component", "inputs", "outputs")]
     table = Table(*whole, "", box=None, header_style="bold")
-    for each in component_names():
-        spec = component(each).component_spec
+    for each in components.names():
+        spec = components.load(each).component_spec
         takes = [key for key, value in (spec.inputs or {}).items() if _is_artifact(value)]
         gives = list(spec.outputs or {})
         table.add_row(each, "\n".join(takes), "\n".join(gives), _first_line(spec.description))
     console.print(table)
-    console.print(f"\nPipelines: {', '.join(catalogue.names())} (see `edgeline pipelines`)")
+    console.print(f"\nPipelines: {', '.join(pipelines.names())} (see `edgeline pipelines`)")
 
 
 def show_pipelines(name: str | None = None) -> None:
@@ -77,25 +75,6 @@ def parameter_rows(pipeline: str) -> list[tuple[str, str]]:
         (name, f"{kind}, {default if default == 'required' else f'default {default}'}. {about}")
         for name, kind, default, about in _parameters(pipeline)
     ]
-
-
-def component_names() -> list[str]:
-    """The components, by folder."""
-    import edgeline.components
-
-    folder = Path(edgeline.components.__path__[0])
-    return sorted(face.parent.name for face in folder.glob("*/component.py"))
-
-
-def component(name: str) -> Any:
-    """The kfp component of a folder: the function with the folder's name.
-
-    Raises:
-        UsageError: there is no component of that name.
-    """
-    if name not in component_names():
-        raise UsageError(f"There is no component {name!r}. {did_you_mean(name, component_names())}")
-    return getattr(importlib.import_module(f"edgeline.components.{name}.component"), name)
 
 
 def _parameters(pipeline: str) -> Sequence[tuple[str, str, str, str]]:

@@ -15,19 +15,14 @@ import sysconfig
 import traceback
 import types
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
-import edgeline.components
 from edgeline.errors import EdgelineError
 
 # user code may lie below sys.prefix, or in a folder called edgeline: these are exact
 _LIBRARIES = tuple(
-    f"{folder}{os.sep}"
-    for folder in (
-        sysconfig.get_path("stdlib"),
-        *edgeline.__path__,
-        *edgeline.components.__path__,
-    )
+    f"{folder}{os.sep}" for folder in (sysconfig.get_path("stdlib"), Path(__file__).parent)
 )
 
 

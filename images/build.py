@@ -6,9 +6,9 @@ import subprocess
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from edgeline import __version__
 from edgeline.errors import EdgelineError, UsageError, did_you_mean
 from edgeline.images import engine, entries, lock_file
+from edgeline.version import __version__
 
 BAKE = "images/docker-bake.hcl"
 

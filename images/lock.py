@@ -7,10 +7,10 @@ from pathlib import Path
 
 import yaml
 
-from edgeline import __version__
 from edgeline.artifacts import write_text
 from edgeline.images import Entry, entries, lock_file
 from edgeline.stores import registry
+from edgeline.version import __version__
 
 HEAD = """\
 # The one place that names container images. Faces, pipelines and manifests read it.

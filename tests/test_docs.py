@@ -10,10 +10,10 @@ import pytest
 from click.testing import CliRunner
 
 from edgeline import docs
+from edgeline.components import catalogue
 from edgeline.errors import EdgelineError
-from edgeline.listing import component, component_names
 
-NAMES = component_names()
+NAMES = catalogue.names()
 ROOT = Path(__file__).parents[1]
 GUIDES = sorted((ROOT / "docs").glob("*.md"))
 
@@ -25,7 +25,7 @@ def test_every_readme_is_as_its_face_is():
 
 @pytest.mark.parametrize("name", NAMES)
 def test_a_readme_has_every_input_and_output_described(name):
-    spec = component(name).component_spec
+    spec = catalogue.load(name).component_spec
     text = docs.readme(name)
     for key in [*(spec.inputs or {}), *(spec.outputs or {})]:
         rows = [line for line in text.splitlines() if line.startswith(f"| `{key}`")]
@@ -55,12 +55,12 @@ def test_the_examples_together_are_a_pipeline_that_compiles(tmp_path):
             for name, text in waiting.items()
             if not any(f"{other}_task." in text for other in waiting if other != name)
         )
-        inputs = component(ready).component_spec.inputs or {}
+        inputs = catalogue.load(ready).component_spec.inputs or {}
         parameters |= {key for key in inputs if f" {key}={key}," in waiting[ready]}
         ordered.append(waiting.pop(ready).replace("    ...", "    component('ingest')(data='d')"))
     body = "\n".join(ordered).replace("\n", "\n    ")
     arguments = ", ".join(f"{key}: str" for key in sorted(parameters))
-    scope = {"component": component}
+    scope = {"component": catalogue.load}
     source = f"def examples({arguments}):\n    {body}"
     exec(compile(source, "examples.py", "exec", dont_inherit=True), scope)  # kfp reads annotations
     pipeline = dsl.pipeline(name="examples")(scope["examples"])

@@ -12,7 +12,7 @@ import pytest
 from kfp import dsl
 
 from edgeline.artifacts.metadata import MOST, record
-from edgeline.docs import component, component_names
+from edgeline.components import catalogue
 
 
 def recorded(**facts: Any) -> dict[str, Any]:
@@ -82,9 +82,9 @@ def test_what_json_does_not_know_is_an_error_of_ours() -> None:
         recorded(a={1})
 
 
-@pytest.mark.parametrize("name", component_names())
+@pytest.mark.parametrize("name", catalogue.names())
 def test_every_face_records_what_it_found(name: str) -> None:
     """No other way to an artifact's metadata, and no Optional, of which a cluster makes nothing."""
-    source = Path(component(name).python_func.__code__.co_filename).read_text()
+    source = Path(catalogue.load(name).python_func.__code__.co_filename).read_text()
     assert not re.search(r"\.metadata(\.update|\[)|log_metric", source)
     assert "Optional[" not in source

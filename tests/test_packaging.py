@@ -163,8 +163,8 @@ def test_edgeline_is_the_installed_one(environment, sources):
 def test_every_package_can_be_found(environment):
     code = """
 import importlib.util, edgeline.components, edgeline.pipelines.taxi, edgeline.images
-from edgeline.listing import component_names
-for name in component_names():
+from edgeline.components import catalogue
+for name in catalogue.names():
     assert importlib.util.find_spec(f"edgeline.components.{name}.component"), name
 print(edgeline.images.reference("pipeline"))
 """

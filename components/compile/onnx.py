@@ -14,6 +14,7 @@ from edgeline.components.compile.target import (
     Source,
     Target,
 )
+from edgeline.runtimes import onnx_session
 from edgeline.runtimes.interpreter import EdgeModel
 
 FILE = "model.onnx"
@@ -43,7 +44,7 @@ def compile_onnx(source: Source, folder: Path, _: Mapping[str, str]) -> Compiled
 
 def load(folder: Path, compiled: Compiled) -> EdgeModel:
     """The model in onnxruntime on the CPU."""
-    return onnx_model.session(folder / compiled.model, forms.read_signature(folder))
+    return onnx_session.session(folder / compiled.model, forms.read_signature(folder))
 
 
 targets = (

@@ -17,15 +17,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
-from edgeline.artifacts.bundle import Signature, Tensor
+from edgeline.artifacts.bundle import Signature
 from edgeline.components.compile import forms
 from edgeline.components.compile.target import ONNX, SAVED_MODEL, TFLITE, Source
 from edgeline.errors import EdgelineError
-from edgeline.extras import install_hint
 from edgeline.formats import tflite
-from edgeline.runtimes.interpreter import SERVING, Arrays, EdgeModel
+from edgeline.runtimes.interpreter import SERVING, EdgeModel
+from edgeline.runtimes.onnx_session import line, session, signature_of
 
 OPSET = 17
 PACKAGES = ("tf2onnx", "onnx", "onnxsim", "onnxruntime")
@@ -65,72 +63,12 @@ def make(source: Source, file: Path) -> Made:
     return made
 
 
-def session(file: Path, signature: Signature, optimised: bool = True) -> EdgeModel:
-    """An ONNX file in onnxruntime, with one thread, as a function.
-
-    Args:
-        optimised: let onnxruntime change the graph; otherwise each operator runs as it stands.
-
-    Raises:
-        EdgelineError: onnxruntime is not installed or cannot load it.
-    """
-    try:
-        import onnxruntime
-    except ModuleNotFoundError as error:
-        raise EdgelineError(install_hint(error) + ".") from None
-
-    options = onnxruntime.SessionOptions()
-    options.intra_op_num_threads = options.inter_op_num_threads = 1
-    if not optimised:
-        options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_DISABLE_ALL
-    options.log_severity_level = 3
-    try:
-        runtime = onnxruntime.InferenceSession(
-            str(file), options, providers=["CPUExecutionProvider"]
-        )
-    except Exception as error:  # onnxruntime's own types have no common base but this
-        raise EdgelineError(
-            f"{file} is not a model that onnxruntime can run ({line(error)}): compile it again."
-        ) from error
-    outputs = [tensor.name for tensor in signature.outputs]
-    strings = {tensor.name for tensor in signature.inputs if tensor.dtype == "string"}
-
-    def invoke(arrays: Arrays) -> Arrays:
-        feed = {name: _text(array) if name in strings else array for name, array in arrays.items()}
-        try:
-            answers = runtime.run(outputs, feed)
-        except Exception as error:
-            raise EdgelineError(
-                f"The ONNX model failed on this input ({line(error)}): check its values."
-            ) from error
-        return dict(zip(outputs, answers, strict=True))
-
-    return EdgeModel(signature, invoke)
-
-
-def given(file: Path) -> EdgeModel:
-    """An ONNX file from elsewhere in onnxruntime; it has no quantised inputs or outputs.
-
-    Raises:
-        EdgelineError: onnxruntime cannot load it.
-    """
-    import onnx
-
-    return session(file, _signature(onnx.load(file)))
-
-
-def line(error: BaseException) -> str:
-    """The first line of what a library raised."""
-    lines = [line.strip() for line in str(error).strip().splitlines() if line.strip()]
-    return (lines or [type(error).__name__])[0][:300].rstrip(".")
-
-
 def _make(tell: forms.Tell, source: Source, file: Path) -> Made:
     if source.onnx is not None:
         import onnx
 
         model = onnx.load(source.onnx)
-        return _finish(tell, model, file, None, _signature(model), ONNX, source.quantisation, ())
+        return _finish(tell, model, file, None, signature_of(model), ONNX, source.quantisation, ())
     refused: EdgelineError | None = None
     if source.tflite is not None:
         try:
@@ -279,24 +217,6 @@ def _finish(
     return Made(signature, origin, quantisation, found, operators, notes)
 
 
-def _signature(model: Any) -> Signature:
-    import onnx
-
-    def tensors(values: Any) -> tuple[Tensor, ...]:
-        found = []
-        for value in values:
-            kind = value.type.tensor_type
-            dtype = onnx.helper.tensor_dtype_to_np_dtype(kind.elem_type)
-            shape = tuple(dim.dim_value or -1 for dim in kind.shape.dim)
-            name = "string" if dtype.kind in "OU" else dtype.name
-            found.append(Tensor(value.name, name, shape))
-        return tuple(found)
-
-    constants = {value.name for value in model.graph.initializer}
-    inputs = [value for value in model.graph.input if value.name not in constants]
-    return Signature(tensors(inputs), tensors(model.graph.output))
-
-
 def _words(model: Any) -> tuple[bytes, ...]:
     """Strings that a model looks up, and some that it does not."""
     words = [
@@ -307,9 +227,3 @@ def _words(model: Any) -> tuple[bytes, ...]:
         for word in attribute.strings[:20]
     ]
     return (*forms.STRINGS, *words)
-
-
-def _text(array: Any) -> Any:
-    text = np.empty(array.size, object)
-    text[:] = [value.decode(errors="replace") for value in array.flat]
-    return text.reshape(array.shape)

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from edgeline.artifacts.bundle import Signature
-from edgeline.components.compile import forms, onnx_model
+from edgeline.components.compile import forms
 from edgeline.components.compile.target import (
     ONNX,
     SAVED_MODEL,
@@ -19,6 +19,7 @@ from edgeline.components.compile.target import (
     Target,
 )
 from edgeline.errors import EdgelineError
+from edgeline.runtimes import onnx_session
 from edgeline.runtimes.interpreter import Arrays, EdgeModel
 
 FILE = "model.xml"
@@ -63,7 +64,7 @@ def _compile(tell: forms.Tell, source: Source, folder: Path, fp16: bool) -> Comp
             reference = forms.litert(path)
             _rename(model, path)
         elif path == source.onnx:
-            origin, reference = ONNX, onnx_model.given(path)
+            origin, reference = ONNX, onnx_session.given(path)
         else:
             origin, reference = SAVED_MODEL, forms.load_saved_model(path)
             if refused is not None and quantisation != "float":
@@ -80,7 +81,7 @@ def _read(path: Path) -> Any:
         return openvino.convert_model(path)
     except Exception as error:  # a type of its own for each reason
         found = REASON.search(str(error))
-        reason = next(filter(None, found.groups())) if found else onnx_model.line(error)
+        reason = next(filter(None, found.groups())) if found else onnx_session.line(error)
         raise EdgelineError(
             f"{path} has no OpenVINO form ({reason}): build the model without that operator."
         ) from error
@@ -138,7 +139,7 @@ def _runtime(file: Path, signature: Signature) -> EdgeModel:
         request = openvino.Core().compile_model(file, "CPU", settings).create_infer_request()
     except RuntimeError as error:
         raise EdgelineError(
-            f"{file} is not a model that OpenVINO can run ({onnx_model.line(error)}): "
+            f"{file} is not a model that OpenVINO can run ({onnx_session.line(error)}): "
             "compile it again."
         ) from error
     outputs = [tensor.name for tensor in signature.outputs]
@@ -148,7 +149,7 @@ def _runtime(file: Path, signature: Signature) -> EdgeModel:
             request.infer(dict(arrays))
         except RuntimeError as error:
             raise EdgelineError(
-                f"The OpenVINO model failed on this input ({onnx_model.line(error)}): "
+                f"The OpenVINO model failed on this input ({onnx_session.line(error)}): "
                 "check its values."
             ) from error
         return {name: request.get_tensor(name).data.copy() for name in outputs}

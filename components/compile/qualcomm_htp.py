@@ -26,6 +26,7 @@ from edgeline.components.compile.target import (
     Target,
 )
 from edgeline.errors import EdgelineError
+from edgeline.runtimes import onnx_session
 
 FILE = "model.onnx"
 BINARY = "model_qnn.bin"
@@ -117,7 +118,7 @@ def _prepare(
     tell("checking the prepared ONNX model")
     onnx.checker.check_model(model, full_check=True)
     onnx.save(model, prepared)
-    answers = onnx_model.session(prepared, signature)
+    answers = onnx_session.session(prepared, signature)
     arrays = forms.sample(signature)
     shifted = {
         tensor.name: (arrays[tensor.name].astype("int16") - onnx_qdq.SHIFT).astype("int8")
@@ -125,7 +126,7 @@ def _prepare(
         else arrays[tensor.name]
         for tensor in made.signature.inputs
     }
-    expected = onnx_model.session(whole, made.signature)
+    expected = onnx_session.session(whole, made.signature)
     found = forms.gap(expected, shifted, answers, arrays)
     forms.require_equal(found, made.quantisation, "The prepared ONNX model")
     forms.write_signature(folder, signature)

@@ -22,6 +22,7 @@ from edgeline.components.compile.target import (
     Target,
 )
 from edgeline.errors import EdgelineError
+from edgeline.runtimes import onnx_session
 from edgeline.runtimes.interpreter import Arrays, EdgeModel
 
 DEVICE = "aarch64"
@@ -84,7 +85,7 @@ def load(folder: Path, _: Compiled) -> EdgeModel:
         machine = tvm.relax.VirtualMachine(tvm.runtime.load_module(str(file)), tvm.cpu())
     except Exception as error:
         raise EdgelineError(
-            f"{file} is not a library that TVM can run ({onnx_model.line(error)}): "
+            f"{file} is not a library that TVM can run ({onnx_session.line(error)}): "
             "compile it again."
         ) from error
     main, outputs = machine["main"], [tensor.name for tensor in signature.outputs]
@@ -95,7 +96,7 @@ def load(folder: Path, _: Compiled) -> EdgeModel:
             answer = main(*given)
         except Exception as error:
             raise EdgelineError(
-                f"The TVM library failed on this input ({onnx_model.line(error)}): "
+                f"The TVM library failed on this input ({onnx_session.line(error)}): "
                 "check its values."
             ) from error
         answers = [answer] if hasattr(answer, "numpy") else list(answer)
@@ -129,7 +130,7 @@ def _compile(
         module = from_onnx(model)
     except Exception as error:
         raise EdgelineError(
-            f"TVM cannot read the model ({onnx_model.line(error)}): build it from other "
+            f"TVM cannot read the model ({onnx_session.line(error)}): build it from other "
             "operators, or compile for another target."
         ) from error
     for name in dict.fromkeys((DEVICE, HERE)):
@@ -140,7 +141,7 @@ def _compile(
     forms.write_signature(folder, signature)
     arrays = forms.sample(signature)
     here = load(folder, Compiled(""))
-    found = forms.difference(onnx_model.session(file, signature), here, arrays)
+    found = forms.difference(onnx_session.session(file, signature), here, arrays)
     forms.require_equal(found, made.quantisation, "The TVM library")
     return tvm.__version__, found
 

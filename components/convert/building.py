@@ -28,7 +28,7 @@ from edgeline.components.convert import (
     replay,
     running,
 )
-from edgeline.components.convert.conversion import Built
+from edgeline.components.convert.built import Built
 from edgeline.components.convert.layer_errors import Layer
 from edgeline.components.convert.replay import Lowered
 from edgeline.components.convert.running import Arrays

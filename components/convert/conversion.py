@@ -10,30 +10,9 @@ from edgeline.artifacts.features import Feature
 from edgeline.artifacts.models import PREDICT_TRANSFORMED, SERVING, TRANSFORM
 from edgeline.artifacts.transformed import TRANSFORMED
 from edgeline.components.convert import running
-from edgeline.components.convert.fallback import Trial
-from edgeline.components.convert.layer_errors import Layer
+from edgeline.components.convert.built import Built
 from edgeline.components.convert.running import Arrays
 from edgeline.components.convert.settings import Settings
-
-
-@dataclass(frozen=True)
-class Built:
-    """A LiteRT model and what is to be told of it.
-
-    Attributes:
-        lowered: how often each entry of `lowering` was used.
-        quantisation: as asked for; of the model that was chosen where that was `auto`.
-        layers: what hurts most first; empty for a floating model.
-        trials: of `auto`.
-        cloud: the cloud model's metrics, where there are trials.
-    """
-
-    model: bytes
-    lowered: Mapping[str, int]
-    quantisation: str
-    layers: Sequence[Layer] = ()
-    trials: Sequence[Trial] = ()
-    cloud: Mapping[str, float | None] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)

@@ -12,7 +12,8 @@ from dataclasses import replace
 
 from edgeline.artifacts import Artifact, models
 from edgeline.components.convert import layer_errors, recipes, running
-from edgeline.components.convert.conversion import Built, Conversion
+from edgeline.components.convert.built import Built
+from edgeline.components.convert.conversion import Conversion
 from edgeline.components.convert.running import Arrays
 from edgeline.components.convert.settings import Settings
 from edgeline.errors import EdgelineError

@@ -115,19 +115,6 @@ def assemble(
         ) from error
 
 
-def content_digest(bundle: Bundle) -> str:
-    """Hexadecimal sha256 of what a device would run.
-
-    Two bundles with the same digest give the same answers. Left out are the version,
-    the provenance (a second run has another id), and the evaluation and verification
-    (latencies differ from one measurement to the next).
-    """
-    content = bundle.to_json()
-    for key in ("version", "provenance", "evaluation", "verification"):
-        del content[key]
-    return artifacts.digest_of_listing("bundle", content, {})
-
-
 def _origin(edge_model: Artifact, evaluation: Artifact | None) -> dict[str, Any]:
     """Where an imported model came from, and whether nobody has evaluated it."""
     origin = edge_model.metadata.get("origin", {})

@@ -6,14 +6,15 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from edgeline import __version__, artifacts
+from edgeline import artifacts
 from edgeline.artifacts import models
-from edgeline.artifacts.bundle import Bundle, write_manifest
-from edgeline.components.publish.assemble import assemble, content_digest
+from edgeline.artifacts.bundle import Bundle, content_digest, write_manifest
+from edgeline.components.publish.assemble import assemble
 from edgeline.errors import EdgelineError
 from edgeline.stores.destinations import refuse_lost
 from edgeline.stores.signed import refuse_signed
 from edgeline.stores.store import add, open_store
+from edgeline.version import __version__
 
 SCHEMA = "bundle/v1"
 

@@ -58,7 +58,7 @@ def verify(
         Whether the edge model is approved.
     """
     from edgeline.artifacts.metadata import record
-    from edgeline.components.verify.verify import Limits
+    from edgeline.components.verify.findings import Limits
     from edgeline.components.verify.verify import verify as work
 
     result = work(

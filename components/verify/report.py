@@ -17,7 +17,7 @@ from edgeline.reports import report
 from edgeline.reports.report import Fact, Section, number
 
 if TYPE_CHECKING:
-    from edgeline.components.verify.verify import Findings
+    from edgeline.components.verify.findings import Findings
 
 ORDER = ("crashed", "hung", "raised", "spoiled", "answered", "refused")
 

@@ -55,9 +55,9 @@ def load(model: str | Path, runtime: str = LITERT) -> EdgeModel:
 
         return load_compiled(model)
     if Path(model).suffix == ONNX:
-        from edgeline.components.compile import onnx_model
+        from edgeline.runtimes import onnx_session
 
-        return onnx_model.given(Path(model))
+        return onnx_session.given(Path(model))
     if runtime == LITERT:
         return interpreter.load(model)
     process = Process(_python(), Path(model))

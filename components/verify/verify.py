@@ -24,6 +24,7 @@ from edgeline.artifacts.bundle import Tensor
 from edgeline.artifacts.features import Feature, to_numpy
 from edgeline.components.compile import target as targets
 from edgeline.components.verify import malformed, parity, report, runtimes
+from edgeline.components.verify.findings import FLOAT, Findings, Limits, Subject
 from edgeline.components.verify.latency import Latency, measure
 from edgeline.components.verify.malformed import Case
 from edgeline.components.verify.parity import Batch, Parity
@@ -35,68 +36,8 @@ from edgeline.runtimes.original import Original
 SCHEMA = "verification/v1"
 COMPILED_SCHEMA = "compiled_model/v1"  # what the component compile writes
 VECTOR_ROWS = 32
-FLOAT = ("float", "float32", "none")  # quantisations that must not change an answer
-FLOAT_DIFFERENCE = 1e-5
-# where no metric judges a quantised model, or it is the original itself in other kernels, the
-# original's answers do
-UNJUDGED_DECISIONS, UNJUDGED_DIFFERENCE = 0.05, 0.1
 # what another processor may make of the same model: rounding, or one step of a quantised tensor
 TOLERANCE = {True: 1e-5, False: 0.02}
-
-
-@dataclass(frozen=True)
-class Limits:
-    """What an edge model may differ in; -1 where the quantisation decides, 0 ms or MB for no limit.
-
-    A float model may differ by 1e-5 and change no decision; a quantised one has only the
-    limit on its metrics. Where its original knows no label there is no metric, and an imported
-    file may be held to itself: then it may change 5% of the decisions, or differ by 0.1 in a
-    regression.
-    """
-
-    max_difference: float = -1.0
-    max_changed_decisions: float = -1.0
-    max_metric_drop: float = 0.01
-    max_p99_ms: float = 0.0
-    max_memory_mb: float = 0.0
-
-    def resolved(self, quantisation: str, task: str, judged: bool) -> Limits:
-        difference, decisions = float("inf"), 1.0
-        if quantisation in FLOAT:
-            difference, decisions = FLOAT_DIFFERENCE, 0.0
-        elif not judged and task == "regression":
-            difference = UNJUDGED_DIFFERENCE
-        elif not judged:
-            decisions = UNJUDGED_DECISIONS
-        fields = asdict(self)
-        if self.max_difference < 0:
-            fields["max_difference"] = difference
-        if self.max_changed_decisions < 0:
-            fields["max_changed_decisions"] = decisions
-        return Limits(**fields)
-
-
-@dataclass(frozen=True)
-class Subject:
-    """What is verified: a model file or folder, and the runtime or target that runs it."""
-
-    path: Path
-    runtime: str
-    quantisation: str
-
-
-@dataclass(frozen=True)
-class Findings:
-    """All that was found out, and the verdict: approved where there are no reasons against."""
-
-    split: str
-    limits: Limits
-    parity: Parity
-    latency: Latency
-    cases: list[Case]
-    reasons: list[str]
-    subject: Subject
-    original: Original
 
 
 @dataclass(frozen=True)

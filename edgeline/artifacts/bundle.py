@@ -13,12 +13,13 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
-from edgeline.artifacts import sha256, write_text
+from edgeline.artifacts import digest_of_listing, sha256, write_text
 from edgeline.artifacts.features import Feature
 from edgeline.errors import EdgelineError
 from edgeline.formats import typed
 
 FORMAT = "bundle/v1"
+IMAGE_FOLDER = "models"  # of a bundle in a container image, where KServe looks for it
 MANIFEST = "manifest.json"
 NAME = re.compile(r"[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?")
 
@@ -198,3 +199,16 @@ def read_manifest(folder: Path) -> Bundle:
     if bundle.model not in bundle.files:
         raise EdgelineError(f"{manifest} does not list its model {bundle.model!r}.")
     return bundle
+
+
+def content_digest(bundle: Bundle) -> str:
+    """Hexadecimal sha256 of what a device would run.
+
+    Two bundles with the same digest give the same answers. Left out are the version,
+    the provenance (a second run has another id), and the evaluation and verification
+    (latencies differ from one measurement to the next).
+    """
+    content = bundle.to_json()
+    for key in ("version", "provenance", "evaluation", "verification"):
+        del content[key]
+    return digest_of_listing("bundle", content, {})

@@ -77,9 +77,9 @@ def set_caching(pipeline: Json, caching: bool) -> None:
 
 
 def _check(environment: Environment, used: set[str]) -> None:
-    from edgeline.listing import component_names
+    from edgeline.components import catalogue
 
-    known = used | set(component_names())
+    known = used | set(catalogue.names())
     for name, resources in {"defaults": environment.defaults, **environment.tasks}.items():
         if name != "defaults" and name not in known:
             raise EdgelineError(

@@ -8,8 +8,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from edgeline import __version__
 from edgeline.lint.rule import Finding, Rule
+from edgeline.version import __version__
 
 SCHEMA = "https://json.schemastore.org/sarif-2.1.0.json"
 

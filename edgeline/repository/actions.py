@@ -12,8 +12,7 @@ from securesystemslib.signer import CryptoSigner
 from tuf.api.metadata import Metadata, Root, Targets
 
 from edgeline.artifacts import bundle as bundles
-from edgeline.artifacts.bundle import Bundle
-from edgeline.components.publish.assemble import content_digest
+from edgeline.artifacts.bundle import Bundle, content_digest
 from edgeline.errors import EdgelineError
 from edgeline.repository import keys, listing, roles
 from edgeline.repository.place import Place, open_place

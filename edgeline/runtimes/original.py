@@ -256,14 +256,14 @@ def _invoke(
 
 def _onnx(path: Path, signature: Signature, origin: Mapping[str, Any]) -> EdgeModel:
     """An ONNX file under our names, each operator as it stands."""
-    from edgeline.components.compile import onnx_model
+    from edgeline.runtimes import onnx_session
 
     takes, gives = origin["inputs"], origin["outputs"]
     former = Signature(
         tuple(replace(tensor, name=takes[tensor.name]) for tensor in signature.inputs),
         tuple(replace(tensor, name=gives[tensor.name]) for tensor in signature.outputs),
     )
-    source = onnx_model.session(path, former, optimised=False)
+    source = onnx_session.session(path, former, optimised=False)
 
     def invoke(arrays: models.Arrays) -> models.Arrays:
         answer = source.invoke({takes[name]: array for name, array in arrays.items()})

@@ -19,8 +19,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Any
 
-from edgeline.artifacts.bundle import MANIFEST, Bundle, read
-from edgeline.server.updates.oci import FOLDER
+from edgeline.artifacts.bundle import IMAGE_FOLDER, MANIFEST, Bundle, read
 from edgeline.stores import registry
 
 PLATFORMS = (("amd64", ""), ("arm64", ""), ("arm", "v7"))
@@ -112,14 +111,17 @@ def push(image: ModelImage, repository: str, tag: str) -> str:
 @contextmanager
 def _layer(bundle: Path) -> Iterator[IO[bytes]]:
     names = sorted(json.loads((bundle / MANIFEST).read_text())["files"])
-    folders = {FOLDER, *(f"{FOLDER}/{parent}" for name in names for parent in _parents(name))}
+    folders = {
+        IMAGE_FOLDER,
+        *(f"{IMAGE_FOLDER}/{parent}" for name in names for parent in _parents(name)),
+    }
     with tempfile.TemporaryFile() as file:
         with tarfile.open(fileobj=file, mode="w", format=tarfile.USTAR_FORMAT) as tar:
             for name in sorted(folders):
                 tar.addfile(_entry(name, tarfile.DIRTYPE, 0o555))
             for name in [MANIFEST, *names]:
                 with (bundle / name).open("rb") as content:
-                    entry = _entry(f"{FOLDER}/{name}", tarfile.REGTYPE, 0o444)
+                    entry = _entry(f"{IMAGE_FOLDER}/{name}", tarfile.REGTYPE, 0o444)
                     entry.size = (bundle / name).stat().st_size
                     tar.addfile(entry, content)
         yield file

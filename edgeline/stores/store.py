@@ -19,8 +19,7 @@ from typing import Protocol
 from urllib.parse import unquote, urlsplit
 
 from edgeline.artifacts import bundle as bundles
-from edgeline.artifacts.bundle import MANIFEST, NAME, Bundle
-from edgeline.components.publish.assemble import content_digest
+from edgeline.artifacts.bundle import MANIFEST, NAME, Bundle, content_digest
 from edgeline.errors import EdgelineError
 from edgeline.formats import typed
 from edgeline.stores.folder_store import FolderStore

@@ -28,7 +28,7 @@ from kfp_stand_in_store import RefusedError, Store
 from kfp_stand_in_tasks import hollow, real
 from make_onnx import onnx_model
 
-from edgeline.docs import component, component_names
+from edgeline.components import catalogue
 from edgeline.local.warm import STAGES, Warm
 from edgeline.pipelines.catalogue import load, names
 
@@ -254,7 +254,7 @@ def test_an_output_is_read_as_go_reads_it(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    "file", [file for file in RECORDINGS if _component_of(file) in component_names()],
+    "file", [file for file in RECORDINGS if _component_of(file) in catalogue.names()],
     ids=lambda file: file.stem,
 )  # fmt: skip
 def test_a_face_takes_what_a_real_launcher_handed_it(
@@ -266,7 +266,7 @@ def test_a_face_takes_what_a_real_launcher_handed_it(
         monkeypatch.setattr(place, f"{tmp_path}/")
     given = json.loads(file.read_text())["executor_input"]
     given["outputs"]["outputFile"] = str(tmp_path / "output.json")
-    face = component(_component_of(file)).python_func
+    face = catalogue.load(_component_of(file)).python_func
     taken: dict[str, Any] = {}
 
     def stand_in(**arguments: Any) -> None:
@@ -485,4 +485,4 @@ def test_each_face_has_run(
 ) -> None:
     ran = {task.component for done in (taxi, vision, *pretrained.values()) for task in done.tasks}
     faces = {name.rstrip("-0123456789").replace("-", "_") for name in ran}
-    assert set(component_names()) - faces == (set() if site["sites"] else {"serve"})
+    assert set(catalogue.names()) - faces == (set() if site["sites"] else {"serve"})

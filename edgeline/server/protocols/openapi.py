@@ -5,7 +5,6 @@ from __future__ import annotations
 from dataclasses import fields
 from typing import Any
 
-from edgeline import __version__
 from edgeline.server.app import App, Endpoint
 from edgeline.server.http.http1 import Request, Response
 from edgeline.server.metrics import CONTENT_TYPE
@@ -13,6 +12,7 @@ from edgeline.server.protocols.routes_tfserving import TOP
 from edgeline.server.rollouts.declaration import Rollout
 from edgeline.server.tensors.json import dumps
 from edgeline.server.tensors.pictures import MEDIA_TYPES
+from edgeline.version import __version__
 
 _JSON = "application/json"
 _NAME = {"name": "model", "in": "path", "required": True, "schema": {"type": "string"}}

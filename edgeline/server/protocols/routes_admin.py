@@ -18,7 +18,6 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import unquote
 
-from edgeline import __version__
 from edgeline.errors import EdgelineError
 from edgeline.server.app import App, Endpoint
 from edgeline.server.errors import invalid, not_found
@@ -29,6 +28,7 @@ from edgeline.server.rollouts.declaration import Verdict
 from edgeline.server.tensors.json import dumps, loads
 from edgeline.server.updates.updates import Updates
 from edgeline.server.watching.recent import failures
+from edgeline.version import __version__
 
 _POLICY = (
     b"Content-Security-Policy: default-src 'none'; style-src 'unsafe-inline'; "

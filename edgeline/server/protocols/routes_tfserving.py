@@ -139,7 +139,8 @@ def of_image(body: bytes, instance: Instance, verb: str, top: int) -> bytes:
     description = instance.description
     if verb == "regress":
         raise invalid("An image is classified or predicted: call :classify or :predict.")
-    answers = instance.run(check(pictures.from_body(body, description), description))
+    array = pictures.from_body(body, description.name, description.signature, description.takes)
+    answers = instance.run(check(array, description))
     if verb == "predict":
         return _write("predictions", _to_rows(answers), answers)
     named, scores = classes(answers, description)

@@ -39,7 +39,9 @@ def infer(body: bytes, request: Request, instance: Instance) -> Response:
     asked: dict[str, Any] = {}
     binary = False
     if pictures.is_image_type(request.headers.get(b"content-type", b"")):
-        arrays = pictures.from_body(body, description)
+        arrays = pictures.from_body(
+            body, description.name, description.signature, description.takes
+        )
     elif length is None:
         asked = _document(loads(body))
         arrays = _inputs(asked, memoryview(b""), description)

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from typing import Any
 
-from edgeline import __version__
 from edgeline.artifacts.bundle import Tensor
 from edgeline.formats.dtypes import BY_NAME
 from edgeline.server.app import App
 from edgeline.server.models.model import Description
+from edgeline.version import __version__
 
 EXTENSIONS = ["binary_tensor_data", "model_repository", "classification", "statistics"]
 PLATFORM, NOT_EVALUATED = "litert", "not evaluated"

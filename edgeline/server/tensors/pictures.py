@@ -22,11 +22,10 @@ import numpy as np
 import numpy.typing as npt
 
 from edgeline.artifacts import pixels
-from edgeline.artifacts.bundle import Tensor
+from edgeline.artifacts.bundle import Signature, Tensor
 from edgeline.errors import EdgelineError
-from edgeline.runtimes.interpreter import quantise
+from edgeline.runtimes.interpreter import Arrays, quantise
 from edgeline.server.errors import Code, ServingError, invalid
-from edgeline.server.models.model import Arrays, Description
 
 MEDIA_TYPES = ("image/jpeg", "image/png")
 _CENTRE = {"uint8": 0, "int8": 128}
@@ -37,18 +36,20 @@ def is_image_type(content_type: bytes) -> bool:
     return content_type.lstrip()[:6].lower() == b"image/"
 
 
-def from_body(body: bytes, description: Description) -> Arrays:
+def from_body(body: bytes, model: str, signature: Signature, takes: str) -> Arrays:
     """The only input of a vision model, [1, ...], from a body that is an image.
+
+    Args:
+        model: its name.
+        takes: what it takes, `raw` or `transformed`.
 
     Raises:
         ServingError: the model takes no single image, or the image cannot be decoded.
     """
-    inputs = description.signature.inputs
+    inputs = signature.inputs
     if len(inputs) != 1 or not pixels.takes_images(inputs[0]):
-        raise invalid(
-            f"Model {description.name!r} does not take one image: send its inputs as JSON."
-        )
-    return {inputs[0].name: decode([body], inputs[0], description.takes)}
+        raise invalid(f"Model {model!r} does not take one image: send its inputs as JSON.")
+    return {inputs[0].name: decode([body], inputs[0], takes)}
 
 
 def decode(images: Iterable[bytes], tensor: Tensor, takes: str) -> npt.NDArray[Any]:

@@ -21,7 +21,6 @@ from edgeline.errors import EdgelineError
 from edgeline.stores import registry
 
 SCHEME = "oci://"
-FOLDER = "models"  # in the image, as KServe wants it
 LARGEST = 4 << 30  # bytes of a layer
 _ARCHITECTURES = {"x86_64": "amd64", "aarch64": "arm64", "armv7l": "arm"}
 
@@ -101,7 +100,7 @@ def _unpack(file: IO[bytes], folder: Path, reference: str) -> None:
         with tarfile.open(fileobj=file, mode="r:*") as tar:
             for entry in tar:
                 path = PurePosixPath(entry.name)
-                parts = path.parts[1:] if path.parts[:1] == (FOLDER,) else ()
+                parts = path.parts[1:] if path.parts[:1] == (bundle.IMAGE_FOLDER,) else ()
                 if entry.isdir() or not parts:
                     continue
                 if not entry.isreg() or ".." in parts or path.is_absolute():

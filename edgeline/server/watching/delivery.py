@@ -23,9 +23,9 @@ from time import monotonic
 from typing import Any
 from urllib.parse import urlsplit
 
-from edgeline import __version__
 from edgeline.errors import EdgelineError
 from edgeline.server.tensors.json import dumps
+from edgeline.version import __version__
 
 log = logging.getLogger("edgeline.server")
 CONTENT_TYPE = "application/cloudevents+json"

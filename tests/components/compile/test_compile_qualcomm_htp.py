@@ -63,6 +63,7 @@ def test_an_operator_left_on_the_cpu_is_placed_there_with_its_reason(tmp_path):
 def test_unsigned_activations_are_the_same_function(source, tmp_path):
     onnx = pytest.importorskip("onnx")
     from edgeline.components.compile import onnx_model, onnx_qdq
+    from edgeline.runtimes import onnx_session
 
     made = onnx_model.make(
         Source(tflite=source("int8").tflite, quantisation="int8"), tmp_path / "a"
@@ -74,9 +75,9 @@ def test_unsigned_activations_are_the_same_function(source, tmp_path):
     assert (after.dtype, after.shape) == ("uint8", (1, 28, 28, 1))
     assert after.zero_point == before.zero_point + 128
     stored = np.random.default_rng(0).integers(-128, 127, (8, 28, 28, 1), np.int8)
-    plain = onnx_model.session(tmp_path / "a", made.signature)({"image": stored})
+    plain = onnx_session.session(tmp_path / "a", made.signature)({"image": stored})
     shifted = (stored.astype(np.int16) + 128).astype(np.uint8)
-    answer = onnx_model.session(tmp_path / "b", signature)({"image": shifted})
+    answer = onnx_session.session(tmp_path / "b", signature)({"image": shifted})
     np.testing.assert_array_equal(
         answer["prediction"].astype(np.int16) - 128, plain["prediction"].astype(np.int16)
     )

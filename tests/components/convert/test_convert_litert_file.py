@@ -20,7 +20,8 @@ from edgeline.components.import_model.wanted import Wanted
 from edgeline.components.ingest.ingest import ingest
 from edgeline.components.model_card.model_card import model_card
 from edgeline.components.publish.publish import publish
-from edgeline.components.verify.verify import Limits, verify
+from edgeline.components.verify.findings import Limits
+from edgeline.components.verify.verify import verify
 from edgeline.errors import EdgelineError
 from edgeline.formats import tflite
 

@@ -136,7 +136,8 @@ def test_scaling_probabilities_and_named_labels_are_inside(trained, tmp_path):
 
 def test_convert_and_verify_work_on_it(trained, tmp_path):
     from edgeline.components.convert.convert import convert
-    from edgeline.components.verify.verify import Limits, verify
+    from edgeline.components.verify.findings import Limits
+    from edgeline.components.verify.verify import verify
 
     folder, _ = trained
     imported(folder / "fixed.keras", tmp_path, scaling="0..1", logits=True, label="animal")

@@ -15,7 +15,8 @@ from edgeline.components.train.optimising import Optimisation
 from edgeline.components.train.train import train
 from edgeline.components.transform.transform import transform
 from edgeline.components.validate.validate import validate
-from edgeline.components.verify.verify import Limits, verify
+from edgeline.components.verify.findings import Limits
+from edgeline.components.verify.verify import verify
 from edgeline.errors import EdgelineError
 from edgeline.runtimes import interpreter
 

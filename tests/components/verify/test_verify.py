@@ -7,8 +7,8 @@ import pytest
 from taxi_rows import ROWS, save_rows
 
 from edgeline import artifacts
+from edgeline.components.verify.findings import Limits
 from edgeline.components.verify.malformed import KINDS
-from edgeline.components.verify.verify import Limits
 from edgeline.components.verify.verify import verify as work
 from edgeline.errors import EdgelineError
 

@@ -7,7 +7,8 @@ import pytest
 
 from edgeline import artifacts
 from edgeline.artifacts.features import Feature, with_shape
-from edgeline.components.verify.verify import Limits, verify
+from edgeline.components.verify.findings import Limits
+from edgeline.components.verify.verify import verify
 from edgeline.runtimes.interpreter import load
 
 ROWS, SHAPE = 1500, (12, 12, 1)

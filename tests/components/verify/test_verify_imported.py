@@ -25,8 +25,8 @@ from edgeline.components.import_model.import_model import import_model
 from edgeline.components.import_model.wanted import Wanted
 from edgeline.components.ingest.ingest import ingest
 from edgeline.components.publish.publish import publish
+from edgeline.components.verify.findings import Limits
 from edgeline.components.verify.malformed import KINDS
-from edgeline.components.verify.verify import Limits
 from edgeline.components.verify.verify import verify as work
 from edgeline.components.verify.verify_bundle import verify_bundle
 from edgeline.errors import EdgelineError

@@ -10,7 +10,7 @@ import pytest
 from edgeline import artifacts
 from edgeline.components.compile.compile import compile_edge_model
 from edgeline.components.verify import runtimes
-from edgeline.components.verify.verify import Limits
+from edgeline.components.verify.findings import Limits
 from edgeline.components.verify.verify import verify as work
 from edgeline.errors import EdgelineError
 from edgeline.runtimes import child, interpreter
