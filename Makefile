@@ -1,56 +1,63 @@
-# make run    sets up, then runs the taxi pipeline on real data
-# make test   sets up, then lints, type-checks and tests
-# make test-cluster  applies what is written to Kubernetes' API server (see tests/cluster)
-# make test-images   builds the container images with Docker and tests them (see images/README.md)
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 
-.PHONY: run test-cluster test-images test-updates test lint types unit fuzz docs screenshot lock clean
+.PHONY: help run test check long lint types unit fast fuzz test-cluster test-images test-updates \
+  docs screenshot lock clean
 
-run: $(VENV)/ready
+help: ## print this list
+	@sed -n 's/^\([a-z-]*\):.*## /\1|/p' $(MAKEFILE_LIST) | awk -F'|' '{printf "make %-14s %s\n", $$1, $$2}'
+
+run: $(VENV)/ready ## set up, then run the taxi pipeline on real data
 	$(BIN)/edgeline run taxi
 
-test: lint types unit
+test: lint types unit ## set up, then lint, check types and run the tests (at most 20 minutes)
 
-lint: $(VENV)/ready
+check: lint types fast ## lint, types and the fast tests (at most 3 minutes)
+
+long: fuzz test-updates ## what takes longer: fuzzing, soaks, large tables and trainings
+
+lint: $(VENV)/ready ## style, and which room imports which
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
+	$(BIN)/lint-imports
 
-types: $(VENV)/ready
+types: $(VENV)/ready ## mypy, strict
 	$(BIN)/mypy -p edgeline
 
 # two files of tests at a time; each needs up to 4 GB
 WORKERS ?= 2
 unit: $(VENV)/ready
-	$(BIN)/pytest --numprocesses $(WORKERS) --dist loadfile
+	$(BIN)/pytest --numprocesses $(WORKERS) --dist loadfile $(PYTEST)
 
-# 10,000 malformed requests, and 10,000 made from the OpenAPI document (about five minutes)
-fuzz: $(VENV)/ready
+fast: $(VENV)/ready
+	$(BIN)/pytest --numprocesses $(WORKERS) --dist loadfile -m fast $(PYTEST)
+
+# about five minutes
+fuzz: $(VENV)/ready ## 10,000 malformed requests, and 10,000 made from the OpenAPI document
 	$(BIN)/python tests/server/fuzzing.py 10000
 	$(BIN)/python tests/server/openapi_fuzzing.py 10000
 
 IMAGES ?= pipeline train compile edge-server
 
-test-images: $(VENV)/ready
+test-images: $(VENV)/ready ## build the container images with Docker and test them
 	tests/images/build.sh $(IMAGES)
 	tests/images/publish.sh edge-server
 	PATH="/usr/bin:$$PATH" $(BIN)/pytest -m images tests/images
 
 # builds Kubernetes' API server once, with Go; needs Debian's etcd-server
-test-cluster: $(VENV)/ready
+test-cluster: $(VENV)/ready ## apply what is written to Kubernetes' API server
 	tests/cluster/build_api_server.sh
 	$(BIN)/pytest -m cluster tests/cluster
 
-# a minute of updates below eight clients, then 100 updates: nothing lost, nothing grown
-test-updates: $(VENV)/ready
+test-updates: $(VENV)/ready ## updates below eight clients, then 100 more: nothing lost or grown
 	$(BIN)/python benchmarks/updates.py
 
-docs: $(VENV)/ready
+docs: $(VENV)/ready ## write the components' READMEs from their faces
 	$(BIN)/python -m edgeline.docs
 
 # needs Chromium
-screenshot: $(VENV)/ready
+screenshot: $(VENV)/ready ## take README's picture of a run again
 	$(BIN)/edgeline run taxi
 	$(BIN)/python docs/screenshot.py
 
@@ -68,7 +75,7 @@ LOCK := $(BIN)/uv pip compile --quiet --universal --python-version 3.10 --no-emi
 LOCK_IMAGE := $(LOCK) --constraints constraints.txt
 NOT_SERVING := colorama jinja2 markdown-it-py markupsafe mdurl pyarrow pygments pyyaml rich
 
-lock:
+lock: ## resolve constraints.txt and the images' lists again
 	$(LOCK) --extra test --output-file constraints.txt
 	$(LOCK_IMAGE) --extra pipelines --extra serve --output-file images/pipeline/requirements.txt
 	$(LOCK_IMAGE) --extra quantise --output-file images/train/requirements-cpu.txt
@@ -77,5 +84,5 @@ lock:
 	$(LOCK_IMAGE) --extra serve --generate-hashes $(NOT_SERVING:%=--no-emit-package %) \
 	  --output-file images/edge-server/requirements.txt
 
-clean:
+clean: ## remove what was built
 	rm -rf $(VENV) .cache build dist *.egg-info
