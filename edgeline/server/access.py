@@ -4,26 +4,33 @@ The token file holds digests, never tokens:
 
     {"tokens": [{"name": "camera-1", "sha256": "<hex>", "scopes": ["predict"]}]}
 
-`predict` allows inference, metadata and metrics, `read` what the page at `/` shows, drift included,
-`admin` all of it and loading, unloading and rollouts. Health is open to all. A client certificate
-that the server's CA signed (mTLS) allows `predict`.
+Every endpoint and gRPC method is of one kind:
 
-Without a token file everybody may predict, and
+| kind | what | scope of a token | without a token file, for |
+|---|---|---|---|
+| `HEALTH` | whether the server lives and is ready | none | everybody |
+| `MODEL_HEALTH` | whether a model is ready, its versions' states | `metadata` | everybody |
+| `PREDICTION` | infer, predict, classify, regress | `predict` | everybody |
+| `METADATA` | models, their inputs, statistics, metrics | `metadata` | own calls |
+| `PUBLIC` | the page without its data, OpenAPI | none | own calls |
+| `READ` | what the page shows, drift included | `read` | own calls |
+| `ADMIN` | loading, unloading, rollouts, updates | `admin` | own calls over loopback |
 
-| scope | who | asked for as (`Host`, `:authority`) |
-|---|---|---|
-| `read` | everybody | any address, `localhost`, this machine's name, the name in `--host` |
-| `admin` | this machine, over loopback | `localhost` or a loopback address |
+`predict` allows `metadata` too, and `admin` everything. A client certificate that the server's CA
+signed (mTLS) allows `predict`. The status of a model's versions (`/v1/models/MODEL`,
+GetModelStatus) is health: KServe v1 and TensorFlow Serving's load balancers probe by it.
 
-but neither is for another site's page in a browser, nor for what comes through a proxy
-(see `edgeline.server.foreign`).
+A call is own unless it is from another site's page in a browser or came through a proxy (see
+`edgeline.server.foreign`). The server must be asked for (`Host`, `:authority`) as `localhost`, by
+any address, this machine's name, the name in `--host` or one in `--names`; for `ADMIN` as
+`localhost` or by a loopback address.
 """
 
 from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -32,23 +39,51 @@ from edgeline.errors import EdgelineError
 from edgeline.server import foreign
 from edgeline.server.errors import Code, ServingError
 
-SCOPES = ("predict", "read", "admin")
+# what a scope in the token file allows
+_ALLOWS = {
+    "metadata": {"metadata"},
+    "predict": {"predict", "metadata"},
+    "read": {"read"},
+    "admin": {"admin", "read", "predict", "metadata"},
+}
 _LOCAL = ("127.0.0.1", "::1", "::ffff:127.0.0.1", "unix")
 
 
 @dataclass(frozen=True)
+class Kind:
+    """What an endpoint is for.
+
+    Attributes:
+        scope: what a token must allow; empty where none is needed.
+        foreign: whether, without a token file, it answers other sites' pages and proxies too.
+    """
+
+    scope: str
+    foreign: bool
+
+
+HEALTH = Kind("", foreign=True)
+MODEL_HEALTH = Kind("metadata", foreign=True)
+PREDICTION = Kind("predict", foreign=True)
+METADATA = Kind("metadata", foreign=False)
+PUBLIC = Kind("", foreign=False)
+READ = Kind("read", foreign=False)
+ADMIN = Kind("admin", foreign=False)
+
+
+@dataclass(frozen=True)
 class Access:
-    """`tokens` maps the sha256 of a token to its scopes; None where there are no tokens. `names`
-    are this machine's."""
+    """`tokens` maps the sha256 of a token to what it allows; None where there are no tokens.
+    `names` are what this server may be called."""
 
     tokens: dict[str, frozenset[str]] | None = field(default=None, repr=False)
     names: frozenset[str] = frozenset()
 
-    def check(self, scope: str, authorization: str, peer: str, headers: Mapping[Any, Any]) -> None:
+    def check(self, kind: Kind, authorization: str, peer: str, headers: Mapping[Any, Any]) -> None:
         """Let a call pass or refuse it.
 
         Args:
-            scope: what the call needs; empty for nothing.
+            kind: of what is called.
             authorization: the header's value, `Bearer TOKEN`.
             peer: the client's address, or `tls:` and its certificate's subject.
             headers: all of HTTP's (bytes) or of gRPC's (str), names in lower case.
@@ -56,34 +91,35 @@ class Access:
         Raises:
             ServingError: 401 without a known token, 403 without the scope.
         """
-        if not scope:
-            return
         if self.tokens is None:
-            if scope != "predict":
-                self._check_untokened(scope, peer, headers)
+            if not kind.foreign:
+                self._check_untokened(kind is ADMIN, peer, headers)
             return
-        kind, _, token = authorization.partition(" ")
-        if kind.lower() != "bearer" or not token:
-            if scope == "predict" and peer.startswith("tls:"):
+        if not kind.scope:
+            return
+        scheme, _, token = authorization.partition(" ")
+        if scheme.lower() != "bearer" or not token:
+            if kind.scope in _ALLOWS["predict"] and peer.startswith("tls:"):
                 return
             raise ServingError(Code.UNAUTHENTICATED, "This call needs a bearer token.")
         digest = hashlib.sha256(token.strip().encode("latin-1", "replace")).hexdigest()
-        scopes = self.tokens.get(digest)
-        if scopes is None:
+        allowed = self.tokens.get(digest)
+        if allowed is None:
             raise ServingError(Code.UNAUTHENTICATED, "The token is not known here.")
-        if scope not in scopes and "admin" not in scopes:
-            raise ServingError(Code.PERMISSION_DENIED, f"The token lacks the scope {scope!r}.")
+        if kind.scope not in allowed:
+            raise ServingError(Code.PERMISSION_DENIED, f"The token lacks the scope {kind.scope!r}.")
 
-    def _check_untokened(self, scope: str, peer: str, headers: Mapping[Any, Any]) -> None:
-        if scope == "admin" and peer not in _LOCAL:
+    def _check_untokened(self, admin: bool, peer: str, headers: Mapping[Any, Any]) -> None:
+        if admin and peer not in _LOCAL:
             raise ServingError(
                 Code.PERMISSION_DENIED,
                 "Admin calls from another machine need a token: serve with --tokens.",
             )
-        found = foreign.reason(headers, scope == "admin", self.names)
+        found = foreign.reason(headers, admin, self.names)
         named = found.startswith("Host:")
         if found and not (named and peer.startswith("tls:")):  # a certificate is for its own name
-            otherwise = "ask for localhost, or " if named else ""
+            own = "ask for localhost" if admin else "give the server's name with --names"
+            otherwise = f"{own}, or " if named else ""
             raise ServingError(
                 Code.PERMISSION_DENIED,
                 f"This call has the header {found[:100]!r}, as those of another site's page or of "
@@ -91,17 +127,17 @@ class Access:
             )
 
 
-def read(path: str | None, host: str = "") -> Access:
+def read(path: str | None, names: Iterable[str] = ()) -> Access:
     """Read a token file; without one everybody may predict.
 
     Args:
-        host: the name or address that is listened on.
+        names: what the server may be called, beside this machine's name.
 
     Raises:
         EdgelineError: it is missing or malformed.
     """
     if path is None:
-        return Access(names=foreign.own_names(host))
+        return Access(names=foreign.own_names(names))
     try:
         entries = json.loads(Path(path).read_text())["tokens"]
         tokens = {str(e["sha256"]).lower(): frozenset(e["scopes"]) for e in entries}
@@ -110,8 +146,12 @@ def read(path: str | None, host: str = "") -> Access:
     except (ValueError, KeyError, TypeError, OSError) as error:
         raise EdgelineError(f"{path} is no token file ({error}).") from error
     for digest, scopes in tokens.items():
-        if len(digest) != 64 or not scopes or not scopes <= set(SCOPES):
+        if len(digest) != 64 or not scopes or not scopes <= _ALLOWS.keys():
             raise EdgelineError(
-                f"{path} has an entry that is not a sha256 with scopes of {', '.join(SCOPES)}."
+                f"{path} has an entry that is not a sha256 with scopes of {', '.join(_ALLOWS)}."
             )
-    return Access(tokens)
+    allowed = {
+        digest: frozenset().union(*(_ALLOWS[scope] for scope in scopes))
+        for digest, scopes in tokens.items()
+    }
+    return Access(allowed)

@@ -1,4 +1,4 @@
-"""From a request to what answers it: paths, scopes, the model's pool, and back to the loop."""
+"""From a request to what answers it: paths, kinds, the model's pool, and back to the loop."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from time import monotonic
 from typing import Any
 
-from edgeline.server.access import Access
+from edgeline.server.access import Access, Kind
 from edgeline.server.errors import Code, ServingError, not_found
 from edgeline.server.http.compression import decompress
 from edgeline.server.http.grpc_call import Call
@@ -35,14 +35,14 @@ class Endpoint:
 
     Attributes:
         method: the HTTP method it takes.
-        scope: what a client must be allowed: empty, `predict`, `read` or `admin`.
+        kind: who may call it (see `edgeline.server.access`).
         answer: answers on the event loop, at once.
         later: answers on the event loop, with waiting.
         pool, work: answers in a worker of the pool that `pool` finds.
     """
 
     method: str
-    scope: str
+    kind: Kind
     answer: Callable[[Request], Response] | None = None
     later: Callable[[Request], Awaitable[Response]] | None = None
     pool: Callable[[], Pool | Traffic] | None = None
@@ -53,7 +53,7 @@ class Endpoint:
 class Method:
     """What answers a gRPC method; `pool` finds the worker for a message."""
 
-    scope: str
+    kind: Kind
     answer: Callable[[memoryview], bytes] | None = None
     later: Callable[[memoryview], Awaitable[bytes]] | None = None
     work: Callable[[memoryview], tuple[Pool | Traffic, Callable[[Instance], bytes]]] | None = None
@@ -85,9 +85,8 @@ class App:
             reply = self._access_log.http(request, reply)
         try:
             endpoint = self._endpoint(request)
-            if endpoint.scope:
-                authorization = request.headers.get(b"authorization", b"").decode("latin-1")
-                self.access.check(endpoint.scope, authorization, request.peer, request.headers)
+            authorization = request.headers.get(b"authorization", b"").decode("latin-1")
+            self.access.check(endpoint.kind, authorization, request.peer, request.headers)
             if endpoint.work is not None and endpoint.pool is not None:
                 work = endpoint.work
                 request.cancel = self._submit(
@@ -114,9 +113,8 @@ class App:
             method = self.methods.get(call.method)
             if method is None:
                 raise ServingError(Code.UNIMPLEMENTED, f"There is no {call.method[:100]!r} here.")
-            if method.scope:
-                authorization = call.headers.get("authorization", "")
-                self.access.check(method.scope, authorization, call.peer, call.headers)
+            authorization = call.headers.get("authorization", "")
+            self.access.check(method.kind, authorization, call.peer, call.headers)
             if method.work is not None:
                 pool, work = method.work(call.message)
                 call.cancel = self._submit(pool, work, reply, call)

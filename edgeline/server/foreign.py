@@ -12,7 +12,7 @@ from __future__ import annotations
 import ipaddress
 import re
 import socket
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
 _FORWARDED = re.compile(
@@ -49,9 +49,10 @@ def reason(headers: Mapping[Any, Any], local: bool, names: frozenset[str]) -> st
     return ""
 
 
-def own_names(host: str) -> frozenset[str]:
-    """The names of this machine: what it is called, and what the server was told to listen on."""
-    return frozenset(name.lower() for name in (socket.gethostname(), host) if name)
+def own_names(given: Iterable[str]) -> frozenset[str]:
+    """What this server may be called: this machine's name and those that were given."""
+    names = (socket.gethostname(), *given)
+    return frozenset(name.lower().removesuffix(".") for name in names if name)
 
 
 def _is_own(host: str, local: bool, names: frozenset[str]) -> bool:

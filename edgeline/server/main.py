@@ -18,7 +18,7 @@ from typing import Any, TypeVar
 
 from edgeline.errors import EdgelineError
 from edgeline.server import access
-from edgeline.server.app import App
+from edgeline.server.app import App, Method, Resolver
 from edgeline.server.ending import on_signal
 from edgeline.server.http.http1 import Http1, Server
 from edgeline.server.http.http2 import Http2
@@ -150,17 +150,9 @@ async def _serve_until(
         return tuple(observer for observer in found if observer is not None)
 
     repository.observers = observers
-    app = App(settings, repository, metrics, access.read(settings.tokens, settings.host))
-    app.resolvers += [
-        routes_v2.resolver(app),
-        routes_tfserving.resolver(app),
-        routes_watching.resolver(app, watching),
-        routes_admin.resolver(app, updates),
-        routes_updates.resolver(app, updates),
-        openapi.resolver(app),
-    ]
-    app.methods |= grpc_v2.methods(app)
-    app.methods |= {**grpc_tfserving.methods(app), **grpc_examples.methods(app)}
+    app = App(settings, repository, metrics, access.read(settings.tokens, settings.own_names))
+    app.resolvers += resolvers(app, watching, updates)
+    app.methods |= methods(app)
     server = Server(settings, metrics, app.http)
     server.grpc = lambda: Http2(server, app.grpc)
     # HTTP/2 is for gRPC, whose clients offer nothing else: browsers and curl offer both
@@ -203,6 +195,23 @@ async def _serve_until(
     for kept in (webhook, payloads):
         if kept is not None:
             await apart(kept.close, _FLUSH_TIME)
+
+
+def resolvers(app: App, watching: Watching, updates: Updates | None) -> list[Resolver]:
+    """What finds the endpoints of a path, in order."""
+    return [
+        routes_v2.resolver(app),
+        routes_tfserving.resolver(app),
+        routes_watching.resolver(app, watching),
+        routes_admin.resolver(app, updates),
+        routes_updates.resolver(app, updates),
+        openapi.resolver(app),
+    ]
+
+
+def methods(app: App) -> dict[str, Method]:
+    """Every gRPC method by its path."""
+    return {**grpc_v2.methods(app), **grpc_tfserving.methods(app), **grpc_examples.methods(app)}
 
 
 async def _begin(path: str, repository: Repository, updates: Updates | None) -> bool:

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import math
 import os
+import re
 from dataclasses import dataclass, fields
 
 from edgeline.errors import EdgelineError
 
 MIB = 1 << 20
+_NAME = re.compile(r"[a-z0-9_]([a-z0-9_.-]*[a-z0-9_])?\.?", re.IGNORECASE | re.ASCII)
 LIMITS = {
     "port": 65535,
     "grpc_port": 65535,
@@ -40,6 +42,10 @@ class Settings:
 
     Attributes:
         host: the address to listen on; 0.0.0.0 for all addresses of this machine.
+        names: further names under which the server is asked for, comma-separated, such as
+            `edge-7.example,taxi.edgeline.svc`. Without tokens, all but predictions and health is
+            refused under other names than these, `localhost` and this machine's; addresses are
+            always allowed.
         port: the port for HTTP and gRPC, which share it; 0 for a free one.
         grpc_port: an additional port for gRPC alone; by default none.
         instances: interpreters per model; 0 for one per core, at most 4.
@@ -77,8 +83,9 @@ class Settings:
         rollouts: a JSON file that declares rollouts of versions (see
         `edgeline.server.rollouts.declaration`). tokens: a JSON file of token digests and scopes
         (see `edgeline.server.access`). Without it
-            anyone may predict, and only programs on this machine and the server's own page,
-            opened there, may administer.
+            anyone may predict and ask for health, other sites' pages and proxies may do nothing
+            else, and only programs on this machine and the server's own page, opened there, may
+            administer.
         certificate: a PEM file; with it and its key, all connections use TLS.
         key: a PEM file with the certificate's private key.
         client_ca: a PEM file; with it, clients must present a certificate signed by this CA.
@@ -108,10 +115,12 @@ class Settings:
         access_log: log every n-th request; 0 for none.
 
     Raises:
-        EdgelineError: a number is negative, not finite, or larger than it can be.
+        EdgelineError: a number is negative, not finite, or larger than it can be, or a name is
+            none.
     """
 
     host: str = "127.0.0.1"
+    names: str = ""
     port: int = 8080
     grpc_port: int | None = None
     instances: int = 0
@@ -174,6 +183,18 @@ class Settings:
                 option = "--" + setting.name.replace("_", "-")
                 wanted = f"from 0 to {limit}" if limit else "from 0 on"
                 raise EdgelineError(f"{option} is {value}: give a number {wanted}.")
+
+        for name in self.names.split(",") if self.names else ():
+            if not _NAME.fullmatch(name.strip()):
+                raise EdgelineError(
+                    f"--names has {name.strip()!r}: give names without scheme, port and wildcards, "
+                    "as edge-7.example,taxi.edgeline.svc."
+                )
+
+    @property
+    def own_names(self) -> list[str]:
+        """The names in `--host` and `--names`."""
+        return [self.host, *(name.strip() for name in self.names.split(","))]
 
     @property
     def every(self) -> float:

@@ -36,7 +36,7 @@ def kserve(site: Site) -> dict[str, list[Object]]:
     container = {
         "name": "kserve-container",
         "image": site.server,
-        "args": ["/mnt/models", "--poll", "0"],
+        "args": ["/mnt/models", "--poll", "0", *site.names(f"{site.name}-predictor")],
         "ports": [{"name": "http1", "containerPort": PORT, "protocol": "TCP"}],
         "readinessProbe": {"httpGet": {"path": "/v2/health/ready", "port": PORT}},
         "livenessProbe": {"httpGet": {"path": "/v2/health/live", "port": PORT}},

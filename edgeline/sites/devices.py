@@ -59,7 +59,7 @@ def iotedge(site: Site) -> dict[str, list[Object]]:
     Source: Azure IoT Edge documentation, "Understand deployments" and "Deploy modules".
     """
     options = {
-        "Cmd": [site.source, "--state", STATE],
+        "Cmd": [site.source, "--state", STATE, "--names", site.name],  # as other modules ask
         "User": "1000:1000",
         "ExposedPorts": {f"{PORT}/tcp": {}},
         "HostConfig": {
@@ -97,7 +97,7 @@ def compose(site: Site) -> dict[str, list[Object]]:
     """
     service = {
         "image": site.server,
-        "command": [site.source, "--state", STATE],
+        "command": [site.source, "--state", STATE, "--names", "edge-server"],
         "restart": "unless-stopped",
         "read_only": True,
         "user": "1000:1000",

@@ -31,6 +31,11 @@ class Site:
         """What the server is told to serve."""
         return f"oci://{self.model}"
 
+    def names(self, service: str) -> list[str]:
+        """The server's option for what its clients in a cluster call it: the names of a Service."""
+        whole = f"{service}.{self.namespace}"
+        return ["--names", f"{service},{whole},{whole}.svc,{whole}.svc.cluster.local"]
+
     @property
     def labels(self) -> dict[str, str]:
         return {

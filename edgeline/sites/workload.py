@@ -75,7 +75,7 @@ def _container(site: Site) -> Object:
     return {
         "name": "edge-server",
         "image": site.server,
-        "args": [site.source, "--state", "/var/lib/edgeline"],
+        "args": [site.source, "--state", "/var/lib/edgeline", *site.names(site.name)],
         "env": [{"name": "DOCKER_CONFIG", "value": "/etc/edgeline/registry"}],
         "ports": [{"name": "http", "containerPort": PORT}],
         "startupProbe": probe("/v2/health/live", periodSeconds=2, failureThreshold=150),

@@ -16,6 +16,7 @@ from edgeline.client.compiling import compile_pipeline
 from edgeline.environments.environment import NAMES, load
 from edgeline.images import kustomization
 from edgeline.lint.lint import lint
+from edgeline.server.settings import Settings
 
 MANIFESTS = Path(__file__).parents[2] / "manifests"
 OVERLAYS = sorted(path.name for path in (MANIFESTS / "overlays").iterdir())
@@ -141,6 +142,31 @@ def test_the_autoscaler_has_its_measure_and_a_node_can_be_drained(
         assert scaler["minReplicas"] > 1
     kinds = {entry["kind"] for entry in built["laptop"]}
     assert not kinds & {"HorizontalPodAutoscaler", "PodDisruptionBudget"}
+
+
+@pytest.mark.parametrize("name", ["onprem", "azure", "edge", "laptop"])
+def test_servers_know_the_names_of_their_service(name: str, built: dict[str, Objects]) -> None:
+    (container,) = pod(built[name], "DaemonSet" if name == "edge" else "Deployment")["containers"]
+    assert container["args"][container["args"].index("--names") + 1] == "$(NAMES)"
+    settings = container["envFrom"][0]["configMapRef"]["name"]
+    names = one(built[name], "ConfigMap", settings)["data"]["NAMES"].split(",")
+    service = one(built[name], "Service", "edge-server")["metadata"]
+    whole = f"{service['name']}.{service['namespace']}"
+    assert names == [service["name"], whole, f"{whole}.svc", f"{whole}.svc.cluster.local"]
+    Settings(names=",".join(names))
+
+
+@pytest.mark.parametrize("name", ["aws", "gcp"])
+def test_a_runtime_of_kserve_knows_the_names_of_the_predictor(
+    name: str, built: dict[str, Objects]
+) -> None:
+    (container,) = one(built[name], "ServingRuntime", "edgeline-litert")["spec"]["containers"]
+    given = container["args"][container["args"].index("--names") + 1]
+    # as KServe's controller does, by Go's templates
+    names = given.replace("{{.Name}}", "taxi").replace("{{.Namespace}}", "edgeline").split(",")
+    assert names[0] == "taxi-predictor"
+    assert names[-1] == "taxi-predictor.edgeline.svc.cluster.local"
+    Settings(names=",".join(names))
 
 
 def test_prometheus_has_a_token_where_callers_need_one(built: dict[str, Objects]) -> None:

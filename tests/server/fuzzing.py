@@ -122,7 +122,7 @@ def framing_cases(rng: random.Random) -> bytes:
         )
         + " "
         + rng.choice(["HTTP/1.1"] * 12 + ["HTTP/1.0", "HTTP/9.9", "HTTP/2.0", "", "SPDY"]),
-        "Host: x",
+        "Host: localhost",
         "Content-Length: " + rng.choice([str(len(body))] * 9 + ["2", *NUMBERS]),
     ]
     extra = [
@@ -358,7 +358,7 @@ def _grpc_headers(path: str) -> list[tuple[str, str]]:
         (":method", "POST"),
         (":scheme", "http"),
         (":path", path),
-        (":authority", "x"),
+        (":authority", "localhost"),
         ("content-type", "application/grpc"),
         ("te", "trailers"),
     ]

@@ -31,7 +31,11 @@ def tokens(tmp_path):
     file = tmp_path / "tokens.json"
     entries = [
         {"sha256": hashlib.sha256(token.encode()).hexdigest(), "scopes": [scope]}
-        for token, scope in (("camera", "predict"), ("operator", "admin"))
+        for token, scope in (
+            ("camera", "predict"),
+            ("operator", "admin"),
+            ("prometheus", "metadata"),
+        )
     ]
     file.write_text(json.dumps({"tokens": entries}))
     return file
@@ -54,6 +58,12 @@ def test_scopes(start, model, tokens):
     assert status("POST", "/v2/repository/models/m/load", "camera") == 403
     assert status("POST", "/v2/repository/models/m/load", "operator") == 200
     assert status("GET", "/v2/models/m", "operator") == 200
+    for path in ("/metrics", "/v2/models/m", "/v2/models/m/ready", "/v1/models/m"):
+        assert status("GET", path, None) == 401
+        assert status("GET", path, "prometheus") == 200
+        assert status("GET", path, "camera") == 200
+    assert status("POST", "/v2/models/m/infer", "prometheus") == 403
+    assert status("GET", "/overview", "prometheus") == 403
 
 
 @pytest.mark.parametrize(

@@ -1,6 +1,13 @@
-"""Administration without a token: for this machine's programs and the server's own page alone."""
+"""Without a token: predictions and health for everybody, the rest not for other sites' pages and
+proxies, administration for this machine's programs and the server's own page alone."""
 
 from __future__ import annotations
+
+import ast
+import inspect
+from collections.abc import Iterator
+from pathlib import Path
+from types import SimpleNamespace
 
 import hpack
 import pytest
@@ -10,9 +17,22 @@ from test_page import browse
 from test_reload import put
 from test_rollouts import changed, declare
 
-from edgeline.server.access import Access
+from edgeline.server import main
+from edgeline.server.access import (
+    ADMIN,
+    HEALTH,
+    METADATA,
+    MODEL_HEALTH,
+    PREDICTION,
+    PUBLIC,
+    READ,
+    Access,
+    Kind,
+)
+from edgeline.server.app import Endpoint
 from edgeline.server.errors import ServingError
 from edgeline.server.http.headers import Headers
+from edgeline.server.protocols.openapi import openapi
 
 __all__ = ["tokens"]
 OWN = ["localhost", "LOCALHOST:1", "localhost.", "127.0.0.1:80", "127.0.1.1", "[::1]:8080", "[::1]",
@@ -42,30 +62,67 @@ SAID = [
     {"X-Remote-IP": "192.0.2.1"},
     {"X-Azure-ClientIP": "192.0.2.1"},
 ]
-ADMIN = [
-    ("POST", "/v2/repository/models/mixed/load"),
-    ("POST", "/v2/repository/models/mixed/unload"),
-    ("POST", "/rollouts/mixed"),
-    ("POST", "/rollouts/mixed/promote"),
-    ("DELETE", "/rollouts/mixed"),
-    ("POST", "/updates"),
-    ("GET", "/updates"),
-    ("GET", "/overview"),
-    ("GET", "/rollouts"),
-    ("GET", "/drift"),
+FOREIGN = [
+    {"Origin": "https://evil.example"},
+    {"Host": "evil.example"},
+    {"Sec-Fetch-Site": "cross-site"},
+    {"X-Forwarded-For": "192.0.2.1"},
 ]
-OPEN = [
-    "/v2/health/live",
-    "/v2/health/ready",
-    "/v2/models/mixed",
-    "/v1/models/mixed",
-    "/metrics",
-    "/",
-]
-LOAD = "/inference.GRPCInferenceService/RepositoryModelLoad"
+# all that answers them without a token: predictions and health
+V2 = ("/v2/models/{model}", "/v2/models/{model}/versions/{version}")
+V1 = (
+    "/v1/models/{model}",
+    "/v1/models/{model}/versions/{version}",
+    "/v1/models/{model}/labels/{label}",
+)
+HTTP_FOR_ALL = {
+    "GET /",  # but not the page
+    "GET /v2/health/live",
+    "GET /v2/health/ready",
+    *(call for model in V2 for call in (f"GET {model}/ready", f"POST {model}/infer")),
+    *(f"GET {model}" for model in V1),
+    *(f"POST {model}:{verb}" for model in V1 for verb in ("predict", "classify", "regress")),
+}
+GRPC_FOR_ALL = {
+    "/inference.GRPCInferenceService/ServerLive",
+    "/inference.GRPCInferenceService/ServerReady",
+    "/inference.GRPCInferenceService/ModelReady",
+    "/inference.GRPCInferenceService/ModelInfer",
+    "/tensorflow.serving.ModelService/GetModelStatus",
+    "/tensorflow.serving.PredictionService/Predict",
+    "/tensorflow.serving.PredictionService/Classify",
+    "/tensorflow.serving.PredictionService/Regress",
+    "/tensorflow.serving.PredictionService/MultiInference",
+    "/grpc.health.v1.Health/Check",
+}
 
 
-def allowed(access: Access, scope: str, peer: str, **headers: str) -> bool:
+def documented() -> Iterator[tuple[str, str, set[str]]]:
+    """Method, path and statuses of each call that the OpenAPI document has."""
+    for path, item in openapi()["paths"].items():
+        for method, operation in item.items():
+            if method != "parameters":
+                yield method.upper(), path, set(operation["responses"])
+
+
+def concrete(path: str) -> str:
+    return path.format(model="mobilenet", version=1, label="stable")
+
+
+def parts() -> SimpleNamespace:
+    """A server's state that has nothing in it, for the routes alone."""
+    return SimpleNamespace(repository=None, metrics=None)
+
+
+def endpoint_of(method: str, path: str) -> Endpoint:
+    for resolver in main.resolvers(parts(), None, None):
+        for endpoint in resolver(concrete(path)) or ():
+            if endpoint.method == method:
+                return endpoint
+    raise AssertionError(f"nothing answers {method} {path}")
+
+
+def allowed(access: Access, kind: Kind, peer: str, **headers: str) -> bool:
     """Whether a call passes, over HTTP and gRPC alike."""
     named = {name.replace("_", "-"): value for name, value in headers.items()}
     grpc = {":authority" if name == "host" else name: value for name, value in named.items()}
@@ -73,7 +130,7 @@ def allowed(access: Access, scope: str, peer: str, **headers: str) -> bool:
     found = set()
     for given in (http, grpc):
         try:
-            access.check(scope, "", peer, given)
+            access.check(kind, "", peer, given)
             found.add(True)
         except ServingError as error:
             assert error.http == 403
@@ -86,22 +143,21 @@ def allowed(access: Access, scope: str, peer: str, **headers: str) -> bool:
 def test_the_names_of_this_machine():
     access = Access(names=frozenset({"edge-7"}))
     for host in OWN:
-        assert allowed(access, "admin", "127.0.0.1", host=host), host
-        assert allowed(access, "read", "10.0.0.9", host=host), host
+        assert allowed(access, ADMIN, "127.0.0.1", host=host), host
+        for kind in (READ, METADATA, PUBLIC):
+            assert allowed(access, kind, "10.0.0.9", host=host), host
     for host in ELSEWHERE:
-        assert not allowed(access, "admin", "127.0.0.1", host=host), host
-        assert not allowed(access, "read", "10.0.0.9", host=host), host
-        assert allowed(access, "predict", "10.0.0.9", host=host), host
-        assert allowed(access, "", "10.0.0.9", host=host), host
-    for host in (
-        "10.0.0.5:8080",
-        "[fe80::1]",
-        "edge-7:8080",
-        "Edge-7",
-    ):  # asked for from the network
-        assert allowed(access, "read", "10.0.0.9", host=host), host
-        assert not allowed(access, "admin", "127.0.0.1", host=host), host
-        assert not allowed(access, "admin", "10.0.0.9", host=host), host
+        assert not allowed(access, ADMIN, "127.0.0.1", host=host), host
+        for kind in (READ, METADATA, PUBLIC):
+            assert not allowed(access, kind, "10.0.0.9", host=host), host
+        for kind in (PREDICTION, HEALTH, MODEL_HEALTH):
+            assert allowed(access, kind, "10.0.0.9", host=host), host
+    # asked for from the network, as Prometheus asks for a pod
+    for host in ("10.0.0.5:8080", "[fe80::1]", "edge-7:8080", "Edge-7"):
+        for kind in (READ, METADATA, PUBLIC):
+            assert allowed(access, kind, "10.0.0.9", host=host), host
+        assert not allowed(access, ADMIN, "127.0.0.1", host=host), host
+        assert not allowed(access, ADMIN, "10.0.0.9", host=host), host
 
 
 def test_a_page_of_the_server_itself_is_own():
@@ -109,48 +165,123 @@ def test_a_page_of_the_server_itself_is_own():
     for host in ("localhost:8080", "[::1]:8080", "127.0.0.1:9999"):
         for scheme in ("http", "https"):
             origin = f"{scheme}://{host}"
-            assert allowed(access, "admin", "127.0.0.1", host=host, origin=origin)
+            assert allowed(access, ADMIN, "127.0.0.1", host=host, origin=origin)
         given = {"host": host, "sec_fetch_site": "same-origin"}
-        assert allowed(access, "admin", "::1", **given)
-    assert not allowed(access, "admin", "127.0.0.1", host="", origin="null")
+        assert allowed(access, ADMIN, "::1", **given)
+    assert not allowed(access, ADMIN, "127.0.0.1", host="", origin="null")
 
 
 def test_a_certificate_is_for_its_own_name():
-    assert allowed(Access(), "read", "tls:camera", host="edge-7.factory.example")
-    assert not allowed(Access(), "read", "tls:camera", via="1.1 proxy")
+    for kind in (READ, METADATA):
+        assert allowed(Access(), kind, "tls:camera", host="edge-7.factory.example")
+        assert not allowed(Access(), kind, "tls:camera", via="1.1 proxy")
+
+
+def test_no_route_but_predictions_and_health_is_for_all():
+    """A new one that is for all has to be named above."""
+    calls = {f"{method} {path}": endpoint_of(method, path).kind for method, path, _ in documented()}
+    assert {call for call, kind in calls.items() if kind.foreign} == HTTP_FOR_ALL
+    methods = main.methods(parts())
+    assert {name for name, method in methods.items() if method.kind.foreign} == GRPC_FOR_ALL
+
+
+def test_the_document_has_every_route(monkeypatch):
+    """Each place in the sources that makes an endpoint is found by a path of the document."""
+    made, found, begin = set(), set(), Endpoint.__init__
+    for source in Path(inspect.getfile(main)).parent.glob("*.py"):
+        for node in ast.walk(ast.parse(source.read_text())):
+            if isinstance(node, ast.Call) and getattr(node.func, "id", "") == "Endpoint":
+                made.add((source.name, node.lineno))
+
+    def begun(self, *arguments, **named):
+        frame = inspect.currentframe().f_back
+        object.__setattr__(self, "made", (Path(frame.f_code.co_filename).name, frame.f_lineno))
+        begin(self, *arguments, **named)
+
+    monkeypatch.setattr(Endpoint, "__init__", begun)
+    for method, path, _ in documented():
+        found.add(endpoint_of(method, path).made)
+    assert found == made
+
+
+def test_the_document_says_who_is_refused():
+    for method, path, statuses in documented():
+        kind = endpoint_of(method, path).kind
+        closed = not kind.foreign or path == "/"  # where the page is
+        assert ("401" in statuses) == bool(kind.scope), path
+        assert ("403" in statuses) == (bool(kind.scope) or closed), path
+
+
+@pytest.mark.parametrize("headers", FOREIGN, ids=str)
+def test_every_route_refuses_what_is_foreign_but_predictions_and_health(server, headers):
+    ((name, value),) = headers.items()
+    for method, path, _ in documented():
+        body = b"{}" if method == "POST" else None
+        status, answer, _ = server.ask(method, concrete(path), body, headers)
+        if f"{method} {path}" in HTTP_FOR_ALL:
+            assert status in (200, 400), path  # 400: the body has no inputs
+        else:
+            assert status == 403, path
+            assert f"{name}: {value}".lower() in answer["error"].lower()
+            assert "serve with --tokens" in answer["error"]
+    assert server.ask("GET", "/", headers=headers | {"Accept": "text/html"})[0] == 403
+    assert server.ask("GET", "/", headers={"Accept": "text/html"})[0] == 200
+
+
+@pytest.mark.parametrize("headers", FOREIGN, ids=str)
+def test_every_grpc_method_refuses_what_is_foreign(server, headers):
+    grpc = pytest.importorskip("grpc")
+    ((name, value),) = headers.items()
+    host = name == "Host"
+    options = [("grpc.default_authority", value)] if host else []
+    metadata = [] if host else [(name.lower(), value)]
+    for port in (server.http, server.grpc):
+        with grpc.insecure_channel(f"127.0.0.1:{port}", options) as channel:
+            for method in main.methods(parts()):
+                try:
+                    channel.unary_unary(method)(b"", timeout=30, metadata=metadata)
+                    code, said = grpc.StatusCode.OK, ""
+                except grpc.RpcError as error:
+                    code, said = error.code(), error.details()
+                refused = code == grpc.StatusCode.PERMISSION_DENIED
+                assert refused == (method not in GRPC_FOR_ALL), method
+                assert not refused or "serve with --tokens" in said
 
 
 @pytest.mark.parametrize("headers", [*SAID, {"Host": "evil.example"}], ids=str)
-def test_calls_from_elsewhere_are_refused(server, headers):
+def test_all_that_says_elsewhere_is_seen(server, headers):
     name, value = next(iter(headers.items()))
-    for method, path in ADMIN:
+    for method, path in (
+        ("POST", "/v2/repository/models/mixed/load"),
+        ("GET", "/overview"),
+        ("GET", "/metrics"),
+    ):
         status, answer, _ = server.ask(method, path, b"" if method == "POST" else None, headers)
         assert status == 403, path
         assert f"{name}: {value}".strip().lower() in answer["error"].lower()
         assert "serve with --tokens" in answer["error"]
-    for path in OPEN:
-        assert server.ask("GET", path, headers=headers)[0] == 200, path
+    assert server.ask("GET", "/v2/health/ready", headers=headers)[0] == 200
     assert server.ask("POST", "/v2/models/mixed/infer", {}, headers)[0] == 400
     assert server.ask("GET", "/overview")[0] == 200
 
 
-def test_grpc_from_elsewhere_is_refused(server):
-    grpc = pytest.importorskip("grpc")
-    for port in (server.http, server.grpc):
-        target = f"127.0.0.1:{port}"
-        with grpc.insecure_channel(target) as channel:
-            load, live = channel.unary_unary(LOAD), channel.unary_unary(LOAD[:-19] + "ServerLive")
-            assert load(b"\x0a\x05mixed", timeout=30)
-            for name, value in (("x-forwarded-for", "1.2.3.4"), ("via", "2 envoy")):
-                with pytest.raises(grpc.RpcError) as refused:
-                    load(b"\x0a\x05mixed", timeout=30, metadata=[(name, value)])
-                assert refused.value.code() == grpc.StatusCode.PERMISSION_DENIED
-                assert live(b"", timeout=30, metadata=[(name, value)]) == b"\x08\x01"
-        options = [("grpc.default_authority", "evil.example")]
-        with grpc.insecure_channel(target, options) as channel:
-            with pytest.raises(grpc.RpcError) as refused:
-                channel.unary_unary(LOAD)(b"\x0a\x05mixed", timeout=30)
-            assert "Host: evil.example" in refused.value.details()
+def test_further_names_of_a_server(start, store):
+    server = start(store, "--poll=0", "--names=edge-7.example, Taxi.edgeline.svc")
+    load = "/v2/repository/models/mixed/load"
+    for host in ("edge-7.example", "EDGE-7.example.:9000", "taxi.edgeline.svc:80"):
+        own = {"Host": host}
+        assert server.ask("GET", "/metrics", headers=own)[0] == 200
+        assert server.ask("GET", "/v2/models/mixed", headers=own)[0] == 200
+        assert server.ask("GET", "/overview", headers=own)[0] == 200
+        status, answer, _ = server.ask("POST", load, headers=own)
+        assert status == 403
+        assert "ask for localhost, or serve with --tokens" in answer["error"]
+        through = own | {"X-Forwarded-For": "192.0.2.1"}
+        assert server.ask("GET", "/metrics", headers=through)[0] == 403
+    for host in ("example", "a.edge-7.example", "svc"):
+        status, answer, _ = server.ask("GET", "/metrics", headers={"Host": host})
+        assert status == 403
+        assert "give the server's name with --names, or serve with --tokens" in answer["error"]
 
 
 @pytest.mark.parametrize(
@@ -176,8 +307,8 @@ def test_a_header_that_is_given_twice_over_http2():
     headers = Headers(1000).decode(hpack.Encoder().encode(pairs))
     assert headers["a"] == "1, 2"
     with pytest.raises(ServingError, match=r"Host: evil\.example"):
-        Access().check("admin", "", "127.0.0.1", headers)
-    Access().check("admin", "", "127.0.0.1", headers | {"host": "localhost"})
+        Access().check(ADMIN, "", "127.0.0.1", headers)
+    Access().check(ADMIN, "", "127.0.0.1", headers | {"host": "localhost"})
 
 
 def test_with_a_token_everything_is_as_before(start, store, tokens):
@@ -185,6 +316,10 @@ def test_with_a_token_everything_is_as_before(start, store, tokens):
     key = {"Authorization": "Bearer operator"}
     for headers in ({}, *SAID, {"Host": "evil.example"}):
         assert server.ask("POST", "/v2/repository/models/mixed/load", headers=headers)[0] == 401
+        assert server.ask("GET", "/metrics", headers=headers)[0] == 401
+        assert server.ask("GET", "/metrics", headers=headers | key)[0] == 200
+        assert server.ask("GET", "/openapi.json", headers=headers)[0] == 200
+        assert server.ask("GET", "/", headers=headers | {"Accept": "text/html"})[0] == 200
         status, _, _ = server.ask("POST", "/v2/repository/models/none/load", headers=headers | key)
         assert status == 400  # there is none
         assert server.ask("GET", "/overview", headers=headers | key)[0] == 200

@@ -87,7 +87,8 @@ def test_chunked_body(strict):
     body = json.dumps({"ready": True}).encode()
     connection = strict.connect()
     connection.sendall(
-        b"POST /v2/repository/index HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n"
+        b"POST /v2/repository/index HTTP/1.1\r\nHost: localhost\r\n"
+        b"Transfer-Encoding: chunked\r\n\r\n"
         + b"".join(b"1\r\n%c\r\n" % byte for byte in body)
         + b"0\r\n\r\n"
     )
@@ -165,7 +166,7 @@ def test_a_client_that_does_not_read_is_let_go(strict):
     connection = strict.connect()
     connection.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
     connection.settimeout(0.5)
-    ask = b"GET /openapi.json HTTP/1.1\r\nHost: x\r\n\r\n"
+    ask = b"GET /openapi.json HTTP/1.1\r\nHost: localhost\r\n\r\n"
     before = strict.metric("edgeline_connections")
     for _ in range(2000):
         try:

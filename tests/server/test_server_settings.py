@@ -37,6 +37,14 @@ def test_a_wrong_number_is_wrong_usage(capsys):
     assert "--error-rate is 2.0: give a number from 0 to 1." in capsys.readouterr().err
 
 
+@pytest.mark.parametrize("names", ["edge:8080", "https://edge", "a,*.example", "a,,b", "ü"])
+def test_a_name_that_none_can_have_is_wrong_usage(names, capsys):
+    with pytest.raises(SystemExit) as ended:
+        main(["models", "--names", names])
+    assert ended.value.code == 2
+    assert "give names without scheme, port and wildcards" in capsys.readouterr().err
+
+
 def test_a_file_whose_name_cannot_be_in_a_url_is_told_so(tmp_path, capsys):
     (tmp_path / "mein Modell ü.tflite").write_bytes(b"")
     assert main([str(tmp_path / "mein Modell ü.tflite"), "--port", "0"]) == 1

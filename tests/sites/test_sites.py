@@ -23,6 +23,7 @@ from schemas import kustomize, validate
 from edgeline import images
 from edgeline.errors import EdgelineError
 from edgeline.lint.lint import lint
+from edgeline.server.settings import Settings
 from edgeline.server.updates import oci
 from edgeline.sites.image import model_image
 from edgeline.sites.render import FORMS, push_image, render
@@ -81,6 +82,17 @@ def test_what_clusters_take_fits_their_schemas_and_has_no_fault(
 def kustomize_or_read(folder: Path, form: str, bundle: Path) -> list[dict[str, Any]]:
     found = documents(folder, form, bundle)
     return kustomize(folder / form) if form == "kustomize" else found
+
+
+@pytest.mark.parametrize("form", CLUSTERS)
+def test_the_server_knows_the_names_of_its_service(form: str, pixels: Path, tmp_path: Path) -> None:
+    """Under another name than these it answers nothing but predictions and health."""
+    service = "mixed-predictor" if form == "kserve" else "mixed"
+    text = yaml.safe_dump_all(documents(tmp_path, form, pixels), width=1 << 20)
+    (names,) = re.findall(r"- --names\n +- (\S+)", text)
+    whole = f"{service}.edgeline.svc.cluster.local"
+    assert names.split(",") == [service, f"{service}.edgeline", f"{service}.edgeline.svc", whole]
+    Settings(names=names)
 
 
 def test_a_greengrass_recipe_has_what_the_service_requires(pixels: Path, tmp_path: Path) -> None:

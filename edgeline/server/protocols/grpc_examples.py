@@ -15,6 +15,7 @@ import numpy.typing as npt
 from edgeline.artifacts.bundle import Tensor
 from edgeline.artifacts.features import MISSING
 from edgeline.formats.dtypes import BY_NAME
+from edgeline.server.access import PREDICTION
 from edgeline.server.app import App, Method
 from edgeline.server.errors import invalid
 from edgeline.server.models.model import Arrays, Description, Instance, check
@@ -109,9 +110,9 @@ def methods(app: App) -> dict[str, Method]:
 
     service = "/tensorflow.serving.PredictionService/"
     return {
-        service + "Classify": Method("predict", work=of(_classify, _CLASSIFY_RESPONSE)),
-        service + "Regress": Method("predict", work=of(_regress, _REGRESS_RESPONSE)),
-        service + "MultiInference": Method("predict", work=multi),
+        service + "Classify": Method(PREDICTION, work=of(_classify, _CLASSIFY_RESPONSE)),
+        service + "Regress": Method(PREDICTION, work=of(_regress, _REGRESS_RESPONSE)),
+        service + "MultiInference": Method(PREDICTION, work=multi),
     }
 
 

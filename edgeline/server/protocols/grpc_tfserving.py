@@ -15,6 +15,7 @@ import numpy.typing as npt
 
 from edgeline.artifacts.bundle import Tensor
 from edgeline.formats.dtypes import BY_NAME, BY_NUMBER
+from edgeline.server.access import METADATA, MODEL_HEALTH, PREDICTION
 from edgeline.server.app import App, Method
 from edgeline.server.errors import invalid
 from edgeline.server.models.model import Description, Instance, check
@@ -145,11 +146,9 @@ def methods(app: App) -> dict[str, Method]:
         return encode({"model_version_status": entries}, _STATUS_RESPONSE)
 
     return {
-        "/tensorflow.serving.PredictionService/Predict": Method("predict", work=predict),
-        "/tensorflow.serving.PredictionService/GetModelMetadata": Method(
-            "predict", answer=metadata
-        ),
-        "/tensorflow.serving.ModelService/GetModelStatus": Method("predict", answer=status),
+        "/tensorflow.serving.PredictionService/Predict": Method(PREDICTION, work=predict),
+        "/tensorflow.serving.PredictionService/GetModelMetadata": Method(METADATA, answer=metadata),
+        "/tensorflow.serving.ModelService/GetModelStatus": Method(MODEL_HEALTH, answer=status),
     }
 
 

@@ -10,6 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from edgeline.formats.dtypes import BY_V2, v2_of
+from edgeline.server.access import ADMIN, HEALTH, METADATA, MODEL_HEALTH, PREDICTION
 from edgeline.server.app import App, Method
 from edgeline.server.errors import Code, ServingError, invalid
 from edgeline.server.models.model import Description, Instance, check
@@ -121,18 +122,18 @@ def methods(app: App) -> dict[str, Method]:
         return encode({"status": 1 if repository.ready else 2}, m.HEALTH_RESPONSE)
 
     return {
-        SERVICE + "ServerLive": Method("", answer=live),
-        SERVICE + "ServerReady": Method("", answer=ready),
-        SERVICE + "ModelReady": Method("predict", answer=model_ready),
-        SERVICE + "ServerMetadata": Method("predict", answer=metadata),
-        SERVICE + "ModelMetadata": Method("predict", answer=of_model),
-        SERVICE + "ModelConfig": Method("predict", answer=config),
-        SERVICE + "ModelStatistics": Method("predict", answer=statistics),
-        SERVICE + "ModelInfer": Method("predict", work=infer),
-        SERVICE + "RepositoryIndex": Method("predict", answer=index),
-        SERVICE + "RepositoryModelLoad": Method("admin", later=load),
-        SERVICE + "RepositoryModelUnload": Method("admin", later=unload),
-        "/grpc.health.v1.Health/Check": Method("", answer=health),
+        SERVICE + "ServerLive": Method(HEALTH, answer=live),
+        SERVICE + "ServerReady": Method(HEALTH, answer=ready),
+        SERVICE + "ModelReady": Method(MODEL_HEALTH, answer=model_ready),
+        SERVICE + "ServerMetadata": Method(METADATA, answer=metadata),
+        SERVICE + "ModelMetadata": Method(METADATA, answer=of_model),
+        SERVICE + "ModelConfig": Method(METADATA, answer=config),
+        SERVICE + "ModelStatistics": Method(METADATA, answer=statistics),
+        SERVICE + "ModelInfer": Method(PREDICTION, work=infer),
+        SERVICE + "RepositoryIndex": Method(METADATA, answer=index),
+        SERVICE + "RepositoryModelLoad": Method(ADMIN, later=load),
+        SERVICE + "RepositoryModelUnload": Method(ADMIN, later=unload),
+        "/grpc.health.v1.Health/Check": Method(HEALTH, answer=health),
     }
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import fields
 from typing import Any
 
+from edgeline.server.access import METADATA, PUBLIC
 from edgeline.server.app import App, Endpoint
 from edgeline.server.http.http1 import Request, Response
 from edgeline.server.metrics import CONTENT_TYPE
@@ -41,9 +42,9 @@ def resolver(app: App) -> Any:
         text = app.metrics.render(app.repository.serving())
         return Response(200, text, CONTENT_TYPE.encode())
 
-    page = [Endpoint("GET", "predict", answer=metrics)]
+    page = [Endpoint("GET", METADATA, answer=metrics)]
     paths = {
-        "/openapi.json": [Endpoint("GET", "", answer=lambda _: Response(200, document))],
+        "/openapi.json": [Endpoint("GET", PUBLIC, answer=lambda _: Response(200, document))],
         "/metrics": page,
         "/monitoring/prometheus/metrics": page,  # TensorFlow Serving's
     }
@@ -54,15 +55,13 @@ def openapi() -> dict[str, Any]:
     """The document: every path with its method, body and answers."""
     v2 = {
         "/v2": _get("The server's name, version and extensions"),
-        "/v2/health/live": _get("Whether the server lives"),
-        "/v2/health/ready": _get("Whether all models are ready", 503),
+        "/v2/health/live": _without(_get("Whether the server lives"), 401, 403),
+        "/v2/health/ready": _without(_get("Whether all models are ready", 503), 401, 403),
         "/v2/models": _get("The models"),
         "/v2/models/stats": _get("Statistics of what is served"),
         "/v2/repository/index": _post("The versions and their states", "IndexRequest", False),
-        "/v2/repository/models/{model}/load": _post("Load a model", "Empty", False, [_NAME], 403),
-        "/v2/repository/models/{model}/unload": _post(
-            "Unload a model", "Empty", False, [_NAME], 403
-        ),
+        "/v2/repository/models/{model}/load": _post("Load a model", "Empty", False, [_NAME]),
+        "/v2/repository/models/{model}/unload": _post("Unload a model", "Empty", False, [_NAME]),
     }
     for base, where in (
         ("/v2/models/{model}", [_NAME]),
@@ -92,22 +91,23 @@ def openapi() -> dict[str, Any]:
         )
         v1[base + ":classify"]["post"]["parameters"] = [_TOP]
     other = {
-        "/": _get("The page, for a browser; else whether the server lives"),
-        "/overview": _get("What the page shows", 403),
-        "/rollouts": _get("Rollouts and the last decisions", 403),
+        "/": _without(_get("The page, for a browser; else whether the server lives"), 401),
+        "/overview": _get("What the page shows"),
+        "/rollouts": _get("Rollouts and the last decisions"),
         "/rollouts/{model}": _steer("Declare a rollout", "Rollout"),
         "/rollouts/{model}/promote": _steer("Promote the candidate", "Empty"),
         "/rollouts/{model}/return": _steer("Return the candidate", "Empty"),
         "/updates": {
-            **_get("What the last look for updates found", 403, 404),
-            **_post("Look for updates now, or take some", "Empty", False, [], 403, 409, 503, 507),
+            **_get("What the last look for updates found", 404),
+            **_post("Look for updates now, or take some", "Empty", False, [], 409, 503, 507),
         },
         "/metrics": _get("Metrics for Prometheus", kind="text/plain"),
-        "/openapi.json": _get("This document"),
+        "/monitoring/prometheus/metrics": _get("The same", kind="text/plain"),
+        "/openapi.json": _without(_get("This document"), 401),
     }
     watching = {
-        "/drift": _get("How far live traffic is from training", 403),
-        "/drift/{model}": _get("The same of one model", 403, 404, 503, where=[_NAME]),
+        "/drift": _get("How far live traffic is from training"),
+        "/drift/{model}": _get("The same of one model", 404, 503, where=[_NAME]),
     }
     return {
         "openapi": "3.1.0",
@@ -144,13 +144,13 @@ def _post(
 
 
 def _steer(what: str, schema: str) -> dict[str, Any]:
-    path = _post(what, schema, False, [_NAME], 403)
+    path = _post(what, schema, False, [_NAME])
     if schema == "Rollout":
         path["delete"] = {
             "summary": "Forget a rollout",
             "responses": {
                 "200": {"description": "The rollouts that are left"},
-                **_errors((400, 403, 404)),
+                **_errors((400, 404)),
             },
         }
     return path
@@ -163,11 +163,19 @@ def _or_image(item: dict[str, Any]) -> dict[str, Any]:
     return item
 
 
+def _without(item: dict[str, Any], *codes: int) -> dict[str, Any]:
+    """The same call, which needs no token (401) or refuses nobody (403)."""
+    for code in codes:
+        del item["get"]["responses"][str(code)]
+    return item
+
+
 def _errors(codes: tuple[int, ...]) -> dict[str, Any]:
     reference = {"$ref": "#/components/schemas/Error"}
     content = {_JSON: {"schema": reference}}
     return {
-        str(code): {"description": "Refused", "content": content} for code in sorted({401, *codes})
+        str(code): {"description": "Refused", "content": content}
+        for code in sorted({401, 403, *codes})
     }
 
 

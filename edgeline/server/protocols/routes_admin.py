@@ -2,7 +2,7 @@
 
 | call | scope | what |
 |---|---|---|
-| GET / | | the page, for a browser; `{"status": "alive"}` for everything else |
+| GET / | | the page, for a browser; `{"status": "alive"}`, which is health, for everything else |
 | GET /overview | read | what the page shows, as JSON |
 | GET /rollouts | read | rollouts with what they have shown, and the last decisions |
 | POST /rollouts/M | admin | declare the rollout of a model |
@@ -19,6 +19,7 @@ from typing import Any
 from urllib.parse import unquote
 
 from edgeline.errors import EdgelineError
+from edgeline.server.access import ADMIN, HEALTH, PUBLIC, READ
 from edgeline.server.app import App, Endpoint
 from edgeline.server.errors import invalid, not_found
 from edgeline.server.http.http1 import Request, Response
@@ -44,15 +45,18 @@ def resolver(app: App, updates: Updates | None) -> Any:
     alive = Response(200, dumps({"status": "alive"}))  # KServe's v1 liveness
 
     def root(request: Request) -> Response:
-        return page if b"text/html" in request.headers.get(b"accept", b"") else alive
+        if b"text/html" not in request.headers.get(b"accept", b""):
+            return alive
+        app.access.check(PUBLIC, "", request.peer, request.headers)
+        return page
 
     def json(value: Any) -> Response:
         return Response(200, dumps(value), headers=(b"Cache-Control: no-store",))
 
     fixed = {
-        "/": [Endpoint("GET", "", answer=root)],
-        "/overview": [Endpoint("GET", "read", answer=lambda _: json(overview(app, updates)))],
-        "/rollouts": [Endpoint("GET", "read", answer=lambda _: json(_rollouts(app)))],
+        "/": [Endpoint("GET", HEALTH, answer=root)],
+        "/overview": [Endpoint("GET", READ, answer=lambda _: json(overview(app, updates)))],
+        "/rollouts": [Endpoint("GET", READ, answer=lambda _: json(_rollouts(app)))],
     }
 
     def of_rollout(model: str) -> list[Endpoint]:
@@ -66,8 +70,8 @@ def resolver(app: App, updates: Updates | None) -> Any:
             return json(_rollouts(app))
 
         return [
-            Endpoint("POST", "admin", later=declare),
-            Endpoint("DELETE", "admin", later=withdraw),
+            Endpoint("POST", ADMIN, later=declare),
+            Endpoint("DELETE", ADMIN, later=withdraw),
         ]
 
     def of_decision(model: str, action: str) -> list[Endpoint]:
@@ -76,7 +80,7 @@ def resolver(app: App, updates: Updates | None) -> Any:
             await _refreshed(app, model)
             return json(_rollouts(app))
 
-        return [Endpoint("POST", "admin", later=decide)]
+        return [Endpoint("POST", ADMIN, later=decide)]
 
     def resolve(path: str) -> list[Endpoint] | None:
         if path in fixed:

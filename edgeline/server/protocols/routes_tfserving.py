@@ -15,6 +15,7 @@ import numpy.typing as npt
 from edgeline.artifacts import pixels
 from edgeline.artifacts.bundle import Tensor
 from edgeline.formats.dtypes import BY_NAME
+from edgeline.server.access import METADATA, MODEL_HEALTH, PREDICTION
 from edgeline.server.app import App, Endpoint
 from edgeline.server.digits import whole
 from edgeline.server.errors import invalid, not_found, told
@@ -58,7 +59,7 @@ def resolver(app: App) -> Any:
 
     def resolve(path: str) -> list[Endpoint] | None:
         if path.lower().rstrip("/") == "/v1/models":
-            return [Endpoint("GET", "predict", answer=names)]
+            return [Endpoint("GET", METADATA, answer=names)]
         match = _PATH.fullmatch(path)
         if match is None:
             return None
@@ -75,14 +76,14 @@ def resolver(app: App) -> Any:
             )
 
         if match["metadata"]:
-            return [Endpoint("GET", "predict", answer=metadata)]
+            return [Endpoint("GET", METADATA, answer=metadata)]
         if not match["verb"]:
-            return [Endpoint("GET", "predict", answer=status)]
+            return [Endpoint("GET", MODEL_HEALTH, answer=status)]
         verb = match["verb"].lower()
         return [
             Endpoint(
                 "POST",
-                "predict",
+                PREDICTION,
                 pool=lambda: repository.pool(name, version, label),
                 work=lambda request, instance: answer(request, instance, verb),
             )

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from edgeline.server.access import ADMIN
 from edgeline.server.app import App, Endpoint
 from edgeline.server.errors import Code, ServingError
 from edgeline.server.http.http1 import Request, Response
@@ -43,5 +44,5 @@ def resolver(app: App, updates: Updates | None) -> Any:
             raise ServingError(Code.NOT_FOUND, "No signed repository is served: see --root.")
         return Response(200, dumps(updates.status()))
 
-    endpoints = [Endpoint("GET", "admin", answer=status), Endpoint("POST", "admin", later=look)]
+    endpoints = [Endpoint("GET", ADMIN, answer=status), Endpoint("POST", ADMIN, later=look)]
     return lambda path: endpoints if path == "/updates" else None

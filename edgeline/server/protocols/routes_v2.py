@@ -8,6 +8,7 @@ from __future__ import annotations
 from typing import Any
 from urllib.parse import unquote
 
+from edgeline.server.access import ADMIN, HEALTH, METADATA, MODEL_HEALTH, PREDICTION
 from edgeline.server.app import App, Endpoint
 from edgeline.server.http.http1 import Request, Response
 from edgeline.server.protocols.v2_infer import infer
@@ -51,12 +52,13 @@ def resolver(app: App) -> Any:
             return [
                 Endpoint(
                     "POST",
-                    "predict",
+                    PREDICTION,
                     pool=lambda: repository.pool(name, version),
                     work=lambda request, instance: infer(app.body(request), request, instance),
                 )
             ]
-        return [Endpoint("GET", "predict", answer=gets[what])] if what in gets else None
+        kind = MODEL_HEALTH if what == "ready" else METADATA
+        return [Endpoint("GET", kind, answer=gets[what])] if what in gets else None
 
     def index(request: Request) -> Response:
         only_ready = False
@@ -71,12 +73,12 @@ def resolver(app: App) -> Any:
         return json({"model_stats": [model_statistics(app, *which) for which in served]})
 
     fixed = {
-        "": [Endpoint("GET", "predict", answer=lambda _: json(server_metadata()))],
-        "health/live": [Endpoint("GET", "", answer=lambda _: json({"live": True}))],
-        "health/ready": [Endpoint("GET", "", answer=ready)],
-        "models": [Endpoint("GET", "predict", answer=lambda _: json(_names(app)))],
-        "models/stats": [Endpoint("GET", "predict", answer=statistics_of_all)],
-        "repository/index": [Endpoint("POST", "predict", answer=index)],
+        "": [Endpoint("GET", METADATA, answer=lambda _: json(server_metadata()))],
+        "health/live": [Endpoint("GET", HEALTH, answer=lambda _: json({"live": True}))],
+        "health/ready": [Endpoint("GET", HEALTH, answer=ready)],
+        "models": [Endpoint("GET", METADATA, answer=lambda _: json(_names(app)))],
+        "models/stats": [Endpoint("GET", METADATA, answer=statistics_of_all)],
+        "repository/index": [Endpoint("POST", METADATA, answer=index)],
     }
 
     def of_repository(name: str, what: str) -> list[Endpoint] | None:
@@ -89,7 +91,7 @@ def resolver(app: App) -> Any:
             return json({})
 
         calls = {"load": load, "unload": unload}
-        return [Endpoint("POST", "admin", later=calls[what])] if what in calls else None
+        return [Endpoint("POST", ADMIN, later=calls[what])] if what in calls else None
 
     def resolve(path: str) -> list[Endpoint] | None:
         if path != "/v2" and not path.startswith("/v2/"):

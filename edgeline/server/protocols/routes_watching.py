@@ -8,6 +8,7 @@ from __future__ import annotations
 from typing import Any
 from urllib.parse import unquote
 
+from edgeline.server.access import READ
 from edgeline.server.app import App, Endpoint
 from edgeline.server.http.http1 import Request, Response
 from edgeline.server.tensors.json import dumps
@@ -40,6 +41,6 @@ def resolver(app: App, watching: Watching) -> Any:
         def get(_: Request) -> Response:
             return answer(unquote(name))
 
-        return [Endpoint("GET", "read", answer=get)]
+        return [Endpoint("GET", READ, answer=get)]
 
     return resolve
