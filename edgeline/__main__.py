@@ -1,5 +1,17 @@
-"""`python -m edgeline`."""
+"""`edgeline` and `python -m edgeline`."""
 
-from edgeline.cli import main
+import sys
 
-main()
+
+def main() -> None:
+    """The command line; Ctrl-C while it is being imported ends it without a word, with 130."""
+    try:
+        from edgeline import cli
+
+        cli.main()
+    except KeyboardInterrupt:
+        sys.exit(130)
+
+
+if __name__ == "__main__":
+    main()

@@ -15,10 +15,34 @@ def existing(_: click.Context, parameter: click.Parameter, value: Any) -> Any:
         try:
             path = (each or "").partition("#sha256=")[0]  # a pin, where locations may have one
             missing = each is not None and "://" not in path and not Path(path).exists()
+            # Path("") is this folder; an empty option is one that is not given
+            missing = missing or (each == "" and isinstance(parameter, click.Argument))
         except (OSError, ValueError):  # too long for a name, or a NUL
             missing = True
         if missing:
             raise click.BadParameter(f"{each!r} does not exist.", param=parameter)
+    return value
+
+
+def new_file(context: click.Context, parameter: click.Parameter, value: Any) -> Any:
+    """A callback: a file can be made there, and its folders; asked before any work is done."""
+    if value and Path(value).is_dir():
+        raise click.BadParameter(f"'{value}' is a folder: name a file.", param=parameter)
+    return new_path(context, parameter, value)
+
+
+def new_folder(context: click.Context, parameter: click.Parameter, value: Any) -> Any:
+    """A callback: there is a folder, or one can be made."""
+    if value and Path(value).exists() and not Path(value).is_dir():
+        raise click.BadParameter(f"'{value}' is a file: name a folder.", param=parameter)
+    return new_path(context, parameter, value)
+
+
+def new_path(_: click.Context, parameter: click.Parameter, value: Any) -> Any:
+    """A callback: a file or folder can be made there."""
+    above = next((each for each in Path(value).parents if each.exists()), None) if value else None
+    if above is not None and not above.is_dir():
+        raise click.BadParameter(f"'{value}' cannot be made: '{above}' is a file.", param=parameter)
     return value
 
 

@@ -11,7 +11,14 @@ from typing import Any
 
 import click
 
-from edgeline.arguments import PipelineCommand, existing, finite
+from edgeline.arguments import (
+    PipelineCommand,
+    existing,
+    finite,
+    new_file,
+    new_folder,
+    new_path,
+)
 from edgeline.errors import EdgelineError, UsageError
 from edgeline.repository.commands import repository
 from edgeline.schedules.commands import schedules
@@ -48,7 +55,9 @@ cli.add_command(site)
 @click.option("--module", help="The Python file with preprocessing_fn and build_model.")
 @click.option("--cache", is_flag=True, help="Reuse the results of unchanged tasks.")
 @click.option("--docker", is_flag=True, help="Run each task in a container of its image.")
-@click.option("--root", default=RUNS, show_default=True, help="The folder for runs.")
+@click.option(
+    "--root", default=RUNS, show_default=True, callback=new_folder, help="The folder for runs."
+)
 def run(
     pipeline: str,
     settings: tuple[str, ...],
@@ -90,7 +99,9 @@ def submit(pipeline: str, host: str | None, wait: bool, **request: Any) -> None:
 
 @cli.command("compile", cls=PipelineCommand)
 @click.argument("pipeline")
-@click.option("-o", "--output", help="The file to write; by default <pipeline>.yaml.")
+@click.option(
+    "-o", "--output", callback=new_path, help="The file to write; by default <pipeline>.yaml."
+)
 @click.option("--kubernetes", is_flag=True, help="Write Pipeline and PipelineVersion manifests.")
 @click.option("--namespace", help="For --kubernetes; by default the environment's, or kubeflow.")
 @click.option(
@@ -155,7 +166,7 @@ def components(name: str | None) -> None:
     show_default=True,
     help="The format of the findings.",
 )
-@click.option("-o", "--output", help="Write the findings to this file.")
+@click.option("-o", "--output", callback=new_file, help="Write the findings to this file.")
 @click.option("--rules", is_flag=True, help="List the rules, with their reasons and fixes.")
 def lint(paths: tuple[str, ...], form: str, output: str | None, rules: bool) -> None:
     """Check compiled pipelines and Kubernetes manifests, offline.
@@ -198,7 +209,7 @@ def verify(bundle: str, as_json: bool) -> None:
     callback=finite,
     help="Fail if a smaller share of the operators runs on the accelerator.",
 )
-@click.option("--report", help="Write the findings as an HTML page.")
+@click.option("--report", callback=new_file, help="Write the findings as an HTML page.")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 def check(
     model: str,
@@ -219,7 +230,10 @@ def check(
 @click.option("--target", "targets", multiple=True, required=True, help="A target. Repeatable.")
 @click.option("--quantisation", default="", help="By default the best one for each target.")
 @click.option(
-    "--representative", default="", help="Calibration data: .npz, .npy, examples or image folder."
+    "--representative",
+    default="",
+    callback=existing,
+    help="Calibration data: .npz, .npy, examples or image folder.",
 )
 @click.option(
     "--scaling", default="", help="0..1 or -1..1: add scaling from pixel values 0 to 255."
@@ -231,7 +245,13 @@ def check(
     metavar="TARGET.OPTION=VALUE",
     help="Set an option of a target. Repeatable.",
 )
-@click.option("-o", "--output", default="", help="The folder to write; by default MODEL-compiled.")
+@click.option(
+    "-o",
+    "--output",
+    default="",
+    callback=new_folder,
+    help="The folder to write; by default MODEL-compiled.",
+)
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 def compile_model(as_json: bool, **request: Any) -> None:
     """Convert and compile MODEL for one or more targets, and report the result for each.
@@ -316,8 +336,17 @@ def images_build(
 
 @images.command("lock")
 @click.option("--registry", help="The registry to ask; by default the lock file's.")
-@click.option("-o", "--output", help="The lock file to write; EDGELINE_IMAGES selects it later.")
-@click.option("--kustomization", help="Also write the images as a kustomize Component here.")
+@click.option(
+    "-o",
+    "--output",
+    callback=new_file,
+    help="The lock file to write; EDGELINE_IMAGES selects it later.",
+)
+@click.option(
+    "--kustomization",
+    callback=new_path,
+    help="Also write the images as a kustomize Component here.",
+)
 def images_lock(registry: str | None, output: str | None, kustomization: str | None) -> None:
     """Write the digests of the pushed images to the lock file."""
     from edgeline.images.lock import lock
@@ -377,7 +406,7 @@ def _sentences() -> Iterator[None]:
         sys.exit(130)
     except EdgelineError as error:
         click.echo(f"Error: {error}", err=True)
-        sys.exit(2 if isinstance(error, UsageError) else 1)
+        sys.exit(error.exit_code)
     except OSError as error:
         if not error.strerror:
             raise

@@ -17,7 +17,7 @@ from rich.progress import Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 from rich.table import Table
 from rich.text import Text
 
-from edgeline.errors import EdgelineError, UsageError, did_you_mean
+from edgeline.errors import EdgelineError, UsageError, at_path, did_you_mean
 from edgeline.reports import terminal
 
 if TYPE_CHECKING:
@@ -87,7 +87,8 @@ def compile_model(request: Request, as_json: bool) -> int:
         The exit code: 1 where any target failed; the others are compiled all the same.
 
     Raises:
-        EdgelineError: the model cannot be read, or a target, setting or file is unknown.
+        UsageError: a target, setting or file is unknown or not for this model.
+        EdgelineError: the model cannot be read.
     """
     from edgeline.components.compile import report, target
 
@@ -103,8 +104,8 @@ def compile_model(request: Request, as_json: bool) -> int:
         try:
             folder.mkdir(parents=True, exist_ok=True)
         except OSError as error:
-            raise EdgelineError(
-                f"{folder} cannot be made ({error.strerror}): name another folder with -o."
+            raise at_path(
+                error, f"{folder} cannot be made ({error.strerror}): name another folder with -o."
             ) from error
         outcomes = [
             _outcome(each, request, work, options[each.name], folder, step) for each in targets
@@ -127,6 +128,9 @@ def _check_values(request: Request) -> None:
     Raises:
         UsageError: names the option.
     """
+    from edgeline import artifacts
+    from edgeline.artifacts import examples
+    from edgeline.components.compile.rows import check_rows
     from edgeline.components.convert.settings import QUANTISATIONS
     from edgeline.components.import_model.wanted import SCALINGS
 
@@ -137,13 +141,16 @@ def _check_values(request: Request) -> None:
         if given and given not in known:
             hint = did_you_mean(given, filter(None, known))
             raise UsageError(f"--{option} {given}: there is no such {option}. {hint}")
+    if request.representative and artifacts.schema_of(request.representative) != examples.SCHEMA:
+        check_rows(Path(request.representative))
 
 
 def parse_options(settings: Sequence[str], targets: Sequence[Target]) -> dict[str, dict[str, str]]:
     """`target.option=value` by target.
 
     Raises:
-        EdgelineError: a setting is not of this form, or names no target asked for or no option.
+        UsageError: a setting is not of this form or there twice, or names no target asked for or
+            no option.
     """
     from edgeline.components.compile.compile import options_of
 
@@ -156,6 +163,8 @@ def parse_options(settings: Sequence[str], targets: Sequence[Target]) -> dict[st
         if target not in found:
             hint = did_you_mean(target, found, "It has")
             raise UsageError(f"--set {name}: this call has no target {target!r}. {hint}")
+        if option in found[target]:
+            raise UsageError(f"--set {name} is given twice: leave one out.")
         found[target][option] = value
     for each in targets:
         options_of(each, found[each.name])
@@ -165,27 +174,40 @@ def parse_options(settings: Sequence[str], targets: Sequence[Target]) -> dict[st
 def _read(request: Request, scratch: Path) -> Work:
     """The model as an artifact folder: as it is, or imported."""
     from edgeline.artifacts import models, schema_of
-    from edgeline.components.import_model.import_model import FLOAT_FILE, import_model, kind_of
+    from edgeline.components.import_model.import_model import (
+        FLOAT_FILE,
+        find_model,
+        import_model,
+        kind_of,
+    )
     from edgeline.components.import_model.wanted import Wanted
 
     work = Work(request.model, scratch, request.representative)
     folder, schema = request.model, schema_of(request.model)
+    if request.scaling and (schema or request.model.endswith((".tflite", ".onnx"))):
+        raise UsageError("--scaling is for a SavedModel or a Keras file: leave it out.")
     if not schema:
-        if Path(request.model).exists() and not request.model.endswith((".tflite", ".onnx")):
-            _import_tensorflow()
+        if Path(request.model).exists():
+            _, kind = find_model(Path(request.model), request.model)
+            if kind not in ("tflite", "onnx"):
+                _import_tensorflow()
         folder = str(scratch / "imported")
         wanted = Wanted(scaling=request.scaling)
         schema = import_model(request.model, folder, wanted=wanted)["edgeline_schema"]
-    elif request.scaling:
-        raise EdgelineError("--scaling is for a SavedModel or a Keras file: leave it out.")
     if schema == models.SCHEMA:
         work.model = work.source = folder
     elif schema in (models.EDGE_SCHEMA, models.ONNX_SCHEMA):
         work.edge_model = folder
-        if kind_of(models.read_edge(folder).metadata) == FLOAT_FILE:
+        found = models.read_edge(folder).metadata
+        if kind_of(found) == FLOAT_FILE:
             work.source = folder
+        elif request.quantisation not in ("", found["quantisation"]):
+            raise UsageError(
+                f"--quantisation {request.quantisation}: {request.model} stays as it is, "
+                f"{found['quantisation']}: leave it out, or give the model that it was made of."
+            )
     else:
-        raise EdgelineError(
+        raise UsageError(
             f"{request.model} holds {schema}, but model/v1, edge_model/v1 or onnx_model/v1 "
             "is needed: give a model."
         )

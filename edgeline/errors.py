@@ -3,7 +3,14 @@
 from __future__ import annotations
 
 import difflib
-from collections.abc import Iterable
+import errno
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+
+_PATHS = (  # what is wrong with a path, and not with the disk
+    *(errno.ENOENT, errno.ENOTDIR, errno.EISDIR, errno.EEXIST, errno.ENOTEMPTY),
+    *(errno.EACCES, errno.EPERM, errno.EROFS, errno.ENAMETOOLONG, errno.ELOOP, errno.EINVAL),
+)
 
 
 class EdgelineError(Exception):
@@ -11,12 +18,44 @@ class EdgelineError(Exception):
 
     The message is one sentence that names the file, row, column, parameter or
     operator at fault and says what to do. The command line prints it without a
-    traceback and exits with 1.
+    traceback and exits with `exit_code`: 1 for what the work found, such as a failed check,
+    damaged content or a server that is away.
     """
+
+    exit_code = 1
 
 
 class UsageError(EdgelineError):
-    """What was asked for does not exist or is malformed; the command line exits with 2."""
+    """What was typed is wrong: an option, a value, or a path that is missing or malformed."""
+
+    exit_code = 2
+
+
+@contextmanager
+def asked_for() -> Iterator[None]:
+    """What is wrong with a file or value that the user has named is wrong usage.
+
+    For functions that also read what the work finds.
+
+    Raises:
+        UsageError: for any EdgelineError inside, with its sentence.
+    """
+    try:
+        yield
+    except UsageError:
+        raise
+    except EdgelineError as error:
+        raise UsageError(str(error)) from error
+
+
+def at_path(error: OSError, sentence: str) -> EdgelineError:
+    """The error for a path that the user has named.
+
+    Returns:
+        a UsageError where the path is at fault (missing, of another kind, not permitted), an
+        EdgelineError where the disk is (full, broken).
+    """
+    return (UsageError if error.errno in _PATHS else EdgelineError)(sentence)
 
 
 def first_line(error: BaseException) -> str:

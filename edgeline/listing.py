@@ -24,7 +24,7 @@ def show_components(name: str | None = None) -> None:
     from edgeline.pipelines import catalogue as pipelines
 
     console = terminal.console()
-    if name:
+    if name is not None:
         console.print(_inputs(components.load(name)))
         return
     whole = [Column(title, no_wrap=True) for title in ("component", "inputs", "outputs")]
@@ -50,7 +50,7 @@ def show_pipelines(name: str | None = None) -> None:
     from edgeline.pipelines import catalogue
 
     console = terminal.console()
-    if not name:
+    if name is None:
         table = Table(Column("pipeline", no_wrap=True), "", box=None, header_style="bold")
         for each in catalogue.names():
             table.add_row(each, escape(_about(catalogue.load(each))))

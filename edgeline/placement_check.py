@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import json
+from pathlib import Path
 
+from edgeline import artifacts
+from edgeline.errors import UsageError
 from edgeline.reports import terminal
 
 
@@ -26,14 +29,18 @@ def check_placement(
         as_json: print JSON instead of a table.
 
     Raises:
-        EdgelineError: the file is damaged, the target is unknown, or too little maps.
+        UsageError: it is no model, or the target is unknown.
+        EdgelineError: the file is damaged, or too little maps.
     """
     from edgeline.components.check import report as page
     from edgeline.components.check.check import check, require
     from edgeline.components.check.console import print_placement
 
+    if Path(model).is_dir() and not artifacts.schema_of(model):
+        raise UsageError(f"{model} is neither a .tflite file nor an edge_model/v1 folder.")
     placement = check(model, target, compiled)
     if report:
+        Path(report).parent.mkdir(parents=True, exist_ok=True)
         page.write(report, placement)
     if as_json:
         print(json.dumps(placement.to_json(), indent=1))

@@ -79,7 +79,7 @@ def _plain(name: str, settings: Mapping[str, str], secrets: Sequence[str]) -> li
 
 def _secret(path: Path) -> Path:
     if not path.is_file():
-        raise EdgelineError(f"There is no file {path} to give to the build.")
+        raise UsageError(f"There is no file {path} to give to the build.")
     return path.resolve()
 
 

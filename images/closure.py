@@ -14,7 +14,7 @@ from typing import Any
 
 import yaml
 
-from edgeline.errors import EdgelineError
+from edgeline.errors import EdgelineError, UsageError
 from edgeline.stores import registry
 
 SUFFIXES = (".yaml", ".yml", ".json")
@@ -36,12 +36,13 @@ def closure(paths: Sequence[Path]) -> list[Use]:
     """All images that files name, and those that folders of YAML and JSON name; sorted.
 
     Raises:
-        EdgelineError: a file is missing or is no YAML, there is no image at all, or an image
-            is known only when a pipeline runs (so that the list would not be whole).
+        UsageError: a file is missing or is no YAML, or there is no image at all.
+        EdgelineError: an image is known only when a pipeline runs (so that the list would not be
+            whole).
     """
     uses = sorted({use for file in _files(paths) for use in _in_file(file)})
     if not uses:
-        raise EdgelineError(f"No image is named in {', '.join(map(str, paths))}.")
+        raise UsageError(f"No image is named in {', '.join(map(str, paths))}.")
     for use in uses:
         if "{{" in use.image or "${" in use.image:
             raise EdgelineError(
@@ -86,7 +87,7 @@ def _files(paths: Iterable[Path]) -> Iterator[Path]:
         elif path.is_file():
             yield path
         else:
-            raise EdgelineError(f"There is no file or folder {path}.")
+            raise UsageError(f"There is no file or folder {path}.")
 
 
 def _in_file(file: Path) -> Iterator[Use]:
@@ -95,7 +96,7 @@ def _in_file(file: Path) -> Iterator[Use]:
             yaml.load_all(file.read_text(), getattr(yaml, "CSafeLoader", yaml.SafeLoader))
         )
     except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
-        raise EdgelineError(f"{file} cannot be read as YAML ({error}).") from error
+        raise UsageError(f"{file} cannot be read as YAML ({error}).") from error
     for document in documents:
         yield from _in_document(document, str(file))
 

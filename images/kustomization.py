@@ -7,7 +7,7 @@ from pathlib import Path
 import yaml
 
 from edgeline.artifacts import write_text
-from edgeline.errors import EdgelineError
+from edgeline.errors import at_path
 from edgeline.images import entries
 
 HEAD = "# written by `edgeline images lock --kustomization`\n"
@@ -36,5 +36,5 @@ def write(path: Path, lock: Path) -> Path:
         path.parent.mkdir(parents=True, exist_ok=True)
         write_text(path, HEAD + yaml.safe_dump(component, sort_keys=False))
     except OSError as error:
-        raise EdgelineError(f"{path} cannot be written ({error.strerror}).") from error
+        raise at_path(error, f"{path} cannot be written ({error.strerror}).") from error
     return path

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import importlib
+import warnings
 from pathlib import Path
 from typing import Any
 
 from edgeline import user_code
-from edgeline.errors import UsageError, did_you_mean
+from edgeline.errors import UsageError, asked_for, did_you_mean
 from edgeline.pipelines.parameters import check_constants
 
 
@@ -24,8 +25,8 @@ def load(pipeline: str) -> Any:
             compiled .yaml.
 
     Raises:
-        UsageError: there is no such pipeline, or the file does not contain one.
-        EdgelineError: the file raises an error while it is imported.
+        UsageError: there is no such pipeline, or the file does not contain one or raises an
+            error while it is imported.
     """
     if pipeline in names():
         return importlib.import_module(f"edgeline.pipelines.{pipeline}.pipeline").pipeline
@@ -39,14 +40,33 @@ def load(pipeline: str) -> Any:
 
     if path.suffix in (".yaml", ".yml"):
         try:
-            return components.load_component_from_file(pipeline)
+            found = components.load_component_from_file(pipeline)
         except Exception as error:
             why = " ".join(str(error).split())
             raise UsageError(f"{pipeline} is not a compiled pipeline ({why}).") from error
+        _refuse_component(pipeline, found)
+        return found
     if path.suffix != ".py":
         raise UsageError(f"{pipeline} is neither a Python file nor a compiled .yaml file.")
-    found = getattr(user_code.load(pipeline), "pipeline", None)
+    with asked_for(), warnings.catch_warnings():
+        # kfp's news about components without an image, before any sentence of ours
+        warnings.filterwarnings("ignore", "The default base_image", FutureWarning)
+        found = getattr(user_code.load(pipeline), "pipeline", None)
     if not hasattr(found, "pipeline_spec"):
         raise UsageError(f"{pipeline} has no variable `pipeline` that is a kfp pipeline.")
+    _refuse_component(pipeline, found)
     check_constants(found)
     return found
+
+
+def _refuse_component(file: str, found: Any) -> None:
+    """kfp has one kind of object for both, and ends in an exception over a component's artifacts.
+
+    Raises:
+        UsageError: it is a component.
+    """
+    if found.component_spec.implementation.container is not None:
+        raise UsageError(
+            f"{file} holds the component {found.name}, not a pipeline: call it in a function with "
+            "@dsl.pipeline."
+        )

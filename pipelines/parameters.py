@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from edgeline.errors import EdgelineError, UsageError, did_you_mean
+from edgeline.errors import UsageError, asked_for, did_you_mean
 
 LARGEST = 2**53  # beyond it a double has no room for every integer
 DEEPEST = 32  # lists and objects within each other; protobuf refuses more than about 50
@@ -111,13 +111,15 @@ def parse(settings: Iterable[str], parameters: Mapping[str, Parameter]) -> dict[
     """The values of `NAME=VALUE` strings, as given to `--set`: strings as they are, else JSON.
 
     Raises:
-        UsageError: a setting has no `=`, or as `check`.
+        UsageError: a setting has no `=` or is there twice, or as `check`.
     """
     values: dict[str, Any] = {}
     for setting in settings:
         name, separator, text = setting.partition("=")
         if not (separator and name):
             raise UsageError(f"--set {_short(setting)}: write it as NAME=VALUE.")
+        if name in values:
+            raise UsageError(f"--set {name} is given twice: leave one out.")
         kind = parameters[name].kind if name in parameters else "STRING"
         values[name] = text if kind == "STRING" else _parse(name, text, kind)
     return check(values, parameters, "--set ")
@@ -148,10 +150,8 @@ def check(
     if isinstance(model := checked.get("model_name"), str):  # publish, which asks too, comes last
         from edgeline.artifacts.bundle import check_name
 
-        try:
+        with asked_for():
             check_name(f"{where}model_name", model)
-        except EdgelineError as error:
-            raise UsageError(str(error)) from error
     return checked
 
 
@@ -287,7 +287,8 @@ def _short(value: Any) -> str:
     """A value for a message, on one line and cut."""
     if isinstance(value, int) and abs(value) >= 10**SHOWN:
         return "an integer of more than 60 digits"  # Python refuses to print thousands
-    text = repr(value)
+    # as it was typed, or as JSON writes it
+    text = repr(value) if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
     return text if len(text) <= SHOWN else f"{text[:SHOWN]}…"
 
 

@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import logging
+import os
 import signal
+import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -33,7 +37,7 @@ class Edgeline:
     def __call__(self, *arguments: str) -> tuple[int, str]:
         """Exit code and all that is printed, in one line."""
         self.monkeypatch.setattr("sys.argv", ["edgeline", *arguments])
-        before = signal.getsignal(signal.SIGTERM)
+        before, handlers = signal.getsignal(signal.SIGTERM), logging.root.handlers[:]
         code: object = 0
         try:
             cli.main()
@@ -41,6 +45,7 @@ class Edgeline:
             code = ended.code or 0
         finally:
             signal.signal(signal.SIGTERM, before)
+            logging.root.handlers[:] = handlers  # `serve` logs to what is captured here
         out, err = self.capsys.readouterr()
         assert isinstance(code, int)
         return code, " ".join((out + err).split())
@@ -52,10 +57,19 @@ def edgeline(
 ) -> Edgeline:
     monkeypatch.chdir(tmp_path)
     monkeypatch.delenv("KF_PIPELINES_ENDPOINT", raising=False)
+    monkeypatch.setenv("EDGELINE_KEY_PASSPHRASE", "a passphrase of the tests")
     (tmp_path / "model.tflite").touch()
     (tmp_path / "bundle").mkdir()
+    (tmp_path / "damaged").mkdir()
+    (tmp_path / "damaged" / "manifest.json").write_text("{}")
     (tmp_path / "broken.yaml").write_text("a: [1\n")
     (tmp_path / "none.py").write_text("pipeline = 5\n")
+    (tmp_path / "raises.py").write_text("import nowhere_to_be_found\n")
+    (tmp_path / "one.py").write_text(
+        "from kfp import dsl\n\n\n"
+        "@dsl.component\ndef pipeline(a: dsl.Input[dsl.Dataset]):\n    pass\n"
+    )
+    (tmp_path / "other.yaml").write_text("name: other\nfrobnicate: 1\n")
     return Edgeline(monkeypatch, capsys)
 
 
@@ -93,6 +107,13 @@ def test_an_unknown_option_or_a_missing_argument_is_wrong_usage(
         ("run TAXI", "Did you mean taxi?"),
         ("run nowhere.py", "There is no pipeline 'nowhere.py'. Choose one of digits, pretrained"),
         ("run broken.yaml", "broken.yaml is not a compiled pipeline"),
+        ("run raises.py", "Importing raises.py failed at raises.py:1"),
+        ("run one.py", "one.py holds the component pipeline, not a pipeline"),
+        ("run taxi --root model.tflite", "'model.tflite' is a file: name a folder"),
+        ("run taxi --set steps=1 --set steps=2", "--set steps is given twice"),
+        ("run taxi --module none.py --set module=one.py", "--set module is given twice"),
+        ("run taxi --set data=ftp://x/y", "has the scheme ftp://, which is not known"),
+        ("run taxi --set steps=true", "true is not an integer"),
         ("run none.py", "none.py has no variable `pipeline` that is a kfp pipeline"),
         ("run model.tflite", "model.tflite is neither a Python file nor a compiled .yaml file"),
         ("run tabular", "Set data, module, label, model_name, destination with --set NAME=VALUE"),
@@ -108,16 +129,28 @@ def test_an_unknown_option_or_a_missing_argument_is_wrong_usage(
         ("compile taxi --env onprem", "gone when the pod is: give --set destination=s3://"),
         ("compile taxi --kubernetes --namespace Bad", "Namespace 'Bad' is refused by Kubernetes"),
         ("compile taxi --env nowhere.yaml", "There is no environment 'nowhere.yaml'."),
+        ("compile taxi --env other.yaml", "Environment other.yaml is not valid"),
+        ("compile taxi -o model.tflite/taxi.yaml", "'model.tflite' is a file"),
+        ("submit taxi --host http://127.0.0.1:9 --env other.yaml", "other.yaml is not valid"),
+        ("submit taxi --host http://me:secret@x", "has a user or a password in it"),
         ("submit taxi", "Which server? Give --host"),
         ("submit taxi --host ftp://x", "ftp://x is not a server's address"),
         ("submit taxy --host http://x", "Did you mean taxi?"),
         ("submit taxi --host http://x --set steps=null", "steps is null"),
         ("pipelines taxy", "Did you mean taxi?"),
+        ("pipelines one.py", "one.py holds the component pipeline, not a pipeline"),
         ("components ingst", "There is no component 'ingst'. Did you mean ingest?"),
         ("lint", "There is nothing to lint"),
         ("lint nowhere", "'nowhere' does not exist"),
+        ("lint bundle", "holds no"),
+        ("lint broken.yaml -o bundle", "'bundle' is a folder: name a file"),
+        ("verify bundle", "is not a bundle"),
+        ("verify s3://bucket", "its URI ends in /NAME/VERSION"),
         ("verify nowhere", "'nowhere' does not exist"),
         ("check nowhere.tflite", "'nowhere.tflite' does not exist"),
+        ("check bundle", "bundle is neither a .tflite file nor an edge_model/v1 folder"),
+        ("check none.py", "none.py is not a .tflite model"),
+        ("check model.tflite --report bundle", "'bundle' is a folder: name a file"),
         ("check model.tflite --target edgetup", "no static check for target 'edgetup'"),
         ("check model.tflite --require-mapped nan", "nan is not a finite number"),
         ("check model.tflite --require-mapped 2", "2.0 is not in the range"),
@@ -131,21 +164,66 @@ def test_an_unknown_option_or_a_missing_argument_is_wrong_usage(
             "no target 'ethosu55'. Did you mean ethos-u55?",
         ),
         ("compile-model model.tflite --target litert --set litert.x=1", "has no option 'x'"),
+        (
+            "compile-model model.tflite --target ethos-u55 --set ethos-u55.optimise=size",
+            "Option optimise of target ethos-u55 is 'size'. Did you mean Size?",
+        ),
+        (
+            "compile-model model.tflite --target ethos-u55 --set ethos-u55.optimise=Size "
+            "--set ethos-u55.optimise=Size",
+            "--set ethos-u55.optimise is given twice",
+        ),
+        ("compile-model bundle --target litert", "bundle holds nothing"),
+        ("compile-model none.py --target litert", "none.py is no model of a known kind"),
+        ("compile-model model.tflite --target litert --representative no.npz", "does not exist"),
+        ("compile-model model.tflite --target litert --representative none.py", "is no .npz or"),
+        (
+            "compile-model model.tflite --target litert --representative bundle",
+            "bundle has no .png",
+        ),
+        ("compile-model model.tflite --target litert --scaling 0..1", "--scaling is for a Saved"),
+        ("compile-model model.tflite --target litert -o none.py", "is a file: name a folder"),
         ("site render bundle --for kserv --images a/b", "no kind of site 'kserv'. Did you mean"),
         ("site render nowhere --for kserve --images a/b", "'nowhere' does not exist"),
+        ("site render bundle --for kserve --images a.b/c", "bundle is not a bundle"),
         ("site push nowhere --images a/b", "'nowhere' does not exist"),
         ("schedules diff nowhere.yaml", "'nowhere.yaml' does not exist"),
+        ("schedules diff other.yaml", "other.yaml is not a schedules file"),
+        ("images closure broken.yaml", "broken.yaml cannot be read as YAML"),
         ("images closure nowhere", "'nowhere' does not exist"),
         ("serve nowhere", "nowhere does not exist"),
+        ("serve bundle", "bundle holds no model"),
+        ("serve none.py", "none.py is no model"),
+        ("serve bundle --tokens nowhere.json", "nowhere.json is missing"),
+        ("serve bundle --root nowhere.json --state s", "nowhere.json cannot be read"),
+        ("serve bundle --root none.py --state s", "none.py is not JSON"),
+        ("serve model.tflite --state none.py", "--state none.py is a file"),
+        ("serve bundle --host=", "--host is empty"),
         ("serve bundle --port nan", "invalid int value"),
         ("serve bundle --poll nan", "--poll is nan"),
         ("repository add r nowhere --key k", "'nowhere' does not exist"),
+        ("repository init r", "The role root has no key"),
+        ("repository init r --role-key root=nowhere.pem", "nowhere.pem cannot be read"),
+        ("repository init r --role-key root=none.py", "none.py is no PEM key"),
+        ("repository init ftp://r --keys k", "ftp://r is no destination"),
+        ("repository init none.py --keys k", "none.py cannot be used (Not a directory)"),
+        (
+            "repository init r --keys k --threshold root=1 --threshold root=2",
+            "root is given twice",
+        ),
+        ("repository add r bundle --key nowhere.pem", "nowhere.pem cannot be read"),
+        ("repository sign r --key none.py", "none.py cannot sign: it is no private key"),
+        ("repository withdraw r m 1", "There is no signed repository at "),
+        ("repository status r", "There is no signed repository at "),
+        ("repository key none.py", "none.py exists: a key is never overwritten"),
         ("repository init r --keys k --expires timestamp=nan", "DAYS is a number from"),
         ("repository init r --keys k --expires timestamp=1e999", "DAYS is a number from"),
         ("repository init r --keys k --threshold root=-1", "N is a number from 1 to 100"),
         ("repository init r --keys k --threshold rot=1", "with a role of root, targets"),
         ("repository prune r --keep 0", "0 is not in the range"),
         ("init Wind", "'Wind' cannot name a pipeline"),
+        ("init bundle", "bundle exists already"),
+        ("init none.py/wind", "none.py/wind cannot be made"),
         ("init wind --example wien", "There is no example 'wien'. Did you mean wine?"),
     ],
 )
@@ -163,10 +241,10 @@ def test_wrong_usage_is_one_sentence_and_exit_code_2(
 @pytest.mark.parametrize(
     ("arguments", "said"),
     [
-        ("verify bundle", "is not a bundle"),
-        ("lint bundle", "holds no"),
-        ("check model.tflite", "model.tflite"),
-        ("repository status r", "There is no signed repository at "),
+        ("verify damaged", "damaged/manifest.json"),
+        ("lint broken.yaml", "1 errors"),
+        ("serve damaged", "damaged/manifest.json"),
+        ("submit taxi --host http://127.0.0.1:9", "cannot be asked"),
     ],
 )
 def test_a_failure_is_one_sentence_and_exit_code_1(
@@ -188,10 +266,34 @@ def test_an_interruption_is_exit_code_130(
     assert edgeline("pipelines")[0] == 130
 
 
+def test_an_interruption_of_the_imports_is_silent(tmp_path: Path) -> None:
+    """A module that interrupts stands for Ctrl-C while click is being imported."""
+    (tmp_path / "click.py").write_text("import signal; signal.raise_signal(signal.SIGINT)\n")
+    ended = subprocess.run(
+        [sys.executable, "-m", "edgeline", "pipelines"],
+        env={**os.environ, "PYTHONPATH": str(tmp_path)},
+        capture_output=True,
+        text=True,
+    )
+    assert (ended.returncode, ended.stdout, ended.stderr) == (130, "", "")
+
+
+def test_kfp_does_not_warn_about_a_users_file(tmp_path: Path) -> None:
+    file = tmp_path / "mine.py"
+    file.write_text(
+        "from kfp import dsl\n\n\n"
+        "@dsl.component\ndef one(a: int):\n    pass\n\n\n"
+        "@dsl.pipeline(name='mine')\ndef pipeline(a: int):\n    one(a=a)\n"
+    )
+    ended = subprocess.run(
+        [sys.executable, "-m", "edgeline", "run", str(file)], capture_output=True, text=True
+    )
+    assert ended.returncode == USAGE
+    assert ended.stderr.startswith("Error: Set a with --set NAME=VALUE")
+
+
 @pytest.mark.parametrize("command", [("pipelines",), ("run", "--help"), ("compile", "taxi", "-h")])
 def test_lists_import_no_tensorflow(command: tuple[str, ...], edgeline: Edgeline) -> None:
-    import sys
-
     loaded = "tensorflow" in sys.modules
     assert edgeline(*command)[0] == 0
     assert ("tensorflow" in sys.modules) == loaded

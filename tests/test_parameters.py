@@ -61,7 +61,7 @@ def test_settings_get_their_types() -> None:
     ("setting", "said"),
     [
         ("steps=1.5", "steps: 1.5 is not an integer"),
-        ("steps=true", "steps: True is not an integer"),
+        ("steps=true", "steps: true is not an integer"),
         ("steps=many", "steps: 'many' is not an integer"),
         ("steps=", "steps: '' is not an integer"),
         ("steps=null", "steps is null, which Kubeflow cannot pass: leave it out"),

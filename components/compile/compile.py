@@ -160,7 +160,7 @@ def options_of(found: Target, given: Mapping[str, Any]) -> dict[str, str]:
     """Every option of a target with its value as text, the default where none is given.
 
     Raises:
-        UsageError: there is no such option.
+        UsageError: there is no such option, or it cannot have that value.
     """
     defaults = {option.name: option.default for option in found.options}
     if unknown := sorted(given.keys() - defaults.keys()):
@@ -168,7 +168,14 @@ def options_of(found: Target, given: Mapping[str, Any]) -> dict[str, str]:
         raise UsageError(f"Target {found.name} has no option {unknown[0]!r}. {hint}")
     texts = {name: str(value) for name, value in given.items()}
     flags = {name: text.lower() for name, text in texts.items() if text in ("True", "False")}
-    return {**defaults, **texts, **flags}
+    options = {**defaults, **texts, **flags}
+    for option in found.options:
+        if option.choices and (value := options[option.name]) not in option.choices:
+            raise UsageError(
+                f"Option {option.name} of target {found.name} is {value!r}. "
+                f"{did_you_mean(value, option.choices)}"
+            )
+    return options
 
 
 def read_models(edge_model: str, model: str, name: str = "") -> Given:

@@ -22,9 +22,9 @@ from edgeline.formats import tflite
 OPERATOR = "ethos-u"
 DEVICE = "npu"
 MACS = {
-    "ethos-u55": ("ethos-u55-128", "32, 64, 128 or 256"),
-    "ethos-u65": ("ethos-u65-256", "256 or 512"),
-    "ethos-u85": ("ethos-u85-256", "128, 256, 512, 1024 or 2048"),
+    "ethos-u55": ("ethos-u55-128", ("32", "64", "128", "256")),
+    "ethos-u65": ("ethos-u65-256", ("256", "512")),
+    "ethos-u85": ("ethos-u85-256", ("128", "256", "512", "1024", "2048")),
 }
 # Vela's option, and the option of the target that sets it where it is not empty
 FLAGS = {
@@ -148,11 +148,21 @@ targets = tuple(
         missing=missing,
         compile=compile_ethos_u,
         options=(
-            Option("accelerator", default, f"{name}-MACS, with {macs} MACs a cycle."),
+            Option(
+                "accelerator",
+                default,
+                f"{name}-MACS, with {', '.join(macs[:-1])} or {macs[-1]} MACs a cycle.",
+                tuple(f"{name}-{count}" for count in macs),
+            ),
             Option("system_config", "", "A system of the configuration file; Vela's default."),
             Option("memory_mode", "", "A memory mode of the configuration file."),
             Option("config", "", "Vela's .ini files; by default Arm/vela.ini."),
-            Option("optimise", "Performance", "Size (least SRAM) or Performance."),
+            Option(
+                "optimise",
+                "Performance",
+                "Size (least SRAM) or Performance.",
+                ("Size", "Performance"),
+            ),
             Option("arena_cache_size", "", "Bytes of SRAM to aim for."),
         ),
         limits="Cycles and time are Vela's estimates; no NPU has run the model here.",

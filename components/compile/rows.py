@@ -11,7 +11,7 @@ import numpy as np
 import numpy.typing as npt
 
 from edgeline.artifacts.features import NUMPY_DTYPES, Feature
-from edgeline.errors import EdgelineError
+from edgeline.errors import EdgelineError, UsageError
 from edgeline.extras import install_hint
 
 MOST_ROWS = 100
@@ -35,6 +35,18 @@ def random_rows(features: Sequence[Feature]) -> Arrays:
     return found
 
 
+def check_rows(path: Path) -> None:
+    """Refuse what `read_rows` could not read for any model, without reading it.
+
+    Raises:
+        UsageError: there is no such file or folder, or it is of another kind.
+    """
+    if path.is_dir():
+        _image_files(path)
+    else:
+        _load(path)
+
+
 def read_rows(path: Path, features: Sequence[Feature]) -> Arrays:
     """Rows of a .npz file (arrays by feature), a .npy file (one feature) or a folder of images.
 
@@ -42,16 +54,12 @@ def read_rows(path: Path, features: Sequence[Feature]) -> Arrays:
     0 to 255, whatever the model makes of them.
 
     Raises:
-        EdgelineError: the file is of another kind, damaged, or does not fit the features.
+        UsageError: the file is of another kind.
+        EdgelineError: it is damaged, or does not fit the features.
     """
     if path.is_dir():
         return {_only(features, path).name: _images(path, _only(features, path))}
-    try:
-        loaded = np.load(path, allow_pickle=False)
-    except (OSError, ValueError, EOFError, zipfile.BadZipFile) as error:
-        raise EdgelineError(
-            f"{path} is no .npz or .npy file of numbers ({error}): write it with numpy.savez."
-        ) from error
+    loaded = _load(path)
     if isinstance(loaded, np.ndarray):
         feature = _only(features, path)
         return {feature.name: _typed(loaded, feature, path)}
@@ -64,6 +72,27 @@ def read_rows(path: Path, features: Sequence[Feature]) -> Arrays:
                 f"takes {', '.join(feature.name for feature in features)}."
             )
         return {feature.name: _typed(loaded[feature.name], feature, path) for feature in features}
+
+
+def _load(path: Path) -> Any:
+    """An array, which stays on the disk, or an archive of arrays."""
+    try:
+        return np.load(path, mmap_mode="r", allow_pickle=False)
+    except (OSError, ValueError, EOFError, zipfile.BadZipFile) as error:
+        reason = getattr(error, "strerror", None) or error
+        raise UsageError(
+            f"{path} is no .npz or .npy file of numbers ({reason}): write it with numpy.savez."
+        ) from error
+
+
+def _image_files(folder: Path) -> list[Path]:
+    files = sorted(path for path in folder.rglob("*") if path.suffix.lower() in SUFFIXES)
+    if not files:
+        raise UsageError(
+            f"{folder} has no {', '.join(SUFFIXES)} files, and is no examples/v1 folder: give "
+            "either, or a .npz file."
+        )
+    return files
 
 
 def _only(features: Sequence[Feature], path: Path) -> Feature:
@@ -100,12 +129,7 @@ def _images(folder: Path, feature: Feature) -> npt.NDArray[Any]:
         from PIL import Image, UnidentifiedImageError
     except ModuleNotFoundError as error:
         raise EdgelineError(install_hint(error)) from None
-    files = sorted(path for path in folder.rglob("*") if path.suffix.lower() in SUFFIXES)
-    if not files:
-        raise EdgelineError(
-            f"{folder} has no {', '.join(SUFFIXES)} files, and is no examples/v1 folder: give "
-            "either, or a .npz file."
-        )
+    files = _image_files(folder)
     if len(feature.shape) != 3 or feature.shape[2] not in (1, 3):
         raise EdgelineError(
             f"Input {feature.name!r} has shape {['rows', *feature.shape]}, which no image has: "

@@ -88,11 +88,16 @@ class Compiled:
 
 @dataclass(frozen=True)
 class Option:
-    """A setting of one target, given as `--set target.name=value`."""
+    """A setting of one target, given as `--set target.name=value`.
+
+    Attributes:
+        choices: the values that it may have; none: any.
+    """
 
     name: str
     default: str
     help: str
+    choices: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)

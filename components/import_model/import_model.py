@@ -17,7 +17,7 @@ from edgeline.components.import_model import onnx_file, saved_model, tflite_file
 from edgeline.components.import_model.saved_model import FEATURE_DTYPES
 from edgeline.components.import_model.source import fetch
 from edgeline.components.import_model.wanted import Wanted
-from edgeline.errors import EdgelineError
+from edgeline.errors import EdgelineError, UsageError
 from edgeline.formats.operators import operators
 from edgeline.reports import report
 from edgeline.runtimes import child, original
@@ -67,7 +67,7 @@ def import_model(
     wanted.check()
     with tempfile.TemporaryDirectory() as folder:
         fetched = fetch(source, sha256, Path(folder))
-        path, kind = _model(fetched.path, source)
+        path, kind = find_model(fetched.path, source)
         origin = {
             "source": remote.public(source),
             "kind": kind,
@@ -98,15 +98,22 @@ def kind_of(metadata: Mapping[str, Any]) -> str:
     return str(origin.get("kind", ""))
 
 
-def _model(found: Path, source: str) -> tuple[Path, str]:
-    """The model in what was fetched, and its kind."""
+def find_model(found: Path, source: str) -> tuple[Path, str]:
+    """The model in what was fetched or lies here, and its kind.
+
+    Args:
+        source: what the user calls it.
+
+    Raises:
+        UsageError: there is none, or none of a known kind.
+    """
     while found.is_dir():
         if (found / "saved_model.pb").is_file():
             return found, "saved_model"
         inside = sorted(path for path in found.iterdir() if path.name[0] not in "._")
         kept = [p for p in inside if p.is_dir() or p.suffix.lower() in ENDINGS]
         if len(kept) != 1:
-            raise EdgelineError(
+            raise UsageError(
                 f"{source} holds {', '.join(path.name for path in inside[:9]) or 'nothing'}, but "
                 "one model is needed: name a folder with saved_model.pb, or one file that ends "
                 f"in {', '.join(ENDINGS)}."
@@ -116,11 +123,11 @@ def _model(found: Path, source: str) -> tuple[Path, str]:
     if kind:
         return found, kind
     if found.suffix.lower() in CODE:
-        raise EdgelineError(
+        raise UsageError(
             f"{found.name} may hold pickled Python, which would be run: export the model as ONNX "
             "or a SavedModel where it was trained."
         )
-    raise EdgelineError(
+    raise UsageError(
         f"{found.name} is no model of a known kind: give a SavedModel folder, or a file that "
         f"ends in {', '.join(ENDINGS)}."
     )

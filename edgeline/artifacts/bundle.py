@@ -15,7 +15,7 @@ from typing import Any
 
 from edgeline.artifacts import digest_of_listing, sha256, write_text
 from edgeline.artifacts.features import Feature
-from edgeline.errors import EdgelineError
+from edgeline.errors import EdgelineError, UsageError
 from edgeline.formats import typed
 
 FORMAT = "bundle/v1"
@@ -184,11 +184,12 @@ def read_manifest(folder: Path) -> Bundle:
     """Read a bundle's manifest alone; its files may be missing or damaged.
 
     Raises:
-        EdgelineError: there is no manifest, or it is malformed.
+        UsageError: there is no manifest.
+        EdgelineError: it is malformed.
     """
     manifest = folder / MANIFEST
     if not manifest.exists():
-        raise EdgelineError(f"{folder} is not a bundle: it has no {MANIFEST}.")
+        raise UsageError(f"{folder} is not a bundle: it has no {MANIFEST}.")
     value = typed.read(manifest)
     if not isinstance(value, dict):
         raise EdgelineError(f"{manifest} is not a JSON object.")

@@ -25,8 +25,9 @@ def submit_command(
 
     Raises:
         EdgelineError: it refuses, or the run that was waited for failed.
-        UsageError: no server is named, or a setting is wrong.
+        UsageError: no server is named, or a setting or the environment is wrong.
     """
+    from edgeline.environments.environment import load
     from edgeline.pipelines import catalogue
     from edgeline.pipelines.parameters import parameters_of, parse
 
@@ -34,6 +35,8 @@ def submit_command(
     if not host:
         raise UsageError("Which server? Give --host, or set KF_PIPELINES_ENDPOINT.")
     parameters = parse(settings, parameters_of(catalogue.load(pipeline)))
+    if environment:
+        load(environment)  # before a server is asked
     run = Client(host, namespace).submit(
         pipeline,
         environment=environment,

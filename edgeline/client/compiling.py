@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 import yaml
 
-from edgeline.errors import EdgelineError, UsageError
+from edgeline.errors import UsageError, at_path
 from edgeline.formats import plain_yaml
 from edgeline.kubeflow import versions
 
@@ -70,9 +70,10 @@ def compile_pipeline(
             not compiled in: a destination among them is looked at instead of the default.
 
     Raises:
-        EdgelineError: there is no such pipeline, its name is none that KFP takes or the
-            namespace none that Kubernetes takes, it would publish to a pod's own disk, or the
-            file cannot be written or is the pipeline's own.
+        UsageError: there is no such pipeline, its name is none that KFP takes or the namespace
+            none that Kubernetes takes, it would publish to a pod's own disk, or the file is the
+            pipeline's own.
+        EdgelineError: the file cannot be written.
     """
     from edgeline.environments.environment import load
     from edgeline.pipelines import catalogue
@@ -84,7 +85,7 @@ def compile_pipeline(
         namespace = place.namespace if place else "kubeflow"
     name = definition.pipeline_spec.pipeline_info.name
     if not NAME.fullmatch(name):
-        raise EdgelineError(
+        raise UsageError(
             f"Pipeline name {name!r} is refused by the server: use at most 128 of a-z, 0-9 and -."
         )
     if not NAMESPACE.fullmatch(namespace):
@@ -111,8 +112,8 @@ def compile_pipeline(
             return _write_apart(partial, folder)
         partial.replace(path)
     except OSError as error:
-        raise EdgelineError(
-            f"{path} cannot be written ({error.strerror}): name another file with -o."
+        raise at_path(
+            error, f"{path} cannot be written ({error.strerror}): name another file with -o."
         ) from error
     finally:
         with contextlib.suppress(OSError):
@@ -164,7 +165,7 @@ def _refuse_lost(path: Path, place: Environment, given: Mapping[str, Any]) -> No
     """Refuse a destination that no pod of a cluster keeps.
 
     Raises:
-        EdgelineError: it names the parameter.
+        UsageError: it names the parameter.
     """
     from edgeline.lint.destinations import published
     from edgeline.stores.destinations import MEND, is_relative, lost

@@ -8,7 +8,7 @@ from typing import Annotated, Literal
 
 import msgspec
 
-from edgeline.errors import EdgelineError, UsageError, did_you_mean
+from edgeline.errors import UsageError, did_you_mean
 from edgeline.formats import plain_yaml
 
 LAPTOP = "laptop"
@@ -127,8 +127,8 @@ def load(name: str) -> Environment:
     """An environment of edgeline's by name, or a file's.
 
     Raises:
-        UsageError: there is no such environment or file.
-        EdgelineError: a field is unknown or has a wrong value.
+        UsageError: there is no such environment or file, or a field is unknown or has a wrong
+            value.
     """
     path = Path(name)
     if name in NAMES:
@@ -143,4 +143,4 @@ def load(name: str) -> Environment:
     try:
         return plain_yaml.load(text, Environment)
     except ValueError as error:
-        raise EdgelineError(f"Environment {name} is not valid: {error}.") from error
+        raise UsageError(f"Environment {name} is not valid: {error}.") from error

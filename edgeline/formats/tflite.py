@@ -18,7 +18,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from edgeline.errors import EdgelineError
+from edgeline.errors import EdgelineError, UsageError
 from edgeline.formats import flatbuffer
 from edgeline.formats.flatbuffer import Bytes, Reader, Table
 from edgeline.formats.tflite_schema import BITS, DTYPES, OPERATORS, OPTIONS, OPTIONS_OF
@@ -140,7 +140,7 @@ def read(path: str | Path) -> Model:
 def parse(data: Bytes, path: Path) -> Model:
     """Read a model from its bytes, [size] uint8; `path` is its name in errors."""
     if data[4:8].tobytes() != b"TFL3":
-        raise EdgelineError(
+        raise UsageError(
             f"{path} is not a .tflite model (bytes 4 to 7 are not 'TFL3'): "
             "give a file that the TensorFlow Lite converter wrote."
         )

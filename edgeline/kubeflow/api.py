@@ -49,7 +49,7 @@ def connect(host: str | None = None, namespace: str | None = None) -> Any:
     except ValueError:  # which repeats a password
         raise UsageError("The server's address is malformed: is it https://HOST?") from None
     if "@" in parts.netloc:
-        raise EdgelineError(
+        raise UsageError(
             f"The address of {parts.hostname} has a user or a password in it, which no "
             f"request carries: leave it out, and {TOKEN_HINT}."
         )
@@ -63,7 +63,7 @@ def connect(host: str | None = None, namespace: str | None = None) -> Any:
         make = _patient_client(host, namespace or "")
         client = asking(lambda: make(host=host, credentials=token, ssl_ca_cert=authority), host)
     if asking(lambda: has_teams(client), host) and not client.get_user_namespace():
-        raise EdgelineError(
+        raise UsageError(
             f"{host} has several teams, and nothing says which one's this is: give --namespace, or "
             "namespace= in Python. Nothing was changed."
         )

@@ -12,7 +12,7 @@ from typing import Any
 import yaml
 from yaml.nodes import MappingNode, Node, ScalarNode, SequenceNode
 
-from edgeline.errors import EdgelineError
+from edgeline.errors import UsageError
 
 SUFFIXES = (".yaml", ".yml", ".json")
 SKIPPED = {".git", ".venv", "node_modules", "__pycache__"}
@@ -156,7 +156,7 @@ def read(paths: Sequence[str | Path]) -> Tree:
         except (OSError, ValueError, RecursionError, yaml.YAMLError) as error:
             unreadable.append(Unreadable(name, 1, str(error).splitlines()[0]))
     if not files:
-        raise EdgelineError(
+        raise UsageError(
             f"{', '.join(map(str, paths))} holds no {', '.join(SUFFIXES)}: name the folder of "
             "the manifests or a compiled pipeline."
         )
@@ -208,7 +208,7 @@ def _files(path: Path) -> Iterator[Path]:
             if below.suffix in SUFFIXES and below.is_file() and not hidden:
                 yield below
     else:
-        raise EdgelineError(f"{path} is not there: name a file or a folder to lint.")
+        raise UsageError(f"{path} is not there: name a file or a folder to lint.")
 
 
 def _of_chart(file: Path) -> bool:

@@ -11,7 +11,7 @@ import click
 from rich.table import Table
 
 from edgeline.artifacts import write_text
-from edgeline.errors import EdgelineError
+from edgeline.errors import at_path
 from edgeline.lint import destinations, gitops, images, pipelines, security, traps, workloads
 from edgeline.lint.documents import read
 from edgeline.lint.rule import ERROR, Finding, findings
@@ -60,10 +60,11 @@ def lint_command(paths: Sequence[str], form: str, output: str | None) -> bool:
         text = "\n".join(map(str, found))
     if output:
         try:
+            Path(output).parent.mkdir(parents=True, exist_ok=True)
             write_text(Path(output), text + "\n")
         except OSError as error:
-            raise EdgelineError(
-                f"{output} cannot be written ({error.strerror}): name another file with -o."
+            raise at_path(
+                error, f"{output} cannot be written ({error.strerror}): name another file with -o."
             ) from error
     elif text:
         click.echo(text)

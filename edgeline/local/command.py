@@ -86,6 +86,7 @@ def run_here(
     from edgeline.local.runner import run
 
     _refuse_null(arguments, parameters_of(definition))
+    _refuse_artifacts(definition)
     arguments = _local(dict(arguments), parameters_of(definition), root)
     names = [task.component for task in plan(definition.pipeline_spec)]
     with Progress(console, names) as progress:
@@ -105,6 +106,16 @@ def _refuse_null(arguments: Mapping[str, Any], parameters: Mapping[str, Paramete
             )
 
 
+def _refuse_artifacts(definition: Any) -> None:
+    """kfp ends in an exception over these, too: nothing in a run could give them."""
+    for name, entry in definition.pipeline_spec.root.input_definitions.artifacts.items():
+        if not entry.is_optional:
+            raise UsageError(
+                f"The pipeline takes the artifact {name}, which only another pipeline can give: "
+                "take a parameter, and import the artifact with dsl.importer."
+            )
+
+
 def _local(
     arguments: dict[str, Any], parameters: Mapping[str, Parameter], root: Path
 ) -> dict[str, Any]:
@@ -121,7 +132,7 @@ def _local(
             try:
                 complete[name] = storage.pin(given)
             except EdgelineError as error:
-                raise UsageError(f"Parameter {name}: {error}") from error
+                raise type(error)(f"Parameter {name}: {error}") from error
     if "checkpoint_dir" in parameters and "checkpoint_dir" not in arguments:
         complete["checkpoint_dir"] = str((root / ".checkpoints").resolve())
     if "destination" in parameters and parameters["destination"].kind == "STRING":

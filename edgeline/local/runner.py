@@ -33,7 +33,7 @@ from kfp.local.io import IOStore
 from kfp.local.orchestrator.enhanced_dag_orchestrator import ConditionEvaluator
 from kfp.local.status import Status
 
-from edgeline.errors import EdgelineError
+from edgeline.errors import EdgelineError, at_path
 from edgeline.local import containers, loops, warm
 from edgeline.local.cache import CheckedCache
 from edgeline.local.conditions import resolve
@@ -364,8 +364,9 @@ def _new_folder(root: Path, name: str) -> Path:
                 folder.mkdir()
                 return folder.resolve()
     except OSError as error:
-        raise EdgelineError(
-            f"Runs cannot be kept in {root} ({error.strerror}): name another folder with --root."
+        raise at_path(
+            error,
+            f"Runs cannot be kept in {root} ({error.strerror}): name another folder with --root.",
         ) from error
     raise RuntimeError(f"no free folder for a run in {root}")
 

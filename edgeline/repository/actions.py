@@ -13,7 +13,7 @@ from tuf.api.metadata import Metadata, Root, Targets
 
 from edgeline.artifacts import bundle as bundles
 from edgeline.artifacts.bundle import Bundle, content_digest
-from edgeline.errors import EdgelineError
+from edgeline.errors import EdgelineError, UsageError
 from edgeline.repository import keys, listing, roles
 from edgeline.repository.place import Place, open_place
 from edgeline.repository.roles import DAY, EXPIRY, PERIODS, ROLES
@@ -56,25 +56,26 @@ def init(
         signing: references to private keys to sign with, beside those of `given` and `new`.
 
     Raises:
-        EdgelineError: there is one already, a role has no key or fewer than its threshold.
+        UsageError: there is one already, a role has no key or fewer than its threshold.
     """
     thresholds, days = thresholds or {}, days or {}
     place = open_place(repository)
+    # before anything is written
+    private = [r for references in given.values() for r in references if _is_private(r)]
+    public = {role: [keys.public_key(r) for r in given.get(role, ())] for role in ROLES}
+    for role in ROLES:
+        if not public[role] and new is None:
+            raise UsageError(f"The role {role} has no key: give --role-key or --keys.")
+        if max(1, len(public[role])) < thresholds.get(role, 1) or thresholds.get(role, 1) < 1:
+            raise UsageError(
+                f"{thresholds[role]} keys of the role {role} are to sign, but it has "
+                f"{max(1, len(public[role]))}: give more keys or a lower threshold."
+            )
+        if days.get(role, 1) <= 0:
+            raise UsageError(f"The role {role} would expire at once: give more days.")
     with place.lock():
         if place.read("metadata/1.root.json") or place.read("metadata/staged/root.json"):
-            raise EdgelineError(f"{repository} is a signed repository already: see its status.")
-        private = [r for references in given.values() for r in references if _is_private(r)]
-        public = {role: [keys.public_key(r) for r in given.get(role, ())] for role in ROLES}
-        for role in ROLES:
-            if not public[role] and new is None:
-                raise EdgelineError(f"The role {role} has no key: give --key or --keys.")
-            if max(1, len(public[role])) < thresholds.get(role, 1) or thresholds.get(role, 1) < 1:
-                raise EdgelineError(
-                    f"{thresholds[role]} keys of the role {role} are to sign, but it has "
-                    f"{max(1, len(public[role]))}: give more keys or a lower threshold."
-                )
-            if days.get(role, 1) <= 0:
-                raise EdgelineError(f"The role {role} would expire at once: give more days.")
+            raise UsageError(f"{repository} is a signed repository already: see its status.")
         for role in ROLES:
             if not public[role] and new is not None:
                 public[role] = [keys.generate(new / f"{role}.pem")]
@@ -120,7 +121,7 @@ def add(
     """
     for label in labels:
         if not _LABEL.fullmatch(label) or label == "latest":
-            raise EdgelineError(f"{label!r} is no label: use letters, digits, dots and dashes.")
+            raise UsageError(f"{label!r} is no label: use letters, digits, dots and dashes.")
     signers = keys.signers(signing)
     place = open_place(repository)
     state = roles.read(place)  # before anything is written
@@ -167,7 +168,7 @@ def withdraw(
         EdgelineError: there is no such version, it is withdrawn already, or none would remain.
     """
     signers = keys.signers(signing)
-    place = open_place(repository)
+    place = _existing(repository)
     with place.lock():
         state = roles.read(place)
         newest = state.newest("targets")
@@ -194,7 +195,7 @@ def prune(
         The versions that were taken off, by name, and what it led to.
     """
     signers = keys.signers(signing)
-    place = open_place(repository)
+    place = _existing(repository)
     with place.lock():
         state = roles.read(place)
         newest = state.newest("targets")
@@ -213,7 +214,7 @@ def sign(repository: str, signing: Sequence[str]) -> tuple[list[str], Outcome]:
         The roles that were signed, and what it led to.
     """
     signers = keys.signers(signing)
-    place = open_place(repository)
+    place = _existing(repository)
     with place.lock():
         state = roles.read(place)
         signed = roles.sign(state, signers, renew=True)
@@ -244,11 +245,11 @@ def rotate_keys(
         threshold: how many keys have to sign; None for as many as before.
 
     Raises:
-        EdgelineError: a key to remove is not there, or fewer keys than the threshold remain.
+        UsageError: a key to remove is not there, or fewer keys than the threshold remain.
     """
     signers = keys.signers(signing)
     added = [keys.public_key(reference) for reference in adding]
-    place = open_place(repository)
+    place = _existing(repository)
     with place.lock():
         state = roles.read(place)
         if "root" not in state.live:
@@ -263,15 +264,26 @@ def rotate_keys(
         wanted = root.roles[role]
         wanted.threshold = threshold or wanted.threshold
         if len(wanted.keyids) < wanted.threshold:
-            raise EdgelineError(
+            raise UsageError(
                 f"{wanted.threshold} keys of the role {role} are to sign, but "
                 f"{len(wanted.keyids)} would be left: add a key or lower the threshold."
             )
         if root == newest.signed:
-            raise EdgelineError("Nothing would change: give --add, --remove or --threshold.")
+            raise UsageError("Nothing would change: give --add, --remove or --threshold.")
         roles.stage(state, "root", root)
         roles.sign(state, signers)
         return _publish(place, state, signers, "root")
+
+
+def _existing(repository: str) -> Place:
+    """The place of a repository, which a lock would make a folder for.
+
+    Raises:
+        UsageError: there is none.
+    """
+    place = open_place(repository)
+    roles.read(place)
+    return place
 
 
 def _refuse_withdrawn(state: roles.State, store: stores.Store, bundle: Bundle) -> None:
@@ -317,7 +329,7 @@ def _is_private(reference: str) -> bool:
 def _key_id(root: Root, role: str, begin: str) -> str:
     found = [keyid for keyid in root.roles[role].keyids if keyid.startswith(begin)]
     if len(found) != 1:
-        raise EdgelineError(
+        raise UsageError(
             f"{begin!r} is {'no key' if not found else 'more than one key'} of the role {role}: "
             "see `edgeline repository status`."
         )

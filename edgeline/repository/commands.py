@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from edgeline.arguments import existing
+from edgeline.arguments import existing, new_file, new_folder
 
 if TYPE_CHECKING:
     from edgeline.repository.actions import Outcome
@@ -31,7 +31,7 @@ def _by_role(
     def split(
         _: click.Context, parameter: click.Parameter, values: tuple[str, ...]
     ) -> list[tuple[str, Any]]:
-        pairs = []
+        pairs: list[tuple[str, Any]] = []
         for value in values:
             role, separator, rest = value.partition("=")
             if not separator or role not in ROLES:
@@ -48,6 +48,8 @@ def _by_role(
                 raise click.BadParameter(
                     f"{value}: {what} is a number from {least:.3g} to {most:.6g}.", param=parameter
                 )
+            if kind is not str and role in dict(pairs):  # a role may have several keys
+                raise click.BadParameter(f"{role} is given twice: leave one out.", param=parameter)
             pairs.append((role, converted))
         return pairs
 
@@ -74,7 +76,11 @@ def key(file: Path) -> None:
 @repository.command()
 @click.argument("repository")
 @click.option(
-    "--keys", "new", type=click.Path(path_type=Path), help="Generate missing keys in this folder."
+    "--keys",
+    "new",
+    type=click.Path(path_type=Path),
+    callback=new_folder,
+    help="Generate missing keys in this folder.",
 )
 @click.option(
     "--role-key",
@@ -98,7 +104,9 @@ def key(file: Path) -> None:
     help="How long a role's metadata is valid; by default root and targets 365, snapshot 30, "
     "timestamp 7.",
 )
-@click.option("--root", help="Also write the first root to this file, for the devices.")
+@click.option(
+    "--root", callback=new_file, help="Also write the first root to this file, for the devices."
+)
 def init(
     repository: str,
     new: Path | None,
@@ -117,6 +125,7 @@ def init(
     outcome = actions.init(repository, given, new, dict(threshold), dict(expires))
     content = open_place(repository).read("metadata/1.root.json")
     if root and content is not None:
+        Path(root).parent.mkdir(parents=True, exist_ok=True)
         Path(root).write_bytes(content)
     elif root:
         click.echo(f"{root} is not written: copy metadata/1.root.json when it is signed.")

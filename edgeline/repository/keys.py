@@ -18,7 +18,7 @@ from typing import Any
 
 from securesystemslib.signer import CryptoSigner, Key, SSlibKey
 
-from edgeline.errors import EdgelineError
+from edgeline.errors import UsageError, at_path
 
 PASSPHRASE = "EDGELINE_KEY_PASSPHRASE"
 
@@ -30,14 +30,14 @@ def generate(path: Path) -> Key:
         The public key.
 
     Raises:
-        EdgelineError: the file exists or cannot be written, or no passphrase is given.
+        UsageError: the file exists or cannot be written, or no passphrase is given.
     """
     from cryptography.hazmat.primitives import serialization as forms
     from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
     secret = _passphrase()
     if not secret:
-        raise EdgelineError(f"{path} needs a passphrase: set {PASSPHRASE} or {PASSPHRASE}_FILE.")
+        raise UsageError(f"{path} needs a passphrase: set {PASSPHRASE} or {PASSPHRASE}_FILE.")
     private = Ed25519PrivateKey.generate()
     pem = private.private_bytes(
         forms.Encoding.PEM, forms.PrivateFormat.PKCS8, forms.BestAvailableEncryption(secret)
@@ -51,9 +51,9 @@ def generate(path: Path) -> Key:
             stream.write(pem)
         path.with_name(path.name + ".pub").write_bytes(public)
     except FileExistsError:
-        raise EdgelineError(f"{path} exists: a key is never overwritten, name another.") from None
+        raise UsageError(f"{path} exists: a key is never overwritten, name another.") from None
     except OSError as error:
-        raise EdgelineError(f"{path} cannot be written ({error.strerror}).") from error
+        raise at_path(error, f"{path} cannot be written ({error.strerror}).") from error
     return SSlibKey.from_crypto(private.public_key())
 
 
@@ -61,7 +61,7 @@ def public_key(reference: str) -> Key:
     """The public key of a reference to a private or a public PEM.
 
     Raises:
-        EdgelineError: there is none, or it cannot be read.
+        UsageError: there is none, or it cannot be read.
     """
     from cryptography.hazmat.primitives.serialization import load_pem_public_key
 
@@ -71,14 +71,14 @@ def public_key(reference: str) -> Key:
     try:
         return SSlibKey.from_crypto(load_pem_public_key(text))
     except ValueError as error:
-        raise EdgelineError(f"{reference} is no PEM key: give a private or public one.") from error
+        raise UsageError(f"{reference} is no PEM key: give a private or public one.") from error
 
 
 def signer(reference: str) -> CryptoSigner:
     """A private key, ready to sign.
 
     Raises:
-        EdgelineError: there is none, it is damaged, or its passphrase is missing or wrong.
+        UsageError: there is none, it is damaged, or its passphrase is missing or wrong.
     """
     from cryptography.exceptions import UnsupportedAlgorithm
     from cryptography.hazmat.primitives.serialization import load_pem_private_key
@@ -89,20 +89,20 @@ def signer(reference: str) -> CryptoSigner:
         private: Any = load_pem_private_key(text, _passphrase() if encrypted else None)
         return CryptoSigner(private)
     except TypeError:
-        raise EdgelineError(
+        raise UsageError(
             f"{reference} is encrypted: set {PASSPHRASE} or {PASSPHRASE}_FILE."
         ) from None
     except (ValueError, UnsupportedAlgorithm):
         # the library's words could quote the key
         fault = "its passphrase is wrong or it is damaged" if encrypted else "it is no private key"
-        raise EdgelineError(f"{reference} cannot sign: {fault}.") from None
+        raise UsageError(f"{reference} cannot sign: {fault}.") from None
 
 
 def signers(references: Iterable[str]) -> list[CryptoSigner]:
     """The private keys of references; a folder stands for every .pem file in it.
 
     Raises:
-        EdgelineError: as `signer`, or a folder holds no key.
+        UsageError: as `signer`, or a folder holds no key.
     """
     found: list[CryptoSigner] = []
     for reference in references:
@@ -110,7 +110,7 @@ def signers(references: Iterable[str]) -> list[CryptoSigner]:
         if not reference.startswith("env:") and folder.is_dir():
             files = sorted(folder.glob("*.pem"))
             if not files:
-                raise EdgelineError(f"{folder} holds no .pem file.")
+                raise UsageError(f"{folder} holds no .pem file.")
             found += [signer(str(file)) for file in files]
         else:
             found.append(signer(reference))
@@ -121,13 +121,13 @@ def _text(reference: str) -> bytes:
     if reference.startswith("env:"):
         name = reference.removeprefix("env:")
         if not os.environ.get(name):
-            raise EdgelineError(f"The environment variable {name} holds no key: set it.")
+            raise UsageError(f"The environment variable {name} holds no key: set it.")
         return os.environ[name].encode()
     path = Path(reference.removeprefix("file:")).expanduser()
     try:
         return path.read_bytes()
     except OSError as error:
-        raise EdgelineError(f"The key {path} cannot be read ({error.strerror}).") from None
+        raise UsageError(f"The key {path} cannot be read ({error.strerror}).") from None
 
 
 def _passphrase() -> bytes | None:
@@ -137,5 +137,5 @@ def _passphrase() -> bytes | None:
         try:
             return Path(file).read_bytes().rstrip(b"\r\n") or None
         except OSError as error:
-            raise EdgelineError(f"{file} cannot be read ({error.strerror}).") from None
+            raise UsageError(f"{file} cannot be read ({error.strerror}).") from None
     return None

@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from tuf.api.metadata import TargetFile, Targets
 
 from edgeline.artifacts.bundle import MANIFEST, Bundle, manifest_text
-from edgeline.errors import EdgelineError
+from edgeline.errors import EdgelineError, UsageError
 
 
 def enter(targets: Targets, bundle: Bundle, labels: Sequence[str]) -> None:
@@ -42,7 +42,8 @@ def strike(targets: Targets, name: str, version: int) -> dict[str, int]:
     """Mark a version as withdrawn; the versions that its labels move to.
 
     Raises:
-        EdgelineError: there is no such version, it is withdrawn already, or none would remain.
+        UsageError: there is no such version.
+        EdgelineError: it is withdrawn already, or none would remain.
     """
     found = manifests(targets).get(name, {})
     remaining = sorted(v for v, m in found.items() if not m.custom.get("withdrawn"))
@@ -50,7 +51,7 @@ def strike(targets: Targets, name: str, version: int) -> dict[str, int]:
         if version in found:
             raise EdgelineError(f"{name} {version} is withdrawn already.")
         there = ", ".join(map(str, remaining)) or "none"
-        raise EdgelineError(f"There is no {name} {version}: the versions of {name} are {there}.")
+        raise UsageError(f"There is no {name} {version}: the versions of {name} are {there}.")
     remaining.remove(version)
     if not remaining:
         raise EdgelineError(

@@ -21,7 +21,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
 
-from edgeline.errors import EdgelineError
+from edgeline.errors import EdgelineError, at_path
 from edgeline.stores.folder_store import FolderStore
 from edgeline.stores.object_store import ObjectStore
 from edgeline.stores.store import open_store
@@ -121,9 +121,10 @@ class Folder:
             yield
 
     def _unusable(self, error: OSError) -> EdgelineError:
-        return EdgelineError(
+        return at_path(
+            error,
             f"The repository {self.root} cannot be used ({error.strerror}): check the path, its "
-            "permissions and the free space."
+            "permissions and the free space.",
         )
 
 

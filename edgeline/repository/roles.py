@@ -18,7 +18,7 @@ from tuf.api.exceptions import RepositoryError
 from tuf.api.metadata import Metadata, MetaFile, Root, Snapshot, Targets, Timestamp
 from tuf.api.serialization import DeserializationError
 
-from edgeline.errors import EdgelineError
+from edgeline.errors import EdgelineError, UsageError
 from edgeline.repository.place import Place
 
 ROLES = ("root", "targets", "snapshot", "timestamp")
@@ -65,7 +65,8 @@ def read(place: Place) -> State:
     """Read a repository.
 
     Raises:
-        EdgelineError: there is none, or its metadata is damaged.
+        UsageError: there is none.
+        EdgelineError: its metadata is damaged.
     """
     state = State()
     number = 1
@@ -84,7 +85,7 @@ def read(place: Place) -> State:
             if live is None or staged.signed.version > live.signed.version:
                 state.staged[role] = staged
     if not state.live and not state.staged:
-        raise EdgelineError(
+        raise UsageError(
             f"There is no signed repository at {place}: check the path, or make one with "
             "`edgeline repository init`."
         )

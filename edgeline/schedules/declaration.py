@@ -8,7 +8,7 @@ from typing import Annotated, Any
 
 import msgspec
 
-from edgeline.errors import EdgelineError
+from edgeline.errors import UsageError
 from edgeline.formats import plain_yaml
 from edgeline.pipelines.parameters import plain
 
@@ -67,30 +67,30 @@ def read(path: str | Path) -> Declaration:
     """The schedules of a file.
 
     Raises:
-        EdgelineError: it is missing or malformed, a name is used twice, a schedule has not
-            exactly one of `cron` and `every`, or a time has no zone.
-        UsageError: a parameter is null, not finite or not JSON.
+        UsageError: it is missing or malformed, a name is used twice, a schedule has not
+            exactly one of `cron` and `every`, a time has no zone, or a parameter is null, not
+            finite or not JSON.
     """
     path = Path(path)
     try:
         found = plain_yaml.load(path.read_bytes(), Declaration)
     except OSError as error:
-        raise EdgelineError(f"{path} cannot be read ({error.strerror}).") from error
+        raise UsageError(f"{path} cannot be read ({error.strerror}).") from error
     except ValueError as error:
-        raise EdgelineError(f"{path} is not a schedules file: {error}.") from error
+        raise UsageError(f"{path} is not a schedules file: {error}.") from error
     seen = set()
     for schedule in found.schedules:
         where = f"Schedule {schedule.name!r} of {path}"
         for name, value in schedule.parameters.items():
             plain(value, name, f"{where}: parameter ")
         if schedule.name in seen:
-            raise EdgelineError(f"{where} is there twice: rename one.")
+            raise UsageError(f"{where} is there twice: rename one.")
         seen.add(schedule.name)
         if bool(schedule.cron) == bool(schedule.every):
-            raise EdgelineError(f"{where} needs either cron or every.")
+            raise UsageError(f"{where} needs either cron or every.")
         for field in ("start", "end"):
             if (time := getattr(schedule, field)) is not None and time.tzinfo is None:
-                raise EdgelineError(f"{where} has a {field} without a time zone: add Z.")
+                raise UsageError(f"{where} has a {field} without a time zone: add Z.")
         if schedule.start and schedule.end and schedule.start >= schedule.end:
-            raise EdgelineError(f"{where} ends before it starts.")
+            raise UsageError(f"{where} ends before it starts.")
     return found

@@ -19,7 +19,7 @@ KINDS = {"int": (int, "N"), "float": (float, "X"), "str": (str, "TEXT")}
 
 
 def main(arguments: list[str] | None = None) -> int:
-    """Serve; each setting is an option (`--max-body`). 1 where something is to be mended."""
+    """Serve; each setting is an option (`--max-body`). Returns the exit code."""
     parser = argparse.ArgumentParser(
         prog="edgeline serve",
         usage="edgeline serve [OPTIONS] PATH",
@@ -61,7 +61,7 @@ def main(arguments: list[str] | None = None) -> int:
         serve(path, settings, started, trial.forked())
     except EdgelineError as error:
         print(f"Error: {error}", file=sys.stderr)
-        return threads.leave(1)
+        return threads.leave(error.exit_code)
     return threads.leave(0)
 
 

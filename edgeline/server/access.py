@@ -35,7 +35,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from edgeline.errors import EdgelineError
+from edgeline.errors import UsageError
 from edgeline.server import foreign
 from edgeline.server.errors import Code, ServingError
 
@@ -134,7 +134,7 @@ def read(path: str | None, names: Iterable[str] = ()) -> Access:
         names: what the server may be called, beside this machine's name.
 
     Raises:
-        EdgelineError: it is missing or malformed.
+        UsageError: it is missing or malformed.
     """
     if path is None:
         return Access(names=foreign.own_names(names))
@@ -142,12 +142,12 @@ def read(path: str | None, names: Iterable[str] = ()) -> Access:
         entries = json.loads(Path(path).read_text())["tokens"]
         tokens = {str(e["sha256"]).lower(): frozenset(e["scopes"]) for e in entries}
     except FileNotFoundError:
-        raise EdgelineError(f"{path} is missing: give a file of token digests.") from None
+        raise UsageError(f"{path} is missing: give a file of token digests.") from None
     except (ValueError, KeyError, TypeError, OSError) as error:
-        raise EdgelineError(f"{path} is no token file ({error}).") from error
+        raise UsageError(f"{path} is no token file ({error}).") from error
     for digest, scopes in tokens.items():
         if len(digest) != 64 or not scopes or not scopes <= _ALLOWS.keys():
-            raise EdgelineError(
+            raise UsageError(
                 f"{path} has an entry that is not a sha256 with scopes of {', '.join(_ALLOWS)}."
             )
     allowed = {

@@ -5,10 +5,12 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import ctypes
+import errno
 import gc
 import logging
 import os
 import random
+import socket
 import ssl
 import sys
 from collections.abc import Awaitable, Callable, Coroutine, Iterator, Sequence
@@ -16,7 +18,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any, TypeVar
 
-from edgeline.errors import EdgelineError
+from edgeline.errors import EdgelineError, UsageError
 from edgeline.server import access
 from edgeline.server.app import App, Method, Resolver
 from edgeline.server.ending import on_signal
@@ -83,12 +85,16 @@ def tls(settings: Settings, protocols: Sequence[str]) -> ssl.SSLContext | None:
         protocols: what a port speaks, by ALPN; a client that offers several gets the first.
 
     Raises:
-        EdgelineError: a file is missing or is no certificate or key.
+        UsageError: a file is missing or is no certificate or key.
     """
     if settings.certificate is None or settings.key is None:
         if settings.certificate or settings.key or settings.client_ca:
-            raise EdgelineError("TLS needs both a certificate and a key.")
+            raise UsageError("TLS needs both a certificate and a key.")
         return None
+    files = [file for file in (settings.certificate, settings.key, settings.client_ca) if file]
+    for file in files:
+        if not Path(file).exists():
+            raise UsageError(f"The TLS file {file} is missing.")
     context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
     context.set_alpn_protocols(list(protocols))
     try:
@@ -97,9 +103,7 @@ def tls(settings: Settings, protocols: Sequence[str]) -> ssl.SSLContext | None:
             context.load_verify_locations(settings.client_ca)
             context.verify_mode = ssl.CERT_REQUIRED
     except (OSError, ssl.SSLError) as error:
-        raise EdgelineError(
-            f"The TLS files {settings.certificate}, {settings.key} cannot be used ({error})."
-        ) from error
+        raise UsageError(f"The TLS files {', '.join(files)} cannot be used ({error}).") from error
     return context
 
 
@@ -109,6 +113,8 @@ async def _serve(
     started: Callable[[int, int | None], None] | None,
     forks: ForkServer,
 ) -> None:
+    if settings.state and Path(settings.state).exists() and not Path(settings.state).is_dir():
+        raise UsageError(f"--state {settings.state} is a file: name a folder.")
     stop = asyncio.Event()
     with on_signal(stop.set, settings.stop_time + _END_TIME):
         if path.startswith("oci://"):
@@ -231,7 +237,7 @@ async def _begin(path: str, repository: Repository, updates: Updates | None) -> 
                 + (found["sentence"] or "it has none.")
             )
     if not repository.models:
-        raise EdgelineError(f"{path} holds no model: give a bundle, a store or a .tflite file.")
+        raise UsageError(f"{path} holds no model: give a bundle, a store or a .tflite file.")
     if not any(repository.serving()):
         raise EdgelineError(" ".join(e["reason"] for e in repository.index() if e["reason"]))
     return True
@@ -252,7 +258,7 @@ def _updates(path: str, settings: Settings) -> Updates | None:
     if settings.root is not None:
         return Updates(path, settings)
     if "://" in path or (Path(path) / "metadata").is_dir():
-        raise EdgelineError(
+        raise UsageError(
             f"{path} is a repository: give the root that is trusted with --root, and --state."
         )
     return None
@@ -285,7 +291,9 @@ async def _listen(
     except OSError as error:
         number = error.errno or 0
         reason = os.strerror(number) if number > 0 else str(error)  # names are looked up below 0
-        raise EdgelineError(
+        # another process may leave the port; a host that is not this machine stays wrong
+        wrong = number in (socket.EAI_NONAME, errno.EADDRNOTAVAIL)
+        raise (UsageError if wrong else EdgelineError)(
             f"Port {port} of {settings.host} cannot be listened on ({reason}): "
             "choose another with --port or --host."
         ) from error

@@ -7,7 +7,7 @@ import os
 import re
 from dataclasses import dataclass, fields
 
-from edgeline.errors import EdgelineError
+from edgeline.errors import UsageError
 
 MIB = 1 << 20
 _NAME = re.compile(r"[a-z0-9_]([a-z0-9_.-]*[a-z0-9_])?\.?", re.IGNORECASE | re.ASCII)
@@ -115,8 +115,8 @@ class Settings:
         access_log: log every n-th request; 0 for none.
 
     Raises:
-        EdgelineError: a number is negative, not finite, or larger than it can be, or a name is
-            none.
+        UsageError: a text is empty, a number is negative, not finite, or larger than it can be, or
+            a name is none.
     """
 
     host: str = "127.0.0.1"
@@ -177,16 +177,18 @@ class Settings:
     def __post_init__(self) -> None:
         for setting in fields(self):
             value, limit = getattr(self, setting.name), LIMITS.get(setting.name)
+            option = "--" + setting.name.replace("_", "-")
+            if value == "" != setting.default:  # an empty host would be every address
+                raise UsageError(f"{option} is empty: leave it out, or give a value.")
             if not isinstance(value, (int, float)):
                 continue
             if not (math.isfinite(value) and 0 <= value <= (limit or value)):
-                option = "--" + setting.name.replace("_", "-")
                 wanted = f"from 0 to {limit}" if limit else "from 0 on"
-                raise EdgelineError(f"{option} is {value}: give a number {wanted}.")
+                raise UsageError(f"{option} is {value}: give a number {wanted}.")
 
         for name in self.names.split(",") if self.names else ():
             if not _NAME.fullmatch(name.strip()):
-                raise EdgelineError(
+                raise UsageError(
                     f"--names has {name.strip()!r}: give names without scheme, port and wildcards, "
                     "as edge-7.example,taxi.edgeline.svc."
                 )

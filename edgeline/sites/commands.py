@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import click
 
-from edgeline.arguments import existing
+from edgeline.arguments import existing, new_folder
 
 
 @click.group()
@@ -27,7 +27,14 @@ def site() -> None:
     metavar="REPOSITORY",
     help="The repository of the models' images, for example ghcr.io/acme/models.",
 )
-@click.option("-o", "--output", default="site", show_default=True, help="The folder to write to.")
+@click.option(
+    "-o",
+    "--output",
+    default="site",
+    show_default=True,
+    callback=new_folder,
+    help="The folder to write to.",
+)
 @click.option("--name", default="", help="The deployment's name; by default the bundle's.")
 @click.option(
     "--namespace", default="edgeline", show_default=True, help="The namespace, in clusters."

@@ -11,7 +11,7 @@ from pathlib import Path
 
 from edgeline import images
 from edgeline.artifacts import write_text
-from edgeline.errors import EdgelineError, UsageError, did_you_mean
+from edgeline.errors import EdgelineError, UsageError, at_path, did_you_mean
 from edgeline.formats import plain_yaml
 from edgeline.sites import clusters, devices
 from edgeline.sites.image import model_image, push
@@ -120,7 +120,7 @@ def _write(path: Path, documents: list[Object]) -> Path:
         path.parent.mkdir(parents=True, exist_ok=True)
         write_text(path, text)
     except OSError as error:
-        raise EdgelineError(
-            f"{path} cannot be written ({error.strerror}): name another folder with -o."
+        raise at_path(
+            error, f"{path} cannot be written ({error.strerror}): name another folder with -o."
         ) from error
     return path

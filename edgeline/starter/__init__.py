@@ -9,7 +9,7 @@ from pathlib import Path
 from string import Template
 
 from edgeline.artifacts.bundle import NAME
-from edgeline.errors import EdgelineError, UsageError, did_you_mean
+from edgeline.errors import UsageError, at_path, did_you_mean
 from edgeline.starter.readings import write_readings
 
 EXAMPLES = ("wine", "pictures", "schedules")
@@ -25,8 +25,8 @@ def make_project(folder: Path) -> None:
         folder: a folder that does not exist yet, in one that does or can be made.
 
     Raises:
-        EdgelineError: the folder exists or cannot be written.
-        UsageError: its name cannot be a pipeline's.
+        UsageError: the folder exists, or its name cannot be a pipeline's.
+        EdgelineError: it cannot be written.
     """
     if not NAME.fullmatch(folder.name):
         raise UsageError(
@@ -55,8 +55,8 @@ def make_example(folder: Path, name: str) -> None:
         name: one of EXAMPLES.
 
     Raises:
-        EdgelineError: the folder exists or cannot be written.
-        UsageError: there is no such example.
+        UsageError: the folder exists, or there is no such example.
+        EdgelineError: it cannot be written.
     """
     if name not in EXAMPLES:
         raise UsageError(f"There is no example {name!r}. {did_you_mean(name, EXAMPLES)}")
@@ -74,7 +74,7 @@ def make_example(folder: Path, name: str) -> None:
 def _make(folder: Path, fill: Callable[[Path], None]) -> None:
     """Fill a folder beside its place, then rename it."""
     if folder.exists() or folder.is_symlink():
-        raise EdgelineError(f"{folder} exists already: give a new name, or remove it first.")
+        raise UsageError(f"{folder} exists already: give a new name, or remove it first.")
     try:
         folder.parent.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryDirectory(dir=folder.parent, prefix=f".{folder.name}-") as beside:
@@ -83,8 +83,8 @@ def _make(folder: Path, fill: Callable[[Path], None]) -> None:
             fill(made)
             made.rename(folder)
     except OSError as error:
-        raise EdgelineError(
-            f"{folder} cannot be made ({error.strerror}): choose another place."
+        raise at_path(
+            error, f"{folder} cannot be made ({error.strerror}): choose another place."
         ) from error
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from urllib.parse import quote, urlsplit
 
-from edgeline.errors import EdgelineError
+from edgeline.errors import UsageError
 from edgeline.stores.endpoints import SCHEMES, endpoint
 from edgeline.stores.sigv4 import Credentials, signed_headers
 
@@ -39,11 +39,12 @@ def bucket(place: str) -> Bucket:
     """The bucket and prefix that `scheme://bucket/prefix` names.
 
     Raises:
-        EdgelineError: it names none, or the environment has no endpoint or keys for it.
+        UsageError: it names none.
+        EdgelineError: the environment has no endpoint or keys for it.
     """
     parts = urlsplit(place)
     if parts.scheme not in SCHEMES or not parts.netloc or "@" in parts.netloc:
-        raise EdgelineError(
+        raise UsageError(
             f"{parts.scheme}://... is no place for payloads: give a folder, an http(s) receiver or "
             "s3://bucket/prefix."
         )

@@ -11,7 +11,7 @@ from datetime import timedelta
 from typing import Any
 from urllib.parse import urlsplit
 
-from edgeline.errors import EdgelineError
+from edgeline.errors import EdgelineError, UsageError
 from edgeline.stores.endpoints import endpoint
 
 PIN = "#sha256="
@@ -78,7 +78,7 @@ def failure(location: str, error: Exception) -> EdgelineError:
     ):
         return EdgelineError(f"No permission to read {place}: check the credentials.")
     if isinstance(error, FileNotFoundError) or status == 404 or "NoSuchKey" in text:
-        return EdgelineError(f"{place} does not exist: check the location.")
+        return UsageError(f"{place} does not exist: check the location.")
     if isinstance(error, ImportError):
         return EdgelineError(f"{place} needs {error.name}: install edgeline[pipelines].")
     reason = (
@@ -164,4 +164,4 @@ def _http_filesystem() -> Any:
 
 
 def _no_bucket(place: str) -> EdgelineError:
-    return EdgelineError(f"The bucket of {place} does not exist: check its name and endpoint.")
+    return UsageError(f"The bucket of {place} does not exist: check its name and endpoint.")

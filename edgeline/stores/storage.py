@@ -33,12 +33,13 @@ from pathlib import Path, PurePosixPath
 from typing import Any, BinaryIO
 from urllib.parse import unquote
 
-from edgeline.errors import EdgelineError
+from edgeline.errors import EdgelineError, UsageError
 from edgeline.stores import remote
 from edgeline.stores.remote import PIN
 
 PIECE = 1 << 20
 CONNECTIONS = 8
+SCHEMES = ("", "package", "http", "https", "s3", "gs", "minio")
 
 
 @dataclass(frozen=True)
@@ -70,21 +71,21 @@ def resolve(data: str | Sequence[str]) -> list[Source]:
     """The files that some locations name, in the order given, each location's sorted by path.
 
     Raises:
-        EdgelineError: a location names nothing, may not be read, cannot be reached, or
-            names a file that another has named already.
+        UsageError: a location names nothing, or a file that another has named already.
+        EdgelineError: it may not be read or cannot be reached.
     """
     sources: dict[str, Source] = {}
     for given in _locations(data):
         place, _, pin = given.partition(PIN)
         for location, name in _find(place):
             if location in sources:
-                raise EdgelineError(
+                raise UsageError(
                     f"{name} is named twice, by {remote.public(sources[location].given)} and by "
                     f"{remote.public(given)}: give every file once."
                 )
             sources[location] = Source(location, name, given, pin.lower())
     if not sources:
-        raise EdgelineError("No data is given: name at least one file, folder or glob.")
+        raise UsageError("No data is given: name at least one file, folder or glob.")
     return list(sources.values())
 
 
@@ -127,13 +128,15 @@ def pin(data: str) -> str:
     """Locations with local content pinned to what it is now; remote ones stay as they are.
 
     Raises:
-        EdgelineError: a local location names nothing or cannot be read.
+        UsageError: a local location names nothing, or a scheme is not known.
+        EdgelineError: a local location cannot be read.
     """
     return ",".join(map(_pinned, _locations(data)))
 
 
 def _pinned(location: str) -> str:
     if PIN in location or remote.scheme(location) not in ("", "package"):
+        _check_scheme(location)
         return location
     return location + PIN + digest(fetch(resolve([location]), Path()))
 
@@ -155,6 +158,7 @@ def _locations(data: str | Sequence[str]) -> list[str]:
 def _find(place: str) -> list[tuple[str, str]]:
     """(location, name) of every file that a location without pin names."""
     try:
+        _check_scheme(place)
         scheme = remote.scheme(place)
         if not scheme:
             found = _find_local(place)
@@ -162,20 +166,23 @@ def _find(place: str) -> list[tuple[str, str]]:
             found = _find_local(_package_path(place))
         elif scheme in ("http", "https"):
             found = [(place, remote.public(place))]
-        elif scheme in ("s3", "gs", "minio"):
-            found = _find_keys(place)
         else:
-            raise EdgelineError(
-                f"{place} has the scheme {scheme}://, which is not known: "
-                "give a path, s3://, gs://, minio:// or https://."
-            )
+            found = _find_keys(place)
     except EdgelineError:
         raise
     except Exception as error:  # each client has its own family of exceptions
         raise remote.failure(place, error) from error
     if not found:
-        raise EdgelineError(f"{place} names no file: check the path and the pattern.")
+        raise UsageError(f"{place} names no file: check the path and the pattern.")
     return found
+
+
+def _check_scheme(place: str) -> None:
+    if (scheme := remote.scheme(place)) not in SCHEMES:
+        raise UsageError(
+            f"{place} has the scheme {scheme}://, which is not known: "
+            "give a path, s3://, gs://, minio:// or https://."
+        )
 
 
 def _find_local(path: str) -> list[tuple[str, str]]:
@@ -199,13 +206,13 @@ def _package_path(place: str) -> str:
     try:
         return str(resources.files(package).joinpath(name))
     except ModuleNotFoundError as error:
-        raise EdgelineError(f"{place} names a package that is not installed: {error}.") from None
+        raise UsageError(f"{place} names a package that is not installed: {error}.") from None
 
 
 def _find_keys(place: str) -> list[tuple[str, str]]:
     scheme, _, path = place.partition("://")
     if not path.strip("/"):
-        raise EdgelineError(f"{place} names no bucket: write {scheme}://bucket/key.")
+        raise UsageError(f"{place} names no bucket: write {scheme}://bucket/key.")
     prefix = _fixed_folder(path) if _is_glob(path) else path.rstrip("/")
     keys = sorted(remote.list_keys(place, prefix))
     if _is_glob(path):

@@ -20,7 +20,7 @@ from urllib.parse import unquote, urlsplit
 
 from edgeline.artifacts import bundle as bundles
 from edgeline.artifacts.bundle import MANIFEST, NAME, Bundle, content_digest
-from edgeline.errors import EdgelineError
+from edgeline.errors import EdgelineError, UsageError
 from edgeline.formats import typed
 from edgeline.stores.folder_store import FolderStore
 
@@ -58,19 +58,19 @@ def open_store(destination: str) -> Store:
     """The store that a destination names.
 
     Raises:
-        EdgelineError: the destination names no place that edgeline can write to.
+        UsageError: the destination names no place that edgeline can write to.
     """
     if not destination.strip():
-        raise EdgelineError("The destination is empty: give a folder or s3://bucket/prefix.")
+        raise UsageError("The destination is empty: give a folder or s3://bucket/prefix.")
     shown = "the destination" if "@" in destination else repr(destination)  # it may hold keys
     if destination != destination.strip() or not destination.isprintable():
-        raise EdgelineError(
+        raise UsageError(
             f"In {shown} there is white space at an end, or a character that nobody sees: leave it "
             "out."
         )
     if "://" not in destination:
         if fault := _MISTAKEN.match(destination):
-            raise EdgelineError(
+            raise UsageError(
                 f"In {shown}, {fault[0]} would be the name of a folder here: give the whole path "
                 "of a folder, s3://bucket/prefix or minio://bucket/prefix."
             )
@@ -78,17 +78,17 @@ def open_store(destination: str) -> Store:
     try:
         parts = urlsplit(destination)
     except ValueError:
-        raise EdgelineError(
+        raise UsageError(
             f"{shown[0].upper()}{shown[1:]} is a malformed address: give a folder, "
             "s3://bucket/prefix or minio://bucket/prefix."
         ) from None
     if "@" in parts.netloc:
-        raise EdgelineError(
+        raise UsageError(
             f"The {parts.scheme}:// destination holds keys: leave them out and set "
             "MINIO_ACCESS_KEY and MINIO_SECRET_KEY."
         )
     if parts.query or parts.fragment:
-        raise EdgelineError(
+        raise UsageError(
             f"In {destination} there is a ? or a #, which no destination has: leave it and what "
             "follows it out."
         )
@@ -99,12 +99,12 @@ def open_store(destination: str) -> Store:
 
         return connect(parts.scheme, parts.netloc, parts.path.strip("/"))
     if parts.scheme == "gs":
-        raise EdgelineError(
+        raise UsageError(
             f"{destination} cannot be published to as such: use the S3 interoperability of "
             f"Google Cloud Storage, s3://{parts.netloc}{parts.path} with an HMAC key and "
             "AWS_ENDPOINT_URL=https://storage.googleapis.com."
         )
-    raise EdgelineError(
+    raise UsageError(
         f"{destination} is no destination: give a folder, s3://bucket/prefix or "
         "minio://bucket/prefix."
     )
@@ -133,7 +133,7 @@ def add(store: Store, folder: str | Path, bundle: Bundle, version: int = 0) -> B
         present = published(store, bundle.name, number)
         if present is not None and content_digest(present) == digest:
             return present
-    raise EdgelineError(
+    raise UsageError(
         f"{store.uri(bundle.name, version)} is taken by other content: give another version, "
         "or 0 for the next that is free."
     )
@@ -168,14 +168,15 @@ def fetch(uri: str, folder: str | Path) -> Bundle:
         folder: where to; it must not exist, and appears whole or not at all.
 
     Raises:
-        EdgelineError: there is no such bundle, it is damaged, or the folder exists.
+        UsageError: there is no such bundle.
+        EdgelineError: it is damaged, or the folder exists.
     """
     folder = Path(folder)
     match = re.fullmatch(
         rf"(?:(?P<destination>.+)/)?(?P<name>{NAME.pattern})/(?P<version>[1-9][0-9]*)/?", uri
     )
     if match is None:
-        raise EdgelineError(f"{uri} is no bundle: its URI ends in /NAME/VERSION.")
+        raise UsageError(f"{uri} is no bundle: its URI ends in /NAME/VERSION.")
     if folder.exists():
         raise EdgelineError(f"{folder} exists: name a folder that does not.")
     name, version = match["name"], int(match["version"])
@@ -183,7 +184,7 @@ def fetch(uri: str, folder: str | Path) -> Bundle:
     bundle = published(store, name, version)
     if bundle is None:
         there = ", ".join(map(str, store.versions(name))) or "none"
-        raise EdgelineError(f"{uri} is not published: the versions of {name} there are {there}.")
+        raise UsageError(f"{uri} is not published: the versions of {name} there are {there}.")
     partial = folder.with_name(folder.name + ".partial")
     shutil.rmtree(partial, ignore_errors=True)
     try:

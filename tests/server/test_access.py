@@ -75,7 +75,7 @@ def test_a_broken_token_file_is_named(model, tmp_path, text):
     file.write_text(text)
     command = [sys.executable, "-m", "edgeline.server", str(model), f"--tokens={file}"]
     ended = subprocess.run(command, capture_output=True, text=True)
-    assert ended.returncode == 1
+    assert ended.returncode == 2
     assert "tokens.json" in ended.stderr
     assert "Traceback" not in ended.stderr
 
@@ -194,14 +194,23 @@ def test_grpc_tokens(start, model, tokens):
     ("options", "said"),
     [
         (["--certificate=/none.pem"], "both a certificate and a key"),
-        (["--certificate=/none.pem", "--key=/none.key"], "cannot be used"),
-        (["--tokens=/none.json"], "is missing"),
+        (["--certificate=/none.pem", "--key=/none.key"], "/none.pem is missing"),
+        ([f"--certificate={__file__}", f"--key={__file__}"], "test_access.py cannot be used"),
+        (["--tokens=/none.json"], "/none.json is missing"),
+        (["--rollouts=/none.json"], "/none.json is missing"),
+        ([f"--rollouts={__file__}"], "test_access.py is not JSON"),
+        (["--webhook=http://127.0.0.1:9", "--webhook-key=/none.key"], "/none.key cannot be read"),
+        (["--webhook=ftp://none"], "webhook is no URL"),
+        (["--log=loud"], "log is 'loud'"),
+        (["--payloads=/none", "--payload-rate=0"], "payload_rate is 0"),
+        ([f"--payloads={__file__}/folder"], "give another folder"),
+        (["--root=/none.json"], "--root needs --state"),
     ],
 )
-def test_files_that_are_missing_are_named(model, options, said):
+def test_what_cannot_be_meant_is_wrong_usage(model, options, said):
     command = [sys.executable, "-m", "edgeline.server", str(model), *options]
     ended = subprocess.run(command, capture_output=True, text=True)
-    assert ended.returncode == 1
+    assert ended.returncode == 2, ended.stderr
     assert said in ended.stderr
     assert "Traceback" not in ended.stderr
 

@@ -47,7 +47,7 @@ def test_a_name_that_none_can_have_is_wrong_usage(names, capsys):
 
 def test_a_file_whose_name_cannot_be_in_a_url_is_told_so(tmp_path, capsys):
     (tmp_path / "mein Modell ü.tflite").write_bytes(b"")
-    assert main([str(tmp_path / "mein Modell ü.tflite"), "--port", "0"]) == 1
+    assert main([str(tmp_path / "mein Modell ü.tflite"), "--port", "0"]) == 2
     assert "ü.tflite cannot name a model in URLs: rename it" in capsys.readouterr().err
 
 

@@ -14,7 +14,7 @@ from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import Any
 
-from edgeline.errors import EdgelineError
+from edgeline.errors import EdgelineError, UsageError, asked_for
 from edgeline.formats import typed
 
 MODES = ("canary", "shadow")
@@ -130,18 +130,19 @@ def read(path: str | Path) -> dict[str, Rollout]:
     """The rollouts of a file, by model.
 
     Raises:
-        EdgelineError: the file is missing or malformed.
+        UsageError: the file is missing or malformed.
     """
     if not Path(path).exists():
-        raise EdgelineError(f"{path} is missing: give a file of rollouts.")
-    value = typed.read(path)
+        raise UsageError(f"{path} is missing: give a file of rollouts.")
+    with asked_for():
+        value = typed.read(path)
     entries = value.get("rollouts") if isinstance(value, dict) else None
     if not isinstance(entries, list):
-        raise EdgelineError(f"{path} has no list 'rollouts'.")
+        raise UsageError(f"{path} has no list 'rollouts'.")
     try:
         rollouts = [parse(entry) for entry in entries]
     except EdgelineError as error:
-        raise EdgelineError(f"{path}: {error}") from None
+        raise UsageError(f"{path}: {error}") from None
     return {rollout.model: rollout for rollout in rollouts}
 
 

@@ -21,7 +21,8 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any
 
-from edgeline.errors import EdgelineError
+from edgeline.errors import UsageError, asked_for
+from edgeline.formats import typed
 from edgeline.server.settings import Settings
 from edgeline.server.versions import sources
 from edgeline.server.versions.repository import Repository
@@ -41,9 +42,10 @@ class Updates:
     """
 
     def __init__(self, location: str, settings: Settings) -> None:
-        """Raises EdgelineError where there is no state folder."""
+        """Raises UsageError where there is no state folder, or the trusted root is none."""
         if settings.state is None:
-            raise EdgelineError("--root needs --state: a folder where verified versions are kept.")
+            raise UsageError("--root needs --state: a folder where verified versions are kept.")
+        _check_root(settings.root)
         self.models = Path(settings.state) / "models"
         self._location, self._settings = location, settings
         self._known: dict[str, dict[str, dict[str, Any]]] = {}
@@ -245,3 +247,12 @@ def _nothing(outcome: str, sentence: str) -> dict[str, Any]:
 
 def _seconds(expires: str) -> float:
     return datetime.fromisoformat(expires).timestamp() if expires else 0.0
+
+
+def _check_root(file: str | None) -> None:
+    """Refuse what was never a root; whether it is a genuine one, the child finds."""
+    with asked_for():
+        value = typed.read(file or "")
+    signed = value.get("signed") if isinstance(value, dict) else None
+    if not isinstance(signed, dict) or signed.get("_type") != "root":
+        raise UsageError(f"{file} is no trusted root: give what `edgeline repository init` wrote.")

@@ -19,7 +19,7 @@ from functools import lru_cache
 from pathlib import Path
 
 from edgeline.artifacts.bundle import MANIFEST
-from edgeline.errors import EdgelineError
+from edgeline.errors import EdgelineError, UsageError, at_path
 from edgeline.formats import typed
 from edgeline.server.digits import whole
 
@@ -49,19 +49,18 @@ def find(root: Path) -> dict[str, dict[int, Source]]:
     """Sources by name and version; folders that are not (yet) models are left out.
 
     Raises:
-        EdgelineError: the path is missing or is itself no model that can be served.
+        UsageError: the path is missing or is itself no model that can be served.
+        EdgelineError: it is a bundle whose manifest is malformed.
     """
     found: dict[str, dict[int, Source]] = {}
     try:
         if not root.exists():
-            raise EdgelineError(
-                f"{root} is missing: give a bundle, a store of bundles or a .tflite."
-            )
+            raise UsageError(f"{root} is missing: give a bundle, a store of bundles or a .tflite.")
         for source in _sources(root):
             found.setdefault(source.name, {})[source.version] = source
     except OSError as error:
-        raise EdgelineError(
-            f"{error.filename or root} cannot be read ({error.strerror})."
+        raise at_path(
+            error, f"{error.filename or root} cannot be read ({error.strerror})."
         ) from error
     return found
 
@@ -86,9 +85,9 @@ def labels(root: Path, name: str) -> dict[str, int]:
 def _sources(root: Path) -> Iterator[Source]:
     if root.is_file():
         if root.suffix != ".tflite":
-            raise EdgelineError(f"{root} is no model: give a bundle, a store or a .tflite file.")
+            raise UsageError(f"{root} is no model: give a bundle, a store or a .tflite file.")
         if not _NAME.fullmatch(root.stem):
-            raise EdgelineError(
+            raise UsageError(
                 f"{root} cannot name a model in URLs: rename it to at most 128 of A-Z, a-z, 0-9, "
                 "., _ and -, the first a letter or digit."
             )
@@ -96,7 +95,7 @@ def _sources(root: Path) -> Iterator[Source]:
     elif (root / MANIFEST).is_file():
         yield _bundle(root)
     elif not root.is_dir():
-        raise EdgelineError(f"{root} is neither a file nor a folder: give a bundle or a .tflite.")
+        raise UsageError(f"{root} is neither a file nor a folder: give a bundle or a .tflite.")
     else:
         for child in sorted(root.iterdir()):
             if not child.name.startswith("."):

@@ -23,7 +23,7 @@ from time import monotonic
 from typing import Any
 from urllib.parse import urlsplit
 
-from edgeline.errors import EdgelineError
+from edgeline.errors import UsageError
 from edgeline.server.tensors.json import dumps
 from edgeline.version import __version__
 
@@ -143,13 +143,13 @@ def check_url(url: str, setting: str) -> str:
     """A URL that events can be sent to.
 
     Raises:
-        EdgelineError: it is none.
+        UsageError: it is none.
     """
     parts = urlsplit(url)
     if parts.scheme not in ("http", "https") or not parts.hostname:
-        raise EdgelineError(f"{setting} is no URL that events can be posted to: give http(s)://...")
+        raise UsageError(f"{setting} is no URL that events can be posted to: give http(s)://...")
     if parts.username or parts.password:
-        raise EdgelineError(f"{setting} holds a password: leave it out, and sign with a key.")
+        raise UsageError(f"{setting} holds a password: leave it out, and sign with a key.")
     return url
 
 
@@ -157,16 +157,16 @@ def read_key(file: str | None) -> bytes | None:
     """The key in a file, without the newline at its end.
 
     Raises:
-        EdgelineError: it cannot be read or is empty.
+        UsageError: it cannot be read or is empty.
     """
     if file is None:
         return None
     try:
         key = Path(file).read_bytes().strip()
     except OSError as error:
-        raise EdgelineError(f"The key {file} cannot be read ({error.strerror}).") from error
+        raise UsageError(f"The key {file} cannot be read ({error.strerror}).") from error
     if not key:
-        raise EdgelineError(f"The key {file} is empty: put a secret into it.")
+        raise UsageError(f"The key {file} is empty: put a secret into it.")
     return key
 
 

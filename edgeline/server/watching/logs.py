@@ -22,7 +22,7 @@ from http import HTTPStatus
 from time import monotonic
 from typing import Any
 
-from edgeline.errors import EdgelineError
+from edgeline.errors import UsageError
 from edgeline.server.errors import Code, ServingError
 from edgeline.server.http.grpc_call import Call, Reply
 from edgeline.server.http.http1 import Request, Response
@@ -53,10 +53,10 @@ def set_up(form: str) -> None:
     """Log to stderr: `json`, `text`, or `auto` for text where a person reads it.
 
     Raises:
-        EdgelineError: there is no such form.
+        UsageError: there is no such form.
     """
     if form not in FORMATS:
-        raise EdgelineError(f"log is {form!r}: give {', '.join(FORMATS)}.")
+        raise UsageError(f"log is {form!r}: give {', '.join(FORMATS)}.")
     handler = logging.StreamHandler()
     plain = form == "text" or (form == "auto" and sys.stderr.isatty())
     text = logging.Formatter("%(asctime)s %(levelname)s %(message)s")

@@ -22,7 +22,7 @@ from pathlib import Path
 from time import monotonic
 from typing import Any, BinaryIO
 
-from edgeline.errors import EdgelineError
+from edgeline.errors import at_path
 from edgeline.server.tensors.json import dumps
 from edgeline.stores.object_put import Bucket, bucket
 
@@ -60,8 +60,9 @@ class PayloadFiles:
             for left in self._root.glob("*/*/*" + PARTIAL):
                 _finish(left)
         except OSError as error:
-            raise EdgelineError(
-                f"Payloads cannot be written to {place} ({error.strerror}): give another folder."
+            raise at_path(
+                error,
+                f"Payloads cannot be written to {place} ({error.strerror}): give another folder.",
             ) from error
 
     def write(self, model: str, version: int, rows: Iterable[Mapping[str, Any]]) -> None:

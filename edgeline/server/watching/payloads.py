@@ -28,7 +28,7 @@ import numpy as np
 import numpy.typing as npt
 
 from edgeline.artifacts.features import MISSING_INT
-from edgeline.errors import EdgelineError
+from edgeline.errors import UsageError
 from edgeline.formats.dtypes import BY_NAME
 from edgeline.server.models.model import Description, Observer
 from edgeline.server.settings import Settings
@@ -83,7 +83,7 @@ class Payloads:
         self.results: Counter[str] = Counter()
         self._rate = settings.payload_rate
         if not 0 < self._rate <= 1:
-            raise EdgelineError(f"payload_rate is {self._rate:g}: give a share from 0 to 1.")
+            raise UsageError(f"payload_rate is {self._rate:g}: give a share from 0 to 1.")
         self._sink = _sink(settings)
         self._waiting: deque[Payload] = deque()
         self._held = 0
