@@ -6,7 +6,7 @@ import sys
 def main() -> None:
     """The command line; Ctrl-C while it is being imported ends it without a word, with 130."""
     try:
-        from edgeline import cli
+        from edgeline.cli import main as cli
 
         cli.main()
     except KeyboardInterrupt:

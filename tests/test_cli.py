@@ -13,7 +13,7 @@ from pathlib import Path
 import click
 import pytest
 
-from edgeline import cli
+from edgeline.cli import main as cli
 
 USAGE, FAILED = 2, 1
 
@@ -262,7 +262,7 @@ def test_an_interruption_is_exit_code_130(
     def interrupt(_: object) -> None:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr("edgeline.listing.show_pipelines", interrupt)
+    monkeypatch.setattr("edgeline.cli.listing.show_pipelines", interrupt)
     assert edgeline("pipelines")[0] == 130
 
 

@@ -69,7 +69,7 @@ def manifests(request, tmp_path_factory) -> Path:
 
 def cli(*arguments: str, folder: Path) -> subprocess.CompletedProcess[str]:
     return subprocess.run(
-        [sys.executable, "-c", "from edgeline.cli import main; main()", *arguments],
+        [sys.executable, "-c", "from edgeline.cli.main import main; main()", *arguments],
         cwd=folder,
         env={**os.environ, "PYTHONHASHSEED": str(len(arguments))},
         capture_output=True,

@@ -196,9 +196,9 @@ print(sum(split["rows"] for split in facts["splits"].values()))
     "code",
     [
         "import edgeline",
-        "import edgeline.cli, contextlib, io\n"
+        "import edgeline.cli.main, contextlib, io\n"
         "with contextlib.redirect_stdout(io.StringIO()), contextlib.suppress(SystemExit):\n"
-        "    edgeline.cli.cli(['--help'])",
+        "    edgeline.cli.main.cli(['--help'])",
     ],
     ids=["import", "help"],
 )

@@ -13,7 +13,7 @@ from kfp import dsl
 
 from edgeline.client.client import Client
 from edgeline.errors import EdgelineError, UsageError
-from edgeline.local.command import run_command
+from edgeline.local.here import run_command
 from edgeline.pipelines.parameters import (
     Parameter,
     check,

@@ -12,7 +12,7 @@ import pytest
 import yaml
 from click.testing import CliRunner
 
-from edgeline.cli import cli
+from edgeline.cli.main import cli
 from edgeline.errors import EdgelineError, UsageError
 from edgeline.starter import make_example, make_project
 

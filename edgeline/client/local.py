@@ -71,6 +71,6 @@ def submit(
     definition: Any, parameters: Mapping[str, Any], root: Path, cache: bool, console: Console
 ) -> LocalRun:
     """Run a loaded pipeline to its end."""
-    from edgeline.local.command import run_here
+    from edgeline.local.here import run_here
 
     return LocalRun(*run_here(definition, parameters, root, cache, console))

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 from rich.console import Console
 
-from edgeline import cli
+from edgeline.cli import main as cli
 from edgeline.local.plan import PlannedTask
 from edgeline.local.progress import Progress, facts, final_table
 from edgeline.local.runner import TaskResult, _remove_leftovers

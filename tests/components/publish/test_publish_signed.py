@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 from click.testing import CliRunner
 
-from edgeline.cli import cli
+from edgeline.cli.main import cli
 from edgeline.components.publish.publish import publish
 from edgeline.errors import EdgelineError
 from edgeline.repository import actions, keys

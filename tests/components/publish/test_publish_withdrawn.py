@@ -11,7 +11,7 @@ import pytest
 from click.testing import CliRunner
 from tuf.api.metadata import Metadata
 
-from edgeline.cli import cli
+from edgeline.cli.main import cli
 from edgeline.components.publish.publish import publish
 from edgeline.errors import EdgelineError
 from edgeline.repository import actions, keys

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from edgeline.arguments import existing, new_file, new_folder
+from edgeline.cli.arguments import existing, new_file, new_folder
 
 if TYPE_CHECKING:
     from edgeline.repository.actions import Outcome

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from edgeline.arguments import existing
+from edgeline.cli.arguments import existing
 from edgeline.kubeflow.api import asking, connect
 
 if TYPE_CHECKING:

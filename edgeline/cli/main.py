@@ -11,7 +11,7 @@ from typing import Any
 
 import click
 
-from edgeline.arguments import (
+from edgeline.cli.arguments import (
     PipelineCommand,
     existing,
     finite,
@@ -19,10 +19,10 @@ from edgeline.arguments import (
     new_folder,
     new_path,
 )
+from edgeline.cli.repository import repository
+from edgeline.cli.schedules import schedules
+from edgeline.cli.sites import site
 from edgeline.errors import EdgelineError, UsageError
-from edgeline.repository.commands import repository
-from edgeline.schedules.commands import schedules
-from edgeline.sites.commands import site
 from edgeline.version import __version__
 
 RUNS = "edgeline-runs"
@@ -71,7 +71,7 @@ def run(
     PIPELINE is a built-in pipeline (see `edgeline pipelines`), a Python file with a variable
     `pipeline`, or a compiled .yaml file. `edgeline run PIPELINE --help` also lists its parameters.
     """
-    from edgeline.local.command import run_command
+    from edgeline.local.here import run_command
 
     if module:
         settings = (*settings, f"module={module}")
@@ -92,7 +92,7 @@ def run(
 @_setting
 def submit(pipeline: str, host: str | None, wait: bool, **request: Any) -> None:
     """Start a run of PIPELINE on a KFP server, after uploading it if this version is new."""
-    from edgeline.client.command import submit_command
+    from edgeline.cli.submit import submit_command
 
     submit_command(pipeline, host, wait, **request)
 
@@ -142,7 +142,7 @@ def pipelines(name: str | None) -> None:
 
     NAME can also be a Python file with a variable `pipeline`, or a compiled .yaml file.
     """
-    from edgeline.listing import show_pipelines
+    from edgeline.cli.listing import show_pipelines
 
     show_pipelines(name)
 
@@ -151,7 +151,7 @@ def pipelines(name: str | None) -> None:
 @click.argument("name", required=False)
 def components(name: str | None) -> None:
     """List the components, or the inputs and outputs of component NAME."""
-    from edgeline.listing import show_components
+    from edgeline.cli.listing import show_components
 
     show_components(name)
 
@@ -192,7 +192,7 @@ def verify(bundle: str, as_json: bool) -> None:
 
     BUNDLE is a folder, or an s3:// or minio:// address.
     """
-    from edgeline.bundle_check import check_bundle
+    from edgeline.cli.verify import check_bundle
 
     sys.exit(check_bundle(bundle, as_json))
 
@@ -220,7 +220,7 @@ def check(
     as_json: bool,
 ) -> None:
     """Predict which operators of MODEL, a .tflite file, run on a target, without its compiler."""
-    from edgeline.placement_check import check_placement
+    from edgeline.cli.check import check_placement
 
     check_placement(model, target, compiled or "", require_mapped or 0.0, report, as_json)
 
@@ -260,8 +260,8 @@ def compile_model(as_json: bool, **request: Any) -> None:
     convert or import_model wrote. Targets: litert, tflite-micro, edgetpu, ethos-u55, ethos-u65,
     ethos-u85, onnx, openvino, tvm, qualcomm-htp, imx500, tensorrt.
     """
-    from edgeline.compile_model import Request
-    from edgeline.compile_model import compile_model as work
+    from edgeline.cli.compile_model import Request
+    from edgeline.cli.compile_model import compile_model as work
 
     sys.exit(work(Request(**request), as_json))
 

@@ -64,7 +64,7 @@ class PipelineCommand(click.Command):
     def format_epilog(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         super().format_epilog(ctx, formatter)
         if isinstance(name := ctx.meta["pipeline"], str):
-            from edgeline.listing import parameter_rows
+            from edgeline.cli.listing import parameter_rows
 
             with formatter.section(f"Parameters of {name} (--set NAME=VALUE)"):
                 formatter.write_dl(parameter_rows(name))

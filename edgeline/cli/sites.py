@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import click
 
-from edgeline.arguments import existing, new_folder
+from edgeline.cli.arguments import existing, new_folder
 
 
 @click.group()
