@@ -33,7 +33,7 @@ def build(
     Raises:
         EdgelineError: this is no checkout of edgeline, a secret is missing, or the build failed.
     """
-    sources = Path(__file__).parents[1]
+    sources = Path(__file__).resolve().parents[1]
     if not (sources / "setup.cfg").is_file():
         raise EdgelineError("Images are built from edgeline's sources: run this in a checkout.")
     settings = {**(images or {}), "VERSION": __version__, "REVISION": _revision(sources)}

@@ -11,9 +11,9 @@ import numpy as np
 import pytest
 from kfp import dsl
 
+from edgeline.cli.run import run_pipeline
 from edgeline.client.client import Client
 from edgeline.errors import EdgelineError, UsageError
-from edgeline.local.here import run_command
 from edgeline.pipelines.parameters import (
     Parameter,
     check,
@@ -223,7 +223,7 @@ def test_an_optional_parameter_without_a_value_cannot_run_here(tmp_path: Path) -
         "    ends()\n"
     )
     with pytest.raises(UsageError, match=r"most has no value and no default.*--set most=VALUE"):
-        run_command(str(file), (), tmp_path / "runs", cache=False)
+        run_pipeline(str(file), (), tmp_path / "runs", cache=False)
     assert not (tmp_path / "runs").exists()
 
 

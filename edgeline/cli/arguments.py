@@ -8,6 +8,14 @@ from typing import Any
 
 import click
 
+setting = click.option(
+    "--set",
+    "settings",
+    multiple=True,
+    metavar="NAME=VALUE",
+    help="Set a pipeline parameter; VALUE is JSON, strings need no quotes. Repeatable.",
+)
+
 
 def existing(_: click.Context, parameter: click.Parameter, value: Any) -> Any:
     """A callback: each path exists; an address such as s3://bucket/models is asked for later."""

@@ -1,396 +1,51 @@
-"""`edgeline compile-model`: one model, as it is, for several devices."""
+"""`edgeline compile-model`."""
 
 from __future__ import annotations
 
-import json
-import os
 import sys
-import tempfile
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
-from dataclasses import dataclass, field
-from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-from rich.console import Console
-from rich.progress import Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
-from rich.table import Table
-from rich.text import Text
+import click
 
-from edgeline.errors import EdgelineError, UsageError, at_path, did_you_mean
-from edgeline.reports import terminal
+from edgeline.cli.arguments import existing, new_folder
 
-if TYPE_CHECKING:
-    from edgeline.components.compile.report import Outcome
-    from edgeline.components.compile.target import Target
-    from edgeline.reports.report import Section
 
-INTEGER, FLOAT = ("int8", "int16x8"), "float"
-RANDOM = (
-    "No representative data was given: integer ranges come from random numbers of the input's "
-    "shape. Placement and size are right, the answers of the model are NOT; give "
-    "--representative with real data for a model that is to be used."
+@click.command("compile-model")
+@click.argument("model", callback=existing)
+@click.option("--target", "targets", multiple=True, required=True, help="A target. Repeatable.")
+@click.option("--quantisation", default="", help="By default the best one for each target.")
+@click.option(
+    "--representative",
+    default="",
+    callback=existing,
+    help="Calibration data: .npz, .npy, examples or image folder.",
 )
+@click.option(
+    "--scaling", default="", help="0..1 or -1..1: add scaling from pixel values 0 to 255."
+)
+@click.option(
+    "--set",
+    "settings",
+    multiple=True,
+    metavar="TARGET.OPTION=VALUE",
+    help="Set an option of a target. Repeatable.",
+)
+@click.option(
+    "-o",
+    "--output",
+    default="",
+    callback=new_folder,
+    help="The folder to write; by default MODEL-compiled.",
+)
+@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+def compile_model(as_json: bool, **request: Any) -> None:
+    """Convert and compile MODEL for one or more targets, and report the result for each.
 
-
-@dataclass
-class Work:
-    """A model as it came, and what it was converted to so far.
-
-    Attributes:
-        name: what the user calls it.
-        folder: scratch.
-        model: the `model/v1` folder, or "".
-        edge_model: an `edge_model/v1` or `onnx_model/v1` folder that came, or "".
-        source: what `convert` takes: `model`, or `edge_model` of a float LiteRT file, or "".
-        representative: as given.
-        converted: by quantisation the `edge_model/v1` folder, or why there is none.
-        random: whether integer ranges came from random rows.
+    MODEL is a SavedModel folder, a .keras, .h5, .tflite or .onnx file, or a folder that train,
+    convert or import_model wrote. Targets: litert, tflite-micro, edgetpu, ethos-u55, ethos-u65,
+    ethos-u85, onnx, openvino, tvm, qualcomm-htp, imx500, tensorrt.
     """
+    from edgeline.local.compile_model import Request
+    from edgeline.local.compile_model import compile_model as work
 
-    name: str
-    folder: Path
-    representative: str
-    model: str = ""
-    edge_model: str = ""
-    source: str = ""
-    converted: dict[str, str | EdgelineError] = field(default_factory=dict)
-    random: bool = False
-
-
-@dataclass(frozen=True)
-class Request:
-    """What the command line asks for; see `compile_model`."""
-
-    model: str
-    targets: Sequence[str]
-    quantisation: str = ""
-    representative: str = ""
-    scaling: str = ""
-    settings: Sequence[str] = ()
-    output: str = ""
-
-
-def compile_model(request: Request, as_json: bool) -> int:
-    """Convert a model as each target needs it, compile it, and print what came.
-
-    Args:
-        request: `model` is a SavedModel folder, a .keras, .h5, .tflite or .onnx file, any other
-            location that `import_model` takes, or a `model/v1`, `edge_model/v1` or
-            `onnx_model/v1` folder; `quantisation` is "" for what each target is best at;
-            `representative` is a .npz or .npy file, an `examples/v1` folder, a folder of images
-            or ""; `scaling` as in `import_model`; `settings` are `target.option=value`;
-            `output` is "" for `<model>-compiled`.
-        as_json: print JSON instead of a table.
-
-    Returns:
-        The exit code: 1 where any target failed; the others are compiled all the same.
-
-    Raises:
-        UsageError: a target, setting or file is unknown or not for this model.
-        EdgelineError: the model cannot be read.
-    """
-    from edgeline.components.compile import report, target
-
-    targets = [target.find(name) for name in dict.fromkeys(request.targets)]
-    _check_values(request)
-    options = parse_options(request.settings, targets)
-    stem = Path(request.model.rstrip("/")).stem
-    folder = Path(request.output or f"{stem or 'model'}-compiled")
-    told = terminal.console(sys.stderr)
-    with tempfile.TemporaryDirectory() as scratch, _steps(told) as step:
-        step("Reading the model")
-        work = _read(request, Path(scratch))
-        try:
-            folder.mkdir(parents=True, exist_ok=True)
-        except OSError as error:
-            raise at_path(
-                error, f"{folder} cannot be made ({error.strerror}): name another folder with -o."
-            ) from error
-        outcomes = [
-            _outcome(each, request, work, options[each.name], folder, step) for each in targets
-        ]
-        joined = _joined(work, folder, outcomes)
-    warnings = [RANDOM] if work.random else []
-    report.write(folder / "report.html", work.name, outcomes, warnings, joined)
-    if as_json:
-        print(json.dumps(_json(work.name, folder, outcomes, warnings), indent=1))
-    else:
-        _print(terminal.console(), folder, outcomes)
-    for warning in warnings:
-        told.print(Text(f"Warning: {warning}", "bold yellow"), soft_wrap=True)
-    return int(any(outcome.failure for outcome in outcomes))
-
-
-def _check_values(request: Request) -> None:
-    """Refuse what no model could have: reading one takes a while.
-
-    Raises:
-        UsageError: names the option.
-    """
-    from edgeline import artifacts
-    from edgeline.artifacts import examples
-    from edgeline.components.compile.rows import check_rows
-    from edgeline.components.convert.settings import QUANTISATIONS
-    from edgeline.components.import_model.wanted import SCALINGS
-
-    for option, given, known in (
-        ("quantisation", request.quantisation, QUANTISATIONS),
-        ("scaling", request.scaling, SCALINGS),
-    ):
-        if given and given not in known:
-            hint = did_you_mean(given, filter(None, known))
-            raise UsageError(f"--{option} {given}: there is no such {option}. {hint}")
-    if request.representative and artifacts.schema_of(request.representative) != examples.SCHEMA:
-        check_rows(Path(request.representative))
-
-
-def parse_options(settings: Sequence[str], targets: Sequence[Target]) -> dict[str, dict[str, str]]:
-    """`target.option=value` by target.
-
-    Raises:
-        UsageError: a setting is not of this form or there twice, or names no target asked for or
-            no option.
-    """
-    from edgeline.components.compile.compile import options_of
-
-    found: dict[str, dict[str, str]] = {target.name: {} for target in targets}
-    for setting in settings:
-        name, equals, value = setting.partition("=")
-        target, dot, option = name.partition(".")
-        if not equals or not dot:
-            raise UsageError(f"--set {setting}: write it as TARGET.OPTION=VALUE.")
-        if target not in found:
-            hint = did_you_mean(target, found, "It has")
-            raise UsageError(f"--set {name}: this call has no target {target!r}. {hint}")
-        if option in found[target]:
-            raise UsageError(f"--set {name} is given twice: leave one out.")
-        found[target][option] = value
-    for each in targets:
-        options_of(each, found[each.name])
-    return found
-
-
-def _read(request: Request, scratch: Path) -> Work:
-    """The model as an artifact folder: as it is, or imported."""
-    from edgeline.artifacts import models, schema_of
-    from edgeline.components.import_model.import_model import (
-        FLOAT_FILE,
-        find_model,
-        import_model,
-        kind_of,
-    )
-    from edgeline.components.import_model.wanted import Wanted
-
-    work = Work(request.model, scratch, request.representative)
-    folder, schema = request.model, schema_of(request.model)
-    if request.scaling and (schema or request.model.endswith((".tflite", ".onnx"))):
-        raise UsageError("--scaling is for a SavedModel or a Keras file: leave it out.")
-    if not schema:
-        if Path(request.model).exists():
-            _, kind = find_model(Path(request.model), request.model)
-            if kind not in ("tflite", "onnx"):
-                _import_tensorflow()
-        folder = str(scratch / "imported")
-        wanted = Wanted(scaling=request.scaling)
-        schema = import_model(request.model, folder, wanted=wanted)["edgeline_schema"]
-    if schema == models.SCHEMA:
-        work.model = work.source = folder
-    elif schema in (models.EDGE_SCHEMA, models.ONNX_SCHEMA):
-        work.edge_model = folder
-        found = models.read_edge(folder).metadata
-        if kind_of(found) == FLOAT_FILE:
-            work.source = folder
-        elif request.quantisation not in ("", found["quantisation"]):
-            raise UsageError(
-                f"--quantisation {request.quantisation}: {request.model} stays as it is, "
-                f"{found['quantisation']}: leave it out, or give the model that it was made of."
-            )
-    else:
-        raise UsageError(
-            f"{request.model} holds {schema}, but model/v1, edge_model/v1 or onnx_model/v1 "
-            "is needed: give a model."
-        )
-    return work
-
-
-def _import_tensorflow() -> None:
-    """Once here instead of in every child, which are forked from this process; silently."""
-    kept = os.dup(2)
-    with open(os.devnull, "wb") as nothing:
-        os.dup2(nothing.fileno(), 2)
-    try:
-        import tensorflow as tf  # noqa: F401
-    finally:
-        os.dup2(kept, 2)
-        os.close(kept)
-
-
-def _outcome(
-    target: Target,
-    request: Request,
-    work: Work,
-    options: Mapping[str, str],
-    folder: Path,
-    step: Any,
-) -> Outcome:
-    """Compile for one target; a failure is an outcome, too."""
-    from edgeline.components.compile.compile import compile_edge_model
-    from edgeline.components.compile.report import Outcome
-
-    try:
-        if fault := target.missing():
-            raise EdgelineError(fault)
-        edge_model = work.edge_model
-        if quantisation := _quantisation(target, request.quantisation, work):
-            if quantisation not in work.converted:
-                step(f"Converting to {quantisation}")
-            edge_model = _converted(work, quantisation)
-        step(f"Compiling for {target.name}")
-        done = compile_edge_model(
-            target.name,
-            str(folder / target.name),
-            edge_model,
-            work.model,
-            options,
-            name=work.name,
-        )
-    except EdgelineError as error:
-        return Outcome(target.name, failure=str(error))
-    return Outcome(target.name, done.metadata, done.placed)
-
-
-def _quantisation(target: Target, wanted: str, work: Work) -> str:
-    """What to convert the model to for a target; "" where it is to be taken as it is.
-
-    A LiteRT file is, where the target takes its form and nothing else is wanted.
-    """
-    from edgeline.components.compile.target import TFLITE
-
-    if not work.source or TFLITE not in target.takes:
-        return ""
-    if wanted and wanted not in target.quantisations:
-        raise EdgelineError(
-            f"Target {target.name} takes {' or '.join(target.quantisations)}, not {wanted}: "
-            f"compile for it without --quantisation, or with {target.quantisations[0]}."
-        )
-    if work.edge_model and (wanted or FLOAT) == FLOAT and FLOAT in target.quantisations:
-        return ""
-    return wanted or target.quantisations[0]
-
-
-def _converted(work: Work, quantisation: str) -> str:
-    """The model in a quantisation, made at the first call.
-
-    Raises:
-        EdgelineError: it does not convert, at this and any later call.
-    """
-    if quantisation not in work.converted:
-        try:
-            work.converted[quantisation] = _convert(work, quantisation)
-        except EdgelineError as error:
-            work.converted[quantisation] = error
-    found = work.converted[quantisation]
-    if isinstance(found, EdgelineError):
-        raise found
-    return found
-
-
-def _convert(work: Work, quantisation: str) -> str:
-    from edgeline import artifacts
-    from edgeline.artifacts import examples, models
-    from edgeline.components.compile.rows import random_rows, read_rows
-    from edgeline.components.convert.convert import convert, convert_arrays
-
-    output, page = work.folder / quantisation, work.folder / f"{quantisation}.html"
-    io = "int8" if quantisation == "int8" else "float"
-    given = (str(output), str(page), quantisation)
-    if artifacts.schema_of(work.representative) == examples.SCHEMA:
-        convert(work.source, work.representative, *given, representative_rows=100, io=io)
-        return str(output)
-    schema = models.EDGE_SCHEMA if work.edge_model else models.SCHEMA
-    features = models.raw_features(artifacts.read(work.source, schema))
-    if work.representative:
-        rows = read_rows(Path(work.representative), features)
-    else:
-        rows = random_rows(features)
-        work.random = work.random or quantisation in INTEGER
-    convert_arrays(work.source, rows, *given, io=io)
-    return str(output)
-
-
-def _joined(work: Work, folder: Path, outcomes: Sequence[Outcome]) -> list[Section]:
-    """What the model card draws of all that was made: sizes by stage, operators by device."""
-    from edgeline.components.model_card import card, model_card, stages
-
-    edge_models = [work.edge_model] if work.edge_model else []
-    edge_models += [made for made in work.converted.values() if isinstance(made, str)]
-    compiled = [str(folder / outcome.target) for outcome in outcomes if outcome.metadata]
-    found = card.read(work.model, edge_models, compiled)
-    return [stages.section(found.stages), *model_card.graphs(found)]
-
-
-@contextmanager
-def _steps(told: Console) -> Iterator[Any]:
-    """A function that shows what is being done; each step ends the one before."""
-    if not told.is_terminal:
-        yield lambda text: told.print(Text(text), soft_wrap=True)
-        return
-    columns = (SpinnerColumn(), TextColumn("{task.description}"), TimeElapsedColumn())
-    with Progress(*columns, console=told) as progress:
-
-        def step(text: str) -> None:
-            for task in progress.tasks:
-                progress.update(task.id, total=1, completed=1)
-            progress.add_task(text, total=None)
-
-        yield step
-        for task in progress.tasks:
-            progress.update(task.id, total=1, completed=1)
-
-
-def _json(
-    name: str, folder: Path, outcomes: Sequence[Outcome], warnings: Sequence[str]
-) -> dict[str, Any]:
-    return {
-        "model": name,
-        "report": str(folder / "report.html"),
-        "warnings": list(warnings),
-        "targets": [
-            {"target": outcome.target, "failure": outcome.failure}
-            if outcome.metadata is None
-            else {
-                "failure": None,
-                "folder": str(folder / outcome.target),
-                **outcome.metadata,
-            }
-            for outcome in outcomes
-        ],
-    }
-
-
-def _print(console: Console, folder: Path, outcomes: Sequence[Outcome]) -> None:
-    from edgeline.components.compile import report
-    from edgeline.reports import report as page
-
-    table = Table(title=f"Compiled into {folder}", title_justify="left")
-    for name in ("Target", "Size", "Operators on the accelerator", "Facts"):
-        table.add_column(name, justify="right" if name == "Size" else "left")
-    for outcome in outcomes:
-        if (found := outcome.metadata) is None:
-            table.add_row(outcome.target, Text("failed", "red"), "", "")
-            continue
-        table.add_row(
-            outcome.target,
-            page.size(found["size"]),
-            Text(report.on_accelerator(found), "green" if found["share"] == 1 else ""),
-            Text(report.describe(found["facts"])),
-        )
-    console.print(table)
-    for outcome in outcomes:
-        for note in (outcome.metadata or {}).get("notes", ()):
-            console.print(Text(f"{outcome.target}: {note}"), soft_wrap=True)
-        if outcome.failure:
-            line = Text(f"{outcome.target} failed: {outcome.failure}", "red")
-            console.print(line, soft_wrap=True)
-    console.print(Text(f"Report: {folder / 'report.html'}"), soft_wrap=True)
+    sys.exit(work(Request(**request), as_json))

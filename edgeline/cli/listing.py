@@ -4,14 +4,31 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from rich.markup import escape
-from rich.table import Column, Table
+import click
 
-from edgeline.reports import terminal
+if TYPE_CHECKING:
+    from rich.table import Table
 
 LONGEST = 60  # characters of a default in a list
+
+
+@click.command()
+@click.argument("name", required=False)
+def pipelines(name: str | None) -> None:
+    """List the built-in pipelines, or the parameters of pipeline NAME.
+
+    NAME can also be a Python file with a variable `pipeline`, or a compiled .yaml file.
+    """
+    show_pipelines(name)
+
+
+@click.command()
+@click.argument("name", required=False)
+def components(name: str | None) -> None:
+    """List the components, or the inputs and outputs of component NAME."""
+    show_components(name)
 
 
 def show_components(name: str | None = None) -> None:
@@ -20,8 +37,11 @@ def show_components(name: str | None = None) -> None:
     Raises:
         UsageError: there is no component of that name.
     """
+    from rich.table import Column, Table
+
     from edgeline.components import catalogue as components
     from edgeline.pipelines import catalogue as pipelines
+    from edgeline.reports import terminal
 
     console = terminal.console()
     if name is not None:
@@ -47,7 +67,11 @@ def show_pipelines(name: str | None = None) -> None:
     Raises:
         UsageError: there is no such pipeline.
     """
+    from rich.markup import escape
+    from rich.table import Column, Table
+
     from edgeline.pipelines import catalogue
+    from edgeline.reports import terminal
 
     console = terminal.console()
     if name is None:
@@ -102,6 +126,8 @@ def _about(pipeline: Any) -> str:
 
 
 def _inputs(found: Any) -> Table:
+    from rich.table import Table
+
     spec = found.component_spec
     table = Table("input", "type", "default", box=None, header_style="bold", title=spec.name)
     for key, value in (spec.inputs or {}).items():

@@ -3,11 +3,29 @@
 from __future__ import annotations
 
 import os
+from typing import Any
 
 import click
 
-from edgeline.client.client import Client
+from edgeline.cli.arguments import PipelineCommand, setting
 from edgeline.errors import UsageError
+
+
+@click.command(cls=PipelineCommand)
+@click.argument("pipeline")
+@click.option("--host", help="The KFP API's URL; by default KF_PIPELINES_ENDPOINT.")
+@click.option("--namespace", help="The profile's namespace, on a multi-user KFP.")
+@click.option(
+    "--env", "environment", default="", metavar="NAME", help="The environment to compile for."
+)
+@click.option("--experiment", default="Default", show_default=True, help="The run's experiment.")
+@click.option("--name", default="", help="The run's name; by default the pipeline's and the time.")
+@click.option("--shared", is_flag=True, help="Upload to the pipeline that all teams share.")
+@click.option("--wait", is_flag=True, help="Show progress until the run has ended.")
+@setting
+def submit(pipeline: str, host: str | None, wait: bool, **request: Any) -> None:
+    """Start a run of PIPELINE on a KFP server, after uploading it if this version is new."""
+    submit_command(pipeline, host, wait, **request)
 
 
 def submit_command(
@@ -27,6 +45,7 @@ def submit_command(
         EdgelineError: it refuses, or the run that was waited for failed.
         UsageError: no server is named, or a setting or the environment is wrong.
     """
+    from edgeline.client.client import Client
     from edgeline.environments.environment import load
     from edgeline.pipelines import catalogue
     from edgeline.pipelines.parameters import parameters_of, parse

@@ -7,15 +7,24 @@ import json
 import tempfile
 from pathlib import Path
 
-from rich.markup import escape
-from rich.table import Table
+import click
 
-from edgeline.reports import terminal
-from edgeline.reports.report import number, size
+from edgeline.cli.arguments import existing
 
 
-def check_bundle(bundle: str, as_json: bool) -> int:
-    """Check a bundle with the interpreter alone, and print what was found; returns 0.
+@click.command()
+@click.argument("bundle", callback=existing)
+@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+def verify(bundle: str, as_json: bool) -> None:
+    """Check a published BUNDLE: digests, signature, recorded predictions, malformed input.
+
+    BUNDLE is a folder, or an s3:// or minio:// address.
+    """
+    check_bundle(bundle, as_json)
+
+
+def check_bundle(bundle: str, as_json: bool) -> None:
+    """Check a bundle with the interpreter alone, and print what was found.
 
     Args:
         bundle: its folder, or its s3:// or minio:// address.
@@ -24,7 +33,12 @@ def check_bundle(bundle: str, as_json: bool) -> int:
     Raises:
         EdgelineError: what is wrong with it.
     """
+    from rich.markup import escape
+    from rich.table import Table
+
     from edgeline.components.verify.verify_bundle import verify_bundle
+    from edgeline.reports import terminal
+    from edgeline.reports.report import number, size
     from edgeline.stores.store import fetch
 
     with tempfile.TemporaryDirectory() as temporary:
@@ -35,7 +49,7 @@ def check_bundle(bundle: str, as_json: bool) -> int:
         found = verify_bundle(folder)
     if as_json:
         print(json.dumps(dataclasses.asdict(found), indent=1))
-        return 0
+        return
     table = Table(box=None, show_header=False)
     refused = sum(case.outcome == "refused" for case in found.cases)
     latency = found.latency
@@ -66,4 +80,3 @@ def check_bundle(bundle: str, as_json: bool) -> int:
     console = terminal.console()
     console.print(f"[bold]{found.name}[/] version {found.version}")
     console.print(table)
-    return 0

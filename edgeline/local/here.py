@@ -1,4 +1,4 @@
-"""`edgeline run`: parameters in, progress and a page out."""
+"""A pipeline run here: parameters in, progress and a page out."""
 
 from __future__ import annotations
 
@@ -8,8 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from edgeline.errors import EdgelineError, UsageError
-from edgeline.pipelines.parameters import Parameter, missing, parameters_of, parse
-from edgeline.reports import terminal
+from edgeline.pipelines.parameters import Parameter, parameters_of
 from edgeline.stores import storage
 
 if TYPE_CHECKING:
@@ -18,52 +17,6 @@ if TYPE_CHECKING:
     from edgeline.local.runner import RunResult
 
 FILE_PARAMETERS = ("data", "module")
-
-
-def run_command(
-    pipeline: str, settings: tuple[str, ...], root: Path, cache: bool, docker: bool = False
-) -> int:
-    """Run a pipeline with a live display; 0 if every task succeeded.
-
-    Raises:
-        EdgelineError: a task failed, or a model was refused.
-        UsageError: the pipeline or a local file does not exist, a setting is wrong, or a required
-            parameter is missing.
-    """
-    from rich.text import Text
-
-    from edgeline.local.progress import final_table
-    from edgeline.local.refusals import refusals
-    from edgeline.pipelines import catalogue
-
-    console = terminal.console()  # kept while kfp's own output goes to a file
-    definition = catalogue.load(pipeline)
-    parameters = parameters_of(definition)
-    arguments = parse(settings, parameters)
-    if absent := missing(parameters, arguments):
-        raise UsageError(
-            f"Set {', '.join(absent)} with --set NAME=VALUE: see `edgeline pipelines {pipeline}`."
-        )
-    result, page = run_here(definition, arguments, root, cache, console, docker)
-    if console.is_terminal:
-        console.print()
-    console.print(final_table(result.tasks))
-    console.print(
-        f"\n{result.seconds:.1f} s, report: [link=file://{page}]{page}[/link]", soft_wrap=True
-    )
-    if result.failed:
-        first = result.failed[0]
-        raise EdgelineError(f"Task {first.task.component} failed: {first.error}")
-    refused = refusals(result.tasks)
-    for reason in refused:
-        console.print(Text(reason, "yellow"), soft_wrap=True)
-    if result.skipped:
-        task = result.skipped[0].task
-        cause = f", because {task.condition} is false" if task.condition else ""
-        raise EdgelineError(f"Task {task.component} and those after it did not run{cause}.")
-    if refused:  # in a loop, where the other rounds went on
-        raise EdgelineError("Not every model was published: see the reasons above.")
-    return 0
 
 
 def run_here(

@@ -1,0 +1,45 @@
+"""`edgeline compile`."""
+
+from __future__ import annotations
+
+import click
+
+from edgeline.cli.arguments import PipelineCommand, new_path, setting
+
+
+@click.command("compile", cls=PipelineCommand)
+@click.argument("pipeline")
+@click.option(
+    "-o", "--output", callback=new_path, help="The file to write; by default <pipeline>.yaml."
+)
+@click.option("--kubernetes", is_flag=True, help="Write Pipeline and PipelineVersion manifests.")
+@click.option("--namespace", help="For --kubernetes; by default the environment's, or kubeflow.")
+@click.option(
+    "--env",
+    "environment",
+    metavar="NAME",
+    help="The environment to compile for: laptop, onprem, gcp, aws, azure, edge, or a file.",
+)
+@setting
+def compile_(
+    pipeline: str,
+    output: str | None,
+    kubernetes: bool,
+    namespace: str | None,
+    environment: str | None,
+    settings: tuple[str, ...],
+) -> None:
+    """Compile PIPELINE to KFP's YAML or to Kubernetes manifests.
+
+    --set changes the defaults of its parameters.
+    """
+    from edgeline.client.compiling import compile_pipeline, unpinned
+
+    path = compile_pipeline(pipeline, output, kubernetes, namespace, settings, environment or "")
+    click.echo(path)
+    if tags := unpinned(path):
+        click.echo(
+            f"Warning: {', '.join(tags)} without a digest may be another image tomorrow: push the "
+            "images, run `edgeline images lock`, and compile again.",
+            err=True,
+        )

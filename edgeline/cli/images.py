@@ -1,0 +1,91 @@
+"""`edgeline images`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+from edgeline.cli.arguments import existing, new_file, new_path
+
+
+@click.group()
+def images() -> None:
+    """Build, lock, list and mirror container images."""
+
+
+@images.command("build")
+@click.argument("names", nargs=-1)
+@click.option("--registry", help="The registry in the images' names, instead of the lock file's.")
+@click.option("--push", is_flag=True, help="Build for every platform and push.")
+@click.option("--base-image", help="Use this base image, for example from a mirror.")
+@click.option("--uv-image", help="Take uv from this image.")
+@click.option("--ca", callback=existing, help="A CA bundle for the build; not kept in any layer.")
+@click.option(
+    "--uv-config",
+    callback=existing,
+    help="A uv.toml with a package index for the build; not kept in any layer.",
+)
+def build(
+    names: tuple[str, ...],
+    registry: str | None,
+    push: bool,
+    base_image: str | None,
+    uv_image: str | None,
+    ca: str | None,
+    uv_config: str | None,
+) -> None:
+    """Build images NAMES, by default all, with Docker from edgeline's source tree."""
+    from edgeline.images.build import build as work
+
+    bases = {"BASE_IMAGE": base_image, "UV_IMAGE": uv_image}
+    secrets = {"ca.pem": ca, "uv.toml": uv_config}
+    work(
+        names,
+        registry,
+        push,
+        {name: image for name, image in bases.items() if image},
+        {name: Path(file) for name, file in secrets.items() if file},
+    )
+
+
+@images.command("lock")
+@click.option("--registry", help="The registry to ask; by default the lock file's.")
+@click.option(
+    "-o",
+    "--output",
+    callback=new_file,
+    help="The lock file to write; EDGELINE_IMAGES selects it later.",
+)
+@click.option(
+    "--kustomization",
+    callback=new_path,
+    help="Also write the images as a kustomize Component here.",
+)
+def lock(registry: str | None, output: str | None, kustomization: str | None) -> None:
+    """Write the digests of the pushed images to the lock file."""
+    from edgeline.images.lock import lock as work
+
+    file = work(registry, Path(output) if output else None)
+    click.echo(file)
+    if kustomization:
+        from edgeline.images.kustomization import write
+
+        click.echo(write(Path(kustomization), file))
+
+
+@images.command("closure")
+@click.argument("paths", nargs=-1, required=True, callback=existing)
+@click.option("--mirror", help="Copy each image to this registry; digests stay the same.")
+def closure(paths: tuple[str, ...], mirror: str | None) -> None:
+    """List every image that the pipelines and manifests in PATHS need."""
+    from edgeline.images.closure import closure as work
+    from edgeline.images.closure import mirror as copy
+
+    uses = work([Path(path) for path in paths])
+    if mirror:
+        for image, copied in copy(uses, mirror):
+            click.echo(f"{image}\t{copied}")
+    else:
+        for use in uses:
+            click.echo(f"{use.image}\t{use.file}\t{use.place}")

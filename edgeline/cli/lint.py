@@ -1,0 +1,94 @@
+"""`edgeline lint`."""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Sequence
+from dataclasses import asdict
+from pathlib import Path
+
+import click
+
+from edgeline.cli.arguments import existing, new_file
+from edgeline.errors import UsageError, at_path
+
+
+@click.command()
+@click.argument("paths", nargs=-1, callback=existing)
+@click.option(
+    "--format",
+    "form",
+    type=click.Choice(["text", "json", "sarif"]),
+    default="text",
+    show_default=True,
+    help="The format of the findings.",
+)
+@click.option("-o", "--output", callback=new_file, help="Write the findings to this file.")
+@click.option("--rules", is_flag=True, help="List the rules, with their reasons and fixes.")
+def lint(paths: tuple[str, ...], form: str, output: str | None, rules: bool) -> None:
+    """Check compiled pipelines and Kubernetes manifests, offline.
+
+    PATHS are files and folders. The exit code is 1 if there is an error. To ignore rules for an
+    object, annotate it with `edgeline.dev/lint-ignore: RULE, ...`.
+    """
+    if rules:
+        show_rules()
+    elif not paths:
+        raise UsageError("There is nothing to lint: give a file or folder, or --rules.")
+    else:
+        sys.exit(0 if lint_command(paths, form, output) else 1)
+
+
+def lint_command(paths: Sequence[str], form: str, output: str | None) -> bool:
+    """Print or write what was found; true where nothing is an error.
+
+    Args:
+        paths: files and folders.
+        form: `text` (a line each), `json` or `sarif`.
+        output: a file to write instead of printing.
+
+    Raises:
+        EdgelineError: as `lint`, or the output cannot be written.
+    """
+    from edgeline.artifacts import write_text
+    from edgeline.lint.lint import RULES
+    from edgeline.lint.lint import lint as work
+    from edgeline.lint.rule import ERROR
+    from edgeline.lint.sarif import sarif
+
+    found = work(paths)
+    if form == "sarif":
+        text = json.dumps(sarif(found, RULES), indent=1)
+    elif form == "json":
+        text = json.dumps([asdict(finding) for finding in found], indent=1)
+    else:
+        text = "\n".join(map(str, found))
+    if output:
+        try:
+            Path(output).parent.mkdir(parents=True, exist_ok=True)
+            write_text(Path(output), text + "\n")
+        except OSError as error:
+            raise at_path(
+                error, f"{output} cannot be written ({error.strerror}): name another file with -o."
+            ) from error
+    elif text:
+        click.echo(text)
+    errors = sum(finding.level == ERROR for finding in found)
+    click.echo(f"{errors} errors, {len(found) - errors} warnings", err=True)
+    return not errors
+
+
+def show_rules() -> None:
+    """Print the table of rules."""
+    from rich.table import Table
+
+    from edgeline.lint.lint import RULES
+    from edgeline.reports import terminal
+
+    table = Table("rule", "level", "why", "mend")
+    for column in table.columns:
+        column.overflow = "fold"  # a rule's name is not cut
+    for rule in RULES:
+        table.add_row(rule.id, rule.level, rule.why, rule.mend)
+    terminal.console().print(table)
