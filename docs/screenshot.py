@@ -16,7 +16,7 @@ PICTURE, RECORD = (ROOT / "docs" / name for name in ("run.png", "run.sha256"))
 SOURCES = (
     "edgeline/local/graph.py",
     "edgeline/local/page.py",
-    "edgeline/report.html",
+    "edgeline/reports/report.html",
     "edgeline/reports/report.py",
     "pipelines/taxi/pipeline.py",
 )

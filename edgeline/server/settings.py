@@ -81,8 +81,8 @@ class Settings:
         error_count: minimum number of failed requests before the error rate counts.
         state: a folder for what must survive a restart; by default nothing is kept.
         rollouts: a JSON file that declares rollouts of versions (see
-        `edgeline.server.rollouts.declaration`). tokens: a JSON file of token digests and scopes
-        (see `edgeline.server.access`). Without it
+            `edgeline.server.rollouts.declaration`).
+        tokens: a JSON file of token digests and scopes (see `edgeline.server.access`). Without it
             anyone may predict and ask for health, other sites' pages and proxies may do nothing
             else, and only programs on this machine and the server's own page, opened there, may
             administer.
@@ -104,8 +104,7 @@ class Settings:
         webhook: a URL that receives drift events.
         webhook_key: a file with the key that signs requests to the webhook.
         payloads: where to keep sampled requests (see `edgeline.server.watching.payloads`); by
-        default
-            nowhere.
+            default nowhere.
         payload_rate: the share of requests that are sampled.
         payload_redact: names of inputs and outputs to leave out, comma-separated.
         payload_size: maximum size of a payload file, before compression.

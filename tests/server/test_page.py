@@ -45,7 +45,7 @@ def test_a_browser_gets_the_page_and_a_probe_its_json(server):
 
 
 def test_the_page_takes_nothing_from_outside():
-    text = resources.files("edgeline.server").joinpath("page.html").read_text()
+    text = resources.files("edgeline.server.protocols").joinpath("page.html").read_text()
     assert not re.findall(r"""(?:src|href)=["'](?!data:|overview|metrics|openapi)[^"']+""", text)
     assert not re.findall(r"innerHTML|insertAdjacentHTML|document\.write|eval\(", text)
 
