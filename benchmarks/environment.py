@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import os
 import sys
+from collections.abc import Callable
+from typing import Any
 
 DISTORTING = frozenset(
     {
@@ -23,10 +25,17 @@ DISTORTING = frozenset(
         "PYTHONTRACEMALLOC",
         "COVERAGE_PROCESS_CONFIG",
         "COVERAGE_PROCESS_START",
+        "PIP_NO_COMPILE",  # a peer's environment, in which each start compiles again
         "TF_CPP_MAX_VLOG_LEVEL",
         "TF_CPP_VMODULE",
     }
 )
+# options of Python that say the same, and are handed on as those are
+OPTIONS: dict[str, Callable[[Any], object]] = {
+    "-B": lambda flags: flags.dont_write_bytecode,
+    "-O": lambda flags: flags.optimize,
+    "-v": lambda flags: flags.verbose,
+}
 
 
 def undistorted() -> None:
@@ -37,8 +46,12 @@ def undistorted() -> None:
     on what they said to processes that `multiprocessing` starts.
     """
     found = sorted(DISTORTING & os.environ.keys())
-    if found or sys.flags.dont_write_bytecode:
-        print(f"Starting again without {', '.join(found) or '-B'}.", file=sys.stderr, flush=True)
+    options = [option for option, given in OPTIONS.items() if given(sys.flags)]
+    if sys._xoptions:
+        options.append("-X")
+    if found or options:
+        names = ", ".join(found or options)
+        print(f"Starting again without {names}.", file=sys.stderr, flush=True)
         for name in found:
             del os.environ[name]
         os.execv(sys.executable, [sys.executable, *sys.argv])

@@ -25,8 +25,9 @@ def load(pipeline: str) -> Any:
             compiled .yaml.
 
     Raises:
-        UsageError: there is no such pipeline, or the file does not contain one or raises an
-            error while it is imported.
+        UsageError: there is no such pipeline, the file does not contain one, raises an error while
+            it is imported, or holds null, NaN or infinity (see
+            `edgeline.pipelines.parameters.check_constants`).
     """
     if pipeline in names():
         return importlib.import_module(f"edgeline.pipelines.{pipeline}.pipeline").pipeline
@@ -45,6 +46,7 @@ def load(pipeline: str) -> Any:
             why = " ".join(str(error).split())
             raise UsageError(f"{pipeline} is not a compiled pipeline ({why}).") from error
         _refuse_component(pipeline, found)
+        check_constants(found)
         return found
     if path.suffix != ".py":
         raise UsageError(f"{pipeline} is neither a Python file nor a compiled .yaml file.")

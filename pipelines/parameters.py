@@ -52,17 +52,17 @@ def parameters_of(definition: Any) -> dict[str, Parameter]:
     """The parameters of a kfp pipeline, in the order of its function.
 
     Raises:
-        UsageError: the default of one is NaN or infinite.
+        UsageError: the default of one is or contains null, NaN or infinity.
     """
     from google.protobuf import json_format
 
     spec = definition.pipeline_spec
     entries = {}
     for name, entry in spec.root.input_definitions.parameters.items():
-        if not _finite(entry.default_value):
+        if what := _unfit(entry.default_value):
             raise UsageError(
                 f"The default of parameter {name} of pipeline {spec.pipeline_info.name} is or "
-                "contains NaN or infinity, which Kubeflow cannot pass: change it."
+                f"contains {what}, which Kubeflow cannot pass: change it."
             )
         entries[name] = json_format.MessageToDict(entry)
     order = list(definition.component_spec.inputs or ())  # a protobuf map has none
@@ -71,20 +71,36 @@ def parameters_of(definition: Any) -> dict[str, Parameter]:
 
 
 def check_constants(definition: Any) -> None:
-    """Refuse a pipeline that gives a task NaN or infinity itself; kfp refuses null.
+    """Refuse a pipeline that itself holds null, NaN or infinity: as a constant or for a loop.
+
+    kfp's compiler refuses null in a Python file; a compiled one is anyone's.
 
     Raises:
-        UsageError: it names the task and its input.
+        UsageError: it names the task and its input, or the component and its default.
     """
     spec = definition.pipeline_spec
+    pipeline = spec.pipeline_info.name
     for dag in (spec.root.dag, *(each.dag for each in spec.components.values())):
         for task, entry in dag.tasks.items():
             for name, given in entry.inputs.parameters.items():
-                if not _finite(given.runtime_value.constant):
+                if what := _unfit(given.runtime_value.constant):
                     raise UsageError(
-                        f"Pipeline {spec.pipeline_info.name} gives its task {task} NaN or infinity "
-                        f"as {name}, which Kubeflow cannot pass: give a finite number."
+                        f"Pipeline {pipeline} gives its task {task} {what} as {name}, which "
+                        "Kubeflow cannot pass: give another value."
                     )
+            if what := _unfit_items(entry.parameter_iterator.items.raw):
+                raise UsageError(
+                    f"Loop {task} of pipeline {pipeline} goes over {what}, which Kubeflow cannot "
+                    "pass: give other values."
+                )
+    for component, each in spec.components.items():
+        for name, known in each.input_definitions.parameters.items():
+            if what := _unfit(known.default_value):
+                raise UsageError(
+                    f"The default of input {name} of component "
+                    f"{component.removeprefix('comp-')} is or contains {what}, which Kubeflow "
+                    "cannot pass: change it."
+                )
 
 
 def from_spec(entries: Mapping[str, Mapping[str, Any]]) -> dict[str, Parameter]:
@@ -263,16 +279,30 @@ def _parse(name: str, text: str, kind: str) -> Any:
         ) from None
 
 
-def _finite(value: Any) -> bool:
-    """Whether a protobuf Value contains no NaN and no infinity."""
+def _unfit(value: Any) -> str:
+    """What a protobuf Value contains that Kubeflow cannot pass; "" where it contains no such."""
     kind = value.WhichOneof("kind")
-    if kind == "number_value":
-        return math.isfinite(value.number_value)
+    if kind == "null_value":
+        return "null"
+    if kind == "number_value" and not math.isfinite(value.number_value):
+        return "NaN or infinity"
     if kind == "list_value":
-        return all(map(_finite, value.list_value.values))
+        return next(filter(None, map(_unfit, value.list_value.values)), "")
     if kind == "struct_value":
-        return all(map(_finite, value.struct_value.fields.values()))
-    return True
+        return next(filter(None, map(_unfit, value.struct_value.fields.values())), "")
+    return ""
+
+
+def _unfit_items(text: str) -> str:
+    """The same of a loop's items, which KFP keeps as JSON; "" where that is none."""
+    from google.protobuf import struct_pb2
+
+    items = struct_pb2.Value()
+    try:
+        items.list_value.extend(json.loads(text or "[]"))
+    except (TypeError, ValueError):
+        return ""  # not ours to say
+    return _unfit(items)
 
 
 def _encodable(text: str) -> bool:

@@ -35,7 +35,7 @@ if __name__ == "__main__":
 """
 
 
-@pytest.mark.parametrize("flags", [[], ["-B"]])
+@pytest.mark.parametrize("flags", [[], ["-B"], ["-O"], ["-X", "importtime"], ["-X", "dev"]])
 @pytest.mark.parametrize("variables", [{}, dict.fromkeys(SET, "1")])
 def test_no_process_of_a_benchmark_has_what_distorts_it(tmp_path, flags, variables):
     program = tmp_path / "program.py"

@@ -4,15 +4,21 @@ from __future__ import annotations
 
 import json
 import re
+from datetime import date, datetime, timedelta, timezone
+from decimal import Decimal
+from http import HTTPStatus
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
+from google.protobuf import json_format
 from kfp import dsl
+from kfp.pipeline_spec import pipeline_spec_pb2
 
-from edgeline.artifacts.metadata import MOST, record
+from edgeline.artifacts.metadata import DEEPEST, MOST, record
 from edgeline.components import catalogue
+from edgeline.errors import EdgelineError
 
 
 def recorded(**facts: Any) -> dict[str, Any]:
@@ -77,9 +83,78 @@ def test_a_long_fact_is_told_by_its_size() -> None:
     assert len(json.dumps(found)) < MOST
 
 
-def test_what_json_does_not_know_is_an_error_of_ours() -> None:
-    with pytest.raises(TypeError, match="a set cannot be put"):
-        recorded(a={1})
+SCALARS = [
+    (np.longdouble("1.5"), 1.5),
+    (np.longdouble("nan"), None),
+    (np.longdouble("1e4000"), None),  # more than a double holds
+    (np.array([1.5, np.inf], np.longdouble), [1.5, ""]),
+    (np.float16(0.5), 0.5),
+    (np.uint8(7), 7),
+    (np.str_("a"), "a"),
+    (np.bytes_(b"a"), "a"),
+    (np.datetime64("2026-01-02"), "2026-01-02"),
+    (np.datetime64("2026-01-02T03:04:05.000000006"), "2026-01-02T03:04:05.000000006"),
+    (np.array(["2026-01-02"], "M8[ns]"), ["2026-01-02T00:00:00.000000000"]),
+    (np.timedelta64(5, "D"), "5 days"),
+    (np.array((1, 0.5), [("a", "i4"), ("b", "f4")])[()], [1, 0.5]),
+    (np.ma.masked_array([1, 2], [False, True]), [1, ""]),
+    (np.array({"a": np.longdouble(1)}, object), {"a": 1.0}),
+    (b"caf\xe9", "caf\ufffd"),
+    (datetime(2026, 1, 2, tzinfo=timezone.utc), "2026-01-02T00:00:00+00:00"),
+    (date(2026, 1, 2), "2026-01-02"),
+    (timedelta(days=1), "1 day, 0:00:00"),
+    (Path("a") / "b", "a/b"),
+    (frozenset(("b", "a", "c")), ["a", "b", "c"]),
+    ({1: "a", None: "b", (2, 3): "c"}, {"1": "a", "None": "b", "(2, 3)": "c"}),
+    ("a\0b", "a?b"),
+    (HTTPStatus.OK, 200),
+]
+
+
+@pytest.mark.parametrize(("value", "stored"), SCALARS, ids=lambda value: repr(value)[:30])
+def test_what_has_a_value_in_json_is_told_as_that(value: object, stored: object) -> None:
+    found = recorded(a=value, b=[value], c={"d": value})
+    assert found.get("a") == stored
+    assert found["b"] == ["" if stored is None else stored]
+    assert found["c"].get("d") == stored
+    launched = {"metadata": found, "name": "1"}
+    message = pipeline_spec_pb2.ExecutorOutput()
+    json_format.ParseDict({"artifacts": {"x": {"artifacts": [launched]}}}, message)
+    assert pipeline_spec_pb2.ExecutorOutput.FromString(message.SerializeToString()) == message
+
+
+def test_a_name_that_is_no_text_becomes_one() -> None:
+    artifact = dsl.Artifact()
+    record(artifact, {3: 0.5})  # type: ignore[dict-item]
+    assert artifact.metadata == {"3": 0.5}
+
+
+@pytest.mark.parametrize(
+    "value", [1j, np.clongdouble(1 + 2j), object(), Decimal(1), range(3), iter([])]
+)
+def test_what_json_does_not_know_is_a_sentence(value: object) -> None:
+    kind = type(value).__name__ if not hasattr(value, "tolist") else "complex"
+    said = rf"^Fact scores\.list\[1\] of an artifact's metadata is of the type {kind}, "
+    with pytest.raises(EdgelineError, match=said):
+        recorded(scores={"list": [0, value]})
+
+
+def test_what_contains_itself_is_a_sentence_and_what_is_deep_is_read_again() -> None:
+    cycle: dict[str, Any] = {"list": []}
+    cycle["list"].append(cycle)
+    with pytest.raises(
+        EdgelineError, match=r"^Fact scores\.list\[0\]\.list\[0\].* contains itself"
+    ):
+        recorded(scores=cycle)
+    deep: Any = 1
+    for _ in range(DEEPEST):
+        deep = {"a": deep}
+    message = pipeline_spec_pb2.ExecutorOutput()
+    artifact = {"metadata": recorded(a=deep), "name": "1"}
+    json_format.ParseDict({"artifacts": {"x": {"artifacts": [artifact]}}}, message)
+    assert pipeline_spec_pb2.ExecutorOutput.FromString(message.SerializeToString()) == message
+    with pytest.raises(EdgelineError, match="more than 24 levels deep"):
+        recorded(a=[deep])
 
 
 @pytest.mark.parametrize("name", catalogue.names())

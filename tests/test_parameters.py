@@ -9,10 +9,12 @@ from typing import Any
 
 import numpy as np
 import pytest
-from kfp import dsl
+import yaml
+from kfp import compiler, dsl
 
 from edgeline.cli.run import run_pipeline
 from edgeline.client.client import Client
+from edgeline.client.compiling import compile_pipeline
 from edgeline.errors import EdgelineError, UsageError
 from edgeline.pipelines.parameters import (
     Parameter,
@@ -209,6 +211,76 @@ def test_nan_within_a_pipeline_of_ones_own_is_named() -> None:
         parameters_of(_own(math.nan, 1.0))
     with pytest.raises(UsageError, match="gives its task task NaN or infinity as names"):
         check_constants(_own(0.5, math.inf))
+
+
+def _edited(path: Path, change: str) -> Path:
+    """The pipeline above in YAML, with one of its values written by hand."""
+    compiler.Compiler().compile(_own(0.5, 1.0), str(path))
+    (document,) = yaml.safe_load_all(path.read_text())
+    place, _, value = change.partition(": ")
+    *parents, last = place.split("/")
+    within = document
+    for name in parents:
+        within = within[name]
+    within[last] = yaml.safe_load(value)
+    path.write_text(yaml.safe_dump(document))
+    return path
+
+
+TASK = "root/dag/tasks/task/inputs/parameters"
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        (
+            "root/inputDefinitions/parameters/rate/defaultValue: .nan",
+            "The default of parameter rate of pipeline own is or contains NaN or infinity,",
+        ),
+        (
+            "root/inputDefinitions/parameters/rate/defaultValue: ~",
+            "The default of parameter rate of pipeline own is or contains null,",
+        ),
+        (f"{TASK}/rate: {{runtimeValue: {{constant: -.inf}}}}", "task NaN or infinity as rate,"),
+        (f"{TASK}/names: {{runtimeValue: {{constant: [{{a: ~}}]}}}}", "task null as names,"),
+        (
+            "components/comp-task/inputDefinitions/parameters/names/defaultValue: [1, [.inf]]",
+            "The default of input names of component task is or contains NaN or infinity,",
+        ),
+        (
+            "root/dag/tasks/task/parameterIterator: {items: {raw: '[1, NaN]'}}",
+            "Loop task of pipeline own goes over NaN or infinity,",
+        ),
+        (
+            "root/dag/tasks/task/parameterIterator: {items: {raw: '[{\"a\": null}]'}}",
+            "Loop task of pipeline own goes over null,",
+        ),
+    ],
+)
+def test_what_a_compiled_pipeline_holds_is_named_before_any_task(
+    change: str, said: str, tmp_path: Path
+) -> None:
+    file = str(_edited(tmp_path / "own.yaml", change))
+    with pytest.raises(UsageError, match=said):
+        run_pipeline(file, ("second=1",), tmp_path / "runs", cache=False)
+    with pytest.raises(UsageError, match=said):
+        compile_pipeline(file, str(tmp_path / "out.yaml"))
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["own.yaml"]
+
+
+def test_nan_as_a_default_of_a_component_is_named(tmp_path: Path) -> None:
+    file = tmp_path / "own.py"
+    file.write_text(
+        "from kfp import dsl\n"
+        "@dsl.component(base_image='a')\n"
+        "def ends(rate: float = float('nan')):\n"
+        "    pass\n"
+        "@dsl.pipeline(name='own')\n"
+        "def pipeline():\n"
+        "    ends()\n"
+    )
+    with pytest.raises(UsageError, match="The default of input rate of component ends is"):
+        compile_pipeline(str(file), str(tmp_path / "out.yaml"))
 
 
 def test_an_optional_parameter_without_a_value_cannot_run_here(tmp_path: Path) -> None:

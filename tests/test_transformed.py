@@ -1,8 +1,18 @@
 """The sentence about transformed features, from fields that may be anyone's."""
 
-import pytest
+import io
+import json
 
-from edgeline.artifacts.transformed import KEY, Cause, causes, sentence
+import pytest
+from kfp import dsl
+from rich.markup import escape
+
+from edgeline.artifacts.metadata import MOST, record
+from edgeline.artifacts.transformed import KEY, Cause, causes, sentence, shortened
+from edgeline.local.plan import PlannedTask
+from edgeline.local.progress import facts
+from edgeline.local.runner import TaskResult
+from edgeline.reports import terminal
 
 HEAD = "The model takes transformed features instead of raw ones"
 
@@ -31,8 +41,60 @@ def test_an_imported_file_gives_its_reason():
     assert told(Cause(("image",), reason=reason)) == f"{HEAD}: {reason}."
 
 
+MANY = tuple(f"a column of a wide table, number {number:03}" for number in range(150))
+
+
 @pytest.mark.parametrize(
-    "facts",
+    ("found", "said"),
+    [
+        (
+            [Cause(MANY, "Substr"), Cause(MANY, "StringToNumber"), Cause(("b",), "Foo")],
+            f"LiteRT lacks Substr and StringToNumber, which the transform applies to features "
+            f"{', '.join(map(repr, MANY[:10]))} and 140 others; and Foo, which the transform "
+            "applies to feature 'b':",
+        ),
+        (
+            [Cause(MANY[:11], "Substr")],
+            f"applies to features {', '.join(map(repr, MANY[:10]))} and 1 other:",
+        ),
+        ([Cause(("n" * 500,), "Substr")], f"applies to feature '{'n' * 99}…':"),
+        ([Cause(("ü",) * 10, f"Operator{i}") for i in range(20)], "Operator19, which"),
+    ],
+)
+def test_the_table_of_the_run_says_the_same_of_many_features(found, said):
+    """Its metadata are those that Kubeflow takes: no more than so many bytes of one fact."""
+    artifact = dsl.Artifact()
+    record(artifact, {"takes": "transformed", KEY: shortened(found)})
+    outputs = {"edge_model": {"metadata": artifact.metadata}}
+    result = TaskResult(PlannedTask("convert", "convert", ()), "succeeded", outputs=outputs)
+    assert said in told(*found)
+    assert facts(result, {}) == told(*found)
+
+
+def test_a_name_is_printed_as_it_is():
+    """Neither taken for a colour nor for a picture of a key."""
+    printed = io.StringIO()
+    terminal.console(printed).print(escape(told(Cause(("a:key:[bold]",), "Substr"))))
+    assert "feature 'a:key:[bold]':" in printed.getvalue()
+
+
+def test_so_many_operators_that_their_features_have_no_room_are_all_named():
+    found = [Cause(("f" * 500 + str(i),) * 12, f"An{'Operator' * 4}{i}") for i in range(30)]
+    entries = shortened(found)
+    assert len(json.dumps(entries, ensure_ascii=False).encode()) <= MOST
+    text = sentence("transformed", {KEY: json.loads(json.dumps(entries))})
+    assert all(f"{cause.operator}" in text for cause in found)
+    assert "applies to 12 features:" in text
+
+
+@pytest.mark.parametrize("others", [None, "3", -1, 1e300, float("nan"), [], 0.5])
+def test_a_stranger_s_number_of_features_is_none(others):
+    entry = {**Cause(("a",), "Substr").to_json(), "others": others}
+    assert sentence("transformed", {KEY: [entry]}) == told(Cause(("a",), "Substr"))
+
+
+@pytest.mark.parametrize(
+    "found",
     [
         {},
         {"run": "1"},
@@ -45,9 +107,9 @@ def test_an_imported_file_gives_its_reason():
         "text",
     ],
 )
-def test_what_an_older_version_or_a_stranger_wrote_lacks_the_operator(facts):
-    assert causes(facts) == []
-    assert sentence("transformed", facts) == (
+def test_what_an_older_version_or_a_stranger_wrote_lacks_the_operator(found):
+    assert causes(found) == []
+    assert sentence("transformed", found) == (
         f"{HEAD}; which operator of the transform LiteRT lacks was not recorded."
     )
 

@@ -165,6 +165,7 @@ def _convert(
     difference = _differences(result)
     _check(difference, built.quantisation, trained.path)
     source_size = trained.metadata.get("size", trained.size)  # of an imported file itself
+    causes = _causes(result, trained)
     metadata: dict[str, Any] = {
         "edgeline_schema": models.EDGE_SCHEMA,
         "features": [feature.to_json() for feature in result.features],
@@ -177,7 +178,7 @@ def _convert(
         "takes": result.takes,
         "because": _because(result.unsupported) or trained.metadata.get("because"),
         "lowered": dict(sorted(built.lowered.items())),
-        transformed.KEY: [cause.to_json() for cause in _causes(result, trained)],
+        transformed.KEY: [cause.to_json() for cause in causes],
         "difference": difference,
         "representative": dict(taken),
         "size": len(built.model),
@@ -201,7 +202,7 @@ def _convert(
         draft.metadata.update(metadata)
     report.write(report_path, metadata, result.signature, table, built, settings.limit)
     return Converted(
-        metadata,
+        {**metadata, transformed.KEY: transformed.shortened(causes)},
         {
             "size_bytes": len(built.model),
             "size_share_of_source": len(built.model) / max(source_size, 1),
@@ -286,7 +287,7 @@ def _in_child(
         result: conversion.Conversion = child.call(*work, rows, settings, time_limit=time_limit)
     except child.ChildError as error:
         raise EdgelineError(
-            f"The converter {error.how} while {error.doing}{_last_line(error.log)}: "
+            f"The converter {error.how} while {error.doing}{child.last_error(error.log)}: "
             f"{_way_out(error, settings)}."
         ) from error
     return result
@@ -300,12 +301,6 @@ def _way_out(error: child.ChildError, settings: Settings) -> str:
     if settings.integer:
         return "set quantisation to dynamic, or build the network without these operators"
     return "build the model without these operators"
-
-
-def _last_line(log: str) -> str:
-    """What the converter said last, in brackets."""
-    errors = [line.strip() for line in log.splitlines() if "rror:" in line or "Error" in line]
-    return f" ({errors[-1][:300].rstrip('.:')})" if errors else ""
 
 
 def _differences(result: conversion.Conversion) -> dict[str, dict[str, float]]:

@@ -13,7 +13,7 @@ saving and converting keep some twenty copies at once.
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -26,6 +26,9 @@ SAME = ("Identity", "Reshape", "ExpandDims", "Squeeze", "EnsureShape")  # values
 LINEAR = ("AddV2", "Sub", "Mul")
 # give what they take, value by value; where they differ from nothing, it is in training
 PASSED = ("Identity", "IdentityN", "StopGradient", "PreventGradient")
+LOOPS = ("While", "StatelessWhile")
+BRANCHES = ("If", "StatelessIf")  # the first input says which
+CALLS = ("PartitionedCall", "StatefulPartitionedCall")
 # of a node: for training, and for TensorFlow's own shape inference
 LEFT_OUT = ("_gradient_op_type", "_output_shapes")
 WEIGHT_BYTES = 1 << 16  # from here on a constant is a variable
@@ -108,21 +111,52 @@ def reads(lowered: Lowered, kind: str) -> list[str]:
     """The inputs that operators of a kind read, themselves or inside a loop, branch or call."""
     graph = lowered.function.graph
     bodies = {body.signature.name: body for body in graph.as_graph_def().library.function}
-    using = {kind}
-    while more := [
-        name
-        for name, body in bodies.items()
-        if name not in using and any(_does(node, using) for node in body.node_def)
-    ]:
-        using.update(more)
-    found = [operator for operator in graph.get_operations() if _does(operator.node_def, using)]
-    return sorted(lowered.inputs[name] for name in _ancestors(found, set()) & lowered.inputs.keys())
+    read = [
+        operator.inputs[place].op
+        for operator in graph.get_operations()
+        for place in _places(operator.node_def, len(operator.inputs), kind, bodies)
+    ]
+    return sorted(lowered.inputs[name] for name in _ancestors(read, set()) & lowered.inputs.keys())
 
 
-def _does(node: Any, using: set[str]) -> bool:
-    """Whether a node is of one of some kinds of operators, or runs one of some functions."""
-    functions = {name for a in node.attr.values() for name in _functions(a)}
-    return node.op in using or not using.isdisjoint(functions)
+def _places(node: Any, count: int, kind: str, bodies: Mapping[str, Any]) -> set[int]:
+    """Which of a node's `count` inputs operators of a kind read, in the functions it runs, too."""
+    if node.op == kind:
+        return set(range(count))
+    names = [node.op, *(name for attribute in node.attr.values() for name in _functions(attribute))]
+    called = [bodies[name] for name in names if name in bodies]
+    found = {place for body in called for place in _arguments(body, kind, bodies)}
+    if found and node.op not in (*LOOPS, *BRANCHES, *CALLS, *bodies):
+        return set(range(count))  # which input is which argument is not known
+    if node.op in LOOPS:  # what the body gives is what it takes in the next round
+        body = bodies[node.attr["body"].func.name]
+        given = [body.ret[each.name] for each in body.signature.output_arg]
+        while more := _leading_to(body, [given[place] for place in found]) - found:
+            found |= more
+    return {place + (node.op in BRANCHES) for place in found}
+
+
+def _arguments(body: Any, kind: str, bodies: Mapping[str, Any]) -> set[int]:
+    """Which arguments of a function operators of a kind read, by number."""
+    read = []
+    for node in body.node_def:
+        given = [name for name in node.input if not name.startswith("^")]
+        read += [given[place] for place in _places(node, len(given), kind, bodies)]
+    return _leading_to(body, read)
+
+
+def _leading_to(body: Any, tensors: Sequence[str]) -> set[int]:
+    """The arguments of a function, by number, that some of its tensors are made of."""
+    arguments = {each.name: place for place, each in enumerate(body.signature.input_arg)}
+    nodes = {node.name: node for node in body.node_def}
+    found: set[str] = set()
+    waiting = list(tensors)
+    while waiting:
+        name = waiting.pop().partition(":")[0]
+        if name not in found and not name.startswith("^"):
+            found.add(name)
+            waiting += nodes[name].input if name in nodes else []
+    return {arguments[name] for name in found & arguments.keys()}
 
 
 def _functions(attribute: Any) -> list[str]:

@@ -171,8 +171,9 @@ def _import_saved_model(
             )
         except child.ChildError as error:
             raise EdgelineError(
-                f"TensorFlow {error.how} while {error.doing}{_last_line(error.log)}: export the "
-                "model again where it was trained, with this version of TensorFlow if it can be."
+                f"TensorFlow {error.how} while {error.doing}{child.last_error(error.log)}: export "
+                "the model again where it was trained, with this version of TensorFlow if it can "
+                "be."
             ) from error
         if isinstance(exported, EdgelineError):
             raise exported
@@ -274,11 +275,6 @@ def _check_prediction(signature: Signature, wanted: Wanted) -> None:
     for tensor in signature.outputs:
         if tensor.name == models.PREDICTION:
             wanted.check_prediction(tensor.shape[1:])
-
-
-def _last_line(log: str) -> str:
-    lines = [line.strip() for line in log.splitlines() if "Error" in line]
-    return f" ({lines[-1][:300].rstrip('.:')})" if lines else ""
 
 
 def _write_report(path: str, metadata: Mapping[str, Any]) -> None:

@@ -6,14 +6,18 @@ version made has none there.
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
+
+from edgeline.artifacts.metadata import MOST
 
 KEY = "transformed_because"
 TRANSFORMED = "transformed"
 LONGEST = 100  # characters of a name: a manifest may be anyone's
+SHOWN = 10  # features of one operator that a sentence names
 
 
 @dataclass(frozen=True)
@@ -24,14 +28,22 @@ class Cause:
         features: raw features that the operator reads, or the input of an imported file.
         operator: TensorFlow's name of what LiteRT lacks; "" for an imported file.
         reason: what an imported file's input takes; "" where there is an operator.
+        others: how many features there are beside those (see `shortened`).
     """
 
     features: tuple[str, ...]
     operator: str = ""
     reason: str = ""
+    others: int = 0
 
     def to_json(self) -> dict[str, Any]:
-        return {"features": list(self.features), "operator": self.operator, "reason": self.reason}
+        told = {"features": list(self.features), "operator": self.operator, "reason": self.reason}
+        return {**told, "others": self.others} if self.others else told
+
+    def naming(self, most: int) -> Cause:
+        """The same with the names of at most so many features, none longer than `LONGEST`."""
+        named = tuple(map(_cut, self.features[:most]))
+        return replace(self, features=named, others=self.others + len(self.features) - len(named))
 
 
 def causes(facts: Any) -> list[Cause]:
@@ -40,12 +52,26 @@ def causes(facts: Any) -> list[Cause]:
     found = []
     for entry in entries if isinstance(entries, list) else []:
         if isinstance(entry, Mapping) and isinstance(entry.get("features"), list):
-            features = tuple(str(name)[:LONGEST] for name in entry["features"])
+            features = tuple(_cut(str(name)) for name in entry["features"])
             operator = str(entry.get("operator") or "")
             reason = " ".join(str(entry.get("reason") or "").split())[: 3 * LONGEST]
             known = re.fullmatch(r"\w{1,100}", operator)
-            found.append(Cause(features, operator if known else "", reason))
+            others = entry.get("others")
+            others = others if isinstance(others, (int, float)) and 0 < others < 2**31 else 0
+            found.append(Cause(features, operator if known else "", reason, int(others)))
     return found
+
+
+def shortened(found: Sequence[Cause]) -> list[dict[str, Any]]:
+    """Causes in JSON, with so many features that they have room in an artifact's metadata.
+
+    The sentence is the same, unless names or operators are very long or very many.
+    """
+    for most in (SHOWN, 3, 1, 0):
+        entries = [cause.naming(most).to_json() for cause in found]
+        if len(json.dumps(entries, ensure_ascii=False).encode("utf-8", "replace")) <= MOST:
+            break
+    return entries
 
 
 def sentence(takes: str, facts: Any) -> str:
@@ -71,23 +97,34 @@ def sentence(takes: str, facts: Any) -> str:
 
 def _lacking(found: Sequence[Cause]) -> str:
     """Operators with the features that they are applied to, those of the same features together."""
-    groups: dict[tuple[str, ...], list[str]] = {}
+    groups: dict[tuple[tuple[str, ...], int], list[str]] = {}
     for cause in found:
         if cause.operator:
-            groups.setdefault(cause.features, []).append(cause.operator)
+            named = cause.naming(SHOWN)
+            groups.setdefault((named.features, named.others), []).append(cause.operator)
     return "; and ".join(
-        f"{_listed(operators)}, which the transform {_applied(features)}"
+        f"{_listed(operators)}, which the transform {_applied(*features)}"
         for features, operators in groups.items()
     )
 
 
-def _applied(features: Sequence[str]) -> str:
-    if not features:
+def _applied(features: Sequence[str], others: int) -> str:
+    count = len(features) + others
+    if not count:
         return "uses"
-    kind = "feature" if len(features) == 1 else "features"
-    return f"applies to {kind} {_listed([repr(name) for name in features])}"
+    kind = "feature" if count == 1 else "features"
+    if not features:
+        return f"applies to {count:,} {kind}"
+    names = [repr(name) for name in features]
+    if others:
+        names.append(f"{others:,} other{'s' if others > 1 else ''}")
+    return f"applies to {kind} {_listed(names)}"
 
 
 def _listed(names: Sequence[str]) -> str:
     *others, last = names
     return f"{', '.join(others)} and {last}" if others else last
+
+
+def _cut(name: str) -> str:
+    return name if len(name) <= LONGEST else f"{name[: LONGEST - 1]}…"

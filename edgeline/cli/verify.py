@@ -36,6 +36,7 @@ def check_bundle(bundle: str, as_json: bool) -> None:
     from rich.markup import escape
     from rich.table import Table
 
+    from edgeline.artifacts import transformed
     from edgeline.components.verify.verify_bundle import verify_bundle
     from edgeline.reports import terminal
     from edgeline.reports.report import number, size
@@ -48,7 +49,9 @@ def check_bundle(bundle: str, as_json: bool) -> None:
             fetch(bundle, folder)
         found = verify_bundle(folder)
     if as_json:
-        print(json.dumps(dataclasses.asdict(found), indent=1))
+        told = dataclasses.asdict(found)
+        told[transformed.KEY] = [cause.to_json() for cause in found.transformed_because]
+        print(json.dumps(told, indent=1))
         return
     table = Table(box=None, show_header=False)
     refused = sum(case.outcome == "refused" for case in found.cases)

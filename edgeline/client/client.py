@@ -46,7 +46,7 @@ class Client:
     ) -> None:
         self.host = host
         self.root = root
-        self.console = console or Console()
+        self.console = console or Console(emoji=False)
         self._server: Any = None
         if host:
             from edgeline.kubeflow.api import connect

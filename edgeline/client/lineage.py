@@ -67,6 +67,7 @@ def _artifacts_of(server: Any, run: str) -> list[Artifact] | None:
         answer = _ask(server, "GetExecutionsByContext", request)
         if answer is None:
             return None
+        known = len(tasks)
         for execution in _all(answer, 1):
             properties = {
                 _first(entry, 1, b""): _first(_first(entry, 2, b""), 3, b"")
@@ -76,6 +77,8 @@ def _artifacts_of(server: Any, run: str) -> list[Artifact] | None:
         token = _first(answer, 2, b"")
         if not token:
             break
+        if len(tasks) == known:  # a page without news would be followed by others for ever
+            return None
     numbers = sorted(tasks)
     answer = _ask(server, "GetEventsByExecutionIDs", b"".join(_number(1, each) for each in numbers))
     if answer is None:
@@ -181,9 +184,18 @@ def _read(message: bytes, at: int) -> tuple[int, int]:
             return value, at
 
 
-def _all(message: bytes, field: int) -> list[Any]:
-    return [value for number, value in _fields(message) if number == field]
+def _all(message: bytes, field: int) -> list[bytes]:
+    """The messages or texts in a field."""
+    return [_of(bytes, value) for number, value in _fields(message) if number == field]
 
 
 def _first(message: bytes, field: int, default: Any = b"") -> Any:
-    return next((value for number, value in _fields(message) if number == field), default)
+    """The first value of a field, which is of the kind of the default."""
+    found = next((value for number, value in _fields(message) if number == field), default)
+    return _of(type(default), found)
+
+
+def _of(kind: type, value: Any) -> Any:
+    if not isinstance(value, kind):
+        raise ValueError(f"{value!r} is of another message")
+    return value

@@ -165,8 +165,13 @@ class RemoteRun:
         return found
 
     def _look(self) -> Any:
-        self._last = asking(lambda: self.server.get_run(self.id))
-        return self._last
+        found = asking(lambda: self.server.get_run(self.id))
+        if found is None:
+            raise EdgelineError(
+                f"The server tells nothing of run {self.id}: is it one of its runs?"
+            )
+        self._last = found
+        return found
 
     def _tasks(self, run: Any) -> dict[str, TaskResult]:
         told = asking(lambda: tasks_of(self.server, run))
@@ -222,6 +227,11 @@ def submit(server: Any, request: Request, console: Console) -> RemoteRun:
             version_id=found.version,
         )
     )
+    if not getattr(started, "run_id", None):
+        raise EdgelineError(
+            f"The server does not tell the identifier of the run of {name} that it was asked for: "
+            "see its pages whether the run is there."
+        )
     planned = plan(definition.pipeline_spec)
     root = documents[0].get("defaultPipelineRoot")
     return RemoteRun(server, started.run_id, name, planned, request.root or root or "", console)

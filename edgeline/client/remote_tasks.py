@@ -67,6 +67,7 @@ def _listed(server: Any, run: str) -> list[dict[str, Any]]:
 
     found: list[dict[str, Any]] = []
     api, token = server.runs.api_client, ""
+    seen: set[str] = set()
     while True:
         try:
             page = api.call_api(
@@ -84,6 +85,9 @@ def _listed(server: Any, run: str) -> list[dict[str, Any]]:
         token = page.get("next_page_token") or ""
         if not token:
             return found
+        if token in seen:  # the pages would have no end
+            return []
+        seen.add(token)
 
 
 def _why(task: dict[str, Any]) -> str:

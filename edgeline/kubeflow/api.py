@@ -79,7 +79,7 @@ def asking(ask: Callable[[], Answer], host: str = "The server") -> Answer:
     """What the server says.
 
     Raises:
-        EdgelineError: it refuses, or cannot be reached.
+        EdgelineError: it refuses, cannot be reached, or answers in no form of KFP's.
     """
     import kfp_server_api
     import urllib3
@@ -97,6 +97,13 @@ def asking(ask: Callable[[], Answer], host: str = "The server") -> Answer:
     except (OSError, RuntimeError, ValueError) as error:
         # kfp's own: a token's file that is gone, a name that is there twice
         raise EdgelineError(f"{host}: {first_line(error)}.") from error
+    except (AttributeError, LookupError, TypeError) as error:
+        # null or a list where KFP has an object: a proxy's, or another server's
+        kind = type(error).__name__
+        raise EdgelineError(
+            f"{host} answers otherwise than KFP does ({kind}: {first_line(error)}): is it a server "
+            "of KFP 2, and is the address right?"
+        ) from error
 
 
 def called(name: str) -> str:

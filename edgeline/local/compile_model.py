@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from edgeline.reports.report import Section
 
 INTEGER, FLOAT = ("int8", "int16x8"), "float"
+IMPORTED = "imported"  # the folder, in scratch, of a model that was no artifact
 RANDOM = (
     "No representative data was given: integer ranges come from random numbers of the input's "
     "shape. Placement and size are right, the answers of the model are NOT; give "
@@ -191,7 +192,7 @@ def _read(request: Request, scratch: Path) -> Work:
             _, kind = find_model(Path(request.model), request.model)
             if kind not in ("tflite", "onnx"):
                 _import_tensorflow()
-        folder = str(scratch / "imported")
+        folder = str(scratch / IMPORTED)
         wanted = Wanted(scaling=request.scaling)
         schema = import_model(request.model, folder, wanted=wanted)["edgeline_schema"]
     if schema == models.SCHEMA:
@@ -256,7 +257,9 @@ def _outcome(
             name=work.name,
         )
     except EdgelineError as error:
-        return Outcome(target.name, failure=str(error))
+        # the imported model is scratch, of which nobody knows
+        failure = str(error).replace(str(work.folder / IMPORTED), work.name)
+        return Outcome(target.name, failure=failure)
     return Outcome(target.name, done.metadata, done.placed)
 
 

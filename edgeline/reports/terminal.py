@@ -15,4 +15,4 @@ def console(stream: TextIO | None = None) -> Console:
     """A console on a stream, by default stdout as it is now; COLUMNS sets another width."""
     stream = stream or sys.stdout
     free = not stream.isatty() and "COLUMNS" not in os.environ
-    return Console(file=stream, width=WIDTH_OF_FILES if free else None)
+    return Console(file=stream, width=WIDTH_OF_FILES if free else None, emoji=False)

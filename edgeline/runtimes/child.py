@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import multiprocessing
 import os
+import re
 import signal
 import sys
 import tempfile
@@ -15,6 +16,8 @@ from pathlib import Path
 from typing import Any
 
 from edgeline.errors import EdgelineError
+
+KERAS = "Exception encountered when calling"
 
 
 @dataclass
@@ -73,6 +76,21 @@ def call(function: Callable[..., Any], *arguments: Any, time_limit: float) -> An
         if result[0] == "raised":
             raise ChildError("failed", doing, _read(log) + result[1])
     return result[1]
+
+
+def last_error(log: str) -> str:
+    """What a child said went wrong last, in brackets behind a space; "" where it said nothing.
+
+    Keras names the layer on the line of the error, and what is wrong, in bold, on the next one.
+    """
+    plain = (re.sub(r"\x1b\[[0-9;]*m", "", line).strip() for line in log.splitlines())
+    lines = [line for line in plain if line]
+    found = next((place for place in reversed(range(len(lines))) if "Error" in lines[place]), None)
+    if found is None:
+        return ""
+    while KERAS in lines[found] and found + 1 < len(lines):
+        found += 1
+    return f" ({lines[found][:300].rstrip('.:')})"
 
 
 def _run(sender: Connection, log: Path, function: Callable[..., Any], arguments: Any) -> None:

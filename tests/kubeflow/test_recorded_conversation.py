@@ -195,6 +195,55 @@ def test_a_task_told_beside_the_run_is_read_with_its_reason(server: RecordedServ
     assert tasks_of(client, client.get_run(CLONE)) == {}  # not half of them
 
 
+@pytest.mark.parametrize(
+    "answer",
+    [
+        None,
+        [],
+        "text",
+        {"tasks": [None]},
+        {"tasks": "text"},
+        {"tasks": [{"name": ["a"]}]},
+        {"tasks": [{"name": "a", "state": {}}]},
+        {"tasks": [{"name": "a", "state": "FAILED", "status_metadata": "text"}]},
+        {"tasks": [{"name": "a", "create_time": "2026-01-01", "end_time": "2026-01-01T00:00Z"}]},
+        {"tasks": [{"name": "a", "create_time": "yesterday"}]},
+    ],
+)
+def test_tasks_in_no_form_of_kfp_are_one_sentence(server: RecordedServer, answer: Any) -> None:
+    server.answer(f"GET runs/{CLONE}/tasks", answer)
+    run, _ = run_of(server, CLONE, "echo")
+    for ask in (lambda: run.tasks, run.wait, run._repr_html_):
+        with pytest.raises(EdgelineError, match=r"^The server[^\n]*$"):
+            ask()
+
+
+def test_fields_that_are_null_or_missing_are_as_if_not_told(server: RecordedServer) -> None:
+    task = {"name": "echo", "display_name": None, "state": None, "status_metadata": None}
+    server.answer(f"GET runs/{CLONE}/tasks", {"tasks": [{}, task], "next_page_token": None})
+    run, _ = run_of(server, CLONE, "echo")
+    assert run.tasks["echo"].state == "waiting"
+
+
+def test_pages_of_tasks_without_end_are_not_turned_for_ever(server: RecordedServer) -> None:
+    page = {"tasks": [message("pipeline_task")], "next_page_token": "2"}
+    for key in ("tasks", "tasks?2"):
+        server.answer(f"GET runs/{CLONE}/{key}", page)
+    run, _ = run_of(server, CLONE, "echo")
+    assert run.tasks["echo"].state == "unknown"
+
+
+def test_a_run_of_which_nothing_is_told_is_one_sentence(server: RecordedServer) -> None:
+    server.answer("GET runs/1", None)
+    run, _ = run_of(server, "1", "echo")
+    with pytest.raises(EdgelineError, match=r"^The server tells nothing of run 1: "):
+        run.wait()
+    details = {"task_details": [None]}
+    server.answer("GET runs/1", {"run_id": "1", "state": "SUCCEEDED", "run_details": details})
+    with pytest.raises(EdgelineError, match=r"^The server answers otherwise than KFP does "):
+        run.wait()
+
+
 def test_a_failed_run_is_told_with_the_server_s_own_words(server: RecordedServer) -> None:
     server.answer("GET runs/failed-run-456", message("run_failed"))
     run, _ = run_of(server, "failed-run-456", "train")

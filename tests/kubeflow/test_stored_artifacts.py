@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import io
 import json
+from collections.abc import Iterator
 from typing import Any
 
 import pytest
@@ -156,6 +157,63 @@ def test_what_is_no_metadata_store_is_not_taken_for_one(
     for key in recorded.metadata:
         recorded.metadata[key] = answer
     assert lineage.artifacts_of(connect(recorded.address), CACHED) is None
+
+
+def odd(content: bytes, depth: int = 0) -> Iterator[bytes]:
+    """A message with one field gone, or of the other kind, at each place of it."""
+    fields = list(lineage._fields(content))
+
+    def encoded(changed: list[tuple[int, Any]]) -> bytes:
+        return b"".join(
+            lineage._number(number, value)
+            if isinstance(value, int)
+            else lineage._bytes(number, value)
+            for number, value in changed
+        )
+
+    for place, (number, value) in enumerate(fields[:6]):
+        before, after = fields[:place], fields[place + 1 :]
+        yield encoded(before + after)
+        if isinstance(value, int):
+            yield encoded([*before, (number, b"text"), *after])
+            continue
+        yield encoded([*before, (number, 7), *after])
+        try:
+            inner = list(odd(value, depth + 1)) if depth < 4 else []
+        except (IndexError, KeyError, TypeError):
+            continue  # a text
+        for each in inner:
+            yield encoded([*before, (number, each), *after])
+
+
+@pytest.mark.parametrize("place", range(5))
+def test_an_answer_with_a_field_gone_or_of_another_kind_is_no_exception(
+    place: int, recorded: RecordedServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(lineage, "PAGE", 20)  # as was asked
+    recorded.keep_metadata()
+    server = connect(recorded.address)
+    key = [*recorded.metadata][place]
+    told = lineage.artifacts_of(server, CACHED)
+    changed = list(odd(recorded.metadata[key]))
+    assert told and changed
+    for answer in changed:
+        recorded.metadata[key] = answer
+        found = lineage.artifacts_of(server, CACHED)
+        assert found is None or len(found) <= len(told)
+
+
+def test_pages_without_end_are_not_turned_for_ever(recorded: RecordedServer) -> None:
+    recorded.keep_metadata()
+    (key,) = [key for key in recorded.metadata if key[0] == "GetExecutionsByContext"][-1:]
+    answer = recorded.metadata[key] + lineage._text(2, "more")
+    context = lineage._first(key[1], 1, 0)
+    for token in (b"", lineage._bytes(3, b"more")):
+        options = lineage._bytes(2, lineage._number(1, lineage.PAGE) + token)
+        recorded.metadata["GetExecutionsByContext", lineage._number(1, context) + options] = answer
+    assert lineage.artifacts_of(connect(recorded.address), CACHED) is None
+    asked = [line for line in recorded.asked if "GetExecutionsByContext" in line]
+    assert len(asked) == 2
 
 
 def test_numbers_of_other_components_are_no_fault(recorded: RecordedServer, bucket: Any) -> None:

@@ -8,6 +8,7 @@ from __future__ import annotations
 import copy
 import json
 import logging
+import os
 import shutil
 import tempfile
 from pathlib import Path
@@ -284,3 +285,51 @@ def test_a_malformed_manifest_is_its_models_alone(start, tmp_path):
     (tmp_path / "d").rename(store / "d")
     eventually(lambda: "nested too deeply" in index().get("d", ("", ""))[1], 60)
     assert server.ask("POST", "/v1/models/c:predict", {"instances": [[3]]})[0] == 200
+
+
+@pytest.mark.parametrize(
+    ("make", "said"),
+    [
+        (Path.mkdir, "is not a regular file"),
+        (lambda path: path.symlink_to("nowhere"), "is a link to nowhere"),
+        (lambda path: path.symlink_to(path), "is a link to nowhere"),
+        (os.mkfifo, "is not a regular file"),
+    ],
+)
+def test_what_is_called_a_manifest_and_is_no_file_is_its_models_refusal(make, said, tmp_path):
+    """Its model is not served as if it had none, and the one beside it is served."""
+    for name in ("bare", "broken"):
+        (tmp_path / name / "1").mkdir(parents=True)
+        shutil.copy(LINE, tmp_path / name / "1" / "model.tflite")
+    manifest = tmp_path / "broken" / "1" / bundles.MANIFEST
+    make(manifest)
+    found = sources.find(tmp_path)
+    assert (found["bare"][1].path.name, found["bare"][1].fault) == ("model.tflite", "")
+    assert found["broken"][1].fault == f"{manifest} {said}: publish the bundle again."
+    with pytest.raises(EdgelineError, match=f"{bundles.MANIFEST} {said}: publish"):
+        sources.find(manifest.parent)
+
+
+def test_a_manifest_that_becomes_a_folder_ends_its_model_alone(start, tmp_path):
+    store = tmp_path / "store"
+    for name in ("a", "b"):
+        shutil.copytree(bundle(tmp_path / name, MIXED.read_bytes()), store / name / "1")
+        manifest = store / name / "1" / bundles.MANIFEST
+        manifest.write_text(json.dumps({**of(manifest), "name": name}))
+    (store / "b" / "1" / bundles.MANIFEST).unlink()
+    (store / "b" / "1" / bundles.MANIFEST).mkdir()
+    server = start(store, "--poll=0.1")
+    found = server.ask("POST", "/v2/repository/index", {})[1]
+    assert [(entry["name"], entry["state"]) for entry in found] == [
+        ("a", "READY"),
+        ("b", "UNAVAILABLE"),
+    ]
+    assert "manifest.json is not a regular file: publish the bundle again." in found[1]["reason"]
+
+
+def test_labels_that_lead_nowhere_are_said(tmp_path, caplog):
+    (tmp_path / "a").mkdir()
+    assert sources.labels(tmp_path, "a") == {} and not caplog.text
+    (tmp_path / "a" / sources.LABELS).symlink_to("nowhere")
+    assert sources.labels(tmp_path, "a") == {}
+    assert "labels.json is malformed" in caplog.text and "has no labels" in caplog.text

@@ -12,6 +12,7 @@ A store may name versions in `<name>/labels.json`: {"stable": 3, "canary": 4}.
 from __future__ import annotations
 
 import logging
+import os
 import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
@@ -69,7 +70,7 @@ def labels(root: Path, name: str) -> dict[str, int]:
     """The labels of a model's versions; none where the file is missing or broken."""
     file = root / name / LABELS
     try:
-        if not file.exists():
+        if not os.path.lexists(file):
             return {}
         value = typed.read(file)
         if isinstance(value, dict):  # "3" is as good as 3
@@ -92,7 +93,9 @@ def _sources(root: Path) -> Iterator[Source]:
                 "., _ and -, the first a letter or digit."
             )
         yield Source(root.stem, 1, root, _print(root))
-    elif (root / MANIFEST).is_file():
+    elif _is_bundle(root):
+        if fault := _unreadable(root / MANIFEST):
+            raise EdgelineError(fault)
         yield _bundle(root)
     elif not root.is_dir():
         raise UsageError(f"{root} is neither a file nor a folder: give a bundle or a .tflite.")
@@ -133,8 +136,10 @@ def _versions(folder: Path) -> Iterator[Source]:
             continue
         if version < 1 or str(version) != child.name:
             continue
-        if (manifest := child / MANIFEST).is_file():
-            yield Source(folder.name, version, child, _print(manifest))
+        if _is_bundle(child):
+            fault = _unreadable(manifest := child / MANIFEST)
+            found = () if fault else _print(manifest)
+            yield Source(folder.name, version, child, found, fault=fault)
             continue
         models = _bare(child)
         if len(models) > 1:
@@ -144,6 +149,20 @@ def _versions(folder: Path) -> Iterator[Source]:
         elif models:
             fault = f"{models[0]} is not a regular file."
             yield Source(folder.name, version, models[0], (), fault=fault)
+
+
+def _is_bundle(folder: Path) -> bool:
+    """Whether there is a manifest, of whatever kind: without it the files beside it say less."""
+    return os.path.lexists(folder / MANIFEST)
+
+
+def _unreadable(manifest: Path) -> str:
+    """Why what is called a manifest is not even a file; "" where it is one."""
+    if manifest.is_file():
+        return ""
+    nowhere = manifest.is_symlink() and not manifest.exists()
+    what = "a link to nowhere" if nowhere else "not a regular file"
+    return f"{manifest} is {what}: publish the bundle again."
 
 
 def _bare(folder: Path) -> list[Path]:

@@ -82,10 +82,7 @@ def test_a_float_litert_file_is_quantised_where_a_target_needs_it(tmp_path):
     ("arguments", "sentence"),
     [
         (["none.tflite", "--target", "litert"], "none.tflite"),
-        (
-            [DATA / "cnn_int8.tflite", "--target", "coral"],
-            "There is no target 'coral'",
-        ),
+        ([DATA / "cnn_int8.tflite", "--target", "coral"], "There is no target 'coral'"),
         (
             [DATA / "cnn_int8.tflite", "--target", "litert", "--set", "litter.x=1"],
             "Did you mean litert?",
@@ -123,3 +120,15 @@ def test_a_keras_file_is_converted_as_each_target_needs_it(tmp_path):
     assert again.returncode == 0
     assert "random numbers" in again.stderr
     assert "random numbers" in (tmp_path / "b" / "report.html").read_text()
+
+
+def test_what_litert_lacks_is_said_of_the_file_that_was_given(tmp_path):
+    """And not of a folder of ours, which is gone by then."""
+    import keras
+
+    steps = keras.Input((6, 3), name="steps")
+    keras.Model(steps, keras.layers.LSTM(4, activation="silu")(steps)).save(tmp_path / "own.keras")
+    run = edgeline("own.keras", "--target", "litert", folder=tmp_path)
+    assert run.returncode == 1
+    assert "litert failed: The network of own.keras uses TensorListFromTensor " in run.stdout
+    assert "give the recurrent layers unroll=True" in run.stdout

@@ -204,6 +204,19 @@ def test_damaged_files_are_said_in_a_sentence(trained, tmp_path):
         imported(broken, tmp_path, labels=False)
 
 
+def test_what_is_wrong_in_a_layer_is_said_and_not_only_which(tmp_path, monkeypatch):
+    """`glu` gives half of what Keras notes as the layer's shape, so the model is saved all right
+    and can never be called."""
+    import keras
+
+    layers = keras.layers
+    given = keras.Input((4,), name="x")
+    monkeypatch.undo()  # a child's log is what is told
+    keras.Model(given, layers.Dense(2)(layers.Dense(8, "glu")(given))).save(tmp_path / "glu.keras")
+    with pytest.raises(EdgelineError, match="is incompatible with the layer: expected axis -1 of"):
+        imported(tmp_path / "glu.keras", tmp_path, labels=False)
+
+
 def test_a_class_that_is_not_of_keras_is_refused_before_it_is_imported(trained, tmp_path):
     hostile = tmp_path / "hostile.keras"
     with zipfile.ZipFile(trained[0] / "fixed.keras") as good, zipfile.ZipFile(hostile, "w") as bad:
