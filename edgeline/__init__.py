@@ -11,6 +11,8 @@ from edgeline.version import __version__ as __version__
 if TYPE_CHECKING:
     from edgeline.client.client import Client as Client
 
+__all__ = ["Client", "__version__"]
+
 
 def __getattr__(name: str) -> Any:
     if name == "Client":

@@ -12,6 +12,8 @@ _PATHS = (  # what is wrong with a path, and not with the disk
     *(errno.EACCES, errno.EPERM, errno.EROFS, errno.ENAMETOOLONG, errno.ELOOP, errno.EINVAL),
 )
 
+__all__ = ["EdgelineError", "UsageError"]
+
 
 class EdgelineError(Exception):
     """Something the user can fix.

@@ -9,6 +9,8 @@ from edgeline.artifacts.features import MISSING_INT
 if TYPE_CHECKING:
     import tensorflow as tf
 
+__all__ = ["fill_missing"]
+
 
 def fill_missing(value: tf.Tensor, default: Any) -> tf.Tensor:
     """Replace missing values of a raw feature inside the graph.

@@ -9,6 +9,8 @@ from typing import Any
 
 from kfp import dsl
 
+__all__ = ["specialise"]
+
 
 def specialise(graph: Callable[..., Any], name: str, description: str, **defaults: Any) -> Any:
     """A kfp pipeline of a generic one's function.

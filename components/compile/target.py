@@ -15,6 +15,8 @@ from typing import Any
 from edgeline.errors import UsageError, did_you_mean
 from edgeline.runtimes.interpreter import EdgeModel
 
+__all__ = ["Compiled", "Option", "Placed", "Source", "Target"]
+
 MODULES = {
     "litert": "litert",
     "tflite-micro": "tflite_micro",

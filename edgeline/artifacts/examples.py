@@ -21,6 +21,16 @@ from edgeline.artifacts import Artifact, batches
 from edgeline.artifacts.batches import BATCH_BYTES, BATCH_ROWS
 from edgeline.errors import EdgelineError
 
+__all__ = [
+    "SCHEMA",
+    "TRANSFORMED_SCHEMA",
+    "arrow_schema",
+    "count_rows",
+    "parts",
+    "read_batches",
+    "splits",
+]
+
 SCHEMA = "examples/v1"
 TRANSFORMED_SCHEMA = "transformed_examples/v1"
 

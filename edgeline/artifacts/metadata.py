@@ -18,6 +18,8 @@ from typing import Any
 
 from edgeline.errors import EdgelineError
 
+__all__ = ["record"]
+
 MOST = 4096  # bytes of one fact as JSON; a task has some 25 inputs at most
 LONGEST_NAME = 255  # characters of a name, in the store's database
 WHOLE = 2**53  # the store keeps numbers as doubles, which hold each whole number up to here
