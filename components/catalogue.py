@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from edgeline.errors import UsageError, did_you_mean
+from edgeline.kubeflow.sdk import import_kfp
 
 
 def names() -> list[str]:
@@ -22,4 +23,5 @@ def load(name: str) -> Any:
     """
     if name not in names():
         raise UsageError(f"There is no component {name!r}. {did_you_mean(name, names())}")
+    import_kfp()
     return getattr(importlib.import_module(f"edgeline.components.{name}.component"), name)

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 import yaml
 from google.protobuf import json_format
+from kfp import kubernetes
 from kfp.kubernetes import kubernetes_executor_config_pb2
 from kfp.pipeline_spec import pipeline_spec_pb2
 
@@ -219,3 +221,59 @@ def test_a_fault_in_an_environment_file_is_named(text: str, said: str, tmp_path:
 def test_an_unknown_environment_is_named_with_those_there_are() -> None:
     with pytest.raises(EdgelineError, match=r"laptop, onprem, gcp, aws, azure, edge\. A \.yaml"):
         load("moon")
+
+
+def test_what_is_of_kubernetes_is_as_kfp_kubernetes_writes_it(tmp_path: Path) -> None:
+    """Its import costs more than the whole compiling, so compiling does without."""
+    text = """
+name: mine
+image_pull_secrets: [one, two]
+run_as_user: 7
+object_store: {secret: {name: store, env: {KEY: key, SECRET: secret}}}
+secrets: [{name: own, env: {TOKEN: token}}]
+defaults:
+  timeout: 60
+  node_selector: {disk: ssd}
+  tolerations:
+    - {key: gpu, operator: Exists, effect: NoSchedule}
+    - {key: a, value: b, effect: NoExecute, toleration_seconds: 0}
+"""
+    task: Any = SimpleNamespace(platform_config={})
+    kubernetes.add_node_selector(task, "disk", "ssd")
+    kubernetes.add_toleration(task, "gpu", "Exists", effect="NoSchedule")
+    kubernetes.add_toleration(task, "a", "Equal", "b", "NoExecute", 0)
+    kubernetes.use_secret_as_env(task, "store", {"key": "KEY"})
+    kubernetes.use_secret_as_env(task, "store", {"secret": "SECRET"})
+    kubernetes.use_secret_as_env(task, "own", {"token": "TOKEN"})
+    kubernetes.set_image_pull_secrets(task, ["one", "two"])
+    kubernetes.set_security_context(task, run_as_user=7, run_as_non_root=True)
+    kubernetes.set_timeout(task, 60)
+    found = config(compiled(tmp_path, file(tmp_path, text)), "exec-ingest")
+    assert found == task.platform_config["kubernetes"]
+
+
+def test_what_the_author_set_on_a_task_is_kept_beside_it(tmp_path: Path) -> None:
+    (tmp_path / "own.py").write_text("""
+from kfp import dsl, kubernetes
+
+from edgeline.components.ingest.component import ingest
+
+
+@dsl.pipeline(name="own")
+def pipeline(data: str):
+    task = ingest(data=data)
+    kubernetes.mount_pvc(task, "claim", "/data")
+    kubernetes.add_node_selector(task, "disk", "ssd")
+    kubernetes.add_toleration(task, "gpu", "Exists")
+""")
+    text = """
+name: mine
+defaults: {node_selector: {zone: a}, tolerations: [{key: b, operator: Exists}]}
+"""
+    output, place = str(tmp_path / "out.yaml"), file(tmp_path, text)
+    path = compile_pipeline(str(tmp_path / "own.py"), output, environment=place)
+    pipeline, platform = yaml.safe_load_all(path.read_text())
+    found = config((pipeline, platform), "exec-ingest")
+    assert found["pvcMount"][0]["mountPath"] == "/data"
+    assert found["nodeSelector"]["labels"] == {"disk": "ssd", "zone": "a"}
+    assert [entry["key"] for entry in found["tolerations"]] == ["gpu", "b"]

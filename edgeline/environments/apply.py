@@ -1,19 +1,18 @@
 """An environment put into a compiled pipeline.
 
 The pipeline itself says nothing about where it runs. What the environment says goes into its
-compiled form: resources and images into the executors, everything of Kubernetes' own through
-kfp-kubernetes into the platform document beside it.
+compiled form: resources and images into the executors, everything of Kubernetes' own into the
+platform document beside it, in kfp-kubernetes' form.
 """
 
 from __future__ import annotations
 
 import copy
-from types import SimpleNamespace
 from typing import Any
 
 import msgspec
 
-from edgeline.environments.environment import Environment, Resources
+from edgeline.environments.environment import Environment, Resources, Toleration
 from edgeline.errors import EdgelineError, did_you_mean
 
 Json = dict[str, Any]
@@ -174,32 +173,42 @@ def _executor_config(platform: Json, label: str) -> Json:
 
 
 def _set_kubernetes(config: Json, environment: Environment, resources: Resources) -> None:
-    from kfp import kubernetes
-
-    # kfp-kubernetes writes to a task's platform_config, and asks nothing else of the task
-    task: Any = SimpleNamespace(platform_config={"kubernetes": config})
-    for key, value in resources.node_selector.items():
-        kubernetes.add_node_selector(task, key, value)
+    """What kfp.kubernetes' functions would write, whose import takes longer than all the rest."""
+    if resources.node_selector:
+        config.setdefault("nodeSelector", {}).setdefault("labels", {}).update(
+            resources.node_selector
+        )
     for toleration in resources.tolerations:
-        kubernetes.add_toleration(task, **_given(toleration))
+        config.setdefault("tolerations", []).append(_toleration(toleration))
     store = environment.object_store.secret
     for secret in (*((store,) if store else ()), *environment.secrets, *resources.secrets):
         for variable, key in secret.env.items():
-            kubernetes.use_secret_as_env(task, secret.name, {key: variable})
-    if environment.image_pull_secrets:
-        kubernetes.set_image_pull_secrets(task, list(environment.image_pull_secrets))
+            entry = {
+                "keyToEnv": [{"secretKey": key, "envVar": variable}],
+                "optional": False,
+                **_secret(secret.name),
+            }
+            config.setdefault("secretAsEnv", []).append(entry)
+    for name in environment.image_pull_secrets:
+        config.setdefault("imagePullSecret", []).append(_secret(name))
     if environment.run_as_user is not None:
-        kubernetes.set_security_context(
-            task, run_as_user=environment.run_as_user, run_as_non_root=True
-        )
+        user = {"runAsUser": str(environment.run_as_user), "runAsNonRoot": True}
+        config.setdefault("securityContext", {}).update(user)
     if resources.timeout:
-        kubernetes.set_timeout(task, resources.timeout)
-    config.update(task.platform_config["kubernetes"])
+        config["activeDeadlineSeconds"] = str(resources.timeout)
 
 
-def _given(part: msgspec.Struct) -> Json:
-    fields = msgspec.structs.asdict(part)
-    return {key: value for key, value in fields.items() if value not in ("", None)}
+def _secret(name: str) -> Json:
+    """A secret by its name, for older servers and for newer ones: kfp.kubernetes writes both."""
+    return {"secretName": name, "secretNameParameter": {"runtimeValue": {"constant": name}}}
+
+
+def _toleration(toleration: Toleration) -> Json:
+    fields = msgspec.structs.asdict(toleration)
+    found = {key: value for key, value in fields.items() if value not in ("", None)}
+    if (seconds := found.pop("toleration_seconds", None)) is not None:
+        found["tolerationSeconds"] = str(seconds)
+    return found
 
 
 def _dags(pipeline: Json) -> list[Json]:
