@@ -13,9 +13,8 @@ from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 
-import yaml
-
 from edgeline.errors import EdgelineError
+from edgeline.formats import plain_yaml
 
 LOCK = "EDGELINE_IMAGES"  # names a lock file of one's own, for images in another registry
 
@@ -59,10 +58,11 @@ def entries(file: Path) -> dict[str, Entry]:
         EdgelineError: it is missing or malformed.
     """
     try:
-        return {name: Entry(**entry) for name, entry in yaml.safe_load(file.read_text()).items()}
+        found = plain_yaml.read_one(file.read_bytes())
+        return {name: Entry(**entry) for name, entry in found.items()}
     except OSError as error:
         raise EdgelineError(f"The image lock {file} cannot be read ({error.strerror}).") from error
-    except (yaml.YAMLError, AttributeError, TypeError) as error:
+    except (plain_yaml.YamlError, AttributeError, TypeError) as error:
         raise EdgelineError(
             f"{file} is no image lock: it maps names to repository, version and digest."
         ) from error

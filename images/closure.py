@@ -12,9 +12,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import yaml
-
 from edgeline.errors import EdgelineError, UsageError
+from edgeline.formats import plain_yaml
 from edgeline.stores import registry
 
 SUFFIXES = (".yaml", ".yml", ".json")
@@ -92,10 +91,8 @@ def _files(paths: Iterable[Path]) -> Iterator[Path]:
 
 def _in_file(file: Path) -> Iterator[Use]:
     try:
-        documents = list(
-            yaml.load_all(file.read_text(), getattr(yaml, "CSafeLoader", yaml.SafeLoader))
-        )
-    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
+        documents = plain_yaml.read(file.read_text("utf-8"))
+    except (OSError, ValueError) as error:
         raise UsageError(f"{file} cannot be read as YAML ({error}).") from error
     for document in documents:
         yield from _in_document(document, str(file))

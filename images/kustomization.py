@@ -4,10 +4,9 @@ from __future__ import annotations
 
 from pathlib import Path
 
-import yaml
-
 from edgeline.artifacts import write_text
 from edgeline.errors import at_path
+from edgeline.formats import plain_yaml
 from edgeline.images import entries
 
 HEAD = "# written by `edgeline images lock --kustomization`\n"
@@ -34,7 +33,7 @@ def write(path: Path, lock: Path) -> Path:
     }
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        write_text(path, HEAD + yaml.safe_dump(component, sort_keys=False))
+        write_text(path, plain_yaml.dump([component], sort_keys=False, comment=HEAD))
     except OSError as error:
         raise at_path(error, f"{path} cannot be written ({error.strerror}).") from error
     return path

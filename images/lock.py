@@ -5,9 +5,8 @@ from __future__ import annotations
 from dataclasses import asdict, replace
 from pathlib import Path
 
-import yaml
-
 from edgeline.artifacts import write_text
+from edgeline.formats import plain_yaml
 from edgeline.images import Entry, entries, lock_file
 from edgeline.stores import registry
 from edgeline.version import __version__
@@ -38,7 +37,9 @@ def lock(prefix: str | None = None, output: Path | None = None) -> Path:
         entry = Entry(repository, __version__)
         locked[name] = replace(entry, digest=registry.digest(entry.tagged))
     path = output or lock_file()
-    text = yaml.safe_dump({name: asdict(entry) for name, entry in locked.items()}, sort_keys=False)
-    write_text(path, HEAD + text)
+    text = plain_yaml.dump(
+        [{name: asdict(entry) for name, entry in locked.items()}], sort_keys=False, comment=HEAD
+    )
+    write_text(path, text)
     entries.cache_clear()
     return path

@@ -9,6 +9,7 @@ from typing import Any
 
 from edgeline import user_code
 from edgeline.errors import UsageError, asked_for, did_you_mean
+from edgeline.kubeflow.sdk import import_kfp
 from edgeline.pipelines.parameters import check_constants
 
 
@@ -29,6 +30,7 @@ def load(pipeline: str) -> Any:
             it is imported, or holds null, NaN or infinity (see
             `edgeline.pipelines.parameters.check_constants`).
     """
+    import_kfp()
     if pipeline in names():
         return importlib.import_module(f"edgeline.pipelines.{pipeline}.pipeline").pipeline
     path = Path(pipeline)
@@ -37,11 +39,11 @@ def load(pipeline: str) -> Any:
             f"There is no pipeline {pipeline!r}. {did_you_mean(pipeline, names())} A Python file "
             "with a variable `pipeline` and a compiled .yaml file also work."
         )
-    from kfp import components
-
     if path.suffix in (".yaml", ".yml"):
+        from edgeline.pipelines import package
+
         try:
-            found = components.load_component_from_file(pipeline)
+            found = package.load(path)
         except Exception as error:
             why = " ".join(str(error).split())
             raise UsageError(f"{pipeline} is not a compiled pipeline ({why}).") from error

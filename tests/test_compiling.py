@@ -6,6 +6,7 @@ import json
 import os
 import subprocess
 import sys
+from collections import Counter
 from pathlib import Path
 
 import jsonschema
@@ -157,6 +158,15 @@ def test_an_equal_pipeline_is_byte_for_byte_the_same_in_another_process(small, t
     assert (tmp_path / "one.yaml").read_bytes() == (tmp_path / "two.yaml").read_bytes()
 
 
+def test_comments_too_are_the_same_in_another_process(tmp_path):
+    """taxi's defaults hold objects, whose keys protobuf gives in another order each time."""
+    for name in ("one.yaml", "two.yaml"):
+        done = cli("compile", "taxi", "-o", name, folder=tmp_path)
+        assert done.returncode == 0, done.stderr
+    assert "'metrics_specs'" in (tmp_path / "one.yaml").read_text().partition("\ncomponents:")[0]
+    assert (tmp_path / "one.yaml").read_bytes() == (tmp_path / "two.yaml").read_bytes()
+
+
 def test_another_default_is_another_version(small, tmp_path):
     names = {
         version_of(small, tmp_path / "a.yaml"),
@@ -303,3 +313,98 @@ def test_a_pipeline_and_its_versions_stay_when_their_file_is_gone(manifests):
         assert annotations["argocd.argoproj.io/compare-options"] == "IgnoreExtraneous"
         options = annotations["argocd.argoproj.io/sync-options"].split(",")
         assert {"Prune=false", "Delete=false"} <= {*options}
+
+
+@pytest.fixture
+def yaml_calls(monkeypatch) -> Counter[str]:
+    """How often PyYAML is asked to read or to write, by whomever."""
+    calls: Counter[str] = Counter()
+
+    def counted(name: str):
+        real = getattr(yaml, name)
+
+        def call(*arguments, **options):
+            calls[name] += 1
+            return real(*arguments, **options)
+
+        return call
+
+    for name in ("load", "load_all", "dump_all"):
+        monkeypatch.setattr(yaml, name, counted(name))
+    return calls
+
+
+def test_one_compile_writes_once_and_reads_what_it_is_given_once(small, tmp_path, yaml_calls):
+    output = str(tmp_path / "out.yaml")
+    images.entries(images.lock_file())  # read once in a process
+    yaml_calls.clear()
+    compile_pipeline(small, output)
+    assert yaml_calls == {"dump_all": 1}
+    compile_pipeline(small, output, kubernetes=True)
+    assert yaml_calls == {"dump_all": 2}
+    yaml_calls.clear()
+    compile_pipeline(small, output, environment="onprem")  # an environment is a file
+    assert yaml_calls == {"load": 1, "dump_all": 1}
+    yaml_calls.clear()
+    compile_pipeline(output, str(tmp_path / "again.yaml"), kubernetes=True)
+    assert yaml_calls == {"load_all": 1, "dump_all": 1}
+
+
+def test_compiling_imports_no_client_and_who_asks_for_it_gets_it(tmp_path):
+    program = """
+import sys
+from edgeline.client.compiling import compile_pipeline
+settings = ("destination=s3://models/taxi",)
+compile_pipeline("taxi", "taxi.yaml", True, settings=settings, environment="onprem")
+found = {"kubernetes", "kfp.client", "kfp_server_api", "requests", "google.auth"} & set(sys.modules)
+assert not found, found
+import kfp
+from kfp import Client, components, dsl
+assert kfp.Client is Client is sys.modules["kfp.client"].Client
+assert kfp.components is components and kfp.dsl is dsl and kfp.compiler.Compiler
+assert not hasattr(kfp, "nothing")
+"""
+    done = subprocess.run(
+        [sys.executable, "-c", program], cwd=tmp_path, capture_output=True, text=True
+    )
+    assert done.returncode == 0, done.stderr
+
+
+def test_a_default_of_several_lines_stays_in_the_comment(small, tmp_path):
+    text = "one\n\ncomponents: {}\n"
+    Path(small).write_text(SMALL.replace('split_key: str = ""', f"split_key: str = {text!r}"))
+    path = compile_pipeline(small, str(tmp_path / "out.yaml"))
+    (spec,) = documents(path)
+    assert spec["root"]["inputDefinitions"]["parameters"]["split_key"]["defaultValue"] == text
+    again = compile_pipeline(str(path), str(tmp_path / "again.yaml"))
+    assert documents(again) == [spec]
+
+
+def test_a_description_of_several_lines_survives_a_second_compiling(small, tmp_path):
+    Path(small).write_text(SMALL.replace('"Read and look."', '"Read.\\n\\n  And look: #1"'))
+    first = compile_pipeline(small, str(tmp_path / "ir.yaml"))
+    again = compile_pipeline(str(first), str(tmp_path / "again.yaml"))
+    assert again.read_text() == first.read_text()
+    output = compile_pipeline(str(first), str(tmp_path / "out.yaml"), kubernetes=True)
+    for manifest in documents(output):
+        assert manifest["spec"]["description"] == "Read.\n\n  And look: #1"
+
+
+def test_a_download_to_a_workspace_that_is_not_there_is_refused(tmp_path):
+    text = """
+from kfp import dsl
+
+from edgeline.components.ingest.component import ingest
+
+
+@dsl.pipeline(name="small")
+def pipeline(data: str):
+    dsl.importer(artifact_uri="s3://b/a", artifact_class=dsl.Dataset, download_to_workspace=True)
+    ingest(data=data)
+"""
+    (tmp_path / "small.py").write_text(text)
+    with pytest.raises(
+        EdgelineError, match=r"importer downloads to a workspace, .* has none: give"
+    ):
+        compile_pipeline(str(tmp_path / "small.py"), str(tmp_path / "out.yaml"))
+    assert not (tmp_path / "out.yaml").exists()

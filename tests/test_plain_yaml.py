@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import subprocess
 import sys
 from itertools import product
@@ -63,3 +64,50 @@ def test_what_cannot_be_read_is_one_line(written: bytes, said: str) -> None:
 def test_a_merged_key_may_be_written_anew() -> None:
     written = b"base: &base {a: 1, b: 2}\nown: {<<: *base, b: 3}\n"
     assert plain_yaml.load(written, dict)["own"] == {"a": 1, "b": 3}
+
+
+def test_without_libyaml_the_same_values_are_written_and_read(tmp_path: Path) -> None:
+    documents = [{"texts": [*TEXTS[:2000], *WORDS, "a\nb  c \n", "é \u2028 \U0001f600 " * 30]}]
+    (tmp_path / "quick.yaml").write_text(plain_yaml.dump(documents))
+    program = """
+import yaml
+del yaml.CSafeLoader, yaml.CSafeDumper
+from edgeline.formats import plain_yaml
+documents = plain_yaml.read(open("quick.yaml", "rb").read())
+print(plain_yaml.dump(documents), end="")
+"""
+    done = subprocess.run(
+        [sys.executable, "-c", program], cwd=tmp_path, capture_output=True, text=True, check=True
+    )
+    assert plain_yaml.read(done.stdout) == documents
+
+
+def test_each_line_of_a_comment_is_one() -> None:
+    text = plain_yaml.dump([{"a": 1}], comment="# one\ntwo: 2\u2028--- \x07three\n\n")
+    assert text == "# one\n# two: 2\n# ---  three\n#\na: 1\n"
+
+
+@pytest.mark.parametrize(
+    ("written", "line", "reason"),
+    [
+        ("a: 1\nb: [2\n", 3, "did not find expected ',' or ']'"),
+        ("a: 1\nb: *c\n", 2, "found undefined alias"),
+        ("a: 2026-13-01\n", 1, "month must be in 1..12"),
+    ],
+)
+def test_what_is_no_yaml_says_where(written: str, line: int, reason: str) -> None:
+    with pytest.raises(plain_yaml.YamlError) as caught:
+        plain_yaml.read(written)
+    assert caught.value.line == line
+    assert caught.value.reason == reason
+
+
+def test_no_other_module_reads_or_writes_yaml_by_itself() -> None:
+    root = Path(plain_yaml.__file__).parents[2]
+    files = {
+        path.relative_to(root).as_posix()
+        for folder in ("edgeline", "components", "pipelines", "images")
+        for path in (root / folder).rglob("*.py")
+        if re.search(r"^\s*(import|from) yaml\b", path.read_text(), re.MULTILINE)
+    }
+    assert files == {"edgeline/formats/plain_yaml.py"}

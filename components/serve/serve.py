@@ -11,13 +11,12 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-import yaml
-
 from edgeline import artifacts
 from edgeline.artifacts import bundle
 from edgeline.artifacts.bundle import Bundle
 from edgeline.components.serve import cluster, git, prediction
 from edgeline.errors import EdgelineError
+from edgeline.formats import plain_yaml
 from edgeline.reports import report
 from edgeline.sites.address import Cluster, GitFolder, parse
 from edgeline.sites.render import FORMS, push_image, render
@@ -114,7 +113,7 @@ def _to_cluster(files: list[Path], limit: float) -> None:
     objects = [
         document
         for file in files
-        for document in yaml.safe_load_all(file.read_text("utf-8"))
+        for document in plain_yaml.read(file.read_bytes())
         if document["kind"] != "Kustomization"
     ]
     client = cluster.connect()

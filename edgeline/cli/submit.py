@@ -53,11 +53,12 @@ def submit_command(
     host = host or os.environ.get("KF_PIPELINES_ENDPOINT")
     if not host:
         raise UsageError("Which server? Give --host, or set KF_PIPELINES_ENDPOINT.")
-    parameters = parse(settings, parameters_of(catalogue.load(pipeline)))
+    definition = catalogue.load(pipeline)
+    parameters = parse(settings, parameters_of(definition))
     if environment:
         load(environment)  # before a server is asked
     run = Client(host, namespace).submit(
-        pipeline,
+        definition,
         environment=environment,
         experiment=experiment,
         name=name,

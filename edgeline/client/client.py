@@ -58,7 +58,7 @@ class Client:
 
     def submit(
         self,
-        pipeline: str,
+        pipeline: Any,
         *,
         cache: bool = True,
         environment: str = "",
@@ -70,7 +70,8 @@ class Client:
         """Start a run. On this machine it has ended when this returns, and shows its progress.
 
         Args:
-            pipeline: a name of edgeline's, a Python file, or a compiled .yaml file.
+            pipeline: a name of edgeline's, a Python file, a compiled .yaml file, or what
+                `edgeline.pipelines.catalogue.load` gave for one.
             cache: whether unchanged tasks are taken from earlier runs.
             environment: on a server: what it is compiled for (see `edgeline.environments`).
             experiment: on a server: where the run is shown.
@@ -88,11 +89,12 @@ class Client:
         from edgeline.pipelines import catalogue
         from edgeline.pipelines.parameters import check, missing, parameters_of
 
-        definition = catalogue.load(pipeline)
+        definition = catalogue.load(pipeline) if isinstance(pipeline, str) else pipeline
         known = parameters_of(definition)
         parameters = check(parameters, known)
         if absent := missing(known, parameters):
-            raise UsageError(f"Pipeline {pipeline} also needs {', '.join(absent)}.")
+            label = pipeline if isinstance(pipeline, str) else definition.name
+            raise UsageError(f"Pipeline {label} also needs {', '.join(absent)}.")
         if self._server is None:
             from edgeline.client.local import submit
 
@@ -102,6 +104,6 @@ class Client:
         from edgeline.client.remote import submit as submit_there
 
         request = Request(
-            pipeline, environment, experiment, name, cache, parameters, self.root, shared
+            definition, environment, experiment, name, cache, parameters, self.root, shared
         )
         return submit_there(self._server, request, self.console)

@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-import contextlib
 import re
-from collections.abc import Mapping
-from itertools import takewhile
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import msgspec
-import yaml
 
+from edgeline.artifacts import write_text
 from edgeline.errors import UsageError, at_path
 from edgeline.formats import plain_yaml
 from edgeline.kubeflow import versions
@@ -41,6 +40,37 @@ ANNOTATIONS = {
     },
 }
 NAMESPACE = re.compile(r"[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?")
+Json = dict[str, Any]
+
+
+@dataclass(frozen=True)
+class Compiled:
+    """A pipeline as KFP keeps it.
+
+    Attributes:
+        documents: KFP's IR and, where there is anything of a platform, what it needs of it.
+        description: the author's; None where there is none, or an environment was put in.
+        comment: what stands above the YAML, with the parameters; empty with an environment.
+    """
+
+    documents: Sequence[Json]
+    description: str | None
+    comment: str
+
+    @property
+    def name(self) -> str:
+        """The pipeline's."""
+        return str(self.documents[0]["pipelineInfo"]["name"])
+
+    @property
+    def version(self) -> str:
+        """The name of its PipelineVersion: the pipeline's and its content's digest."""
+        return f"{self.name[:100].rstrip('-')}-{versions.digest(self.documents)}"
+
+    @property
+    def text(self) -> str:
+        """KFP's YAML."""
+        return plain_yaml.dump(self.documents, comment=self.comment)
 
 
 def compile_pipeline(
@@ -84,10 +114,6 @@ def compile_pipeline(
     if namespace is None:
         namespace = place.namespace if place else "kubeflow"
     name = definition.pipeline_spec.pipeline_info.name
-    if not NAME.fullmatch(name):
-        raise UsageError(
-            f"Pipeline name {name!r} is refused by the server: use at most 128 of a-z, 0-9 and -."
-        )
     if not NAMESPACE.fullmatch(namespace):
         raise UsageError(
             f"Namespace {namespace!r} is refused by Kubernetes: use at most 63 of a-z, 0-9 and -."
@@ -96,35 +122,58 @@ def compile_pipeline(
     path = Path(output or f"{name}.yaml")
     if not output and path.is_file() and Path(pipeline).is_file() and path.samefile(pipeline):
         raise UsageError(f"{path} would be compiled over itself: name another file with -o.")
-    folder = path if kubernetes and (str(output).endswith("/") or path.is_dir()) else None
-    if folder:
-        path = folder / f"{name}.yaml"
-    partial = path.with_name(path.name + ".partial.yaml")
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        _compile(definition, partial, defaults)
-        if place:
-            _place(partial, place, defaults)
-            _refuse_lost(partial, place, given or {})
-        if kubernetes:
-            _write_manifests(partial, name, namespace)
-        if folder:
-            return _write_apart(partial, folder)
-        partial.replace(path)
-    except OSError as error:
-        raise at_path(
-            error, f"{path} cannot be written ({error.strerror}): name another file with -o."
-        ) from error
-    finally:
-        with contextlib.suppress(OSError):
-            partial.unlink(missing_ok=True)
-    return path
+    compiled = compile_definition(definition, defaults, place, given or {})
+    if not kubernetes:
+        return _write(path, compiled.text)
+    pipeline_object, version_object = _manifests(compiled, namespace)
+    if not (str(output).endswith("/") or path.is_dir()):
+        return _write(path, plain_yaml.dump((pipeline_object, version_object)))
+    # a file an object: versions beside the older ones, which runs and schedules still need
+    _write(path / "pipelines" / f"{name}.yaml", plain_yaml.dump([pipeline_object]))
+    versioned = path / "versions" / f"{compiled.version}.yaml"
+    return _write(versioned, plain_yaml.dump([version_object]))
+
+
+def compile_definition(
+    definition: Any, defaults: Json, place: Environment | None, given: Mapping[str, Any]
+) -> Compiled:
+    """Compile a kfp pipeline.
+
+    Args:
+        definition: as `edgeline.pipelines.catalogue.load` gives it.
+        defaults: of its parameters, other than its own.
+        place: the environment that it is to run in; None: nothing is said about it.
+        given: see `compile_pipeline`.
+
+    Raises:
+        UsageError: its name is none that KFP takes, or it would publish to a pod's own disk,
+            or it downloads to a workspace that it does not have.
+    """
+    from google.protobuf import json_format
+    from kfp.compiler import pipeline_spec_builder as builder
+
+    message = builder.modify_pipeline_spec_with_override(
+        definition.pipeline_spec, pipeline_name=None, pipeline_parameters=defaults or None
+    )
+    pipeline = _in_order(json_format.MessageToDict(message))
+    platform = json_format.MessageToDict(definition.platform_spec)
+    name = message.pipeline_info.name
+    if not NAME.fullmatch(name):
+        raise UsageError(
+            f"Pipeline name {name!r} is refused by the server: use at most 128 of a-z, 0-9 and -."
+        )
+    _check_workspace(pipeline, platform)
+    if place is None:
+        about = definition.description or None
+        comment = builder.extract_comments_from_pipeline_spec(pipeline, about)
+        return Compiled([pipeline, platform] if platform else [pipeline], about, comment)
+    return Compiled(_placed(pipeline, platform, place, defaults, given), None, "")
 
 
 def unpinned(path: Path) -> list[str]:
     """The images of what `compile_pipeline` wrote that have no digest, sorted."""
     found = set()
-    for document in yaml.safe_load_all(path.read_text("utf-8")):
+    for document in plain_yaml.read(path.read_bytes()):
         pipeline = document.get("spec", {}).get("pipelineSpec", document)
         for executor in pipeline.get("deploymentSpec", {}).get("executors", {}).values():
             image = executor.get("container", {}).get("image", "")
@@ -132,36 +181,44 @@ def unpinned(path: Path) -> list[str]:
     return sorted(found)
 
 
-def version_name(text: str, name: str) -> str:
-    """The name of a compiled pipeline's PipelineVersion: the pipeline's and its content's digest.
-
-    Args:
-        text: what `compile_pipeline` writes without `kubernetes`.
-        name: the pipeline's.
-    """
-    return f"{name[:100].rstrip('-')}-{versions.digest(list(yaml.safe_load_all(text)))}"
+def _in_order(value: Any) -> Any:
+    """A value with its keys sorted: a message's have another order in each process."""
+    if isinstance(value, dict):
+        return {key: _in_order(value[key]) for key in sorted(value)}
+    return [_in_order(entry) for entry in value] if isinstance(value, list) else value
 
 
-def _compile(definition: Any, path: Path, defaults: dict[str, Any], **options: Any) -> None:
-    from kfp.compiler import Compiler
+def _check_workspace(pipeline: Json, platform: Json) -> None:
+    """What kfp's compiler checks, too: without a workspace such a task fails in the cluster."""
+    configs = platform.get("platforms", {}).values()
+    if any("workspace" in config.get("pipelineConfig", {}) for config in configs):
+        return
+    for label, executor in pipeline.get("deploymentSpec", {}).get("executors", {}).items():
+        if executor.get("importer", {}).get("downloadToWorkspace"):
+            raise UsageError(
+                f"{label.removeprefix('exec-')} downloads to a workspace, and the pipeline has "
+                "none: give @dsl.pipeline a pipeline_config with a dsl.WorkspaceConfig."
+            )
 
-    Compiler().compile(definition, str(path), pipeline_parameters=defaults or None, **options)
-    text = path.read_text("utf-8")
-    comment = "".join(takewhile(lambda line: line.startswith("#"), text.splitlines(True)))
-    path.write_text(comment + plain_yaml.dump(yaml.safe_load_all(text)), "utf-8")
 
-
-def _place(path: Path, place: Environment, defaults: dict[str, Any]) -> None:
+def _placed(
+    pipeline: Json,
+    platform: Json,
+    place: Environment,
+    defaults: Json,
+    given: Mapping[str, Any],
+) -> tuple[Json, Json]:
     from edgeline.environments.apply import BEAM_OPTIONS, apply
 
     if BEAM_OPTIONS in defaults:  # said on the command line, which is nearer
         place = msgspec.structs.replace(place, beam_options=())
-    pipeline, *platforms = yaml.safe_load_all(path.read_text("utf-8"))
-    documents = apply(pipeline, platforms[0] if platforms else {}, place)
-    path.write_text(plain_yaml.dump(documents), "utf-8")
+    documents = apply(pipeline, platform, place)
+    if place.is_cluster:
+        _refuse_lost(*documents, given)
+    return documents
 
 
-def _refuse_lost(path: Path, place: Environment, given: Mapping[str, Any]) -> None:
+def _refuse_lost(pipeline: Json, platform: Json, given: Mapping[str, Any]) -> None:
     """Refuse a destination that no pod of a cluster keeps.
 
     Raises:
@@ -170,51 +227,47 @@ def _refuse_lost(path: Path, place: Environment, given: Mapping[str, Any]) -> No
     from edgeline.lint.destinations import published
     from edgeline.stores.destinations import MEND, is_relative, lost
 
-    if not place.is_cluster:
-        return
-    pipeline, *platforms = yaml.safe_load_all(path.read_text("utf-8"))
-    for entry in published(pipeline, platforms[0] if platforms else {}):
+    for entry in published(pipeline, platform):
         destination = given.get(entry.parameter, entry.destination)
         if isinstance(destination, str) and is_relative(destination):
             way = f"give --set {entry.parameter}=s3://bucket/prefix" if entry.parameter else MEND
             raise UsageError(f"{lost(destination)}: {way}.")
 
 
-def _write_manifests(path: Path, name: str, namespace: str) -> None:
-    from kfp.compiler.compiler_utils import KubernetesManifestOptions
-    from kfp.components import load_component_from_text
-
-    text = path.read_text("utf-8")
-    version = version_name(text, name)
-    options = KubernetesManifestOptions(
-        pipeline_name=name,
-        pipeline_display_name=name,
-        pipeline_version_name=version,
-        pipeline_version_display_name=version,
-        namespace=namespace,
-        include_pipeline_manifest=True,
+def _manifests(compiled: Compiled, namespace: str) -> tuple[Json, Json]:
+    """Pipeline and PipelineVersion, as kfp's compiler makes them."""
+    about = {"description": compiled.description} if compiled.description else {}
+    pipeline, *platform = versions.as_kept(compiled.documents)
+    version = {"displayName": compiled.version, "pipelineName": compiled.name}
+    specs: dict[str, Json] = {
+        "Pipeline": {"displayName": compiled.name, **about},
+        "PipelineVersion": {**version, "pipelineSpec": pipeline, **about},
+    }
+    if any(platform):
+        specs["PipelineVersion"]["platformSpec"] = platform[0]
+    names = {"Pipeline": compiled.name, "PipelineVersion": compiled.version}
+    first, second = (
+        {
+            "apiVersion": "pipelines.kubeflow.org/v2beta1",
+            "kind": kind,
+            "metadata": {
+                "name": names[kind],
+                "namespace": namespace,
+                "annotations": ANNOTATIONS[kind],
+            },
+            "spec": spec,
+        }
+        for kind, spec in specs.items()
     )
-    _compile(
-        load_component_from_text(text),
-        path,
-        {},
-        kubernetes_manifest_format=True,
-        kubernetes_manifest_options=options,
-    )
-    documents = list(yaml.safe_load_all(path.read_text("utf-8")))
-    for document in documents:
-        document["metadata"]["annotations"] = ANNOTATIONS[document["kind"]]
-    path.write_text(plain_yaml.dump(documents), "utf-8")
+    return first, second
 
 
-def _write_apart(path: Path, folder: Path) -> Path:
-    """A file an object: versions beside the older ones, which runs and schedules still need."""
-    places = {"Pipeline": folder / "pipelines", "PipelineVersion": folder / "versions"}
-    written = folder
-    for document in list(yaml.safe_load_all(path.read_text("utf-8"))):
-        place = places[document["kind"]]
-        place.mkdir(parents=True, exist_ok=True)
-        path.write_text(plain_yaml.dump([document]), "utf-8")
-        written = place / f"{document['metadata']['name']}.yaml"
-        path.replace(written)
-    return written
+def _write(path: Path, text: str) -> Path:
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        write_text(path, text)
+    except OSError as error:
+        raise at_path(
+            error, f"{path} cannot be written ({error.strerror}): name another file with -o."
+        ) from error
+    return path

@@ -8,9 +8,9 @@ import time
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
+from pathlib import Path
 from typing import Any
 
-import yaml
 from rich.console import Console
 
 from edgeline.client import stored
@@ -19,7 +19,6 @@ from edgeline.client.remote_tasks import tasks_of
 from edgeline.client.run import Report, table
 from edgeline.environments.apply import set_caching
 from edgeline.errors import EdgelineError
-from edgeline.formats import plain_yaml
 from edgeline.kubeflow.api import asking
 from edgeline.local.plan import PlannedTask, plan
 from edgeline.local.runner import DONE, TaskResult
@@ -33,9 +32,9 @@ ENDED = ("SUCCEEDED", "FAILED", "SKIPPED", "CANCELED")
 
 @dataclass(frozen=True)
 class Request:
-    """What is to be run. See `Client.submit`."""
+    """What is to be run. See `Client.submit`; `definition` is its pipeline, loaded."""
 
-    pipeline: str
+    definition: Any
     environment: str
     experiment: str
     name: str
@@ -192,29 +191,23 @@ def submit(server: Any, request: Request, console: Console) -> RemoteRun:
     Whether one may is asked first, as far as the server tells it, and then things are made.
     """
     from edgeline.client import upload
-    from edgeline.client.compiling import compile_pipeline, version_name
-    from edgeline.pipelines import catalogue
+    from edgeline.client.compiling import compile_definition
+    from edgeline.environments.environment import load
 
-    definition = catalogue.load(request.pipeline)
-    name = definition.pipeline_spec.pipeline_info.name
-    with tempfile.TemporaryDirectory() as temporary:
-        package = compile_pipeline(
-            request.pipeline,
-            f"{temporary}/{name}.yaml",
-            environment=request.environment,
-            given=request.parameters,
-        )
-        text = package.read_text("utf-8")
-        if not request.cache:  # the server takes no such wish for a run of a version
-            text = _without_caching(text)
-            package.write_text(text, "utf-8")
-        # the same name as in Git: an equal pipeline is an equal version by either way
-        documents = list(yaml.safe_load_all(text))
-        wanted = upload.Wanted(name, version_name(text, name), documents, request.shared)
-        found = asking(lambda: upload.find(server, wanted))
-        writes = request.shared and not found.version
-        experiment = asking(lambda: upload.experiment(server, request.experiment, writes))
-        if not found.version:
+    environment = load(request.environment) if request.environment else None
+    compiled = compile_definition(request.definition, {}, environment, request.parameters)
+    if not request.cache:  # the server takes no such wish for a run of a version
+        set_caching(compiled.documents[0], caching=False)
+    # the same name as in Git: an equal pipeline is an equal version by either way
+    name = compiled.name
+    wanted = upload.Wanted(name, compiled.version, compiled.documents, request.shared)
+    found = asking(lambda: upload.find(server, wanted))
+    writes = request.shared and not found.version
+    experiment = asking(lambda: upload.experiment(server, request.experiment, writes))
+    if not found.version:
+        with tempfile.TemporaryDirectory() as temporary:
+            package = Path(temporary) / f"{name}.yaml"
+            package.write_text(compiled.text, "utf-8")
             looked = found
             found = asking(lambda: upload.upload(server, wanted, looked, package))
     place = found.place
@@ -232,12 +225,6 @@ def submit(server: Any, request: Request, console: Console) -> RemoteRun:
             f"The server does not tell the identifier of the run of {name} that it was asked for: "
             "see its pages whether the run is there."
         )
-    planned = plan(definition.pipeline_spec)
-    root = documents[0].get("defaultPipelineRoot")
+    planned = plan(request.definition.pipeline_spec)
+    root = compiled.documents[0].get("defaultPipelineRoot")
     return RemoteRun(server, started.run_id, name, planned, request.root or root or "", console)
-
-
-def _without_caching(text: str) -> str:
-    pipeline, *platform = yaml.safe_load_all(text)
-    set_caching(pipeline, caching=False)
-    return plain_yaml.dump([pipeline, *platform])

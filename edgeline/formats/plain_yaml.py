@@ -1,19 +1,25 @@
-"""YAML that every reader takes for the same values.
+"""YAML for all of edgeline: read by libyaml, written so that every reader takes it for the same.
 
-PyYAML writes plain what it reads back as a text. The programs in Go that read it next (kubectl,
-KFP's server, Argo CD) take some of that otherwise: `y` for true, `0899`, `1e5` and `0o17` for
-numbers. A column may have such a name, and a parameter such a value.
+PyYAML alone takes a second for a pipeline that libyaml, which its wheels bring, reads in a
+twentieth. It writes plain what it reads back as a text. The programs in Go that read it next
+(kubectl, KFP's server, Argo CD) take some of that otherwise: `y` for true, `0899`, `1e5` and
+`0o17` for numbers. A column may have such a name, and a parameter such a value.
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
 from datetime import date, datetime
-from typing import Any, TypeVar
+from functools import partial
+from typing import TYPE_CHECKING, Any, TypeVar
 
-import msgspec
 import yaml
+from yaml.nodes import MappingNode as MappingNode
+from yaml.nodes import Node as Node
+from yaml.nodes import ScalarNode as ScalarNode
+from yaml.nodes import SequenceNode as SequenceNode
 
 T = TypeVar("T")
 
@@ -23,41 +29,131 @@ NO_TEXT = re.compile(
     r"|[-+]?0[bBoOxX][0-9a-fA-F]+"
 )
 
+if TYPE_CHECKING:
+    from yaml import SafeDumper as _SafeDumper
+    from yaml import SafeLoader as _SafeLoader
+else:  # a PyYAML built without libyaml has only its own
+    _SafeLoader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
+    _SafeDumper = getattr(yaml, "CSafeDumper", yaml.SafeDumper)
 
-def dump(documents: Iterable[object], sort_keys: bool = True) -> str:
-    """The documents, with such texts in quotes and equal parts written out."""
-    return yaml.dump_all(documents, Dumper=_Dumper, sort_keys=sort_keys, width=100)
+
+class YamlError(ValueError):
+    """What is wrong, in one line.
+
+    Attributes:
+        reason: the same without where it is.
+        line: from 1; 1 where the parser does not say.
+    """
+
+    def __init__(self, error: Exception) -> None:
+        super().__init__(" ".join(str(error).split()))
+        mark = getattr(error, "problem_mark", None)
+        self.line = mark.line + 1 if mark else 1
+        said = getattr(error, "problem", None) or getattr(error, "context", None)
+        self.reason = str(said) if said else (str(error).splitlines() or [""])[0]
+
+
+def read(text: str | bytes) -> list[Any]:
+    """The documents of a YAML file.
+
+    Raises:
+        YamlError: it is none.
+    """
+    with _refusing():
+        return list(yaml.load_all(text, _SafeLoader))
+
+
+def read_one(text: str | bytes) -> Any:
+    """The document of a YAML file that may have no more than one; None where there is none.
+
+    Raises:
+        YamlError: it is none, or has several documents.
+    """
+    with _refusing():
+        return yaml.load(text, _SafeLoader)
 
 
 def load(data: bytes, kind: type[T]) -> T:
     """What a person has written, as a msgspec type. A key that is there twice would lose a value.
 
     Raises:
-        ValueError: in one line, what is wrong and where.
+        YamlError: it is none, has a key twice or is no such type.
     """
+    import msgspec
+
+    with _refusing():
+        return msgspec.convert(yaml.load(data, _Strict), kind, builtin_types=(date, datetime))
+
+
+def nodes(text: str) -> Iterator[tuple[Node, Callable[[], Any]]]:
+    """Each document as nodes that know their lines, and what makes values of them.
+
+    Nothing is made before it is asked for: aliases, written out, may be too much.
+
+    Raises:
+        YamlError: it is none.
+    """
+    with _refusing():
+        loader = _SafeLoader(text)
     try:
-        return msgspec.convert(yaml.load(data, _Loader), kind, builtin_types=(date, datetime))
-    except (yaml.YAMLError, msgspec.MsgspecError, ValueError, RecursionError) as error:
-        raise ValueError(" ".join(str(error).split())) from error
+        while True:
+            with _refusing():
+                node = loader.get_node() if loader.check_node() else None
+            if node is None:
+                return
+            yield node, partial(_values, loader, node)
+    finally:
+        loader.dispose()
 
 
-class _Loader(yaml.SafeLoader):
-    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
+def line_node(file: str, line: int) -> Node:
+    """A node that stands for a line, from 1, of a file that is no YAML."""
+    mark = yaml.Mark(file, 0, line - 1, 0, None, 0)
+    return ScalarNode("", "", mark, mark)
+
+
+def dump(documents: Iterable[object], sort_keys: bool = True, comment: str = "") -> str:
+    """The documents, with such texts in quotes and equal parts written out.
+
+    Args:
+        comment: written above them, each of its lines as a comment.
+    """
+    lines = yaml.reader.Reader.NON_PRINTABLE.sub(" ", comment).splitlines()
+    head = "".join(f"{line if line.startswith('#') else f'# {line}'.rstrip()}\n" for line in lines)
+    return head + yaml.dump_all(documents, Dumper=_Dumper, sort_keys=sort_keys, width=100)
+
+
+@contextmanager
+def _refusing() -> Iterator[None]:
+    try:
+        yield
+    # a date that there is not is a ValueError, as is what msgspec refuses
+    except (yaml.YAMLError, ValueError, RecursionError) as error:
+        raise YamlError(error) from error
+
+
+def _values(loader: Any, node: Node) -> Any:
+    with _refusing():
+        return loader.construct_document(node)
+
+
+class _Strict(_SafeLoader):
+    def construct_mapping(self, node: MappingNode, deep: bool = False) -> dict[Any, Any]:
         seen = set()
         for key, _ in node.value:
-            name = (key.tag, key.value) if isinstance(key, yaml.ScalarNode) else None
+            name = (key.tag, key.value) if isinstance(key, ScalarNode) else None
             if name and name in seen:
                 raise ValueError(f"line {key.start_mark.line + 1} has {key.value!r} again")
             seen.add(name)
         return super().construct_mapping(node, deep)
 
 
-class _Dumper(yaml.SafeDumper):
+class _Dumper(_SafeDumper):
     def ignore_aliases(self, data: object) -> bool:  # noqa: ARG002
         return True  # anchors are hard to read, and not every reader takes them
 
 
-def _text(dumper: yaml.SafeDumper, value: str) -> yaml.Node:
+def _text(dumper: yaml.SafeDumper, value: str) -> Node:
     plain = value.replace("_", "")  # 1_000 is a number too
     style = "'" if NO_TEXT.fullmatch(plain) else None
     return dumper.represent_scalar("tag:yaml.org,2002:str", value, style=style)

@@ -24,8 +24,8 @@ def equal(shown: Any, documents: Sequence[Any]) -> bool:
         documents: of the YAML that `edgeline.client.compiling.compile_pipeline` writes without
             `kubernetes`: the pipeline, and what it needs of a platform, if any.
     """
-    there = _messages(_shown(shown))
-    return there is not None and there == _messages(documents)
+    there = _read(_shown(shown))
+    return there is not None and there == _read(documents)
 
 
 def misnamed(name: str, shown: Any) -> bool:
@@ -36,7 +36,7 @@ def misnamed(name: str, shown: Any) -> bool:
     claimed = CONTENT_NAME.search(name)
     if claimed is None:
         return False
-    there = _messages(_shown(shown))
+    there = _read(_shown(shown))
     return there is None or digest(there) != claimed[1]
 
 
@@ -54,18 +54,29 @@ def _shown(spec: Any) -> list[Any]:
     return [spec["pipeline_spec"], *filter(None, [spec.get("platform_spec")])]
 
 
-def _messages(documents: Sequence[Any]) -> list[Any] | None:
-    """Documents as their messages write them; None where they are no pipeline's."""
+def as_kept(documents: Sequence[Any]) -> list[Any]:
+    """A pipeline's documents as their messages write them, which is how a server shows them.
+
+    Raises:
+        ValueError: they are no pipeline's.
+    """
     from google.protobuf import json_format
     from kfp.pipeline_spec import pipeline_spec_pb2
 
     kinds = (pipeline_spec_pb2.PipelineSpec, pipeline_spec_pb2.PlatformSpec)
     if not 1 <= len(documents) <= len(kinds):
-        return None
+        raise ValueError(f"{len(documents)} documents are no pipeline")
     try:
         return [
             json_format.MessageToDict(json_format.ParseDict(document, kind()))
             for document, kind in zip(documents, kinds, strict=False)
         ]
-    except (json_format.Error, TypeError, ValueError, AttributeError):
+    except (json_format.Error, TypeError, AttributeError) as error:
+        raise ValueError(str(error)) from error
+
+
+def _read(documents: Sequence[Any]) -> list[Any] | None:
+    try:
+        return as_kept(documents)
+    except ValueError:
         return None

@@ -6,8 +6,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-import yaml
-
+from edgeline.formats import plain_yaml
 from edgeline.lint.documents import Document, Path_, Tree, at, listed, mapped
 from edgeline.lint.flow import Step, steps
 from edgeline.lint.rule import WARNING, Found, Rule
@@ -124,8 +123,8 @@ def _schedules(tree: Tree) -> Iterator[tuple[Document, Path_, Mapping[str, Any]]
 
 def _loaded(text: str) -> Any:
     try:
-        return yaml.safe_load(text)
-    except (yaml.YAMLError, RecursionError, ValueError):
+        return plain_yaml.read_one(text)
+    except plain_yaml.YamlError:
         return None
 
 

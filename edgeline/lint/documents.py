@@ -9,10 +9,15 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-import yaml
-from yaml.nodes import MappingNode, Node, ScalarNode, SequenceNode
-
 from edgeline.errors import UsageError
+from edgeline.formats.plain_yaml import (
+    MappingNode,
+    Node,
+    ScalarNode,
+    SequenceNode,
+    YamlError,
+    nodes,
+)
 
 SUFFIXES = (".yaml", ".yml", ".json")
 SKIPPED = {".git", ".venv", "node_modules", "__pycache__"}
@@ -149,11 +154,11 @@ def read(paths: Sequence[str | Path]) -> Tree:
                 templates[name] = text
                 continue
             documents += _parse(name, text)
-        except yaml.MarkedYAMLError as error:
-            line = error.problem_mark.line + 1 if error.problem_mark else 1
-            line = min(line, len(text.splitlines()))  # the end of the file is beyond its lines
-            unreadable.append(Unreadable(name, line, str(error.problem or error.context)))
-        except (OSError, ValueError, RecursionError, yaml.YAMLError) as error:
+        except YamlError as error:
+            # the end of the file is beyond its lines
+            line = max(1, min(error.line, len(text.splitlines())))
+            unreadable.append(Unreadable(name, line, error.reason))
+        except (OSError, ValueError, RecursionError) as error:
             unreadable.append(Unreadable(name, 1, str(error).splitlines()[0]))
     if not files:
         raise UsageError(
@@ -217,22 +222,15 @@ def _of_chart(file: Path) -> bool:
 
 
 def _parse(name: str, text: str) -> Iterator[Document]:
-    loader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)(text)
-    try:
-        index = 0
-        while loader.check_node():
-            node = loader.get_node()
-            if node is None:
-                continue
-            if _size(node, {}) > MOST_VALUES:
-                raise ValueError("its aliases, written out, are too many values")
-            value = loader.construct_document(node)
-            if isinstance(value, Mapping):
-                for entry_value, entry_node in _listed(value, node):
-                    yield Document(name, index, entry_value, entry_node)
-                    index += 1
-    finally:
-        loader.dispose()
+    index = 0
+    for node, values in nodes(text):
+        if _size(node, {}) > MOST_VALUES:
+            raise ValueError("its aliases, written out, are too many values")
+        value = values()
+        if isinstance(value, Mapping):
+            for entry_value, entry_node in _listed(value, node):
+                yield Document(name, index, entry_value, entry_node)
+                index += 1
 
 
 def _listed(value: Mapping[str, Any], node: Node) -> Iterator[tuple[Mapping[str, Any], Node]]:

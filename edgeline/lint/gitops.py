@@ -5,9 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from pathlib import Path, PurePosixPath
 
-from yaml import Mark
-from yaml.nodes import ScalarNode
-
+from edgeline.formats import plain_yaml
 from edgeline.lint.documents import Document, Tree, at, is_kustomization, listed, mapped
 from edgeline.lint.rule import WARNING, Found, Rule
 
@@ -131,9 +129,8 @@ def _is_below(file: str, path: str) -> bool:
 
 
 def _text_document(file: str, line: int) -> Document:
-    mark = Mark(file, 0, line - 1, 0, None, 0)
     value: Mapping[str, object] = {}
-    return Document(file, 0, value, ScalarNode("", "", mark, mark))
+    return Document(file, 0, value, plain_yaml.line_node(file, line))
 
 
 rules = (

@@ -7,8 +7,7 @@ import re
 from collections import Counter
 from collections.abc import Iterator, Mapping
 
-import yaml
-
+from edgeline.formats import plain_yaml
 from edgeline.lint.documents import Document, Tree, at, listed, mapped
 from edgeline.lint.rule import WARNING, Found, Rule
 
@@ -189,8 +188,8 @@ def _providers(tree: Tree) -> Iterator[Found]:
             continue
         path = ("data", "providers")
         try:
-            providers = yaml.safe_load(text)
-        except yaml.YAMLError:
+            providers = plain_yaml.read_one(text)
+        except plain_yaml.YamlError:
             providers = None
         if not isinstance(providers, Mapping):
             yield Found(document, path, "the launcher cannot read its providers")

@@ -122,6 +122,18 @@ def test_a_wrong_request_is_refused_before_the_server_is_asked(
     assert server.changes == []
 
 
+def test_a_pipeline_is_loaded_once_for_a_run(
+    server: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    own = "open('loaded', 'a').write('x')\nfrom edgeline.pipelines.taxi.pipeline import pipeline\n"
+    (tmp_path / "own.py").write_text(own)
+    monkeypatch.chdir(tmp_path)
+    command = [sys.executable, "-m", "edgeline", "submit", "own.py", "--host", server.address]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    assert (tmp_path / "loaded").read_text() == "x"
+
+
 def test_the_command_prints_the_run(server: Any) -> None:
     command = [sys.executable, "-m", "edgeline", "submit", "taxi", "--set", "steps=3"]
     done = subprocess.run(
