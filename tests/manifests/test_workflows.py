@@ -200,7 +200,8 @@ def test_what_the_linter_refuses_stops_the_check(team: Runner) -> None:
 
 BUILD = """
 import io, sys
-from edgeline import images, registry
+from edgeline import images
+from edgeline.stores import registry
 for entry in images.entries(images.lock_file()).values():
     repository = sys.argv[1] + "/" + entry.repository.rpartition("/")[2]
     config = b"{}"

@@ -199,7 +199,7 @@ def test_vela_s_options(tmp_path):
 
 
 @pytest.mark.parametrize(
-    "options", [{"accelerator": "ethos-u99-1"}, {"system_config": "Nobody_s"}, {"optimise": "x"}]
+    "options", [{"memory_mode": "Dreamt"}, {"system_config": "Nobody_s"}, {"config": "no.ini"}]
 )
 def test_vela_s_refusal_is_one_sentence(tmp_path, options):
     with pytest.raises(EdgelineError, match="Vela failed") as caught:

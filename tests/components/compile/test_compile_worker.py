@@ -109,7 +109,8 @@ def test_what_only_a_device_runs_is_not_loaded(edge, tmp_path):
         ({"target": "litert", "options": {"x": 1}}, "litert has no option 'x'. There are none"),
         ({"edge_model": ""}, "No model is given"),
         ({"edge_model": "nowhere"}, "not a finished edgeline artifact"),
-        ({"options": {"accelerator": "x"}}, "Vela failed"),
+        ({"options": {"accelerator": "x"}}, "Option accelerator of target ethos-u55 is 'x'"),
+        ({"options": {"system_config": "Nobody_s"}}, "Vela failed"),
     ],
 )
 def test_what_is_refused_leaves_nothing(edge, tmp_path, given, sentence):
@@ -130,7 +131,7 @@ def test_an_error_names_the_model_as_the_user_does(edge, tmp_path):
     with pytest.raises(EdgelineError, match=r"^Vela failed .* on my\.keras: ") as caught:
         compile_edge_model(
             *("ethos-u55", str(tmp_path / "out"), str(edge / "int8")),
-            options={"accelerator": "x"},
+            options={"system_config": "Nobody_s"},
             name="my.keras",
         )
     assert "/tmp" not in str(caught.value)

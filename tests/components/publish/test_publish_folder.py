@@ -24,7 +24,7 @@ def child(source, *arguments):
 
 KILLED = """
     import json, os, shutil, signal, sys
-    from edgeline.components.publish import folder_store
+    from edgeline.stores import folder_store
     from edgeline.components.publish.publish import publish
 
     def half(reader, writer, length):
