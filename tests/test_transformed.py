@@ -11,7 +11,7 @@ from edgeline.artifacts.metadata import MOST, record
 from edgeline.artifacts.transformed import KEY, Cause, causes, sentence, shortened
 from edgeline.local.plan import PlannedTask
 from edgeline.local.progress import facts
-from edgeline.local.runner import TaskResult
+from edgeline.local.tasks import TaskResult
 from edgeline.reports import terminal
 
 HEAD = "The model takes transformed features instead of raw ones"

@@ -51,7 +51,8 @@ def run_pipeline(
     """
     from rich.text import Text
 
-    from edgeline.local.here import run_here
+    from edgeline.client.client import Client
+    from edgeline.client.local import LocalRun
     from edgeline.local.progress import final_table
     from edgeline.local.refusals import refusals
     from edgeline.pipelines import catalogue
@@ -66,7 +67,10 @@ def run_pipeline(
         raise UsageError(
             f"Set {', '.join(absent)} with --set NAME=VALUE: see `edgeline pipelines {pipeline}`."
         )
-    result, page = run_here(definition, arguments, root, cache, console, docker)
+    client = Client(root=str(root), console=console, docker=docker)
+    run = client.submit(definition, cache=cache, **arguments)
+    assert isinstance(run, LocalRun)
+    result, page = run.result, run.page
     if console.is_terminal:
         console.print()
     console.print(final_table(result.tasks))

@@ -7,6 +7,7 @@ from typing import Any
 
 from rich.console import Console
 
+from edgeline.client.backend import Backend, RunRequest
 from edgeline.client.run import Run
 from edgeline.errors import UsageError
 
@@ -24,14 +25,14 @@ class Client:
 
     Args:
         host: the address of KFP's API; None: this machine. `edgeline.kubeflow.api.connect` says
-        where
-            its token and its CA come from. That of Kubeflow's pages tells where a run's files
+            where its token and its CA come from. That of Kubeflow's pages tells where a run's files
             are, too, also of tasks that were taken from the cache.
         namespace: a profile's, where KFP has several users.
         root: here: where runs are kept. On a server: the pipeline root that reports are read
             from, for example s3://mlpipeline/pipelines, where the host does not tell it; by
             default the pipeline's own.
         console: where progress is shown.
+        docker: here: run each task in a container of its image.
 
     Raises:
         EdgelineError: no server answers.
@@ -43,18 +44,22 @@ class Client:
         namespace: str | None = None,
         root: str = "",
         console: Console | None = None,
+        docker: bool = False,
     ) -> None:
-        self.host = host
-        self.root = root
-        self.console = console or Console(emoji=False)
-        self._server: Any = None
+        console = console or Console(emoji=False)
+        self.backend: Backend
         if host:
+            from edgeline.client.remote import Server
             from edgeline.kubeflow.api import connect
 
-            self._server = connect(host, namespace)
+            self.backend = Server(connect(host, namespace), root, console)
+        else:
+            from edgeline.client.local import Here
+
+            self.backend = Here(Path(root or "edgeline-runs"), console, docker)
 
     def __repr__(self) -> str:
-        return f"Client({self.host or 'this machine'})"
+        return f"Client({self.backend})"
 
     def submit(
         self,
@@ -95,15 +100,6 @@ class Client:
         if absent := missing(known, parameters):
             label = pipeline if isinstance(pipeline, str) else definition.name
             raise UsageError(f"Pipeline {label} also needs {', '.join(absent)}.")
-        if self._server is None:
-            from edgeline.client.local import submit
-
-            root = Path(self.root or "edgeline-runs")
-            return submit(definition, parameters, root, cache, self.console)
-        from edgeline.client.remote import Request
-        from edgeline.client.remote import submit as submit_there
-
-        request = Request(
-            definition, environment, experiment, name, cache, parameters, self.root, shared
+        return self.backend.submit(
+            RunRequest(definition, parameters, cache, environment, experiment, name, shared)
         )
-        return submit_there(self._server, request, self.console)

@@ -1,17 +1,17 @@
-"""A run on this machine."""
+"""Runs on this machine."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from rich.console import Console
 
-from edgeline.client.run import Report, metrics, table
+from edgeline.client.backend import RunRequest
+from edgeline.client.run import Report, RunState, metrics, table
 from edgeline.errors import EdgelineError
-from edgeline.local.runner import RunResult, TaskResult
+from edgeline.local.tasks import RunResult, TaskResult
 
 
 @dataclass(frozen=True)
@@ -26,7 +26,7 @@ class LocalRun:
         return str(self.result.folder)
 
     @property
-    def state(self) -> str:
+    def state(self) -> RunState:
         if self.result.failed:
             return "failed"
         return "stopped" if self.result.skipped else "succeeded"
@@ -67,10 +67,29 @@ class LocalRun:
         return table(f"Run of {self.result.pipeline}", self.state, self.tasks)
 
 
-def submit(
-    definition: Any, parameters: Mapping[str, Any], root: Path, cache: bool, console: Console
-) -> LocalRun:
-    """Run a loaded pipeline to its end."""
-    from edgeline.local.here import run_here
+@dataclass(frozen=True)
+class Here:
+    """The backend of this machine: a run has ended when `submit` returns.
 
-    return LocalRun(*run_here(definition, parameters, root, cache, console))
+    Attributes:
+        root: where runs are kept.
+        console: where progress is shown.
+        docker: run each task in a container of its image.
+    """
+
+    root: Path
+    console: Console
+    docker: bool = False
+
+    def submit(self, request: RunRequest) -> LocalRun:
+        from edgeline.local.here import run_here
+
+        return LocalRun(
+            *run_here(
+                *(request.definition, request.parameters, self.root, request.cache, self.console),
+                docker=self.docker,
+            )
+        )
+
+    def __str__(self) -> str:
+        return "this machine"

@@ -14,34 +14,26 @@ from typing import Any
 from rich.console import Console
 
 from edgeline.client import stored
+from edgeline.client.backend import RunRequest
 from edgeline.client.lineage import artifacts_of
 from edgeline.client.remote_tasks import tasks_of
-from edgeline.client.run import Report, table
+from edgeline.client.run import Report, RunState, table
 from edgeline.environments.apply import set_caching
 from edgeline.errors import EdgelineError
 from edgeline.kubeflow.api import asking
 from edgeline.local.plan import PlannedTask, plan
-from edgeline.local.runner import DONE, TaskResult
+from edgeline.local.tasks import DONE, TaskResult, TaskState
 from edgeline.reports import terminal
 
 POLL = 5.0  # seconds between two looks at a run
 METRICS = ("metrics.json", "verification.json")
 REPORTS = ("report", "report.html")
-ENDED = ("SUCCEEDED", "FAILED", "SKIPPED", "CANCELED")
-
-
-@dataclass(frozen=True)
-class Request:
-    """What is to be run. See `Client.submit`; `definition` is its pipeline, loaded."""
-
-    definition: Any
-    environment: str
-    experiment: str
-    name: str
-    cache: bool
-    parameters: Mapping[str, Any]
-    root: str
-    shared: bool = False
+ENDED: dict[str, RunState] = {  # what the server calls it
+    "SUCCEEDED": "succeeded",
+    "FAILED": "failed",
+    "SKIPPED": "skipped",
+    "CANCELED": "canceled",
+}
 
 
 @dataclass
@@ -58,9 +50,8 @@ class RemoteRun:
     _last: Any = field(default=None, repr=False)
 
     @property
-    def state(self) -> str:
-        state = str(self._look().state or "PENDING")
-        return state.lower() if state in ENDED else "running"
+    def state(self) -> RunState:
+        return ENDED.get(str(self._look().state), "running")
 
     @property
     def page(self) -> str:
@@ -176,7 +167,9 @@ class RemoteRun:
         told = asking(lambda: tasks_of(self.server, run))
         # of what a condition left out the server says nothing; of no task at all it says nothing
         # where a run never began
-        untold = ("skipped" if told else "unknown") if run.state in ENDED else "waiting"
+        untold: TaskState = "waiting"
+        if run.state in ENDED:
+            untold = "skipped" if told else "unknown"
         return {
             task.component: TaskResult(task, found.state, found.seconds, error=found.error)
             if (found := told.get(task.name))
@@ -185,11 +178,33 @@ class RemoteRun:
         }
 
 
-def submit(server: Any, request: Request, console: Console) -> RemoteRun:
-    """Start a run of a pipeline, uploaded where the server has not this content of it.
+@dataclass(frozen=True)
+class Server:
+    """The backend of a KFP server.
 
-    Whether one may is asked first, as far as the server tells it, and then things are made.
+    Attributes:
+        connection: a `kfp.Client`, as `edgeline.kubeflow.api.connect` makes it.
+        root: the pipeline root that reports are read from, where the server does not tell it; ""
+            for the pipeline's own.
+        console: where progress is shown.
     """
+
+    connection: Any
+    root: str
+    console: Console
+
+    def submit(self, request: RunRequest) -> RemoteRun:
+        """Start a run of a pipeline, uploaded where the server has not this content of it.
+
+        Whether one may is asked first, as far as the server tells it, and then things are made.
+        """
+        return _submit(self.connection, request, self.root, self.console)
+
+    def __str__(self) -> str:
+        return str(self.connection._get_url_prefix())
+
+
+def _submit(server: Any, request: RunRequest, root: str, console: Console) -> RemoteRun:
     from edgeline.client import upload
     from edgeline.client.compiling import compile_definition
     from edgeline.environments.environment import load
@@ -226,5 +241,5 @@ def submit(server: Any, request: Request, console: Console) -> RemoteRun:
             "see its pages whether the run is there."
         )
     planned = plan(request.definition.pipeline_spec)
-    root = compiled.documents[0].get("defaultPipelineRoot")
-    return RemoteRun(server, started.run_id, name, planned, request.root or root or "", console)
+    root = root or compiled.documents[0].get("defaultPipelineRoot") or ""
+    return RemoteRun(server, started.run_id, name, planned, root, console)

@@ -10,8 +10,10 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
+from edgeline.local.tasks import TaskState
+
 PAGE = 200
-STATES = {
+STATES: dict[str, TaskState] = {
     "PENDING": "waiting",
     "RUNNING": "running",
     "SUCCEEDED": "succeeded",
@@ -25,15 +27,15 @@ STATES = {
 
 
 @dataclass(frozen=True)
-class Told:
+class ServerTask:
     """A task: its state in our words, seconds it took, and why it failed, where that is told."""
 
-    state: str
+    state: TaskState
     seconds: float = 0.0
     error: str = ""
 
 
-def tasks_of(server: Any, run: Any) -> dict[str, Told]:
+def tasks_of(server: Any, run: Any) -> dict[str, ServerTask]:
     """A run's tasks by their names in the pipeline; empty where the server tells of none.
 
     Args:
@@ -42,7 +44,7 @@ def tasks_of(server: Any, run: Any) -> dict[str, Told]:
     """
     if details := (run.run_details.task_details if run.run_details else None):
         return {
-            task.display_name: Told(
+            task.display_name: ServerTask(
                 STATES.get(str(task.state), "waiting"),
                 _seconds(task.start_time, task.end_time),
                 (task.error.message if task.error else "") or "",
@@ -50,7 +52,7 @@ def tasks_of(server: Any, run: Any) -> dict[str, Told]:
             for task in details
         }
     return {
-        name: Told(
+        name: ServerTask(
             STATES.get(task.get("state", ""), "waiting"),
             _seconds(_time(task.get("create_time")), _time(task.get("end_time"))),
             _why(task),

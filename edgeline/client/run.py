@@ -6,9 +6,12 @@ import html
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, Literal, Protocol
 
-from edgeline.local.runner import TaskResult
+from edgeline.local.tasks import TaskResult, TaskState
+
+# stopped: a condition was false
+RunState = Literal["running", "succeeded", "failed", "stopped", "skipped", "canceled"]
 
 
 @dataclass(frozen=True)
@@ -39,7 +42,7 @@ class Run(Protocol):
 
     Attributes:
         id: the run's folder, or its identifier on the server.
-        state: running, succeeded, failed, stopped (a condition was false) or canceled.
+        state: how far it is, or how it ended.
         tasks: by component.
         metrics: by task, the numbers it found.
         reports: by task.
@@ -48,7 +51,7 @@ class Run(Protocol):
     @property
     def id(self) -> str: ...
     @property
-    def state(self) -> str: ...
+    def state(self) -> RunState: ...
     @property
     def tasks(self) -> Mapping[str, TaskResult]: ...
     @property
@@ -59,7 +62,7 @@ class Run(Protocol):
     def _repr_html_(self) -> str: ...
 
 
-COLOURS = {
+COLOURS: dict[TaskState, str] = {
     "succeeded": "#15803d",
     "cached": "#0e7490",
     "failed": "#b91c1c",

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 
 from markupsafe import Markup
 
-from edgeline.local.runner import TaskResult
+from edgeline.local.tasks import TaskResult
 from edgeline.reports.report import LEAST
 
 WIDTH, HEIGHT, GAP_X, GAP_Y = 116, 40, 44, 18

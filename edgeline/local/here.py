@@ -14,7 +14,7 @@ from edgeline.stores import storage
 if TYPE_CHECKING:
     from rich.console import Console
 
-    from edgeline.local.runner import RunResult
+    from edgeline.local.tasks import RunResult
 
 FILE_PARAMETERS = ("data", "module")
 

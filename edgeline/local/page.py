@@ -10,7 +10,7 @@ from markupsafe import Markup
 
 from edgeline.local.graph import draw
 from edgeline.local.progress import facts, output_size
-from edgeline.local.runner import RunResult, TaskResult
+from edgeline.local.tasks import RunResult, TaskResult
 from edgeline.reports import report
 
 

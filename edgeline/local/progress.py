@@ -14,7 +14,7 @@ from rich.spinner import Spinner
 from rich.table import Table
 
 from edgeline.artifacts import transformed
-from edgeline.local.runner import TaskResult
+from edgeline.local.tasks import TaskResult
 from edgeline.reports.report import number, size
 
 MARKS = {

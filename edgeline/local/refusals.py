@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from edgeline.local.runner import TaskResult
+from edgeline.local.tasks import TaskResult
 
 SHOWN = 5  # reasons of one task; its report has the others
 VERDICTS = {  # the file in an artifact's folder: its verdict and the reasons against the model

@@ -1,10 +1,7 @@
 """Run a pipeline on this machine: kfp.local, with warm processes, a checked cache and a record.
 
 kfp.local keeps its order, exit handlers and retries; four of its parts are replaced while a
-run lasts, since it offers no way to register others: how a task's process or container is
-started (`SubprocessTaskHandler`, `DockerTaskHandler`), how a cache entry is judged
-(`LocalCache`), how a condition finds a named output (`ConditionEvaluator`), and what is said
-where a loop over nothing is collected (`IOStore`).
+run lasts (see `edgeline.local.kfp_parts`).
 """
 
 from __future__ import annotations
@@ -21,63 +18,23 @@ import subprocess
 import time
 import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
-from unittest import mock
 
 import kfp.local
-from kfp.local import cache as kfp_cache
 from kfp.local import subprocess_task_handler
-from kfp.local.io import IOStore
-from kfp.local.orchestrator.enhanced_dag_orchestrator import ConditionEvaluator
 from kfp.local.status import Status
 
 from edgeline.errors import EdgelineError, at_path
-from edgeline.local import containers, loops, warm
+from edgeline.local import containers, kfp_parts, warm
 from edgeline.local.cache import CheckedCache
-from edgeline.local.conditions import resolve
-from edgeline.local.plan import PlannedTask, plan
+from edgeline.local.plan import plan
+from edgeline.local.tasks import DONE, RunResult, TaskResult
 from edgeline.stores.destinations import LOCAL_RUN
 
-DONE = ("succeeded", "cached")
 ROUND = re.compile(r"-iteration-(\d+)/")  # of a loop, in the path of a task's output
 USER_ERROR = re.compile(r"^edgeline\.errors\.(?:Edgeline|Usage)Error: (.*)$", re.MULTILINE)
-
-
-@dataclass
-class TaskResult:
-    """What became of a planned task.
-
-    `state` is waiting, running, succeeded, cached, failed or skipped; `seconds` wall time,
-    `peak_memory` bytes, `outputs` the parameters and artifacts as kfp's executor wrote them.
-    """
-
-    task: PlannedTask
-    state: str = "waiting"
-    seconds: float = 0.0
-    peak_memory: int = 0
-    error: str = ""
-    log: Path | None = None
-    outputs: dict[str, Any] = field(default_factory=dict)
-
-
-@dataclass(frozen=True)
-class RunResult:
-    """A finished run: its folder, its tasks by component, its wall time in seconds."""
-
-    pipeline: str
-    folder: Path
-    seconds: float
-    tasks: Mapping[str, TaskResult]
-
-    @property
-    def failed(self) -> list[TaskResult]:
-        return [task for task in self.tasks.values() if task.state == "failed"]
-
-    @property
-    def skipped(self) -> list[TaskResult]:
-        return [task for task in self.tasks.values() if task.state == "skipped"]
 
 
 def run(
@@ -117,7 +74,7 @@ def run(
         else:
             runner = kfp.local.SubprocessRunner(use_venv=False)
             handler = _handler(chain, watch)
-        stack.enter_context(_kfp_parts(runner, handler, _checked_cache(tasks, on_change)))
+        stack.enter_context(kfp_parts.replaced(runner, handler, _checked_cache(tasks, on_change)))
         stack.enter_context(_quiet(folder / "kfp.log"))
         kfp.local.init(
             runner=runner,
@@ -309,25 +266,6 @@ def _checked_cache(
         on_change(result)
 
     return type("RunCache", (CheckedCache,), {"on_hit": staticmethod(on_hit)})
-
-
-@contextlib.contextmanager
-def _kfp_parts(runner: Any, handler: type, cache: type) -> Iterator[None]:
-    if isinstance(runner, kfp.local.DockerRunner):
-        from kfp.local import docker_task_handler
-
-        handler_of: tuple[Any, str] = (docker_task_handler, "DockerTaskHandler")
-    else:
-        handler_of = (subprocess_task_handler, "SubprocessTaskHandler")
-    with contextlib.ExitStack() as stack:
-        for owner, name, part in (
-            (*handler_of, handler),
-            (kfp_cache, "LocalCache", cache),
-            (ConditionEvaluator, "_resolve_pipeline_channel", staticmethod(resolve)),
-            (IOStore, "get_task_output", loops.get_task_output),
-        ):
-            stack.enter_context(mock.patch.object(owner, name, part))
-        yield
 
 
 @contextlib.contextmanager

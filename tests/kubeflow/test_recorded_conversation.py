@@ -16,7 +16,7 @@ from recorded_server import RecordedServer, exchanges, message
 from rich.console import Console
 
 from edgeline.client.remote import RemoteRun
-from edgeline.client.remote_tasks import Told, tasks_of
+from edgeline.client.remote_tasks import ServerTask, tasks_of
 from edgeline.errors import EdgelineError
 from edgeline.kubeflow.api import asking, connect
 from edgeline.local.plan import PlannedTask
@@ -187,9 +187,9 @@ def test_a_task_told_beside_the_run_is_read_with_its_reason(server: RecordedServ
     server.answer(f"GET runs/{CLONE}/tasks?2", {"tasks": [bad]})
     client = connect(server.address)
     assert tasks_of(client, client.get_run(CLONE)) == {
-        "trainer-task": Told("succeeded"),  # under both of its names, and without a reason
-        "Trainer Task": Told("succeeded"),
-        "second": Told("failed", 9.0, "out of memory"),
+        "trainer-task": ServerTask("succeeded"),  # under both of its names, and without a reason
+        "Trainer Task": ServerTask("succeeded"),
+        "second": ServerTask("failed", 9.0, "out of memory"),
     }
     server.answer(f"GET runs/{CLONE}/tasks?2", {"code": 13}, 500)
     assert tasks_of(client, client.get_run(CLONE)) == {}  # not half of them

@@ -7,7 +7,7 @@ import re
 from edgeline.local import warm
 from edgeline.local.graph import draw
 from edgeline.local.plan import plan
-from edgeline.local.runner import TaskResult
+from edgeline.local.tasks import TaskResult
 from edgeline.pipelines.pretrained.pipeline import pipeline as pretrained
 from edgeline.pipelines.taxi.pipeline import pipeline
 from edgeline.pipelines.vision.pipeline import pipeline as vision

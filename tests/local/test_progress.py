@@ -12,7 +12,8 @@ from rich.console import Console
 from edgeline.cli import main as cli
 from edgeline.local.plan import PlannedTask
 from edgeline.local.progress import Progress, facts, final_table
-from edgeline.local.runner import TaskResult, _remove_leftovers
+from edgeline.local.runner import _remove_leftovers
+from edgeline.local.tasks import TaskResult
 from edgeline.reports import terminal
 
 

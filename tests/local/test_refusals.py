@@ -8,7 +8,7 @@ from typing import Any
 
 from edgeline.local.plan import PlannedTask
 from edgeline.local.refusals import refusals
-from edgeline.local.runner import TaskResult
+from edgeline.local.tasks import TaskResult
 
 
 def _task(folder: Path, name: str, file: str, told: dict[str, Any]) -> TaskResult:

@@ -1,0 +1,49 @@
+"""What became of a run and of its tasks."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Literal
+
+from edgeline.local.plan import PlannedTask
+
+# unknown: of a run on a server that no longer tells
+TaskState = Literal["waiting", "running", "succeeded", "cached", "failed", "skipped", "unknown"]
+DONE: tuple[TaskState, ...] = ("succeeded", "cached")
+
+
+@dataclass
+class TaskResult:
+    """What became of a planned task.
+
+    `seconds` is wall time, `peak_memory` bytes, `outputs` the parameters and artifacts as kfp's
+    executor wrote them.
+    """
+
+    task: PlannedTask
+    state: TaskState = "waiting"
+    seconds: float = 0.0
+    peak_memory: int = 0
+    error: str = ""
+    log: Path | None = None
+    outputs: dict[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class RunResult:
+    """A finished run: its folder, its tasks by component, its wall time in seconds."""
+
+    pipeline: str
+    folder: Path
+    seconds: float
+    tasks: Mapping[str, TaskResult]
+
+    @property
+    def failed(self) -> list[TaskResult]:
+        return [task for task in self.tasks.values() if task.state == "failed"]
+
+    @property
+    def skipped(self) -> list[TaskResult]:
+        return [task for task in self.tasks.values() if task.state == "skipped"]

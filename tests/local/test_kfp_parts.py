@@ -1,0 +1,59 @@
+"""Which kfp a run on this machine takes, and that its parts are as before when it has ended."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from edgeline.errors import EdgelineError
+
+
+@pytest.mark.parametrize("found", ["2.17", "2.17.0", "2.17.9"])
+def test_the_kfp_that_is_known_is_taken(found: str) -> None:
+    from edgeline.local.kfp_parts import require_known
+
+    require_known(found)
+
+
+@pytest.mark.parametrize("found", ["2.16.4", "2.170.0", "2.18.0", "3.0.0rc1"])
+def test_another_kfp_is_refused_before_a_task_runs(
+    found: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Any
+) -> None:
+    from edgeline.cli.run import run_pipeline
+    from edgeline.local import kfp_parts
+
+    monkeypatch.setattr(kfp_parts, "version", lambda _: found)
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(EdgelineError, match=rf"kfp {found} is installed.* parts of kfp 2\.17"):
+        run_pipeline("taxi", (), tmp_path / "runs", cache=False)
+    assert not list(tmp_path.glob("runs/*/logs"))
+
+
+@pytest.mark.parametrize("ends_well", [True, False])
+def test_kfp_has_its_own_parts_again(ends_well: bool) -> None:
+    import kfp.local
+    from kfp.local import cache, subprocess_task_handler
+    from kfp.local.io import IOStore
+    from kfp.local.orchestrator.enhanced_dag_orchestrator import ConditionEvaluator
+
+    from edgeline.local import kfp_parts
+
+    def parts() -> list[Any]:
+        return [
+            subprocess_task_handler.SubprocessTaskHandler,
+            cache.LocalCache,
+            vars(ConditionEvaluator)["_resolve_pipeline_channel"],
+            vars(IOStore)["get_task_output"],
+        ]
+
+    own = parts()
+    runner = kfp.local.SubprocessRunner(use_venv=False)
+    try:
+        with kfp_parts.replaced(runner, type("Handler", (), {}), type("Cache", (), {})):
+            assert not any(map(lambda a, b: a is b, own, parts()))
+            if not ends_well:
+                raise KeyboardInterrupt
+    except KeyboardInterrupt:
+        pass
+    assert all(map(lambda a, b: a is b, own, parts()))
