@@ -11,16 +11,18 @@ from typing import Any
 
 from kfp import dsl
 
-from edgeline.components.check.component import check
-from edgeline.components.compile.component import compile  # noqa: A004
-from edgeline.components.convert.component import convert
-from edgeline.components.import_model.component import import_model
-from edgeline.components.ingest.component import ingest
-from edgeline.components.model_card.component import model_card
-from edgeline.components.notify.component import notify
-from edgeline.components.plan.component import plan
-from edgeline.components.publish.component import publish
-from edgeline.components.verify.component import verify
+from edgeline.components.faces import (
+    check,
+    compile,  # noqa: A004
+    convert,
+    import_model,
+    ingest,
+    model_card,
+    notify,
+    plan,
+    publish,
+    verify,
+)
 
 
 @dsl.pipeline(name="pretrained", description="From a model trained elsewhere to edge models.")

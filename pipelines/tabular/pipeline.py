@@ -9,18 +9,9 @@ from typing import Any
 
 from kfp import dsl
 
-from edgeline.components.analyze.component import analyze
-from edgeline.components.convert.component import convert
-from edgeline.components.ingest.component import ingest
-from edgeline.components.model_card.component import model_card
-from edgeline.components.notify.component import notify
-from edgeline.components.plan.component import plan
-from edgeline.components.publish.component import publish
-from edgeline.components.serve.component import serve
-from edgeline.components.train.component import train
-from edgeline.components.transform.component import transform
-from edgeline.components.validate.component import validate
-from edgeline.components.verify.component import verify
+from edgeline.components.faces import convert, ingest, model_card, notify, plan, verify
+from edgeline.pipelines.learning import learn
+from edgeline.pipelines.release import RUN, publish_and_serve
 from edgeline.pipelines.specialise import specialise as of_graph
 
 
@@ -107,78 +98,58 @@ def tabular(
             null_values=null_values,
             column_types=column_types,
         )
-        checked = validate(
-            examples=read.outputs["examples"], schema_uri=schema_uri, on_anomalies=on_anomalies
+        learned = learn(
+            read.outputs["examples"],
+            validation={"schema_uri": schema_uri, "on_anomalies": on_anomalies},
+            transformation={
+                "module": module,
+                "beam_options": beam_options,
+                "analyzer_cache": analyzer_cache,
+            },
+            training={
+                "module": module,
+                "label": label,
+                "task": task,
+                "steps": steps,
+                "batch_size": batch_size,
+                "patience": patience,
+                "hyperparameters": hyperparameters,
+                "label_vocabulary": label_vocabulary,
+                "seed": seed,
+                "checkpoint_dir": checkpoint_dir,
+            },
+            analysis={"eval_config": eval_config, "baseline_model_uri": baseline_model_uri},
         )
-        made = transform(
-            examples=read.outputs["examples"],
-            schema=checked.outputs["schema"],
-            module=module,
-            beam_options=beam_options,
-            analyzer_cache=analyzer_cache,
-        )
-        trained = train(
-            transformed_examples=made.outputs["transformed_examples"],
-            transform_graph=made.outputs["transform_graph"],
-            module=module,
-            label=label,
-            task=task,
-            steps=steps,
-            batch_size=batch_size,
-            patience=patience,
-            hyperparameters=hyperparameters,
-            label_vocabulary=label_vocabulary,
-            seed=seed,
-            checkpoint_dir=checkpoint_dir,
-        )
-        analyzed = analyze(
-            examples=read.outputs["examples"],
-            model=trained.outputs["model"],
-            eval_config=eval_config,
-            baseline_model_uri=baseline_model_uri,
-        )
-        with dsl.If(analyzed.outputs["blessed"] == True, name="blessed"):  # noqa: E712
+        with dsl.If(learned.blessed == True, name="blessed"):  # noqa: E712
             converted = convert(
-                model=trained.outputs["model"],
-                examples=read.outputs["examples"],
+                model=learned.model,
+                examples=learned.examples,
                 quantisation=quantisation,
             )
             verified = verify(
-                model=trained.outputs["model"],
+                model=learned.model,
                 edge_model=converted.outputs["edge_model"],
-                examples=read.outputs["examples"],
+                examples=learned.examples,
                 max_metric_drop=max_metric_drop,
             )
             with dsl.If(verified.outputs["approved"] == True, name="approved"):  # noqa: E712
-                approved = {
-                    "edge_model": converted.outputs["edge_model"],
-                    "evaluation": analyzed.outputs["evaluation"],
-                    "verification": verified.outputs["verification"],
-                    "name": model_name,
-                    "pipeline_name": dsl.PIPELINE_JOB_NAME_PLACEHOLDER,
-                    "destination": destination,
-                    "signing_keys": signing_keys,
-                    "run_id": dsl.PIPELINE_JOB_ID_PLACEHOLDER,
-                    "git_commit": git_commit,
-                }
-                # not an If around the loop alone: one that is decided after the last task has
-                # ended leaves the run's state open in KFP 2.17
-                with dsl.If(planned.outputs["has_sites"] == False, name="no-sites"):  # noqa: E712
-                    publish(**approved)
-                with dsl.Else(name="sites"):
-                    published = publish(**approved)
-                    with dsl.ParallelFor(planned.outputs["each_site"]) as place:
-                        serve(
-                            bundle=published.outputs["bundle"],
-                            site=place.site,
-                            form=place.form,
-                            models_repository=models_repository,
-                        )
+                publish_and_serve(
+                    planned,
+                    models_repository,
+                    edge_model=converted.outputs["edge_model"],
+                    evaluation=learned.evaluation,
+                    verification=verified.outputs["verification"],
+                    name=model_name,
+                    destination=destination,
+                    signing_keys=signing_keys,
+                    git_commit=git_commit,
+                    **RUN,
+                )
             model_card(
-                model=trained.outputs["model"],
+                model=learned.model,
                 edge_model=converted.outputs["edge_model"],
                 verification=verified.outputs["verification"],
-                evaluation=analyzed.outputs["evaluation"],
+                evaluation=learned.evaluation,
                 name=model_name,
             )
 

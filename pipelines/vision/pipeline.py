@@ -7,20 +7,19 @@ approve each edge model, or the steps after them do not run. `notify` tells the 
 # no `from __future__ import annotations`: kfp reads the annotations
 from kfp import dsl
 
-from edgeline.components.analyze.component import analyze
-from edgeline.components.check.component import check
-from edgeline.components.compile.component import compile  # noqa: A004
-from edgeline.components.convert.component import convert
-from edgeline.components.ingest.component import ingest
-from edgeline.components.model_card.component import model_card
-from edgeline.components.notify.component import notify
-from edgeline.components.plan.component import plan
-from edgeline.components.publish.component import publish
-from edgeline.components.serve.component import serve
-from edgeline.components.train.component import train
-from edgeline.components.transform.component import transform
-from edgeline.components.validate.component import validate
-from edgeline.components.verify.component import verify
+from edgeline.components.faces import (
+    check,
+    compile,  # noqa: A004
+    convert,
+    ingest,
+    model_card,
+    notify,
+    plan,
+    publish,
+    verify,
+)
+from edgeline.pipelines.learning import learn
+from edgeline.pipelines.release import RUN, publish_and_serve
 from edgeline.pipelines.specialise import specialise
 
 
@@ -106,40 +105,29 @@ def vision(
             destination=destination,
         )
         read = ingest(data=data, images=images, split_ratios=split_ratios, split_key=split_key)
-        checked = validate(
-            examples=read.outputs["examples"], schema_uri=schema_uri, on_anomalies=on_anomalies
+        learned = learn(
+            read.outputs["examples"],
+            validation={"schema_uri": schema_uri, "on_anomalies": on_anomalies},
+            transformation={"module": module, "beam_options": beam_options},
+            training={
+                "module": module,
+                "label": label,
+                "task": task,
+                "steps": steps,
+                "batch_size": batch_size,
+                "steps_per_epoch": steps_per_epoch,
+                "patience": patience,
+                "hyperparameters": hyperparameters,
+                "label_vocabulary": label_vocabulary,
+                "seed": seed,
+                "checkpoint_dir": checkpoint_dir,
+            },
+            analysis={"eval_config": eval_config, "baseline_model_uri": baseline_model_uri},
         )
-        made = transform(
-            examples=read.outputs["examples"],
-            schema=checked.outputs["schema"],
-            module=module,
-            beam_options=beam_options,
-        )
-        trained = train(
-            transformed_examples=made.outputs["transformed_examples"],
-            transform_graph=made.outputs["transform_graph"],
-            module=module,
-            label=label,
-            task=task,
-            steps=steps,
-            batch_size=batch_size,
-            steps_per_epoch=steps_per_epoch,
-            patience=patience,
-            hyperparameters=hyperparameters,
-            label_vocabulary=label_vocabulary,
-            seed=seed,
-            checkpoint_dir=checkpoint_dir,
-        )
-        analyzed = analyze(
-            examples=read.outputs["examples"],
-            model=trained.outputs["model"],
-            eval_config=eval_config,
-            baseline_model_uri=baseline_model_uri,
-        )
-        with dsl.If(analyzed.outputs["blessed"] == True, name="blessed"):  # noqa: E712
+        with dsl.If(learned.blessed == True, name="blessed"):  # noqa: E712
             integer = convert(
-                model=trained.outputs["model"],
-                examples=read.outputs["examples"],
+                model=learned.model,
+                examples=learned.examples,
                 quantisation="int8",
                 representative_rows=representative_rows,
                 io=io,
@@ -151,49 +139,39 @@ def vision(
                 require_mapped=require_mapped,
             )
             compared = verify(
-                model=trained.outputs["model"],
+                model=learned.model,
                 edge_model=integer.outputs["edge_model"],
-                examples=read.outputs["examples"],
+                examples=learned.examples,
                 max_metric_drop=max_metric_drop,
             ).set_display_name("verify int8")
             provenance = {
-                "evaluation": analyzed.outputs["evaluation"],
-                "pipeline_name": dsl.PIPELINE_JOB_NAME_PLACEHOLDER,
+                "evaluation": learned.evaluation,
                 "destination": destination,
                 "signing_keys": signing_keys,
-                "run_id": dsl.PIPELINE_JOB_ID_PLACEHOLDER,
                 "git_commit": git_commit,
+                **RUN,
             }
             with dsl.If(compared.outputs["approved"] == True, name="int8-approved"):  # noqa: E712
-                approved = {
-                    "edge_model": integer.outputs["edge_model"],
-                    "verification": compared.outputs["verification"],
-                    "name": model_name,
+                publish_and_serve(
+                    planned,
+                    models_repository,
+                    after=(placed,),
+                    title="publish int8",
+                    edge_model=integer.outputs["edge_model"],
+                    verification=compared.outputs["verification"],
+                    name=model_name,
                     **provenance,
-                }
-                # not an If around the loop alone: one that is decided after the last task has
-                # ended leaves the run's state open in KFP 2.17
-                with dsl.If(planned.outputs["has_sites"] == False, name="no-sites"):  # noqa: E712
-                    publish(**approved).set_display_name("publish int8").after(placed)
-                with dsl.Else(name="sites"):
-                    published = publish(**approved).set_display_name("publish int8").after(placed)
-                    with dsl.ParallelFor(planned.outputs["each_site"]) as place:
-                        serve(
-                            bundle=published.outputs["bundle"],
-                            site=place.site,
-                            form=place.form,
-                            models_repository=models_repository,
-                        )
+                )
             floating = convert(
-                model=trained.outputs["model"],
-                examples=read.outputs["examples"],
+                model=learned.model,
+                examples=learned.examples,
                 quantisation="float",
                 representative_rows=representative_rows,
             ).set_display_name("convert to float")
             equal = verify(
-                model=trained.outputs["model"],
+                model=learned.model,
                 edge_model=floating.outputs["edge_model"],
-                examples=read.outputs["examples"],
+                examples=learned.examples,
                 max_metric_drop=max_metric_drop,
             ).set_display_name("verify float")
             with dsl.If(equal.outputs["approved"] == True, name="float-approved"):  # noqa: E712
@@ -204,7 +182,7 @@ def vision(
                     **provenance,
                 ).set_display_name("publish float")
             described = {
-                "model": trained.outputs["model"],
+                "model": learned.model,
                 "edge_model": integer.outputs["edge_model"],
                 "float_model": floating.outputs["edge_model"],
                 "verification": compared.outputs["verification"],
@@ -218,14 +196,14 @@ def vision(
                 with dsl.ParallelFor(planned.outputs["each_target"]) as target:
                     built = compile(
                         edge_model=integer.outputs["edge_model"],
-                        model=trained.outputs["model"],
+                        model=learned.model,
                         target=target,
                     ).after(placed)
                     proven = verify(
-                        model=trained.outputs["model"],
+                        model=learned.model,
                         edge_model=integer.outputs["edge_model"],
                         compiled_model=built.outputs["compiled_model"],
-                        examples=read.outputs["examples"],
+                        examples=learned.examples,
                         max_metric_drop=max_metric_drop,
                     ).set_display_name("verify compiled")
                     fit = proven.outputs["approved"] == True  # noqa: E712

@@ -1,0 +1,38 @@
+"""The faces of all components, so that a pipeline imports those that it uses in one line.
+
+from edgeline.components.faces import ingest, train, transform, validate
+"""
+
+from edgeline.components.analyze.component import analyze
+from edgeline.components.check.component import check
+from edgeline.components.compile.component import compile  # noqa: A004
+from edgeline.components.convert.component import convert
+from edgeline.components.import_model.component import import_model
+from edgeline.components.ingest.component import ingest
+from edgeline.components.model_card.component import model_card
+from edgeline.components.notify.component import notify
+from edgeline.components.plan.component import plan
+from edgeline.components.publish.component import publish
+from edgeline.components.serve.component import serve
+from edgeline.components.train.component import train
+from edgeline.components.transform.component import transform
+from edgeline.components.validate.component import validate
+from edgeline.components.verify.component import verify
+
+__all__ = [
+    "analyze",
+    "check",
+    "compile",
+    "convert",
+    "import_model",
+    "ingest",
+    "model_card",
+    "notify",
+    "plan",
+    "publish",
+    "serve",
+    "train",
+    "transform",
+    "validate",
+    "verify",
+]
