@@ -4,13 +4,17 @@ from __future__ import annotations
 
 import importlib
 import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
-from edgeline import user_code
-from edgeline.errors import UsageError, asked_for, did_you_mean
+from edgeline import plugins, user_code
+from edgeline.errors import EdgelineError, UsageError, asked_for, did_you_mean, first_line
 from edgeline.kubeflow.sdk import import_kfp
 from edgeline.pipelines.parameters import check_constants
+from edgeline.plugins import Plugin
 
 
 def names() -> list[str]:
@@ -18,25 +22,41 @@ def names() -> list[str]:
     return sorted(folder.parent.name for folder in Path(__file__).parent.glob("*/pipeline.py"))
 
 
+def outside() -> dict[str, Plugin]:
+    """The pipelines that other installed packages bring, by name; nothing is imported."""
+    return plugins.found(plugins.PIPELINES, names())
+
+
+def refused() -> dict[str, str]:
+    """Why a pipeline that another package brings cannot be asked for, by its name."""
+    return plugins.refused(plugins.PIPELINES, names())
+
+
 def load(pipeline: str) -> Any:
     """A kfp pipeline.
 
     Args:
-        pipeline: the name of one of ours, a Python file with a variable `pipeline`, or a
-            compiled .yaml.
+        pipeline: the name of one of ours or of another package's, a Python file with a variable
+            `pipeline`, or a compiled .yaml.
 
     Raises:
         UsageError: there is no such pipeline, the file does not contain one, raises an error while
             it is imported, or holds null, NaN or infinity (see
             `edgeline.pipelines.parameters.check_constants`).
+        EdgelineError: another package brings it, and it cannot be loaded.
     """
     import_kfp()
     if pipeline in names():
         return importlib.import_module(f"edgeline.pipelines.{pipeline}.pipeline").pipeline
+    if plugin := outside().get(pipeline):
+        return _load(plugin)
+    if sentence := refused().get(pipeline):
+        raise EdgelineError(sentence)
     path = Path(pipeline)
     if not path.is_file():
+        known = [*names(), *outside()]
         raise UsageError(
-            f"There is no pipeline {pipeline!r}. {did_you_mean(pipeline, names())} A Python file "
+            f"There is no pipeline {pipeline!r}. {did_you_mean(pipeline, known)} A Python file "
             "with a variable `pipeline` and a compiled .yaml file also work."
         )
     if path.suffix in (".yaml", ".yml"):
@@ -52,9 +72,7 @@ def load(pipeline: str) -> Any:
         return found
     if path.suffix != ".py":
         raise UsageError(f"{pipeline} is neither a Python file nor a compiled .yaml file.")
-    with asked_for(), warnings.catch_warnings():
-        # kfp's news about components without an image, before any sentence of ours
-        warnings.filterwarnings("ignore", "The default base_image", FutureWarning)
+    with asked_for(), _quiet():
         found = getattr(user_code.load(pipeline), "pipeline", None)
     if not hasattr(found, "pipeline_spec"):
         raise UsageError(f"{pipeline} has no variable `pipeline` that is a kfp pipeline.")
@@ -63,13 +81,39 @@ def load(pipeline: str) -> Any:
     return found
 
 
+def _load(plugin: Plugin) -> Any:
+    with _quiet():
+        found = plugin.load()
+    if isinstance(found, ModuleType):
+        found = getattr(found, "pipeline", None)
+    if not hasattr(found, "pipeline_spec") or _is_component(found):
+        raise plugin.broken(f"{plugin.value} is no kfp pipeline")
+    try:
+        check_constants(found)
+    except EdgelineError as error:
+        raise plugin.broken(first_line(error)) from error
+    return found
+
+
+@contextmanager
+def _quiet() -> Iterator[None]:
+    """Without kfp's news about components that have no image, before any sentence of ours."""
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", "The default base_image", FutureWarning)
+        yield
+
+
+def _is_component(found: Any) -> bool:
+    return found.component_spec.implementation.container is not None
+
+
 def _refuse_component(file: str, found: Any) -> None:
     """kfp has one kind of object for both, and ends in an exception over a component's artifacts.
 
     Raises:
         UsageError: it is a component.
     """
-    if found.component_spec.implementation.container is not None:
+    if _is_component(found):
         raise UsageError(
             f"{file} holds the component {found.name}, not a pipeline: call it in a function with "
             "@dsl.pipeline."

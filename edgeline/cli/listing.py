@@ -8,8 +8,12 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from edgeline.errors import EdgelineError
+
 if TYPE_CHECKING:
     from rich.table import Table
+
+    from edgeline.plugins import Plugin
 
 LONGEST = 60  # characters of a default in a list
 
@@ -17,7 +21,7 @@ LONGEST = 60  # characters of a default in a list
 @click.command()
 @click.argument("name", required=False)
 def pipelines(name: str | None) -> None:
-    """List the built-in pipelines, or the parameters of pipeline NAME.
+    """List the pipelines, edgeline's and other packages', or the parameters of pipeline NAME.
 
     NAME can also be a Python file with a variable `pipeline`, or a compiled .yaml file.
     """
@@ -55,11 +59,12 @@ def show_components(name: str | None = None) -> None:
         gives = list(spec.outputs or {})
         table.add_row(each, "\n".join(takes), "\n".join(gives), _first_line(spec.description))
     console.print(table)
-    console.print(f"\nPipelines: {', '.join(pipelines.names())} (see `edgeline pipelines`)")
+    names = [*pipelines.names(), *pipelines.outside()]
+    console.print(f"\nPipelines: {', '.join(names)} (see `edgeline pipelines`)")
 
 
 def show_pipelines(name: str | None = None) -> None:
-    """Print every pipeline of edgeline's with its description, or one with its parameters.
+    """Print every pipeline with its description, or one with its parameters.
 
     Args:
         name: as `edgeline.pipelines.catalogue.load` takes it.
@@ -78,7 +83,11 @@ def show_pipelines(name: str | None = None) -> None:
         table = Table(Column("pipeline", no_wrap=True), "", box=None, header_style="bold")
         for each in catalogue.names():
             table.add_row(each, escape(_about(catalogue.load(each))))
+        for each, plugin in catalogue.outside().items():
+            table.add_row(each, escape(_about_outside(plugin)))
         console.print(table)
+        for sentence in catalogue.refused().values():
+            console.print(f"\n{escape(sentence)}", soft_wrap=True)
         console.print("\n`edgeline pipelines NAME` lists the parameters of one.")
         return
     console.print(f"[bold]{escape(name)}[/]: {escape(_about(catalogue.load(name)))}\n")
@@ -119,6 +128,17 @@ def _parameters(pipeline: str) -> Sequence[tuple[str, str, str, str]]:
             (each.name, each.type, "required" if each.required else default, each.description)
         )
     return rows
+
+
+def _about_outside(plugin: Plugin) -> str:
+    """What another package's pipeline does, or why it cannot be loaded."""
+    from edgeline.pipelines import catalogue
+
+    try:
+        about = _about(catalogue.load(plugin.name))
+    except EdgelineError as error:
+        return str(error)
+    return f"{about} (of {plugin.distribution})".strip()
 
 
 def _about(pipeline: Any) -> str:

@@ -31,7 +31,7 @@ def run(
 ) -> None:
     """Run PIPELINE on this machine.
 
-    PIPELINE is a built-in pipeline (see `edgeline pipelines`), a Python file with a variable
+    PIPELINE is one that `edgeline pipelines` lists, a Python file with a variable
     `pipeline`, or a compiled .yaml file. `edgeline run PIPELINE --help` also lists its parameters.
     """
     if module:

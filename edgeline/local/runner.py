@@ -26,6 +26,7 @@ import kfp.local
 from kfp.local import subprocess_task_handler
 from kfp.local.status import Status
 
+from edgeline import plugins
 from edgeline.errors import EdgelineError, at_path
 from edgeline.local import containers, kfp_parts, warm
 from edgeline.local.cache import CheckedCache
@@ -310,8 +311,8 @@ def _new_folder(root: Path, name: str) -> Path:
 
 
 def _code_digest() -> str:
-    """Of edgeline's own files: a task is not taken from a run of other code."""
-    digest = hashlib.sha256()
+    """Of edgeline's own files and plug-ins': a task is not taken from a run of other code."""
+    digest = hashlib.sha256(plugins.digest().encode())
     package = Path(__file__).resolve().parents[1]
     import edgeline.components
 
