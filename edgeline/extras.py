@@ -2,47 +2,28 @@
 
 from __future__ import annotations
 
+import functools
+import re
+from importlib import metadata
+
+REQUIREMENT = re.compile(r"""([A-Za-z0-9._-]+).*\bextra == ["']([^"']+)["']""")
+# Of all else setup.cfg says it: the first extra that lists the package. Here is what is imported
+# under another name than it is installed by, and what is wanted for a smaller extra than the first.
 EXTRA_OF = {
-    "ai_edge_quantizer": "quantise",
-    "tensorflow_model_optimization": "quantise",
-    "tf_keras": "quantise",
-    "tflite_micro": "tflite-micro",
-    "ethosu": "ethos-u",
-    "onnx": "onnx",
-    "onnxruntime": "onnx",
-    "onnxruntime_qnn": "qualcomm",
-    "onnxsim": "onnx",
-    "tf2onnx": "onnx",
-    "openvino": "openvino",
-    "tvm": "tvm",
-    "ziglang": "tvm",
-    "huggingface_hub": "hub",
-    "kagglehub": "hub",
     "PIL": "serve",
-    "tuf": "serve",
-    "securesystemslib": "serve",
-    "docker": "docker",
-    "kfp": "pipelines",
-    "kubernetes": "pipelines",
-    "minio": "pipelines",
-    "msgspec": "pipelines",
-    "dulwich": "pipelines",
-    "fsspec": "pipelines",
-    "matplotlib": "pipelines",
-    "tensorflow_metadata": "pipelines",
-    "apache_beam": "train",
-    "keras": "train",
-    "tensorflow": "train",
-    "tensorflow_model_analysis": "train",
-    "tensorflow_transform": "train",
     "ai_edge_litert": "serve",
-    "google_crc32c": "pipelines",
-    "hpack": "serve",
-    "httptools": "serve",
-    "orjson": "serve",
+    "ethosu": "ethos-u",
+    "keras": "train",
+    "securesystemslib": "serve",
     "simdjson": "serve",
-    "uvloop": "serve",
+    "tuf": "serve",
+    "tvm": "tvm",
 }
+
+
+def extra_of(package: str) -> str:
+    """The extra that brings a package, by the name that it is imported by; else `all`."""
+    return EXTRA_OF.get(package) or _listed().get(_normal(package), "all")
 
 
 def install_hint(error: ModuleNotFoundError) -> str:
@@ -50,5 +31,21 @@ def install_hint(error: ModuleNotFoundError) -> str:
     package = (error.name or "").partition(".")[0]
     if package == "edgeline":
         return f"{error.name} is missing from this installation: install edgeline again."
-    extra = EXTRA_OF.get(package, "all")
-    return f"Package {package} is not installed: pip install 'edgeline[{extra}]'"
+    return f"Package {package} is not installed: pip install 'edgeline[{extra_of(package)}]'"
+
+
+@functools.cache
+def _listed() -> dict[str, str]:
+    """Packages by their names on an index, each with the first extra in setup.cfg's order."""
+    try:
+        lines = metadata.requires("edgeline") or []
+    except metadata.PackageNotFoundError:  # sources that are not installed
+        return {}
+    found: dict[str, str] = {}
+    for match in filter(None, map(REQUIREMENT.match, lines)):
+        found.setdefault(_normal(match[1]), match[2])
+    return found
+
+
+def _normal(name: str) -> str:
+    return re.sub(r"[-_.]+", "-", name).lower()

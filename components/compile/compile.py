@@ -39,7 +39,7 @@ from edgeline.components.compile.target import (
     Target,
 )
 from edgeline.errors import EdgelineError, UsageError, did_you_mean
-from edgeline.formats import tflite
+from edgeline.formats import quantisation, tflite
 from edgeline.runtimes import child
 from edgeline.runtimes.interpreter import EdgeModel
 
@@ -83,7 +83,7 @@ def compile_edge_model(
     """Compile a model for one target and write a `compiled_model/v1` folder.
 
     Args:
-        target: its name, one of `target.MODULES`.
+        target: its name, one of `target.names()`.
         edge_model: an `edge_model/v1` or `onnx_model/v1` folder, or "".
         model: the `model/v1` folder it was made of, for targets that take a SavedModel, or "".
         options: settings of the target by name.
@@ -194,11 +194,11 @@ def read_models(edge_model: str, model: str, name: str = "") -> Given:
         about, digests = dict(trained.metadata), [trained.digest]
     if edge_model:
         edge = models.read_edge(edge_model)
-        path, quantisation = models.edge_model_path(edge), edge.metadata["quantisation"]
+        path, row = models.edge_model_path(edge), quantisation.of(edge.metadata["quantisation"])
         if edge.schema == models.ONNX_SCHEMA:
-            source = replace(source, onnx=path, quantisation=quantisation)
+            source = replace(source, onnx=path, quantisation=row)
         else:
-            source = replace(source, tflite=path, quantisation=quantisation)
+            source = replace(source, tflite=path, quantisation=row)
         about, digests = {**about, **edge.metadata}, [*digests, edge.digest]
     return Given(source, " ".join(digests), about, name or edge_model or model)
 
@@ -228,8 +228,9 @@ def fitting(found: Target, given: Given) -> Source:
     if source.tflite and TFLITE in found.takes:
         raise EdgelineError(
             f"Target {found.name} takes a LiteRT model of quantisation "
-            f"{' or '.join(found.quantisations)}, but {given.name} is {source.quantisation}: "
-            f"convert it with quantisation='{found.quantisations[0]}'."
+            f"{' or '.join(row.name for row in found.quantisations)}, but {given.name} is "
+            f"{source.quantisation.name}: convert it with "
+            f"quantisation='{found.quantisations[0].name}'."
         )
     takes = " or ".join(FORMS[form] for form in found.takes)
     held = " and ".join(FORMS[form] for form, path in has.items() if path)
@@ -251,7 +252,7 @@ def _metadata(
     metadata: dict[str, Any] = {
         "target": found.name,
         "model": f"{FILES}/{compiled.model}",
-        "quantisation": compiled.facts.get("quantisation", source.quantisation),
+        "quantisation": compiled.facts.get("quantisation", source.quantisation.name),
         "size": size,
         "operators": len(compiled.placed),
         "on_accelerator": on,
@@ -317,7 +318,7 @@ def _sentences(found: Target, given: Given, source: Source, work: Path) -> Itera
         for path in filter(None, paths):
             text = text.replace(str(path), given.name)
         raise EdgelineError(text) from error
-    except (OSError, ValueError, RuntimeError, KeyError, TypeError) as error:
+    except Exception as error:  # a compiler may be another package's
         raise EdgelineError(
             f"The compiler of {found.name} failed on {given.name} "
             f"({type(error).__name__}: {str(error)[:300].rstrip('.')}): "

@@ -19,6 +19,7 @@ from edgeline.components.compile import placement, process
 from edgeline.components.compile.target import TFLITE, Compiled, Option, Source, Target
 from edgeline.errors import EdgelineError
 from edgeline.formats import tflite
+from edgeline.formats.quantisation import INT8
 
 PROGRAM = "edgetpu_compiler"
 DEVICE = "edgetpu"
@@ -305,8 +306,7 @@ targets = (
         name="edgetpu",
         summary="Coral Edge TPU, by edgetpu_compiler",
         takes=(TFLITE,),
-        quantisations=("int8",),
-        extra="compile",
+        quantisations=(INT8,),
         missing=missing,
         compile=compile_edgetpu,
         options=(

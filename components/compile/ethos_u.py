@@ -18,6 +18,7 @@ from edgeline.components.compile import placement, process
 from edgeline.components.compile.target import TFLITE, Compiled, Option, Source, Target
 from edgeline.errors import EdgelineError
 from edgeline.formats import tflite
+from edgeline.formats.quantisation import INT8, INT16X8
 
 OPERATOR = "ethos-u"
 DEVICE = "npu"
@@ -143,8 +144,7 @@ targets = tuple(
         name=name,
         summary=f"Arm Ethos-U{name[-2:]} NPU, by Vela",
         takes=(TFLITE,),
-        quantisations=("int8", "int16x8"),
-        extra="ethos-u",
+        quantisations=(INT8, INT16X8),
         missing=missing,
         compile=compile_ethos_u,
         options=(

@@ -18,8 +18,9 @@ import numpy.typing as npt
 from edgeline.artifacts.bundle import Signature, Tensor
 from edgeline.artifacts.features import MISSING_INT
 from edgeline.errors import EdgelineError
-from edgeline.extras import EXTRA_OF
+from edgeline.extras import extra_of
 from edgeline.formats import tflite
+from edgeline.formats.quantisation import Quantisation
 from edgeline.runtimes import child, interpreter
 from edgeline.runtimes.interpreter import SERVING, Arrays, EdgeModel
 
@@ -29,9 +30,6 @@ SIGNATURE = "signature.json"
 ROWS, SEED = 16, 20
 MISSING = {"float32": np.float32(np.nan), "int64": MISSING_INT, "string": b""}
 STRINGS = (b"", b"no such category", b"Cash")
-# Largest differences by quantisation: a float model differs by rounding, weights of 16 bits by
-# theirs; with integers each layer may round to another step, and verify judges on real rows.
-LIMITS = {"float": 1e-4, "fp16": 0.02}
 TIME_LIMIT = 900.0  # seconds that a compiler may be silent
 
 
@@ -39,8 +37,8 @@ def missing(*packages: str) -> str:
     """The first of some packages that is not installed and what installs it, or ""."""
     for package in packages:
         if importlib.util.find_spec(package) is None:
-            extra = EXTRA_OF[package]
-            return f"Package {package} is not installed: pip install 'edgeline[{extra}]'"
+            hint = f"pip install 'edgeline[{extra_of(package)}]'"
+            return f"Package {package} is not installed: {hint}"
     return ""
 
 
@@ -202,13 +200,13 @@ def gap(source: EdgeModel, rows: Arrays, compiled: EdgeModel, arrays: Arrays) ->
     return largest
 
 
-def require_equal(found: float, quantisation: str, what: str) -> None:
-    """Refuse a compiled model that is another function than its source (see `LIMITS`).
+def require_equal(found: float, quantisation: Quantisation, what: str) -> None:
+    """Refuse a compiled model that is another function than its source.
 
     Raises:
         EdgelineError: it differs by more.
     """
-    limit = LIMITS.get(quantisation, 0.1)
+    limit = quantisation.compiled_difference
     if not found <= limit:
         raise EdgelineError(
             f"{what} gives other answers than its source: the largest difference on made-up "

@@ -93,7 +93,6 @@ targets = (
         summary="Sony IMX500, the Raspberry Pi AI camera",
         takes=(ONNX, SAVED_MODEL),
         quantisations=(),
-        extra="",
         missing=missing,
         compile=compile_imx500,
         options=(

@@ -14,6 +14,7 @@ from edgeline.components.compile.target import (
     Source,
     Target,
 )
+from edgeline.formats.quantisation import DYNAMIC, FLOAT, FP16, INT8
 from edgeline.runtimes import onnx_session
 from edgeline.runtimes.interpreter import EdgeModel
 
@@ -32,7 +33,7 @@ def compile_onnx(source: Source, folder: Path, _: Mapping[str, str]) -> Compiled
         FILE,
         facts={
             "made_of": made.origin,
-            "quantisation": made.quantisation,
+            "quantisation": made.quantisation.name,
             "opset": onnx_model.OPSET,
             "operators": sum(made.operators.values()),
             "max_difference": made.difference,
@@ -52,8 +53,7 @@ targets = (
         name="onnx",
         summary="ONNX for onnxruntime and other runtimes",
         takes=(TFLITE, SAVED_MODEL, ONNX),
-        quantisations=("float", "int8", "fp16", "dynamic"),
-        extra="onnx",
+        quantisations=(FLOAT, INT8, FP16, DYNAMIC),
         missing=lambda: forms.missing(*onnx_model.PACKAGES),
         compile=compile_onnx,
         load=load,

@@ -22,6 +22,7 @@ from edgeline.components.compile import forms
 from edgeline.components.compile.target import ONNX, SAVED_MODEL, TFLITE, Source
 from edgeline.errors import EdgelineError
 from edgeline.formats import tflite
+from edgeline.formats.quantisation import FLOAT, Quantisation
 from edgeline.runtimes.interpreter import SERVING, EdgeModel
 from edgeline.runtimes.onnx_session import line, session, signature_of
 
@@ -44,7 +45,7 @@ class Made:
 
     signature: Signature
     origin: str
-    quantisation: str
+    quantisation: Quantisation
     difference: float
     operators: Mapping[str, int]
     notes: tuple[str, ...] = ()
@@ -123,17 +124,16 @@ def _from_saved_model(
     reference = forms.saved_model(loaded.signatures[SERVING], loaded)
     lowered = replay.lower(loaded.signatures[SERVING])
     notes: tuple[str, ...] = ()
-    if refused is not None and source.quantisation != "float":
-        notes = (
-            f"The model is float, made of the SavedModel, not {source.quantisation}: {refused}",
-        )
+    if refused is not None and source.quantisation != FLOAT:
+        name = source.quantisation.name
+        notes = (f"The model is float, made of the SavedModel, not {name}: {refused}",)
     with tempfile.TemporaryDirectory() as folder:
         tf.saved_model.save(lowered.module, folder, signatures={SERVING: lowered.function})
         tell(f"converting {path}")
         model = _tf2onnx(
             path, "--saved-model", folder, "--tag", "serve", "--signature_def", SERVING
         )
-    return _finish(tell, model, file, reference, reference.signature, SAVED_MODEL, "float", notes)
+    return _finish(tell, model, file, reference, reference.signature, SAVED_MODEL, FLOAT, notes)
 
 
 def _tf2onnx(path: Path, *arguments: str) -> Any:
@@ -183,7 +183,7 @@ def _finish(
     reference: EdgeModel | None,
     signature: Signature,
     origin: str,
-    quantisation: str,
+    quantisation: Quantisation,
     notes: tuple[str, ...],
 ) -> Made:
     import onnx
@@ -205,7 +205,7 @@ def _finish(
             onnx.checker.check_model(simple, full_check=True)
             onnx.save(simple, file)
             gap = forms.difference(plain, session(file, signature), arrays)
-            forms.require_equal(gap, "float", "onnxsim's simplified model")
+            forms.require_equal(gap, FLOAT, "onnxsim's simplified model")
         except Exception as error:  # the model is right without it
             notes += (f"The ONNX model is not simplified: {line(error)}",)
             simple = model

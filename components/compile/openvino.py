@@ -19,6 +19,7 @@ from edgeline.components.compile.target import (
     Target,
 )
 from edgeline.errors import EdgelineError
+from edgeline.formats.quantisation import DYNAMIC, FLOAT, FP16, INT8, Quantisation
 from edgeline.runtimes import onnx_session
 from edgeline.runtimes.interpreter import Arrays, EdgeModel
 
@@ -67,9 +68,10 @@ def _compile(tell: forms.Tell, source: Source, folder: Path, fp16: bool) -> Comp
             origin, reference = ONNX, onnx_session.given(path)
         else:
             origin, reference = SAVED_MODEL, forms.load_saved_model(path)
-            if refused is not None and quantisation != "float":
-                notes = (f"The model is float, of the SavedModel, not {quantisation}: {refused}",)
-            quantisation = "float"
+            if refused is not None and quantisation != FLOAT:
+                name = quantisation.name
+                notes = (f"The model is float, of the SavedModel, not {name}: {refused}",)
+            quantisation = FLOAT
         return _write(tell, model, folder, reference, origin, quantisation, fp16, notes)
     raise refused or EdgelineError("There is no model to compile for OpenVINO.")
 
@@ -101,7 +103,7 @@ def _write(
     folder: Path,
     reference: EdgeModel,
     origin: str,
-    quantisation: str,
+    quantisation: Quantisation,
     fp16: bool,
     notes: tuple[str, ...],
 ) -> Compiled:
@@ -113,11 +115,11 @@ def _write(
     arrays = forms.sample(reference.signature, gaps=origin == SAVED_MODEL)
     runtime = _runtime(folder / FILE, reference.signature)
     found = forms.difference(reference, runtime, arrays)
-    rounded = "fp16" if fp16 and quantisation == "float" else quantisation
+    rounded = FP16 if fp16 and quantisation == FLOAT else quantisation
     forms.require_equal(found, rounded, "The OpenVINO model")
     facts = {
         "made_of": origin,
-        "quantisation": rounded,
+        "quantisation": rounded.name,
         "max_difference": found,
         "operators": len(model.get_ops()),
         "size_bytes": sum((folder / name).stat().st_size for name in (FILE, "model.bin")),
@@ -162,8 +164,7 @@ targets = (
         name="openvino",
         summary="OpenVINO: Intel CPUs, GPUs and NPUs",
         takes=(TFLITE, ONNX, SAVED_MODEL),
-        quantisations=("int8", "fp16", "float", "dynamic"),
-        extra="openvino",
+        quantisations=(INT8, FP16, FLOAT, DYNAMIC),
         missing=lambda: forms.missing("openvino"),
         compile=compile_openvino,
         load=load,

@@ -26,6 +26,7 @@ from edgeline.components.compile.target import (
     Target,
 )
 from edgeline.errors import EdgelineError
+from edgeline.formats.quantisation import INT8
 from edgeline.runtimes import onnx_session
 
 FILE = "model.onnx"
@@ -50,7 +51,7 @@ def compile_qualcomm(source: Source, folder: Path, options: Mapping[str, str]) -
         raise EdgelineError(hint)
     if bad := [name for name in ("htp_arch", "soc_model") if not options[name].isdigit()]:
         raise EdgelineError(f"Option {bad[0]} is {options[bad[0]]!r}: give Qualcomm's number.")
-    if source.onnx is None and source.quantisation != "int8":
+    if source.onnx is None and source.quantisation != INT8:
         raise EdgelineError(NOT_INTEGER)
     with tempfile.TemporaryDirectory() as scratch:
         whole, prepared = Path(scratch) / "whole.onnx", Path(scratch) / "prepared.onnx"
@@ -198,8 +199,7 @@ targets = (
         name="qualcomm-htp",
         summary="Qualcomm Hexagon NPU: Snapdragon and Dragonwing",
         takes=(TFLITE, ONNX),
-        quantisations=("int8",),
-        extra="qualcomm",
+        quantisations=(INT8,),
         missing=missing,
         compile=compile_qualcomm,
         options=(

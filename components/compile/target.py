@@ -1,7 +1,8 @@
 """What a target is: the one interface behind which every vendor's compiler sits.
 
-A target is a module of this package with a tuple `targets`; `MODULES` says which module holds
-which target, so that listing them imports nothing. A new target is one module and one line.
+A target of edgeline's own is a module of this package with a tuple `targets`, and one row of
+`TABLE`, so that listing targets imports nothing. Another package brings one by an entry point of
+the group `edgeline.targets` (see `edgeline.plugins`): a `Target`, or a module with such a tuple.
 """
 
 from __future__ import annotations
@@ -10,27 +11,52 @@ import importlib
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from types import ModuleType
+from typing import TYPE_CHECKING, Any
 
-from edgeline.errors import UsageError, did_you_mean
-from edgeline.runtimes.interpreter import EdgeModel
+from edgeline import plugins
+from edgeline.errors import EdgelineError, UsageError, did_you_mean
+from edgeline.formats.quantisation import FLOAT, Quantisation
 
-__all__ = ["Compiled", "Option", "Placed", "Source", "Target"]
+if TYPE_CHECKING:
+    from edgeline.runtimes.interpreter import EdgeModel
 
-MODULES = {
-    "litert": "litert",
-    "tflite-micro": "tflite_micro",
-    "edgetpu": "edgetpu",
-    "ethos-u55": "ethos_u",
-    "ethos-u65": "ethos_u",
-    "ethos-u85": "ethos_u",
-    "onnx": "onnx",
-    "openvino": "openvino",
-    "tvm": "tvm",
-    "qualcomm-htp": "qualcomm_htp",
-    "imx500": "imx500",
-    "tensorrt": "tensorrt",
-}
+__all__ = [
+    *("Compiled", "Option", "Placed", "Source", "Target"),
+    *("ONNX", "SAVED_MODEL", "TFLITE"),
+]
+
+@dataclass(frozen=True)
+class Row:
+    """A target before anything of it is imported.
+
+    Attributes:
+        name: as on the command line.
+        module: of this package.
+        extra: of edgeline's, which brings what it needs from an index; its compiler may be the
+            vendor's own program.
+    """
+
+    name: str
+    module: str
+    extra: str
+
+
+TABLE = (
+    Row("litert", "litert", "serve"),
+    Row("tflite-micro", "tflite_micro", "tflite-micro"),
+    Row("edgetpu", "edgetpu", "compile"),
+    Row("ethos-u55", "ethos_u", "ethos-u"),
+    Row("ethos-u65", "ethos_u", "ethos-u"),
+    Row("ethos-u85", "ethos_u", "ethos-u"),
+    Row("onnx", "onnx", "onnx"),
+    Row("openvino", "openvino", "openvino"),
+    Row("tvm", "tvm", "tvm"),
+    Row("qualcomm-htp", "qualcomm_htp", "qualcomm"),
+    Row("imx500", "imx500", ""),
+    Row("tensorrt", "tensorrt", "onnx"),
+)
+MODULES = {row.name: row.module for row in TABLE}
 SAVED_MODEL, TFLITE, ONNX = "saved_model", "tflite", "onnx"  # the forms of a model
 
 
@@ -39,13 +65,13 @@ class Source:
     """A model in the forms that targets take; a form that is not at hand is None.
 
     Attributes:
-        quantisation: of the LiteRT file: float, fp16, dynamic, int8 or int16x8.
+        quantisation: of the LiteRT or ONNX file.
     """
 
     saved_model: Path | None = None
     tflite: Path | None = None
     onnx: Path | None = None
-    quantisation: str = "float"
+    quantisation: Quantisation = FLOAT
 
 
 @dataclass(frozen=True)
@@ -110,8 +136,8 @@ class Target:
         name: as on the command line.
         summary: one line for tables.
         takes: the form of the model it compiles: SAVED_MODEL, TFLITE or ONNX, best first.
-        quantisations: what a LiteRT file may have for it, what it is best at first.
-        extra: the extra of edgeline that brings the compiler.
+        quantisations: rows of `edgeline.formats.quantisation` that a LiteRT file may have for
+            it, what it is best at first.
         missing: what is not installed and the command that installs it, or "".
         compile: reads the source, writes files into an existing empty folder.
         load: the compiled model in a folder as a function, or None where it cannot run here.
@@ -123,8 +149,7 @@ class Target:
     name: str
     summary: str
     takes: tuple[str, ...]
-    quantisations: tuple[str, ...]
-    extra: str
+    quantisations: tuple[Quantisation, ...]
     missing: Callable[[], str]
     compile: Callable[[Source, Path, Mapping[str, str]], Compiled]
     load: Callable[[Path, Compiled], EdgeModel] | None = None
@@ -133,14 +158,48 @@ class Target:
     fixed_shapes: bool = False
 
 
+def outside() -> dict[str, plugins.Plugin]:
+    """The targets that other installed packages bring, by name; nothing is imported."""
+    return plugins.found(plugins.TARGETS, MODULES)
+
+
+def refused() -> dict[str, str]:
+    """Why a target that another package brings cannot be asked for, by its name."""
+    return plugins.refused(plugins.TARGETS, MODULES)
+
+
+def is_known(name: str) -> bool:
+    """Whether there is a target of that name; nothing is imported."""
+    return name in MODULES or name in outside()
+
+
+def names() -> list[str]:
+    """All targets, those of other packages last; nothing is imported."""
+    return [*MODULES, *outside()]
+
+
 def find(name: str) -> Target:
     """The target of a name.
 
     Raises:
         UsageError: there is none.
+        EdgelineError: another package brings it, and it cannot be loaded.
     """
-    if name not in MODULES:
-        raise UsageError(f"There is no target {name!r}. {did_you_mean(name, MODULES)}")
-    module: Any = importlib.import_module(f"{__package__}.{MODULES[name]}")
-    found: Target = next(target for target in module.targets if target.name == name)
-    return found
+    if name in MODULES:
+        module: Any = importlib.import_module(f"{__package__}.{MODULES[name]}")
+        found: Target = next(target for target in module.targets if target.name == name)
+        return found
+    if plugin := outside().get(name):
+        return _load(plugin)
+    if sentence := refused().get(name):
+        raise EdgelineError(sentence)
+    raise UsageError(f"There is no target {name!r}. {did_you_mean(name, names())}")
+
+
+def _load(plugin: plugins.Plugin) -> Target:
+    loaded = plugin.load()
+    several: Any = getattr(loaded, "targets", ()) if isinstance(loaded, ModuleType) else (loaded,)
+    named = [each for each in several if getattr(each, "name", "") == plugin.name]
+    if not named or not isinstance(named[0], Target):
+        raise plugin.broken(f"{plugin.value} is no Target of {__name__} with that name")
+    return named[0]

@@ -23,6 +23,7 @@ from edgeline.components.compile.target import (
     Target,
 )
 from edgeline.errors import EdgelineError
+from edgeline.formats.quantisation import FLOAT, FP16, INT8
 
 FILE, ENGINE, SCRIPT = "model.onnx", "model.engine", "build_engine.sh"
 BUILD_SECONDS = 3600
@@ -46,7 +47,7 @@ def compile_tensorrt(source: Source, folder: Path, options: Mapping[str, str]) -
     script.chmod(0o755)
     facts: dict[str, float | int | str] = {
         "made_of": made.origin,
-        "quantisation": made.quantisation,
+        "quantisation": made.quantisation.name,
         "max_difference_before_compiler": made.difference,
     }
     program = shutil.which(arguments[0])
@@ -79,7 +80,7 @@ def command(made: onnx_model.Made, half: bool, max_batch: int) -> list[str]:
                 for tensor in signature.inputs
             ]
             arguments.append(f"--{name}Shapes={','.join(shapes)}")
-    if made.quantisation == "int8":
+    if made.quantisation == INT8:
         arguments.append("--int8")
     return [*arguments, "--fp16"] if half else arguments
 
@@ -115,8 +116,7 @@ targets = (
         name="tensorrt",
         summary="NVIDIA TensorRT: Jetson and other NVIDIA GPUs",
         takes=(TFLITE, SAVED_MODEL, ONNX),
-        quantisations=("float", "fp16", "int8"),
-        extra="onnx",
+        quantisations=(FLOAT, FP16, INT8),
         missing=lambda: forms.missing(*onnx_model.PACKAGES),
         compile=compile_tensorrt,
         options=(

@@ -22,6 +22,7 @@ from edgeline.components.compile import placement
 from edgeline.components.compile.target import TFLITE, Compiled, Option, Source, Target
 from edgeline.errors import EdgelineError
 from edgeline.formats import tflite
+from edgeline.formats.quantisation import FLOAT, INT8, INT16X8
 from edgeline.runtimes import child
 from edgeline.runtimes.child import ChildError
 from edgeline.runtimes.interpreter import Arrays, EdgeModel
@@ -249,8 +250,7 @@ targets = (
         name="tflite-micro",
         summary="microcontrollers with LiteRT for Microcontrollers: a C array, the arena's size",
         takes=(TFLITE,),
-        quantisations=("int8", "int16x8", "float"),
-        extra="tflite-micro",
+        quantisations=(INT8, INT16X8, FLOAT),
         missing=missing,
         compile=compile_tflite_micro,
         load=load,

@@ -22,6 +22,7 @@ from edgeline.components.compile.target import (
     Target,
 )
 from edgeline.errors import EdgelineError
+from edgeline.formats.quantisation import DYNAMIC, FLOAT, FP16, INT8
 from edgeline.runtimes import onnx_session
 from edgeline.runtimes.interpreter import Arrays, EdgeModel
 
@@ -55,13 +56,13 @@ def compile_tvm(source: Source, folder: Path, _: Mapping[str, str]) -> Compiled:
         version, found = forms.sandboxed("TVM", _compile, file, made, folder)
     forms.write_signature(folder, made.signature)
     notes = list(made.notes)
-    if made.quantisation in ("int8", "dynamic", "int16x8"):
+    if not made.quantisation.floating:
         notes.append("TVM computes a quantised model in floats: right, but not quicker.")
     return Compiled(
         f"model_{DEVICE}.so",
         facts={
             "made_of": made.origin,
-            "quantisation": made.quantisation,
+            "quantisation": made.quantisation.name,
             "max_difference": max(made.difference, found),
             "size_bytes": (folder / f"model_{DEVICE}.so").stat().st_size,
             "tvm_version": version,
@@ -180,8 +181,7 @@ targets = (
         name="tvm",
         summary="Apache TVM: a shared library for 64-bit Arm Linux",
         takes=(TFLITE, SAVED_MODEL, ONNX),
-        quantisations=("float", "fp16", "int8", "dynamic"),
-        extra="tvm",
+        quantisations=(FLOAT, FP16, INT8, DYNAMIC),
         missing=missing,
         compile=compile_tvm,
         load=load,

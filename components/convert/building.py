@@ -32,9 +32,10 @@ from edgeline.components.convert.built import Built
 from edgeline.components.convert.layer_errors import Layer
 from edgeline.components.convert.replay import Lowered
 from edgeline.components.convert.running import Arrays
-from edgeline.components.convert.settings import AUTO, Settings
+from edgeline.components.convert.settings import Settings
+from edgeline.formats.quantisation import AUTO, CONVERTER, DYNAMIC, FLOAT, FP16, Quantisation, of
 
-FLOAT = Settings("float")
+AS_FLOAT = Settings(FLOAT)
 Tell = Callable[[str], None]
 
 
@@ -66,10 +67,10 @@ def build(tell: Tell, signatures: Any, settings: Settings, rows: Arrays, raw: bo
     if signatures.keys() >= {TRANSFORM, PREDICT_TRANSFORMED}:
         transform = signatures[TRANSFORM] if raw else None
         predict = signatures[PREDICT_TRANSFORMED]
-    if settings.quantisation == "float":
+    if settings.quantisation == FLOAT:
         whole = replay.lower(signatures[SERVING] if raw else predict, settings.batch)
         return Built(_litert(tell, whole, settings), whole.replaced, settings.quantisation)
-    if settings.quantisation in ("fp16", "dynamic"):
+    if settings.quantisation.maker == CONVERTER and not settings.integer:
         return _weights(tell, transform, predict, settings, rows)
     # what is scaled before it is rounded to a step is rounded to the same step before
     scaled = settings.io != "float"
@@ -77,10 +78,10 @@ def build(tell: Tell, signatures: Any, settings: Settings, rows: Arrays, raw: bo
     head, taken = None, rows
     if front is not None:
         # embeddings read integers, so they are in the front; their weights may be int8
-        head = _litert(tell, front, replace(FLOAT, quantisation="dynamic"))
+        head = _litert(tell, front, replace(AS_FLOAT, quantisation=DYNAMIC))
         taken = running.call(front.function, rows)
     lowered = Counter(front.replaced if front else {}) + Counter(network.replaced)
-    parts = Parts(tell, head, _litert(tell, network, FLOAT), taken, settings)
+    parts = Parts(tell, head, _litert(tell, network, AS_FLOAT), taken, settings)
     if settings.quantisation == AUTO:
         return _auto(parts, signatures, rows, raw, dict(lowered))
     if settings.recipe:
@@ -136,10 +137,10 @@ class Parts:
             self.rows,
         )
 
-    def trial(self, quantisation: str, kept: Sequence[str], spare: str) -> bytes:
+    def trial(self, recipe: str, kept: Sequence[str], spare: str) -> bytes:
         """The network by a named recipe, some layers by another."""
         other = recipes.named(spare) if spare else None
-        return self.quantised(recipes.named(quantisation), kept, other)
+        return self.quantised(recipes.named(recipe), kept, other)
 
 
 def _auto(
@@ -150,23 +151,24 @@ def _auto(
     cloud, judged = judging.judge(signatures, parts.settings.limit, raw)
 
     class Maker:
-        def layers(self, quantisation: str) -> Sequence[str]:
-            found = parts.layers(recipes.named(quantisation), parts.trial(quantisation, (), ""))
+        def layers(self, recipe: str) -> Sequence[str]:
+            found = parts.layers(recipes.named(recipe), parts.trial(recipe, (), ""))
             return [layer.name for layer in found if layer.quantised]
 
-        def model(self, quantisation: str, kept: Sequence[str], spare: str) -> bytes:
-            if quantisation in fallback.FLOATING:
-                how = Settings(quantisation, batch=parts.settings.batch)
+        def model(self, row: Quantisation, kept: Sequence[str], spare: str) -> bytes:
+            if row.floating:
+                how = Settings(row, batch=parts.settings.batch)
                 return build(parts.tell, signatures, how, rows, raw).model
-            return parts.joined(parts.trial(quantisation, kept, spare))
+            return parts.joined(parts.trial(row.recipe, kept, spare))
 
     limit = parts.settings.limit.max_drop
     model, best, spare, trials = fallback.search(Maker(), judged, limit, parts.tell)
     layers: Sequence[Layer] = ()
-    if best.quantisation not in fallback.FLOATING:
-        tail = parts.trial(best.quantisation, best.kept, spare)
+    chosen = of(best.quantisation)
+    if not chosen.floating:
+        tail = parts.trial(chosen.recipe, best.kept, spare)
         layers = layer_errors.measure(parts.network, tail, parts.rows)
-    return Built(model, lowered, best.quantisation, layers, trials, cloud)
+    return Built(model, lowered, chosen, layers, trials, cloud)
 
 
 def _weights(
@@ -178,13 +180,13 @@ def _weights(
     left in the network would have the converter quantise the scaling before it.
     """
     network = replay.lower(predict, settings.batch)
-    tail, plain = _litert(tell, network, settings), _litert(tell, network, FLOAT)
+    tail, plain = _litert(tell, network, settings), _litert(tell, network, AS_FLOAT)
     if transform is None:
         layers = layer_errors.measure(plain, tail, rows)
         return Built(tail, network.replaced, settings.quantisation, layers)
     front = replay.lower(transform, settings.batch)
     layers = layer_errors.measure(plain, tail, running.call(transform, rows))
-    joined = joining.join(_litert(tell, front, FLOAT), tail)
+    joined = joining.join(_litert(tell, front, AS_FLOAT), tail)
     lowered = dict(Counter(front.replaced) + Counter(network.replaced))
     return Built(joined, lowered, settings.quantisation, layers)
 
@@ -200,7 +202,7 @@ def _litert(
     import tensorflow as tf
 
     quantisation = settings.quantisation
-    tell(f"converting {', '.join(sorted(lowered.nodes.keys() - PLAIN))} to {quantisation}")
+    tell(f"converting {', '.join(sorted(lowered.nodes.keys() - PLAIN))} to {quantisation.name}")
     with tempfile.TemporaryDirectory() as folder:
         tf.saved_model.save(lowered.module, folder, signatures={SERVING: lowered.function})
         converter = tf.lite.TFLiteConverter.from_saved_model(folder, signature_keys=[SERVING])
@@ -208,17 +210,20 @@ def _litert(
         converter._experimental_disable_per_channel_quantization_for_dense_layers = (
             not settings.per_channel
         )
-        if quantisation != "float":
+        if quantisation != FLOAT:
             converter.optimizations = [tf.lite.Optimize.DEFAULT]
-        if quantisation == "fp16":
+        if quantisation == FP16:
             converter.target_spec.supported_types = [tf.float16]
         if rows is not None:
             kind = tf.lite.OpsSet
-            integers = {
-                "int8": kind.TFLITE_BUILTINS_INT8,
-                "int16x8": kind.EXPERIMENTAL_TFLITE_BUILTINS_ACTIVATIONS_INT16_WEIGHTS_INT8,
+            integers = {  # by bits of activations
+                8: kind.TFLITE_BUILTINS_INT8,
+                16: kind.EXPERIMENTAL_TFLITE_BUILTINS_ACTIVATIONS_INT16_WEIGHTS_INT8,
             }
-            converter.target_spec.supported_ops = [integers[quantisation], kind.TFLITE_BUILTINS]
+            converter.target_spec.supported_ops = [
+                integers[quantisation.activations],
+                kind.TFLITE_BUILTINS,
+            ]
             converter.representative_dataset = lambda: _single_rows(rows)
             types = {"float": tf.float32, "int8": tf.int8, "uint8": tf.uint8}
             converter.inference_input_type = types[inputs]

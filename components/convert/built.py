@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 
 from edgeline.components.convert.fallback import Trial
 from edgeline.components.convert.layer_errors import Layer
+from edgeline.formats.quantisation import Quantisation
 
 
 @dataclass(frozen=True)
@@ -23,7 +24,7 @@ class Built:
 
     model: bytes
     lowered: Mapping[str, int]
-    quantisation: str
+    quantisation: Quantisation
     layers: Sequence[Layer] = ()
     trials: Sequence[Trial] = ()
     cloud: Mapping[str, float | None] = field(default_factory=dict)

@@ -16,13 +16,12 @@ from edgeline.artifacts import Artifact, examples, features, models, transformed
 from edgeline.artifacts.features import Feature
 from edgeline.artifacts.transformed import Cause
 from edgeline.components.convert import conversion, fallback, litert_file, report
-from edgeline.components.convert.fallback import FLOATING
-from edgeline.components.convert.settings import AUTO, Limit, Settings, checked_settings
+from edgeline.components.convert.settings import Limit, Settings, checked_settings
 from edgeline.errors import EdgelineError
 from edgeline.formats.operators import operators
+from edgeline.formats.quantisation import AUTO, Quantisation
 from edgeline.runtimes import child
 
-FLOAT_TOLERANCE = 1e-5
 FEWEST_ROWS = 20
 ADVICE = {  # by the beginning of an operator's name
     "StringToHashBucket": "give compute_and_apply_vocabulary one out-of-vocabulary bucket",
@@ -89,7 +88,7 @@ def convert(
     """
     trained, settings = _read(model, checked_settings(quantisation, io, batch, per_channel))
     raw = artifacts.read(examples_path, examples.SCHEMA)
-    if quantisation == AUTO:
+    if settings.quantisation == AUTO:
         task = str(trained.metadata.get("task"))
         limit = Limit(examples_path, labelled_split, task, max_drop, decision_threshold)
         settings = replace(settings, limit=_checked(limit, raw))
@@ -125,7 +124,7 @@ def convert_arrays(
             quantisation is auto, which needs labels.
     """
     settings = checked_settings(quantisation, io, batch, per_channel)
-    if quantisation == AUTO:
+    if settings.quantisation == AUTO:
         raise EdgelineError("quantisation is 'auto', which needs labelled examples: give them.")
     trained, settings = _read(model, settings)
     arrays = _fitting(rows, models.raw_features(trained))
@@ -171,8 +170,8 @@ def _convert(
         "features": [feature.to_json() for feature in result.features],
         "task": trained.metadata.get("task"),
         "labels": trained.metadata.get("labels"),
-        "quantisation": built.quantisation,
-        "io": settings.io if built.quantisation not in FLOATING else "float",
+        "quantisation": built.quantisation.name,
+        "io": "float" if built.quantisation.floating else settings.io,
         "per_channel": settings.per_channel,
         "recipe": [dict(rule) for rule in settings.recipe],
         "takes": result.takes,
@@ -327,12 +326,14 @@ def _difference(cloud: Any, edge: Any) -> dict[str, float]:
     return {"max": float(apart.max()), "mean": float(apart.mean()), "scale": scale}
 
 
-def _check(difference: Mapping[str, Mapping[str, float]], quantisation: str, model: Path) -> None:
+def _check(
+    difference: Mapping[str, Mapping[str, float]], quantisation: Quantisation, model: Path
+) -> None:
     for name, found in difference.items():
-        limit = FLOAT_TOLERANCE * found.get("scale", 1.0) if quantisation == "float" else np.inf
+        limit = quantisation.difference * found.get("scale", 1.0)
         if not np.isfinite(found["max"]) or found["max"] > limit:
             raise EdgelineError(
-                f"Output {name!r} of the {quantisation} edge model differs from {model} by "
+                f"Output {name!r} of the {quantisation.name} edge model differs from {model} by "
                 f"{found['max']:.3g}, where at most {limit:.3g} is right: an operator means "
                 "something else in LiteRT, so compare the transform's outputs one by one and "
                 "report the operator."

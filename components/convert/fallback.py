@@ -11,15 +11,12 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
+from edgeline.formats.quantisation import TABLE, Quantisation, smallest_first
+
 Metrics = Mapping[str, float | None]
 
-# a recipe and that of the layers that are kept ("" leaves them floating), the smallest first
-FAMILIES = (
-    ("dynamic_wi4_afp32", "dynamic_wi8_afp32"),
-    ("static_wi8_ai8", ""),
-    ("dynamic_wi8_afp32", ""),
-)
-FLOATING = ("fp16", "float")
+FAMILIES = smallest_first(tuple(row for row in TABLE if row.spare is not None))
+FLOATING = smallest_first(tuple(row for row in TABLE if row.floating))
 
 
 @dataclass(frozen=True)
@@ -27,7 +24,7 @@ class Trial:
     """A model that was tried.
 
     Attributes:
-        quantisation: a recipe's name, fp16 or float.
+        quantisation: its name.
         kept: names of the layers in higher precision.
         size: bytes of the edge model.
         metrics: on the labelled split; empty where a smaller model held already.
@@ -47,11 +44,11 @@ class Trial:
 class Maker(Protocol):
     """Makes the models that are tried."""
 
-    def layers(self, quantisation: str) -> Sequence[str]:
+    def layers(self, recipe: str) -> Sequence[str]:
         """Names of the layers that a recipe quantises, what hurts most first."""
 
-    def model(self, quantisation: str, kept: Sequence[str], spare: str) -> bytes:
-        """A whole edge model."""
+    def model(self, row: Quantisation, kept: Sequence[str], spare: str) -> bytes:
+        """A whole edge model, some layers by the recipe `spare`, floating where that is ""."""
 
 
 def search(
@@ -72,31 +69,32 @@ def search(
     trials: list[Trial] = []
     best: tuple[bytes, Trial, str] | None = None
 
-    def attempt(quantisation: str, kept: Sequence[str], spare: str) -> Trial:
+    def attempt(row: Quantisation, kept: Sequence[str], spare: str) -> Trial:
         nonlocal best
-        tell(f"trying {quantisation} with {len(kept)} layers in higher precision")
-        model = maker.model(quantisation, kept, spare)
+        tell(f"trying {row.name} with {len(kept)} layers in higher precision")
+        model = maker.model(row, kept, spare)
         metrics: Metrics = {}
         drop = None
         if best is None or len(model) < best[1].size:
             metrics, drop = judge(model)
         holds = drop is not None and drop <= max_drop
-        trial = Trial(quantisation, tuple(kept), len(model), metrics, drop, holds)
+        trial = Trial(row.name, tuple(kept), len(model), metrics, drop, holds)
         trials.append(trial)
-        if holds or (quantisation == FLOATING[-1] and best is None):
+        if holds or (row == FLOATING[-1] and best is None):
             best = model, trial, spare
         return trial
 
-    for quantisation, spare in FAMILIES:
-        if attempt(quantisation, (), spare).drop is None or trials[-1].holds:
+    for row in FAMILIES:
+        spare = row.spare or ""
+        if attempt(row, (), spare).drop is None or trials[-1].holds:
             continue
-        layers = maker.layers(quantisation)
+        layers = maker.layers(row.recipe)
         for count in _counts(len(layers)):
-            if (trial := attempt(quantisation, layers[:count], spare)).holds or trial.drop is None:
+            if (trial := attempt(row, layers[:count], spare)).holds or trial.drop is None:
                 break
     if best is None:
-        for quantisation in FLOATING:
-            if attempt(quantisation, (), "").holds:
+        for row in FLOATING:
+            if attempt(row, (), "").holds:
                 break
     assert best is not None  # the float model at the latest
     return *best, trials

@@ -17,14 +17,8 @@ from edgeline.components.convert.conversion import Conversion
 from edgeline.components.convert.running import Arrays
 from edgeline.components.convert.settings import Settings
 from edgeline.errors import EdgelineError
+from edgeline.formats.quantisation import FLOAT, TABLE
 from edgeline.runtimes import original
-
-FLOAT = "float"
-RECIPES = {  # what TensorFlow's converter calls them
-    "dynamic": "dynamic_wi8_afp32",
-    "int8": "static_wi8_ai8",
-    "int16x8": "static_wi8_ai16",
-}
 
 
 def read(folder: str) -> Artifact:
@@ -34,7 +28,7 @@ def read(folder: str) -> Artifact:
         EdgelineError: it is damaged, was converted here, or is quantised already.
     """
     found = original.read(folder)
-    if (quantisation := found.metadata["quantisation"]) != FLOAT:
+    if (quantisation := found.metadata["quantisation"]) != FLOAT.name:
         raise EdgelineError(
             f"{found.path} is a LiteRT model that is {quantisation} already: take it as it is, or "
             "import the float file, SavedModel or Keras file that it was made of."
@@ -48,12 +42,12 @@ def fitted(settings: Settings, model: Artifact) -> Settings:
     Raises:
         EdgelineError: a LiteRT file cannot be converted so.
     """
-    name = settings.quantisation
-    if name not in (FLOAT, *RECIPES) and not settings.recipe:
+    row = settings.quantisation
+    if row != FLOAT and not row.recipe and not settings.recipe:
+        possible = ", ".join(each.name for each in TABLE if each == FLOAT or each.recipe)
         raise EdgelineError(
-            f"quantisation is {name!r}, which needs a SavedModel, but {model.path} is a LiteRT "
-            f"file: set it to one of {', '.join((FLOAT, *RECIPES, *recipes.NAMED))}, or a "
-            "recipe's path or URI."
+            f"quantisation is {row.name!r}, which needs a SavedModel, but {model.path} is a LiteRT "
+            f"file: set it to one of {possible}, or a recipe's path or URI."
         )
     if settings.io == "uint8":
         raise EdgelineError(
@@ -70,8 +64,8 @@ def fitted(settings: Settings, model: Artifact) -> Settings:
             f"per_channel is off, but {model.path} is a LiteRT file, which is quantised by a "
             "recipe: give a recipe's file in which the granularity is TENSORWISE."
         )
-    if name in RECIPES:
-        return replace(settings, recipe=recipes.named(RECIPES[name]))
+    if row.recipe and not settings.recipe:
+        return replace(settings, recipe=recipes.named(row.recipe))
     return settings
 
 

@@ -29,14 +29,6 @@ from edgeline.errors import EdgelineError
 from edgeline.runtimes.interpreter import SERVING
 from edgeline.stores import storage
 
-NAMED = (  # functions of ai_edge_quantizer.recipe: bits of weights (w) and activations (a)
-    "dynamic_wi8_afp32",
-    "dynamic_wi4_afp32",
-    "weight_only_wi8_afp32",
-    "weight_only_wi4_afp32",
-    "static_wi8_ai8",
-    "static_wi8_ai16",
-)
 NOT = "no_quantize"
 LEAST_STEP = 6 / (1 << 30)  # LiteRT counts the steps up to 6.0, for a ReLU6, in 32 bits
 
@@ -69,7 +61,7 @@ def read(place: str) -> Recipe:
 
 
 def named(name: str) -> Recipe:
-    """One of `NAMED`."""
+    """A function of ai_edge_quantizer.recipe, as a row of `formats.quantisation` names it."""
     from ai_edge_quantizer import recipe
 
     rules: Recipe = getattr(recipe, name)()

@@ -6,12 +6,19 @@ from dataclasses import dataclass
 
 from edgeline.components.convert import recipes
 from edgeline.errors import EdgelineError
+from edgeline.formats.quantisation import (
+    DYNAMIC,
+    FLOATS,
+    INT8,
+    NAMES,
+    RECIPE_FILE,
+    RECIPES,
+    TABLE,
+    Quantisation,
+    of,
+)
 
-CONVERTER = ("float", "fp16", "dynamic", "int8", "int16x8")  # what TensorFlow's converter makes
-AUTO = "auto"
-QUANTISATIONS = (*CONVERTER, *recipes.NAMED, AUTO)
-IO = ("float", "int8", "uint8")
-FULL_INTEGER = ("int8", "static_wi8_ai8")
+IO = INT8.io  # which has them all
 
 
 @dataclass(frozen=True)
@@ -36,7 +43,7 @@ class Settings:
     """How to convert.
 
     Attributes:
-        quantisation: one of `QUANTISATIONS`, or what to call `recipe`.
+        quantisation: its row; RECIPE_FILE where `recipe` is a user's own.
         io: dtype of inputs and outputs of an int8 model, one of `IO`. Inputs keep theirs where a
             transform is in the model.
         batch: rows the model takes at once; 0 for any number.
@@ -45,7 +52,7 @@ class Settings:
         limit: what `auto` must keep to.
     """
 
-    quantisation: str = "dynamic"
+    quantisation: Quantisation = DYNAMIC
     io: str = "float"
     batch: int = 0
     per_channel: bool = True
@@ -58,7 +65,7 @@ class Settings:
         if self.recipe:
             configs = [rule.get("op_config", {}) for rule in self.recipe]
             return any("activation_tensor_config" in config for config in configs)
-        return self.quantisation.startswith(("int", "static", AUTO))
+        return bool(self.quantisation.needs)
 
 
 def checked_settings(quantisation: str, io: str, batch: int, per_channel: bool) -> Settings:
@@ -68,33 +75,33 @@ def checked_settings(quantisation: str, io: str, batch: int, per_channel: bool) 
         EdgelineError: one is unknown, does not go with another, or a recipe's file is none.
     """
     file = recipes.is_file(quantisation)
-    if not file and quantisation not in QUANTISATIONS:
+    if not file and quantisation not in NAMES:
         raise EdgelineError(
-            f"quantisation is {quantisation!r}, but must be one of {', '.join(QUANTISATIONS)}, or "
+            f"quantisation is {quantisation!r}, but must be one of {', '.join(NAMES)}, or "
             "a recipe's path or URI, which ends in .json."
         )
     if io not in IO:
         raise EdgelineError(f"io is {io!r}, but must be one of {', '.join(IO)}.")
-    recipe: recipes.Recipe = ()
-    if file:
-        recipe = recipes.read(quantisation)
-    elif quantisation in recipes.NAMED:
-        recipe = recipes.named(quantisation)
-    settings = Settings("recipe" if file else quantisation, io, batch, per_channel, recipe)
-    if io != "float" and not file and quantisation not in FULL_INTEGER:
+    recipe: recipes.Recipe = recipes.read(quantisation) if file else ()
+    row = RECIPE_FILE if file else of(quantisation)
+    if row in RECIPES:
+        recipe = recipes.named(row.recipe)
+    settings = Settings(row, io, batch, per_channel, recipe)
+    if io not in row.io and row.io == FLOATS:
         raise EdgelineError(
             f"io is {io!r}, but a model of quantisation {quantisation!r} takes and gives floating "
             "numbers: set quantisation to int8, or io to float."
         )
-    if io == "uint8" and quantisation != "int8":
+    if io not in row.io:
         raise EdgelineError(
-            f"io is 'uint8', which ai-edge-quantizer has not: set quantisation ({quantisation}) "
+            f"io is {io!r}, which ai-edge-quantizer has not: set quantisation ({quantisation}) "
             "to int8, or io to int8."
         )
-    if not per_channel and quantisation not in CONVERTER[2:]:
+    if not per_channel and not row.per_tensor:
+        having = ", ".join(each.name for each in TABLE if each.per_tensor)
         raise EdgelineError(
-            f"per_channel is off, but only {', '.join(CONVERTER[2:])} have such a switch, not "
-            f"{quantisation!r}: in a recipe set the granularity to TENSORWISE."
+            f"per_channel is off, but only {having} have such a switch, not {quantisation!r}: in "
+            "a recipe set the granularity to TENSORWISE."
         )
     if batch < 0:
         raise EdgelineError(f"batch is {batch}, but must be 0 (any number of rows) or more.")

@@ -19,6 +19,7 @@ from edgeline.components.import_model.source import fetch
 from edgeline.components.import_model.wanted import Wanted
 from edgeline.errors import EdgelineError, UsageError
 from edgeline.formats.operators import operators
+from edgeline.formats.quantisation import FLOAT
 from edgeline.reports import report
 from edgeline.runtimes import child, original
 from edgeline.stores import remote, storage
@@ -93,7 +94,11 @@ def kind_of(metadata: Mapping[str, Any]) -> str:
         quantised; "" for a model that was not imported.
     """
     origin = metadata.get("origin", {})
-    if origin.get("kind") == "tflite" and "file" in origin and metadata["quantisation"] == "float":
+    if (
+        origin.get("kind") == "tflite"
+        and "file" in origin
+        and metadata["quantisation"] == FLOAT.name
+    ):
         return FLOAT_FILE
     return str(origin.get("kind", ""))
 

@@ -11,6 +11,7 @@ from edgeline.artifacts.bundle import Signature, Tensor
 from edgeline.components.import_model.wanted import Wanted
 from edgeline.errors import EdgelineError
 from edgeline.extras import install_hint
+from edgeline.formats.quantisation import DYNAMIC, FLOAT, FP16, INT8
 
 
 def describe(path: Path, wanted: Wanted) -> tuple[bytes, Signature, dict[str, Any]]:
@@ -67,10 +68,10 @@ def describe(path: Path, wanted: Wanted) -> tuple[bytes, Signature, dict[str, An
 def _quantisation(operators: Iterable[str], constants: Iterable[Any], kinds: Any) -> str:
     """As of a LiteRT file (see `tflite_file.quantisation`)."""
     if {"QuantizeLinear", "QLinearConv", "QLinearMatMul"} & set(operators):
-        return "int8"
+        return INT8.name
     if {"DynamicQuantizeLinear", "DequantizeLinear"} & set(operators):
-        return "dynamic"
-    return "fp16" if kinds.FLOAT16 in {each.data_type for each in constants} else "float"
+        return DYNAMIC.name
+    return (FP16 if kinds.FLOAT16 in {each.data_type for each in constants} else FLOAT).name
 
 
 def _described(onnx: Any, entries: Iterable[Any]) -> tuple[Tensor, ...]:

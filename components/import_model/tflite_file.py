@@ -12,6 +12,7 @@ from edgeline.artifacts.bundle import Signature, Tensor
 from edgeline.components.import_model.wanted import Wanted
 from edgeline.errors import EdgelineError
 from edgeline.formats import tflite
+from edgeline.formats.quantisation import DYNAMIC, FLOAT, FP16, INT8, INT16X8
 
 MOST_LABELS = 1 << 24  # bytes
 
@@ -70,12 +71,12 @@ def quantisation(path: Path) -> str:
             read = [graph.tensors[index] for index in operator.inputs if index >= 0]
             constants |= {tensor.dtype for tensor in read if tensor.constant}
     if "INT16" in gives and not gives & {"INT8", "UINT8"}:
-        return "int16x8"
+        return INT16X8.name
     if gives & {"INT8", "UINT8"}:
-        return "int8"
+        return INT8.name
     if constants & {"INT8", "UINT8", "INT4"}:
-        return "dynamic"
-    return "fp16" if "FLOAT16" in constants else "float"
+        return DYNAMIC.name
+    return (FP16 if "FLOAT16" in constants else FLOAT).name
 
 
 def labels_inside(path: Path) -> tuple[str, ...]:

@@ -22,10 +22,9 @@ from edgeline.components.convert.layer_errors import Layer
 from edgeline.components.model_card.stages import COMPILED, EDGE, TRAINED, Stage
 from edgeline.components.model_card.targets import Verified
 from edgeline.errors import EdgelineError
-from edgeline.formats import tflite
+from edgeline.formats import quantisation, tflite
 
 VERIFICATION_SCHEMA = "verification/v1"
-ORDER = ("float", "fp16", "dynamic", "int8", "int16x8")  # of the quantisations; recipes behind
 
 
 @dataclass(frozen=True)
@@ -171,8 +170,7 @@ def _edge_models(trained: Artifact | None, folders: Sequence[str]) -> tuple[Edge
                 "made of."
             )
         found.append(("ONNX" if onnx else str(edge.metadata["quantisation"]), edge))
-    places = {name: place for place, name in enumerate(ORDER)}
-    found.sort(key=lambda pair: places.get(pair[0], -1 if pair[0] == "ONNX" else len(places)))
+    found.sort(key=lambda pair: -1 if pair[0] == "ONNX" else quantisation.place(pair[0]))
     names = _unlike([name for name, _ in found])
     return tuple(EdgeModel(name, edge) for name, (_, edge) in zip(names, found, strict=True))
 

@@ -10,7 +10,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from edgeline.components.compile.target import MODULES
+from edgeline.components.compile import target as targets_
 from edgeline.errors import EdgelineError
 from edgeline.sites.address import parse
 from edgeline.sites.render import FORMS
@@ -36,7 +36,7 @@ def plan(
     """Check targets and sites, each to be gone through once.
 
     Args:
-        targets: names of `compile`'s targets.
+        targets: names of `compile`'s targets, edgeline's own or another package's.
         sites: objects with `site` and perhaps `form`, as `serve` takes them.
         models_repository: where models' images are pushed.
         destination: where publish will publish; empty: not looked at.
@@ -47,8 +47,8 @@ def plan(
     """
     refuse_relative(destination)
     for number, target in enumerate(targets, 1):
-        if not isinstance(target, str) or target not in MODULES:
-            known = ", ".join(MODULES)
+        if not isinstance(target, str) or not targets_.is_known(target):
+            known = ", ".join(targets_.names())
             raise EdgelineError(f"targets, entry {number}: {target!r} is not one of {known}.")
     found = [_site(number, entry) for number, entry in enumerate(sites, 1)]
     if found and not models_repository:

@@ -8,10 +8,9 @@ from pathlib import Path
 from edgeline.components.verify.latency import Latency
 from edgeline.components.verify.malformed import Case
 from edgeline.components.verify.parity import Parity
+from edgeline.formats.quantisation import Quantisation
 from edgeline.runtimes.original import Original
 
-FLOAT = ("float", "float32", "none")  # quantisations that must not change an answer
-FLOAT_DIFFERENCE = 1e-5
 # where no metric judges a quantised model, or it is the original itself in other kernels, the
 # original's answers do
 UNJUDGED_DECISIONS, UNJUDGED_DIFFERENCE = 0.05, 0.1
@@ -33,10 +32,10 @@ class Limits:
     max_p99_ms: float = 0.0
     max_memory_mb: float = 0.0
 
-    def resolved(self, quantisation: str, task: str, judged: bool) -> Limits:
-        difference, decisions = float("inf"), 1.0
-        if quantisation in FLOAT:
-            difference, decisions = FLOAT_DIFFERENCE, 0.0
+    def resolved(self, quantisation: Quantisation, task: str, judged: bool) -> Limits:
+        difference, decisions = quantisation.difference, 1.0
+        if quantisation.exact:
+            decisions = 0.0
         elif not judged and task == "regression":
             difference = UNJUDGED_DIFFERENCE
         elif not judged:
@@ -55,7 +54,7 @@ class Subject:
 
     path: Path
     runtime: str
-    quantisation: str
+    quantisation: Quantisation
 
 
 @dataclass(frozen=True)

@@ -24,7 +24,7 @@ ORDER = ("crashed", "hung", "raised", "spoiled", "answered", "refused")
 
 def write(path: str | Path, findings: Findings, features: Sequence[Feature], task: str) -> None:
     """Write the page of a verification."""
-    name = f"{findings.subject.quantisation} edge model in {findings.subject.runtime}"
+    name = f"{findings.subject.quantisation.name} edge model in {findings.subject.runtime}"
     found, latency = findings.parity, findings.latency
     first = "file" if findings.original.imported else "cloud"
     approved = not findings.reasons

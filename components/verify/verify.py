@@ -24,11 +24,12 @@ from edgeline.artifacts.bundle import Tensor
 from edgeline.artifacts.features import Feature, to_numpy
 from edgeline.components.compile import target as targets
 from edgeline.components.verify import malformed, parity, report, runtimes
-from edgeline.components.verify.findings import FLOAT, Findings, Limits, Subject
+from edgeline.components.verify.findings import Findings, Limits, Subject
 from edgeline.components.verify.latency import Latency, measure
 from edgeline.components.verify.malformed import Case
 from edgeline.components.verify.parity import Batch, Parity
 from edgeline.errors import EdgelineError
+from edgeline.formats import quantisation
 from edgeline.runtimes import original as originals
 from edgeline.runtimes.interpreter import EdgeModel, dequantise, quantise
 from edgeline.runtimes.original import Original
@@ -36,8 +37,6 @@ from edgeline.runtimes.original import Original
 SCHEMA = "verification/v1"
 COMPILED_SCHEMA = "compiled_model/v1"  # what the component compile writes
 VECTOR_ROWS = 32
-# what another processor may make of the same model: rounding, or one step of a quantised tensor
-TOLERANCE = {True: 1e-5, False: 0.02}
 
 
 @dataclass(frozen=True)
@@ -129,7 +128,9 @@ def verify(
 
 def _subject(edge: Artifact, compiled: Artifact | None, runtime: str) -> Subject:
     path = models.edge_model_path(edge)
-    own = Subject(path, runtimes.name(path, runtime), edge.metadata["quantisation"])
+    own = Subject(
+        path, runtimes.name(path, runtime), quantisation.of(edge.metadata["quantisation"])
+    )
     if compiled is None:
         return own
     if edge.digest not in compiled.metadata["source_digest"].split():
@@ -140,7 +141,7 @@ def _subject(edge: Artifact, compiled: Artifact | None, runtime: str) -> Subject
     facts = compiled.metadata
     if targets.find(facts["target"]).load is None:
         return own  # only the device runs it: the model that it was made of answers for it
-    return Subject(compiled.path, facts["target"], facts["quantisation"])
+    return Subject(compiled.path, facts["target"], quantisation.of(facts["quantisation"]))
 
 
 def _stored(arrays: models.Arrays, runtime: EdgeModel) -> dict[str, Any]:
@@ -241,7 +242,7 @@ def _tolerance(findings: Findings) -> float:
 
     A file held to itself was run in two kinds of kernels, which shows it for this model.
     """
-    usual = TOLERANCE[findings.subject.quantisation in FLOAT]
+    usual = findings.subject.quantisation.device_difference
     if not findings.original.itself:
         return usual
     return max(usual, 2 * findings.parity.max_difference)
@@ -255,7 +256,7 @@ def _summary(findings: Findings, edge: Artifact, rows: Artifact) -> dict[str, An
         "split": findings.split,
         "rows": found.rows,
         "runtime": findings.subject.runtime,
-        "quantisation": findings.subject.quantisation,
+        "quantisation": findings.subject.quantisation.name,
         "max_difference": found.max_difference,
         "mean_difference": found.mean_difference,
         "changed_decisions": found.changed_decisions,

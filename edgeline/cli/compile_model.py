@@ -8,12 +8,33 @@ from typing import Any
 import click
 
 from edgeline.cli.arguments import existing, new_folder
+from edgeline.formats.quantisation import CONVERTED
 
 
-@click.command("compile-model")
+class CompileModelCommand(click.Command):
+    """A command whose `--help` ends with the targets; none of them is imported for it."""
+
+    def format_epilog(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        from edgeline.components.compile import target
+
+        super().format_epilog(ctx, formatter)
+        outside = target.outside()
+        names = [f"{name} (of {plugin.distribution})" for name, plugin in outside.items()]
+        with formatter.section("Targets"):
+            formatter.write_text(", ".join([*target.MODULES, *names]))
+            for sentence in target.refused().values():
+                formatter.write_text(sentence)
+
+
+@click.command("compile-model", cls=CompileModelCommand)
 @click.argument("model", callback=existing)
 @click.option("--target", "targets", multiple=True, required=True, help="A target. Repeatable.")
-@click.option("--quantisation", default="", help="By default the best one for each target.")
+@click.option(
+    "--quantisation",
+    default="",
+    metavar="NAME",
+    help=f"{', '.join(row.name for row in CONVERTED)}; by default the best for each target.",
+)
 @click.option(
     "--representative",
     default="",
@@ -42,8 +63,7 @@ def compile_model(as_json: bool, **request: Any) -> None:
     """Convert and compile MODEL for one or more targets, and report the result for each.
 
     MODEL is a SavedModel folder, a .keras, .h5, .tflite or .onnx file, or a folder that train,
-    convert or import_model wrote. Targets: litert, tflite-micro, edgetpu, ethos-u55, ethos-u65,
-    ethos-u85, onnx, openvino, tvm, qualcomm-htp, imx500, tensorrt.
+    convert or import_model wrote.
     """
     from edgeline.local.compile_model import Request
     from edgeline.local.compile_model import compile_model as work

@@ -6,7 +6,7 @@ import json
 import os
 import sys
 import tempfile
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -18,6 +18,7 @@ from rich.table import Table
 from rich.text import Text
 
 from edgeline.errors import EdgelineError, UsageError, at_path, did_you_mean
+from edgeline.formats.quantisation import FLOAT, NAMES, of
 from edgeline.reports import terminal
 
 if TYPE_CHECKING:
@@ -25,7 +26,6 @@ if TYPE_CHECKING:
     from edgeline.components.compile.target import Target
     from edgeline.reports.report import Section
 
-INTEGER, FLOAT = ("int8", "int16x8"), "float"
 IMPORTED = "imported"  # the folder, in scratch, of a model that was no artifact
 RANDOM = (
     "No representative data was given: integer ranges come from random numbers of the input's "
@@ -91,11 +91,12 @@ def compile_model(request: Request, as_json: bool) -> int:
         UsageError: a target, setting or file is unknown or not for this model.
         EdgelineError: the model cannot be read.
     """
-    from edgeline.components.compile import report, target
+    from edgeline.components.compile import report
 
-    targets = [target.find(name) for name in dict.fromkeys(request.targets)]
+    names = list(dict.fromkeys(request.targets))
+    targets, broken = _find(names)
     _check_values(request)
-    options = parse_options(request.settings, targets)
+    options = parse_options(request.settings, targets, broken)
     stem = Path(request.model.rstrip("/")).stem
     folder = Path(request.output or f"{stem or 'model'}-compiled")
     told = terminal.console(sys.stderr)
@@ -109,7 +110,10 @@ def compile_model(request: Request, as_json: bool) -> int:
                 error, f"{folder} cannot be made ({error.strerror}): name another folder with -o."
             ) from error
         outcomes = [
-            _outcome(each, request, work, options[each.name], folder, step) for each in targets
+            report.Outcome(name, failure=broken[name])
+            if name in broken
+            else _outcome(targets[name], request, work, options[name], folder, step)
+            for name in names
         ]
         joined = _joined(work, folder, outcomes)
     warnings = [RANDOM] if work.random else []
@@ -123,6 +127,26 @@ def compile_model(request: Request, as_json: bool) -> int:
     return int(any(outcome.failure for outcome in outcomes))
 
 
+def _find(names: Sequence[str]) -> tuple[dict[str, Target], dict[str, str]]:
+    """Targets by name, and why one of another package cannot be loaded.
+
+    Raises:
+        UsageError: there is no such target.
+    """
+    from edgeline.components.compile import target
+
+    found: dict[str, Target] = {}
+    broken: dict[str, str] = {}
+    for name in names:
+        try:
+            found[name] = target.find(name)
+        except UsageError:
+            raise
+        except EdgelineError as error:
+            broken[name] = str(error)
+    return found, broken
+
+
 def _check_values(request: Request) -> None:
     """Refuse what no model could have: reading one takes a while.
 
@@ -132,11 +156,10 @@ def _check_values(request: Request) -> None:
     from edgeline import artifacts
     from edgeline.artifacts import examples
     from edgeline.components.compile.rows import check_rows
-    from edgeline.components.convert.settings import QUANTISATIONS
     from edgeline.components.import_model.wanted import SCALINGS
 
     for option, given, known in (
-        ("quantisation", request.quantisation, QUANTISATIONS),
+        ("quantisation", request.quantisation, NAMES),
         ("scaling", request.scaling, SCALINGS),
     ):
         if given and given not in known:
@@ -146,8 +169,10 @@ def _check_values(request: Request) -> None:
         check_rows(Path(request.representative))
 
 
-def parse_options(settings: Sequence[str], targets: Sequence[Target]) -> dict[str, dict[str, str]]:
-    """`target.option=value` by target.
+def parse_options(
+    settings: Sequence[str], targets: Mapping[str, Target], broken: Collection[str] = ()
+) -> dict[str, dict[str, str]]:
+    """`target.option=value` by target; what is set of a `broken` one is passed over.
 
     Raises:
         UsageError: a setting is not of this form or there twice, or names no target asked for or
@@ -155,7 +180,7 @@ def parse_options(settings: Sequence[str], targets: Sequence[Target]) -> dict[st
     """
     from edgeline.components.compile.compile import options_of
 
-    found: dict[str, dict[str, str]] = {target.name: {} for target in targets}
+    found: dict[str, dict[str, str]] = {name: {} for name in (*targets, *broken)}
     for setting in settings:
         name, equals, value = setting.partition("=")
         target, dot, option = name.partition(".")
@@ -167,8 +192,8 @@ def parse_options(settings: Sequence[str], targets: Sequence[Target]) -> dict[st
         if option in found[target]:
             raise UsageError(f"--set {name} is given twice: leave one out.")
         found[target][option] = value
-    for each in targets:
-        options_of(each, found[each.name])
+    for name, each in targets.items():
+        options_of(each, found[name])
     return found
 
 
@@ -272,14 +297,15 @@ def _quantisation(target: Target, wanted: str, work: Work) -> str:
 
     if not work.source or TFLITE not in target.takes:
         return ""
-    if wanted and wanted not in target.quantisations:
+    names = [row.name for row in target.quantisations]
+    if wanted and wanted not in names:
         raise EdgelineError(
-            f"Target {target.name} takes {' or '.join(target.quantisations)}, not {wanted}: "
-            f"compile for it without --quantisation, or with {target.quantisations[0]}."
+            f"Target {target.name} takes {' or '.join(names)}, not {wanted}: compile for it "
+            f"without --quantisation, or with {names[0]}."
         )
-    if work.edge_model and (wanted or FLOAT) == FLOAT and FLOAT in target.quantisations:
+    if work.edge_model and wanted in ("", FLOAT.name) and FLOAT in target.quantisations:
         return ""
-    return wanted or target.quantisations[0]
+    return wanted or names[0]
 
 
 def _converted(work: Work, quantisation: str) -> str:
@@ -306,7 +332,8 @@ def _convert(work: Work, quantisation: str) -> str:
     from edgeline.components.convert.convert import convert, convert_arrays
 
     output, page = work.folder / quantisation, work.folder / f"{quantisation}.html"
-    io = "int8" if quantisation == "int8" else "float"
+    row = of(quantisation)
+    io = "int8" if "int8" in row.io else "float"  # as an accelerator takes it
     given = (str(output), str(page), quantisation)
     if artifacts.schema_of(work.representative) == examples.SCHEMA:
         convert(work.source, work.representative, *given, representative_rows=100, io=io)
@@ -317,7 +344,7 @@ def _convert(work: Work, quantisation: str) -> str:
         rows = read_rows(Path(work.representative), features)
     else:
         rows = random_rows(features)
-        work.random = work.random or quantisation in INTEGER
+        work.random = work.random or bool(row.needs)
     convert_arrays(work.source, rows, *given, io=io)
     return str(output)
 

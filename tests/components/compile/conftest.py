@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 from edgeline.components.compile.target import Source, find
+from edgeline.formats.quantisation import of
 from edgeline.runtimes import child
 
 CORAL = Path(__file__).parents[2] / "data" / "coral"
@@ -81,7 +82,7 @@ def source(cnn):
     """The network as a source of a quantisation, or a model of Coral's."""
 
     def make(quantisation):
-        return Source(tflite=cnn / f"{quantisation}.tflite", quantisation=quantisation)
+        return Source(tflite=cnn / f"{quantisation}.tflite", quantisation=of(quantisation))
 
     return make
 

@@ -20,6 +20,7 @@ from edgeline.components.compile.compile import options_of
 from edgeline.components.compile.target import Source, find
 from edgeline.errors import EdgelineError
 from edgeline.formats import tflite
+from edgeline.formats.quantisation import INT8
 
 CORAL = Path(__file__).parents[2] / "data" / "coral"
 PAIRS = {pair["model"]: pair for pair in json.loads((CORAL / "pairs.json").read_text())}
@@ -153,7 +154,7 @@ def record(install, model: str, **changes):
 def compile_(model: str, folder: Path, **options: str):
     target = find("edgetpu")
     folder.mkdir(exist_ok=True)
-    source = Source(tflite=CORAL / model, quantisation="int8")
+    source = Source(tflite=CORAL / model, quantisation=INT8)
     return target.compile(source, folder, options_of(target, options))
 
 

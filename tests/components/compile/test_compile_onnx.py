@@ -6,6 +6,7 @@ import pytest
 from edgeline.components.compile import forms
 from edgeline.components.compile.target import Source
 from edgeline.errors import EdgelineError
+from edgeline.formats.quantisation import FLOAT, INT8
 
 
 @pytest.mark.usefixtures("in_this_process")
@@ -34,7 +35,7 @@ def test_a_saved_model_without_a_litert_file(cnn, compiled):
 @pytest.mark.usefixtures("in_this_process")
 def test_a_real_quantised_network_keeps_its_names_and_scales(coral, compiled):
     path = coral / "mobilenet_v1_0.25_128_quant.tflite"
-    _, runtime = compiled("onnx", Source(tflite=path, quantisation="int8"))
+    _, runtime = compiled("onnx", Source(tflite=path, quantisation=INT8))
     [image] = runtime.signature.inputs
     assert (image.dtype, image.scale, image.zero_point) == ("uint8", 0.0078125, 128)
 
@@ -43,7 +44,7 @@ def test_a_real_quantised_network_keeps_its_names_and_scales(coral, compiled):
 def test_an_operator_that_onnx_lacks_is_named(coral, compiled):
     path = coral / "keras_lstm_mnist_ptq.tflite"
     with pytest.raises(EdgelineError, match="tf2onnx does not know UNIDIRECTIONAL_SEQUENCE_LSTM"):
-        compiled("onnx", Source(tflite=path, quantisation="int8"))
+        compiled("onnx", Source(tflite=path, quantisation=INT8))
 
 
 def test_what_is_not_installed_is_named_with_its_command(monkeypatch):
@@ -55,9 +56,9 @@ def test_what_is_not_installed_is_named_with_its_command(monkeypatch):
 
 def test_another_function_than_the_source_is_refused():
     with pytest.raises(EdgelineError, match=r"largest difference on made-up rows is 0\.5, above"):
-        forms.require_equal(0.5, "int8", "The model")
+        forms.require_equal(0.5, INT8, "The model")
     with pytest.raises(EdgelineError, match="is nan"):
-        forms.require_equal(float("nan"), "float", "The model")
+        forms.require_equal(float("nan"), FLOAT, "The model")
 
 
 @pytest.mark.usefixtures("in_this_process")

@@ -5,6 +5,7 @@ import pytest
 from edgeline.components.compile import forms
 from edgeline.components.compile.target import Source
 from edgeline.errors import EdgelineError
+from edgeline.formats.quantisation import INT8
 
 
 @pytest.mark.usefixtures("in_this_process")
@@ -33,7 +34,7 @@ def test_a_saved_model(cnn, compiled):
 def test_an_lstm_is_one_sentence_from_a_process_of_its_own(coral, compiled):
     path = coral / "keras_lstm_mnist_ptq.tflite"
     with pytest.raises(EdgelineError, match=r"no OpenVINO form \(UNIDIRECTIONAL_SEQUENCE_LSTM\)"):
-        compiled("openvino", Source(tflite=path, quantisation="int8"))
+        compiled("openvino", Source(tflite=path, quantisation=INT8))
 
 
 def test_an_option_that_is_neither(source, compiled):

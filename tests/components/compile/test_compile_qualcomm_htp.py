@@ -6,6 +6,7 @@ import pytest
 from edgeline.components.compile import qualcomm_htp
 from edgeline.components.compile.target import Source, find
 from edgeline.errors import EdgelineError
+from edgeline.formats.quantisation import INT8
 
 needs_compiler = pytest.mark.skipif(
     bool(qualcomm_htp.missing()), reason=f"NOT TESTED: {qualcomm_htp.missing()}"
@@ -65,9 +66,7 @@ def test_unsigned_activations_are_the_same_function(source, tmp_path):
     from edgeline.components.compile import onnx_model, onnx_qdq
     from edgeline.runtimes import onnx_session
 
-    made = onnx_model.make(
-        Source(tflite=source("int8").tflite, quantisation="int8"), tmp_path / "a"
-    )
+    made = onnx_model.make(Source(tflite=source("int8").tflite, quantisation=INT8), tmp_path / "a")
     model = onnx.load(tmp_path / "a")
     signature = onnx_qdq.prepare(model, made.signature)
     onnx.save(model, tmp_path / "b")

@@ -24,6 +24,7 @@ from edgeline.components.compile.compile import (
 from edgeline.components.compile.target import MODULES, find
 from edgeline.components.import_model.import_model import import_model
 from edgeline.errors import EdgelineError
+from edgeline.formats.quantisation import INT8
 from edgeline.runtimes.interpreter import load
 
 DATA = Path(__file__).parents[2] / "data"
@@ -162,7 +163,7 @@ def test_a_time_limit_ends_the_compiler_and_all_it_started(edge, tmp_path, monke
 
 def test_the_forms_of_a_model(edge):
     given = read_models(str(edge / "int8"), "")
-    assert (given.source.quantisation, given.source.saved_model) == ("int8", None)
+    assert (given.source.quantisation, given.source.saved_model) == (INT8, None)
     assert given.digest
 
 

@@ -24,13 +24,12 @@ BASE = {
 class Maker:
     """Models of 20 layers, each 20 bytes larger in higher precision."""
 
-    def layers(self, quantisation):
-        return [f"{quantisation}/{number}" for number in range(20)]
+    def layers(self, recipe):
+        return [f"{recipe}/{number}" for number in range(20)]
 
-    def model(self, quantisation, kept, _):
-        return bytes([list(BASE).index(quantisation), len(kept)]).ljust(
-            BASE[quantisation] + 20 * len(kept)
-        )
+    def model(self, row, kept, _):
+        size = BASE[row.name] + 20 * len(kept)
+        return bytes([list(BASE).index(row.name), len(kept)]).ljust(size)
 
 
 def search(needed, max_drop=0.1):

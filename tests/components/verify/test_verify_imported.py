@@ -30,6 +30,7 @@ from edgeline.components.verify.malformed import KINDS
 from edgeline.components.verify.verify import verify as work
 from edgeline.components.verify.verify_bundle import verify_bundle
 from edgeline.errors import EdgelineError
+from edgeline.formats.quantisation import INT8
 from edgeline.runtimes import child, interpreter, original
 
 ROOT = Path(__file__).parents[3]
@@ -175,9 +176,9 @@ def test_without_labels_the_decisions_of_the_file_count(take):
     assert not model.labelled
     answer = model.evaluate({"image": np.zeros((2, 128, 128, 3), np.float32)})
     assert np.isnan(answer["label"]).all()
-    limits = Limits().resolved("int8", "multiclass_classification", judged=False)
+    limits = Limits().resolved(INT8, "multiclass_classification", judged=False)
     assert (limits.max_difference, limits.max_changed_decisions) == (float("inf"), 0.05)
-    limits = Limits().resolved("int8", "regression", judged=False)
+    limits = Limits().resolved(INT8, "regression", judged=False)
     assert (limits.max_difference, limits.max_changed_decisions) == (0.1, 1.0)
 
 
