@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 import re
+import textwrap
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
 from edgeline.components import catalogue
+from edgeline.components.compile import target
+from edgeline.components.compile.compile import FORMS
+from edgeline.formats import quantisation
 
 PYTHON_TYPES = {
     "String": "str",
@@ -17,23 +21,26 @@ PYTHON_TYPES = {
     "List": "list",
     "Dict": "dict",
 }
+LIST = re.compile(r"(?<=<!-- targets -->\n).*?(?=<!-- /targets -->)", re.DOTALL)
 STATUS = "PipelineTaskFinalStatus"  # KFP fills it in, for the task of an exit handler
 SCHEMA = re.compile(r" ?\(([a-z_]+/v\d+)\)")
 
 
 def main() -> None:
-    """Write components/<name>/README.md for every component."""
+    """Write components/<name>/README.md for every component, and README.md's list of targets."""
     for path, text in drifted().items():
         path.write_text(text)
         print(f"wrote {path}")
 
 
 def drifted() -> dict[Path, str]:
-    """The READMEs that are missing or differ from their faces, and what they should be."""
+    """The READMEs that are missing or differ from faces and tables, and what they should be."""
     import edgeline.components
 
     folder = Path(edgeline.components.__path__[0])
     wanted = {folder / name / "README.md": readme(name) for name in catalogue.names()}
+    if (whole := folder.resolve().parent / "README.md").is_file():
+        wanted[whole] = LIST.sub(lambda _: _listed_targets(), whole.read_text())
     return {
         path: text
         for path, text in wanted.items()
@@ -79,6 +86,7 @@ def readme(name: str) -> str:
                 ["output", "type", "holds", "description"],
                 ([f"`{key}`", *_artifact(value, said[key])] for key, value in outputs.items()),
             ),
+            *(_section(*TABLES[name]()) if name in TABLES else ()),
             "## Example",
             f"{_place(artifacts)}:",
             f"```python\n{example(name)}```\n",
@@ -122,6 +130,53 @@ def example(name: str) -> str:
                 "    ...  # the tasks that need it",
             ]
     return "\n".join(lines) + "\n"
+
+
+def _targets() -> tuple[str, list[str], list[list[str]]]:
+    """The table of targets for compile's README."""
+    rows = []
+    for row in target.TABLE:
+        found = target.find(row.name)
+        rows.append(
+            [
+                f"`{row.name}`",
+                found.summary,
+                " or ".join(FORMS[form] for form in found.takes),
+                ", ".join(each.name for each in found.quantisations),
+                f"`{row.extra}`" if row.extra else "",
+                found.limits,
+            ]
+        )
+    header = ["target", "for", "takes", "quantisations, best first", "extra", "not proven"]
+    return "Targets", header, rows
+
+
+def _quantisations() -> tuple[str, list[str], list[list[str]]]:
+    """The table of quantisations for convert's README."""
+    rows = [
+        [
+            f"`{row.name}`",
+            row.about,
+            row.maker,
+            " and ".join(filter(None, ["the model", row.needs])),
+            ", ".join(row.io),
+        ]
+        for row in quantisation.TABLE
+    ]
+    return "Quantisations", ["quantisation", "what it is", "made by", "takes", "io"], rows
+
+
+TABLES = {"compile": _targets, "convert": _quantisations}
+
+
+def _listed_targets() -> str:
+    """README.md's list of targets, in lines of at most 100 characters."""
+    *most, last = [f"`{row.name}`" for row in target.TABLE]
+    text = (
+        f"Targets: {', '.join(most)} and {last} "
+        "([what each takes](components/compile/README.md#targets))."
+    )
+    return textwrap.fill(text, 100, break_on_hyphens=False, break_long_words=False) + "\n"
 
 
 def _place(artifacts: Iterable[str]) -> str:

@@ -25,8 +25,7 @@ def compile(  # noqa: A001
             log (compiled_model/v1).
         report: Size, operators on the accelerator and on the CPU with the reason, facts.
         metrics: Size, share of operators on the accelerator, and the compiler's numbers.
-        target: litert, tflite-micro, edgetpu, ethos-u55, ethos-u65, ethos-u85, onnx, openvino,
-            tvm, qualcomm-htp, imx500 or tensorrt.
+        target: The device family: a target that `edgeline compile-model --help` lists.
         options: Settings of the target by name; see `edgeline compile-model --help`.
         time_limit: Seconds that the compiler may take.
         model: The trained model (model/v1), for targets that take a SavedModel.

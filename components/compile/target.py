@@ -21,10 +21,8 @@ from edgeline.formats.quantisation import FLOAT, Quantisation
 if TYPE_CHECKING:
     from edgeline.runtimes.interpreter import EdgeModel
 
-__all__ = [
-    *("Compiled", "Option", "Placed", "Source", "Target"),
-    *("ONNX", "SAVED_MODEL", "TFLITE"),
-]
+__all__ = ["ONNX", "SAVED_MODEL", "TFLITE", "Compiled", "Option", "Placed", "Source", "Target"]
+
 
 @dataclass(frozen=True)
 class Row:

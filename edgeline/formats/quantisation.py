@@ -10,6 +10,8 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from math import inf
 
+__all__ = ["DYNAMIC", "FLOAT", "FP16", "INT8", "INT16X8", "Quantisation", "of"]
+
 CONVERTER, QUANTISER, SEARCH = "TensorFlow's converter", "ai-edge-quantizer", "a search"
 REPRESENTATIVE, LABELLED = "representative rows", "labelled rows"
 FLOATS = ("float",)
