@@ -3,6 +3,7 @@ schedules."""
 
 # no `from __future__ import annotations`: kfp reads the annotations
 import enum
+import json
 import math
 from pathlib import Path
 from typing import Any
@@ -158,6 +159,22 @@ def test_the_client_refuses_what_the_command_line_refuses(
     with pytest.raises(UsageError, match=f"^Parameter {next(iter(value))}"):
         Client(root=str(tmp_path)).submit("taxi", **value)
     assert not list(tmp_path.iterdir())  # no run was begun
+
+
+def test_a_parameter_may_be_called_as_an_argument_of_submit(tmp_path: Path) -> None:
+    file = tmp_path / "greeting.py"
+    file.write_text(
+        "from kfp import dsl\n\n"
+        "@dsl.component(base_image='python', install_kfp_package=False)\n"
+        "def greet(name: str) -> str:\n    return name\n\n"
+        "@dsl.pipeline(name='greeting')\n"
+        "def pipeline(name: str = 'nobody', cache: str = ''):\n    greet(name=name)\n"
+    )
+    run_pipeline(str(file), ("name=Ada", "cache=x"), tmp_path / "runs", cache=False)
+    (record,) = (tmp_path / "runs").glob("greeting-*/run.json")
+    assert json.loads(record.read_text())["tasks"]["greet"]["outputs"]["Output"] == "Ada"
+    with pytest.raises(UsageError, match="Parameter steps is given twice"):
+        Client(root=str(tmp_path)).submit("taxi", {"steps": 1}, steps=2)
 
 
 @pytest.mark.parametrize(

@@ -68,7 +68,7 @@ def run_pipeline(
             f"Set {', '.join(absent)} with --set NAME=VALUE: see `edgeline pipelines {pipeline}`."
         )
     client = Client(root=str(root), console=console, docker=docker)
-    run = client.submit(definition, cache=cache, **arguments)
+    run = client.submit(definition, arguments, cache=cache)
     assert isinstance(run, LocalRun)
     result, page = run.result, run.page
     if console.is_terminal:

@@ -59,11 +59,11 @@ def submit_command(
         load(environment)  # before a server is asked
     run = Client(host, namespace).submit(
         definition,
+        parameters,
         environment=environment,
         experiment=experiment,
         name=name,
         shared=shared,
-        **parameters,
     )
     click.echo(run.id)
     if wait:

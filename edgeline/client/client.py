@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -64,6 +65,7 @@ class Client:
     def submit(
         self,
         pipeline: Any,
+        arguments: Mapping[str, Any] | None = None,
         *,
         cache: bool = True,
         environment: str = "",
@@ -77,6 +79,8 @@ class Client:
         Args:
             pipeline: a name of edgeline's, a Python file, a compiled .yaml file, or what
                 `edgeline.pipelines.catalogue.load` gave for one.
+            arguments: parameters of the pipeline by name, as Python values; for those that are
+                called as one of these arguments, such as `name`.
             cache: whether unchanged tasks are taken from earlier runs.
             environment: on a server: what it is compiled for (see `edgeline.environments`).
             experiment: on a server: where the run is shown.
@@ -84,7 +88,7 @@ class Client:
             shared: on a server with several teams: upload into the pipeline that all teams
                 share, which any of them may then run. Else it is only read, and a new version
                 goes to the namespace's own pipeline. With one user it changes nothing.
-            **parameters: of the pipeline, as Python values.
+            **parameters: more of them, as keywords.
 
         Raises:
             UsageError: the pipeline or a parameter is unknown, a required one is missing, or a
@@ -96,7 +100,9 @@ class Client:
 
         definition = catalogue.load(pipeline) if isinstance(pipeline, str) else pipeline
         known = parameters_of(definition)
-        parameters = check(parameters, known)
+        if twice := sorted(parameters.keys() & (arguments or {}).keys()):
+            raise UsageError(f"Parameter {', '.join(twice)} is given twice: give it once.")
+        parameters = check({**(arguments or {}), **parameters}, known)
         if absent := missing(known, parameters):
             label = pipeline if isinstance(pipeline, str) else definition.name
             raise UsageError(f"Pipeline {label} also needs {', '.join(absent)}.")
