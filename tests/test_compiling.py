@@ -16,8 +16,9 @@ from google.protobuf import json_format
 from kfp.pipeline_spec import pipeline_spec_pb2
 
 from edgeline import images
-from edgeline.client.compiling import NAME, compile_pipeline
+from edgeline.client.compiling import compile_pipeline
 from edgeline.errors import EdgelineError
+from edgeline.formats.names import PIPELINE
 from edgeline.pipelines import catalogue
 
 ROOT = Path(__file__).parents[1]
@@ -137,7 +138,7 @@ def test_manifests_are_what_the_crds_describe(manifests, index, kind):
     assert manifest["kind"] == crd["kind"]
     assert manifest["apiVersion"] == f"{crd['group']}/{crd['version']}"
     assert manifest["metadata"]["namespace"] == "team-a"
-    assert NAME.fullmatch(manifest["metadata"]["name"])
+    assert PIPELINE.fullmatch(manifest["metadata"]["name"])
     # a server prunes what the schema does not know
     assert manifest["spec"].keys() <= crd["schema"]["properties"]["spec"]["properties"].keys()
 
@@ -194,7 +195,7 @@ def test_a_long_name_still_leaves_room_for_the_digest(tmp_path):
     name = "a" * 99 + "-" + "b" * 28
     (tmp_path / "long.py").write_text(SMALL.replace('"small"', f'"{name}"'))
     version = version_of(str(tmp_path / "long.py"), tmp_path / "out.yaml")
-    assert NAME.fullmatch(version) and version.startswith("a" * 99)
+    assert PIPELINE.fullmatch(version) and version.startswith("a" * 99)
 
 
 @pytest.mark.parametrize("name", ["a" * 129, "Bad_Name", "-x", "", "x\n"])

@@ -7,7 +7,6 @@ says what is in it; a folder without one is not (yet) a bundle. Needs neither Te
 from __future__ import annotations
 
 import json
-import re
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -16,12 +15,12 @@ from typing import Any
 from edgeline.artifacts import digest_of_listing, sha256, write_text
 from edgeline.artifacts.features import Feature
 from edgeline.errors import EdgelineError, UsageError
-from edgeline.formats import typed
+from edgeline.formats import names, typed
 
 FORMAT = "bundle/v1"
 IMAGE_FOLDER = "models"  # of a bundle in a container image, where KServe looks for it
 MANIFEST = "manifest.json"
-NAME = re.compile(r"[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?")
+NAME = names.LABEL  # as the image and the Service that are made of it
 
 
 @dataclass(frozen=True)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,13 +11,12 @@ import msgspec
 
 from edgeline.artifacts import write_text
 from edgeline.errors import UsageError, at_path
-from edgeline.formats import plain_yaml
+from edgeline.formats import names, plain_yaml
 from edgeline.kubeflow import versions
 
 if TYPE_CHECKING:
     from edgeline.environments.environment import Environment
 
-NAME = re.compile(r"[a-z0-9]([-a-z0-9]{0,126}[a-z0-9])?")
 # Who deletes a Pipeline deletes all its versions, which the server makes it the owner of; old runs
 # and schedules need theirs. So neither a file that leaves Git nor the end of an Application deletes
 # one, and what stays in the cluster alone is no difference.
@@ -39,7 +37,6 @@ ANNOTATIONS = {
         "kustomize.toolkit.fluxcd.io/substitute": "disabled",
     },
 }
-NAMESPACE = re.compile(r"[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?")
 Json = dict[str, Any]
 
 
@@ -114,10 +111,7 @@ def compile_pipeline(
     if namespace is None:
         namespace = place.namespace if place else "kubeflow"
     name = definition.pipeline_spec.pipeline_info.name
-    if not NAMESPACE.fullmatch(namespace):
-        raise UsageError(
-            f"Namespace {namespace!r} is refused by Kubernetes: use at most 63 of a-z, 0-9 and -."
-        )
+    names.check_namespace(namespace)
     defaults = parse(settings, parameters_of(definition))
     path = Path(output or f"{name}.yaml")
     if not output and path.is_file() and Path(pipeline).is_file() and path.samefile(pipeline):
@@ -158,7 +152,7 @@ def compile_definition(
     pipeline = _in_order(json_format.MessageToDict(message))
     platform = json_format.MessageToDict(definition.platform_spec)
     name = message.pipeline_info.name
-    if not NAME.fullmatch(name):
+    if not names.PIPELINE.fullmatch(name):
         raise UsageError(
             f"Pipeline name {name!r} is refused by the server: use at most 128 of a-z, 0-9 and -."
         )

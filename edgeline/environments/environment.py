@@ -9,7 +9,7 @@ from typing import Annotated, Literal
 import msgspec
 
 from edgeline.errors import UsageError, did_you_mean
-from edgeline.formats import plain_yaml
+from edgeline.formats import names, plain_yaml
 
 LAPTOP = "laptop"
 NAMES = (LAPTOP, "onprem", "gcp", "aws", "azure", "edge")
@@ -18,7 +18,7 @@ INT32 = 2**31 - 1  # the largest that protobuf and Kubernetes take
 # kubernetes.io/docs/reference/kubernetes-api/common-definitions/quantity
 Quantity = Annotated[str, msgspec.Meta(pattern=r"^[0-9]{1,15}(\.[0-9]{1,9})?(m|[kMGT]|[KMGT]i)?$")]
 Name = Annotated[str, msgspec.Meta(pattern=r"^[a-z0-9]([-.a-z0-9]{0,251}[a-z0-9])?$")]
-Namespace = Annotated[str, msgspec.Meta(pattern=r"^[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?$")]
+Namespace = Annotated[str, msgspec.Meta(pattern=rf"^{names.LABEL_PATTERN}\Z")]
 Root = Annotated[str, msgspec.Meta(pattern=r"^(gs|s3|minio)://[^/]+(/.*)?$|^$")]
 Variable = Annotated[str, msgspec.Meta(pattern=r"^[A-Za-z_][A-Za-z0-9_]*$")]
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-import re
 import warnings
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -13,13 +12,13 @@ from typing import Any, TypeVar
 from urllib.parse import urlsplit
 
 from edgeline.errors import EdgelineError, UsageError, first_line
+from edgeline.formats import names
 from edgeline.kubeflow import tokens, versions
 
 TIMEOUT = (10.0, 60.0)  # seconds to connect, and of silence
 AGAIN = (429, 502, 503, 504)  # what a server, or Envoy before it, says when it is busy or restarts
 UNAVAILABLE = 14  # gRPC's code of a server that is not ready and did nothing
 TOKEN_HINT = "name the file of a token in KF_PIPELINES_SA_TOKEN_PATH"
-NAMESPACE = re.compile(r"[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?")
 Answer = TypeVar("Answer")
 
 
@@ -53,10 +52,8 @@ def connect(host: str | None = None, namespace: str | None = None) -> Any:
             f"The address of {parts.hostname} has a user or a password in it, which no "
             f"request carries: leave it out, and {TOKEN_HINT}."
         )
-    if namespace is not None and not NAMESPACE.fullmatch(namespace):
-        raise UsageError(
-            f"Namespace {namespace!r} is refused by Kubernetes: use at most 63 of a-z, 0-9 and -."
-        )
+    if namespace is not None:
+        names.check_namespace(namespace)
     token, authority = _credentials(), os.environ.get("SSL_CERT_FILE")
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", FutureWarning)  # about servers before 2.0

@@ -7,21 +7,20 @@ import re
 from collections import Counter
 from collections.abc import Iterator, Mapping
 
-from edgeline.formats import plain_yaml
+from edgeline.formats import names, plain_yaml
 from edgeline.lint.documents import Document, Tree, at, listed, mapped
 from edgeline.lint.rule import WARNING, Found, Rule
 
 PIPELINES = "pipelines.kubeflow.org"
-KFP_NAME = re.compile(r"[a-z0-9]([-a-z0-9]{0,126}[a-z0-9])?")
 _LABEL = r"[a-z0-9]([-a-z0-9]*[a-z0-9])?"
 KUBERNETES_NAME = re.compile(rf"(?=.{{1,253}}$){_LABEL}(\.{_LABEL})*")
 # of what becomes a host's name, a label's value, or the beginning of other names
 SHORT_NAMES = {
     "CronJob": re.compile(rf"(?=.{{1,52}}$){_LABEL}(\.{_LABEL})*"),
     "Job": re.compile(rf"(?=.{{1,63}}$){_LABEL}(\.{_LABEL})*"),
-    "Namespace": re.compile(rf"(?=.{{1,63}}$){_LABEL}"),
-    "Service": re.compile(r"(?=.{1,63}$)[a-z]([-a-z0-9]*[a-z0-9])?"),
-    "StatefulSet": re.compile(rf"(?=.{{1,63}}$){_LABEL}"),
+    "Namespace": names.LABEL,
+    "Service": names.SERVICE,
+    "StatefulSet": names.LABEL,
 }
 HASHED = re.compile(r"(?:^|[-.])[0-9a-f]{7,64}$")
 ETCD_BYTES = 3 << 19  # 1.5 MiB
@@ -40,11 +39,11 @@ def _names(tree: Tree) -> Iterator[Found]:
         if document.kind in ("Pipeline", "PipelineVersion"):
             for path in (("metadata", "name"), ("spec", "pipelineName")):
                 name = document.get(*path)
-                if isinstance(name, str) and not KFP_NAME.fullmatch(name):
+                if isinstance(name, str) and not names.PIPELINE.fullmatch(name):
                     yield Found(document, path, f"the server refuses the name {name!r}")
         elif document.kind == "IR":
             name = document.get("pipelineInfo", "name")
-            if not isinstance(name, str) or not KFP_NAME.fullmatch(name):
+            if not isinstance(name, str) or not names.PIPELINE.fullmatch(name):
                 path = ("pipelineInfo", "name")
                 yield Found(document, path, f"the server refuses the name {name!r}")
         elif document.kind not in COLON_NAMES:

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import re
 from dataclasses import dataclass
 from urllib.parse import parse_qs, urlsplit
 
 from edgeline.errors import EdgelineError
+from edgeline.formats import names
 
 GIT = ("git+https", "git+ssh", "git+file")
-NAMESPACE = re.compile(r"[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?")
 
 
 @dataclass(frozen=True)
@@ -44,7 +43,7 @@ def parse(site: str) -> Cluster | GitFolder:
             "The site's address is malformed: give cluster://NAMESPACE, or "
             "git+https://HOST/REPOSITORY.git//FOLDER?branch=BRANCH."
         ) from None
-    if parts.scheme == "cluster" and NAMESPACE.fullmatch(parts.netloc) and not parts.path:
+    if parts.scheme == "cluster" and names.LABEL.fullmatch(parts.netloc) and not parts.path:
         return Cluster(parts.netloc)
     if parts.scheme in GIT:
         path, _, folder = parts.path.partition("//")

@@ -12,7 +12,7 @@ from pathlib import Path
 from edgeline import images
 from edgeline.artifacts import write_text
 from edgeline.errors import EdgelineError, UsageError, at_path, did_you_mean
-from edgeline.formats import plain_yaml
+from edgeline.formats import names, plain_yaml
 from edgeline.sites import clusters, devices
 from edgeline.sites.image import model_image, push
 from edgeline.sites.site import Object, Site
@@ -27,8 +27,6 @@ FORMS: dict[str, Callable[[Site], dict[str, list[Object]]]] = {
     "compose": devices.compose,
 }
 REPOSITORY = re.compile(r"[a-z0-9.-]+(:[0-9]+)?(/[a-z0-9]+([._-]+[a-z0-9]+)*)+")
-NAME = re.compile(r"[a-z]([-a-z0-9]{0,61}[a-z0-9])?")  # of a Service: a letter first
-NAMESPACE = re.compile(r"[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?")
 
 
 def render(
@@ -68,10 +66,9 @@ def render(
             "`edgeline site push` makes an image of it for a runtime of yours."
         )
     name = name or manifest.name
-    if not NAME.fullmatch(name):
+    if not names.SERVICE.fullmatch(name):
         raise UsageError(f"Name {name!r}: use at most 63 of a-z, 0-9 and -, a letter first.")
-    if not NAMESPACE.fullmatch(namespace):
-        raise UsageError(f"Namespace {namespace!r}: use at most 63 of a-z, 0-9 and -.")
+    names.check_namespace(namespace)
     model = f"{repository}/{manifest.name}@{image.digest}"
     server = images.reference("edge-server")
     site = Site(name, namespace, manifest.version, model, server)
