@@ -141,3 +141,14 @@ def test_a_text_that_cannot_be_written_leaves_no_draft(tmp_path):
         artifacts.write_text(place, "new")
     assert caught.value.filename == str(place)
     assert [file.name for file in tmp_path.iterdir()] == ["page.html"]
+
+
+def test_json_is_readable_sorted_and_taken_by_every_parser(tmp_path):
+    value = {"b": 1, "a": "Köln", "file": "bad\udcff"}
+    artifacts.write_json(tmp_path / "v.json", value)
+    content = (tmp_path / "v.json").read_bytes()
+    assert json.loads(content) == value
+    assert content.decode().startswith('{\n "a": "Köln",\n "b": 1') and content.endswith(b"}\n")
+    with pytest.raises(ValueError, match="not JSON compliant"):
+        artifacts.write_json(tmp_path / "v.json", {"a": float("nan")})
+    assert (tmp_path / "v.json").read_bytes() == content

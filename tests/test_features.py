@@ -6,9 +6,12 @@ import numpy as np
 import pyarrow as pa
 import pytest
 
-from edgeline.artifacts import features
+from edgeline.artifacts import features, reference
+from edgeline.artifacts.bundle import Signature, Tensor
 from edgeline.artifacts.features import MISSING_INT, Feature
+from edgeline.components.compile import forms
 from edgeline.errors import EdgelineError
+from edgeline.preprocessing import fill_missing
 
 
 def batch(**columns):
@@ -137,3 +140,24 @@ def test_a_feature_comes_back_from_json():
     feature = Feature("x", "float32", (3,))
     assert feature.to_json() == {"name": "x", "dtype": "float32", "shape": [3]}
     assert Feature.from_json(feature.to_json()) == feature
+
+
+def test_a_missing_value_is_one_for_all_who_read_it():
+    """What a column becomes, a model fills, drift counts and a compiler is tried on."""
+    import tensorflow as tf
+
+    columns = {
+        "float32": pa.array([1.0, None], pa.float32()),
+        "int64": pa.array([1, None], pa.int64()),
+        "string": pa.array(["x", None]),
+    }
+    tensors = tuple(Tensor(name, name, (-1, 1)) for name in columns)
+    tried = forms.sample(Signature(tensors, ()), gaps=True)
+    for dtype, column in columns.items():
+        found = dense(column, dtype)
+        assert features.missing(found).ravel().tolist() == [False, True]
+        assert reference.present(found[:, 0])[1] == 1
+        filled = fill_missing(tf.constant(found), "y" if dtype == "string" else 7)
+        assert filled.numpy().ravel()[1] in (7, b"y")
+        assert features.missing(tried[dtype]).ravel().tolist()[-1]
+    assert features.missing(np.array([-128], np.int8)) is None

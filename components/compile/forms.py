@@ -15,8 +15,10 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from edgeline.artifacts import differences, write_json
 from edgeline.artifacts.bundle import Signature, Tensor
-from edgeline.artifacts.features import MISSING_INT
+from edgeline.artifacts.differences import Gap
+from edgeline.artifacts.features import MISSING
 from edgeline.errors import EdgelineError
 from edgeline.extras import extra_of
 from edgeline.formats import tflite
@@ -28,7 +30,6 @@ Tell = Callable[[str], None]  # says what comes next
 
 SIGNATURE = "signature.json"
 ROWS, SEED = 16, 20
-MISSING = {"float32": np.float32(np.nan), "int64": MISSING_INT, "string": b""}
 STRINGS = (b"", b"no such category", b"Cash")
 TIME_LIMIT = 900.0  # seconds that a compiler may be silent
 
@@ -164,10 +165,8 @@ def sample(
     return found
 
 
-def difference(source: EdgeModel, compiled: EdgeModel, arrays: Arrays) -> float:
-    """The largest difference of two models on some rows, in real values.
-
-    As a share of the largest absolute value of an output, where that is above 1.
+def difference(source: EdgeModel, compiled: EdgeModel, arrays: Arrays) -> Gap:
+    """The largest difference of two models on some rows, in real values, over all outputs.
 
     Raises:
         EdgelineError: the outputs have other names or shapes, or one is not finite where the
@@ -176,11 +175,10 @@ def difference(source: EdgeModel, compiled: EdgeModel, arrays: Arrays) -> float:
     return gap(source, arrays, compiled, arrays)
 
 
-def gap(source: EdgeModel, rows: Arrays, compiled: EdgeModel, arrays: Arrays) -> float:
+def gap(source: EdgeModel, rows: Arrays, compiled: EdgeModel, arrays: Arrays) -> Gap:
     """As `difference`, where the compiled model stores the same rows in another way."""
     expected = interpreter.dequantise(source(rows), source.signature.outputs)
     answer = interpreter.dequantise(compiled(arrays), compiled.signature.outputs)
-    largest = 0.0
     for name, wanted in expected.items():
         given = answer.get(name)
         if given is None or given.shape != wanted.shape:
@@ -189,35 +187,39 @@ def gap(source: EdgeModel, rows: Arrays, compiled: EdgeModel, arrays: Arrays) ->
                 f"Output {name!r} of the compiled model is {found}, not of shape "
                 f"{list(wanted.shape)} as in the source: the compiler changed it."
             )
-        if not np.array_equal(np.isfinite(given), finite := np.isfinite(wanted)):
+    gaps = differences.gaps(answer, expected)
+    for name, each in gaps.items():
+        if not np.isfinite(each.max):
             raise EdgelineError(
                 f"Output {name!r} of the compiled model is NaN or infinite where that of the "
                 "source is not: the compiler changed it."
             )
-        gaps = np.abs(given[finite].astype(np.float64) - wanted[finite])
-        scale = max(1.0, float(np.abs(wanted[finite]).max(initial=0.0)))
-        largest = max(largest, float(gaps.max(initial=0.0)) / scale)
-    return largest
+    whole = gaps.values()
+    return Gap(
+        max(each.max for each in whole),
+        max(each.mean for each in whole),
+        max(each.of_range for each in whole),
+    )
 
 
-def require_equal(found: float, quantisation: Quantisation, what: str) -> None:
+def require_equal(found: Gap, quantisation: Quantisation, what: str) -> None:
     """Refuse a compiled model that is another function than its source.
 
     Raises:
         EdgelineError: it differs by more.
     """
     limit = quantisation.compiled_difference
-    if not found <= limit:
+    if not found.of_range <= limit:
         raise EdgelineError(
             f"{what} gives other answers than its source: the largest difference on made-up "
-            f"rows is {found:.3g}, above {limit:g}, so an operator means something else there."
+            f"rows is {found.of_range:.3g} of an output's largest value, above {limit:g}, so an "
+            "operator means something else there."
         )
 
 
 def write_signature(folder: Path, signature: Signature) -> None:
     """Write `signature.json` as in an `edge_model/v1` folder."""
-    text = json.dumps(signature.to_json(), indent=1, sort_keys=True)
-    (folder / SIGNATURE).write_text(text + "\n")
+    write_json(folder / SIGNATURE, signature.to_json())
 
 
 def read_signature(folder: Path) -> Signature:

@@ -36,7 +36,7 @@ def compile_onnx(source: Source, folder: Path, _: Mapping[str, str]) -> Compiled
             "quantisation": made.quantisation.name,
             "opset": onnx_model.OPSET,
             "operators": sum(made.operators.values()),
-            "max_difference": made.difference,
+            "max_difference": made.difference.max,
             "size_bytes": (folder / FILE).stat().st_size,
         },
         notes=made.notes,

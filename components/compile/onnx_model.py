@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import Any
 
 from edgeline.artifacts.bundle import Signature
+from edgeline.artifacts.differences import Gap
 from edgeline.components.compile import forms
 from edgeline.components.compile.target import ONNX, SAVED_MODEL, TFLITE, Source
 from edgeline.errors import EdgelineError
@@ -38,7 +39,7 @@ class Made:
         signature: its inputs and outputs, quantised ones with scale and zero point.
         origin: the form that it was made of.
         quantisation: of the file: that of the source, or float where made of the SavedModel.
-        difference: of its answers to the source's on made-up rows (`forms.difference`).
+        difference: of its answers from the source's on made-up rows (`forms.difference`).
         operators: how many of each are in the simplified graph.
         notes: sentences for the user.
     """
@@ -46,7 +47,7 @@ class Made:
     signature: Signature
     origin: str
     quantisation: Quantisation
-    difference: float
+    difference: Gap
     operators: Mapping[str, int]
     notes: tuple[str, ...] = ()
 

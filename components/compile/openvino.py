@@ -120,7 +120,7 @@ def _write(
     facts = {
         "made_of": origin,
         "quantisation": rounded.name,
-        "max_difference": found,
+        "max_difference": found.max,
         "operators": len(model.get_ops()),
         "size_bytes": sum((folder / name).stat().st_size for name in (FILE, "model.bin")),
         "openvino_version": openvino.__version__,

@@ -75,7 +75,7 @@ def compile_qualcomm(source: Source, folder: Path, options: Mapping[str, str]) -
         "context_bytes": binary.stat().st_size,
         "htp_arch": options["htp_arch"],
         "soc_model": options["soc_model"],
-        "max_difference_before_compiler": made.difference,
+        "max_difference_before_compiler": made.difference.max,
     }
     return Compiled(FILE, tuple(placed), facts, made.notes, log)
 

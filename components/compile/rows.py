@@ -11,6 +11,7 @@ import numpy as np
 import numpy.typing as npt
 
 from edgeline.artifacts.features import NUMPY_DTYPES, Feature
+from edgeline.artifacts.sampling import spread
 from edgeline.errors import EdgelineError, UsageError
 from edgeline.extras import install_hint
 
@@ -50,8 +51,8 @@ def check_rows(path: Path) -> None:
 def read_rows(path: Path, features: Sequence[Feature]) -> Arrays:
     """Rows of a .npz file (arrays by feature), a .npy file (one feature) or a folder of images.
 
-    Of images, at most 100, evenly chosen, brought to the size of the model's input: pixels from
-    0 to 255, whatever the model makes of them.
+    At most 100 of them, evenly spread. Images are brought to the size of the model's input:
+    pixels from 0 to 255, whatever the model makes of them.
 
     Raises:
         UsageError: the file is of another kind.
@@ -61,17 +62,16 @@ def read_rows(path: Path, features: Sequence[Feature]) -> Arrays:
         return {_only(features, path).name: _images(path, _only(features, path))}
     loaded = _load(path)
     if isinstance(loaded, np.ndarray):
-        feature = _only(features, path)
-        return {feature.name: _typed(loaded, feature, path)}
+        return _chosen({_only(features, path): loaded}, path)
     with loaded:
         if len(features) == len(loaded.files) == 1:
-            return {features[0].name: _typed(loaded[loaded.files[0]], features[0], path)}
+            return _chosen({features[0]: loaded[loaded.files[0]]}, path)
         if absent := [feature.name for feature in features if feature.name not in loaded.files]:
             raise EdgelineError(
                 f"{path} has no array {absent[0]!r}, only {', '.join(loaded.files)}: the model "
                 f"takes {', '.join(feature.name for feature in features)}."
             )
-        return {feature.name: _typed(loaded[feature.name], feature, path) for feature in features}
+        return _chosen({feature: loaded[feature.name] for feature in features}, path)
 
 
 def _load(path: Path) -> Any:
@@ -105,8 +105,19 @@ def _only(features: Sequence[Feature], path: Path) -> Feature:
     return features[0]
 
 
-def _typed(array: npt.NDArray[Any], feature: Feature, path: Path) -> npt.NDArray[Any]:
-    """Rows in the dtype of a feature; the first 100 are enough."""
+def _chosen(arrays: Mapping[Feature, npt.NDArray[Any]], path: Path) -> Arrays:
+    """At most 100 rows, evenly spread and the same of each feature, in the features' dtypes."""
+    shaped = {feature: _shaped(array, feature, path) for feature, array in arrays.items()}
+    counts = {feature.name: len(array) for feature, array in shaped.items()}
+    if len(set(counts.values())) > 1:
+        raise EdgelineError(f"The arrays of {path} differ in their rows: {counts}.")
+    return {
+        feature.name: _typed(array[spread(len(array), MOST_ROWS)], feature, path)
+        for feature, array in shaped.items()
+    }
+
+
+def _shaped(array: npt.NDArray[Any], feature: Feature, path: Path) -> npt.NDArray[Any]:
     if array.ndim == len(feature.shape):  # [rows] for [rows, 1], or one row without its batch
         array = array[..., None] if feature.shape == (1,) else array[None]
     if array.shape[1:] != feature.shape:
@@ -114,14 +125,18 @@ def _typed(array: npt.NDArray[Any], feature: Feature, path: Path) -> npt.NDArray
             f"{feature.name!r} in {path} has shape {list(array.shape)}, but the model takes "
             f"{['rows', *feature.shape]}."
         )
+    return array
+
+
+def _typed(array: npt.NDArray[Any], feature: Feature, path: Path) -> npt.NDArray[Any]:
     if feature.dtype == "string":
         if array.dtype.kind not in "SU":
             raise EdgelineError(f"{feature.name!r} in {path} is {array.dtype}: give strings.")
         values = np.char.encode(array, "utf-8") if array.dtype.kind == "U" else array
-        return values[:MOST_ROWS].astype(object)
+        return values.astype(object)
     if array.dtype.kind not in "biuf":
         raise EdgelineError(f"{feature.name!r} in {path} is {array.dtype}: give numbers.")
-    return array[:MOST_ROWS].astype(NUMPY_DTYPES[feature.dtype])
+    return array.astype(NUMPY_DTYPES[feature.dtype])
 
 
 def _images(folder: Path, feature: Feature) -> npt.NDArray[Any]:
@@ -136,11 +151,8 @@ def _images(folder: Path, feature: Feature) -> npt.NDArray[Any]:
             "give a .npz file."
         )
     height, width, channels = feature.shape
-    chosen = [files[i * len(files) // MOST_ROWS] for i in range(min(len(files), MOST_ROWS))]
-    if len(files) <= MOST_ROWS:
-        chosen = files
     rows = []
-    for file in chosen:
+    for file in (files[place] for place in spread(len(files), MOST_ROWS)):
         try:
             with Image.open(file) as image:
                 pixels = image.convert("L" if channels == 1 else "RGB").resize((width, height))

@@ -48,7 +48,7 @@ def compile_tensorrt(source: Source, folder: Path, options: Mapping[str, str]) -
     facts: dict[str, float | int | str] = {
         "made_of": made.origin,
         "quantisation": made.quantisation.name,
-        "max_difference_before_compiler": made.difference,
+        "max_difference_before_compiler": made.difference.max,
     }
     program = shutil.which(arguments[0])
     if not program:

@@ -12,6 +12,7 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
+from edgeline.artifacts.differences import Gap
 from edgeline.components.compile import forms, onnx_model
 from edgeline.components.compile.target import (
     ONNX,
@@ -63,7 +64,7 @@ def compile_tvm(source: Source, folder: Path, _: Mapping[str, str]) -> Compiled:
         facts={
             "made_of": made.origin,
             "quantisation": made.quantisation.name,
-            "max_difference": max(made.difference, found),
+            "max_difference": max(made.difference.max, found.max),
             "size_bytes": (folder / f"model_{DEVICE}.so").stat().st_size,
             "tvm_version": version,
         },
@@ -106,9 +107,7 @@ def load(folder: Path, _: Compiled) -> EdgeModel:
     return EdgeModel(signature, invoke)
 
 
-def _compile(
-    tell: forms.Tell, file: Path, made: onnx_model.Made, folder: Path
-) -> tuple[str, float]:
+def _compile(tell: forms.Tell, file: Path, made: onnx_model.Made, folder: Path) -> tuple[str, Gap]:
     import onnx
     import tvm
     from tvm.relax.frontend.onnx import from_onnx

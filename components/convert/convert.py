@@ -12,7 +12,16 @@ import numpy as np
 import numpy.typing as npt
 
 from edgeline import artifacts
-from edgeline.artifacts import Artifact, examples, features, models, transformed, write_json
+from edgeline.artifacts import (
+    Artifact,
+    differences,
+    examples,
+    features,
+    models,
+    transformed,
+    write_json,
+)
+from edgeline.artifacts.differences import Gap
 from edgeline.artifacts.features import Feature
 from edgeline.artifacts.transformed import Cause
 from edgeline.components.convert import conversion, fallback, litert_file, report
@@ -161,8 +170,8 @@ def _convert(
             f"The network of {trained.path} uses {_named(result.unsupported)}, which LiteRT lacks: "
             f"{_advice(result.unsupported, 'build the model without it')}."
         )
-    difference = _differences(result)
-    _check(difference, built.quantisation, trained.path)
+    gaps = _gaps(result)
+    _check(gaps, built.quantisation, trained.path)
     source_size = trained.metadata.get("size", trained.size)  # of an imported file itself
     causes = _causes(result, trained)
     metadata: dict[str, Any] = {
@@ -178,7 +187,7 @@ def _convert(
         "because": _because(result.unsupported) or trained.metadata.get("because"),
         "lowered": dict(sorted(built.lowered.items())),
         transformed.KEY: [cause.to_json() for cause in causes],
-        "difference": difference,
+        "difference": {name: asdict(found) for name, found in gaps.items()},
         "representative": dict(taken),
         "size": len(built.model),
         "source_size": source_size,
@@ -205,7 +214,7 @@ def _convert(
         {
             "size_bytes": len(built.model),
             "size_share_of_source": len(built.model) / max(source_size, 1),
-            "max_difference": max((d["max"] for d in difference.values()), default=0.0),
+            "max_difference": max((found.max for found in gaps.values()), default=0.0),
         },
     )
 
@@ -258,7 +267,6 @@ def _representative(
     raw: Artifact, trained: Artifact, split: str, most: int
 ) -> dict[str, npt.NDArray[Any]]:
     """Raw features of rows that lie evenly over a split; the split is streamed."""
-    takes = models.raw_features(trained)
     total = examples.splits(raw).get(split, 0)
     examples.parts(raw, split)  # names the splits where there is no such
     if min(total, most) < 1:
@@ -266,14 +274,7 @@ def _representative(
             f"Split {split!r} and representative_rows={most} give no row to compare the edge "
             "model with: give at least one."
         )
-    wanted = np.arange(min(total, most)) * total // min(total, most)
-    found, start = [], 0
-    for batch in examples.read_batches(raw, split):
-        here = wanted[(wanted >= start) & (wanted < start + len(batch))] - start
-        if len(here):
-            found.append(features.to_numpy(batch.take(here), takes))
-        start += len(batch)
-    return {f.name: np.concatenate([part[f.name] for part in found]) for f in takes}
+    return examples.read_spread(raw, split, models.raw_features(trained), most)
 
 
 def _in_child(
@@ -302,41 +303,32 @@ def _way_out(error: child.ChildError, settings: Settings) -> str:
     return "build the model without these operators"
 
 
-def _differences(result: conversion.Conversion) -> dict[str, dict[str, float]]:
-    """Largest and mean absolute difference of each output on the representative rows."""
+def _gaps(result: conversion.Conversion) -> dict[str, Gap]:
+    """How far each output is from the cloud's on the representative rows."""
     if result.cloud.keys() != result.edge.keys():
         raise EdgelineError(
             f"The edge model gives {', '.join(sorted(result.edge))}, but serving_default of the "
             f"trained model gives {', '.join(sorted(result.cloud))}: predict_transformed must "
             "give the same outputs."
         )
-    return {name: _difference(result.cloud[name], result.edge[name]) for name in result.cloud}
+    for name, wanted in result.cloud.items():
+        if (found := result.edge[name]).shape != wanted.shape:
+            raise EdgelineError(
+                f"Output {name!r} of the edge model has shape {list(found.shape)}, but that of the "
+                f"trained model {list(wanted.shape)}: an operator means something else in LiteRT."
+            )
+    return differences.gaps(result.edge, result.cloud)
 
 
-def _difference(cloud: Any, edge: Any) -> dict[str, float]:
-    if cloud.shape != edge.shape or cloud.dtype.kind not in "fiub":
-        same = cloud.shape == edge.shape and bool((cloud == edge).all())
-        return {"max": 0.0 if same else float("inf"), "mean": 0.0 if same else float("inf")}
-    cloud, edge = cloud.astype(np.float64), edge.astype(np.float64)
-    with np.errstate(invalid="ignore"):
-        apart = np.abs(cloud - edge)
-    apart[(cloud == edge) | (np.isnan(cloud) & np.isnan(edge))] = 0.0
-    apart[np.isnan(apart)] = np.inf
-    scale = max(1.0, float(np.abs(cloud[np.isfinite(cloud)]).max(initial=0.0)))
-    return {"max": float(apart.max()), "mean": float(apart.mean()), "scale": scale}
-
-
-def _check(
-    difference: Mapping[str, Mapping[str, float]], quantisation: Quantisation, model: Path
-) -> None:
-    for name, found in difference.items():
-        limit = quantisation.difference * found.get("scale", 1.0)
-        if not np.isfinite(found["max"]) or found["max"] > limit:
+def _check(gaps: Mapping[str, Gap], quantisation: Quantisation, model: Path) -> None:
+    for name, found in gaps.items():
+        limit = quantisation.difference
+        if not np.isfinite(found.max) or found.of_range > limit:
             raise EdgelineError(
                 f"Output {name!r} of the {quantisation.name} edge model differs from {model} by "
-                f"{found['max']:.3g}, where at most {limit:.3g} is right: an operator means "
-                "something else in LiteRT, so compare the transform's outputs one by one and "
-                "report the operator."
+                f"{found.of_range:.3g} of its largest value, where at most {limit:.3g} is right: "
+                "an operator means something else in LiteRT, so compare the transform's outputs "
+                "one by one and report the operator."
             )
 
 

@@ -20,6 +20,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from edgeline.artifacts.sampling import spread
 from edgeline.components.convert import running
 from edgeline.formats import tflite
 from edgeline.runtimes.interpreter import SERVING, describe_tensor, quantise
@@ -146,7 +147,7 @@ def _sorted(layers: Sequence[Layer]) -> list[Layer]:
 
 def _spread(rows: Arrays) -> dict[str, npt.NDArray[Any]]:
     count = len(next(iter(rows.values())))
-    chosen = np.unique(np.linspace(0, count - 1, min(count, MOST_ROWS)).astype(np.int64))
+    chosen = spread(count, MOST_ROWS)
     return {name: values[chosen] for name, values in rows.items()}
 
 

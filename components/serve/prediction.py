@@ -12,6 +12,7 @@ import numpy as np
 
 from edgeline.artifacts import vectors
 from edgeline.artifacts.bundle import Bundle
+from edgeline.artifacts.differences import difference
 from edgeline.errors import EdgelineError
 from edgeline.formats.dtypes import BY_NAME
 
@@ -59,7 +60,7 @@ def check(address: str, folder: Path, bundle: Bundle) -> int:
             given = np.array(texts, object).reshape(data.shape)
         else:
             given = data.astype(expected.dtype)
-        worst = float(vectors.difference(given, expected).max())
+        worst = float(difference(given, expected).max())
         if worst > known.tolerance:
             raise EdgelineError(
                 f"{address} answers otherwise than the bundle records: output {name!r} differs by "

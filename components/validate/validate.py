@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -161,7 +160,7 @@ def _drift(
 def _write_statistics(path: str, computed: Any) -> dict[str, Any]:
     with artifacts.writing(path, stats.SCHEMA) as draft:
         (draft.path / stats.FILE).write_bytes(computed.SerializeToString(deterministic=True))
-        _write_json(draft.path / "statistics.json", stats.to_json(computed))
+        artifacts.write_json(draft.path / "statistics.json", stats.to_json(computed))
         draft.metadata["splits"] = {
             data.name: {"rows": data.num_examples} for data in computed.datasets
         }
@@ -188,14 +187,9 @@ def _write_anomalies(
             "anomalies": [asdict(anomaly) for anomaly in found],
             "distances": [asdict(measurement) for measurement in measured],
         }
-        _write_json(draft.path / "anomalies.json", {**facts, **records})
+        artifacts.write_json(draft.path / "anomalies.json", {**facts, **records})
         draft.metadata.update(facts)
     return {"edgeline_schema": ANOMALIES_SCHEMA, **draft.metadata}
-
-
-def _write_json(path: Path, value: Any) -> None:
-    text = json.dumps(value, indent=1, ensure_ascii=False, allow_nan=False)
-    path.write_text(text + "\n", encoding="utf-8")
 
 
 def _sentence(found: Sequence[Anomaly]) -> str:

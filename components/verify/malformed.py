@@ -22,7 +22,7 @@ import numpy as np
 import numpy.typing as npt
 
 from edgeline.artifacts.bundle import Signature, Tensor
-from edgeline.artifacts.vectors import difference
+from edgeline.artifacts.differences import difference
 from edgeline.components.verify.latency import last_line, signal_name
 from edgeline.errors import EdgelineError
 from edgeline.runtimes.interpreter import PIECE_ROWS

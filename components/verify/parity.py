@@ -9,12 +9,13 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from edgeline.artifacts.differences import difference
 from edgeline.artifacts.models import LABEL, PREDICTION
-from edgeline.artifacts.vectors import difference
+from edgeline.artifacts.sampling import spread
 from edgeline.errors import EdgelineError
 from edgeline.runtimes.metrics import decisions, drop, metric
 
-POINTS = 2000  # rows drawn in the report, evenly spaced
+POINTS = 2000  # rows drawn in the report, evenly spread
 WORST = 20
 EDGES = 10.0 ** np.arange(-9, 2)  # of the histogram of differences
 
@@ -46,8 +47,8 @@ class Row:
 class Parity:
     """What the comparison of all rows found.
 
-    Differences are those of `vectors.difference`: absolute up to a value of 1, relative
-    above.
+    Differences are those of `edgeline.artifacts.differences`: absolute up to a value of 1,
+    relative above.
 
     Attributes:
         rows, labelled_rows: rows compared, and of them those with a finite label.
@@ -59,7 +60,7 @@ class Parity:
         histogram: rows by largest difference: equal, below `EDGES[0]`, between, above, and
             not finite last.
         worst: the rows with the largest differences, largest first.
-        points: (cloud, edge) of evenly spaced rows: the probability or value, for a
+        points: (cloud, edge) of evenly spread rows: the probability or value, for a
             multiclass task that of the cloud's class.
     """
 
@@ -98,7 +99,7 @@ def compare(batches: Iterable[Batch], rows: int, task: str, threshold: float) ->
     parity = Parity(histogram=[0] * (len(EDGES) + 3))
     cloud_metric, edge_metric = metric(task, threshold), metric(task, threshold)
     totals: dict[str, list[float]] = {}  # largest, sum, count
-    drawn = np.unique(np.linspace(0, max(0, rows - 1), POINTS).astype(np.int64))
+    drawn = spread(rows, POINTS)
     for batch in batches:
         largest = _differences(batch, totals)
         count = len(largest)

@@ -44,7 +44,7 @@ def write(path: str | Path, findings: Findings, features: Sequence[Feature], tas
         Section(
             "Predictions",
             _scatter(found, first),
-            f"{first.capitalize()} against edge, {number(len(found.points))} evenly spaced rows "
+            f"{first.capitalize()} against edge, {number(len(found.points))} evenly spread rows "
             "of the split.",
         ),
         Section(

@@ -8,7 +8,6 @@ compared with (see `edgeline.artifacts.reference`).
 
 from __future__ import annotations
 
-import json
 import tempfile
 from collections import Counter
 from collections.abc import Iterator
@@ -21,7 +20,7 @@ import numpy as np
 from edgeline import artifacts
 from edgeline.artifacts import Artifact, examples, models, reference, vectors
 from edgeline.artifacts.bundle import Tensor
-from edgeline.artifacts.features import Feature, to_numpy
+from edgeline.artifacts.features import to_numpy
 from edgeline.components.compile import target as targets
 from edgeline.components.verify import malformed, parity, report, runtimes
 from edgeline.components.verify.findings import Findings, Limits, Subject
@@ -36,7 +35,7 @@ from edgeline.runtimes.original import Original
 
 SCHEMA = "verification/v1"
 COMPILED_SCHEMA = "compiled_model/v1"  # what the component compile writes
-VECTOR_ROWS = 32
+VECTOR_ROWS = 32  # evenly spread
 
 
 @dataclass(frozen=True)
@@ -92,7 +91,7 @@ def verify(
     examples.arrow_schema(rows, split)  # an absent or empty split ends here
 
     with artifacts.writing(output, SCHEMA) as draft, tempfile.TemporaryDirectory() as scratch:
-        sample = original.feed(_sample(rows, split, original.takes, count))
+        sample = original.feed(examples.read_spread(rows, split, original.takes, VECTOR_ROWS))
         loaded, trial = runtimes.load(subject.path, runtime), Path(scratch) / vectors.FILE
         inputs = _stored(sample, loaded)
         vectors.write(trial, vectors.Vectors(inputs, {}, 0.0))
@@ -117,8 +116,8 @@ def verify(
         if compiled:
             summary["compiled_model_digest"] = compiled.digest
             summary["runs_here"] = subject.path == compiled.path
-        _write_json(draft.path / "verification.json", {**summary, **_details(findings)})
-        _write_json(draft.path / "timing.json", asdict(latency))
+        artifacts.write_json(draft.path / "verification.json", {**summary, **_details(findings)})
+        artifacts.write_json(draft.path / "timing.json", asdict(latency))
         draft.metadata.update(summary)
     report.write(report_path, findings, models.raw_features(original.artifact), task)
     timing = {key: value for key, value in asdict(latency).items() if key != "quantiles_ms"}
@@ -182,19 +181,6 @@ def _batches(
         answer = runtime(stored)
         met.add(stored, answer)
         yield Batch(raw, original.evaluate(raw), dequantise(answer, runtime.signature.outputs))
-
-
-def _sample(rows: Artifact, split: str, takes: list[Feature], count: int) -> models.Arrays:
-    """Evenly spaced real rows of a split."""
-    chosen = np.unique(np.linspace(0, max(0, count - 1), VECTOR_ROWS).astype(np.int64))
-    pieces: list[models.Arrays] = []
-    start = 0
-    for batch in examples.read_batches(rows, split, [feature.name for feature in takes]):
-        here = chosen[(chosen >= start) & (chosen < start + len(batch))] - start
-        if len(here):
-            pieces.append(to_numpy(batch.take(here), takes))
-        start += len(batch)
-    return {name: np.concatenate([piece[name] for piece in pieces]) for name in pieces[0]}
 
 
 def _reasons(
@@ -304,7 +290,3 @@ def _metrics(findings: Findings) -> dict[str, float]:
         },
     }
     return {name: value for name, value in values.items() if value is not None}
-
-
-def _write_json(path: Path, value: Any) -> None:
-    path.write_text(json.dumps(value, indent=1, sort_keys=True, allow_nan=False) + "\n")

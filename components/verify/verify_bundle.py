@@ -10,6 +10,7 @@ import numpy as np
 
 from edgeline.artifacts import bundle, transformed, vectors
 from edgeline.artifacts.bundle import Signature, Tensor
+from edgeline.artifacts.differences import difference
 from edgeline.artifacts.transformed import Cause
 from edgeline.components.verify import malformed, runtimes
 from edgeline.components.verify.latency import Latency, measure
@@ -140,7 +141,7 @@ def _check_answers(folder: Path, runtime: EdgeModel, expected: vectors.Vectors) 
                 f"Output {name!r} of {folder} has shape {list(answer[name].shape)}, but "
                 f"{vectors.FILE} has {list(wanted.shape)}: publish the bundle again."
             )
-        gaps = vectors.difference(answer[name], wanted).reshape(len(wanted), -1).max(axis=1)
+        gaps = difference(answer[name], wanted).reshape(len(wanted), -1).max(axis=1)
         row = int(np.argmax(gaps))
         largest = max(largest, float(gaps[row]))
         if gaps[row] > expected.tolerance:

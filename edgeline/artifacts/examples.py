@@ -13,12 +13,16 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from pathlib import Path
+from typing import Any
 
+import numpy as np
+import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from edgeline.artifacts import Artifact, batches
+from edgeline.artifacts import Artifact, batches, sampling
 from edgeline.artifacts.batches import BATCH_BYTES, BATCH_ROWS
+from edgeline.artifacts.features import Feature, to_numpy
 from edgeline.errors import EdgelineError
 
 __all__ = [
@@ -72,6 +76,32 @@ def read_batches(
     for part in parts(examples, split):
         with pq.ParquetFile(part) as file:
             yield from batches.stream(file, columns, batch_rows, batch_bytes)
+
+
+def read_spread(
+    examples: Artifact, split: str, features: Sequence[Feature], most: int
+) -> dict[str, npt.NDArray[Any]]:
+    """Features [rows, ...] of rows that lie evenly over a split (see `sampling`), streamed.
+
+    Raises:
+        EdgelineError: there is no such split, it or the choice has no row, or a column does not
+            fit its feature.
+    """
+    total = splits(examples).get(split, 0)
+    parts(examples, split)  # names the splits where there is no such
+    wanted = sampling.spread(total, most)
+    if not len(wanted):
+        raise EdgelineError(
+            f"No row is taken of split {split!r} of {examples.path}, which has {total:,}: at least "
+            "one is needed."
+        )
+    found, start = [], 0
+    for batch in read_batches(examples, split, [feature.name for feature in features]):
+        here = wanted[(wanted >= start) & (wanted < start + len(batch))] - start
+        if len(here):
+            found.append(to_numpy(batch.take(here), features))
+        start += len(batch)
+    return {f.name: np.concatenate([part[f.name] for part in found]) for f in features}
 
 
 def count_rows(files: Sequence[Path]) -> int:

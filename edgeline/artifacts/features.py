@@ -72,6 +72,21 @@ def to_numpy(batch: pa.RecordBatch, features: Iterable[Feature]) -> dict[str, np
     return {feature.name: _column_to_numpy(batch, feature) for feature in features}
 
 
+def missing(values: npt.NDArray[Any]) -> npt.NDArray[np.bool_] | None:
+    """Which values are the marker of a missing one, in an array's shape; None where it has none.
+
+    Only floats, int64 and strings have one: a model's own input of int8, say, is never missing.
+    """
+    if values.dtype.kind == "f":
+        return np.asarray(np.isnan(values))
+    if values.dtype == np.int64:
+        return np.asarray(values == MISSING_INT)
+    if values.dtype.kind in "OSU":
+        flat = np.fromiter((len(value) == 0 for value in values.flat), bool, values.size)
+        return flat.reshape(values.shape)
+    return None
+
+
 def with_shape(field: pa.Field, shape: tuple[int, ...]) -> pa.Field:
     """A fixed-size list column that knows its shape; its values lie in row-major order."""
     return field.with_metadata({SHAPE: ",".join(map(str, shape)).encode()})

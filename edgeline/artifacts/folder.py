@@ -173,8 +173,16 @@ def write_text(path: Path, text: str) -> None:
 
 
 def write_json(path: Path, value: Any) -> None:
-    """Write a JSON file of a draft: equal values give equal bytes."""
-    path.write_text(json.dumps(value, indent=1, sort_keys=True) + "\n")
+    """Write a JSON file of a draft, as every step writes one: equal values give equal bytes.
+
+    Keys are sorted, text is readable UTF-8, and every JSON parser takes it.
+
+    Raises:
+        ValueError: a number is NaN or infinite, which JSON lacks; say null where it may be.
+    """
+    text = json.dumps(value, indent=1, sort_keys=True, ensure_ascii=False, allow_nan=False)
+    # half a surrogate pair, as of a file's name that is no UTF-8, becomes JSON's escape of it
+    path.write_bytes(text.encode("utf-8", "backslashreplace") + b"\n")
 
 
 def sha256(file: str | Path) -> str:

@@ -31,7 +31,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from edgeline.artifacts.features import MISSING_INT
+from edgeline.artifacts.features import missing
 from edgeline.errors import EdgelineError
 from edgeline.formats import typed
 
@@ -156,15 +156,10 @@ def columns(arrays: Arrays, outputs: bool) -> dict[str, Array]:
 
 def present(column: Array) -> tuple[Array, int]:
     """The values of a column that are not missing, and how many are."""
-    if column.dtype.kind == "f":
-        there = column == column
-    elif column.dtype == np.int64:
-        there = column != MISSING_INT
-    elif column.dtype.kind in "OSU":
-        there = np.array([len(value) > 0 for value in column], bool)
-    else:
+    absent = missing(column)
+    if absent is None:
         return column, 0
-    return column[there], len(column) - int(np.count_nonzero(there))
+    return column[~absent], int(np.count_nonzero(absent))
 
 
 def bins(values: Array, cuts: Array) -> Array:

@@ -8,8 +8,8 @@
 
 Inputs and outputs are nested lists [rows, ...] of what the model itself takes and gives. A
 string is text where it is UTF-8, else base64; NaN is null; infinity is "inf" or "-inf". A
-device's answer agrees where |answer - expected| <= tolerance * max(1, |expected|), in real
-values. Needs only numpy.
+device's answer agrees where its difference (see `differences`) is at most the tolerance, that is
+|answer - expected| <= tolerance * max(1, |expected|), in real values. Needs only numpy.
 """
 
 from __future__ import annotations
@@ -96,22 +96,6 @@ def synthetic(signature: Signature) -> Vectors:
             else np.full(shape, tensor.zero_point or 0, tensor.dtype)
         )
     return Vectors(inputs, {}, 0.0)
-
-
-def difference(answer: npt.NDArray[Any], expected: npt.NDArray[Any]) -> npt.NDArray[np.float64]:
-    """|answer - expected| / max(1, |expected|), element by element, float64.
-
-    So an absolute difference for probabilities and a relative one for large values. Equal
-    NaNs and infinities differ by 0, a non-finite and any other value by infinity; strings
-    by 0 or infinity.
-    """
-    if expected.dtype == object or answer.dtype == object:
-        return np.where(answer == expected, 0.0, np.inf)
-    given, wanted = answer.astype(np.float64), expected.astype(np.float64)
-    same = (given == wanted) | (np.isnan(given) & np.isnan(wanted))
-    with np.errstate(invalid="ignore"):
-        gap = np.abs(given - wanted) / np.maximum(1.0, np.abs(wanted))
-    return np.where(same, 0.0, np.where(np.isfinite(gap), gap, np.inf))
 
 
 def _encode(value: Any) -> Any:

@@ -34,10 +34,11 @@ class Quantisation:
         recipe: of ai-edge-quantizer, which makes this of a floating LiteRT file; "" for none.
         spare: for a recipe that the search tries, the one for the layers that it then keeps in
             higher precision, "" to leave them floating; None: it is not tried.
-        difference: that an answer may have from the original's.
+        difference: that an answer may have from the original's (verify: of each value, convert:
+            `of_range`, see `edgeline.artifacts.differences`).
         device_difference: that a device's answer may have from what was recorded here.
         compiled_difference: that a compiler's output may have from its source on made-up rows,
-            as a share of the largest answer. With integers each layer may round to another
+            `of_range`. With integers each layer may round to another
             step, and verify judges on real rows.
         aliases: other names for it in bundles.
     """

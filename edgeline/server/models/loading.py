@@ -18,6 +18,7 @@ import numpy as np
 from edgeline.artifacts import bundle as bundles
 from edgeline.artifacts import reference, sha256, vectors
 from edgeline.artifacts.bundle import Bundle, Signature
+from edgeline.artifacts.differences import difference
 from edgeline.errors import EdgelineError, first_line
 from edgeline.formats.dtypes import BY_NAME
 from edgeline.runtimes.interpreter import dequantise, describe_tensor, runtime
@@ -212,7 +213,7 @@ def _check_answers(instance: Instance, folder: Path) -> None:
         raise EdgelineError(f"{folder} fails on its recorded rows: {error}") from error
     for name, wanted in dequantise(recorded.outputs, outputs).items():
         same = name in found and found[name].shape == wanted.shape
-        gap = vectors.difference(found[name], wanted).max(initial=0.0) if same else 0.0
+        gap = difference(found[name], wanted).max(initial=0.0) if same else 0.0
         if not same or gap > recorded.tolerance:
             raise EdgelineError(
                 f"{folder} gives other answers here than were recorded in {vectors.FILE} "

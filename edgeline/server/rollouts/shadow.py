@@ -20,6 +20,7 @@ import numpy as np
 import numpy.typing as npt
 
 from edgeline.artifacts.bundle import Tensor
+from edgeline.artifacts.differences import difference
 from edgeline.server.errors import ServingError
 from edgeline.server.models.model import Arrays, Description, Instance, check
 from edgeline.server.models.pool import Pool
@@ -135,7 +136,7 @@ def differing(
     Args:
         stable, candidate: the answers with their tensors' descriptions.
         rows: the rows of the answers.
-        tolerance: `|a - b| <= tolerance * max(1, |a|)` agrees; NaN agrees with NaN.
+        tolerance: the largest difference that agrees (see `edgeline.artifacts.differences`).
         compare: `values`, or `class` for the place of a row's highest value where it has several.
     """
     wrong = np.zeros(rows, bool)
@@ -162,9 +163,7 @@ def _agree(
 ) -> npt.NDArray[np.bool_]:
     if compare == "class" and a.ndim > 1 and a.shape[-1] > 1:
         return np.asarray(a.argmax(axis=-1) == b.argmax(axis=-1))
-    with np.errstate(invalid="ignore"):
-        near = np.abs(a - b) <= tolerance * np.maximum(1.0, np.abs(a))
-    return np.asarray(near | (a == b) | (np.isnan(a) & np.isnan(b)))
+    return np.asarray(difference(b, a) <= tolerance)
 
 
 def _real(array: npt.NDArray[np.generic], tensor: Tensor) -> npt.NDArray[np.float64]:

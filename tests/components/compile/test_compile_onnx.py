@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 
+from edgeline.artifacts.differences import Gap
 from edgeline.components.compile import forms
 from edgeline.components.compile.target import Source
 from edgeline.errors import EdgelineError
@@ -18,7 +19,7 @@ def test_a_litert_model_gives_the_same_answers(source, compiled, quantisation, m
     made, runtime = compiled("onnx", model)
     reference = forms.litert(model.tflite)
     assert runtime.signature == reference.signature
-    assert forms.difference(reference, runtime, forms.sample(reference.signature)) <= most
+    assert forms.difference(reference, runtime, forms.sample(reference.signature)).max <= most
     assert made.facts["made_of"] == "tflite"
     assert made.notes == ()
 
@@ -55,10 +56,10 @@ def test_what_is_not_installed_is_named_with_its_command(monkeypatch):
 
 
 def test_another_function_than_the_source_is_refused():
-    with pytest.raises(EdgelineError, match=r"largest difference on made-up rows is 0\.5, above"):
-        forms.require_equal(0.5, INT8, "The model")
+    with pytest.raises(EdgelineError, match=r"on made-up rows is 0\.5 of .*, above 0\.1"):
+        forms.require_equal(Gap(0.9, 0.1, 0.5), INT8, "The model")
     with pytest.raises(EdgelineError, match="is nan"):
-        forms.require_equal(float("nan"), FLOAT, "The model")
+        forms.require_equal(Gap(0.0, 0.0, float("nan")), FLOAT, "The model")
 
 
 @pytest.mark.usefixtures("in_this_process")
