@@ -27,6 +27,7 @@ import numpy.typing as npt
 from edgeline.components.convert import running
 from edgeline.errors import EdgelineError
 from edgeline.runtimes.interpreter import SERVING
+from edgeline.runtimes.pieces import pieces
 from edgeline.stores import storage
 
 NOT = "no_quantize"
@@ -105,7 +106,7 @@ def calibrate(network: bytes, recipe: Recipe, rows: Arrays) -> Mapping[str, Any]
         return None
     found: dict[str, dict[str, Any]] = {}
     fixed = running.load(network).signature.inputs[0].shape[0]
-    for piece, _ in running.pieces(rows, max(fixed, 0)):
+    for piece, _ in pieces(rows, fixed):
         with contextlib.redirect_stderr(streams.StringIO()):  # a bar of progress
             ranges = _quantiser(network, recipe).calibrate({SERVING: [piece]}, num_threads=1)
         for name, range_ in ranges.items():

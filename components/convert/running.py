@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -11,8 +11,7 @@ import numpy as np
 import numpy.typing as npt
 
 from edgeline.runtimes import interpreter
-
-PIECE_ROWS, PIECE_BYTES = 1024, 1 << 22  # of what a model gets at once
+from edgeline.runtimes.pieces import pieces
 
 Arrays = Mapping[str, npt.NDArray[Any]]
 
@@ -22,7 +21,7 @@ def call(signature: Any, arrays: Arrays) -> dict[str, npt.NDArray[Any]]:
     import tensorflow as tf
 
     specs = signature.structured_input_signature[1]
-    fixed = next(iter(specs.values())).shape[0]
+    fixed = next(iter(specs.values())).shape[0] or 0
     found = []
     for piece, count in pieces({name: arrays[name] for name in specs}, fixed):
         tensors = {name: tf.constant(piece[name], spec.dtype) for name, spec in specs.items()}
@@ -46,14 +45,3 @@ def answers(edge: interpreter.EdgeModel, features: Arrays) -> dict[str, npt.NDAr
         for piece, _ in pieces({tensor.name: features[tensor.name] for tensor in inputs})
     ]
     return {t.name: np.concatenate([answer[t.name] for answer in found]) for t in outputs}
-
-
-def pieces(arrays: Arrays, fixed: int | None = None) -> Iterator[tuple[Arrays, int]]:
-    """Arrays piece by piece, each with its number of rows; a fixed batch ends in repeated rows."""
-    rows = len(next(iter(arrays.values())))
-    bytes_a_row = sum(values[:1].nbytes for values in arrays.values())
-    step = fixed or max(1, min(PIECE_ROWS, PIECE_BYTES // max(bytes_a_row, 1)))
-    for start in range(0, rows, step):
-        chosen = np.arange(start, start + step if fixed else min(start + step, rows))
-        piece = {name: values[np.minimum(chosen, rows - 1)] for name, values in arrays.items()}
-        yield piece, min(step, rows - start)

@@ -25,7 +25,7 @@ from edgeline.artifacts.bundle import Signature, Tensor
 from edgeline.artifacts.differences import difference
 from edgeline.components.verify.latency import last_line, signal_name
 from edgeline.errors import EdgelineError
-from edgeline.runtimes.interpreter import PIECE_ROWS
+from edgeline.runtimes.pieces import PIECE_ROWS
 
 CHILD = [sys.executable, "-m", "edgeline.components.verify.malformed"]
 CASE_SECONDS = 20

@@ -12,7 +12,7 @@ names it and never reaches native code.
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -22,10 +22,10 @@ import numpy.typing as npt
 
 from edgeline.artifacts.bundle import Signature, Tensor
 from edgeline.errors import EdgelineError, first_line
+from edgeline.runtimes import inputs
+from edgeline.runtimes.pieces import pieces
 
 SERVING = "serving_default"
-PIECE_ROWS, PIECE_BYTES = 1024, 4 << 20  # the runtime gets at once: its memory stays small
-MAX_ROWS = 1 << 20  # rows of one call
 
 Arrays = Mapping[str, npt.NDArray[Any]]
 
@@ -52,29 +52,13 @@ class EdgeModel:
             EdgelineError: an input is missing, unknown or of the wrong kind, dtype, rank or
                 shape, or the runtime fails on it.
         """
-        rows = check(arrays, self.signature)
-        answers = [self._answer(piece, count) for piece, count in self._pieces(arrays, rows)]
+        check(arrays, self.signature)
+        given = {tensor.name: arrays[tensor.name] for tensor in self.signature.inputs}
+        fixed = self.signature.inputs[0].shape[0]
+        answers = [self._answer(piece, count) for piece, count in pieces(given, fixed)]
         if len(answers) == 1:
             return answers[0]
         return {name: np.concatenate([answer[name] for answer in answers]) for name in answers[0]}
-
-    def _pieces(self, arrays: Arrays, rows: int) -> Iterator[tuple[Arrays, int]]:
-        fixed = self.signature.inputs[0].shape[0]
-        row_bytes = sum(array.nbytes for array in arrays.values()) // rows
-        step = max(1, min(PIECE_ROWS, PIECE_BYTES // max(row_bytes, 1))) if fixed < 0 else fixed
-        for start in range(0, rows, step):
-            piece = {
-                tensor.name: np.ascontiguousarray(arrays[tensor.name][start : start + step])
-                for tensor in self.signature.inputs
-            }
-            count = min(step, rows - start)
-            if fixed > count:  # a fixed batch is filled up with its last row
-                fill = [(0, fixed - count)]
-                piece = {
-                    name: np.pad(array, fill + [(0, 0)] * (array.ndim - 1), mode="edge")
-                    for name, array in piece.items()
-                }
-            yield piece, count
 
     def _answer(self, piece: Arrays, count: int) -> dict[str, npt.NDArray[Any]]:
         given = len(next(iter(piece.values())))
@@ -130,28 +114,16 @@ def load(path: str | Path) -> EdgeModel:
 
 
 def check(arrays: Arrays, signature: Signature) -> int:
-    """Check that arrays are what a model takes, and count their rows.
+    """Check that arrays are what a model takes, strings included, and count their rows.
 
     Raises:
-        EdgelineError: an input is missing, unknown, or not an array of the signature's dtype
-            and shape with as many rows as the others, at least 1 and at most `MAX_ROWS`.
+        EdgelineError: as `inputs.check` and `inputs.check_strings`, or they are no dict.
     """
     if not isinstance(arrays, Mapping):
         raise EdgelineError(f"Inputs come as a {type(arrays).__name__}: give a dict of arrays.")
-    names = [tensor.name for tensor in signature.inputs]
-    if unknown := [name for name in arrays if name not in names]:
-        raise EdgelineError(f"There is no input {unknown[0]!r}: the model takes {_listed(names)}.")
-    if missing := [name for name in names if name not in arrays]:
-        raise EdgelineError(f"Input {missing[0]!r} is missing: the model takes {_listed(names)}.")
-    rows = {tensor.name: _check_tensor(arrays[tensor.name], tensor) for tensor in signature.inputs}
-    first = names[0]
-    for name, count in rows.items():
-        if count != rows[first]:
-            raise EdgelineError(
-                f"Input {name!r} has {count} rows, but {first!r} has {rows[first]}: "
-                "give all inputs the same rows."
-            )
-    return rows[first]
+    rows = inputs.check(arrays, signature)
+    inputs.check_strings(arrays, signature)
+    return rows
 
 
 def quantise(arrays: Arrays, tensors: tuple[Tensor, ...]) -> dict[str, npt.NDArray[Any]]:
@@ -235,33 +207,5 @@ def _dequantise(array: npt.NDArray[Any], tensor: Tensor) -> npt.NDArray[Any]:
     return np.asarray((tensor.scale or 1.0) * shifted, np.float32)
 
 
-def _check_tensor(array: Any, tensor: Tensor) -> int:
-    name, shape = tensor.name, ["rows", *tensor.shape[1:]]
-    if not isinstance(array, np.ndarray):
-        raise EdgelineError(f"Input {name!r} is a {type(array).__name__}: give a numpy array.")
-    if array.dtype != (object if tensor.dtype == "string" else np.dtype(tensor.dtype)):
-        wanted = "an object array of bytes" if tensor.dtype == "string" else tensor.dtype
-        raise EdgelineError(f"Input {name!r} has dtype {array.dtype}: give {wanted}.")
-    if array.ndim != len(shape) or any(
-        size != wanted if wanted != -1 else size == 0
-        for size, wanted in zip(array.shape[1:], tensor.shape[1:], strict=True)
-    ):
-        dimensions = ", ".join("any" if size == -1 else str(size) for size in shape)
-        raise EdgelineError(f"Input {name!r} has shape {list(array.shape)}: give [{dimensions}].")
-    if not 1 <= len(array) <= MAX_ROWS:
-        raise EdgelineError(f"Input {name!r} has {len(array)} rows: give 1 to {MAX_ROWS:,}.")
-    if tensor.dtype == "string":
-        for value in array.flat:
-            if type(value) is not bytes:
-                raise EdgelineError(
-                    f"Input {name!r} holds a {type(value).__name__}: give bytes (text as UTF-8)."
-                )
-    return len(array)
-
-
 def _tensors(details: Mapping[str, Mapping[str, Any]]) -> tuple[Tensor, ...]:
     return tuple(describe_tensor(name, details[name]) for name in sorted(details))
-
-
-def _listed(names: list[str]) -> str:
-    return ", ".join(sorted(names))

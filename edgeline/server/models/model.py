@@ -6,7 +6,7 @@ path is copy in, invoke, copy out: what is checked here is only what can differ 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -16,14 +16,13 @@ import numpy.typing as npt
 from edgeline.artifacts import transformed
 from edgeline.artifacts.bundle import Bundle, Signature, Tensor
 from edgeline.artifacts.reference import Reference
-from edgeline.errors import first_line
-from edgeline.formats.dtypes import BY_NAME
+from edgeline.errors import EdgelineError, first_line
+from edgeline.runtimes import inputs
+from edgeline.runtimes.pieces import pieces
 from edgeline.server.errors import Code, ServingError, invalid
 
 Arrays = dict[str, npt.NDArray[Any]]
 Observer = Callable[[Mapping[str, npt.NDArray[Any]], Arrays], None]
-
-MAX_ROWS = 1 << 20
 
 
 @dataclass(frozen=True)
@@ -106,7 +105,7 @@ class Instance:
             rows = len(arrays[self._inputs[0][0].name])
             if rows == self._fixed:
                 return self._invoke(arrays)
-            answers = [self._invoke(piece) for piece in _pieces(arrays, self._fixed)]
+            answers = [self._invoke(piece) for piece, _ in pieces(arrays, self._fixed)]
         except (ValueError, RuntimeError, MemoryError) as error:
             self._shapes = {}
             # the input fits the signature: the model is at fault (see `watch`)
@@ -141,77 +140,28 @@ class Instance:
 def check(arrays: Mapping[str, npt.NDArray[Any]], description: Description) -> Arrays:
     """Check named arrays against a signature; give them in the shapes that the model takes.
 
-    An array may leave out or add dimensions of size 1 at the end (a column of scalars for
-    [batch, 1]).
+    As `edgeline.runtimes.inputs.check`, but an array may leave out or add dimensions of size 1 at
+    the end (a column of scalars for [batch, 1]).
 
     Raises:
         ServingError: an input is missing, unknown, or of the wrong dtype, shape or rows.
     """
     signature = description.signature
-    if len(arrays) != len(signature.inputs) or any(t.name not in arrays for t in signature.inputs):
-        known = {tensor.name for tensor in signature.inputs}
-        if unknown := [name for name in arrays if name not in known]:
-            raise invalid(
-                f"There is no input {unknown[0]!r}: model {description.name!r} takes "
-                f"{', '.join(map(repr, sorted(known)))}."
-            )
-        missing = min(known - arrays.keys())
-        raise invalid(f"Input {missing!r} is missing: model {description.name!r} needs it.")
-    rows = -1
-    checked: Arrays = {}
-    for tensor in signature.inputs:
-        array = _shaped(arrays[tensor.name], tensor)
-        if tensor.shape:
-            if rows not in (-1, len(array)):
-                raise invalid(
-                    f"Input {tensor.name!r} has {len(array)} rows, but another has {rows}: "
-                    "give all the same."
-                )
-            rows = len(array)
-        checked[tensor.name] = array
-    return checked
+    try:
+        inputs.check_names(arrays, signature)
+        shaped = {t.name: _shaped(arrays[t.name], t) for t in signature.inputs}
+        inputs.check(shaped, signature)
+    except EdgelineError as error:
+        raise invalid(str(error)) from error
+    return shaped
 
 
 def _shaped(array: npt.NDArray[Any], tensor: Tensor) -> npt.NDArray[Any]:
-    wanted = BY_NAME[tensor.dtype].numpy
-    if array.dtype != wanted:
-        raise invalid(f"Input {tensor.name!r} has dtype {array.dtype}: give {tensor.dtype}.")
+    """An array with as many dimensions as a tensor, where those at the end are of size 1."""
     shape, given = tensor.shape, array.shape
-    if given != shape:
-        if len(given) != len(shape):
-            short, long = sorted((given, shape), key=len)
-            if any(size != 1 for size in long[max(1, len(short)) :]) or not given:
-                raise _wrong_shape(array, tensor)
-            array = array.reshape(given[: len(shape)] + (1,) * (len(shape) - len(given)))
-        if any(
-            size != want and want != -1
-            for size, want in zip(array.shape[1:], shape[1:], strict=True)
-        ):
-            raise _wrong_shape(array, tensor)
-    if not array.size or len(array) > MAX_ROWS:
-        raise _wrong_shape(array, tensor)
-    return array
-
-
-def _wrong_shape(array: npt.NDArray[Any], tensor: Tensor) -> ServingError:
-    wanted = ", ".join(
-        "rows" if place == 0 else "any" if size < 0 else str(size)
-        for place, size in enumerate(tensor.shape)
-    )
-    return invalid(
-        f"Input {tensor.name!r} has shape {list(array.shape)}: give [{wanted}] with 1 to "
-        f"{MAX_ROWS:,} rows."
-    )
-
-
-def _pieces(arrays: Mapping[str, npt.NDArray[Any]], size: int) -> Iterator[Arrays]:
-    rows = len(next(iter(arrays.values())))
-    for start in range(0, rows, size):
-        piece = {name: array[start : start + size] for name, array in arrays.items()}
-        short = size - min(size, rows - start)
-        if short:
-            piece = {
-                name: np.concatenate([a, np.repeat(a[-1:], short, axis=0)])
-                for name, a in piece.items()
-            }
-        yield piece
+    if not shape:
+        return array.reshape(()) if array.size == 1 else array
+    short, long = sorted((given, shape), key=len)
+    if len(given) == len(shape) or not given or any(s != 1 for s in long[max(1, len(short)) :]):
+        return array
+    return array.reshape(given[: len(shape)] + (1,) * (len(shape) - len(given)))

@@ -1,0 +1,102 @@
+"""What a model takes, checked before a runtime sees it: bad input never reaches native code.
+
+One check for every way in: an edge model that is called in Python, and the server's protocols. Its
+sentences name the input and what to give instead. Needs only numpy.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from edgeline.artifacts.bundle import Signature, Tensor
+from edgeline.errors import EdgelineError
+from edgeline.formats.dtypes import BY_NAME
+
+MAX_ROWS = 1 << 20  # of one call
+
+Arrays = Mapping[str, npt.NDArray[Any]]
+
+
+def check(arrays: Arrays, signature: Signature) -> int:
+    """Check that named numpy arrays are what a model takes, and count their rows.
+
+    Strings are object arrays; what these hold is not looked at (see `check_strings`). An input
+    whose shape is () has no rows.
+
+    Returns:
+        The rows; 1 where no input has any.
+
+    Raises:
+        EdgelineError: an input is missing, unknown, or not of the signature's dtype and shape
+            with as many rows as the others, at least 1 and at most `MAX_ROWS`.
+    """
+    check_names(arrays, signature)
+    rows, first = 1, ""
+    for tensor in signature.inputs:
+        _check_tensor(arrays[tensor.name], tensor)
+        if not tensor.shape:
+            continue
+        count = len(arrays[tensor.name])
+        if first and count != rows:
+            raise EdgelineError(
+                f"Input {tensor.name!r} has {count} rows, but {first!r} has {rows}: "
+                "give all inputs the same rows."
+            )
+        rows, first = count, first or tensor.name
+    return rows
+
+
+def check_names(arrays: Mapping[str, Any], signature: Signature) -> None:
+    """Check that each input is there and nothing else.
+
+    Raises:
+        EdgelineError: one is missing or unknown.
+    """
+    if len(arrays) == len(signature.inputs) and all(t.name in arrays for t in signature.inputs):
+        return
+    names = sorted(tensor.name for tensor in signature.inputs)
+    takes = f"the model takes {', '.join(names)}."
+    if unknown := [name for name in arrays if name not in names]:
+        raise EdgelineError(f"There is no input {unknown[0]!r}: {takes}")
+    missing = next(name for name in names if name not in arrays)
+    raise EdgelineError(f"Input {missing!r} is missing: {takes}")
+
+
+def check_strings(arrays: Arrays, signature: Signature) -> None:
+    """Check that arrays of strings hold bytes.
+
+    Raises:
+        EdgelineError: one holds something else.
+    """
+    for tensor in signature.inputs:
+        if tensor.dtype != "string":
+            continue
+        for value in arrays[tensor.name].flat:
+            if type(value) is not bytes:
+                raise EdgelineError(
+                    f"Input {tensor.name!r} holds a {type(value).__name__}: "
+                    "give bytes (text as UTF-8)."
+                )
+
+
+def _check_tensor(array: Any, tensor: Tensor) -> None:
+    name = tensor.name
+    if not isinstance(array, np.ndarray):
+        raise EdgelineError(f"Input {name!r} is a {type(array).__name__}: give a numpy array.")
+    wanted = BY_NAME[tensor.dtype].numpy if tensor.dtype in BY_NAME else np.dtype(tensor.dtype)
+    if array.dtype != wanted:
+        give = "an object array of bytes" if tensor.dtype == "string" else tensor.dtype
+        raise EdgelineError(f"Input {name!r} has dtype {array.dtype}: give {give}.")
+    if array.ndim != len(tensor.shape) or any(
+        size != want if want != -1 else size == 0
+        for size, want in zip(array.shape[1:], tensor.shape[1:], strict=True)
+    ):
+        sizes = ["rows", *tensor.shape[1:]] if tensor.shape else []
+        shape = ", ".join("any" if size == -1 else str(size) for size in sizes)
+        raise EdgelineError(f"Input {name!r} has shape {list(array.shape)}: give [{shape}].")
+    if tensor.shape and not 1 <= len(array) <= MAX_ROWS:
+        raise EdgelineError(f"Input {name!r} has {len(array)} rows: give 1 to {MAX_ROWS:,}.")
