@@ -11,6 +11,7 @@ from edgeline.artifacts import Artifact, examples
 from edgeline.components.analyze import (
     evaluation_config,
     fairness,
+    names,
     predict,
     report,
     results,
@@ -23,6 +24,7 @@ from edgeline.components.analyze.curves import Curves
 from edgeline.components.analyze.evaluation_config import BASELINE, CANDIDATE
 from edgeline.errors import EdgelineError
 from edgeline.runtimes import original
+from edgeline.runtimes.metrics import AUC_TFMA
 
 SCHEMA = "evaluation/v1"
 MOST_CLASSES_SHOWN = 50
@@ -107,7 +109,7 @@ def analyze(
     if baseline is None:
         model_paths = {"": model_path}
     job = (parts, rows, model_paths, task, config, slice_columns, seed)
-    found, curves = (
+    found, curves, exact = (
         tfma_engine.evaluate(*job, list(beam_options))
         if beam_options
         else vectorised_engine.evaluate(*job)
@@ -115,10 +117,13 @@ def analyze(
     found = results.in_order(found)
     dropped = baseline is None and evaluation_config.has_change_thresholds(eval_config)
     verdict = thresholds.judge(found, config, dropped)
-    by_slice = results.to_json(found)
+    by_slice = results.to_json(found, names.shown(config))
+    if exact and names.has_roc_auc(config):
+        results.put_auc(by_slice[0], exact)
+    scalars = results.scalars(by_slice[0])
     overall = {
-        name: value
-        for name, value in results.scalars(by_slice[0]).items()
+        name: scalars[name]
+        for name in sorted(scalars, key=lambda name: name == AUC_TFMA)  # the others first
         if not name.startswith(fairness.PREFIX)
     }
 
@@ -135,8 +140,8 @@ def analyze(
             "baseline_digest": baseline.digest if baseline else None,
         }
         results.write_tfma(draft.path, found, verdict.proto, config)
-        results.write_json(draft.path / "metrics.json", {"rows": rows, "slices": by_slice})
-        results.write_json(
+        artifacts.write_json(draft.path / "metrics.json", {"rows": rows, "slices": by_slice})
+        artifacts.write_json(
             draft.path / "validation.json",
             {"blessed": verdict.blessed, "failures": verdict.failures, "notes": verdict.notes},
         )

@@ -14,15 +14,19 @@ from edgeline.components.analyze.curves import Curves
 from edgeline.components.analyze.thresholds import Verdict
 from edgeline.reports import report as html
 from edgeline.reports.report import BLUE, GREY, ORANGE, Fact, Section
+from edgeline.runtimes.metrics import ACCURACY, AUC, AUC_TFMA
 
 RANKING = {  # what tells the worst slice, in this order, and whether higher is better
-    "auc": True,
-    "binary_accuracy": True,
-    "sparse_categorical_accuracy": True,
+    AUC_TFMA: True,
+    ACCURACY: True,
     "root_mean_squared_error": False,
     "mean_squared_error": False,
     "mean_absolute_error": False,
 }
+EXACT = (
+    f"{AUC} is exact, as in train and verify; {AUC_TFMA} is TFMA's estimate of it from 10,000 "
+    "thresholds, which slices, intervals and the thresholds of eval_config are about."
+)
 OTHER_METRICS = 2  # columns beside the ranking metric
 UNCERTAIN = 0.1  # an interval wider than this share of the metric marks a small slice
 MOST_SLICES_SHOWN = 200
@@ -71,7 +75,7 @@ def ranking_metric(by_slice: Sequence[Slice]) -> str | None:
 def worst_first(by_slice: Sequence[Slice]) -> list[Slice]:
     """Slices sorted by the ranking metric, those where it is undefined last.
 
-    TFMA gives an AUC of 0 where a slice holds one class only: that is undefined here.
+    TFMA's AUC is 0 where a slice holds one class only: that is undefined here.
     """
     name = ranking_metric(by_slice)
     if name is None:
@@ -93,8 +97,8 @@ def _facts(verdict: Verdict, by_slice: Sequence[Slice], curves: Curves) -> list[
     ]
     overall = results.scalars(by_slice[0])
     shown = [name for name in overall if not name.startswith(fairness.PREFIX)]
-    shown = [name for name in shown if name != "example_count"]
-    shown.sort(key=lambda name: name not in RANKING)
+    shown = [name for name in shown if name not in ("example_count", AUC_TFMA)]
+    shown.sort(key=lambda name: name != AUC and name not in RANKING)
     return facts + [Fact(name, html.number(overall[name])) for name in shown[:3]]
 
 
@@ -121,7 +125,8 @@ def _overall(overall: Slice) -> Section:
             change = overall.get("change", {}).get(name, {})
             row += [overall["baseline"].get(name, {}).get("value"), _signed(change)]
         rows.append(row)
-    return Section("All rows", html.table(head, rows))
+    note = EXACT if AUC in overall["metrics"] else ""
+    return Section("All rows", html.table(head, rows), note)
 
 
 def _slices(by_slice: Sequence[Slice]) -> Section:
@@ -132,7 +137,7 @@ def _slices(by_slice: Sequence[Slice]) -> Section:
         for name, entry in overall["metrics"].items()
         if _is_number(entry["value"])
         and not name.startswith(fairness.PREFIX)
-        and name not in ("example_count", metric)
+        and name not in ("example_count", AUC, metric)
     ][:OTHER_METRICS]
     compared = metric is not None and "change" in overall
     head = ["Slice", "Rows"]
@@ -290,7 +295,7 @@ def _plain(axes: Any) -> None:
 
 def _defined(one: Slice, name: str) -> float | None:
     value = one["metrics"].get(name, {}).get("value")
-    if not _is_number(value) or (name == "auc" and value == 0):
+    if not _is_number(value) or (name == AUC_TFMA and value == 0):
         return None
     return float(value)
 

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-import json
 import math
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from edgeline import artifacts
 from edgeline.components.analyze import slices
 from edgeline.components.analyze.evaluation_config import BASELINE
+from edgeline.runtimes.metrics import AUC
 
 SHARD = "-00000-of-00001.tfrecord"
 
@@ -46,13 +47,15 @@ def write_tfma(folder: Path, found: Sequence[Any], validation: Any, eval_config:
         eval_config=eval_config, version=version.VERSION, data_location="", file_format="parquet"
     )
     run.model_locations.update({spec.name: "" for spec in eval_config.model_specs})
-    (folder / "eval_config.json").write_text(
-        json.dumps(json_format.MessageToDict(run), indent=1, sort_keys=True) + "\n"
-    )
+    artifacts.write_json(folder / "eval_config.json", json_format.MessageToDict(run))
 
 
-def to_json(found: Sequence[Any]) -> list[dict[str, Any]]:
+def to_json(found: Sequence[Any], names: Mapping[str, str]) -> list[dict[str, Any]]:
     """Every slice as plain JSON values, NaN and infinities as null.
+
+    Args:
+        found: MetricsForSlice protos.
+        names: what TFMA's metrics are called, see `names.shown`.
 
     Returns:
         A list of `{"slice": {column: value}, "name": ..., "examples": rows or None,
@@ -60,7 +63,22 @@ def to_json(found: Sequence[Any]) -> list[dict[str, Any]]:
         beside `metrics` where two models are compared. Lower and upper bounds are there
         only with confidence intervals; a matrix is an object instead of a number.
     """
-    return [_slice_to_json(proto) for proto in found]
+    return [_slice_to_json(proto, names) for proto in found]
+
+
+def put_auc(overall: dict[str, Any], exact: Mapping[str, float | None]) -> None:
+    """Put the AUC of all rows before the other metrics of a slice of `to_json`.
+
+    Args:
+        exact: by model, the candidate first; None where its rows have one class only.
+    """
+    values = list(exact.values())
+    groups = dict(zip(("metrics", "baseline"), values, strict=False))
+    if len(values) > 1:
+        both = values[0] is not None and values[1] is not None
+        groups["change"] = values[0] - values[1] if both else None  # type: ignore[operator]
+    for group, value in groups.items():
+        overall[group] = {AUC: {"value": value}, **overall.get(group, {})}
 
 
 def scalars(one: Mapping[str, Any]) -> dict[str, float]:
@@ -72,12 +90,7 @@ def scalars(one: Mapping[str, Any]) -> dict[str, float]:
     }
 
 
-def write_json(path: Path, value: Any) -> None:
-    """Write JSON that equal values give equal bytes of."""
-    path.write_text(json.dumps(value, indent=1, sort_keys=True, allow_nan=False) + "\n")
-
-
-def _slice_to_json(proto: Any) -> dict[str, Any]:
+def _slice_to_json(proto: Any, names: Mapping[str, str]) -> dict[str, Any]:
     key = key_of(proto)
     groups: dict[str, dict[str, Any]] = {"metrics": {}, "baseline": {}, "change": {}}
     for entry in proto.metric_keys_and_values:
@@ -88,7 +101,7 @@ def _slice_to_json(proto: Any) -> dict[str, Any]:
             if entry.key.model_name == BASELINE
             else "metrics"
         )
-        groups[group][_name(entry.key)] = _entry_to_json(entry)
+        groups[group][_name(entry.key, names)] = _entry_to_json(entry)
     examples = groups["metrics"].get("example_count", {}).get("value")
     return {
         "slice": dict(key),
@@ -98,10 +111,10 @@ def _slice_to_json(proto: Any) -> dict[str, Any]:
     }
 
 
-def _name(key: Any) -> str:
-    sub_key = key.sub_key
+def _name(key: Any, names: Mapping[str, str]) -> str:
+    sub_key, name = key.sub_key, names.get(key.name, str(key.name))
     parts = [f"{field.name}={value.value}" for field, value in sub_key.ListFields()]
-    return f"{key.name}[{','.join(parts)}]" if parts else str(key.name)
+    return f"{name}[{','.join(parts)}]" if parts else name
 
 
 def _entry_to_json(entry: Any) -> dict[str, Any]:

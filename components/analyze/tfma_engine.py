@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import base64
 import contextlib
+import json
 import tempfile
 import uuid
 from collections.abc import Iterator
@@ -17,7 +18,7 @@ from typing import Any
 
 import numpy as np
 
-from edgeline.components.analyze import curves, predict, slices
+from edgeline.components.analyze import curves, exact, predict, slices
 from edgeline.components.transform import beam_pipeline
 
 
@@ -30,7 +31,7 @@ def evaluate(
     slice_columns: list[str],
     seed: int,
     beam_options: list[str],
-) -> tuple[list[Any], curves.Curves]:
+) -> tuple[list[Any], curves.Curves, dict[str, float | None]]:
     """As `vectorised_engine.evaluate`, on the runner that `beam_options` name.
 
     Without a `--runner` (or with the DirectRunner) the in-memory runner of this process is
@@ -44,13 +45,13 @@ def evaluate(
 
     pipeline = beam_pipeline.create(beam_options)
     with _shared_folder(pipeline) as folder:
-        extracts, tables = (
+        extracts, tables, counts = (
             pipeline
             | "Parts" >> beam.Create([str(part) for part in parts])
             | "Spread" >> beam.Reshuffle()
             | "Predict"
             >> beam.ParDo(_predicting(model_paths, task, slice_columns)).with_outputs(
-                "tables", main="extracts"
+                "tables", "counts", main="extracts"
             )
         )
         evaluator = metrics_plots_and_validations_evaluator.MetricsPlotsAndValidationsEvaluator(
@@ -80,16 +81,24 @@ def evaluate(
             | "PackTable" >> beam.Map(lambda table: _packed(np.asarray(table, float).tobytes()))
             | "WriteTable" >> beam.io.WriteToText(f"{folder}/table", num_shards=1)
         )
+        _ = (
+            counts
+            | "MergeCounts" >> beam.CombineGlobally(exact.merged).without_defaults()
+            | "PackCounts"
+            >> beam.Map(lambda merged: _packed(json.dumps(exact.aucs(merged)).encode()))
+            | "WriteCounts" >> beam.io.WriteToText(f"{folder}/counts", num_shards=1)
+        )
         pipeline.run().wait_until_finish()
         found = [
             metrics_for_slice_pb2.MetricsForSlice.FromString(record)
             for record in _records(folder, "metrics")
         ]
         table = np.frombuffer(next(_records(folder, "table")), np.float64)
+        aucs: dict[str, float | None] = json.loads(next(_records(folder, "counts")))
     result = curves.Curves(task, table.reshape(_table_shape(task, len(table))))
     predict.check_count(result.rows, rows, "Prediction on Beam")
     _check_slices(found, rows)
-    return found, result
+    return found, result, aucs
 
 
 def _predicting(model_paths: dict[str, str], task: str, slice_columns: list[str]) -> Any:
@@ -107,6 +116,8 @@ def _predicting(model_paths: dict[str, str], task: str, slice_columns: list[str]
                 candidate = next(iter(batch.predictions.values()))
                 table = curves.of(task, batch.label, candidate).table
                 yield beam.pvalue.TaggedOutput("tables", table)
+                found = exact.counted(task, batch.label, batch.predictions)
+                yield beam.pvalue.TaggedOutput("counts", found)
                 yield from _extracts(batch, slice_columns)
 
     return Predicting()

@@ -14,7 +14,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from edgeline.components.analyze import results, slices
+from edgeline.components.analyze import names, results, slices
 from edgeline.components.analyze.evaluation_config import BASELINE
 from edgeline.reports.report import number
 
@@ -54,9 +54,13 @@ def judge(found: Sequence[Any], eval_config: Any, change_thresholds_dropped: boo
         notes.append(
             "The change thresholds were not checked: there is no baseline model to compare with."
         )
+    shown = names.shown(eval_config)
     failures = [
         _sentence(
-            failure, slices.name_of(results.key_of(one)), _baseline_value(found, one, failure)
+            failure,
+            shown.get(failure.metric_key.name, failure.metric_key.name),
+            slices.name_of(results.key_of(one)),
+            _baseline_value(found, one, failure),
         )
         for one in validation.metric_validations_per_slice
         for failure in one.failures
@@ -90,9 +94,9 @@ def _baseline_value(found: Sequence[Any], one: Any, failure: Any) -> float | Non
     return None
 
 
-def _sentence(failure: Any, name: str, baseline: float | None) -> str:
+def _sentence(failure: Any, called: str, name: str, baseline: float | None) -> str:
     where = "of all rows" if name == slices.OVERALL else f"of slice {name}"
-    metric = f"{failure.metric_key.name} {where}"
+    metric = f"{called} {where}"
     if not failure.HasField("metric_value"):
         return f"{metric} has a threshold, but eval_config does not compute this metric."
     value = failure.metric_value.double_value.value

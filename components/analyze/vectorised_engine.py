@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from edgeline.components.analyze import confidence, curves, metrics, predict, slices
+from edgeline.components.analyze import confidence, curves, exact, metrics, predict, slices
 from edgeline.components.analyze.evaluation_config import BASELINE
 
 CHUNK_ROWS = 16_384
@@ -38,8 +38,10 @@ def evaluate(
     eval_config: Any,
     slice_columns: list[str],
     seed: int,
-) -> tuple[list[Any], curves.Curves]:
-    """Metrics of every slice as MetricsForSlice protos, and the curves of all rows.
+) -> tuple[list[Any], curves.Curves, dict[str, float | None]]:
+    """Metrics of every slice as MetricsForSlice protos, the curves and exact AUCs of all rows.
+
+    The AUCs are by model, the candidate first; there are none unless the task is binary.
 
     Args:
         parts: Parquet files of raw rows.
@@ -60,7 +62,8 @@ def evaluate(
         )
     ]
     candidate = next(iter(model_paths))
-    return found, curves.of(task, columns.label, columns.predictions[candidate])
+    drawn = curves.of(task, columns.label, columns.predictions[candidate])
+    return found, drawn, exact.aucs(exact.counted(task, columns.label, columns.predictions))
 
 
 def _predicted(

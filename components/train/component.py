@@ -38,7 +38,7 @@ def train(
         module: The user's module: an import path, a file or a URI.
         label: The output of preprocessing_fn that is to be predicted.
         model: A SavedModel whose serving_default takes raw features (model/v1).
-        metrics: Loss and metrics of the epoch that was kept.
+        metrics: Losses of the epoch that was kept, and the model's metrics on eval_split (val_).
         report: Training curves and the network.
         task: binary_classification, multiclass_classification or regression.
         steps: Training batches in all.

@@ -66,7 +66,7 @@ def export(
         return outputs
 
     def predict(features: Mapping[str, Any]) -> dict[str, Any]:
-        return _named(network({f.name: features[f.name] for f in model_features}, training=False))
+        return named(network({f.name: features[f.name] for f in model_features}, training=False))
 
     @tf.function(autograph=False)  # type: ignore[untyped-decorator]
     def serving_default(**inputs: Any) -> dict[str, Any]:
@@ -136,7 +136,12 @@ def _specs(features: Sequence[Feature]) -> dict[str, Any]:
     }
 
 
-def _named(outputs: Any) -> dict[str, Any]:
+def named(outputs: Any) -> dict[str, Any]:
+    """A network's outputs by name; one alone is the prediction.
+
+    Raises:
+        EdgelineError: there are several without names.
+    """
     if isinstance(outputs, Mapping):
         return dict(outputs)
     if isinstance(outputs, (list, tuple)):

@@ -25,7 +25,8 @@ def write_report(
     summary = io.StringIO()
     with mock.patch.dict(os.environ, COLUMNS=str(WIDTH)):  # rich cuts the table at 80 without
         network.summary(print_fn=lambda line, **_: summary.write(line + "\n"), line_length=WIDTH)
-    kept = f"Kept: epoch {state.best}, the smallest val_loss." if how.patience else ""
+    kept = "As Keras estimates them in each epoch; the numbers above are of the model that is kept"
+    kept += f", of epoch {state.best} with the smallest val_loss." if how.patience else "."
     report.write(
         path,
         "Train",

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -15,10 +15,12 @@ from edgeline.artifacts import examples, models
 from edgeline.artifacts.features import Feature
 from edgeline.components.train.export import check_names, export
 from edgeline.components.train.fitting import Fitting, discard, fit
+from edgeline.components.train.judging import judge
 from edgeline.components.train.report import write_report
 from edgeline.components.transform.saved_graph import SavedGraph, vocabulary
 from edgeline.components.transform.transform import GRAPH_SCHEMA
 from edgeline.errors import EdgelineError
+from edgeline.runtimes.metrics import NAMES
 
 
 def train(
@@ -49,7 +51,8 @@ def train(
             goes on from its last epoch there. "" keeps checkpoints for this process only.
 
     Returns:
-        The model's metadata; `metrics` are those of the last (or best) epoch.
+        The model's metadata; `metrics` are those of the trained model (see `judging.judge`), and
+        what else Keras told of the last (or best) epoch.
 
     Raises:
         EdgelineError: the inputs are damaged, a parameter is off, or the user's code fails.
@@ -75,6 +78,7 @@ def train(
     with tempfile.TemporaryDirectory() as temporary:
         checkpoints = Path(checkpoint_dir or temporary) / key[:32]
         network, state = fit(module, transformed, given, how, checkpoints)
+        judged = judge(network, transformed, task, how)
         graph = SavedGraph(graph_artifact.path)
         with artifacts.writing(model_path, models.SCHEMA) as draft:
             raw = [Feature.from_json(value) for value in graph_artifact.metadata["features"]]
@@ -91,12 +95,28 @@ def train(
                 "steps": how.steps,
                 "epochs": state.epoch,
                 "parameters": int(network.count_params()),
-                "metrics": {name: values[kept - 1] for name, values in state.history.items()},
+                "metrics": _metrics(state.history, kept, judged),
                 "transform_digest": graph_artifact.digest,
             }
         write_report(report_path, network, state, draft.metadata, how)
         discard(checkpoints)
     return {"edgeline_schema": models.SCHEMA, **draft.metadata}
+
+
+def _metrics(
+    history: Mapping[str, Sequence[float]], kept: int, judged: Mapping[str, float]
+) -> dict[str, float]:
+    """The numbers of the epoch that is kept, counted as every step counts them where it can be.
+
+    What Keras has of these is an estimate, or of weights that changed meanwhile: its curves remain
+    in `history.json`.
+    """
+    told = {
+        name: values[kept - 1]
+        for name, values in history.items()
+        if name.removeprefix("val_") not in NAMES or not judged
+    }
+    return {**told, **{f"val_{name}": value for name, value in judged.items()}}
 
 
 def _whole(value: Any) -> Any:

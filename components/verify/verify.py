@@ -275,18 +275,20 @@ def _details(findings: Findings) -> dict[str, Any]:
 
 
 def _metrics(findings: Findings) -> dict[str, float]:
+    """What a table of tasks shows first, the model on the edge, comes first."""
     found, latency = findings.parity, findings.latency
+    cloud, edge = (
+        {f"{side}_{name}": values[side] for name, values in found.metrics.items()}
+        for side in ("cloud", "edge")
+    )
     values = {
         "max_difference": found.max_difference,
-        "mean_difference": found.mean_difference,
         "changed_decisions": float(found.changed_decisions),
+        **edge,
         "latency_p50_ms": latency.p50_ms,
         "latency_p99_ms": latency.p99_ms,
+        **cloud,
+        "mean_difference": found.mean_difference,
         "peak_memory_mb": None if latency.peak_bytes is None else latency.peak_bytes / 1e6,
-        **{
-            f"{side}_{name}": found.metrics[name][side]
-            for name in found.metrics
-            for side in ("cloud", "edge")
-        },
     }
     return {name: value for name, value in values.items() if value is not None}

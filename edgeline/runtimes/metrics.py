@@ -1,7 +1,22 @@
-"""The metrics of a task, counted batch by batch: memory does not grow with the rows."""
+"""The metrics of a task, counted batch by batch, under the names that every step uses.
+
+| name               | task                     | what                                            |
+|--------------------|--------------------------|-------------------------------------------------|
+| auc                | binary                   | area under the ROC curve: Mann and Whitney's    |
+|                    |                          | statistic, ties half (Hanley and McNeil, 1982)  |
+| accuracy           | binary                   | share of rows on the right side of a threshold  |
+| accuracy           | multiclass               | share of rows whose largest score is the label's|
+| mean_squared_error | regression               | of predictions and labels                       |
+
+`train`, `analyze` and `verify` count them here, so that one model on the same rows has one value.
+What another library computes by another rule has another name: `auc_tfma` is TFMA's estimate from
+10,000 thresholds, by which slices and an EvalConfig's thresholds are judged. Keras' AUC, from 200,
+is a curve of `train` and no number.
+"""
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any, Protocol
 
 import numpy as np
@@ -9,6 +24,18 @@ import numpy.typing as npt
 
 from edgeline.errors import EdgelineError
 
+AUC, ACCURACY, MSE = "auc", "accuracy", "mean_squared_error"
+AUC_TFMA = "auc_tfma"
+# what Keras and TFMA call the same
+NAMES: Mapping[str, str] = {
+    "acc": ACCURACY,
+    "binary_accuracy": ACCURACY,
+    "categorical_accuracy": ACCURACY,
+    "sparse_categorical_accuracy": ACCURACY,
+    "mse": MSE,
+    **{name: name for name in (AUC, ACCURACY, MSE)},
+}
+ROWS = 1 << 22  # scores that are kept, 5 bytes each
 BINS = 1 << 16
 
 Array = npt.NDArray[Any]
@@ -48,35 +75,75 @@ def drop(name: str, cloud: float | None, edge: float | None) -> float | None:
     """How much worse the edge model is: cloud - edge, for an error its relative growth."""
     if cloud is None or edge is None:
         return None
-    return (edge - cloud) / max(cloud, 1e-12) if name == "mse" else cloud - edge
+    return (edge - cloud) / max(cloud, 1e-12) if name == MSE else cloud - edge
 
 
 class Binary:
     """AUC and accuracy. A score that is not finite counts as 0.
 
-    AUC is the Mann-Whitney statistic over 65,536 equal bins of [0, 1], ties half
-    (Hanley and McNeil, 1982): exact where no two scores of different labels share a bin.
+    AUC is exact for as many rows as `ROWS`. Beyond that, scores are counted in 65,536 equal bins
+    of [0, 1], and two in one bin are a tie.
     """
 
     def __init__(self, threshold: float) -> None:
         self.threshold = threshold
-        self.counts = np.zeros((2, BINS), np.int64)
-        self.right = 0
+        self.right = self.rows = 0
+        self.kept: list[tuple[Array, Array]] = []
+        self.counts: Array | None = None  # negatives and positives by bin, [2, BINS]
 
     def add(self, prediction: Array, label: Array) -> None:
         score = np.where(np.isfinite(prediction[:, -1]), prediction[:, -1], 0.0)
         positive = label > 0.5
         self.right += int(np.sum((score > self.threshold) == positive))
-        bins = np.clip(score.astype(np.float64) * BINS, 0, BINS - 1).astype(np.int64)
-        for side, chosen in enumerate((~positive, positive)):
-            self.counts[side] += np.bincount(bins[chosen], minlength=BINS)
+        self.rows += len(score)
+        self._take(score, positive)
+
+    def merge(self, other: Binary) -> None:
+        """Add what another has counted, in whatever process."""
+        self.right, self.rows = self.right + other.right, self.rows + other.rows
+        if other.counts is not None:
+            self._into_bins()
+            self.counts = self.counts + other.counts
+        for score, positive in other.kept:
+            self._take(score, positive)
 
     def result(self) -> dict[str, float | None]:
-        negative, positive = self.counts.astype(np.float64)
-        pairs, rows = negative.sum() * positive.sum(), int(self.counts.sum())
+        negative, positive = self._by_score().astype(np.float64)
+        pairs = negative.sum() * positive.sum()
         below = np.cumsum(negative) - negative
         auc = float(positive @ (below + negative / 2) / pairs) if pairs else None
-        return {"auc": auc, "accuracy": self.right / rows if rows else None}
+        return {AUC: auc, ACCURACY: self.right / self.rows if self.rows else None}
+
+    def _take(self, score: Array, positive: Array) -> None:
+        if self.rows > ROWS:
+            self._into_bins()
+        if self.counts is None:
+            self.kept.append((score, positive))
+        else:
+            self.counts += _binned(score, positive)
+
+    def _into_bins(self) -> None:
+        if self.counts is None:
+            self.counts = np.zeros((2, BINS), np.int64)
+            for score, positive in self.kept:
+                self.counts += _binned(score, positive)
+            self.kept = []
+
+    def _by_score(self) -> Array:
+        """Negatives and positives by rising score, [2, different scores]."""
+        if self.counts is not None:
+            return self.counts
+        if not self.kept:
+            return np.zeros((2, 1), np.int64)
+        score, positive = (np.concatenate(part) for part in zip(*self.kept, strict=True))
+        places, which = np.unique(score, return_inverse=True)
+        sides = (which[~positive], which[positive])
+        return np.stack([np.bincount(side, minlength=len(places)) for side in sides])
+
+
+def _binned(score: Array, positive: Array) -> Array:
+    bins = np.clip(score.astype(np.float64) * BINS, 0, BINS - 1).astype(np.int64)
+    return np.stack([np.bincount(bins[side], minlength=BINS) for side in (~positive, positive)])
 
 
 class Multiclass:
@@ -90,7 +157,7 @@ class Multiclass:
         self.rows += len(label)
 
     def result(self) -> dict[str, float | None]:
-        return {"accuracy": self.right / self.rows if self.rows else None}
+        return {ACCURACY: self.right / self.rows if self.rows else None}
 
 
 class Regression:
@@ -105,4 +172,4 @@ class Regression:
         self.rows += len(label)
 
     def result(self) -> dict[str, float | None]:
-        return {"mse": self.squares / self.rows if self.rows else None}
+        return {MSE: self.squares / self.rows if self.rows else None}

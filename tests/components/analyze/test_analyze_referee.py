@@ -88,6 +88,13 @@ def test_every_metric_on_every_slice_is_that_of_tfma(both):
     assert compare(ours, theirs) > 3000
 
 
+def test_both_engines_have_the_exact_auc_of_all_rows(both):
+    own, other = (found["slices"][0] for (found, _) in both)
+    for group in ("metrics", "baseline", "change"):
+        assert own[group]["auc"]["value"] == pytest.approx(other[group]["auc"]["value"], abs=1e-9)
+    assert own["metrics"]["auc"]["value"] != own["metrics"]["auc_tfma"]["value"]
+
+
 def test_tfma_reads_the_result_of_both_engines(both):
     import tensorflow_model_analysis as tfma
 
@@ -119,7 +126,7 @@ def test_intervals_are_distributed_as_those_of_tfma(tmp_path, write_examples, ta
 
 def _widths(found: dict) -> np.ndarray:
     overall = found["slices"][0]["metrics"]
-    entries = (overall[name] for name in ("mean_prediction", "auc", "binary_accuracy"))
+    entries = (overall[name] for name in ("mean_prediction", "auc_tfma", "accuracy"))
     return np.array([entry["upper"] - entry["lower"] for entry in entries])
 
 

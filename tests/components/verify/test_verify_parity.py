@@ -6,6 +6,7 @@ from scipy import stats
 
 from edgeline.components.verify.parity import Batch, compare
 from edgeline.errors import EdgelineError
+from edgeline.runtimes import metrics
 from edgeline.runtimes.metrics import metric
 
 
@@ -33,6 +34,25 @@ def test_auc_is_mann_and_whitneys_u_over_batches_and_ties():
     assert result["accuracy"] == np.mean((score[:, 0] > 0.5) == label)
 
 
+@pytest.mark.parametrize("most", [1 << 22, 1500])
+def test_parts_that_are_merged_count_as_one(monkeypatch, most):
+    """Whether all scores are kept, or only how many lie in each of 65,536 bins."""
+    monkeypatch.setattr(metrics, "ROWS", most)
+    random = np.random.default_rng(8)
+    score = random.random((4000, 1)).astype(np.float32)
+    label = (random.random(4000) < score[:, 0]).astype(np.int64)
+    whole, parts = metrics.Binary(0.5), metrics.Binary(0.5)
+    whole.add(score, label)
+    for start in range(0, 4000, 1000):
+        part = metrics.Binary(0.5)
+        part.add(score[start : start + 1000], label[start : start + 1000])
+        parts.merge(part)
+    assert parts.result() == whole.result()
+    good, bad = score[label == 1, 0], score[label == 0, 0]
+    auc = stats.mannwhitneyu(good, bad).statistic / (len(good) * len(bad))
+    assert whole.result()["auc"] == pytest.approx(auc, abs=1e-12 if most > 4000 else 1e-5)
+
+
 def test_one_class_alone_has_no_auc():
     found = compare(
         [batch([[0.2], [0.7]], [[0.2], [0.7]], [0, 0])], 2, "binary_classification", 0.5
@@ -57,7 +77,7 @@ def test_regression_has_no_decisions_and_relative_differences_above_one():
     assert found.changed_decisions == 0
     assert found.max_difference == pytest.approx(1e-3)
     assert found.labelled_rows == 1
-    assert found.metrics["mse"]["edge"] == 1.0
+    assert found.metrics["mean_squared_error"]["edge"] == 1.0
 
 
 def test_nan_in_both_is_equal_and_on_one_side_counts():

@@ -1,0 +1,63 @@
+"""What TFMA's metrics are called here, where `train` and `verify` have the same ones.
+
+TFMA's own names stand in its result files and are what an EvalConfig's thresholds take. Everything
+that people and pipelines read (`metrics.json`, the report, the metrics of the task) has the names
+of `edgeline.runtimes.metrics`: one name for one definition. TFMA's AUC is an estimate of theirs, so
+it is `auc_tfma`.
+"""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+from edgeline.runtimes.metrics import ACCURACY, AUC, AUC_TFMA, NAMES
+
+ACCURACIES = {  # what each is called unless its config says otherwise
+    "BinaryAccuracy": "binary_accuracy",
+    "CategoricalAccuracy": "categorical_accuracy",
+    "SparseCategoricalAccuracy": "sparse_categorical_accuracy",
+}
+DECISION = 0.5  # a binary accuracy at another threshold keeps TFMA's name
+
+
+def shown(eval_config: Any) -> dict[str, str]:
+    """Our names by TFMA's, for those metrics of an EvalConfig proto that differ."""
+    found: dict[str, str] = {}
+    for metric, options in _metrics(eval_config):
+        if "name" in options:
+            continue
+        if metric.class_name == "AUC":
+            found[AUC] = AUC_TFMA
+        elif metric.class_name in ACCURACIES and options.get("threshold", DECISION) == DECISION:
+            own = ACCURACIES[metric.class_name]
+            found[own] = NAMES[own]
+    taken = [metric.class_name == "Accuracy" for metric, _ in _metrics(eval_config)]
+    if sum(name == ACCURACY for name in found.values()) + sum(taken) > 1:
+        return {own: name for own, name in found.items() if name != ACCURACY}
+    return found
+
+
+def has_roc_auc(eval_config: Any) -> bool:
+    """Whether an EvalConfig proto asks for the area under the ROC curve, by its usual name."""
+    return any(
+        metric.class_name == "AUC"
+        and "name" not in options
+        and options.get("curve") in (None, "ROC")
+        for metric, options in _metrics(eval_config)
+    )
+
+
+def _metrics(eval_config: Any) -> list[tuple[Any, dict[str, Any]]]:
+    return [
+        (metric, _options(metric.config))
+        for spec in eval_config.metrics_specs
+        for metric in spec.metrics
+    ]
+
+
+def _options(config: str) -> dict[str, Any]:
+    """A metric's config as TFMA reads it: JSON, of which the outer braces may be left out."""
+    text = config.strip()
+    found: dict[str, Any] = json.loads(text if text.startswith("{") else f"{{{text}}}")
+    return found
