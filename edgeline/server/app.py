@@ -1,52 +1,28 @@
-"""From a request to what answers it: paths, kinds, the model's pool, and back to the loop."""
+"""From a request to what answers it: its route, who may, the model's pool, and back to the loop."""
 
 from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
 from time import monotonic
 from typing import Any
 
-from edgeline.server.access import Access, Kind
-from edgeline.server.errors import Code, ServingError, not_found
-from edgeline.server.http.compression import decompress
+from edgeline.server.access import Kind
+from edgeline.server.errors import Code, ServingError
 from edgeline.server.http.grpc_call import Call
 from edgeline.server.http.grpc_call import Reply as CallReply
 from edgeline.server.http.http1 import Request, Response, error_response
-from edgeline.server.metrics import Metrics
 from edgeline.server.models.model import Instance
 from edgeline.server.models.pool import Pool
 from edgeline.server.rollouts.traffic import Traffic
-from edgeline.server.settings import Settings
-from edgeline.server.versions.repository import Repository
+from edgeline.server.routing import Router
+from edgeline.server.state import ServerState
 from edgeline.server.watching import tracing
 from edgeline.server.watching.logs import AccessLog
-from edgeline.server.watching.recent import Recent
 
 log = logging.getLogger("edgeline.server")
-_REMEMBERED = 1024
-
-
-@dataclass(frozen=True)
-class Endpoint:
-    """What answers a path. Exactly one of `answer`, `later` and `work` is set.
-
-    Attributes:
-        method: the HTTP method it takes.
-        kind: who may call it (see `edgeline.server.access`).
-        answer: answers on the event loop, at once.
-        later: answers on the event loop, with waiting.
-        pool, work: answers in a worker of the pool that `pool` finds.
-    """
-
-    method: str
-    kind: Kind
-    answer: Callable[[Request], Response] | None = None
-    later: Callable[[Request], Awaitable[Response]] | None = None
-    pool: Callable[[], Pool | Traffic] | None = None
-    work: Callable[[Request, Instance], Response] | None = None
 
 
 @dataclass(frozen=True)
@@ -59,46 +35,38 @@ class Method:
     work: Callable[[memoryview], tuple[Pool | Traffic, Callable[[Instance], bytes]]] | None = None
 
 
-Resolver = Callable[[str], "list[Endpoint] | None"]
-
-
 class App:
-    """A server's state, and its two entrances: `http` and `grpc`."""
+    """A server's two entrances: `http` and `grpc`."""
 
-    def __init__(
-        self, settings: Settings, repository: Repository, metrics: Metrics, access: Access
-    ) -> None:
-        self.settings, self.repository = settings, repository
-        self.metrics, self.access = metrics, access
-        self.recent = Recent(metrics)
-        self.resolvers: list[Resolver] = []
-        self.methods: dict[str, Method] = {}
-        self._known: dict[bytes, list[Endpoint]] = {}
+    def __init__(self, state: ServerState, router: Router, methods: Mapping[str, Method]) -> None:
+        self._access, self._queue_time = state.access, state.settings.queue_time
+        self._router, self._methods = router, methods
         self._loop = asyncio.get_running_loop()
         self._running = self._last = 0
         self._tasks: set[asyncio.Future[Any]] = set()
-        self._access_log = AccessLog(settings.access_log) if settings.access_log else None
+        every = state.settings.access_log
+        self._access_log = AccessLog(every) if every else None
 
     def http(self, request: Request, reply: Callable[[Response], None]) -> None:
         """Answer an HTTP request, at once or later, always on the event loop."""
         if self._access_log is not None:
             reply = self._access_log.http(request, reply)
         try:
-            endpoint = self._endpoint(request)
+            route, given = self._router.find(request.method, request.target)
             authorization = request.headers.get(b"authorization", b"").decode("latin-1")
-            self.access.check(endpoint.kind, authorization, request.peer, request.headers)
-            if endpoint.work is not None and endpoint.pool is not None:
-                work = endpoint.work
+            self._access.check(route.kind, authorization, request.peer, request.headers)
+            if route.work is not None and route.pool is not None:
+                work = route.work
                 request.cancel = self._submit(
-                    endpoint.pool(),
+                    route.pool(given),
                     lambda instance: work(request, instance),
                     lambda answer: reply(_response(answer)),
                     request,
                 )
-            elif endpoint.later is not None:
-                self._wait(endpoint.later(request), lambda answer: reply(_response(answer)))
-            elif endpoint.answer is not None:
-                reply(endpoint.answer(request))
+            elif route.later is not None:
+                self._wait(route.later(request, given), lambda answer: reply(_response(answer)))
+            elif route.answer is not None:
+                reply(route.answer(request, given))
         except ServingError as error:
             reply(error_response(error))
         except Exception:
@@ -110,11 +78,11 @@ class App:
         if self._access_log is not None:
             reply = self._access_log.grpc(call, reply)
         try:
-            method = self.methods.get(call.method)
+            method = self._methods.get(call.method)
             if method is None:
                 raise ServingError(Code.UNIMPLEMENTED, f"There is no {call.method[:100]!r} here.")
             authorization = call.headers.get("authorization", "")
-            self.access.check(method.kind, authorization, call.peer, call.headers)
+            self._access.check(method.kind, authorization, call.peer, call.headers)
             if method.work is not None:
                 pool, work = method.work(call.message)
                 call.cancel = self._submit(pool, work, reply, call)
@@ -127,37 +95,6 @@ class App:
         except Exception:
             log.exception("%s failed.", call.method)
             reply(_internal())
-
-    def body(self, request: Request) -> bytes:
-        """A request's body, decompressed.
-
-        Raises:
-            ServingError: it is damaged or too large.
-        """
-        coding = request.headers.get(b"content-encoding")
-        if coding is None:
-            return request.body
-        return decompress(request.body, coding.decode("latin-1"), self.settings.max_body)
-
-    def _endpoint(self, request: Request) -> Endpoint:
-        endpoints = self._known.get(request.target)
-        if endpoints is None:
-            path = request.target.partition(b"?")[0].decode("latin-1")
-            for resolver in self.resolvers:
-                if endpoints := resolver(path):
-                    break
-            if not endpoints:
-                raise not_found(f"There is nothing at {path[:200]!r}.")
-            if len(self._known) >= _REMEMBERED:
-                self._known.clear()
-            self._known[request.target] = endpoints
-        for endpoint in endpoints:
-            if request.method == endpoint.method:
-                return endpoint
-            if request.method == "HEAD" and endpoint.method == "GET":
-                return endpoint
-        allowed = " or ".join(endpoint.method for endpoint in endpoints)
-        raise ServingError(Code.UNIMPLEMENTED, f"This path takes {allowed}.", 405)
 
     def _submit(
         self,
@@ -176,7 +113,7 @@ class App:
                 done(answer)
                 return None
         loop = self._loop
-        latest = min(asked.deadline, monotonic() + self.settings.queue_time)
+        latest = min(asked.deadline, monotonic() + self._queue_time)
 
         def ended(answer: Any) -> None:
             self._running -= 1

@@ -48,14 +48,16 @@ class ServingError(Exception):
     Attributes:
         code: the gRPC status.
         http: the HTTP status, the code's own unless HTTP has a better one (405, 413).
+        allow: with 405, the methods that the path takes.
     """
 
-    def __init__(self, code: Code, message: str, http: int | None = None) -> None:
+    def __init__(self, code: Code, message: str, http: int | None = None, allow: str = "") -> None:
         if len(message) > LONGEST:
             message = f"{message[: LONGEST // 2]} ... {message[-LONGEST // 2 :]}"
         super().__init__(message.encode(errors="backslashreplace").decode())
         self.code = code
         self.http = http or HTTP_STATUS[code]
+        self.allow = allow
 
 
 def invalid(message: str) -> ServingError:

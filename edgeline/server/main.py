@@ -20,24 +20,16 @@ from typing import Any, TypeVar
 
 from edgeline.errors import EdgelineError, UsageError
 from edgeline.server import access
-from edgeline.server.app import App, Method, Resolver
+from edgeline.server.app import App
 from edgeline.server.ending import on_signal
 from edgeline.server.http.http1 import Http1, Server
 from edgeline.server.http.http2 import Http2
 from edgeline.server.metrics import Metrics
 from edgeline.server.models.model import Description, Observer
-from edgeline.server.protocols import (
-    grpc_examples,
-    grpc_tfserving,
-    grpc_v2,
-    openapi,
-    routes_admin,
-    routes_tfserving,
-    routes_updates,
-    routes_v2,
-    routes_watching,
-)
+from edgeline.server.protocols import routes
+from edgeline.server.routing import Router
 from edgeline.server.settings import Settings
+from edgeline.server.state import ServerState
 from edgeline.server.threads import apart
 from edgeline.server.updates.updates import Updates
 from edgeline.server.versions import trial
@@ -46,6 +38,7 @@ from edgeline.server.versions.repository import Repository
 from edgeline.server.watching.alerts import Alerts
 from edgeline.server.watching.delivery import Delivery, check_url, read_key
 from edgeline.server.watching.drift_watch import Watching
+from edgeline.server.watching.recent import Recent
 
 log = logging.getLogger("edgeline.server")
 _M_ARENA_MAX = -8
@@ -156,9 +149,9 @@ async def _serve_until(
         return tuple(observer for observer in found if observer is not None)
 
     repository.observers = observers
-    app = App(settings, repository, metrics, access.read(settings.tokens, settings.own_names))
-    app.resolvers += resolvers(app, watching, updates)
-    app.methods |= methods(app)
+    own = access.read(settings.tokens, settings.own_names)
+    state = ServerState(settings, repository, metrics, own, Recent(metrics))
+    app = App(state, Router(routes.tables(state, watching, updates)), routes.methods(state))
     server = Server(settings, metrics, app.http)
     server.grpc = lambda: Http2(server, app.grpc)
     # HTTP/2 is for gRPC, whose clients offer nothing else: browsers and curl offer both
@@ -186,7 +179,7 @@ async def _serve_until(
     if started is not None:
         started(ports[0], ports[1] if len(ports) > 1 else None)
 
-    tasks = [asyncio.ensure_future(_sweep(server)), asyncio.ensure_future(_decide(app))]
+    tasks = [asyncio.ensure_future(_sweep(server)), asyncio.ensure_future(_decide(state))]
     if settings.every:
         due = updates is not None and not updates.looked
         tasks.append(asyncio.ensure_future(_poll(look, pauses(settings.every, due))))
@@ -201,23 +194,6 @@ async def _serve_until(
     for kept in (webhook, payloads):
         if kept is not None:
             await apart(kept.close, _FLUSH_TIME)
-
-
-def resolvers(app: App, watching: Watching, updates: Updates | None) -> list[Resolver]:
-    """What finds the endpoints of a path, in order."""
-    return [
-        routes_v2.resolver(app),
-        routes_tfserving.resolver(app),
-        routes_watching.resolver(app, watching),
-        routes_admin.resolver(app, updates),
-        routes_updates.resolver(app, updates),
-        openapi.resolver(app),
-    ]
-
-
-def methods(app: App) -> dict[str, Method]:
-    """Every gRPC method by its path."""
-    return {**grpc_v2.methods(app), **grpc_tfserving.methods(app), **grpc_examples.methods(app)}
 
 
 async def _begin(path: str, repository: Repository, updates: Updates | None) -> bool:
@@ -324,13 +300,13 @@ async def _sweep(server: Server) -> None:
             log.exception("The sweep failed.")
 
 
-async def _decide(app: App) -> None:
+async def _decide(state: ServerState) -> None:
     while True:
         await asyncio.sleep(1.0)
         try:
-            app.recent.sample(app.repository.serving())
-            await app.repository.watch()
-            await app.repository.decide()
+            state.recent.sample(state.repository.serving())
+            await state.repository.watch()
+            await state.repository.decide()
         except EdgelineError as error:
             log.error("%s What is loaded stays.", error)
         except Exception:

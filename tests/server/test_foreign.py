@@ -3,10 +3,7 @@ proxies, administration for this machine's programs and the server's own page al
 
 from __future__ import annotations
 
-import ast
-import inspect
 from collections.abc import Iterator
-from pathlib import Path
 from types import SimpleNamespace
 
 import hpack
@@ -17,7 +14,6 @@ from test_page import browse
 from test_reload import put
 from test_rollouts import changed, declare
 
-from edgeline.server import main
 from edgeline.server.access import (
     ADMIN,
     HEALTH,
@@ -29,10 +25,12 @@ from edgeline.server.access import (
     Access,
     Kind,
 )
-from edgeline.server.app import Endpoint
+from edgeline.server.app import Method
 from edgeline.server.errors import ServingError
 from edgeline.server.http.headers import Headers
+from edgeline.server.protocols import routes
 from edgeline.server.protocols.openapi import openapi
+from edgeline.server.routing import Route, Router
 
 __all__ = ["tokens"]
 OWN = ["localhost", "LOCALHOST:1", "localhost.", "127.0.0.1:80", "127.0.1.1", "[::1]:8080", "[::1]",
@@ -97,9 +95,12 @@ GRPC_FOR_ALL = {
 }
 
 
+ROUTER = Router(routes.tables(SimpleNamespace(repository=None, metrics=None), None, None))
+
+
 def documented() -> Iterator[tuple[str, str, set[str]]]:
     """Method, path and statuses of each call that the OpenAPI document has."""
-    for path, item in openapi()["paths"].items():
+    for path, item in openapi(ROUTER.routes)["paths"].items():
         for method, operation in item.items():
             if method != "parameters":
                 yield method.upper(), path, set(operation["responses"])
@@ -109,17 +110,12 @@ def concrete(path: str) -> str:
     return path.format(model="mobilenet", version=1, label="stable")
 
 
-def parts() -> SimpleNamespace:
-    """A server's state that has nothing in it, for the routes alone."""
-    return SimpleNamespace(repository=None, metrics=None)
+def route_of(method: str, path: str) -> Route:
+    return ROUTER.find(method, concrete(path).encode())[0]
 
 
-def endpoint_of(method: str, path: str) -> Endpoint:
-    for resolver in main.resolvers(parts(), None, None):
-        for endpoint in resolver(concrete(path)) or ():
-            if endpoint.method == method:
-                return endpoint
-    raise AssertionError(f"nothing answers {method} {path}")
+def methods() -> dict[str, Method]:
+    return routes.methods(SimpleNamespace(repository=None, metrics=None))
 
 
 def allowed(access: Access, kind: Kind, peer: str, **headers: str) -> bool:
@@ -179,34 +175,34 @@ def test_a_certificate_is_for_its_own_name():
 
 def test_no_route_but_predictions_and_health_is_for_all():
     """A new one that is for all has to be named above."""
-    calls = {f"{method} {path}": endpoint_of(method, path).kind for method, path, _ in documented()}
+    calls = {f"{route.method} {route.path}": route.kind for route in ROUTER.routes}
     assert {call for call, kind in calls.items() if kind.foreign} == HTTP_FOR_ALL
-    methods = main.methods(parts())
-    assert {name for name, method in methods.items() if method.kind.foreign} == GRPC_FOR_ALL
+    assert {name for name, method in methods().items() if method.kind.foreign} == GRPC_FOR_ALL
 
 
-def test_the_document_has_every_route(monkeypatch):
-    """Each place in the sources that makes an endpoint is found by a path of the document."""
-    made, found, begin = set(), set(), Endpoint.__init__
-    for source in Path(inspect.getfile(main)).parent.glob("*.py"):
-        for node in ast.walk(ast.parse(source.read_text())):
-            if isinstance(node, ast.Call) and getattr(node.func, "id", "") == "Endpoint":
-                made.add((source.name, node.lineno))
-
-    def begun(self, *arguments, **named):
-        frame = inspect.currentframe().f_back
-        object.__setattr__(self, "made", (Path(frame.f_code.co_filename).name, frame.f_lineno))
-        begin(self, *arguments, **named)
-
-    monkeypatch.setattr(Endpoint, "__init__", begun)
-    for method, path, _ in documented():
-        found.add(endpoint_of(method, path).made)
-    assert found == made
+def test_a_server_answers_what_its_document_says_and_nothing_else(server):
+    status, document, _ = server.ask("GET", "/openapi.json")
+    assert status == 200
+    said = {
+        (method.upper(), path)
+        for path, item in document["paths"].items()
+        for method in item.keys() - {"parameters"}
+    }
+    assert said == {(route.method, route.path) for route in ROUTER.routes}
+    for method, path in said:  # no route stands before another's path
+        assert (route_of(method, path).method, route_of(method, path).path) == (method, path)
+    for path in document["paths"]:
+        allowed = {method for method, known in said if known == path}
+        status, answer, headers = server.ask("PATCH", concrete(path))
+        assert status == 405
+        listed = {method.strip() for method in headers["allow"].split(",")}
+        assert listed == allowed | ({"HEAD"} if "GET" in allowed else set())
+        assert all(method in answer["error"] for method in allowed)
 
 
 def test_the_document_says_who_is_refused():
     for method, path, statuses in documented():
-        kind = endpoint_of(method, path).kind
+        kind = route_of(method, path).kind
         closed = not kind.foreign or path == "/"  # where the page is
         assert ("401" in statuses) == bool(kind.scope), path
         assert ("403" in statuses) == (bool(kind.scope) or closed), path
@@ -237,7 +233,7 @@ def test_every_grpc_method_refuses_what_is_foreign(server, headers):
     metadata = [] if host else [(name.lower(), value)]
     for port in (server.http, server.grpc):
         with grpc.insecure_channel(f"127.0.0.1:{port}", options) as channel:
-            for method in main.methods(parts()):
+            for method in methods():
                 try:
                     channel.unary_unary(method)(b"", timeout=30, metadata=metadata)
                     code, said = grpc.StatusCode.OK, ""

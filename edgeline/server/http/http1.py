@@ -86,6 +86,8 @@ def error_response(error: ServingError) -> Response:
         headers = (b"Retry-After: 1",)
     elif error.http == 401:
         headers = (b"WWW-Authenticate: Bearer",)
+    elif error.allow:
+        headers = (b"Allow: " + error.allow.encode(),)
     return Response(error.http, orjson.dumps({"error": str(error)}), JSON, headers)
 
 

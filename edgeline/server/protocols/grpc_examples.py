@@ -16,7 +16,7 @@ from edgeline.artifacts.bundle import Tensor
 from edgeline.artifacts.features import MISSING
 from edgeline.formats.dtypes import BY_NAME
 from edgeline.server.access import PREDICTION
-from edgeline.server.app import App, Method
+from edgeline.server.app import Method
 from edgeline.server.errors import invalid
 from edgeline.server.models.model import Arrays, Description, Instance, check
 from edgeline.server.models.pool import Pool
@@ -25,6 +25,7 @@ from edgeline.server.protocols.meaning import classes, numbers
 from edgeline.server.protocols.messages import read
 from edgeline.server.protocols.wire import Field, Schema, encode
 from edgeline.server.rollouts.traffic import Traffic
+from edgeline.server.state import ServerState
 from edgeline.server.tensors.json import cast
 
 _FEATURE: Schema = {
@@ -66,7 +67,7 @@ _KINDS = {"f": ("float", "int64"), "i": ("int64",), "u": ("int64",), "b": ("int6
 _MAX_TASKS = 16
 
 
-def methods(app: App) -> dict[str, Method]:
+def methods(state: ServerState) -> dict[str, Method]:
     """Each method by its path."""
 
     def of(
@@ -80,7 +81,7 @@ def methods(app: App) -> dict[str, Method]:
                 result = answer(_run(asked, instance), description)
                 return encode({"result": result, "model_spec": spec_of(description)}, response)
 
-            return pool_of(app, asked), work
+            return pool_of(state, asked), work
 
         return call
 
@@ -92,7 +93,7 @@ def methods(app: App) -> dict[str, Method]:
         named = [{**task.get("model_spec", {}), "signature_name": ""} for task in tasks]
         if any(spec != named[0] for spec in named):
             raise invalid("The tasks name different models: ask for each in a request of its own.")
-        pools = [pool_of(app, task) for task in tasks]
+        pools = [pool_of(state, task) for task in tasks]
         kinds = [task.get("method", "").rpartition("/")[2] for task in tasks]
         if unknown := [kind for kind in kinds if kind not in _ANSWERS]:
             raise invalid(f"There is no method {unknown[0][:100]!r}: give classify or regress.")

@@ -16,7 +16,7 @@ import numpy.typing as npt
 from edgeline.artifacts.bundle import Tensor
 from edgeline.formats.dtypes import BY_NAME, BY_NUMBER
 from edgeline.server.access import METADATA, MODEL_HEALTH, PREDICTION
-from edgeline.server.app import App, Method
+from edgeline.server.app import Method
 from edgeline.server.errors import invalid
 from edgeline.server.models.model import Description, Instance, check
 from edgeline.server.models.pool import Pool
@@ -24,6 +24,7 @@ from edgeline.server.protocols.messages import read
 from edgeline.server.protocols.routes_tfserving import version_states
 from edgeline.server.protocols.wire import Field, Schema, encode
 from edgeline.server.rollouts.traffic import Traffic
+from edgeline.server.state import ServerState
 from edgeline.server.tensors.binary import elements, from_bytes
 from edgeline.server.tensors.json import cast
 
@@ -109,15 +110,15 @@ _STATES = {"AVAILABLE": 30, "END": 50}
 _UNKNOWN = 2
 
 
-def methods(app: App) -> dict[str, Method]:
+def methods(state: ServerState) -> dict[str, Method]:
     """Each method by its path."""
 
     def predict(message: memoryview) -> tuple[Pool | Traffic, Callable[[Instance], bytes]]:
         asked = read(message, _PREDICT_REQUEST)
-        return pool_of(app, asked), lambda instance: _predict(asked, instance)
+        return pool_of(state, asked), lambda instance: _predict(asked, instance)
 
     def metadata(message: memoryview) -> bytes:
-        description = pool_of(app, read(message, _SPEC_REQUEST)).description
+        description = pool_of(state, read(message, _SPEC_REQUEST)).description
         signature = {
             "inputs": {t.name: _info(t) for t in description.signature.inputs},
             "outputs": {t.name: _info(t) for t in description.signature.outputs},
@@ -133,7 +134,7 @@ def methods(app: App) -> dict[str, Method]:
     def status(message: memoryview) -> bytes:
         spec = read(message, _SPEC_REQUEST).get("model_spec", {})
         states = version_states(
-            app, spec.get("name", ""), _version(spec), spec.get("version_label", "")
+            state, spec.get("name", ""), _version(spec), spec.get("version_label", "")
         )
         entries = [
             {
@@ -152,7 +153,7 @@ def methods(app: App) -> dict[str, Method]:
     }
 
 
-def pool_of(app: App, asked: Mapping[str, Any]) -> Pool | Traffic:
+def pool_of(state: ServerState, asked: Mapping[str, Any]) -> Pool | Traffic:
     """The pool that a message's `model_spec` names.
 
     Raises:
@@ -162,7 +163,9 @@ def pool_of(app: App, asked: Mapping[str, Any]) -> Pool | Traffic:
     signature = spec.get("signature_name", "")
     if signature not in ("", "serving_default"):
         raise invalid(f"There is no signature {signature[:100]!r}: leave it out.")
-    return app.repository.pool(spec.get("name", ""), _version(spec), spec.get("version_label", ""))
+    return state.repository.pool(
+        spec.get("name", ""), _version(spec), spec.get("version_label", "")
+    )
 
 
 def spec_of(description: Description) -> dict[str, Any]:

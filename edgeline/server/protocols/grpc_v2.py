@@ -11,7 +11,7 @@ import numpy.typing as npt
 
 from edgeline.formats.dtypes import BY_V2, v2_of
 from edgeline.server.access import ADMIN, HEALTH, METADATA, MODEL_HEALTH, PREDICTION
-from edgeline.server.app import App, Method
+from edgeline.server.app import Method
 from edgeline.server.errors import Code, ServingError, invalid
 from edgeline.server.models.model import Description, Instance, check
 from edgeline.server.models.pool import Pool
@@ -25,6 +25,7 @@ from edgeline.server.protocols.v2_metadata import (
 )
 from edgeline.server.protocols.wire import encode
 from edgeline.server.rollouts.traffic import Traffic
+from edgeline.server.state import ServerState
 from edgeline.server.tensors import pictures
 from edgeline.server.tensors.binary import elements, from_bytes, to_bytes
 from edgeline.server.tensors.json import cast
@@ -49,92 +50,98 @@ _TYPES = (  # of Triton's enum DataType, from 1
 )
 
 
-def methods(app: App) -> dict[str, Method]:
+def methods(state: ServerState) -> dict[str, Method]:
     """Each method of the service, and gRPC's health check, by its path."""
-    repository = app.repository
+    calls = _Calls(state)
+    return {
+        SERVICE + "ServerLive": Method(HEALTH, answer=calls.live),
+        SERVICE + "ServerReady": Method(HEALTH, answer=calls.ready),
+        SERVICE + "ModelReady": Method(MODEL_HEALTH, answer=calls.model_ready),
+        SERVICE + "ServerMetadata": Method(METADATA, answer=calls.server),
+        SERVICE + "ModelMetadata": Method(METADATA, answer=calls.metadata),
+        SERVICE + "ModelConfig": Method(METADATA, answer=calls.config),
+        SERVICE + "ModelStatistics": Method(METADATA, answer=calls.statistics),
+        SERVICE + "ModelInfer": Method(PREDICTION, work=calls.infer),
+        SERVICE + "RepositoryIndex": Method(METADATA, answer=calls.index),
+        SERVICE + "RepositoryModelLoad": Method(ADMIN, later=calls.load),
+        SERVICE + "RepositoryModelUnload": Method(ADMIN, later=calls.unload),
+        "/grpc.health.v1.Health/Check": Method(HEALTH, answer=calls.health),
+    }
 
-    def live(_: memoryview) -> bytes:
+
+class _Calls:
+    """What answers."""
+
+    def __init__(self, state: ServerState) -> None:
+        self._state, self._repository = state, state.repository
+
+    def live(self, _: memoryview) -> bytes:
         return encode({"live": True}, m.LIVE_RESPONSE)
 
-    def ready(_: memoryview) -> bytes:
-        return encode({"ready": repository.ready}, m.READY_RESPONSE)
+    def ready(self, _: memoryview) -> bytes:
+        return encode({"ready": self._repository.ready}, m.READY_RESPONSE)
 
-    def model_ready(message: memoryview) -> bytes:
+    def model_ready(self, message: memoryview) -> bytes:
         asked = m.read(message, m.MODEL_REQUEST)
         try:
-            repository.pool(asked.get("name", ""), asked.get("version", ""))
+            self._repository.pool(asked.get("name", ""), asked.get("version", ""))
         except ServingError:
             return encode({"ready": False}, m.READY_RESPONSE)
         return encode({"ready": True}, m.READY_RESPONSE)
 
-    def metadata(_: memoryview) -> bytes:
+    def server(self, _: memoryview) -> bytes:
         return encode(server_metadata(), m.SERVER_METADATA)
 
-    def of_model(message: memoryview) -> bytes:
+    def metadata(self, message: memoryview) -> bytes:
         asked = m.read(message, m.MODEL_REQUEST)
         name = asked.get("name", "")
-        pool = repository.pool(name, asked.get("version", ""))
-        versions = sorted(repository.models[name].pools)
+        pool = self._repository.pool(name, asked.get("version", ""))
+        versions = sorted(self._repository.models[name].pools)
         return encode(model_metadata(pool.description, versions), m.MODEL_METADATA)
 
-    def infer(message: memoryview) -> tuple[Pool | Traffic, Callable[[Instance], bytes]]:
+    def infer(self, message: memoryview) -> tuple[Pool | Traffic, Callable[[Instance], bytes]]:
         asked = m.read(message, m.INFER_ASKED)
-        pool = repository.pool(asked.get("model_name", ""), asked.get("model_version", ""))
+        pool = self._repository.pool(asked.get("model_name", ""), asked.get("model_version", ""))
         return pool, lambda instance: _infer(asked, instance)
 
-    def index(message: memoryview) -> bytes:
+    def index(self, message: memoryview) -> bytes:
         only_ready = m.read(message, m.INDEX_REQUEST).get("ready", False)
-        entries = [e for e in repository.index() if e["state"] == "READY" or not only_ready]
+        entries = [e for e in self._repository.index() if e["state"] == "READY" or not only_ready]
         return encode({"models": entries}, m.INDEX_RESPONSE)
 
-    async def load(message: memoryview) -> bytes:
+    async def load(self, message: memoryview) -> bytes:
         name, kserve = _model_of(message)
-        await repository.load(name)
+        await self._repository.load(name)
         answer = {"model_name": name, "is_loaded": True} if kserve else {}
         return encode(answer, m.LOAD_RESPONSE)
 
-    async def unload(message: memoryview) -> bytes:
+    async def unload(self, message: memoryview) -> bytes:
         name, kserve = _model_of(message)
-        await repository.unload(name)
+        await self._repository.unload(name)
         answer = {"model_name": name, "is_unloaded": True} if kserve else {}
         return encode(answer, m.UNLOAD_RESPONSE)
 
-    def config(message: memoryview) -> bytes:
+    def config(self, message: memoryview) -> bytes:
         asked = m.read(message, m.MODEL_REQUEST)
-        pool = repository.pool(asked.get("name", ""), asked.get("version", ""))
+        pool = self._repository.pool(asked.get("name", ""), asked.get("version", ""))
         found = model_config(pool.description)
         for tensor in (*found["input"], *found["output"]):
             tensor["type_number"] = _TYPES.index(tensor["data_type"]) + 1
         return encode({"config": found}, m.CONFIG_RESPONSE)
 
-    def statistics(message: memoryview) -> bytes:
+    def statistics(self, message: memoryview) -> bytes:
         asked = m.read(message, m.MODEL_REQUEST)
         which = [(asked.get("name", ""), asked.get("version", ""))]
         if not which[0][0]:
-            which = [(name, str(version)) for name, version, _ in repository.serving()]
-        stats = [model_statistics(app, *one) for one in which]
+            which = [(name, str(version)) for name, version, _ in self._repository.serving()]
+        stats = [model_statistics(self._state, *one) for one in which]
         return encode({"model_stats": stats}, m.STATISTICS_RESPONSE)
 
-    def health(message: memoryview) -> bytes:
+    def health(self, message: memoryview) -> bytes:
         service = m.read(message, m.HEALTH_REQUEST).get("service", "")
         if service not in ("", SERVICE.strip("/")):
             raise ServingError(Code.NOT_FOUND, f"There is no service {service[:100]!r}.")
-        return encode({"status": 1 if repository.ready else 2}, m.HEALTH_RESPONSE)
-
-    return {
-        SERVICE + "ServerLive": Method(HEALTH, answer=live),
-        SERVICE + "ServerReady": Method(HEALTH, answer=ready),
-        SERVICE + "ModelReady": Method(MODEL_HEALTH, answer=model_ready),
-        SERVICE + "ServerMetadata": Method(METADATA, answer=metadata),
-        SERVICE + "ModelMetadata": Method(METADATA, answer=of_model),
-        SERVICE + "ModelConfig": Method(METADATA, answer=config),
-        SERVICE + "ModelStatistics": Method(METADATA, answer=statistics),
-        SERVICE + "ModelInfer": Method(PREDICTION, work=infer),
-        SERVICE + "RepositoryIndex": Method(METADATA, answer=index),
-        SERVICE + "RepositoryModelLoad": Method(ADMIN, later=load),
-        SERVICE + "RepositoryModelUnload": Method(ADMIN, later=unload),
-        "/grpc.health.v1.Health/Check": Method(HEALTH, answer=health),
-    }
+        return encode({"status": 1 if self._repository.ready else 2}, m.HEALTH_RESPONSE)
 
 
 def _infer(asked: Mapping[str, Any], instance: Instance) -> bytes:

@@ -14,18 +14,19 @@ from __future__ import annotations
 
 import time
 from dataclasses import asdict
+from functools import partial
 from pathlib import Path
 from typing import Any
-from urllib.parse import unquote
 
 from edgeline.errors import EdgelineError
 from edgeline.server.access import ADMIN, HEALTH, PUBLIC, READ
-from edgeline.server.app import App, Endpoint
 from edgeline.server.errors import invalid, not_found
 from edgeline.server.http.http1 import Request, Response
 from edgeline.server.metrics import resident
 from edgeline.server.rollouts import declaration as declared
 from edgeline.server.rollouts.declaration import Verdict
+from edgeline.server.routing import Body, Operation, Parameters, Route, RouteTable, letters_decoded
+from edgeline.server.state import ServerState
 from edgeline.server.tensors.json import dumps, loads
 from edgeline.server.updates.updates import Updates
 from edgeline.server.watching.recent import failures
@@ -38,66 +39,72 @@ _POLICY = (
 _MANNERS = (_POLICY, b"X-Content-Type-Options: nosniff", b"Cache-Control: no-store")
 
 
-def resolver(app: App, updates: Updates | None) -> Any:
-    """The endpoints of the page and of the rollouts."""
-    html = Path(__file__).with_name("page.html").read_bytes()
-    page = Response(200, html, b"text/html; charset=utf-8", _MANNERS)
-    alive = Response(200, dumps({"status": "alive"}))  # KServe's v1 liveness
+def table(state: ServerState, updates: Updates | None) -> RouteTable:
+    """The routes of the page and of the rollouts."""
+    calls = _Calls(state, updates)
+    page = Operation("The page, for a browser; else whether the server lives", (403,))
+    shown = Operation("What the page shows")
+    listed = Operation("Rollouts and the last decisions")
+    declare = Operation("Declare a rollout", body=Body("Rollout"))
+    promote = Operation("Promote the candidate", body=Body("Empty"))
+    back = Operation("Return the candidate", body=Body("Empty"))
+    one = "/rollouts/{model}"
+    routes = [
+        Route("GET", "/", HEALTH, page, answer=calls.root),
+        Route("GET", "/overview", READ, shown, answer=calls.overview),
+        Route("GET", "/rollouts", READ, listed, answer=calls.rollouts),
+        Route("POST", one, ADMIN, declare, later=calls.declare),
+        Route("DELETE", one, ADMIN, Operation("Forget a rollout"), later=calls.withdraw),
+        Route("POST", one + "/promote", ADMIN, promote, later=partial(calls.decide, "promote")),
+        Route("POST", one + "/return", ADMIN, back, later=partial(calls.decide, "return")),
+    ]
+    return RouteTable(routes, tidied=letters_decoded)
 
-    def root(request: Request) -> Response:
+
+class _Calls:
+    """What answers."""
+
+    def __init__(self, state: ServerState, updates: Updates | None) -> None:
+        self._state, self._updates = state, updates
+        html = Path(__file__).with_name("page.html").read_bytes()
+        self._page = Response(200, html, b"text/html; charset=utf-8", _MANNERS)
+        self._alive = Response(200, dumps({"status": "alive"}))  # KServe's v1 liveness
+
+    def root(self, request: Request, _: Parameters) -> Response:
         if b"text/html" not in request.headers.get(b"accept", b""):
-            return alive
-        app.access.check(PUBLIC, "", request.peer, request.headers)
-        return page
+            return self._alive
+        self._state.access.check(PUBLIC, "", request.peer, request.headers)
+        return self._page
 
-    def json(value: Any) -> Response:
-        return Response(200, dumps(value), headers=(b"Cache-Control: no-store",))
+    def overview(self, _: Request, __: Parameters) -> Response:
+        return _json(overview(self._state, self._updates))
 
-    fixed = {
-        "/": [Endpoint("GET", HEALTH, answer=root)],
-        "/overview": [Endpoint("GET", READ, answer=lambda _: json(overview(app, updates)))],
-        "/rollouts": [Endpoint("GET", READ, answer=lambda _: json(_rollouts(app)))],
-    }
+    def rollouts(self, _: Request, __: Parameters) -> Response:
+        return _json(_rollouts(self._state))
 
-    def of_rollout(model: str) -> list[Endpoint]:
-        async def declare(request: Request) -> Response:
-            await _declare(app, model, app.body(request))
-            return json(_rollouts(app))
+    async def declare(self, request: Request, given: Parameters) -> Response:
+        await _declare(self._state, given["model"], self._state.body(request))
+        return _json(_rollouts(self._state))
 
-        async def withdraw(_: Request) -> Response:
-            app.repository.rollouts.withdraw(model)
-            await _refreshed(app, model)
-            return json(_rollouts(app))
+    async def withdraw(self, _: Request, given: Parameters) -> Response:
+        self._state.repository.rollouts.withdraw(given["model"])
+        await _refreshed(self._state, given["model"])
+        return _json(_rollouts(self._state))
 
-        return [
-            Endpoint("POST", ADMIN, later=declare),
-            Endpoint("DELETE", ADMIN, later=withdraw),
-        ]
-
-    def of_decision(model: str, action: str) -> list[Endpoint]:
-        async def decide(_: Request) -> Response:
-            app.repository.rollouts.apply(model, Verdict(action, "it was asked for."))
-            await _refreshed(app, model)
-            return json(_rollouts(app))
-
-        return [Endpoint("POST", ADMIN, later=decide)]
-
-    def resolve(path: str) -> list[Endpoint] | None:
-        if path in fixed:
-            return fixed[path]
-        match [unquote(part) for part in path.split("/")]:
-            case ["", "rollouts", model] if model:
-                return of_rollout(model)
-            case ["", "rollouts", model, ("promote" | "return") as action] if model:
-                return of_decision(model, action)
-        return None
-
-    return resolve
+    async def decide(self, action: str, _: Request, given: Parameters) -> Response:
+        verdict = Verdict(action, "it was asked for.")
+        self._state.repository.rollouts.apply(given["model"], verdict)
+        await _refreshed(self._state, given["model"])
+        return _json(_rollouts(self._state))
 
 
-def overview(app: App, updates: Updates | None) -> dict[str, Any]:
+def _json(value: Any) -> Response:
+    return Response(200, dumps(value), headers=(b"Cache-Control: no-store",))
+
+
+def overview(state: ServerState, updates: Updates | None) -> dict[str, Any]:
     """Models, versions, traffic, latency, rollouts and updates; what the page shows."""
-    repository, metrics = app.repository, app.metrics
+    repository, metrics = state.repository, state.metrics
     return {
         "server": {
             "version": __version__,
@@ -107,14 +114,14 @@ def overview(app: App, updates: Updates | None) -> dict[str, Any]:
             "memory_bytes": resident(),
             "connections": metrics.connections,
         },
-        "models": [_model(app, name) for name in sorted(repository.models)],
-        **_rollouts(app),
+        "models": [_model(state, name) for name in sorted(repository.models)],
+        **_rollouts(state),
         "updates": updates.status() if updates else None,
     }
 
 
-def _model(app: App, name: str) -> dict[str, Any]:
-    repository = app.repository
+def _model(state: ServerState, name: str) -> dict[str, Any]:
+    repository = state.repository
     served = repository.models[name]
     on = repository.rollouts.traffic.get(name)
     stable = repository.rollouts.stable(name)
@@ -129,7 +136,7 @@ def _model(app: App, name: str) -> dict[str, Any]:
             share = {on.stable: 1 - weight, on.candidate: weight}.get(version, 0.0)
         if on is not None and version == on.candidate:
             role = on.rollout.mode
-        of = app.metrics.of(name, version)
+        of = state.metrics.of(name, version)
         versions.append(
             {
                 "version": version,
@@ -143,7 +150,7 @@ def _model(app: App, name: str) -> dict[str, Any]:
                 "queue": pool.waiting,
                 "requests": sum(of.codes.values()),
                 "errors": failures(of),
-                **app.recent.describe(name, version),
+                **state.recent.describe(name, version),
             }
         )
     for version, failure in sorted(served.failures.items(), reverse=True):
@@ -151,31 +158,31 @@ def _model(app: App, name: str) -> dict[str, Any]:
     return {"name": name, "unloaded": served.unloaded, "versions": versions}
 
 
-def _rollouts(app: App) -> dict[str, Any]:
-    rollouts = app.repository.rollouts
+def _rollouts(state: ServerState) -> dict[str, Any]:
+    rollouts = state.repository.rollouts
     return {
         "rollouts": rollouts.describe(),
         "decisions": [asdict(decision) for decision in reversed(rollouts.decisions)],
     }
 
 
-async def _declare(app: App, model: str, body: bytes) -> None:
+async def _declare(state: ServerState, model: str, body: bytes) -> None:
     value = loads(body) if body.strip() else {}
     if not isinstance(value, dict) or value.get("model", model) != model:
         raise invalid(f"The body is not the rollout of model {model[:100]!r}.")
-    served = app.repository.models.get(model)
+    served = state.repository.models.get(model)
     if served is None:
         raise not_found(f"There is no model {model[:100]!r}.")
     try:
         rollout = declared.parse({**value, "model": model})
     except EdgelineError as error:
         raise invalid(str(error)) from None
-    app.repository.rollouts.declare(rollout, max(served.pools, default=None))
-    await _refreshed(app, model)
+    state.repository.rollouts.declare(rollout, max(served.pools, default=None))
+    await _refreshed(state, model)
 
 
-async def _refreshed(app: App, model: str) -> None:
+async def _refreshed(state: ServerState, model: str) -> None:
     try:
-        await app.repository.refresh(until=[model])
+        await state.repository.refresh(until=[model])
     except EdgelineError as error:
         raise invalid(str(error)) from error

@@ -5,9 +5,9 @@ https://www.tensorflow.org/tfx/serving/api_rest
 
 from __future__ import annotations
 
-import re
+from collections.abc import Callable
 from typing import Any
-from urllib.parse import parse_qs, unquote
+from urllib.parse import parse_qs
 
 import numpy as np
 import numpy.typing as npt
@@ -16,12 +16,15 @@ from edgeline.artifacts import pixels
 from edgeline.artifacts.bundle import Tensor
 from edgeline.formats.dtypes import BY_NAME
 from edgeline.server.access import METADATA, MODEL_HEALTH, PREDICTION
-from edgeline.server.app import App, Endpoint
 from edgeline.server.digits import whole
 from edgeline.server.errors import invalid, not_found, told
 from edgeline.server.http.http1 import Request, Response
 from edgeline.server.models.model import Arrays, Description, Instance, check
+from edgeline.server.models.pool import Pool
 from edgeline.server.protocols.meaning import classes, numbers
+from edgeline.server.rollouts.traffic import Traffic
+from edgeline.server.routing import Body, Operation, Parameters, Route, RouteTable
+from edgeline.server.state import ServerState
 from edgeline.server.tensors import pictures
 from edgeline.server.tensors.json import (
     Large,
@@ -32,64 +35,71 @@ from edgeline.server.tensors.json import (
     loads,
     to_array,
 )
+from edgeline.server.tensors.pictures import MEDIA_TYPES
 
-_PATH = re.compile(
-    r"/v1/models/(?P<name>[^/:]+)"
-    r"(?:/versions/(?P<version>\d{1,18})|/labels/(?P<label>[^/:]+))?"
-    r"(?:/(?P<metadata>metadata)|:(?P<verb>predict|classify|regress))?/?",
-    re.IGNORECASE,
+_VALUES = {"model": "[^/:]+", "label": "[^/:]+", "version": r"\d{1,18}"}
+_BASES = (
+    "/v1/models/{model}",
+    "/v1/models/{model}/versions/{version}",
+    "/v1/models/{model}/labels/{label}",
 )
+_ABSENT = (404, 503)
+_BUSY = (413, 415, 429, 503, 504)
 _SERVING = ("", "serving_default")
 TOP = 5  # classes of an image, unless the query says how many
 
 
-def resolver(app: App) -> Any:
-    """The endpoints of each path below /v1."""
-    repository = app.repository
-    works = {"predict": predict, "classify": classify, "regress": regress}
+def table(state: ServerState) -> RouteTable:
+    """The routes below /v1, in upper or lower case, with or without a slash at the end."""
+    repository = state.repository
 
-    def answer(request: Request, instance: Instance, verb: str) -> Response:
-        body = app.body(request)
-        if pictures.is_image_type(request.headers.get(b"content-type", b"")):
-            return Response(200, of_image(body, instance, verb, _top(request.target)))
-        return Response(200, works[verb](body, instance))
-
-    def names(_: Request) -> Response:
+    def names(_: Request, __: Parameters) -> Response:
         return Response(200, dumps({"models": sorted(repository.models)}))
 
-    def resolve(path: str) -> list[Endpoint] | None:
-        if path.lower().rstrip("/") == "/v1/models":
-            return [Endpoint("GET", METADATA, answer=names)]
-        match = _PATH.fullmatch(path)
-        if match is None:
-            return None
-        name = unquote(match["name"])
-        version = str(int(match["version"])) if match["version"] else ""
-        label = unquote(match["label"] or "")
+    def status(_: Request, given: Parameters) -> Response:
+        return Response(200, dumps(_status(state, *_which(given))))
 
-        def status(_: Request) -> Response:
-            return Response(200, dumps(_status(app, name, version, label)))
+    def metadata(_: Request, given: Parameters) -> Response:
+        return Response(200, dumps(_metadata(repository.pool(*_which(given)).description)))
 
-        def metadata(_: Request) -> Response:
-            return Response(
-                200, dumps(_metadata(repository.pool(name, version, label).description))
-            )
+    def of_verb(verb: str) -> Callable[[Request, Instance], Response]:
+        def work(request: Request, instance: Instance) -> Response:
+            body = state.body(request)
+            if pictures.is_image_type(request.headers.get(b"content-type", b"")):
+                return Response(200, of_image(body, instance, verb, _top(request.target)))
+            return Response(200, _WORKS[verb](body, instance))
 
-        if match["metadata"]:
-            return [Endpoint("GET", METADATA, answer=metadata)]
-        if not match["verb"]:
-            return [Endpoint("GET", MODEL_HEALTH, answer=status)]
-        verb = match["verb"].lower()
-        return [
-            Endpoint(
-                "POST",
-                PREDICTION,
-                pool=lambda: repository.pool(name, version, label),
-                work=lambda request, instance: answer(request, instance, verb),
-            )
+        return work
+
+    routes = [Route("GET", "/v1/models", METADATA, Operation("The models"), answer=names)]
+    for base in _BASES:
+        states = Operation("States of a model's versions", _ABSENT)
+        signature = Operation("The model's signature", _ABSENT)
+        routes += [
+            Route("GET", base, MODEL_HEALTH, states, answer=status),
+            Route("GET", base + "/metadata", METADATA, signature, answer=metadata),
         ]
+        for verb, operation in _OPERATIONS.items():
+            path = f"{base}:{verb}"
+            pool, work = _pool(state), of_verb(verb)
+            routes.append(Route("POST", path, PREDICTION, operation, pool=pool, work=work))
+    return RouteTable(routes, _VALUES, any_case=True, tidied=_tidied)
 
-    return resolve
+
+def _pool(state: ServerState) -> Callable[[Parameters], Pool | Traffic]:
+    return lambda given: state.repository.pool(*_which(given))
+
+
+def _which(given: Parameters) -> tuple[str, str, str]:
+    """Model, version and label that a path names; empty where it names none."""
+    version = given.get("version", "")
+    return given["model"], str(int(version)) if version else "", given.get("label", "")
+
+
+def _tidied(path: str) -> str:
+    """Without a slash at the end; behind all models, with none of any number."""
+    bare = path.rstrip("/")
+    return bare if bare.lower() == "/v1/models" else path.removesuffix("/")
 
 
 def predict(body: bytes, instance: Instance) -> bytes:
@@ -160,6 +170,27 @@ def regress(body: bytes, instance: Instance) -> bytes:
     answers = instance.run(check(_from_examples(_asked(body), description), description))
     values = numbers(answers, description)
     return _write("results", values, {"results": values})
+
+
+_WORKS = {"predict": predict, "classify": classify, "regress": regress}
+_EXAMPLES, _IMAGES = "ExamplesRequest", tuple(MEDIA_TYPES)
+_OPERATIONS = {  # 501: an image, without Pillow
+    "predict": Operation("Rows or columns", (*_BUSY, 501), Body("PredictRequest", True, _IMAGES)),
+    "regress": Operation("One number each", _BUSY, Body(_EXAMPLES, True)),
+    "classify": Operation(
+        "Labels and scores",
+        (*_BUSY, 501),
+        Body(_EXAMPLES, True, _IMAGES),
+        query=(
+            {
+                "name": "top",
+                "in": "query",
+                "description": "How many classes of an image to give, the best first",
+                "schema": {"type": "integer", "minimum": 1, "maximum": 999999, "default": TOP},
+            },
+        ),
+    ),
+}
 
 
 def _top(target: bytes) -> int:
@@ -291,14 +322,14 @@ def _write(key: str, value: Any, answers: Arrays) -> bytes:
 
 
 def version_states(
-    app: App, name: str, version: str, label: str
+    state: ServerState, name: str, version: str, label: str
 ) -> list[tuple[int, str, str, str]]:
     """Number, state, error code and message of a model's versions, the newest first.
 
     Raises:
         ServingError: there is no such model, version or label.
     """
-    served = app.repository.models.get(name)
+    served = state.repository.models.get(name)
     if served is None:
         raise not_found(f"There is no model {name[:100]!r}.")
     if not version and not label:
@@ -306,7 +337,7 @@ def version_states(
     elif not label and int(version) in served.failures:
         numbers = [int(version)]
     else:
-        numbers = [app.repository.pool(name, version, label).description.version]
+        numbers = [state.repository.pool(name, version, label).description.version]
     return [
         (number, "AVAILABLE", "OK", "")
         if number in served.pools
@@ -315,8 +346,8 @@ def version_states(
     ]
 
 
-def _status(app: App, name: str, version: str, label: str) -> dict[str, Any]:
-    states = version_states(app, name, version, label)
+def _status(state: ServerState, name: str, version: str, label: str) -> dict[str, Any]:
+    states = version_states(state, name, version, label)
     return {
         "name": name,
         "ready": any(state == "AVAILABLE" for _, state, _, _ in states),

@@ -7,12 +7,11 @@ the last look found. Both need the scope `admin`.
 
 from __future__ import annotations
 
-from typing import Any
-
 from edgeline.server.access import ADMIN
-from edgeline.server.app import App, Endpoint
 from edgeline.server.errors import Code, ServingError
 from edgeline.server.http.http1 import Request, Response
+from edgeline.server.routing import Body, Operation, Parameters, Route, RouteTable
+from edgeline.server.state import ServerState
 from edgeline.server.tensors.json import dumps
 from edgeline.server.updates.updates import Updates
 
@@ -26,23 +25,29 @@ _CODES = {
 _HTTP = {"expired": 409, "refused": 409, "full": 507}
 
 
-def resolver(app: App, updates: Updates | None) -> Any:
-    """The endpoints of `/updates`."""
+def table(state: ServerState, updates: Updates | None) -> RouteTable:
+    """The routes of `/updates`."""
 
-    async def look(request: Request) -> Response:
+    async def look(request: Request, _: Parameters) -> Response:
         if updates is None:  # a folder: look at it now
-            await app.repository.refresh()
+            await state.repository.refresh()
             return Response(200, dumps({"outcome": "ok"}))
-        found = await updates.look(app.body(request))
+        found = await updates.look(state.body(request))
         if found["outcome"] != "ok":
             code = _CODES[found["outcome"]]
             raise ServingError(code, found["sentence"], _HTTP.get(found["outcome"]))
         return Response(200, dumps(found))
 
-    def status(_: Request) -> Response:
+    def status(_: Request, __: Parameters) -> Response:
         if updates is None:
             raise ServingError(Code.NOT_FOUND, "No signed repository is served: see --root.")
         return Response(200, dumps(updates.status()))
 
-    endpoints = [Endpoint("GET", ADMIN, answer=status), Endpoint("POST", ADMIN, later=look)]
-    return lambda path: endpoints if path == "/updates" else None
+    found = Operation("What the last look for updates found", (404,))
+    told = Operation("Look for updates now, or take some", (409, 503, 507), Body("Empty"))
+    return RouteTable(
+        [
+            Route("GET", "/updates", ADMIN, found, answer=status),
+            Route("POST", "/updates", ADMIN, told, later=look),
+        ]
+    )

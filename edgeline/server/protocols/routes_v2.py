@@ -1,16 +1,17 @@
-"""The Open Inference Protocol, version 2, over HTTP: the endpoints below /v2.
+"""The Open Inference Protocol, version 2, over HTTP: the routes below /v2.
 
 https://kserve.github.io/website/docs/concepts/architecture/data-plane/v2-protocol
 """
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Any
-from urllib.parse import unquote
 
 from edgeline.server.access import ADMIN, HEALTH, METADATA, MODEL_HEALTH, PREDICTION
-from edgeline.server.app import App, Endpoint
 from edgeline.server.http.http1 import Request, Response
+from edgeline.server.models.model import Instance
+from edgeline.server.models.pool import Pool
 from edgeline.server.protocols.v2_infer import infer
 from edgeline.server.protocols.v2_metadata import (
     model_config,
@@ -18,102 +19,126 @@ from edgeline.server.protocols.v2_metadata import (
     model_statistics,
     server_metadata,
 )
+from edgeline.server.rollouts.traffic import Traffic
+from edgeline.server.routing import Body, Operation, Parameters, Route, RouteTable, letters_decoded
+from edgeline.server.state import ServerState
 from edgeline.server.tensors.json import dumps, loads
+from edgeline.server.tensors.pictures import MEDIA_TYPES
+
+_ABSENT = (404, 503)
+_BUSY = (413, 415, 429, 501, 503, 504)  # 501: an image, without Pillow
 
 
-def resolver(app: App) -> Any:
-    """The endpoints of each path below /v2."""
-    repository = app.repository
+def table(state: ServerState) -> RouteTable:
+    """The routes below /v2; slashes after it and at the end do not count."""
+    calls = _Calls(state)
+    routes = [*_of_server(calls), *_of_repository(calls)]
+    for base in ("/v2/models/{model}", "/v2/models/{model}/versions/{version}"):
+        routes += _of_model(calls, base)
+    return RouteTable(routes, {"model": "[^/]*", "version": "[^/]*"}, tidied=_tidied)
 
-    def json(value: Any, status: int = 200) -> Response:
-        return Response(status, dumps(value))
 
-    def ready(_: Request) -> Response:
-        return json({"ready": repository.ready}, 200 if repository.ready else 503)
+def _of_server(calls: _Calls) -> Iterator[Route]:
+    def get(path: str, kind: Any, answer: Any, *told: Any) -> Route:
+        return Route("GET", path, kind, Operation(*told), answer=answer)
 
-    def of_model(name: str, version: str, what: str) -> list[Endpoint] | None:
-        def metadata(_: Request) -> Response:
-            pool = repository.pool(name, version)
-            versions = sorted(repository.models[name].pools)
-            return json(model_metadata(pool.description, versions))
+    yield get("/v2", METADATA, calls.server, "The server's name, version and extensions")
+    yield get("/v2/health/live", HEALTH, calls.live, "Whether the server lives")
+    yield get("/v2/health/ready", HEALTH, calls.ready, "Whether all models are ready", (503,))
+    yield get("/v2/models", METADATA, calls.names, "The models")
+    yield get("/v2/models/stats", METADATA, calls.all_statistics, "Statistics of what is served")
 
-        def model_ready(_: Request) -> Response:
-            repository.pool(name, version)
-            return json({"name": name, "ready": True})
 
-        def statistics(_: Request) -> Response:
-            return json({"model_stats": [model_statistics(app, name, version)]})
+def _of_repository(calls: _Calls) -> Iterator[Route]:
+    index = Operation("The versions and their states", body=Body("IndexRequest"))
+    yield Route("POST", "/v2/repository/index", METADATA, index, answer=calls.index)
+    for path, summary, later in (
+        ("/v2/repository/models/{model}/load", "Load a model", calls.load),
+        ("/v2/repository/models/{model}/unload", "Unload a model", calls.unload),
+    ):
+        yield Route("POST", path, ADMIN, Operation(summary, body=Body("Empty")), later=later)
 
-        def config(_: Request) -> Response:
-            return json(model_config(repository.pool(name, version).description))
 
-        gets = {"": metadata, "ready": model_ready, "stats": statistics, "config": config}
-        if what == "infer":
-            return [
-                Endpoint(
-                    "POST",
-                    PREDICTION,
-                    pool=lambda: repository.pool(name, version),
-                    work=lambda request, instance: infer(app.body(request), request, instance),
-                )
-            ]
-        kind = MODEL_HEALTH if what == "ready" else METADATA
-        return [Endpoint("GET", kind, answer=gets[what])] if what in gets else None
+def _of_model(calls: _Calls, base: str) -> Iterator[Route]:
+    for path, kind, answer, summary in (
+        ("", METADATA, calls.metadata, "Inputs and outputs of a model"),
+        ("/ready", MODEL_HEALTH, calls.model_ready, "Whether a model is ready"),
+        ("/config", METADATA, calls.config, "The model's configuration"),
+        ("/stats", METADATA, calls.statistics, "The model's statistics"),
+    ):
+        yield Route("GET", base + path, kind, Operation(summary, _ABSENT), answer=answer)
+    told = Operation("Inference", _BUSY, Body("InferRequest", True, tuple(MEDIA_TYPES)))
+    yield Route("POST", base + "/infer", PREDICTION, told, pool=calls.pool, work=calls.infer)
 
-    def index(request: Request) -> Response:
+
+def _tidied(path: str) -> str:
+    """Without slashes after /v2 and at the end."""
+    if not path.startswith("/v2/"):
+        return path
+    return letters_decoded(f"/v2/{path[3:].strip('/')}".removesuffix("/"))
+
+
+class _Calls:
+    """What answers."""
+
+    def __init__(self, state: ServerState) -> None:
+        self._state, self._repository = state, state.repository
+
+    def server(self, _: Request, __: Parameters) -> Response:
+        return _json(server_metadata())
+
+    def live(self, _: Request, __: Parameters) -> Response:
+        return _json({"live": True})
+
+    def ready(self, _: Request, __: Parameters) -> Response:
+        ready = self._repository.ready
+        return _json({"ready": ready}, 200 if ready else 503)
+
+    def names(self, _: Request, __: Parameters) -> Response:
+        return _json({"models": sorted(self._repository.models)})
+
+    def all_statistics(self, _: Request, __: Parameters) -> Response:
+        served = [(name, str(version)) for name, version, _ in self._repository.serving()]
+        return _json({"model_stats": [model_statistics(self._state, *which) for which in served]})
+
+    def index(self, request: Request, _: Parameters) -> Response:
         only_ready = False
         if request.body.strip():
-            asked = loads(app.body(request))
+            asked = loads(self._state.body(request))
             only_ready = isinstance(asked, dict) and asked.get("ready") is True
-        entries = repository.index()
-        return json([e for e in entries if e["state"] == "READY" or not only_ready])
+        entries = self._repository.index()
+        return _json([e for e in entries if e["state"] == "READY" or not only_ready])
 
-    def statistics_of_all(_: Request) -> Response:
-        served = [(name, str(version)) for name, version, _ in repository.serving()]
-        return json({"model_stats": [model_statistics(app, *which) for which in served]})
+    async def load(self, _: Request, given: Parameters) -> Response:
+        await self._repository.load(given["model"])
+        return _json({})
 
-    fixed = {
-        "": [Endpoint("GET", METADATA, answer=lambda _: json(server_metadata()))],
-        "health/live": [Endpoint("GET", HEALTH, answer=lambda _: json({"live": True}))],
-        "health/ready": [Endpoint("GET", HEALTH, answer=ready)],
-        "models": [Endpoint("GET", METADATA, answer=lambda _: json(_names(app)))],
-        "models/stats": [Endpoint("GET", METADATA, answer=statistics_of_all)],
-        "repository/index": [Endpoint("POST", METADATA, answer=index)],
-    }
+    async def unload(self, _: Request, given: Parameters) -> Response:
+        await self._repository.unload(given["model"])
+        return _json({})
 
-    def of_repository(name: str, what: str) -> list[Endpoint] | None:
-        async def load(_: Request) -> Response:
-            await repository.load(name)
-            return json({})
+    def pool(self, given: Parameters) -> Pool | Traffic:
+        return self._repository.pool(given["model"], given.get("version", ""))
 
-        async def unload(_: Request) -> Response:
-            await repository.unload(name)
-            return json({})
+    def infer(self, request: Request, instance: Instance) -> Response:
+        return infer(self._state.body(request), request, instance)
 
-        calls = {"load": load, "unload": unload}
-        return [Endpoint("POST", ADMIN, later=calls[what])] if what in calls else None
+    def metadata(self, _: Request, given: Parameters) -> Response:
+        description = self.pool(given).description
+        versions = sorted(self._repository.models[given["model"]].pools)
+        return _json(model_metadata(description, versions))
 
-    def resolve(path: str) -> list[Endpoint] | None:
-        if path != "/v2" and not path.startswith("/v2/"):
-            return None
-        rest = path[3:].strip("/")
-        if rest in fixed:
-            return fixed[rest]
-        match [unquote(part) for part in rest.split("/")]:
-            case ["models", name]:
-                return of_model(name, "", "")
-            case ["models", name, "versions", version]:
-                return of_model(name, version, "")
-            case ["models", name, "versions", version, what] if what:
-                return of_model(name, version, what)
-            case ["models", name, what] if what:
-                return of_model(name, "", what)
-            case ["repository", "models", name, what]:
-                return of_repository(name, what)
-        return None
+    def model_ready(self, _: Request, given: Parameters) -> Response:
+        self.pool(given)
+        return _json({"name": given["model"], "ready": True})
 
-    return resolve
+    def statistics(self, _: Request, given: Parameters) -> Response:
+        which = given["model"], given.get("version", "")
+        return _json({"model_stats": [model_statistics(self._state, *which)]})
+
+    def config(self, _: Request, given: Parameters) -> Response:
+        return _json(model_config(self.pool(given).description))
 
 
-def _names(app: App) -> dict[str, list[str]]:
-    return {"models": sorted(app.repository.models)}
+def _json(value: Any, status: int = 200) -> Response:
+    return Response(status, dumps(value))

@@ -5,24 +5,22 @@
 
 from __future__ import annotations
 
-from typing import Any
-from urllib.parse import unquote
-
 from edgeline.server.access import READ
-from edgeline.server.app import App, Endpoint
 from edgeline.server.http.http1 import Request, Response
+from edgeline.server.routing import Operation, Parameters, Route, RouteTable
+from edgeline.server.state import ServerState
 from edgeline.server.tensors.json import dumps
 from edgeline.server.watching.drift_watch import Watching
 
 
-def resolver(app: App, watching: Watching) -> Any:
-    """The endpoints of /drift and /drift/MODEL."""
+def table(state: ServerState, watching: Watching) -> RouteTable:
+    """The routes of /drift and /drift/MODEL; slashes around do not count."""
 
-    def answer(name: str) -> Response:
+    def answer(_: Request, given: Parameters) -> Response:
         reports = watching.reports()
-        known = sorted({serving for serving, _, _ in app.repository.serving()})
-        if name:
-            app.repository.pool(name)
+        known = sorted({serving for serving, _, _ in state.repository.serving()})
+        if name := given.get("model", ""):
+            state.repository.pool(name)
             known = [name]
         reports = [report for report in reports if report["model"] in known]
         watched = {report["model"] for report in reports}
@@ -33,14 +31,10 @@ def resolver(app: App, watching: Watching) -> Any:
         }
         return Response(200, dumps(document))
 
-    def resolve(path: str) -> list[Endpoint] | None:
-        base, _, name = path.strip("/").partition("/")
-        if base != "drift" or "/" in name:
-            return None
-
-        def get(_: Request) -> Response:
-            return answer(unquote(name))
-
-        return [Endpoint("GET", READ, answer=get)]
-
-    return resolve
+    all_of_it = Operation("How far live traffic is from training")
+    routes = [
+        Route("GET", "/drift", READ, all_of_it, answer=answer),
+        Route("GET", "/drift/{model}", READ, Operation("The same of one model", (404, 503)),
+              answer=answer),
+    ]  # fmt: skip
+    return RouteTable(routes, tidied=lambda path: "/" + path.strip("/"))

@@ -6,8 +6,8 @@ from typing import Any
 
 from edgeline.artifacts.bundle import Tensor
 from edgeline.formats.dtypes import BY_NAME
-from edgeline.server.app import App
 from edgeline.server.models.model import Description
+from edgeline.server.state import ServerState
 from edgeline.version import __version__
 
 EXTENSIONS = ["binary_tensor_data", "model_repository", "classification", "statistics"]
@@ -80,10 +80,10 @@ def model_config(description: Description) -> dict[str, Any]:
     }
 
 
-def model_statistics(app: App, name: str, version: str) -> dict[str, Any]:
+def model_statistics(state: ServerState, name: str, version: str) -> dict[str, Any]:
     """Triton's statistics of a version, as far as they are kept."""
-    description = app.repository.pool(name, version).description
-    metrics = app.metrics.of(name, description.version)
+    description = state.repository.pool(name, version).description
+    metrics = state.metrics.of(name, description.version)
     ok = metrics.codes.get("OK", 0)
 
     def spent(count: int, seconds: float) -> dict[str, int]:

@@ -1,0 +1,41 @@
+"""All that a server answers: the routes of HTTP and the methods of gRPC."""
+
+from __future__ import annotations
+
+from edgeline.server.app import Method
+from edgeline.server.protocols import (
+    grpc_examples,
+    grpc_tfserving,
+    grpc_v2,
+    openapi,
+    routes_admin,
+    routes_tfserving,
+    routes_updates,
+    routes_v2,
+    routes_watching,
+)
+from edgeline.server.routing import RouteTable
+from edgeline.server.state import ServerState
+from edgeline.server.updates.updates import Updates
+from edgeline.server.watching.drift_watch import Watching
+
+
+def tables(state: ServerState, watching: Watching, updates: Updates | None) -> list[RouteTable]:
+    """The routes of each protocol, in the order in which a path is looked for."""
+    found = [
+        routes_v2.table(state),
+        routes_tfserving.table(state),
+        routes_watching.table(state, watching),
+        routes_admin.table(state, updates),
+        routes_updates.table(state, updates),
+    ]
+    return [*found, openapi.table(state, found)]
+
+
+def methods(state: ServerState) -> dict[str, Method]:
+    """Every gRPC method by its path."""
+    return {
+        **grpc_v2.methods(state),
+        **grpc_tfserving.methods(state),
+        **grpc_examples.methods(state),
+    }

@@ -1,0 +1,35 @@
+"""What every protocol answers from: the models, what is counted, who may call."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from edgeline.server.access import Access
+from edgeline.server.http.compression import decompress
+from edgeline.server.http.http1 import Request
+from edgeline.server.metrics import Metrics
+from edgeline.server.settings import Settings
+from edgeline.server.versions.repository import Repository
+from edgeline.server.watching.recent import Recent
+
+
+@dataclass(frozen=True)
+class ServerState:
+    """Of one server. Used on the event loop."""
+
+    settings: Settings
+    repository: Repository
+    metrics: Metrics
+    access: Access
+    recent: Recent
+
+    def body(self, request: Request) -> bytes:
+        """A request's body, decompressed.
+
+        Raises:
+            ServingError: it is damaged or too large.
+        """
+        coding = request.headers.get(b"content-encoding")
+        if coding is None:
+            return request.body
+        return decompress(request.body, coding.decode("latin-1"), self.settings.max_body)
