@@ -13,7 +13,7 @@ from edgeline.server.access import Kind
 from edgeline.server.errors import Code, ServingError
 from edgeline.server.http.grpc_call import Call
 from edgeline.server.http.grpc_call import Reply as CallReply
-from edgeline.server.http.http1 import Request, Response, error_response
+from edgeline.server.http.messages import HttpRequest, HttpResponse, error_response
 from edgeline.server.models.model import Instance
 from edgeline.server.models.pool import Pool
 from edgeline.server.rollouts.traffic import Traffic
@@ -47,7 +47,7 @@ class App:
         every = state.settings.access_log
         self._access_log = AccessLog(every) if every else None
 
-    def http(self, request: Request, reply: Callable[[Response], None]) -> None:
+    def http(self, request: HttpRequest, reply: Callable[[HttpResponse], None]) -> None:
         """Answer an HTTP request, at once or later, always on the event loop."""
         if self._access_log is not None:
             reply = self._access_log.http(request, reply)
@@ -101,12 +101,12 @@ class App:
         pool: Pool | Traffic,
         work: Callable[[Instance], Any],
         done: Callable[[Any], None],
-        asked: Request | Call,
+        asked: HttpRequest | Call,
     ) -> Callable[[], None] | None:
         """Give work to a pool; `done` is called on the event loop. Gives how to cancel it, None
         where it is done already."""
         work = tracing.around(work, asked)
-        size = len(asked.body if isinstance(asked, Request) else asked.message)
+        size = len(asked.body if isinstance(asked, HttpRequest) else asked.message)
         if self._alone(asked) and isinstance(pool, Pool):
             answer = pool.inline(work, size)
             if answer is not None:
@@ -132,7 +132,7 @@ class App:
         self._running += 1
         return job.cancel
 
-    def _alone(self, asked: Request | Call) -> bool:
+    def _alone(self, asked: HttpRequest | Call) -> bool:
         """Whether one client at a time is asking: the same one as before, and nothing runs."""
         same, self._last = asked.connection == self._last, asked.connection
         return same and asked.alone and not self._running
@@ -153,7 +153,7 @@ class App:
         task.add_done_callback(self._tasks.discard)
 
 
-def _response(answer: Any) -> Response:
+def _response(answer: Any) -> HttpResponse:
     return error_response(answer) if isinstance(answer, ServingError) else answer
 
 

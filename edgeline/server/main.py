@@ -22,8 +22,9 @@ from edgeline.errors import EdgelineError, UsageError
 from edgeline.server import access
 from edgeline.server.app import App
 from edgeline.server.ending import on_signal
-from edgeline.server.http.http1 import Http1, Server
+from edgeline.server.http.http1 import Http1
 from edgeline.server.http.http2 import Http2
+from edgeline.server.http.server import Server
 from edgeline.server.metrics import Metrics
 from edgeline.server.models.model import Description, Observer
 from edgeline.server.protocols import routes
@@ -152,8 +153,7 @@ async def _serve_until(
     own = access.read(settings.tokens, settings.own_names)
     state = ServerState(settings, repository, metrics, own, Recent(metrics))
     app = App(state, Router(routes.tables(state, watching, updates)), routes.methods(state))
-    server = Server(settings, metrics, app.http)
-    server.grpc = lambda: Http2(server, app.grpc)
+    server = Server(settings, metrics, app.http, app.grpc)
     # HTTP/2 is for gRPC, whose clients offer nothing else: browsers and curl offer both
     context = tls(settings, ("http/1.1", "h2"))
 
@@ -172,7 +172,7 @@ async def _serve_until(
 
         context = tls(settings, ("h2",))
         listeners.append(
-            await _listen(lambda: Http2(server, app.grpc), settings, settings.grpc_port, context)
+            await _listen(lambda: Http2(server), settings, settings.grpc_port, context)
         )
     ports = [listener.sockets[0].getsockname()[1] for listener in listeners]
     log.info("Serving %s on port %s.", path, " and ".join(map(str, ports)))

@@ -15,7 +15,7 @@ from urllib.parse import unquote
 
 from edgeline.server.access import Kind
 from edgeline.server.errors import Code, ServingError, not_found
-from edgeline.server.http.http1 import Request, Response
+from edgeline.server.http.messages import HttpRequest, HttpResponse
 from edgeline.server.models.model import Instance
 from edgeline.server.models.pool import Pool
 from edgeline.server.rollouts.traffic import Traffic
@@ -74,10 +74,10 @@ class Route:
     path: str
     kind: Kind
     operation: Operation
-    answer: Callable[[Request, Parameters], Response] | None = None
-    later: Callable[[Request, Parameters], Awaitable[Response]] | None = None
+    answer: Callable[[HttpRequest, Parameters], HttpResponse] | None = None
+    later: Callable[[HttpRequest, Parameters], Awaitable[HttpResponse]] | None = None
     pool: Callable[[Parameters], Pool | Traffic] | None = None
-    work: Callable[[Request, Instance], Response] | None = None
+    work: Callable[[HttpRequest, Instance], HttpResponse] | None = None
 
     @property
     def parameters(self) -> list[str]:

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from edgeline.server.access import Access
 from edgeline.server.http.compression import decompress
-from edgeline.server.http.http1 import Request
+from edgeline.server.http.messages import HttpRequest
 from edgeline.server.metrics import Metrics
 from edgeline.server.settings import Settings
 from edgeline.server.versions.repository import Repository
@@ -23,7 +23,7 @@ class ServerState:
     access: Access
     recent: Recent
 
-    def body(self, request: Request) -> bytes:
+    def body(self, request: HttpRequest) -> bytes:
         """A request's body, decompressed.
 
         Raises:

@@ -9,8 +9,8 @@ from typing import Any
 
 import hpack
 
-from edgeline.server.http.http1 import Response, Server
-from edgeline.server.http.http2 import Http2
+from edgeline.server.http.messages import HttpResponse
+from edgeline.server.http.server import Server
 from edgeline.server.metrics import Metrics
 from edgeline.server.settings import Settings
 
@@ -54,13 +54,12 @@ class Transport:
 
 def server(**settings: Any) -> Server:
     """A server whose answers are the paths and messages that it was asked with."""
-    made = Server(
+    return Server(
         Settings(**settings),
         Metrics(),
-        lambda request, reply: reply(Response(200, request.target + b" " + request.body)),
+        lambda request, reply: reply(HttpResponse(200, request.target + b" " + request.body)),
+        lambda call, reply: reply(bytes(call.message)),
     )
-    made.grpc = lambda: Http2(made, lambda call, reply: reply(bytes(call.message)))
-    return made
 
 
 def exchange(protocol: Callable[[Server], Any], data: Iterable[bytes], **settings: Any) -> bytes:

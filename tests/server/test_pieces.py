@@ -26,10 +26,6 @@ REQUESTS = (
 ANSWERS = [b"/a ", b"/b hello", b"/c abcd", b"/d "]
 
 
-def grpc_port(server):
-    return Http2(server, lambda call, reply: reply(bytes(call.message)))
-
-
 def bodies(data: bytes) -> list[bytes]:
     """The bodies of HTTP/1.1 answers, all of them 200."""
     found = []
@@ -42,7 +38,7 @@ def bodies(data: bytes) -> list[bytes]:
     return found
 
 
-@pytest.mark.parametrize("protocol", [Http1, grpc_port])
+@pytest.mark.parametrize("protocol", [Http1, Http2])
 def test_http2_in_pieces_of_every_size(protocol):
     for size in range(1, len(STREAM) + 1):
         said = exchange(protocol, cut(STREAM, size))
@@ -50,7 +46,7 @@ def test_http2_in_pieces_of_every_size(protocol):
         assert 7 not in [kind for kind, *_ in frames(said)], size
 
 
-@pytest.mark.parametrize("protocol", [Http1, grpc_port])
+@pytest.mark.parametrize("protocol", [Http1, Http2])
 def test_http2_cut_in_two_at_every_place(protocol):
     for place in range(1, len(STREAM)):
         said = exchange(protocol, [STREAM[:place], STREAM[place:]])

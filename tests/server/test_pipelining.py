@@ -14,7 +14,8 @@ from pieces import Transport
 from pieces import server as made
 from running import eventually
 
-from edgeline.server.http.http1 import Http1, Response
+from edgeline.server.http.http1 import Http1
+from edgeline.server.http.messages import HttpResponse
 
 LIVE = b"GET /v2/health/live HTTP/1.1\r\n\r\n"
 
@@ -121,7 +122,7 @@ class _Held:
 
     def answer(self) -> None:
         request, reply = self.asked.pop(0)
-        reply(Response(200, request.target))
+        reply(HttpResponse(200, request.target))
 
 
 def test_nothing_more_is_read_until_what_came_is_answered():

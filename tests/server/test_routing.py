@@ -8,7 +8,7 @@ import pytest
 
 from edgeline.server.access import HEALTH
 from edgeline.server.errors import ServingError
-from edgeline.server.http.http1 import error_response
+from edgeline.server.http.messages import error_response
 from edgeline.server.protocols import routes
 from edgeline.server.protocols.openapi import openapi
 from edgeline.server.routing import Operation, Route, Router, RouteTable

@@ -16,7 +16,7 @@ from edgeline.server.http.frames import U32
 @dataclass(slots=True)
 class Call:
     """One unary call: `message` is the request's protocol buffer. For `connection` and `alone`
-    see `http1.Request`."""
+    see `messages.HttpRequest`."""
 
     method: str
     headers: dict[str, str]

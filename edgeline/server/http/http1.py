@@ -11,123 +11,21 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
-from collections.abc import Callable
-from dataclasses import dataclass, field
 from functools import partial
 from time import monotonic
-from typing import Any, Protocol
+from typing import Any
 
 import httptools
-import orjson
 
 from edgeline.server.digits import whole
 from edgeline.server.errors import Code, ServingError
-from edgeline.server.metrics import Metrics
-from edgeline.server.settings import Settings
+from edgeline.server.http.http2 import PREFACE, Http2
+from edgeline.server.http.messages import REASONS, HttpRequest, HttpResponse, error_response
+from edgeline.server.http.server import Server, peer_of
 
-JSON = b"application/json"
-REASONS = {
-    200: b"OK",
-    400: b"Bad Request",
-    401: b"Unauthorized",
-    403: b"Forbidden",
-    404: b"Not Found",
-    405: b"Method Not Allowed",
-    408: b"Request Timeout",
-    409: b"Conflict",
-    411: b"Length Required",
-    413: b"Content Too Large",
-    415: b"Unsupported Media Type",
-    429: b"Too Many Requests",
-    431: b"Request Header Fields Too Large",
-    500: b"Internal Server Error",
-    501: b"Not Implemented",
-    503: b"Service Unavailable",
-    504: b"Gateway Timeout",
-}
 _PIECE = 16 * 1024  # bytes that are parsed at once where no body is known to be as long
 _IN_A_ROW = 32  # answers to one connection before the others have their turn
 _SINGLE = (b"content-length", b"host")  # which one is meant, two readers may take otherwise
-_PREFACE = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"
-
-
-@dataclass(slots=True)
-class Request:
-    """One request. Header names are lower case; `peer` is the client's address, or `tls:` and
-    the subject of its certificate. `connection` tells connections apart; `alone` is whether
-    nothing else of it waits and the body is as large as it looks."""
-
-    method: str
-    target: bytes
-    headers: dict[bytes, bytes]
-    body: bytes
-    peer: str
-    connection: int = 0
-    alone: bool = False
-    deadline: float = 0.0
-    cancel: Callable[[], None] | None = None
-    served: Any = None  # the description of the version that answered
-
-
-@dataclass(slots=True)
-class Response:
-    """One answer; `headers` are whole lines."""
-
-    status: int = 200
-    body: bytes = b""
-    content_type: bytes = JSON
-    headers: tuple[bytes, ...] = field(default=())
-
-
-def error_response(error: ServingError) -> Response:
-    """An error as every HTTP protocol here writes it: {"error": "one sentence"}."""
-    headers: tuple[bytes, ...] = ()
-    if error.http in (429, 503):
-        headers = (b"Retry-After: 1",)
-    elif error.http == 401:
-        headers = (b"WWW-Authenticate: Bearer",)
-    elif error.allow:
-        headers = (b"Allow: " + error.allow.encode(),)
-    return Response(error.http, orjson.dumps({"error": str(error)}), JSON, headers)
-
-
-class Connection(Protocol):
-    """What the sweep sees of a connection, whatever it speaks."""
-
-    @property
-    def deadline(self) -> float:
-        """Of `time.monotonic`: when its time is up."""
-
-    def expired(self) -> None:
-        """Its time is up."""
-
-    def stop(self) -> None:
-        """Finish what runs, take no more, close."""
-
-    def abort(self) -> None:
-        """Close at once."""
-
-
-Handler = Callable[[Request, Callable[[Response], None]], None]
-
-
-@dataclass
-class Server:
-    """What connections share. `handler` answers on the event loop, at once or later."""
-
-    settings: Settings
-    metrics: Metrics
-    handler: Handler
-    grpc: Any = None  # how a connection that turns out to be HTTP/2 is taken over
-    connections: set[Connection] = field(default_factory=set)
-    stopping: bool = False
-
-    def sweep(self) -> None:
-        """Tell connections whose time is up. Called about once a second."""
-        now = monotonic()
-        for connection in list(self.connections):
-            if connection.deadline < now:
-                connection.expired()
 
 
 class Http1(asyncio.Protocol):
@@ -136,8 +34,8 @@ class Http1(asyncio.Protocol):
     def __init__(self, server: Server) -> None:
         self.server = server
         self.deadline = monotonic() + server.settings.read_time
-        self._waiting: deque[Request | ServingError] = deque()
-        self._running: Request | None = None
+        self._waiting: deque[HttpRequest | ServingError] = deque()
+        self._running: HttpRequest | None = None
         self._held, self._place = b"", 0  # what came, and how far it is parsed
         self._max_header = server.settings.max_header
         self._buffered = 0
@@ -179,9 +77,9 @@ class Http1(asyncio.Protocol):
             data, self._place = self._held[self._place :] + data, 0
         self._held = data
         if self._unread:
-            if len(data) < len(_PREFACE) and _PREFACE.startswith(data):
+            if len(data) < len(PREFACE) and PREFACE.startswith(data):
                 return  # POST and PUT begin as HTTP/2 does
-            if data.startswith(_PREFACE) and self.server.grpc is not None:
+            if data.startswith(PREFACE):
                 self._take_over(data)
                 return
             self._unread = False
@@ -252,7 +150,7 @@ class Http1(asyncio.Protocol):
         body = self._body[0] if len(self._body) == 1 else b"".join(self._body)
         self._body.clear()
         method = self._parser.get_method().decode("latin-1")
-        request = Request(method, self._target, self._headers, body, self._peer)
+        request = HttpRequest(method, self._target, self._headers, body, self._peer)
         if not self._parser.should_keep_alive():
             self._last = True
         self._waiting.append(request)
@@ -379,7 +277,7 @@ class Http1(asyncio.Protocol):
         if not self._header_done and self._unparsed > self.server.settings.max_header:
             self._fail_header()  # one name or value without end, of which no callback tells
 
-    def _serve(self, item: Request | ServingError) -> None:
+    def _serve(self, item: HttpRequest | ServingError) -> None:
         if isinstance(item, ServingError):
             self._last = True
             self._write(error_response(item))
@@ -393,7 +291,7 @@ class Http1(asyncio.Protocol):
         )
         self.server.handler(item, partial(self._reply, item))
 
-    def _reply(self, request: Request, response: Response) -> None:
+    def _reply(self, request: HttpRequest, response: HttpResponse) -> None:
         self._free(len(request.body))
         request.cancel = None  # a cycle: it would keep the body until the next collection
         if self._running is not request or self._closing:
@@ -403,7 +301,7 @@ class Http1(asyncio.Protocol):
         self._write(response, request.method == "HEAD")
         self._go_on()
 
-    def _write(self, response: Response, head: bool = False) -> None:
+    def _write(self, response: HttpResponse, head: bool = False) -> None:
         status = response.status
         self.server.metrics.statuses[status] += 1
         body = response.body
@@ -457,16 +355,7 @@ class Http1(asyncio.Protocol):
     def _take_over(self, data: bytes) -> None:
         self.server.connections.discard(self)
         self._held, self._parser = b"", None
-        protocol = self.server.grpc()
+        protocol = Http2(self.server)
         self._transport.set_protocol(protocol)
         protocol.connection_made(self._transport)
         protocol.data_received(data)
-
-
-def peer_of(transport: Any) -> str:
-    """The client's address, or the subject of its certificate."""
-    if certificate := transport.get_extra_info("peercert"):
-        subject = {key: value for part in certificate.get("subject", ()) for key, value in part}
-        return "tls:" + str(subject.get("commonName", ""))
-    address = transport.get_extra_info("peername")
-    return str(address[0]) if isinstance(address, tuple) and address else "unix"

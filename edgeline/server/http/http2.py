@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import asyncio
 import struct
-from collections.abc import Callable
 from dataclasses import dataclass, field
 from functools import partial
 from time import monotonic
@@ -17,9 +16,9 @@ from typing import Any
 
 from edgeline.server.errors import Code, ServingError
 from edgeline.server.http import frames as h2
-from edgeline.server.http.grpc_call import Call, Reply, is_grpc, message_of
+from edgeline.server.http.grpc_call import Call, is_grpc, message_of
 from edgeline.server.http.headers import Headers
-from edgeline.server.http.http1 import Server, peer_of
+from edgeline.server.http.server import Server, peer_of
 
 PREFACE = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"
 _MAX_FRAME = 1 << 20
@@ -43,10 +42,10 @@ class _Stream:
 
 
 class Http2(asyncio.Protocol):
-    """One connection. `handler(call, reply)` answers on the event loop, at once or later."""
+    """One connection."""
 
-    def __init__(self, server: Server, handler: Callable[[Call, Reply], None]) -> None:
-        self.server, self._handler = server, handler
+    def __init__(self, server: Server) -> None:
+        self.server = server
         self._received = bytearray()
         self._started = self._closing = self._stuck = False
         self._streams: dict[int, _Stream] = {}
@@ -189,7 +188,11 @@ class Http2(asyncio.Protocol):
                 raise h2.BrokenError(h2.PROTOCOL, "a header block has no beginning")
             self._block = (number, self._block[1], self._block[2] + payload)
             self._take_headers(flags)
-        elif kind == h2.SETTINGS:
+        else:
+            self._take_control(kind, flags, number, payload)
+
+    def _take_control(self, kind: int, flags: int, number: int, payload: bytes) -> None:
+        if kind == h2.SETTINGS:
             self._take_settings(flags, payload)
         elif kind == h2.PING:
             if len(payload) != 8:
@@ -283,7 +286,7 @@ class Http2(asyncio.Protocol):
             return
         call.connection = id(self)
         call.alone = len(self._streams) == 1 and not self._rest
-        self._handler(call, partial(self._answer, stream))
+        self.server.call_handler(call, partial(self._answer, stream))
 
     def _answer(self, stream: _Stream, answer: bytes | ServingError) -> None:
         if self._streams.get(stream.number) is not stream or stream.trailers:

@@ -58,7 +58,6 @@ INFER_RESPONSE: Schema = {
     5: Field("outputs", TENSOR, repeated=True),
     6: Field("raw_output_contents", "bytes", repeated=True),
 }
-EMPTY: Schema = {}
 LIVE_RESPONSE: Schema = {1: Field("live", "bool")}
 READY_RESPONSE: Schema = {1: Field("ready", "bool")}
 MODEL_REQUEST: Schema = {1: Field("name", "string"), 2: Field("version", "string")}

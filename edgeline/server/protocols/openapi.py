@@ -7,7 +7,7 @@ from dataclasses import fields
 from typing import Any
 
 from edgeline.server.access import METADATA, PUBLIC
-from edgeline.server.http.http1 import Request, Response
+from edgeline.server.http.messages import HttpRequest, HttpResponse
 from edgeline.server.metrics import CONTENT_TYPE
 from edgeline.server.rollouts.declaration import Rollout
 from edgeline.server.routing import JSON, Operation, Parameters, Route, RouteTable
@@ -26,12 +26,12 @@ _PLACES = {
 def table(state: ServerState, others: Iterable[RouteTable]) -> RouteTable:
     """The routes of the metrics and of the document, which has those of the other tables too."""
 
-    def metrics(_: Request, __: Parameters) -> Response:
+    def metrics(_: HttpRequest, __: Parameters) -> HttpResponse:
         text = state.metrics.render(state.repository.serving())
-        return Response(200, text, CONTENT_TYPE.encode())
+        return HttpResponse(200, text, CONTENT_TYPE.encode())
 
-    def document(_: Request, __: Parameters) -> Response:
-        return Response(200, text)
+    def document(_: HttpRequest, __: Parameters) -> HttpResponse:
+        return HttpResponse(200, text)
 
     prometheus = Operation("Metrics for Prometheus", answer="text/plain")
     same = Operation("The same", answer="text/plain")  # at TensorFlow Serving's path

@@ -21,7 +21,7 @@ from typing import Any
 from edgeline.errors import EdgelineError
 from edgeline.server.access import ADMIN, HEALTH, PUBLIC, READ
 from edgeline.server.errors import invalid, not_found
-from edgeline.server.http.http1 import Request, Response
+from edgeline.server.http.messages import HttpRequest, HttpResponse
 from edgeline.server.metrics import resident
 from edgeline.server.rollouts import declaration as declared
 from edgeline.server.rollouts.declaration import Verdict
@@ -67,39 +67,39 @@ class _Calls:
     def __init__(self, state: ServerState, updates: Updates | None) -> None:
         self._state, self._updates = state, updates
         html = Path(__file__).with_name("page.html").read_bytes()
-        self._page = Response(200, html, b"text/html; charset=utf-8", _MANNERS)
-        self._alive = Response(200, dumps({"status": "alive"}))  # KServe's v1 liveness
+        self._page = HttpResponse(200, html, b"text/html; charset=utf-8", _MANNERS)
+        self._alive = HttpResponse(200, dumps({"status": "alive"}))  # KServe's v1 liveness
 
-    def root(self, request: Request, _: Parameters) -> Response:
+    def root(self, request: HttpRequest, _: Parameters) -> HttpResponse:
         if b"text/html" not in request.headers.get(b"accept", b""):
             return self._alive
         self._state.access.check(PUBLIC, "", request.peer, request.headers)
         return self._page
 
-    def overview(self, _: Request, __: Parameters) -> Response:
+    def overview(self, _: HttpRequest, __: Parameters) -> HttpResponse:
         return _json(overview(self._state, self._updates))
 
-    def rollouts(self, _: Request, __: Parameters) -> Response:
+    def rollouts(self, _: HttpRequest, __: Parameters) -> HttpResponse:
         return _json(_rollouts(self._state))
 
-    async def declare(self, request: Request, given: Parameters) -> Response:
+    async def declare(self, request: HttpRequest, given: Parameters) -> HttpResponse:
         await _declare(self._state, given["model"], self._state.body(request))
         return _json(_rollouts(self._state))
 
-    async def withdraw(self, _: Request, given: Parameters) -> Response:
+    async def withdraw(self, _: HttpRequest, given: Parameters) -> HttpResponse:
         self._state.repository.rollouts.withdraw(given["model"])
         await _refreshed(self._state, given["model"])
         return _json(_rollouts(self._state))
 
-    async def decide(self, action: str, _: Request, given: Parameters) -> Response:
+    async def decide(self, action: str, _: HttpRequest, given: Parameters) -> HttpResponse:
         verdict = Verdict(action, "it was asked for.")
         self._state.repository.rollouts.apply(given["model"], verdict)
         await _refreshed(self._state, given["model"])
         return _json(_rollouts(self._state))
 
 
-def _json(value: Any) -> Response:
-    return Response(200, dumps(value), headers=(b"Cache-Control: no-store",))
+def _json(value: Any) -> HttpResponse:
+    return HttpResponse(200, dumps(value), headers=(b"Cache-Control: no-store",))
 
 
 def overview(state: ServerState, updates: Updates | None) -> dict[str, Any]:

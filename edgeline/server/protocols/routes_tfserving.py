@@ -18,7 +18,7 @@ from edgeline.formats.dtypes import BY_NAME
 from edgeline.server.access import METADATA, MODEL_HEALTH, PREDICTION
 from edgeline.server.digits import whole
 from edgeline.server.errors import invalid, not_found, told
-from edgeline.server.http.http1 import Request, Response
+from edgeline.server.http.messages import HttpRequest, HttpResponse
 from edgeline.server.models.model import Arrays, Description, Instance, check
 from edgeline.server.models.pool import Pool
 from edgeline.server.protocols.meaning import classes, numbers
@@ -53,21 +53,21 @@ def table(state: ServerState) -> RouteTable:
     """The routes below /v1, in upper or lower case, with or without a slash at the end."""
     repository = state.repository
 
-    def names(_: Request, __: Parameters) -> Response:
-        return Response(200, dumps({"models": sorted(repository.models)}))
+    def names(_: HttpRequest, __: Parameters) -> HttpResponse:
+        return HttpResponse(200, dumps({"models": sorted(repository.models)}))
 
-    def status(_: Request, given: Parameters) -> Response:
-        return Response(200, dumps(_status(state, *_which(given))))
+    def status(_: HttpRequest, given: Parameters) -> HttpResponse:
+        return HttpResponse(200, dumps(_status(state, *_which(given))))
 
-    def metadata(_: Request, given: Parameters) -> Response:
-        return Response(200, dumps(_metadata(repository.pool(*_which(given)).description)))
+    def metadata(_: HttpRequest, given: Parameters) -> HttpResponse:
+        return HttpResponse(200, dumps(_metadata(repository.pool(*_which(given)).description)))
 
-    def of_verb(verb: str) -> Callable[[Request, Instance], Response]:
-        def work(request: Request, instance: Instance) -> Response:
+    def of_verb(verb: str) -> Callable[[HttpRequest, Instance], HttpResponse]:
+        def work(request: HttpRequest, instance: Instance) -> HttpResponse:
             body = state.body(request)
             if pictures.is_image_type(request.headers.get(b"content-type", b"")):
-                return Response(200, of_image(body, instance, verb, _top(request.target)))
-            return Response(200, _WORKS[verb](body, instance))
+                return HttpResponse(200, of_image(body, instance, verb, _top(request.target)))
+            return HttpResponse(200, _WORKS[verb](body, instance))
 
         return work
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from edgeline.server.access import ADMIN
 from edgeline.server.errors import Code, ServingError
-from edgeline.server.http.http1 import Request, Response
+from edgeline.server.http.messages import HttpRequest, HttpResponse
 from edgeline.server.routing import Body, Operation, Parameters, Route, RouteTable
 from edgeline.server.state import ServerState
 from edgeline.server.tensors.json import dumps
@@ -28,20 +28,20 @@ _HTTP = {"expired": 409, "refused": 409, "full": 507}
 def table(state: ServerState, updates: Updates | None) -> RouteTable:
     """The routes of `/updates`."""
 
-    async def look(request: Request, _: Parameters) -> Response:
+    async def look(request: HttpRequest, _: Parameters) -> HttpResponse:
         if updates is None:  # a folder: look at it now
             await state.repository.refresh()
-            return Response(200, dumps({"outcome": "ok"}))
+            return HttpResponse(200, dumps({"outcome": "ok"}))
         found = await updates.look(state.body(request))
         if found["outcome"] != "ok":
             code = _CODES[found["outcome"]]
             raise ServingError(code, found["sentence"], _HTTP.get(found["outcome"]))
-        return Response(200, dumps(found))
+        return HttpResponse(200, dumps(found))
 
-    def status(_: Request, __: Parameters) -> Response:
+    def status(_: HttpRequest, __: Parameters) -> HttpResponse:
         if updates is None:
             raise ServingError(Code.NOT_FOUND, "No signed repository is served: see --root.")
-        return Response(200, dumps(updates.status()))
+        return HttpResponse(200, dumps(updates.status()))
 
     found = Operation("What the last look for updates found", (404,))
     told = Operation("Look for updates now, or take some", (409, 503, 507), Body("Empty"))

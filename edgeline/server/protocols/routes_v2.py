@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from edgeline.server.access import ADMIN, HEALTH, METADATA, MODEL_HEALTH, PREDICTION
-from edgeline.server.http.http1 import Request, Response
+from edgeline.server.http.messages import HttpRequest, HttpResponse
 from edgeline.server.models.model import Instance
 from edgeline.server.models.pool import Pool
 from edgeline.server.protocols.v2_infer import infer
@@ -84,24 +84,24 @@ class _Calls:
     def __init__(self, state: ServerState) -> None:
         self._state, self._repository = state, state.repository
 
-    def server(self, _: Request, __: Parameters) -> Response:
+    def server(self, _: HttpRequest, __: Parameters) -> HttpResponse:
         return _json(server_metadata())
 
-    def live(self, _: Request, __: Parameters) -> Response:
+    def live(self, _: HttpRequest, __: Parameters) -> HttpResponse:
         return _json({"live": True})
 
-    def ready(self, _: Request, __: Parameters) -> Response:
+    def ready(self, _: HttpRequest, __: Parameters) -> HttpResponse:
         ready = self._repository.ready
         return _json({"ready": ready}, 200 if ready else 503)
 
-    def names(self, _: Request, __: Parameters) -> Response:
+    def names(self, _: HttpRequest, __: Parameters) -> HttpResponse:
         return _json({"models": sorted(self._repository.models)})
 
-    def all_statistics(self, _: Request, __: Parameters) -> Response:
+    def all_statistics(self, _: HttpRequest, __: Parameters) -> HttpResponse:
         served = [(name, str(version)) for name, version, _ in self._repository.serving()]
         return _json({"model_stats": [model_statistics(self._state, *which) for which in served]})
 
-    def index(self, request: Request, _: Parameters) -> Response:
+    def index(self, request: HttpRequest, _: Parameters) -> HttpResponse:
         only_ready = False
         if request.body.strip():
             asked = loads(self._state.body(request))
@@ -109,36 +109,36 @@ class _Calls:
         entries = self._repository.index()
         return _json([e for e in entries if e["state"] == "READY" or not only_ready])
 
-    async def load(self, _: Request, given: Parameters) -> Response:
+    async def load(self, _: HttpRequest, given: Parameters) -> HttpResponse:
         await self._repository.load(given["model"])
         return _json({})
 
-    async def unload(self, _: Request, given: Parameters) -> Response:
+    async def unload(self, _: HttpRequest, given: Parameters) -> HttpResponse:
         await self._repository.unload(given["model"])
         return _json({})
 
     def pool(self, given: Parameters) -> Pool | Traffic:
         return self._repository.pool(given["model"], given.get("version", ""))
 
-    def infer(self, request: Request, instance: Instance) -> Response:
+    def infer(self, request: HttpRequest, instance: Instance) -> HttpResponse:
         return infer(self._state.body(request), request, instance)
 
-    def metadata(self, _: Request, given: Parameters) -> Response:
+    def metadata(self, _: HttpRequest, given: Parameters) -> HttpResponse:
         description = self.pool(given).description
         versions = sorted(self._repository.models[given["model"]].pools)
         return _json(model_metadata(description, versions))
 
-    def model_ready(self, _: Request, given: Parameters) -> Response:
+    def model_ready(self, _: HttpRequest, given: Parameters) -> HttpResponse:
         self.pool(given)
         return _json({"name": given["model"], "ready": True})
 
-    def statistics(self, _: Request, given: Parameters) -> Response:
+    def statistics(self, _: HttpRequest, given: Parameters) -> HttpResponse:
         which = given["model"], given.get("version", "")
         return _json({"model_stats": [model_statistics(self._state, *which)]})
 
-    def config(self, _: Request, given: Parameters) -> Response:
+    def config(self, _: HttpRequest, given: Parameters) -> HttpResponse:
         return _json(model_config(self.pool(given).description))
 
 
-def _json(value: Any, status: int = 200) -> Response:
-    return Response(status, dumps(value))
+def _json(value: Any, status: int = 200) -> HttpResponse:
+    return HttpResponse(status, dumps(value))

@@ -6,7 +6,7 @@
 from __future__ import annotations
 
 from edgeline.server.access import READ
-from edgeline.server.http.http1 import Request, Response
+from edgeline.server.http.messages import HttpRequest, HttpResponse
 from edgeline.server.routing import Operation, Parameters, Route, RouteTable
 from edgeline.server.state import ServerState
 from edgeline.server.tensors.json import dumps
@@ -16,7 +16,7 @@ from edgeline.server.watching.drift_watch import Watching
 def table(state: ServerState, watching: Watching) -> RouteTable:
     """The routes of /drift and /drift/MODEL; slashes around do not count."""
 
-    def answer(_: Request, given: Parameters) -> Response:
+    def answer(_: HttpRequest, given: Parameters) -> HttpResponse:
         reports = watching.reports()
         known = sorted({serving for serving, _, _ in state.repository.serving()})
         if name := given.get("model", ""):
@@ -29,7 +29,7 @@ def table(state: ServerState, watching: Watching) -> RouteTable:
             "models": reports,
             "unwatched": [model for model in known if model not in watched],
         }
-        return Response(200, dumps(document))
+        return HttpResponse(200, dumps(document))
 
     all_of_it = Operation("How far live traffic is from training")
     routes = [

@@ -17,7 +17,7 @@ from edgeline.artifacts.bundle import Tensor
 from edgeline.formats.dtypes import BY_NAME, BY_V2, v2_of
 from edgeline.server.digits import whole
 from edgeline.server.errors import invalid, told
-from edgeline.server.http.http1 import JSON, Request, Response
+from edgeline.server.http.messages import JSON, HttpRequest, HttpResponse
 from edgeline.server.models.model import Arrays, Description, Instance, check
 from edgeline.server.tensors import pictures
 from edgeline.server.tensors.binary import elements, from_bytes, to_bytes
@@ -28,7 +28,7 @@ _HEADER_LENGTH = b"inference-header-content-length"
 _IDS = (str, int, float, type(None))
 
 
-def infer(body: bytes, request: Request, instance: Instance) -> Response:
+def infer(body: bytes, request: HttpRequest, instance: Instance) -> HttpResponse:
     """Run an inference request, in the JSON or the binary form that it has.
 
     Raises:
@@ -196,7 +196,7 @@ def _raw_input(body: bytes, description: Description) -> dict[str, npt.NDArray[A
 
 def _response(
     asked: dict[str, Any], answers: Arrays, description: Description, binary: bool
-) -> Response:
+) -> HttpResponse:
     common = asked.get("parameters")
     if isinstance(common, dict):
         binary = common.get("binary_data_output") is True
@@ -221,8 +221,8 @@ def _response(
         document["id"] = identity if isinstance(identity, str) else str(identity)
     header = dumps(document)
     if not parts:
-        return Response(200, header, JSON)
-    return Response(
+        return HttpResponse(200, header, JSON)
+    return HttpResponse(
         200,
         b"".join((header, *parts)),
         b"application/octet-stream",

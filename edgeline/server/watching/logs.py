@@ -25,7 +25,7 @@ from typing import Any
 from edgeline.errors import UsageError
 from edgeline.server.errors import Code, ServingError
 from edgeline.server.http.grpc_call import Call, Reply
-from edgeline.server.http.http1 import Request, Response
+from edgeline.server.http.messages import HttpRequest, HttpResponse
 from edgeline.server.watching import tracing
 
 FORMATS = ("auto", "json", "text")
@@ -71,14 +71,14 @@ class AccessLog:
         self._every, self._count = every, 0
 
     def http(
-        self, request: Request, reply: Callable[[Response], None]
-    ) -> Callable[[Response], None]:
+        self, request: HttpRequest, reply: Callable[[HttpResponse], None]
+    ) -> Callable[[HttpResponse], None]:
         """`reply`, but logged."""
         if not self._due():
             return reply
         began = monotonic()
 
-        def logged(response: Response) -> None:
+        def logged(response: HttpResponse) -> None:
             path = request.target.partition(b"?")[0].decode("latin-1")
             facts = {"method": request.method, "path": path[:500], "status": response.status}
             _write("http", request, began, facts, len(response.body))
@@ -110,7 +110,7 @@ class AccessLog:
 
 
 def _write(
-    protocol: str, asked: Request | Call, began: float, facts: dict[str, Any], size: int
+    protocol: str, asked: HttpRequest | Call, began: float, facts: dict[str, Any], size: int
 ) -> None:
     fields = {"event": "request", "protocol": protocol, **facts}
     if asked.served is not None:

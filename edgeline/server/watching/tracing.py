@@ -17,7 +17,7 @@ _LONGEST = 128
 def around(work: Callable[[Any], T], asked: Any) -> Callable[[Any], T]:
     """Work that knows the headers of its request, which learns who serves it.
 
-    `asked` is an `http1.Request` or `grpc_call.Call`.
+    `asked` is an `messages.HttpRequest` or `grpc_call.Call`.
     """
 
     def traced(instance: Any) -> T:
