@@ -110,7 +110,6 @@ class Metrics:
         self.connections = 0
         self.buffered = 0
         self.started = time.time()
-        self.others: list[Callable[[], Iterable[str]]] = []  # what else has lines to tell
 
     def of(self, model: str, version: int) -> ModelMetrics:
         """The metrics of a version, made when first asked for; old versions are forgotten."""
@@ -121,9 +120,15 @@ class Metrics:
             found = self.models[model, version] = ModelMetrics(model, version)
         return found
 
-    def render(self, serving: Iterable[tuple[str, int, int]]) -> bytes:
-        """The text format; `serving` gives name, version and queue length of what is served."""
-        lines = [*self._lines(list(serving)), ""]
+    def render(
+        self,
+        serving: Iterable[tuple[str, int, int]],
+        reporters: Iterable[Callable[[], Iterable[str]]],
+    ) -> bytes:
+        """The text format; `serving` gives name, version and queue length of what is served, and
+        `reporters` the lines of what else is measured."""
+        others = (line for lines in reporters for line in lines())
+        lines = [*self._lines(list(serving)), *others, *self._of_process(), ""]
         return "\n".join(lines).encode(errors="backslashreplace")
 
     def _lines(self, serving: list[tuple[str, int, int]]) -> Iterator[str]:
@@ -155,8 +160,8 @@ class Metrics:
         yield f"edgeline_connections {self.connections}"
         yield "# TYPE edgeline_buffered_bytes gauge"
         yield f"edgeline_buffered_bytes {self.buffered}"
-        for lines in self.others:
-            yield from lines()
+
+    def _of_process(self) -> Iterator[str]:
         yield "# TYPE process_resident_memory_bytes gauge"
         yield f"process_resident_memory_bytes {resident()}"
         yield "# TYPE process_start_time_seconds gauge"

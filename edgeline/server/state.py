@@ -2,24 +2,35 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
 from edgeline.server.access import Access
 from edgeline.server.http.compression import decompress
 from edgeline.server.http.messages import HttpRequest
 from edgeline.server.metrics import Metrics
+from edgeline.server.rollouts.rollouts import Rollouts
 from edgeline.server.settings import Settings
 from edgeline.server.versions.repository import Repository
+from edgeline.server.versions.served_models import ServedModels
 from edgeline.server.watching.recent import Recent
 
 
 @dataclass(frozen=True)
 class ServerState:
-    """Of one server. Used on the event loop."""
+    """Of one server. Used on the event loop.
+
+    Attributes:
+        served: the models that answer; `repository` changes them.
+        reporters: give the lines of metrics that `metrics` does not count.
+    """
 
     settings: Settings
+    served: ServedModels
     repository: Repository
+    rollouts: Rollouts
     metrics: Metrics
+    reporters: tuple[Callable[[], Iterable[str]], ...]
     access: Access
     recent: Recent
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import struct
 from collections.abc import Callable, Iterable, Iterator
+from types import SimpleNamespace
 from typing import Any
 
 import hpack
@@ -14,6 +15,8 @@ from edgeline.server.http.server import Server
 from edgeline.server.metrics import Metrics
 from edgeline.server.settings import Settings
 
+# a server's state with nothing in it, for its routes alone
+STATELESS: Any = SimpleNamespace(served=None, repository=None, metrics=None)
 PREFACE = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"
 
 

@@ -4,10 +4,10 @@ proxies, administration for this machine's programs and the server's own page al
 from __future__ import annotations
 
 from collections.abc import Iterator
-from types import SimpleNamespace
 
 import hpack
 import pytest
+from pieces import STATELESS
 from running import MIXED
 from test_access import tokens
 from test_page import browse
@@ -95,7 +95,7 @@ GRPC_FOR_ALL = {
 }
 
 
-ROUTER = Router(routes.tables(SimpleNamespace(repository=None, metrics=None), None, None))
+ROUTER = Router(routes.tables(STATELESS, None, None))
 
 
 def documented() -> Iterator[tuple[str, str, set[str]]]:
@@ -115,7 +115,7 @@ def route_of(method: str, path: str) -> Route:
 
 
 def methods() -> dict[str, Method]:
-    return routes.methods(SimpleNamespace(repository=None, metrics=None))
+    return routes.methods(STATELESS)
 
 
 def allowed(access: Access, kind: Kind, peer: str, **headers: str) -> bool:

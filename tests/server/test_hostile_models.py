@@ -27,8 +27,8 @@ from edgeline.errors import EdgelineError
 from edgeline.server.models.loading import TransientError
 from edgeline.server.versions import trial
 from edgeline.server.versions.forkserver import Ended, ForkServer
-from edgeline.server.versions.served import RETRY, TRIES, Served
-from edgeline.server.versions.sources import Source
+from edgeline.server.versions.served import RETRY, TRIES, ServedModel
+from edgeline.server.versions.sources import VersionSource
 from edgeline.server.versions.verdicts import Verdicts
 
 HOSTILE, LINE, LOOP = DATA / "hostile", DATA / "line.tflite", DATA / "loop.tflite"
@@ -280,8 +280,8 @@ def test_a_child_dies_of_sigterm_whatever_the_server_does_at_one():
 
 
 def test_what_failed_for_want_of_time_is_tried_again_but_not_for_ever(tmp_path):
-    served, now = Served("m"), time.monotonic()
-    source = Source("m", 1, tmp_path, (1,))
+    served, now = ServedModel("m"), time.monotonic()
+    source = VersionSource("m", 1, tmp_path, (1,))
     pauses = [
         served.fail(source, TransientError("The machine was busy.")).again - now
         for _ in range(TRIES)
@@ -289,7 +289,7 @@ def test_what_failed_for_want_of_time_is_tried_again_but_not_for_ever(tmp_path):
     assert pauses[:-1] == pytest.approx([RETRY, 2 * RETRY, 4 * RETRY, 8 * RETRY], abs=1)
     assert pauses[-1] == float("inf")
     assert served.reason == f"The machine was busy. It was tried {TRIES} times."
-    other = dataclasses.replace(source, print=(2,))  # the file has changed
+    other = dataclasses.replace(source, fingerprint=(2,))  # the file has changed
     assert served.fail(other, TransientError("Busy.")).again < float("inf")
     assert served.fail(other, EdgelineError("It crashes.")).again == float("inf")
 
@@ -297,9 +297,9 @@ def test_what_failed_for_want_of_time_is_tried_again_but_not_for_ever(tmp_path):
 def test_a_verdict_is_of_the_content_and_of_the_runtime(tmp_path):
     file = tmp_path / "m.tflite"
     shutil.copy(LINE, file)
-    source = Source("m", 1, file, (1,))
+    source = VersionSource("m", 1, file, (1,))
 
-    def known(runtime: str, source: Source) -> tuple[str, bool]:
+    def known(runtime: str, source: VersionSource) -> tuple[str, bool]:
         verdicts = Verdicts(tmp_path / "state", runtime)
         verdicts.identify(source)
         return verdicts.fault(source), verdicts.tried(source)
@@ -310,7 +310,7 @@ def test_a_verdict_is_of_the_content_and_of_the_runtime(tmp_path):
     assert known("litert 1", source) == ("it crashes", False)
     assert known("litert 2", source) == ("", False)  # another runtime may do better
     file.write_bytes(CRASHING.read_bytes())
-    changed = dataclasses.replace(source, print=(2,))
+    changed = dataclasses.replace(source, fingerprint=(2,))
     assert known("litert 1", changed) == ("", False)
     verdicts.identify(changed)
     verdicts.passed(changed)

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from types import SimpleNamespace
-
 import pytest
+from pieces import STATELESS
 
 from edgeline.server.access import HEALTH
 from edgeline.server.errors import ServingError
@@ -13,7 +12,7 @@ from edgeline.server.protocols import routes
 from edgeline.server.protocols.openapi import openapi
 from edgeline.server.routing import Operation, Route, Router, RouteTable
 
-ROUTER = Router(routes.tables(SimpleNamespace(repository=None, metrics=None), None, None))
+ROUTER = Router(routes.tables(STATELESS, None, None))
 V1, V2 = "/v1/models/{model}", "/v2/models/{model}"
 
 

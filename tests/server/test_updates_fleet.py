@@ -21,7 +21,7 @@ from publishing import PASSPHRASE, Publisher, Web, model
 from test_updates_client import look, publisher, versions, web
 
 from edgeline.repository import keys
-from edgeline.server.main import pauses
+from edgeline.server.periodic import pauses
 from edgeline.server.updates import disk as stores
 from edgeline.server.updates import fetching
 from edgeline.server.updates.synchronise import Order, synchronise

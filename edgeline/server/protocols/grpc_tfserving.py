@@ -163,9 +163,7 @@ def pool_of(state: ServerState, asked: Mapping[str, Any]) -> Pool | Traffic:
     signature = spec.get("signature_name", "")
     if signature not in ("", "serving_default"):
         raise invalid(f"There is no signature {signature[:100]!r}: leave it out.")
-    return state.repository.pool(
-        spec.get("name", ""), _version(spec), spec.get("version_label", "")
-    )
+    return state.served.pool(spec.get("name", ""), _version(spec), spec.get("version_label", ""))
 
 
 def spec_of(description: Description) -> dict[str, Any]:

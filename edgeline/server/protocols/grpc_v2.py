@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from dataclasses import asdict
 from functools import lru_cache
 from typing import Any
 
@@ -73,18 +74,18 @@ class _Calls:
     """What answers."""
 
     def __init__(self, state: ServerState) -> None:
-        self._state, self._repository = state, state.repository
+        self._state, self._served, self._repository = state, state.served, state.repository
 
     def live(self, _: memoryview) -> bytes:
         return encode({"live": True}, m.LIVE_RESPONSE)
 
     def ready(self, _: memoryview) -> bytes:
-        return encode({"ready": self._repository.ready}, m.READY_RESPONSE)
+        return encode({"ready": self._served.ready}, m.READY_RESPONSE)
 
     def model_ready(self, message: memoryview) -> bytes:
         asked = m.read(message, m.MODEL_REQUEST)
         try:
-            self._repository.pool(asked.get("name", ""), asked.get("version", ""))
+            self._served.pool(asked.get("name", ""), asked.get("version", ""))
         except ServingError:
             return encode({"ready": False}, m.READY_RESPONSE)
         return encode({"ready": True}, m.READY_RESPONSE)
@@ -95,19 +96,19 @@ class _Calls:
     def metadata(self, message: memoryview) -> bytes:
         asked = m.read(message, m.MODEL_REQUEST)
         name = asked.get("name", "")
-        pool = self._repository.pool(name, asked.get("version", ""))
-        versions = sorted(self._repository.models[name].pools)
+        pool = self._served.pool(name, asked.get("version", ""))
+        versions = sorted(self._served.models[name].pools)
         return encode(model_metadata(pool.description, versions), m.MODEL_METADATA)
 
     def infer(self, message: memoryview) -> tuple[Pool | Traffic, Callable[[Instance], bytes]]:
         asked = m.read(message, m.INFER_ASKED)
-        pool = self._repository.pool(asked.get("model_name", ""), asked.get("model_version", ""))
+        pool = self._served.pool(asked.get("model_name", ""), asked.get("model_version", ""))
         return pool, lambda instance: _infer(asked, instance)
 
     def index(self, message: memoryview) -> bytes:
         only_ready = m.read(message, m.INDEX_REQUEST).get("ready", False)
-        entries = [e for e in self._repository.index() if e["state"] == "READY" or not only_ready]
-        return encode({"models": entries}, m.INDEX_RESPONSE)
+        entries = [e for e in self._served.index() if e.state == "READY" or not only_ready]
+        return encode({"models": list(map(asdict, entries))}, m.INDEX_RESPONSE)
 
     async def load(self, message: memoryview) -> bytes:
         name, kserve = _model_of(message)
@@ -123,7 +124,7 @@ class _Calls:
 
     def config(self, message: memoryview) -> bytes:
         asked = m.read(message, m.MODEL_REQUEST)
-        pool = self._repository.pool(asked.get("name", ""), asked.get("version", ""))
+        pool = self._served.pool(asked.get("name", ""), asked.get("version", ""))
         found = model_config(pool.description)
         for tensor in (*found["input"], *found["output"]):
             tensor["type_number"] = _TYPES.index(tensor["data_type"]) + 1
@@ -133,7 +134,7 @@ class _Calls:
         asked = m.read(message, m.MODEL_REQUEST)
         which = [(asked.get("name", ""), asked.get("version", ""))]
         if not which[0][0]:
-            which = [(name, str(version)) for name, version, _ in self._repository.serving()]
+            which = [(name, str(version)) for name, version, _ in self._served.serving()]
         stats = [model_statistics(self._state, *one) for one in which]
         return encode({"model_stats": stats}, m.STATISTICS_RESPONSE)
 
@@ -141,7 +142,7 @@ class _Calls:
         service = m.read(message, m.HEALTH_REQUEST).get("service", "")
         if service not in ("", SERVICE.strip("/")):
             raise ServingError(Code.NOT_FOUND, f"There is no service {service[:100]!r}.")
-        return encode({"status": 1 if self._repository.ready else 2}, m.HEALTH_RESPONSE)
+        return encode({"status": 1 if self._served.ready else 2}, m.HEALTH_RESPONSE)
 
 
 def _infer(asked: Mapping[str, Any], instance: Instance) -> bytes:

@@ -27,7 +27,7 @@ def table(state: ServerState, others: Iterable[RouteTable]) -> RouteTable:
     """The routes of the metrics and of the document, which has those of the other tables too."""
 
     def metrics(_: HttpRequest, __: Parameters) -> HttpResponse:
-        text = state.metrics.render(state.repository.serving())
+        text = state.metrics.render(state.served.serving(), state.reporters)
         return HttpResponse(200, text, CONTENT_TYPE.encode())
 
     def document(_: HttpRequest, __: Parameters) -> HttpResponse:

@@ -87,13 +87,13 @@ class _Calls:
         return _json(_rollouts(self._state))
 
     async def withdraw(self, _: HttpRequest, given: Parameters) -> HttpResponse:
-        self._state.repository.rollouts.withdraw(given["model"])
+        self._state.rollouts.withdraw(given["model"])
         await _refreshed(self._state, given["model"])
         return _json(_rollouts(self._state))
 
     async def decide(self, action: str, _: HttpRequest, given: Parameters) -> HttpResponse:
         verdict = Verdict(action, "it was asked for.")
-        self._state.repository.rollouts.apply(given["model"], verdict)
+        self._state.rollouts.apply(given["model"], verdict)
         await _refreshed(self._state, given["model"])
         return _json(_rollouts(self._state))
 
@@ -104,27 +104,26 @@ def _json(value: Any) -> HttpResponse:
 
 def overview(state: ServerState, updates: Updates | None) -> dict[str, Any]:
     """Models, versions, traffic, latency, rollouts and updates; what the page shows."""
-    repository, metrics = state.repository, state.metrics
+    served, metrics = state.served, state.metrics
     return {
         "server": {
             "version": __version__,
             "time": time.time(),
             "started": metrics.started,
-            "ready": repository.ready,
+            "ready": served.ready,
             "memory_bytes": resident(),
             "connections": metrics.connections,
         },
-        "models": [_model(state, name) for name in sorted(repository.models)],
+        "models": [_model(state, name) for name in sorted(served.models)],
         **_rollouts(state),
         "updates": updates.status() if updates else None,
     }
 
 
 def _model(state: ServerState, name: str) -> dict[str, Any]:
-    repository = state.repository
-    served = repository.models[name]
-    on = repository.rollouts.traffic.get(name)
-    stable = repository.rollouts.stable(name)
+    served = state.served.models[name]
+    on = state.rollouts.traffic.get(name)
+    stable = state.rollouts.stable(name)
     front = stable if stable in served.pools else max(served.pools, default=None)
     versions: list[dict[str, Any]] = []
     for version, pool in sorted(served.pools.items(), reverse=True):
@@ -159,7 +158,7 @@ def _model(state: ServerState, name: str) -> dict[str, Any]:
 
 
 def _rollouts(state: ServerState) -> dict[str, Any]:
-    rollouts = state.repository.rollouts
+    rollouts = state.rollouts
     return {
         "rollouts": rollouts.describe(),
         "decisions": [asdict(decision) for decision in reversed(rollouts.decisions)],
@@ -170,14 +169,14 @@ async def _declare(state: ServerState, model: str, body: bytes) -> None:
     value = loads(body) if body.strip() else {}
     if not isinstance(value, dict) or value.get("model", model) != model:
         raise invalid(f"The body is not the rollout of model {model[:100]!r}.")
-    served = state.repository.models.get(model)
+    served = state.served.models.get(model)
     if served is None:
         raise not_found(f"There is no model {model[:100]!r}.")
     try:
         rollout = declared.parse({**value, "model": model})
     except EdgelineError as error:
         raise invalid(str(error)) from None
-    state.repository.rollouts.declare(rollout, max(served.pools, default=None))
+    state.rollouts.declare(rollout, max(served.pools, default=None))
     await _refreshed(state, model)
 
 

@@ -51,16 +51,16 @@ TOP = 5  # classes of an image, unless the query says how many
 
 def table(state: ServerState) -> RouteTable:
     """The routes below /v1, in upper or lower case, with or without a slash at the end."""
-    repository = state.repository
+    models = state.served
 
     def names(_: HttpRequest, __: Parameters) -> HttpResponse:
-        return HttpResponse(200, dumps({"models": sorted(repository.models)}))
+        return HttpResponse(200, dumps({"models": sorted(models.models)}))
 
     def status(_: HttpRequest, given: Parameters) -> HttpResponse:
         return HttpResponse(200, dumps(_status(state, *_which(given))))
 
     def metadata(_: HttpRequest, given: Parameters) -> HttpResponse:
-        return HttpResponse(200, dumps(_metadata(repository.pool(*_which(given)).description)))
+        return HttpResponse(200, dumps(_metadata(models.pool(*_which(given)).description)))
 
     def of_verb(verb: str) -> Callable[[HttpRequest, Instance], HttpResponse]:
         def work(request: HttpRequest, instance: Instance) -> HttpResponse:
@@ -87,7 +87,7 @@ def table(state: ServerState) -> RouteTable:
 
 
 def _pool(state: ServerState) -> Callable[[Parameters], Pool | Traffic]:
-    return lambda given: state.repository.pool(*_which(given))
+    return lambda given: state.served.pool(*_which(given))
 
 
 def _which(given: Parameters) -> tuple[str, str, str]:
@@ -329,7 +329,7 @@ def version_states(
     Raises:
         ServingError: there is no such model, version or label.
     """
-    served = state.repository.models.get(name)
+    served = state.served.models.get(name)
     if served is None:
         raise not_found(f"There is no model {name[:100]!r}.")
     if not version and not label:
@@ -337,7 +337,7 @@ def version_states(
     elif not label and int(version) in served.failures:
         numbers = [int(version)]
     else:
-        numbers = [state.repository.pool(name, version, label).description.version]
+        numbers = [state.served.pool(name, version, label).description.version]
     return [
         (number, "AVAILABLE", "OK", "")
         if number in served.pools

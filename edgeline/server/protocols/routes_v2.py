@@ -82,7 +82,7 @@ class _Calls:
     """What answers."""
 
     def __init__(self, state: ServerState) -> None:
-        self._state, self._repository = state, state.repository
+        self._state, self._served, self._repository = state, state.served, state.repository
 
     def server(self, _: HttpRequest, __: Parameters) -> HttpResponse:
         return _json(server_metadata())
@@ -91,14 +91,14 @@ class _Calls:
         return _json({"live": True})
 
     def ready(self, _: HttpRequest, __: Parameters) -> HttpResponse:
-        ready = self._repository.ready
+        ready = self._served.ready
         return _json({"ready": ready}, 200 if ready else 503)
 
     def names(self, _: HttpRequest, __: Parameters) -> HttpResponse:
-        return _json({"models": sorted(self._repository.models)})
+        return _json({"models": sorted(self._served.models)})
 
     def all_statistics(self, _: HttpRequest, __: Parameters) -> HttpResponse:
-        served = [(name, str(version)) for name, version, _ in self._repository.serving()]
+        served = [(name, str(version)) for name, version, _ in self._served.serving()]
         return _json({"model_stats": [model_statistics(self._state, *which) for which in served]})
 
     def index(self, request: HttpRequest, _: Parameters) -> HttpResponse:
@@ -106,8 +106,8 @@ class _Calls:
         if request.body.strip():
             asked = loads(self._state.body(request))
             only_ready = isinstance(asked, dict) and asked.get("ready") is True
-        entries = self._repository.index()
-        return _json([e for e in entries if e["state"] == "READY" or not only_ready])
+        entries = self._served.index()
+        return _json([e for e in entries if e.state == "READY" or not only_ready])
 
     async def load(self, _: HttpRequest, given: Parameters) -> HttpResponse:
         await self._repository.load(given["model"])
@@ -118,14 +118,14 @@ class _Calls:
         return _json({})
 
     def pool(self, given: Parameters) -> Pool | Traffic:
-        return self._repository.pool(given["model"], given.get("version", ""))
+        return self._served.pool(given["model"], given.get("version", ""))
 
     def infer(self, request: HttpRequest, instance: Instance) -> HttpResponse:
         return infer(self._state.body(request), request, instance)
 
     def metadata(self, _: HttpRequest, given: Parameters) -> HttpResponse:
         description = self.pool(given).description
-        versions = sorted(self._repository.models[given["model"]].pools)
+        versions = sorted(self._served.models[given["model"]].pools)
         return _json(model_metadata(description, versions))
 
     def model_ready(self, _: HttpRequest, given: Parameters) -> HttpResponse:

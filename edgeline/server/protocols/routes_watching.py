@@ -18,9 +18,9 @@ def table(state: ServerState, watching: Watching) -> RouteTable:
 
     def answer(_: HttpRequest, given: Parameters) -> HttpResponse:
         reports = watching.reports()
-        known = sorted({serving for serving, _, _ in state.repository.serving()})
+        known = sorted({serving for serving, _, _ in state.served.serving()})
         if name := given.get("model", ""):
-            state.repository.pool(name)
+            state.served.pool(name)
             known = [name]
         reports = [report for report in reports if report["model"] in known]
         watched = {report["model"] for report in reports}

@@ -82,7 +82,7 @@ def model_config(description: Description) -> dict[str, Any]:
 
 def model_statistics(state: ServerState, name: str, version: str) -> dict[str, Any]:
     """Triton's statistics of a version, as far as they are kept."""
-    description = state.repository.pool(name, version).description
+    description = state.served.pool(name, version).description
     metrics = state.metrics.of(name, description.version)
     ok = metrics.codes.get("OK", 0)
 

@@ -164,6 +164,11 @@ def parse(value: Any) -> Rollout:
         rollout: Rollout = typed.convert(value, Rollout)
     except EdgelineError as error:
         raise EdgelineError(f"A rollout is malformed: {error}.") from None
+    _check(rollout)
+    return rollout
+
+
+def _check(rollout: Rollout) -> None:
     for name in ("weight", "errors", "disagreements"):
         if not 0 <= getattr(rollout, name) <= 1:
             raise EdgelineError(f"The {name!r} of a rollout is a share: give 0 to 1.")
@@ -177,4 +182,3 @@ def parse(value: Any) -> Rollout:
             raise EdgelineError(f"The {name!r} of a rollout is {' or '.join(known_values)}.")
     if rollout.header and not all(part.strip() for part in rollout.header.partition(":")):
         raise EdgelineError("The 'header' of a rollout is 'name: value'.")
-    return rollout

@@ -16,17 +16,18 @@ import tempfile
 import time
 from collections import Counter
 from collections.abc import Iterator
-from dataclasses import replace
 from datetime import datetime
 from pathlib import Path
 from typing import Any
 
 from edgeline.errors import UsageError, asked_for
 from edgeline.formats import typed
+from edgeline.server.rollouts.rollouts import Rollouts
 from edgeline.server.settings import Settings
-from edgeline.server.versions import sources
+from edgeline.server.updates.signed import SignedCatalogue
 from edgeline.server.versions.repository import Repository
-from edgeline.server.versions.sources import Source
+from edgeline.server.versions.served_models import ServedModels
+from edgeline.server.versions.verdicts import Verdicts
 
 LOOK_TIME = 3600.0  # seconds
 _TAIL = 2000  # characters of what a child says when it crashes
@@ -37,59 +38,27 @@ class Updates:
     """Of one signed repository. Used on the event loop.
 
     Attributes:
-        models: the folder of verified versions.
         looked: when the repository was last looked at, in seconds since the epoch; 0 for never.
     """
 
-    def __init__(self, location: str, settings: Settings) -> None:
-        """Raises UsageError where there is no state folder, or the trusted root is none."""
-        if settings.state is None:
-            raise UsageError("--root needs --state: a folder where verified versions are kept.")
-        _check_root(settings.root)
-        self.models = Path(settings.state) / "models"
+    def __init__(
+        self,
+        location: str,
+        settings: Settings,
+        catalogue: SignedCatalogue,
+        served: ServedModels,
+        repository: Repository,
+        rollouts: Rollouts,
+        verdicts: Verdicts,
+    ) -> None:
         self._location, self._settings = location, settings
-        self._known: dict[str, dict[str, dict[str, Any]]] = {}
+        self._catalogue, self._served, self._repository = catalogue, served, repository
+        self._rollouts, self._verdicts = rollouts, verdicts
         self._lock = asyncio.Lock()
         self._counts: Counter[str] = Counter()
         self._fetched = 0
         self._last: dict[str, Any] = {"outcome": "", "sentence": "", "expires": "", "pending": {}}
         self.looked = self._succeeded = 0.0
-        self._repository: Repository | None = None
-
-    def attach(self, repository: Repository) -> None:
-        """Make a repository of `models` take only what is verified."""
-        self._repository = repository
-        repository.find, repository.labels = self.find, self.labels
-
-    def find(self) -> dict[str, dict[int, Source]]:
-        """The verified versions on the disk; each has to have the manifest that was signed.
-
-        One that was withdrawn counts only where no other is left that is not bad.
-        """
-        if not self.models.is_dir():
-            return {}
-        found: dict[str, dict[int, Source]] = {}
-        for name, versions in sources.find(self.models).items():
-            known = self._known.get(name, {})
-            signed = {
-                version: replace(source, digest=known[str(version)]["manifest"])
-                for version, source in versions.items()
-                if str(version) in known
-            }
-            lasting = {v: s for v, s in signed.items() if not known[str(v)]["withdrawn"]}
-            if signed:
-                found[name] = lasting if any(map(self._works, lasting.values())) else signed
-        return found
-
-    def labels(self, name: str) -> dict[str, int]:
-        """The signed labels of a model's versions."""
-        versions = self._known.get(name, {})
-        return {label: int(v) for v, entry in versions.items() for label in entry["labels"]}
-
-    def _works(self, source: Source) -> bool:
-        assert self._repository is not None
-        tried = self._repository.rollouts.allowed(source.name, [source.version])
-        return bool(tried) and not self._repository.verdicts.fault(source)
 
     async def restore(self) -> None:
         """Verify what is on the disk, without the network."""
@@ -122,19 +91,16 @@ class Updates:
 
     async def _bring(self, location: str) -> None:
         """Bring and serve the newest versions that are not bad, one after the other."""
-        assert self._repository is not None
-        verdicts = self._repository.verdicts
         while True:
             await self._synchronise(location, online=True)
-            before = len(verdicts.bad())
+            before = len(self._verdicts.bad())
             await self._repository.refresh()
-            if self._last["outcome"] != "ok" or len(verdicts.bad()) == before:
+            if self._last["outcome"] != "ok" or len(self._verdicts.bad()) == before:
                 return
 
     def status(self) -> dict[str, Any]:
         """What the last look found, for people and their tools."""
-        assert self._repository is not None
-        bad = self._repository.verdicts.bad().values()
+        bad = self._verdicts.bad().values()
         expires = _seconds(self._last["expires"])
         return {
             "repository": self._location,
@@ -144,26 +110,17 @@ class Updates:
             "succeeded": self._succeeded or None,
             "models": {
                 name: {version: entry["labels"] for version, entry in versions.items()}
-                for name, versions in self._known.items()
+                for name, versions in self._catalogue.known.items()
             },
             "withdrawn": [
-                {"name": name, "version": version} for name, version in self._withdrawn()
+                {"name": name, "version": version}
+                for name, version in self._catalogue.withdrawn(self._served.serving())
             ],
             "bad": [{"name": r.name, "version": r.version, "reason": r.reason} for r in bad],
         }
 
-    def _withdrawn(self) -> list[tuple[str, int]]:
-        """Versions that serve although they were withdrawn: no other works here yet."""
-        assert self._repository is not None
-        return [
-            (name, version)
-            for name, version, _ in self._repository.serving()
-            if self._known.get(name, {}).get(str(version), {}).get("withdrawn")
-        ]
-
     def lines(self) -> Iterator[str]:
         """The metrics of updates."""
-        assert self._repository is not None
         yield "# TYPE edgeline_update_looks_total counter"
         for outcome, count in sorted(self._counts.items()):
             yield f'edgeline_update_looks_total{{result="{outcome}"}} {count}'
@@ -176,15 +133,14 @@ class Updates:
             ("success_time_seconds", "gauge", round(self._succeeded, 3)),
             ("expiry_time_seconds", "gauge", _seconds(self._last["expires"])),
             ("stale", "gauge", int(self._last["outcome"] not in ("", "ok"))),
-            ("bad_versions", "gauge", len(self._repository.verdicts.bad())),
+            ("bad_versions", "gauge", len(self._verdicts.bad())),
             ("pending_versions", "gauge", sum(map(len, self._last["pending"].values()))),
-            ("withdrawn_versions", "gauge", len(self._withdrawn())),
+            ("withdrawn_versions", "gauge", len(self._catalogue.withdrawn(self._served.serving()))),
         ):
             yield f"# TYPE edgeline_update_{name} {kind}"
             yield f"edgeline_update_{name} {value}"
 
     async def _synchronise(self, location: str, online: bool) -> None:
-        assert self._repository is not None
         order = {
             "location": location,
             "root": self._settings.root,
@@ -192,9 +148,9 @@ class Updates:
             "versions": self._settings.versions,
             "limit": self._settings.max_update,
             "online": online,
-            "bad": sorted(self._repository.verdicts.bad()),
-            "stable": self._repository.rollouts.stables(),
-            "returned": self._repository.rollouts.returned(),
+            "bad": sorted(self._verdicts.bad()),
+            "stable": self._rollouts.stables(),
+            "returned": self._rollouts.returned(),
         }
         self._take(await _child(order), online)
 
@@ -206,12 +162,16 @@ class Updates:
         if result["outcome"] == "ok" and online:
             self._succeeded = time.time()
         if result["outcome"] == "ok" or not online:
-            self._known = result["models"]
+            self._catalogue.known = result["models"]
         else:  # what serves was verified when it was loaded, whatever the disk is like now
-            self._known = {**self._known, **result["models"]}
+            self._catalogue.known = {**self._catalogue.known, **result["models"]}
         before = self._last["sentence"]
         self._last = {key: result[key] for key in self._last}
-        if result["sentence"] and (online or self._known) and result["sentence"] != before:
+        if (
+            result["sentence"]
+            and (online or self._catalogue.known)
+            and result["sentence"] != before
+        ):
             log.warning("No update: %s What is verified goes on serving.", result["sentence"])
 
 
@@ -247,6 +207,18 @@ def _nothing(outcome: str, sentence: str) -> dict[str, Any]:
 
 def _seconds(expires: str) -> float:
     return datetime.fromisoformat(expires).timestamp() if expires else 0.0
+
+
+def checked_state(settings: Settings) -> Path:
+    """The state folder of a server of signed updates.
+
+    Raises:
+        UsageError: there is none, or the trusted root is none.
+    """
+    if settings.state is None:
+        raise UsageError("--root needs --state: a folder where verified versions are kept.")
+    _check_root(settings.root)
+    return Path(settings.state)
 
 
 def _check_root(file: str | None) -> None:

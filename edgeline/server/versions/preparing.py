@@ -17,7 +17,7 @@ from edgeline.server.settings import Settings, cores
 from edgeline.server.threads import apart
 from edgeline.server.versions import trial
 from edgeline.server.versions.forkserver import ForkServer
-from edgeline.server.versions.sources import Source
+from edgeline.server.versions.sources import VersionSource
 from edgeline.server.versions.trial import CLOCK, Order
 from edgeline.server.versions.verdicts import Verdicts
 
@@ -36,7 +36,7 @@ class Preparer:
         self._places = asyncio.Semaphore(max(2, cores()))
 
     async def prepare(
-        self, source: Source, again: bool, held: bool, kindly: bool
+        self, source: VersionSource, again: bool, held: bool, kindly: bool
     ) -> list[Instance]:
         """A version's interpreters, warm.
 
@@ -59,8 +59,16 @@ class Preparer:
                 raise
         return await task
 
+    async def rest(self) -> None:
+        """Nothing is to be prepared for a while."""
+        await apart(self._forks.rest)
+
+    def close(self) -> None:
+        """Try no more versions."""
+        self._forks.close()
+
     async def _prepare(
-        self, source: Source, again: bool, held: bool, kindly: bool
+        self, source: VersionSource, again: bool, held: bool, kindly: bool
     ) -> list[Instance]:
         verdicts, settings = self._verdicts, self._settings
         digests = await apart(verdicts.identify, source)
@@ -92,7 +100,7 @@ class Preparer:
                 verdicts.condemn(source, str(error))
             raise
 
-    async def _load(self, source: Source, digests: dict[str, str] | None) -> list[Instance]:
+    async def _load(self, source: VersionSource, digests: dict[str, str] | None) -> list[Instance]:
         limit = CLOCK * max(1.0, self._settings.load_time)
         identity = source.path, source.name, source.version
         try:

@@ -25,8 +25,8 @@ class Counts:
 
 
 @dataclass(frozen=True)
-class Trial:
-    """One version on trial.
+class Probation:
+    """Of one version.
 
     Attributes:
         metrics: what its workers count.
@@ -53,9 +53,9 @@ class Trial:
         return "" if monotonic() - self.since >= seconds else None
 
 
-def begin(metrics: ModelMetrics) -> Trial:
+def begin(metrics: ModelMetrics) -> Probation:
     """Put a version on trial."""
-    return Trial(metrics, monotonic(), count(metrics))
+    return Probation(metrics, monotonic(), count(metrics))
 
 
 def count(metrics: ModelMetrics) -> Counts:

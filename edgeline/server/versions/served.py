@@ -1,7 +1,8 @@
-"""A model of a server: its versions that serve, and why others do not."""
+"""A model of a server: its versions that serve, those that are prepared, and why others do not."""
 
 from __future__ import annotations
 
+import asyncio
 import math
 from dataclasses import dataclass, field
 from time import monotonic
@@ -12,8 +13,8 @@ from edgeline.server.errors import Code, ServingError, not_found
 from edgeline.server.models import loading
 from edgeline.server.models.loading import TransientError
 from edgeline.server.models.pool import Pool
-from edgeline.server.versions import probation
-from edgeline.server.versions.sources import Source
+from edgeline.server.versions.probation import Probation
+from edgeline.server.versions.sources import VersionSource
 
 TRIES, RETRY = 5, 10.0  # of what failed for no fault of its own; seconds, doubled each time
 NEWEST = "latest"  # a label that every model has
@@ -24,25 +25,40 @@ class Failure:
     """Why a version is not served. `elsewhere`: it is for another runtime; `count`: how often it
     was tried; `again`: when it is next, of `time.monotonic`."""
 
-    source: Source
+    source: VersionSource
     reason: str
     elsewhere: bool = False
     count: int = 1
     again: float = math.inf
 
 
+@dataclass(frozen=True)
+class Preparing:
+    """A version that is being prepared."""
+
+    source: VersionSource
+    task: asyncio.Task[None]
+
+
 @dataclass
-class Served:
+class ServedModel:
     """A model: its versions that serve, by number, and what is known of others."""
 
     name: str
     pools: dict[int, Pool] = field(default_factory=dict)
-    prints: dict[int, Source] = field(default_factory=dict)  # what each pool was loaded from
+    loaded: dict[int, VersionSource] = field(default_factory=dict)  # what each pool is made from
+    preparing: dict[int, Preparing] = field(default_factory=dict)
     failures: dict[int, Failure] = field(default_factory=dict)
-    found: dict[int, Source] = field(default_factory=dict)  # when it was last looked at
-    trials: dict[int, probation.Trial] = field(default_factory=dict)  # of versions that went live
+    found: dict[int, VersionSource] = field(default_factory=dict)  # when it was last looked at
+    probations: dict[int, Probation] = field(default_factory=dict)  # of versions that went live
     labels: dict[str, int] = field(default_factory=dict)
     unloaded: bool = False
+
+    def forget(self) -> None:
+        """What is being prepared is not wanted any more."""
+        for preparing in self.preparing.values():
+            preparing.task.cancel()
+        self.preparing.clear()
 
     @property
     def reason(self) -> str:
@@ -75,7 +91,7 @@ class Served:
             raise not_found(f"Model {name!r} has no version labelled {label[:100]!r}.")
         raise not_found(f"Model {name!r} has no version {version[:100]!r}.")
 
-    def fail(self, source: Source, fault: EdgelineError) -> Failure:
+    def fail(self, source: VersionSource, fault: EdgelineError) -> Failure:
         """Remember why a version is not served, and when to try it again."""
         before = self.failures.get(source.version)
         count = before.count + 1 if before is not None and before.source == source else 1

@@ -18,6 +18,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
+from typing import Protocol
 
 from edgeline.artifacts.bundle import MANIFEST
 from edgeline.errors import EdgelineError, UsageError, at_path
@@ -30,30 +31,59 @@ log = logging.getLogger("edgeline.server")
 
 
 @dataclass(frozen=True)
-class Source:
+class VersionSource:
     """One version of a model on disk.
 
-    `print` changes when its files do. `digest` is the sha256 that its manifest has to have, empty
-    where nobody has signed for it. `fault` says why it cannot even be looked at; the version is 0
-    where that cannot be told.
+    `fingerprint` changes when its files do. `digest` is the sha256 that its manifest has to have,
+    empty where nobody has signed for it. `fault` says why it cannot even be looked at; the version
+    is 0 where that cannot be told.
     """
 
     name: str
     version: int
     path: Path
-    print: tuple[int, ...]
+    fingerprint: tuple[int, ...]
     digest: str = ""
     fault: str = ""
 
 
-def find(root: Path) -> dict[str, dict[int, Source]]:
+class Catalogue(Protocol):
+    """Where a server finds the versions that it may serve."""
+
+    def find(self) -> dict[str, dict[int, VersionSource]]:
+        """What there is now, by name and version; called by a thread.
+
+        Raises:
+            EdgelineError: it cannot be read.
+        """
+
+    def labels(self, name: str) -> dict[str, int]:
+        """The labels of a model's versions."""
+
+
+@dataclass(frozen=True)
+class FolderCatalogue:
+    """All that a path holds."""
+
+    root: Path
+
+    def find(self) -> dict[str, dict[int, VersionSource]]:
+        """See `find`."""
+        return find(self.root)
+
+    def labels(self, name: str) -> dict[str, int]:
+        """See `labels`."""
+        return labels(self.root, name)
+
+
+def find(root: Path) -> dict[str, dict[int, VersionSource]]:
     """Sources by name and version; folders that are not (yet) models are left out.
 
     Raises:
         UsageError: the path is missing or is itself no model that can be served.
         EdgelineError: it is a bundle whose manifest is malformed.
     """
-    found: dict[str, dict[int, Source]] = {}
+    found: dict[str, dict[int, VersionSource]] = {}
     try:
         if not root.exists():
             raise UsageError(f"{root} is missing: give a bundle, a store of bundles or a .tflite.")
@@ -83,7 +113,7 @@ def labels(root: Path, name: str) -> dict[str, int]:
         return {}
 
 
-def _sources(root: Path) -> Iterator[Source]:
+def _sources(root: Path) -> Iterator[VersionSource]:
     if root.is_file():
         if root.suffix != ".tflite":
             raise UsageError(f"{root} is no model: give a bundle, a store or a .tflite file.")
@@ -92,7 +122,7 @@ def _sources(root: Path) -> Iterator[Source]:
                 f"{root} cannot name a model in URLs: rename it to at most 128 of A-Z, a-z, 0-9, "
                 "., _ and -, the first a letter or digit."
             )
-        yield Source(root.stem, 1, root, _print(root))
+        yield VersionSource(root.stem, 1, root, _fingerprint(root))
     elif _is_bundle(root):
         if fault := _unreadable(root / MANIFEST):
             raise EdgelineError(fault)
@@ -105,7 +135,7 @@ def _sources(root: Path) -> Iterator[Source]:
                 yield from _models(child)
 
 
-def _models(path: Path) -> Iterator[Source]:
+def _models(path: Path) -> Iterator[VersionSource]:
     """What an entry of a store holds; what is wrong with it is its own."""
     bare = path.suffix == ".tflite"
     if not _NAME.fullmatch(path.name):
@@ -118,19 +148,21 @@ def _models(path: Path) -> Iterator[Source]:
             found = list(_versions(path))
             yield from found
             if bare and not found:
-                yield Source(name, version, path, (), fault=f"{path} is a folder, not a model.")
+                yield VersionSource(
+                    name, version, path, (), fault=f"{path} is a folder, not a model."
+                )
         elif bare and path.is_file():
-            yield Source(name, version, path, _print(path))
+            yield VersionSource(name, version, path, _fingerprint(path))
         elif bare:
-            yield Source(name, version, path, (), fault=f"{path} is not a regular file.")
+            yield VersionSource(name, version, path, (), fault=f"{path} is not a regular file.")
     except FileNotFoundError:  # it went while it was looked at
         return
     except OSError as error:
         fault = f"{error.filename or path} cannot be read ({error.strerror})."
-        yield Source(name, version, path, (), fault=fault)
+        yield VersionSource(name, version, path, (), fault=fault)
 
 
-def _versions(folder: Path) -> Iterator[Source]:
+def _versions(folder: Path) -> Iterator[VersionSource]:
     for child in sorted(folder.iterdir()):
         if (version := whole(child.name)) is None or not child.is_dir():
             continue
@@ -138,17 +170,17 @@ def _versions(folder: Path) -> Iterator[Source]:
             continue
         if _is_bundle(child):
             fault = _unreadable(manifest := child / MANIFEST)
-            found = () if fault else _print(manifest)
-            yield Source(folder.name, version, child, found, fault=fault)
+            found = () if fault else _fingerprint(manifest)
+            yield VersionSource(folder.name, version, child, found, fault=fault)
             continue
         models = _bare(child)
         if len(models) > 1:
             _say(f"{child} holds {len(models)} models and is not served: give each its own folder.")
         elif models and models[0].is_file():
-            yield Source(folder.name, version, models[0], _print(models[0]))
+            yield VersionSource(folder.name, version, models[0], _fingerprint(models[0]))
         elif models:
             fault = f"{models[0]} is not a regular file."
-            yield Source(folder.name, version, models[0], (), fault=fault)
+            yield VersionSource(folder.name, version, models[0], (), fault=fault)
 
 
 def _is_bundle(folder: Path) -> bool:
@@ -171,7 +203,7 @@ def _bare(folder: Path) -> list[Path]:
     return [m for m in models if m.with_name(f"{m.stem}_edgetpu.tflite") not in models]
 
 
-def _bundle(folder: Path) -> Source:
+def _bundle(folder: Path) -> VersionSource:
     manifest = folder / MANIFEST
     value = typed.read(manifest)
     known = (
@@ -185,7 +217,7 @@ def _bundle(folder: Path) -> Source:
         raise EdgelineError(f"{manifest} is malformed ({error}): publish it again.") from None
     if not _NAME.fullmatch(called.name) or called.version < 1:
         raise EdgelineError(f"{manifest} names an impossible {called.name!r} {called.version}.")
-    return Source(called.name, called.version, folder, _print(manifest))
+    return VersionSource(called.name, called.version, folder, _fingerprint(manifest))
 
 
 @dataclass(frozen=True)
@@ -200,6 +232,6 @@ def _say(sentence: str) -> None:
     log.warning("%s", sentence)
 
 
-def _print(file: Path) -> tuple[int, ...]:
+def _fingerprint(file: Path) -> tuple[int, ...]:
     state = file.stat()
     return state.st_mtime_ns, state.st_size, state.st_ino

@@ -23,7 +23,7 @@ from edgeline.errors import EdgelineError
 from edgeline.formats import typed
 from edgeline.server.models import loading
 from edgeline.server.models.loading import TransientError
-from edgeline.server.versions.sources import Source
+from edgeline.server.versions.sources import VersionSource
 
 FILE = "versions.json"
 STARTS = 3  # of the server with the same version on trial, none of which ended as it should
@@ -53,7 +53,7 @@ class Verdicts:
     def __init__(self, folder: Path | None, runtime: str) -> None:
         self._file, self._runtime = folder / FILE if folder else None, runtime
         self._records: dict[str, Record] = {}
-        self._identities: dict[Source, tuple[str, dict[str, str] | None]] = {}
+        self._identities: dict[VersionSource, tuple[str, dict[str, str] | None]] = {}
         self._begun: set[str] = set()  # by this process
         if self._file is not None and self._file.is_file():
             try:
@@ -61,7 +61,7 @@ class Verdicts:
             except EdgelineError as error:
                 log.error("%s is damaged (%s): all versions are tried again.", self._file, error)
 
-    def identify(self, source: Source) -> dict[str, str] | None:
+    def identify(self, source: VersionSource) -> dict[str, str] | None:
         """Read what a version is known by; gives the digests of a bare model's files by name.
 
         What else is asked of a version is asked after this.
@@ -87,22 +87,22 @@ class Verdicts:
         self._identities[source] = identity, digests
         return digests
 
-    def fault(self, source: Source) -> str:
+    def fault(self, source: VersionSource) -> str:
         """Why a version is bad; empty if it is not known to be."""
         record = self._known(source)
         return record.reason if record is not None and record.state == "bad" else ""
 
-    def blamed(self, source: Source) -> bool:
+    def blamed(self, source: VersionSource) -> bool:
         """Whether a version is bad for ends of the server alone: it may have been the power."""
         record = self._known(source)
         return record is not None and record.state == "bad" and record.blamed
 
-    def proven(self, source: Source) -> bool:
+    def proven(self, source: VersionSource) -> bool:
         """Whether a version has served long enough."""
         record = self._known(source)
         return record is not None and record.state == "proven"
 
-    def tried(self, source: Source) -> bool:
+    def tried(self, source: VersionSource) -> bool:
         """Whether a child has run a version."""
         record = self._known(source)
         return record is not None and record.tried
@@ -115,12 +115,12 @@ class Verdicts:
             if record.state == "bad" and record.runtime == self._runtime
         }
 
-    def passed(self, source: Source) -> None:
+    def passed(self, source: VersionSource) -> None:
         """A child has run a version."""
         self._record(source).tried = True
         self._save()
 
-    def begin(self, source: Source) -> str:
+    def begin(self, source: VersionSource) -> str:
         """A version is about to be loaded here. Why it must not be, empty if it may."""
         record, identity = self._record(source), self._identity(source)
         if record.state == "trial" and identity not in self._begun:
@@ -137,13 +137,13 @@ class Verdicts:
             self._save()
         return ""
 
-    def condemn(self, source: Source, reason: str) -> None:
+    def condemn(self, source: VersionSource, reason: str) -> None:
         """A version is bad from now on."""
         record = self._record(source)
         record.state, record.reason = "bad", reason
         self._save()
 
-    def prove(self, source: Source) -> None:
+    def prove(self, source: VersionSource) -> None:
         """A version has served long enough."""
         record = self._record(source)
         if record.state != "proven":
@@ -158,23 +158,23 @@ class Verdicts:
         if on_trial:
             self._save()
 
-    def pardon(self, source: Source) -> None:
+    def pardon(self, source: VersionSource) -> None:
         """Somebody asks for a bad version to be tried again."""
         if self._records.pop(self._identity(source), None) is not None:
             self._save()
 
-    def _known(self, source: Source) -> Record | None:
+    def _known(self, source: VersionSource) -> Record | None:
         record = self._records.get(self._identity(source))
         return record if record is not None and record.runtime == self._runtime else None
 
-    def _record(self, source: Source) -> Record:
+    def _record(self, source: VersionSource) -> Record:
         record = self._known(source)
         if record is None:
             record = Record(source.name, source.version, runtime=self._runtime)
             self._records[self._identity(source)] = record
         return record
 
-    def _identity(self, source: Source) -> str:
+    def _identity(self, source: VersionSource) -> str:
         known = self._identities.get(source)
         return source.digest or (known[0] if known else f"{source.name}/{source.version}")
 

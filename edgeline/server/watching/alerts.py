@@ -16,13 +16,13 @@ class Alerts:
 
     def __init__(self, delivery: Delivery | None) -> None:
         self._delivery = delivery
-        self._told: dict[tuple[str, int], frozenset[str]] = {}
+        self._drifting: dict[tuple[str, int], frozenset[str]] = {}
 
-    def told(self, model: str, version: int, report: dict[str, Any]) -> None:
-        """Take in a report (see `watching.Watch.report`); log and send what is new in it."""
+    def compare(self, model: str, version: int, report: dict[str, Any]) -> None:
+        """Take in a report (see `drift_watch.Watch.report`); log and send what is new in it."""
         now = frozenset(report["drifting"])
-        before = self._told.get((model, version), frozenset())
-        self._told[model, version] = now
+        before = self._drifting.get((model, version), frozenset())
+        self._drifting[model, version] = now
         if now <= before and (now or not before):
             return
         columns = {

@@ -41,7 +41,7 @@ _EXAMPLES = 5  # of unseen values that are told
 _KEPT = 100
 _TICK = 0.2  # seconds
 
-Told = Callable[[str, int, dict[str, Any]], None]
+OnReport = Callable[[str, int, dict[str, Any]], None]  # model, version, report
 SIDES = ("inputs", "outputs")
 
 
@@ -207,9 +207,12 @@ class Watching:
     """The watches of all versions that serve, and the thread that counts for them."""
 
     def __init__(
-        self, settings: Settings, serving: Callable[[], Iterable[tuple[str, int, int]]], told: Told
+        self,
+        settings: Settings,
+        serving: Callable[[], Iterable[tuple[str, int, int]]],
+        on_report: OnReport,
     ) -> None:
-        self._settings, self._serving, self._told = settings, serving, told
+        self._settings, self._serving, self._on_report = settings, serving, on_report
         self._watches: dict[tuple[str, int], Watch] = {}
         self._stop = threading.Event()
         self._thread = threading.Thread(target=self._run, name="watching", daemon=True)
@@ -263,7 +266,7 @@ class Watching:
                 if monotonic() - judged >= self._settings.drift_judge:
                     judged = monotonic()
                     for report in self.reports():
-                        self._told(report["model"], report["version"], report)
+                        self._on_report(report["model"], report["version"], report)
             except Exception:
                 log.exception("Watching failed for a moment.")
 

@@ -1,0 +1,111 @@
+"""Ports that are listened on, with TLS or without, and how their connections are ended."""
+
+from __future__ import annotations
+
+import asyncio
+import errno
+import os
+import socket
+import ssl
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+from edgeline.errors import EdgelineError, UsageError
+from edgeline.server.http.http1 import Http1
+from edgeline.server.http.http2 import Http2
+from edgeline.server.http.server import Server
+from edgeline.server.settings import Settings
+
+
+async def listen(server: Server, context: ssl.SSLContext | None) -> list[asyncio.Server]:
+    """Listen on the port for HTTP and gRPC, and on the one for gRPC alone where there is one.
+
+    Args:
+        context: the TLS of the first of them.
+
+    Raises:
+        EdgelineError: a port is taken.
+        UsageError: the host is none of this machine.
+    """
+    settings = server.settings
+    listeners = [await _listen(lambda: Http1(server), settings, settings.port, context)]
+    if settings.grpc_port is not None:
+        import hpack  # noqa: F401  # before the first client, not with it
+
+        context = tls(settings, ("h2",))
+        port = settings.grpc_port
+        listeners.append(await _listen(lambda: Http2(server), settings, port, context))
+    return listeners
+
+
+async def end_connections(server: Server, listeners: list[asyncio.Server], limit: float) -> None:
+    """Take no more connections, end those that are idle, wait for the others, then cut them."""
+    server.stopping = True
+    for listener in listeners:
+        listener.close()
+    for connection in list(server.connections):
+        connection.stop()
+    loop = asyncio.get_running_loop()
+    end = loop.time() + limit
+    while server.connections and loop.time() < end:
+        await asyncio.sleep(0.02)
+    for connection in list(server.connections):
+        connection.abort()
+    await asyncio.sleep(0)
+
+
+def tls(settings: Settings, protocols: Sequence[str]) -> ssl.SSLContext | None:
+    """The TLS that the settings ask for: at least 1.2, with client certificates if there is a CA.
+
+    Args:
+        protocols: what a port speaks, by ALPN; a client that offers several gets the first.
+
+    Raises:
+        UsageError: a file is missing or is no certificate or key.
+    """
+    if settings.certificate is None or settings.key is None:
+        if settings.certificate or settings.key or settings.client_ca:
+            raise UsageError("TLS needs both a certificate and a key.")
+        return None
+    files = [file for file in (settings.certificate, settings.key, settings.client_ca) if file]
+    for file in files:
+        if not Path(file).exists():
+            raise UsageError(f"The TLS file {file} is missing.")
+    context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
+    context.set_alpn_protocols(list(protocols))
+    try:
+        context.load_cert_chain(settings.certificate, settings.key)
+        if settings.client_ca is not None:
+            context.load_verify_locations(settings.client_ca)
+            context.verify_mode = ssl.CERT_REQUIRED
+    except (OSError, ssl.SSLError) as error:
+        raise UsageError(f"The TLS files {', '.join(files)} cannot be used ({error}).") from error
+    return context
+
+
+async def _listen(
+    protocol: Callable[[], asyncio.Protocol],
+    settings: Settings,
+    port: int,
+    context: ssl.SSLContext | None,
+) -> asyncio.Server:
+    loop = asyncio.get_running_loop()
+    handshake = settings.read_time if context else None
+    try:
+        return await loop.create_server(
+            protocol,
+            settings.host,
+            port,
+            ssl=context,
+            backlog=1024,
+            ssl_handshake_timeout=handshake,
+        )
+    except OSError as error:
+        number = error.errno or 0
+        reason = os.strerror(number) if number > 0 else str(error)  # names are looked up below 0
+        # another process may leave the port; a host that is not this machine stays wrong
+        wrong = number in (socket.EAI_NONAME, errno.EADDRNOTAVAIL)
+        raise (UsageError if wrong else EdgelineError)(
+            f"Port {port} of {settings.host} cannot be listened on ({reason}): "
+            "choose another with --port or --host."
+        ) from error

@@ -1,0 +1,146 @@
+"""The parts of a server, each made from those that it uses."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from edgeline.errors import UsageError
+from edgeline.runtimes.interpreter import runtime_version
+from edgeline.server import access
+from edgeline.server.app import App
+from edgeline.server.http.server import Server
+from edgeline.server.metrics import Metrics
+from edgeline.server.models.model import Description, Observer
+from edgeline.server.protocols import routes
+from edgeline.server.rollouts import declaration
+from edgeline.server.rollouts.rollouts import Rollouts
+from edgeline.server.routing import Router
+from edgeline.server.settings import Settings
+from edgeline.server.state import ServerState
+from edgeline.server.threads import apart
+from edgeline.server.updates.signed import SignedCatalogue
+from edgeline.server.updates.updates import Updates, checked_state
+from edgeline.server.versions.forkserver import ForkServer
+from edgeline.server.versions.preparing import Preparer
+from edgeline.server.versions.repository import Repository
+from edgeline.server.versions.served_models import ServedModels
+from edgeline.server.versions.sources import FolderCatalogue
+from edgeline.server.versions.verdicts import Verdicts
+from edgeline.server.watching.alerts import Alerts
+from edgeline.server.watching.delivery import Delivery, check_url, read_key
+from edgeline.server.watching.drift_watch import Watching
+from edgeline.server.watching.recent import Recent
+
+if TYPE_CHECKING:
+    from edgeline.server.watching.payloads import Payloads
+
+_FLUSH_TIME = 5.0  # seconds for events that wait when the server stops
+
+
+@dataclass(frozen=True)
+class ServerParts:
+    """What is started and ended. `updates`, `webhook` and `payloads` are there if asked for."""
+
+    state: ServerState
+    server: Server
+    updates: Updates | None
+    watching: Watching
+    webhook: Delivery | None
+    payloads: Payloads | None
+
+    async def close(self) -> None:
+        """Take no more work, and send and write what waits."""
+        self.state.repository.close()
+        self.watching.close()
+        for kept in (self.webhook, self.payloads):
+            if kept is not None:
+                await apart(kept.close, _FLUSH_TIME)
+
+
+def put_together(path: str, settings: Settings, forks: ForkServer) -> ServerParts:
+    """Make the parts of a server of the models of a path, without loading any.
+
+    Raises:
+        UsageError: a file of the settings is missing or malformed.
+    """
+    metrics = Metrics()
+    folder = _signed_folder(path, settings)
+    kept = Path(settings.state) if settings.state else None
+    verdicts = Verdicts(kept, runtime_version())
+    declared = declaration.read(settings.rollouts) if settings.rollouts else {}
+    rollouts = Rollouts(declared, kept)
+    served = ServedModels(rollouts)
+    signed = SignedCatalogue(folder, rollouts, verdicts) if folder else None
+    webhook = _webhook(settings)
+    watching = Watching(settings, served.serving, Alerts(webhook).compare)
+    payloads = _payloads(settings)
+    repository = Repository(
+        signed or FolderCatalogue(Path(path)),
+        served,
+        rollouts,
+        verdicts,
+        Preparer(settings, verdicts, forks),
+        _observers(watching, payloads),
+        settings,
+        metrics,
+    )
+    updates = (
+        Updates(path, settings, signed, served, repository, rollouts, verdicts) if signed else None
+    )
+    measured = (rollouts, served, watching, webhook, payloads, updates)
+    state = ServerState(
+        settings,
+        served,
+        repository,
+        rollouts,
+        metrics,
+        tuple(part.lines for part in measured if part is not None),
+        access.read(settings.tokens, settings.own_names),
+        Recent(metrics),
+    )
+    app = App(state, Router(routes.tables(state, watching, updates)), routes.methods(state))
+    server = Server(settings, metrics, app.http, app.grpc)
+    return ServerParts(state, server, updates, watching, webhook, payloads)
+
+
+def _signed_folder(path: str, settings: Settings) -> Path | None:
+    """Where the versions of a signed repository are kept; None where the path is none."""
+    if settings.root is not None:
+        return checked_state(settings) / "models"
+    if "://" in path or (Path(path) / "metadata").is_dir():
+        raise UsageError(
+            f"{path} is a repository: give the root that is trusted with --root, and --state."
+        )
+    return None
+
+
+def _webhook(settings: Settings) -> Delivery | None:
+    key = read_key(settings.webhook_key)
+    if settings.webhook is None:
+        return None
+    return Delivery("webhook", check_url(settings.webhook, "webhook"), key)
+
+
+def _payloads(settings: Settings) -> Payloads | None:
+    if not settings.payloads:
+        return None
+    from edgeline.server.watching.payloads import Payloads  # 1 MB that most servers do without
+
+    return Payloads(settings)
+
+
+def _observers(
+    watching: Watching, payloads: Payloads | None
+) -> Callable[[Description], tuple[Observer, ...]]:
+    def observers(description: Description) -> tuple[Observer, ...]:
+        key = description.name, description.version
+        found = [
+            watching.observer(*key, description.reference),
+            payloads.observer(description) if payloads else None,
+        ]
+        return tuple(observer for observer in found if observer is not None)
+
+    return observers
