@@ -14,7 +14,7 @@ from collections.abc import Mapping
 from dataclasses import MISSING, fields, is_dataclass
 from functools import cache
 from pathlib import Path
-from typing import Any, Union, get_args, get_origin, get_type_hints
+from typing import Any, Literal, Union, get_args, get_origin, get_type_hints
 
 from edgeline.errors import EdgelineError
 
@@ -59,8 +59,8 @@ def convert(value: Any, kind: Any, where: str = "") -> Any:
     """A JSON value as a type says: lists become tuples, objects mappings or dataclasses.
 
     Args:
-        kind: str, int, float, bool, Any, a dataclass, `tuple[X, ...]`, `Mapping[str, X]` or
-            `X | None`.
+        kind: str, int, float, bool, Any, a dataclass, `tuple[X, ...]`, `Mapping[str, X]`,
+            `X | None` or `Literal["a", "b"]`.
         where: the place of the value, for the sentence.
 
     Raises:
@@ -74,6 +74,10 @@ def convert(value: Any, kind: Any, where: str = "") -> Any:
             return None
         (kind,) = (argument for argument in arguments if argument is not types.NoneType)
         return convert(value, kind, where)
+    if origin is Literal:
+        if not isinstance(value, str) or value not in arguments:
+            raise _wrong(value, " or ".join(arguments), where)
+        return value
     if origin is tuple:
         if not isinstance(value, list):
             raise _wrong(value, "a list", where)

@@ -12,7 +12,8 @@ from command import Finished, edgeline
 
 from edgeline.artifacts import bundle
 from edgeline.repository import actions, keys
-from edgeline.server.updates.synchronise import Order, synchronise
+from edgeline.server.updates.order import UpdateOrder
+from edgeline.server.updates.synchronise import synchronise
 
 EXAMPLE = Path(__file__).parents[2] / "edgeline" / "starter" / "wine"
 MODULE, DATA = EXAMPLE / "wine.py", EXAMPLE / "wine.csv"
@@ -58,7 +59,7 @@ def test_it_runs_to_a_published_bundle(wine: Finished) -> None:
 def test_a_device_takes_what_was_signed(wine: Finished, tmp_path: Path) -> None:
     repository = wine.folder / "models"
     root = str(repository / "metadata" / "1.root.json")
-    found = synchronise(Order(str(repository), root, str(tmp_path / "state")))
+    found = synchronise(UpdateOrder(str(repository), root, str(tmp_path / "state")))
     assert (found.outcome, list(found.models["wine"])) == ("ok", [1]), found.sentence
     assert "is published" in (wine.run / "logs" / "publish.log").read_text()
 

@@ -16,7 +16,8 @@ from publishing import PASSPHRASE, Publisher, model
 from edgeline.errors import EdgelineError
 from edgeline.repository import keys
 from edgeline.server.updates.fetching import MissingError, origin
-from edgeline.server.updates.synchronise import Order, synchronise
+from edgeline.server.updates.order import UpdateOrder
+from edgeline.server.updates.synchronise import synchronise
 from edgeline.server.watching.payload_files import PayloadFiles
 from edgeline.stores.object_put import bucket
 
@@ -56,7 +57,7 @@ def test_updates_come_from_a_bucket(tmp_path, monkeypatch):
             if file.is_file() and not file.name.startswith("."):
                 place.put(str(file.relative_to(publisher.path)), file.read_bytes())
 
-    order = Order(
+    order = UpdateOrder(
         f"gs://{BUCKET}/models/north", str(publisher.root), str(tmp_path / "state"), versions=0
     )
     publisher.add(model(1))
@@ -71,7 +72,7 @@ def test_updates_come_from_a_bucket(tmp_path, monkeypatch):
     monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "a secret of the tests")
     upload()
     assert sorted(synchronise(order).models["m"]) == [1]
-    nowhere = Order("gs://no-such-bucket", str(publisher.root), str(tmp_path / "other"))
+    nowhere = UpdateOrder("gs://no-such-bucket", str(publisher.root), str(tmp_path / "other"))
     assert synchronise(nowhere).outcome == "unreachable"
 
 

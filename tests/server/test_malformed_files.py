@@ -202,7 +202,7 @@ def test_state(scratch, kept, records, labels):
     for name, value in ((STATE, kept), (FILE, records)):
         (state / name).write_text(json.dumps(value))
     declared, verdicts = Rollouts({}, state), Verdicts(state, "")
-    source = sources.Source("m", 1, MIXED, (), "0" * 64)
+    source = sources.VersionSource("m", 1, MIXED, (), "0" * 64)
     for asked in (verdicts.fault, verdicts.begin, verdicts.proven, verdicts.blamed, verdicts.tried):
         asked(source)
     verdicts.end()
@@ -212,6 +212,12 @@ def test_state(scratch, kept, records, labels):
     (state / "m" / sources.LABELS).write_text(json.dumps(labels))
     for version in sources.labels(state, "m").values():
         assert isinstance(version, int)
+
+
+def test_a_state_that_nobody_knows(tmp_path, caplog):
+    (tmp_path / FILE).write_text(json.dumps({"0" * 64: {**RECORD, "state": "dead"}}))
+    assert Verdicts(tmp_path, "").bad() == {}
+    assert "'dead', not trial or proven or bad" in caplog.text
 
 
 @pytest.mark.parametrize(

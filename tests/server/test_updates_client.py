@@ -19,7 +19,8 @@ from publishing import PASSPHRASE, Publisher, Web, model
 from edgeline.repository import actions, keys, roles
 from edgeline.repository.place import open_place
 from edgeline.server.updates import disk as stores
-from edgeline.server.updates.synchronise import Order, Result, synchronise
+from edgeline.server.updates.order import UpdateOrder, UpdateResult
+from edgeline.server.updates.synchronise import synchronise
 
 MB = 1 << 20
 
@@ -45,17 +46,17 @@ def web(publisher) -> Iterator[Web]:
 
 
 @pytest.fixture
-def look(publisher, web, tmp_path) -> Callable[..., Result]:
+def look(publisher, web, tmp_path) -> Callable[..., UpdateResult]:
     """A look of one device; `location` for another place than the web server."""
 
-    def look(location: str = "", **options) -> Result:
+    def look(location: str = "", **options) -> UpdateResult:
         order = {"root": str(publisher.root), "state": str(tmp_path / "state"), **options}
-        return synchronise(Order(location or web.url, **order))
+        return synchronise(UpdateOrder(location or web.url, **order))
 
     return look
 
 
-def versions(result: Result) -> list[int]:
+def versions(result: UpdateResult) -> list[int]:
     return sorted(result.models.get("m", {}))
 
 
@@ -214,7 +215,7 @@ def test_a_freeze_is_noticed(tmp_path):
     """Somebody goes on showing what was true: it is once the timestamp's time is over."""
     publisher = Publisher(tmp_path / "publisher", days={"timestamp": 3 / 86400})
     publisher.add(model(1))
-    order = Order(str(publisher.path), str(publisher.root), str(tmp_path / "state"))
+    order = UpdateOrder(str(publisher.path), str(publisher.root), str(tmp_path / "state"))
     first = synchronise(order)
     assert (first.outcome, versions(first)) == ("ok", [1])
     end = datetime.fromisoformat(first.expires)
@@ -234,7 +235,8 @@ def test_a_wrong_key_is_refused(publisher, look, tmp_path):
     result = look(str(other.path))
     assert (result.outcome, versions(result)) == ("refused", [1])
     assert (
-        synchronise(Order(str(other.path), str(publisher.root), str(tmp_path / "new"))).models == {}
+        synchronise(UpdateOrder(str(other.path), str(publisher.root), str(tmp_path / "new"))).models
+        == {}
     )
 
 
@@ -277,7 +279,7 @@ def test_rotated_keys_are_followed(publisher, look, tmp_path):
     assert look().outcome == "refused"
     # a new device that was given the newest root needs none of the old
     shutil.copy(publisher.metadata("5.root.json"), publisher.root)
-    new = synchronise(Order(str(publisher.path), str(publisher.root), str(tmp_path / "new")))
+    new = synchronise(UpdateOrder(str(publisher.path), str(publisher.root), str(tmp_path / "new")))
     assert new.outcome == "refused"
 
 
@@ -306,7 +308,7 @@ def test_a_cut_download_goes_on_after_a_restart(publisher, web, tmp_path):
     web.cut, web.stall = 3 * MB, True
     order = {"location": web.url, "root": str(publisher.root), "state": str(tmp_path / "state")}
     child = subprocess.Popen(
-        [sys.executable, "-m", "edgeline.server.updates.look"], stdin=subprocess.PIPE
+        [sys.executable, "-m", "edgeline.server.updates.child"], stdin=subprocess.PIPE
     )
     child.stdin.write(json.dumps(order).encode())
     child.stdin.close()
@@ -320,7 +322,7 @@ def test_a_cut_download_goes_on_after_a_restart(publisher, web, tmp_path):
     (partial,) = files.glob("*.partial")
     have = partial.stat().st_size
     web.cut, web.stall = None, False
-    result = synchronise(Order(**order))
+    result = synchronise(UpdateOrder(**order))
     assert (result.outcome, versions(result)) == ("ok", [2])
     assert f"bytes={have}-" in web.ranges
     assert result.fetched < 8 * MB - have + 20_000
@@ -393,7 +395,7 @@ def test_a_full_disk_changes_nothing_tmpfs(publisher, web, tmp_path, monkeypatch
         pytest.skip("NOT TESTED: no small file system may be mounted here (needs root)")
     try:
         monkeypatch.setattr(stores, "RESERVE", MB)
-        order = Order(web.url, str(publisher.root), str(disk / "state"))
+        order = UpdateOrder(web.url, str(publisher.root), str(disk / "state"))
         assert versions(synchronise(order)) == [1]
         publisher.add(model(2), extra=os.urandom(25 * MB))
         result = synchronise(order)
@@ -405,7 +407,7 @@ def test_a_full_disk_changes_nothing_tmpfs(publisher, web, tmp_path, monkeypatch
         assert web.sent["/targets/m/2/extra.bin"] > 10 * MB
         free = shutil.disk_usage(disk).free
         assert free > 18 * MB  # what was fetched in vain is gone
-        assert versions(synchronise(Order(**{**vars(order), "online": False}))) == [1]
+        assert versions(synchronise(UpdateOrder(**{**vars(order), "online": False}))) == [1]
         publisher.add(model(3))
         assert versions(synchronise(order)) == [1, 3]
     finally:
@@ -416,10 +418,10 @@ def test_a_full_disk_changes_nothing_file_size_limit(publisher, web, tmp_path):
     """The same where nothing may be mounted: no file may grow above a megabyte."""
     state = tmp_path / "state"
     order = {"location": web.url, "root": str(publisher.root), "state": str(state)}
-    assert versions(synchronise(Order(**order))) == [1]
+    assert versions(synchronise(UpdateOrder(**order))) == [1]
     publisher.add(model(2), extra=os.urandom(2 * MB))
     done = subprocess.run(
-        [sys.executable, "-m", "edgeline.server.updates.look"],
+        [sys.executable, "-m", "edgeline.server.updates.child"],
         input=json.dumps(order).encode(),
         capture_output=True,
         preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_FSIZE, (MB, MB)),
@@ -427,7 +429,7 @@ def test_a_full_disk_changes_nothing_file_size_limit(publisher, web, tmp_path):
     result = json.loads(done.stdout)
     assert (result["outcome"], list(result["models"]["m"])) == ("full", ["1"])
     assert not list((state / "files").glob("*.partial"))
-    assert versions(synchronise(Order(**order))) == [1, 2]
+    assert versions(synchronise(UpdateOrder(**order))) == [1, 2]
 
 
 def test_an_archive_of_the_repository_is_a_repository(publisher, look, tmp_path):

@@ -24,7 +24,8 @@ from edgeline.repository import keys
 from edgeline.server.periodic import pauses
 from edgeline.server.updates import disk as stores
 from edgeline.server.updates import fetching
-from edgeline.server.updates.synchronise import Order, synchronise
+from edgeline.server.updates.order import UpdateOrder
+from edgeline.server.updates.synchronise import synchronise
 
 __all__ = ["look", "publisher", "web"]
 MB = 1 << 20
@@ -119,14 +120,14 @@ def read_only(folder: Path) -> Iterator[None]:
 
 def test_a_state_folder_that_became_read_only_serves_what_it_has(start, publisher, web, tmp_path):
     state = tmp_path / "state"
-    order = Order(web.url, str(publisher.root), str(state))
+    order = UpdateOrder(web.url, str(publisher.root), str(state))
     assert versions(synchronise(order)) == [1]
     publisher.add(model(2))
     with read_only(state):
         result = synchronise(order)
         assert (result.outcome, versions(result)) == ("failed", [1])
         assert "The state folder cannot be written (Read-only file system)" in result.sentence
-        assert versions(synchronise(Order(**{**vars(order), "online": False}))) == [1]
+        assert versions(synchronise(UpdateOrder(**{**vars(order), "online": False}))) == [1]
         server = start(web.url, f"--root={publisher.root}", f"--state={state}", "--poll=0")
         assert server.ask("GET", "/v2/health/ready")[0] == 200
         for body in (b"", b"an archive"):
@@ -198,7 +199,7 @@ def test_a_certificate_that_is_not_yet_valid_names_the_clock(publisher, tmp_path
     monkeypatch.setenv("SSL_CERT_FILE", str(pem))
     try:
         url = web.url.replace("http", "https")
-        result = synchronise(Order(url, str(publisher.root), str(tmp_path / "state")))
+        result = synchronise(UpdateOrder(url, str(publisher.root), str(tmp_path / "state")))
     finally:
         web.close()
     assert result.outcome == "unreachable"

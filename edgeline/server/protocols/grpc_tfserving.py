@@ -21,7 +21,7 @@ from edgeline.server.errors import invalid
 from edgeline.server.models.model import Description, Instance, check
 from edgeline.server.models.pool import Pool
 from edgeline.server.protocols.messages import read
-from edgeline.server.protocols.routes_tfserving import version_states
+from edgeline.server.protocols.routes_tfserving import ServingState, version_states
 from edgeline.server.protocols.wire import Field, Schema, encode
 from edgeline.server.rollouts.traffic import Traffic
 from edgeline.server.state import ServerState
@@ -106,7 +106,7 @@ _VALUES = {
     "uint32": "uint32_val",
     "uint64": "uint64_val",
 }
-_STATES = {"AVAILABLE": 30, "END": 50}
+_STATES: dict[ServingState, int] = {"AVAILABLE": 30, "END": 50}
 _UNKNOWN = 2
 
 

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import fields
-from typing import Any
+from typing import Any, get_args, get_type_hints
 
 from edgeline.server.access import METADATA, PUBLIC
 from edgeline.server.http.messages import HttpRequest, HttpResponse
@@ -115,7 +114,15 @@ _TENSOR = {
         "data": {"type": "array", "items": {}},
     },
 }
-_KINDS = {"str": "string", "float": "number", "int": "integer", "bool": "boolean"}
+_KINDS = {str: "string", float: "number", int: "integer", bool: "boolean"}
+
+
+def _schema(kind: Any) -> dict[str, Any]:
+    if choices := get_args(kind):
+        return {"type": "string", "enum": list(choices)}
+    return {"type": _KINDS[kind]}
+
+
 _SCHEMAS: dict[str, Any] = {
     "Error": {
         "type": "object",
@@ -126,9 +133,7 @@ _SCHEMAS: dict[str, Any] = {
     "Rollout": {
         "type": "object",
         "properties": {
-            field.name: {"type": _KINDS[str(field.type)]}
-            for field in fields(Rollout)
-            if field.name != "model"
+            name: _schema(kind) for name, kind in get_type_hints(Rollout).items() if name != "model"
         },
         "additionalProperties": False,
     },

@@ -24,11 +24,12 @@ from edgeline.server.errors import invalid, not_found
 from edgeline.server.http.messages import HttpRequest, HttpResponse
 from edgeline.server.metrics import resident
 from edgeline.server.rollouts import declaration as declared
-from edgeline.server.rollouts.declaration import Verdict
+from edgeline.server.rollouts.declaration import Action, Verdict
 from edgeline.server.routing import Body, Operation, Parameters, Route, RouteTable, letters_decoded
 from edgeline.server.state import ServerState
 from edgeline.server.tensors.json import dumps, loads
 from edgeline.server.updates.updates import Updates
+from edgeline.server.versions.served_models import VersionState
 from edgeline.server.watching.recent import failures
 from edgeline.version import __version__
 
@@ -36,6 +37,8 @@ _POLICY = (
     b"Content-Security-Policy: default-src 'none'; style-src 'unsafe-inline'; "
     b"script-src 'unsafe-inline'; connect-src 'self'; img-src data:; frame-ancestors 'none'"
 )
+_READY: VersionState = "READY"
+_UNAVAILABLE: VersionState = "UNAVAILABLE"
 _MANNERS = (_POLICY, b"X-Content-Type-Options: nosniff", b"Cache-Control: no-store")
 
 
@@ -91,7 +94,7 @@ class _Calls:
         await _refreshed(self._state, given["model"])
         return _json(_rollouts(self._state))
 
-    async def decide(self, action: str, _: HttpRequest, given: Parameters) -> HttpResponse:
+    async def decide(self, action: Action, _: HttpRequest, given: Parameters) -> HttpResponse:
         verdict = Verdict(action, "it was asked for.")
         self._state.rollouts.apply(given["model"], verdict)
         await _refreshed(self._state, given["model"])
@@ -139,7 +142,7 @@ def _model(state: ServerState, name: str) -> dict[str, Any]:
         versions.append(
             {
                 "version": version,
-                "state": "READY",
+                "state": _READY,
                 "role": role,
                 "share": share,
                 "device": pool.description.device,
@@ -153,7 +156,7 @@ def _model(state: ServerState, name: str) -> dict[str, Any]:
             }
         )
     for version, failure in sorted(served.failures.items(), reverse=True):
-        versions.append({"version": version, "state": "UNAVAILABLE", "note": failure.reason})
+        versions.append({"version": version, "state": _UNAVAILABLE, "note": failure.reason})
     return {"name": name, "unloaded": served.unloaded, "versions": versions}
 
 

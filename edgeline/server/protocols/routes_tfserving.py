@@ -6,7 +6,7 @@ https://www.tensorflow.org/tfx/serving/api_rest
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
+from typing import Any, Literal
 from urllib.parse import parse_qs
 
 import numpy as np
@@ -44,6 +44,7 @@ _BASES = (
     "/v1/models/{model}/labels/{label}",
 )
 _ABSENT = (404, 503)
+ServingState = Literal["AVAILABLE", "END"]  # TensorFlow Serving's names
 _BUSY = (413, 415, 429, 503, 504)
 _SERVING = ("", "serving_default")
 TOP = 5  # classes of an image, unless the query says how many
@@ -323,7 +324,7 @@ def _write(key: str, value: Any, answers: Arrays) -> bytes:
 
 def version_states(
     state: ServerState, name: str, version: str, label: str
-) -> list[tuple[int, str, str, str]]:
+) -> list[tuple[int, ServingState, str, str]]:
     """Number, state, error code and message of a model's versions, the newest first.
 
     Raises:

@@ -12,13 +12,14 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal, get_args
 
 from edgeline.errors import EdgelineError, UsageError, asked_for
 from edgeline.formats import typed
 
-MODES = ("canary", "shadow")
-COMPARISONS = ("values", "class")
+Mode = Literal["canary", "shadow"]
+Comparison = Literal["values", "class"]
+Action = Literal["start", "promote", "return", "end"]
 
 
 @dataclass(frozen=True)
@@ -46,7 +47,7 @@ class Rollout:
     """
 
     model: str
-    mode: str = "canary"
+    mode: Mode = "canary"
     weight: float = 0.1
     header: str = ""
     requests: int = 100
@@ -56,7 +57,7 @@ class Rollout:
     disagreements: float = 0.01
     latency_ratio: float = 2.0
     tolerance: float = 1e-3
-    compare: str = "values"
+    compare: Comparison = "values"
     automatic: bool = True
 
     def to_json(self) -> dict[str, Any]:
@@ -83,9 +84,9 @@ class Seen:
 
 @dataclass(frozen=True)
 class Verdict:
-    """`action` is `promote` or `return`; `reason` is one sentence."""
+    """What comes of a rollout; `reason` is one sentence."""
 
-    action: str
+    action: Action
     reason: str
 
 
@@ -160,6 +161,9 @@ def parse(value: Any) -> Rollout:
             raise EdgelineError(
                 f"A rollout has no {str(name)[:100]!r}: it takes {', '.join(known)}."
             )
+    for name, choices in (("mode", get_args(Mode)), ("compare", get_args(Comparison))):
+        if isinstance(given := value.get(name), str) and given not in choices:
+            raise EdgelineError(f"The {name!r} of a rollout is {' or '.join(choices)}.")
     try:
         rollout: Rollout = typed.convert(value, Rollout)
     except EdgelineError as error:
@@ -177,8 +181,5 @@ def _check(rollout: Rollout) -> None:
             raise EdgelineError(f"The {name!r} of a rollout is not negative.")
     if rollout.requests < 1:
         raise EdgelineError("The 'requests' of a rollout are at least 1.")
-    for name, known_values in (("mode", MODES), ("compare", COMPARISONS)):
-        if getattr(rollout, name) not in known_values:
-            raise EdgelineError(f"The {name!r} of a rollout is {' or '.join(known_values)}.")
     if rollout.header and not all(part.strip() for part in rollout.header.partition(":")):
         raise EdgelineError("The 'header' of a rollout is 'name: value'.")

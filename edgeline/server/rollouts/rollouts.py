@@ -17,7 +17,7 @@ from collections import Counter, deque
 from collections.abc import Collection, Iterator, Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from edgeline.artifacts import write_text
 from edgeline.errors import EdgelineError
@@ -25,21 +25,22 @@ from edgeline.formats import typed
 from edgeline.server.errors import Code, ServingError
 from edgeline.server.models.pool import Pool
 from edgeline.server.rollouts import declaration as declared
-from edgeline.server.rollouts.declaration import Rollout, Verdict, judge
+from edgeline.server.rollouts.declaration import Action, Rollout, Verdict, judge
 from edgeline.server.rollouts.traffic import Traffic
 
 log = logging.getLogger("edgeline.server")
 STATE = "rollouts.json"
+RolloutState = Literal["waiting", "on"]
 _REMEMBERED = 50  # decisions
 
 
 @dataclass(frozen=True)
 class Decision:
-    """`action` is start, promote, return or end; `time` is in seconds since the epoch."""
+    """`time` is in seconds since the epoch."""
 
     time: float
     model: str
-    action: str
+    action: Action
     stable: int
     candidate: int
     reason: str
@@ -69,7 +70,7 @@ class Rollouts:
         self._stable: dict[str, int] = {}
         self._returned: dict[str, set[int]] = {}
         self._called: dict[str, Rollout] = {}  # declared by a call
-        self._counts: Counter[tuple[str, str]] = Counter()
+        self._counts: Counter[tuple[str, Action]] = Counter()
         self._restore()
         self._declared = {**rollouts, **self._called}
 
@@ -191,16 +192,18 @@ class Rollouts:
         """Each declared rollout with what it has shown, for people and machines."""
         entries = []
         for model, rollout in sorted(self._declared.items()):
+            on = self.traffic.get(model)
+            state: RolloutState = "waiting" if on is None else "on"
             entry: dict[str, Any] = {
                 "rollout": rollout.to_json(),
-                "state": "waiting",
+                "state": state,
                 "stable": self._stable.get(model),
                 "candidate": None,
                 "returned": sorted(self._returned.get(model, ())),
             }
-            if (on := self.traffic.get(model)) is not None:
+            if on is not None:
                 seen = on.seen()
-                entry |= {"state": "on", "candidate": on.candidate, "dropped": on.dropped}
+                entry |= {"candidate": on.candidate, "dropped": on.dropped}
                 entry["seen"] = {**asdict(seen), "latency_ratio": seen.latency_ratio}
             entries.append(entry)
         return entries

@@ -18,7 +18,7 @@ class SignedCatalogue:
 
     Attributes:
         folder: where the versions are.
-        known: by name and version what `synchronise.Result.models` says of it.
+        known: by name and version what `order.UpdateResult.models` says of it.
     """
 
     def __init__(self, folder: Path, rollouts: Rollouts, verdicts: Verdicts) -> None:

@@ -1,4 +1,4 @@
-"""Bring what a signed repository holds to this device's disk; `look` is the process around it.
+"""Bring what a signed repository holds to this device's disk; `child` is the process around it.
 
 Nothing but what signed metadata lists is ever used:
 
@@ -9,16 +9,15 @@ Nothing but what signed metadata lists is ever used:
 Without the network (`online` false) the metadata of the last time is checked again, and with it
 every file on the disk. Its age does not count then: a device that cannot reach anybody goes on.
 
-Which versions those are says `offers`. One that was withdrawn is still genuine: it can serve until
-another has come, and goes a look after that, since the other may fail to load.
+Which versions those are says `selection`. One that was withdrawn is still genuine: it can serve
+until another has come, and goes a look after that, since the other may fail to load.
 """
 
 from __future__ import annotations
 
 import contextlib
 import fcntl
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Iterator
 from datetime import datetime, timezone
 from pathlib import Path
 from typing import Any, BinaryIO
@@ -43,62 +42,13 @@ from edgeline.server.updates.fetching import (
     explained,
     origin,
 )
-from edgeline.server.updates.offers import Offers, listed
+from edgeline.server.updates.order import UpdateOrder, UpdateResult
+from edgeline.server.updates.selection import VersionSelection, listed
 
 
-@dataclass(frozen=True)
-class Order:
-    """What to do.
-
-    Attributes:
-        location: of the repository.
-        root: the file of the root that is trusted from the start.
-        state: the folder for metadata and versions.
-        versions: how many of the newest versions of a model are wanted; 0 for all.
-        limit: the largest size of a version in bytes.
-        online: whether to look at the repository, or only at the disk.
-        bad: digests of manifests of versions that are not to be fetched.
-        stable: by model the version that serves while newer ones are tried: it is kept.
-        returned: by model the versions that were tried and are not wanted.
-    """
-
-    location: str
-    root: str
-    state: str
-    versions: int = 1
-    limit: int = 2 << 30
-    online: bool = True
-    bad: tuple[str, ...] = ()
-    stable: Mapping[str, int] = field(default_factory=dict)
-    returned: Mapping[str, list[int]] = field(default_factory=dict)
-
-
-@dataclass
-class Result:
-    """What came of it.
-
-    Attributes:
-        outcome: `ok`; `unreachable`; `expired`, no fresh metadata is to be had; `refused`, what
-            came is not genuine; `full`, the disk; `failed`.
-        sentence: why not ok.
-        expires: when the metadata expires, ISO 8601; empty if there is none.
-        fetched: bytes of files.
-        models: by name and version the sha256 of the manifest, the labels and whether it was
-            withdrawn, of what is on the disk and genuine.
-        pending: by name the versions that are wanted and not on the disk.
-    """
-
-    outcome: str = "ok"
-    sentence: str = ""
-    expires: str = ""
-    fetched: int = 0
-    models: dict[str, dict[int, dict[str, Any]]] = field(default_factory=dict)
-    pending: dict[str, list[int]] = field(default_factory=dict)
-
-
-def synchronise(order: Order) -> Result:
+def synchronise(order: UpdateOrder) -> UpdateResult:
     """Carry out an order; whatever goes wrong is in the result, and the disk stays good."""
-    state, result = Path(order.state), Result()
+    state, result = Path(order.state), UpdateResult()
     store = Store(state)
     try:
         trusted = Path(order.root).read_bytes()
@@ -106,16 +56,18 @@ def synchronise(order: Order) -> Result:
         (state / "tuf").mkdir(parents=True, exist_ok=True)
         lock = _lock(state / "tuf" / ".lock")
     except OSError as error:
-        return Result("failed", f"{error.filename} cannot be used ({error.strerror}).")
+        return UpdateResult("failed", f"{error.filename} cannot be used ({error.strerror}).")
     except EdgelineError as error:
-        return Result("failed", str(error))
+        return UpdateResult("failed", str(error))
     with lock:
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except OSError:
-            return Result("failed", f"{state} is in use by another server: give each its own.")
+            return UpdateResult(
+                "failed", f"{state} is in use by another server: give each its own."
+            )
         if order.online:
-            with _told(result):
+            with _explained_in(result):
                 _refresh(place, state / "tuf", trusted)
         targets: Targets | None = None
         try:
@@ -126,31 +78,33 @@ def synchronise(order: Order) -> Result:
         if targets is None:
             return result
         result.expires = _expires(state / "tuf")
-        offers = Offers(
+        selection = VersionSelection(
             dict(listed(targets)), order.versions, order.bad, order.stable, order.returned
         )
         if order.online and result.outcome == "ok":
-            _bring(store, place, offers, order.limit, result)
-        _take_stock(store, offers, not order.online, result)
+            _bring(store, place, selection, order.limit, result)
+        _take_stock(store, selection, not order.online, result)
     return result
 
 
-def _bring(store: Store, place: Origin, offers: Offers, limit: int, result: Result) -> None:
+def _bring(
+    store: Store, place: Origin, selection: VersionSelection, limit: int, result: UpdateResult
+) -> None:
     """Fetch what is wanted and remove what is not."""
     before = list(store.versions())
-    for key in offers.wanted():
-        manifest = offers.listed[key].manifest
+    for key in selection.wanted():
+        manifest = selection.listed[key].manifest
         if store.intact(*key, manifest.sha256, deep=False):
             continue
-        with _told(result):
+        with _explained_in(result):
             try:
                 result.fetched += store.install(place, manifest, *key, limit)
             except FullError:
-                _remove(store, list(offers.spare(list(store.versions()))))
+                _remove(store, list(selection.spare(list(store.versions()))))
                 if not store.prune(partials=True):
                     raise
                 result.fetched += store.install(place, manifest, *key, limit)
-    _remove(store, list(offers.gone(list(store.versions()), before)))
+    _remove(store, list(selection.gone(list(store.versions()), before)))
     store.prune(partials=result.outcome == "ok")
 
 
@@ -159,23 +113,25 @@ def _remove(store: Store, versions: list[tuple[str, int]]) -> None:
         store.remove(name, version)
 
 
-def _take_stock(store: Store, offers: Offers, deep: bool, result: Result) -> None:
+def _take_stock(
+    store: Store, selection: VersionSelection, deep: bool, result: UpdateResult
+) -> None:
     """Tell what is on the disk and genuine, and what is wanted and not there."""
     for name, version in store.versions():
-        offer = offers.listed.get((name, version))
-        if offer is None:
+        entry = selection.listed.get((name, version))
+        if entry is None:
             continue
-        if store.intact(name, version, offer.manifest.sha256, deep):
+        if store.intact(name, version, entry.manifest.sha256, deep):
             result.models.setdefault(name, {})[version] = {
-                "manifest": offer.manifest.sha256,
-                "labels": offer.labels,
-                "withdrawn": offer.withdrawn,
+                "manifest": entry.manifest.sha256,
+                "labels": entry.labels,
+                "withdrawn": entry.withdrawn,
             }
         elif deep:
             result.outcome = "refused"
             result.sentence = f"{name} {version} on the disk was changed: it is not served."
             store.remove(name, version)
-    for name, version in offers.wanted():
+    for name, version in selection.wanted():
         if version not in result.models.get(name, {}):
             result.pending.setdefault(name, []).append(version)
 
@@ -223,7 +179,7 @@ def _refresh(place: Origin, folder: Path, trusted: bytes) -> None:
 
 
 @contextlib.contextmanager
-def _told(result: Result) -> Iterator[None]:
+def _explained_in(result: UpdateResult) -> Iterator[None]:
     """Say in the result what goes wrong in a block."""
     try:
         yield

@@ -1,6 +1,6 @@
 """Signed updates, the server's side: when to look, what came of it, what may be loaded.
 
-A look is a child process (see `look`). The one flow for a timer, a push and a start: the
+A look is a child process (see `child`). The one flow for a timer, a push and a start: the
 child verifies and brings versions to the disk, `repository` tries, loads, warms and swaps them,
 and `verdicts` remembers what was bad. While the repository cannot be reached or shows nothing
 genuine and fresh, what is on the disk goes on serving, with a warning and in the metrics.
@@ -24,6 +24,7 @@ from edgeline.errors import UsageError, asked_for
 from edgeline.formats import typed
 from edgeline.server.rollouts.rollouts import Rollouts
 from edgeline.server.settings import Settings
+from edgeline.server.updates.order import Outcome
 from edgeline.server.updates.signed import SignedCatalogue
 from edgeline.server.versions.repository import Repository
 from edgeline.server.versions.served_models import ServedModels
@@ -84,7 +85,7 @@ class Updates:
                     FULL,  # with what fetches, which children do
                 )
 
-                outcome = "full" if error.errno in FULL else "failed"
+                outcome: Outcome = "full" if error.errno in FULL else "failed"
                 fault = f"The archive cannot be kept in the state folder ({error.strerror})."
                 self._take(_nothing(outcome, fault), online=True)
         return self.status()
@@ -177,7 +178,7 @@ class Updates:
 
 async def _child(order: dict[str, Any]) -> dict[str, Any]:
     process = await asyncio.create_subprocess_exec(
-        *(sys.executable, "-m", "edgeline.server.updates.look"),
+        *(sys.executable, "-m", "edgeline.server.updates.child"),
         stdin=asyncio.subprocess.PIPE,
         stdout=asyncio.subprocess.PIPE,
         stderr=asyncio.subprocess.PIPE,
@@ -199,8 +200,8 @@ async def _child(order: dict[str, Any]) -> dict[str, Any]:
     return _nothing("failed", sentence)
 
 
-def _nothing(outcome: str, sentence: str) -> dict[str, Any]:
-    """A look that came to nothing (see `synchronise.Result`)."""
+def _nothing(outcome: Outcome, sentence: str) -> dict[str, Any]:
+    """A look that came to nothing (see `order.UpdateResult`)."""
     found = {"expires": "", "fetched": 0, "models": {}, "pending": {}}
     return {"outcome": outcome, "sentence": sentence, **found}
 

@@ -16,6 +16,7 @@ import logging
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import Literal
 
 from edgeline.artifacts import sha256, write_text
 from edgeline.artifacts.bundle import MANIFEST
@@ -27,19 +28,20 @@ from edgeline.server.versions.sources import VersionSource
 
 FILE = "versions.json"
 STARTS = 3  # of the server with the same version on trial, none of which ended as it should
+VerdictState = Literal["trial", "proven", "bad"]
 _REMEMBERED = 1000
 log = logging.getLogger("edgeline.server")
 
 
 @dataclass
 class Record:
-    """`state` is `trial`, `proven` or `bad`; `starts` counts loads while on trial; `blamed` says
+    """`starts` counts loads while on trial; `blamed` says
     that it is bad for ends of the server alone; `tried`, that a child has run it; `runtime`, the
     version of the runtime that all of it is true of."""
 
     name: str
     version: int
-    state: str = "trial"
+    state: VerdictState = "trial"
     starts: int = 0
     reason: str = ""
     blamed: bool = False

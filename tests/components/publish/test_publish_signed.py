@@ -16,7 +16,8 @@ from edgeline.errors import EdgelineError
 from edgeline.repository import actions, keys
 from edgeline.repository.place import open_place
 from edgeline.repository.status import status
-from edgeline.server.updates.synchronise import Order, synchronise
+from edgeline.server.updates.order import UpdateOrder
+from edgeline.server.updates.synchronise import synchronise
 
 
 @pytest.fixture(autouse=True)
@@ -49,7 +50,9 @@ def send(inputs, tmp_path, repository):
 
 
 def device(repository: str, tmp_path: Path):
-    return synchronise(Order(repository, str(tmp_path / "root.json"), str(tmp_path / "state")))
+    return synchronise(
+        UpdateOrder(repository, str(tmp_path / "root.json"), str(tmp_path / "state"))
+    )
 
 
 def test_what_a_pipeline_publishes_reaches_a_device(send, repository, tmp_path):

@@ -18,8 +18,9 @@ from edgeline.repository import actions, keys
 from edgeline.repository.place import open_place
 from edgeline.repository.status import show, status
 from edgeline.server.updates.disk import Wanted
-from edgeline.server.updates.offers import Offer, Offers
-from edgeline.server.updates.synchronise import Order, synchronise
+from edgeline.server.updates.order import UpdateOrder
+from edgeline.server.updates.selection import ListedVersion, VersionSelection
+from edgeline.server.updates.synchronise import synchronise
 
 
 @pytest.fixture(autouse=True)
@@ -69,7 +70,7 @@ class Fleet:
 
     def device(self, **options):
         order = (self.place, str(self.folder / "root.json"), str(self.folder / "state"))
-        return synchronise(Order(*order, **options))
+        return synchronise(UpdateOrder(*order, **options))
 
 
 @pytest.fixture
@@ -294,12 +295,12 @@ def _targets(fleet: Fleet) -> bytes:
 
 
 def test_what_left_the_list_serves_until_another_has_come():
-    offer = Offer(Wanted("targets/m/5/manifest.json", "a", 1), [], False)
-    offers = Offers({("m", 5): offer})
+    version = ListedVersion(Wanted("targets/m/5/manifest.json", "a", 1), [], False)
+    selection = VersionSelection({("m", 5): version})
     old = ("m", 3)
-    assert list(offers.gone([old], [old])) == []
-    assert list(offers.gone([old, ("m", 5)], [old])) == [old]
-    assert list(offers.gone([("n", 1), old], [old])) == [("n", 1)]  # all of that model
+    assert list(selection.gone([old], [old])) == []
+    assert list(selection.gone([old, ("m", 5)], [old])) == [old]
+    assert list(selection.gone([("n", 1), old], [old])) == [("n", 1)]  # all of that model
 
 
 def test_a_list_that_devices_would_not_take_is_refused(fleet, monkeypatch):

@@ -22,7 +22,7 @@ Key = tuple[str, int]  # name and version
 
 
 @dataclass(frozen=True)
-class Offer:
+class ListedVersion:
     """A version that targets list; `manifest` is what leads to its files."""
 
     manifest: Wanted
@@ -31,10 +31,10 @@ class Offer:
 
 
 @dataclass(frozen=True)
-class Offers:
-    """What there is, and what is known of it here (see `synchronise.Order`)."""
+class VersionSelection:
+    """What there is, and what is known of it here (see `order.UpdateOrder`)."""
 
-    listed: Mapping[Key, Offer]
+    listed: Mapping[Key, ListedVersion]
     versions: int = 1
     bad: Collection[str] = ()
     stable: Mapping[str, int] = field(default_factory=dict)
@@ -42,11 +42,11 @@ class Offers:
 
     def good(self, key: Key) -> bool:
         """Whether a version may be fetched or be returned to."""
-        offer, (name, version) = self.listed.get(key), key
+        entry, (name, version) = self.listed.get(key), key
         return (
-            offer is not None
-            and not offer.withdrawn
-            and offer.manifest.sha256 not in self.bad
+            entry is not None
+            and not entry.withdrawn
+            and entry.manifest.sha256 not in self.bad
             and version not in self.returned.get(name, ())
         )
 
@@ -81,11 +81,11 @@ class Offers:
         wanted, names = set(self.wanted()), {name for name, _ in self.listed}
         counts: dict[str, int] = {}
         for name, version in sorted(present, reverse=True):
-            key, offer = (name, version), self.listed.get((name, version))
-            if offer is None:  # pruned, or all of the model
+            key, entry = (name, version), self.listed.get((name, version))
+            if entry is None:  # pruned, or all of the model
                 if name not in names or any(n == name and self.good((n, v)) for n, v in present):
                     yield key
-            elif offer.withdrawn:
+            elif entry.withdrawn:
                 if any(n == name and self.good((n, v)) for n, v in before):
                     yield key
             elif self.versions and counts.get(name, 0) > self.versions and key not in wanted:
@@ -94,7 +94,7 @@ class Offers:
                 counts[name] = counts.get(name, 0) + 1
 
 
-def listed(targets: Targets) -> Iterator[tuple[Key, Offer]]:
+def listed(targets: Targets) -> Iterator[tuple[Key, ListedVersion]]:
     """The versions that targets list."""
     for path, target in targets.targets.items():
         custom = target.custom
@@ -110,4 +110,4 @@ def listed(targets: Targets) -> Iterator[tuple[Key, Offer]]:
             [label for label in given if isinstance(label, str)] if isinstance(given, list) else []
         )
         manifest = Wanted(f"targets/{path}", target.hashes["sha256"], target.length)
-        yield (name, version), Offer(manifest, labels, bool(custom.get("withdrawn")))
+        yield (name, version), ListedVersion(manifest, labels, bool(custom.get("withdrawn")))

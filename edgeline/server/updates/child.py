@@ -1,6 +1,6 @@
 """A look at a signed repository: an order as JSON on stdin, what came of it as JSON on stdout.
 
-`python -m edgeline.server.updates.look`, a process of its own: so the server holds none of the
+`python -m edgeline.server.updates.child`, a process of its own: so the server holds none of the
 libraries of signatures, and a stuck or crashed download is a child to be ended.
 """
 
@@ -19,10 +19,11 @@ def main() -> int:
     # they are; nothing is signed here
     for name in _UNUSED:
         sys.modules.setdefault(name, None)  # type: ignore[arg-type]
-    from edgeline.server.updates.synchronise import Order, synchronise
+    from edgeline.server.updates.order import UpdateOrder
+    from edgeline.server.updates.synchronise import synchronise
 
     order = json.load(sys.stdin)
-    result = synchronise(Order(**{**order, "bad": tuple(order.get("bad", ()))}))
+    result = synchronise(UpdateOrder(**{**order, "bad": tuple(order.get("bad", ()))}))
     json.dump(asdict(result), sys.stdout)
     return 0
 

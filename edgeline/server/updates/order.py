@@ -1,0 +1,59 @@
+"""What a server asks of the process that looks for updates, and what comes back."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+Outcome = Literal["ok", "unreachable", "expired", "refused", "full", "failed"]
+
+
+@dataclass(frozen=True)
+class UpdateOrder:
+    """What to do (see `synchronise`).
+
+    Attributes:
+        location: of the repository.
+        root: the file of the root that is trusted from the start.
+        state: the folder for metadata and versions.
+        versions: how many of the newest versions of a model are wanted; 0 for all.
+        limit: the largest size of a version in bytes.
+        online: whether to look at the repository, or only at the disk.
+        bad: digests of manifests of versions that are not to be fetched.
+        stable: by model the version that serves while newer ones are tried: it is kept.
+        returned: by model the versions that were tried and are not wanted.
+    """
+
+    location: str
+    root: str
+    state: str
+    versions: int = 1
+    limit: int = 2 << 30
+    online: bool = True
+    bad: tuple[str, ...] = ()
+    stable: Mapping[str, int] = field(default_factory=dict)
+    returned: Mapping[str, list[int]] = field(default_factory=dict)
+
+
+@dataclass
+class UpdateResult:
+    """What came of it.
+
+    Attributes:
+        outcome: `ok`; `unreachable`; `expired`, no fresh metadata is to be had; `refused`, what
+            came is not genuine; `full`, the disk; `failed`.
+        sentence: why not ok.
+        expires: when the metadata expires, ISO 8601; empty if there is none.
+        fetched: bytes of files.
+        models: by name and version the sha256 of the manifest, the labels and whether it was
+            withdrawn, of what is on the disk and genuine.
+        pending: by name the versions that are wanted and not on the disk.
+    """
+
+    outcome: Outcome = "ok"
+    sentence: str = ""
+    expires: str = ""
+    fetched: int = 0
+    models: dict[str, dict[int, dict[str, Any]]] = field(default_factory=dict)
+    pending: dict[str, list[int]] = field(default_factory=dict)
