@@ -11,7 +11,7 @@ from pathlib import Path
 from edgeline.errors import EdgelineError
 from edgeline.server import threads
 from edgeline.server.main import serve
-from edgeline.server.settings import Settings
+from edgeline.server.settings import ServerSettings
 from edgeline.server.versions import trial
 from edgeline.server.watching import logs
 
@@ -32,7 +32,7 @@ def main(arguments: list[str] | None = None) -> int:
         help="a bundle, a folder of bundles, .tflite files, or, with --root, a signed repository",
     )
     about = descriptions()
-    for setting in fields(Settings):
+    for setting in fields(ServerSettings):
         assert setting.default is not MISSING
         kind, metavar = KINDS[str(setting.type).removesuffix(" | None")]
         shown = "" if setting.default in (None, "") else " (default: %(default)s)"
@@ -46,7 +46,7 @@ def main(arguments: list[str] | None = None) -> int:
     given = vars(parser.parse_args(arguments))
     path = given.pop("path")
     try:
-        settings = Settings(**given)
+        settings = ServerSettings(**given)
     except EdgelineError as error:
         parser.error(str(error))
     # a signed repository may be mounted later: what is on the disk is served until then
@@ -66,8 +66,8 @@ def main(arguments: list[str] | None = None) -> int:
 
 
 def descriptions() -> dict[str, str]:
-    """What each setting is, as the docstring of `Settings` says; empty under `python -OO`."""
-    text = (Settings.__doc__ or "").partition("Attributes:")[2].partition("Raises:")[0]
+    """What each setting is, as the docstring of `ServerSettings` says; empty under `python -OO`."""
+    text = (ServerSettings.__doc__ or "").partition("Attributes:")[2].partition("Raises:")[0]
     entries = re.findall(r"^ {8}(\w+): (.*(?:\n {12}.*)*)", text, re.MULTILINE)
     return {name: " ".join(text.split()).rstrip(".") for name, text in entries}
 

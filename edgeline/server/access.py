@@ -50,7 +50,7 @@ _LOCAL = ("127.0.0.1", "::1", "::ffff:127.0.0.1", "unix")
 
 
 @dataclass(frozen=True)
-class Kind:
+class CallKind:
     """What an endpoint is for.
 
     Attributes:
@@ -62,13 +62,13 @@ class Kind:
     foreign: bool
 
 
-HEALTH = Kind("", foreign=True)
-MODEL_HEALTH = Kind("metadata", foreign=True)
-PREDICTION = Kind("predict", foreign=True)
-METADATA = Kind("metadata", foreign=False)
-PUBLIC = Kind("", foreign=False)
-READ = Kind("read", foreign=False)
-ADMIN = Kind("admin", foreign=False)
+HEALTH = CallKind("", foreign=True)
+MODEL_HEALTH = CallKind("metadata", foreign=True)
+PREDICTION = CallKind("predict", foreign=True)
+METADATA = CallKind("metadata", foreign=False)
+PUBLIC = CallKind("", foreign=False)
+READ = CallKind("read", foreign=False)
+ADMIN = CallKind("admin", foreign=False)
 
 
 @dataclass(frozen=True)
@@ -79,7 +79,9 @@ class Access:
     tokens: dict[str, frozenset[str]] | None = field(default=None, repr=False)
     names: frozenset[str] = frozenset()
 
-    def check(self, kind: Kind, authorization: str, peer: str, headers: Mapping[Any, Any]) -> None:
+    def check(
+        self, kind: CallKind, authorization: str, peer: str, headers: Mapping[Any, Any]
+    ) -> None:
         """Let a call pass or refuse it.
 
         Args:

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from time import monotonic
 from typing import Any
 
-from edgeline.server.access import Kind
+from edgeline.server.access import CallKind
 from edgeline.server.errors import Code, ServingError
 from edgeline.server.http.grpc_call import Call
 from edgeline.server.http.grpc_call import Reply as CallReply
@@ -26,10 +26,10 @@ log = logging.getLogger("edgeline.server")
 
 
 @dataclass(frozen=True)
-class Method:
+class GrpcMethod:
     """What answers a gRPC method; `pool` finds the worker for a message."""
 
-    kind: Kind
+    kind: CallKind
     answer: Callable[[memoryview], bytes] | None = None
     later: Callable[[memoryview], Awaitable[bytes]] | None = None
     work: Callable[[memoryview], tuple[Pool | Traffic, Callable[[Instance], bytes]]] | None = None
@@ -38,7 +38,9 @@ class Method:
 class App:
     """A server's two entrances: `http` and `grpc`."""
 
-    def __init__(self, state: ServerState, router: Router, methods: Mapping[str, Method]) -> None:
+    def __init__(
+        self, state: ServerState, router: Router, methods: Mapping[str, GrpcMethod]
+    ) -> None:
         self._access, self._queue_time = state.access, state.settings.queue_time
         self._router, self._methods = router, methods
         self._loop = asyncio.get_running_loop()

@@ -70,7 +70,7 @@ def not_found(message: str) -> ServingError:
     return ServingError(Code.NOT_FOUND, message)
 
 
-def told(value: Any) -> str:
+def shown(value: Any) -> str:
     """A value of a client's document for a sentence: it may be nested deeper than `repr` goes."""
     if value is None or isinstance(value, bool | int | float | str):
         return repr(value)[:100]

@@ -14,7 +14,7 @@ from edgeline.errors import EdgelineError, UsageError
 from edgeline.server.http.http1 import Http1
 from edgeline.server.http.http2 import Http2
 from edgeline.server.http.server import Server
-from edgeline.server.settings import Settings
+from edgeline.server.settings import ServerSettings
 
 
 async def listen(server: Server, context: ssl.SSLContext | None) -> list[asyncio.Server]:
@@ -54,7 +54,7 @@ async def end_connections(server: Server, listeners: list[asyncio.Server], limit
     await asyncio.sleep(0)
 
 
-def tls(settings: Settings, protocols: Sequence[str]) -> ssl.SSLContext | None:
+def tls(settings: ServerSettings, protocols: Sequence[str]) -> ssl.SSLContext | None:
     """The TLS that the settings ask for: at least 1.2, with client certificates if there is a CA.
 
     Args:
@@ -85,7 +85,7 @@ def tls(settings: Settings, protocols: Sequence[str]) -> ssl.SSLContext | None:
 
 async def _listen(
     protocol: Callable[[], asyncio.Protocol],
-    settings: Settings,
+    settings: ServerSettings,
     port: int,
     context: ssl.SSLContext | None,
 ) -> asyncio.Server:

@@ -17,7 +17,7 @@ from edgeline.server.ending import on_signal
 from edgeline.server.listening import end_connections, listen, tls
 from edgeline.server.memory import limit_heaps, return_freed
 from edgeline.server.parts import ServerParts, put_together
-from edgeline.server.settings import Settings
+from edgeline.server.settings import ServerSettings
 from edgeline.server.threads import apart
 from edgeline.server.versions import trial
 from edgeline.server.versions.forkserver import ForkServer
@@ -29,7 +29,7 @@ T = TypeVar("T")
 
 def serve(
     path: str | Path,
-    settings: Settings | None = None,
+    settings: ServerSettings | None = None,
     started: Callable[[int, int | None], None] | None = None,
     forks: ForkServer | None = None,
 ) -> None:
@@ -48,12 +48,12 @@ def serve(
     """
     limit_heaps()
     with contextlib.closing(forks or ForkServer(trial.MODULE)) as forks:
-        _run(_serve(str(path), settings or Settings(), started, forks))
+        _run(_serve(str(path), settings or ServerSettings(), started, forks))
 
 
 async def _serve(
     path: str,
-    settings: Settings,
+    settings: ServerSettings,
     started: Callable[[int, int | None], None] | None,
     forks: ForkServer,
 ) -> None:
@@ -74,7 +74,7 @@ async def _serve(
 async def _serve_until(
     stop: asyncio.Event,
     path: str,
-    settings: Settings,
+    settings: ServerSettings,
     started: Callable[[int, int | None], None] | None,
     forks: ForkServer,
 ) -> None:

@@ -18,7 +18,7 @@ from edgeline.server.protocols import routes
 from edgeline.server.rollouts import declaration
 from edgeline.server.rollouts.rollouts import Rollouts
 from edgeline.server.routing import Router
-from edgeline.server.settings import Settings
+from edgeline.server.settings import ServerSettings
 from edgeline.server.state import ServerState
 from edgeline.server.threads import apart
 from edgeline.server.updates.signed import SignedCatalogue
@@ -60,7 +60,7 @@ class ServerParts:
                 await apart(kept.close, _FLUSH_TIME)
 
 
-def put_together(path: str, settings: Settings, forks: ForkServer) -> ServerParts:
+def put_together(path: str, settings: ServerSettings, forks: ForkServer) -> ServerParts:
     """Make the parts of a server of the models of a path, without loading any.
 
     Raises:
@@ -106,7 +106,7 @@ def put_together(path: str, settings: Settings, forks: ForkServer) -> ServerPart
     return ServerParts(state, server, updates, watching, webhook, payloads)
 
 
-def _signed_folder(path: str, settings: Settings) -> Path | None:
+def _signed_folder(path: str, settings: ServerSettings) -> Path | None:
     """Where the versions of a signed repository are kept; None where the path is none."""
     if settings.root is not None:
         return checked_state(settings) / "models"
@@ -117,14 +117,14 @@ def _signed_folder(path: str, settings: Settings) -> Path | None:
     return None
 
 
-def _webhook(settings: Settings) -> Delivery | None:
+def _webhook(settings: ServerSettings) -> Delivery | None:
     key = read_key(settings.webhook_key)
     if settings.webhook is None:
         return None
     return Delivery("webhook", check_url(settings.webhook, "webhook"), key)
 
 
-def _payloads(settings: Settings) -> Payloads | None:
+def _payloads(settings: ServerSettings) -> Payloads | None:
     if not settings.payloads:
         return None
     from edgeline.server.watching.payloads import Payloads  # 1 MB that most servers do without

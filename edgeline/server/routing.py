@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from typing import Any
 from urllib.parse import unquote
 
-from edgeline.server.access import Kind
+from edgeline.server.access import CallKind
 from edgeline.server.errors import Code, ServingError, not_found
 from edgeline.server.http.messages import HttpRequest, HttpResponse
 from edgeline.server.models.model import Instance
@@ -72,7 +72,7 @@ class Route:
 
     method: str
     path: str
-    kind: Kind
+    kind: CallKind
     operation: Operation
     answer: Callable[[HttpRequest, Parameters], HttpResponse] | None = None
     later: Callable[[HttpRequest, Parameters], Awaitable[HttpResponse]] | None = None

@@ -37,7 +37,7 @@ def cores() -> int:
 
 
 @dataclass(frozen=True)
-class Settings:
+class ServerSettings:
     """Times are in seconds, sizes in bytes.
 
     Attributes:

@@ -10,7 +10,7 @@ from edgeline.server.http.compression import decompress
 from edgeline.server.http.messages import HttpRequest
 from edgeline.server.metrics import Metrics
 from edgeline.server.rollouts.rollouts import Rollouts
-from edgeline.server.settings import Settings
+from edgeline.server.settings import ServerSettings
 from edgeline.server.versions.repository import Repository
 from edgeline.server.versions.served_models import ServedModels
 from edgeline.server.watching.recent import Recent
@@ -25,7 +25,7 @@ class ServerState:
         reporters: give the lines of metrics that `metrics` does not count.
     """
 
-    settings: Settings
+    settings: ServerSettings
     served: ServedModels
     repository: Repository
     rollouts: Rollouts

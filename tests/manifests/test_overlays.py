@@ -16,7 +16,7 @@ from edgeline.client.compiling import compile_pipeline
 from edgeline.environments.environment import NAMES, load
 from edgeline.images import kustomization
 from edgeline.lint.lint import lint
-from edgeline.server.settings import Settings
+from edgeline.server.settings import ServerSettings
 
 MANIFESTS = Path(__file__).parents[2] / "manifests"
 OVERLAYS = sorted(path.name for path in (MANIFESTS / "overlays").iterdir())
@@ -153,7 +153,7 @@ def test_servers_know_the_names_of_their_service(name: str, built: dict[str, Obj
     service = one(built[name], "Service", "edge-server")["metadata"]
     whole = f"{service['name']}.{service['namespace']}"
     assert names == [service["name"], whole, f"{whole}.svc", f"{whole}.svc.cluster.local"]
-    Settings(names=",".join(names))
+    ServerSettings(names=",".join(names))
 
 
 @pytest.mark.parametrize("name", ["aws", "gcp"])
@@ -166,7 +166,7 @@ def test_a_runtime_of_kserve_knows_the_names_of_the_predictor(
     names = given.replace("{{.Name}}", "taxi").replace("{{.Namespace}}", "edgeline").split(",")
     assert names[0] == "taxi-predictor"
     assert names[-1] == "taxi-predictor.edgeline.svc.cluster.local"
-    Settings(names=",".join(names))
+    ServerSettings(names=",".join(names))
 
 
 def test_prometheus_has_a_token_where_callers_need_one(built: dict[str, Objects]) -> None:

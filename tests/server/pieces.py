@@ -13,7 +13,7 @@ import hpack
 from edgeline.server.http.messages import HttpResponse
 from edgeline.server.http.server import Server
 from edgeline.server.metrics import Metrics
-from edgeline.server.settings import Settings
+from edgeline.server.settings import ServerSettings
 
 # a server's state with nothing in it, for its routes alone
 STATELESS: Any = SimpleNamespace(served=None, repository=None, metrics=None)
@@ -58,7 +58,7 @@ class Transport:
 def server(**settings: Any) -> Server:
     """A server whose answers are the paths and messages that it was asked with."""
     return Server(
-        Settings(**settings),
+        ServerSettings(**settings),
         Metrics(),
         lambda request, reply: reply(HttpResponse(200, request.target + b" " + request.body)),
         lambda call, reply: reply(bytes(call.message)),

@@ -23,9 +23,9 @@ from edgeline.server.access import (
     PUBLIC,
     READ,
     Access,
-    Kind,
+    CallKind,
 )
-from edgeline.server.app import Method
+from edgeline.server.app import GrpcMethod
 from edgeline.server.errors import ServingError
 from edgeline.server.http.headers import Headers
 from edgeline.server.protocols import routes
@@ -114,11 +114,11 @@ def route_of(method: str, path: str) -> Route:
     return ROUTER.find(method, concrete(path).encode())[0]
 
 
-def methods() -> dict[str, Method]:
+def methods() -> dict[str, GrpcMethod]:
     return routes.methods(STATELESS)
 
 
-def allowed(access: Access, kind: Kind, peer: str, **headers: str) -> bool:
+def allowed(access: Access, kind: CallKind, peer: str, **headers: str) -> bool:
     """Whether a call passes, over HTTP and gRPC alike."""
     named = {name.replace("_", "-"): value for name, value in headers.items()}
     grpc = {":authority" if name == "host" else name: value for name, value in named.items()}

@@ -26,7 +26,7 @@ from running import DATA, Running, eventually
 from edgeline.errors import EdgelineError
 from edgeline.server.models.loading import TransientError
 from edgeline.server.versions import trial
-from edgeline.server.versions.forkserver import Ended, ForkServer
+from edgeline.server.versions.forkserver import ChildEnd, ForkServer
 from edgeline.server.versions.served import RETRY, TRIES, ServedModel
 from edgeline.server.versions.sources import VersionSource
 from edgeline.server.versions.verdicts import Verdicts
@@ -241,16 +241,16 @@ def test_damaged_models_by_the_dozen(folder, start):
 @pytest.mark.parametrize(
     ("ended", "kind", "said"),
     [
-        (Ended(status=-signal.SIGSEGV), EdgelineError, "crashes the runtime (signal 11)"),
-        (Ended(status=-signal.SIGXCPU), EdgelineError, "took over 120 s to load"),
-        (Ended(status=-signal.SIGABRT, log="std::bad_alloc"), EdgelineError, "--load-memory"),
-        (Ended(status=-signal.SIGKILL, over=True), EdgelineError, "--load-memory"),
-        (Ended(status=-signal.SIGALRM, seconds=4), TransientError, "this machine is busy"),
-        (Ended(status=-signal.SIGKILL), TransientError, "ended by signal 9"),
-        (Ended(), TransientError, "broke off"),
-        (Ended(status=1, log="a\nKeyError: 3"), EdgelineError, "cannot be loaded (KeyError: 3)"),
-        (Ended({"fault": "No.", "transient": False}, 0), EdgelineError, "No."),
-        (Ended({"fault": "No.", "transient": True}, 0), TransientError, "No."),
+        (ChildEnd(status=-signal.SIGSEGV), EdgelineError, "crashes the runtime (signal 11)"),
+        (ChildEnd(status=-signal.SIGXCPU), EdgelineError, "took over 120 s to load"),
+        (ChildEnd(status=-signal.SIGABRT, log="std::bad_alloc"), EdgelineError, "--load-memory"),
+        (ChildEnd(status=-signal.SIGKILL, over=True), EdgelineError, "--load-memory"),
+        (ChildEnd(status=-signal.SIGALRM, seconds=4), TransientError, "this machine is busy"),
+        (ChildEnd(status=-signal.SIGKILL), TransientError, "ended by signal 9"),
+        (ChildEnd(), TransientError, "broke off"),
+        (ChildEnd(status=1, log="a\nKeyError: 3"), EdgelineError, "cannot be loaded (KeyError: 3)"),
+        (ChildEnd({"fault": "No.", "transient": False}, 0), EdgelineError, "No."),
+        (ChildEnd({"fault": "No.", "transient": True}, 0), TransientError, "No."),
     ],
 )
 def test_what_a_trial_says_about_a_model_and_what_about_the_machine(ended, kind, said):
@@ -259,7 +259,7 @@ def test_what_a_trial_says_about_a_model_and_what_about_the_machine(ended, kind,
             return ended
 
     with pytest.raises(EdgelineError) as caught:
-        trial.run(Forks(), trial.Order("m.tflite"))
+        trial.run(Forks(), trial.TrialOrder("m.tflite"))
     assert type(caught.value) is kind
     assert said in str(caught.value)
 

@@ -9,7 +9,7 @@ import pytest
 
 from edgeline.errors import EdgelineError
 from edgeline.server.__main__ import descriptions, main
-from edgeline.server.settings import Settings
+from edgeline.server.settings import ServerSettings
 
 
 def test_help_says_what_each_option_is(capsys):
@@ -17,7 +17,7 @@ def test_help_says_what_each_option_is(capsys):
         main(["--help"])
     shown = capsys.readouterr().out
     assert "newest versions of a model to serve; 0 for all" in " ".join(shown.split())
-    assert descriptions().keys() == {setting.name for setting in fields(Settings)}
+    assert descriptions().keys() == {setting.name for setting in fields(ServerSettings)}
     assert not {"Args:", "Raises:", "None"} & set(shown.split())
 
 
@@ -27,7 +27,7 @@ def test_help_says_what_each_option_is(capsys):
 )
 def test_a_number_that_cannot_be_names_its_option(setting, value):
     with pytest.raises(EdgelineError, match=f"^--{setting.replace('_', '-')} is {value}: give"):
-        Settings(**{setting: value})
+        ServerSettings(**{setting: value})
 
 
 def test_a_wrong_number_is_wrong_usage(capsys):

@@ -119,7 +119,7 @@ def test_a_model_that_crashes_the_runtime_at_load(device, publisher, tmp_path):
     crash = tmp_path / "crash.tflite"
     crash.write_bytes(broken(*CRASHING))
     with closing(ForkServer(trial.MODULE)) as forks, pytest.raises(Exception) as fault:
-        trial.run(forks, trial.Order(str(crash)))
+        trial.run(forks, trial.TrialOrder(str(crash)))
     if "signal 11" not in str(fault.value):
         pytest.skip(f"NOT TESTED: this runtime does not crash on the model ({fault.value})")
     server = device()

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from edgeline.artifacts import reference
-from edgeline.server.settings import Settings
+from edgeline.server.settings import ServerSettings
 from edgeline.server.watching import drift_watch
 from edgeline.server.watching.drift_watch import SLICES, Watch
 
@@ -47,7 +47,7 @@ def give(watch: Watch, rows: int, mean: float = 0.0) -> None:
 
 
 def test_what_is_older_than_the_window_is_forgotten(clock, met):
-    watch = Watch(met, Settings(drift_window=120.0, drift_rows=100, drift_rate=10_000))
+    watch = Watch(met, ServerSettings(drift_window=120.0, drift_rows=100, drift_rate=10_000))
     give(watch, 1000, mean=3.0)
     assert "x" in watch.report()["drifting"]
     for _ in range(2 * SLICES):
@@ -59,7 +59,7 @@ def test_what_is_older_than_the_window_is_forgotten(clock, met):
 
 
 def test_few_rows_are_kept_longer_than_the_window(clock, met):
-    watch = Watch(met, Settings(drift_window=120.0, drift_rows=500, drift_rate=10_000))
+    watch = Watch(met, ServerSettings(drift_window=120.0, drift_rows=500, drift_rate=10_000))
     for _ in range(100):
         clock.now += 600.0
         give(watch, 10)
@@ -69,7 +69,7 @@ def test_few_rows_are_kept_longer_than_the_window(clock, met):
 
 
 def test_a_budget_of_rows_a_second_and_a_bounded_queue(clock, met):
-    watch = Watch(met, Settings(drift_rate=50))
+    watch = Watch(met, ServerSettings(drift_rate=50))
     for _ in range(5000):
         x = np.zeros((1, 1), "f4")
         watch.observe({"x": x, "image": image(1)}, {"y": x})
@@ -82,7 +82,7 @@ def test_a_budget_of_rows_a_second_and_a_bounded_queue(clock, met):
 
 @pytest.mark.usefixtures("clock")
 def test_large_rows_cost_more_and_do_not_hold_on_to_the_request(met):
-    watch = Watch(met, Settings(drift_rate=100))
+    watch = Watch(met, ServerSettings(drift_rate=100))
     big = np.zeros((1, 640, 640, 3), "u1")
     for _ in range(20):
         watch.observe({"image": big}, {"y": np.zeros((1, 1), "f4")})

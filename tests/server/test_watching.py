@@ -22,7 +22,7 @@ from edgeline.artifacts.bundle import Signature
 from edgeline.artifacts.features import Feature
 from edgeline.runtimes.interpreter import load
 from edgeline.server.models.model import Description
-from edgeline.server.settings import Settings
+from edgeline.server.settings import ServerSettings
 from edgeline.server.watching import delivery
 from edgeline.server.watching.payloads import Payloads
 
@@ -278,7 +278,7 @@ def test_a_kill_loses_no_whole_line_that_was_flushed(start, taxi, tmp_path):
 
 def test_a_full_disk_costs_payloads_and_nothing_else(tmp_path, monkeypatch):
     folder = tmp_path / "payloads"
-    made = Payloads(Settings(payloads=str(folder), payload_rate=1.0))
+    made = Payloads(ServerSettings(payloads=str(folder), payload_rate=1.0))
     monkeypatch.setattr("builtins.open", lambda *_: io.FileIO("/dev/full", "wb"))
     observe = made.observer(Description("taxi", 3, Signature((), ())))
     for _ in range(3):

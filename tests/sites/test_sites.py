@@ -23,7 +23,7 @@ from schemas import kustomize, validate
 from edgeline import images
 from edgeline.errors import EdgelineError
 from edgeline.lint.lint import lint
-from edgeline.server.settings import Settings
+from edgeline.server.settings import ServerSettings
 from edgeline.server.updates import oci
 from edgeline.sites.image import model_image
 from edgeline.sites.render import FORMS, push_image, render
@@ -92,7 +92,7 @@ def test_the_server_knows_the_names_of_its_service(form: str, pixels: Path, tmp_
     (names,) = re.findall(r"- --names\n +- (\S+)", text)
     whole = f"{service}.edgeline.svc.cluster.local"
     assert names.split(",") == [service, f"{service}.edgeline", f"{service}.edgeline.svc", whole]
-    Settings(names=names)
+    ServerSettings(names=names)
 
 
 def test_a_greengrass_recipe_has_what_the_service_requires(pixels: Path, tmp_path: Path) -> None:

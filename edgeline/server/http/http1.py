@@ -118,14 +118,14 @@ class Http1(asyncio.Protocol):
     def on_headers_complete(self) -> None:
         self._header_done = True
         settings = self.server.settings
-        told = whole(self._headers.get(b"content-length", b"0").strip(b" \t"), 20)
-        if told is None:
+        announced = whole(self._headers.get(b"content-length", b"0").strip(b" \t"), 20)
+        if announced is None:
             self._fail(400, "Content-Length is no number of bytes.")
             return
-        self._told = told
-        if told > settings.max_body:
+        self._announced = announced
+        if announced > settings.max_body:
             self._fail(413, f"The body is larger than {settings.max_body} bytes.")
-        elif told + self.server.metrics.buffered > settings.max_buffered:
+        elif announced + self.server.metrics.buffered > settings.max_buffered:
             self._fail(503, "The server holds as many requests as its memory allows.")
         elif self._headers.get(b"expect", b"").lower() == b"100-continue":
             self._transport.write(b"HTTP/1.1 100 Continue\r\n\r\n")
@@ -200,7 +200,7 @@ class Http1(asyncio.Protocol):
         self._target = b""
         self._headers: dict[bytes, bytes] = {}
         self._body: list[bytes] = []
-        self._size = self._told = self._head = self._unparsed = 0
+        self._size = self._announced = self._head = self._unparsed = 0
         self._header_done = self._started = False
 
     def _go_on(self) -> None:
@@ -251,7 +251,7 @@ class Http1(asyncio.Protocol):
         """
         held, place, end = self._held, self._place, len(self._held)
         if end - place > _PIECE:
-            left = self._told - self._size
+            left = self._announced - self._size
             if left > 0:
                 end = min(end, place + left)
             elif b"transfer-encoding" in self._headers:

@@ -10,7 +10,7 @@ from typing import Any, Protocol
 from edgeline.server.http.grpc_call import Call, Reply
 from edgeline.server.http.messages import HttpRequest, HttpResponse
 from edgeline.server.metrics import Metrics
-from edgeline.server.settings import Settings
+from edgeline.server.settings import ServerSettings
 
 
 class Connection(Protocol):
@@ -39,7 +39,7 @@ class Server:
     """What connections share. `handler` answers HTTP's requests and `call_handler` gRPC's calls on
     the event loop, at once or later."""
 
-    settings: Settings
+    settings: ServerSettings
     metrics: Metrics
     handler: Handler
     call_handler: CallHandler

@@ -23,7 +23,7 @@ log = logging.getLogger("edgeline.server")
 
 
 @dataclass(frozen=True)
-class Choice:
+class ModelChoice:
     """A file to load with its delegates. `note` says why it is not the Edge TPU's."""
 
     file: Path
@@ -36,7 +36,7 @@ class HeldError(EdgelineError):
     """There is only a model for the Edge TPU, and another process of this server's holds that."""
 
 
-def choices(file: Path, bundle: Bundle | None, held: bool = False) -> Iterator[Choice]:
+def choices(file: Path, bundle: Bundle | None, held: bool = False) -> Iterator[ModelChoice]:
     """What to load, the best first; the next where that fails.
 
     Args:
@@ -48,12 +48,12 @@ def choices(file: Path, bundle: Bundle | None, held: bool = False) -> Iterator[C
     """
     compiled, plain = pair(file, bundle)
     if compiled is None:
-        yield Choice(file)
+        yield ModelChoice(file)
         return
     if held:
         if plain is None:
             raise HeldError(f"{compiled} needs an Edge TPU, which is in use.")
-        yield Choice(plain)
+        yield ModelChoice(plain)
         return
     fault = ""
     try:
@@ -64,7 +64,7 @@ def choices(file: Path, bundle: Bundle | None, held: bool = False) -> Iterator[C
     except ValueError:
         fault = f"{LIBRARY} finds no Edge TPU"
     else:
-        yield Choice(compiled, (delegate,), "edgetpu")
+        yield ModelChoice(compiled, (delegate,), "edgetpu")
         fault = f"the Edge TPU does not run {compiled.name}"
     if plain is None:
         raise EdgelineError(
@@ -73,7 +73,7 @@ def choices(file: Path, bundle: Bundle | None, held: bool = False) -> Iterator[C
         )
     note = f"{plain.name} runs on the CPU: {fault}."
     log.warning("%s", note)
-    yield Choice(plain, note=note)
+    yield ModelChoice(plain, note=note)
 
 
 def pair(file: Path, bundle: Bundle | None) -> tuple[Path | None, Path | None]:

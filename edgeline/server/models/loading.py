@@ -24,7 +24,7 @@ from edgeline.formats.dtypes import BY_NAME
 from edgeline.runtimes.interpreter import dequantise, describe_tensor, runtime
 from edgeline.server.errors import ServingError
 from edgeline.server.models import edgetpu
-from edgeline.server.models.edgetpu import Choice
+from edgeline.server.models.edgetpu import ModelChoice
 from edgeline.server.models.model import Arrays, Description, Instance, check
 
 SERVING, LITERT = "serving_default", "litert"
@@ -244,7 +244,7 @@ def _unfit(file: Path, error: Exception) -> EdgelineError:
     return EdgelineError(f"{file} is not a model that runs here ({said}): convert it again.")
 
 
-def _load(content: bytes, choice: Choice, description: Description, threads: int) -> Instance:
+def _load(content: bytes, choice: ModelChoice, description: Description, threads: int) -> Instance:
     file = choice.file
     try:
         interpreter = runtime()[0](

@@ -16,7 +16,7 @@ from edgeline.artifacts.bundle import Tensor
 from edgeline.artifacts.features import MISSING
 from edgeline.formats.dtypes import BY_NAME
 from edgeline.server.access import PREDICTION
-from edgeline.server.app import Method
+from edgeline.server.app import GrpcMethod
 from edgeline.server.errors import invalid
 from edgeline.server.models.model import Arrays, Description, Instance, check
 from edgeline.server.models.pool import Pool
@@ -67,7 +67,7 @@ _KINDS = {"f": ("float", "int64"), "i": ("int64",), "u": ("int64",), "b": ("int6
 _MAX_TASKS = 16
 
 
-def methods(state: ServerState) -> dict[str, Method]:
+def methods(state: ServerState) -> dict[str, GrpcMethod]:
     """Each method by its path."""
 
     def of(
@@ -111,9 +111,9 @@ def methods(state: ServerState) -> dict[str, Method]:
 
     service = "/tensorflow.serving.PredictionService/"
     return {
-        service + "Classify": Method(PREDICTION, work=of(_classify, _CLASSIFY_RESPONSE)),
-        service + "Regress": Method(PREDICTION, work=of(_regress, _REGRESS_RESPONSE)),
-        service + "MultiInference": Method(PREDICTION, work=multi),
+        service + "Classify": GrpcMethod(PREDICTION, work=of(_classify, _CLASSIFY_RESPONSE)),
+        service + "Regress": GrpcMethod(PREDICTION, work=of(_regress, _REGRESS_RESPONSE)),
+        service + "MultiInference": GrpcMethod(PREDICTION, work=multi),
     }
 
 

@@ -16,7 +16,7 @@ import numpy.typing as npt
 from edgeline.artifacts.bundle import Tensor
 from edgeline.formats.dtypes import BY_NAME, BY_NUMBER
 from edgeline.server.access import METADATA, MODEL_HEALTH, PREDICTION
-from edgeline.server.app import Method
+from edgeline.server.app import GrpcMethod
 from edgeline.server.errors import invalid
 from edgeline.server.models.model import Description, Instance, check
 from edgeline.server.models.pool import Pool
@@ -110,7 +110,7 @@ _STATES: dict[ServingState, int] = {"AVAILABLE": 30, "END": 50}
 _UNKNOWN = 2
 
 
-def methods(state: ServerState) -> dict[str, Method]:
+def methods(state: ServerState) -> dict[str, GrpcMethod]:
     """Each method by its path."""
 
     def predict(message: memoryview) -> tuple[Pool | Traffic, Callable[[Instance], bytes]]:
@@ -147,9 +147,11 @@ def methods(state: ServerState) -> dict[str, Method]:
         return encode({"model_version_status": entries}, _STATUS_RESPONSE)
 
     return {
-        "/tensorflow.serving.PredictionService/Predict": Method(PREDICTION, work=predict),
-        "/tensorflow.serving.PredictionService/GetModelMetadata": Method(METADATA, answer=metadata),
-        "/tensorflow.serving.ModelService/GetModelStatus": Method(MODEL_HEALTH, answer=status),
+        "/tensorflow.serving.PredictionService/Predict": GrpcMethod(PREDICTION, work=predict),
+        "/tensorflow.serving.PredictionService/GetModelMetadata": GrpcMethod(
+            METADATA, answer=metadata
+        ),
+        "/tensorflow.serving.ModelService/GetModelStatus": GrpcMethod(MODEL_HEALTH, answer=status),
     }
 
 

@@ -12,7 +12,7 @@ import numpy.typing as npt
 
 from edgeline.formats.dtypes import BY_V2, v2_of
 from edgeline.server.access import ADMIN, HEALTH, METADATA, MODEL_HEALTH, PREDICTION
-from edgeline.server.app import Method
+from edgeline.server.app import GrpcMethod
 from edgeline.server.errors import Code, ServingError, invalid
 from edgeline.server.models.model import Description, Instance, check
 from edgeline.server.models.pool import Pool
@@ -51,22 +51,22 @@ _TYPES = (  # of Triton's enum DataType, from 1
 )
 
 
-def methods(state: ServerState) -> dict[str, Method]:
+def methods(state: ServerState) -> dict[str, GrpcMethod]:
     """Each method of the service, and gRPC's health check, by its path."""
     calls = _Calls(state)
     return {
-        SERVICE + "ServerLive": Method(HEALTH, answer=calls.live),
-        SERVICE + "ServerReady": Method(HEALTH, answer=calls.ready),
-        SERVICE + "ModelReady": Method(MODEL_HEALTH, answer=calls.model_ready),
-        SERVICE + "ServerMetadata": Method(METADATA, answer=calls.server),
-        SERVICE + "ModelMetadata": Method(METADATA, answer=calls.metadata),
-        SERVICE + "ModelConfig": Method(METADATA, answer=calls.config),
-        SERVICE + "ModelStatistics": Method(METADATA, answer=calls.statistics),
-        SERVICE + "ModelInfer": Method(PREDICTION, work=calls.infer),
-        SERVICE + "RepositoryIndex": Method(METADATA, answer=calls.index),
-        SERVICE + "RepositoryModelLoad": Method(ADMIN, later=calls.load),
-        SERVICE + "RepositoryModelUnload": Method(ADMIN, later=calls.unload),
-        "/grpc.health.v1.Health/Check": Method(HEALTH, answer=calls.health),
+        SERVICE + "ServerLive": GrpcMethod(HEALTH, answer=calls.live),
+        SERVICE + "ServerReady": GrpcMethod(HEALTH, answer=calls.ready),
+        SERVICE + "ModelReady": GrpcMethod(MODEL_HEALTH, answer=calls.model_ready),
+        SERVICE + "ServerMetadata": GrpcMethod(METADATA, answer=calls.server),
+        SERVICE + "ModelMetadata": GrpcMethod(METADATA, answer=calls.metadata),
+        SERVICE + "ModelConfig": GrpcMethod(METADATA, answer=calls.config),
+        SERVICE + "ModelStatistics": GrpcMethod(METADATA, answer=calls.statistics),
+        SERVICE + "ModelInfer": GrpcMethod(PREDICTION, work=calls.infer),
+        SERVICE + "RepositoryIndex": GrpcMethod(METADATA, answer=calls.index),
+        SERVICE + "RepositoryModelLoad": GrpcMethod(ADMIN, later=calls.load),
+        SERVICE + "RepositoryModelUnload": GrpcMethod(ADMIN, later=calls.unload),
+        "/grpc.health.v1.Health/Check": GrpcMethod(HEALTH, answer=calls.health),
     }
 
 

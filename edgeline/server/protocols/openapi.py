@@ -66,14 +66,14 @@ def openapi(routes: Iterable[Route]) -> dict[str, Any]:
 
 
 def _operation(route: Route) -> dict[str, Any]:
-    told = route.operation
+    entry = route.operation
     schema: dict[str, Any] = {"type": "object"} if route.method == "GET" else {}
-    content = {told.answer: {"schema": schema if told.answer == JSON else _TEXT}}
-    answers = {"200": {"description": told.summary, "content": content}}
-    operation: dict[str, Any] = {"summary": told.summary, "responses": answers | _refusals(route)}
-    if told.query:
-        operation["parameters"] = list(told.query)
-    if (body := told.body) is not None:
+    content = {entry.answer: {"schema": schema if entry.answer == JSON else _TEXT}}
+    answers = {"200": {"description": entry.summary, "content": content}}
+    operation: dict[str, Any] = {"summary": entry.summary, "responses": answers | _refusals(route)}
+    if entry.query:
+        operation["parameters"] = list(entry.query)
+    if (body := entry.body) is not None:
         taken: dict[str, Any] = {JSON: {"schema": _reference(body.schema)}}
         file = {"type": "string", "contentMediaType": "image/*"}
         taken |= {kind: {"schema": file} for kind in body.media_types}

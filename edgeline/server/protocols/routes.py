@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from edgeline.server.app import Method
+from edgeline.server.app import GrpcMethod
 from edgeline.server.protocols import (
     grpc_examples,
     grpc_tfserving,
@@ -32,7 +32,7 @@ def tables(state: ServerState, watching: Watching, updates: Updates | None) -> l
     return [*found, openapi.table(state, found)]
 
 
-def methods(state: ServerState) -> dict[str, Method]:
+def methods(state: ServerState) -> dict[str, GrpcMethod]:
     """Every gRPC method by its path."""
     return {
         **grpc_v2.methods(state),

@@ -24,7 +24,7 @@ from edgeline.server.errors import invalid, not_found
 from edgeline.server.http.messages import HttpRequest, HttpResponse
 from edgeline.server.metrics import resident
 from edgeline.server.rollouts import declaration as declared
-from edgeline.server.rollouts.declaration import Action, Verdict
+from edgeline.server.rollouts.declaration import Action, RolloutVerdict
 from edgeline.server.routing import Body, Operation, Parameters, Route, RouteTable, letters_decoded
 from edgeline.server.state import ServerState
 from edgeline.server.tensors.json import dumps, loads
@@ -95,7 +95,7 @@ class _Calls:
         return _json(_rollouts(self._state))
 
     async def decide(self, action: Action, _: HttpRequest, given: Parameters) -> HttpResponse:
-        verdict = Verdict(action, "it was asked for.")
+        verdict = RolloutVerdict(action, "it was asked for.")
         self._state.rollouts.apply(given["model"], verdict)
         await _refreshed(self._state, given["model"])
         return _json(_rollouts(self._state))

@@ -17,7 +17,7 @@ from edgeline.artifacts.bundle import Tensor
 from edgeline.formats.dtypes import BY_NAME
 from edgeline.server.access import METADATA, MODEL_HEALTH, PREDICTION
 from edgeline.server.digits import whole
-from edgeline.server.errors import invalid, not_found, told
+from edgeline.server.errors import invalid, not_found, shown
 from edgeline.server.http.messages import HttpRequest, HttpResponse
 from edgeline.server.models.model import Arrays, Description, Instance, check
 from edgeline.server.models.pool import Pool
@@ -208,7 +208,7 @@ def _asked(body: bytes) -> dict[str, Any]:
         raise invalid("The body is not a JSON object: give {'instances': [...]}.")
     signature = asked.get("signature_name", "")
     if signature not in _SERVING:
-        raise invalid(f"There is no signature {told(signature)}: leave it out.")
+        raise invalid(f"There is no signature {shown(signature)}: leave it out.")
     return asked
 
 

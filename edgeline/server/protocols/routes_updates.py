@@ -45,10 +45,10 @@ def table(state: ServerState, updates: Updates | None) -> RouteTable:
         return HttpResponse(200, dumps(updates.status()))
 
     found = Operation("What the last look for updates found", (404,))
-    told = Operation("Look for updates now, or take some", (409, 503, 507), Body("Empty"))
+    bring = Operation("Look for updates now, or take some", (409, 503, 507), Body("Empty"))
     return RouteTable(
         [
             Route("GET", "/updates", ADMIN, found, answer=status),
-            Route("POST", "/updates", ADMIN, told, later=look),
+            Route("POST", "/updates", ADMIN, bring, later=look),
         ]
     )

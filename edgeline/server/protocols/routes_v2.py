@@ -39,8 +39,8 @@ def table(state: ServerState) -> RouteTable:
 
 
 def _of_server(calls: _Calls) -> Iterator[Route]:
-    def get(path: str, kind: Any, answer: Any, *told: Any) -> Route:
-        return Route("GET", path, kind, Operation(*told), answer=answer)
+    def get(path: str, kind: Any, answer: Any, *operation: Any) -> Route:
+        return Route("GET", path, kind, Operation(*operation), answer=answer)
 
     yield get("/v2", METADATA, calls.server, "The server's name, version and extensions")
     yield get("/v2/health/live", HEALTH, calls.live, "Whether the server lives")
@@ -67,8 +67,8 @@ def _of_model(calls: _Calls, base: str) -> Iterator[Route]:
         ("/stats", METADATA, calls.statistics, "The model's statistics"),
     ):
         yield Route("GET", base + path, kind, Operation(summary, _ABSENT), answer=answer)
-    told = Operation("Inference", _BUSY, Body("InferRequest", True, tuple(MEDIA_TYPES)))
-    yield Route("POST", base + "/infer", PREDICTION, told, pool=calls.pool, work=calls.infer)
+    inference = Operation("Inference", _BUSY, Body("InferRequest", True, tuple(MEDIA_TYPES)))
+    yield Route("POST", base + "/infer", PREDICTION, inference, pool=calls.pool, work=calls.infer)
 
 
 def _tidied(path: str) -> str:

@@ -16,7 +16,7 @@ from edgeline.artifacts import pixels
 from edgeline.artifacts.bundle import Tensor
 from edgeline.formats.dtypes import BY_NAME, BY_V2, v2_of
 from edgeline.server.digits import whole
-from edgeline.server.errors import invalid, told
+from edgeline.server.errors import invalid, shown
 from edgeline.server.http.messages import JSON, HttpRequest, HttpResponse
 from edgeline.server.models.model import Arrays, Description, Instance, check
 from edgeline.server.tensors import pictures
@@ -103,7 +103,7 @@ def _document(value: Any) -> dict[str, Any]:
     if not isinstance(value, dict):
         raise invalid("The body is not a JSON object: give {'inputs': [...]}.")
     if not isinstance(value.get("id"), _IDS):
-        raise invalid(f"The request's 'id' is {told(value['id'])}: give text.")
+        raise invalid(f"The request's 'id' is {shown(value['id'])}: give text.")
     return value
 
 

@@ -39,17 +39,17 @@ def model_metadata(description: Description, versions: list[int]) -> dict[str, A
         "inputs": tensors(description.signature.inputs),
         "outputs": tensors(description.signature.outputs),
     }
-    if told := _told(description):
-        metadata["properties"] = told
+    if caveats := _caveats(description):
+        metadata["properties"] = caveats
     return metadata
 
 
-def _told(description: Description) -> dict[str, str]:
+def _caveats(description: Description) -> dict[str, str]:
     """What a bundle says against its model; empty where there is nothing."""
-    told = {"evaluation": NOT_EVALUATED} if description.not_evaluated else {}
+    caveats = {"evaluation": NOT_EVALUATED} if description.not_evaluated else {}
     if description.transformed:
-        told["transformed_features"] = description.transformed
-    return told
+        caveats["transformed_features"] = description.transformed
+    return caveats
 
 
 def model_config(description: Description) -> dict[str, Any]:
@@ -75,7 +75,7 @@ def model_config(description: Description) -> dict[str, Any]:
         "parameters": {
             "device": {"string_value": description.device},
             "note": {"string_value": description.note},
-            **{name: {"string_value": text} for name, text in _told(description).items()},
+            **{name: {"string_value": text} for name, text in _caveats(description).items()},
         },
     }
 

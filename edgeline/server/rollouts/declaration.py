@@ -83,14 +83,14 @@ class Seen:
 
 
 @dataclass(frozen=True)
-class Verdict:
+class RolloutVerdict:
     """What comes of a rollout; `reason` is one sentence."""
 
     action: Action
     reason: str
 
 
-def judge(rollout: Rollout, seen: Seen) -> Verdict | None:
+def judge(rollout: Rollout, seen: Seen) -> RolloutVerdict | None:
     """Promote, return, or None to go on.
 
     A limit on a share is broken as soon as it would still be after all requests that the rollout
@@ -101,25 +101,25 @@ def judge(rollout: Rollout, seen: Seen) -> Verdict | None:
         (seen.disagreements, seen.rows, rollout.disagreements, "rows disagreed"),
     ):
         if count > limit * max(total, rollout.requests):
-            return Verdict(
+            return RolloutVerdict(
                 "return",
                 f"{count} of {total} {what} ({count / total:.1%}), and at most {limit:.1%} may.",
             )
     enough = seen.requests >= rollout.requests
     ratio = seen.latency_ratio
     if enough and rollout.latency_ratio and ratio > rollout.latency_ratio:
-        return Verdict(
+        return RolloutVerdict(
             "return",
             f"a run takes {ratio:.2f} times as long as the stable version's, and at most "
             f"{rollout.latency_ratio:g} times is allowed.",
         )
     if enough and seen.elapsed >= rollout.seconds and rollout.automatic:
-        return Verdict(
+        return RolloutVerdict(
             "promote",
             f"it kept all limits over {seen.requests} requests and {seen.elapsed:.0f} s.",
         )
     if rollout.timeout and seen.elapsed >= rollout.timeout:
-        return Verdict(
+        return RolloutVerdict(
             "return",
             f"it was not promoted within {rollout.timeout:g} s "
             f"({seen.requests} of {rollout.requests} requests seen).",

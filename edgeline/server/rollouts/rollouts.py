@@ -25,7 +25,7 @@ from edgeline.formats import typed
 from edgeline.server.errors import Code, ServingError
 from edgeline.server.models.pool import Pool
 from edgeline.server.rollouts import declaration as declared
-from edgeline.server.rollouts.declaration import Action, Rollout, Verdict, judge
+from edgeline.server.rollouts.declaration import Action, Rollout, RolloutVerdict, judge
 from edgeline.server.rollouts.traffic import Traffic
 
 log = logging.getLogger("edgeline.server")
@@ -139,14 +139,14 @@ class Rollouts:
             for version in (on.stable, on.candidate):
                 if version not in pools:
                     reason = f"version {version} is no longer served."
-            self._log(model, Verdict("end", reason), on.stable, on.candidate)
+            self._log(model, RolloutVerdict("end", reason), on.stable, on.candidate)
         self._end(model)
         if newest > stable:
             self.traffic[model] = Traffic(rollout, pools, stable, newest)
             share = f"{rollout.weight:.1%} of the requests"
             self._log(
                 model,
-                Verdict("start", f"{rollout.mode} with {share} and the declared limits."),
+                RolloutVerdict("start", f"{rollout.mode} with {share} and the declared limits."),
                 stable,
                 newest,
             )
@@ -157,7 +157,7 @@ class Rollouts:
             if (verdict := judge(on.rollout, on.seen())) is not None:
                 yield self.apply(model, verdict)
 
-    def apply(self, model: str, verdict: Verdict) -> Decision:
+    def apply(self, model: str, verdict: RolloutVerdict) -> Decision:
         """Promote or return a model's candidate.
 
         Raises:
@@ -236,7 +236,7 @@ class Rollouts:
         if (on := self.traffic.pop(model, None)) is not None:
             on.close()
 
-    def _log(self, model: str, verdict: Verdict, stable: int, candidate: int) -> Decision:
+    def _log(self, model: str, verdict: RolloutVerdict, stable: int, candidate: int) -> Decision:
         decision = Decision(time.time(), model, verdict.action, stable, candidate, verdict.reason)
         self.decisions.append(decision)
         self._counts[model, verdict.action] += 1

@@ -36,7 +36,7 @@ class FullError(EdgelineError):
 
 
 @dataclass(frozen=True)
-class Wanted:
+class WantedFile:
     """A file of the repository, as its signed metadata says."""
 
     path: str
@@ -45,7 +45,7 @@ class Wanted:
 
 
 @dataclass(frozen=True)
-class Store:
+class VersionStore:
     """Below a folder of one server's own."""
 
     state: Path
@@ -64,7 +64,9 @@ class Store:
         """Where a version is or would be."""
         return self.models / name / str(version)
 
-    def install(self, place: Origin, manifest: Wanted, name: str, version: int, limit: int) -> int:
+    def install(
+        self, place: Origin, manifest: WantedFile, name: str, version: int, limit: int
+    ) -> int:
         """Bring a version to the disk, with only those files that no other version has.
 
         Args:
@@ -87,7 +89,7 @@ class Store:
             bundle = _bundle(text, name, version)
             base = manifest.path.rpartition("/")[0]
             wanted = [
-                Wanted(f"{base}/{path}", str(entry["sha256"]), int(entry["size"]))
+                WantedFile(f"{base}/{path}", str(entry["sha256"]), int(entry["size"]))
                 for path, entry in bundle.files.items()
             ]
             total = sum(file.size for file in wanted)
@@ -151,20 +153,20 @@ class Store:
             file.unlink(missing_ok=True)
         return len(unused)
 
-    def _room(self, wanted: list[Wanted]) -> None:
+    def _room(self, wanted: list[WantedFile]) -> None:
         needed = sum(file.size - self._has(file) for file in wanted)
         free = shutil.disk_usage(self.files).free
         if needed + RESERVE > free:
             raise FullError(f"{needed} bytes are needed and {free} are free below {self.state}.")
 
-    def _has(self, wanted: Wanted) -> int:
+    def _has(self, wanted: WantedFile) -> int:
         """Bytes of a file that are on the disk, as a broken download or all."""
         for name in (wanted.sha256, f"{wanted.sha256}.partial"):
             with contextlib.suppress(OSError):
                 return min(wanted.size, (self.files / name).stat().st_size)
         return 0
 
-    def _fetch(self, place: Origin, wanted: Wanted) -> tuple[Path, int]:
+    def _fetch(self, place: Origin, wanted: WantedFile) -> tuple[Path, int]:
         """A file by its digest, from the disk or from the repository; and the bytes fetched."""
         file = self.files / wanted.sha256
         if file.exists():
@@ -212,7 +214,7 @@ class Store:
             _flush(place)
 
 
-def _download(place: Origin, wanted: Wanted, partial: Path) -> int:
+def _download(place: Origin, wanted: WantedFile, partial: Path) -> int:
     """Fetch what a partial file lacks; the bytes that came.
 
     What is there is read once more for the digest: its state cannot be stored.

@@ -61,21 +61,21 @@ def origin(location: str) -> Origin:
     scheme = scheme.lower() if mark else ""
     if scheme in ("", "file"):
         path = Path(unquote(rest) if mark else location)
-        return Zip(path) if path.suffix == ".zip" else Folder(path)
+        return ZipOrigin(path) if path.suffix == ".zip" else FolderOrigin(path)
     if scheme in ("http", "https"):
         if "@" in urlsplit(location).netloc:
             raise EdgelineError("The repository's address holds a password: leave it out.")
-        return Web(location.rstrip("/"))
+        return WebOrigin(location.rstrip("/"))
     if scheme in SCHEMES and rest.strip("/"):
         store = endpoint(scheme)
-        return Web(f"{store.url}/{quote(rest.strip('/'))}", store.credentials)
+        return WebOrigin(f"{store.url}/{quote(rest.strip('/'))}", store.credentials)
     raise EdgelineError(
         f"{location} is no repository: give a folder, https://, s3://, gs:// or minio://."
     )
 
 
 @dataclass(frozen=True)
-class Folder:
+class FolderOrigin:
     """Files below a folder."""
 
     root: Path
@@ -96,7 +96,7 @@ class Folder:
 
 
 @dataclass(frozen=True)
-class Zip:
+class ZipOrigin:
     """Members of an archive; nothing is unpacked, so no member can lie outside."""
 
     file: Path
@@ -111,7 +111,7 @@ class Zip:
 
 
 @dataclass(frozen=True)
-class Web:
+class WebOrigin:
     """Files below a URL; with credentials each request is signed."""
 
     url: str

@@ -16,7 +16,7 @@ from dataclasses import dataclass, field
 from tuf.api.metadata import Targets
 
 from edgeline.artifacts.bundle import MANIFEST, NAME
-from edgeline.server.updates.disk import Wanted
+from edgeline.server.updates.disk import WantedFile
 
 Key = tuple[str, int]  # name and version
 
@@ -25,7 +25,7 @@ Key = tuple[str, int]  # name and version
 class ListedVersion:
     """A version that targets list; `manifest` is what leads to its files."""
 
-    manifest: Wanted
+    manifest: WantedFile
     labels: list[str]
     withdrawn: bool
 
@@ -109,5 +109,5 @@ def listed(targets: Targets) -> Iterator[tuple[Key, ListedVersion]]:
         labels = (
             [label for label in given if isinstance(label, str)] if isinstance(given, list) else []
         )
-        manifest = Wanted(f"targets/{path}", target.hashes["sha256"], target.length)
+        manifest = WantedFile(f"targets/{path}", target.hashes["sha256"], target.length)
         yield (name, version), ListedVersion(manifest, labels, bool(custom.get("withdrawn")))

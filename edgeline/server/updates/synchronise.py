@@ -33,7 +33,7 @@ from tuf.api.serialization import DeserializationError
 from tuf.ngclient import FetcherInterface, Updater, UpdaterConfig
 
 from edgeline.errors import EdgelineError
-from edgeline.server.updates.disk import FULL, FullError, Store
+from edgeline.server.updates.disk import FULL, FullError, VersionStore
 from edgeline.server.updates.fetching import (
     PIECE,
     MissingError,
@@ -49,7 +49,7 @@ from edgeline.server.updates.selection import VersionSelection, listed
 def synchronise(order: UpdateOrder) -> UpdateResult:
     """Carry out an order; whatever goes wrong is in the result, and the disk stays good."""
     state, result = Path(order.state), UpdateResult()
-    store = Store(state)
+    store = VersionStore(state)
     try:
         trusted = Path(order.root).read_bytes()
         place = origin(order.location)
@@ -88,7 +88,11 @@ def synchronise(order: UpdateOrder) -> UpdateResult:
 
 
 def _bring(
-    store: Store, place: Origin, selection: VersionSelection, limit: int, result: UpdateResult
+    store: VersionStore,
+    place: Origin,
+    selection: VersionSelection,
+    limit: int,
+    result: UpdateResult,
 ) -> None:
     """Fetch what is wanted and remove what is not."""
     before = list(store.versions())
@@ -108,13 +112,13 @@ def _bring(
     store.prune(partials=result.outcome == "ok")
 
 
-def _remove(store: Store, versions: list[tuple[str, int]]) -> None:
+def _remove(store: VersionStore, versions: list[tuple[str, int]]) -> None:
     for name, version in versions:
         store.remove(name, version)
 
 
 def _take_stock(
-    store: Store, selection: VersionSelection, deep: bool, result: UpdateResult
+    store: VersionStore, selection: VersionSelection, deep: bool, result: UpdateResult
 ) -> None:
     """Tell what is on the disk and genuine, and what is wanted and not there."""
     for name, version in store.versions():

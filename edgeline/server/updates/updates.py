@@ -23,7 +23,7 @@ from typing import Any
 from edgeline.errors import UsageError, asked_for
 from edgeline.formats import typed
 from edgeline.server.rollouts.rollouts import Rollouts
-from edgeline.server.settings import Settings
+from edgeline.server.settings import ServerSettings
 from edgeline.server.updates.order import Outcome
 from edgeline.server.updates.signed import SignedCatalogue
 from edgeline.server.versions.repository import Repository
@@ -45,7 +45,7 @@ class Updates:
     def __init__(
         self,
         location: str,
-        settings: Settings,
+        settings: ServerSettings,
         catalogue: SignedCatalogue,
         served: ServedModels,
         repository: Repository,
@@ -184,15 +184,15 @@ async def _child(order: dict[str, Any]) -> dict[str, Any]:
         stderr=asyncio.subprocess.PIPE,
     )
     try:
-        told, said = await asyncio.wait_for(
+        output, errors = await asyncio.wait_for(
             process.communicate(json.dumps(order).encode()), LOOK_TIME
         )
-        result: dict[str, Any] = json.loads(told)
+        result: dict[str, Any] = json.loads(output)
         return result
     except asyncio.TimeoutError:
         sentence = f"A look took over {LOOK_TIME:g} s."
     except ValueError:
-        log.error("A look failed: %s", said.decode(errors="replace")[-_TAIL:])
+        log.error("A look failed: %s", errors.decode(errors="replace")[-_TAIL:])
         sentence = f"A look ended with {process.returncode}: see the log."
     finally:
         if process.returncode is None:
@@ -210,7 +210,7 @@ def _seconds(expires: str) -> float:
     return datetime.fromisoformat(expires).timestamp() if expires else 0.0
 
 
-def checked_state(settings: Settings) -> Path:
+def checked_state(settings: ServerSettings) -> Path:
     """The state folder of a server of signed updates.
 
     Raises:

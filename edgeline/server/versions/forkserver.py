@@ -36,18 +36,18 @@ _PR_SET_PDEATHSIG = 1
 
 
 @dataclass(frozen=True)
-class Ended:
+class ChildEnd:
     """How a child ended.
 
     Attributes:
-        told: what the work returned; empty where it did not get so far.
+        result: what the work returned; empty where it did not get so far.
         status: its exit code, negative for a signal; None where nobody could say.
         seconds: of a core, that it took.
         over: whether it was ended since it took more memory than it may.
         log: what it wrote to stdout and stderr.
     """
 
-    told: Mapping[str, Any] = field(default_factory=dict)
+    result: Mapping[str, Any] = field(default_factory=dict)
     status: int | None = None
     seconds: float = 0.0
     over: bool = False
@@ -78,7 +78,7 @@ class ForkServer:
         made._orders = ours
         return made
 
-    def run(self, order: Mapping[str, Any], seconds: float, memory: int) -> Ended:
+    def run(self, order: Mapping[str, Any], seconds: float, memory: int) -> ChildEnd:
         """Have an order worked on in a child; waits at most `seconds` for its end.
 
         Args:
@@ -110,7 +110,7 @@ class ForkServer:
         with self._lock:
             self._end()
 
-    def _run(self, message: Mapping[str, Any], seconds: float) -> Ended:
+    def _run(self, message: Mapping[str, Any], seconds: float) -> ChildEnd:
         read, write = os.pipe()
         log = os.memfd_create("log") if hasattr(os, "memfd_create") else os.open(os.devnull, 2)
         try:
@@ -127,7 +127,7 @@ class ForkServer:
         for line in lines:
             with contextlib.suppress(ValueError):
                 found |= json.loads(line)
-        return Ended(**found, log=said)
+        return ChildEnd(**found, log=said)
 
     def _send(self, message: bytes, *files: int) -> None:
         with self._lock:
@@ -191,7 +191,7 @@ def _serve(orders: socket.socket, work: Work) -> NoReturn:
 def _report(
     work: Work, parent: int, files: Sequence[int], order: Mapping[str, Any], memory: int
 ) -> NoReturn:
-    told, log = files
+    results, log = files
     try:
         _end_with(parent)
         signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGCHLD])
@@ -200,7 +200,7 @@ def _report(
         child = os.fork()
         if child == 0:
             signal.pthread_sigmask(signal.SIG_UNBLOCK, [signal.SIGCHLD])
-            _work(order, work, here, told, log)
+            _work(order, work, here, results, log)
         while not (ended := os.wait4(child, os.WNOHANG))[0]:
             if allocated(child) > limit:
                 over = True
@@ -212,7 +212,7 @@ def _report(
             "seconds": usage.ru_utime + usage.ru_stime,
             "over": over,
         }
-        os.write(told, b"\n" + json.dumps(found).encode() + b"\n")
+        os.write(results, b"\n" + json.dumps(found).encode() + b"\n")
     finally:
         os._exit(0)
 
@@ -226,13 +226,13 @@ def allocated(process: int | str = "self") -> int:
         return 0
 
 
-def _work(order: Mapping[str, Any], work: Work, parent: int, told: int, log: int) -> NoReturn:
+def _work(order: Mapping[str, Any], work: Work, parent: int, results: int, log: int) -> NoReturn:
     try:
         _end_with(parent)
         for number in (1, 2):
             os.dup2(log, number)
         found = work(order)
-        os.write(told, json.dumps({"told": found}).encode())
+        os.write(results, json.dumps({"result": found}).encode())
         os._exit(0)
     except BaseException:
         traceback.print_exc()

@@ -13,12 +13,12 @@ from edgeline.errors import EdgelineError
 from edgeline.server.models import loading
 from edgeline.server.models.loading import TransientError
 from edgeline.server.models.model import Instance
-from edgeline.server.settings import Settings, cores
+from edgeline.server.settings import ServerSettings, cores
 from edgeline.server.threads import apart
 from edgeline.server.versions import trial
 from edgeline.server.versions.forkserver import ForkServer
 from edgeline.server.versions.sources import VersionSource
-from edgeline.server.versions.trial import CLOCK, Order
+from edgeline.server.versions.trial import CLOCK, TrialOrder
 from edgeline.server.versions.verdicts import Verdicts
 
 PLACE_TIME = 5.0  # seconds after which a version no longer keeps others waiting
@@ -31,7 +31,7 @@ class KnownError(EdgelineError):
 class Preparer:
     """Used on the event loop."""
 
-    def __init__(self, settings: Settings, verdicts: Verdicts, forks: ForkServer) -> None:
+    def __init__(self, settings: ServerSettings, verdicts: Verdicts, forks: ForkServer) -> None:
         self._settings, self._verdicts, self._forks = settings, verdicts, forks
         self._places = asyncio.Semaphore(max(2, cores()))
 
@@ -79,7 +79,7 @@ class Preparer:
         await apart(loading.verify, source.path, source.digest)
         try:
             if not verdicts.tried(source):
-                order = Order(
+                order = TrialOrder(
                     str(source.path),
                     settings.load_time,
                     settings.run_time,

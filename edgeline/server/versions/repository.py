@@ -23,7 +23,7 @@ from edgeline.server.models.batching import batched
 from edgeline.server.models.model import Description, Instance, Observer
 from edgeline.server.models.pool import Pool
 from edgeline.server.rollouts.rollouts import Rollouts
-from edgeline.server.settings import Settings
+from edgeline.server.settings import ServerSettings
 from edgeline.server.threads import apart
 from edgeline.server.versions import probation
 from edgeline.server.versions.preparing import KnownError, Preparer
@@ -47,7 +47,7 @@ class Repository:
         verdicts: Verdicts,
         preparer: Preparer,
         observers: Callable[[Description], tuple[Observer, ...]],
-        settings: Settings,
+        settings: ServerSettings,
         metrics: Metrics,
     ) -> None:
         """

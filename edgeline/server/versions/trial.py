@@ -24,7 +24,7 @@ from edgeline.server.models.edgetpu import HeldError
 from edgeline.server.models.loading import TransientError, load, zeros
 from edgeline.server.models.model import Instance
 from edgeline.server.versions import forkserver
-from edgeline.server.versions.forkserver import Ended, ForkServer, allocated
+from edgeline.server.versions.forkserver import ChildEnd, ForkServer, allocated
 
 MODULE = "edgeline.server.versions.trial"
 CLOCK = 3  # times as long by the clock as of a core
@@ -36,7 +36,7 @@ _LOG = 1 << 20  # bytes that a child may write
 
 
 @dataclass(frozen=True)
-class Order:
+class TrialOrder:
     """What is to be tried.
 
     Attributes:
@@ -59,7 +59,7 @@ class Order:
     kindly: bool = False
 
 
-def run(forks: ForkServer, order: Order) -> None:
+def run(forks: ForkServer, order: TrialOrder) -> None:
     """Load a model in a child, warm it and check its recorded answers.
 
     Raises:
@@ -72,13 +72,13 @@ def run(forks: ForkServer, order: Order) -> None:
         ended = forks.run(asdict(order), seconds, _allowed(order))
     except EdgelineError as error:
         raise TransientError(str(error)) from error
-    if fault := ended.told.get("fault"):
-        raise (TransientError if ended.told["transient"] else EdgelineError)(fault)
-    if not ended.told:
+    if fault := ended.result.get("fault"):
+        raise (TransientError if ended.result["transient"] else EdgelineError)(fault)
+    if not ended.result:
         raise _fault(order, ended)
 
 
-def _fault(order: Order, ended: Ended) -> EdgelineError:
+def _fault(order: TrialOrder, ended: ChildEnd) -> EdgelineError:
     """Why a child has not come to an end of its work."""
     path, number = order.path, -(ended.status or 0)
     if ended.over or "bad_alloc" in ended.log:
@@ -102,7 +102,7 @@ def _fault(order: Order, ended: Ended) -> EdgelineError:
     return EdgelineError(f"{path} cannot be loaded ({said[-1][:200]}): convert it again.")
 
 
-def _too_large(order: Order) -> str:
+def _too_large(order: TrialOrder) -> str:
     return (
         f"{order.path} takes more than {order.memory:,} bytes of memory and {FILES} times its "
         "files: raise --load-memory, or convert it to a smaller model."
@@ -111,7 +111,7 @@ def _too_large(order: Order) -> str:
 
 def work(given: Mapping[str, Any]) -> Mapping[str, Any]:
     """Carry out an order, in a child: what was found."""
-    order = Order(**given)
+    order = TrialOrder(**given)
     try:
         _limit(order)
         (instance,) = load(Path(order.path), "trial", 1, 1, 1, order.digests, order.held)
@@ -132,7 +132,7 @@ def work(given: Mapping[str, Any]) -> Mapping[str, Any]:
         return {"fault": str(error), "transient": isinstance(error, TransientError)}
 
 
-def _limit(order: Order) -> None:
+def _limit(order: TrialOrder) -> None:
     """Limit this process, for good."""
     seconds = max(1, math.ceil(order.load_time))
     if order.kindly:
@@ -150,7 +150,7 @@ def _limit(order: Order) -> None:
     _set(resource.RLIMIT_AS, most + (2 << 30))  # not all that is mapped is memory
 
 
-def _allowed(order: Order) -> int:
+def _allowed(order: TrialOrder) -> int:
     path = Path(order.path)
     try:
         files = path.rglob("*") if path.is_dir() else path.parent.glob(path.stem + "*.tflite")

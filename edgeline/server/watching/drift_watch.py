@@ -29,7 +29,7 @@ from edgeline.artifacts.reference import (
     count,
 )
 from edgeline.artifacts.reference import present as split_missing
-from edgeline.server.settings import Settings
+from edgeline.server.settings import ServerSettings
 from edgeline.server.watching.drift import Live, Thresholds, counts_of, judge
 
 log = logging.getLogger("edgeline.server")
@@ -68,7 +68,7 @@ class _Slice:
 class Watch:
     """One version of a model. `observe` is for its workers, the rest for one thread."""
 
-    def __init__(self, reference: Reference, settings: Settings) -> None:
+    def __init__(self, reference: Reference, settings: ServerSettings) -> None:
         self.reference = reference
         self.seen = 0  # rows since the version serves
         self._rate = float(settings.drift_rate)
@@ -208,7 +208,7 @@ class Watching:
 
     def __init__(
         self,
-        settings: Settings,
+        settings: ServerSettings,
         serving: Callable[[], Iterable[tuple[str, int, int]]],
         on_report: OnReport,
     ) -> None:
@@ -279,7 +279,7 @@ class Watching:
             self._watches.pop(key, None)
 
 
-def thresholds(settings: Settings) -> Thresholds:
+def thresholds(settings: ServerSettings) -> Thresholds:
     """The thresholds that the settings name."""
     return Thresholds(
         settings.drift_psi,

@@ -31,7 +31,7 @@ from edgeline.artifacts.features import MISSING_INT
 from edgeline.errors import UsageError
 from edgeline.formats.dtypes import BY_NAME
 from edgeline.server.models.model import Description, Observer
-from edgeline.server.settings import Settings
+from edgeline.server.settings import ServerSettings
 from edgeline.server.watching import tracing
 from edgeline.server.watching.delivery import Delivery, check_url, event, read_key
 from edgeline.server.watching.payload_files import PayloadFiles
@@ -79,7 +79,7 @@ class Sink(Protocol):
 class Payloads:
     """Samples what workers hand over. `results`: written, failed, dropped."""
 
-    def __init__(self, settings: Settings) -> None:
+    def __init__(self, settings: ServerSettings) -> None:
         self.results: Counter[str] = Counter()
         self._rate = settings.payload_rate
         if not 0 < self._rate <= 1:
@@ -131,7 +131,7 @@ class Payloads:
             self._changed.notify()
 
     def _run(self) -> None:
-        told = 0.0
+        warned = 0.0
         while True:
             with self._changed:
                 if not self._waiting and not self._closing:
@@ -148,8 +148,8 @@ class Payloads:
                 self._sink.tick()
             except Exception as error:
                 self.results["failed"] += payload is not None
-                if monotonic() - told > 60:
-                    told = monotonic()
+                if monotonic() - warned > 60:
+                    warned = monotonic()
                     log.warning("A payload cannot be written (%s).", error)
 
 
@@ -185,7 +185,7 @@ class Events:
 
 
 @dataclass
-class Rows:
+class RowSink:
     """Payloads as rows of JSON lines."""
 
     files: PayloadFiles
@@ -261,7 +261,7 @@ def _tensors(arrays: Arrays) -> Iterator[dict[str, Any]]:
         }
 
 
-def _sink(settings: Settings) -> Sink:
+def _sink(settings: ServerSettings) -> Sink:
     place = settings.payloads or ""
     redacted = frozenset(filter(None, map(str.strip, settings.payload_redact.split(","))))
     if place.startswith(("http://", "https://")):
@@ -270,4 +270,4 @@ def _sink(settings: Settings) -> Sink:
     files = PayloadFiles(
         place, settings.payload_size, settings.payload_keep, settings.payload_every
     )
-    return Rows(files, redacted)
+    return RowSink(files, redacted)

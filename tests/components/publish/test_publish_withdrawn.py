@@ -17,7 +17,7 @@ from edgeline.errors import EdgelineError
 from edgeline.repository import actions, keys
 from edgeline.repository.place import open_place
 from edgeline.repository.status import show, status
-from edgeline.server.updates.disk import Wanted
+from edgeline.server.updates.disk import WantedFile
 from edgeline.server.updates.order import UpdateOrder
 from edgeline.server.updates.selection import ListedVersion, VersionSelection
 from edgeline.server.updates.synchronise import synchronise
@@ -295,7 +295,7 @@ def _targets(fleet: Fleet) -> bytes:
 
 
 def test_what_left_the_list_serves_until_another_has_come():
-    version = ListedVersion(Wanted("targets/m/5/manifest.json", "a", 1), [], False)
+    version = ListedVersion(WantedFile("targets/m/5/manifest.json", "a", 1), [], False)
     selection = VersionSelection({("m", 5): version})
     old = ("m", 3)
     assert list(selection.gone([old], [old])) == []
