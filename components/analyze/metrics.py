@@ -29,7 +29,7 @@ Array = npt.NDArray[Any]
 
 
 @dataclass(frozen=True)
-class Rows:
+class SliceRows:
     """Some rows of one slice, seen by one model.
 
     label: float32 [rows]; prediction: float32 [rows] or [rows, classes];
@@ -41,12 +41,12 @@ class Rows:
     weight: Array
 
 
-Statistic = Callable[[Rows], Array]
+Statistic = Callable[[SliceRows], Array]
 """Rows to [samples, ...]; the statistic of two batches is the sum of theirs."""
 
 
 @dataclass(frozen=True)
-class Plan:
+class MetricPlan:
     """One metric of one model: which statistics it needs and what it makes of them."""
 
     key: Any
@@ -55,7 +55,7 @@ class Plan:
     interval: bool = True
 
 
-def plans(eval_config: Any) -> list[Plan]:
+def plans(eval_config: Any) -> list[MetricPlan]:
     """How to compute each metric of an EvalConfig, for each of its models.
 
     Raises:
@@ -81,7 +81,9 @@ def plans(eval_config: Any) -> list[Plan]:
 _MESSAGES = ("binarize", "aggregate", "example_weights")
 
 
-def accumulate(statistics: Iterable[Statistic], rows: Rows, total: dict[Statistic, Array]) -> None:
+def accumulate(
+    statistics: Iterable[Statistic], rows: SliceRows, total: dict[Statistic, Array]
+) -> None:
     """Add every statistic of some rows to its total."""
     for statistic in dict.fromkeys(statistics):
         found = statistic(rows)
@@ -91,13 +93,13 @@ def accumulate(statistics: Iterable[Statistic], rows: Rows, total: dict[Statisti
 # --- statistics -----------------------------------------------------------------------------
 
 
-def count(rows: Rows) -> Array:
+def count(rows: SliceRows) -> Array:
     """Rows: [samples]."""
     total: Array = rows.weight.sum(axis=1)
     return total
 
 
-def histogram(rows: Rows) -> Array:
+def histogram(rows: SliceRows) -> Array:
     """Negatives and positives by score bucket, as TFMA's calibration histogram.
 
     Returns:
@@ -117,7 +119,7 @@ class CountsAbove:
 
     thresholds: tuple[float, ...]
 
-    def __call__(self, rows: Rows) -> Array:
+    def __call__(self, rows: SliceRows) -> Array:
         """Counts: [samples, 4, thresholds], in the order tp, tn, fp, fn."""
         positive = (rows.label == 1)[:, None]
         above = rows.prediction.astype(np.float64)[:, None] > np.array(self.thresholds)
@@ -131,7 +133,7 @@ class ClassCounts:
 
     thresholds: tuple[float, ...]
 
-    def __call__(self, rows: Rows) -> Array:
+    def __call__(self, rows: SliceRows) -> Array:
         """Counts: [samples, thresholds, classes, 1 + classes]; column 0 is 'no prediction'."""
         classes = rows.prediction.shape[1]
         top = rows.prediction.argmax(axis=1)
@@ -151,42 +153,42 @@ class ClassCounts:
 class Total:
     """The sum of a value over the rows."""
 
-    of: Callable[[Rows], Array]
+    of: Callable[[SliceRows], Array]
 
-    def __call__(self, rows: Rows) -> Array:
+    def __call__(self, rows: SliceRows) -> Array:
         """Sums: [samples]."""
         return rows.weight @ self.of(rows).astype(np.float64)
 
 
-def label(rows: Rows) -> Array:
+def label(rows: SliceRows) -> Array:
     return rows.label
 
 
-def prediction(rows: Rows) -> Array:
+def prediction(rows: SliceRows) -> Array:
     return rows.prediction
 
 
-def squared_label(rows: Rows) -> Array:
+def squared_label(rows: SliceRows) -> Array:
     return rows.label.astype(np.float64) ** 2
 
 
-def squared_prediction(rows: Rows) -> Array:
+def squared_prediction(rows: SliceRows) -> Array:
     return rows.prediction.astype(np.float64) ** 2
 
 
-def label_times_prediction(rows: Rows) -> Array:
+def label_times_prediction(rows: SliceRows) -> Array:
     return rows.label.astype(np.float64) * rows.prediction
 
 
-def squared_error(rows: Rows) -> Array:
+def squared_error(rows: SliceRows) -> Array:
     return (rows.label.astype(np.float64) - rows.prediction) ** 2
 
 
-def absolute_error(rows: Rows) -> Array:
+def absolute_error(rows: SliceRows) -> Array:
     return np.abs(rows.label.astype(np.float64) - rows.prediction)
 
 
-def binary_crossentropy(rows: Rows) -> Array:
+def binary_crossentropy(rows: SliceRows) -> Array:
     """Keras' formula in its precision: the score is kept 1e-7 away from 0 and 1."""
     epsilon = np.float32(EPSILON)
     score = np.clip(rows.prediction, epsilon, 1 - epsilon)
@@ -194,7 +196,7 @@ def binary_crossentropy(rows: Rows) -> Array:
     return -np.log(np.where(positive, score, 1 - score) + epsilon)
 
 
-def exact_binary_crossentropy(rows: Rows) -> Array:
+def exact_binary_crossentropy(rows: SliceRows) -> Array:
     """TFMA's own formula: infinite for a certain and wrong score."""
     score = rows.prediction
     with np.errstate(divide="ignore", invalid="ignore"):
@@ -202,7 +204,7 @@ def exact_binary_crossentropy(rows: Rows) -> Array:
     return loss
 
 
-def sparse_crossentropy(rows: Rows) -> Array:
+def sparse_crossentropy(rows: SliceRows) -> Array:
     """Keras' formula: scores kept 1e-7 away from 0 and 1 and normalised."""
     epsilon = np.float32(EPSILON)
     scores = np.clip(rows.prediction, epsilon, 1 - epsilon)
@@ -211,7 +213,7 @@ def sparse_crossentropy(rows: Rows) -> Array:
     return loss
 
 
-def sparse_accuracy(rows: Rows) -> Array:
+def sparse_accuracy(rows: SliceRows) -> Array:
     right: Array = rows.prediction.argmax(axis=1) == rows.label
     return right
 
@@ -263,13 +265,13 @@ _MEANS: dict[str, tuple[Callable[..., float], tuple[Statistic, ...]]] = {
 }
 
 
-def _plan(key: Any, config: Any, metric: Any) -> Plan:
+def _plan(key: Any, config: Any, metric: Any) -> MetricPlan:
     from tensorflow_model_analysis.metrics import confusion_matrix_metrics
 
     name, options = config.class_name, _options(metric)
     if name in _MEANS and not (options.keys() & {"label_smoothing", "from_logits"}):
         formula, statistics = _MEANS[name]
-        return Plan(
+        return MetricPlan(
             key,
             statistics,
             lambda *found: {key: formula(*found)},
@@ -278,15 +280,15 @@ def _plan(key: Any, config: Any, metric: Any) -> Plan:
     if key.sub_key is None and not options.get("top_k") and options.get("class_id") is None:
         if name == "FairnessIndicators":
             counts = CountsAbove(tuple(options["thresholds"]))
-            return Plan(key, (counts,), partial(_fairness, key, counts.thresholds))
+            return MetricPlan(key, (counts,), partial(_fairness, key, counts.thresholds))
         if name == "ConfusionMatrixAtThresholds":
             counts = CountsAbove(tuple(options["thresholds"]))
-            return Plan(
+            return MetricPlan(
                 key, (counts,), lambda found: {key: _matrices(counts.thresholds, found.tolist())}
             )
         if name == "MultiClassConfusionMatrixAtThresholds":
             classes = ClassCounts(tuple(options.get("thresholds") or [0.5]))
-            return Plan(
+            return MetricPlan(
                 key, (classes,), lambda found: {key: _class_matrices(classes.thresholds, found)}
             )
         if isinstance(metric, confusion_matrix_metrics.ConfusionMatrixMetricBase):
@@ -303,7 +305,7 @@ def _options(metric: Any) -> dict[str, Any]:
     return {name: value for name, value in given.items() if value not in (None, 0.0, False)}
 
 
-def _confusion_plan(key: Any, metric: Any, options: dict[str, Any]) -> Plan:
+def _confusion_plan(key: Any, metric: Any, options: dict[str, Any]) -> MetricPlan:
     own = inspect.signature(metric._metric_value).parameters.keys() - {"key", "matrices"}
     value = partial(
         metric._metric_value, key=key, **{name: metric.kwargs[name] for name in sorted(own)}
@@ -314,14 +316,14 @@ def _confusion_plan(key: Any, metric: Any, options: dict[str, Any]) -> Plan:
     if thresholds is not None:
         listed = [thresholds] if isinstance(thresholds, (int, float)) else list(thresholds)
         counts = CountsAbove(tuple(map(float, listed)))
-        return Plan(
+        return MetricPlan(
             key,
             (counts,),
             lambda found: {key: value(matrices=_matrices(counts.thresholds, found.tolist()))},
         )
     levels = _interpolated_thresholds(int(number or BUCKETS))
     first = _first_bucket_above(levels)
-    return Plan(
+    return MetricPlan(
         key,
         (histogram,),
         lambda found: {key: value(matrices=_matrices_of_histogram(levels, first, found))},

@@ -93,7 +93,7 @@ def _slice_metrics(
     key: slices.SliceKey,
     members: npt.NDArray[np.int64] | slice,
     columns: Columns,
-    planned: list[metrics.Plan],
+    planned: list[metrics.MetricPlan],
     with_intervals: bool,
     seed: int,
 ) -> Any:
@@ -108,7 +108,9 @@ def _slice_metrics(
     for chunk in _chunks(members, len(columns.label)):
         weight = confidence.weights(random, len(columns.label[chunk]), with_intervals)
         for model, needed in wanted.items():
-            rows = metrics.Rows(columns.label[chunk], columns.predictions[model][chunk], weight)
+            rows = metrics.SliceRows(
+                columns.label[chunk], columns.predictions[model][chunk], weight
+            )
             metrics.accumulate(needed, rows, statistics.setdefault(model, {}))
     samples = confidence.SAMPLES + 1 if with_intervals else 1
     values = [_sample_metrics(planned, statistics, sample) for sample in range(samples)]
@@ -125,7 +127,7 @@ def _slice_metrics(
 
 
 def _sample_metrics(
-    planned: list[metrics.Plan],
+    planned: list[metrics.MetricPlan],
     statistics: dict[str, dict[metrics.Statistic, metrics.Array]],
     sample: int,
 ) -> dict[Any, Any]:

@@ -9,7 +9,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from edgeline.components.check.edgetpu_placement import Placed, Placement
+from edgeline.components.check.edgetpu_placement import PlacedOperator, Placement
 from edgeline.reports import report
 
 STYLES = {"yes": "green", "size-dependent": "yellow", "no": "red"}
@@ -59,6 +59,6 @@ def print_placement(console: Console, placement: Placement) -> None:
         console.print(Text(line), soft_wrap=True)
 
 
-def _row(placed: Placed) -> tuple[bool, str, str]:
+def _row(placed: PlacedOperator) -> tuple[bool, str, str]:
     verdict = placed.verdict
     return placed.mapped, placed.status, verdict.state if verdict.state == "yes" else verdict.rule

@@ -62,7 +62,7 @@ class Segment:
 
 
 @dataclass(frozen=True)
-class Compiled:
+class EdgeTpuCompiled:
     """A compiled model: its segments, and the operators left to the CPU, by name."""
 
     model: str
@@ -100,7 +100,7 @@ class Compiled:
         }
 
 
-def decode(model: Model) -> Compiled:
+def decode(model: Model) -> EdgeTpuCompiled:
     """Read what the compiler left in a model; no segment where it was never compiled.
 
     Raises:
@@ -113,7 +113,7 @@ def decode(model: Model) -> Compiled:
             segments.append(_segment(operator.index, operator.custom_options, name))
         else:
             on_cpu[operator.name] = on_cpu.get(operator.name, 0) + 1
-    return Compiled(str(model.path), tuple(segments), on_cpu)
+    return EdgeTpuCompiled(str(model.path), tuple(segments), on_cpu)
 
 
 def _segment(index: int, payload: Bytes | None, name: str) -> Segment:

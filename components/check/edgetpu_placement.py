@@ -18,8 +18,8 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 from edgeline.components.check import edgetpu_rules as rules
-from edgeline.components.check.edgetpu_compiled import CUSTOM_OPERATOR, Compiled, decode
-from edgeline.components.check.edgetpu_conditions import MEASURES, MET, Site
+from edgeline.components.check.edgetpu_compiled import CUSTOM_OPERATOR, EdgeTpuCompiled, decode
+from edgeline.components.check.edgetpu_conditions import MEASURES, MET, OperatorSite
 from edgeline.components.check.edgetpu_memory import Memory, estimate
 from edgeline.components.check.edgetpu_sizes import SIZES
 from edgeline.formats.tflite import Model, Operator, Subgraph
@@ -29,7 +29,7 @@ YES, NO, SIZE = "yes", "no", "size-dependent"
 
 
 @dataclass(frozen=True)
-class Verdict:
+class OperatorVerdict:
     """What the rules say of one operator by itself."""
 
     state: str
@@ -42,7 +42,7 @@ class Verdict:
 
 
 @dataclass(frozen=True)
-class Placed:
+class PlacedOperator:
     """An operator, what the rules say of it, and where it will run."""
 
     index: int
@@ -50,7 +50,7 @@ class Placed:
     version: int
     output: str
     shape: tuple[int, ...]
-    verdict: Verdict
+    verdict: OperatorVerdict
     mapped: bool
     status: str
 
@@ -79,14 +79,14 @@ class Placement:
 
     model: str
     target: str
-    operators: tuple[Placed, ...]
+    operators: tuple[PlacedOperator, ...]
     failure: str
     cut: int | None
     min_runtime: int
     memory: Memory
     warnings: tuple[str, ...]
     advice: tuple[Advice, ...]
-    compiled: Compiled | None = None
+    compiled: EdgeTpuCompiled | None = None
 
     @property
     def mapped(self) -> int:
@@ -159,20 +159,20 @@ def place(model: Model, compiled: Model | None = None) -> Placement:
     )
 
 
-def judge(subgraph: Subgraph, operator: Operator) -> Verdict:
+def judge(subgraph: Subgraph, operator: Operator) -> OperatorVerdict:
     """What the rules say of one operator, whatever stands before it."""
     rule = rules.RULES.get(operator.name)
     if operator.name == CUSTOM_OPERATOR:
-        return Verdict(YES, True, rules.MAPPED, "Compiled already.", rules.COMPILER, "", 0)
+        return OperatorVerdict(YES, True, rules.MAPPED, "Compiled already.", rules.COMPILER, "", 0)
     if rule is None or operator.custom:
         kind = "custom operator" if operator.custom else "operator"
         mend = rules.CUSTOM if operator.custom else rules.OTHERWISE
         status = rules.UNKNOWN
-        if not MET["rank"](Site(subgraph, operator, ())):
+        if not MET["rank"](OperatorSite(subgraph, operator, ())):
             status = rules.RANK
         elif operator.custom or _is_float(subgraph, operator):
             status = rules.TYPE
-        return Verdict(
+        return OperatorVerdict(
             NO,
             False,
             status,
@@ -181,20 +181,20 @@ def judge(subgraph: Subgraph, operator: Operator) -> Verdict:
             rules.UNSUPPORTED.get(operator.name, mend),
             0,
         )
-    site = Site(subgraph, operator, rule.parameters)
+    site = OperatorSite(subgraph, operator, rule.parameters)
     for name in (*rules.EVERY, *rule.conditions):
         if not MET[name](site):
             broken = rules.CONDITIONS[name]
             status = broken.status
             if operator.name == "QUANTIZE" and name == "data_type":
                 status = rules.LIMITATION  # so the compiler's log calls a float input
-            return Verdict(
+            return OperatorVerdict(
                 NO, False, status, broken.sentence, broken.source, broken.mend, rule.runtime
             )
     runtime = rule.runtime
     if max(site.option("dilation_w", 1), site.option("dilation_h", 1)) > 1:
         runtime = max(runtime, 13)
-    open_question: Verdict | None = None
+    open_question: OperatorVerdict | None = None
     for size in SIZES.get(operator.name, ()):
         measured = MEASURES[size.measure](site)
         if measured <= size.maps:
@@ -202,7 +202,7 @@ def judge(subgraph: Subgraph, operator: Operator) -> Verdict:
         certain = size.fails is not None and measured >= size.fails
         middle = math.inf if size.fails is None else math.sqrt(size.maps * size.fails)
         maps = measured <= middle
-        verdict = Verdict(
+        verdict = OperatorVerdict(
             NO if certain else SIZE,
             maps,
             rules.MAPPED if maps else rules.LIMITATION,
@@ -214,7 +214,7 @@ def judge(subgraph: Subgraph, operator: Operator) -> Verdict:
         if not maps:
             return verdict
         open_question = open_question or verdict
-    return open_question or Verdict(
+    return open_question or OperatorVerdict(
         YES, True, rules.MAPPED, rule.sentence, rule.source, "", runtime
     )
 
@@ -253,9 +253,11 @@ def partition(subgraph: Subgraph, maps: Sequence[bool]) -> set[int]:
     return set()
 
 
-def _placed(subgraph: Subgraph, operator: Operator, verdict: Verdict, mapped: bool) -> Placed:
+def _placed(
+    subgraph: Subgraph, operator: Operator, verdict: OperatorVerdict, mapped: bool
+) -> PlacedOperator:
     tensor = subgraph.tensors[operator.outputs[0]] if operator.outputs else None
-    return Placed(
+    return PlacedOperator(
         index=operator.index,
         operator=operator.name,
         version=operator.version,
@@ -298,7 +300,7 @@ def _failure(subgraph: Subgraph) -> str:
     return ""
 
 
-def _warnings(model: Model, subgraph: Subgraph, operators: tuple[Placed, ...]) -> list[str]:
+def _warnings(model: Model, subgraph: Subgraph, operators: tuple[PlacedOperator, ...]) -> list[str]:
     found = []
     version = tuple(int(part) for part in re.findall(r"\d+", model.min_runtime_version)[:3])
     if version > rules.NEWEST_RUNTIME:
@@ -353,7 +355,7 @@ def _per_unit(subgraph: Subgraph, operator: Operator) -> bool:
     return quantisation is not None and quantisation.per_channel
 
 
-def _advice(reasons: list[Placed]) -> list[Advice]:
+def _advice(reasons: list[PlacedOperator]) -> list[Advice]:
     """One piece of advice a kind of breach, in the order of execution: mend the first first."""
     counted = Counter(
         (p.operator, p.verdict.rule, p.verdict.mend, p.verdict.source) for p in reasons

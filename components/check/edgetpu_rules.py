@@ -41,7 +41,7 @@ class Condition:
 
 
 @dataclass(frozen=True)
-class Rule:
+class EdgeTpuRule:
     """An operator the compiler takes.
 
     Attributes:
@@ -153,72 +153,74 @@ CONDITIONS = {
 
 
 RULES = {
-    "ADD": Rule(0, 3),
-    "AVERAGE_POOL_2D": Rule(0, 3, (), ("no_activation",), "No fused activation function."),
-    "CONCATENATION": Rule(
+    "ADD": EdgeTpuRule(0, 3),
+    "AVERAGE_POOL_2D": EdgeTpuRule(0, 3, (), ("no_activation",), "No fused activation function."),
+    "CONCATENATION": EdgeTpuRule(
         0,
         3,
         (),
         ("no_activation", "zero_constant"),
         "No fused activation; a constant input only as the second of two, all zeros.",
     ),
-    "CONV_2D": Rule(
+    "CONV_2D": EdgeTpuRule(
         0, 5, (1, 2), ("same_dilation", "one_group"), "The same dilation in x and y (from 13)."
     ),
-    "DEPTHWISE_CONV_2D": Rule(
+    "DEPTHWISE_CONV_2D": EdgeTpuRule(
         0, 6, (1, 2), ("same_dilation",), "The same dilation in x and y (from 13)."
     ),
-    "EXPAND_DIMS": Rule(13, 1, (1,)),
-    "FULLY_CONNECTED": Rule(
+    "EXPAND_DIMS": EdgeTpuRule(13, 1, (1,)),
+    "FULLY_CONNECTED": EdgeTpuRule(
         0, 9, (1, 2), ("default_weights",), "Weights in the default format, output of one row."
     ),
-    "L2_NORMALIZATION": Rule(0, 2),
-    "LOGISTIC": Rule(0, 3),
-    "UNIDIRECTIONAL_SEQUENCE_LSTM": Rule(
+    "L2_NORMALIZATION": EdgeTpuRule(0, 2),
+    "LOGISTIC": EdgeTpuRule(0, 3),
+    "UNIDIRECTIONAL_SEQUENCE_LSTM": EdgeTpuRule(
         14, 3, tuple(range(1, 18)), (), "Unidirectional, fully quantised; int16 state is taken."
     ),
-    "LSTM": Rule(14, 4, tuple(range(1, 18)), (), "Unidirectional, fully quantised."),
-    "MAXIMUM": Rule(0, 4),
-    "MAX_POOL_2D": Rule(0, 3, (), ("no_activation",), "No fused activation function."),
-    "MEAN": Rule(
+    "LSTM": EdgeTpuRule(14, 4, tuple(range(1, 18)), (), "Unidirectional, fully quantised."),
+    "MAXIMUM": EdgeTpuRule(0, 4),
+    "MAX_POOL_2D": EdgeTpuRule(0, 3, (), ("no_activation",), "No fused activation function."),
+    "MEAN": EdgeTpuRule(
         13,
         3,
         (1,),
         ("reduces_no_batch", "depth_of_four"),
         "Not over the batch; over the channels only when they are a multiple of 4.",
     ),
-    "MINIMUM": Rule(0, 4),
-    "MUL": Rule(0, 4),
-    "PACK": Rule(13, 3, (), ("packs_no_batch",), "Not in the batch dimension."),
-    "PAD": Rule(13, 3, (1,), ("pads_no_batch",), "Not in the batch dimension."),
-    "PRELU": Rule(13, 1, (1,), ("flat_alpha",), "Alpha over the channels only."),
-    "QUANTIZE": Rule(13, 2, (), (), "Between int8 and uint8, or from one scale to another."),
-    "REDUCE_MAX": Rule(14, 3, (1,), ("reduces_no_batch",), "Not over the batch."),
-    "REDUCE_MIN": Rule(14, 3, (1,), ("reduces_no_batch",), "Not over the batch."),
-    "RELU": Rule(0, 2),
-    "RELU6": Rule(0, 3),
-    "RELU_N1_TO_1": Rule(0, 1),
-    "RESHAPE": Rule(0, 1, (1,), (), "May not map at large sizes."),
-    "RESIZE_BILINEAR": Rule(0, 4, (1,), (), "May not map, depending on input and output size."),
-    "RESIZE_NEAREST_NEIGHBOR": Rule(
+    "MINIMUM": EdgeTpuRule(0, 4),
+    "MUL": EdgeTpuRule(0, 4),
+    "PACK": EdgeTpuRule(13, 3, (), ("packs_no_batch",), "Not in the batch dimension."),
+    "PAD": EdgeTpuRule(13, 3, (1,), ("pads_no_batch",), "Not in the batch dimension."),
+    "PRELU": EdgeTpuRule(13, 1, (1,), ("flat_alpha",), "Alpha over the channels only."),
+    "QUANTIZE": EdgeTpuRule(13, 2, (), (), "Between int8 and uint8, or from one scale to another."),
+    "REDUCE_MAX": EdgeTpuRule(14, 3, (1,), ("reduces_no_batch",), "Not over the batch."),
+    "REDUCE_MIN": EdgeTpuRule(14, 3, (1,), ("reduces_no_batch",), "Not over the batch."),
+    "RELU": EdgeTpuRule(0, 2),
+    "RELU6": EdgeTpuRule(0, 3),
+    "RELU_N1_TO_1": EdgeTpuRule(0, 1),
+    "RESHAPE": EdgeTpuRule(0, 1, (1,), (), "May not map at large sizes."),
+    "RESIZE_BILINEAR": EdgeTpuRule(
         0, 4, (1,), (), "May not map, depending on input and output size."
     ),
-    "RSQRT": Rule(14, 2),
-    "SLICE": Rule(0, 5, (1, 2)),
-    "SOFTMAX": Rule(0, 3, (), ("long_softmax",), "One-dimensional, at most 16,000 values."),
-    "SPACE_TO_DEPTH": Rule(0, 2),
-    "SPLIT": Rule(0, 4, (0,), ("splits_no_batch",), "Not over the batch."),
-    "SQUARED_DIFFERENCE": Rule(14, 2),
-    "SQUEEZE": Rule(13, 2),
-    "STRIDED_SLICE": Rule(
+    "RESIZE_NEAREST_NEIGHBOR": EdgeTpuRule(
+        0, 4, (1,), (), "May not map, depending on input and output size."
+    ),
+    "RSQRT": EdgeTpuRule(14, 2),
+    "SLICE": EdgeTpuRule(0, 5, (1, 2)),
+    "SOFTMAX": EdgeTpuRule(0, 3, (), ("long_softmax",), "One-dimensional, at most 16,000 values."),
+    "SPACE_TO_DEPTH": EdgeTpuRule(0, 2),
+    "SPLIT": EdgeTpuRule(0, 4, (0,), ("splits_no_batch",), "Not over the batch."),
+    "SQUARED_DIFFERENCE": EdgeTpuRule(14, 2),
+    "SQUEEZE": EdgeTpuRule(13, 2),
+    "STRIDED_SLICE": EdgeTpuRule(
         0, 5, (1, 2, 3), ("plain_slice",), "Strides of 1, no ellipsis, no new axis."
     ),
-    "SUB": Rule(0, 5),
-    "SUM": Rule(13, 2, (1,), ("reduces_no_batch",), "Not over the batch."),
-    "TANH": Rule(0, 3),
-    "TILE": Rule(14, 2, (1,), (), "Not in the documentation, but taken.", PAIRS),
-    "TRANSPOSE": Rule(14, 5, (1,), (), "Taken; large ones may not map."),
-    "TRANSPOSE_CONV": Rule(13, 3, (0, 1, 3)),
+    "SUB": EdgeTpuRule(0, 5),
+    "SUM": EdgeTpuRule(13, 2, (1,), ("reduces_no_batch",), "Not over the batch."),
+    "TANH": EdgeTpuRule(0, 3),
+    "TILE": EdgeTpuRule(14, 2, (1,), (), "Not in the documentation, but taken.", PAIRS),
+    "TRANSPOSE": EdgeTpuRule(14, 5, (1,), (), "Taken; large ones may not map."),
+    "TRANSPOSE_CONV": EdgeTpuRule(13, 3, (0, 1, 3)),
 }
 
 # What to change in the Keras model, by operator that is in no table of the documentation

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from markupsafe import Markup
 
 from edgeline.components.check.edgetpu_memory import Memory
-from edgeline.components.check.edgetpu_placement import SIZE, Placed, Placement
+from edgeline.components.check.edgetpu_placement import SIZE, PlacedOperator, Placement
 from edgeline.reports import report
 from edgeline.reports.report import BLUE, GREEN, GREY, ORANGE, RED, Fact, Section
 
@@ -85,7 +85,7 @@ def write(path: str | Path, placement: Placement) -> None:
     report.write(path, f"{name} on {placement.target}: placement", facts, sections)
 
 
-def colour(placed: Placed) -> str:
+def colour(placed: PlacedOperator) -> str:
     """The colour of an operator in the page."""
     return colour_of(placed.verdict.state, placed.mapped, placed.verdict.maps)
 
@@ -99,7 +99,7 @@ def colour_of(state: str, mapped: bool, maps: bool) -> str:
     return GREY if maps else RED
 
 
-def _row(placed: Placed) -> tuple[object, ...]:
+def _row(placed: PlacedOperator) -> tuple[object, ...]:
     verdict = placed.verdict
     return (
         placed.index,
@@ -114,7 +114,7 @@ def _row(placed: Placed) -> tuple[object, ...]:
     )
 
 
-def _strip(operators: Sequence[Placed]) -> Figure:
+def _strip(operators: Sequence[PlacedOperator]) -> Figure:
     from matplotlib.figure import Figure
 
     columns = 40

@@ -125,7 +125,7 @@ def compile_edge_model(
     )
     if report_path:
         report.write(
-            report_path, given.name, [report.Outcome(target, result.metadata, result.placed)]
+            report_path, given.name, [report.TargetOutcome(target, result.metadata, result.placed)]
         )
     return result
 

@@ -278,7 +278,7 @@ def _notes(
     return tuple(notes)
 
 
-def _failure(model: Path, ended: process.Ended) -> EdgelineError:
+def _failure(model: Path, ended: process.EndedProgram) -> EdgelineError:
     for pattern, meaning, mend in FAILURES:
         if found := re.search(pattern, ended.output):
             return EdgelineError(

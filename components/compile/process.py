@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 
 @dataclass(frozen=True)
-class Ended:
+class EndedProgram:
     """How a program ended: `code` is negative where a signal ended it; stdout and stderr."""
 
     code: int
@@ -32,7 +32,7 @@ class Ended:
         return errors[-1][:300].rstrip(".:")
 
 
-def run(command: Sequence[str]) -> Ended:
+def run(command: Sequence[str]) -> EndedProgram:
     """Run a program in a process group of its own, which is killed however this call ends."""
     process = subprocess.Popen(
         command,
@@ -49,4 +49,4 @@ def run(command: Sequence[str]) -> Ended:
         with contextlib.suppress(OSError):
             os.killpg(process.pid, signal.SIGKILL)
         process.wait()
-    return Ended(process.returncode, output)
+    return EndedProgram(process.returncode, output)

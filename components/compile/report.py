@@ -21,7 +21,7 @@ COLUMNS, MOST_ROWS = 40, 40  # of the strip of operators
 
 
 @dataclass(frozen=True)
-class Outcome:
+class TargetOutcome:
     """A target's compiled model (its metadata and placement), or why there is none."""
 
     target: str
@@ -33,7 +33,7 @@ class Outcome:
 def write(
     path: str | Path,
     model: str,
-    outcomes: Sequence[Outcome],
+    outcomes: Sequence[TargetOutcome],
     warnings: Sequence[str] = (),
     joined: Sequence[Section] = (),
 ) -> None:
@@ -84,7 +84,7 @@ def on_accelerator(metadata: Mapping[str, Any]) -> str:
     return f"{metadata['on_accelerator']} of {metadata['operators']}"
 
 
-def table(outcomes: Sequence[Outcome]) -> Markup:
+def table(outcomes: Sequence[TargetOutcome]) -> Markup:
     """A row for each target: size, operators on the accelerator, facts, or why it failed."""
     rows: list[tuple[str | Markup, ...]] = []
     for outcome in outcomes:
@@ -103,7 +103,7 @@ def table(outcomes: Sequence[Outcome]) -> Markup:
     return report.table(("Target", "Size", "Operators on the accelerator", "", "Facts"), rows)
 
 
-def _target(outcome: Outcome) -> Markup:
+def _target(outcome: TargetOutcome) -> Markup:
     found = outcome.metadata or {}
     parts = []
     if outcome.placed and found["on_accelerator"]:
@@ -122,7 +122,7 @@ def _target(outcome: Outcome) -> Markup:
     return Markup("").join(parts)
 
 
-def _note(outcome: Outcome) -> str:
+def _note(outcome: TargetOutcome) -> str:
     found = outcome.metadata or {}
     strip = "In the order of execution: green on the accelerator, red on the CPU. "
     return (strip if found["on_accelerator"] else "") + str(found["limits"])
@@ -166,7 +166,7 @@ def _strip(placed: Sequence[Placed]) -> Figure:
     return figure
 
 
-def _sizes(outcomes: Sequence[Outcome]) -> Figure:
+def _sizes(outcomes: Sequence[TargetOutcome]) -> Figure:
     from matplotlib.figure import Figure
 
     found = [(outcome.target, outcome.metadata or {}) for outcome in outcomes]

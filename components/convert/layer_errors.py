@@ -153,7 +153,7 @@ def _spread(rows: Arrays) -> dict[str, npt.NDArray[Any]]:
 
 def _layers(graph: tflite.Subgraph, errors: Mapping[int, float]) -> list[Layer]:
     at: dict[int, float] = {}  # the error of a tensor
-    stored: dict[int, tflite.Tensor] = {t.index: t for t in graph.tensors if t.constant}
+    stored: dict[int, tflite.SubgraphTensor] = {t.index: t for t in graph.tensors if t.constant}
     found = []
     for operator in graph.operators:
         given = [graph.tensors[index] for index in operator.inputs if index >= 0]

@@ -11,7 +11,7 @@ from matplotlib.figure import Figure
 from edgeline.artifacts.bundle import Signature, Tensor
 from edgeline.components.convert import layers_report, trials_report
 from edgeline.components.convert.settings import Limit
-from edgeline.formats.operators import Operator
+from edgeline.formats.operators import OperatorKind
 from edgeline.reports import report
 
 
@@ -19,7 +19,7 @@ def write(
     path: str | Path,
     metadata: Mapping[str, Any],
     contract: Signature,
-    operators: Sequence[Operator],
+    operators: Sequence[OperatorKind],
     built: Any,
     limit: Limit | None,
 ) -> None:
@@ -103,7 +103,7 @@ def _difference(metadata: Mapping[str, Any]) -> tuple[Any, str]:
     return report.table(["output", "largest", "mean"], rows), note
 
 
-def _operators(operators: Sequence[Operator]) -> Any:
+def _operators(operators: Sequence[OperatorKind]) -> Any:
     total = max(sum(row.constants for row in operators), 1)
     rows = [
         [

@@ -131,7 +131,7 @@ def _no_file(archive: Path, name: str) -> EdgelineError:
     )
 
 
-def _where(place: str, first: storage.Source) -> Path:
+def _where(place: str, first: storage.LocatedFile) -> Path:
     """The local file, or the folder of local files, that a location names."""
     path = Path(first.location)
     if path.name == PurePosixPath(place).name:

@@ -114,7 +114,7 @@ def _signature_key(model: tflite.Model, wanted: Wanted) -> str:
     return keys[0]
 
 
-def _described(name: str, tensor: tflite.Tensor) -> Tensor:
+def _described(name: str, tensor: tflite.SubgraphTensor) -> Tensor:
     scale, zero_point = None, None
     if (found := tensor.quantisation) is not None and not found.per_channel and found.scales[0]:
         scale = float(found.scales[0])

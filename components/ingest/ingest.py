@@ -18,9 +18,9 @@ from edgeline.components.ingest.csv_rows import CsvReader
 from edgeline.components.ingest.images import ImageReader
 from edgeline.components.ingest.json_rows import JsonReader
 from edgeline.components.ingest.parquet_rows import ParquetReader
-from edgeline.components.ingest.parts import Parts, writing_parts
+from edgeline.components.ingest.parts import SplitWriter, writing_parts
 from edgeline.components.ingest.pixel_columns import PixelReader, shapes
-from edgeline.components.ingest.rows import Reader
+from edgeline.components.ingest.rows import RowReader
 from edgeline.components.ingest.split import Splits
 from edgeline.components.ingest.tfrecord import TFRecordReader
 from edgeline.errors import EdgelineError
@@ -103,8 +103,8 @@ def ingest(
     return {"edgeline_schema": examples.SCHEMA, **draft.metadata}
 
 
-def _format(sources: Sequence[storage.Source]) -> str:
-    kinds: dict[str, storage.Source] = {}
+def _format(sources: Sequence[storage.LocatedFile]) -> str:
+    kinds: dict[str, storage.LocatedFile] = {}
     for source in sources:
         name = source.name.lower()
         found = [kind for kind, ends in FORMATS.items() if name.endswith(ends)]
@@ -128,7 +128,7 @@ def _reader(
     delimiter: str,
     null_values: Sequence[str],
     column_types: Mapping[str, str],
-) -> Reader:
+) -> RowReader:
     if kind == "csv":
         return CsvReader(encoding, delimiter, tuple(null_values), column_types)
     if kind not in FORMATS:
@@ -137,7 +137,7 @@ def _reader(
         raise EdgelineError(
             f"column_types is for CSV, but the data is {kind}, which has its own types: remove it."
         )
-    readers: dict[str, Reader] = {
+    readers: dict[str, RowReader] = {
         "parquet": ParquetReader(),
         "tfrecord": TFRecordReader(),
         "json": JsonReader(),
@@ -147,7 +147,7 @@ def _reader(
 
 
 def _distribute(
-    batch: pa.RecordBatch, assigned: npt.NDArray[np.int64], parts: Sequence[Parts]
+    batch: pa.RecordBatch, assigned: npt.NDArray[np.int64], parts: Sequence[SplitWriter]
 ) -> None:
     for number, part in enumerate(parts):
         bits = np.packbits(assigned == number, bitorder="little")
@@ -157,7 +157,7 @@ def _distribute(
 
 
 def _sources(
-    kind: str, sources: Sequence[storage.Source], files: Sequence[storage.File]
+    kind: str, sources: Sequence[storage.LocatedFile], files: Sequence[storage.File]
 ) -> list[dict[str, Any]]:
     if kind != "images":
         return [{"name": file.name, "sha256": file.sha256, "size": file.size} for file in files]

@@ -21,7 +21,7 @@ PART_ROWS = 1_000_000
 PART_BYTES = 1 << 30  # before compression
 
 
-class Parts:
+class SplitWriter:
     """Writes the rows of one split; `rows` counts them.
 
     `begin` starts a new part, so that a part never mixes two source files; a part
@@ -82,9 +82,9 @@ class Parts:
 
 
 @contextlib.contextmanager
-def writing_parts(folder: Path, schema: pa.Schema) -> Iterator[Parts]:
+def writing_parts(folder: Path, schema: pa.Schema) -> Iterator[SplitWriter]:
     """Parts that are closed at the end of the block, whatever ends it."""
-    parts = Parts(folder, schema)
+    parts = SplitWriter(folder, schema)
     try:
         yield parts
         parts.begin()

@@ -16,7 +16,7 @@ import pyarrow as pa
 
 from edgeline.artifacts import pixels
 from edgeline.artifacts.features import with_shape
-from edgeline.components.ingest.rows import Reader, Rows
+from edgeline.components.ingest.rows import RowReader, Rows
 from edgeline.errors import EdgelineError
 from edgeline.stores.storage import File
 
@@ -46,7 +46,7 @@ def shapes(images: Mapping[str, Sequence[Any]]) -> dict[str, Shape]:
 class PixelReader:
     """Decodes some columns of what another reader reads."""
 
-    reader: Reader
+    reader: RowReader
     shapes: Mapping[str, Shape]
 
     def schema(self, files: Sequence[File]) -> pa.Schema:

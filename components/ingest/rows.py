@@ -25,7 +25,7 @@ class Rows:
     given: pa.RecordBatch
 
 
-class Reader(Protocol):
+class RowReader(Protocol):
     """A format. Both methods raise EdgelineError naming file, row and column at fault."""
 
     def schema(self, files: Sequence[File]) -> pa.Schema:

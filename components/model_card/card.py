@@ -28,7 +28,7 @@ VERIFICATION_SCHEMA = "verification/v1"
 
 
 @dataclass(frozen=True)
-class EdgeModel:
+class NamedEdgeModel:
     """A converted or imported model under a name of its own."""
 
     name: str
@@ -66,12 +66,12 @@ class EdgeModel:
 
 
 @dataclass(frozen=True)
-class CompiledModel:
+class NamedCompiledModel:
     """A compiled model, and the edge model that it was made of, None where of the SavedModel."""
 
     name: str
     artifact: Artifact
-    source: EdgeModel | None
+    source: NamedEdgeModel | None
 
     @cached_property
     def placed(self) -> tuple[Placed, ...]:
@@ -81,11 +81,11 @@ class CompiledModel:
 
 
 @dataclass(frozen=True)
-class Predicted:
+class PredictedPlacement:
     """What the static check says of an edge model; `placement` is its `placement.json`."""
 
     placement: dict[str, Any]
-    source: EdgeModel
+    source: NamedEdgeModel
 
 
 @dataclass(frozen=True)
@@ -93,10 +93,10 @@ class Card:
     """One model: edge models from the least to the most quantised, targets as they came."""
 
     model: Artifact | None
-    edge_models: tuple[EdgeModel, ...]
-    compiled: tuple[CompiledModel, ...]
+    edge_models: tuple[NamedEdgeModel, ...]
+    compiled: tuple[NamedCompiledModel, ...]
     verified: tuple[Verified, ...]
-    predicted: tuple[Predicted, ...]
+    predicted: tuple[PredictedPlacement, ...]
     evaluation: Artifact | None = None
 
     @property
@@ -158,7 +158,7 @@ def read(
     )
 
 
-def _edge_models(trained: Artifact | None, folders: Sequence[str]) -> tuple[EdgeModel, ...]:
+def _edge_models(trained: Artifact | None, folders: Sequence[str]) -> tuple[NamedEdgeModel, ...]:
     found = []
     for folder in folders:
         edge = models.read_edge(folder)
@@ -172,12 +172,12 @@ def _edge_models(trained: Artifact | None, folders: Sequence[str]) -> tuple[Edge
         found.append(("ONNX" if onnx else str(edge.metadata["quantisation"]), edge))
     found.sort(key=lambda pair: -1 if pair[0] == "ONNX" else quantisation.place(pair[0]))
     names = _unlike([name for name, _ in found])
-    return tuple(EdgeModel(name, edge) for name, (_, edge) in zip(names, found, strict=True))
+    return tuple(NamedEdgeModel(name, edge) for name, (_, edge) in zip(names, found, strict=True))
 
 
 def _compiled(
-    trained: Artifact | None, edges: Sequence[EdgeModel], folders: Sequence[str]
-) -> tuple[CompiledModel, ...]:
+    trained: Artifact | None, edges: Sequence[NamedEdgeModel], folders: Sequence[str]
+) -> tuple[NamedCompiledModel, ...]:
     made = [artifacts.read(folder, SCHEMA) for folder in folders]
     names = _unlike([str(each.metadata["target"]) for each in made])
     found = []
@@ -189,12 +189,12 @@ def _compiled(
                 f"{each.path} is not compiled from any model given: connect the one that it was "
                 "made of."
             )
-        found.append(CompiledModel(name, each, source))
+        found.append(NamedCompiledModel(name, each, source))
     return tuple(found)
 
 
 def _verified(
-    edges: Sequence[EdgeModel], compiled: Sequence[CompiledModel], folders: Sequence[str]
+    edges: Sequence[NamedEdgeModel], compiled: Sequence[NamedCompiledModel], folders: Sequence[str]
 ) -> tuple[Verified, ...]:
     """In the order of the stages."""
     names = {edge.artifact.digest: edge.name for edge in edges}
@@ -225,13 +225,13 @@ def _other(facts: Mapping[str, Any]) -> bool:
     return not facts.get("compiled_model_digest") and facts["runtime"] != "litert"
 
 
-def _predicted(edges: Sequence[EdgeModel], folder: str) -> Predicted:
+def _predicted(edges: Sequence[NamedEdgeModel], folder: str) -> PredictedPlacement:
     found = artifacts.read(folder, PLACEMENT_SCHEMA)
     placement = json.loads((found.path / "placement.json").read_text())
     wanted = [(entry["operator"], entry["output"]) for entry in placement["operators"]]
     for edge in edges:
         if edge.graph and wanted == _outputs(edge.graph):
-            return Predicted(placement, edge)
+            return PredictedPlacement(placement, edge)
     raise EdgelineError(
         f"{folder} is the placement of another model: connect the edge model that it was checked "
         "on."

@@ -17,7 +17,7 @@ from edgeline.components.compile.target import Placed
 from edgeline.components.convert import layers_report
 from edgeline.components.model_card import card as cards
 from edgeline.components.model_card import operator_graph, stages, targets
-from edgeline.components.model_card.card import Card, CompiledModel, Predicted
+from edgeline.components.model_card.card import Card, NamedCompiledModel, PredictedPlacement
 from edgeline.components.model_card.operator_graph import Spot
 from edgeline.formats import tflite
 from edgeline.reports import report
@@ -105,7 +105,7 @@ def drawings(card: Card) -> list[Drawing]:
     return found
 
 
-def _of_prediction(predicted: Predicted) -> Drawing:
+def _of_prediction(predicted: PredictedPlacement) -> Drawing:
     placement = predicted.placement
     spots = [_foreseen(entry) for entry in placement["operators"]]
     assert predicted.source.graph
@@ -129,7 +129,7 @@ def _foreseen(entry: Mapping[str, Any]) -> Spot:
     return Spot(device, colour, words.get(colour, f"on the {device}"), reason)
 
 
-def _of_compiled(compiled: CompiledModel) -> Drawing | None:
+def _of_compiled(compiled: NamedCompiledModel) -> Drawing | None:
     """None where all is on the CPU, or the compiler tells of operators of its own."""
     source = compiled.source
     if source is None or source.graph is None or not compiled.artifact.metadata["on_accelerator"]:
@@ -140,7 +140,7 @@ def _of_compiled(compiled: CompiledModel) -> Drawing | None:
     return Drawing(f"{source.name} on {compiled.name}, compiled", source.graph, spots)
 
 
-def _spots(compiled: CompiledModel, graph: tflite.Subgraph) -> list[Spot] | None:
+def _spots(compiled: NamedCompiledModel, graph: tflite.Subgraph) -> list[Spot] | None:
     fixed = target.find(compiled.artifact.metadata["target"]).fixed_shapes
     gone = {op.index for op in fixed_shapes.folded(graph)} if fixed else set()
     left = [op for op in graph.operators if op.index not in gone]
@@ -196,7 +196,7 @@ def _drawing(drawing: Drawing) -> Markup:
 
 def _targets(card: Card) -> Section:
     outcomes = [
-        compile_report.Outcome(each.name, each.artifact.metadata, each.placed)
+        compile_report.TargetOutcome(each.name, each.artifact.metadata, each.placed)
         for each in card.compiled
     ]
     notes = [

@@ -14,7 +14,7 @@ from itertools import pairwise
 from markupsafe import Markup
 
 from edgeline.components.model_card import layout
-from edgeline.formats.tflite import Operator, Subgraph, Tensor
+from edgeline.formats.tflite import Operator, Subgraph, SubgraphTensor
 from edgeline.reports import report
 from edgeline.reports.report import BLUE, GREEN, GREY, ORANGE, RED
 
@@ -147,7 +147,7 @@ def _box(operator: Operator, graph: Subgraph, spot: Spot, at: layout.Point) -> M
     )
 
 
-def _end(side: str, tensor: Tensor, at: layout.Point) -> Markup:
+def _end(side: str, tensor: SubgraphTensor, at: layout.Point) -> Markup:
     left, top = at[0] - layout.BOX_WIDTH / 2, at[1] - layout.BOX_HEIGHT / 2
     return Markup(
         '<g class="end"><title>{} {}: {}</title><rect x="{:.0f}" y="{:.0f}" width="{:.0f}" '
@@ -183,7 +183,7 @@ def _path(points: Sequence[layout.Point]) -> Markup:
     return Markup('<path d="{}" fill="none" stroke="#94a3b8"/>').format("".join(parts))
 
 
-def _type(tensor: Tensor) -> str:
+def _type(tensor: SubgraphTensor) -> str:
     return f"{tensor.dtype.lower()} {_shape(tensor.signature) or 'scalar'}"
 
 

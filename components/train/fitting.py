@@ -46,7 +46,7 @@ class Fitting:
 
 
 @dataclass
-class State:
+class FittingState:
     """How far a training has come: what a checkpoint holds beside the weights.
 
     `history` has one list a metric, one value an epoch. `best` is the epoch (from 1)
@@ -64,7 +64,7 @@ def fit(
     hyperparameters: Mapping[str, Any],
     how: Fitting,
     checkpoints: Path,
-) -> tuple[Any, State]:
+) -> tuple[Any, FittingState]:
     """Train the user's model, from the last checkpoint where there is one.
 
     Args:
@@ -243,7 +243,7 @@ def _fit_epoch(
     return history.history  # type: ignore[no-any-return]
 
 
-def _advance(state: State, logs: Mapping[str, Sequence[float]]) -> None:
+def _advance(state: FittingState, logs: Mapping[str, Sequence[float]]) -> None:
     state.epoch += 1
     for name, values in logs.items():
         state.history.setdefault(name, []).append(float(values[-1]))
@@ -256,24 +256,26 @@ def _advance(state: State, logs: Mapping[str, Sequence[float]]) -> None:
     state.best = 1 + losses.index(min(losses))
 
 
-def _stalled(state: State, patience: int) -> bool:
+def _stalled(state: FittingState, patience: int) -> bool:
     return 0 < patience <= state.epoch - state.best
 
 
-def _last(checkpoints: Path) -> State:
+def _last(checkpoints: Path) -> FittingState:
     """The state of the last checkpoint that is whole, its best one too; else the beginning."""
     for folder in sorted(checkpoints.glob("epoch-" + "[0-9]" * 5), reverse=True):
         try:
-            state = State(**artifacts.read(folder, CHECKPOINT_SCHEMA).metadata)
+            state = FittingState(**artifacts.read(folder, CHECKPOINT_SCHEMA).metadata)
             artifacts.read(_folder(checkpoints, state.best), CHECKPOINT_SCHEMA)
         except EdgelineError as error:
             print(f"not resumed: {error}", flush=True)
             continue
         return state
-    return State()
+    return FittingState()
 
 
-def _restore(model: Any, features: Sequence[Feature], checkpoints: Path, state: State) -> None:
+def _restore(
+    model: Any, features: Sequence[Feature], checkpoints: Path, state: FittingState
+) -> None:
     import tensorflow as tf
 
     if not state.epoch:
@@ -285,7 +287,7 @@ def _restore(model: Any, features: Sequence[Feature], checkpoints: Path, state: 
     print(f"resumed after epoch {state.epoch}", flush=True)
 
 
-def _keep(model: Any, state: State, checkpoints: Path) -> None:
+def _keep(model: Any, state: FittingState, checkpoints: Path) -> None:
     folder = _folder(checkpoints, state.epoch)
     with artifacts.writing(folder, CHECKPOINT_SCHEMA) as draft:
         np.savez(draft.path / VARIABLES, *[value.numpy() for value in _variables(model)])
@@ -315,6 +317,6 @@ def _folder(checkpoints: Path, epoch: int) -> Path:
     return checkpoints / f"epoch-{epoch:05}"
 
 
-def _line(state: State, epochs: int) -> str:
+def _line(state: FittingState, epochs: int) -> str:
     numbers = ", ".join(f"{name} {values[-1]:.4f}" for name, values in state.history.items())
     return f"epoch {state.epoch} of {epochs}: {numbers}"

@@ -11,14 +11,14 @@ from unittest import mock
 
 from markupsafe import Markup
 
-from edgeline.components.train.fitting import Fitting, State
+from edgeline.components.train.fitting import Fitting, FittingState
 from edgeline.reports import report
 
 WIDTH = 100  # characters, of the network's table
 
 
 def write_report(
-    path: str | Path, network: Any, state: State, metadata: Mapping[str, Any], how: Fitting
+    path: str | Path, network: Any, state: FittingState, metadata: Mapping[str, Any], how: Fitting
 ) -> None:
     """Write the HTML report of a finished training."""
     optimisation = vars(how.optimisation) if how.optimisation.kind else {}
@@ -65,7 +65,7 @@ def write_report(
     )
 
 
-def _curves(state: State) -> Markup:
+def _curves(state: FittingState) -> Markup:
     from matplotlib.figure import Figure
 
     names = [name for name in state.history if not name.startswith("val_")]

@@ -33,7 +33,7 @@ class Batch:
 
 
 @dataclass(frozen=True)
-class Row:
+class ParityRow:
     """One row of the split with its raw features and both predictions."""
 
     number: int
@@ -71,7 +71,7 @@ class Parity:
     changed_decisions: int = 0
     metrics: dict[str, dict[str, float | None]] = field(default_factory=dict)
     histogram: list[int] = field(default_factory=list)
-    worst: list[Row] = field(default_factory=list)
+    worst: list[ParityRow] = field(default_factory=list)
     points: list[tuple[float, float]] = field(default_factory=list)
 
     @property
@@ -181,10 +181,12 @@ def _count(histogram: list[int], largest: Array) -> None:
         histogram[place] += int(count)
 
 
-def _worst(parity: Parity, raw: Arrays, largest: Array, cloud: Array, edge: Array) -> list[Row]:
+def _worst(
+    parity: Parity, raw: Arrays, largest: Array, cloud: Array, edge: Array
+) -> list[ParityRow]:
     candidates = np.argsort(-largest, kind="stable")[:WORST]
     rows = [
-        Row(
+        ParityRow(
             parity.rows + int(index),
             float(largest[index]),
             {name: array[index].reshape(-1).tolist() for name, array in raw.items()},

@@ -41,7 +41,7 @@ Json = dict[str, Any]
 
 
 @dataclass(frozen=True)
-class Compiled:
+class CompiledPipeline:
     """A pipeline as KFP keeps it.
 
     Attributes:
@@ -130,7 +130,7 @@ def compile_pipeline(
 
 def compile_definition(
     definition: Any, defaults: Json, place: Environment | None, given: Mapping[str, Any]
-) -> Compiled:
+) -> CompiledPipeline:
     """Compile a kfp pipeline.
 
     Args:
@@ -160,8 +160,8 @@ def compile_definition(
     if place is None:
         about = definition.description or None
         comment = builder.extract_comments_from_pipeline_spec(pipeline, about)
-        return Compiled([pipeline, platform] if platform else [pipeline], about, comment)
-    return Compiled(_placed(pipeline, platform, place, defaults, given), None, "")
+        return CompiledPipeline([pipeline, platform] if platform else [pipeline], about, comment)
+    return CompiledPipeline(_placed(pipeline, platform, place, defaults, given), None, "")
 
 
 def unpinned(path: Path) -> list[str]:
@@ -228,7 +228,7 @@ def _refuse_lost(pipeline: Json, platform: Json, given: Mapping[str, Any]) -> No
             raise UsageError(f"{lost(destination)}: {way}.")
 
 
-def _manifests(compiled: Compiled, namespace: str) -> tuple[Json, Json]:
+def _manifests(compiled: CompiledPipeline, namespace: str) -> tuple[Json, Json]:
     """Pipeline and PipelineVersion, as kfp's compiler makes them."""
     about = {"description": compiled.description} if compiled.description else {}
     pipeline, *platform = versions.as_kept(compiled.documents)

@@ -25,7 +25,7 @@ OK = 200
 
 
 @dataclass(frozen=True)
-class Artifact:
+class TaskArtifact:
     """An output of a task: its name there, and where it lies.
 
     Attributes:
@@ -38,7 +38,7 @@ class Artifact:
     uri: str
 
 
-def artifacts_of(server: Any, run: str) -> list[Artifact] | None:
+def artifacts_of(server: Any, run: str) -> list[TaskArtifact] | None:
     """The artifacts of a run, in the order of its tasks; None where the store is not to be had.
 
     Args:
@@ -52,7 +52,7 @@ def artifacts_of(server: Any, run: str) -> list[Artifact] | None:
         return None  # nobody answers, or in no such messages
 
 
-def _artifacts_of(server: Any, run: str) -> list[Artifact] | None:
+def _artifacts_of(server: Any, run: str) -> list[TaskArtifact] | None:
     answer = _ask(server, "GetContextByTypeAndName", _text(1, RUN) + _text(2, run))
     if answer is None:
         return None
@@ -96,7 +96,7 @@ def _artifacts_of(server: Any, run: str) -> list[Artifact] | None:
         return None
     places = {_first(found, 1, 0): _first(found, 3).decode() for found in _all(answer, 1)}
     return [
-        Artifact(tasks[execution], execution, name, places[artifact])
+        TaskArtifact(tasks[execution], execution, name, places[artifact])
         for execution, artifact, name in sorted(made)
         if places.get(artifact)
     ]

@@ -215,7 +215,7 @@ def _submit(server: Any, request: RunRequest, root: str, console: Console) -> Re
         set_caching(compiled.documents[0], caching=False)
     # the same name as in Git: an equal pipeline is an equal version by either way
     name = compiled.name
-    wanted = upload.Wanted(name, compiled.version, compiled.documents, request.shared)
+    wanted = upload.WantedPipeline(name, compiled.version, compiled.documents, request.shared)
     found = asking(lambda: upload.find(server, wanted))
     writes = request.shared and not found.version
     experiment = asking(lambda: upload.experiment(server, request.experiment, writes))

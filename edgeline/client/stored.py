@@ -7,7 +7,7 @@ import re
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-from edgeline.client.lineage import Artifact
+from edgeline.client.lineage import TaskArtifact
 from edgeline.client.run import numbers_in
 from edgeline.errors import EdgelineError
 from edgeline.stores import storage
@@ -29,10 +29,10 @@ class StoredFile:
 
     task: str
     name: str
-    source: storage.Source
+    source: storage.LocatedFile
 
 
-def files_of(artifacts: Iterable[Artifact]) -> list[StoredFile]:
+def files_of(artifacts: Iterable[TaskArtifact]) -> list[StoredFile]:
     """The files of artifacts, wherever they are: a cached task's are in an older run's folder.
 
     Raises:
@@ -63,7 +63,7 @@ def files_below(root: str, pipeline: str, run: str) -> list[StoredFile]:
             "Where are this run's artifacts? Give Client(host=...) the address of Kubeflow's "
             "pages, which tells it, or Client(root=...) the pipeline root."
         )
-    found: dict[str, dict[str, list[storage.Source]]] = {}
+    found: dict[str, dict[str, list[storage.LocatedFile]]] = {}
     for source in _listed(f"{_place(root).rstrip('/')}/{pipeline}/{run}"):
         task, _, rest = source.location.partition(f"/{run}/")[2].partition("/")
         execution = rest.partition("/")[0]
@@ -110,7 +110,7 @@ def _place(uri: str) -> str:
     return uri.partition("?")[0]
 
 
-def _listed(folder: str) -> list[storage.Source]:
+def _listed(folder: str) -> list[storage.LocatedFile]:
     try:
         return storage.resolve([folder])
     except EdgelineError as error:

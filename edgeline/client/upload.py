@@ -10,14 +10,14 @@ from typing import Any
 
 from edgeline.errors import EdgelineError
 from edgeline.kubeflow import versions
-from edgeline.kubeflow.api import Place, has_teams, pipeline_versions, pipelines_called
+from edgeline.kubeflow.api import ServerPipeline, has_teams, pipeline_versions, pipelines_called
 from edgeline.reports import terminal
 
 CONFLICT, BAD_REQUEST, REFUSED = 409, 400, (401, 403)
 
 
 @dataclass(frozen=True)
-class Wanted:
+class WantedPipeline:
     """A compiled pipeline.
 
     Attributes:
@@ -34,14 +34,14 @@ class Wanted:
 
 
 @dataclass(frozen=True)
-class Found:
+class FoundPipeline:
     """Where the pipeline is, or shall be, and its version; None where there is none yet."""
 
-    place: Place | None
+    place: ServerPipeline | None
     version: str | None
 
 
-def find(server: Any, wanted: Wanted) -> Found:
+def find(server: Any, wanted: WantedPipeline) -> FoundPipeline:
     """Look for the version, in the namespace's own pipeline or, where it has none, a shared one.
 
     Only one's own takes an upload, but for `shared`. Where the server has one user all pipelines
@@ -56,17 +56,19 @@ def find(server: Any, wanted: Wanted) -> Found:
     )
     place = next(places, None)
     if place is None:
-        return Found(None, None)
+        return FoundPipeline(None, None)
     named = pipeline_versions(server, place.id, wanted.version)
     for one in named:
         if versions.equal(one.pipeline_spec, wanted.documents):
-            return Found(place, str(one.pipeline_version_id))
+            return FoundPipeline(place, str(one.pipeline_version_id))
     if named:
         raise EdgelineError(_taken(server, wanted, place))
-    return Found(place if place.shared == for_all else None, None)
+    return FoundPipeline(place if place.shared == for_all else None, None)
 
 
-def upload(server: Any, wanted: Wanted, found: Found, package: Path) -> Found:
+def upload(
+    server: Any, wanted: WantedPipeline, found: FoundPipeline, package: Path
+) -> FoundPipeline:
     """Upload what was not found; where another was quicker, its version is taken if it is equal.
 
     Args:
@@ -98,13 +100,13 @@ def upload(server: Any, wanted: Wanted, found: Found, package: Path) -> Found:
                 "upload there? If not, ask its owner for the role kubeflow-edit."
             ) from error
         raise
-    place = Place(pipeline, has_teams(server) and wanted.shared)
+    place = ServerPipeline(pipeline, has_teams(server) and wanted.shared)
     if place.shared:
         terminal.console(sys.stderr).print(
             f"Uploaded {wanted.version} into the shared pipeline {wanted.name}: schedules of every "
             "team that name no version run it from now on."
         )
-    return Found(place, str(made.pipeline_version_id))
+    return FoundPipeline(place, str(made.pipeline_version_id))
 
 
 def experiment(server: Any, name: str, shared: bool) -> str:
@@ -127,7 +129,7 @@ def experiment(server: Any, name: str, shared: bool) -> str:
     return str(server.create_experiment(name).experiment_id)
 
 
-def _taken(server: Any, wanted: Wanted, place: Place) -> str:
+def _taken(server: Any, wanted: WantedPipeline, place: ServerPipeline) -> str:
     where = f"Version {wanted.version} of pipeline {wanted.name} on the server"
     if place.shared:
         namespace = server.get_user_namespace()

@@ -71,7 +71,7 @@ class Resources(_Part, frozen=True):
     secrets: tuple[Secret, ...] = ()
 
 
-class ObjectStore(_Part, frozen=True):
+class ArtifactStore(_Part, frozen=True):
     """Where artifacts go.
 
     Attributes:
@@ -106,7 +106,7 @@ class Environment(_Part, frozen=True):
     name: Name
     description: str = ""
     namespace: Namespace = "kubeflow"
-    object_store: ObjectStore = ObjectStore()
+    object_store: ArtifactStore = ArtifactStore()
     registry: str = ""
     image_pull_secrets: tuple[Name, ...] = ()
     run_as_user: Annotated[int, msgspec.Meta(ge=1, le=INT32)] | None = 1000

@@ -12,7 +12,7 @@ QUANTISED = ("FLOAT16", "INT4", "INT8", "UINT8", "INT16")
 
 
 @dataclass(frozen=True)
-class Operator:
+class OperatorKind:
     """All operators of one kind: their number, and the constants that they read, in bytes.
 
     `gives` are the dtypes of their outputs, as in the flatbuffer (INT8). A constant that
@@ -26,7 +26,7 @@ class Operator:
     gives: tuple[str, ...]
 
 
-def operators(path: str | Path) -> list[Operator]:
+def operators(path: str | Path) -> list[OperatorKind]:
     """The operator table of a .tflite file, the heaviest first."""
     count: dict[str, int] = defaultdict(int)
     constants: dict[str, int] = defaultdict(int)
@@ -45,7 +45,9 @@ def operators(path: str | Path) -> list[Operator]:
                 if graph.tensors[index].dtype in QUANTISED:
                     quantised[operator.name] += len(data)
     rows = [
-        Operator(name, count[name], constants[name], quantised[name], tuple(sorted(gives[name])))
+        OperatorKind(
+            name, count[name], constants[name], quantised[name], tuple(sorted(gives[name]))
+        )
         for name in sorted(count)
     ]
     return sorted(rows, key=lambda row: (-row.constants, -row.count, row.name))

@@ -28,7 +28,7 @@ MOST_RANK = 32
 
 
 @dataclass(frozen=True, eq=False)
-class Quantisation:
+class TensorQuantisation:
     """real = scale * (integer - zero point); a scale a slice of `axis`, or one for all."""
 
     scales: npt.NDArray[np.float32]
@@ -42,7 +42,7 @@ class Quantisation:
 
 
 @dataclass(frozen=True, eq=False)
-class Tensor:
+class SubgraphTensor:
     """A tensor of a subgraph. `data` is None where it is computed; `shape` as stored.
 
     `signature` has -1 where a dimension is dynamic, and equals `shape` where none is.
@@ -53,7 +53,7 @@ class Tensor:
     shape: tuple[int, ...]
     signature: tuple[int, ...]
     dtype: str
-    quantisation: Quantisation | None
+    quantisation: TensorQuantisation | None
     variable: bool
     data: Bytes | None = field(repr=False)
 
@@ -103,7 +103,7 @@ class Subgraph:
     """Tensors by index, operators in the order of execution."""
 
     name: str
-    tensors: tuple[Tensor, ...]
+    tensors: tuple[SubgraphTensor, ...]
     inputs: tuple[int, ...]
     outputs: tuple[int, ...]
     operators: tuple[Operator, ...]
@@ -227,7 +227,7 @@ def _subgraph(
 
 def _check_order(
     reader: Reader,
-    tensors: tuple[Tensor, ...],
+    tensors: tuple[SubgraphTensor, ...],
     inputs: tuple[int, ...],
     outputs: tuple[int, ...],
     operators: tuple[Operator, ...],
@@ -256,7 +256,7 @@ def _check_order(
             raise reader.damaged(f"output {tensors[index].name!r} is computed by nothing")
 
 
-def _tensor(index: int, table: Table, buffers: list[Bytes | None]) -> Tensor:
+def _tensor(index: int, table: Table, buffers: list[Bytes | None]) -> SubgraphTensor:
     reader, name = table.reader, table.string(3)
     code = table.integer(1, "b")
     if code not in DTYPES:
@@ -268,7 +268,7 @@ def _tensor(index: int, table: Table, buffers: list[Bytes | None]) -> Tensor:
     if len(signature) != len(shape) or any(size < -1 for size in signature):
         raise reader.damaged(f"tensor {name!r} has a signature that does not fit its shape")
     data = _item(reader, buffers, table.integer(2, "I"), "buffer")
-    tensor = Tensor(
+    tensor = SubgraphTensor(
         index=index,
         name=name,
         shape=shape,
@@ -286,7 +286,7 @@ def _tensor(index: int, table: Table, buffers: list[Bytes | None]) -> Tensor:
 
 def _quantisation(
     name: str, shape: tuple[int, ...], dtype: str, table: Table | None
-) -> Quantisation | None:
+) -> TensorQuantisation | None:
     if table is None or table.at(2) is None:
         return None
     scales = table.array(2, "<f4").astype(np.float32)
@@ -308,7 +308,7 @@ def _quantisation(
         not 0 <= axis < max(len(shape), 1) or (shape and shape[axis] != len(scales))
     ):
         raise table.reader.damaged(f"tensor {name!r} has {len(scales)} scales on axis {axis}")
-    return Quantisation(scales, zero_points, axis)
+    return TensorQuantisation(scales, zero_points, axis)
 
 
 def _operator(

@@ -110,7 +110,7 @@ def called(name: str) -> str:
 
 
 @dataclass(frozen=True)
-class Place:
+class ServerPipeline:
     """A pipeline on the server: its identifier, and whether it belongs to all teams.
 
     Only a server with several teams has shared pipelines. Anybody can upload a version to one,
@@ -121,18 +121,18 @@ class Place:
     shared: bool = False
 
 
-def pipelines_called(client: Any, name: str) -> Iterator[Place]:
+def pipelines_called(client: Any, name: str) -> Iterator[ServerPipeline]:
     """Where a pipeline of a name is: the namespace's own first, and if that will not do, shared."""
     teams, own = has_teams(client), client.get_user_namespace() or None
     for namespace in dict.fromkeys((own, None)):
         answer = client.list_pipelines(filter=called(name), namespace=namespace).pipelines
         for one in answer or ():
-            yield Place(str(one.pipeline_id), teams and namespace is None)
+            yield ServerPipeline(str(one.pipeline_id), teams and namespace is None)
         if answer and not teams:
             return
 
 
-def find_version(client: Any, pipeline: str, name: str = "") -> tuple[Place | None, Any]:
+def find_version(client: Any, pipeline: str, name: str = "") -> tuple[ServerPipeline | None, Any]:
     """A version by its name, or the newest, where there is one: an empty pipeline hides no other.
 
     Returns: the pipeline, None where there is none of its name, and the version, None likewise.

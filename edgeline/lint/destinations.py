@@ -16,7 +16,7 @@ PUBLISH, DESTINATION = "edgeline.components.publish", "destination"
 
 
 @dataclass(frozen=True)
-class Published:
+class PublishTask:
     """Where a publish task of a compiled pipeline publishes, as far as the pipeline says.
 
     Attributes:
@@ -34,10 +34,10 @@ class Published:
     mounts: tuple[str, ...]
 
 
-def published(pipeline: Mapping[str, Any], platform: Mapping[str, Any]) -> list[Published]:
+def published(pipeline: Mapping[str, Any], platform: Mapping[str, Any]) -> list[PublishTask]:
     """The destinations of a compiled pipeline, each once for each parameter and set of volumes."""
     parameters = mapped(pipeline, "root", "inputDefinitions", "parameters")
-    found: dict[Any, Published] = {}
+    found: dict[Any, PublishTask] = {}
     for step in steps(pipeline):
         source = step.sources.get(DESTINATION)
         if source is None or not _publishes(step):
@@ -47,11 +47,11 @@ def published(pipeline: Mapping[str, Any], platform: Mapping[str, Any]) -> list[
         if kind == "parameter":
             path: Path_ = ("root", "inputDefinitions", "parameters", name[0], "defaultValue")
             default = at(parameters, name[0], "defaultValue")
-            found.setdefault((path, mounts), Published(path, step.name, name[0], default, mounts))
+            found.setdefault((path, mounts), PublishTask(path, step.name, name[0], default, mounts))
         else:
             path = (*step.path, "inputs", "parameters", DESTINATION)
             for value in source.values or ():
-                found.setdefault((path, value), Published(path, step.name, "", value, mounts))
+                found.setdefault((path, value), PublishTask(path, step.name, "", value, mounts))
     return list(found.values())
 
 
@@ -78,7 +78,7 @@ class _Said:
 
 
 def _said(tree: Tree) -> Iterator[_Said]:
-    named: dict[str, list[Published]] = {}
+    named: dict[str, list[PublishTask]] = {}
     for document in tree.of("IR", "PipelineVersion"):
         above, pipeline = document.pipeline or ((), {})
         found = published(pipeline, _platform(tree, document))

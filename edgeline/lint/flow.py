@@ -23,7 +23,7 @@ Origin = tuple[Any, ...]
 
 
 @dataclass(frozen=True)
-class Source:
+class ValueSource:
     """Where a parameter's value comes from.
 
     Attributes:
@@ -59,7 +59,7 @@ class Step:
     task: Mapping[str, Any]
     component: Mapping[str, Any]
     executor: Mapping[str, Any]
-    sources: Mapping[str, Source]
+    sources: Mapping[str, ValueSource]
     guards: tuple[frozenset[Origin], ...]
     beside: Mapping[str, Step]
     inner: Mapping[str, Step] = field(default_factory=dict)
@@ -78,12 +78,12 @@ class Step:
         return bool(at(self.task, "triggerPolicy", "condition"))
 
     @cached_property
-    def items(self) -> Source:
+    def items(self) -> ValueSource:
         """What a loop goes over."""
         given = mapped(self.task, "parameterIterator", "items")
         if "raw" in given:
-            return Source(("constant",), (given["raw"],))
-        return self.sources.get(str(given.get("inputParameter")), Source(("unknown",)))
+            return ValueSource(("constant",), (given["raw"],))
+        return self.sources.get(str(given.get("inputParameter")), ValueSource(("unknown",)))
 
     def artifacts(self) -> Iterator[tuple[str, Mapping[str, Any]]]:
         """Its input artifacts, and what says where each comes from."""
@@ -102,7 +102,7 @@ def steps(pipeline: Mapping[str, Any], above: Path_ = ()) -> list[Step]:
         above: where it is in its document.
     """
     parameters = mapped(pipeline, "root", "inputDefinitions", "parameters")
-    known = {name: Source(("parameter", name)) for name in parameters}
+    known = {name: ValueSource(("parameter", name)) for name in parameters}
     walk = _Walk(pipeline, above, [])
     walk.graph(mapped(pipeline, "root"), (*above, "root"), (), known, (), ())
     return walk.found
@@ -119,7 +119,7 @@ class _Walk:
         component: Mapping[str, Any],
         path: Path_,
         scope: tuple[str, ...],
-        known: Mapping[str, Source],
+        known: Mapping[str, ValueSource],
         guards: tuple[frozenset[Origin], ...],
         within: tuple[str, ...],
     ) -> dict[str, Step]:
@@ -164,34 +164,36 @@ class _Walk:
         return beside
 
 
-def _known_inside(step: Step) -> dict[str, Source]:
+def _known_inside(step: Step) -> dict[str, ValueSource]:
     """What the parameters of a step's graph come from."""
     known = {}
     for name, given in _mappings(mapped(step.component, "inputDefinitions", "parameters")):
-        default = Source(("constant",), (given.get("defaultValue"),))
+        default = ValueSource(("constant",), (given.get("defaultValue"),))
         known[name] = step.sources.get(name, default)
     if item := at(step.task, "parameterIterator", "itemInput"):
         values = step.items.values
         each = None if values is None else tuple(x for value in values for x in _items(value))
-        known[str(item)] = Source(("item", *step.scope, step.name), each)
+        known[str(item)] = ValueSource(("item", *step.scope, step.name), each)
     return known
 
 
-def _source(spec: Mapping[str, Any], scope: tuple[str, ...], known: Mapping[str, Source]) -> Source:
+def _source(
+    spec: Mapping[str, Any], scope: tuple[str, ...], known: Mapping[str, ValueSource]
+) -> ValueSource:
     if output := mapped(spec, "taskOutputParameter"):
-        return Source(("output", scope, output.get("producerTask")))
+        return ValueSource(("output", scope, output.get("producerTask")))
     constant = mapped(spec, "runtimeValue")
     if "constant" in constant:
-        source = Source(("constant",), (constant["constant"],))
+        source = ValueSource(("constant",), (constant["constant"],))
     else:
-        source = known.get(str(spec.get("componentInputParameter")), Source(("unknown",)))
+        source = known.get(str(spec.get("componentInputParameter")), ValueSource(("unknown",)))
     selector = _KEY.fullmatch(str(spec.get("parameterExpressionSelector", "")))
     if selector and source.values is not None:
         parts = tuple(
             value.get(selector[1]) if isinstance(value, Mapping) else None
             for value in map(_json, source.values)
         )
-        return Source(source.origin, parts)
+        return ValueSource(source.origin, parts)
     return source
 
 

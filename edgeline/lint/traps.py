@@ -13,7 +13,7 @@ from typing import Any
 
 from edgeline.lint import python_sources
 from edgeline.lint.documents import Document, Path_, Tree, mapped
-from edgeline.lint.flow import Origin, Source, Step, selectors, steps
+from edgeline.lint.flow import Origin, Step, ValueSource, selectors, steps
 from edgeline.lint.rule import WARNING, Found, Rule
 
 GIVEN = ("Artifact", "Parameter")
@@ -174,7 +174,7 @@ def _empty_loops(tree: Tree) -> Iterator[Found]:
                 yield Found(document, step.path, what)
 
 
-def _told(items: Source) -> str:
+def _told(items: ValueSource) -> str:
     if items.origin[0] == "parameter":
         return f"the parameter {items.origin[1]}"
     if items.origin[0] == "output":

@@ -22,7 +22,7 @@ from edgeline.formats.quantisation import FLOAT, NAMES, of
 from edgeline.reports import terminal
 
 if TYPE_CHECKING:
-    from edgeline.components.compile.report import Outcome
+    from edgeline.components.compile.report import TargetOutcome
     from edgeline.components.compile.target import Target
     from edgeline.reports.report import Section
 
@@ -110,7 +110,7 @@ def compile_model(request: Request, as_json: bool) -> int:
                 error, f"{folder} cannot be made ({error.strerror}): name another folder with -o."
             ) from error
         outcomes = [
-            report.Outcome(name, failure=broken[name])
+            report.TargetOutcome(name, failure=broken[name])
             if name in broken
             else _outcome(targets[name], request, work, options[name], folder, step)
             for name in names
@@ -259,10 +259,10 @@ def _outcome(
     options: Mapping[str, str],
     folder: Path,
     step: Any,
-) -> Outcome:
+) -> TargetOutcome:
     """Compile for one target; a failure is an outcome, too."""
     from edgeline.components.compile.compile import compile_edge_model
-    from edgeline.components.compile.report import Outcome
+    from edgeline.components.compile.report import TargetOutcome
 
     try:
         if fault := target.missing():
@@ -284,8 +284,8 @@ def _outcome(
     except EdgelineError as error:
         # the imported model is scratch, of which nobody knows
         failure = str(error).replace(str(work.folder / IMPORTED), work.name)
-        return Outcome(target.name, failure=failure)
-    return Outcome(target.name, done.metadata, done.placed)
+        return TargetOutcome(target.name, failure=failure)
+    return TargetOutcome(target.name, done.metadata, done.placed)
 
 
 def _quantisation(target: Target, wanted: str, work: Work) -> str:
@@ -349,7 +349,7 @@ def _convert(work: Work, quantisation: str) -> str:
     return str(output)
 
 
-def _joined(work: Work, folder: Path, outcomes: Sequence[Outcome]) -> list[Section]:
+def _joined(work: Work, folder: Path, outcomes: Sequence[TargetOutcome]) -> list[Section]:
     """What the model card draws of all that was made: sizes by stage, operators by device."""
     from edgeline.components.model_card import card, model_card, stages
 
@@ -380,7 +380,7 @@ def _steps(told: Console) -> Iterator[Any]:
 
 
 def _json(
-    name: str, folder: Path, outcomes: Sequence[Outcome], warnings: Sequence[str]
+    name: str, folder: Path, outcomes: Sequence[TargetOutcome], warnings: Sequence[str]
 ) -> dict[str, Any]:
     return {
         "model": name,
@@ -399,7 +399,7 @@ def _json(
     }
 
 
-def _print(console: Console, folder: Path, outcomes: Sequence[Outcome]) -> None:
+def _print(console: Console, folder: Path, outcomes: Sequence[TargetOutcome]) -> None:
     from edgeline.components.compile import report
     from edgeline.reports import report as page
 

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import IO, Any
 
 from edgeline.errors import EdgelineError
-from edgeline.local.warm import Ended
+from edgeline.local.warm import EndedTask
 
 STOP_TIME = 5  # seconds that an interrupted task has to clean up
 
@@ -88,7 +88,7 @@ def run_container(
 
 
 def handler(
-    watch: Callable[[list[str], Callable[[Path], Ended]], Any], folders: list[Path]
+    watch: Callable[[list[str], Callable[[Path], EndedTask]], Any], folders: list[Path]
 ) -> type:
     """kfp.local's task handler for `DockerRunner`.
 
@@ -102,10 +102,10 @@ def handler(
         def run(self) -> Any:
             return watch(self.full_command, self._start)
 
-        def _start(self, log: Path) -> Ended:
+        def _start(self, log: Path) -> EndedTask:
             seen = list(dict.fromkeys([*folders, Path(self.pipeline_root)]))
             with open(log, "ab") as stream:
                 code = run_container(self.image, self.full_command, seen, self.env_vars, stream)
-            return Ended(code, 0)
+            return EndedTask(code, 0)
 
     return TaskHandler

@@ -134,7 +134,7 @@ class _Lazy:
         return self._chain
 
 
-Start = Callable[[Path], warm.Ended]  # runs a task, given a file for its output
+Start = Callable[[Path], warm.EndedTask]  # runs a task, given a file for its output
 
 
 def _result(tasks: dict[str, TaskResult], component: str, place: str) -> TaskResult:
@@ -164,7 +164,7 @@ def _watch(
         try:
             ended, reason = start(result.log), ""
         except EdgelineError as error:
-            ended, reason = warm.Ended(1, 0), str(error)
+            ended, reason = warm.EndedTask(1, 0), str(error)
         result.seconds += time.monotonic() - started
         result.peak_memory = max(result.peak_memory, ended.peak_memory)
         if ended.code == 0:
@@ -188,7 +188,7 @@ def _handler(chain: _Lazy, watch: Callable[[list[str], Start], Status]) -> type:
         def run(self) -> Status:
             return watch(self.full_command, self._start)
 
-        def _start(self, log: Path) -> warm.Ended:
+        def _start(self, log: Path) -> warm.EndedTask:
             output = Path(_executor_input(self.full_command)["outputs"]["outputFile"])
             stage = _stage(output.parent.name)
             variables = {**self.env_vars, LOCAL_RUN: "1"}
@@ -205,7 +205,7 @@ def _stage(component: str) -> str | None:
     return warm.COMPONENT_STAGE.get(own_name) if warm.is_supported() else None
 
 
-def _subprocess(command: Sequence[str], env: Mapping[str, str], log: Path) -> warm.Ended:
+def _subprocess(command: Sequence[str], env: Mapping[str, str], log: Path) -> warm.EndedTask:
     import sys
 
     command = subprocess_task_handler.replace_python_executable(list(command), sys.executable)
@@ -214,7 +214,7 @@ def _subprocess(command: Sequence[str], env: Mapping[str, str], log: Path) -> wa
             command, stdout=stream, stderr=subprocess.STDOUT, env={**os.environ, **env}
         )
         try:
-            return warm.Ended(process.wait(), 0)
+            return warm.EndedTask(process.wait(), 0)
         except BaseException:
             process.send_signal(signal.SIGINT)
             process.wait()

@@ -61,7 +61,7 @@ LOST_AFTER = 0.1  # seconds between two looks whether the run still wants the ta
 
 
 @dataclass(frozen=True)
-class Ended:
+class EndedTask:
     """How a task's process ended: exit code (negative: the signal) and peak memory in bytes."""
 
     code: int
@@ -108,7 +108,7 @@ class Warm:
         self._folder.cleanup()
         self._sockets.cleanup()
 
-    def run(self, stage: str, command: Sequence[str], env: dict[str, str], log: Path) -> Ended:
+    def run(self, stage: str, command: Sequence[str], env: dict[str, str], log: Path) -> EndedTask:
         """Run kfp's executor in a fork of a stage, its output going to `log`.
 
         Args:
@@ -132,8 +132,8 @@ class Warm:
                     connection.recv(1)
                 raise
         if not answer:
-            return Ended(-signal.SIGKILL, 0)
-        return Ended(**json.loads(answer))
+            return EndedTask(-signal.SIGKILL, 0)
+        return EndedTask(**json.loads(answer))
 
     def _connect(self, connection: socket.socket, stage: str) -> None:
         assert self._process is not None

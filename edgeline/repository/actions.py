@@ -89,7 +89,7 @@ def init(
                 root.add_key(key, role)
             root.roles[role].threshold = thresholds.get(role, 1)
         root.expires = roles.expiry(root, "root")
-        state = roles.State(staged={"root": Metadata(root)})
+        state = roles.RepositoryState(staged={"root": Metadata(root)})
         roles.stage(state, "targets", Targets())
         signers = keys.signers([*private, *signing])
         roles.sign(state, signers)
@@ -286,7 +286,7 @@ def _existing(repository: str) -> Place:
     return place
 
 
-def _refuse_withdrawn(state: roles.State, store: stores.Store, bundle: Bundle) -> None:
+def _refuse_withdrawn(state: roles.RepositoryState, store: stores.Store, bundle: Bundle) -> None:
     """A pipeline that runs again must not bring back what was taken back."""
     newest, digest = state.newest("targets"), content_digest(bundle)
     manifests = listing.manifests(newest.signed).get(bundle.name, {}) if newest else {}
@@ -301,7 +301,7 @@ def _refuse_withdrawn(state: roles.State, store: stores.Store, bundle: Bundle) -
 
 
 def _publish(
-    place: Place, state: roles.State, signers: Sequence[CryptoSigner], *changed: str
+    place: Place, state: roles.RepositoryState, signers: Sequence[CryptoSigner], *changed: str
 ) -> Outcome:
     """Publish what may be; `changed` names the roles that have to be live, none for all."""
     if not roles.publish(place, state):
@@ -309,7 +309,7 @@ def _publish(
     return _outcome(state, *changed)
 
 
-def _outcome(state: roles.State, *changed: str) -> Outcome:
+def _outcome(state: roles.RepositoryState, *changed: str) -> Outcome:
     lacking = {role: roles.missing(state, role) for role in ROLES}
     return Outcome(
         not state.staged.keys() & set(changed or ROLES),

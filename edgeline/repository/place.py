@@ -57,7 +57,7 @@ def open_place(destination: str) -> Place:
         EdgelineError: see `edgeline.stores.store.open_store`.
     """
     store = open_store(destination)
-    return Folder(store.root) if isinstance(store, FolderStore) else Bucket(store)  # type: ignore[arg-type]
+    return Folder(store.root) if isinstance(store, FolderStore) else BucketPlace(store)  # type: ignore[arg-type]
 
 
 @dataclass(frozen=True)
@@ -129,7 +129,7 @@ class Folder:
 
 
 @dataclass(frozen=True)
-class Bucket:
+class BucketPlace:
     """A place below a prefix of a bucket."""
 
     store: ObjectStore

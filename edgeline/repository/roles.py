@@ -30,7 +30,7 @@ Roles = dict[str, Metadata[Any]]
 
 
 @dataclass
-class State:
+class RepositoryState:
     """What a repository holds.
 
     Attributes:
@@ -61,14 +61,14 @@ class State:
         return None
 
 
-def read(place: Place) -> State:
+def read(place: Place) -> RepositoryState:
     """Read a repository.
 
     Raises:
         UsageError: there is none.
         EdgelineError: its metadata is damaged.
     """
-    state = State()
+    state = RepositoryState()
     number = 1
     while (root := _read(place, f"{number}.root")) is not None:
         state.live["root"] = root
@@ -92,7 +92,7 @@ def read(place: Place) -> State:
     return state
 
 
-def missing(state: State, role: str) -> int:
+def missing(state: RepositoryState, role: str) -> int:
     """How many signatures the newest metadata of a role lacks."""
     metadata = state.newest(role)
     if metadata is None:
@@ -100,7 +100,7 @@ def missing(state: State, role: str) -> int:
     return lacking(state, role, metadata)
 
 
-def lacking(state: State, role: str, metadata: Metadata[Any]) -> int:
+def lacking(state: RepositoryState, role: str, metadata: Metadata[Any]) -> int:
     """How many signatures metadata of a role lacks; a root needs its forerunner's, too."""
     arguments = (metadata.signed_bytes, metadata.signatures)
     try:
@@ -114,7 +114,7 @@ def lacking(state: State, role: str, metadata: Metadata[Any]) -> int:
         raise EdgelineError(f"The metadata of {role} is damaged ({error}).") from error
 
 
-def stage(state: State, role: str, signed: Any) -> None:
+def stage(state: RepositoryState, role: str, signed: Any) -> None:
     """Let a new version of a role wait for its signatures."""
     live = state.live.get(role)
     signed.version = live.signed.version + 1 if live else 1
@@ -129,7 +129,7 @@ def expiry(root: Root, role: str) -> datetime:
 
 
 def sign(
-    state: State,
+    state: RepositoryState,
     signers: Iterable[CryptoSigner],
     renew: bool = False,
     waiting: Collection[str] = (),
@@ -168,7 +168,7 @@ def sign(
     return signed
 
 
-def publish(place: Place, state: State) -> bool:
+def publish(place: Place, state: RepositoryState) -> bool:
     """Write a state: live if everything in it verifies, else staged. To be called under `lock`.
 
     Returns:
@@ -192,7 +192,9 @@ def publish(place: Place, state: State) -> bool:
     return not state.staged
 
 
-def keep(place: Place, state: State, signers: Iterable[CryptoSigner], renew: bool) -> list[str]:
+def keep(
+    place: Place, state: RepositoryState, signers: Iterable[CryptoSigner], renew: bool
+) -> list[str]:
     """Publish under the live root while a new one waits for the signatures of other roles.
 
     Else the timestamp would expire with it, and nothing could be withdrawn. What was signed anew
@@ -205,7 +207,7 @@ def keep(place: Place, state: State, signers: Iterable[CryptoSigner], renew: boo
         return []
     staged, live = state.staged.get("targets"), state.live["targets"]
     changed = staged is not None and staged.signed.targets != live.signed.targets
-    under = State(dict(state.live), {"targets": staged} if staged and changed else {})
+    under = RepositoryState(dict(state.live), {"targets": staged} if staged and changed else {})
     signed = sign(under, signers, renew, waiting=state.staged)
     publish(place, under)
     state.live = under.live
@@ -215,7 +217,7 @@ def keep(place: Place, state: State, signers: Iterable[CryptoSigner], renew: boo
     return signed
 
 
-def _order(state: State, going: Roles) -> list[str]:
+def _order(state: RepositoryState, going: Roles) -> list[str]:
     """The timestamp last; a new root after it where the timestamp satisfies the old one, too."""
     order = ["targets", "snapshot", "root", "timestamp"]
     live = state.live.get("root")
@@ -251,7 +253,7 @@ def _half(root: Root, role: str) -> timedelta:
     return (expiry(root, role) - datetime.now(timezone.utc)) / 2
 
 
-def _sign(state: State, role: str, keys: Mapping[str, CryptoSigner]) -> bool:
+def _sign(state: RepositoryState, role: str, keys: Mapping[str, CryptoSigner]) -> bool:
     """Sign a staged role with all keys that may, those of the root before included."""
     staged = state.staged.get(role)
     if staged is None:

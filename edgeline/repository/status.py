@@ -59,7 +59,7 @@ def show(repository: str, as_json: bool) -> None:
             console.print(f"{title}: [bold]{name}[/] {numbers}", highlight=False)
 
 
-def _role(state: roles.State, role: str) -> dict[str, Any]:
+def _role(state: roles.RepositoryState, role: str) -> dict[str, Any]:
     metadata = state.newest(role)
     wanted = state.root.signed.roles[role]
     now = datetime.now(timezone.utc)

@@ -18,7 +18,7 @@ from typing import Any, TypeVar
 from edgeline.errors import EdgelineError
 from edgeline.kubeflow.api import (
     UNAVAILABLE,
-    Place,
+    ServerPipeline,
     find_version,
     grpc_code,
     has_teams,
@@ -56,7 +56,7 @@ class Change:
 class _Known:
     """What the server has, by name or identifier; each is asked for once."""
 
-    version: Callable[[str, str], tuple[Place | None, Any]]
+    version: Callable[[str, str], tuple[ServerPipeline | None, Any]]
     experiment: Callable[[str], str]
 
 

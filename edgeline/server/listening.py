@@ -13,11 +13,11 @@ from pathlib import Path
 from edgeline.errors import EdgelineError, UsageError
 from edgeline.server.http.http1 import Http1
 from edgeline.server.http.http2 import Http2
-from edgeline.server.http.server import Server
+from edgeline.server.http.server import HttpServer
 from edgeline.server.settings import ServerSettings
 
 
-async def listen(server: Server, context: ssl.SSLContext | None) -> list[asyncio.Server]:
+async def listen(server: HttpServer, context: ssl.SSLContext | None) -> list[asyncio.Server]:
     """Listen on the port for HTTP and gRPC, and on the one for gRPC alone where there is one.
 
     Args:
@@ -38,7 +38,9 @@ async def listen(server: Server, context: ssl.SSLContext | None) -> list[asyncio
     return listeners
 
 
-async def end_connections(server: Server, listeners: list[asyncio.Server], limit: float) -> None:
+async def end_connections(
+    server: HttpServer, listeners: list[asyncio.Server], limit: float
+) -> None:
     """Take no more connections, end those that are idle, wait for the others, then cut them."""
     server.stopping = True
     for listener in listeners:

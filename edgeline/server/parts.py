@@ -11,7 +11,7 @@ from edgeline.errors import UsageError
 from edgeline.runtimes.interpreter import runtime_version
 from edgeline.server import access
 from edgeline.server.app import App
-from edgeline.server.http.server import Server
+from edgeline.server.http.server import HttpServer
 from edgeline.server.metrics import Metrics
 from edgeline.server.models.model import Description, Observer
 from edgeline.server.protocols import routes
@@ -45,7 +45,7 @@ class ServerParts:
     """What is started and ended. `updates`, `webhook` and `payloads` are there if asked for."""
 
     state: ServerState
-    server: Server
+    server: HttpServer
     updates: Updates | None
     watching: Watching
     webhook: Delivery | None
@@ -102,7 +102,7 @@ def put_together(path: str, settings: ServerSettings, forks: ForkServer) -> Serv
         Recent(metrics),
     )
     app = App(state, Router(routes.tables(state, watching, updates)), routes.methods(state))
-    server = Server(settings, metrics, app.http, app.grpc)
+    server = HttpServer(settings, metrics, app.http, app.grpc)
     return ServerParts(state, server, updates, watching, webhook, payloads)
 
 

@@ -9,13 +9,13 @@ from collections.abc import Awaitable, Callable, Iterator
 from typing import Any
 
 from edgeline.errors import EdgelineError
-from edgeline.server.http.server import Server
+from edgeline.server.http.server import HttpServer
 from edgeline.server.state import ServerState
 
 log = logging.getLogger("edgeline.server")
 
 
-async def sweep(server: Server) -> None:
+async def sweep(server: HttpServer) -> None:
     """Once a second: end connections whose time is up."""
     while True:
         await asyncio.sleep(1.0)

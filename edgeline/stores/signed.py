@@ -10,7 +10,7 @@ from edgeline.errors import EdgelineError
 ROOTS = ("metadata/1.root.json", "metadata/staged/root.json")
 
 
-class Place(Protocol):
+class BrowsableStore(Protocol):
     """A store that can look around."""
 
     def signed_repositories(self) -> tuple[str, str]:
@@ -20,7 +20,7 @@ class Place(Protocol):
         """
 
 
-def refuse_signed(store: Place, destination: str) -> None:
+def refuse_signed(store: BrowsableStore, destination: str) -> None:
     """Refuse a destination that is, lies in or holds a signed repository.
 
     A bundle there would be published, and no device would ever see it.

@@ -43,7 +43,7 @@ SCHEMES = ("", "package", "http", "https", "s3", "gs", "minio")
 
 
 @dataclass(frozen=True)
-class Source:
+class LocatedFile:
     """One file where it lies.
 
     `name` is what may be recorded and shown: relative to the folder or glob that found it
@@ -67,14 +67,14 @@ class File:
     size: int
 
 
-def resolve(data: str | Sequence[str]) -> list[Source]:
+def resolve(data: str | Sequence[str]) -> list[LocatedFile]:
     """The files that some locations name, in the order given, each location's sorted by path.
 
     Raises:
         UsageError: a location names nothing, or a file that another has named already.
         EdgelineError: it may not be read or cannot be reached.
     """
-    sources: dict[str, Source] = {}
+    sources: dict[str, LocatedFile] = {}
     for given in _locations(data):
         place, _, pin = given.partition(PIN)
         for location, name in _find(place):
@@ -83,13 +83,13 @@ def resolve(data: str | Sequence[str]) -> list[Source]:
                     f"{name} is named twice, by {remote.public(sources[location].given)} and by "
                     f"{remote.public(given)}: give every file once."
                 )
-            sources[location] = Source(location, name, given, pin.lower())
+            sources[location] = LocatedFile(location, name, given, pin.lower())
     if not sources:
         raise UsageError("No data is given: name at least one file, folder or glob.")
     return list(sources.values())
 
 
-def open_source(source: Source) -> BinaryIO:
+def open_source(source: LocatedFile) -> BinaryIO:
     """A stream of a source's bytes; reading its end checks the pin of a single file.
 
     Raises:
@@ -99,7 +99,7 @@ def open_source(source: Source) -> BinaryIO:
     return io.BufferedReader(_Watched(source), PIECE)
 
 
-def fetch(sources: Sequence[Source], folder: Path) -> list[File]:
+def fetch(sources: Sequence[LocatedFile], folder: Path) -> list[File]:
     """Bring sources to this machine and check their pins; remote ones are copied into `folder`.
 
     Raises:
@@ -258,7 +258,7 @@ def _visible(path: str | Path, marks: str = "._") -> bool:
 class _Watched(io.RawIOBase):
     """The bytes of a source, digested as they pass, with failures in words."""
 
-    def __init__(self, source: Source) -> None:
+    def __init__(self, source: LocatedFile) -> None:
         self._source = source
         self._digest = hashlib.sha256()
         try:
@@ -290,7 +290,7 @@ class _Watched(io.RawIOBase):
         super().close()
 
 
-def _fetch(source: Source, target: Path) -> File:
+def _fetch(source: LocatedFile, target: Path) -> File:
     local = not remote.scheme(source.location)
     path, sha256, size = Path(source.location) if local else target, hashlib.sha256(), 0
     with open_source(source) as stream, open(os.devnull if local else target, "wb") as copy:

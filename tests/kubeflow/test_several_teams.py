@@ -26,9 +26,9 @@ TAKEN = "shared-version-name-taken-by-other-content"
 UPLOADS = uploads()
 
 
-def wanted(version: str, shared: bool = False) -> upload.Wanted:
+def wanted(version: str, shared: bool = False) -> upload.WantedPipeline:
     pipeline = version.rpartition("-")[0]
-    return upload.Wanted(pipeline, version, UPLOADS[version]["documents"], shared)
+    return upload.WantedPipeline(pipeline, version, UPLOADS[version]["documents"], shared)
 
 
 def evil(name: str = TAKEN) -> Any:
@@ -128,8 +128,8 @@ def test_a_version_of_one_s_own_is_found_by_its_content(recorded: RecordedServer
     recorded.replay("submit-own-namespace-again")
     client = connect(recorded.address, "team-a")
     found = upload.find(client, wanted("taxi-02ecb1325865f60e"))
-    assert found == upload.Found(
-        upload.Place("a3d13d9b-126d-4349-b0a6-d57a30bd6082"),
+    assert found == upload.FoundPipeline(
+        upload.ServerPipeline("a3d13d9b-126d-4349-b0a6-d57a30bd6082"),
         "810a5279-9717-4e92-81d3-2f1398e10730",
     )
 
@@ -148,13 +148,13 @@ def test_what_is_new_never_goes_to_a_shared_pipeline_unasked(
     namespace = "team-a" if "viewer" in name else "team-b"
     client = connect(recorded.address, namespace)
     found = upload.find(client, wanted(version))
-    assert found == upload.Found(None, None)  # in the namespace there is no such pipeline
+    assert found == upload.FoundPipeline(None, None)  # in the namespace there is no such pipeline
     recorded.answer("POST pipelines", {"pipeline_id": "own"})
     recorded.answer("POST pipelines/upload_version", {"pipeline_version_id": "new"})
     recorded.replayed = {}
     (tmp_path / "pipeline.yaml").write_text("{}")
     made = upload.upload(client, wanted(version), found, tmp_path / "pipeline.yaml")
-    assert made == upload.Found(upload.Place("own"), "new")
+    assert made == upload.FoundPipeline(upload.ServerPipeline("own"), "new")
     assert [line for line in recorded.changes if "upload_version" in line] == [
         f"POST /apis/v2beta1/pipelines/upload_version?name={version}&pipelineid=own"
     ]
@@ -182,7 +182,9 @@ def test_two_who_upload_at_once_both_get_the_version(
     recorded.replay("two-at-once-409")
     client = connect(recorded.address, "team-a")
     new = wanted("vision-a750f8787e28e3c4")
-    found = upload.Found(upload.Place("4ce5253e-72b8-4b3e-9e61-3482e6d36732"), None)
+    found = upload.FoundPipeline(
+        upload.ServerPipeline("4ce5253e-72b8-4b3e-9e61-3482e6d36732"), None
+    )
     (tmp_path / "pipeline.yaml").write_text("{}")
     key = next(key for key in recorded.replayed if key.startswith("GET") and "versions" in key)
     upload_key = next(key for key in recorded.replayed if "upload_version" in key)

@@ -11,7 +11,7 @@ from typing import Any
 import hpack
 
 from edgeline.server.http.messages import HttpResponse
-from edgeline.server.http.server import Server
+from edgeline.server.http.server import HttpServer
 from edgeline.server.metrics import Metrics
 from edgeline.server.settings import ServerSettings
 
@@ -55,9 +55,9 @@ class Transport:
     abort = close
 
 
-def server(**settings: Any) -> Server:
+def server(**settings: Any) -> HttpServer:
     """A server whose answers are the paths and messages that it was asked with."""
-    return Server(
+    return HttpServer(
         ServerSettings(**settings),
         Metrics(),
         lambda request, reply: reply(HttpResponse(200, request.target + b" " + request.body)),
@@ -65,7 +65,9 @@ def server(**settings: Any) -> Server:
     )
 
 
-def exchange(protocol: Callable[[Server], Any], data: Iterable[bytes], **settings: Any) -> bytes:
+def exchange(
+    protocol: Callable[[HttpServer], Any], data: Iterable[bytes], **settings: Any
+) -> bytes:
     """What a server writes to a client that sends `data`, piece by piece."""
 
     async def run() -> bytes:

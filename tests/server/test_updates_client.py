@@ -64,7 +64,9 @@ def file_of(tmp_path: Path, version: int, name: str = "model.tflite") -> Path:
     return tmp_path / "state" / "models" / "m" / str(version) / name
 
 
-def stage(publisher: Publisher, change: Callable[[roles.State], None], keys_of: list[str]) -> None:
+def stage(
+    publisher: Publisher, change: Callable[[roles.RepositoryState], None], keys_of: list[str]
+) -> None:
     """Write metadata as somebody with these keys would, checked by nobody."""
     place = open_place(str(publisher.path))
     state = roles.read(place)
@@ -88,11 +90,11 @@ def stage(publisher: Publisher, change: Callable[[roles.State], None], keys_of: 
         place.write(f"metadata/{number}{role}.json", metadata.to_bytes())
 
 
-def as_it_is(_: roles.State) -> None:
+def as_it_is(_: roles.RepositoryState) -> None:
     """Change nothing."""
 
 
-def live_version(state: roles.State) -> int:
+def live_version(state: roles.RepositoryState) -> int:
     return state.staged["targets"].signed.version
 
 
@@ -182,7 +184,7 @@ def test_endless_metadata_is_cut(publisher, look):
 def test_expired_metadata_is_refused(publisher, look, role):
     assert versions(look()) == [1]
 
-    def expire(state: roles.State) -> None:
+    def expire(state: roles.RepositoryState) -> None:
         if role in state.staged:
             state.staged[role].signed.expires = datetime.now(timezone.utc) - timedelta(days=1)
 

@@ -4,7 +4,7 @@ A connection serves one request at a time; what came behind it stays bytes, and 
 read, until it is answered. What it may cost is bounded: the header's bytes, the body's (from
 Content-Length before any is read), the bytes buffered over all connections, the time to send a
 request, to read an answer, and to be silent. Times are kept by one sweep a second over all
-connections (`Server.sweep`), so that a request costs no timer.
+connections (`HttpServer.sweep`), so that a request costs no timer.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from edgeline.server.digits import whole
 from edgeline.server.errors import Code, ServingError
 from edgeline.server.http.http2 import PREFACE, Http2
 from edgeline.server.http.messages import REASONS, HttpRequest, HttpResponse, error_response
-from edgeline.server.http.server import Server, peer_of
+from edgeline.server.http.server import HttpServer, peer_of
 
 _PIECE = 16 * 1024  # bytes that are parsed at once where no body is known to be as long
 _IN_A_ROW = 32  # answers to one connection before the others have their turn
@@ -31,7 +31,7 @@ _SINGLE = (b"content-length", b"host")  # which one is meant, two readers may ta
 class Http1(asyncio.Protocol):
     """One connection."""
 
-    def __init__(self, server: Server) -> None:
+    def __init__(self, server: HttpServer) -> None:
         self.server = server
         self.deadline = monotonic() + server.settings.read_time
         self._waiting: deque[HttpRequest | ServingError] = deque()

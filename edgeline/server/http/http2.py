@@ -18,7 +18,7 @@ from edgeline.server.errors import Code, ServingError
 from edgeline.server.http import frames as h2
 from edgeline.server.http.grpc_call import Call, is_grpc, message_of
 from edgeline.server.http.headers import Headers
-from edgeline.server.http.server import Server, peer_of
+from edgeline.server.http.server import HttpServer, peer_of
 
 PREFACE = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"
 _MAX_FRAME = 1 << 20
@@ -44,7 +44,7 @@ class _Stream:
 class Http2(asyncio.Protocol):
     """One connection."""
 
-    def __init__(self, server: Server) -> None:
+    def __init__(self, server: HttpServer) -> None:
         self.server = server
         self._received = bytearray()
         self._started = self._closing = self._stuck = False

@@ -35,7 +35,7 @@ CallHandler = Callable[[Call, Reply], None]
 
 
 @dataclass
-class Server:
+class HttpServer:
     """What connections share. `handler` answers HTTP's requests and `call_handler` gRPC's calls on
     the event loop, at once or later."""
 

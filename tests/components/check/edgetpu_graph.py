@@ -7,8 +7,8 @@ from pathlib import Path
 
 import numpy as np
 
-from edgeline.components.check.edgetpu_placement import Placement, Verdict, judge, place
-from edgeline.formats.tflite import Model, Operator, Quantisation, Subgraph, Tensor
+from edgeline.components.check.edgetpu_placement import OperatorVerdict, Placement, judge, place
+from edgeline.formats.tflite import Model, Operator, Subgraph, SubgraphTensor, TensorQuantisation
 
 
 class Graph:
@@ -19,8 +19,8 @@ class Graph:
 
     def tensor(self, shape, dtype="INT8", values=None, signature=None):
         data = None if values is None else np.asarray(values).reshape(-1).view(np.uint8)
-        scale = Quantisation(np.ones(1, np.float32), np.zeros(1, np.int64), 0)
-        tensor = Tensor(
+        scale = TensorQuantisation(np.ones(1, np.float32), np.zeros(1, np.int64), 0)
+        tensor = SubgraphTensor(
             len(self.tensors),
             "t",
             tuple(shape),
@@ -82,7 +82,7 @@ class Graph:
     def graph(self):
         return Subgraph("main", tuple(self.tensors), (0,), (), tuple(self.operators))
 
-    def verdicts(self) -> list[Verdict]:
+    def verdicts(self) -> list[OperatorVerdict]:
         graph = self.graph()
         return [judge(graph, operator) for operator in graph.operators]
 

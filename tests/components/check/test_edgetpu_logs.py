@@ -13,7 +13,7 @@ import pytest
 from edgetpu_graph import Graph, one
 
 from edgeline.components.check import edgetpu_rules as rules
-from edgeline.formats.tflite import Quantisation
+from edgeline.formats.tflite import TensorQuantisation
 
 GITHUB = "https://github.com/"
 ISSUE = GITHUB + "google-coral/edgetpu/issues/"
@@ -299,7 +299,7 @@ def test_a_scale_a_unit_is_warned_of():
     converter makes them since 2024) answers wrongly."""
     net = Graph()
     weights = net.constant(np.zeros((10, 8)), "INT8")
-    scales = Quantisation(np.ones(10, np.float32), np.zeros(10, np.int64), 0)
+    scales = TensorQuantisation(np.ones(10, np.float32), np.zeros(10, np.int64), 0)
     net.tensors[weights] = replace(net.tensors[weights], quantisation=scales)
     inputs = [net.tensor((1, 8)), weights, net.constant([0] * 10)]
     net.apply("FULLY_CONNECTED", inputs, (1, 10))

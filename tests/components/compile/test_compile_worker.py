@@ -216,7 +216,7 @@ def test_a_pipeline_compiles_for_several_targets(tmp_path):
 
 
 def test_a_page_with_a_failure(tmp_path):
-    outcomes = [report.Outcome("edgetpu", failure="It <is> not installed.")]
+    outcomes = [report.TargetOutcome("edgetpu", failure="It <is> not installed.")]
     report.write(tmp_path / "page.html", "model.keras", outcomes, ["Random data."])
     page = (tmp_path / "page.html").read_text()
     assert "It &lt;is&gt; not installed." in page
