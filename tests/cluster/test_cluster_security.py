@@ -10,7 +10,6 @@ from typing import Any
 import pytest
 import yaml
 from api_server import ApiServer
-from kubernetes import client, config
 
 MANIFESTS = Path(__file__).parents[2] / "manifests"
 OVERLAYS = sorted(path.name for path in (MANIFESTS / "overlays").iterdir())
@@ -160,10 +159,14 @@ def test_pipelines_may_do_what_they_need_and_nothing_else(api_server: ApiServer)
 
 
 def authorisation(api_server: ApiServer) -> Any:
+    from kubernetes import client, config
+
     return client.AuthorizationV1Api(config.new_client_from_config(str(api_server.kubeconfig)))
 
 
 def may(reviews: Any, user: str, right: Right) -> bool:
+    from kubernetes import client
+
     namespace, group, resource, verb = right
     resource, _, sub = resource.partition("/")
     attributes = client.V1ResourceAttributes(

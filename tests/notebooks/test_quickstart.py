@@ -6,16 +6,16 @@ import os
 import sys
 from pathlib import Path
 
-import nbformat
 import pytest
-from nbclient import NotebookClient
 
 ROOT = Path(__file__).parents[2]
 sys.path.append(str(ROOT / "tests" / "kubeflow"))
 
 
 def test_the_quickstart_runs_as_shown(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    import nbformat
     from documented_server import DocumentedServer
+    from nbclient import NotebookClient
 
     server = DocumentedServer()
     monkeypatch.setenv("KF_PIPELINES_ENDPOINT", server.address)

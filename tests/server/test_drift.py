@@ -6,7 +6,6 @@ import math
 
 import numpy as np
 import pytest
-from scipy import stats
 
 from edgeline.artifacts import reference
 from edgeline.artifacts.reference import Categories, Numbers
@@ -41,6 +40,8 @@ def live(column: Numbers, values) -> Live:
     ],
 )
 def test_kolmogorov_smirnov_is_scipys(first, second):
+    from scipy import stats
+
     column = numbers(first)
     found = drift.ks(column.counts, live(column, second).counts)
     exact = stats.ks_2samp(first, second).statistic
@@ -48,6 +49,8 @@ def test_kolmogorov_smirnov_is_scipys(first, second):
 
 
 def test_population_stability_index_is_the_formula_on_deciles():
+    from scipy import stats
+
     first, second = RNG.normal(0, 1, 20_000), RNG.normal(0.4, 1.2, 20_000)
     edges = np.quantile(first, np.linspace(0, 1, 11)[1:-1])
     p, q = (np.bincount(np.searchsorted(edges, v), minlength=10) / len(v) for v in (first, second))
@@ -60,6 +63,8 @@ def test_population_stability_index_is_the_formula_on_deciles():
 
 
 def test_what_chance_makes_is_as_large_as_said():
+    from scipy import stats
+
     indices, distances = [], []
     first = RNG.normal(0, 1, 4000)
     column = numbers(first)
@@ -77,6 +82,8 @@ def test_what_chance_makes_is_as_large_as_said():
 
 
 def test_rates_by_the_z_test():
+    from scipy import stats
+
     pooled = 30 / 1500
     wanted = stats.norm.isf(drift.CHANCE) * math.sqrt(pooled * (1 - pooled) * (1 / 1000 + 1 / 500))
     assert drift.rate_chance(10, 1000, 20, 500) == pytest.approx(wanted, rel=1e-3)

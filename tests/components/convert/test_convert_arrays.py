@@ -10,12 +10,12 @@ from edgeline.errors import EdgelineError
 from edgeline.formats import tflite
 from edgeline.runtimes import interpreter
 
-tf = pytest.importorskip("tensorflow")
-
 
 @pytest.fixture(scope="module")
 def imported(network, tmp_path_factory):
     """The same with a transform, as pretrained models come: half of each value."""
+    import tensorflow as tf
+
     loaded = tf.saved_model.load(str(network / "saved_model"))
     module = tf.Module()
     module.loaded = loaded
@@ -79,6 +79,8 @@ def test_large_weights_are_no_constants_of_the_graph_and_change_nothing(
 
 
 def test_a_graph_without_its_large_weights_is_small(tmp_path):
+    import tensorflow as tf
+
     from edgeline.components.convert import replay
 
     module = tf.Module()

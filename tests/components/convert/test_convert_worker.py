@@ -17,8 +17,6 @@ from edgeline.components.convert.convert import convert
 from edgeline.errors import EdgelineError
 from edgeline.runtimes import child, interpreter
 
-tf = pytest.importorskip("tensorflow")
-
 ROWS = 60
 COLOURS = [b"red", b"green", b"blue"]
 
@@ -42,6 +40,8 @@ def data(tmp_path):
 
 def save(folder, transform, network=None, kept=None, labels=None):
     """A `model/v1` of a transform and a network on its features."""
+    import tensorflow as tf
+
     module = tf.Module()
     module.kept = kept
     module.weights = tf.Variable(np.linspace(-1, 1, 24).reshape(3, 8), dtype=tf.float32)
@@ -93,11 +93,15 @@ def save(folder, transform, network=None, kept=None, labels=None):
 
 
 def fill(inputs):
+    import tensorflow as tf
+
     size = inputs["size"]
     return {**inputs, "size": tf.where(tf.math.is_nan(size), 0.0, size)}
 
 
 def vocabulary(oov):
+    import tensorflow as tf
+
     initializer = tf.lookup.KeyValueTensorInitializer(COLOURS, tf.range(3, dtype=tf.int64))
     return tf.lookup.StaticVocabularyTable(initializer, oov)
 
@@ -162,6 +166,8 @@ def test_one_bucket_takes_raw_features_and_writes_labels(data, tmp_path):
 
 @pytest.mark.usefixtures("in_this_process")
 def test_an_operator_of_the_transform_is_named(data, tmp_path):
+    import tensorflow as tf
+
     def transform(inputs):
         cleaned = tf.strings.regex_replace(inputs["word"], "[^0-9]", "")
         number = tf.where(cleaned == "", 0.0, tf.strings.to_number(cleaned + "0"))
@@ -174,6 +180,8 @@ def test_an_operator_of_the_transform_is_named(data, tmp_path):
 
 @pytest.mark.usefixtures("in_this_process")
 def test_an_operator_of_the_network_is_named(data, tmp_path):
+    import tensorflow as tf
+
     def network(x):
         return tf.math.erfinv(tf.tanh(tf.reduce_sum(x, 1, keepdims=True)) / 2)
 
@@ -188,6 +196,8 @@ def test_an_operator_of_the_network_is_named(data, tmp_path):
 
 @pytest.mark.usefixtures("in_this_process")
 def test_a_loop_over_columns_is_named_with_a_way_out(data, tmp_path):
+    import tensorflow as tf
+
     def network(x):
         return tf.reduce_sum(tf.transpose(tf.map_fn(tf.tanh, tf.transpose(x))), 1, keepdims=True)
 

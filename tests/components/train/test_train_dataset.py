@@ -9,7 +9,6 @@ from edgeline import artifacts
 from edgeline.artifacts import batches, examples
 from edgeline.artifacts.features import Feature
 
-pytest.importorskip("tensorflow")
 ROWS, WIDTH = 96, 50
 
 

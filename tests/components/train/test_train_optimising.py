@@ -20,9 +20,6 @@ from edgeline.components.verify.verify import verify
 from edgeline.errors import EdgelineError
 from edgeline.runtimes import interpreter
 
-tf = pytest.importorskip("tensorflow")
-pytest.importorskip("tensorflow_model_optimization")
-
 PIPELINES = Path(__file__).parents[3] / "pipelines"
 TAXI, DIGITS = PIPELINES / "taxi" / "module.py", PIPELINES / "digits"
 
@@ -60,6 +57,8 @@ def run(folder, kind, module="legacy.py", patience=0, **settings):
 
 
 def kernels(model):
+    import tensorflow as tf
+
     loaded = tf.saved_model.load(str(models.saved_model_path(model)))
     assert set(loaded.signatures) == {
         *(models.SERVING, models.EVALUATE, models.TRANSFORM, models.PREDICT_TRANSFORMED)

@@ -2,7 +2,6 @@
 
 import numpy as np
 import pytest
-from scipy import stats
 
 from edgeline.components.verify.parity import Batch, compare
 from edgeline.errors import EdgelineError
@@ -21,6 +20,8 @@ def batch(cloud, edge, label, **more):
 
 
 def test_auc_is_mann_and_whitneys_u_over_batches_and_ties():
+    from scipy import stats
+
     random = np.random.default_rng(7)
     score = np.round(random.random(4000), 2)[:, None]
     label = (random.random(4000) < score[:, 0]).astype(np.int64)
