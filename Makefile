@@ -15,7 +15,9 @@ test: lint types unit ## set up, then lint, check types and run the tests (at mo
 
 check: lint types fast ## lint, types and the fast tests (at most 3 minutes)
 
-long: fuzz test-updates ## what takes longer: fuzzing, soaks, large tables and trainings
+# about 40 minutes; figures in benchmarks/results
+long: $(VENV)/ready ## what takes longer: fuzzing, soaks, large tables and trainings
+	$(BIN)/python benchmarks/long.py
 
 lint: $(VENV)/ready ## style, and which room imports which
 	$(BIN)/ruff format --check .
@@ -30,8 +32,9 @@ WORKERS ?= 2
 unit: $(VENV)/ready
 	$(BIN)/pytest --numprocesses $(WORKERS) --dist loadfile $(PYTEST)
 
+FAST := not slow and not images and not cluster
 fast: $(VENV)/ready
-	$(BIN)/pytest --numprocesses $(WORKERS) --dist loadfile -m fast $(PYTEST)
+	$(BIN)/pytest --numprocesses $(WORKERS) --dist loadfile -m "$(FAST)" $(PYTEST)
 
 # about five minutes
 fuzz: $(VENV)/ready ## 10,000 malformed requests, and 10,000 made from the OpenAPI document

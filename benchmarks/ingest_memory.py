@@ -5,6 +5,7 @@ Repeats the taxi rows with a running number in front, so that all differ.
 
 from __future__ import annotations
 
+import json
 import resource
 import sys
 import tempfile
@@ -13,6 +14,8 @@ from importlib import resources
 from pathlib import Path
 
 from environment import undistorted
+
+RESULTS = Path(__file__).resolve().parent / "results" / "ingest_memory.json"
 
 
 def write_csv(path: Path, size: int) -> None:
@@ -39,8 +42,14 @@ def main() -> None:
         metadata = ingest(str(path), Path(folder) / "examples")
         seconds = time.perf_counter() - started
         peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
-        rows = sum(split["rows"] for split in metadata["splits"].values())
-        print(f"{path.stat().st_size / 1e9:.2f} GB, {rows:,} rows, {seconds:.0f} s, {peak:.0f} MiB")
+        found = {
+            "gb": round(path.stat().st_size / 1e9, 2),
+            "rows": sum(split["rows"] for split in metadata["splits"].values()),
+            "seconds": round(seconds, 1),
+            "peak_mib": round(peak),
+        }
+    RESULTS.write_text(json.dumps(found, indent=1) + "\n")
+    print("{gb} GB, {rows:,} rows, {seconds:.0f} s, {peak_mib} MiB".format(**found))
 
 
 if __name__ == "__main__":

@@ -2,6 +2,7 @@
 
 `python benchmarks/updates.py [--seconds 60] [--every 5] [--updates 100]`: a signed repository on a
 real web server, one `edgeline serve`. Each answer has to be that of a version that was published.
+What was found is printed, and written to results/updates.json.
 Exits with 1 if a request failed or was wrong, or if memory grew.
 """
 
@@ -23,6 +24,7 @@ from environment import undistorted
 from publishing import PASSPHRASE, ROW, Publisher, Web, model
 from running import Running
 
+RESULTS = Path(__file__).resolve().parent / "results" / "updates.json"
 CLIENTS = 8
 GROWTH = 1.1  # of resident memory that is allowed over the second half of the updates
 
@@ -50,6 +52,7 @@ def main() -> int:
             _, log = server.stop()
             web.close()
     print(json.dumps(found, indent=1))
+    RESULTS.write_text(json.dumps(found, indent=1) + "\n")
     grown = found["mib_end"] > GROWTH * found["mib_half"]
     if "Traceback" in log or grown:
         print(log[-2000:], file=sys.stderr)

@@ -1,8 +1,8 @@
 """Malformed requests, made of well-formed ones by seeded chance, and what must come of them.
 
-`python tests/server/fuzzing.py 10000` sends that many to a server of its own and tells what came
-back. Every answer is below 500 (or 501, 503, 504), an error is one sentence, and the server's log
-holds no traceback.
+`python tests/server/fuzzing.py 10000 [FILE]` sends that many to a server of its own and tells what
+came back; FILE gets the last tenth's answers and the server's memory. Every answer is below 500 (or
+501, 503, 504), an error is one sentence, and the server's log holds no traceback.
 """
 
 from __future__ import annotations
@@ -429,4 +429,8 @@ if __name__ == "__main__":
         code, log = server.stop()
         assert code == 0, code
         assert "Traceback" not in log, log[-5000:]
+        if len(sys.argv) > 2:
+            megabytes = {"mb_first": round(before, 1), "mb_last": round(memory, 1)}
+            summary = {"requests": total, **megabytes, "answers": found}
+            Path(sys.argv[2]).write_text(json.dumps(summary, indent=1) + "\n")
         assert memory < before + 10, f"memory grew from {before:.1f} to {memory:.1f} MB"

@@ -1,0 +1,54 @@
+"""What takes longer than the tests may, one after the other: `make long`, about 40 minutes.
+
+Fuzzing, updates under load, large tables and trainings. Prints what each stage took, and writes it
+to results/long.json; each stage writes its own figures beside it. A stage that fails does not stop
+those after it; the exit status is 1 then.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+from environment import undistorted
+
+HERE = Path(__file__).resolve().parent
+SERVER = HERE.parent / "tests" / "server"
+RESULTS = HERE / "results"
+STAGES: dict[str, tuple[str | Path, ...]] = {
+    "fuzzing": (SERVER / "fuzzing.py", "10000", RESULTS / "fuzzing.json"),
+    "openapi_fuzzing": (SERVER / "openapi_fuzzing.py", "10000", RESULTS / "openapi_fuzzing.json"),
+    "updates": (HERE / "updates.py",),
+    "compile_pipelines": (HERE / "compile_pipelines.py",),
+    "compile_model": (HERE / "compile_model.py",),
+    "ingest_memory": (HERE / "ingest_memory.py", "2.0"),
+    "rows_150k": (HERE / "rows_150k.py",),
+    "images_224": (HERE / "images_224.py", "6000"),
+    "quantisation_aware": (HERE / "quantisation_aware.py",),
+}
+
+
+def main() -> int:
+    undistorted()
+    load = round(os.getloadavg()[0], 1)
+    stages: dict[str, dict[str, float | bool]] = {}
+    for name, command in STAGES.items():
+        print(f"== {name}", flush=True)
+        started = time.monotonic()
+        code = subprocess.run([sys.executable, *command]).returncode
+        stages[name] = {"seconds": round(time.monotonic() - started, 1), "passed": code == 0}
+        summary = {"cores": os.cpu_count(), "load": load, "stages": stages}
+        # after each stage: what is known stays when a later one is stopped
+        (RESULTS / "long.json").write_text(json.dumps(summary, indent=1) + "\n")
+    print("== seconds a stage")
+    for name, stage in stages.items():
+        print(f"{stage['seconds']:8.1f} s  {name}{'' if stage['passed'] else ' FAILED'}")
+    return int(not all(stage["passed"] for stage in stages.values()))
+
+
+if __name__ == "__main__":
+    sys.exit(main())
