@@ -27,7 +27,7 @@ def compiled(folder: Path, environment: str, *settings: str) -> Documents:
     path = compile_pipeline(
         "taxi", str(folder / "taxi.yaml"), settings=(*settings, BUCKET), environment=environment
     )
-    pipeline, platform = yaml.safe_load_all(path.read_text())
+    pipeline, platform = yaml.load_all(path.read_text(), yaml.CSafeLoader)
     return pipeline, platform
 
 
@@ -187,7 +187,9 @@ def test_the_same_pipeline_elsewhere_is_another_version(tmp_path: Path) -> None:
         path = str(tmp_path / "taxi.yaml")
         settings = (BUCKET,)
         compile_pipeline("taxi", path, True, settings=settings, environment=environment)
-        name: str = list(yaml.safe_load_all(Path(path).read_text()))[1]["metadata"]["name"]
+        name: str = list(yaml.load_all(Path(path).read_text(), yaml.CSafeLoader))[1]["metadata"][
+            "name"
+        ]
         return name
 
     assert version("aws") == version("aws") != version("gcp")
@@ -272,7 +274,7 @@ defaults: {node_selector: {zone: a}, tolerations: [{key: b, operator: Exists}]}
 """
     output, place = str(tmp_path / "out.yaml"), file(tmp_path, text)
     path = compile_pipeline(str(tmp_path / "own.py"), output, environment=place)
-    pipeline, platform = yaml.safe_load_all(path.read_text())
+    pipeline, platform = yaml.load_all(path.read_text(), yaml.CSafeLoader)
     found = config((pipeline, platform), "exec-ingest")
     assert found["pvcMount"][0]["mountPath"] == "/data"
     assert found["nodeSelector"]["labels"] == {"disk": "ssd", "zone": "a"}

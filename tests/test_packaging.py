@@ -176,7 +176,7 @@ def test_the_commands_work_away_from_the_sources(environment):
     assert edgeline.__version__ in environment.run("edgeline", "--version")
     assert "transformed_examples" in environment.run("edgeline", "components")
     environment.run("edgeline", "compile", "taxi", "-o", "taxi.yaml")
-    compiled = next(yaml.safe_load_all((environment.folder / "taxi.yaml").read_text()))
+    compiled = next(yaml.load_all((environment.folder / "taxi.yaml").read_text(), yaml.CSafeLoader))
     assert compiled["pipelineInfo"]["name"] == "taxi"
 
 

@@ -116,7 +116,7 @@ def test_the_pipeline_compiles_with_data_beside_it(project, monkeypatch, tmp_pat
     output = str(tmp_path / "compiled.yaml")
     result = CliRunner().invoke(cli, ["compile", f"{folder}pipeline.py", "-o", output])
     assert result.exit_code == 0, result.output
-    spec = next(yaml.safe_load_all((tmp_path / "compiled.yaml").read_text()))
+    spec = next(yaml.load_all((tmp_path / "compiled.yaml").read_text(), yaml.CSafeLoader))
     parameters = spec["root"]["inputDefinitions"]["parameters"]
     assert spec["pipelineInfo"]["name"] == "cold-rooms"
     assert parameters["data"]["defaultValue"] == f"{folder}data.csv"

@@ -18,7 +18,9 @@ Object = dict[str, Any]
 
 
 def built(api_server: ApiServer, folder: str) -> list[Object]:
-    return list(yaml.safe_load_all(api_server.kubectl("kustomize", MANIFESTS / folder)))
+    return list(
+        yaml.load_all(api_server.kubectl("kustomize", MANIFESTS / folder), yaml.CSafeLoader)
+    )
 
 
 def pods(objects: list[Object]) -> list[Object]:

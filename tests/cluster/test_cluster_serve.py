@@ -36,7 +36,7 @@ Object = dict[str, Any]
 
 def rendered(bundle: Path, folder: Path, form: str = "kustomize") -> list[Object]:
     (path, *_) = render(str(bundle), form, MODELS, str(folder))
-    return list(yaml.safe_load_all(path.read_text()))
+    return list(yaml.load_all(path.read_text(), yaml.CSafeLoader))
 
 
 @pytest.fixture
@@ -54,7 +54,7 @@ def runner(api_server: ApiServer, tmp_path_factory: pytest.TempPathFactory) -> P
     account = {"apiVersion": "v1", "kind": "ServiceAccount", "metadata": name}
     api_server.kubectl("apply", "--server-side", "-f", "-", given=account)
     api_server.kubectl("apply", "--server-side", "-k", MANIFESTS / "base" / "pipelines")
-    content = yaml.safe_load(api_server.kubeconfig.read_text())
+    content = yaml.load(api_server.kubeconfig.read_text(), yaml.CSafeLoader)
     token = api_server.kubectl("create", "token", "pipeline-runner", "-n", "kubeflow")
     content["users"][0]["user"] = {"token": token.strip()}
     path = tmp_path_factory.mktemp("runner") / "kubeconfig"
@@ -347,7 +347,7 @@ def test_what_the_cluster_refuses_is_said_in_one_sentence(
 def test_a_cluster_out_of_reach_is_said(
     runner: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    content = yaml.safe_load(runner.read_text())
+    content = yaml.load(runner.read_text(), yaml.CSafeLoader)
     content["clusters"][0]["cluster"]["server"] = "https://127.0.0.1:9"
     path = tmp_path / "kubeconfig"
     path.write_text(yaml.safe_dump(content))

@@ -1,7 +1,14 @@
-"""One run of ingest, validate, transform and train on real taxi trips, shared by their tests."""
+"""One run of ingest, validate, transform and train on real taxi trips, shared by their tests.
+
+With several workers the first that needs a step makes it, and each works on a copy of its own.
+"""
 
 from __future__ import annotations
 
+import fcntl
+import json
+import shutil
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -19,10 +26,11 @@ STEPS, STEPS_PER_EPOCH, SEED = 70, 50, 3  # the last epoch is shorter than the f
 
 @dataclass(frozen=True)
 class Run:
-    """The folder of a run and what its faces logged, by output."""
+    """A worker's own folder of a run, what its faces logged, by output, and what all copy."""
 
     folder: Path
     logged: dict[str, dict[str, Any]]
+    made: Path
 
     def artifact(self, name: str, schema: str) -> Artifact:
         return artifacts.read(self.folder / name, schema)
@@ -44,13 +52,57 @@ class Run:
         return self.artifact("model", "model/v1")
 
 
+Step = Callable[[Path], dict[str, dict[str, Any]]]  # fills a folder; gives what the face logged
+
+
 @pytest.fixture(scope="session")
-def ingested_taxi(tmp_path_factory) -> Run:
+def shared(tmp_path_factory, worker_id) -> Callable[[str, Step, Run | None], Run]:
+    """`shared(name, step, before)`: what `step` makes in a copy of `before`, once for all."""
+    base = tmp_path_factory.getbasetemp()
+    common = base if worker_id == "master" else base.parent  # the folder of this run of pytest
+
+    def take(name: str, step: Step, before: Run | None = None) -> Run:
+        made, draft = common / f"{name}-made", common / f"{name}-draft"
+        with open(common / f"{name}.lock", "w") as lock:
+            fcntl.flock(lock, fcntl.LOCK_EX)
+            if not made.exists():
+                shutil.rmtree(draft, ignore_errors=True)
+                if before:
+                    shutil.copytree(before.made, draft)
+                else:
+                    draft.mkdir()
+                logged = step(draft)
+                (draft / "logged.json").write_text(json.dumps(logged))
+                draft.rename(made)
+        folder = tmp_path_factory.mktemp(name) / "run"
+        shutil.copytree(made, folder)
+        return Run(folder, json.loads((folder / "logged.json").read_text()), made)
+
+    return take
+
+
+@pytest.fixture(scope="session")
+def ingested_taxi(shared) -> Run:
     """3,000 trips in two files, `a` (2,000) and `b`, with their schema; `first` is `a` alone."""
+    return shared("ingested-taxi", _ingest)
+
+
+@pytest.fixture(scope="session")
+def transformed_taxi(shared, ingested_taxi) -> Run:
+    """The trips through the face of `transform`."""
+    return shared("transformed-taxi", _transform, ingested_taxi)
+
+
+@pytest.fixture(scope="session")
+def trained_taxi(shared, transformed_taxi) -> Run:
+    """A short training through the face of `train`."""
+    return shared("trained-taxi", _train, transformed_taxi)
+
+
+def _ingest(folder: Path) -> dict[str, dict[str, Any]]:
     from edgeline.components.ingest.ingest import ingest
     from edgeline.components.validate.validate import validate
 
-    folder = tmp_path_factory.mktemp("taxi")
     head, *rows = TAXI.read_text().splitlines(keepends=True)[: ROWS + 1]
     first, second = folder / "a.csv", folder / "b.csv"
     first.write_text(head + "".join(rows[:2000]))
@@ -63,17 +115,14 @@ def ingested_taxi(tmp_path_factory) -> Run:
         *(str(folder / name) for name in ("statistics", "schema", "anomalies", "validation.html")),
         on_anomalies="flag",
     )
-    return Run(folder, {})
+    return {}
 
 
-@pytest.fixture(scope="session")
-def transformed_taxi(ingested_taxi) -> Run:
-    """The trips through the face of `transform`."""
+def _transform(folder: Path) -> dict[str, dict[str, Any]]:
     from kfp import dsl
 
     from edgeline.components.transform.component import transform
 
-    folder = ingested_taxi.folder
     outputs = {
         "transform_graph": dsl.Artifact(uri=str(folder / "graph")),
         "transformed_examples": dsl.Dataset(uri=str(folder / "transformed")),
@@ -85,17 +134,14 @@ def transformed_taxi(ingested_taxi) -> Run:
         module=MODULE,
         **outputs,
     )
-    return Run(folder, {name: output.metadata for name, output in outputs.items()})
+    return {name: output.metadata for name, output in outputs.items()}
 
 
-@pytest.fixture(scope="session")
-def trained_taxi(transformed_taxi) -> Run:
-    """A short training through the face of `train`."""
+def _train(folder: Path) -> dict[str, dict[str, Any]]:
     from kfp import dsl
 
     from edgeline.components.train.component import train
 
-    folder = transformed_taxi.folder
     outputs = {
         "model": dsl.Model(uri=str(folder / "model")),
         "metrics": dsl.Metrics(),
@@ -112,4 +158,4 @@ def trained_taxi(transformed_taxi) -> Run:
         checkpoint_dir=str(folder / "checkpoints"),
         **outputs,
     )
-    return Run(folder, {name: output.metadata for name, output in outputs.items()})
+    return {name: output.metadata for name, output in outputs.items()}

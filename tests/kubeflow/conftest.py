@@ -21,7 +21,7 @@ for shared in ("data", "sites"):  # make_onnx.py, conftest_sites.py
 @pytest.fixture(scope="session")
 def taxi_spec(tmp_path_factory: pytest.TempPathFactory) -> dict[str, object]:
     path = compile_pipeline("taxi", str(tmp_path_factory.mktemp("spec") / "taxi.yaml"))
-    spec: dict[str, object] = yaml.safe_load(Path(path).read_text())
+    spec: dict[str, object] = yaml.load(Path(path).read_text(), yaml.CSafeLoader)
     return spec
 
 

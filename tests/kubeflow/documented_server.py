@@ -331,7 +331,7 @@ class _Handler(http.server.BaseHTTPRequestHandler):
     def _uploaded(self, content: bytes) -> Object:
         head = f"Content-Type: {self.headers['Content-Type']}\r\n\r\n".encode()
         (part,) = BytesParser().parsebytes(head + content).get_payload()
-        documents = list(yaml.safe_load_all(part.get_payload(decode=True)))
+        documents = list(yaml.load_all(part.get_payload(decode=True), yaml.CSafeLoader))
         spec = documents[0]
         if len(documents) > 1:
             spec = {"pipeline_spec": documents[0], "platform_spec": documents[1]}

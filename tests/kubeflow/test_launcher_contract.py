@@ -181,7 +181,7 @@ def tells(kind: str):
 def _specification(pipeline: Any, folder: Path) -> dict[str, Any]:
     file = folder / "pipeline.yaml"
     compiler.Compiler().compile(pipeline, str(file))
-    found: dict[str, Any] = next(yaml.safe_load_all(file.read_text()))
+    found: dict[str, Any] = next(yaml.load_all(file.read_text(), yaml.CSafeLoader))
     return found
 
 

@@ -334,7 +334,7 @@ def test_an_importer_with_null(tmp_path: Path) -> None:
     path = tmp_path / "pipeline.yaml"
     Compiler().compile(dsl.pipeline(name="mine")(graph), str(path))
     assert keys(path) == []
-    pipeline = yaml.safe_load(path.read_text())
+    pipeline = yaml.load(path.read_text(), yaml.CSafeLoader)
     pipeline["deploymentSpec"]["executors"]["exec-importer"]["importer"]["metadata"]["b"] = None
     path.write_text(yaml.safe_dump(pipeline))
     assert keys(path) == ["b"]

@@ -25,7 +25,7 @@ def kustomize(folder: Path) -> list[dict[str, Any]]:
     )
     assert done.returncode == 0, done.stderr
     assert "deprecated" not in done.stderr
-    return list(yaml.safe_load_all(done.stdout))
+    return list(yaml.load_all(done.stdout, yaml.CSafeLoader))
 
 
 def validate(document: dict[str, Any]) -> None:

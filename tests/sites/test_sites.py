@@ -34,7 +34,9 @@ CLUSTERS = ("kustomize", "kserve", "ocm", "kubeedge")
 
 def documents(folder: Path, form: str, bundle: Path) -> list[dict[str, Any]]:
     paths = render(str(bundle), form, MODELS, str(folder / form))
-    return [document for path in paths for document in yaml.safe_load_all(path.read_text())]
+    return [
+        document for path in paths for document in yaml.load_all(path.read_text(), yaml.CSafeLoader)
+    ]
 
 
 def test_the_image_of_a_bundle_is_the_same_wherever_it_is_made(
