@@ -7,6 +7,8 @@ from edgeline.artifacts.bundle import Signature, Tensor
 from edgeline.errors import EdgelineError
 from edgeline.runtimes.interpreter import EdgeModel, check, dequantise, load, quantise
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory):

@@ -22,6 +22,8 @@ import yaml
 
 import edgeline
 
+pytestmark = pytest.mark.slow
+
 ROOT = Path(__file__).parents[1]
 INSTALLED_AS = {
     "edgeline": "edgeline",

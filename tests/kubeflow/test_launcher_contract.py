@@ -32,6 +32,8 @@ from edgeline.components import catalogue
 from edgeline.local.warm import STAGES, Warm
 from edgeline.pipelines.catalogue import load, names
 
+pytestmark = pytest.mark.slow
+
 RECORDED = Path(__file__).parent / "recorded" / "executor"
 RECORDINGS = sorted(RECORDED.glob("*.json"))
 RENAMED: dict[str, str] = {}  # a component or its input, as recorded -> as it is called now

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import fuzzing
+import pytest
 from running import DATA
 
 REQUESTS = 1200  # `make fuzz` sends 10,000 of each
@@ -24,6 +25,7 @@ def test_malformed_bytes(server):
     assert server.ask("GET", "/v2/health/live")[0] == 200
 
 
+@pytest.mark.slow
 def test_what_the_openapi_document_allows_and_forbids(server):
     import openapi_fuzzing
 

@@ -31,6 +31,8 @@ from edgeline.server.versions.served import RETRY, TRIES, ServedModel
 from edgeline.server.versions.sources import VersionSource
 from edgeline.server.versions.verdicts import Verdicts
 
+pytestmark = pytest.mark.slow
+
 HOSTILE, LINE, LOOP = DATA / "hostile", DATA / "line.tflite", DATA / "loop.tflite"
 ENDLESS = HOSTILE / "0379_infinitewhile.tflite"
 CRASHING = HOSTILE / "0250_buffer.tflite"

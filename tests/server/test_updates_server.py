@@ -37,6 +37,8 @@ from edgeline.server.versions import trial
 from edgeline.server.versions.forkserver import ForkServer
 from edgeline.server.versions.verdicts import STARTS
 
+pytestmark = pytest.mark.slow
+
 DEEPLAB = DATA / "coral" / "deeplabv3_mnv2_dm05_pascal_quant.tflite"
 
 

@@ -16,6 +16,8 @@ from test_updates_server import device, kill, publisher, score, states, web
 
 from edgeline.repository import keys
 
+pytestmark = pytest.mark.slow
+
 __all__ = ["device", "publisher", "web"]
 
 

@@ -11,6 +11,8 @@ from kfp import dsl
 
 from edgeline.components.analyze.component import analyze
 
+pytestmark = pytest.mark.slow
+
 
 def test_the_face_logs_metrics_curve_and_matrix(tmp_path, taxi, tips):
     artifacts = {

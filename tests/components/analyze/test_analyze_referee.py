@@ -12,6 +12,8 @@ import pytest
 
 from edgeline.components.analyze.analyze import analyze
 
+pytestmark = pytest.mark.slow
+
 METRICS = (
     "ExampleCount AUC AUCPrecisionRecall BinaryAccuracy Precision Recall F1Score Specificity "
     "BalancedAccuracy MatthewsCorrelationCoefficient TruePositives BinaryCrossentropy "

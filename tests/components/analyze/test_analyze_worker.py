@@ -18,6 +18,8 @@ from edgeline.components.analyze import vectorised_engine
 from edgeline.components.analyze.analyze import SCHEMA, analyze
 from edgeline.errors import EdgelineError
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture
 def evaluate(tmp_path, taxi, tips):

@@ -18,6 +18,8 @@ from edgeline.components.compile.target import Source, find
 from edgeline.errors import EdgelineError
 from edgeline.runtimes.interpreter import load
 
+pytestmark = pytest.mark.slow
+
 DATA = Path(__file__).parents[2] / "data"
 CORAL = DATA / "coral"
 

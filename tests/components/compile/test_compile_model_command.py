@@ -13,6 +13,8 @@ import pytest
 from edgeline import artifacts
 from edgeline.components.compile.compile import SCHEMA
 
+pytestmark = pytest.mark.slow
+
 DATA = Path(__file__).parents[2] / "data"
 
 

@@ -7,6 +7,8 @@ from edgeline.components.compile.target import Source
 from edgeline.errors import EdgelineError
 from edgeline.formats.quantisation import INT8
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.mark.usefixtures("in_this_process")
 @pytest.mark.parametrize(

@@ -12,6 +12,8 @@ from edgeline.components.convert.convert import convert
 from edgeline.errors import EdgelineError
 from edgeline.runtimes.interpreter import load
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture(scope="module")
 def edge(trained_taxi, tmp_path_factory):

@@ -7,6 +7,8 @@ import pytest
 from edgeline.components.compile import forms
 from edgeline.components.compile.target import find
 
+pytestmark = pytest.mark.slow
+
 AARCH64 = 183  # e_machine in ELF
 
 

@@ -10,6 +10,8 @@ from edgeline.errors import EdgelineError
 from edgeline.formats import tflite
 from edgeline.runtimes import interpreter
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture(scope="module")
 def imported(network, tmp_path_factory):

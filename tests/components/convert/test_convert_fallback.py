@@ -12,6 +12,8 @@ from edgeline.components.convert.fallback import Trial
 from edgeline.errors import EdgelineError
 from edgeline.runtimes import interpreter
 
+pytestmark = pytest.mark.slow
+
 BASE = {
     "dynamic_wi4_afp32": 100,
     "static_wi8_ai8": 150,

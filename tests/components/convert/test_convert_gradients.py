@@ -7,6 +7,8 @@ from edgeline.artifacts import models
 from edgeline.components.convert.convert import convert_arrays
 from edgeline.runtimes import interpreter
 
+pytestmark = pytest.mark.slow
+
 ROWS = np.random.default_rng(3).normal(0, 2, [40, 4]).astype(np.float32)
 
 

@@ -25,6 +25,8 @@ from edgeline.components.verify.verify import verify
 from edgeline.errors import EdgelineError
 from edgeline.formats import tflite
 
+pytestmark = pytest.mark.slow
+
 ROOT = Path(__file__).parents[3]
 DATA = ROOT / "tests/data"
 ROWS = 60

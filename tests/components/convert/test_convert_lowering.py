@@ -3,6 +3,8 @@
 import numpy as np
 import pytest
 
+pytestmark = pytest.mark.slow
+
 # of lowering_cases.py, which TensorFlow is imported for
 CASES = (
     "UpperBound",

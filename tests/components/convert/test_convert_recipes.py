@@ -9,6 +9,8 @@ from edgeline.components.convert.convert import convert_arrays
 from edgeline.errors import EdgelineError
 from edgeline.runtimes import interpreter
 
+pytestmark = pytest.mark.slow
+
 COMPUTES = {  # what the convolution gives
     "dynamic_wi4_afp32": "FLOAT32",
     "weight_only_wi8_afp32": "FLOAT32",

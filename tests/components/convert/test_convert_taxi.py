@@ -10,6 +10,8 @@ from edgeline.artifacts import examples, features, models
 from edgeline.components.convert.convert import convert
 from edgeline.runtimes import interpreter
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture(scope="session")
 def rows(trained_taxi):

@@ -17,6 +17,8 @@ from edgeline.components.convert.convert import convert
 from edgeline.errors import EdgelineError
 from edgeline.runtimes import child, interpreter
 
+pytestmark = pytest.mark.slow
+
 ROWS = 60
 COLOURS = [b"red", b"green", b"blue"]
 

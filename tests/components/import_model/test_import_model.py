@@ -134,6 +134,7 @@ def test_scaling_probabilities_and_named_labels_are_inside(trained, tmp_path):
     np.testing.assert_allclose(answer["prediction"], expected, atol=1e-5)
 
 
+@pytest.mark.slow
 def test_convert_and_verify_work_on_it(trained, tmp_path):
     from edgeline.components.convert.convert import convert
     from edgeline.components.verify.findings import Limits
@@ -204,6 +205,7 @@ def test_damaged_files_are_said_in_a_sentence(trained, tmp_path):
         imported(broken, tmp_path, labels=False)
 
 
+@pytest.mark.slow
 def test_what_is_wrong_in_a_layer_is_said_and_not_only_which(tmp_path, monkeypatch):
     """`glu` gives half of what Keras notes as the layer's shape, so the model is saved all right
     and can never be called."""

@@ -18,6 +18,8 @@ from edgeline.components.train.train import train
 from edgeline.components.transform.transform import transform
 from edgeline.errors import EdgelineError
 
+pytestmark = pytest.mark.slow
+
 MODULE = """
 import time
 

@@ -20,6 +20,8 @@ from edgeline.components.train.fitting import CHECKPOINT_SCHEMA, Fitting, fit
 from edgeline.components.train.train import train
 from edgeline.errors import EdgelineError
 
+pytestmark = pytest.mark.slow
+
 FEATURES = [Feature("x", "float32", (3,)), Feature("y", "int64"), Feature("word", "string")]
 MODULE = """
 import keras

@@ -20,6 +20,8 @@ from edgeline.components.verify.verify import verify
 from edgeline.errors import EdgelineError
 from edgeline.runtimes import interpreter
 
+pytestmark = pytest.mark.slow
+
 PIPELINES = Path(__file__).parents[3] / "pipelines"
 TAXI, DIGITS = PIPELINES / "taxi" / "module.py", PIPELINES / "digits"
 

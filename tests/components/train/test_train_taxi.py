@@ -13,6 +13,8 @@ from edgeline.artifacts.features import Feature
 from edgeline.components.train.fitting import Fitting, fit
 from edgeline.runtimes.metrics import metric
 
+pytestmark = pytest.mark.slow
+
 MODULE = "edgeline.pipelines.taxi.module"
 
 

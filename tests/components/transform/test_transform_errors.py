@@ -16,6 +16,8 @@ from edgeline.components.transform import beam_pipeline
 from edgeline.components.transform.transform import transform
 from edgeline.errors import EdgelineError
 
+pytestmark = pytest.mark.slow
+
 TRIPS = pa.table(
     {"miles": [1.0, 2.0, None, 4.0], "kind": ["a", None, "b", "a"], "hour": [1, None, 3, 4]}
 )

@@ -17,6 +17,8 @@ from edgeline.components.transform.saved_graph import SavedGraph
 from edgeline.pipelines.taxi import module as taxi
 from edgeline.preprocessing import fill_missing
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture(scope="module")
 def raw_features(transformed_taxi):

@@ -12,6 +12,8 @@ from edgeline.components.verify.malformed import KINDS
 from edgeline.components.verify.verify import verify as work
 from edgeline.errors import EdgelineError
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture
 def verify(workplace, tmp_path):

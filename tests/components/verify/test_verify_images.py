@@ -11,6 +11,8 @@ from edgeline.components.verify.findings import Limits
 from edgeline.components.verify.verify import verify
 from edgeline.runtimes.interpreter import load
 
+pytestmark = pytest.mark.slow
+
 ROWS, SHAPE = 1500, (12, 12, 1)
 
 

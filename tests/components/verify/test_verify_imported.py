@@ -33,6 +33,8 @@ from edgeline.errors import EdgelineError
 from edgeline.formats.quantisation import INT8
 from edgeline.runtimes import child, interpreter, original
 
+pytestmark = pytest.mark.slow
+
 ROOT = Path(__file__).parents[3]
 CORAL = ROOT / "tests/data/coral"
 LSTM = CORAL / "keras_lstm_mnist_ptq.tflite"

@@ -15,6 +15,8 @@ from edgeline.components.verify.verify import verify as work
 from edgeline.errors import EdgelineError
 from edgeline.runtimes import child, interpreter
 
+pytestmark = pytest.mark.slow
+
 CACHE = os.environ.get("EDGELINE_TEST_CACHE", str(Path.home() / ".cache/edgeline-tests"))
 PYTHON = Path(CACHE) / "tflite-runtime/bin/python"
 
