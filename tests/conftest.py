@@ -1,0 +1,26 @@
+"""Collecting stays cheap: every worker of pytest-xdist collects all tests, also those it skips."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Generator
+
+import pytest
+
+# a second or more each; tests import them in their bodies or fixtures
+HEAVY = {"tensorflow", "keras", "apache_beam", "onnx", "openvino", "schemathesis", "scipy.stats"}
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_make_collect_report(
+    collector: pytest.Collector,
+) -> Generator[None, pytest.CollectReport, pytest.CollectReport]:
+    before = HEAVY & sys.modules.keys()
+    report = yield
+    if found := sorted((HEAVY & sys.modules.keys()) - before):
+        report.outcome = "failed"
+        report.longrepr = (
+            f"{collector.nodeid} imports {' and '.join(found)} at its head, which every worker "
+            "would pay for: import it in the function that uses it."
+        )
+    return report
