@@ -29,6 +29,8 @@ def test_auc_is_mann_and_whitneys_u_over_batches_and_ties():
     for start in range(0, 4000, 700):
         counted.add(score[start : start + 700], label[start : start + 700])
     result = counted.result()
+    from scipy import stats
+
     good, bad = score[label == 1, 0], score[label == 0, 0]
     auc = stats.mannwhitneyu(good, bad).statistic / (len(good) * len(bad))
     assert result["auc"] == pytest.approx(auc, abs=1e-9)
@@ -49,6 +51,8 @@ def test_parts_that_are_merged_count_as_one(monkeypatch, most):
         part.add(score[start : start + 1000], label[start : start + 1000])
         parts.merge(part)
     assert parts.result() == whole.result()
+    from scipy import stats
+
     good, bad = score[label == 1, 0], score[label == 0, 0]
     auc = stats.mannwhitneyu(good, bad).statistic / (len(good) * len(bad))
     assert whole.result()["auc"] == pytest.approx(auc, abs=1e-12 if most > 4000 else 1e-5)
