@@ -29,7 +29,6 @@ def test_auc_is_mann_and_whitneys_u_over_batches_and_ties():
     for start in range(0, 4000, 700):
         counted.add(score[start : start + 700], label[start : start + 700])
     result = counted.result()
-    from scipy import stats
 
     good, bad = score[label == 1, 0], score[label == 0, 0]
     auc = stats.mannwhitneyu(good, bad).statistic / (len(good) * len(bad))
