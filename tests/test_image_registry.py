@@ -83,7 +83,7 @@ class Handler(http.server.BaseHTTPRequestHandler):
 def server():
     found = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler)
     found.store, found.requests = {}, []
-    threading.Thread(target=found.serve_forever, daemon=True).start()
+    threading.Thread(target=found.serve_forever, args=(0.01,), daemon=True).start()
     registry._authorisations.clear()
     yield found
     found.shutdown()

@@ -109,7 +109,7 @@ class DocumentedServer(http.server.ThreadingHTTPServer):
         self.troubles: list[int | float | str] = []
         self.unready = 0
         self.lock = threading.Lock()
-        threading.Thread(target=self.serve_forever, daemon=True).start()
+        threading.Thread(target=self.serve_forever, args=(0.01,), daemon=True).start()
 
     @property
     def address(self) -> str:

@@ -83,7 +83,7 @@ class RecordedServer(http.server.ThreadingHTTPServer):
         self.answer("GET healthz", {"multi_user": False})
         for exchange in exchanges():
             self.play(exchange)
-        threading.Thread(target=self.serve_forever, daemon=True).start()
+        threading.Thread(target=self.serve_forever, args=(0.01,), daemon=True).start()
 
     @property
     def address(self) -> str:

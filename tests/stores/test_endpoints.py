@@ -58,7 +58,7 @@ class Asked(http.server.BaseHTTPRequestHandler):
 def store() -> Iterator[tuple[str, list[tuple[str, str]]]]:
     with http.server.ThreadingHTTPServer(("127.0.0.1", 0), Asked) as server:
         server.asked = asked = []  # type: ignore[attr-defined]
-        threading.Thread(target=server.serve_forever, daemon=True).start()
+        threading.Thread(target=server.serve_forever, args=(0.01,), daemon=True).start()
         yield f"127.0.0.1:{server.server_port}", asked
         server.shutdown()
 

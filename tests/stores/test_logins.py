@@ -189,7 +189,7 @@ class Registry(http.server.BaseHTTPRequestHandler):
 def host() -> Iterator[str]:
     registry._authorisations.clear()
     with http.server.ThreadingHTTPServer(("127.0.0.1", 0), Registry) as server:
-        threading.Thread(target=server.serve_forever, daemon=True).start()
+        threading.Thread(target=server.serve_forever, args=(0.01,), daemon=True).start()
         yield f"127.0.0.1:{server.server_port}"
         server.shutdown()
     registry._authorisations.clear()

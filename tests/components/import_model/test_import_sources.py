@@ -42,7 +42,7 @@ def served(tmp_path):
     (tmp_path / "served").mkdir()
     handler = functools.partial(Quiet, directory=str(tmp_path / "served"))
     server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), handler)
-    threading.Thread(target=server.serve_forever, daemon=True).start()
+    threading.Thread(target=server.serve_forever, args=(0.01,), daemon=True).start()
     yield tmp_path / "served", f"http://127.0.0.1:{server.server_address[1]}/"
     server.shutdown()
     server.server_close()
@@ -199,7 +199,7 @@ class HuggingFace(Quiet):
 def test_hugging_face_over_http_with_its_own_client(tmp_path):
     pytest.importorskip("huggingface_hub")
     server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), HuggingFace)
-    threading.Thread(target=server.serve_forever, daemon=True).start()
+    threading.Thread(target=server.serve_forever, args=(0.01,), daemon=True).start()
     program = """
 import json, sys
 from pathlib import Path

@@ -30,7 +30,7 @@ def hook():
     with http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:
         server.posted, server.status = [], 200
         server.url = f"http://127.0.0.1:{server.server_port}/secret-path"
-        threading.Thread(target=server.serve_forever, daemon=True).start()
+        threading.Thread(target=server.serve_forever, args=(0.01,), daemon=True).start()
         yield server
         server.shutdown()
 

@@ -210,7 +210,7 @@ def test_a_store_that_is_not_ready(inputs, tmp_path, monkeypatch):
             pass
 
     with http.server.ThreadingHTTPServer(("127.0.0.1", 0), Busy) as server:
-        threading.Thread(target=server.serve_forever, daemon=True).start()
+        threading.Thread(target=server.serve_forever, args=(0.01,), daemon=True).start()
         monkeypatch.setenv("MINIO_ENDPOINT", f"http://127.0.0.1:{server.server_port}")
         monkeypatch.setenv("MINIO_ACCESS_KEY", "who")
         monkeypatch.setenv("MINIO_SECRET_KEY", "sesame-sesame")

@@ -179,7 +179,7 @@ def test_a_token_goes_to_an_https_server_only_and_into_no_error(
 ) -> None:
     monkeypatch.setenv("GIT_TOKEN", "very-secret")
     server = http.server.HTTPServer(("127.0.0.1", 0), GitServer)
-    threading.Thread(target=server.serve_forever, daemon=True).start()
+    threading.Thread(target=server.serve_forever, args=(0.01,), daemon=True).start()
     plain = GitFolder(f"http://127.0.0.1:{server.server_address[1]}/a.git", "site", "main")
     with pytest.raises(EdgelineError, match="git clone failed") as caught:
         git.commit([], plain, "x")
