@@ -22,6 +22,8 @@ from edgeline.environments.environment import NAMES, load
 from edgeline.lint.lint import lint
 from edgeline.pipelines import catalogue
 
+pytestmark = pytest.mark.slow
+
 PLACES = ("", *NAMES)
 # faces read the lock when they are imported: a process of its own, for all of them
 COMPILE = """

@@ -84,21 +84,22 @@ def openssl(*arguments: str) -> None:
     subprocess.run(["openssl", *arguments], check=True, capture_output=True)
 
 
-@pytest.fixture
-def certificates(tmp_path):
+@pytest.fixture(scope="module")
+def certificates(tmp_path_factory):
     """A CA, and a server's and a client's certificate that it signed."""
+    folder = tmp_path_factory.mktemp("certificates")
     ca = ["-x509", "-nodes", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1"]
-    key, cert = str(tmp_path / "ca.key"), str(tmp_path / "ca.pem")
+    key, cert = str(folder / "ca.key"), str(folder / "ca.pem")
     openssl("req", *ca, "-keyout", key, "-out", cert, "-days", "2", "-subj", "/CN=test")
     for name in ("server", "client"):
-        own, request = str(tmp_path / f"{name}.key"), str(tmp_path / f"{name}.csr")
-        extension = tmp_path / f"{name}.ext"
+        own, request = str(folder / f"{name}.key"), str(folder / f"{name}.csr")
+        extension = folder / f"{name}.ext"
         extension.write_text("subjectAltName=IP:127.0.0.1,DNS:localhost\n")
         openssl("req", "-nodes", *ca[2:], "-keyout", own, "-out", request, "-subj", f"/CN={name}")
         signing = ["-req", "-in", request, "-CA", cert, "-CAkey", key, "-CAcreateserial"]
-        out = str(tmp_path / f"{name}.pem")
+        out = str(folder / f"{name}.pem")
         openssl("x509", *signing, "-out", out, "-days", "2", "-extfile", str(extension))
-    return tmp_path
+    return folder
 
 
 def https(server, path: str, context: ssl.SSLContext) -> int:

@@ -299,6 +299,7 @@ def test_random_bytes_on_both_ports(strict):
     assert strict.metric("edgeline_buffered_bytes") == 0
 
 
+@pytest.mark.slow
 def test_memory_does_not_grow_with_requests_and_connections(start, tmp_path):
     grpc = pytest.importorskip("grpc")
     (tmp_path / "m.tflite").write_bytes(MOBILENET.read_bytes())

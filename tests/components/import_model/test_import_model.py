@@ -99,6 +99,7 @@ def imported(source, tmp_path, labels=True, **wanted):
 PIXELS = np.random.default_rng(0).integers(0, 256, (6, 8, 8, 3)).astype(np.float32)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["fixed.keras", "fixed.h5", "open.keras", "sole", "several"])
 def test_each_form_answers_as_the_original(trained, tmp_path, name):
     folder, network = trained
