@@ -100,7 +100,7 @@ def _sorted(group: str, own: Collection[str]) -> tuple[dict[str, Plugin], dict[s
         if name in own:
             sentences[name] = f"{plugin.words} is refused, for edgeline has one itself: {change}"
         elif not NAME.fullmatch(name):
-            sentences[name] = f"{plugin.words} is refused, for that is no name: {change}"
+            sentences[name] = f"{plugin.words} is refused, for that is not a name: {change}"
         elif name in plugins:
             other = plugins.pop(name).distribution
             sentences[name] = (

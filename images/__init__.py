@@ -64,5 +64,5 @@ def entries(file: Path) -> dict[str, Entry]:
         raise EdgelineError(f"The image lock {file} cannot be read ({error.strerror}).") from error
     except (plain_yaml.YamlError, AttributeError, TypeError) as error:
         raise EdgelineError(
-            f"{file} is no image lock: it maps names to repository, version and digest."
+            f"{file} is not an image lock: it maps names to repository, version and digest."
         ) from error

@@ -31,7 +31,7 @@ def build(
         secrets: files that a build may read and no layer keeps: `ca.pem` and `uv.toml`.
 
     Raises:
-        EdgelineError: this is no checkout of edgeline, a secret is missing, or the build failed.
+        EdgelineError: this is not a checkout of edgeline, a secret is missing, or the build failed.
     """
     sources = Path(__file__).resolve().parents[1]
     if not (sources / "setup.cfg").is_file():

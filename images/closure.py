@@ -35,7 +35,7 @@ def closure(paths: Sequence[Path]) -> list[Use]:
     """All images that files name, and those that folders of YAML and JSON name; sorted.
 
     Raises:
-        UsageError: a file is missing or is no YAML, or there is no image at all.
+        UsageError: a file is missing or is not YAML, or there is no image at all.
         EdgelineError: an image is known only when a pipeline runs (so that the list would not be
             whole).
     """

@@ -85,7 +85,7 @@ def test_a_bad_lock_is_a_sentence(tmp_path, monkeypatch, text):
     own = tmp_path / "lock.yaml"
     own.write_text(text)
     monkeypatch.setenv("EDGELINE_IMAGES", str(own))
-    with pytest.raises(EdgelineError, match="is no image lock"):
+    with pytest.raises(EdgelineError, match="is not an image lock"):
         images.reference("pipeline")
 
 

@@ -132,7 +132,7 @@ def test_references(reference, parts):
 
 @pytest.mark.parametrize("reference", ["", "UPPER/case", "a b", "a@sha256:1", "a:", "https://a/b"])
 def test_what_is_no_reference_is_a_sentence(reference):
-    with pytest.raises(EdgelineError, match="is no image reference"):
+    with pytest.raises(EdgelineError, match="is not an image reference"):
         registry.parse(reference)
 
 

@@ -164,7 +164,7 @@ def test_two_packages_with_one_name_are_both_refused(path):
     outside_package.make(path, "acme-too", points, acme_other="")
     assert target.outside() == {}
     assert "uninstall one of the two" in target.refused()["acme-npu"]
-    assert "that is no name" in target.refused()["bad/name"]
+    assert "that is not a name" in target.refused()["bad/name"]
     with pytest.raises(EdgelineError, match="acme-too is refused, for acme-edgeline brings one"):
         target.find("acme-npu")
 

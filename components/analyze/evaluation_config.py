@@ -197,7 +197,7 @@ def _check_metrics(proto: Any) -> None:
                 raise EdgelineError(f"{field}.config is not JSON: {error}.") from error
             except (ValueError, ImportError, AttributeError, NotImplementedError) as error:
                 raise EdgelineError(
-                    f"{field}.class_name {metric.class_name!r} is no metric of TFMA or Keras "
+                    f"{field}.class_name {metric.class_name!r} is not a metric of TFMA or Keras "
                     "(for example AUC, BinaryAccuracy, MeanSquaredError): correct it."
                 ) from error
 

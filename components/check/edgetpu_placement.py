@@ -334,7 +334,7 @@ def _warnings(model: Model, subgraph: Subgraph, operators: tuple[PlacedOperator,
         if operator.custom and operator.name not in rules.KNOWN_CUSTOM
     }
     found.extend(
-        f"{name} is no custom operator of Coral's, and the compiler stops at one that it does "
+        f"{name} is not a custom operator of Coral's, and the compiler stops at one that it does "
         "not know: cut the model before it, and run it on the host."
         for name in sorted(unresolved)
     )

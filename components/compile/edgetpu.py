@@ -209,7 +209,7 @@ def _inputs(model: Path, options: Mapping[str, str], work: Path) -> list[Path]:
     others = [Path(name.strip()) for name in options["together_with"].split(",") if name.strip()]
     copies: list[Path] = []
     for path in [model, *others]:
-        tflite.read(path)  # one sentence where it is no model
+        tflite.read(path)  # one sentence where it is not a model
         stem, taken = path.stem, {copy.stem for copy in copies}
         number = 2
         while stem in taken:

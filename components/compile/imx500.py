@@ -35,7 +35,7 @@ def compile_imx500(source: Source, folder: Path, options: Mapping[str, str]) -> 
     """Run Sony's converter; what the camera loads is `packerOut.zip`.
 
     Raises:
-        EdgelineError: the model is no file that the converter takes, the converter is not
+        EdgelineError: the model is not a file that the converter takes, the converter is not
             there, fails, or leaves no packed network.
     """
     model = Path(options["model"]) if options["model"] else source.onnx

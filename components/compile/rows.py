@@ -89,7 +89,7 @@ def _image_files(folder: Path) -> list[Path]:
     files = sorted(path for path in folder.rglob("*") if path.suffix.lower() in SUFFIXES)
     if not files:
         raise UsageError(
-            f"{folder} has no {', '.join(SUFFIXES)} files, and is no examples/v1 folder: give "
+            f"{folder} has no {', '.join(SUFFIXES)} files, and is not an examples/v1 folder: give "
             "either, or a .npz file."
         )
     return files
@@ -157,6 +157,8 @@ def _images(folder: Path, feature: Feature) -> npt.NDArray[Any]:
             with Image.open(file) as image:
                 pixels = image.convert("L" if channels == 1 else "RGB").resize((width, height))
         except (OSError, UnidentifiedImageError, Image.DecompressionBombError) as error:
-            raise EdgelineError(f"{file} is no image ({error}): replace or remove it.") from error
+            raise EdgelineError(
+                f"{file} is not an image ({error}): replace or remove it."
+            ) from error
         rows.append(np.asarray(pixels, np.float32).reshape(height, width, channels))
     return np.stack(rows).astype(NUMPY_DTYPES[feature.dtype])

@@ -60,7 +60,7 @@ def import_model(
         revision that a hub gave for it.
 
     Raises:
-        EdgelineError: the source cannot be had, is no model of a known kind, carries code, or
+        EdgelineError: the source cannot be had, is not a model of a known kind, carries code, or
             does not fit the parameters; nothing is written.
     """
     if labels:
@@ -133,7 +133,7 @@ def find_model(found: Path, source: str) -> tuple[Path, str]:
             "or a SavedModel where it was trained."
         )
     raise UsageError(
-        f"{found.name} is no model of a known kind: give a SavedModel folder, or a file that "
+        f"{found.name} is not a model of a known kind: give a SavedModel folder, or a file that "
         f"ends in {', '.join(ENDINGS)}."
     )
 

@@ -22,7 +22,7 @@ def describe(path: Path, wanted: Wanted) -> tuple[bytes, Signature, dict[str, An
         and `called`: its names of `inputs` and `outputs` by ours.
 
     Raises:
-        EdgelineError: it is no valid model, keeps data in other files, or onnx is not installed.
+        EdgelineError: it is not a valid model, keeps data in other files, or onnx is not installed.
     """
     try:
         import onnx
@@ -32,7 +32,7 @@ def describe(path: Path, wanted: Wanted) -> tuple[bytes, Signature, dict[str, An
         model = onnx.load(str(path), load_external_data=False)
     except Exception as error:  # protobuf's, whichever implementation
         raise EdgelineError(
-            f"{path} is no whole ONNX model ({type(error).__name__}): export or fetch it again."
+            f"{path} is not a whole ONNX model ({type(error).__name__}): export or fetch it again."
         ) from error
     if any(tensor.data_location == onnx.TensorProto.EXTERNAL for tensor in _tensors(model.graph)):
         raise EdgelineError(

@@ -197,7 +197,7 @@ def _config(path: str) -> Any:
             return json.loads(file.attrs["model_config"])
     except (OSError, KeyError, ValueError, zipfile.BadZipFile) as error:
         raise EdgelineError(
-            f"{path} is no whole Keras model ({error}): give what model.save('x.keras') wrote."
+            f"{path} is not a whole Keras model ({error}): give what model.save('x.keras') wrote."
         ) from error
 
 

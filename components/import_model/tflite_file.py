@@ -29,7 +29,7 @@ def describe(path: Path, wanted: Wanted) -> tuple[bytes, Signature, dict[str, An
         has none, and its names of `inputs` and `outputs` by those in the signature.
 
     Raises:
-        EdgelineError: it is no model, damaged, or has no such signature.
+        EdgelineError: it is not a model, damaged, or has no such signature.
     """
     model = tflite.read(path)
     key = _signature_key(model, wanted)

@@ -84,7 +84,7 @@ class Wanted:
             sole: the name of the only one, where there is only one and no other is wanted.
 
         Raises:
-            EdgelineError: two would get the same name, or one is no word.
+            EdgelineError: two would get the same name, or one is not a word.
         """
         given = list(given)
         found = {name: self.rename.get(name, _word(name)) for name in given}

@@ -47,7 +47,7 @@ class NamedEdgeModel:
 
     @cached_property
     def graph(self) -> tflite.Subgraph | None:
-        """Its operators; None where it is no flatbuffer."""
+        """Its operators; None where it is not a flatbuffer."""
         if self.artifact.schema == models.ONNX_SCHEMA:
             return None
         return tflite.read(self.file).subgraphs[0]

@@ -42,7 +42,7 @@ def plan(
         destination: where publish will publish; empty: not looked at.
 
     Raises:
-        EdgelineError: an entry names no target, or is no site; there are sites, but no
+        EdgelineError: an entry names no target, or is not a site; there are sites, but no
             models_repository; or this is a cluster, and the destination a pod's own disk.
     """
     refuse_relative(destination)

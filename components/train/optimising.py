@@ -74,7 +74,7 @@ def wrap(model: Any, how: Optimisation, steps: int) -> Any:
         steps: batches that it will be trained on.
 
     Raises:
-        EdgelineError: it is no tf_keras model, or has layers that cannot be wrapped.
+        EdgelineError: it is not a tf_keras model, or has layers that cannot be wrapped.
     """
     if not is_legacy(model):
         raise EdgelineError(

@@ -150,7 +150,7 @@ def read_features(path: str | Path) -> list[Feature]:
     """The raw features of a schema artifact, for later steps; needs no protos.
 
     Raises:
-        EdgelineError: it is no schema artifact, or it is damaged.
+        EdgelineError: it is not a schema artifact, or it is damaged.
     """
     folder = artifacts.read(path, SCHEMA).path
     return [Feature.from_json(value) for value in json.loads((folder / FEATURES_FILE).read_text())]

@@ -237,7 +237,7 @@ KINDS: tuple[Kind, ...] = (
     Kind("inputs as a list", lambda arrays, _: list(arrays.values()), "call"),
     Kind("inputs are None", lambda _a, _t: None, "call"),
     Kind("an unknown input more", lambda a, _: {**a, "no such input": np.zeros(1)}, "call"),
-    Kind("a name that is no text", lambda a, _: {**a, 7: np.zeros(1)}, "call"),
+    Kind("a name that is not text", lambda a, _: {**a, 7: np.zeros(1)}, "call"),
     Kind("empty batch", _all(lambda array: array[:0]), "call"),
     Kind("many rows", _many, "call", False),
     Kind("2**40 rows", _all(lambda a: np.broadcast_to(a[0], (1 << 40, *a.shape[1:]))), "call"),

@@ -29,7 +29,7 @@ def decode(data: bytes, shape: tuple[int, int, int]) -> npt.NDArray[np.uint8]:
         shape: height, width and channels: 1 for grey, 3 for RGB.
 
     Raises:
-        EdgelineError: it is no JPEG or PNG, is damaged or too large, or Pillow is missing.
+        EdgelineError: it is not a JPEG or PNG, is damaged or too large, or Pillow is missing.
     """
     try:
         from PIL import Image, ImageOps
@@ -58,7 +58,7 @@ def decode(data: bytes, shape: tuple[int, int, int]) -> npt.NDArray[np.uint8]:
     except Exception as error:  # of a damaged file Pillow raises whatever its decoder met
         reason = "damaged"
         if "cannot identify" in str(error):
-            reason = "no JPEG or PNG"
+            reason = "not a JPEG or PNG"
         elif isinstance(error, Image.DecompressionBombError):
             reason = f"of more than {MOST_PIXELS:,} pixels"
         raise EdgelineError(f"the image is {reason}: replace or remove it.") from error

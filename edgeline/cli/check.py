@@ -57,7 +57,7 @@ def check_placement(
         as_json: print JSON instead of a table.
 
     Raises:
-        UsageError: it is no model, or the target is unknown.
+        UsageError: it is not a model, or the target is unknown.
         EdgelineError: the file is damaged, or too little maps.
     """
     from edgeline.components.check import report as page

@@ -107,7 +107,7 @@ def nodes(text: str) -> Iterator[tuple[Node, Callable[[], Any]]]:
 
 
 def line_node(file: str, line: int) -> Node:
-    """A node that stands for a line, from 1, of a file that is no YAML."""
+    """A node that stands for a line, from 1, of a file that is not YAML."""
     mark = yaml.Mark(file, 0, line - 1, 0, None, 0)
     return ScalarNode("", "", mark, mark)
 

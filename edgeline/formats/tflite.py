@@ -131,7 +131,7 @@ def read(path: str | Path) -> Model:
     """Read a .tflite file.
 
     Raises:
-        EdgelineError: there is no such file, or it is no model, damaged or hostile.
+        EdgelineError: there is no such file, or it is not a model, damaged or hostile.
     """
     path = Path(path)
     return parse(_mapped(path), path)
@@ -295,7 +295,7 @@ def _quantisation(
     if not len(scales):
         return None
     if not (np.isfinite(scales).all() and (scales >= 0).all()):
-        raise table.reader.damaged(f"tensor {name!r} has a scale that is no positive number")
+        raise table.reader.damaged(f"tensor {name!r} has a scale that is not a positive number")
     if len(zero_points) not in (0, 1, len(scales)):
         raise table.reader.damaged(
             f"tensor {name!r} has {len(scales)} scales and {len(zero_points)} zero points"

@@ -114,7 +114,7 @@ class Document:
 
 @dataclass(frozen=True)
 class Unreadable:
-    """A file that is no YAML, and why."""
+    """A file that is not YAML, and why."""
 
     file: str
     line: int

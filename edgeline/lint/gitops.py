@@ -21,7 +21,7 @@ KFP_PLACEHOLDERS = ("{{$}}", "{{$.inputs", "{{$.outputs")
 
 def _unreadable(tree: Tree) -> Iterator[Found]:
     for entry in tree.unreadable:
-        yield Found(_text_document(entry.file, entry.line), (), f"it is no YAML ({entry.reason})")
+        yield Found(_text_document(entry.file, entry.line), (), f"it is not YAML ({entry.reason})")
 
 
 def _prefixes(tree: Tree) -> Iterator[Found]:

@@ -121,7 +121,7 @@ def add(
     """
     for label in labels:
         if not _LABEL.fullmatch(label) or label == "latest":
-            raise UsageError(f"{label!r} is no label: use letters, digits, dots and dashes.")
+            raise UsageError(f"{label!r} is not a label: use letters, digits, dots and dashes.")
     signers = keys.signers(signing)
     place = open_place(repository)
     state = roles.read(place)  # before anything is written

@@ -94,7 +94,9 @@ def signer(reference: str) -> CryptoSigner:
         ) from None
     except (ValueError, UnsupportedAlgorithm):
         # the library's words could quote the key
-        fault = "its passphrase is wrong or it is damaged" if encrypted else "it is no private key"
+        fault = "it is not a private key"
+        if encrypted:
+            fault = "its passphrase is wrong or it is damaged"
         raise UsageError(f"{reference} cannot sign: {fault}.") from None
 
 

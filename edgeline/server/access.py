@@ -146,7 +146,7 @@ def read(path: str | None, names: Iterable[str] = ()) -> Access:
     except FileNotFoundError:
         raise UsageError(f"{path} is missing: give a file of token digests.") from None
     except (ValueError, KeyError, TypeError, OSError) as error:
-        raise UsageError(f"{path} is no token file ({error}).") from error
+        raise UsageError(f"{path} is not a token file ({error}).") from error
     for digest, scopes in tokens.items():
         if len(digest) != 64 or not scopes or not scopes <= _ALLOWS.keys():
             raise UsageError(

@@ -63,7 +63,7 @@ def tls(settings: ServerSettings, protocols: Sequence[str]) -> ssl.SSLContext | 
         protocols: what a port speaks, by ALPN; a client that offers several gets the first.
 
     Raises:
-        UsageError: a file is missing or is no certificate or key.
+        UsageError: a file is missing or is not a certificate or key.
     """
     if settings.certificate is None or settings.key is None:
         if settings.certificate or settings.key or settings.client_ca:

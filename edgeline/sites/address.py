@@ -57,6 +57,6 @@ def parse(site: str) -> Cluster | GitFolder:
             host = parts.netloc
             return GitFolder(f"{parts.scheme[4:]}://{host}{path}", clean, branch)
     raise EdgelineError(
-        f"{site!r} is no site: give cluster://NAMESPACE, or git+https://HOST/REPOSITORY.git//FOLDER"
+        f"{site!r} is not a site: give cluster://NAMESPACE, or git+https://HOST/REPOSITORY.git//FOLDER"
         "?branch=BRANCH."
     )

@@ -52,7 +52,7 @@ def model_image(bundle: str | Path) -> tuple[ModelImage, Bundle]:
     """The image of a bundle, whose files are checked against its manifest.
 
     Raises:
-        EdgelineError: it is no bundle, or a file of it is missing or altered.
+        EdgelineError: it is not a bundle, or a file of it is missing or altered.
     """
     folder = Path(bundle)
     manifest = read(folder)

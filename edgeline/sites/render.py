@@ -52,7 +52,7 @@ def render(
         the files, each written whole.
 
     Raises:
-        EdgelineError: it is no bundle, or none for LiteRT; there is no such form, a name is none
+        EdgelineError: it is not a bundle, or none for LiteRT; there is no such form, a name is none
             that Kubernetes takes, or a file cannot be written.
     """
     if form not in FORMS:
@@ -79,7 +79,7 @@ def push_image(bundle: str, repository: str) -> str:
     """Push a bundle's image below a repository, tagged with its version; returns its reference.
 
     Raises:
-        EdgelineError: it is no bundle, or the registry cannot be reached or refuses.
+        EdgelineError: it is not a bundle, or the registry cannot be reached or refuses.
     """
     _check_repository(repository)
     with _local(bundle) as folder:

@@ -45,8 +45,8 @@ def bucket(place: str) -> Bucket:
     parts = urlsplit(place)
     if parts.scheme not in SCHEMES or not parts.netloc or "@" in parts.netloc:
         raise UsageError(
-            f"{parts.scheme}://... is no place for payloads: give a folder, an http(s) receiver or "
-            "s3://bucket/prefix."
+            f"{parts.scheme}://... is not a place for payloads: give a folder, an http(s) receiver "
+            "or s3://bucket/prefix."
         )
     store = endpoint(parts.scheme)
     keys = store.required_credentials(place)

@@ -72,13 +72,13 @@ def parse(reference: str) -> Image:
     """A reference's parts, by Docker's rules for what is a host.
 
     Raises:
-        UsageError: it is no image reference.
+        UsageError: it is not an image reference.
     """
     first, slash, rest = reference.partition("/")
     host = first if slash and ("." in first or ":" in first or first == "localhost") else ""
     match = REFERENCE.fullmatch(rest if host else reference)
     if match is None:
-        raise UsageError(f"{reference!r} is no image reference: it is HOST/PATH:TAG@DIGEST.")
+        raise UsageError(f"{reference!r} is not an image reference: it is HOST/PATH:TAG@DIGEST.")
     path = match["path"]
     if host in ("", "docker.io", "index.docker.io"):
         host, path = "docker.io", path if "/" in path else f"library/{path}"

@@ -105,7 +105,7 @@ def open_store(destination: str) -> Store:
             "AWS_ENDPOINT_URL=https://storage.googleapis.com."
         )
     raise UsageError(
-        f"{destination} is no destination: give a folder, s3://bucket/prefix or "
+        f"{destination} is not a destination: give a folder, s3://bucket/prefix or "
         "minio://bucket/prefix."
     )
 
@@ -176,7 +176,7 @@ def fetch(uri: str, folder: str | Path) -> Bundle:
         rf"(?:(?P<destination>.+)/)?(?P<name>{NAME.pattern})/(?P<version>[1-9][0-9]*)/?", uri
     )
     if match is None:
-        raise UsageError(f"{uri} is no bundle: its URI ends in /NAME/VERSION.")
+        raise UsageError(f"{uri} is not a bundle: its URI ends in /NAME/VERSION.")
     if folder.exists():
         raise EdgelineError(f"{folder} exists: name a folder that does not.")
     name, version = match["name"], int(match["version"])

@@ -121,7 +121,7 @@ def test_a_server_that_batches(start):
     server = start(MIXED, "--batch=8", "--batch-delay=0.02", "--instances=1")
 
     def row(value: int) -> object:
-        name = 5 if value % 7 == 0 else str(value)  # a number is no string: refused
+        name = 5 if value % 7 == 0 else str(value)  # a number is not a string: refused
         body = {"instances": [{"amount": [value, 0], "count": [value], "name": [name]}]}
         status, answer, _ = server.ask("POST", "/v1/models/mixed:predict", body)
         if value % 7 == 0:

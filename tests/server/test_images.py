@@ -90,8 +90,8 @@ def test_bad_files_are_refused_in_a_sentence(server):
         )
     )
     for body, path, status, words in (
-        (b"", "vision:classify", 400, "no JPEG or PNG"),
-        (b"not an image", "vision:classify", 400, "no JPEG or PNG"),
+        (b"", "vision:classify", 400, "not a JPEG or PNG"),
+        (b"not an image", "vision:classify", 400, "not a JPEG or PNG"),
         (CAT[:9000], "vision:classify", 400, "damaged"),
         (bomb, "vision:classify", 400, "more than 33,554,432 pixels"),
         (CAT, "vision:regress", 400, "classified or predicted"),

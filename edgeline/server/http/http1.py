@@ -120,7 +120,7 @@ class Http1(asyncio.Protocol):
         settings = self.server.settings
         announced = whole(self._headers.get(b"content-length", b"0").strip(b" \t"), 20)
         if announced is None:
-            self._fail(400, "Content-Length is no number of bytes.")
+            self._fail(400, "Content-Length is not a number of bytes.")
             return
         self._announced = announced
         if announced > settings.max_body:

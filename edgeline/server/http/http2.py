@@ -1,6 +1,6 @@
 """HTTP/2 for unary gRPC calls: frames, flow control, and the limits of one connection.
 
-Only what gRPC needs of RFC 9113: no push, no priorities. A request that is no gRPC call is reset
+Only what gRPC needs of RFC 9113: no push, no priorities. A request that is not a gRPC call is reset
 with HTTP_1_1_REQUIRED, at which curl and browsers ask again by HTTP/1.1. A stream's window is as
 large as the largest request, so only the connection's window is ever renewed.
 """

@@ -235,7 +235,7 @@ def _asked_outputs(asked: dict[str, Any]) -> list[tuple[str, Mapping[str, Any]]]
     if entries is None:
         return []
     if not isinstance(entries, list):
-        raise invalid("'outputs' is no list of tensors.")
+        raise invalid("'outputs' is not a list of tensors.")
     names: list[tuple[str, Mapping[str, Any]]] = []
     for entry in entries:
         parameters = entry.get("parameters", {}) if isinstance(entry, dict) else None

@@ -153,7 +153,7 @@ def _store(
     kind = field.kind
     if kind == "string":
         if wire != 2:
-            raise WireError(f"field {field.name} is no string")
+            raise WireError(f"field {field.name} is not a string")
         try:
             value = str(value, "utf-8")
         except UnicodeDecodeError as error:
@@ -163,7 +163,7 @@ def _store(
             raise WireError(f"field {field.name} is no bytes")
     elif not isinstance(kind, str):
         if wire != 2:
-            raise WireError(f"field {field.name} is no message")
+            raise WireError(f"field {field.name} is not a message")
         value = decode(value, kind, depth + 1)
         if field.map:
             message.setdefault(field.name, {})[value.get("key", "")] = value.get("value")
@@ -188,7 +188,7 @@ def _unpack(value: Any, field: Field, wire: int) -> Any:
         elif wire == 2:
             array = _varints(value, field.name)
         else:
-            raise WireError(f"field {field.name} is no whole number")
+            raise WireError(f"field {field.name} is not a whole number")
         return array != 0 if kind == "bool" else array.view(_NUMPY[kind])
     width = 4 if kind == "float" else 8
     if (wire != 2 and wire != (5 if kind == "float" else 1)) or len(value) % width:

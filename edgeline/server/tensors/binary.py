@@ -63,7 +63,7 @@ def elements(shape: Sequence[int], name: str) -> int:
         raise invalid(f"Input {name!r} has {len(shape)} dimensions: give at most 16.")
     for size in shape:
         if type(size) is not int or size < 0:
-            raise invalid(f"Input {name!r} has a shape that is no list of sizes from 0.")
+            raise invalid(f"Input {name!r} has a shape that is not a list of sizes from 0.")
         if size > _MOST:
             raise invalid(f"Input {name!r} has a shape that no request can hold.")
         count *= size

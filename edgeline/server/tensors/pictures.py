@@ -61,7 +61,7 @@ def decode(images: Iterable[bytes], tensor: Tensor, takes: str) -> npt.NDArray[A
         takes: what the bundle takes, `raw` or `transformed`.
 
     Raises:
-        ServingError: one is no JPEG or PNG, is damaged or too large; or there is no Pillow (501).
+        ServingError: one is not a JPEG or PNG, is damaged or too large; or Pillow is missing (501).
     """
     if importlib.util.find_spec("PIL") is None:
         raise ServingError(

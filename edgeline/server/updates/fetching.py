@@ -70,7 +70,7 @@ def origin(location: str) -> Origin:
         store = endpoint(scheme)
         return WebOrigin(f"{store.url}/{quote(rest.strip('/'))}", store.credentials)
     raise EdgelineError(
-        f"{location} is no repository: give a folder, https://, s3://, gs:// or minio://."
+        f"{location} is not a repository: give a folder, https://, s3://, gs:// or minio://."
     )
 
 

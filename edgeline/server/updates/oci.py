@@ -104,7 +104,7 @@ def _unpack(file: IO[bytes], folder: Path, reference: str) -> None:
                 if entry.isdir() or not parts:
                     continue
                 if not entry.isreg() or ".." in parts or path.is_absolute():
-                    raise EdgelineError(f"{reference} holds {entry.name!r}, which is no file.")
+                    raise EdgelineError(f"{reference} holds {entry.name!r}, which is not a file.")
                 target = folder.joinpath(*parts)
                 target.parent.mkdir(parents=True, exist_ok=True)
                 source = tar.extractfile(entry)
@@ -112,7 +112,7 @@ def _unpack(file: IO[bytes], folder: Path, reference: str) -> None:
                 with source, target.open("wb") as out:
                     shutil.copyfileobj(source, out, 1 << 20)
     except tarfile.TarError as error:
-        raise EdgelineError(f"A layer of {reference} is no tar file ({error}).") from error
+        raise EdgelineError(f"A layer of {reference} is not a tar file ({error}).") from error
 
 
 def _json(manifest: registry.Manifest, reference: str) -> dict[str, Any]:
@@ -121,5 +121,5 @@ def _json(manifest: registry.Manifest, reference: str) -> dict[str, Any]:
     except ValueError as error:
         raise EdgelineError(f"The manifest of {reference} is not JSON ({error}).") from error
     if not isinstance(content, dict):
-        raise EdgelineError(f"The manifest of {reference} is no JSON object.")
+        raise EdgelineError(f"The manifest of {reference} is not a JSON object.")
     return content

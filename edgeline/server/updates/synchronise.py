@@ -236,7 +236,7 @@ def _roots(folder: Path, trusted: bytes) -> list[Metadata[Root]]:
         roots: list[Metadata[Root]] = [Metadata.from_bytes(trusted)]
         roots[0].verify_delegate("root", roots[0])
     except (RepositoryError, DeserializationError, ValueError) as error:
-        raise EdgelineError(f"The trusted root is no complete TUF root ({error}).") from error
+        raise EdgelineError(f"The trusted root is not a complete TUF root ({error}).") from error
     with contextlib.suppress(OSError, RepositoryError, DeserializationError, ValueError):
         while True:
             number = roots[-1].signed.version + 1

@@ -228,4 +228,6 @@ def _check_root(file: str | None) -> None:
         value = typed.read(file or "")
     signed = value.get("signed") if isinstance(value, dict) else None
     if not isinstance(signed, dict) or signed.get("_type") != "root":
-        raise UsageError(f"{file} is no trusted root: give what `edgeline repository init` wrote.")
+        raise UsageError(
+            f"{file} is not a trusted root: give what `edgeline repository init` wrote."
+        )

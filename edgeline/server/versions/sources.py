@@ -116,7 +116,7 @@ def labels(root: Path, name: str) -> dict[str, int]:
 def _sources(root: Path) -> Iterator[VersionSource]:
     if root.is_file():
         if root.suffix != ".tflite":
-            raise UsageError(f"{root} is no model: give a bundle, a store or a .tflite file.")
+            raise UsageError(f"{root} is not a model: give a bundle, a store or a .tflite file.")
         if not _NAME.fullmatch(root.stem):
             raise UsageError(
                 f"{root} cannot name a model in URLs: rename it to at most 128 of A-Z, a-z, 0-9, "

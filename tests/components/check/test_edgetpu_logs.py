@@ -281,7 +281,8 @@ def test_a_custom_operator_of_ones_own_is_warned_of():
     net = Graph()
     image = net.apply("RELU", [net.tensor((1, 8))], (1, 8))
     net.apply("Atan", [image], (1, 8), custom=True)
-    assert any("Atan is no custom operator of Coral's" in text for text in net.placement().warnings)
+    said = "Atan is not a custom operator of Coral's"
+    assert any(said in text for text in net.placement().warnings)
 
 
 def test_a_wide_lstm_is_uncertain_and_then_fails():

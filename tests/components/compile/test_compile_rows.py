@@ -80,5 +80,5 @@ def test_folders_without_images_and_damaged_images(tmp_path):
     with pytest.raises(EdgelineError, match=r"has no .png"):
         read_rows(tmp_path, [IMAGE])
     (tmp_path / "1.png").write_bytes(b"\x89PNG\r\n\x1a\n")
-    with pytest.raises(EdgelineError, match=r"1\.png is no image"):
+    with pytest.raises(EdgelineError, match=r"1\.png is not an image"):
         read_rows(tmp_path, [IMAGE])

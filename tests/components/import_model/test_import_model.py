@@ -197,7 +197,7 @@ def test_damaged_files_are_said_in_a_sentence(trained, tmp_path):
     for name in ("fixed.keras", "fixed.h5"):
         file = tmp_path / name
         file.write_bytes((folder / name).read_bytes()[:700])
-        with pytest.raises(EdgelineError, match="is no whole Keras model"):
+        with pytest.raises(EdgelineError, match="is not a whole Keras model"):
             imported(file, tmp_path, labels=False)
     broken = tmp_path / "broken"
     broken.mkdir()

@@ -116,8 +116,8 @@ GOOD = encoded(np.arange(784, dtype=np.uint32).astype(np.uint8).reshape(28, 28))
     ("image", "says"),
     [
         (GOOD[: len(GOOD) // 2], "the image is damaged"),
-        (b"GIF89a" + GOOD, "the image is no JPEG or PNG"),
-        (b"", "the image is no JPEG or PNG"),
+        (b"GIF89a" + GOOD, "the image is not a JPEG or PNG"),
+        (b"", "the image is not a JPEG or PNG"),
         (None, "the image is missing"),
     ],
 )

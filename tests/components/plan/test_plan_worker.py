@@ -38,7 +38,7 @@ def test_what_is_no_target_is_named_with_its_place(target: object) -> None:
         ("cluster://edge", "is not an object with a site"),
         ({}, "is not an object with a site"),
         ({"site": None}, "is not an object with a site"),
-        ({"site": "edge"}, "sites, entry 1: 'edge' is no site"),
+        ({"site": "edge"}, "sites, entry 1: 'edge' is not a site"),
         ({"site": "git+https://[host/m.git//x"}, "entry 1: The site's address is malformed"),
         (
             {"site": "cluster://edge", "form": "helm"},

@@ -35,7 +35,7 @@ def test_a_wrong_key_or_bucket_is_an_error_in_words(monkeypatch):
     monkeypatch.delenv("MINIO_SECRET_KEY")
     with pytest.raises(EdgelineError, match="MINIO_SECRET_KEY"):
         bucket(f"s3://{BUCKET}/x")
-    with pytest.raises(EdgelineError, match="no place for payloads"):
+    with pytest.raises(EdgelineError, match="not a place for payloads"):
         bucket("ftp://x/y")
 
 

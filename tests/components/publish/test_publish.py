@@ -160,7 +160,7 @@ def test_the_approval_of_another_model_is_refused(inputs, tmp_path):
         ({"target": "Lite RT"}, "The target 'Lite RT' is impossible"),
         ({"version": -1}, "The version -1 is negative"),
         ({"destination": ""}, "The destination is empty"),
-        ({"destination": "ftp://host/x"}, "ftp://host/x is no destination"),
+        ({"destination": "ftp://host/x"}, "ftp://host/x is not a destination"),
         ({"destination": "gs://b/p"}, "s3://b/p with an HMAC key"),
     ],
 )
@@ -197,7 +197,7 @@ def test_fetch_refuses_what_is_not_there(destination, tmp_path, send):
     send()
     with pytest.raises(EdgelineError, match=r"taxi/2 is not published: the versions .* are 1"):
         fetch(f"{destination}/taxi/2", tmp_path / "fetched")
-    with pytest.raises(EdgelineError, match="is no bundle: its URI ends in /NAME/VERSION"):
+    with pytest.raises(EdgelineError, match="is not a bundle: its URI ends in /NAME/VERSION"):
         fetch(f"{destination}/taxi", tmp_path / "fetched")
     (tmp_path / "mine").mkdir()
     with pytest.raises(EdgelineError, match="mine exists"):
