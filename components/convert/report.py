@@ -4,15 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
-
-from matplotlib.figure import Figure
+from typing import TYPE_CHECKING, Any
 
 from edgeline.artifacts.bundle import Signature, Tensor
 from edgeline.components.convert import layers_report, trials_report
 from edgeline.components.convert.settings import Limit
 from edgeline.formats.operators import OperatorKind
 from edgeline.reports import report
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
 
 
 def write(
@@ -65,6 +66,8 @@ def _source(metadata: Mapping[str, Any]) -> tuple[str, str]:
 
 
 def _sizes(metadata: Mapping[str, Any], constants: int) -> Figure:
+    from matplotlib.figure import Figure
+
     sizes = {
         _source(metadata)[0]: metadata["source_size"],
         "edge model": metadata["size"],

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-
-from matplotlib.figure import Figure
+from typing import TYPE_CHECKING
 
 from edgeline.reports import report
 from edgeline.reports.report import BLUE, GREEN, GREY, RED, Section
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
 
 TRAINED, EDGE, COMPILED = "trained", "converted", "compiled"
 COLOURS = {TRAINED: GREY, EDGE: BLUE, COMPILED: GREEN}
@@ -67,6 +69,8 @@ def _signed(size: int, before: int) -> str:
 
 
 def _waterfall(stages: Sequence[Stage], sizes: dict[str, int]) -> Figure:
+    from matplotlib.figure import Figure
+
     figure = Figure(figsize=(7, 0.7 + 0.42 * len(stages)))
     axes = figure.subplots()
     unit, divisor = _unit(max(sizes.values()))

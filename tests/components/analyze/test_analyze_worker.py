@@ -10,7 +10,6 @@ from pathlib import Path
 import numpy as np
 import pyarrow as pa
 import pytest
-from scipy import stats
 
 from edgeline import artifacts
 from edgeline.artifacts import batches
@@ -68,6 +67,8 @@ def test_defaults_give_metrics_curves_and_a_report(evaluate, tmp_path):
 
 
 def test_the_auc_of_all_rows_is_exact_and_that_of_tfma_is_called_so(evaluate, weak_tips):
+    from scipy import stats
+
     rows, seen = [], vectorised_engine.exact.counted
 
     def counted(task, label, predictions):
