@@ -111,7 +111,9 @@ SCALARS = [
 ]
 
 
-@pytest.mark.parametrize(("value", "stored"), SCALARS, ids=lambda value: repr(value)[:30])
+@pytest.mark.parametrize(
+    ("value", "stored"), SCALARS, ids=[type(value).__name__ for value, _ in SCALARS]
+)
 def test_what_has_a_value_in_json_is_told_as_that(value: object, stored: object) -> None:
     found = recorded(a=value, b=[value], c={"d": value})
     assert found.get("a") == stored
