@@ -17,6 +17,7 @@ from typing import Any
 from edgeline.components.analyze import names, results, slices
 from edgeline.components.analyze.evaluation_config import BASELINE
 from edgeline.reports.report import number
+from edgeline.runtimes.metrics import AUC, AUC_TFMA
 
 
 @dataclass(frozen=True)
@@ -96,24 +97,29 @@ def _baseline_value(found: Sequence[Any], one: Any, failure: Any) -> float | Non
 
 def _sentence(failure: Any, called: str, name: str, baseline: float | None) -> str:
     where = "of all rows" if name == slices.OVERALL else f"of slice {name}"
-    metric = f"{called} {where}"
+    # the name that eval_config has; at the end of the sentence what it is here
+    estimate = f" ({AUC_TFMA}, TFMA's estimate)" if called == AUC_TFMA else ""
+    metric = f"{AUC if estimate else called} {where}"
     if not failure.HasField("metric_value"):
         return f"{metric} has a threshold, but eval_config does not compute this metric."
     value = failure.metric_value.double_value.value
     if value != value:
         return f"{metric} is undefined (the slice may hold one class only), but has a threshold."
     if failure.metric_threshold.HasField("change_threshold"):
-        return _change_sentence(metric, value, baseline, failure.metric_threshold.change_threshold)
+        change = failure.metric_threshold.change_threshold
+        return _change_sentence(metric, value, baseline, change, estimate)
     bounds = failure.metric_threshold.value_threshold
     if bounds.HasField("lower_bound") and value < bounds.lower_bound.value:
         limit = f"below the lower bound {number(bounds.lower_bound.value)}"
     else:
         limit = f"above the upper bound {number(bounds.upper_bound.value)}"
     hint = " (0 where the slice holds one class only)" if value == 0 else ""
-    return f"{metric} is {number(value)}{hint}, {limit}."
+    return f"{metric} is {number(value)}{hint}, {limit}{estimate}."
 
 
-def _change_sentence(metric: str, change: float, baseline: float | None, threshold: Any) -> str:
+def _change_sentence(
+    metric: str, change: float, baseline: float | None, threshold: Any, estimate: str
+) -> str:
     from tensorflow_model_analysis.proto import config_pb2
 
     higher = threshold.direction == config_pb2.MetricDirection.HIGHER_IS_BETTER
@@ -125,7 +131,8 @@ def _change_sentence(metric: str, change: float, baseline: float | None, thresho
         needed.append(f"{word} {100 * threshold.relative.value:+.3g}% of the baseline's value")
     compared = f" from the baseline's {number(baseline)}" if baseline is not None else ""
     return (
-        f"{metric} changes by {change:+.4g}{compared}, but must change by {' and '.join(needed)}."
+        f"{metric} changes by {change:+.4g}{compared}, but must change by "
+        f"{' and '.join(needed)}{estimate}."
     )
 
 
