@@ -98,7 +98,7 @@ def _baseline_value(found: Sequence[Any], one: Any, failure: Any) -> float | Non
 def _sentence(failure: Any, called: str, name: str, baseline: float | None) -> str:
     where = "of all rows" if name == slices.OVERALL else f"of slice {name}"
     # the name that eval_config has; at the end of the sentence what it is here
-    estimate = f" ({AUC_TFMA}, TFMA's estimate)" if called == AUC_TFMA else ""
+    estimate = f" (as TFMA estimates it: {AUC_TFMA})" if called == AUC_TFMA else ""
     metric = f"{AUC if estimate else called} {where}"
     if not failure.HasField("metric_value"):
         return f"{metric} has a threshold, but eval_config does not compute this metric."

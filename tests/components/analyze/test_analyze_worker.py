@@ -154,7 +154,7 @@ def test_a_threshold_that_fails_tells_why(evaluate, tmp_path):
     assert not result.blessed
     [reason] = failures(folder)
     assert reason.startswith("auc of all rows is 0.8")
-    assert reason.endswith("below the lower bound 0.99 (auc_tfma, TFMA's estimate).")
+    assert reason.endswith("below the lower bound 0.99 (as TFMA estimates it: auc_tfma).")
     assert reason in (tmp_path / "r.html").read_text()
 
 
