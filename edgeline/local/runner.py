@@ -15,6 +15,7 @@ import re
 import shutil
 import signal
 import subprocess
+import tempfile
 import time
 import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -209,10 +210,10 @@ def _subprocess(command: Sequence[str], env: Mapping[str, str], log: Path) -> wa
     import sys
 
     command = subprocess_task_handler.replace_python_executable(list(command), sys.executable)
-    with open(log, "ab") as stream:
-        process = subprocess.Popen(
-            command, stdout=stream, stderr=subprocess.STDOUT, env={**os.environ, **env}
-        )
+    # kfp's command makes a folder for the component's source, and leaves it
+    with open(log, "ab") as stream, tempfile.TemporaryDirectory() as temporary:
+        variables = {**os.environ, "TMPDIR": temporary, **env}
+        process = subprocess.Popen(command, stdout=stream, stderr=subprocess.STDOUT, env=variables)
         try:
             return warm.EndedTask(process.wait(), 0)
         except BaseException:

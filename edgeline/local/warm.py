@@ -46,6 +46,7 @@ COMPONENT_STAGE = {  # by the name of the task, which kfp writes with dashes
     "ingest": "light",
     "validate": "light",
     "publish": "light",
+    "serve": "light",
     "notify": "light",
     "check": "light",
     "model-card": "light",
