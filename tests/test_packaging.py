@@ -187,7 +187,7 @@ def test_a_starter_project_is_made_and_the_taxi_data_found(environment):
     assert len(list((environment.folder / "rooms").iterdir())) == 4
     code = """
 from edgeline.components.ingest.ingest import ingest
-facts = ingest(data="package://edgeline.pipelines.taxi/taxi.csv", output="examples")
+facts = ingest(data="package://edgeline.pipelines.taxi/taxi.csv", examples_path="examples")
 print(sum(split["rows"] for split in facts["splits"].values()))
 """
     lines = (ROOT / "pipelines" / "taxi" / "taxi.csv").read_text().splitlines()

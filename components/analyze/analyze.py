@@ -56,11 +56,11 @@ class Analysis:
 def analyze(
     examples_path: str,
     model_path: str,
-    output: str,
+    evaluation_path: str,
     report_path: str,
     eval_config: Mapping[str, Any] | str = "",
     split: str = "eval",
-    baseline_model_path: str = "",
+    baseline_model_uri: str = "",
     beam_options: Sequence[str] = (),
     confidence_intervals: bool = True,
     seed: int = 0,
@@ -73,11 +73,11 @@ def analyze(
     Args:
         examples_path: `examples/v1` folder.
         model_path: `model/v1` folder, or that of an imported LiteRT or ONNX model.
-        output: where the `evaluation/v1` folder is written.
+        evaluation_path: where the `evaluation/v1` folder is written.
         report_path: where the HTML is written.
         eval_config: see `evaluation_config.parse`.
         split: which rows.
-        baseline_model_path: `model/v1` folder to compare with, or "".
+        baseline_model_uri: `model/v1` folder to compare with, or "".
         beam_options: options of Beam; empty computes on this machine without Beam.
         confidence_intervals: whether to bootstrap 95 % intervals.
         seed: of the bootstrap.
@@ -92,7 +92,7 @@ def analyze(
             f"{model_path} was imported without a label, so nothing says how good it is: give "
             "import_model the label's column."
         )
-    baseline = original.read(baseline_model_path) if baseline_model_path else None
+    baseline = original.read(baseline_model_uri) if baseline_model_uri else None
     task = predict.task_of(model, baseline)
     config = evaluation_config.parse(eval_config, task, baseline is not None, confidence_intervals)
     slice_columns = evaluation_config.slice_columns(config)
@@ -105,7 +105,7 @@ def analyze(
             f"Split {split!r} of {examples_path} has no rows: give it a larger ratio."
         )
 
-    model_paths = {CANDIDATE: model_path, BASELINE: baseline_model_path}
+    model_paths = {CANDIDATE: model_path, BASELINE: baseline_model_uri}
     if baseline is None:
         model_paths = {"": model_path}
     job = (parts, rows, model_paths, task, config, slice_columns, seed)
@@ -127,7 +127,7 @@ def analyze(
         if not name.startswith(fairness.PREFIX)
     }
 
-    with artifacts.writing(output, SCHEMA) as draft:
+    with artifacts.writing(evaluation_path, SCHEMA) as draft:
         draft.metadata |= {
             "blessed": verdict.blessed,
             "notes": verdict.notes,

@@ -52,11 +52,11 @@ def analyze(
     result = work(
         examples_path=examples.path,
         model_path=model.path,
-        output=evaluation.path,
+        evaluation_path=evaluation.path,
         report_path=report.path,
         eval_config=eval_config,
         split=split,
-        baseline_model_path=baseline_model_uri,
+        baseline_model_uri=baseline_model_uri,
         beam_options=beam_options,
         confidence_intervals=confidence_intervals,
         seed=seed,

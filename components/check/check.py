@@ -65,20 +65,20 @@ def require(placement: Placement, share: float) -> None:
 
 
 def check_edge_model(
-    edge_model: str | Path,
+    edge_model_path: str | Path,
     target: str,
     require_mapped: float,
-    output: str | Path,
-    report: str | Path,
+    placement_path: str | Path,
+    report_path: str | Path,
 ) -> dict[str, Any]:
     """Check an edge model in a pipeline: write the placement and its page, then gate.
 
     Args:
-        edge_model: an `edge_model/v1` folder or a .tflite file.
+        edge_model_path: an `edge_model/v1` folder or a .tflite file.
         target: what to check for.
         require_mapped: the share of operators that must map, 0 to 1.
-        output: the `placement/v1` folder to write; `placement.json` is `Placement.to_json`.
-        report: the HTML page to write.
+        placement_path: the `placement/v1` folder to write; `placement.json` is `Placement.to_json`.
+        report_path: the HTML page to write.
 
     Returns:
         The metadata: `target`, `mapped_share`, `operators`, `mapped`, `left_on_cpu`.
@@ -86,8 +86,8 @@ def check_edge_model(
     Raises:
         EdgelineError: as `check` and `require`; both are written before the gate fails.
     """
-    placement = check(edge_model, target)
-    page.write(report, placement)
+    placement = check(edge_model_path, target)
+    page.write(report_path, placement)
     facts = {
         "target": placement.target,
         "mapped_share": placement.share,
@@ -96,7 +96,7 @@ def check_edge_model(
         "left_on_cpu": placement.left_on_cpu,
     }
     document = {**placement.to_json(), "model": Path(placement.model).name}
-    with artifacts.writing(output, SCHEMA) as draft:
+    with artifacts.writing(placement_path, SCHEMA) as draft:
         draft.metadata.update(facts)
         text = json.dumps(document, indent=1, sort_keys=True) + "\n"
         (draft.path / "placement.json").write_text(text)

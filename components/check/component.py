@@ -29,10 +29,10 @@ def check(
     record(
         placement,
         work(
-            edge_model=edge_model.path,
+            edge_model_path=edge_model.path,
             target=target,
             require_mapped=require_mapped,
-            output=placement.path,
-            report=report.path,
+            placement_path=placement.path,
+            report_path=report.path,
         ),
     )

@@ -72,9 +72,9 @@ class Given:
 
 def compile_edge_model(
     target: str,
-    output: str,
-    edge_model: str = "",
-    model: str = "",
+    compiled_model_path: str,
+    edge_model_path: str = "",
+    model_path: str = "",
     options: Mapping[str, Any] | None = None,
     report_path: str = "",
     time_limit: int = 900,
@@ -84,8 +84,8 @@ def compile_edge_model(
 
     Args:
         target: its name, one of `target.names()`.
-        edge_model: an `edge_model/v1` or `onnx_model/v1` folder, or "".
-        model: the `model/v1` folder it was made of, for targets that take a SavedModel, or "".
+        edge_model_path: an `edge_model/v1` or `onnx_model/v1` folder, or "".
+        model_path: the `model/v1` folder it was made of, for targets that take a SavedModel, or "".
         options: settings of the target by name.
         report_path: the HTML page to write, or "".
         time_limit: seconds that the compiler may take.
@@ -100,9 +100,12 @@ def compile_edge_model(
     settings = options_of(found, options or {})
     if fault := found.missing():
         raise EdgelineError(fault)
-    given = read_models(edge_model, model, name)
+    given = read_models(edge_model_path, model_path, name)
     source = fitting(found, given)
-    with artifacts.writing(output, SCHEMA) as draft, tempfile.TemporaryDirectory() as work:
+    with (
+        artifacts.writing(compiled_model_path, SCHEMA) as draft,
+        tempfile.TemporaryDirectory() as work,
+    ):
         (draft.path / FILES).mkdir()
         with _sentences(found, given, source, Path(work)), _deadline(found.name, time_limit):
             if found.fixed_shapes and source.tflite:
@@ -178,29 +181,29 @@ def options_of(found: Target, given: Mapping[str, Any]) -> dict[str, str]:
     return options
 
 
-def read_models(edge_model: str, model: str, name: str = "") -> Given:
+def read_models(edge_model_path: str, model_path: str, name: str = "") -> Given:
     """The forms of a model that are at hand.
 
     Raises:
         EdgelineError: none is given, or a folder is damaged or holds something else.
     """
-    if not edge_model and not model:
+    if not edge_model_path and not model_path:
         raise EdgelineError("No model is given: connect edge_model, or model.")
     about: dict[str, Any] = {}
     source, digests = Source(), []
-    if model:
-        trained = artifacts.read(model, models.SCHEMA)
+    if model_path:
+        trained = artifacts.read(model_path, models.SCHEMA)
         source = replace(source, saved_model=models.saved_model_path(trained))
         about, digests = dict(trained.metadata), [trained.digest]
-    if edge_model:
-        edge = models.read_edge(edge_model)
+    if edge_model_path:
+        edge = models.read_edge(edge_model_path)
         path, row = models.edge_model_path(edge), quantisation.of(edge.metadata["quantisation"])
         if edge.schema == models.ONNX_SCHEMA:
             source = replace(source, onnx=path, quantisation=row)
         else:
             source = replace(source, tflite=path, quantisation=row)
         about, digests = {**about, **edge.metadata}, [*digests, edge.digest]
-    return Given(source, " ".join(digests), about, name or edge_model or model)
+    return Given(source, " ".join(digests), about, name or edge_model_path or model_path)
 
 
 def fitting(found: Target, given: Given) -> Source:

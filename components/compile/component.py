@@ -35,9 +35,9 @@ def compile(  # noqa: A001
 
     result = work(
         target=target,
-        output=compiled_model.path,
-        edge_model=edge_model.path,
-        model=getattr(model, "path", ""),
+        compiled_model_path=compiled_model.path,
+        edge_model_path=edge_model.path,
+        model_path=getattr(model, "path", ""),
         options=options,
         report_path=report.path,
         time_limit=time_limit,

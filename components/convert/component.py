@@ -53,9 +53,9 @@ def convert(
     from edgeline.components.convert.convert import convert as work
 
     result = work(
-        model=model.path,
+        model_path=model.path,
         examples_path=examples.path,
-        output=edge_model.path,
+        edge_model_path=edge_model.path,
         report_path=report.path,
         quantisation=quantisation,
         representative_split=representative_split,

@@ -47,9 +47,9 @@ class Converted:
 
 
 def convert(
-    model: str,
+    model_path: str,
     examples_path: str,
-    output: str,
+    edge_model_path: str,
     report_path: str,
     quantisation: str = "dynamic",
     representative_split: str = "train",
@@ -69,11 +69,11 @@ def convert(
     its metadata says why (`because`). An imported file is quantised as it is (see `litert_file`).
 
     Args:
-        model: the trained model, or the `edge_model/v1` folder of an imported float LiteRT file,
-            which takes no fp16, auto, uint8, batch or per_channel.
+        model_path: the trained model, or the `edge_model/v1` folder of an imported float LiteRT
+            file, which takes no fp16, auto, uint8, batch or per_channel.
         examples_path: raw examples; `representative_rows` rows, spread evenly over the split,
             calibrate integer quantisation and show how far the edge model is from the cloud's.
-        output: the folder to write.
+        edge_model_path: the folder to write.
         report_path: the HTML file to write.
         quantisation: float, fp16 (weights), dynamic (int8 weights), int8, int16x8 (int16
             activations, int8 weights), a named recipe or a recipe's path or URI (see
@@ -95,7 +95,7 @@ def convert(
         EdgelineError: a parameter or input is unfit, an operator of the network does not
             convert, the converter crashes, or the float model differs from the cloud's.
     """
-    trained, settings = _read(model, checked_settings(quantisation, io, batch, per_channel))
+    trained, settings = _read(model_path, checked_settings(quantisation, io, batch, per_channel))
     raw = artifacts.read(examples_path, examples.SCHEMA)
     if settings.quantisation == AUTO:
         task = str(trained.metadata.get("task"))
@@ -109,13 +109,13 @@ def convert(
             "range of every tensor: give more rows or another split."
         )
     taken = {"split": representative_split, "rows": _count(rows)}
-    return _convert(trained, rows, taken, output, report_path, settings, time_limit)
+    return _convert(trained, rows, taken, edge_model_path, report_path, settings, time_limit)
 
 
 def convert_arrays(
-    model: str,
+    model_path: str,
     rows: models.Arrays,
-    output: str,
+    edge_model_path: str,
     report_path: str,
     quantisation: str = "dynamic",
     time_limit: int = 900,
@@ -135,30 +135,30 @@ def convert_arrays(
     settings = checked_settings(quantisation, io, batch, per_channel)
     if settings.quantisation == AUTO:
         raise EdgelineError("quantisation is 'auto', which needs labelled examples: give them.")
-    trained, settings = _read(model, settings)
+    trained, settings = _read(model_path, settings)
     arrays = _fitting(rows, models.raw_features(trained))
     taken = {"split": None, "rows": _count(arrays)}
-    return _convert(trained, arrays, taken, output, report_path, settings, time_limit)
+    return _convert(trained, arrays, taken, edge_model_path, report_path, settings, time_limit)
 
 
-def _read(model: str, settings: Settings) -> tuple[Artifact, Settings]:
-    if artifacts.schema_of(model) == models.ONNX_SCHEMA:
+def _read(model_path: str, settings: Settings) -> tuple[Artifact, Settings]:
+    if artifacts.schema_of(model_path) == models.ONNX_SCHEMA:
         raise EdgelineError(
-            f"{model} is an ONNX model, which has no way to LiteRT here: import the SavedModel or "
-            "Keras file that it was made of, or take it as it is (compile it for onnx, openvino or "
-            "tvm, verify and publish it)."
+            f"{model_path} is an ONNX model, which has no way to LiteRT here: import the "
+            "SavedModel or Keras file that it was made of, or take it as it is (compile it for "
+            "onnx, openvino or tvm, verify and publish it)."
         )
-    if artifacts.schema_of(model) == models.EDGE_SCHEMA:
-        imported = litert_file.read(model)
+    if artifacts.schema_of(model_path) == models.EDGE_SCHEMA:
+        imported = litert_file.read(model_path)
         return imported, litert_file.fitted(settings, imported)
-    return artifacts.read(model, models.SCHEMA), settings
+    return artifacts.read(model_path, models.SCHEMA), settings
 
 
 def _convert(
     trained: Artifact,
     rows: models.Arrays,
     taken: Mapping[str, Any],
-    output: str,
+    edge_model_path: str,
     report_path: str,
     settings: Settings,
     time_limit: int,
@@ -195,7 +195,7 @@ def _convert(
     }
     if origin := trained.metadata.get("origin"):
         metadata["origin"] = {name: origin[name] for name in models.ORIGIN if name in origin}
-    with artifacts.writing(output, models.EDGE_SCHEMA) as draft:
+    with artifacts.writing(edge_model_path, models.EDGE_SCHEMA) as draft:
         (draft.path / "model.tflite").write_bytes(built.model)
         table = operators(draft.path / "model.tflite")
         write_json(draft.path / "signature.json", result.signature.to_json())

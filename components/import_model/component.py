@@ -61,7 +61,7 @@ def import_model(
 
     found = work(
         source=source,
-        output=model.path,
+        model_path=model.path,
         report_path=report.path,
         sha256=sha256,
         labels=labels,

@@ -40,7 +40,7 @@ TIME_LIMIT = 900  # seconds for TensorFlow to load and write a model
 
 def import_model(
     source: str,
-    output: str,
+    model_path: str,
     report_path: str = "",
     sha256: str = "",
     labels: str = "",
@@ -49,7 +49,7 @@ def import_model(
     """Import a model; the parameters are those of the component (see `component.py`).
 
     Args:
-        output: the folder to write: `model/v1` of a SavedModel or Keras file, `edge_model/v1`
+        model_path: the folder to write: `model/v1` of a SavedModel or Keras file, `edge_model/v1`
             of a LiteRT file, `onnx_model/v1` (`model.onnx`, `signature.json`, `labels.txt`) of
             an ONNX file.
         report_path: the HTML page to write, or "".
@@ -76,11 +76,11 @@ def import_model(
             "revision": fetched.revision,
         }
         if kind == "tflite":
-            metadata = _import_tflite(path, output, wanted, origin)
+            metadata = _import_tflite(path, model_path, wanted, origin)
         elif kind == "onnx":
-            metadata = _import_onnx(path, output, wanted, origin)
+            metadata = _import_onnx(path, model_path, wanted, origin)
         else:
-            metadata = _import_saved_model(path, output, wanted, origin)
+            metadata = _import_saved_model(path, model_path, wanted, origin)
     if report_path:
         _write_report(report_path, metadata)
     return metadata

@@ -45,7 +45,7 @@ def ingest(
         examples,
         work(
             data=data,
-            output=examples.path,
+            examples_path=examples.path,
             report_path=report.path,
             format=format,
             split_ratios=split_ratios,

@@ -41,7 +41,7 @@ SOURCES_SHOWN = 100
 
 def ingest(
     data: str | Sequence[str],
-    output: str | Path,
+    examples_path: str | Path,
     *,
     report_path: str | Path = "",
     format: str = "",  # noqa: A002 - the parameter's name in the pipeline
@@ -74,7 +74,7 @@ def ingest(
     reader = _reader(kind, encoding, delimiter, null_values, column_types or {})
     if images:
         reader = PixelReader(reader, shapes(images))
-    with artifacts.writing(output, examples.SCHEMA) as draft:
+    with artifacts.writing(examples_path, examples.SCHEMA) as draft:
         with tempfile.TemporaryDirectory(dir=draft.path, prefix=".fetched-") as folder:
             files = storage.fetch(sources, Path(folder))
             schema = reader.schema(files)

@@ -45,10 +45,10 @@ def model_card(
     work(
         report_path=report.path,
         name=name,
-        model=getattr(model, "path", ""),
-        edge_models=paths(edge_model, float_model),
-        compiled_models=paths(compiled_models),
-        verifications=paths(verification, float_verification, verifications),
-        placements=paths(placement),
-        evaluation=getattr(evaluation, "path", ""),
+        model_path=getattr(model, "path", ""),
+        edge_model_paths=paths(edge_model, float_model),
+        compiled_model_paths=paths(compiled_models),
+        verification_paths=paths(verification, float_verification, verifications),
+        placement_paths=paths(placement),
+        evaluation_path=getattr(evaluation, "path", ""),
     )

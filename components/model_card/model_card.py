@@ -39,25 +39,32 @@ class Drawing:
 def model_card(
     report_path: str | Path,
     name: str = "",
-    model: str = "",
-    edge_models: Sequence[str] = (),
-    compiled_models: Sequence[str] = (),
-    verifications: Sequence[str] = (),
-    placements: Sequence[str] = (),
-    evaluation: str = "",
+    model_path: str = "",
+    edge_model_paths: Sequence[str] = (),
+    compiled_model_paths: Sequence[str] = (),
+    verification_paths: Sequence[str] = (),
+    placement_paths: Sequence[str] = (),
+    evaluation_path: str = "",
 ) -> None:
     """Write the page of a model from what components wrote of it, in any order.
 
     Args:
         report_path: the HTML page to write.
         name: what the page calls the model.
-        model, edge_models, compiled_models, verifications, placements, evaluation: folders, see
-            `card.read`.
+        model_path, edge_model_paths, compiled_model_paths, verification_paths, placement_paths,
+            evaluation_path: folders, see `card.read`.
 
     Raises:
         EdgelineError: as `card.read`. Nothing is written.
     """
-    card = cards.read(model, edge_models, compiled_models, verifications, placements, evaluation)
+    card = cards.read(
+        model_path,
+        edge_model_paths,
+        compiled_model_paths,
+        verification_paths,
+        placement_paths,
+        evaluation_path,
+    )
     title = f"{name}: model card" if name else "Model card"
     report.write(report_path, title, _facts(card), sections(card))
 

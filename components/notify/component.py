@@ -32,7 +32,7 @@ def notify(
     record(
         outcome,
         work(
-            output=outcome.path,
+            outcome_path=outcome.path,
             state=status.state,
             task=status.pipeline_task_name or "",
             error_code=status.error_code,

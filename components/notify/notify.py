@@ -22,7 +22,7 @@ TIMEOUT = 10.0  # seconds
 
 def notify(
     *,
-    output: str | Path,
+    outcome_path: str | Path,
     state: str,
     task: str = "",
     error_code: int | None = None,
@@ -34,7 +34,7 @@ def notify(
     """Report the final state of a pipeline.
 
     Args:
-        output: folder for `outcome.json`, the object that a webhook gets too:
+        outcome_path: folder for `outcome.json`, the object that a webhook gets too:
             text, pipeline, run, state, task, error_code and error. `text` is the line.
         state: as KFP names it: SUCCEEDED, FAILED, CANCELLED, ...
         task: the task or group of tasks that the state belongs to.
@@ -57,7 +57,7 @@ def notify(
     }
     outcome["text"] = _line(outcome)
     print(outcome["text"])
-    with artifacts.writing(output, SCHEMA) as draft:
+    with artifacts.writing(outcome_path, SCHEMA) as draft:
         text = json.dumps(outcome, indent=1, sort_keys=True) + "\n"
         (draft.path / OUTCOME).write_text(text)
         draft.metadata.update(state=state, task=task, error=error)

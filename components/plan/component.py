@@ -39,7 +39,12 @@ def plan(
 
     from edgeline.components.plan.plan import plan as work
 
-    planned = work(targets, sites, models_repository, destination)
+    planned = work(
+        targets=targets,
+        sites=sites,
+        models_repository=models_repository,
+        destination=destination,
+    )
     made = [("each_target", list), ("has_targets", bool), ("each_site", list), ("has_sites", bool)]
     return NamedTuple("Plan", made)(  # type: ignore[operator]
         planned.targets, bool(planned.targets), planned.sites, bool(planned.sites)

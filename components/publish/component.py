@@ -57,10 +57,10 @@ def publish(
     from edgeline.components.publish.publish import publish as work
 
     published = work(
-        edge_model=edge_model.path,
-        evaluation=getattr(evaluation, "path", ""),
-        verification=verification.path,
-        output=bundle.path,
+        edge_model_path=edge_model.path,
+        evaluation_path=getattr(evaluation, "path", ""),
+        verification_path=verification.path,
+        bundle_path=bundle.path,
         name=name,
         destination=destination,
         version=version,
@@ -68,7 +68,7 @@ def publish(
         pipeline_name=pipeline_name,
         run_id=run_id,
         git_commit=git_commit,
-        compiled_model=getattr(compiled_model, "path", ""),
+        compiled_model_path=getattr(compiled_model, "path", ""),
         signing_keys=signing_keys,
     )
     record(bundle, published.metadata)

@@ -30,36 +30,36 @@ class Published:
 
 def publish(
     *,
-    edge_model: str | Path,
-    verification: str | Path,
-    output: str | Path,
+    edge_model_path: str | Path,
+    verification_path: str | Path,
+    bundle_path: str | Path,
     name: str,
     destination: str,
     version: int = 0,
-    evaluation: str | Path = "",
+    evaluation_path: str | Path = "",
     target: str = "",
     pipeline_name: str = "",
     run_id: str = "",
     git_commit: str = "",
-    compiled_model: str | Path = "",
+    compiled_model_path: str | Path = "",
     signing_keys: str = "",
 ) -> Published:
-    """Assemble a bundle, put it into a store and leave a copy at `output`.
+    """Assemble a bundle, put it into a store and leave a copy at `bundle_path`.
 
     Args:
-        edge_model: `edge_model/v1` or `onnx_model/v1`.
-        verification: `verification/v1`, with `approved` true.
-        output: the folder of the copy, written whole or not at all.
+        edge_model_path: `edge_model/v1` or `onnx_model/v1`.
+        verification_path: `verification/v1`, with `approved` true.
+        bundle_path: the folder of the copy, written whole or not at all.
         name: of the bundle: lower-case letters, digits and dashes.
         destination: a folder, `s3://bucket/prefix` or `minio://bucket/prefix`.
         version: a positive number, or 0 for the next that is free.
-        evaluation: `evaluation/v1`; "" for an imported model that nobody evaluated.
+        evaluation_path: `evaluation/v1`; "" for an imported model that nobody evaluated.
         target: what the model is made for, "" for what the edge model's form says.
         pipeline_name, run_id, git_commit: what made it.
         signing_keys: references to keys, with commas between them (see
             `edgeline.repository.keys`); with them the destination is a signed repository.
-        compiled_model: `compiled_model/v1` made of the edge model, to publish in its place, or "";
-            the bundle is then `<name>-<target>` for its target.
+        compiled_model_path: `compiled_model/v1` made of the edge model, to publish in its place,
+            or ""; the bundle is then `<name>-<target>` for its target.
 
     Raises:
         EdgelineError: see `refuse_lost`, `assemble`, `open_store`, `refuse_signed` and `add`, or
@@ -70,18 +70,22 @@ def publish(
     refuse_lost(destination)
     keys = [key.strip() for key in signing_keys.split(",") if key.strip()]
     store = open_store(f"{destination.rstrip('/')}/targets" if keys else destination)
-    compiled = artifacts.read(compiled_model, "compiled_model/v1") if compiled_model else None
+    compiled = (
+        artifacts.read(compiled_model_path, "compiled_model/v1") if compiled_model_path else None
+    )
     if compiled:
         name = f"{name}-{compiled.metadata['target']}"
     try:
-        with artifacts.writing(output, SCHEMA) as draft:
+        with artifacts.writing(bundle_path, SCHEMA) as draft:
             if not keys:
                 refuse_signed(store, destination)
             bundle = assemble(
                 draft.path,
-                edge_model=models.read_edge(edge_model),
-                evaluation=artifacts.read(evaluation, "evaluation/v1") if evaluation else None,
-                verification=artifacts.read(verification, "verification/v1"),
+                edge_model=models.read_edge(edge_model_path),
+                evaluation=artifacts.read(evaluation_path, "evaluation/v1")
+                if evaluation_path
+                else None,
+                verification=artifacts.read(verification_path, "verification/v1"),
                 name=name,
                 target=target,
                 provenance={
@@ -105,7 +109,7 @@ def publish(
                 digest=content_digest(bundle),
             )
     except OSError as error:
-        raise EdgelineError(f"{output} cannot be written ({error.strerror}).") from error
+        raise EdgelineError(f"{bundle_path} cannot be written ({error.strerror}).") from error
     print(f"{uri} is published.")
     return Published(uri, bundle.version, {"edgeline_schema": SCHEMA, **draft.metadata})
 

@@ -51,7 +51,7 @@ def serve(
         bundle_path=bundle.path,
         site=site,
         models_repository=models_repository,
-        output=deployment.path,
+        deployment_path=deployment.path,
         report_path=report.path,
         form=form,
         name=name,

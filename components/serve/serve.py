@@ -54,7 +54,7 @@ def serve(
     bundle_path: str | Path,
     site: str,
     models_repository: str,
-    output: str | Path,
+    deployment_path: str | Path,
     report_path: str | Path,
     form: str = "kustomize",
     name: str = "",
@@ -67,7 +67,8 @@ def serve(
         bundle_path: the copy that publish leaves, or any bundle's folder.
         site: see `site.parse`.
         models_repository: below which models' images are pushed.
-        output: the `deployment/v1` folder to write: the files of the site, `deployment.json`.
+        deployment_path: the `deployment/v1` folder to write: the files of the site,
+            `deployment.json`.
         report_path: the HTML page to write.
         form: one of `edgeline.sites.render.FORMS`; for a cluster kustomize or kserve.
         name: of the deployment; by default the bundle's.
@@ -104,7 +105,7 @@ def serve(
         ask: Callable[[], int] = lambda: prediction.check(address, folder, manifest)  # noqa: E731
         rows = _until(ask, end) if address else None
         done = Deployment(name, manifest.version, model, site, form, commit, rows)
-        _write(done, files, output)
+        _write(done, files, deployment_path)
         _page(done, files, report_path, manifest, place)
     return done
 

@@ -62,8 +62,8 @@ def train(
     from edgeline.components.train.train import train as work
 
     facts = work(
-        transformed_path=transformed_examples.path,
-        graph_path=transform_graph.path,
+        transformed_examples_path=transformed_examples.path,
+        transform_graph_path=transform_graph.path,
         module=module,
         task=task,
         how=Fitting(

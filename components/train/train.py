@@ -24,8 +24,8 @@ from edgeline.runtimes.metrics import NAMES
 
 
 def train(
-    transformed_path: str,
-    graph_path: str,
+    transformed_examples_path: str,
+    transform_graph_path: str,
     module: str,
     task: str,
     how: Fitting,
@@ -38,8 +38,8 @@ def train(
     """Train, export and report.
 
     Args:
-        transformed_path: a `transformed_examples/v1` folder.
-        graph_path: the `transform_graph/v1` folder that made them.
+        transformed_examples_path: a `transformed_examples/v1` folder.
+        transform_graph_path: the `transform_graph/v1` folder that made them.
         module: the user's module, see `edgeline.user_code`.
         task: one of `edgeline.artifacts.models.TASKS`.
         how: see `Fitting`.
@@ -61,8 +61,8 @@ def train(
         raise EdgelineError(
             f"Parameter 'task' is {task!r}: choose one of {', '.join(models.TASKS)}."
         )
-    transformed = artifacts.read(transformed_path, examples.TRANSFORMED_SCHEMA)
-    graph_artifact = artifacts.read(graph_path, GRAPH_SCHEMA)
+    transformed = artifacts.read(transformed_examples_path, examples.TRANSFORMED_SCHEMA)
+    graph_artifact = artifacts.read(transform_graph_path, GRAPH_SCHEMA)
     labels = vocabulary(graph_artifact.path, label_vocabulary) if label_vocabulary else None
     for output, needed in graph_artifact.metadata["dependencies"].items():
         check_names([output, *needed])

@@ -23,8 +23,8 @@ def transform(
     examples_path: str,
     schema_path: str,
     module: str,
-    graph_path: str,
-    transformed_path: str,
+    transform_graph_path: str,
+    transformed_examples_path: str,
     report_path: str,
     analyze_split: str = "train",
     beam_options: Sequence[str] = (),
@@ -36,8 +36,8 @@ def transform(
         examples_path: an `examples/v1` folder.
         schema_path: a `schema/v1` folder: which columns there are, their dtypes and shapes.
         module: the user's module, see `edgeline.user_code`.
-        graph_path: where the `transform_graph/v1` folder goes.
-        transformed_path: where the `transformed_examples/v1` folder goes.
+        transform_graph_path: where the `transform_graph/v1` folder goes.
+        transformed_examples_path: where the `transformed_examples/v1` folder goes.
         report_path: where the HTML report goes.
         analyze_split: the split that vocabularies, means and quantiles are learnt from.
         beam_options: Beam's options; empty runs in this process.
@@ -58,7 +58,7 @@ def transform(
     preprocessing_fn = user_code.function(user_code.load(module), "preprocessing_fn")
     parts = _parts_by_digest(source, analyze_split)
 
-    with artifacts.writing(graph_path, GRAPH_SCHEMA) as draft:
+    with artifacts.writing(transform_graph_path, GRAPH_SCHEMA) as draft:
         rows = analyze(
             parts, raw_features, preprocessing_fn, draft.path, beam_options, analyzer_cache
         )
@@ -70,17 +70,19 @@ def transform(
             "dependencies": graph.dependencies(),
             "rows_analyzed": rows,
         }
-    with artifacts.writing(transformed_path, examples.TRANSFORMED_SCHEMA) as made:
-        _apply_to_all(source, Path(graph_path), made.path, raw_features, transformed, beam_options)
+    with artifacts.writing(transformed_examples_path, examples.TRANSFORMED_SCHEMA) as made:
+        _apply_to_all(
+            source, Path(transform_graph_path), made.path, raw_features, transformed, beam_options
+        )
         made.metadata |= {
             "splits": source.metadata["splits"],
             "features": [feature.to_json() for feature in transformed],
         }
     write_report(
         report_path,
-        Path(graph_path),
+        Path(transform_graph_path),
         draft.metadata,
-        artifacts.read(transformed_path, examples.TRANSFORMED_SCHEMA),
+        artifacts.read(transformed_examples_path, examples.TRANSFORMED_SCHEMA),
     )
     return (
         {"edgeline_schema": GRAPH_SCHEMA, **draft.metadata},

@@ -46,11 +46,11 @@ def validate(
     from edgeline.components.validate.validate import validate as work
 
     result = work(
-        data=examples.path,
-        statistics=statistics.path,
-        schema=schema.path,
-        anomalies=anomalies.path,
-        report=report.path,
+        examples_path=examples.path,
+        statistics_path=statistics.path,
+        schema_path=schema.path,
+        anomalies_path=anomalies.path,
+        report_path=report.path,
         schema_uri=schema_uri,
         baseline_uri=baseline_uri,
         skew_threshold=skew_threshold,

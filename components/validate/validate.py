@@ -35,11 +35,11 @@ class Validation:
 
 
 def validate(
-    data: str,
-    statistics: str,
-    schema: str,
-    anomalies: str,
-    report: str,
+    examples_path: str,
+    statistics_path: str,
+    schema_path: str,
+    anomalies_path: str,
+    report_path: str,
     schema_uri: str = "",
     baseline_uri: str = "",
     skew_threshold: float = 0.1,
@@ -52,12 +52,12 @@ def validate(
     schema is inferred, and from it skew is measured.
 
     Args:
-        data: an `examples/v1` folder.
-        statistics: where the `statistics/v1` folder goes (`statistics.pb`, `statistics.json`).
-        schema: where the `schema/v1` folder goes (`schema.pbtxt`, `features.json`).
-        anomalies: where the `anomalies/v1` folder goes (`anomalies.json`, and one
+        examples_path: an `examples/v1` folder.
+        statistics_path: where the `statistics/v1` folder goes (`statistics.pb`, `statistics.json`).
+        schema_path: where the `schema/v1` folder goes (`schema.pbtxt`, `features.json`).
+        anomalies_path: where the `anomalies/v1` folder goes (`anomalies.json`, and one
             `anomalies.pbtxt` a split).
-        report: where the HTML file goes.
+        report_path: where the HTML file goes.
         schema_uri: a frozen schema (see `schema.read`); empty: infer one.
         baseline_uri: statistics of an earlier run (see `statistics.read`); empty: no drift.
         skew_threshold: greatest distance of a split from that of reference, in [0, 1].
@@ -70,7 +70,7 @@ def validate(
             not valid.
     """
     _check_parameters(on_anomalies, skew_threshold=skew_threshold, drift_threshold=drift_threshold)
-    source = artifacts.read(data, examples.SCHEMA)
+    source = artifacts.read(examples_path, examples.SCHEMA)
     frozen = schemas.read(schema_uri) if schema_uri else None
     baseline = stats.read(baseline_uri) if baseline_uri else None
     computed = computing.compute(source)
@@ -85,14 +85,14 @@ def validate(
     result = Validation(
         valid,
         tuple(found),
-        _write_statistics(statistics, computed),
-        schemas.write(schema, expected, inferred=not schema_uri),
-        _write_anomalies(anomalies, datasets, expected, found, measured),
+        _write_statistics(statistics_path, computed),
+        schemas.write(schema_path, expected, inferred=not schema_uri),
+        _write_anomalies(anomalies_path, datasets, expected, found, measured),
     )
     origin = (
         f"given, {Path(schema_uri).name}" if schema_uri else f"inferred from {datasets[0].name}"
     )
-    pages.write(report, datasets, found, measured, origin)
+    pages.write(report_path, datasets, found, measured, origin)
     if not valid and on_anomalies == "fail":
         raise EdgelineError(_sentence(found))
     return result

@@ -62,17 +62,21 @@ def verify(
     from edgeline.components.verify.verify import verify as work
 
     result = work(
-        model=getattr(model, "path", edge_model.path),
-        edge_model=edge_model.path,
-        data=examples.path,
-        output=verification.path,
+        model_path=getattr(model, "path", edge_model.path),
+        edge_model_path=edge_model.path,
+        examples_path=examples.path,
+        verification_path=verification.path,
         report_path=report.path,
         limits=Limits(
-            max_difference, max_changed_decisions, max_metric_drop, max_p99_ms, max_memory_mb
+            max_difference=max_difference,
+            max_changed_decisions=max_changed_decisions,
+            max_metric_drop=max_metric_drop,
+            max_p99_ms=max_p99_ms,
+            max_memory_mb=max_memory_mb,
         ),
         split=split,
         decision_threshold=decision_threshold,
-        compiled_model=getattr(compiled_model, "path", ""),
+        compiled_model_path=getattr(compiled_model, "path", ""),
         runtime=runtime,
     )
     record(verification, result.metadata)

@@ -48,27 +48,27 @@ class Result:
 
 
 def verify(
-    model: str | Path,
-    edge_model: str | Path,
-    data: str | Path,
-    output: str | Path,
+    model_path: str | Path,
+    edge_model_path: str | Path,
+    examples_path: str | Path,
+    verification_path: str | Path,
     report_path: str | Path,
     limits: Limits,
     split: str = "eval",
     decision_threshold: float = 0.5,
-    compiled_model: str | Path = "",
+    compiled_model_path: str | Path = "",
     runtime: str = runtimes.LITERT,
 ) -> Result:
     """Compare two models on every row of a split and write a verification artifact.
 
     Args:
-        model: a `model/v1` folder, or the folder of an imported LiteRT or ONNX model, whose file
-            answers (see `edgeline.runtimes.original`).
-        edge_model: an `edge_model/v1` or `onnx_model/v1` folder.
-        data: an `examples/v1` folder.
-        output: the `verification/v1` folder to write, approved or not.
+        model_path: a `model/v1` folder, or the folder of an imported LiteRT or ONNX model, whose
+            file answers (see `edgeline.runtimes.original`).
+        edge_model_path: an `edge_model/v1` or `onnx_model/v1` folder.
+        examples_path: an `examples/v1` folder.
+        verification_path: the `verification/v1` folder to write, approved or not.
         report_path: the HTML page to write.
-        compiled_model: a `compiled_model/v1` folder made of the edge model, verified in its
+        compiled_model_path: a `compiled_model/v1` folder made of the edge model, verified in its
             target's runtime in place of the edge model, or "". Where only the device runs it,
             the edge model is verified, and `runs_here` in the metadata is false.
         runtime: of a LiteRT edge model, see `runtimes.load`.
@@ -79,10 +79,10 @@ def verify(
     """
     if not 0 < decision_threshold < 1:
         raise EdgelineError(f"decision_threshold is {decision_threshold}: give one within 0 and 1.")
-    edge = models.read_edge(edge_model)
-    original = originals.load(model, edge)
-    rows = artifacts.read(data, examples.SCHEMA)
-    compiled = artifacts.read(compiled_model, COMPILED_SCHEMA) if compiled_model else None
+    edge = models.read_edge(edge_model_path)
+    original = originals.load(model_path, edge)
+    rows = artifacts.read(examples_path, examples.SCHEMA)
+    compiled = artifacts.read(compiled_model_path, COMPILED_SCHEMA) if compiled_model_path else None
     subject = _subject(edge, compiled, runtime)
     task = original.artifact.metadata["task"]
     judged = original.labelled and not original.itself
@@ -90,7 +90,10 @@ def verify(
     count = examples.splits(rows).get(split, 0)
     examples.arrow_schema(rows, split)  # an absent or empty split ends here
 
-    with artifacts.writing(output, SCHEMA) as draft, tempfile.TemporaryDirectory() as scratch:
+    with (
+        artifacts.writing(verification_path, SCHEMA) as draft,
+        tempfile.TemporaryDirectory() as scratch,
+    ):
         sample = original.feed(examples.read_spread(rows, split, original.takes, VECTOR_ROWS))
         loaded, trial = runtimes.load(subject.path, runtime), Path(scratch) / vectors.FILE
         inputs = _stored(sample, loaded)

@@ -45,7 +45,7 @@ BEAM = ["--runner=DirectRunner"]
 def run(folder: Path, name: str, **options) -> tuple[dict, str]:
     """metrics.json and the folder of an evaluation."""
     output = folder / name / "evaluation"
-    analyze(output=str(output), report_path=str(folder / name / "report.html"), **options)
+    analyze(evaluation_path=str(output), report_path=str(folder / name / "report.html"), **options)
     return json.loads((output / "metrics.json").read_text()), str(output)
 
 
@@ -77,7 +77,7 @@ def both(tmp_path_factory, taxi, tips, weak_tips):
     given = {
         "examples_path": taxi,
         "model_path": tips,
-        "baseline_model_path": weak_tips,
+        "baseline_model_uri": weak_tips,
         "eval_config": CONFIG,
         "confidence_intervals": False,
     }

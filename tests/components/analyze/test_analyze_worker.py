@@ -26,7 +26,10 @@ def evaluate(tmp_path, taxi, tips):
 
     def run(**given):
         given = {"examples_path": taxi, "model_path": tips, **given}
-        paths = {"output": str(tmp_path / "evaluation"), "report_path": str(tmp_path / "r.html")}
+        paths = {
+            "evaluation_path": str(tmp_path / "evaluation"),
+            "report_path": str(tmp_path / "r.html"),
+        }
         return analyze(**paths, **given), tmp_path / "evaluation"
 
     return run
@@ -77,7 +80,7 @@ def test_the_auc_of_all_rows_is_exact_and_that_of_tfma_is_called_so(evaluate, we
 
     with pytest.MonkeyPatch.context() as patched:
         patched.setattr(vectorised_engine.exact, "counted", counted)
-        result, folder = evaluate(baseline_model_path=weak_tips)
+        result, folder = evaluate(baseline_model_uri=weak_tips)
     [(label, predictions)] = rows
 
     def auc(scores):
@@ -191,9 +194,9 @@ def test_thresholds_by_name_and_on_fairness(evaluate):
 def test_change_threshold_against_the_baseline(evaluate, tips, weak_tips):
     change = {"change_threshold": {"absolute": -0.01, "direction": "HIGHER_IS_BETTER"}}
     config = auc_with(threshold=change)
-    better, _ = evaluate(eval_config=config, baseline_model_path=weak_tips)
+    better, _ = evaluate(eval_config=config, baseline_model_uri=weak_tips)
     assert better.blessed
-    worse, folder = evaluate(eval_config=config, model_path=weak_tips, baseline_model_path=tips)
+    worse, folder = evaluate(eval_config=config, model_path=weak_tips, baseline_model_uri=tips)
     assert not worse.blessed
     [reason] = failures(folder)
     assert reason.startswith("auc of all rows changes by -0.") and "at least -0.01" in reason
@@ -206,8 +209,8 @@ def test_relative_change_where_lower_is_better(evaluate, tips, weak_tips):
     change = {"relative": -0.1, "direction": "LOWER_IS_BETTER"}
     metric = {"class_name": "BinaryCrossentropy", "threshold": {"change_threshold": change}}
     config = {"metrics_specs": [{"metrics": [metric]}]}
-    better, _ = evaluate(eval_config=config, baseline_model_path=weak_tips)
-    same, folder = evaluate(eval_config=config, baseline_model_path=tips)
+    better, _ = evaluate(eval_config=config, baseline_model_uri=weak_tips)
+    same, folder = evaluate(eval_config=config, baseline_model_uri=tips)
     assert better.blessed and not same.blessed
     assert "at most -10% of the baseline" in failures(folder)[0]
 
@@ -294,7 +297,7 @@ def test_a_baseline_of_another_task_is_refused(evaluate, write_model):
 
     other = write_model(regression, {"tips": "float32"}, "regression")
     with pytest.raises(EdgelineError, match="baseline_model_uri holds a model for regression"):
-        evaluate(baseline_model_path=other)
+        evaluate(baseline_model_uri=other)
 
 
 def test_slices_of_every_kind_of_column(evaluate, write_examples, taxi_rows):

@@ -135,9 +135,9 @@ def test_it_is_held_to_the_file_and_published_as_not_evaluated(run, imported, di
     vectors = json.loads((tmp_path / "verification/test_vectors.json").read_text())
     assert vectors["tolerance"] == 0.02
     published = publish(
-        edge_model=tmp_path / "edge",
-        verification=tmp_path / "verification",
-        output=tmp_path / "bundle",
+        edge_model_path=tmp_path / "edge",
+        verification_path=tmp_path / "verification",
+        bundle_path=tmp_path / "bundle",
         name="cnn",
         destination=str(tmp_path / "store"),
     )
@@ -146,7 +146,7 @@ def test_it_is_held_to_the_file_and_published_as_not_evaluated(run, imported, di
     assert manifest.quantisation == "int8"
     assert manifest.provenance["origin"]["sha256"] == artifacts.sha256(DATA / "cnn_float.tflite")
     edges = [str(imported), str(tmp_path / "edge")]
-    model_card(tmp_path / "card.html", edge_models=edges)
+    model_card(tmp_path / "card.html", edge_model_paths=edges)
     assert "not evaluated" in (tmp_path / "card.html").read_text()
 
 

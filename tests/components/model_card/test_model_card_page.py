@@ -43,10 +43,10 @@ def whole(made, verification, page):
     """The page of all that there is of the small network, in no good order."""
     return page(
         name="digits",
-        model=made.model,
-        edge_models=[made.integer, made.floating],
-        compiled_models=[made.ethos, made.litert],
-        verifications=[
+        model_path=made.model,
+        edge_model_paths=[made.integer, made.floating],
+        compiled_model_paths=[made.ethos, made.litert],
+        verification_paths=[
             verification(made.integer, made.litert, accuracy=0.96, runtime="litert-host"),
             verification(made.integer, made.ethos, accuracy=0.971, milliseconds=0.0625),
             verification(made.integer, accuracy=0.972, milliseconds=0.125),
@@ -104,7 +104,7 @@ def test_the_layers_that_lose_most_come_first(whole, made):
 
 
 def test_every_operator_of_a_compiled_model_is_drawn_once_with_its_reason(made, page):
-    text = page(edge_models=[made.odd], compiled_models=[made.odd_ethos])
+    text = page(edge_model_paths=[made.odd], compiled_model_paths=[made.odd_ethos])
     (drawn,) = boxes(text)
     operators = tflite.read(DATA / "cnn_odd.tflite").subgraphs[0].operators
     assert sorted(box.operator for box in drawn) == list(range(len(operators)))
@@ -125,7 +125,7 @@ def test_every_operator_of_a_compiled_model_is_drawn_once_with_its_reason(made, 
 
 
 def test_a_prediction_has_the_colours_and_reasons_of_the_check(made, page):
-    text = page(edge_models=[made.odd, made.integer], placements=[made.placement])
+    text = page(edge_model_paths=[made.odd, made.integer], placement_paths=[made.placement])
     (drawn,) = boxes(text)
     placed = check(made.odd).operators
     assert len(drawn) == len(placed)
@@ -145,7 +145,9 @@ def test_corals_own_pair(tmp_path, page):
     compiled = _compiled(tmp_path, CORAL / f"{name}.tflite", CORAL / f"{name}_edgetpu.tflite")
     edge = str(tmp_path / "edge")
     text = page(
-        edge_models=[edge], compiled_models=[compiled], placements=[str(tmp_path / "placed")]
+        edge_model_paths=[edge],
+        compiled_model_paths=[compiled],
+        placement_paths=[str(tmp_path / "placed")],
     )
     predicted, truth = boxes(text)
     assert sorted(box.operator for box in truth) == list(range(72))
@@ -176,7 +178,7 @@ def _compiled(folder: Path, source: Path, file: Path) -> str:
 
 
 def test_only_an_edge_model(made, page):
-    text = page(edge_models=[made.floating])
+    text = page(edge_model_paths=[made.floating])
     (drawn,) = boxes(text)
     assert {box.colour for box in drawn} == {GREY}
     assert len(drawn) == 14
@@ -186,14 +188,14 @@ def test_only_an_edge_model(made, page):
 
 
 def test_only_a_trained_model(made, page):
-    text = page(model=made.model)
+    text = page(model_path=made.model)
     assert [row[0] for row in rows(text, "Size by stage")] == ["SavedModel"]
     assert not boxes(text)
 
 
 def test_two_models_of_one_kind_keep_apart(made, page, tmp_path):
     import_model(str(CORAL / "mobilenet_v1_0.25_128_quant.tflite"), str(tmp_path / "other"))
-    text = page(edge_models=[made.integer, str(tmp_path / "other")])
+    text = page(edge_model_paths=[made.integer, str(tmp_path / "other")])
     assert [row[0] for row in rows(text, "Size by stage")] == ["int8", "int8 2"]
 
 
@@ -204,26 +206,34 @@ def test_names_are_text(tmp_path, page):
     assert name in data
     (tmp_path / "h.tflite").write_bytes(data.replace(name, hostile.ljust(len(name), b">")))
     import_model(str(tmp_path / "h.tflite"), str(tmp_path / "edge"))
-    text = page(name="<b>&", edge_models=[str(tmp_path / "edge")])
+    text = page(name="<b>&", edge_model_paths=[str(tmp_path / "edge")])
     assert "<img" not in text
     assert "<b>&<" not in text
     assert any("<img src=x>&'\">" in line for box in boxes(text)[0] for line in box.told)
 
 
 def test_the_same_artifacts_give_the_same_page(made, page):
-    given = {"model": made.model, "edge_models": [made.integer], "compiled_models": [made.ethos]}
+    given = {
+        "model_path": made.model,
+        "edge_model_paths": [made.integer],
+        "compiled_model_paths": [made.ethos],
+    }
     assert page(**given) == page(**given)
 
 
 def test_what_was_not_made_of_each_other_is_refused(made, verification, page, tmp_path):
     with pytest.raises(EdgelineError, match="is not compiled from any model given"):
-        page(model=made.model, edge_models=[made.floating], compiled_models=[made.ethos])
+        page(
+            model_path=made.model,
+            edge_model_paths=[made.floating],
+            compiled_model_paths=[made.ethos],
+        )
     with pytest.raises(EdgelineError, match="verifies none of the models given"):
-        page(edge_models=[made.floating], verifications=[verification(made.integer)])
+        page(edge_model_paths=[made.floating], verification_paths=[verification(made.integer)])
     with pytest.raises(EdgelineError, match="is the placement of another model"):
-        page(edge_models=[made.floating], placements=[made.placement])
+        page(edge_model_paths=[made.floating], placement_paths=[made.placement])
     with pytest.raises(EdgelineError, match=r"holds model/v1, but edge_model/v1 is needed"):
-        page(edge_models=[made.model])
+        page(edge_model_paths=[made.model])
     with pytest.raises(EdgelineError, match="No model is given"):
         page()
     edge = artifacts.read(made.floating, "edge_model/v1")
@@ -231,7 +241,7 @@ def test_what_was_not_made_of_each_other_is_refused(made, verification, page, tm
         shutil.copy(edge.path / "model.tflite", draft.path)
         draft.metadata.update(edge.metadata, model_digest="0" * 64)
     with pytest.raises(EdgelineError, match="is not converted from"):
-        page(model=made.model, edge_models=[str(tmp_path / "foreign")])
+        page(model_path=made.model, edge_model_paths=[str(tmp_path / "foreign")])
     assert not (tmp_path / "page.html").exists()
 
 

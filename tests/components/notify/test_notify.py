@@ -51,7 +51,7 @@ FAILURE = {
 
 
 def test_a_failure_is_one_line_and_one_file(tmp_path, capsys):
-    metadata = notify(output=tmp_path / "outcome", **FAILURE)
+    metadata = notify(outcome_path=tmp_path / "outcome", **FAILURE)
     line = "Pipeline taxi (run-7): FAILED in train: out of memory"
     assert capsys.readouterr().out == line + "\n"
     assert json.loads((tmp_path / "outcome/outcome.json").read_text()) == {
@@ -73,26 +73,26 @@ def test_a_failure_is_one_line_and_one_file(tmp_path, capsys):
 
 
 def test_a_success(tmp_path, capsys):
-    notify(output=tmp_path / "outcome", state="SUCCEEDED", pipeline_name="taxi")
+    notify(outcome_path=tmp_path / "outcome", state="SUCCEEDED", pipeline_name="taxi")
     assert capsys.readouterr().out == "Pipeline taxi: SUCCEEDED\n"
 
 
 def test_a_webhook_gets_the_outcome(tmp_path, hook, monkeypatch):
-    notify(output=tmp_path / "outcome", webhook=hook.url, **FAILURE)
+    notify(outcome_path=tmp_path / "outcome", webhook=hook.url, **FAILURE)
     monkeypatch.setenv("EDGELINE_WEBHOOK", hook.url)
-    notify(output=tmp_path / "outcome", **FAILURE)
+    notify(outcome_path=tmp_path / "outcome", **FAILURE)
     outcome = json.loads((tmp_path / "outcome/outcome.json").read_text())
     assert hook.posted == [("/secret-path", outcome)] * 2
 
 
 def test_a_webhook_that_fails_is_one_line_without_its_url(tmp_path, hook, capsys):
     hook.status = 500
-    notify(output=tmp_path / "a", webhook=hook.url, state="SUCCEEDED")
+    notify(outcome_path=tmp_path / "a", webhook=hook.url, state="SUCCEEDED")
     hook.shutdown()
     hook.server_close()
-    notify(output=tmp_path / "b", webhook=hook.url, state="SUCCEEDED")
-    notify(output=tmp_path / "c", webhook="http://[secret-path", state="SUCCEEDED")
-    notify(output=tmp_path / "d", webhook="file:///secret-path", state="SUCCEEDED")
+    notify(outcome_path=tmp_path / "b", webhook=hook.url, state="SUCCEEDED")
+    notify(outcome_path=tmp_path / "c", webhook="http://[secret-path", state="SUCCEEDED")
+    notify(outcome_path=tmp_path / "d", webhook="file:///secret-path", state="SUCCEEDED")
     lines = capsys.readouterr().out.splitlines()
     assert lines[1::2] == [
         "The webhook was not reached (500).",

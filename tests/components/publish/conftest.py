@@ -80,6 +80,9 @@ def inputs(tmp_path):
                 examples_digest="d1",
                 edge_model_digest=artifacts.read(folder / "edge_model", "edge_model/v1").digest,
             )
-        return {name: str(folder / name) for name in ("edge_model", "evaluation", "verification")}
+        return {
+            f"{name}_path": str(folder / name)
+            for name in ("edge_model", "evaluation", "verification")
+        }
 
     return write

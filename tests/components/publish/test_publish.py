@@ -23,7 +23,7 @@ def send(inputs, tmp_path, destination):
         output = tmp_path / "outputs" / os.urandom(6).hex()
         return publish(
             **inputs(content, **facts),
-            output=output,
+            bundle_path=output,
             name="taxi",
             destination=destination,
             version=version,
@@ -62,7 +62,7 @@ def test_a_bundle_says_all_about_the_model(send, destination, tmp_path):
 
 def test_the_output_is_a_copy_of_what_was_published(inputs, destination, tmp_path):
     published = publish(
-        **inputs(), output=tmp_path / "output", name="taxi", destination=destination
+        **inputs(), bundle_path=tmp_path / "output", name="taxi", destination=destination
     )
     fetched = fetch(published.uri, tmp_path / "fetched")
     assert bundle.read(tmp_path / "output") == fetched
@@ -148,9 +148,11 @@ def test_a_model_that_is_not_approved_is_refused(send, destination):
 
 
 def test_the_approval_of_another_model_is_refused(inputs, tmp_path):
-    mixed = {**inputs(b"one"), "verification": inputs(b"two")["verification"]}
+    mixed = {**inputs(b"one"), "verification_path": inputs(b"two")["verification_path"]}
     with pytest.raises(EdgelineError, match="approves another: verify this one"):
-        publish(**mixed, output=tmp_path / "output", name="taxi", destination=str(tmp_path / "x"))
+        publish(
+            **mixed, bundle_path=tmp_path / "output", name="taxi", destination=str(tmp_path / "x")
+        )
 
 
 @pytest.mark.parametrize(
@@ -167,7 +169,7 @@ def test_the_approval_of_another_model_is_refused(inputs, tmp_path):
 def test_impossible_parameters(inputs, tmp_path, change, sentence):
     arguments = {"name": "taxi", "destination": str(tmp_path / "store"), **change}
     with pytest.raises(EdgelineError, match="(?s)" + sentence.replace(".", r"\.")):
-        publish(**inputs(), output=tmp_path / "output", **arguments)
+        publish(**inputs(), bundle_path=tmp_path / "output", **arguments)
     assert not (tmp_path / "output").exists()
     assert not (tmp_path / "store").exists()
 
@@ -176,7 +178,7 @@ def test_keys_in_the_destination_are_refused_and_not_repeated(inputs, tmp_path):
     with pytest.raises(EdgelineError, match="holds keys") as caught:
         publish(
             **inputs(),
-            output=tmp_path / "output",
+            bundle_path=tmp_path / "output",
             name="taxi",
             destination="s3://someone:sesame@bucket/x",
         )
@@ -185,11 +187,14 @@ def test_keys_in_the_destination_are_refused_and_not_repeated(inputs, tmp_path):
 
 def test_a_damaged_input_is_refused(inputs, tmp_path):
     damaged = inputs()
-    with open(Path(damaged["edge_model"]) / "model.tflite", "ab") as stream:
+    with open(Path(damaged["edge_model_path"]) / "model.tflite", "ab") as stream:
         stream.write(b"!")
     with pytest.raises(EdgelineError, match=r"model\.tflite is damaged"):
         publish(
-            **damaged, output=tmp_path / "output", name="taxi", destination=str(tmp_path / "store")
+            **damaged,
+            bundle_path=tmp_path / "output",
+            name="taxi",
+            destination=str(tmp_path / "store"),
         )
 
 

@@ -12,11 +12,13 @@ from edgeline.stores.store import fetch
 
 
 @dsl.pipeline
-def publishing(edge_model: str, evaluation: str, verification: str, destination: str) -> int:
+def publishing(
+    edge_model_path: str, evaluation_path: str, verification_path: str, destination: str
+) -> int:
     task = publish(
-        edge_model=dsl.importer(artifact_uri=edge_model, artifact_class=Model).output,
-        evaluation=dsl.importer(artifact_uri=evaluation, artifact_class=Artifact).output,
-        verification=dsl.importer(artifact_uri=verification, artifact_class=Artifact).output,
+        edge_model=dsl.importer(artifact_uri=edge_model_path, artifact_class=Model).output,
+        evaluation=dsl.importer(artifact_uri=evaluation_path, artifact_class=Artifact).output,
+        verification=dsl.importer(artifact_uri=verification_path, artifact_class=Artifact).output,
         name="taxi",
         destination=destination,
         pipeline_name=dsl.PIPELINE_JOB_NAME_PLACEHOLDER,

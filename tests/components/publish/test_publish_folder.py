@@ -41,7 +41,7 @@ def test_a_kill_in_the_middle_leaves_nothing_to_see(inputs, tmp_path):
     store = tmp_path / "store"
     arguments = {
         **inputs(size=1 << 20),
-        "output": str(tmp_path / "output"),
+        "bundle_path": str(tmp_path / "output"),
         "name": "taxi",
         "destination": str(store),
     }
@@ -80,7 +80,7 @@ FULL = """
 def test_a_disk_that_takes_no_more(inputs, tmp_path):
     arguments = {
         **inputs(size=1 << 20),
-        "output": str(tmp_path / "output"),
+        "bundle_path": str(tmp_path / "output"),
         "name": "taxi",
         "destination": str(tmp_path / "store"),
     }
@@ -94,7 +94,7 @@ def test_a_disk_that_takes_no_more(inputs, tmp_path):
 def test_damage_is_found_on_fetch(inputs, tmp_path, destination):
     store = tmp_path / "store"
     destination = destination.format(store)
-    publish(**inputs(), output=tmp_path / "output", name="taxi", destination=destination)
+    publish(**inputs(), bundle_path=tmp_path / "output", name="taxi", destination=destination)
     model = store / "taxi/1/model.tflite"
     model.write_bytes(model.read_bytes().replace(b"one", b"two"))
     with pytest.raises(EdgelineError, match=r"taxi/1/model.tflite is damaged: fetch or publish"):
@@ -116,7 +116,7 @@ def test_a_destination_that_is_a_file(inputs, tmp_path):
     with pytest.raises(EdgelineError, match=r"store cannot be used \(Not a directory\)"):
         publish(
             **inputs(),
-            output=tmp_path / "output",
+            bundle_path=tmp_path / "output",
             name="taxi",
             destination=str(tmp_path / "store"),
         )

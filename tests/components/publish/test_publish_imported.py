@@ -24,7 +24,7 @@ def imported(inputs, tmp_path):
 
     def write(schema=models.EDGE_SCHEMA, origin=ORIGIN, **facts):
         given = inputs(**facts)
-        trained = artifacts.read(given["edge_model"], models.EDGE_SCHEMA)
+        trained = artifacts.read(given["edge_model_path"], models.EDGE_SCHEMA)
         edge, verification = tmp_path / "edge", tmp_path / "verification"
         with artifacts.writing(edge, schema) as draft:
             for name in trained.files:
@@ -37,9 +37,9 @@ def imported(inputs, tmp_path):
             draft.metadata["approved"] = facts.get("approved", True)
             draft.metadata["edge_model_digest"] = models.read_edge(edge).digest
         return {
-            "edge_model": edge,
-            "verification": verification,
-            "output": tmp_path / "output",
+            "edge_model_path": edge,
+            "verification_path": verification,
+            "bundle_path": tmp_path / "output",
             "name": "cat",
             "destination": str(tmp_path / "store"),
         }
@@ -57,9 +57,11 @@ def test_it_is_published_and_says_that_nobody_evaluated_it(imported, tmp_path):
 
 
 def test_a_model_that_was_trained_here_is_not(inputs, tmp_path):
-    given = {name: path for name, path in inputs().items() if name != "evaluation"}
+    given = {name: path for name, path in inputs().items() if name != "evaluation_path"}
     with pytest.raises(EdgelineError, match="trained here and has no evaluation: connect that of"):
-        publish(**given, output=tmp_path / "o", name="taxi", destination=str(tmp_path / "store"))
+        publish(
+            **given, bundle_path=tmp_path / "o", name="taxi", destination=str(tmp_path / "store")
+        )
     assert not (tmp_path / "store/taxi").exists()
 
 
@@ -73,8 +75,8 @@ def test_an_evaluation_that_was_made_counts(imported, tmp_path):
         with artifacts.writing(tmp_path / str(blessed), "evaluation/v1") as draft:
             draft.metadata["blessed"] = blessed
     with pytest.raises(EdgelineError, match="because analyze did not bless it"):
-        publish(**imported(), evaluation=tmp_path / "False")
-    publish(**imported(), evaluation=tmp_path / "True")
+        publish(**imported(), evaluation_path=tmp_path / "False")
+    publish(**imported(), evaluation_path=tmp_path / "True")
     found = bundle.read(tmp_path / "store/cat/1")
     assert found.evaluated
     assert "evaluation" not in found.provenance
@@ -103,7 +105,7 @@ def test_the_card_of_an_imported_model_says_it(tmp_path):
     pages = []
     for evaluation in ("", str(tmp_path / "evaluation")):
         page = tmp_path / "card.html"
-        model_card(page, edge_models=[str(tmp_path / "edge")], evaluation=evaluation)
+        model_card(page, edge_model_paths=[str(tmp_path / "edge")], evaluation_path=evaluation)
         pages.append(page.read_text())
     assert "not evaluated" in pages[0]
     assert "cnn_int8.tflite" in pages[0]

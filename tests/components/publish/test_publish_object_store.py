@@ -64,7 +64,7 @@ class Gate:
 
 def arguments(inputs, tmp_path, destination, **change):
     output = str(tmp_path / "outputs" / secrets.token_hex(6))
-    return {**inputs, "output": output, "name": "taxi", "destination": destination, **change}
+    return {**inputs, "bundle_path": output, "name": "taxi", "destination": destination, **change}
 
 
 def test_a_killed_upload_is_never_visible_and_is_completed(s3, inputs, tmp_path, s3_destination):

@@ -39,7 +39,7 @@ def send(inputs, tmp_path, repository):
     def call(content: bytes, signing: str = "", **more):
         return publish(
             **inputs(content),
-            output=tmp_path / "outputs" / os.urandom(6).hex(),
+            bundle_path=tmp_path / "outputs" / os.urandom(6).hex(),
             name="taxi",
             destination=repository,
             signing_keys=signing or str(tmp_path / "keys"),
@@ -129,7 +129,7 @@ def test_a_threshold_is_reached_by_one_holder_after_the_other(inputs, tmp_path, 
 
     published = publish(
         **inputs(b"one"),
-        output=tmp_path / "output",
+        bundle_path=tmp_path / "output",
         name="taxi",
         destination=destination,
         signing_keys=holders["cem"],
@@ -154,7 +154,10 @@ def test_the_commands(tmp_path, inputs):
     run("init", place, "--keys", held, "--root", str(tmp_path / "root.json"))
     assert "already" in run("init", place, "--keys", held, code=1)
     publish(
-        **inputs(b"one"), output=tmp_path / "bundle", name="taxi", destination=str(tmp_path / "p")
+        **inputs(b"one"),
+        bundle_path=tmp_path / "bundle",
+        name="taxi",
+        destination=str(tmp_path / "p"),
     )
     (tmp_path / "bundle" / "artifact.json").unlink()
     added = run("add", place, str(tmp_path / "bundle"), "--key", held, "--label", "stable")
@@ -190,7 +193,7 @@ def test_no_bundle_without_a_signature_is_published_where_no_device_would_see_it
     before = listed(repository, tmp_path)
     output = tmp_path / "outputs" / "bundle"
     with pytest.raises(EdgelineError) as caught:
-        publish(**inputs(b"one"), output=output, name="taxi", destination=destination)
+        publish(**inputs(b"one"), bundle_path=output, name="taxi", destination=destination)
     said = str(caught.value)
     assert said.startswith(f"The destination {destination} ")
     assert f"give signing_keys and the destination {repository}" in said
@@ -203,10 +206,10 @@ def test_nor_right_above_one(inputs, destination, tmp_path):
     actions.init(f"{destination}/fleet", {}, tmp_path / "keys")
     arguments = inputs(b"one")
     with pytest.raises(EdgelineError) as caught:
-        publish(**arguments, output=tmp_path / "out", name="fleet", destination=destination)
+        publish(**arguments, bundle_path=tmp_path / "out", name="fleet", destination=destination)
     assert f"holds the signed repository {destination}/fleet" in str(caught.value)
     apart = f"{destination}/apart"
-    publish(**arguments, output=tmp_path / "out", name="fleet", destination=apart)
+    publish(**arguments, bundle_path=tmp_path / "out", name="fleet", destination=apart)
 
 
 def test_nor_into_one_that_waits_for_its_first_signatures(inputs, destination, tmp_path):
@@ -216,7 +219,7 @@ def test_nor_into_one_that_waits_for_its_first_signatures(inputs, destination, t
     place.remove("metadata/1.root.json")
     arguments = inputs(b"one")
     with pytest.raises(EdgelineError, match=r"is a signed repository.*edgeline repository add"):
-        publish(**arguments, output=tmp_path / "out", name="taxi", destination=destination)
+        publish(**arguments, bundle_path=tmp_path / "out", name="taxi", destination=destination)
 
 
 def test_nor_through_a_link(inputs, tmp_path):
@@ -225,7 +228,7 @@ def test_nor_through_a_link(inputs, tmp_path):
     with pytest.raises(EdgelineError, match="lies in the signed repository"):
         publish(
             **inputs(b"one"),
-            output=tmp_path / "out",
+            bundle_path=tmp_path / "out",
             name="taxi",
             destination=f"file://{tmp_path}/link",
         )
@@ -236,7 +239,7 @@ def test_the_bundle_that_is_added_stays_as_it_was(
     failing, inputs, repository, tmp_path, monkeypatch
 ):
     bundle = tmp_path / "mine"
-    publish(**inputs(b"one"), output=bundle, name="taxi", destination=str(tmp_path / "other"))
+    publish(**inputs(b"one"), bundle_path=bundle, name="taxi", destination=str(tmp_path / "other"))
     (bundle / "artifact.json").unlink()
     before = contents(bundle)
     arguments = ["repository", "add", repository, str(bundle), "--version", "7", "--label", "beta"]

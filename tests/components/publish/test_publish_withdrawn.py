@@ -40,7 +40,7 @@ class Fleet:
     def send(self, content: bytes, signing: str = "", **more) -> int:
         return publish(
             **self._inputs(content),
-            output=self.folder / "outputs" / os.urandom(6).hex(),
+            bundle_path=self.folder / "outputs" / os.urandom(6).hex(),
             name="taxi",
             destination=self.place,
             signing_keys=signing or self.keys,

@@ -81,7 +81,7 @@ def deploy(folder: Path, site: str, registry: Any, tmp_path: Path, **more: Any) 
         bundle_path=folder,
         site=site,
         models_repository=f"{registry.address}/models",
-        output=tmp_path / "deployment",
+        deployment_path=tmp_path / "deployment",
         report_path=tmp_path / "report.html",
         **more,
     )

@@ -247,22 +247,25 @@ def test_a_loss_that_is_not_finite(run, tmp_path):
         ({"module": "no.such"}, "'no.such' cannot be found"),
         ({"module": ""}, "Module '' cannot be found: give an importable name"),
         ({"label_vocabulary": "words"}, "no vocabulary 'words', only none"),
-        ({"transformed_path": "{graph}"}, "holds transform_graph/v1, but transformed_examples/v1"),
+        (
+            {"transformed_examples_path": "{graph}"},
+            "holds transform_graph/v1, but transformed_examples/v1",
+        ),
     ],
 )
 def test_the_worker_refuses_before_it_trains(folder, tmp_path, parameters, sentence):
     with artifacts.writing(tmp_path / "graph", "transform_graph/v1") as draft:
         draft.metadata["dependencies"] = {}
     given = {
-        "transformed_path": str(folder / "transformed"),
-        "graph_path": str(tmp_path / "graph"),
+        "transformed_examples_path": str(folder / "transformed"),
+        "transform_graph_path": str(tmp_path / "graph"),
         "module": str(folder / "module.py"),
         "task": "regression",
         "how": Fitting(label="y", steps=1),
         "model_path": str(tmp_path / "model"),
         "report_path": str(tmp_path / "report.html"),
     }
-    given |= {k: v.replace("{graph}", given["graph_path"]) for k, v in parameters.items()}
+    given |= {k: v.replace("{graph}", given["transform_graph_path"]) for k, v in parameters.items()}
     with pytest.raises(EdgelineError, match=sentence):
         train(**given)
     assert not (tmp_path / "model").exists()

@@ -56,8 +56,11 @@ def run(tmp_path) -> Callable[..., Validation]:
 
     def work(data: Artifact, **parameters) -> Validation:
         outputs = {
-            name: str(tmp_path / name) for name in ("statistics", "schema", "anomalies", "report")
+            f"{name}_path": str(tmp_path / name)
+            for name in ("statistics", "schema", "anomalies", "report")
         }
-        return validate(data=str(data.path), **{**outputs, "on_anomalies": "flag", **parameters})
+        return validate(
+            examples_path=str(data.path), **{**outputs, "on_anomalies": "flag", **parameters}
+        )
 
     return work

@@ -18,10 +18,10 @@ pytestmark = pytest.mark.slow
 @pytest.fixture
 def verify(workplace, tmp_path):
     def run(edge, limits=Limits(), **parameters):  # noqa: B008
-        folders = {"model": workplace.model, "data": workplace.examples} | parameters
+        folders = {"model_path": workplace.model, "examples_path": workplace.examples} | parameters
         return work(
-            edge_model=edge,
-            output=tmp_path / "verification",
+            edge_model_path=edge,
+            verification_path=tmp_path / "verification",
             report_path=tmp_path / "report.html",
             limits=limits,
             **folders,
@@ -126,7 +126,7 @@ def test_nan_on_the_edge_is_a_reason(verify, workplace, flatbuffer):
 def test_a_split_with_other_rows_than_listed(verify, edge_model, tmp_path):
     data = save_rows(tmp_path, rows=200, listed=300)
     with pytest.raises(EdgelineError, match="200 rows were compared, but the split has 300"):
-        verify(edge_model, data=data)
+        verify(edge_model, examples_path=data)
     assert not (tmp_path / "verification").exists()
 
 

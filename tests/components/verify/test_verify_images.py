@@ -88,10 +88,10 @@ def images(tmp_path_factory):
 def test_integer_models_get_and_give_real_values(images, tmp_path, dtype):
     folder, edge = images
     result = verify(
-        model=folder / "model",
-        edge_model=edge(dtype),
-        data=folder / "examples",
-        output=tmp_path / "verification",
+        model_path=folder / "model",
+        edge_model_path=edge(dtype),
+        examples_path=folder / "examples",
+        verification_path=tmp_path / "verification",
         report_path=tmp_path / "report.html",
         limits=Limits(max_metric_drop=0.05),
     )

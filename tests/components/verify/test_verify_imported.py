@@ -101,10 +101,10 @@ def mobilenet(take):
 def verify(folder, tmp_path):
     def run(model, edge=None, data="macaws", limits=Limits(), **parameters):  # noqa: B008
         return work(
-            model=model,
-            edge_model=edge or model,
-            data=folder / data,
-            output=tmp_path / "verification",
+            model_path=model,
+            edge_model_path=edge or model,
+            examples_path=folder / data,
+            verification_path=tmp_path / "verification",
             report_path=tmp_path / "report.html",
             limits=limits,
             **parameters,
@@ -186,7 +186,7 @@ def test_without_labels_the_decisions_of_the_file_count(take):
 
 def test_what_is_compiled_of_it_is_held_to_the_file_too(verify, mobilenet, tmp_path):
     compile_edge_model("litert", str(tmp_path / "compiled"), str(mobilenet))
-    result = verify(mobilenet, compiled_model=tmp_path / "compiled")
+    result = verify(mobilenet, compiled_model_path=tmp_path / "compiled")
     assert result.approved, result.metadata["reasons"]
     assert result.metadata["runtime"] == "litert"
     assert result.metadata["compiled_model_digest"]
@@ -204,9 +204,9 @@ def test_an_onnx_model_is_held_to_its_file_and_published(verify, take, folder, t
     assert found["rows"] == ROWS
     assert found["metrics"]["accuracy"]["cloud"] is not None
     published = publish(
-        edge_model=model,
-        verification=tmp_path / "verification",
-        output=tmp_path / "bundle",
+        edge_model_path=model,
+        verification_path=tmp_path / "verification",
+        bundle_path=tmp_path / "bundle",
         name="fields",
         destination=str(tmp_path / "store"),
     )

@@ -30,10 +30,10 @@ needs_tflite_runtime = pytest.mark.skipif(
 def verify(workplace, tmp_path):
     def run(edge, **parameters):
         return work(
-            model=workplace.model,
-            edge_model=edge,
-            data=workplace.examples,
-            output=tmp_path / "verification",
+            model_path=workplace.model,
+            edge_model_path=edge,
+            examples_path=workplace.examples,
+            verification_path=tmp_path / "verification",
             report_path=tmp_path / "report.html",
             **{"limits": Limits(), **parameters},
         )
@@ -130,7 +130,7 @@ def test_an_environment_that_is_not_there(edge_model, monkeypatch, tmp_path):
 def test_a_compiled_model_is_verified_on_every_row(verify, transformed, compiled, target):
     options = {"fp16": "false"} if target == "openvino" else {}
     folder = compiled(target, transformed, options=options)
-    result = verify(transformed, compiled_model=folder)
+    result = verify(transformed, compiled_model_path=folder)
     assert result.approved, result.metadata["reasons"]
     assert result.metadata["runtime"] == target
     assert result.metadata["rows"] == 5000
@@ -141,8 +141,8 @@ def test_a_compiled_model_is_verified_on_every_row(verify, transformed, compiled
 def test_onnx_takes_raw_strings_and_missing_values_as_the_cloud_does(
     verify, workplace, edge_model, compiled
 ):
-    folder = compiled("onnx", edge_model, model=str(workplace.model))
-    result = verify(edge_model, compiled_model=folder)
+    folder = compiled("onnx", edge_model, model_path=str(workplace.model))
+    result = verify(edge_model, compiled_model_path=folder)
     assert result.approved, result.metadata["reasons"]
     assert result.metadata["max_difference"] < 1e-6
     assert result.metadata["runtime"] == "onnx"
@@ -151,4 +151,4 @@ def test_onnx_takes_raw_strings_and_missing_values_as_the_cloud_does(
 def test_a_compiled_model_of_another_edge_model(verify, transformed, edge_model, compiled):
     folder = compiled("litert", transformed)
     with pytest.raises(EdgelineError, match="is not compiled from"):
-        verify(edge_model, compiled_model=folder)
+        verify(edge_model, compiled_model_path=folder)
