@@ -25,6 +25,7 @@ from edgeline.artifacts.differences import Gap
 from edgeline.artifacts.features import Feature
 from edgeline.artifacts.transformed import Cause
 from edgeline.components.convert import conversion, fallback, litert_file, report
+from edgeline.components.convert.built import Built
 from edgeline.components.convert.settings import Limit, Settings, checked_settings
 from edgeline.errors import EdgelineError
 from edgeline.formats.operators import operators
@@ -233,7 +234,7 @@ def _checked(limit: Limit, raw: Artifact) -> Limit:
     return limit
 
 
-def _trials(built: Any, limit: Limit | None) -> dict[str, Any]:
+def _trials(built: Built, limit: Limit | None) -> dict[str, Any]:
     return {
         "cloud": built.cloud,
         "max_drop": limit and limit.max_drop,
@@ -339,7 +340,7 @@ def _causes(result: conversion.Conversion, trained: Artifact) -> list[Cause]:
     return [Cause(tuple(result.reads.get(name, ())), name) for name in sorted(result.unsupported)]
 
 
-def _because(unsupported: Mapping[str, Any] | None) -> str | None:
+def _because(unsupported: Mapping[str, Sequence[str]] | None) -> str | None:
     """Why an edge model takes transformed features, in a sentence."""
     if not unsupported:
         return None
@@ -353,7 +354,7 @@ def _because(unsupported: Mapping[str, Any] | None) -> str | None:
     )
 
 
-def _advice(unsupported: Mapping[str, Any] | None, otherwise: str) -> str:
+def _advice(unsupported: Mapping[str, Sequence[str]] | None, otherwise: str) -> str:
     return next(
         (
             advice
@@ -364,12 +365,12 @@ def _advice(unsupported: Mapping[str, Any] | None, otherwise: str) -> str:
     )
 
 
-def _named(unsupported: Mapping[str, Any] | None) -> str:
+def _named(unsupported: Mapping[str, Sequence[str]] | None) -> str:
     return ", ".join(
         f"{name} (node {nodes[0]})" if nodes else name
         for name, nodes in sorted((unsupported or {}).items())
     )
 
 
-def _count(rows: Mapping[str, Any]) -> int:
+def _count(rows: models.Arrays) -> int:
     return len(next(iter(rows.values())))

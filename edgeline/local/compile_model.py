@@ -6,7 +6,7 @@ import json
 import os
 import sys
 import tempfile
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -258,7 +258,7 @@ def _outcome(
     work: Work,
     options: Mapping[str, str],
     folder: Path,
-    step: Any,
+    step: Callable[[str], None],
 ) -> TargetOutcome:
     """Compile for one target; a failure is an outcome, too."""
     from edgeline.components.compile.compile import compile_edge_model
@@ -361,7 +361,7 @@ def _joined(work: Work, folder: Path, outcomes: Sequence[TargetOutcome]) -> list
 
 
 @contextmanager
-def _steps(told: Console) -> Iterator[Any]:
+def _steps(told: Console) -> Iterator[Callable[[str], None]]:
     """A function that shows what is being done; each step ends the one before."""
     if not told.is_terminal:
         yield lambda text: told.print(Text(text), soft_wrap=True)
