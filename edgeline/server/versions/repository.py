@@ -340,11 +340,6 @@ class Repository:
         if not isinstance(fault, KnownError):
             self._metrics.loads[(source.name, "failed")] += 1
 
-    def _judge(self) -> None:
-        """Ready are those whose models all serve; what is for other runtimes does not count."""
-        here = [served for served in self._served.models.values() if not served.elsewhere]
-        self.ready = bool(here) and all(served.pools or served.unloaded for served in here)
-
     def _retire(self, served: ServedModel, version: int) -> None:
         served.pools.pop(version).close()
         served.loaded.pop(version, None)
