@@ -56,3 +56,11 @@ def test_the_picture_of_the_rooms_is_the_contract():
     text = (ROOT / "ARCHITECTURE.md").read_text()
     picture = text.split("## The rooms")[1].split("```")[1].strip().splitlines()
     assert [re.split(r"\s{2,}", line)[0] for line in picture] == rooms["layers"]
+
+
+def test_every_room_but_the_command_line_is_kept_from_click():
+    contracts = tomllib.loads((ROOT / "pyproject.toml").read_text())["tool"]["importlinter"]
+    by_name = {each["name"]: each for each in contracts["contracts"]}
+    rooms = {room for row in by_name["Rooms"]["layers"] for room in row.split(" | ")}
+    kept = {f"edgeline.{room}" for room in rooms - {"cli", "__main__"}}
+    assert set(by_name["Only the command line imports click"]["source_modules"]) == kept
