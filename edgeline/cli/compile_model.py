@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+import textwrap
 from typing import Any
 
 import click
@@ -21,9 +22,13 @@ class CompileModelCommand(click.Command):
         outside = target.outside()
         names = [f"{name} (of {plugin.distribution})" for name, plugin in outside.items()]
         with formatter.section("Targets"):
-            formatter.write_text(", ".join([*target.MODULES, *names]))
-            for sentence in target.refused().values():
-                formatter.write_text(sentence)
+            margin = " " * formatter.current_indent
+            for text in (", ".join([*target.MODULES, *names]), *target.refused().values()):
+                lines = textwrap.fill(  # write_text would break a name at its hyphen
+                    text, formatter.width, initial_indent=margin, subsequent_indent=margin,
+                    break_on_hyphens=False, break_long_words=False,
+                )  # fmt: skip
+                formatter.write(lines + "\n")
 
 
 @click.command("compile-model", cls=CompileModelCommand)
