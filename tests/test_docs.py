@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from edgeline import docs
+from edgeline import __version__, docs
 from edgeline.components import catalogue
 from edgeline.errors import EdgelineError
 
@@ -116,3 +116,25 @@ def test_every_link_within_the_repository_leads_somewhere(name):
     file = ROOT / name
     for target in re.findall(r"\]\(([^)#]+)(?:#[^)]*)?\)", file.read_text()):
         assert "://" in target or (file.parent / target).exists(), target
+
+
+STANDS = re.compile(
+    r"(?:-python|/edge-server|/edge-server-coral):(\d+\.\d+\.\d+)|newTag: (\d\S*)"
+    r"|\?ref=v(\d\S*)|(?s:VERSION\" \{\s+default = \"(.+?)\")"
+)
+LOCKED = ("images.lock.yaml", "manifests/components/images/kustomization.yaml")  # by a release
+
+
+def test_every_file_that_names_the_version_names_this_one():
+    """A release writes the lock file and what follows from it; CONTRIBUTING lists the others."""
+    found = {}
+    for folder in ("images", "manifests"):
+        for file in sorted((ROOT / folder).rglob("*")):
+            name = file.relative_to(ROOT).as_posix()
+            if file.suffix not in (".md", ".yaml", ".hcl") or name.endswith(LOCKED):
+                continue
+            if versions := {v for each in STANDS.findall(file.read_text()) for v in each if v}:
+                found[name] = versions
+    assert all(versions == {__version__} for versions in found.values()), found
+    steps = (ROOT / "CONTRIBUTING.md").read_text().split("## Release")[1]
+    assert set(found) == set(re.findall(r"`((?:images|manifests)/\S+\.(?:md|yaml|hcl))`", steps))

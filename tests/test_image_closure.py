@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from edgeline import images
 from edgeline.client.compiling import compile_pipeline
 from edgeline.errors import EdgelineError
 from edgeline.images.closure import closure
@@ -95,10 +96,7 @@ def test_a_pipelines_executors(tmp_path, kubernetes):
     uses = closure([path])
     executors = {use.place.rpartition(" ")[2] for use in uses}
     assert {"exec-ingest.container", "exec-train.container"} <= executors
-    assert {use.image.rpartition("/")[2] for use in uses} == {
-        "pipeline-python:0.1.0",
-        "train-python:0.1.0",
-    }
+    assert {use.image for use in uses} == {images.reference("pipeline"), images.reference("train")}
 
 
 @pytest.mark.parametrize(

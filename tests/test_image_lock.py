@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 import yaml
 
-from edgeline import images
+from edgeline import __version__, images
 from edgeline.errors import EdgelineError
 from edgeline.images import build
 
@@ -116,7 +116,8 @@ def test_one_is_built_without_buildx_from_its_containerfile(calls, tmp_path):
     build.build(["pipeline"], images={"BASE_IMAGE": "mirror/python"}, secrets={"ca.pem": ca})
     arguments = calls.read_text().splitlines()
     assert arguments[:3] == ["build", "--file", "images/pipeline/Containerfile"]
-    assert "ghcr.io/edgeline/pipeline-python:0.1.0" in arguments
+    repository = images.entries(images.lock_file())["pipeline"].repository
+    assert f"{repository}:{__version__}" in arguments
     assert "BASE_IMAGE=mirror/python" in arguments
     assert f"id=ca.pem,src={ca}" in arguments
 

@@ -14,7 +14,7 @@ from urllib.parse import parse_qs, urlsplit
 import pytest
 import yaml
 
-from edgeline import images
+from edgeline import __version__, images
 from edgeline.errors import EdgelineError
 from edgeline.images import closure
 from edgeline.images.lock import lock
@@ -149,8 +149,8 @@ def test_lock_writes_the_digests_of_the_indexes(server, host, tmp_path, monkeypa
 
 
 def test_lock_writes_nothing_where_an_image_is_missing(server, host, tmp_path):
-    push(server, "team/pipeline-python", "0.1.0")
-    with pytest.raises(EdgelineError, match=r"no image .*team/train-python:0.1.0: build it"):
+    push(server, "team/pipeline-python", __version__)
+    with pytest.raises(EdgelineError, match=rf"no image .*team/train-python:{__version__}: build"):
         lock(f"{host}/team", tmp_path / "lock.yaml")
     assert not list(tmp_path.iterdir())
 
