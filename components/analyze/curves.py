@@ -83,4 +83,5 @@ def scale(value: Array) -> Array:
 
 def values_of_cells() -> Array:
     """The values at the CELLS + 1 borders of the cells."""
-    return np.sinh((np.linspace(0, 1, CELLS + 1) * 2 - 1) * REACH)
+    borders: Array = np.sinh((np.linspace(0, 1, CELLS + 1) * 2 - 1) * REACH)
+    return borders

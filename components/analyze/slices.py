@@ -89,7 +89,7 @@ def rows_of_slices(
                 seen.add(())
                 yield (), slice(None)
             continue
-        combined = np.zeros(rows, np.int64)
+        combined: npt.NDArray[np.signedinteger[Any]] = np.zeros(rows, np.int64)
         for name in columns:
             combined = combined * len(values[name]) + codes[name]
         order = np.argsort(combined, kind="stable")

@@ -72,7 +72,7 @@ def _predicted(
     run, taken = predict.loaded(model_paths, task)
     label = np.empty(rows, np.float32)
     predictions: dict[str, npt.NDArray[np.float32]] = {}
-    codes = {name: np.empty(rows, np.int32) for name in slice_columns}
+    codes: dict[str, npt.NDArray[np.int32]] = {n: np.empty(rows, np.int32) for n in slice_columns}
     dictionaries = {name: slices.Dictionary() for name in slice_columns}
     done = 0
     for batch in predict.stream(run, parts, sorted({*taken, *slice_columns})):

@@ -190,6 +190,7 @@ def _column(rows: list[dict[str, Any]], tensor: Tensor, raw: bool) -> npt.NDArra
             f"Feature {tensor.name!r} has {' or '.join(map(str, sizes[:3]))} values, but the model "
             f"takes {row_size}{' or a multiple' if free else ''} in each example."
         )
+    array: npt.NDArray[Any]
     if tensor.dtype == "string":
         array = np.empty((len(rows), length), object)
         for place, cell in enumerate(cells):

@@ -201,6 +201,7 @@ def _from_proto(tensor: Mapping[str, Any], name: str) -> npt.NDArray[Any]:
     # the last value stands for those that are left out; TensorFlow sends constants so
     if not 1 <= len(values) <= count or count > 1 << 26:
         raise invalid(f"Input {name[:100]!r} has {len(values)} values for shape {shape}.")
+    array: npt.NDArray[Any]
     if dtype.name == "string":
         array = np.empty(len(values), object)
         array[:] = [bytes(value) for value in values]
