@@ -1,13 +1,15 @@
 """The workflows' own lines, run in repositories laid out as manifests/gitops/README.md says.
 
-GitHub's actions are left out. `gh`, `pip` and the building of images are stand-ins that note what
-they were told; git, edgeline, kubectl and the registry are real.
+So are those of edgeline's own release. GitHub's actions are left out. `gh`, `pip`, `python` and the
+building of images are stand-ins that note what they were told; git, edgeline, kubectl and the
+registry are real.
 """
 
 from __future__ import annotations
 
 import json
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -28,6 +30,7 @@ from conftest_sites import registry
 __all__ = ["registry"]
 ROOT = Path(__file__).parents[2]
 GITOPS = ROOT / "manifests" / "gitops"
+OWN = ROOT / ".github" / "workflows"
 PIPELINE = """
 from kfp import dsl
 
@@ -41,8 +44,8 @@ def pipeline(data: str, key: str = "id"):
 DIGEST = f"sha256:{'a' * 64}"
 
 
-def steps(name: str, job: str) -> list[dict[str, Any]]:
-    found: list[dict[str, Any]] = yaml.safe_load((GITOPS / name).read_text())["jobs"][job]["steps"]
+def steps(name: str, job: str, folder: Path = GITOPS) -> list[dict[str, Any]]:
+    found: list[dict[str, Any]] = yaml.safe_load((folder / name).read_text())["jobs"][job]["steps"]
     return found
 
 
@@ -79,7 +82,7 @@ class Runner:
 def runner(tmp_path: Path) -> Runner:
     tools, notes = tmp_path / "tools", tmp_path / "notes"
     tools.mkdir()
-    for name in ("gh", "pip", "docker"):
+    for name in ("gh", "pip", "docker", "python"):
         (tools / name).write_text(f'#!/bin/sh\necho "{name} $*" >> {notes}\n')
         (tools / name).chmod(0o755)
     bare, checkout = tmp_path / "origin.git", tmp_path / "work" / "checkout"
@@ -245,3 +248,82 @@ def test_a_tag_s_images_are_pushed_locked_and_proposed_built_by_a_stand_in(
     assert locked["train"]["repository"] == f"{team}/train-python"
     written = runner.git("show", f"origin/images-v1.2.3:{component}")
     assert locked["edge-server"]["digest"] in written
+
+
+RELEASED = (
+    Path("edgeline/version.py"),
+    Path("images/images.lock.yaml"),
+    Path("manifests/components/images/kustomization.yaml"),
+)
+
+
+@pytest.fixture
+def sources(runner: Runner) -> Runner:
+    """What a release reads and writes of edgeline's own repository, pushed."""
+    for file in RELEASED:
+        (runner.checkout / file).parent.mkdir(parents=True, exist_ok=True)
+        shutil.copyfile(ROOT / file, runner.checkout / file)
+    (runner.checkout / "CHANGELOG.md").write_text(f"# Changelog\n\n## {__version__}\n\n- New.\n")
+    commit(runner, "before")
+    runner.git("push", "--quiet", "origin", "main")
+    return runner
+
+
+def test_a_release_s_tag_names_its_own_images_built_by_a_stand_in(
+    sources: Runner, registry: Any
+) -> None:
+    team = f"{registry.address}/team"
+    for step in steps("release.yaml", "release", OWN):
+        if "run" not in step:
+            continue
+        if "--push" in step["run"]:
+            command = [sys.executable, "-c", BUILD, team, __version__]
+            subprocess.run(command, check=True, capture_output=True)
+        done = sources.step(step, REGISTRY=team, GITHUB_REF_NAME="main", VERSION=__version__)
+        assert done.returncode == 0, done.stderr
+    told = sources.notes.read_text()
+    assert "docker buildx bake --file images/docker-bake.hcl --push" in told
+    assert told.endswith("python -m edgeline.docs\npython -m build\n")
+    sources.git("fetch", "--quiet", "--tags", "origin")
+    tag = f"v{__version__}"
+    assert sources.git("rev-parse", f"{tag}^{{}}") == sources.git("rev-parse", "origin/main")
+    locked = yaml.safe_load(sources.git("show", f"{tag}:{RELEASED[1]}"))
+    assert {entry["digest"][:7] for entry in locked.values()} == {"sha256:"}
+    assert locked["edge-server"]["digest"] in sources.git("show", f"{tag}:{RELEASED[2]}")
+
+
+@pytest.mark.parametrize("wrong", ["sources", "changelog", "tag"])
+def test_a_release_begins_only_with_the_version_of_the_sources_and_a_new_tag(
+    sources: Runner, wrong: str
+) -> None:
+    [first] = [step for step in steps("release.yaml", "release", OWN) if "is new" in str(step)]
+    assert sources.step(first, VERSION=__version__).returncode == 0
+    if wrong == "tag":
+        sources.git("tag", f"v{__version__}")
+        sources.git("push", "--quiet", "origin", f"v{__version__}")
+    if wrong == "changelog":
+        (sources.checkout / "CHANGELOG.md").write_text("# Changelog\n\n## Unreleased\n")
+    version = "9.9.9" if wrong == "sources" else __version__
+    assert sources.step(first, VERSION=version).returncode != 0
+
+
+def test_the_check_runs_what_is_there_on_each_python_that_edgeline_supports() -> None:
+    jobs = yaml.safe_load((OWN / "check.yaml").read_text())["jobs"]
+    lines = [step["run"] for job in jobs.values() for step in job["steps"] if "run" in step]
+    assert lines == ["make check", ".ci/run"]
+    assert "\ncheck: lint types fast" in (ROOT / "Makefile").read_text()
+    assert os.access(ROOT / ".ci" / "run", os.X_OK)
+    [first, last] = re.findall(
+        r"python_requires = >=3\.(\d+),<3\.(\d+)", (ROOT / "setup.cfg").read_text()
+    )[0]
+    supported = [f"3.{minor}" for minor in range(int(first), int(last))]
+    assert jobs["pythons"]["strategy"]["matrix"]["python"] == supported
+
+
+def test_pre_commit_s_hooks_are_those_of_make_lint_and_make_types() -> None:
+    [local] = yaml.safe_load((ROOT / ".pre-commit-config.yaml").read_text())["repos"]
+    makefile = (ROOT / "Makefile").read_text()
+    for hook in local["hooks"]:
+        tool = Path(hook["entry"].split()[0]).name
+        assert f"\t$(BIN)/{tool}" in makefile
+        assert (Path(sys.executable).parent / tool).is_file()
