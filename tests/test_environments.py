@@ -8,14 +8,17 @@ from typing import Any
 
 import pytest
 import yaml
+from click.testing import CliRunner
 from google.protobuf import json_format
 from kfp import kubernetes
 from kfp.kubernetes import kubernetes_executor_config_pb2
 from kfp.pipeline_spec import pipeline_spec_pb2
 
 from edgeline import images
+from edgeline.cli.main import cli
 from edgeline.client.compiling import compile_pipeline
-from edgeline.environments.environment import NAMES, load
+from edgeline.environments import NAMES
+from edgeline.environments.environment import load
 from edgeline.errors import EdgelineError
 from edgeline.lint.lint import lint
 
@@ -221,7 +224,7 @@ def test_a_fault_in_an_environment_file_is_named(text: str, said: str, tmp_path:
 
 
 def test_an_unknown_environment_is_named_with_those_there_are() -> None:
-    with pytest.raises(EdgelineError, match=r"laptop, onprem, gcp, aws, azure, edge\. A \.yaml"):
+    with pytest.raises(EdgelineError, match=rf"{', '.join(NAMES)}\. A \.yaml"):
         load("moon")
 
 
@@ -279,3 +282,8 @@ defaults: {node_selector: {zone: a}, tolerations: [{key: b, operator: Exists}]}
     assert found["pvcMount"][0]["mountPath"] == "/data"
     assert found["nodeSelector"]["labels"] == {"disk": "ssd", "zone": "a"}
     assert [entry["key"] for entry in found["tolerations"]] == ["gpu", "b"]
+
+
+def test_the_command_lists_them() -> None:
+    help_text = CliRunner().invoke(cli, ["compile", "--help"], terminal_width=200).output
+    assert ", ".join(NAMES) in " ".join(help_text.split())

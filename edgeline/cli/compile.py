@@ -5,6 +5,7 @@ from __future__ import annotations
 import click
 
 from edgeline.cli.arguments import PipelineCommand, new_path, setting
+from edgeline.environments import NAMES
 
 
 @click.command("compile", cls=PipelineCommand)
@@ -18,7 +19,7 @@ from edgeline.cli.arguments import PipelineCommand, new_path, setting
     "--env",
     "environment",
     metavar="NAME",
-    help="The environment to compile for: laptop, onprem, gcp, aws, azure, edge, or a file.",
+    help=f"The environment to compile for: {', '.join(NAMES)}, or a file.",
 )
 @setting
 def compile_(

@@ -8,11 +8,11 @@ from typing import Annotated, Literal
 
 import msgspec
 
+from edgeline.environments import NAMES
 from edgeline.errors import UsageError, did_you_mean
 from edgeline.formats import names, plain_yaml
 
 LAPTOP = "laptop"
-NAMES = (LAPTOP, "onprem", "gcp", "aws", "azure", "edge")
 INT32 = 2**31 - 1  # the largest that protobuf and Kubernetes take
 
 # kubernetes.io/docs/reference/kubernetes-api/common-definitions/quantity

@@ -11,7 +11,7 @@ import yaml
 from api_server import ApiServer
 
 from edgeline.client.compiling import compile_pipeline
-from edgeline.environments.environment import NAMES
+from edgeline.environments import NAMES
 from edgeline.pipelines import catalogue
 from edgeline.sites.render import render
 

@@ -13,7 +13,8 @@ from schemas import kustomize, validate
 
 from edgeline import __version__, images
 from edgeline.client.compiling import compile_pipeline
-from edgeline.environments.environment import NAMES, load
+from edgeline.environments import NAMES
+from edgeline.environments.environment import load
 from edgeline.images import kustomization
 from edgeline.lint.lint import lint
 from edgeline.server.settings import ServerSettings
