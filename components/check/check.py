@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import Any
 
@@ -98,7 +97,6 @@ def check_edge_model(
     document = {**placement.to_json(), "model": Path(placement.model).name}
     with artifacts.writing(placement_path, SCHEMA) as draft:
         draft.metadata.update(facts)
-        text = json.dumps(document, indent=1, sort_keys=True) + "\n"
-        (draft.path / "placement.json").write_text(text)
+        artifacts.write_json(draft.path / "placement.json", document)
     require(placement, require_mapped)
     return {"edgeline_schema": SCHEMA, **facts}

@@ -58,8 +58,7 @@ def notify(
     outcome["text"] = _line(outcome)
     print(outcome["text"])
     with artifacts.writing(outcome_path, SCHEMA) as draft:
-        text = json.dumps(outcome, indent=1, sort_keys=True) + "\n"
-        (draft.path / OUTCOME).write_text(text)
+        artifacts.write_json(draft.path / OUTCOME, outcome)
         draft.metadata.update(state=state, task=task, error=error)
     if url := webhook or os.environ.get("EDGELINE_WEBHOOK", ""):
         _post(url, outcome)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import shutil
 import tempfile
 import time
@@ -141,8 +140,7 @@ def _write(done: Deployment, files: list[Path], output: str | Path) -> None:
     with artifacts.writing(output, SCHEMA) as draft:
         for file in files:
             shutil.copyfile(file, draft.path / file.name)
-        text = json.dumps(asdict(done), indent=1, sort_keys=True) + "\n"
-        (draft.path / "deployment.json").write_text(text)
+        artifacts.write_json(draft.path / "deployment.json", asdict(done))
         draft.metadata.update(done.metadata)
 
 
