@@ -208,6 +208,11 @@ class CsvReader:
                         f"{file.name}, row {number + 1}: a quote is opened and not closed "
                         f"(or a cell is longer than {BLOCK_BYTES >> 20} MiB): close it."
                     ) from error
+                if "NUL" in str(error):  # before Python 3.11; later ones give the row with it
+                    raise EdgelineError(
+                        f"{file.name}, row {number + 1}: the row has a NUL byte: set encoding to "
+                        "that of the file, for example utf-16, or remove the byte."
+                    ) from error
                 raise EdgelineError(
                     f"{file.name}, row {number + 1}: not a CSV row ({error}): mend its quotes."
                 ) from error
