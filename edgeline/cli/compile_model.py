@@ -70,7 +70,7 @@ def compile_model(as_json: bool, **request: Any) -> None:
     MODEL is a SavedModel folder, a .keras, .h5, .tflite or .onnx file, or a folder that train,
     convert or import_model wrote.
     """
-    from edgeline.local.compile_model import Request
     from edgeline.local.compile_model import compile_model as work
+    from edgeline.local.compile_request import Request
 
     sys.exit(work(Request(**request), as_json))
