@@ -7,6 +7,9 @@ from __future__ import annotations
 
 import csv
 import hashlib
+import re
+import zipfile
+from pathlib import Path
 
 import pytest
 import yaml
@@ -70,6 +73,15 @@ def test_an_example_has_its_files(tmp_path, example, files):
     assert [entry.name for entry in tmp_path.iterdir()] == ["mine"]
     if example == "pictures":
         assert len(list(tmp_path.glob("mine/pictures/[0-9]/*.png"))) == 100
+
+
+@pytest.mark.parametrize(
+    "file", ["edgeline/starter/pictures/digits.keras", "tests/data/small.keras"]
+)
+def test_a_keras_file_has_no_setting_that_the_keras_for_python_3_10_refuses(file):
+    with zipfile.ZipFile(Path(__file__).parents[1] / file) as archive:
+        config = archive.read("config.json").decode()
+    assert not re.findall("input_axes|output_axes|quantization_config", config)
 
 
 def test_an_example_that_is_not_there_names_the_nearest(tmp_path):

@@ -1,6 +1,7 @@
 """Write the models of `edgeline init --example pictures`: a small network trained on the digits.
 
-It takes pixels from 0 to 255. Run: python tests/data/make_digits.py
+It takes pixels from 0 to 255. Run: python3.10 tests/data/make_digits.py;
+Keras for Python 3.10 (3.12) does not read what later ones write.
 """
 
 from __future__ import annotations

@@ -1,4 +1,7 @@
-"""Write small.keras, a network of three classes that nobody trained: python make_keras.py."""
+"""Write small.keras, a network of three classes that nobody trained: python3.10 make_keras.py.
+
+Keras for Python 3.10 (3.12) does not read what later ones write.
+"""
 
 from pathlib import Path
 
