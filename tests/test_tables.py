@@ -73,9 +73,6 @@ def test_what_a_target_lacks_is_brought_by_its_extra(row, monkeypatch):
     monkeypatch.setattr(importlib.util, "find_spec", lambda *_: None)
     monkeypatch.setattr(shutil, "which", lambda *_, **__: None)
     found = target.find(row.name)
-    module = __import__(found.compile.__module__, fromlist=["find_spec"])
-    if hasattr(module, "find_spec"):
-        monkeypatch.setattr(module, "find_spec", lambda *_: None)
     hint = found.missing()
     if hint or row.extra:
         assert f"edgeline[{row.extra}]" in hint or re.search(r"on (the )?PATH", hint)

@@ -7,11 +7,11 @@ with 0. That is a failure here.
 from __future__ import annotations
 
 import csv
+import importlib.util
 import re
 import sys
 import tempfile
 from collections.abc import Mapping
-from importlib.util import find_spec
 from pathlib import Path
 
 from edgeline.components.compile import placement, process
@@ -52,7 +52,7 @@ SUMMARY = (
 
 def missing() -> str:
     """What is not installed, and how to get it."""
-    if find_spec("ethosu"):
+    if importlib.util.find_spec("ethosu"):
         return ""
     return "ethos-u-vela is not installed: pip install 'edgeline[ethos-u]'."
 

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
+import importlib.util
 import shutil
 from collections.abc import Callable, Mapping
-from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -22,7 +22,7 @@ TIME_LIMIT = 300  # seconds to load the model
 
 def missing() -> str:
     """What is not installed, and how to get it."""
-    if find_spec("ai_edge_litert") or find_spec("tflite_runtime"):
+    if importlib.util.find_spec("ai_edge_litert") or importlib.util.find_spec("tflite_runtime"):
         return ""
     return "No LiteRT interpreter is installed: pip install 'edgeline[serve]'."
 

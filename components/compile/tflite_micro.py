@@ -5,6 +5,7 @@ The smallest arena is found by running the model in tflite-micro's own interpret
 
 from __future__ import annotations
 
+import importlib.util
 import os
 import re
 import shutil
@@ -12,7 +13,6 @@ import sys
 import tempfile
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -37,7 +37,7 @@ WEIGHTED = ("CONV_2D", "DEPTHWISE_CONV_2D", "FULLY_CONNECTED", "TRANSPOSE_CONV",
 
 def missing() -> str:
     """What is not installed, and how to get it."""
-    if find_spec("tflite_micro"):
+    if importlib.util.find_spec("tflite_micro"):
         return ""
     return "tflite-micro is not installed: pip install 'edgeline[tflite-micro]'."
 

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
+import importlib.util
 import platform
 import shutil
 import subprocess
 import sys
 import tempfile
 from collections.abc import Callable, Mapping, Sequence
-from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -151,7 +151,7 @@ def _linker(name: str) -> Callable[..., None]:
     command = [sys.executable, "-m", "ziglang", "cc", "-target", f"{name}-linux-gnu.{GLIBC}"]
     if compiler := shutil.which(f"{name}-linux-gnu-gcc"):
         command = [compiler]
-    elif not find_spec("ziglang"):
+    elif not importlib.util.find_spec("ziglang"):
         raise EdgelineError(forms.missing("ziglang"))
 
     def link(output: str, objects: Sequence[str], options: Any = None, **_: Any) -> None:
