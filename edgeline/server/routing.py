@@ -22,7 +22,7 @@ from edgeline.server.rollouts.traffic import Traffic
 
 JSON = "application/json"
 _PARAMETER = re.compile(r"\{(\w+)\}")
-_REMEMBERED = 1024  # targets
+_REMEMBERED, _LONGEST = 256, 200  # targets, and the bytes of one: what strangers may fill
 Parameters = Mapping[str, str]  # what a path has in the places of its template, decoded
 
 
@@ -158,9 +158,10 @@ class Router:
         matched = self._known.get(target)
         if matched is None:
             matched = self._match(target)
-            if len(self._known) >= _REMEMBERED:
-                self._known.clear()
-            self._known[target] = matched
+            if len(target) <= _LONGEST:
+                if len(self._known) >= _REMEMBERED:
+                    self._known.clear()
+                self._known[target] = matched
         route = matched.routes.get(method)
         if route is None:
             route = matched.routes.get("GET") if method == "HEAD" else None
