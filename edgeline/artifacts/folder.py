@@ -20,7 +20,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from edgeline.errors import EdgelineError
+from edgeline.errors import EdgelineError, at_path
 from edgeline.formats import typed
 
 LISTING = "artifact.json"
@@ -170,6 +170,26 @@ def write_text(path: Path, text: str) -> None:
         with contextlib.suppress(OSError):
             partial.unlink()
         raise type(error)(error.errno, error.strerror, str(path)) from error
+
+
+def write_output(path: Path, text: str, what: str = "file") -> Path:
+    """Write a file that the option -o names, or that lies in the folder it names.
+
+    Args:
+        what: the option's kind, `file` or `folder`, for the way out.
+
+    Raises:
+        UsageError: the path cannot be one.
+        EdgelineError: the disk cannot take it.
+    """
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        write_text(path, text)
+    except OSError as error:
+        raise at_path(
+            error, f"{path} cannot be written ({error.strerror}): name another {what} with -o."
+        ) from error
+    return path
 
 
 def write_json(path: Path, value: Any) -> None:

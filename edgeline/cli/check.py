@@ -35,31 +35,6 @@ def check(
     as_json: bool,
 ) -> None:
     """Predict which operators of MODEL, a .tflite file, run on a target, without its compiler."""
-    check_placement(model, target, compiled or "", require_mapped or 0.0, report, as_json)
-
-
-def check_placement(
-    model: str,
-    target: str,
-    compiled: str,
-    require_mapped: float,
-    report: str | None,
-    as_json: bool,
-) -> None:
-    """Print a model's placement, and hold it to a share.
-
-    Args:
-        model: a .tflite file or an `edge_model/v1` folder.
-        target: the device, `edgetpu`.
-        compiled: the compiler's output for the same model, or "".
-        require_mapped: the least share of operators that must map, 0 to 1.
-        report: an HTML file to write, or None.
-        as_json: print JSON instead of a table.
-
-    Raises:
-        UsageError: it is not a model, or the target is unknown.
-        EdgelineError: the file is damaged, or too little maps.
-    """
     from edgeline.components.check import report as page
     from edgeline.components.check.check import check as work
     from edgeline.components.check.check import require
@@ -68,7 +43,7 @@ def check_placement(
 
     if Path(model).is_dir() and not artifacts.schema_of(model):
         raise UsageError(f"{model} is neither a .tflite file nor an edge_model/v1 folder.")
-    placement = work(model, target, compiled)
+    placement = work(model, target, compiled or "")
     if report:
         Path(report).parent.mkdir(parents=True, exist_ok=True)
         page.write(report, placement)
@@ -76,4 +51,4 @@ def check_placement(
         print(json.dumps(placement.to_json(), indent=1))
     else:
         print_placement(terminal.console(), placement)
-    require(placement, require_mapped)
+    require(placement, require_mapped or 0.0)

@@ -11,7 +11,7 @@ from pathlib import Path
 import click
 
 from edgeline.cli.arguments import existing, new_file
-from edgeline.errors import UsageError, at_path
+from edgeline.errors import UsageError
 
 
 @click.command()
@@ -51,7 +51,7 @@ def lint_command(paths: Sequence[str], form: str, output: str | None) -> bool:
     Raises:
         EdgelineError: as `lint`, or the output cannot be written.
     """
-    from edgeline.artifacts import write_text
+    from edgeline.artifacts.folder import write_output
     from edgeline.lint.lint import RULES
     from edgeline.lint.lint import lint as work
     from edgeline.lint.rule import ERROR
@@ -65,13 +65,7 @@ def lint_command(paths: Sequence[str], form: str, output: str | None) -> bool:
     else:
         text = "\n".join(map(str, found))
     if output:
-        try:
-            Path(output).parent.mkdir(parents=True, exist_ok=True)
-            write_text(Path(output), text + "\n")
-        except OSError as error:
-            raise at_path(
-                error, f"{output} cannot be written ({error.strerror}): name another file with -o."
-            ) from error
+        write_output(Path(output), text + "\n")
     elif text:
         click.echo(text)
     errors = sum(finding.level == ERROR for finding in found)

@@ -77,9 +77,7 @@ def run_pipeline(
     console.print(
         f"\n{result.seconds:.1f} s, report: [link=file://{page}]{page}[/link]", soft_wrap=True
     )
-    if result.failed:
-        first = result.failed[0]
-        raise EdgelineError(f"Task {first.task.component} failed: {first.error}")
+    run.wait()  # has ended: what failed is raised
     refused = refusals(result.tasks)
     for reason in refused:
         console.print(Text(reason, "yellow"), soft_wrap=True)

@@ -6,6 +6,14 @@ import click
 
 from edgeline.cli.arguments import existing, new_folder
 
+_images = click.option(
+    "--images",
+    "repository",
+    required=True,
+    metavar="REPOSITORY",
+    help="The repository of the models' images, for example ghcr.io/acme/models.",
+)
+
 
 @click.group()
 def site() -> None:
@@ -20,13 +28,7 @@ def site() -> None:
     required=True,
     help="The kind of site: kustomize, kserve, ocm, kubeedge, greengrass, iotedge or compose.",
 )
-@click.option(
-    "--images",
-    "repository",
-    required=True,
-    metavar="REPOSITORY",
-    help="The repository of the models' images, for example ghcr.io/acme/models.",
-)
+@_images
 @click.option(
     "-o",
     "--output",
@@ -49,13 +51,7 @@ def render(bundle: str, form: str, repository: str, output: str, name: str, name
 
 @site.command()
 @click.argument("bundle", callback=existing)
-@click.option(
-    "--images",
-    "repository",
-    required=True,
-    metavar="REPOSITORY",
-    help="The repository of the models' images, for example ghcr.io/acme/models.",
-)
+@_images
 def push(bundle: str, repository: str) -> None:
     """Push BUNDLE as an image that sites pull, and print its name with the digest."""
     from edgeline.sites.render import push_image

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-from typing import Any
 
 import click
 
@@ -23,28 +22,18 @@ from edgeline.errors import UsageError
 @click.option("--shared", is_flag=True, help="Upload to the pipeline that all teams share.")
 @click.option("--wait", is_flag=True, help="Show progress until the run has ended.")
 @setting
-def submit(pipeline: str, host: str | None, wait: bool, **request: Any) -> None:
-    """Start a run of PIPELINE on a KFP server, after uploading it if this version is new."""
-    submit_command(pipeline, host, wait, **request)
-
-
-def submit_command(
+def submit(
     pipeline: str,
     host: str | None,
-    wait: bool,
     namespace: str | None,
     environment: str,
     experiment: str,
     name: str,
     shared: bool,
+    wait: bool,
     settings: tuple[str, ...],
 ) -> None:
-    """Start a run on a KFP server and print its identifier; with `wait` show it to its end.
-
-    Raises:
-        EdgelineError: it refuses, or the run that was waited for failed.
-        UsageError: no server is named, or a setting or the environment is wrong.
-    """
+    """Start a run of PIPELINE on a KFP server, after uploading it if this version is new."""
     from edgeline.client.client import Client
     from edgeline.environments.environment import load
     from edgeline.pipelines import catalogue

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import dataclasses
 import json
-import tempfile
-from pathlib import Path
 
 import click
 
@@ -20,19 +18,6 @@ def verify(bundle: str, as_json: bool) -> None:
 
     BUNDLE is a folder, or an s3:// or minio:// address.
     """
-    check_bundle(bundle, as_json)
-
-
-def check_bundle(bundle: str, as_json: bool) -> None:
-    """Check a bundle with the interpreter alone, and print what was found.
-
-    Args:
-        bundle: its folder, or its s3:// or minio:// address.
-        as_json: print JSON instead of a table.
-
-    Raises:
-        EdgelineError: what is wrong with it.
-    """
     from rich.markup import escape
     from rich.table import Table
 
@@ -40,13 +25,9 @@ def check_bundle(bundle: str, as_json: bool) -> None:
     from edgeline.components.verify.verify_bundle import verify_bundle
     from edgeline.reports import terminal
     from edgeline.reports.report import number, size
-    from edgeline.stores.store import fetch
+    from edgeline.stores.store import local_copy
 
-    with tempfile.TemporaryDirectory() as temporary:
-        folder = Path(bundle)
-        if "://" in bundle:
-            folder = Path(temporary) / "bundle"
-            fetch(bundle, folder)
+    with local_copy(bundle) as folder:
         found = verify_bundle(folder)
     if as_json:
         told = dataclasses.asdict(found)

@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 
-from edgeline.artifacts import write_text
-from edgeline.errors import UsageError, at_path
+from edgeline.artifacts.folder import write_output
+from edgeline.errors import UsageError
 from edgeline.formats import names, plain_yaml
 from edgeline.kubeflow import versions
 
@@ -118,14 +118,14 @@ def compile_pipeline(
         raise UsageError(f"{path} would be compiled over itself: name another file with -o.")
     compiled = compile_definition(definition, defaults, place, given or {})
     if not kubernetes:
-        return _write(path, compiled.text)
+        return write_output(path, compiled.text)
     pipeline_object, version_object = _manifests(compiled, namespace)
     if not (str(output).endswith("/") or path.is_dir()):
-        return _write(path, plain_yaml.dump((pipeline_object, version_object)))
+        return write_output(path, plain_yaml.dump((pipeline_object, version_object)))
     # a file an object: versions beside the older ones, which runs and schedules still need
-    _write(path / "pipelines" / f"{name}.yaml", plain_yaml.dump([pipeline_object]))
+    write_output(path / "pipelines" / f"{name}.yaml", plain_yaml.dump([pipeline_object]))
     versioned = path / "versions" / f"{compiled.version}.yaml"
-    return _write(versioned, plain_yaml.dump([version_object]))
+    return write_output(versioned, plain_yaml.dump([version_object]))
 
 
 def compile_definition(
@@ -239,13 +239,13 @@ def _manifests(compiled: CompiledPipeline, namespace: str) -> tuple[Json, Json]:
     }
     if any(platform):
         specs["PipelineVersion"]["platformSpec"] = platform[0]
-    names = {"Pipeline": compiled.name, "PipelineVersion": compiled.version}
+    called = {"Pipeline": compiled.name, "PipelineVersion": compiled.version}
     first, second = (
         {
             "apiVersion": "pipelines.kubeflow.org/v2beta1",
             "kind": kind,
             "metadata": {
-                "name": names[kind],
+                "name": called[kind],
                 "namespace": namespace,
                 "annotations": ANNOTATIONS[kind],
             },
@@ -254,14 +254,3 @@ def _manifests(compiled: CompiledPipeline, namespace: str) -> tuple[Json, Json]:
         for kind, spec in specs.items()
     )
     return first, second
-
-
-def _write(path: Path, text: str) -> Path:
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        write_text(path, text)
-    except OSError as error:
-        raise at_path(
-            error, f"{path} cannot be written ({error.strerror}): name another file with -o."
-        ) from error
-    return path

@@ -38,9 +38,10 @@ def run_here(
     from edgeline.local.progress import Progress
     from edgeline.local.runner import run
 
-    _refuse_null(arguments, parameters_of(definition))
+    parameters = parameters_of(definition)
+    _refuse_null(arguments, parameters)
     _refuse_artifacts(definition)
-    arguments = _local(dict(arguments), parameters_of(definition), root)
+    arguments = _local(arguments, parameters, root)
     names = [task.component for task in plan(definition.pipeline_spec)]
     with Progress(console, names) as progress:
         result = run(definition, arguments, root, cache, progress.update, docker)
@@ -70,7 +71,7 @@ def _refuse_artifacts(definition: Any) -> None:
 
 
 def _local(
-    arguments: dict[str, Any], parameters: Mapping[str, Parameter], root: Path
+    arguments: Mapping[str, Any], parameters: Mapping[str, Parameter], root: Path
 ) -> dict[str, Any]:
     """Pin local files to their content, and give checkpoints a place that outlives the run.
 

@@ -4,18 +4,17 @@ from __future__ import annotations
 
 import json
 import re
-import tempfile
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from pathlib import Path
 
 from edgeline import images
-from edgeline.artifacts import write_text
-from edgeline.errors import EdgelineError, UsageError, at_path, did_you_mean
+from edgeline.artifacts.folder import write_output
+from edgeline.errors import EdgelineError, UsageError, did_you_mean
 from edgeline.formats import names, plain_yaml
 from edgeline.sites import clusters, devices
 from edgeline.sites.image import model_image, push
 from edgeline.sites.site import Object, Site
+from edgeline.stores.store import local_copy
 
 FORMS: dict[str, Callable[[Site], dict[str, list[Object]]]] = {
     "kustomize": clusters.kustomize,
@@ -58,7 +57,7 @@ def render(
     if form not in FORMS:
         raise UsageError(f"There is no kind of site {form!r}. {did_you_mean(form, FORMS)}")
     _check_repository(repository)
-    with _local(bundle) as folder:
+    with local_copy(bundle) as folder:
         image, manifest = model_image(folder)
     if not manifest.model.endswith(".tflite"):
         raise EdgelineError(
@@ -82,7 +81,7 @@ def push_image(bundle: str, repository: str) -> str:
         EdgelineError: it is not a bundle, or the registry cannot be reached or refuses.
     """
     _check_repository(repository)
-    with _local(bundle) as folder:
+    with local_copy(bundle) as folder:
         image, manifest = model_image(folder)
         return push(image, f"{repository}/{manifest.name}", str(manifest.version))
 
@@ -95,29 +94,9 @@ def _check_repository(repository: str) -> None:
         )
 
 
-@contextmanager
-def _local(bundle: str) -> Iterator[Path]:
-    if "://" not in bundle:
-        yield Path(bundle)
-        return
-    from edgeline.stores.store import fetch
-
-    with tempfile.TemporaryDirectory() as temporary:
-        folder = Path(temporary) / "bundle"
-        fetch(bundle, folder)
-        yield folder
-
-
 def _write(path: Path, documents: list[Object]) -> Path:
     if path.suffix == ".json":
         text = "".join(json.dumps(document, indent=2) + "\n" for document in documents)
     else:
         text = plain_yaml.dump(documents, sort_keys=False)
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        write_text(path, text)
-    except OSError as error:
-        raise at_path(
-            error, f"{path} cannot be written ({error.strerror}): name another folder with -o."
-        ) from error
-    return path
+    return write_output(path, text, "folder")

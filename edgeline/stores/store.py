@@ -13,6 +13,9 @@ from __future__ import annotations
 import itertools
 import re
 import shutil
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 from typing import Protocol
@@ -158,6 +161,22 @@ def published(store: Store, name: str, version: int) -> Bundle | None:
             f"{uri}/{MANIFEST} belongs to {bundle.name} {bundle.version}: publish again."
         )
     return bundle
+
+
+@contextmanager
+def local_copy(bundle: str) -> Iterator[Path]:
+    """A bundle's folder: itself, or of an address a copy for as long as the context lasts.
+
+    Raises:
+        UsageError, EdgelineError: as `fetch`.
+    """
+    if "://" not in bundle:
+        yield Path(bundle)
+        return
+    with tempfile.TemporaryDirectory() as temporary:
+        folder = Path(temporary) / "bundle"
+        fetch(bundle, folder)
+        yield folder
 
 
 def fetch(uri: str, folder: str | Path) -> Bundle:
