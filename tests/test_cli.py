@@ -63,6 +63,7 @@ def edgeline(
     (tmp_path / "damaged").mkdir()
     (tmp_path / "damaged" / "manifest.json").write_text("{}")
     (tmp_path / "broken.yaml").write_text("a: [1\n")
+    (tmp_path / "list.yaml").write_text("[]\n")
     (tmp_path / "none.py").write_text("pipeline = 5\n")
     (tmp_path / "raises.py").write_text("import nowhere_to_be_found\n")
     (tmp_path / "one.py").write_text(
@@ -97,6 +98,24 @@ def test_an_unknown_option_or_a_missing_argument_is_wrong_usage(
         assert code == USAGE, said
 
 
+@pytest.mark.parametrize("path", COMMANDS, ids=" ".join)
+def test_an_empty_value_is_wrong_usage(
+    path: tuple[str, ...], edgeline: Edgeline, tmp_path: Path
+) -> None:
+    kept = sorted(tmp_path.iterdir())
+    parameters = COMMANDS[path].params
+    needed = ["x" for each in parameters if isinstance(each, click.Argument) and each.required]
+    options = [each for each in parameters if isinstance(each, click.Option) and not each.is_flag]
+    for option in options:
+        code, said = edgeline(*path, *needed, option.opts[-1], "")
+        assert code == USAGE, said
+        assert "is empty" in said or "''" in said
+    if any(isinstance(each, click.Argument) for each in parameters):
+        code, said = edgeline(*path, "")
+        assert code == USAGE, said
+    assert sorted(tmp_path.iterdir()) == kept
+
+
 @pytest.mark.parametrize(
     ("arguments", "said"),
     [
@@ -125,6 +144,7 @@ def test_an_unknown_option_or_a_missing_argument_is_wrong_usage(
         ("run taxi --set data=nowhere.csv", "Parameter data: nowhere.csv names no file"),
         ("run taxi --module nowhere.py", "Parameter module: nowhere.py names no file"),
         ("compile taxi --set step=5", "Did you mean steps?"),
+        ("compile taxi --namespace ns", "--namespace is for --kubernetes"),
         ("compile taxi --env onprme", "There is no environment 'onprme'. Did you mean onprem?"),
         ("compile taxi --env onprem", "gone when the pod is: give --set destination=s3://"),
         ("compile taxi --kubernetes --namespace Bad", "Namespace 'Bad' is refused by Kubernetes"),
@@ -134,6 +154,8 @@ def test_an_unknown_option_or_a_missing_argument_is_wrong_usage(
         ("submit taxi --host http://127.0.0.1:9 --env other.yaml", "other.yaml is not valid"),
         ("submit taxi --host http://me:secret@x", "has a user or a password in it"),
         ("submit taxi", "Which server? Give --host"),
+        ("submit taxi --host http://127.0.0.1:x", "address is malformed"),
+        ("submit taxi --host http://:80", "address is malformed"),
         ("submit taxi --host ftp://x", "ftp://x is not a server's address"),
         ("submit taxy --host http://x", "Did you mean taxi?"),
         ("submit taxi --host http://x --set steps=null", "steps is null"),
@@ -143,6 +165,7 @@ def test_an_unknown_option_or_a_missing_argument_is_wrong_usage(
         ("lint", "There is nothing to lint"),
         ("lint nowhere", "'nowhere' does not exist"),
         ("lint bundle", "holds no"),
+        ("lint list.yaml", "list.yaml holds no object"),
         ("lint broken.yaml -o bundle", "'bundle' is a folder: name a file"),
         ("verify bundle", "is not a bundle"),
         ("verify s3://bucket", "its URI ends in /NAME/VERSION"),
@@ -194,11 +217,12 @@ def test_an_unknown_option_or_a_missing_argument_is_wrong_usage(
         ("serve nowhere", "nowhere does not exist"),
         ("serve bundle", "bundle holds no model"),
         ("serve none.py", "none.py is not a model"),
-        ("serve bundle --tokens nowhere.json", "nowhere.json is missing"),
+        ("serve bundle --tokens nowhere.json", "nowhere.json cannot be read"),
         ("serve bundle --root nowhere.json --state s", "nowhere.json cannot be read"),
         ("serve bundle --root none.py --state s", "none.py is not JSON"),
         ("serve model.tflite --state none.py", "--state none.py is a file"),
         ("serve bundle --host=", "--host is empty"),
+        ("serve bundle --names=", "--names is empty"),
         ("serve bundle --port nan", "invalid int value"),
         ("serve bundle --poll nan", "--poll is nan"),
         ("repository add r nowhere --key k", "'nowhere' does not exist"),

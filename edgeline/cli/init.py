@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import shlex
 from pathlib import Path
 
 import click
@@ -18,9 +20,11 @@ def init(name: str, example: str | None) -> None:
     """
     from edgeline.starter import make_example, make_project
 
+    folder = Path(os.path.normpath(name))  # "a/../b" makes no folder "a"
     if example:
-        make_example(Path(name), example)
-        click.echo(f"Created {name}.")
+        make_example(folder, example)
+        click.echo(f"Created {folder}.")
     else:
-        make_project(Path(name))
-        click.echo(f"Created {name}. Next: cd {name} && edgeline run pipeline.py")
+        make_project(folder)
+        place = shlex.quote(str(folder))
+        click.echo(f"Created {folder}. Next: cd {place} && edgeline run pipeline.py")

@@ -5,9 +5,12 @@ from __future__ import annotations
 import contextlib
 import signal
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from functools import partial
+from typing import Any
 
 import click
+from click.core import ParameterSource
 
 from edgeline.cli.check import check
 from edgeline.cli.compile import compile_
@@ -64,7 +67,31 @@ def _whole_sentences(group: click.Group) -> None:
             _whole_sentences(command)
 
 
+def _refuse_empty(command: click.Command) -> None:
+    """Refuse empty values, which would be taken as ones that are not given, or as this folder."""
+    for parameter in command.params:
+        if parameter.type is click.UNPROCESSED:  # another parser's
+            continue
+        parameter.callback = partial(_given, parameter.callback)
+    if isinstance(command, click.Group):
+        for each in command.commands.values():
+            _refuse_empty(each)
+
+
+def _given(
+    callback: Callable[[click.Context, click.Parameter, Any], Any] | None,
+    context: click.Context,
+    parameter: click.Parameter,
+    value: Any,
+) -> Any:
+    typed = context.get_parameter_source(parameter.name or "") is ParameterSource.COMMANDLINE
+    if typed and "" in (value if isinstance(value, tuple) else (value,)):
+        raise click.BadParameter("it is empty: give a value.", param=parameter)
+    return callback(context, parameter, value) if callback else value
+
+
 _whole_sentences(cli)
+_refuse_empty(cli)
 
 
 def main() -> None:

@@ -62,15 +62,15 @@ def repository() -> None:
 
 
 @repository.command()
-@click.argument("file", type=click.Path(path_type=Path))
-def key(file: Path) -> None:
+@click.argument("file", callback=new_file)
+def key(file: str) -> None:
     """Generate a key pair: FILE, encrypted, and FILE.pub.
 
     The passphrase is read from EDGELINE_KEY_PASSPHRASE or EDGELINE_KEY_PASSPHRASE_FILE.
     """
     from edgeline.repository import keys
 
-    click.echo(f"Generated {file} with key id {keys.generate(file).keyid}.")
+    click.echo(f"Generated {file} with key id {keys.generate(Path(file)).keyid}.")
 
 
 @repository.command()
@@ -78,7 +78,6 @@ def key(file: Path) -> None:
 @click.option(
     "--keys",
     "new",
-    type=click.Path(path_type=Path),
     callback=new_folder,
     help="Generate missing keys in this folder.",
 )
@@ -109,7 +108,7 @@ def key(file: Path) -> None:
 )
 def init(
     repository: str,
-    new: Path | None,
+    new: str | None,
     role_key: list[tuple[str, str]],
     threshold: list[tuple[str, int]],
     expires: list[tuple[str, float]],
@@ -122,7 +121,9 @@ def init(
     given: dict[str, list[str]] = {}
     for role, reference in role_key:
         given.setdefault(role, []).append(reference)
-    outcome = actions.init(repository, given, new, dict(threshold), dict(expires))
+    outcome = actions.init(
+        repository, given, Path(new) if new else None, dict(threshold), dict(expires)
+    )
     content = open_place(repository).read("metadata/1.root.json")
     if root and content is not None:
         Path(root).parent.mkdir(parents=True, exist_ok=True)

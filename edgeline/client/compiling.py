@@ -108,6 +108,8 @@ def compile_pipeline(
 
     definition = catalogue.load(pipeline)
     place = load(environment) if environment else None
+    if namespace is not None and not kubernetes:
+        raise UsageError("--namespace is for --kubernetes: leave it out, or give both.")
     if namespace is None:
         namespace = place.namespace if place else "kubeflow"
     name = definition.pipeline_spec.pipeline_info.name

@@ -18,7 +18,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from edgeline.errors import EdgelineError, UsageError
+from edgeline.errors import EdgelineError, UsageError, at_path
 from edgeline.formats import flatbuffer
 from edgeline.formats.flatbuffer import Bytes, Reader, Table
 from edgeline.formats.tflite_schema import BITS, DTYPES, OPERATORS, OPTIONS, OPTIONS_OF
@@ -131,7 +131,8 @@ def read(path: str | Path) -> Model:
     """Read a .tflite file.
 
     Raises:
-        EdgelineError: there is no such file, or it is not a model, damaged or hostile.
+        UsageError: there is no such file, or it is not a model.
+        EdgelineError: it is damaged or hostile.
     """
     path = Path(path)
     return parse(_mapped(path), path)
@@ -163,7 +164,7 @@ def parse(data: Bytes, path: Path) -> Model:
 
 def _mapped(path: Path) -> Bytes:
     if path.exists() and not path.is_file():  # a pipe would block
-        raise EdgelineError(f"{path} cannot be read (no file): give the path of a .tflite model.")
+        raise UsageError(f"{path} cannot be read (no file): give the path of a .tflite model.")
     try:
         with open(path, "rb") as stream:
             size = stream.seek(0, 2)
@@ -173,13 +174,13 @@ def _mapped(path: Path) -> Bytes:
                     "give a smaller model."
                 )
             if not size:
-                raise EdgelineError(f"{path} is empty: give a .tflite model.")
+                raise UsageError(f"{path} is empty: give a .tflite model.")
             return np.frombuffer(
                 mmap.mmap(stream.fileno(), size, access=mmap.ACCESS_READ), np.uint8
             )
     except OSError as error:
-        raise EdgelineError(
-            f"{path} cannot be read ({error.strerror}): give the path of a .tflite model."
+        raise at_path(
+            error, f"{path} cannot be read ({error.strerror}): give the path of a .tflite model."
         ) from error
 
 

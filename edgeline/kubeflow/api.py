@@ -45,8 +45,12 @@ def connect(host: str | None = None, namespace: str | None = None) -> Any:
         raise UsageError(f"{host} is not a server's address: begin it with https:// or http://.")
     try:
         parts = urlsplit(host)
-    except ValueError:  # which repeats a password
-        raise UsageError("The server's address is malformed: is it https://HOST?") from None
+        if not parts.hostname or parts.port == 0:
+            raise ValueError
+    except ValueError:  # of a port, too; it repeats a password
+        raise UsageError(
+            "The server's address is malformed: is it https://HOST or https://HOST:PORT?"
+        ) from None
     if "@" in parts.netloc:
         raise UsageError(
             f"The address of {parts.hostname} has a user or a password in it, which no "

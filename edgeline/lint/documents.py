@@ -160,10 +160,13 @@ def read(paths: Sequence[str | Path]) -> Tree:
             unreadable.append(Unreadable(name, line, error.reason))
         except (OSError, ValueError, RecursionError) as error:
             unreadable.append(Unreadable(name, 1, str(error).splitlines()[0]))
-    if not files:
+    if not (documents or unreadable or templates):
+        what = (
+            f"no object in a {' or '.join(SUFFIXES)} file" if files else f"no {', '.join(SUFFIXES)}"
+        )
         raise UsageError(
-            f"{', '.join(map(str, paths))} holds no {', '.join(SUFFIXES)}: name the folder of "
-            "the manifests or a compiled pipeline."
+            f"{', '.join(map(str, paths))} holds {what}: name the folder of the manifests or a "
+            "compiled pipeline."
         )
     return Tree(tuple(_mark_patches(documents)), tuple(unreadable), templates)
 

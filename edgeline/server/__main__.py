@@ -35,15 +35,19 @@ def main(arguments: list[str] | None = None) -> int:
     for setting in fields(ServerSettings):
         assert setting.default is not MISSING
         kind, metavar = KINDS[str(setting.type).removesuffix(" | None")]
-        shown = "" if setting.default in (None, "") else " (default: %(default)s)"
+        shown = "" if setting.default in (None, "") else f" (default: {setting.default})"
         parser.add_argument(
             "--" + setting.name.replace("_", "-"),
             type=kind,
             metavar=metavar,
-            default=setting.default,
+            default=argparse.SUPPRESS,  # `ServerSettings` has them
             help=about.get(setting.name, "").replace("%", "%%") + shown,
         )
     given = vars(parser.parse_args(arguments))
+    for name, value in given.items():
+        if value == "":
+            option = name.upper() if name == "path" else "--" + name.replace("_", "-")
+            parser.error(f"{option} is empty: give a value")
     path = given.pop("path")
     try:
         settings = ServerSettings(**given)

@@ -29,13 +29,13 @@ any address, this machine's name, the name in `--host` or one in `--names`; for 
 from __future__ import annotations
 
 import hashlib
-import json
+import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
-from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
-from edgeline.errors import UsageError
+from edgeline.errors import EdgelineError, UsageError, asked_for
+from edgeline.formats import typed
 from edgeline.server import foreign
 from edgeline.server.errors import Code, ServingError
 
@@ -46,6 +46,7 @@ _ALLOWS = {
     "read": {"read"},
     "admin": {"admin", "read", "predict", "metadata"},
 }
+_SHA256 = re.compile("[0-9a-fA-F]{64}")
 _LOCAL = ("127.0.0.1", "::1", "::ffff:127.0.0.1", "unix")
 
 
@@ -69,6 +70,22 @@ METADATA = CallKind("metadata", foreign=False)
 PUBLIC = CallKind("", foreign=False)
 READ = CallKind("read", foreign=False)
 ADMIN = CallKind("admin", foreign=False)
+
+
+@dataclass(frozen=True)
+class TokenEntry:
+    """A token: its digest in hexadecimal digits, what it allows, and a name for people."""
+
+    sha256: str
+    scopes: tuple[Literal["metadata", "predict", "read", "admin"], ...]
+    name: str = ""
+
+
+@dataclass(frozen=True)
+class TokenFile:
+    """What `--tokens` names."""
+
+    tokens: tuple[TokenEntry, ...]
 
 
 @dataclass(frozen=True)
@@ -140,20 +157,21 @@ def read(path: str | None, names: Iterable[str] = ()) -> Access:
     """
     if path is None:
         return Access(names=foreign.own_names(names))
-    try:
-        entries = json.loads(Path(path).read_text())["tokens"]
-        tokens = {str(e["sha256"]).lower(): frozenset(e["scopes"]) for e in entries}
-    except FileNotFoundError:
-        raise UsageError(f"{path} is missing: give a file of token digests.") from None
-    except (ValueError, KeyError, TypeError, OSError) as error:
-        raise UsageError(f"{path} is not a token file ({error}).") from error
-    for digest, scopes in tokens.items():
-        if len(digest) != 64 or not scopes or not scopes <= _ALLOWS.keys():
+    with asked_for():
+        content = typed.read(path)
+        try:
+            entries = typed.convert(content, TokenFile).tokens
+        except EdgelineError as error:
+            raise EdgelineError(f"{path} is not a token file: {error}.") from error
+    allowed: dict[str, frozenset[str]] = {}
+    for place, entry in enumerate(entries):
+        if not _SHA256.fullmatch(entry.sha256) or not entry.scopes:
             raise UsageError(
-                f"{path} has an entry that is not a sha256 with scopes of {', '.join(_ALLOWS)}."
+                f"{path} is not a token file: 'tokens[{place}]' is not a sha256 of 64 hexadecimal "
+                f"digits with scopes of {', '.join(_ALLOWS)}."
             )
-    allowed = {
-        digest: frozenset().union(*(_ALLOWS[scope] for scope in scopes))
-        for digest, scopes in tokens.items()
-    }
+        digest = entry.sha256.lower()
+        if digest in allowed:
+            raise UsageError(f"{path}: 'tokens[{place}]' has the sha256 of one before it.")
+        allowed[digest] = frozenset().union(*(_ALLOWS[scope] for scope in entry.scopes))
     return Access(allowed)

@@ -15,12 +15,21 @@ import socket
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
+# names that proxies, load balancers and content delivery networks add; "_" is read as "-", as some
+# backends do
 _FORWARDED = re.compile(
-    r"(x-)?forward(ed)?(-.*)?|via|cdn-loop|x-original-.*|x-envoy-.*|x-proxy.*|x-real-ip"
-    r"|(x-|wl-proxy-|true-|x-cluster-|fastly-|fly-)?client-ip|cf-.*|l5d-.*|k-proxy-request"
-    r"|x-(remote|originating)-(ip|addr)|x-azure-.*|x-appengine-.*"
+    r".*(forward|proxy|client-?ip|real-?(ip|port)|src-ip|source-ip).*"
+    r"|(.+-)?via|cdn-.*|x-original-.*|x-envoy-.*|cf-.*|l5d-.*|(x-)?remote-(ip|addr)"
+    r"|x-originating-(ip|addr)|x-azure-.*|x-appengine-.*|x-arr-.*|x-(host|scheme)"
+    r"|cloudfront-.*|fastly-.*|fly-.*|tailscale-.*|(x-)?akamai-.*|x-nginx-.*|x-sucuri-.*"
+    r"|x-vercel-.*|incap-.*"
 )
-_PORT = re.compile(r":[0-9]*")
+_ORIGIN = re.compile(r"(https?)://([^/?#@]+)", re.IGNORECASE)
+# an IPv6 address without a zone, which only the machine that gave it understands
+_HOST = re.compile(
+    r"(\[(?P<v6>[0-9a-f:.]+)\]|(?P<name>[^\[\]:%]+))(:(?P<port>[0-9]{0,5}))?", re.I | re.ASCII
+)
+_DEFAULT_PORTS = {"http": ":80", "https": ":443"}
 
 
 def reason(headers: Mapping[Any, Any], local: bool, names: frozenset[str]) -> str:
@@ -36,13 +45,15 @@ def reason(headers: Mapping[Any, Any], local: bool, names: frozenset[str]) -> st
     given = dict(_text(headers))
     hosts = [given[name] for name in (":authority", "host") if given.get(name)]
     for name, value in given.items():
-        if _FORWARDED.fullmatch(name.replace("_", "-")):  # as some proxies' backends take it
+        if _FORWARDED.fullmatch(name.replace("_", "-")):
             return f"{name}: {value}"
-    if given.get("sec-fetch-site", "none") not in ("none", "same-origin"):
+    if given.get("sec-fetch-site", "none").lower() not in ("none", "same-origin"):
         return f"Sec-Fetch-Site: {given['sec-fetch-site']}"
     origin = given.get("origin")
-    if origin is not None and origin.partition("://")[2].lower() not in map(str.lower, hosts):
+    if origin is not None and not any(_is_of(origin, host) for host in hosts):
         return f"Origin: {origin}"
+    if not hosts:
+        return "Host: (none)"
     for host in hosts:
         if not _is_own(host, local, names):
             return f"Host: {host}"
@@ -55,22 +66,35 @@ def own_names(given: Iterable[str]) -> frozenset[str]:
     return frozenset(name.lower().removesuffix(".") for name in names if name)
 
 
-def _is_own(host: str, local: bool, names: frozenset[str]) -> bool:
-    bracketed, bracket, port = host.rpartition("]")
-    if bracket:
-        name = bracketed.removeprefix("[")
-    else:
-        name, colon, digits = host.partition(":")
-        port = colon + digits
-    name = name.lower().removesuffix(".")
-    if port and not _PORT.fullmatch(port):
+def _is_of(origin: str, host: str) -> bool:
+    """Whether an origin, as `http://localhost:8080`, is the server that was asked for."""
+    found = _ORIGIN.fullmatch(origin)
+    if found is None:  # another scheme, as an extension's, or "null"
         return False
+    scheme, authority = found.groups()
+    default = _DEFAULT_PORTS[scheme.lower()]
+    return authority.lower().removesuffix(default) == host.lower().removesuffix(default)
+
+
+def _is_own(host: str, local: bool, names: frozenset[str]) -> bool:
+    found = _HOST.fullmatch(host)
+    if found is None or int(found["port"] or 0) > 65535:
+        return False
+    if found["v6"]:
+        try:
+            return _is_address(ipaddress.IPv6Address(found["v6"]), local)
+        except ValueError:
+            return False
+    name = found["name"].lower().removesuffix(".")
     if name == "localhost" or name.endswith(".localhost"):
         return True
     try:
-        address = ipaddress.ip_address(name)
+        return _is_address(ipaddress.IPv4Address(name), local)
     except ValueError:
         return not local and name in names
+
+
+def _is_address(address: ipaddress.IPv4Address | ipaddress.IPv6Address, local: bool) -> bool:
     mapped = getattr(address, "ipv4_mapped", None) or address
     return not local or mapped.is_loopback or mapped.is_unspecified
 

@@ -118,6 +118,7 @@ async def _begin(path: str, parts: ServerParts) -> bool:
     """Bring the first models up; true.
 
     Raises:
+        UsageError: the path is no model at all.
         EdgelineError: there is none that works.
     """
     served, updates = parts.state.served, parts.updates
@@ -134,8 +135,17 @@ async def _begin(path: str, parts: ServerParts) -> bool:
     if not served.models:
         raise UsageError(f"{path} holds no model: give a bundle, a store or a .tflite file.")
     if not any(served.serving()):
-        raise EdgelineError(" ".join(entry.reason for entry in served.index() if entry.reason))
+        reason = " ".join(entry.reason for entry in served.index() if entry.reason)
+        raise (UsageError if _is_other_file(Path(path)) else EdgelineError)(reason)
     return True
+
+
+def _is_other_file(path: Path) -> bool:
+    """Whether it is a file, and not a damaged model but another kind of file."""
+    if not path.is_file():
+        return False
+    with path.open("rb") as stream:
+        return stream.read(8)[4:] != b"TFL3"
 
 
 async def _unless(stop: asyncio.Event, doing: Coroutine[Any, Any, T]) -> T | None:

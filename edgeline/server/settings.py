@@ -21,6 +21,11 @@ LIMITS = {
     "drift_missing": 1,
     "payload_rate": 1,
 }
+# with 0, nothing could be served
+_POSITIVE = (
+    *("max_body", "max_buffered", "max_header", "max_connections", "max_update", "queue"),
+    *("request_time", "read_time", "write_time", "idle_time", "queue_time", "load_time"),
+)
 
 
 def cores() -> int:
@@ -184,6 +189,13 @@ class ServerSettings:
             if not (math.isfinite(value) and 0 <= value <= (limit or value)):
                 wanted = f"from 0 to {limit}" if limit else "from 0 on"
                 raise UsageError(f"{option} is {value}: give a number {wanted}.")
+            if value == 0 and setting.name in _POSITIVE:
+                raise UsageError(f"{option} is 0: give a number above 0.")
+        if self.port and self.port == self.grpc_port:
+            raise UsageError(
+                f"--port and --grpc-port are both {self.port}: leave --grpc-port out, since the "
+                "first port takes gRPC, too."
+            )
 
         for name in self.names.split(",") if self.names else ():
             if not _NAME.fullmatch(name.strip()):

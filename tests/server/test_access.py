@@ -66,9 +66,24 @@ def test_scopes(start, model, tokens):
     assert status("GET", "/overview", "prometheus") == 403
 
 
+TOKEN = f'{{"sha256": "{"0" * 64}", "scopes": ["predict"]}}'
+
+
 @pytest.mark.parametrize(
     "text",
-    ["", "[]", '{"tokens": [{}]}', '{"tokens": [{"sha256": "ab", "scopes": ["predict"]}]}'],
+    [
+        "",
+        "[]",
+        "[" * 200_000,
+        '{"tokens": {}}',
+        '{"tokens": [{}]}',
+        '{"tokens": [{"sha256": "ab", "scopes": ["predict"]}]}',
+        f'{{"tokens": [{{"sha256": "{"z" * 64}", "scopes": ["predict"]}}]}}',
+        f'{{"tokens": [{{"sha256": "{"0" * 64}", "scopes": []}}]}}',
+        f'{{"tokens": [{{"sha256": "{"0" * 64}", "scopes": ["all"]}}]}}',
+        f'{{"tokens": [{", ".join([TOKEN, TOKEN])}]}}',
+    ],
+    ids=range(10),
 )
 def test_a_broken_token_file_is_named(model, tmp_path, text):
     file = tmp_path / "tokens.json"
@@ -197,12 +212,17 @@ def test_grpc_tokens(start, model, tokens):
         (["--certificate=/none.pem"], "both a certificate and a key"),
         (["--certificate=/none.pem", "--key=/none.key"], "/none.pem is missing"),
         ([f"--certificate={__file__}", f"--key={__file__}"], "test_access.py cannot be used"),
-        (["--tokens=/none.json"], "/none.json is missing"),
+        (["--tokens=/none.json"], "/none.json cannot be read"),
         (["--rollouts=/none.json"], "/none.json is missing"),
         ([f"--rollouts={__file__}"], "test_access.py is not JSON"),
         (["--webhook=http://127.0.0.1:9", "--webhook-key=/none.key"], "/none.key cannot be read"),
         (["--webhook=ftp://none"], "webhook is no URL"),
         (["--log=loud"], "log is 'loud'"),
+        (["--names="], "--names is empty"),
+        (["--payload-redact="], "--payload-redact is empty"),
+        (["--port=8080", "--grpc-port=8080"], "are both 8080"),
+        (["--max-connections=0"], "--max-connections is 0"),
+        (["--max-body=0"], "--max-body is 0"),
         (["--payloads=/none", "--payload-rate=0"], "payload_rate is 0"),
         ([f"--payloads={__file__}/folder"], "give another folder"),
         (["--root=/none.json"], "--root needs --state"),
@@ -214,6 +234,21 @@ def test_what_cannot_be_meant_is_wrong_usage(model, options, said):
     assert ended.returncode == 2, ended.stderr
     assert said in ended.stderr
     assert "Traceback" not in ended.stderr
+
+
+@pytest.mark.parametrize(("content", "code"), [(b"", 2), (b"hello", 2), (b"aaaaTFL3garbage", 1)])
+def test_a_file_that_is_no_model_is_wrong_usage_and_a_damaged_one_a_failure(
+    tmp_path, content, code
+):
+    file = tmp_path / "m.tflite"
+    file.write_bytes(content)
+    serve, check = ["edgeline.server", str(file), "--port=0"], ["edgeline", "check", str(file)]
+    for arguments in (serve, check):
+        command = [sys.executable, "-m", *arguments]
+        ended = subprocess.run(command, capture_output=True, text=True)
+        assert ended.returncode == code, ended.stderr
+        assert "m.tflite" in ended.stderr
+        assert "Traceback" not in ended.stderr
 
 
 def test_a_port_that_is_taken_is_named(start, model):

@@ -34,10 +34,11 @@ from edgeline.server.routing import Route, Router
 
 __all__ = ["tokens"]
 OWN = ["localhost", "LOCALHOST:1", "localhost.", "127.0.0.1:80", "127.0.1.1", "[::1]:8080", "[::1]",
-       "[::ffff:127.0.0.1]:1", "app.localhost:3", "0.0.0.0:8080", ""]  # fmt: skip
+       "[::ffff:127.0.0.1]:1", "app.localhost:3", "0.0.0.0:8080"]  # fmt: skip
 ELSEWHERE = ["evil.example", "evil.example:8080", "localhost.evil.example", "127.0.0.1.nip.io",
              "localhost:8080@evil.example", "[::1].evil.example", "[::1", "2130706433",
-             "\xfc"]  # fmt: skip
+             "\xfc", "", "[localhost]", "[::1%evil.example]", "localhost:99999999",
+             "::1"]  # fmt: skip
 SAID = [
     {"Origin": "https://evil.example"},
     {"Origin": "http://localhost:3000"},  # another program's page on this machine
@@ -59,6 +60,26 @@ SAID = [
     {"X_Forwarded_For": "192.0.2.1"},
     {"X-Remote-IP": "192.0.2.1"},
     {"X-Azure-ClientIP": "192.0.2.1"},
+    {"Proxy-Client-IP": "192.0.2.1"},
+    {"X-True-Client-IP": "192.0.2.1"},
+    {"Incap-Client-IP": "192.0.2.1"},
+    {"X-Sucuri-ClientIP": "192.0.2.1"},
+    {"X-Vercel-Forwarded-For": "192.0.2.1"},
+    {"Fly-Forwarded-Port": "443"},
+    {"X-MS-Forwarded-Client-Cert": "cert"},
+    {"X-BlueCoat-Via": "66808702E9A98546"},
+    {"X-Real-Port": "443"},
+    {"Ali-CDN-Real-IP": "192.0.2.1"},
+    {"Cdn-Src-Ip": "192.0.2.1"},
+    {"CloudFront-Viewer-Address": "192.0.2.1:46532"},
+    {"Tailscale-User-Login": "a@example.org"},
+    {"X-NginX-Proxy": "true"},
+    {"X-ARR-LOG-ID": "1"},
+    {"Remote-Addr": "192.0.2.1"},
+    {"X-Host": "edge"},
+    {"X-Scheme": "https"},
+    {"Origin": "ftp://localhost"},
+    {"Origin": "chrome-extension://localhost"},
 ]
 FOREIGN = [
     {"Origin": "https://evil.example"},
@@ -288,7 +309,11 @@ def test_further_names_of_a_server(start, store):
         (["Host: localhost", "Origin: https://evil.example", "Origin: http://localhost"], 403),
         (["Host: localhost", "Sec-Fetch-Site: cross-site", "Sec-Fetch-Site: none"], 403),
         (["Host: localhost", "Sec-Fetch-Site: none"], 200),
-        ([], 200),
+        (["Host: localhost", "Sec-Fetch-Site: Same-Origin"], 200),
+        (["Host: localhost:80", "Origin: http://localhost"], 200),
+        (["Host: localhost", "Origin: HTTPS://localhost:443"], 200),
+        (["Host:"], 403),
+        ([], 400),
     ],
 )
 def test_a_header_that_is_given_twice_hides_nothing(server, lines, status):
@@ -296,6 +321,31 @@ def test_a_header_that_is_given_twice_hides_nothing(server, lines, status):
         head = ["POST /v2/repository/models/mixed/load HTTP/1.1", "Content-Length: 0", *lines]
         connection.sendall("\r\n".join([*head, "Connection: close", "", ""]).encode())
         assert int(connection.makefile("rb").readline().split()[1]) == status
+
+
+@pytest.mark.parametrize(
+    ("target", "host", "status"),
+    [
+        ("http://localhost/overview", "localhost", 200),
+        ("HTTP://127.0.0.1:8080/overview", "localhost", 200),
+        ("http://evil.example/overview", "localhost", 403),  # what is asked for stands in it
+        ("http://localhost/overview", "evil.example", 200),
+        ("http://user@localhost/overview", "localhost", 404),
+        ("http://localhost?x=1", "localhost", 200),
+    ],
+)
+def test_a_target_in_absolute_form(server, target, host, status):
+    with server.connect() as connection:
+        head = f"GET {target} HTTP/1.1\r\nHost: {host}\r\nConnection: close\r\n\r\n"
+        connection.sendall(head.encode())
+        assert int(connection.makefile("rb").readline().split()[1]) == status
+
+
+def test_http_1_0_needs_no_host_for_health_alone(server):
+    for path, status in (("/v2/health/ready", 200), ("/overview", 403)):
+        with server.connect() as connection:
+            connection.sendall(f"GET {path} HTTP/1.0\r\n\r\n".encode())
+            assert int(connection.makefile("rb").readline().split()[1]) == status
 
 
 def test_a_header_that_is_given_twice_over_http2():

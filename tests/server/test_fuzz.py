@@ -37,7 +37,11 @@ def test_what_the_openapi_document_allows_and_forbids(server):
 
 def test_a_method_in_pieces_is_http1(server):
     connection = server.connect()
-    for piece in (b"P", b"O", b"ST /v2/repository/index HTTP/1.1\r\nContent-Length: 2\r\n\r\n{}"):
+    for piece in (
+        b"P",
+        b"O",
+        b"ST /v2/repository/index HTTP/1.1\r\nHost: localhost\r\nContent-Length: 2\r\n\r\n{}",
+    ):
         connection.sendall(piece)
     assert connection.recv(12) == b"HTTP/1.1 200"
     connection.close()
@@ -46,7 +50,7 @@ def test_a_method_in_pieces_is_http1(server):
 def test_a_connection_that_is_shut_on_one_side_ends_with_its_answer(server):
     connection = server.connect()
     connection.settimeout(10)
-    connection.sendall(b"GET /v2/health/live HTTP/1.1\r\n\r\n")
+    connection.sendall(b"GET /v2/health/live HTTP/1.1\r\nHost: a\r\n\r\n")
     connection.shutdown(1)
     answer = b""
     while piece := connection.recv(4096):

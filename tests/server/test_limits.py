@@ -102,20 +102,21 @@ def test_chunked_body(strict):
         (b"GET\r\n\r\n", b"400"),
         (b"GET / HTTP/9.9\r\n\r\n", b"400"),
         (b"GET / HTTP/1.1\r\nHost x\r\n\r\n", b"400"),
-        (b"POST /v2 HTTP/1.1\r\nContent-Length: -1\r\n\r\n", b"400"),
-        (b"POST /v2 HTTP/1.1\r\nContent-Length: 5\r\nContent-Length: 6\r\n\r\n", b"400"),
-        (b"POST /v2 HTTP/1.1\r\nContent-Length: 99999999999\r\n\r\n", b"413"),
-        (b"POST /v2 HTTP/1.1\r\nContent-Length: 100001\r\n\r\n", b"413"),
+        (b"POST /v2 HTTP/1.1\r\nHost: a\r\nContent-Length: -1\r\n\r\n", b"400"),
+        (b"POST /v2 HTTP/1.1\r\nHost: a\r\nContent-Length: 5\r\nContent-Length: 6\r\n\r\n", b"400"),
+        (b"POST /v2 HTTP/1.1\r\nHost: a\r\nContent-Length: 99999999999\r\n\r\n", b"413"),
+        (b"POST /v2 HTTP/1.1\r\nHost: a\r\nContent-Length: 100001\r\n\r\n", b"413"),
         (
-            b"POST /v2 HTTP/1.1\r\nTransfer-Encoding: chunked\r\n\r\n"
+            b"POST /v2 HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n"
             + b"ffff\r\n%b\r\n" % bytes(65535) * 2,
             b"413",
         ),
-        (b"GET /" + b"a" * 5000 + b" HTTP/1.1\r\n\r\n", b"431"),
-        (b"GET / HTTP/1.1\r\n" + b"A: b\r\n" * 5000, b"431"),
-        (b"GET / HTTP/1.1\r\nA: " + b"b" * 1_000_000, b"431"),
+        (b"GET /" + b"a" * 5000 + b" HTTP/1.1\r\nHost: a\r\n\r\n", b"431"),
+        (b"GET / HTTP/1.1\r\nHost: a\r\n" + b"A: b\r\n" * 5000, b"431"),
+        (b"GET / HTTP/1.1\r\nHost: a\r\nA: " + b"b" * 1_000_000, b"431"),
         (
-            b"POST /v2 HTTP/1.1\r\nContent-Length: 5\r\nTransfer-Encoding: chunked\r\n\r\n",
+            b"POST /v2 HTTP/1.1\r\nHost: a\r\nContent-Length: 5\r\n"
+            b"Transfer-Encoding: chunked\r\n\r\n",
             b"400",
         ),
     ],
@@ -148,7 +149,7 @@ def test_a_small_request_cannot_unfold_without_bound(strict):
 def test_slow_clients_are_let_go(strict):
     slow, silent, body = strict.connect(), strict.connect(), strict.connect()
     slow.sendall(b"GET / HT")
-    body.sendall(b"POST /v2 HTTP/1.1\r\nContent-Length: 1000\r\n\r\nabc")
+    body.sendall(b"POST /v2 HTTP/1.1\r\nHost: a\r\nContent-Length: 1000\r\n\r\nabc")
     assert all_of(slow).startswith(b"HTTP/1.1 408")
     assert all_of(body).startswith(b"HTTP/1.1 408")
     assert all_of(silent) == b""
@@ -264,7 +265,9 @@ def test_10000_malformed_requests(strict):
                     data[place:place] = data[other : other + 40]
         lines = "".join(f"{name}: {value}\r\n" for name, value in headers.items())
         connection.sendall(
-            f"POST {path} HTTP/1.1\r\n{lines}Content-Length: {len(data)}\r\n\r\n".encode() + data
+            f"POST {path} HTTP/1.1\r\nHost: a\r\n{lines}".encode()
+            + f"Content-Length: {len(data)}\r\n\r\n".encode()
+            + data
         )
         status, answer = answer_of(connection)
         counts[status] = counts.get(status, 0) + 1
@@ -330,7 +333,7 @@ def test_stop_lets_requests_end(start, tmp_path):
     (tmp_path / "m.tflite").write_bytes(MOBILENET.read_bytes())
     server = start(tmp_path / "m.tflite", "--instances=1", "--poll=0")
     body = bytes(128 * 128 * 3 * 1000)
-    head = b"POST /v2/models/m/infer HTTP/1.1\r\nInference-Header-Content-Length: 0\r\n"
+    head = b"POST /v2/models/m/infer HTTP/1.1\r\nHost: a\r\nInference-Header-Content-Length: 0\r\n"
     busy, idle = server.connect(), server.connect()
     busy.sendall(head + b"Content-Length: %d\r\n\r\n" % len(body) + body)
     idle.sendall(LIVE)

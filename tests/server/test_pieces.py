@@ -20,7 +20,8 @@ STREAM = PREFACE + SETTINGS + call(1, b"one") + frame(4, 1, 0, b"") + call(3, b"
 REQUESTS = (
     b"GET /a HTTP/1.1\r\nHost: x\r\n\r\n"
     b"POST /b HTTP/1.1\r\nHost: x\r\nContent-Length: 5 \r\n\r\nhello"
-    b"PUT /c HTTP/1.1\r\nTransfer-Encoding: chunked\r\n\r\n3\r\nabc\r\n1\r\nd\r\n0\r\n\r\n"
+    b"PUT /c HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n"
+    b"3\r\nabc\r\n1\r\nd\r\n0\r\n\r\n"
     b"PATCH /d HTTP/1.1\r\nHost: x\r\n\r\n"
 )
 ANSWERS = [b"/a ", b"/b hello", b"/c abcd", b"/d "]
@@ -62,7 +63,7 @@ def test_http1_in_pieces_of_every_size():
 
 @pytest.mark.parametrize("start", [b"P", b"PR", b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r"])
 def test_what_begins_as_http2_does_and_is_none_is_an_answer(start):
-    for rest in (b"X / HTTP/1.1\r\n\r\n", b"\r\n\r\n\r\n"):
+    for rest in (b"X / HTTP/1.1\r\nHost: a\r\n\r\n", b"\r\n\r\n\r\n"):
         assert exchange(Http1, [start, rest]).startswith(b"HTTP/1.1 400 Bad Request"), start + rest
 
 
@@ -70,8 +71,13 @@ def test_what_begins_as_http2_does_and_is_none_is_an_answer(start):
 def test_a_body_of_any_size_behind_others(size):
     body = bytes(range(256)) * (size // 256 + 1)
     body = body[:size].replace(b"\r\n\r\n", b"....")
-    post = b"POST /b HTTP/1.1\r\nContent-Length: %d\r\n\r\n" % size + body
-    data = b"GET /a HTTP/1.1\r\n\r\n" * 2 + post + post.replace(b"\x07", b"\r\n\r\n"[:1]) + post
+    post = b"POST /b HTTP/1.1\r\nHost: a\r\nContent-Length: %d\r\n\r\n" % size + body
+    data = (
+        b"GET /a HTTP/1.1\r\nHost: a\r\n\r\n" * 2
+        + post
+        + post.replace(b"\x07", b"\r\n\r\n"[:1])
+        + post
+    )
     for cuts in ([data], cut(data, 1000), cut(data, 65536)):
         found = bodies(exchange(Http1, cuts))
         assert found[:3] == [b"/a ", b"/a ", b"/b " + body]
@@ -122,7 +128,7 @@ def test_a_timeout_is_read(given):
      ("\xb2", 400), ("", 400), ("99999999999999999", 413)],
 )  # fmt: skip
 def test_a_broken_content_length_is_a_sentence(length, status):
-    head = f"POST / HTTP/1.1\r\nContent-Length: {length}\r\n\r\nok".encode("latin-1")
+    head = f"POST / HTTP/1.1\r\nHost: a\r\nContent-Length: {length}\r\n\r\nok".encode("latin-1")
     said = exchange(Http1, [head])
     assert said.startswith(b"HTTP/1.1 %d " % status), said
     assert b'{"error":"' in said

@@ -17,12 +17,14 @@ from running import eventually
 from edgeline.server.http.http1 import Http1
 from edgeline.server.http.messages import HttpResponse
 
-LIVE = b"GET /v2/health/live HTTP/1.1\r\n\r\n"
+LIVE = b"GET /v2/health/live HTTP/1.1\r\nHost: a\r\n\r\n"
 
 
 def numbered(first: int, last: int) -> bytes:
     """Requests for what is not there, whose answers name it."""
-    return b"".join(b"GET /n%d HTTP/1.1\r\n\r\n" % number for number in range(first, last))
+    return b"".join(
+        b"GET /n%d HTTP/1.1\r\nHost: a\r\n\r\n" % number for number in range(first, last)
+    )
 
 
 def told(data: bytes) -> list[object]:
@@ -79,7 +81,8 @@ def test_others_are_served_meanwhile(server):
 
 def test_a_slow_one_between_them(server):
     rows = np.zeros(128 * 128 * 3 * 40, np.uint8).tobytes()
-    head = b"POST /v2/models/mobilenet/infer HTTP/1.1\r\nInference-Header-Content-Length: 0\r\n"
+    head = b"POST /v2/models/mobilenet/infer HTTP/1.1\r\nHost: a\r\n"
+    head += b"Inference-Header-Content-Length: 0\r\n"
     slow = head + b"Content-Length: %d\r\n\r\n" % len(rows) + rows
     said = exchanged(server, numbered(0, 300) + slow + numbered(300, 600) + slow)
     first, middle, last = said.split(b'{"model_name":"mobilenet"')
@@ -100,7 +103,7 @@ def test_a_connection_that_goes_in_the_middle(server):
 
 
 def test_what_comes_after_the_last_request_is_not_answered(server):
-    closing = b"GET /n0 HTTP/1.1\r\nConnection: close\r\n\r\n"
+    closing = b"GET /n0 HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n"
     for rest in (numbered(1, 400), b"no HTTP at all\r\n\r\n"):
         assert told(exchanged(server, closing + rest)) == missing(0, 1)
     broken = exchanged(server, numbered(0, 50) + b"no HTTP at all\r\n\r\n" + numbered(50, 60))

@@ -10,6 +10,7 @@ connections (`HttpServer.sweep`), so that a request costs no timer.
 from __future__ import annotations
 
 import asyncio
+import re
 from collections import deque
 from functools import partial
 from time import monotonic
@@ -25,6 +26,7 @@ from edgeline.server.http.server import HttpServer, peer_of
 
 _PIECE = 16 * 1024  # bytes that are parsed at once where no body is known to be as long
 _IN_A_ROW = 32  # answers to one connection before the others have their turn
+_ABSOLUTE = re.compile(rb"https?://([^/?#@]+)([^#]*)", re.IGNORECASE)
 _SINGLE = (b"content-length", b"host")  # which one is meant, two readers may take otherwise
 
 
@@ -118,6 +120,7 @@ class Http1(asyncio.Protocol):
     def on_headers_complete(self) -> None:
         self._header_done = True
         settings = self.server.settings
+        self._read_target()
         announced = whole(self._headers.get(b"content-length", b"0").strip(b" \t"), 20)
         if announced is None:
             self._fail(400, "Content-Length is not a number of bytes.")
@@ -202,6 +205,15 @@ class Http1(asyncio.Protocol):
         self._body: list[bytes] = []
         self._size = self._announced = self._head = self._unparsed = 0
         self._header_done = self._started = False
+
+    def _read_target(self) -> None:
+        """Take the host of a target in absolute form, as a client of a proxy sends it (RFC 9112,
+        section 3.2.2); without one, HTTP/1.1 has to name it in `Host` (section 3.2)."""
+        if found := None if self._target[:1] == b"/" else _ABSOLUTE.fullmatch(self._target):
+            self._headers[b"host"] = found[1]
+            self._target = found[2] if found[2].startswith(b"/") else b"/" + found[2]
+        if b"host" not in self._headers and self._parser.get_http_version() == "1.1":
+            self._fail(400, "HTTP/1.1 needs a Host header.")
 
     def _go_on(self) -> None:
         """Parse and answer, in turns, until something has to be waited for.
