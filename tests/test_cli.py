@@ -60,6 +60,8 @@ def edgeline(
     monkeypatch.setenv("EDGELINE_KEY_PASSPHRASE", "a passphrase of the tests")
     (tmp_path / "model.tflite").touch()
     (tmp_path / "bundle").mkdir()
+    (tmp_path / "taken").mkdir()
+    (tmp_path / "taken" / "snapshot.pem").touch()
     (tmp_path / "damaged").mkdir()
     (tmp_path / "damaged" / "manifest.json").write_text("{}")
     (tmp_path / "broken.yaml").write_text("a: [1\n")
@@ -229,6 +231,7 @@ def test_an_empty_value_is_wrong_usage(
         ("repository init r", "The role root has no key"),
         ("repository init r --role-key root=nowhere.pem", "nowhere.pem cannot be read"),
         ("repository init r --role-key root=none.py", "none.py is no PEM key"),
+        ("repository init r --keys taken", "snapshot.pem exists: a key is never overwritten"),
         ("repository init ftp://r --keys k", "ftp://r is not a destination"),
         ("repository init none.py --keys k", "none.py cannot be used (Not a directory)"),
         (

@@ -73,6 +73,8 @@ def init(
             )
         if days.get(role, 1) <= 0:
             raise UsageError(f"The role {role} would expire at once: give more days.")
+    if new is not None:
+        keys.check_new(new / f"{role}.pem" for role in ROLES if not public[role])
     with place.lock():
         if place.read("metadata/1.root.json") or place.read("metadata/staged/root.json"):
             raise UsageError(f"{repository} is a signed repository already: see its status.")

@@ -23,6 +23,21 @@ from edgeline.errors import UsageError, at_path
 PASSPHRASE = "EDGELINE_KEY_PASSPHRASE"
 
 
+def check_new(paths: Iterable[Path]) -> bytes:
+    """Whether key pairs can be made at some paths, before the first one is; the passphrase.
+
+    Raises:
+        UsageError: a file exists, or no passphrase is given.
+    """
+    secret = _passphrase()
+    for path in paths:
+        if path.exists():
+            raise UsageError(f"{path} exists: a key is never overwritten, name another.")
+        if not secret:
+            raise UsageError(f"{path} needs a passphrase: set {PASSPHRASE} or {PASSPHRASE}_FILE.")
+    return secret or b""
+
+
 def generate(path: Path) -> Key:
     """Make a key pair: `path`, encrypted and readable by its owner alone, and `path`.pub.
 
@@ -35,9 +50,7 @@ def generate(path: Path) -> Key:
     from cryptography.hazmat.primitives import serialization as forms
     from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
-    secret = _passphrase()
-    if not secret:
-        raise UsageError(f"{path} needs a passphrase: set {PASSPHRASE} or {PASSPHRASE}_FILE.")
+    secret = check_new([path])
     private = Ed25519PrivateKey.generate()
     pem = private.private_bytes(
         forms.Encoding.PEM, forms.PrivateFormat.PKCS8, forms.BestAvailableEncryption(secret)
