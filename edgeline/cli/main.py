@@ -99,7 +99,7 @@ def main() -> None:
     # a task's `kill` or a closed terminal ends as Ctrl-C does: cleaned up
     signal.signal(signal.SIGTERM, signal.default_int_handler)
     with _sentences():
-        cli(standalone_mode=False)
+        cli(prog_name="edgeline", standalone_mode=False)
 
 
 @contextlib.contextmanager
