@@ -1,4 +1,4 @@
-"""The names that protocols give to dtypes.
+"""Arrays of any dtype, and the names that protocols give to dtypes.
 
 | numpy   | Open Inference Protocol | TensorFlow | bytes |
 |---------|-------------------------|------------|-------|
@@ -12,6 +12,9 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
+
+Array = npt.NDArray[Any]  # of any dtype, where the model or the file says which
 
 
 @dataclass(frozen=True)
@@ -19,7 +22,7 @@ class DType:
     """One dtype: `numpy` is the little-endian dtype on the wire, object for strings."""
 
     name: str
-    numpy: Any
+    numpy: np.dtype[Any]
     v2: str
     tensorflow: str
     number: int  # of tensorflow.DataType
@@ -46,6 +49,6 @@ BY_NUMBER = {dtype.number: dtype for dtype in BY_NAME.values()}
 _V2 = {dtype.numpy: dtype.v2 for dtype in BY_NAME.values()}  # numpy takes long to name a dtype
 
 
-def v2_of(dtype: Any) -> str:
+def v2_of(dtype: np.dtype[Any]) -> str:
     """The Open Inference Protocol's name of an array's dtype; that of any strings is BYTES."""
     return "BYTES" if dtype.kind in "OSU" else _V2[dtype]

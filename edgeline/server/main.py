@@ -108,9 +108,9 @@ def _doings(parts: ServerParts) -> Iterator[Coroutine[Any, Any, None]]:
     yield periodic.decide(state)
     look: Callable[[], Awaitable[Any]] = partial(state.repository.refresh, wait=0)
     if updates is not None:
-        look = updates.look
+        look = updates.check_for_update
     if every := state.settings.every:
-        due = updates is not None and not updates.looked
+        due = updates is not None and not updates.checked_at
         yield periodic.poll(look, periodic.pauses(every, due))
 
 
@@ -126,7 +126,7 @@ async def _begin(path: str, parts: ServerParts) -> bool:
         await updates.restore()
     await parts.state.repository.begin()
     if updates is not None and not any(served.serving()):
-        found = await updates.look()
+        found = await updates.check_for_update()
         if not served.models:
             raise EdgelineError(
                 f"{path} has brought no model, and none is on the disk: "

@@ -20,11 +20,11 @@
 | edgeline_drift_rows, _drifting | model, version | rows in the window, columns that drift |
 | edgeline_drift_psi, _ks, _unseen, _missing | model, version, side, column | see `drift` |
 | edgeline_events_total | to, result | events by receiver: sent, failed, dropped |
-| edgeline_update_looks_total | result | looks for updates: ok or why not (see `synchronise`) |
-| edgeline_update_outcome | result | 1: what came of the last look |
-| edgeline_update_stale | | 1 while the last look was not ok |
-| edgeline_update_look_time_seconds | | when the repository was last looked at |
-| edgeline_update_success_time_seconds | | when a look last was ok |
+| edgeline_update_looks_total | result | checks for updates: ok or why not (see `synchronise`) |
+| edgeline_update_outcome | result | 1: what came of the last check |
+| edgeline_update_stale | | 1 while the last check was not ok |
+| edgeline_update_look_time_seconds | | when the repository was last checked |
+| edgeline_update_success_time_seconds | | when a check last was ok |
 | edgeline_update_expiry_time_seconds | | when the signed metadata expires |
 | edgeline_update_fetched_bytes_total | | bytes of files that were fetched |
 | edgeline_update_bad_versions | | versions that are not tried again |

@@ -40,12 +40,12 @@ async def decide(state: ServerState) -> None:
 
 
 def pauses(every: float, due: bool) -> Iterator[float]:
-    """Seconds before each look at the models: a fleet must not ask in chorus.
+    """Seconds before each check for models: a fleet must not ask in chorus.
 
     Args:
-        every: the time between two looks.
-        due: whether this device has not looked since it started. After a power cut a whole fleet
-            starts at once; its first looks are spread over all of that time.
+        every: the time between two checks.
+        due: whether this device has not checked since it started. After a power cut a whole fleet
+            starts at once; its first checks are spread over all of that time.
     """
     if due:
         yield every * random.random()
@@ -53,12 +53,12 @@ def pauses(every: float, due: bool) -> Iterator[float]:
         yield every * random.uniform(0.9, 1.1)
 
 
-async def poll(look: Callable[[], Awaitable[Any]], times: Iterator[float]) -> None:
-    """After each of the pauses: look for models."""
+async def poll(check: Callable[[], Awaitable[Any]], times: Iterator[float]) -> None:
+    """After each of the pauses: check for new models."""
     for pause in times:
         await asyncio.sleep(pause)
         try:
-            await look()
+            await check()
         except EdgelineError as error:
             log.error("%s What is loaded stays.", error)
         except Exception:

@@ -215,7 +215,7 @@ def test_the_page_has_the_state_of_updates(at_two, web, tmp_path):
     web.down = True
     eventually(lambda: updates()["outcome"] == "unreachable")
     assert "127.0.0.1" in updates()["sentence"]
-    assert updates()["succeeded"] < updates()["looked"]
+    assert updates()["succeeded_at"] < updates()["checked_at"]
     shown = browse(at_two, tmp_path / "profile")
     assert ">unreachable<" in shown
     assert f"<dd>{web.url}</dd>" in shown

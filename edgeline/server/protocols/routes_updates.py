@@ -1,8 +1,8 @@
-"""Updates by call: `POST /updates` looks at the repository now, or takes an archive of it.
+"""Updates by call: `POST /updates` checks the repository now, or takes an archive of it.
 
 The archive is the repository as it is (`zip -r update.zip metadata targets`), for a device that
 reaches no repository: it is trusted no more than one that was fetched. `GET /updates` tells what
-the last look found. Both need the scope `admin`.
+the last check found. Both need the scope `admin`.
 """
 
 from __future__ import annotations
@@ -29,11 +29,11 @@ _HTTP: dict[Outcome, int] = {"expired": 409, "refused": 409, "full": 507}
 def table(state: ServerState, updates: Updates | None) -> RouteTable:
     """The routes of `/updates`."""
 
-    async def look(request: HttpRequest, _: Parameters) -> HttpResponse:
-        if updates is None:  # a folder: look at it now
+    async def check(request: HttpRequest, _: Parameters) -> HttpResponse:
+        if updates is None:  # a folder: read it now
             await state.repository.refresh()
             return HttpResponse(200, dumps({"outcome": "ok"}))
-        found = await updates.look(state.body(request))
+        found = await updates.check_for_update(state.body(request))
         if found["outcome"] != "ok":
             code = _CODES[found["outcome"]]
             raise ServingError(code, found["sentence"], _HTTP.get(found["outcome"]))
@@ -44,11 +44,11 @@ def table(state: ServerState, updates: Updates | None) -> RouteTable:
             raise ServingError(Code.NOT_FOUND, "No signed repository is served: see --root.")
         return HttpResponse(200, dumps(updates.status()))
 
-    found = Operation("What the last look for updates found", (404,))
-    bring = Operation("Look for updates now, or take some", (409, 503, 507), Body("Empty"))
+    found = Operation("What the last check for updates found", (404,))
+    bring = Operation("Check for updates now, or take some", (409, 503, 507), Body("Empty"))
     return RouteTable(
         [
             Route("GET", "/updates", ADMIN, found, answer=status),
-            Route("POST", "/updates", ADMIN, bring, later=look),
+            Route("POST", "/updates", ADMIN, bring, later=check),
         ]
     )

@@ -1,4 +1,4 @@
-"""A look at a signed repository: an order as JSON on stdin, what came of it as JSON on stdout.
+"""A check of a signed repository: an order as JSON on stdin, what came of it as JSON on stdout.
 
 `python -m edgeline.server.updates.child`, a process of its own: so the server holds none of the
 libraries of signatures, and a stuck or crashed download is a child to be ended.

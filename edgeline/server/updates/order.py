@@ -1,4 +1,4 @@
-"""What a server asks of the process that looks for updates, and what comes back."""
+"""What a server asks of the process that checks for updates, and what comes back."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ class UpdateOrder:
         state: the folder for metadata and versions.
         versions: how many of the newest versions of a model are wanted; 0 for all.
         limit: the largest size of a version in bytes.
-        online: whether to look at the repository, or only at the disk.
+        online: whether to check the repository, or only the disk.
         bad: digests of manifests of versions that are not to be fetched.
         stable: by model the version that serves while newer ones are tried: it is kept.
         returned: by model the versions that were tried and are not wanted.

@@ -10,7 +10,7 @@ Without the network (`online` false) the metadata of the last time is checked ag
 every file on the disk. Its age does not count then: a device that cannot reach anybody goes on.
 
 Which versions those are says `selection`. One that was withdrawn is still genuine: it can serve
-until another has come, and goes a look after that, since the other may fail to load.
+until another has come, and goes at the next check, since the other may fail to load.
 """
 
 from __future__ import annotations

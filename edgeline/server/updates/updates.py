@@ -1,6 +1,6 @@
-"""Signed updates, the server's side: when to look, what came of it, what may be loaded.
+"""Signed updates, the server's side: when to check for them, what came of it, what may be loaded.
 
-A look is a child process (see `child`). The one flow for a timer, a push and a start: the
+A check is a child process (see `child`). The one flow for a timer, a push and a start: the
 child verifies and brings versions to the disk, `repository` tries, loads, warms and swaps them,
 and `verdicts` remembers what was bad. While the repository cannot be reached or shows nothing
 genuine and fresh, what is on the disk goes on serving, with a warning and in the metrics.
@@ -30,7 +30,7 @@ from edgeline.server.versions.repository import Repository
 from edgeline.server.versions.served_models import ServedModels
 from edgeline.server.versions.verdicts import Verdicts
 
-LOOK_TIME = 3600.0  # seconds
+CHECK_TIME = 3600.0  # seconds
 _TAIL = 2000  # characters of what a child says when it crashes
 log = logging.getLogger("edgeline.server")
 
@@ -39,7 +39,7 @@ class Updates:
     """Of one signed repository. Used on the event loop.
 
     Attributes:
-        looked: when the repository was last looked at, in seconds since the epoch; 0 for never.
+        checked_at: when the repository was last checked, in seconds since the epoch; 0 for never.
     """
 
     def __init__(
@@ -59,14 +59,14 @@ class Updates:
         self._counts: Counter[str] = Counter()
         self._fetched = 0
         self._last: dict[str, Any] = {"outcome": "", "sentence": "", "expires": "", "pending": {}}
-        self.looked = self._succeeded = 0.0
+        self.checked_at = self._succeeded_at = 0.0
 
     async def restore(self) -> None:
         """Verify what is on the disk, without the network."""
         await self._synchronise(self._location, online=False)
 
-    async def look(self, archive: bytes = b"") -> dict[str, Any]:
-        """Look at the repository, or at an archive of it, and serve what it has.
+    async def check_for_update(self, archive: bytes = b"") -> dict[str, Any]:
+        """Check the repository, or an archive of it, and serve what is new in it.
 
         Returns:
             What came of it (see `status`).
@@ -100,15 +100,15 @@ class Updates:
                 return
 
     def status(self) -> dict[str, Any]:
-        """What the last look found, for people and their tools."""
+        """What the last check found, for people and their tools."""
         bad = self._verdicts.bad().values()
         expires = _seconds(self._last["expires"])
         return {
             "repository": self._location,
             **self._last,
             "expires_in": round(expires - time.time()) if expires else None,
-            "looked": self.looked or None,
-            "succeeded": self._succeeded or None,
+            "checked_at": self.checked_at or None,
+            "succeeded_at": self._succeeded_at or None,
             "models": {
                 name: {version: entry["labels"] for version, entry in versions.items()}
                 for name, versions in self._catalogue.known.items()
@@ -130,8 +130,8 @@ class Updates:
             yield f'edgeline_update_outcome{{result="{self._last["outcome"]}"}} 1'
         for name, kind, value in (
             ("fetched_bytes_total", "counter", self._fetched),
-            ("look_time_seconds", "gauge", round(self.looked, 3)),
-            ("success_time_seconds", "gauge", round(self._succeeded, 3)),
+            ("look_time_seconds", "gauge", round(self.checked_at, 3)),
+            ("success_time_seconds", "gauge", round(self._succeeded_at, 3)),
             ("expiry_time_seconds", "gauge", _seconds(self._last["expires"])),
             ("stale", "gauge", int(self._last["outcome"] not in ("", "ok"))),
             ("bad_versions", "gauge", len(self._verdicts.bad())),
@@ -157,11 +157,11 @@ class Updates:
 
     def _take(self, result: dict[str, Any], online: bool) -> None:
         if online:
-            self.looked = time.time()
+            self.checked_at = time.time()
             self._counts[result["outcome"]] += 1
         self._fetched += result["fetched"]
         if result["outcome"] == "ok" and online:
-            self._succeeded = time.time()
+            self._succeeded_at = time.time()
         if result["outcome"] == "ok" or not online:
             self._catalogue.known = result["models"]
         else:  # what serves was verified when it was loaded, whatever the disk is like now
@@ -185,15 +185,15 @@ async def _child(order: dict[str, Any]) -> dict[str, Any]:
     )
     try:
         output, errors = await asyncio.wait_for(
-            process.communicate(json.dumps(order).encode()), LOOK_TIME
+            process.communicate(json.dumps(order).encode()), CHECK_TIME
         )
         result: dict[str, Any] = json.loads(output)
         return result
     except asyncio.TimeoutError:
-        sentence = f"A look took over {LOOK_TIME:g} s."
+        sentence = f"A check for updates took over {CHECK_TIME:g} s."
     except ValueError:
-        log.error("A look failed: %s", errors.decode(errors="replace")[-_TAIL:])
-        sentence = f"A look ended with {process.returncode}: see the log."
+        log.error("A check for updates failed: %s", errors.decode(errors="replace")[-_TAIL:])
+        sentence = f"A check for updates ended with {process.returncode}: see the log."
     finally:
         if process.returncode is None:
             process.kill()
@@ -201,7 +201,7 @@ async def _child(order: dict[str, Any]) -> dict[str, Any]:
 
 
 def _nothing(outcome: Outcome, sentence: str) -> dict[str, Any]:
-    """A look that came to nothing (see `order.UpdateResult`)."""
+    """A check that came to nothing (see `order.UpdateResult`)."""
     found = {"expires": "", "fetched": 0, "models": {}, "pending": {}}
     return {"outcome": outcome, "sentence": sentence, **found}
 
