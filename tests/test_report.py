@@ -7,12 +7,13 @@ from pathlib import Path
 
 import pytest
 from markupsafe import Markup
-from matplotlib.figure import Figure
 
 from edgeline.reports import report
 
 
 def _figure() -> Markup:
+    from matplotlib.figure import Figure
+
     drawing = Figure(figsize=(3, 2))
     drawing.subplots().plot([1, 2, 3])
     return report.figure(drawing)
@@ -62,4 +63,6 @@ def test_a_table_without_names_has_no_head():
 
 
 def test_a_figure_shrinks_no_further_than_it_can_be_read():
+    from matplotlib.figure import Figure
+
     assert '<svg style="min-width:432pt"' in report.figure(Figure(figsize=(10, 3)))

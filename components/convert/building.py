@@ -16,7 +16,7 @@ import tempfile
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from edgeline.artifacts.models import PREDICT_TRANSFORMED, SERVING, TRANSFORM
 from edgeline.components.convert import (
@@ -35,6 +35,9 @@ from edgeline.components.convert.running import Arrays
 from edgeline.components.convert.settings import Settings
 from edgeline.formats.quantisation import AUTO, CONVERTER, DYNAMIC, FLOAT, FP16, Quantisation, of
 
+if TYPE_CHECKING:
+    import tensorflow as tf
+
 AS_FLOAT = Settings(FLOAT)
 Tell = Callable[[str], None]
 
@@ -49,7 +52,13 @@ class UnsupportedError(Exception):
         self.operators, self.reads = operators, reads
 
 
-def build(tell: Tell, signatures: Any, settings: Settings, rows: Arrays, raw: bool) -> Built:
+def build(
+    tell: Tell,
+    signatures: Mapping[str, tf.types.experimental.ConcreteFunction],
+    settings: Settings,
+    rows: Arrays,
+    raw: bool,
+) -> Built:
     """Build the model that `settings` ask for.
 
     Args:
@@ -137,14 +146,18 @@ class Parts:
             self.rows,
         )
 
-    def trial(self, recipe: str, kept: Sequence[str], spare: str) -> bytes:
+    def candidate(self, recipe: str, kept: Sequence[str], spare: str) -> bytes:
         """The network by a named recipe, some layers by another."""
         other = recipes.named(spare) if spare else None
         return self.quantised(recipes.named(recipe), kept, other)
 
 
 def _auto(
-    parts: Parts, signatures: Any, rows: Arrays, raw: bool, lowered: Mapping[str, int]
+    parts: Parts,
+    signatures: Mapping[str, tf.types.experimental.ConcreteFunction],
+    rows: Arrays,
+    raw: bool,
+    lowered: Mapping[str, int],
 ) -> Built:
     assert parts.settings.limit is not None
     parts.tell("evaluating the trained model")
@@ -152,27 +165,31 @@ def _auto(
 
     class Maker:
         def layers(self, recipe: str) -> Sequence[str]:
-            found = parts.layers(recipes.named(recipe), parts.trial(recipe, (), ""))
+            found = parts.layers(recipes.named(recipe), parts.candidate(recipe, (), ""))
             return [layer.name for layer in found if layer.quantised]
 
         def model(self, row: Quantisation, kept: Sequence[str], spare: str) -> bytes:
             if row.floating:
                 how = Settings(row, batch=parts.settings.batch)
                 return build(parts.tell, signatures, how, rows, raw).model
-            return parts.joined(parts.trial(row.recipe, kept, spare))
+            return parts.joined(parts.candidate(row.recipe, kept, spare))
 
     limit = parts.settings.limit.max_drop
-    model, best, spare, trials = fallback.search(Maker(), judged, limit, parts.tell)
+    model, best, spare, candidates = fallback.search(Maker(), judged, limit, parts.tell)
     layers: Sequence[Layer] = ()
     chosen = of(best.quantisation)
     if not chosen.floating:
-        tail = parts.trial(chosen.recipe, best.kept, spare)
+        tail = parts.candidate(chosen.recipe, best.kept, spare)
         layers = layer_errors.measure(parts.network, tail, parts.rows)
-    return Built(model, lowered, chosen, layers, trials, cloud)
+    return Built(model, lowered, chosen, layers, candidates, cloud)
 
 
 def _weights(
-    tell: Tell, transform: Any | None, predict: Any, settings: Settings, rows: Arrays
+    tell: Tell,
+    transform: tf.types.experimental.ConcreteFunction | None,
+    predict: tf.types.experimental.ConcreteFunction,
+    settings: Settings,
+    rows: Arrays,
 ) -> Built:
     """Weights of the network as float16 or int8, and the transform as it is.
 

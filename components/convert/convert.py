@@ -9,7 +9,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 
 from edgeline import artifacts
 from edgeline.artifacts import (
@@ -28,6 +27,7 @@ from edgeline.components.convert import conversion, fallback, litert_file, repor
 from edgeline.components.convert.built import Built
 from edgeline.components.convert.settings import Limit, Settings, checked_settings
 from edgeline.errors import EdgelineError
+from edgeline.formats.dtypes import Array
 from edgeline.formats.operators import operators
 from edgeline.formats.quantisation import AUTO, Quantisation
 from edgeline.runtimes import child
@@ -203,8 +203,8 @@ def _convert(
         write_json(draft.path / "operators.json", [asdict(row) for row in table])
         if built.layers:
             write_json(draft.path / "layers.json", [layer.to_json() for layer in built.layers])
-        if built.trials:
-            write_json(draft.path / "trials.json", _trials(built, settings.limit))
+        if built.candidates:
+            write_json(draft.path / "candidates.json", _candidates(built, settings.limit))
         if labels := metadata["labels"]:
             text = "".join(f"{label}\n" for label in labels)
             (draft.path / "labels.txt").write_text(text, encoding="utf-8")
@@ -234,16 +234,16 @@ def _checked(limit: Limit, raw: Artifact) -> Limit:
     return limit
 
 
-def _trials(built: Built, limit: Limit | None) -> dict[str, Any]:
+def _candidates(built: Built, limit: Limit | None) -> dict[str, Any]:
     return {
         "cloud": built.cloud,
         "max_drop": limit and limit.max_drop,
         "split": limit and limit.split,
-        "trials": fallback.to_json(built.trials),
+        "candidates": fallback.to_json(built.candidates),
     }
 
 
-def _fitting(rows: models.Arrays, takes: Sequence[Feature]) -> dict[str, npt.NDArray[Any]]:
+def _fitting(rows: models.Arrays, takes: Sequence[Feature]) -> dict[str, Array]:
     """The arrays of a model's features, checked."""
     for feature in takes:
         if feature.name not in rows:
@@ -264,9 +264,7 @@ def _fitting(rows: models.Arrays, takes: Sequence[Feature]) -> dict[str, npt.NDA
     return {feature.name: rows[feature.name] for feature in takes}
 
 
-def _representative(
-    raw: Artifact, trained: Artifact, split: str, most: int
-) -> dict[str, npt.NDArray[Any]]:
+def _representative(raw: Artifact, trained: Artifact, split: str, most: int) -> dict[str, Array]:
     """Raw features of rows that lie evenly over a split; the split is streamed."""
     total = examples.splits(raw).get(split, 0)
     examples.parts(raw, split)  # names the splits where there is no such

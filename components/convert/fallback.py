@@ -20,7 +20,7 @@ FLOATING = smallest_first(tuple(row for row in TABLE if row.floating))
 
 
 @dataclass(frozen=True)
-class Trial:
+class Candidate:
     """A model that was tried.
 
     Attributes:
@@ -56,20 +56,20 @@ def search(
     judge: Callable[[bytes], tuple[Metrics, float]],
     max_drop: float,
     tell: Callable[[str], None],
-) -> tuple[bytes, Trial, str, list[Trial]]:
-    """The smallest model that holds, its trial, the recipe of its kept layers, and all trials.
+) -> tuple[bytes, Candidate, str, list[Candidate]]:
+    """The smallest model that holds, its entry, the recipe of its kept layers, all candidates.
 
-    Where none holds it is the float model, whose trial then says so.
+    Where none holds it is the float model, whose entry then says so.
 
     Args:
         judge: gives the metrics of a model and their drop.
         max_drop: the limit.
         tell: is told what comes next.
     """
-    trials: list[Trial] = []
-    best: tuple[bytes, Trial, str] | None = None
+    candidates: list[Candidate] = []
+    best: tuple[bytes, Candidate, str] | None = None
 
-    def attempt(row: Quantisation, kept: Sequence[str], spare: str) -> Trial:
+    def attempt(row: Quantisation, kept: Sequence[str], spare: str) -> Candidate:
         nonlocal best
         tell(f"trying {row.name} with {len(kept)} layers in higher precision")
         model = maker.model(row, kept, spare)
@@ -78,33 +78,33 @@ def search(
         if best is None or len(model) < best[1].size:
             metrics, drop = judge(model)
         holds = drop is not None and drop <= max_drop
-        trial = Trial(row.name, tuple(kept), len(model), metrics, drop, holds)
-        trials.append(trial)
+        candidate = Candidate(row.name, tuple(kept), len(model), metrics, drop, holds)
+        candidates.append(candidate)
         if holds or (row == FLOATING[-1] and best is None):
-            best = model, trial, spare
-        return trial
+            best = model, candidate, spare
+        return candidate
 
     for row in FAMILIES:
         spare = row.spare or ""
-        if attempt(row, (), spare).drop is None or trials[-1].holds:
+        if attempt(row, (), spare).drop is None or candidates[-1].holds:
             continue
         layers = maker.layers(row.recipe)
         for count in _counts(len(layers)):
-            if (trial := attempt(row, layers[:count], spare)).holds or trial.drop is None:
+            if (candidate := attempt(row, layers[:count], spare)).holds or candidate.drop is None:
                 break
     if best is None:
         for row in FLOATING:
             if attempt(row, (), "").holds:
                 break
     assert best is not None  # the float model at the latest
-    return *best, trials
+    return *best, candidates
 
 
-def to_json(trials: Sequence[Trial]) -> list[dict[str, Any]]:
-    """Trials as JSON, one object each."""
+def to_json(candidates: Sequence[Candidate]) -> list[dict[str, Any]]:
+    """Candidates as JSON, one object each."""
     return [
-        {**vars(trial), "kept": list(trial.kept), "metrics": dict(trial.metrics)}
-        for trial in trials
+        {**vars(candidate), "kept": list(candidate.kept), "metrics": dict(candidate.metrics)}
+        for candidate in candidates
     ]
 
 

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-from typing import Any
+from collections.abc import Callable, Iterator, Mapping
+from typing import TYPE_CHECKING, Any
 
 from edgeline import artifacts
 from edgeline.artifacts import examples, models
@@ -14,9 +14,12 @@ from edgeline.components.convert.settings import Limit
 from edgeline.errors import EdgelineError
 from edgeline.runtimes import metrics
 
+if TYPE_CHECKING:
+    import tensorflow as tf
+
 
 def judge(
-    signatures: Any, limit: Limit, raw: bool
+    signatures: Mapping[str, tf.types.experimental.ConcreteFunction], limit: Limit, raw: bool
 ) -> tuple[Metrics, Callable[[bytes], tuple[Metrics, float]]]:
     """The cloud model's metrics, and a function that judges an edge model beside them.
 
@@ -54,7 +57,9 @@ def judge(
     return wanted, judged
 
 
-def _batches(signatures: Any, limit: Limit) -> Iterator[tuple[models.Arrays, models.Arrays]]:
+def _batches(
+    signatures: Mapping[str, tf.types.experimental.ConcreteFunction], limit: Limit
+) -> Iterator[tuple[models.Arrays, models.Arrays]]:
     """Raw features of a split with what the cloud's `evaluate` gives for them."""
     if models.EVALUATE not in signatures:
         raise EdgelineError("The model has no signature 'evaluate', which gives the labels.")

@@ -23,6 +23,7 @@ import numpy.typing as npt
 from edgeline.artifacts.sampling import spread
 from edgeline.components.convert import running
 from edgeline.formats import tflite
+from edgeline.formats.dtypes import Array
 from edgeline.runtimes.interpreter import SERVING, describe_tensor, quantise
 
 MOST_ROWS = 32
@@ -30,7 +31,7 @@ TINY = 1e-30  # instead of a signal of 0
 PASSING = ("QUANTIZE", "DEQUANTIZE")
 INTEGER = ("INT4", "INT8", "UINT8", "INT16", "FLOAT16")
 
-Arrays = Mapping[str, npt.NDArray[Any]]
+Arrays = Mapping[str, Array]
 
 
 @dataclass(frozen=True)
@@ -145,7 +146,7 @@ def _sorted(layers: Sequence[Layer]) -> list[Layer]:
     return sorted(layers, key=lambda layer: ([-value for value in layer.hurt], layer.name))
 
 
-def _spread(rows: Arrays) -> dict[str, npt.NDArray[Any]]:
+def _spread(rows: Arrays) -> dict[str, Array]:
     count = len(next(iter(rows.values())))
     chosen = spread(count, MOST_ROWS)
     return {name: values[chosen] for name, values in rows.items()}

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-
-from matplotlib.figure import Figure
+from typing import TYPE_CHECKING
 
 from edgeline.components.convert.layer_errors import Layer, short
 from edgeline.reports import report
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
 
 DRAWN = 15
 
@@ -52,6 +54,8 @@ def sections(layers: Sequence[Layer]) -> list[report.Section]:
 
 
 def _worst(layers: Sequence[Layer]) -> Figure:
+    from matplotlib.figure import Figure
+
     figure = Figure(figsize=(7, 0.5 + 0.28 * len(layers)))
     axes = figure.subplots()
     names = [f"{short(layer.name)} ({layer.operator})" for layer in layers]

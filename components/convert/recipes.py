@@ -22,10 +22,10 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 
 from edgeline.components.convert import running
 from edgeline.errors import EdgelineError
+from edgeline.formats.dtypes import Array
 from edgeline.runtimes.interpreter import SERVING
 from edgeline.runtimes.pieces import pieces
 from edgeline.stores import storage
@@ -34,7 +34,7 @@ NOT = "no_quantize"
 LEAST_STEP = 6 / (1 << 30)  # LiteRT counts the steps up to 6.0, for a ReLU6, in 32 bits
 
 Recipe = Sequence[Mapping[str, Any]]
-Arrays = Mapping[str, npt.NDArray[Any]]
+Arrays = Mapping[str, Array]
 
 
 def is_file(quantisation: str) -> bool:

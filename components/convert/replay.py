@@ -39,7 +39,7 @@ class Lowered:
     """A function ready to be saved and converted; the module owns its tables and weights."""
 
     module: tf.Module
-    function: Any  # tf.ConcreteFunction; tensors by name in and out
+    function: tf.types.experimental.ConcreteFunction  # tensors by name in and out
     replaced: dict[str, int] = field(default_factory=dict)  # how often each entry was used
     nodes: dict[str, list[str]] = field(default_factory=dict)  # node names, by operator
     tables: dict[Any, tf.lookup.StaticHashTable] = field(default_factory=dict)  # by content
@@ -47,7 +47,7 @@ class Lowered:
     inputs: dict[str, str] = field(default_factory=dict)  # names by those of their nodes
 
 
-def lower(signature: Any, batch: int = 0) -> Lowered:
+def lower(signature: tf.types.experimental.ConcreteFunction, batch: int = 0) -> Lowered:
     """Rebuild a signature of a loaded SavedModel out of operators that LiteRT has.
 
     Args:
@@ -66,7 +66,10 @@ def lower(signature: Any, batch: int = 0) -> Lowered:
 
 
 def split(
-    transform: Any | None, predict: Any, batch: int = 0, scaled: bool = False
+    transform: tf.types.experimental.ConcreteFunction | None,
+    predict: tf.types.experimental.ConcreteFunction,
+    batch: int = 0,
+    scaled: bool = False,
 ) -> tuple[Lowered | None, Lowered]:
     """Rebuild a transform and the network behind it, cut where only floating numbers flow.
 
@@ -119,7 +122,9 @@ def reads(lowered: Lowered, kind: str) -> list[str]:
     return sorted(lowered.inputs[name] for name in _ancestors(read, set()) & lowered.inputs.keys())
 
 
-def _places(node: Any, count: int, kind: str, bodies: Mapping[str, Any]) -> set[int]:
+def _places(
+    node: tf.compat.v1.NodeDef, count: int, kind: str, bodies: Mapping[str, Any]
+) -> set[int]:
     """Which of a node's `count` inputs operators of a kind read, in the functions it runs, too."""
     if node.op == kind:
         return set(range(count))
@@ -136,7 +141,7 @@ def _places(node: Any, count: int, kind: str, bodies: Mapping[str, Any]) -> set[
     return {place + (node.op in BRANCHES) for place in found}
 
 
-def _arguments(body: Any, kind: str, bodies: Mapping[str, Any]) -> set[int]:
+def _arguments(body: tf.compat.v1.GraphDef, kind: str, bodies: Mapping[str, Any]) -> set[int]:
     """Which arguments of a function operators of a kind read, by number."""
     read = []
     for node in body.node_def:
@@ -145,7 +150,7 @@ def _arguments(body: Any, kind: str, bodies: Mapping[str, Any]) -> set[int]:
     return _leading_to(body, read)
 
 
-def _leading_to(body: Any, tensors: Sequence[str]) -> set[int]:
+def _leading_to(body: tf.compat.v1.GraphDef, tensors: Sequence[str]) -> set[int]:
     """The arguments of a function, by number, that some of its tensors are made of."""
     arguments = {each.name: place for place, each in enumerate(body.signature.input_arg)}
     nodes = {node.name: node for node in body.node_def}
@@ -159,7 +164,7 @@ def _leading_to(body: Any, tensors: Sequence[str]) -> set[int]:
     return {arguments[name] for name in found & arguments.keys()}
 
 
-def _functions(attribute: Any) -> list[str]:
+def _functions(attribute: tf.compat.v1.AttrValue) -> list[str]:
     return [attribute.func.name, *(function.name for function in attribute.list.func)]
 
 
@@ -225,7 +230,7 @@ class _Frozen:
         return dict(zip(wanted, outputs, strict=True))
 
 
-def _freeze(signature: Any) -> _Frozen:
+def _freeze(signature: tf.types.experimental.ConcreteFunction) -> _Frozen:
     frozen = convert_variables_to_constants_v2(
         signature, lower_control_flow=False, aggressive_inlining=True
     )

@@ -7,13 +7,16 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from edgeline.artifacts.bundle import Signature, Tensor
-from edgeline.components.convert import layers_report, trials_report
+from edgeline.components.convert import candidates_report, layers_report
 from edgeline.components.convert.settings import Limit
 from edgeline.formats.operators import OperatorKind
 from edgeline.reports import report
 
 if TYPE_CHECKING:
+    from markupsafe import Markup
     from matplotlib.figure import Figure
+
+    from edgeline.components.convert.built import Built
 
 
 def write(
@@ -21,7 +24,7 @@ def write(
     metadata: Mapping[str, Any],
     contract: Signature,
     operators: Sequence[OperatorKind],
-    built: Any,
+    built: Built,
     limit: Limit | None,
 ) -> None:
     """Write sizes, difference, contract, layers and operators of an edge model as a page."""
@@ -43,8 +46,8 @@ def write(
         sections.append(
             report.Section("Why transformed features", report.text(metadata["because"]))
         )
-    if built.trials:
-        sections += trials_report.sections(built.trials, built.cloud, limit)
+    if built.candidates:
+        sections += candidates_report.sections(built.candidates, built.cloud, limit)
     sections += [
         report.Section("Size", report.figure(_sizes(metadata, constants))),
         report.Section(
@@ -86,8 +89,8 @@ def _sizes(metadata: Mapping[str, Any], constants: int) -> Figure:
     return figure
 
 
-def _contract(contract: Signature) -> Any:
-    def row(side: str, tensor: Tensor) -> list[Any]:
+def _contract(contract: Signature) -> Markup:
+    def row(side: str, tensor: Tensor) -> list[object]:
         shape = " × ".join(map(str, tensor.shape))
         return [side, tensor.name, tensor.dtype, shape, tensor.scale, tensor.zero_point]
 
@@ -95,7 +98,7 @@ def _contract(contract: Signature) -> Any:
     return report.table(["", "name", "dtype", "shape", "scale", "zero point"], rows)
 
 
-def _difference(metadata: Mapping[str, Any]) -> tuple[Any, str]:
+def _difference(metadata: Mapping[str, Any]) -> tuple[Markup, str]:
     rows = [[name, d["max"], d["mean"]] for name, d in sorted(metadata["difference"].items())]
     taken = metadata["representative"]
     split = f" of split {taken['split']}" if taken["split"] else ""
@@ -106,7 +109,7 @@ def _difference(metadata: Mapping[str, Any]) -> tuple[Any, str]:
     return report.table(["output", "largest", "mean"], rows), note
 
 
-def _operators(operators: Sequence[OperatorKind]) -> Any:
+def _operators(operators: Sequence[OperatorKind]) -> Markup:
     total = max(sum(row.constants for row in operators), 1)
     rows = [
         [
@@ -122,7 +125,7 @@ def _operators(operators: Sequence[OperatorKind]) -> Any:
     return report.table(["operator", "count", "constants", "", "quantised", "gives"], rows)
 
 
-def _lowered(metadata: Mapping[str, Any]) -> tuple[Any, str]:
+def _lowered(metadata: Mapping[str, Any]) -> tuple[Markup, str]:
     if not metadata["lowered"]:
         return report.text("None: LiteRT has every operator of the model."), ""
     note = "Operators that LiteRT lacks, rebuilt from its builtins with the same values."

@@ -5,18 +5,21 @@ from __future__ import annotations
 import tempfile
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING
 
 import numpy as np
-import numpy.typing as npt
 
+from edgeline.formats.dtypes import Array
 from edgeline.runtimes import interpreter
 from edgeline.runtimes.pieces import pieces
 
-Arrays = Mapping[str, npt.NDArray[Any]]
+if TYPE_CHECKING:
+    import tensorflow as tf
+
+Arrays = Mapping[str, Array]
 
 
-def call(signature: Any, arrays: Arrays) -> dict[str, npt.NDArray[Any]]:
+def call(signature: tf.types.experimental.ConcreteFunction, arrays: Arrays) -> dict[str, Array]:
     """What a signature of a loaded SavedModel gives for arrays [rows, ...]."""
     import tensorflow as tf
 
@@ -37,7 +40,7 @@ def load(model: bytes) -> interpreter.EdgeModel:
         return interpreter.load(path)
 
 
-def answers(edge: interpreter.EdgeModel, features: Arrays) -> dict[str, npt.NDArray[Any]]:
+def answers(edge: interpreter.EdgeModel, features: Arrays) -> dict[str, Array]:
     """What an edge model answers to real values, in real values."""
     inputs, outputs = edge.signature.inputs, edge.signature.outputs
     found = [

@@ -2,29 +2,29 @@
 
 from __future__ import annotations
 
-import io
-import os
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
-from unittest import mock
+from typing import TYPE_CHECKING, Any, Literal
 
 from markupsafe import Markup
 
 from edgeline.components.train.fitting import Fitting, FittingState
 from edgeline.reports import report
 
-WIDTH = 100  # characters, of the network's table
+if TYPE_CHECKING:
+    import keras
+    import tensorflow as tf
 
 
 def write_report(
-    path: str | Path, network: Any, state: FittingState, metadata: Mapping[str, Any], how: Fitting
+    path: str | Path,
+    network: keras.Model,
+    state: FittingState,
+    metadata: Mapping[str, Any],
+    how: Fitting,
 ) -> None:
     """Write the HTML report of a finished training."""
     optimisation = vars(how.optimisation) if how.optimisation.kind else {}
-    summary = io.StringIO()
-    with mock.patch.dict(os.environ, COLUMNS=str(WIDTH)):  # rich cuts the table at 80 without
-        network.summary(print_fn=lambda line, **_: summary.write(line + "\n"), line_length=WIDTH)
     kept = "As Keras estimates them in each epoch; the numbers above are of the model that is kept"
     kept += f", of epoch {state.best} with the smallest val_loss." if how.patience else "."
     report.write(
@@ -60,9 +60,38 @@ def write_report(
                     [(f["name"], f["dtype"], str(f["shape"])) for f in metadata["features"]],
                 ),
             ),
-            report.Section("Network", Markup("<pre>{}</pre>").format(summary.getvalue())),
+            report.Section("Network", _layers(network)),
         ],
     )
+
+
+def _layers(network: keras.Model) -> Markup:
+    """The layers as a table. (What Keras' `summary` prints is cut at the terminal's width.)"""
+    made_by = {
+        id(tensor): layer.name for layer in network.layers for tensor in _tensors(layer, "output")
+    }
+    rows = [
+        (
+            layer.name,
+            type(layer).__name__,
+            ", ".join(str(tuple(tensor.shape)) for tensor in _tensors(layer, "output")),
+            layer.count_params() if layer.built else None,
+            ", ".join(dict.fromkeys(made_by.get(id(t), "") for t in _tensors(layer, "input"))),
+        )
+        for layer in network.layers
+    ]
+    return report.table(["layer", "type", "output shape", "parameters", "connected to"], rows)
+
+
+def _tensors(layer: keras.Layer, side: Literal["input", "output"]) -> list[tf.Tensor]:
+    """What a layer takes or gives; nothing for one that was never called with symbolic tensors."""
+    import tensorflow as tf
+
+    try:
+        tensors: list[tf.Tensor] = tf.nest.flatten(getattr(layer, side))
+    except (AttributeError, ValueError):  # Keras raises either, by the kind of layer
+        return []
+    return tensors
 
 
 def _curves(state: FittingState) -> Markup:

@@ -13,10 +13,8 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.parquet as pq
 
@@ -24,6 +22,7 @@ from edgeline.artifacts import Artifact, batches, sampling
 from edgeline.artifacts.batches import BATCH_BYTES, BATCH_ROWS
 from edgeline.artifacts.features import Feature, to_numpy
 from edgeline.errors import EdgelineError
+from edgeline.formats.dtypes import Array
 
 __all__ = [
     "SCHEMA",
@@ -80,7 +79,7 @@ def read_batches(
 
 def read_spread(
     examples: Artifact, split: str, features: Sequence[Feature], most: int
-) -> dict[str, npt.NDArray[Any]]:
+) -> dict[str, Array]:
     """Features [rows, ...] of rows that lie evenly over a split (see `sampling`), streamed.
 
     Raises:

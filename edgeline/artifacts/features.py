@@ -26,6 +26,7 @@ import numpy as np
 import numpy.typing as npt
 
 from edgeline.errors import EdgelineError
+from edgeline.formats.dtypes import Array
 
 if TYPE_CHECKING:  # a device reads features from a manifest, never from Arrow
     import pyarrow as pa
@@ -61,7 +62,7 @@ def from_arrow_schema(schema: pa.Schema) -> list[Feature]:
     return [Feature(field.name, *_dtype_and_shape(field)) for field in schema]
 
 
-def to_numpy(batch: pa.RecordBatch, features: Iterable[Feature]) -> dict[str, npt.NDArray[Any]]:
+def to_numpy(batch: pa.RecordBatch, features: Iterable[Feature]) -> dict[str, Array]:
     """Dense arrays of shape [rows, *feature.shape], missing values as agreed above.
 
     Strings come as an object array of bytes.
@@ -72,7 +73,7 @@ def to_numpy(batch: pa.RecordBatch, features: Iterable[Feature]) -> dict[str, np
     return {feature.name: _column_to_numpy(batch, feature) for feature in features}
 
 
-def missing(values: npt.NDArray[Any]) -> npt.NDArray[np.bool_] | None:
+def missing(values: Array) -> npt.NDArray[np.bool_] | None:
     """Which values are the marker of a missing one, in an array's shape; None where it has none.
 
     Only floats, int64 and strings have one: a model's own input of int8, say, is never missing.
@@ -92,7 +93,7 @@ def with_shape(field: pa.Field, shape: tuple[int, ...]) -> pa.Field:
     return field.with_metadata({SHAPE: ",".join(map(str, shape)).encode()})
 
 
-def _column_to_numpy(batch: pa.RecordBatch, feature: Feature) -> npt.NDArray[Any]:
+def _column_to_numpy(batch: pa.RecordBatch, feature: Feature) -> Array:
     import pyarrow as pa
     import pyarrow.compute as pc
 

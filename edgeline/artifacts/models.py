@@ -38,16 +38,15 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 
 from edgeline import artifacts
 from edgeline.artifacts import Artifact
 from edgeline.artifacts.bundle import Signature
 from edgeline.artifacts.features import Feature
 from edgeline.errors import EdgelineError
+from edgeline.formats.dtypes import Array
 
 SCHEMA = "model/v1"
 EDGE_SCHEMA = "edge_model/v1"
@@ -62,7 +61,7 @@ ORIGIN = ("source", "kind", "sha256", "revision")
 LABEL = "label"
 TASKS = ("binary_classification", "multiclass_classification", "regression")
 
-Arrays = Mapping[str, npt.NDArray[Any]]
+Arrays = Mapping[str, Array]
 
 
 def raw_features(model: Artifact) -> list[Feature]:

@@ -15,6 +15,7 @@ import numpy.typing as npt
 from edgeline.artifacts.bundle import Tensor
 from edgeline.errors import EdgelineError
 from edgeline.extras import install_hint
+from edgeline.formats.dtypes import Array
 
 FORMATS = ("JPEG", "PNG")
 CHANNELS = (1, 3)
@@ -91,7 +92,7 @@ def over_range(tensor: Tensor) -> bool:
     return any(abs(_real(tensor, pixel) - pixel) > 1 for pixel in (0, 255))
 
 
-def to_range(array: npt.NDArray[Any], tensor: Tensor) -> npt.NDArray[Any]:
+def to_range(array: Array, tensor: Tensor) -> Array:
     """Pixels from 0 to 255 as the real values of such an input (see `over_range`), float32."""
     return np.asarray(_real(tensor, array.astype(np.float64)), np.float32)
 

@@ -29,11 +29,11 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 
 from edgeline.artifacts.features import missing
 from edgeline.errors import EdgelineError
 from edgeline.formats import typed
+from edgeline.formats.dtypes import Array
 
 FILE = "reference.json"
 FORMAT = "reference/v1"
@@ -45,7 +45,6 @@ _MOST = 1 << 53  # rows; what a float counts
 LONG = 64  # bytes; longer strings are told apart by a digest
 _DETAIL = ((100, 200), (50, 50), (20, 20), (10, 5), (4, 0))  # quantiles and categories listed
 
-Array = npt.NDArray[Any]
 Arrays = Mapping[str, Array]
 
 

@@ -23,16 +23,16 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 
 from edgeline.artifacts.bundle import Signature, Tensor
 from edgeline.errors import EdgelineError
 from edgeline.formats import typed
+from edgeline.formats.dtypes import Array
 
 FILE = "test_vectors.json"
 FORMAT = "test_vectors/v1"
 
-Arrays = Mapping[str, npt.NDArray[Any]]
+Arrays = Mapping[str, Array]
 
 
 @dataclass(frozen=True)
@@ -121,14 +121,14 @@ def _decode(value: Mapping[str, Any], tensors: tuple[Tensor, ...]) -> Arrays:
     return arrays
 
 
-def _array(name: str, rows: Any, dtype: str) -> npt.NDArray[Any]:
+def _array(name: str, rows: Any, dtype: str) -> Array:
     try:
         return _strings(rows) if dtype == "string" else np.array(rows, object).astype(dtype)
     except (ValueError, TypeError, OverflowError, RecursionError) as error:
         raise EdgelineError(f"{name[:100]!r} is not rows of {dtype[:40]}: {error}") from error
 
 
-def _strings(rows: Any) -> npt.NDArray[Any]:
+def _strings(rows: Any) -> Array:
     flat: list[bytes] = []
 
     def shape_of(item: Any) -> tuple[int, ...]:

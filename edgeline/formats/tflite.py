@@ -20,6 +20,7 @@ import numpy.typing as npt
 
 from edgeline.errors import EdgelineError, UsageError, at_path
 from edgeline.formats import flatbuffer
+from edgeline.formats.dtypes import Array
 from edgeline.formats.flatbuffer import Bytes, Reader, Table
 from edgeline.formats.tflite_schema import BITS, DTYPES, OPERATORS, OPTIONS, OPTIONS_OF
 
@@ -77,7 +78,7 @@ class SubgraphTensor:
         """Bytes of its values, 0 where the type has no fixed size."""
         return -(-self.elements * BITS.get(self.dtype, 0) // 8)
 
-    def values(self) -> npt.NDArray[Any] | None:
+    def values(self) -> Array | None:
         """The values of a constant, as stored, or None (not constant, or no numpy type)."""
         if self.data is None or self.dtype not in _NUMPY:
             return None

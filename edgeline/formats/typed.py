@@ -55,19 +55,19 @@ def parse(text: str | bytes, where: str) -> Any:
         raise EdgelineError(f"{where} is not JSON ({error}).") from error
 
 
-def convert(value: Any, kind: Any, where: str = "") -> Any:
+def convert(value: object, kind: Any, where: str = "") -> Any:
     """A JSON value as a type says: lists become tuples, objects mappings or dataclasses.
 
     Args:
-        kind: str, int, float, bool, Any, a dataclass, `tuple[X, ...]`, `Mapping[str, X]`,
-            `X | None` or `Literal["a", "b"]`.
+        kind: str, int, float, bool, object (anything), a dataclass, `tuple[X, ...]`,
+            `Mapping[str, X]`, `X | None` or `Literal["a", "b"]`.
         where: the place of the value, for the sentence.
 
     Raises:
         EdgelineError: the value, or one inside it, is of another kind, missing or unknown.
     """
     origin, arguments = get_origin(kind), get_args(kind)
-    if kind is Any:
+    if kind in (object, Any):
         return value
     if origin in (Union, types.UnionType):
         if value is None and types.NoneType in arguments:
@@ -98,10 +98,10 @@ def convert(value: Any, kind: Any, where: str = "") -> Any:
     if not _fits(value, kind):
         number = kind in (int, float) and type(value) is int
         raise _wrong(value, "a number of 64 bits" if number else _NAMES[kind], where)
-    return float(value) if kind is float else value
+    return float(value) if isinstance(value, int) and kind is float else value
 
 
-def _dataclass(value: Mapping[str, Any], kind: Any, where: str) -> Any:
+def _dataclass(value: Mapping[str, object], kind: Any, where: str) -> Any:
     hints = _hints(kind)
     for name in value:
         if name not in hints:
@@ -118,7 +118,7 @@ def _hints(kind: Any) -> dict[str, Any]:
     return get_type_hints(kind)
 
 
-def _fits(value: Any, kind: Any) -> bool:
+def _fits(value: object, kind: object) -> bool:
     if kind is str:  # half a surrogate pair is in no file's name and in no answer
         return isinstance(value, str) and not any("\ud800" <= c <= "\udfff" for c in value)
     if kind is bool or isinstance(value, bool):
@@ -134,7 +134,7 @@ def _inside(where: str, name: object) -> str:
     return f"{where}.{name}" if where else str(name)
 
 
-def _wrong(value: Any, wanted: str, where: str) -> EdgelineError:
+def _wrong(value: object, wanted: str, where: str) -> EdgelineError:
     shown = ascii(value) if isinstance(value, (str, int, float)) else _kind(value)
     if len(shown) > _SHOWN:
         shown = shown[: _SHOWN - 3] + "..."
@@ -142,7 +142,7 @@ def _wrong(value: Any, wanted: str, where: str) -> EdgelineError:
     return EdgelineError(f"{place} is {shown}, not {wanted}")
 
 
-def _kind(value: Any) -> str:
+def _kind(value: object) -> str:
     return {dict: "an object", list: "a list", type(None): "null"}.get(
         type(value), type(value).__name__
     )

@@ -19,12 +19,14 @@ import uuid
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
 from edgeline.errors import EdgelineError, at_path
 from edgeline.stores.folder_store import FolderStore
-from edgeline.stores.object_store import ObjectStore
 from edgeline.stores.store import open_store
+
+if TYPE_CHECKING:
+    from edgeline.stores.object_store import ObjectStore
 
 LEASE = 60.0  # seconds
 PATIENCE = 120.0  # seconds

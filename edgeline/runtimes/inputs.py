@@ -10,15 +10,14 @@ from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 
 from edgeline.artifacts.bundle import Signature, Tensor
 from edgeline.errors import EdgelineError
-from edgeline.formats.dtypes import BY_NAME
+from edgeline.formats.dtypes import BY_NAME, Array
 
 MAX_ROWS = 1 << 20  # of one call
 
-Arrays = Mapping[str, npt.NDArray[Any]]
+Arrays = Mapping[str, Array]
 
 
 def check(arrays: Arrays, signature: Signature) -> int:

@@ -18,16 +18,16 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 
 from edgeline.artifacts.bundle import Signature, Tensor
 from edgeline.errors import EdgelineError, first_line
+from edgeline.formats.dtypes import Array
 from edgeline.runtimes import inputs
 from edgeline.runtimes.pieces import pieces
 
 SERVING = "serving_default"
 
-Arrays = Mapping[str, npt.NDArray[Any]]
+Arrays = Mapping[str, Array]
 
 
 @dataclass(frozen=True)
@@ -45,7 +45,7 @@ class EdgeModel:
     signature: Signature
     invoke: Callable[[Arrays], Arrays]
 
-    def __call__(self, arrays: Arrays) -> dict[str, npt.NDArray[Any]]:
+    def __call__(self, arrays: Arrays) -> dict[str, Array]:
         """Check the input and run the model on it, in pieces where there are many rows.
 
         Raises:
@@ -60,7 +60,7 @@ class EdgeModel:
             return answers[0]
         return {name: np.concatenate([answer[name] for answer in answers]) for name in answers[0]}
 
-    def _answer(self, piece: Arrays, count: int) -> dict[str, npt.NDArray[Any]]:
+    def _answer(self, piece: Arrays, count: int) -> dict[str, Array]:
         given = len(next(iter(piece.values())))
         answer = self.invoke(piece)
         for name, array in answer.items():
@@ -126,7 +126,7 @@ def check(arrays: Arrays, signature: Signature) -> int:
     return rows
 
 
-def quantise(arrays: Arrays, tensors: tuple[Tensor, ...]) -> dict[str, npt.NDArray[Any]]:
+def quantise(arrays: Arrays, tensors: tuple[Tensor, ...]) -> dict[str, Array]:
     """Real values as a quantised model stores them: round(real / scale) + zero point, clipped.
 
     Arrays of tensors without a scale stay as they are.
@@ -141,7 +141,7 @@ def quantise(arrays: Arrays, tensors: tuple[Tensor, ...]) -> dict[str, npt.NDArr
     }
 
 
-def dequantise(arrays: Arrays, tensors: tuple[Tensor, ...]) -> dict[str, npt.NDArray[Any]]:
+def dequantise(arrays: Arrays, tensors: tuple[Tensor, ...]) -> dict[str, Array]:
     """The real values of stored ones, float32: scale * (stored - zero point)."""
     scales = {tensor.name: tensor for tensor in tensors if tensor.scale is not None}
     return {
@@ -191,7 +191,7 @@ def describe_tensor(name: str, detail: Mapping[str, Any]) -> Tensor:
     )
 
 
-def _quantise(array: npt.NDArray[Any], tensor: Tensor) -> npt.NDArray[Any]:
+def _quantise(array: Array, tensor: Tensor) -> Array:
     real = np.asarray(array, np.float64)
     if np.isnan(real).any():
         raise EdgelineError(
@@ -202,7 +202,7 @@ def _quantise(array: npt.NDArray[Any], tensor: Tensor) -> npt.NDArray[Any]:
     return np.clip(stored, bounds.min, bounds.max).astype(tensor.dtype)
 
 
-def _dequantise(array: npt.NDArray[Any], tensor: Tensor) -> npt.NDArray[Any]:
+def _dequantise(array: Array, tensor: Tensor) -> Array:
     shifted = np.asarray(array, np.float64) - (tensor.zero_point or 0)
     return np.asarray((tensor.scale or 1.0) * shifted, np.float32)
 

@@ -17,12 +17,12 @@ is a curve of `train` and no number.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any, Protocol
+from typing import Protocol
 
 import numpy as np
-import numpy.typing as npt
 
 from edgeline.errors import EdgelineError
+from edgeline.formats.dtypes import Array
 
 AUC, ACCURACY, MSE = "auc", "accuracy", "mean_squared_error"
 AUC_TFMA = "auc_tfma"
@@ -37,8 +37,6 @@ NAMES: Mapping[str, str] = {
 }
 ROWS = 1 << 22  # scores that are kept, 5 bytes each
 BINS = 1 << 16
-
-Array = npt.NDArray[Any]
 
 
 class Metric(Protocol):

@@ -21,7 +21,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 
 from edgeline import artifacts
 from edgeline.artifacts import Artifact, models, pixels
@@ -29,6 +28,7 @@ from edgeline.artifacts.bundle import Signature, Tensor
 from edgeline.artifacts.features import Feature
 from edgeline.artifacts.transformed import Cause
 from edgeline.errors import EdgelineError, first_line
+from edgeline.formats.dtypes import Array
 from edgeline.runtimes.interpreter import EdgeModel, dequantise, quantise
 
 Feed = Callable[[models.Arrays], models.Arrays]
@@ -127,7 +127,7 @@ def not_raw(signature: Signature) -> list[Cause]:
     return found
 
 
-def prepare(raw: models.Arrays, tensors: Sequence[Tensor]) -> dict[str, npt.NDArray[Any]]:
+def prepare(raw: models.Arrays, tensors: Sequence[Tensor]) -> dict[str, Array]:
     """Raw features as a model's inputs, in real values.
 
     Pixels are spread over the range of a quantised image input, channels put first where it has
@@ -139,7 +139,7 @@ def prepare(raw: models.Arrays, tensors: Sequence[Tensor]) -> dict[str, npt.NDAr
     return {tensor.name: _prepared(raw[tensor.name], tensor) for tensor in tensors}
 
 
-def _prepared(array: npt.NDArray[Any], tensor: Tensor) -> npt.NDArray[Any]:
+def _prepared(array: Array, tensor: Tensor) -> Array:
     shape = tensor.shape[1:]
     if min(shape, default=1) < 0:
         raise EdgelineError(
@@ -194,7 +194,7 @@ def _imported(model: Artifact) -> Original:
     return Original(model, takes, evaluate, feed, words, place, bool(facts["label"]))
 
 
-def _label(facts: Mapping[str, Any]) -> Callable[[models.Arrays], npt.NDArray[Any]]:
+def _label(facts: Mapping[str, Any]) -> Callable[[models.Arrays], Array]:
     """What gives the label [rows, 1] of raw rows: a class index, a value, or NaN."""
     column = facts["label"]
     if not column:

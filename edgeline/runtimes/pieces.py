@@ -3,17 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from typing import Any
 
 import numpy as np
-import numpy.typing as npt
+
+from edgeline.formats.dtypes import Array
 
 PIECE_ROWS, PIECE_BYTES = 1024, 4 << 20  # of what a runtime gets at once
 
-Arrays = Mapping[str, npt.NDArray[Any]]
+Arrays = Mapping[str, Array]
 
 
-def pieces(arrays: Arrays, fixed: int = 0) -> Iterator[tuple[dict[str, npt.NDArray[Any]], int]]:
+def pieces(arrays: Arrays, fixed: int = 0) -> Iterator[tuple[dict[str, Array], int]]:
     """Named arrays [rows, ...] piece by piece, contiguous, each with its number of real rows.
 
     A model with a fixed batch gets pieces of that size: one that is short is filled up with its

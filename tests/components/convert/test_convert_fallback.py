@@ -8,7 +8,7 @@ from edgeline import artifacts
 from edgeline.artifacts import models
 from edgeline.components.convert import fallback
 from edgeline.components.convert.convert import convert
-from edgeline.components.convert.fallback import Trial
+from edgeline.components.convert.fallback import Candidate
 from edgeline.errors import EdgelineError
 from edgeline.runtimes import interpreter
 
@@ -41,15 +41,15 @@ def search(needed, max_drop=0.1):
         drop = 0.0 if model[1] >= needed.get(list(BASE)[model[0]], 99) else 0.5
         return {"accuracy": 0.9 - drop}, drop
 
-    model, best, _, trials = fallback.search(Maker(), judge, max_drop, len)
+    model, best, _, candidates = fallback.search(Maker(), judge, max_drop, len)
     assert len(model) == best.size
-    return best, [(t.quantisation, len(t.kept), t.holds) for t in trials]
+    return best, [(t.quantisation, len(t.kept), t.holds) for t in candidates]
 
 
 def test_what_holds_at_once_is_taken_and_larger_is_not_judged():
-    best, trials = search({"dynamic_wi4_afp32": 0, "static_wi8_ai8": 0})
-    assert best == Trial("dynamic_wi4_afp32", (), 100, {"accuracy": 0.9}, 0.0, True)
-    assert trials == [
+    best, candidates = search({"dynamic_wi4_afp32": 0, "static_wi8_ai8": 0})
+    assert best == Candidate("dynamic_wi4_afp32", (), 100, {"accuracy": 0.9}, 0.0, True)
+    assert candidates == [
         ("dynamic_wi4_afp32", 0, True),
         ("static_wi8_ai8", 0, False),
         ("dynamic_wi8_afp32", 0, False),
@@ -57,9 +57,9 @@ def test_what_holds_at_once_is_taken_and_larger_is_not_judged():
 
 
 def test_the_worst_layers_are_kept_until_it_holds():
-    best, trials = search({"dynamic_wi4_afp32": 3, "dynamic_wi8_afp32": 0})
+    best, candidates = search({"dynamic_wi4_afp32": 3, "dynamic_wi8_afp32": 0})
     assert best.quantisation == "dynamic_wi8_afp32"  # 160 bytes, where 4 kept layers make 180
-    assert [count for name, count, _ in trials if name == "dynamic_wi4_afp32"] == [0, 1, 2, 4]
+    assert [count for name, count, _ in candidates if name == "dynamic_wi4_afp32"] == [0, 1, 2, 4]
     best, _ = search({"dynamic_wi4_afp32": 2})
     assert best.kept == ("dynamic_wi4_afp32/0", "dynamic_wi4_afp32/1")
 
@@ -67,9 +67,9 @@ def test_the_worst_layers_are_kept_until_it_holds():
 def test_float_is_the_last_and_says_whether_it_holds():
     best, _ = search({"fp16": 0})
     assert (best.quantisation, best.holds) == ("fp16", True)
-    best, trials = search({})
+    best, candidates = search({})
     assert (best.quantisation, best.holds) == ("float", False)
-    assert trials[-2:] == [("fp16", 0, False), ("float", 0, False)]
+    assert candidates[-2:] == [("fp16", 0, False), ("float", 0, False)]
 
 
 @pytest.mark.usefixtures("in_this_process")
@@ -87,20 +87,20 @@ def test_auto_finds_the_smallest_taxi_model_that_holds(trained_taxi):
             max_drop=max_drop,
             representative_rows=100,
         )
-        found = json.loads((folder / name / "trials.json").read_text())
-        chosen = next(t for t in found["trials"] if t["size"] == done.metadata["size"])
+        found = json.loads((folder / name / "candidates.json").read_text())
+        chosen = next(t for t in found["candidates"] if t["size"] == done.metadata["size"])
         assert chosen["holds"] and chosen["drop"] <= max_drop
-        assert chosen["size"] == min(t["size"] for t in found["trials"] if t["holds"])
+        assert chosen["size"] == min(t["size"] for t in found["candidates"] if t["holds"])
         assert chosen["quantisation"] == done.metadata["quantisation"]
-        assert "Every trial" in page.read_text()
+        assert "Every candidate" in page.read_text()
         return done, found
 
     loose, found = run("loose", 0.05)
-    assert found["trials"][0]["holds"] and found["cloud"].keys() == {"auc", "accuracy"}
+    assert found["candidates"][0]["holds"] and found["cloud"].keys() == {"auc", "accuracy"}
     strict, found = run("strict", 0.0)
     assert loose.metadata["size"] < strict.metadata["size"] < loose.metadata["source_size"]
-    kept = [trial for trial in found["trials"] if trial["kept"]]
-    assert kept and not found["trials"][0]["holds"]
+    kept = [candidate for candidate in found["candidates"] if candidate["kept"]]
+    assert kept and not found["candidates"][0]["holds"]
     edge = artifacts.read(folder / "strict", models.EDGE_SCHEMA)
     assert interpreter.load(models.edge_model_path(edge)).signature.outputs[0].dtype == "float32"
 

@@ -10,9 +10,6 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
-import urllib3
-from minio import Minio
-from minio.error import S3Error
 
 BUCKET = "bundles"
 
@@ -36,6 +33,9 @@ class S3:
 
     @property
     def client(self):
+        import urllib3
+        from minio import Minio
+
         pool = urllib3.PoolManager(timeout=10, retries=False)
         keys = self.access_key, self.secret_key
         return Minio(self.address, *keys, secure=False, http_client=pool)
@@ -62,12 +62,15 @@ def start(binary, folder, keys):
 
 def ready(server, s3):
     """Wait until the bucket is made: the health check answers before requests are taken."""
+    from minio.error import S3Error
+    from urllib3.exceptions import HTTPError
+
     deadline = time.monotonic() + 30
     while time.monotonic() < deadline and server.poll() is None:
         try:
             s3.client.make_bucket(BUCKET)
             return True
-        except (S3Error, urllib3.exceptions.HTTPError):
+        except (S3Error, HTTPError):
             time.sleep(0.05)
     return False
 

@@ -18,9 +18,7 @@ from edgeline.errors import EdgelineError
 
 pytestmark = pytest.mark.slow
 
-TRIPS = pa.table(
-    {"miles": [1.0, 2.0, None, 4.0], "kind": ["a", None, "b", "a"], "hour": [1, None, 3, 4]}
-)
+TRIPS = {"miles": [1.0, 2.0, None, 4.0], "kind": ["a", None, "b", "a"], "hour": [1, None, 3, 4]}
 FEATURES = [Feature("miles", "float32"), Feature("kind", "string"), Feature("hour", "int64")]
 HEAD = (
     "import tensorflow as tf\nimport tensorflow_transform as tft\ndef preprocessing_fn(inputs):\n"
@@ -31,12 +29,14 @@ HEAD = (
 def run(tmp_path):
     """Run the worker on the body of a preprocessing_fn; gives the transformed artifact."""
 
-    def work(body, table=TRIPS, features=FEATURES, module=None, **parameters):
+    def work(body, table=None, features=FEATURES, module=None, **parameters):
+        # made here: pyarrow imports pandas to make a table of Python's values
+        rows = pa.table(TRIPS) if table is None else table
         with artifacts.writing(tmp_path / "examples", examples.SCHEMA) as draft:
             (draft.path / "train").mkdir()
             (draft.path / "empty").mkdir()
-            pq.write_table(table, draft.path / "train" / "part-00000.parquet")
-            draft.metadata["splits"] = {"train": {"rows": len(table)}, "empty": {"rows": 0}}
+            pq.write_table(rows, draft.path / "train" / "part-00000.parquet")
+            draft.metadata["splits"] = {"train": {"rows": len(rows)}, "empty": {"rows": 0}}
         with artifacts.writing(tmp_path / "schema", "schema/v1") as draft:
             text = json.dumps([feature.to_json() for feature in features])
             (draft.path / "features.json").write_text(text)
@@ -225,4 +225,4 @@ def test_a_damaged_cache_is_learnt_anew(run, tmp_path):
     again = run(body, analyzer_cache=str(cache))
     assert again.digest == first.digest
     graph = artifacts.read(tmp_path / "graph", "transform_graph/v1")
-    assert graph.metadata["rows_analyzed"] == len(TRIPS)
+    assert graph.metadata["rows_analyzed"] == len(TRIPS["miles"])

@@ -1,4 +1,4 @@
-"""The trials of `auto` in the report: size beside metric."""
+"""The candidates of `auto` in the report: size beside metric."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import Any
 
 from matplotlib.figure import Figure
 
-from edgeline.components.convert.fallback import Trial
+from edgeline.components.convert.fallback import Candidate
 from edgeline.components.convert.layer_errors import short
 from edgeline.components.convert.settings import Limit
 from edgeline.reports import report
@@ -20,25 +20,27 @@ COLOURS = {
 
 
 def sections(
-    trials: Sequence[Trial], cloud: Mapping[str, float | None], limit: Limit | None
+    candidates: Sequence[Candidate], cloud: Mapping[str, float | None], limit: Limit | None
 ) -> list[report.Section]:
-    """All trials as a plot and a table, and whether the limit holds."""
+    """All candidates as a plot and a table, and whether the limit holds."""
     assert limit is not None
-    holding = [trial for trial in trials if trial.holds]
-    chosen = min(holding or trials[-1:], key=lambda trial: trial.size)
+    holding = [candidate for candidate in candidates if candidate.holds]
+    chosen = min(holding or candidates[-1:], key=lambda candidate: candidate.size)
     names = sorted(cloud)
     rows: list[list[Any]] = [["trained model", None, None, *(cloud[n] for n in names), None, ""]]
-    for trial in trials:
+    for candidate in candidates:
         verdict: Any = "not judged: a smaller one holds"
-        if trial.drop is not None:
-            verdict = report.badge("holds" if trial.holds else "drops too much", trial.holds)
+        if candidate.drop is not None:
+            verdict = report.badge(
+                "holds" if candidate.holds else "drops too much", candidate.holds
+            )
         rows.append(
             [
-                trial.quantisation + (" (chosen)" if trial is chosen else ""),
-                len(trial.kept),
-                report.size(trial.size),
-                *(trial.metrics.get(name) for name in names),
-                trial.drop,
+                candidate.quantisation + (" (chosen)" if candidate is chosen else ""),
+                len(candidate.kept),
+                report.size(candidate.size),
+                *(candidate.metrics.get(name) for name in names),
+                candidate.drop,
                 verdict,
             ]
         )
@@ -54,19 +56,21 @@ def sections(
         )
     head = ["tried", "kept layers", "size", *names, "drop", ""]
     return [
-        report.Section("Trials", report.text(text) + report.figure(_plot(trials, chosen, limit))),
-        report.Section("Every trial", report.table(head, rows)),
+        report.Section(
+            "Candidates", report.text(text) + report.figure(_plot(candidates, chosen, limit))
+        ),
+        report.Section("Every candidate", report.table(head, rows)),
     ]
 
 
-def _plot(trials: Sequence[Trial], chosen: Trial, limit: Limit) -> Figure:
+def _plot(candidates: Sequence[Candidate], chosen: Candidate, limit: Limit) -> Figure:
     figure = Figure(figsize=(7, 3))
     axes = figure.subplots()
-    judged = [trial for trial in trials if trial.drop is not None]
-    for name in dict.fromkeys(trial.quantisation for trial in judged):
-        of = sorted((t for t in judged if t.quantisation == name), key=lambda trial: trial.size)
+    judged = [candidate for candidate in candidates if candidate.drop is not None]
+    for name in dict.fromkeys(candidate.quantisation for candidate in judged):
+        of = sorted((c for c in judged if c.quantisation == name), key=lambda c: c.size)
         colour = COLOURS.get(name, report.GREY)
-        sizes, drops = [t.size / 1000 for t in of], [float(t.drop or 0.0) for t in of]
+        sizes, drops = [c.size / 1000 for c in of], [float(c.drop or 0.0) for c in of]
         axes.plot(sizes, drops, "o-", color=colour, label=name, markersize=5)
     axes.plot(
         [chosen.size / 1000],

@@ -1,0 +1,51 @@
+"""The report of `train`: the network in full, however narrow the terminal is."""
+
+from __future__ import annotations
+
+import pytest
+
+from edgeline.components.train.fitting import Fitting, FittingState
+from edgeline.components.train.report import write_report
+
+pytestmark = pytest.mark.slow  # imports Keras
+METADATA = {"parameters": 0, "metrics": {}, "hyperparameters": {}, "features": []}
+
+
+def page(network, tmp_path, monkeypatch):
+    monkeypatch.setenv("COLUMNS", "40")
+    state = FittingState(epoch=1, history={"loss": [1.0]})
+    write_report(tmp_path / "report.html", network, state, METADATA, Fitting("label", 1))
+    return (tmp_path / "report.html").read_text()
+
+
+def test_each_layer_is_listed_with_shape_parameters_and_what_it_reads(tmp_path, monkeypatch):
+    import keras
+
+    inputs = [keras.Input((3,), name="a"), keras.Input((2,), name="b")]
+    name = "a_dense_layer_whose_name_is_longer_than_a_narrow_terminal_is_wide"
+    joined = keras.layers.Concatenate(name="joined")(inputs)
+    network = keras.Model(inputs, keras.layers.Dense(4, name=name)(joined))
+    html = page(network, tmp_path, monkeypatch)
+    row = html[html.index(name) :].split("</tr>")[0]
+    assert "Dense" in row and "(None, 4)" in row and ">24<" in row and "joined" in row
+    row = html[html.index(">joined<") :].split("</tr>")[0]
+    assert "(None, 5)" in row and "a, b" in row
+
+
+def test_a_subclassed_network_has_its_layers_without_shapes(tmp_path, monkeypatch):
+    import keras
+    import numpy as np
+
+    class Network(keras.Model):
+        def __init__(self):
+            super().__init__()
+            self.inner = keras.layers.Dense(2, name="inner")
+
+        def call(self, inputs):
+            return self.inner(inputs)
+
+    network = Network()
+    network(np.zeros((1, 3), np.float32))
+    html = page(network, tmp_path, monkeypatch)
+    row = html[html.index(">inner<") :].split("</tr>")[0]
+    assert "Dense" in row and ">8<" in row
