@@ -4,7 +4,7 @@ Importing this package costs nothing: TensorFlow, Beam and kfp are imported
 by the parts that use them, when they are used.
 """
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from edgeline.version import __version__ as __version__
 
@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 __all__ = ["Client", "__version__"]
 
 
-def __getattr__(name: str) -> Any:
+def __getattr__(name: str) -> object:
     if name == "Client":
         from edgeline.client.client import Client
 

@@ -234,7 +234,7 @@ def _section(title: str, header: list[str], rows: Iterable[list[str]]) -> Iterat
     yield "\n".join(lines)
 
 
-def _artifact(value: Any, description: str) -> list[str]:
+def _artifact(value: object, description: str) -> list[str]:
     """The cells type, holds and description."""
     found = SCHEMA.search(description)
     holds = f"`{found[1]}`" if found else ""

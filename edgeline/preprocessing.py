@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from edgeline.artifacts.features import MISSING_INT
 
@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 __all__ = ["fill_missing"]
 
 
-def fill_missing(value: tf.Tensor, default: Any) -> tf.Tensor:
+def fill_missing(value: tf.Tensor, default: object) -> tf.Tensor:
     """Replace missing values of a raw feature inside the graph.
 
     Args:

@@ -16,7 +16,6 @@ import traceback
 import types
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 from edgeline.errors import EdgelineError
 
@@ -48,7 +47,7 @@ def load(module: str) -> types.ModuleType:
     return _from_source(module)
 
 
-def function(module: types.ModuleType, name: str) -> Callable[..., Any]:
+def function(module: types.ModuleType, name: str) -> Callable[..., object]:
     """A function of the user's module.
 
     Raises:

@@ -10,7 +10,6 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from edgeline.errors import EdgelineError, UsageError
 from edgeline.formats import plain_yaml
@@ -98,7 +97,7 @@ def _in_file(file: Path) -> Iterator[Use]:
         yield from _in_document(document, str(file))
 
 
-def _in_document(document: Any, file: str) -> Iterator[Use]:
+def _in_document(document: object, file: str) -> Iterator[Use]:
     if not isinstance(document, dict) or document.get("kind") in TEXT_ONLY:
         return
     if str(document.get("kind", "")).endswith("List") and isinstance(document.get("items"), list):
@@ -111,7 +110,7 @@ def _in_document(document: Any, file: str) -> Iterator[Use]:
         yield Use(image, file, " ".join(filter(None, [start, place])))
 
 
-def _images(node: Any, path: tuple[str, ...]) -> Iterator[tuple[str, str]]:
+def _images(node: object, path: tuple[str, ...]) -> Iterator[tuple[str, str]]:
     if isinstance(node, list):
         for number, item in enumerate(node):
             name = item.get("name") if isinstance(item, dict) else None

@@ -40,7 +40,7 @@ class Analysis:
     """
 
     blessed: bool
-    metadata: dict[str, Any]
+    metadata: dict[str, object]
     overall: dict[str, float]
     roc: tuple[list[float], list[float], list[float]] | None
     confusion: tuple[list[str], list[list[int]]] | None
@@ -58,7 +58,7 @@ def analyze(
     model_path: str,
     evaluation_path: str,
     report_path: str,
-    eval_config: Mapping[str, Any] | str = "",
+    eval_config: Mapping[str, object] | str = "",
     split: str = "eval",
     baseline_model_uri: str = "",
     beam_options: Sequence[str] = (),

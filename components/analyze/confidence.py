@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import zlib
 from collections.abc import Sequence
-from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -33,7 +32,7 @@ def weights(
     return np.concatenate([once, random.poisson(1.0, (SAMPLES, rows))])
 
 
-def with_interval(value: Any, resampled: Sequence[Any]) -> Any:
+def with_interval(value: object, resampled: Sequence[object]) -> object:
     """A metric's value with the t-distribution of its resamples (TFMA's type)."""
     from tensorflow_model_analysis.api import types
     from tensorflow_model_analysis.evaluators import confidence_intervals_util

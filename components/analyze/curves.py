@@ -10,16 +10,14 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
-import numpy.typing as npt
+
+from edgeline.formats.dtypes import Array
 
 BINS = 100
 CELLS = 60
 REACH = float(np.arcsinh(1e6))
-
-Array = npt.NDArray[Any]
 
 
 @dataclass(frozen=True)

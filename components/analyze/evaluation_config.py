@@ -18,15 +18,18 @@ from __future__ import annotations
 import copy
 import json
 from collections.abc import Mapping
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from edgeline.components.analyze import fairness
 from edgeline.errors import EdgelineError
 
+if TYPE_CHECKING:
+    import tensorflow_model_analysis as tfma
+
 CANDIDATE, BASELINE = "candidate", "baseline"
 # KFP makes floats of all numbers of a parameter, and TFMA insists on integers here
 WHOLE_NUMBERS = {"num_thresholds", "num_buckets", "class_id", "top_k", "k"}
-DEFAULT_METRICS: Mapping[str, list[dict[str, Any]]] = {
+DEFAULT_METRICS: Mapping[str, list[dict[str, object]]] = {
     "binary_classification": [
         {"class_name": "ExampleCount"},
         {"class_name": "AUC"},
@@ -59,8 +62,8 @@ DEFAULT_METRICS: Mapping[str, list[dict[str, Any]]] = {
 
 
 def parse(
-    config: Mapping[str, Any] | str, task: str, has_baseline: bool, confidence_intervals: bool
-) -> Any:
+    config: Mapping[str, object] | str, task: str, has_baseline: bool, confidence_intervals: bool
+) -> tfma.EvalConfig:
     """A complete EvalConfig proto.
 
     Metrics default by task; the row count and the slice of all rows are always there. The
@@ -117,7 +120,7 @@ def parse(
     return proto
 
 
-def slice_columns(proto: Any) -> list[str]:
+def slice_columns(proto: tfma.EvalConfig) -> list[str]:
     """The raw columns that the slices of an EvalConfig are made of, sorted."""
     if proto.cross_slicing_specs:
         raise EdgelineError("eval_config.cross_slicing_specs is not supported: use slicing_specs.")
@@ -132,22 +135,22 @@ def slice_columns(proto: Any) -> list[str]:
     return sorted(names)
 
 
-def has_change_thresholds(config: Mapping[str, Any] | str) -> bool:
+def has_change_thresholds(config: Mapping[str, object] | str) -> bool:
     """Whether a config, as given by the user, compares with a baseline."""
     from tensorflow_model_analysis.utils import config_util
 
     return bool(config_util.has_change_threshold(_to_proto(config)))
 
 
-def to_json(proto: Any) -> dict[str, Any]:
+def to_json(proto: tfma.EvalConfig) -> dict[str, object]:
     """An EvalConfig proto as an object."""
     from google.protobuf import json_format
 
-    value: dict[str, Any] = json_format.MessageToDict(proto, preserving_proto_field_name=True)
+    value: dict[str, object] = json_format.MessageToDict(proto, preserving_proto_field_name=True)
     return value
 
 
-def _to_proto(config: Mapping[str, Any] | str) -> Any:
+def _to_proto(config: Mapping[str, Any] | str) -> tfma.EvalConfig:
     from google.protobuf import json_format, text_format
     from tensorflow_model_analysis.proto import config_pb2
 
@@ -181,7 +184,7 @@ def _with_string_configs(given: Any) -> Any:
     return config
 
 
-def _check_metrics(proto: Any) -> None:
+def _check_metrics(proto: tfma.EvalConfig) -> None:
     from tensorflow_model_analysis.metrics import metric_specs
 
     for i, spec in enumerate(proto.metrics_specs):

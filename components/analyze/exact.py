@@ -3,19 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from typing import Any
-
-import numpy.typing as npt
 
 from edgeline.components.analyze.names import DECISION
+from edgeline.formats.dtypes import Array
 from edgeline.runtimes.metrics import AUC, Binary
 
 Counted = dict[str, Binary]  # by model, the candidate first
 
 
-def counted(
-    task: str, label: npt.NDArray[Any], predictions: Mapping[str, npt.NDArray[Any]]
-) -> Counted:
+def counted(task: str, label: Array, predictions: Mapping[str, Array]) -> Counted:
     """Of some rows of a binary task: label and predictions [rows]. Nothing of another task."""
     found: Counted = {}
     if task == "binary_classification":

@@ -45,7 +45,7 @@ def names_and_rates(thresholds: Sequence[float], matrices: Any) -> Iterator[tupl
             yield f"{PREFIX}/{name}@{threshold:.{digits}f}", part / whole if whole else float("nan")
 
 
-def register() -> type[Any]:
+def register() -> type[object]:
     """The metric class `FairnessIndicators`, known to TFMA from now on."""
     from tensorflow_model_analysis.metrics import (
         binary_confusion_matrices,
@@ -53,7 +53,7 @@ def register() -> type[Any]:
         metric_util,
     )
 
-    known: dict[str, type[Any]] = metric_types.registered_metrics()
+    known: dict[str, type[object]] = metric_types.registered_metrics()
     if "FairnessIndicators" in known:
         return known["FairnessIndicators"]
 
@@ -62,8 +62,8 @@ def register() -> type[Any]:
         name: str,
         model_name: str = "",
         output_name: str = "",
-        **options: Any,
-    ) -> Any:
+        **options: object,
+    ) -> object:
         del name
         matrices = binary_confusion_matrices.binary_confusion_matrices(
             thresholds=list(thresholds),
@@ -72,7 +72,7 @@ def register() -> type[Any]:
             **options,
         )
 
-        def keyed(name: str) -> Any:
+        def keyed(name: str) -> object:
             return metric_types.MetricKey(
                 name=name,
                 model_name=model_name,
@@ -81,7 +81,7 @@ def register() -> type[Any]:
                 example_weighted=options.get("example_weighted", False),
             )
 
-        def result(metrics: Any) -> Any:
+        def result(metrics: Any) -> object:
             found = metrics[matrices[-1].keys[-1]]
             return {keyed(rate): value for rate, value in names_and_rates(list(thresholds), found)}
 

@@ -14,18 +14,21 @@ import math
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from functools import partial
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import numpy.typing as npt
 
 from edgeline.components.analyze import fairness
 from edgeline.errors import EdgelineError
+from edgeline.formats.dtypes import Array
+
+if TYPE_CHECKING:
+    import tensorflow_model_analysis as tfma
+    from tensorflow_model_analysis.metrics import metric_types
+    from tensorflow_model_analysis.proto import config_pb2
 
 BUCKETS = 10_000  # of TFMA's calibration histogram, from which its AUC is computed
 EPSILON = 1e-7
-
-Array = npt.NDArray[Any]
 
 
 @dataclass(frozen=True)
@@ -49,13 +52,13 @@ Statistic = Callable[[SliceRows], Array]
 class MetricPlan:
     """One metric of one model: which statistics it needs and what it makes of them."""
 
-    key: Any
+    key: metric_types.MetricKey
     statistics: tuple[Statistic, ...]
-    value: Callable[..., dict[Any, Any]]
+    value: Callable[..., dict[metric_types.MetricKey, Any]]
     interval: bool = True
 
 
-def plans(eval_config: Any) -> list[MetricPlan]:
+def plans(eval_config: tfma.EvalConfig) -> list[MetricPlan]:
     """How to compute each metric of an EvalConfig, for each of its models.
 
     Raises:
@@ -265,7 +268,9 @@ _MEANS: dict[str, tuple[Callable[..., float], tuple[Statistic, ...]]] = {
 }
 
 
-def _plan(key: Any, config: Any, metric: Any) -> MetricPlan:
+def _plan(
+    key: metric_types.MetricKey, config: config_pb2.MetricConfig, metric: config_pb2.MetricConfig
+) -> MetricPlan:
     from tensorflow_model_analysis.metrics import confusion_matrix_metrics
 
     name, options = config.class_name, _options(metric)
@@ -299,13 +304,15 @@ def _plan(key: Any, config: Any, metric: Any) -> MetricPlan:
     )
 
 
-def _options(metric: Any) -> dict[str, Any]:
+def _options(metric: config_pb2.MetricConfig) -> dict[str, Any]:
     """The options of a metric that differ from 'not given'."""
     given = metric.get_config()
     return {name: value for name, value in given.items() if value not in (None, 0.0, False)}
 
 
-def _confusion_plan(key: Any, metric: Any, options: dict[str, Any]) -> MetricPlan:
+def _confusion_plan(
+    key: metric_types.MetricKey, metric: config_pb2.MetricConfig, options: dict[str, Any]
+) -> MetricPlan:
     own = inspect.signature(metric._metric_value).parameters.keys() - {"key", "matrices"}
     value = partial(
         metric._metric_value, key=key, **{name: metric.kwargs[name] for name in sorted(own)}
@@ -374,6 +381,8 @@ def _class_matrices(thresholds: Sequence[float], found: Array) -> Any:
     )
 
 
-def _fairness(key: Any, thresholds: Sequence[float], found: Array) -> dict[Any, float]:
+def _fairness(
+    key: metric_types.MetricKey, thresholds: Sequence[float], found: Array
+) -> dict[metric_types.MetricKey, float]:
     rates = fairness.names_and_rates(thresholds, _matrices(thresholds, found.tolist()))
     return {key._replace(name=name): value for name, value in rates}

@@ -9,9 +9,13 @@ it is `auc_tfma`.
 from __future__ import annotations
 
 import json
-from typing import Any
+from typing import TYPE_CHECKING
 
 from edgeline.runtimes.metrics import ACCURACY, AUC, AUC_TFMA, NAMES
+
+if TYPE_CHECKING:
+    import tensorflow_model_analysis as tfma
+    from tensorflow_model_analysis.proto import config_pb2
 
 ACCURACIES = {  # what each is called unless its config says otherwise
     "BinaryAccuracy": "binary_accuracy",
@@ -21,7 +25,7 @@ ACCURACIES = {  # what each is called unless its config says otherwise
 DECISION = 0.5  # a binary accuracy at another threshold keeps TFMA's name
 
 
-def shown(eval_config: Any) -> dict[str, str]:
+def shown(eval_config: tfma.EvalConfig) -> dict[str, str]:
     """Our names by TFMA's, for those metrics of an EvalConfig proto that differ."""
     found: dict[str, str] = {}
     for metric, options in _metrics(eval_config):
@@ -38,7 +42,7 @@ def shown(eval_config: Any) -> dict[str, str]:
     return found
 
 
-def has_roc_auc(eval_config: Any) -> bool:
+def has_roc_auc(eval_config: tfma.EvalConfig) -> bool:
     """Whether an EvalConfig proto asks for the area under the ROC curve, by its usual name."""
     return any(
         metric.class_name == "AUC"
@@ -48,7 +52,9 @@ def has_roc_auc(eval_config: Any) -> bool:
     )
 
 
-def _metrics(eval_config: Any) -> list[tuple[Any, dict[str, Any]]]:
+def _metrics(
+    eval_config: tfma.EvalConfig,
+) -> list[tuple[config_pb2.MetricConfig, dict[str, object]]]:
     return [
         (metric, _options(metric.config))
         for spec in eval_config.metrics_specs
@@ -56,8 +62,8 @@ def _metrics(eval_config: Any) -> list[tuple[Any, dict[str, Any]]]:
     ]
 
 
-def _options(config: str) -> dict[str, Any]:
+def _options(config: str) -> dict[str, object]:
     """A metric's config as TFMA reads it: JSON, of which the outer braces may be left out."""
     text = config.strip()
-    found: dict[str, Any] = json.loads(text if text.startswith("{") else f"{{{text}}}")
+    found: dict[str, object] = json.loads(text if text.startswith("{") else f"{{{text}}}")
     return found

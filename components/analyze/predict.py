@@ -18,6 +18,7 @@ import pyarrow.parquet as pq
 
 from edgeline.artifacts import Artifact, batches, features, models
 from edgeline.errors import EdgelineError
+from edgeline.formats.dtypes import Array
 from edgeline.runtimes import original
 
 
@@ -155,7 +156,7 @@ def _prediction(values: Any, task: str, model: str, where: str) -> npt.NDArray[n
 
 
 def _label(
-    values: Any, task: str, prediction: npt.NDArray[Any], model: str, where: str
+    values: Any, task: str, prediction: Array, model: str, where: str
 ) -> npt.NDArray[np.float32]:
     wide = np.asarray(values, np.float32).reshape(len(values), -1)
     if wide.shape[1] != 1:

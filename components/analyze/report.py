@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from markupsafe import Markup
@@ -15,6 +15,10 @@ from edgeline.components.analyze.thresholds import Verdict
 from edgeline.reports import report as html
 from edgeline.reports.report import BLUE, GREY, ORANGE, Fact, Section
 from edgeline.runtimes.metrics import ACCURACY, AUC, AUC_TFMA
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
 
 RANKING = {  # what tells the worst slice, in this order, and whether higher is better
     AUC_TFMA: True,
@@ -145,7 +149,7 @@ def _slices(by_slice: Sequence[Slice]) -> Section:
     head += ["Change"] if compared else []
     rows = []
     for one in worst_first(by_slice)[:MOST_SLICES_SHOWN]:
-        row: list[Any] = [_slice_name(one), one["examples"]]
+        row: list[object] = [_slice_name(one), one["examples"]]
         if metric:
             value = _defined(one, metric)
             row += [value, "" if value is None else _bar(value, overall, metric)]
@@ -183,7 +187,7 @@ def _fairness(by_slice: Sequence[Slice]) -> list[Section]:
     return [Section(title, html.table(head, rows), note)]
 
 
-def _rate(entry: Mapping[str, Any] | None, overall: Mapping[str, Any] | None) -> Any:
+def _rate(entry: Mapping[str, Any] | None, overall: Mapping[str, Any] | None) -> object:
     if not entry or not overall or entry["value"] is None or overall["value"] is None:
         return None
     distance = entry["value"] - overall["value"]
@@ -206,7 +210,7 @@ def _plots(curves: Curves, classes: Sequence[str]) -> list[Section]:
     return [Section("Predictions", html.figure(_regression_figure(curves)))]
 
 
-def _binary_figure(curves: Curves) -> Any:
+def _binary_figure(curves: Curves) -> Figure:
     from matplotlib.figure import Figure
 
     figure = Figure(figsize=(10, 4))
@@ -230,7 +234,7 @@ def _binary_figure(curves: Curves) -> Any:
     return figure
 
 
-def _scores_figure(curves: Curves, classes: Sequence[str]) -> Any:
+def _scores_figure(curves: Curves, classes: Sequence[str]) -> Figure:
     from matplotlib.figure import Figure
 
     figure = Figure(figsize=(10, 4))
@@ -247,7 +251,7 @@ def _scores_figure(curves: Curves, classes: Sequence[str]) -> Any:
     return figure
 
 
-def _matrix_figure(curves: Curves, classes: Sequence[str]) -> Any:
+def _matrix_figure(curves: Curves, classes: Sequence[str]) -> Figure:
     from matplotlib.figure import Figure
 
     size = min(4 + 0.3 * len(classes), 12)
@@ -256,7 +260,7 @@ def _matrix_figure(curves: Curves, classes: Sequence[str]) -> Any:
     return figure
 
 
-def _draw_matrix(axes: Any, counts: Any, classes: Sequence[str], title: str) -> None:
+def _draw_matrix(axes: Axes, counts: Any, classes: Sequence[str], title: str) -> None:
     shares = counts / np.maximum(counts.sum(axis=1, keepdims=True), 1)
     axes.imshow(shares, cmap="Blues", vmin=0, vmax=1)
     axes.set(xlabel="predicted", ylabel="label", title=title)
@@ -269,7 +273,7 @@ def _draw_matrix(axes: Any, counts: Any, classes: Sequence[str], title: str) -> 
         axes.text(column, row, f"{count:,}", ha="center", va="center", color=colour)
 
 
-def _regression_figure(curves: Curves) -> Any:
+def _regression_figure(curves: Curves) -> Figure:
     from matplotlib.figure import Figure
 
     figure = Figure(figsize=(6, 5))
@@ -287,7 +291,7 @@ def _regression_figure(curves: Curves) -> Any:
     return figure
 
 
-def _plain(axes: Any) -> None:
+def _plain(axes: Axes) -> None:
     axes.spines[["top", "right"]].set_visible(False)
     axes.grid(color="#e2e8f0", linewidth=0.6)
     axes.set_axisbelow(True)
@@ -300,7 +304,7 @@ def _defined(one: Slice, name: str) -> float | None:
     return float(value)
 
 
-def _slice_name(one: Slice) -> Any:
+def _slice_name(one: Slice) -> object:
     name = one["name"]
     return _whole(Markup("<b>All rows</b>") if name == slices.OVERALL else name)
 
@@ -317,7 +321,7 @@ def _interval(entry: Mapping[str, Any]) -> str:
     return f"{html.number(entry['lower'])} to {html.number(entry['upper'])}"
 
 
-def _marked_interval(one: Slice, metric: str) -> Any:
+def _marked_interval(one: Slice, metric: str) -> object:
     entry = one["metrics"].get(metric, {})
     if _defined(one, metric) is None:
         return "undefined"
@@ -330,7 +334,7 @@ def _marked_interval(one: Slice, metric: str) -> Any:
     return _whole(shown)
 
 
-def _signed(entry: Mapping[str, Any]) -> str:
+def _signed(entry: Mapping[str, object]) -> str:
     value = entry.get("value")
     return f"{value:+.4g}" if _is_number(value) else "–"
 
@@ -340,5 +344,5 @@ def _whole(cell: str) -> Markup:
     return Markup('<span style="white-space:nowrap">{}</span>').format(cell)
 
 
-def _is_number(value: Any) -> bool:
+def _is_number(value: object) -> bool:
     return isinstance(value, float)

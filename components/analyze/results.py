@@ -5,22 +5,29 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from edgeline import artifacts
 from edgeline.components.analyze import slices
 from edgeline.components.analyze.evaluation_config import BASELINE
 from edgeline.runtimes.metrics import AUC
 
+if TYPE_CHECKING:
+    import tensorflow_model_analysis as tfma
+    from tensorflow_model_analysis.metrics import metric_types
+    from tensorflow_model_analysis.proto import metrics_for_slice_pb2, validation_result_pb2
+
 SHARD = "-00000-of-00001.tfrecord"
 
 
-def in_order(found: Iterable[Any]) -> list[Any]:
+def in_order(
+    found: Iterable[metrics_for_slice_pb2.MetricsForSlice],
+) -> list[metrics_for_slice_pb2.MetricsForSlice]:
     """MetricsForSlice protos, all rows first."""
     return sorted(found, key=lambda proto: slices.order_of(key_of(proto)))
 
 
-def key_of(proto: Any) -> slices.SliceKey:
+def key_of(proto: metrics_for_slice_pb2.MetricsForSlice) -> slices.SliceKey:
     """The slice key of a MetricsForSlice or MetricsValidationForSlice proto."""
     from tensorflow_model_analysis.slicer import slicer_lib
 
@@ -28,7 +35,12 @@ def key_of(proto: Any) -> slices.SliceKey:
     return key
 
 
-def write_tfma(folder: Path, found: Sequence[Any], validation: Any, eval_config: Any) -> None:
+def write_tfma(
+    folder: Path,
+    found: Sequence[metrics_for_slice_pb2.MetricsForSlice],
+    validation: validation_result_pb2.ValidationResult,
+    eval_config: tfma.EvalConfig,
+) -> None:
     """Write what `tfma.load_eval_result` and `tfma.load_validation_result` read.
 
     `metrics-*`, `plots-*`, `attributions-*`, `validations-*.tfrecord` and `eval_config.json`.
@@ -50,7 +62,9 @@ def write_tfma(folder: Path, found: Sequence[Any], validation: Any, eval_config:
     artifacts.write_json(folder / "eval_config.json", json_format.MessageToDict(run))
 
 
-def to_json(found: Sequence[Any], names: Mapping[str, str]) -> list[dict[str, Any]]:
+def to_json(
+    found: Sequence[metrics_for_slice_pb2.MetricsForSlice], names: Mapping[str, str]
+) -> list[dict[str, object]]:
     """Every slice as plain JSON values, NaN and infinities as null.
 
     Args:
@@ -90,7 +104,9 @@ def scalars(one: Mapping[str, Any]) -> dict[str, float]:
     }
 
 
-def _slice_to_json(proto: Any, names: Mapping[str, str]) -> dict[str, Any]:
+def _slice_to_json(
+    proto: metrics_for_slice_pb2.MetricsForSlice, names: Mapping[str, str]
+) -> dict[str, Any]:
     key = key_of(proto)
     groups: dict[str, dict[str, Any]] = {"metrics": {}, "baseline": {}, "change": {}}
     for entry in proto.metric_keys_and_values:
@@ -111,7 +127,7 @@ def _slice_to_json(proto: Any, names: Mapping[str, str]) -> dict[str, Any]:
     }
 
 
-def _name(key: Any, names: Mapping[str, str]) -> str:
+def _name(key: metric_types.MetricKey, names: Mapping[str, str]) -> str:
     sub_key, name = key.sub_key, names.get(key.name, str(key.name))
     parts = [f"{field.name}={value.value}" for field, value in sub_key.ListFields()]
     return f"{name}[{','.join(parts)}]" if parts else name
@@ -126,7 +142,7 @@ def _entry_to_json(entry: Any) -> dict[str, Any]:
     return value
 
 
-def _value(proto: Any) -> Any:
+def _value(proto: metrics_for_slice_pb2.MetricValue) -> object:
     from google.protobuf import json_format
 
     if proto.WhichOneof("type") == "double_value":
@@ -135,7 +151,7 @@ def _value(proto: Any) -> Any:
     return _without_nan(json_format.MessageToDict(proto, preserving_proto_field_name=True))
 
 
-def _without_nan(value: Any) -> Any:
+def _without_nan(value: object) -> object:
     if isinstance(value, dict):
         return {name: _without_nan(item) for name, item in value.items()}
     if isinstance(value, list):

@@ -15,6 +15,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from edgeline.errors import EdgelineError
+from edgeline.formats.dtypes import Array
 
 MISSING = "(missing)"
 OVERALL = "Overall"
@@ -107,7 +108,7 @@ def rows_of_slices(
                     yield key, members
 
 
-def as_feature(value: Value) -> npt.NDArray[Any]:
+def as_feature(value: Value) -> Array:
     """A value as TFMA takes a feature of one row: an array [1] that keeps the Python type."""
     return np.array([value], object)
 
@@ -132,7 +133,7 @@ def order_of(key: SliceKey) -> tuple[Any, ...]:
     )
 
 
-def _normalise(column: pa.Array, name: str) -> tuple[npt.NDArray[Any], list[Value]]:
+def _normalise(column: pa.Array, name: str) -> tuple[Array, list[Value]]:
     kind = column.type
     if pa.types.is_dictionary(kind):
         column, kind = column.dictionary_decode(), kind.value_type

@@ -14,12 +14,17 @@ import tempfile
 import uuid
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from edgeline.components.analyze import curves, exact, predict, slices
 from edgeline.components.transform import beam_pipeline
+
+if TYPE_CHECKING:
+    import apache_beam as beam
+    import tensorflow_model_analysis as tfma
+    from tensorflow_model_analysis.proto import metrics_for_slice_pb2
 
 
 def evaluate(
@@ -27,11 +32,11 @@ def evaluate(
     rows: int,
     model_paths: dict[str, str],
     task: str,
-    eval_config: Any,
+    eval_config: tfma.EvalConfig,
     slice_columns: list[str],
     seed: int,
     beam_options: list[str],
-) -> tuple[list[Any], curves.Curves, dict[str, float | None]]:
+) -> tuple[list[metrics_for_slice_pb2.MetricsForSlice], curves.Curves, dict[str, float | None]]:
     """As `vectorised_engine.evaluate`, on the runner that `beam_options` name.
 
     Without a `--runner` (or with the DirectRunner) the in-memory runner of this process is
@@ -143,7 +148,7 @@ def _extracts(batch: predict.Predicted, slice_columns: list[str]) -> Iterator[di
 
 
 @contextlib.contextmanager
-def _shared_folder(pipeline: Any) -> Iterator[str]:
+def _shared_folder(pipeline: beam.Pipeline) -> Iterator[str]:
     """A new folder below `--temp_location` (or this machine's), removed in the end."""
     from apache_beam.io.filesystems import FileSystems
     from apache_beam.options.pipeline_options import GoogleCloudOptions
@@ -184,7 +189,7 @@ def _table_shape(task: str, cells: int) -> tuple[int, ...]:
     return (side, side)
 
 
-def _check_slices(found: list[Any], rows: int) -> None:
+def _check_slices(found: list[metrics_for_slice_pb2.MetricsForSlice], rows: int) -> None:
     """All rows must be in the slice of all rows: TFMA counts them itself where asked to."""
     for proto in found:
         if not proto.slice_key.single_slice_keys:

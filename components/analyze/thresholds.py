@@ -12,12 +12,21 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING
 
 from edgeline.components.analyze import names, results, slices
 from edgeline.components.analyze.evaluation_config import BASELINE
 from edgeline.reports.report import number
 from edgeline.runtimes.metrics import AUC, AUC_TFMA
+
+if TYPE_CHECKING:
+    import tensorflow_model_analysis as tfma
+    from tensorflow_model_analysis.metrics import metric_types
+    from tensorflow_model_analysis.proto import (
+        config_pb2,
+        metrics_for_slice_pb2,
+        validation_result_pb2,
+    )
 
 
 @dataclass(frozen=True)
@@ -27,10 +36,14 @@ class Verdict:
     blessed: bool
     failures: list[str]
     notes: list[str]
-    proto: Any
+    proto: validation_result_pb2.ValidationResult
 
 
-def judge(found: Sequence[Any], eval_config: Any, change_thresholds_dropped: bool) -> Verdict:
+def judge(
+    found: Sequence[metrics_for_slice_pb2.MetricsForSlice],
+    eval_config: tfma.EvalConfig,
+    change_thresholds_dropped: bool,
+) -> Verdict:
     """Check the metrics of all slices against the thresholds of an EvalConfig.
 
     Args:
@@ -72,7 +85,9 @@ def judge(found: Sequence[Any], eval_config: Any, change_thresholds_dropped: boo
     return Verdict(blessed, failures, notes, validation)
 
 
-def _values(proto: Any) -> Iterator[tuple[Any, float]]:
+def _values(
+    proto: metrics_for_slice_pb2.MetricsForSlice,
+) -> Iterator[tuple[metric_types.MetricKey, float]]:
     from tensorflow_model_analysis.metrics import metric_types
 
     for entry in proto.metric_keys_and_values:
@@ -86,7 +101,11 @@ def _values(proto: Any) -> Iterator[tuple[Any, float]]:
             yield key._replace(example_weighted=None), value
 
 
-def _baseline_value(found: Sequence[Any], one: Any, failure: Any) -> float | None:
+def _baseline_value(
+    found: Sequence[metrics_for_slice_pb2.MetricsForSlice],
+    one: validation_result_pb2.MetricsValidationForSlice,
+    failure: validation_result_pb2.ValidationFailure,
+) -> float | None:
     for proto in found:
         if proto.slice_key == one.slice_key:
             for entry in proto.metric_keys_and_values:
@@ -95,7 +114,9 @@ def _baseline_value(found: Sequence[Any], one: Any, failure: Any) -> float | Non
     return None
 
 
-def _sentence(failure: Any, called: str, name: str, baseline: float | None) -> str:
+def _sentence(
+    failure: validation_result_pb2.ValidationFailure, called: str, name: str, baseline: float | None
+) -> str:
     where = "of all rows" if name == slices.OVERALL else f"of slice {name}"
     # the name that eval_config has; at the end of the sentence what it is here
     estimate = f" (as TFMA estimates it: {AUC_TFMA})" if called == AUC_TFMA else ""
@@ -118,7 +139,11 @@ def _sentence(failure: Any, called: str, name: str, baseline: float | None) -> s
 
 
 def _change_sentence(
-    metric: str, change: float, baseline: float | None, threshold: Any, estimate: str
+    metric: str,
+    change: float,
+    baseline: float | None,
+    threshold: config_pb2.GenericChangeThreshold,
+    estimate: str,
 ) -> str:
     from tensorflow_model_analysis.proto import config_pb2
 
@@ -136,7 +161,7 @@ def _change_sentence(
     )
 
 
-def _missing(spec: Any) -> str:
+def _missing(spec: config_pb2.SlicingSpec) -> str:
     values = [f"{name}: {value}" for name, value in sorted(spec.feature_values.items())]
     name = ", ".join([*sorted(spec.feature_keys), *values]) or slices.OVERALL
     return f"Slice {name} has a threshold, but no row is in it: correct its name or its data."

@@ -9,13 +9,18 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
 
 from edgeline.components.analyze import confidence, curves, exact, metrics, predict, slices
 from edgeline.components.analyze.evaluation_config import BASELINE
+from edgeline.formats.dtypes import Array
+
+if TYPE_CHECKING:
+    import tensorflow_model_analysis as tfma
+    from tensorflow_model_analysis.proto import metrics_for_slice_pb2
 
 CHUNK_ROWS = 16_384
 
@@ -35,10 +40,10 @@ def evaluate(
     rows: int,
     model_paths: dict[str, str],
     task: str,
-    eval_config: Any,
+    eval_config: tfma.EvalConfig,
     slice_columns: list[str],
     seed: int,
-) -> tuple[list[Any], curves.Curves, dict[str, float | None]]:
+) -> tuple[list[metrics_for_slice_pb2.MetricsForSlice], curves.Curves, dict[str, float | None]]:
     """Metrics of every slice as MetricsForSlice protos, the curves and exact AUCs of all rows.
 
     The AUCs are by model, the candidate first; there are none unless the task is binary.
@@ -96,12 +101,12 @@ def _slice_metrics(
     planned: list[metrics.MetricPlan],
     with_intervals: bool,
     seed: int,
-) -> Any:
+) -> object:
     """One slice's MetricsForSlice proto."""
     from tensorflow_model_analysis.writers import metrics_plots_and_validations_writer as writer
 
     random = confidence.generator(seed, slices.name_of(key))
-    statistics: dict[str, dict[metrics.Statistic, metrics.Array]] = {}
+    statistics: dict[str, dict[metrics.Statistic, Array]] = {}
     wanted: dict[str, list[metrics.Statistic]] = {}
     for plan in planned:
         wanted.setdefault(plan.key.model_name, []).extend(plan.statistics)
@@ -128,9 +133,9 @@ def _slice_metrics(
 
 def _sample_metrics(
     planned: list[metrics.MetricPlan],
-    statistics: dict[str, dict[metrics.Statistic, metrics.Array]],
+    statistics: dict[str, dict[metrics.Statistic, Array]],
     sample: int,
-) -> dict[Any, Any]:
+) -> dict[object, object]:
     """Values of every metric of every model in one resample, and the changes to the baseline."""
     found: dict[Any, Any] = {}
     with np.errstate(divide="ignore", invalid="ignore"):

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
 
 from edgeline import artifacts
 from edgeline.artifacts import models
@@ -69,7 +68,7 @@ def check_edge_model(
     require_mapped: float,
     placement_path: str | Path,
     report_path: str | Path,
-) -> dict[str, Any]:
+) -> dict[str, object]:
     """Check an edge model in a pipeline: write the placement and its page, then gate.
 
     Args:

@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import struct
 from dataclasses import asdict, dataclass
-from typing import Any
 
 from edgeline.errors import EdgelineError
 from edgeline.formats import flatbuffer
@@ -89,7 +88,7 @@ class EdgeTpuCompiled:
         """Instructions, all segments together."""
         return sum(segment.instruction_bytes for segment in self.segments)
 
-    def to_json(self) -> dict[str, Any]:
+    def to_json(self) -> dict[str, object]:
         """A JSON object with the sums and every executable."""
         return {
             **asdict(self),

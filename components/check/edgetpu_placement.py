@@ -15,7 +15,6 @@ import re
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
-from typing import Any
 
 from edgeline.components.check import edgetpu_rules as rules
 from edgeline.components.check.edgetpu_compiled import CUSTOM_OPERATOR, EdgeTpuCompiled, decode
@@ -108,7 +107,7 @@ class Placement:
         """How many operators of each kind stay on the CPU."""
         return dict(Counter(placed.operator for placed in self.operators if not placed.mapped))
 
-    def to_json(self) -> dict[str, Any]:
+    def to_json(self) -> dict[str, object]:
         """A JSON object: the sums, every operator, memory, warnings, advice."""
         document = asdict(self)
         if self.compiled is not None:

@@ -20,7 +20,6 @@ from contextlib import contextmanager
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from types import FrameType
-from typing import Any
 
 from edgeline import artifacts
 from edgeline.artifacts import models, write_json
@@ -52,7 +51,7 @@ FORMS = {SAVED_MODEL: "a SavedModel", TFLITE: "a LiteRT model", ONNX: "an ONNX m
 class CompiledModel:
     """The metadata of a compiled model, where its operators run, numbers for the metrics."""
 
-    metadata: dict[str, Any]
+    metadata: dict[str, object]
     placed: tuple[Placed, ...]
     metrics: dict[str, float]
 
@@ -66,7 +65,7 @@ class Given:
 
     source: Source
     digest: str
-    about: Mapping[str, Any]
+    about: Mapping[str, object]
     name: str
 
 
@@ -75,7 +74,7 @@ def compile_edge_model(
     compiled_model_path: str,
     edge_model_path: str = "",
     model_path: str = "",
-    options: Mapping[str, Any] | None = None,
+    options: Mapping[str, object] | None = None,
     report_path: str = "",
     time_limit: int = 900,
     name: str = "",
@@ -159,7 +158,7 @@ def load_compiled(folder: str | Path) -> EdgeModel:
     return found.load(artifact.path / FILES, compiled)
 
 
-def options_of(found: Target, given: Mapping[str, Any]) -> dict[str, str]:
+def options_of(found: Target, given: Mapping[str, object]) -> dict[str, str]:
     """Every option of a target with its value as text, the default where none is given.
 
     Raises:
@@ -189,7 +188,7 @@ def read_models(edge_model_path: str, model_path: str, name: str = "") -> Given:
     """
     if not edge_model_path and not model_path:
         raise EdgelineError("No model is given: connect edge_model, or model.")
-    about: dict[str, Any] = {}
+    about: dict[str, object] = {}
     source, digests = Source(), []
     if model_path:
         trained = artifacts.read(model_path, models.SCHEMA)
@@ -250,9 +249,9 @@ def _metadata(
     settings: Mapping[str, str],
     compiled: Compiled,
     size: int,
-) -> dict[str, Any]:
+) -> dict[str, object]:
     on = sum(operator.device != "cpu" for operator in compiled.placed)
-    metadata: dict[str, Any] = {
+    metadata: dict[str, object] = {
         "target": found.name,
         "model": f"{FILES}/{compiled.model}",
         "quantisation": compiled.facts.get("quantisation", source.quantisation.name),

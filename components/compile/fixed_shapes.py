@@ -12,17 +12,17 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 
 from edgeline.errors import EdgelineError
 from edgeline.formats import tflite
+from edgeline.formats.dtypes import Array
 from edgeline.formats.tflite import Model, Operator, Subgraph
 
 OF_SHAPES = ("SHAPE", "RANK")
 OF_VALUES = ("WHERE", "UNIQUE", "NON_MAX_SUPPRESSION_V4", "NON_MAX_SUPPRESSION_V5")
 STATEFUL = ("RANDOM_UNIFORM", "RANDOM_STANDARD_NORMAL", "MULTINOMIAL", "VAR_HANDLE", "CALL_ONCE")
 
-Arrays = Mapping[int, npt.NDArray[Any]]
+Arrays = Mapping[int, Array]
 
 
 def fix_shapes(path: Path, output: Path) -> Path:
@@ -70,7 +70,7 @@ def folded(graph: Subgraph) -> list[Operator]:
     return found
 
 
-def _run(path: Path, graph: Subgraph, wanted: set[int]) -> tuple[Mapping[int, Any], Arrays]:
+def _run(path: Path, graph: Subgraph, wanted: set[int]) -> tuple[Mapping[int, object], Arrays]:
     """The shape of every tensor and the values of some, for one row of zeros."""
     from ai_edge_litert.interpreter import Interpreter, OpResolverType
 
@@ -84,7 +84,7 @@ def _run(path: Path, graph: Subgraph, wanted: set[int]) -> tuple[Mapping[int, An
             interpreter.resize_tensor_input(index, [1, *graph.tensors[index].signature[1:]])
         interpreter.allocate_tensors()
         for detail in interpreter.get_input_details():
-            empty: Any = b"" if np.dtype(detail["dtype"]).kind in "SUO" else 0
+            empty: object = b"" if np.dtype(detail["dtype"]).kind in "SUO" else 0
             interpreter.set_tensor(
                 detail["index"], np.full(detail["shape"], empty, detail["dtype"])
             )
@@ -152,6 +152,6 @@ def _drop_codes(changed: Any) -> None:
         operator.opcodeIndex = kept.index(operator.opcodeIndex)
 
 
-def _indices(operator: Any, field: str) -> Any:
+def _indices(operator: object, field: str) -> Any:
     found = getattr(operator, field)
     return [] if found is None else found

@@ -10,10 +10,9 @@ import importlib.util
 import json
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import numpy.typing as npt
 
 from edgeline.artifacts import differences, write_json
 from edgeline.artifacts.bundle import Signature, Tensor
@@ -22,9 +21,13 @@ from edgeline.artifacts.features import MISSING
 from edgeline.errors import EdgelineError
 from edgeline.extras import extra_of
 from edgeline.formats import tflite
+from edgeline.formats.dtypes import Array
 from edgeline.formats.quantisation import Quantisation
 from edgeline.runtimes import child, interpreter
 from edgeline.runtimes.interpreter import SERVING, Arrays, EdgeModel
+
+if TYPE_CHECKING:
+    import tensorflow as tf
 
 Tell = Callable[[str], None]  # says what comes next
 
@@ -43,7 +46,7 @@ def missing(*packages: str) -> str:
     return ""
 
 
-def sandboxed(what: str, function: Callable[..., Any], *arguments: Any) -> Any:
+def sandboxed(what: str, function: Callable[..., object], *arguments: object) -> Any:
     """Call `function(tell, *arguments)` in a child process and return what it returns.
 
     Args:
@@ -110,17 +113,17 @@ def litert(path: Path) -> EdgeModel:
     return EdgeModel(signature, invoke)
 
 
-def saved_model(function: Any, loaded: Any) -> EdgeModel:
+def saved_model(function: tf.types.experimental.ConcreteFunction, loaded: tf.Module) -> EdgeModel:
     """A signature of a loaded SavedModel as a function on numpy arrays."""
     import tensorflow as tf
 
     specs = function.structured_input_signature[1]
 
-    def tensor(name: str, spec: Any) -> Tensor:
+    def tensor(name: str, spec: tf.TensorSpec) -> Tensor:
         shape = (-1 if size is None else int(size) for size in spec.shape)
         return Tensor(name, spec.dtype.name, tuple(shape))
 
-    def invoke(arrays: Arrays, _: Any = loaded) -> Arrays:  # whose variables must live
+    def invoke(arrays: Arrays, _: object = loaded) -> Arrays:  # whose variables must live
         tensors = {name: tf.constant(arrays[name], spec.dtype) for name, spec in specs.items()}
         return {name: np.asarray(value.numpy()) for name, value in function(**tensors).items()}
 
@@ -249,7 +252,7 @@ def flag(options: Mapping[str, str], name: str) -> bool:
 
 def _values(
     random: np.random.Generator, tensor: Tensor, shape: tuple[int, ...], strings: Sequence[bytes]
-) -> npt.NDArray[Any]:
+) -> Array:
     if tensor.dtype == "string":
         words = np.empty(len(strings), object)
         words[:] = strings
@@ -262,7 +265,7 @@ def _values(
     return random.integers(0, 1, shape, endpoint=True).astype(tensor.dtype)
 
 
-def _kept(tell: Callable[[str], None], function: Callable[..., Any], *arguments: Any) -> Any:
+def _kept(tell: Callable[[str], None], function: Callable[..., object], *arguments: Any) -> object:
     try:
         return function(tell, *arguments)
     except EdgelineError as error:

@@ -19,7 +19,7 @@ class Where:
     """`tf.where(condition, then, otherwise)` is ONNX's Where."""
 
     @classmethod
-    def version_13(cls, graph: Any, node: Any, **_: Any) -> None:
+    def version_13(cls, graph: Any, node: Any, **_: object) -> None:
         rank = len(graph.get_shape(node.input[1]) or ())
         if node.type == "Select" and len(graph.get_shape(node.input[0]) or ()) == 1 < rank:
             axes = graph.make_const(f"{node.name}__axes", _int64(range(1, rank)))
@@ -33,7 +33,7 @@ class StringEqual:
     """A string against a constant, or against itself, as a lookup; numbers as tf2onnx does."""
 
     @classmethod
-    def version_13(cls, graph: Any, node: Any, **others: Any) -> None:
+    def version_13(cls, graph: Any, node: Any, **others: object) -> None:
         first, second = node.input
         if graph.get_dtype(first) != TensorProto.STRING:
             Equal.version_11(graph, node, **others)
@@ -73,7 +73,7 @@ class NearOne:
     """log(x + 1), and exp(x) - 1."""
 
     @classmethod
-    def version_13(cls, graph: Any, node: Any, **_: Any) -> None:
+    def version_13(cls, graph: Any, node: Any, **_: object) -> None:
         dtype, shape = graph.get_dtype(node.input[0]), graph.get_shape(node.input[0])
         one = graph.make_const(f"{node.name}__one", _one(dtype)).output[0]
         kind, given, outputs = node.type, node.input[0], node.output
@@ -95,11 +95,11 @@ def _one(dtype: int) -> Any:
     return np.ones((), helper.tensor_dtype_to_np_dtype(dtype))
 
 
-def _bytes(word: Any) -> bytes:
+def _bytes(word: object) -> bytes:
     return word if isinstance(word, bytes) else str(word).encode()
 
 
-def _int64(values: Any) -> Any:
+def _int64(values: Any) -> object:
     import numpy as np
 
     return np.array(list(values), np.int64)

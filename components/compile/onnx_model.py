@@ -15,7 +15,7 @@ from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING
 
 from edgeline.artifacts.bundle import Signature
 from edgeline.artifacts.differences import Gap
@@ -26,6 +26,9 @@ from edgeline.formats import tflite
 from edgeline.formats.quantisation import FLOAT, Quantisation
 from edgeline.runtimes.interpreter import SERVING, EdgeModel
 from edgeline.runtimes.onnx_session import line, session, signature_of
+
+if TYPE_CHECKING:
+    import onnx
 
 OPSET = 17
 PACKAGES = ("tf2onnx", "onnx", "onnxsim", "onnxruntime")
@@ -137,7 +140,7 @@ def _from_saved_model(
     return _finish(tell, model, file, reference, reference.signature, SAVED_MODEL, FLOAT, notes)
 
 
-def _tf2onnx(path: Path, *arguments: str) -> Any:
+def _tf2onnx(path: Path, *arguments: str) -> object:
     """Run tf2onnx's own command in this (child) process and read what it wrote."""
     import logging
 
@@ -179,7 +182,7 @@ def _tf2onnx(path: Path, *arguments: str) -> Any:
 
 def _finish(
     tell: forms.Tell,
-    model: Any,
+    model: onnx.ModelProto,
     file: Path,
     reference: EdgeModel | None,
     signature: Signature,
@@ -218,7 +221,7 @@ def _finish(
     return Made(signature, origin, quantisation, found, operators, notes)
 
 
-def _words(model: Any) -> tuple[bytes, ...]:
+def _words(model: onnx.ModelProto) -> tuple[bytes, ...]:
     """Strings that a model looks up, and some that it does not."""
     words = [
         word

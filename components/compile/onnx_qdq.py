@@ -9,11 +9,14 @@ and shifting integers with their zero point by 128 change no real value.
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from edgeline.artifacts.bundle import Signature, Tensor
+
+if TYPE_CHECKING:
+    import onnx
 
 MOVES = frozenset(
     ("Concat", "DepthToSpace", "Expand", "Flatten", "Gather", "Pad", "Reshape", "Slice")
@@ -22,7 +25,7 @@ BORDER = ("QuantizeLinear", "DequantizeLinear")
 SHIFT = 128
 
 
-def prepare(model: Any, signature: Signature) -> Signature:
+def prepare(model: onnx.ModelProto, signature: Signature) -> Signature:
     """Change an `onnx.ModelProto` in place; the signature of what it is now.
 
     Batch 1, data movement between pairs, uint8 for int8 activations, of inputs and outputs, too.
@@ -37,7 +40,7 @@ def prepare(model: Any, signature: Signature) -> Signature:
     )
 
 
-def _pair(graph: Any) -> None:
+def _pair(graph: onnx.GraphProto) -> None:
     """Put data movement of integers between DequantizeLinear and QuantizeLinear."""
     from onnx import helper
 
@@ -71,7 +74,7 @@ def _pair(graph: Any) -> None:
     graph.node.extend(nodes)
 
 
-def _unsign(graph: Any) -> None:
+def _unsign(graph: onnx.GraphProto) -> None:
     """Shift int8 activations to uint8; weights, which are constants, stay signed."""
     from onnx import TensorProto, numpy_helper
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING
 
 from edgeline.artifacts.bundle import Signature
 from edgeline.components.compile import forms
@@ -22,6 +22,9 @@ from edgeline.errors import EdgelineError
 from edgeline.formats.quantisation import DYNAMIC, FLOAT, FP16, INT8, Quantisation
 from edgeline.runtimes import onnx_session
 from edgeline.runtimes.interpreter import Arrays, EdgeModel
+
+if TYPE_CHECKING:
+    import openvino
 
 FILE = "model.xml"
 REASON = re.compile(
@@ -76,7 +79,7 @@ def _compile(tell: forms.Tell, source: Source, folder: Path, fp16: bool) -> Comp
     raise refused or EdgelineError("There is no model to compile for OpenVINO.")
 
 
-def _read(path: Path) -> Any:
+def _read(path: Path) -> openvino.Model:
     import openvino
 
     try:
@@ -89,7 +92,7 @@ def _read(path: Path) -> Any:
         ) from error
 
 
-def _rename(model: Any, path: Path) -> None:
+def _rename(model: openvino.Model, path: Path) -> None:
     """Give inputs and outputs the names of the LiteRT file's signature."""
     for ports, names in zip((model.inputs, model.outputs), forms.tflite_names(path), strict=True):
         for port in ports:
@@ -99,7 +102,7 @@ def _rename(model: Any, path: Path) -> None:
 
 def _write(
     tell: forms.Tell,
-    model: Any,
+    model: openvino.Model,
     folder: Path,
     reference: EdgeModel,
     origin: str,

@@ -75,7 +75,7 @@ def value_of(name: str, value: float | int | str) -> str:
     return report.number(value)
 
 
-def on_accelerator(metadata: Mapping[str, Any]) -> str:
+def on_accelerator(metadata: Mapping[str, object]) -> str:
     """`64 of 66`, or what is known."""
     if not metadata["operators"]:
         return "not told"

@@ -8,24 +8,24 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 
 from edgeline.artifacts.features import NUMPY_DTYPES, Feature
 from edgeline.artifacts.sampling import spread
 from edgeline.errors import EdgelineError, UsageError
 from edgeline.extras import install_hint
+from edgeline.formats.dtypes import Array
 
 MOST_ROWS = 100
 RANDOM_ROWS, SEED = 8, 0
 SUFFIXES = (".png", ".jpg", ".jpeg")
 
-Arrays = Mapping[str, npt.NDArray[Any]]
+Arrays = Mapping[str, Array]
 
 
 def random_rows(features: Sequence[Feature]) -> Arrays:
     """Numbers from 0 to 1 and empty strings, of the shapes that a model takes."""
     random = np.random.default_rng(SEED)
-    found: dict[str, npt.NDArray[Any]] = {}
+    found: dict[str, Array] = {}
     for feature in features:
         shape = (RANDOM_ROWS, *feature.shape)
         if feature.dtype == "string":
@@ -105,7 +105,7 @@ def _only(features: Sequence[Feature], path: Path) -> Feature:
     return features[0]
 
 
-def _chosen(arrays: Mapping[Feature, npt.NDArray[Any]], path: Path) -> Arrays:
+def _chosen(arrays: Mapping[Feature, Array], path: Path) -> Arrays:
     """At most 100 rows, evenly spread and the same of each feature, in the features' dtypes."""
     shaped = {feature: _shaped(array, feature, path) for feature, array in arrays.items()}
     counts = {feature.name: len(array) for feature, array in shaped.items()}
@@ -117,7 +117,7 @@ def _chosen(arrays: Mapping[Feature, npt.NDArray[Any]], path: Path) -> Arrays:
     }
 
 
-def _shaped(array: npt.NDArray[Any], feature: Feature, path: Path) -> npt.NDArray[Any]:
+def _shaped(array: Array, feature: Feature, path: Path) -> Array:
     if array.ndim == len(feature.shape):  # [rows] for [rows, 1], or one row without its batch
         array = array[..., None] if feature.shape == (1,) else array[None]
     if array.shape[1:] != feature.shape:
@@ -128,7 +128,7 @@ def _shaped(array: npt.NDArray[Any], feature: Feature, path: Path) -> npt.NDArra
     return array
 
 
-def _typed(array: npt.NDArray[Any], feature: Feature, path: Path) -> npt.NDArray[Any]:
+def _typed(array: Array, feature: Feature, path: Path) -> Array:
     if feature.dtype == "string":
         if array.dtype.kind not in "SU":
             raise EdgelineError(f"{feature.name!r} in {path} is {array.dtype}: give strings.")
@@ -139,7 +139,7 @@ def _typed(array: npt.NDArray[Any], feature: Feature, path: Path) -> npt.NDArray
     return array.astype(NUMPY_DTYPES[feature.dtype])
 
 
-def _images(folder: Path, feature: Feature) -> npt.NDArray[Any]:
+def _images(folder: Path, feature: Feature) -> Array:
     try:
         from PIL import Image, UnidentifiedImageError
     except ModuleNotFoundError as error:

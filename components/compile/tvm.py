@@ -29,7 +29,7 @@ from edgeline.runtimes.interpreter import Arrays, EdgeModel
 
 DEVICE = "aarch64"
 HERE = {"AMD64": "x86_64", "arm64": DEVICE}.get(platform.machine(), platform.machine())
-CODE: dict[str, dict[str, Any]] = {  # what LLVM makes code for; NEON is in every 64-bit Arm
+CODE: dict[str, dict[str, object]] = {  # what LLVM makes code for; NEON is in every 64-bit Arm
     DEVICE: {"kind": "llvm", "mtriple": "aarch64-linux-gnu", "mattr": ["+neon"]},
     "x86_64": {"kind": "llvm", "mtriple": "x86_64-linux-gnu"},
 }
@@ -154,7 +154,7 @@ def _linker(name: str) -> Callable[..., None]:
     elif not importlib.util.find_spec("ziglang"):
         raise EdgelineError(forms.missing("ziglang"))
 
-    def link(output: str, objects: Sequence[str], options: Any = None, **_: Any) -> None:
+    def link(output: str, objects: Sequence[str], options: Any = None, **_: object) -> None:
         flags = [
             *command,
             "-shared",

@@ -16,7 +16,7 @@ import tempfile
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from edgeline.artifacts.models import PREDICT_TRANSFORMED, SERVING, TRANSFORM
 from edgeline.components.convert import (
@@ -116,7 +116,7 @@ class Parts:
     network: bytes
     rows: Arrays
     settings: Settings
-    calibrations: dict[str, Mapping[str, Any] | None] = field(default_factory=dict)
+    calibrations: dict[str, Mapping[str, object] | None] = field(default_factory=dict)
 
     def joined(self, tail: bytes) -> bytes:
         return joining.join(self.head, tail) if self.head else tail

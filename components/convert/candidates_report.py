@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any
-
-from matplotlib.figure import Figure
+from typing import TYPE_CHECKING
 
 from edgeline.components.convert.fallback import Candidate
 from edgeline.components.convert.layer_errors import short
 from edgeline.components.convert.settings import Limit
 from edgeline.reports import report
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
 
 COLOURS = {
     "dynamic_wi4_afp32": report.ORANGE,
@@ -27,9 +28,9 @@ def sections(
     holding = [candidate for candidate in candidates if candidate.holds]
     chosen = min(holding or candidates[-1:], key=lambda candidate: candidate.size)
     names = sorted(cloud)
-    rows: list[list[Any]] = [["trained model", None, None, *(cloud[n] for n in names), None, ""]]
+    rows: list[list[object]] = [["trained model", None, None, *(cloud[n] for n in names), None, ""]]
     for candidate in candidates:
-        verdict: Any = "not judged: a smaller one holds"
+        verdict: object = "not judged: a smaller one holds"
         if candidate.drop is not None:
             verdict = report.badge(
                 "holds" if candidate.holds else "drops too much", candidate.holds
@@ -64,6 +65,8 @@ def sections(
 
 
 def _plot(candidates: Sequence[Candidate], chosen: Candidate, limit: Limit) -> Figure:
+    from matplotlib.figure import Figure
+
     figure = Figure(figsize=(7, 3))
     axes = figure.subplots()
     judged = [candidate for candidate in candidates if candidate.drop is not None]

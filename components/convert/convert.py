@@ -234,7 +234,7 @@ def _checked(limit: Limit, raw: Artifact) -> Limit:
     return limit
 
 
-def _candidates(built: Built, limit: Limit | None) -> dict[str, Any]:
+def _candidates(built: Built, limit: Limit | None) -> dict[str, object]:
     return {
         "cloud": built.cloud,
         "max_drop": limit and limit.max_drop,
@@ -279,7 +279,7 @@ def _representative(raw: Artifact, trained: Artifact, split: str, most: int) -> 
 def _in_child(
     trained: Artifact, rows: models.Arrays, settings: Settings, time_limit: int
 ) -> conversion.Conversion:
-    work: tuple[Any, Any] = (conversion.convert, str(models.saved_model_path(trained)))
+    work: tuple[Any, object] = (conversion.convert, str(models.saved_model_path(trained)))
     if trained.schema == models.EDGE_SCHEMA:
         work = (litert_file.convert, trained)
     try:

@@ -66,7 +66,7 @@ class Layer:
         """Signal to quantisation noise of its output; None where nothing is lost."""
         return -10 * math.log10(self.error) if self.error > 0 else None
 
-    def to_json(self) -> dict[str, Any]:
+    def to_json(self) -> dict[str, object]:
         return {**asdict(self), "sqnr_db": self.decibels}
 
 

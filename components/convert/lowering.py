@@ -70,7 +70,7 @@ class Handle:
     """A resource of the SavedModel; the operators that use it know it to be a table."""
 
     handle: tf.Tensor
-    tables: dict[Any, tf.lookup.StaticHashTable]
+    tables: dict[object, tf.lookup.StaticHashTable]
 
     def content(self, key: tf.DType, value: tf.DType) -> tuple[Any, Any]:
         """Keys and values, [n] each, sorted by key."""
@@ -82,7 +82,7 @@ class Handle:
         order = np.argsort(keys, kind="stable")
         return keys[order], values[order]
 
-    def lookup(self, keys: Any, values: Any, default: Any, given: tf.Tensor) -> tf.Tensor:
+    def lookup(self, keys: Any, values: Any, default: object, given: tf.Tensor) -> tf.Tensor:
         content = (tuple(keys.tolist()), tuple(values.tolist()), default)
         if content not in self.tables:
             name = hashlib.sha256(repr(content).encode()).hexdigest()

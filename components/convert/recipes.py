@@ -92,7 +92,7 @@ def keeping(recipe: Recipe, layers: Iterable[str], spare: Recipe | None) -> Reci
     return rules
 
 
-def calibrate(network: bytes, recipe: Recipe, rows: Arrays) -> Mapping[str, Any] | None:
+def calibrate(network: bytes, recipe: Recipe, rows: Arrays) -> Mapping[str, object] | None:
     """The least and greatest value of every tensor of a floating network on some rows.
 
     ai-edge-quantizer takes a moving average over samples, which cuts off what is rare. So each
@@ -121,7 +121,7 @@ def calibrate(network: bytes, recipe: Recipe, rows: Arrays) -> Mapping[str, Any]
     return found
 
 
-def quantise(network: bytes, recipe: Recipe, calibration: Mapping[str, Any] | None) -> bytes:
+def quantise(network: bytes, recipe: Recipe, calibration: Mapping[str, object] | None) -> bytes:
     """Quantise a floating network, one LiteRT file with the signature `serving_default`.
 
     Args:

@@ -42,7 +42,7 @@ class Lowered:
     function: tf.types.experimental.ConcreteFunction  # tensors by name in and out
     replaced: dict[str, int] = field(default_factory=dict)  # how often each entry was used
     nodes: dict[str, list[str]] = field(default_factory=dict)  # node names, by operator
-    tables: dict[Any, tf.lookup.StaticHashTable] = field(default_factory=dict)  # by content
+    tables: dict[object, tf.lookup.StaticHashTable] = field(default_factory=dict)  # by content
     weights: list[tf.Variable] = field(default_factory=list)
     inputs: dict[str, str] = field(default_factory=dict)  # names by those of their nodes
 
@@ -141,7 +141,7 @@ def _places(
     return {place + (node.op in BRANCHES) for place in found}
 
 
-def _arguments(body: tf.compat.v1.GraphDef, kind: str, bodies: Mapping[str, Any]) -> set[int]:
+def _arguments(body: tf.compat.v1.GraphDef, kind: str, bodies: Mapping[str, object]) -> set[int]:
     """Which arguments of a function operators of a kind read, by number."""
     read = []
     for node in body.node_def:
@@ -179,7 +179,7 @@ class _Frozen:
     weights: dict[str, tf.Variable]  # by node name of the constant
 
     def given(
-        self, inputs: dict[str, Value], tables: dict[Any, tf.lookup.StaticHashTable]
+        self, inputs: dict[str, Value], tables: dict[object, tf.lookup.StaticHashTable]
     ) -> dict[str, Value]:
         """Values of the placeholders, by tensor name."""
         handles = {name: Handle(handle, tables) for name, handle in self.handles.items()}
@@ -333,7 +333,7 @@ def _copy(operator: tf.Operation, inputs: Sequence[tf.Tensor]) -> list[tf.Tensor
     return list(copy.outputs)
 
 
-def _without_gradients(functions: Sequence[Any]) -> list[Any]:
+def _without_gradients(functions: Sequence[Any]) -> list[object]:
     """Bodies of loops, branches and calls that stayed calls (FunctionDefs), for inference."""
     for function in functions:
         for node in function.node_def:

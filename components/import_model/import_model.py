@@ -167,7 +167,7 @@ def _read_labels(location: str) -> tuple[str, ...]:
 
 def _import_saved_model(
     path: Path, output: str, wanted: Wanted, origin: Mapping[str, str]
-) -> dict[str, Any]:
+) -> dict[str, object]:
     with artifacts.writing(output, models.SCHEMA) as draft:
         target = str(draft.path / "saved_model")
         try:
@@ -197,7 +197,7 @@ def _import_saved_model(
 
 def _import_tflite(
     path: Path, output: str, wanted: Wanted, origin: Mapping[str, str]
-) -> dict[str, Any]:
+) -> dict[str, object]:
     wanted.refuse(("input_shape", "scaling", "logits"), "a LiteRT file")
     if not wanted.labels:
         wanted = dataclasses.replace(wanted, labels=tflite_file.labels_inside(path))
@@ -219,7 +219,7 @@ def _import_tflite(
 
 def _import_onnx(
     path: Path, output: str, wanted: Wanted, origin: Mapping[str, str]
-) -> dict[str, Any]:
+) -> dict[str, object]:
     wanted.refuse(("input_shape", "scaling", "logits", "signature"), "an ONNX file")
     data, signature, facts = onnx_file.describe(path, wanted)
     _check_prediction(signature, wanted)
@@ -236,7 +236,7 @@ def _import_onnx(
     return {"edgeline_schema": models.ONNX_SCHEMA, **draft.metadata}
 
 
-def _described(folder: Path, signature: Signature, wanted: Wanted) -> dict[str, Any]:
+def _described(folder: Path, signature: Signature, wanted: Wanted) -> dict[str, object]:
     """Writes `signature.json` and `labels.txt`; the metadata of a model with a signature."""
     write_json(folder / "signature.json", signature.to_json())
     if wanted.labels:

@@ -41,9 +41,9 @@ class Network:
         owner: holds the variables.
     """
 
-    takes: Mapping[str, Any]
-    call: Callable[[Mapping[str, Any]], Mapping[str, Any]]
-    owner: Any
+    takes: Mapping[str, object]
+    call: Callable[[Mapping[str, Any]], Mapping[str, object]]
+    owner: object
 
 
 @dataclass(frozen=True)
@@ -171,7 +171,7 @@ def _load_keras(path: str) -> Network:
         for tensor in model.inputs
     }
 
-    def call(tensors: Mapping[str, Any]) -> Mapping[str, Any]:
+    def call(tensors: Mapping[str, object]) -> Mapping[str, object]:
         given = [tensors[name] for name in specs]
         # a Sequential model that was loaded does not know its `input`
         answer = model(
@@ -185,7 +185,7 @@ def _load_keras(path: str) -> Network:
     return Network(specs, call, model)
 
 
-def _config(path: str) -> Any:
+def _config(path: str) -> object:
     """The description of a Keras model, without anything of it being built."""
     try:
         if zipfile.is_zipfile(path):
@@ -243,7 +243,7 @@ def _write(network: Network, wanted: Wanted, target: str) -> Exported:
         initializer = tf.lookup.KeyValueTensorInitializer(keys, values)
         tables.append(tf.lookup.StaticHashTable(initializer, -1))
 
-    def predict(given: Mapping[str, Any]) -> dict[str, Any]:
+    def predict(given: Mapping[str, Any]) -> dict[str, object]:
         tensors = {
             name: _as_taken(given[names[name]], spec, wanted)
             for name, spec in network.takes.items()
@@ -252,14 +252,14 @@ def _write(network: Network, wanted: Wanted, target: str) -> Exported:
         wanted.check_rename([*network.takes, *answer])
         return _outputs(answer, wanted)
 
-    def label(given: Mapping[str, Any]) -> Any:
+    def label(given: Mapping[str, Any]) -> object:
         if not wanted.label:  # a missing label: verify compares without a metric
             rows = tf.shape(next(iter(given.values())))[0]
             return tf.fill([rows, 1], tf.constant(float("nan")))
         value = given[wanted.label]
         return tables[0].lookup(value) if tables else value
 
-    def passed(given: Mapping[str, Any]) -> dict[str, Any]:
+    def passed(given: Mapping[str, object]) -> dict[str, object]:
         return {feature.name: tf.identity(given[feature.name]) for feature in features}
 
     evaluated = list(features)
@@ -288,7 +288,9 @@ def _write(network: Network, wanted: Wanted, target: str) -> Exported:
     return Exported(features, outputs)
 
 
-def _traced(function: Callable[[Mapping[str, Any]], dict[str, Any]], takes: list[Feature]) -> Any:
+def _traced(
+    function: Callable[[Mapping[str, Any]], dict[str, object]], takes: list[Feature]
+) -> Any:
     import tensorflow as tf
 
     specs = {
@@ -329,7 +331,7 @@ def _feature(name: str, spec: Any, wanted: Wanted) -> Feature:
     return Feature(name, FEATURE_DTYPES[spec.dtype.name], shape)
 
 
-def _as_taken(value: Any, spec: Any, wanted: Wanted) -> Any:
+def _as_taken(value: Any, spec: Any, wanted: Wanted) -> object:
     import tensorflow as tf
 
     if spec.shape.rank == 1:
@@ -340,7 +342,7 @@ def _as_taken(value: Any, spec: Any, wanted: Wanted) -> Any:
     return value if value.dtype == spec.dtype else tf.cast(value, spec.dtype)
 
 
-def _outputs(given: Mapping[str, Any], wanted: Wanted) -> dict[str, Any]:
+def _outputs(given: Mapping[str, Any], wanted: Wanted) -> dict[str, object]:
     import tensorflow as tf
 
     names = wanted.names(given, sole=models.PREDICTION)

@@ -206,7 +206,7 @@ def _hugging_face(place: str) -> tuple[str, str]:
     except ModuleNotFoundError as error:
         raise EdgelineError(install_hint(error) + ".") from None
     name = f"{owner}/{repository}"
-    settings: dict[str, Any] = {"revision": revision or None}
+    settings: dict[str, object] = {"revision": revision or None}
     if PurePosixPath(inner).suffix and not inner.endswith("/"):
         path = _asked(place, huggingface_hub.hf_hub_download, name, inner, **settings)
         commit = Path(path).parents[len(PurePosixPath(inner).parts) - 1].name
@@ -217,7 +217,7 @@ def _hugging_face(place: str) -> tuple[str, str]:
     return str(snapshot / inner), snapshot.name
 
 
-def _asked(place: str, download: Any, *arguments: Any, **settings: Any) -> str:
+def _asked(place: str, download: Any, *arguments: object, **settings: object) -> str:
     try:
         return str(download(*arguments, **settings))
     except Exception as error:  # each client has its own family of exceptions

@@ -5,7 +5,6 @@ from __future__ import annotations
 import zipfile
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
 
 from edgeline.artifacts import models
 from edgeline.artifacts.bundle import Signature, Tensor
@@ -17,7 +16,7 @@ from edgeline.formats.quantisation import DYNAMIC, FLOAT, FP16, INT8, INT16X8
 MOST_LABELS = 1 << 24  # bytes
 
 
-def describe(path: Path, wanted: Wanted) -> tuple[bytes, Signature, dict[str, Any]]:
+def describe(path: Path, wanted: Wanted) -> tuple[bytes, Signature, dict[str, object]]:
     """A model's bytes with the signature `serving_default`, that signature, and the former names.
 
     A file that has it under the right names stays as it is, byte for byte. One without any
@@ -129,7 +128,7 @@ def _signed(
     import flatbuffers
     from ai_edge_litert import schema_py_generated as schema
 
-    def maps(names: Mapping[str, int]) -> list[Any]:
+    def maps(names: Mapping[str, int]) -> list[object]:
         found = []
         for name in sorted(names):
             entry = schema.TensorMapT()

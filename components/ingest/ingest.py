@@ -51,8 +51,8 @@ def ingest(
     delimiter: str = ",",
     null_values: Sequence[str] = ("",),
     column_types: Mapping[str, str] | None = None,
-    images: Mapping[str, Sequence[Any]] | None = None,
-) -> dict[str, Any]:
+    images: Mapping[str, Sequence[object]] | None = None,
+) -> dict[str, object]:
     """Read data, split it and write it as an `examples/v1` artifact.
 
     The parameters are those of the component (see `component.py`). Each source file has
@@ -158,7 +158,7 @@ def _distribute(
 
 def _sources(
     kind: str, sources: Sequence[storage.LocatedFile], files: Sequence[storage.File]
-) -> list[dict[str, Any]]:
+) -> list[dict[str, object]]:
     if kind != "images":
         return [{"name": file.name, "sha256": file.sha256, "size": file.size} for file in files]
     folders: dict[str, list[storage.File]] = {}

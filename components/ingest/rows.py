@@ -7,7 +7,7 @@ import gzip
 import zlib
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any, BinaryIO, Protocol, cast
+from typing import BinaryIO, Protocol, cast
 
 import pyarrow as pa
 
@@ -41,7 +41,7 @@ def open_unpacked(file: File) -> Iterator[BinaryIO]:
     with open(file.path, "rb") as raw:
         packed = raw.peek(2)[:2] == b"\x1f\x8b"
         with contextlib.ExitStack() as stack:
-            stream: Any = stack.enter_context(gzip.open(raw)) if packed else raw
+            stream: object = stack.enter_context(gzip.open(raw)) if packed else raw
             try:
                 yield cast(BinaryIO, stream)
             except (EOFError, zlib.error, gzip.BadGzipFile) as error:

@@ -57,7 +57,7 @@ class TFRecordReader:
 
     def batches(self, file: File, schema: pa.Schema) -> Iterator[Rows]:
         """One file's records; a missing feature is a null."""
-        rows: list[dict[str, tuple[str, Sequence[Any]]]] = []
+        rows: list[dict[str, tuple[str, Sequence[object]]]] = []
         size = 0
         for length, features in _examples(file):
             rows.append(features)
@@ -97,7 +97,7 @@ def _arrow_type(column: _Column) -> pa.DataType:
     return kind if column.width == 1 else pa.list_(kind, column.width)
 
 
-def _rows(rows: Sequence[dict[str, tuple[str, Sequence[Any]]]], schema: pa.Schema) -> Rows:
+def _rows(rows: Sequence[dict[str, tuple[str, Sequence[object]]]], schema: pa.Schema) -> Rows:
     columns = []
     for column in schema:
         fixed = pa.types.is_fixed_size_list(column.type)
@@ -111,7 +111,7 @@ def _rows(rows: Sequence[dict[str, tuple[str, Sequence[Any]]]], schema: pa.Schem
     return Rows(batch, batch)
 
 
-def _examples(file: File) -> Iterator[tuple[int, dict[str, tuple[str, Sequence[Any]]]]]:
+def _examples(file: File) -> Iterator[tuple[int, dict[str, tuple[str, Sequence[object]]]]]:
     """(bytes of the record, feature name -> (kind, its values)) of every record."""
     from google.protobuf.message import DecodeError
 

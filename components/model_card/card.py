@@ -220,7 +220,7 @@ def _verified(
     )
 
 
-def _other(facts: Mapping[str, Any]) -> bool:
+def _other(facts: Mapping[str, object]) -> bool:
     """An edge model that was run by something else than LiteRT."""
     return not facts.get("compiled_model_digest") and facts["runtime"] != "litert"
 

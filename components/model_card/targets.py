@@ -4,13 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from markupsafe import Markup
-from matplotlib.figure import Figure
 
 from edgeline.reports import report
 from edgeline.reports.report import BLUE, GREEN, GREY, ORANGE, RED, Section
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
 
 
 @dataclass(frozen=True)
@@ -108,6 +110,8 @@ def _latency(verified: Sequence[Verified]) -> Figure:
 
 
 def _rows(verified: Sequence[Verified]) -> tuple[Figure, Any]:
+    from matplotlib.figure import Figure
+
     figure = Figure(figsize=(4.6, 0.9 + 0.42 * len(verified)))
     axes = figure.subplots()
     axes.set_yticks(range(len(verified)), [each.name for each in verified], fontsize=9)

@@ -29,7 +29,7 @@ class Plan:
 
 def plan(
     targets: Sequence[Any] = (),
-    sites: Sequence[Any] = (),
+    sites: Sequence[object] = (),
     models_repository: str = "",
     destination: str = "",
 ) -> Plan:
@@ -60,7 +60,7 @@ def plan(
     return Plan(list(dict.fromkeys(targets)), list(once.values()))
 
 
-def _site(number: int, entry: Any) -> dict[str, str]:
+def _site(number: int, entry: object) -> dict[str, str]:
     where = f"sites, entry {number}"
     if not isinstance(entry, Mapping) or not isinstance(entry.get("site"), str):
         raise EdgelineError(

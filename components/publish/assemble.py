@@ -29,7 +29,7 @@ def assemble(
     verification: Artifact,
     name: str,
     target: str,
-    provenance: Mapping[str, Any],
+    provenance: Mapping[str, object],
     compiled: Artifact | None = None,
 ) -> Bundle:
     """Copy a model's files into `folder` and say what they are.
@@ -122,7 +122,7 @@ def _origin(edge_model: Artifact, evaluation: Artifact | None) -> dict[str, Any]
     return found if evaluation else {**found, "evaluation": "not evaluated"}
 
 
-def _transformed(edge_model: Artifact) -> dict[str, Any]:
+def _transformed(edge_model: Artifact) -> dict[str, object]:
     """Why the model takes no raw features, where it is known."""
     found = transformed.causes(edge_model.metadata)
     return {transformed.KEY: [cause.to_json() for cause in found]} if found else {}

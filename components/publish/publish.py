@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from edgeline import artifacts
 from edgeline.artifacts import models
@@ -25,7 +24,7 @@ class Published:
 
     uri: str
     version: int
-    metadata: dict[str, Any]
+    metadata: dict[str, object]
 
 
 def publish(

@@ -7,9 +7,13 @@ import time
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from edgeline.errors import EdgelineError
+
+if TYPE_CHECKING:
+    from kubernetes.client import ApiException
+    from kubernetes.dynamic import DynamicClient, Resource
 
 MANAGER = "edgeline"
 POLL = 2.0  # seconds
@@ -18,7 +22,7 @@ Object = Mapping[str, Any]
 HOPELESS = ("ImagePullBackOff", "ErrImagePull", "InvalidImageName", "CrashLoopBackOff")
 
 
-def connect() -> Any:
+def connect() -> DynamicClient:
     """A dynamic client: of the cluster that this runs in, else of the kubeconfig.
 
     Raises:
@@ -40,7 +44,7 @@ def connect() -> Any:
         ) from error
 
 
-def apply(cluster: Any, objects: Iterable[Object]) -> None:
+def apply(cluster: DynamicClient, objects: Iterable[Object]) -> None:
     """Apply objects server-side, in their order, as the field manager `edgeline`.
 
     Fields that another manager owns are taken over: the deployment is what the bundle says.
@@ -59,7 +63,9 @@ def apply(cluster: Any, objects: Iterable[Object]) -> None:
             )
 
 
-def wait(cluster: Any, objects: Iterable[Object], limit: float, poll: float = POLL) -> None:
+def wait(
+    cluster: DynamicClient, objects: Iterable[Object], limit: float, poll: float = POLL
+) -> None:
     """Wait until Deployments have rolled out and InferenceServices are ready.
 
     Raises:
@@ -82,11 +88,11 @@ def wait(cluster: Any, objects: Iterable[Object], limit: float, poll: float = PO
             time.sleep(poll)
 
 
-def _resource(cluster: Any, entry: Object) -> Any:
+def _resource(cluster: DynamicClient, entry: Object) -> Resource:
     return cluster.resources.get(api_version=entry["apiVersion"], kind=entry["kind"])
 
 
-def _is_ready(cluster: Any, entry: Object) -> bool:
+def _is_ready(cluster: DynamicClient, entry: Object) -> bool:
     name, namespace = entry["metadata"]["name"], entry["metadata"]["namespace"]
     found = _resource(cluster, entry).get(name=name, namespace=namespace)
     return READY[entry["kind"]](found.to_dict())
@@ -108,7 +114,7 @@ def _conditioned(found: Object) -> bool:
 READY = {"Deployment": _deployed, "InferenceService": _conditioned}
 
 
-def _hopeless(cluster: Any, entry: Object) -> str:
+def _hopeless(cluster: DynamicClient, entry: Object) -> str:
     """What a pod of it says that will never run; pods of what it replaces are not asked."""
     labels = ",".join(f"{key}={value}" for key, value in entry["metadata"]["labels"].items())
     images = _images(entry["spec"].get("template", {}).get("spec", {}))
@@ -153,7 +159,7 @@ def _sentences(entry: Object) -> Iterator[None]:
         ) from error
 
 
-def _message(error: Any) -> str:
+def _message(error: ApiException) -> str:
     try:
         return str(json.loads(error.body)["message"])
     except (AttributeError, TypeError, ValueError, KeyError):

@@ -14,10 +14,13 @@ import tempfile
 import time
 from collections.abc import Callable, Iterable
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from edgeline.errors import EdgelineError
 from edgeline.sites.address import GitFolder
+
+if TYPE_CHECKING:
+    from dulwich.repo import Repo
 
 ATTEMPTS = 8
 PAUSE = 0.1  # seconds at most before the second attempt; twice as long before each further one
@@ -91,7 +94,7 @@ def _commit(files: list[Path], place: GitFolder, message: str, clone: Path) -> s
         return head.decode()
 
 
-def _write(repository: Any, files: Iterable[Path], clone: Path, folder: str) -> None:
+def _write(repository: Repo, files: Iterable[Path], clone: Path, folder: str) -> None:
     from dulwich import porcelain
 
     target = clone / folder

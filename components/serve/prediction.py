@@ -73,11 +73,11 @@ def _dtype(bundle: Bundle, name: str) -> str:
     return next(tensor.dtype for tensor in bundle.signature.inputs if tensor.name == name)
 
 
-def _plain(value: Any) -> Any:
+def _plain(value: object) -> object:
     return value.decode("utf-8", "replace") if isinstance(value, bytes) else value
 
 
-def _ask(url: str, request: dict[str, Any]) -> dict[str, Any]:
+def _ask(url: str, request: dict[str, object]) -> dict[str, Any]:
     body = json.dumps(request).encode()
     headers = {"Content-Type": "application/json"}
     try:

@@ -8,7 +8,6 @@ import time
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
 
 from edgeline import artifacts
 from edgeline.artifacts import bundle
@@ -44,7 +43,7 @@ class Deployment:
     rows: int | None
 
     @property
-    def metadata(self) -> dict[str, Any]:
+    def metadata(self) -> dict[str, object]:
         return {"edgeline_schema": SCHEMA, **asdict(self)}
 
 

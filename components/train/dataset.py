@@ -4,20 +4,23 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Callable, Iterator, Sequence
-from typing import Any
+from typing import TYPE_CHECKING
 
 import numpy as np
-import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.parquet as pq
 
 from edgeline.artifacts import Artifact, batches, examples, features
 from edgeline.artifacts.features import Feature
+from edgeline.formats.dtypes import Array
+
+if TYPE_CHECKING:
+    import tensorflow as tf
 
 SHUFFLE_ROWS, SHUFFLE_BYTES = 65_536, 256 << 20
 EVALUATION_ROWS = 4096
 
-Batch = tuple[dict[str, npt.NDArray[Any]], npt.NDArray[Any]]
+Batch = tuple[dict[str, Array], Array]
 
 
 def training_batches(
@@ -27,7 +30,7 @@ def training_batches(
     label: str,
     batch_size: int,
     seed: Sequence[int],
-) -> Any:
+) -> tf.data.Dataset:
     """An endless tf.data.Dataset of shuffled (features, label) batches.
 
     Rows are shuffled within blocks of 65,536, or of 256 MiB where rows are long, so memory does
@@ -46,7 +49,7 @@ def training_batches(
 
 def evaluation_batches(
     transformed: Artifact, split: str, columns: Sequence[Feature], label: str
-) -> Any:
+) -> tf.data.Dataset:
     """A tf.data.Dataset of (features, label) batches, each row once and in order."""
 
     def in_order() -> Iterator[Batch]:
@@ -111,7 +114,7 @@ def _permuted(
 
 def _dataset(
     generator: Callable[[], Iterator[Batch]], columns: Sequence[Feature], label: str
-) -> Any:
+) -> tf.data.Dataset:
     import tensorflow as tf
 
     specs = {

@@ -10,7 +10,7 @@ import keyword
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING
 
 from edgeline.artifacts import models
 from edgeline.artifacts.features import MISSING, Feature
@@ -18,9 +18,13 @@ from edgeline.components.train.fitting import taken
 from edgeline.components.transform.saved_graph import SavedGraph
 from edgeline.errors import EdgelineError
 
+if TYPE_CHECKING:
+    import keras
+    import tensorflow as tf
+
 
 def export(
-    network: Any,
+    network: keras.Model,
     graph: SavedGraph,
     raw_features: Sequence[Feature],
     transformed: Sequence[Feature],
@@ -52,7 +56,7 @@ def export(
     served = [feature for feature in raw_features if feature.name in needed]
     evaluated = [feature for feature in raw_features if feature.name in for_label]
 
-    def transform(inputs: Mapping[str, Any]) -> dict[str, Any]:
+    def transform(inputs: Mapping[str, tf.Tensor]) -> dict[str, tf.Tensor]:
         rows = tf.shape(next(iter(inputs.values())))[0]
         complete = {
             feature.name: inputs[feature.name]
@@ -65,25 +69,25 @@ def export(
             outputs[feature.name] = tf.ensure_shape(outputs[feature.name], [None, *feature.shape])
         return outputs
 
-    def predict(features: Mapping[str, Any]) -> dict[str, Any]:
+    def predict(features: Mapping[str, tf.Tensor]) -> dict[str, tf.Tensor]:
         return named(network({f.name: features[f.name] for f in model_features}, training=False))
 
     @tf.function(autograph=False)  # type: ignore[untyped-decorator]
-    def serving_default(**inputs: Any) -> dict[str, Any]:
+    def serving_default(**inputs: tf.Tensor) -> dict[str, tf.Tensor]:
         return predict(transform(inputs))
 
     @tf.function(autograph=False)  # type: ignore[untyped-decorator]
-    def evaluate(**inputs: Any) -> dict[str, Any]:
+    def evaluate(**inputs: tf.Tensor) -> dict[str, tf.Tensor]:
         outputs = transform(inputs)
         return {**predict(outputs), models.LABEL: outputs[label]}
 
     @tf.function(autograph=False)  # type: ignore[untyped-decorator]
-    def transform_only(**inputs: Any) -> dict[str, Any]:
+    def transform_only(**inputs: tf.Tensor) -> dict[str, tf.Tensor]:
         outputs = transform(inputs)
         return {feature.name: outputs[feature.name] for feature in model_features}
 
     @tf.function(autograph=False)  # type: ignore[untyped-decorator]
-    def predict_transformed(**features: Any) -> dict[str, Any]:
+    def predict_transformed(**features: tf.Tensor) -> dict[str, tf.Tensor]:
         return predict(features)
 
     module = tf.Module()
@@ -119,13 +123,13 @@ def check_names(names: Iterable[str]) -> None:
             )
 
 
-def _missing(feature: Feature) -> Any:
+def _missing(feature: Feature) -> tf.Tensor:
     import tensorflow as tf
 
     return tf.constant(MISSING[feature.dtype], tf.dtypes.as_dtype(feature.dtype))
 
 
-def _specs(features: Sequence[Feature]) -> dict[str, Any]:
+def _specs(features: Sequence[Feature]) -> dict[str, tf.TensorSpec]:
     import tensorflow as tf
 
     return {
@@ -136,7 +140,7 @@ def _specs(features: Sequence[Feature]) -> dict[str, Any]:
     }
 
 
-def named(outputs: Any) -> dict[str, Any]:
+def named(outputs: tf.Tensor | Mapping[str, tf.Tensor]) -> dict[str, tf.Tensor]:
     """A network's outputs by name; one alone is the prediction.
 
     Raises:

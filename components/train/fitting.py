@@ -7,7 +7,7 @@ import shutil
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -18,6 +18,10 @@ from edgeline.artifacts.features import Feature, to_numpy
 from edgeline.components.train import dataset, optimising
 from edgeline.components.train.optimising import Optimisation
 from edgeline.errors import EdgelineError
+
+if TYPE_CHECKING:
+    import keras
+    import tensorflow as tf
 
 CHECKPOINT_SCHEMA = "checkpoint/v1"
 VARIABLES = "variables.npz"
@@ -61,10 +65,10 @@ class FittingState:
 def fit(
     module: str,
     transformed: Artifact,
-    hyperparameters: Mapping[str, Any],
+    hyperparameters: Mapping[str, object],
     how: Fitting,
     checkpoints: Path,
-) -> tuple[Any, FittingState]:
+) -> tuple[keras.Model, FittingState]:
     """Train the user's model, from the last checkpoint where there is one.
 
     Args:
@@ -101,7 +105,7 @@ def fit(
     epochs = math.ceil(how.steps / steps_per_epoch)
     optimised = epochs // 2 if how.optimisation.kind else epochs
 
-    def wrap(model: Any) -> Any:
+    def wrap(model: keras.Model) -> keras.Model:
         steps = how.steps - optimised * steps_per_epoch
         return optimising.wrap(model, how.optimisation, steps)
 
@@ -128,7 +132,7 @@ def fit(
     return (optimising.strip(model, how.optimisation) if how.optimisation.kind else model), state
 
 
-def taken(network: Any, features: Sequence[Feature]) -> list[Feature]:
+def taken(network: keras.Model, features: Sequence[Feature]) -> list[Feature]:
     """The features that a network takes: those of its named inputs, or all.
 
     Raises:
@@ -193,7 +197,9 @@ def _check_label(transformed: Artifact, columns: Sequence[Feature], how: Fitting
         )
 
 
-def _build(module: str, columns: Sequence[Feature], hyperparameters: Mapping[str, Any]) -> Any:
+def _build(
+    module: str, columns: Sequence[Feature], hyperparameters: Mapping[str, object]
+) -> keras.Model:
     import keras
     import tensorflow as tf
 
@@ -217,13 +223,13 @@ def _build(module: str, columns: Sequence[Feature], hyperparameters: Mapping[str
 
 
 def _fit_epoch(
-    model: Any,
+    model: keras.Model,
     transformed: Artifact,
     columns: Sequence[Feature],
     how: Fitting,
     epoch: int,
     steps: int,
-    callbacks: Sequence[Any],
+    callbacks: Sequence[keras.callbacks.Callback],
 ) -> Mapping[str, Sequence[float]]:
     training = dataset.training_batches(
         transformed, how.train_split, columns, how.label, how.batch_size, [how.seed, epoch]
@@ -274,7 +280,7 @@ def _last(checkpoints: Path) -> FittingState:
 
 
 def _restore(
-    model: Any, features: Sequence[Feature], checkpoints: Path, state: FittingState
+    model: keras.Model, features: Sequence[Feature], checkpoints: Path, state: FittingState
 ) -> None:
     import tensorflow as tf
 
@@ -287,7 +293,7 @@ def _restore(
     print(f"resumed after epoch {state.epoch}", flush=True)
 
 
-def _keep(model: Any, state: FittingState, checkpoints: Path) -> None:
+def _keep(model: keras.Model, state: FittingState, checkpoints: Path) -> None:
     folder = _folder(checkpoints, state.epoch)
     with artifacts.writing(folder, CHECKPOINT_SCHEMA) as draft:
         np.savez(draft.path / VARIABLES, *[value.numpy() for value in _variables(model)])
@@ -302,13 +308,13 @@ def discard(checkpoints: Path) -> None:
     shutil.rmtree(checkpoints, ignore_errors=True)
 
 
-def _load(model: Any, folder: Path) -> None:
+def _load(model: keras.Model, folder: Path) -> None:
     with np.load(folder / VARIABLES) as arrays:
         for variable, name in zip(_variables(model), arrays.files, strict=True):
             variable.assign(arrays[name])
 
 
-def _variables(model: Any) -> list[Any]:
+def _variables(model: keras.Model) -> list[tf.Variable]:
     """All that changes in an epoch; Keras' save_weights leaves out the states of dropout."""
     return [*model.variables, *model.optimizer.variables]
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -14,10 +14,13 @@ from edgeline.components.train.export import named
 from edgeline.components.train.fitting import Fitting, taken
 from edgeline.runtimes import metrics
 
+if TYPE_CHECKING:
+    import keras
+
 DECISION_THRESHOLD = 0.5
 
 
-def judge(network: Any, transformed: Artifact, task: str, how: Fitting) -> dict[str, float]:
+def judge(network: keras.Model, transformed: Artifact, task: str, how: Fitting) -> dict[str, float]:
     """Metrics of `edgeline.runtimes.metrics` over each row of `how.eval_split`.
 
     Args:
@@ -38,7 +41,7 @@ def judge(network: Any, transformed: Artifact, task: str, how: Fitting) -> dict[
     specs = {f.name: tf.TensorSpec([None, *f.shape], f.dtype) for f in features}
 
     @tf.function(autograph=False, input_signature=[specs])  # type: ignore[untyped-decorator]
-    def predict(arrays: Any) -> Any:
+    def predict(arrays: object) -> object:
         return named(network(arrays, training=False))
 
     counted = metrics.metric(task, DECISION_THRESHOLD)

@@ -15,10 +15,13 @@ from __future__ import annotations
 
 import sys
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING
 
 from edgeline import user_code
 from edgeline.errors import EdgelineError
+
+if TYPE_CHECKING:
+    import tf_keras
 
 KINDS = ("", "qat", "pruning", "clustering")
 
@@ -61,13 +64,13 @@ class Optimisation:
             )
 
 
-def is_legacy(model: Any) -> bool:
+def is_legacy(model: tf_keras.Model) -> bool:
     """Whether a model is one of tf_keras rather than of Keras 3."""
     tf_keras = sys.modules.get("tf_keras")
     return tf_keras is not None and isinstance(model, tf_keras.Model)
 
 
-def wrap(model: Any, how: Optimisation, steps: int) -> Any:
+def wrap(model: tf_keras.Model, how: Optimisation, steps: int) -> tf_keras.Model:
     """The model with its layers wrapped, compiled as it was; its weights are kept.
 
     Args:
@@ -94,7 +97,7 @@ def wrap(model: Any, how: Optimisation, steps: int) -> Any:
     return wrapped
 
 
-def callbacks(how: Optimisation) -> list[Any]:
+def callbacks(how: Optimisation) -> list[tf_keras.callbacks.Callback]:
     """What a fit of the wrapped model needs."""
     if how.kind != "pruning":
         return []
@@ -103,7 +106,7 @@ def callbacks(how: Optimisation) -> list[Any]:
     return [tfmot.sparsity.keras.UpdatePruningStep()]
 
 
-def strip(model: Any, how: Optimisation) -> Any:
+def strip(model: tf_keras.Model, how: Optimisation) -> tf_keras.Model:
     """The trained model as it is exported: without wrappers, but for what `qat` learnt."""
     import tensorflow_model_optimization as tfmot
 
@@ -114,7 +117,7 @@ def strip(model: Any, how: Optimisation) -> Any:
     return model
 
 
-def _wrapped(model: Any, how: Optimisation, steps: int) -> Any:
+def _wrapped(model: tf_keras.Model, how: Optimisation, steps: int) -> tf_keras.Model:
     import tensorflow_model_optimization as tfmot
 
     if how.kind == "qat":
@@ -132,7 +135,7 @@ def _wrapped(model: Any, how: Optimisation, steps: int) -> Any:
     )
 
 
-def _quantised(model: Any) -> Any:
+def _quantised(model: tf_keras.Model) -> tf_keras.Model:
     """Rounding in every layer that floating values go through; embeddings are left as they are.
 
     The library would round integer inputs, too, and refuses a model for one layer that it does
@@ -148,7 +151,7 @@ def _quantised(model: Any) -> Any:
 
     registry = default_8bit_quantize_registry.Default8BitQuantizeRegistry()
 
-    def marked(layer: Any) -> Any:
+    def marked(layer: tf_keras.layers.Layer) -> tf_keras.layers.Layer:
         if isinstance(layer, tf_keras.layers.InputLayer):
             return layer
         floating = all(tensor.dtype.is_floating for tensor in tf.nest.flatten(layer.input))
@@ -157,7 +160,7 @@ def _quantised(model: Any) -> Any:
         return layer
 
     class FloatingInputs(default_8bit_transforms.InputLayerQuantize):  # type: ignore[misc]
-        def pattern(self) -> Any:
+        def pattern(self) -> object:
             return default_8bit_transforms.LayerPattern("InputLayer", {"dtype": "float32"})
 
     annotated = tf_keras.models.clone_model(model, clone_function=marked)

@@ -31,7 +31,7 @@ def train(
     how: Fitting,
     model_path: str,
     report_path: str,
-    hyperparameters: Mapping[str, Any] | None = None,
+    hyperparameters: Mapping[str, object] | None = None,
     label_vocabulary: str = "",
     checkpoint_dir: str = "",
 ) -> dict[str, Any]:
@@ -119,7 +119,7 @@ def _metrics(
     return {**told, **{f"val_{name}": value for name, value in judged.items()}}
 
 
-def _whole(value: Any) -> Any:
+def _whole(value: object) -> Any:
     """JSON as the user wrote it: KFP carries each number of a parameter as a float."""
     if isinstance(value, float) and value.is_integer():
         return int(value)

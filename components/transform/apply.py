@@ -4,10 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.parquet as pq
 
@@ -18,6 +16,7 @@ from edgeline.components.transform import beam_pipeline
 from edgeline.components.transform.graph import ARROW_TYPES
 from edgeline.components.transform.saved_graph import SavedGraph
 from edgeline.errors import EdgelineError
+from edgeline.formats.dtypes import Array
 
 ROWS = "rows_transformed"
 
@@ -68,7 +67,7 @@ class _TransformPart:
         self.graph, self.raw_features, self.transformed = graph, raw_features, transformed
         self.loaded: SavedGraph | None = None
 
-    def __getstate__(self) -> dict[str, Any]:
+    def __getstate__(self) -> dict[str, object]:
         return {**self.__dict__, "loaded": None}
 
     def __call__(self, work: tuple[str, str]) -> None:
@@ -106,7 +105,7 @@ def _arrow_type(feature: Feature) -> pa.DataType:
     return kind if feature.shape == (1,) else pa.list_(kind, int(np.prod(feature.shape)))
 
 
-def _to_arrow(values: npt.NDArray[Any], feature: Feature) -> pa.Array:
+def _to_arrow(values: Array, feature: Feature) -> pa.Array:
     flat = pa.array(values.ravel(), ARROW_TYPES[feature.dtype], from_pandas=False)
     if feature.shape == (1,):
         return flat

@@ -6,9 +6,12 @@ import contextlib
 import io
 import logging
 from collections.abc import Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from edgeline.errors import EdgelineError
+
+if TYPE_CHECKING:
+    import apache_beam as beam
 
 
 def create(options: Sequence[str]) -> Any:
@@ -60,7 +63,7 @@ def create(options: Sequence[str]) -> Any:
         ) from error
 
 
-def run(pipeline: Any, counters: Sequence[str]) -> dict[str, int]:
+def run(pipeline: beam.Pipeline, counters: Sequence[str]) -> dict[str, int]:
     """Run a pipeline to its end and give its counters of the namespace `edgeline`.
 
     Raises:

@@ -11,7 +11,7 @@ import shutil
 import tempfile
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pyarrow as pa
@@ -25,6 +25,10 @@ from edgeline.components.transform import beam_pipeline
 from edgeline.errors import EdgelineError
 from edgeline.user_code import describe, reason
 
+if TYPE_CHECKING:
+    import apache_beam as beam
+    import tensorflow as tf
+
 CACHE_SCHEMA = "analyzer_cache/v1"
 ARROW_TYPES = {"float32": pa.float32(), "int64": pa.int64(), "string": pa.binary()}
 ROWS = "rows_analyzed"
@@ -33,7 +37,7 @@ ROWS = "rows_analyzed"
 def analyze(
     parts: Mapping[str, Path],
     features: Sequence[Feature],
-    preprocessing_fn: Callable[..., Any],
+    preprocessing_fn: Callable[..., object],
     output: Path,
     beam_options: Sequence[str] = (),
     cache: str = "",
@@ -93,10 +97,10 @@ def analyze(
 class _Errors:
     """`preprocessing_fn` with its exceptions turned into sentences."""
 
-    def __init__(self, preprocessing_fn: Callable[..., Any]) -> None:
+    def __init__(self, preprocessing_fn: Callable[..., object]) -> None:
         self.preprocessing_fn = preprocessing_fn
 
-    def __call__(self, inputs: Mapping[str, Any]) -> Mapping[str, Any]:
+    def __call__(self, inputs: Mapping[str, tf.Tensor]) -> Mapping[str, tf.Tensor]:
         import tensorflow as tf
 
         try:
@@ -141,13 +145,13 @@ def _renewing(cache: Path) -> Iterator[Path]:
 
 
 def _analyze_with_cache(
-    pipeline: Any,
+    pipeline: beam.Pipeline,
     parts: Mapping[str, Path],
     features: Sequence[Feature],
-    config: Any,
+    config: object,
     step: _Errors,
     cache: str,
-) -> tuple[Any, list[Path]]:
+) -> tuple[object, list[Path]]:
     import tensorflow as tf
     import tensorflow_transform.beam as tft_beam
     from tensorflow_transform.beam import analysis_graph_builder, analyzer_cache
@@ -184,7 +188,7 @@ def _read(paths: Sequence[Path], features: Sequence[Feature]) -> Any:
     ]
 
     @beam.ptransform_fn  # type: ignore[untyped-decorator]
-    def read(begin: Any) -> Any:
+    def read(begin: beam.pvalue.PBegin) -> Any:
         rows = beam.FlatMap(_read_row_group, list(features))
         return begin | beam.Create(groups) | beam.Reshuffle() | rows
 
@@ -212,7 +216,7 @@ def _filled(batch: pa.RecordBatch, features: Sequence[Feature]) -> pa.RecordBatc
     return pa.RecordBatch.from_arrays(columns, [feature.name for feature in features])
 
 
-def _tensor_adapter_config(features: Sequence[Feature]) -> Any:
+def _tensor_adapter_config(features: Sequence[Feature]) -> object:
     import tensorflow as tf
     from tensorflow_transform.tf_metadata import schema_utils
     from tfx_bsl.tfxio import tensor_adapter, tensor_representation_util

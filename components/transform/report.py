@@ -57,10 +57,10 @@ def write_report(
     )
 
 
-def _row(feature: Feature, metadata: Mapping[str, Any], values: Mapping[str, Any]) -> list[Any]:
+def _row(feature: Feature, metadata: Mapping[str, Any], values: Mapping[str, Any]) -> list[object]:
     shape = ", ".join(map(str, ("batch", *feature.shape)))
     made_from = ", ".join(metadata["dependencies"][feature.name])
-    row: list[Any] = [feature.name, feature.dtype, f"[{shape}]", made_from]
+    row: list[object] = [feature.name, feature.dtype, f"[{shape}]", made_from]
     if feature.dtype == "string" or feature.name not in values:
         return [*row, None, None, None, ""]
     numbers = values[feature.name].astype(np.float64)
@@ -84,6 +84,6 @@ def _spark(numbers: npt.NDArray[np.float64]) -> Markup:
     return Markup(f'<svg width="120" height="20" fill="{report.BLUE}">{bars}</svg>')
 
 
-def _vocabulary_row(graph: Path, name: str) -> list[Any]:
+def _vocabulary_row(graph: Path, name: str) -> list[object]:
     entries = vocabulary(graph, name)
     return [name, len(entries), ", ".join(entries[:8])]

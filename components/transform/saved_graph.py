@@ -8,16 +8,19 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING
 
 import numpy as np
-import numpy.typing as npt
 
 from edgeline.artifacts.features import Feature
 from edgeline.errors import EdgelineError
+from edgeline.formats.dtypes import Array
 from edgeline.user_code import reason
 
-Arrays = Mapping[str, npt.NDArray[Any]]
+if TYPE_CHECKING:
+    import tensorflow as tf
+
+Arrays = Mapping[str, Array]
 
 
 class SavedGraph:
@@ -27,9 +30,11 @@ class SavedGraph:
         import tensorflow as tf
 
         self.loaded = tf.saved_model.load(str(folder / "transform_fn"))
-        self.specs: Mapping[str, Any] = self.loaded.transform_fn.structured_input_signature[0][0]
+        self.specs: Mapping[str, tf.TensorSpec] = (
+            self.loaded.transform_fn.structured_input_signature[0][0]
+        )
 
-    def __call__(self, arrays: Arrays) -> dict[str, npt.NDArray[Any]]:
+    def __call__(self, arrays: Arrays) -> dict[str, Array]:
         import tensorflow as tf
 
         tensors = {name: tf.constant(arrays[name], spec.dtype) for name, spec in self.specs.items()}
@@ -38,7 +43,7 @@ class SavedGraph:
         except tf.errors.OpError as error:
             raise EdgelineError(f"preprocessing_fn fails on the data: {reason(error)}") from error
 
-    def tensors(self, inputs: Mapping[str, Any]) -> dict[str, Any]:
+    def tensors(self, inputs: Mapping[str, tf.Tensor]) -> dict[str, tf.Tensor]:
         """The same on tensors, for use inside a tf.function."""
         return dict(self.loaded.transform_fn(dict(inputs)))
 
@@ -96,7 +101,7 @@ def _assets(folder: Path) -> Path:
     return folder / "transform_fn" / "assets"
 
 
-def _ancestors(operation: Any) -> set[str]:
+def _ancestors(operation: tf.Operation) -> set[str]:
     """Names of the operations that an operation's value is computed from, itself included."""
     found = {operation.name}
     waiting = [operation]
@@ -108,7 +113,7 @@ def _ancestors(operation: Any) -> set[str]:
     return found
 
 
-def _feature(name: str, values: npt.NDArray[Any]) -> Feature:
+def _feature(name: str, values: Array) -> Feature:
     dtype = "string" if values.dtype == np.object_ else values.dtype.name
     if values.ndim < 2:
         raise EdgelineError(

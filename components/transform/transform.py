@@ -29,7 +29,7 @@ def transform(
     analyze_split: str = "train",
     beam_options: Sequence[str] = (),
     analyzer_cache: str = "",
-) -> tuple[dict[str, Any], dict[str, Any]]:
+) -> tuple[dict[str, object], dict[str, object]]:
     """Analyse one split, then transform all of them.
 
     Args:

@@ -8,9 +8,12 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from tensorflow_metadata.proto.v0 import anomalies_pb2
+
+if TYPE_CHECKING:
+    from tensorflow_metadata.proto.v0 import schema_pb2
 
 ERROR, WARNING = "ERROR", "WARNING"
 
@@ -41,8 +44,11 @@ class Measurement:
 
 
 def to_proto(
-    schema: Any, split: str, anomalies: Sequence[Anomaly], measurements: Sequence[Measurement]
-) -> Any:
+    schema: schema_pb2.Schema,
+    split: str,
+    anomalies: Sequence[Anomaly],
+    measurements: Sequence[Measurement],
+) -> anomalies_pb2.Anomalies:
     """The anomalies and distances of one split as an `Anomalies` proto."""
     result = anomalies_pb2.Anomalies(baseline=schema)
     result.anomaly_name_format = anomalies_pb2.Anomalies.SERIALIZED_PATH

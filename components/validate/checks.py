@@ -13,7 +13,6 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator
-from typing import Any
 
 from tensorflow_metadata.proto.v0 import schema_pb2, statistics_pb2
 
@@ -35,7 +34,9 @@ _GUESSED = {
 }
 
 
-def check_split(dataset: Any, schema: Any, inferred: bool) -> list[Anomaly]:
+def check_split(
+    dataset: statistics_pb2.DatasetFeatureStatistics, schema: schema_pb2.Schema, inferred: bool
+) -> list[Anomaly]:
     """Check the statistics of one split against a schema.
 
     Args:
@@ -77,7 +78,11 @@ def check_split(dataset: Any, schema: Any, inferred: bool) -> list[Anomaly]:
     return sorted(found, key=lambda anomaly: anomaly.feature)
 
 
-def _check_feature(schema: Any, expected: Any, found: Any) -> Iterator[Finding]:
+def _check_feature(
+    schema: schema_pb2.Schema,
+    expected: schema_pb2.Feature,
+    found: statistics_pb2.FeatureNameStatistics,
+) -> Iterator[Finding]:
     """Kind, severity and the rest of the sentence of all that is wrong with one feature."""
     facts = stats.common(found)
     present, missing = facts.num_non_missing, facts.num_missing
@@ -110,7 +115,9 @@ def _check_feature(schema: Any, expected: Any, found: Any) -> Iterator[Finding]:
         yield "FEATURE_TYPE_LOW_UNIQUE", WARNING, f"has but one value, {only}."
 
 
-def _check_lengths(expected: Any, facts: Any) -> Iterator[Finding]:
+def _check_lengths(
+    expected: schema_pb2.Feature, facts: statistics_pb2.CommonStatistics
+) -> Iterator[Finding]:
     least, most = facts.min_num_values, facts.max_num_values
     held = _values(most) if least == most else f"{least} to {_values(most)}"
     if expected.HasField("shape"):
@@ -128,7 +135,11 @@ def _check_lengths(expected: Any, facts: Any) -> Iterator[Finding]:
             yield "FEATURE_TYPE_HIGH_NUMBER_VALUES", ERROR, sentence
 
 
-def _check_domain(domain: Any, expected: Any, found: Any) -> Iterator[Finding]:
+def _check_domain(
+    domain: schema_pb2.StringDomain | schema_pb2.IntDomain | schema_pb2.FloatDomain,
+    expected: schema_pb2.Feature,
+    found: statistics_pb2.FeatureNameStatistics,
+) -> Iterator[Finding]:
     if isinstance(domain, schema_pb2.StringDomain):
         if found.WhichOneof("stats") == "string_stats":
             yield from _check_strings(domain, expected, found)
@@ -158,7 +169,11 @@ def _check_domain(domain: Any, expected: Any, found: Any) -> Iterator[Finding]:
         yield f"{word}_TYPE_BIG_{unit}", ERROR, sentence
 
 
-def _check_strings(domain: Any, expected: Any, found: Any) -> Iterator[Finding]:
+def _check_strings(
+    domain: schema_pb2.StringDomain | schema_pb2.IntDomain | schema_pb2.FloatDomain,
+    expected: schema_pb2.Feature,
+    found: statistics_pb2.FeatureNameStatistics,
+) -> Iterator[Finding]:
     strings, values = found.string_stats, stats.ranked(found) or []
     allowed, total = set(domain.value), strings.common_stats.tot_num_values
     outside = [(value, count) for value, count in values if value not in allowed]
@@ -181,7 +196,9 @@ def _check_strings(domain: Any, expected: Any, found: Any) -> Iterator[Finding]:
         yield "ENUM_TYPE_UNEXPECTED_STRING_VALUES", ERROR, sentence
 
 
-def _check_finite(expected: Any, found: Any) -> Iterator[Finding]:
+def _check_finite(
+    expected: schema_pb2.Feature, found: statistics_pb2.FeatureNameStatistics
+) -> Iterator[Finding]:
     held = stats.histogram(found, "STANDARD")
     nan = int(held.num_nan) if held else 0
     infinite = int(stats.custom_number(found, "num_inf"))
@@ -200,7 +217,7 @@ def _check_finite(expected: Any, found: Any) -> Iterator[Finding]:
         yield "FLOAT_TYPE_HAS_INF", ERROR if forbidden else WARNING, sentence
 
 
-def _only_value(found: Any) -> str | None:
+def _only_value(found: statistics_pb2.FeatureNameStatistics) -> str | None:
     """The one value of a feature that has but one, as shown to people."""
     if found.WhichOneof("stats") == "string_stats":
         values = stats.ranked(found) or []

@@ -9,12 +9,15 @@ All other numbers are compared over the deciles of the control (see `binned`).
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 import numpy.typing as npt
 
 from edgeline.components.validate import statistics as stats
+
+if TYPE_CHECKING:
+    from tensorflow_metadata.proto.v0 import statistics_pb2
 
 CATEGORICAL_INTEGERS = 100
 Floats = npt.NDArray[np.float64]
@@ -44,7 +47,9 @@ def jensen_shannon(p: Floats, q: Floats) -> float:
     return min(max(sum(halves) / 2, 0.0), 1.0)
 
 
-def divergence(control: Any, treatment: Any) -> float | None:
+def divergence(
+    control: statistics_pb2.FeatureNameStatistics, treatment: statistics_pb2.FeatureNameStatistics
+) -> float | None:
     """Jensen-Shannon divergence of two `FeatureNameStatistics`; None if they cannot be compared."""
     p, q = shares(control), shares(treatment)
     if categorical(control) and p and q:
@@ -57,7 +62,7 @@ def divergence(control: Any, treatment: Any) -> float | None:
     return jensen_shannon(*bins) if bins else None
 
 
-def categorical(feature: Any) -> bool:
+def categorical(feature: statistics_pb2.FeatureNameStatistics) -> bool:
     """Whether a feature's values are compared one by one."""
     if feature.WhichOneof("stats") == "string_stats":
         return True
@@ -65,7 +70,7 @@ def categorical(feature: Any) -> bool:
     return unique is not None and unique <= CATEGORICAL_INTEGERS
 
 
-def shares(feature: Any) -> dict[str, float] | None:
+def shares(feature: statistics_pb2.FeatureNameStatistics) -> dict[str, float] | None:
     """Share of each listed value among all values, or None where values were not counted."""
     values = stats.ranked(feature)
     if values is None:
@@ -74,7 +79,9 @@ def shares(feature: Any) -> dict[str, float] | None:
     return {value: count / total for value, count in values}
 
 
-def binned(control: Any, treatment: Any) -> tuple[Floats, Floats] | None:
+def binned(
+    control: statistics_pb2.FeatureNameStatistics, treatment: statistics_pb2.FeatureNameStatistics
+) -> tuple[Floats, Floats] | None:
     """Both distributions over bins made of the control's deciles; None without numbers.
 
     The bins are (below the minimum], the ten tenths, (above the maximum), and NaN. A value
@@ -93,7 +100,7 @@ def binned(control: Any, treatment: Any) -> tuple[Floats, Floats] | None:
     return _bins(first, points), _bins(second, points)
 
 
-def cumulative(histogram: Any, points: Floats) -> Floats:
+def cumulative(histogram: statistics_pb2.Histogram, points: Floats) -> Floats:
     """Share of a histogram's finite values at or below each point.
 
     Values are taken to lie evenly within a bucket; a bucket of no width is one value.
@@ -110,7 +117,7 @@ def cumulative(histogram: Any, points: Floats) -> Floats:
     return share
 
 
-def _bins(histogram: Any, points: Floats) -> Floats:
+def _bins(histogram: statistics_pb2.Histogram, points: Floats) -> Floats:
     finite = sum(bucket.sample_count for bucket in histogram.buckets)
     share = np.diff(cumulative(histogram, points), prepend=0.0, append=1.0)
     counts = np.append(np.maximum(share, 0.0) * finite, histogram.num_nan)

@@ -23,6 +23,7 @@ from edgeline.artifacts import Artifact, batches, examples, features
 from edgeline.components.validate import statistics as stats
 from edgeline.components.validate.sketches import Moments, Quantiles, ValueCounts
 from edgeline.errors import EdgelineError
+from edgeline.formats.dtypes import Array
 
 BLOCK_ROWS = 4096
 STANDARD_BUCKETS = 10
@@ -31,7 +32,7 @@ LONG_VALUE = 256  # bytes; longer values are told apart by their digest and not 
 _TYPES = {"int64": stats.INT, "float32": stats.FLOAT, "string": stats.STRING}
 
 
-def compute(data: Artifact) -> Any:
+def compute(data: Artifact) -> statistics_pb2.DatasetFeatureStatisticsList:
     """Statistics of every split.
 
     Returns:
@@ -47,7 +48,9 @@ def compute(data: Artifact) -> Any:
     return result
 
 
-def compute_split(data: Artifact, split: str, batch_rows: int = batches.BATCH_ROWS) -> Any:
+def compute_split(
+    data: Artifact, split: str, batch_rows: int = batches.BATCH_ROWS
+) -> statistics_pb2.DatasetFeatureStatistics:
     """`DatasetFeatureStatistics` of one split. The result does not depend on `batch_rows`."""
     dataset = statistics_pb2.DatasetFeatureStatistics(name=split)
     columns = [
@@ -125,7 +128,7 @@ class _Column:
         index = np.clip(place.astype(np.int64), 0, STANDARD_BUCKETS - 1)
         self.buckets += np.bincount(index, minlength=STANDARD_BUCKETS)
 
-    def result(self, rows: int) -> Any:
+    def result(self, rows: int) -> statistics_pb2.FeatureNameStatistics:
         """The finished `FeatureNameStatistics`."""
         feature = statistics_pb2.FeatureNameStatistics(type=self.type)
         feature.path.step.append(self.name)
@@ -150,7 +153,7 @@ class _Column:
             values = pc.replace_with_mask(values, long, pa.array(digests, pa.large_binary()))
         self.counts.update(values)
 
-    def _strings(self, feature: Any) -> None:
+    def _strings(self, feature: statistics_pb2.FeatureNameStatistics) -> None:
         strings = feature.string_stats
         strings.unique = len(self.counts.counts) if self.counts.exact else self.counts.capacity
         strings.avg_length = self.length / self.total if self.total else 0.0
@@ -164,7 +167,7 @@ class _Column:
         _rank(strings.rank_histogram, readable)
         feature.custom_stats.add(name="count_error", num=self.counts.error)
 
-    def _numbers(self, feature: Any) -> None:
+    def _numbers(self, feature: statistics_pb2.FeatureNameStatistics) -> None:
         numbers, moments = feature.num_stats, self.moments
         numbers.SetInParent()
         feature.custom_stats.add(name="num_inf", num=moments.infinite)
@@ -192,7 +195,11 @@ class _Column:
             _rank(entry.rank_histogram, [(str(value), count) for value, count in shown])
 
     def _histogram(
-        self, numbers: Any, kind: str, edges: npt.NDArray[Any], counts: npt.NDArray[Any]
+        self,
+        numbers: statistics_pb2.NumericStatistics,
+        kind: str,
+        edges: Array,
+        counts: Array,
     ) -> None:
         made = numbers.histograms.add(num_nan=self.moments.nan, num_undefined=self.undefined)
         made.type = statistics_pb2.Histogram.HistogramType.Value(kind)
@@ -273,6 +280,6 @@ def _text(value: bytes) -> str | None:
         return None
 
 
-def _rank(histogram: Any, values: Sequence[tuple[str, int]]) -> None:
+def _rank(histogram: statistics_pb2.RankHistogram, values: Sequence[tuple[str, int]]) -> None:
     for rank, (label, count) in enumerate(values):
         histogram.buckets.add(low_rank=rank, high_rank=rank, label=label, sample_count=count)

@@ -7,7 +7,6 @@ milliseconds, where a plotting library takes seconds.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
 
 import numpy as np
 from markupsafe import Markup, escape
@@ -29,7 +28,7 @@ _WARNING = Markup('<span class="badge" style="background:#fef3c7;color:#92400e">
 
 def write(
     path: str,
-    datasets: Sequence[Any],
+    datasets: Sequence[statistics_pb2.DatasetFeatureStatistics],
     anomalies: Sequence[Anomaly],
     measurements: Sequence[Measurement],
     schema_source: str,
@@ -78,7 +77,9 @@ def _anomaly_table(anomalies: Sequence[Anomaly]) -> Markup:
     return report.table(["Severity", "Split", "Feature", "What is wrong", "Kind"], rows)
 
 
-def _feature_table(datasets: Sequence[Any], measurements: Sequence[Measurement]) -> Markup:
+def _feature_table(
+    datasets: Sequence[statistics_pb2.DatasetFeatureStatistics], measurements: Sequence[Measurement]
+) -> Markup:
     by_split = [{stats.name_of(f): f for f in data.features} for data in datasets]
     distances: dict[str, list[Measurement]] = {}
     for measurement in measurements:
@@ -109,12 +110,12 @@ def _feature_table(datasets: Sequence[Any], measurements: Sequence[Measurement])
     )
 
 
-def _names(datasets: Sequence[Any]) -> list[str]:
+def _names(datasets: Sequence[statistics_pb2.DatasetFeatureStatistics]) -> list[str]:
     """Columns of all splits, in the order of the first."""
     return list(dict.fromkeys(stats.name_of(f) for data in datasets for f in data.features))
 
 
-def _type(feature: Any) -> str:
+def _type(feature: statistics_pb2.FeatureNameStatistics) -> str:
     name = str(statistics_pb2.FeatureNameStatistics.Type.Name(feature.type)).lower()
     facts = stats.common(feature)
     if facts.max_num_values <= 1:
@@ -123,7 +124,7 @@ def _type(feature: Any) -> str:
     return f"{name} × {most}" if least == most else f"{name} × {least} to {most}"
 
 
-def _missing(found: Sequence[tuple[int, Any]]) -> Markup:
+def _missing(found: Sequence[tuple[int, statistics_pb2.FeatureNameStatistics]]) -> Markup:
     lines = []
     for i, feature in found:
         facts = stats.common(feature)
@@ -135,7 +136,7 @@ def _missing(found: Sequence[tuple[int, Any]]) -> Markup:
     return _lines(lines)
 
 
-def _distinct(feature: Any) -> Markup:
+def _distinct(feature: statistics_pb2.FeatureNameStatistics) -> Markup:
     unique, exact = stats.distinct(feature)
     if unique is None:
         counted = feature.type == stats.INT and stats.common(feature).num_non_missing
@@ -143,7 +144,7 @@ def _distinct(feature: Any) -> Markup:
     return Markup("" if exact else "≥ ") + number(unique)
 
 
-def _range(feature: Any) -> Markup:
+def _range(feature: statistics_pb2.FeatureNameStatistics) -> Markup:
     held = stats.histogram(feature, "STANDARD")
     if not (held and held.buckets):
         return Markup("–")
@@ -151,7 +152,7 @@ def _range(feature: Any) -> Markup:
     return _lines([number(value) for value in (numbers.min, numbers.median, numbers.max)])
 
 
-def _top(feature: Any) -> Markup:
+def _top(feature: statistics_pb2.FeatureNameStatistics) -> Markup:
     if not comparisons.categorical(feature):
         return Markup("–")
     values = list((comparisons.shares(feature) or {}).items())[:SHOWN_VALUES]
@@ -175,7 +176,7 @@ def _distance_cell(measurements: Sequence[Measurement]) -> Markup:
     return _lines(lines)
 
 
-def _drawing(found: Sequence[tuple[int, Any]]) -> Markup:
+def _drawing(found: Sequence[tuple[int, statistics_pb2.FeatureNameStatistics]]) -> Markup:
     """Shares of each split over common bins: the first as bars, the others as lines."""
     if comparisons.categorical(found[0][1]):
         labels, shares = _categories([feature for _, feature in found])
@@ -210,7 +211,9 @@ def _drawing(found: Sequence[tuple[int, Any]]) -> Markup:
     )
 
 
-def _categories(features: Sequence[Any]) -> tuple[list[str], list[list[float]]]:
+def _categories(
+    features: Sequence[statistics_pb2.FeatureNameStatistics],
+) -> tuple[list[str], list[list[float]]]:
     known = [comparisons.shares(feature) or {} for feature in features]
     values = list(known[0])[:BINS] or list(dict.fromkeys(v for row in known for v in row))[:BINS]
     if features[0].type == stats.INT:
@@ -218,7 +221,9 @@ def _categories(features: Sequence[Any]) -> tuple[list[str], list[list[float]]]:
     return values, [[row.get(value, 0.0) for value in values] for row in known]
 
 
-def _bins(features: Sequence[Any]) -> tuple[list[str], list[list[float]]]:
+def _bins(
+    features: Sequence[statistics_pb2.FeatureNameStatistics],
+) -> tuple[list[str], list[list[float]]]:
     made = [stats.histogram(f, "QUANTILES") if _has_numbers(f) else None for f in features]
     held = [histogram for histogram in made if histogram and histogram.buckets]
     if not held:
@@ -241,7 +246,7 @@ def _bins(features: Sequence[Any]) -> tuple[list[str], list[list[float]]]:
     return [f"{number(a)} to {number(b)}" for a, b in names], shares
 
 
-def _has_numbers(feature: Any) -> bool:
+def _has_numbers(feature: statistics_pb2.FeatureNameStatistics) -> bool:
     return bool(feature.WhichOneof("stats") == "num_stats")
 
 

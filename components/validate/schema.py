@@ -45,7 +45,9 @@ _HELD = {
 _DTYPES = {schema_pb2.INT: "int64", schema_pb2.FLOAT: "float32", schema_pb2.BYTES: "string"}
 
 
-def infer(dataset: Any, bools: frozenset[str] = frozenset()) -> Any:
+def infer(
+    dataset: statistics_pb2.DatasetFeatureStatistics, bools: frozenset[str] = frozenset()
+) -> schema_pb2.Schema:
     """A `Schema` that the given `DatasetFeatureStatistics` satisfy.
 
     Args:
@@ -84,7 +86,7 @@ def infer(dataset: Any, bools: frozenset[str] = frozenset()) -> Any:
     return schema
 
 
-def set_shapes(schema: Any, known: Iterable[Feature]) -> None:
+def set_shapes(schema: schema_pb2.Schema, known: Iterable[Feature]) -> None:
     """Give features the dimensions that their columns say (images: height, width, channels)."""
     shapes = {feature.name: feature.shape for feature in known}
     for feature in schema.feature:
@@ -95,7 +97,7 @@ def set_shapes(schema: Any, known: Iterable[Feature]) -> None:
                 feature.shape.dim.add(size=size)
 
 
-def read(uri: str) -> Any:
+def read(uri: str) -> schema_pb2.Schema:
     """Read a `Schema`: a schema artifact folder, a text proto (.pbtxt, .txt) or a binary file.
 
     Raises:
@@ -128,12 +130,12 @@ def read(uri: str) -> Any:
     return schema
 
 
-def to_text(schema: Any) -> str:
+def to_text(schema: schema_pb2.Schema) -> str:
     """The text proto of a schema, the same bytes for the same schema."""
     return str(text_format.MessageToString(schema, as_utf8=True))
 
 
-def features(schema: Any) -> list[Feature]:
+def features(schema: schema_pb2.Schema) -> list[Feature]:
     """The raw features of a schema, in its order, those out of use and without a type left out.
 
     A feature with n values in every row that has it gets shape (n,) or the dimensions that
@@ -156,7 +158,7 @@ def read_features(path: str | Path) -> list[Feature]:
     return [Feature.from_json(value) for value in json.loads((folder / FEATURES_FILE).read_text())]
 
 
-def write(path: str | Path, schema: Any, inferred: bool) -> dict[str, Any]:
+def write(path: str | Path, schema: schema_pb2.Schema, inferred: bool) -> dict[str, Any]:
     """Write a schema artifact; returns its metadata."""
     raw = [feature.to_json() for feature in features(schema)]
     with artifacts.writing(path, SCHEMA) as draft:
@@ -168,7 +170,7 @@ def write(path: str | Path, schema: Any, inferred: bool) -> dict[str, Any]:
     return {"edgeline_schema": SCHEMA, **draft.metadata}
 
 
-def in_use(feature: Any) -> bool:
+def in_use(feature: schema_pb2.Feature) -> bool:
     """Whether data must have the feature: not deprecated, planned or disabled."""
     unused = (
         schema_pb2.DEPRECATED,
@@ -184,7 +186,9 @@ def fits(wanted: int, held: int) -> bool:
     return wanted not in _HELD or held in _HELD[wanted]
 
 
-def domain(schema: Any, feature: Any) -> Any | None:
+def domain(
+    schema: schema_pb2.Schema, feature: schema_pb2.Feature
+) -> schema_pb2.StringDomain | schema_pb2.IntDomain | schema_pb2.FloatDomain | None:
     """The domain message of a feature, its own or the schema's that it names, or None."""
     kind = feature.WhichOneof("domain_info")
     if kind != "domain":
@@ -193,7 +197,9 @@ def domain(schema: Any, feature: Any) -> Any | None:
     return next((entry for entry in shared if entry.name == feature.domain), None)
 
 
-def _infer_string_domain(schema: Any, made: Any, feature: Any) -> None:
+def _infer_string_domain(
+    schema: schema_pb2.Schema, made: schema_pb2.Feature, feature: schema_pb2.Feature
+) -> None:
     unique, exact = stats.distinct(feature)
     values = stats.ranked(feature) or []
     # values that are no text, or too long to be kept, have no place in a schema
@@ -205,7 +211,7 @@ def _infer_string_domain(schema: Any, made: Any, feature: Any) -> None:
         schema.string_domain.add(name=made.name, value=sorted(value for value, _ in values))
 
 
-def _shape(feature: Any) -> tuple[int, ...]:
+def _shape(feature: schema_pb2.Feature) -> tuple[int, ...]:
     if feature.HasField("shape"):
         return tuple(dim.size for dim in feature.shape.dim) or (1,)
     if feature.HasField("value_count"):

@@ -6,7 +6,7 @@ The comparators of a schema that are taken are `infinity_norm` and `jensen_shann
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import Any
+from typing import TYPE_CHECKING
 
 from tensorflow_metadata.proto.v0 import statistics_pb2
 
@@ -16,15 +16,18 @@ from edgeline.components.validate import statistics as stats
 from edgeline.components.validate.anomalies import ERROR, WARNING, Anomaly, Measurement
 from edgeline.reports.report import number
 
+if TYPE_CHECKING:
+    from tensorflow_metadata.proto.v0 import schema_pb2
+
 COMPARED_VALUES = 500  # below it chance alone moves a share by more than a few percent
 _NAMES = {"L_INFTY": "L-infinity", "JENSEN_SHANNON_DIVERGENCE": "a Jensen-Shannon divergence of"}
 
 
 def compare(
     comparison: str,
-    control: Any,
-    treatment: Any,
-    schema: Any,
+    control: statistics_pb2.DatasetFeatureStatistics,
+    treatment: statistics_pb2.DatasetFeatureStatistics,
+    schema: schema_pb2.Schema,
     threshold: float,
 ) -> tuple[list[Anomaly], list[Measurement]]:
     """Measure how far each feature of a split has moved from another split or a baseline.
@@ -99,7 +102,7 @@ def compare(
 
 
 def _only_one_side(
-    split: str, other: str, name: str, gone: bool, expected: Any | None
+    split: str, other: str, name: str, gone: bool, expected: schema_pb2.Feature | None
 ) -> Iterable[Anomaly]:
     """A column that only the baseline has, or that it lacks, unless the schema has named it."""
     if gone and expected is None:
@@ -111,7 +114,11 @@ def _only_one_side(
 
 
 def _measures(
-    comparison: str, expected: Any, old: Any, new: Any, threshold: float
+    comparison: str,
+    expected: schema_pb2.Feature,
+    old: statistics_pb2.FeatureNameStatistics,
+    new: statistics_pb2.FeatureNameStatistics,
+    threshold: float,
 ) -> list[tuple[str, float]]:
     """What to measure of a feature, with the thresholds: as the schema says, else by its kind."""
     comparator = getattr(expected, f"{comparison}_comparator")
@@ -130,7 +137,11 @@ def _measures(
     return []
 
 
-def _measure(measure: str, old: Any, new: Any) -> tuple[float | None, str]:
+def _measure(
+    measure: str,
+    old: statistics_pb2.FeatureNameStatistics,
+    new: statistics_pb2.FeatureNameStatistics,
+) -> tuple[float | None, str]:
     """A distance, and where it lies in words; None where the values do not allow it."""
     p, q = comparisons.shares(old), comparisons.shares(new)
     if measure == "L_INFTY":

@@ -126,7 +126,7 @@ class ValueCounts:
     """
 
     capacity: int = 10_000
-    counts: dict[Any, int] = field(default_factory=dict)
+    counts: dict[object, int] = field(default_factory=dict)
     error: int = 0
 
     def update(self, values: pa.Array) -> None:

@@ -16,7 +16,6 @@ from __future__ import annotations
 
 import math
 from pathlib import Path
-from typing import Any
 
 from google.protobuf.message import DecodeError
 from tensorflow_metadata.proto.v0 import statistics_pb2
@@ -36,7 +35,7 @@ INT, FLOAT, STRING = (
 )
 
 
-def read(uri: str) -> Any:
+def read(uri: str) -> statistics_pb2.DatasetFeatureStatisticsList:
     """Read a `DatasetFeatureStatisticsList`: a statistics artifact folder or a binary file.
 
     Raises:
@@ -61,7 +60,7 @@ def read(uri: str) -> Any:
     return result
 
 
-def to_json(statistics: Any) -> dict[str, Any]:
+def to_json(statistics: statistics_pb2.DatasetFeatureStatisticsList) -> dict[str, object]:
     """The same in short, for people and scripts: `{split: {"rows", "features": {name: ...}}}`."""
     return {
         dataset.name: {
@@ -72,33 +71,37 @@ def to_json(statistics: Any) -> dict[str, Any]:
     }
 
 
-def name_of(feature: Any) -> str:
+def name_of(feature: statistics_pb2.FeatureNameStatistics) -> str:
     """A feature's column name."""
     return feature.name or ".".join(feature.path.step)
 
 
-def body(feature: Any) -> Any:
+def body(
+    feature: statistics_pb2.FeatureNameStatistics,
+) -> statistics_pb2.NumericStatistics | statistics_pb2.StringStatistics:
     """The feature's `num_stats`, `string_stats` or `bytes_stats`, whichever it has."""
     return getattr(feature, feature.WhichOneof("stats") or "num_stats")
 
 
-def common(feature: Any) -> Any:
+def common(feature: statistics_pb2.FeatureNameStatistics) -> statistics_pb2.CommonStatistics:
     """The feature's `common_stats`."""
     return body(feature).common_stats
 
 
-def custom(feature: Any, name: str) -> Any | None:
+def custom(
+    feature: statistics_pb2.FeatureNameStatistics, name: str
+) -> statistics_pb2.CustomStatistic | None:
     """A custom statistic of a feature (see the head of this module), or None."""
     return next((entry for entry in feature.custom_stats if entry.name == name), None)
 
 
-def custom_number(feature: Any, name: str) -> float:
+def custom_number(feature: statistics_pb2.FeatureNameStatistics, name: str) -> float:
     """A custom statistic that is a number, 0 where there is none."""
     entry = custom(feature, name)
     return float(entry.num) if entry else 0.0
 
 
-def distinct(feature: Any) -> tuple[int | None, bool]:
+def distinct(feature: statistics_pb2.FeatureNameStatistics) -> tuple[int | None, bool]:
     """Number of distinct values, None where it was not counted, and whether it is exact."""
     if feature.WhichOneof("stats") == "string_stats":
         return feature.string_stats.unique, not custom_number(feature, "count_error")
@@ -106,7 +109,7 @@ def distinct(feature: Any) -> tuple[int | None, bool]:
     return (int(entry.num), True) if entry else (None, False)
 
 
-def ranked(feature: Any) -> list[tuple[str, float]] | None:
+def ranked(feature: statistics_pb2.FeatureNameStatistics) -> list[tuple[str, float]] | None:
     """The most frequent values with their counts, or None where values were not counted."""
     if feature.WhichOneof("stats") == "string_stats":
         histogram = feature.string_stats.rank_histogram
@@ -117,16 +120,18 @@ def ranked(feature: Any) -> list[tuple[str, float]] | None:
     return [(bucket.label, bucket.sample_count) for bucket in histogram.buckets]
 
 
-def histogram(feature: Any, kind: str) -> Any | None:
+def histogram(
+    feature: statistics_pb2.FeatureNameStatistics, kind: str
+) -> statistics_pb2.Histogram | None:
     """The `STANDARD` or `QUANTILES` histogram of a numeric feature, or None."""
     wanted = statistics_pb2.Histogram.HistogramType.Value(kind)
     return next((h for h in feature.num_stats.histograms if h.type == wanted), None)
 
 
-def _feature_json(feature: Any) -> dict[str, Any]:
+def _feature_json(feature: statistics_pb2.FeatureNameStatistics) -> dict[str, object]:
     facts = common(feature)
     unique, exact = distinct(feature)
-    result: dict[str, Any] = {
+    result: dict[str, object] = {
         "type": statistics_pb2.FeatureNameStatistics.Type.Name(feature.type),
         "present": facts.num_non_missing,
         "missing": facts.num_missing,

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pyarrow as pa
 from google.protobuf import text_format
@@ -19,6 +19,9 @@ from edgeline.components.validate import statistics as stats
 from edgeline.components.validate.anomalies import ERROR, Anomaly, Measurement, to_proto
 from edgeline.errors import EdgelineError
 
+if TYPE_CHECKING:
+    from tensorflow_metadata.proto.v0 import schema_pb2, statistics_pb2
+
 ANOMALIES_SCHEMA = "anomalies/v1"
 NAMED_ANOMALIES = 3
 
@@ -29,9 +32,9 @@ class Validation:
 
     valid: bool
     found: tuple[Anomaly, ...]
-    statistics: dict[str, Any]
-    schema: dict[str, Any]
-    anomalies: dict[str, Any]
+    statistics: dict[str, object]
+    schema: dict[str, object]
+    anomalies: dict[str, object]
 
 
 def validate(
@@ -106,11 +109,15 @@ def _check_parameters(on_anomalies: str, **thresholds: float) -> None:
             raise EdgelineError(f"{name} is {value}: give a number from 0 to 1 (1 never fails).")
 
 
-def _reference_first(datasets: Sequence[Any]) -> list[Any]:
+def _reference_first(
+    datasets: Sequence[statistics_pb2.DatasetFeatureStatistics],
+) -> list[statistics_pb2.DatasetFeatureStatistics]:
     return sorted(datasets, key=lambda data: (data.name != "train", data.name))
 
 
-def _infer(source: Artifact, reference: Any) -> Any:
+def _infer(
+    source: Artifact, reference: statistics_pb2.DatasetFeatureStatistics
+) -> schema_pb2.Schema:
     if not reference.num_examples:
         raise EdgelineError(
             f"Split {reference.name!r} has no rows, so no schema can be "
@@ -125,7 +132,10 @@ def _infer(source: Artifact, reference: Any) -> Any:
 
 
 def _check(
-    datasets: Sequence[Any], schema: Any, inferred: bool, threshold: float
+    datasets: Sequence[statistics_pb2.DatasetFeatureStatistics],
+    schema: schema_pb2.Schema,
+    inferred: bool,
+    threshold: float,
 ) -> tuple[list[Anomaly], list[Measurement]]:
     """Every split against the schema, and every other split against that of reference."""
     found: list[Anomaly] = []
@@ -139,7 +149,11 @@ def _check(
 
 
 def _drift(
-    datasets: Sequence[Any], baseline: Any, uri: str, schema: Any, threshold: float
+    datasets: Sequence[statistics_pb2.DatasetFeatureStatistics],
+    baseline: statistics_pb2.DatasetFeatureStatisticsList,
+    uri: str,
+    schema: schema_pb2.Schema,
+    threshold: float,
 ) -> tuple[list[Anomaly], list[Measurement]]:
     """Every split against the baseline's split of the same name."""
     earlier = {data.name: data for data in baseline.datasets}
@@ -157,7 +171,9 @@ def _drift(
     return found, measured
 
 
-def _write_statistics(path: str, computed: Any) -> dict[str, Any]:
+def _write_statistics(
+    path: str, computed: statistics_pb2.DatasetFeatureStatisticsList
+) -> dict[str, Any]:
     with artifacts.writing(path, stats.SCHEMA) as draft:
         (draft.path / stats.FILE).write_bytes(computed.SerializeToString(deterministic=True))
         artifacts.write_json(draft.path / "statistics.json", stats.to_json(computed))
@@ -169,11 +185,11 @@ def _write_statistics(path: str, computed: Any) -> dict[str, Any]:
 
 def _write_anomalies(
     path: str,
-    datasets: Sequence[Any],
-    schema: Any,
+    datasets: Sequence[statistics_pb2.DatasetFeatureStatistics],
+    schema: schema_pb2.Schema,
     found: Sequence[Anomaly],
     measured: Sequence[Measurement],
-) -> dict[str, Any]:
+) -> dict[str, object]:
     errors = sum(anomaly.severity == ERROR for anomaly in found)
     facts = {"valid": not errors, "errors": errors, "warnings": len(found) - errors}
     with artifacts.writing(path, ANOMALIES_SCHEMA) as draft:

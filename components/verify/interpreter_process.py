@@ -29,7 +29,7 @@ def main(path: str) -> None:
     answers = os.fdopen(os.dup(1), "wb")
     os.dup2(2, 1)  # what the interpreter prints is no answer
 
-    def say(message: Mapping[str, Any], content: bytes = b"") -> None:
+    def say(message: Mapping[str, object], content: bytes = b"") -> None:
         answers.write(json.dumps(message).encode() + b"\n" + content)
         answers.flush()
 
@@ -56,7 +56,7 @@ def main(path: str) -> None:
         say({"bytes": stream.tell(), "seconds": seconds}, stream.getvalue())
 
 
-def describe(details: Mapping[str, Mapping[str, Any]]) -> list[dict[str, Any]]:
+def describe(details: Mapping[str, Mapping[str, Any]]) -> list[dict[str, object]]:
     found = []
     for name in sorted(details):
         detail = details[name]
@@ -75,7 +75,7 @@ def describe(details: Mapping[str, Mapping[str, Any]]) -> list[dict[str, Any]]:
     return found
 
 
-def unpack(content: bytes) -> dict[str, Any]:
+def unpack(content: bytes) -> dict[str, object]:
     arrays = {}
     with np.load(io.BytesIO(content), allow_pickle=False) as held:
         for key in held.files:

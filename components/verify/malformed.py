@@ -19,12 +19,12 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 
 from edgeline.artifacts.bundle import Signature, Tensor
 from edgeline.artifacts.differences import difference
 from edgeline.components.verify.latency import last_line, signal_name
 from edgeline.errors import EdgelineError
+from edgeline.formats.dtypes import Array
 from edgeline.runtimes.pieces import PIECE_ROWS
 
 CHILD = [sys.executable, "-m", "edgeline.components.verify.malformed"]
@@ -39,7 +39,6 @@ WORDS = {
     "spoiled": "spoils the interpreter",
 }
 
-Array = npt.NDArray[Any]
 Arrays = Mapping[str, Array]
 
 
@@ -173,12 +172,12 @@ def _group(tensor: Tensor) -> str:
     return {"s": "string", "f": "float"}.get(tensor.dtype[0], "int")
 
 
-def _array(change: Callable[[Array], Any]) -> Callable[[Arrays, Tensor], Any]:
+def _array(change: Callable[[Array], object]) -> Callable[[Arrays, Tensor], object]:
     """Damage the array of one input."""
     return lambda arrays, tensor: {**arrays, tensor.name: change(arrays[tensor.name])}
 
 
-def _value(value: Any) -> Callable[[Arrays, Tensor], Any]:
+def _value(value: object) -> Callable[[Arrays, Tensor], object]:
     """Set the first value of one input."""
 
     def change(array: Array) -> Array:
@@ -189,15 +188,15 @@ def _value(value: Any) -> Callable[[Arrays, Tensor], Any]:
     return _array(change)
 
 
-def _bound(largest: bool) -> Callable[[Arrays, Tensor], Any]:
-    def damage(arrays: Arrays, tensor: Tensor) -> Any:
+def _bound(largest: bool) -> Callable[[Arrays, Tensor], object]:
+    def damage(arrays: Arrays, tensor: Tensor) -> object:
         bounds = np.iinfo(tensor.dtype)
         return _value(bounds.max if largest else bounds.min)(arrays, tensor)
 
     return damage
 
 
-def _all(change: Callable[[Array], Any]) -> Callable[[Arrays, Tensor], Any]:
+def _all(change: Callable[[Array], object]) -> Callable[[Arrays, Tensor], object]:
     """Damage the arrays of all inputs."""
     return lambda arrays, _: {name: change(array) for name, array in arrays.items()}
 
@@ -206,11 +205,11 @@ def _without(arrays: Arrays, tensor: Tensor) -> Any:
     return {name: array for name, array in arrays.items() if name != tensor.name}
 
 
-def _renamed(arrays: Arrays, tensor: Tensor) -> Any:
+def _renamed(arrays: Arrays, tensor: Tensor) -> object:
     return {**_without(arrays, tensor), tensor.name + " ": arrays[tensor.name]}
 
 
-def _many(arrays: Arrays, _: Tensor) -> Any:
+def _many(arrays: Arrays, _: Tensor) -> object:
     """More rows than a runtime gets at once, or as many as are 64 MB."""
     row = sum(array[0].nbytes for array in arrays.values())
     rows = min(MANY_ROWS, max(2 * ROWS, MANY_BYTES // row))

@@ -7,19 +7,18 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 
 from edgeline.artifacts.differences import difference
 from edgeline.artifacts.models import LABEL, PREDICTION
 from edgeline.artifacts.sampling import spread
 from edgeline.errors import EdgelineError
+from edgeline.formats.dtypes import Array
 from edgeline.runtimes.metrics import decisions, drop, metric
 
 POINTS = 2000  # rows drawn in the report, evenly spread
 WORST = 20
 EDGES = 10.0 ** np.arange(-9, 2)  # of the histogram of differences
 
-Array = npt.NDArray[Any]
 Arrays = Mapping[str, Array]
 
 

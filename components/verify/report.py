@@ -155,7 +155,7 @@ def _values(values: Sequence[Any]) -> str:
     return ", ".join(_value(value) for value in values[:8]) + (" …" if len(values) > 8 else "")
 
 
-def _value(value: Any) -> str:
+def _value(value: object) -> str:
     if isinstance(value, bytes):
         return value.decode(errors="replace") or "–"
     if value == MISSING_INT or value != value:

@@ -23,10 +23,10 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 
 from edgeline.artifacts.bundle import Signature, Tensor
 from edgeline.errors import EdgelineError
+from edgeline.formats.dtypes import Array
 from edgeline.runtimes import interpreter
 from edgeline.runtimes.interpreter import Arrays, EdgeModel
 
@@ -104,7 +104,7 @@ class Process:
             )
         )
 
-    def __call__(self, arrays: Arrays) -> dict[str, npt.NDArray[Any]]:
+    def __call__(self, arrays: Arrays) -> dict[str, Array]:
         packed = _pack(arrays)
         assert self._process.stdin and self._process.stdout
         try:
@@ -134,7 +134,7 @@ class Process:
                 f"The tflite-runtime process ended with exit code {code}: is numpy<2 and "
                 f"tflite-runtime installed where {PYTHON} points?"
             )
-        message: dict[str, Any] = json.loads(line)
+        message: dict[str, object] = json.loads(line)
         if "error" in message:
             raise EdgelineError(f"tflite-runtime: {message['error']}")
         return message
@@ -149,7 +149,7 @@ class Process:
 
 def _pack(arrays: Arrays) -> bytes:
     """Arrays as .npz; strings as their bytes end to end, with the length of each."""
-    plain: dict[str, npt.NDArray[Any]] = {}
+    plain: dict[str, Array] = {}
     for name, array in arrays.items():
         if array.dtype == object:
             flat = list(array.reshape(-1))
@@ -162,6 +162,6 @@ def _pack(arrays: Arrays) -> bytes:
     return stream.getvalue()
 
 
-def _unpack(content: bytes) -> dict[str, npt.NDArray[Any]]:
+def _unpack(content: bytes) -> dict[str, Array]:
     with np.load(io.BytesIO(content), allow_pickle=False) as held:
         return {name.partition(":")[2]: held[name] for name in held.files}

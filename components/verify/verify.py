@@ -43,7 +43,7 @@ class Result:
     """The verdict, the artifact's metadata, and metrics for the pipeline's UI."""
 
     approved: bool
-    metadata: dict[str, Any]
+    metadata: dict[str, object]
     metrics: dict[str, float]
 
 
@@ -237,7 +237,7 @@ def _tolerance(findings: Findings) -> float:
     return max(usual, 2 * findings.parity.max_difference)
 
 
-def _summary(findings: Findings, edge: Artifact, rows: Artifact) -> dict[str, Any]:
+def _summary(findings: Findings, edge: Artifact, rows: Artifact) -> dict[str, object]:
     found = findings.parity
     return {
         "approved": not findings.reasons,
@@ -267,7 +267,7 @@ def _summary(findings: Findings, edge: Artifact, rows: Artifact) -> dict[str, An
     }
 
 
-def _details(findings: Findings) -> dict[str, Any]:
+def _details(findings: Findings) -> dict[str, object]:
     found = findings.parity
     return {
         "outputs": found.outputs,

@@ -49,7 +49,7 @@ class Signature:
         return asdict(self)
 
     @classmethod
-    def from_json(cls, value: Mapping[str, Any]) -> Signature:
+    def from_json(cls, value: Mapping[str, object]) -> Signature:
         """Read a signature's JSON.
 
         Raises:
@@ -83,16 +83,16 @@ class Bundle:
     features: tuple[Feature, ...]
     files: Mapping[str, Mapping[str, Any]]
     labels: tuple[str, ...] | None = None
-    evaluation: Mapping[str, Any] = field(default_factory=dict)
+    evaluation: Mapping[str, object] = field(default_factory=dict)
     verification: Mapping[str, Any] = field(default_factory=dict)
-    provenance: Mapping[str, Any] = field(default_factory=dict)
+    provenance: Mapping[str, object] = field(default_factory=dict)
 
     @property
     def evaluated(self) -> bool:
         """Whether analyze has said how good the model is."""
         return bool(self.evaluation)
 
-    def to_json(self) -> dict[str, Any]:
+    def to_json(self) -> dict[str, object]:
         return {
             "edgeline_bundle": FORMAT,
             **asdict(self),
@@ -100,7 +100,7 @@ class Bundle:
         }
 
     @classmethod
-    def from_json(cls, value: Mapping[str, Any]) -> Bundle:
+    def from_json(cls, value: Mapping[str, object]) -> Bundle:
         """Read a manifest's JSON.
 
         Raises:

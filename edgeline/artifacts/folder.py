@@ -49,8 +49,8 @@ class Artifact:
 @dataclass(frozen=True)
 class _Listing:
     edgeline_schema: str
-    metadata: Mapping[str, Any]
-    files: Mapping[str, Mapping[str, Any]]
+    metadata: Mapping[str, object]
+    files: Mapping[str, Mapping[str, object]]
 
 
 @dataclass
@@ -58,7 +58,7 @@ class Draft:
     """A folder being written. Put files below `path`, facts into `metadata`."""
 
     path: Path
-    metadata: dict[str, Any] = field(default_factory=dict)
+    metadata: dict[str, object] = field(default_factory=dict)
 
 
 @contextlib.contextmanager
@@ -147,7 +147,7 @@ def schema_of(folder: str | Path) -> str:
         return ""
 
 
-def list_files(folder: Path) -> dict[str, dict[str, Any]]:
+def list_files(folder: Path) -> dict[str, dict[str, object]]:
     """sha256 and size of every file below a folder, by POSIX path, the listing left out."""
     return {
         file.relative_to(folder).as_posix(): {"sha256": sha256(file), "size": file.stat().st_size}
@@ -192,7 +192,7 @@ def write_output(path: Path, text: str, what: str = "file") -> Path:
     return path
 
 
-def write_json(path: Path, value: Any) -> None:
+def write_json(path: Path, value: object) -> None:
     """Write a JSON file of a draft, as every step writes one: equal values give equal bytes.
 
     Keys are sorted, text is readable UTF-8, and every JSON parser takes it.
@@ -215,7 +215,7 @@ def sha256(file: str | Path) -> str:
 
 
 def digest_of_listing(
-    schema: str, metadata: Mapping[str, Any], files: Mapping[str, Mapping[str, Any]]
+    schema: str, metadata: Mapping[str, object], files: Mapping[str, Mapping[str, object]]
 ) -> str:
     """Hexadecimal sha256 of a listing's canonical JSON."""
     canonical = json.dumps([schema, metadata, files], sort_keys=True, separators=(",", ":"))

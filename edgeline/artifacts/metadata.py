@@ -27,7 +27,7 @@ LARGEST = 10**MOST  # as text, a whole number has no more than a fact's bytes
 DEEPEST = 24  # lists and objects within each other; protobuf's Python reads 31 at most
 
 
-def record(artifact: Any, facts: Mapping[str, Any]) -> None:
+def record(artifact: Any, facts: Mapping[str, object]) -> None:
     """Put facts into the metadata of an output artifact.
 
     What is null or not a finite number is left out, in a list it is an empty text, so that the
@@ -57,7 +57,7 @@ def record(artifact: Any, facts: Mapping[str, Any]) -> None:
         artifact.metadata[unlike] = _short(value)
 
 
-def _stored(value: Any, path: str, depth: int = 0) -> Any:
+def _stored(value: object, path: str, depth: int = 0) -> object:
     """A value without what the store refuses; None where nothing is left of it.
 
     Args:
@@ -99,7 +99,7 @@ def _stored(value: Any, path: str, depth: int = 0) -> Any:
     )
 
 
-def _of_numpy(value: Any) -> Any:
+def _of_numpy(value: Any) -> object:
     """What a scalar or an array of numpy is in Python's types."""
     kind = value.dtype.kind if hasattr(value, "dtype") else ""
     if kind in ("m", "M"):  # of nanoseconds `tolist` makes whole numbers
@@ -118,7 +118,7 @@ def _text(value: str) -> str:
     return value.encode("utf-8", "replace").decode("utf-8").replace("\0", "?")
 
 
-def _short(value: Any) -> Any:
+def _short(value: object) -> Any:
     size = len(json.dumps(value, ensure_ascii=False).encode())
     if size <= MOST:
         return value

@@ -69,7 +69,7 @@ class Numbers:
     def rows(self) -> int:
         return int(self.counts.sum()) + self.missing
 
-    def to_json(self) -> dict[str, Any]:
+    def to_json(self) -> dict[str, object]:
         return {
             "kind": "number",
             "missing": self.missing,
@@ -100,7 +100,7 @@ class Categories:
     def rows(self) -> int:
         return sum(self.values.values()) + self.others + self.missing
 
-    def to_json(self) -> dict[str, Any]:
+    def to_json(self) -> dict[str, object]:
         return {
             "kind": "category",
             "missing": self.missing,
@@ -120,7 +120,7 @@ class Reference:
     inputs: Mapping[str, Column]
     outputs: Mapping[str, Column]
 
-    def to_json(self) -> dict[str, Any]:
+    def to_json(self) -> dict[str, object]:
         sides = {"inputs": self.inputs, "outputs": self.outputs}
         return {
             "edgeline_reference": FORMAT,
@@ -295,7 +295,7 @@ def _numbers(values: Array, missing: int, quantiles: int) -> Numbers:
     return Numbers(cuts, bins(values, cuts), missing)
 
 
-def _from_json(value: Any, name: str) -> Column:
+def _from_json(value: object, name: str) -> Column:
     kind = value.get("kind") if isinstance(value, dict) else None
     if kind not in ("number", "category"):
         raise EdgelineError(f"column {name[:100]!r} is neither of numbers nor of categories")

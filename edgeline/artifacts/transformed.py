@@ -74,7 +74,7 @@ def shortened(found: Sequence[Cause]) -> list[dict[str, Any]]:
     return entries
 
 
-def sentence(takes: str, facts: Any) -> str:
+def sentence(takes: str, facts: object) -> str:
     """What a person has to know who sends rows to a model; "" where it takes raw features.
 
     Args:

@@ -50,7 +50,7 @@ class _File:
 
     format: str
     tolerance: float
-    inputs: Mapping[str, Any]
+    inputs: Mapping[str, object]
     outputs: Mapping[str, Any]
 
 
@@ -98,7 +98,7 @@ def synthetic(signature: Signature) -> Vectors:
     return Vectors(inputs, {}, 0.0)
 
 
-def _encode(value: Any) -> Any:
+def _encode(value: object) -> object:
     if isinstance(value, list):
         return [_encode(item) for item in value]
     if isinstance(value, bytes):
@@ -111,7 +111,7 @@ def _encode(value: Any) -> Any:
     return value
 
 
-def _decode(value: Mapping[str, Any], tensors: tuple[Tensor, ...]) -> Arrays:
+def _decode(value: Mapping[str, object], tensors: tuple[Tensor, ...]) -> Arrays:
     kinds = {tensor.name: tensor.dtype for tensor in tensors}
     arrays = {}
     for name, rows in value.items():
@@ -121,17 +121,17 @@ def _decode(value: Mapping[str, Any], tensors: tuple[Tensor, ...]) -> Arrays:
     return arrays
 
 
-def _array(name: str, rows: Any, dtype: str) -> Array:
+def _array(name: str, rows: object, dtype: str) -> Array:
     try:
         return _strings(rows) if dtype == "string" else np.array(rows, object).astype(dtype)
     except (ValueError, TypeError, OverflowError, RecursionError) as error:
         raise EdgelineError(f"{name[:100]!r} is not rows of {dtype[:40]}: {error}") from error
 
 
-def _strings(rows: Any) -> Array:
+def _strings(rows: object) -> Array:
     flat: list[bytes] = []
 
-    def shape_of(item: Any) -> tuple[int, ...]:
+    def shape_of(item: object) -> tuple[int, ...]:
         if not isinstance(item, list):
             flat.append(_text(item))
             return ()
@@ -146,7 +146,7 @@ def _strings(rows: Any) -> Array:
     return array.reshape(shape)
 
 
-def _text(item: Any) -> bytes:
+def _text(item: object) -> bytes:
     if isinstance(item, str):
         return item.encode()
     if isinstance(item, dict) and isinstance(item.get("b64"), str):

@@ -216,7 +216,7 @@ def _dags(pipeline: Json) -> list[Json]:
     return [holder["dag"] for holder in holders if "dag" in holder]
 
 
-def _set_default(pipeline: Json, name: str, value: Any) -> None:
+def _set_default(pipeline: Json, name: str, value: object) -> None:
     """Another default of a pipeline parameter, where the pipeline has it."""
     parameters = pipeline["root"].get("inputDefinitions", {}).get("parameters", {})
     if name in parameters:

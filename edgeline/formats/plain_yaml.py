@@ -85,7 +85,7 @@ def load(data: bytes, kind: type[T]) -> T:
         return msgspec.convert(yaml.load(data, _Strict), kind, builtin_types=(date, datetime))
 
 
-def nodes(text: str) -> Iterator[tuple[Node, Callable[[], Any]]]:
+def nodes(text: str) -> Iterator[tuple[Node, Callable[[], object]]]:
     """Each document as nodes that know their lines, and what makes values of them.
 
     Nothing is made before it is asked for: aliases, written out, may be too much.
@@ -132,13 +132,13 @@ def _refusing() -> Iterator[None]:
         raise YamlError(error) from error
 
 
-def _values(loader: Any, node: Node) -> Any:
+def _values(loader: Any, node: Node) -> object:
     with _refusing():
         return loader.construct_document(node)
 
 
 class _Strict(_SafeLoader):
-    def construct_mapping(self, node: MappingNode, deep: bool = False) -> dict[Any, Any]:
+    def construct_mapping(self, node: MappingNode, deep: bool = False) -> dict[object, object]:
         seen = set()
         for key, _ in node.value:
             name = (key.tag, key.value) if isinstance(key, ScalarNode) else None

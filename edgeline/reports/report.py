@@ -11,7 +11,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from importlib import resources
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from markupsafe import Markup
 
@@ -60,7 +60,7 @@ def page(title: str, facts: Sequence[Fact], sections: Sequence[Section]) -> str:
     return environment.from_string(template).render(title=title, facts=facts, sections=sections)
 
 
-def table(head: Sequence[str], rows: Iterable[Sequence[Any]]) -> Markup:
+def table(head: Sequence[str], rows: Iterable[Sequence[object]]) -> Markup:
     """A table; numbers stand right, cells that are `Markup` stay as they are.
 
     Where no column has a name, there is no head.
@@ -125,7 +125,7 @@ def size(count: int) -> str:
     return f"{value:.1f} TB"
 
 
-def _cell(value: Any) -> str:
+def _cell(value: object) -> str:
     if isinstance(value, Markup):
         return f"<td>{value}</td>"
     if isinstance(value, (int, float)) and not isinstance(value, bool):

@@ -230,7 +230,7 @@ def _order(state: RepositoryState, going: Roles) -> list[str]:
     return [role for role in order if role in going]
 
 
-def _next(role: str, newest: Metadata[Any] | None, led: Metadata[Any] | None) -> Any:
+def _next(role: str, newest: Metadata[Any] | None, led: Metadata[Any] | None) -> object:
     if role == "targets" or led is None:
         return deepcopy(newest.signed) if newest else Targets()
     # no digest or length: signatures that are added later change the file

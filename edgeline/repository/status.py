@@ -59,7 +59,7 @@ def show(repository: str, as_json: bool) -> None:
             console.print(f"{title}: [bold]{name}[/] {numbers}", highlight=False)
 
 
-def _role(state: roles.RepositoryState, role: str) -> dict[str, Any]:
+def _role(state: roles.RepositoryState, role: str) -> dict[str, object]:
     metadata = state.newest(role)
     wanted = state.root.signed.roles[role]
     now = datetime.now(timezone.utc)
@@ -76,7 +76,7 @@ def _role(state: roles.RepositoryState, role: str) -> dict[str, Any]:
     }
 
 
-def _versions(metadata: Any) -> list[dict[str, Any]]:
+def _versions(metadata: Any) -> list[dict[str, object]]:
     targets: Targets | None = metadata.signed if metadata else None
     found = [dict(t.custom) for t in targets.targets.values() if t.custom] if targets else []
     return sorted(found, key=lambda entry: (entry["name"], entry["version"]))

@@ -33,7 +33,7 @@ class ChildError(Exception):
     log: str
 
 
-def call(function: Callable[..., Any], *arguments: Any, time_limit: float) -> Any:
+def call(function: Callable[..., object], *arguments: object, time_limit: float) -> Any:
     """Call `function(tell, *arguments)` in a child process and return what it returns.
 
     `tell(text)` says what the child is about to do. Both must be picklable, as arguments and
@@ -93,7 +93,7 @@ def last_error(log: str) -> str:
     return f" ({lines[found][:300].rstrip('.:')})"
 
 
-def _run(sender: Connection, log: Path, function: Callable[..., Any], arguments: Any) -> None:
+def _run(sender: Connection, log: Path, function: Callable[..., object], arguments: Any) -> None:
     import traceback
 
     os.setsid()  # a group of its own

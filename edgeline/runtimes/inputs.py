@@ -7,7 +7,6 @@ sentences name the input and what to give instead. Needs only numpy.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
 
 import numpy as np
 
@@ -49,7 +48,7 @@ def check(arrays: Arrays, signature: Signature) -> int:
     return rows
 
 
-def check_names(arrays: Mapping[str, Any], signature: Signature) -> None:
+def check_names(arrays: Mapping[str, object], signature: Signature) -> None:
     """Check that each input is there and nothing else.
 
     Raises:
@@ -82,7 +81,7 @@ def check_strings(arrays: Arrays, signature: Signature) -> None:
                 )
 
 
-def _check_tensor(array: Any, tensor: Tensor) -> None:
+def _check_tensor(array: object, tensor: Tensor) -> None:
     name = tensor.name
     if not isinstance(array, np.ndarray):
         raise EdgelineError(f"Input {name!r} is a {type(array).__name__}: give a numpy array.")

@@ -207,5 +207,5 @@ def _dequantise(array: Array, tensor: Tensor) -> Array:
     return np.asarray((tensor.scale or 1.0) * shifted, np.float32)
 
 
-def _tensors(details: Mapping[str, Mapping[str, Any]]) -> tuple[Tensor, ...]:
+def _tensors(details: Mapping[str, Mapping[str, object]]) -> tuple[Tensor, ...]:
     return tuple(describe_tensor(name, details[name]) for name in sorted(details))

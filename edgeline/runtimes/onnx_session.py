@@ -92,7 +92,7 @@ def signature_of(model: Any) -> Signature:
     return Signature(tensors(inputs), tensors(model.graph.output))
 
 
-def _text(array: Any) -> Any:
+def _text(array: Any) -> object:
     text = np.empty(array.size, object)
     text[:] = [value.decode(errors="replace") for value in array.flat]
     return text.reshape(array.shape)

@@ -101,7 +101,7 @@ class App:
     def _submit(
         self,
         pool: Pool | Traffic,
-        work: Callable[[Instance], Any],
+        work: Callable[[Instance], object],
         done: Callable[[Any], None],
         asked: HttpRequest | Call,
     ) -> Callable[[], None] | None:
@@ -117,7 +117,7 @@ class App:
         loop = self._loop
         latest = min(asked.deadline, monotonic() + self._queue_time)
 
-        def ended(answer: Any) -> None:
+        def ended(answer: object) -> None:
             self._running -= 1
             done(answer)
 
@@ -139,7 +139,7 @@ class App:
         same, self._last = asked.connection == self._last, asked.connection
         return same and asked.alone and not self._running
 
-    def _wait(self, awaitable: Awaitable[Any], done: Callable[[Any], None]) -> None:
+    def _wait(self, awaitable: Awaitable[object], done: Callable[[Any], None]) -> None:
         async def run() -> None:
             try:
                 answer = await awaitable

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from enum import IntEnum
-from typing import Any
 
 
 class Code(IntEnum):
@@ -70,7 +69,7 @@ def not_found(message: str) -> ServingError:
     return ServingError(Code.NOT_FOUND, message)
 
 
-def shown(value: Any) -> str:
+def shown(value: object) -> str:
     """A value of a client's document for a sentence: it may be nested deeper than `repr` goes."""
     if value is None or isinstance(value, bool | int | float | str):
         return repr(value)[:100]

@@ -6,7 +6,6 @@ import asyncio
 import logging
 import random
 from collections.abc import Awaitable, Callable, Iterator
-from typing import Any
 
 from edgeline.errors import EdgelineError
 from edgeline.server.http.server import HttpServer
@@ -53,7 +52,7 @@ def pauses(every: float, due: bool) -> Iterator[float]:
         yield every * random.uniform(0.9, 1.1)
 
 
-async def poll(check: Callable[[], Awaitable[Any]], times: Iterator[float]) -> None:
+async def poll(check: Callable[[], Awaitable[object]], times: Iterator[float]) -> None:
     """After each of the pauses: check for new models."""
     for pause in times:
         await asyncio.sleep(pause)

@@ -10,7 +10,6 @@ from __future__ import annotations
 import re
 from collections.abc import Awaitable, Callable, Iterable, Mapping
 from dataclasses import dataclass
-from typing import Any
 from urllib.parse import unquote
 
 from edgeline.server.access import CallKind
@@ -52,7 +51,7 @@ class Operation:
     summary: str
     refusals: tuple[int, ...] = ()
     body: Body | None = None
-    query: tuple[dict[str, Any], ...] = ()
+    query: tuple[dict[str, object], ...] = ()
     answer: str = JSON
 
 

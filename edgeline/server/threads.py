@@ -17,14 +17,14 @@ NAME = "edgeline"  # begins the name of each
 _PATIENCE = 1.0  # seconds for threads to end by themselves
 
 
-def begin(function: Callable[..., object], *arguments: Any) -> threading.Thread:
+def begin(function: Callable[..., object], *arguments: object) -> threading.Thread:
     """Start a function in a thread that does not outlive the process."""
     thread = threading.Thread(target=function, args=arguments, name=NAME, daemon=True)
     thread.start()
     return thread
 
 
-async def apart(function: Callable[..., T], *arguments: Any) -> T:
+async def apart(function: Callable[..., T], *arguments: object) -> T:
     """Call a function in a thread of its own, and wait for its answer.
 
     Where nobody waits any more the function goes on, and its answer is lost.

@@ -17,7 +17,6 @@ import os
 import subprocess
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
 
 from edgeline.errors import EdgelineError
 
@@ -70,7 +69,7 @@ def _path() -> Path:
     return Path(os.environ.get("DOCKER_CONFIG") or Path.home() / ".docker") / "config.json"
 
 
-def _config() -> dict[str, Any]:
+def _config() -> dict[str, object]:
     try:
         config = json.loads(_path().read_bytes())
     except (FileNotFoundError, NotADirectoryError):
@@ -81,7 +80,7 @@ def _config() -> dict[str, Any]:
     return config if isinstance(config, dict) else {}
 
 
-def _object(config: dict[str, Any], key: str) -> dict[str, Any]:
+def _object(config: dict[str, object], key: str) -> dict[str, object]:
     value = config.get(key)
     return value if isinstance(value, dict) else {}
 

@@ -124,7 +124,7 @@ def _pyarrow_filesystem(scheme: str) -> Any:
             endpoint_override=store.host,
             retry_time_limit=GIVE_UP,
         )
-    options: dict[str, Any] = {"region": store.region} if store.region else {}
+    options: dict[str, object] = {"region": store.region} if store.region else {}
     if store.variable:
         options["endpoint_override"] = store.host
         options["scheme"] = urlsplit(store.url).scheme

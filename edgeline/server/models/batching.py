@@ -12,11 +12,10 @@ import threading
 from collections import deque
 from collections.abc import Mapping
 from time import monotonic
-from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 
+from edgeline.formats.dtypes import Array
 from edgeline.server import threads
 from edgeline.server.errors import ServingError
 from edgeline.server.models.model import Arrays, Instance
@@ -51,7 +50,7 @@ class _Request:
 
     __slots__ = ("answer", "arrays", "done", "key", "rows", "until")
 
-    def __init__(self, arrays: Mapping[str, npt.NDArray[Any]], until: float) -> None:
+    def __init__(self, arrays: Mapping[str, Array], until: float) -> None:
         self.arrays, self.until = arrays, until
         self.rows = len(next(iter(arrays.values())))
         self.key = [(name, array.shape[1:]) for name, array in arrays.items()]
@@ -66,7 +65,7 @@ class _Batched(Instance):
         self.description, self.observers = instance.description, instance.observers
         self._batcher = batcher
 
-    def predict(self, arrays: Mapping[str, npt.NDArray[Any]]) -> Arrays:
+    def predict(self, arrays: Mapping[str, Array]) -> Arrays:
         return self._batcher.predict(arrays, self.deadline)
 
     def close(self) -> None:
@@ -84,7 +83,7 @@ class _Batcher:
         for instance in instances:
             threads.begin(self._serve, instance)
 
-    def predict(self, arrays: Mapping[str, npt.NDArray[Any]], deadline: float) -> Arrays:
+    def predict(self, arrays: Mapping[str, Array], deadline: float) -> Arrays:
         """Run a request's input as part of a batch; waits for the answer.
 
         Raises:

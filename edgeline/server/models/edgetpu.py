@@ -11,7 +11,6 @@ import logging
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from edgeline.artifacts.bundle import Bundle
 from edgeline.errors import EdgelineError
@@ -27,7 +26,7 @@ class ModelChoice:
     """A file to load with its delegates. `note` says why it is not the Edge TPU's."""
 
     file: Path
-    delegates: tuple[Any, ...] = ()
+    delegates: tuple[object, ...] = ()
     device: str = "cpu"
     note: str = ""
 

@@ -279,7 +279,7 @@ def _load(content: bytes, choice: ModelChoice, description: Description, threads
     return Instance(interpreter, described, indices)
 
 
-def _may_loop(interpreter: Any) -> bool:
+def _may_loop(interpreter: object) -> bool:
     """Whether a model may run for ever on some input: only a loop can, and has its own graph."""
     count = getattr(interpreter, "num_subgraphs", None)
     return count is None or int(count()) > 1

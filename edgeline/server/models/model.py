@@ -11,18 +11,18 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 
 from edgeline.artifacts import transformed
 from edgeline.artifacts.bundle import Bundle, Signature, Tensor
 from edgeline.artifacts.reference import Reference
 from edgeline.errors import EdgelineError, first_line
+from edgeline.formats.dtypes import Array
 from edgeline.runtimes import inputs
 from edgeline.runtimes.pieces import pieces
 from edgeline.server.errors import Code, ServingError, invalid
 
-Arrays = dict[str, npt.NDArray[Any]]
-Observer = Callable[[Mapping[str, npt.NDArray[Any]], Arrays], None]
+Arrays = dict[str, Array]
+Observer = Callable[[Mapping[str, Array], Arrays], None]
 
 
 @dataclass(frozen=True)
@@ -83,7 +83,7 @@ class Instance:
             (t.shape[0] for t in description.signature.inputs if t.shape and t.shape[0] > 0), 0
         )
 
-    def run(self, arrays: Mapping[str, npt.NDArray[Any]]) -> Arrays:
+    def run(self, arrays: Mapping[str, Array]) -> Arrays:
         """Run the model on checked input (see `check`).
 
         A model with a fixed batch gets the rows in pieces of it, the last filled up
@@ -97,7 +97,7 @@ class Instance:
             observe(arrays, answers)
         return answers
 
-    def predict(self, arrays: Mapping[str, npt.NDArray[Any]]) -> Arrays:
+    def predict(self, arrays: Mapping[str, Array]) -> Arrays:
         """As `run`, but no observer is told."""
         try:
             if not self._fixed:
@@ -120,7 +120,7 @@ class Instance:
     def close(self) -> None:
         """Its worker is done with it."""
 
-    def _invoke(self, arrays: Mapping[str, npt.NDArray[Any]]) -> Arrays:
+    def _invoke(self, arrays: Mapping[str, Array]) -> Arrays:
         interpreter = self._interpreter
         resized = False
         for tensor, index in self._inputs:
@@ -137,7 +137,7 @@ class Instance:
         return {name: interpreter.get_tensor(index) for name, index in self._outputs}
 
 
-def check(arrays: Mapping[str, npt.NDArray[Any]], description: Description) -> Arrays:
+def check(arrays: Mapping[str, Array], description: Description) -> Arrays:
     """Check named arrays against a signature; give them in the shapes that the model takes.
 
     As `edgeline.runtimes.inputs.check`, but an array may leave out or add dimensions of size 1 at
@@ -156,7 +156,7 @@ def check(arrays: Mapping[str, npt.NDArray[Any]], description: Description) -> A
     return shaped
 
 
-def _shaped(array: npt.NDArray[Any], tensor: Tensor) -> npt.NDArray[Any]:
+def _shaped(array: Array, tensor: Tensor) -> Array:
     """An array with as many dimensions as a tensor, where those at the end are of size 1."""
     shape, given = tensor.shape, array.shape
     if not shape:

@@ -22,7 +22,7 @@ from edgeline.server.errors import Code, ServingError, invalid
 from edgeline.server.metrics import ModelMetrics
 from edgeline.server.models.model import Description, Instance
 
-Work = Callable[[Instance], Any]
+Work = Callable[[Instance], object]
 Done = Callable[[Any], None]
 T = TypeVar("T")
 _INLINE_SIZE = 256 * 1024
@@ -83,7 +83,7 @@ class Pool:
         self._queue.put(job)
         return job
 
-    def inline(self, work: Work, size: int) -> Any:
+    def inline(self, work: Work, size: int) -> object:
         """Do work in this thread and give its answer, or give None where that might take long.
 
         It may not if no request took long lately, and the last was not smaller than this one.
@@ -152,7 +152,7 @@ class Pool:
             del job, answer
         instance.close()
 
-    def _answer(self, instance: Instance, work: Work, waited: float, size: int) -> Any:
+    def _answer(self, instance: Instance, work: Work, waited: float, size: int) -> object:
         started = monotonic()
         try:
             answer = work(instance)

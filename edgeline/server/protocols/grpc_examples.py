@@ -10,11 +10,10 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 
 from edgeline.artifacts.bundle import Tensor
 from edgeline.artifacts.features import MISSING
-from edgeline.formats.dtypes import BY_NAME
+from edgeline.formats.dtypes import BY_NAME, Array
 from edgeline.server.access import PREDICTION
 from edgeline.server.app import GrpcMethod
 from edgeline.server.errors import invalid
@@ -71,7 +70,7 @@ def methods(state: ServerState) -> dict[str, GrpcMethod]:
     """Each method by its path."""
 
     def of(
-        answer: Callable[[Arrays, Description], dict[str, Any]], response: Schema
+        answer: Callable[[Arrays, Description], dict[str, object]], response: Schema
     ) -> Callable[[memoryview], tuple[Pool | Traffic, Callable[[Instance], bytes]]]:
         def call(message: memoryview) -> tuple[Pool | Traffic, Callable[[Instance], bytes]]:
             asked = read(message, _REQUEST)
@@ -117,7 +116,7 @@ def methods(state: ServerState) -> dict[str, GrpcMethod]:
     }
 
 
-def _classify(answers: Arrays, description: Description) -> dict[str, Any]:
+def _classify(answers: Arrays, description: Description) -> dict[str, object]:
     named, scores = classes(answers, description)
     return {
         "classifications": [
@@ -132,7 +131,7 @@ def _classify(answers: Arrays, description: Description) -> dict[str, Any]:
     }
 
 
-def _regress(answers: Arrays, description: Description) -> dict[str, Any]:
+def _regress(answers: Arrays, description: Description) -> dict[str, object]:
     return {"regressions": [{"value": value} for value in numbers(answers, description).tolist()]}
 
 
@@ -144,7 +143,7 @@ def _run(asked: Mapping[str, Any], instance: Instance) -> Arrays:
     return instance.run(check(_arrays(asked.get("input", {}), description), description))
 
 
-def _arrays(given: Mapping[str, Any], description: Description) -> dict[str, npt.NDArray[Any]]:
+def _arrays(given: Mapping[str, Any], description: Description) -> dict[str, Array]:
     with_context = given.get("with_context", {})
     examples = [*given.get("list", {}).get("examples", ()), *with_context.get("examples", ())]
     if not examples:
@@ -160,12 +159,12 @@ def _arrays(given: Mapping[str, Any], description: Description) -> dict[str, npt
     return {tensor.name: _column(rows, tensor, raw) for tensor in description.signature.inputs}
 
 
-def _features(example: Mapping[str, Any]) -> dict[str, Any]:
-    found: dict[str, Any] = example.get("features", {}).get("feature", {})
+def _features(example: Mapping[str, Any]) -> dict[str, object]:
+    found: dict[str, object] = example.get("features", {}).get("feature", {})
     return found
 
 
-def _column(rows: list[dict[str, Any]], tensor: Tensor, raw: bool) -> npt.NDArray[Any]:
+def _column(rows: list[dict[str, Any]], tensor: Tensor, raw: bool) -> Array:
     """One input of all examples: [rows, *shape]."""
     dtype = BY_NAME[tensor.dtype].numpy
     kinds = ("bytes",) if tensor.dtype == "string" else _KINDS[dtype.kind]
@@ -190,7 +189,7 @@ def _column(rows: list[dict[str, Any]], tensor: Tensor, raw: bool) -> npt.NDArra
             f"Feature {tensor.name!r} has {' or '.join(map(str, sizes[:3]))} values, but the model "
             f"takes {row_size}{' or a multiple' if free else ''} in each example."
         )
-    array: npt.NDArray[Any]
+    array: Array
     if tensor.dtype == "string":
         array = np.empty((len(rows), length), object)
         for place, cell in enumerate(cells):

@@ -11,10 +11,9 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 
 from edgeline.artifacts.bundle import Tensor
-from edgeline.formats.dtypes import BY_NAME, BY_NUMBER
+from edgeline.formats.dtypes import BY_NAME, BY_NUMBER, Array
 from edgeline.server.access import METADATA, MODEL_HEALTH, PREDICTION
 from edgeline.server.app import GrpcMethod
 from edgeline.server.errors import invalid
@@ -168,7 +167,7 @@ def pool_of(state: ServerState, asked: Mapping[str, Any]) -> Pool | Traffic:
     return state.served.pool(spec.get("name", ""), _version(spec), spec.get("version_label", ""))
 
 
-def spec_of(description: Description) -> dict[str, Any]:
+def spec_of(description: Description) -> dict[str, object]:
     """The `model_spec` of what answered."""
     return {
         "name": description.name,
@@ -188,7 +187,7 @@ def _predict(asked: Mapping[str, Any], instance: Instance) -> bytes:
     return encode({"outputs": outputs, "model_spec": spec_of(description)}, _PREDICT_RESPONSE)
 
 
-def _from_proto(tensor: Mapping[str, Any], name: str) -> npt.NDArray[Any]:
+def _from_proto(tensor: Mapping[str, Any], name: str) -> Array:
     dtype = BY_NUMBER.get(tensor.get("dtype", 0))
     if dtype is None:
         raise invalid(f"Input {name[:100]!r} has a dtype that is not read here.")
@@ -201,7 +200,7 @@ def _from_proto(tensor: Mapping[str, Any], name: str) -> npt.NDArray[Any]:
     # the last value stands for those that are left out; TensorFlow sends constants so
     if not 1 <= len(values) <= count or count > 1 << 26:
         raise invalid(f"Input {name[:100]!r} has {len(values)} values for shape {shape}.")
-    array: npt.NDArray[Any]
+    array: Array
     if dtype.name == "string":
         array = np.empty(len(values), object)
         array[:] = [bytes(value) for value in values]
@@ -214,7 +213,7 @@ def _from_proto(tensor: Mapping[str, Any], name: str) -> npt.NDArray[Any]:
     return array.reshape(shape)
 
 
-def _to_proto(array: npt.NDArray[Any]) -> dict[str, Any]:
+def _to_proto(array: Array) -> dict[str, object]:
     strings = array.dtype.kind in "OSU"
     dtype = BY_NAME["string" if strings else array.dtype.name]
     flat: Any = array.reshape(-1)
@@ -226,7 +225,7 @@ def _to_proto(array: npt.NDArray[Any]) -> dict[str, Any]:
     return {"dtype": dtype.number, "tensor_shape": {"dim": dims}, _VALUES[dtype.name]: flat}
 
 
-def _info(tensor: Tensor) -> dict[str, Any]:
+def _info(tensor: Tensor) -> dict[str, object]:
     dims = [{"size": size} for size in tensor.shape]
     number = BY_NAME[tensor.dtype].number
     return {"name": tensor.name, "dtype": number, "tensor_shape": {"dim": dims}}

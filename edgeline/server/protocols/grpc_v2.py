@@ -8,9 +8,8 @@ from functools import lru_cache
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 
-from edgeline.formats.dtypes import BY_V2, v2_of
+from edgeline.formats.dtypes import BY_V2, Array, v2_of
 from edgeline.server.access import ADMIN, HEALTH, METADATA, MODEL_HEALTH, PREDICTION
 from edgeline.server.app import GrpcMethod
 from edgeline.server.errors import Code, ServingError, invalid
@@ -179,12 +178,12 @@ def _output(name: str, datatype: str, shape: tuple[int, ...]) -> bytes:
     return encode({"name": name, "datatype": datatype, "shape": shape}, m.TENSOR)
 
 
-def _inputs(asked: Mapping[str, Any], description: Description) -> dict[str, npt.NDArray[Any]]:
+def _inputs(asked: Mapping[str, Any], description: Description) -> dict[str, Array]:
     entries, raw = asked.get("inputs", []), asked.get("raw_input_contents")
     if raw is not None and len(raw) != len(entries):
         raise invalid(f"There are {len(entries)} inputs, but {len(raw)} raw_input_contents.")
     tensors = {tensor.name: tensor for tensor in description.signature.inputs}
-    arrays: dict[str, npt.NDArray[Any]] = {}
+    arrays: dict[str, Array] = {}
     for place, message in enumerate(entries):
         if raw is not None and len(message) <= _SHORT:
             entry = _described(bytes(message))
@@ -209,9 +208,7 @@ def _inputs(asked: Mapping[str, Any], description: Description) -> dict[str, npt
     return arrays
 
 
-def _from_contents(
-    entry: Mapping[str, Any], datatype: str, shape: list[int], name: str
-) -> npt.NDArray[Any]:
+def _from_contents(entry: Mapping[str, Any], datatype: str, shape: list[int], name: str) -> Array:
     if datatype == "FP16":
         raise invalid(f"Input {name[:100]!r} is FP16: send it in raw_input_contents.")
     contents = m.read(entry.get("contents", memoryview(b"")), m.CONTENTS)
@@ -229,7 +226,7 @@ def _from_contents(
     return cast(values, BY_V2[datatype].numpy, f"Input {name!r}").reshape(shape)
 
 
-def _parameter(value: Mapping[str, Any] | None) -> Any:
+def _parameter(value: Mapping[str, object] | None) -> object:
     return next(iter((value or {}).values()), None)
 
 

@@ -5,14 +5,14 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 
+from edgeline.formats.dtypes import Array
 from edgeline.server.errors import invalid
 from edgeline.server.models.model import Arrays, Description
 from edgeline.server.tensors.json import decode
 
 
-def classes(answers: Arrays, description: Description) -> tuple[list[list[Any]], npt.NDArray[Any]]:
+def classes(answers: Arrays, description: Description) -> tuple[list[list[Any]], Array]:
     """Names and scores of the classes, [rows, classes] each.
 
     Raises:
@@ -32,7 +32,7 @@ def classes(answers: Arrays, description: Description) -> tuple[list[list[Any]],
     return [[str(place) for place in range(width)]] * len(scores), scores
 
 
-def numbers(answers: Arrays, description: Description) -> npt.NDArray[Any]:
+def numbers(answers: Arrays, description: Description) -> Array:
     """One number a row, [rows].
 
     Raises:
@@ -54,7 +54,7 @@ def _only(answers: Arrays, description: Description, known: tuple[str, ...]) -> 
     return numeric[0]
 
 
-def _real(array: npt.NDArray[Any], name: str, description: Description) -> npt.NDArray[Any]:
+def _real(array: Array, name: str, description: Description) -> Array:
     """Real values of a quantised output."""
     tensor = next(t for t in description.signature.outputs if t.name == name)
     if tensor.scale is None:

@@ -14,7 +14,7 @@ from edgeline.server.state import ServerState
 from edgeline.server.tensors.json import dumps
 from edgeline.version import __version__
 
-_TEXT: dict[str, Any] = {"type": "string"}
+_TEXT: dict[str, object] = {"type": "string"}
 _PLACES = {
     "model": _TEXT,
     "label": _TEXT,
@@ -45,9 +45,9 @@ def table(state: ServerState, others: Iterable[RouteTable]) -> RouteTable:
     return own
 
 
-def openapi(routes: Iterable[Route]) -> dict[str, Any]:
+def openapi(routes: Iterable[Route]) -> dict[str, object]:
     """The document: every path with its methods, their bodies and answers."""
-    paths: dict[str, dict[str, Any]] = {}
+    paths: dict[str, dict[str, object]] = {}
     for route in routes:
         item = paths.setdefault(route.path, {})
         item[route.method.lower()] = _operation(route)
@@ -65,23 +65,26 @@ def openapi(routes: Iterable[Route]) -> dict[str, Any]:
     }
 
 
-def _operation(route: Route) -> dict[str, Any]:
+def _operation(route: Route) -> dict[str, object]:
     entry = route.operation
     schema: dict[str, Any] = {"type": "object"} if route.method == "GET" else {}
     content = {entry.answer: {"schema": schema if entry.answer == JSON else _TEXT}}
     answers = {"200": {"description": entry.summary, "content": content}}
-    operation: dict[str, Any] = {"summary": entry.summary, "responses": answers | _refusals(route)}
+    operation: dict[str, object] = {
+        "summary": entry.summary,
+        "responses": answers | _refusals(route),
+    }
     if entry.query:
         operation["parameters"] = list(entry.query)
     if (body := entry.body) is not None:
-        taken: dict[str, Any] = {JSON: {"schema": _reference(body.schema)}}
+        taken: dict[str, object] = {JSON: {"schema": _reference(body.schema)}}
         file = {"type": "string", "contentMediaType": "image/*"}
         taken |= {kind: {"schema": file} for kind in body.media_types}
         operation["requestBody"] = {"required": body.required, "content": taken}
     return operation
 
 
-def _refusals(route: Route) -> dict[str, Any]:
+def _refusals(route: Route) -> dict[str, object]:
     statuses = {*route.operation.refusals}
     if route.kind.scope:
         statuses |= {401, 403}
@@ -117,13 +120,13 @@ _TENSOR = {
 _KINDS = {str: "string", float: "number", int: "integer", bool: "boolean"}
 
 
-def _schema(kind: Any) -> dict[str, Any]:
+def _schema(kind: Any) -> dict[str, object]:
     if choices := get_args(kind):
         return {"type": "string", "enum": list(choices)}
     return {"type": _KINDS[kind]}
 
 
-_SCHEMAS: dict[str, Any] = {
+_SCHEMAS: dict[str, object] = {
     "Error": {
         "type": "object",
         "required": ["error"],

@@ -16,7 +16,6 @@ import time
 from dataclasses import asdict
 from functools import partial
 from pathlib import Path
-from typing import Any
 
 from edgeline.errors import EdgelineError
 from edgeline.server.access import ADMIN, HEALTH, PUBLIC, READ
@@ -101,11 +100,11 @@ class _Calls:
         return _json(_rollouts(self._state))
 
 
-def _json(value: Any) -> HttpResponse:
+def _json(value: object) -> HttpResponse:
     return HttpResponse(200, dumps(value), headers=(b"Cache-Control: no-store",))
 
 
-def overview(state: ServerState, updates: Updates | None) -> dict[str, Any]:
+def overview(state: ServerState, updates: Updates | None) -> dict[str, object]:
     """Models, versions, traffic, latency, rollouts and updates; what the page shows."""
     served, metrics = state.served, state.metrics
     return {
@@ -123,12 +122,12 @@ def overview(state: ServerState, updates: Updates | None) -> dict[str, Any]:
     }
 
 
-def _model(state: ServerState, name: str) -> dict[str, Any]:
+def _model(state: ServerState, name: str) -> dict[str, object]:
     served = state.served.models[name]
     on = state.rollouts.traffic.get(name)
     stable = state.rollouts.stable(name)
     front = stable if stable in served.pools else max(served.pools, default=None)
-    versions: list[dict[str, Any]] = []
+    versions: list[dict[str, object]] = []
     for version, pool in sorted(served.pools.items(), reverse=True):
         role, share = "", 0.0
         if version == front:
@@ -160,7 +159,7 @@ def _model(state: ServerState, name: str) -> dict[str, Any]:
     return {"name": name, "unloaded": served.unloaded, "versions": versions}
 
 
-def _rollouts(state: ServerState) -> dict[str, Any]:
+def _rollouts(state: ServerState) -> dict[str, object]:
     rollouts = state.rollouts
     return {
         "rollouts": rollouts.describe(),

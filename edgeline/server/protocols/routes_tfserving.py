@@ -10,11 +10,10 @@ from typing import Any, Literal
 from urllib.parse import parse_qs
 
 import numpy as np
-import numpy.typing as npt
 
 from edgeline.artifacts import pixels
 from edgeline.artifacts.bundle import Tensor
-from edgeline.formats.dtypes import BY_NAME
+from edgeline.formats.dtypes import BY_NAME, Array
 from edgeline.server.access import METADATA, MODEL_HEALTH, PREDICTION
 from edgeline.server.digits import whole
 from edgeline.server.errors import invalid, not_found, shown
@@ -202,7 +201,7 @@ def _top(target: bytes) -> int:
     return top
 
 
-def _asked(body: bytes) -> dict[str, Any]:
+def _asked(body: bytes) -> dict[str, object]:
     asked = loads(body)
     if not isinstance(asked, dict):
         raise invalid("The body is not a JSON object: give {'instances': [...]}.")
@@ -212,7 +211,7 @@ def _asked(body: bytes) -> dict[str, Any]:
     return asked
 
 
-def _from_rows(rows: Any, description: Description) -> dict[str, npt.NDArray[Any]]:
+def _from_rows(rows: object, description: Description) -> dict[str, Array]:
     if not isinstance(rows, list | Large):
         raise invalid("'instances' is not a list.")
     if not len(rows):
@@ -240,7 +239,7 @@ def _from_rows(rows: Any, description: Description) -> dict[str, npt.NDArray[Any
     }
 
 
-def _from_columns(columns: Any, description: Description) -> dict[str, npt.NDArray[Any]]:
+def _from_columns(columns: object, description: Description) -> dict[str, Array]:
     inputs = {tensor.name: tensor for tensor in description.signature.inputs}
     if not isinstance(columns, dict) or (columns.keys() == {"b64"} and "b64" not in inputs):
         if len(inputs) != 1:
@@ -255,7 +254,7 @@ def _from_columns(columns: Any, description: Description) -> dict[str, npt.NDArr
     return arrays
 
 
-def _from_examples(asked: dict[str, Any], description: Description) -> dict[str, npt.NDArray[Any]]:
+def _from_examples(asked: dict[str, object], description: Description) -> dict[str, Array]:
     examples, context = asked.get("examples"), asked.get("context", {})
     if not isinstance(examples, list) or not examples or not isinstance(context, dict):
         raise invalid("Give 'examples': a list of objects with features.")
@@ -269,7 +268,7 @@ def _from_examples(asked: dict[str, Any], description: Description) -> dict[str,
     return _from_rows(rows, description)
 
 
-def _array(value: Any, tensor: Tensor, description: Description) -> npt.NDArray[Any]:
+def _array(value: object, tensor: Tensor, description: Description) -> Array:
     if isinstance(value, list):  # a column, put together from rows
         value = [item.as_list() if isinstance(item, Large) else item for item in value]
     if pixels.takes_images(tensor) and _is_b64(value):
@@ -279,12 +278,12 @@ def _array(value: Any, tensor: Tensor, description: Description) -> npt.NDArray[
     return array if array.ndim else array.reshape(1)
 
 
-def _is_b64(value: Any) -> bool:
+def _is_b64(value: object) -> bool:
     first = value[0] if isinstance(value, list) and value else value
     return isinstance(first, dict) and first.keys() == {"b64"}
 
 
-def _to_rows(answers: Arrays) -> Any:
+def _to_rows(answers: Arrays) -> object:
     if len(answers) == 1:
         name, array = next(iter(answers.items()))
         return _plain(name, array)
@@ -295,7 +294,7 @@ def _to_rows(answers: Arrays) -> Any:
     return [{name: array[row] for name, array in plain.items()} for row in range(rows.pop())]
 
 
-def _plain(name: str, array: npt.NDArray[Any]) -> Any:
+def _plain(name: str, array: Array) -> Any:
     """An output as JSON takes it; strings of an output named *_bytes always as base64."""
     if array.dtype.kind not in "OSU":
         return array
@@ -304,18 +303,18 @@ def _plain(name: str, array: npt.NDArray[Any]) -> Any:
     return _text(array)
 
 
-def _as_b64(array: npt.NDArray[Any]) -> Any:
+def _as_b64(array: Array) -> object:
     if array.ndim:
         return [_as_b64(row) for row in array]
     value = array.item()
     return b64(value.encode() if isinstance(value, str) else bytes(value))
 
 
-def _text(array: npt.NDArray[Any]) -> Any:
+def _text(array: Array) -> object:
     return [_text(row) if isinstance(row, np.ndarray) else decode(row) for row in array]
 
 
-def _write(key: str, value: Any, answers: Arrays) -> bytes:
+def _write(key: str, value: object, answers: Arrays) -> bytes:
     finite = all(
         array.dtype.kind not in "f" or bool(np.isfinite(array).all()) for array in answers.values()
     )
@@ -363,8 +362,8 @@ def _status(state: ServerState, name: str, version: str, label: str) -> dict[str
     }
 
 
-def _metadata(description: Description) -> dict[str, Any]:
-    def tensors(entries: tuple[Tensor, ...]) -> dict[str, Any]:
+def _metadata(description: Description) -> dict[str, object]:
+    def tensors(entries: tuple[Tensor, ...]) -> dict[str, object]:
         return {
             tensor.name: {
                 "dtype": BY_NAME[tensor.dtype].tensorflow,

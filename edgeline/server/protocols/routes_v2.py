@@ -140,5 +140,5 @@ class _Calls:
         return _json(model_config(self.pool(given).description))
 
 
-def _json(value: Any, status: int = 200) -> HttpResponse:
+def _json(value: object, status: int = 200) -> HttpResponse:
     return HttpResponse(status, dumps(value))

@@ -10,11 +10,10 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 
 from edgeline.artifacts import pixels
 from edgeline.artifacts.bundle import Tensor
-from edgeline.formats.dtypes import BY_NAME, BY_V2, v2_of
+from edgeline.formats.dtypes import BY_NAME, BY_V2, Array, v2_of
 from edgeline.server.digits import whole
 from edgeline.server.errors import invalid, shown
 from edgeline.server.http.messages import JSON, HttpRequest, HttpResponse
@@ -61,8 +60,8 @@ def infer(body: bytes, request: HttpRequest, instance: Instance) -> HttpResponse
 
 
 def requested(
-    names: Sequence[tuple[str, Mapping[str, Any]]], answers: Arrays, description: Description
-) -> list[tuple[str, npt.NDArray[Any], Mapping[str, Any]]]:
+    names: Sequence[tuple[str, Mapping[str, object]]], answers: Arrays, description: Description
+) -> list[tuple[str, Array, Mapping[str, object]]]:
     """The outputs that a client asks for (all, if none), each with its parameters.
 
     With a parameter `classification: n` an output becomes the n largest values of each row, as
@@ -99,7 +98,7 @@ def takes_encoded(tensor: Tensor | None, datatype: str) -> bool:
     raise invalid(f"Input {tensor.name!r} is {datatype}, but the model takes {wanted}.")
 
 
-def _document(value: Any) -> dict[str, Any]:
+def _document(value: object) -> dict[str, object]:
     if not isinstance(value, dict):
         raise invalid("The body is not a JSON object: give {'inputs': [...]}.")
     if not isinstance(value.get("id"), _IDS):
@@ -108,13 +107,13 @@ def _document(value: Any) -> dict[str, Any]:
 
 
 def _inputs(
-    asked: dict[str, Any], binary: memoryview, description: Description
-) -> dict[str, npt.NDArray[Any]]:
+    asked: dict[str, object], binary: memoryview, description: Description
+) -> dict[str, Array]:
     entries = asked.get("inputs")
     if not isinstance(entries, list) or not entries:
         raise invalid("The request has no 'inputs': give a list of tensors.")
     tensors = {tensor.name: tensor for tensor in description.signature.inputs}
-    arrays: dict[str, npt.NDArray[Any]] = {}
+    arrays: dict[str, Array] = {}
     place = 0
     for entry in entries:
         name = entry.get("name") if isinstance(entry, dict) else None
@@ -148,8 +147,8 @@ def _inputs(
 
 
 def _from_json(
-    value: Any, datatype: str, shape: list[int], name: str, description: Description
-) -> npt.NDArray[Any]:
+    value: object, datatype: str, shape: list[int], name: str, description: Description
+) -> Array:
     if datatype == "FP16":
         raise invalid(f"Input {name!r} is FP16, which has no JSON form: send it as binary data.")
     what = f"Input {name!r}"
@@ -162,7 +161,7 @@ def _from_json(
     return array.reshape(shape)
 
 
-def _shape(value: Any, name: str) -> list[int]:
+def _shape(value: object, name: str) -> list[int]:
     shape = value.as_list() if isinstance(value, Large) else value
     if not isinstance(shape, list):
         raise invalid(f"Input {name[:100]!r} has no shape: give a list of sizes.")
@@ -170,7 +169,7 @@ def _shape(value: Any, name: str) -> list[int]:
     return shape
 
 
-def _raw_input(body: bytes, description: Description) -> dict[str, npt.NDArray[Any]]:
+def _raw_input(body: bytes, description: Description) -> dict[str, Array]:
     """A body that is nothing but the bytes of a model's only input; its rows are counted."""
     inputs = description.signature.inputs
     if len(inputs) != 1:
@@ -195,16 +194,16 @@ def _raw_input(body: bytes, description: Description) -> dict[str, npt.NDArray[A
 
 
 def _response(
-    asked: dict[str, Any], answers: Arrays, description: Description, binary: bool
+    asked: dict[str, object], answers: Arrays, description: Description, binary: bool
 ) -> HttpResponse:
     common = asked.get("parameters")
     if isinstance(common, dict):
         binary = common.get("binary_data_output") is True
-    entries: list[dict[str, Any]] = []
+    entries: list[dict[str, object]] = []
     parts: list[bytes] = []
     for name, array, parameters in requested(_asked_outputs(asked), answers, description):
         datatype = v2_of(array.dtype)
-        entry: dict[str, Any] = {"name": name, "datatype": datatype, "shape": array.shape}
+        entry: dict[str, object] = {"name": name, "datatype": datatype, "shape": array.shape}
         if parameters.get("binary_data", binary):
             data = to_bytes(array)
             parts.append(data)
@@ -212,7 +211,7 @@ def _response(
         else:
             entry["data"] = _to_json(array, name, datatype)
         entries.append(entry)
-    document: dict[str, Any] = {
+    document: dict[str, object] = {
         "model_name": description.name,
         "model_version": str(description.version),
         "outputs": entries,
@@ -230,13 +229,13 @@ def _response(
     )
 
 
-def _asked_outputs(asked: dict[str, Any]) -> list[tuple[str, Mapping[str, Any]]]:
+def _asked_outputs(asked: dict[str, object]) -> list[tuple[str, Mapping[str, object]]]:
     entries = asked.get("outputs")
     if entries is None:
         return []
     if not isinstance(entries, list):
         raise invalid("'outputs' is not a list of tensors.")
-    names: list[tuple[str, Mapping[str, Any]]] = []
+    names: list[tuple[str, Mapping[str, object]]] = []
     for entry in entries:
         parameters = entry.get("parameters", {}) if isinstance(entry, dict) else None
         if not isinstance(parameters, dict) or not isinstance(entry.get("name"), str):
@@ -245,7 +244,7 @@ def _asked_outputs(asked: dict[str, Any]) -> list[tuple[str, Mapping[str, Any]]]
     return names
 
 
-def _to_json(array: npt.NDArray[Any], name: str, datatype: str) -> Any:
+def _to_json(array: Array, name: str, datatype: str) -> object:
     if datatype == "FP16":
         raise invalid(f"Output {name!r} is FP16, which has no JSON form: ask for binary data.")
     if datatype != "BYTES":
@@ -256,9 +255,7 @@ def _to_json(array: npt.NDArray[Any], name: str, datatype: str) -> Any:
         raise invalid(f"Output {name!r} is not text: ask for binary data.") from None
 
 
-def _classified(
-    array: npt.NDArray[Any], count: Any, labels: tuple[str, ...] | None
-) -> npt.NDArray[Any]:
+def _classified(array: Array, count: object, labels: tuple[str, ...] | None) -> Array:
     if type(count) is not int or count < 1 or array.dtype.kind not in "iuf" or array.ndim < 1:
         raise invalid("Classification is for numbers, and takes how many classes to give.")
     rows = array.reshape(len(array), -1)

@@ -19,7 +19,7 @@ def v2_shape(tensor: Tensor) -> list[int]:
     return list(tensor.shape)
 
 
-def server_metadata() -> dict[str, Any]:
+def server_metadata() -> dict[str, object]:
     """What GET /v2 says."""
     return {"name": "edgeline", "version": __version__, "extensions": EXTENSIONS}
 
@@ -27,12 +27,12 @@ def server_metadata() -> dict[str, Any]:
 def model_metadata(description: Description, versions: list[int]) -> dict[str, Any]:
     """What GET /v2/models/M says."""
 
-    def tensors(entries: tuple[Tensor, ...]) -> list[dict[str, Any]]:
+    def tensors(entries: tuple[Tensor, ...]) -> list[dict[str, object]]:
         return [
             {"name": t.name, "datatype": BY_NAME[t.dtype].v2, "shape": v2_shape(t)} for t in entries
         ]
 
-    metadata: dict[str, Any] = {
+    metadata: dict[str, object] = {
         "name": description.name,
         "versions": [str(version) for version in versions],
         "platform": PLATFORM,
@@ -55,7 +55,7 @@ def _caveats(description: Description) -> dict[str, str]:
 def model_config(description: Description) -> dict[str, Any]:
     """Triton's model configuration, as far as it applies."""
 
-    def tensors(entries: tuple[Tensor, ...]) -> list[dict[str, Any]]:
+    def tensors(entries: tuple[Tensor, ...]) -> list[dict[str, object]]:
         return [
             {
                 "name": t.name,
@@ -80,7 +80,7 @@ def model_config(description: Description) -> dict[str, Any]:
     }
 
 
-def model_statistics(state: ServerState, name: str, version: str) -> dict[str, Any]:
+def model_statistics(state: ServerState, name: str, version: str) -> dict[str, object]:
     """Triton's statistics of a version, as far as they are kept."""
     description = state.served.pool(name, version).description
     metrics = state.metrics.of(name, description.version)

@@ -42,7 +42,7 @@ class Field:
 Schema = Mapping[int, Field]
 
 
-def decode(data: memoryview, schema: Schema, depth: int = 0) -> dict[str, Any]:
+def decode(data: memoryview, schema: Schema, depth: int = 0) -> dict[str, object]:
     """Read a message; `bytes` stay views on `data`, unknown fields are left out.
 
     Raises:
@@ -59,7 +59,7 @@ def decode(data: memoryview, schema: Schema, depth: int = 0) -> dict[str, Any]:
         if key > 127:
             key, place = _varint(data, place - 1)
         wire, field = key & 7, schema.get(key >> 3)
-        value: Any
+        value: object
         if wire == 2:
             length = data[place] if place < size else 128
             place += 1
@@ -144,7 +144,7 @@ def _varint(data: memoryview, place: int) -> tuple[int, int]:
 
 def _store(
     message: dict[str, Any],
-    numbers: dict[str, list[Any]],
+    numbers: dict[str, list[object]],
     field: Field,
     wire: int,
     value: Any,

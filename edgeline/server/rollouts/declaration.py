@@ -12,7 +12,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
-from typing import Any, Literal, get_args
+from typing import Literal, get_args
 
 from edgeline.errors import EdgelineError, UsageError, asked_for
 from edgeline.formats import typed
@@ -60,7 +60,7 @@ class Rollout:
     compare: Comparison = "values"
     automatic: bool = True
 
-    def to_json(self) -> dict[str, Any]:
+    def to_json(self) -> dict[str, object]:
         return asdict(self)
 
 
@@ -147,7 +147,7 @@ def read(path: str | Path) -> dict[str, Rollout]:
     return {rollout.model: rollout for rollout in rollouts}
 
 
-def parse(value: Any) -> Rollout:
+def parse(value: object) -> Rollout:
     """A rollout from its JSON object.
 
     Raises:

@@ -17,7 +17,7 @@ from collections import Counter, deque
 from collections.abc import Collection, Iterator, Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Literal
 
 from edgeline.artifacts import write_text
 from edgeline.errors import EdgelineError
@@ -52,7 +52,7 @@ class _Kept:
 
     stable: Mapping[str, int]
     returned: Mapping[str, tuple[int, ...]]
-    rollouts: tuple[Any, ...]
+    rollouts: tuple[object, ...]
 
 
 class Rollouts:
@@ -188,13 +188,13 @@ class Rollouts:
         """The versions of each model that were tried and returned."""
         return {name: sorted(versions) for name, versions in self._returned.items()}
 
-    def describe(self) -> list[dict[str, Any]]:
+    def describe(self) -> list[dict[str, object]]:
         """Each declared rollout with what it has shown, for people and machines."""
         entries = []
         for model, rollout in sorted(self._declared.items()):
             on = self.traffic.get(model)
             state: RolloutState = "waiting" if on is None else "on"
-            entry: dict[str, Any] = {
+            entry: dict[str, object] = {
                 "rollout": rollout.to_json(),
                 "state": state,
                 "stable": self._stable.get(model),

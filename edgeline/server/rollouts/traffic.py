@@ -136,7 +136,7 @@ class Traffic:
 
         return self._pools[self.candidate].submit(recorder.around(work), answered, deadline)
 
-    def _choose(self, headers: Mapping[Any, Any]) -> tuple[int, bool]:
+    def _choose(self, headers: Mapping[object, object]) -> tuple[int, bool]:
         """The version that a header asks for, or 0; and whether the request is of the share."""
         asked = _header(headers, VERSION_HEADER)
         if asked:
@@ -185,7 +185,7 @@ class _Recorder:
         self.seconds = 0.0
 
     def around(self, work: Work) -> Work:
-        def recorded(instance: Instance) -> Any:
+        def recorded(instance: Instance) -> object:
             self.instance, self.description = instance, instance.description
             return work(self)  # type: ignore[arg-type]  # all that work takes of an instance
 
@@ -203,7 +203,7 @@ def _median(times: Collection[float]) -> float:
     return sorted(times)[len(times) // 2] if times else 0.0
 
 
-def _header(headers: Mapping[Any, Any], name: str) -> str:
+def _header(headers: Mapping[object, object], name: str) -> str:
     value = headers.get(name)
     if value is None:
         value = headers.get(name.encode(), b"")

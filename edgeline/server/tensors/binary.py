@@ -7,21 +7,17 @@ from __future__ import annotations
 
 import struct
 from collections.abc import Sequence
-from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 
-from edgeline.formats.dtypes import BY_V2
+from edgeline.formats.dtypes import BY_V2, Array
 from edgeline.server.errors import invalid
 
 _LENGTH = struct.Struct("<I")
 _MOST = 1 << 40  # elements
 
 
-def from_bytes(
-    data: bytes | memoryview, datatype: str, shape: Sequence[int], name: str
-) -> npt.NDArray[Any]:
+def from_bytes(data: bytes | memoryview, datatype: str, shape: Sequence[int], name: str) -> Array:
     """An array on the given bytes (numbers are not copied, and read-only).
 
     Raises:
@@ -41,7 +37,7 @@ def from_bytes(
     return np.frombuffer(data, dtype).reshape(shape)
 
 
-def to_bytes(array: npt.NDArray[Any]) -> bytes:
+def to_bytes(array: Array) -> bytes:
     """An array as the protocol's bytes."""
     if array.dtype.kind not in "OSU":
         return array.tobytes()
@@ -72,7 +68,7 @@ def elements(shape: Sequence[int], name: str) -> int:
     return count
 
 
-def _strings(data: memoryview, count: int, name: str) -> npt.NDArray[Any]:
+def _strings(data: memoryview, count: int, name: str) -> Array:
     if count * 4 > len(data):
         raise invalid(f"Input {name!r} has {len(data)} bytes, too few for {count} strings.")
     array = np.empty(count, object)

@@ -20,12 +20,11 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 import orjson
 import simdjson
 
 from edgeline.artifacts.features import MISSING
-from edgeline.formats.dtypes import BY_NAME
+from edgeline.formats.dtypes import BY_NAME, Array
 from edgeline.server.errors import invalid
 
 LARGE = 16 * 1024  # bytes from which simdjson is faster, copying its results included
@@ -54,16 +53,16 @@ class Large:
     def __len__(self) -> int:
         return len(self.array)
 
-    def __getitem__(self, place: int) -> Any:
+    def __getitem__(self, place: int) -> object:
         return self.array[place]
 
     def as_list(self) -> list[Any]:
         """As Python's own nested lists."""
-        found: list[Any] = self.array.as_list()
+        found: list[object] = self.array.as_list()
         return found
 
 
-def loads(body: bytes) -> Any:
+def loads(body: bytes) -> object:
     """Parse a document; arrays in a large one may be `Large`, for `to_array`.
 
     Raises:
@@ -82,7 +81,7 @@ def loads(body: bytes) -> Any:
         raise invalid(f"The body is not JSON ({_first(error)}).") from error
 
 
-def to_array(value: Any, dtype: str, what: str, raw: bool = False) -> npt.NDArray[Any]:
+def to_array(value: object, dtype: str, what: str, raw: bool = False) -> Array:
     """A nested list, or a scalar, as an array of a dtype by numpy's name.
 
     Args:
@@ -104,7 +103,7 @@ def to_array(value: Any, dtype: str, what: str, raw: bool = False) -> npt.NDArra
     return _numbers(value, dtype, what, raw)
 
 
-def dumps(value: Any) -> bytes:
+def dumps(value: object) -> bytes:
     """A document in which values may be numpy arrays; what is not finite becomes null."""
     try:
         return orjson.dumps(value, default=_default, option=orjson.OPT_SERIALIZE_NUMPY)
@@ -118,7 +117,7 @@ def dumps_not_finite(value: Any) -> bytes:
     return json.dumps(value, default=_python, separators=(",", ":")).encode()
 
 
-def text(array: npt.NDArray[Any]) -> Any:
+def text(array: Array) -> object:
     """Strings as nested lists of text; bytes that are not UTF-8 become {"b64": ...}."""
     if array.ndim:
         return [text(row) for row in array]
@@ -140,7 +139,7 @@ def b64(value: bytes) -> dict[str, str]:
     return {"b64": base64.b64encode(value).decode()}
 
 
-def _loads_large(body: bytes) -> Any:
+def _loads_large(body: bytes) -> object:
     parser = getattr(_local, "parser", None)
     if parser is None or len(body) > _KEPT:  # a parser keeps several times its largest document
         parser = simdjson.Parser()
@@ -157,7 +156,7 @@ def _loads_large(body: bytes) -> Any:
     return _unfold(document, _Document(body), 0)
 
 
-def _unfold(value: Any, document: _Document, depth: int) -> Any:
+def _unfold(value: object, document: _Document, depth: int) -> object:
     """Objects and lists of objects as Python's own, down to arrays of values.
 
     Looking up a key or place takes time in their number: many are converted all at once.
@@ -179,7 +178,7 @@ def _unfold(value: Any, document: _Document, depth: int) -> Any:
     return [_unfold(value[place], document, depth + 1) for place in range(len(value))]
 
 
-def _loads_python(body: bytes) -> Any:
+def _loads_python(body: bytes) -> object:
     """A document with NaN or Infinity; for the rest what orjson takes and no more."""
     text = body.decode()
     wide = _WIDE.search(text) is not None
@@ -203,7 +202,7 @@ def _finite(text: str) -> float:
     return number
 
 
-def _spelled(value: Any) -> Any:
+def _spelled(value: object) -> object:
     """A value whose text is UTF-8: what is not is spelled as Python spells it, `\\udcff`."""
     if isinstance(value, str):
         return value.encode(errors="backslashreplace").decode()
@@ -212,7 +211,7 @@ def _spelled(value: Any) -> Any:
     return [_spelled(entry) for entry in value] if isinstance(value, list | tuple) else value
 
 
-def _large_to_array(value: Large, dtype: str, what: str) -> npt.NDArray[Any] | None:
+def _large_to_array(value: Large, dtype: str, what: str) -> Array | None:
     """Numbers by simdjson's own flattening; None where it has to be done value by value."""
     if dtype in ("string", "bool"):
         return None
@@ -234,7 +233,7 @@ def _large_to_array(value: Large, dtype: str, what: str) -> npt.NDArray[Any] | N
     return cast(flat, wanted, what).reshape(shape)
 
 
-def _first_shape(value: Any) -> tuple[int, ...]:
+def _first_shape(value: object) -> tuple[int, ...]:
     shape: list[int] = []
     while isinstance(value, simdjson.Array):
         shape.append(len(value))
@@ -265,7 +264,7 @@ def _is_regular(value: Large, shape: tuple[int, ...]) -> bool:
     return minified.translate(None, _NOT_STRUCTURE) == wanted
 
 
-def _numbers(value: Any, dtype: str, what: str, raw: bool) -> npt.NDArray[Any]:
+def _numbers(value: object, dtype: str, what: str, raw: bool) -> Array:
     wanted = BY_NAME[dtype].numpy
     try:
         array = np.array(value)
@@ -284,7 +283,7 @@ def _numbers(value: Any, dtype: str, what: str, raw: bool) -> npt.NDArray[Any]:
     return cast(array, wanted, what)
 
 
-def _with_missing(array: npt.NDArray[Any], dtype: str, what: str, raw: bool) -> npt.NDArray[Any]:
+def _with_missing(array: Array, dtype: str, what: str, raw: bool) -> Array:
     """Values among which there are nulls, or integers that numpy has no type for."""
     floating = BY_NAME[dtype].numpy.kind == "f"
     missing = MISSING.get(dtype, float("nan")) if floating or (raw and dtype == "int64") else None
@@ -297,7 +296,7 @@ def _with_missing(array: npt.NDArray[Any], dtype: str, what: str, raw: bool) -> 
             raise invalid(f"{what} holds a {type(number).__name__}: give {dtype}.")
         if isinstance(number, float) and not floating:
             raise invalid(f"{what} holds decimal numbers: give {dtype}.")
-    filled: npt.NDArray[Any] = np.array(array, copy=True)
+    filled: Array = np.array(array, copy=True)
     filled.reshape(-1)[[number is None for number in array.flat]] = missing
     try:
         return filled.astype(np.float64 if floating else BY_NAME[dtype].numpy)
@@ -305,7 +304,7 @@ def _with_missing(array: npt.NDArray[Any], dtype: str, what: str, raw: bool) -> 
         raise invalid(f"{what} holds a value that is out of range for {dtype}.") from None
 
 
-def _holds_bool(value: Any) -> bool:
+def _holds_bool(value: object) -> bool:
     """Whether True or False is among the values; numpy would silently make them 1 and 0."""
     if isinstance(value, list):
         if value and isinstance(value[0], list):
@@ -314,7 +313,7 @@ def _holds_bool(value: Any) -> bool:
     return isinstance(value, bool)
 
 
-def cast(array: npt.NDArray[Any], wanted: Any, what: str) -> npt.NDArray[Any]:
+def cast(array: Array, wanted: Any, what: str) -> Array:
     if array.dtype == wanted:
         return array
     if wanted.kind in "iu" and array.size:
@@ -332,7 +331,7 @@ def cast(array: npt.NDArray[Any], wanted: Any, what: str) -> npt.NDArray[Any]:
     return cast
 
 
-def _strings(value: Any, what: str, raw: bool) -> npt.NDArray[Any]:
+def _strings(value: Any, what: str, raw: bool) -> Array:
     shape: list[int] = []
     flat = [value]
     while flat and isinstance(flat[0], list) and len(shape) < _MAX_DIMENSIONS:
@@ -346,7 +345,7 @@ def _strings(value: Any, what: str, raw: bool) -> npt.NDArray[Any]:
     return array.reshape(shape)
 
 
-def _string(value: Any, what: str, raw: bool) -> bytes:
+def _string(value: object, what: str, raw: bool) -> bytes:
     if isinstance(value, str):
         return value.encode()
     if value is None and raw:
@@ -361,20 +360,20 @@ def _string(value: Any, what: str, raw: bool) -> bytes:
     raise invalid(f"{what} holds a {type(value).__name__}: give text or {{'b64': ...}}.")
 
 
-def _default(value: Any) -> Any:
+def _default(value: object) -> object:
     """What orjson leaves: strings, and arrays that are not contiguous."""
     if isinstance(value, np.ndarray):
         return text(value) if value.dtype.kind in "OSU" else np.ascontiguousarray(value)
     return decode(value)
 
 
-def _python(value: Any) -> Any:
+def _python(value: object) -> object:
     if isinstance(value, np.ndarray):
         return text(value) if value.dtype.kind in "OSU" else _shortest(value)
     return decode(value) if isinstance(value, bytes) else _shortest(value)
 
 
-def _shortest(value: Any) -> Any:
+def _shortest(value: Any) -> object:
     """Python numbers; a float32 with the fewest digits that give it back."""
     if value.dtype == np.float32:
         return np.array([float(str(v)) for v in np.ravel(value)]).reshape(np.shape(value)).tolist()

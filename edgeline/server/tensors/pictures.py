@@ -16,14 +16,13 @@ from __future__ import annotations
 
 import importlib.util
 from collections.abc import Iterable
-from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 
 from edgeline.artifacts import pixels
 from edgeline.artifacts.bundle import Signature, Tensor
 from edgeline.errors import EdgelineError
+from edgeline.formats.dtypes import Array
 from edgeline.runtimes.interpreter import Arrays, quantise
 from edgeline.server.errors import Code, ServingError, invalid
 
@@ -52,7 +51,7 @@ def from_body(body: bytes, model: str, signature: Signature, takes: str) -> Arra
     return {inputs[0].name: decode([body], inputs[0], takes)}
 
 
-def decode(images: Iterable[bytes], tensor: Tensor, takes: str) -> npt.NDArray[Any]:
+def decode(images: Iterable[bytes], tensor: Tensor, takes: str) -> Array:
     """Encoded images as an input's array [images, *shape].
 
     Args:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any, Literal
+from typing import Literal
 
 Outcome = Literal["ok", "unreachable", "expired", "refused", "full", "failed"]
 
@@ -55,5 +55,5 @@ class UpdateResult:
     sentence: str = ""
     expires: str = ""
     fetched: int = 0
-    models: dict[str, dict[int, dict[str, Any]]] = field(default_factory=dict)
+    models: dict[str, dict[int, dict[str, object]]] = field(default_factory=dict)
     pending: dict[str, list[int]] = field(default_factory=dict)

@@ -99,7 +99,7 @@ class Updates:
             if self._last["outcome"] != "ok" or len(self._verdicts.bad()) == before:
                 return
 
-    def status(self) -> dict[str, Any]:
+    def status(self) -> dict[str, object]:
         """What the last check found, for people and their tools."""
         bad = self._verdicts.bad().values()
         expires = _seconds(self._last["expires"])
@@ -187,7 +187,7 @@ async def _child(order: dict[str, Any]) -> dict[str, Any]:
         output, errors = await asyncio.wait_for(
             process.communicate(json.dumps(order).encode()), CHECK_TIME
         )
-        result: dict[str, Any] = json.loads(output)
+        result: dict[str, object] = json.loads(output)
         return result
     except asyncio.TimeoutError:
         sentence = f"A check for updates took over {CHECK_TIME:g} s."
@@ -200,7 +200,7 @@ async def _child(order: dict[str, Any]) -> dict[str, Any]:
     return _nothing("failed", sentence)
 
 
-def _nothing(outcome: Outcome, sentence: str) -> dict[str, Any]:
+def _nothing(outcome: Outcome, sentence: str) -> dict[str, object]:
     """A check that came to nothing (see `order.UpdateResult`)."""
     found = {"expires": "", "fetched": 0, "models": {}, "pending": {}}
     return {"outcome": outcome, "sentence": sentence, **found}

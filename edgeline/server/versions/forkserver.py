@@ -29,7 +29,7 @@ from typing import Any, NoReturn
 
 from edgeline.errors import EdgelineError
 
-Work = Callable[[Mapping[str, Any]], Mapping[str, Any]]
+Work = Callable[[Mapping[str, Any]], Mapping[str, object]]
 _LOOK = 0.01  # seconds between two looks at a child's memory
 _LARGEST = 1 << 20  # bytes of an order, and of what a child says
 _PR_SET_PDEATHSIG = 1
@@ -47,7 +47,7 @@ class ChildEnd:
         log: what it wrote to stdout and stderr.
     """
 
-    result: Mapping[str, Any] = field(default_factory=dict)
+    result: Mapping[str, object] = field(default_factory=dict)
     status: int | None = None
     seconds: float = 0.0
     over: bool = False
@@ -78,7 +78,7 @@ class ForkServer:
         made._orders = ours
         return made
 
-    def run(self, order: Mapping[str, Any], seconds: float, memory: int) -> ChildEnd:
+    def run(self, order: Mapping[str, object], seconds: float, memory: int) -> ChildEnd:
         """Have an order worked on in a child; waits at most `seconds` for its end.
 
         Args:
@@ -110,7 +110,7 @@ class ForkServer:
         with self._lock:
             self._end()
 
-    def _run(self, message: Mapping[str, Any], seconds: float) -> ChildEnd:
+    def _run(self, message: Mapping[str, object], seconds: float) -> ChildEnd:
         read, write = os.pipe()
         log = os.memfd_create("log") if hasattr(os, "memfd_create") else os.open(os.devnull, 2)
         try:
@@ -189,7 +189,7 @@ def _serve(orders: socket.socket, work: Work) -> NoReturn:
 
 
 def _report(
-    work: Work, parent: int, files: Sequence[int], order: Mapping[str, Any], memory: int
+    work: Work, parent: int, files: Sequence[int], order: Mapping[str, object], memory: int
 ) -> NoReturn:
     results, log = files
     try:
@@ -226,7 +226,7 @@ def allocated(process: int | str = "self") -> int:
         return 0
 
 
-def _work(order: Mapping[str, Any], work: Work, parent: int, results: int, log: int) -> NoReturn:
+def _work(order: Mapping[str, object], work: Work, parent: int, results: int, log: int) -> NoReturn:
     try:
         _end_with(parent)
         for number in (1, 2):

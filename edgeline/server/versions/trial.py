@@ -109,7 +109,7 @@ def _too_large(order: TrialOrder) -> str:
     )
 
 
-def work(given: Mapping[str, Any]) -> Mapping[str, Any]:
+def work(given: Mapping[str, Any]) -> Mapping[str, object]:
     """Carry out an order, in a child: what was found."""
     order = TrialOrder(**given)
     try:

@@ -20,7 +20,6 @@ from collections.abc import Iterator
 from datetime import datetime, timezone
 from pathlib import Path
 from time import monotonic
-from typing import Any
 from urllib.parse import urlsplit
 
 from edgeline.errors import UsageError
@@ -42,14 +41,14 @@ class Delivery:
     def __init__(self, name: str, url: str, key: bytes | None = None) -> None:
         self.results: Counter[str] = Counter()
         self._name, self._url, self._key = name, url, key
-        self._events: deque[dict[str, Any]] = deque()
+        self._events: deque[dict[str, object]] = deque()
         self._changed = threading.Condition()
         self._closing = False
         self._until = float("inf")
         self._thread = threading.Thread(target=self._run, name=name, daemon=True)
         self._thread.start()
 
-    def put(self, event: dict[str, Any]) -> bool:
+    def put(self, event: dict[str, object]) -> bool:
         """Queue an event; False, and nothing kept of it, where too many wait."""
         with self._changed:
             if self._closing or len(self._events) >= LIMIT:
@@ -125,7 +124,7 @@ class Delivery:
         return monotonic() < self._until
 
 
-def event(kind: str, source: str, data: Any, **more: str) -> dict[str, Any]:
+def event(kind: str, source: str, data: object, **more: str) -> dict[str, object]:
     """A CloudEvent of version 1.0; `source` is the model's path on this host."""
     return {
         "specversion": "1.0",

@@ -55,7 +55,7 @@ class Live:
         return int(self.counts.sum()) + self.missing
 
 
-def judge(reference: Column, live: Live, limits: Thresholds) -> dict[str, Any]:
+def judge(reference: Column, live: Live, limits: Thresholds) -> dict[str, object]:
     """Every statistic of a column, and the names of those that say it drifts (`drifting`)."""
     expected = counts_of(reference)
     found: dict[str, Any] = {}

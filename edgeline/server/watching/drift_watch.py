@@ -19,7 +19,6 @@ from typing import Any
 import numpy as np
 
 from edgeline.artifacts.reference import (
-    Array,
     Arrays,
     Column,
     Numbers,
@@ -29,6 +28,7 @@ from edgeline.artifacts.reference import (
     count,
 )
 from edgeline.artifacts.reference import present as split_missing
+from edgeline.formats.dtypes import Array
 from edgeline.server.settings import ServerSettings
 from edgeline.server.watching.drift import Live, Thresholds, counts_of, judge
 
@@ -123,7 +123,7 @@ class Watch:
                 for side, batch in zip(SIDES, zip(*waiting, strict=True), strict=True):
                     self._count(side, _joined(batch, side == "outputs"), now)
 
-    def report(self) -> dict[str, Any]:
+    def report(self) -> dict[str, object]:
         """Every column's statistics over the window, and the names of those that drift."""
         self.drain()
         with self._lock:
@@ -311,7 +311,7 @@ def _bytes(array: Array) -> int:
     return sum(map(len, array.flat)) if array.dtype.kind == "O" else array.nbytes
 
 
-def _labels(report: Mapping[str, Any]) -> str:
+def _labels(report: Mapping[str, object]) -> str:
     return f'model="{report["model"]}",version="{report["version"]}"'
 
 

@@ -110,7 +110,7 @@ class AccessLog:
 
 
 def _write(
-    protocol: str, asked: HttpRequest | Call, began: float, facts: dict[str, Any], size: int
+    protocol: str, asked: HttpRequest | Call, began: float, facts: dict[str, object], size: int
 ) -> None:
     fields = {"event": "request", "protocol": protocol, **facts}
     if asked.served is not None:

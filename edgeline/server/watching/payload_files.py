@@ -20,7 +20,7 @@ from dataclasses import dataclass
 from datetime import datetime, timezone
 from pathlib import Path
 from time import monotonic
-from typing import Any, BinaryIO
+from typing import BinaryIO
 
 from edgeline.errors import at_path
 from edgeline.server.tensors.json import dumps
@@ -65,7 +65,7 @@ class PayloadFiles:
                 f"Payloads cannot be written to {place} ({error.strerror}): give another folder.",
             ) from error
 
-    def write(self, model: str, version: int, rows: Iterable[Mapping[str, Any]]) -> None:
+    def write(self, model: str, version: int, rows: Iterable[Mapping[str, object]]) -> None:
         """Append rows; OSError where that fails."""
         opened = self._open.get((model, version)) or self._begin(model, version)
         data = b"".join(dumps(row) + b"\n" for row in rows)

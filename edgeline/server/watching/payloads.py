@@ -25,11 +25,10 @@ from time import monotonic
 from typing import Any, Protocol
 
 import numpy as np
-import numpy.typing as npt
 
 from edgeline.artifacts.features import MISSING_INT
 from edgeline.errors import UsageError
-from edgeline.formats.dtypes import BY_NAME
+from edgeline.formats.dtypes import BY_NAME, Array
 from edgeline.server.models.model import Description, Observer
 from edgeline.server.settings import ServerSettings
 from edgeline.server.watching import tracing
@@ -45,7 +44,7 @@ VALUES = 1024
 LIMIT, LIMIT_BYTES = 1000, 32 << 20  # what may wait
 _TICK = 1.0  # seconds
 
-Arrays = Mapping[str, npt.NDArray[Any]]
+Arrays = Mapping[str, Array]
 
 
 @dataclass(frozen=True)
@@ -202,12 +201,12 @@ class RowSink:
         self.files.close(limit)
 
 
-def rows(payload: Payload, redacted: frozenset[str]) -> list[dict[str, Any]]:
+def rows(payload: Payload, redacted: frozenset[str]) -> list[dict[str, object]]:
     """A prediction as rows: the features under their names, `predicted_NAME`, and whence.
 
     A missing value is None; more than one value a row is a list.
     """
-    columns: dict[str, list[Any]] = {}
+    columns: dict[str, list[object]] = {}
     for prefix, arrays in (("", payload.inputs), ("predicted_", payload.outputs)):
         for name, array in visible(arrays, redacted).items():
             columns[prefix + name] = _plain(array)
@@ -233,7 +232,7 @@ def visible(arrays: Arrays, redacted: frozenset[str]) -> Arrays:
     }
 
 
-def _plain(array: npt.NDArray[Any]) -> list[Any]:
+def _plain(array: Array) -> list[Any]:
     flat = array.reshape(len(array), -1)
     values: list[list[Any]] = flat.tolist()
     if array.dtype.kind in "OSU":
@@ -250,7 +249,7 @@ def _text(value: Any) -> str | None:
     return text or None
 
 
-def _tensors(arrays: Arrays) -> Iterator[dict[str, Any]]:
+def _tensors(arrays: Arrays) -> Iterator[dict[str, object]]:
     for name, array in arrays.items():
         strings = array.dtype.kind in "OSU"
         yield {

@@ -10,7 +10,6 @@ import time
 from collections import deque
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
-from typing import Any
 
 from edgeline.server.metrics import BUCKETS, Metrics, ModelMetrics
 
@@ -55,7 +54,7 @@ class Recent:
             track.samples.append((now, errors - track.errors, grown))
             track.counts, track.errors = counts, errors
 
-    def describe(self, model: str, version: int) -> dict[str, Any]:
+    def describe(self, model: str, version: int) -> dict[str, object]:
         """Latency in seconds over all samples, and the samples:
         [time, requests a second, errors a second, p50, p95], null where nothing was asked."""
         track = self._tracks.get((model, version))

@@ -45,7 +45,7 @@ def identity() -> str:
     return of_headers(getattr(_busy, "headers", {})) or uuid.uuid4().hex
 
 
-def of_headers(headers: Mapping[Any, Any]) -> str:
+def of_headers(headers: Mapping[Any, object]) -> str:
     """The id that headers give; empty for none."""
     if found := header(headers, "x-request-id"):
         return found[:_LONGEST]
