@@ -15,9 +15,9 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
 
 import tensorflow as tf
+from tensorflow.core.framework.function_pb2 import FunctionDef
 from tensorflow.python.framework.convert_to_constants import convert_variables_to_constants_v2
 
 from edgeline.components.convert.lowering import LOWERINGS, Handle, Value, materialised
@@ -123,7 +123,7 @@ def reads(lowered: Lowered, kind: str) -> list[str]:
 
 
 def _places(
-    node: tf.compat.v1.NodeDef, count: int, kind: str, bodies: Mapping[str, Any]
+    node: tf.compat.v1.NodeDef, count: int, kind: str, bodies: Mapping[str, FunctionDef]
 ) -> set[int]:
     """Which of a node's `count` inputs operators of a kind read, in the functions it runs, too."""
     if node.op == kind:
@@ -141,7 +141,7 @@ def _places(
     return {place + (node.op in BRANCHES) for place in found}
 
 
-def _arguments(body: tf.compat.v1.GraphDef, kind: str, bodies: Mapping[str, object]) -> set[int]:
+def _arguments(body: FunctionDef, kind: str, bodies: Mapping[str, FunctionDef]) -> set[int]:
     """Which arguments of a function operators of a kind read, by number."""
     read = []
     for node in body.node_def:
@@ -150,7 +150,7 @@ def _arguments(body: tf.compat.v1.GraphDef, kind: str, bodies: Mapping[str, obje
     return _leading_to(body, read)
 
 
-def _leading_to(body: tf.compat.v1.GraphDef, tensors: Sequence[str]) -> set[int]:
+def _leading_to(body: FunctionDef, tensors: Sequence[str]) -> set[int]:
     """The arguments of a function, by number, that some of its tensors are made of."""
     arguments = {each.name: place for place, each in enumerate(body.signature.input_arg)}
     nodes = {node.name: node for node in body.node_def}
@@ -333,7 +333,7 @@ def _copy(operator: tf.Operation, inputs: Sequence[tf.Tensor]) -> list[tf.Tensor
     return list(copy.outputs)
 
 
-def _without_gradients(functions: Sequence[Any]) -> list[object]:
+def _without_gradients(functions: Sequence[FunctionDef]) -> list[FunctionDef]:
     """Bodies of loops, branches and calls that stayed calls (FunctionDefs), for inference."""
     for function in functions:
         for node in function.node_def:

@@ -41,7 +41,7 @@ def open_unpacked(file: File) -> Iterator[BinaryIO]:
     with open(file.path, "rb") as raw:
         packed = raw.peek(2)[:2] == b"\x1f\x8b"
         with contextlib.ExitStack() as stack:
-            stream: object = stack.enter_context(gzip.open(raw)) if packed else raw
+            stream = stack.enter_context(gzip.open(raw)) if packed else raw
             try:
                 yield cast(BinaryIO, stream)
             except (EOFError, zlib.error, gzip.BadGzipFile) as error:

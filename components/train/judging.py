@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -16,6 +17,7 @@ from edgeline.runtimes import metrics
 
 if TYPE_CHECKING:
     import keras
+    import tensorflow as tf
 
 DECISION_THRESHOLD = 0.5
 
@@ -41,7 +43,7 @@ def judge(network: keras.Model, transformed: Artifact, task: str, how: Fitting) 
     specs = {f.name: tf.TensorSpec([None, *f.shape], f.dtype) for f in features}
 
     @tf.function(autograph=False, input_signature=[specs])  # type: ignore[untyped-decorator]
-    def predict(arrays: object) -> object:
+    def predict(arrays: Mapping[str, tf.Tensor]) -> dict[str, tf.Tensor]:
         return named(network(arrays, training=False))
 
     counted = metrics.metric(task, DECISION_THRESHOLD)

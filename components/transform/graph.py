@@ -28,6 +28,7 @@ from edgeline.user_code import describe, reason
 if TYPE_CHECKING:
     import apache_beam as beam
     import tensorflow as tf
+    from tfx_bsl.tfxio import tensor_adapter
 
 CACHE_SCHEMA = "analyzer_cache/v1"
 ARROW_TYPES = {"float32": pa.float32(), "int64": pa.int64(), "string": pa.binary()}
@@ -148,7 +149,7 @@ def _analyze_with_cache(
     pipeline: beam.Pipeline,
     parts: Mapping[str, Path],
     features: Sequence[Feature],
-    config: object,
+    config: tensor_adapter.TensorAdapterConfig,
     step: _Errors,
     cache: str,
 ) -> tuple[object, list[Path]]:
@@ -216,7 +217,7 @@ def _filled(batch: pa.RecordBatch, features: Sequence[Feature]) -> pa.RecordBatc
     return pa.RecordBatch.from_arrays(columns, [feature.name for feature in features])
 
 
-def _tensor_adapter_config(features: Sequence[Feature]) -> object:
+def _tensor_adapter_config(features: Sequence[Feature]) -> tensor_adapter.TensorAdapterConfig:
     import tensorflow as tf
     from tensorflow_transform.tf_metadata import schema_utils
     from tfx_bsl.tfxio import tensor_adapter, tensor_representation_util
