@@ -4,15 +4,19 @@ from __future__ import annotations
 
 import json
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
 from edgeline.cli.arguments import existing
+from edgeline.errors import EdgelineError
 from edgeline.kubeflow.api import asking, connect
 
 if TYPE_CHECKING:
+    from edgeline.schedules.declaration import Declaration
     from edgeline.schedules.reconcile import Change
 
 COLOURS = {"create": "green", "change": "yellow", "switch": "yellow", "delete": "red"}
@@ -34,12 +38,26 @@ def schedules() -> None:
 
 @schedules.command()
 @click.argument("file", callback=existing)
+@click.option("--newer", is_flag=True, help="Count a newer version that waits as a difference.")
 @_server
-def diff(file: str, host: str | None, namespace: str | None) -> None:
-    """Show the differences between FILE and the server; the exit code is 1 if there are any."""
-    _, changes, _ = _changes(file, host, namespace)
+def diff(file: str, newer: bool, host: str | None, namespace: str | None) -> None:
+    """Show the differences between FILE and the server.
+
+    The exit code is 1 if there are any, and 2 if they cannot be told. Schedules on the server that
+    name no version, and newer versions than FILE names, are named, too.
+    """
+    from edgeline.schedules import reconcile
+
+    with _untold():
+        client, declared = _connected(file, host, namespace)
+        for sentence in asking(lambda: reconcile.unpinned(client, declared)):
+            click.echo(sentence, err=True)
+        changes = asking(lambda: reconcile.differences(client, declared))
+        waiting = asking(lambda: reconcile.newer(client, declared))
     show(changes)
-    sys.exit(1 if changes else 0)
+    for sentence in waiting:
+        click.echo(sentence)
+    sys.exit(1 if changes or (newer and waiting) else 0)
 
 
 @schedules.command()
@@ -86,18 +104,37 @@ def show(changes: Sequence[Change]) -> None:
     terminal.console().print(table)
 
 
+class _UntoldError(EdgelineError):
+    """`diff` cannot tell what differs; as of diff(1), 1 is the exit code of a difference."""
+
+    exit_code = 2
+
+
+@contextmanager
+def _untold() -> Iterator[None]:
+    try:
+        yield
+    except EdgelineError as error:
+        raise _UntoldError(str(error)) from error
+
+
+def _connected(file: str, host: str | None, namespace: str | None) -> tuple[Any, Declaration]:
+    """A client, and what the file says, with a version's name for each `from`."""
+    from edgeline.client.pinning import pinned
+    from edgeline.schedules.declaration import read
+
+    declared = pinned(read(file), Path(file).parent)
+    return connect(host, namespace), declared
+
+
 def _changes(
     file: str, host: str | None, namespace: str | None
 ) -> tuple[Any, list[Change], set[str]]:
     """A client, what differs, and the names that the file has."""
-    from edgeline.schedules.declaration import read
-    from edgeline.schedules.reconcile import differences, unpinned
+    from edgeline.schedules.reconcile import differences
 
-    declared = read(file)
-    client = connect(host, namespace)
+    client, declared = _connected(file, host, namespace)
     changes = asking(lambda: differences(client, declared))
-    for sentence in asking(lambda: unpinned(client, declared)):
-        click.echo(sentence, err=True)
     return client, changes, {schedule.name for schedule in declared.schedules}
 
 

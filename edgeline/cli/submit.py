@@ -13,7 +13,10 @@ from edgeline.errors import UsageError
 @click.command(cls=PipelineCommand)
 @click.argument("pipeline")
 @click.option("--host", help="The KFP API's URL; by default KF_PIPELINES_ENDPOINT.")
-@click.option("--namespace", help="The profile's namespace, on a multi-user KFP.")
+@click.option(
+    "--namespace",
+    help="The profile's namespace, on a multi-user KFP; by default the environment's.",
+)
 @click.option(
     "--env", "environment", default="", metavar="NAME", help="The environment to compile for."
 )

@@ -28,10 +28,11 @@ class Client:
         host: the address of KFP's API; None: this machine. `edgeline.kubeflow.api.connect` says
             where its token and its CA come from. That of Kubeflow's pages tells where a run's files
             are, too, also of tasks that were taken from the cache.
-        namespace: a profile's, where KFP has several users.
+        namespace: a profile's, where KFP has several users; by default the environment's of a
+            pipeline that is submitted, then a pod's own.
         root: here: where runs are kept. On a server: the pipeline root that reports are read
             from, for example s3://mlpipeline/pipelines, where the host does not tell it; by
-            default the pipeline's own.
+            default the pipeline's own, or that of the namespace's profile.
         console: where progress is shown.
         docker: here: run each task in a container of its image.
 
@@ -51,9 +52,9 @@ class Client:
         self.backend: Backend
         if host:
             from edgeline.client.remote import Server
-            from edgeline.kubeflow.api import connect
+            from edgeline.kubeflow.api import reach
 
-            self.backend = Server(connect(host, namespace), root, console)
+            self.backend = Server(reach(host, namespace), root, console, namespace)
         else:
             from edgeline.client.local import Here
 
@@ -81,7 +82,8 @@ class Client:
                 `edgeline.pipelines.catalogue.load` gave for one.
             arguments: parameters of the pipeline by name, as Python values; for those that are
                 called as one of these arguments, such as `name`.
-            cache: whether unchanged tasks are taken from earlier runs.
+            cache: whether unchanged tasks are taken from earlier runs. On a server a run without
+                makes no version of the pipeline: its content goes along with it.
             environment: on a server: what it is compiled for (see `edgeline.environments`).
             experiment: on a server: where the run is shown.
             name: of the run on the server; by default the pipeline's with the time.

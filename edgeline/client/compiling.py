@@ -111,7 +111,7 @@ def compile_pipeline(
     if namespace is not None and not kubernetes:
         raise UsageError("--namespace is for --kubernetes: leave it out, or give both.")
     if namespace is None:
-        namespace = place.namespace if place else "kubeflow"
+        namespace = (place.namespace if place else "") or "kubeflow"
     name = definition.pipeline_spec.pipeline_info.name
     names.check_namespace(namespace)
     defaults = parse(settings, parameters_of(definition))

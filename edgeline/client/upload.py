@@ -10,7 +10,14 @@ from typing import Any
 
 from edgeline.errors import EdgelineError
 from edgeline.kubeflow import versions
-from edgeline.kubeflow.api import ServerPipeline, has_teams, pipeline_versions, pipelines_called
+from edgeline.kubeflow.api import (
+    ServerPipeline,
+    experiment_id,
+    has_teams,
+    pipeline_versions,
+    pipelines_called,
+)
+from edgeline.kubeflow.refusals import RefusedError
 from edgeline.reports import terminal
 
 CONFLICT, BAD_REQUEST, REFUSED = 409, 400, (401, 403)
@@ -42,28 +49,30 @@ class FoundPipeline:
 
 
 def find(server: Any, wanted: WantedPipeline) -> FoundPipeline:
-    """Look for the version, in the namespace's own pipeline or, where it has none, a shared one.
+    """Look for the version: in the namespace's own pipeline, then in a shared one.
 
-    Only one's own takes an upload, but for `shared`. Where the server has one user all pipelines
-    are everybody's, and `shared` changes nothing.
+    An own pipeline that has not the version hides no shared one that has it. Only one's own takes
+    an upload, but for `shared`. Where the server has one user all pipelines are everybody's, and
+    `shared` changes nothing.
 
     Raises:
-        EdgelineError: a version has the name and other content.
+        EdgelineError: a version has the name and other content. In a shared pipeline that is
+            nobody's trouble who has a pipeline of his own.
     """
     for_all = wanted.shared and has_teams(server)
-    places = (
-        place for place in pipelines_called(server, wanted.name) if place.shared or not for_all
-    )
-    place = next(places, None)
-    if place is None:
-        return FoundPipeline(None, None)
-    named = pipeline_versions(server, place.id, wanted.version)
-    for one in named:
-        if versions.equal(one.pipeline_spec, wanted.documents):
-            return FoundPipeline(place, str(one.pipeline_version_id))
-    if named:
-        raise EdgelineError(_taken(server, wanted, place))
-    return FoundPipeline(place if place.shared == for_all else None, None)
+    own = None
+    for place in pipelines_called(server, wanted.name):
+        if for_all and not place.shared:
+            continue
+        named = pipeline_versions(server, place.id, wanted.version)
+        for one in named:
+            if versions.equal(one.pipeline_spec, wanted.documents):
+                return FoundPipeline(place, str(one.pipeline_version_id))
+        if named and not own:
+            raise EdgelineError(_taken(server, wanted, place))
+        if place.shared == for_all:
+            own = own or place
+    return FoundPipeline(own, None)
 
 
 def upload(
@@ -95,7 +104,7 @@ def upload(
             return again if again.version else upload(server, wanted, again, package)
         if error.status == BAD_REQUEST and namespace and has_teams(server):
             # it gives no reason, and refuses so those who may only look
-            raise EdgelineError(
+            raise RefusedError(
                 f"The server refuses version {wanted.version} in namespace {namespace}: may you "
                 "upload there? If not, ask its owner for the role kubeflow-edit."
             ) from error
@@ -126,7 +135,7 @@ def experiment(server: Any, name: str, shared: bool) -> str:
         except ApiException as error:
             if error.status in REFUSED:
                 raise
-    return str(server.create_experiment(name).experiment_id)
+    return experiment_id(server, name)
 
 
 def _taken(server: Any, wanted: WantedPipeline, place: ServerPipeline) -> str:

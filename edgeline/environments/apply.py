@@ -152,7 +152,8 @@ def _store_variables(environment: Environment) -> dict[str, str]:
     uses."""
     store = environment.object_store
     found = {"AWS_REGION": store.region} if store.region else {}
-    if store.endpoint and store.root.startswith("minio://"):
+    by_minio = store.secret is not None and "MINIO_ACCESS_KEY" in store.secret.env
+    if store.endpoint and (store.root.startswith("minio://") or by_minio):
         found |= {"MINIO_ENDPOINT": store.endpoint, "MINIO_SECURE": str(store.tls).lower()}
     elif store.endpoint:
         found["AWS_ENDPOINT_URL"] = f"http{'s' * store.tls}://{store.endpoint}"

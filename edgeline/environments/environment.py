@@ -76,6 +76,8 @@ class ArtifactStore(_Part, frozen=True):
 
     Attributes:
         root: the pipeline root: gs://, s3:// or minio://, the only ones KFP's launcher knows.
+            Empty: what `kfp-launcher` says in the namespace of the run. In a profile that is where
+            its key may write, so what is compiled then runs in every namespace.
         endpoint: host and port of an S3 store that is not AWS's; else empty.
         region: of the bucket, where the store has regions.
         tls: whether the endpoint speaks HTTPS.
@@ -93,6 +95,8 @@ class Environment(_Part, frozen=True):
     """One place where pipelines run.
 
     Attributes:
+        namespace: of compiled manifests, by default kubeflow; and whose a run is that is submitted
+            for it to a server with several teams, unless an option says it.
         registry: a mirror that holds all images, for sites without network; takes the place
             of the registry and organisation in `images.lock.yaml`.
         caching: whether tasks may be taken from earlier runs; null: as the pipeline says.
@@ -105,7 +109,7 @@ class Environment(_Part, frozen=True):
 
     name: Name
     description: str = ""
-    namespace: Namespace = "kubeflow"
+    namespace: Namespace | Literal[""] = ""
     object_store: ArtifactStore = ArtifactStore()
     registry: str = ""
     image_pull_secrets: tuple[Name, ...] = ()

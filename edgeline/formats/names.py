@@ -15,6 +15,14 @@ LABEL = re.compile(LABEL_PATTERN)
 SERVICE = re.compile(r"[a-z]([-a-z0-9]{0,61}[a-z0-9])?")  # a label that begins with a letter
 # KFP's server keeps pipelines in a column of 128
 PIPELINE = re.compile(r"[a-z0-9]([-a-z0-9]{0,126}[a-z0-9])?")
+# of a service account: a subdomain of RFC 1123
+SUBDOMAIN = re.compile(
+    r"(?=.{1,253}\Z)[a-z0-9]([-a-z0-9]*[a-z0-9])?(\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*"
+)
+# the only roots that KFP's launcher can write to
+ROOT = re.compile(r"(gs|s3|minio)://[^/\s]+(/\S*)?")
+EXPERIMENT_BYTES = 128
+RUN_CHARACTERS = 255
 
 
 def check_namespace(namespace: str) -> None:
@@ -27,3 +35,25 @@ def check_namespace(namespace: str) -> None:
         raise UsageError(
             f"Namespace {namespace!r} is refused by Kubernetes: use at most 63 of a-z, 0-9 and -."
         )
+
+
+def unfit_title(title: str) -> str:
+    """Why a server cannot keep what a run or a schedule is called; empty where it can.
+
+    These titles are free text. KFP's MariaDB keeps at most 255 characters, and none that takes four
+    bytes in UTF-8; a server was recorded to answer both with 500.
+    """
+    if not title.strip():
+        return "is empty"
+    if len(title) > RUN_CHARACTERS:
+        return f"has {len(title)} characters: use at most {RUN_CHARACTERS}"
+    if wide := next((sign for sign in title if ord(sign) > 0xFFFF), ""):
+        return f"has {wide}, which the server's database has no room for: leave it out"
+    return ""
+
+
+def unfit_experiment(name: str) -> str:
+    """Why a server cannot keep an experiment's name; empty where it can."""
+    if (size := len(name.encode())) > EXPERIMENT_BYTES:
+        return f"has {size} bytes: use at most {EXPERIMENT_BYTES}"
+    return unfit_title(name)

@@ -14,11 +14,13 @@ from urllib.parse import urlsplit
 from edgeline.errors import EdgelineError, UsageError, first_line
 from edgeline.formats import names
 from edgeline.kubeflow import tokens, versions
+from edgeline.kubeflow.refusals import TOKEN_HINT, refusal, token_file
 
 TIMEOUT = (10.0, 60.0)  # seconds to connect, and of silence
 AGAIN = (429, 502, 503, 504)  # what a server, or Envoy before it, says when it is busy or restarts
+TOKEN_PATH = "KF_PIPELINES_SA_TOKEN_PATH"
+CONFLICT = 409
 UNAVAILABLE = 14  # gRPC's code of a server that is not ready and did nothing
-TOKEN_HINT = "name the file of a token in KF_PIPELINES_SA_TOKEN_PATH"
 Answer = TypeVar("Answer")
 
 
@@ -38,6 +40,13 @@ def connect(host: str | None = None, namespace: str | None = None) -> Any:
         EdgelineError: no address is known, the token is missing or malformed, no server answers
             there, or it has several users and no namespace is given.
     """
+    client = reach(host, namespace)
+    check_namespace(client)
+    return client
+
+
+def reach(host: str | None = None, namespace: str | None = None) -> Any:
+    """As `connect`, where it may still turn out which namespace it is: see `check_namespace`."""
     host = host or os.environ.get("KF_PIPELINES_ENDPOINT")
     if not host:
         raise UsageError("Which server? Give its address, or set KF_PIPELINES_ENDPOINT.")
@@ -63,17 +72,38 @@ def connect(host: str | None = None, namespace: str | None = None) -> Any:
         warnings.simplefilter("ignore", FutureWarning)  # about servers before 2.0
         make = _patient_client(host, namespace or "")
         client = asking(lambda: make(host=host, credentials=token, ssl_ca_cert=authority), host)
-    if asking(lambda: has_teams(client), host) and not client.get_user_namespace():
-        raise UsageError(
-            f"{host} has several teams, and nothing says which one's this is: give --namespace, or "
-            "namespace= in Python. Nothing was changed."
-        )
+    asking(lambda: has_teams(client), host)
     return client
+
+
+def check_namespace(client: Any) -> None:
+    """Refuse to go on where a server has several teams and nothing says whose turn it is.
+
+    Raises:
+        UsageError: it says which option to give.
+    """
+    if has_teams(client) and not client.get_user_namespace():
+        raise UsageError(
+            f"{client._get_url_prefix()} has several teams, and nothing says which one's this is: "
+            "give --namespace, namespace= in Python, or `namespace:` in the environment. Nothing "
+            "was changed."
+        )
 
 
 def has_teams(client: Any) -> bool:
     """Whether the server keeps several users apart, each with namespaces of their own."""
     return bool(client.get_kfp_healthz().multi_user)
+
+
+def profile_root(client: Any) -> str:
+    """Where a namespace's runs put their artifacts unless its kfp-launcher says otherwise.
+
+    It is what Kubeflow's profiles come with, and where their keys may write; a run does not tell
+    its root. Empty on a server with one user.
+    """
+    if not has_teams(client):
+        return ""
+    return f"minio://mlpipeline/private-artifacts/{client.get_user_namespace()}/v2/artifacts"
 
 
 def asking(ask: Callable[[], Answer], host: str = "The server") -> Answer:
@@ -88,8 +118,7 @@ def asking(ask: Callable[[], Answer], host: str = "The server") -> Answer:
     try:
         return ask()
     except kfp_server_api.ApiException as error:
-        said = f"{host} refuses ({error.status}): {_said(error)}"
-        raise EdgelineError(f"{said}: {TOKEN_HINT}." if error.status == 401 else said) from error
+        raise refusal(error, host) from error
     except urllib3.exceptions.HTTPError as error:
         mend = "is the address right?"
         if "CERTIFICATE_VERIFY_FAILED" in str(error):
@@ -178,12 +207,32 @@ def pipeline_version(client: Any, pipeline: str, name: str = "") -> Any:
     return (true or [None])[0]
 
 
-def grpc_code(error: Any) -> int | None:
-    """gRPC's code in a refusal, an `ApiException`; None where a proxy or nobody says one."""
+def experiment_id(client: Any, name: str) -> str:
+    """The identifier of an experiment, made where there is none.
+
+    Of two who make it at once both get it: the server tells the second that it is there.
+
+    Raises:
+        ApiException: one may not look, or not make any.
+    """
+    from kfp_server_api import ApiException, V2beta1Experiment
+
+    if found := _experiment(client, name):
+        return found
+    new = V2beta1Experiment(display_name=name, namespace=client.get_user_namespace())
     try:
-        return int(json.loads(error.body)["code"])
-    except (TypeError, ValueError, KeyError):
-        return None
+        made = client._experiment_api.experiment_service_create_experiment(experiment=new)
+    except ApiException as error:
+        if error.status == CONFLICT and (found := _experiment(client, name)):
+            return found
+        raise
+    return str(made.experiment_id)
+
+
+def _experiment(client: Any, name: str) -> str | None:
+    namespace = client.get_user_namespace() or None
+    found = client.list_experiments(filter=called(name), namespace=namespace).experiments
+    return str(found[0].experiment_id) if found else None
 
 
 def _patient_client(host: str, namespace: str) -> Any:
@@ -259,27 +308,11 @@ def _guard(client: Any, host: str) -> None:
     rest.request = request
 
 
-def _said(error: Any) -> str:
-    """What a refusal says: the detail that is written for people, where there is one."""
-    try:
-        body = json.loads(error.body)
-        details = body.get("details") or [{}]
-        texts = (details[0].get("message"), body.get("message"), body.get("error_message"))
-        text = next(text for text in texts if text and text != "Internal Server Error")
-    except (TypeError, ValueError, AttributeError, StopIteration):
-        body = error.body.decode(errors="replace") if isinstance(error.body, bytes) else error.body
-        text = error.reason if not body or body.lstrip().startswith("<") else body
-    return (str(text or "").strip().splitlines() or [""])[0].rstrip(".")
-
-
 def _credentials() -> Any:
-    from kfp.client import KF_PIPELINES_SA_TOKEN_ENV, KF_PIPELINES_SA_TOKEN_PATH
-
-    named = os.environ.get(KF_PIPELINES_SA_TOKEN_ENV)
-    path = named or KF_PIPELINES_SA_TOKEN_PATH
+    path = token_file()
     if not Path(path).exists():
-        if named:
-            raise EdgelineError(f"{KF_PIPELINES_SA_TOKEN_ENV} names {named}, which is not there.")
+        if os.environ.get(TOKEN_PATH):
+            raise EdgelineError(f"{TOKEN_PATH} names {path}, which is not there.")
         return None
     tokens.read(path)
     return _TokenFile(path)

@@ -6,10 +6,10 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from edgeline.formats import plain_yaml
 from edgeline.lint.documents import Document, Path_, Tree, at, listed, mapped
 from edgeline.lint.flow import Step, steps
 from edgeline.lint.rule import WARNING, Found, Rule
+from edgeline.lint.schedules import scheduled
 from edgeline.stores.destinations import MEND, is_relative, is_unmounted
 
 PUBLISH, DESTINATION = "edgeline.components.publish", "destination"
@@ -86,13 +86,13 @@ def _said(tree: Tree) -> Iterator[_Said]:
         for entry in found:
             by = f"{entry.task} publishes to"
             yield _Said(document, (*above, *entry.path), by, entry.destination, entry.mounts)
-    for document, above, schedule in _schedules(tree):
-        known = named.get(str(schedule.get("pipeline")))
+    for schedule in scheduled(tree):
+        known = named.get(str(schedule.value.get("pipeline")))
         wanted = {entry.parameter: entry.mounts for entry in known or () if entry.parameter}
         for name, mounts in ({DESTINATION: ()} if known is None else wanted).items():
-            value = at(schedule, "parameters", name)
-            by = f"schedule {schedule.get('name')} publishes to"
-            yield _Said(document, (*above, "parameters", name), by, value, mounts)
+            value = at(schedule.value, "parameters", name)
+            by = f"schedule {schedule.value.get('name')} publishes to"
+            yield _Said(schedule.document, schedule.at("parameters", name), by, value, mounts)
 
 
 def _platform(tree: Tree, document: Document) -> Mapping[str, Any]:
@@ -103,29 +103,6 @@ def _platform(tree: Tree, document: Document) -> Mapping[str, Any]:
         if (other.file, other.index) == (document.file, document.index + 1):
             return other.value
     return {}
-
-
-def _schedules(tree: Tree) -> Iterator[tuple[Document, Path_, Mapping[str, Any]]]:
-    """Each schedule of a schedules file, in a ConfigMap as well, and where it is said."""
-    for document in tree.documents:
-        files: list[tuple[Path_, Any, bool]] = []
-        if "kind" not in document.value:
-            files.append((("schedules",), document.value, True))
-        elif document.kind == "ConfigMap":
-            for name, text in mapped(document.value, "data").items():
-                if isinstance(text, str) and "schedules:" in text:
-                    files.append((("data", name), _loaded(text), False))
-        for above, value, deep in files:
-            for index, schedule in enumerate(listed(value, "schedules")):
-                if isinstance(schedule, Mapping):
-                    yield document, (*above, index) if deep else above, schedule
-
-
-def _loaded(text: str) -> Any:
-    try:
-        return plain_yaml.read_one(text)
-    except plain_yaml.YamlError:
-        return None
 
 
 def _relative(tree: Tree) -> Iterator[Found]:

@@ -5,7 +5,16 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
-from edgeline.lint import destinations, gitops, images, pipelines, security, traps, workloads
+from edgeline.lint import (
+    destinations,
+    gitops,
+    images,
+    pipelines,
+    schedules,
+    security,
+    traps,
+    workloads,
+)
 from edgeline.lint.documents import read
 from edgeline.lint.rule import Finding, findings
 
@@ -13,6 +22,7 @@ RULES = (
     *pipelines.rules,
     *traps.rules,
     *destinations.rules,
+    *schedules.rules,
     *images.rules,
     *security.rules,
     *gitops.rules,

@@ -15,16 +15,17 @@ from datetime import datetime, timezone
 from functools import cache, partial
 from typing import Any, TypeVar
 
-from edgeline.errors import EdgelineError
+from edgeline.errors import EdgelineError, UsageError
 from edgeline.kubeflow.api import (
     UNAVAILABLE,
     ServerPipeline,
+    experiment_id,
     find_version,
-    grpc_code,
-    has_teams,
+    pipeline_version,
 )
+from edgeline.kubeflow.refusals import grpc_code
 from edgeline.pipelines import parameters
-from edgeline.schedules.declaration import Declaration, Schedule
+from edgeline.schedules.declaration import LATEST, Declaration, Schedule
 
 PAGE = 100
 NOT_FOUND = 404
@@ -66,13 +67,16 @@ def differences(client: Any, declared: Declaration) -> list[Change]:
     Args:
         client: a `kfp.Client`.
 
+        declared: what `from` names has been made a version's name.
+
     Raises:
+        UsageError: a schedule names no version, or `latest` of a pipeline that all teams share.
         EdgelineError: a pipeline, version or parameter is not known to the server, or a version
             has other content than its name says.
     """
     known = _known(client)
     there: dict[str, list[Any]] = {}
-    mark = f"[edgeline schedules of {declared.owner}]"
+    mark = _mark(declared)
     for run in _recurring_runs(client, mark):
         there.setdefault(run.display_name, []).append(run)
     changes = []
@@ -88,23 +92,40 @@ def differences(client: Any, declared: Declaration) -> list[Change]:
 
 
 def unpinned(client: Any, declared: Declaration) -> list[str]:
-    """A sentence for each schedule that runs whatever anybody uploads next; asks only.
+    """A sentence for each schedule on the server that runs whatever is uploaded next; asks only.
 
     Args:
         client: a `kfp.Client`.
     """
-    if not has_teams(client):
-        return []
-    known = _known(client)
     return [
-        f"Schedule {schedule.name!r} names no version of the shared pipeline "
-        f"{schedule.pipeline!r}, so each run takes the newest, and anybody can upload one: "
-        f"add version: {version.display_name}."
-        for schedule in declared.schedules
-        if not schedule.version
-        for place, version in [known.version(schedule.pipeline, "")]
-        if place and place.shared and version
+        f"Schedule {run.display_name!r} on the server names no version: each run takes what was "
+        "uploaded last."
+        for run in _recurring_runs(client, _mark(declared))
+        if run.pipeline_version_reference and not run.pipeline_version_reference.pipeline_version_id
     ]
+
+
+def newer(client: Any, declared: Declaration) -> list[str]:
+    """A sentence for each schedule whose pipeline has a newer version than it names; asks only.
+
+    Args:
+        client: a `kfp.Client`.
+    """
+    known = _known(client)
+    found = []
+    for schedule in declared.schedules:
+        if schedule.version in ("", LATEST):
+            continue
+        place, version = known.version(schedule.pipeline, schedule.version)
+        if not (place and version):
+            continue
+        newest = pipeline_version(client, place.id)
+        if newest and newest.pipeline_version_id != version.pipeline_version_id:
+            found.append(
+                f"Schedule {schedule.name!r} runs {version.display_name}; a newer version waits: "
+                f"{newest.display_name}."
+            )
+    return found
 
 
 def apply(client: Any, changes: Sequence[Change]) -> None:
@@ -128,6 +149,10 @@ def apply(client: Any, changes: Sequence[Change]) -> None:
         else:
             for old in change.ids:
                 client.delete_recurring_run(old)
+
+
+def _mark(declared: Declaration) -> str:
+    return f"[edgeline schedules of {declared.owner}]"
 
 
 def _known(client: Any) -> _Known:
@@ -178,23 +203,37 @@ def _unlike(actual: Facts, shall: Facts) -> set[str]:
 
 def _declared(known: _Known, schedule: Schedule, mark: str) -> Facts:
     """A schedule in the server's terms: names made identifiers, and checked."""
-    place, version = known.version(schedule.pipeline, schedule.version)
+    pinned = schedule.version not in ("", LATEST)
+    place, version = known.version(schedule.pipeline, schedule.version if pinned else "")
     if place is None:
         raise EdgelineError(
             f"Schedule {schedule.name!r} names pipeline {schedule.pipeline!r}, which the server "
-            "has not: deploy it first."
+            "does not have: deploy it first."
         )
     if version is None:
         raise EdgelineError(
             f"Schedule {schedule.name!r} names version {schedule.version!r}, which pipeline "
-            f"{schedule.pipeline!r} has not: deploy it first."
-            if schedule.version
+            f"{schedule.pipeline!r} does not have: deploy it first."
+            if pinned
             else f"Pipeline {schedule.pipeline!r} has no version yet: deploy one first."
+        )
+    if not schedule.version:
+        other = "" if place.shared else f", or `version: {LATEST}`"
+        raise UsageError(
+            f"Schedule {schedule.name!r} names no version, so each run would take what was "
+            f"uploaded last: add the line `version: {version.display_name}`, which is the newest "
+            f"now, or `from:` with a local pipeline{other}."
+        )
+    if not pinned and place.shared:
+        raise UsageError(
+            f"Schedule {schedule.name!r} runs the newest version of the shared pipeline "
+            f"{schedule.pipeline!r}, and anybody can upload one: write "
+            f"`version: {version.display_name}`."
         )
     _check_parameters(schedule, version)
     shall = {
         "pipeline": place.id,
-        "version": version.pipeline_version_id if schedule.version else "",
+        "version": version.pipeline_version_id if pinned else "",
         "experiment": schedule.experiment,
         "description": f"{schedule.description} {mark}".strip(),
         "cron": schedule.cron,
@@ -236,7 +275,7 @@ def _actual(known: _Known, run: Any) -> Facts:
 
 def _create(client: Any, name: str, shall: Facts) -> str:
     made = client.create_recurring_run(
-        experiment_id=client.create_experiment(shall["experiment"]).experiment_id,
+        experiment_id=experiment_id(client, shall["experiment"]),
         job_name=name,
         description=shall["description"],
         start_time=shall["start"],

@@ -110,6 +110,8 @@ class RecordedServer(http.server.ThreadingHTTPServer):
                 omitted = version.get("pipeline_spec", {}).get("omitted", "")
                 if documents := specs.get(omitted.removeprefix("sha256:")):
                     version["pipeline_spec"] = shown(documents)
+                elif omitted:  # not kept
+                    del version["pipeline_spec"]
             key = _target(*exchange["request"].split(" ", 1))
             self.replayed.setdefault(key, []).append((exchange["status"], answer))
 

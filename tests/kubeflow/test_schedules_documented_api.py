@@ -10,8 +10,12 @@ from typing import Any
 import pytest
 from kfp_server_api import ApiException
 
-from edgeline.errors import EdgelineError
+from edgeline.client.compiling import compile_definition
+from edgeline.client.pinning import pinned
+from edgeline.environments.environment import load
+from edgeline.errors import EdgelineError, UsageError
 from edgeline.kubeflow.api import connect
+from edgeline.pipelines import catalogue
 from edgeline.schedules.declaration import read
 from edgeline.schedules.reconcile import apply, differences
 
@@ -19,10 +23,12 @@ NIGHTLY = """
 schedules:
   - name: taxi-nightly
     pipeline: taxi
+    version: latest
     cron: 0 0 3 * * *
     parameters: {steps: 200, eval_config: {thresholds: [1, 0.5]}}
   - name: taxi-hourly
     pipeline: taxi
+    version: latest
     every: 3600
     start: 2027-01-01T00:00:00+01:00
     enabled: false
@@ -45,7 +51,7 @@ def declare(folder: Path, text: str) -> str:
 def reconcile(server: Any, path: str) -> list[str]:
     """Make it so; returns what was done."""
     client = connect(server.address)
-    changes = differences(client, read(path))
+    changes = differences(client, pinned(read(path), Path(path).parent))
     apply(client, changes)
     return [f"{change.action} {change.name}" for change in changes]
 
@@ -173,9 +179,7 @@ def test_a_version_that_is_named_is_kept_when_a_newer_one_comes(
 ) -> None:
     path = declare(
         folder,
-        NIGHTLY.replace(
-            "pipeline: taxi\n    cron", "pipeline: taxi\n    version: taxi-1\n    cron"
-        ),
+        NIGHTLY.replace("version: latest\n    cron", "version: taxi-1\n    cron"),
     )
     reconcile(server, path)
     server.deploy("taxi", taxi_spec)
@@ -189,29 +193,117 @@ OVERLAYS = sorted((Path(__file__).parents[2] / "manifests" / "overlays").glob("*
 
 
 @pytest.mark.parametrize("path", OVERLAYS, ids=lambda path: path.parts[-3])
-def test_the_schedules_of_our_overlays_fit_our_pipelines(
-    path: Path, server: Any, taxi_spec: dict[str, object]
-) -> None:
-    server.deploy("taxi", taxi_spec)
+def test_the_schedules_of_our_overlays_run_what_submit_uploads(path: Path, server: Any) -> None:
+    with pytest.raises(EdgelineError, match="which the server does not have: deploy it first"):
+        reconcile(server, str(path))
+    (schedule,) = read(path).schedules
+    version = deploy(server, path.parts[-3], schedule.parameters)
     assert reconcile(server, str(path)) == ["create taxi-nightly"]
     assert reconcile(server, str(path)) == []
+    assert reference(server)["pipeline_version_id"] == version
+
+
+def deploy(server: Any, environment: str, parameters: Any) -> str:
+    """Taxi, compiled for an environment, under its content's name."""
+    taxi = compile_definition(catalogue.load("taxi"), {}, load(environment), parameters)
+    pipeline, platform = taxi.documents
+    number = server.deploy("taxi", {"pipeline_spec": pipeline, "platform_spec": platform})
+    (entry,) = [each for each in server.versions.values() if each["display_name"] == number]
+    entry.update(name=taxi.version, display_name=taxi.version)
+    return str(entry["pipeline_version_id"])
+
+
+def reference(server: Any) -> Any:
+    """Which version the only recurring run names."""
+    (entry,) = server.recurring.values()
+    return entry["pipeline_version_reference"]
+
+
+def test_a_local_file_names_the_version_of_its_content(folder: Path, server: Any) -> None:
+    compiled = folder / "pipelines" / "mine.yaml"
+    compiled.parent.mkdir()
+    taxi = compile_definition(catalogue.load("taxi"), {"steps": 7}, None, {})
+    compiled.write_text(taxi.text)
+    one = "schedules:\n  - {name: one, pipeline: taxi, from: pipelines/mine.yaml, every: 3600}\n"
+    path = declare(folder, one)
+    with pytest.raises(EdgelineError, match=f"names version '{taxi.version}', which .* not have"):
+        reconcile(server, path)
+    (schedule,) = pinned(read(path), folder).schedules
+    assert schedule.version == taxi.version
+    other = declare(folder, one.replace("pipeline: taxi", "pipeline: digits"))
+    with pytest.raises(UsageError, match=r"is of pipeline 'digits', and .*mine.yaml is 'taxi'"):
+        reconcile(server, other)
+    with pytest.raises(UsageError, match=r"There is no pipeline 'pipelines/none\.yaml'"):
+        reconcile(server, declare(folder, one.replace("mine", "none")))
+    assert server.changes == []
+
+
+def test_a_schedule_without_a_version_is_refused_with_the_line_to_add(
+    folder: Path, server: Any
+) -> None:
+    unpinned = NIGHTLY.replace("    version: latest\n", "", 1)
+    done = run(server, "apply", declare(folder, unpinned))
+    assert done.returncode == 2
+    assert done.stderr.startswith("Error: Schedule 'taxi-nightly' names no version")
+    assert "add the line `version: taxi-1`" in done.stderr
+    assert "`version: latest`" in done.stderr
+    assert server.changes == []
+    assert run(server, "apply", declare(folder, NIGHTLY)).returncode == 0
+    named = run(server, "diff", declare(folder, unpinned))  # and there it runs what comes
+    assert named.returncode == 2
+    assert "'taxi-nightly' on the server names no version: each run takes what was" in named.stderr
+
+
+def test_a_newer_version_is_told_and_counts_where_it_is_asked_for(
+    folder: Path, server: Any, taxi_spec: dict[str, object]
+) -> None:
+    path = declare(folder, NIGHTLY.replace("version: latest", "version: taxi-1", 1))
+    reconcile(server, path)
+    before = run(server, "diff", path, "--newer")
+    assert (before.returncode, "newer" in before.stdout) == (0, False)
+    server.deploy("taxi", taxi_spec)
+    told = run(server, "diff", path)
+    assert told.returncode == 0
+    said = "Schedule 'taxi-nightly' runs taxi-1; a newer version waits: taxi-2."
+    assert said in told.stdout
+    assert "taxi-hourly" not in told.stdout  # it takes the newest
+    assert run(server, "diff", path, "--newer").returncode == 1
 
 
 @pytest.mark.parametrize(
     ("change", "said"),
     [
-        (("cron: 0 0 3 * * *", "cron: 0 3 * * *"), r"\$\.schedules\[0\]\.cron"),
+        (("cron: 0 0 3 * * *", "cron: 0 3 * * *"), "'taxi-nightly' of .* has a cron .*the six of"),
         (("cron: 0 0 3 * * *\n", "\n"), "'taxi-nightly' of .* needs either cron or every"),
         (("every: 3600", "evry: 3600"), "evry"),
         (("name: taxi-hourly", "name: taxi-nightly"), "is there twice"),
         (("00:00:00+01:00", "00:00:00"), "without a time zone"),
-        (("pipeline: taxi\n    cron", "pipeline: tax\n    cron"), "which the server has not"),
+        (("pipeline: taxi\n", "pipeline: tax\n"), "which the server does not have"),
         (("steps: 200", "steps: 200, steps: 300"), "has 'steps' again"),
-        (("steps: 200", "stepz: 200"), "'taxi-nightly': parameter stepz: .* Did you mean steps"),
+        (("every: 3600", "every: 1"), "has every: 1, which runs it after 1 s: let 60 s pass"),
+        (("every: 3600", "every: -1"), "has every: -1"),
+        (("every: 3600", "every: 99999999999999"), "every: 99999999999999, more .* can count"),
+        (("cron: 0 0 3 * * *", "cron: '*/20 0 3 * * *'"), "'taxi-nightly' of .* after 20 s"),
+        (("cron: 0 0 3 * * *", "cron: 99 0 2 * * *"), "second 99 is not within 0 to 59"),
+        (("cron: 0 0 3 * * *", "cron: 0 0 2 * * FOO"), "weekday 'FOO' is not a number or name"),
+        (("cron: 0 0 3 * * *", "cron: 0 0 2 L * *"), "day 'L' is not a number"),
+        (("cron: 0 0 3 * * *", "cron: '@nonsense'"), "@nonsense is not one of @yearly"),
+        (("enabled: false", "end: 2020-01-01T00:00:00Z"), "ends before it starts"),
+        (("start: 2027-01-01T00:00:00+01:00", "end: 2020-01-01T00:00:00Z"), "has an end that is p"),
         (
-            ("pipeline: taxi\n    cron", "pipeline: taxi\n    version: old\n    cron"),
-            "'old', which .* has not",
+            ("enabled: false", "pipeline_root: nonsense"),
+            "pipeline_root 'nonsense', which .* cannot",
         ),
+        (("enabled: false", "service_account: Not A Name"), "service_account 'Not A Name', which"),
+        (("experiment: tries", f"experiment: {'ü' * 65}"), "an experiment that has 130 bytes"),
+        (("name: taxi-hourly", "name: 🚕"), "has a name that has 🚕, which the server's database"),
+        (
+            ("version: latest\n    every", "version: a\n    from: b\n    every"),
+            "both version and f",
+        ),
+        (("enabled: false", "environment: onprem"), "has an environment without from"),
+        (("steps: 200", "stepz: 200"), "'taxi-nightly': parameter stepz: .* Did you mean steps"),
+        (("version: latest\n    cron", "version: old\n    cron"), "'old', which .* does not have"),
     ],
 )
 def test_a_fault_in_the_file_is_named_before_anything_is_changed(
