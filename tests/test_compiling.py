@@ -418,3 +418,21 @@ def pipeline(data: str):
     ):
         compile_pipeline(str(tmp_path / "small.py"), str(tmp_path / "out.yaml"))
     assert not (tmp_path / "out.yaml").exists()
+
+
+@pytest.mark.parametrize(("root", "said"), [("nonsense", "'nonsense'"), ("s3:///a", "'s3:///a'")])
+def test_a_root_that_the_launcher_cannot_write_to_is_refused_for_a_cluster(
+    root: str, said: str, tmp_path: Path
+) -> None:
+    own = tmp_path / "own.py"
+    own.write_text(
+        "from kfp import dsl\nfrom edgeline.components.ingest.component import ingest\n\n"
+        f"@dsl.pipeline(name='own', pipeline_root={root!r})\n"
+        "def pipeline(data: str):\n    ingest(data=data)\n"
+    )
+    compile_pipeline(str(own), str(tmp_path / "here.yaml"))  # kfp.local writes to any folder
+    with pytest.raises(
+        EdgelineError, match=f"^Pipeline own has the pipeline_root {said}, which KFP"
+    ):
+        compile_pipeline(str(own), str(tmp_path / "there.yaml"), environment="onprem")
+    assert not (tmp_path / "there.yaml").exists()

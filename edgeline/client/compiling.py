@@ -142,8 +142,8 @@ def compile_definition(
         given: see `compile_pipeline`.
 
     Raises:
-        UsageError: its name is none that KFP takes, or it would publish to a pod's own disk,
-            or it downloads to a workspace that it does not have.
+        UsageError: its name is none that KFP takes, its root none that KFP writes to, or it would
+            publish to a pod's own disk, or it downloads to a workspace that it does not have.
     """
     from google.protobuf import json_format
     from kfp.compiler import pipeline_spec_builder as builder
@@ -210,8 +210,23 @@ def _placed(
         place = msgspec.structs.replace(place, beam_options=())
     documents = apply(pipeline, platform, place)
     if place.is_cluster:
+        check_root(documents[0])
         _refuse_lost(*documents, given)
     return documents
+
+
+def check_root(pipeline: Json) -> None:
+    """Refuse a pipeline root that KFP's launcher cannot write to, at the end of the first task.
+
+    Raises:
+        UsageError: it names the pipeline.
+    """
+    root = pipeline.get("defaultPipelineRoot") or ""
+    if root and not names.ROOT.fullmatch(root):
+        raise UsageError(
+            f"Pipeline {pipeline['pipelineInfo']['name']} has the pipeline_root {root!r}, which "
+            "KFP's launcher cannot write to: give gs://, s3:// or minio:// with a bucket, or none."
+        )
 
 
 def _refuse_lost(pipeline: Json, platform: Json, given: Mapping[str, Any]) -> None:

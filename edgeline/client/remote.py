@@ -23,7 +23,8 @@ from edgeline.environments.apply import set_caching
 from edgeline.environments.environment import Environment, load
 from edgeline.errors import EdgelineError, UsageError
 from edgeline.formats import names
-from edgeline.kubeflow.api import asking, check_namespace, has_teams, profile_root
+from edgeline.kubeflow import profiles
+from edgeline.kubeflow.api import asking, check_namespace, has_teams
 from edgeline.kubeflow.refusals import RefusedError
 from edgeline.local.plan import PlannedTask, plan
 from edgeline.local.tasks import DONE, TaskResult, TaskState
@@ -243,10 +244,14 @@ class Server:
 def _submit(
     server: Any, request: RunRequest, environment: Environment | None, root: str, console: Console
 ) -> RemoteRun:
-    from edgeline.client.compiling import compile_definition
+    from edgeline.client.compiling import check_root, compile_definition
 
     _check_titles(request)
     compiled = compile_definition(request.definition, {}, environment, request.parameters)
+    check_root(compiled.documents[0])
+    team = server.get_user_namespace() if has_teams(server) else ""
+    if team:
+        _warn_of_places(request, compiled, team)
     # the same name as in Git: an equal pipeline is an equal version by either way
     name = compiled.name
     started = (_start if request.cache else _start_inline)(server, request, compiled)
@@ -256,8 +261,27 @@ def _submit(
             "see its pages whether the run is there."
         )
     planned = plan(request.definition.pipeline_spec)
-    root = root or compiled.documents[0].get("defaultPipelineRoot") or profile_root(server)
+    root = root or compiled.documents[0].get("defaultPipelineRoot") or ""
+    root = root or (profiles.root(team) if team else "")
     return RemoteRun(server, started.run_id, name, planned, root, console)
+
+
+def _warn_of_places(request: RunRequest, compiled: CompiledPipeline, team: str) -> None:
+    """Say which root and destinations the key that profiles come with cannot write to."""
+    from edgeline.lint.destinations import published
+
+    pipeline, *platform = compiled.documents
+    places = [pipeline.get("defaultPipelineRoot") or ""]
+    for entry in published(pipeline, platform[0] if platform else {}):
+        places.append(request.parameters.get(entry.parameter, entry.destination))
+    for place in places:
+        if isinstance(place, str) and profiles.is_out_of_reach(place, team):
+            terminal.console(sys.stderr).print(
+                f"Warning: the key of profile {team} may not write to {place}, unless somebody "
+                f"allowed it: s3://{profiles.BUCKET}/private/{team}/ is its own.",
+                soft_wrap=True,
+                markup=False,
+            )
 
 
 def _start(server: Any, request: RunRequest, compiled: CompiledPipeline) -> Any:

@@ -95,17 +95,6 @@ def has_teams(client: Any) -> bool:
     return bool(client.get_kfp_healthz().multi_user)
 
 
-def profile_root(client: Any) -> str:
-    """Where a namespace's runs put their artifacts unless its kfp-launcher says otherwise.
-
-    It is what Kubeflow's profiles come with, and where their keys may write; a run does not tell
-    its root. Empty on a server with one user.
-    """
-    if not has_teams(client):
-        return ""
-    return f"minio://mlpipeline/private-artifacts/{client.get_user_namespace()}/v2/artifacts"
-
-
 def asking(ask: Callable[[], Answer], host: str = "The server") -> Answer:
     """What the server says.
 

@@ -10,12 +10,10 @@ from collections.abc import Iterator
 from typing import Any
 
 import pytest
-import yaml
 from command import DIGITS_RUN
 from readme import ROOT, Block, Reader, blocks, words
 
 from edgeline.artifacts import bundle
-from edgeline.client.compiling import compile_pipeline
 
 sys.path.append(str(ROOT / "tests" / "kubeflow"))
 
@@ -39,8 +37,6 @@ def kubeflow() -> Iterator[Any]:
 @pytest.fixture(scope="module")
 def reader(tmp_path_factory: pytest.TempPathFactory, kubeflow: Any) -> Reader:
     folder = tmp_path_factory.mktemp("readme")
-    package = compile_pipeline("taxi", str(folder / "taxi.yaml"))
-    kubeflow.deploy("taxi", next(yaml.safe_load_all(package.read_text())))
     reader = Reader(folder / "clone", folder / "state")
     port = kubeflow.server_address[1]
     reader.export(
@@ -117,6 +113,10 @@ def test_what_is_compiled_has_no_error_and_the_schedule_is_there(
     assert "0 errors" in reader.output["edgeline lint environments manifests"]
     (run,) = kubeflow.recurring.values()
     assert run["display_name"] == "taxi-nightly"
+    (version,) = kubeflow.versions.values()  # which `edgeline submit` uploaded
+    assert (
+        run["pipeline_version_reference"]["pipeline_version_id"] == version["pipeline_version_id"]
+    )
 
 
 def test_git_ignores_all_that_is_left_behind(reader: Reader) -> None:

@@ -58,9 +58,9 @@ STATUS = {
 class RefusedError(Exception):
     """What the server does not do: gRPC's code, all that it says, and its last part."""
 
-    def __init__(self, code: int, said: str, context: str = "") -> None:
+    def __init__(self, code: int, said: str, context: str = "", after: str = "") -> None:
         self.code, self.said = code, said
-        self.message = f"{context}: {said}" if context else said
+        self.message = ": ".join(filter(None, (context, said, after)))
         super().__init__(self.message)
 
 
@@ -200,9 +200,17 @@ class _Handler(http.server.BaseHTTPRequestHandler):
 
     def _check_rights(self, namespace: str, what: str) -> None:
         if self.server.multi_user and (self.server.viewer or not namespace):
-            where = f"Namespace:{namespace or 'kubeflow'},Verb:create,Resource:{what}"
-            said = f"User 'somebody' is not authorized with reason:  (request: &{{{where}}})"
-            raise RefusedError(7, said, f"Failed to create a {what} due to authorization error")
+            asked = (
+                f"Namespace:{namespace or 'kubeflow'},Verb:create,Group:pipelines.kubeflow.org,"
+                f"Version:v1beta1,Resource:{what},Subresource:,Name:,FieldSelector:nil,"
+                "LabelSelector:nil,"
+            )
+            said = (
+                "User 'somebody' is not authorized with reason:  "
+                f"(request: &ResourceAttributes{{{asked}}})"
+            )
+            context = f"Failed to create {what} due to authorization error: PermissionDenied"
+            raise RefusedError(7, said, context, "Unauthorized access")
 
     def _refuse(self, refusal: RefusedError) -> None:
         detail = {

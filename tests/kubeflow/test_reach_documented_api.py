@@ -24,7 +24,9 @@ from edgeline.kubeflow.api import asking, connect, pipeline_id
 from edgeline.schedules.declaration import read
 from edgeline.schedules.reconcile import apply, differences
 
-ONE = "schedules: [{name: one, pipeline: taxi, every: 60, parameters: {steps: 7}}]\n"
+ONE = (
+    "schedules: [{name: one, pipeline: taxi, version: taxi-1, every: 60, parameters: {steps: 7}}]\n"
+)
 
 
 def declare(folder: Path, text: str = ONE) -> Any:
@@ -57,12 +59,11 @@ def test_the_account_that_the_server_chooses_is_no_difference(
     server = any_server
     server.deploy("taxi", taxi_spec)
     client = connect(server.address)
-    pinned = ONE.replace("every", "version: taxi-1, every")
-    apply(client, differences(client, declare(tmp_path, pinned)))
+    apply(client, differences(client, declare(tmp_path, ONE)))
     (made,) = server.recurring.values()
     assert made["service_account"] == "pipeline-runner"
-    assert differences(client, declare(tmp_path, pinned)) == []
-    other = pinned.replace("every", "service_account: trainer, every")
+    assert differences(client, declare(tmp_path, ONE)) == []
+    other = ONE.replace("every", "service_account: trainer, every")
     (change,) = differences(client, declare(tmp_path, other))
     assert (change.was, change.shall["service_account"]) == (
         {"service_account": "pipeline-runner"},
@@ -138,7 +139,7 @@ def test_each_profile_has_its_own_pipelines_and_sees_the_shared_ones(
     assert (
         len([x for x in server.versions.values() if x["pipeline_id"] == made["pipeline_id"]]) == 1
     )
-    schedules = declare(tmp_path, ONE.replace("taxi", "shared"))
+    schedules = declare(tmp_path, ONE.replace("taxi", "shared"))  # shared-1
     apply(ours, differences(ours, schedules))
     assert [entry["namespace"] for entry in server.recurring.values()] == ["team-a"]
     assert differences(ours, schedules) == []
@@ -161,7 +162,7 @@ def test_a_viewer_uploads_nothing_for_all_teams_either(
     server.make(server.experiments, "experiment_id", display_name="Default", namespace="team-a")
     before = dict(server.versions)
     for shared in (True, False):
-        with pytest.raises(EdgelineError, match=r"refuses \(403\): User 'somebody' is not author"):
+        with pytest.raises(EdgelineError, match=r"^somebody may not create \w+ in team-a: ask"):
             edgeline.Client(server.address, namespace="team-a").submit("taxi", shared=shared)
         assert server.versions == before
     server.viewer = False
@@ -172,13 +173,58 @@ def test_a_viewer_uploads_nothing_for_all_teams_either(
     assert "shared pipeline taxi" in capsys.readouterr().err
 
 
-def test_without_cache_no_task_of_any_part_is_taken_from_earlier_runs(server: Any) -> None:
+def test_without_cache_no_task_is_taken_from_earlier_runs_and_no_version_is_made(
+    server: Any,
+) -> None:
     client = edgeline.Client(server.address)
-    for cache in (True, False):
-        client.submit("taxi", name=f"cache {cache}", cache=cache)
-    first, second = (json.dumps(x["pipeline_spec"]) for x in server.versions.values())
-    assert first.count('"enableCache": true') > 5
-    assert "enableCache" not in second
+    client.submit("taxi", name="cached")
+    (version,) = server.versions.values()
+    assert json.dumps(version["pipeline_spec"]).count('"enableCache": true') > 5
+    run = client.submit(
+        "taxi", name="anew", environment="onprem", cache=False, destination="s3://b"
+    )
+    assert list(server.versions.values()) == [version]  # which is what schedules take as the newest
+    sent = server.runs[run.id]
+    assert "pipeline_version_reference" not in sent
+    assert "enableCache" not in json.dumps(sent["pipeline_spec"])
+    assert sent["pipeline_spec"]["platform_spec"]["platforms"]["kubernetes"]
+    assert sent["runtime_config"]["parameters"] == {"destination": "s3://b"}
+
+
+def test_the_namespace_of_an_environment_is_whose_the_run_is(server: Any, tmp_path: Path) -> None:
+    server.multi_user = True
+    mine = tmp_path / "mine.yaml"
+    mine.write_text("name: mine\nnamespace: team-a\n")
+    options = {"environment": str(mine), "destination": "s3://mlpipeline/private/team-a/models"}
+    client = edgeline.Client(server.address)
+    for given, namespace in ((client, "team-a"), ("team-b", "team-b")):
+        submitted = (
+            given if given is client else edgeline.Client(server.address, namespace="team-b")
+        )
+        run = submitted.submit("taxi", **options)
+        experiment = server.experiments[server.runs[run.id]["experiment_id"]]
+        assert experiment["namespace"] == namespace
+    before = len(server.changes)
+    with pytest.raises(EdgelineError, match=r"several teams, .* `namespace:` in the environment"):
+        client.submit("taxi", environment="onprem", destination="s3://b/models")
+    assert len(server.changes) == before
+
+
+@pytest.mark.parametrize(
+    ("given", "said"),
+    [
+        ({"experiment": "x" * 129}, r"experiment's name \(--experiment, .* has 129 bytes: use at"),
+        ({"name": "x" * 256}, r"run's name \(--name, name=\) has 256 characters: use at most 255"),
+        ({"name": "a 🚕"}, "has 🚕, which the server's database has no room for"),
+        ({"experiment": ""}, "experiment's name .* is empty"),
+    ],
+)
+def test_a_title_that_the_server_answers_with_500_is_refused_before(
+    given: dict[str, str], said: str, server: Any
+) -> None:
+    with pytest.raises(EdgelineError, match=said):
+        edgeline.Client(server.address).submit("taxi", **given)
+    assert server.changes == []
 
 
 @pytest.fixture

@@ -82,6 +82,30 @@ def test_a_new_pipeline_is_made_in_one_s_own_namespace_and_run(
 
 
 @pytest.mark.parametrize(
+    ("destination", "told"),
+    [
+        ("s3://mlpipeline/models", True),
+        ("minio://mlpipeline/private/team-b/models", True),
+        ("s3://mlpipeline/private/team-a/models", False),
+        ("s3://mlpipeline/shared/models", False),
+        ("s3://others/models", False),
+        ("/data/models", False),
+    ],
+)
+def test_a_destination_that_a_profile_s_key_cannot_write_to_is_told(
+    destination: str,
+    told: bool,
+    recorded: RecordedServer,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    recorded.replay("submit-own-namespace-again")
+    submit(recorded, tmp_path, "taxi-02ecb1325865f60e", "team-a", destination=destination)
+    said = f"the key of profile team-a may not write to {destination}, unless"
+    assert (said in " ".join(capsys.readouterr().err.split())) is told
+
+
+@pytest.mark.parametrize(
     ("name", "version", "namespace"),
     [
         ("submit-own-namespace-again", "taxi-02ecb1325865f60e", "team-a"),

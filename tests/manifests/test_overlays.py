@@ -109,6 +109,29 @@ def test_artifacts_go_where_the_namespace_s_launcher_says(
         assert credentials == {"fromEnv": True}
 
 
+def test_a_profile_keeps_its_own_launcher(tmp_path: Path, built: dict[str, Objects]) -> None:
+    """As gitops/README.md prints it: the profile's key may not write to the overlay's root."""
+    shutil.copytree(MANIFESTS, tmp_path / "manifests")
+    (tmp_path / "profile").mkdir()
+    readme = (MANIFESTS / "gitops" / "README.md").read_text()
+    (printed,) = [
+        block.partition("```")[0]
+        for block in readme.split("```yaml\n")[1:]
+        if "namespace: team-a" in block
+    ]
+    printed = printed.replace("https://github.com/edgeline/edgeline//", "../")
+    (tmp_path / "profile" / "kustomization.yaml").write_text(
+        printed.replace(f"?ref=v{__version__}", "")
+    )
+    (tmp_path / "profile" / "schedules.yaml").write_text("schedules: []\n")
+    objects = kustomize(tmp_path / "profile")
+    assert one(built["onprem"], "ConfigMap", "kfp-launcher")
+    assert "kfp-launcher" not in [entry["metadata"]["name"] for entry in objects]
+    assert {entry["metadata"]["namespace"] for entry in objects} == {"team-a"}
+    (schedules,) = [entry["data"] for entry in objects if entry["kind"] == "ConfigMap"]
+    assert schedules == {"schedules.yaml": "schedules: []\n"}
+
+
 def test_a_change_of_settings_starts_new_pods(built: dict[str, Objects]) -> None:
     name = pod(built["onprem"], "Deployment")["containers"][0]["envFrom"][0]["configMapRef"]["name"]
     assert one(built["onprem"], "ConfigMap", name)["data"]["MODELS"] == "s3://mlpipeline/models"
