@@ -85,8 +85,8 @@ def check_namespace(client: Any) -> None:
     if has_teams(client) and not client.get_user_namespace():
         raise UsageError(
             f"{client._get_url_prefix()} has several teams, and nothing says which one's this is: "
-            "give --namespace, namespace= in Python, or `namespace:` in the environment. Nothing "
-            "was changed."
+            "give --namespace, namespace= in Python, or, to submit, `namespace:` in the "
+            "environment. Nothing was changed."
         )
 
 
