@@ -26,7 +26,7 @@ class RunRequest:
 
 
 class Backend(Protocol):
-    """This machine (`edgeline.client.local`), or a KFP server (`edgeline.client.remote`)."""
+    """This machine (`edgeline.client.local`), or a KFP server (`edgeline.client.server`)."""
 
     def submit(self, request: RunRequest) -> Run:
         """Start a run.

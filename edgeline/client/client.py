@@ -51,7 +51,7 @@ class Client:
         console = console or Console(emoji=False)
         self.backend: Backend
         if host:
-            from edgeline.client.remote import Server
+            from edgeline.client.server import Server
             from edgeline.kubeflow.api import reach
 
             self.backend = Server(reach(host, namespace), root, console, namespace)
