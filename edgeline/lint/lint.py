@@ -7,6 +7,7 @@ from pathlib import Path
 
 from edgeline.lint import (
     destinations,
+    environments,
     gitops,
     images,
     pipelines,
@@ -23,6 +24,7 @@ RULES = (
     *traps.rules,
     *destinations.rules,
     *schedules.rules,
+    *environments.rules,
     *images.rules,
     *security.rules,
     *gitops.rules,
