@@ -21,7 +21,7 @@ from edgeline.environments.environment import Environment, load
 from edgeline.errors import EdgelineError, UsageError
 from edgeline.formats import names
 from edgeline.kubeflow import profiles
-from edgeline.kubeflow.api import asking, check_namespace, has_teams
+from edgeline.kubeflow.api import asking, has_teams, require_namespace
 from edgeline.local.plan import plan
 from edgeline.reports import terminal
 
@@ -64,7 +64,7 @@ class Server:
         if teams and not self.namespace and environment and environment.namespace:
             self.connection.set_user_namespace(environment.namespace)
         try:
-            check_namespace(self.connection)
+            require_namespace(self.connection)
             yield
         finally:
             self.connection.set_user_namespace(before)

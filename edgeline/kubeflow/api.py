@@ -41,12 +41,12 @@ def connect(host: str | None = None, namespace: str | None = None) -> Any:
             there, or it has several users and no namespace is given.
     """
     client = reach(host, namespace)
-    check_namespace(client)
+    require_namespace(client)
     return client
 
 
 def reach(host: str | None = None, namespace: str | None = None) -> Any:
-    """As `connect`, where it may still turn out which namespace it is: see `check_namespace`."""
+    """As `connect`, where it may still turn out which namespace it is: see `require_namespace`."""
     host = host or os.environ.get("KF_PIPELINES_ENDPOINT")
     if not host:
         raise UsageError("Which server? Give its address, or set KF_PIPELINES_ENDPOINT.")
@@ -76,7 +76,7 @@ def reach(host: str | None = None, namespace: str | None = None) -> Any:
     return client
 
 
-def check_namespace(client: Any) -> None:
+def require_namespace(client: Any) -> None:
     """Refuse to go on where a server has several teams and nothing says whose turn it is.
 
     Raises:
