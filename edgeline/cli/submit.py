@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import sys
 
 import click
 
@@ -36,11 +37,15 @@ def submit(
     wait: bool,
     settings: tuple[str, ...],
 ) -> None:
-    """Start a run of PIPELINE on a KFP server, after uploading it if this version is new."""
+    """Start a run of PIPELINE on a KFP server, after uploading it if this version is new.
+
+    The run's identifier alone goes to stdout; progress and messages go to stderr.
+    """
     from edgeline.client.client import Client
     from edgeline.environments.environment import load
     from edgeline.pipelines import catalogue
     from edgeline.pipelines.parameters import parameters_of, parse
+    from edgeline.reports import terminal
 
     host = host or os.environ.get("KF_PIPELINES_ENDPOINT")
     if not host:
@@ -49,7 +54,8 @@ def submit(
     parameters = parse(settings, parameters_of(definition))
     if environment:
         load(environment)  # before a server is asked
-    run = Client(host, namespace).submit(
+    client = Client(host, namespace, console=terminal.console(sys.stderr))
+    run = client.submit(
         definition,
         parameters,
         environment=environment,

@@ -12,24 +12,21 @@ from rich.console import Console
 
 from edgeline.client import stored
 from edgeline.client.lineage import artifacts_of
-from edgeline.client.remote_tasks import tasks_of
 from edgeline.client.run import Report, RunState, table
 from edgeline.errors import EdgelineError
-from edgeline.kubeflow.api import asking
+from edgeline.kubeflow.api import UnavailableError, asking
 from edgeline.kubeflow.refusals import RefusedError
+from edgeline.kubeflow.run_tasks import run_state, tasks_of
 from edgeline.local.plan import PlannedTask
+from edgeline.local.progress import Progress
 from edgeline.local.tasks import DONE, TaskResult, TaskState
 from edgeline.reports import terminal
 
 POLL = 5.0  # seconds between two looks at a run
+PAUSE = 60.0  # at most, while the server does not answer
+PATIENCE = 1800.0  # seconds without an answer after which waiting ends; a rollout takes minutes
 METRICS = ("metrics.json", "verification.json")
 REPORTS = ("report", "report.html")
-ENDED: dict[str, RunState] = {  # what the server calls it
-    "SUCCEEDED": "succeeded",
-    "FAILED": "failed",
-    "SKIPPED": "skipped",
-    "CANCELED": "canceled",
-}
 
 
 @dataclass
@@ -47,7 +44,7 @@ class RemoteRun:
 
     @property
     def state(self) -> RunState:
-        return ENDED.get(str(self._look().state), "running")
+        return run_state(self._look())
 
     @property
     def page(self) -> str:
@@ -89,34 +86,27 @@ class RemoteRun:
     def wait(self, timeout: float | None = None) -> RemoteRun:
         """Wait until it has ended, and show its tasks meanwhile. Ctrl-C leaves it running.
 
-        Raises:
-            EdgelineError: it failed or was cancelled, or has not ended in `timeout` seconds.
-        """
-        from edgeline.local.progress import Progress
+        A server that does not answer is asked again for half an hour.
 
+        Raises:
+            EdgelineError: it failed or was cancelled, has not ended in `timeout` seconds, or the
+                server refuses to tell.
+        """
         end = None if timeout is None else time.monotonic() + timeout
-        shown: dict[str, str] = {}
-        with Progress(self.console, [task.component for task in self.planned]) as progress:
-            while True:
-                run = self._look()
-                tasks = self._tasks(run)
-                for name, task in tasks.items():
-                    if task.state not in ("waiting", "unknown", shown.get(name)):
-                        shown[name] = task.state
-                        progress.update(task)
-                if run.state in ENDED:
-                    break
-                if end is not None and time.monotonic() >= end:
-                    raise EdgelineError(
-                        f"Run {self.id} has not ended in {timeout:g} s; it goes on: wait() again."
-                    )
-                time.sleep(self.poll)
-        if run.state in ("FAILED", "CANCELED"):
-            failed = [task for task in tasks.values() if task.state == "failed"]
+        try:
+            with Progress(self.console, [task.component for task in self.planned]) as progress:
+                run = self._watched(progress, end)
+        except KeyboardInterrupt:
+            self._say(f"{self._goes_on()}; it can be ended there, too.")
+            raise
+        state = run_state(run)
+        if state == "canceled":
+            raise EdgelineError(f"Run {self.id} was cancelled: see {self.page}")
+        if state == "failed":
+            failed = [task for task in self._tasks(run).values() if task.state == "failed"]
             name = f"Task {failed[0].task.component}" if failed else f"Run {self.id}"
             said = (failed[0].error if failed else "") or (run.error.message if run.error else "")
-            said = said or f"see its logs at {self.page}"
-            raise EdgelineError(f"{name} {'failed' if failed else run.state.lower()}: {said}")
+            raise EdgelineError(f"{name} failed: {said or f'see its logs at {self.page}'}")
         return self
 
     def cancel(self) -> None:
@@ -130,16 +120,65 @@ class RemoteRun:
 
     def _is_ending(self) -> bool:
         try:
-            return str(self._look().state) in (*ENDED, "CANCELING")
+            run = self._look()
         except EdgelineError:
             return False
+        return run_state(run) != "running" or str(run.state) == "CANCELING"
+
+    def _watched(self, progress: Progress, end: float | None) -> Any:
+        """The run when it has ended."""
+        shown: dict[str, str] = {}
+        while True:
+            run = self._look_patiently(end)
+            for name, task in self._tasks(run).items():
+                if task.state not in ("waiting", "unknown", shown.get(name)):
+                    shown[name] = task.state
+                    progress.update(task)
+            if run_state(run) != "running":
+                return run
+            if end is not None and time.monotonic() >= end:
+                raise EdgelineError(
+                    f"Run {self.id} has not ended in time; it goes on: wait() again, or look at "
+                    f"{self.page}"
+                )
+            time.sleep(self.poll)
+
+    def _look_patiently(self, end: float | None) -> Any:
+        """The run, where the server does not answer for some minutes, too."""
+        since, pause = time.monotonic(), self.poll
+        said = False
+        while True:
+            try:
+                found = self._look()
+            except UnavailableError as error:
+                now = time.monotonic()
+                if now - since >= PATIENCE or (end is not None and now >= end):
+                    raise EdgelineError(f"{error} {self._goes_on()}") from error
+                if not said:
+                    minutes = PATIENCE / 60
+                    self._say(f"{error} The run goes on; asking again for {minutes:.0f} minutes.")
+                said = True
+                time.sleep(pause)
+                pause = min(pause * 2, PAUSE)
+            except EdgelineError as error:
+                raise EdgelineError(f"{error} {self._goes_on()}") from error
+            else:
+                if said:
+                    self._say("The server answers again.")
+                return found
+
+    def _goes_on(self) -> str:
+        return f"Run {self.id} goes on: look at {self.page}"
+
+    def _say(self, sentence: str) -> None:
+        self.console.print(sentence, soft_wrap=True, markup=False, highlight=False)
 
     def __repr__(self) -> str:
         return f"Run of {self.pipeline} {self.id}: {self.state}"
 
     def _repr_html_(self) -> str:
         run = self._look()
-        state = str(run.state or "PENDING").lower()
+        state = run_state(run)
         return table(f"Run of {self.pipeline} {self.id}", state, self._tasks(run), self.page)
 
     def _files(self) -> list[stored.StoredFile]:
@@ -171,12 +210,10 @@ class RemoteRun:
         return found
 
     def _tasks(self, run: Any) -> dict[str, TaskResult]:
-        told = asking(lambda: tasks_of(self.server, run))
-        # of what a condition left out the server says nothing; of no task at all it says nothing
-        # where a run never began
-        untold: TaskState = "waiting"
-        if run.state in ENDED:
-            untold = "skipped" if told else "unknown"
+        names = [task.name for task in self.planned]
+        told = asking(lambda: tasks_of(self.server, run, names))
+        ended = run_state(run) != "running"
+        untold: TaskState = "unknown" if ended and not told else "waiting"
         return {
             task.component: TaskResult(task, found.state, found.seconds, error=found.error)
             if (found := told.get(task.name))

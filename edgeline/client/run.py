@@ -66,6 +66,7 @@ COLOURS: dict[TaskState, str] = {
     "succeeded": "#15803d",
     "cached": "#0e7490",
     "failed": "#b91c1c",
+    "canceled": "#b45309",
     "skipped": "#b45309",
     "running": "#1d4ed8",
 }

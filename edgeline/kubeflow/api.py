@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
+import sys
 import warnings
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -20,8 +22,14 @@ TIMEOUT = (10.0, 60.0)  # seconds to connect, and of silence
 AGAIN = (429, 502, 503, 504)  # what a server, or Envoy before it, says when it is busy or restarts
 TOKEN_PATH = "KF_PIPELINES_SA_TOKEN_PATH"
 CONFLICT = 409
+SERVER_FAULT = 500
 UNAVAILABLE = 14  # gRPC's code of a server that is not ready and did nothing
 Answer = TypeVar("Answer")
+
+
+class UnavailableError(EdgelineError):
+    """The server does not answer, or says that it cannot: what it keeps goes on, and it may
+    answer in a moment."""
 
 
 def connect(host: str | None = None, namespace: str | None = None) -> Any:
@@ -96,23 +104,29 @@ def has_teams(client: Any) -> bool:
 
 
 def asking(ask: Callable[[], Answer], host: str = "The server") -> Answer:
-    """What the server says.
+    """What the server says. What kfp prints meanwhile goes to stderr: stdout is the command's.
 
     Raises:
-        EdgelineError: it refuses, cannot be reached, or answers in no form of KFP's.
+        UnavailableError: it cannot be reached, or is not ready.
+        EdgelineError: it refuses, or answers in no form of KFP's.
     """
     import kfp_server_api
     import urllib3
 
     try:
-        return ask()
+        with contextlib.redirect_stdout(sys.stderr):
+            return ask()
     except kfp_server_api.ApiException as error:
-        raise refusal(error, host) from error
+        refused = refusal(error, host)
+        if (error.status or 0) >= SERVER_FAULT or error.status in AGAIN:
+            raise UnavailableError(str(refused)) from error
+        raise refused from error
     except urllib3.exceptions.HTTPError as error:
-        mend = "is the address right?"
+        said = f"{host} cannot be asked ({first_line(error)})"
         if "CERTIFICATE_VERIFY_FAILED" in str(error):
             mend = "name the file of its CA in SSL_CERT_FILE."
-        raise EdgelineError(f"{host} cannot be asked ({first_line(error)}): {mend}") from error
+            raise EdgelineError(f"{said}: {mend}") from error
+        raise UnavailableError(f"{said}: is the address right?") from error
     except (OSError, RuntimeError, ValueError) as error:
         # kfp's own: a token's file that is gone, a name that is there twice
         raise EdgelineError(f"{host}: {first_line(error)}.") from error

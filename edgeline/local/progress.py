@@ -22,6 +22,7 @@ MARKS = {
     "succeeded": "[green]✔[/]",
     "cached": "[cyan]✔[/]",
     "failed": "[red]✘[/]",
+    "canceled": "[yellow]✘[/]",
     "skipped": "[yellow]–[/]",
 }
 

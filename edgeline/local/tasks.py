@@ -9,8 +9,10 @@ from typing import Any, Literal
 
 from edgeline.local.plan import PlannedTask
 
-# unknown: of a run on a server that no longer tells
-TaskState = Literal["waiting", "running", "succeeded", "cached", "failed", "skipped", "unknown"]
+# canceled: by a person, with its run; unknown: of a run on a server that no longer tells
+TaskState = Literal[
+    "waiting", "running", "succeeded", "cached", "failed", "canceled", "skipped", "unknown"
+]
 DONE: tuple[TaskState, ...] = ("succeeded", "cached")
 
 

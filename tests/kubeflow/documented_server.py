@@ -15,10 +15,12 @@ Written after, each for what it says:
   "type.googleapis.com/google.rpc.Status", ...}]}`.
 - kubeflow/pipelines, backend/src/apiserver: server/pipeline_upload_server.go (uploads refuse with
   error_message and error_details), list/list.go (page tokens, 20 objects a page, 200 at most),
-  server/api_converter.go (a task carries no error; the nodes of Argo are there beside the tasks;
-  what has not ended ended in 1970), resource/resource_manager.go (a recurring run of a version
-  gets the server's service account), server/list_request_util.go (a token with other criteria).
+  server/api_converter.go (a task carries no error; the nodes of Argo are there beside the tasks),
+  resource/resource_manager.go (a recurring run of a version gets the server's service account),
+  server/list_request_util.go (a token with other criteria).
 - Envoy, before most servers: the text of its 503.
+- recordings of this project's own runs (recorded/): refusals, and how a run, its nodes and its
+  termination are told.
 """
 
 from __future__ import annotations
@@ -42,7 +44,9 @@ import yaml
 Object = dict[str, Any]
 API = "/apis/v2beta1"
 ACCOUNT = "pipeline-runner"
-NEVER = "1970-01-01T00:00:00Z"
+NEVER = "1970-01-01T00:00:00Z"  # when a run ended that has not; of a task it is YEAR_ONE
+YEAR_ONE = "0001-01-01T00:00:00Z"
+NO_SUCH_PATH = {"code": 5, "message": "Not Found"}
 ENVOY = b"upstream connect error or disconnect/reset before headers. reset reason: overflow"
 STATUS = {
     3: 400,
@@ -188,7 +192,7 @@ class _Handler(http.server.BaseHTTPRequestHandler):
                     said = {"error_message": refusal.said, "error_details": refusal.said}
                     return self._answer(refusal.status, said)
                 return self._answer(200, answer)
-        return self._send(404, b"not in this server", "text/plain")
+        return self._answer(404, NO_SUCH_PATH)
 
     do_GET = do_POST = do_DELETE = _handle  # noqa: N815
 
@@ -196,7 +200,16 @@ class _Handler(http.server.BaseHTTPRequestHandler):
         token, given = self.server.token, self.headers.get("Authorization")
         if token is not None and given != f"Bearer {token}" and not path.endswith("/healthz"):
             said = "Failed to check authorization. User identity is empty in the request header"
-            raise RefusedError(16, said, "Failed to authorize the request: Unauthenticated")
+            absent = "Request header error: there is no user identity header."
+            cause = "invalid bearer token, service account token has expired" if given else absent
+            raise RefusedError(
+                16,
+                said,
+                "Failed to list pipelines due to authorization error: Unauthenticated",
+                f"[Unauthenticated: {absent}: {absent}, Authentication failure: Unauthenticated: "
+                f"Review.Status.Authenticated is false. Error [{cause}]: "
+                "Failed to authenticate token review]",
+            )
 
     def _check_rights(self, namespace: str, what: str) -> None:
         if self.server.multi_user and (self.server.viewer or not namespace):
@@ -309,8 +322,13 @@ class _Handler(http.server.BaseHTTPRequestHandler):
         self._check_rights(fields["namespace"], "pipelines")
         names = [(entry["name"], entry["namespace"]) for entry in self.server.pipelines.values()]
         if (fields["name"], fields["namespace"]) in names:
-            said = f"The name {fields['name']} already exist. Please specify a new name."
-            raise RefusedError(6, said, "Failed to create a pipeline: Already exist error")
+            said = (
+                f"Failed to create a new pipeline. The name {fields['name']} already exist. "
+                "Please specify a new name"
+            )
+            raise RefusedError(
+                6, said, "Failed to create a pipeline due to server error: Already exist error"
+            )
         return self.server.make(self.server.pipelines, "pipeline_id", **fields)
 
     def versions(self, _: bytes, query: dict[str, str], owner: str) -> Object:
@@ -370,10 +388,8 @@ class _Handler(http.server.BaseHTTPRequestHandler):
 
     def _known(self, entries: dict[str, Object], key: str, kind: str) -> Object:
         if key not in entries:
-            said = f"{kind} {key} not found."
-            raise RefusedError(
-                5, said, f"Failed to fetch {kind.lower()} {key}: ResourceNotFoundError"
-            )
+            said = f"{kind} {key} not found"
+            raise RefusedError(5, said, f"Failed to fetch {kind.lower()}: ResourceNotFoundError")
         return entries[key]
 
     def recurring(self, _: bytes, query: dict[str, str]) -> Object:
@@ -446,31 +462,49 @@ class _Handler(http.server.BaseHTTPRequestHandler):
         entry["seen"] = known + 1  # a task more is done each time somebody asks
         done = tasks[: known + 1]
         ended = len(done) == len(tasks)
-        entry["state"] = "RUNNING"
+        state = "RUNNING"
         if ended:
             failed = any(task["state"] == "FAILED" for task in tasks)
-            entry["state"] = "FAILED" if failed else "SUCCEEDED"
+            state = "FAILED" if failed else "SUCCEEDED"
+        if any(past["state"] == "CANCELING" for past in entry["state_history"]):
+            ended, state = True, "FAILED"
+        self._becomes(entry, state)
+        if ended:
             entry["finished_at"] = _now()
-        entry["run_details"] = {"task_details": _nodes(done, tasks[known + 1 :][:1])}
+        nodes = _nodes(done, [] if ended else tasks[known + 1 :][:1], state)
+        entry["run_details"] = {"task_details": nodes}
         return {key: value for key, value in entry.items() if key != "seen"}
 
+    def _becomes(self, entry: Object, state: str) -> None:
+        if entry["state"] != state:
+            entry["state"] = state
+            entry["state_history"].append({"update_time": _now(), "state": state})
+
     def terminate(self, _: bytes, __: dict[str, str], key: str) -> Object:
-        self._known(self.server.runs, key, "Run")["state"] = "CANCELED"
+        entry = self._known(self.server.runs, key, "Run")
+        if entry["state"] not in ("PENDING", "RUNNING"):
+            said = f"Failed to terminate a run {key}. Row not found"
+            raise RefusedError(3, said, "Failed to terminate a run: Invalid input error")
+        self._becomes(entry, "CANCELING")
         return {}
 
 
-def _nodes(done: list[Object], running: list[Object]) -> list[Object]:
-    """Tasks among the other nodes of Argo's workflow; none has an error, whatever happened."""
-    found = []
+def _nodes(done: list[Object], running: list[Object], run: str) -> list[Object]:
+    """Tasks among the other nodes of Argo's workflow, each of them twice, and without a name those
+    of the metadata store; none has an error, whatever happened."""
+    found = [{"display_name": "root", "state": run, "end_time": YEAR_ONE}]
+    if run != "RUNNING":
+        found[0]["end_time"] = _now()
     states = [(task, task["state"]) for task in done] + [(task, "RUNNING") for task in running]
     for task, state in states:
-        name, end = task["display_name"], NEVER if state == "RUNNING" else task["end_time"]
+        name, end = task["display_name"], YEAR_ONE if state == "RUNNING" else task["end_time"]
         driver = {**task, "display_name": f"{name}-driver", "state": "SUCCEEDED"}
         executor = {**task, "display_name": "executor", "state": state, "end_time": end}
         pods = [{"pod_name": f"taxi-x7k2p-{abs(hash(name))}"}]
         found += [driver, {**task, "state": state, "end_time": end, "child_tasks": pods}, executor]
-    root = {"display_name": "root", "state": "RUNNING", "end_time": NEVER}
-    return [root, *found]
+    again = [{**node, "display_name": f"{node['display_name']}(0)"} for node in found]
+    nameless = {"execution_id": "42", "end_time": "2026-01-01T00:00:07Z"}
+    return [*again, nameless, *found]
 
 
 def _now() -> str:

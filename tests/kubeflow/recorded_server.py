@@ -7,6 +7,7 @@ unknown paths, and what a test adds by `answer` in plain sight, such as a list a
 from __future__ import annotations
 
 import base64
+import functools
 import http.server
 import json
 import lzma
@@ -63,6 +64,14 @@ def conversation(name: str) -> list[dict[str, Any]]:
     """What was said with a server that has several teams."""
     found: dict[str, list[dict[str, Any]]] = json.loads((RECORDED / "multiuser.json").read_bytes())
     return found[name]
+
+
+@functools.cache
+def conversations() -> dict[str, list[dict[str, Any]]]:
+    """What was said with a server that has one user."""
+    content = lzma.decompress((RECORDED / "conversations.json.xz").read_bytes())
+    found: dict[str, list[dict[str, Any]]] = json.loads(content)
+    return found
 
 
 class RecordedServer(http.server.ThreadingHTTPServer):

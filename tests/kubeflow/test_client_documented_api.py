@@ -78,10 +78,15 @@ def test_a_failed_run_says_which_task_and_why(server: Any) -> None:
 def test_waiting_ends_in_time_and_the_run_goes_on(server: Any) -> None:
     server.tasks["long"] = details(*((name, "SUCCEEDED") for name in TASKS))
     run = client(server)[0].submit("taxi", name="long")
-    with pytest.raises(EdgelineError, match="has not ended in 0 s; it goes on"):
+    with pytest.raises(EdgelineError, match="has not ended in time; it goes on"):
         run.wait(timeout=0)
     run.cancel()
-    assert next(iter(server.runs.values()))["state"] == "CANCELED"
+    run.cancel()  # a second time the server refuses it
+    run.poll = 0.0
+    with pytest.raises(EdgelineError, match=f"^Run {run.id} was cancelled: see http"):
+        run.wait()
+    assert run.state == "canceled"
+    run.cancel()
 
 
 def test_reports_and_numbers_come_from_the_run_s_place_in_the_store(
@@ -144,5 +149,6 @@ def test_the_command_prints_the_run(server: Any) -> None:
     )
     assert done.returncode == 0, done.stderr
     (run,) = server.runs.values()
-    assert run["run_id"] in done.stdout
+    assert done.stdout == f"{run['run_id']}\n"  # so that $(edgeline submit ...) is the run
+    assert f"Run details: {server.address}/#/runs/details/{run['run_id']}" in done.stderr
     assert run["display_name"] == "mine"

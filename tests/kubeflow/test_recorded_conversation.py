@@ -16,9 +16,9 @@ from recorded_server import RecordedServer, exchanges, message
 from rich.console import Console
 
 from edgeline.client.remote import RemoteRun
-from edgeline.client.remote_tasks import ServerTask, tasks_of
 from edgeline.errors import EdgelineError
 from edgeline.kubeflow.api import asking, connect
+from edgeline.kubeflow.run_tasks import ServerTask, tasks_of
 from edgeline.local.plan import PlannedTask
 from edgeline.schedules.declaration import read
 from edgeline.schedules.reconcile import differences
@@ -186,14 +186,15 @@ def test_a_task_told_beside_the_run_is_read_with_its_reason(server: RecordedServ
     }
     server.answer(f"GET runs/{CLONE}/tasks", {"tasks": [good], "next_page_token": "2"})
     server.answer(f"GET runs/{CLONE}/tasks?2", {"tasks": [bad]})
-    client = connect(server.address)
-    assert tasks_of(client, client.get_run(CLONE)) == {
+    client, names = connect(server.address), ("trainer-task", "Trainer Task", "second", "third")
+    assert tasks_of(client, client.get_run(CLONE), names) == {
         "trainer-task": ServerTask("succeeded"),  # under both of its names, and without a reason
         "Trainer Task": ServerTask("succeeded"),
+        "third": ServerTask("skipped"),
         "second": ServerTask("failed", 9.0, "out of memory"),
     }
     server.answer(f"GET runs/{CLONE}/tasks?2", {"code": 13}, 500)
-    assert tasks_of(client, client.get_run(CLONE)) == {}  # not half of them
+    assert tasks_of(client, client.get_run(CLONE), names) == {}  # not half of them
 
 
 @pytest.mark.parametrize(
