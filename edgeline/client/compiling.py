@@ -12,7 +12,7 @@ import msgspec
 from edgeline.artifacts.folder import write_output
 from edgeline.errors import UsageError
 from edgeline.formats import names, plain_yaml
-from edgeline.kubeflow import versions
+from edgeline.kubeflow import task, versions
 
 if TYPE_CHECKING:
     from edgeline.environments.environment import Environment
@@ -147,6 +147,7 @@ def compile_definition(
     """
     from google.protobuf import json_format
     from kfp.compiler import pipeline_spec_builder as builder
+    from kfp.dsl.yaml_component import YamlComponent
 
     message = builder.modify_pipeline_spec_with_override(
         definition.pipeline_spec, pipeline_name=None, pipeline_parameters=defaults or None
@@ -159,6 +160,8 @@ def compile_definition(
             f"Pipeline name {name!r} is refused by the server: use at most 128 of a-z, 0-9 and -."
         )
     _check_workspace(pipeline, platform)
+    if not isinstance(definition, YamlComponent):  # compiled before, perhaps for older images
+        task.start_here(pipeline)
     if place is None:
         about = definition.description or None
         comment = builder.extract_comments_from_pipeline_spec(pipeline, about)

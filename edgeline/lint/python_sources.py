@@ -7,14 +7,15 @@ from collections.abc import Iterator, Mapping, Sequence
 from functools import lru_cache
 from typing import Any
 
+from edgeline.kubeflow import task
 from edgeline.lint.documents import listed
 
-MODULE = "kfp.dsl.executor_main"
+MODULES = (task.EXECUTOR, task.MODULE)
 
 
 def runs_python(executor: Mapping[str, Any]) -> bool:
     """Whether kfp's own Python reads the task's inputs, not a program that someone wrote."""
-    return any(MODULE in text for text in _texts(executor))
+    return any(module in text for text in _texts(executor) for module in MODULES)
 
 
 def function(executor: Mapping[str, Any]) -> ast.FunctionDef | ast.AsyncFunctionDef | None:
