@@ -16,12 +16,18 @@ def notify(
 ):
     """Say how a pipeline ended; made to be the task of a dsl.ExitHandler.
 
+    What was published, why a model was refused, which task failed and why is asked of KFP's API,
+    the pods and the run's artifacts, since KFP's own status names a group and may say RUNNING. What
+    cannot be asked is said to be not known. Set KF_PIPELINES_UI_ENDPOINT to the address of
+    Kubeflow's pages for a link to the run.
+
     A webhook whose URL is a secret belongs into the environment variable EDGELINE_WEBHOOK,
     never into a parameter. A webhook that fails does not fail the task.
 
     Args:
         status: Filled in by KFP.
-        outcome: outcome.json with text, pipeline, run, state, task, error_code and error.
+        outcome: outcome.json with text, pipeline, run, state, task, error_code, error, published,
+            refused and page.
         pipeline_name: Name of the pipeline.
         run_id: Id of the run.
         webhook: URL that gets outcome.json by POST. Empty: EDGELINE_WEBHOOK, or none.
@@ -40,5 +46,6 @@ def notify(
             pipeline_name=pipeline_name,
             run_id=run_id,
             webhook=webhook,
+            outcome_uri=outcome.uri,
         ),
     )

@@ -9,15 +9,30 @@ from __future__ import annotations
 import http.client
 import json
 import os
+import re
 import urllib.request
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 from edgeline import artifacts
+from edgeline.components.notify.truth import Truth, find_out
 
 SCHEMA = "outcome/v1"
 OUTCOME = "outcome.json"
 TIMEOUT = 10.0  # seconds
+SHOWN = 3  # reasons in one line; the file has all
+SUCCEEDED, FAILED, CANCELED, UNKNOWN = "SUCCEEDED", "FAILED", "CANCELED", "UNKNOWN"
+# KFP's words for a state that is final; others, above all RUNNING, say nothing of the end
+FINAL = {
+    "SUCCEEDED": SUCCEEDED,
+    "COMPLETE": SUCCEEDED,
+    "FAILED": FAILED,
+    "CANCELED": CANCELED,
+    "CANCELLED": CANCELED,
+}
+SECRET = re.compile(r"KEY|SECRET|TOKEN|PASS|CREDENTIAL|WEBHOOK", re.IGNORECASE)
+SHORTEST_SECRET = 6  # characters; what is shorter stands in other words, too
 
 
 def notify(
@@ -30,52 +45,117 @@ def notify(
     pipeline_name: str = "",
     run_id: str = "",
     webhook: str = "",
+    outcome_uri: str = "",
 ) -> dict[str, Any]:
-    """Report the final state of a pipeline.
+    """Report how a pipeline ended.
 
     Args:
         outcome_path: folder for `outcome.json`, the object that a webhook gets too:
-            text, pipeline, run, state, task, error_code and error. `text` is the line.
-        state: as KFP names it: SUCCEEDED, FAILED, CANCELLED, ...
-        task: the task or group of tasks that the state belongs to.
+            text, pipeline, run, state, task, error_code, error, published, refused and page.
+            `text` is the line; `state` SUCCEEDED, FAILED, CANCELED or UNKNOWN; `published` null
+            where it is not known.
+        state: as KFP names it, which may be RUNNING of a run that has ended.
+        task: the task or group of tasks that KFP's state belongs to.
         error_code, error: what KFP says of the failure.
         pipeline_name, run_id: which run it was.
         webhook: a URL to POST the object to. A URL that is a secret belongs into the
             environment variable EDGELINE_WEBHOOK, which is read where this is empty:
             parameters are kept in the compiled pipeline and the run's record.
+        outcome_uri: where the folder goes in the artifacts' store; beside it are the run's
+            other artifacts.
 
     Returns:
-        The metadata of `outcome/v1`: state, task and error.
+        The metadata of `outcome/v1`: state and task.
     """
-    outcome: dict[str, Any] = {
-        "pipeline": pipeline_name,
-        "run": run_id,
-        "state": state,
-        "task": task,
-        "error_code": error_code,
-        "error": error,
-    }
-    outcome["text"] = _line(outcome)
+    truth = find_out(run_id, Path(outcome_path), outcome_uri)
+    hook = webhook or os.environ.get("EDGELINE_WEBHOOK", "")
+    outcome = _outcome(truth, state, task, error)
+    outcome = {"pipeline": pipeline_name, "run": run_id, "error_code": error_code, **outcome}
+    outcome["text"] = _line(outcome, truth)
+    outcome = _without_secrets(outcome, hook)
     print(outcome["text"])
     with artifacts.writing(outcome_path, SCHEMA) as draft:
         artifacts.write_json(draft.path / OUTCOME, outcome)
-        draft.metadata.update(state=state, task=task, error=error)
-    if url := webhook or os.environ.get("EDGELINE_WEBHOOK", ""):
-        _post(url, outcome)
+        draft.metadata.update(state=outcome["state"], task=outcome["task"])
+    if hook:
+        _post(hook, outcome)
     return {"edgeline_schema": SCHEMA, **draft.metadata}
 
 
-def _line(outcome: dict[str, Any]) -> str:
+def _outcome(truth: Truth, state: str, task: str, error: str) -> dict[str, Any]:
+    """How it ended, by what is known, or else by KFP's word where that is final."""
+    failed = [name for name, end in truth.states.items() if end == "failed"]
+    if not truth.states:
+        failed = list(truth.reasons)
+    if failed and not truth.canceled:
+        end = FAILED
+    elif truth.canceled:
+        end = CANCELED
+    elif truth.states and "unknown" not in truth.states.values():
+        end = SUCCEEDED
+    else:
+        end = FINAL.get(state, UNKNOWN)
+    reason = truth.reasons.get(failed[0], "") if failed else ""
+    return {
+        "state": end,
+        # of a failure in a group, KFP names the group, and that of the exit handler for all
+        "task": ", ".join(failed) or (task if end == FAILED and error else ""),
+        "error": reason or (error if end == FAILED else ""),
+        "published": None if truth.published is None else list(truth.published),
+        "refused": list(truth.refused),
+        "page": truth.page,
+    }
+
+
+def _line(outcome: Mapping[str, Any], truth: Truth) -> str:
     run = " ".join(
         part
         for part in ("Pipeline", outcome["pipeline"], outcome["run"] and f"({outcome['run']})")
         if part
     )
-    if outcome["state"] == "SUCCEEDED":
-        return f"{run}: SUCCEEDED"
-    error = " ".join(str(outcome["error"]).split())
-    where = outcome["task"] and f" in {outcome['task']}"
-    return f"{run}: {outcome['state']}{where}" + (f": {error}" if error else "")
+    page = truth.page or "the run's page"
+    found = list(filter(None, [_deliveries(outcome, truth)]))
+    if outcome["state"] == UNKNOWN:
+        return f"{run}: {'; '.join(['how it ended is not known here', *found])}: see {page}"
+    if outcome["state"] == FAILED:
+        error = " ".join(str(outcome["error"]).split())
+        where = outcome["task"] and f" in {outcome['task']}"
+        why = error or f"why is not known here: see {page}"
+        return "; ".join([f"{run}: {FAILED}{where}: {why}", *found])
+    text = f"{run}: {outcome['state']}"
+    return f"{text}: {'; '.join(found)}" if found else text
+
+
+def _deliveries(outcome: Mapping[str, Any], truth: Truth) -> str:
+    """What was published, or why nothing was."""
+    published, refused = outcome["published"], outcome["refused"]
+    found = [f"published {', '.join(published)}"] if published else []
+    if refused:
+        more = len(refused) - SHOWN
+        reasons = [*refused[:SHOWN], *([f"{more} more"] if more > 0 else [])]
+        found.append(f"refused by {'; '.join(reasons)}")
+    publishing = {end for name, end in truth.states.items() if name.startswith("publish")}
+    if not found and publishing and outcome["state"] == SUCCEEDED:
+        if publishing <= {"skipped"}:
+            found.append("nothing was published, since a condition was false")
+        elif published is None:
+            found.append("published, and where is not known here")
+    return "; ".join(found)
+
+
+def _without_secrets(value: Any, hook: str) -> Any:
+    """The same without what the environment keeps under a secret's name, and the webhook."""
+    secrets = {text for name, text in os.environ.items() if SECRET.search(name)} | {hook}
+    if isinstance(value, str):
+        for secret in secrets:
+            if len(secret) >= SHORTEST_SECRET:
+                value = value.replace(secret, "***")
+        return value
+    if isinstance(value, dict):
+        return {key: _without_secrets(each, hook) for key, each in value.items()}
+    if isinstance(value, list):
+        return [_without_secrets(each, hook) for each in value]
+    return value
 
 
 def _post(url: str, outcome: dict[str, Any]) -> None:

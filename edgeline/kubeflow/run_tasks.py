@@ -77,6 +77,24 @@ def run_state(run: Any) -> RunState:
     return "canceled" if found == "failed" and _canceled_at(run) else found
 
 
+def task_names(spec: Any) -> dict[str, bool]:
+    """The tasks with a container in a pipeline, nested ones too; true for exit handlers.
+
+    Args:
+        spec: KFP's IR as the server shows it, with or without its platform document.
+    """
+    pipeline = spec.get("pipeline_spec", spec)
+    components = pipeline.get("components", {})
+    found: dict[str, bool] = {}
+    for holder in (pipeline["root"], *components.values()):
+        for name, task in holder.get("dag", {}).get("tasks", {}).items():
+            component = components.get(task.get("componentRef", {}).get("name"), {})
+            if "executorLabel" in component:
+                strategy = task.get("triggerPolicy", {}).get("strategy", "")
+                found[name] = strategy == "ALL_UPSTREAM_TASKS_COMPLETED"
+    return found
+
+
 def tasks_of(server: Any, run: Any, names: Iterable[str]) -> dict[str, ServerTask]:
     """A run's tasks by their names in the pipeline; empty where the server tells of no task.
 

@@ -2,18 +2,14 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from edgeline.artifacts.verdicts import VERDICTS, reasons_against
 from edgeline.local.tasks import TaskResult
 
 SHOWN = 5  # reasons of one task; its report has the others
-VERDICTS = {  # the file in an artifact's folder: its verdict and the reasons against the model
-    "validation.json": ("blessed", "failures"),
-    "verification.json": ("approved", "reasons"),
-}
 
 
 def refusals(tasks: Mapping[str, TaskResult]) -> list[str]:
@@ -30,9 +26,8 @@ def refusals(tasks: Mapping[str, TaskResult]) -> list[str]:
 def _reasons(output: Any) -> list[str]:
     if not isinstance(output, dict):
         return []
-    for name, (verdict, reasons) in VERDICTS.items():
+    for name in VERDICTS:
         file = Path(str(output.get("uri", ""))) / name
         if file.is_file():
-            told = json.loads(file.read_text("utf-8"))
-            return [] if told[verdict] else list(map(str, told[reasons]))
+            return reasons_against(name, file.read_text("utf-8"))
     return []

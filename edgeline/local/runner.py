@@ -28,10 +28,12 @@ from kfp.local import subprocess_task_handler
 from kfp.local.status import Status
 
 from edgeline import plugins
+from edgeline.components.notify.truth import NOTE
 from edgeline.errors import EdgelineError, at_path
 from edgeline.local import containers, kfp_parts, warm
 from edgeline.local.cache import CheckedCache
 from edgeline.local.plan import plan
+from edgeline.local.refusals import refusals
 from edgeline.local.tasks import DONE, RunResult, TaskResult
 from edgeline.stores.destinations import LOCAL_RUN
 
@@ -160,6 +162,8 @@ def _watch(
         result.log = folder / "logs" / f"{result.task.component}.log"
         result.log.parent.mkdir(exist_ok=True)
         result.log.touch()
+        if result.task.exit_handler:
+            _note(output.parents[1] / NOTE, tasks)
         on_change(result)
         started = time.monotonic()
         try:
@@ -177,6 +181,26 @@ def _watch(
         return Status.SUCCESS if ended.code == 0 else Status.FAILURE
 
     return watch
+
+
+def _note(file: Path, tasks: Mapping[str, TaskResult]) -> None:
+    """Tell an exit handler what became of the others: what has not begun by now never will."""
+    others = {name: result for name, result in tasks.items() if not result.task.exit_handler}
+    bundles = [
+        str(result.outputs["uri"])
+        for result in others.values()
+        if "uri" in result.outputs and result.state in DONE and "bundle" in result.outputs
+    ]
+    states = {
+        name: {
+            "state": "skipped" if result.state == "waiting" else result.state,
+            "error": result.error,
+        }
+        for name, result in others.items()
+    }
+    told = {"tasks": states, "published": bundles, "refused": refusals(others)}
+    file.parent.mkdir(parents=True, exist_ok=True)  # where no other task had an output
+    file.write_text(json.dumps(told), "utf-8")
 
 
 def _handler(chain: _Lazy, watch: Callable[[list[str], Start], Status]) -> type:

@@ -37,7 +37,8 @@ def hook():
 
 @pytest.fixture(autouse=True)
 def no_webhook(monkeypatch):
-    monkeypatch.delenv("EDGELINE_WEBHOOK", raising=False)
+    for name in ("EDGELINE_WEBHOOK", "KUBERNETES_SERVICE_HOST"):
+        monkeypatch.delenv(name, raising=False)
 
 
 FAILURE = {
@@ -62,19 +63,76 @@ def test_a_failure_is_one_line_and_one_file(tmp_path, capsys):
         "task": "train",
         "error_code": 9,
         "error": "out of\nmemory",
+        "published": None,
+        "refused": [],
+        "page": "",
     }
-    assert metadata == {
-        "edgeline_schema": "outcome/v1",
-        "state": "FAILED",
-        "task": "train",
-        "error": "out of\nmemory",
-    }
+    assert metadata == {"edgeline_schema": "outcome/v1", "state": "FAILED", "task": "train"}
     assert artifacts.read(tmp_path / "outcome", "outcome/v1").metadata["state"] == "FAILED"
 
 
-def test_a_success(tmp_path, capsys):
-    notify(outcome_path=tmp_path / "outcome", state="SUCCEEDED", pipeline_name="taxi")
-    assert capsys.readouterr().out == "Pipeline taxi: SUCCEEDED\n"
+@pytest.mark.parametrize(
+    ("state", "said"),
+    [
+        ("SUCCEEDED", "SUCCEEDED"),
+        ("COMPLETE", "SUCCEEDED"),  # KFP's driver calls it so
+        ("RUNNING", "how it ended is not known here: see the run's page"),
+        ("FAILED", "FAILED: why is not known here: see the run's page"),
+    ],
+)
+def test_where_nothing_can_be_asked_only_a_final_state_is_told(state, said, tmp_path, capsys):
+    notify(
+        outcome_path=tmp_path / "outcome", state=state, task="exit-handler-1", pipeline_name="taxi"
+    )
+    assert capsys.readouterr().out == f"Pipeline taxi: {said}\n"
+
+
+def ended(folder, **told):
+    """The exit handler's line where `edgeline run` noted this."""
+    note = {"tasks": {}, "published": [], "refused": [], **told}
+    note["tasks"] = {
+        name: {"state": state, "error": error} for name, (state, error) in note["tasks"].items()
+    }
+    (folder / "tasks.json").write_text(json.dumps(note))
+    notify(outcome_path=folder / "notify" / "outcome", state="RUNNING", pipeline_name="taxi")
+    return json.loads((folder / "notify/outcome/outcome.json").read_text())
+
+
+DONE = {"train": ("succeeded", ""), "publish": ("succeeded", "")}
+
+
+def test_what_was_published_is_told(tmp_path):
+    outcome = ended(tmp_path, tasks=DONE, published=["s3://models/taxi/3"])
+    assert outcome["text"] == "Pipeline taxi: SUCCEEDED: published s3://models/taxi/3"
+    assert outcome["published"] == ["s3://models/taxi/3"]
+
+
+def test_why_a_model_was_refused_is_told(tmp_path):
+    tasks = {"train": ("cached", ""), "publish": ("skipped", "")}
+    outcome = ended(tmp_path, tasks=tasks, refused=["analyze: auc 0.5 is below 0.9"])
+    assert outcome["text"] == "Pipeline taxi: SUCCEEDED: refused by analyze: auc 0.5 is below 0.9"
+    reasons = [f"verify: {number}" for number in range(9)]
+    text = ended(tmp_path, tasks=tasks, refused=reasons)["text"]
+    assert text.endswith("refused by verify: 0; verify: 1; verify: 2; 6 more")
+    text = ended(tmp_path, tasks=tasks)["text"]
+    assert text.endswith("SUCCEEDED: nothing was published, since a condition was false")
+
+
+def test_the_task_that_failed_is_told_with_its_reason(tmp_path):
+    tasks = {"train": ("failed", "row 7 has no fare: add it."), "publish": ("skipped", "")}
+    outcome = ended(tmp_path, tasks=tasks)
+    assert outcome["text"] == "Pipeline taxi: FAILED in train: row 7 has no fare: add it."
+    assert (outcome["state"], outcome["task"]) == ("FAILED", "train")
+
+
+def test_no_secret_of_the_environment_is_told(tmp_path, monkeypatch, hook, capsys):
+    monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "hush-hush")
+    monkeypatch.setenv("EDGELINE_WEBHOOK", hook.url)
+    error = f"s3 refuses hush-hush at {hook.url}"
+    text = ended(tmp_path, tasks={"train": ("failed", error)})["text"]
+    assert text == "Pipeline taxi: FAILED in train: s3 refuses *** at ***"
+    assert "hush-hush" not in capsys.readouterr().out
+    assert "hush-hush" not in json.dumps(hook.posted)
 
 
 def test_a_webhook_gets_the_outcome(tmp_path, hook, monkeypatch):
@@ -131,5 +189,6 @@ def test_as_the_exit_handler_of_a_pipeline(fails, state, tmp_path, hook, monkeyp
     assert outcome["pipeline"].startswith("baking")
     assert outcome["run"]
     assert bool(outcome["error"]) == fails
+    assert outcome["published"] is None
     (written,) = tmp_path.rglob("outcome.json")
     assert json.loads(written.read_text()) == outcome
