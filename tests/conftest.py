@@ -11,6 +11,12 @@ import pytest
 HEAVY = {"tensorflow", "keras", "apache_beam", "onnx", "openvino", "schemathesis", "scipy.stats"}
 
 
+@pytest.fixture(autouse=True)
+def no_pauses(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A transfer is tried again at once."""
+    monkeypatch.setattr("edgeline.stores.again.FIRST_PAUSE", 0.0)
+
+
 @pytest.hookimpl(wrapper=True)
 def pytest_make_collect_report(
     collector: pytest.Collector,

@@ -59,6 +59,9 @@ class Handler(http.server.BaseHTTPRequestHandler):
         if repository.startswith("secret/"):
             return self.answer(403)
         server.requests.append(f"{self.command} {url.path}")
+        if server.busy and self.command == server.busy[0]:
+            server.busy.pop(0)
+            return self.answer(503)
         if self.command == "POST":
             return self.answer(202, Location=f"/v2/{repository}/blobs/uploads/1?state=x")
         if self.command == "PUT" and "/uploads/" in url.path:
@@ -82,7 +85,7 @@ class Handler(http.server.BaseHTTPRequestHandler):
 @pytest.fixture
 def server():
     found = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-    found.store, found.requests = {}, []
+    found.store, found.requests, found.busy = {}, [], []
     threading.Thread(target=found.serve_forever, args=(0.01,), daemon=True).start()
     registry._authorisations.clear()
     yield found
@@ -179,6 +182,19 @@ def test_changed_content_is_refused(server, host):
     with pytest.raises(EdgelineError, match="gave other content for team/server sha256:"):
         registry.copy(f"{host}/team/server:1", f"{host}/site/server:1")
     assert "/v2/site/server/manifests/1" not in server.store
+
+
+def test_a_registry_that_is_not_ready_is_asked_again(server, host, capsys, monkeypatch):
+    monkeypatch.setattr(registry, "ATTEMPTS", 1)
+    push(server, "team/server", "1")
+    for method in ("GET", "POST", "PUT"):
+        server.busy = [method, method]
+        registry.copy(f"{host}/team/server:1", f"{host}/site/{method.lower()}:1")
+        assert f"/v2/site/{method.lower()}/manifests/1" in server.store
+    assert capsys.readouterr().err.count("Trying again") == 6
+    with pytest.raises(EdgelineError, match="403"):
+        registry.digest(f"{host}/secret/a:1")
+    assert capsys.readouterr().err == ""
 
 
 def test_faults_are_sentences(host):

@@ -24,6 +24,9 @@ class Objects(http.server.BaseHTTPRequestHandler):
     protocol_version = "HTTP/1.1"
     objects: ClassVar[dict[str, bytes]] = {}
     cut: ClassVar[set[str]] = set()
+    cut_once: ClassVar[list[str]] = []
+    busy: ClassVar[list[int]] = []  # statuses of the next answers
+    asked: ClassVar[list[str]] = []
 
     def do_HEAD(self) -> None:
         self.do_GET()
@@ -32,6 +35,9 @@ class Objects(http.server.BaseHTTPRequestHandler):
         address = urlsplit(self.path)
         bucket, _, key = unquote(address.path).lstrip("/").partition("/")
         query = parse_qs(address.query, keep_blank_values=True)
+        self.asked.append(self.command)
+        if self.busy and self.command == "GET":  # fsspec asks by HEAD first
+            return self.fail(self.busy.pop(0), "ServiceUnavailable")
         if address.path.startswith("/storage/v1/b/"):
             return self.google(address.path.split("/")[4::2], query)
         if bucket == "secret":
@@ -44,7 +50,11 @@ class Objects(http.server.BaseHTTPRequestHandler):
             return self.listing(query.get("prefix", [""])[0], query.get("delimiter", [""])[0])
         if key not in self.objects and key:
             return self.fail(404, "NoSuchKey")
-        return self.answer(200, self.objects.get(key, b""), cut=key in self.cut)
+        cut = key in self.cut
+        if self.command == "GET" and key in self.cut_once:
+            self.cut_once.remove(key)
+            cut = True
+        return self.answer(200, self.objects.get(key, b""), cut=cut)
 
     def google(self, path: list[str], query: dict[str, list[str]]) -> None:
         """The JSON interface: `b/<bucket>`, `b/<bucket>/o`, `b/<bucket>/o/<key>`."""
@@ -119,6 +129,8 @@ class Objects(http.server.BaseHTTPRequestHandler):
 def server(monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
     monkeypatch.setattr(Objects, "objects", {})
     monkeypatch.setattr(Objects, "cut", set())
+    for name in ("cut_once", "busy", "asked"):
+        monkeypatch.setattr(Objects, name, [])
     with http.server.ThreadingHTTPServer(("127.0.0.1", 0), Objects) as httpd:
         httpd.daemon_threads = True
         threading.Thread(target=httpd.serve_forever, args=(0.01,), daemon=True).start()
@@ -293,6 +305,56 @@ def test_a_connection_that_breaks(scheme: str, server: str, tmp_path: Path) -> N
     sources = storage.resolve(f"{base(scheme, server)}/data/a.bin")
     with pytest.raises(EdgelineError, match="could not be read to its end"):
         storage.fetch(sources, tmp_path)
+
+
+@pytest.mark.parametrize("scheme", ["minio", "http"])
+def test_a_connection_that_broke_once_is_read_on(scheme: str, server: str, tmp_path: Path) -> None:
+    body = bytes(range(256)) * 12_000
+    Objects.objects["a.bin"] = body
+    Objects.cut_once.append("a.bin")
+    (source,) = storage.resolve(f"{base(scheme, server)}/data/a.bin")
+    with storage.open_source(source) as stream:
+        assert stream.read() == body
+    Objects.cut_once.append("a.bin")
+    (file,) = storage.fetch([source], tmp_path)
+    assert file.sha256 == hashlib.sha256(body).hexdigest()
+
+
+def test_what_changed_meanwhile_is_not_joined(server: str) -> None:
+    Objects.objects["a.bin"] = b"x" * 3_000_000
+    Objects.cut_once.append("a.bin")
+    (source,) = storage.resolve(f"http://{server}/data/a.bin")
+    with storage.open_source(source) as stream:
+        assert stream.read(1000) == b"x" * 1000
+        Objects.objects["a.bin"] = b"y" * 3_000_000
+        with pytest.raises(EdgelineError, match=r"a\.bin changed while it was read: run again"):
+            stream.read()
+
+
+def test_a_server_that_is_not_ready_is_asked_again_with_a_line(
+    server: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    Objects.objects["a.bin"] = b"x"
+    Objects.busy += [503, 502]
+    (source,) = storage.resolve(f"http://{server}/data/a.bin")
+    with storage.open_source(source) as stream:
+        assert stream.read() == b"x"
+    said = capsys.readouterr().err.splitlines()
+    assert [line.rpartition(" Trying again in ")[2] for line in said] == [
+        "0.0 s (2 of 5).",
+        "0.0 s (3 of 5).",
+    ]
+
+
+@pytest.mark.parametrize("path", ["secret/a.bin", "data/none.bin"])
+def test_a_refusal_is_not_asked_again(
+    path: str, server: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (source,) = storage.resolve(f"http://{server}/{path}")
+    with pytest.raises(EdgelineError):
+        storage.open_source(source)
+    assert Objects.asked.count("GET") == 1
+    assert capsys.readouterr().err == ""
 
 
 def test_no_server_at_all(server: str) -> None:

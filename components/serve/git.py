@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from edgeline.errors import EdgelineError
 from edgeline.sites.address import GitFolder
+from edgeline.stores.again import PassingError, again
 
 if TYPE_CHECKING:
     from dulwich.repo import Repo
@@ -38,6 +39,10 @@ def commit(files: Iterable[Path], place: GitFolder, message: str) -> str:
             is refused.
     """
     files = list(files)
+    return again(lambda: _committed(files, place, message))
+
+
+def _committed(files: list[Path], place: GitFolder, message: str) -> str:
     for attempt in range(ATTEMPTS):  # where somebody was quicker: on top of what they did, again
         if attempt:
             time.sleep(random.uniform(0, PAUSE * 2**attempt))  # sites served at once keep apart
@@ -128,4 +133,5 @@ def _asked(what: str, ask: Callable[[], Answer]) -> Answer:
         return ask()
     except known as error:
         said = (str(error).splitlines() or [type(error).__name__])[0]
-        raise EdgelineError(f"git {what} failed: {said}") from error
+        passing = isinstance(error, (urllib3.exceptions.HTTPError, ConnectionError, TimeoutError))
+        raise (PassingError if passing else EdgelineError)(f"git {what} failed: {said}") from error

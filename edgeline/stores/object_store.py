@@ -23,15 +23,16 @@ and the manifest of the later, which differs in provenance alone, remains.
 from __future__ import annotations
 
 import contextlib
+import functools
 import io
 import os
 import random
 import re
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import certifi
 import urllib3
@@ -40,6 +41,7 @@ from minio.error import MinioException, S3Error
 
 from edgeline.artifacts.bundle import MANIFEST, Bundle, manifest_text
 from edgeline.errors import EdgelineError
+from edgeline.stores.again import PassingError, again
 from edgeline.stores.endpoints import endpoint
 from edgeline.stores.signed import ROOTS
 
@@ -53,9 +55,11 @@ REFUSALS = {
     "InvalidToken",
     "SignatureDoesNotMatch",
 }
+BUSY = {"InternalError", "RequestTimeout", "ServiceUnavailable", "SlowDown"}
 # a publisher's keys need not reach beyond its prefix; what is really wrong is told when it writes
 UNKNOWN = {"AccessDenied", "NoSuchKey", "NoSuchBucket"}
 CLAIMS = ".claims"
+Done = TypeVar("Done")
 
 
 def connect(scheme: str, bucket: str, prefix: str) -> ObjectStore:
@@ -122,6 +126,9 @@ class ObjectStore:
 
     def read(self, *path: str | int) -> bytes | None:
         """The content of a small object, None where there is none."""
+        return again(lambda: self._content(*path))
+
+    def _content(self, *path: str | int) -> bytes | None:
         with self.explained():
             try:
                 response = self.client.get_object(self.bucket, self.key(*path))
@@ -140,19 +147,18 @@ class ObjectStore:
         name, version = bundle.name, bundle.version
         if self.manifest(name, version) is not None or not self._claim(name, version, digest):
             return False
-        with self.explained():
-            for path in bundle.files:
-                key = self.key(name, version, path)
-                self.client.fput_object(self.bucket, key, str(folder / path))
-            text, key = manifest_text(bundle).encode(), self.key(name, version, MANIFEST)
-            self.client.put_object(self.bucket, key, io.BytesIO(text), len(text))
+        for path in bundle.files:
+            key, file = self.key(name, version, path), str(folder / path)
+            put = functools.partial(self.client.fput_object, self.bucket, key, file)
+            self._persistently(put)
+        self._put_text(self.key(name, version, MANIFEST), manifest_text(bundle).encode())
         return True
 
     def get(self, bundle: Bundle, folder: Path) -> None:
-        with self.explained():
-            for path in bundle.files:
-                key = self.key(bundle.name, bundle.version, path)
-                self.client.fget_object(self.bucket, key, str(folder / path))
+        for path in bundle.files:
+            key, file = self.key(bundle.name, bundle.version, path), str(folder / path)
+            get = functools.partial(self.client.fget_object, self.bucket, key, file)
+            self._persistently(get)
 
     def signed_repositories(self) -> tuple[str, str]:
         parts = self.prefix.split("/") if self.prefix else []
@@ -193,8 +199,7 @@ class ObjectStore:
         mine = claims + digest
         others = set(self._keys(claims)) - {mine}
         if not others:
-            with self.explained():
-                self.client.put_object(self.bucket, mine, io.BytesIO(b""), 0)
+            self._put_text(mine, b"")
             others = set(self._keys(claims)) - {mine}
             if others:
                 # Both may have lost: come to the next number at different times.
@@ -202,9 +207,25 @@ class ObjectStore:
         return not others
 
     def _keys(self, prefix: str) -> list[str]:
-        with self.explained():
+        def names() -> list[str]:
             found = self.client.list_objects(self.bucket, prefix=prefix, recursive=True)
             return [entry.object_name for entry in found]
+
+        return self._persistently(names)
+
+    def _put_text(self, key: str, text: bytes) -> None:
+        self._persistently(
+            lambda: self.client.put_object(self.bucket, key, io.BytesIO(text), len(text))
+        )
+
+    def _persistently(self, work: Callable[[], Done]) -> Done:
+        """Do what may be done twice, again where the store or the network was not ready."""
+
+        def attempt() -> Done:
+            with self.explained():
+                return work()
+
+        return again(attempt)
 
     def key(self, *parts: str | int) -> str:
         """The object below the prefix."""
@@ -228,9 +249,10 @@ class ObjectStore:
                 fault = f"lacks {error.object_name}, which its manifest lists: publish it again."
             else:
                 fault = f"answered {error.code} ({error.message})."
-            raise EdgelineError(f"{where} {fault}") from None
+            kind = PassingError if error.code in BUSY else EdgelineError
+            raise kind(f"{where} {fault}") from None
         except urllib3.exceptions.HTTPError as error:
-            raise EdgelineError(
+            raise PassingError(
                 f"{where} cannot be reached ({_words(error)}): check the endpoint and the network."
             ) from None
         except (MinioException, ValueError) as error:

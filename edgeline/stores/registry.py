@@ -9,6 +9,7 @@ Docker's (`edgeline.stores.logins`). What is copied keeps its digest, which `doc
 from __future__ import annotations
 
 import hashlib
+import http.client
 import json
 import os
 import random
@@ -23,6 +24,7 @@ from typing import IO, Any
 
 from edgeline.errors import EdgelineError, UsageError
 from edgeline.stores import logins
+from edgeline.stores.again import BUSY, PassingError, again
 
 INDEXES = (
     "application/vnd.oci.image.index.v1+json",
@@ -131,19 +133,9 @@ def download(reference: str, blob: str, file: IO[bytes], limit: int) -> None:
     """
     image = parse(reference)
     try:
-        answer = _call("GET", image, f"blobs/{blob}")
+        again(lambda: _download(image, blob, file, limit))
     except _MissingError:
         raise EdgelineError(f"{image.host} has no {blob} of {image.path}: push it again.") from None
-    found, left = hashlib.sha256(), limit
-    with answer:
-        while chunk := answer.read(CHUNK):
-            left -= len(chunk)
-            if left < 0:
-                raise EdgelineError(f"{blob} of {image.path} has more than {limit} bytes.")
-            found.update(chunk)
-            file.write(chunk)
-    if f"sha256:{found.hexdigest()}" != blob:
-        raise EdgelineError(f"{image.host} gave other content for {image.path} {blob}.")
 
 
 def upload(reference: str, blob: str, file: IO[bytes]) -> None:
@@ -175,17 +167,35 @@ def _copy(source: Image, target: Image, manifest: Manifest, name: str) -> None:
 def _copy_blob(source: Image, target: Image, digest: str) -> None:
     if _has_blob(target, digest):
         return
-    with tempfile.TemporaryFile() as file, _call("GET", source, f"blobs/{digest}") as answer:
-        found = hashlib.sha256()
-        while chunk := answer.read(CHUNK):
-            found.update(chunk)
-            file.write(chunk)
-        if f"sha256:{found.hexdigest()}" != digest:
-            raise EdgelineError(f"{source.host} gave other content for {source.path} {digest}.")
+    with tempfile.TemporaryFile() as file:
+        again(lambda: _download(source, digest, file))
         _upload(target, digest, file)
 
 
+def _download(image: Image, blob: str, file: IO[bytes], limit: int | None = None) -> None:
+    """A blob in place of what the file has."""
+    found, size = hashlib.sha256(), 0
+    file.seek(0)
+    file.truncate()
+    with _call("GET", image, f"blobs/{blob}") as answer:
+        try:
+            while chunk := answer.read(CHUNK):
+                size += len(chunk)
+                if limit is not None and size > limit:
+                    raise EdgelineError(f"{blob} of {image.path} has more than {limit} bytes.")
+                found.update(chunk)
+                file.write(chunk)
+        except (http.client.HTTPException, ConnectionError, TimeoutError) as error:
+            raise _broken(image, error) from None
+    if f"sha256:{found.hexdigest()}" != blob:
+        raise EdgelineError(f"{image.host} gave other content for {image.path} {blob}.")
+
+
 def _upload(target: Image, digest: str, file: IO[bytes]) -> None:
+    again(lambda: _sent(target, digest, file))
+
+
+def _sent(target: Image, digest: str, file: IO[bytes]) -> None:
     size = str(file.seek(0, os.SEEK_END))
     file.seek(0)
     with _call("POST", target, "blobs/uploads/", data=b"") as upload:
@@ -230,7 +240,23 @@ def _call(
     headers: dict[str, str] | None = None,
     data: bytes | IO[bytes] | None = None,
 ) -> Any:
-    """One request about an image's repository, authorised if the registry asks for it."""
+    """One request about an image's repository, authorised if the registry asks for it.
+
+    It is sent again where the registry was not ready; one with a stream, and a POST, only by who
+    called it.
+    """
+    if method == "POST" or hasattr(data, "read"):
+        return _asked(method, image, resource, headers, data)
+    return again(lambda: _asked(method, image, resource, headers, data))
+
+
+def _asked(
+    method: str,
+    image: Image,
+    resource: str,
+    headers: dict[str, str] | None,
+    data: bytes | IO[bytes] | None,
+) -> Any:
     api = "https" if image.host.partition(":")[0] not in ("localhost", "127.0.0.1") else "http"
     host = "registry-1.docker.io" if image.host == "docker.io" else image.host
     url = urllib.parse.urljoin(f"{api}://{host}/v2/{image.path}/", resource)
@@ -253,13 +279,16 @@ def _call(
             elif tried < ATTEMPTS and not hasattr(data, "read") and _may_pass(error):
                 time.sleep(random.uniform(0, PAUSE * 2**tried))
             else:
-                raise EdgelineError(
+                raise (PassingError if error.code in BUSY else EdgelineError)(
                     f"{image.host} refuses to {kind.rpartition(',')[2]} {image.path} "
                     f"({error.code} {error.reason}): `docker login {image.host}` may be needed."
                 ) from None
         except OSError as error:
-            reason = getattr(error, "reason", error)
-            raise EdgelineError(f"Registry {image.host} cannot be reached ({reason}).") from None
+            raise _broken(image, getattr(error, "reason", error)) from None
+
+
+def _broken(image: Image, reason: object) -> PassingError:
+    return PassingError(f"Registry {image.host} cannot be reached ({reason}).")
 
 
 def _may_pass(error: urllib.error.HTTPError) -> bool:

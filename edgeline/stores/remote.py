@@ -12,11 +12,14 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from edgeline.errors import EdgelineError, UsageError
+from edgeline.stores.again import BUSY, PassingError
 from edgeline.stores.endpoints import endpoint
 
 PIN = "#sha256="
 REQUEST_BYTES = 8 << 20  # asked of an object store at once
 GIVE_UP = timedelta(minutes=1)
+NETWORK = ("aiohttp", "http", "urllib3")  # packages whose exceptions are a connection's
+STORE_BUSY = ("InternalError", "RequestTimeout", "ServiceUnavailable", "SlowDown")  # codes of S3
 
 
 def scheme(location: str) -> str:
@@ -56,7 +59,7 @@ def open_remote(location: str) -> Any:
 
 
 def failure(location: str, error: Exception) -> EdgelineError:
-    """What a client's exception means to a reader."""
+    """What a client's exception means to a reader; a PassingError where it may pass."""
     if isinstance(error, EdgelineError):
         return error
     if scheme(location) in ("http", "https") and isinstance(error.__cause__, Exception):
@@ -84,10 +87,19 @@ def failure(location: str, error: Exception) -> EdgelineError:
     reason = (
         f"HTTP {status}" if status else f"{type(error).__name__}: {' '.join(text.split())}"[:250]
     )
-    return EdgelineError(
+    return (PassingError if _may_pass(error, status) else EdgelineError)(
         f"{place} could not be read to its end ({reason}): "
         "check the network and the endpoint, then run again."
     )
+
+
+def _may_pass(error: Exception, status: int | None) -> bool:
+    if status:
+        return status in BUSY
+    if (code := getattr(error, "code", None)) and isinstance(code, str):
+        return code in STORE_BUSY
+    package = type(error).__module__.partition(".")[0]
+    return isinstance(error, (OSError, EOFError)) or package in NETWORK
 
 
 def _list_pyarrow(place: str, prefix: str) -> list[str]:

@@ -14,6 +14,8 @@ A location may name one file, a folder (all files below it, but those hidden by 
 hides); a web address names one file. Locations are given as a list, or as one string with
 commas between them.
 
+A remote transfer that breaks off is tried again (`edgeline.stores.again`), from where it broke off.
+
 `#sha256=<hex>` after a location pins its content: the digest of the file, or of the
 folder's or glob's listing (see `digest`).
 """
@@ -35,6 +37,7 @@ from urllib.parse import unquote
 
 from edgeline.errors import EdgelineError, UsageError
 from edgeline.stores import remote
+from edgeline.stores.again import PassingError, again
 from edgeline.stores.remote import PIN
 
 PIECE = 1 << 20
@@ -157,23 +160,34 @@ def _locations(data: str | Sequence[str]) -> list[str]:
 
 def _find(place: str) -> list[tuple[str, str]]:
     """(location, name) of every file that a location without pin names."""
+    found = again(lambda: _found(place))
+    if not found:
+        raise UsageError(f"{place} names no file: check the path and the pattern.")
+    return found
+
+
+def _found(place: str) -> list[tuple[str, str]]:
     try:
         _check_scheme(place)
         scheme = remote.scheme(place)
         if not scheme:
-            found = _find_local(place)
-        elif scheme == "package":
-            found = _find_local(_package_path(place))
-        elif scheme in ("http", "https"):
-            found = [(place, remote.public(place))]
-        else:
-            found = _find_keys(place)
+            return _find_local(place)
+        if scheme == "package":
+            return _find_local(_package_path(place))
+        if scheme in ("http", "https"):
+            return [(place, remote.public(place))]
+        return _find_keys(place)
     except EdgelineError:
         raise
     except Exception as error:  # each client has its own family of exceptions
-        raise remote.failure(place, error) from error
-    if not found:
-        raise UsageError(f"{place} names no file: check the path and the pattern.")
+        raise _failure(place, error) from error
+
+
+def _failure(place: str, error: Exception) -> EdgelineError:
+    """A disk's failure does not pass."""
+    found = remote.failure(place, error)
+    if remote.scheme(place) in ("", "package") and isinstance(found, PassingError):
+        return EdgelineError(str(found))
     return found
 
 
@@ -261,14 +275,17 @@ class _Watched(io.RawIOBase):
     def __init__(self, source: LocatedFile) -> None:
         self._source = source
         self._digest = hashlib.sha256()
+        self._passed = 0  # bytes
+        self._raw = again(self._opened)
+
+    def _opened(self) -> Any:
+        location = self._source.location
         try:
-            self._raw = (
-                remote.open_remote(source.location)
-                if remote.scheme(source.location)
-                else open(source.location, "rb", buffering=0)  # noqa: SIM115 - closed by close()
-            )
+            if remote.scheme(location):
+                return remote.open_remote(location)
+            return open(location, "rb", buffering=0)
         except Exception as error:
-            raise remote.failure(source.location, error) from error
+            raise _failure(location, error) from error
 
     def readable(self) -> bool:
         return True
@@ -277,12 +294,38 @@ class _Watched(io.RawIOBase):
         try:
             piece = self._raw.read(len(buffer))
         except Exception as error:
-            raise remote.failure(self._source.location, error) from error
+            failure = _failure(self._source.location, error)
+            if not isinstance(failure, PassingError):
+                raise failure from error
+            piece = again(lambda: self._read_on(len(buffer)))
         self._digest.update(piece)
+        self._passed += len(piece)
         if not piece and self._source.location == self._source.given.partition(PIN)[0]:
             _check_pin(self._source.given, self._source.pin, self._digest.hexdigest())
         buffer[: len(piece)] = piece
         return len(piece)
+
+    def _read_on(self, size: int) -> bytes:
+        """The next bytes from a new connection, if what came before them is still the same."""
+        raw, digest, left = self._opened(), hashlib.sha256(), self._passed
+        try:
+            while left:
+                if not (piece := raw.read(min(PIECE, left))):
+                    break
+                digest.update(piece)
+                left -= len(piece)
+            found: bytes = raw.read(size)
+        except Exception as error:
+            raw.close()
+            raise _failure(self._source.location, error) from error
+        if digest.digest() != self._digest.digest():
+            raw.close()
+            raise EdgelineError(
+                f"{remote.public(self._source.location)} changed while it was read: run again."
+            )
+        self._raw.close()
+        self._raw = raw
+        return found
 
     def close(self) -> None:
         if not self.closed and hasattr(self, "_raw"):
