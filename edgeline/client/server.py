@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from rich.console import Console
 
-from edgeline.client import upload
+from edgeline.client import cached_inputs, upload
 from edgeline.client.backend import RunRequest
 from edgeline.client.remote import RemoteRun
 from edgeline.environments.apply import set_caching
@@ -122,6 +122,10 @@ def _start(server: Any, request: RunRequest, compiled: CompiledPipeline) -> Any:
         compiled.name, compiled.version, compiled.documents, request.shared
     )
     found = asking(lambda: upload.find(server, wanted))
+    root = str(compiled.documents[0].get("defaultPipelineRoot") or "")
+    if found.place and cached_inputs.NAME not in request.parameters:
+        known = found.place.id
+        asking(lambda: cached_inputs.check(server, known, compiled.name, root))
     writes = request.shared and not found.version
     experiment = asking(lambda: upload.experiment(server, request.experiment, writes))
     if not found.version:

@@ -78,6 +78,11 @@ class ArtifactStore(_Part, frozen=True):
         root: the pipeline root: gs://, s3:// or minio://, the only ones KFP's launcher knows.
             Empty: what `kfp-launcher` says in the namespace of the run. In a profile that is where
             its key may write, so what is compiled then runs in every namespace.
+            The launcher reads a run's cached inputs under the scheme of its root, too: after a
+            change of scheme (KFP's own root is minio://) set `caching: false`, or give the
+            pipelines another name of the cache. The variables that say where the store is
+            (AWS_ENDPOINT_URL, AWS_REGION) reach the launcher as well, so `root` and `endpoint`
+            change together.
         endpoint: host and port of an S3 store that is not AWS's; else empty.
         region: of the bucket, where the store has regions.
         tls: whether the endpoint speaks HTTPS.

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from edgeline.lint import (
+    caching,
     destinations,
     environments,
     gitops,
@@ -25,6 +26,7 @@ RULES = (
     *destinations.rules,
     *schedules.rules,
     *environments.rules,
+    *caching.rules,
     *images.rules,
     *security.rules,
     *gitops.rules,

@@ -440,6 +440,18 @@ class _Handler(http.server.BaseHTTPRequestHandler):
         entry.update(mode=to.upper(), status=f"{to.upper()}D")
         return {}
 
+    def list_runs(self, _: bytes, query: dict[str, str]) -> Object:
+        self._needs_namespace(query.get("namespace", ""), "ListRuns")
+        ours = {
+            entry["experiment_id"] for entry in self._of_namespace(self.server.experiments, query)
+        }
+        found = [
+            {key: value for key, value in entry.items() if key != "seen"}
+            for entry in self.server.runs.values()
+            if entry["experiment_id"] in ours
+        ]
+        return self._listed("runs", found, query)
+
     def make_run(self, content: bytes, _: dict[str, str]) -> Object:
         fields = _given(content, "V2beta1Run")
         experiment = self._known(self.server.experiments, fields["experiment_id"], "Experiment")
@@ -549,6 +561,7 @@ _ROUTES: list[tuple[str, str, Any, str]] = [
     ("POST", "/recurringruns", _Handler.make_recurring, "V2beta1RecurringRun"),
     ("DELETE", f"/recurringruns{_ID}", _Handler.delete_recurring, ""),
     ("POST", f"/recurringruns{_ID}:(enable|disable)", _Handler.switch, ""),
+    ("GET", "/runs", _Handler.list_runs, "V2beta1ListRunsResponse"),
     ("POST", "/runs", _Handler.make_run, "V2beta1Run"),
     ("GET", f"/runs{_ID}", _Handler.run, "V2beta1Run"),
     ("POST", f"/runs{_ID}:terminate", _Handler.terminate, ""),

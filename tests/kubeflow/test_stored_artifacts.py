@@ -15,7 +15,7 @@ import pytest
 from recorded_server import RecordedServer, message
 from rich.console import Console
 
-from edgeline.client import lineage
+from edgeline.client import cached_inputs, lineage
 from edgeline.client.remote import RemoteRun
 from edgeline.errors import EdgelineError
 from edgeline.kubeflow.api import connect
@@ -224,3 +224,44 @@ def test_numbers_of_other_components_are_no_fault(recorded: RecordedServer, buck
     bucket(f"{below}/cut/1/scores/metrics.json", '{"f1": 0.')
     with pytest.raises(EdgelineError, match=r"cut/1/scores/metrics\.json is no JSON"):
         _ = run_of(recorded, OLD).metrics
+
+
+def test_a_run_whose_cached_inputs_the_launcher_cannot_read_is_refused(
+    recorded: RecordedServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The recorded run, whose artifacts lie under s3://, comes before one under another root."""
+    monkeypatch.setattr(lineage, "PAGE", 20)  # as was asked
+    recorded.keep_metadata()
+    run = message("taxi_runs")["run"]
+    version = {"pipeline_id": "p", "pipeline_version_id": "v"}
+    other = {
+        **run,
+        "run_id": "other",
+        "pipeline_version_reference": {**version, "pipeline_id": "q"},
+    }
+    ours = {**run, "run_id": CACHED, "pipeline_version_reference": version}
+    recorded.answer("GET runs", {"runs": [other, ours]})
+    server = connect(recorded.address)
+    for root in ("s3://elsewhere/pipelines", ""):
+        cached_inputs.check(server, "p", "taxi", root)
+    cached_inputs.check(server, None, "taxi", "minio://mlpipeline/v2/artifacts")
+    cached_inputs.check(server, "new", "taxi", "minio://mlpipeline/v2/artifacts")
+    with pytest.raises(EdgelineError) as caught:
+        cached_inputs.check(server, "p", "taxi", "minio://mlpipeline/v2/artifacts")
+    said = str(caught.value)
+    assert said.startswith("Earlier results of taxi lie at s3://mlpipeline/pipelines/taxi/")
+    assert "run without the cache" in said
+
+
+def test_where_no_metadata_store_answers_the_earlier_version_tells_its_root(
+    recorded: RecordedServer,
+) -> None:
+    run = message("taxi_runs")["run"]
+    version = {"pipeline_id": "p", "pipeline_version_id": "v"}
+    recorded.answer("GET runs", {"runs": [{**run, "pipeline_version_reference": version}]})
+    server = connect(recorded.address)
+    cached_inputs.check(server, "p", "taxi", "gs://b")  # nothing is told, and nothing refused
+    spec = {"pipeline_spec": {"defaultPipelineRoot": "s3://old/root"}, "platform_spec": {}}
+    recorded.answer("GET pipelines/p/versions/v", {**version, "pipeline_spec": spec})
+    with pytest.raises(EdgelineError, match=r"lie at s3://old/root, and with the root gs://b "):
+        cached_inputs.check(server, "p", "taxi", "gs://b")

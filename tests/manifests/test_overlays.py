@@ -247,6 +247,32 @@ def test_a_prefix_reaches_the_name_of_the_pipeline_in_its_version(tmp_path: Path
     assert not rules & {"prefix-without-reference", "pipeline-pruned", "version-pruned"}
 
 
+def test_retries_are_a_component_of_the_controller_s_settings(tmp_path: Path) -> None:
+    controller = {
+        "apiVersion": "v1",
+        "kind": "ConfigMap",
+        "metadata": {"name": "workflow-controller-configmap", "namespace": "kubeflow"},
+        "data": {
+            "executor": "imagePullPolicy: IfNotPresent\n",
+            "workflowDefaults": "spec: {templateDefaults: {retryStrategy: {retryPolicy: OnError}}}",
+        },
+    }
+    (tmp_path / "kfp.yaml").write_text(yaml.safe_dump(controller))
+    (tmp_path / "retries").mkdir()
+    for file in (MANIFESTS / "components" / "retries").iterdir():
+        (tmp_path / "retries" / file.name).write_bytes(file.read_bytes())
+    (tmp_path / "kustomization.yaml").write_text("resources: [kfp.yaml]\ncomponents: [retries]\n")
+    (made,) = kustomize(tmp_path)
+    validate(made)
+    assert made["data"]["executor"] == controller["data"]["executor"]
+    defaults = yaml.safe_load(made["data"]["workflowDefaults"])
+    strategy = defaults["spec"]["templateDefaults"]["retryStrategy"]
+    assert strategy == {"limit": "0", "retryPolicy": "Always"}
+    fault = Path(__file__).parents[1] / "lint" / "faults" / "retry-does-nothing.yaml"
+    assert "retry-does-nothing" in {finding.rule for finding in lint([fault])}
+    assert "retry-does-nothing" not in {finding.rule for finding in lint([fault, tmp_path])}
+
+
 def test_argo_cd_sees_how_each_kind_of_ours_fares(built: dict[str, Objects]) -> None:
     data = one(built["argocd"], "ConfigMap", "argocd-cm")["data"]
     kinds = {key.rpartition("_")[2] for key in data}
