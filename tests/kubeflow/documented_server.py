@@ -201,15 +201,16 @@ class _Handler(http.server.BaseHTTPRequestHandler):
         if token is not None and given != f"Bearer {token}" and not path.endswith("/healthz"):
             said = "Failed to check authorization. User identity is empty in the request header"
             absent = "Request header error: there is no user identity header."
-            cause = "invalid bearer token, service account token has expired" if given else absent
-            raise RefusedError(
-                16,
-                said,
-                "Failed to list pipelines due to authorization error: Unauthenticated",
-                f"[Unauthenticated: {absent}: {absent}, Authentication failure: Unauthenticated: "
-                f"Review.Status.Authenticated is false. Error [{cause}]: "
-                "Failed to authenticate token review]",
-            )
+            cause = f"Unauthenticated: {absent}: {absent}"
+            if given:
+                cause = (
+                    f"[{cause}, Authentication failure: Unauthenticated: "
+                    "Review.Status.Authenticated is false. Error [invalid bearer token, service "
+                    "account token has expired]: "
+                    "Failed to authenticate token review]"
+                )
+            context = "Failed to list pipelines due to authorization error: Unauthenticated"
+            raise RefusedError(16, said, context, cause)
 
     def _check_rights(self, namespace: str, what: str) -> None:
         if self.server.multi_user and (self.server.viewer or not namespace):

@@ -105,7 +105,7 @@ def test_a_token_is_read_anew_for_each_request(
     path.write_text("first")
     client = connect(server.address)
     server.token = "second"
-    with pytest.raises(EdgelineError, match=r"\(401\)"):
+    with pytest.raises(EdgelineError, match=r"The token in .*token has expired: write a new one"):
         asking(lambda: pipeline_id(client, "taxi"))
     path.write_text("second")  # as the kubelet does before the first one expires
     assert pipeline_id(client, "taxi") is None
