@@ -41,6 +41,8 @@ def wanted(value: ast.expr, parameters: list[str]) -> str:
     if artifact := artifact_of(value):
         return f"{artifact}_path"
     match value:
+        case ast.Attribute(ast.Name(name), "uri"):
+            return f"{name}_uri"
         case ast.Call(ast.Name("paths"), [ast.Name(first), *_]):
             return f"{first.removesuffix('s')}_paths"
     passed = [node.id for node in ast.walk(value) if isinstance(node, ast.Name)]
