@@ -97,7 +97,9 @@ def run(step: str, folder: Path) -> None:
         from edgeline.components.ingest.ingest import ingest
 
         shape = [SIDE, SIDE, 3]
-        ingest(at("images.parquet"), at("examples"), report_path=page, images={"image": shape})
+        ingest(
+            at("images.parquet"), at("examples"), examples_report_path=page, images={"image": shape}
+        )
     elif step == "validate":
         from edgeline.components.validate.validate import validate
 

@@ -87,7 +87,8 @@ def executors(pipeline: dict[str, Any]) -> dict[str, Any]:
 @pytest.mark.parametrize("place", NAMES)
 def test_the_linter_has_nothing_against_it(place: str, locked: tuple[Path, dict[str, str]]) -> None:
     files = [locked[0] / f"{name}-{place}.yaml" for name in catalogue.names()]
-    assert [str(entry) for entry in lint(files)] == []
+    # which of them are too large, tests/lint/test_workflow.py tells
+    assert [str(entry) for entry in lint(files) if entry.rule != "workflow-too-large"] == []
     assert unpinned(files[0]) == []
 
 

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 from markupsafe import Markup
+from panel import cut_in_panel
 
 from edgeline.reports import report
 
@@ -66,3 +67,31 @@ def test_a_figure_shrinks_no_further_than_it_can_be_read():
     from matplotlib.figure import Figure
 
     assert '<svg style="min-width:432pt"' in report.figure(Figure(figsize=(10, 3)))
+
+
+def test_nothing_is_cut_in_the_panel_of_kubeflow_s_pages(tmp_path: Path) -> None:
+    from matplotlib.figure import Figure
+
+    path, name = "s3://bucket/" + "a" * 90, "dropoff_community_area"
+    wrong = f"Column {name!r} in eval is present in 1,003 of 1,005 rows (99.80%), but in all by it."
+    cells = [report.badge("warning", False), "eval", name, wrong, "FEATURE_TYPE_LOW_FRACTION", 1e5]
+    wide = report.figure(Figure(figsize=(12, 2)))
+    page = report.page(
+        "Data validation",
+        [report.Fact("a path", path), *[report.Fact("rows", "15,002")] * 5],
+        [
+            report.Section(path, report.table(["a", "b", "what is wrong"], [cells[1:4]] * 3)),
+            report.Section("Wide", report.table(["", *"abcde"], [cells, [*cells[:5], path]])),
+            report.Section("Files", report.table(["", ""], [(name, path), (path, 3)])),
+            report.Section("Bars", report.table(["a", "b"], [(report.bar(0.5), path)]) + wide),
+            report.Section("Log", Markup("<pre>{}</pre>").format("x" * 200), note=path),
+        ],
+    )
+    assert cut_in_panel(page, tmp_path) == []
+
+
+def test_a_wide_row_becomes_a_list_that_names_its_columns() -> None:
+    wide = report.table(["a", "b", "c", "d", "<e>"], [(1, "x", None, Markup("<b>y</b>"), True)])
+    assert wide.count("data-name=") == 5
+    assert '<td class=s data-name="&lt;e&gt;">True</td>' in wide
+    assert "data-name" not in report.table(["a", "b", "c", "d"], [(1, 2, 3, 4)])

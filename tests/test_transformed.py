@@ -1,14 +1,12 @@
 """The sentence about transformed features, from fields that may be anyone's."""
 
 import io
-import json
 
 import pytest
-from kfp import dsl
 from rich.markup import escape
 
-from edgeline.artifacts.metadata import MOST, record
-from edgeline.artifacts.transformed import KEY, Cause, causes, sentence, shortened
+from edgeline import artifacts
+from edgeline.artifacts.transformed import KEY, Cause, causes, sentence
 from edgeline.local.plan import PlannedTask
 from edgeline.local.progress import facts
 from edgeline.local.tasks import TaskResult
@@ -61,11 +59,10 @@ MANY = tuple(f"a column of a wide table, number {number:03}" for number in range
         ([Cause(("ü",) * 10, f"Operator{i}") for i in range(20)], "Operator19, which"),
     ],
 )
-def test_the_table_of_the_run_says_the_same_of_many_features(found, said):
-    """Its metadata are those that Kubeflow takes: no more than so many bytes of one fact."""
-    artifact = dsl.Artifact()
-    record(artifact, {"takes": "transformed", KEY: shortened(found)})
-    outputs = {"edge_model": {"metadata": artifact.metadata}}
+def test_the_table_of_the_run_says_the_same_of_many_features(found, said, tmp_path):
+    with artifacts.writing(tmp_path / "edge_model", "edge_model/v1") as draft:
+        draft.metadata |= {"takes": "transformed", KEY: [cause.to_json() for cause in found]}
+    outputs = {"edge_model": {"uri": str(tmp_path / "edge_model")}}
     result = TaskResult(PlannedTask("convert", "convert", ()), "succeeded", outputs=outputs)
     assert said in told(*found)
     assert facts(result, {}) == told(*found)
@@ -80,11 +77,9 @@ def test_a_name_is_printed_as_it_is():
 
 def test_so_many_operators_that_their_features_have_no_room_are_all_named():
     found = [Cause(("f" * 500 + str(i),) * 12, f"An{'Operator' * 4}{i}") for i in range(30)]
-    entries = shortened(found)
-    assert len(json.dumps(entries, ensure_ascii=False).encode()) <= MOST
-    text = sentence("transformed", {KEY: json.loads(json.dumps(entries))})
+    text = told(*found)
     assert all(f"{cause.operator}" in text for cause in found)
-    assert "applies to 12 features:" in text
+    assert "and 2 others:" in text
 
 
 @pytest.mark.parametrize("others", [None, "3", -1, 1e300, float("nan"), [], 0.5])

@@ -57,7 +57,7 @@ def analyze(
     examples_path: str,
     model_path: str,
     evaluation_path: str,
-    report_path: str,
+    evaluation_report_path: str,
     eval_config: Mapping[str, object] | str = "",
     split: str = "eval",
     baseline_model_uri: str = "",
@@ -74,7 +74,7 @@ def analyze(
         examples_path: `examples/v1` folder.
         model_path: `model/v1` folder, or that of an imported LiteRT or ONNX model.
         evaluation_path: where the `evaluation/v1` folder is written.
-        report_path: where the HTML is written.
+        evaluation_report_path: where the HTML is written.
         eval_config: see `evaluation_config.parse`.
         split: which rows.
         baseline_model_uri: `model/v1` folder to compare with, or "".
@@ -145,7 +145,7 @@ def analyze(
             draft.path / "validation.json",
             {"blessed": verdict.blessed, "failures": verdict.failures, "notes": verdict.notes},
         )
-    report.write(report_path, verdict, by_slice, curves, _class_names(model, curves))
+    report.write(evaluation_report_path, verdict, by_slice, curves, _class_names(model, curves))
     return Analysis(
         verdict.blessed,
         {"edgeline_schema": SCHEMA, **draft.metadata},

@@ -13,9 +13,9 @@ def analyze(
     examples: Input[Dataset],
     model: Input[Model],
     evaluation: Output[Artifact],
-    metrics: Output[Metrics],
+    evaluation_metrics: Output[Metrics],
     classification: Output[ClassificationMetrics],
-    report: Output[HTML],
+    evaluation_report: Output[HTML],
     eval_config: dict = {},  # noqa: B006
     split: str = "eval",
     baseline_model_uri: str = "",
@@ -30,9 +30,9 @@ def analyze(
         model: The trained model (model/v1), with its signature `evaluate`; or an imported LiteRT
             or ONNX model (edge_model/v1, onnx_model/v1).
         evaluation: Metrics of every slice, the verdict and TFMA's result files (evaluation/v1).
-        metrics: The metrics of all rows.
+        evaluation_metrics: The metrics of all rows.
         classification: ROC curve and confusion matrix of all rows.
-        report: HTML page: verdict and reasons, metrics, slices from the worst on, plots.
+        evaluation_report: HTML page: verdict and reasons, metrics, slices from the worst on, plots.
         eval_config: TFMA's EvalConfig as an object: metrics, slices, thresholds; metrics
             default by task.
         split: Which split of the examples to evaluate.
@@ -46,14 +46,14 @@ def analyze(
     """
     from typing import NamedTuple
 
-    from edgeline.artifacts.metadata import record
+    from edgeline.artifacts.metadata import record, record_metrics
     from edgeline.components.analyze.analyze import analyze as work
 
     result = work(
         examples_path=examples.path,
         model_path=model.path,
         evaluation_path=evaluation.path,
-        report_path=report.path,
+        evaluation_report_path=evaluation_report.path,
         eval_config=eval_config,
         split=split,
         baseline_model_uri=baseline_model_uri,
@@ -61,7 +61,7 @@ def analyze(
         confidence_intervals=confidence_intervals,
         seed=seed,
     )
-    record(evaluation, result.metadata)
-    record(metrics, result.overall)
+    record(evaluation, result.metadata, "blessed")
+    record_metrics(evaluation_metrics, result.overall)
     result.log(classification)
     return NamedTuple("Outputs", [("blessed", bool)])(result.blessed)  # type: ignore[operator]

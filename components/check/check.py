@@ -67,7 +67,7 @@ def check_edge_model(
     target: str,
     require_mapped: float,
     placement_path: str | Path,
-    report_path: str | Path,
+    placement_report_path: str | Path,
 ) -> dict[str, object]:
     """Check an edge model in a pipeline: write the placement and its page, then gate.
 
@@ -76,7 +76,7 @@ def check_edge_model(
         target: what to check for.
         require_mapped: the share of operators that must map, 0 to 1.
         placement_path: the `placement/v1` folder to write; `placement.json` is `Placement.to_json`.
-        report_path: the HTML page to write.
+        placement_report_path: the HTML page to write.
 
     Returns:
         The metadata: `target`, `mapped_share`, `operators`, `mapped`, `left_on_cpu`.
@@ -85,7 +85,7 @@ def check_edge_model(
         EdgelineError: as `check` and `require`; both are written before the gate fails.
     """
     placement = check(edge_model_path, target)
-    page.write(report_path, placement)
+    page.write(placement_report_path, placement)
     facts = {
         "target": placement.target,
         "mapped_share": placement.share,

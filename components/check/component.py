@@ -10,7 +10,7 @@ from edgeline.images import reference
 def check(
     edge_model: Input[Model],
     placement: Output[Artifact],
-    report: Output[HTML],
+    placement_report: Output[HTML],
     target: str = "edgetpu",
     require_mapped: float = 0.0,
 ):
@@ -19,7 +19,7 @@ def check(
     Args:
         edge_model: The converted model (edge_model/v1).
         placement: Every operator with its place, the rule that says so and its source.
-        report: The same as a page: operators by device, the cut, memory, what to change.
+        placement_report: The same as a page: operators by device, the cut, memory, what to change.
         target: The device to check for; edgetpu is the one with a table of rules.
         require_mapped: The share of operators that must map, 0 to 1; the step fails below it.
     """
@@ -33,6 +33,8 @@ def check(
             target=target,
             require_mapped=require_mapped,
             placement_path=placement.path,
-            report_path=report.path,
+            placement_report_path=placement_report.path,
         ),
+        "mapped_share",
+        "operators",
     )

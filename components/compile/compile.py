@@ -75,7 +75,7 @@ def compile_edge_model(
     edge_model_path: str = "",
     model_path: str = "",
     options: Mapping[str, object] | None = None,
-    report_path: str = "",
+    compilation_report_path: str = "",
     time_limit: int = 900,
     name: str = "",
 ) -> CompiledModel:
@@ -86,7 +86,7 @@ def compile_edge_model(
         edge_model_path: an `edge_model/v1` or `onnx_model/v1` folder, or "".
         model_path: the `model/v1` folder it was made of, for targets that take a SavedModel, or "".
         options: settings of the target by name.
-        report_path: the HTML page to write, or "".
+        compilation_report_path: the HTML page to write, or "".
         time_limit: seconds that the compiler may take.
         name: what messages call the model; by default its path.
 
@@ -125,9 +125,11 @@ def compile_edge_model(
         {"size_bytes": size, "share_on_accelerator": compiled.share}
         | {key: value for key, value in compiled.facts.items() if not isinstance(value, str)},
     )
-    if report_path:
+    if compilation_report_path:
         report.write(
-            report_path, given.name, [report.TargetOutcome(target, result.metadata, result.placed)]
+            compilation_report_path,
+            given.name,
+            [report.TargetOutcome(target, result.metadata, result.placed)],
         )
     return result
 

@@ -10,8 +10,8 @@ from edgeline.images import reference
 def compile(  # noqa: A001
     edge_model: Input[Model],
     compiled_model: Output[Model],
-    report: Output[HTML],
-    metrics: Output[Metrics],
+    compilation_report: Output[HTML],
+    compilation_metrics: Output[Metrics],
     target: str = "litert",
     options: dict = {},  # noqa: B006
     time_limit: int = 900,
@@ -23,14 +23,15 @@ def compile(  # noqa: A001
         edge_model: The converted or imported model (edge_model/v1 or onnx_model/v1).
         compiled_model: What the device loads, with signature, placement and the compiler's
             log (compiled_model/v1).
-        report: Size, operators on the accelerator and on the CPU with the reason, facts.
-        metrics: Size, share of operators on the accelerator, and the compiler's numbers.
+        compilation_report: Size, operators on the accelerator and on the CPU with the reason,
+            facts.
+        compilation_metrics: Size, share of operators on the accelerator, the compiler's numbers.
         target: The device family: a target that `edgeline compile-model --help` lists.
         options: Settings of the target by name; see `edgeline compile-model --help`.
         time_limit: Seconds that the compiler may take.
         model: The trained model (model/v1), for targets that take a SavedModel.
     """
-    from edgeline.artifacts.metadata import record
+    from edgeline.artifacts.metadata import record, record_metrics
     from edgeline.components.compile.compile import compile_edge_model as work
 
     result = work(
@@ -39,8 +40,8 @@ def compile(  # noqa: A001
         edge_model_path=edge_model.path,
         model_path=getattr(model, "path", ""),
         options=options,
-        report_path=report.path,
+        compilation_report_path=compilation_report.path,
         time_limit=time_limit,
     )
-    record(compiled_model, result.metadata)
-    record(metrics, result.metrics)
+    record(compiled_model, result.metadata, "target", "size")
+    record_metrics(compilation_metrics, result.metrics)

@@ -11,8 +11,8 @@ def convert(
     model: Input[Model],
     examples: Input[Dataset],
     edge_model: Output[Model],
-    report: Output[HTML],
-    metrics: Output[Metrics],
+    conversion_report: Output[HTML],
+    conversion_metrics: Output[Metrics],
     quantisation: str = "dynamic",
     representative_split: str = "train",
     representative_rows: int = 500,
@@ -33,8 +33,9 @@ def convert(
             takes no fp16, auto, uint8, batch or per_channel.
         examples: Raw examples (examples/v1); representative rows are taken from them.
         edge_model: The LiteRT model with signature, labels and operator table (edge_model/v1).
-        report: Sizes, operators and the difference from the trained model.
-        metrics: Size in bytes, share of the size of the model that came, largest difference.
+        conversion_report: Sizes, operators and the difference from the trained model.
+        conversion_metrics: Size in bytes, share of the size of the model that came, largest
+            difference.
         quantisation: float, fp16, dynamic (int8 weights), int8, int16x8 (int16 activations), a
             recipe of ai-edge-quantizer (dynamic_wi8_afp32, dynamic_wi4_afp32,
             weight_only_wi8_afp32, weight_only_wi4_afp32, static_wi8_ai8, static_wi8_ai16, or
@@ -49,14 +50,14 @@ def convert(
         labelled_split: For auto: the split on whose rows this is judged.
         decision_threshold: For auto: of a binary task.
     """
-    from edgeline.artifacts.metadata import record
+    from edgeline.artifacts.metadata import record, record_metrics
     from edgeline.components.convert.convert import convert as work
 
     result = work(
         model_path=model.path,
         examples_path=examples.path,
         edge_model_path=edge_model.path,
-        report_path=report.path,
+        conversion_report_path=conversion_report.path,
         quantisation=quantisation,
         representative_split=representative_split,
         representative_rows=representative_rows,
@@ -68,5 +69,5 @@ def convert(
         labelled_split=labelled_split,
         decision_threshold=decision_threshold,
     )
-    record(edge_model, result.metadata)
-    record(metrics, result.metrics)
+    record(edge_model, result.metadata, "size", "quantisation")
+    record_metrics(conversion_metrics, result.metrics)

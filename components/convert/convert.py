@@ -51,7 +51,7 @@ def convert(
     model_path: str,
     examples_path: str,
     edge_model_path: str,
-    report_path: str,
+    conversion_report_path: str,
     quantisation: str = "dynamic",
     representative_split: str = "train",
     representative_rows: int = 500,
@@ -75,7 +75,7 @@ def convert(
         examples_path: raw examples; `representative_rows` rows, spread evenly over the split,
             calibrate integer quantisation and show how far the edge model is from the cloud's.
         edge_model_path: the folder to write.
-        report_path: the HTML file to write.
+        conversion_report_path: the HTML file to write.
         quantisation: float, fp16 (weights), dynamic (int8 weights), int8, int16x8 (int16
             activations, int8 weights), a named recipe or a recipe's path or URI (see
             `recipes`), or auto: the smallest that holds `max_drop` (see `fallback`), which is
@@ -110,14 +110,16 @@ def convert(
             "range of every tensor: give more rows or another split."
         )
     taken = {"split": representative_split, "rows": _count(rows)}
-    return _convert(trained, rows, taken, edge_model_path, report_path, settings, time_limit)
+    return _convert(
+        trained, rows, taken, edge_model_path, conversion_report_path, settings, time_limit
+    )
 
 
 def convert_arrays(
     model_path: str,
     rows: models.Arrays,
     edge_model_path: str,
-    report_path: str,
+    conversion_report_path: str,
     quantisation: str = "dynamic",
     time_limit: int = 900,
     io: str = "float",
@@ -139,7 +141,9 @@ def convert_arrays(
     trained, settings = _read(model_path, settings)
     arrays = _fitting(rows, models.raw_features(trained))
     taken = {"split": None, "rows": _count(arrays)}
-    return _convert(trained, arrays, taken, edge_model_path, report_path, settings, time_limit)
+    return _convert(
+        trained, arrays, taken, edge_model_path, conversion_report_path, settings, time_limit
+    )
 
 
 def _read(model_path: str, settings: Settings) -> tuple[Artifact, Settings]:
@@ -160,7 +164,7 @@ def _convert(
     rows: models.Arrays,
     taken: Mapping[str, Any],
     edge_model_path: str,
-    report_path: str,
+    conversion_report_path: str,
     settings: Settings,
     time_limit: int,
 ) -> Converted:
@@ -209,9 +213,9 @@ def _convert(
             text = "".join(f"{label}\n" for label in labels)
             (draft.path / "labels.txt").write_text(text, encoding="utf-8")
         draft.metadata.update(metadata)
-    report.write(report_path, metadata, result.signature, table, built, settings.limit)
+    report.write(conversion_report_path, metadata, result.signature, table, built, settings.limit)
     return Converted(
-        {**metadata, transformed.KEY: transformed.shortened(causes)},
+        metadata,
         {
             "size_bytes": len(built.model),
             "size_share_of_source": len(built.model) / max(source_size, 1),

@@ -12,7 +12,7 @@ from edgeline.images import reference
 def import_model(
     source: str,
     model: Output[Model],
-    report: Output[HTML],
+    import_report: Output[HTML],
     sha256: str = "",
     task: str = "multiclass_classification",
     labels: str = "",
@@ -35,7 +35,7 @@ def import_model(
             https://tfhub.dev/owner/name/version, kaggle://owner/model/framework/variation/version
             or hf://owner/repository@revision/file.
         model: The model with its features, labels and signature.
-        report: What came in and what it takes and gives.
+        import_report: What came in and what it takes and gives.
         sha256: The digest that the content must have; of a folder, that of its listing.
         task: binary_classification, multiclass_classification or regression.
         labels: A text file with the class names, one a line, at any location.
@@ -62,7 +62,7 @@ def import_model(
     found = work(
         source=source,
         model_path=model.path,
-        report_path=report.path,
+        import_report_path=import_report.path,
         sha256=sha256,
         labels=labels,
         wanted=Wanted(
@@ -76,5 +76,5 @@ def import_model(
             rename=rename,
         ),
     )
-    record(model, found)
+    record(model, found, "task")
     return (kind_of(found),)

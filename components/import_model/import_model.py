@@ -41,7 +41,7 @@ TIME_LIMIT = 900  # seconds for TensorFlow to load and write a model
 def import_model(
     source: str,
     model_path: str,
-    report_path: str = "",
+    import_report_path: str = "",
     sha256: str = "",
     labels: str = "",
     wanted: Wanted = Wanted(),  # noqa: B008 - frozen
@@ -52,7 +52,7 @@ def import_model(
         model_path: the folder to write: `model/v1` of a SavedModel or Keras file, `edge_model/v1`
             of a LiteRT file, `onnx_model/v1` (`model.onnx`, `signature.json`, `labels.txt`) of
             an ONNX file.
-        report_path: the HTML page to write, or "".
+        import_report_path: the HTML page to write, or "".
         wanted: what the file does not say; its `labels` are read from `labels`.
 
     Returns:
@@ -81,8 +81,8 @@ def import_model(
             metadata = _import_onnx(path, model_path, wanted, origin)
         else:
             metadata = _import_saved_model(path, model_path, wanted, origin)
-    if report_path:
-        _write_report(report_path, metadata)
+    if import_report_path:
+        _write_report(import_report_path, metadata)
     return metadata
 
 

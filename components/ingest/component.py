@@ -10,7 +10,7 @@ from edgeline.images import reference
 def ingest(
     data: str,
     examples: Output[Dataset],
-    report: Output[HTML],
+    examples_report: Output[HTML],
     format: str = "",  # noqa: A002
     split_ratios: dict = {"train": 2, "eval": 1},  # noqa: B006
     split_key: str = "",
@@ -26,7 +26,7 @@ def ingest(
         data: where the data lies: a path, s3://, gs://, minio:// or https:// location; a file, a
             folder or a glob; several with commas between. #sha256=<hex> pins a location's content.
         examples: the rows as Parquet, one folder a split (examples/v1).
-        report: an HTML page with the splits, columns and sources.
+        examples_report: an HTML page with the splits, columns and sources.
         format: csv, parquet, tfrecord, json or images; empty: by the files' endings.
         split_ratios: split to weight, for example {"train": 8, "eval": 1, "test": 1}.
         split_key: column whose value decides the split, so that rows with an equal value
@@ -46,7 +46,7 @@ def ingest(
         work(
             data=data,
             examples_path=examples.path,
-            report_path=report.path,
+            examples_report_path=examples_report.path,
             format=format,
             split_ratios=split_ratios,
             split_key=split_key,

@@ -43,7 +43,7 @@ def ingest(
     data: str | Sequence[str],
     examples_path: str | Path,
     *,
-    report_path: str | Path = "",
+    examples_report_path: str | Path = "",
     format: str = "",  # noqa: A002 - the parameter's name in the pipeline
     split_ratios: Mapping[str, float] = RATIOS,
     split_key: str = "",
@@ -98,8 +98,8 @@ def ingest(
             sources=_sources(kind, sources, files),
             data_digest=storage.digest(files),
         )
-        if report_path:
-            _write_report(report_path, draft.metadata)
+        if examples_report_path:
+            _write_report(examples_report_path, draft.metadata)
     return {"edgeline_schema": examples.SCHEMA, **draft.metadata}
 
 

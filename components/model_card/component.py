@@ -11,7 +11,7 @@ from edgeline.images import reference
 @dsl.component(base_image=reference("pipeline"), install_kfp_package=False)
 def model_card(
     edge_model: Input[Model],
-    report: Output[HTML],
+    model_card: Output[HTML],
     name: str = "",
     model: Input[Model] = None,
     float_model: Input[Model] = None,
@@ -27,7 +27,7 @@ def model_card(
     Args:
         edge_model: The edge model (edge_model/v1, onnx_model/v1) that the targets were compiled
             from.
-        report: The page; what was not made or not connected is absent.
+        model_card: The page; what was not made or not connected is absent.
         name: What the page calls the model.
         model: The trained model (model/v1).
         float_model: The floating edge model beside it (edge_model/v1).
@@ -43,7 +43,7 @@ def model_card(
     from edgeline.components.model_card.model_card import paths
 
     work(
-        report_path=report.path,
+        model_card_path=model_card.path,
         name=name,
         model_path=getattr(model, "path", ""),
         edge_model_paths=paths(edge_model, float_model),

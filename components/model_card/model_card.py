@@ -37,7 +37,7 @@ class Drawing:
 
 
 def model_card(
-    report_path: str | Path,
+    model_card_path: str | Path,
     name: str = "",
     model_path: str = "",
     edge_model_paths: Sequence[str] = (),
@@ -49,7 +49,7 @@ def model_card(
     """Write the page of a model from what components wrote of it, in any order.
 
     Args:
-        report_path: the HTML page to write.
+        model_card_path: the HTML page to write.
         name: what the page calls the model.
         model_path, edge_model_paths, compiled_model_paths, verification_paths, placement_paths,
             evaluation_path: folders, see `card.read`.
@@ -66,7 +66,7 @@ def model_card(
         evaluation_path,
     )
     title = f"{name}: model card" if name else "Model card"
-    report.write(report_path, title, _facts(card), sections(card))
+    report.write(model_card_path, title, _facts(card), sections(card))
 
 
 def paths(*given: Any) -> list[str]:

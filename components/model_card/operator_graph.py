@@ -23,6 +23,9 @@ NAME_LETTERS, SHAPE_LETTERS, DEVICE_LETTERS = 19, 16, 10  # that a box has room 
 STYLE = (
     ".ops{overflow:auto;max-height:62rem;border:1px solid #e2e8f0;border-radius:.4rem;"
     "margin-bottom:.8rem}"
+    # larger than a screen: with bars that are there before one scrolls
+    ".ops::-webkit-scrollbar{width:.7rem;height:.7rem}"
+    ".ops::-webkit-scrollbar-thumb{background:#94a3b8;border-radius:.4rem}"
     ".ops svg{display:block;max-width:none}.ops text{font-size:10px;fill:#0f172a}"
     ".ops .soft{font-size:9px;fill:#475569}.ops g:hover rect{stroke-width:3}"
     ".key{display:flex;flex-wrap:wrap;gap:.3rem 1.2rem;font-size:.9rem;margin:.4rem 0}"

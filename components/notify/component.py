@@ -48,4 +48,5 @@ def notify(
             webhook=webhook,
             outcome_uri=outcome.uri,
         ),
+        "state",
     )

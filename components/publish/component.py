@@ -71,5 +71,5 @@ def publish(
         compiled_model_path=getattr(compiled_model, "path", ""),
         signing_keys=signing_keys,
     )
-    record(bundle, published.metadata)
+    record(bundle, published.metadata, "version", "name")
     return (published.uri, published.version)

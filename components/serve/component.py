@@ -12,7 +12,7 @@ from edgeline.images import reference
 def serve(
     bundle: Input[Artifact],
     deployment: Output[Artifact],
-    report: Output[HTML],
+    deployment_report: Output[HTML],
     site: str,
     models_repository: str,
     form: str = "kustomize",
@@ -29,7 +29,7 @@ def serve(
     Args:
         bundle: The copy of the bundle that publish left (bundle/v1).
         deployment: The files of the site, and what became of them (deployment/v1).
-        report: What was deployed where, and whether it answers as recorded.
+        deployment_report: What was deployed where, and whether it answers as recorded.
         site: cluster://NAMESPACE, or git+https://HOST/REPOSITORY.git//FOLDER?branch=BRANCH.
         models_repository: Where models' images are pushed, for example ghcr.io/acme/models.
         form: kustomize or kserve; for Git also ocm, kubeedge, greengrass, iotedge, compose.
@@ -52,12 +52,12 @@ def serve(
         site=site,
         models_repository=models_repository,
         deployment_path=deployment.path,
-        report_path=report.path,
+        deployment_report_path=deployment_report.path,
         form=form,
         name=name,
         address=address,
         time_limit=time_limit,
     )
-    record(deployment, done.metadata)
+    record(deployment, done.metadata, "version", "form")
     made = [("model", str), ("commit", str)]
     return NamedTuple("Served", made)(done.model, done.commit)  # type: ignore[operator]

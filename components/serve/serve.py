@@ -53,7 +53,7 @@ def serve(
     site: str,
     models_repository: str,
     deployment_path: str | Path,
-    report_path: str | Path,
+    deployment_report_path: str | Path,
     form: str = "kustomize",
     name: str = "",
     address: str = "",
@@ -67,7 +67,7 @@ def serve(
         models_repository: below which models' images are pushed.
         deployment_path: the `deployment/v1` folder to write: the files of the site,
             `deployment.json`.
-        report_path: the HTML page to write.
+        deployment_report_path: the HTML page to write.
         form: one of `edgeline.sites.render.FORMS`; for a cluster kustomize or kserve.
         name: of the deployment; by default the bundle's.
         address: where the deployed server answers; by default its Service in the cluster. For
@@ -104,7 +104,7 @@ def serve(
         rows = _until(ask, end) if address else None
         done = Deployment(name, manifest.version, model, site, form, commit, rows)
         _write(done, files, deployment_path)
-        _page(done, files, report_path, manifest, place)
+        _page(done, files, deployment_report_path, manifest, place)
     return done
 
 

@@ -13,8 +13,8 @@ def train(
     module: str,
     label: str,
     model: Output[Model],
-    metrics: Output[Metrics],
-    report: Output[HTML],
+    training_metrics: Output[Metrics],
+    training_report: Output[HTML],
     task: str = "binary_classification",
     steps: int = 1000,
     batch_size: int = 40,
@@ -38,8 +38,9 @@ def train(
         module: The user's module: an import path, a file or a URI.
         label: The output of preprocessing_fn that is to be predicted.
         model: A SavedModel whose serving_default takes raw features (model/v1).
-        metrics: Losses of the epoch that was kept, and the model's metrics on eval_split (val_).
-        report: Training curves and the network.
+        training_metrics: Losses of the epoch that was kept, and the model's metrics on eval_split
+            (val_).
+        training_report: Training curves and the network.
         task: binary_classification, multiclass_classification or regression.
         steps: Training batches in all.
         batch_size: Rows a batch.
@@ -56,7 +57,7 @@ def train(
         sparsity: For pruning: the share of weights that becomes 0.
         clusters: For clustering: how many values the weights of a tensor share.
     """
-    from edgeline.artifacts.metadata import record
+    from edgeline.artifacts.metadata import record, record_metrics
     from edgeline.components.train.fitting import Fitting
     from edgeline.components.train.optimising import Optimisation
     from edgeline.components.train.train import train as work
@@ -78,10 +79,10 @@ def train(
             optimisation=Optimisation(optimisation, sparsity, clusters),
         ),
         model_path=model.path,
-        report_path=report.path,
+        training_report_path=training_report.path,
         hyperparameters=hyperparameters,
         label_vocabulary=label_vocabulary,
         checkpoint_dir=checkpoint_dir,
     )
-    record(model, facts)
-    record(metrics, facts["metrics"])
+    record(model, facts, "parameters", "epochs")
+    record_metrics(training_metrics, facts["metrics"])

@@ -30,7 +30,7 @@ def train(
     task: str,
     how: Fitting,
     model_path: str,
-    report_path: str,
+    training_report_path: str,
     hyperparameters: Mapping[str, object] | None = None,
     label_vocabulary: str = "",
     checkpoint_dir: str = "",
@@ -44,7 +44,7 @@ def train(
         task: one of `edgeline.artifacts.models.TASKS`.
         how: see `Fitting`.
         model_path: where the `model/v1` folder goes.
-        report_path: where the HTML report goes.
+        training_report_path: where the HTML report goes.
         hyperparameters: handed to the user's `build_model`.
         label_vocabulary: the `vocab_filename` of the label, whose entries are the class names.
         checkpoint_dir: a folder that outlives this process; a training that was killed
@@ -98,7 +98,7 @@ def train(
                 "metrics": _metrics(state.history, kept, judged),
                 "transform_digest": graph_artifact.digest,
             }
-        write_report(report_path, network, state, draft.metadata, how)
+        write_report(training_report_path, network, state, draft.metadata, how)
         discard(checkpoints)
     return {"edgeline_schema": models.SCHEMA, **draft.metadata}
 

@@ -13,7 +13,7 @@ def transform(
     module: str,
     transform_graph: Output[Artifact],
     transformed_examples: Output[Dataset],
-    report: Output[HTML],
+    features_report: Output[HTML],
     analyze_split: str = "train",
     beam_options: list = [],  # noqa: B006
     analyzer_cache: str = "",
@@ -26,7 +26,7 @@ def transform(
         module: The user's module: an import path, a file or a URI.
         transform_graph: The graph, for training and serving (transform_graph/v1).
         transformed_examples: The model features (transformed_examples/v1).
-        report: What each feature is made from and how it is spread.
+        features_report: What each feature is made from and how it is spread.
         analyze_split: The split that vocabularies, means and quantiles are learnt from.
         beam_options: Options of Apache Beam; empty runs in this process.
         analyzer_cache: A folder that keeps what was learnt of each part of growing data.
@@ -40,10 +40,10 @@ def transform(
         module=module,
         transform_graph_path=transform_graph.path,
         transformed_examples_path=transformed_examples.path,
-        report_path=report.path,
+        features_report_path=features_report.path,
         analyze_split=analyze_split,
         beam_options=beam_options,
         analyzer_cache=analyzer_cache,
     )
-    record(transform_graph, graph_metadata)
+    record(transform_graph, graph_metadata, "rows_analyzed")
     record(transformed_examples, examples_metadata)

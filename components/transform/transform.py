@@ -25,7 +25,7 @@ def transform(
     module: str,
     transform_graph_path: str,
     transformed_examples_path: str,
-    report_path: str,
+    features_report_path: str,
     analyze_split: str = "train",
     beam_options: Sequence[str] = (),
     analyzer_cache: str = "",
@@ -38,7 +38,7 @@ def transform(
         module: the user's module, see `edgeline.user_code`.
         transform_graph_path: where the `transform_graph/v1` folder goes.
         transformed_examples_path: where the `transformed_examples/v1` folder goes.
-        report_path: where the HTML report goes.
+        features_report_path: where the HTML report goes.
         analyze_split: the split that vocabularies, means and quantiles are learnt from.
         beam_options: Beam's options; empty runs in this process.
         analyzer_cache: a folder to keep what was learnt of each part in, or "".
@@ -79,7 +79,7 @@ def transform(
             "features": [feature.to_json() for feature in transformed],
         }
     write_report(
-        report_path,
+        features_report_path,
         Path(transform_graph_path),
         draft.metadata,
         artifacts.read(transformed_examples_path, examples.TRANSFORMED_SCHEMA),

@@ -14,7 +14,7 @@ def validate(
     statistics: Output[Artifact],
     schema: Output[Artifact],
     anomalies: Output[Artifact],
-    report: Output[HTML],
+    validation_report: Output[HTML],
     schema_uri: str = "",
     baseline_uri: str = "",
     skew_threshold: float = 0.1,
@@ -28,7 +28,7 @@ def validate(
         statistics: Statistics per split and feature, as tensorflow_metadata protos.
         schema: The schema in force, as a tensorflow_metadata proto, and the raw features.
         anomalies: What is wrong, one record each, and the skew and drift measured.
-        report: Distributions, missing values and anomalies.
+        validation_report: Distributions, missing values and anomalies.
         schema_uri: Frozen schema: a schema artifact folder or a .pbtxt file. Empty: inferred
             from the training split.
         baseline_uri: Statistics artifact folder or file of an earlier run, to measure drift.
@@ -50,7 +50,7 @@ def validate(
         statistics_path=statistics.path,
         schema_path=schema.path,
         anomalies_path=anomalies.path,
-        report_path=report.path,
+        validation_report_path=validation_report.path,
         schema_uri=schema_uri,
         baseline_uri=baseline_uri,
         skew_threshold=skew_threshold,
@@ -58,6 +58,6 @@ def validate(
         on_anomalies=on_anomalies,
     )
     record(statistics, result.statistics)
-    record(schema, result.schema)
-    record(anomalies, result.anomalies)
+    record(schema, result.schema, "features", "inferred")
+    record(anomalies, result.anomalies, "errors", "warnings")
     return (result.valid,)

@@ -42,7 +42,7 @@ def validate(
     statistics_path: str,
     schema_path: str,
     anomalies_path: str,
-    report_path: str,
+    validation_report_path: str,
     schema_uri: str = "",
     baseline_uri: str = "",
     skew_threshold: float = 0.1,
@@ -60,7 +60,7 @@ def validate(
         schema_path: where the `schema/v1` folder goes (`schema.pbtxt`, `features.json`).
         anomalies_path: where the `anomalies/v1` folder goes (`anomalies.json`, and one
             `anomalies.pbtxt` a split).
-        report_path: where the HTML file goes.
+        validation_report_path: where the HTML file goes.
         schema_uri: a frozen schema (see `schema.read`); empty: infer one.
         baseline_uri: statistics of an earlier run (see `statistics.read`); empty: no drift.
         skew_threshold: greatest distance of a split from that of reference, in [0, 1].
@@ -95,7 +95,7 @@ def validate(
     origin = (
         f"given, {Path(schema_uri).name}" if schema_uri else f"inferred from {datasets[0].name}"
     )
-    pages.write(report_path, datasets, found, measured, origin)
+    pages.write(validation_report_path, datasets, found, measured, origin)
     if not valid and on_anomalies == "fail":
         raise EdgelineError(_sentence(found))
     return result

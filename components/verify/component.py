@@ -13,8 +13,8 @@ def verify(
     edge_model: Input[Model],
     examples: Input[Dataset],
     verification: Output[Artifact],
-    report: Output[HTML],
-    metrics: Output[Metrics],
+    verification_report: Output[HTML],
+    verification_metrics: Output[Metrics],
     split: str = "eval",
     max_difference: float = -1.0,
     max_changed_decisions: float = -1.0,
@@ -33,8 +33,8 @@ def verify(
             (edge_model/v1, onnx_model/v1).
         examples: Raw examples (examples/v1); where they have labels, metrics are compared.
         verification: All numbers, the reasons, and test vectors for the device (verification/v1).
-        report: The verdict and its evidence as a page.
-        metrics: Differences, metrics, latency and memory.
+        verification_report: The verdict and its evidence as a page.
+        verification_metrics: Differences, metrics, latency and memory.
         split: The split whose rows are compared.
         max_difference: Largest difference of an output, relative above 1; -1: 1e-5 for a float
             model, no limit for a quantised one (a regression without labels, or held to its own
@@ -57,7 +57,7 @@ def verify(
     Returns:
         Whether the edge model is approved.
     """
-    from edgeline.artifacts.metadata import record
+    from edgeline.artifacts.metadata import record, record_metrics
     from edgeline.components.verify.findings import Limits
     from edgeline.components.verify.verify import verify as work
 
@@ -66,7 +66,7 @@ def verify(
         edge_model_path=edge_model.path,
         examples_path=examples.path,
         verification_path=verification.path,
-        report_path=report.path,
+        verification_report_path=verification_report.path,
         limits=Limits(
             max_difference=max_difference,
             max_changed_decisions=max_changed_decisions,
@@ -79,6 +79,6 @@ def verify(
         compiled_model_path=getattr(compiled_model, "path", ""),
         runtime=runtime,
     )
-    record(verification, result.metadata)
-    record(metrics, result.metrics)
+    record(verification, result.metadata, "approved", "max_difference")
+    record_metrics(verification_metrics, result.metrics)
     return (result.approved,)

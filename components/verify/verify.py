@@ -52,7 +52,7 @@ def verify(
     edge_model_path: str | Path,
     examples_path: str | Path,
     verification_path: str | Path,
-    report_path: str | Path,
+    verification_report_path: str | Path,
     limits: Limits,
     split: str = "eval",
     decision_threshold: float = 0.5,
@@ -67,7 +67,7 @@ def verify(
         edge_model_path: an `edge_model/v1` or `onnx_model/v1` folder.
         examples_path: an `examples/v1` folder.
         verification_path: the `verification/v1` folder to write, approved or not.
-        report_path: the HTML page to write.
+        verification_report_path: the HTML page to write.
         compiled_model_path: a `compiled_model/v1` folder made of the edge model, verified in its
             target's runtime in place of the edge model, or "". Where only the device runs it,
             the edge model is verified, and `runs_here` in the metadata is false.
@@ -122,7 +122,7 @@ def verify(
         artifacts.write_json(draft.path / "verification.json", {**summary, **_details(findings)})
         artifacts.write_json(draft.path / "timing.json", asdict(latency))
         draft.metadata.update(summary)
-    report.write(report_path, findings, models.raw_features(original.artifact), task)
+    report.write(verification_report_path, findings, models.raw_features(original.artifact), task)
     timing = {key: value for key, value in asdict(latency).items() if key != "quantiles_ms"}
     metadata = {"edgeline_schema": SCHEMA, **summary, "timing": timing}
     return Result(not findings.reasons, metadata, _metrics(findings))

@@ -140,11 +140,28 @@ def read(path: str | Path, schema: str) -> Artifact:
 
 def schema_of(folder: str | Path) -> str:
     """What an artifact folder says it holds, not checked; "" where it is none."""
+    listing = _listing_of(folder)
+    return listing.edgeline_schema if listing else ""
+
+
+def facts_of(folder: str | Path) -> Mapping[str, Any]:
+    """The facts of an artifact folder, its files not checked; none where it is none."""
+    listing = _listing_of(folder)
+    return listing.metadata if listing else {}
+
+
+def digest_of(folder: str | Path) -> str | None:
+    """The digest of an artifact folder, as its listing has it; None where it is none."""
+    found = _listing_of(folder)
+    return digest_of_listing(found.edgeline_schema, found.metadata, found.files) if found else None
+
+
+def _listing_of(folder: str | Path) -> _Listing | None:
     try:
         listing: _Listing = typed.convert(typed.read(Path(folder) / LISTING), _Listing)
-        return listing.edgeline_schema
     except EdgelineError:
-        return ""
+        return None
+    return listing
 
 
 def list_files(folder: Path) -> dict[str, dict[str, object]]:

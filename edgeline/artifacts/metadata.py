@@ -1,9 +1,11 @@
-"""Facts of an output as KFP's metadata store takes them.
+"""An output's metadata, as KFP's metadata store and the run's workflow take it.
+
+The metadata of a task's input artifacts are written six times into the Argo workflow of a run, and
+above 1 MiB Kubeflow no longer tells how its tasks end. So an artifact's metadata says what it is,
+and little more; all facts lie in its `artifact.json`, which is what later steps read.
 
 A cluster's launcher ends a task, after all its work, over a fact that the store cannot hold: JSON
-null, a number that is not finite, text that is not Unicode. The next task gets the facts of all
-its inputs in one argument, of which Linux takes 128 KiB, so a long fact is told by its size. All
-of it stays in the artifact's `artifact.json`, which is what later steps read.
+null, a number that is not finite, text that is not Unicode.
 """
 
 from __future__ import annotations
@@ -11,103 +13,109 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Mapping
-from collections.abc import Set as AbstractSet
 from datetime import date, datetime, time, timedelta
 from pathlib import PurePath
 from typing import Any
 
+from edgeline.artifacts import folder
 from edgeline.errors import EdgelineError
 
-__all__ = ["record"]
+__all__ = ["record", "record_metrics"]
 
-MOST = 4096  # bytes of one fact as JSON; a task has some 25 inputs at most
+MOST = 200  # bytes of an artifact's metadata as JSON
 LONGEST_NAME = 255  # characters of a name, in the store's database
 WHOLE = 2**53  # the store keeps numbers as doubles, which hold each whole number up to here
-LARGEST = 10**MOST  # as text, a whole number has no more than a fact's bytes
-DEEPEST = 24  # lists and objects within each other; protobuf's Python reads 31 at most
 
 
-def record(artifact: Any, facts: Mapping[str, object]) -> None:
-    """Put facts into the metadata of an output artifact.
+def record(artifact: Any, facts: Mapping[str, object], *headline: str) -> None:
+    """Put into the metadata of an output artifact what it is.
 
-    What is null or not a finite number is left out, in a list it is an empty text, so that the
-    others keep their places. A whole number that a double does not hold becomes text, and so do
-    dates, durations, bytes and paths. Of a fact above `MOST` bytes its size is said. Names that
-    differ in case alone, which the store's database takes for one, are numbered.
+    That is its `edgeline_schema`, the `digest` of its folder, how many `rows` it is about, and the
+    facts that a person looks for first: scalars, together at most `MOST` bytes. What does not fit
+    any more, is null or is not a finite number is left out; the others are for `artifact.json`
+    (see `edgeline.artifacts.writing`).
 
     Args:
-        artifact: kfp's output artifact.
-        facts: by name; of numpy's numbers their value is taken.
+        artifact: kfp's output artifact, whose folder has been written.
+        facts: what the worker found, by name.
+        headline: the names of a few of them, the most important first.
 
     Raises:
-        EdgelineError: a fact is nothing that JSON knows, or contains itself.
+        EdgelineError: a fact that is asked for is no scalar.
+    """
+    told: dict[str, object] = {"edgeline_schema": facts.get("edgeline_schema")}
+    digest = folder.digest_of(artifact.path) if artifact.path else None
+    told |= {"digest": digest, "rows": _rows(facts)}
+    told |= {name: facts.get(name) for name in headline}
+    for name, fact in told.items():
+        value = _scalar(fact, name)
+        added = {**artifact.metadata, name: value}
+        if value is not None and len(json.dumps(added, ensure_ascii=False).encode()) <= MOST:
+            artifact.metadata[name] = value
+
+
+def record_metrics(artifact: Any, metrics: Mapping[str, object]) -> None:
+    """Put numbers into an output of the type Metrics, where Kubeflow's pages show them.
+
+    No task takes such an output, so there may be many. What is null, not finite or not a number is
+    left out. Names that differ in case alone, which the store's database takes for one, are
+    numbered.
     """
     held = {name.casefold() for name in artifact.metadata}
-    for given, fact in facts.items():
-        name = _text(str(given))
-        value = _stored(fact, name)
-        if value is None:
+    for given, fact in metrics.items():
+        name = _text(str(given))[:LONGEST_NAME]
+        value = _plain(fact)
+        if not isinstance(value, (int, float)) or not math.isfinite(value):
             continue
-        name = name[:LONGEST_NAME]
         unlike, number = name, 1
         while unlike not in artifact.metadata and unlike.casefold() in held:
             number += 1
             unlike = f"{name[: LONGEST_NAME - 4]}_{number}"
         held.add(unlike.casefold())
-        artifact.metadata[unlike] = _short(value)
+        artifact.metadata[unlike] = value
 
 
-def _stored(value: object, path: str, depth: int = 0) -> object:
-    """A value without what the store refuses; None where nothing is left of it.
+def _rows(facts: Mapping[str, object]) -> object:
+    """The rows of all splits together, or those that are said."""
+    splits = facts.get("splits")
+    if isinstance(splits, Mapping):
+        return sum(int(split["rows"]) for split in splits.values())
+    return facts.get("rows")
 
-    Args:
-        path: where the value is, for example `metrics.auc`; for errors.
+
+def _scalar(value: Any, name: str) -> Any:
+    """A value as the store takes it; None where it takes none.
+
+    A whole number that a double does not hold becomes text, and so do dates, durations and paths.
     """
-    if isinstance(value, (Mapping, list, tuple, AbstractSet)) and depth >= DEEPEST:
-        raise EdgelineError(
-            f"Fact {path[:LONGEST_NAME]} of an artifact's metadata contains itself or is nested "
-            f"more than {DEEPEST} levels deep, which Kubeflow does not take: record less of it."
-        )
-    if isinstance(value, Mapping):
-        named = ((_text(str(key)), each) for key, each in value.items())
-        found = {key: _stored(each, f"{path}.{key}", depth + 1) for key, each in named}
-        return {key: each for key, each in found.items() if each is not None}
-    if isinstance(value, (list, tuple, AbstractSet)):
-        entries = [_stored(each, f"{path}[{i}]", depth + 1) for i, each in enumerate(value)]
-        entries = ["" if each is None else each for each in entries]
-        # the order of a set is another in each process
-        return sorted(entries, key=json.dumps) if isinstance(value, AbstractSet) else entries
+    value = _plain(value)
     if isinstance(value, str):
         return _text(value)
-    if hasattr(value, "tolist"):
-        return _stored(_of_numpy(value), path, depth)
-    if isinstance(value, (bytes, bytearray)):
-        return _text(value.decode("utf-8", "replace"))
     if isinstance(value, (date, datetime, time)):
         return value.isoformat()
     if isinstance(value, (timedelta, PurePath)):
         return _text(str(value))
     if isinstance(value, int) and abs(value) > WHOLE:
-        return str(value) if abs(value) < LARGEST else None
-    if value is None or isinstance(value, (bool, int)):
+        return str(value) if abs(value) < 10**MOST else None
+    if value is None or isinstance(value, int):
         return value
     if isinstance(value, float):
         return value if math.isfinite(value) else None
     raise EdgelineError(
-        f"Fact {path[:LONGEST_NAME]} of an artifact's metadata is of the type "
-        f"{type(value).__name__}, which JSON does not have: record a text, number, list or object."
+        f"Fact {name} of an artifact's metadata is of the type {type(value).__name__}: record a "
+        "text or a number, and leave the rest to artifact.json."
     )
 
 
-def _of_numpy(value: Any) -> object:
-    """What a scalar or an array of numpy is in Python's types."""
+def _plain(value: Any) -> Any:
+    """What a scalar of numpy is in Python's types; anything else itself."""
+    if not hasattr(value, "tolist"):
+        return value
     kind = value.dtype.kind if hasattr(value, "dtype") else ""
     if kind in ("m", "M"):  # of nanoseconds `tolist` makes whole numbers
-        return value.astype(str).tolist()
+        return str(value)
     found = value.tolist()
-    if hasattr(found, "tolist"):  # of a long double, which Python does not have, itself
-        return complex(found) if kind == "c" else float(found)
-    return found
+    return float(found) if hasattr(found, "tolist") and kind == "f" else found  # a long double
 
 
 def _text(value: str) -> str:
@@ -116,11 +124,3 @@ def _text(value: str) -> str:
     A byte of a file's name that is not UTF-8 becomes a question mark, as does a NUL.
     """
     return value.encode("utf-8", "replace").decode("utf-8").replace("\0", "?")
-
-
-def _short(value: object) -> Any:
-    size = len(json.dumps(value, ensure_ascii=False).encode())
-    if size <= MOST:
-        return value
-    entries = f"{len(value):,} entries, " if isinstance(value, (list, dict)) else ""
-    return f"{entries}{size:,} bytes as JSON: see artifact.json"

@@ -6,13 +6,10 @@ version made has none there.
 
 from __future__ import annotations
 
-import json
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
-
-from edgeline.artifacts.metadata import MOST
 
 KEY = "transformed_because"
 TRANSFORMED = "transformed"
@@ -28,7 +25,7 @@ class Cause:
         features: raw features that the operator reads, or the input of an imported file.
         operator: TensorFlow's name of what LiteRT lacks; "" for an imported file.
         reason: what an imported file's input takes; "" where there is an operator.
-        others: how many features there are beside those (see `shortened`).
+        others: how many features there are beside those.
     """
 
     features: tuple[str, ...]
@@ -60,18 +57,6 @@ def causes(facts: Any) -> list[Cause]:
             others = others if isinstance(others, (int, float)) and 0 < others < 2**31 else 0
             found.append(Cause(features, operator if known else "", reason, int(others)))
     return found
-
-
-def shortened(found: Sequence[Cause]) -> list[dict[str, Any]]:
-    """Causes in JSON, with so many features that they have room in an artifact's metadata.
-
-    The sentence is the same, unless names or operators are very long or very many.
-    """
-    for most in (SHOWN, 3, 1, 0):
-        entries = [cause.naming(most).to_json() for cause in found]
-        if len(json.dumps(entries, ensure_ascii=False).encode("utf-8", "replace")) <= MOST:
-            break
-    return entries
 
 
 def sentence(takes: str, facts: object) -> str:

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 
 from edgeline.artifacts.folder import write_output
+from edgeline.client.slim import slim
 from edgeline.errors import UsageError
 from edgeline.formats import names, plain_yaml
 from edgeline.kubeflow import task, versions
@@ -153,6 +154,7 @@ def compile_definition(
         definition.pipeline_spec, pipeline_name=None, pipeline_parameters=defaults or None
     )
     pipeline = _in_order(json_format.MessageToDict(message))
+    slim(pipeline)
     platform = json_format.MessageToDict(definition.platform_spec)
     name = message.pipeline_info.name
     if not names.PIPELINE.fullmatch(name):

@@ -26,7 +26,7 @@ POLL = 5.0  # seconds between two looks at a run
 PAUSE = 60.0  # at most, while the server does not answer
 PATIENCE = 1800.0  # seconds without an answer after which waiting ends; a rollout takes minutes
 METRICS = ("metrics.json", "verification.json")
-REPORTS = ("report", "report.html")
+REPORTS = ("report", "report.html", "model_card")  # how the names of their files end
 
 
 @dataclass
@@ -80,7 +80,7 @@ class RemoteRun:
         return {
             file.task: Report(file.task, stored.text_of(file))
             for file in self._files()
-            if file.name in REPORTS
+            if file.name.endswith(REPORTS)
         }
 
     def wait(self, timeout: float | None = None) -> RemoteRun:

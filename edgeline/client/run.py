@@ -88,8 +88,8 @@ def table(title: str, state: str, tasks: Mapping[str, TaskResult], link: str = "
 def metrics(task: TaskResult) -> dict[str, float]:
     """The numbers that a task found, from its Metrics outputs."""
     found: dict[str, float] = {}
-    for output in task.outputs.values():
-        if isinstance(output, dict) and _is_metrics(output):
+    for name, output in task.outputs.items():
+        if isinstance(output, dict) and _is_metrics(name, output):
             found |= numbers_in(output.get("metadata", {}))
     return found
 
@@ -109,7 +109,7 @@ def numbers(task: TaskResult) -> str:
     return " · ".join(f"{name} {value:.4g}" for name, value in found)
 
 
-def _is_metrics(output: Mapping[str, Any]) -> bool:
-    kind = output.get("type", {})
+def _is_metrics(name: str, output: Mapping[str, Any]) -> bool:
+    kind = output.get("type", {})  # which a task from the cache does not have
     title = kind.get("schemaTitle") if isinstance(kind, Mapping) else ""
-    return title == "system.Metrics" or output.get("name", "").endswith("metrics")
+    return title == "system.Metrics" or name.endswith("metrics")

@@ -14,6 +14,7 @@ from edgeline.lint import (
     pipelines,
     schedules,
     security,
+    sizes,
     traps,
     workloads,
 )
@@ -23,6 +24,7 @@ from edgeline.lint.rule import Finding, findings
 RULES = (
     *pipelines.rules,
     *traps.rules,
+    *sizes.rules,
     *destinations.rules,
     *schedules.rules,
     *environments.rules,

@@ -14,6 +14,7 @@ from rich.spinner import Spinner
 from rich.table import Table
 
 from edgeline.artifacts import transformed
+from edgeline.artifacts.folder import facts_of
 from edgeline.local.tasks import TaskResult
 from edgeline.reports.report import number, size
 
@@ -133,14 +134,15 @@ def facts(result: TaskResult, results: Mapping[str, TaskResult]) -> str:
         if not isinstance(value, dict):
             found.append(f"{name} {value}")
             continue
-        metadata = value.get("metadata", {})
-        if isinstance(splits := metadata.get("splits"), dict):
+        told = facts_of(uri) if (uri := value.get("uri")) else {}
+        if isinstance(splits := told.get("splits"), dict):
             found += [f"{split} {int(entry['rows']):,}" for split, entry in splits.items()]
-        if told := transformed.sentence(metadata.get("takes", ""), metadata):
-            notes = [*notes, told]
+        if why := transformed.sentence(told.get("takes", ""), told):
+            notes = [*notes, why]
         if name == "evaluation":
-            notes = metadata.get("notes", [])  # that no threshold was set, say
-        if name == "metrics":
+            notes = told.get("notes", [])  # that no threshold was set, say
+        if name.endswith("metrics"):
+            metadata = value.get("metadata", {})
             numbers = {k: v for k, v in metadata.items() if isinstance(v, (int, float))}
             found += [f"{key} {number(value)}" for key, value in list(numbers.items())[:6]]
     return " · ".join([*found, *notes])

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 LEAST = 0.6  # smaller, the words of a figure cannot be read
+MOST_BESIDE = 4  # columns of a table that fit beside each other in Kubeflow's panel
 BLUE, ORANGE, GREEN, RED, GREY = "#2563eb", "#ea580c", "#16a34a", "#dc2626", "#64748b"
 
 
@@ -63,19 +64,22 @@ def page(title: str, facts: Sequence[Fact], sections: Sequence[Section]) -> str:
 def table(head: Sequence[str], rows: Iterable[Sequence[object]]) -> Markup:
     """A table; numbers stand right, cells that are `Markup` stay as they are.
 
-    Where no column has a name, there is no head.
+    Where no column has a name, there is no head. On a small screen a row of more than `MOST_BESIDE`
+    cells is shown as a list, each cell with its column's name.
     """
+    wide = any(head) and len(head) > MOST_BESIDE
+    names = [f' data-name="{html.escape(name)}"' if wide else "" for name in head]
     cells = "".join(f"<th>{html.escape(name)}</th>" for name in head)
     top = f"<thead><tr>{cells}</tr></thead>" if any(head) else ""
-    body = "".join("<tr>" + "".join(map(_cell, row)) + "</tr>" for row in rows)
-    inner = f"<table>{top}<tbody>{body}</tbody></table>"
+    body = "".join("<tr>" + "".join(map(_cell, row, names)) + "</tr>" for row in rows)
+    inner = f"<table{' class=wide' if wide else ''}>{top}<tbody>{body}</tbody></table>"
     return Markup(f'<div class="scroll">{inner}</div>')
 
 
 def figure(drawing: Figure) -> Markup:
     """A matplotlib figure as inline SVG, the same bytes for the same figure.
 
-    On a small screen it shrinks to `LEAST` of its size, and scrolls.
+    On a small screen it shrinks to `LEAST` of its size, and scrolls; in Kubeflow's panel it fits.
     """
     import matplotlib as mpl
 
@@ -125,11 +129,12 @@ def size(count: int) -> str:
     return f"{value:.1f} TB"
 
 
-def _cell(value: object) -> str:
+def _cell(value: object, name: str) -> str:
+    """A cell; `name` is the attribute with its column's name, or nothing."""
     if isinstance(value, Markup):
-        return f"<td>{value}</td>"
+        return f"<td{name}><div>{value}</div></td>" if name else f"<td>{value}</td>"
     if isinstance(value, (int, float)) and not isinstance(value, bool):
-        return f'<td class="n">{number(value)}</td>'
+        return f'<td class="n"{name}>{number(value)}</td>'
     text = "–" if value is None else str(value)
     width = " class=s" if len(text) <= 14 else " class=l" if len(text) > 60 else ""
-    return f"<td{width}>{html.escape(text)}</td>"
+    return f"<td{width}{name}>{html.escape(text)}</td>"

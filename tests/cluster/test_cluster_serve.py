@@ -256,7 +256,7 @@ def test_a_bundle_goes_from_its_folder_to_an_answer_status_set_by_the_test(
             site="cluster://edgeline",
             models_repository=f"{registry.address}/models",
             deployment_path=tmp_path / "deployment",
-            report_path=tmp_path / "report.html",
+            deployment_report_path=tmp_path / "report.html",
             address=f"http://127.0.0.1:{port}",
             time_limit=120,
         )

@@ -126,7 +126,7 @@ def _transform(folder: Path) -> dict[str, dict[str, Any]]:
     outputs = {
         "transform_graph": dsl.Artifact(uri=str(folder / "graph")),
         "transformed_examples": dsl.Dataset(uri=str(folder / "transformed")),
-        "report": dsl.HTML(uri=str(folder / "transform.html")),
+        "features_report": dsl.HTML(uri=str(folder / "transform.html")),
     }
     transform.python_func(
         examples=dsl.Dataset(uri=str(folder / "examples")),
@@ -144,8 +144,8 @@ def _train(folder: Path) -> dict[str, dict[str, Any]]:
 
     outputs = {
         "model": dsl.Model(uri=str(folder / "model")),
-        "metrics": dsl.Metrics(),
-        "report": dsl.HTML(uri=str(folder / "train.html")),
+        "training_metrics": dsl.Metrics(),
+        "training_report": dsl.HTML(uri=str(folder / "train.html")),
     }
     train.python_func(
         transformed_examples=dsl.Dataset(uri=str(folder / "transformed")),

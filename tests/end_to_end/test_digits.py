@@ -13,9 +13,11 @@ import numpy as np
 import pyarrow.parquet as pq
 import pytest
 from command import DIGITS_RUN, Finished, edgeline
+from panel import cut_in_panel
 
 from edgeline import artifacts
 from edgeline.artifacts import bundle, pixels
+from edgeline.artifacts.folder import facts_of
 from edgeline.components.check.check import check
 from edgeline.runtimes.interpreter import load
 
@@ -31,7 +33,8 @@ def digits(tmp_path_factory: pytest.TempPathFactory) -> Finished:
 
 
 def _metadata(run: Finished, task: str, output: str) -> dict:
-    return run.record["tasks"][task]["outputs"][output]["metadata"]
+    """The facts of an artifact, of which its metadata has a few."""
+    return facts_of(run.record["tasks"][task]["outputs"][output]["uri"])
 
 
 def _published(run: Finished, name: str) -> Path:
@@ -48,7 +51,7 @@ def test_every_task_ends_well(digits: Finished) -> None:
 def test_the_cloud_model_is_good_on_every_digit(digits: Finished) -> None:
     outputs = digits.record["tasks"]["analyze"]["outputs"]
     assert outputs["blessed"] is True
-    assert outputs["metrics"]["metadata"]["accuracy"] >= 0.97
+    assert outputs["evaluation_metrics"]["metadata"]["accuracy"] >= 0.97
 
 
 def test_no_image_is_lost(digits: Finished) -> None:
@@ -128,12 +131,13 @@ def test_a_second_look_at_a_digit_in_colour_and_large_gives_the_same(digits: Fin
 
 
 def test_one_page_joins_what_was_found_of_the_model(digits: Finished) -> None:
-    page = Path(digits.record["tasks"]["model-card-2"]["outputs"]["report"]["uri"]).read_text()
+    page = Path(digits.record["tasks"]["model-card-2"]["outputs"]["model_card"]["uri"]).read_text()
     assert "<h1>digits: model card</h1>" in page
     for name in ("ethos-u55", "tflite-micro"):
-        assert f"<td class=s>{name}</td>" in page
+        assert re.search(rf"<td class=s[^>]*>{name}</td>", page)
     for task, kind in (("convert-2", "edge_model"), ("convert", "edge_model")):
-        assert f'<td class="n">{_metadata(digits, task, kind)["size"]:,}</td>' in page
+        size = f"{_metadata(digits, task, kind)['size']:,}"
+        assert re.search(rf'<td class="n"[^>]*>{size}</td>', page)
     accuracy = _metadata(digits, "verify", "verification")["metrics"]["accuracy"]
     assert f"accuracy (cloud {accuracy['cloud']:.4f})" in page
     # each operator of the integer model twice: as checked for the Edge TPU, compiled for the NPU
@@ -156,9 +160,18 @@ def test_pages_are_self_contained_and_name_every_round_of_the_loop(digits: Finis
     assert "compile[1]" in page
     for task in digits.record["tasks"].values():
         for output in task["outputs"].values():
-            if isinstance(output, dict) and output["uri"].endswith("report"):
+            if isinstance(output, dict) and output["uri"].endswith(("_report", "model_card")):
                 text = Path(output["uri"]).read_text()
                 assert not re.findall(r"""(?:src|href)=["'](?!#|data:)[^"']+""", text)
+
+
+def test_nothing_of_a_report_is_cut_in_the_panel_of_kubeflow_s_pages(
+    digits: Finished, tmp_path: Path
+) -> None:
+    for task in ("check", "compile", "convert", "validate", "verify", "analyze", "model-card-2"):
+        for name, output in digits.record["tasks"][task]["outputs"].items():
+            if name.endswith(("_report", "model_card")):
+                assert cut_in_panel(Path(output["uri"]).read_text(), tmp_path) == [], name
 
 
 def test_raw_pixels_and_the_transform_are_what_training_saw(digits: Finished) -> None:

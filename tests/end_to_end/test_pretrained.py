@@ -74,7 +74,7 @@ def test_a_litert_file_is_checked_verified_and_published(mobilenet: Finished) ->
     assert found.provenance["evaluation"] == "not evaluated"
     assert found.provenance["origin"]["sha256"] == artifacts.sha256(MOBILENET)
     assert found.verification["rows"] == 8
-    card = mobilenet.record["tasks"]["model-card-3"]["outputs"]["report"]["uri"]
+    card = mobilenet.record["tasks"]["model-card-3"]["outputs"]["model_card"]["uri"]
     assert "not evaluated" in Path(card).read_text()
 
 

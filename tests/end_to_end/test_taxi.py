@@ -12,9 +12,11 @@ import numpy as np
 import pyarrow.parquet as pq
 import pytest
 from command import Finished, edgeline
+from panel import cut_in_panel
 
 from edgeline.artifacts import bundle
 from edgeline.artifacts.features import MISSING
+from edgeline.artifacts.folder import facts_of
 from edgeline.runtimes.interpreter import load
 
 TASKS = [
@@ -35,7 +37,9 @@ def test_ends_well_with_every_task(taxi: Finished) -> None:
 
 def test_the_model_card_comes_last_and_shows_what_was_found(taxi: Finished) -> None:
     assert list(taxi.record["tasks"]).index("model-card") > TASKS.index("publish")
-    page = Path(_outputs(taxi, "model-card")["report"]["uri"].removeprefix("file://")).read_text()
+    page = Path(
+        _outputs(taxi, "model-card")["model_card"]["uri"].removeprefix("file://")
+    ).read_text()
     assert "taxi: model card" in page
     assert "Accuracy and latency by target" in page and "Operators by device" in page
     assert taxi.record["tasks"]["model-card"]["peak_memory"] > 0  # forked with its imports done
@@ -48,22 +52,22 @@ def test_nothing_is_left_in_the_temporary_folder(taxi: Finished) -> None:
 def test_model_is_good_blessed_and_approved(taxi: Finished) -> None:
     assert _outputs(taxi, "analyze")["blessed"] is True
     assert _outputs(taxi, "verify")["approved"] is True
-    assert _outputs(taxi, "analyze")["metrics"]["metadata"]["auc"] >= 0.92
+    assert _outputs(taxi, "analyze")["evaluation_metrics"]["metadata"]["auc"] >= 0.92
 
 
 def test_no_row_is_lost_on_the_way(taxi: Finished) -> None:
-    splits = _outputs(taxi, "ingest")["examples"]["metadata"]["splits"]
+    splits = facts_of(_outputs(taxi, "ingest")["examples"]["uri"])["splits"]
     assert sum(split["rows"] for split in splits.values()) == 15_002
     transformed = Path(_outputs(taxi, "transform")["transformed_examples"]["uri"])
     for split, facts in splits.items():
         rows = sum(pq.read_metadata(file).num_rows for file in (transformed / split).iterdir())
         assert rows == facts["rows"]
-    checked = _outputs(taxi, "verify")["verification"]["metadata"]
+    checked = facts_of(_outputs(taxi, "verify")["verification"]["uri"])
     assert checked["rows"] == splits["eval"]["rows"]
 
 
 def test_edge_model_decides_as_the_cloud_model(taxi: Finished) -> None:
-    found = _outputs(taxi, "verify")["verification"]["metadata"]
+    found = facts_of(_outputs(taxi, "verify")["verification"]["uri"])
     assert found["changed_decisions"] == 0
     assert found["max_difference"] <= 1e-5
 
@@ -135,7 +139,7 @@ def test_quantised_models_lose_less_than_a_hundredth(taxi: Finished, quantisatio
     run = edgeline(taxi.folder, "run", "taxi", "--cache", "--set", f"quantisation={quantisation}")
     assert run.code == 0, run.output
     assert run.record["tasks"]["train"]["state"] == "cached"
-    metrics = _outputs(run, "verify")["verification"]["metadata"]["metrics"]
+    metrics = facts_of(_outputs(run, "verify")["verification"]["uri"])["metrics"]
     assert metrics
     assert all(metric["drop"] < 0.01 for metric in metrics.values())
 
@@ -158,6 +162,15 @@ def test_the_page_is_one_file_that_a_browser_shows(taxi: Finished, tmp_path: Pat
     for task in TASKS:
         assert f'id="{task}"' in done.stdout
     assert "published" in done.stdout
+
+
+def test_nothing_of_a_report_is_cut_in_the_panel_of_kubeflow_s_pages(
+    taxi: Finished, tmp_path: Path
+) -> None:
+    for task in taxi.record["tasks"].values():
+        for name, output in task["outputs"].items():
+            if name.endswith(("_report", "model_card")):
+                assert cut_in_panel(Path(output["uri"]).read_text(), tmp_path) == [], name
 
 
 def test_each_report_is_self_contained(taxi: Finished) -> None:

@@ -11,6 +11,7 @@ import pytest
 from command import Finished, edgeline
 
 from edgeline.artifacts import bundle
+from edgeline.artifacts.folder import facts_of
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "server"))
 from running import Running
@@ -62,7 +63,7 @@ def test_the_table_and_the_page_of_the_run(hours: Finished, published: Path) -> 
 def test_the_edge_model_and_the_manifest_have_it_as_fields(
     hours: Finished, published: Path
 ) -> None:
-    edge = hours.record["tasks"]["convert"]["outputs"]["edge_model"]["metadata"]
+    edge = facts_of(hours.record["tasks"]["convert"]["outputs"]["edge_model"]["uri"])
     assert edge["takes"] == "transformed"
     assert edge["transformed_because"] == CAUSES
     assert bundle.read(published).provenance["transformed_because"] == CAUSES
@@ -81,7 +82,7 @@ def test_verify_says_it(hours: Finished, published: Path) -> None:
 
 def test_the_model_card_says_it(hours: Finished, published: Path) -> None:
     assert published.is_dir()
-    page = Path(hours.record["tasks"]["model-card"]["outputs"]["report"]["uri"]).read_text()
+    page = Path(hours.record["tasks"]["model-card"]["outputs"]["model_card"]["uri"]).read_text()
     assert "Takes transformed features" in page
     assert SENTENCE in html.unescape(page)
 

@@ -11,6 +11,7 @@ import pytest
 from command import Finished, edgeline
 
 from edgeline.artifacts import bundle
+from edgeline.artifacts.folder import facts_of
 from edgeline.repository import actions, keys
 from edgeline.server.updates.order import UpdateOrder
 from edgeline.server.updates.synchronise import synchronise
@@ -85,7 +86,7 @@ def test_no_secret_is_in_the_pipeline_its_logs_or_what_it_wrote(
 
 
 def test_it_tells_the_kinds_apart(wine: Finished) -> None:
-    metrics = wine.record["tasks"]["analyze"]["outputs"]["metrics"]["metadata"]
+    metrics = wine.record["tasks"]["analyze"]["outputs"]["evaluation_metrics"]["metadata"]
     assert metrics["accuracy"] > 0.85
-    checked = wine.record["tasks"]["verify"]["outputs"]["verification"]["metadata"]
+    checked = facts_of(wine.record["tasks"]["verify"]["outputs"]["verification"]["uri"])
     assert checked["changed_decisions"] == 0

@@ -49,7 +49,7 @@ def test_every_task_succeeds_and_the_model_is_good(taxi):
     assert {name: task["state"] for name, task in tasks.items()} == dict.fromkeys(
         [*TASKS, "notify"], "succeeded"
     )
-    assert tasks["analyze"]["outputs"]["metrics"]["metadata"]["auc"] >= 0.92
+    assert tasks["analyze"]["outputs"]["evaluation_metrics"]["metadata"]["auc"] >= 0.92
     assert tasks["verify"]["outputs"]["approved"] is True
 
 

@@ -37,7 +37,8 @@ def hollow(answers: Mapping[str, Mapping[str, Any]]) -> Start:
         told = dict(answers.get(function, {}))
         if function == "plan":
             values = given["inputs"]["parameterValues"]
-            made = plan(values["targets"], values["sites"], values["models_repository"])
+            lists = (values.get(name, []) for name in ("targets", "sites"))
+            made = plan(*lists, values.get("models_repository", ""))
             told = {
                 "each_target": made.targets,
                 "has_targets": bool(made.targets),

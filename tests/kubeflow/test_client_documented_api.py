@@ -97,7 +97,7 @@ def test_reports_and_numbers_come_from_the_run_s_place_in_the_store(
     (folder / "evaluation").mkdir(parents=True)
     slices = [{"metrics": {"auc": {"value": 0.95}, "matrix": {"value": {}}}}]
     (folder / "evaluation" / "metrics.json").write_text(json.dumps({"rows": 3, "slices": slices}))
-    (folder / "report").write_text("<!doctype html><script>alert(1)</script>")
+    (folder / "evaluation_report").write_text("<!doctype html><script>alert(1)</script>")
     assert run.metrics == {"analyze": {"auc": 0.95}}
     shown = run.reports["analyze"]._repr_html_()
     assert shown.startswith('<iframe sandbox=""')

@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 from rich.console import Console
 
+from edgeline import artifacts
 from edgeline.cli import main as cli
 from edgeline.local.plan import PlannedTask
 from edgeline.local.progress import Progress, facts, final_table
@@ -51,14 +52,18 @@ def test_a_path_is_not_cut(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_counts_are_whole_numbers() -> None:
-    made = {"metrics": {"metadata": {"size_bytes": 24628.0, "loss": 0.26091, "rows": 188.0}}}
+    made = {
+        "conversion_metrics": {"metadata": {"size_bytes": 24628.0, "loss": 0.26091, "rows": 188.0}}
+    }
     one = result("convert", "succeeded", outputs=made)
     assert facts(one, {"convert": one}) == "size_bytes 24,628 · loss 0.2609 · rows 188"
 
 
-def test_a_blessing_without_thresholds_says_so() -> None:
+def test_a_blessing_without_thresholds_says_so(tmp_path: Path) -> None:
     note = "No threshold is set in eval_config, so any model is blessed."
-    made = {"evaluation": {"metadata": {"notes": [note]}}, "blessed": True}
+    with artifacts.writing(tmp_path / "evaluation", "evaluation/v1") as draft:
+        draft.metadata["notes"] = [note]
+    made = {"evaluation": {"uri": str(tmp_path / "evaluation")}, "blessed": True}
     one = result("analyze", "succeeded", outputs=made)
     assert facts(one, {"analyze": one}) == f"blessed True · {note}"
 

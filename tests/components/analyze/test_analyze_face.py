@@ -17,15 +17,15 @@ pytestmark = pytest.mark.slow
 def test_the_face_logs_metrics_curve_and_matrix(tmp_path, taxi, tips):
     artifacts = {
         "evaluation": dsl.Artifact(uri=str(tmp_path / "evaluation")),
-        "metrics": dsl.Metrics(),
+        "evaluation_metrics": dsl.Metrics(),
         "classification": dsl.ClassificationMetrics(),
-        "report": dsl.HTML(uri=str(tmp_path / "report.html")),
+        "evaluation_report": dsl.HTML(uri=str(tmp_path / "report.html")),
     }
     inputs = {"examples": SimpleNamespace(path=taxi), "model": SimpleNamespace(path=tips)}
     outputs = analyze.python_func(**inputs, **artifacts, confidence_intervals=False)
     assert outputs.blessed is True
     assert artifacts["evaluation"].metadata["edgeline_schema"] == "evaluation/v1"
-    assert artifacts["metrics"].metadata["auc"] == pytest.approx(0.92, abs=0.05)
+    assert artifacts["evaluation_metrics"].metadata["auc"] == pytest.approx(0.92, abs=0.05)
     logged = artifacts["classification"].metadata
     assert len(logged["confidenceMetrics"]) == 51
     assert [row["displayName"] for row in logged["confusionMatrix"]["annotationSpecs"]] == [
@@ -39,7 +39,8 @@ def test_the_face_logs_metrics_curve_and_matrix(tmp_path, taxi, tips):
 def test_parameters_and_outputs_are_described():
     spec = analyze.component_spec
     assert spec.inputs["eval_config"].default == {}
-    assert spec.outputs.keys() >= {"evaluation", "metrics", "classification", "report", "blessed"}
+    reports = {"evaluation_metrics", "classification", "evaluation_report"}
+    assert spec.outputs.keys() >= {"evaluation", "blessed", *reports}
 
 
 def test_the_worker_does_not_know_kfp():

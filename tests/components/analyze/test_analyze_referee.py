@@ -45,7 +45,11 @@ BEAM = ["--runner=DirectRunner"]
 def run(folder: Path, name: str, **options) -> tuple[dict, str]:
     """metrics.json and the folder of an evaluation."""
     output = folder / name / "evaluation"
-    analyze(evaluation_path=str(output), report_path=str(folder / name / "report.html"), **options)
+    analyze(
+        evaluation_path=str(output),
+        evaluation_report_path=str(folder / name / "report.html"),
+        **options,
+    )
     return json.loads((output / "metrics.json").read_text()), str(output)
 
 

@@ -28,7 +28,7 @@ def evaluate(tmp_path, taxi, tips):
         given = {"examples_path": taxi, "model_path": tips, **given}
         paths = {
             "evaluation_path": str(tmp_path / "evaluation"),
-            "report_path": str(tmp_path / "r.html"),
+            "evaluation_report_path": str(tmp_path / "r.html"),
         }
         return analyze(**paths, **given), tmp_path / "evaluation"
 

@@ -45,7 +45,7 @@ def test_a_whole_artifact(edge, tmp_path):
         str(tmp_path / "out"),
         str(edge / "odd"),
         options={"accelerator": "ethos-u55-256"},
-        report_path=str(tmp_path / "page.html"),
+        compilation_report_path=str(tmp_path / "page.html"),
     )
     artifact = artifacts.read(tmp_path / "out", SCHEMA)
     assert {"edgeline_schema": SCHEMA, **artifact.metadata} == result.metadata
@@ -122,7 +122,7 @@ def test_what_is_refused_leaves_nothing(edge, tmp_path, given, sentence):
             str(tmp_path / "out"),
             str(edge / edge_model) if edge_model else "",
             options=given.get("options"),
-            report_path=str(tmp_path / "page.html"),
+            compilation_report_path=str(tmp_path / "page.html"),
         )
     assert "\n" not in str(caught.value)
     assert not list(tmp_path.iterdir())
@@ -184,8 +184,8 @@ def test_the_face(edge, tmp_path):
 
     outputs = {
         "compiled_model": dsl.Model(uri=str(tmp_path / "out")),
-        "report": dsl.HTML(uri=str(tmp_path / "page.html")),
-        "metrics": dsl.Metrics(),
+        "compilation_report": dsl.HTML(uri=str(tmp_path / "page.html")),
+        "compilation_metrics": dsl.Metrics(),
     }
     face.python_func(
         edge_model=dsl.Model(uri=str(edge / "int8")),
@@ -194,7 +194,7 @@ def test_the_face(edge, tmp_path):
         **outputs,
     )
     assert outputs["compiled_model"].metadata["edgeline_schema"] == SCHEMA
-    assert outputs["metrics"].metadata["share_on_accelerator"] == 1
+    assert outputs["compilation_metrics"].metadata["share_on_accelerator"] == 1
     assert (tmp_path / "page.html").is_file()
 
 

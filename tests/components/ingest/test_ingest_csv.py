@@ -52,7 +52,7 @@ def fault(folder: Path, text: str | bytes, **options: Any) -> str:
 @pytest.fixture(scope="module")
 def taxi(tmp_path_factory: pytest.TempPathFactory) -> Path:
     output = tmp_path_factory.mktemp("taxi") / "examples"
-    ingest(TAXI, output, report_path=output.with_name("report.html"))
+    ingest(TAXI, output, examples_report_path=output.with_name("report.html"))
     return output
 
 

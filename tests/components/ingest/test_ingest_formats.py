@@ -289,4 +289,4 @@ def test_the_face_runs_the_worker(tmp_path: Path) -> None:
     assert made.metadata["edgeline_schema"] == "examples/v1"
     counts = examples.splits(artifacts.read(made.path, examples.SCHEMA))
     assert sorted(counts) == ["test", "train"] and sum(counts.values()) == 90
-    assert "<html" in Path(task.outputs["report"].path).read_text()
+    assert "<html" in Path(task.outputs["examples_report"].path).read_text()

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 from card_page import CORAL, DATA, boxes, rows
+from panel import cut_in_panel
 
 from edgeline import artifacts
 from edgeline.components.check.check import check, check_edge_model
@@ -293,3 +294,7 @@ def test_a_browser_shows_it_without_a_word(whole, tmp_path, width):
     assert shown[plain].count('class="op"') == whole.count('class="op"') > 0
     assert int(re.search(r'data-over="(-?\d+)"', shown[measured])[1]) <= 0
     assert int(re.search(r'data-tops="(\d+)"', shown[measured])[1]) == len(boxes(whole)[0])
+
+
+def test_nothing_is_cut_in_the_panel_of_kubeflow_s_pages(whole, tmp_path):
+    assert cut_in_panel(whole, tmp_path) == []

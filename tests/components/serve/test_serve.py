@@ -82,7 +82,7 @@ def deploy(folder: Path, site: str, registry: Any, tmp_path: Path, **more: Any) 
         site=site,
         models_repository=f"{registry.address}/models",
         deployment_path=tmp_path / "deployment",
-        report_path=tmp_path / "report.html",
+        deployment_report_path=tmp_path / "report.html",
         **more,
     )
 

@@ -263,7 +263,7 @@ def test_the_worker_refuses_before_it_trains(folder, tmp_path, parameters, sente
         "task": "regression",
         "how": Fitting(label="y", steps=1),
         "model_path": str(tmp_path / "model"),
-        "report_path": str(tmp_path / "report.html"),
+        "training_report_path": str(tmp_path / "report.html"),
     }
     given |= {k: v.replace("{graph}", given["transform_graph_path"]) for k, v in parameters.items()}
     with pytest.raises(EdgelineError, match=sentence):

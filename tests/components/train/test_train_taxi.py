@@ -92,7 +92,7 @@ def test_the_same_seed_gives_the_same_training(trained_taxi, again):
     history = json.loads((trained_taxi.model.path / "history.json").read_text())
     assert history == again[1].history
     losses = {name: history[name][-1] for name in ("loss", "val_loss")}
-    assert trained_taxi.logged["metrics"].items() >= losses.items()
+    assert trained_taxi.logged["training_metrics"].items() >= losses.items()
 
 
 def test_another_seed_gives_another_training(trained_taxi, again, tmp_path):
@@ -102,8 +102,12 @@ def test_another_seed_gives_another_training(trained_taxi, again, tmp_path):
 
 def test_what_the_model_carries(trained_taxi):
     metadata = trained_taxi.model.metadata
-    told = {name: value for name, value in metadata.items() if value is not None}
-    assert trained_taxi.logged["model"] == {"edgeline_schema": "model/v1", **told}
+    assert trained_taxi.logged["model"] == {
+        "edgeline_schema": "model/v1",
+        "digest": trained_taxi.model.digest,
+        "parameters": metadata["parameters"],
+        "epochs": metadata["epochs"],
+    }
     assert metadata["task"] == "binary_classification"
     assert metadata["label"] == "big_tip"
     assert metadata["labels"] is None

@@ -57,7 +57,7 @@ def run(tmp_path) -> Callable[..., Validation]:
     def work(data: Artifact, **parameters) -> Validation:
         outputs = {
             f"{name}_path": str(tmp_path / name)
-            for name in ("statistics", "schema", "anomalies", "report")
+            for name in ("statistics", "schema", "anomalies", "validation_report")
         }
         return validate(
             examples_path=str(data.path), **{**outputs, "on_anomalies": "flag", **parameters}

@@ -33,7 +33,7 @@ def test_taxi_is_valid_and_everything_is_written(taxi_examples, run, tmp_path):
         "train/anomalies.pbtxt",
         "eval/anomalies.pbtxt",
     }
-    page = (tmp_path / "report").read_text()
+    page = (tmp_path / "validation_report").read_text()
     assert page.count("<svg") >= 17
     assert not re.search(r'(src|href)="?http', page)
 
@@ -76,7 +76,7 @@ def test_fail_names_the_first_anomalies_after_all_is_written(write_examples, run
     assert "\n" not in sentence
     for name in ("statistics", "schema", "anomalies"):
         assert (tmp_path / name / "artifact.json").is_file()
-    assert "SCHEMA_MISSING_COLUMN" in (tmp_path / "report").read_text()
+    assert "SCHEMA_MISSING_COLUMN" in (tmp_path / "validation_report").read_text()
     assert not run(data, on_anomalies="flag").valid
 
 
@@ -114,7 +114,7 @@ def test_odd_columns_pass_through_the_report(write_examples, run, tmp_path):
         ("null", "FEATURE_TYPE_NO_VALUES"),
         ("nan", "FLOAT_TYPE_HAS_NAN"),
     }
-    page = (tmp_path / "report").read_text()
+    page = (tmp_path / "validation_report").read_text()
     assert "<script>" not in page
     assert "東京" in page
     names = [feature.name for feature in schemas.read_features(tmp_path / "schema")]
@@ -183,6 +183,6 @@ def test_the_face_runs_as_a_pipeline(taxi_examples, tmp_path):
         workspace_root=str(tmp_path / "workspace"),
     )
     pipeline()
-    (report,) = (tmp_path / "root").rglob("report")
+    (report,) = (tmp_path / "root").rglob("validation_report")
     assert "Data validation" in report.read_text()
     assert Path(report.parent / "schema" / "features.json").is_file()

@@ -22,7 +22,7 @@ def verify(workplace, tmp_path):
         return work(
             edge_model_path=edge,
             verification_path=tmp_path / "verification",
-            report_path=tmp_path / "report.html",
+            verification_report_path=tmp_path / "report.html",
             limits=limits,
             **folders,
         )
@@ -159,8 +159,8 @@ def test_the_face_gives_the_verdict_and_the_metrics(workplace, edge_model, tmp_p
         edge_model=Model(uri=str(edge_model)),
         examples=Dataset(uri=str(workplace.examples)),
         verification=verification,
-        report=HTML(uri=str(tmp_path / "report.html")),
-        metrics=metrics,
+        verification_report=HTML(uri=str(tmp_path / "report.html")),
+        verification_metrics=metrics,
     )
     assert outputs == (True,)
     assert verification.metadata["edgeline_schema"] == "verification/v1"

@@ -92,7 +92,7 @@ def test_integer_models_get_and_give_real_values(images, tmp_path, dtype):
         edge_model_path=edge(dtype),
         examples_path=folder / "examples",
         verification_path=tmp_path / "verification",
-        report_path=tmp_path / "report.html",
+        verification_report_path=tmp_path / "report.html",
         limits=Limits(max_metric_drop=0.05),
     )
     [image] = load(folder / dtype / "model.tflite").signature.inputs

@@ -105,7 +105,7 @@ def verify(folder, tmp_path):
             edge_model_path=edge or model,
             examples_path=folder / data,
             verification_path=tmp_path / "verification",
-            report_path=tmp_path / "report.html",
+            verification_report_path=tmp_path / "report.html",
             limits=limits,
             **parameters,
         )

@@ -34,7 +34,7 @@ def verify(workplace, tmp_path):
             edge_model_path=edge,
             examples_path=workplace.examples,
             verification_path=tmp_path / "verification",
-            report_path=tmp_path / "report.html",
+            verification_report_path=tmp_path / "report.html",
             **{"limits": Limits(), **parameters},
         )
 

@@ -1,0 +1,72 @@
+"""A rule on pipelines whose workflow gets too large for Kubeflow Pipelines while it runs."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from edgeline.lint import workflow
+from edgeline.lint.documents import Document, Tree, mapped
+from edgeline.lint.rule import WARNING, Found, Rule
+
+NEAR = 0.9  # of the limit: the estimate is within a tenth of what was measured
+NAMED = 3  # kinds, and of each the largest, that a sentence names
+SMALL = 0.01  # of a workflow, what a sentence does not name
+CUTS = {
+    workflow.SOURCE: "the source of",
+    workflow.INTERFACE: "the interface of",
+    workflow.METADATA: "the metadata of the inputs of",
+    workflow.PARAMETERS: "the parameters of",
+    workflow.ENVIRONMENT: "the variables, secrets and resources of",
+    workflow.OTHER: "the nodes of",
+}
+
+
+def _too_large(tree: Tree) -> Iterator[Found]:
+    for document in tree.of("IR", "PipelineVersion"):
+        above, pipeline = document.pipeline or ((), {})
+        size = workflow.estimate(pipeline, _platform(tree, document))
+        if size.total > NEAR * workflow.COMPRESSED:
+            yield Found(document, (*above, "pipelineInfo", "name"), _said(size))
+
+
+def _platform(tree: Tree, document: Document) -> Mapping[str, Any]:
+    """What a pipeline needs of a platform: in its manifest, or the file's next document."""
+    if document.kind == "PipelineVersion":
+        return mapped(document.value, "spec", "platformSpec")
+    beside = (
+        other.value
+        for other in tree.documents
+        if (other.file, other.index) == (document.file, document.index + 1)
+    )
+    return next((value for value in beside if "platforms" in value), {})
+
+
+def _said(size: workflow.WorkflowSize) -> str:
+    kinds = sorted(CUTS, key=size.of, reverse=True)[:NAMED]
+    parts = (f"{CUTS[kind]} {_largest(size, kind)}" for kind in kinds)
+    return (
+        f"its workflow becomes some {size.total / 1000:,.0f} kB while it runs, of at most "
+        f"{workflow.COMPRESSED / 1000:,.0f} kB, most of it {'; '.join(parts)}"
+    )
+
+
+def _largest(size: workflow.WorkflowSize, kind: str) -> str:
+    first, *others = size.largest(kind, NAMED)
+    named = [first, *(entry for entry in others if entry[1] > SMALL * size.total)]
+    return ", ".join(f"{name.rpartition('/')[2]} {count / 1000:,.0f} kB" for name, count in named)
+
+
+rules = (
+    Rule(
+        "workflow-too-large",
+        "Argo compresses the nodes of a workflow above 1 MiB, and KFP 2.17 then no longer tells "
+        "how tasks end: a run that succeeded looks stuck. What a task is given is written six "
+        "times, its source and interface nine times.",
+        "compile with `edgeline compile`, which cuts comments and docstrings; move code into the "
+        "image, and long facts from artifacts' metadata into files; give loops fewer rounds, or "
+        "split the pipeline",
+        _too_large,
+        WARNING,
+    ),
+)

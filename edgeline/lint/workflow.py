@@ -1,0 +1,315 @@
+"""How large the Argo workflow of a compiled pipeline becomes while it runs on KFP 2.
+
+The API server makes a workflow of the pipeline, and Argo keeps in it what each node was given.
+Above 1 MiB Argo compresses its nodes, and KFP then no longer tells how tasks end. What the pipeline
+says is counted byte by byte, as Go writes JSON; the rest are constants.
+
+| what                                              | where, below backend/src/v2 (7b70c7b)     |
+|---------------------------------------------------|-------------------------------------------|
+| component and container, once each in arguments   | compiler/argocompiler/argo.go             |
+| a task and its driver in a template               | compiler/argocompiler/dag.go              |
+| a driver's inputs: component, task, container     | compiler/argocompiler/container.go        |
+| a pod's patch: executor input, component, source  | driver/driver.go, initPodSpecPatch        |
+| each node twice, as a retry and as its first try  | templateDefaults of KFP's ConfigMap       |
+
+So a patch, with the metadata of a task's input artifacts in it, is written six times: it is an
+output of the driver, an input of the task and one of its executor, each of them twice.
+"""
+
+from __future__ import annotations
+
+import json
+from collections import Counter
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
+
+from edgeline.lint.documents import at, listed, mapped
+from edgeline.lint.flow import Step, ValueSource, steps
+
+COMPRESSED = 1 << 20  # bytes of a workflow above which Argo compresses its nodes
+
+TRIES = 2  # a node, and its first try
+PATCHES = 3 * TRIES  # of the driver, the task and its executor
+NODE = 700  # bytes of a node without inputs and outputs: names, ids, times, children, resources
+ENDED = 350  # of what every pod gives: its log's place and its exit code
+TEMPLATE = 600  # of a task and its driver in a template, without what the pipeline says
+SYSTEM = 10_000  # of the templates that every workflow has, its own metadata and status
+ROOT = "s3://mlpipeline/pipelines"  # where a pipeline has none
+ID = "00000000-0000-0000-0000-000000000000"
+STORE = (
+    '{"Provider":"s3","Params":{"accessKeyKey":"accesskey","disableSSL":"true",'
+    '"endpoint":"seaweedfs.kubeflow:9000","forcePathStyle":"true","fromEnv":"false",'
+    '"maxRetries":"5","region":"us-east-1","secretKeyKey":"secretkey",'
+    '"secretName":"mlpipeline-minio-artifact"}}'
+)  # what the launcher notes of the store with each artifact
+FACTS = "x" * 200  # an artifact's metadata where it is not known
+VALUE = "x" * 40  # a parameter that another task gives
+# a task's command as far as it is KFP's own, its words one after the other
+LAUNCHER = (
+    "/kfp-launcher/launch --executor_type container --run_id --execution_id 100 --executor_input "
+    "--component_spec --pod_name $(KFP_POD_NAME) --pod_uid $(KFP_POD_UID) "
+    "--ml_pipeline_server_address ml-pipeline.kubeflow.svc.cluster.local "
+    "--ml_pipeline_server_port 8887 --mlmd_server_port 8080 "
+    "--mlmd_server_address metadata-grpc-service.kubeflow.svc.cluster.local "
+    "--publish_logs true --ml_pipeline_tls_enabled=false --metadata_tls_enabled=false "
+    "--ca_cert_path --cache_disabled=false --log_level 1 --pipeline_name --"
+)
+
+# What some bytes of a workflow are
+SOURCE = "source"
+INTERFACE = "interface"
+METADATA = "metadata"
+PARAMETERS = "parameters"
+ENVIRONMENT = "environment"
+OTHER = "other"
+
+# The metadata of the artifacts that a task is given under a name; None where they are not known
+Handed = Callable[[str, str], Sequence[Mapping[str, Any]] | None]
+
+
+@dataclass(frozen=True)
+class Part:
+    """What some bytes of a workflow are: their kind, and the component or task that has them."""
+
+    kind: str
+    name: str
+
+
+@dataclass(frozen=True)
+class WorkflowSize:
+    """Bytes of a workflow, by what they are."""
+
+    parts: Mapping[Part, int]
+
+    @cached_property
+    def total(self) -> int:
+        return sum(self.parts.values())
+
+    def of(self, kind: str) -> int:
+        """Those of a kind."""
+        return sum(size for part, size in self.parts.items() if part.kind == kind)
+
+    def largest(self, kind: str, most: int) -> list[tuple[str, int]]:
+        """The names that have most of a kind, with their bytes."""
+        found = [(part.name, size) for part, size in self.parts.items() if part.kind == kind]
+        return sorted(found, key=lambda entry: -entry[1])[:most]
+
+
+def unknown(task: str, name: str) -> None:
+    """Says of no artifact what its metadata are."""
+
+
+def estimate(
+    pipeline: Mapping[str, Any],
+    platform: Mapping[str, Any],
+    *,
+    given: Mapping[str, Any] | None = None,
+    handed: Handed = unknown,
+) -> WorkflowSize:
+    """How large a compiled pipeline's workflow is when all its tasks have run.
+
+    Of alternatives the larger is counted. A loop has the rounds that the compiled pipeline says;
+    over what a task gives, as many as the longest list that this task is given.
+
+    Args:
+        pipeline: KFP's IR.
+        platform: what it needs of a platform; empty where it needs nothing.
+        given: parameters of the run; the others have their defaults.
+        handed: the metadata of input artifacts, as the launcher hands them.
+    """
+    defined = mapped(pipeline, "root", "inputDefinitions", "parameters")
+    values = {name: at(one, "defaultValue") for name, one in defined.items()}
+    return WorkflowSize(dict(_Estimate(pipeline, platform, values | dict(given or {}), handed)()))
+
+
+@dataclass(frozen=True)
+class _Estimate:
+    pipeline: Mapping[str, Any]
+    platform: Mapping[str, Any]
+    parameters: Mapping[str, Any]
+    handed: Handed
+
+    def __call__(self) -> Counter[Part]:
+        root = mapped(self.pipeline, "root")
+        counted = Counter(
+            {
+                Part(PARAMETERS, "the run"): _once(_go(self.parameters)) * (1 + TRIES),
+                Part(INTERFACE, "root"): _once(_go(root)) * (1 + TRIES),
+                Part(OTHER, "the workflow"): SYSTEM + 3 * TRIES * NODE,
+            }
+        )
+        known: set[str] = set()
+        for step in self._steps.values():
+            container = _go(mapped(step.executor, "container"))
+            saved = container if step.executor else _called(step)
+            if saved not in known:
+                known.add(saved)
+                counted[Part(INTERFACE, _component(step))] += _once(_go(step.component))
+                counted[Part(SOURCE, _component(step))] += _once(container)
+        outer = (self._of(step) for step in self._steps.values() if not step.scope)
+        return sum(outer, counted)
+
+    @cached_property
+    def _steps(self) -> dict[tuple[tuple[str, ...], str], Step]:
+        return {(step.scope, step.name): step for step in steps(self.pipeline)}
+
+    def _of(self, step: Step) -> Counter[Part]:
+        """A task with all that is in it: its nodes, and its place in a template."""
+        task = _once(_go(step.task))
+        placed = Counter({Part(OTHER, step.label): task + TEMPLATE})
+        if "dag" not in step.component:
+            return placed + self._of_container(step, task)
+        driven = Counter(
+            {
+                Part(OTHER, step.label): (2 * NODE + task) * TRIES,
+                Part(INTERFACE, _component(step)): _once(_go(step.component)) * TRIES,
+            }
+        )
+        inner = [self._of(below) for below in step.inner.values()]
+        if _called(step).startswith("comp-condition-branches"):
+            inner = [max(inner, key=lambda counted: sum(counted.values()))]
+        within = sum(inner, driven)
+        if not step.is_loop:
+            return placed + within
+        rounds = self._rounds(step)  # each has a driver, too, and so has the loop
+        return placed + driven + Counter({part: size * rounds for part, size in within.items()})
+
+    def _of_container(self, step: Step, task: int) -> Counter[Part]:
+        container, name = mapped(step.executor, "container"), _component(step)
+        label = str(step.component.get("executorLabel"))
+        configs = mapped(self.platform, "platforms", "kubernetes", "deploymentSpec", "executors")
+        config = mapped(configs, label)
+        words = [str(word) for part in ("command", "args") for word in listed(container, part)]
+        around = {key: container[key] for key in ("env", "image", "resources") if key in container}
+        inputs, outputs = _compact(self._inputs(step)), _compact(self._outputs(step))
+        return Counter(
+            {
+                Part(SOURCE, name): (PATCHES + TRIES) * sum(map(_twice, words)),
+                Part(INTERFACE, name): PATCHES * _twice(_compact(step.component))
+                + TRIES * _once(_go(step.component)),
+                Part(PARAMETERS, step.label): PATCHES * _twice(_compact(self._values(step))),
+                Part(METADATA, step.label): PATCHES * sum(map(_twice, self._metadata(step))),
+                Part(ENVIRONMENT, step.label): PATCHES * _once(_go(_in_pod(container, config)))
+                + TRIES * (_once(_go(around)) + _once(_go(config))),
+                Part(OTHER, step.label): PATCHES * (NODE + _once(_go([*LAUNCHER.split(), ID])))
+                + PATCHES * (_twice(inputs) + _twice(outputs))
+                + TRIES * (task + 2 * ENDED),
+            }
+        )
+
+    def _inputs(self, step: Step) -> dict[str, Any]:
+        """The artifacts of a task's input, without their metadata."""
+        kind = {"instanceSchema": ""}
+        return {
+            name: {"artifacts": [{"name": "100", "type": kind, "uri": self._place(step, name)}]}
+            for name, _ in step.artifacts()
+        }
+
+    def _outputs(self, step: Step) -> dict[str, Any]:
+        """Where a task is to put its outputs."""
+        defined = mapped(step.component, "outputDefinitions")
+        made = {**mapped(defined, "artifacts"), "executor-logs": {}}
+        artifacts = {
+            name: {
+                "name": name,
+                "type": mapped(one, "artifactType"),
+                "uri": self._place(step, name),
+            }
+            for name, one in made.items()
+        }
+        files = {name: f"/tmp/kfp/outputs/{name}" for name in mapped(defined, "parameters")}
+        return {
+            "artifacts": {name: {"artifacts": [one]} for name, one in artifacts.items()},
+            "outputFile": self._place(step, "output_metadata.json"),
+            "parameters": {name: {"outputFile": file} for name, file in files.items()},
+        }
+
+    def _place(self, step: Step, name: str) -> str:
+        root = self.pipeline.get("defaultPipelineRoot") or ROOT
+        pipeline = at(self.pipeline, "pipelineInfo", "name")
+        return f"{root}/{pipeline}/{ID}/{step.name}/{ID}/{name}"
+
+    def _metadata(self, step: Step) -> Iterator[str]:
+        for name, _ in step.artifacts():
+            found = self.handed(step.name, name)
+            if found is None:
+                found = [{"facts": FACTS, "display_name": name, "store_session_info": STORE}]
+            yield from map(_compact, found)
+
+    def _values(self, step: Step) -> dict[str, Any]:
+        return {name: self._value(source) for name, source in step.sources.items()}
+
+    def _value(self, source: ValueSource) -> Any:
+        if source.values:
+            return max(source.values, key=lambda value: len(_compact(value)))
+        if source.origin[0] == "parameter":
+            return self.parameters.get(str(source.origin[1]))
+        return VALUE
+
+    def _rounds(self, step: Step) -> int:
+        """How many rounds a loop has; one where nothing says it."""
+        origin = step.items.origin
+        sources = [step.items]
+        if origin[0] == "output":
+            maker = self._steps.get((origin[1], str(origin[2])))
+            sources = list(maker.sources.values()) if maker else []
+        lists = [found for found in map(_list, map(self._value, sources)) if found is not None]
+        return max(map(len, lists), default=1)
+
+
+def _in_pod(container: Mapping[str, Any], config: Mapping[str, Any]) -> dict[str, Any]:
+    """The image, variables and resources of a container, as Kubernetes writes them."""
+    variables = [*listed(container, "env")]
+    for secret in listed(config, "secretAsEnv"):
+        for entry in listed(secret, "keyToEnv"):
+            key = {"key": at(entry, "secretKey"), "name": at(secret, "secretName")}
+            source = {"secretKeyRef": {**key, "optional": False}}
+            variables.append({"name": at(entry, "envVar"), "valueFrom": source})
+    amounts = {
+        key: value
+        for key, value in mapped(container, "resources").items()
+        if key.startswith("resource")
+    }
+    return {"env": variables, "image": container.get("image"), "resources": amounts}
+
+
+def _called(step: Step) -> str:
+    return str(at(step.task, "componentRef", "name"))
+
+
+def _component(step: Step) -> str:
+    return _called(step).removeprefix("comp-")
+
+
+def _list(value: Any) -> list[Any] | None:
+    if isinstance(value, str):
+        try:
+            value = json.loads(value)
+        except (ValueError, RecursionError):
+            return None
+    return value if isinstance(value, list) else None
+
+
+def _compact(value: Any) -> str:
+    """JSON as protobuf's Go library writes it, but for the order of keys."""
+    return json.dumps(value, separators=(",", ":"), ensure_ascii=False, skipkeys=True, default=str)
+
+
+def _go(value: Any) -> str:
+    """JSON as Go's own library writes it: fit for HTML."""
+    text = _compact(value)
+    for character in "<>&\u2028\u2029":
+        text = text.replace(character, f"\\u{ord(character):04x}")
+    return text
+
+
+def _once(text: str) -> int:
+    """Bytes of a text that is a value of a workflow."""
+    return len(_go(text).encode("utf-8", "replace"))
+
+
+def _twice(text: str) -> int:
+    """Bytes of a text in a JSON that is itself a value of a workflow."""
+    return len(_go(_go(text)).encode("utf-8", "replace"))
