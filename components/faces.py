@@ -14,6 +14,7 @@ from edgeline.components.notify.component import notify
 from edgeline.components.plan.component import plan
 from edgeline.components.publish.component import publish
 from edgeline.components.serve.component import serve
+from edgeline.components.settings.component import settings
 from edgeline.components.train.component import train
 from edgeline.components.transform.component import transform
 from edgeline.components.validate.component import validate
@@ -31,6 +32,7 @@ __all__ = [
     "plan",
     "publish",
     "serve",
+    "settings",
     "train",
     "transform",
     "validate",

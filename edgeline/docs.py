@@ -11,6 +11,7 @@ from typing import Any
 from edgeline.components import catalogue
 from edgeline.components.compile import target
 from edgeline.components.compile.compile import FORMS
+from edgeline.components.settings.fields import outputs
 from edgeline.formats import quantisation
 
 PYTHON_TYPES = {
@@ -216,6 +217,10 @@ def _descriptions(face: Any) -> dict[str, str]:
     for key, each in zip(returned, docstring.many_returns, strict=False):
         said[key] = each.description or ""
     said |= {key: value.description for key, value in returned.items() if value.description}
+    if face.name == "settings":  # its outputs are the fields, and what plan tells
+        fields = {key: each.description for key, each in outputs().items()}
+        planned = _descriptions(catalogue.load("plan"))
+        said |= {key: (planned | fields)[key] for key in returned}
     return said
 
 

@@ -13,7 +13,7 @@ from typing import Any
 from edgeline import plugins, user_code
 from edgeline.errors import EdgelineError, UsageError, asked_for, did_you_mean, first_line
 from edgeline.kubeflow.sdk import import_kfp
-from edgeline.pipelines.parameters import check_constants
+from edgeline.pipelines.constants import check_constants
 from edgeline.plugins import Plugin
 
 
@@ -42,7 +42,7 @@ def load(pipeline: str) -> Any:
     Raises:
         UsageError: there is no such pipeline, the file does not contain one, raises an error while
             it is imported, or holds null, NaN or infinity (see
-            `edgeline.pipelines.parameters.check_constants`).
+            `edgeline.pipelines.constants.check_constants`).
         EdgelineError: another package brings it, and it cannot be loaded.
     """
     import_kfp()

@@ -2,44 +2,52 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
 from edgeline.components.faces import analyze, train, transform, validate
+from edgeline.pipelines.specialise import Channels
 
 
 @dataclass(frozen=True)
 class Learned:
-    """Outputs of tasks: the rows, the model and its evaluation, and whether it is blessed."""
+    """Outputs of tasks: the model and its evaluation, and whether it is blessed."""
 
-    examples: Any
     model: Any
     evaluation: Any
     blessed: Any
 
 
-def learn(
-    examples: Any,
-    *,
-    validation: Mapping[str, Any],
-    transformation: Mapping[str, Any],
-    training: Mapping[str, Any],
-    analysis: Mapping[str, Any],
-) -> Learned:
+def learn(form: Channels, settings: Any, examples: Any) -> Learned:
     """Validate, transform, train, analyze.
 
     Args:
+        settings: the task of `Channels.settings`.
         examples: the output of ingest.
-        validation: arguments of `validate`; the others of `transform`, `train` and `analyze`.
     """
-    checked = validate(examples=examples, **validation)
-    made = transform(examples=examples, schema=checked.outputs["schema"], **transformation)
+
+    def given(*fields: str) -> dict[str, Any]:
+        return {field: settings.outputs[field] for field in fields}
+
+    checked = validate(examples=examples, **given("schema_uri", "on_anomalies")).set_display_name(
+        "validate the data"
+    )
+    made = transform(
+        examples=examples,
+        schema=checked.outputs["schema"],
+        module=form["module"],
+        **given("beam_options", "analyzer_cache"),
+    ).set_display_name("make the features")
     trained = train(
         transformed_examples=made.outputs["transformed_examples"],
         transform_graph=made.outputs["transform_graph"],
-        **training,
-    )
+        module=form["module"],
+        label=form["label"],
+        **given("task", "steps", "batch_size", "steps_per_epoch", "patience"),
+        **given("hyperparameters", "label_vocabulary", "seed", "checkpoint_dir"),
+    ).set_display_name("train the model")
     model = trained.outputs["model"]
-    analyzed = analyze(examples=examples, model=model, **analysis)
-    return Learned(examples, model, analyzed.outputs["evaluation"], analyzed.outputs["blessed"])
+    analyzed = analyze(
+        examples=examples, model=model, **given("eval_config", "baseline_model_uri")
+    ).set_display_name("evaluate the model")
+    return Learned(model, analyzed.outputs["evaluation"], analyzed.outputs["blessed"])

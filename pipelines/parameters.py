@@ -9,43 +9,18 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
-from edgeline.errors import UsageError, asked_for, did_you_mean
+from edgeline.components.settings.fields import check_field, check_object, short, whole
+from edgeline.errors import UsageError, asked_for
+from edgeline.pipelines.constants import unfit
+from edgeline.pipelines.flat import Place, find
+from edgeline.pipelines.parameter import TYPES, Parameter, labelled
 
 LARGEST = 2**53  # beyond it a double has no room for every integer
 DEEPEST = 32  # lists and objects within each other; protobuf refuses more than about 50
-SHOWN = 60  # characters of a value in a message
-TYPES = {  # by KFP's name: ours, and what a value has to be
-    "STRING": ("string", "a string"),
-    "NUMBER_INTEGER": ("integer", "an integer"),
-    "NUMBER_DOUBLE": ("number", "a number"),
-    "BOOLEAN": ("boolean", "true or false"),
-    "LIST": ("list", 'a JSON list, for example ["a", "b"]'),
-    "STRUCT": ("object", 'a JSON object, for example {"a": 1}'),
-}
-
-
-@dataclass(frozen=True)
-class Parameter:
-    """One parameter of a pipeline.
-
-    Attributes:
-        kind: KFP's name of its type, for example NUMBER_INTEGER.
-        default: None where it has none.
-    """
-
-    name: str
-    kind: str
-    required: bool
-    default: Any = None
-    description: str = ""
-
-    @property
-    def type(self) -> str:
-        return TYPES.get(self.kind, (self.kind.lower(), ""))[0]
+SETTINGS = "comp-settings"  # as kfp's compiler calls the component that knows a form's kind
 
 
 def parameters_of(definition: Any) -> dict[str, Parameter]:
@@ -59,7 +34,7 @@ def parameters_of(definition: Any) -> dict[str, Parameter]:
     spec = definition.pipeline_spec
     entries = {}
     for name, entry in spec.root.input_definitions.parameters.items():
-        if what := _unfit(entry.default_value):
+        if what := unfit(entry.default_value):
             raise UsageError(
                 f"The default of parameter {name} of pipeline {spec.pipeline_info.name} is or "
                 f"contains {what}, which Kubeflow cannot pass: change it."
@@ -67,60 +42,79 @@ def parameters_of(definition: Any) -> dict[str, Parameter]:
         entries[name] = json_format.MessageToDict(entry)
     order = list(definition.component_spec.inputs or ())  # a protobuf map has none
     entries = {name: entries[name] for name in sorted(entries, key=order.index)}
-    return from_spec(entries)
+    tasks = (
+        json_format.MessageToDict(task)
+        for each in (spec.root, *spec.components.values())
+        for task in each.dag.tasks.values()
+        if task.component_ref.name == SETTINGS
+    )
+    return _parameters(entries, tasks)
 
 
-def check_constants(definition: Any) -> None:
-    """Refuse a pipeline that itself holds null, NaN or infinity: as a constant or for a loop.
-
-    kfp's compiler refuses null in a Python file; a compiled one is anyone's.
-
-    Raises:
-        UsageError: it names the task and its input, or the component and its default.
-    """
-    spec = definition.pipeline_spec
-    pipeline = spec.pipeline_info.name
-    for dag in (spec.root.dag, *(each.dag for each in spec.components.values())):
-        for task, entry in dag.tasks.items():
-            for name, given in entry.inputs.parameters.items():
-                if what := _unfit(given.runtime_value.constant):
-                    raise UsageError(
-                        f"Pipeline {pipeline} gives its task {task} {what} as {name}, which "
-                        "Kubeflow cannot pass: give another value."
-                    )
-            if what := _unfit_items(entry.parameter_iterator.items.raw):
-                raise UsageError(
-                    f"Loop {task} of pipeline {pipeline} goes over {what}, which Kubeflow cannot "
-                    "pass: give other values."
-                )
-    for component, each in spec.components.items():
-        for name, known in each.input_definitions.parameters.items():
-            if what := _unfit(known.default_value):
-                raise UsageError(
-                    f"The default of input {name} of component "
-                    f"{component.removeprefix('comp-')} is or contains {what}, which Kubeflow "
-                    "cannot pass: change it."
-                )
+def from_spec(spec: Mapping[str, Any]) -> dict[str, Parameter]:
+    """The parameters of a pipeline spec in JSON."""
+    entries = spec.get("root", {}).get("inputDefinitions", {}).get("parameters", {})
+    return _parameters(entries, settings_tasks(spec))
 
 
-def from_spec(entries: Mapping[str, Mapping[str, Any]]) -> dict[str, Parameter]:
-    """Parameters from `root.inputDefinitions.parameters` of a pipeline spec in JSON."""
-    return {
-        name: Parameter(
+def settings_tasks(spec: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
+    """The tasks of a pipeline spec in JSON that work out the fields of its parameters."""
+    for each in (spec.get("root", {}), *spec.get("components", {}).values()):
+        for task in each.get("dag", {}).get("tasks", {}).values():
+            if task.get("componentRef", {}).get("name") == SETTINGS:
+                yield task
+
+
+def _parameters(
+    entries: Mapping[str, Mapping[str, Any]], tasks: Iterable[Mapping[str, Any]]
+) -> dict[str, Parameter]:
+    kinds = [
+        task.get("inputs", {})
+        .get("parameters", {})
+        .get("kind", {})
+        .get("runtimeValue", {})
+        .get("constant", "")
+        for task in tasks
+    ]
+    kind = str(kinds[0]) if kinds else ""
+    found = (
+        Parameter(
             name,
             kind=entry.get("parameterType", "STRING"),
             required="defaultValue" not in entry and not entry.get("isOptional"),
-            default=_whole(entry.get("defaultValue")),
+            default=whole(entry.get("defaultValue")),
             description=" ".join(entry.get("description", "").split()),
         )
         for name, entry in entries.items()
-    }
+    )
+    return {each.name: labelled(each, kind) for each in found}
 
 
-def missing(parameters: Mapping[str, Parameter], values: Iterable[str]) -> list[str]:
-    """The required parameters that have no value."""
-    given = set(values)
-    return [name for name, each in parameters.items() if each.required and name not in given]
+def missing(parameters: Mapping[str, Parameter], values: Mapping[str, Any]) -> list[str]:
+    """What must be given and has no value, as people call it.
+
+    Args:
+        values: as `check` gives them.
+    """
+    absent = []
+    for name, each in parameters.items():
+        if each.required and name not in values:
+            absent.append(each.called)
+        own = {**(each.default or {}), **values.get(name, {})} if each.needed else {}
+        absent += [f"{each.called}.{field}" for field in each.needed if not own.get(field)]
+    return absent
+
+
+def complete(parameters: Mapping[str, Parameter], values: Mapping[str, Any]) -> dict[str, Any]:
+    """Values with the defaults of all that is not given; objects with all their fields.
+
+    Args:
+        values: as `check` gives them.
+    """
+    found = {name: each.default for name, each in parameters.items() if each.default is not None}
+    for name, value in values.items():
+        found[name] = {**found.get(name, {}), **value} if parameters[name].struct else value
+    return found
 
 
 def parse(settings: Iterable[str], parameters: Mapping[str, Parameter]) -> dict[str, Any]:
@@ -133,10 +127,10 @@ def parse(settings: Iterable[str], parameters: Mapping[str, Parameter]) -> dict[
     for setting in settings:
         name, separator, text = setting.partition("=")
         if not (separator and name):
-            raise UsageError(f"--set {_short(setting)}: write it as NAME=VALUE.")
+            raise UsageError(f"--set {short(setting)}: write it as NAME=VALUE.")
         if name in values:
             raise UsageError(f"--set {name} is given twice: leave one out.")
-        kind = parameters[name].kind if name in parameters else "STRING"
+        kind = find(name, parameters, "--set ").kind
         values[name] = text if kind == "STRING" else _parse(name, text, kind)
     return check(values, parameters, "--set ")
 
@@ -144,31 +138,55 @@ def parse(settings: Iterable[str], parameters: Mapping[str, Parameter]) -> dict[
 def check(
     values: Mapping[str, Any], parameters: Mapping[str, Parameter], where: str = "Parameter "
 ) -> dict[str, Any]:
-    """Values as KFP takes them: plain JSON of the parameters' types.
+    """Values as KFP takes them: plain JSON of the parameters' types, by KFP's names.
 
-    NumPy's scalars and arrays become numbers and lists, tuples lists.
+    NumPy's scalars and arrays become numbers and lists, tuples lists. An object has the fields
+    that were given, each alone (`steps`, `training.steps`) or within it.
 
     Args:
-        values: by name of the parameter.
+        values: by name, as `edgeline.pipelines.flat.find` takes it.
         where: begins the sentence of an error; the parameter's name follows.
 
     Raises:
-        UsageError: there is no such parameter, a value has the wrong type, is or contains null,
-            NaN, infinity, an integer above 2**53 or what is not JSON; or nothing can be
-            published under `model_name`.
+        UsageError: there is no such parameter or field, a name stands for several, one is given
+            twice, a value has the wrong type, is or contains null, NaN, infinity, an integer above
+            2**53 or what is not JSON; or nothing can be published under `model_name`.
     """
-    checked = {}
+    checked: dict[str, Any] = {}
     for name, value in values.items():
-        if name not in parameters:
-            hint = did_you_mean(name, parameters, "The pipeline has")
-            raise UsageError(f"{where}{name}: the pipeline has no such parameter. {hint}")
-        checked[name] = _typed(plain(value, name, where), parameters[name], where)
+        place = find(name, parameters, where)
+        parameter = place.parameter
+        given = plain(value, name, where)
+        if parameter.struct is None:
+            fresh = {parameter.name: _typed(given, name, place.kind, where)}
+            twice = [parameter.called] if parameter.name in checked else []
+            checked |= fresh
+        else:
+            fields = _fields(place, given, name, where)
+            own = checked.setdefault(parameter.name, {})
+            twice = [f"{parameter.called}.{field}" for field in fields.keys() & own.keys()]
+            own |= fields
+        if twice:
+            raise UsageError(f"{where}{name} gives {twice[0]} a second time: leave one out.")
     if isinstance(model := checked.get("model_name"), str):  # publish, which asks too, comes last
         from edgeline.artifacts.bundle import check_name
 
         with asked_for():
             check_name(f"{where}model_name", model)
     return checked
+
+
+def _fields(place: Place, value: Any, name: str, where: str) -> dict[str, Any]:
+    """What a value sets of an object: a field, or those of it."""
+    parameter, struct = place.parameter, place.parameter.struct
+    assert struct is not None
+    with asked_for():
+        if place.field:
+            typed = _typed(value, name, place.kind, where)
+            return {place.field: check_field(parameter.called, struct, place.field, typed, where)}
+        typed = _typed(value, name, parameter.kind, where)
+        found: dict[str, Any] = check_object(parameter.called, struct, typed, where)
+        return found
 
 
 def plain(value: Any, path: str, where: str = "Parameter ", depth: int = 0) -> Any:
@@ -195,7 +213,7 @@ def plain(value: Any, path: str, where: str = "Parameter ", depth: int = 0) -> A
         return value
     if isinstance(value, int):
         if depth and abs(value) > LARGEST:
-            raise refuse(f"is {_short(value)}, more than {LARGEST}", "give it as a string")
+            raise refuse(f"is {short(value)}, more than {LARGEST}", "give it as a string")
         return int(value)
     if isinstance(value, float):
         if not math.isfinite(value):
@@ -226,17 +244,16 @@ def plain(value: Any, path: str, where: str = "Parameter ", depth: int = 0) -> A
     )
 
 
-def _typed(value: Any, parameter: Parameter, where: str) -> Any:
-    """A plain value of the parameter's type."""
-    name, kind = parameter.name, parameter.kind
-    wrong = UsageError(f"{where}{name}: {_short(value)} is not {TYPES.get(kind, ('', 'JSON'))[1]}.")
+def _typed(value: Any, name: str, kind: str, where: str) -> Any:
+    """A plain value of a type of KFP's."""
+    wrong = UsageError(f"{where}{name}: {short(value)} is not {TYPES.get(kind, ('', 'JSON'))[1]}.")
     is_number = isinstance(value, (int, float)) and not isinstance(value, bool)
     if kind == "NUMBER_INTEGER":
         if not is_number or isinstance(value, float):
             raise wrong
         if abs(value) > LARGEST:
             raise UsageError(
-                f"{where}{name} is {_short(value)}, more than {LARGEST}, beyond which Kubeflow "
+                f"{where}{name} is {short(value)}, more than {LARGEST}, beyond which Kubeflow "
                 "rounds integers: give a smaller one."
             )
         return value
@@ -247,7 +264,7 @@ def _typed(value: Any, parameter: Parameter, where: str) -> Any:
             return float(value)  # KFP takes no 1 for 1.0
         except OverflowError:
             raise UsageError(
-                f"{where}{name} is {_short(value)}, too large for a double: give a smaller number."
+                f"{where}{name} is {short(value)}, too large for a double: give a smaller number."
             ) from None
     wanted = {"STRING": str, "BOOLEAN": bool, "LIST": list, "STRUCT": dict}.get(kind, object)
     if not isinstance(value, wanted):
@@ -270,39 +287,13 @@ def _parse(name: str, text: str, kind: str) -> Any:
         return json.loads(text, object_pairs_hook=unique)
     except json.JSONDecodeError:
         what = TYPES.get(kind, ("", "JSON"))[1]
-        raise UsageError(f"--set {name}: {_short(text)} is not {what}.") from None
+        raise UsageError(f"--set {name}: {short(text)} is not {what}.") from None
     except ValueError:  # more digits than Python converts
-        raise UsageError(f"--set {name}: {_short(text)} contains too many digits.") from None
+        raise UsageError(f"--set {name}: {short(text)} contains too many digits.") from None
     except RecursionError:
         raise UsageError(
             f"--set {name} is nested more than {DEEPEST} levels deep: make it flatter."
         ) from None
-
-
-def _unfit(value: Any) -> str:
-    """What a protobuf Value contains that Kubeflow cannot pass; "" where it contains no such."""
-    kind = value.WhichOneof("kind")
-    if kind == "null_value":
-        return "null"
-    if kind == "number_value" and not math.isfinite(value.number_value):
-        return "NaN or infinity"
-    if kind == "list_value":
-        return next(filter(None, map(_unfit, value.list_value.values)), "")
-    if kind == "struct_value":
-        return next(filter(None, map(_unfit, value.struct_value.fields.values())), "")
-    return ""
-
-
-def _unfit_items(text: str) -> str:
-    """The same of a loop's items, which KFP keeps as JSON; "" where that is none."""
-    from google.protobuf import struct_pb2
-
-    items = struct_pb2.Value()
-    try:
-        items.list_value.extend(json.loads(text or "[]"))
-    except (TypeError, ValueError):
-        return ""  # not ours to say
-    return _unfit(items)
 
 
 def _encodable(text: str) -> bool:
@@ -311,24 +302,3 @@ def _encodable(text: str) -> bool:
     except UnicodeEncodeError:
         return False
     return True
-
-
-def _short(value: Any) -> str:
-    """A value for a message, on one line and cut."""
-    if isinstance(value, int) and abs(value) >= 10**SHOWN:
-        return "an integer of more than 60 digits"  # Python refuses to print thousands
-    # as it was typed, or as JSON writes it
-    text = repr(value) if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
-    return text if len(text) <= SHOWN else f"{text[:SHOWN]}…"
-
-
-def _whole(value: Any) -> Any:
-    """A default as it was written: protobuf has made 3 a 3.0."""
-    convert: Callable[[Any], Any] = _whole
-    if isinstance(value, dict):
-        return {key: convert(each) for key, each in value.items()}
-    if isinstance(value, list):
-        return [convert(each) for each in value]
-    if isinstance(value, float) and value.is_integer() and abs(value) <= LARGEST:
-        return int(value)
-    return value

@@ -6,7 +6,8 @@ from typing import Any
 
 from kfp import dsl
 
-from edgeline.components.faces import publish, serve
+from edgeline.components.faces import notify, publish, serve
+from edgeline.pipelines.specialise import Channels
 
 # of a run: what every bundle's provenance has
 RUN = {
@@ -15,11 +16,16 @@ RUN = {
 }
 
 
+def ended(form: Channels) -> Any:
+    """The task that tells how a run ended, for its exit handler."""
+    task = notify(pipeline_name=form["model_name"], run_id=dsl.PIPELINE_JOB_ID_PLACEHOLDER)
+    return task.set_caching_options(False).set_display_name("tell how it ended")
+
+
 def publish_and_serve(
-    planned: Any,
-    models_repository: Any,
+    settings: Any,
     after: tuple[Any, ...] = (),
-    title: str = "",
+    title: str = "publish the bundle",
     **bundle: Any,
 ) -> None:
     """Publish a bundle; then deploy it to each site.
@@ -28,7 +34,7 @@ def publish_and_serve(
     run's state open in KFP 2.17.
 
     Args:
-        planned: the task of `plan`, which knows the sites.
+        settings: the task of `Channels.settings`, which knows the sites.
         after: tasks that publish waits for.
         title: what the task of publish is shown as.
         **bundle: arguments of `publish`.
@@ -36,16 +42,16 @@ def publish_and_serve(
 
     def published() -> Any:
         task = publish(**bundle)
-        return (task.set_display_name(title) if title else task).after(*after)
+        return task.set_display_name(title).after(*after)
 
-    with dsl.If(planned.outputs["has_sites"] == False, name="no-sites"):  # noqa: E712
+    with dsl.If(settings.outputs["has_sites"] == False, name="if there is no site"):  # noqa: E712
         published()
-    with dsl.Else(name="sites"):
+    with dsl.Else(name="if there are sites"):
         task = published()
-        with dsl.ParallelFor(planned.outputs["each_site"]) as place:
+        with dsl.ParallelFor(settings.outputs["each_site"], name="for each site") as place:
             serve(
                 bundle=task.outputs["bundle"],
                 site=place.site,
                 form=place.form,
-                models_repository=models_repository,
-            )
+                models_repository=settings.outputs["models_repository"],
+            ).set_display_name("deploy to the site")

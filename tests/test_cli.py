@@ -137,7 +137,7 @@ def test_an_empty_value_is_wrong_usage(
         ("run taxi --set steps=true", "true is not an integer"),
         ("run none.py", "none.py has no variable `pipeline` that is a kfp pipeline"),
         ("run model.tflite", "model.tflite is neither a Python file nor a compiled .yaml file"),
-        ("run tabular", "Set data, module, label, model_name, destination with --set NAME=VALUE"),
+        ("run tabular", "Set data, destination, label, model_name, module with --set NAME=VALUE"),
         ("run taxi --set step=5", "Did you mean steps?"),
         ("run taxi --set steps", "write it as NAME=VALUE"),
         ("run taxi --set steps=many", "'many' is not an integer"),

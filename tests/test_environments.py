@@ -134,7 +134,7 @@ tasks:
     assert taken == {"TARGETS_KEY", "EDGELINE_KEY_PASSPHRASE"}
     assert "secretAsEnv" not in config(documents, "exec-train")
     parameters = documents[0]["root"]["inputDefinitions"]["parameters"]
-    assert parameters["signing_keys"]["defaultValue"] == "env:TARGETS_KEY"
+    assert parameters["with_delivery"]["defaultValue"]["signing_keys"] == "env:TARGETS_KEY"
 
 
 def test_a_site_s_mirror_takes_the_place_of_the_registry(tmp_path: Path) -> None:
@@ -145,14 +145,22 @@ def test_a_site_s_mirror_takes_the_place_of_the_registry(tmp_path: Path) -> None
     assert config(documents, "exec-train")["imagePullSecret"][0]["secretName"] == "site-registry"
 
 
+def beam_options(pipeline: dict[str, Any]) -> Any:
+    """What the form shows, which is what counts where a form leaves it out."""
+    shown = pipeline["root"]["inputDefinitions"]["parameters"]["with_training"]["defaultValue"]
+    tasks = pipeline["components"]["comp-exit-handler-1"]["dag"]["tasks"]
+    given = tasks["settings"]["inputs"]["parameters"]["defaults"]["runtimeValue"]["constant"]
+    assert given["training"] == shown
+    return shown["beam_options"]
+
+
 def test_beam_runs_where_the_environment_says_unless_the_command_line_says_otherwise(
     tmp_path: Path,
 ) -> None:
     place = file(tmp_path, "name: mine\nbeam_options: [--runner=DataflowRunner]\n")
 
     def options(environment: str, *settings: str) -> Any:
-        root = compiled(tmp_path, environment, *settings)[0]["root"]
-        return root["inputDefinitions"]["parameters"]["beam_options"]["defaultValue"]
+        return beam_options(compiled(tmp_path, environment, *settings)[0])
 
     assert options(place) == ["--runner=DataflowRunner"]
     assert options(place, 'beam_options=["--runner=DirectRunner"]') == ["--runner=DirectRunner"]
@@ -162,9 +170,7 @@ def test_beam_runs_where_the_environment_says_unless_the_command_line_says_other
 def test_beam_is_in_the_task_s_process_where_artifacts_are_on_its_disk_only(
     name: str, tmp_path: Path
 ) -> None:
-    root = compiled(tmp_path, name)[0]["root"]
-    parameter = root["inputDefinitions"]["parameters"]["beam_options"]
-    assert parameter["defaultValue"] == []
+    assert beam_options(compiled(tmp_path, name)[0]) == []
 
 
 def test_caching_off_leaves_no_task_that_may_be_taken_from_an_earlier_run(tmp_path: Path) -> None:

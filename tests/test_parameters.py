@@ -17,10 +17,10 @@ from edgeline.cli.run import run_pipeline
 from edgeline.client.client import Client
 from edgeline.client.compiling import compile_pipeline
 from edgeline.errors import EdgelineError, UsageError
+from edgeline.pipelines.constants import check_constants
 from edgeline.pipelines.parameters import (
     Parameter,
     check,
-    check_constants,
     from_spec,
     missing,
     parameters_of,
@@ -318,4 +318,5 @@ def test_an_optional_parameter_without_a_value_cannot_run_here(tmp_path: Path) -
 
 def test_a_default_that_a_double_only_approximates_is_shown_as_it_was_written() -> None:
     entry = {"parameterType": "NUMBER_DOUBLE", "defaultValue": 1e300}
-    assert repr(from_spec({"most": entry})["most"].default) == "1e+300"
+    spec = {"root": {"inputDefinitions": {"parameters": {"most": entry}}}}
+    assert repr(from_spec(spec)["most"].default) == "1e+300"

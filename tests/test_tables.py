@@ -105,7 +105,8 @@ def test_the_readmes_have_a_row_for_each():
 def test_parameters_name_the_quantisations_that_they_take():
     described = docs._descriptions(components.load("convert"))["quantisation"]
     assert set(quantisation.NAMES) <= set(words(described))
-    described = parameters_of(catalogue.load("tabular"))["quantisation"].description
+    fields = parameters_of(catalogue.load("tabular"))["with_edge"].fields
+    described = fields["quantisation"].description
     assert {row.name for row in quantisation.CONVERTED} <= set(words(described))
 
 

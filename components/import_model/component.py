@@ -23,6 +23,7 @@ def import_model(
     scaling: str = "",
     logits: bool = False,
     rename: dict = {},  # noqa: B006
+    cache_name: str = "",  # noqa: ARG001
 ) -> NamedTuple("Imported", [("kind", str)]):
     """Take in a model that was trained elsewhere. No code in it is run, no pickle is read.
 
@@ -49,6 +50,7 @@ def import_model(
             inside the model; empty: the model gets the values as they are.
         logits: The prediction is logits: a softmax (binary: a sigmoid) is put behind it.
         rename: Other names for inputs and outputs of the model; a sole output is prediction.
+        cache_name: The cache to take the result from; see ingest.
 
     Returns:
         kind: saved_model, keras, tflite-float, tflite (quantised already) or onnx; the first three

@@ -19,6 +19,7 @@ def ingest(
     null_values: list = [""],  # noqa: B006
     column_types: dict = {},  # noqa: B006
     images: dict = {},  # noqa: B006
+    cache_name: str = "",  # noqa: ARG001
 ):
     """Read CSV, Parquet, TFRecord, JSON lines or images and split them by a stable hash.
 
@@ -37,6 +38,8 @@ def ingest(
         column_types: CSV column to int64, float or string, instead of what its values tell.
         images: column of PNG or JPEG files to [height, width, channels], for example
             {"image": [28, 28, 1]}: pixels from 0 to 255 in this size, grey or RGB.
+        cache_name: the cache to take the result from, and so those of all tasks that take it; a
+            new name starts with an empty one.
     """
     from edgeline.artifacts.metadata import record
     from edgeline.components.ingest.ingest import ingest as work

@@ -96,6 +96,7 @@ def show_pipelines(name: str | None = None) -> None:
     for parameter, kind, default, description in _parameters(name):
         table.add_row(parameter, kind, escape(default), escape(description))
     console.print(table)
+    console.print(f"\n{escape(_objects(name))}".rstrip(), soft_wrap=True)
 
 
 def parameter_rows(pipeline: str) -> list[tuple[str, str]]:
@@ -113,21 +114,44 @@ def parameter_rows(pipeline: str) -> list[tuple[str, str]]:
 def _parameters(pipeline: str) -> Sequence[tuple[str, str, str, str]]:
     """Name, type, default (or "required") and description of each parameter."""
     from edgeline.pipelines import catalogue
+    from edgeline.pipelines.parameter import TYPES
     from edgeline.pipelines.parameters import parameters_of
 
     rows = []
     for each in parameters_of(catalogue.load(pipeline)).values():
-        default = (
-            "none"
-            if each.default is None
-            else json.dumps(each.default, sort_keys=True, ensure_ascii=False)
-        )
-        if len(default) > LONGEST:
-            default = f"{default[:LONGEST]}…"
-        rows.append(
-            (each.name, each.type, "required" if each.required else default, each.description)
-        )
+        if not each.fields:
+            default = "required" if each.required else _default(each.default)
+            rows.append((each.called, each.type, default, each.description))
+        for name, field in each.fields.items():
+            default = "required" if name in each.needed else _default(each.default.get(name))
+            kind = TYPES[field.kind][0]
+            rows.append((f"{each.called}.{name}", kind, default, field.description))
     return rows
+
+
+def _default(value: Any) -> str:
+    if value is None:
+        return "none"
+    shown = json.dumps(value, sort_keys=True, ensure_ascii=False)
+    return shown if len(shown) <= LONGEST else f"{shown[:LONGEST]}…"
+
+
+def _objects(pipeline: str) -> str:
+    """How the fields of objects are set; "" where the pipeline has none."""
+    from edgeline.pipelines import catalogue
+    from edgeline.pipelines.parameters import parameters_of
+
+    objects = [each for each in parameters_of(catalogue.load(pipeline)).values() if each.fields]
+    if not objects:
+        return ""
+    last = objects[-1]
+    field = next(iter(last.example))
+    value = json.dumps(last.example[field])
+    return (
+        f"Set a field by its name (--set {field}={value}), with its object (--set {last.called}."
+        f"{field}={value}), or several as JSON (--set {last.called}='{{\"{field}\": {value}}}'). "
+        f"In KFP's form the objects are {', '.join(each.name for each in objects)}."
+    )
 
 
 def _about_outside(plugin: Plugin) -> str:
@@ -142,7 +166,7 @@ def _about_outside(plugin: Plugin) -> str:
 
 
 def _about(pipeline: Any) -> str:
-    return str(pipeline.pipeline_spec.pipeline_info.description or "")
+    return _first_line(pipeline.pipeline_spec.pipeline_info.description)
 
 
 def _inputs(found: Any) -> Table:

@@ -47,7 +47,7 @@ class CompiledPipeline:
 
     Attributes:
         documents: KFP's IR and, where there is anything of a platform, what it needs of it.
-        description: the author's; None where there is none, or an environment was put in.
+        description: the author's, with what can be set; None where there is none.
         comment: what stands above the YAML, with the parameters; empty with an environment.
     """
 
@@ -150,13 +150,13 @@ def compile_definition(
     from kfp.compiler import pipeline_spec_builder as builder
     from kfp.dsl.yaml_component import YamlComponent
 
-    message = builder.modify_pipeline_spec_with_override(
-        definition.pipeline_spec, pipeline_name=None, pipeline_parameters=defaults or None
-    )
-    pipeline = _in_order(json_format.MessageToDict(message))
+    from edgeline.pipelines.defaults import set_defaults
+
+    pipeline = _in_order(json_format.MessageToDict(definition.pipeline_spec))
+    set_defaults(pipeline, defaults)
     slim(pipeline)
     platform = json_format.MessageToDict(definition.platform_spec)
-    name = message.pipeline_info.name
+    name = pipeline["pipelineInfo"].get("name", "")
     if not names.PIPELINE.fullmatch(name):
         raise UsageError(
             f"Pipeline name {name!r} is refused by the server: use at most 128 of a-z, 0-9 and -."
@@ -164,11 +164,11 @@ def compile_definition(
     _check_workspace(pipeline, platform)
     if not isinstance(definition, YamlComponent):  # compiled before, perhaps for older images
         task.start_here(pipeline)
+    about = definition.description or None
     if place is None:
-        about = definition.description or None
         comment = builder.extract_comments_from_pipeline_spec(pipeline, about)
         return CompiledPipeline([pipeline, platform] if platform else [pipeline], about, comment)
-    return CompiledPipeline(_placed(pipeline, platform, place, defaults, given), None, "")
+    return CompiledPipeline(_placed(pipeline, platform, place, defaults, given), about, "")
 
 
 def unpinned(path: Path) -> list[str]:
@@ -211,7 +211,8 @@ def _placed(
 ) -> tuple[Json, Json]:
     from edgeline.environments.apply import BEAM_OPTIONS, apply
 
-    if BEAM_OPTIONS in defaults:  # said on the command line, which is nearer
+    given_fields = {name for each in defaults.values() if isinstance(each, dict) for name in each}
+    if BEAM_OPTIONS in defaults.keys() | given_fields:  # said on the command line, which is nearer
         place = msgspec.structs.replace(place, beam_options=())
     documents = apply(pipeline, platform, place)
     if place.is_cluster:

@@ -23,6 +23,7 @@ from edgeline.formats import names
 from edgeline.kubeflow import profiles
 from edgeline.kubeflow.api import asking, has_teams, require_namespace
 from edgeline.local.plan import plan
+from edgeline.pipelines.parameters import complete, from_spec
 from edgeline.reports import terminal
 
 if TYPE_CHECKING:
@@ -119,7 +120,9 @@ def _warn_of_places(request: RunRequest, compiled: CompiledPipeline, team: str) 
 def _start(server: Any, request: RunRequest, compiled: CompiledPipeline) -> Any:
     """A run of the version with this content, which is uploaded where it is not there."""
     wanted = upload.WantedPipeline(
-        compiled.name, compiled.version, compiled.documents, request.shared
+        *(compiled.name, compiled.version, compiled.documents),
+        description=compiled.description or "",
+        shared=request.shared,
     )
     found = asking(lambda: upload.find(server, wanted))
     root = str(compiled.documents[0].get("defaultPipelineRoot") or "")
@@ -153,7 +156,7 @@ def _run(
         lambda: server.run_pipeline(
             experiment_id=experiment,
             job_name=request.name or f"{compiled.name}-{datetime.now():%Y%m%d-%H%M%S}",
-            params=dict(request.parameters),
+            params=complete(from_spec(compiled.documents[0]), request.parameters),
             **what,
         )
     )

@@ -18,6 +18,7 @@ from edgeline.kubeflow.api import (
     pipelines_called,
 )
 from edgeline.kubeflow.refusals import RefusedError
+from edgeline.pipelines.description import brief
 from edgeline.reports import terminal
 
 CONFLICT, BAD_REQUEST, REFUSED = 409, 400, (401, 403)
@@ -31,12 +32,14 @@ class WantedPipeline:
         name: the pipeline's on the server.
         version: the version's, with its content's digest.
         documents: of its YAML.
+        description: what it does and what can be set; pages of the server show it.
         shared: whether the version belongs into the pipeline that all teams share.
     """
 
     name: str
     version: str
     documents: Sequence[Any]
+    description: str
     shared: bool
 
 
@@ -94,11 +97,20 @@ def upload(
     try:
         pipeline = found.place.id if found.place else ""
         if not pipeline:
-            new = V2beta1Pipeline(name=wanted.name, display_name=wanted.name, namespace=namespace)
+            new = V2beta1Pipeline(
+                name=wanted.name,
+                display_name=wanted.name,
+                description=wanted.description,
+                namespace=namespace,
+            )
             # its upload would add a version that is named after nothing
             made = server.pipelines.pipeline_service_create_pipeline(pipeline=new)
             pipeline = str(made.pipeline_id)
-        made = server.upload_pipeline_version(str(package), wanted.version, pipeline_id=pipeline)
+        made = server.upload_pipeline_version(
+            *(str(package), wanted.version),
+            pipeline_id=pipeline,
+            description=brief(wanted.description) or None,
+        )
     except ApiException as error:
         if error.status == CONFLICT and (again := find(server, wanted)) != found:
             return again if again.version else upload(server, wanted, again, package)

@@ -14,6 +14,9 @@ import msgspec
 
 from edgeline.environments.environment import Environment, Resources, Toleration
 from edgeline.errors import EdgelineError, did_you_mean
+from edgeline.pipelines.defaults import set_defaults
+from edgeline.pipelines.flat import fields_called
+from edgeline.pipelines.parameters import check, from_spec
 
 Json = dict[str, Any]
 FACTORS = {"": 1.0, "m": 1e-3} | {
@@ -58,7 +61,7 @@ def apply(pipeline: Json, platform: Json, environment: Environment) -> tuple[Jso
     if environment.caching is not None:
         set_caching(pipeline, environment.caching)
     if environment.beam_options:
-        _set_default(pipeline, BEAM_OPTIONS, list(environment.beam_options))
+        _set_default(pipeline, BEAM_OPTIONS, list(environment.beam_options), environment.name)
     return pipeline, platform
 
 
@@ -217,8 +220,8 @@ def _dags(pipeline: Json) -> list[Json]:
     return [holder["dag"] for holder in holders if "dag" in holder]
 
 
-def _set_default(pipeline: Json, name: str, value: object) -> None:
-    """Another default of a pipeline parameter, where the pipeline has it."""
-    parameters = pipeline["root"].get("inputDefinitions", {}).get("parameters", {})
-    if name in parameters:
-        parameters[name]["defaultValue"] = value
+def _set_default(pipeline: Json, name: str, value: object, environment: str) -> None:
+    """Another default of a pipeline's parameter or of a field of one, where the pipeline has it."""
+    parameters = from_spec(pipeline)
+    if name in parameters or fields_called(name, parameters):
+        set_defaults(pipeline, check({name: value}, parameters, f"Environment {environment}: "))

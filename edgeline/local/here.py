@@ -8,7 +8,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from edgeline.errors import EdgelineError, UsageError
-from edgeline.pipelines.parameters import Parameter, parameters_of
+from edgeline.pipelines.flat import fields_called
+from edgeline.pipelines.parameter import Parameter
+from edgeline.pipelines.parameters import complete, parameters_of
 from edgeline.stores import storage
 
 if TYPE_CHECKING:
@@ -77,23 +79,32 @@ def _local(
 
     A cache keyed by parameters then sees that a file has changed.
     """
-    complete = dict(arguments)
+    whole = complete(parameters, arguments)
     for name in FILE_PARAMETERS:
         if name not in parameters or parameters[name].kind != "STRING":
             continue
-        given = arguments.get(name) or parameters[name].default
+        given = whole.get(name)
         if given and (name == "data" or given.partition("#")[0].endswith(".py")):
             try:
-                complete[name] = storage.pin(given)
+                whole[name] = storage.pin(given)
             except EdgelineError as error:
                 raise type(error)(f"Parameter {name}: {error}") from error
+    checkpoints = str((root / ".checkpoints").resolve())
     if "checkpoint_dir" in parameters and "checkpoint_dir" not in arguments:
-        complete["checkpoint_dir"] = str((root / ".checkpoints").resolve())
+        whole["checkpoint_dir"] = checkpoints
+    for place in fields_called("checkpoint_dir", parameters):
+        owner = place.parameter.name
+        whole[owner] = {"checkpoint_dir": checkpoints} | _set_fields(whole[owner])
     if "destination" in parameters and parameters["destination"].kind == "STRING":
-        given = arguments.get("destination") or parameters["destination"].default or ""
+        given = whole.get("destination", "")
         if "://" not in given:
-            complete["destination"] = str(Path(given).resolve())
-    return complete
+            whole["destination"] = str(Path(given).resolve())
+    return whole
+
+
+def _set_fields(fields: Mapping[str, Any]) -> dict[str, Any]:
+    """Without a checkpoint_dir that says nothing."""
+    return {name: each for name, each in fields.items() if each or name != "checkpoint_dir"}
 
 
 def _write_record(result: Any) -> None:

@@ -8,6 +8,7 @@ from typing import Any
 
 from markupsafe import Markup
 
+from edgeline.components.settings.objects import PREFIX
 from edgeline.local.graph import draw
 from edgeline.local.progress import facts, output_size
 from edgeline.local.tasks import RunResult, TaskResult
@@ -64,7 +65,7 @@ def _tasks(result: RunResult) -> Markup:
             f"{task.seconds:.1f} s" if task.seconds else None,
             report.size(task.peak_memory) if task.peak_memory else None,
             report.size(output_size(task)) if task.outputs else None,
-            facts(task, result.tasks),
+            ": ".join(filter(None, (task.task.title, facts(task, result.tasks)))),
         )
         for name, task in result.tasks.items()
     ]
@@ -72,7 +73,13 @@ def _tasks(result: RunResult) -> Markup:
 
 
 def _shown(arguments: Mapping[str, Any]) -> list[tuple[str, str]]:
-    return [(name, str(value)) for name, value in arguments.items()]
+    """Values by name; of an object each field."""
+    rows: list[tuple[str, str]] = []
+    for name, value in arguments.items():
+        fields = value if name.startswith(PREFIX) and isinstance(value, dict) else {"": value}
+        called = name.removeprefix(PREFIX)
+        rows += [(f"{called}.{key}".rstrip("."), str(each)) for key, each in fields.items()]
+    return rows
 
 
 def _report_section(name: str, task: TaskResult) -> report.Section:

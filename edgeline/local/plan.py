@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
+from collections import Counter
+from dataclasses import dataclass, replace
 from typing import Any
 
 CHOICE = "condition-branches-"  # how kfp's compiler names an If with an Elif or Else
@@ -16,7 +17,8 @@ class PlannedTask:
     `component` is unique in the pipeline and names the task's folder locally. `needs` are
     the components whose outputs it takes, `gates` those whose outputs decide whether it runs,
     `condition` what must hold for it to run at all, `loop` the ParallelFor that it is in,
-    `choices` each If with an Elif or Else that it is in, with the alternative of it.
+    `choices` each If with an Elif or Else that it is in, with the alternative of it. `title` is
+    what its author calls it, where the component has several tasks.
     """
 
     name: str
@@ -27,16 +29,28 @@ class PlannedTask:
     exit_handler: bool = False
     loop: str = ""
     choices: tuple[tuple[str, str], ...] = ()
+    title: str = ""
 
 
 def plan(spec: Any) -> list[PlannedTask]:
     """The tasks of a `PipelineSpec` proto in an order in which they can run."""
-    return _tasks(spec, spec.root.dag, "", (), {}, "", ())
+    planned = _tasks(spec, spec.root.dag, {}, "", (), {}, "", ())
+    several = Counter(_own_name(task.component) for task in planned)
+    return [
+        task if several[_own_name(task.component)] > 1 else replace(task, title="")
+        for task in planned
+    ]
+
+
+def _own_name(component: str) -> str:
+    """Of a component, without the number that kfp gives its second task."""
+    return re.sub(r"-\d+$", "", component)
 
 
 def _tasks(
     spec: Any,
     dag: Any,
+    before: dict[str, set[str]],
     condition: str,
     gates: tuple[str, ...],
     given: dict[str, str],
@@ -53,11 +67,15 @@ def _tasks(
         ready.sort(key=lambda n: (_is_exit_handler(waiting[n]), n))
         name = ready[0]
         task = waiting.pop(name)
-        sources = {
-            key: producer
-            for key, source in [*task.inputs.artifacts.items(), *task.inputs.parameters.items()]
-            if (producer := _producer(source, produced, given))
-        }
+        artifacts, parameters = (
+            {
+                key: producer
+                for key, source in some.items()
+                if (producer := _producer(source, produced, given))
+            }
+            for some in (task.inputs.artifacts, task.inputs.parameters)
+        )
+        sources = artifacts | parameters
         inner = spec.components[task.component_ref.name]
         own = task.trigger_policy.condition
         holds = " and ".join(filter(None, [condition, _words(own)]))
@@ -68,15 +86,23 @@ def _tasks(
             own_choices = (*choices, (choice, name)) if choice else choices
             inside = name if name.startswith(CHOICE) else ""
             below = _tasks(
-                spec, inner.dag, holds, own_gates, sources, own_loop, own_choices, inside
+                *(spec, inner.dag, before, holds, own_gates, sources, own_loop, own_choices),
+                inside,
             )
             planned += below
             produced[name] = [step.component for step in below]
         else:
             component = task.component_ref.name.removeprefix("comp-")
-            needs = tuple(sorted(set(sources.values())))
+            made = set(artifacts.values())
+            implied = {other for each in made for other in before[each]}
+            # a value of what its inputs come from anyway is no edge of its own
+            needs = tuple(sorted(made | set(parameters.values()) - implied))
+            before[component] = {*needs, *(other for each in needs for other in before[each])}
             last = _is_exit_handler(task)
-            planned.append(PlannedTask(name, component, needs, gates, holds, last, loop, choices))
+            title = task.task_info.name
+            planned.append(
+                PlannedTask(name, component, needs, gates, holds, last, loop, choices, title)
+            )
             produced[name] = [component]
     return planned
 

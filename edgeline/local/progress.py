@@ -28,6 +28,9 @@ MARKS = {
 }
 
 
+MOST = 10  # values that one task tells
+
+
 class Progress:
     """Shows tasks as they go; on a terminal as a live table, else a line for each that ends."""
 
@@ -61,7 +64,7 @@ class Progress:
             self.started[name] = time.monotonic()
         elif not self.console.is_terminal and result.state != "skipped":  # the table tells
             found = _coloured(result, self._known())
-            line = f"{MARKS[result.state]} {name:<12} {_time(result):>7}  {found}"
+            line = f"{MARKS[result.state]} {name:<12} {_time(result):>7}  {_titled(result)}{found}"
             self.console.print(line, soft_wrap=True)  # one line a task, for grep
 
     def _table(self) -> Table:
@@ -77,7 +80,7 @@ class Progress:
                     MARKS[state],
                     name if known else f"[dim]{name}[/]",
                     _time(result) if result and known else "",
-                    _coloured(result, self._known()) if result and known else "",
+                    _titled(result) + _coloured(result, self._known()) if result and known else "",
                 )
         return table
 
@@ -101,7 +104,7 @@ def final_table(results: Mapping[str, TaskResult]) -> Table:
             _time(result) if result.seconds else "",
             size(result.peak_memory) if result.peak_memory else "",
             size(output_size(result)) if result.outputs else "",
-            _coloured(result, results),
+            f"{_titled(result)}{_coloured(result, results)}",
         )
     return table
 
@@ -128,6 +131,9 @@ def facts(result: TaskResult, results: Mapping[str, TaskResult]) -> str:
         return result.error
     if result.state == "skipped":
         return f"not run: {_why_skipped(result, results)}"
+    values = [name for name, value in result.outputs.items() if not isinstance(value, dict)]
+    if len(values) > MOST:
+        return f"{len(values)} parameters"
     found: list[str] = []
     notes: list[str] = []
     for name, value in result.outputs.items():
@@ -172,6 +178,11 @@ def output_size(result: TaskResult) -> int:
             files = path.rglob("*") if path.is_dir() else [path]
             total += sum(file.stat().st_size for file in files if file.is_file())
     return total
+
+
+def _titled(result: TaskResult) -> str:
+    """What tells a task from others of its component, before what it found."""
+    return f"[dim]{escape(result.task.title)}:[/] " if result.task.title else ""
 
 
 def _time(result: TaskResult) -> str:

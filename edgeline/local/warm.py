@@ -42,6 +42,7 @@ STAGES: dict[str, tuple[str, ...]] = {
     "beam": ("apache_beam", "tensorflow_transform.beam", "tensorflow_model_analysis"),
 }
 COMPONENT_STAGE = {  # by the name of the task, which kfp writes with dashes
+    "settings": "light",
     "plan": "light",
     "ingest": "light",
     "validate": "light",

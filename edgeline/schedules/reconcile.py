@@ -230,7 +230,7 @@ def _declared(known: _Known, schedule: Schedule, mark: str) -> Facts:
             f"{schedule.pipeline!r}, and anybody can upload one: write "
             f"`version: {version.display_name}`."
         )
-    _check_parameters(schedule, version)
+    given = _checked_parameters(schedule, version)
     shall = {
         "pipeline": place.id,
         "version": version.pipeline_version_id if pinned else "",
@@ -242,7 +242,7 @@ def _declared(known: _Known, schedule: Schedule, mark: str) -> Facts:
         "end": _instant(schedule.end),
         "max_concurrency": schedule.max_concurrency,
         "catchup": schedule.catchup,
-        "parameters": _plain(schedule.parameters),
+        "parameters": _plain(given),
         "pipeline_root": schedule.pipeline_root,
         "enabled": schedule.enabled,
     }
@@ -318,19 +318,20 @@ def _experiment(client: Any, key: str) -> str:
         raise
 
 
-def _check_parameters(schedule: Schedule, version: Any) -> None:
+def _checked_parameters(schedule: Schedule, version: Any) -> Facts:
+    """The parameters of a schedule by the server's names."""
     spec = version.pipeline_spec or {}
     spec = spec.get("pipeline_spec", spec)  # with a platform's part beside it
-    inputs = spec.get("root", {}).get("inputDefinitions", {}).get("parameters", {})
     if not spec:
-        return
-    known = parameters.from_spec(inputs)
-    parameters.check(schedule.parameters, known, f"Schedule {schedule.name!r}: parameter ")
-    if absent := parameters.missing(known, schedule.parameters):
+        return schedule.parameters
+    known = parameters.from_spec(spec)
+    given = parameters.check(schedule.parameters, known, f"Schedule {schedule.name!r}: parameter ")
+    if absent := parameters.missing(known, given):
         raise EdgelineError(
             f"Schedule {schedule.name!r} leaves out {', '.join(absent)}, which pipeline "
             f"{schedule.pipeline!r} requires."
         )
+    return given
 
 
 def _instant(time: datetime | None) -> str | None:

@@ -6,7 +6,8 @@ each edge model, or it is not published. Nobody evaluates the model, and every b
 hold it to thresholds, too, give `publish` what `analyze` finds of it.
 """
 
-# no `from __future__ import annotations`: kfp reads the annotations
+from __future__ import annotations
+
 from typing import Any
 
 from kfp import dsl
@@ -16,75 +17,17 @@ from edgeline.components.faces import (
     compile,  # noqa: A004
     convert,
     import_model,
-    ingest,
     model_card,
-    notify,
-    plan,
     publish,
     verify,
 )
+from edgeline.pipelines.reading import limits, read
+from edgeline.pipelines.release import RUN, ended
+from edgeline.pipelines.specialise import Channels, Generic, specialise
 
 
-@dsl.pipeline(name="pretrained", description="From a model trained elsewhere to edge models.")
-def pipeline(
-    source: str,
-    data: str,
-    model_name: str,
-    destination: str,
-    sha256: str = "",
-    task: str = "multiclass_classification",
-    labels: str = "",
-    label: str = "",
-    label_type: str = "",
-    signature: str = "",
-    input_shape: list = [],  # noqa: B006
-    scaling: str = "",
-    logits: bool = False,
-    rename: dict = {},  # noqa: B006
-    images: dict = {},  # noqa: B006
-    split_ratios: dict = {"train": 1, "eval": 2},  # noqa: B006
-    quantisation: str = "int8",
-    io: str = "float",
-    representative_rows: int = 500,
-    require_mapped: float = 0.0,
-    targets: list = [],  # noqa: B006
-    max_difference: float = -1.0,
-    max_changed_decisions: float = -1.0,
-    max_metric_drop: float = 0.01,
-    git_commit: str = "",
-):
-    """From a model that was trained elsewhere to published edge models.
-
-    Args:
-        source: A SavedModel folder, a .keras, .h5, .tflite or .onnx file, an archive of one, or
-            a model hub reference, as for import_model.
-        data: Rows or images for comparing predictions; labels are optional.
-        model_name: The name to publish under.
-        destination: The folder or bucket to publish to.
-        sha256: The expected digest of the model.
-        task: binary_classification, multiclass_classification or regression.
-        labels: A text file with the class names, one per line.
-        label: The column with the label; empty: none.
-        label_type: The type of that column: int64, string or float32.
-        signature: The signature of the model to use.
-        input_shape: The input shape of a SavedModel or Keras model that leaves it open.
-        scaling: 0..1 or -1..1: how to scale pixels for a SavedModel or Keras model.
-        logits: Whether a SavedModel or Keras model predicts logits.
-        rename: New names for inputs and outputs, to match the columns' names.
-        images: Image column to [height, width, channels].
-        split_ratios: Weights of the splits; eval is for comparing, train for calibration.
-        quantisation: The quantisation for converting a SavedModel, Keras or float LiteRT file.
-        io: The type of the inputs and outputs of an int8 model: float, int8 or uint8.
-        representative_rows: Number of rows for calibration.
-        require_mapped: The share of operators that must run on the Edge TPU.
-        targets: Additional targets to compile for; published as <model_name>-<target>.
-        max_difference: Maximum difference of an output; -1: verify's default.
-        max_changed_decisions: Maximum share of changed decisions; -1: verify's default.
-        max_metric_drop: How much worse a metric of the edge model may be, if there are labels.
-        git_commit: The commit of your code, for the bundle's provenance.
-    """
-    ended = notify(pipeline_name=model_name, run_id=dsl.PIPELINE_JOB_ID_PLACEHOLDER)
-    ended.set_caching_options(False)
+def _graph(form: Channels) -> None:
+    """From a model that was trained elsewhere to published edge models."""
 
     def prove(
         edge_model: Any, placed: Any = None, original: Any = None, trained: Any = None
@@ -97,86 +40,91 @@ def pipeline(
         of = {"model": trained} if trained else {}
         compared = {
             "edge_model": edge_model,
-            "examples": read.outputs["examples"],
-            "max_difference": max_difference,
-            "max_changed_decisions": max_changed_decisions,
-            "max_metric_drop": max_metric_drop,
+            "examples": examples,
+            **limits(settings),
             **({"model": original} if original else {}),
         }
         published = {
             "edge_model": edge_model,
-            "name": model_name,
-            "pipeline_name": dsl.PIPELINE_JOB_NAME_PLACEHOLDER,
-            "destination": destination,
-            "run_id": dsl.PIPELINE_JOB_ID_PLACEHOLDER,
-            "git_commit": git_commit,
+            "name": form["model_name"],
+            "destination": form["destination"],
+            "signing_keys": settings.outputs["signing_keys"],
+            "git_commit": settings.outputs["git_commit"],
+            **RUN,
         }
         checked = [placed] if placed else []
-        verified = verify(**compared)
-        with dsl.If(verified.outputs["approved"] == True, name="approved"):  # noqa: E712
-            publish(verification=verified.outputs["verification"], **published).after(*checked)
+        verified = verify(**compared).set_display_name("verify the edge model")
+        with dsl.If(verified.outputs["approved"] == True, name="if approved"):  # noqa: E712
+            task = publish(verification=verified.outputs["verification"], **published)
+            task.set_display_name("publish the bundle").after(*checked)
         described = {
             "edge_model": edge_model,
             "verification": verified.outputs["verification"],
-            "name": model_name,
+            "name": form["model_name"],
             **of,
             **placement,
         }
-        with dsl.If(planned.outputs["has_targets"] == False, name="no-targets"):  # noqa: E712
-            model_card(**described)
-        with dsl.Else(name="targets"):
-            with dsl.ParallelFor(planned.outputs["each_target"]) as target:
-                built = compile(edge_model=edge_model, target=target, **of)
+        with dsl.If(settings.outputs["has_targets"] == False, name="if there is no target"):  # noqa: E712
+            model_card(**described).set_display_name("write the model card")
+        with dsl.Else(name="if there are targets"):
+            with dsl.ParallelFor(settings.outputs["each_target"], name="for each target") as target:
+                built = compile(edge_model=edge_model, target=target, **of).set_display_name(
+                    "compile for the target"
+                )
                 proven = verify(
                     compiled_model=built.outputs["compiled_model"], **compared
-                ).set_display_name("verify compiled")
+                ).set_display_name("verify for the target")
                 approved = proven.outputs["approved"] == True  # noqa: E712
-                with dsl.If(approved, name="compiled-approved"):
+                with dsl.If(approved, name="if the target is approved"):
                     publish(
                         compiled_model=built.outputs["compiled_model"],
                         verification=proven.outputs["verification"],
                         **published,
-                    ).set_display_name("publish compiled").after(*checked)
+                    ).set_display_name("publish for the target").after(*checked)
             # beside the loop: an inner If would get one of the collected artifacts only
             model_card(
                 compiled_models=dsl.Collected(built.outputs["compiled_model"]),
                 verifications=dsl.Collected(proven.outputs["verification"]),
                 **described,
-            )
+            ).set_display_name("write the model card")
 
     def converted() -> tuple[Any, Any]:
         """The model as an edge model, and where its operators go."""
-        edge_model = convert(
-            model=model,
-            examples=read.outputs["examples"],
-            quantisation=quantisation,
-            representative_rows=representative_rows,
-            io=io,
-        ).outputs["edge_model"]
-        return edge_model, check(edge_model=edge_model, require_mapped=require_mapped)
-
-    with dsl.ExitHandler(ended):
-        planned = plan(targets=targets, destination=destination)
-        read = ingest(data=data, images=images, split_ratios=split_ratios)
-        imported = import_model(
-            source=source,
-            sha256=sha256,
-            task=task,
-            labels=labels,
-            label=label,
-            label_type=label_type,
-            signature=signature,
-            input_shape=input_shape,
-            scaling=scaling,
-            logits=logits,
-            rename=rename,
+        task = convert(
+            model=model, examples=examples, **given("quantisation", "io", "representative_rows")
         )
+        edge_model = task.set_display_name("convert to LiteRT").outputs["edge_model"]
+        return edge_model, placed(edge_model)
+
+    def placed(edge_model: Any) -> Any:
+        """The task that finds where the operators go."""
+        return check(edge_model=edge_model, **given("require_mapped")).set_display_name(
+            "check for the Edge TPU"
+        )
+
+    def given(*fields: str) -> dict[str, Any]:
+        return {field: settings.outputs[field] for field in fields}
+
+    with dsl.ExitHandler(ended(form), name="from model to bundles"):
+        settings = form.settings()
+        examples = read(form, settings).outputs["examples"]
+        imported = import_model(
+            source=form["source"],
+            cache_name=form.cache_name,
+            **given("sha256", "task", "labels", "label", "label_type", "signature"),
+            **given("input_shape", "scaling", "logits", "rename"),
+        ).set_display_name("import the model")
         kind, model = imported.outputs["kind"], imported.outputs["model"]
-        with dsl.If(kind == "onnx", name="onnx"):
+        with dsl.If(kind == "onnx", name="if ONNX"):
             prove(model)
-        with dsl.Elif(kind == "tflite", name="litert"):
-            prove(model, check(edge_model=model, require_mapped=require_mapped))
-        with dsl.Elif(kind == "tflite-float", name="litert-float"):
+        with dsl.Elif(kind == "tflite", name="if LiteRT, quantised"):
+            prove(model, placed(model))
+        with dsl.Elif(kind == "tflite-float", name="if LiteRT, float"):
             prove(*converted(), original=model)
-        with dsl.Else(name="convert"):
+        with dsl.Else(name="if SavedModel or Keras"):
             prove(*converted(), original=model, trained=model)
+
+
+pipeline = specialise(
+    Generic("pretrained", _graph), "pretrained", "From a model trained elsewhere to edge models."
+)

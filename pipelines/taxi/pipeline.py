@@ -45,5 +45,5 @@ pipeline = specialise(
     label="big_tip",
     model_name="taxi",
     destination="edgeline-models",
-    eval_config=EVALUATION,
+    evaluation={"eval_config": EVALUATION},
 )

@@ -10,7 +10,7 @@ from typing import Any
 
 from kfp_stand_in_launcher import Start
 
-from edgeline.components.plan.plan import plan
+from edgeline.components.settings.settings import names, settings
 from edgeline.local.warm import COMPONENT_STAGE, Warm
 
 
@@ -35,16 +35,11 @@ def hollow(answers: Mapping[str, Mapping[str, Any]]) -> Start:
         function = function_of(command)
         given = json.loads(command[command.index("--executor_input") + 1])
         told = dict(answers.get(function, {}))
-        if function == "plan":
+        if function == "settings":
             values = given["inputs"]["parameterValues"]
-            lists = (values.get(name, []) for name in ("targets", "sites"))
-            made = plan(*lists, values.get("models_repository", ""))
-            told = {
-                "each_target": made.targets,
-                "has_targets": bool(made.targets),
-                "each_site": made.sites,
-                "has_sites": bool(made.sites),
-            }
+            values = {"defaults": {}, **values, "cache_name": ""}
+            del values["cache_name"]
+            told = dict(zip(names(), settings(**values), strict=True))
         disk = Path(_mount(command))
         for name, output in given["outputs"]["artifacts"].items():
             path = disk / output["artifacts"][0]["uri"].removeprefix("s3://")

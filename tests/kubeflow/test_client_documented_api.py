@@ -46,7 +46,10 @@ def test_a_run_is_submitted_watched_and_ends(any_server: Any) -> None:
     assert run.tasks["train"].seconds == 7.0
     assert run.tasks["notify"].state == "skipped"  # the server never told of it
     (sent,) = server.runs.values()
-    assert sent["runtime_config"]["parameters"] == {"steps": 7}
+    parameters = sent["runtime_config"]["parameters"]  # all of them, as the form sends them
+    assert len(parameters) == 12
+    assert parameters["with_training"]["steps"] == 7
+    assert parameters["with_training"]["batch_size"] == 40
     assert "<table>" in run._repr_html_()
 
 
@@ -113,7 +116,7 @@ def test_reports_and_numbers_come_from_the_run_s_place_in_the_store(
         ),
         (
             {"pipeline": "tabular"},
-            "Pipeline tabular also needs data, module, label, model_name, destination",
+            "Pipeline tabular also needs data, destination, label, model_name, module",
         ),
         ({"pipeline": "nothing"}, "nothing"),
     ],

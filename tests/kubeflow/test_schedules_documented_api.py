@@ -88,7 +88,10 @@ def test_a_changed_schedule_is_made_anew_and_the_others_are_left_alone(
     (change,) = differences(connect(server.address), read(path))
     assert change.was == {
         "cron": "0 0 3 * * *",
-        "parameters": {"steps": 200, "eval_config": {"thresholds": [1, 0.5]}},
+        "parameters": {
+            "with_training": {"steps": 200},
+            "with_evaluation": {"eval_config": {"thresholds": [1, 0.5]}},
+        },
     }
     assert reconcile(server, path) == ["change taxi-nightly"]
     assert hourly in server.recurring

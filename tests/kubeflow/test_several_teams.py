@@ -28,7 +28,7 @@ UPLOADS = uploads()
 
 def wanted(version: str, shared: bool = False) -> upload.WantedPipeline:
     pipeline = version.rpartition("-")[0]
-    return upload.WantedPipeline(pipeline, version, UPLOADS[version]["documents"], shared)
+    return upload.WantedPipeline(pipeline, version, UPLOADS[version]["documents"], "", shared)
 
 
 def evil(name: str = TAKEN) -> Any:

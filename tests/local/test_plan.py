@@ -20,7 +20,7 @@ def test_tasks_come_after_what_they_need() -> None:
     for name, task in PLAN.items():
         for before in (*task.needs, *task.gates):
             assert order.index(before) < order.index(name)
-    assert order[:2] == ["ingest", "plan"]
+    assert order[:2] == ["settings", "ingest"]
     assert order[-1] == "notify"
 
 
@@ -41,12 +41,12 @@ def test_needs_are_read_through_conditions() -> None:
 def test_gates_are_the_tasks_that_decide() -> None:
     assert PLAN["train"].gates == ()
     assert PLAN["convert"].gates == ("analyze",)
-    assert PLAN["publish"].gates == ("analyze", "verify", "plan")
+    assert PLAN["publish"].gates == ("analyze", "verify", "settings")
     assert PLAN["model-card"].gates == ("analyze",)
     assert PLAN["convert"].condition == "analyze-blessed"
     blessed = "analyze-blessed and verify-approved and"
-    assert PLAN["publish"].condition == f"{blessed} not plan-has_sites"
-    assert PLAN["publish-2"].condition == f"{blessed} plan-has_sites"
+    assert PLAN["publish"].condition == f"{blessed} not settings-has_sites"
+    assert PLAN["publish-2"].condition == f"{blessed} settings-has_sites"
     unknown = {task.component: task for task in plan(pretrained.pipeline_spec)}
     assert unknown["convert"].condition == (
         "not import-model-kind == 'onnx' and not import-model-kind == 'tflite' and "
@@ -68,5 +68,5 @@ def test_the_graph_draws_every_task_once_and_escapes_names() -> None:
     for name in PLAN:
         assert svg.count(f">{name}</text>") == 1
     assert svg.count("1.5 s") == len(PLAN)
-    odd = {"<b>": results["ingest"]}
+    odd = {"<b>": results["settings"]}
     assert "<b>" not in str(draw(odd))

@@ -33,6 +33,6 @@ pipeline = specialise(
     label="fault",
     model_name="$name",
     destination=str(HERE / "models"),
-    steps=150,
-    eval_config=EVALUATION,
+    training={"steps": 150},
+    evaluation={"eval_config": EVALUATION},
 )

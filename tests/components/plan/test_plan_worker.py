@@ -6,7 +6,6 @@ import pytest
 
 from edgeline.components.plan.plan import Plan, plan
 from edgeline.errors import EdgelineError
-from edgeline.pipelines import catalogue
 from edgeline.stores.destinations import LOCAL_RUN
 
 
@@ -71,11 +70,3 @@ def test_in_a_cluster_a_destination_on_the_pod_s_own_disk_is_refused(
     assert plan(destination="s3://models/taxi") == Plan([], [])
     with pytest.raises(EdgelineError, match="The destination edgeline-models is a folder on"):
         plan(destination="edgeline-models")
-
-
-@pytest.mark.parametrize("name", catalogue.names())
-def test_each_pipeline_asks_before_its_work(name: str) -> None:
-    root = catalogue.load(name).pipeline_spec.components["comp-exit-handler-1"].dag.tasks
-    given = root["plan"].inputs.parameters["destination"]
-    assert given.component_input_parameter == "pipelinechannel--destination"
-    assert not root["plan"].dependent_tasks

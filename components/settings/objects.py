@@ -1,0 +1,372 @@
+"""The parameters of edgeline's pipelines: what stands in the form of a run, and what may be in it.
+
+A few are required. The others are fields of objects by theme. Type, default, range, choices and
+description of each stand here and nowhere else: the command line's help, the check of what was
+given, the table in a pipeline's description and the component `settings` are made of it. A field
+is called as the parameter of the component that takes it.
+
+KFP's form sorts by name, so an object is called `with_training` there: what is required comes
+first, and the objects stay together.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Annotated, Any, Literal
+
+import msgspec
+from msgspec import Meta, field
+
+from edgeline.formats import quantisation
+
+PREFIX = "with_"
+CACHE_NAME = "cache_name"
+Task = Literal["binary_classification", "multiclass_classification", "regression"]
+Quantisation = Annotated[
+    str,
+    Meta(
+        description=f"{', '.join(quantisation.NAMES)}, or a recipe's .json file.",
+        extra={"choices": quantisation.NAMES, "or": ".json"},
+        examples=["int8"],
+    ),
+]
+
+
+class Required(msgspec.Struct, frozen=True):
+    """What every pipeline that publishes asks for."""
+
+    data: Annotated[
+        str,
+        Meta(description="Files, folders or globs, local or in an object store, comma-separated."),
+    ]
+    destination: Annotated[str, Meta(description="The folder or bucket to publish to.")]
+    model_name: Annotated[str, Meta(description="The name to publish under.")]
+
+
+class Trained(Required, frozen=True):
+    """What a pipeline that trains asks for."""
+
+    label: Annotated[str, Meta(description="The output of preprocessing_fn to predict.")]
+    module: Annotated[
+        str, Meta(description="The Python module with preprocessing_fn and build_model.")
+    ]
+
+
+class Imported(Required, frozen=True):
+    """What a pipeline for a model that was trained elsewhere asks for."""
+
+    source: Annotated[
+        str,
+        Meta(
+            description="A SavedModel folder, a .keras, .h5, .tflite or .onnx file, an archive of "
+            "one, or a model hub reference, as for import_model."
+        ),
+    ]
+
+
+class Splits(msgspec.Struct, frozen=True):
+    """How rows are split."""
+
+    split_ratios: Annotated[
+        dict[str, Annotated[float, Meta(ge=0)]],
+        Meta(
+            description="Weights of the splits; train and eval are required.",
+            min_length=1,
+            examples=[{"train": 8, "eval": 1}],
+        ),
+    ] = field(default_factory=lambda: {"train": 2, "eval": 1})
+    split_key: Annotated[
+        str,
+        Meta(description="A column whose value determines the split; empty: the whole row does."),
+    ] = ""
+
+
+class Reading(msgspec.Struct, frozen=True):
+    """How the data is read."""
+
+    delimiter: Annotated[str, Meta(description="The delimiter of CSV files.", examples=[";"])] = ","
+    encoding: Annotated[
+        str, Meta(description="The encoding of CSV files, for example latin-1.")
+    ] = "utf-8"
+    null_values: Annotated[list[str], Meta(description="CSV cells that count as missing.")] = field(
+        default_factory=lambda: [""]
+    )
+    column_types: Annotated[
+        dict[str, Literal["int64", "float", "string"]],
+        Meta(
+            description="CSV column to int64, float or string; by default inferred from its values."
+        ),
+    ] = {}
+    images: Annotated[
+        dict[str, Annotated[list[Annotated[int, Meta(ge=1)]], Meta(min_length=3, max_length=3)]],
+        Meta(
+            description="Image column to [height, width, channels], for example "
+            '{"image": [28, 28, 1]}.'
+        ),
+    ] = {}
+
+
+class Schema(Reading, frozen=True):
+    """How the data is read and checked."""
+
+    schema_uri: Annotated[
+        str, Meta(description="A fixed schema; empty: inferred from the training split.")
+    ] = ""
+    on_anomalies: Annotated[
+        Literal["fail", "flag"],
+        Meta(description="Whether anomalies fail the run or are reported.", examples=["fail"]),
+    ] = "flag"
+
+
+class Training(msgspec.Struct, frozen=True):
+    """How the model is trained, the transform included."""
+
+    task: Annotated[Task, Meta(description="What the model does.")] = "binary_classification"
+    steps: Annotated[
+        int, Meta(description="Total number of training batches.", ge=1, examples=[300])
+    ] = 1000
+    batch_size: Annotated[int, Meta(description="Rows per batch.", ge=1)] = 40
+    steps_per_epoch: Annotated[
+        int, Meta(description="Batches per epoch; 0: one pass over the training split.", ge=0)
+    ] = 0
+    patience: Annotated[
+        int,
+        Meta(
+            description="Epochs without a lower val_loss after which training stops; 0: never.",
+            ge=0,
+        ),
+    ] = 0
+    hyperparameters: Annotated[
+        dict[str, Any], Meta(description="Passed to build_model.", examples=[{"units": 16}])
+    ] = {}
+    label_vocabulary: Annotated[
+        str,
+        Meta(description="The vocab_filename of the label; its entries are the class names."),
+    ] = ""
+    seed: Annotated[int, Meta(description="The seed for weights and shuffling.", ge=0)] = 0
+    checkpoint_dir: Annotated[
+        str, Meta(description="A folder for checkpoints, to resume interrupted training.")
+    ] = ""
+    beam_options: Annotated[
+        list[str],
+        Meta(
+            description="Apache Beam options for transform; empty: run in the task's process.",
+        ),
+    ] = []
+    analyzer_cache: Annotated[
+        str, Meta(description="A folder for tf.Transform's analyzer cache, for data that grows.")
+    ] = ""
+
+
+class Evaluation(msgspec.Struct, frozen=True):
+    """How good the model must be."""
+
+    eval_config: Annotated[
+        dict[str, Any], Meta(description="A TFMA EvalConfig: metrics, slices, thresholds.")
+    ] = {}
+    baseline_model_uri: Annotated[
+        str,
+        Meta(
+            description="The model/v1 folder that change thresholds compare with.",
+            examples=["s3://bucket/baseline/model"],
+        ),
+    ] = ""
+
+
+class Edge(msgspec.Struct, frozen=True):
+    """What the edge model is, and how near it must be to the model that it was made of."""
+
+    representative_rows: Annotated[
+        int, Meta(description="Number of rows for calibrating integer models.", ge=1)
+    ] = 500
+    max_difference: Annotated[
+        float, Meta(description="Maximum difference of an output; -1: verify's default.", ge=-1)
+    ] = -1.0
+    max_changed_decisions: Annotated[
+        float,
+        Meta(description="Maximum share of changed decisions; -1: verify's default.", ge=-1, le=1),
+    ] = -1.0
+    max_metric_drop: Annotated[
+        float,
+        Meta(
+            description="How much worse a metric of the edge model may be than the original's.",
+            ge=0,
+            examples=[0.005],
+        ),
+    ] = 0.01
+
+
+class ConvertedEdge(Edge, frozen=True):
+    """What the edge model is, and how near it must be to the model that it was made of."""
+
+    quantisation: Quantisation = "float"
+
+
+class CompiledEdge(Edge, frozen=True):
+    """What the integer model is, what it is compiled for, and how near it must be to its model."""
+
+    io: Annotated[
+        Literal["float", "int8", "uint8"],
+        Meta(description="The type of the integer model's inputs and outputs."),
+    ] = "uint8"
+    require_mapped: Annotated[
+        float,
+        Meta(description="The share of operators that must run on the Edge TPU.", ge=0, le=1),
+    ] = 0.0
+    targets: Annotated[
+        list[str],
+        Meta(
+            description="Targets to compile for; published as <model_name>-<target>.",
+            examples=[["ethos-u55", "tvm"]],
+        ),
+    ] = []
+
+
+class AnyEdge(CompiledEdge, frozen=True):
+    """What the edge models are, and how near they must be to the model that came."""
+
+    quantisation: Quantisation = "float"
+
+
+class Delivery(msgspec.Struct, frozen=True):
+    """Where the published bundle goes, and what it says of its making."""
+
+    signing_keys: Annotated[
+        str,
+        Meta(
+            description="Keys of a signed repository at the destination, each env:NAME or the path "
+            "of a mounted secret, comma-separated; empty: the destination is not signed."
+        ),
+    ] = ""
+    git_commit: Annotated[
+        str,
+        Meta(
+            description="The commit of your code, for the bundle's provenance.",
+            examples=["4f2c0de"],
+        ),
+    ] = ""
+
+
+class Deployment(Delivery, frozen=True):
+    """Where the published bundle goes, and what it says of its making."""
+
+    sites: Annotated[
+        list[dict[str, str]],
+        Meta(
+            description="Where to deploy the published bundle: objects with `site` (a cluster, or "
+            "a folder of a Git repository) and `form`, as for the serve component; empty: nowhere.",
+            examples=[[{"site": "cluster://edge", "form": "kserve"}]],
+        ),
+    ] = []
+    models_repository: Annotated[
+        str,
+        Meta(
+            description="The image repository for deployed models; required with sites.",
+            examples=["ghcr.io/acme/models"],
+        ),
+    ] = ""
+
+
+class Model(msgspec.Struct, frozen=True):
+    """What the imported model is."""
+
+    sha256: Annotated[str, Meta(description="The expected digest of the model.")] = ""
+    task: Annotated[Task, Meta(description="What the model does.", examples=["regression"])] = (
+        "multiclass_classification"
+    )
+    labels: Annotated[str, Meta(description="A text file with the class names, one per line.")] = ""
+    label: Annotated[
+        str, Meta(description="The column with the label; empty: none.", examples=["digit"])
+    ] = ""
+    label_type: Annotated[
+        Literal["", "int64", "string", "float32"],
+        Meta(description="The type of that column; empty: float32 for a regression, else int64."),
+    ] = ""
+    signature: Annotated[
+        str, Meta(description="The signature of the model to use; empty: its only one.")
+    ] = ""
+    input_shape: Annotated[
+        list[Annotated[int, Meta(ge=1)]],
+        Meta(description="The input shape of a SavedModel or Keras model that leaves it open."),
+    ] = []
+    scaling: Annotated[
+        Literal["", "0..1", "-1..1"],
+        Meta(description="How to scale pixels for a SavedModel or Keras model; empty: not at all."),
+    ] = ""
+    logits: Annotated[
+        bool, Meta(description="Whether a SavedModel or Keras model predicts logits.")
+    ] = False
+    rename: Annotated[
+        dict[str, str],
+        Meta(description="New names for inputs and outputs, to match the columns' names."),
+    ] = {}
+
+
+CACHE = (
+    "The cache to take results from: a new name, such as today's date, starts with an empty one, "
+    "so that everything is computed again."
+)
+
+
+@dataclass(frozen=True)
+class Form:
+    """What stands in the form of a pipeline.
+
+    Attributes:
+        required: the parameters that stand alone.
+        objects: the others, by theme.
+        defaults: fields whose default is another in this pipeline, by theme.
+        needed: fields that must be given, each as `theme.field`.
+    """
+
+    required: type[msgspec.Struct]
+    objects: Mapping[str, type[msgspec.Struct]]
+    defaults: Mapping[str, Mapping[str, Any]]
+    needed: tuple[str, ...] = ()
+
+
+FORMS = {
+    "tabular": Form(
+        Trained,
+        {
+            "splits": Splits,
+            "schema": Schema,
+            "training": Training,
+            "evaluation": Evaluation,
+            "edge": ConvertedEdge,
+            "delivery": Deployment,
+        },
+        {},
+    ),
+    "vision": Form(
+        Trained,
+        {
+            "splits": Splits,
+            "schema": Schema,
+            "training": Training,
+            "evaluation": Evaluation,
+            "edge": CompiledEdge,
+            "delivery": Deployment,
+        },
+        {
+            "training": {"task": "multiclass_classification", "batch_size": 64},
+            "edge": {"max_metric_drop": 0.005},
+        },
+        needed=("schema.images",),
+    ),
+    "pretrained": Form(
+        Imported,
+        {
+            "model": Model,
+            "splits": Splits,
+            "schema": Reading,
+            "edge": AnyEdge,
+            "delivery": Delivery,
+        },
+        {
+            "splits": {"split_ratios": {"train": 1, "eval": 2}},
+            "edge": {"quantisation": "int8", "io": "float"},
+        },
+    ),
+}

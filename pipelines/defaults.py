@@ -1,0 +1,30 @@
+"""Other defaults in a compiled pipeline."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from edgeline.pipelines.parameters import complete, from_spec, settings_tasks
+
+
+def set_defaults(spec: dict[str, Any], values: Mapping[str, Any]) -> None:
+    """Change the defaults of a pipeline spec in JSON, in place.
+
+    An object's default stands twice: in the form, which shows it, and with the task that fills in
+    what a form leaves out.
+
+    Args:
+        values: as `edgeline.pipelines.parameters.check` gives them.
+    """
+    parameters = from_spec(spec)
+    whole = complete(parameters, values)
+    entries = spec["root"].get("inputDefinitions", {}).get("parameters", {})
+    for name in values:
+        entries[name]["defaultValue"] = whole[name]
+    for task in settings_tasks(spec):
+        known = task.get("inputs", {}).get("parameters", {}).get("defaults", {})
+        objects = known.get("runtimeValue", {}).get("constant", {})
+        for name in values:
+            if parameters[name].called in objects:
+                objects[parameters[name].called] = whole[name]

@@ -1,0 +1,65 @@
+"""A parameter's name as people write it: `steps`, `training.steps`, or an object as a whole."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from edgeline.errors import UsageError, did_you_mean
+from edgeline.pipelines.parameter import Parameter
+
+
+@dataclass(frozen=True)
+class Place:
+    """What a name stands for: a parameter, or a field of one; then `field` is its name."""
+
+    parameter: Parameter
+    field: str = ""
+
+    @property
+    def kind(self) -> str:
+        """KFP's name of its type."""
+        return self.parameter.fields[self.field].kind if self.field else self.parameter.kind
+
+    @property
+    def called(self) -> str:
+        """With its object: `training.steps`."""
+        return f"{self.parameter.called}.{self.field}" if self.field else self.parameter.called
+
+
+def find(name: str, parameters: Mapping[str, Parameter], where: str = "Parameter ") -> Place:
+    """The place of a name.
+
+    Args:
+        where: begins the sentence of an error; the name follows.
+
+    Raises:
+        UsageError: there is no such parameter, or the name stands for several fields.
+    """
+    for each in parameters.values():
+        if name in (each.name, each.called):
+            return Place(each)
+    owner, dot, field = name.partition(".")
+    for each in parameters.values():
+        if dot and each.fields and owner in (each.name, each.called):
+            if field in each.fields:
+                return Place(each, field)
+            hint = did_you_mean(field, each.fields, f"{each.called} has")
+            raise UsageError(f"{where}{name}: there is no such field. {hint}")
+    found = fields_called(name, parameters)
+    if len(found) > 1:
+        which = " and ".join(place.called for place in found)
+        raise UsageError(f"{where}{name} may be {which}: give one of them.")
+    if found:
+        return found[0]
+    known = [each.called for each in parameters.values()]
+    inside = [field for each in parameters.values() for field in each.fields]
+    hint = did_you_mean(name, [*known, *inside])
+    if not hint.startswith("Did"):
+        hint = did_you_mean("", known, "The pipeline has")
+    raise UsageError(f"{where}{name}: the pipeline has no such parameter. {hint}")
+
+
+def fields_called(name: str, parameters: Mapping[str, Parameter]) -> list[Place]:
+    """The fields of any object that have a name."""
+    return [Place(each, name) for each in parameters.values() if name in each.fields]
