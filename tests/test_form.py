@@ -171,3 +171,33 @@ def test_the_cache_s_name_reaches_every_task_that_takes_no_artifact() -> None:
                 else:
                     assert key == "notify", (name, key)
         assert {"settings", "ingest"} <= begins
+
+
+@pytest.mark.parametrize("name", catalogue.names())
+def test_a_group_s_inputs_are_called_after_what_they_are(name: str, tmp_path: Path) -> None:
+    """Kubeflow draws a box for each."""
+    path = compile_pipeline(name, str(tmp_path / "out.yaml"))
+    spec = yaml.safe_load(path.read_text())
+    drawn = {
+        key
+        for each in spec["components"].values()
+        if "dag" in each
+        for key in each["inputDefinitions"].get("artifacts", {})
+    }
+    assert "ingest-examples" in drawn
+    assert not [key for key in drawn if "channel" in key]
+    again = compile_pipeline(str(path), str(tmp_path / "again.yaml"))
+    assert yaml.safe_load(again.read_text()) == spec
+
+
+@pytest.mark.parametrize("name", catalogue.names())
+def test_groups_and_tasks_have_names_that_people_read(name: str) -> None:
+    spec = catalogue.load(name).pipeline_spec
+    named = {
+        key: task.task_info.name
+        for each in (spec.root, *spec.components.values())
+        for key, task in each.dag.tasks.items()
+        if not key.startswith("condition-branches")  # kfp names these alone
+    }
+    assert all(" " in text for text in named.values()), named
+    assert len(set(named.values())) > 10

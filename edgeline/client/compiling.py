@@ -151,10 +151,13 @@ def compile_definition(
     from kfp.dsl.yaml_component import YamlComponent
 
     from edgeline.pipelines.defaults import set_defaults
+    from edgeline.pipelines.input_names import name_inputs
 
-    pipeline = _in_order(json_format.MessageToDict(definition.pipeline_spec))
+    pipeline = json_format.MessageToDict(definition.pipeline_spec)
+    name_inputs(pipeline)
     set_defaults(pipeline, defaults)
     slim(pipeline)
+    pipeline = _in_order(pipeline)
     platform = json_format.MessageToDict(definition.platform_spec)
     name = pipeline["pipelineInfo"].get("name", "")
     if not names.PIPELINE.fullmatch(name):
