@@ -10,7 +10,12 @@ from edgeline.components.transform.component import transform
 from edgeline.components.validate.component import validate
 from edgeline.pipelines.taxi.pipeline import pipeline as taxi
 
-TAXI = {name: given.default for name, given in taxi.component_spec.inputs.items()}
+INPUTS = {name: given.default for name, given in taxi.component_spec.inputs.items()}
+TAXI = INPUTS | {  # and the fields of its objects
+    name: value
+    for object_ in ("with_splits", "with_schema", "with_training", "with_evaluation")
+    for name, value in INPUTS[object_].items()
+}
 
 
 def _without_fairness(config: dict) -> dict:

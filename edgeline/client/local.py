@@ -43,8 +43,8 @@ class LocalRun:
     def reports(self) -> Mapping[str, Report]:
         found = {}
         for name, task in self.tasks.items():
-            for output in task.outputs.values():
-                path = Path(str(output.get("uri", ""))) if isinstance(output, dict) else Path()
+            for output in task.artifacts.values():
+                path = Path(str(output["uri"]))
                 if path.is_file() and path.read_bytes()[:9].lower() == b"<!doctype":
                     found[name] = Report(name, path.read_text("utf-8", errors="replace"))
         return found

@@ -88,9 +88,9 @@ def table(title: str, state: str, tasks: Mapping[str, TaskResult], link: str = "
 def metrics(task: TaskResult) -> dict[str, float]:
     """The numbers that a task found, from its Metrics outputs."""
     found: dict[str, float] = {}
-    for name, output in task.outputs.items():
-        if isinstance(output, dict) and _is_metrics(name, output):
-            found |= numbers_in(output.get("metadata", {}))
+    for name, output in task.artifacts.items():
+        if _is_metrics(name, output):
+            found |= numbers_in(output["metadata"])
     return found
 
 

@@ -64,7 +64,7 @@ def _tasks(result: RunResult) -> Markup:
             report.badge(task.state, task.state in ("succeeded", "cached")),
             f"{task.seconds:.1f} s" if task.seconds else None,
             report.size(task.peak_memory) if task.peak_memory else None,
-            report.size(output_size(task)) if task.outputs else None,
+            report.size(output_size(task)) if task.artifacts else None,
             ": ".join(filter(None, (task.task.title, facts(task, result.tasks)))),
         )
         for name, task in result.tasks.items()
@@ -87,8 +87,8 @@ def _report_section(name: str, task: TaskResult) -> report.Section:
 
 
 def _frame(task: TaskResult) -> Markup:
-    for value in task.outputs.values():
-        uri = Path(str(value.get("uri", ""))) if isinstance(value, dict) else Path()
+    for value in task.artifacts.values():
+        uri = Path(str(value["uri"]))
         if uri.is_file() and (text := uri.read_text(errors="replace")).startswith("<!doctype html"):
             # sandboxed, as the Kubeflow UI shows it
             return Markup(

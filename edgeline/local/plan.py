@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-from collections import Counter
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -18,7 +17,7 @@ class PlannedTask:
     the components whose outputs it takes, `gates` those whose outputs decide whether it runs,
     `condition` what must hold for it to run at all, `loop` the ParallelFor that it is in,
     `choices` each If with an Elif or Else that it is in, with the alternative of it. `title` is
-    what its author calls it, where the component has several tasks.
+    what its author calls it, where tasks of the component are called differently.
     """
 
     name: str
@@ -35,9 +34,11 @@ class PlannedTask:
 def plan(spec: Any) -> list[PlannedTask]:
     """The tasks of a `PipelineSpec` proto in an order in which they can run."""
     planned = _tasks(spec, spec.root.dag, {}, "", (), {}, "", ())
-    several = Counter(_own_name(task.component) for task in planned)
+    titles: dict[str, set[str]] = {}
+    for task in planned:
+        titles.setdefault(_own_name(task.component), set()).add(task.title)
     return [
-        task if several[_own_name(task.component)] > 1 else replace(task, title="")
+        task if len(titles[_own_name(task.component)]) > 1 else replace(task, title="")
         for task in planned
     ]
 

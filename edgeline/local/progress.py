@@ -103,7 +103,7 @@ def final_table(results: Mapping[str, TaskResult]) -> Table:
             f"{MARKS[result.state]} {result.state}",
             _time(result) if result.seconds else "",
             size(result.peak_memory) if result.peak_memory else "",
-            size(output_size(result)) if result.outputs else "",
+            size(output_size(result)) if result.artifacts else "",
             f"{_titled(result)}{_coloured(result, results)}",
         )
     return table
@@ -131,16 +131,16 @@ def facts(result: TaskResult, results: Mapping[str, TaskResult]) -> str:
         return result.error
     if result.state == "skipped":
         return f"not run: {_why_skipped(result, results)}"
-    values = [name for name, value in result.outputs.items() if not isinstance(value, dict)]
+    values = result.outputs.keys() - result.artifacts.keys()
     if len(values) > MOST:
-        return f"{len(values)} parameters"
+        return f"{len(values)} values"
     found: list[str] = []
     notes: list[str] = []
     for name, value in result.outputs.items():
-        if not isinstance(value, dict):
+        if name in values:
             found.append(f"{name} {value}")
             continue
-        told = facts_of(uri) if (uri := value.get("uri")) else {}
+        told = facts_of(value["uri"])
         if isinstance(splits := told.get("splits"), dict):
             found += [f"{split} {int(entry['rows']):,}" for split, entry in splits.items()]
         if why := transformed.sentence(told.get("takes", ""), told):
@@ -173,8 +173,8 @@ def output_size(result: TaskResult) -> int:
     from pathlib import Path
 
     total = 0
-    for value in result.outputs.values():
-        if isinstance(value, dict) and (path := Path(str(value.get("uri", "")))).exists():
+    for value in result.artifacts.values():
+        if (path := Path(str(value["uri"]))).exists():
             files = path.rglob("*") if path.is_dir() else [path]
             total += sum(file.stat().st_size for file in files if file.is_file())
     return total

@@ -16,18 +16,16 @@ def refusals(tasks: Mapping[str, TaskResult]) -> list[str]:
     """A sentence for each reason, after the name of its task; none where no model was refused."""
     found = []
     for name, task in tasks.items():
-        reasons = [reason for output in task.outputs.values() for reason in _reasons(output)]
+        reasons = [reason for output in task.artifacts.values() for reason in _reasons(output)]
         found += [f"{name}: {reason}" for reason in reasons[:SHOWN]]
         if more := len(reasons) - SHOWN:
             found += [f"{name}: {more} more in its report."] if more > 0 else []
     return found
 
 
-def _reasons(output: Any) -> list[str]:
-    if not isinstance(output, dict):
-        return []
+def _reasons(output: Mapping[str, Any]) -> list[str]:
     for name in VERDICTS:
-        file = Path(str(output.get("uri", ""))) / name
+        file = Path(str(output["uri"])) / name
         if file.is_file():
             return reasons_against(name, file.read_text("utf-8"))
     return []

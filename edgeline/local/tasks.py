@@ -32,6 +32,12 @@ class TaskResult:
     log: Path | None = None
     outputs: dict[str, Any] = field(default_factory=dict)
 
+    @property
+    def artifacts(self) -> dict[str, dict[str, Any]]:
+        """Those of its outputs that are artifacts, each with `uri` and `metadata`."""
+        found = {name: each for name, each in self.outputs.items() if isinstance(each, dict)}
+        return {name: each for name, each in found.items() if {"uri", "metadata"} <= each.keys()}
+
 
 @dataclass(frozen=True)
 class RunResult:

@@ -11,10 +11,11 @@ from rich.console import Console
 
 from edgeline import artifacts
 from edgeline.cli import main as cli
-from edgeline.local.plan import PlannedTask
-from edgeline.local.progress import Progress, facts, final_table
+from edgeline.local.plan import PlannedTask, plan
+from edgeline.local.progress import Progress, facts, final_table, output_size
 from edgeline.local.runner import _remove_leftovers
 from edgeline.local.tasks import TaskResult
+from edgeline.pipelines.vision.pipeline import pipeline as vision
 from edgeline.reports import terminal
 
 
@@ -53,7 +54,10 @@ def test_a_path_is_not_cut(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_counts_are_whole_numbers() -> None:
     made = {
-        "conversion_metrics": {"metadata": {"size_bytes": 24628.0, "loss": 0.26091, "rows": 188.0}}
+        "conversion_metrics": {
+            "uri": "/m",
+            "metadata": {"size_bytes": 24628.0, "loss": 0.26091, "rows": 188.0},
+        }
     }
     one = result("convert", "succeeded", outputs=made)
     assert facts(one, {"convert": one}) == "size_bytes 24,628 · loss 0.2609 · rows 188"
@@ -63,7 +67,7 @@ def test_a_blessing_without_thresholds_says_so(tmp_path: Path) -> None:
     note = "No threshold is set in eval_config, so any model is blessed."
     with artifacts.writing(tmp_path / "evaluation", "evaluation/v1") as draft:
         draft.metadata["notes"] = [note]
-    made = {"evaluation": {"uri": str(tmp_path / "evaluation")}, "blessed": True}
+    made = {"evaluation": {"uri": str(tmp_path / "evaluation"), "metadata": {}}, "blessed": True}
     one = result("analyze", "succeeded", outputs=made)
     assert facts(one, {"analyze": one}) == f"blessed True · {note}"
 
@@ -124,3 +128,25 @@ def test_the_list_of_commands_is_not_cut() -> None:
         shown = CliRunner().invoke(cli.cli, arguments).output
         assert "..." not in shown.partition("Commands:")[2]
     assert "creates the next root, which devices follow automatically." in " ".join(shown.split())
+
+
+def test_a_task_with_many_values_tells_how_many(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """And a dict among them is no artifact, whose place would be this folder."""
+    (tmp_path / "large.bin").write_bytes(b"x" * 9)
+    monkeypatch.chdir(tmp_path)
+    values = {f"value_{number}": {"a": 1} for number in range(20)}
+    one = result("settings", "succeeded", outputs=values)
+    assert facts(one, {"settings": one}) == "20 values"
+    assert output_size(one) == 0
+
+
+def test_tasks_of_a_component_are_told_apart_by_what_they_are_called() -> None:
+    titles = {task.component: task.title for task in plan(vision.pipeline_spec)}
+    assert titles["verify"] == "verify int8"
+    assert titles["verify-3"] == "verify for the target"
+    assert titles["train"] == ""  # there is one
+    named = replace(result("verify", "succeeded").task, title="verify int8")
+    text = shown(TaskResult(named, "succeeded", 1.0))
+    assert all("verify int8:" in line for line in text.splitlines() if line.startswith("✔"))
