@@ -5,7 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from edgeline.pipelines.parameters import complete, from_spec, settings_tasks
+from edgeline.components.settings.fields import differing
+from edgeline.components.settings.objects import FORMS
+from edgeline.pipelines.parameters import complete, constant, from_spec, settings_tasks
 
 
 def set_defaults(spec: dict[str, Any], values: Mapping[str, Any]) -> None:
@@ -22,9 +24,8 @@ def set_defaults(spec: dict[str, Any], values: Mapping[str, Any]) -> None:
     entries = spec["root"].get("inputDefinitions", {}).get("parameters", {})
     for name in values:
         entries[name]["defaultValue"] = whole[name]
+    objects = {each.called: whole[name] for name, each in parameters.items() if each.fields}
     for task in settings_tasks(spec):
-        known = task.get("inputs", {}).get("parameters", {}).get("defaults", {})
-        objects = known.get("runtimeValue", {}).get("constant", {})
-        for name in values:
-            if parameters[name].called in objects:
-                objects[parameters[name].called] = whole[name]
+        if (kind := constant(task, "kind")) in FORMS:
+            filled = {"runtimeValue": {"constant": differing(FORMS[kind], objects)}}
+            task["inputs"]["parameters"]["defaults"] = filled

@@ -65,18 +65,16 @@ def settings_tasks(spec: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
                 yield task
 
 
+def constant(task: Mapping[str, Any], name: str) -> Any:
+    """The constant that a task of a pipeline spec is given as a parameter; "" where it has none."""
+    given = task.get("inputs", {}).get("parameters", {}).get(name, {})
+    return given.get("runtimeValue", {}).get("constant", "")
+
+
 def _parameters(
     entries: Mapping[str, Mapping[str, Any]], tasks: Iterable[Mapping[str, Any]]
 ) -> dict[str, Parameter]:
-    kinds = [
-        task.get("inputs", {})
-        .get("parameters", {})
-        .get("kind", {})
-        .get("runtimeValue", {})
-        .get("constant", "")
-        for task in tasks
-    ]
-    kind = str(kinds[0]) if kinds else ""
+    kind = next((str(constant(task, "kind")) for task in tasks), "")
     found = (
         Parameter(
             name,

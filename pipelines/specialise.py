@@ -10,7 +10,7 @@ from typing import Any
 from kfp import dsl
 
 from edgeline.components.faces import settings
-from edgeline.components.settings.fields import defaults_of
+from edgeline.components.settings.fields import defaults_of, differing
 from edgeline.components.settings.objects import CACHE_NAME, FORMS, PREFIX
 from edgeline.pipelines import description as descriptions
 from edgeline.pipelines.parameter import Parameter, of_form
@@ -38,7 +38,7 @@ class Channels:
             model_name=self["model_name"],
             destination=self["destination"],
             cache_name=self.cache_name,
-            defaults=dict(self.defaults),
+            defaults=differing(FORMS[self.kind], self.defaults),
             **objects,
         ).set_display_name("check the parameters")
 

@@ -100,6 +100,19 @@ def defaults_of(form: Form) -> dict[str, dict[str, Any]]:
     }
 
 
+def differing(form: Form, objects: Mapping[str, Mapping[str, Any]]) -> dict[str, dict[str, Any]]:
+    """The fields whose values are not those of the form, by theme; themes without any are left out.
+
+    They travel with every run, and the others are known where it runs.
+    """
+    known = defaults_of(form)
+    found = {
+        theme: {name: each for name, each in fields.items() if each != known[theme].get(name)}
+        for theme, fields in objects.items()
+    }
+    return {theme: fields for theme, fields in found.items() if fields}
+
+
 def check_object(theme: str, struct: type[msgspec.Struct], given: Any, where: str = "") -> Any:
     """The fields of an object that somebody gave: those that are there, each of its type.
 

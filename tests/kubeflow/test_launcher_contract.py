@@ -30,6 +30,7 @@ from make_onnx import onnx_model
 
 from edgeline.client.compiling import compile_definition
 from edgeline.components import catalogue
+from edgeline.components.faces import settings
 from edgeline.local.warm import STAGES, Warm
 from edgeline.pipelines.catalogue import load, names
 from edgeline.pipelines.parameters import check, from_spec
@@ -369,6 +370,46 @@ def test_every_way_through_a_pipeline_ends(
     assert len(done.of("serve")) == (2 if several and "sites" in known else 0)
 
 
+@pytest.mark.parametrize(
+    ("given", "said"),
+    [
+        ({"with_edge": {"quantisation": "int-8"}}, "Parameter edge.quantisation: 'int-8' is not"),
+        ({"with_training": {"step": 3}}, "training.step: there is no such field. Did you mean"),
+        ({"with_splits": {"split_ratios": []}}, "splits.split_ratios: [] is not an object with"),
+    ],
+)
+def test_what_a_form_cannot_give_ends_the_run_before_any_work(
+    given: dict[str, Any], said: str, warm: Warm, tmp_path: Path
+) -> None:
+    done = run(_ours("taxi"), given, tmp_path, real(warm))
+    assert said in done.refused
+    assert [task.component for task in done.tasks] == ["notify"]
+
+
+@dsl.pipeline
+def worked_out(with_training: dict, with_evaluation: dict = {}):  # noqa: B006
+    settings(
+        kind="tabular",
+        defaults={"evaluation": {"eval_config": {"a": 1}}},
+        training=with_training,
+        evaluation=with_evaluation,
+    )
+
+
+def test_a_dict_in_the_form_is_filled_in(warm: Warm, tmp_path: Path) -> None:
+    """KFP puts it in the place of the whole default, and makes 3 a 3.0."""
+    spec = _specification(worked_out, tmp_path)
+    given = {"with_training": {"steps": 3}, "with_evaluation": {"baseline_model_uri": "b"}}
+    done = run(spec, given, tmp_path, real(warm))
+    assert done.refused == ""
+    (task,) = done.of("settings")
+    assert task.executor_input["inputs"]["parameterValues"]["training"] == {"steps": 3.0}
+    assert (task.parameters["steps"], task.parameters["batch_size"]) == (3, 40)
+    assert task.parameters["eval_config"] == {"a": 1}
+    assert task.parameters["baseline_model_uri"] == "b"
+    assert task.parameters["has_sites"] is False
+
+
 @pytest.mark.parametrize("name", names())
 def test_what_is_not_approved_is_not_published(name: str, tmp_path: Path) -> None:
     answers = {
@@ -460,7 +501,7 @@ def pretrained(warm: Warm, tmp_path_factory: pytest.TempPathFactory) -> dict[str
     digits = pq.read_table(ROOT / "pipelines" / "digits" / "digits.parquet").slice(0, 40)
     pq.write_table(digits, folder / "digits.parquet")
     spec, done = _ours("pretrained"), {}
-    for way, (file, settings) in WAYS.items():
+    for way, (file, more) in WAYS.items():
         source = DATA / file if file else onnx_model(folder / "fields.onnx")
         given = {
             "source": str(source),
@@ -469,7 +510,7 @@ def pretrained(warm: Warm, tmp_path_factory: pytest.TempPathFactory) -> dict[str
             "destination": str(folder / "models"),
             "quantisation": "float",
             "split_ratios": {"train": 1, "eval": 1},
-            **settings,
+            **more,
         }
         done[way] = run(spec, _form(spec, given), folder / way, real(warm))
     return done
