@@ -27,5 +27,7 @@ def set_defaults(spec: dict[str, Any], values: Mapping[str, Any]) -> None:
     objects = {each.called: whole[name] for name, each in parameters.items() if each.fields}
     for task in settings_tasks(spec):
         if (kind := constant(task, "kind")) in FORMS:
-            filled = {"runtimeValue": {"constant": differing(FORMS[kind], objects)}}
-            task["inputs"]["parameters"]["defaults"] = filled
+            kept = constant(task, "defaults") or {}  # of objects that the form does not show
+            kept = {theme: fields for theme, fields in kept.items() if theme not in objects}
+            filled = {**kept, **differing(FORMS[kind], objects)}
+            task["inputs"]["parameters"]["defaults"] = {"runtimeValue": {"constant": filled}}

@@ -13,6 +13,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
 from edgeline.components.settings.fields import check_field, check_object, short, whole
+from edgeline.components.settings.objects import FORMS
 from edgeline.errors import UsageError, asked_for
 from edgeline.pipelines.constants import unfit
 from edgeline.pipelines.flat import Place, find
@@ -46,7 +47,7 @@ def parameters_of(definition: Any) -> dict[str, Parameter]:
         json_format.MessageToDict(task)
         for each in (spec.root, *spec.components.values())
         for task in each.dag.tasks.values()
-        if task.component_ref.name == SETTINGS
+        if task.component_ref.name.startswith(SETTINGS)
     )
     return _parameters(entries, tasks)
 
@@ -61,7 +62,7 @@ def settings_tasks(spec: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
     """The tasks of a pipeline spec in JSON that work out the fields of its parameters."""
     for each in (spec.get("root", {}), *spec.get("components", {}).values()):
         for task in each.get("dag", {}).get("tasks", {}).values():
-            if task.get("componentRef", {}).get("name") == SETTINGS:
+            if str(task.get("componentRef", {}).get("name")).startswith(SETTINGS):
                 yield task
 
 
@@ -74,7 +75,8 @@ def constant(task: Mapping[str, Any], name: str) -> Any:
 def _parameters(
     entries: Mapping[str, Mapping[str, Any]], tasks: Iterable[Mapping[str, Any]]
 ) -> dict[str, Parameter]:
-    kind = next((str(constant(task, "kind")) for task in tasks), "")
+    kinds = (constant(task, "kind") for task in tasks)
+    kind = next((each for each in kinds if each in FORMS), "")
     found = (
         Parameter(
             name,
@@ -111,7 +113,7 @@ def complete(parameters: Mapping[str, Parameter], values: Mapping[str, Any]) -> 
     """
     found = {name: each.default for name, each in parameters.items() if each.default is not None}
     for name, value in values.items():
-        found[name] = {**found.get(name, {}), **value} if parameters[name].struct else value
+        found[name] = {**found.get(name, {}), **value} if parameters[name].fields else value
     return found
 
 

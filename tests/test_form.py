@@ -14,7 +14,14 @@ from edgeline.components.settings.objects import FORMS, Training
 from edgeline.errors import UsageError
 from edgeline.pipelines import catalogue
 from edgeline.pipelines.parameter import Parameter
-from edgeline.pipelines.parameters import check, complete, missing, parameters_of, parse
+from edgeline.pipelines.parameters import (
+    check,
+    complete,
+    missing,
+    parameters_of,
+    parse,
+    settings_tasks,
+)
 from edgeline.pipelines.specialise import specialise
 from edgeline.pipelines.tabular.pipeline import specialise as tabular
 from edgeline.pipelines.vision.pipeline import vision
@@ -155,6 +162,29 @@ def test_a_compiled_default_is_shown_and_fills_in_what_a_form_leaves_out(tmp_pat
     assert parse(("steps=9",), again) == {"with_training": {"steps": 9}}
     with pytest.raises(UsageError, match="Did you mean steps"):
         parse(("step=9",), again)
+
+
+OUTER = """
+from kfp import dsl
+from edgeline.pipelines.taxi.pipeline import pipeline as taxi
+
+@dsl.pipeline(name="outer")
+def pipeline(rows: str, with_training: dict = {"steps": 5}):
+    taxi(data=rows, with_training=with_training)
+"""
+
+
+def test_a_pipeline_in_another_keeps_its_own_defaults(tmp_path: Path) -> None:
+    (tmp_path / "outer.py").write_text(OUTER)
+    path = compile_pipeline(
+        str(tmp_path / "outer.py"), str(tmp_path / "outer.yaml"), settings=("rows=r", "steps=7")
+    )
+    spec = yaml.safe_load(path.read_text())
+    assert spec["root"]["inputDefinitions"]["parameters"]["rows"]["defaultValue"] == "r"
+    (task,) = settings_tasks(spec)
+    filled = task["inputs"]["parameters"]["defaults"]["runtimeValue"]["constant"]
+    assert filled["evaluation"]["eval_config"]["metrics_specs"]  # no threshold is lost
+    assert filled["training"]["steps"] == 7
 
 
 def test_the_cache_s_name_reaches_every_task_that_takes_no_artifact() -> None:

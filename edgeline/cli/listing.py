@@ -123,7 +123,9 @@ def _parameters(pipeline: str) -> Sequence[tuple[str, str, str, str]]:
             default = "required" if each.required else _default(each.default)
             rows.append((each.called, each.type, default, each.description))
         for name, field in each.fields.items():
-            default = "required" if name in each.needed else _default(each.default.get(name))
+            default = (
+                "required" if name in each.needed else _default((each.default or {}).get(name))
+            )
             kind = TYPES[field.kind][0]
             rows.append((f"{each.called}.{name}", kind, default, field.description))
     return rows

@@ -94,17 +94,13 @@ def _local(
         whole["checkpoint_dir"] = checkpoints
     for place in fields_called("checkpoint_dir", parameters):
         owner = place.parameter.name
-        whole[owner] = {"checkpoint_dir": checkpoints} | _set_fields(whole[owner])
+        if not whole[owner].get("checkpoint_dir"):
+            whole[owner] = {**whole[owner], "checkpoint_dir": checkpoints}
     if "destination" in parameters and parameters["destination"].kind == "STRING":
         given = whole.get("destination", "")
         if "://" not in given:
             whole["destination"] = str(Path(given).resolve())
     return whole
-
-
-def _set_fields(fields: Mapping[str, Any]) -> dict[str, Any]:
-    """Without a checkpoint_dir that says nothing."""
-    return {name: each for name, each in fields.items() if each or name != "checkpoint_dir"}
 
 
 def _write_record(result: Any) -> None:

@@ -21,7 +21,7 @@ from edgeline.runtimes.interpreter import load
 
 TASKS = [
     *("ingest", "validate", "transform", "train", "analyze"),
-    *("convert", "verify", "publish", "model-card", "plan"),
+    *("convert", "verify", "publish", "model-card", "settings"),
 ]
 
 

@@ -23,7 +23,7 @@ TASKS = [
     "verify",
     "model-card",
     "publish",
-    "plan",
+    "settings",
 ]
 
 
