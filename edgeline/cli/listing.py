@@ -123,9 +123,8 @@ def _parameters(pipeline: str) -> Sequence[tuple[str, str, str, str]]:
             default = "required" if each.required else _default(each.default)
             rows.append((each.called, each.type, default, each.description))
         for name, field in each.fields.items():
-            default = (
-                "required" if name in each.needed else _default((each.default or {}).get(name))
-            )
+            own = (each.default or {}).get(name)
+            default = "required" if name in each.needed and not own else _default(own)
             kind = TYPES[field.kind][0]
             rows.append((f"{each.called}.{name}", kind, default, field.description))
     return rows

@@ -152,9 +152,11 @@ def compile_definition(
 
     from edgeline.pipelines.defaults import set_defaults
     from edgeline.pipelines.input_names import name_inputs
+    from edgeline.pipelines.package import Package
 
     pipeline = json_format.MessageToDict(definition.pipeline_spec)
-    name_inputs(pipeline)
+    if not isinstance(definition, Package):  # what is compiled keeps its content, and its version
+        name_inputs(pipeline)
     set_defaults(pipeline, defaults)
     slim(pipeline)
     pipeline = _in_order(pipeline)

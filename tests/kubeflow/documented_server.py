@@ -349,7 +349,11 @@ class _Handler(http.server.BaseHTTPRequestHandler):
             raise UploadRefusedError(400, "Failed to create a pipeline version")
         spec = self._uploaded(content)
         version = self.server.deploy(owner["display_name"], spec, owner["namespace"])
-        self._version(version).update(name=query["name"], display_name=query["name"])
+        self._version(version).update(
+            name=query["name"],
+            display_name=query["name"],
+            description=query.get("description", ""),
+        )
         return self._version(query["name"])
 
     def _version(self, name: str) -> Object:

@@ -68,6 +68,21 @@ def test_an_equal_pipeline_is_uploaded_once_and_named_as_in_git(
     assert path.stem in {version["display_name"] for version in server.versions.values()}
 
 
+@pytest.mark.parametrize("environment", ["", "onprem"])
+def test_pipeline_and_version_tell_their_parameters(environment: str, server: Any) -> None:
+    """Kubeflow's form does not. A version's description is in an address, and so is short."""
+    here, _ = client(server)
+    here.submit("taxi", environment=environment, destination="s3://models/taxi")
+    (pipeline,) = server.pipelines.values()
+    (version,) = server.versions.values()
+    for each in (pipeline, version):
+        about = each["description"].splitlines()
+        assert about[0] == "Chicago taxi trips: will the tip exceed a fifth of the fare?"
+        assert any("**with_training**" in row and '{"steps": 300' in row for row in about)
+    assert "| · steps | `1000` | Total number of training batches. |" in pipeline["description"]
+    assert len(version["description"]) <= 2000
+
+
 def test_a_failed_run_says_which_task_and_why(server: Any) -> None:
     server.tasks["bad"] = details(("ingest", "SUCCEEDED"), ("train", "FAILED"))
     run = client(server)[0].submit("taxi", name="bad")
