@@ -177,7 +177,7 @@ def test_each_report_is_self_contained(taxi: Finished) -> None:
     pages = 0
     for task in taxi.record["tasks"].values():
         for output in task["outputs"].values():
-            if isinstance(output, dict) and Path(output["uri"]).is_file():
+            if isinstance(output, dict) and Path(output.get("uri", "")).is_file():
                 text = Path(output["uri"]).read_text()
                 if text.startswith("<!doctype html"):
                     pages += 1
