@@ -160,7 +160,8 @@ def test_pages_are_self_contained_and_name_every_round_of_the_loop(digits: Finis
     assert "compile[1]" in page
     for task in digits.record["tasks"].values():
         for output in task["outputs"].values():
-            if isinstance(output, dict) and output["uri"].endswith(("_report", "model_card")):
+            uri = str(output.get("uri")) if isinstance(output, dict) else ""
+            if uri.endswith(("_report", "model_card")):
                 text = Path(output["uri"]).read_text()
                 assert not re.findall(r"""(?:src|href)=["'](?!#|data:)[^"']+""", text)
 
