@@ -138,7 +138,7 @@ def compile_definition(
 
     Args:
         definition: as `edgeline.pipelines.catalogue.load` gives it.
-        defaults: of its parameters, other than its own.
+        defaults: of its parameters, other than its own, as `parameters.check` gives them.
         place: the environment that it is to run in; None: nothing is said about it.
         given: see `compile_pipeline`.
 

@@ -188,7 +188,7 @@ def test_without_cache_no_task_is_taken_from_earlier_runs_and_no_version_is_made
     assert "pipeline_version_reference" not in sent
     assert "enableCache" not in json.dumps(sent["pipeline_spec"])
     assert sent["pipeline_spec"]["platform_spec"]["platforms"]["kubernetes"]
-    assert sent["runtime_config"]["parameters"] == {"destination": "s3://b"}
+    assert sent["runtime_config"]["parameters"]["destination"] == "s3://b"
 
 
 def test_the_namespace_of_an_environment_is_whose_the_run_is(server: Any, tmp_path: Path) -> None:

@@ -225,7 +225,7 @@ def reference(server: Any) -> Any:
 def test_a_local_file_names_the_version_of_its_content(folder: Path, server: Any) -> None:
     compiled = folder / "pipelines" / "mine.yaml"
     compiled.parent.mkdir()
-    taxi = compile_definition(catalogue.load("taxi"), {"steps": 7}, None, {})
+    taxi = compile_definition(catalogue.load("taxi"), {"with_training": {"steps": 7}}, None, {})
     compiled.write_text(taxi.text)
     one = "schedules:\n  - {name: one, pipeline: taxi, from: pipelines/mine.yaml, every: 3600}\n"
     path = declare(folder, one)
