@@ -23,11 +23,22 @@ def set_defaults(spec: dict[str, Any], values: Mapping[str, Any]) -> None:
     whole = complete(parameters, values)
     entries = spec["root"].get("inputDefinitions", {}).get("parameters", {})
     for name in values:
-        entries[name]["defaultValue"] = whole[name]
+        entries[name]["defaultValue"] = _as_kept(whole[name])
     objects = {each.called: whole[name] for name, each in parameters.items() if each.fields}
     for task in settings_tasks(spec):
         if (kind := constant(task, "kind")) in FORMS:
             kept = constant(task, "defaults") or {}  # of objects that the form does not show
             kept = {theme: fields for theme, fields in kept.items() if theme not in objects}
-            filled = {**kept, **differing(FORMS[kind], objects)}
+            filled = _as_kept({**kept, **differing(FORMS[kind], objects)})
             task["inputs"]["parameters"]["defaults"] = {"runtimeValue": {"constant": filled}}
+
+
+def _as_kept(value: Any) -> Any:
+    """A value as it is read again: numbers are doubles, and keys sorted, so that a compiled file
+    that is compiled again stays the same version."""
+    if isinstance(value, dict):
+        return {key: _as_kept(value[key]) for key in sorted(value)}
+    if isinstance(value, list):
+        return [_as_kept(each) for each in value]
+    is_integer = isinstance(value, int) and not isinstance(value, bool)
+    return float(value) if is_integer else value

@@ -157,7 +157,8 @@ def test_a_compiled_default_is_shown_and_fills_in_what_a_form_leaves_out(tmp_pat
     assert shown["with_training"]["defaultValue"]["batch_size"] == 40
     assert filled["training"] == {"steps": 7}  # the others are those of every such pipeline
     assert filled.keys() == {"training", "evaluation"}
-    # and read again, it takes the same names
+    assert type(filled["training"]["steps"]) is float  # as it is when it is read again
+    # and then it takes the same names
     again = parameters_of(catalogue.load(str(path)))
     assert parse(("steps=9",), again) == {"with_training": {"steps": 9}}
     with pytest.raises(UsageError, match="Did you mean steps"):
