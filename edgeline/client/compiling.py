@@ -152,10 +152,10 @@ def compile_definition(
 
     from edgeline.pipelines.defaults import set_defaults
     from edgeline.pipelines.input_names import name_inputs
-    from edgeline.pipelines.package import Package
 
     pipeline = json_format.MessageToDict(definition.pipeline_spec)
-    if not isinstance(definition, Package):  # what is compiled keeps its content, and its version
+    fresh = not isinstance(definition, YamlComponent)  # else it keeps its content and its version
+    if fresh:
         name_inputs(pipeline)
     set_defaults(pipeline, defaults)
     slim(pipeline)
@@ -167,7 +167,7 @@ def compile_definition(
             f"Pipeline name {name!r} is refused by the server: use at most 128 of a-z, 0-9 and -."
         )
     _check_workspace(pipeline, platform)
-    if not isinstance(definition, YamlComponent):  # compiled before, perhaps for older images
+    if fresh:  # and not compiled before, perhaps for older images
         task.start_here(pipeline)
     about = definition.description or None
     if place is None:
