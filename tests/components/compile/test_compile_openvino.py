@@ -13,7 +13,11 @@ pytestmark = pytest.mark.slow
 @pytest.mark.usefixtures("in_this_process")
 @pytest.mark.parametrize(
     ("quantisation", "fp16", "most"),
-    [("float", "false", 1e-6), ("float", "true", 2e-3), ("int8", "true", 0.0)],
+    [
+        ("float", "false", 1e-6),
+        ("float", "true", 2e-3),
+        ("int8", "true", 2 / 256),
+    ],  # two steps: CPUs without VNNI round otherwise,
 )
 def test_a_litert_model_gives_the_same_answers(source, compiled, quantisation, fp16, most):
     model = source(quantisation)

@@ -77,6 +77,6 @@ def test_unsigned_activations_are_the_same_function(source, tmp_path):
     plain = onnx_session.session(tmp_path / "a", made.signature)({"image": stored})
     shifted = (stored.astype(np.int16) + 128).astype(np.uint8)
     answer = onnx_session.session(tmp_path / "b", signature)({"image": shifted})
-    np.testing.assert_array_equal(
-        answer["prediction"].astype(np.int16) - 128, plain["prediction"].astype(np.int16)
+    np.testing.assert_allclose(  # kernels for signed and unsigned round otherwise on some CPUs
+        answer["prediction"].astype(np.int16) - 128, plain["prediction"].astype(np.int16), atol=1
     )
