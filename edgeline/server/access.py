@@ -91,10 +91,11 @@ class TokenFile:
 @dataclass(frozen=True)
 class Access:
     """`tokens` maps the sha256 of a token to what it allows; None where there are no tokens.
-    `names` are what this server may be called."""
+    `names` are what this server may be called, `scheme` is `https` where it uses TLS."""
 
     tokens: dict[str, frozenset[str]] | None = field(default=None, repr=False)
     names: frozenset[str] = frozenset()
+    scheme: str = "http"
 
     def check(
         self, kind: CallKind, authorization: str, peer: str, headers: Mapping[Any, Any]
@@ -134,7 +135,7 @@ class Access:
                 Code.PERMISSION_DENIED,
                 "Admin calls from another machine need a token: serve with --tokens.",
             )
-        found = foreign.reason(headers, admin, self.names)
+        found = foreign.reason(headers, admin, self.names, self.scheme)
         named = found.startswith("Host:")
         if found and not (named and peer.startswith("tls:")):  # a certificate is for its own name
             own = "ask for localhost" if admin else "give the server's name with --names"
@@ -146,23 +147,26 @@ class Access:
             )
 
 
-def read(path: str | None, names: Iterable[str] = ()) -> Access:
+def read(path: str | None, names: Iterable[str] = (), scheme: str = "http") -> Access:
     """Read a token file; without one everybody may predict.
 
     Args:
         names: what the server may be called, beside this machine's name.
+        scheme: `https` where it uses TLS.
 
     Raises:
         UsageError: it is missing or malformed.
     """
     if path is None:
-        return Access(names=foreign.own_names(names))
+        return Access(names=foreign.own_names(names), scheme=scheme)
     with asked_for():
         content = typed.read(path)
         try:
             entries = typed.convert(content, TokenFile).tokens
         except EdgelineError as error:
             raise EdgelineError(f"{path} is not a token file: {error}.") from error
+    if not entries:
+        raise UsageError(f"{path} has no token, so that nobody could call: add one to its list.")
     allowed: dict[str, frozenset[str]] = {}
     for place, entry in enumerate(entries):
         if not _SHA256.fullmatch(entry.sha256) or not entry.scopes:

@@ -20,19 +20,24 @@ from typing import Any
 _FORWARDED = re.compile(
     r".*(forward|proxy|client-?ip|real-?(ip|port)|src-ip|source-ip).*"
     r"|(.+-)?via|cdn-.*|x-original-.*|x-envoy-.*|cf-.*|l5d-.*|(x-)?remote-(ip|addr)"
-    r"|x-originating-(ip|addr)|x-azure-.*|x-appengine-.*|x-arr-.*|x-(host|scheme)"
+    r"|x-originating-(ip|addr)|x-azure-.*|x-appengine-.*|x-arr-.*|x-(host|scheme|port|protocol)"
     r"|cloudfront-.*|fastly-.*|fly-.*|tailscale-.*|(x-)?akamai-.*|x-nginx-.*|x-sucuri-.*"
-    r"|x-vercel-.*|incap-.*"
+    r"|x-vercel-.*|incap-.*|x-varnish|x-amz-cf-.*|x-amzn-.*|x-cloud-trace-context|x-accel-.*"
+    r"|front-end-https|x-url-scheme|x-rewrite-url|x-http-host-override|surrogate-.*|x-kong-.*"
+    r"|(x-)?ssl-.*|(x-)?client-(cert|verify|dn|subject|issuer|serial|san).*"
+    r"|(x-)?remote-(user|groups)|x-auth-request-.*|x-goog-(iap|authenticated)-.*"
+    r"|x-ms-client-principal.*"
 )
 _ORIGIN = re.compile(r"(https?)://([^/?#@]+)", re.IGNORECASE)
 # an IPv6 address without a zone, which only the machine that gave it understands
 _HOST = re.compile(
-    r"(\[(?P<v6>[0-9a-f:.]+)\]|(?P<name>[^\[\]:%]+))(:(?P<port>[0-9]{0,5}))?", re.I | re.ASCII
+    r"(\[(?P<v6>[0-9a-f:.]+)\]|(?P<name>[a-z0-9_-]+(\.[a-z0-9_-]+)*\.?))(:(?P<port>[0-9]{0,5}))?",
+    re.I | re.ASCII,
 )
 _DEFAULT_PORTS = {"http": ":80", "https": ":443"}
 
 
-def reason(headers: Mapping[Any, Any], local: bool, names: frozenset[str]) -> str:
+def reason(headers: Mapping[Any, Any], local: bool, names: frozenset[str], scheme: str) -> str:
     """What says that a request came from elsewhere, as `Origin: https://a.example`; empty for
     nothing.
 
@@ -41,6 +46,8 @@ def reason(headers: Mapping[Any, Any], local: bool, names: frozenset[str]) -> st
         local: whether the name has to be one of this machine's own loopback; else any address
             may be asked for, too.
         names: other names that may be asked for, in lower case, where any address may.
+        scheme: of the connection, `http` or `https`: a page that came by the other one came from
+            elsewhere.
     """
     given = dict(_text(headers))
     hosts = [given[name] for name in (":authority", "host") if given.get(name)]
@@ -50,7 +57,7 @@ def reason(headers: Mapping[Any, Any], local: bool, names: frozenset[str]) -> st
     if given.get("sec-fetch-site", "none").lower() not in ("none", "same-origin"):
         return f"Sec-Fetch-Site: {given['sec-fetch-site']}"
     origin = given.get("origin")
-    if origin is not None and not any(_is_of(origin, host) for host in hosts):
+    if origin is not None and not any(_is_of(origin, host, scheme) for host in hosts):
         return f"Origin: {origin}"
     if not hosts:
         return "Host: (none)"
@@ -66,13 +73,12 @@ def own_names(given: Iterable[str]) -> frozenset[str]:
     return frozenset(name.lower().removesuffix(".") for name in names if name)
 
 
-def _is_of(origin: str, host: str) -> bool:
+def _is_of(origin: str, host: str, scheme: str) -> bool:
     """Whether an origin, as `http://localhost:8080`, is the server that was asked for."""
     found = _ORIGIN.fullmatch(origin)
-    if found is None:  # another scheme, as an extension's, or "null"
+    if found is None or found[1].lower() != scheme:  # an extension's, a proxy's, or "null"
         return False
-    scheme, authority = found.groups()
-    default = _DEFAULT_PORTS[scheme.lower()]
+    authority, default = found[2], _DEFAULT_PORTS[scheme]
     return authority.lower().removesuffix(default) == host.lower().removesuffix(default)
 
 
@@ -102,6 +108,6 @@ def _is_address(address: ipaddress.IPv4Address | ipaddress.IPv6Address, local: b
 def _text(headers: Mapping[Any, Any]) -> Iterator[tuple[str, str]]:
     for name, value in headers.items():
         if isinstance(name, bytes):
-            yield name.decode("latin-1"), bytes(value).decode("latin-1").strip()
+            yield name.decode("latin-1"), bytes(value).decode("latin-1").strip(" \t")
         else:
-            yield name, value.strip()
+            yield name, value.strip(" \t")

@@ -98,7 +98,9 @@ def put_together(path: str, settings: ServerSettings, forks: ForkServer) -> Serv
         rollouts,
         metrics,
         tuple(part.lines for part in measured if part is not None),
-        access.read(settings.tokens, settings.own_names),
+        access.read(
+            settings.tokens, settings.own_names, "https" if settings.certificate else "http"
+        ),
         Recent(metrics),
     )
     app = App(state, Router(routes.tables(state, watching, updates)), routes.methods(state))

@@ -50,7 +50,8 @@ class ServerSettings:
         names: further names under which the server is asked for, comma-separated, such as
             `edge-7.example,taxi.edgeline.svc`. Without tokens, all but predictions and health is
             refused under other names than these, `localhost` and this machine's; addresses are
-            always allowed.
+            always allowed. Administration without tokens is for `localhost` and loopback addresses
+            alone.
         port: the port for HTTP and gRPC, which share it; 0 for a free one.
         grpc_port: an additional port for gRPC alone; by default none.
         instances: interpreters per model; 0 for one per core, at most 4.

@@ -38,7 +38,9 @@ OWN = ["localhost", "LOCALHOST:1", "localhost.", "127.0.0.1:80", "127.0.1.1", "[
 ELSEWHERE = ["evil.example", "evil.example:8080", "localhost.evil.example", "127.0.0.1.nip.io",
              "localhost:8080@evil.example", "[::1].evil.example", "[::1", "2130706433",
              "\xfc", "", "[localhost]", "[::1%evil.example]", "localhost:99999999",
-             "::1"]  # fmt: skip
+             "::1", "evil.com@x.localhost", "evil.com/.localhost", "a b.localhost", ".localhost",
+             "localhost\xa0", "localhost\x85", "a..localhost", "localhost..", "x\xb2.localhost",
+             "127.0.0.1\x1f", "localhost,localhost", "*.localhost"]  # fmt: skip
 SAID = [
     {"Origin": "https://evil.example"},
     {"Origin": "http://localhost:3000"},  # another program's page on this machine
@@ -78,6 +80,22 @@ SAID = [
     {"Remote-Addr": "192.0.2.1"},
     {"X-Host": "edge"},
     {"X-Scheme": "https"},
+    {"X-Varnish": "12345"},
+    {"X-Amz-Cf-Id": "abc"},
+    {"X-Amzn-Trace-Id": "Root=1-67891233-abcdef012345678912345678"},
+    {"X-Cloud-Trace-Context": "105445aa7843bc8bf206b12000100000/1;o=1"},
+    {"Front-End-Https": "On"},
+    {"X-Url-Scheme": "https"},
+    {"X-Rewrite-Url": "/"},
+    {"X-Kong-Request-Id": "1"},
+    {"X-Client-Cert": "cert"},
+    {"Client-Cert": ":MIIB:"},
+    {"Ssl-Client-Verify": "SUCCESS"},
+    {"X-SSL-Client-CN": "camera"},
+    {"Surrogate-Capability": 'proxy="Surrogate/1.0"'},
+    {"X-Http-Host-Override": "edge"},
+    {"X-Auth-Request-User": "anna"},
+    {"Origin": "https://localhost"},  # of a proxy with TLS
     {"Origin": "ftp://localhost"},
     {"Origin": "chrome-extension://localhost"},
 ]
@@ -181,8 +199,10 @@ def test_a_page_of_the_server_itself_is_own():
     access = Access()
     for host in ("localhost:8080", "[::1]:8080", "127.0.0.1:9999"):
         for scheme in ("http", "https"):
-            origin = f"{scheme}://{host}"
-            assert allowed(access, ADMIN, "127.0.0.1", host=host, origin=origin)
+            own = f"{scheme}://{host}"
+            assert allowed(Access(scheme=scheme), ADMIN, "127.0.0.1", host=host, origin=own)
+            other = "http" if scheme == "https" else "https"
+            assert not allowed(Access(scheme=other), ADMIN, "127.0.0.1", host=host, origin=own)
         given = {"host": host, "sec_fetch_site": "same-origin"}
         assert allowed(access, ADMIN, "::1", **given)
     assert not allowed(access, ADMIN, "127.0.0.1", host="", origin="null")
@@ -311,7 +331,9 @@ def test_further_names_of_a_server(start, store):
         (["Host: localhost", "Sec-Fetch-Site: none"], 200),
         (["Host: localhost", "Sec-Fetch-Site: Same-Origin"], 200),
         (["Host: localhost:80", "Origin: http://localhost"], 200),
-        (["Host: localhost", "Origin: HTTPS://localhost:443"], 200),
+        (["Host: localhost", "Origin: HTTP://localhost:80"], 200),
+        (["Host: localhost", "Origin: https://localhost:443"], 403),
+        (["Host: localhost\t "], 200),
         (["Host:"], 403),
         ([], 400),
     ],
@@ -346,6 +368,28 @@ def test_http_1_0_needs_no_host_for_health_alone(server):
         with server.connect() as connection:
             connection.sendall(f"GET {path} HTTP/1.0\r\n\r\n".encode())
             assert int(connection.makefile("rb").readline().split()[1]) == status
+
+
+def test_a_trailer_is_no_header(server):
+    chunks = "2\r\n{}\r\n0\r\n"
+    load = "POST /v2/repository/models/mixed/load HTTP/"
+    for version, lines, trailers, status in (
+        ("1.0", "", "Host: localhost\r\n", 400),
+        ("1.1", "", "Host: localhost\r\n", 400),
+        ("1.1", "Host: evil.example\r\n", "X: localhost\r\n", 403),
+        ("1.1", "Host: localhost\r\n", "Host: evil.example\r\nVia: 1.1 proxy\r\n", 200),
+    ):
+        with server.connect() as connection:
+            head = f"{load}{version}\r\n{lines}Transfer-Encoding: chunked\r\nConnection: close"
+            connection.sendall(f"{head}\r\n\r\n{chunks}{trailers}\r\n".encode())
+            assert int(connection.makefile("rb").readline().split()[1]) == status, lines
+
+
+@pytest.mark.parametrize("version", ["0.9", "2.0", "3.0", "1.2"])
+def test_other_versions_of_http_are_not_served(server, version):
+    with server.connect() as connection:
+        connection.sendall(f"GET /v2/health/live HTTP/{version}\r\nHost: a\r\n\r\n".encode())
+        assert int(connection.makefile("rb").readline().split()[1]) in (400, 505)
 
 
 def test_a_header_that_is_given_twice_over_http2():

@@ -54,6 +54,24 @@ def test_http2_cut_in_two_at_every_place(protocol):
         assert answers(said) == {1: b"one", 3: b"two"}, place
 
 
+@pytest.mark.parametrize(
+    "pair",
+    [(b"Origin", b"https://evil.example"), (b"X-Forwarded-For", b"192.0.2.1"), (b":host", b"a"),
+     (b":authority", b"b"), (b"a b", b"c"), (b"\xff", b"c"), (b"", b"c"), (b"a", b"b\r\nc: d")],
+)  # fmt: skip
+@pytest.mark.parametrize("indexed", [True, False])
+def test_a_malformed_header_ends_its_stream_alone(pair, indexed):
+    # literal fields: never indexed, or kept in the table, which goes on for the streams after it
+    name, value = pair
+    field = b"\x40" if indexed else b"\x10"
+    field += bytes([len(name)]) + name + bytes([len(value)]) + value
+    block = b"\x83\x86\x44\x02/m\x41\x01a\x5f\x10application/grpc" + field
+    again = frame(1, 5, 3, block) + call(5, b"two")
+    said = exchange(Http2, [PREFACE + SETTINGS + call(1, b"one") + again])
+    assert answers(said) == {1: b"one", 5: b"two"}
+    assert [(kind, number) for kind, _, number, _ in frames(said) if kind in (3, 7)] == [(3, 3)]
+
+
 def test_http1_in_pieces_of_every_size():
     for size in range(1, len(REQUESTS) + 1):
         assert bodies(exchange(Http1, cut(REQUESTS, size))) == ANSWERS, size

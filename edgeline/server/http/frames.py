@@ -36,6 +36,10 @@ class BrokenError(Exception):
         self.code = code
 
 
+class MalformedError(Exception):
+    """A message that is malformed: its stream alone ends (RFC 9113, section 8.1.1)."""
+
+
 def frame(length: int, kind: int, flags: int, number: int) -> bytes:
     """The head of a frame on a stream."""
     return FRAME.pack(length >> 8, length & 255, kind, flags, number)

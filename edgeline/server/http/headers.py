@@ -7,9 +7,15 @@ as it was are remembered, and all are forgotten as soon as one changes it.
 
 from __future__ import annotations
 
-from edgeline.server.http.frames import COMPRESSION, BrokenError
+import re
+from collections.abc import Iterable
+
+from edgeline.server.http.frames import COMPRESSION, BrokenError, MalformedError
 
 _REMEMBERED = 64
+# RFC 9113, sections 8.2.1 and 8.3: a name in upper case would pass whoever looks for it in lower
+_NAME = re.compile(rb":(authority|method|path|scheme)|[!#$%&'*+.^_`|~0-9a-z-]+")
+_NOT_IN_VALUES = re.compile(rb"[\0\r\n]")
 
 
 class Headers:
@@ -28,6 +34,7 @@ class Headers:
 
         Raises:
             BrokenError: it cannot be read.
+            MalformedError: a name or value is none that HTTP/2 takes.
         """
         if (known := self._known.get(block)) is not None:
             return known
@@ -35,17 +42,28 @@ class Headers:
         before = (len(table), table[0] if table else None, self._decoder.header_table_size)
         try:
             pairs = self._decoder.decode(block, raw=True)
-            headers: dict[str, str] = {}
-            for raw_name, raw_value in pairs:
-                name, value = bytes(raw_name).decode("ascii"), bytes(raw_value).decode("latin-1")
-                headers[name] = f"{headers[name]}, {value}" if name in headers else value
-        except (self._malformed, UnicodeDecodeError, IndexError) as error:
+        except (self._malformed, IndexError) as error:
             raise BrokenError(COMPRESSION, "a header cannot be read") from error
         after = (len(table), table[0] if table else None, self._decoder.header_table_size)
         if before[0] != after[0] or before[1] is not after[1] or before[2] != after[2]:
             self._known.clear()
-            return headers
+            return _joined(pairs)
+        headers = _joined(pairs)
         if len(self._known) >= _REMEMBERED:  # of a client that says something else each time
             self._known.clear()
         self._known[block] = headers
         return headers
+
+
+def _joined(pairs: Iterable[tuple[bytes, bytes]]) -> dict[str, str]:
+    headers: dict[str, str] = {}
+    for raw_name, raw_value in pairs:
+        if not _NAME.fullmatch(raw_name) or _NOT_IN_VALUES.search(raw_value):
+            raise MalformedError("a header's name or value is not one of HTTP/2")
+        name, value = bytes(raw_name).decode("ascii"), bytes(raw_value).decode("latin-1")
+        if name in headers:
+            if name.startswith(":"):
+                raise MalformedError(f"{name} is given twice")
+            value = f"{headers[name]}, {value}"
+        headers[name] = value
+    return headers

@@ -107,18 +107,27 @@ class Http1(asyncio.Protocol):
             self._fail_header()
 
     def on_header(self, name: bytes, value: bytes) -> None:
+        self._head += len(name) + len(value) + 4
+        if self._head > self._max_header:
+            self._fail_header()
+        if self._header_done:
+            return  # a trailer, which says nothing that was not known (RFC 9110, section 6.5)
         name = name.lower()
         if name in self._headers:
             if name in _SINGLE:
                 self._fail(400, f"{name.decode().title()} is given twice.")
             value = self._headers[name] + b", " + value
         self._headers[name] = value
-        self._head += len(name) + len(value) + 4
-        if self._head > self._max_header:
-            self._fail_header()
 
     def on_headers_complete(self) -> None:
         self._header_done = True
+        version = self._parser.get_http_version()
+        if version not in ("1.0", "1.1"):
+            self._fail(505, f"HTTP/{version} is not served here: ask by HTTP/1.1.")
+            return
+        if version == "1.0" and b"transfer-encoding" in self._headers:
+            self._fail(400, "HTTP/1.0 has no Transfer-Encoding: ask by HTTP/1.1.")
+            return
         settings = self.server.settings
         self._read_target()
         announced = whole(self._headers.get(b"content-length", b"0").strip(b" \t"), 20)

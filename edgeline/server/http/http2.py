@@ -223,14 +223,18 @@ class Http2(asyncio.Protocol):
         if not flags & h2.END_HEADERS:
             return
         self._block = None
-        headers = self._headers.decode(block)
+        try:
+            headers = self._headers.decode(block)
+        except h2.MalformedError:
+            if number not in self._streams:
+                self._open(number)
+            self._end(number, h2.PROTOCOL)
+            return
         if stream := self._streams.get(number):  # trailers
             if first_flags & h2.END_STREAM:
                 self._complete(stream)
             return
-        if number <= self._last:
-            raise h2.BrokenError(h2.CLOSED, "a stream is opened twice")
-        self._last = number
+        self._open(number)
         if self._closing or len(self._streams) >= _MAX_STREAMS:
             self._send(h2.RST, 0, number, h2.U32.pack(h2.REFUSED))
             return
@@ -241,6 +245,11 @@ class Http2(asyncio.Protocol):
         stream.deadline = monotonic() + self.server.settings.read_time
         if first_flags & h2.END_STREAM:
             self._complete(stream)
+
+    def _open(self, number: int) -> None:
+        if number <= self._last:
+            raise h2.BrokenError(h2.CLOSED, "a stream is opened twice")
+        self._last = number
 
     def _take_data(self, flags: int, number: int, payload: bytes) -> None:
         self._consumed += len(payload)
@@ -373,8 +382,13 @@ class Http2(asyncio.Protocol):
         self._send(h2.RST, 0, number, h2.U32.pack(h2.NO_ERROR))  # send no more of it
 
     def _reset(self, stream: _Stream, code: int) -> None:
-        self._send(h2.RST, 0, stream.number, h2.U32.pack(code))
-        self._drop(stream)
+        self._end(stream.number, code)
+
+    def _end(self, number: int, code: int) -> None:
+        """End a stream, whether it is one that is served or was refused at its first frame."""
+        self._send(h2.RST, 0, number, h2.U32.pack(code))
+        if stream := self._streams.get(number):
+            self._drop(stream)
 
     def _drop(self, stream: _Stream) -> None:
         if self._streams.pop(stream.number, None) is None:

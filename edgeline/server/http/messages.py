@@ -29,6 +29,7 @@ REASONS = {
     501: b"Not Implemented",
     503: b"Service Unavailable",
     504: b"Gateway Timeout",
+    505: b"HTTP Version Not Supported",
 }
 
 
