@@ -10,6 +10,7 @@ from contextlib import contextmanager
 _PATHS = (  # what is wrong with a path, and not with the disk
     *(errno.ENOENT, errno.ENOTDIR, errno.EISDIR, errno.EEXIST, errno.ENOTEMPTY),
     *(errno.EACCES, errno.EPERM, errno.EROFS, errno.ENAMETOOLONG, errno.ELOOP, errno.EINVAL),
+    *(errno.EFBIG, errno.ENXIO),
 )
 
 __all__ = ["EdgelineError", "UsageError"]
@@ -63,6 +64,11 @@ def at_path(error: OSError, sentence: str) -> EdgelineError:
 def first_line(error: BaseException) -> str:
     """What an error says first, without its full stop; the kind of error where it says nothing."""
     return (str(error).strip().splitlines() or [type(error).__name__])[0].rstrip(".")
+
+
+def shortened(value: str) -> str:
+    """What was typed, as it is told: nobody reads thousands of characters."""
+    return value if len(value) <= 300 else f"{value[:100]}…"
 
 
 def did_you_mean(name: str, known: Iterable[str], what: str = "Choose one of") -> str:

@@ -14,12 +14,15 @@ import sys
 import sysconfig
 import traceback
 import types
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from importlib.machinery import ModuleSpec, PathFinder
 from pathlib import Path
 
-from edgeline.errors import EdgelineError
+from edgeline.errors import EdgelineError, UsageError, shortened
+from edgeline.formats import plain_file
 
 # user code may lie below sys.prefix, or in a folder called edgeline: these are exact
+_WAY_OUT = "give an importable name, or a path or URI that ends in .py"
 _LIBRARIES = tuple(
     f"{folder}{os.sep}" for folder in (sysconfig.get_path("stdlib"), Path(__file__).parent)
 )
@@ -39,12 +42,41 @@ def load(module: str) -> types.ModuleType:
             return importlib.import_module(module)
     except ModuleNotFoundError as error:
         raise EdgelineError(
-            f"Module {module!r} cannot be imported ({error}): give an importable name, "
-            "or a path or URI that ends in .py."
+            f"Module {module!r} cannot be imported ({error}): {_WAY_OUT}."
         ) from error
     except Exception as error:
         raise EdgelineError(describe(error, f"Importing {module}")) from error
     return _from_source(module)
+
+
+def check(module: str) -> None:
+    """Refuse what can be no module, without importing anything.
+
+    Raises:
+        UsageError: it is a folder, a file of another kind, or a name under which none is found.
+    """
+    if _is_file(module):
+        if plain_file.kind(module.partition("#")[0]) == plain_file.FOLDER:
+            raise UsageError(f"{shortened(module)} is a folder: {_WAY_OUT}.")
+        return
+    if "/" in module or plain_file.kind(module) not in ("", plain_file.FOLDER):
+        raise UsageError(f"{shortened(module)} is not a Python file: {_WAY_OUT}.")
+    folders: Sequence[str] | None = None
+    names = module.split(".")
+    for count, name in enumerate(names, 1):
+        spec = _find(".".join(names[:count]), folders) if name.isidentifier() else None
+        if spec is None or (count == len(names) and spec.origin is None):
+            raise UsageError(f"Module {shortened(module)!r} cannot be found: {_WAY_OUT}.")
+        folders = list(spec.submodule_search_locations or ())
+
+
+def _find(name: str, folders: Sequence[str] | None) -> ModuleSpec | None:
+    if folders is not None:
+        return PathFinder.find_spec(name, folders)
+    try:  # importlib's finders, and this folder, where tasks are run
+        return importlib.util.find_spec(name) or PathFinder.find_spec(name, [str(Path.cwd())])
+    except ValueError:  # __main__
+        return None
 
 
 def function(module: types.ModuleType, name: str) -> Callable[..., object]:
@@ -95,10 +127,7 @@ def read_source(module: str) -> bytes:
         except (ImportError, ValueError):  # no such package, or no name at all
             spec = None
         if spec is None or spec.origin is None:
-            raise EdgelineError(
-                f"Module {module!r} cannot be found: give an importable name, "
-                "or a path or URI that ends in .py."
-            )
+            raise EdgelineError(f"Module {module!r} cannot be found: {_WAY_OUT}.")
         module = spec.origin
     from edgeline.stores import storage
 

@@ -14,7 +14,7 @@ from functools import cache
 from pathlib import Path
 
 from edgeline.errors import EdgelineError
-from edgeline.formats import plain_yaml
+from edgeline.formats import plain_file, plain_yaml
 
 LOCK = "EDGELINE_IMAGES"  # names a lock file of one's own, for images in another registry
 
@@ -58,7 +58,7 @@ def entries(file: Path) -> dict[str, Entry]:
         EdgelineError: it is missing or malformed.
     """
     try:
-        found = plain_yaml.read_one(file.read_bytes())
+        found = plain_yaml.read_one(plain_file.read(file))
         return {name: Entry(**entry) for name, entry in found.items()}
     except OSError as error:
         raise EdgelineError(f"The image lock {file} cannot be read ({error.strerror}).") from error

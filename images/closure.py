@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from edgeline.errors import EdgelineError, UsageError
-from edgeline.formats import plain_yaml
+from edgeline.formats import plain_file, plain_yaml
 from edgeline.stores import registry
 
 SUFFIXES = (".yaml", ".yml", ".json")
@@ -90,9 +90,10 @@ def _files(paths: Iterable[Path]) -> Iterator[Path]:
 
 def _in_file(file: Path) -> Iterator[Use]:
     try:
-        documents = plain_yaml.read(file.read_text("utf-8"))
+        documents = plain_yaml.read(plain_file.read_text(file))
     except (OSError, ValueError) as error:
-        raise UsageError(f"{file} cannot be read as YAML ({error}).") from error
+        reason = getattr(error, "strerror", None) or error
+        raise UsageError(f"{file} cannot be read as YAML ({reason}).") from error
     for document in documents:
         yield from _in_document(document, str(file))
 
@@ -104,10 +105,15 @@ def _in_document(document: object, file: str) -> Iterator[Use]:
         for item in document["items"]:
             yield from _in_document(item, file)
         return
-    name = (document.get("metadata") or document.get("pipelineInfo") or {}).get("name", "")
-    start = "/".join(filter(None, [document.get("kind", "pipeline"), name]))
+    about = document.get("metadata") or document.get("pipelineInfo")
+    name = about.get("name") if isinstance(about, dict) else ""
+    start = "/".join(map(str, filter(None, [document.get("kind", "pipeline"), name])))
     for image, place in _images(document, ()):
         yield Use(image, file, " ".join(filter(None, [start, place])))
+
+
+def _is_text(value: object) -> bool:
+    return isinstance(value, str) and bool(value)
 
 
 def _images(node: object, path: tuple[str, ...]) -> Iterator[tuple[str, str]]:
@@ -120,9 +126,9 @@ def _images(node: object, path: tuple[str, ...]) -> Iterator[tuple[str, str]]:
         for key, value in node.items():
             if key == "image" and isinstance(value, str) and value:
                 yield value, place
-            elif key == "image" and isinstance(value, dict) and "reference" in value:
+            elif key == "image" and isinstance(value, dict) and _is_text(value.get("reference")):
                 yield value["reference"], place  # an image volume
             elif key in MODEL_KEYS and isinstance(value, str) and value.startswith(MODEL_SCHEMES):
                 yield value.partition("://")[2], f"{place}.{key}".lstrip(".")
             else:
-                yield from _images(value, (*path, key))
+                yield from _images(value, (*path, str(key)))

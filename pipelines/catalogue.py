@@ -11,7 +11,15 @@ from types import ModuleType
 from typing import Any
 
 from edgeline import plugins, user_code
-from edgeline.errors import EdgelineError, UsageError, asked_for, did_you_mean, first_line
+from edgeline.errors import (
+    EdgelineError,
+    UsageError,
+    asked_for,
+    did_you_mean,
+    first_line,
+    shortened,
+)
+from edgeline.formats import plain_file
 from edgeline.kubeflow.sdk import import_kfp
 from edgeline.pipelines.constants import check_constants
 from edgeline.plugins import Plugin
@@ -53,20 +61,31 @@ def load(pipeline: str) -> Any:
     if sentence := refused().get(pipeline):
         raise EdgelineError(sentence)
     path = Path(pipeline)
-    if not path.is_file():
+    there = plain_file.kind(path)
+    if there != plain_file.FILE:
         known = [*names(), *outside()]
+        if there:
+            raise UsageError(
+                f"{pipeline} is {there}, not a pipeline: give a Python file, a compiled .yaml file "
+                "or a name that `edgeline pipelines` lists."
+            )
         raise UsageError(
-            f"There is no pipeline {pipeline!r}. {did_you_mean(pipeline, known)} A Python file "
-            "with a variable `pipeline` and a compiled .yaml file also work."
+            f"There is no pipeline {shortened(pipeline)!r}. {did_you_mean(pipeline, known)} A "
+            "Python file with a variable `pipeline` and a compiled .yaml file also work."
         )
     if path.suffix in (".yaml", ".yml"):
         from edgeline.pipelines import package
 
         try:
             found = package.load(path)
+            found.pipeline_spec  # noqa: B018  # what is wrong with it is told here
+        except OSError as error:
+            raise UsageError(f"{pipeline} cannot be read ({error.strerror}).") from error
         except Exception as error:
             why = " ".join(str(error).split())
-            raise UsageError(f"{pipeline} is not a compiled pipeline ({why}).") from error
+            if isinstance(error, (AttributeError, LookupError, TypeError)):
+                why = "it is not of KFP's format"  # Python's words say nothing of the file
+            raise UsageError(f"{pipeline} is not a compiled pipeline: {why}.") from error
         _refuse_component(pipeline, found)
         check_constants(found)
         return found

@@ -14,7 +14,7 @@ from kfp.dsl import structures
 from kfp.dsl.yaml_component import YamlComponent
 from kfp.pipeline_spec import pipeline_spec_pb2
 
-from edgeline.formats import plain_yaml
+from edgeline.formats import plain_file, plain_yaml
 
 DESCRIPTION = "# Description: "
 GOES_ON = "#              "  # a description's further lines
@@ -42,10 +42,16 @@ def load(path: Path) -> Any:
     Raises:
         Exception: it is none; which one is up to kfp.
     """
-    text = path.read_text("utf-8")
+    text = plain_file.read_text(path)
     documents = plain_yaml.read(text)
     if not 1 <= len(documents) <= 2:
         raise ValueError(f"it has {len(documents)} documents, not one or two")
+    for document in documents:
+        if not isinstance(document, dict):
+            raise ValueError("it is not an object")
+    about = documents[0].get("pipelineInfo", {})
+    if not isinstance(about, dict) or not isinstance(about.get("name", ""), str):
+        raise ValueError("pipelineInfo is not an object with a name")
     if "implementation" in documents[0]:  # a component of KFP 1
         from kfp.components import load_component_from_text
 

@@ -1,6 +1,8 @@
 """Artifact folders: whole or not at all, and nothing damaged is read."""
 
 import json
+import os
+from pathlib import Path
 
 import pytest
 
@@ -31,6 +33,33 @@ def test_equal_content_is_an_equal_folder_wherever_it_lies(tmp_path):
     assert artifacts.read(two, "examples/v1").digest == digest
     for other in (write(tmp_path / "c", b"row", rows=3), write(tmp_path / "d", rows=4)):
         assert artifacts.read(other, "examples/v1").digest != digest
+
+
+def test_a_text_is_written_through_links_devices_and_pipes(tmp_path):
+    target, link, pipe = tmp_path / "below" / "target", tmp_path / "link", tmp_path / "pipe"
+    target.parent.mkdir()
+    link.symlink_to("below/target")
+    for text in ("new", "newer"):  # there is no file at first
+        artifacts.write_text(link, text)
+        assert (link.is_symlink(), target.read_text()) == (True, text)
+    os.mkfifo(pipe)
+    with open(os.open(pipe, os.O_RDONLY | os.O_NONBLOCK)) as reader:
+        artifacts.write_text(pipe, "through")
+        assert reader.read() == "through"
+    assert pipe.is_fifo()
+    device = Path("/dev/full")
+    with pytest.raises(OSError, match="No space left on device: '/dev/full'"):
+        artifacts.write_text(device, "text")
+    artifacts.write_text(Path(os.devnull), "text")
+    assert device.is_char_device()
+    assert Path(os.devnull).is_char_device()
+    circle = tmp_path / "circle"
+    circle.symlink_to(circle)
+    with pytest.raises(OSError, match="Too many levels of symbolic links"):
+        artifacts.write_text(circle, "text")
+    assert sorted(path.name for path in tmp_path.rglob("*")) == [
+        *("below", "circle", "link", "pipe", "target")
+    ]
 
 
 @pytest.mark.parametrize("cause", [ValueError, KeyboardInterrupt, SystemExit])

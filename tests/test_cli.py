@@ -16,6 +16,7 @@ import pytest
 from edgeline.cli import main as cli
 
 USAGE, FAILED = 2, 1
+LONG = "x" * 5000
 
 
 def leaves(group: click.Group, *path: str) -> Iterator[tuple[tuple[str, ...], click.Command]]:
@@ -73,6 +74,20 @@ def edgeline(
         "@dsl.component\ndef pipeline(a: dsl.Input[dsl.Dataset]):\n    pass\n"
     )
     (tmp_path / "other.yaml").write_text("name: other\nfrobnicate: 1\n")
+    (tmp_path / "ok.yaml").write_text("kind: ConfigMap\n")
+    (tmp_path / "deep.yaml").write_text("[" * 100_000)
+    (tmp_path / "three.yaml").write_text("3\n")
+    (tmp_path / "info.yaml").write_text("{pipelineInfo: 3}\n")
+    (tmp_path / "root.yaml").write_text("{pipelineInfo: {name: a}, root: 3}\n")
+    (tmp_path / "text.onnx").write_text("text\n")
+    (tmp_path / "text.npz").write_text("text\n")
+    (tmp_path / "dir.py").mkdir()
+    for name in ("pipe.tflite", "pipe.pem", "pipe.py", "pipe.yaml"):
+        os.mkfifo(tmp_path / name)
+    (tmp_path / "circle.yaml").symlink_to("circle.yaml")
+    for name in ("huge.yaml", "huge.tflite"):
+        with open(tmp_path / name, "wb") as file:
+            file.truncate(5 << 30)  # of which the disk has nothing
     return Edgeline(monkeypatch, capsys)
 
 
@@ -128,6 +143,23 @@ def test_an_empty_value_is_wrong_usage(
         ("run TAXI", "Did you mean taxi?"),
         ("run nowhere.py", "There is no pipeline 'nowhere.py'. Choose one of digits, pretrained"),
         ("run broken.yaml", "broken.yaml is not a compiled pipeline"),
+        ("run deep.yaml", "nested more than 100 levels deep"),
+        ("run huge.yaml", "it has more than 64 MiB"),
+        ("pipelines deep.yaml", "nested more than 100 levels deep"),
+        ("pipelines three.yaml", "three.yaml is not a compiled pipeline: it is not an object"),
+        ("pipelines info.yaml", "pipelineInfo is not an object with a name"),
+        ("pipelines root.yaml", "root.yaml is not a compiled pipeline: it is not of KFP's format"),
+        ("pipelines pipe.yaml", "pipe.yaml is a pipe, not a pipeline"),
+        ("pipelines circle.yaml", "circle.yaml is a link to itself, not a pipeline"),
+        ("pipelines dir.py", "dir.py is a folder, not a pipeline"),
+        (f"pipelines {LONG}", "There is no pipeline 'xxx"),
+        (f"run {LONG}", "There is no pipeline 'xxx"),
+        (f"run taxi --root {LONG}", "cannot be made (File name too long)"),
+        ("run taxi --module bundle", "Parameter module: Module 'bundle' cannot be found"),
+        ("run taxi --module model.tflite", "Parameter module: model.tflite is not a Python file"),
+        (f"run taxi --module {LONG}", "Parameter module: Module 'xxx"),
+        ("run taxi --module dir.py", "Parameter module: dir.py is a folder"),
+        ("run taxi --module pipe.py", "Parameter module: pipe.py is a pipe, not a file"),
         ("run raises.py", "Importing raises.py failed at raises.py:1"),
         ("run one.py", "one.py holds the component pipeline, not a pipeline"),
         ("run taxi --root model.tflite", "'model.tflite' is a file: name a folder"),
@@ -146,6 +178,11 @@ def test_an_empty_value_is_wrong_usage(
         ("run taxi --set data=nowhere.csv", "Parameter data: nowhere.csv names no file"),
         ("run taxi --module nowhere.py", "Parameter module: nowhere.py names no file"),
         ("compile taxi --set step=5", "Did you mean steps?"),
+        ("compile deep.yaml", "nested more than 100 levels deep"),
+        ("compile taxi --env deep.yaml", "nested more than 100 levels deep"),
+        ("compile taxi --env pipe.yaml", "pipe.yaml cannot be read (it is not a regular file)"),
+        ("compile taxi -o a -o b", "'-o' / '--output': it is given twice"),
+        ("compile taxi -o a --output b", "'-o' / '--output': it is given twice"),
         ("compile taxi --namespace ns", "--namespace is for --kubernetes"),
         ("compile taxi --env onprme", "There is no environment 'onprme'. Did you mean onprem?"),
         ("compile taxi --env onprem", "gone when the pod is: give --set destination=s3://"),
@@ -158,6 +195,8 @@ def test_an_empty_value_is_wrong_usage(
         ("submit taxi", "Which server? Give --host"),
         ("submit taxi --host http://127.0.0.1:x", "address is malformed"),
         ("submit taxi --host http://:80", "address is malformed"),
+        ("submit taxi --host http://a..b", "address is malformed"),
+        ("submit taxi --host http://a%20b", "address is malformed"),
         ("submit taxi --host ftp://x", "ftp://x is not a server's address"),
         ("submit taxy --host http://x", "Did you mean taxi?"),
         ("submit taxi --host http://x --set steps=null", "steps is null"),
@@ -165,6 +204,10 @@ def test_an_empty_value_is_wrong_usage(
         ("pipelines one.py", "one.py holds the component pipeline, not a pipeline"),
         ("components ingst", "There is no component 'ingst'. Did you mean ingest?"),
         ("lint", "There is nothing to lint"),
+        ("lint --rules bundle", "--rules lists the rules and checks nothing"),
+        ("lint --rules -o x", "--rules lists the rules and checks nothing"),
+        (f"lint ok.yaml -o {LONG}", "cannot be made (File name too long)"),
+        ("lint pipe.yaml", "'pipe.yaml' is a pipe, not a file"),
         ("lint nowhere", "'nowhere' does not exist"),
         ("lint bundle", "holds no"),
         ("lint list.yaml", "list.yaml holds no object"),
@@ -177,6 +220,9 @@ def test_an_empty_value_is_wrong_usage(
         ("check none.py", "none.py is not a .tflite model"),
         ("check model.tflite --report bundle", "'bundle' is a folder: name a file"),
         ("check model.tflite --target edgetup", "no static check for target 'edgetup'"),
+        ("check model.tflite --target edgtpu", "Did you mean edgetpu?"),
+        ("check huge.tflite", "a .tflite file has at most"),
+        (f"check model.tflite --report {LONG}", "cannot be made (File name too long)"),
         ("check model.tflite --require-mapped nan", "nan is not a finite number"),
         ("check model.tflite --require-mapped 2", "2.0 is not in the range"),
         ("compile-model nowhere.tflite --target litert", "'nowhere.tflite' does not exist"),
@@ -198,7 +244,14 @@ def test_an_empty_value_is_wrong_usage(
             "--set ethos-u55.optimise=Size",
             "--set ethos-u55.optimise is given twice",
         ),
+        ("compile-model pipe.tflite --target litert", "'pipe.tflite' is a pipe, not a file"),
+        ("compile-model huge.tflite --target litert", "a LiteRT model has at most"),
         ("compile-model bundle --target litert", "bundle holds nothing"),
+        (f"compile-model model.tflite --target litert -o {LONG}", "(File name too long)"),
+        (
+            "compile-model model.tflite --target litert --representative text.npz",
+            "text.npz is no .npz or .npy file of numbers (it has another format)",
+        ),
         ("compile-model none.py --target litert", "none.py is not a model of a known kind"),
         ("compile-model model.tflite --target litert --representative no.npz", "does not exist"),
         ("compile-model model.tflite --target litert --representative none.py", "is no .npz or"),
@@ -214,11 +267,16 @@ def test_an_empty_value_is_wrong_usage(
         ("site push nowhere --images a/b", "'nowhere' does not exist"),
         ("schedules diff nowhere.yaml", "'nowhere.yaml' does not exist"),
         ("schedules diff other.yaml", "other.yaml is not a schedules file"),
+        ("schedules diff deep.yaml", "nested more than 100 levels deep"),
+        ("schedules diff huge.yaml", "it has more than 64 MiB"),
+        ("images closure deep.yaml", "nested more than 100 levels deep"),
+        ("images closure info.yaml", "No image is named"),
         ("images closure broken.yaml", "broken.yaml cannot be read as YAML"),
         ("images closure nowhere", "'nowhere' does not exist"),
         ("serve nowhere", "nowhere does not exist"),
-        ("serve bundle", "bundle holds no model"),
-        ("serve none.py", "none.py is not a model"),
+        ("serve huge.tflite --port 0", "a .tflite file has at most"),
+        ("serve bundle --port 0", "bundle holds no model"),
+        ("serve none.py --port 0", "none.py is not a model"),
         ("serve bundle --tokens nowhere.json", "nowhere.json cannot be read"),
         ("serve bundle --root nowhere.json --state s", "nowhere.json cannot be read"),
         ("serve bundle --root none.py --state s", "none.py is not JSON"),
@@ -231,6 +289,7 @@ def test_an_empty_value_is_wrong_usage(
         ("repository init r", "The role root has no key"),
         ("repository init r --role-key root=nowhere.pem", "nowhere.pem cannot be read"),
         ("repository init r --role-key root=none.py", "none.py is no PEM key"),
+        ("repository sign r --key pipe.pem", "pipe.pem cannot be read (it is not a regular file)"),
         ("repository init r --keys taken", "snapshot.pem exists: a key is never overwritten"),
         ("repository init ftp://r --keys k", "ftp://r is not a destination"),
         ("repository init none.py --keys k", "none.py cannot be used (Not a directory)"),
@@ -248,6 +307,7 @@ def test_an_empty_value_is_wrong_usage(
         ("repository init r --keys k --threshold root=-1", "N is a number from 1 to 100"),
         ("repository init r --keys k --threshold rot=1", "with a role of root, targets"),
         ("repository prune r --keep 0", "0 is not in the range"),
+        ("init .", ". exists already"),
         ("init Wind", "'Wind' cannot name a pipeline"),
         ("init bundle", "bundle exists already"),
         ("init none.py/wind", "none.py/wind cannot be made"),
@@ -270,8 +330,10 @@ def test_wrong_usage_is_one_sentence_and_exit_code_2(
     [
         ("verify damaged", "damaged/manifest.json"),
         ("lint broken.yaml", "1 errors"),
-        ("serve damaged", "damaged/manifest.json"),
-        ("submit taxi --host http://127.0.0.1:9", "cannot be asked"),
+        ("serve damaged --port 0", "damaged/manifest.json"),
+        ("submit taxi --host http://127.0.0.1:9", "cannot be asked (Connection refused)"),
+        ("lint deep.yaml huge.yaml", "2 errors"),
+        ("lint ok.yaml -o /dev/full", "/dev/full cannot be written (No space left on device)"),
     ],
 )
 def test_a_failure_is_one_sentence_and_exit_code_1(
@@ -281,6 +343,36 @@ def test_a_failure_is_one_sentence_and_exit_code_1(
     assert code == FAILED, output
     assert said in output
     assert "Traceback" not in output
+
+
+def test_an_option_with_a_space_is_one_value(edgeline: Edgeline) -> None:
+    code, said = edgeline("submit", "taxi", "--host", "http://a b")
+    assert (code, "address is malformed" in said) == (USAGE, True)
+
+
+def test_every_option_is_given_once(edgeline: Edgeline) -> None:
+    for path, command in COMMANDS.items():
+        for option in command.params:
+            if isinstance(option, click.Option) and not (option.is_flag or option.multiple):
+                values = ["x"] * option.nargs
+                twice = [option.opts[-1], *values, option.opts[-1], *values]
+                code, said = edgeline(*path, *twice)
+                assert (code, "is given twice" in said) == (USAGE, True), (path, option.name)
+
+
+def test_an_output_goes_through_a_link_or_a_device(edgeline: Edgeline, tmp_path: Path) -> None:
+    (tmp_path / "link").symlink_to("target")
+    assert edgeline("lint", "ok.yaml", "-o", "link")[0] == 0
+    assert (tmp_path / "link").is_symlink()
+    assert (tmp_path / "target").is_file()
+    assert edgeline("compile", "digits", "-o", os.devnull)[0] == 0
+    assert Path(os.devnull).is_char_device()
+
+
+def test_a_way_back_up_makes_no_folder(edgeline: Edgeline, tmp_path: Path) -> None:
+    assert edgeline("repository", "key", "new/../q.pem")[0] == 0
+    assert (tmp_path / "q.pem").is_file()
+    assert not (tmp_path / "new").exists()
 
 
 def test_an_interruption_is_exit_code_130(

@@ -61,6 +61,29 @@ def test_what_cannot_be_read_is_one_line(written: bytes, said: str) -> None:
     assert "\n" not in str(caught.value)
 
 
+# libyaml ends the process over the first three
+@pytest.mark.parametrize("written", ["[" * 100_000, '{"a":' * 100_000, "- " * 100_000])
+def test_what_is_nested_too_deeply_is_refused(written: str) -> None:
+    for read in (plain_yaml.read, plain_yaml.read_one, lambda text: list(plain_yaml.nodes(text))):
+        with pytest.raises(plain_yaml.YamlError, match="nested more than 100 levels deep"):
+            read(written)
+    with pytest.raises(plain_yaml.YamlError, match="levels deep at line 1"):
+        plain_yaml.load(written.encode(), dict)
+    assert plain_yaml.read_one("[" * 100 + "]" * 100)
+
+
+def test_aliases_that_would_fill_the_memory_are_refused() -> None:
+    bomb = "a0: &a0 [1, 2]\n" + "".join(
+        f"a{n}: &a{n} [{', '.join([f'*a{n - 1}'] * 9)}]\n" for n in range(1, 12)
+    )
+    for read in (plain_yaml.read, plain_yaml.read_one, lambda text: list(plain_yaml.nodes(text))):
+        with pytest.raises(plain_yaml.YamlError, match="written out, are too many values"):
+            read(bomb)
+        with pytest.raises(plain_yaml.YamlError, match="an alias contains itself"):
+            read("a: &a [1, *a]\n")
+    assert plain_yaml.read("a: &a [1]\nb: [*a, *a]\n---\na: 1\n")[0]["b"] == [[1], [1]]
+
+
 def test_a_merged_key_may_be_written_anew() -> None:
     written = b"base: &base {a: 1, b: 2}\nown: {<<: *base, b: 3}\n"
     assert plain_yaml.load(written, dict)["own"] == {"a": 1, "b": 3}

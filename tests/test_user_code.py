@@ -7,7 +7,7 @@ import sys
 import pytest
 
 from edgeline import user_code
-from edgeline.errors import EdgelineError
+from edgeline.errors import EdgelineError, UsageError
 
 SOURCE = "from __future__ import annotations\n\ndef build_model(x: Any):\n    return 2 / x\n"
 
@@ -94,6 +94,24 @@ def test_a_module_that_is_not_there(module, sentence):
 def test_source_that_is_not_there(module):
     with pytest.raises(EdgelineError, match=f"'{module}' cannot be found: give an importable name"):
         user_code.read_source(module)
+
+
+def test_what_can_be_no_module_is_refused_without_an_import(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "folder.py").mkdir()
+    (tmp_path / "folder").mkdir()
+    (tmp_path / "m.tflite").touch()
+    (tmp_path / "mine").mkdir()
+    (tmp_path / "mine" / "__init__.py").write_text("raise ValueError")
+    (tmp_path / "mine" / "taxi.py").write_text("raise ValueError")
+    wrong = ["folder.py", "folder", "folder/", "m.tflite", "x" * 5000, "3", "a..b", "mine.nothing"]
+    for module in wrong:
+        with pytest.raises(UsageError, match="give an importable name") as refused:
+            user_code.check(module)
+        assert len(str(refused.value)) < 300
+    for module in ("mine.taxi", "mine", "edgeline.pipelines.taxi.module", "mine.py", "s3://b/m.py"):
+        user_code.check(module)
+    assert "mine" not in sys.modules
 
 
 def test_a_script_that_exits_when_it_is_imported_is_a_sentence(file):

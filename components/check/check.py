@@ -8,7 +8,7 @@ from edgeline import artifacts
 from edgeline.artifacts import models
 from edgeline.components.check import report as page
 from edgeline.components.check.edgetpu_placement import TARGET, Placement, place
-from edgeline.errors import EdgelineError, UsageError
+from edgeline.errors import EdgelineError, UsageError, did_you_mean
 from edgeline.formats import tflite
 
 SCHEMA = "placement/v1"
@@ -27,7 +27,8 @@ def check(model: str | Path, target: str = TARGET, compiled: str | Path = "") ->
     """
     if target != TARGET:
         raise UsageError(
-            f"There is no static check for target {target!r}: use --target {TARGET}, or compile."
+            f"There is no static check for target {target!r}. "
+            f"{did_you_mean(target, [TARGET], 'There is one for')} For others, compile the model."
         )
     path = Path(model)
     if path.is_dir():

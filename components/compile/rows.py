@@ -79,7 +79,8 @@ def _load(path: Path) -> Any:
     try:
         return np.load(path, mmap_mode="r", allow_pickle=False)
     except (OSError, ValueError, EOFError, zipfile.BadZipFile) as error:
-        reason = getattr(error, "strerror", None) or error
+        # numpy's words for a file of another kind are advice to run the pickle that it might be
+        reason = getattr(error, "strerror", None) or "it has another format"
         raise UsageError(
             f"{path} is no .npz or .npy file of numbers ({reason}): write it with numpy.savez."
         ) from error

@@ -20,6 +20,7 @@ from edgeline.components.import_model.wanted import Wanted
 from edgeline.errors import EdgelineError, UsageError
 from edgeline.formats.operators import operators
 from edgeline.formats.quantisation import FLOAT
+from edgeline.formats.tflite import MOST_BYTES
 from edgeline.reports import report
 from edgeline.runtimes import child, original
 from edgeline.stores import remote, storage
@@ -124,8 +125,15 @@ def find_model(found: Path, source: str) -> tuple[Path, str]:
                 f"in {', '.join(ENDINGS)}."
             )
         found = kept[0]
+    if not found.is_file():  # a pipe would block
+        raise UsageError(f"{found} is not a regular file: give a model.")
     kind = ENDINGS.get(found.suffix.lower()) or _by_content(found)
     if kind:
+        if (size := found.stat().st_size) > MOST_BYTES and kind in ("tflite", "onnx"):
+            raise UsageError(
+                f"{found} has {size:,} bytes, {NAMES[kind]} has at most {MOST_BYTES:,}: give a "
+                "smaller model."
+            )
         return found, kind
     if found.suffix.lower() in CODE:
         raise UsageError(

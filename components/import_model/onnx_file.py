@@ -9,7 +9,7 @@ from typing import Any
 from edgeline.artifacts import models
 from edgeline.artifacts.bundle import Signature, Tensor
 from edgeline.components.import_model.wanted import Wanted
-from edgeline.errors import EdgelineError
+from edgeline.errors import EdgelineError, UsageError
 from edgeline.extras import install_hint
 from edgeline.formats.quantisation import DYNAMIC, FLOAT, FP16, INT8
 
@@ -22,6 +22,7 @@ def describe(path: Path, wanted: Wanted) -> tuple[bytes, Signature, dict[str, An
         and `called`: its names of `inputs` and `outputs` by ours.
 
     Raises:
+        UsageError: it is another kind of file.
         EdgelineError: it is not a valid model, keeps data in other files, or onnx is not installed.
     """
     try:
@@ -31,9 +32,13 @@ def describe(path: Path, wanted: Wanted) -> tuple[bytes, Signature, dict[str, An
     try:
         model = onnx.load(str(path), load_external_data=False)
     except Exception as error:  # protobuf's, whichever implementation
+        if not _begins(path):
+            raise UsageError(f"{path} is not an ONNX model: give a .onnx file.") from error
         raise EdgelineError(
             f"{path} is not a whole ONNX model ({type(error).__name__}): export or fetch it again."
         ) from error
+    if not model.HasField("graph"):  # protobuf takes what it does not know, as of a text
+        raise UsageError(f"{path} is not an ONNX model: give a .onnx file.")
     if any(tensor.data_location == onnx.TensorProto.EXTERNAL for tensor in _tensors(model.graph)):
         raise EdgelineError(
             f"{path} keeps its weights in other files: save it as one file, "
@@ -63,6 +68,12 @@ def describe(path: Path, wanted: Wanted) -> tuple[bytes, Signature, dict[str, An
         },
     }
     return model.SerializeToString(deterministic=True), signature, facts
+
+
+def _begins(path: Path) -> bool:
+    """Whether the first field is the version of the format, as every writer begins a model."""
+    with open(path, "rb") as stream:
+        return stream.read(1) == b"\x08"
 
 
 def _quantisation(operators: Iterable[str], constants: Iterable[Any], kinds: Any) -> str:

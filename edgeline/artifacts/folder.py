@@ -12,8 +12,10 @@ No time, host or path is recorded, so equal content gives an equal folder.
 from __future__ import annotations
 
 import contextlib
+import errno
 import hashlib
 import json
+import os
 import shutil
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
@@ -176,17 +178,31 @@ def list_files(folder: Path) -> dict[str, dict[str, object]]:
 def write_text(path: Path, text: str) -> None:
     """Write a file beside its place, then rename it: readers see the old one or the new one.
 
+    A link stays: the file that it names is replaced. A device or a pipe is written to as it is.
+
     Raises:
         OSError: it cannot be written; names `path`.
     """
+    try:
+        if path.exists() and not path.is_file():
+            path.write_text(text, "utf-8")
+        else:
+            _replace(Path(os.path.realpath(path)), text)
+    except OSError as error:
+        raise type(error)(error.errno, error.strerror, str(path)) from error
+
+
+def _replace(path: Path, text: str) -> None:
+    if path.is_symlink():  # to itself
+        raise OSError(errno.ELOOP, os.strerror(errno.ELOOP))
     partial = path.with_name(path.name + ".partial")
     try:
         partial.write_text(text, "utf-8")
         partial.replace(path)
-    except OSError as error:
+    except OSError:
         with contextlib.suppress(OSError):
             partial.unlink()
-        raise type(error)(error.errno, error.strerror, str(path)) from error
+        raise
 
 
 def write_output(path: Path, text: str, what: str = "file") -> Path:

@@ -32,6 +32,8 @@ def lint(paths: tuple[str, ...], form: str, output: str | None, rules: bool) -> 
     PATHS are files and folders. The exit code is 1 if there is an error. To ignore rules for an
     object, annotate it with `edgeline.dev/lint-ignore: RULE, ...`.
     """
+    if rules and (paths or output or form != "text"):
+        raise UsageError("--rules lists the rules and checks nothing: leave out the rest.")
     if rules:
         show_rules()
     elif not paths:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import os
 import signal
 import sys
 from collections.abc import Callable, Iterator
@@ -26,7 +27,7 @@ from edgeline.cli.serve import serve
 from edgeline.cli.sites import site
 from edgeline.cli.submit import submit
 from edgeline.cli.verify import verify
-from edgeline.errors import EdgelineError
+from edgeline.errors import EdgelineError, at_path, shortened
 from edgeline.version import __version__
 
 
@@ -67,15 +68,34 @@ def _whole_sentences(group: click.Group) -> None:
             _whole_sentences(command)
 
 
-def _refuse_empty(command: click.Command) -> None:
-    """Refuse empty values, which would be taken as ones that are not given, or as this folder."""
+def _check_given(command: click.Command) -> None:
+    """Refuse empty values, which would be taken as ones that are not given, or as this folder, and
+    options that are given twice, of which the last would count."""
+    command.make_parser = partial(_make_parser, command.make_parser)  # type: ignore[method-assign]
     for parameter in command.params:
         if parameter.type is click.UNPROCESSED:  # another parser's
             continue
         parameter.callback = partial(_given, parameter.callback)
     if isinstance(command, click.Group):
         for each in command.commands.values():
-            _refuse_empty(each)
+            _check_given(each)
+
+
+def _make_parser(make: Callable[[click.Context], Any], context: click.Context) -> Any:
+    parser = make(context)
+    for option in {*parser._long_opt.values(), *parser._short_opt.values()}:
+        if option.action == "store":
+            option.process = partial(_once, option.process, option, context)
+    return parser
+
+
+def _once(
+    process: Callable[[Any, Any], None], option: Any, context: click.Context, value: Any, state: Any
+) -> None:
+    if option.dest in state.opts:
+        said = "it is given twice: leave one out."
+        raise click.BadParameter(said, ctx=context, param=option.obj)
+    process(value, state)
 
 
 def _given(
@@ -91,7 +111,7 @@ def _given(
 
 
 _whole_sentences(cli)
-_refuse_empty(cli)
+_check_given(cli)
 
 
 def main() -> None:
@@ -118,9 +138,14 @@ def _sentences() -> Iterator[None]:
     except OSError as error:
         if not error.strerror:
             raise
-        place = f"{error.filename}: " if error.filename else ""
-        click.echo(f"Error: {place}{error.strerror}.", err=True)
-        sys.exit(1)
+        if not error.filename:
+            click.echo(f"Error: {error.strerror}.", err=True)
+            sys.exit(1)
+        name = error.filename
+        place = os.fsdecode(name) if isinstance(name, bytes) else str(name)
+        found = at_path(error, f"{shortened(place)}: {error.strerror}.")
+        click.echo(f"Error: {found}", err=True)
+        sys.exit(found.exit_code)
     except ModuleNotFoundError as error:
         from edgeline.extras import install_hint
 

@@ -179,6 +179,8 @@ def compile_definition(
 def unpinned(path: Path) -> list[str]:
     """The images of what `compile_pipeline` wrote that have no digest, sorted."""
     found = set()
+    if not path.is_file():  # a device or a pipe, which took it
+        return []
     for document in plain_yaml.read(path.read_bytes()):
         pipeline = document.get("spec", {}).get("pipelineSpec", document)
         for executor in pipeline.get("deploymentSpec", {}).get("executors", {}).values():

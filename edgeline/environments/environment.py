@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from importlib import resources
 from pathlib import Path
 from typing import Annotated, Literal
@@ -9,8 +10,8 @@ from typing import Annotated, Literal
 import msgspec
 
 from edgeline.environments import NAMES
-from edgeline.errors import UsageError, did_you_mean
-from edgeline.formats import names, plain_yaml
+from edgeline.errors import UsageError, did_you_mean, shortened
+from edgeline.formats import names, plain_file, plain_yaml
 
 LAPTOP = "laptop"
 INT32 = 2**31 - 1  # the largest that protobuf and Kubernetes take
@@ -142,12 +143,15 @@ def load(name: str) -> Environment:
     path = Path(name)
     if name in NAMES:
         text = resources.files("edgeline.environments").joinpath(f"{name}.yaml").read_bytes()
-    elif path.suffix in (".yaml", ".yml") and path.is_file():
-        text = path.read_bytes()
+    elif path.suffix in (".yaml", ".yml") and os.path.lexists(path):
+        try:
+            text = plain_file.read(path)
+        except OSError as error:
+            raise UsageError(f"Environment {name} cannot be read ({error.strerror}).") from error
     else:
         raise UsageError(
-            f"There is no environment {name!r}. {did_you_mean(name, NAMES)} A .yaml file also "
-            "works."
+            f"There is no environment {shortened(name)!r}. {did_you_mean(name, NAMES)} A .yaml "
+            "file also works."
         )
     try:
         return plain_yaml.load(text, Environment)

@@ -1,5 +1,8 @@
 """YAML for all of edgeline: read by libyaml, written so that every reader takes it for the same.
 
+libyaml makes nodes of a text by recursion, and ends the process where a text is nested a hundred
+thousand times; aliases of aliases, written out, fill any memory. `_check` refuses both before.
+
 PyYAML alone takes a second for a pipeline that libyaml, which its wheels bring, reads in a
 twentieth. It writes plain what it reads back as a text. The programs in Go that read it next
 (kubectl, KFP's server, Argo CD) take some of that otherwise: `y` for true, `0899`, `1e5` and
@@ -22,6 +25,8 @@ from yaml.nodes import ScalarNode as ScalarNode
 from yaml.nodes import SequenceNode as SequenceNode
 
 T = TypeVar("T")
+DEEPEST = 100  # levels; as many as protobuf takes of a message, and a pipeline is one
+MOST_VALUES = 2_000_000  # of a document with its aliases written out
 
 NO_TEXT = re.compile(
     r"[yYnN]"
@@ -46,7 +51,8 @@ class YamlError(ValueError):
     """
 
     def __init__(self, error: Exception) -> None:
-        super().__init__(" ".join(str(error).split()))
+        # a text has no name, but for the parser's
+        super().__init__(" ".join(re.sub(r'in "<\w+ string>", ', "at ", str(error)).split()))
         mark = getattr(error, "problem_mark", None)
         self.line = mark.line + 1 if mark else 1
         said = getattr(error, "problem", None) or getattr(error, "context", None)
@@ -60,6 +66,7 @@ def read(text: str | bytes) -> list[Any]:
         YamlError: it is none.
     """
     with _refusing():
+        _check(text)
         return list(yaml.load_all(text, _SafeLoader))
 
 
@@ -70,6 +77,7 @@ def read_one(text: str | bytes) -> Any:
         YamlError: it is none, or has several documents.
     """
     with _refusing():
+        _check(text)
         return yaml.load(text, _SafeLoader)
 
 
@@ -82,18 +90,18 @@ def load(data: bytes, kind: type[T]) -> T:
     import msgspec
 
     with _refusing():
+        _check(data)
         return msgspec.convert(yaml.load(data, _Strict), kind, builtin_types=(date, datetime))
 
 
 def nodes(text: str) -> Iterator[tuple[Node, Callable[[], object]]]:
     """Each document as nodes that know their lines, and what makes values of them.
 
-    Nothing is made before it is asked for: aliases, written out, may be too much.
-
     Raises:
         YamlError: it is none.
     """
     with _refusing():
+        _check(text)
         loader = _SafeLoader(text)
     try:
         while True:
@@ -121,6 +129,49 @@ def dump(documents: Iterable[object], sort_keys: bool = True, comment: str = "")
     lines = yaml.reader.Reader.NON_PRINTABLE.sub(" ", comment).splitlines()
     head = "".join(f"{line if line.startswith('#') else f'# {line}'.rstrip()}\n" for line in lines)
     return head + yaml.dump_all(documents, Dumper=_Dumper, sort_keys=sort_keys, width=100)
+
+
+def _check(text: str | bytes) -> None:
+    """Refuse what is nested too deeply or too large with its aliases written out.
+
+    The parser's events come one after the other, without recursion.
+
+    Raises:
+        yaml.YAMLError: it is such, or no YAML.
+    """
+    sizes: dict[str, int] = {}  # values of each anchor's node; 0 while it is open
+    counts = [0]  # of the document and of each collection that is open
+    anchors: list[str | None] = []
+    for event in yaml.parse(text, _SafeLoader):
+        if isinstance(event, (yaml.ScalarEvent, yaml.AliasEvent)):
+            size = 1
+            if isinstance(event, yaml.AliasEvent):
+                size = sizes.get(event.anchor or "", 1)
+                if not size:
+                    raise _unfit("an alias contains itself", event)
+            elif event.anchor:
+                sizes[event.anchor] = 1
+            counts[-1] += size
+            if counts[-1] > MOST_VALUES:
+                raise _unfit("its aliases, written out, are too many values", event)
+        elif isinstance(event, yaml.CollectionStartEvent):
+            if len(counts) > DEEPEST:
+                raise _unfit(f"it is nested more than {DEEPEST} levels deep", event)
+            if event.anchor:
+                sizes[event.anchor] = 0
+            anchors.append(event.anchor)
+            counts.append(1)
+        elif isinstance(event, yaml.CollectionEndEvent):
+            size, anchor = counts.pop(), anchors.pop()
+            if anchor:
+                sizes[anchor] = size
+            counts[-1] += size
+        elif isinstance(event, yaml.DocumentStartEvent):
+            sizes, counts = {}, [0]
+
+
+def _unfit(problem: str, event: Any) -> yaml.MarkedYAMLError:
+    return yaml.MarkedYAMLError(problem=problem, problem_mark=event.start_mark)
 
 
 @contextmanager

@@ -18,7 +18,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from edgeline.errors import EdgelineError, UsageError, at_path
+from edgeline.errors import UsageError, at_path
 from edgeline.formats import flatbuffer
 from edgeline.formats.dtypes import Array
 from edgeline.formats.flatbuffer import Bytes, Reader, Table
@@ -170,7 +170,7 @@ def _mapped(path: Path) -> Bytes:
         with open(path, "rb") as stream:
             size = stream.seek(0, 2)
             if size > MOST_BYTES:
-                raise EdgelineError(
+                raise UsageError(
                     f"{path} has {size:,} bytes, a .tflite file has at most {MOST_BYTES:,}: "
                     "give a smaller model."
                 )

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+import re
 import sys
 import warnings
 from collections.abc import Callable, Iterator
@@ -24,6 +25,7 @@ TOKEN_PATH = "KF_PIPELINES_SA_TOKEN_PATH"
 CONFLICT = 409
 SERVER_FAULT = 500
 UNAVAILABLE = 14  # gRPC's code of a server that is not ready and did nothing
+_LABEL = re.compile(r"[^][\s\"'<>\\^`{|}%()*+,;=!$&~]+")  # letters of other scripts, too
 Answer = TypeVar("Answer")
 
 
@@ -62,7 +64,9 @@ def reach(host: str | None = None, namespace: str | None = None) -> Any:
         raise UsageError(f"{host} is not a server's address: begin it with https:// or http://.")
     try:
         parts = urlsplit(host)
-        if not parts.hostname or parts.port == 0:
+        if parts.port == 0 or not _is_host(parts.hostname or ""):
+            raise ValueError
+        if not host.isprintable() or " " in host:  # of which urlsplit drops some
             raise ValueError
     except ValueError:  # of a port, too; it repeats a password
         raise UsageError(
@@ -122,7 +126,7 @@ def asking(ask: Callable[[], Answer], host: str = "The server") -> Answer:
             raise UnavailableError(str(refused)) from error
         raise refused from error
     except urllib3.exceptions.HTTPError as error:
-        said = f"{host} cannot be asked ({first_line(error)})"
+        said = f"{host} cannot be asked ({_why(error)})"
         if "CERTIFICATE_VERIFY_FAILED" in str(error):
             mend = "name the file of its CA in SSL_CERT_FILE."
             raise EdgelineError(f"{said}: {mend}") from error
@@ -137,6 +141,23 @@ def asking(ask: Callable[[], Answer], host: str = "The server") -> Answer:
             f"{host} answers otherwise than KFP does ({kind}: {first_line(error)}): is it a server "
             "of KFP 2, and is the address right?"
         ) from error
+
+
+def _is_host(name: str) -> bool:
+    labels = [name] if ":" in name else name.removesuffix(".").split(".")
+    return all(0 < len(label) < 64 and _LABEL.fullmatch(label) for label in labels)
+
+
+def _why(error: BaseException) -> str:
+    """The cause of a request that failed, in the system's words and not in urllib3's objects."""
+    cause: BaseException | None = getattr(error, "reason", None) or error
+    first = cause
+    while cause is not None:
+        if isinstance(cause, OSError) and cause.strerror:
+            return str(cause.strerror)
+        cause = cause.__cause__ or cause.__context__
+    said = first_line(first if isinstance(first, BaseException) else error)
+    return re.sub(r"^(<[^>]*>|\w+\([^)]*\)): ", "", said)
 
 
 def called(name: str) -> str:

@@ -10,10 +10,10 @@ from pathlib import Path
 from typing import Any
 
 from edgeline.errors import UsageError
+from edgeline.formats import plain_file
 from edgeline.formats.plain_yaml import (
     MappingNode,
     Node,
-    ScalarNode,
     SequenceNode,
     YamlError,
     nodes,
@@ -21,8 +21,6 @@ from edgeline.formats.plain_yaml import (
 
 SUFFIXES = (".yaml", ".yml", ".json")
 SKIPPED = {".git", ".venv", "node_modules", "__pycache__"}
-LARGEST = 64 << 20  # bytes of a file
-MOST_VALUES = 2_000_000  # of a document with its aliases written out
 
 Path_ = tuple[str | int, ...]  # keys and indices that lead to a value
 
@@ -147,9 +145,7 @@ def read(paths: Sequence[str | Path]) -> Tree:
     for file in dict.fromkeys(files):
         name = file.as_posix()
         try:
-            if file.stat().st_size > LARGEST:
-                raise ValueError(f"it has more than {LARGEST >> 20} MiB")
-            text = file.read_text("utf-8")
+            text = plain_file.read_text(file)
             if _of_chart(file):
                 templates[name] = text
                 continue
@@ -159,7 +155,8 @@ def read(paths: Sequence[str | Path]) -> Tree:
             line = max(1, min(error.line, len(text.splitlines())))
             unreadable.append(Unreadable(name, line, error.reason))
         except (OSError, ValueError, RecursionError) as error:
-            unreadable.append(Unreadable(name, 1, str(error).splitlines()[0]))
+            reason = getattr(error, "strerror", None) or str(error).splitlines()[0]
+            unreadable.append(Unreadable(name, 1, reason))
     if not (documents or unreadable or templates):
         what = (
             f"no object in a {' or '.join(SUFFIXES)} file" if files else f"no {', '.join(SUFFIXES)}"
@@ -227,8 +224,6 @@ def _of_chart(file: Path) -> bool:
 def _parse(name: str, text: str) -> Iterator[Document]:
     index = 0
     for node, values in nodes(text):
-        if _size(node, {}) > MOST_VALUES:
-            raise ValueError("its aliases, written out, are too many values")
         value = values()
         if isinstance(value, Mapping):
             for entry_value, entry_node in _listed(value, node):
@@ -246,24 +241,6 @@ def _listed(value: Mapping[str, Any], node: Node) -> Iterator[tuple[Mapping[str,
                 yield item, item_node
     else:
         yield value, node
-
-
-def _size(node: Node, known: dict[int, int]) -> int:
-    """How many values a node has when aliases are written out, without writing them out."""
-    if isinstance(node, ScalarNode):
-        return 1
-    if id(node) in known:
-        if known[id(node)] < 0:
-            raise ValueError("an alias contains itself")
-        return known[id(node)]
-    known[id(node)] = -1
-    below = (
-        [part for pair in node.value for part in pair]
-        if isinstance(node, MappingNode)
-        else (node.value)
-    )
-    known[id(node)] = 1 + sum(_size(part, known) for part in below)
-    return known[id(node)]
 
 
 def _walk(path: Path_, value: Any) -> Iterator[tuple[Path_, Any]]:

@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from edgeline import user_code
 from edgeline.errors import EdgelineError, UsageError
 from edgeline.pipelines.flat import fields_called
 from edgeline.pipelines.parameter import Parameter
@@ -43,7 +44,7 @@ def run_here(
     parameters = parameters_of(definition)
     _refuse_null(arguments, parameters)
     _refuse_artifacts(definition)
-    arguments = _local(arguments, parameters, root)
+    arguments = _local(arguments, parameters, root, docker)
     names = [task.component for task in plan(definition.pipeline_spec)]
     with Progress(console, names) as progress:
         result = run(definition, arguments, root, cache, progress.update, docker)
@@ -73,7 +74,7 @@ def _refuse_artifacts(definition: Any) -> None:
 
 
 def _local(
-    arguments: Mapping[str, Any], parameters: Mapping[str, Parameter], root: Path
+    arguments: Mapping[str, Any], parameters: Mapping[str, Parameter], root: Path, docker: bool
 ) -> dict[str, Any]:
     """Pin local files to their content, and give checkpoints a place that outlives the run.
 
@@ -84,6 +85,8 @@ def _local(
         if name not in parameters or parameters[name].kind != "STRING":
             continue
         given = whole.get(name)
+        if given and name == "module" and not docker:  # an image may have others
+            _check_module(given)
         if given and (name == "data" or given.partition("#")[0].endswith(".py")):
             try:
                 whole[name] = storage.pin(given)
@@ -101,6 +104,13 @@ def _local(
         if "://" not in given:
             whole["destination"] = str(Path(given).resolve())
     return whole
+
+
+def _check_module(module: str) -> None:
+    try:
+        user_code.check(module)
+    except UsageError as error:
+        raise UsageError(f"Parameter module: {error}") from error
 
 
 def _write_record(result: Any) -> None:

@@ -19,8 +19,10 @@ from typing import Any
 from securesystemslib.signer import CryptoSigner, Key, SSlibKey
 
 from edgeline.errors import UsageError, at_path
+from edgeline.formats import plain_file
 
 PASSPHRASE = "EDGELINE_KEY_PASSPHRASE"
+LARGEST = 1 << 20  # bytes of a key or a passphrase
 
 
 def check_new(paths: Iterable[Path]) -> bytes:
@@ -140,7 +142,7 @@ def _text(reference: str) -> bytes:
         return os.environ[name].encode()
     path = Path(reference.removeprefix("file:")).expanduser()
     try:
-        return path.read_bytes()
+        return plain_file.read(path, LARGEST)
     except OSError as error:
         raise UsageError(f"The key {path} cannot be read ({error.strerror}).") from None
 
@@ -150,7 +152,7 @@ def _passphrase() -> bytes | None:
         return given.encode()
     if file := os.environ.get(PASSPHRASE + "_FILE"):
         try:
-            return Path(file).read_bytes().rstrip(b"\r\n") or None
+            return plain_file.read(file, LARGEST).rstrip(b"\r\n") or None
         except OSError as error:
             raise UsageError(f"{file} cannot be read ({error.strerror}).") from None
     return None

@@ -11,7 +11,7 @@ from typing import Annotated, Any
 import msgspec
 
 from edgeline.errors import UsageError
-from edgeline.formats import names, plain_yaml
+from edgeline.formats import names, plain_file, plain_yaml
 from edgeline.pipelines.parameters import plain
 from edgeline.schedules import cron as crons
 
@@ -99,7 +99,7 @@ def read(path: str | Path) -> Declaration:
     """
     path = Path(path)
     try:
-        found = plain_yaml.load(path.read_bytes(), Declaration)
+        found = plain_yaml.load(plain_file.read(path), Declaration)
     except OSError as error:
         raise UsageError(f"{path} cannot be read ({error.strerror}).") from error
     except ValueError as error:

@@ -7,6 +7,7 @@ import re
 import sys
 from dataclasses import MISSING, fields
 from pathlib import Path
+from typing import Any
 
 from edgeline.errors import EdgelineError
 from edgeline.server import threads
@@ -25,6 +26,7 @@ def main(arguments: list[str] | None = None) -> int:
         usage="edgeline serve [OPTIONS] PATH",
         description="Serve models over HTTP and gRPC until SIGTERM or SIGINT. "
         "Times are in seconds, sizes in bytes.",
+        allow_abbrev=False,
     )
     parser.add_argument(
         "path",
@@ -39,6 +41,7 @@ def main(arguments: list[str] | None = None) -> int:
         parser.add_argument(
             "--" + setting.name.replace("_", "-"),
             type=kind,
+            action=_Once,
             metavar=metavar,
             default=argparse.SUPPRESS,  # `ServerSettings` has them
             help=about.get(setting.name, "").replace("%", "%%") + shown,
@@ -67,6 +70,21 @@ def main(arguments: list[str] | None = None) -> int:
         print(f"Error: {error}", file=sys.stderr)
         return threads.leave(error.exit_code)
     return threads.leave(0)
+
+
+class _Once(argparse.Action):
+    """Stores a value, and refuses a second, of which argparse would take the last."""
+
+    def __call__(
+        self,
+        parser: argparse.ArgumentParser,
+        namespace: argparse.Namespace,
+        values: Any,
+        option_string: str | None = None,
+    ) -> None:
+        if hasattr(namespace, self.dest):
+            parser.error(f"{option_string} is given twice: leave one out")
+        setattr(namespace, self.dest, values)
 
 
 def descriptions() -> dict[str, str]:

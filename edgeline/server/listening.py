@@ -17,8 +17,11 @@ from edgeline.server.http.server import HttpServer
 from edgeline.server.settings import ServerSettings
 
 
-async def listen(server: HttpServer, context: ssl.SSLContext | None) -> list[asyncio.Server]:
-    """Listen on the port for HTTP and gRPC, and on the one for gRPC alone where there is one.
+async def bind(server: HttpServer, context: ssl.SSLContext | None) -> list[asyncio.Server]:
+    """Take the port for HTTP and gRPC, and the one for gRPC alone where there is one.
+
+    Nothing is answered before `listen`: the models are loaded between the two, for a host that is
+    none of this machine and a port that is taken are said before that.
 
     Args:
         context: the TLS of the first of them.
@@ -28,14 +31,39 @@ async def listen(server: HttpServer, context: ssl.SSLContext | None) -> list[asy
         UsageError: the host is none of this machine.
     """
     settings = server.settings
-    listeners = [await _listen(lambda: Http1(server), settings, settings.port, context)]
+    listeners = [await _bind(lambda: Http1(server), settings, settings.port, context)]
     if settings.grpc_port is not None:
         import hpack  # noqa: F401  # before the first client, not with it
 
         context = tls(settings, ("h2",))
         port = settings.grpc_port
-        listeners.append(await _listen(lambda: Http2(server), settings, port, context))
+        try:
+            listeners.append(await _bind(lambda: Http2(server), settings, port, context))
+        except EdgelineError:
+            close(listeners)
+            raise
     return listeners
+
+
+async def listen(listeners: list[asyncio.Server], settings: ServerSettings) -> None:
+    """Take connections.
+
+    Raises:
+        EdgelineError: another process has begun to listen on the port meanwhile.
+    """
+    for listener in listeners:
+        port = listener.sockets[0].getsockname()[1]
+        try:
+            await listener.start_serving()
+        except OSError as error:
+            close(listeners)
+            raise _refused(error, settings, port) from error
+
+
+def close(listeners: list[asyncio.Server]) -> None:
+    """Give the ports back."""
+    for listener in listeners:
+        listener.close()
 
 
 async def end_connections(
@@ -43,8 +71,7 @@ async def end_connections(
 ) -> None:
     """Take no more connections, end those that are idle, wait for the others, then cut them."""
     server.stopping = True
-    for listener in listeners:
-        listener.close()
+    close(listeners)
     for connection in list(server.connections):
         connection.stop()
     loop = asyncio.get_running_loop()
@@ -85,7 +112,7 @@ def tls(settings: ServerSettings, protocols: Sequence[str]) -> ssl.SSLContext | 
     return context
 
 
-async def _listen(
+async def _bind(
     protocol: Callable[[], asyncio.Protocol],
     settings: ServerSettings,
     port: int,
@@ -101,13 +128,19 @@ async def _listen(
             ssl=context,
             backlog=1024,
             ssl_handshake_timeout=handshake,
+            start_serving=False,
         )
-    except OSError as error:
-        number = error.errno or 0
-        reason = os.strerror(number) if number > 0 else str(error)  # names are looked up below 0
-        # another process may leave the port; a host that is not this machine stays wrong
-        wrong = number in (socket.EAI_NONAME, errno.EADDRNOTAVAIL)
-        raise (UsageError if wrong else EdgelineError)(
-            f"Port {port} of {settings.host} cannot be listened on ({reason}): "
-            "choose another with --port or --host."
-        ) from error
+    except (OSError, UnicodeError) as error:  # a name that is too long, or has an empty label
+        raise _refused(error, settings, port) from error
+
+
+def _refused(error: OSError | UnicodeError, settings: ServerSettings, port: int) -> EdgelineError:
+    number = getattr(error, "errno", None) or 0
+    # below 0 are those of names that are looked up, which have words of their own
+    reason = os.strerror(number) if number > 0 else getattr(error, "strerror", None) or error
+    # another process may leave the port; a host that is not this machine stays wrong
+    wrong = number in (socket.EAI_NONAME, errno.EADDRNOTAVAIL) or isinstance(error, UnicodeError)
+    return (UsageError if wrong else EdgelineError)(
+        f"Port {port} of {settings.host} cannot be listened on ({reason}): "
+        "choose another with --port or --host."
+    )

@@ -6,15 +6,16 @@ import asyncio
 import contextlib
 import logging
 import sys
+import tempfile
 from collections.abc import Awaitable, Callable, Coroutine, Iterator
 from functools import partial
 from pathlib import Path
 from typing import Any, TypeVar
 
-from edgeline.errors import EdgelineError, UsageError
+from edgeline.errors import EdgelineError, UsageError, at_path
 from edgeline.server import periodic
 from edgeline.server.ending import on_signal
-from edgeline.server.listening import end_connections, listen, tls
+from edgeline.server.listening import bind, close, end_connections, listen, tls
 from edgeline.server.memory import limit_heaps, return_freed
 from edgeline.server.parts import ServerParts, put_together
 from edgeline.server.settings import ServerSettings
@@ -79,13 +80,22 @@ async def _serve_until(
     forks: ForkServer,
 ) -> None:
     parts = put_together(path, settings, forks)
+    if settings.state:
+        _check_writable(Path(settings.state))
     # HTTP/2 is for gRPC, whose clients offer nothing else: browsers and curl offer both
     context = tls(settings, ("http/1.1", "h2"))
-    if await _unless(stop, _begin(path, parts)) is None:
+    listeners = await bind(parts.server, context)
+    try:
+        begun = await _unless(stop, _begin(path, parts))
+    except BaseException:
+        close(listeners)
+        raise
+    if begun is None:
+        close(listeners)
         parts.state.repository.close()
         return
     return_freed()
-    listeners = await listen(parts.server, context)
+    await listen(listeners, settings)
     ports = [listener.sockets[0].getsockname()[1] for listener in listeners]
     log.info("Serving %s on port %s.", path, " and ".join(map(str, ports)))
     if started is not None:
@@ -100,6 +110,24 @@ async def _serve_until(
     await end_connections(parts.server, listeners, settings.stop_time)
     sweeping.cancel()
     await parts.close()
+
+
+def _check_writable(state: Path) -> None:
+    """Whether the state folder is there or can be made, and written to.
+
+    A full disk is no reason not to serve: it is said where something is to be written.
+
+    Raises:
+        UsageError: it cannot.
+    """
+    try:
+        state.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryFile(dir=state):
+            pass
+    except OSError as error:
+        sentence = f"--state {state} cannot be written ({error.strerror}): give another folder."
+        if isinstance(found := at_path(error, sentence), UsageError):
+            raise found from error
 
 
 def _doings(parts: ServerParts) -> Iterator[Coroutine[Any, Any, None]]:

@@ -21,6 +21,11 @@ LIMITS = {
     "drift_missing": 1,
     "payload_rate": 1,
 }
+# sizes may be as large as a file; other numbers fit 32 bits, as timers and tables take them
+_SIZES = (
+    *("max_body", "max_buffered", "max_update", "load_memory", "payload_size", "payload_keep"),
+)
+LARGEST, LARGEST_SIZE = 2**31 - 1, 2**60
 # with 0, nothing could be served
 _POSITIVE = (
     *("max_body", "max_buffered", "max_header", "max_connections", "max_update", "queue"),
@@ -181,15 +186,16 @@ class ServerSettings:
 
     def __post_init__(self) -> None:
         for setting in fields(self):
-            value, limit = getattr(self, setting.name), LIMITS.get(setting.name)
+            value = getattr(self, setting.name)
+            largest = LARGEST_SIZE if setting.name in _SIZES else LARGEST
+            limit = LIMITS.get(setting.name, largest)
             option = "--" + setting.name.replace("_", "-")
             if value == "" != setting.default:  # an empty host would be every address
                 raise UsageError(f"{option} is empty: leave it out, or give a value.")
             if not isinstance(value, (int, float)):
                 continue
-            if not (math.isfinite(value) and 0 <= value <= (limit or value)):
-                wanted = f"from 0 to {limit}" if limit else "from 0 on"
-                raise UsageError(f"{option} is {value}: give a number {wanted}.")
+            if not (math.isfinite(value) and 0 <= value <= limit):
+                raise UsageError(f"{option} is {value}: give a number from 0 to {limit}.")
             if value == 0 and setting.name in _POSITIVE:
                 raise UsageError(f"{option} is 0: give a number above 0.")
         if self.port and self.port == self.grpc_port:
@@ -197,13 +203,23 @@ class ServerSettings:
                 f"--port and --grpc-port are both {self.port}: leave --grpc-port out, since the "
                 "first port takes gRPC, too."
             )
-
+        self._refuse_alone()
         for name in self.names.split(",") if self.names else ():
             if not _NAME.fullmatch(name.strip()):
                 raise UsageError(
                     f"--names has {name.strip()!r}: give names without scheme, port and wildcards, "
                     "as edge-7.example,taxi.edgeline.svc."
                 )
+
+    def _refuse_alone(self) -> None:
+        """Refuse what changes nothing without another setting."""
+        if self.webhook_key and not (self.webhook or "://" in (self.payloads or "")):
+            raise UsageError("--webhook-key signs what goes to --webhook: give that, too.")
+        for setting in fields(self):
+            given = getattr(self, setting.name) != setting.default
+            if setting.name.startswith("payload_") and given and not self.payloads:
+                option = "--" + setting.name.replace("_", "-")
+                raise UsageError(f"{option} is for --payloads: give that, too, or leave it out.")
 
     @property
     def own_names(self) -> list[str]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import tempfile
 from collections.abc import Callable
 from importlib import resources
@@ -28,6 +29,7 @@ def make_project(folder: Path) -> None:
         UsageError: the folder exists, or its name cannot be a pipeline's.
         EdgelineError: it cannot be written.
     """
+    _refuse_existing(folder)
     if not NAME.fullmatch(folder.name):
         raise UsageError(
             f"{folder.name!r} cannot name a pipeline: use at most 63 of a-z, 0-9 and -, "
@@ -73,8 +75,7 @@ def make_example(folder: Path, name: str) -> None:
 
 def _make(folder: Path, fill: Callable[[Path], None]) -> None:
     """Fill a folder beside its place, then rename it."""
-    if folder.exists() or folder.is_symlink():
-        raise UsageError(f"{folder} exists already: give a new name, or remove it first.")
+    _refuse_existing(folder)
     try:
         folder.parent.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryDirectory(dir=folder.parent, prefix=f".{folder.name}-") as beside:
@@ -86,6 +87,11 @@ def _make(folder: Path, fill: Callable[[Path], None]) -> None:
         raise at_path(
             error, f"{folder} cannot be made ({error.strerror}): choose another place."
         ) from error
+
+
+def _refuse_existing(folder: Path) -> None:
+    if os.path.lexists(folder):
+        raise UsageError(f"{folder} exists already: give a new name, or remove it first.")
 
 
 def _write_pictures(folder: Path) -> None:

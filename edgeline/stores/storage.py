@@ -36,6 +36,7 @@ from typing import Any, BinaryIO
 from urllib.parse import unquote
 
 from edgeline.errors import EdgelineError, UsageError
+from edgeline.formats import plain_file
 from edgeline.stores import remote
 from edgeline.stores.again import PassingError, again
 from edgeline.stores.remote import PIN
@@ -200,10 +201,13 @@ def _check_scheme(place: str) -> None:
 
 
 def _find_local(path: str) -> list[tuple[str, str]]:
-    if Path(path).is_dir():
+    kind = plain_file.kind(path)
+    if kind == plain_file.FOLDER:
         base = Path(path)
         found = sorted(file for file in base.rglob("*") if _visible(file.relative_to(base)))
-    elif Path(path).exists():  # a name may hold a glob's characters
+    elif kind:  # a name may hold a glob's characters
+        if kind != plain_file.FILE:
+            raise UsageError(f"{path} is {kind}, not a file: give a file or a folder.")
         return [(path, Path(path).name)]
     elif _is_glob(path):
         base = Path(_fixed_folder(path))

@@ -226,6 +226,16 @@ def test_grpc_tokens(start, model, tokens):
         (["--payloads=/none", "--payload-rate=0"], "payload_rate is 0"),
         ([f"--payloads={__file__}/folder"], "give another folder"),
         (["--root=/none.json"], "--root needs --state"),
+        (["--webhook-key=/none.key"], "give that, too"),
+        (["--payload-redact=name"], "--payload-redact is for --payloads"),
+        (["--batch=99999999999999999999999"], "give a number from 0 to 2147483647"),
+        (["--max-body=99999999999999999999999"], "--max-body is 9999"),
+        (["--poll=1e300"], "--poll is 1e+300"),
+        (["--por=0"], "unrecognized arguments: --por=0"),
+        (["--port=0", "--port=1"], "--port is given twice"),
+        (["--state=/proc/x"], "--state /proc/x cannot be written"),
+        (["--port=0", "--host= "], "choose another with --port or --host"),
+        (["--port=0", "--host=a..b"], "choose another with --port or --host"),
     ],
 )
 def test_what_cannot_be_meant_is_wrong_usage(model, options, said):
@@ -234,6 +244,25 @@ def test_what_cannot_be_meant_is_wrong_usage(model, options, said):
     assert ended.returncode == 2, ended.stderr
     assert said in ended.stderr
     assert "Traceback" not in ended.stderr
+    assert "Serving model" not in ended.stderr  # before any is loaded
+
+
+def test_a_token_file_without_a_token_is_wrong_usage(model, tmp_path):
+    (tmp_path / "none.json").write_text('{"tokens": []}')
+    command = [sys.executable, "-m", "edgeline.server", str(model), "--tokens=none.json"]
+    ended = subprocess.run(command, capture_output=True, text=True, cwd=tmp_path)
+    assert ended.returncode == 2, ended.stderr
+    assert "none.json has no token" in ended.stderr
+
+
+def test_a_port_that_is_taken_is_told_before_a_model_is_loaded(model):
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+        command = [sys.executable, "-m", "edgeline.server", str(model), f"--port={port}"]
+        ended = subprocess.run(command, capture_output=True, text=True)
+    assert ended.returncode == 1, ended.stderr
+    assert "Address already in use" in ended.stderr
+    assert "Serving" not in ended.stderr
 
 
 @pytest.mark.parametrize(("content", "code"), [(b"", 2), (b"hello", 2), (b"aaaaTFL3garbage", 1)])

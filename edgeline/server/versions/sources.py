@@ -23,6 +23,7 @@ from typing import Protocol
 from edgeline.artifacts.bundle import MANIFEST
 from edgeline.errors import EdgelineError, UsageError, at_path
 from edgeline.formats import typed
+from edgeline.formats.tflite import MOST_BYTES
 from edgeline.server.digits import whole
 
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,127}")
@@ -122,6 +123,8 @@ def _sources(root: Path) -> Iterator[VersionSource]:
                 f"{root} cannot name a model in URLs: rename it to at most 128 of A-Z, a-z, 0-9, "
                 "., _ and -, the first a letter or digit."
             )
+        if fault := _too_large(root):
+            raise UsageError(fault)
         yield VersionSource(root.stem, 1, root, _fingerprint(root))
     elif _is_bundle(root):
         if fault := _unreadable(root / MANIFEST):
@@ -152,7 +155,7 @@ def _models(path: Path) -> Iterator[VersionSource]:
                     name, version, path, (), fault=f"{path} is a folder, not a model."
                 )
         elif bare and path.is_file():
-            yield VersionSource(name, version, path, _fingerprint(path))
+            yield _model(name, version, path)
         elif bare:
             yield VersionSource(name, version, path, (), fault=f"{path} is not a regular file.")
     except FileNotFoundError:  # it went while it was looked at
@@ -177,10 +180,21 @@ def _versions(folder: Path) -> Iterator[VersionSource]:
         if len(models) > 1:
             _say(f"{child} holds {len(models)} models and is not served: give each its own folder.")
         elif models and models[0].is_file():
-            yield VersionSource(folder.name, version, models[0], _fingerprint(models[0]))
+            yield _model(folder.name, version, models[0])
         elif models:
             fault = f"{models[0]} is not a regular file."
             yield VersionSource(folder.name, version, models[0], (), fault=fault)
+
+
+def _model(name: str, version: int, file: Path) -> VersionSource:
+    return VersionSource(name, version, file, _fingerprint(file), fault=_too_large(file))
+
+
+def _too_large(file: Path) -> str:
+    """What is wrong with a model that no reader of the format could take; "" for others."""
+    if (size := file.stat().st_size) <= MOST_BYTES:
+        return ""
+    return f"{file} has {size:,} bytes, a .tflite file has at most {MOST_BYTES:,}."
 
 
 def _is_bundle(folder: Path) -> bool:
