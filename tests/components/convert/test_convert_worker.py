@@ -270,8 +270,8 @@ def test_the_face_fills_the_artifacts(data, tmp_path):
         model=dsl.Model(uri=str(model)),
         examples=dsl.Dataset(uri=str(data)),
         edge_model=edge_model,
-        report=report,
-        metrics=metrics,
+        conversion_report=report,
+        conversion_metrics=metrics,
     )
     assert edge_model.metadata["quantisation"] == "dynamic"
     size = (tmp_path / "edge" / "model.tflite").stat().st_size
