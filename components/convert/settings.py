@@ -43,7 +43,7 @@ class Settings:
     """How to convert.
 
     Attributes:
-        quantisation: its row; RECIPE_FILE where `recipe` is a user's own.
+        quantisation: its row, which may be given by its name; RECIPE_FILE where `recipe` is a user's own.
         io: dtype of inputs and outputs of an int8 model, one of `IO`. Inputs keep theirs where a
             transform is in the model.
         batch: rows the model takes at once; 0 for any number.
@@ -58,6 +58,10 @@ class Settings:
     per_channel: bool = True
     recipe: recipes.Recipe = ()
     limit: Limit | None = None
+
+    def __post_init__(self) -> None:
+        if isinstance(self.quantisation, str):
+            object.__setattr__(self, "quantisation", of(self.quantisation))
 
     @property
     def integer(self) -> bool:
