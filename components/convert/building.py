@@ -20,6 +20,7 @@ from typing import TYPE_CHECKING
 
 from edgeline.artifacts.models import PREDICT_TRANSFORMED, SERVING, TRANSFORM
 from edgeline.components.convert import (
+    extremes,
     fallback,
     joining,
     judging,
@@ -77,7 +78,8 @@ def build(
         transform = signatures[TRANSFORM] if raw else None
         predict = signatures[PREDICT_TRANSFORMED]
     if settings.quantisation == FLOAT:
-        whole = replay.lower(signatures[SERVING] if raw else predict, settings.batch)
+        signature = signatures[SERVING] if raw else predict
+        whole = replay.lower(signature, settings.batch, raw=transform is not None)
         return Built(_litert(tell, whole, settings), whole.replaced, settings.quantisation)
     if settings.quantisation.maker == CONVERTER and not settings.integer:
         return _weights(tell, transform, predict, settings, rows)
@@ -201,7 +203,7 @@ def _weights(
     if transform is None:
         layers = layer_errors.measure(plain, tail, rows)
         return Built(tail, network.replaced, settings.quantisation, layers)
-    front = replay.lower(transform, settings.batch)
+    front = replay.lower(transform, settings.batch, raw=True)
     layers = layer_errors.measure(plain, tail, running.call(transform, rows))
     joined = joining.join(_litert(tell, front, AS_FLOAT), tail)
     lowered = dict(Counter(front.replaced) + Counter(network.replaced))
@@ -246,7 +248,8 @@ def _litert(
             converter.inference_input_type = types[inputs]
             converter.inference_output_type = types[settings.io]
         try:
-            return bytes(converter.convert())
+            model = bytes(converter.convert())
+            return extremes.with_infinities(model) if lowered.infinite else model
         except Exception as error:
             if operators := unsupported_operators(str(error), lowered.nodes):
                 reads = {name: replay.reads(lowered, name) for name in operators}

@@ -20,7 +20,14 @@ import tensorflow as tf
 from tensorflow.core.framework.function_pb2 import FunctionDef
 from tensorflow.python.framework.convert_to_constants import convert_variables_to_constants_v2
 
-from edgeline.components.convert.lowering import LOWERINGS, Handle, Value, materialised
+from edgeline.components.convert import extremes
+from edgeline.components.convert.lowering import (
+    LOWERINGS,
+    Handle,
+    Lowering,
+    Value,
+    materialised,
+)
 
 SAME = ("Identity", "Reshape", "ExpandDims", "Squeeze", "EnsureShape")  # values as they came
 LINEAR = ("AddV2", "Sub", "Mul")
@@ -31,6 +38,7 @@ BRANCHES = ("If", "StatelessIf")  # the first input says which
 CALLS = ("PartitionedCall", "StatefulPartitionedCall")
 # of a node: for training, and for TensorFlow's own shape inference
 LEFT_OUT = ("_gradient_op_type", "_output_shapes")
+ALL = {**LOWERINGS, **extremes.NUMBERS}
 WEIGHT_BYTES = 1 << 16  # from here on a constant is a variable
 
 
@@ -45,14 +53,19 @@ class Lowered:
     tables: dict[object, tf.lookup.StaticHashTable] = field(default_factory=dict)  # by content
     weights: list[tf.Variable] = field(default_factory=list)
     inputs: dict[str, str] = field(default_factory=dict)  # names by those of their nodes
+    entries: Mapping[str, Lowering] = field(default_factory=dict)  # what is rebuilt, and how
+    infinite: bool = False  # whether it has infinite constants, which the converter does not write
 
 
-def lower(signature: tf.types.experimental.ConcreteFunction, batch: int = 0) -> Lowered:
+def lower(
+    signature: tf.types.experimental.ConcreteFunction, batch: int = 0, raw: bool = False
+) -> Lowered:
     """Rebuild a signature of a loaded SavedModel out of operators that LiteRT has.
 
     Args:
         signature: one of `tf.saved_model.load(...).signatures`; what was loaded must stay alive.
         batch: the first dimension of each input; 0 leaves it as it is.
+        raw: whether it takes raw features, whose floats may be denormal.
 
     Returns:
         A function with the same named inputs and outputs, shapes and dtypes.
@@ -62,7 +75,7 @@ def lower(signature: tf.types.experimental.ConcreteFunction, batch: int = 0) -> 
     def build(lowered: Lowered, inputs: dict[str, Value]) -> dict[str, tf.Tensor]:
         return frozen.replay(lowered, frozen.given(inputs, lowered.tables), frozen.gives)
 
-    return _trace(build, frozen.takes, batch)
+    return _trace(build, frozen.takes, batch, raw=raw)
 
 
 def split(
@@ -94,7 +107,7 @@ def split(
 
     floating = all(spec.dtype.is_floating for spec in second.takes.values())
     if floating and (first is None or first.passes(scaled)):
-        return None, _trace(whole, (first or second).takes, batch)
+        return None, _trace(whole, (first or second).takes, batch, LOWERINGS)
     cut = dict(zip(map("cut_{}".format, range(10**6)), second.cut(), strict=False))
 
     def front(lowered: Lowered, inputs: dict[str, Value]) -> dict[str, tf.Tensor]:
@@ -107,7 +120,11 @@ def split(
         return second.replay(lowered, given, second.gives)
 
     floats = {name: tf.TensorSpec(t.shape, t.dtype) for name, t in cut.items()}
-    return _trace(front, (first or second).takes, batch), _trace(network, floats, batch)
+    # what is quantised has neither NaN nor infinity
+    return (
+        _trace(front, (first or second).takes, batch, raw=first is not None),
+        _trace(network, floats, batch, LOWERINGS),
+    )
 
 
 def reads(lowered: Lowered, kind: str) -> list[str]:
@@ -263,14 +280,18 @@ def _trace(
     build: Callable[[Lowered, dict[str, Value]], dict[str, tf.Tensor]],
     takes: dict[str, tf.TensorSpec],
     batch: int,
+    entries: Mapping[str, Lowering] = ALL,
+    raw: bool = False,
 ) -> Lowered:
-    lowered = Lowered(tf.Module(), None)
+    lowered = Lowered(tf.Module(), None, entries=entries)
 
     def run(**inputs: tf.Tensor) -> dict[str, tf.Tensor]:
         lowered.replaced.clear()  # TensorFlow traces twice what makes tables
         lowered.nodes.clear()
         lowered.weights.clear()
         lowered.inputs = {tensor.op.name: name for name, tensor in inputs.items()}
+        if raw:
+            inputs = {name: extremes.flushed(tensor) for name, tensor in inputs.items()}
         outputs = build(lowered, inputs)
         return {name: tf.identity(value) for name, value in outputs.items()}
 
@@ -292,6 +313,8 @@ def _replay(
     if bodies := _without_gradients(frozen.graph.as_graph_def().library.function):
         library = {"function": bodies}
         tf.graph_util.import_graph_def(tf.compat.v1.GraphDef(library=library), name="")
+    if lowered.entries is ALL:
+        lowered.infinite |= extremes.has_infinities(frozen.graph)
     values = dict(given)
     known = {name.split(":")[0] for name in given}
     wanted = _ancestors([output.op for output in outputs], known) - known
@@ -311,11 +334,14 @@ def _replay(
 def _build(operator: tf.Operation, inputs: list[Value], lowered: Lowered) -> list[Value]:
     if operator.type in PASSED:
         return inputs
-    if entry := LOWERINGS.get(operator.type):
+    if entry := lowered.entries.get(operator.type):
         result = entry(operator, *inputs)
         if result is not None:
             lowered.replaced[operator.type] = lowered.replaced.get(operator.type, 0) + 1
             return [result]
+    if lowered.infinite and operator.type == "Const" and operator.outputs[0].dtype == tf.float32:
+        value = tf.make_ndarray(operator.get_attr("value"))
+        return [tf.constant(extremes.below_largest(value))]
     lowered.nodes.setdefault(operator.type, []).append(operator.name)
     tensors = [
         value.handle if isinstance(value, Handle) else materialised(value) for value in inputs

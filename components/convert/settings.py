@@ -43,7 +43,7 @@ class Settings:
     """How to convert.
 
     Attributes:
-        quantisation: its row, which may be given by its name; RECIPE_FILE where `recipe` is a user's own.
+        quantisation: its row, or its name; RECIPE_FILE where `recipe` is a user's own.
         io: dtype of inputs and outputs of an int8 model, one of `IO`. Inputs keep theirs where a
             transform is in the model.
         batch: rows the model takes at once; 0 for any number.

@@ -1,0 +1,274 @@
+"""Lowerings of numbers at their extremes, where LiteRT computes otherwise than TensorFlow.
+
+Missing values are NaN or the smallest integer once they are in a graph, infinity and numbers
+beyond 31 bits are in ids and times; each entry gives for them what TensorFlow's kernels give on a
+CPU, and is exact for all others, or as exact as LiteRT's own kernel. `NUMBERS` has one entry per
+operator (see `lowering.Lowering`).
+
+Conditions are written as `less`, which NaN does not satisfy: the converter makes `not less` of
+`greater_equal`, which it does.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from typing import Any
+
+import flatbuffers
+import numpy as np
+import tensorflow as tf
+from ai_edge_litert import schema_py_generated as schema
+
+SMALLEST_NORMAL = float(np.finfo(np.float32).tiny)
+_LARGEST = np.finfo(np.float32).max
+_LARGE = 1e38  # above, XNNPACK's logarithm is wrong; below the largest float
+_REDUCED = 2.0**10  # above, XNNPACK's sine and cosine lose digits
+_BITS = 38  # of a limb of 1 / 2 pi: times 25 bits of a mantissa, it fits an int64
+_MOST = 104  # exponents of a float32 from that of 2**24 on
+
+Lowering = Callable[..., Any]
+
+
+def flushed(x: tf.Tensor) -> tf.Tensor:
+    """Denormal floats as 0, which they are to TensorFlow's kernels; other dtypes as they are."""
+    if x.dtype != tf.float32:
+        return x
+    return tf.where(tf.less(tf.abs(x), SMALLEST_NORMAL), x * 0.0, x)  # -0.0 stays
+
+
+def has_infinities(graph: tf.Graph) -> bool:
+    """Whether a graph has infinite constants, or divides by a constant 0, which gives them."""
+    for operator in graph.get_operations():
+        if operator.type == "Const" and operator.outputs[0].dtype == tf.float32:
+            if np.isinf(tf.make_ndarray(operator.get_attr("value"))).any():
+                return True
+        elif operator.type == "RealDiv" and operator.inputs[1].dtype == tf.float32:
+            divisor = tf.get_static_value(operator.inputs[1])
+            if divisor is not None and not np.all(divisor):
+                return True
+    return False
+
+
+def below_largest(value: Any) -> Any:
+    """Constants with the largest float made the one below it: `with_infinities` needs that one."""
+    smaller = np.nextafter(_LARGEST, np.float32(0))
+    return np.clip(value, -smaller, smaller, where=np.isfinite(value), out=value.copy())
+
+
+def with_infinities(model: bytes) -> bytes:
+    """A LiteRT file whose largest floats are infinite: the converter writes infinity as these."""
+    found = schema.ModelT.InitFromPackedBuf(model, 0)
+    buffers = {
+        tensor.buffer
+        for graph in found.subgraphs
+        for tensor in graph.tensors
+        if tensor.type == schema.TensorType.FLOAT32
+    }
+    for number in sorted(buffers):
+        buffer = found.buffers[number]
+        if buffer.data is not None and len(buffer.data):
+            values = np.frombuffer(bytes(buffer.data), np.float32).copy()
+            values[values == _LARGEST] = np.inf
+            values[values == -_LARGEST] = -np.inf
+            buffer.data = values.view(np.uint8)
+    builder = flatbuffers.Builder(len(model))
+    builder.Finish(found.Pack(builder), file_identifier=b"TFL3")
+    return bytes(builder.Output())
+
+
+def _divide(_: tf.Operation, x: tf.Tensor, divisor: tf.Tensor) -> Any:
+    """The converter multiplies by the inverse of a constant, that of 0 being the largest float."""
+    value = tf.get_static_value(divisor) if x.dtype == tf.float32 else None
+    if value is None or np.all(value):
+        return None
+    infinity = np.where(value == 0, np.copysign(np.float32(np.inf), value), np.float32(0))
+    if not np.any(value):
+        return x * infinity
+    return tf.where(value == 0, x * infinity, x / np.where(value == 0, np.float32(1), value))
+
+
+def _cast(operator: tf.Operation, x: tf.Tensor) -> Any:
+    """NaN, and what is too large, is the smallest integer; LiteRT gives the largest."""
+    to = operator.get_attr("DstT")
+    if x.dtype != tf.float32 or not to.is_integer or to in (tf.uint32, tf.uint64):
+        return None
+    if to.size < 4:  # by way of 32 bits, then the nearest that there is
+        whole = _truncated(x, tf.int32)
+        return tf.cast(tf.minimum(tf.maximum(whole, to.min), to.max), to)
+    return _truncated(x, to)
+
+
+def _truncated(x: tf.Tensor, to: tf.DType) -> tf.Tensor:
+    return tf.where(tf.less(x, 2.0 ** (8 * to.size - 1)), tf.cast(x, to), tf.constant(to.min, to))
+
+
+def _one_hot(operator: tf.Operation, x: tf.Tensor, depth: tf.Tensor, on: Any, off: Any) -> Any:
+    """LiteRT takes the low 32 bits of an index."""
+    size = tf.get_static_value(depth)
+    if x.dtype != tf.int64 or size is None:
+        return None
+    return tf.one_hot(_index(x, int(size)), depth, on, off, operator.get_attr("axis"))
+
+
+def _equal(_: tf.Operation, x: tf.Tensor, y: tf.Tensor) -> Any:
+    """The converter makes `one_hot` of a comparison with 0, 1, 2 and so on."""
+    if x.dtype != tf.int64:
+        return None
+    for one, other in ((x, y), (y, x)):
+        steps = tf.get_static_value(other)
+        if steps is None or steps.size < 2:
+            continue
+        if np.array_equal(steps.ravel(), np.arange(steps.size)):
+            return tf.equal(_index(one, steps.size), tf.cast(other, tf.int32))
+    return None
+
+
+def _index(x: tf.Tensor, size: int) -> tf.Tensor:
+    """Indices below a size as int32, [...]; -1 for all others."""
+    inside = tf.logical_and(
+        tf.less(tf.constant(-1, x.dtype), x), tf.less(x, tf.constant(size, x.dtype))
+    )
+    return tf.cast(tf.where(inside, x, tf.constant(-1, x.dtype)), tf.int32)
+
+
+def _kept(compute: Callable[[tf.Tensor], tf.Tensor]) -> Lowering:
+    """NaN stays NaN."""
+
+    def lowering(_: tf.Operation, x: tf.Tensor) -> Any:
+        return tf.where(tf.equal(x, x), compute(x), x) if x.dtype == tf.float32 else None
+
+    return lowering
+
+
+def _softplus(x: tf.Tensor) -> tf.Tensor:
+    """log(1 + exp(x)) without an exp that overflows."""
+    return tf.maximum(x, 0.0) + tf.math.log1p(tf.exp(-tf.abs(x)))
+
+
+def _log(x: tf.Tensor) -> tf.Tensor:
+    return tf.where(
+        tf.less(x, _LARGE), tf.math.log(x), tf.where(tf.math.is_finite(x), _log_of_large(x), x)
+    )
+
+
+def _log_of_large(x: tf.Tensor) -> tf.Tensor:
+    return tf.math.log(x * 0.25) + 2 * math.log(2)
+
+
+def _log1p(x: tf.Tensor) -> tf.Tensor:
+    return tf.where(
+        tf.less(x, _LARGE), tf.math.log1p(x), tf.where(tf.math.is_finite(x), _log_of_large(x), x)
+    )
+
+
+def _rsqrt(_: tf.Operation, x: tf.Tensor) -> Any:
+    """Infinity for 0, where XNNPACK gives NaN."""
+    if x.dtype != tf.float32 or _is_positive(x.op):
+        return None
+    zero = tf.equal(x, 0.0)
+    return tf.where(zero, 1.0 / x, tf.math.rsqrt(tf.where(zero, tf.ones_like(x), x)))
+
+
+def _is_positive(operator: tf.Operation) -> bool:
+    """Whether it adds a positive constant, as normalisation does to a variance."""
+    added = operator.inputs[1] if operator.type in ("Add", "AddV2") else None
+    value = None if added is None else tf.get_static_value(added)
+    return value is not None and bool(np.all(value > 0))
+
+
+def _extreme(reduce: Callable[..., tf.Tensor]) -> Lowering:
+    """NaN is the largest and the smallest, in features; pictures, of more dimensions, have none."""
+
+    def lowering(operator: tf.Operation, x: tf.Tensor, axes: tf.Tensor) -> Any:
+        if x.dtype != tf.float32 or x.shape.rank not in (1, 2):
+            return None
+        keep = operator.get_attr("keep_dims")
+        missing = tf.cast(tf.not_equal(x, x), tf.float32)
+        found = tf.less(0.0, tf.reduce_max(missing, axes, keep))
+        return tf.where(found, tf.reduce_sum(x, axes, keep), reduce(x, axes, keep))
+
+    return lowering
+
+
+def _is_inf(_: tf.Operation, x: tf.Tensor) -> Any:
+    return tf.logical_and(tf.logical_not(tf.math.is_finite(x)), tf.equal(x, x))
+
+
+def _wave(compute: Callable[[tf.Tensor], tf.Tensor]) -> Lowering:
+    """A sine or cosine, its argument less whole turns where it is large.
+
+    With x = m 2**e, m a whole number below 2**25, the turns are m times the bits of 2**e / 2 pi
+    below the point, of which two limbs are kept (Payne and Hanek, 1983).
+    """
+
+    def lowering(_: tf.Operation, x: tf.Tensor) -> Any:
+        if x.dtype != tf.float32:
+            return None
+        size = tf.abs(x)
+        large = tf.logical_and(tf.less(_REDUCED, size), tf.math.is_finite(x))
+        safe = tf.where(large, size, tf.ones_like(x) * (2 * _REDUCED))
+        exponents = tf.floor(_log(safe) * (1 / math.log(2)) - 0.01) - 23.0
+        row = tf.cast(exponents, tf.int32) + 14
+        mantissa = tf.cast(safe * tf.gather(_SCALES, row), tf.int64)
+        limit = tf.constant(1 << _BITS, tf.int64)
+        low = tf.cast(mantissa, tf.float32) * tf.gather(_LOW, row)
+        turns = tf.math.floormod(mantissa * tf.gather(_HIGH, row), limit)
+        angle = (tf.cast(turns, tf.float32) * 2.0**-_BITS + low) * (2 * math.pi)
+        angle = tf.where(tf.less(x, 0.0), -angle, angle)
+        return tf.where(large, compute(angle), compute(tf.where(large, tf.zeros_like(x), x)))
+
+    return lowering
+
+
+def _limbs() -> tuple[Any, Any, Any]:
+    """By exponent from -14 on: 2**-e, and the first two limbs of frac(2**e / 2 pi)."""
+    digits = 400  # bits of 1 / 2 pi
+    turn = _inverse_of_two_pi(digits)
+    scales, high, low = [], [], []
+    for exponent in range(-14, _MOST + 1):
+        scales.append(2.0**-exponent)
+        fraction = (turn << (exponent + 14)) % (1 << (digits + 14))
+        first = fraction >> (digits + 14 - _BITS)
+        second = (fraction >> (digits + 14 - 2 * _BITS)) % (1 << _BITS)
+        high.append(first)
+        low.append(second * 2.0 ** (-2 * _BITS))
+    return np.array(scales, np.float32), np.array(high, np.int64), np.array(low, np.float32)
+
+
+def _inverse_of_two_pi(bits: int) -> int:
+    """floor(2**bits / (2 pi)), by Machin's formula."""
+    one = 1 << (bits + 64)
+
+    def arctan_of_inverse(n: int) -> int:
+        power, total, k = one // n, 0, 0
+        while power:
+            total += (-power if k % 2 else power) // (2 * k + 1)
+            power //= n * n
+            k += 1
+        return total
+
+    pi = 4 * (4 * arctan_of_inverse(5) - arctan_of_inverse(239))
+    return (one << bits) // (2 * pi)
+
+
+_SCALES, _HIGH, _LOW = _limbs()
+
+NUMBERS: dict[str, Lowering] = {
+    "Cast": _cast,
+    "Cos": _wave(tf.cos),
+    "Equal": _equal,
+    "Exp": _kept(tf.exp),
+    "Expm1": _kept(tf.math.expm1),
+    "IsInf": _is_inf,
+    "Log": _kept(_log),
+    "Log1p": _kept(_log1p),
+    "Max": _extreme(tf.reduce_max),
+    "Min": _extreme(tf.reduce_min),
+    "OneHot": _one_hot,
+    "RealDiv": _divide,
+    "Rsqrt": _rsqrt,
+    "Selu": _kept(tf.nn.selu),
+    "Sin": _wave(tf.sin),
+    "Softplus": _kept(_softplus),
+}

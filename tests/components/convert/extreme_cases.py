@@ -1,0 +1,190 @@
+"""Operators that the converter accepts, as functions of one column; it imports TensorFlow, so
+tests import it in their bodies."""
+
+from __future__ import annotations
+
+import tempfile
+
+import numpy as np
+import tensorflow as tf
+
+from edgeline.components.convert import building, running
+from edgeline.components.convert.settings import Settings
+
+# missing, infinite, zeros, small and large ones, around the bounds of integers; [rows, 1]
+FLOATS = np.array(
+    [
+        *(np.nan, np.inf, -np.inf, 0.0, -0.0, 1.0, -1.0, 0.5, 1e-30, 88.0, 89.0, 150.0, -88.0),
+        *(-89.0, -150.0, 7.5, 2.5, 3.5, 1e18, -1e18, 300.0, -300.0, 1025.0, 1e8, 1.7e9, 1e20),
+        *(2147483648.0, 2147483520.0, -2147483648.0, -2147483904.0, 9.3e18, -9.3e18, 3.4e38),
+        *(-3.4e38, np.pi, 2 * np.pi, 12345.678, -1.7e9, 1e30, 255.0, 256.0, 127.5, -129.0),
+    ],
+    np.float32,
+)[:, None]
+INTEGERS = np.array(
+    [
+        *(-(2**63), -(2**63) + 1, -(2**31) - 1, -(2**31), -5, -4, -3, -1, 0, 1, 2, 3, 4, 5, 7),
+        *(2**31 - 1, 2**31, 2**32 + 3, 2**62, 2**63 - 1),
+    ],
+    np.int64,
+)[:, None]
+
+
+def _three(x):
+    return tf.concat([x, tf.ones_like(x), 2 * tf.ones_like(x)], 1)
+
+
+def _number(condition):
+    return tf.cast(condition, tf.int32)
+
+
+def _eight(x):
+    return tf.reshape(x, [-1, 8])
+
+
+INFINITY = np.float32(np.inf)
+OF_FLOATS = {
+    **{
+        f"cast to {to}": lambda x, to=to: tf.cast(tf.cast(x, to), tf.int64)
+        for to in ("int64", "int32", "int16", "int8", "uint8")
+    },
+    "cast to bool": lambda x: _number(tf.cast(x, tf.bool)),
+    "exp": tf.exp,
+    "expm1": tf.math.expm1,
+    "selu": tf.nn.selu,
+    "elu": tf.nn.elu,
+    "softplus": tf.nn.softplus,
+    "log sigmoid": tf.math.log_sigmoid,
+    "sigmoid": tf.sigmoid,
+    "tanh": tf.tanh,
+    "relu": tf.nn.relu,
+    "relu6": tf.nn.relu6,
+    "leaky relu": lambda x: tf.nn.leaky_relu(x, 0.2),
+    "swish": tf.nn.silu,
+    "gelu": tf.nn.gelu,
+    "softsign": tf.nn.softsign,
+    "sqrt": tf.sqrt,
+    "rsqrt": tf.math.rsqrt,
+    "log": tf.math.log,
+    "log1p": tf.math.log1p,
+    "abs": tf.abs,
+    "negative": tf.negative,
+    "sign": tf.sign,
+    "floor": tf.floor,
+    "ceil": tf.math.ceil,
+    "round": tf.round,
+    "square": tf.square,
+    "reciprocal": tf.math.reciprocal,
+    "sin": tf.sin,
+    "cos": tf.cos,
+    "is nan": lambda x: _number(tf.math.is_nan(x)),
+    "is inf": lambda x: _number(tf.math.is_inf(x)),
+    "is finite": lambda x: _number(tf.math.is_finite(x)),
+    "maximum": lambda x: tf.maximum(x, 1.0),
+    "minimum": lambda x: tf.minimum(1.0, x),
+    "clip": lambda x: tf.clip_by_value(x, -1.0, 1.0),
+    "divided by 0": lambda x: x / 0.0,
+    "divided by -0": lambda x: x / -0.0,
+    "divided by 0 and 2": lambda x: _three(x) / tf.constant([0.0, 2.0, -0.0]),
+    "1 divided by": lambda x: 1.0 / x,
+    "divide no nan": lambda x: tf.math.divide_no_nan(x, 0.0 * x),
+    "squared": lambda x: tf.pow(x, 2.0),
+    "cubed": lambda x: tf.pow(x, 3.0),
+    "root": lambda x: tf.pow(x, 0.5),
+    "2 to the": lambda x: tf.pow(2.0, x),
+    "floordiv": lambda x: tf.math.floordiv(x, 3.0),
+    "floormod": lambda x: tf.math.floormod(x, 3.0),
+    "less than infinity": lambda x: _number(x < INFINITY),
+    "equals infinity": lambda x: _number(tf.equal(x, INFINITY)),
+    "not below -infinity": lambda x: _number(x >= -INFINITY),
+    "plus infinity": lambda x: x + INFINITY,
+    "times -infinity": lambda x: x * -INFINITY,
+    "capped to infinity": lambda x: tf.where(x > 1, INFINITY, x),
+    "largest float": lambda x: tf.where(x > 1, tf.float32.max, x),
+    "masked": lambda x: tf.nn.softmax(_three(x) + tf.constant([0.0, -np.inf, 0.0])),
+    "is positive": lambda x: _number(x > 0),
+    "is not 0": lambda x: _number(tf.not_equal(x, 0)),
+    "reduce max": lambda x: tf.reduce_max(_three(x), 1, keepdims=True),
+    "reduce min": lambda x: tf.reduce_min(_three(x), 1),
+    "reduce sum": lambda x: tf.reduce_sum(_three(x), 1),
+    "reduce mean": lambda x: tf.reduce_mean(_three(x), 1),
+    "reduce prod": lambda x: tf.reduce_prod(_three(x), 1),
+    "logsumexp": lambda x: tf.reduce_logsumexp(_three(x), 1),
+    "argmax": lambda x: tf.argmax(_three(x), 1),
+    "softmax": lambda x: tf.nn.softmax(_three(x)),
+    "log softmax": lambda x: tf.nn.log_softmax(_three(x)),
+    "cumsum": lambda x: tf.cumsum(_three(x), 1),
+    "matmul": lambda x: tf.matmul(_three(x), tf.constant([[1.0], [2.0], [0.0]])),
+    "top 2": lambda x: tf.math.top_k(_three(x), 2).values,
+    "sort": lambda x: tf.sort(_three(x), 1),
+    "max pool": lambda x: tf.nn.max_pool2d(
+        tf.reshape(_three(x), [-1, 1, 3, 1]), [1, 3], 1, "VALID"
+    ),
+}
+OF_INTEGERS = {
+    "one hot": lambda x: _eight(tf.one_hot(x[:, 0], 8)),
+    "one hot of 5 and -1": lambda x: _eight(tf.one_hot(x[:, 0], 8, 5, -1, dtype=tf.int64)),
+    "one hot down": lambda x: tf.transpose(tf.one_hot(x[:, 0], 8, axis=0)),
+    "equal to a range": lambda x: tf.cast(tf.equal(x, tf.range(8, dtype=tf.int64)), tf.float32),
+    "a range equal to": lambda x: tf.cast(tf.equal(tf.range(8, dtype=tf.int64), x), tf.float32),
+    "equal": lambda x: _number(tf.equal(x, 2**32 + 3)),
+    "not equal": lambda x: _number(tf.not_equal(x, 3)),
+    "less": lambda x: _number(x < 3),
+    "not less": lambda x: _number(x >= 3),
+    "floormod": lambda x: x % 3,
+    "floormod of a negative": lambda x: x % -3,
+    "add": lambda x: x + 5,
+    "subtract": lambda x: 5 - x,
+    "multiply": lambda x: x * 3,
+    "negative": tf.negative,
+    "abs": tf.abs,
+    "sign": tf.sign,
+    "maximum": lambda x: tf.maximum(x, 3),
+    "clip": lambda x: tf.clip_by_value(x, 0, 5),
+    "where": lambda x: tf.where(x > 3, x, -x),
+    "cast to float": lambda x: tf.cast(x, tf.float32),
+    "cast to int32": lambda x: tf.cast(x, tf.int32),
+    "cast to int8": lambda x: tf.cast(tf.cast(x, tf.int8), tf.int32),
+    "cast to bool": lambda x: _number(tf.cast(x, tf.bool)),
+    "gather": lambda x: tf.gather(tf.constant([1.0, 2.0, 3.0]), tf.clip_by_value(x, 0, 2)),
+    "reduce sum": lambda x: tf.reduce_sum(tf.concat([x, x], 1), 1),
+    "reduce max": lambda x: tf.reduce_max(tf.concat([x, tf.ones_like(x)], 1), 1),
+}
+# where LiteRT differs, at which values, and why that may be
+UNDEFINED = "what TensorFlow makes of a number that does not fit depends on its place in the batch"
+MAY_DIFFER = {
+    "cast to int16": (2.0**15, UNDEFINED),
+    "cast to int8": (2.0**7, UNDEFINED),
+    "cast to uint8": (2.0**7, UNDEFINED),
+    "sqrt": (3.4e38, "XNNPACK's root is wrong next to the largest float alone"),
+    "root": (3.4e38, "as sqrt"),
+    "cubed": (1e13, "what overflows is the largest float, not infinite"),
+    "top 2": (np.nan, "TensorFlow does not say where NaN is sorted to"),
+    "sort": (np.nan, "TensorFlow does not say where NaN is sorted to"),
+    "max pool": (np.nan, "it is for pictures, which have no missing values"),
+}
+
+
+def both(functions, values, raw=False):
+    """What TensorFlow and LiteRT make of functions of one column, [rows, ...] by name."""
+    dtype = tf.as_dtype(values.dtype)
+    names = {f"y{place}": name for place, name in enumerate(functions)}
+
+    @tf.function(input_signature=[tf.TensorSpec([None, 1], dtype, "x")], autograph=False)
+    def serve(x):
+        return {key: functions[name](x) for key, name in names.items()}
+
+    module = tf.Module()
+    module.serve = serve
+    with tempfile.TemporaryDirectory() as folder:
+        signatures = {"serving_default": serve}
+        if raw:
+            signatures |= {"transform": serve, "predict_transformed": serve}
+        tf.saved_model.save(module, folder, signatures=signatures)
+        loaded = tf.saved_model.load(folder)
+        cloud = running.call(loaded.signatures["serving_default"], {"x": values})
+        built = building.build(
+            lambda _: None, loaded.signatures, Settings("float"), {"x": values}, raw=True
+        )
+        edge = running.answers(running.load(built.model), {"x": values})
+    return {name: (np.asarray(cloud[key]), np.asarray(edge[key])) for key, name in names.items()}
