@@ -35,7 +35,7 @@ from edgeline.runtimes import child
 FEWEST_ROWS = 20
 ADVICE = {  # by the beginning of an operator's name
     "StringToHashBucket": "give compute_and_apply_vocabulary one out-of-vocabulary bucket",
-    "TensorList": "give the recurrent layers unroll=True",
+    "TensorList": "set batch to 1, or give the recurrent layers unroll=True",
 }
 
 

@@ -16,9 +16,11 @@ import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 
+import numpy as np
 import tensorflow as tf
 from tensorflow.core.framework.function_pb2 import FunctionDef
 from tensorflow.python.framework.convert_to_constants import convert_variables_to_constants_v2
+from tensorflow.python.framework.function_def_to_graph import function_def_to_graph
 
 from edgeline.components.convert import extremes
 from edgeline.components.convert.lowering import (
@@ -34,6 +36,8 @@ LINEAR = ("AddV2", "Sub", "Mul")
 # give what they take, value by value; where they differ from nothing, it is in training
 PASSED = ("Identity", "IdentityN", "StopGradient", "PreventGradient")
 LOOPS = ("While", "StatelessWhile")
+# where an operator takes the shape of a list's elements
+LISTS = {"TensorListReserve": 0, "TensorListFromTensor": 1, "TensorListStack": 1}
 BRANCHES = ("If", "StatelessIf")  # the first input says which
 CALLS = ("PartitionedCall", "StatefulPartitionedCall")
 # of a node: for training, and for TensorFlow's own shape inference
@@ -54,6 +58,7 @@ class Lowered:
     weights: list[tf.Variable] = field(default_factory=list)
     inputs: dict[str, str] = field(default_factory=dict)  # names by those of their nodes
     entries: Mapping[str, Lowering] = field(default_factory=dict)  # what is rebuilt, and how
+    batch: int = 0  # rows at once; 0 for any number
     infinite: bool = False  # whether it has infinite constants, which the converter does not write
 
 
@@ -283,7 +288,7 @@ def _trace(
     entries: Mapping[str, Lowering] = ALL,
     raw: bool = False,
 ) -> Lowered:
-    lowered = Lowered(tf.Module(), None, entries=entries)
+    lowered = Lowered(tf.Module(), None, entries=entries, batch=batch)
 
     def run(**inputs: tf.Tensor) -> dict[str, tf.Tensor]:
         lowered.replaced.clear()  # TensorFlow traces twice what makes tables
@@ -346,7 +351,57 @@ def _build(operator: tf.Operation, inputs: list[Value], lowered: Lowered) -> lis
     tensors = [
         value.handle if isinstance(value, Handle) else materialised(value) for value in inputs
     ]
+    if operator.type in LOOPS and lowered.batch:
+        return _traced_again(operator, tensors)
+    if operator.type in LISTS and lowered.batch:
+        place = LISTS[operator.type]
+        tensors[place] = _of_rows(tensors[place], lowered.batch)
     return _copy(operator, tensors)
+
+
+def _of_rows(shape: tf.Tensor, batch: int) -> tf.Tensor:
+    """The shape of a list's elements, in which the number of rows is the one that is not known."""
+    sizes = tf.get_static_value(shape)
+    if sizes is None or np.count_nonzero(sizes == -1) != 1:
+        return shape
+    return tf.constant(np.where(sizes == -1, batch, sizes), shape.dtype)
+
+
+def _traced_again(operator: tf.Operation, inputs: Sequence[tf.Tensor]) -> list[tf.Tensor]:
+    """A loop whose body is traced for the shapes that it is given, as recurrent layers need it.
+
+    TensorFlow traces a body for any number of rows, and the converter takes lists of tensors,
+    in which steps are gathered, of known shapes alone.
+    """
+    library = operator.graph.as_graph_def().library
+    bodies = {body.signature.name: body for body in library.function}
+
+    def run(attribute: str) -> Callable[..., list[tf.Tensor]]:
+        body = bodies[operator.get_attr(attribute).name]
+        traced = function_def_to_graph(body, [tensor.shape for tensor in inputs])
+
+        def call(*given: tf.Tensor) -> list[tf.Tensor]:
+            names = {t.name: value for t, value in zip(traced.inputs, given, strict=True)}
+            outputs = [tensor.name for tensor in traced.outputs]
+            return list(
+                tf.graph_util.import_graph_def(
+                    traced.as_graph_def(), input_map=names, return_elements=outputs, name=""
+                )
+            )
+
+        return call
+
+    condition, body = run("cond"), run("body")
+
+    def step(*given: tf.Tensor) -> list[tf.Tensor]:
+        results = body(*given)
+        for result, tensor in zip(results, inputs, strict=True):
+            result.set_shape(tensor.shape)  # what goes round keeps its shape
+        return results
+
+    return list(
+        tf.while_loop(lambda *given: condition(*given)[0], step, list(inputs), name=operator.name)
+    )
 
 
 def _copy(operator: tf.Operation, inputs: Sequence[tf.Tensor]) -> list[tf.Tensor]:
