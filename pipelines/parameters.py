@@ -131,6 +131,8 @@ def parse(settings: Iterable[str], parameters: Mapping[str, Parameter]) -> dict[
         if name in values:
             raise UsageError(f"--set {name} is given twice: leave one out.")
         kind = find(name, parameters, "--set ").kind
+        if kind == "STRING" and text == "null":
+            raise UsageError(f"--set {name} is null, which Kubeflow cannot pass: leave it out.")
         values[name] = text if kind == "STRING" else _parse(name, text, kind)
     return check(values, parameters, "--set ")
 
@@ -150,7 +152,8 @@ def check(
     Raises:
         UsageError: there is no such parameter or field, a name stands for several, one is given
             twice, a value has the wrong type, is or contains null, NaN, infinity, an integer above
-            2**53 or what is not JSON; or nothing can be published under `model_name`.
+            2**53 or what is not JSON; or nothing can be published under `model_name`, or to
+            `destination`.
     """
     checked: dict[str, Any] = {}
     for name, value in values.items():
@@ -173,6 +176,10 @@ def check(
 
         with asked_for():
             check_name(f"{where}model_name", model)
+    if isinstance(destination := checked.get("destination"), str):
+        from edgeline.stores.destinations import check as check_destination
+
+        check_destination(destination)
     return checked
 
 

@@ -14,7 +14,7 @@ from edgeline.components.compile import target as targets_
 from edgeline.errors import EdgelineError
 from edgeline.sites.address import parse
 from edgeline.sites.render import FORMS
-from edgeline.stores.destinations import refuse_relative
+from edgeline.stores.destinations import check, refuse_relative
 
 FORM = "kustomize"
 
@@ -45,7 +45,9 @@ def plan(
         EdgelineError: an entry names no target, or is not a site; there are sites, but no
             models_repository; or this is a cluster, and the destination a pod's own disk.
     """
-    refuse_relative(destination)
+    if destination:
+        check(destination)
+        refuse_relative(destination)
     for number, target in enumerate(targets, 1):
         if not isinstance(target, str) or not targets_.is_known(target):
             known = ", ".join(targets_.names())

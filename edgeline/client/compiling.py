@@ -158,7 +158,8 @@ def compile_definition(
     if fresh:
         name_inputs(pipeline)
     set_defaults(pipeline, defaults)
-    slim(pipeline)
+    if fresh:
+        slim(pipeline)
     pipeline = _in_order(pipeline)
     platform = json_format.MessageToDict(definition.platform_spec)
     name = pipeline["pipelineInfo"].get("name", "")
@@ -249,11 +250,14 @@ def _refuse_lost(pipeline: Json, platform: Json, given: Mapping[str, Any]) -> No
         UsageError: it names the parameter.
     """
     from edgeline.lint.destinations import published
-    from edgeline.stores.destinations import MEND, is_relative, lost
+    from edgeline.stores.destinations import MEND, check, is_relative, lost
 
     for entry in published(pipeline, platform):
         destination = given.get(entry.parameter, entry.destination)
-        if isinstance(destination, str) and is_relative(destination):
+        if not isinstance(destination, str):
+            continue
+        check(destination)
+        if is_relative(destination):
             way = f"give --set {entry.parameter}=s3://bucket/prefix" if entry.parameter else MEND
             raise UsageError(f"{lost(destination)}: {way}.")
 

@@ -52,7 +52,8 @@ def parse(text: str | bytes, where: str) -> Any:
     except RecursionError:
         raise EdgelineError(f"{where} is not JSON that can be read (nested too deeply).") from None
     except ValueError as error:
-        raise EdgelineError(f"{where} is not JSON ({error}).") from error
+        said = "a number has too many digits" if "int_max_str_digits" in str(error) else error
+        raise EdgelineError(f"{where} is not JSON ({said}).") from error
 
 
 def convert(value: object, kind: Any, where: str = "") -> Any:

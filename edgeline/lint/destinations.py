@@ -6,11 +6,12 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from edgeline.errors import UsageError
 from edgeline.lint.documents import Document, Path_, Tree, at, listed, mapped
 from edgeline.lint.flow import Step, steps
 from edgeline.lint.rule import WARNING, Found, Rule
 from edgeline.lint.schedules import scheduled
-from edgeline.stores.destinations import MEND, is_relative, is_unmounted
+from edgeline.stores.destinations import MEND, check, is_relative, is_unmounted
 
 PUBLISH, DESTINATION = "edgeline.components.publish", "destination"
 
@@ -105,6 +106,15 @@ def _platform(tree: Tree, document: Document) -> Mapping[str, Any]:
     return {}
 
 
+def _malformed(tree: Tree) -> Iterator[Found]:
+    for entry in _said(tree):
+        if isinstance(entry.destination, str):
+            try:
+                check(entry.destination)
+            except UsageError as error:
+                yield Found(entry.document, entry.path, f"{entry.by} no destination: {error}")
+
+
 def _relative(tree: Tree) -> Iterator[Found]:
     for entry in _said(tree):
         if isinstance(entry.destination, str) and is_relative(entry.destination):
@@ -120,6 +130,12 @@ def _unmounted(tree: Tree) -> Iterator[Found]:
 
 
 rules = (
+    Rule(
+        "destination-malformed",
+        "The run ends at its last task, after everything was trained.",
+        MEND,
+        _malformed,
+    ),
     Rule(
         "destination-relative",
         "Each task has a pod of its own: the run is green, and the model is gone with the pod.",

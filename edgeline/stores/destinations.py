@@ -1,4 +1,4 @@
-"""Destinations that are gone with the pod that wrote to them.
+"""Destinations that are none, or that are gone with the pod that wrote to them.
 
 A task of Kubeflow Pipelines runs in a pod of its own. What it writes to the pod's own disk is lost
 when it ends, and the run is green. A relative path is always there; an absolute one is unless a
@@ -14,16 +14,72 @@ from collections.abc import Iterable
 from pathlib import Path, PurePosixPath
 from urllib.parse import unquote, urlsplit
 
-from edgeline.errors import EdgelineError
+from edgeline.errors import EdgelineError, UsageError
 
 LOCAL_RUN = "EDGELINE_LOCAL_RUN"  # set for the tasks of `edgeline run`, which may be in a notebook
 MOUNTS = Path("/proc/self/mountinfo")
+# an address with a slash too few, a home that nobody expands, a drive of another system
+_MISTAKEN = re.compile(r"(s3|minio|gs|file|[a-z]):|~", re.IGNORECASE)
 MEND = "give s3://bucket/prefix or minio://bucket/prefix"
 
 
 def in_cluster() -> bool:
     """Whether this is a task of a cluster's run."""
     return bool(os.environ.get("KUBERNETES_SERVICE_HOST")) and LOCAL_RUN not in os.environ
+
+
+def check(destination: str) -> None:
+    """Whether a destination can be one, before it is asked for.
+
+    Raises:
+        UsageError: it names no place that edgeline can write to.
+    """
+    if not destination.strip():
+        raise UsageError("The destination is empty: give a folder or s3://bucket/prefix.")
+    shown = "the destination" if "@" in destination else repr(destination)  # it may hold keys
+    if destination != destination.strip() or not destination.isprintable():
+        raise UsageError(
+            f"In {shown} there is white space at an end, or a character that nobody sees: leave it "
+            "out."
+        )
+    if "://" not in destination:
+        if fault := _MISTAKEN.match(destination):
+            raise UsageError(
+                f"In {shown}, {fault[0]} would be the name of a folder here: give the whole path "
+                "of a folder, s3://bucket/prefix or minio://bucket/prefix."
+            )
+        return
+    try:
+        parts = urlsplit(destination)
+    except ValueError:
+        raise UsageError(
+            f"{shown[0].upper()}{shown[1:]} is a malformed address: give a folder, "
+            "s3://bucket/prefix or minio://bucket/prefix."
+        ) from None
+    if "@" in parts.netloc:
+        raise UsageError(
+            f"The {parts.scheme}:// destination holds keys: leave them out and set "
+            "MINIO_ACCESS_KEY and MINIO_SECRET_KEY."
+        )
+    if parts.query or parts.fragment:
+        raise UsageError(
+            f"In {destination} there is a ? or a #, which no destination has: leave it and what "
+            "follows it out."
+        )
+    if parts.scheme == "file" and parts.netloc in ("", "localhost") and parts.path:
+        return
+    if parts.scheme in ("s3", "minio") and parts.netloc:
+        return
+    if parts.scheme == "gs":
+        raise UsageError(
+            f"{destination} cannot be published to as such: use the S3 interoperability of "
+            f"Google Cloud Storage, s3://{parts.netloc}{parts.path} with an HMAC key and "
+            "AWS_ENDPOINT_URL=https://storage.googleapis.com."
+        )
+    raise UsageError(
+        f"{destination} is not a destination: give a folder, s3://bucket/prefix or "
+        "minio://bucket/prefix."
+    )
 
 
 def folder(destination: str) -> PurePosixPath | None:

@@ -25,10 +25,8 @@ from edgeline.artifacts import bundle as bundles
 from edgeline.artifacts.bundle import MANIFEST, NAME, Bundle, content_digest
 from edgeline.errors import EdgelineError, UsageError
 from edgeline.formats import typed
+from edgeline.stores.destinations import check
 from edgeline.stores.folder_store import FolderStore
-
-# an address with a slash too few, a home that nobody expands, a drive of another system
-_MISTAKEN = re.compile(r"(s3|minio|gs|file|[a-z]):|~", re.IGNORECASE)
 
 
 class Store(Protocol):
@@ -63,54 +61,15 @@ def open_store(destination: str) -> Store:
     Raises:
         UsageError: the destination names no place that edgeline can write to.
     """
-    if not destination.strip():
-        raise UsageError("The destination is empty: give a folder or s3://bucket/prefix.")
-    shown = "the destination" if "@" in destination else repr(destination)  # it may hold keys
-    if destination != destination.strip() or not destination.isprintable():
-        raise UsageError(
-            f"In {shown} there is white space at an end, or a character that nobody sees: leave it "
-            "out."
-        )
+    check(destination)
     if "://" not in destination:
-        if fault := _MISTAKEN.match(destination):
-            raise UsageError(
-                f"In {shown}, {fault[0]} would be the name of a folder here: give the whole path "
-                "of a folder, s3://bucket/prefix or minio://bucket/prefix."
-            )
         return FolderStore(Path(destination).absolute())
-    try:
-        parts = urlsplit(destination)
-    except ValueError:
-        raise UsageError(
-            f"{shown[0].upper()}{shown[1:]} is a malformed address: give a folder, "
-            "s3://bucket/prefix or minio://bucket/prefix."
-        ) from None
-    if "@" in parts.netloc:
-        raise UsageError(
-            f"The {parts.scheme}:// destination holds keys: leave them out and set "
-            "MINIO_ACCESS_KEY and MINIO_SECRET_KEY."
-        )
-    if parts.query or parts.fragment:
-        raise UsageError(
-            f"In {destination} there is a ? or a #, which no destination has: leave it and what "
-            "follows it out."
-        )
-    if parts.scheme == "file" and parts.netloc in ("", "localhost") and parts.path:
+    parts = urlsplit(destination)
+    if parts.scheme == "file":
         return FolderStore(Path(unquote(parts.path)))
-    if parts.scheme in ("s3", "minio") and parts.netloc:
-        from edgeline.stores.object_store import connect
+    from edgeline.stores.object_store import connect
 
-        return connect(parts.scheme, parts.netloc, parts.path.strip("/"))
-    if parts.scheme == "gs":
-        raise UsageError(
-            f"{destination} cannot be published to as such: use the S3 interoperability of "
-            f"Google Cloud Storage, s3://{parts.netloc}{parts.path} with an HMAC key and "
-            "AWS_ENDPOINT_URL=https://storage.googleapis.com."
-        )
-    raise UsageError(
-        f"{destination} is not a destination: give a folder, s3://bucket/prefix or "
-        "minio://bucket/prefix."
-    )
+    return connect(parts.scheme, parts.netloc, parts.path.strip("/"))
 
 
 def add(store: Store, folder: str | Path, bundle: Bundle, version: int = 0) -> Bundle:
