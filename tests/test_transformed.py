@@ -62,7 +62,7 @@ MANY = tuple(f"a column of a wide table, number {number:03}" for number in range
 def test_the_table_of_the_run_says_the_same_of_many_features(found, said, tmp_path):
     with artifacts.writing(tmp_path / "edge_model", "edge_model/v1") as draft:
         draft.metadata |= {"takes": "transformed", KEY: [cause.to_json() for cause in found]}
-    outputs = {"edge_model": {"uri": str(tmp_path / "edge_model")}}
+    outputs = {"edge_model": {"uri": str(tmp_path / "edge_model"), "metadata": {}}}
     result = TaskResult(PlannedTask("convert", "convert", ()), "succeeded", outputs=outputs)
     assert said in told(*found)
     assert facts(result, {}) == told(*found)

@@ -73,11 +73,11 @@ def init(
             )
         if days.get(role, 1) <= 0:
             raise UsageError(f"The role {role} would expire at once: give more days.")
+    _refuse_second(place, repository)
     if new is not None:
         keys.check_new(new / f"{role}.pem" for role in ROLES if not public[role])
     with place.lock():
-        if place.read("metadata/1.root.json") or place.read("metadata/staged/root.json"):
-            raise UsageError(f"{repository} is a signed repository already: see its status.")
+        _refuse_second(place, repository)  # another may have been quicker
         for role in ROLES:
             if not public[role] and new is not None:
                 public[role] = [keys.generate(new / f"{role}.pem")]
@@ -96,6 +96,11 @@ def init(
         signers = keys.signers([*private, *signing])
         roles.sign(state, signers)
         return _publish(place, state, signers)
+
+
+def _refuse_second(place: Place, repository: str) -> None:
+    if place.read("metadata/1.root.json") or place.read("metadata/staged/root.json"):
+        raise UsageError(f"{repository} is a signed repository already: see its status.")
 
 
 def add(
