@@ -111,7 +111,8 @@ def estimate(
     """How large a compiled pipeline's workflow is when all its tasks have run.
 
     Of alternatives the larger is counted. A loop has the rounds that the compiled pipeline says;
-    over what a task gives, as many as the longest list that this task is given.
+    over what a task gives, as many as the list of that name has that this task is given, alone or
+    in an object (`each_target`: `targets`), or else the longest list.
 
     Args:
         pipeline: KFP's IR.
@@ -251,12 +252,24 @@ class _Estimate:
     def _rounds(self, step: Step) -> int:
         """How many rounds a loop has; one where nothing says it."""
         origin = step.items.origin
-        sources = [step.items]
-        if origin[0] == "output":
-            maker = self._steps.get((origin[1], str(origin[2])))
-            sources = list(maker.sources.values()) if maker else []
-        lists = [found for found in map(_list, map(self._value, sources)) if found is not None]
-        return max(map(len, lists), default=1)
+        if origin[0] != "output":
+            items = _list(self._value(step.items))
+            return 1 if items is None else len(items)
+        maker = self._steps.get((origin[1], str(origin[2])))
+        given = self._values(maker) if maker else {}
+        over = str(at(step.task, "parameterIterator", "items", "inputParameter")).rpartition("-")[2]
+        named = (value for name, value in _fields(given) if over.endswith(name.rstrip("s") or "s"))
+        first = next((len(items) for items in map(_list, named) if items is not None), None)
+        lists = [items for items in map(_list, given.values()) if items is not None]
+        return max(map(len, lists), default=1) if first is None else first
+
+
+def _fields(objects: Mapping[str, Any]) -> Iterator[tuple[str, Any]]:
+    """What objects have by name, the outermost first."""
+    while objects:
+        yield from objects.items()
+        inner = [value for value in objects.values() if isinstance(value, Mapping)]
+        objects = {str(name): value for each in inner for name, value in each.items()}
 
 
 def _in_pod(container: Mapping[str, Any], config: Mapping[str, Any]) -> dict[str, Any]:
