@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 
 from edgeline.artifacts.folder import write_output
-from edgeline.client.slim import slim
+from edgeline.client.slim import drop_unused_outputs, slim
 from edgeline.errors import UsageError
 from edgeline.formats import names, plain_yaml
 from edgeline.kubeflow import task, versions
@@ -170,6 +170,7 @@ def compile_definition(
     _check_workspace(pipeline, platform)
     if fresh:  # and not compiled before, perhaps for older images
         task.start_here(pipeline)
+        drop_unused_outputs(pipeline)
     about = definition.description or None
     if place is None:
         comment = builder.extract_comments_from_pipeline_spec(pipeline, about)

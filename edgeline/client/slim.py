@@ -2,20 +2,26 @@
 
 A component's source lies in its task's command, and Argo keeps that command nine times in a run's
 workflow, as it keeps the component's interface. So docstrings, comments, indentation and the
-descriptions of a component's parameters go; what the pipeline's own page shows stays.
+descriptions of a component's parameters go, with defaults that stand in the source, and with what
+groups are handed and do not use; what the pipeline's own page shows stays.
 """
 
 from __future__ import annotations
 
+import json
 import re
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 from edgeline.formats.bare_python import bare_source
+from edgeline.kubeflow import face
+from edgeline.lint.flow import steps
 
 Json = dict[str, Any]
 
+CHANNEL = "pipelinechannel--"  # begins the name of a value that kfp's compiler hands to a group
+KFP_TYPES = "system."  # begins the titles of KFP's own artifact types
 KFP_COMMAND = "kfp.dsl.executor_main"  # in the command of a component that is a Python function
 
 
@@ -27,7 +33,9 @@ def slim(pipeline: Json) -> None:
     """
     components = pipeline.get("components", {})
     executors = pipeline.get("deploymentSpec", {}).get("executors", {})
-    given = _given([pipeline["root"], *components.values()])
+    _drop_unused_channels(pipeline)
+    given = _given(_holders(pipeline))
+    certain = _certain(pipeline)
     for name, component in components.items():
         container = executors.get(component.get("executorLabel"), {}).get("container", {})
         command = container.get("command", [])
@@ -39,16 +47,117 @@ def slim(pipeline: Json) -> None:
             for kind, definitions in component.get(ends, {}).items():
                 for key, definition in list(definitions.items()):
                     definition.pop("description", None)
-                    unused = definition.get("isOptional") and (kind, key) not in given[name]
-                    if ours and unused:  # its default stands in the source, too
-                        del definitions[key]
+                    kept = definition.get("artifactType", {})
+                    if str(kept.get("schemaTitle")).startswith(KFP_TYPES):
+                        kept.pop("schemaVersion", None)  # KFP's server and launcher read the title
+                    if ours and definition.get("isOptional"):  # its default is in the source, too
+                        if not any((kind, key) in each for each in given[name]):
+                            del definitions[key]
+                        elif all((kind, key) in each for each in given[name]):
+                            definition.pop("defaultValue", None)
+                            if (name, key) in certain:
+                                del definition["isOptional"]
 
 
-def _given(holders: Sequence[Json]) -> Mapping[str, set[tuple[str, str]]]:
-    """What tasks give to each component: kind and name."""
-    found: dict[str, set[tuple[str, str]]] = defaultdict(set)
+def drop_unused_outputs(pipeline: Json) -> None:
+    """Cut the output parameters of edgeline's components that nothing takes, in place.
+
+    KFP's launcher publishes what a task gives, declared or not; the others need not be described
+    to it. (backend/src/v2/component/launcher_v2.go, collectOutputParameters and publish.)
+
+    Args:
+        pipeline: KFP's IR, whose tasks name edgeline's components.
+    """
+    taken = _taken(_holders(pipeline))
+    executors = pipeline.get("deploymentSpec", {}).get("executors", {})
+    for name, component in pipeline.get("components", {}).items():
+        container = executors.get(component.get("executorLabel"), {}).get("container", {})
+        if face.in_command([*container.get("command", []), *container.get("args", [])]):
+            outputs = component.get("outputDefinitions", {})
+            kept = {
+                key: each
+                for key, each in outputs.pop("parameters", {}).items()
+                if (name, key) in taken
+            }
+            outputs |= {"parameters": kept} if kept else {}
+
+
+def _holders(pipeline: Json) -> list[Json]:
+    """All that may have tasks."""
+    return [pipeline["root"], *pipeline.get("components", {}).values()]
+
+
+def _tasks(holder: Json) -> Mapping[str, Json]:
+    tasks: Mapping[str, Json] = holder.get("dag", {}).get("tasks", {})
+    return tasks
+
+
+def _given(holders: Sequence[Json]) -> Mapping[str, list[set[tuple[str, str]]]]:
+    """What each task gives to its component, by component: kind and name."""
+    found: dict[str, list[set[tuple[str, str]]]] = defaultdict(list)
     for holder in holders:
-        for task in holder.get("dag", {}).get("tasks", {}).values():
-            for kind, inputs in task.get("inputs", {}).items():
-                found[task["componentRef"]["name"]] |= {(kind, key) for key in inputs}
+        for task in _tasks(holder).values():
+            inputs = task.get("inputs", {})
+            found[task["componentRef"]["name"]].append(
+                {(kind, key) for kind, given in inputs.items() for key in given}
+            )
     return found
+
+
+def _certain(pipeline: Json) -> set[tuple[str, str]]:
+    """The parameters, by component and name, that are never null: outputs and constants.
+
+    What comes from a parameter of the pipeline may be, and the driver then wants it optional.
+    """
+    found: dict[tuple[str, str], bool] = {}
+    for step in steps(pipeline):
+        for key, source in step.sources.items():
+            place = (step.task["componentRef"]["name"], key)
+            known = source.origin[0] in ("output", "constant")
+            found[place] = found.get(place, True) and known
+    return {place for place, known in found.items() if known}
+
+
+def _taken(holders: Sequence[Json]) -> set[tuple[str, str]]:
+    """The output parameters that are taken from components: component and name."""
+    found = set()
+    for holder in holders:
+        called = {name: task["componentRef"]["name"] for name, task in _tasks(holder).items()}
+        for task in _tasks(holder).values():
+            for given in task.get("inputs", {}).get("parameters", {}).values():
+                if output := given.get("taskOutputParameter"):
+                    found.add((called[output["producerTask"]], output["outputParameterKey"]))
+        for output in holder.get("dag", {}).get("outputs", {}).get("parameters", {}).values():
+            several = output.get("valueFromOneof", {}).get("parameterSelectors", [])
+            for one in [*several, *filter(None, [output.get("valueFromParameter")])]:
+                found.add((called[one["producerSubtask"]], one["outputParameterKey"]))
+    return found
+
+
+def _drop_unused_channels(pipeline: Json) -> None:
+    """Cut the values that kfp hands to groups which neither use them nor are decided by them."""
+    places: dict[str, list[Json]] = defaultdict(list)
+    for holder in _holders(pipeline):
+        for task in _tasks(holder).values():
+            places[task["componentRef"]["name"]].append(task)
+    groups = {
+        name: component
+        for name, component in pipeline.get("components", {}).items()
+        if "dag" in component and name in places
+    }
+    dropped = True
+    while dropped:  # what an inner group does not take, an outer one may not need either
+        dropped = False
+        for name, group in groups.items():
+            definitions = group.get("inputDefinitions", {}).get("parameters", {})
+            keys = ("triggerPolicy", "parameterIterator")
+            used = json.dumps(
+                [group["dag"], *([task.get(key) for key in keys] for task in places[name])]
+            )
+            for channel in [key for key in definitions if key.startswith(CHANNEL)]:
+                if re.search(rf"{re.escape(channel)}(?![\w-])", used):
+                    continue
+                dropped = True
+                del definitions[channel]
+                for task in places[name]:
+                    task.get("inputs", {}).get("parameters", {}).pop(channel, None)

@@ -186,12 +186,9 @@ def _set_kubernetes(config: Json, environment: Environment, resources: Resources
         config.setdefault("tolerations", []).append(_toleration(toleration))
     store = environment.object_store.secret
     for secret in (*((store,) if store else ()), *environment.secrets, *resources.secrets):
-        for variable, key in secret.env.items():
-            entry = {
-                "keyToEnv": [{"secretKey": key, "envVar": variable}],
-                "optional": False,
-                **_secret(secret.name),
-            }
+        keys = [{"secretKey": key, "envVar": variable} for variable, key in secret.env.items()]
+        if keys:
+            entry = {"keyToEnv": keys, "optional": False, **_secret(secret.name)}
             config.setdefault("secretAsEnv", []).append(entry)
     for name in environment.image_pull_secrets:
         config.setdefault("imagePullSecret", []).append(_secret(name))

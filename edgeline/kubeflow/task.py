@@ -1,6 +1,10 @@
 """The process of a component's task in a pod: kfp's executor, and why it failed where people look.
 
+    python3 -m edgeline.kubeflow.task --face_digest=DIGEST --function_to_execute NAME ...
     python3 -m edgeline.kubeflow.task --component_module_path FILE --function_to_execute NAME ...
+
+The first runs a face of this installation (`edgeline.kubeflow.face`), the second a file, as kfp's
+own module does.
 
 Kubeflow's page shows the first lines of a failed task's log, which are the executor's own; the
 reason stands near its end. So what a task prints is held for its first half minute: if it fails in
@@ -18,12 +22,14 @@ import contextlib
 import os
 import selectors
 import sys
+import tempfile
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 from edgeline.errors import EdgelineError, first_line
+from edgeline.kubeflow import face
 
 HOLD = 30.0  # seconds
 MOST_HELD = 1 << 22  # bytes, after which the log is live
@@ -40,21 +46,41 @@ OURS = "from edgeline.components."  # in the source of what runs in edgeline's i
 def start_here(pipeline: dict[str, Any]) -> None:
     """Make edgeline's components in a compiled pipeline start as this module; others stay.
 
+    A face of this installation is named, what a user wrote around edgeline's workers is embedded.
+
     Args:
         pipeline: KFP's IR, which is changed.
     """
     for executor in pipeline.get("deploymentSpec", {}).get("executors", {}).values():
-        command = executor.get("container", {}).get("command", [])
-        if any(OURS in part for part in command):
+        container = executor.get("container", {})
+        command = container.get("command", [])
+        if named := face.embedded(container):
+            command[:] = ["python3", "-m", MODULE, face.DIGEST + named.digest]
+        elif any(OURS in part for part in command):
             command[:] = [part.replace(EXECUTOR, MODULE) for part in command]
 
 
 def main() -> None:
     """Run kfp's executor with this process's arguments."""
-    from kfp.dsl.executor_main import executor_main
+    os.environ["_KFP_RUNTIME"] = "true"  # which kfp's own command sets: imports less of kfp
+    with telling(), _component(sys.argv):
+        from kfp.dsl.executor_main import executor_main
 
-    with telling():
         executor_main()
+
+
+@contextlib.contextmanager
+def _component(arguments: list[str]) -> Iterator[None]:
+    """The face that the arguments name, in a file that they name meanwhile, too."""
+    named = face.in_command(arguments)
+    if named is None:
+        yield
+        return
+    with tempfile.TemporaryDirectory() as folder:
+        file = Path(folder, "ephemeral_component.py")  # as kfp's own command calls it
+        file.write_text(named.source(), "utf-8")
+        arguments += ["--component_module_path", str(file)]
+        yield
 
 
 @contextlib.contextmanager

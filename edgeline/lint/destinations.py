@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from edgeline.errors import UsageError
+from edgeline.lint import python_sources
 from edgeline.lint.documents import Document, Path_, Tree, at, listed, mapped
 from edgeline.lint.flow import Step, steps
 from edgeline.lint.rule import WARNING, Found, Rule
@@ -57,8 +58,11 @@ def published(pipeline: Mapping[str, Any], platform: Mapping[str, Any]) -> list[
 
 
 def _publishes(step: Step) -> bool:
+    named = python_sources.face_of(step.executor)
     texts = (*listed(step.executor, "container", "command"), step.component.get("executorLabel"))
-    return any(PUBLISH in str(text) for text in texts)
+    return any(PUBLISH in str(text) for text in texts) or (
+        named is not None and PUBLISH.endswith(f".{named.name}")
+    )
 
 
 def _mounts(platform: Mapping[str, Any], label: str) -> tuple[str, ...]:

@@ -7,7 +7,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from functools import lru_cache
 from typing import Any
 
-from edgeline.kubeflow import task
+from edgeline.kubeflow import face, task
 from edgeline.lint.documents import listed
 
 MODULES = (task.EXECUTOR, task.MODULE)
@@ -18,12 +18,22 @@ def runs_python(executor: Mapping[str, Any]) -> bool:
     return any(module in text for text in _texts(executor) for module in MODULES)
 
 
+def face_of(executor: Mapping[str, Any]) -> face.Face | None:
+    """The component of edgeline's that the task names; None where it names none."""
+    return face.in_command(list(_texts(executor)))
+
+
 def function(executor: Mapping[str, Any]) -> ast.FunctionDef | ast.AsyncFunctionDef | None:
-    """A component's function; None where it is inside the image, or cannot be read."""
+    """A component's function; None where it is inside the image, or cannot be read.
+
+    Of a component of edgeline's it is the installed one, of whatever version.
+    """
     texts = list(_texts(executor))
     if "--function_to_execute" not in texts[:-1]:
         return None
     name = texts[texts.index("--function_to_execute") + 1]
+    if named := face_of(executor):
+        texts = [face.source(named.name) or ""]
     for text in texts:
         if f"def {name}(" not in text:
             continue

@@ -30,6 +30,7 @@ from kfp.local.status import Status
 from edgeline import plugins
 from edgeline.components.notify.truth import NOTE
 from edgeline.errors import EdgelineError, at_path
+from edgeline.kubeflow.task import MODULE
 from edgeline.local import containers, kfp_parts, warm
 from edgeline.local.cache import CheckedCache
 from edgeline.local.plan import plan
@@ -209,6 +210,11 @@ def _handler(chain: _Lazy, watch: Callable[[list[str], Start], Status]) -> type:
 
         def validate_image(self, image: str) -> None:
             """Our images carry the packages that are installed here: nothing to warn of."""
+
+        def validate_not_container_component(self, full_command: list[str]) -> None:
+            """What edgeline compiled starts as a module of edgeline's, not of kfp's."""
+            if not any(MODULE in word for word in full_command):
+                super().validate_not_container_component(full_command)
 
         def run(self) -> Status:
             return watch(self.full_command, self._start)

@@ -30,6 +30,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from edgeline.kubeflow import face
+
 STAGES: dict[str, tuple[str, ...]] = {
     "light": (
         "kfp.dsl.executor",
@@ -116,9 +118,12 @@ class Warm:
         Args:
             stage: one of the stages given at the start.
             command: as kfp runs it in a container: a shell line, the component's
-                source, and the executor's arguments.
+                source, and the executor's arguments; or one that names a face of edgeline's.
             env: environment variables beside those of the run.
             log: the file to append to.
+
+        Raises:
+            EdgelineError: it names a face that this installation does not have.
         """
         source, arguments = _source_and_arguments(command)
         request = {"source": source, "arguments": arguments, "env": env, "log": str(log)}
@@ -160,7 +165,8 @@ def _short_place() -> str | None:
 
 def _source_and_arguments(command: Sequence[str]) -> tuple[str, list[str]]:
     start = command.index("--executor_input")
-    return command[start - 1], list(command[start:])
+    named = face.in_command(command)
+    return named.source() if named else command[start - 1], list(command[start:])
 
 
 def _serve(folder: str, stages: Sequence[str]) -> None:

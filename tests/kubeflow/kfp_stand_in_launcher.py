@@ -2,7 +2,7 @@
 
 Each task has a disk of its own, to which its inputs are copied from the object store and from
 which its outputs are copied back: a folder below `s3/` stands for the store. The task itself is
-real: kfp's `executor_main` on the source in the compiled pipeline.
+real: kfp's `executor_main` on the source in the compiled pipeline, or of the face that it names.
 
 | rule                                                     | where, below backend/src/v2/     |
 |----------------------------------------------------------|----------------------------------|
@@ -32,6 +32,8 @@ from pathlib import Path
 from typing import Any
 
 from kfp_stand_in_store import RefusedError, whole
+
+from edgeline.kubeflow import face
 
 MOST_ARGUMENT = 128 * 1024  # bytes
 LOGS = "executor-logs"
@@ -131,7 +133,9 @@ class Launcher:
                 raise RefusedError(f"argument list too long ({len(text.encode()):,} bytes)")
             arguments.append(text)
         place = arguments.index("--executor_input")
-        arguments[place - 1] = MOUNT.format(f"{disk}/") + arguments[place - 1]
+        named = face.in_command(arguments)
+        source = named.source() if named else arguments[place - 1]
+        arguments[:place] = [MOUNT.format(f"{disk}/") + source]
         return [word.replace("python3 -m", f"{sys.executable} -m") for word in arguments]
 
     def _stored(self, uri: str) -> Path:
