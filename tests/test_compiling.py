@@ -282,6 +282,9 @@ def test_for_a_cluster_no_pipeline_publishes_to_a_pod_s_own_disk(environment, se
                 pipeline, str(tmp_path / "out.yaml"), settings=settings, environment=place
             )
         where = setting.partition("=")[2] if setting else "edgeline-models"
+        if where.startswith("~"):
+            assert "'~/x', ~ would be the name of a folder here" in str(caught.value)
+            continue
         assert str(caught.value) == (
             f"The destination {where} is a folder on the own disk of the task's pod, and what is "
             "published there is gone when the pod is: give --set destination=s3://bucket/prefix."
