@@ -6,7 +6,6 @@ import asyncio
 import contextlib
 import logging
 import sys
-import tempfile
 from collections.abc import Awaitable, Callable, Coroutine, Iterator
 from functools import partial
 from pathlib import Path
@@ -81,7 +80,7 @@ async def _serve_until(
 ) -> None:
     parts = put_together(path, settings, forks)
     if settings.state:
-        _check_writable(Path(settings.state))
+        _check_there(Path(settings.state))
     # HTTP/2 is for gRPC, whose clients offer nothing else: browsers and curl offer both
     context = tls(settings, ("http/1.1", "h2"))
     listeners = await bind(parts.server, context)
@@ -112,18 +111,17 @@ async def _serve_until(
     await parts.close()
 
 
-def _check_writable(state: Path) -> None:
-    """Whether the state folder is there or can be made, and written to.
+def _check_there(state: Path) -> None:
+    """Whether the state folder is there or can be made.
 
-    A full disk is no reason not to serve: it is said where something is to be written.
+    A full disk, or one that became read-only, is no reason not to serve what is on it: that is said
+    where something is to be written.
 
     Raises:
-        UsageError: it cannot.
+        UsageError: it cannot be made.
     """
     try:
         state.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryFile(dir=state):
-            pass
     except OSError as error:
         sentence = f"--state {state} cannot be written ({error.strerror}): give another folder."
         if isinstance(found := at_path(error, sentence), UsageError):

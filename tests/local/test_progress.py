@@ -110,7 +110,7 @@ def test_a_run_removes_only_its_own_drafts(tmp_path: Path) -> None:
 def test_a_place_that_cannot_be_written_is_a_sentence(capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit) as ended, cli._sentences():
         raise PermissionError(13, "Permission denied", "models/taxi")
-    assert ended.value.code == 1
+    assert ended.value.code == 2
     assert capsys.readouterr().err == "Error: models/taxi: Permission denied.\n"
 
 
