@@ -123,7 +123,7 @@ class Http1(asyncio.Protocol):
         self._header_done = True
         version = self._parser.get_http_version()
         if version not in ("1.0", "1.1"):
-            self._fail(505, f"HTTP/{version} is not served here: ask by HTTP/1.1.")
+            self._fail(400, f"HTTP/{version} is not served here: ask by HTTP/1.1.")
             return
         if version == "1.0" and b"transfer-encoding" in self._headers:
             self._fail(400, "HTTP/1.0 has no Transfer-Encoding: ask by HTTP/1.1.")

@@ -29,7 +29,6 @@ REASONS = {
     501: b"Not Implemented",
     503: b"Service Unavailable",
     504: b"Gateway Timeout",
-    505: b"HTTP Version Not Supported",
 }
 
 
