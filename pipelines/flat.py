@@ -10,7 +10,7 @@ from edgeline.pipelines.parameter import Parameter
 
 
 @dataclass(frozen=True)
-class Place:
+class ParameterPlace:
     """What a name stands for: a parameter, or a field of one; then `field` is its name."""
 
     parameter: Parameter
@@ -27,7 +27,9 @@ class Place:
         return f"{self.parameter.called}.{self.field}" if self.field else self.parameter.called
 
 
-def find(name: str, parameters: Mapping[str, Parameter], where: str = "Parameter ") -> Place:
+def find(
+    name: str, parameters: Mapping[str, Parameter], where: str = "Parameter "
+) -> ParameterPlace:
     """The place of a name.
 
     Args:
@@ -38,12 +40,12 @@ def find(name: str, parameters: Mapping[str, Parameter], where: str = "Parameter
     """
     for each in parameters.values():
         if name in (each.name, each.called):
-            return Place(each)
+            return ParameterPlace(each)
     owner, dot, field = name.partition(".")
     for each in parameters.values():
         if dot and each.fields and owner in (each.name, each.called):
             if field in each.fields:
-                return Place(each, field)
+                return ParameterPlace(each, field)
             hint = did_you_mean(field, each.fields, f"{each.called} has")
             raise UsageError(f"{where}{name}: there is no such field. {hint}")
     found = fields_called(name, parameters)
@@ -60,6 +62,6 @@ def find(name: str, parameters: Mapping[str, Parameter], where: str = "Parameter
     raise UsageError(f"{where}{name}: the pipeline has no such parameter. {hint}")
 
 
-def fields_called(name: str, parameters: Mapping[str, Parameter]) -> list[Place]:
+def fields_called(name: str, parameters: Mapping[str, Parameter]) -> list[ParameterPlace]:
     """The fields of any object that have a name."""
-    return [Place(each, name) for each in parameters.values() if name in each.fields]
+    return [ParameterPlace(each, name) for each in parameters.values() if name in each.fields]

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from edgeline.components.settings.fields import Field, defaults_of, fields_of
+from edgeline.components.settings.fields import ParameterField, defaults_of, fields_of
 from edgeline.components.settings.objects import CACHE, CACHE_NAME, FORMS, PREFIX
 
 if TYPE_CHECKING:
@@ -53,7 +53,7 @@ class Parameter:
         return self.label or self.name
 
     @property
-    def fields(self) -> Mapping[str, Field]:
+    def fields(self) -> Mapping[str, ParameterField]:
         """Its fields by name; none where it is not an object of edgeline's."""
         return fields_of(self.struct) if self.struct else {}
 

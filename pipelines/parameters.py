@@ -16,7 +16,7 @@ from edgeline.components.settings.fields import check_field, check_object, short
 from edgeline.components.settings.objects import FORMS
 from edgeline.errors import UsageError, asked_for
 from edgeline.pipelines.constants import unfit
-from edgeline.pipelines.flat import Place, find
+from edgeline.pipelines.flat import ParameterPlace, find
 from edgeline.pipelines.parameter import TYPES, Parameter, labelled
 
 LARGEST = 2**53  # beyond it a double has no room for every integer
@@ -183,7 +183,7 @@ def check(
     return checked
 
 
-def _fields(place: Place, value: Any, name: str, where: str) -> dict[str, Any]:
+def _fields(place: ParameterPlace, value: Any, name: str, where: str) -> dict[str, Any]:
     """What a value sets of an object: a field, or those of it."""
     parameter, struct = place.parameter, place.parameter.struct
     assert struct is not None

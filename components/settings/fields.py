@@ -34,7 +34,7 @@ NOUNS = {
 
 
 @dataclass(frozen=True)
-class Field:
+class ParameterField:
     """A field of an object, or a parameter that stands alone.
 
     Attributes:
@@ -55,7 +55,7 @@ class Field:
 
 
 @cache
-def fields_of(struct: type[msgspec.Struct]) -> dict[str, Field]:
+def fields_of(struct: type[msgspec.Struct]) -> dict[str, ParameterField]:
     """The fields of a theme or of what is required, by name."""
     hints = get_type_hints(struct, include_extras=True)
     found = {}
@@ -68,7 +68,7 @@ def fields_of(struct: type[msgspec.Struct]) -> dict[str, Field]:
             default = each.default_factory()
         plain = get_origin(kind) or kind
         plain = type(get_args(kind)[0]) if plain is Literal else plain
-        found[each.name] = Field(
+        found[each.name] = ParameterField(
             each.name,
             KINDS[plain],
             hints[each.name],
@@ -80,7 +80,7 @@ def fields_of(struct: type[msgspec.Struct]) -> dict[str, Field]:
     return found
 
 
-def outputs() -> dict[str, Field]:
+def outputs() -> dict[str, ParameterField]:
     """Every field of any pipeline by its name, sorted: a name means one thing in all of them."""
     found = {
         name: each

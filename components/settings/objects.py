@@ -65,7 +65,7 @@ class Imported(Required, frozen=True):
     ]
 
 
-class Splits(msgspec.Struct, frozen=True):
+class SplitSettings(msgspec.Struct, frozen=True):
     """How rows are split."""
 
     split_ratios: Annotated[
@@ -229,7 +229,7 @@ class AnyEdge(CompiledEdge, frozen=True):
     quantisation: Quantisation = "float"
 
 
-class Delivery(msgspec.Struct, frozen=True):
+class DeliverySettings(msgspec.Struct, frozen=True):
     """Where the published bundle goes, and what it says of its making."""
 
     signing_keys: Annotated[
@@ -248,7 +248,7 @@ class Delivery(msgspec.Struct, frozen=True):
     ] = ""
 
 
-class Deployment(Delivery, frozen=True):
+class DeploymentSettings(DeliverySettings, frozen=True):
     """Where the published bundle goes, and what it says of its making."""
 
     sites: Annotated[
@@ -268,7 +268,7 @@ class Deployment(Delivery, frozen=True):
     ] = ""
 
 
-class Model(msgspec.Struct, frozen=True):
+class ModelSettings(msgspec.Struct, frozen=True):
     """What the imported model is."""
 
     sha256: Annotated[str, Meta(description="The expected digest of the model.")] = ""
@@ -330,24 +330,24 @@ FORMS = {
     "tabular": Form(
         Trained,
         {
-            "splits": Splits,
+            "splits": SplitSettings,
             "schema": Schema,
             "training": Training,
             "evaluation": Evaluation,
             "edge": ConvertedEdge,
-            "delivery": Deployment,
+            "delivery": DeploymentSettings,
         },
         {},
     ),
     "vision": Form(
         Trained,
         {
-            "splits": Splits,
+            "splits": SplitSettings,
             "schema": Schema,
             "training": Training,
             "evaluation": Evaluation,
             "edge": CompiledEdge,
-            "delivery": Deployment,
+            "delivery": DeploymentSettings,
         },
         {
             "training": {"task": "multiclass_classification", "batch_size": 64},
@@ -358,11 +358,11 @@ FORMS = {
     "pretrained": Form(
         Imported,
         {
-            "model": Model,
-            "splits": Splits,
+            "model": ModelSettings,
+            "splits": SplitSettings,
             "schema": Reading,
             "edge": AnyEdge,
-            "delivery": Delivery,
+            "delivery": DeliverySettings,
         },
         {
             "splits": {"split_ratios": {"train": 1, "eval": 2}},

@@ -25,7 +25,7 @@ WEEKDAYS = ("sun", "mon", "tue", "wed", "thu", "fri", "sat")
 
 
 @dataclass(frozen=True)
-class Field:
+class CronField:
     """What one of the six may say."""
 
     name: str
@@ -35,12 +35,12 @@ class Field:
 
 
 FIELDS = (
-    Field("second", 0, 59),
-    Field("minute", 0, 59),
-    Field("hour", 0, 23),
-    Field("day", 1, 31),
-    Field("month", 1, 12, MONTHS),
-    Field("weekday", 0, 6, WEEKDAYS),
+    CronField("second", 0, 59),
+    CronField("minute", 0, 59),
+    CronField("hour", 0, 23),
+    CronField("day", 1, 31),
+    CronField("month", 1, 12, MONTHS),
+    CronField("weekday", 0, 6, WEEKDAYS),
 )
 
 
@@ -76,7 +76,7 @@ def shortest_gap(cron: str) -> float:
     return float(min(later - earlier for earlier, later in pairwise(times)))
 
 
-def _values(part: str, field: Field) -> list[int]:
+def _values(part: str, field: CronField) -> list[int]:
     found: set[int] = set()
     for piece in part.split(","):
         span, slash, step = piece.partition("/")
@@ -95,7 +95,7 @@ def _values(part: str, field: Field) -> list[int]:
     return sorted(found)
 
 
-def _number(text: str, field: Field, names: tuple[str, ...]) -> int:
+def _number(text: str, field: CronField, names: tuple[str, ...]) -> int:
     if text.lower() in names:
         return names.index(text.lower()) + field.least
     if not re.fullmatch(r"[0-9]{1,9}", text):

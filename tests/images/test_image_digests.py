@@ -84,4 +84,4 @@ def test_from_a_push_to_a_run_from_the_mirror_by_digest(registry, tmp_path):
     finally:
         docker("rmi", copied, check=False)
     assert "validate" in output
-    assert list(tmp_path.glob("edgeline-runs/*/*/validate/report*"))
+    assert list(tmp_path.glob("edgeline-runs/*/*/validate/validation_report*"))
