@@ -13,10 +13,13 @@ from typing import Any
 
 from edgeline.client.lineage import artifacts_of
 from edgeline.client.stored import EXECUTION
+from edgeline.components.settings.objects import CACHE_NAME, PREFIX
 from edgeline.errors import EdgelineError
+from edgeline.kubeflow import versions
 from edgeline.stores import remote
 
-NAME = "cache_name"  # a pipeline's parameter: who gives one knows which results there are
+# by KFP's names, in one's own pipeline and in ours: who gives one knows which results there are
+PARAMETERS = frozenset({CACHE_NAME, PREFIX + CACHE_NAME})
 RUNS = 20  # the newest that are looked at
 
 
@@ -43,8 +46,8 @@ def check(server: Any, pipeline: str | None, name: str, root: str) -> None:
         raise EdgelineError(
             f"Earlier results of {name} lie at {found.partition('?')[0]}, and with the root {root} "
             f"KFP's launcher reads nothing from {remote.scheme(found)}://, so a task that takes "
-            f"one from the cache would fail: give another {NAME}, where the pipeline has that "
-            "parameter, run without the cache (caching: false in the environment's file, "
+            f"one from the cache would fail: give another {CACHE_NAME}, where the pipeline has "
+            "that parameter, run without the cache (caching: false in the environment's file, "
             "cache=False in Python), or keep the old root."
         )
 
@@ -82,5 +85,5 @@ def _root(server: Any, version: Any) -> str:
         found = server.get_pipeline_version(version.pipeline_id, version.pipeline_version_id)
     except ApiException:
         return ""
-    spec = found.pipeline_spec or {}
-    return str(spec.get("pipeline_spec", spec).get("defaultPipelineRoot") or "")
+    spec = versions.pipeline_of(found.pipeline_spec or {})
+    return str(spec.get("defaultPipelineRoot") or "")

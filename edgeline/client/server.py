@@ -126,7 +126,7 @@ def _start(server: Any, request: RunRequest, compiled: CompiledPipeline) -> Any:
     )
     found = asking(lambda: upload.find(server, wanted))
     root = str(compiled.documents[0].get("defaultPipelineRoot") or "")
-    if found.place and cached_inputs.NAME not in request.parameters:
+    if found.place and not cached_inputs.PARAMETERS & request.parameters.keys():
         known = found.place.id
         asking(lambda: cached_inputs.check(server, known, compiled.name, root))
     writes = request.shared and not found.version

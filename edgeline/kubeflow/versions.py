@@ -45,6 +45,12 @@ def digest(documents: Sequence[Any]) -> str:
     return hashlib.sha256(json.dumps(list(documents), sort_keys=True).encode()).hexdigest()[:16]
 
 
+def pipeline_of(spec: Mapping[str, Any]) -> Mapping[str, Any]:
+    """KFP's IR in what a server shows of a version, with or without its platform document."""
+    found: Mapping[str, Any] = spec.get("pipeline_spec", spec)
+    return found
+
+
 def _shown(spec: Any) -> list[Any]:
     """The documents of a version: the pipeline, and what it needs of a platform, if any."""
     if not isinstance(spec, Mapping):

@@ -68,6 +68,20 @@ def test_an_equal_pipeline_is_uploaded_once_and_named_as_in_git(
     assert path.stem in {version["display_name"] for version in server.versions.values()}
 
 
+def test_another_cache_is_not_asked_for_earlier_results(
+    server: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The way out that the refusal names, by the name that the pipeline has in its form."""
+    asked = []
+    monkeypatch.setattr("edgeline.client.cached_inputs.check", lambda *given: asked.append(given))
+    here = client(server)[0]
+    here.submit("taxi", name="first")
+    here.submit("taxi", name="second")
+    assert len(asked) == 1  # the first has no earlier one
+    here.submit("taxi", name="third", cache_name="2026-11")
+    assert len(asked) == 1
+
+
 @pytest.mark.parametrize("environment", ["", "onprem"])
 def test_pipeline_and_version_tell_their_parameters(environment: str, server: Any) -> None:
     """Kubeflow's form does not. A version's description is in an address, and so is short."""
