@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from typing import Any
 
-CHANNEL = "pipelinechannel--"
+from edgeline.formats.names import CHANNEL
 
 Json = dict[str, Any]
 

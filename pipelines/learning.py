@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from edgeline.components.faces import analyze, train, transform, validate
+from edgeline.pipelines.reading import fields
 from edgeline.pipelines.specialise import Channels
 
 
@@ -25,29 +26,25 @@ def learn(form: Channels, settings: Any, examples: Any) -> Learned:
         settings: the task of `Channels.settings`.
         examples: the output of ingest.
     """
-
-    def given(*fields: str) -> dict[str, Any]:
-        return {field: settings.outputs[field] for field in fields}
-
-    checked = validate(examples=examples, **given("schema_uri", "on_anomalies")).set_display_name(
-        "validate the data"
-    )
+    checked = validate(
+        examples=examples, **fields(settings, "schema_uri", "on_anomalies")
+    ).set_display_name("validate the data")
     made = transform(
         examples=examples,
         schema=checked.outputs["schema"],
         module=form["module"],
-        **given("beam_options", "analyzer_cache"),
+        **fields(settings, "beam_options", "analyzer_cache"),
     ).set_display_name("make the features")
     trained = train(
         transformed_examples=made.outputs["transformed_examples"],
         transform_graph=made.outputs["transform_graph"],
         module=form["module"],
         label=form["label"],
-        **given("task", "steps", "batch_size", "steps_per_epoch", "patience"),
-        **given("hyperparameters", "label_vocabulary", "seed", "checkpoint_dir"),
+        **fields(settings, "task", "steps", "batch_size", "steps_per_epoch", "patience"),
+        **fields(settings, "hyperparameters", "label_vocabulary", "seed", "checkpoint_dir"),
     ).set_display_name("train the model")
     model = trained.outputs["model"]
     analyzed = analyze(
-        examples=examples, model=model, **given("eval_config", "baseline_model_uri")
+        examples=examples, model=model, **fields(settings, "eval_config", "baseline_model_uri")
     ).set_display_name("evaluate the model")
     return Learned(model, analyzed.outputs["evaluation"], analyzed.outputs["blessed"])

@@ -12,14 +12,14 @@ import math
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
-from edgeline.components.settings.fields import check_field, check_object, short, whole
+from edgeline.components.settings.fields import check_field, check_object, short
 from edgeline.components.settings.objects import FORMS
 from edgeline.errors import UsageError, asked_for
+from edgeline.formats.doubles import LARGEST, whole
 from edgeline.pipelines.constants import unfit
 from edgeline.pipelines.flat import ParameterPlace, find
 from edgeline.pipelines.parameter import TYPES, Parameter, labelled
 
-LARGEST = 2**53  # beyond it a double has no room for every integer
 DEEPEST = 32  # lists and objects within each other; protobuf refuses more than about 50
 SETTINGS = "comp-settings"  # as kfp's compiler calls the component that knows a form's kind
 

@@ -14,18 +14,23 @@ def read(form: Channels, settings: Any) -> Any:
     Args:
         settings: the task of `Channels.settings`.
     """
-    fields = (
-        *("split_ratios", "split_key", "delimiter", "encoding"),
-        *("null_values", "column_types", "images"),
-    )
     return ingest(
         data=form["data"],
         cache_name=form.cache_name,
-        **{key: settings.outputs[key] for key in fields},
+        **fields(settings, "split_ratios", "split_key", "delimiter", "encoding"),
+        **fields(settings, "null_values", "column_types", "images"),
     ).set_display_name("read and split the data")
 
 
 def limits(settings: Any) -> dict[str, Any]:
     """Arguments of `verify`: how far an edge model may be from its original."""
-    fields = ("max_difference", "max_changed_decisions", "max_metric_drop")
-    return {key: settings.outputs[key] for key in fields}
+    return fields(settings, "max_difference", "max_changed_decisions", "max_metric_drop")
+
+
+def fields(settings: Any, *names: str) -> dict[str, Any]:
+    """Arguments of a component: the fields that are called as it calls them.
+
+    Args:
+        settings: the task of `Channels.settings`.
+    """
+    return {name: settings.outputs[name] for name in names}

@@ -7,13 +7,22 @@ from typing import Any
 from kfp import dsl
 
 from edgeline.components.faces import notify, publish, serve
+from edgeline.pipelines.reading import fields
 from edgeline.pipelines.specialise import Channels
 
-# of a run: what every bundle's provenance has
-RUN = {
-    "pipeline_name": dsl.PIPELINE_JOB_NAME_PLACEHOLDER,
-    "run_id": dsl.PIPELINE_JOB_ID_PLACEHOLDER,
-}
+
+def delivery(form: Channels, settings: Any) -> dict[str, Any]:
+    """Arguments of `publish`: where to, signed by whom, and of which run and commit.
+
+    Args:
+        settings: the task of `Channels.settings`.
+    """
+    return {
+        "destination": form["destination"],
+        **fields(settings, "signing_keys", "git_commit"),
+        "pipeline_name": dsl.PIPELINE_JOB_NAME_PLACEHOLDER,
+        "run_id": dsl.PIPELINE_JOB_ID_PLACEHOLDER,
+    }
 
 
 def ended(form: Channels) -> Any:

@@ -16,6 +16,7 @@ import numpy as np
 from edgeline.errors import EdgelineError
 from edgeline.formats import tflite
 from edgeline.formats.dtypes import Array
+from edgeline.formats.packing import packed
 from edgeline.formats.tflite import Model, Operator, Subgraph
 
 OF_SHAPES = ("SHAPE", "RANK")
@@ -101,7 +102,6 @@ def _run(path: Path, graph: Subgraph, wanted: set[int]) -> tuple[Mapping[int, ob
 def _rewritten(
     path: Path, model: Model, folded: set[int], shapes: Mapping[int, Any], values: Arrays
 ) -> bytes:
-    import flatbuffers
     from ai_edge_litert import schema_py_generated as schema
 
     changed = schema.ModelT.InitFromPackedBuf(path.read_bytes(), 0)
@@ -122,9 +122,7 @@ def _rewritten(
             changed.buffers.append(buffer)
     _drop_tensors(changed, graph, used)
     _drop_codes(changed)
-    builder = flatbuffers.Builder(1 << 20)
-    builder.Finish(changed.Pack(builder), file_identifier=b"TFL3")
-    return bytes(builder.Output())
+    return packed(changed, 1 << 20)
 
 
 def _drop_tensors(changed: Any, graph: Any, used: set[int]) -> None:

@@ -15,10 +15,12 @@ import math
 from collections.abc import Callable
 from typing import Any
 
-import flatbuffers
 import numpy as np
 import tensorflow as tf
 from ai_edge_litert import schema_py_generated as schema
+
+from edgeline.components.convert.lowering import Lowering
+from edgeline.formats.packing import packed
 
 SMALLEST_NORMAL = float(np.finfo(np.float32).tiny)
 _LARGEST = np.finfo(np.float32).max
@@ -26,8 +28,6 @@ _LARGE = 1e38  # above, XNNPACK's logarithm is wrong; below the largest float
 _REDUCED = 2.0**10  # above, XNNPACK's sine and cosine lose digits
 _BITS = 38  # of a limb of 1 / 2 pi: times 25 bits of a mantissa, it fits an int64
 _MOST = 104  # exponents of a float32 from that of 2**24 on
-
-Lowering = Callable[..., Any]
 
 
 def flushed(x: tf.Tensor) -> tf.Tensor:
@@ -72,9 +72,7 @@ def with_infinities(model: bytes) -> bytes:
             values[values == _LARGEST] = np.inf
             values[values == -_LARGEST] = -np.inf
             buffer.data = values.view(np.uint8)
-    builder = flatbuffers.Builder(len(model))
-    builder.Finish(found.Pack(builder), file_identifier=b"TFL3")
-    return bytes(builder.Output())
+    return packed(found, len(model))
 
 
 def _divide(_: tf.Operation, x: tf.Tensor, divisor: tf.Tensor) -> Any:
@@ -146,20 +144,18 @@ def _softplus(x: tf.Tensor) -> tf.Tensor:
     return tf.maximum(x, 0.0) + tf.math.log1p(tf.exp(-tf.abs(x)))
 
 
-def _log(x: tf.Tensor) -> tf.Tensor:
-    return tf.where(
-        tf.less(x, _LARGE), tf.math.log(x), tf.where(tf.math.is_finite(x), _log_of_large(x), x)
-    )
+def _logarithm(compute: Callable[[tf.Tensor], tf.Tensor]) -> Callable[[tf.Tensor], tf.Tensor]:
+    """log or log1p, which are one for large numbers."""
+
+    def whole(x: tf.Tensor) -> tf.Tensor:
+        large = tf.math.log(x * 0.25) + 2 * math.log(2)
+        beyond = tf.where(tf.math.is_finite(x), large, x)
+        return tf.where(tf.less(x, _LARGE), compute(x), beyond)
+
+    return whole
 
 
-def _log_of_large(x: tf.Tensor) -> tf.Tensor:
-    return tf.math.log(x * 0.25) + 2 * math.log(2)
-
-
-def _log1p(x: tf.Tensor) -> tf.Tensor:
-    return tf.where(
-        tf.less(x, _LARGE), tf.math.log1p(x), tf.where(tf.math.is_finite(x), _log_of_large(x), x)
-    )
+_log = _logarithm(tf.math.log)
 
 
 def _rsqrt(_: tf.Operation, x: tf.Tensor) -> Any:
@@ -262,7 +258,7 @@ NUMBERS: dict[str, Lowering] = {
     "Expm1": _kept(tf.math.expm1),
     "IsInf": _is_inf,
     "Log": _kept(_log),
-    "Log1p": _kept(_log1p),
+    "Log1p": _kept(_logarithm(tf.math.log1p)),
     "Max": _extreme(tf.reduce_max),
     "Min": _extreme(tf.reduce_min),
     "OneHot": _one_hot,

@@ -11,8 +11,9 @@ import copy
 from collections.abc import Mapping
 from typing import Any
 
-import flatbuffers
 from ai_edge_litert import schema_py_generated as schema
+
+from edgeline.formats.packing import packed
 
 SUBGRAPH_OPTIONS = (
     "bodySubgraphIndex",
@@ -61,9 +62,7 @@ def join(first: bytes, second: bytes) -> bytes:
     for output in signature.outputs:
         output.tensorIndex = moved[output.tensorIndex]
     joined.signatureDefs = [signature]
-    builder = flatbuffers.Builder(0)
-    builder.Finish(joined.Pack(builder), file_identifier=b"TFL3")
-    return bytes(builder.Output())
+    return packed(joined)
 
 
 def _append(start: Any, network: Any, inputs: Mapping[int, int]) -> None:

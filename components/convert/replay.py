@@ -1,10 +1,10 @@
 """Replay a signature of a SavedModel, operator by operator, into a function that LiteRT can have.
 
 The signature is frozen (variables become constants, calls are inlined) and its operators are
-built again in a new function. An operator in `lowering.LOWERINGS` is replaced by its entry;
-every other one is copied. What no entry takes stays as it is, so that the converter names it.
-What only training reads stays behind: custom gradients, which hold on to tensors of the graph
-that they were traced in, and what stops a gradient.
+built again in a new function. An operator in `lowering.LOWERINGS` or `extremes.NUMBERS` is
+replaced by its entry; every other one is copied. What no entry takes stays as it is, so that the
+converter names it. What only training reads stays behind: custom gradients, which hold on
+to tensors of the graph that they were traced in, and what stops a gradient.
 
 Large constants become variables again: a constant lies in the graph's description, of which
 saving and converting keep some twenty copies at once.

@@ -11,6 +11,7 @@ from edgeline.artifacts.bundle import Signature, Tensor
 from edgeline.components.import_model.wanted import Wanted
 from edgeline.errors import EdgelineError
 from edgeline.formats import tflite
+from edgeline.formats.packing import packed
 from edgeline.formats.quantisation import DYNAMIC, FLOAT, FP16, INT8, INT16X8
 
 MOST_LABELS = 1 << 24  # bytes
@@ -125,7 +126,6 @@ def _signed(
     data: bytes, subgraph: int, inputs: Mapping[str, int], outputs: Mapping[str, int]
 ) -> bytes:
     """The same model with one signature, `serving_default`."""
-    import flatbuffers
     from ai_edge_litert import schema_py_generated as schema
 
     def maps(names: Mapping[str, int]) -> list[object]:
@@ -141,6 +141,4 @@ def _signed(
     signature.signatureKey, signature.subgraphIndex = models.SERVING, subgraph
     signature.inputs, signature.outputs = maps(inputs), maps(outputs)
     model.signatureDefs = [signature]
-    builder = flatbuffers.Builder(len(data) + 4096)
-    builder.Finish(model.Pack(builder), file_identifier=b"TFL3")
-    return bytes(builder.Output())
+    return packed(model, len(data) + 4096)

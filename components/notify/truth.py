@@ -16,6 +16,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from edgeline.artifacts.bundle import FORMAT
+from edgeline.artifacts.folder import LISTING
 from edgeline.artifacts.verdicts import VERDICTS, reasons_against
 from edgeline.errors import EdgelineError, UsageError
 from edgeline.kubeflow import pods
@@ -24,8 +26,6 @@ from edgeline.kubeflow.run_tasks import run_state, task_names, tasks_of
 from edgeline.stores import storage
 
 NOTE = "tasks.json"  # beside the tasks' folders: what `edgeline run` tells the exit handler
-BUNDLE = "bundle/v1"
-LISTING = "artifact.json"
 API = "http://ml-pipeline.kubeflow:8888"  # where KFP's manifests put it
 LOOKS, PAUSE = 6, 5.0  # KFP's agent tells the server of a node within seconds
 PENDING = ("running", "waiting", "unknown")
@@ -153,7 +153,7 @@ def _artifacts(folder: str) -> tuple[tuple[str, ...] | None, tuple[str, ...]]:
             name = rest.rpartition("/")[2]
             if name == LISTING:
                 listing = json.loads(_text(file))
-                if listing.get("edgeline_schema") == BUNDLE:
+                if listing.get("edgeline_schema") == FORMAT:
                     published.append(str(listing["metadata"]["uri"]))
             elif name in VERDICTS:
                 refused += [f"{task}: {reason}" for reason in reasons_against(name, _text(file))]

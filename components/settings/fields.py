@@ -13,6 +13,7 @@ from msgspec import Meta
 
 from edgeline.components.settings.objects import FORMS, Form
 from edgeline.errors import EdgelineError, did_you_mean
+from edgeline.formats.doubles import whole
 
 SHOWN = 60  # characters of a value in a message
 KINDS = {  # by Python's type: KFP's name
@@ -163,17 +164,6 @@ def absent(form: Form, values: Mapping[str, Mapping[str, Any]]) -> Iterator[str]
         theme, _, name = place.partition(".")
         if not values[theme].get(name):
             yield place
-
-
-def whole(value: Any) -> Any:
-    """A value as it was written: KFP has made 3 a 3.0."""
-    if isinstance(value, Mapping):
-        return {key: whole(each) for key, each in value.items()}
-    if isinstance(value, (list, tuple)):
-        return [whole(each) for each in value]
-    if isinstance(value, float) and value.is_integer() and abs(value) <= 2**53:
-        return int(value)
-    return value
 
 
 def short(value: Any) -> str:

@@ -20,6 +20,7 @@ from edgeline.components.train.report import write_report
 from edgeline.components.transform.saved_graph import SavedGraph, vocabulary
 from edgeline.components.transform.transform import GRAPH_SCHEMA
 from edgeline.errors import EdgelineError
+from edgeline.formats.doubles import whole
 from edgeline.runtimes.metrics import NAMES
 
 
@@ -66,7 +67,7 @@ def train(
     labels = vocabulary(graph_artifact.path, label_vocabulary) if label_vocabulary else None
     for output, needed in graph_artifact.metadata["dependencies"].items():
         check_names([output, *needed])
-    given = _whole(hyperparameters or {})
+    given = whole(hyperparameters or {})
     identity = {
         "transformed": transformed.digest,
         "module": hashlib.sha256(user_code.read_source(module)).hexdigest(),
@@ -117,12 +118,3 @@ def _metrics(
         if name.removeprefix("val_") not in NAMES or not judged
     }
     return {**told, **{f"val_{name}": value for name, value in judged.items()}}
-
-
-def _whole(value: object) -> Any:
-    """JSON as the user wrote it: KFP carries each number of a parameter as a float."""
-    if isinstance(value, float) and value.is_integer():
-        return int(value)
-    if isinstance(value, Mapping):
-        return {name: _whole(entry) for name, entry in value.items()}
-    return [_whole(entry) for entry in value] if isinstance(value, list) else value

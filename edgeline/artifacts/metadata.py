@@ -19,12 +19,12 @@ from typing import Any
 
 from edgeline.artifacts import folder
 from edgeline.errors import EdgelineError
+from edgeline.formats.doubles import LARGEST
 
 __all__ = ["record", "record_metrics"]
 
 MOST = 200  # bytes of an artifact's metadata as JSON
 LONGEST_NAME = 255  # characters of a name, in the store's database
-WHOLE = 2**53  # the store keeps numbers as doubles, which hold each whole number up to here
 
 
 def record(artifact: Any, facts: Mapping[str, object], *headline: str) -> None:
@@ -95,7 +95,7 @@ def _scalar(value: Any, name: str) -> Any:
         return value.isoformat()
     if isinstance(value, (timedelta, PurePath)):
         return _text(str(value))
-    if isinstance(value, int) and abs(value) > WHOLE:
+    if isinstance(value, int) and abs(value) > LARGEST:
         return str(value) if abs(value) < 10**MOST else None
     if value is None or isinstance(value, int):
         return value

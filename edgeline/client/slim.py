@@ -15,14 +15,14 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from edgeline.formats.bare_python import bare_source
+from edgeline.formats.names import CHANNEL
 from edgeline.kubeflow import face
+from edgeline.kubeflow.task import EXECUTOR
 from edgeline.lint.flow import steps
 
 Json = dict[str, Any]
 
-CHANNEL = "pipelinechannel--"  # begins the name of a value that kfp's compiler hands to a group
 KFP_TYPES = "system."  # begins the titles of KFP's own artifact types
-KFP_COMMAND = "kfp.dsl.executor_main"  # in the command of a component that is a Python function
 
 
 def slim(pipeline: Json) -> None:
@@ -39,7 +39,7 @@ def slim(pipeline: Json) -> None:
     for name, component in components.items():
         container = executors.get(component.get("executorLabel"), {}).get("container", {})
         command = container.get("command", [])
-        ours = any(KFP_COMMAND in word for word in command[:-1])
+        ours = any(EXECUTOR in word for word in command[:-1])
         if ours:
             words = (re.sub(r"[ ]{2,}", " ", word) for word in command[:-1])
             container["command"] = [*words, bare_source(command[-1])]

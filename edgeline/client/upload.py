@@ -14,6 +14,7 @@ from edgeline.kubeflow.api import (
     ServerPipeline,
     experiment_id,
     has_teams,
+    new_experiment,
     pipeline_versions,
     pipelines_called,
 )
@@ -137,13 +138,11 @@ def experiment(server: Any, name: str, shared: bool) -> str:
         ApiException: one may not make any. Before something is uploaded for all teams it is
             asked for even where the experiment is there: the server checks no rights to upload.
     """
-    from kfp_server_api import ApiException, V2beta1Experiment
+    from kfp_server_api import ApiException
 
     if shared and has_teams(server):
-        new = V2beta1Experiment(display_name=name, namespace=server.get_user_namespace())
         try:
-            made = server._experiment_api.experiment_service_create_experiment(experiment=new)
-            return str(made.experiment_id)
+            return new_experiment(server, name)
         except ApiException as error:
             if error.status in REFUSED:
                 raise

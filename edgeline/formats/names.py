@@ -21,6 +21,8 @@ SUBDOMAIN = re.compile(
 )
 # the only roots that KFP's launcher can write to
 ROOT = re.compile(r"(gs|s3|minio)://[^/\s]+(/\S*)?")
+# begins the name of what kfp's compiler hands to a group, such as a condition or loop
+CHANNEL = "pipelinechannel--"
 EXPERIMENT_BYTES = 128
 RUN_CHARACTERS = 255
 

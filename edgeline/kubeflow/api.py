@@ -239,17 +239,28 @@ def experiment_id(client: Any, name: str) -> str:
     Raises:
         ApiException: one may not look, or not make any.
     """
-    from kfp_server_api import ApiException, V2beta1Experiment
+    from kfp_server_api import ApiException
 
     if found := _experiment(client, name):
         return found
-    new = V2beta1Experiment(display_name=name, namespace=client.get_user_namespace())
     try:
-        made = client._experiment_api.experiment_service_create_experiment(experiment=new)
+        return new_experiment(client, name)
     except ApiException as error:
         if error.status == CONFLICT and (found := _experiment(client, name)):
             return found
         raise
+
+
+def new_experiment(client: Any, name: str) -> str:
+    """The identifier of an experiment that is made now.
+
+    Raises:
+        ApiException: one may not make any, or it is there.
+    """
+    from kfp_server_api import V2beta1Experiment
+
+    new = V2beta1Experiment(display_name=name, namespace=client.get_user_namespace())
+    made = client._experiment_api.experiment_service_create_experiment(experiment=new)
     return str(made.experiment_id)
 
 

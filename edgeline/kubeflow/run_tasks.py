@@ -17,6 +17,8 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Literal
 
+from edgeline.kubeflow import versions
+
 # the words of `edgeline.local.tasks.TaskState`
 State = Literal[
     "waiting", "running", "succeeded", "cached", "failed", "canceled", "skipped", "unknown"
@@ -83,7 +85,7 @@ def task_names(spec: Any) -> dict[str, bool]:
     Args:
         spec: KFP's IR as the server shows it, with or without its platform document.
     """
-    pipeline = spec.get("pipeline_spec", spec)
+    pipeline = versions.pipeline_of(spec)
     components = pipeline.get("components", {})
     found: dict[str, bool] = {}
     for holder in (pipeline["root"], *components.values()):

@@ -39,7 +39,7 @@ TERMINATION_LOG = Path("/dev/termination-log")  # where Kubernetes looks, by def
 MOST_MESSAGE = 4096  # bytes that the kubelet reads
 
 MODULE = "edgeline.kubeflow.task"
-EXECUTOR = "kfp.dsl.executor_main"
+EXECUTOR = "kfp.dsl.executor_main"  # in the command of a component that is a Python function
 OURS = "from edgeline.components."  # in the source of what runs in edgeline's images
 
 

@@ -86,7 +86,7 @@ def _said(tree: Tree) -> Iterator[_Said]:
     named: dict[str, list[PublishTask]] = {}
     for document in tree.of("IR", "PipelineVersion"):
         above, pipeline = document.pipeline or ((), {})
-        found = published(pipeline, _platform(tree, document))
+        found = published(pipeline, tree.platform_of(document))
         named.setdefault(str(at(pipeline, "pipelineInfo", "name")), []).extend(found)
         for entry in found:
             by = f"{entry.task} publishes to"
@@ -98,16 +98,6 @@ def _said(tree: Tree) -> Iterator[_Said]:
             value = at(schedule.value, "parameters", name)
             by = f"schedule {schedule.value.get('name')} publishes to"
             yield _Said(schedule.document, schedule.at("parameters", name), by, value, mounts)
-
-
-def _platform(tree: Tree, document: Document) -> Mapping[str, Any]:
-    """The platform document of a compiled pipeline: in the object, or the next one in the file."""
-    if document.kind == "PipelineVersion":
-        return mapped(document.value, "spec", "platformSpec")
-    for other in tree.documents:
-        if (other.file, other.index) == (document.file, document.index + 1):
-            return other.value
-    return {}
 
 
 def _malformed(tree: Tree) -> Iterator[Found]:

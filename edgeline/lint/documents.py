@@ -131,6 +131,15 @@ class Tree:
         """The documents of some kinds that are objects of their own."""
         return (entry for entry in self.documents if entry.kind in kinds and not entry.patch)
 
+    def platform_of(self, document: Document) -> Mapping[str, Any]:
+        """What a compiled pipeline needs of a platform: in its manifest, or the file's next
+        document; empty where it needs nothing."""
+        if document.kind == "PipelineVersion":
+            return mapped(document.value, "spec", "platformSpec")
+        place = (document.file, document.index + 1)
+        beside = (other.value for other in self.documents if (other.file, other.index) == place)
+        return next((value for value in beside if "platforms" in value), {})
+
 
 def read(paths: Sequence[str | Path]) -> Tree:
     """Read files, and folders with all that is below them.

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
-from typing import Any
+from collections.abc import Iterator
 
 from edgeline.lint import workflow
-from edgeline.lint.documents import Document, Tree, mapped
+from edgeline.lint.documents import Tree
 from edgeline.lint.rule import WARNING, Found, Rule
 
 NEAR = 0.9  # of the limit: the estimate is within a tenth of what was measured
@@ -25,21 +24,9 @@ CUTS = {
 def _too_large(tree: Tree) -> Iterator[Found]:
     for document in tree.of("IR", "PipelineVersion"):
         above, pipeline = document.pipeline or ((), {})
-        size = workflow.estimate(pipeline, _platform(tree, document))
+        size = workflow.estimate(pipeline, tree.platform_of(document))
         if size.total > NEAR * workflow.COMPRESSED:
             yield Found(document, (*above, "pipelineInfo", "name"), _said(size))
-
-
-def _platform(tree: Tree, document: Document) -> Mapping[str, Any]:
-    """What a pipeline needs of a platform: in its manifest, or the file's next document."""
-    if document.kind == "PipelineVersion":
-        return mapped(document.value, "spec", "platformSpec")
-    beside = (
-        other.value
-        for other in tree.documents
-        if (other.file, other.index) == (document.file, document.index + 1)
-    )
-    return next((value for value in beside if "platforms" in value), {})
 
 
 def _said(size: workflow.WorkflowSize) -> str:

@@ -10,8 +10,7 @@ from typing import Any
 
 from kfp.local.orchestrator.enhanced_dag_orchestrator import ConditionEvaluator
 
-CHANNEL = "pipelinechannel--"
-
+from edgeline.formats.names import CHANNEL
 
 _resolve = ConditionEvaluator._resolve_pipeline_channel
 

@@ -11,6 +11,7 @@ from typing import Any
 from kfp.local.io import IOStore
 
 from edgeline.errors import EdgelineError
+from edgeline.formats.names import CHANNEL
 
 LOOP = "for-loop-"  # how kfp's compiler names loops
 
@@ -29,7 +30,7 @@ def get_task_output(store: Any, task: str, key: str) -> Any:
         if not task.startswith(LOOP):
             raise
         raise EdgelineError(
-            f"dsl.Collected takes {key.removeprefix('pipelinechannel--')} of the loop {task}, "
+            f"dsl.Collected takes {key.removeprefix(CHANNEL)} of the loop {task}, "
             "which had nothing to go through: Kubeflow Pipelines ends a run there. Put the loop "
             "and the task that collects into a dsl.If on a task's bool output, such as "
             "has_targets of the component plan."

@@ -6,6 +6,8 @@ import re
 from dataclasses import dataclass, replace
 from typing import Any
 
+from edgeline.formats.names import CHANNEL
+
 CHOICE = "condition-branches-"  # how kfp's compiler names an If with an Elif or Else
 
 
@@ -128,7 +130,7 @@ def _is_exit_handler(task: Any) -> bool:
 
 def _words(condition: str) -> str:
     """A condition for people: `analyze-blessed`, not KFP's expression around it."""
-    words = condition.replace("inputs.parameter_values['pipelinechannel--", "").replace("']", "")
+    words = condition.replace(f"inputs.parameter_values['{CHANNEL}", "").replace("']", "")
     words = re.sub(r"!\((\S+) == false\)", r"\1", words.replace(" == true", ""))
     words = re.sub(r"!\(([^()]*)\)|(\S+) == false", r"not \1\2", words)
     return words.replace(" && ", " and ").replace(" || ", " or ")

@@ -31,6 +31,7 @@ from pathlib import Path
 from typing import Any
 
 from edgeline.kubeflow import face
+from edgeline.kubeflow.task import EXECUTOR
 
 STAGES: dict[str, tuple[str, ...]] = {
     "light": (
@@ -241,7 +242,7 @@ def _execute(request: dict[str, Any]) -> None:
             path = Path(folder, "ephemeral_component.py")
             path.write_text(request["source"])
             sys.argv = ["executor", "--component_module_path", str(path), *request["arguments"]]
-            runpy.run_module("kfp.dsl.executor_main", run_name="__main__", alter_sys=False)
+            runpy.run_module(EXECUTOR, run_name="__main__", alter_sys=False)
         code = 0
     except SystemExit as exit_:
         code = exit_.code if isinstance(exit_.code, int) else 1

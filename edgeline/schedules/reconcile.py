@@ -16,6 +16,8 @@ from functools import cache, partial
 from typing import Any, TypeVar
 
 from edgeline.errors import EdgelineError, UsageError
+from edgeline.formats.doubles import whole
+from edgeline.kubeflow import versions
 from edgeline.kubeflow.api import (
     UNAVAILABLE,
     ServerPipeline,
@@ -320,8 +322,7 @@ def _experiment(client: Any, key: str) -> str:
 
 def _checked_parameters(schedule: Schedule, version: Any) -> Facts:
     """The parameters of a schedule by the server's names."""
-    spec = version.pipeline_spec or {}
-    spec = spec.get("pipeline_spec", spec)  # with a platform's part beside it
+    spec = versions.pipeline_of(version.pipeline_spec or {})
     if not spec:
         return schedule.parameters
     known = parameters.from_spec(spec)
@@ -343,15 +344,4 @@ def _instant(time: datetime | None) -> str | None:
 
 def _plain(value: Any) -> Any:
     """Parameters as JSON has them, where 3 and 3.0 are one number."""
-    plain = json.loads(json.dumps(value, default=str))
-    return _numbers(plain)
-
-
-def _numbers(value: Any) -> Any:
-    if isinstance(value, dict):
-        return {key: _numbers(below) for key, below in value.items()}
-    if isinstance(value, list):
-        return [_numbers(below) for below in value]
-    if isinstance(value, float) and value.is_integer():
-        return int(value)
-    return value
+    return whole(json.loads(json.dumps(value, default=str)))

@@ -21,8 +21,8 @@ from edgeline.components.faces import (
     publish,
     verify,
 )
-from edgeline.pipelines.reading import limits, read
-from edgeline.pipelines.release import RUN, ended
+from edgeline.pipelines.reading import fields, limits, read
+from edgeline.pipelines.release import delivery, ended
 from edgeline.pipelines.specialise import Channels, Generic, specialise
 
 
@@ -47,10 +47,7 @@ def _graph(form: Channels) -> None:
         published = {
             "edge_model": edge_model,
             "name": form["model_name"],
-            "destination": form["destination"],
-            "signing_keys": settings.outputs["signing_keys"],
-            "git_commit": settings.outputs["git_commit"],
-            **RUN,
+            **delivery(form, settings),
         }
         checked = [placed] if placed else []
         verified = verify(**compared).set_display_name("verify the edge model")
@@ -91,19 +88,18 @@ def _graph(form: Channels) -> None:
     def converted() -> tuple[Any, Any]:
         """The model as an edge model, and where its operators go."""
         task = convert(
-            model=model, examples=examples, **given("quantisation", "io", "representative_rows")
+            model=model,
+            examples=examples,
+            **fields(settings, "quantisation", "io", "representative_rows"),
         )
         edge_model = task.set_display_name("convert to LiteRT").outputs["edge_model"]
         return edge_model, placed(edge_model)
 
     def placed(edge_model: Any) -> Any:
         """The task that finds where the operators go."""
-        return check(edge_model=edge_model, **given("require_mapped")).set_display_name(
+        return check(edge_model=edge_model, **fields(settings, "require_mapped")).set_display_name(
             "check for the Edge TPU"
         )
-
-    def given(*fields: str) -> dict[str, Any]:
-        return {field: settings.outputs[field] for field in fields}
 
     with dsl.ExitHandler(ended(form), name="from model to bundles"):
         settings = form.settings()
@@ -111,8 +107,8 @@ def _graph(form: Channels) -> None:
         imported = import_model(
             source=form["source"],
             cache_name=form.cache_name,
-            **given("sha256", "task", "labels", "label", "label_type", "signature"),
-            **given("input_shape", "scaling", "logits", "rename"),
+            **fields(settings, "sha256", "task", "labels", "label", "label_type", "signature"),
+            **fields(settings, "input_shape", "scaling", "logits", "rename"),
         ).set_display_name("import the model")
         kind, model = imported.outputs["kind"], imported.outputs["model"]
         with dsl.If(kind == "onnx", name="if ONNX"):

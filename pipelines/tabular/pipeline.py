@@ -12,8 +12,8 @@ from kfp import dsl
 
 from edgeline.components.faces import convert, model_card, verify
 from edgeline.pipelines.learning import learn
-from edgeline.pipelines.reading import limits, read
-from edgeline.pipelines.release import RUN, ended, publish_and_serve
+from edgeline.pipelines.reading import fields, limits, read
+from edgeline.pipelines.release import delivery, ended, publish_and_serve
 from edgeline.pipelines.specialise import Channels, Generic
 from edgeline.pipelines.specialise import specialise as of_generic
 
@@ -28,8 +28,7 @@ def _graph(form: Channels) -> None:
             converted = convert(
                 model=learned.model,
                 examples=examples,
-                quantisation=settings.outputs["quantisation"],
-                representative_rows=settings.outputs["representative_rows"],
+                **fields(settings, "quantisation", "representative_rows"),
             ).set_display_name("convert to LiteRT")
             verified = verify(
                 model=learned.model,
@@ -44,10 +43,7 @@ def _graph(form: Channels) -> None:
                     evaluation=learned.evaluation,
                     verification=verified.outputs["verification"],
                     name=form["model_name"],
-                    destination=form["destination"],
-                    signing_keys=settings.outputs["signing_keys"],
-                    git_commit=settings.outputs["git_commit"],
-                    **RUN,
+                    **delivery(form, settings),
                 )
             model_card(
                 model=learned.model,

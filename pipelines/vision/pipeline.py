@@ -17,8 +17,8 @@ from edgeline.components.faces import (
     verify,
 )
 from edgeline.pipelines.learning import learn
-from edgeline.pipelines.reading import limits, read
-from edgeline.pipelines.release import RUN, ended, publish_and_serve
+from edgeline.pipelines.reading import fields, limits, read
+from edgeline.pipelines.release import delivery, ended, publish_and_serve
 from edgeline.pipelines.specialise import Channels, Generic, specialise
 
 
@@ -36,14 +36,13 @@ def _graph(form: Channels) -> None:
                 model=learned.model,
                 examples=examples,
                 quantisation="int8",
-                representative_rows=settings.outputs["representative_rows"],
-                io=settings.outputs["io"],
                 batch=1,
+                **fields(settings, "representative_rows", "io"),
             ).set_display_name("convert to int8")
             placed = check(
                 edge_model=integer.outputs["edge_model"],
                 target="edgetpu",
-                require_mapped=settings.outputs["require_mapped"],
+                **fields(settings, "require_mapped"),
             ).set_display_name("check for the Edge TPU")
             compared = verify(
                 model=learned.model,
@@ -53,10 +52,7 @@ def _graph(form: Channels) -> None:
             ).set_display_name("verify int8")
             provenance = {
                 "evaluation": learned.evaluation,
-                "destination": form["destination"],
-                "signing_keys": settings.outputs["signing_keys"],
-                "git_commit": settings.outputs["git_commit"],
-                **RUN,
+                **delivery(form, settings),
             }
             with dsl.If(compared.outputs["approved"] == True, name="if int8 is approved"):  # noqa: E712
                 publish_and_serve(

@@ -130,6 +130,8 @@ class Http1(asyncio.Protocol):
             return
         settings = self.server.settings
         self._read_target()
+        if version == "1.1" and b"host" not in self._headers:  # RFC 9112, section 3.2
+            self._fail(400, "HTTP/1.1 needs a Host header.")
         announced = whole(self._headers.get(b"content-length", b"0").strip(b" \t"), 20)
         if announced is None:
             self._fail(400, "Content-Length is not a number of bytes.")
@@ -217,12 +219,10 @@ class Http1(asyncio.Protocol):
 
     def _read_target(self) -> None:
         """Take the host of a target in absolute form, as a client of a proxy sends it (RFC 9112,
-        section 3.2.2); without one, HTTP/1.1 has to name it in `Host` (section 3.2)."""
+        section 3.2.2)."""
         if found := None if self._target[:1] == b"/" else _ABSOLUTE.fullmatch(self._target):
             self._headers[b"host"] = found[1]
             self._target = found[2] if found[2].startswith(b"/") else b"/" + found[2]
-        if b"host" not in self._headers and self._parser.get_http_version() == "1.1":
-            self._fail(400, "HTTP/1.1 needs a Host header.")
 
     def _go_on(self) -> None:
         """Parse and answer, in turns, until something has to be waited for.

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from pathlib import Path
 
-import flatbuffers
 import numpy as np
 import pytest
 from ai_edge_litert import schema_py_generated as schema
@@ -12,6 +11,7 @@ from ai_edge_litert import schema_py_generated as schema
 from edgeline.components.compile.fixed_shapes import fix_shapes
 from edgeline.errors import EdgelineError
 from edgeline.formats import tflite
+from edgeline.formats.packing import packed
 from edgeline.runtimes.interpreter import load
 
 DATA = Path(__file__).parents[2] / "data"
@@ -79,8 +79,6 @@ def test_a_shape_that_depends_on_values_is_named(tmp_path):
 def changed(folder, change):
     model = schema.ModelT.InitFromPackedBuf((DATA / "cnn_float.tflite").read_bytes(), 0)
     change(model)
-    builder = flatbuffers.Builder(0)
-    builder.Finish(model.Pack(builder), file_identifier=b"TFL3")
     path = folder / "changed.tflite"
-    path.write_bytes(bytes(builder.Output()))
+    path.write_bytes(packed(model))
     return path

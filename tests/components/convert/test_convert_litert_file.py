@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
-import flatbuffers
 import numpy as np
 import pyarrow.parquet as pq
 import pytest
@@ -24,6 +23,7 @@ from edgeline.components.verify.findings import Limits
 from edgeline.components.verify.verify import verify
 from edgeline.errors import EdgelineError
 from edgeline.formats import tflite
+from edgeline.formats.packing import packed
 
 pytestmark = pytest.mark.slow
 
@@ -164,9 +164,7 @@ def test_a_fixed_batch_is_calibrated_row_by_row(tmp_path):
     model = schema.ModelT.InitFromPackedBuf((DATA / "cnn_float.tflite").read_bytes(), 0)
     for tensor in model.subgraphs[0].tensors:
         tensor.shapeSignature = None  # which had -1 for the batch
-    builder = flatbuffers.Builder(0)
-    builder.Finish(model.Pack(builder), file_identifier=b"TFL3")
-    (tmp_path / "one.tflite").write_bytes(bytes(builder.Output()))
+    (tmp_path / "one.tflite").write_bytes(packed(model))
     import_model(str(tmp_path / "one.tflite"), str(tmp_path / "one"))
     rows = np.random.default_rng(0).random((30, 28, 28, 1), np.float32)
     arrays = {"image": rows}
