@@ -265,7 +265,9 @@ def test_in_a_folder_older_versions_stay_beside_the_new_one(tmp_path):
     second = compile_pipeline("taxi", folder, kubernetes=True, settings=("steps=7",))
     found = sorted(path.relative_to(folder).as_posix() for path in Path(folder).rglob("*.yaml"))
     names = sorted(path.name for path in (first, second))
-    assert found == ["pipelines/taxi.yaml", *(f"versions/{name}" for name in names)]
+    pipelines = ["pipelines/folder.yaml", "pipelines/taxi.yaml"]
+    versions = ["versions/folder.yaml", *(f"versions/{name}" for name in names)]
+    assert found == pipelines + versions
     manifest = yaml.load(second.read_text(), yaml.CSafeLoader)
     assert manifest["metadata"]["annotations"]["argocd.argoproj.io/sync-wave"] == "1"
 

@@ -21,6 +21,13 @@ from edgeline.environments import NAMES
     metavar="NAME",
     help=f"The environment to compile for: {', '.join(NAMES)}, or a file.",
 )
+@click.option(
+    "--current",
+    callback=new_path,
+    metavar="FILE",
+    help="With --kubernetes: name the version in FILE (versions.yaml beside schedules.yaml), which "
+    "schedules with `version: current` read.",
+)
 @setting
 def compile_(
     pipeline: str,
@@ -28,6 +35,7 @@ def compile_(
     kubernetes: bool,
     namespace: str | None,
     environment: str | None,
+    current: str | None,
     settings: tuple[str, ...],
 ) -> None:
     """Compile PIPELINE to KFP's YAML or to Kubernetes manifests.
@@ -36,7 +44,9 @@ def compile_(
     """
     from edgeline.client.compiling import compile_pipeline, unpinned
 
-    path = compile_pipeline(pipeline, output, kubernetes, namespace, settings, environment or "")
+    path = compile_pipeline(
+        pipeline, output, kubernetes, namespace, settings, environment or "", current=current
+    )
     click.echo(path)
     if tags := unpinned(path):
         click.echo(

@@ -62,12 +62,13 @@ def diff(file: str, newer: bool, host: str | None, namespace: str | None) -> Non
 
 @schedules.command()
 @click.argument("file", callback=existing)
+@click.option("--prune", is_flag=True, help="Delete what FILE created and no longer has, too.")
 @_server
-def apply(file: str, host: str | None, namespace: str | None) -> None:
-    """Create and change recurring runs as in FILE; removed ones stay (see `prune`)."""
+def apply(file: str, prune: bool, host: str | None, namespace: str | None) -> None:
+    """Create and change recurring runs as in FILE; removed ones stay without --prune."""
     client, changes, declared = _changes(file, host, namespace)
     # a second one of a declared schedule is a remnant, not something that was taken out
-    _make(client, [change for change in changes if change.name in declared])
+    _make(client, [change for change in changes if prune or change.name in declared])
 
 
 @schedules.command()

@@ -14,6 +14,7 @@ from edgeline.client.slim import drop_unused_outputs, slim
 from edgeline.errors import UsageError
 from edgeline.formats import names, plain_yaml
 from edgeline.kubeflow import task, versions
+from edgeline.schedules import current as schedules
 
 if TYPE_CHECKING:
     from edgeline.environments.environment import Environment
@@ -79,6 +80,7 @@ def compile_pipeline(
     settings: tuple[str, ...] = (),
     environment: str = "",
     given: Mapping[str, Any] | None = None,
+    current: str | None = None,
 ) -> Path:
     """Compile a pipeline and write it, beside its place and then renamed.
 
@@ -96,6 +98,8 @@ def compile_pipeline(
             empty: nothing is said about it.
         given: the parameters of the run that it is compiled for, where that is known. They are
             not compiled in: a destination among them is looked at instead of the default.
+        current: the file to name the version in, for schedules (`edgeline.schedules.current`),
+            with `kubernetes` and a folder.
 
     Raises:
         UsageError: there is no such pipeline, its name is none that KFP takes or the namespace
@@ -111,6 +115,8 @@ def compile_pipeline(
     place = load(environment) if environment else None
     if namespace is not None and not kubernetes:
         raise UsageError("--namespace is for --kubernetes: leave it out, or give both.")
+    if current is not None and not kubernetes:
+        raise UsageError("--current is for --kubernetes: leave it out, or give both.")
     if namespace is None:
         namespace = (place.namespace if place else "") or "kubeflow"
     name = definition.pipeline_spec.pipeline_info.name
@@ -124,11 +130,33 @@ def compile_pipeline(
         return write_output(path, compiled.text)
     pipeline_object, version_object = _manifests(compiled, namespace)
     if not (str(output).endswith("/") or path.is_dir()):
-        return write_output(path, plain_yaml.dump((pipeline_object, version_object)))
-    # a file an object: versions beside the older ones, which runs and schedules still need
-    write_output(path / "pipelines" / f"{name}.yaml", plain_yaml.dump([pipeline_object]))
-    versioned = path / "versions" / f"{compiled.version}.yaml"
-    return write_output(versioned, plain_yaml.dump([version_object]))
+        written = write_output(path, plain_yaml.dump((pipeline_object, version_object)))
+    else:
+        written = _write_each(path, compiled, namespace, pipeline_object, version_object)
+    if current is not None:  # last: what it names is there
+        schedules.write(Path(current), name, compiled.version)
+    return written
+
+
+def _write_each(
+    folder: Path, compiled: CompiledPipeline, namespace: str, pipeline: Json, version: Json
+) -> Path:
+    """A file an object: versions beside the older ones, which runs and schedules still need."""
+    for kind in ("pipelines", "versions"):
+        write_output(folder / kind / "folder.yaml", plain_yaml.dump([_marker(kind, namespace)]))
+    write_output(folder / "pipelines" / f"{compiled.name}.yaml", plain_yaml.dump([pipeline]))
+    versioned = folder / "versions" / f"{compiled.version}.yaml"
+    return write_output(versioned, plain_yaml.dump([version]))
+
+
+def _marker(kind: str, namespace: str) -> Json:
+    """What keeps a folder in Git, and a Kustomization of Flux in order, when its last pipeline
+    leaves: Flux fails on a path that is not there and then takes nothing away."""
+    return {
+        "apiVersion": "v1",
+        "kind": "ConfigMap",
+        "metadata": {"name": f"edgeline-{kind}", "namespace": namespace},
+    }
 
 
 def compile_definition(

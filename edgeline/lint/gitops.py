@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Mapping
 from pathlib import Path, PurePosixPath
 
@@ -16,6 +17,9 @@ HEALTHLESS = {
     "TFJob": "kubeflow.org",
     "Experiment": "kubeflow.org",
 }
+EXAMPLE = re.compile(r"(https?://|ssh://(\w+@)?|\w+@)([\w.-]+\.)?example\.(com|org|net)\b")
+SCHEDULES = "pipeline-schedules"  # of manifests/components/schedules
+LAPTOP = re.compile(r"manifests/overlays/laptop(\?|/?$)")
 KFP_PLACEHOLDERS = ("{{$}}", "{{$.inputs", "{{$.outputs")
 
 
@@ -119,6 +123,34 @@ def _health(tree: Tree) -> Iterator[Found]:
                 yield Found(application, ("spec", "source", "path"), what)
 
 
+def _old_commits(tree: Tree) -> Iterator[Found]:
+    for application in tree.of("Application"):
+        if application.group == "argoproj.io":
+            retry = mapped(application.value, "spec", "syncPolicy", "retry")
+            if retry and retry.get("refresh") is not True:
+                path = ("spec", "syncPolicy", "retry")
+                yield Found(application, path, f"{application.name} tries a wrong commit again")
+
+
+def _example_addresses(tree: Tree) -> Iterator[Found]:
+    for document in tree.of("Application", "AppProject", "GitRepository"):
+        for path, value in document.values:
+            if isinstance(value, str) and EXAMPLE.match(value):
+                yield Found(document, path, f"{value} is nobody's repository")
+
+
+def _replaced_nothing(tree: Tree) -> Iterator[Found]:
+    for document in tree.documents:
+        if not is_kustomization(document):
+            continue
+        bases = [str(entry) for entry in listed(document.value, "resources")]
+        for index, entry in enumerate(listed(document.value, "configMapGenerator")):
+            replaces = at(entry, "name") == SCHEDULES and at(entry, "behavior") == "replace"
+            if replaces and any(LAPTOP.search(base) for base in bases):
+                path = ("configMapGenerator", index)
+                yield Found(document, path, f"the overlay laptop has no ConfigMap {SCHEDULES}")
+
+
 def _is_below(file: str, path: str) -> bool:
     folder = PurePosixPath(path).parts
     parts = PurePosixPath(file).parent.parts
@@ -164,5 +196,26 @@ rules = (
         "add the Lua check to argocd-cm (manifests/gitops/argocd)",
         _health,
         WARNING,
+    ),
+    Rule(
+        "argo-tries-old-commits",
+        "Argo CD's retries keep the revision that they began with: the fix of a wrong commit waits "
+        "until they are used up.",
+        "add refresh: true to syncPolicy.retry",
+        _old_commits,
+        WARNING,
+    ),
+    Rule(
+        "example-address",
+        "Argo CD and Flux say that the repository cannot be read, and nothing is deployed.",
+        "put in your repository's address (manifests/gitops/README.md says where)",
+        _example_addresses,
+        WARNING,
+    ),
+    Rule(
+        "replaces-nothing",
+        "kustomize builds nothing of it: it cannot merge or replace what is not there.",
+        "leave the generator out, or take an overlay with pipelines",
+        _replaced_nothing,
     ),
 )

@@ -5,54 +5,87 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from datetime import date, datetime
+from pathlib import Path
 from typing import Any
 
 import msgspec
 
+from edgeline.errors import EdgelineError
 from edgeline.formats import plain_yaml
 from edgeline.lint.documents import Document, Path_, Tree, listed, mapped
 from edgeline.lint.rule import Found, Rule
-from edgeline.schedules.declaration import SHORTEST, Schedule, faults
+from edgeline.pipelines import parameters
+from edgeline.schedules import current
+from edgeline.schedules.declaration import (
+    CURRENT,
+    LATEST,
+    SHORTEST,
+    Declaration,
+    Schedule,
+    faults,
+)
 
 
 @dataclass(frozen=True)
-class Scheduled:
-    """A schedule of a schedules file, as it is written, and where.
+class ScheduleFile:
+    """A schedules file, as it is written, and where.
 
     Attributes:
-        path: of the schedule; in a ConfigMap, whose file is one text, of that text.
-        deep: whether the schedule's own fields can be found below the path.
-        shortest: the file's shortest interval in seconds.
+        path: of it; in a ConfigMap, whose file is one text, of that text.
+        deep: whether its own fields can be found below the path.
     """
 
     document: Document
     path: Path_
     deep: bool
     value: Mapping[str, Any]
-    shortest: int
+
+    @property
+    def shortest(self) -> int:
+        """Its shortest interval in seconds."""
+        given = self.value.get("shortest_interval")
+        return given if isinstance(given, int) else SHORTEST
+
+
+@dataclass(frozen=True)
+class Scheduled:
+    """A schedule of a schedules file, as it is written, and its index there."""
+
+    file: ScheduleFile
+    index: int
+    value: Mapping[str, Any]
+
+    @property
+    def document(self) -> Document:
+        """Where it stands."""
+        return self.file.document
 
     def at(self, *field: str) -> Path_:
-        """Where a field is."""
-        return (*self.path, *field) if self.deep else self.path
+        """Where it is, or a field of it."""
+        if not self.file.deep:
+            return self.file.path
+        return (*self.file.path, "schedules", self.index, *field)
 
 
 def scheduled(tree: Tree) -> Iterator[Scheduled]:
     """Each schedule of the schedules files, those in ConfigMaps as well."""
+    for file in schedule_files(tree):
+        for index, schedule in enumerate(listed(file.value, "schedules")):
+            if isinstance(schedule, Mapping):
+                yield Scheduled(file, index, schedule)
+
+
+def schedule_files(tree: Tree) -> Iterator[ScheduleFile]:
+    """The schedules files, and what else has a list of schedules."""
     for document in tree.documents:
-        files: list[tuple[Path_, Any, bool]] = []
-        if "kind" not in document.value:
-            files.append(((), document.value, True))
+        if "kind" not in document.value and "schedules" in document.value:
+            yield ScheduleFile(document, (), True, document.value)
         elif document.kind == "ConfigMap":
             for name, text in mapped(document.value, "data").items():
                 if isinstance(text, str) and "schedules:" in text:
-                    files.append((("data", name), _loaded(text), False))
-        for above, value, deep in files:
-            given = value.get("shortest_interval") if isinstance(value, Mapping) else None
-            shortest = given if isinstance(given, int) else SHORTEST
-            for index, schedule in enumerate(listed(value, "schedules")):
-                if isinstance(schedule, Mapping):
-                    path = (*above, "schedules", index) if deep else above
-                    yield Scheduled(document, path, deep, schedule, shortest)
+                    value = _loaded(text)
+                    if isinstance(value, Mapping):
+                        yield ScheduleFile(document, ("data", name), False, value)
 
 
 def _loaded(text: str) -> Any:
@@ -62,29 +95,86 @@ def _loaded(text: str) -> Any:
         return None
 
 
-def _is_ours(entry: Scheduled) -> bool:
-    """Not a file of something else that has schedules."""
-    return "pipeline" in entry.value and bool({"cron", "every"} & entry.value.keys())
+def _is_ours(file: ScheduleFile) -> bool:
+    """Not a file of something else that has schedules: ours name pipelines."""
+    entries = listed(file.value, "schedules")
+    return any(isinstance(entry, Mapping) and "pipeline" in entry for entry in entries)
+
+
+def _ours(tree: Tree) -> Iterator[Scheduled]:
+    return (entry for entry in scheduled(tree) if _is_ours(entry.file))
 
 
 def _refused(tree: Tree) -> Iterator[Found]:
-    for entry in filter(_is_ours, scheduled(tree)):
+    for file in filter(_is_ours, schedule_files(tree)):
+        try:
+            msgspec.convert({**file.value, "schedules": []}, Declaration)
+        except msgspec.ValidationError as error:
+            yield Found(file.document, file.path, f"the schedules file is none ({error})")
+    for entry in _ours(tree):
         name = f"schedule {entry.value.get('name')}"
         try:
-            schedule = msgspec.convert(entry.value, Schedule, builtin_types=(date, datetime))
+            schedule = _converted(entry)
         except msgspec.ValidationError as error:
-            yield Found(entry.document, entry.path, f"{name} is not one ({error})")
+            yield Found(entry.document, entry.at(), f"{name} is not one ({error})")
             continue
-        for fault in faults(schedule, entry.shortest):
+        for fault in faults(schedule, entry.file.shortest):
             what = f"{name} {fault.what} ({fault.mend})"
             yield Found(entry.document, entry.at(fault.field), what)
 
 
+def _converted(entry: Scheduled) -> Schedule:
+    return msgspec.convert(entry.value, Schedule, builtin_types=(date, datetime))
+
+
 def _not_pinned(tree: Tree) -> Iterator[Found]:
-    for entry in filter(_is_ours, scheduled(tree)):
+    for entry in _ours(tree):
         if not (entry.value.get("version") or entry.value.get("from")):
             what = f"schedule {entry.value.get('name')} names no version"
-            yield Found(entry.document, entry.path, what)
+            yield Found(entry.document, entry.at(), what)
+
+
+def _unfit(tree: Tree) -> Iterator[Found]:
+    compiled: dict[str, dict[str, Mapping[str, Any]]] = {}
+    for document in tree.of("PipelineVersion"):
+        versions = compiled.setdefault(str(document.get("spec", "pipelineName")), {})
+        versions[document.name] = (document.pipeline or ((), {}))[1]
+    for entry in _ours(tree):
+        try:
+            schedule = _converted(entry)
+        except msgspec.ValidationError:
+            continue
+        name = f"schedule {schedule.name}"
+        version = schedule.version
+        if version == CURRENT:
+            version = _current(tree, entry).get(schedule.pipeline, "")
+            if not version:
+                what = f"{name} runs the current version, and {current.FILE} beside it names none"
+                yield Found(entry.document, entry.at("version"), what)
+                continue
+        known = compiled.get(schedule.pipeline, {})
+        if not version or version == LATEST or not known:
+            continue  # said elsewhere, or another repository's
+        if version not in known:
+            there = ", ".join(sorted(known))
+            what = f"{name} runs {version}, which is not compiled here ({there})"
+            yield Found(entry.document, entry.at("version"), what)
+            continue
+        try:
+            parameters.check(schedule.parameters, parameters.from_spec(known[version]), f"{name}: ")
+        except EdgelineError as error:
+            yield Found(entry.document, entry.at("parameters"), str(error).rstrip("."))
+
+
+def _current(tree: Tree, entry: Scheduled) -> Mapping[str, str]:
+    """What the file beside a schedules file, or in its ConfigMap, names."""
+    found: Any = None
+    if entry.document.kind == "ConfigMap":
+        found = _loaded(str(entry.document.get("data", current.FILE) or ""))
+    else:
+        beside = (Path(entry.document.file).parent / current.FILE).as_posix()
+        found = next((other.value for other in tree.documents if other.file == beside), None)
+    return found if isinstance(found, Mapping) else {}
 
 
 rules = (
@@ -97,8 +187,14 @@ rules = (
     Rule(
         "schedule-not-pinned",
         "Each run takes what was uploaded last, by whomever.",
-        "add the line `version: NAME`, `from: FILE` with the compiled pipeline, or "
-        "`version: latest`",
+        "add the line `version: NAME`, `version: current`, `version: latest`, or `from: FILE` with "
+        "the compiled pipeline",
         _not_pinned,
+    ),
+    Rule(
+        "schedule-unfit",
+        "The server refuses it when it is applied, after the merge.",
+        "compile the pipeline (--current names the version), or change the schedule",
+        _unfit,
     ),
 )

@@ -16,6 +16,7 @@ from edgeline.pipelines.parameters import plain
 from edgeline.schedules import cron as crons
 
 LATEST = "latest"
+CURRENT = "current"
 SHORTEST = 60  # seconds
 # the scheduled workflow's controller counts in Go's Duration: 64 bits of nanoseconds
 LONGEST = (2**63 - 1) // 10**9
@@ -27,8 +28,9 @@ class Schedule(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
     Attributes:
         pipeline: the pipeline's name on the server.
-        version: a version's name; or `latest`: each run takes what was uploaded last. One of it
-            and `from` has to be written.
+        version: a version's name; `current`: the one that `versions.yaml` beside the file names,
+            which `edgeline compile --current` writes; or `latest`: each run takes what was
+            uploaded last. One of it and `from` has to be written.
         from_: in the file `from`: a local pipeline, as `edgeline.pipelines.catalogue.load` takes
             it, a file beside this one. Its content's name is the version.
         environment: what that is compiled for; empty: nothing is said about it.

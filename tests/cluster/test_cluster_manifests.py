@@ -77,8 +77,9 @@ def test_what_argo_cd_has_in_its_own_settings_stays(api_server: ApiServer) -> No
     data = {"url": "https://argocd.example.com"}
     settings = {"apiVersion": "v1", "kind": "ConfigMap", "metadata": metadata, "data": data}
     api_server.kubectl("create", "-f", "-", given=settings)
-    ours = ("-n", "argocd", "-f", MANIFESTS / "gitops" / "argocd" / "health.yaml")
-    (stored,) = applied(api_server.kubectl(*APPLY, "-o", "json", *ours))
+    ours = ("configmap", "argocd-cm", "-n", "argocd")
+    health = MANIFESTS / "gitops" / "argocd" / "health.yaml"  # as README says it
+    (stored,) = applied(api_server.kubectl("patch", *ours, "--patch-file", health, "-o", "json"))
     assert stored["data"].items() > data.items()
     assert stored["metadata"]["labels"] == labels
     api_server.kubectl("delete", *ours)

@@ -8,9 +8,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import yaml
 from kfp_server_api import ApiException
 
-from edgeline.client.compiling import compile_definition
+from edgeline.client.compiling import compile_definition, compile_pipeline
 from edgeline.client.pinning import pinned
 from edgeline.environments.environment import load
 from edgeline.errors import EdgelineError, UsageError
@@ -124,6 +125,17 @@ def test_apply_keeps_what_left_the_file_and_prune_deletes_it(folder: Path, serve
     assert [entry["display_name"] for entry in server.recurring.values()] == ["taxi-nightly"]
 
 
+def test_one_command_does_both_for_a_job_in_the_cluster(folder: Path, server: Any) -> None:
+    path = declare(folder, NIGHTLY)
+    assert run(server, "apply", path).returncode == 0
+    later = NIGHTLY.split("  - name: taxi-hourly")[0].replace("0 0 3", "0 0 4")
+    assert run(server, "apply", "--prune", declare(folder, later)).returncode == 0
+    (only,) = server.recurring.values()
+    assert only["trigger"]["cron_schedule"]["cron"] == "0 0 4 * * *"
+    assert run(server, "apply", "--prune", declare(folder, "schedules: []")).returncode == 0
+    assert not server.recurring
+
+
 def test_a_schedule_whose_experiment_was_deleted_is_made_anew(folder: Path, server: Any) -> None:
     path = declare(folder, NIGHTLY)
     reconcile(server, path)
@@ -192,7 +204,13 @@ def test_a_version_that_is_named_is_kept_when_a_newer_one_comes(
     assert nightly["pipeline_version_reference"]["pipeline_version_id"] == first
 
 
-OVERLAYS = sorted((Path(__file__).parents[2] / "manifests" / "overlays").glob("*/*/schedules.yaml"))
+OVERLAYS = [
+    path
+    for path in sorted(
+        (Path(__file__).parents[2] / "manifests" / "overlays").glob("*/*/schedules.yaml")
+    )
+    if "schedules: []" not in path.read_text()
+]
 
 
 @pytest.mark.parametrize("path", OVERLAYS, ids=lambda path: path.parts[-3])
@@ -239,6 +257,34 @@ def test_a_local_file_names_the_version_of_its_content(folder: Path, server: Any
     with pytest.raises(UsageError, match=r"There is no pipeline 'pipelines/none\.yaml'"):
         reconcile(server, declare(folder, one.replace("mine", "none")))
     assert server.changes == []
+
+
+def test_the_current_version_is_what_compile_wrote_and_a_revert_goes_back(
+    folder: Path, server: Any
+) -> None:
+    text = NIGHTLY.split("  - name: taxi-hourly")[0].replace("version: latest", "version: current")
+    path, current = declare(folder, text), folder / "versions.yaml"
+    with pytest.raises(UsageError, match=r"versions\.yaml, which says .* --current .* writes it"):
+        reconcile(server, path)
+    current.write_text("digits: digits-1\n")
+    with pytest.raises(UsageError, match="'taxi-nightly' runs the current version of 'taxi', and"):
+        reconcile(server, path)
+    assert server.changes == []
+    reverted = []
+    for settings in ((), ("steps=7",)):
+        arguments = {"settings": settings, "kubernetes": True, "current": str(current)}
+        compile_pipeline("taxi", f"{folder}/pipelines/", **arguments)
+        reverted.append(current.read_text())
+        name = yaml.safe_load(current.read_text())["taxi"]
+        assert (folder / "pipelines" / "versions" / f"{name}.yaml").is_file()
+        spec = yaml.safe_load((folder / "pipelines" / "versions" / f"{name}.yaml").read_text())
+        server.deploy("taxi", spec["spec"]["pipelineSpec"])
+        list(server.versions.values())[-1].update(display_name=name, name=name)
+    assert "digits: digits-1" in current.read_text()  # others keep theirs
+    assert reconcile(server, path) == ["create taxi-nightly"]
+    current.write_text(reverted[0])
+    (change,) = differences(connect(server.address), pinned(read(path), folder))
+    assert (change.action, list(change.was)) == ("change", ["version"])
 
 
 def test_a_schedule_without_a_version_is_refused_with_the_line_to_add(

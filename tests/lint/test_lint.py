@@ -8,7 +8,9 @@ import sys
 from pathlib import Path
 
 import pytest
+import yaml
 
+from edgeline.client.compiling import compile_pipeline
 from edgeline.errors import EdgelineError
 from edgeline.lint.lint import RULES, lint
 from edgeline.lint.pipelines import ANNOTATION_BYTES, ETCD_BYTES
@@ -137,6 +139,41 @@ def test_hostile_yaml_is_one_finding(text: str, tmp_path: Path) -> None:
 def test_malformed_manifests_do_not_stop_the_linter(text: str, tmp_path: Path) -> None:
     (tmp_path / "odd.yaml").write_text(text)
     assert isinstance(lint([tmp_path]), list)
+
+
+def test_a_schedule_is_held_against_what_is_compiled_beside_it(tmp_path: Path) -> None:
+    current = tmp_path / "cluster" / "versions.yaml"
+    for settings in ((), ("steps=7",)):
+        compile_pipeline(
+            "taxi",
+            f"{tmp_path}/pipelines/",
+            kubernetes=True,
+            environment="gcp",
+            settings=("destination=s3://bucket/models", *settings),
+            current=str(current),
+        )
+    name = yaml.safe_load(current.read_text())["taxi"]
+    file = tmp_path / "cluster" / "schedules.yaml"
+    one = "schedules:\n- {name: n, pipeline: taxi, version: current, every: 3600, parameters: {}}\n"
+
+    def said(text: str) -> list[str]:
+        file.write_text(text)
+        ours = [entry for entry in lint([tmp_path]) if entry.rule.startswith("schedule-")]
+        return [f"{entry.rule}: {entry.message}" for entry in ours]
+
+    assert said(one) == []
+    assert said(one.replace("current", name)) == []
+    (unknown,) = said(one.replace("current", "taxi-0"))
+    assert "n runs taxi-0, which is not compiled here (taxi-" in unknown
+    (parameter,) = said(one.replace("{}}", "{stepz: 3}}"))
+    assert "stepz" in parameter and "Did you mean steps" in parameter
+    (misspelt,) = said(one.replace("every: 3600", "crn: 0 0 3 * * *"))
+    assert "contains unknown field `crn`" in misspelt
+    (above,) = said(f"ownr: us\n{one}")
+    assert "the schedules file is none (" in above and "`ownr`" in above
+    config = {"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "pipeline-schedules"}}
+    data = {"schedules.yaml": one, "versions.yaml": "taxi: taxi-9"}
+    assert len(said(yaml.safe_dump({**config, "data": data}))) == 1
 
 
 def test_nothing_to_lint_is_said(tmp_path: Path) -> None:
