@@ -1,9 +1,8 @@
-"""Objects applied to a cluster, and waited for until they run."""
+"""Objects applied to a cluster."""
 
 from __future__ import annotations
 
 import json
-import time
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
@@ -16,10 +15,10 @@ if TYPE_CHECKING:
     from kubernetes.dynamic import DynamicClient, Resource
 
 MANAGER = "edgeline"
-POLL = 2.0  # seconds
+MODEL = "edgeline.dev/model"  # the annotation of what was deployed, its pods' as well
+OURS = ("app.kubernetes.io/part-of", "edgeline")
+WORKLOADS = ("Deployment", "InferenceService")
 Object = Mapping[str, Any]
-# what a pod says when waiting longer is in vain
-HOPELESS = ("ImagePullBackOff", "ErrImagePull", "InvalidImageName", "CrashLoopBackOff")
 
 
 def connect() -> DynamicClient:
@@ -50,10 +49,16 @@ def apply(cluster: DynamicClient, objects: Iterable[Object]) -> None:
     Fields that another manager owns are taken over: the deployment is what the bundle says.
 
     Raises:
-        EdgelineError: the cluster lacks a kind, or refuses an object.
+        EdgelineError: the cluster lacks a kind, refuses an object, or has a workload of that name
+            that somebody else has made; then nothing is applied.
     """
+    objects = list(objects)
     for entry in objects:
-        with _sentences(entry):
+        if entry["kind"] in WORKLOADS:
+            with sentences(entry):
+                _take_over(cluster, entry)
+    for entry in objects:
+        with sentences(entry):
             _resource(cluster, entry).server_side_apply(
                 body=entry,
                 name=entry["metadata"]["name"],
@@ -63,80 +68,53 @@ def apply(cluster: DynamicClient, objects: Iterable[Object]) -> None:
             )
 
 
-def wait(
-    cluster: DynamicClient, objects: Iterable[Object], limit: float, poll: float = POLL
-) -> None:
-    """Wait until Deployments have rolled out and InferenceServices are ready.
+def found(cluster: DynamicClient, entry: Object) -> Mapping[str, Any]:
+    """An object as the cluster has it.
 
     Raises:
-        EdgelineError: not in `limit` seconds, or a pod says that it never will.
+        NotFoundError: of kubernetes.dynamic: it has none.
     """
-    end = time.monotonic() + limit
-    for entry in objects:
-        if entry["kind"] not in READY:
-            continue
-        while True:
-            with _sentences(entry):
-                if _is_ready(cluster, entry):
-                    break
-                said = _hopeless(cluster, entry)
-            if said or time.monotonic() >= end:
-                raise EdgelineError(
-                    f"{entry['kind']} {entry['metadata']['name']} is not ready"
-                    + (f": {said}" if said else f" after {limit:g} s: see its pods' events.")
-                )
-            time.sleep(poll)
+    name, namespace = entry["metadata"]["name"], entry["metadata"].get("namespace")
+    state = _resource(cluster, entry).get(name=name, namespace=namespace)
+    read: Mapping[str, Any] = state.to_dict()
+    return read
+
+
+def _take_over(cluster: DynamicClient, entry: Object) -> None:
+    """Refuse what is somebody else's; what was handed over is replaced, with all its fields.
+
+    Raises:
+        EdgelineError: it is there, was not made here, and has no label that says it is ours.
+    """
+    from kubernetes.dynamic.exceptions import NotFoundError
+
+    try:
+        state = found(cluster, entry)
+    except NotFoundError:
+        return
+    metadata = state["metadata"]
+    if any(each.get("manager") == MANAGER for each in metadata.get("managedFields") or ()):
+        return
+    kind, name = entry["kind"], metadata["name"]
+    key, value = OURS
+    if (metadata.get("labels") or {}).get(key) != value:
+        raise EdgelineError(
+            f"{kind} {name} is there, and somebody else has made it: give another name, or hand it "
+            f"over with `kubectl label {kind.lower()} {name} -n {metadata['namespace']} "
+            f"{key}={value}`."
+        )
+    # a merge would leave what the other has set, such as arguments, beside what the bundle says
+    version = {"resourceVersion": metadata["resourceVersion"]}
+    body = {**entry, "metadata": {**entry["metadata"], **version}}
+    _resource(cluster, entry).replace(body=body, field_manager=MANAGER)
 
 
 def _resource(cluster: DynamicClient, entry: Object) -> Resource:
     return cluster.resources.get(api_version=entry["apiVersion"], kind=entry["kind"])
 
 
-def _is_ready(cluster: DynamicClient, entry: Object) -> bool:
-    name, namespace = entry["metadata"]["name"], entry["metadata"]["namespace"]
-    found = _resource(cluster, entry).get(name=name, namespace=namespace)
-    return READY[entry["kind"]](found.to_dict())
-
-
-def _deployed(found: Object) -> bool:
-    """As `kubectl rollout status` judges it."""
-    status, wanted = found.get("status") or {}, found["spec"].get("replicas", 1)
-    seen = status.get("observedGeneration", 0) >= found["metadata"]["generation"]
-    new, all_ = status.get("updatedReplicas", 0), status.get("replicas", 0)
-    return bool(seen and new >= wanted == all_ and status.get("availableReplicas", 0) >= wanted)
-
-
-def _conditioned(found: Object) -> bool:
-    conditions = (found.get("status") or {}).get("conditions") or []
-    return any(entry["type"] == "Ready" and entry["status"] == "True" for entry in conditions)
-
-
-READY = {"Deployment": _deployed, "InferenceService": _conditioned}
-
-
-def _hopeless(cluster: DynamicClient, entry: Object) -> str:
-    """What a pod of it says that will never run; pods of what it replaces are not asked."""
-    labels = ",".join(f"{key}={value}" for key, value in entry["metadata"]["labels"].items())
-    images = _images(entry["spec"].get("template", {}).get("spec", {}))
-    pods = cluster.resources.get(api_version="v1", kind="Pod")
-    found = pods.get(namespace=entry["metadata"]["namespace"], label_selector=labels)
-    for pod in found.to_dict()["items"]:
-        if not images <= _images(pod["spec"]):
-            continue
-        for container in (pod.get("status") or {}).get("containerStatuses") or []:
-            waiting = (container.get("state") or {}).get("waiting") or {}
-            if waiting.get("reason") in HOPELESS:
-                said = f"{waiting['reason']} {waiting.get('message', '')}".strip()
-                return f"pod {pod['metadata']['name']} says {said}"
-    return ""
-
-
-def _images(spec: Object) -> set[str]:
-    return {container["image"] for container in spec.get("containers", [])}
-
-
 @contextmanager
-def _sentences(entry: Object) -> Iterator[None]:
+def sentences(entry: Object) -> Iterator[None]:
     """The client's errors as one sentence about an object."""
     from kubernetes.client import ApiException
     from kubernetes.dynamic.exceptions import DynamicApiError, ResourceNotFoundError

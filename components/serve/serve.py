@@ -12,7 +12,7 @@ from pathlib import Path
 from edgeline import artifacts
 from edgeline.artifacts import bundle
 from edgeline.artifacts.bundle import Bundle
-from edgeline.components.serve import cluster, git, prediction
+from edgeline.components.serve import cluster, git, prediction, waiting
 from edgeline.errors import EdgelineError
 from edgeline.formats import plain_yaml
 from edgeline.reports import report
@@ -117,7 +117,7 @@ def _to_cluster(files: list[Path], limit: float) -> None:
     ]
     client = cluster.connect()
     cluster.apply(client, objects)
-    cluster.wait(client, objects, limit)
+    waiting.wait(client, objects, limit)
 
 
 def _service(form: str, name: str, namespace: str) -> str:

@@ -41,11 +41,29 @@ def site() -> None:
 @click.option(
     "--namespace", default="edgeline", show_default=True, help="The namespace, in clusters."
 )
-def render(bundle: str, form: str, repository: str, output: str, name: str, namespace: str) -> None:
+@click.option(
+    "--model-from",
+    type=click.Choice(["image", "store"]),
+    help="For kserve: the bundle's image as a volume, or the store where the bundle lies.",
+)
+@click.option(
+    "--kserve-version", metavar="VERSION", help="For kserve: the cluster's; by default 0.20."
+)
+def render(
+    bundle: str,
+    form: str,
+    repository: str,
+    output: str,
+    name: str,
+    namespace: str,
+    model_from: str | None,
+    kserve_version: str | None,
+) -> None:
     """Write the files that deploy BUNDLE to a site; the model is pinned by its digest."""
     from edgeline.sites.render import render as work
 
-    for path in work(bundle, form, repository, output, name, namespace):
+    model_from, kserve_version = model_from or "", kserve_version or ""
+    for path in work(bundle, form, repository, output, name, namespace, model_from, kserve_version):
         click.echo(path)
 
 

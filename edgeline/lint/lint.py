@@ -11,6 +11,7 @@ from edgeline.lint import (
     environments,
     gitops,
     images,
+    kserve,
     pipelines,
     schedules,
     security,
@@ -33,6 +34,7 @@ RULES = (
     *security.rules,
     *gitops.rules,
     *workloads.rules,
+    *kserve.rules,
 )
 
 

@@ -163,6 +163,14 @@ async def _begin(path: str, parts: ServerParts) -> bool:
     if not any(served.serving()):
         reason = " ".join(entry.reason for entry in served.index() if entry.reason)
         raise (UsageError if _is_other_file(Path(path)) else EdgelineError)(reason)
+    named = parts.state.settings.model_name
+    if named and len(served.models) > 1:
+        log.warning(
+            "No model is called %r: --model-name is for one, and %s holds %d.",
+            named,
+            path,
+            len(served.models),
+        )
     return True
 
 

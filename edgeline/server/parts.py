@@ -72,7 +72,7 @@ def put_together(path: str, settings: ServerSettings, forks: ForkServer) -> Serv
     verdicts = Verdicts(kept, runtime_version())
     declared = declaration.read(settings.rollouts) if settings.rollouts else {}
     rollouts = Rollouts(declared, kept)
-    served = ServedModels(rollouts)
+    served = ServedModels(rollouts, settings.model_name)
     signed = SignedCatalogue(folder, rollouts, verdicts) if folder else None
     webhook = _webhook(settings)
     watching = Watching(settings, served.serving, Alerts(webhook).compare)

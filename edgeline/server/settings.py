@@ -11,6 +11,7 @@ from edgeline.errors import UsageError
 
 MIB = 1 << 20
 _NAME = re.compile(r"[a-z0-9_]([a-z0-9_.-]*[a-z0-9_])?\.?", re.IGNORECASE | re.ASCII)
+_MODEL_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,127}")
 LIMITS = {
     "port": 65535,
     "grpc_port": 65535,
@@ -57,6 +58,8 @@ class ServerSettings:
             refused under other names than these, `localhost` and this machine's; addresses are
             always allowed. Administration without tokens is for `localhost` and loopback addresses
             alone.
+        model_name: a further name for the only model of PATH, such as that of KServe's
+            InferenceService; its own stays.
         port: the port for HTTP and gRPC, which share it; 0 for a free one.
         grpc_port: an additional port for gRPC alone; by default none.
         instances: interpreters per model; 0 for one per core, at most 4.
@@ -131,6 +134,7 @@ class ServerSettings:
 
     host: str = "127.0.0.1"
     names: str = ""
+    model_name: str = ""
     port: int = 8080
     grpc_port: int | None = None
     instances: int = 0
@@ -202,6 +206,11 @@ class ServerSettings:
             raise UsageError(
                 f"--port and --grpc-port are both {self.port}: leave --grpc-port out, since the "
                 "first port takes gRPC, too."
+            )
+        if self.model_name and not _MODEL_NAME.fullmatch(self.model_name):
+            raise UsageError(
+                f"--model-name is {self.model_name!r}: give at most 128 of A-Z, a-z, 0-9, ., _ and "
+                "-, the first a letter or digit."
             )
         self._refuse_alone()
         for name in self.names.split(",") if self.names else ():

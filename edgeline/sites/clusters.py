@@ -1,16 +1,9 @@
-"""Sites that are clusters: kustomize, KServe, Open Cluster Management, KubeEdge."""
+"""Sites that are clusters: kustomize, Open Cluster Management, KubeEdge; see also `kserve`."""
 
 from __future__ import annotations
 
 from edgeline.sites.site import Object, Site
-from edgeline.sites.workload import (
-    CONTAINER_SECURITY,
-    POD_SECURITY,
-    PORT,
-    RESOURCES,
-    metadata,
-    workload,
-)
+from edgeline.sites.workload import metadata, workload
 
 SITE_LABEL = "edgeline.dev/site"  # of managed clusters and nodes that get the model
 
@@ -24,52 +17,6 @@ def kustomize(site: Site) -> dict[str, list[Object]]:
         "resources": [f"{site.name}.yaml"],
     }
     return {f"{site.name}.yaml": workload(site), "kustomization.yaml": [kustomization]}
-
-
-def kserve(site: Site) -> dict[str, list[Object]]:
-    """An InferenceService whose model is the bundle's image, and the runtime that serves it.
-
-    KServe mounts it as an image volume: the nodes' feature gate ImageVolume must be on (in
-    Kubernetes 1.34 it is not by itself). Where it is off, the form kustomize needs nothing of it.
-    """
-    security = {key: value for key, value in POD_SECURITY.items() if key != "fsGroup"}
-    container = {
-        "name": "kserve-container",
-        "image": site.server,
-        "args": ["/mnt/models", "--poll", "0", *site.names(f"{site.name}-predictor")],
-        "ports": [{"name": "http1", "containerPort": PORT, "protocol": "TCP"}],
-        "readinessProbe": {"httpGet": {"path": "/v2/health/ready", "port": PORT}},
-        "livenessProbe": {"httpGet": {"path": "/v2/health/live", "port": PORT}},
-        "resources": RESOURCES,
-        "securityContext": {**CONTAINER_SECURITY, **security},
-        "volumeMounts": [{"name": "tmp", "mountPath": "/tmp"}],
-    }
-    runtime = {
-        "apiVersion": "serving.kserve.io/v1alpha1",
-        "kind": "ServingRuntime",
-        "metadata": {**metadata(site), "name": f"{site.name}-litert"},
-        "spec": {
-            "supportedModelFormats": [{"name": "litert", "version": "1", "autoSelect": False}],
-            "protocolVersions": ["v1", "v2", "grpc-v2"],
-            "containers": [container],
-            "volumes": [{"name": "tmp", "emptyDir": {"medium": "Memory", "sizeLimit": "64Mi"}}],
-        },
-    }
-    model = {
-        "modelFormat": {"name": "litert"},
-        "runtime": f"{site.name}-litert",
-        "protocolVersion": "v2",
-        # a native image volume: a model's image has no shell for a sidecar
-        "storageUri": f"oci+native://{site.model}",
-        "resources": RESOURCES,
-    }
-    service = {
-        "apiVersion": "serving.kserve.io/v1beta1",
-        "kind": "InferenceService",
-        "metadata": metadata(site),
-        "spec": {"predictor": {"minReplicas": 1, "maxReplicas": 4, "model": model}},
-    }
-    return {f"{site.name}.yaml": [runtime, service]}
 
 
 def ocm(site: Site) -> dict[str, list[Object]]:

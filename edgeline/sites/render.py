@@ -13,12 +13,13 @@ from edgeline.errors import EdgelineError, UsageError, did_you_mean
 from edgeline.formats import names, plain_yaml
 from edgeline.sites import clusters, devices
 from edgeline.sites.image import model_image, push
+from edgeline.sites.kserve import needs, render_kserve
 from edgeline.sites.site import Object, Site
 from edgeline.stores.store import local_copy
 
 FORMS: dict[str, Callable[[Site], dict[str, list[Object]]]] = {
     "kustomize": clusters.kustomize,
-    "kserve": clusters.kserve,
+    "kserve": lambda site: {f"{site.name}.yaml": render_kserve(site)},
     "ocm": clusters.ocm,
     "kubeedge": clusters.kubeedge,
     "greengrass": devices.greengrass,
@@ -35,6 +36,8 @@ def render(
     output: str,
     name: str = "",
     namespace: str = "edgeline",
+    model_from: str = "",
+    kserve_version: str = "",
 ) -> list[Path]:
     """Write what a site's manager takes to run a bundle; nothing is pushed and nothing asked.
 
@@ -46,6 +49,9 @@ def render(
         output: the folder to write to.
         name: of the deployment; by default the bundle's.
         namespace: of it, in clusters.
+        model_from: for kserve: `image` (the default), the bundle's image as a volume, or `store`,
+            where the bundle lies.
+        kserve_version: for kserve: the version that the cluster has; by default 0.20.
 
     Returns:
         the files, each written whole.
@@ -70,7 +76,14 @@ def render(
     names.check_namespace(namespace)
     model = f"{repository}/{manifest.name}@{image.digest}"
     server = images.reference("edge-server")
-    site = Site(name, namespace, manifest.version, model, server)
+    address = bundle if "://" in bundle else ""
+    site = Site(name, namespace, manifest.version, model, server, address)
+    if form == "kserve":
+        source = model_from or "image"
+        objects = render_kserve(site, source, kserve_version or "0.20")
+        return [_write(Path(output) / f"{name}.yaml", objects, needs(source))]
+    if model_from or kserve_version:
+        raise UsageError("--model-from and --kserve-version are for --for kserve: leave them out.")
     return [_write(Path(output) / file, parts) for file, parts in FORMS[form](site).items()]
 
 
@@ -94,9 +107,9 @@ def _check_repository(repository: str) -> None:
         )
 
 
-def _write(path: Path, documents: list[Object]) -> Path:
+def _write(path: Path, documents: list[Object], comment: str = "") -> Path:
     if path.suffix == ".json":
         text = "".join(json.dumps(document, indent=2) + "\n" for document in documents)
     else:
-        text = plain_yaml.dump(documents, sort_keys=False)
+        text = plain_yaml.dump(documents, sort_keys=False, comment=comment)
     return write_output(path, text, "folder")

@@ -18,6 +18,7 @@ class Site:
         version: of the bundle.
         model: the bundle's image, `repository@sha256:...`, the same for every kind of site.
         server: the edge server's image.
+        address: where the bundle lies, where it was named by an address; else empty.
     """
 
     name: str
@@ -25,6 +26,7 @@ class Site:
     version: int
     model: str
     server: str
+    address: str = ""
 
     @property
     def source(self) -> str:

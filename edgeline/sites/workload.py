@@ -25,7 +25,7 @@ RESOURCES: Object = {
 
 def workload(site: Site) -> list[Object]:
     """Deployment, Service and a NetworkPolicy that lets predictions in and the model's pull out."""
-    return [_deployment(site), _service(site), _network_policy(site)]
+    return [_deployment(site), _service(site), network_policy(site, _chosen(site))]
 
 
 def metadata(site: Site) -> Object:
@@ -38,8 +38,17 @@ def metadata(site: Site) -> Object:
     }
 
 
+def credentials_name(site: Site) -> str:
+    """The `docker-registry` Secret, where the models' registry asks for one."""
+    return f"{site.name}-registry"
+
+
+def _chosen(site: Site) -> dict[str, str]:
+    return {"app.kubernetes.io/name": site.name}
+
+
 def _deployment(site: Site) -> Object:
-    chosen = {"app.kubernetes.io/name": site.name}
+    chosen = _chosen(site)
     pod = {
         "automountServiceAccountToken": False,
         "securityContext": POD_SECURITY,
@@ -92,18 +101,23 @@ def _container(site: Site) -> Object:
 
 
 def _credentials(site: Site) -> Object:
-    """A `docker-registry` Secret, where the models' registry asks for one."""
     items = [{"key": ".dockerconfigjson", "path": "config.json"}]
-    return {"secretName": f"{site.name}-registry", "optional": True, "items": items}
+    return {"secretName": credentials_name(site), "optional": True, "items": items}
 
 
 def _service(site: Site) -> Object:
     port = {"name": "http", "port": 80, "targetPort": "http"}
-    spec = {"selector": {"app.kubernetes.io/name": site.name}, "ports": [port]}
+    spec = {"selector": _chosen(site), "ports": [port]}
     return {"apiVersion": "v1", "kind": "Service", "metadata": metadata(site), "spec": spec}
 
 
-def _network_policy(site: Site) -> Object:
+def network_policy(site: Site, chosen: dict[str, str]) -> Object:
+    """Predictions in; names, and the registry or store of the models, out.
+
+    Args:
+        chosen: labels of the pods.
+    """
+
     def tcp(*ports: int) -> list[Object]:
         return [{"port": port, "protocol": "TCP"} for port in ports]
 
@@ -127,7 +141,7 @@ def _network_policy(site: Site) -> Object:
         "kind": "NetworkPolicy",
         "metadata": metadata(site),
         "spec": {
-            "podSelector": {"matchLabels": {"app.kubernetes.io/name": site.name}},
+            "podSelector": {"matchLabels": chosen},
             "policyTypes": ["Ingress", "Egress"],
             "ingress": [{"from": callers, "ports": tcp(PORT)}],
             "egress": [

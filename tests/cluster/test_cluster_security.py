@@ -23,14 +23,29 @@ def built(api_server: ApiServer, folder: str) -> list[Object]:
     )
 
 
+# as KServe 0.20's storage-initializer is installed: no security context
+KSERVES_OWN = {"name": "storage-initializer", "image": "kserve/storage-initializer:v0.20.0"}
+
+
 def pods(objects: list[Object]) -> list[Object]:
     """The Pods that controllers would make of the objects."""
     found = []
     for entry in objects:
         spec = entry.get("spec", {})
         spec = spec.get("jobTemplate", {}).get("spec", spec)  # a CronJob's
-        if entry["kind"] == "ServingRuntime":  # KServe adds the model to it
-            template = {"spec": {"containers": spec["containers"], "volumes": spec["volumes"]}}
+        if entry["kind"] == "ServingRuntime":  # KServe adds what fetches the model
+            fetches = [
+                other["spec"]["container"]
+                for other in objects
+                if other["kind"] == "ClusterStorageContainer"
+            ]
+            template = {
+                "spec": {
+                    "initContainers": fetches or [KSERVES_OWN],
+                    "containers": spec["containers"],
+                    "volumes": spec["volumes"],
+                }
+            }
         elif "template" in spec:
             template = spec["template"]
         else:
@@ -59,6 +74,13 @@ def test_a_pod_of_each_workload_is_admitted(overlay: str, api_server: ApiServer)
     assert found
     for pod in found:
         api_server.kubectl("create", "--dry-run=server", "-f", "-", given=pod)
+
+
+def test_kserve_s_own_storage_initializer_would_be_refused(api_server: ApiServer) -> None:
+    objects = built(api_server, "overlays/gcp")
+    own = [entry for entry in objects if entry["kind"] != "ClusterStorageContainer"]
+    (pod,) = [entry for entry in pods(own) if "initContainers" in entry["spec"]]
+    assert 'container "storage-initializer" must set' in refusal(api_server, pod)
 
 
 def test_the_device_plugin_is_refused_beside_the_servers(api_server: ApiServer) -> None:
@@ -125,10 +147,11 @@ Right = tuple[str, str, str, str]  # namespace, group, resource, verb
 # what `serve` needs where it deploys, and training jobs where the pipelines run
 ALLOWED = {
     ("edgeline", "", "services"): "create patch",
+    ("edgeline", "", "events"): "list",
     ("edgeline", "", "pods"): "list",
-    ("edgeline", "apps", "deployments"): "create get patch",
+    ("edgeline", "apps", "deployments"): "create get patch update",
     ("edgeline", "networking.k8s.io", "networkpolicies"): "create patch",
-    ("edgeline", "serving.kserve.io", "inferenceservices"): "create get patch",
+    ("edgeline", "serving.kserve.io", "inferenceservices"): "create get patch update",
     ("edgeline", "serving.kserve.io", "servingruntimes"): "create patch",
     ("kubeflow", "trainer.kubeflow.org", "trainjobs"): "create delete get list watch",
 }

@@ -23,7 +23,7 @@ import yaml
 from api_server import ApiServer
 
 from edgeline.artifacts import vectors
-from edgeline.components.serve import cluster
+from edgeline.components.serve import cluster, waiting
 from edgeline.components.serve.serve import serve
 from edgeline.errors import EdgelineError
 from edgeline.runtimes import interpreter
@@ -77,10 +77,10 @@ def stored(api_server: ApiServer, objects: list[Object]) -> list[Object]:
     return found
 
 
-def set_status(api_server: ApiServer, **status: object) -> None:
-    (found,) = [json.loads(api_server.kubectl("get", "deployment", "mixed", *IN, "-o", "json"))]
+def set_status(api_server: ApiServer, name: str = "mixed", **status: object) -> None:
+    (found,) = [json.loads(api_server.kubectl("get", "deployment", name, *IN, "-o", "json"))]
     status.setdefault("observedGeneration", found["metadata"]["generation"])
-    patch = ("patch", "deployment", "mixed", *IN, "--subresource=status", "--type=merge")
+    patch = ("patch", "deployment", name, *IN, "--subresource=status", "--type=merge")
     api_server.kubectl(*patch, "-p", json.dumps({"status": status}))
 
 
@@ -103,9 +103,9 @@ def test_an_inference_service_is_applied_as_pipeline_runner(
 ) -> None:
     objects = rendered(pixels, tmp_path, "kserve")
     cluster.apply(connected, objects)
-    assert len(stored(api_server, objects)) == 2
+    assert len(stored(api_server, objects)) == 3
     with pytest.raises(EdgelineError, match="InferenceService mixed is not ready after 0 s"):
-        cluster.wait(connected, objects, 0)
+        waiting.wait(connected, objects, 0)
 
 
 def test_a_second_run_changes_nothing(
@@ -146,7 +146,7 @@ def test_a_deployment_is_not_ready_before_its_new_pods_are_status_set_by_the_tes
     cluster.apply(connected, objects)
     set_status(api_server, **status)
     with pytest.raises(EdgelineError, match=r"^Deployment mixed is not ready after 0 s: see"):
-        cluster.wait(connected, objects, 0)
+        waiting.wait(connected, objects, 0)
 
 
 def test_a_deployment_is_waited_for_status_set_by_the_test(
@@ -157,8 +157,8 @@ def test_a_deployment_is_waited_for_status_set_by_the_test(
 ) -> None:
     cluster.apply(connected, objects)
     looks = between_looks(monkeypatch, lambda: set_status(api_server, **READY))
-    cluster.wait(connected, objects, 60)
-    assert looks == [cluster.POLL]
+    waiting.wait(connected, objects, 60)
+    assert looks == [waiting.POLL]
 
 
 def between_looks(monkeypatch: pytest.MonkeyPatch, what: Callable[[], object]) -> list[float]:
@@ -170,7 +170,7 @@ def between_looks(monkeypatch: pytest.MonkeyPatch, what: Callable[[], object]) -
         what()
 
     clock = SimpleNamespace(monotonic=time.monotonic, sleep=sleep)
-    monkeypatch.setattr(cluster, "time", clock)
+    monkeypatch.setattr(waiting, "time", clock)
     return pauses
 
 
@@ -181,7 +181,7 @@ def test_an_image_that_cannot_be_pulled_ends_the_wait_status_set_by_the_test(
     waiting_pod(api_server, objects)
     began = time.monotonic()
     with pytest.raises(EdgelineError) as failed:
-        cluster.wait(connected, objects, 600)
+        waiting.wait(connected, objects, 600)
     assert str(failed.value) == (
         "Deployment mixed is not ready: pod mixed-1 says ImagePullBackOff Back-off pulling image"
     )
@@ -206,7 +206,7 @@ def test_a_broken_pod_of_the_one_before_does_not_end_the_wait_status_set_by_the_
     waiting_pod(api_server, before)
     objects.append(before[-1])
     between_looks(monkeypatch, lambda: set_status(api_server, **READY))
-    cluster.wait(connected, objects, 60)
+    waiting.wait(connected, objects, 60)
 
 
 def waiting_pod(api_server: ApiServer, objects: list[Object]) -> None:
@@ -310,7 +310,7 @@ def test_a_deployment_that_is_deleted_meanwhile_is_said(
     with pytest.raises(
         EdgelineError, match=r'Deployment mixed: deployments\.apps "mixed" not found'
     ):
-        cluster.wait(connected, objects, 60)
+        waiting.wait(connected, objects, 60)
 
 
 @pytest.mark.parametrize(

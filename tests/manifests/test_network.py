@@ -68,8 +68,11 @@ def is_peer(entry: dict[str, Any], peer: tuple[Labels, Labels] | str) -> bool:
 
 
 def matches(selector: dict[str, Any], labels: Labels) -> bool:
-    assert selector.keys() <= {"matchLabels"}
-    return selector.get("matchLabels", {}).items() <= labels.items()
+    assert selector.keys() <= {"matchLabels", "matchExpressions"}
+    asked = selector.get("matchExpressions", ())
+    assert all(entry["operator"] == "Exists" for entry in asked)
+    there = all(entry["key"] in labels for entry in asked)
+    return there and selector.get("matchLabels", {}).items() <= labels.items()
 
 
 def ours(objects: list[dict[str, Any]]) -> tuple[Policies, Labels]:
@@ -83,11 +86,22 @@ def ours(objects: list[dict[str, Any]]) -> tuple[Policies, Labels]:
     return policies, workload["spec"]["template"]["metadata"]["labels"]
 
 
-@pytest.fixture(params=["onprem", "azure", "edge", "laptop", "site"])
+def of_kserve(objects: list[dict[str, Any]]) -> tuple[Policies, Labels]:
+    policies = [entry for entry in objects if entry["kind"] == "NetworkPolicy"]
+    (service,) = [entry for entry in objects if entry["kind"] == "InferenceService"]
+    return policies, {"serving.kserve.io/inferenceservice": service["metadata"]["name"]}
+
+
+@pytest.fixture(params=["onprem", "azure", "edge", "laptop", "site", "aws", "gcp", "kserve"])
 def deployed(
     request: pytest.FixtureRequest, pixels: Path, tmp_path: Path
 ) -> tuple[str, Policies, Labels]:
     name = request.param
+    if name in ("aws", "gcp"):
+        return name, *of_kserve(kustomize(OVERLAYS / name))
+    if name == "kserve":
+        (path,) = render(str(pixels), "kserve", "registry.example/models", str(tmp_path))
+        return name, *of_kserve(list(yaml.safe_load_all(path.read_text())))
     if name != "site":
         return name, *ours(kustomize(OVERLAYS / name))
     path, _ = render(str(pixels), "kustomize", "registry.example/models", str(tmp_path))
@@ -126,10 +140,13 @@ def test_names_and_models_are_reached_and_nothing_else(
         assert passes(policies, "egress", pod, 53, "169.254.20.10", protocol)
     assert not passes(policies, "egress", pod, 53, "8.8.8.8", "UDP")
     store = ({NAME: "kubeflow"}, {"app": "seaweedfs"})  # not where everything is denied
-    assert passes(policies, "egress", pod, 5000 if name == "site" else 9000, store)
+    if name not in ("aws", "gcp"):  # their own stores answer at 443
+        port = 5000 if name in ("site", "kserve") else 9000
+        assert passes(policies, "egress", pod, port, store)
     assert passes(policies, "egress", pod, 443, "93.184.216.34")
     assert not passes(policies, "egress", pod, 22, "93.184.216.34")
-    assert not passes(policies, "egress", pod, 80, "169.254.169.254")  # a cloud's metadata
+    # a cloud's metadata: on GKE a pod has its identity from there
+    assert passes(policies, "egress", pod, 80, "169.254.169.254") is (name == "gcp")
 
 
 @pytest.mark.parametrize("name", ["onprem", "azure", "edge", "laptop"])

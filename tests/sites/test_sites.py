@@ -10,7 +10,10 @@ import re
 import shutil
 import subprocess
 import sys
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -95,6 +98,58 @@ def test_the_server_knows_the_names_of_its_service(form: str, pixels: Path, tmp_
     whole = f"{service}.edgeline.svc.cluster.local"
     assert names.split(",") == [service, f"{service}.edgeline", f"{service}.edgeline.svc", whole]
     ServerSettings(names=names)
+
+
+def test_kserve_takes_the_model_from_a_volume_or_from_the_store(
+    pixels: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    _, runtime, service = documents(tmp_path, "kserve", pixels)
+    arguments = runtime["spec"]["containers"][0]["args"]
+    assert arguments[arguments.index("--model-name") + 1] == "mixed"
+    predictor = service["spec"]["predictor"]
+    assert predictor["model"]["storageUri"].startswith(f"oci+native://{MODELS}/mixed@sha256:")
+    assert predictor["imagePullSecrets"] == [{"name": "mixed-registry"}]
+    head = (tmp_path / "kserve" / "mixed.yaml").read_text().splitlines()[:3]
+    assert "needs KServe 0.20 or later, and Kubernetes with the feature gate" in " ".join(head)
+
+    @contextmanager
+    def fetched(_: str) -> Iterator[Path]:
+        yield pixels
+
+    monkeypatch.setattr("edgeline.sites.render.local_copy", fetched)
+    stored = partial(
+        render, "s3://bucket/models/mixed/3", "kserve", MODELS, str(tmp_path / "store")
+    )
+    for version, container in (("0.20.1", "edgeline-storage"), ("0.19.0", None)):
+        (path,) = stored(model_from="store", kserve_version=version)
+        *_, service = yaml.safe_load_all(path.read_text())
+        predictor = service["spec"]["predictor"]
+        assert predictor["model"]["storageUri"] == "s3://bucket/models/mixed/3/"
+        assert predictor.get("storageContainerName") == container
+        assert "a namespace that does not enforce" in path.read_text().replace("\n# ", " ")
+
+
+@pytest.mark.parametrize(
+    ("given", "said"),
+    [
+        (
+            {"kserve_version": "0.19"},
+            "KServe 0.19 takes no model from an image: .*0.20; give --mod",
+        ),
+        ({"kserve_version": "new"}, "--kserve-version is 'new': give it as 0.20"),
+        ({"model_from": "modelcar"}, "--model-from is 'modelcar'"),
+        ({"model_from": "store"}, "A folder is no address that KServe fetches a model from"),
+        ({"name": "a" * 45}, "has 64 characters, and 63 are allowed: give a --name of at most 44"),
+        ({"form": "kustomize", "model_from": "store"}, "are for --for kserve"),
+    ],
+)
+def test_what_kserve_would_never_start_is_refused(
+    given: dict[str, str], said: str, pixels: Path, tmp_path: Path
+) -> None:
+    form = given.pop("form", "kserve")
+    with pytest.raises(EdgelineError, match=said):
+        render(str(pixels), form, MODELS, str(tmp_path / "site"), **given)
+    assert not (tmp_path / "site").exists()
 
 
 def test_a_greengrass_recipe_has_what_the_service_requires(pixels: Path, tmp_path: Path) -> None:

@@ -96,7 +96,7 @@ class _Calls:
         asked = m.read(message, m.MODEL_REQUEST)
         name = asked.get("name", "")
         pool = self._served.pool(name, asked.get("version", ""))
-        versions = sorted(self._served.models[name].pools)
+        versions = sorted(self._served.model(name).pools)
         return encode(model_metadata(pool.description, versions), m.MODEL_METADATA)
 
     def infer(self, message: memoryview) -> tuple[Pool | Traffic, Callable[[Instance], bytes]]:

@@ -16,7 +16,7 @@ from edgeline.artifacts.bundle import Tensor
 from edgeline.formats.dtypes import BY_NAME, Array
 from edgeline.server.access import METADATA, MODEL_HEALTH, PREDICTION
 from edgeline.server.digits import whole
-from edgeline.server.errors import invalid, not_found, shown
+from edgeline.server.errors import invalid, shown
 from edgeline.server.http.messages import HttpRequest, HttpResponse
 from edgeline.server.models.model import Arrays, Description, Instance, check
 from edgeline.server.models.pool import Pool
@@ -329,9 +329,7 @@ def version_states(
     Raises:
         ServingError: there is no such model, version or label.
     """
-    served = state.served.models.get(name)
-    if served is None:
-        raise not_found(f"There is no model {name[:100]!r}.")
+    served = state.served.model(name)
     if not version and not label:
         numbers = sorted({*served.pools, *served.failures}, reverse=True)
     elif not label and int(version) in served.failures:

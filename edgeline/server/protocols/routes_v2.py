@@ -125,7 +125,7 @@ class _Calls:
 
     def metadata(self, _: HttpRequest, given: Parameters) -> HttpResponse:
         description = self.pool(given).description
-        versions = sorted(self._served.models[given["model"]].pools)
+        versions = sorted(self._served.model(given["model"]).pools)
         return _json(model_metadata(description, versions))
 
     def model_ready(self, _: HttpRequest, given: Parameters) -> HttpResponse:

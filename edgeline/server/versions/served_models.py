@@ -32,9 +32,13 @@ class ServedModels:
         models: by name.
     """
 
-    def __init__(self, rollouts: Rollouts) -> None:
+    def __init__(self, rollouts: Rollouts, only: str = "") -> None:
+        """
+        Args:
+            only: a further name of the model, where there is only one; empty: none.
+        """
         self.models: dict[str, ServedModel] = {}
-        self._rollouts = rollouts
+        self._rollouts, self._only = rollouts, only
 
     @property
     def ready(self) -> bool:
@@ -47,6 +51,18 @@ class ServedModels:
         """Whether anything is being prepared."""
         return any(served.preparing for served in self.models.values())
 
+    def model(self, name: str) -> ServedModel:
+        """The model of a name.
+
+        Raises:
+            ServingError: there is none.
+        """
+        if (served := self.models.get(name)) is not None:
+            return served
+        if name == self._only != "" and len(self.models) == 1:
+            return next(iter(self.models.values()))
+        raise not_found(f"There is no model {name[:100]!r}.")
+
     def pool(self, name: str, version: str = "", label: str = "") -> Pool | Traffic:
         """The pool of a model's version. Where none is named: of the newest that serves, or with
         a rollout of the stable one, or what divides the requests while the rollout is on.
@@ -54,15 +70,13 @@ class ServedModels:
         Raises:
             ServingError: there is no such model, version or label, or it is not ready.
         """
-        served = self.models.get(name)
-        if served is None:
-            raise not_found(f"There is no model {name[:100]!r}.")
+        served = self.model(name)
         if version or label:
             return served.pool(version, label)
-        stable = self._rollouts.stable(name)
+        stable = self._rollouts.stable(served.name)
         if stable is None:
             return served.pool(label=NEWEST)
-        divided = self._rollouts.traffic.get(name) if served.pools else None
+        divided = self._rollouts.traffic.get(served.name) if served.pools else None
         return divided or served.pools.get(stable) or served.pool(label=NEWEST)
 
     def index(self) -> list[IndexEntry]:

@@ -1,6 +1,7 @@
-"""What models a path holds: a bundle, a store of bundles, or bare `.tflite` files.
+"""What models a path holds: a bundle, a model's versions, a store, or bare `.tflite` files.
 
     bundle/manifest.json                        one version of one model
+    <name>/<version>/...                        one model of a store, as it is laid out below
     store/<name>/<version>/manifest.json        what `publish` writes
     store/<name>/<version>/<any>.tflite         as TensorFlow Serving lays models out
     models/<name>.tflite                        bare files, each version 1
@@ -99,7 +100,7 @@ def find(root: Path) -> dict[str, dict[int, VersionSource]]:
 
 def labels(root: Path, name: str) -> dict[str, int]:
     """The labels of a model's versions; none where the file is missing or broken."""
-    file = root / name / LABELS
+    file = (root if _is_model(root) else root / name) / LABELS
     try:
         if not os.path.lexists(file):
             return {}
@@ -132,10 +133,20 @@ def _sources(root: Path) -> Iterator[VersionSource]:
         yield _bundle(root)
     elif not root.is_dir():
         raise UsageError(f"{root} is neither a file nor a folder: give a bundle or a .tflite.")
+    elif _is_model(root):
+        for source in _versions(root):
+            # a bundle has its name with it, wherever it was copied to
+            yield _bundle(source.path) if _is_bundle(source.path) else source
     else:
         for child in sorted(root.iterdir()):
             if not child.name.startswith("."):
                 yield from _models(child)
+
+
+def _is_model(root: Path) -> bool:
+    """Whether a folder holds versions of one model: bundles or files in folders called 1, 2, ..."""
+    numbered = (child for child in root.iterdir() if whole(child.name)) if root.is_dir() else ()
+    return any(child.is_dir() and (_is_bundle(child) or _bare(child)) for child in numbered)
 
 
 def _models(path: Path) -> Iterator[VersionSource]:

@@ -1,0 +1,250 @@
+"""Waiting until what was applied runs, with what its controllers say meanwhile."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from edgeline.components.serve.cluster import MANAGER, MODEL, Object, found, sentences
+from edgeline.errors import EdgelineError
+
+if TYPE_CHECKING:
+    from kubernetes.dynamic import DynamicClient
+
+POLL = 2.0  # seconds
+# what a controller may still get over (a conflict, a quota while old pods end) and mostly does not
+PATIENCE = 30.0  # seconds
+# what a pod says when waiting longer is in vain
+HOPELESS = ("ImagePullBackOff", "ErrImagePull", "InvalidImageName", "CrashLoopBackOff")
+# of an InferenceService's conditions: no later reconciliation changes it
+FINAL = ("ServerlessModeRejected", "InvalidPredictorSpec", "NoSupportingRuntime")
+OF_KSERVE = "serving.kserve.io/inferenceservice"  # the label of KServe's pods
+
+
+@dataclass(frozen=True)
+class Said:
+    """What a pod or a controller says of what is waited for.
+
+    Attributes:
+        patience: seconds for which it may go on saying so; infinite where that says nothing.
+    """
+
+    text: str
+    patience: float = float("inf")
+
+
+def wait(
+    cluster: DynamicClient, objects: Iterable[Object], limit: float, poll: float = POLL
+) -> None:
+    """Wait until Deployments have rolled out and InferenceServices have, and are ready.
+
+    What their conditions, pods and events say is printed when it is first said.
+
+    Raises:
+        EdgelineError: not in `limit` seconds, a pod or controller says that it never will, or
+            somebody has put another model there.
+    """
+    end = time.monotonic() + limit
+    for entry in objects:
+        if entry["kind"] in _DEPLOYMENTS:
+            _wait(cluster, entry, end, limit, poll)
+
+
+def _wait(cluster: DynamicClient, entry: Object, end: float, limit: float, poll: float) -> None:
+    what = f"{entry['kind']} {entry['metadata']['name']}"
+    since: dict[str, float] = {}
+    while True:
+        with sentences(entry):
+            state = found(cluster, entry)
+            _check_ours(entry, state)
+            deployment = _deployment(cluster, entry, state)
+            if _is_ready(entry, state, deployment):
+                return
+            said = list(_said(cluster, entry, state, deployment))
+        now = time.monotonic()
+        since = {each.text: since.get(each.text, now) for each in said}
+        for each in said:
+            if since[each.text] == now:
+                print(f"{what}: {each.text}")
+            if now - since[each.text] >= each.patience:
+                raise EdgelineError(f"{what} is not ready: {each.text}")
+        if now >= end:
+            last = f": {said[0].text}" if said else ": see its pods' events."
+            raise EdgelineError(f"{what} is not ready after {limit:g} s{last}")
+        time.sleep(poll)
+
+
+def _check_ours(entry: Object, state: Object) -> None:
+    wanted = entry["metadata"].get("annotations", {}).get(MODEL)
+    there = (state["metadata"].get("annotations") or {}).get(MODEL)
+    if wanted and there != wanted:
+        raise EdgelineError(
+            f"{entry['kind']} {entry['metadata']['name']} has another model by now, {there}: "
+            "somebody else has deployed meanwhile."
+        )
+
+
+def _deployment(cluster: DynamicClient, entry: Object, state: Object) -> Object | None:
+    """The Deployment that runs it; None while KServe has made none."""
+    from kubernetes.dynamic.exceptions import NotFoundError
+
+    if entry["kind"] == "Deployment":
+        return state
+    metadata = {
+        **entry["metadata"],
+        "name": _DEPLOYMENTS[entry["kind"]].format(**entry["metadata"]),
+    }
+    try:
+        return found(cluster, {"apiVersion": "apps/v1", "kind": "Deployment", "metadata": metadata})
+    except NotFoundError:
+        return None
+
+
+_DEPLOYMENTS = {"Deployment": "{name}", "InferenceService": "{name}-predictor"}
+
+
+def _is_ready(entry: Object, state: Object, deployment: Object | None) -> bool:
+    """Whether the pods are those of what was applied, and answer.
+
+    Ready of an InferenceService stays true while it rolls out, so its Deployment is asked as well,
+    and whether KServe has written the model into it yet.
+    """
+    if deployment is None or not _rolled_out(deployment):
+        return False
+    if entry["kind"] == "Deployment":
+        return True
+    ready = any(each["type"] == "Ready" for each in _conditions(state, "True"))
+    return ready and _is_of(entry, deployment["spec"]["template"])
+
+
+def _rolled_out(deployment: Object) -> bool:
+    """As `kubectl rollout status` judges it."""
+    status, wanted = deployment.get("status") or {}, deployment["spec"].get("replicas", 1)
+    seen = status.get("observedGeneration", 0) >= deployment["metadata"]["generation"]
+    new, all_ = status.get("updatedReplicas", 0), status.get("replicas", 0)
+    return bool(seen and new >= wanted == all_ and status.get("availableReplicas", 0) >= wanted)
+
+
+def _conditions(state: Object, status: str) -> Iterator[Mapping[str, Any]]:
+    for condition in (state.get("status") or {}).get("conditions") or []:
+        if condition.get("status") == status:
+            yield condition
+
+
+def _said(
+    cluster: DynamicClient, entry: Object, state: Object, deployment: Object | None
+) -> Iterator[Said]:
+    """What is said of it, what is nearest to the cause first."""
+    yield from _by_pods(cluster, entry)
+    if deployment is not None:
+        yield from _by_deployment(deployment)
+    if entry["kind"] == "InferenceService":
+        yield from _by_kserve(state)
+        yield from _of_the_volume(entry, deployment)
+        yield from _by_events(cluster, entry, state)
+
+
+def _by_pods(cluster: DynamicClient, entry: Object) -> Iterator[Said]:
+    """What its pods say; pods of what it replaces are not asked."""
+    metadata = entry["metadata"]
+    chosen = metadata["labels"]
+    if entry["kind"] == "InferenceService":
+        chosen = {OF_KSERVE: metadata["name"]}
+    images = _images(entry["spec"].get("template", {}).get("spec", {}))
+    pods = cluster.resources.get(api_version="v1", kind="Pod")
+    labels = ",".join(f"{key}={value}" for key, value in chosen.items())
+    listed = pods.get(namespace=metadata["namespace"], label_selector=labels)
+    for pod in listed.to_dict()["items"]:
+        if not (_is_of(entry, pod) and images <= _images(pod["spec"])):
+            continue
+        status = pod.get("status") or {}
+        for kind in ("initContainerStatuses", "containerStatuses"):
+            for container in status.get(kind) or []:
+                waiting = (container.get("state") or {}).get("waiting") or {}
+                if waiting.get("reason") in HOPELESS:
+                    said = f"{waiting['reason']} {waiting.get('message', '')}".strip()
+                    yield Said(f"pod {pod['metadata']['name']} says {said}", 0)
+        for condition in _conditions(pod, "False"):
+            if condition["type"] == "PodScheduled":
+                yield Said(f"pod {pod['metadata']['name']} waits: {condition.get('message', '')}")
+
+
+def _by_deployment(deployment: Object) -> Iterator[Said]:
+    for condition in _conditions(deployment, "True"):
+        if condition["type"] == "ReplicaFailure":  # a quota, PodSecurity, a webhook
+            yield Said(f"{condition.get('reason')}: {condition.get('message')}", PATIENCE)
+    for condition in _conditions(deployment, "False"):
+        if condition.get("reason") == "ProgressDeadlineExceeded":
+            yield Said(f"{condition['reason']}: {condition.get('message')}", PATIENCE)
+
+
+def _by_kserve(state: Object) -> Iterator[Said]:
+    model = (state.get("status") or {}).get("modelStatus") or {}
+    failure = model.get("lastFailureInfo") or {}
+    if failure.get("message"):
+        final = failure.get("reason") in FINAL
+        yield Said(
+            f"{failure.get('reason', 'KServe')}: {failure['message']}",
+            0 if final else PATIENCE if _is_blocked(model) else float("inf"),
+        )
+    for condition in _conditions(state, "False"):
+        reason, message = condition.get("reason", ""), condition.get("message", "")
+        if not message:
+            continue
+        patience = 0 if reason in FINAL else PATIENCE if "Failed" in reason else float("inf")
+        yield Said(f"{reason or condition['type']}: {message}", patience)
+
+
+def _of_the_volume(entry: Object, deployment: Object | None) -> Iterator[Said]:
+    """An API server without the feature gate drops an image volume and takes the rest."""
+    uri = entry["spec"]["predictor"].get("model", {}).get("storageUri", "")
+    if deployment is None or not uri.startswith("oci+native://"):
+        return
+    template = deployment["spec"]["template"]
+    if not _is_of(entry, template):
+        return
+    if not any("image" in volume for volume in template["spec"].get("volumes") or ()):
+        text = (
+            "its pods have no image volume: turn the feature gate ImageVolume on in API server and "
+            "kubelet, or `edgeline site render --for kserve --model-from store`"
+        )
+        yield Said(text, 0)
+
+
+def _is_of(entry: Object, template: Mapping[str, Any]) -> bool:
+    """Whether pods, or a template of them, are of the model that was applied."""
+    model = entry["metadata"].get("annotations", {}).get(MODEL)
+    return bool((template["metadata"].get("annotations") or {}).get(MODEL) == model)
+
+
+def _is_blocked(model: Mapping[str, Any]) -> bool:
+    return model.get("transitionStatus") in ("BlockedByFailedLoad", "InvalidSpec")
+
+
+def _by_events(cluster: DynamicClient, entry: Object, state: Object) -> Iterator[Said]:
+    """Warnings about the InferenceService itself: an unsupported address is said nowhere else."""
+    name, namespace = entry["metadata"]["name"], entry["metadata"]["namespace"]
+    chosen = f"involvedObject.kind={entry['kind']},involvedObject.name={name},type=Warning"
+    events = cluster.resources.get(api_version="v1", kind="Event")
+    listed = events.get(namespace=namespace, field_selector=chosen).to_dict()["items"]
+    began = _applied(state)
+    for event in listed:
+        at = event.get("lastTimestamp") or event.get("eventTime") or ""
+        if at >= began:
+            yield Said(f"{event.get('reason')}: {event.get('message')}")
+
+
+def _applied(state: Object) -> str:
+    """When it was last changed by us, as the API server's clock says: RFC 3339 in UTC."""
+    times = [
+        each.get("time") or ""
+        for each in state["metadata"].get("managedFields") or []
+        if each.get("manager") == MANAGER
+    ]
+    return max(times, default="")
+
+
+def _images(spec: Object) -> set[str]:
+    return {container["image"] for container in spec.get("containers", [])}

@@ -1,0 +1,180 @@
+"""Sites that KServe runs: an InferenceService, and the runtime that serves its model.
+
+Facts of KServe 0.19 and 0.20: an image volume (`oci+native://`) and a storage container of one's
+own (`storageContainerName`) need 0.20. A name with `-predictor-` and the namespace is part of a
+host name, so all of it is at most 63 characters.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from edgeline.errors import UsageError, did_you_mean
+from edgeline.sites.site import Object, Site
+from edgeline.sites.workload import (
+    CONTAINER_SECURITY,
+    POD_SECURITY,
+    PORT,
+    RESOURCES,
+    credentials_name,
+    metadata,
+    network_policy,
+)
+
+OF_KSERVE = "serving.kserve.io/inferenceservice"  # the label of its pods
+LONGEST = 63
+WITH_IMAGES = (0, 20)
+# of manifests/base/kserve: KServe's own gives its init container no security context, and a
+# namespace that enforces `restricted` refuses the pod
+STORAGE = "edgeline-storage"
+
+
+@dataclass(frozen=True)
+class ModelSource:
+    """Where KServe takes a model from.
+
+    Attributes:
+        uri: makes its `storageUri`.
+        needs: of the cluster, for the head of the file.
+        since: the first KServe that takes it.
+        predictor: what else it has to say.
+    """
+
+    uri: Callable[[Site], str]
+    needs: str
+    since: tuple[int, int]
+    predictor: Callable[[Site], Object]
+
+
+SOURCES = {
+    "image": ModelSource(
+        lambda site: f"oci+native://{site.model}",
+        "KServe 0.20 or later, and Kubernetes with the feature gate ImageVolume on in API server "
+        "and kubelet (in 1.34 it is off): else the pod comes without the model",
+        WITH_IMAGES,
+        lambda site: {"imagePullSecrets": [{"name": credentials_name(site)}]},
+    ),
+    "store": ModelSource(
+        # without the slash at its end versions 10, 11, ... are fetched as well
+        lambda site: f"{site.address.rstrip('/')}/",
+        "KServe 0.20 or later with the ClusterStorageContainer of manifests/base/kserve, and a "
+        "service account that may read the store; before 0.20, a namespace that does not enforce "
+        "`restricted`",
+        (0, 15),
+        lambda _: {"storageContainerName": STORAGE},
+    ),
+}
+
+
+def render_kserve(site: Site, source: str = "image", version: str = "0.20") -> list[Object]:
+    """A NetworkPolicy, the ServingRuntime and the InferenceService.
+
+    Args:
+        source: one of SOURCES.
+        version: KServe's, such as 0.20 or 0.19.1.
+
+    Raises:
+        UsageError: KServe refuses the name, this version lacks what the source needs, or the bundle
+            lies where KServe does not fetch it from.
+    """
+    whole = f"{site.name}-predictor-{site.namespace}"
+    if len(whole) > LONGEST:
+        raise UsageError(
+            f"KServe never starts {site.name!r} in {site.namespace!r}: {whole} has {len(whole)} "
+            f"characters, and {LONGEST} are allowed: give a --name of at most "
+            f"{LONGEST - len(whole) + len(site.name)}."
+        )
+    if source not in SOURCES:
+        raise UsageError(f"--model-from is {source!r}. {did_you_mean(source, SOURCES)}")
+    entry, known = SOURCES[source], _version(version)
+    if known < entry.since:
+        raise UsageError(
+            f"KServe {version} takes no model from an {source}: that needs "
+            f"{'.'.join(map(str, entry.since))}; give --model-from store."
+        )
+    if source == "store" and not site.address.startswith(("s3://", "gs://")):
+        raise UsageError(
+            f"{site.address or 'A folder'} is no address that KServe fetches a model from: name "
+            "the bundle by its s3:// or gs:// address, or give --model-from image."
+        )
+    more = entry.predictor(site) if known >= WITH_IMAGES or source == "image" else {}
+    return [
+        network_policy(site, {OF_KSERVE: site.name}),
+        _runtime(site),
+        _service(site, entry.uri(site), more),
+    ]
+
+
+def needs(source: str) -> str:
+    """What a cluster needs for it, in a sentence."""
+    return f"needs {SOURCES[source].needs}"
+
+
+def _version(text: str) -> tuple[int, int]:
+    parts = text.removeprefix("v").split(".")
+    if not (len(parts) >= 2 and parts[0].isdecimal() and parts[1].isdecimal()):
+        raise UsageError(f"--kserve-version is {text!r}: give it as 0.20.")
+    return int(parts[0]), int(parts[1])
+
+
+def _runtime(site: Site) -> Object:
+    def probe(path: str, **more: int) -> Object:
+        return {"httpGet": {"path": path, "port": PORT}, **more}
+
+    security = {key: value for key, value in POD_SECURITY.items() if key != "fsGroup"}
+    container = {
+        "name": "kserve-container",
+        "image": site.server,
+        # routers and transformers ask for the InferenceService's name
+        "args": [
+            *("/mnt/models", "--poll", "0", "--model-name", site.name),
+            *site.names(f"{site.name}-predictor"),
+        ],
+        # HTTP/1.1, HTTP/2 and gRPC; by this name a gateway knows
+        "ports": [{"name": "h2c", "containerPort": PORT, "protocol": "TCP"}],
+        "startupProbe": probe("/v2/health/live", periodSeconds=2, failureThreshold=150),
+        "readinessProbe": probe("/v2/health/ready", periodSeconds=5),
+        "livenessProbe": probe("/v2/health/live", periodSeconds=10),
+        "resources": RESOURCES,
+        "securityContext": {**CONTAINER_SECURITY, **security},
+        "volumeMounts": [{"name": "tmp", "mountPath": "/tmp"}],
+    }
+    return {
+        "apiVersion": "serving.kserve.io/v1alpha1",
+        "kind": "ServingRuntime",
+        "metadata": {**metadata(site), "name": f"{site.name}-litert"},
+        "spec": {
+            "supportedModelFormats": [{"name": "litert", "version": "1", "autoSelect": False}],
+            "protocolVersions": ["v1", "v2", "grpc-v2"],
+            "containers": [container],
+            "volumes": [{"name": "tmp", "emptyDir": {"medium": "Memory", "sizeLimit": "64Mi"}}],
+        },
+    }
+
+
+def _service(site: Site, uri: str, more: Object) -> Object:
+    model = {
+        "modelFormat": {"name": "litert"},
+        "runtime": f"{site.name}-litert",
+        "protocolVersion": "v2",
+        "storageUri": uri,
+        "resources": RESOURCES,
+    }
+    made = metadata(site)
+    # else KServe's configuration decides, and as it is installed that is Knative
+    mode = {"serving.kserve.io/deploymentMode": "Standard"}
+    return {
+        "apiVersion": "serving.kserve.io/v1beta1",
+        "kind": "InferenceService",
+        "metadata": {**made, "annotations": {**made["annotations"], **mode}},
+        "spec": {
+            "predictor": {
+                "minReplicas": 1,
+                "maxReplicas": 4,
+                "automountServiceAccountToken": False,
+                **more,
+                "model": model,
+            }
+        },
+    }

@@ -1,0 +1,205 @@
+"""What serve makes of what KServe and other controllers say, against a real API server.
+
+There is neither KServe nor a kubelet: the tests say what they would.
+"""
+
+from __future__ import annotations
+
+import copy
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+from api_server import ApiServer
+from test_cluster_serve import (
+    READY,
+    between_looks,
+    connected,
+    objects,
+    rendered,
+    runner,
+    set_status,
+)
+
+from edgeline.components.serve import cluster, waiting
+from edgeline.errors import EdgelineError
+
+__all__ = ["connected", "objects", "runner"]
+IN = ("-n", "edgeline")
+NAME = "mixed-predictor"
+Object = dict[str, Any]
+
+
+@pytest.fixture
+def service(pixels: Path, tmp_path: Path, api_server: ApiServer) -> Any:
+    """The objects of the form kserve, whose InferenceService comes last."""
+    found = rendered(pixels, tmp_path / "kserve", "kserve")
+    yield found
+    api_server.kubectl("delete", "--ignore-not-found", "-f", "-", given=found)
+    api_server.kubectl("delete", "deployment", NAME, "--ignore-not-found", *IN)
+
+
+def make_deployment(api_server: ApiServer, model: str, volume: bool = True) -> None:
+    """What KServe makes of the InferenceService, rolled out."""
+    labels = {"serving.kserve.io/inferenceservice": "mixed"}
+    volumes = [{"name": "models", "image": {"reference": "a@b"}}] if volume else []
+    template = {
+        "metadata": {"labels": labels, "annotations": {cluster.MODEL: model}},
+        "spec": {"containers": [{"name": "kserve-container", "image": "a"}], "volumes": volumes},
+    }
+    body = {
+        "apiVersion": "apps/v1",
+        "kind": "Deployment",
+        "metadata": {"name": NAME, "namespace": "edgeline"},
+        "spec": {"selector": {"matchLabels": labels}, "template": template},
+    }
+    apply = ("apply", "--server-side", "--force-conflicts", "-f", "-")
+    api_server.kubectl(*apply, given=body)
+    set_status(api_server, NAME, **READY)
+
+
+def say(api_server: ApiServer, **status: object) -> None:
+    patch = ("patch", "inferenceservice", "mixed", *IN, "--subresource=status", "--type=merge")
+    api_server.kubectl(*patch, "-p", json.dumps({"status": status}))
+
+
+def condition(kind: str, status: str, reason: str = "", message: str = "") -> Object:
+    return {"type": kind, "status": status, "reason": reason, "message": message}
+
+
+def test_an_update_is_done_when_the_new_pods_answer(
+    service: list[Object],
+    connected: Any,
+    api_server: ApiServer,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    cluster.apply(connected, service)
+    make_deployment(api_server, "the one before")
+    say(api_server, conditions=[condition("Ready", "True")])  # as KServe leaves it meanwhile
+    with pytest.raises(EdgelineError, match="InferenceService mixed is not ready after 0 s"):
+        waiting.wait(connected, service, 0)
+    model = service[-1]["metadata"]["annotations"][cluster.MODEL]
+    looks = between_looks(monkeypatch, lambda: make_deployment(api_server, model))
+    waiting.wait(connected, service, 60)
+    assert len(looks) == 1
+
+
+@pytest.mark.parametrize(
+    ("status", "said"),
+    [
+        (
+            {"conditions": [condition("PredictorReady", "False", "ServerlessModeRejected", "no")]},
+            "ServerlessModeRejected: no",
+        ),
+        (
+            {"conditions": [condition("Ready", "False", "ReconcileFailed", "name too long")]},
+            "ReconcileFailed: name too long",
+        ),
+        (
+            {
+                "modelStatus": {
+                    "transitionStatus": "BlockedByFailedLoad",
+                    "lastFailureInfo": {"reason": "ModelLoadFailed", "message": "no manifest"},
+                }
+            },
+            "ModelLoadFailed: no manifest",
+        ),
+    ],
+)
+def test_what_kserve_says_ends_the_wait_in_its_words(
+    status: Object,
+    said: str,
+    service: list[Object],
+    connected: Any,
+    api_server: ApiServer,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    monkeypatch.setattr(waiting, "PATIENCE", 0)
+    cluster.apply(connected, service)
+    say(api_server, **status)
+    with pytest.raises(EdgelineError, match=f"InferenceService mixed is not ready: {said}"):
+        waiting.wait(connected, service, 600)
+    assert capsys.readouterr().out == f"InferenceService mixed: {said}\n"
+
+
+def test_a_quota_ends_the_wait(
+    objects: list[Object],
+    connected: Any,
+    api_server: ApiServer,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(waiting, "PATIENCE", 0)
+    cluster.apply(connected, objects)
+    message = 'pods "mixed-1" is forbidden: exceeded quota: small'
+    set_status(
+        api_server, conditions=[condition("ReplicaFailure", "True", "FailedCreate", message)]
+    )
+    with pytest.raises(EdgelineError, match=f"not ready: FailedCreate: {message}"):
+        waiting.wait(connected, objects, 600)
+
+
+def test_a_dropped_image_volume_is_said_with_the_way_out(
+    service: list[Object], connected: Any, api_server: ApiServer
+) -> None:
+    cluster.apply(connected, service)
+    model = service[-1]["metadata"]["annotations"][cluster.MODEL]
+    make_deployment(api_server, model, volume=False)
+    with pytest.raises(EdgelineError, match=r"no image volume: .*ImageVolume .*--model-from store"):
+        waiting.wait(connected, service, 600)
+
+
+def test_an_event_is_the_last_word_when_time_is_up(
+    service: list[Object], connected: Any, api_server: ApiServer
+) -> None:
+    cluster.apply(connected, service)
+    event = {
+        "apiVersion": "v1",
+        "kind": "Event",
+        "metadata": {"name": "mixed-1", "namespace": "edgeline"},
+        "involvedObject": {"kind": "InferenceService", "name": "mixed", "namespace": "edgeline"},
+        "type": "Warning",
+        "reason": "InternalError",
+        "message": "storageUri is not supported",
+        "lastTimestamp": "2099-01-01T00:00:00Z",
+    }
+    old = {**event, "metadata": {**event["metadata"], "name": "mixed-0"}}
+    old |= {"lastTimestamp": "2020-01-01T00:00:00Z", "message": "of another time"}
+    api_server.kubectl("create", "-f", "-", given=[event, old])
+    with pytest.raises(EdgelineError) as failed:
+        waiting.wait(connected, service, 0)
+    assert str(failed.value).endswith("after 0 s: InternalError: storageUri is not supported")
+    api_server.kubectl("delete", "event", "mixed-0", "mixed-1", *IN)
+
+
+def test_what_somebody_else_has_made_is_not_taken(
+    objects: list[Object], connected: Any, api_server: ApiServer
+) -> None:
+    foreign = copy.deepcopy(objects[0])
+    del foreign["metadata"]["labels"]["app.kubernetes.io/part-of"]
+    container = foreign["spec"]["template"]["spec"]["containers"][0]
+    container["env"] = [{"name": "THEIRS", "value": "1"}]
+    api_server.kubectl("create", "-f", "-", given=foreign)
+    with pytest.raises(EdgelineError, match=r"Deployment mixed is there, .* `kubectl label depl"):
+        cluster.apply(connected, objects)
+    assert api_server.try_kubectl("get", "service", "mixed", *IN).returncode  # nor anything else
+    label = ("label", "deployment", "mixed", *IN, "app.kubernetes.io/part-of=edgeline")
+    api_server.kubectl(*label)
+    cluster.apply(connected, objects)
+    said = json.loads(api_server.kubectl("get", "deployment", "mixed", *IN, "-o", "json"))
+    (left,) = said["spec"]["template"]["spec"]["containers"]
+    assert [entry["name"] for entry in left["env"]] == ["DOCKER_CONFIG"]
+    cluster.apply(connected, objects)  # ours now
+
+
+def test_the_other_of_two_runs_says_so(
+    objects: list[Object], connected: Any, api_server: ApiServer
+) -> None:
+    cluster.apply(connected, objects)
+    set_status(api_server, **READY)
+    later = copy.deepcopy(objects)
+    later[0]["metadata"]["annotations"][cluster.MODEL] = "registry.example/another"
+    cluster.apply(connected, later)
+    with pytest.raises(EdgelineError, match=r"another model by now, registry\.example/another"):
+        waiting.wait(connected, objects, 60)
