@@ -20,6 +20,7 @@ from pathlib import Path
 
 from edgeline.errors import EdgelineError, UsageError, shortened
 from edgeline.formats import plain_file
+from edgeline.stores.remote import PIN
 
 # user code may lie below sys.prefix, or in a folder called edgeline: these are exact
 _WAY_OUT = "give an importable name, or a path or URI that ends in .py"
@@ -56,7 +57,7 @@ def check(module: str) -> None:
         UsageError: it is a folder, a file of another kind, or a name under which none is found.
     """
     if _is_file(module):
-        if plain_file.kind(module.partition("#")[0]) == plain_file.FOLDER:
+        if plain_file.kind(module.partition(PIN)[0]) == plain_file.FOLDER:
             raise UsageError(f"{shortened(module)} is a folder: {_WAY_OUT}.")
         return
     if "/" in module or plain_file.kind(module) not in ("", plain_file.FOLDER):
@@ -136,7 +137,7 @@ def read_source(module: str) -> bytes:
 
 
 def _is_file(module: str) -> bool:
-    return module.partition("#")[0].endswith(".py")
+    return module.partition(PIN)[0].endswith(".py")
 
 
 def _is_library(filename: str) -> bool:
@@ -146,7 +147,7 @@ def _is_library(filename: str) -> bool:
 
 def _from_source(module: str) -> types.ModuleType:
     source = read_source(module)
-    filename = module.partition("#")[0]
+    filename = module.partition(PIN)[0]
     # the prefix keeps a file called json.py from standing in for a library
     made = types.ModuleType("user_" + filename.rsplit("/", 1)[-1].removesuffix(".py"))
     made.__file__ = filename

@@ -29,6 +29,7 @@ from edgeline.formats.dtypes import Array
 from edgeline.runtimes.interpreter import SERVING
 from edgeline.runtimes.pieces import pieces
 from edgeline.stores import storage
+from edgeline.stores.remote import PIN
 
 NOT = "no_quantize"
 LEAST_STEP = 6 / (1 << 30)  # LiteRT counts the steps up to 6.0, for a ReLU6, in 32 bits
@@ -39,7 +40,7 @@ Arrays = Mapping[str, Array]
 
 def is_file(quantisation: str) -> bool:
     """Whether a quantisation is a recipe's path or URI rather than a name."""
-    return quantisation.partition("#")[0].endswith(".json")
+    return quantisation.partition(PIN)[0].endswith(".json")
 
 
 def read(place: str) -> Recipe:

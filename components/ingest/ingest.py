@@ -18,6 +18,7 @@ from edgeline.components.ingest.csv_rows import CsvReader
 from edgeline.components.ingest.images import ImageReader
 from edgeline.components.ingest.json_rows import JsonReader
 from edgeline.components.ingest.parquet_rows import ParquetReader
+from edgeline.components.ingest.partitions import PartitionReader, partitions
 from edgeline.components.ingest.parts import SplitWriter, writing_parts
 from edgeline.components.ingest.pixel_columns import PixelReader, shapes
 from edgeline.components.ingest.rows import RowReader
@@ -63,7 +64,8 @@ def ingest(
     Returns:
         The metadata: `splits` (rows of each), `columns` (name -> Arrow type), `sources`
         (name, sha256, size; an image folder is one source), `data_digest` (see
-        `storage.digest`) and `edgeline_schema`.
+        `storage.digest`), `notes` (sentences on columns in which files differ; absent where they
+        do not) and `edgeline_schema`.
 
     Raises:
         EdgelineError: the data cannot be found, read or understood; nothing is written.
@@ -71,12 +73,15 @@ def ingest(
     splits = Splits.from_ratios(split_ratios)
     sources = storage.resolve(data)
     kind = format or _format(sources)
-    reader = _reader(kind, encoding, delimiter, null_values, column_types or {})
+    notes: list[str] = []
+    reader = _reader(kind, encoding, delimiter, null_values, column_types or {}, notes)
     if images:
         reader = PixelReader(reader, shapes(images))
     with artifacts.writing(examples_path, examples.SCHEMA) as draft:
         with tempfile.TemporaryDirectory(dir=draft.path, prefix=".fetched-") as folder:
             files = storage.fetch(sources, Path(folder))
+            if kind != "images" and (found := partitions(sources, files)):
+                reader = PartitionReader(reader, found)
             schema = reader.schema(files)
             with contextlib.ExitStack() as stack:
                 parts = [
@@ -98,6 +103,9 @@ def ingest(
             sources=_sources(kind, sources, files),
             data_digest=storage.digest(files),
         )
+        if notes:
+            draft.metadata["notes"] = notes
+            print("\n".join(notes))
         if examples_report_path:
             _write_report(examples_report_path, draft.metadata)
     return {"edgeline_schema": examples.SCHEMA, **draft.metadata}
@@ -128,6 +136,7 @@ def _reader(
     delimiter: str,
     null_values: Sequence[str],
     column_types: Mapping[str, str],
+    notes: list[str],
 ) -> RowReader:
     if kind == "csv":
         return CsvReader(encoding, delimiter, tuple(null_values), column_types)
@@ -138,7 +147,7 @@ def _reader(
             f"column_types is for CSV, but the data is {kind}, which has its own types: remove it."
         )
     readers: dict[str, RowReader] = {
-        "parquet": ParquetReader(),
+        "parquet": ParquetReader(notes),
         "tfrecord": TFRecordReader(),
         "json": JsonReader(),
         "images": ImageReader(),
@@ -198,6 +207,7 @@ def _write_report(path: str | Path, metadata: Mapping[str, Any]) -> None:
         ],
         [
             report.Section("Splits", report.table(["split", "rows", "share"], shares)),
+            *_noted(metadata.get("notes", ())),
             report.Section("Columns", report.table(["column", "type"], columns.items())),
             report.Section(
                 "Sources",
@@ -206,3 +216,9 @@ def _write_report(path: str | Path, metadata: Mapping[str, Any]) -> None:
             ),
         ],
     )
+
+
+def _noted(notes: Sequence[str]) -> list[report.Section]:
+    """What was made of files that do not agree."""
+    rows = [(note,) for note in notes]
+    return [report.Section("Unified", report.table(["between the files"], rows))] if rows else []

@@ -15,7 +15,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from pyarrow import json as arrow_json
 
-from edgeline.components.ingest.parquet_rows import convert
+from edgeline.components.ingest.parquet_rows import convert, unified
 from edgeline.components.ingest.rows import BATCH_BYTES, Rows, open_unpacked
 from edgeline.errors import EdgelineError
 from edgeline.stores.storage import File
@@ -97,14 +97,8 @@ def _kind(column: pa.Field, file: File) -> pa.DataType:
 
 def _both(first: pa.DataType, second: pa.DataType, name: str, file: File) -> pa.DataType:
     """The type that holds the values of both."""
-    if first == second or pa.types.is_null(second):
-        return first
-    if pa.types.is_null(first):
-        return second
-    if pa.types.is_list(first) and pa.types.is_list(second):
-        return pa.list_(_both(first.value_type, second.value_type, name, file))
-    if {first, second} == {pa.int64(), pa.float64()}:
-        return pa.float64()
+    if (found := unified(first, second)) is not None:
+        return found
     raise EdgelineError(
         f"{file.name}, column {name!r}: holds {second}, but {first} before: give one type a column."
     )

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -26,28 +26,66 @@ BUFFER_BYTES = 1 << 20
 
 @dataclass(frozen=True)
 class ParquetReader:
-    """Reads Parquet files that agree in their columns."""
+    """Reads the Parquet files of one table.
+
+    A column without a value (of type null, as pandas writes it) takes the type of the other files,
+    integers and floats in one column are double, and a column that a file lacks is missing there.
+
+    Attributes:
+        notes: takes a sentence for each column that was unified.
+    """
+
+    notes: list[str] = field(default_factory=list)
 
     def schema(self, files: Sequence[File]) -> pa.Schema:
-        """The first file's columns, with which all others must agree."""
-        first, *others = [_schema(file) for file in files]
-        for file, schema in zip(files[1:], others, strict=True):
-            for name in dict.fromkeys([*first.names, *schema.names]):
-                ours, theirs = (_type_of(name, found) for found in (first, schema))
-                if ours != theirs:
-                    raise EdgelineError(
-                        f"{file.name}, column {name!r}: is {theirs}, but {ours} in "
-                        f"{files[0].name}: give files that agree."
-                    )
-        return pa.schema(_settle(column, files) for column in first)
+        """The columns of all files, in the order in which they first come."""
+        found = [_schema(file) for file in files]
+        names = list(dict.fromkeys(name for schema in found for name in schema.names))
+        return pa.schema(
+            _settle(pa.field(name, self._unified(name, files, found)), files) for name in names
+        )
+
+    def _unified(
+        self, name: str, files: Sequence[File], schemas: Sequence[pa.Schema]
+    ) -> pa.DataType:
+        kind, first = pa.null(), files[0]
+        lacking = [file.name for file, s in zip(files, schemas, strict=True) if name not in s.names]
+        if lacking:
+            self.notes.append(f"Column {name!r} is missing in all rows of {_several(lacking)}.")
+        for file, schema in zip(files, schemas, strict=True):
+            if name not in schema.names:
+                continue
+            theirs = schema.field(name).type
+            both = unified(kind, theirs)
+            if both is None:
+                raise EdgelineError(
+                    f"{file.name}, column {name!r}: is {theirs}, but {kind} in {first.name}: give "
+                    "files that agree."
+                )
+            if both != kind:
+                self._widened(name, first, kind, both)
+                first = file
+            if both != theirs:
+                self._widened(name, file, theirs, both)
+            kind = both
+        return _filled(kind)
+
+    def _widened(self, name: str, file: File, kind: pa.DataType, both: pa.DataType) -> None:
+        if _filled(kind) != kind:  # it holds no value there
+            return
+        self.notes.append(f"Column {name!r} is {kind} in {file.name} and was read as {both}.")
 
     def batches(self, file: File, schema: pa.Schema) -> Iterator[Rows]:
         """One file's rows, its columns in the order of `schema`."""
         before = 0
         with _parquet(file) as parquet:
-            for batch in batches.stream(parquet, schema.names):
+            there = set(parquet.schema_arrow.names)
+            for batch in batches.stream(parquet, [name for name in schema.names if name in there]):
                 columns = [
-                    convert(batch.column(column.name), column, file, before) for column in schema
+                    convert(batch.column(column.name), column, file, before)
+                    if column.name in there
+                    else _missing(column, len(batch))
+                    for column in schema
                 ]
                 typed = pa.RecordBatch.from_arrays(columns, schema=schema)
                 yield Rows(typed, typed)
@@ -63,8 +101,34 @@ def _schema(file: File) -> pa.Schema:
     return pa.schema((column.name, _target(column, file)) for column in found)
 
 
-def _type_of(name: str, schema: pa.Schema) -> str:
-    return str(schema.field(name).type) if name in schema.names else "absent"
+def unified(first: pa.DataType, second: pa.DataType) -> pa.DataType | None:
+    """The type that holds the values of both; None where none does."""
+    if first == second or pa.types.is_null(second):
+        return first
+    if pa.types.is_null(first):
+        return second
+    if pa.types.is_list(first) and pa.types.is_list(second):
+        inner = unified(first.value_type, second.value_type)
+        return None if inner is None else pa.list_(inner)
+    numbers = {pa.int64(), pa.float32(), pa.float64()}
+    return pa.float64() if {first, second} <= numbers else None
+
+
+def _filled(kind: pa.DataType) -> pa.DataType:
+    """A type for what has no value anywhere."""
+    if is_list(kind):
+        return pa.list_(_filled(kind.value_type))
+    return pa.float64() if pa.types.is_null(kind) else kind
+
+
+def _missing(column: pa.Field, count: int) -> pa.Array:
+    if pa.types.is_fixed_size_list(column.type):  # as `convert` makes of a missing list
+        return pa.array([[None] * column.type.list_size] * count, column.type)
+    return pa.nulls(count, column.type)
+
+
+def _several(names: Sequence[str]) -> str:
+    return names[0] if len(names) == 1 else f"{names[0]} and {len(names) - 1} more files"
 
 
 def _target(column: pa.Field, file: File) -> pa.DataType:
@@ -80,7 +144,7 @@ def _target(column: pa.Field, file: File) -> pa.DataType:
     if pa.types.is_float16(kind):
         return pa.float32()
     if pa.types.is_null(kind):
-        return pa.float64()
+        return kind
     if pa.types.is_floating(kind):
         return kind
     if pa.types.is_string(kind) or pa.types.is_large_string(kind):
@@ -99,6 +163,8 @@ def _settle(column: pa.Field, files: Sequence[File]) -> pa.Field:
         return pa.field(column.name, column.type)
     for file in files:
         with _parquet(file) as parquet:
+            if column.name not in parquet.schema_arrow.names:
+                continue
             for batch in batches.stream(parquet, [column.name]):
                 lengths = pc.list_value_length(batch.column(0)).drop_null()
                 if len(lengths):

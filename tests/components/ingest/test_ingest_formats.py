@@ -55,7 +55,7 @@ def test_parquet_comes_in_the_types_of_examples(tmp_path: Path) -> None:
     ("first", "second", "said"),
     [
         ({"a": [1]}, {"a": ["x"]}, "2.parquet, column 'a': is string, but int64 in 1.parquet"),
-        ({"a": [1]}, {"b": [1]}, "2.parquet, column 'a': is absent, but int64 in 1.parquet"),
+        ({"a": [1, 2**60 + 1]}, {"a": [0.5]}, "column 'a': a value from row 1 on is not double"),
         ({"a": [[1, 2]]}, {"a": [[3]]}, "2.parquet, row 1, column 'a': has 1 values, but 2 before"),
         ({"a": [{"b": 1}]}, {}, "column 'a': has the type struct<b: int64>"),
     ],
@@ -67,6 +67,40 @@ def test_parquet_faults(
     if second:
         pq.write_table(pa.table(second), tmp_path / "2.parquet")
     assert said in fault(f"{tmp_path}/*.parquet", tmp_path / "out")
+
+
+@pytest.mark.parametrize(
+    ("columns", "read", "said"),
+    [
+        ((pa.nulls(2), ["s"]), [None, None, "s"], None),
+        ((["s"], pa.nulls(1)), ["s", None], None),
+        ((pa.nulls(1), pa.nulls(1)), [None, None], None),
+        (([1], [1.5]), [1.0, 1.5], "Column 'a' is int64 in 1.parquet and was read as double."),
+        (([1.5], [1]), [1.5, 1.0], "Column 'a' is int64 in 2.parquet and was read as double."),
+        ((["s"], None), ["s", None], "Column 'a' is missing in all rows of 2.parquet."),
+        ((None, [7]), [None, 7], "Column 'a' is missing in all rows of 1.parquet."),
+        ((None, [[1, 2]]), [[None, None], [1, 2]], "Column 'a' is missing in all rows of 1.pa"),
+        (([[None]], [["s"]]), [[None], ["s"]], None),
+    ],
+)
+def test_parts_of_one_table_that_differ_as_pandas_writes_them(
+    columns: Any, read: list[Any], said: str | None, tmp_path: Path
+) -> None:
+    for number, values in enumerate(columns, 1):
+        count = 1 if values is None else len(values)
+        found = {"row": [number] * count, **({} if values is None else {"a": values})}
+        pq.write_table(pa.table(found), tmp_path / f"{number}.parquet")
+    page = tmp_path / "page.html"
+    metadata = ingest(
+        f"{tmp_path}/*.parquet", tmp_path / "out", split_ratios=ONE, examples_report_path=page
+    )
+    assert table(tmp_path / "out").column("a").to_pylist() == read
+    notes = metadata.get("notes", [])
+    assert bool(notes) == bool(said)
+    for note in notes:
+        assert note.startswith(said)
+        assert "was read as" in note or "is missing" in note
+        assert note.split("'")[0] in page.read_text()
 
 
 @pytest.mark.parametrize(

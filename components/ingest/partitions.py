@@ -1,0 +1,108 @@
+"""Columns that a table has in its folders: `label=cat/part-0.parquet`, as Spark, Hive, Athena and
+pandas' `partition_cols` write it.
+
+The folders right above a file count, as pyarrow reads them: key and value with percent signs
+decoded, `__HIVE_DEFAULT_PARTITION__` is missing. Values are int64 where all of them are whole
+numbers without leading zeros, else strings.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from itertools import takewhile
+from pathlib import PurePosixPath
+from urllib.parse import unquote
+
+import pyarrow as pa
+
+from edgeline.components.ingest.rows import RowReader, Rows
+from edgeline.errors import EdgelineError
+from edgeline.stores import remote
+from edgeline.stores.storage import File, LocatedFile
+
+MISSING = "__HIVE_DEFAULT_PARTITION__"
+_FOLDER = re.compile(r"([^=]+)=(.*)", re.DOTALL)
+_WHOLE = re.compile(r"0|-?[1-9][0-9]*", re.ASCII)
+Values = Mapping[str, "str | None"]
+
+
+def partitions(sources: Sequence[LocatedFile], files: Sequence[File]) -> dict[File, Values]:
+    """The columns that each file's folders name; empty where none has any.
+
+    Raises:
+        EdgelineError: the files' folders do not name the same columns, or one names one twice.
+    """
+    found: dict[File, Values] = {
+        file: _of(source) for source, file in zip(sources, files, strict=True)
+    }
+    first = files[0]
+    for file, values in found.items():
+        if list(values) != list(found[first]):
+            raise EdgelineError(
+                f"{file.name} lies in folders that name {_named(values)}, but {first.name} in ones "
+                f"that name {_named(found[first])}: give files of one table."
+            )
+    return found if found[first] else {}
+
+
+@dataclass(frozen=True)
+class PartitionReader:
+    """Adds to what another reader reads the columns of the folders, after the file's own."""
+
+    reader: RowReader
+    values: Mapping[File, Values]
+
+    def schema(self, files: Sequence[File]) -> pa.Schema:
+        """The other's, with the folders' columns."""
+        schema = self.reader.schema(files)
+        for name in self.values[files[0]]:
+            if name in schema.names:
+                raise EdgelineError(
+                    f"Column {name!r} is in the folders of {files[0].name} and in the file: "
+                    "rename one of the two."
+                )
+            given = [self.values[file][name] for file in files]
+            kind = _type_of([each for each in given if each is not None])
+            schema = schema.append(pa.field(name, kind))
+        return schema
+
+    def batches(self, file: File, schema: pa.Schema) -> Iterator[Rows]:
+        """The other's rows; the split's hash sees the folders' columns as they are written."""
+        values = self.values[file]
+        own = pa.schema([column for column in schema if column.name not in values])
+        added = [schema.field(name) for name in values]
+        for rows in self.reader.batches(file, own):
+            count = len(rows.typed)
+            typed, given = rows.typed, rows.given
+            for column in added:
+                text = values[column.name]
+                as_text = pa.repeat(pa.scalar(text, pa.string()), count)
+                typed = typed.append_column(column, as_text.cast(column.type))
+                given = given.append_column(column.name, as_text)
+            yield Rows(typed, given)
+
+
+def _of(source: LocatedFile) -> dict[str, str | None]:
+    if remote.scheme(source.location) in ("http", "https"):
+        return {}
+    folders = reversed(PurePosixPath(source.location).parent.parts)
+    matched = takewhile(bool, (_FOLDER.fullmatch(folder) for folder in folders))
+    found: dict[str, str | None] = {}
+    for each in reversed([match for match in matched if match]):
+        name, value = unquote(each[1]), unquote(each[2])
+        if name in found:
+            raise EdgelineError(f"The folders of {source.name} name {name!r} twice: rename one.")
+        found[name] = None if value == MISSING else value
+    return found
+
+
+def _type_of(values: Sequence[str]) -> pa.DataType:
+    whole = bool(values) and all(_WHOLE.fullmatch(value) for value in values)
+    fit = whole and all(-(2**63) <= int(value) < 2**63 for value in values)
+    return pa.int64() if fit else pa.string()
+
+
+def _named(values: Values) -> str:
+    return ", ".join(map(repr, values)) or "no column"
