@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import logging
 import os
-import signal
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -12,8 +10,11 @@ from pathlib import Path
 
 import click
 import pytest
+from cli_here import Edgeline, edgeline
 
 from edgeline.cli import main as cli
+
+__all__ = ["edgeline"]
 
 USAGE, FAILED = 2, 1
 LONG = "x" * 5000
@@ -29,66 +30,6 @@ def leaves(group: click.Group, *path: str) -> Iterator[tuple[tuple[str, ...], cl
 
 COMMANDS = dict(leaves(cli.cli))
 PASSED_ON = ("serve",)  # to argparse, which the server's image has without click
-
-
-class Edgeline:
-    def __init__(self, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
-        self.monkeypatch, self.capsys = monkeypatch, capsys
-
-    def __call__(self, *arguments: str) -> tuple[int, str]:
-        """Exit code and all that is printed, in one line."""
-        self.monkeypatch.setattr("sys.argv", ["edgeline", *arguments])
-        before, handlers = signal.getsignal(signal.SIGTERM), logging.root.handlers[:]
-        code: object = 0
-        try:
-            cli.main()
-        except SystemExit as ended:
-            code = ended.code or 0
-        finally:
-            signal.signal(signal.SIGTERM, before)
-            logging.root.handlers[:] = handlers  # `serve` logs to what is captured here
-        out, err = self.capsys.readouterr()
-        assert isinstance(code, int)
-        return code, " ".join((out + err).split())
-
-
-@pytest.fixture
-def edgeline(
-    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path
-) -> Edgeline:
-    monkeypatch.chdir(tmp_path)
-    monkeypatch.delenv("KF_PIPELINES_ENDPOINT", raising=False)
-    monkeypatch.setenv("EDGELINE_KEY_PASSPHRASE", "a passphrase of the tests")
-    (tmp_path / "model.tflite").touch()
-    (tmp_path / "bundle").mkdir()
-    (tmp_path / "taken").mkdir()
-    (tmp_path / "taken" / "snapshot.pem").touch()
-    (tmp_path / "damaged").mkdir()
-    (tmp_path / "damaged" / "manifest.json").write_text("{}")
-    (tmp_path / "broken.yaml").write_text("a: [1\n")
-    (tmp_path / "list.yaml").write_text("[]\n")
-    (tmp_path / "none.py").write_text("pipeline = 5\n")
-    (tmp_path / "raises.py").write_text("import nowhere_to_be_found\n")
-    (tmp_path / "one.py").write_text(
-        "from kfp import dsl\n\n\n"
-        "@dsl.component\ndef pipeline(a: dsl.Input[dsl.Dataset]):\n    pass\n"
-    )
-    (tmp_path / "other.yaml").write_text("name: other\nfrobnicate: 1\n")
-    (tmp_path / "ok.yaml").write_text("kind: ConfigMap\n")
-    (tmp_path / "deep.yaml").write_text("[" * 100_000)
-    (tmp_path / "three.yaml").write_text("3\n")
-    (tmp_path / "info.yaml").write_text("{pipelineInfo: 3}\n")
-    (tmp_path / "root.yaml").write_text("{pipelineInfo: {name: a}, root: 3}\n")
-    (tmp_path / "text.onnx").write_text("text\n")
-    (tmp_path / "text.npz").write_text("text\n")
-    (tmp_path / "dir.py").mkdir()
-    for name in ("pipe.tflite", "pipe.pem", "pipe.py", "pipe.yaml"):
-        os.mkfifo(tmp_path / name)
-    (tmp_path / "circle.yaml").symlink_to("circle.yaml")
-    for name in ("huge.yaml", "huge.tflite"):
-        with open(tmp_path / name, "wb") as file:
-            file.truncate(5 << 30)  # of which the disk has nothing
-    return Edgeline(monkeypatch, capsys)
 
 
 @pytest.mark.parametrize("path", COMMANDS, ids=" ".join)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import subprocess
 import sys
 from collections import Counter
@@ -14,28 +13,17 @@ import pytest
 import yaml
 from google.protobuf import json_format
 from kfp.pipeline_spec import pipeline_spec_pb2
+from small_pipeline import SMALL, cli, documents, small
 
 from edgeline import images
 from edgeline.client.compiling import compile_pipeline
-from edgeline.errors import EdgelineError
 from edgeline.formats.names import PIPELINE
 from edgeline.pipelines import catalogue
 
+__all__ = ["small"]
 ROOT = Path(__file__).parents[1]
 CRDS = Path(__file__).parent / "data" / "crds"
 
-SMALL = """
-from kfp import dsl
-
-from edgeline.components.ingest.component import ingest
-from edgeline.components.validate.component import validate
-
-
-@dsl.pipeline(name="small", description="Read and look.")
-def pipeline(data: str, split_key: str = "", skew_threshold: float = 0.1):
-    read = ingest(data=data, split_key=split_key)
-    validate(examples=read.outputs["examples"], skew_threshold=skew_threshold)
-"""
 PLATFORM = """
 from kfp import dsl
 
@@ -51,13 +39,6 @@ def pipeline(data: str):
 """
 
 
-@pytest.fixture
-def small(tmp_path) -> str:
-    file = tmp_path / "small.py"
-    file.write_text(SMALL)
-    return str(file)
-
-
 @pytest.fixture(scope="module", params=catalogue.names())
 def compiled(request, tmp_path_factory) -> Path:
     return compile_pipeline(request.param, str(tmp_path_factory.mktemp("ir") / "pipeline.yaml"))
@@ -67,20 +48,6 @@ def compiled(request, tmp_path_factory) -> Path:
 def manifests(request, tmp_path_factory) -> Path:
     output = tmp_path_factory.mktemp("manifests") / "pipeline.yaml"
     return compile_pipeline(request.param, str(output), kubernetes=True, namespace="team-a")
-
-
-def cli(*arguments: str, folder: Path) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(
-        [sys.executable, "-c", "from edgeline.cli.main import main; main()", *arguments],
-        cwd=folder,
-        env={**os.environ, "PYTHONHASHSEED": str(len(arguments))},
-        capture_output=True,
-        text=True,
-    )
-
-
-def documents(file: Path) -> list[dict]:
-    return list(yaml.load_all(file.read_text(), yaml.CSafeLoader))
 
 
 def version_of(pipeline: str, output: Path, *settings: str) -> str:
@@ -207,57 +174,6 @@ def test_a_long_name_still_leaves_room_for_the_digest(tmp_path):
     assert PIPELINE.fullmatch(version) and version.startswith("a" * 99)
 
 
-@pytest.mark.parametrize("name", ["a" * 129, "Bad_Name", "-x", "", "x\n"])
-def test_a_name_that_the_server_refuses_is_refused_here(small, tmp_path, name):
-    compile_pipeline(small, str(tmp_path / "ir.yaml"))
-    spec = documents(tmp_path / "ir.yaml")[0]
-    spec["pipelineInfo"]["name"] = name
-    (tmp_path / "named.yaml").write_text(yaml.safe_dump(spec))
-    with pytest.raises(EdgelineError, match=r"Pipeline name .* is refused .*a-z, 0-9 and -"):
-        compile_pipeline(str(tmp_path / "named.yaml"), str(tmp_path / "out.yaml"))
-    assert not list(tmp_path.glob("out*"))
-
-
-@pytest.mark.parametrize("namespace", ["Team A", "", "a" * 64, "x.y"])
-def test_a_namespace_that_cannot_be_is_refused(small, tmp_path, namespace):
-    with pytest.raises(EdgelineError, match=r"Namespace .* is refused by Kubernetes"):
-        compile_pipeline(small, str(tmp_path / "out.yaml"), True, namespace)
-    assert not list(tmp_path.glob("out*"))
-
-
-@pytest.mark.parametrize("output", ["", "small.py/out.yaml"])
-def test_a_file_that_cannot_be_written_is_named(small, tmp_path, output):
-    before = sorted(tmp_path.parent.iterdir())
-    with pytest.raises(EdgelineError, match=r"cannot be written .*name another file with -o"):
-        compile_pipeline(small, str(tmp_path / output))
-    assert sorted(tmp_path.parent.iterdir()) == before
-
-
-@pytest.mark.parametrize(
-    ("setting", "answer"),
-    [
-        ("split_kye=id", "has no such parameter. Did you mean split_key?"),
-        ("colour=red", "The pipeline has data, split_key, skew_threshold."),
-        ("skew_threshold", "write it as NAME=VALUE"),
-        ("skew_threshold=much", "'much' is not a number"),
-    ],
-)
-def test_a_wrong_setting_is_wrong_usage(small, tmp_path, setting, answer):
-    done = cli("compile", small, "-o", "out.yaml", "--set", setting, folder=tmp_path)
-    assert done.returncode == 2
-    assert answer in done.stderr and "Traceback" not in done.stderr
-    assert not list(tmp_path.glob("out*"))
-
-
-def test_an_unknown_pipeline_is_refused_with_those_there_are(tmp_path):
-    done = cli("compile", "taxy", folder=tmp_path)
-    assert done.returncode == 2
-    assert "There is no pipeline 'taxy'. Did you mean taxi?" in done.stderr
-    done = cli("compile", "unlike-any", folder=tmp_path)
-    assert done.returncode == 2
-    assert ", ".join(catalogue.names()) in done.stderr
-
-
 def test_in_a_folder_older_versions_stay_beside_the_new_one(tmp_path):
     folder = f"{tmp_path}/compiled/"
     first = compile_pipeline("taxi", folder, kubernetes=True)
@@ -270,55 +186,6 @@ def test_in_a_folder_older_versions_stay_beside_the_new_one(tmp_path):
     assert found == pipelines + versions
     manifest = yaml.load(second.read_text(), yaml.CSafeLoader)
     assert manifest["metadata"]["annotations"]["argocd.argoproj.io/sync-wave"] == "1"
-
-
-@pytest.mark.parametrize("environment", ["onprem", "gcp", "aws", "azure", "edge", "mine.yaml"])
-@pytest.mark.parametrize("setting", [None, "destination=./x", "destination=~/x"])
-def test_for_a_cluster_no_pipeline_publishes_to_a_pod_s_own_disk(environment, setting, tmp_path):
-    (tmp_path / "mine.yaml").write_text("name: mine\n")
-    place = environment if "." not in environment else str(tmp_path / environment)
-    settings = (setting,) if setting else ()
-    for pipeline in ("taxi", "digits") if environment == "mine.yaml" else ("taxi",):
-        with pytest.raises(EdgelineError) as caught:
-            compile_pipeline(
-                pipeline, str(tmp_path / "out.yaml"), settings=settings, environment=place
-            )
-        where = setting.partition("=")[2] if setting else "edgeline-models"
-        if where.startswith("~"):
-            assert "'~/x', ~ would be the name of a folder here" in str(caught.value)
-            continue
-        assert str(caught.value) == (
-            f"The destination {where} is a folder on the own disk of the task's pod, and what is "
-            "published there is gone when the pod is: give --set destination=s3://bucket/prefix."
-        )
-    assert not list(tmp_path.glob("out*"))
-
-
-def test_here_a_folder_is_as_good_as_before(tmp_path):
-    """Without an environment nothing is said of where it runs, and the laptop is no cluster."""
-    for environment in ("", "laptop"):
-        output = compile_pipeline("taxi", str(tmp_path / "out.yaml"), environment=environment)
-        parameters = documents(output)[0]["root"]["inputDefinitions"]["parameters"]
-        assert parameters["destination"]["defaultValue"] == "edgeline-models"
-
-
-def test_a_run_s_own_destination_counts(tmp_path):
-    given = {"destination": "s3://models/taxi"}
-    output = str(tmp_path / "out.yaml")
-    path = compile_pipeline("taxi", output, environment="gcp", given=given)
-    assert "s3://models/taxi" not in path.read_text()  # it is the run's
-    settings, given = ("destination=s3://models/taxi",), {"destination": "models"}
-    with pytest.raises(EdgelineError, match="The destination models is a folder"):
-        compile_pipeline("taxi", output, settings=settings, environment="gcp", given=given)
-
-
-def test_a_compiled_pipeline_is_not_compiled_over_itself(small, tmp_path):
-    compile_pipeline(small, str(tmp_path / "small.yaml"))
-    before = (tmp_path / "small.yaml").read_bytes()
-    done = cli("compile", "small.yaml", "--env", "onprem", folder=tmp_path)
-    assert done.returncode == 2
-    assert "small.yaml would be compiled over itself: name another file with -o." in done.stderr
-    assert (tmp_path / "small.yaml").read_bytes() == before
 
 
 def test_a_pipeline_and_its_versions_stay_when_their_file_is_gone(manifests):
@@ -403,41 +270,3 @@ def test_a_description_of_several_lines_survives_a_second_compiling(small, tmp_p
     output = compile_pipeline(str(first), str(tmp_path / "out.yaml"), kubernetes=True)
     for manifest in documents(output):
         assert manifest["spec"]["description"] == "Read.\n\n  And look: #1"
-
-
-def test_a_download_to_a_workspace_that_is_not_there_is_refused(tmp_path):
-    text = """
-from kfp import dsl
-
-from edgeline.components.ingest.component import ingest
-
-
-@dsl.pipeline(name="small")
-def pipeline(data: str):
-    dsl.importer(artifact_uri="s3://b/a", artifact_class=dsl.Dataset, download_to_workspace=True)
-    ingest(data=data)
-"""
-    (tmp_path / "small.py").write_text(text)
-    with pytest.raises(
-        EdgelineError, match=r"importer downloads to a workspace, .* has none: give"
-    ):
-        compile_pipeline(str(tmp_path / "small.py"), str(tmp_path / "out.yaml"))
-    assert not (tmp_path / "out.yaml").exists()
-
-
-@pytest.mark.parametrize(("root", "said"), [("nonsense", "'nonsense'"), ("s3:///a", "'s3:///a'")])
-def test_a_root_that_the_launcher_cannot_write_to_is_refused_for_a_cluster(
-    root: str, said: str, tmp_path: Path
-) -> None:
-    own = tmp_path / "own.py"
-    own.write_text(
-        "from kfp import dsl\nfrom edgeline.components.ingest.component import ingest\n\n"
-        f"@dsl.pipeline(name='own', pipeline_root={root!r})\n"
-        "def pipeline(data: str):\n    ingest(data=data)\n"
-    )
-    compile_pipeline(str(own), str(tmp_path / "here.yaml"))  # kfp.local writes to any folder
-    with pytest.raises(
-        EdgelineError, match=f"^Pipeline own has the pipeline_root {said}, which KFP"
-    ):
-        compile_pipeline(str(own), str(tmp_path / "there.yaml"), environment="onprem")
-    assert not (tmp_path / "there.yaml").exists()

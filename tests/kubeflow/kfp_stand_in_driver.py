@@ -29,6 +29,8 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+import yaml
+from kfp import compiler
 from kfp_stand_in_launcher import TYPES, Launcher, Start
 from kfp_stand_in_store import Execution, RefusedError, Store, whole
 
@@ -65,6 +67,14 @@ class Run:
     def stored(self, artifact: Mapping[str, Any]) -> Path:
         """Where the store has an artifact."""
         return self.folder / "s3" / artifact["uri"].removeprefix("s3://")
+
+
+def specification(pipeline: Any, folder: Path) -> dict[str, Any]:
+    """What kfp compiles a pipeline to."""
+    file = folder / "pipeline.yaml"
+    compiler.Compiler().compile(pipeline, str(file))
+    found: dict[str, Any] = next(yaml.load_all(file.read_text(), yaml.CSafeLoader))
+    return found
 
 
 def run(spec: dict[str, Any], parameters: dict[str, Any], folder: Path, start: Start) -> Run:

@@ -16,6 +16,7 @@ from edgeline.artifacts import sha256, vectors
 from edgeline.artifacts.bundle import Bundle, write_manifest
 from edgeline.repository import actions, keys
 from edgeline.server.models.loading import load
+from edgeline.server.updates.order import UpdateResult
 
 LSTM = DATA / "coral" / "keras_lstm_mnist_ptq.tflite"
 # what a flipped byte makes of a model in LiteRT 2.x
@@ -91,6 +92,16 @@ def bundle(
         ),
     )
     return folder
+
+
+def versions(result: UpdateResult) -> list[int]:
+    """Those of `m` that a device has."""
+    return sorted(result.models.get("m", {}))
+
+
+def file_of(tmp_path: Path, version: int, name: str = "model.tflite") -> Path:
+    """A file of `m` on the device whose state lies below a folder."""
+    return tmp_path / "state" / "models" / "m" / str(version) / name
 
 
 class Publisher:

@@ -17,24 +17,17 @@ from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
-from publishing import PASSPHRASE, Publisher, Web, model
-from test_updates_client import look, publisher, versions, web
+from publishing import Publisher, Web, model, versions
 
-from edgeline.repository import keys
 from edgeline.server.periodic import pauses
 from edgeline.server.updates import disk as stores
 from edgeline.server.updates import fetching
 from edgeline.server.updates.order import UpdateOrder
 from edgeline.server.updates.synchronise import synchronise
 
-__all__ = ["look", "publisher", "web"]
+pytestmark = pytest.mark.usefixtures("passphrase")
 MB = 1 << 20
 LOCAL = ip_address("127.0.0.1")
-
-
-@pytest.fixture(autouse=True)
-def passphrase(monkeypatch):
-    monkeypatch.setenv(keys.PASSPHRASE, PASSPHRASE)
 
 
 @pytest.fixture

@@ -11,7 +11,7 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from contextlib import closing
 from pathlib import Path
 
@@ -21,45 +21,21 @@ from publishing import (
     FAILING,
     HANGING,
     LSTM,
-    PASSPHRASE,
     ROW,
     ROWS,
-    Publisher,
-    Web,
     broken,
     bundle,
     model,
 )
 from running import DATA, Running, eventually
 
-from edgeline.repository import keys
 from edgeline.server.versions import trial
 from edgeline.server.versions.forkserver import ForkServer
 from edgeline.server.versions.verdicts import STARTS
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("passphrase")]
 
 DEEPLAB = DATA / "coral" / "deeplabv3_mnv2_dm05_pascal_quant.tflite"
-
-
-@pytest.fixture(autouse=True)
-def passphrase(monkeypatch):
-    monkeypatch.setenv(keys.PASSPHRASE, PASSPHRASE)
-
-
-@pytest.fixture
-def publisher(tmp_path) -> Publisher:
-    """A repository with version 1 of `m`, whose score of ROW is 4."""
-    made = Publisher(tmp_path / "publisher")
-    made.add(model(1))
-    return made
-
-
-@pytest.fixture
-def web(publisher) -> Iterator[Web]:
-    web = Web(publisher.path)
-    yield web
-    web.close()
 
 
 @pytest.fixture

@@ -9,21 +9,14 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
-from publishing import PASSPHRASE, ROW, model
+from publishing import ROW, model
 from running import Running, eventually
 from test_page import browse
-from test_updates_server import device, kill, publisher, score, states, web
+from test_updates_server import device, kill, score, states
 
-from edgeline.repository import keys
+pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("passphrase")]
 
-pytestmark = pytest.mark.slow
-
-__all__ = ["device", "publisher", "web"]
-
-
-@pytest.fixture(autouse=True)
-def passphrase(monkeypatch):
-    monkeypatch.setenv(keys.PASSPHRASE, PASSPHRASE)
+__all__ = ["device"]
 
 
 @contextmanager
