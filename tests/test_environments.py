@@ -210,6 +210,8 @@ def test_the_same_pipeline_elsewhere_is_another_version(tmp_path: Path) -> None:
         ("name: mine\nnode_selectr: {}\n", "node_selectr"),
         ("name: mine\ndefaults: {cpu_limit: 2 cores}\n", r"\$\.defaults\.cpu_limit"),
         ("name: mine\nobject_store: {root: azblob://x}\n", r"\$\.object_store\.root"),
+        ('name: mine\nvariables: {"A\\n": x}\n', r"\$\.variables"),
+        ('name: mine\ndefaults: {cpu_limit: "1\\n"}\n', r"\$\.defaults\.cpu_limit"),
         ("name: mine\nrun_as_user: 0\n", r"\$\.run_as_user"),
         (
             "name: mine\ntasks: {trian: {cpu_limit: '2'}}\n",

@@ -17,11 +17,11 @@ LAPTOP = "laptop"
 INT32 = 2**31 - 1  # the largest that protobuf and Kubernetes take
 
 # kubernetes.io/docs/reference/kubernetes-api/common-definitions/quantity
-Quantity = Annotated[str, msgspec.Meta(pattern=r"^[0-9]{1,15}(\.[0-9]{1,9})?(m|[kMGT]|[KMGT]i)?$")]
-Name = Annotated[str, msgspec.Meta(pattern=r"^[a-z0-9]([-.a-z0-9]{0,251}[a-z0-9])?$")]
+Quantity = Annotated[str, msgspec.Meta(pattern=r"^[0-9]{1,15}(\.[0-9]{1,9})?(m|[kMGT]|[KMGT]i)?\Z")]
+Name = Annotated[str, msgspec.Meta(pattern=rf"^{names.SUBDOMAIN_PATTERN}\Z")]
 Namespace = Annotated[str, msgspec.Meta(pattern=rf"^{names.LABEL_PATTERN}\Z")]
-Root = Annotated[str, msgspec.Meta(pattern=r"^(gs|s3|minio)://[^/]+(/.*)?$|^$")]
-Variable = Annotated[str, msgspec.Meta(pattern=r"^[A-Za-z_][A-Za-z0-9_]*$")]
+Root = Annotated[str, msgspec.Meta(pattern=rf"^({names.ROOT_PATTERN})?\Z")]
+Variable = Annotated[str, msgspec.Meta(pattern=r"^[A-Za-z_][A-Za-z0-9_]*\Z")]
 
 
 class _Part(msgspec.Struct, frozen=True, forbid_unknown_fields=True):

@@ -15,12 +15,13 @@ LABEL = re.compile(LABEL_PATTERN)
 SERVICE = re.compile(r"[a-z]([-a-z0-9]{0,61}[a-z0-9])?")  # a label that begins with a letter
 # KFP's server keeps pipelines in a column of 128
 PIPELINE = re.compile(r"[a-z0-9]([-a-z0-9]{0,126}[a-z0-9])?")
-# of a service account: a subdomain of RFC 1123
-SUBDOMAIN = re.compile(
-    r"(?=.{1,253}\Z)[a-z0-9]([-a-z0-9]*[a-z0-9])?(\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*"
-)
+# of a secret, a service account and most other objects: a subdomain of RFC 1123
+SUBDOMAIN_PATTERN = r"(?=.{1,253}\Z)[a-z0-9]([-a-z0-9]*[a-z0-9])?(\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*"
+SUBDOMAIN = re.compile(SUBDOMAIN_PATTERN)
 # the only roots that KFP's launcher can write to
-ROOT = re.compile(r"(gs|s3|minio)://[^/\s]+(/\S*)?")
+ROOT_SCHEMES = ("gs", "s3", "minio")
+ROOT_PATTERN = rf"({'|'.join(ROOT_SCHEMES)})://[^/\s]+(/\S*)?"
+ROOT = re.compile(ROOT_PATTERN)
 # begins the name of what kfp's compiler hands to a group, such as a condition or loop
 CHANNEL = "pipelinechannel--"
 EXPERIMENT_BYTES = 128

@@ -12,12 +12,10 @@ from edgeline.lint.documents import Document, Tree, at, listed, mapped
 from edgeline.lint.rule import WARNING, Found, Rule
 
 PIPELINES = "pipelines.kubeflow.org"
-_LABEL = r"[a-z0-9]([-a-z0-9]*[a-z0-9])?"
-KUBERNETES_NAME = re.compile(rf"(?=.{{1,253}}$){_LABEL}(\.{_LABEL})*")
 # of what becomes a host's name, a label's value, or the beginning of other names
 SHORT_NAMES = {
-    "CronJob": re.compile(rf"(?=.{{1,52}}$){_LABEL}(\.{_LABEL})*"),
-    "Job": re.compile(rf"(?=.{{1,63}}$){_LABEL}(\.{_LABEL})*"),
+    "CronJob": re.compile(rf"(?=.{{1,52}}\Z){names.SUBDOMAIN_PATTERN}"),
+    "Job": re.compile(rf"(?=.{{1,63}}\Z){names.SUBDOMAIN_PATTERN}"),
     "Namespace": names.LABEL,
     "Service": names.SERVICE,
     "StatefulSet": names.LABEL,
@@ -30,7 +28,6 @@ WAVE = "argocd.argoproj.io/sync-wave"
 SYNC_OPTIONS = "argocd.argoproj.io/sync-options"
 COMPARE_OPTIONS = "argocd.argoproj.io/compare-options"
 FLUX_PRUNE = "kustomize.toolkit.fluxcd.io/prune"
-ROOTS = ("gs://", "s3://", "minio://")
 COLON_NAMES = ("Role", "ClusterRole", "RoleBinding", "ClusterRoleBinding")
 
 
@@ -51,7 +48,7 @@ def _names(tree: Tree) -> Iterator[Found]:
 
 
 def _kubernetes_name(document: Document) -> Iterator[Found]:
-    shape = SHORT_NAMES.get(document.kind, KUBERNETES_NAME)
+    shape = SHORT_NAMES.get(document.kind, names.SUBDOMAIN)
     if document.name and not shape.fullmatch(document.name):
         what = f"Kubernetes refuses the name {document.name!r}"
         yield Found(document, ("metadata", "name"), what)
@@ -169,13 +166,13 @@ def _artifact_types(tree: Tree) -> Iterator[Found]:
 def _roots(tree: Tree) -> Iterator[Found]:
     for document in tree.of("ConfigMap"):
         root = document.get("data", "defaultPipelineRoot")
-        if isinstance(root, str) and not root.startswith(ROOTS):
+        if isinstance(root, str) and not names.ROOT.fullmatch(root):
             path = ("data", "defaultPipelineRoot")
             yield Found(document, path, f"the launcher cannot write to {root}")
     for document in tree.of("IR", "PipelineVersion"):
         above, pipeline = document.pipeline or ((), {})
         root = pipeline.get("defaultPipelineRoot", "")
-        if isinstance(root, str) and root and not root.startswith(ROOTS):
+        if isinstance(root, str) and root and not names.ROOT.fullmatch(root):
             where = (*above, "defaultPipelineRoot")
             yield Found(document, where, f"the launcher cannot write to {root}")
 
@@ -194,7 +191,7 @@ def _providers(tree: Tree) -> Iterator[Found]:
             yield Found(document, path, "the launcher cannot read its providers")
             continue
         for name, provider in providers.items():
-            if f"{name}://" not in ROOTS:
+            if name not in names.ROOT_SCHEMES:
                 yield Found(document, path, f"the launcher knows no provider {name}")
                 continue
             credentials = mapped(provider, "default", "credentials")
@@ -311,7 +308,7 @@ rules = (
     Rule(
         "pipeline-root-scheme",
         "The launcher knows gs, s3 and minio only.",
-        "use a gs://, s3:// or minio:// root",
+        "use gs://BUCKET, s3://BUCKET or minio://BUCKET",
         _roots,
     ),
     Rule(

@@ -73,7 +73,7 @@ class Declaration(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """
 
     schedules: list[Schedule]
-    owner: Annotated[str, msgspec.Meta(pattern=r"^[A-Za-z0-9_.-]{1,64}$")] = "default"
+    owner: Annotated[str, msgspec.Meta(pattern=r"^[A-Za-z0-9_.-]{1,64}\Z")] = "default"
     shortest_interval: Annotated[int, msgspec.Meta(ge=1)] = SHORTEST
 
 
