@@ -14,7 +14,7 @@ import time
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from edgeline.artifacts.bundle import FORMAT
 from edgeline.artifacts.folder import LISTING
@@ -24,6 +24,9 @@ from edgeline.kubeflow import pods
 from edgeline.kubeflow.api import asking, connect
 from edgeline.kubeflow.run_tasks import run_state, task_names, tasks_of
 from edgeline.stores import storage
+
+if TYPE_CHECKING:
+    from kfp import Client as KfpClient
 
 NOTE = "tasks.json"  # beside the tasks' folders: what `edgeline run` tells the exit handler
 API = "http://ml-pipeline.kubeflow:8888"  # where KFP's manifests put it
@@ -37,7 +40,7 @@ class Truth:
 
     Attributes:
         states: of its tasks without exit handlers, in the words of
-            `edgeline.kubeflow.run_tasks.State`; empty: not known.
+            `edgeline.kubeflow.states.TaskState`; empty: not known.
         reasons: why tasks failed, as far as it is known.
         canceled: a person ended it.
         published: URIs of the bundles that it published; None: not known.
@@ -97,7 +100,7 @@ def _states(run: str, own: str) -> tuple[dict[str, str], bool]:
         return {}, False
 
 
-def _asked(server: Any, key: str, own: str) -> tuple[dict[str, str], bool]:
+def _asked(server: KfpClient, key: str, own: str) -> tuple[dict[str, str], bool]:
     run = server.get_run(key)
     names = task_names(_specification(server, run))
     # before the server knows that this task runs, it does not know how the others ended
@@ -118,7 +121,7 @@ def _asked(server: Any, key: str, own: str) -> tuple[dict[str, str], bool]:
     return found, canceled or run_state(run) == "canceled"
 
 
-def _specification(server: Any, run: Any) -> Any:
+def _specification(server: KfpClient, run: Any) -> Any:
     if run.pipeline_spec:
         return run.pipeline_spec
     version = run.pipeline_version_reference

@@ -16,6 +16,8 @@ from edgeline.errors import EdgelineError
 from edgeline.kubeflow.api import asking, connect
 
 if TYPE_CHECKING:
+    from kfp import Client as KfpClient
+
     from edgeline.schedules.declaration import Declaration
     from edgeline.schedules.reconcile import Change
 
@@ -139,7 +141,7 @@ def _changes(
     return client, changes, {schedule.name for schedule in declared.schedules}
 
 
-def _make(client: Any, changes: list[Change]) -> None:
+def _make(client: KfpClient, changes: list[Change]) -> None:
     from edgeline.schedules.reconcile import apply as work
 
     show(changes)

@@ -11,10 +11,13 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
 from edgeline.kubeflow.api import TIMEOUT
+
+if TYPE_CHECKING:
+    from kfp import Client as KfpClient
 
 SERVICE = "ml_metadata.MetadataStoreService"
 RUN = "system.PipelineRun"  # the type of the context that is named after a run
@@ -38,7 +41,7 @@ class TaskArtifact:
     uri: str
 
 
-def artifacts_of(server: Any, run: str) -> list[TaskArtifact] | None:
+def artifacts_of(server: KfpClient, run: str) -> list[TaskArtifact] | None:
     """The artifacts of a run, in the order of its tasks; None where the store is not to be had.
 
     Args:
@@ -52,7 +55,7 @@ def artifacts_of(server: Any, run: str) -> list[TaskArtifact] | None:
         return None  # nobody answers, or in no such messages
 
 
-def _artifacts_of(server: Any, run: str) -> list[TaskArtifact] | None:
+def _artifacts_of(server: KfpClient, run: str) -> list[TaskArtifact] | None:
     answer = _ask(server, "GetContextByTypeAndName", _text(1, RUN) + _text(2, run))
     if answer is None:
         return None
@@ -102,7 +105,7 @@ def _artifacts_of(server: Any, run: str) -> list[TaskArtifact] | None:
     ]
 
 
-def _ask(server: Any, method: str, message: bytes) -> bytes | None:
+def _ask(server: KfpClient, method: str, message: bytes) -> bytes | None:
     """The message that answers one; None where nobody speaks gRPC-Web there, or it refuses."""
     from urllib3 import Timeout
 

@@ -9,8 +9,9 @@ from pathlib import Path
 from rich.console import Console
 
 from edgeline.client.backend import RunRequest
-from edgeline.client.run import Report, RunState, metrics, table
+from edgeline.client.run import Report, metrics, table
 from edgeline.errors import EdgelineError
+from edgeline.kubeflow.states import RunState
 from edgeline.local.tasks import RunResult, TaskResult
 
 

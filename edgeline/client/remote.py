@@ -6,21 +6,25 @@ import sys
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from rich.console import Console
 
 from edgeline.client import stored
 from edgeline.client.lineage import artifacts_of
-from edgeline.client.run import Report, RunState, table
+from edgeline.client.run import Report, table
 from edgeline.errors import EdgelineError
 from edgeline.kubeflow.api import UnavailableError, asking
 from edgeline.kubeflow.refusals import RefusedError
 from edgeline.kubeflow.run_tasks import run_state, tasks_of
+from edgeline.kubeflow.states import RunState, TaskState
 from edgeline.local.plan import PlannedTask
 from edgeline.local.progress import Progress
-from edgeline.local.tasks import DONE, TaskResult, TaskState
+from edgeline.local.tasks import DONE, TaskResult
 from edgeline.reports import terminal
+
+if TYPE_CHECKING:
+    from kfp import Client as KfpClient
 
 POLL = 5.0  # seconds between two looks at a run
 PAUSE = 60.0  # at most, while the server does not answer
@@ -33,7 +37,7 @@ REPORTS = ("report", "report.html", "model_card")  # how the names of their file
 class RemoteRun:
     """A run as the server last told of it. See `edgeline.client.run.Run`."""
 
-    server: Any
+    server: KfpClient
     id: str
     pipeline: str
     planned: list[PlannedTask]

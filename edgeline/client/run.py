@@ -6,12 +6,10 @@ import html
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal, Protocol
+from typing import Any, Protocol
 
-from edgeline.local.tasks import TaskResult, TaskState
-
-# stopped: a condition was false
-RunState = Literal["running", "succeeded", "failed", "stopped", "skipped", "canceled"]
+from edgeline.kubeflow.states import RunState, TaskState
+from edgeline.local.tasks import TaskResult
 
 
 @dataclass(frozen=True)

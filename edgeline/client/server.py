@@ -27,6 +27,8 @@ from edgeline.pipelines.parameters import complete, from_spec
 from edgeline.reports import terminal
 
 if TYPE_CHECKING:
+    from kfp import Client as KfpClient
+
     from edgeline.client.compiling import CompiledPipeline
 
 
@@ -43,7 +45,7 @@ class Server:
             pod's own.
     """
 
-    connection: Any
+    connection: KfpClient
     root: str
     console: Console
     namespace: str | None = None
@@ -75,7 +77,11 @@ class Server:
 
 
 def _submit(
-    server: Any, request: RunRequest, environment: Environment | None, root: str, console: Console
+    server: KfpClient,
+    request: RunRequest,
+    environment: Environment | None,
+    root: str,
+    console: Console,
 ) -> RemoteRun:
     from edgeline.client.compiling import check_root, compile_definition
 
@@ -117,7 +123,7 @@ def _warn_of_places(request: RunRequest, compiled: CompiledPipeline, team: str) 
             )
 
 
-def _start(server: Any, request: RunRequest, compiled: CompiledPipeline) -> Any:
+def _start(server: KfpClient, request: RunRequest, compiled: CompiledPipeline) -> Any:
     """A run of the version with this content, which is uploaded where it is not there."""
     wanted = upload.WantedPipeline(
         *(compiled.name, compiled.version, compiled.documents),
@@ -139,7 +145,7 @@ def _start(server: Any, request: RunRequest, compiled: CompiledPipeline) -> Any:
     return _run(server, request, compiled, experiment, pipeline_id=place, version_id=found.version)
 
 
-def _start_inline(server: Any, request: RunRequest, compiled: CompiledPipeline) -> Any:
+def _start_inline(server: KfpClient, request: RunRequest, compiled: CompiledPipeline) -> Any:
     """A run without the cache. The server takes no such wish for a run of a version, and a version
     of its own would be the newest, which schedules take that name none: so its spec goes along."""
     set_caching(compiled.documents[0], caching=False)
@@ -149,7 +155,7 @@ def _start_inline(server: Any, request: RunRequest, compiled: CompiledPipeline) 
 
 
 def _run(
-    server: Any, request: RunRequest, compiled: CompiledPipeline, experiment: str, **what: Any
+    server: KfpClient, request: RunRequest, compiled: CompiledPipeline, experiment: str, **what: Any
 ) -> Any:
     """Ask for a run; `what` says of which version, or with which package, in kfp's terms."""
     return asking(

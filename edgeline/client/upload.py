@@ -6,7 +6,7 @@ import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from edgeline.errors import EdgelineError
 from edgeline.kubeflow import versions
@@ -21,6 +21,9 @@ from edgeline.kubeflow.api import (
 from edgeline.kubeflow.refusals import RefusedError
 from edgeline.pipelines.description import brief
 from edgeline.reports import terminal
+
+if TYPE_CHECKING:
+    from kfp import Client as KfpClient
 
 CONFLICT, BAD_REQUEST, REFUSED = 409, 400, (401, 403)
 
@@ -52,7 +55,7 @@ class FoundPipeline:
     version: str | None
 
 
-def find(server: Any, wanted: WantedPipeline) -> FoundPipeline:
+def find(server: KfpClient, wanted: WantedPipeline) -> FoundPipeline:
     """Look for the version: in the namespace's own pipeline, then in a shared one.
 
     An own pipeline that has not the version hides no shared one that has it. Only one's own takes
@@ -80,7 +83,7 @@ def find(server: Any, wanted: WantedPipeline) -> FoundPipeline:
 
 
 def upload(
-    server: Any, wanted: WantedPipeline, found: FoundPipeline, package: Path
+    server: KfpClient, wanted: WantedPipeline, found: FoundPipeline, package: Path
 ) -> FoundPipeline:
     """Upload what was not found; where another was quicker, its version is taken if it is equal.
 
@@ -131,7 +134,7 @@ def upload(
     return FoundPipeline(place, str(made.pipeline_version_id))
 
 
-def experiment(server: Any, name: str, shared: bool) -> str:
+def experiment(server: KfpClient, name: str, shared: bool) -> str:
     """The identifier of an experiment, made where there is none.
 
     Raises:
@@ -149,7 +152,7 @@ def experiment(server: Any, name: str, shared: bool) -> str:
     return experiment_id(server, name)
 
 
-def _taken(server: Any, wanted: WantedPipeline, place: ServerPipeline) -> str:
+def _taken(server: KfpClient, wanted: WantedPipeline, place: ServerPipeline) -> str:
     where = f"Version {wanted.version} of pipeline {wanted.name} on the server"
     if place.shared:
         namespace = server.get_user_namespace()

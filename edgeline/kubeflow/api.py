@@ -11,13 +11,16 @@ import warnings
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 from urllib.parse import urlsplit
 
 from edgeline.errors import EdgelineError, UsageError, first_line
 from edgeline.formats import names
 from edgeline.kubeflow import tokens, versions
 from edgeline.kubeflow.refusals import TOKEN_HINT, refusal, token_file
+
+if TYPE_CHECKING:
+    from kfp import Client as KfpClient
 
 TIMEOUT = (10.0, 60.0)  # seconds to connect, and of silence
 AGAIN = (429, 502, 503, 504)  # what a server, or Envoy before it, says when it is busy or restarts
@@ -34,7 +37,7 @@ class UnavailableError(EdgelineError):
     answer in a moment."""
 
 
-def connect(host: str | None = None, namespace: str | None = None) -> Any:
+def connect(host: str | None = None, namespace: str | None = None) -> KfpClient:
     """A `kfp.Client` that asks again where that is safe and may help.
 
     A token is read before each request, so it may change: from the file that
@@ -55,7 +58,7 @@ def connect(host: str | None = None, namespace: str | None = None) -> Any:
     return client
 
 
-def reach(host: str | None = None, namespace: str | None = None) -> Any:
+def reach(host: str | None = None, namespace: str | None = None) -> KfpClient:
     """As `connect`, where it may still turn out which namespace it is: see `require_namespace`."""
     host = host or os.environ.get("KF_PIPELINES_ENDPOINT")
     if not host:
@@ -88,7 +91,7 @@ def reach(host: str | None = None, namespace: str | None = None) -> Any:
     return client
 
 
-def require_namespace(client: Any) -> None:
+def require_namespace(client: KfpClient) -> None:
     """Refuse to go on where a server has several teams and nothing says whose turn it is.
 
     Raises:
@@ -102,7 +105,7 @@ def require_namespace(client: Any) -> None:
         )
 
 
-def has_teams(client: Any) -> bool:
+def has_teams(client: KfpClient) -> bool:
     """Whether the server keeps several users apart, each with namespaces of their own."""
     return bool(client.get_kfp_healthz().multi_user)
 
@@ -178,7 +181,7 @@ class ServerPipeline:
     shared: bool = False
 
 
-def pipelines_called(client: Any, name: str) -> Iterator[ServerPipeline]:
+def pipelines_called(client: KfpClient, name: str) -> Iterator[ServerPipeline]:
     """Where a pipeline of a name is: the namespace's own first, and if that will not do, shared."""
     teams, own = has_teams(client), client.get_user_namespace() or None
     for namespace in dict.fromkeys((own, None)):
@@ -189,7 +192,9 @@ def pipelines_called(client: Any, name: str) -> Iterator[ServerPipeline]:
             return
 
 
-def find_version(client: Any, pipeline: str, name: str = "") -> tuple[ServerPipeline | None, Any]:
+def find_version(
+    client: KfpClient, pipeline: str, name: str = ""
+) -> tuple[ServerPipeline | None, Any]:
     """A version by its name, or the newest, where there is one: an empty pipeline hides no other.
 
     Returns: the pipeline, None where there is none of its name, and the version, None likewise.
@@ -201,18 +206,18 @@ def find_version(client: Any, pipeline: str, name: str = "") -> tuple[ServerPipe
     return place, None
 
 
-def pipeline_id(client: Any, name: str) -> str | None:
+def pipeline_id(client: KfpClient, name: str) -> str | None:
     """The identifier of a pipeline: the profile's own, else a shared one."""
     return next((place.id for place in pipelines_called(client, name)), None)
 
 
-def pipeline_versions(client: Any, pipeline: str, name: str) -> list[Any]:
+def pipeline_versions(client: KfpClient, pipeline: str, name: str) -> list[Any]:
     """All versions that are shown by a name; several may be."""
     found = client.list_pipeline_versions(pipeline, page_size=10, filter=called(name))
     return found.pipeline_versions or []
 
 
-def pipeline_version(client: Any, pipeline: str, name: str = "") -> Any:
+def pipeline_version(client: KfpClient, pipeline: str, name: str = "") -> Any:
     """A version by its name, or the newest; None where there is none.
 
     Raises:
@@ -231,7 +236,7 @@ def pipeline_version(client: Any, pipeline: str, name: str = "") -> Any:
     return (true or [None])[0]
 
 
-def experiment_id(client: Any, name: str) -> str:
+def experiment_id(client: KfpClient, name: str) -> str:
     """The identifier of an experiment, made where there is none.
 
     Of two who make it at once both get it: the server tells the second that it is there.
@@ -251,7 +256,7 @@ def experiment_id(client: Any, name: str) -> str:
         raise
 
 
-def new_experiment(client: Any, name: str) -> str:
+def new_experiment(client: KfpClient, name: str) -> str:
     """The identifier of an experiment that is made now.
 
     Raises:
@@ -264,13 +269,13 @@ def new_experiment(client: Any, name: str) -> str:
     return str(made.experiment_id)
 
 
-def _experiment(client: Any, name: str) -> str | None:
+def _experiment(client: KfpClient, name: str) -> str | None:
     namespace = client.get_user_namespace() or None
     found = client.list_experiments(filter=called(name), namespace=namespace).experiments
     return str(found[0].experiment_id) if found else None
 
 
-def _patient_client(host: str, namespace: str) -> Any:
+def _patient_client(host: str, namespace: str) -> KfpClient:
     import kfp
     import urllib3
 
@@ -317,7 +322,7 @@ def _patient_client(host: str, namespace: str) -> Any:
     return Client
 
 
-def _guard(client: Any, host: str) -> None:
+def _guard(client: KfpClient, host: str) -> None:
     """No request waits for ever, no page to sign in on passes for an empty answer, no token shows.
 
     A server or a proxy may send back what it was sent; that must not reach a terminal or a log.

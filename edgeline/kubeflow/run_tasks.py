@@ -15,15 +15,13 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any
 
 from edgeline.kubeflow import versions
+from edgeline.kubeflow.states import RunState, TaskState
 
-# the words of `edgeline.local.tasks.TaskState`
-State = Literal[
-    "waiting", "running", "succeeded", "cached", "failed", "canceled", "skipped", "unknown"
-]
-RunState = Literal["running", "succeeded", "failed", "skipped", "canceled"]
+if TYPE_CHECKING:
+    from kfp import Client as KfpClient
 
 PAGE = 200
 FIRST_YEAR = 2000  # before it nothing ended: 0001 of a task, 1970 of a run
@@ -34,7 +32,7 @@ RUN_STATES: Mapping[str, RunState] = {
     "SKIPPED": "skipped",
     "CANCELED": "canceled",
 }
-STATES: Mapping[str, State] = {
+STATES: Mapping[str, TaskState] = {
     "PENDING": "waiting",
     "RUNNING": "running",
     "SUCCEEDED": "succeeded",
@@ -48,7 +46,7 @@ STATES: Mapping[str, State] = {
 }
 BEGUN = ("RUNNING", "PENDING")
 # of a task that ran several times, in a loop: the first of these that one of its rounds is in
-WORST: tuple[State, ...] = (
+WORST: tuple[TaskState, ...] = (
     *("failed", "canceled", "running", "unknown", "waiting"),
     *("succeeded", "cached", "skipped"),
 )
@@ -61,7 +59,7 @@ class ServerTask:
     A task in a loop is told once, with the seconds of its longest round.
     """
 
-    state: State
+    state: TaskState
     seconds: float = 0.0
     error: str = ""
 
@@ -97,7 +95,7 @@ def task_names(spec: Any) -> dict[str, bool]:
     return found
 
 
-def tasks_of(server: Any, run: Any, names: Iterable[str]) -> dict[str, ServerTask]:
+def tasks_of(server: KfpClient, run: Any, names: Iterable[str]) -> dict[str, ServerTask]:
     """A run's tasks by their names in the pipeline; empty where the server tells of no task.
 
     Of a run that has ended every task is told: `skipped` where it never began, `unknown` where
@@ -189,7 +187,7 @@ def _canceled_at(run: Any) -> datetime | None:
     return found
 
 
-def _listed(server: Any, run: str) -> list[dict[str, Any]]:
+def _listed(server: KfpClient, run: str) -> list[dict[str, Any]]:
     """All of them or none: what is missing from half a list would pass for skipped."""
     from kfp_server_api import ApiException
 

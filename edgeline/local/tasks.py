@@ -5,14 +5,11 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
+from edgeline.kubeflow.states import TaskState
 from edgeline.local.plan import PlannedTask
 
-# canceled: by a person, with its run; unknown: of a run on a server that no longer tells
-TaskState = Literal[
-    "waiting", "running", "succeeded", "cached", "failed", "canceled", "skipped", "unknown"
-]
 DONE: tuple[TaskState, ...] = ("succeeded", "cached")
 
 

@@ -13,7 +13,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timezone
 from functools import cache, partial
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from edgeline.errors import EdgelineError, UsageError
 from edgeline.formats.doubles import whole
@@ -28,6 +28,9 @@ from edgeline.kubeflow.api import (
 from edgeline.kubeflow.refusals import grpc_code
 from edgeline.pipelines import parameters
 from edgeline.schedules.declaration import LATEST, Declaration, Schedule
+
+if TYPE_CHECKING:
+    from kfp import Client as KfpClient
 
 PAGE = 100
 NOT_FOUND = 404
@@ -63,7 +66,7 @@ class _Known:
     experiment: Callable[[str], str]
 
 
-def differences(client: Any, declared: Declaration) -> list[Change]:
+def differences(client: KfpClient, declared: Declaration) -> list[Change]:
     """What would have to change on the server, in the order of the file; asks and changes nothing.
 
     Args:
@@ -93,7 +96,7 @@ def differences(client: Any, declared: Declaration) -> list[Change]:
     ]
 
 
-def unpinned(client: Any, declared: Declaration) -> list[str]:
+def unpinned(client: KfpClient, declared: Declaration) -> list[str]:
     """A sentence for each schedule on the server that runs whatever is uploaded next; asks only.
 
     Args:
@@ -107,7 +110,7 @@ def unpinned(client: Any, declared: Declaration) -> list[str]:
     ]
 
 
-def newer(client: Any, declared: Declaration) -> list[str]:
+def newer(client: KfpClient, declared: Declaration) -> list[str]:
     """A sentence for each schedule whose pipeline has a newer version than it names; asks only.
 
     Args:
@@ -130,7 +133,7 @@ def newer(client: Any, declared: Declaration) -> list[str]:
     return found
 
 
-def apply(client: Any, changes: Sequence[Change]) -> None:
+def apply(client: KfpClient, changes: Sequence[Change]) -> None:
     """Make changes on the server, one after the other.
 
     Raises:
@@ -157,7 +160,7 @@ def _mark(declared: Declaration) -> str:
     return f"[edgeline schedules of {declared.owner}]"
 
 
-def _known(client: Any) -> _Known:
+def _known(client: KfpClient) -> _Known:
     return _Known(
         cache(lambda pipeline, name: find_version(client, pipeline, name)),
         cache(lambda key: _experiment(client, key)),
@@ -275,7 +278,7 @@ def _actual(known: _Known, run: Any) -> Facts:
     }
 
 
-def _create(client: Any, name: str, shall: Facts) -> str:
+def _create(client: KfpClient, name: str, shall: Facts) -> str:
     made = client.create_recurring_run(
         experiment_id=experiment_id(client, shall["experiment"]),
         job_name=name,
@@ -296,7 +299,7 @@ def _create(client: Any, name: str, shall: Facts) -> str:
     return str(made.recurring_run_id)
 
 
-def _recurring_runs(client: Any, mark: str) -> list[Any]:
+def _recurring_runs(client: KfpClient, mark: str) -> list[Any]:
     """Those with a mark in their description, from all pages."""
     found: list[Any] = []
     token, namespace = "", client.get_user_namespace() or None
@@ -308,7 +311,7 @@ def _recurring_runs(client: Any, mark: str) -> list[Any]:
             return found
 
 
-def _experiment(client: Any, key: str) -> str:
+def _experiment(client: KfpClient, key: str) -> str:
     """An experiment's name; "" where there is none: it goes before its recurring runs do."""
     from kfp_server_api import ApiException
 
