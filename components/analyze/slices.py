@@ -21,16 +21,16 @@ MISSING = "(missing)"
 OVERALL = "Overall"
 MOST_SLICES = 5000
 
-Value = str | int | float
-SliceKey = tuple[tuple[str, Value], ...]
+SliceValue = str | int | float
+SliceKey = tuple[tuple[str, SliceValue], ...]
 
 
 class Dictionary:
     """The values of one column met so far, numbered in their order."""
 
     def __init__(self) -> None:
-        self.values: list[Value] = []
-        self._numbers: dict[Value, int] = {}
+        self.values: list[SliceValue] = []
+        self._numbers: dict[SliceValue, int] = {}
 
     def encode(self, column: pa.Array, name: str) -> npt.NDArray[np.int32]:
         """The number of each row's value, int32 [rows]."""
@@ -39,7 +39,7 @@ class Dictionary:
         codes: npt.NDArray[np.int32] = np.asarray(numbers, np.int32)[indices]
         return codes
 
-    def _number(self, value: Value) -> int:
+    def _number(self, value: SliceValue) -> int:
         if value not in self._numbers:
             self._numbers[value] = len(self.values)
             self.values.append(value)
@@ -63,7 +63,7 @@ def check_columns(wanted: Sequence[str], schema: pa.Schema) -> None:
 def rows_of_slices(
     specs: Sequence[Any],
     codes: Mapping[str, npt.NDArray[np.int32]],
-    values: Mapping[str, Sequence[Value]],
+    values: Mapping[str, Sequence[SliceValue]],
     rows: int,
 ) -> Iterator[tuple[SliceKey, npt.NDArray[np.int64] | slice]]:
     """Every slice that has a row, once, with the rows in it.
@@ -108,12 +108,12 @@ def rows_of_slices(
                     yield key, members
 
 
-def as_feature(value: Value) -> Array:
+def as_feature(value: SliceValue) -> Array:
     """A value as TFMA takes a feature of one row: an array [1] that keeps the Python type."""
     return np.array([value], object)
 
 
-def row_values(column: pa.Array, name: str) -> list[Value]:
+def row_values(column: pa.Array, name: str) -> list[SliceValue]:
     """The slice value of each row of a column."""
     indices, values = _normalise(column, name)
     return [values[index] for index in indices]
@@ -133,7 +133,7 @@ def order_of(key: SliceKey) -> tuple[Any, ...]:
     )
 
 
-def _normalise(column: pa.Array, name: str) -> tuple[Array, list[Value]]:
+def _normalise(column: pa.Array, name: str) -> tuple[Array, list[SliceValue]]:
     kind = column.type
     if pa.types.is_dictionary(kind):
         column, kind = column.dictionary_decode(), kind.value_type
@@ -152,6 +152,6 @@ def _normalise(column: pa.Array, name: str) -> tuple[Array, list[Value]]:
             "slice by a column of plain numbers or UTF-8 strings."
         ) from error
     encoded = column.dictionary_encode()
-    values: list[Value] = encoded.dictionary.to_pylist()
+    values: list[SliceValue] = encoded.dictionary.to_pylist()
     indices = pc.fill_null(encoded.indices, len(values)).to_numpy(zero_copy_only=False)
     return indices, [*values, MISSING] if encoded.null_count else values

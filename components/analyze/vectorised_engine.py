@@ -32,7 +32,7 @@ class Columns:
     label: npt.NDArray[np.float32]
     predictions: dict[str, npt.NDArray[np.float32]]
     codes: dict[str, npt.NDArray[np.int32]]
-    values: dict[str, list[slices.Value]]
+    values: dict[str, list[slices.SliceValue]]
 
 
 def evaluate(

@@ -73,12 +73,12 @@ def compile_ethos_u(source: Source, folder: Path, options: Mapping[str, str]) ->
         facts = _facts(Path(work))
         file = made.name
         (folder / file).write_bytes(made.read_bytes())
-    refused: dict[placement.Key, str] = {
+    refused: dict[placement.OperatorKey, str] = {
         (name, output): reason.strip() for name, output, reason in REFUSED.findall(log)
     }
     kinds: dict[str, str] = {name: reason for (name, _), reason in refused.items()}
 
-    def reason(key: placement.Key) -> str:
+    def reason(key: placement.OperatorKey) -> str:
         return refused.get(key) or kinds.get(key[0], "left on the CPU by Vela")
 
     compiled = tflite.read(folder / file)

@@ -23,8 +23,6 @@ OF_SHAPES = ("SHAPE", "RANK")
 OF_VALUES = ("WHERE", "UNIQUE", "NON_MAX_SUPPRESSION_V4", "NON_MAX_SUPPRESSION_V5")
 STATEFUL = ("RANDOM_UNIFORM", "RANDOM_STANDARD_NORMAL", "MULTINOMIAL", "VAR_HANDLE", "CALL_ONCE")
 
-Arrays = Mapping[int, Array]
-
 
 def fix_shapes(path: Path, output: Path) -> Path:
     """Write a model with its batch fixed at 1 and return where it is; `path` if it is fixed.
@@ -71,7 +69,9 @@ def folded(graph: Subgraph) -> list[Operator]:
     return found
 
 
-def _run(path: Path, graph: Subgraph, wanted: set[int]) -> tuple[Mapping[int, object], Arrays]:
+def _run(
+    path: Path, graph: Subgraph, wanted: set[int]
+) -> tuple[Mapping[int, object], Mapping[int, Array]]:
     """The shape of every tensor and the values of some, for one row of zeros."""
     from ai_edge_litert.interpreter import Interpreter, OpResolverType
 
@@ -100,7 +100,11 @@ def _run(path: Path, graph: Subgraph, wanted: set[int]) -> tuple[Mapping[int, ob
 
 
 def _rewritten(
-    path: Path, model: Model, folded: set[int], shapes: Mapping[int, Any], values: Arrays
+    path: Path,
+    model: Model,
+    folded: set[int],
+    shapes: Mapping[int, Any],
+    values: Mapping[int, Array],
 ) -> bytes:
     from ai_edge_litert import schema_py_generated as schema
 

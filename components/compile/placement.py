@@ -13,7 +13,7 @@ from edgeline.artifacts.bundle import Signature, Tensor
 from edgeline.components.compile.target import Placed
 from edgeline.formats.tflite import Model, Operator
 
-Key = tuple[str, str]  # an operator's name and that of its first output
+OperatorKey = tuple[str, str]  # an operator's name and that of its first output
 
 
 def place(
@@ -21,7 +21,7 @@ def place(
     compiled: Sequence[Model],
     accelerator: str,
     device: str,
-    reason: Callable[[Key], str],
+    reason: Callable[[OperatorKey], str],
 ) -> tuple[Placed, ...]:
     """Every operator of the source's first subgraph and where it runs.
 
@@ -97,6 +97,6 @@ def _tensor(model: Model, name: str, index: int) -> Tensor:
     return Tensor(name, tensor.dtype.lower(), tensor.signature, scale, zero_point)
 
 
-def _key(model: Model, operator: Operator) -> Key:
+def _key(model: Model, operator: Operator) -> OperatorKey:
     tensors = model.subgraphs[0].tensors
     return operator.name, tensors[operator.outputs[0]].name if operator.outputs else ""

@@ -13,7 +13,7 @@ from typing import Any, Protocol
 
 from edgeline.formats.quantisation import TABLE, Quantisation, smallest_first
 
-Metrics = Mapping[str, float | None]
+MetricValues = Mapping[str, float | None]
 
 FAMILIES = smallest_first(tuple(row for row in TABLE if row.spare is not None))
 FLOATING = smallest_first(tuple(row for row in TABLE if row.floating))
@@ -36,7 +36,7 @@ class Candidate:
     quantisation: str
     kept: tuple[str, ...]
     size: int
-    metrics: Metrics
+    metrics: MetricValues
     drop: float | None
     holds: bool
 
@@ -53,7 +53,7 @@ class Maker(Protocol):
 
 def search(
     maker: Maker,
-    judge: Callable[[bytes], tuple[Metrics, float]],
+    judge: Callable[[bytes], tuple[MetricValues, float]],
     max_drop: float,
     tell: Callable[[str], None],
 ) -> tuple[bytes, Candidate, str, list[Candidate]]:
@@ -73,7 +73,7 @@ def search(
         nonlocal best
         tell(f"trying {row.name} with {len(kept)} layers in higher precision")
         model = maker.model(row, kept, spare)
-        metrics: Metrics = {}
+        metrics: MetricValues = {}
         drop = None
         if best is None or len(model) < best[1].size:
             metrics, drop = judge(model)

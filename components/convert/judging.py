@@ -9,7 +9,7 @@ from edgeline import artifacts
 from edgeline.artifacts import examples, models
 from edgeline.artifacts.features import Feature, to_numpy
 from edgeline.components.convert import running
-from edgeline.components.convert.fallback import Metrics
+from edgeline.components.convert.fallback import MetricValues
 from edgeline.components.convert.settings import Limit
 from edgeline.errors import EdgelineError
 from edgeline.runtimes import metrics
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 def judge(
     signatures: Mapping[str, tf.types.experimental.ConcreteFunction], limit: Limit, raw: bool
-) -> tuple[Metrics, Callable[[bytes], tuple[Metrics, float]]]:
+) -> tuple[MetricValues, Callable[[bytes], tuple[MetricValues, float]]]:
     """The cloud model's metrics, and a function that judges an edge model beside them.
 
     Args:
@@ -44,7 +44,7 @@ def judge(
             "labelled rows."
         )
 
-    def judged(model: bytes) -> tuple[Metrics, float]:
+    def judged(model: bytes) -> tuple[MetricValues, float]:
         edge, counted = running.load(model), metrics.metric(limit.task, limit.threshold)
         for features, answer in _batches(signatures, limit):
             given = features if raw else running.call(signatures[models.TRANSFORM], features)

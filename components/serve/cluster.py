@@ -18,7 +18,7 @@ MANAGER = "edgeline"
 MODEL = "edgeline.dev/model"  # the annotation of what was deployed, its pods' as well
 OURS = ("app.kubernetes.io/part-of", "edgeline")
 WORKLOADS = ("Deployment", "InferenceService")
-Object = Mapping[str, Any]
+ClusterObject = Mapping[str, Any]
 
 
 def connect() -> DynamicClient:
@@ -43,7 +43,7 @@ def connect() -> DynamicClient:
         ) from error
 
 
-def apply(cluster: DynamicClient, objects: Iterable[Object]) -> None:
+def apply(cluster: DynamicClient, objects: Iterable[ClusterObject]) -> None:
     """Apply objects server-side, in their order, as the field manager `edgeline`.
 
     Fields that another manager owns are taken over: the deployment is what the bundle says.
@@ -68,7 +68,7 @@ def apply(cluster: DynamicClient, objects: Iterable[Object]) -> None:
             )
 
 
-def found(cluster: DynamicClient, entry: Object) -> Mapping[str, Any]:
+def found(cluster: DynamicClient, entry: ClusterObject) -> Mapping[str, Any]:
     """An object as the cluster has it.
 
     Raises:
@@ -80,7 +80,7 @@ def found(cluster: DynamicClient, entry: Object) -> Mapping[str, Any]:
     return read
 
 
-def _take_over(cluster: DynamicClient, entry: Object) -> None:
+def _take_over(cluster: DynamicClient, entry: ClusterObject) -> None:
     """Refuse what is somebody else's; what was handed over is replaced, with all its fields.
 
     Raises:
@@ -109,12 +109,12 @@ def _take_over(cluster: DynamicClient, entry: Object) -> None:
     _resource(cluster, entry).replace(body=body, field_manager=MANAGER)
 
 
-def _resource(cluster: DynamicClient, entry: Object) -> Resource:
+def _resource(cluster: DynamicClient, entry: ClusterObject) -> Resource:
     return cluster.resources.get(api_version=entry["apiVersion"], kind=entry["kind"])
 
 
 @contextmanager
-def sentences(entry: Object) -> Iterator[None]:
+def sentences(entry: ClusterObject) -> Iterator[None]:
     """The client's errors as one sentence about an object."""
     from kubernetes.client import ApiException
     from kubernetes.dynamic.exceptions import DynamicApiError, ResourceNotFoundError

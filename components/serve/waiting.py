@@ -7,7 +7,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from edgeline.components.serve.cluster import MANAGER, MODEL, Object, found, sentences
+from edgeline.components.serve.cluster import MANAGER, MODEL, ClusterObject, found, sentences
 from edgeline.errors import EdgelineError
 
 if TYPE_CHECKING:
@@ -36,7 +36,7 @@ class Said:
 
 
 def wait(
-    cluster: DynamicClient, objects: Iterable[Object], limit: float, poll: float = POLL
+    cluster: DynamicClient, objects: Iterable[ClusterObject], limit: float, poll: float = POLL
 ) -> None:
     """Wait until Deployments have rolled out and InferenceServices have, and are ready.
 
@@ -52,7 +52,9 @@ def wait(
             _wait(cluster, entry, end, limit, poll)
 
 
-def _wait(cluster: DynamicClient, entry: Object, end: float, limit: float, poll: float) -> None:
+def _wait(
+    cluster: DynamicClient, entry: ClusterObject, end: float, limit: float, poll: float
+) -> None:
     what = f"{entry['kind']} {entry['metadata']['name']}"
     since: dict[str, float] = {}
     while True:
@@ -76,7 +78,7 @@ def _wait(cluster: DynamicClient, entry: Object, end: float, limit: float, poll:
         time.sleep(poll)
 
 
-def _check_ours(entry: Object, state: Object) -> None:
+def _check_ours(entry: ClusterObject, state: ClusterObject) -> None:
     wanted = entry["metadata"].get("annotations", {}).get(MODEL)
     there = (state["metadata"].get("annotations") or {}).get(MODEL)
     if wanted and there != wanted:
@@ -86,7 +88,9 @@ def _check_ours(entry: Object, state: Object) -> None:
         )
 
 
-def _deployment(cluster: DynamicClient, entry: Object, state: Object) -> Object | None:
+def _deployment(
+    cluster: DynamicClient, entry: ClusterObject, state: ClusterObject
+) -> ClusterObject | None:
     """The Deployment that runs it; None while KServe has made none."""
     from kubernetes.dynamic.exceptions import NotFoundError
 
@@ -105,7 +109,7 @@ def _deployment(cluster: DynamicClient, entry: Object, state: Object) -> Object 
 _DEPLOYMENTS = {"Deployment": "{name}", "InferenceService": "{name}-predictor"}
 
 
-def _is_ready(entry: Object, state: Object, deployment: Object | None) -> bool:
+def _is_ready(entry: ClusterObject, state: ClusterObject, deployment: ClusterObject | None) -> bool:
     """Whether the pods are those of what was applied, and answer.
 
     Ready of an InferenceService stays true while it rolls out, so its Deployment is asked as well,
@@ -119,7 +123,7 @@ def _is_ready(entry: Object, state: Object, deployment: Object | None) -> bool:
     return ready and _is_of(entry, deployment["spec"]["template"])
 
 
-def _rolled_out(deployment: Object) -> bool:
+def _rolled_out(deployment: ClusterObject) -> bool:
     """As `kubectl rollout status` judges it."""
     status, wanted = deployment.get("status") or {}, deployment["spec"].get("replicas", 1)
     seen = status.get("observedGeneration", 0) >= deployment["metadata"]["generation"]
@@ -127,14 +131,17 @@ def _rolled_out(deployment: Object) -> bool:
     return bool(seen and new >= wanted == all_ and status.get("availableReplicas", 0) >= wanted)
 
 
-def _conditions(state: Object, status: str) -> Iterator[Mapping[str, Any]]:
+def _conditions(state: ClusterObject, status: str) -> Iterator[Mapping[str, Any]]:
     for condition in (state.get("status") or {}).get("conditions") or []:
         if condition.get("status") == status:
             yield condition
 
 
 def _said(
-    cluster: DynamicClient, entry: Object, state: Object, deployment: Object | None
+    cluster: DynamicClient,
+    entry: ClusterObject,
+    state: ClusterObject,
+    deployment: ClusterObject | None,
 ) -> Iterator[Said]:
     """What is said of it, what is nearest to the cause first."""
     yield from _by_pods(cluster, entry)
@@ -146,7 +153,7 @@ def _said(
         yield from _by_events(cluster, entry, state)
 
 
-def _by_pods(cluster: DynamicClient, entry: Object) -> Iterator[Said]:
+def _by_pods(cluster: DynamicClient, entry: ClusterObject) -> Iterator[Said]:
     """What its pods say; pods of what it replaces are not asked."""
     metadata = entry["metadata"]
     chosen = metadata["labels"]
@@ -171,7 +178,7 @@ def _by_pods(cluster: DynamicClient, entry: Object) -> Iterator[Said]:
                 yield Said(f"pod {pod['metadata']['name']} waits: {condition.get('message', '')}")
 
 
-def _by_deployment(deployment: Object) -> Iterator[Said]:
+def _by_deployment(deployment: ClusterObject) -> Iterator[Said]:
     for condition in _conditions(deployment, "True"):
         if condition["type"] == "ReplicaFailure":  # a quota, PodSecurity, a webhook
             yield Said(f"{condition.get('reason')}: {condition.get('message')}", PATIENCE)
@@ -180,7 +187,7 @@ def _by_deployment(deployment: Object) -> Iterator[Said]:
             yield Said(f"{condition['reason']}: {condition.get('message')}", PATIENCE)
 
 
-def _by_kserve(state: Object) -> Iterator[Said]:
+def _by_kserve(state: ClusterObject) -> Iterator[Said]:
     model = (state.get("status") or {}).get("modelStatus") or {}
     failure = model.get("lastFailureInfo") or {}
     if failure.get("message"):
@@ -197,7 +204,7 @@ def _by_kserve(state: Object) -> Iterator[Said]:
         yield Said(f"{reason or condition['type']}: {message}", patience)
 
 
-def _of_the_volume(entry: Object, deployment: Object | None) -> Iterator[Said]:
+def _of_the_volume(entry: ClusterObject, deployment: ClusterObject | None) -> Iterator[Said]:
     """An API server without the feature gate drops an image volume and takes the rest."""
     uri = entry["spec"]["predictor"].get("model", {}).get("storageUri", "")
     if deployment is None or not uri.startswith("oci+native://"):
@@ -213,7 +220,7 @@ def _of_the_volume(entry: Object, deployment: Object | None) -> Iterator[Said]:
         yield Said(text, 0)
 
 
-def _is_of(entry: Object, template: Mapping[str, Any]) -> bool:
+def _is_of(entry: ClusterObject, template: Mapping[str, Any]) -> bool:
     """Whether pods, or a template of them, are of the model that was applied."""
     model = entry["metadata"].get("annotations", {}).get(MODEL)
     return bool((template["metadata"].get("annotations") or {}).get(MODEL) == model)
@@ -223,7 +230,9 @@ def _is_blocked(model: Mapping[str, Any]) -> bool:
     return model.get("transitionStatus") in ("BlockedByFailedLoad", "InvalidSpec")
 
 
-def _by_events(cluster: DynamicClient, entry: Object, state: Object) -> Iterator[Said]:
+def _by_events(
+    cluster: DynamicClient, entry: ClusterObject, state: ClusterObject
+) -> Iterator[Said]:
     """Warnings about the InferenceService itself: an unsupported address is said nowhere else."""
     name, namespace = entry["metadata"]["name"], entry["metadata"]["namespace"]
     chosen = f"involvedObject.kind={entry['kind']},involvedObject.name={name},type=Warning"
@@ -236,7 +245,7 @@ def _by_events(cluster: DynamicClient, entry: Object, state: Object) -> Iterator
             yield Said(f"{event.get('reason')}: {event.get('message')}")
 
 
-def _applied(state: Object) -> str:
+def _applied(state: ClusterObject) -> str:
     """When it was last changed by us, as the API server's clock says: RFC 3339 in UTC."""
     times = [
         each.get("time") or ""
@@ -246,5 +255,5 @@ def _applied(state: Object) -> str:
     return max(times, default="")
 
 
-def _images(spec: Object) -> set[str]:
+def _images(spec: ClusterObject) -> set[str]:
     return {container["image"] for container in spec.get("containers", [])}

@@ -23,7 +23,7 @@ from edgeline.formats import quantisation
 PREFIX = "with_"
 CACHE_NAME = "cache_name"
 Task = Literal["binary_classification", "multiclass_classification", "regression"]
-Quantisation = Annotated[
+QuantisationName = Annotated[
     str,
     Meta(
         description=f"{', '.join(quantisation.NAMES)}, or a recipe's .json file.",
@@ -200,7 +200,7 @@ class Edge(msgspec.Struct, frozen=True):
 class ConvertedEdge(Edge, frozen=True):
     """What the edge model is, and how near it must be to the model that it was made of."""
 
-    quantisation: Quantisation = "float"
+    quantisation: QuantisationName = "float"
 
 
 class CompiledEdge(Edge, frozen=True):
@@ -226,7 +226,7 @@ class CompiledEdge(Edge, frozen=True):
 class AnyEdge(CompiledEdge, frozen=True):
     """What the edge models are, and how near they must be to the model that came."""
 
-    quantisation: Quantisation = "float"
+    quantisation: QuantisationName = "float"
 
 
 class DeliverySettings(msgspec.Struct, frozen=True):

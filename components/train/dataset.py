@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 SHUFFLE_ROWS, SHUFFLE_BYTES = 65_536, 256 << 20
 EVALUATION_ROWS = 4096
 
-Batch = tuple[dict[str, Array], Array]
+TrainingBatch = tuple[dict[str, Array], Array]
 
 
 def training_batches(
@@ -38,7 +38,7 @@ def training_batches(
     training sees exactly what an uninterrupted one would have seen.
     """
 
-    def shuffled() -> Iterator[Batch]:
+    def shuffled() -> Iterator[TrainingBatch]:
         for round_ in itertools.count():
             random = np.random.default_rng([*seed, round_])
             for block in _blocks(transformed, split, [column.name for column in columns], random):
@@ -52,7 +52,7 @@ def evaluation_batches(
 ) -> tf.data.Dataset:
     """A tf.data.Dataset of (features, label) batches, each row once and in order."""
 
-    def in_order() -> Iterator[Batch]:
+    def in_order() -> Iterator[TrainingBatch]:
         for batch in examples.read_batches(transformed, split, batch_rows=EVALUATION_ROWS):
             arrays = features.to_numpy(batch, columns)
             yield arrays, arrays.pop(label)
@@ -98,7 +98,7 @@ def _permuted(
     columns: Sequence[Feature],
     label: str,
     random: np.random.Generator,
-) -> Iterator[Batch]:
+) -> Iterator[TrainingBatch]:
     """The rows of a block in random order, some at a time."""
     order = random.permutation(sum(batch.num_rows for batch in block))
     size = sum(batch.nbytes for batch in block) // max(len(order), 1)
@@ -113,7 +113,7 @@ def _permuted(
 
 
 def _dataset(
-    generator: Callable[[], Iterator[Batch]], columns: Sequence[Feature], label: str
+    generator: Callable[[], Iterator[TrainingBatch]], columns: Sequence[Feature], label: str
 ) -> tf.data.Dataset:
     import tensorflow as tf
 

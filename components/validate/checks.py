@@ -22,7 +22,7 @@ from edgeline.components.validate.anomalies import ERROR, WARNING, Anomaly
 from edgeline.reports.report import number
 
 NAMED_VALUES = 5
-Finding = tuple[str, str, str]
+CheckResult = tuple[str, str, str]
 _GUESSED = {
     "ENUM_TYPE_UNEXPECTED_STRING_VALUES",
     "ENUM_TYPE_INVALID_UTF8",
@@ -82,7 +82,7 @@ def _check_feature(
     schema: schema_pb2.Schema,
     expected: schema_pb2.Feature,
     found: statistics_pb2.FeatureNameStatistics,
-) -> Iterator[Finding]:
+) -> Iterator[CheckResult]:
     """Kind, severity and the rest of the sentence of all that is wrong with one feature."""
     facts = stats.common(found)
     present, missing = facts.num_non_missing, facts.num_missing
@@ -117,7 +117,7 @@ def _check_feature(
 
 def _check_lengths(
     expected: schema_pb2.Feature, facts: statistics_pb2.CommonStatistics
-) -> Iterator[Finding]:
+) -> Iterator[CheckResult]:
     least, most = facts.min_num_values, facts.max_num_values
     held = _values(most) if least == most else f"{least} to {_values(most)}"
     if expected.HasField("shape"):
@@ -139,7 +139,7 @@ def _check_domain(
     domain: schema_pb2.StringDomain | schema_pb2.IntDomain | schema_pb2.FloatDomain,
     expected: schema_pb2.Feature,
     found: statistics_pb2.FeatureNameStatistics,
-) -> Iterator[Finding]:
+) -> Iterator[CheckResult]:
     if isinstance(domain, schema_pb2.StringDomain):
         if found.WhichOneof("stats") == "string_stats":
             yield from _check_strings(domain, expected, found)
@@ -173,7 +173,7 @@ def _check_strings(
     domain: schema_pb2.StringDomain | schema_pb2.IntDomain | schema_pb2.FloatDomain,
     expected: schema_pb2.Feature,
     found: statistics_pb2.FeatureNameStatistics,
-) -> Iterator[Finding]:
+) -> Iterator[CheckResult]:
     strings, values = found.string_stats, stats.ranked(found) or []
     allowed, total = set(domain.value), strings.common_stats.tot_num_values
     outside = [(value, count) for value, count in values if value not in allowed]
@@ -198,7 +198,7 @@ def _check_strings(
 
 def _check_finite(
     expected: schema_pb2.Feature, found: statistics_pb2.FeatureNameStatistics
-) -> Iterator[Finding]:
+) -> Iterator[CheckResult]:
     held = stats.histogram(found, "STANDARD")
     nan = int(held.num_nan) if held else 0
     infinite = int(stats.custom_number(found, "num_inf"))

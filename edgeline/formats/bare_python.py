@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import lru_cache
 
-Place = tuple[int, int]  # line from 1, column in characters from 0
+Position = tuple[int, int]  # line from 1, column in characters from 0
 
 _DOCUMENTED = (ast.Module, ast.FunctionDef, ast.AsyncFunctionDef, ast.ClassDef)
 _IGNORED = (tokenize.COMMENT, tokenize.NL, tokenize.ENDMARKER)
@@ -38,8 +38,8 @@ def bare_source(source: str) -> str:
 class _Docstring:
     """Where a docstring's statement is, and what stands there without it."""
 
-    begin: Place
-    end: Place
+    begin: Position
+    end: Position
     instead: str
 
 
@@ -59,7 +59,7 @@ def _cut_docstrings(tree: ast.Module, lines: list[str]) -> list[_Docstring]:
     return cut
 
 
-def _place(lines: list[str], line: int, column: int) -> Place:
+def _place(lines: list[str], line: int, column: int) -> Position:
     """Where a syntax tree, whose columns are bytes, has something, as tokens have it."""
     return line, len(lines[line - 1].encode()[:column].decode())
 
@@ -68,7 +68,7 @@ def _written(source: str, cut: list[_Docstring]) -> Iterator[str]:
     """A source's tokens but for docstrings and comments; what is in brackets is on one line."""
     depth = 0
     before = ""  # the last token on this line
-    ended: Place = (0, 0)  # and where it ended
+    ended: Position = (0, 0)  # and where it ended
     dropped: _Docstring | None = None
     for token in _tokens(source):
         if token.type in (tokenize.INDENT, tokenize.DEDENT):
@@ -100,7 +100,7 @@ def _written(source: str, cut: list[_Docstring]) -> Iterator[str]:
 def _tokens(source: str) -> Iterator[tokenize.TokenInfo]:
     """A source's tokens, each f-string one of them."""
     lines = source.split("\n")
-    opened: list[Place] = []
+    opened: list[Position] = []
     for token in tokenize.generate_tokens(io.StringIO(source).readline):
         if token.type == _BEGIN:
             opened.append(token.start)
@@ -113,7 +113,7 @@ def _tokens(source: str) -> Iterator[tokenize.TokenInfo]:
             yield token
 
 
-def _between(lines: list[str], begin: Place, end: Place) -> str:
+def _between(lines: list[str], begin: Position, end: Position) -> str:
     (first, left), (last, right) = begin, end
     if first == last:
         return lines[first - 1][left:right]

@@ -19,7 +19,7 @@ MOST_STEPS = 20_000  # a small file can use a component in a component a million
 _OPERAND = re.compile(r"parameter_values\[\\?['\"]([^'\"]+?)\\?['\"]\]")
 _KEY = re.compile(r"""parseJson\(string_value\)\[["'](.+)["']\]""")
 
-Origin = tuple[Any, ...]
+ValueOrigin = tuple[Any, ...]
 
 
 @dataclass(frozen=True)
@@ -32,7 +32,7 @@ class ValueSource:
         values: all that it can be, where the compiled pipeline says so; else None.
     """
 
-    origin: Origin
+    origin: ValueOrigin
     values: tuple[Any, ...] | None = None
 
     @property
@@ -60,7 +60,7 @@ class Step:
     component: Mapping[str, Any]
     executor: Mapping[str, Any]
     sources: Mapping[str, ValueSource]
-    guards: tuple[frozenset[Origin], ...]
+    guards: tuple[frozenset[ValueOrigin], ...]
     beside: Mapping[str, Step]
     inner: Mapping[str, Step] = field(default_factory=dict)
 
@@ -120,7 +120,7 @@ class _Walk:
         path: Path_,
         scope: tuple[str, ...],
         known: Mapping[str, ValueSource],
-        guards: tuple[frozenset[Origin], ...],
+        guards: tuple[frozenset[ValueOrigin], ...],
         within: tuple[str, ...],
     ) -> dict[str, Step]:
         """The steps of a component's graph, given what its own parameters come from."""

@@ -13,7 +13,7 @@ from typing import Any
 
 from edgeline.lint import python_sources
 from edgeline.lint.documents import Document, Path_, Tree, mapped
-from edgeline.lint.flow import Origin, Step, ValueSource, selectors, steps
+from edgeline.lint.flow import Step, ValueOrigin, ValueSource, selectors, steps
 from edgeline.lint.rule import WARNING, Found, Rule
 
 GIVEN = ("Artifact", "Parameter")
@@ -68,7 +68,7 @@ def _is_written_optional(executor: Mapping[str, Any], name: str) -> bool:
 class _Identity:
     """One artifact of KFP's metadata store, and what would be the same one from the cache."""
 
-    made: Origin
+    made: ValueOrigin
     cached: str
 
 
@@ -94,7 +94,7 @@ def _twice(tree: Tree) -> Iterator[Found]:
 
 def _given(step: Step, spec: Mapping[str, Any]) -> set[_Identity]:
     if outer := spec.get("componentInputArtifact"):
-        origin: Origin = ("input", step.scope, outer)
+        origin: ValueOrigin = ("input", step.scope, outer)
         return {_Identity(origin, repr(origin))}
     output = mapped(spec, "taskOutputArtifact")
     producer = step.beside.get(str(output.get("producerTask")))
@@ -106,7 +106,7 @@ def _made(step: Step, key: str) -> set[_Identity]:
     if "dag" in step.component:
         inner = selectors(step, "Artifact", key)
         return {entry for part, name in inner if part for entry in _made(part, name)}
-    origin: Origin = ("output", step.scope, step.name, key)
+    origin: ValueOrigin = ("output", step.scope, step.name, key)
     return {_Identity(origin, _recipe(step, key) or repr(origin))}
 
 
@@ -200,7 +200,7 @@ class _Lists:
             for decides in guard
         )
 
-    def _knows(self, decides: Origin, origin: Origin, seen: set[Origin]) -> bool:
+    def _knows(self, decides: ValueOrigin, origin: ValueOrigin, seen: set[ValueOrigin]) -> bool:
         """Whether a value comes from a list, or from the task that gives it."""
         if decides == origin:
             return True

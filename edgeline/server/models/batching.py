@@ -94,9 +94,9 @@ class _Batcher:
             self._waiting.append(request)
             self._changed.notify_all()
         request.done.wait()
-        if isinstance(request.answer, dict):
-            return request.answer
-        raise request.answer or RuntimeError("a batch was not run")
+        if request.answer is None or isinstance(request.answer, Exception):
+            raise request.answer or RuntimeError("a batch was not run")
+        return request.answer
 
     def close(self) -> None:
         """End when nothing waits. A worker that is still there is answered."""

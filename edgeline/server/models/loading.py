@@ -20,7 +20,7 @@ from edgeline.artifacts import reference, sha256, vectors
 from edgeline.artifacts.bundle import Bundle, Signature
 from edgeline.artifacts.differences import difference
 from edgeline.errors import EdgelineError, first_line
-from edgeline.formats.dtypes import BY_NAME
+from edgeline.formats.dtypes import BY_NAME, Array
 from edgeline.runtimes.interpreter import dequantise, describe_tensor, runtime
 from edgeline.server.errors import ServingError
 from edgeline.server.models import edgetpu
@@ -195,7 +195,7 @@ def is_elsewhere(path: Path) -> bool:
 
 def zeros(signature: Signature) -> Arrays:
     """One row of zeros and empty strings for each input."""
-    arrays: Arrays = {}
+    arrays: dict[str, Array] = {}
     for tensor in signature.inputs:
         shape = tuple(max(1, size) for size in tensor.shape)
         blank = np.zeros(shape, BY_NAME[tensor.dtype].numpy)

@@ -21,7 +21,7 @@ from edgeline.runtimes import inputs
 from edgeline.runtimes.pieces import pieces
 from edgeline.server.errors import Code, ServingError, invalid
 
-Arrays = dict[str, Array]
+Arrays = Mapping[str, Array]
 Observer = Callable[[Mapping[str, Array], Arrays], None]
 
 

@@ -22,7 +22,7 @@ from edgeline.server.errors import Code, ServingError, invalid
 from edgeline.server.metrics import ModelMetrics
 from edgeline.server.models.model import Description, Instance
 
-Work = Callable[[Instance], object]
+PoolWork = Callable[[Instance], object]
 Done = Callable[[Any], None]
 T = TypeVar("T")
 _INLINE_SIZE = 256 * 1024
@@ -33,7 +33,7 @@ log = logging.getLogger("edgeline.server")
 class Job:
     """Work that waits or runs."""
 
-    work: Work
+    work: PoolWork
     done: Done
     arrived: float
     deadline: float
@@ -64,7 +64,7 @@ class Pool:
         self._first, self._borrowed = instances[0], threading.Lock()
         self._threads = [threads.begin(self._serve, instance) for instance in instances]
 
-    def submit(self, work: Work, done: Done, deadline: float, size: int = 0) -> Job:
+    def submit(self, work: PoolWork, done: Done, deadline: float, size: int = 0) -> Job:
         """Queue work that has to start before `deadline` (of `time.monotonic`).
 
         Args:
@@ -83,7 +83,7 @@ class Pool:
         self._queue.put(job)
         return job
 
-    def inline(self, work: Work, size: int) -> object:
+    def inline(self, work: PoolWork, size: int) -> object:
         """Do work in this thread and give its answer, or give None where that might take long.
 
         It may not if no request took long lately, and the last was not smaller than this one.
@@ -152,7 +152,7 @@ class Pool:
             del job, answer
         instance.close()
 
-    def _answer(self, instance: Instance, work: Work, waited: float, size: int) -> object:
+    def _answer(self, instance: Instance, work: PoolWork, waited: float, size: int) -> object:
         started = monotonic()
         try:
             answer = work(instance)

@@ -22,36 +22,39 @@ from edgeline.server.models.pool import Pool
 from edgeline.server.protocols.grpc_tfserving import SPEC, pool_of, spec_of
 from edgeline.server.protocols.meaning import classes, numbers
 from edgeline.server.protocols.messages import read
-from edgeline.server.protocols.wire import Field, Schema, encode
+from edgeline.server.protocols.wire import Field, Fields, encode
 from edgeline.server.rollouts.traffic import Traffic
 from edgeline.server.state import ServerState
 from edgeline.server.tensors.json import cast
 
-_FEATURE: Schema = {
+_FEATURE: Fields = {
     1: Field("bytes", {1: Field("value", "bytes", repeated=True)}),
     2: Field("float", {1: Field("value", "float", repeated=True)}),
     3: Field("int64", {1: Field("value", "int64", repeated=True)}),
 }
-_ENTRY: Schema = {1: Field("key", "string"), 2: Field("value", _FEATURE)}
-_EXAMPLE: Schema = {1: Field("features", {1: Field("feature", _ENTRY, map=True)})}
-_INPUT: Schema = {
+_ENTRY: Fields = {1: Field("key", "string"), 2: Field("value", _FEATURE)}
+_EXAMPLE: Fields = {1: Field("features", {1: Field("feature", _ENTRY, map=True)})}
+_INPUT: Fields = {
     1: Field("list", {1: Field("examples", _EXAMPLE, repeated=True)}),
     2: Field(
         "with_context",
         {1: Field("examples", _EXAMPLE, repeated=True), 2: Field("context", _EXAMPLE)},
     ),
 }
-_REQUEST: Schema = {1: Field("model_spec", SPEC), 2: Field("input", _INPUT)}
-_CLASS: Schema = {1: Field("label", "string"), 2: Field("score", "float")}
-_CLASSIFICATIONS: Schema = {
+_REQUEST: Fields = {1: Field("model_spec", SPEC), 2: Field("input", _INPUT)}
+_CLASS: Fields = {1: Field("label", "string"), 2: Field("score", "float")}
+_CLASSIFICATIONS: Fields = {
     1: Field("classifications", {1: Field("classes", _CLASS, repeated=True)}, repeated=True)
 }
-_REGRESSIONS: Schema = {1: Field("regressions", {1: Field("value", "float")}, repeated=True)}
-_CLASSIFY_RESPONSE: Schema = {1: Field("result", _CLASSIFICATIONS), 2: Field("model_spec", SPEC)}
-_REGRESS_RESPONSE: Schema = {1: Field("result", _REGRESSIONS), 2: Field("model_spec", SPEC)}
-_TASK: Schema = {1: Field("model_spec", SPEC), 2: Field("method", "string")}
-_MULTI_REQUEST: Schema = {1: Field("tasks", _TASK, repeated=True), 2: Field("input", _INPUT)}
-_MULTI_RESPONSE: Schema = {
+_REGRESSIONS: Fields = {1: Field("regressions", {1: Field("value", "float")}, repeated=True)}
+_CLASSIFY_RESPONSE: Fields = {
+    1: Field("result", _CLASSIFICATIONS),
+    2: Field("model_spec", SPEC),
+}
+_REGRESS_RESPONSE: Fields = {1: Field("result", _REGRESSIONS), 2: Field("model_spec", SPEC)}
+_TASK: Fields = {1: Field("model_spec", SPEC), 2: Field("method", "string")}
+_MULTI_REQUEST: Fields = {1: Field("tasks", _TASK, repeated=True), 2: Field("input", _INPUT)}
+_MULTI_RESPONSE: Fields = {
     1: Field(
         "results",
         {
@@ -70,7 +73,7 @@ def methods(state: ServerState) -> dict[str, GrpcMethod]:
     """Each method by its path."""
 
     def of(
-        answer: Callable[[Arrays, Description], dict[str, object]], response: Schema
+        answer: Callable[[Arrays, Description], dict[str, object]], response: Fields
     ) -> Callable[[memoryview], tuple[Pool | Traffic, Callable[[Instance], bytes]]]:
         def call(message: memoryview) -> tuple[Pool | Traffic, Callable[[Instance], bytes]]:
             asked = read(message, _REQUEST)

@@ -21,24 +21,24 @@ from edgeline.server.models.model import Description, Instance, check
 from edgeline.server.models.pool import Pool
 from edgeline.server.protocols.messages import read
 from edgeline.server.protocols.routes_tfserving import ServingState, version_states
-from edgeline.server.protocols.wire import Field, Schema, encode
+from edgeline.server.protocols.wire import Field, Fields, encode
 from edgeline.server.rollouts.traffic import Traffic
 from edgeline.server.state import ServerState
 from edgeline.server.tensors.binary import elements, from_bytes
 from edgeline.server.tensors.json import cast
 
-_INT64_VALUE: Schema = {1: Field("value", "int64")}
-SPEC: Schema = {
+_INT64_VALUE: Fields = {1: Field("value", "int64")}
+SPEC: Fields = {
     1: Field("name", "string"),
     2: Field("version", _INT64_VALUE),
     3: Field("signature_name", "string"),
     4: Field("version_label", "string"),
 }
-_SHAPE: Schema = {
+_SHAPE: Fields = {
     2: Field("dim", {1: Field("size", "int64")}, repeated=True),
     3: Field("unknown_rank", "bool"),
 }
-_TENSOR: Schema = {
+_TENSOR: Fields = {
     1: Field("dtype", "int64"),
     2: Field("tensor_shape", _SHAPE),
     4: Field("tensor_content", "bytes"),
@@ -52,18 +52,18 @@ _TENSOR: Schema = {
     16: Field("uint32_val", "uint64", repeated=True),
     17: Field("uint64_val", "uint64", repeated=True),
 }
-_TENSORS: Schema = {1: Field("key", "string"), 2: Field("value", _TENSOR)}
-_PREDICT_REQUEST: Schema = {
+_TENSORS: Fields = {1: Field("key", "string"), 2: Field("value", _TENSOR)}
+_PREDICT_REQUEST: Fields = {
     1: Field("model_spec", SPEC),
     2: Field("inputs", _TENSORS, map=True),
     3: Field("output_filter", "string", repeated=True),
 }
-_PREDICT_RESPONSE: Schema = {
+_PREDICT_RESPONSE: Fields = {
     1: Field("outputs", _TENSORS, map=True),
     2: Field("model_spec", SPEC),
 }
-_SPEC_REQUEST: Schema = {1: Field("model_spec", SPEC)}
-_STATUS_RESPONSE: Schema = {
+_SPEC_REQUEST: Fields = {1: Field("model_spec", SPEC)}
+_STATUS_RESPONSE: Fields = {
     1: Field(
         "model_version_status",
         {
@@ -74,22 +74,22 @@ _STATUS_RESPONSE: Schema = {
         repeated=True,
     )
 }
-_INFO: Schema = {
+_INFO: Fields = {
     1: Field("name", "string"),
     2: Field("dtype", "int64"),
     3: Field("tensor_shape", _SHAPE),
 }
-_INFOS: Schema = {1: Field("key", "string"), 2: Field("value", _INFO)}
-_SIGNATURE: Schema = {
+_INFOS: Fields = {1: Field("key", "string"), 2: Field("value", _INFO)}
+_SIGNATURE: Fields = {
     1: Field("inputs", _INFOS, map=True),
     2: Field("outputs", _INFOS, map=True),
     3: Field("method_name", "string"),
 }
-_SIGNATURES: Schema = {
+_SIGNATURES: Fields = {
     1: Field("signature_def", {1: Field("key", "string"), 2: Field("value", _SIGNATURE)}, map=True)
 }
-_ANY: Schema = {1: Field("type_url", "string"), 2: Field("value", "bytes")}
-_METADATA_RESPONSE: Schema = {
+_ANY: Fields = {1: Field("type_url", "string"), 2: Field("value", "bytes")}
+_METADATA_RESPONSE: Fields = {
     1: Field("model_spec", SPEC),
     2: Field("metadata", {1: Field("key", "string"), 2: Field("value", _ANY)}, map=True),
 }

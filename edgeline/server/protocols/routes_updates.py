@@ -13,17 +13,17 @@ from edgeline.server.http.messages import HttpRequest, HttpResponse
 from edgeline.server.routing import Body, Operation, Parameters, Route, RouteTable
 from edgeline.server.state import ServerState
 from edgeline.server.tensors.json import dumps
-from edgeline.server.updates.order import Outcome
+from edgeline.server.updates.order import CheckOutcome
 from edgeline.server.updates.updates import Updates
 
-_CODES: dict[Outcome, Code] = {
+_CODES: dict[CheckOutcome, Code] = {
     "unreachable": Code.UNAVAILABLE,
     "expired": Code.FAILED_PRECONDITION,
     "refused": Code.FAILED_PRECONDITION,
     "full": Code.RESOURCE_EXHAUSTED,
     "failed": Code.UNAVAILABLE,
 }
-_HTTP: dict[Outcome, int] = {"expired": 409, "refused": 409, "full": 507}
+_HTTP: dict[CheckOutcome, int] = {"expired": 409, "refused": 409, "full": 507}
 
 
 def table(state: ServerState, updates: Updates | None) -> RouteTable:

@@ -39,10 +39,10 @@ class Field:
     map: bool = False
 
 
-Schema = Mapping[int, Field]
+Fields = Mapping[int, Field]
 
 
-def decode(data: memoryview, schema: Schema, depth: int = 0) -> dict[str, object]:
+def decode(data: memoryview, schema: Fields, depth: int = 0) -> dict[str, object]:
     """Read a message; `bytes` stay views on `data`, unknown fields are left out.
 
     Raises:
@@ -86,7 +86,7 @@ def decode(data: memoryview, schema: Schema, depth: int = 0) -> dict[str, object
     return message
 
 
-def encode(message: Mapping[str, Any], schema: Schema) -> bytes:
+def encode(message: Mapping[str, Any], schema: Fields) -> bytes:
     """Write a message; fields that are absent, empty or zero are left out.
 
     A message within it may be given as its bytes.

@@ -20,7 +20,7 @@ from typing import Any
 
 from edgeline.server.errors import Code, ServingError, invalid
 from edgeline.server.models.model import Arrays, Description, Instance
-from edgeline.server.models.pool import Done, Job, Pool, Work
+from edgeline.server.models.pool import Done, Job, Pool, PoolWork
 from edgeline.server.rollouts.declaration import Rollout, Seen
 from edgeline.server.rollouts.shadow import Compared, Shadow
 
@@ -83,7 +83,9 @@ class Traffic:
         if self._shadow is not None:
             self._shadow.close()
 
-    def submit(self, work: Work, done: Done, deadline: float, headers: Mapping[Any, Any]) -> Job:
+    def submit(
+        self, work: PoolWork, done: Done, deadline: float, headers: Mapping[Any, Any]
+    ) -> Job:
         """As `Pool.submit`, in the version that this request is for.
 
         Args:
@@ -107,7 +109,7 @@ class Traffic:
 
         return self._pools[self.stable].submit(recorder.around(work), answered, deadline)
 
-    def _submit_candidate(self, work: Work, done: Done, deadline: float) -> Job:
+    def _submit_candidate(self, work: PoolWork, done: Done, deadline: float) -> Job:
         recorder = _Recorder()
 
         def answered(answer: Any) -> None:
@@ -184,7 +186,7 @@ class _Recorder:
         self.answers: Arrays | None = None
         self.seconds = 0.0
 
-    def around(self, work: Work) -> Work:
+    def around(self, work: PoolWork) -> PoolWork:
         def recorded(instance: Instance) -> object:
             self.instance, self.description = instance, instance.description
             return work(self)  # type: ignore[arg-type]  # all that work takes of an instance

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Literal
 
-Outcome = Literal["ok", "unreachable", "expired", "refused", "full", "failed"]
+CheckOutcome = Literal["ok", "unreachable", "expired", "refused", "full", "failed"]
 
 
 @dataclass(frozen=True)
@@ -51,7 +51,7 @@ class UpdateResult:
         pending: by name the versions that are wanted and not on the disk.
     """
 
-    outcome: Outcome = "ok"
+    outcome: CheckOutcome = "ok"
     sentence: str = ""
     expires: str = ""
     fetched: int = 0

@@ -18,7 +18,7 @@ from tuf.api.metadata import Targets
 from edgeline.artifacts.bundle import MANIFEST, NAME
 from edgeline.server.updates.disk import WantedFile
 
-Key = tuple[str, int]  # name and version
+VersionKey = tuple[str, int]  # name and version
 
 
 @dataclass(frozen=True)
@@ -34,13 +34,13 @@ class ListedVersion:
 class VersionSelection:
     """What there is, and what is known of it here (see `order.UpdateOrder`)."""
 
-    listed: Mapping[Key, ListedVersion]
+    listed: Mapping[VersionKey, ListedVersion]
     versions: int = 1
     bad: Collection[str] = ()
     stable: Mapping[str, int] = field(default_factory=dict)
     returned: Mapping[str, Collection[int]] = field(default_factory=dict)
 
-    def good(self, key: Key) -> bool:
+    def good(self, key: VersionKey) -> bool:
         """Whether a version may be fetched or be returned to."""
         entry, (name, version) = self.listed.get(key), key
         return (
@@ -50,7 +50,7 @@ class VersionSelection:
             and version not in self.returned.get(name, ())
         )
 
-    def wanted(self) -> list[Key]:
+    def wanted(self) -> list[VersionKey]:
         """What is to be fetched."""
         good = [key for key in sorted(self.listed, reverse=True) if self.good(key)]
         stable = {
@@ -66,7 +66,7 @@ class VersionSelection:
                 wanted.append((name, version))
         return wanted
 
-    def spare(self, present: Collection[Key]) -> Iterator[Key]:
+    def spare(self, present: Collection[VersionKey]) -> Iterator[VersionKey]:
         """What a full disk can do without: all but the newest good version and what is wanted."""
         wanted, newest = set(self.wanted()), {}
         for name, version in sorted(present):
@@ -76,7 +76,9 @@ class VersionSelection:
             if newest.get(name, version) != version and (name, version) not in wanted:
                 yield name, version
 
-    def gone(self, present: Collection[Key], before: Collection[Key]) -> Iterator[Key]:
+    def gone(
+        self, present: Collection[VersionKey], before: Collection[VersionKey]
+    ) -> Iterator[VersionKey]:
         """What leaves the disk; `before` was there before something was fetched just now."""
         wanted, names = set(self.wanted()), {name for name, _ in self.listed}
         counts: dict[str, int] = {}
@@ -94,7 +96,7 @@ class VersionSelection:
                 counts[name] = counts.get(name, 0) + 1
 
 
-def listed(targets: Targets) -> Iterator[tuple[Key, ListedVersion]]:
+def listed(targets: Targets) -> Iterator[tuple[VersionKey, ListedVersion]]:
     """The versions that targets list."""
     for path, target in targets.targets.items():
         custom = target.custom

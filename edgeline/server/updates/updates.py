@@ -24,7 +24,7 @@ from edgeline.errors import UsageError, asked_for
 from edgeline.formats import typed
 from edgeline.server.rollouts.rollouts import Rollouts
 from edgeline.server.settings import ServerSettings
-from edgeline.server.updates.order import Outcome
+from edgeline.server.updates.order import CheckOutcome
 from edgeline.server.updates.signed import SignedCatalogue
 from edgeline.server.versions.repository import Repository
 from edgeline.server.versions.served_models import ServedModels
@@ -85,7 +85,7 @@ class Updates:
                     FULL,  # with what fetches, which children do
                 )
 
-                outcome: Outcome = "full" if error.errno in FULL else "failed"
+                outcome: CheckOutcome = "full" if error.errno in FULL else "failed"
                 fault = f"The archive cannot be kept in the state folder ({error.strerror})."
                 self._take(_nothing(outcome, fault), online=True)
         return self.status()
@@ -200,7 +200,7 @@ async def _child(order: dict[str, Any]) -> dict[str, Any]:
     return _nothing("failed", sentence)
 
 
-def _nothing(outcome: Outcome, sentence: str) -> dict[str, object]:
+def _nothing(outcome: CheckOutcome, sentence: str) -> dict[str, object]:
     """A check that came to nothing (see `order.UpdateResult`)."""
     found = {"expires": "", "fetched": 0, "models": {}, "pending": {}}
     return {"outcome": outcome, "sentence": sentence, **found}

@@ -29,7 +29,7 @@ from typing import Any, NoReturn
 
 from edgeline.errors import EdgelineError
 
-Work = Callable[[Mapping[str, Any]], Mapping[str, object]]
+ForkWork = Callable[[Mapping[str, Any]], Mapping[str, object]]
 _LOOK = 0.01  # seconds between two looks at a child's memory
 _LARGEST = 1 << 20  # bytes of an order, and of what a child says
 _PR_SET_PDEATHSIG = 1
@@ -66,7 +66,7 @@ class ForkServer:
         self._running = 0
 
     @classmethod
-    def fork(cls, module: str, work: Work) -> ForkServer:
+    def fork(cls, module: str, work: ForkWork) -> ForkServer:
         """Begin with a fork of this process, which must have one thread."""
         made = cls(module)
         ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
@@ -160,12 +160,12 @@ class ForkServer:
             process.wait()
 
 
-def main(work: Work) -> NoReturn:
+def main(work: ForkWork) -> NoReturn:
     """Be a fork server whose orders come through stdin."""
     _serve(socket.socket(fileno=os.dup(0)), work)
 
 
-def _serve(orders: socket.socket, work: Work) -> NoReturn:
+def _serve(orders: socket.socket, work: ForkWork) -> NoReturn:
     try:
         signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the server
         signal.signal(signal.SIGTERM, signal.SIG_DFL)  # what it ends has not failed by itself
@@ -189,7 +189,7 @@ def _serve(orders: socket.socket, work: Work) -> NoReturn:
 
 
 def _report(
-    work: Work, parent: int, files: Sequence[int], order: Mapping[str, object], memory: int
+    work: ForkWork, parent: int, files: Sequence[int], order: Mapping[str, object], memory: int
 ) -> NoReturn:
     results, log = files
     try:
@@ -226,7 +226,9 @@ def allocated(process: int | str = "self") -> int:
         return 0
 
 
-def _work(order: Mapping[str, object], work: Work, parent: int, results: int, log: int) -> NoReturn:
+def _work(
+    order: Mapping[str, object], work: ForkWork, parent: int, results: int, log: int
+) -> NoReturn:
     try:
         _end_with(parent)
         for number in (1, 2):

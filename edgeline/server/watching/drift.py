@@ -17,7 +17,7 @@ import numpy.typing as npt
 
 from edgeline.artifacts.reference import Categories, Column, Numbers
 
-Counts = npt.NDArray[np.int64]
+BinCounts = npt.NDArray[np.int64]
 CHANCE = 1e-4  # how often a statistic of equal distributions may pass for drift
 _Z = 3.719  # of a normal distribution: P(Z > z) = CHANCE
 _GROUPS = 10  # bins of the population stability index
@@ -47,7 +47,7 @@ class Thresholds:
 class Live:
     """What was counted of a column: its bins, or its listed values and the others last."""
 
-    counts: Counts
+    counts: BinCounts
     missing: int
 
     @property
@@ -86,14 +86,14 @@ def judge(reference: Column, live: Live, limits: Thresholds) -> dict[str, object
     return found
 
 
-def counts_of(reference: Column) -> Counts:
+def counts_of(reference: Column) -> BinCounts:
     """A reference's counts in the order of `Live.counts`."""
     if isinstance(reference, Numbers):
         return np.asarray(reference.counts, np.int64)
     return np.array([*reference.values.values(), reference.others], np.int64)
 
 
-def psi(expected: Counts, found: Counts) -> float:
+def psi(expected: BinCounts, found: BinCounts) -> float:
     """Population stability index of two histograms over the same bins.
 
     The sum of (q - p) ln(q / p) over the bins, p the share expected and q the share found
@@ -117,7 +117,7 @@ def psi_chance(first: int, second: int, bins: int) -> float:
     return (1 / first + 1 / second) * degrees * (1 - spread + _Z * math.sqrt(spread)) ** 3
 
 
-def ks(expected: Counts, found: Counts) -> float:
+def ks(expected: BinCounts, found: BinCounts) -> float:
     """Two-sample Kolmogorov-Smirnov statistic: the largest distance of the distributions.
 
     It is taken at the ends of the bins, so it is too small by at most the share that the
@@ -137,7 +137,7 @@ def ks_chance(first: int, second: int) -> float:
     return math.sqrt(-math.log(CHANCE / 2) / 2 * (1 / first + 1 / second))
 
 
-def unseen(reference: Categories, found: Counts) -> tuple[float, float]:
+def unseen(reference: Categories, found: BinCounts) -> tuple[float, float]:
     """The share of values that the reference does not list, and the share to be expected.
 
     Expected are the reference's own unlisted values and, by I. J. Good's estimate, as many new
@@ -159,7 +159,7 @@ def rate_chance(first: int, of_first: int, second: int, of_second: int) -> float
     return _Z * math.sqrt(pooled * (1 - pooled) * (1 / of_first + 1 / of_second))
 
 
-def grouped(expected: Counts, found: Counts) -> tuple[Counts, Counts]:
+def grouped(expected: BinCounts, found: BinCounts) -> tuple[BinCounts, BinCounts]:
     """Both histograms over about ten neighbouring groups of bins, equal in the reference."""
     middle = np.cumsum(expected) - expected / 2
     group = np.minimum((middle * _GROUPS / expected.sum()).astype(np.int64), _GROUPS - 1)
@@ -168,7 +168,7 @@ def grouped(expected: Counts, found: Counts) -> tuple[Counts, Counts]:
     return next(sums), next(sums)
 
 
-def ranked(expected: Counts, found: Counts) -> tuple[Counts, Counts]:
+def ranked(expected: BinCounts, found: BinCounts) -> tuple[BinCounts, BinCounts]:
     """The most frequent categories one by one, and all others together."""
     head = min(len(expected) - 1, _CATEGORIES)
     pairs = (np.append(c[:head], c[head:].sum()) for c in (expected, found))
