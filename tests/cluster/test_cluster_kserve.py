@@ -24,6 +24,7 @@ from test_cluster_serve import (
 
 from edgeline.components.serve import cluster, waiting
 from edgeline.errors import EdgelineError
+from edgeline.sites.workload import CONTAINER_SECURITY, POD_SECURITY
 
 __all__ = ["connected", "objects", "runner"]
 IN = ("-n", "edgeline")
@@ -40,13 +41,19 @@ def service(pixels: Path, tmp_path: Path, api_server: ApiServer) -> Any:
     api_server.kubectl("delete", "deployment", NAME, "--ignore-not-found", *IN)
 
 
-def make_deployment(api_server: ApiServer, model: str, volume: bool = True) -> None:
-    """What KServe makes of the InferenceService, rolled out."""
+def make_deployment(api_server: ApiServer, model: str, **status: object) -> None:
+    """What KServe makes of the InferenceService; the API server drops the image volume."""
     labels = {"serving.kserve.io/inferenceservice": "mixed"}
-    volumes = [{"name": "models", "image": {"reference": "a@b"}}] if volume else []
+    container = {
+        "name": "kserve-container",
+        "image": "a",
+        "securityContext": {**POD_SECURITY, **CONTAINER_SECURITY},
+    }
+    del container["securityContext"]["fsGroup"]
+    volumes = [{"name": "models", "image": {"reference": "a@b"}}]
     template = {
         "metadata": {"labels": labels, "annotations": {cluster.MODEL: model}},
-        "spec": {"containers": [{"name": "kserve-container", "image": "a"}], "volumes": volumes},
+        "spec": {"containers": [container], "volumes": volumes},
     }
     body = {
         "apiVersion": "apps/v1",
@@ -56,7 +63,7 @@ def make_deployment(api_server: ApiServer, model: str, volume: bool = True) -> N
     }
     apply = ("apply", "--server-side", "--force-conflicts", "-f", "-")
     api_server.kubectl(*apply, given=body)
-    set_status(api_server, NAME, **READY)
+    set_status(api_server, NAME, **(status or READY))
 
 
 def say(api_server: ApiServer, **status: object) -> None:
@@ -145,7 +152,7 @@ def test_a_dropped_image_volume_is_said_with_the_way_out(
 ) -> None:
     cluster.apply(connected, service)
     model = service[-1]["metadata"]["annotations"][cluster.MODEL]
-    make_deployment(api_server, model, volume=False)
+    make_deployment(api_server, model, replicas=1)
     with pytest.raises(EdgelineError, match=r"no image volume: .*ImageVolume .*--model-from store"):
         waiting.wait(connected, service, 600)
 

@@ -326,7 +326,7 @@ def test_a_deployment_that_is_deleted_meanwhile_is_said(
         ),
         (
             lambda entry: entry["metadata"].update(namespace="kubeflow"),
-            r"The cluster refuses Deployment mixed: .*pipeline-runner.* cannot patch",
+            r"The cluster refuses Deployment mixed: .*pipeline-runner.* cannot get",
         ),
         (
             lambda entry: entry.update(kind="Balloon"),
