@@ -6,39 +6,66 @@ from pathlib import Path
 
 from edgeline import artifacts
 from edgeline.artifacts import models
+from edgeline.components.check import edgetpu_placement, mobile_gpu
 from edgeline.components.check import report as page
-from edgeline.components.check.edgetpu_placement import TARGET, Placement, place
+from edgeline.components.check.placement import Placement
 from edgeline.errors import EdgelineError, UsageError, did_you_mean
 from edgeline.formats import tflite
 
 SCHEMA = "placement/v1"
+EDGETPU, MOBILE_GPU = edgetpu_placement.TARGET, mobile_gpu.TARGET
+TARGETS = (EDGETPU, MOBILE_GPU)
 
 
-def check(model: str | Path, target: str = TARGET, compiled: str | Path = "") -> Placement:
+def check(
+    model: str | Path,
+    target: str = EDGETPU,
+    compiled: str | Path = "",
+    multiple_subgraphs: bool = False,
+) -> Placement:
     """Predict where each operator of a model will run.
 
     Args:
         model: a .tflite file, or an `edge_model/v1` folder.
-        target: `edgetpu`, the only one with a table of rules.
+        target: one of `TARGETS`, those with a table of rules.
         compiled: the same model after the target's compiler, to stand beside; empty for none.
+        multiple_subgraphs: as the Edge TPU's compiler places it with its option `-a`.
 
     Raises:
         EdgelineError: no such target, or a file that is missing, no model or damaged.
+        UsageError: `compiled` or `multiple_subgraphs` with another target than `edgetpu`.
     """
-    if target != TARGET:
-        raise UsageError(
-            f"There is no static check for target {target!r}. "
-            f"{did_you_mean(target, [TARGET], 'There is one for')} For others, compile the model."
-        )
+    possible(target, compiled, multiple_subgraphs)
     path = Path(model)
     if path.is_dir():
         if artifacts.schema_of(path) == models.ONNX_SCHEMA:
             raise EdgelineError(
-                f"{model} is an ONNX model, and the Edge TPU takes LiteRT alone: import the LiteRT "
+                f"{model} is an ONNX model, and {target} takes LiteRT alone: import the LiteRT "
                 "file, SavedModel or Keras file that it was made of."
             )
         path = models.edge_model_path(artifacts.read(path, models.EDGE_SCHEMA))
-    return place(tflite.read(path), tflite.read(compiled) if compiled else None)
+    if target == MOBILE_GPU:
+        return mobile_gpu.place(tflite.read(path))
+    truth = tflite.read(compiled) if compiled else None
+    return edgetpu_placement.place(tflite.read(path), truth, multiple_subgraphs)
+
+
+def possible(target: str, compiled: str | Path = "", multiple_subgraphs: bool = False) -> None:
+    """Refuse what no check can be asked for, before anything is fetched or read.
+
+    Raises:
+        UsageError: no such target, or an option that is another target's.
+    """
+    if target not in TARGETS:
+        raise UsageError(
+            f"There is no static check for target {target!r}. "
+            f"{did_you_mean(target, TARGETS, 'There is one for')} For others, compile the model."
+        )
+    if target != EDGETPU and (compiled or multiple_subgraphs):
+        raise UsageError(
+            f"{target} has no compiler, so there is no compiled model and no option -a of one: "
+            f"leave them out, or check for {EDGETPU}."
+        )
 
 
 def require(placement: Placement, share: float) -> None:

@@ -20,7 +20,7 @@ def check(
         edge_model: The converted model (edge_model/v1).
         placement: Every operator with its place, the rule that says so and its source.
         placement_report: The same as a page: operators by device, the cut, memory, what to change.
-        target: The device to check for; edgetpu is the one with a table of rules.
+        target: The device to check for, edgetpu or mobile-gpu (LiteRT's GPU delegate on phones).
         require_mapped: The share of operators that must map, 0 to 1; the step fails below it.
     """
     from edgeline.artifacts.metadata import record

@@ -161,8 +161,13 @@ def pads_no_batch(site: OperatorSite) -> bool:
 
 
 def splits_no_batch(site: OperatorSite) -> bool:
-    """Axis 0 is kept whole, unless the tensor has only that one."""
+    """Axis 0 is kept whole, unless the tensor has only that one.
+
+    Into one part nothing is split: the YAMNet of google-coral/coralmicro maps with it.
+    """
     image = site.input(1)
+    if len(site.operator.outputs) == 1:
+        return True
     return image is not None and (len(image.shape) < 2 or 0 not in site.axes(0))
 
 
@@ -179,9 +184,9 @@ def flat_alpha(site: OperatorSite) -> bool:
 
 
 def long_softmax(site: OperatorSite) -> bool:
-    """The softmax runs over at most 16,000 values."""
+    """The softmax runs over at most 16,384 values."""
     image = site.input(0)
-    return image is not None and bool(image.shape) and image.shape[-1] <= 16_000
+    return image is not None and bool(image.shape) and image.shape[-1] <= 16_384
 
 
 def resize_side(site: OperatorSite) -> int:

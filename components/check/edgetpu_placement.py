@@ -6,139 +6,62 @@ interpreter's own: operators are gathered into groups that alternate between the
 CPU, each as large as the data allows, and the first group that could run on the TPU does.
 An operator that waits for one left on the CPU therefore stays there too; one on a branch of
 its own does not. (tensorflow/lite/graph_info.cc, coral.ai/docs/edgetpu/models-intro)
+With its option `-a` the compiler takes every such group, each a segment of its own.
 """
 
 from __future__ import annotations
 
 import math
 import re
-from collections import Counter
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
 
 from edgeline.components.check import edgetpu_rules as rules
 from edgeline.components.check.edgetpu_compiled import CUSTOM_OPERATOR, EdgeTpuCompiled, decode
 from edgeline.components.check.edgetpu_conditions import MEASURES, MET, OperatorSite
-from edgeline.components.check.edgetpu_memory import Memory, estimate
+from edgeline.components.check.edgetpu_memory import Memory, Range, estimate, exactly
 from edgeline.components.check.edgetpu_sizes import SIZES
+from edgeline.components.check.placement import (
+    NO,
+    SIZE,
+    YES,
+    OperatorVerdict,
+    PlacedOperator,
+    Placement,
+    advice,
+    at,
+)
 from edgeline.formats.tflite import Model, Operator, Subgraph
 
 TARGET = "edgetpu"
-YES, NO, SIZE = "yes", "no", "size-dependent"
+DEVICE = "TPU"
 
 
-@dataclass(frozen=True)
-class OperatorVerdict:
-    """What the rules say of one operator by itself."""
-
-    state: str
-    maps: bool
-    status: str
-    rule: str
-    source: str
-    mend: str
-    runtime: int
-
-
-@dataclass(frozen=True)
-class PlacedOperator:
-    """An operator, what the rules say of it, and where it will run."""
-
-    index: int
-    operator: str
-    version: int
-    output: str
-    shape: tuple[int, ...]
-    verdict: OperatorVerdict
-    mapped: bool
-    status: str
-
-
-@dataclass(frozen=True)
-class Advice:
-    """What to change, for which operators, and how many more would then be looked at anew."""
-
-    operator: str
-    count: int
-    sentence: str
-    mend: str
-    source: str
-
-
-@dataclass(frozen=True)
-class Placement:
-    """The prediction for a model, and beside it the truth where a compiled model is given.
-
-    Attributes:
-        failure: why the compiler would give up on the whole model, else empty.
-        cut: the first operator, in the order of execution, that is left on the CPU and is
-            itself the reason; None where there is none.
-        min_runtime: the oldest Edge TPU runtime for what is mapped, as documented.
-    """
-
-    model: str
-    target: str
-    operators: tuple[PlacedOperator, ...]
-    failure: str
-    cut: int | None
-    min_runtime: int
-    memory: Memory
-    warnings: tuple[str, ...]
-    advice: tuple[Advice, ...]
-    compiled: EdgeTpuCompiled | None = None
-
-    @property
-    def mapped(self) -> int:
-        """How many operators will run on the TPU."""
-        return sum(placed.mapped for placed in self.operators)
-
-    @property
-    def share(self) -> float:
-        """Mapped operators of all, 0 to 1."""
-        return self.mapped / len(self.operators) if self.operators else 0.0
-
-    @property
-    def uncertain(self) -> int:
-        """Operators whose size the documentation leaves open."""
-        return sum(placed.verdict.state == SIZE for placed in self.operators)
-
-    @property
-    def left_on_cpu(self) -> dict[str, int]:
-        """How many operators of each kind stay on the CPU."""
-        return dict(Counter(placed.operator for placed in self.operators if not placed.mapped))
-
-    def to_json(self) -> dict[str, object]:
-        """A JSON object: the sums, every operator, memory, warnings, advice."""
-        document = asdict(self)
-        if self.compiled is not None:
-            document["compiled"] = self.compiled.to_json()
-        return {
-            **document,
-            "mapped": self.mapped,
-            "share": self.share,
-            "uncertain": self.uncertain,
-            "left_on_cpu": self.left_on_cpu,
-        }
-
-
-def place(model: Model, compiled: Model | None = None) -> Placement:
+def place(
+    model: Model, compiled: Model | None = None, multiple_subgraphs: bool = False
+) -> Placement:
     """Predict the placement of a model on the Edge TPU.
 
     Args:
         model: the model as the converter wrote it. One that is compiled already is its own
             truth: its custom operators are what runs on the TPU.
         compiled: the same model after Coral's compiler, for comparison.
+        multiple_subgraphs: as the compiler places it with its option `-a`.
 
     Raises:
         EdgelineError: `compiled` is damaged.
     """
     subgraph = model.subgraphs[0]
     truth = None if compiled is None else decode(compiled)
-    if any(operator.name == CUSTOM_OPERATOR for operator in subgraph.operators):
+    already = [o.index for o in subgraph.operators if o.name == CUSTOM_OPERATOR]
+    if already:
         truth = truth or decode(model)
     verdicts = [judge(subgraph, operator) for operator in subgraph.operators]
     failure = _failure(subgraph)
-    chosen = set() if failure else partition(subgraph, [verdict.maps for verdict in verdicts])
+    groups: list[set[int]] = [{index} for index in already]
+    if not failure and not already:
+        groups = partitions(subgraph, [verdict.maps for verdict in verdicts])
+        groups = groups if multiple_subgraphs else groups[:1]
+    chosen = set().union(*groups)
     operators = tuple(
         _placed(subgraph, operator, verdict, operator.index in chosen)
         for operator, verdict in zip(subgraph.operators, verdicts, strict=True)
@@ -147,14 +70,37 @@ def place(model: Model, compiled: Model | None = None) -> Placement:
     return Placement(
         model=str(model.path),
         target=TARGET,
+        device=DEVICE,
         operators=operators,
         failure=failure,
         cut=reasons[0].index if reasons else None,
-        min_runtime=max((p.verdict.runtime for p in operators if p.mapped), default=0),
-        memory=estimate(subgraph, [placed.index for placed in operators if placed.mapped]),
-        warnings=tuple(_warnings(model, subgraph, operators)),
-        advice=tuple(_advice(reasons)),
+        segments=len(groups),
+        runtime=_runtime(chosen, truth if already else None),
+        memory=_taken(truth) if already and truth else estimate(subgraph, sorted(chosen)),
+        warnings=tuple(_warnings(model, subgraph, operators, len(groups))),
+        advice=advice(reasons),
         compiled=truth,
+    )
+
+
+def _runtime(chosen: set[int], truth: EdgeTpuCompiled | None) -> Range:
+    """The oldest Edge TPU runtime for what the compiler makes.
+
+    The compiler writes it by its own age (16 writes 14, older ones 10, 12 or 13) or its option
+    `--min_runtime_version`, whatever the documentation says of the operators.
+    """
+    if truth is not None:
+        return exactly(truth.runtime_version)
+    return Range(*rules.RUNTIMES) if chosen else exactly(0)
+
+
+def _taken(truth: EdgeTpuCompiled) -> Memory:
+    """What a compiled model takes, as it says itself."""
+    return Memory(
+        exactly(truth.cached_bytes + truth.streamed_bytes),
+        exactly(truth.instruction_bytes),
+        exactly(truth.cached_bytes),
+        exactly(truth.streamed_bytes),
     )
 
 
@@ -218,8 +164,8 @@ def judge(subgraph: Subgraph, operator: Operator) -> OperatorVerdict:
     )
 
 
-def partition(subgraph: Subgraph, maps: Sequence[bool]) -> set[int]:
-    """The operators of the first group that can run on the TPU.
+def partitions(subgraph: Subgraph, maps: Sequence[bool]) -> list[set[int]]:
+    """The groups of operators that can run on the TPU, in the order of execution.
 
     Args:
         subgraph: the graph, operators in the order of execution.
@@ -232,6 +178,7 @@ def partition(subgraph: Subgraph, maps: Sequence[bool]) -> set[int]:
     computed = {index for operator in subgraph.operators for index in operator.outputs}
     waiting = list(subgraph.operators)
     ready: set[int] = set()
+    groups: list[set[int]] = []
     while waiting:
         group: list[Operator] = []
         later: list[Operator] = []
@@ -245,27 +192,18 @@ def partition(subgraph: Subgraph, maps: Sequence[bool]) -> set[int]:
             group.append(operator)
             ready.update(operator.outputs)
         if not group:  # a graph whose operators wait for one another
-            return set()
+            return groups
         if kind:
-            return {operator.index for operator in group}
+            groups.append({operator.index for operator in group})
         waiting = later
-    return set()
+    return groups
 
 
 def _placed(
     subgraph: Subgraph, operator: Operator, verdict: OperatorVerdict, mapped: bool
 ) -> PlacedOperator:
-    tensor = subgraph.tensors[operator.outputs[0]] if operator.outputs else None
-    return PlacedOperator(
-        index=operator.index,
-        operator=operator.name,
-        version=operator.version,
-        output=tensor.name if tensor else "",
-        shape=tensor.shape if tensor else (),
-        verdict=verdict,
-        mapped=mapped,
-        status=rules.MAPPED if mapped else rules.SECOND if verdict.maps else verdict.status,
-    )
+    status = rules.MAPPED if mapped else rules.SECOND if verdict.maps else verdict.status
+    return at(subgraph, operator, verdict, mapped, status)
 
 
 def _is_float(subgraph: Subgraph, operator: Operator) -> bool:
@@ -299,8 +237,16 @@ def _failure(subgraph: Subgraph) -> str:
     return ""
 
 
-def _warnings(model: Model, subgraph: Subgraph, operators: tuple[PlacedOperator, ...]) -> list[str]:
+def _warnings(
+    model: Model, subgraph: Subgraph, operators: tuple[PlacedOperator, ...], segments: int
+) -> list[str]:
     found = []
+    if segments > 1 and not any(placed.operator == CUSTOM_OPERATOR for placed in operators):
+        found.append(
+            f"{segments} parts run on the TPU, and between them data goes to the CPU and back: "
+            "measure whether that is faster than one. How the compiler cuts with -a is predicted "
+            "by its rules for one part; no compiled model with several was compared."
+        )
     version = tuple(int(part) for part in re.findall(r"\d+", model.min_runtime_version)[:3])
     if version > rules.NEWEST_RUNTIME:
         found.append(
@@ -352,14 +298,3 @@ def _per_unit(subgraph: Subgraph, operator: Operator) -> bool:
         return False
     quantisation = subgraph.tensors[operator.inputs[1]].quantisation
     return quantisation is not None and quantisation.per_channel
-
-
-def _advice(reasons: list[PlacedOperator]) -> list[Advice]:
-    """One piece of advice a kind of breach, in the order of execution: mend the first first."""
-    counted = Counter(
-        (p.operator, p.verdict.rule, p.verdict.mend, p.verdict.source) for p in reasons
-    )
-    return [
-        Advice(operator, count, sentence, mend, source)
-        for (operator, sentence, mend, source), count in counted.items()
-    ]

@@ -26,6 +26,9 @@ VERSION = "Operation version not supported"
 RANK = "Tensor has unsupported rank (up to 3 innermost dimensions mapped)"
 CONSTANT = "Filter, bias, or other param is not constant at compile-time"
 
+# The oldest runtime that compiled models name: by any compiler, by compiler 16, the newest of all
+RUNTIMES = (10, 14, 14)
+
 # TensorFlow releases of which the compiler knows the operator versions
 NEWEST_RUNTIME = (2, 5, 0)
 
@@ -132,7 +135,9 @@ CONDITIONS = {
         "No padding in the batch dimension.", LIMITATION, "Pad height, width or channels only."
     ),
     "splits_no_batch": Condition(
-        "No split over the batch dimension.", LIMITATION, "Split along axis 1 or later."
+        "No split over the batch dimension into several parts.",
+        LIMITATION,
+        "Split along axis 1 or later.",
     ),
     "plain_slice": Condition(
         "No negative stride, no ellipsis, no new axis.",
@@ -145,9 +150,10 @@ CONDITIONS = {
         "Use PReLU(shared_axes=[1, 2]).",
     ),
     "long_softmax": Condition(
-        "A softmax over at most 16,000 values.",
+        "A softmax over at most 16,384 values: documented are 16,000, compiler 16 maps 16,384.",
         LIMITATION,
         "Use fewer classes, or leave the softmax to the host.",
+        "https://github.com/ricardodeazambuja/LibrEdgeTPU",
     ),
 }
 
@@ -207,7 +213,7 @@ RULES = {
     ),
     "RSQRT": EdgeTpuRule(14, 2),
     "SLICE": EdgeTpuRule(0, 5, (1, 2)),
-    "SOFTMAX": EdgeTpuRule(0, 3, (), ("long_softmax",), "One-dimensional, at most 16,000 values."),
+    "SOFTMAX": EdgeTpuRule(0, 3, (), ("long_softmax",), "One-dimensional, at most 16,384 values."),
     "SPACE_TO_DEPTH": EdgeTpuRule(0, 2),
     "SPLIT": EdgeTpuRule(0, 4, (0,), ("splits_no_batch",), "Not over the batch."),
     "SQUARED_DIFFERENCE": EdgeTpuRule(14, 2),

@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING
 
 from markupsafe import Markup
 
-from edgeline.components.check.edgetpu_memory import Memory
-from edgeline.components.check.edgetpu_placement import SIZE, PlacedOperator, Placement
+from edgeline.components.check.edgetpu_memory import Memory, Range
+from edgeline.components.check.placement import SIZE, PlacedOperator, Placement
 from edgeline.reports import report
 from edgeline.reports.report import BLUE, GREEN, GREY, ORANGE, RED, Fact, Section
 
@@ -24,12 +24,17 @@ def write(path: str | Path, placement: Placement) -> None:
     operators, memory = placement.operators, placement.memory
     whole = placement.mapped == len(operators) and bool(operators)
     facts = [
-        Fact("operators on the TPU", f"{placement.mapped} of {len(operators)}", whole),
+        Fact(
+            f"operators on the {placement.device}", f"{placement.mapped} of {len(operators)}", whole
+        ),
         Fact("mapped", f"{placement.share:.1%}", whole),
         Fact("depend on size", str(placement.uncertain), None if placement.uncertain else True),
-        Fact("parameters cached", report.size(memory.cached)),
-        Fact("streamed at each run", report.size(memory.streamed), memory.streamed == 0),
     ]
+    if memory is not None:
+        facts += [
+            Fact("parameters cached", ranged(memory.cached)),
+            Fact("streamed at each run", ranged(memory.streamed), memory.streamed.likely == 0),
+        ]
     sections = []
     if placement.failure:
         sections.append(Section("The compiler would fail", report.text(placement.failure)))
@@ -37,11 +42,12 @@ def write(path: str | Path, placement: Placement) -> None:
         Section(
             "Where the operators run",
             report.figure(_strip(operators)),
-            "In the order of execution: green on the TPU; red not taken; grey taken, but behind "
-            "one that is not; orange depends on a size.",
+            f"In the order of execution: green on the {placement.device}; red not taken; grey "
+            "taken, but behind one that is not; orange depends on a size.",
         )
     )
     if placement.advice:
+        behind = any(placed.verdict.maps and not placed.mapped for placed in operators)
         rows = [
             (entry.operator, entry.count, entry.sentence, entry.mend, entry.source)
             for entry in placement.advice
@@ -50,12 +56,24 @@ def write(path: str | Path, placement: Placement) -> None:
             Section(
                 "What to change",
                 report.table(("Operator", "Count", "Why", "In the Keras model", "Source"), rows),
-                "In the order of execution: the first keeps all behind it from the TPU.",
+                "In the order of execution"
+                + (
+                    f": the first keeps all behind it from the {placement.device}."
+                    if behind
+                    else "."
+                ),
             )
         )
-    sections.append(
-        Section("Memory of the Edge TPU", report.figure(_memory(memory)), "Estimated, in MB.")
-    )
+    if memory is not None:
+        sections.append(
+            Section(
+                "Memory of the Edge TPU",
+                report.figure(_memory(memory)),
+                "What is most likely, in MB. Only the compiler knows: "
+                f"{ranged(memory.executable)} of instructions, {ranged(memory.cached)} of "
+                f"parameters cached, {ranged(memory.streamed)} streamed.",
+            )
+        )
     if placement.warnings:
         notes = Markup("").join(report.text(warning) for warning in placement.warnings)
         sections.append(Section("To note", notes))
@@ -76,7 +94,7 @@ def write(path: str | Path, placement: Placement) -> None:
                     "Rule",
                     "Source",
                 ),
-                [_row(placed) for placed in operators[:MOST_ROWS]],
+                [_row(placed, placement.device) for placed in operators[:MOST_ROWS]],
             ),
             f"The first {MOST_ROWS:,}." if len(operators) > MOST_ROWS else "",
         )
@@ -99,14 +117,22 @@ def colour_of(state: str, mapped: bool, maps: bool) -> str:
     return GREY if maps else RED
 
 
-def _row(placed: PlacedOperator) -> tuple[object, ...]:
+def ranged(figure: Range) -> str:
+    """Bytes that are known only between two bounds, in words."""
+    if figure.low == figure.high:
+        return report.size(figure.low)
+    bounds = f"{report.size(figure.low)} to {report.size(figure.high)}"
+    return f"{report.size(figure.likely)} ({bounds})"
+
+
+def _row(placed: PlacedOperator, device: str) -> tuple[object, ...]:
     verdict = placed.verdict
     return (
         placed.index,
         placed.operator,
         placed.version,
         "×".join(map(str, placed.shape)),
-        report.badge("TPU" if placed.mapped else "CPU", placed.mapped),
+        report.badge(device if placed.mapped else "CPU", placed.mapped),
         verdict.state,
         placed.status,
         verdict.rule,
@@ -146,9 +172,9 @@ def _memory(memory: Memory) -> Figure:
     axes = figure.add_subplot()
     left = 0.0
     for name, size, shade in (
-        ("instructions", memory.executable, ORANGE),
-        ("parameters cached", memory.cached, BLUE),
-        ("streamed", memory.streamed, RED),
+        ("instructions", memory.executable.likely, ORANGE),
+        ("parameters cached", memory.cached.likely, BLUE),
+        ("streamed", memory.streamed.likely, RED),
     ):
         axes.barh(0, size / 1e6, left=left, color=shade, label=name)
         left += size / 1e6
@@ -162,7 +188,7 @@ def _memory(memory: Memory) -> Figure:
 
 def _truth(placement: Placement) -> Markup:
     truth, memory = placement.compiled, placement.memory
-    if truth is None:
+    if truth is None or memory is None or placement.runtime is None:
         return Markup("")
     return report.table(
         ("", "Predicted", "Compiled"),
@@ -172,14 +198,18 @@ def _truth(placement: Placement) -> Markup:
                 sum(placement.left_on_cpu.values()),
                 sum(truth.on_cpu.values()),
             ),
-            ("segments", int(placement.mapped > 0), len(truth.segments)),
-            ("parameters cached", report.size(memory.cached), report.size(truth.cached_bytes)),
-            ("streamed", report.size(memory.streamed), report.size(truth.streamed_bytes)),
+            ("segments", placement.segments, len(truth.segments)),
+            ("parameters cached", ranged(memory.cached), report.size(truth.cached_bytes)),
+            ("streamed", ranged(memory.streamed), report.size(truth.streamed_bytes)),
             (
                 "instructions",
-                report.size(memory.executable),
+                ranged(memory.executable),
                 report.size(truth.instruction_bytes),
             ),
-            ("Edge TPU runtime", placement.min_runtime or "any", truth.runtime_version),
+            (
+                "Edge TPU runtime",
+                f"{placement.runtime.low} to {placement.runtime.high}",
+                truth.runtime_version,
+            ),
         ],
     )

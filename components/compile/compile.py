@@ -271,7 +271,10 @@ def _metadata(
     for name in ("features", "labels", "task", "takes"):
         metadata[name] = given.about.get(name)
     if found.name == edgetpu_placement.TARGET and source.tflite:
-        predicted = edgetpu_placement.place(tflite.read(source.tflite))
+        predicted = edgetpu_placement.place(
+            tflite.read(source.tflite),
+            multiple_subgraphs=settings.get("multiple_subgraphs") == "true",
+        )
         metadata["predicted"] = {
             "on_accelerator": predicted.mapped,
             "left_on_cpu": predicted.left_on_cpu,

@@ -170,6 +170,8 @@ OPTIONS: dict[int, tuple[tuple[str, int, str, int], ...]] = {
         ("values_count", 0, "i", 0),
         ("axis", 1, "i", 0),
     ),
+    # OneHotOptions
+    61: (("axis", 0, "i", 0),),
     # UnpackOptions
     64: (
         ("num", 0, "i", 0),
@@ -189,6 +191,8 @@ OPTIONS: dict[int, tuple[tuple[str, int, str, int], ...]] = {
     ),
     # LeakyReluOptions
     75: (("alpha", 0, "f", 0),),
+    # MirrorPadOptions
+    77: (("mode", 0, "b", 0),),
     # SplitVOptions
     79: (("num_splits", 0, "i", 0),),
     # DepthToSpaceOptions
@@ -237,4 +241,7 @@ OPTIONS_OF: dict[str, tuple[int, ...]] = {
     "QUANTIZE": (89,),
     "CAST": (37,),
     "HARD_SWISH": (91,),
+    "LSTM": (14,),
+    "ONE_HOT": (61,),
+    "MIRROR_PAD": (77,),
 }

@@ -7,7 +7,8 @@ from pathlib import Path
 
 import numpy as np
 
-from edgeline.components.check.edgetpu_placement import OperatorVerdict, Placement, judge, place
+from edgeline.components.check.edgetpu_placement import judge, place
+from edgeline.components.check.placement import OperatorVerdict, Placement
 from edgeline.formats.tflite import Model, Operator, Subgraph, SubgraphTensor, TensorQuantisation
 
 
@@ -86,15 +87,18 @@ class Graph:
         graph = self.graph()
         return [judge(graph, operator) for operator in graph.operators]
 
-    def placement(self) -> Placement:
-        return place(Model(Path("graph.tflite"), 0, "", (self.graph(),), {}, {}))
+    def placement(self, multiple_subgraphs=False) -> Placement:
+        model = Model(Path("graph.tflite"), 0, "", (self.graph(),), {}, {})
+        return place(model, None, multiple_subgraphs)
 
 
-def one(name, shape=(1, 8, 8, 16), after=None, dtype="INT8", params=(), before=(), **options):
-    """The verdict on one operator with constant int32 parameters."""
+def one(
+    name, shape=(1, 8, 8, 16), after=None, dtype="INT8", params=(), before=(), parts=1, **options
+):
+    """The verdict on one operator with constant int32 parameters and alike outputs."""
     graph = Graph()
     places = [graph.constant(np.atleast_1d(value)) for value in before]
     places.append(graph.tensor(shape, dtype))
     places += [graph.constant(np.atleast_1d(value)) for value in params]
-    graph.op(name, places, [graph.tensor(after or shape, dtype)], **options)
+    graph.op(name, places, [graph.tensor(after or shape, dtype) for _ in range(parts)], **options)
     return graph.verdicts()[0]

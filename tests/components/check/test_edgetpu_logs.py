@@ -135,7 +135,42 @@ def test_a_dilation_along_a_filter_of_width_one_maps():
     weights = net.tensor((1, 118 * 100 * 8), values=b"\0" * 118 * 100 * 8)
     dense = net.apply("FULLY_CONNECTED", [flat, weights, net.constant([0])], (1, 1))
     net.apply("LOGISTIC", [dense], (1, 1))
-    assert net.placement().share == 1
+    placement = net.placement()
+    assert placement.share == 1
+    # as decoded from quantized_model_edgetpu.tflite: though 8 MB are free, the wide layer streams
+    assert 1_510_464 in placement.memory.streamed
+    assert 1_536 in placement.memory.cached
+    assert placement.memory.streamed.likely == pytest.approx(1_510_464, rel=0.01)
+    assert 29_088 in placement.memory.executable
+
+
+def tracker(side):
+    """ricardodeazambuja/LibrEdgeTPU, tracker/templates/bright_SIDExSIDE (compiler 16)."""
+    net, count = Graph(), side * side
+    image = net.apply("QUANTIZE", [net.tensor((1, side, side, 1), "UINT8")], (1, side, side, 1))
+    weights = net.apply("SOFTMAX", [net.reshape(image, (1, count))], (1, count))
+    sums = []
+    for _ in range(2):
+        place = net.tensor((1, count), values=b"\0" * count)
+        inputs = [weights, place, net.constant([0])]
+        sums.append(net.apply("FULLY_CONNECTED", inputs, (1, 1)))
+    net.apply("CONCATENATION", sums, (1, 2), axis=1)
+    return net.placement()
+
+
+@pytest.mark.parametrize(
+    ("side", "cached", "streamed", "instructions"),
+    [(16, 8_384, 0, 19_184), (64, 131_264, 0, 50_128), (128, 192, 524_288, 50_384)],
+)
+def test_a_layer_of_one_unit_takes_16_rows_and_is_streamed_where_it_is_wide(
+    side, cached, streamed, instructions
+):
+    placement = tracker(side)
+    assert placement.share == 1
+    assert cached in placement.memory.cached
+    assert streamed in placement.memory.streamed
+    assert placement.memory.parameters.likely == pytest.approx(cached + streamed, rel=0.05)
+    assert instructions in placement.memory.executable
 
 
 def test_a_dilation_that_differs_in_x_and_y_does_not_map():

@@ -15,7 +15,8 @@ from edgeline.components.check import edgetpu_rules as rules
 from edgeline.components.check.check import check, check_edge_model, require
 from edgeline.components.check.console import print_placement
 from edgeline.components.check.edgetpu_conditions import MEASURES, MET
-from edgeline.components.check.edgetpu_placement import partition
+from edgeline.components.check.edgetpu_memory import exactly
+from edgeline.components.check.edgetpu_placement import partitions
 from edgeline.components.check.edgetpu_sizes import SIZES
 from edgeline.errors import EdgelineError
 from edgeline.formats import flatbuffer
@@ -48,17 +49,22 @@ def test_a_compiled_model_is_decoded_and_the_prediction_is_near_it(pair):
     assert len(truth.segments) == pair["custom_ops"]
     assert truth.runtime_version == 12
     assert truth.segments[0].executables[0].chip == "beagle"
-    assert truth.cached_bytes > 0.9 * placement.memory.cached
+    memory = placement.memory
+    assert truth.cached_bytes in memory.cached
+    assert truth.streamed_bytes in memory.streamed
+    assert truth.cached_bytes + truth.streamed_bytes in memory.parameters
+    assert truth.instruction_bytes in memory.executable
+    assert truth.runtime_version in placement.runtime
     if placement.mapped > 10:
-        assert placement.memory.cached == pytest.approx(truth.cached_bytes, rel=0.05)
-        assert placement.memory.executable == pytest.approx(truth.instruction_bytes, rel=0.4)
-    assert truth.streamed_bytes < 1000
+        assert memory.cached.likely == pytest.approx(truth.cached_bytes, rel=0.06)
 
 
 def test_a_compiled_model_is_its_own_truth():
     placement = check(CORAL / "keras_lstm_mnist_ptq_edgetpu.tflite")
     assert placement.share == 1
     assert placement.compiled.cached_bytes == 43968
+    assert placement.memory.cached == exactly(43968)
+    assert placement.runtime == exactly(12)
 
 
 def test_deeplab_is_cut_where_the_compiler_cut_it_and_says_why():
@@ -121,11 +127,12 @@ def test_every_rule_has_a_source_and_every_breach_a_remedy():
         (one("MEAN", (1, 64, 128, 3), (1, 3), params=([1, 2],)), "yes", rules.MAPPED),
         (one("SUM", after=(8, 8, 16), params=([0],)), "no", rules.LIMITATION),
         (one("SPLIT", after=(1, 8, 8, 8), before=(3,)), "yes", rules.MAPPED),
-        (one("SPLIT", after=(1, 8, 8, 16), before=(0,)), "no", rules.LIMITATION),
+        (one("SPLIT", after=(1, 8, 8, 16), before=(0,), parts=2), "no", rules.LIMITATION),
         (one("STRIDED_SLICE", params=([0] * 4, [1] * 4, [1] * 4)), "yes", rules.MAPPED),
         (one("STRIDED_SLICE", params=([0] * 4, [1] * 4, [1, 1, 1, -1])), "no", rules.LIMITATION),
         (one("SOFTMAX", (1, 1001)), "yes", rules.MAPPED),
-        (one("SOFTMAX", (1, 16001)), "no", rules.LIMITATION),
+        (one("SOFTMAX", (1, 16384)), "yes", rules.MAPPED),
+        (one("SOFTMAX", (1, 16385)), "no", rules.LIMITATION),
         (one("SOFTMAX", (1, 1917, 21)), "size-dependent", rules.MAPPED),
         (one("TILE", params=([1, 1, 1, 1],)), "yes", rules.MAPPED),
         (
@@ -182,7 +189,20 @@ def test_the_first_partition_takes_branches_of_their_own_but_nothing_behind_the_
     left = graph.op("ELU", [trunk], [graph.tensor((1, 8))])
     right = graph.op("RELU", [trunk], [graph.tensor((1, 8))])
     graph.op("ADD", [left, right], [graph.tensor((1, 8))])
-    assert partition(graph.graph(), [True, False, True, True]) == {0, 2}
+    assert partitions(graph.graph(), [True, False, True, True]) == [{0, 2}, {3}]
+
+
+def test_with_several_subgraphs_what_stands_behind_the_cut_maps_too():
+    graph = Graph()
+    image = graph.apply("RELU", [graph.tensor((1, 8))], (1, 8))
+    image = graph.apply("ELU", [image], (1, 8))
+    graph.apply("LOGISTIC", [image], (1, 8))
+    first, every = graph.placement(), graph.placement(multiple_subgraphs=True)
+    assert [placed.mapped for placed in first.operators] == [True, False, False]
+    assert first.operators[2].status == rules.SECOND
+    assert [placed.mapped for placed in every.operators] == [True, False, True]
+    assert (first.segments, every.segments) == (1, 2)
+    assert any("2 parts run on the TPU" in warning for warning in every.warnings)
 
 
 def test_a_float_input_does_not_keep_the_model_from_the_tpu():
@@ -194,7 +214,7 @@ def test_a_float_input_does_not_keep_the_model_from_the_tpu():
     verdicts = graph.verdicts()
     # The words of the compiler's logs for such models (15.0 and 16.0).
     assert [verdict.status for verdict in verdicts] == [rules.LIMITATION, rules.MAPPED, rules.TYPE]
-    assert partition(graph.graph(), [verdict.maps for verdict in verdicts]) == {1}
+    assert partitions(graph.graph(), [verdict.maps for verdict in verdicts]) == [{1}]
 
 
 def test_a_detector_keeps_only_what_follows_its_heads_on_the_cpu():
@@ -215,7 +235,7 @@ def test_a_detector_keeps_only_what_follows_its_heads_on_the_cpu():
         "TFLite_Detection_PostProcess", tails, [graph.tensor((1, 10, 4), "FLOAT32")], custom=True
     )
     verdicts = graph.verdicts()
-    chosen = partition(graph.graph(), [verdict.maps for verdict in verdicts])
+    (chosen,) = partitions(graph.graph(), [verdict.maps for verdict in verdicts])
     left = [operator.name for operator in graph.operators if operator.index not in chosen]
     assert left == ["DEQUANTIZE", "DEQUANTIZE", "TFLite_Detection_PostProcess"]
     assert {verdicts[index].status for index in range(len(verdicts)) if index not in chosen} == {
