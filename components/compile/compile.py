@@ -78,6 +78,7 @@ def compile_edge_model(
     compilation_report_path: str = "",
     time_limit: int = 900,
     name: str = "",
+    required: bool = True,
 ) -> CompiledModel:
     """Compile a model for one target and write a `compiled_model/v1` folder.
 
@@ -89,6 +90,8 @@ def compile_edge_model(
         compilation_report_path: the HTML page to write, or "".
         time_limit: seconds that the compiler may take.
         name: what messages call the model; by default its path.
+        required: whether a compiler that is not installed is an error; else the folder says so
+            (`missing` in its metadata) and holds no model, and verify does not approve it.
 
     Raises:
         EdgelineError: the target or an option is unknown, the compiler is not installed, the
@@ -97,9 +100,12 @@ def compile_edge_model(
     """
     found = target_.find(target)
     settings = options_of(found, options or {})
-    if fault := found.missing():
+    fault = found.missing()
+    if fault and required:
         raise EdgelineError(fault)
     given = read_models(edge_model_path, model_path, name)
+    if fault:
+        return _missing(found, given, fault, compiled_model_path, compilation_report_path)
     source = fitting(found, given)
     with (
         artifacts.writing(compiled_model_path, SCHEMA) as draft,
@@ -134,6 +140,24 @@ def compile_edge_model(
     return result
 
 
+def _missing(
+    found: Target, given: Given, fault: str, compiled_model_path: str, compilation_report_path: str
+) -> CompiledModel:
+    """What is written in place of a compiled model where the compiler is not there."""
+    metadata = {
+        "target": found.name,
+        "missing": fault,
+        "size": 0,
+        "source_digest": given.digest,
+    }
+    with artifacts.writing(compiled_model_path, SCHEMA) as draft:
+        draft.metadata.update(metadata)
+    if compilation_report_path:
+        outcome = report.TargetOutcome(found.name, failure=fault)
+        report.write(compilation_report_path, given.name, [outcome])
+    return CompiledModel({"edgeline_schema": SCHEMA, **metadata}, (), {})
+
+
 def load_compiled(folder: str | Path) -> EdgeModel:
     """A compiled model as a function, in the target's own runtime.
 
@@ -142,6 +166,8 @@ def load_compiled(folder: str | Path) -> EdgeModel:
             runs it.
     """
     artifact = artifacts.read(folder, SCHEMA)
+    if "missing" in artifact.metadata:
+        raise EdgelineError(f"{folder} holds no compiled model: {artifact.metadata['missing']}")
     found = target_.find(artifact.metadata["target"])
     if found.load is None:
         raise EdgelineError(

@@ -15,6 +15,7 @@ def compile(  # noqa: A001
     target: str = "litert",
     options: dict = {},  # noqa: B006
     time_limit: int = 900,
+    required: bool = True,
     model: Input[Model] = None,
 ):
     """Compile an edge model for a device, and say where each of its operators will run.
@@ -29,6 +30,8 @@ def compile(  # noqa: A001
         target: The device family: a target that `edgeline compile-model --help` lists.
         options: Settings of the target by name; see `edgeline compile-model --help`.
         time_limit: Seconds that the compiler may take.
+        required: Whether the step fails where the compiler is not installed; else it says so, and
+            verify does not approve the target, so that in a loop the other targets go on.
         model: The trained model (model/v1), for targets that take a SavedModel.
     """
     from edgeline.artifacts.metadata import record, record_metrics
@@ -42,6 +45,7 @@ def compile(  # noqa: A001
         options=options,
         compilation_report_path=compilation_report.path,
         time_limit=time_limit,
+        required=required,
     )
     record(compiled_model, result.metadata, "target", "size")
     record_metrics(compilation_metrics, result.metrics)

@@ -42,7 +42,7 @@ def convert(
             the path or URI of a .json file), or auto: the smallest that holds max_drop.
         representative_split: The split that representative rows are taken from.
         representative_rows: At most how many, spread evenly over the split.
-        time_limit: Seconds that any one step of the conversion may take.
+        time_limit: Seconds of a core that any one step of the conversion may take.
         io: Inputs and outputs of an int8 model: float, int8 or uint8. A transform's inputs stay.
         batch: Rows that the model takes at once, as compilers for accelerators need it; 0 for any.
         per_channel: Whether int8 weights have a scale a channel, or one a tensor.

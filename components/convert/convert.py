@@ -82,7 +82,7 @@ def convert(
             the float model where nothing smaller does.
         representative_split: the split to take rows from.
         representative_rows: at most how many.
-        time_limit: seconds that any one step of the conversion may take.
+        time_limit: seconds of a core that any one step of the conversion may take.
         io: dtype of inputs and outputs of an int8 model: float, int8 or uint8. Inputs keep
             theirs where a transform is in the model.
         batch: rows the model takes at once, as compilers for accelerators need it; 0 for any.

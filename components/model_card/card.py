@@ -90,11 +90,15 @@ class PredictedPlacement:
 
 @dataclass(frozen=True)
 class Card:
-    """One model: edge models from the least to the most quantised, targets as they came."""
+    """One model: edge models from the least to the most quantised, targets as they came.
+
+    `missing` has the targets whose compiler was not there, and what to install.
+    """
 
     model: Artifact | None
     edge_models: tuple[NamedEdgeModel, ...]
     compiled: tuple[NamedCompiledModel, ...]
+    missing: Mapping[str, str]
     verified: tuple[Verified, ...]
     predicted: tuple[PredictedPlacement, ...]
     evaluation: Artifact | None = None
@@ -147,12 +151,15 @@ def read(
         raise EdgelineError("No model is given: connect model, edge_model or compiled_models.")
     trained = artifacts.read(model, models.SCHEMA) if model else None
     edges = _edge_models(trained, edge_models)
-    compiled = _compiled(trained, edges, compiled_models)
+    made = [artifacts.read(folder, SCHEMA) for folder in compiled_models]
+    compiled = _compiled(trained, edges, [each for each in made if not _absent(each)])
+    tried = [artifacts.read(folder, VERIFICATION_SCHEMA) for folder in verifications]
     return Card(
         trained,
         edges,
         compiled,
-        _verified(edges, compiled, verifications),
+        {str(each.metadata["target"]): _absent(each) for each in made if _absent(each)},
+        _verified(edges, compiled, [each for each in tried if not _absent(each)]),
         tuple(_predicted(edges, path) for path in placements),
         artifacts.read(evaluation, "evaluation/v1") if evaluation else None,
     )
@@ -175,10 +182,14 @@ def _edge_models(trained: Artifact | None, folders: Sequence[str]) -> tuple[Name
     return tuple(NamedEdgeModel(name, edge) for name, (_, edge) in zip(names, found, strict=True))
 
 
+def _absent(each: Artifact) -> str:
+    """Why nothing was compiled; empty where something was."""
+    return str(each.metadata.get("missing", ""))
+
+
 def _compiled(
-    trained: Artifact | None, edges: Sequence[NamedEdgeModel], folders: Sequence[str]
+    trained: Artifact | None, edges: Sequence[NamedEdgeModel], made: Sequence[Artifact]
 ) -> tuple[NamedCompiledModel, ...]:
-    made = [artifacts.read(folder, SCHEMA) for folder in folders]
     names = _unlike([str(each.metadata["target"]) for each in made])
     found = []
     for name, each in zip(names, made, strict=True):
@@ -194,21 +205,22 @@ def _compiled(
 
 
 def _verified(
-    edges: Sequence[NamedEdgeModel], compiled: Sequence[NamedCompiledModel], folders: Sequence[str]
+    edges: Sequence[NamedEdgeModel],
+    compiled: Sequence[NamedCompiledModel],
+    verifications: Sequence[Artifact],
 ) -> tuple[Verified, ...]:
     """In the order of the stages."""
     names = {edge.artifact.digest: edge.name for edge in edges}
     names |= {each.artifact.digest: each.name for each in compiled}
     places = {name: place for place, name in enumerate(names.values())}
     found = []
-    for folder in folders:
-        verification = artifacts.read(folder, VERIFICATION_SCHEMA)
+    for verification in verifications:
         facts = verification.metadata
         digest = facts.get("compiled_model_digest") or facts["edge_model_digest"]
         if digest not in names:
             raise EdgelineError(
-                f"{folder} verifies none of the models given: connect the edge model or compiled "
-                "model that it is of."
+                f"{verification.path} verifies none of the models given: connect the edge model "
+                "or compiled model that it is of."
             )
         timing = json.loads((verification.path / "timing.json").read_text())
         found.append((names[digest], facts, timing))

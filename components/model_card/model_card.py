@@ -80,7 +80,7 @@ def sections(card: Card) -> list[Section]:
     found = [stages.section(card.stages), *_transformed(card)]
     if card.verified:
         found.append(targets.section(card.verified))
-    if card.compiled:
+    if card.compiled or card.missing:
         found.append(_targets(card))
     found += graphs(card)
     for edge in card.edge_models:
@@ -206,6 +206,10 @@ def _targets(card: Card) -> Section:
         compile_report.TargetOutcome(each.name, each.artifact.metadata, each.placed)
         for each in card.compiled
     ]
+    outcomes += [
+        compile_report.TargetOutcome(target, failure=reason)
+        for target, reason in card.missing.items()
+    ]
     notes = [
         report.text(f"{each.name}: {note}")
         for each in card.compiled
@@ -233,6 +237,7 @@ def _facts(card: Card) -> list[Fact]:
         facts.append(Fact("approved", f"{approved} of {len(card.verified)}", whole))
         for name, values in card.verified[0].facts["metrics"].items():
             facts.append(Fact(f"{name} in the cloud", report.number(values["cloud"])))
+    facts += [Fact(target, "not compiled", False) for target in card.missing]
     for each in card.compiled:
         found = each.artifact.metadata
         if found["on_accelerator"]:

@@ -71,6 +71,13 @@ def write(path: str | Path, findings: Findings, features: Sequence[Feature], tas
     report.write(path, f"Verify: {name}", facts, sections)
 
 
+def write_not_compiled(path: str | Path, target: str, reason: str) -> None:
+    """Write the page of a target for which nothing was compiled."""
+    facts = [Fact("approved", "no", False), Fact("target", target)]
+    sections = [Section("Nothing was compiled", report.text(reason))]
+    report.write(path, f"{target}: not compiled", facts, sections)
+
+
 def _verdict(findings: Findings, name: str) -> Markup:
     if findings.reasons:
         items = Markup("").join(Markup("<li>{}</li>").format(text) for text in findings.reasons)

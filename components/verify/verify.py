@@ -83,6 +83,8 @@ def verify(
     original = originals.load(model_path, edge)
     rows = artifacts.read(examples_path, examples.SCHEMA)
     compiled = artifacts.read(compiled_model_path, COMPILED_SCHEMA) if compiled_model_path else None
+    if compiled and "missing" in compiled.metadata:
+        return _not_compiled(compiled, edge, rows, verification_path, verification_report_path)
     subject = _subject(edge, compiled, runtime)
     task = original.artifact.metadata["task"]
     judged = original.labelled and not original.itself
@@ -126,6 +128,31 @@ def verify(
     timing = {key: value for key, value in asdict(latency).items() if key != "quantiles_ms"}
     metadata = {"edgeline_schema": SCHEMA, **summary, "timing": timing}
     return Result(not findings.reasons, metadata, _metrics(findings))
+
+
+def _not_compiled(
+    compiled: Artifact,
+    edge: Artifact,
+    rows: Artifact,
+    verification_path: str | Path,
+    verification_report_path: str | Path,
+) -> Result:
+    """The verdict on a target whose compiler was not there: nothing ran, nothing is approved."""
+    target, reason = compiled.metadata["target"], compiled.metadata["missing"]
+    summary: dict[str, object] = {
+        "approved": False,
+        "reasons": [f"Nothing was compiled for {target}: {reason}"],
+        "missing": reason,
+        "edge_model_digest": edge.digest,
+        "compiled_model_digest": compiled.digest,
+        "examples_digest": rows.digest,
+        "runs_here": False,
+    }
+    with artifacts.writing(verification_path, SCHEMA) as draft:
+        artifacts.write_json(draft.path / "verification.json", summary)
+        draft.metadata.update(summary)
+    report.write_not_compiled(verification_report_path, target, reason)
+    return Result(False, {"edgeline_schema": SCHEMA, **summary}, {})
 
 
 def _subject(edge: Artifact, compiled: Artifact | None, runtime: str) -> Subject:

@@ -16,7 +16,9 @@ from pathlib import Path
 from typing import Any
 
 from edgeline.errors import EdgelineError
+from edgeline.runtimes import limits
 
+GRACE = 30.0  # seconds after which a child that outlived its own limits is given up
 KERAS = "Exception encountered when calling"
 
 
@@ -24,8 +26,8 @@ KERAS = "Exception encountered when calling"
 class ChildError(Exception):
     """A child process that ended without a result.
 
-    `how` is a phrase ("was killed by SIGSEGV", "exceeded 600 s", "failed"), `doing` what it
-    last told, `log` all that it printed, and the traceback if it raised.
+    `how` is a phrase ("was killed by SIGSEGV", "exceeded 600 s of a core", "failed"), `doing` what
+    it last told, `log` all that it printed, and the traceback if it raised.
     """
 
     how: str
@@ -43,21 +45,22 @@ def call(function: Callable[..., object], *arguments: object, time_limit: float)
 
     Raises:
         EdgelineError: as raised in the child.
-        ChildError: the child crashed, raised or took more than `time_limit` seconds.
+        ChildError: the child crashed, raised, or took more than `time_limit` seconds of a core or
+            `limits.CLOCK` times as many by the clock for what it last told.
         Exception: whatever the function returned as an exception.
     """
     context: Any = multiprocessing.get_context("spawn" if _tensorflow_runs() else "fork")
     receiver, sender = context.Pipe(duplex=False)
     with tempfile.TemporaryDirectory() as folder:
         log = Path(folder) / "log"
-        process = context.Process(target=_run, args=(sender, log, function, arguments))
+        process = context.Process(target=_run, args=(sender, log, time_limit, function, arguments))
         process.start()
         sender.close()
         doing, result = "starting", None
         try:
             while result is None:
-                if not receiver.poll(time_limit):
-                    raise ChildError(f"exceeded {time_limit:g} s", doing, _read(log))
+                if not receiver.poll(limits.CLOCK * time_limit + GRACE):
+                    raise ChildError(f"exceeded {limits.CLOCK * time_limit:g} s", doing, _read(log))
                 kind, value = receiver.recv()
                 if kind == "doing":
                     doing = value
@@ -65,7 +68,7 @@ def call(function: Callable[..., object], *arguments: object, time_limit: float)
                     result = (kind, value)
         except EOFError:
             process.join()
-            raise ChildError(_how(process.exitcode), doing, _read(log)) from None
+            raise ChildError(_how(process.exitcode, time_limit), doing, _read(log)) from None
         finally:
             process.kill()
             with contextlib.suppress(OSError):  # the group of the child: all that it started
@@ -93,15 +96,27 @@ def last_error(log: str) -> str:
     return f" ({lines[found][:300].rstrip('.:')})"
 
 
-def _run(sender: Connection, log: Path, function: Callable[..., object], arguments: Any) -> None:
+def _run(
+    sender: Connection,
+    log: Path,
+    time_limit: float,
+    function: Callable[..., object],
+    arguments: Any,
+) -> None:
     import traceback
+
+    def tell(text: str) -> None:
+        limits.begin(time_limit)
+        sender.send(("doing", text))
 
     os.setsid()  # a group of its own
     stream = os.open(log, os.O_WRONLY | os.O_CREAT | os.O_APPEND)
     os.dup2(stream, 1)  # the converter, being C++, prints to the descriptors
     os.dup2(stream, 2)
     try:
-        result = function(lambda text: sender.send(("doing", text)), *arguments)
+        limits.begin(time_limit)
+        result = function(tell, *arguments)
+        limits.end()
         sender.send(("returned", result))
     except EdgelineError as error:
         sender.send(("refused", str(error)))
@@ -118,7 +133,9 @@ def _tensorflow_runs() -> bool:
     return context is not None and getattr(context, "_initialized", True)
 
 
-def _how(code: int | None) -> str:
+def _how(code: int | None, time_limit: float) -> str:
+    if limit := limits.exceeded(code, time_limit):
+        return f"exceeded {limit}"
     if code is not None and code < 0:
         return f"was killed by {signal.Signals(-code).name}"
     return f"ended with exit code {code}"

@@ -65,9 +65,9 @@ def _graph(form: Channels) -> None:
             model_card(**described).set_display_name("write the model card")
         with dsl.Else(name="if there are targets"):
             with dsl.ParallelFor(settings.outputs["each_target"], name="for each target") as target:
-                built = compile(edge_model=edge_model, target=target, **of).set_display_name(
-                    "compile for the target"
-                )
+                built = compile(
+                    edge_model=edge_model, target=target, required=False, **of
+                ).set_display_name("compile for the target")
                 proven = verify(
                     compiled_model=built.outputs["compiled_model"], **compared
                 ).set_display_name("verify for the target")

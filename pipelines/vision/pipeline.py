@@ -103,6 +103,7 @@ def _graph(form: Channels) -> None:
                             edge_model=integer.outputs["edge_model"],
                             model=learned.model,
                             target=target,
+                            required=False,
                         )
                         .set_display_name("compile for the target")
                         .after(placed)

@@ -14,6 +14,7 @@ from panel import cut_in_panel
 from edgeline import artifacts
 from edgeline.components.check.check import check, check_edge_model
 from edgeline.components.compile import placement
+from edgeline.components.compile.compile import compile_edge_model
 from edgeline.components.import_model.import_model import import_model
 from edgeline.components.model_card import card, model_card
 from edgeline.components.model_card.model_card import model_card as write
@@ -198,6 +199,21 @@ def test_two_models_of_one_kind_keep_apart(made, page, tmp_path):
     import_model(str(CORAL / "mobilenet_v1_0.25_128_quant.tflite"), str(tmp_path / "other"))
     text = page(edge_model_paths=[made.integer, str(tmp_path / "other")])
     assert [row[0] for row in rows(text, "Size by stage")] == ["int8", "int8 2"]
+
+
+def test_a_target_whose_compiler_is_missing_does_not_cost_the_card_of_the_others(
+    made, page, tmp_path, monkeypatch
+):
+    monkeypatch.setenv("PATH", "")
+    compile_edge_model("edgetpu", str(tmp_path / "coral"), made.integer, required=False)
+    text = page(
+        edge_model_paths=[made.integer], compiled_model_paths=[made.ethos, str(tmp_path / "coral")]
+    )
+    by_target = {row[0]: row for row in rows(text, "Targets")}
+    assert "edgetpu_compiler is not on the PATH" in " ".join(by_target["edgetpu"])
+    assert "ethos-u55" in by_target
+    with pytest.raises(EdgelineError, match="edgetpu_compiler is not on the PATH"):
+        compile_edge_model("edgetpu", str(tmp_path / "needed"), made.integer)
 
 
 def test_names_are_text(tmp_path, page):

@@ -184,6 +184,19 @@ def test_without_labels_the_decisions_of_the_file_count(take):
     assert (limits.max_difference, limits.max_changed_decisions) == (0.1, 1.0)
 
 
+def test_a_target_whose_compiler_is_missing_is_not_approved(
+    verify, mobilenet, tmp_path, monkeypatch
+):
+    monkeypatch.setenv("PATH", "")
+    compiled = tmp_path / "compiled"
+    compile_edge_model("edgetpu", str(compiled), str(mobilenet), required=False)
+    result = verify(mobilenet, compiled_model_path=compiled)
+    assert not result.approved
+    (reason,) = result.metadata["reasons"]
+    assert reason.startswith("Nothing was compiled for edgetpu: edgetpu_compiler is not on the")
+    assert result.metadata["compiled_model_digest"]
+
+
 def test_what_is_compiled_of_it_is_held_to_the_file_too(verify, mobilenet, tmp_path):
     compile_edge_model("litert", str(tmp_path / "compiled"), str(mobilenet))
     result = verify(mobilenet, compiled_model_path=tmp_path / "compiled")

@@ -13,18 +13,31 @@ import os, sys, time
 from edgeline.components.verify import malformed
 from edgeline.components.verify.malformed import Kind
 
-def hang(arrays, tensor):
+def wait(arrays, tensor):
     time.sleep(60)
+
+def compute(arrays, tensor):
+    while True:
+        pass
+
+def once(arrays, tensor):
+    # meets a busy machine the first time, and not the second
+    if not os.path.exists(sys.argv[2] + ".once"):
+        open(sys.argv[2] + ".once", "w").close()
+        compute(arrays, tensor)
+    return arrays
 
 def divide(arrays, tensor):
     return 1 / 0
 
-malformed.CASE_SECONDS = 1
+malformed.CASE_SECONDS, malformed.CLOCK = 0.3, 5
 malformed.KINDS = (
     Kind("good", lambda arrays, _: arrays, "call", False),
     Kind("aborts", lambda arrays, _: os.abort(), "call"),
     Kind("is killed", lambda arrays, _: os.kill(os.getpid(), 9), "call"),
-    Kind("hangs", hang, "call"),
+    Kind("computes", compute, "call"),
+    Kind("waits", wait, "call"),
+    Kind("slow once", once, "call", False),
     Kind("divides", divide, "call"),
     Kind("no inputs", lambda arrays, _: {}, "call"),
 )
@@ -48,14 +61,19 @@ def test_crashes_are_counted_and_the_rest_goes_on(files, tmp_path, monkeypatch):
         ("good", "answered"),
         ("aborts", "crashed"),
         ("is killed", "crashed"),
-        ("hangs", "hung"),
+        ("computes", "hung"),
+        ("waits", "hung"),
+        ("slow once", "answered"),
         ("divides", "raised"),
         ("no inputs", "refused"),
     ]
     assert [case.message for case in cases[1:3]] == ["SIGABRT", "SIGKILL"]
     sentences = [malformed.sentence(case) for case in malformed.faults(cases)]
     assert sentences[0] == "Malformed input (aborts) crashes the interpreter: SIGABRT."
-    assert len(sentences) == 4
+    hung = "Malformed input ({}) hangs the interpreter: no answer in {}."
+    assert hung.format("computes", "20 s of a core") in sentences
+    assert hung.format("waits", "200 s") in sentences
+    assert len(sentences) == 5
 
 
 def test_a_crash_on_good_rows_is_one_sentence(files, monkeypatch):
