@@ -12,8 +12,10 @@ CHILD = """
 import os, sys, time
 from edgeline.components.verify import malformed
 from edgeline.components.verify.malformed import Kind
+from edgeline.runtimes import limits
 
 def wait(arrays, tensor):
+    limits.begin(1000, 0.001)  # the second limit alone, however busy the machine is
     time.sleep(60)
 
 def compute(arrays, tensor):
@@ -30,7 +32,7 @@ def once(arrays, tensor):
 def divide(arrays, tensor):
     return 1 / 0
 
-malformed.CASE_SECONDS, malformed.CLOCK = 0.3, 5
+malformed.CASE_SECONDS, malformed.CLOCK = 0.5, 1000
 malformed.KINDS = (
     Kind("good", lambda arrays, _: arrays, "call", False),
     Kind("aborts", lambda arrays, _: os.abort(), "call"),
