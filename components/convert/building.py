@@ -34,6 +34,7 @@ from edgeline.components.convert.layer_errors import Layer
 from edgeline.components.convert.replay import Lowered
 from edgeline.components.convert.running import Arrays
 from edgeline.components.convert.settings import Settings
+from edgeline.errors import EdgelineError
 from edgeline.formats.quantisation import AUTO, CONVERTER, DYNAMIC, FLOAT, FP16, Quantisation, of
 
 if TYPE_CHECKING:
@@ -166,6 +167,13 @@ def _auto(
     cloud, judged = judging.judge(signatures, parts.settings.limit, raw)
 
     class Maker:
+        def fits(self, row: Quantisation) -> bool:
+            try:
+                recipes.check_fit(parts.network, recipes.named(row.recipe))
+            except EdgelineError:
+                return False
+            return True
+
         def layers(self, recipe: str) -> Sequence[str]:
             found = parts.layers(recipes.named(recipe), parts.candidate(recipe, (), ""))
             return [layer.name for layer in found if layer.quantised]

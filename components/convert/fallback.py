@@ -1,7 +1,8 @@
 """The smallest quantisation that keeps a model's metric: most at first, then less and less.
 
-Each family of recipes is tried with every layer quantised; where the limit does not hold, the
-layers that add most error keep a higher precision, 1, then 2, 4, 8, ... of them, until it does.
+A family is the recipes of equal bits, which differ in their algorithm. Each is tried with every
+layer quantised; where none holds the limit, the layers that add most error to the best of them
+keep a higher precision, 1, then 2, 4, 8, ... of them, until it does.
 What would be larger than the smallest that holds is not judged. Deterministic.
 """
 
@@ -9,13 +10,20 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import groupby
 from typing import Any, Protocol
 
 from edgeline.formats.quantisation import TABLE, Quantisation, smallest_first
 
 MetricValues = Mapping[str, float | None]
 
-FAMILIES = smallest_first(tuple(row for row in TABLE if row.spare is not None))
+FAMILIES = tuple(
+    tuple(rows)
+    for _, rows in groupby(
+        smallest_first(tuple(row for row in TABLE if row.spare is not None)),
+        key=lambda row: (row.weights, row.activations),
+    )
+)
 FLOATING = smallest_first(tuple(row for row in TABLE if row.floating))
 
 
@@ -43,6 +51,9 @@ class Candidate:
 
 class Maker(Protocol):
     """Makes the models that are tried."""
+
+    def fits(self, row: Quantisation) -> bool:
+        """Whether a recipe can be applied to this network."""
 
     def layers(self, recipe: str) -> Sequence[str]:
         """Names of the layers that a recipe quantises, what hurts most first."""
@@ -84,11 +95,13 @@ def search(
             best = model, candidate, spare
         return candidate
 
-    for row in FAMILIES:
-        spare = row.spare or ""
-        if attempt(row, (), spare).drop is None or candidates[-1].holds:
+    for family in FAMILIES:
+        tried = [(attempt(r, (), r.spare or ""), r) for r in family if maker.fits(r)]
+        judged = [(entry.drop, row) for entry, row in tried if entry.drop is not None]
+        if not judged or any(entry.holds for entry, _ in tried):
             continue
-        layers = maker.layers(row.recipe)
+        row = min(judged, key=lambda pair: pair[0])[1]
+        spare, layers = row.spare or "", maker.layers(row.recipe)
         for count in _counts(len(layers)):
             if (candidate := attempt(row, layers[:count], spare)).holds or candidate.drop is None:
                 break

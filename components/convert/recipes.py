@@ -19,12 +19,14 @@ import io as streams
 import json
 import re
 from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from edgeline.components.convert import running
 from edgeline.errors import EdgelineError
+from edgeline.formats import tflite
 from edgeline.formats.dtypes import Array
 from edgeline.runtimes.interpreter import SERVING
 from edgeline.runtimes.pieces import pieces
@@ -32,6 +34,15 @@ from edgeline.stores import storage
 from edgeline.stores.remote import PIN
 
 NOT = "no_quantize"
+# ai-edge-quantizer's by the end of a recipe's name; without, the least and greatest value. Of the
+# two kinds of rotation this one is made of operators that every runtime has.
+ALGORITHMS = {
+    "gptq": "GPTQ",
+    "hadamard": "DECOMPOSED_HADAMARD_ROTATION",
+    "mse": "MSE",
+    "octav": "OCTAV",
+}
+MOST_HESSIAN = 4096  # inputs of a layer: GPTQ holds that many squared float32, 67 MB
 LEAST_STEP = 6 / (1 << 30)  # LiteRT counts the steps up to 6.0, for a ReLU6, in 32 bits
 
 Recipe = Sequence[Mapping[str, Any]]
@@ -63,11 +74,47 @@ def read(place: str) -> Recipe:
 
 
 def named(name: str) -> Recipe:
-    """A function of ai_edge_quantizer.recipe, as a row of `formats.quantisation` names it."""
-    from ai_edge_quantizer import recipe
+    """A recipe by its name in a row of `formats.quantisation`.
 
-    rules: Recipe = getattr(recipe, name)()
-    return rules
+    It is a function of ai_edge_quantizer.recipe, perhaps with an algorithm (`ALGORITHMS`) behind
+    it: that one has the operators that it knows, the others what the function gives by itself.
+    """
+    from ai_edge_quantizer import recipe
+    from ai_edge_quantizer.algorithm_manager import AlgorithmName
+
+    function, _, algorithm = name.rpartition("_")
+    if algorithm not in ALGORITHMS:
+        rules: Recipe = getattr(recipe, name)()
+        return rules
+    make = getattr(recipe, function)
+    return [*make(), *make(algorithm_key=AlgorithmName[ALGORITHMS[algorithm]])]
+
+
+def check_fit(network: bytes, recipe: Recipe) -> None:
+    """Refuse a recipe whose algorithm cannot be applied to a floating network.
+
+    Raises:
+        EdgelineError: GPTQ of a layer too wide for its Hessian, or a rotation with a free batch.
+    """
+    used = {str(rule.get("algorithm_key")).rpartition(".")[2].upper() for rule in recipe}
+    graph = tflite.parse(np.frombuffer(network, np.uint8), Path("network")).subgraphs[0]
+    if any("HADAMARD" in name for name in used) and any(
+        graph.tensors[index].dynamic for index in graph.inputs
+    ):
+        raise EdgelineError(
+            "A Hadamard rotation in LiteRT takes a fixed number of rows: set batch=1."
+        )
+    if "GPTQ" not in used:
+        return
+    for operator in graph.operators:
+        if operator.name != "FULLY_CONNECTED" or operator.inputs[1] < 0:
+            continue
+        width = graph.tensors[operator.inputs[1]].shape[-1]
+        if width > MOST_HESSIAN:
+            raise EdgelineError(
+                f"GPTQ of operator {operator.index} (FULLY_CONNECTED) takes {width:,} x {width:,} "
+                f"numbers, and at most {MOST_HESSIAN:,} inputs are taken: use octav or mse."
+            )
 
 
 def with_io(recipe: Recipe, inputs: bool, outputs: bool) -> Recipe:
@@ -101,8 +148,10 @@ def calibrate(network: bytes, recipe: Recipe, rows: Arrays) -> Mapping[str, obje
     (almost) always the same value gets a range that LiteRT can compute with.
 
     Returns:
-        `min` and `max` by tensor; None where the recipe needs none.
+        `min` and `max` by tensor, and for GPTQ `hessian`, float32 [channels, channels], of all
+        rows, with `num_samples`; None where the recipe needs none.
     """
+    check_fit(network, recipe)
     if not _quantiser(network, recipe).need_calibration:
         return None
     found: dict[str, dict[str, Any]] = {}
@@ -111,15 +160,28 @@ def calibrate(network: bytes, recipe: Recipe, rows: Arrays) -> Mapping[str, obje
         with contextlib.redirect_stderr(streams.StringIO()):  # a bar of progress
             ranges = _quantiser(network, recipe).calibrate({SERVING: [piece]}, num_threads=1)
         for name, range_ in ranges.items():
-            if name in found:
-                least = np.minimum(found[name]["min"], range_["min"])
-                found[name] = {"min": least, "max": np.maximum(found[name]["max"], range_["max"])}
-            else:
-                found[name] = {"min": range_["min"], "max": range_["max"]}
+            found[name] = _both(found[name], range_) if name in found else _kept(range_)
     least = LEAST_STEP * 2 ** _activation_bits(recipe)
     for range_ in found.values():
         range_["max"] = np.maximum(range_["max"], range_["min"] + least)
     return found
+
+
+def _kept(range_: Mapping[str, Any]) -> dict[str, Any]:
+    return {k: range_[k] for k in ("min", "max", "hessian", "num_samples") if k in range_}
+
+
+def _both(first: Mapping[str, Any], second: Mapping[str, Any]) -> dict[str, Any]:
+    """What two pieces of rows say of a tensor, together."""
+    joined = {
+        "min": np.minimum(first["min"], second["min"]),
+        "max": np.maximum(first["max"], second["max"]),
+    }
+    if "hessian" in first:  # a mean over samples
+        counts = first["num_samples"], second["num_samples"]
+        total = counts[0] * first["hessian"] + counts[1] * second["hessian"]
+        joined |= {"hessian": total / sum(counts), "num_samples": sum(counts)}
+    return joined
 
 
 def quantise(network: bytes, recipe: Recipe, calibration: Mapping[str, object] | None) -> bytes:

@@ -94,10 +94,10 @@ RECIPE_FILE = Quantisation("recipe", "a recipe's file", QUANTISER, io=("float", 
 def _recipe(
     name: str, about: str, weights: int, activations: int = 32, **more: str
 ) -> Quantisation:
-    """A function of ai_edge_quantizer.recipe."""
-    static = activations < 32
+    """A function of ai_edge_quantizer.recipe, perhaps with an algorithm behind its name."""
+    rows = activations < 32 or name.endswith("_gptq")
     return Quantisation(
-        name, about, QUANTISER, weights, activations, REPRESENTATIVE if static else "",
+        name, about, QUANTISER, weights, activations, REPRESENTATIVE if rows else "",
         io=("float", "int8") if activations == 8 else FLOATS, recipe=name,
         spare=more.get("spare"),
     )  # fmt: skip
@@ -112,6 +112,10 @@ TABLE = (
     INT16X8,
     _recipe("dynamic_wi8_afp32", "int8 weights", 8, spare=""),
     _recipe("dynamic_wi4_afp32", "int4 weights", 4, spare="dynamic_wi8_afp32"),
+    _recipe("dynamic_wi4_afp32_octav", "int4, clipped by OCTAV", 4, spare="dynamic_wi8_afp32"),
+    _recipe("dynamic_wi4_afp32_mse", "int4, least squared error", 4, spare="dynamic_wi8_afp32"),
+    _recipe("dynamic_wi4_afp32_gptq", "int4, rounded by GPTQ", 4, spare="dynamic_wi8_afp32"),
+    _recipe("dynamic_wi4_afp32_hadamard", "int4, rotated", 4, spare="dynamic_wi8_afp32"),
     _recipe("weight_only_wi8_afp32", "int8 weights, computed in floats", 8),
     _recipe("weight_only_wi4_afp32", "int4 weights, computed in floats", 4),
     _recipe("static_wi8_ai8", "int8 weights and activations", 8, 8, spare=""),

@@ -26,6 +26,9 @@ BASE = {
 class Maker:
     """Models of 20 layers, each 20 bytes larger in higher precision."""
 
+    def fits(self, row):
+        return row.name in BASE
+
     def layers(self, recipe):
         return [f"{recipe}/{number}" for number in range(20)]
 
@@ -70,6 +73,21 @@ def test_float_is_the_last_and_says_whether_it_holds():
     best, candidates = search({})
     assert (best.quantisation, best.holds) == ("float", False)
     assert candidates[-2:] == [("fp16", 0, False), ("float", 0, False)]
+
+
+def test_the_algorithm_that_loses_least_gets_the_kept_layers(monkeypatch):
+    monkeypatch.setitem(BASE, "dynamic_wi4_afp32_gptq", 101)
+    drops = {"dynamic_wi4_afp32": 0.4, "dynamic_wi4_afp32_gptq": 0.3}
+
+    def judge(model):
+        name = list(BASE)[model[0]]
+        drop = 0.0 if model[1] >= 2 else drops.get(name, 0.5)
+        return {"accuracy": 0.9 - drop}, drop
+
+    _, best, _, candidates = fallback.search(Maker(), judge, 0.1, len)
+    assert (best.quantisation, len(best.kept)) == ("dynamic_wi4_afp32_gptq", 2)
+    tried = [(each.quantisation, len(each.kept)) for each in candidates]
+    assert ("dynamic_wi4_afp32", 1) not in tried
 
 
 @pytest.mark.usefixtures("in_this_process")

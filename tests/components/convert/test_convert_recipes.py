@@ -1,18 +1,22 @@
 """Recipes of ai-edge-quantizer, and which layer hurts."""
 
 import json
+from pathlib import Path
 
+import numpy as np
 import pytest
 
-from edgeline.components.convert import recipes
+from edgeline.components.convert import recipes, running
 from edgeline.components.convert.convert import convert_arrays
 from edgeline.errors import EdgelineError
 from edgeline.runtimes import interpreter
 
 pytestmark = pytest.mark.slow
 
+DATA = Path(__file__).parents[2] / "data"
 COMPUTES = {  # what the convolution gives
     "dynamic_wi4_afp32": "FLOAT32",
+    "dynamic_wi4_afp32_gptq": "FLOAT32",
     "weight_only_wi8_afp32": "FLOAT32",
     "static_wi8_ai8": "INT8",
     "static_wi8_ai16": "INT16",
@@ -82,3 +86,30 @@ def test_a_rule_that_ai_edge_quantizer_refuses_is_a_sentence(network, pictures, 
     (tmp_path / "recipe.json").write_text(json.dumps([rule]))
     with pytest.raises(EdgelineError, match=r"refuses the recipe .*magic"):
         run(network, tmp_path, pictures, str(tmp_path / "recipe.json"))
+
+
+def error(network, name, rows):
+    """The largest difference of a network's answers by a recipe from the floating ones."""
+    recipe = recipes.named(name)
+    made = recipes.quantise(network, recipe, recipes.calibrate(network, recipe, rows))
+    quantised, plain = (running.load(model)(rows)["prediction"] for model in (made, network))
+    return float(np.abs(quantised - plain).max())
+
+
+def test_algorithms_for_few_bits_lose_less_than_the_range_alone():
+    network = (DATA / "cnn_float.tflite").read_bytes()
+    rows = {"image": np.random.default_rng(0).random((16, 28, 28, 1), np.float32)}
+    plain = error(network, "dynamic_wi4_afp32", rows)
+    assert error(network, "dynamic_wi4_afp32_gptq", rows) < 0.5 * plain
+    assert error(network, "dynamic_wi4_afp32_octav", rows) < plain
+    assert error(network, "dynamic_wi4_afp32_mse", rows) < 1.2 * plain  # of weights, not answers
+
+
+def test_an_algorithm_that_cannot_be_applied_is_refused(monkeypatch):
+    network = (DATA / "cnn_float.tflite").read_bytes()  # its batch is free
+    rows = {"image": np.zeros((4, 28, 28, 1), np.float32)}
+    with pytest.raises(EdgelineError, match=r"takes a fixed number of rows: set batch=1"):
+        recipes.calibrate(network, recipes.named("dynamic_wi4_afp32_hadamard"), rows)
+    monkeypatch.setattr(recipes, "MOST_HESSIAN", 100)
+    with pytest.raises(EdgelineError, match=r"FULLY_CONNECTED\) takes 400 x 400 numbers.*octav"):
+        recipes.calibrate(network, recipes.named("dynamic_wi4_afp32_gptq"), rows)
