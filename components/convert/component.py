@@ -38,8 +38,10 @@ def convert(
             difference.
         quantisation: float, fp16, dynamic (int8 weights), int8, int16x8 (int16 activations), a
             recipe of ai-edge-quantizer (dynamic_wi8_afp32, dynamic_wi4_afp32,
-            weight_only_wi8_afp32, weight_only_wi4_afp32, static_wi8_ai8, static_wi8_ai16, or
-            the path or URI of a .json file), or auto: the smallest that holds max_drop.
+            dynamic_wi4_afp32_octav, dynamic_wi4_afp32_mse, dynamic_wi4_afp32_gptq,
+            dynamic_wi4_afp32_hadamard, weight_only_wi8_afp32, weight_only_wi4_afp32,
+            static_wi8_ai8, static_wi8_ai16, or the path or URI of a .json file), or auto: the
+            smallest that holds max_drop.
         representative_split: The split that representative rows are taken from.
         representative_rows: At most how many, spread evenly over the split.
         time_limit: Seconds of a core that any one step of the conversion may take.

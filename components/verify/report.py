@@ -10,6 +10,7 @@ import numpy as np
 from markupsafe import Markup
 
 from edgeline.artifacts.features import MISSING_INT, Feature
+from edgeline.artifacts.shares import at_most
 from edgeline.components.verify import malformed
 from edgeline.components.verify.latency import Latency
 from edgeline.components.verify.parity import EDGES, Parity
@@ -40,7 +41,7 @@ def write(path: str | Path, findings: Findings, features: Sequence[Feature], tas
     ]
     sections = [
         Section("Verdict", _verdict(findings, name)),
-        Section("Metrics", _metrics(found, first)),
+        Section("Metrics", _metrics(found, first), _unseen(found) if decided else ""),
         Section(
             "Predictions",
             _scatter(found, first),
@@ -97,6 +98,16 @@ def _metrics(found: Parity, first: str) -> Markup:
         for name, values in found.metrics.items()
     ]
     return report.table(["metric", first, "edge", "drop"], rows)
+
+
+def _unseen(found: Parity) -> str:
+    """How small a drop so many rows can show."""
+    share = at_most(found.changed_decisions, found.rows)
+    return (
+        f"{number(found.changed_decisions)} of {number(found.rows)} decisions change. Of rows that "
+        f"were not seen up to {share:.2%} may (with a confidence of 95 %), so a drop of accuracy "
+        "up to that could have stayed unseen: more rows narrow it."
+    )
 
 
 def _outputs(found: Parity) -> Markup:

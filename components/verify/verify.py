@@ -18,7 +18,7 @@ from typing import Any
 import numpy as np
 
 from edgeline import artifacts
-from edgeline.artifacts import Artifact, examples, models, reference, vectors
+from edgeline.artifacts import Artifact, examples, models, reference, shares, vectors
 from edgeline.artifacts.bundle import Tensor
 from edgeline.artifacts.features import to_numpy
 from edgeline.components.compile import target as targets
@@ -276,6 +276,10 @@ def _summary(findings: Findings, edge: Artifact, rows: Artifact) -> dict[str, ob
         "max_difference": found.max_difference,
         "mean_difference": found.mean_difference,
         "changed_decisions": found.changed_decisions,
+        # of all rows there may be, not of those that were seen; a drop of accuracy is no larger
+        "changed_decisions_at_most": None
+        if findings.original.artifact.metadata["task"] == "regression"
+        else shares.at_most(found.changed_decisions, found.rows),
         "not_finite": found.not_finite,
         "metrics": found.metrics,
         "malformed": {
