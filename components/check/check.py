@@ -15,6 +15,7 @@ from edgeline.formats import tflite
 SCHEMA = "placement/v1"
 EDGETPU, MOBILE_GPU = edgetpu_placement.TARGET, mobile_gpu.TARGET
 TARGETS = (EDGETPU, MOBILE_GPU)
+WORDS = {EDGETPU: "the Edge TPU", MOBILE_GPU: "LiteRT's GPU delegate"}
 
 
 def check(
@@ -40,8 +41,8 @@ def check(
     if path.is_dir():
         if artifacts.schema_of(path) == models.ONNX_SCHEMA:
             raise EdgelineError(
-                f"{model} is an ONNX model, and {target} takes LiteRT alone: import the LiteRT "
-                "file, SavedModel or Keras file that it was made of."
+                f"{model} is an ONNX model, and {WORDS[target]} takes LiteRT alone: import the "
+                "LiteRT file, SavedModel or Keras file that it was made of."
             )
         path = models.edge_model_path(artifacts.read(path, models.EDGE_SCHEMA))
     if target == MOBILE_GPU:

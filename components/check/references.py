@@ -6,7 +6,7 @@ from pathlib import Path
 
 from edgeline import artifacts
 from edgeline.components.import_model import source
-from edgeline.errors import EdgelineError
+from edgeline.errors import EdgelineError, UsageError
 from edgeline.stores.remote import PIN
 
 
@@ -20,6 +20,7 @@ def models(reference: str, folder: Path) -> dict[str, Path]:
         folder: an empty one, for what is fetched.
 
     Raises:
+        UsageError: a folder here has no model.
         EdgelineError: it is not there, has another digest, or has no model.
     """
     bare, _, _ = reference.partition(PIN)
@@ -30,9 +31,11 @@ def models(reference: str, folder: Path) -> dict[str, Path]:
     if not found.is_dir() or artifacts.schema_of(found):
         return {bare: found}
     files = sorted(path for path in found.rglob("*.tflite") if path.is_file())
-    if not files:
-        raise EdgelineError(
-            f"{bare} holds no .tflite file: name one, or convert the model first "
-            "(`edgeline compile-model MODEL --target litert`)."
+    if not files and found == Path(reference):
+        raise UsageError(
+            f"{bare} is neither a .tflite file nor an edge_model/v1 folder, and no .tflite file is "
+            "in it: name one."
         )
+    if not files:
+        raise EdgelineError(f"{bare} holds no .tflite file: name one that is LiteRT's.")
     return {f"{bare.rstrip('/')}/{path.relative_to(found)}": path for path in files}
