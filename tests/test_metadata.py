@@ -37,7 +37,7 @@ def test_an_artifact_says_what_it_is_and_no_more(tmp_path: Path) -> None:
     artifact = dsl.Dataset(uri=str(tmp_path / "examples"))
     record(artifact, {"edgeline_schema": "examples/v1", **facts, "size": 5}, "size")
     digest = artifacts.read(tmp_path / "examples", "examples/v1").digest
-    said = {"edgeline_schema": "examples/v1", "digest": digest, "rows": 9, "size": 5}
+    said = {"edgeline_schema": "examples/v1", "digest": digest[:16], "rows": 9, "size": 5}
     assert artifact.metadata == said
 
 

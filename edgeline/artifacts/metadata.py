@@ -23,17 +23,18 @@ from edgeline.formats.doubles import LARGEST
 
 __all__ = ["record", "record_metrics"]
 
-MOST = 200  # bytes of an artifact's metadata as JSON
+MOST = 150  # bytes of an artifact's metadata as JSON
+DIGITS = 16  # of a digest; the whole one lies with the artifact
 LONGEST_NAME = 255  # characters of a name, in the store's database
 
 
 def record(artifact: Any, facts: Mapping[str, object], *headline: str) -> None:
     """Put into the metadata of an output artifact what it is.
 
-    That is its `edgeline_schema`, the `digest` of its folder, how many `rows` it is about, and the
-    facts that a person looks for first: scalars, together at most `MOST` bytes. What does not fit
-    any more, is null or is not a finite number is left out; the others are for `artifact.json`
-    (see `edgeline.artifacts.writing`).
+    That is its `edgeline_schema`, the first `DIGITS` of the `digest` of its folder, how many `rows`
+    it is about, and the facts that a person looks for first: scalars, together at most `MOST`
+    bytes. What does not fit any more, is null or is not a finite number is left out; the others are
+    for `artifact.json` (see `edgeline.artifacts.writing`).
 
     Args:
         artifact: kfp's output artifact, whose folder has been written.
@@ -45,7 +46,7 @@ def record(artifact: Any, facts: Mapping[str, object], *headline: str) -> None:
     """
     told: dict[str, object] = {"edgeline_schema": facts.get("edgeline_schema")}
     digest = folder.digest_of(artifact.path) if artifact.path else None
-    told |= {"digest": digest, "rows": _rows(facts)}
+    told |= {"digest": digest and digest[:DIGITS], "rows": _rows(facts)}
     told |= {name: facts.get(name) for name in headline}
     for name, fact in told.items():
         value = _scalar(fact, name)
