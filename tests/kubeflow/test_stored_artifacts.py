@@ -253,6 +253,50 @@ def test_a_run_whose_cached_inputs_the_launcher_cannot_read_is_refused(
     assert "run without the cache" in said
 
 
+@pytest.mark.parametrize(
+    ("root_of_other", "from_cache", "is_refused"),
+    [({}, False, True), ({"defaultPipelineRoot": "s3://b"}, False, False), ({}, True, False)],
+)
+def test_a_change_of_the_server_s_root_is_seen_where_a_later_run_shows_it(
+    root_of_other: dict[str, str],
+    from_cache: bool,
+    is_refused: bool,
+    recorded: RecordedServer,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """The pipeline and the other name no root; one that names its own shows nothing."""
+    run = message("taxi_runs")["run"]
+    runs = [
+        {
+            **run,
+            "run_id": name,
+            "pipeline_version_reference": {"pipeline_id": name, "pipeline_version_id": "v"},
+        }
+        for name in ("other", "ours")
+    ]
+    recorded.answer("GET runs", {"runs": runs})
+    for name, spec in (("other", root_of_other), ("ours", {})):
+        version = {"pipeline_id": name, "pipeline_version_id": "v"}
+        kept = {"pipeline_spec": {"root": {}, **spec}, "platform_spec": {}}
+        recorded.answer(f"GET pipelines/{name}/versions/v", {**version, "pipeline_spec": kept})
+    execution = "922052fe-a56e-447a-a154-1366edd52782"
+    places = {
+        "other": f"s3://b/p/q/{'older' if from_cache else 'other'}/ingest/{execution}/examples",
+        "ours": f"minio://b/p/taxi/ours/ingest/{execution}/examples",
+    }
+    monkeypatch.setattr(
+        cached_inputs,
+        "artifacts_of",
+        lambda _, run: [lineage.TaskArtifact("ingest", 1, "examples", places[run])],
+    )
+    server = connect(recorded.address)
+    if not is_refused:
+        cached_inputs.check(server, "ours", "taxi", "")
+        return
+    with pytest.raises(EdgelineError, match=r"later runs put s3://b/p/q/other/.*nothing from min"):
+        cached_inputs.check(server, "ours", "taxi", "")
+
+
 def test_where_no_metadata_store_answers_the_earlier_version_tells_its_root(
     recorded: RecordedServer,
 ) -> None:
