@@ -25,8 +25,10 @@ def step(made: dsl.Output[dsl.Model], word: str = "x", other: str = "y", more: i
 def pipeline(given: str = "g"):
     outer, inner = first(), first()
     with dsl.If(outer.output == "a", name="outer"):
+        first()
         with dsl.If(inner.output == "b", name="inner"):
             step(word=inner.output, other=given)
+            first()
 """
 
 
@@ -42,7 +44,7 @@ def test_a_group_is_handed_what_it_uses_or_is_decided_by(components: dict[str, A
     outer, inner = components["comp-condition-1"], components["comp-condition-2"]
     kept = {"pipelinechannel--first-2-Output", "pipelinechannel--given"}
     assert inner["inputDefinitions"]["parameters"].keys() == kept
-    (task,) = outer["dag"]["tasks"].values()
+    task = outer["dag"]["tasks"]["condition-2"]
     assert task["inputs"]["parameters"].keys() == kept
     assert outer["inputDefinitions"]["parameters"].keys() == {
         *kept,

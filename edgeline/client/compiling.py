@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 
 from edgeline.artifacts.folder import write_output
-from edgeline.client.slim import drop_unused_outputs, slim
+from edgeline.client.merging import merge_single
+from edgeline.client.slim import drop_interfaces, slim
 from edgeline.errors import UsageError
 from edgeline.formats import names, plain_yaml
 from edgeline.kubeflow import task, versions
@@ -187,6 +188,7 @@ def compile_definition(
         name_inputs(pipeline)
     set_defaults(pipeline, defaults)
     if fresh:
+        merge_single(pipeline)
         slim(pipeline)
     pipeline = _in_order(pipeline)
     platform = json_format.MessageToDict(definition.platform_spec)
@@ -198,7 +200,7 @@ def compile_definition(
     _check_workspace(pipeline, platform)
     if fresh:  # and not compiled before, perhaps for older images
         task.start_here(pipeline)
-        drop_unused_outputs(pipeline)
+        drop_interfaces(pipeline)
     about = definition.description or None
     if place is None:
         comment = builder.extract_comments_from_pipeline_spec(pipeline, about)

@@ -59,27 +59,36 @@ def slim(pipeline: Json) -> None:
                                 del definition["isOptional"]
 
 
-def drop_unused_outputs(pipeline: Json) -> None:
-    """Cut the output parameters of edgeline's components that nothing takes, in place.
+def drop_interfaces(pipeline: Json) -> None:
+    """Cut from edgeline's components what their faces in the images say, too, in place.
 
-    KFP's launcher publishes what a task gives, declared or not; the others need not be described
-    to it. (backend/src/v2/component/launcher_v2.go, collectOutputParameters and publish.)
+    The driver hands a task what its place in the pipeline gives it, and looks into the component
+    only for the types of parameters, for what may be null, and for the artifacts that it makes; the
+    launcher publishes what a task gives, declared or not. (backend/src/v2: driver/resolve.go,
+    resolveInputs; driver/driver.go, provisionOutputs; component/launcher_v2.go,
+    collectOutputParameters.) So only the artifacts that it makes stay, what may be null, and what
+    the server makes itself.
 
     Args:
         pipeline: KFP's IR, whose tasks name edgeline's components.
     """
-    taken = _taken(_holders(pipeline))
     executors = pipeline.get("deploymentSpec", {}).get("executors", {})
-    for name, component in pipeline.get("components", {}).items():
+    for component in pipeline.get("components", {}).values():
         container = executors.get(component.get("executorLabel"), {}).get("container", {})
-        if face.in_command([*container.get("command", []), *container.get("args", [])]):
-            outputs = component.get("outputDefinitions", {})
-            kept = {
-                key: each
-                for key, each in outputs.pop("parameters", {}).items()
-                if (name, key) in taken
-            }
-            outputs |= {"parameters": kept} if kept else {}
+        if not face.in_command([*container.get("command", []), *container.get("args", [])]):
+            continue
+        defined = component.pop("inputDefinitions", {}).get("parameters", {})
+        if kept := {key: each for key, each in defined.items() if _is_read(each)}:
+            component["inputDefinitions"] = {"parameters": kept}
+        made = component.pop("outputDefinitions", {}).get("artifacts", {})
+        if made:
+            component["outputDefinitions"] = {"artifacts": made}
+
+
+def _is_read(parameter: Json) -> bool:
+    """Whether the driver has to know an input parameter: it may be null, or is made there."""
+    made = str(parameter.get("parameterType")).startswith("TASK_")
+    return made or bool(parameter.get("isOptional")) or "defaultValue" in parameter
 
 
 def _holders(pipeline: Json) -> list[Json]:
@@ -116,22 +125,6 @@ def _certain(pipeline: Json) -> set[tuple[str, str]]:
             known = source.origin[0] in ("output", "constant")
             found[place] = found.get(place, True) and known
     return {place for place, known in found.items() if known}
-
-
-def _taken(holders: Sequence[Json]) -> set[tuple[str, str]]:
-    """The output parameters that are taken from components: component and name."""
-    found = set()
-    for holder in holders:
-        called = {name: task["componentRef"]["name"] for name, task in _tasks(holder).items()}
-        for task in _tasks(holder).values():
-            for given in task.get("inputs", {}).get("parameters", {}).values():
-                if output := given.get("taskOutputParameter"):
-                    found.add((called[output["producerTask"]], output["outputParameterKey"]))
-        for output in holder.get("dag", {}).get("outputs", {}).get("parameters", {}).values():
-            several = output.get("valueFromOneof", {}).get("parameterSelectors", [])
-            for one in [*several, *filter(None, [output.get("valueFromParameter")])]:
-                found.add((called[one["producerSubtask"]], one["outputParameterKey"]))
-    return found
 
 
 def _drop_unused_channels(pipeline: Json) -> None:

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from typing import Any
 
 from edgeline.formats.names import CHANNEL
+from edgeline.kubeflow.conditions import claims
 
 CHOICE = "condition-branches-"  # how kfp's compiler names an If with an Elif or Else
 
@@ -18,7 +20,8 @@ class PlannedTask:
     `component` is unique in the pipeline and names the task's folder locally. `needs` are
     the components whose outputs it takes, `gates` those whose outputs decide whether it runs,
     `condition` what must hold for it to run at all, `loop` the ParallelFor that it is in,
-    `choices` each If with an Elif or Else that it is in, with the alternative of it. `title` is
+    `choices` each If with an Elif or Else that it is in, with the alternative of it: by the name of
+    kfp's group, or where that was merged by the condition. `title` is
     what its author calls it, where tasks of the component are called differently.
     """
 
@@ -45,6 +48,13 @@ def plan(spec: Any) -> list[PlannedTask]:
     ]
 
 
+def _contested(conditions: Iterable[str]) -> set[str]:
+    """What one of several conditions says holds, and another that it does not."""
+    said = {claim for condition in conditions for claim in claims(condition)}
+    held = {claim.text for claim in said if claim.holds}
+    return {claim.text for claim in said if not claim.holds and claim.text in held}
+
+
 def _own_name(component: str) -> str:
     """Of a component, without the number that kfp gives its second task."""
     return re.sub(r"-\d+$", "", component)
@@ -64,6 +74,7 @@ def _tasks(
     planned: list[PlannedTask] = []
     produced: dict[str, list[str]] = {}
     waiting = dict(sorted(dag.tasks.items()))
+    contested = _contested(task.trigger_policy.condition for task in waiting.values())
     while waiting:
         ready = [n for n, task in waiting.items() if not waiting.keys() & set(task.dependent_tasks)]
         # an exit handler waits for everything, whatever its place in the file
@@ -83,10 +94,12 @@ def _tasks(
         own = task.trigger_policy.condition
         holds = " and ".join(filter(None, [condition, _words(own)]))
         deciding = {producer for key, producer in sources.items() if f"'{key}'" in own}
+        own_gates = (*gates, *sorted(deciding))
+        chosen = [(claim.text, str(claim.holds)) for claim in claims(own)]
+        alternatives = [(choice, name)] if choice else [x for x in chosen if x[0] in contested]
+        own_choices = (*choices, *alternatives)
         if inner.WhichOneof("implementation") == "dag":
             own_loop = name if task.WhichOneof("iterator") else loop
-            own_gates = (*gates, *sorted(deciding))
-            own_choices = (*choices, (choice, name)) if choice else choices
             inside = name if name.startswith(CHOICE) else ""
             below = _tasks(
                 *(spec, inner.dag, before, holds, own_gates, sources, own_loop, own_choices),
@@ -99,12 +112,15 @@ def _tasks(
             made = set(artifacts.values())
             implied = {other for each in made for other in before[each]}
             # a value of what its inputs come from anyway is no edge of its own
-            needs = tuple(sorted(made | set(parameters.values()) - implied))
+            taken = {producer for key, producer in parameters.items() if f"'{key}'" not in own}
+            needs = tuple(sorted(made | taken - implied))
             before[component] = {*needs, *(other for each in needs for other in before[each])}
             last = _is_exit_handler(task)
             title = task.task_info.name
             planned.append(
-                PlannedTask(name, component, needs, gates, holds, last, loop, choices, title)
+                PlannedTask(
+                    name, component, needs, own_gates, holds, last, loop, own_choices, title
+                )
             )
             produced[name] = [component]
     return planned

@@ -31,7 +31,7 @@ from edgeline import plugins
 from edgeline.components.notify.truth import NOTE
 from edgeline.errors import EdgelineError, at_path
 from edgeline.kubeflow.task import MODULE
-from edgeline.local import containers, kfp_parts, warm
+from edgeline.local import containers, interfaces, kfp_parts, warm
 from edgeline.local.cache import CheckedCache
 from edgeline.local.plan import plan
 from edgeline.local.refusals import refusals
@@ -64,6 +64,7 @@ def run(
     if docker:
         containers.check_engine()
     spec = pipeline.pipeline_spec
+    interfaces.complete(pipeline.component_spec.implementation.graph)  # which kfp.local runs
     name = spec.pipeline_info.name
     folder = _new_folder(root, name)
     tasks = {step.component: TaskResult(step) for step in plan(spec)}

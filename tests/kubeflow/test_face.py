@@ -20,6 +20,8 @@ from edgeline.components import catalogue
 from edgeline.formats.bare_python import bare_source
 from edgeline.kubeflow import face
 from edgeline.lint.lint import lint
+from edgeline.local import interfaces
+from edgeline.pipelines import catalogue as catalogue_of_pipelines
 
 OWN = """
 from kfp import dsl
@@ -72,8 +74,8 @@ def test_only_what_is_this_installation_s_own_is_named(tmp_path: Path) -> None:
         f"--face_digest={face.digest(installed)}",
     ]
     assert "def verify(word: str)" in container(spec, "verify")["command"][-1]
-    outputs = spec["components"]["comp-plan"]["outputDefinitions"]
-    assert outputs == {"parameters": {"has_targets": {"parameterType": "BOOLEAN"}}}
+    assert spec["components"]["comp-plan"].keys() == {"executorLabel"}  # its face says the rest
+    assert "word" in spec["components"]["comp-verify"]["inputDefinitions"]["parameters"]
 
 
 def in_a_pod(words: list[str], given: dict[str, Any]) -> tuple[int, str]:
@@ -138,6 +140,23 @@ def test_a_compiled_pipeline_runs_here_and_its_cache_knows_the_face(tmp_path: Pa
     task = run_here(path, tmp_path).tasks["plan"]
     assert task.state == "failed"
     assert "holds another version of plan than this pipeline was compiled with" in task.error
+
+
+def test_kfp_local_gets_the_interfaces_that_a_compiled_pipeline_leaves_out(tmp_path: Path) -> None:
+    own = catalogue_of_pipelines.load("digits").pipeline_spec.components
+    path = compile_pipeline("digits", str(tmp_path / "digits.yaml"))
+    spec = catalogue_of_pipelines.load(str(path)).component_spec.implementation.graph
+    assert not spec.components["comp-verify"].input_definitions.artifacts
+    interfaces.complete(spec)
+    faces = [name for name, each in own.items() if each.executor_label]
+    assert "comp-verify-3" in faces
+    for name in faces:
+        made, wanted = spec.components[name], own[name]
+        for end in ("input_definitions", "output_definitions"):
+            for kind in ("artifacts", "parameters"):
+                found, known = (getattr(getattr(x, end), kind) for x in (made, wanted))
+                channels = {key for key in known if key.startswith("pipelinechannel--")}
+                assert found.keys() == known.keys() - channels, name
 
 
 def test_lint_reads_the_face_that_is_named(tmp_path: Path) -> None:
