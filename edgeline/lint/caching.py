@@ -5,12 +5,11 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
+from edgeline.lint import controller
 from edgeline.lint.documents import Document, Path_, Tree, at, mapped
 from edgeline.lint.rule import WARNING, Found, Rule
 from edgeline.stores.endpoints import SCHEMES
 
-CONTROLLER = "workflow-controller-configmap"
-ON_FAILURE = ("retryPolicy: Always", "retryPolicy: OnFailure")
 LAUNCHER = "kfp-launcher"
 
 
@@ -25,10 +24,8 @@ def _tasks(tree: Tree) -> Iterator[tuple[Document, Path_, str, Any]]:
 
 
 def _retries(tree: Tree) -> Iterator[Found]:
-    for document in tree.documents:  # a kustomization's patches, too
-        text = str(document.get("data", "workflowDefaults") or "").replace('"', "")
-        if document.name == CONTROLLER and any(policy in text for policy in ON_FAILURE):
-            return
+    if controller.retries_failures(tree):
+        return
     for document, path, name, task in _tasks(tree):
         if at(task, "retryPolicy", "maxRetryCount"):
             what = f"{name} is not tried again where it ends with an error of its own"
@@ -59,7 +56,8 @@ rules = (
         "retry-does-nothing",
         "KFP's own manifests set Argo's retryPolicy OnError for all tasks: a container that ends "
         "with 1 is never tried again, whatever set_retry says.",
-        f"set retryPolicy in {CONTROLLER} (manifests/components/retries)",
+        f"set retryPolicy in {controller.CONTROLLER} (manifests/components/retries), or leave "
+        "retryStrategy out there (manifests/components/small-workflows)",
         _retries,
         WARNING,
     ),

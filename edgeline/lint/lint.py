@@ -7,6 +7,7 @@ from pathlib import Path
 
 from edgeline.lint import (
     caching,
+    controller,
     destinations,
     environments,
     gitops,
@@ -30,6 +31,7 @@ RULES = (
     *schedules.rules,
     *environments.rules,
     *caching.rules,
+    *controller.rules,
     *images.rules,
     *security.rules,
     *gitops.rules,

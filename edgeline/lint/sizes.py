@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from edgeline.lint import workflow
+from edgeline.lint import controller, workflow
 from edgeline.lint.documents import Tree
 from edgeline.lint.rule import WARNING, Found, Rule
 
@@ -22,9 +22,10 @@ CUTS = {
 
 
 def _too_large(tree: Tree) -> Iterator[Found]:
+    tries = 1 if controller.writes_nodes_once(tree) else workflow.TRIES
     for document in tree.of("IR", "PipelineVersion"):
         above, pipeline = document.pipeline or ((), {})
-        size = workflow.estimate(pipeline, tree.platform_of(document))
+        size = workflow.estimate(pipeline, tree.platform_of(document), tries=tries)
         if size.total > NEAR * workflow.COMPRESSED:
             yield Found(document, (*above, "pipelineInfo", "name"), _said(size))
 
@@ -49,10 +50,12 @@ rules = (
         "workflow-too-large",
         "Argo compresses the nodes of a workflow above 1 MiB, and KFP 2.17 then no longer tells "
         "how tasks end: a run that succeeded looks stuck. What a task is given is written six "
-        "times, its source and interface nine times.",
-        "compile with `edgeline compile`, which cuts comments and docstrings; move code into the "
-        "image, and long facts from artifacts' metadata into files; give loops fewer rounds, or "
-        "split the pipeline",
+        "times, of an artifact with its place and how to reach it, some 6 kB in all; source and "
+        "interface nine times.",
+        "have Argo write each node once, not twice (manifests/components/small-workflows); give "
+        "loops fewer rounds, tasks fewer artifacts, or split the pipeline; compile with `edgeline "
+        "compile`, which cuts comments, docstrings and groups of one task; move code into the "
+        "image, and long facts from artifacts' metadata into files",
         _too_large,
         WARNING,
     ),

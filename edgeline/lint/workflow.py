@@ -9,11 +9,13 @@ says is counted byte by byte, as Go writes JSON; the rest are constants.
 | component and container, once each in arguments   | compiler/argocompiler/argo.go             |
 | a task and its driver in a template               | compiler/argocompiler/dag.go              |
 | a driver's inputs: component, task, container     | compiler/argocompiler/container.go        |
-| a pod's patch: executor input, component, source  | driver/driver.go, initPodSpecPatch        |
+| a pod's patch: executor input, component, source, | driver/driver.go, initPodSpecPatch, and   |
+| and what Kubernetes is asked                      | driver/k8s.go, extendPodSpecPatch         |
 | each node twice, as a retry and as its first try  | templateDefaults of KFP's ConfigMap       |
 
 So a patch, with the metadata of a task's input artifacts in it, is written six times: it is an
-output of the driver, an input of the task and one of its executor, each of them twice.
+output of the driver, an input of the task and one of its executor, each of them twice; three times
+where Argo's controller has other defaults than KFP's (`edgeline.lint.controller`).
 """
 
 from __future__ import annotations
@@ -25,13 +27,14 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
 
+from edgeline.kubeflow.conditions import Claim, claims
 from edgeline.lint.documents import at, listed, mapped
 from edgeline.lint.flow import Step, ValueSource, steps
 
 COMPRESSED = 1 << 20  # bytes of a workflow above which Argo compresses its nodes
 
 TRIES = 2  # a node, and its first try
-PATCHES = 3 * TRIES  # of the driver, the task and its executor
+PATCHES = 3  # of the driver, the task and its executor, in each
 NODE = 700  # bytes of a node without inputs and outputs: names, ids, times, children, resources
 ENDED = 350  # of what every pod gives: its log's place and its exit code
 TEMPLATE = 600  # of a task and its driver in a template, without what the pipeline says
@@ -44,8 +47,8 @@ STORE = (
     '"maxRetries":"5","region":"us-east-1","secretKeyKey":"secretkey",'
     '"secretName":"mlpipeline-minio-artifact"}}'
 )  # what the launcher notes of the store with each artifact
-FACTS = "x" * 200  # an artifact's metadata where it is not known
-VALUE = "x" * 40  # a parameter that another task gives
+FACTS = "x" * 150  # an artifact's metadata where it is not known, as much as edgeline writes
+VALUE = "x" * 40  # a parameter that another task gives, where nothing says which
 # a task's command as far as it is KFP's own, its words one after the other
 LAUNCHER = (
     "/kfp-launcher/launch --executor_type container --run_id --execution_id 100 --executor_input "
@@ -107,10 +110,12 @@ def estimate(
     *,
     given: Mapping[str, Any] | None = None,
     handed: Handed = unknown,
+    tries: int = TRIES,
 ) -> WorkflowSize:
     """How large a compiled pipeline's workflow is when all its tasks have run.
 
-    Of alternatives the larger is counted. A loop has the rounds that the compiled pipeline says;
+    Of tasks whose conditions exclude each other the larger are counted, of the others what it took
+    to leave them out. A loop has the rounds that the compiled pipeline says;
     over what a task gives, as many as the list of that name has that this task is given, alone or
     in an object (`each_target`: `targets`), or else the longest list.
 
@@ -119,10 +124,14 @@ def estimate(
         platform: what it needs of a platform; empty where it needs nothing.
         given: parameters of the run; the others have their defaults.
         handed: the metadata of input artifacts, as the launcher hands them.
+        tries: how often each node is written: 1 where the controller's defaults have no
+            retryStrategy.
     """
     defined = mapped(pipeline, "root", "inputDefinitions", "parameters")
     values = {name: at(one, "defaultValue") for name, one in defined.items()}
-    return WorkflowSize(dict(_Estimate(pipeline, platform, values | dict(given or {}), handed)()))
+    return WorkflowSize(
+        dict(_Estimate(pipeline, platform, values | dict(given or {}), handed, tries)())
+    )
 
 
 @dataclass(frozen=True)
@@ -131,14 +140,15 @@ class _Estimate:
     platform: Mapping[str, Any]
     parameters: Mapping[str, Any]
     handed: Handed
+    tries: int
 
     def __call__(self) -> Counter[Part]:
         root = mapped(self.pipeline, "root")
         counted = Counter(
             {
-                Part(PARAMETERS, "the run"): _once(_go(self.parameters)) * (1 + TRIES),
-                Part(INTERFACE, "root"): _once(_go(root)) * (1 + TRIES),
-                Part(OTHER, "the workflow"): SYSTEM + 3 * TRIES * NODE,
+                Part(PARAMETERS, "the run"): _once(_go(self.parameters)) * (1 + self.tries),
+                Part(INTERFACE, "root"): _once(_go(root)) * (1 + self.tries),
+                Part(OTHER, "the workflow"): SYSTEM + 3 * self.tries * NODE,
             }
         )
         known: set[str] = set()
@@ -149,12 +159,42 @@ class _Estimate:
                 known.add(saved)
                 counted[Part(INTERFACE, _component(step))] += _once(_go(step.component))
                 counted[Part(SOURCE, _component(step))] += _once(container)
-        outer = (self._of(step) for step in self._steps.values() if not step.scope)
-        return sum(outer, counted)
+        return counted + self._graph([step for step in self._steps.values() if not step.scope])
 
     @cached_property
     def _steps(self) -> dict[tuple[tuple[str, ...], str], Step]:
         return {(step.scope, step.name): step for step in steps(self.pipeline)}
+
+    def _graph(self, beside: Sequence[Step]) -> Counter[Part]:
+        """The tasks of a graph: of those that exclude each other the larger."""
+        whole = {step: self._of(step) for step in beside}
+        said = {
+            step: claims(str(at(step.task, "triggerPolicy", "condition") or "")) for step in beside
+        }
+        running = set(beside)
+        texts = dict.fromkeys(claim.text for each in said.values() for claim in each)
+        for text in reversed(texts):  # of an If with Elif and Else the last branches first
+            yes, no = (
+                [step for step in beside if step in running and Claim(text, holds) in said[step]]
+                for holds in (True, False)
+            )
+            if yes and no:
+                sizes = [sum(whole[step].total() for step in side) for side in (yes, no)]
+                running -= set(yes if sizes[0] < sizes[1] else no)
+        counted: Counter[Part] = Counter()
+        for step in beside:
+            counted += whole[step] if step in running else self._left_out(step)
+        return counted
+
+    def _left_out(self, step: Step) -> Counter[Part]:
+        """A task whose driver found that it is not to run, and its place in a template."""
+        task, executor = _once(_go(step.task)), mapped(step.executor, "container")
+        driven = _once(_go(executor)) + _once(_go(self._config(step))) if step.executor else 0
+        nodes = TEMPLATE + task + (1 + self.tries) * NODE + self.tries * (task + driven)
+        component = self.tries * _once(_go(step.component))
+        return Counter(
+            {Part(OTHER, step.label): nodes, Part(INTERFACE, _component(step)): component}
+        )
 
     def _of(self, step: Step) -> Counter[Part]:
         """A task with all that is in it: its nodes, and its place in a template."""
@@ -164,14 +204,11 @@ class _Estimate:
             return placed + self._of_container(step, task)
         driven = Counter(
             {
-                Part(OTHER, step.label): (2 * NODE + task) * TRIES,
-                Part(INTERFACE, _component(step)): _once(_go(step.component)) * TRIES,
+                Part(OTHER, step.label): (2 * NODE + task) * self.tries,
+                Part(INTERFACE, _component(step)): _once(_go(step.component)) * self.tries,
             }
         )
-        inner = [self._of(below) for below in step.inner.values()]
-        if _called(step).startswith("comp-condition-branches"):
-            inner = [max(inner, key=lambda counted: sum(counted.values()))]
-        within = sum(inner, driven)
+        within = driven + self._graph(list(step.inner.values()))
         if not step.is_loop:
             return placed + within
         rounds = self._rounds(step)  # each has a driver, too, and so has the loop
@@ -179,34 +216,53 @@ class _Estimate:
 
     def _of_container(self, step: Step, task: int) -> Counter[Part]:
         container, name = mapped(step.executor, "container"), _component(step)
-        label = str(step.component.get("executorLabel"))
-        configs = mapped(self.platform, "platforms", "kubernetes", "deploymentSpec", "executors")
-        config = mapped(configs, label)
+        config = self._config(step)
         words = [str(word) for part in ("command", "args") for word in listed(container, part)]
         around = {key: container[key] for key in ("env", "image", "resources") if key in container}
         inputs, outputs = _compact(self._inputs(step)), _compact(self._outputs(step))
         return Counter(
             {
-                Part(SOURCE, name): (PATCHES + TRIES) * sum(map(_twice, words)),
-                Part(INTERFACE, name): PATCHES * _twice(_compact(step.component))
-                + TRIES * _once(_go(step.component)),
-                Part(PARAMETERS, step.label): PATCHES * _twice(_compact(self._values(step))),
-                Part(METADATA, step.label): PATCHES * sum(map(_twice, self._metadata(step))),
-                Part(ENVIRONMENT, step.label): PATCHES * _once(_go(_in_pod(container, config)))
-                + TRIES * (_once(_go(around)) + _once(_go(config))),
-                Part(OTHER, step.label): PATCHES * (NODE + _once(_go([*LAUNCHER.split(), ID])))
-                + PATCHES * (_twice(inputs) + _twice(outputs))
-                + TRIES * (task + 2 * ENDED),
+                Part(SOURCE, name): (PATCHES + 1) * self.tries * sum(map(_twice, words)),
+                Part(INTERFACE, name): PATCHES * self.tries * _twice(_compact(step.component))
+                + self.tries * _once(_go(step.component)),
+                Part(PARAMETERS, step.label): PATCHES
+                * self.tries
+                * _twice(_compact(self._values(step))),
+                Part(METADATA, step.label): PATCHES
+                * self.tries
+                * sum(map(_twice, self._metadata(step))),
+                Part(ENVIRONMENT, step.label): PATCHES
+                * self.tries
+                * _once(_go(_in_pod(container, config)))
+                + self.tries * (_once(_go(around)) + _once(_go(config))),
+                Part(OTHER, step.label): PATCHES
+                * self.tries
+                * (NODE + _once(_go([*LAUNCHER.split(), ID])))
+                + PATCHES * self.tries * (_twice(inputs) + _twice(outputs))
+                + self.tries * (task + 2 * ENDED),
             }
         )
+
+    def _config(self, step: Step) -> Mapping[str, Any]:
+        """What a task asks of Kubernetes."""
+        configs = mapped(self.platform, "platforms", "kubernetes", "deploymentSpec", "executors")
+        return mapped(configs, str(step.component.get("executorLabel")))
 
     def _inputs(self, step: Step) -> dict[str, Any]:
         """The artifacts of a task's input, without their metadata."""
         kind = {"instanceSchema": ""}
         return {
-            name: {"artifacts": [{"name": "100", "type": kind, "uri": self._place(step, name)}]}
-            for name, _ in step.artifacts()
+            name: {
+                "artifacts": [{"name": "100", "type": kind, "uri": self._place(step, name)}]
+                * self._collected(step, source)
+            }
+            for name, source in step.artifacts()
         }
+
+    def _collected(self, step: Step, source: Mapping[str, Any]) -> int:
+        """How many artifacts a task is given as one input: of a loop beside it, one a round."""
+        maker = step.beside.get(str(at(source, "taskOutputArtifact", "producerTask")))
+        return self._rounds(maker) if maker and maker.is_loop else 1
 
     def _outputs(self, step: Step) -> dict[str, Any]:
         """Where a task is to put its outputs."""
@@ -233,30 +289,46 @@ class _Estimate:
         return f"{root}/{pipeline}/{ID}/{step.name}/{ID}/{name}"
 
     def _metadata(self, step: Step) -> Iterator[str]:
-        for name, _ in step.artifacts():
+        for name, source in step.artifacts():
             found = self.handed(step.name, name)
             if found is None:
-                found = [{"facts": FACTS, "display_name": name, "store_session_info": STORE}]
+                one = {"facts": FACTS, "display_name": name, "store_session_info": STORE}
+                found = [one] * self._collected(step, source)
             yield from map(_compact, found)
 
     def _values(self, step: Step) -> dict[str, Any]:
-        return {name: self._value(source) for name, source in step.sources.items()}
+        return {name: self._value(step, name) for name in step.sources}
 
-    def _value(self, source: ValueSource) -> Any:
+    def _value(self, step: Step, name: str) -> Any:
+        """An input parameter; of what another task gives, that task's field of that name."""
+        source = step.sources[name]
+        if source.origin[0] != "output":
+            return self._known(source)
+        maker = self._steps.get((source.origin[1], str(source.origin[2])))
+        given = self._objects(maker) if maker else {}
+        return next((value for key, value in _fields(given) if key == name), VALUE)
+
+    def _known(self, source: ValueSource) -> Any:
+        """What the pipeline itself or the run's parameters say, the longest of several."""
         if source.values:
             return max(source.values, key=lambda value: len(_compact(value)))
         if source.origin[0] == "parameter":
             return self.parameters.get(str(source.origin[1]))
         return VALUE
 
+    def _objects(self, step: Step) -> dict[str, Any]:
+        """The values that a task is given which no other task makes."""
+        sources = step.sources.items()
+        return {name: self._known(each) for name, each in sources if each.origin[0] != "output"}
+
     def _rounds(self, step: Step) -> int:
         """How many rounds a loop has; one where nothing says it."""
         origin = step.items.origin
         if origin[0] != "output":
-            items = _list(self._value(step.items))
+            items = _list(self._known(step.items))
             return 1 if items is None else len(items)
         maker = self._steps.get((origin[1], str(origin[2])))
-        given = self._values(maker) if maker else {}
+        given = self._objects(maker) if maker else {}
         over = str(at(step.task, "parameterIterator", "items", "inputParameter")).rpartition("-")[2]
         named = (value for name, value in _fields(given) if over.endswith(name.rstrip("s") or "s"))
         first = next((len(items) for items in map(_list, named) if items is not None), None)
@@ -273,7 +345,7 @@ def _fields(objects: Mapping[str, Any]) -> Iterator[tuple[str, Any]]:
 
 
 def _in_pod(container: Mapping[str, Any], config: Mapping[str, Any]) -> dict[str, Any]:
-    """The image, variables and resources of a container, as Kubernetes writes them."""
+    """What a patch says of a pod apart from its command, as Kubernetes writes it."""
     variables = [*listed(container, "env")]
     for secret in listed(config, "secretAsEnv"):
         for entry in listed(secret, "keyToEnv"):
@@ -285,7 +357,16 @@ def _in_pod(container: Mapping[str, Any], config: Mapping[str, Any]) -> dict[str
         for key, value in mapped(container, "resources").items()
         if key.startswith("resource")
     }
-    return {"env": variables, "image": container.get("image"), "resources": amounts}
+    pulled = [{"name": at(secret, "secretName")} for secret in listed(config, "imagePullSecret")]
+    asked = {
+        "activeDeadlineSeconds": config.get("activeDeadlineSeconds"),
+        "imagePullSecrets": pulled,
+        "nodeSelector": mapped(config, "nodeSelector", "labels"),
+        "securityContext": mapped(config, "securityContext"),
+        "tolerations": listed(config, "tolerations"),
+    }
+    own = {"env": variables, "image": container.get("image"), "resources": amounts}
+    return own | {key: value for key, value in asked.items() if value}
 
 
 def _called(step: Step) -> str:

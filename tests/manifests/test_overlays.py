@@ -249,30 +249,52 @@ def test_a_prefix_reaches_the_name_of_the_pipeline_in_its_version(tmp_path: Path
     assert not rules & {"prefix-without-reference", "pipeline-pruned", "version-pruned"}
 
 
-def test_retries_are_a_component_of_the_controller_s_settings(tmp_path: Path) -> None:
+KFP_KEEPS = {"secondsAfterCompletion": 3600, "secondsAfterSuccess": 3600}  # and so do we
+KFP_KEEPS |= {"secondsAfterFailure": 3600}
+
+
+@pytest.mark.parametrize(
+    ("component", "strategy"),
+    [("retries", {"limit": "0", "retryPolicy": "Always"}), ("small-workflows", None)],
+)
+def test_the_controller_s_settings_have_components_that_keep_kfp_s_others(
+    component: str, strategy: dict[str, str] | None, tmp_path: Path
+) -> None:
     controller = {
         "apiVersion": "v1",
         "kind": "ConfigMap",
         "metadata": {"name": "workflow-controller-configmap", "namespace": "kubeflow"},
         "data": {
             "executor": "imagePullPolicy: IfNotPresent\n",
-            "workflowDefaults": "spec: {templateDefaults: {retryStrategy: {retryPolicy: OnError}}}",
+            "workflowDefaults": yaml.safe_dump(
+                {
+                    "spec": {
+                        "ttlStrategy": KFP_KEEPS,
+                        "templateDefaults": {"retryStrategy": {"retryPolicy": "OnError"}},
+                    }
+                }
+            ),
         },
     }
     (tmp_path / "kfp.yaml").write_text(yaml.safe_dump(controller))
-    (tmp_path / "retries").mkdir()
-    for file in (MANIFESTS / "components" / "retries").iterdir():
-        (tmp_path / "retries" / file.name).write_bytes(file.read_bytes())
-    (tmp_path / "kustomization.yaml").write_text("resources: [kfp.yaml]\ncomponents: [retries]\n")
+    (tmp_path / component).mkdir()
+    for file in (MANIFESTS / "components" / component).iterdir():
+        (tmp_path / component / file.name).write_bytes(file.read_bytes())
+    (tmp_path / "kustomization.yaml").write_text(
+        f"resources: [kfp.yaml]\ncomponents: [{component}]\n"
+    )
     (made,) = kustomize(tmp_path)
     validate(made)
     assert made["data"]["executor"] == controller["data"]["executor"]
     defaults = yaml.safe_load(made["data"]["workflowDefaults"])
-    strategy = defaults["spec"]["templateDefaults"]["retryStrategy"]
-    assert strategy == {"limit": "0", "retryPolicy": "Always"}
+    assert defaults["spec"]["ttlStrategy"] == KFP_KEEPS
+    assert defaults["spec"].get("templateDefaults", {}).get("retryStrategy") == strategy
     fault = Path(__file__).parents[1] / "lint" / "faults" / "retry-does-nothing.yaml"
     assert "retry-does-nothing" in {finding.rule for finding in lint([fault])}
-    assert "retry-does-nothing" not in {finding.rule for finding in lint([fault, tmp_path])}
+    assert not {finding.rule for finding in lint([fault, tmp_path])} & {
+        "retry-does-nothing",
+        "workflow-defaults-lost",
+    }
 
 
 def test_argo_cd_sees_how_each_kind_of_ours_fares() -> None:
