@@ -23,8 +23,10 @@ def read(form: Channels, settings: Any) -> Any:
 
 
 def limits(settings: Any) -> dict[str, Any]:
-    """Arguments of `verify`: how far an edge model may be from its original."""
-    return fields(settings, "max_difference", "max_changed_decisions", "max_metric_drop")
+    """Arguments of `verify`: how far an edge model may be from its original, and on what."""
+    return fields(
+        settings, "max_difference", "max_changed_decisions", "max_metric_drop", "never_missing"
+    )
 
 
 def fields(settings: Any, *names: str) -> dict[str, Any]:

@@ -49,6 +49,18 @@ def section(verified: Sequence[Verified]) -> Section:
     parts = [row, _table(verified, names)]
     for each in verified:
         parts += [report.text(f"{each.name}: {reason}") for reason in each.facts["reasons"]]
+    unproven = {
+        name
+        for each in verified
+        for name in each.facts.get("probes", {}).get("not_proven_missing", ())
+    }
+    if unproven:
+        parts.append(
+            report.text(
+                f"Not proven missing: {', '.join(sorted(unproven))}. A server refuses a row "
+                "without one."
+            )
+        )
     note = (
         f"On {report.number(first['rows'])} rows of split {first['split']}. The dashed line is the "
         "cloud model. Latency is of one row at a time in one thread, on the machine that "
@@ -135,6 +147,7 @@ def _table(verified: Sequence[Verified], names: Sequence[str]) -> Markup:
                 *(value.get(side) for value in metrics for side in ("edge", "drop")),
                 facts["changed_decisions"],
                 facts["max_difference"],
+                _probes(facts),
                 timing["p50_ms"],
                 timing["p99_ms"],
                 "–" if timing["peak_bytes"] is None else report.size(timing["peak_bytes"]),
@@ -142,8 +155,16 @@ def _table(verified: Sequence[Verified], names: Sequence[str]) -> Markup:
         )
     head = ["Target", "", "Run in"]
     head += [text for name in names for text in (_words(name), "drop")]
-    head += ["Changed decisions", "Largest difference", "p50 ms", "p99 ms", "Peak memory"]
+    head += ["Changed decisions", "Largest difference", "Probes", "p50 ms", "p99 ms", "Peak memory"]
     return report.table(head, rows)
+
+
+def _probes(facts: Mapping[str, Any]) -> str:
+    """How many were asked, and how many count against it; a dash where none were, as before."""
+    if not (probes := facts.get("probes")):
+        return "–"
+    told = report.number(probes["asked"])
+    return f"{told}, {report.number(probes['at_fault'])} differ" if probes["at_fault"] else told
 
 
 def _words(name: str) -> str:

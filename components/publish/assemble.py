@@ -108,6 +108,7 @@ def assemble(
                 "data_digest": verification.metadata.get("examples_digest", ""),
                 "edge_model": edge_model.digest,
             },
+            not_proven_missing=_unproven(verification),
         )
     except (OSError, KeyError, TypeError, ValueError) as error:
         raise EdgelineError(
@@ -126,6 +127,12 @@ def _transformed(edge_model: Artifact) -> dict[str, object]:
     """Why the model takes no raw features, where it is known."""
     found = transformed.causes(edge_model.metadata)
     return {transformed.KEY: [cause.to_json() for cause in found]} if found else {}
+
+
+def _unproven(verification: Artifact) -> tuple[str, ...] | None:
+    """Features whose missing value was not asked; None where verify asked no probes, as before."""
+    probes = verification.metadata.get("probes")
+    return tuple(probes["not_proven_missing"]) if probes else None
 
 
 def _require_approval(

@@ -51,6 +51,7 @@ def settings(
         ("max_difference", float),
         ("max_metric_drop", float),
         ("models_repository", str),
+        ("never_missing", list),
         ("null_values", list),
         ("on_anomalies", str),
         ("patience", int),

@@ -195,6 +195,14 @@ class Edge(msgspec.Struct, frozen=True):
             examples=[0.005],
         ),
     ] = 0.01
+    never_missing: Annotated[
+        list[str],
+        Meta(
+            description="Features that always have a value: verify asks no missing one, and the "
+            "server refuses a row without.",
+            examples=[["hour"]],
+        ),
+    ] = []
 
 
 class ConvertedEdge(Edge, frozen=True):

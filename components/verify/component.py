@@ -23,10 +23,11 @@ def verify(
     max_p99_ms: float = 0.0,
     max_memory_mb: float = 0.0,
     runtime: str = "litert",
+    never_missing: list = [],  # noqa: B006
     model: Input[Model] = None,
     compiled_model: Input[Model] = None,
 ) -> NamedTuple("Outputs", [("approved", bool)]):
-    """Compare an edge model with its original on every row, and see what bad input does to it.
+    """Compare an edge model with its original on every row and on what no row holds.
 
     Args:
         edge_model: The model converted from the original (edge_model/v1), or an imported one
@@ -47,6 +48,8 @@ def verify(
         max_memory_mb: Limit on the interpreter's peak memory in megabytes; 0: none.
         runtime: What runs a LiteRT edge model: litert, or tflite-runtime in the Python environment
             that EDGELINE_TFLITE_RUNTIME_PYTHON names.
+        never_missing: Raw features that always have a value: no missing one is asked, and the
+            server of the bundle refuses a row without one.
         model: The original: the trained model (model/v1), or an imported LiteRT model
             (edge_model/v1) that was converted. Not given: the edge model is an imported file,
             compared with itself as it came, in reference kernels.
@@ -78,6 +81,7 @@ def verify(
         decision_threshold=decision_threshold,
         compiled_model_path=getattr(compiled_model, "path", ""),
         runtime=runtime,
+        never_missing=never_missing,
     )
     record(verification, result.metadata, "approved", "max_difference")
     record_metrics(verification_metrics, result.metrics)

@@ -8,6 +8,7 @@ from pathlib import Path
 from edgeline.components.verify.latency import Latency
 from edgeline.components.verify.malformed import Case
 from edgeline.components.verify.parity import Parity
+from edgeline.components.verify.probing import Probing
 from edgeline.formats.quantisation import Quantisation
 from edgeline.runtimes.original import Original
 
@@ -64,6 +65,7 @@ class Findings:
     split: str
     limits: Limits
     parity: Parity
+    probing: Probing
     latency: Latency
     cases: list[Case]
     reasons: list[str]

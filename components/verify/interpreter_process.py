@@ -2,7 +2,7 @@
 
 Needs numpy and tflite_runtime (or ai_edge_litert), and nothing of edgeline. First it writes the
 signature as a line of JSON; then, for each request (8 bytes of length, little endian, and an
-.npz as `runtimes._pack` makes it), a line of JSON with the length of the .npz that follows and
+.npz as `runtimes.pack` makes it), a line of JSON with the length of the .npz that follows and
 the seconds that the interpreter took, or an `error`.
 """
 
@@ -75,8 +75,8 @@ def describe(details: Mapping[str, Mapping[str, Any]]) -> list[dict[str, object]
     return found
 
 
-def unpack(content: bytes) -> dict[str, object]:
-    arrays = {}
+def unpack(content: bytes) -> dict[str, Any]:
+    arrays: dict[str, Any] = {}
     with np.load(io.BytesIO(content), allow_pickle=False) as held:
         for key in held.files:
             kind, _, name = key.partition(":")

@@ -11,7 +11,7 @@ from markupsafe import Markup
 
 from edgeline.artifacts.features import MISSING_INT, Feature
 from edgeline.artifacts.shares import at_most
-from edgeline.components.verify import malformed
+from edgeline.components.verify import malformed, probes_report
 from edgeline.components.verify.latency import Latency
 from edgeline.components.verify.parity import EDGES, Parity
 from edgeline.reports import report
@@ -35,6 +35,7 @@ def write(path: str | Path, findings: Findings, features: Sequence[Feature], tas
         Fact("verdict", "approved" if approved else "not approved", approved),
         Fact(f"rows of split {findings.split}", number(found.rows)),
         Fact("largest difference", number(found.max_difference, 3)),
+        probes_report.fact(findings.probing),
         *([Fact("changed decisions", f"{number(changed)} ({changed / found.rows:.2%})")] * decided),
         Fact("latency p50 / p99", f"{number(latency.p50_ms, 3)} / {number(latency.p99_ms, 3)} ms"),
         Fact("peak memory", "–" if latency.peak_bytes is None else report.size(latency.peak_bytes)),
@@ -57,6 +58,7 @@ def write(path: str | Path, findings: Findings, features: Sequence[Feature], tas
         Section(
             "Rows that differ most", _worst(found, features, first), "Raw features of each row."
         ),
+        probes_report.section(findings.probing, first),
         Section(
             "Latency",
             _latency(latency),
@@ -85,8 +87,9 @@ def _verdict(findings: Findings, name: str) -> Markup:
         return Markup("<ul>") + items + Markup("</ul>")
     return report.text(
         f"Held to {findings.original.words}, the {name} keeps within every limit on all "
-        f"{number(findings.parity.rows)} rows and stands all {number(len(findings.cases))} cases "
-        "of malformed input."
+        f"{number(findings.parity.rows)} rows and "
+        f"{number(len(findings.probing.asked))} probes, and stands all "
+        f"{number(len(findings.cases))} cases of malformed input."
     )
 
 

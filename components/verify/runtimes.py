@@ -105,7 +105,7 @@ class Process:
         )
 
     def __call__(self, arrays: Arrays) -> dict[str, Array]:
-        packed = _pack(arrays)
+        packed = pack(arrays)
         assert self._process.stdin and self._process.stdout
         try:
             self._process.stdin.write(struct.pack("<Q", len(packed)) + packed)
@@ -147,7 +147,7 @@ class Process:
         return content
 
 
-def _pack(arrays: Arrays) -> bytes:
+def pack(arrays: Arrays) -> bytes:
     """Arrays as .npz; strings as their bytes end to end, with the length of each."""
     plain: dict[str, Array] = {}
     for name, array in arrays.items():

@@ -1,7 +1,7 @@
-"""Verify an edge model: parity, metrics, latency, memory and malformed input, and a verdict.
+"""Verify an edge model: parity, probes, metrics, latency, memory, malformed input; and a verdict.
 
-`verification/v1` holds `verification.json` (every number, the reasons and the table of
-malformed input: the same bytes for the same models and rows), `timing.json` (what depends on
+`verification/v1` holds `verification.json` (every number, the reasons, the probes and the table
+of malformed input: the same bytes for the same models and rows), `timing.json` (what depends on
 the machine), `test_vectors.json` (see `vectors`) and `reference.json`, what live traffic is
 compared with (see `edgeline.artifacts.reference`).
 """
@@ -10,23 +10,25 @@ from __future__ import annotations
 
 import tempfile
 from collections import Counter
-from collections.abc import Iterator
-from dataclasses import asdict, dataclass
+from collections.abc import Iterator, Sequence
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from edgeline import artifacts
-from edgeline.artifacts import Artifact, examples, models, reference, shares, vectors
+from edgeline.artifacts import Artifact, examples, models, reference, sampling, shares, vectors
 from edgeline.artifacts.bundle import Tensor
-from edgeline.artifacts.features import to_numpy
+from edgeline.artifacts.features import MISSING, Feature, to_numpy
 from edgeline.components.compile import target as targets
-from edgeline.components.verify import malformed, parity, report, runtimes
+from edgeline.components.verify import malformed, parity, probes, probing, report, runtimes
 from edgeline.components.verify.findings import Findings, Limits, Subject
 from edgeline.components.verify.latency import Latency, measure
 from edgeline.components.verify.malformed import Case
 from edgeline.components.verify.parity import Batch, Parity
+from edgeline.components.verify.probes import Sample, Seen
+from edgeline.components.verify.probing import Judge, Sides, Tolerance
 from edgeline.errors import EdgelineError
 from edgeline.formats import quantisation
 from edgeline.runtimes import original as originals
@@ -58,6 +60,7 @@ def verify(
     decision_threshold: float = 0.5,
     compiled_model_path: str | Path = "",
     runtime: str = runtimes.LITERT,
+    never_missing: Sequence[str] = (),
 ) -> Result:
     """Compare two models on every row of a split and write a verification artifact.
 
@@ -72,10 +75,13 @@ def verify(
             target's runtime in place of the edge model, or "". Where only the device runs it,
             the edge model is verified, and `runs_here` in the metadata is false.
         runtime: of a LiteRT edge model, see `runtimes.load`.
+        never_missing: raw features that always have a value: no missing one is asked, and the
+            server of the bundle refuses it.
 
     Raises:
-        EdgelineError: an input is damaged or of the wrong kind, the edge model cannot be
-            loaded or crashes on good rows, or a parameter is out of range.
+        EdgelineError: `never_missing` names what is no feature or is missing, an input is damaged
+            or of the wrong kind, the edge model cannot be loaded or crashes on good rows, or a
+            parameter is out of range.
     """
     if not 0 < decision_threshold < 1:
         raise EdgelineError(f"decision_threshold is {decision_threshold}: give one within 0 and 1.")
@@ -89,6 +95,8 @@ def verify(
     task = original.artifact.metadata["task"]
     judged = original.labelled and not original.itself
     limits = limits.resolved(subject.quantisation, task, judged)
+    features = models.raw_features(original.artifact)
+    probes.check_never_missing(never_missing, features)
     count = examples.splits(rows).get(split, 0)
     examples.arrow_schema(rows, split)  # an absent or empty split ends here
 
@@ -96,25 +104,59 @@ def verify(
         artifacts.writing(verification_path, SCHEMA) as draft,
         tempfile.TemporaryDirectory() as scratch,
     ):
-        sample = original.feed(examples.read_spread(rows, split, original.takes, VECTOR_ROWS))
+        raw = examples.read_spread(rows, split, original.takes, VECTOR_ROWS)
+        sample = original.feed(raw)
         loaded, trial = runtimes.load(subject.path, runtime), Path(scratch) / vectors.FILE
         inputs = _stored(sample, loaded)
         vectors.write(trial, vectors.Vectors(inputs, {}, 0.0))
         # a model that crashes the interpreter ends a child here, not this process below
         latency = measure(subject.path, trial, runtime)
         cases = malformed.examine(subject.path, trial, runtime)
-        met = reference.Builder()
+        met, seen, ranges = reference.Builder(), Seen(features), Seen(_transformed(original, edge))
         found = parity.compare(
-            _batches(rows, split, original, loaded, met),
+            _batches(rows, split, original, loaded, met, seen, ranges),
             count,
             task,
             decision_threshold,
         )
+        seen.refuse_missing(never_missing, split)
+        answer = loaded(inputs)
+        tolerance = Tolerance.of(
+            limits.max_difference,
+            limits.max_changed_decisions,
+            subject.quantisation,
+            found.max_difference,
+        )
+        judge = Judge(task, decision_threshold, tolerance)
+        outputs = loaded.signature.outputs
+        numbers = sampling.spread(count, VECTOR_ROWS).tolist()
+        alike = judge.alike(original.evaluate(raw), dequantise(answer, outputs))
+        sides = Sides(
+            original.evaluate,
+            lambda arrays: _stored(original.feed(arrays), loaded),
+            lambda arrays: dequantise(arrays, outputs),
+            subject.path,
+            runtime,
+        )
+        made = probes.make(
+            features,
+            Sample(raw, numbers).only(alike),
+            seen,
+            probes.vocabularies(models.saved_model_path(original.artifact)),
+            never_missing,
+        )
+        asked = probing.ask(made, sides, judge, _unproven(features, never_missing, loaded))
+        if ranges.columns:
+            predict, takes = models.load_signature(original.artifact, models.PREDICT_TRANSFORMED)
+            made = probes.ranges(takes, Sample(sample, numbers).only(alike), ranges)
+            sides = replace(sides, evaluate=predict, stored=lambda arrays: _stored(arrays, loaded))
+            asked = asked.and_more(probing.ask(made, sides, judge))
         reasons = _reasons(found, latency, cases, limits, original.place)
-        findings = Findings(split, limits, found, latency, cases, reasons, subject, original)
+        reasons += probing.reasons(asked, original.words)
+        findings = Findings(split, limits, found, asked, latency, cases, reasons, subject, original)
         vectors.write(
             draft.path / vectors.FILE,
-            vectors.Vectors(inputs, loaded(inputs), _tolerance(findings)),
+            vectors.Vectors(inputs, answer, _tolerance(findings)),
         )
         (draft.path / reference.FILE).write_bytes(reference.dumps(met.result()))
         summary = _summary(findings, edge, rows)
@@ -197,19 +239,45 @@ def _typed(array: Any, tensor: Tensor) -> Any:
     return typed
 
 
+def _transformed(original: Original, edge: Artifact) -> list[Feature]:
+    """What an edge model takes that has a cloud model and takes no raw features; else nothing."""
+    if original.imported or edge.metadata["takes"] == "raw":
+        return []
+    tensors = models.edge_signature(edge).inputs
+    return [Feature(tensor.name, tensor.dtype, tensor.shape[1:]) for tensor in tensors]
+
+
+def _unproven(
+    features: Sequence[Feature], never_missing: Sequence[str], runtime: EdgeModel
+) -> list[str]:
+    """Features of which no missing value is asked, without the pictures that can hold none."""
+    stored = {tensor.name: tensor for tensor in runtime.signature.inputs}
+    hold = [
+        feature
+        for feature in features
+        if feature.name not in stored or stored[feature.name].dtype in MISSING
+    ]
+    return probes.unproven(hold, never_missing)
+
+
 def _batches(
     rows: Artifact,
     split: str,
     original: Original,
     runtime: EdgeModel,
     met: reference.Builder,
+    seen: Seen,
+    ranges: Seen,
 ) -> Iterator[Batch]:
     columns = [feature.name for feature in original.takes]
     for batch in examples.read_batches(rows, split, columns):
         raw = to_numpy(batch, original.takes)
-        stored = _stored(original.feed(raw), runtime)
+        fed = original.feed(raw)
+        stored = _stored(fed, runtime)
         answer = runtime(stored)
         met.add(stored, answer)
+        seen.add(raw)
+        ranges.add(fed)
         yield Batch(raw, original.evaluate(raw), dequantise(answer, runtime.signature.outputs))
 
 
@@ -281,6 +349,7 @@ def _summary(findings: Findings, edge: Artifact, rows: Artifact) -> dict[str, ob
         if findings.original.artifact.metadata["task"] == "regression"
         else shares.at_most(found.changed_decisions, found.rows),
         "not_finite": found.not_finite,
+        "probes": findings.probing.summary(),
         "metrics": found.metrics,
         "malformed": {
             "kinds": len(malformed.KINDS),
@@ -304,6 +373,7 @@ def _details(findings: Findings) -> dict[str, object]:
         "outputs": found.outputs,
         "labelled_rows": found.labelled_rows,
         "histogram": {"edges": parity.EDGES.tolist(), "rows": found.histogram},
+        "probes_asked": findings.probing.details(),
         "malformed_cases": [asdict(case) for case in findings.cases],
     }
 
@@ -318,6 +388,8 @@ def _metrics(findings: Findings) -> dict[str, float]:
     values = {
         "max_difference": found.max_difference,
         "changed_decisions": float(found.changed_decisions),
+        "probes": float(len(findings.probing.asked)),
+        "probes_that_differ": float(len(findings.probing.faults)),
         **edge,
         "latency_p50_ms": latency.p50_ms,
         "latency_p99_ms": latency.p99_ms,

@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 
 from edgeline.artifacts import bundle, transformed, vectors
-from edgeline.artifacts.bundle import Signature, Tensor
+from edgeline.artifacts.bundle import Bundle, Signature, Tensor
 from edgeline.artifacts.differences import difference
 from edgeline.artifacts.transformed import Cause
 from edgeline.components.verify import malformed, runtimes
@@ -32,6 +32,8 @@ class BundleCheck:
         takes: `raw` or `transformed` features.
         transformed: why not raw ones, in a sentence; "" where it takes raw ones.
         transformed_because: the same as fields.
+        probes: how many the model was asked when it was verified; None for a bundle of before.
+        not_proven_missing: features whose missing value was not among them.
     """
 
     name: str
@@ -43,6 +45,8 @@ class BundleCheck:
     takes: str = "raw"
     transformed: str = ""
     transformed_because: tuple[Cause, ...] = ()
+    probes: int | None = None
+    not_proven_missing: tuple[str, ...] = ()
 
 
 def verify_bundle(folder: str | Path) -> BundleCheck:
@@ -83,7 +87,16 @@ def verify_bundle(folder: str | Path) -> BundleCheck:
         manifest.takes,
         transformed.sentence(manifest.takes, manifest.provenance),
         tuple(transformed.causes(manifest.provenance)),
+        _probes(manifest),
+        manifest.not_proven_missing or (),
     )
+
+
+def _probes(manifest: Bundle) -> int | None:
+    """How many were asked; a manifest may be anyone's."""
+    told = manifest.verification.get("probes")
+    asked = told.get("asked") if isinstance(told, dict) else None
+    return asked if isinstance(asked, int) else None
 
 
 def _check_signature(model: Path, found: Signature, listed: Signature) -> None:

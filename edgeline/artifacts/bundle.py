@@ -17,7 +17,7 @@ from edgeline.artifacts.features import Feature
 from edgeline.errors import EdgelineError, UsageError
 from edgeline.formats import names, typed
 
-FORMAT = "bundle/v1"
+FORMAT, PROBED = "bundle/v1", "bundle/v2"  # v2 says which features are not proven missing
 IMAGE_FOLDER = "models"  # of a bundle in a container image, where KServe looks for it
 MANIFEST = "manifest.json"
 NAME = names.LABEL  # as the image and the Service that are made of it
@@ -69,7 +69,10 @@ class Bundle:
     analyze and is empty where nobody evaluated the model, `verification` holds those of
     verify, `provenance` the pipeline, run, git commit and data digest that made it, the
     `origin` of a model that was imported, and why it takes no raw features (see
-    `edgeline.artifacts.transformed`).
+    `edgeline.artifacts.transformed`). `not_proven_missing` names features whose missing value no
+    probe of verify asked: a row without one is to be refused (see `refuse_unproven`). It is None
+    where nothing was probed, as in bundles of before: these are of format v1, all others of v2,
+    which a reader that knows nothing of it refuses.
     """
 
     name: str
@@ -86,6 +89,7 @@ class Bundle:
     evaluation: Mapping[str, object] = field(default_factory=dict)
     verification: Mapping[str, Any] = field(default_factory=dict)
     provenance: Mapping[str, object] = field(default_factory=dict)
+    not_proven_missing: tuple[str, ...] | None = None
 
     @property
     def evaluated(self) -> bool:
@@ -93,11 +97,10 @@ class Bundle:
         return bool(self.evaluation)
 
     def to_json(self) -> dict[str, object]:
-        return {
-            "edgeline_bundle": FORMAT,
-            **asdict(self),
-            "features": [feature.to_json() for feature in self.features],
-        }
+        told = {**asdict(self), "features": [feature.to_json() for feature in self.features]}
+        if self.not_proven_missing is None:
+            del told["not_proven_missing"]
+        return {"edgeline_bundle": FORMAT if self.not_proven_missing is None else PROBED, **told}
 
     @classmethod
     def from_json(cls, value: Mapping[str, object]) -> Bundle:
@@ -108,9 +111,16 @@ class Bundle:
                 path leaves the bundle.
         """
         fields = dict(value)
-        if (found := fields.pop("edgeline_bundle", None)) != FORMAT:
+        if (found := fields.pop("edgeline_bundle", None)) not in (FORMAT, PROBED):
             raise EdgelineError(
-                f"{MANIFEST} is of format {str(found)[:40]!r}, not {FORMAT}: publish it again."
+                f"{MANIFEST} is of format {str(found)[:40]!r}, and this version reads {FORMAT} and "
+                f"{PROBED}: publish it again, or update what reads it."
+            )
+        if (found == PROBED) != (fields.get("not_proven_missing") is not None):
+            has = "lacks" if found == PROBED else "has"
+            raise EdgelineError(
+                f"{MANIFEST} is of format {found}, but {has} 'not_proven_missing': publish it "
+                "again."
             )
         try:
             bundle: Bundle = typed.convert(fields, cls)

@@ -52,6 +52,15 @@ def verify(bundle: str, as_json: bool) -> None:
         if found.vector_rows
         else "no rows are recorded in this bundle",
     )
+    unproven = ", ".join(found.not_proven_missing)
+    table.add_row(
+        "probes",
+        "[yellow]![/] none were asked when this bundle was made: where a feature is missing or "
+        "extreme, nothing is proven"
+        if found.probes is None
+        else f"[green]✔[/] {number(found.probes)} asked when it was verified"
+        + (f"; not proven missing: {escape(unproven)}" if unproven else ""),
+    )
     table.add_row(
         "malformed input",
         f"[green]✔[/] {len(found.cases)} kinds: {refused} refused, the rest answered, no crash",

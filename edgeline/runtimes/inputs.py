@@ -6,15 +6,17 @@ sentences name the input and what to give instead. Needs only numpy.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 
 from edgeline.artifacts.bundle import Signature, Tensor
+from edgeline.artifacts.features import missing
 from edgeline.errors import EdgelineError
 from edgeline.formats.dtypes import BY_NAME, Array
 
 MAX_ROWS = 1 << 20  # of one call
+NAMED = 10  # rows that a sentence names
 
 Arrays = Mapping[str, Array]
 
@@ -62,6 +64,30 @@ def check_names(arrays: Mapping[str, object], signature: Signature) -> None:
         raise EdgelineError(f"There is no input {unknown[0]!r}: {takes}")
     missing = next(name for name in names if name not in arrays)
     raise EdgelineError(f"Input {missing!r} is missing: {takes}")
+
+
+def check_missing(arrays: Arrays, never: Sequence[str]) -> None:
+    """Check that no row lacks a feature of which no missing value was proven.
+
+    Args:
+        never: names of features; those that are no input are not looked at.
+
+    Raises:
+        EdgelineError: some rows do; they are named, so that the others can be asked without.
+    """
+    for name in never:
+        gone = missing(arrays[name]) if name in arrays else None
+        if gone is None or not gone.any():
+            continue
+        rows = (
+            np.flatnonzero(gone.reshape(len(gone), -1).any(axis=1)).tolist() if gone.ndim else [0]
+        )
+        listed = ", ".join(map(str, rows[:NAMED])) + (" …" if len(rows) > NAMED else "")
+        others = "" if gone.ndim == 0 or len(rows) == len(gone) else "; ask for the others without"
+        raise EdgelineError(
+            f"Instance{'s' * (len(rows) > 1)} {listed} (from 0): {name!r} is missing, without "
+            f"which no answer of this model was proven: give it{others}."
+        )
 
 
 def check_strings(arrays: Arrays, signature: Signature) -> None:

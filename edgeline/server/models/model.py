@@ -56,6 +56,17 @@ class Description:
             return ""
         return transformed.sentence(self.bundle.takes, self.bundle.provenance)
 
+    @property
+    def not_proven_missing(self) -> tuple[str, ...]:
+        """Features without which its bundle proves nothing of a row."""
+        return (self.bundle.not_proven_missing or ()) if self.bundle is not None else ()
+
+    @property
+    def unprobed(self) -> bool:
+        """Whether its bundle is one of before, of which nothing was probed; a bare model says
+        nothing."""
+        return self.bundle is not None and self.bundle.not_proven_missing is None
+
 
 class Instance:
     """One interpreter with its tensors allocated (see `loading`).
@@ -144,13 +155,15 @@ def check(arrays: Mapping[str, Array], description: Description) -> Arrays:
     the end (a column of scalars for [batch, 1]).
 
     Raises:
-        ServingError: an input is missing, unknown, or of the wrong dtype, shape or rows.
+        ServingError: an input is missing, unknown, or of the wrong dtype, shape or rows, or an
+            instance lacks a feature that is not proven missing.
     """
     signature = description.signature
     try:
         inputs.check_names(arrays, signature)
         shaped = {t.name: _shaped(arrays[t.name], t) for t in signature.inputs}
         inputs.check(shaped, signature)
+        inputs.check_missing(shaped, description.not_proven_missing)
     except EdgelineError as error:
         raise invalid(str(error)) from error
     return shaped

@@ -49,6 +49,8 @@ def _caveats(description: Description) -> dict[str, str]:
     caveats = {"evaluation": NOT_EVALUATED} if description.not_evaluated else {}
     if description.transformed:
         caveats["transformed_features"] = description.transformed
+    if description.not_proven_missing:
+        caveats["not_proven_missing"] = ", ".join(description.not_proven_missing)
     return caveats
 
 

@@ -329,6 +329,13 @@ class Repository:
         log.info("%s %d is served from %s.", source.name, source.version, source.path)
         if transformed := description.transformed:
             log.warning("%s %d: %s", source.name, source.version, transformed)
+        if description.unprobed:
+            log.warning(
+                "%s %d is a bundle of before, of which nothing was probed: where a feature is "
+                "missing or extreme, it may answer otherwise than the cloud model.",
+                source.name,
+                source.version,
+            )
 
     def _fail(self, served: ServedModel, source: VersionSource, fault: EdgelineError) -> None:
         """Remember why a version is not served."""

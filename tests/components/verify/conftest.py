@@ -2,9 +2,10 @@
 
 import json
 import sys
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
+import numpy as np
 import pytest
 from taxi_rows import save_rows
 
@@ -74,6 +75,15 @@ def edge_model(workplace, flatbuffer):
 
 
 @pytest.fixture(scope="session")
+def nan_hour(workplace):
+    """Folders of a cloud and an edge model that differ where the hour is missing, as in no row."""
+    folder = workplace.folder / "nan-hour"
+    module = taxi_module(fills_hour=False)
+    own = replace(workplace, folder=folder, module=module)
+    return save_model(folder / "model", module), own.edge("edge", own.convert())
+
+
+@pytest.fixture(scope="session")
 def signature(edge_model):
     return load(edge_model / "model.tflite").signature
 
@@ -104,8 +114,11 @@ def save_model(path, module, task="binary_classification"):
     return path
 
 
-def taxi_module():
-    """Big tipper or not, with fixed weights: vocabulary, missing values, two dense layers."""
+def taxi_module(fills_hour=True):
+    """Big tipper or not, with fixed weights: vocabulary, missing values, two dense layers.
+
+    A missing hour is a number, or else NaN.
+    """
     import tensorflow as tf
 
     from edgeline.preprocessing import fill_missing
@@ -131,15 +144,23 @@ def taxi_module():
             self.hidden = tf.Variable(tf.random.stateless_normal([8, 64], [1, 2]) / 3)
             self.output = tf.Variable(tf.random.stateless_normal([64, 1], [3, 4]) / -6)
 
+        def bounded(self, number):
+            """Infinity is NaN behind the first layer, and LiteRT's ReLU makes a number of that."""
+            return tf.clip_by_value(fill_missing(number, 0.0), 0.0, 1e6)
+
+        def hour(self, hour):
+            number = tf.cast(hour, tf.float32) / 24.0
+            return number if fills_hour else tf.where(hour < -(2**62), np.nan, number)
+
         def features(self, fare, payment_type, trip_miles, trip_start_hour):
             word = self.table.lookup(payment_type)
             return {
                 "word": tf.one_hot(tf.squeeze(word, 1), 5),
                 "numbers": tf.concat(
                     [
-                        tf.math.log1p(fill_missing(fare, 0.0)),
-                        tf.math.log1p(fill_missing(trip_miles, 0.0)),
-                        tf.cast(trip_start_hour, tf.float32) / 24.0,
+                        tf.math.log1p(self.bounded(fare)),
+                        tf.math.log1p(self.bounded(trip_miles)),
+                        self.hour(trip_start_hour),
                     ],
                     1,
                 ),

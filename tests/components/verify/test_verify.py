@@ -45,6 +45,8 @@ def test_an_equal_model_is_approved_on_every_row(verify, edge_model, tmp_path):
     assert result.metadata["rows"] == ROWS
     assert result.metadata["changed_decisions"] == 0
     assert result.metadata["max_difference"] < 1e-5
+    probes = result.metadata["probes"]
+    assert (probes["asked"] > 60, probes["at_fault"], probes["not_proven_missing"]) == (True, 0, [])
     assert set(result.metadata["metrics"]) == {"auc", "accuracy"}
     assert result.metadata["timing"]["p99_ms"] >= result.metadata["timing"]["p50_ms"] > 0
     assert 10e6 < result.metadata["timing"]["peak_bytes"] < 200e6  # no TensorFlow in it
@@ -103,6 +105,25 @@ def test_a_model_of_transformed_features_is_fed_by_the_cloud_transform(verify, w
     result = verify(edge)
     assert result.approved, result.metadata["reasons"]
     assert result.metadata["rows"] == ROWS
+
+
+def test_a_missing_value_that_no_row_has_is_asked(verify, nan_hour, tmp_path):
+    model, edge = nan_hour
+    result = verify(edge, model_path=model)
+    assert not result.approved
+    assert result.metadata["max_difference"] < 1e-5  # on the rows
+    (reason,) = result.metadata["reasons"]
+    assert reason.startswith("With trip_start_hour missing (else row 0 of the split) the cloud")
+    assert "answers nan and the edge model answers 0." in reason
+    page = (tmp_path / "report.html").read_text()
+    assert "trip_start_hour missing" in page
+    assert "of 71 differ" in page
+    sure = verify(edge, model_path=model, never_missing=["trip_start_hour"])
+    assert sure.approved, sure.metadata["reasons"]
+    assert sure.metadata["probes"]["not_proven_missing"] == ["trip_start_hour"]
+    assert "Not proven missing: trip_start_hour." in (tmp_path / "report.html").read_text()
+    with pytest.raises(EdgelineError, match="never_missing lists 'tips', but the model takes fare"):
+        verify(edge, model_path=model, never_missing=["tips"])
 
 
 def test_a_latency_limit_is_held(verify, edge_model):
