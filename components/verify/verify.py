@@ -112,7 +112,11 @@ def verify(
         # a model that crashes the interpreter ends a child here, not this process below
         latency = measure(subject.path, trial, runtime)
         cases = malformed.examine(subject.path, trial, runtime)
-        met, seen, ranges = reference.Builder(), Seen(features), Seen(_transformed(original, edge))
+        met, seen, ranges = (
+            reference.Builder(),
+            Seen(features),
+            Seen(_transformed(original, edge, loaded)),
+        )
         found = parity.compare(
             _batches(rows, split, original, loaded, met, seen, ranges),
             count,
@@ -239,11 +243,11 @@ def _typed(array: Any, tensor: Tensor) -> Any:
     return typed
 
 
-def _transformed(original: Original, edge: Artifact) -> list[Feature]:
+def _transformed(original: Original, edge: Artifact, runtime: EdgeModel) -> list[Feature]:
     """What an edge model takes that has a cloud model and takes no raw features; else nothing."""
     if original.imported or edge.metadata["takes"] == "raw":
         return []
-    tensors = models.edge_signature(edge).inputs
+    tensors = runtime.signature.inputs
     return [Feature(tensor.name, tensor.dtype, tensor.shape[1:]) for tensor in tensors]
 
 

@@ -71,6 +71,21 @@ def test_the_output_is_a_copy_of_what_was_published(inputs, destination, tmp_pat
     assert published.metadata.keys() == {"edgeline_schema", "name", "version", "uri", "digest"}
 
 
+def test_what_is_not_proven_missing_is_in_the_manifest(inputs, tmp_path):
+    given = inputs()
+    with artifacts.writing(tmp_path / "probed", "verification/v1") as draft:
+        of = artifacts.read(given["verification_path"], "verification/v1").metadata
+        draft.metadata.update(of, probes={"asked": 7, "not_proven_missing": ["miles"]})
+    store = str(tmp_path / "store")
+    before = publish(**given, bundle_path=tmp_path / "1", name="taxi", destination=store)
+    given["verification_path"] = str(tmp_path / "probed")
+    after = publish(**given, bundle_path=tmp_path / "2", name="taxi", destination=store)
+    assert (before.version, after.version) == (1, 2)
+    assert bundle.read(tmp_path / "1").not_proven_missing is None
+    assert bundle.read(tmp_path / "2").not_proven_missing == ("miles",)
+    assert bundle.read(tmp_path / "2").verification["probes"]["asked"] == 7
+
+
 def test_the_same_content_is_published_once(send, destination, tmp_path):
     first = send(run_id="run-1", latency=1.0)
     again = send(run_id="run-2", latency=1.1)

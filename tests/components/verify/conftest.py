@@ -117,7 +117,7 @@ def save_model(path, module, task="binary_classification"):
 def taxi_module(fills_hour=True):
     """Big tipper or not, with fixed weights: vocabulary, missing values, two dense layers.
 
-    A missing hour is a number, or else NaN.
+    A missing hour is a number, or else NaN that is cast to one.
     """
     import tensorflow as tf
 
@@ -149,8 +149,11 @@ def taxi_module(fills_hour=True):
             return tf.clip_by_value(fill_missing(number, 0.0), 0.0, 1e6)
 
         def hour(self, hour):
-            number = tf.cast(hour, tf.float32) / 24.0
-            return number if fills_hour else tf.where(hour < -(2**62), np.nan, number)
+            if not fills_hour:  # NaN is the smallest int32 here, and the largest in LiteRT
+                number = tf.cast(tf.clip_by_value(hour, 0, 23), tf.float32)
+                place = tf.cast(tf.where(hour < -(2**62), np.nan, number), tf.int32)
+                hour = tf.clip_by_value(place, 0, 23)
+            return tf.cast(hour, tf.float32) / 24.0
 
         def features(self, fare, payment_type, trip_miles, trip_start_hour):
             word = self.table.lookup(payment_type)
