@@ -413,7 +413,7 @@ def shown(value: object) -> str:
     """A value for people, short."""
     if isinstance(value, bytes):
         text = value.decode(errors="backslashreplace")
-        return repr(text if len(text) <= 40 else f"{text[:24]}…")
+        return f"'{text}'" if len(text) <= 40 else f"'{text[:24]}…'"
     return f"{value:.6g}" if isinstance(value, float) else str(value)
 
 
