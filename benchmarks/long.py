@@ -24,6 +24,7 @@ STAGES: dict[str, tuple[str | Path, ...]] = {
     "openapi_fuzzing": (SERVER / "openapi_fuzzing.py", "10000", RESULTS / "openapi_fuzzing.json"),
     "updates": (HERE / "updates.py",),
     "compile_pipelines": (HERE / "compile_pipelines.py",),
+    "probes": (HERE / "probes.py",),
     "compile_model": (HERE / "compile_model.py",),
     "ingest_memory": (HERE / "ingest_memory.py", "2.0"),
     "rows_150k": (HERE / "rows_150k.py",),

@@ -16,7 +16,7 @@ A probe is a row of the split in which one feature, or two, hold something else:
 A picture is asked with no value missing, as none comes so: it is one of the features that are not
 proven missing (see `unproven`). Its size is that of its feature, which is never free here.
 Features of more than `MOST_VALUES` values, and more pairs than `MOST_PAIRS`, are asked in part,
-and `Made.left_out` says so.
+and `ProbeRows.left_out` says so.
 """
 
 from __future__ import annotations
@@ -92,7 +92,7 @@ class Sample:
 
 
 @dataclass(frozen=True)
-class Made:
+class ProbeRows:
     """Probes as rows.
 
     Attributes:
@@ -140,7 +140,7 @@ class Column:
     absent: int | None = None
 
 
-class Seen:
+class SeenValues:
     """What a split holds of each feature, batch by batch."""
 
     def __init__(self, features: Sequence[Feature]) -> None:
@@ -217,10 +217,10 @@ def unproven(features: Sequence[Feature], never_missing: Sequence[str]) -> list[
 def make(
     features: Sequence[Feature],
     sample: Sample,
-    seen: Seen,
+    seen: SeenValues,
     vocabularies: Sequence[Sequence[bytes]] = (),
     never_missing: Sequence[str] = (),
-) -> Made:
+) -> ProbeRows:
     """The probes of a model's features.
 
     Args:
@@ -247,7 +247,7 @@ def make(
     return _as_rows(probes, sample, left_out)
 
 
-def ranges(features: Sequence[Feature], sample: Sample, seen: Seen) -> Made:
+def ranges(features: Sequence[Feature], sample: Sample, seen: SeenValues) -> ProbeRows:
     """The ends of the range of each transformed feature, for a model that takes those.
 
     Arguments are as in `make`; strings have no range.
@@ -276,11 +276,13 @@ def vocabularies(saved_model: Path) -> list[list[bytes]]:
     return found
 
 
-def _as_rows(probes: list[Probe], sample: Sample, left_out: list[str]) -> Made:
+def _as_rows(probes: list[Probe], sample: Sample, left_out: list[str]) -> ProbeRows:
     """Each probe of one feature on each base row; categories and pairs on one, in turn."""
     rows, numbers = sample.rows, sample.numbers
     if not len(numbers):
-        return Made((), (), (f"all {len(probes):,} probes, as no row is answered alike",), rows, ())
+        return ProbeRows(
+            (), (), (f"all {len(probes):,} probes, as no row is answered alike",), rows, ()
+        )
     chosen = spread(len(numbers), BASES).tolist()
     room = MOST_BYTES // max(_row_bytes(rows), 1)
     singles = sum(probe.kind in EACH_BASE for probe in probes)
@@ -297,7 +299,7 @@ def _as_rows(probes: list[Probe], sample: Sample, left_out: list[str]) -> Made:
         places += each
     bases = {name: array[chosen] for name, array in rows.items()}
     from_rows = tuple(int(numbers[chosen[place]]) for place in places)
-    return Made(tuple(asked), from_rows, tuple(left_out), bases, tuple(places))
+    return ProbeRows(tuple(asked), from_rows, tuple(left_out), bases, tuple(places))
 
 
 def _of(

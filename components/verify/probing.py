@@ -40,7 +40,7 @@ from edgeline.artifacts import write_text
 from edgeline.artifacts.differences import difference
 from edgeline.artifacts.models import LABEL, PREDICTION
 from edgeline.components.verify.latency import last_line, signal_name
-from edgeline.components.verify.probes import ALL, CATEGORY, MISSED, PAIR, Made, Probe
+from edgeline.components.verify.probes import ALL, CATEGORY, MISSED, PAIR, Probe, ProbeRows
 from edgeline.errors import EdgelineError, first_line
 from edgeline.formats.dtypes import Array
 from edgeline.formats.quantisation import Quantisation
@@ -247,7 +247,7 @@ class Judge:
         return Asked(probe, row, _values(cloud), _values(edge), largest, changed, outcome, fault)
 
 
-def ask(made: Made, sides: Sides, judge: Judge, unproven: Sequence[str] = ()) -> Probing:
+def ask(made: ProbeRows, sides: Sides, judge: Judge, unproven: Sequence[str] = ()) -> Probing:
     """Put probes to both models; of a probe of several rows the worst answer stays.
 
     Args:
@@ -268,7 +268,7 @@ def ask(made: Made, sides: Sides, judge: Judge, unproven: Sequence[str] = ()) ->
     )
 
 
-def _put(made: Made, sides: Sides) -> tuple[dict[int, Any], dict[int, Any]]:
+def _put(made: ProbeRows, sides: Sides) -> tuple[dict[int, Any], dict[int, Any]]:
     """What each side answers, by row (see `Judge.asked`)."""
     from edgeline.components.verify.runtimes import pack
 

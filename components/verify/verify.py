@@ -27,7 +27,7 @@ from edgeline.components.verify.findings import Findings, Limits, Subject
 from edgeline.components.verify.latency import Latency, measure
 from edgeline.components.verify.malformed import Case
 from edgeline.components.verify.parity import Batch, Parity
-from edgeline.components.verify.probes import Sample, Seen
+from edgeline.components.verify.probes import Sample, SeenValues
 from edgeline.components.verify.probing import Judge, Sides, Tolerance
 from edgeline.errors import EdgelineError
 from edgeline.formats import quantisation
@@ -114,8 +114,8 @@ def verify(
         cases = malformed.examine(subject.path, trial, runtime)
         met, seen, ranges = (
             reference.Builder(),
-            Seen(features),
-            Seen(_transformed(original, edge, loaded)),
+            SeenValues(features),
+            SeenValues(_transformed(original, edge, loaded)),
         )
         found = parity.compare(
             _batches(rows, split, original, loaded, met, seen, ranges),
@@ -270,8 +270,8 @@ def _batches(
     original: Original,
     runtime: EdgeModel,
     met: reference.Builder,
-    seen: Seen,
-    ranges: Seen,
+    seen: SeenValues,
+    ranges: SeenValues,
 ) -> Iterator[Batch]:
     columns = [feature.name for feature in original.takes]
     for batch in examples.read_batches(rows, split, columns):

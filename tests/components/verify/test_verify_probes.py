@@ -7,7 +7,7 @@ import pytest
 
 from edgeline.artifacts.features import MISSING_INT, Feature
 from edgeline.components.verify import probes, probing
-from edgeline.components.verify.probes import Sample, Seen
+from edgeline.components.verify.probes import Sample, SeenValues
 from edgeline.components.verify.probing import Judge, Probing, Sides, Tolerance
 from edgeline.errors import EdgelineError
 from edgeline.formats import quantisation
@@ -22,7 +22,7 @@ FLOAT = Tolerance.of(1e-5, 0.0, quantisation.FLOAT, 0.0)
 
 
 def made(*features, rows=ROWS, **more):
-    seen = Seen(features)
+    seen = SeenValues(features)
     seen.add(rows)
     sample = Sample(rows, range(len(next(iter(rows.values())))))
     return probes.make(features, sample, seen, **more)
@@ -80,7 +80,7 @@ def test_what_is_never_missing_is_not_asked_so():
     assert missing == {"fare missing", "pay missing", "fare and pay missing"}
     with pytest.raises(EdgelineError, match="lists 'tip', but the model takes fare, hour"):
         probes.check_never_missing(["tip"], [FARE, HOUR])
-    seen = Seen([HOUR])
+    seen = SeenValues([HOUR])
     seen.add({"hour": np.int64([[1], [2]])})
     seen.add({"hour": np.int64([[3], [MISSING_INT]])})
     with pytest.raises(EdgelineError, match="lists 'hour', but row 3 of split eval has none"):
@@ -190,7 +190,7 @@ def test_where_no_row_is_answered_alike_nothing_is_asked():
     judge = Judge("regression", 0.5, FLOAT)
     assert judge.alike(answer(1.0), answer(1.000001)) == [0]
     assert judge.alike({**answer(1.0), "label": np.zeros(1)}, answer(2.0)) == []
-    seen = Seen([HOUR])
+    seen = SeenValues([HOUR])
     seen.add(ROWS)
     none = probes.make([HOUR], Sample(ROWS, range(4)).only([]), seen)
     assert not none.probes
