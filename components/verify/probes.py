@@ -6,8 +6,8 @@ A probe is a row of the split in which one feature, or two, hold something else:
 |--------------|-------------------------------------------------------------------------------|
 | each         | missing (see `edgeline.artifacts.features`); with each other one; all at once |
 | float32      | infinities, zeros, -1, a denormal, the split's smallest and largest, times 10 |
-| int64        | 0, -1, beyond the split's smallest and largest and times 10, beyond 31 and 32 |
-|              | bits, the largest                                                             |
+| int64        | 0, -1, the split's smallest and largest, one beyond and times 10, beyond 31   |
+|              | and 32 bits, the largest                                                      |
 | string       | a value that is nowhere, very long, not ASCII, not UTF-8                      |
 | with few     | each value of the split and of the vocabularies in the model that share one   |
 | a list       | the same in each place, and its first value missing                           |
@@ -43,6 +43,7 @@ MOST_BYTES = 256_000_000  # of all rows; beyond it each probe is made of one row
 MISSED, VALUE, CATEGORY, PAIR, ALL, PICTURE, RANGE = (
     "missing", "value", "category", "pair", "all", "picture", "range",
 )  # fmt: skip
+ENDS = (" (smallest)", " (largest)")
 EACH_BASE = (MISSED, VALUE, ALL, RANGE)  # the others are asked on one row, in turn
 
 Arrays = Mapping[str, Array]
@@ -57,7 +58,8 @@ class Probe:
         features: whose values are replaced.
         what: by what, in words.
         values: for each of the features; one for all places of it, or one for each channel.
-        beyond: whether the split holds nothing as small or as large.
+        beyond: whether the split holds hardly anything as small or as large: it is one of its ends
+            or beyond. What is asked as one of few values is not.
         first: whether only the first place of a list is replaced.
     """
 
@@ -319,7 +321,7 @@ def _of(
         first = _missing(MISSED, [feature])
         yield Probe(MISSED, (name,), "missing in its first place", first.values, first=True)
     for what, value in _VALUES[feature.dtype](column):
-        beyond = not isinstance(value, bytes) and not _within(value, column)
+        beyond = what.endswith(ENDS) or not (isinstance(value, bytes) or _within(value, column))
         yield Probe(VALUE, (name,), what, (value,), beyond)
     if feature.dtype == "float32":
         return
@@ -358,7 +360,7 @@ def _floats(column: Column) -> Iterator[tuple[str, float]]:
         ("", math.inf), ("", -math.inf), ("", 0.0), ("", -0.0), ("", -1.0), (" (denormal)", 1e-45),
     ]  # fmt: skip
     if least is not None and largest is not None:
-        named += [(" (smallest)", least), (" (largest)", largest)]
+        named += list(zip(ENDS, (least, largest), strict=True))
         named += [(" (smallest x 10)", 10.0 * least), (" (largest x 10)", 10.0 * largest)]
     for note, given in named:
         with np.errstate(over="ignore"):
@@ -371,6 +373,7 @@ def _integers(column: Column) -> Iterator[tuple[str, int]]:
     named: list[tuple[str, int]] = [("", 0), ("", -1)]
     if column.least is not None and column.largest is not None:
         least, largest = int(column.least), int(column.largest)
+        named += list(zip(ENDS, (least, largest), strict=True))
         named += [(" (below the smallest)", least - 1), (" (above the largest)", largest + 1)]
         named += [(" (smallest x 10)", 10 * least), (" (largest x 10)", 10 * largest)]
         # what keeps the low 32 bits alone takes these for a value of the split

@@ -14,12 +14,12 @@ What counts against a model:
 |              | of any row of the split or the quantisation's            | judge              |
 |              | `device_difference`, and only within the split's range   |                    |
 
-A network of integers saturates beyond the range that it was calibrated with, and a missing value
-or a category has a place within: so what lies beyond the split's smallest and largest value is
-shown, and does not count for it. NaN on one side only is an infinite difference. An edge model that
-answers what the original refuses, one that refuses what the original answers, and one that crashes
-are at fault in any case. What an edge model's input cannot hold (NaN in uint8) no device can be
-asked: that is counted, and is no fault.
+A network of integers saturates beyond the range that it was calibrated with, which few rows of
+many reach, while a missing value or a category has a place within: so the split's smallest and
+largest number and what lies beyond them are shown, and do not count for it. NaN on one side only
+is an infinite difference. An edge model that answers what the original refuses, one that refuses
+what the original answers, and one that crashes are at fault in any case. What an edge model's
+input cannot hold (NaN in uint8) no device can be asked: that is counted, and is no fault.
 """
 
 from __future__ import annotations

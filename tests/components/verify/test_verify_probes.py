@@ -51,6 +51,9 @@ def test_numbers_are_asked_beyond_what_the_split_holds():
     beyond = {probe.words for probe in made(HOUR).probes if probe.beyond}
     assert "hour = 24 (above the largest)" in beyond
     assert not beyond & {"hour = 0", "hour = 7", "hour missing"}
+    ends = {probe.words for probe in made(FARE).probes if probe.beyond}
+    assert {"fare = 12 (largest)", "fare = 120 (largest x 10)", "fare = inf"} <= ends
+    assert not ends & {"fare = 0", "fare missing"}
 
 
 def test_words_are_asked_with_the_vocabulary_that_shares_one():
