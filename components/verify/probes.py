@@ -125,7 +125,7 @@ class ProbeRows:
 
 
 @dataclass
-class Column:
+class SeenColumn:
     """What the split holds of one feature.
 
     Attributes:
@@ -146,7 +146,7 @@ class SeenValues:
     """What a split holds of each feature, batch by batch."""
 
     def __init__(self, features: Sequence[Feature]) -> None:
-        self.columns = {feature.name: Column() for feature in features}
+        self.columns = {feature.name: SeenColumn() for feature in features}
         self._pictures = {feature.name for feature in features if is_picture(feature)}
         self._rows = 0
 
@@ -170,7 +170,7 @@ class SeenValues:
                     "leave it out of never_missing, and fill it in preprocessing_fn."
                 )
 
-    def _add(self, column: Column, array: Array, picture: bool) -> None:
+    def _add(self, column: SeenColumn, array: Array, picture: bool) -> None:
         gone = missing(array)
         if gone is not None and column.absent is None and gone.any():
             rows = gone.reshape(len(gone), -1).any(axis=1)
@@ -307,7 +307,7 @@ def _as_rows(probes: list[Probe], sample: Sample, left_out: list[str]) -> ProbeR
 def _of(
     feature: Feature,
     rows: Arrays,
-    column: Column,
+    column: SeenColumn,
     vocabularies: Sequence[Sequence[bytes]],
     left_out: list[str],
 ) -> Iterator[Probe]:
@@ -338,7 +338,7 @@ def _of(
         yield Probe(CATEGORY, (name,), f"= {shown(value)}", (value,))
 
 
-def _of_picture(feature: Feature, rows: Array, column: Column) -> Iterator[Probe]:
+def _of_picture(feature: Feature, rows: Array, column: SeenColumn) -> Iterator[Probe]:
     if column.least is None:
         return
     for what, value in (("smallest", column.least), ("largest", column.largest)):
@@ -353,7 +353,7 @@ def _missing(kind: str, features: Sequence[Feature]) -> Probe:
     return Probe(kind, names, "missing", tuple(MISSING[feature.dtype] for feature in features))
 
 
-def _floats(column: Column) -> Iterator[tuple[str, float]]:
+def _floats(column: SeenColumn) -> Iterator[tuple[str, float]]:
     least, largest = column.least, column.largest
     found: dict[bytes, tuple[str, float]] = {}
     named: list[tuple[str, float]] = [
@@ -369,7 +369,7 @@ def _floats(column: Column) -> Iterator[tuple[str, float]]:
     yield from found.values()
 
 
-def _integers(column: Column) -> Iterator[tuple[str, int]]:
+def _integers(column: SeenColumn) -> Iterator[tuple[str, int]]:
     named: list[tuple[str, int]] = [("", 0), ("", -1)]
     if column.least is not None and column.largest is not None:
         least, largest = int(column.least), int(column.largest)
@@ -386,7 +386,7 @@ def _integers(column: Column) -> Iterator[tuple[str, int]]:
     yield from ((what, value) for value, what in found.items())
 
 
-def _strings(_: Column) -> Iterator[tuple[str, bytes]]:
+def _strings(_: SeenColumn) -> Iterator[tuple[str, bytes]]:
     for note, value in (
         ("", b"no such category"),
         (" (10,000 letters)", b"x" * 10_000),
@@ -399,7 +399,7 @@ def _strings(_: Column) -> Iterator[tuple[str, bytes]]:
 _VALUES = {"float32": _floats, "int64": _integers, "string": _strings}
 
 
-def _within(value: object, column: Column) -> bool:
+def _within(value: object, column: SeenColumn) -> bool:
     if column.least is None or column.largest is None or not isinstance(value, (int, float)):
         return False
     return column.least <= value <= column.largest
