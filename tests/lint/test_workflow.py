@@ -24,7 +24,7 @@ NO_TARGETS = {"with_edge": {"targets": []}}
 LIMITS = {
     "taxi": 650_000,
     "tabular": 630_000,
-    "pretrained": 640_000,
+    "pretrained": 650_000,
     "vision": 900_000,
     "digits": 920_000,
 }
