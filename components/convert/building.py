@@ -19,6 +19,7 @@ from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
 from edgeline.artifacts.models import PREDICT_TRANSFORMED, SERVING, TRANSFORM
+from edgeline.artifacts.transformed import TRANSFORMED
 from edgeline.components.convert import (
     extremes,
     fallback,
@@ -31,6 +32,7 @@ from edgeline.components.convert import (
 )
 from edgeline.components.convert.built import Built
 from edgeline.components.convert.layer_errors import Layer
+from edgeline.components.convert.raw_form import RawForm
 from edgeline.components.convert.replay import Lowered
 from edgeline.components.convert.running import Arrays
 from edgeline.components.convert.settings import Settings
@@ -45,35 +47,27 @@ Tell = Callable[[str], None]
 
 
 class UnsupportedError(Exception):
-    """Operators that LiteRT lacks, by name, with their nodes and the inputs that they read."""
+    """Operators that LiteRT lacks, by name, with their nodes."""
 
-    def __init__(
-        self, operators: Mapping[str, Sequence[str]], reads: Mapping[str, Sequence[str]]
-    ) -> None:
+    def __init__(self, operators: Mapping[str, Sequence[str]]) -> None:
         super().__init__(", ".join(operators))
-        self.operators, self.reads = operators, reads
+        self.operators = operators
 
 
-def build(
-    tell: Tell,
-    signatures: Mapping[str, tf.types.experimental.ConcreteFunction],
-    settings: Settings,
-    rows: Arrays,
-    raw: bool,
-) -> Built:
+def build(tell: Tell, form: RawForm, settings: Settings, rows: Arrays) -> Built:
     """Build the model that `settings` ask for.
 
     Args:
         tell: is told what comes next, with the operators at hand.
-        signatures: of a loaded SavedModel; without TRANSFORM and PREDICT_TRANSFORMED it is a
-            network alone.
-        rows: what the model takes, [rows, ...] each.
-        raw: whether it takes raw features, or transformed ones.
+        form: what the model takes; its signatures, without TRANSFORM and PREDICT_TRANSFORMED, are
+            a network alone.
+        rows: raw features, [rows, ...] each.
 
     Raises:
         UnsupportedError: LiteRT lacks an operator.
         EdgelineError: a recipe is none, or `auto` has no labels.
     """
+    signatures, raw, given = form.signatures, form.takes != TRANSFORMED, form.feed(rows)
     transform, predict = None, signatures[SERVING]
     if signatures.keys() >= {TRANSFORM, PREDICT_TRANSFORMED}:
         transform = signatures[TRANSFORM] if raw else None
@@ -83,19 +77,19 @@ def build(
         whole = replay.lower(signature, settings.batch, raw=transform is not None)
         return Built(_litert(tell, whole, settings), whole.replaced, settings.quantisation)
     if settings.quantisation.maker == CONVERTER and not settings.integer:
-        return _weights(tell, transform, predict, settings, rows)
+        return _weights(tell, transform, predict, settings, given)
     # what is scaled before it is rounded to a step is rounded to the same step before
     scaled = settings.io != "float"
     front, network = replay.split(transform, predict, settings.batch, scaled)
-    head, taken = None, rows
+    head, taken = None, given
     if front is not None:
         # embeddings read integers, so they are in the front; their weights may be int8
         head = _litert(tell, front, replace(AS_FLOAT, quantisation=DYNAMIC))
-        taken = running.call(front.function, rows)
+        taken = running.call(front.function, given)
     lowered = Counter(front.replaced if front else {}) + Counter(network.replaced)
     parts = Parts(tell, head, _litert(tell, network, AS_FLOAT), taken, settings)
     if settings.quantisation == AUTO:
-        return _auto(parts, signatures, rows, raw, dict(lowered))
+        return _auto(parts, form, rows, dict(lowered))
     if settings.recipe:
         tail = parts.quantised(settings.recipe, ())
         layers = parts.layers(settings.recipe, tail)
@@ -103,6 +97,15 @@ def build(
         tail = _litert(tell, network, settings, taken, inputs="float" if head else settings.io)
         layers = layer_errors.measure(parts.network, tail, taken)
     return Built(parts.joined(tail), dict(lowered), settings.quantisation, layers)
+
+
+def attempt(tell: Tell, signature: tf.types.experimental.ConcreteFunction) -> None:
+    """Convert a signature that takes raw features, to see whether that can be.
+
+    Raises:
+        UnsupportedError: LiteRT lacks an operator.
+    """
+    _litert(tell, replay.lower(signature, raw=True), AS_FLOAT)
 
 
 @dataclass
@@ -155,16 +158,10 @@ class Parts:
         return self.quantised(recipes.named(recipe), kept, other)
 
 
-def _auto(
-    parts: Parts,
-    signatures: Mapping[str, tf.types.experimental.ConcreteFunction],
-    rows: Arrays,
-    raw: bool,
-    lowered: Mapping[str, int],
-) -> Built:
+def _auto(parts: Parts, form: RawForm, rows: Arrays, lowered: Mapping[str, int]) -> Built:
     assert parts.settings.limit is not None
     parts.tell("evaluating the trained model")
-    cloud, judged = judging.judge(signatures, parts.settings.limit, raw)
+    cloud, judged = judging.judge(form, parts.settings.limit)
 
     class Maker:
         def fits(self, row: Quantisation) -> bool:
@@ -181,7 +178,7 @@ def _auto(
         def model(self, row: Quantisation, kept: Sequence[str], spare: str) -> bytes:
             if row.floating:
                 how = Settings(row, batch=parts.settings.batch)
-                return build(parts.tell, signatures, how, rows, raw).model
+                return build(parts.tell, form, how, rows).model
             return parts.joined(parts.candidate(row.recipe, kept, spare))
 
     limit = parts.settings.limit.max_drop
@@ -260,8 +257,7 @@ def _litert(
             return extremes.with_infinities(model) if lowered.infinite else model
         except Exception as error:
             if operators := unsupported_operators(str(error), lowered.nodes):
-                reads = {name: replay.reads(lowered, name) for name in operators}
-                raise UnsupportedError(operators, reads) from error
+                raise UnsupportedError(operators) from error
             raise
 
 

@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
 from edgeline.artifacts.bundle import Signature
 from edgeline.artifacts.features import Feature
-from edgeline.artifacts.models import PREDICT_TRANSFORMED, SERVING, TRANSFORM
+from edgeline.artifacts.models import SERVING, TRANSFORM
 from edgeline.artifacts.transformed import TRANSFORMED
-from edgeline.components.convert import running
+from edgeline.components.convert import raw_form, running
 from edgeline.components.convert.built import Built
+from edgeline.components.convert.raw_form import Lack, Lacks
 from edgeline.components.convert.running import Arrays
 from edgeline.components.convert.settings import Settings
 
@@ -19,9 +20,8 @@ from edgeline.components.convert.settings import Settings
 class Conversion:
     """A converted model and what it answered beside the cloud's.
 
-    `unsupported` is not None where the transform could not be converted, or nothing at all
-    (then `built` is None): TensorFlow operators with the nodes that use them; `reads` has the
-    raw features that each of these operators is applied to.
+    `lacks` has the operators for which all or part of the transform could not be converted, or
+    nothing at all (then `built` is None). `takes` is one of `edgeline.artifacts.transformed`.
     `cloud` and `edge` are outputs by name on the representative rows.
     """
 
@@ -29,16 +29,15 @@ class Conversion:
     takes: str
     features: Sequence[Feature]
     signature: Signature | None
-    unsupported: Mapping[str, Sequence[str]] | None
     cloud: Arrays
     edge: Arrays
-    reads: Mapping[str, Sequence[str]] = field(default_factory=dict)
+    lacks: Lacks = field(default_factory=dict)
 
 
 def convert(
     tell: Callable[[str], None], saved_model: str, rows: Arrays, settings: Settings
 ) -> Conversion:
-    """Convert `serving_default`, or `predict_transformed` where the transform does not convert.
+    """Convert `serving_default`, with as much of the transform as converts (see `raw_form`).
 
     A SavedModel without these two others is a network alone, which takes what it is given.
 
@@ -60,27 +59,21 @@ def convert(
     tell("loading the SavedModel")
     signatures = (loaded := tf.saved_model.load(saved_model)).signatures
     cloud = running.call(signatures[SERVING], rows)
-    takes, unsupported, features = "raw", None, rows
-    reads: Mapping[str, Sequence[str]] = {}
-    try:
-        built = build(tell, signatures, settings, rows, raw=True)
-    except UnsupportedError as error:
-        if TRANSFORM not in signatures:
-            return Conversion(None, takes, [], None, error.operators, cloud, {})
-        takes, unsupported, reads = TRANSFORMED, error.operators, error.reads
-        features = running.call(signatures[TRANSFORM], rows)
+    form = raw_form.raw(signatures)
+    lacks: dict[str, Lack] = {}
+    while True:
         try:
-            built = build(tell, signatures, settings, features, raw=False)
+            built = build(tell, form, settings, rows)
+            break
         except UnsupportedError as error:
-            return Conversion(None, takes, [], None, error.operators, cloud, {})
+            if TRANSFORM not in signatures or form.takes == TRANSFORMED:
+                found = {name: Lack(nodes) for name, nodes in error.operators.items()}
+                return Conversion(None, form.takes, [], None, cloud, {}, found)
+            lacks |= raw_form.lacks(signatures[TRANSFORM], error.operators)
+            form = raw_form.without(signatures, form, lacks)
     tell("running the converted model")
-    edge = running.load(built.model)
-    running.answers(edge, {name: values[:1] for name, values in features.items()})
-    specs = signatures[SERVING if takes == "raw" else PREDICT_TRANSFORMED]
-    described = [
-        Feature(name, spec.dtype.name, tuple(spec.shape[1:]))
-        for name, spec in sorted(specs.structured_input_signature[1].items())
-    ]
-    answers = running.answers(edge, features)
+    edge, given = running.load(built.model), form.feed(rows)
+    running.answers(edge, {name: values[:1] for name, values in given.items()})
+    answers = running.answers(edge, given)
     del loaded  # until here the signatures lived on its variables
-    return Conversion(built, takes, described, edge.signature, unsupported, cloud, answers, reads)
+    return Conversion(built, form.takes, form.features, edge.signature, cloud, answers, lacks)

@@ -22,8 +22,7 @@ from edgeline.artifacts import (
 )
 from edgeline.artifacts.differences import Gap
 from edgeline.artifacts.features import Feature
-from edgeline.artifacts.transformed import Cause
-from edgeline.components.convert import conversion, fallback, litert_file, report
+from edgeline.components.convert import conversion, fallback, litert_file, raw_form, report
 from edgeline.components.convert.built import Built
 from edgeline.components.convert.settings import Limit, Settings, checked_settings
 from edgeline.errors import EdgelineError
@@ -33,10 +32,6 @@ from edgeline.formats.quantisation import AUTO, Quantisation
 from edgeline.runtimes import child
 
 FEWEST_ROWS = 20
-ADVICE = {  # by the beginning of an operator's name
-    "StringToHashBucket": "give compute_and_apply_vocabulary one out-of-vocabulary bucket",
-    "TensorList": "set batch to 1, or give the recurrent layers unroll=True",
-}
 
 
 @dataclass(frozen=True)
@@ -66,8 +61,10 @@ def convert(
     """Convert a `model/v1` folder, or an imported float LiteRT file, to an `edge_model/v1` folder.
 
     The tf.Transform graph goes into the model. Where LiteRT lacks one of its operators and no
-    exact equivalent is known (see `lowering`), the edge model takes transformed features and
-    its metadata says why (`because`). An imported file is quantised as it is (see `litert_file`).
+    exact equivalent is known (see `lowering`), the edge model takes the features that it has a
+    part in as the transform gives them (see `raw_form`), and its metadata says why (`because`);
+    where the trained model's metadata has `require_raw` it is not made. An imported file is
+    quantised as it is (see `litert_file`).
 
     Args:
         model_path: the trained model, or the `edge_model/v1` folder of an imported float LiteRT
@@ -93,8 +90,9 @@ def convert(
         decision_threshold: for auto, of a binary task.
 
     Raises:
-        EdgelineError: a parameter or input is unfit, an operator of the network does not
-            convert, the converter crashes, or the float model differs from the cloud's.
+        EdgelineError: a parameter or input is unfit, an operator of the network (or, where raw
+            features are required, of the transform) does not convert, the converter crashes, or
+            the float model differs from the cloud's.
     """
     trained, settings = _read(model_path, checked_settings(quantisation, io, batch, per_channel))
     raw = artifacts.read(examples_path, examples.SCHEMA)
@@ -172,13 +170,16 @@ def _convert(
     built = result.built
     if built is None or result.signature is None:
         raise EdgelineError(
-            f"The network of {trained.path} uses {_named(result.unsupported)}, which LiteRT lacks: "
-            f"{_advice(result.unsupported, 'build the model without it')}."
+            f"The network of {trained.path} uses {raw_form.named(result.lacks)}, which LiteRT "
+            f"lacks: {raw_form.advice(result.lacks, 'build the model without it')}."
         )
+    if result.lacks and trained.metadata.get("require_raw"):
+        raise EdgelineError(raw_form.refusal(result.lacks, "require_raw of train"))
     gaps = _gaps(result)
     _check(gaps, built.quantisation, trained.path)
     source_size = trained.metadata.get("size", trained.size)  # of an imported file itself
-    causes = _causes(result, trained)
+    causes = transformed.causes(trained.metadata)  # of an imported file
+    causes = raw_form.causes(result.takes, result.lacks) or causes
     metadata: dict[str, Any] = {
         "edgeline_schema": models.EDGE_SCHEMA,
         "features": [feature.to_json() for feature in result.features],
@@ -189,7 +190,7 @@ def _convert(
         "per_channel": settings.per_channel,
         "recipe": [dict(rule) for rule in settings.recipe],
         "takes": result.takes,
-        "because": _because(result.unsupported) or trained.metadata.get("because"),
+        "because": _because(result) or trained.metadata.get("because"),
         "lowered": dict(sorted(built.lowered.items())),
         transformed.KEY: [cause.to_json() for cause in causes],
         "difference": {name: asdict(found) for name, found in gaps.items()},
@@ -335,42 +336,19 @@ def _check(gaps: Mapping[str, Gap], quantisation: Quantisation, model: Path) -> 
             )
 
 
-def _causes(result: conversion.Conversion, trained: Artifact) -> list[Cause]:
-    """Why an edge model takes transformed features, as fields; an imported file knows it."""
-    if not result.unsupported:
-        return transformed.causes(trained.metadata)
-    return [Cause(tuple(result.reads.get(name, ())), name) for name in sorted(result.unsupported)]
-
-
-def _because(unsupported: Mapping[str, Sequence[str]] | None) -> str | None:
+def _because(result: conversion.Conversion) -> str | None:
     """Why an edge model takes transformed features, in a sentence."""
-    if not unsupported:
+    if not result.lacks:
         return None
-    advice = _advice(
-        unsupported,
+    advice = raw_form.advice(
+        result.lacks,
         "replace it in preprocessing_fn, or transform the features before they are sent",
     )
+    outside = [repr(f.transformed) for f in result.features if f.transformed]
+    takes = f"{', '.join(outside)} transformed" if outside else "transformed features"
     return (
-        f"The transform uses {_named(unsupported)}, for which LiteRT has no exact equivalent, "
-        f"so this edge model takes transformed features; to give it raw features, {advice}."
-    )
-
-
-def _advice(unsupported: Mapping[str, Sequence[str]] | None, otherwise: str) -> str:
-    return next(
-        (
-            advice
-            for beginning, advice in ADVICE.items()
-            if any(name.startswith(beginning) for name in unsupported or {})
-        ),
-        otherwise,
-    )
-
-
-def _named(unsupported: Mapping[str, Sequence[str]] | None) -> str:
-    return ", ".join(
-        f"{name} (node {nodes[0]})" if nodes else name
-        for name, nodes in sorted((unsupported or {}).items())
+        f"The transform uses {raw_form.named(result.lacks)}, for which LiteRT has no exact "
+        f"equivalent, so this edge model takes {takes}; to give it raw features, {advice}."
     )
 
 

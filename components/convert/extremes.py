@@ -19,7 +19,7 @@ import numpy as np
 import tensorflow as tf
 from ai_edge_litert import schema_py_generated as schema
 
-from edgeline.components.convert.lowering import Lowering
+from edgeline.components.convert.lowering import LOWERINGS, Lowering, Value
 from edgeline.formats.packing import packed
 
 SMALLEST_NORMAL = float(np.finfo(np.float32).tiny)
@@ -109,8 +109,10 @@ def _one_hot(operator: tf.Operation, x: tf.Tensor, depth: tf.Tensor, on: Any, of
     return tf.one_hot(_index(x, int(size)), depth, on, off, operator.get_attr("axis"))
 
 
-def _equal(_: tf.Operation, x: tf.Tensor, y: tf.Tensor) -> Any:
+def _equal(operator: tf.Operation, x: Value, y: Value) -> Any:
     """The converter makes `one_hot` of a comparison with 0, 1, 2 and so on."""
+    if not (isinstance(x, tf.Tensor) and isinstance(y, tf.Tensor)):
+        return LOWERINGS["Equal"](operator, x, y)
     if x.dtype != tf.int64:
         return None
     for one, other in ((x, y), (y, x)):

@@ -10,6 +10,7 @@ from edgeline.artifacts import examples, models
 from edgeline.artifacts.features import Feature, to_numpy
 from edgeline.components.convert import running
 from edgeline.components.convert.fallback import MetricValues
+from edgeline.components.convert.raw_form import RawForm
 from edgeline.components.convert.settings import Limit
 from edgeline.errors import EdgelineError
 from edgeline.runtimes import metrics
@@ -19,14 +20,13 @@ if TYPE_CHECKING:
 
 
 def judge(
-    signatures: Mapping[str, tf.types.experimental.ConcreteFunction], limit: Limit, raw: bool
+    form: RawForm, limit: Limit
 ) -> tuple[MetricValues, Callable[[bytes], tuple[MetricValues, float]]]:
     """The cloud model's metrics, and a function that judges an edge model beside them.
 
     Args:
-        signatures: of the loaded SavedModel.
+        form: what edge models take, with the signatures of the loaded SavedModel.
         limit: says which rows.
-        raw: whether edge models take raw features, or transformed ones.
 
     Returns:
         The function takes a LiteRT model and gives its metrics and the largest drop of any.
@@ -35,7 +35,7 @@ def judge(
         EdgelineError: the split has no rows, or there are no labels to judge by.
     """
     cloud = metrics.metric(limit.task, limit.threshold)
-    for _, answer in _batches(signatures, limit):
+    for _, answer in _batches(form.signatures, limit):
         cloud.add(_prediction(answer), answer[models.LABEL].reshape(-1))
     wanted = cloud.result()
     if not any(value is not None and value == value for value in wanted.values()):
@@ -46,9 +46,8 @@ def judge(
 
     def judged(model: bytes) -> tuple[MetricValues, float]:
         edge, counted = running.load(model), metrics.metric(limit.task, limit.threshold)
-        for features, answer in _batches(signatures, limit):
-            given = features if raw else running.call(signatures[models.TRANSFORM], features)
-            prediction = _prediction(running.answers(edge, given))
+        for features, answer in _batches(form.signatures, limit):
+            prediction = _prediction(running.answers(edge, form.feed(features)))
             counted.add(prediction, answer[models.LABEL].reshape(-1))
         found = counted.result()
         drops = [metrics.drop(name, wanted[name], found[name]) for name in wanted]

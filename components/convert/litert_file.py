@@ -101,4 +101,4 @@ def convert(
     edge = running.load(built.model)
     takes, features = model.metadata["takes"], models.raw_features(model)
     after = running.answers(edge, fed)
-    return Conversion(built, takes, features, edge.signature, None, before, after)
+    return Conversion(built, takes, features, edge.signature, before, after)

@@ -177,6 +177,22 @@ def _select(operator: tf.Operation, condition: tf.Tensor, then: Value, otherwise
     return Choice(condition, then, otherwise) if operator.outputs[0].dtype == tf.string else None
 
 
+def compared(compare: Callable[[Any, Any], tf.Tensor]) -> Lowering:
+    """A comparison of strings of which some are chosen: each that may be is compared."""
+
+    def answer(x: Value, y: Value) -> tf.Tensor:
+        if isinstance(x, Choice):
+            return tf.where(x.condition, answer(x.then, y), answer(x.otherwise, y))
+        if isinstance(y, Choice):
+            return answer(y, x)
+        return compare(materialised(x), materialised(y))
+
+    def lowering(_: tf.Operation, x: Value, y: Value) -> Value:
+        return answer(x, y) if isinstance(x, Choice) or isinstance(y, Choice) else None
+
+    return lowering
+
+
 def _as_string(operator: tf.Operation, number: tf.Tensor) -> Value:
     plain = operator.get_attr("width") == -1 and number.dtype in (tf.int32, tf.int64)
     return Decimal(number) if plain else None
@@ -240,10 +256,12 @@ LOWERINGS: dict[str, Lowering] = {
     "Abs": _absolute,
     "AsString": _as_string,
     "ClipByValue": _clip,
+    "Equal": compared(tf.equal),
     "ExpandDims": _reshape,
     "LookupTableFindV2": _find_in_table,
     "LookupTableSizeV2": _table_size,
     "LowerBound": _lower_bound,
+    "NotEqual": compared(tf.not_equal),
     "Reshape": _reshape,
     "Select": _select,
     "SelectV2": _select,

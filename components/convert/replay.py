@@ -13,7 +13,7 @@ saving and converting keep some twenty copies at once.
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -134,14 +134,42 @@ def split(
 
 def reads(lowered: Lowered, kind: str) -> list[str]:
     """The inputs that operators of a kind read, themselves or inside a loop, branch or call."""
-    graph = lowered.function.graph
-    bodies = {body.signature.name: body for body in graph.as_graph_def().library.function}
     read = [
         operator.inputs[place].op
-        for operator in graph.get_operations()
-        for place in _places(operator.node_def, len(operator.inputs), kind, bodies)
+        for operator, places in _using(lowered.function.graph, kind)
+        for place in places
     ]
     return sorted(lowered.inputs[name] for name in _ancestors(read, set()) & lowered.inputs.keys())
+
+
+def makes(lowered: Lowered, kind: str) -> list[str]:
+    """The outputs that operators of a kind have a part in, themselves or inside a loop or call."""
+    using = {operator.name for operator, _ in _using(lowered.function.graph, kind)}
+    return [name for name, made in _made(lowered).items() if made & using]
+
+
+def made_of(lowered: Lowered, outputs: Collection[str]) -> list[str]:
+    """The inputs that some outputs are made of."""
+    made = [before for name, before in _made(lowered).items() if name in outputs]
+    found = set().union(*made) & lowered.inputs.keys()
+    return sorted(lowered.inputs[name] for name in found)
+
+
+def _made(lowered: Lowered) -> dict[str, set[str]]:
+    """By output the names of all operators that it is made by."""
+    function = lowered.function
+    outputs = zip(sorted(function.structured_outputs), function.outputs, strict=True)
+    return {name: _ancestors([tensor.op], set()) for name, tensor in outputs}
+
+
+def _using(graph: tf.Graph, kind: str) -> list[tuple[tf.Operation, set[int]]]:
+    """Operators of a kind, and those with one inside, each with the inputs that these read."""
+    bodies = {body.signature.name: body for body in graph.as_graph_def().library.function}
+    found = [
+        (operator, _places(operator.node_def, len(operator.inputs), kind, bodies))
+        for operator in graph.get_operations()
+    ]
+    return [(operator, places) for operator, places in found if places or operator.type == kind]
 
 
 def _places(

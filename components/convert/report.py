@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from edgeline.artifacts import transformed
 from edgeline.artifacts.bundle import Signature, Tensor
 from edgeline.components.convert import candidates_report, layers_report
 from edgeline.components.convert.settings import Limit
@@ -30,13 +31,13 @@ def write(
     """Write sizes, difference, contract, layers and operators of an edge model as a page."""
     constants = sum(row.constants for row in operators)
     quantised = sum(row.quantised_constants for row in operators)
-    raw = metadata["takes"] == "raw"
+    raw = metadata["takes"] == transformed.RAW
     source, other = _source(metadata)
     largest = max((d["max"] for d in metadata["difference"].values()), default=0.0)
     facts = [
         report.Fact("edge model", report.size(metadata["size"])),
         report.Fact(source, report.size(metadata["source_size"])),
-        report.Fact("takes", f"{metadata['takes']} features", good=raw),
+        report.Fact("takes", transformed.words(metadata["takes"]), good=raw),
         report.Fact("quantisation", metadata["quantisation"]),
         report.Fact("constants quantised", f"{quantised / max(constants, 1):.0%}"),
         report.Fact(f"largest difference from {other}", report.number(float(largest), 2)),

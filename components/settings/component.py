@@ -59,6 +59,7 @@ def settings(
         ("rename", dict),
         ("representative_rows", int),
         ("require_mapped", float),
+        ("require_raw", bool),
         ("scaling", str),
         ("schema_uri", str),
         ("seed", int),

@@ -33,6 +33,16 @@ QuantisationName = Annotated[
 ]
 
 
+RequireRaw = Annotated[
+    bool,
+    Meta(
+        description="Whether a feature that no device can make of raw ones is refused before the "
+        "training; else it is sent to the model transformed.",
+        examples=[False],
+    ),
+]
+
+
 class Required(msgspec.Struct, frozen=True):
     """What every pipeline that publishes asks for."""
 
@@ -209,9 +219,10 @@ class ConvertedEdge(Edge, frozen=True):
     """What the edge model is, and how near it must be to the model that it was made of."""
 
     quantisation: QuantisationName = "float"
+    require_raw: RequireRaw = True
 
 
-class CompiledEdge(Edge, frozen=True):
+class IntegerEdge(Edge, frozen=True):
     """What the integer model is, what it is compiled for, and how near it must be to its model."""
 
     io: Annotated[
@@ -231,7 +242,13 @@ class CompiledEdge(Edge, frozen=True):
     ] = []
 
 
-class AnyEdge(CompiledEdge, frozen=True):
+class CompiledEdge(IntegerEdge, frozen=True):
+    """What the integer model is, what it is compiled for, and how near it must be to its model."""
+
+    require_raw: RequireRaw = True
+
+
+class AnyEdge(IntegerEdge, frozen=True):
     """What the edge models are, and how near they must be to the model that came."""
 
     quantisation: QuantisationName = "float"

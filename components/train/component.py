@@ -29,6 +29,7 @@ def train(
     optimisation: str = "",
     sparsity: float = 0.5,
     clusters: int = 16,
+    require_raw: bool = False,
 ):
     """Train the user's build_model and export it with the transform inside.
 
@@ -56,6 +57,8 @@ def train(
             epochs; build_model then gives a tf_keras model (import tf_keras as keras).
         sparsity: For pruning: the share of weights that becomes 0.
         clusters: For clustering: how many values the weights of a tensor share.
+        require_raw: Whether features that no edge model can make of raw ones are refused, before
+            the training; else it takes those transformed.
     """
     from edgeline.artifacts.metadata import record, record_metrics
     from edgeline.components.train.fitting import Fitting
@@ -83,6 +86,7 @@ def train(
         hyperparameters=hyperparameters,
         label_vocabulary=label_vocabulary,
         checkpoint_dir=checkpoint_dir,
+        require_raw=require_raw,
     )
     record(model, facts, "parameters", "epochs")
     record_metrics(training_metrics, facts["metrics"])

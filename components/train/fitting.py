@@ -98,7 +98,7 @@ def fit(
         tf.config.experimental.enable_op_determinism()  # a convolution's gradient is a race else
     label = next(column for column in columns if column.name == how.label)
     features = [column for column in columns if column is not label]
-    model = _build(module, features, hyperparameters)
+    model = build(module, features, hyperparameters)
     features = taken(model, features)
 
     steps_per_epoch = min(how.steps, how.steps_per_epoch or rows[how.train_split] // how.batch_size)
@@ -130,6 +130,36 @@ def fit(
     if how.patience and state.best != state.epoch:
         _load(model, _folder(checkpoints, state.best))
     return (optimising.strip(model, how.optimisation) if how.optimisation.kind else model), state
+
+
+def build(
+    module: str, columns: Sequence[Feature], hyperparameters: Mapping[str, object]
+) -> keras.Model:
+    """The user's network on some features, not yet trained.
+
+    Raises:
+        EdgelineError: `build_model` fails, or gives no compiled model.
+    """
+    import keras
+    import tensorflow as tf
+
+    specs = {
+        column.name: tf.TensorSpec([None, *column.shape], tf.dtypes.as_dtype(column.dtype))
+        for column in columns
+    }
+    build_model = user_code.function(user_code.load(module), "build_model")
+    try:
+        model = build_model(specs, dict(hyperparameters))
+    except Exception as error:
+        raise EdgelineError(user_code.describe(error, "build_model")) from error
+    legacy = optimising.is_legacy(model)
+    compiled = getattr(model, "_is_compiled" if legacy else "compiled", False)
+    if not (legacy or isinstance(model, keras.Model)) or not compiled:
+        raise EdgelineError(
+            f"build_model gave {type(model).__name__}, not a compiled Keras 3 or tf_keras model: "
+            "call model.compile(...) and return the model."
+        )
+    return model
 
 
 def taken(network: keras.Model, features: Sequence[Feature]) -> list[Feature]:
@@ -195,31 +225,6 @@ def _check_label(transformed: Artifact, columns: Sequence[Feature], how: Fitting
             f"The label {how.label!r} is {np.squeeze(first).tolist()} in every row of split "
             f"{how.train_split!r} after preprocessing_fn: there is nothing to learn from it."
         )
-
-
-def _build(
-    module: str, columns: Sequence[Feature], hyperparameters: Mapping[str, object]
-) -> keras.Model:
-    import keras
-    import tensorflow as tf
-
-    specs = {
-        column.name: tf.TensorSpec([None, *column.shape], tf.dtypes.as_dtype(column.dtype))
-        for column in columns
-    }
-    build_model = user_code.function(user_code.load(module), "build_model")
-    try:
-        model = build_model(specs, dict(hyperparameters))
-    except Exception as error:
-        raise EdgelineError(user_code.describe(error, "build_model")) from error
-    legacy = optimising.is_legacy(model)
-    compiled = getattr(model, "_is_compiled" if legacy else "compiled", False)
-    if not (legacy or isinstance(model, keras.Model)) or not compiled:
-        raise EdgelineError(
-            f"build_model gave {type(model).__name__}, not a compiled Keras 3 or tf_keras model: "
-            "call model.compile(...) and return the model."
-        )
-    return model
 
 
 def _fit_epoch(

@@ -13,6 +13,7 @@ from typing import Any
 from edgeline import artifacts, user_code
 from edgeline.artifacts import examples, models
 from edgeline.artifacts.features import Feature
+from edgeline.components.train import raw_features
 from edgeline.components.train.export import check_names, export
 from edgeline.components.train.fitting import Fitting, discard, fit
 from edgeline.components.train.judging import judge
@@ -35,6 +36,7 @@ def train(
     hyperparameters: Mapping[str, object] | None = None,
     label_vocabulary: str = "",
     checkpoint_dir: str = "",
+    require_raw: bool = False,
 ) -> dict[str, Any]:
     """Train, export and report.
 
@@ -50,13 +52,16 @@ def train(
         label_vocabulary: the `vocab_filename` of the label, whose entries are the class names.
         checkpoint_dir: a folder that outlives this process; a training that was killed
             goes on from its last epoch there. "" keeps checkpoints for this process only.
+        require_raw: whether a transform that LiteRT cannot have is refused, before the training;
+            `convert` then refuses what only shows there.
 
     Returns:
         The model's metadata; `metrics` are those of the trained model (see `judging.judge`), and
         what else Keras told of the last (or best) epoch.
 
     Raises:
-        EdgelineError: the inputs are damaged, a parameter is off, or the user's code fails.
+        EdgelineError: the inputs are damaged, a parameter is off, the user's code fails, or an
+            edge model of the transform could not take raw features and `require_raw` is set.
     """
     if task not in models.TASKS:
         raise EdgelineError(
@@ -68,6 +73,9 @@ def train(
     for output, needed in graph_artifact.metadata["dependencies"].items():
         check_names([output, *needed])
     given = whole(hyperparameters or {})
+    columns = [Feature.from_json(value) for value in transformed.metadata["features"]]
+    if require_raw:
+        raw_features.require(graph_artifact.path, module, columns, given, how.label)
     identity = {
         "transformed": transformed.digest,
         "module": hashlib.sha256(user_code.read_source(module)).hexdigest(),
@@ -83,7 +91,6 @@ def train(
         graph = SavedGraph(graph_artifact.path)
         with artifacts.writing(model_path, models.SCHEMA) as draft:
             raw = [Feature.from_json(value) for value in graph_artifact.metadata["features"]]
-            columns = [Feature.from_json(value) for value in transformed.metadata["features"]]
             served = export(network, graph, raw, columns, how.label, draft.path / "saved_model")
             (draft.path / "history.json").write_text(json.dumps(state.history, indent=1))
             kept = state.best if how.patience else state.epoch
@@ -98,6 +105,7 @@ def train(
                 "parameters": int(network.count_params()),
                 "metrics": _metrics(state.history, kept, judged),
                 "transform_digest": graph_artifact.digest,
+                "require_raw": require_raw,
             }
         write_report(training_report_path, network, state, draft.metadata, how)
         discard(checkpoints)

@@ -65,7 +65,8 @@ class Bundle:
 
     `version` is a positive whole number, as in TensorFlow Serving. `files` maps a
     POSIX path to `{"sha256": ..., "size": ...}`. `takes` is `raw` where the transform
-    is inside the model, else `transformed`. `evaluation` holds the metrics of
+    is inside the model, else `transformed`, or `mixed` where the features of which it is
+    outside say so themselves. `evaluation` holds the metrics of
     analyze and is empty where nobody evaluated the model, `verification` holds those of
     verify, `provenance` the pipeline, run, git commit and data digest that made it, the
     `origin` of a model that was imported, and why it takes no raw features (see

@@ -39,18 +39,27 @@ NUMPY_DTYPES: Mapping[str, Any] = {"float32": np.float32, "int64": np.int64, "st
 
 @dataclass(frozen=True)
 class Feature:
-    """One raw input: name, dtype (float32, int64 or string) and shape without the batch."""
+    """One input: name, dtype (float32, int64 or string for a raw one) and shape without the batch.
+
+    `transformed` is the output of the transform that the input is, where a model takes some of
+    these beside raw features; else it is "".
+    """
 
     name: str
     dtype: str
     shape: tuple[int, ...] = (1,)
+    transformed: str = ""
 
     def to_json(self) -> dict[str, Any]:
-        return {**asdict(self), "shape": list(self.shape)}
+        told = {**asdict(self), "shape": list(self.shape)}
+        if not self.transformed:
+            del told["transformed"]
+        return told
 
     @classmethod
     def from_json(cls, value: Mapping[str, Any]) -> Feature:
-        return cls(value["name"], value["dtype"], tuple(value["shape"]))
+        transformed = value.get("transformed", "")
+        return cls(value["name"], value["dtype"], tuple(value["shape"]), transformed)
 
 
 def from_arrow_schema(schema: pa.Schema) -> list[Feature]:

@@ -13,15 +13,16 @@ tensors.
 
 Metadata: `features` (raw inputs of `serving_default`, as `Feature.to_json`), `task`
 (`binary_classification`, `multiclass_classification` or `regression`), `label`,
-`hyperparameters`, `labels` (class names or null), `transform_digest`.
+`hyperparameters`, `labels` (class names or null), `transform_digest`, `require_raw` (whether an
+edge model of it must take raw features).
 
 For a binary task `prediction` is the probability of the positive class, [batch, 1]; for a
 multiclass task the probabilities, [batch, classes], and `label` the class index, int64.
 
 `edge_model/v1` holds `model.tflite`, `signature.json` (see `edgeline.artifacts.bundle.Signature`),
 `operators.json` and, where there are class names, `labels.txt`, one a line.
-Metadata: `features` (what it takes), `task`, `labels`, `quantisation`, `takes` (`raw` or
-`transformed`), `because` (why not raw, or null), the same as fields (see
+Metadata: `features` (what it takes), `task`, `labels`, `quantisation`, `takes` (`raw`,
+`transformed` or `mixed`), `because` (why not raw, or null), the same as fields (see
 `edgeline.artifacts.transformed`), and what `convert` measured with `model_digest`, the digest of
 the model that it was made of. `onnx_model/v1` holds the same of `model.onnx`, with `opset` and a
 count of its operators.

@@ -23,7 +23,7 @@ from typing import Any
 import numpy as np
 
 from edgeline import artifacts
-from edgeline.artifacts import Artifact, models, pixels
+from edgeline.artifacts import Artifact, models, pixels, transformed
 from edgeline.artifacts.bundle import Signature, Tensor
 from edgeline.artifacts.features import Feature
 from edgeline.artifacts.transformed import Cause
@@ -166,10 +166,23 @@ def _prepared(array: Array, tensor: Tensor) -> Array:
 def _trained(model: Artifact, edge: Artifact | None) -> Original:
     evaluate, takes = models.load_signature(model, models.EVALUATE)
     feed: Feed = dict
-    if edge is not None and edge.metadata["takes"] != "raw":
-        feed, _ = models.load_signature(model, models.TRANSFORM)
+    if edge is not None and edge.metadata["takes"] != transformed.RAW:
+        transform, _ = models.load_signature(model, models.TRANSFORM)
+        feed = _feed(transform, models.raw_features(edge))
     labelled = bool(model.metadata.get("label"))
     return Original(model, takes, evaluate, feed, "the cloud model", "in the cloud", labelled)
+
+
+def _feed(transform: Feed, taken: Sequence[Feature]) -> Feed:
+    """Raw features to those that an edge model takes, all or some of them transformed."""
+    if not any(feature.transformed for feature in taken):
+        return transform
+
+    def feed(raw: models.Arrays) -> models.Arrays:
+        made = transform(raw)
+        return {f.name: made[f.transformed] if f.transformed else raw[f.name] for f in taken}
+
+    return feed
 
 
 def _imported(model: Artifact) -> Original:

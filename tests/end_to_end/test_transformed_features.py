@@ -18,12 +18,12 @@ from running import Running
 
 MODULE = Path(__file__).with_name("hour_module.py")
 SENTENCE = (
-    "The model takes transformed features instead of raw ones, because LiteRT lacks "
+    "The model takes feature 'hour' transformed and all others raw, because LiteRT lacks "
     "StringToNumber and Substr, which the transform applies to feature 'pickup': whoever asks for "
-    "a prediction has to transform the features first."
+    "a prediction has to transform these first."
 )
 CAUSES = [
-    {"features": ["pickup"], "operator": operator, "reason": ""}
+    {"features": ["pickup"], "operator": operator, "reason": "", "makes": ["hour"]}
     for operator in ("StringToNumber", "Substr")
 ]
 
@@ -44,7 +44,7 @@ def hours(tmp_path_factory: pytest.TempPathFactory) -> Finished:
         *("run", "tabular", "--module", str(MODULE)),
         *("--set", "data=trips.csv", "--set", "label=late", "--set", "model_name=trips"),
         *("--set", "task=binary_classification", "--set", "destination=models"),
-        *("--set", "steps=40", "--set", "batch_size=16"),
+        *("--set", "steps=40", "--set", "batch_size=16", "--set", "require_raw=false"),
     )
 
 
@@ -64,9 +64,14 @@ def test_the_edge_model_and_the_manifest_have_it_as_fields(
     hours: Finished, published: Path
 ) -> None:
     edge = facts_of(hours.record["tasks"]["convert"]["outputs"]["edge_model"]["uri"])
-    assert edge["takes"] == "transformed"
+    assert edge["takes"] == "mixed"
     assert edge["transformed_because"] == CAUSES
-    assert bundle.read(published).provenance["transformed_because"] == CAUSES
+    manifest = bundle.read(published)
+    assert manifest.provenance["transformed_because"] == CAUSES
+    assert [(each.name, each.transformed) for each in manifest.features] == [
+        ("hour", "hour"),
+        ("miles", ""),
+    ]
 
 
 def test_verify_says_it(hours: Finished, published: Path) -> None:
@@ -75,7 +80,7 @@ def test_verify_says_it(hours: Finished, published: Path) -> None:
     assert SENTENCE in " ".join(told.output.split())
     told = edgeline(hours.folder, "verify", str(published), "--json")
     found, _ = json.JSONDecoder().raw_decode(told.output)  # before what stderr holds
-    assert found["takes"] == "transformed"
+    assert found["takes"] == "mixed"
     assert found["transformed"] == SENTENCE
     assert found["transformed_because"] == CAUSES
 
@@ -100,4 +105,16 @@ def test_the_server_says_it_at_load_and_in_its_metadata(published: Path) -> None
     finally:
         _, log = server.stop()
     assert log.count(SENTENCE) == 1
-    assert "trips 1: The model takes transformed features" in log
+    assert "trips 1: The model takes feature 'hour' transformed" in log
+
+
+def test_the_server_fills_a_missing_raw_feature_and_asks_for_the_other(published: Path) -> None:
+    server = Running(published.parents[1], "--poll=0")
+    ask = "/v1/models/trips:predict"
+    try:
+        whole = {"instances": [{"hour": [0.5], "miles": [None]}]}
+        assert server.ask("POST", ask, whole)[0] == 200
+        status, refused = server.ask("POST", ask, {"instances": [{"hour": [None], "miles": [1]}]})
+        assert status == 400 and "hour" in refused["error"]
+    finally:
+        server.stop()

@@ -29,8 +29,9 @@ Observer = Callable[[Mapping[str, Array], Arrays], None]
 class Description:
     """What a client may know of a model.
 
-    `device` is `cpu` or `edgetpu`; `note` says why it is not what the bundle wanted. `reference`
-    is what the model met in training. `loops` says that some input may keep it running for ever.
+    `takes` is `raw`, `transformed` or `mixed`, as its bundle says. `device` is `cpu` or `edgetpu`;
+    `note` says why it is not what the bundle wanted. `reference` is what the model met in training.
+    `loops` says that some input may keep it running for ever.
     """
 
     name: str
@@ -48,6 +49,13 @@ class Description:
     def not_evaluated(self) -> bool:
         """Whether its bundle says that nobody has evaluated it; a bare model says nothing."""
         return self.bundle is not None and not self.bundle.evaluated
+
+    def takes_of(self, name: str) -> str:
+        """What an input takes, `raw` or `transformed`: they differ in a bundle that takes both."""
+        if self.takes != transformed.MIXED or self.bundle is None:
+            return self.takes
+        given = {f.name for f in self.bundle.features if f.transformed}
+        return transformed.TRANSFORMED if name in given else transformed.RAW
 
     @property
     def transformed(self) -> str:

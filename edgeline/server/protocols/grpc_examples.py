@@ -13,6 +13,7 @@ import numpy as np
 
 from edgeline.artifacts.bundle import Tensor
 from edgeline.artifacts.features import MISSING
+from edgeline.artifacts.transformed import RAW
 from edgeline.formats.dtypes import BY_NAME, Array
 from edgeline.server.access import PREDICTION
 from edgeline.server.app import GrpcMethod
@@ -158,8 +159,10 @@ def _arrays(given: Mapping[str, Any], description: Description) -> dict[str, Arr
         if clash := features.keys() & context.keys():
             raise invalid(f"Feature {min(clash)[:100]!r} is in the context and in example {place}.")
         rows.append({**context, **features})
-    raw = description.takes == "raw"
-    return {tensor.name: _column(rows, tensor, raw) for tensor in description.signature.inputs}
+    return {
+        tensor.name: _column(rows, tensor, description.takes_of(tensor.name) == RAW)
+        for tensor in description.signature.inputs
+    }
 
 
 def _features(example: Mapping[str, Any]) -> dict[str, object]:

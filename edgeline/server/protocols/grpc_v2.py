@@ -204,7 +204,7 @@ def _inputs(asked: Mapping[str, Any], description: Description) -> dict[str, Arr
             arrays[name] = _from_contents(entry, datatype, shape, name)
         if encoded:
             files = arrays[name].reshape(-1)
-            arrays[name] = pictures.decode(files, tensors[name], description.takes)
+            arrays[name] = pictures.decode(files, tensors[name], description.takes_of(name))
     return arrays
 
 

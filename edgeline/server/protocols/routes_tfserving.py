@@ -13,6 +13,7 @@ import numpy as np
 
 from edgeline.artifacts import pixels
 from edgeline.artifacts.bundle import Tensor
+from edgeline.artifacts.transformed import RAW
 from edgeline.formats.dtypes import BY_NAME, Array
 from edgeline.server.access import METADATA, MODEL_HEALTH, PREDICTION
 from edgeline.server.digits import whole
@@ -273,8 +274,9 @@ def _array(value: object, tensor: Tensor, description: Description) -> Array:
         value = [item.as_list() if isinstance(item, Large) else item for item in value]
     if pixels.takes_images(tensor) and _is_b64(value):
         files = to_array(value, "string", f"Input {tensor.name!r}").reshape(-1)
-        return pictures.decode(files, tensor, description.takes)
-    array = to_array(value, tensor.dtype, f"Input {tensor.name!r}", description.takes == "raw")
+        return pictures.decode(files, tensor, description.takes_of(tensor.name))
+    raw = description.takes_of(tensor.name) == RAW
+    array = to_array(value, tensor.dtype, f"Input {tensor.name!r}", raw)
     return array if array.ndim else array.reshape(1)
 
 

@@ -13,6 +13,7 @@ import numpy as np
 
 from edgeline.artifacts import pixels
 from edgeline.artifacts.bundle import Tensor
+from edgeline.artifacts.transformed import RAW
 from edgeline.formats.dtypes import BY_NAME, BY_V2, Array, v2_of
 from edgeline.server.digits import whole
 from edgeline.server.errors import invalid, shown
@@ -140,7 +141,7 @@ def _inputs(
             raise invalid(f"Input {name[:100]!r} has no data.")
         if encoded:
             files = arrays[name].reshape(-1)
-            arrays[name] = pictures.decode(files, tensors[name], description.takes)
+            arrays[name] = pictures.decode(files, tensors[name], description.takes_of(name))
     if place != len(binary):
         raise invalid(f"The body has {len(binary) - place} bytes after its last tensor.")
     return arrays
@@ -152,7 +153,7 @@ def _from_json(
     if datatype == "FP16":
         raise invalid(f"Input {name!r} is FP16, which has no JSON form: send it as binary data.")
     what = f"Input {name!r}"
-    raw = description.takes == "raw"
+    raw = description.takes_of(name) == RAW
     array = to_array(value, BY_V2[datatype].name, what, raw)
     if list(array.shape) == shape:
         return array

@@ -8,7 +8,7 @@ import tempfile
 import numpy as np
 import tensorflow as tf
 
-from edgeline.components.convert import building, running
+from edgeline.components.convert import building, raw_form, running
 from edgeline.components.convert.settings import Settings
 
 # missing, infinite, zeros, small and large ones, around the bounds of integers; [rows, 1]
@@ -183,8 +183,7 @@ def both(functions, values, raw=False):
         tf.saved_model.save(module, folder, signatures=signatures)
         loaded = tf.saved_model.load(folder)
         cloud = running.call(loaded.signatures["serving_default"], {"x": values})
-        built = building.build(
-            lambda _: None, loaded.signatures, Settings("float"), {"x": values}, raw=True
-        )
+        form = raw_form.raw(loaded.signatures)
+        built = building.build(lambda _: None, form, Settings("float"), {"x": values})
         edge = running.answers(running.load(built.model), {"x": values})
     return {name: (np.asarray(cloud[key]), np.asarray(edge[key])) for key, name in names.items()}

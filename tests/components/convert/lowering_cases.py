@@ -136,6 +136,12 @@ CASES = {
     "Reshape": (
         keeping(DECIMALS, lambda x: DECIMALS(tf.reshape(tf.strings.as_string(x), [-1]))),
         tf.int64),
+    "Equal": (
+        lambda x: tf.cast(tf.equal(tf.where(tf.equal(x, ""), "red", x), "red"), tf.int64),
+        tf.string),
+    "NotEqual": (
+        lambda x: tf.cast(tf.not_equal("7", tf.where(tf.equal(x, ""), x, tf.where(
+            tf.equal(x, "red"), "7", x))), tf.int64), tf.string),
     "Abs": (tf.abs, tf.int64),
     "Sign": (tf.sign, tf.int64),
     "ClipByValue": (

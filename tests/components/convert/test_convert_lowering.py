@@ -28,6 +28,8 @@ CASES = (
     "Squeeze",
     "ExpandDims",
     "Reshape",
+    "Equal",
+    "NotEqual",
     "Abs",
     "Sign",
     "ClipByValue",

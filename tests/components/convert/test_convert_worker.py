@@ -13,6 +13,7 @@ import pytest
 
 from edgeline import artifacts
 from edgeline.artifacts import batches, models
+from edgeline.artifacts.transformed import sentence
 from edgeline.components.convert.convert import convert
 from edgeline.errors import EdgelineError
 from edgeline.runtimes import child, interpreter, limits
@@ -40,7 +41,7 @@ def data(tmp_path):
     return tmp_path / "examples"
 
 
-def save(folder, transform, network=None, kept=None, labels=None):
+def save(folder, transform, network=None, kept=None, **facts):
     """A `model/v1` of a transform and a network on its features."""
     import tensorflow as tf
 
@@ -89,7 +90,7 @@ def save(folder, transform, network=None, kept=None, labels=None):
                 {"name": name, "dtype": spec.dtype.name, "shape": [1]} for name, spec in raw.items()
             ],
             task="binary_classification",
-            labels=labels,
+            **facts,
         )
     return folder
 
@@ -117,26 +118,68 @@ def run(model, data, **parameters):
 
 @pytest.mark.usefixtures("in_this_process")
 @pytest.mark.parametrize("quantisation", ["float", "int8", "int16x8"])
-def test_several_buckets_leave_the_transform_outside(data, tmp_path, quantisation):
+def test_several_buckets_leave_one_feature_outside(data, tmp_path, quantisation):
+    import tensorflow as tf
+
     table = vocabulary(3)
     model = save(
         tmp_path / "model", lambda x: {**fill(x), "word": table.lookup(x["word"])}, kept=table
     )
     done = run(model, data, quantisation=quantisation).metadata
-    assert done["takes"] == "transformed"
-    assert [feature["dtype"] for feature in done["features"]] == ["int64", "float32", "int64"]
+    assert done["takes"] == "mixed"
+    assert done["features"] == [
+        {"name": "count", "dtype": "int64", "shape": [1]},
+        {"name": "size", "dtype": "float32", "shape": [1]},
+        {"name": "word", "dtype": "int64", "shape": [1], "transformed": "word"},
+    ]
     assert "StringToHashBucketFast (node " in done["because"]
+    assert "takes 'word' transformed" in done["because"]
     assert "one out-of-vocabulary bucket" in done["because"]
     assert "StringToHashBucketFast" in (tmp_path / "r.html").read_text()
-    edge = interpreter.load(tmp_path / "edge" / "model.tflite")
-    answer = edge(
-        {
-            "count": np.array([[3]], np.int64),
-            "size": np.array([[0.5]], np.float32),
-            "word": np.array([[1]], np.int64),
-        }
+    assert sentence(done["takes"], done) == (
+        "The model takes feature 'word' transformed and all others raw, because LiteRT lacks "
+        "StringToHashBucketFast, which the transform applies to feature 'word': whoever asks for a "
+        "prediction has to transform these first."
     )
-    assert answer["prediction"].shape == (1, 1)
+    edge = interpreter.load(tmp_path / "edge" / "model.tflite")
+    raw = {"count": np.array([[3]], np.int64), "size": np.array([[np.nan]], np.float32)}
+    answer = edge({**raw, "word": np.array([[1]], np.int64)})  # the missing size is filled inside
+    serve = tf.saved_model.load(str(model / "saved_model")).signatures["serving_default"]
+    cloud = serve(word=tf.constant([[b"green"]]), **{k: tf.constant(v) for k, v in raw.items()})
+    limit = {"float": 1e-6, "int16x8": 1e-3}.get(quantisation, 0.02)
+    np.testing.assert_allclose(answer["prediction"], cloud["prediction"], atol=limit)
+
+
+@pytest.mark.usefixtures("in_this_process")
+def test_a_transformed_feature_beside_the_raw_one_of_its_name(data, tmp_path):
+    import tensorflow as tf
+
+    def transform(inputs):
+        length = tf.cast(tf.strings.length(inputs["word"]), tf.float32)
+        is_red = tf.cast(tf.equal(inputs["word"], "red"), tf.float32)
+        return {"word": length, "count": is_red, "size": length * fill(inputs)["size"]}
+
+    done = run(save(tmp_path / "model", transform), data, quantisation="float").metadata
+    assert [(f["name"], f.get("transformed", "")) for f in done["features"]] == [
+        ("size", "size"),
+        ("transformed_word", "word"),
+        ("word", ""),
+    ]
+    assert done["difference"]["prediction"]["max"] < 1e-6
+
+
+@pytest.mark.usefixtures("in_this_process")
+def test_a_model_that_must_take_raw_features_is_refused_else(data, tmp_path):
+    table = vocabulary(3)
+    model = save(
+        tmp_path / "model",
+        lambda x: {**fill(x), "word": table.lookup(x["word"])},
+        kept=table,
+        require_raw=True,
+    )
+    with pytest.raises(EdgelineError, match=r"feature 'word' out of 'word' with StringToHash.*raw"):
+        run(model, data)
+    assert not (tmp_path / "edge").exists()
 
 
 @pytest.mark.usefixtures("in_this_process")
@@ -176,7 +219,7 @@ def test_an_operator_of_the_transform_is_named(data, tmp_path):
         return {**fill(inputs), "word": number}
 
     done = run(save(tmp_path / "model", transform), data).metadata
-    assert done["takes"] == "transformed"
+    assert done["takes"] == "mixed"
     assert "StringToNumber (node " in done["because"] and "RegexReplace" in done["because"]
 
 
