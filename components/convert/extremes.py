@@ -19,7 +19,8 @@ import numpy as np
 import tensorflow as tf
 from ai_edge_litert import schema_py_generated as schema
 
-from edgeline.components.convert.lowering import LOWERINGS, Lowering, Value
+from edgeline.components.convert import integers
+from edgeline.components.convert.lowering import LOWERINGS, Lowering, Ratio, Value
 from edgeline.formats.packing import packed
 
 SMALLEST_NORMAL = float(np.finfo(np.float32).tiny)
@@ -75,8 +76,10 @@ def with_infinities(model: bytes) -> bytes:
     return packed(found, len(model))
 
 
-def _divide(_: tf.Operation, x: tf.Tensor, divisor: tf.Tensor) -> Any:
+def _divide(operator: tf.Operation, x: Value, divisor: Value) -> Any:
     """The converter multiplies by the inverse of a constant, that of 0 being the largest float."""
+    if operator.outputs[0].dtype == tf.float64:
+        return integers.ratio(x, divisor)
     value = tf.get_static_value(divisor) if x.dtype == tf.float32 else None
     if value is None or np.all(value):
         return None
@@ -86,9 +89,11 @@ def _divide(_: tf.Operation, x: tf.Tensor, divisor: tf.Tensor) -> Any:
     return tf.where(value == 0, x * infinity, x / np.where(value == 0, np.float32(1), value))
 
 
-def _cast(operator: tf.Operation, x: tf.Tensor) -> Any:
+def _cast(operator: tf.Operation, x: Value) -> Any:
     """NaN, and what is too large, is the smallest integer; LiteRT gives the largest."""
     to = operator.get_attr("DstT")
+    if isinstance(x, Ratio) or to == tf.float64:
+        return integers.cast(x, to)
     if x.dtype != tf.float32 or not to.is_integer or to in (tf.uint32, tf.uint64):
         return None
     if to.size < 4:  # by way of 32 bits, then the nearest that there is

@@ -4,7 +4,8 @@
 
 LiteRT neither selects between strings nor writes a number as a string. Where only a table
 reads the result neither is needed, so both stay symbolic (`Choice`, `Decimal`) until something
-reads them: `table[where(c, a, b)]` becomes `where(c, table[a], table[b])`.
+reads them: `table[where(c, a, b)]` becomes `where(c, table[a], table[b])`. So do integers that
+become float64 to be divided (`Ratio`), since LiteRT computes with float32 alone.
 
 Tables are rebuilt from their content, in a fixed order and under fixed names: the converter
 writes a hash of a table's name, random by default, into the model. LiteRT has tables from
@@ -21,7 +22,7 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 
-Value = Any  # a tf.Tensor, Handle, Choice or Decimal
+Value = Any  # a tf.Tensor, Handle, Choice, Decimal or Ratio
 
 
 @dataclass(frozen=True)
@@ -46,8 +47,20 @@ class Decimal:
         return tf.strings.as_string(self.number)
 
 
+@dataclass(frozen=True)
+class Ratio:
+    """Integers as float64, or one such divided by another, not yet computed."""
+
+    number: tf.Tensor
+    divisor: tf.Tensor | None = None
+
+    def tensor(self) -> tf.Tensor:
+        number = tf.cast(self.number, tf.float64)
+        return number if self.divisor is None else number / tf.cast(self.divisor, tf.float64)
+
+
 def materialised(value: Value) -> tf.Tensor:
-    return value.tensor() if isinstance(value, (Choice, Decimal)) else value
+    return value.tensor() if isinstance(value, (Choice, Decimal, Ratio)) else value
 
 
 # --- tables -----------------------------------------------------------------------------------

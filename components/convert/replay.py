@@ -1,10 +1,10 @@
 """Replay a signature of a SavedModel, operator by operator, into a function that LiteRT can have.
 
 The signature is frozen (variables become constants, calls are inlined) and its operators are
-built again in a new function. An operator in `lowering.LOWERINGS` or `extremes.NUMBERS` is
-replaced by its entry; every other one is copied. What no entry takes stays as it is, so that the
-converter names it. What only training reads stays behind: custom gradients, which hold on
-to tensors of the graph that they were traced in, and what stops a gradient.
+built again in a new function. An operator in `lowering.LOWERINGS`, `integers.INTEGERS` or
+`extremes.NUMBERS` is replaced by its entry; every other one is copied. What no entry takes stays
+as it is, so that the converter names it. What only training reads stays behind: custom gradients,
+which hold on to tensors of the graph that they were traced in, and what stops a gradient.
 
 Large constants become variables again: a constant lies in the graph's description, of which
 saving and converting keep some twenty copies at once.
@@ -22,7 +22,7 @@ from tensorflow.core.framework.function_pb2 import FunctionDef
 from tensorflow.python.framework.convert_to_constants import convert_variables_to_constants_v2
 from tensorflow.python.framework.function_def_to_graph import function_def_to_graph
 
-from edgeline.components.convert import extremes
+from edgeline.components.convert import extremes, integers
 from edgeline.components.convert.lowering import (
     LOWERINGS,
     Handle,
@@ -42,7 +42,7 @@ BRANCHES = ("If", "StatelessIf")  # the first input says which
 CALLS = ("PartitionedCall", "StatefulPartitionedCall")
 # of a node: for training, and for TensorFlow's own shape inference
 LEFT_OUT = ("_gradient_op_type", "_output_shapes")
-ALL = {**LOWERINGS, **extremes.NUMBERS}
+ALL = {**LOWERINGS, **integers.INTEGERS, **extremes.NUMBERS}
 WEIGHT_BYTES = 1 << 16  # from here on a constant is a variable
 
 

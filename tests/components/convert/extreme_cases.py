@@ -166,11 +166,13 @@ MAY_DIFFER = {
 
 
 def both(functions, values, raw=False):
-    """What TensorFlow and LiteRT make of functions of one column, [rows, ...] by name."""
+    """What TensorFlow and LiteRT make of functions of columns, [rows, ...] by name."""
     dtype = tf.as_dtype(values.dtype)
     names = {f"y{place}": name for place, name in enumerate(functions)}
 
-    @tf.function(input_signature=[tf.TensorSpec([None, 1], dtype, "x")], autograph=False)
+    @tf.function(
+        input_signature=[tf.TensorSpec([None, values.shape[1]], dtype, "x")], autograph=False
+    )
     def serve(x):
         return {key: functions[name](x) for key, name in names.items()}
 
