@@ -30,6 +30,7 @@ KNOWN: dict[str, frozenset[int]] = {
     **dict.fromkeys(("LogicalAnd", "LogicalNot", "LogicalOr"), ANY),
     **dict.fromkeys(("Exp", "IsNan", "Log", "Log1p", "RealDiv", "Sqrt"), frozenset({FLOAT})),
     **dict.fromkeys(("Abs", "ClipByValue", "UpperBound"), frozenset({FLOAT, INT64})),
+    **dict.fromkeys(("FloorDiv", "FloorMod"), frozenset({INT64})),
     **dict.fromkeys(("LookupTableSizeV2", "NoOp", *LOOKUPS), ANY),
 }
 

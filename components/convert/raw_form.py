@@ -26,6 +26,8 @@ ADVICE = {  # by the beginning of an operator's name
     "TensorList": "set batch to 1, or give the recurrent layers unroll=True",
 }
 
+TIMES = "parse_datetime"  # in the names of nodes that `edgeline.preprocessing` makes
+
 Nodes = Mapping[str, Sequence[str]]  # by operator
 Signatures = Mapping[str, "tf.types.experimental.ConcreteFunction"]
 
@@ -164,13 +166,15 @@ def causes(takes: str, found: Lacks) -> list[Cause]:
     ]
 
 
-def advice(operators: Collection[str], otherwise: str) -> str:
+def advice(found: Lacks, otherwise: str) -> str:
     """What to do about operators that LiteRT lacks."""
+    if any(TIMES in node for lack in found.values() for node in lack.nodes):
+        return "give the column the type timestamp in column_types, so that ingest reads the times"
     return next(
         (
             text
             for beginning, text in ADVICE.items()
-            if any(name.startswith(beginning) for name in operators)
+            if any(name.startswith(beginning) for name in found)
         ),
         otherwise,
     )

@@ -35,7 +35,9 @@ def ingest(
         encoding: of CSV files, a codec name of Python such as latin-1.
         delimiter: between the cells of CSV files.
         null_values: CSV cells that mean 'missing'.
-        column_types: CSV column to int64, float or string, instead of what its values tell.
+        column_types: CSV column to int64, float, string or timestamp, instead of what its values
+            tell; of JSON, columns of text to timestamp. A timestamp is stored, as Parquet's are, as
+            int64 microseconds since 1970 in UTC.
         images: column of PNG or JPEG files to [height, width, channels], for example
             {"image": [28, 28, 1]}: pixels from 0 to 255 in this size, grey or RGB.
         cache_name: the cache to take the result from, and so those of all tasks that take it; a

@@ -3,7 +3,8 @@
 A first pass over all files settles the types, so that a value late in the last file is
 never mistyped: a column is int64 when every value is an integer, else double when every
 value is a number, else string; a column without a value is double. Whole numbers beyond
-64 bits are doubles; leading zeros do not make a string (declare it with `column_types`).
+64 bits are doubles; leading zeros do not make a string (declare it with `column_types`). Times are
+strings, unless they are declared: then they are microseconds (see `timestamps`).
 
 A row's number is that of the record as a spreadsheet shows it: the header is row 1, a
 quoted line break does not start a row, a blank line counts (and is skipped).
@@ -24,12 +25,18 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from pyarrow import csv as arrow_csv
 
+from edgeline.components.ingest import timestamps
 from edgeline.components.ingest.rows import Rows, open_unpacked
 from edgeline.errors import EdgelineError
 from edgeline.stores.storage import File
 
 BLOCK_BYTES = 2 << 20  # a row must fit; memory is some 50 times this
-TYPES = {"int64": pa.int64(), "float": pa.float64(), "string": pa.string()}
+TYPES = {
+    "int64": pa.int64(),
+    "float": pa.float64(),
+    "string": pa.string(),
+    timestamps.NAME: timestamps.UTC,  # as it is read; in examples it is int64
+}
 FAULTS_NAMED = 10
 DELIMITERS = ";\t|,"  # that a header of one column was surely meant to be cut at
 
@@ -42,7 +49,7 @@ class CsvReader:
         encoding: of the files, a codec name of Python.
         delimiter: between the cells, one character.
         null_values: cells that mean 'missing'.
-        column_types: column to `int64`, `float` or `string`, instead of looking.
+        column_types: column to `int64`, `float`, `string` or `timestamp`, instead of looking.
     """
 
     encoding: str = "utf-8"
@@ -86,7 +93,7 @@ class CsvReader:
                     if not _fits(column, pa.float64()):
                         number.discard(name)
         return pa.schema(
-            (name, TYPES[self.column_types[name]])
+            (name, _stored(TYPES[self.column_types[name]]))
             if name in self.column_types
             else (name, pa.int64())
             if name in integer & number & filled
@@ -102,10 +109,12 @@ class CsvReader:
         for text in self._text(file, schema.names):
             columns = []
             for column in schema:
+                kind = TYPES.get(self.column_types.get(column.name, ""), column.type)
                 try:
-                    columns.append(_cast(text.column(column.name), column.type))
+                    columns.append(_cast(text.column(column.name), kind))
                 except pa.ArrowInvalid:
-                    raise self._misfit(file, before, text.column(column.name), column) from None
+                    wanted = column.with_type(kind)
+                    raise self._misfit(file, before, text.column(column.name), wanted) from None
             yield Rows(pa.RecordBatch.from_arrays(columns, schema=schema), text)
             before += len(text)
 
@@ -300,7 +309,13 @@ def _cell_limit(size: int) -> Iterator[None]:
         csv.field_size_limit(before)
 
 
+def _stored(kind: pa.DataType) -> pa.DataType:
+    return pa.int64() if timestamps.holds(kind) else kind
+
+
 def _cast(column: pa.Array, kind: pa.DataType) -> pa.Array:
+    if timestamps.holds(kind):
+        return timestamps.read(column)
     try:
         return column.cast(kind)
     except pa.ArrowInvalid:

@@ -14,6 +14,7 @@ import pyarrow as pa
 
 from edgeline import artifacts
 from edgeline.artifacts import examples
+from edgeline.components.ingest import timestamps
 from edgeline.components.ingest.csv_rows import CsvReader
 from edgeline.components.ingest.images import ImageReader
 from edgeline.components.ingest.json_rows import JsonReader
@@ -142,14 +143,16 @@ def _reader(
         return CsvReader(encoding, delimiter, tuple(null_values), column_types)
     if kind not in FORMATS:
         raise EdgelineError(f"format {kind!r} is not known: it is one of {', '.join(FORMATS)}.")
-    if column_types:
+    times = kind == "json" and all(name == timestamps.NAME for name in column_types.values())
+    if column_types and not times:
         raise EdgelineError(
-            f"column_types is for CSV, but the data is {kind}, which has its own types: remove it."
+            f"column_types is for CSV (and timestamp for JSON), but the data is {kind}, which has "
+            "its own types: remove it."
         )
     readers: dict[str, RowReader] = {
         "parquet": ParquetReader(notes),
         "tfrecord": TFRecordReader(),
-        "json": JsonReader(),
+        "json": JsonReader(frozenset(column_types)),
         "images": ImageReader(),
     }
     return readers[kind]

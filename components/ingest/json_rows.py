@@ -3,18 +3,20 @@
 A first pass over all files settles the types, so that a value late in the last file is never
 mistyped: integers and booleans become int64, integers among decimal numbers double, text a
 string, a list of these (all of one length) a fixed-size list. A key that an object lacks, and
-null, are missing; a column without a value is double. Text that looks like a time stays text.
+null, are missing; a column without a value is double. Text that looks like a time stays text,
+unless its column is declared to hold times (see `timestamps`).
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
 import pyarrow as pa
 import pyarrow.compute as pc
 from pyarrow import json as arrow_json
 
+from edgeline.components.ingest import timestamps
 from edgeline.components.ingest.parquet_rows import convert, unified
 from edgeline.components.ingest.rows import BATCH_BYTES, Rows, open_unpacked
 from edgeline.errors import EdgelineError
@@ -23,8 +25,14 @@ from edgeline.stores.storage import File
 
 @dataclass(frozen=True)
 class JsonReader:
-    """Reads files of JSON lines. `kinds`: each column's type as JSON has it, after `schema`."""
+    """Reads files of JSON lines.
 
+    Args:
+        times: columns whose text are times.
+        kinds: each column's type as JSON has it, after `schema`.
+    """
+
+    times: Collection[str] = ()
     kinds: dict[str, pa.DataType] = field(default_factory=dict)
 
     def schema(self, files: Sequence[File]) -> pa.Schema:
@@ -41,7 +49,17 @@ class JsonReader:
                         lengths = pc.list_value_length(values).drop_null()
                         if len(lengths):
                             widths[name] = lengths[0].as_py() or 1
-        return pa.schema((n, _target(k, widths.get(n, 1))) for n, k in self.kinds.items())
+        for name in self.times:
+            if self.kinds.get(name) != pa.string():
+                found = f"holds {self.kinds[name]}" if name in self.kinds else "is in no file"
+                raise EdgelineError(
+                    f"column_types says that {name!r} holds times as text, but it {found}: its "
+                    f"columns are {', '.join(self.kinds)}."
+                )
+        return pa.schema(
+            (n, pa.int64() if n in self.times else _target(k, widths.get(n, 1)))
+            for n, k in self.kinds.items()
+        )
 
     def batches(self, file: File, schema: pa.Schema) -> Iterator[Rows]:
         """One file's rows."""
@@ -50,7 +68,10 @@ class JsonReader:
             table = _parse(block, wanted, file, before).combine_chunks()
             for batch in table.select(schema.names).to_batches():
                 columns = [
-                    convert(batch.column(column.name), column, file, before) for column in schema
+                    _times(batch.column(column.name), column.name, file, before)
+                    if column.name in self.times
+                    else convert(batch.column(column.name), column, file, before)
+                    for column in schema
                 ]
                 typed = pa.RecordBatch.from_arrays(columns, schema=schema)
                 yield Rows(typed, typed)
@@ -78,6 +99,16 @@ def _parse(block: bytes, kinds: Mapping[str, pa.DataType], file: File, before: i
         raise EdgelineError(
             f"{file.name}, from line {before + 1} on: these are not JSON objects that agree, one a "
             f"line ({reason}): mend or remove them."
+        ) from error
+
+
+def _times(text: pa.Array, name: str, file: File, before: int) -> pa.Array:
+    try:
+        return timestamps.read(text)
+    except pa.ArrowInvalid as error:
+        raise EdgelineError(
+            f"{file.name}, column {name!r}, from line {before + 1} on: {str(error).split(':')[0]}: "
+            "give times such as 2024-03-01T12:34:56Z, or remove the column from column_types."
         ) from error
 
 

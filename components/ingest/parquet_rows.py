@@ -1,6 +1,7 @@
 """Parquet, streamed by row groups and brought to the few types that examples have.
 
-Integers and booleans become int64, half-precision numbers float, dictionaries their values,
+Integers and booleans become int64, timestamps and dates microseconds in UTC (see `timestamps`), a
+time without a zone being UTC's, half-precision numbers float, dictionaries their values,
 lists (all of one length) fixed-size lists, a missing one a list of missing values; float,
 double, string and binary stay.
 """
@@ -17,6 +18,7 @@ import pyarrow.parquet as pq
 
 from edgeline.artifacts import batches
 from edgeline.artifacts.examples import is_list
+from edgeline.components.ingest import timestamps
 from edgeline.components.ingest.rows import Rows
 from edgeline.errors import EdgelineError
 from edgeline.stores.storage import File
@@ -139,7 +141,7 @@ def _target(column: pa.Field, file: File) -> pa.DataType:
         element = _target(pa.field(column.name, kind.value_type), file)
         if not is_list(element):
             return pa.list_(element)
-    if pa.types.is_integer(kind) or pa.types.is_boolean(kind):
+    if pa.types.is_integer(kind) or pa.types.is_boolean(kind) or timestamps.holds(kind):
         return pa.int64()
     if pa.types.is_float16(kind):
         return pa.float32()
@@ -193,6 +195,11 @@ def convert(values: pa.Array, column: pa.Field, file: File, before: int) -> pa.A
         if values.null_count:  # Parquet reads no missing fixed-size list back
             values = pa.array([row or [None] * width for row in values.to_pylist()], values.type)
     try:
+        if timestamps.holds(values.type):
+            return timestamps.microseconds(values)
+        if pa.types.is_list(values.type) and timestamps.holds(values.type.value_type):
+            flat = timestamps.microseconds(values.flatten())
+            return pa.FixedSizeListArray.from_arrays(flat, column.type.list_size)
         return values.cast(column.type)
     except (pa.ArrowInvalid, pa.ArrowNotImplementedError) as error:
         raise EdgelineError(

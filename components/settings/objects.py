@@ -103,9 +103,10 @@ class Reading(msgspec.Struct, frozen=True):
         default_factory=lambda: [""]
     )
     column_types: Annotated[
-        dict[str, Literal["int64", "float", "string"]],
+        dict[str, Literal["int64", "float", "string", "timestamp"]],
         Meta(
-            description="CSV column to int64, float or string; by default inferred from its values."
+            description="CSV column to int64, float, string or timestamp (this of JSON, too); by "
+            "default inferred from its values.",
         ),
     ] = {}
     images: Annotated[

@@ -12,7 +12,8 @@ interpreter and a server:
 | int64   | any integer, bool           | -2**63             |
 | string  | string, binary (as bytes)   | b"" (empty string) |
 
-A model fills them itself: see `edgeline.preprocessing.fill_missing`.
+A model fills them itself: see `edgeline.preprocessing.fill_missing`. A point in time is an int64:
+microseconds since 1970 in UTC, as ingest stores it.
 """
 
 from __future__ import annotations

@@ -106,7 +106,8 @@ def test_parts_of_one_table_that_differ_as_pandas_writes_them(
 @pytest.mark.parametrize(
     ("value", "dtype", "said"),
     [
-        (1, pa.timestamp("ms"), "has the type timestamp[ms]"),
+        (1, pa.time64("us"), "has the type time64[us]"),
+        (2**60, pa.timestamp("ms"), "a value from row 1 on is not int64"),
         (2**63, pa.uint64(), "a value from row 1 on is not int64"),
     ],
 )

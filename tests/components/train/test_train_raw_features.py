@@ -6,6 +6,7 @@ from edgeline.artifacts.features import Feature
 from edgeline.components.convert import known_operators
 from edgeline.components.train import raw_features
 from edgeline.errors import EdgelineError
+from edgeline.preprocessing import hour_of_day, parse_datetime
 from edgeline.runtimes import child
 
 pytestmark = pytest.mark.slow
@@ -67,6 +68,16 @@ def test_features_and_operators_are_named(require):
     )
     with pytest.raises(EdgelineError, match=sentence):
         require(lambda inputs: given(length(inputs), inputs))
+
+
+def test_who_reads_times_out_of_text_is_told_who_else_can(require):
+    import tensorflow as tf
+
+    def transform(inputs):
+        return given(tf.cast(hour_of_day(parse_datetime(inputs["text"])), tf.float32), inputs)
+
+    with pytest.raises(EdgelineError, match=r"'x' out of 'text' with .*: give the column the type"):
+        require(transform)
 
 
 def test_what_the_network_does_not_take_may_be_made_of_anything(require):

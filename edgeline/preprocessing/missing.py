@@ -1,4 +1,4 @@
-"""What a user's `preprocessing_fn` needs beside tf.Transform."""
+"""Missing values of raw features, filled or found inside the graph."""
 
 from __future__ import annotations
 
@@ -8,8 +8,6 @@ from edgeline.artifacts.features import MISSING_INT
 
 if TYPE_CHECKING:
     import tensorflow as tf
-
-__all__ = ["fill_missing"]
 
 
 def fill_missing(value: tf.Tensor, default: object) -> tf.Tensor:
@@ -25,10 +23,15 @@ def fill_missing(value: tf.Tensor, default: object) -> tf.Tensor:
     """
     import tensorflow as tf
 
+    return tf.where(is_missing(value), tf.constant(default, value.dtype), value)
+
+
+def is_missing(value: tf.Tensor) -> tf.Tensor:
+    """Where a raw feature is missing, as bool of its shape."""
+    import tensorflow as tf
+
     if value.dtype.is_floating:
-        missing = tf.not_equal(value, value)
-    elif value.dtype == tf.string:
-        missing = tf.equal(value, "")
-    else:
-        missing = tf.equal(value, tf.constant(MISSING_INT, value.dtype))
-    return tf.where(missing, tf.constant(default, value.dtype), value)
+        return tf.not_equal(value, value)
+    if value.dtype == tf.string:
+        return tf.equal(value, "")
+    return tf.equal(value, tf.constant(MISSING_INT, value.dtype))

@@ -1,0 +1,50 @@
+"""Times as examples hold them: int64 microseconds since 1970 in UTC, whatever the source has.
+
+Text is ISO 8601: `2024-03-01`, `2024-03-01 12:34`, `2024-03-01T12:34:56.789+01:00`, also with `Z`
+or ` UTC` behind it, as BigQuery exports it. What names no offset is UTC. Digits beyond the
+microsecond are cut off, towards the past.
+"""
+
+from __future__ import annotations
+
+import pyarrow as pa
+import pyarrow.compute as pc
+
+NAME = "timestamp"  # in column_types
+UTC = pa.timestamp("us", "UTC")
+
+
+def holds(kind: pa.DataType) -> bool:
+    """Whether a column of Arrow's type is of points in time."""
+    return bool(pa.types.is_timestamp(kind) or pa.types.is_date(kind))
+
+
+def microseconds(values: pa.Array) -> pa.Array:
+    """Timestamps and dates of any unit as int64 microseconds in UTC; a date is its midnight.
+
+    Raises:
+        pa.ArrowInvalid: one is further from 1970 than 64 bits of microseconds hold.
+    """
+    kind = values.type
+    if pa.types.is_date(kind):
+        values = values.cast(pa.timestamp("s" if pa.types.is_date32(kind) else "ms"))
+    if values.type.unit == "ns":
+        values = pc.floor_temporal(values.cast(pa.timestamp("ns")), unit="microsecond")
+        return values.cast(pa.timestamp("us"), safe=False).cast(pa.int64())
+    return values.cast(pa.timestamp("us")).cast(pa.int64())
+
+
+def read(text: pa.Array) -> pa.Array:
+    """Text as int64 microseconds in UTC.
+
+    Raises:
+        pa.ArrowInvalid: one is no time of the form above.
+    """
+    plain = pc.utf8_trim_whitespace(text)
+    plain = pc.replace_substring_regex(plain, r"^(\d{4}-\d{2}-\d{2})$", r"\1 00:00")
+    plain = pc.replace_substring_regex(plain, r"(\.\d{6})\d+", r"\1")
+    plain = pc.replace_substring_regex(plain, r"\s?(?:Z|UTC)$", "+00:00")
+    plain = pc.replace_substring_regex(plain, r"(:\d{2}(?:\.\d+)?)$", r"\1+00:00")
+    # of an offset, which Arrow takes last, the colon counts as the seconds' in the line before
+    plain = pc.replace_substring_regex(plain, r"([+-]\d{2}:\d{2})\+00:00$", r"\1")
+    return plain.cast(UTC).cast(pa.int64())
