@@ -99,13 +99,13 @@ def build(tell: Tell, form: RawForm, settings: Settings, rows: Arrays) -> Built:
     return Built(parts.joined(tail), dict(lowered), settings.quantisation, layers)
 
 
-def attempt(tell: Tell, signature: tf.types.experimental.ConcreteFunction) -> None:
-    """Convert a signature that takes raw features, to see whether that can be.
+def floating(tell: Tell, lowered: Lowered) -> bytes:
+    """A lowered function as a float LiteRT model.
 
     Raises:
         UnsupportedError: LiteRT lacks an operator.
     """
-    _litert(tell, replay.lower(signature, raw=True), AS_FLOAT)
+    return _litert(tell, lowered, AS_FLOAT)
 
 
 @dataclass

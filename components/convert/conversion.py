@@ -5,13 +5,16 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
+import numpy as np
+
+from edgeline.artifacts import differences
 from edgeline.artifacts.bundle import Signature
 from edgeline.artifacts.features import Feature
 from edgeline.artifacts.models import SERVING, TRANSFORM
 from edgeline.artifacts.transformed import TRANSFORMED
 from edgeline.components.convert import raw_form, running
 from edgeline.components.convert.built import Built
-from edgeline.components.convert.raw_form import Lack, Lacks
+from edgeline.components.convert.raw_form import Lack, Lacks, RawForm
 from edgeline.components.convert.running import Arrays
 from edgeline.components.convert.settings import Settings
 
@@ -22,7 +25,8 @@ class Conversion:
 
     `lacks` has the operators for which all or part of the transform could not be converted, or
     nothing at all (then `built` is None). `takes` is one of `edgeline.artifacts.transformed`.
-    `cloud` and `edge` are outputs by name on the representative rows.
+    `cloud` and `edge` are outputs by name on the representative rows; where these differ by more
+    than the quantisation allows, `origin` says in which tensor that begins.
     """
 
     built: Built | None
@@ -32,6 +36,7 @@ class Conversion:
     cloud: Arrays
     edge: Arrays
     lacks: Lacks = field(default_factory=dict)
+    origin: str = ""
 
 
 def convert(
@@ -75,5 +80,33 @@ def convert(
     edge, given = running.load(built.model), form.feed(rows)
     running.answers(edge, {name: values[:1] for name, values in given.items()})
     answers = running.answers(edge, given)
+    origin = _origin(tell, form, built, rows, cloud, answers)
     del loaded  # until here the signatures lived on its variables
-    return Conversion(built, form.takes, form.features, edge.signature, cloud, answers, lacks)
+    return Conversion(
+        built, form.takes, form.features, edge.signature, cloud, answers, lacks, origin
+    )
+
+
+def _origin(
+    tell: Callable[[str], None],
+    form: RawForm,
+    built: Built,
+    rows: Arrays,
+    cloud: Arrays,
+    answers: Arrays,
+) -> str:
+    """In which tensor answers that differ too much begin to do so, in a sentence; "" otherwise."""
+    from edgeline.components.convert import locating
+
+    alike = [name for name in cloud if name in answers and cloud[name].shape == answers[name].shape]
+    apart = [differences.difference(answers[name], cloud[name]) for name in alike]
+    found = [differences.gap(answers[name], cloud[name]).of_range for name in alike]
+    if all(map(built.quantisation.allows, found)):
+        return ""
+    worst = np.max([each.reshape(len(each), -1).max(axis=1) for each in apart], axis=0)
+    tell("looking for the tensor that differs")
+    if origin := locating.first(tell, form, rows, worst):
+        return origin.sentence()
+    if built.quantisation.floating:
+        return "no tensor differs alone, so LiteRT means something else by several at once"
+    return "no tensor of the float model differs, so it comes of the quantisation"

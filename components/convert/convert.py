@@ -8,8 +8,6 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
 from edgeline import artifacts
 from edgeline.artifacts import (
     Artifact,
@@ -176,7 +174,7 @@ def _convert(
     if result.lacks and trained.metadata.get("require_raw"):
         raise EdgelineError(raw_form.refusal(result.lacks, "require_raw of train"))
     gaps = _gaps(result)
-    _check(gaps, built.quantisation, trained.path)
+    _check(gaps, built.quantisation, trained.path, result.origin)
     source_size = trained.metadata.get("size", trained.size)  # of an imported file itself
     causes = transformed.causes(trained.metadata)  # of an imported file
     causes = raw_form.causes(result.takes, result.lacks) or causes
@@ -324,15 +322,15 @@ def _gaps(result: conversion.Conversion) -> dict[str, Gap]:
     return differences.gaps(result.edge, result.cloud)
 
 
-def _check(gaps: Mapping[str, Gap], quantisation: Quantisation, model: Path) -> None:
+def _check(gaps: Mapping[str, Gap], quantisation: Quantisation, model: Path, origin: str) -> None:
     for name, found in gaps.items():
-        limit = quantisation.difference
-        if not np.isfinite(found.max) or found.of_range > limit:
+        if not quantisation.allows(found.of_range):
+            where = f"; {origin}" if origin else ""
             raise EdgelineError(
                 f"Output {name!r} of the {quantisation.name} edge model differs from {model} by "
-                f"{found.of_range:.3g} of its largest value, where at most {limit:.3g} is right: "
-                "an operator means something else in LiteRT, so compare the transform's outputs "
-                "one by one and report the operator."
+                f"{found.of_range:.3g} of its largest value, where at most "
+                f"{quantisation.difference:.3g} is right{where}: build it without that operator, "
+                "and report it."
             )
 
 

@@ -93,12 +93,14 @@ def mixed(signatures: Signatures, outside: Collection[str]) -> RawForm:
     """
     import tensorflow as tf
 
-    from edgeline.components.convert import replay
+    from edgeline.components.convert import dependencies, replay
 
     transform, predict = signatures[TRANSFORM], signatures[PREDICT_TRANSFORMED]
     every = {feature.name: feature for feature in _features(transform)}
     made = {feature.name: feature for feature in _features(predict)}
-    kept = replay.made_of(replay.lower(transform, raw=True), made.keys() - set(outside))
+    kept = dependencies.made_of(
+        replay.lower(transform, raw=True).function, made.keys() - set(outside)
+    )
     if not kept:
         return transformed(signatures)
     given = [_renamed(made[name], kept) for name in sorted(outside)]
@@ -147,11 +149,11 @@ def without(signatures: Signatures, form: RawForm, found: Lacks) -> RawForm:
 
 def lacks(transform: tf.types.experimental.ConcreteFunction, operators: Nodes) -> dict[str, Lack]:
     """What operators of a transform read and make; of those that it has not, nothing."""
-    from edgeline.components.convert import replay
+    from edgeline.components.convert import dependencies, replay
 
-    lowered = replay.lower(transform, raw=True)
+    function = replay.lower(transform, raw=True).function
     return {
-        name: Lack(nodes, replay.reads(lowered, name), replay.makes(lowered, name))
+        name: Lack(nodes, dependencies.reads(function, name), dependencies.makes(function, name))
         for name, nodes in operators.items()
     }
 

@@ -13,7 +13,7 @@ saving and converting keep some twenty copies at once.
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -23,6 +23,7 @@ from tensorflow.python.framework.convert_to_constants import convert_variables_t
 from tensorflow.python.framework.function_def_to_graph import function_def_to_graph
 
 from edgeline.components.convert import extremes, integers
+from edgeline.components.convert.dependencies import LOOPS, ancestors
 from edgeline.components.convert.lowering import (
     LOWERINGS,
     Handle,
@@ -35,11 +36,10 @@ SAME = ("Identity", "Reshape", "ExpandDims", "Squeeze", "EnsureShape")  # values
 LINEAR = ("AddV2", "Sub", "Mul")
 # give what they take, value by value; where they differ from nothing, it is in training
 PASSED = ("Identity", "IdentityN", "StopGradient", "PreventGradient")
-LOOPS = ("While", "StatelessWhile")
 # where an operator takes the shape of a list's elements
 LISTS = {"TensorListReserve": 0, "TensorListFromTensor": 1, "TensorListStack": 1}
-BRANCHES = ("If", "StatelessIf")  # the first input says which
-CALLS = ("PartitionedCall", "StatefulPartitionedCall")
+UNCHANGED = ("Const", "Placeholder", *PASSED)  # give nothing that could differ
+NUMBERS = (tf.bool, tf.float32, tf.int32, tf.int64)
 # of a node: for training, and for TensorFlow's own shape inference
 LEFT_OUT = ("_gradient_op_type", "_output_shapes")
 ALL = {**LOWERINGS, **integers.INTEGERS, **extremes.NUMBERS}
@@ -132,90 +132,51 @@ def split(
     )
 
 
-def reads(lowered: Lowered, kind: str) -> list[str]:
-    """The inputs that operators of a kind read, themselves or inside a loop, branch or call."""
-    read = [
-        operator.inputs[place].op
-        for operator, places in _using(lowered.function.graph, kind)
-        for place in places
-    ]
-    return sorted(lowered.inputs[name] for name in _ancestors(read, set()) & lowered.inputs.keys())
+@dataclass(frozen=True)
+class Tensor:
+    """A tensor of a signature: its name there, the operator that gives it, and the outputs that it
+    has a part in."""
+
+    name: str
+    operator: str
+    makes: Sequence[str]
 
 
-def makes(lowered: Lowered, kind: str) -> list[str]:
-    """The outputs that operators of a kind have a part in, themselves or inside a loop or call."""
-    using = {operator.name for operator, _ in _using(lowered.function.graph, kind)}
-    return [name for name, made in _made(lowered).items() if made & using]
+@dataclass(frozen=True)
+class Exposed:
+    """A signature with its tensors as outputs, by keys that sort as they are computed.
+
+    `cloud` has them of the operators as they are, `edge` of those that LiteRT has.
+    """
+
+    tensors: dict[str, Tensor]
+    cloud: Lowered
+    edge: Lowered
 
 
-def made_of(lowered: Lowered, outputs: Collection[str]) -> list[str]:
-    """The inputs that some outputs are made of."""
-    made = [before for name, before in _made(lowered).items() if name in outputs]
-    found = set().union(*made) & lowered.inputs.keys()
-    return sorted(lowered.inputs[name] for name in found)
+def expose(signature: tf.types.experimental.ConcreteFunction, raw: bool = False) -> Exposed:
+    """Rebuild a signature so that each of its tensors of numbers is an output, but for scalars.
 
+    Args:
+        signature: one of `tf.saved_model.load(...).signatures`; what was loaded must stay alive.
+        raw: whether it takes raw features, whose floats may be denormal.
+    """
+    frozen = _freeze(signature)
+    before = {name: ancestors([tensor.op]) for name, tensor in frozen.gives.items()}
+    wanted: dict[str, tf.Tensor] = {}
+    tensors: dict[str, Tensor] = {}
+    for operator in frozen.graph.get_operations():
+        makes = [name for name, found in before.items() if operator.name in found]
+        for tensor in operator.outputs if makes and operator.type not in UNCHANGED else ():
+            if tensor.dtype in NUMBERS and tensor.shape.rank:
+                key = f"tensor_{len(wanted):05}"
+                wanted[key], tensors[key] = tensor, Tensor(operator.name, operator.type, makes)
 
-def _made(lowered: Lowered) -> dict[str, set[str]]:
-    """By output the names of all operators that it is made by."""
-    function = lowered.function
-    outputs = zip(sorted(function.structured_outputs), function.outputs, strict=True)
-    return {name: _ancestors([tensor.op], set()) for name, tensor in outputs}
+    def build(lowered: Lowered, inputs: dict[str, Value]) -> dict[str, tf.Tensor]:
+        return frozen.replay(lowered, frozen.given(inputs, lowered.tables), wanted)
 
-
-def _using(graph: tf.Graph, kind: str) -> list[tuple[tf.Operation, set[int]]]:
-    """Operators of a kind, and those with one inside, each with the inputs that these read."""
-    bodies = {body.signature.name: body for body in graph.as_graph_def().library.function}
-    found = [
-        (operator, _places(operator.node_def, len(operator.inputs), kind, bodies))
-        for operator in graph.get_operations()
-    ]
-    return [(operator, places) for operator, places in found if places or operator.type == kind]
-
-
-def _places(
-    node: tf.compat.v1.NodeDef, count: int, kind: str, bodies: Mapping[str, FunctionDef]
-) -> set[int]:
-    """Which of a node's `count` inputs operators of a kind read, in the functions it runs, too."""
-    if node.op == kind:
-        return set(range(count))
-    names = [node.op, *(name for attribute in node.attr.values() for name in _functions(attribute))]
-    called = [bodies[name] for name in names if name in bodies]
-    found = {place for body in called for place in _arguments(body, kind, bodies)}
-    if found and node.op not in (*LOOPS, *BRANCHES, *CALLS, *bodies):
-        return set(range(count))  # which input is which argument is not known
-    if node.op in LOOPS:  # what the body gives is what it takes in the next round
-        body = bodies[node.attr["body"].func.name]
-        given = [body.ret[each.name] for each in body.signature.output_arg]
-        while more := _leading_to(body, [given[place] for place in found]) - found:
-            found |= more
-    return {place + (node.op in BRANCHES) for place in found}
-
-
-def _arguments(body: FunctionDef, kind: str, bodies: Mapping[str, FunctionDef]) -> set[int]:
-    """Which arguments of a function operators of a kind read, by number."""
-    read = []
-    for node in body.node_def:
-        given = [name for name in node.input if not name.startswith("^")]
-        read += [given[place] for place in _places(node, len(given), kind, bodies)]
-    return _leading_to(body, read)
-
-
-def _leading_to(body: FunctionDef, tensors: Sequence[str]) -> set[int]:
-    """The arguments of a function, by number, that some of its tensors are made of."""
-    arguments = {each.name: place for place, each in enumerate(body.signature.input_arg)}
-    nodes = {node.name: node for node in body.node_def}
-    found: set[str] = set()
-    waiting = list(tensors)
-    while waiting:
-        name = waiting.pop().partition(":")[0]
-        if name not in found and not name.startswith("^"):
-            found.add(name)
-            waiting += nodes[name].input if name in nodes else []
-    return {arguments[name] for name in found & arguments.keys()}
-
-
-def _functions(attribute: tf.compat.v1.AttrValue) -> list[str]:
-    return [attribute.func.name, *(function.name for function in attribute.list.func)]
+    cloud = _trace(build, frozen.takes, 0, {})
+    return Exposed(tensors, cloud, _trace(build, frozen.takes, 0, raw=raw))
 
 
 @dataclass(frozen=True)
@@ -243,9 +204,9 @@ class _Frozen:
             if any(tensor.name in integer for tensor in operator.inputs):
                 readers.append(operator)
                 integer.update(t.name for t in operator.outputs if not t.dtype.is_floating)
-        before = _ancestors(readers, set())
+        before = ancestors(readers)
         before |= {name.split(":")[0] for name in self.given(dict.fromkeys(self.takes), {})}
-        after = _ancestors([tensor.op for tensor in self.gives.values()], before)
+        after = ancestors([tensor.op for tensor in self.gives.values()], before)
         found = {
             tensor.name: tensor
             for operator in self.graph.get_operations()
@@ -350,7 +311,7 @@ def _replay(
         lowered.infinite |= extremes.has_infinities(frozen.graph)
     values = dict(given)
     known = {name.split(":")[0] for name in given}
-    wanted = _ancestors([output.op for output in outputs], known) - known
+    wanted = ancestors([output.op for output in outputs], known) - known
     for operator in frozen.graph.get_operations():
         if operator.name not in wanted:
             continue
@@ -448,16 +409,3 @@ def _without_gradients(functions: Sequence[FunctionDef]) -> list[FunctionDef]:
         for node in function.node_def:
             node.attr.pop("_gradient_op_type", None)
     return list(functions)
-
-
-def _ancestors(operators: Sequence[tf.Operation], known: set[str]) -> set[str]:
-    """Names of operators and of all that they read, not looking behind `known` ones."""
-    found: set[str] = set()
-    waiting = list(operators)
-    while waiting:
-        operator = waiting.pop()
-        if operator.name not in found:
-            found.add(operator.name)
-            if operator.name not in known:
-                waiting.extend(tensor.op for tensor in operator.inputs)
-    return found

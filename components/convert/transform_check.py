@@ -26,7 +26,7 @@ def lacking(tell: Callable[[str], None], transform_fn: str, outputs: Sequence[Fe
     """
     import tensorflow as tf
 
-    from edgeline.components.convert import building
+    from edgeline.components.convert import building, replay
 
     tf.get_logger().setLevel("ERROR")
     tell("loading the transform")
@@ -46,7 +46,7 @@ def lacking(tell: Callable[[str], None], transform_fn: str, outputs: Sequence[Fe
     while wanted:
         transform = traced(wanted)
         try:
-            building.attempt(tell, transform)
+            building.floating(tell, replay.lower(transform, raw=True))
         except building.UnsupportedError as error:
             found |= (more := raw_form.lacks(transform, error.operators))
             made = {name for lack in more.values() for name in lack.makes}

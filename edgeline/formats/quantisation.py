@@ -8,7 +8,7 @@ in its own row (`edgeline.components.compile.target`).
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from math import inf
+from math import inf, isfinite
 
 __all__ = ["DYNAMIC", "FLOAT", "FP16", "INT8", "INT16X8", "Quantisation", "of"]
 
@@ -67,6 +67,10 @@ class Quantisation:
     def floating(self) -> bool:
         """Whether nothing in it is an integer that was a float."""
         return self.weights >= 16
+
+    def allows(self, of_range: float) -> bool:
+        """Whether an output may lie so far from the original's."""
+        return isfinite(of_range) and of_range <= self.difference
 
 
 FLOAT = Quantisation(

@@ -224,6 +224,33 @@ def test_an_operator_of_the_transform_is_named(data, tmp_path):
 
 
 @pytest.mark.usefixtures("in_this_process")
+@pytest.mark.parametrize("part", ["transform", "network"])
+def test_the_first_tensor_that_differs_is_named(data, tmp_path, monkeypatch, part):
+    import tensorflow as tf
+
+    from edgeline.components.convert import replay
+
+    def transform(inputs):
+        size = fill(inputs)["size"]
+        scaled = tf.atan(size, name="bent") if part == "transform" else size
+        return {"word": tf.exp(scaled), "count": inputs["count"] * 0, "size": size}
+
+    def network(x):
+        with tf.name_scope("dense_7"):
+            x = tf.atan(x) if part == "network" else x
+        return tf.sigmoid(tf.reduce_sum(x, 1, keepdims=True))
+
+    monkeypatch.setitem(replay.ALL, "Atan", lambda _, x: x - x * x * x / 3.0)
+    wrong = (
+        "made by Atan of feature 'word', in the transform: "
+        if part == "transform"
+        else ("made by Atan of layer 'dense_7', in the network: ")
+    )
+    with pytest.raises(EdgelineError, match=f"the first tensor that differs is '.*', {wrong}"):
+        run(save(tmp_path / "model", transform, network), data, quantisation="float")
+
+
+@pytest.mark.usefixtures("in_this_process")
 def test_an_operator_of_the_network_is_named(data, tmp_path):
     import tensorflow as tf
 
