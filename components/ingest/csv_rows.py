@@ -93,7 +93,7 @@ class CsvReader:
                     if not _fits(column, pa.float64()):
                         number.discard(name)
         return pa.schema(
-            (name, _stored(TYPES[self.column_types[name]]))
+            (name, timestamps.stored(TYPES[self.column_types[name]]))
             if name in self.column_types
             else (name, pa.int64())
             if name in integer & number & filled
@@ -307,10 +307,6 @@ def _cell_limit(size: int) -> Iterator[None]:
         yield
     finally:
         csv.field_size_limit(before)
-
-
-def _stored(kind: pa.DataType) -> pa.DataType:
-    return pa.int64() if timestamps.holds(kind) else kind
 
 
 def _cast(column: pa.Array, kind: pa.DataType) -> pa.Array:

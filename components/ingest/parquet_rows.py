@@ -70,7 +70,7 @@ class ParquetReader:
             if both != theirs:
                 self._widened(name, file, theirs, both)
             kind = both
-        return _filled(kind)
+        return timestamps.stored(_filled(kind))
 
     def _widened(self, name: str, file: File, kind: pa.DataType, both: pa.DataType) -> None:
         if _filled(kind) != kind:  # it holds no value there
@@ -141,8 +141,10 @@ def _target(column: pa.Field, file: File) -> pa.DataType:
         element = _target(pa.field(column.name, kind.value_type), file)
         if not is_list(element):
             return pa.list_(element)
-    if pa.types.is_integer(kind) or pa.types.is_boolean(kind) or timestamps.holds(kind):
+    if pa.types.is_integer(kind) or pa.types.is_boolean(kind):
         return pa.int64()
+    if timestamps.holds(kind):
+        return timestamps.UTC  # until all files are known to have times there
     if pa.types.is_float16(kind):
         return pa.float32()
     if pa.types.is_null(kind):

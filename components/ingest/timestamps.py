@@ -19,6 +19,13 @@ def holds(kind: pa.DataType) -> bool:
     return bool(pa.types.is_timestamp(kind) or pa.types.is_date(kind))
 
 
+def stored(kind: pa.DataType) -> pa.DataType:
+    """The type that examples have for a type, lists of it as well."""
+    if pa.types.is_list(kind):
+        return pa.list_(stored(kind.value_type))
+    return pa.int64() if holds(kind) else kind
+
+
 def microseconds(values: pa.Array) -> pa.Array:
     """Timestamps and dates of any unit as int64 microseconds in UTC; a date is its midnight.
 

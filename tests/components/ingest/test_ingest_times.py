@@ -60,6 +60,19 @@ def test_parquet_has_them_by_type(kind, value, time, tmp_path):
     assert stored(tmp_path / "rows.parquet", tmp_path) == [time, missing]
 
 
+def test_times_and_numbers_in_one_column_are_refused(tmp_path):
+    for name, kind in (("1", pa.timestamp("ms")), ("2", pa.int64())):
+        pq.write_table(pa.table({"t": pa.array([1], kind)}), tmp_path / f"{name}.parquet")
+    said = fault(f"{tmp_path}/*.parquet", tmp_path / "out")
+    assert "2.parquet, column 't': is int64, but timestamp[us, tz=UTC] in 1.parquet" in said
+
+
+def test_a_file_without_a_time_has_the_type_of_the_others(tmp_path):
+    for name, value, kind in (("1", None, pa.null()), ("2", MOMENT, pa.timestamp("us", "UTC"))):
+        pq.write_table(pa.table({"t": pa.array([value], kind)}), tmp_path / f"{name}.parquet")
+    assert stored(f"{tmp_path}/*.parquet", tmp_path) == [None, MOMENT]
+
+
 @pytest.mark.parametrize("text", ["2024-02-30", "2024-03-01T24:00", "12:34", "1.3.2024", "x"])
 def test_what_is_no_time_is_named(text, tmp_path):
     types = {"t": "timestamp"}
