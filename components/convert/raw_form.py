@@ -202,7 +202,7 @@ def refusal(found: Lacks, where: str) -> str:
     kind = "feature" if len(makes) == 1 else "features"
     made = f"{kind} {_listed(makes)}" if makes else kind
     raw = f" out of {_listed(reads)}" if reads else ""
-    way = advice(found, "make it without in preprocessing_fn")
+    way = advice(found, "make it of other operators in preprocessing_fn")
     return (
         f"The transform makes {made}{raw} with {named(found)}, for which LiteRT has no exact "
         f"equivalent, so no edge model can take raw features for it: {way}, or set {where} to "

@@ -40,10 +40,14 @@ class NamedEdgeModel:
         return models.edge_model_path(self.artifact)
 
     @property
+    def takes(self) -> str:
+        """`raw`, `transformed` or `mixed` features."""
+        return str(self.artifact.metadata.get("takes", ""))
+
+    @property
     def transformed(self) -> str:
         """Why it takes transformed features; "" where it takes raw ones."""
-        facts = self.artifact.metadata
-        return transformed.sentence(facts.get("takes", ""), facts)
+        return transformed.sentence(self.takes, self.artifact.metadata)
 
     @cached_property
     def graph(self) -> tflite.Subgraph | None:

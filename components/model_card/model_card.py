@@ -10,6 +10,7 @@ from typing import Any
 
 from markupsafe import Markup
 
+from edgeline.artifacts import transformed
 from edgeline.components.check import report as check_report
 from edgeline.components.compile import fixed_shapes, target
 from edgeline.components.compile import report as compile_report
@@ -228,8 +229,8 @@ def _facts(card: Card) -> list[Fact]:
         facts.append(Fact("evaluation", "blessed" if blessed else "not blessed", blessed))
     elif card.origin:
         facts.append(Fact("evaluation", "not evaluated", False))
-    if any(each.transformed for each in card.edge_models):
-        facts.append(Fact("takes", "transformed features", False))
+    if told := [each.takes for each in card.edge_models if each.transformed]:
+        facts.append(Fact("takes", transformed.words(told[0]), False))
     facts += [Fact(stage.name, report.size(stage.size)) for stage in _ends(card)]
     if card.verified:
         approved = sum(each.approved for each in card.verified)

@@ -64,7 +64,7 @@ def given(x, inputs, label=None):
 def test_features_and_operators_are_named(require):
     sentence = (
         r"^The transform makes feature 'x' out of 'text' with StringLength \(node .*\), for which "
-        r".*: make it without in preprocessing_fn, or set require_raw \(edge\.require_raw\) to fal"
+        r".*: make it of other operators in preprocessing_fn, or set require_raw \(edge.*"
     )
     with pytest.raises(EdgelineError, match=sentence):
         require(lambda inputs: given(length(inputs), inputs))
