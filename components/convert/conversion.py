@@ -17,6 +17,7 @@ from edgeline.components.convert.built import Built
 from edgeline.components.convert.raw_form import Lack, Lacks, RawForm
 from edgeline.components.convert.running import Arrays
 from edgeline.components.convert.settings import Settings
+from edgeline.errors import first_line
 
 
 @dataclass(frozen=True)
@@ -105,7 +106,13 @@ def _origin(
         return ""
     worst = np.max([each.reshape(len(each), -1).max(axis=1) for each in apart], axis=0)
     tell("looking for the tensor that differs")
-    if origin := locating.first(tell, form, rows, worst):
+    try:
+        origin = locating.first(tell, form, rows, worst)
+    except (
+        Exception
+    ) as error:  # whatever a converter raises: that the answers differ is what counts
+        return f"the tensor in which that begins was not found ({first_line(error)})"
+    if origin:
         return origin.sentence()
     if built.quantisation.floating:
         return "no tensor differs alone, so LiteRT means something else by several at once"

@@ -14,7 +14,6 @@ import numpy as np
 
 from edgeline.artifacts import differences
 from edgeline.artifacts.models import PREDICT_TRANSFORMED, SERVING, TRANSFORM
-from edgeline.artifacts.sampling import spread
 from edgeline.artifacts.transformed import TRANSFORMED
 from edgeline.components.convert import building, replay, running
 from edgeline.components.convert.raw_form import RawForm
@@ -22,7 +21,7 @@ from edgeline.components.convert.running import Arrays
 from edgeline.formats.dtypes import Array
 from edgeline.formats.quantisation import FLOAT
 
-MOST_ROWS = 32
+MOST_ROWS, MOST_BYTES = 32, 1 << 28  # that are run; of all tensors together
 
 
 @dataclass(frozen=True)
@@ -60,12 +59,13 @@ def first(tell: building.Tell, form: RawForm, rows: Arrays, worst: Array) -> Ori
         tell: is told what comes next.
         form: what the edge model takes, with the signatures that it was built of.
         rows: raw features, [rows, ...] each.
-        worst: the difference of each row's answers: those that differ most are run.
+        worst: the difference of each row's answers: those that differ most are run, as many as
+            memory has room for.
 
     Returns:
         None where all agree once each is an output: then operators differ only when fused.
     """
-    chosen = _rows_to_run(worst)
+    chosen = np.argsort(-worst, kind="stable")[:MOST_ROWS]
     given = {name: values[chosen] for name, values in form.feed(rows).items()}
     network = SERVING
     if form.signatures.keys() >= {TRANSFORM, PREDICT_TRANSFORMED}:
@@ -78,22 +78,16 @@ def first(tell: building.Tell, form: RawForm, rows: Arrays, worst: Array) -> Ori
     return _first(tell, replay.expose(form.signatures[network]), given, "network")
 
 
-def _rows_to_run(worst: Array) -> Array:
-    if len(worst) <= MOST_ROWS:
-        return np.arange(len(worst))
-    most = np.argsort(-worst, kind="stable")[: MOST_ROWS // 2]
-    return np.unique(np.concatenate([most, spread(len(worst), MOST_ROWS // 2)]))
-
-
 def _first(tell: building.Tell, exposed: replay.Exposed, rows: Arrays, part: str) -> Origin | None:
     names = exposed.cloud.function.structured_input_signature[1]
-    given = {name: rows[name] for name in names}
+    row_bytes = sum(tensor.row_bytes for tensor in exposed.tensors.values())
+    given = {name: rows[name][: max(1, MOST_BYTES // max(row_bytes, 1))] for name in names}
     cloud = running.call(exposed.cloud.function, given)
     edge = running.load(building.floating(tell, exposed.edge)).invoke(given)
     for key, tensor in exposed.tensors.items():
         wanted, found = cloud[key], edge[key]
         if wanted.shape != found.shape:
-            continue  # LiteRT has no scalars of some kinds
+            continue  # what is no column of rows
         if FLOAT.allows(differences.gap(found, wanted).of_range):
             continue
         place = int(np.argmax(differences.difference(found, wanted)))

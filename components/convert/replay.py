@@ -12,6 +12,7 @@ saving and converting keep some twenty copies at once.
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -134,12 +135,19 @@ def split(
 
 @dataclass(frozen=True)
 class Tensor:
-    """A tensor of a signature: its name there, the operator that gives it, and the outputs that it
-    has a part in."""
+    """A tensor of a signature.
+
+    Attributes:
+        name: there.
+        operator: that gives it.
+        makes: the outputs that it has a part in.
+        row_bytes: of one row of it.
+    """
 
     name: str
     operator: str
     makes: Sequence[str]
+    row_bytes: int
 
 
 @dataclass(frozen=True)
@@ -170,7 +178,9 @@ def expose(signature: tf.types.experimental.ConcreteFunction, raw: bool = False)
         for tensor in operator.outputs if makes and operator.type not in UNCHANGED else ():
             if tensor.dtype in NUMBERS and tensor.shape.rank:
                 key = f"tensor_{len(wanted):05}"
-                wanted[key], tensors[key] = tensor, Tensor(operator.name, operator.type, makes)
+                size = math.prod(size or 1 for size in tensor.shape[1:]) * tensor.dtype.size
+                wanted[key] = tensor
+                tensors[key] = Tensor(operator.name, operator.type, makes, size)
 
     def build(lowered: Lowered, inputs: dict[str, Value]) -> dict[str, tf.Tensor]:
         return frozen.replay(lowered, frozen.given(inputs, lowered.tables), wanted)
