@@ -25,7 +25,7 @@ MOST_ROWS, MOST_BYTES = 32, 1 << 28  # that are run; of all tensors together
 
 
 @dataclass(frozen=True)
-class Origin:
+class FirstDifference:
     """The first tensor that differs.
 
     Attributes:
@@ -52,7 +52,7 @@ class Origin:
         )
 
 
-def first(tell: building.Tell, form: RawForm, rows: Arrays, worst: Array) -> Origin | None:
+def first(tell: building.Tell, form: RawForm, rows: Arrays, worst: Array) -> FirstDifference | None:
     """The first tensor whose values differ by more than float rounding.
 
     Args:
@@ -78,7 +78,9 @@ def first(tell: building.Tell, form: RawForm, rows: Arrays, worst: Array) -> Ori
     return _first(tell, replay.expose(form.signatures[network]), given, "network")
 
 
-def _first(tell: building.Tell, exposed: replay.Exposed, rows: Arrays, part: str) -> Origin | None:
+def _first(
+    tell: building.Tell, exposed: replay.Exposed, rows: Arrays, part: str
+) -> FirstDifference | None:
     names = exposed.cloud.function.structured_input_signature[1]
     row_bytes = sum(tensor.row_bytes for tensor in exposed.tensors.values())
     given = {name: rows[name][: max(1, MOST_BYTES // max(row_bytes, 1))] for name in names}
@@ -93,7 +95,7 @@ def _first(tell: building.Tell, exposed: replay.Exposed, rows: Arrays, part: str
         place = int(np.argmax(differences.difference(found, wanted)))
         values = (float(side.reshape(-1)[place]) for side in (wanted, found))
         of = _features(tensor.makes) if part == "transform" else _layer(tensor.name)
-        return Origin(tensor.name, tensor.operator, part, of, *values)
+        return FirstDifference(tensor.name, tensor.operator, part, of, *values)
     return None
 
 

@@ -134,7 +134,7 @@ def split(
 
 
 @dataclass(frozen=True)
-class Tensor:
+class ExposedTensor:
     """A tensor of a signature.
 
     Attributes:
@@ -157,7 +157,7 @@ class Exposed:
     `cloud` has them of the operators as they are, `edge` of those that LiteRT has.
     """
 
-    tensors: dict[str, Tensor]
+    tensors: dict[str, ExposedTensor]
     cloud: Lowered
     edge: Lowered
 
@@ -172,7 +172,7 @@ def expose(signature: tf.types.experimental.ConcreteFunction, raw: bool = False)
     frozen = _freeze(signature)
     before = {name: ancestors([tensor.op]) for name, tensor in frozen.gives.items()}
     wanted: dict[str, tf.Tensor] = {}
-    tensors: dict[str, Tensor] = {}
+    tensors: dict[str, ExposedTensor] = {}
     for operator in frozen.graph.get_operations():
         makes = [name for name, found in before.items() if operator.name in found]
         for tensor in operator.outputs if makes and operator.type not in UNCHANGED else ():
@@ -180,7 +180,7 @@ def expose(signature: tf.types.experimental.ConcreteFunction, raw: bool = False)
                 key = f"tensor_{len(wanted):05}"
                 size = math.prod(size or 1 for size in tensor.shape[1:]) * tensor.dtype.size
                 wanted[key] = tensor
-                tensors[key] = Tensor(operator.name, operator.type, makes, size)
+                tensors[key] = ExposedTensor(operator.name, operator.type, makes, size)
 
     def build(lowered: Lowered, inputs: dict[str, Value]) -> dict[str, tf.Tensor]:
         return frozen.replay(lowered, frozen.given(inputs, lowered.tables), wanted)
