@@ -1,4 +1,4 @@
-"""What takes longer than the tests may, one after the other: `make long`, about 40 minutes.
+"""What takes longer than the tests may, one after the other: `make long`, about an hour.
 
 Fuzzing, updates under load, large tables and trainings. Prints what each stage took, and writes it
 to results/long.json; each stage writes its own figures beside it. A stage that fails does not stop
@@ -29,6 +29,8 @@ STAGES: dict[str, tuple[str | Path, ...]] = {
     "ingest_memory": (HERE / "ingest_memory.py", "2.0"),
     "rows_150k": (HERE / "rows_150k.py",),
     "images_224": (HERE / "images_224.py", "6000"),
+    "generated_features": (HERE / "generated_features.py",),
+    "networks": (HERE / "networks.py",),
     "quantisation_aware": (HERE / "quantisation_aware.py",),
 }
 

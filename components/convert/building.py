@@ -26,6 +26,7 @@ from edgeline.components.convert import (
     joining,
     judging,
     layer_errors,
+    missing,
     recipes,
     replay,
     running,
@@ -87,7 +88,8 @@ def build(tell: Tell, form: RawForm, settings: Settings, rows: Arrays) -> Built:
         head = _litert(tell, front, replace(AS_FLOAT, quantisation=DYNAMIC))
         taken = running.call(front.function, given)
     lowered = Counter(front.replaced if front else {}) + Counter(network.replaced)
-    parts = Parts(tell, head, _litert(tell, network, AS_FLOAT), taken, settings)
+    behind = None if settings.io != "float" else _carrying(tell, front, network, rows)
+    parts = Parts(tell, head, _litert(tell, network, AS_FLOAT), taken, settings, behind)
     if settings.quantisation == AUTO:
         return _auto(parts, form, rows, dict(lowered))
     if settings.recipe:
@@ -115,6 +117,7 @@ class Parts:
     Attributes:
         head: what comes before the network, or None.
         rows: what the network takes, [rows, ...] each.
+        behind: what carries missing numbers around the quantised network, or None.
     """
 
     tell: Tell
@@ -122,9 +125,11 @@ class Parts:
     network: bytes
     rows: Arrays
     settings: Settings
+    behind: bytes | None
     calibrations: dict[str, Mapping[str, object] | None] = field(default_factory=dict)
 
     def joined(self, tail: bytes) -> bytes:
+        tail = _with_missing(tail, self.behind)
         return joining.join(self.head, tail) if self.head else tail
 
     def quantised(
@@ -205,14 +210,26 @@ def _weights(
     """
     network = replay.lower(predict, settings.batch)
     tail, plain = _litert(tell, network, settings), _litert(tell, network, AS_FLOAT)
-    if transform is None:
+    front = None if transform is None else replay.lower(transform, settings.batch, raw=True)
+    behind = _carrying(tell, front, network, rows) if settings.quantisation == DYNAMIC else None
+    whole = _with_missing(tail, behind)
+    if front is None or transform is None:
         layers = layer_errors.measure(plain, tail, rows)
-        return Built(tail, network.replaced, settings.quantisation, layers)
-    front = replay.lower(transform, settings.batch, raw=True)
+        return Built(whole, network.replaced, settings.quantisation, layers)
     layers = layer_errors.measure(plain, tail, running.call(transform, rows))
-    joined = joining.join(_litert(tell, front, AS_FLOAT), tail)
+    joined = joining.join(_litert(tell, front, AS_FLOAT), whole)
     lowered = dict(Counter(front.replaced) + Counter(network.replaced))
     return Built(joined, lowered, settings.quantisation, layers)
+
+
+def _carrying(tell: Tell, front: Lowered | None, network: Lowered, rows: Arrays) -> bytes | None:
+    """What carries missing numbers around a quantised network, where it needs that."""
+    reaching = missing.reaching(front, network, rows)
+    return _litert(tell, missing.carrying(network, reaching), AS_FLOAT) if reaching else None
+
+
+def _with_missing(tail: bytes, behind: bytes | None) -> bytes:
+    return joining.behind(tail, behind, missing.INPUT, missing.OUTPUT) if behind else tail
 
 
 def _litert(

@@ -165,6 +165,40 @@ def _logarithm(compute: Callable[[tf.Tensor], tf.Tensor]) -> Callable[[tf.Tensor
 _log = _logarithm(tf.math.log)
 
 
+def _sqrt(_: tf.Operation, x: tf.Tensor) -> Any:
+    """XNNPACK's root is wrong next to the largest float."""
+    if x.dtype != tf.float32:
+        return None
+    return tf.where(tf.less(x, _LARGE), tf.sqrt(x), 2.0 * tf.sqrt(x * 0.25))
+
+
+def _floor_div(operator: tf.Operation, x: tf.Tensor, y: tf.Tensor) -> Any:
+    """LiteRT's fails for a divisor of 0."""
+    if x.dtype != tf.float32:
+        return integers.INTEGERS["FloorDiv"](operator, x, y)
+    return tf.floor(x / y) if tf.get_static_value(y) is None else None
+
+
+def _floor_mod(operator: tf.Operation, x: tf.Tensor, y: tf.Tensor) -> Any:
+    """LiteRT's fails for a divisor of 0."""
+    if x.dtype != tf.float32:
+        return integers.INTEGERS["FloorMod"](operator, x, y)
+    if tf.get_static_value(y) is not None:
+        return None
+    none = tf.equal(y, 0.0)
+    return tf.where(none, y / y, tf.math.floormod(x, tf.where(none, tf.ones_like(y), y)))
+
+
+def _power(operator: tf.Operation, x: tf.Tensor, exponent: tf.Tensor) -> Any:
+    """The converter makes a root of a power 0.5; a cube that overflows is its largest float."""
+    if x.dtype != tf.float32:
+        return integers.INTEGERS["Pow"](operator, x, exponent)
+    value = tf.get_static_value(exponent)
+    if value is None or value.ndim or value not in (0.5, 3.0):
+        return None
+    return _sqrt(operator, x) if value == 0.5 else x * x * x
+
+
 def _rsqrt(_: tf.Operation, x: tf.Tensor) -> Any:
     """Infinity for 0, where XNNPACK gives NaN."""
     if x.dtype != tf.float32 or _is_positive(x.op):
@@ -181,10 +215,10 @@ def _is_positive(operator: tf.Operation) -> bool:
 
 
 def _extreme(reduce: Callable[..., tf.Tensor]) -> Lowering:
-    """NaN is the largest and the smallest, in features; pictures, of more dimensions, have none."""
+    """NaN is the largest and the smallest, in features and series; pictures have none."""
 
     def lowering(operator: tf.Operation, x: tf.Tensor, axes: tf.Tensor) -> Any:
-        if x.dtype != tf.float32 or x.shape.rank not in (1, 2):
+        if x.dtype != tf.float32 or x.shape.rank not in (1, 2, 3):
             return None
         keep = operator.get_attr("keep_dims")
         missing = tf.cast(tf.not_equal(x, x), tf.float32)
@@ -192,6 +226,32 @@ def _extreme(reduce: Callable[..., tf.Tensor]) -> Lowering:
         return tf.where(found, tf.reduce_sum(x, axes, keep), reduce(x, axes, keep))
 
     return lowering
+
+
+def _larger(compute: Callable[[tf.Tensor, tf.Tensor], tf.Tensor]) -> Lowering:
+    """NaN wins in either place; the converter's own, of a constant and a number, has it so."""
+
+    def lowering(_: tf.Operation, x: tf.Tensor, y: tf.Tensor) -> Any:
+        constant = any(tf.get_static_value(each) is not None for each in (x, y))
+        if x.dtype != tf.float32 or constant or x.shape.rank not in (0, 1, 2, 3):
+            return None
+        known = tf.where(tf.equal(y, y), compute(x, y), y)
+        return tf.where(tf.equal(x, x), known, x)
+
+    return lowering
+
+
+def _max_pool(operator: tf.Operation, x: tf.Tensor) -> Any:
+    """NaN is never the largest, in series; pictures, of two sizes above 1, have none."""
+    sizes = x.shape[1:3].as_list() if x.shape.rank == 4 else []
+    if x.dtype != tf.float32 or 1 not in sizes or operator.get_attr("data_format") != b"NHWC":
+        return None
+    return tf.nn.max_pool2d(
+        tf.where(tf.equal(x, x), x, tf.float32.min),
+        operator.get_attr("ksize"),
+        operator.get_attr("strides"),
+        operator.get_attr("padding").decode(),
+    )
 
 
 def _is_inf(_: tf.Operation, x: tf.Tensor) -> Any:
@@ -263,15 +323,22 @@ NUMBERS: dict[str, Lowering] = {
     "Equal": _equal,
     "Exp": _kept(tf.exp),
     "Expm1": _kept(tf.math.expm1),
+    "FloorDiv": _floor_div,
+    "FloorMod": _floor_mod,
     "IsInf": _is_inf,
     "Log": _kept(_log),
     "Log1p": _kept(_logarithm(tf.math.log1p)),
     "Max": _extreme(tf.reduce_max),
+    "MaxPool": _max_pool,
+    "Maximum": _larger(tf.maximum),
     "Min": _extreme(tf.reduce_min),
+    "Minimum": _larger(tf.minimum),
     "OneHot": _one_hot,
+    "Pow": _power,
     "RealDiv": _divide,
     "Rsqrt": _rsqrt,
     "Selu": _kept(tf.nn.selu),
     "Sin": _wave(tf.sin),
     "Softplus": _kept(_softplus),
+    "Sqrt": _sqrt,
 }

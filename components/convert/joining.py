@@ -7,7 +7,6 @@ float32, the network is quantised alone, and the two become one graph again.
 
 from __future__ import annotations
 
-import copy
 from collections.abc import Mapping
 from typing import Any
 
@@ -34,38 +33,66 @@ def join(first: bytes, second: bytes) -> bytes:
     `second` and keeps the name of `first`'s signature.
     """
     head, tail = (schema.ModelT.InitFromPackedBuf(model, 0) for model in (first, second))
-    joined = copy.copy(head)
+    gives = _run_after(head, tail, _tensors(head, "outputs"))
+    head.subgraphs[0].outputs = list(gives.values())
+    signature = head.signatureDefs[0]
+    signature.outputs = tail.signatureDefs[0].outputs
+    for output in signature.outputs:
+        output.tensorIndex = gives[output.name]
+    return packed(head)
+
+
+def behind(first: bytes, second: bytes, inputs: str, outputs: str) -> bytes:
+    """One model that runs `first`, and then `second` on what that took and gave.
+
+    The inputs of `second` are named as inputs and outputs of `first`, with a prefix for each of
+    the two; its outputs take the place of those of `first` that have their names.
+    """
+    head, tail = (schema.ModelT.InitFromPackedBuf(model, 0) for model in (first, second))
+    sides = ((inputs, "inputs"), (outputs, "outputs"))
+    given = {
+        prefix.encode() + name: index
+        for prefix, side in sides
+        for name, index in _tensors(head, side).items()
+    }
+    gives = _run_after(head, tail, given)
+    replaced = {}
+    for output in head.signatureDefs[0].outputs:
+        replaced[output.tensorIndex] = gives.get(output.name, output.tensorIndex)
+        output.tensorIndex = replaced[output.tensorIndex]
+    start = head.subgraphs[0]
+    start.outputs = [replaced[int(index)] for index in start.outputs]
+    return packed(head)
+
+
+def _run_after(head: Any, tail: Any, given: Mapping[bytes, int]) -> dict[bytes, int]:
+    """Append a model to another, and say which tensors its outputs become.
+
+    `given` has the tensors of the first by the names of what the second takes.
+    """
     codes, buffers, graphs = len(head.operatorCodes), len(head.buffers), len(head.subgraphs)
-    joined.operatorCodes = head.operatorCodes + tail.operatorCodes
-    joined.buffers = head.buffers + tail.buffers
+    head.operatorCodes = head.operatorCodes + tail.operatorCodes
+    head.buffers = head.buffers + tail.buffers
     runtime = max(_runtime(head), _runtime(tail))
-    joined.metadata = []
-    for entry in head.metadata or []:
-        if entry.name == RUNTIME:
-            joined.buffers[entry.buffer].data = (
-                ".".join(map(str, runtime)).encode().ljust(16, b"\0")
-            )
-            joined.metadata.append(entry)
+    head.metadata = [entry for entry in head.metadata or [] if entry.name == RUNTIME]
+    for entry in head.metadata:
+        head.buffers[entry.buffer].data = ".".join(map(str, runtime)).encode().ljust(16, b"\0")
     for graph in tail.subgraphs:
         for tensor in graph.tensors:
             tensor.buffer += buffers
         for operator in graph.operators:
             operator.opcodeIndex += codes
             _renumber(operator, lambda index: index and index + graphs - 1)
-    start, network = head.subgraphs[0], tail.subgraphs[0]
-    gives, takes = (_tensors(head, "outputs"), _tensors(tail, "inputs"))
-    _append(start, network, {index: gives[name] for name, index in takes.items()})
-    moved = {index: place for place, index in zip(start.outputs, network.outputs, strict=True)}
-    joined.subgraphs = head.subgraphs + tail.subgraphs[1:]
-    signature = head.signatureDefs[0]
-    signature.outputs = tail.signatureDefs[0].outputs
-    for output in signature.outputs:
-        output.tensorIndex = moved[output.tensorIndex]
-    joined.signatureDefs = [signature]
-    return packed(joined)
+    takes = _tensors(tail, "inputs")
+    place = _append(
+        head.subgraphs[0], tail.subgraphs[0], {index: given[name] for name, index in takes.items()}
+    )
+    head.subgraphs = head.subgraphs + tail.subgraphs[1:]
+    head.signatureDefs = head.signatureDefs[:1]
+    return {name: place[index] for name, index in _tensors(tail, "outputs").items()}
 
 
-def _append(start: Any, network: Any, inputs: Mapping[int, int]) -> None:
+def _append(start: Any, network: Any, inputs: Mapping[int, int]) -> dict[int, int]:
     """Append tensors and operators of a graph to another; `inputs` are there already."""
     place = {-1: -1}
     for index, tensor in enumerate(network.tensors):
@@ -79,7 +106,7 @@ def _append(start: Any, network: Any, inputs: Mapping[int, int]) -> None:
             if (indices := getattr(operator, field)) is not None:
                 setattr(operator, field, [place[int(index)] for index in indices])
         start.operators.append(operator)
-    start.outputs = [place[int(index)] for index in network.outputs]
+    return place
 
 
 def _renumber(operator: Any, number: Any) -> None:

@@ -12,6 +12,7 @@ saving and converting keep some twenty copies at once.
 
 from __future__ import annotations
 
+import functools
 import math
 import re
 from collections.abc import Callable, Mapping, Sequence
@@ -41,6 +42,8 @@ PASSED = ("Identity", "IdentityN", "StopGradient", "PreventGradient")
 LISTS = {"TensorListReserve": 0, "TensorListFromTensor": 1, "TensorListStack": 1}
 UNCHANGED = ("Const", "Placeholder", *PASSED)  # give nothing that could differ
 NUMBERS = (tf.bool, tf.float32, tf.int32, tf.int64)
+# what a network computes with, rather than prepares
+WEIGHTED = ("MatMul", "BatchMatMulV2", "Einsum", "Conv2D", "DepthwiseConv2dNative", "Conv3D")
 # of a node: for training, and for TensorFlow's own shape inference
 LEFT_OUT = ("_gradient_op_type", "_output_shapes")
 ALL = {**LOWERINGS, **integers.INTEGERS, **extremes.NUMBERS}
@@ -112,7 +115,7 @@ def split(
         return second.replay(lowered, second.given(inputs, lowered.tables), second.gives)
 
     floating = all(spec.dtype.is_floating for spec in second.takes.values())
-    if floating and (first is None or first.passes(scaled)):
+    if floating and not second.tests and (first is None or first.passes(scaled)):
         return None, _trace(whole, (first or second).takes, batch, LOWERINGS)
     cut = dict(zip(map("cut_{}".format, range(10**6)), second.cut(), strict=False))
 
@@ -199,6 +202,19 @@ class _Frozen:
     handles: dict[str, tf.Tensor]  # by placeholder tensor
     weights: dict[str, tf.Variable]  # by node name of the constant
 
+    @functools.cached_property
+    def tests(self) -> list[tf.Operation]:
+        """Tests for missing values of what came in, which integers could not answer."""
+        return [
+            operator
+            for operator in self.graph.get_operations()
+            if _is_test(operator)
+            and not any(
+                self.graph.get_operation_by_name(name).type in WEIGHTED
+                for name in ancestors([operator])
+            )
+        ]
+
     def given(
         self, inputs: dict[str, Value], tables: dict[object, tf.lookup.StaticHashTable]
     ) -> dict[str, Value]:
@@ -207,9 +223,11 @@ class _Frozen:
         return {**handles, **{f"{spec.name}:0": inputs[name] for name, spec in self.takes.items()}}
 
     def cut(self) -> list[tf.Tensor]:
-        """The floating tensors that the network takes once nothing reads an integer feature."""
+        """The floating tensors that the network takes once nothing reads an integer feature, or
+        asks whether a feature is missing."""
         integer = {f"{s.name}:0" for s in self.takes.values() if not s.dtype.is_floating}
-        readers = []
+        integer |= {operator.outputs[0].name for operator in self.tests}
+        readers = [*self.tests]
         for operator in self.graph.get_operations():
             if any(tensor.name in integer for tensor in operator.inputs):
                 readers.append(operator)
@@ -249,6 +267,11 @@ class _Frozen:
     ) -> dict[str, tf.Tensor]:
         outputs = _replay(self, list(wanted.values()), given, lowered)
         return dict(zip(wanted, outputs, strict=True))
+
+
+def _is_test(operator: tf.Operation) -> bool:
+    itself = operator.type in ("Equal", "NotEqual") and operator.inputs[0] is operator.inputs[1]
+    return itself or operator.type in ("IsNan", "IsFinite", "IsInf")
 
 
 def _freeze(signature: tf.types.experimental.ConcreteFunction) -> _Frozen:

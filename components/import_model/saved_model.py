@@ -16,6 +16,7 @@ from typing import Any
 from edgeline.artifacts import models
 from edgeline.artifacts.features import Feature
 from edgeline.components.import_model.wanted import SCALINGS, Wanted
+from edgeline.components.train.export import variables
 from edgeline.errors import EdgelineError
 
 UNSAFE = {
@@ -38,7 +39,7 @@ class Network:
     Attributes:
         takes: tf.TensorSpec by name, the batch first.
         call: tensors by name in and out.
-        owner: holds the variables.
+        owner: holds the variables; a trackable object, or a list of such.
     """
 
     takes: Mapping[str, object]
@@ -182,7 +183,7 @@ def _load_keras(path: str) -> Network:
             return answer
         return {f"output_{place}": value for place, value in enumerate(tf.nest.flatten(answer))}
 
-    return Network(specs, call, model)
+    return Network(specs, call, [model, variables(model)])
 
 
 def _config(path: str) -> object:

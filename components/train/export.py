@@ -91,7 +91,7 @@ def export(
         return predict(features)
 
     module = tf.Module()
-    module.network = network
+    module.network, module.states = network, variables(network)
     module.graph = graph.loaded
     tf.saved_model.save(
         module,
@@ -107,6 +107,17 @@ def export(
         options=tf.saved_model.SaveOptions(experimental_custom_gradients=False),  # for inference
     )
     return served
+
+
+def variables(network: keras.Model) -> list[tf.Variable]:
+    """All variables of a Keras model as a SavedModel keeps them.
+
+    What a SavedModel finds by itself lacks the state of random layers (augmentation), which their
+    graph holds on to where it does nothing.
+    """
+    import tensorflow as tf
+
+    return [v if isinstance(v, tf.Variable) else v.value for v in network.variables]
 
 
 def check_names(names: Iterable[str]) -> None:

@@ -34,12 +34,29 @@ def _three(x):
     return tf.concat([x, tf.ones_like(x), 2 * tf.ones_like(x)], 1)
 
 
+def _series(x):
+    """[rows, 5, 1], the value between others."""
+    one = tf.ones_like(x)
+    return tf.expand_dims(tf.concat([one, -one, x, 2 * one, 0 * one], 1), 2)
+
+
+def _of_places(x, function):
+    one = tf.ones_like(x)
+    columns = [[x, one, -one], [one, x, -one], [one, -one, x], [x, x, one]]
+    return tf.stack([function(tf.concat(each, 1), 1) for each in columns], 1)
+
+
 def _number(condition):
     return tf.cast(condition, tf.int32)
 
 
 def _eight(x):
     return tf.reshape(x, [-1, 8])
+
+
+def _of_two(function):
+    """Of each value and another of the column."""
+    return lambda x: function(x, tf.reverse(x, [0]))
 
 
 INFINITY = np.float32(np.inf)
@@ -83,6 +100,27 @@ OF_FLOATS = {
     "maximum": lambda x: tf.maximum(x, 1.0),
     "minimum": lambda x: tf.minimum(1.0, x),
     "clip": lambda x: tf.clip_by_value(x, -1.0, 1.0),
+    **{
+        f"{name} of two": _of_two(function)
+        for name, function in {
+            "maximum": tf.maximum,
+            "minimum": tf.minimum,
+            "add": tf.add,
+            "subtract": tf.subtract,
+            "multiply": tf.multiply,
+            "divide": tf.divide,
+            "divide no nan": tf.math.divide_no_nan,
+            "squared difference": tf.math.squared_difference,
+            "floordiv": tf.math.floordiv,
+            "floormod": tf.math.floormod,
+            "pow": tf.pow,
+            "atan2": tf.atan2,
+            "less": lambda x, y: _number(x < y),
+            "not less": lambda x, y: _number(x >= y),
+            "equal": lambda x, y: _number(tf.equal(x, y)),
+            "where": lambda x, y: tf.where(x < y, x, y),
+        }.items()
+    },
     "divided by 0": lambda x: x / 0.0,
     "divided by -0": lambda x: x / -0.0,
     "divided by 0 and 2": lambda x: _three(x) / tf.constant([0.0, 2.0, -0.0]),
@@ -117,9 +155,13 @@ OF_FLOATS = {
     "matmul": lambda x: tf.matmul(_three(x), tf.constant([[1.0], [2.0], [0.0]])),
     "top 2": lambda x: tf.math.top_k(_three(x), 2).values,
     "sort": lambda x: tf.sort(_three(x), 1),
-    "max pool": lambda x: tf.nn.max_pool2d(
-        tf.reshape(_three(x), [-1, 1, 3, 1]), [1, 3], 1, "VALID"
+    "max pool": lambda x: tf.squeeze(tf.nn.max_pool1d(_series(x), 3, 1, "SAME"), 2),
+    "max pool of pictures": lambda x: tf.nn.max_pool2d(
+        tf.reshape(tf.repeat(_three(x), 3, 1), [-1, 3, 3, 1]), [3, 1], 1, "VALID"
     ),
+    "reduce max of a series": lambda x: tf.reduce_max(_series(x), 1),
+    "argmax of places": lambda x: _of_places(x, tf.argmax),
+    "argmin of places": lambda x: _of_places(x, tf.argmin),
 }
 OF_INTEGERS = {
     "one hot": lambda x: _eight(tf.one_hot(x[:, 0], 8)),
@@ -152,40 +194,54 @@ OF_INTEGERS = {
 }
 # where LiteRT differs, at which values, and why that may be
 UNDEFINED = "what TensorFlow makes of a number that does not fit depends on its place in the batch"
+PLACE = "where TensorFlow sorts NaN to depends on its place among the others"
 MAY_DIFFER = {
     "cast to int16": (2.0**15, UNDEFINED),
     "cast to int8": (2.0**7, UNDEFINED),
     "cast to uint8": (2.0**7, UNDEFINED),
-    "sqrt": (3.4e38, "XNNPACK's root is wrong next to the largest float alone"),
-    "root": (3.4e38, "as sqrt"),
-    "cubed": (1e13, "what overflows is the largest float, not infinite"),
-    "top 2": (np.nan, "TensorFlow does not say where NaN is sorted to"),
-    "sort": (np.nan, "TensorFlow does not say where NaN is sorted to"),
-    "max pool": (np.nan, "it is for pictures, which have no missing values"),
+    "top 2": (np.nan, PLACE),
+    "sort": (np.nan, PLACE),
+    "max pool of pictures": (np.nan, "pictures have no missing values, and a test is a map each"),
 }
 
 
 def both(functions, values, raw=False):
     """What TensorFlow and LiteRT make of functions of columns, [rows, ...] by name."""
-    dtype = tf.as_dtype(values.dtype)
-    names = {f"y{place}": name for place, name in enumerate(functions)}
-
-    @tf.function(
-        input_signature=[tf.TensorSpec([None, values.shape[1]], dtype, "x")], autograph=False
+    return of_features(
+        {name: lambda features, f=f: f(features["x"]) for name, f in functions.items()},
+        {"x": values},
+        raw,
     )
-    def serve(x):
-        return {key: functions[name](x) for key, name in names.items()}
+
+
+def of_features(functions, values, raw=False, kept=None):
+    """What TensorFlow and LiteRT make of functions of features by name, [rows, ...] by name.
+
+    `raw` features are those of a transform; `kept` is what the functions look things up in.
+    """
+    names = {f"y{place}": name for place, name in enumerate(functions)}
+    specs = {
+        name: tf.TensorSpec(
+            [None, *each.shape[1:]], tf.string if each.dtype == object else each.dtype, name
+        )
+        for name, each in values.items()
+    }
+
+    @tf.function(autograph=False)
+    def serve(**features):
+        return {key: functions[name](features) for key, name in names.items()}
 
     module = tf.Module()
-    module.serve = serve
+    module.serve, module.kept = serve, kept
     with tempfile.TemporaryDirectory() as folder:
-        signatures = {"serving_default": serve}
+        signature = serve.get_concrete_function(**specs)
+        signatures = {"serving_default": signature}
         if raw:
-            signatures |= {"transform": serve, "predict_transformed": serve}
+            signatures |= {"transform": signature, "predict_transformed": signature}
         tf.saved_model.save(module, folder, signatures=signatures)
         loaded = tf.saved_model.load(folder)
-        cloud = running.call(loaded.signatures["serving_default"], {"x": values})
+        cloud = running.call(loaded.signatures["serving_default"], values)
         form = raw_form.raw(loaded.signatures)
-        built = building.build(lambda _: None, form, Settings("float"), {"x": values})
-        edge = running.answers(running.load(built.model), {"x": values})
+        built = building.build(lambda _: None, form, Settings("float"), values)
+        edge = running.answers(running.load(built.model), values)
     return {name: (np.asarray(cloud[key]), np.asarray(edge[key])) for key, name in names.items()}

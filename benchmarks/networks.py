@@ -1,0 +1,112 @@
+"""20 kinds of networks, whole and with random weights, cloud against edge:
+`python benchmarks/networks.py [NAME ...]`.
+
+Float must be within 1e-5 of an output's largest value; what int8 costs is reported, since weights
+that chance made say nothing of trained ones. Pictures are of 96 pixels, which changes no operator.
+Exits with 1 where a network is refused or differs.
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+import tempfile
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from environment import undistorted
+
+HERE = Path(__file__).resolve().parent
+RESULTS = HERE / "results" / "networks.json"
+PIXELS, ROWS, STEPS = 96, 20, 64
+LIMIT = 1e-5
+APPLICATIONS = (
+    "EfficientNetV2B0",
+    "EfficientNetB0",
+    "MobileNet",
+    "MobileNetV2",
+    "MobileNetV3Small",
+    "MobileNetV3Large",
+    "ConvNeXtTiny",
+    "ResNet50V2",
+    "DenseNet121",
+    "InceptionV3",
+    "Xception",
+    "NASNetMobile",
+)
+RECURRENT = ("LSTM", "GRU")  # of one row at a time
+
+
+def main(chosen: list[str]) -> int:
+    undistorted()
+    found = {name: measured(name, make) for name, make in made().items() if name in chosen}
+    RESULTS.write_text(json.dumps(found, indent=1) + "\n")
+    wrong = [name for name, each in found.items() if not each["float"] <= LIMIT]
+    print(f"{len(found) - len(wrong)} of {len(found)} convert and answer as in the cloud")
+    return int(bool(wrong))
+
+
+def made() -> dict[str, Callable[[], Any]]:
+    """What makes each network, by name."""
+    sys.path.insert(0, str(HERE.parent / "tests" / "components" / "convert"))
+    import keras
+    import networks
+    from keras import layers
+
+    def application(name: str) -> Callable[[], Any]:
+        make = getattr(keras.applications, name)
+        return lambda: make(weights=None, input_shape=(PIXELS, PIXELS, 3))
+
+    return {
+        **{name: application(name) for name in APPLICATIONS},
+        "ViT": lambda: networks.vit(PIXELS, 16, 192, 6),
+        "U-Net": lambda: networks.u_net(PIXELS, 16, 4),
+        "TCN": lambda: networks.tcn(STEPS, 64, 6),
+        "attention": lambda: networks.attention(STEPS, 128),
+        "own gradients": lambda: networks.own_gradients(64),
+        "LSTM": lambda: networks.recurrent(layers.LSTM, STEPS, 64),
+        "GRU": lambda: networks.recurrent(layers.GRU, STEPS, 64),
+        "trained on noise": lambda: networks.augmented(PIXELS),
+    }
+
+
+def measured(name: str, make: Callable[[], Any]) -> dict[str, Any]:
+    """How far from the cloud's the answers of a network are, as a share of the largest of them."""
+    import keras
+    import networks
+
+    from edgeline.components.convert.convert import convert_arrays
+    from edgeline.errors import EdgelineError
+
+    keras.utils.set_random_seed(0)
+    network = make()
+    shape = [ROWS, *network.input_shape[1:]]
+    rows = {"of_network": np.random.default_rng(0).uniform(-1, 1, shape).astype(np.float32)}
+    found: dict[str, Any] = {"parameters": network.count_params()}
+    batch = 1 if name in RECURRENT else 0
+    started = time.monotonic()
+    with tempfile.TemporaryDirectory() as place:
+        folder = Path(place)
+        model = networks.save(folder / "model", {"network": network})
+        for quantisation in ("float", "int8"):
+            edge, page = folder / quantisation, folder / f"{quantisation}.html"
+            try:
+                done = convert_arrays(
+                    str(model), rows, str(edge), str(page), quantisation, batch=batch
+                )
+            except EdgelineError as error:
+                found[quantisation] = float("nan")
+                found[f"{quantisation} refused"] = str(error)
+                continue
+            found[quantisation] = done.metadata["difference"]["network"]["of_range"]
+    found["seconds"] = round(time.monotonic() - started, 1)
+    print(f"{name}: {found}", flush=True)
+    keras.backend.clear_session()
+    return found
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:] or [*made()]))

@@ -1,0 +1,297 @@
+"""Feature functions from a grammar over the operators that preprocessing uses, and the values to
+ask them about; it imports TensorFlow, so tests import it in their bodies.
+
+Two numbers that differ in their last bit are apart in whatever is not continuous, and an
+exponential makes much of little. So a number knows whether it is the same on both sides bit for bit
+(`exact`: features, and what IEEE 754 rounds in one way), and only of such is more than a smooth
+function taken.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+import tensorflow as tf
+from extreme_cases import FLOATS, INTEGERS
+
+from edgeline.preprocessing import fill_missing
+
+DAY = 86_400_000_000  # of microseconds
+WORDS = (b"red", b"green", b"blue", b"")
+ASKED = (*WORDS, b"unknown", b"x" * 300, "größe".encode())
+TIMES = (-(2**63), 0, 1_700_000_000_000_000, -1_700_000_000_000_001, DAY - 1, -DAY, 2**53 + 1)
+VOCABULARY = tf.lookup.StaticHashTable(
+    tf.lookup.KeyValueTensorInitializer(tf.constant(WORDS[:3]), tf.constant([0, 1, 2], tf.int64)),
+    -1,
+)
+
+
+@dataclass(frozen=True)
+class Expression:
+    """A function of features by name; `text` is how a user would write it."""
+
+    text: str
+    compute: Callable[[dict[str, tf.Tensor]], tf.Tensor]
+    exact: bool = True
+
+
+def values(rows: int) -> dict[str, np.ndarray]:
+    """Features, [rows, 1] each: all values of each, in pairs that chance makes."""
+    random = np.random.default_rng(11)
+
+    def column(found, dtype):
+        found = np.asarray(found, dtype).ravel()
+        every = np.concatenate([found, random.choice(found, rows)])[:rows]
+        return random.permutation(every)[:, None]
+
+    return {
+        "amount": column(FLOATS, np.float32),
+        "price": column(FLOATS, np.float32),
+        "code": column(INTEGERS, np.int64),
+        "when": column(TIMES, np.int64),
+        "word": column(ASKED, object),
+    }
+
+
+def functions(count: int, seed: int) -> dict[str, Callable[[dict[str, tf.Tensor]], tf.Tensor]]:
+    """Functions of these features to float32 [rows, n], by what they compute."""
+    grammar = Grammar(np.random.default_rng(seed))
+    found: dict[str, Callable[[dict[str, tf.Tensor]], tf.Tensor]] = {}
+    while len(found) < count:
+        made = grammar.feature()
+        found[made.text] = made.compute
+    return found
+
+
+class Grammar:
+    """Draws expressions; each method is a rule, `depth` how many may stand within one."""
+
+    def __init__(self, random: np.random.Generator) -> None:
+        self.random = random
+
+    def _one_of(self, choices):
+        return choices[self.random.integers(len(choices))]
+
+    def feature(self) -> Expression:
+        if self.random.random() < 0.3:
+            given = self.whole(2)
+            return Expression(
+                f"one_hot({given.text}, 8)",
+                lambda x: tf.reshape(tf.one_hot(given.compute(x), 8), [-1, 8]),
+            )
+        return self.number(3)
+
+    def number(self, depth: int) -> Expression:
+        """float32, [rows, 1]."""
+        if not depth or self.random.random() < 0.5:
+            return self.exact(depth)
+        rule = self._one_of([self._curve, self._smooth, self._mean, self._chosen, self._share])
+        return rule(depth - 1)
+
+    def exact(self, depth: int) -> Expression:
+        if not depth:
+            name = self._one_of(["amount", "price"])
+            return Expression(name, lambda x: x[name])
+        rule = self._one_of(
+            [self._filled, self._arithmetic, self._rounded, self._of_three, self._from_whole]
+        )
+        return rule(depth - 1)
+
+    def _curve(self, depth: int) -> Expression:
+        """What has a steep side, of numbers that are the same."""
+        name, curve = self._one_of(list(CURVES.items()))
+        given = self.exact(depth)
+        return Expression(f"{name}({given.text})", lambda x: curve(given.compute(x)), False)
+
+    def _smooth(self, depth: int) -> Expression:
+        name, curve = self._one_of(list(SMOOTH.items()))
+        given = self.number(depth)
+        return Expression(f"{name}({given.text})", lambda x: curve(given.compute(x)), False)
+
+    def _mean(self, depth: int) -> Expression:
+        a, b = self._bounded(depth), self._bounded(depth)
+        name, reduce = self._one_of(list(REDUCTIONS.items()))
+        return Expression(
+            f"{name}({a.text}, {b.text})",
+            lambda x: reduce(tf.concat([a.compute(x), b.compute(x)], 1), 1, keepdims=True),
+            False,
+        )
+
+    def _bounded(self, depth: int) -> Expression:
+        """Sums of large numbers cancel."""
+        given = self.number(depth)
+        return Expression(f"tanh({given.text})", lambda x: tf.tanh(given.compute(x)), False)
+
+    def _chosen(self, depth: int) -> Expression:
+        condition, a, b = self.condition(depth), self.number(depth), self.number(depth)
+        return Expression(
+            f"where({condition.text}, {a.text}, {b.text})",
+            lambda x: tf.where(condition.compute(x), a.compute(x), b.compute(x)),
+            a.exact and b.exact,
+        )
+
+    def _share(self, depth: int) -> Expression:
+        a, b = self.whole(depth), self._one_of([7, 1000, -3])
+        return Expression(f"{a.text} / {b}", lambda x: tf.cast(a.compute(x) / b, tf.float32), False)
+
+    def _filled(self, depth: int) -> Expression:
+        given = self.exact(depth)
+        return Expression(f"fill({given.text})", lambda x: fill_missing(given.compute(x), 1.5))
+
+    def _arithmetic(self, depth: int) -> Expression:
+        sign, function = self._one_of(list(ARITHMETIC.items()))
+        a, b = self.exact(depth), self.exact(depth)
+        return Expression(
+            f"({a.text} {sign} {b.text})", lambda x: function(a.compute(x), b.compute(x))
+        )
+
+    def _rounded(self, depth: int) -> Expression:
+        name, function = self._one_of(list(ROUNDED.items()))
+        given = self.exact(depth)
+        return Expression(f"{name}({given.text})", lambda x: function(given.compute(x)))
+
+    def _of_three(self, depth: int) -> Expression:
+        name, reduce = self._one_of(list(LARGEST.items()))
+        a, b = self.exact(depth), self.exact(depth)
+
+        def compute(x):
+            found = tf.concat([a.compute(x), b.compute(x), tf.ones_like(a.compute(x))], 1)
+            return reduce(found, 1, keepdims=True)
+
+        return Expression(f"{name}({a.text}, {b.text}, 1)", compute)
+
+    def _from_whole(self, depth: int) -> Expression:
+        given = self.whole(depth)
+        return Expression(f"float({given.text})", lambda x: tf.cast(given.compute(x), tf.float32))
+
+    def whole(self, depth: int) -> Expression:
+        """int64, [rows, 1]."""
+        if not depth:
+            return self._one_of(LEAVES)
+        if self.random.random() < 0.25:
+            given = self.exact(depth - 1)
+            return Expression(f"int({given.text})", lambda x: tf.cast(given.compute(x), tf.int64))
+        if self.random.random() < 0.2:
+            condition, a, b = self.condition(depth - 1), self.whole(depth - 1), self._one_of(LEAVES)
+            return Expression(
+                f"where({condition.text}, {a.text}, {b.text})",
+                lambda x: tf.where(condition.compute(x), a.compute(x), b.compute(x)),
+            )
+        name, function = self._one_of(list(WHOLE.items()))
+        given = self.whole(depth - 1)
+        return Expression(name.format(given.text), lambda x: function(given.compute(x)))
+
+    def condition(self, depth: int) -> Expression:
+        if self.random.random() < 0.4:
+            given, number = self.whole(depth), int(self.random.integers(-1, 9))
+            sign, compare = self._one_of(list(COMPARISONS.items()))
+            return Expression(
+                f"{given.text} {sign} {number}", lambda x: compare(given.compute(x), number)
+            )
+        given = self.exact(depth)
+        name, test = self._one_of(list(TESTS.items()))
+        return Expression(f"{name}({given.text})", lambda x: test(given.compute(x)))
+
+
+CURVES = {
+    "exp": tf.exp,
+    "expm1": tf.math.expm1,
+    "selu": tf.nn.selu,
+    "softplus": tf.nn.softplus,
+    "log_sigmoid": tf.math.log_sigmoid,
+    "log1p": tf.math.log1p,
+    "log": tf.math.log,
+    "sin": tf.sin,
+    "cos": tf.cos,
+    "rsqrt": tf.math.rsqrt,
+    "sqrt": lambda x: tf.sqrt(tf.minimum(x, 1e30)),  # XNNPACK's is wrong at the largest floats
+    "square": tf.square,
+    "softmax": lambda x: tf.nn.softmax(tf.concat([x, tf.zeros_like(x)], 1)),
+}
+SMOOTH = {
+    "tanh": tf.tanh,
+    "sigmoid": tf.sigmoid,
+    "softsign": tf.nn.softsign,
+    "abs": tf.abs,
+    "relu": tf.nn.relu,
+    "clip": lambda x: tf.clip_by_value(x, -3.0, 3.0),
+    "elu": tf.nn.elu,
+}
+REDUCTIONS = {
+    "mean": tf.reduce_mean,
+    "sum": tf.reduce_sum,
+    "logsumexp": tf.reduce_logsumexp,
+}
+LARGEST = {"max": tf.reduce_max, "min": tf.reduce_min}
+ARITHMETIC = {
+    "+": tf.add,
+    "-": tf.subtract,
+    "*": tf.multiply,
+    "/": tf.divide,
+    "max": tf.maximum,
+    "min": tf.minimum,
+}
+ROUNDED = {
+    "floor": tf.floor,
+    "ceil": tf.math.ceil,
+    "round": tf.round,
+    "sign": tf.sign,
+    "negative": tf.negative,
+    "abs": tf.abs,
+}
+WHOLE = {
+    "({0} // 3)": lambda x: x // 3,
+    "({0} // -7)": lambda x: x // -7,
+    "({0} % 24)": lambda x: x % 24,
+    "hour({0})": lambda x: x % DAY // 3_600_000_000,
+    "weekday({0})": lambda x: (x // DAY + 4) % 7,
+    "({0} + 5)": lambda x: x + 5,
+    "({0} * 3)": lambda x: x * 3,
+    "({0} & 7)": lambda x: x & 7,
+    "({0} >> 4)": lambda x: tf.bitwise.right_shift(x, tf.constant(4, tf.int64)),
+    "abs({0})": tf.abs,
+    "clip({0})": lambda x: tf.clip_by_value(x, 0, 5),
+    "fill({0})": lambda x: fill_missing(x, 3),
+    "int32({0})": lambda x: tf.cast(tf.cast(x, tf.int32), tf.int64),
+}
+COMPARISONS = {"<": tf.less, "==": tf.equal, ">": tf.greater, "!=": tf.not_equal}
+TESTS = {
+    "is_nan": tf.math.is_nan,
+    "is_inf": tf.math.is_inf,
+    "is_finite": tf.math.is_finite,
+    "positive": lambda x: x > 0,
+    "below 300": lambda x: x < 300.0,
+    "not below -1": lambda x: x >= -1.0,
+    "infinite": lambda x: tf.equal(x, np.inf),
+}
+LEAVES = [
+    Expression("code", lambda x: x["code"]),
+    Expression("when", lambda x: x["when"]),
+    Expression("vocabulary(word)", lambda x: VOCABULARY.lookup(x["word"])),
+    Expression(
+        "vocabulary(fill(word))", lambda x: VOCABULARY.lookup(fill_missing(x["word"], "red"))
+    ),
+    Expression("bucket(amount)", lambda x: _bucket(x["amount"])),
+]
+
+
+def _bucket(x: tf.Tensor) -> tf.Tensor:
+    boundaries = tf.constant([[-1.0, 0.0, 2.5, 300.0]])
+    found = tf.raw_ops.UpperBound(
+        sorted_inputs=boundaries, values=tf.reshape(x, [1, -1]), out_type=tf.int64
+    )
+    return tf.reshape(found, [-1, 1])
+
+
+def differing(found: dict[str, tuple[np.ndarray, np.ndarray]], given: dict[str, np.ndarray]):
+    """By function, the first row of features on which it differs by more than 1e-5, and both."""
+    wrong = {}
+    for name, (cloud, edge) in found.items():
+        close = np.isclose(cloud, edge, rtol=1e-5, atol=1e-5, equal_nan=True)
+        rows = np.flatnonzero(~close.reshape(len(cloud), -1).all(axis=1))
+        if len(rows):
+            row = {feature: column[rows[0], 0] for feature, column in given.items()}
+            wrong[name] = (row, cloud[rows[0]].tolist(), edge[rows[0]].tolist())
+    return wrong
