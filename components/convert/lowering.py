@@ -265,9 +265,42 @@ def _clip(_: tf.Operation, x: tf.Tensor, low: tf.Tensor, high: tf.Tensor) -> Val
     return tf.minimum(tf.maximum(x, low), high) if x.dtype == tf.int64 else None
 
 
+def _dilated(_: tf.Operation, x: tf.Tensor, block: tf.Tensor, crops: tf.Tensor) -> Value:
+    """A dilated convolution, which TensorFlow computes between two rearrangements, as one.
+
+    The converter leaves batch norms behind such a rearrangement beside the convolution.
+    """
+    convolution = _behind(x, "Squeeze")
+    if convolution.type != "Conv2D" or convolution.get_attr("data_format") != b"NHWC":
+        return None
+    start = _behind(convolution.inputs[0], "ExpandDims")
+    strides, padding = (convolution.get_attr(name) for name in ("strides", "padding"))
+    if start.type != "SpaceToBatchND" or padding != b"VALID" or {*strides} != {1}:
+        return None
+    sizes, added, cut = map(tf.get_static_value, (block, start.inputs[2], crops))
+    same = np.array_equal(sizes, tf.get_static_value(start.inputs[1]))
+    if added is None or cut is None or not same or (added < cut).any():
+        return None
+    given = start.inputs[0]
+    if (added > cut).any():  # what is cut from the end need not be added to it
+        given = tf.pad(given, [[0, 0], *(added - cut).tolist(), [0, 0]])
+    series = given.shape.rank == 3
+    if series:
+        given = tf.expand_dims(given, 1)
+    dilations = [1] * (2 - len(sizes)) + sizes.tolist()
+    result = tf.nn.conv2d(given, convolution.inputs[1], 1, "VALID", dilations=dilations)
+    return tf.squeeze(result, [1]) if series else result
+
+
+def _behind(x: tf.Tensor, kind: str) -> tf.Operation:
+    """What gives a tensor, seen through one operator of a kind."""
+    return x.op.inputs[0].op if x.op.type == kind else x.op
+
+
 LOWERINGS: dict[str, Lowering] = {
     "Abs": _absolute,
     "AsString": _as_string,
+    "BatchToSpaceND": _dilated,
     "ClipByValue": _clip,
     "Equal": compared(tf.equal),
     "ExpandDims": _reshape,

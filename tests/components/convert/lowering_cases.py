@@ -92,6 +92,19 @@ def bound(op, boundaries, dtype, out=tf.int64):
     return function
 
 
+def dilated(shape):
+    """Differences of neighbours, which are exact, two apart."""
+    kernel = np.zeros([2] * (len(shape) - 1) + [1, 1], np.float32)
+    kernel.reshape(-1)[[0, -1]] = 1.0, -1.0
+
+    def function(x):
+        finite = tf.clip_by_value(x, -1e3, 1e3)
+        pixels = tf.reshape(finite * tf.range(12, dtype=tf.float32), [-1, *shape])
+        return tf.nn.convolution(pixels, kernel, padding="SAME", dilations=2)[..., 0]
+
+    return function
+
+
 COLOURS = table([b"red", b"green", b"blue"], [2, 0, 1])
 COLOURS_OOV = table([b"red", b"green", b"", b"7"], [0, 1, 2, 3], oov=1)
 NUMBERS = table([7, -1, INT.min, 3], [0, 1, 2, 3])
@@ -115,6 +128,8 @@ CASES = {
         string_tensor=x, num_buckets=1), tf.string),
     "StringToHashBucketStrong": (
         lambda x: tf.strings.to_hash_bucket_strong(x, 1, [1, 2]), tf.string),
+    "BatchToSpaceND": (dilated([12, 1]), tf.float32),
+    "BatchToSpaceND of pictures": (dilated([3, 4, 1]), tf.float32),
     "AsString": (keeping(DECIMALS, lambda x: DECIMALS(tf.strings.as_string(x))), tf.int64),
     "SelectV2": (
         keeping(COLOURS, lambda x: COLOURS(tf.where(tf.equal(x, ""), "red", x))), tf.string),

@@ -172,9 +172,8 @@ FOLDED = {
     "separable": (lambda: layers.SeparableConv2D(4, 3), [12, 12, 3]),
     "transposed": (lambda: layers.Conv2DTranspose(4, 3, 2), [12, 12, 3]),
     "dilated": (lambda: layers.Conv2D(4, 3, dilation_rate=2), [12, 12, 3]),
-    "of a series": (lambda: layers.Conv1D(4, 3, padding="causal"), [12, 3]),
+    "of a series": (lambda: layers.Conv1D(4, 3, dilation_rate=2, padding="causal"), [12, 3]),
     "dense": (lambda: layers.Dense(4), [8]),
-    "dense of steps": (lambda: layers.Dense(4), [6, 8]),
 }
 
 

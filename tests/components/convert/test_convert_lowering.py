@@ -20,6 +20,8 @@ CASES = (
     "StringToHashBucketFast",
     "StringToHashBucket",
     "StringToHashBucketStrong",
+    "BatchToSpaceND",
+    "BatchToSpaceND of pictures",
     "AsString",
     "SelectV2",
     "SelectV2 with a bucket",
