@@ -47,7 +47,7 @@ def signatures(tmp_path_factory):
     return loaded.signatures
 
 
-@pytest.mark.parametrize("quantisation", ["dynamic", "int8", "static_wi8_ai8"])
+@pytest.mark.parametrize("quantisation", ["dynamic", "int8"])
 def test_a_quantised_network_answers_nan_where_the_trained_one_does(signatures, quantisation):
     from edgeline.components.convert import building, raw_form, running
     from edgeline.components.convert.convert import checked_settings

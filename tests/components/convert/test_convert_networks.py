@@ -23,10 +23,10 @@ def rows_of(networks):
     }
 
 
-def converted(model, networks, folder, quantisation):
+def converted(model, networks, folder):
     """Differences by network, and how often the file has each operator."""
     done = convert_arrays(
-        str(model), rows_of(networks), str(folder / "edge"), str(folder / "r.html"), quantisation
+        str(model), rows_of(networks), str(folder / "edge"), str(folder / "r.html"), "float"
     )
     operators = json.loads((folder / "edge" / "operators.json").read_text())
     return done.metadata["difference"], {each["name"]: each["count"] for each in operators}
@@ -34,9 +34,11 @@ def converted(model, networks, folder, quantisation):
 
 @pytest.fixture(scope="module")
 def narrow(tmp_path_factory):
+    """Of the kinds that no other test converts; the others, and int8, are in benchmarks."""
     from networks import NARROW
 
-    return saved(tmp_path_factory, {name: make() for name, make in NARROW.items()})
+    chosen = ("vit", "u_net", "tcn")
+    return saved(tmp_path_factory, {name: NARROW[name]() for name in chosen})
 
 
 @pytest.fixture(scope="module")
@@ -55,18 +57,16 @@ def saved(factory, networks):
 
 
 @pytest.mark.usefixtures("in_this_process")
-@pytest.mark.parametrize(("quantisation", "limit"), [("float", 1e-5), ("int8", 0.5)])
-def test_networks_answer_as_in_the_cloud(narrow, tmp_path, quantisation, limit):
-    found, _ = converted(*narrow, tmp_path, quantisation)
+def test_networks_answer_as_in_the_cloud(narrow, tmp_path):
+    found, _ = converted(*narrow, tmp_path)
     assert found.keys() == narrow[1].keys()
-    assert {name: d for name, d in found.items() if d["of_range"] > limit} == {}
+    assert {name: d for name, d in found.items() if d["of_range"] > 1e-5} == {}
 
 
 @pytest.mark.usefixtures("in_this_process")
-@pytest.mark.parametrize("quantisation", ["float", "int8"])
-def test_nothing_of_the_training_is_left(trained, tmp_path, quantisation):
-    found, operators = converted(*trained, tmp_path, quantisation)
-    assert {name: d for name, d in found.items() if d["of_range"] > 0.1} == {}
+def test_nothing_of_the_training_is_left(trained, tmp_path):
+    found, operators = converted(*trained, tmp_path)
+    assert {name: d for name, d in found.items() if d["of_range"] > 1e-5} == {}
     assert OF_TRAINING & operators.keys() == set()
     assert [name for name in operators if any(part in name for part in RANDOM)] == []
     assert operators["CONV_2D"] and operators["FULLY_CONNECTED"]
