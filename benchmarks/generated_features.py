@@ -18,7 +18,6 @@ DTYPES = ("int16", "int8", "uint32", "uint16", "uint8")
 
 
 def main(seed: int) -> int:
-    undistorted()
     sys.path.insert(0, str(HERE.parent / "tests" / "components" / "convert"))
     import extreme_cases
     import generated_functions
@@ -57,4 +56,5 @@ def main(seed: int) -> int:
 
 
 if __name__ == "__main__":
+    undistorted()
     sys.exit(main(int(sys.argv[1]) if len(sys.argv) > 1 else 1))

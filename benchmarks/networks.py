@@ -41,7 +41,6 @@ RECURRENT = ("LSTM", "GRU")  # of one row at a time
 
 
 def main(chosen: list[str]) -> int:
-    undistorted()
     found = {name: measured(name, make) for name, make in made().items() if name in chosen}
     RESULTS.write_text(json.dumps(found, indent=1) + "\n")
     wrong = [name for name, each in found.items() if not each["float"] <= LIMIT]
@@ -109,4 +108,5 @@ def measured(name: str, make: Callable[[], Any]) -> dict[str, Any]:
 
 
 if __name__ == "__main__":
+    undistorted()
     sys.exit(main(sys.argv[1:] or [*made()]))
