@@ -88,7 +88,7 @@ def build(tell: Tell, form: RawForm, settings: Settings, rows: Arrays) -> Built:
         head = _litert(tell, front, replace(AS_FLOAT, quantisation=DYNAMIC))
         taken = running.call(front.function, given)
     lowered = Counter(front.replaced if front else {}) + Counter(network.replaced)
-    behind = None if settings.io != "float" else _carrying(tell, front, network, rows)
+    behind = None if settings.io != "float" else _carrying(tell, front, network, given)
     parts = Parts(tell, head, _litert(tell, network, AS_FLOAT), taken, settings, behind)
     if settings.quantisation == AUTO:
         return _auto(parts, form, rows, dict(lowered))

@@ -26,7 +26,7 @@ LIMITS = {
     "tabular": 630_000,
     "pretrained": 650_000,
     "vision": 900_000,
-    "digits": 920_000,
+    "digits": 930_000,
 }
 MANIFESTS = Path(__file__).parents[2] / "manifests"
 KFP = """
