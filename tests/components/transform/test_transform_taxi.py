@@ -161,12 +161,12 @@ def test_what_the_face_logs(transformed_taxi):
     graph, made = transformed_taxi.graph, transformed_taxi.transformed
     assert logged["transform_graph"] == {
         "edgeline_schema": "transform_graph/v1",
-        "digest": graph.digest,
+        "digest": graph.digest[:16],
         "rows_analyzed": graph.metadata["rows_analyzed"],
     }
     assert logged["transformed_examples"] == {
         "edgeline_schema": "transformed_examples/v1",
-        "digest": made.digest,
+        "digest": made.digest[:16],
         "rows": sum(split["rows"] for split in made.metadata["splits"].values()),
     }
 
