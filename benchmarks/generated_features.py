@@ -14,7 +14,7 @@ from environment import undistorted
 HERE = Path(__file__).resolve().parent
 RESULTS = HERE / "results" / "generated_features.json"
 COUNT, TOGETHER, ROWS = 60, 12, 400
-DTYPES = ("int16", "int8", "uint32", "uint16", "uint8")
+DTYPES = ("int32", "int16", "int8", "uint32", "uint16", "uint8")
 
 
 def main(seed: int) -> int:
