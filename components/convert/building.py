@@ -27,13 +27,14 @@ from edgeline.components.convert import (
     judging,
     layer_errors,
     missing,
+    raw_form,
     recipes,
     replay,
     running,
 )
 from edgeline.components.convert.built import Built
 from edgeline.components.convert.layer_errors import Layer
-from edgeline.components.convert.raw_form import RawForm
+from edgeline.components.convert.raw_form import RawForm, Signatures
 from edgeline.components.convert.replay import Lowered
 from edgeline.components.convert.running import Arrays
 from edgeline.components.convert.settings import Settings
@@ -55,8 +56,23 @@ class UnsupportedError(Exception):
         self.operators = operators
 
 
-def build(tell: Tell, form: RawForm, settings: Settings, rows: Arrays) -> Built:
-    """Build the model that `settings` ask for.
+def build(
+    tell: Tell, signatures: Signatures, settings: Settings, rows: Arrays, raw: bool = True
+) -> Built:
+    """Build the model of a SavedModel's signatures that `settings` ask for.
+
+    Args:
+        raw: whether it takes raw features; else it takes those of the transform.
+
+    Others, and what is raised, are as of `build_form`.
+    """
+    has_transform = signatures.keys() >= {TRANSFORM, PREDICT_TRANSFORMED}
+    form = raw_form.raw if raw or not has_transform else raw_form.transformed
+    return build_form(tell, form(signatures), settings, rows)
+
+
+def build_form(tell: Tell, form: RawForm, settings: Settings, rows: Arrays) -> Built:
+    """Build the model that `settings` ask for, of what it takes.
 
     Args:
         tell: is told what comes next, with the operators at hand.
@@ -183,7 +199,7 @@ def _auto(parts: Parts, form: RawForm, rows: Arrays, lowered: Mapping[str, int])
         def model(self, row: Quantisation, kept: Sequence[str], spare: str) -> bytes:
             if row.floating:
                 how = Settings(row, batch=parts.settings.batch)
-                return build(parts.tell, form, how, rows).model
+                return build_form(parts.tell, form, how, rows).model
             return parts.joined(parts.candidate(row.recipe, kept, spare))
 
     limit = parts.settings.limit.max_drop

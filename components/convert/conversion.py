@@ -59,7 +59,7 @@ def convert(
     """
     import tensorflow as tf
 
-    from edgeline.components.convert.building import UnsupportedError, build
+    from edgeline.components.convert.building import UnsupportedError, build_form
 
     tf.get_logger().setLevel("ERROR")
     tell("loading the SavedModel")
@@ -69,7 +69,7 @@ def convert(
     lacks: dict[str, Lack] = {}
     while True:
         try:
-            built = build(tell, form, settings, rows)
+            built = build_form(tell, form, settings, rows)
             break
         except UnsupportedError as error:
             if TRANSFORM not in signatures or form.takes == TRANSFORMED:

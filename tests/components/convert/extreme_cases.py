@@ -8,7 +8,7 @@ import tempfile
 import numpy as np
 import tensorflow as tf
 
-from edgeline.components.convert import building, raw_form, running
+from edgeline.components.convert import building, running
 from edgeline.components.convert.settings import Settings
 
 # missing, infinite, zeros, small and large ones, around the bounds of integers; [rows, 1]
@@ -241,7 +241,6 @@ def of_features(functions, values, raw=False, kept=None):
         tf.saved_model.save(module, folder, signatures=signatures)
         loaded = tf.saved_model.load(folder)
         cloud = running.call(loaded.signatures["serving_default"], values)
-        form = raw_form.raw(loaded.signatures)
-        built = building.build(lambda _: None, form, Settings("float"), values)
+        built = building.build(lambda _: None, loaded.signatures, Settings("float"), values)
         edge = running.answers(running.load(built.model), values)
     return {name: (np.asarray(cloud[key]), np.asarray(edge[key])) for key, name in names.items()}

@@ -49,12 +49,11 @@ def signatures(tmp_path_factory):
 
 @pytest.mark.parametrize("quantisation", ["dynamic", "int8"])
 def test_a_quantised_network_answers_nan_where_the_trained_one_does(signatures, quantisation):
-    from edgeline.components.convert import building, raw_form, running
+    from edgeline.components.convert import building, running
     from edgeline.components.convert.convert import checked_settings
 
     settings = checked_settings(quantisation, "float", 0, True)
-    form = raw_form.raw(signatures)
-    edge = running.load(building.build(lambda _: None, form, settings, ROWS).model)
+    edge = running.load(building.build(lambda _: None, signatures, settings, ROWS).model)
     asked = {name: values.copy() for name, values in ROWS.items()}
     for name, row in MISSING.items():
         asked[name][row].flat[-1] = np.nan

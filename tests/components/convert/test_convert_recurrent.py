@@ -11,7 +11,7 @@ def test_a_recurrent_network_converts_for_one_row(kind, tmp_path):
     import numpy as np
     import tensorflow as tf
 
-    from edgeline.components.convert import building, raw_form, running
+    from edgeline.components.convert import building, running
     from edgeline.components.convert.settings import Settings
 
     layers = keras.layers
@@ -33,8 +33,6 @@ def test_a_recurrent_network_converts_for_one_row(kind, tmp_path):
     signatures = loaded.signatures
     row = {"x": np.random.default_rng(0).normal(size=(1, 8, 4)).astype(np.float32)}
     cloud = running.call(signatures["serving_default"], row)["prediction"]
-    built = building.build(
-        lambda _: None, raw_form.raw(signatures), Settings("float", batch=1), row
-    )
+    built = building.build(lambda _: None, signatures, Settings("float", batch=1), row)
     edge = running.answers(running.load(built.model), row)["prediction"]
     np.testing.assert_allclose(edge, cloud, atol=1e-6)
