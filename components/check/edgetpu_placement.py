@@ -13,7 +13,6 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Sequence
 
 from edgeline.components.check import edgetpu_rules as rules
 from edgeline.components.check.edgetpu_compiled import CUSTOM_OPERATOR, EdgeTpuCompiled, decode
@@ -29,6 +28,7 @@ from edgeline.components.check.placement import (
     Placement,
     advice,
     at,
+    partitions,
 )
 from edgeline.formats.tflite import Model, Operator, Subgraph
 
@@ -162,41 +162,6 @@ def judge(subgraph: Subgraph, operator: Operator) -> OperatorVerdict:
     return open_question or OperatorVerdict(
         YES, True, rules.MAPPED, rule.sentence, rule.source, "", runtime
     )
-
-
-def partitions(subgraph: Subgraph, maps: Sequence[bool]) -> list[set[int]]:
-    """The groups of operators that can run on the TPU, in the order of execution.
-
-    Args:
-        subgraph: the graph, operators in the order of execution.
-        maps: for each operator whether the TPU takes it.
-
-    The interpreter's partition: from the first operator that is not placed, take its kind,
-    and gather, in the order of execution, all operators of that kind whose inputs are given,
-    constant or computed by what is placed already or by the same group; then the other kind.
-    """
-    computed = {index for operator in subgraph.operators for index in operator.outputs}
-    waiting = list(subgraph.operators)
-    ready: set[int] = set()
-    groups: list[set[int]] = []
-    while waiting:
-        group: list[Operator] = []
-        later: list[Operator] = []
-        kind: bool | None = None
-        for operator in waiting:
-            needs = [i for i in operator.inputs if i in computed and i not in ready]
-            if needs or (kind is not None and maps[operator.index] != kind):
-                later.append(operator)
-                continue
-            kind = maps[operator.index]
-            group.append(operator)
-            ready.update(operator.outputs)
-        if not group:  # a graph whose operators wait for one another
-            return groups
-        if kind:
-            groups.append({operator.index for operator in group})
-        waiting = later
-    return groups
 
 
 def _placed(

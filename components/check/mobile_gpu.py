@@ -10,8 +10,15 @@ from __future__ import annotations
 
 from edgeline.components.check import mobile_gpu_rules as rules
 from edgeline.components.check.edgetpu_conditions import OperatorSite
-from edgeline.components.check.edgetpu_placement import partitions
-from edgeline.components.check.placement import NO, YES, OperatorVerdict, Placement, advice, at
+from edgeline.components.check.placement import (
+    NO,
+    YES,
+    OperatorVerdict,
+    Placement,
+    advice,
+    at,
+    partitions,
+)
 from edgeline.formats.tflite import Model, Operator, Subgraph
 
 TARGET = "mobile-gpu"
@@ -48,9 +55,9 @@ def place(model: Model) -> Placement:
 def judge(subgraph: Subgraph, operator: Operator) -> OperatorVerdict:
     """What the rules say of one operator."""
     conditions = rules.RULES.get(operator.name)
-    if operator.custom and operator.name in rules.CUSTOM:
-        conditions = ()
-    if conditions is None or (operator.custom and operator.name not in rules.CUSTOM):
+    if operator.custom:
+        conditions = () if operator.name in rules.CUSTOM else None
+    if conditions is None:
         kind = "custom operator" if operator.custom else "operator"
         sentence = f"{operator.name} is no {kind} that the GPU delegate takes."
         return OperatorVerdict(NO, False, LEFT, sentence, rules.OPERATORS, OTHERWISE, 0)

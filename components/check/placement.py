@@ -130,6 +130,41 @@ def at(
     )
 
 
+def partitions(subgraph: Subgraph, maps: Sequence[bool]) -> list[set[int]]:
+    """The groups of operators that can run on the device, in the order of execution.
+
+    Args:
+        subgraph: the graph, operators in the order of execution.
+        maps: for each operator whether the device takes it.
+
+    The interpreter's partition: from the first operator that is not placed, take its kind,
+    and gather, in the order of execution, all operators of that kind whose inputs are given,
+    constant or computed by what is placed already or by the same group; then the other kind.
+    """
+    computed = {index for operator in subgraph.operators for index in operator.outputs}
+    waiting = list(subgraph.operators)
+    ready: set[int] = set()
+    groups: list[set[int]] = []
+    while waiting:
+        group: list[Operator] = []
+        later: list[Operator] = []
+        kind: bool | None = None
+        for operator in waiting:
+            needs = [i for i in operator.inputs if i in computed and i not in ready]
+            if needs or (kind is not None and maps[operator.index] != kind):
+                later.append(operator)
+                continue
+            kind = maps[operator.index]
+            group.append(operator)
+            ready.update(operator.outputs)
+        if not group:  # a graph whose operators wait for one another
+            return groups
+        if kind:
+            groups.append({operator.index for operator in group})
+        waiting = later
+    return groups
+
+
 def advice(reasons: Sequence[PlacedOperator]) -> tuple[Advice, ...]:
     """One piece of advice a kind of breach, in the order of execution: mend the first first."""
     counted = Counter(

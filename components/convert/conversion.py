@@ -100,17 +100,15 @@ def _origin(
     from edgeline.components.convert import locating
 
     alike = [name for name in cloud if name in answers and cloud[name].shape == answers[name].shape]
-    apart = [differences.difference(answers[name], cloud[name]) for name in alike]
     found = [differences.gap(answers[name], cloud[name]).of_range for name in alike]
     if all(map(built.quantisation.allows, found)):
         return ""
+    apart = [differences.difference(answers[name], cloud[name]) for name in alike]
     worst = np.max([each.reshape(len(each), -1).max(axis=1) for each in apart], axis=0)
     tell("looking for the tensor that differs")
     try:
         origin = locating.first(tell, form, rows, worst)
-    except (
-        Exception
-    ) as error:  # whatever a converter raises: that the answers differ is what counts
+    except Exception as error:  # a converter's of any kind: that the answers differ is what counts
         return f"the tensor in which that begins was not found ({first_line(error)})"
     if origin:
         return origin.sentence()

@@ -147,9 +147,7 @@ def _target(column: pa.Field, file: File) -> pa.DataType:
         return timestamps.UTC  # until all files are known to have times there
     if pa.types.is_float16(kind):
         return pa.float32()
-    if pa.types.is_null(kind):
-        return kind
-    if pa.types.is_floating(kind):
+    if pa.types.is_null(kind) or pa.types.is_floating(kind):
         return kind
     if pa.types.is_string(kind) or pa.types.is_large_string(kind):
         return pa.string()

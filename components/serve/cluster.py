@@ -9,14 +9,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from edgeline.errors import EdgelineError
+from edgeline.sites.site import PART_OF
 
 if TYPE_CHECKING:
     from kubernetes.client import ApiException
     from kubernetes.dynamic import DynamicClient, Resource
 
 MANAGER = "edgeline"
-MODEL = "edgeline.dev/model"  # the annotation of what was deployed, its pods' as well
-OURS = ("app.kubernetes.io/part-of", "edgeline")
 WORKLOADS = ("Deployment", "InferenceService")
 ClusterObject = Mapping[str, Any]
 
@@ -96,7 +95,7 @@ def _take_over(cluster: DynamicClient, entry: ClusterObject) -> None:
     if any(each.get("manager") == MANAGER for each in metadata.get("managedFields") or ()):
         return
     kind, name = entry["kind"], metadata["name"]
-    key, value = OURS
+    ((key, value),) = PART_OF.items()
     if (metadata.get("labels") or {}).get(key) != value:
         raise EdgelineError(
             f"{kind} {name} is there, and somebody else has made it: give another name, or hand it "

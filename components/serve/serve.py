@@ -17,6 +17,7 @@ from edgeline.errors import EdgelineError
 from edgeline.formats import plain_yaml
 from edgeline.reports import report
 from edgeline.sites.address import Cluster, GitFolder, parse
+from edgeline.sites.kserve import predictor
 from edgeline.sites.render import FORMS, push_image, render
 
 SCHEMA = "deployment/v1"
@@ -121,7 +122,7 @@ def _to_cluster(files: list[Path], limit: float) -> None:
 
 
 def _service(form: str, name: str, namespace: str) -> str:
-    return f"http://{name}{'-predictor' if form == 'kserve' else ''}.{namespace}.svc"
+    return f"http://{predictor(name) if form == 'kserve' else name}.{namespace}.svc"
 
 
 def _until(ask: Callable[[], int], end: float) -> int:

@@ -7,8 +7,16 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from edgeline.components.serve.cluster import MANAGER, MODEL, ClusterObject, found, sentences
+from edgeline.components.serve.cluster import (
+    MANAGER,
+    WORKLOADS,
+    ClusterObject,
+    found,
+    sentences,
+)
 from edgeline.errors import EdgelineError
+from edgeline.sites.kserve import OF_KSERVE, predictor
+from edgeline.sites.site import MODEL
 
 if TYPE_CHECKING:
     from kubernetes.dynamic import DynamicClient
@@ -20,7 +28,6 @@ PATIENCE = 30.0  # seconds
 HOPELESS = ("ImagePullBackOff", "ErrImagePull", "InvalidImageName", "CrashLoopBackOff")
 # of an InferenceService's conditions: no later reconciliation changes it
 FINAL = ("ServerlessModeRejected", "InvalidPredictorSpec", "NoSupportingRuntime")
-OF_KSERVE = "serving.kserve.io/inferenceservice"  # the label of KServe's pods
 
 
 @dataclass(frozen=True)
@@ -48,7 +55,7 @@ def wait(
     """
     end = time.monotonic() + limit
     for entry in objects:
-        if entry["kind"] in _DEPLOYMENTS:
+        if entry["kind"] in WORKLOADS:
             _wait(cluster, entry, end, limit, poll)
 
 
@@ -79,9 +86,8 @@ def _wait(
 
 
 def _check_ours(entry: ClusterObject, state: ClusterObject) -> None:
-    wanted = entry["metadata"].get("annotations", {}).get(MODEL)
-    there = (state["metadata"].get("annotations") or {}).get(MODEL)
-    if wanted and there != wanted:
+    if not _is_of(entry, state):
+        there = (state["metadata"].get("annotations") or {}).get(MODEL)
         raise EdgelineError(
             f"{entry['kind']} {entry['metadata']['name']} has another model by now, {there}: "
             "somebody else has deployed meanwhile."
@@ -96,17 +102,11 @@ def _deployment(
 
     if entry["kind"] == "Deployment":
         return state
-    metadata = {
-        **entry["metadata"],
-        "name": _DEPLOYMENTS[entry["kind"]].format(**entry["metadata"]),
-    }
+    metadata = {**entry["metadata"], "name": predictor(entry["metadata"]["name"])}
     try:
         return found(cluster, {"apiVersion": "apps/v1", "kind": "Deployment", "metadata": metadata})
     except NotFoundError:
         return None
-
-
-_DEPLOYMENTS = {"Deployment": "{name}", "InferenceService": "{name}-predictor"}
 
 
 def _is_ready(entry: ClusterObject, state: ClusterObject, deployment: ClusterObject | None) -> bool:
@@ -221,7 +221,7 @@ def _of_the_volume(entry: ClusterObject, deployment: ClusterObject | None) -> It
 
 
 def _is_of(entry: ClusterObject, template: Mapping[str, Any]) -> bool:
-    """Whether pods, or a template of them, are of the model that was applied."""
+    """Whether an object, pods of it or a template of them are of the model that was applied."""
     model = entry["metadata"].get("annotations", {}).get(MODEL)
     return bool((template["metadata"].get("annotations") or {}).get(MODEL) == model)
 

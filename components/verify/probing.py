@@ -44,10 +44,11 @@ from edgeline.components.verify.probes import ALL, CATEGORY, MISSED, PAIR, Probe
 from edgeline.errors import EdgelineError, first_line
 from edgeline.formats.dtypes import Array
 from edgeline.formats.quantisation import Quantisation
+from edgeline.runtimes import limits
 from edgeline.runtimes.metrics import decisions
 
 CHILD = [sys.executable, "-m", "edgeline.components.verify.probing"]
-LIMIT_SECONDS = 900  # by the clock, for all of it
+LIMIT_SECONDS = 900  # of a core, for all of it
 TOLD = 6  # features that the reasons name
 CRASHES = "crashes the interpreter"
 SAME, DIFFERS, REFUSED, UNASKED = "same", "differs", "refused by both", "cannot be given"
@@ -398,17 +399,12 @@ def _child(sides: Sides, folder: Path, step: int) -> tuple[dict[int, Any], str]:
     from edgeline.components.verify.interpreter_process import unpack
 
     command = [*CHILD, str(sides.model), sides.runtime, str(folder), str(step)]
-    how = ""
-    try:
-        done = subprocess.run(
-            command, capture_output=True, text=True, errors="replace", timeout=LIMIT_SECONDS
-        )
-    except subprocess.TimeoutExpired:
-        how = f"no answer in {LIMIT_SECONDS} s"
-    else:
-        if done.returncode > 0:
-            raise EdgelineError(last_line(done.stderr))
-        how = signal_name(done.returncode) if done.returncode else ""
+    done = subprocess.run(command, capture_output=True, text=True, errors="replace")
+    if done.returncode > 0:
+        raise EdgelineError(last_line(done.stderr))
+    how = signal_name(done.returncode) if done.returncode else ""
+    if limit := limits.exceeded(done.returncode, LIMIT_SECONDS):
+        how = f"no answer in {limit}"
     found: dict[int, Any] = {}
     for file in sorted(folder.glob("*.json")):
         told = json.loads(file.read_text())
@@ -423,6 +419,7 @@ def main(model: str, runtime: str, folder: str, step: str) -> None:
     from edgeline.components.verify.interpreter_process import unpack
     from edgeline.components.verify.runtimes import load, pack
 
+    limits.begin(LIMIT_SECONDS)
     edge_model = load(model, runtime)
     for file in sorted(Path(folder).glob("*.npz")):
         arrays = unpack(file.read_bytes())

@@ -18,7 +18,16 @@ from typing import Any
 import numpy as np
 
 from edgeline import artifacts
-from edgeline.artifacts import Artifact, examples, models, reference, sampling, shares, vectors
+from edgeline.artifacts import (
+    Artifact,
+    examples,
+    models,
+    reference,
+    sampling,
+    shares,
+    transformed,
+    vectors,
+)
 from edgeline.artifacts.bundle import Tensor
 from edgeline.artifacts.features import MISSING, Feature, to_numpy
 from edgeline.components.compile import target as targets
@@ -244,8 +253,11 @@ def _typed(array: Any, tensor: Tensor) -> Any:
 
 
 def _transformed(original: Original, edge: Artifact, runtime: EdgeModel) -> list[Feature]:
-    """What an edge model takes that has a cloud model and takes no raw features; else nothing."""
-    if original.imported or edge.metadata["takes"] == "raw":
+    """What an edge model takes that has a cloud model and takes no raw features; else nothing.
+
+    One that takes both is asked with raw features alone: the transform makes the others of them.
+    """
+    if original.imported or edge.metadata["takes"] != transformed.TRANSFORMED:
         return []
     tensors = runtime.signature.inputs
     return [Feature(tensor.name, tensor.dtype, tensor.shape[1:]) for tensor in tensors]

@@ -205,8 +205,8 @@ def _replace(path: Path, text: str) -> None:
         raise
 
 
-def write_output(path: Path, text: str, what: str = "file") -> Path:
-    """Write a file that the option -o names, or that lies in the folder it names.
+def write_output(path: Path, text: str, what: str = "file", option: str = "-o") -> Path:
+    """Write a file that an option names, or that lies in the folder it names.
 
     Args:
         what: the option's kind, `file` or `folder`, for the way out.
@@ -220,7 +220,8 @@ def write_output(path: Path, text: str, what: str = "file") -> Path:
         write_text(path, text)
     except OSError as error:
         raise at_path(
-            error, f"{path} cannot be written ({error.strerror}): name another {what} with -o."
+            error,
+            f"{path} cannot be written ({error.strerror}): name another {what} with {option}.",
         ) from error
     return path
 

@@ -18,6 +18,8 @@ from collections import Counter
 from collections.abc import Iterator
 from typing import Any
 
+from edgeline.kubeflow.task import container_of
+
 Json = dict[str, Any]
 
 ITERATORS = ("parameterIterator", "artifactIterator")
@@ -77,9 +79,8 @@ def _mergeable(pipeline: Json) -> Iterator[tuple[int, str, str]]:
 
 def _heeds_condition(pipeline: Json, task: Json) -> bool:
     component = pipeline["components"].get(task["componentRef"]["name"], {})
-    executors = pipeline.get("deploymentSpec", {}).get("executors", {})
-    container = executors.get(component.get("executorLabel"), {}).get("container", {})
-    is_plain = not str(container.get("image", DRIVER_S)).startswith(DRIVER_S)
+    image = container_of(pipeline, component).get("image", DRIVER_S)
+    is_plain = not str(image).startswith(DRIVER_S)
     return ("dag" in component or is_plain) and not any(each in task for each in ITERATORS)
 
 

@@ -17,7 +17,7 @@ from typing import Any
 from edgeline.formats.bare_python import bare_source
 from edgeline.formats.names import CHANNEL
 from edgeline.kubeflow import face
-from edgeline.kubeflow.task import EXECUTOR
+from edgeline.kubeflow.task import EXECUTOR, container_of
 from edgeline.lint.flow import steps
 
 Json = dict[str, Any]
@@ -32,12 +32,11 @@ def slim(pipeline: Json) -> None:
         pipeline: KFP's IR.
     """
     components = pipeline.get("components", {})
-    executors = pipeline.get("deploymentSpec", {}).get("executors", {})
     _drop_unused_channels(pipeline)
     given = _given(_holders(pipeline))
     certain = _certain(pipeline)
     for name, component in components.items():
-        container = executors.get(component.get("executorLabel"), {}).get("container", {})
+        container = container_of(pipeline, component)
         command = container.get("command", [])
         ours = any(EXECUTOR in word for word in command[:-1])
         if ours:
@@ -72,10 +71,8 @@ def drop_interfaces(pipeline: Json) -> None:
     Args:
         pipeline: KFP's IR, whose tasks name edgeline's components.
     """
-    executors = pipeline.get("deploymentSpec", {}).get("executors", {})
     for component in pipeline.get("components", {}).values():
-        container = executors.get(component.get("executorLabel"), {}).get("container", {})
-        if not face.in_command([*container.get("command", []), *container.get("args", [])]):
+        if not face.of_container(container_of(pipeline, component)):
             continue
         defined = component.pop("inputDefinitions", {}).get("parameters", {})
         if kept := {key: each for key, each in defined.items() if _is_read(each)}:

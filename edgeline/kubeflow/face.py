@@ -68,6 +68,11 @@ def in_command(words: Sequence[str]) -> Face | None:
     return Face(words[words.index(FUNCTION) + 1], digests[0])
 
 
+def of_container(container: Mapping[str, Any]) -> Face | None:
+    """The face that a container of a compiled pipeline names; None where it names none."""
+    return in_command([*container.get("command", []), *container.get("args", [])])
+
+
 def embedded(container: Mapping[str, Any]) -> Face | None:
     """The face whose source kfp wrote into a container, if it is this installation's."""
     command, args = container.get("command", []), container.get("args", [])

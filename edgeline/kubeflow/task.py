@@ -43,6 +43,13 @@ EXECUTOR = "kfp.dsl.executor_main"  # in the command of a component that is a Py
 OURS = "from edgeline.components."  # in the source of what runs in edgeline's images
 
 
+def container_of(pipeline: dict[str, Any], component: dict[str, Any]) -> dict[str, Any]:
+    """The container that a component of a compiled pipeline runs; empty where it runs none."""
+    executors = pipeline.get("deploymentSpec", {}).get("executors", {})
+    found: dict[str, Any] = executors.get(component.get("executorLabel"), {}).get("container", {})
+    return found
+
+
 def start_here(pipeline: dict[str, Any]) -> None:
     """Make edgeline's components in a compiled pipeline start as this module; others stay.
 

@@ -7,17 +7,17 @@ from collections.abc import Iterator
 
 from edgeline.lint.documents import Document, Tree, at, mapped
 from edgeline.lint.rule import WARNING, Found, Rule
+from edgeline.sites.kserve import MODE, STANDARD, too_long
+from edgeline.sites.site import MODEL
 
-MODE = "serving.kserve.io/deploymentMode"
-STANDARD = ("Standard", "RawDeployment")  # the second is the name before 0.16
-LONGEST = 63
+WITHOUT_KNATIVE = (STANDARD, "RawDeployment")  # the second is the name before 0.16
 # the last part of the path is a version's number, and no slash ends it
 _VERSION = re.compile(r"(s3|gs)://\S+/[0-9]+")
 
 
 def _ignored(tree: Tree) -> Iterator[Found]:
     for document in tree.of("InferenceService"):
-        if document.annotations.get(MODE) not in STANDARD:
+        if document.annotations.get(MODE) not in WITHOUT_KNATIVE:
             continue
         for component in ("predictor", "transformer", "explainer"):
             part = mapped(document.value, "spec", component)
@@ -32,9 +32,7 @@ def _ignored(tree: Tree) -> Iterator[Found]:
 def _too_long(tree: Tree) -> Iterator[Found]:
     for document in tree.of("InferenceService"):
         namespace = str(document.get("metadata", "namespace") or "")
-        host = f"{document.name}-predictor-{namespace}"
-        if len(host) > LONGEST:
-            what = f"{host} has {len(host)} characters, and {LONGEST} are allowed"
+        if what := too_long(document.name, namespace):
             yield Found(document, ("metadata", "name"), what)
 
 
@@ -55,7 +53,7 @@ def _modelcars(tree: Tree) -> Iterator[Found]:
 
 
 def _is_ours(document: Document) -> bool:
-    return bool(document.annotations.get("edgeline.dev/model")) or (
+    return bool(document.annotations.get(MODEL)) or (
         at(document.value, "spec", "predictor", "model", "runtime") == "edgeline-litert"
     )
 

@@ -14,7 +14,6 @@ from edgeline.errors import EdgelineError
 from edgeline.formats import plain_yaml
 from edgeline.lint.documents import Document, Path_, Tree, listed, mapped
 from edgeline.lint.rule import Found, Rule
-from edgeline.pipelines import parameters
 from edgeline.schedules import current
 from edgeline.schedules.declaration import (
     CURRENT,
@@ -22,6 +21,7 @@ from edgeline.schedules.declaration import (
     SHORTEST,
     Declaration,
     Schedule,
+    checked_parameters,
     faults,
 )
 
@@ -161,7 +161,7 @@ def _unfit(tree: Tree) -> Iterator[Found]:
             yield Found(entry.document, entry.at("version"), what)
             continue
         try:
-            parameters.check(schedule.parameters, parameters.from_spec(known[version]), f"{name}: ")
+            checked_parameters(schedule, known[version])
         except EdgelineError as error:
             yield Found(entry.document, entry.at("parameters"), str(error).rstrip("."))
 

@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from edgeline.lint.documents import Document, Tree, at, listed, mapped
 from edgeline.lint.rule import WARNING, Found, Rule
 from edgeline.lint.security import pods
+from edgeline.sites.kserve import MODE
 
 BEAM_FLINK = ("v1_17", "v1_18", "v1_19", "v1_20")  # Beam 2.7x
 EDGE_FORMATS = ("litert", "tflite")
@@ -70,7 +71,7 @@ def _runtimes(tree: Tree) -> Iterator[Found]:
 
 def _dead(tree: Tree) -> Iterator[Found]:
     for document in tree.documents:
-        if document.annotations.get("serving.kserve.io/deploymentMode") == "ModelMesh":
+        if document.annotations.get(MODE) == "ModelMesh":
             yield Found(document, ("metadata", "annotations"), "ModelMesh is archived")
         for path, value in document.values:
             if isinstance(value, str) and "kkohtaka/edgetpu-device-plugin" in value:

@@ -22,7 +22,7 @@ def complete(spec: Any) -> None:
     executors = json_format.MessageToDict(spec.deployment_spec).get("executors", {})
     for component in spec.components.values():
         container = executors.get(component.executor_label, {}).get("container", {})
-        named = face.in_command([*container.get("command", []), *container.get("args", [])])
+        named = face.of_container(container)
         bare = face.source(named.name) if named else None
         if named is None or bare is None or face.digest(bare) != named.digest:
             continue

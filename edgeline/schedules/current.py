@@ -48,4 +48,4 @@ def write(path: Path, pipeline: str, version: str) -> None:
     """
     known = read(path) if path.exists() else {}
     text = plain_yaml.dump([{**known, pipeline: version}], comment=_COMMENT)
-    write_output(path, text)
+    write_output(path, text, option="--current")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from datetime import datetime, timezone
 from pathlib import Path
@@ -10,9 +10,9 @@ from typing import Annotated, Any
 
 import msgspec
 
-from edgeline.errors import UsageError
+from edgeline.errors import EdgelineError, UsageError
 from edgeline.formats import names, plain_file, plain_yaml
-from edgeline.pipelines.parameters import plain
+from edgeline.pipelines import parameters
 from edgeline.schedules import cron as crons
 
 LATEST = "latest"
@@ -110,7 +110,7 @@ def read(path: str | Path) -> Declaration:
     for schedule in found.schedules:
         where = f"Schedule {schedule.name!r} of {path}"
         for name, value in schedule.parameters.items():
-            plain(value, name, f"{where}: parameter ")
+            parameters.plain(value, name, f"{where}: parameter ")
         if schedule.name in seen:
             raise UsageError(f"{where} is there twice: rename one.")
         seen.add(schedule.name)
@@ -187,3 +187,23 @@ def _of_times(schedule: Schedule) -> Iterator[Fault]:
     elif schedule.end <= datetime.now(timezone.utc):
         what = f"has an end that is past ({schedule.end.isoformat()})"
         yield Fault("end", f"{what}, so it never runs", "move it, or take the schedule out")
+
+
+def checked_parameters(schedule: Schedule, spec: Mapping[str, Any]) -> dict[str, Any]:
+    """The parameters of a schedule by the names of the pipeline that it runs.
+
+    Args:
+        spec: KFP's IR of the pipeline.
+
+    Raises:
+        EdgelineError: the pipeline has no such parameter, takes no such value, or requires one
+            that is left out.
+    """
+    known = parameters.from_spec(spec)
+    given = parameters.check(schedule.parameters, known, f"Schedule {schedule.name!r}: parameter ")
+    if absent := parameters.missing(known, given):
+        raise EdgelineError(
+            f"Schedule {schedule.name!r} leaves out {', '.join(absent)}, which pipeline "
+            f"{schedule.pipeline!r} requires."
+        )
+    return given

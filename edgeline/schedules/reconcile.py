@@ -26,8 +26,12 @@ from edgeline.kubeflow.api import (
     pipeline_version,
 )
 from edgeline.kubeflow.refusals import grpc_code
-from edgeline.pipelines import parameters
-from edgeline.schedules.declaration import LATEST, Declaration, Schedule
+from edgeline.schedules.declaration import (
+    LATEST,
+    Declaration,
+    Schedule,
+    checked_parameters,
+)
 
 if TYPE_CHECKING:
     from kfp import Client as KfpClient
@@ -235,7 +239,8 @@ def _declared(known: _Known, schedule: Schedule, mark: str) -> Facts:
             f"{schedule.pipeline!r}, and anybody can upload one: write "
             f"`version: {version.display_name}`."
         )
-    given = _checked_parameters(schedule, version)
+    spec = versions.pipeline_of(version.pipeline_spec or {})
+    given = checked_parameters(schedule, spec) if spec else schedule.parameters
     shall = {
         "pipeline": place.id,
         "version": version.pipeline_version_id if pinned else "",
@@ -321,21 +326,6 @@ def _experiment(client: KfpClient, key: str) -> str:
         if error.status == NOT_FOUND:
             return ""
         raise
-
-
-def _checked_parameters(schedule: Schedule, version: Any) -> Facts:
-    """The parameters of a schedule by the server's names."""
-    spec = versions.pipeline_of(version.pipeline_spec or {})
-    if not spec:
-        return schedule.parameters
-    known = parameters.from_spec(spec)
-    given = parameters.check(schedule.parameters, known, f"Schedule {schedule.name!r}: parameter ")
-    if absent := parameters.missing(known, given):
-        raise EdgelineError(
-            f"Schedule {schedule.name!r} leaves out {', '.join(absent)}, which pipeline "
-            f"{schedule.pipeline!r} requires."
-        )
-    return given
 
 
 def _instant(time: datetime | None) -> str | None:

@@ -20,11 +20,15 @@ from edgeline.sites.workload import (
     credentials_name,
     metadata,
     network_policy,
+    probes,
 )
 
 OF_KSERVE = "serving.kserve.io/inferenceservice"  # the label of its pods
+MODE = "serving.kserve.io/deploymentMode"  # an annotation
+STANDARD = "Standard"
 LONGEST = 63
-WITH_IMAGES = (0, 20)
+IMAGE, STORE = "image", "store"  # where the model comes from
+WITH_IMAGES, NEWEST = (0, 20), "0.20"
 # of manifests/base/kserve: KServe's own gives its init container no security context, and a
 # namespace that enforces `restricted` refuses the pod
 STORAGE = "edgeline-storage"
@@ -48,14 +52,14 @@ class ModelSource:
 
 
 SOURCES = {
-    "image": ModelSource(
+    IMAGE: ModelSource(
         lambda site: f"oci+native://{site.model}",
         "KServe 0.20 or later, and Kubernetes with the feature gate ImageVolume on in API server "
         "and kubelet (in 1.34 it is off): else the pod comes without the model",
         WITH_IMAGES,
         lambda site: {"imagePullSecrets": [{"name": credentials_name(site)}]},
     ),
-    "store": ModelSource(
+    STORE: ModelSource(
         # without the slash at its end versions 10, 11, ... are fetched as well
         lambda site: f"{site.address.rstrip('/')}/",
         "KServe 0.20 or later with the ClusterStorageContainer of manifests/base/kserve, and a "
@@ -67,7 +71,7 @@ SOURCES = {
 }
 
 
-def render_kserve(site: Site, source: str = "image", version: str = "0.20") -> list[Object]:
+def kserve(site: Site, source: str = IMAGE, version: str = NEWEST) -> dict[str, list[Object]]:
     """A NetworkPolicy, the ServingRuntime and the InferenceService.
 
     Args:
@@ -78,37 +82,59 @@ def render_kserve(site: Site, source: str = "image", version: str = "0.20") -> l
         UsageError: KServe refuses the name, this version lacks what the source needs, or the bundle
             lies where KServe does not fetch it from.
     """
-    whole = f"{site.name}-predictor-{site.namespace}"
-    if len(whole) > LONGEST:
+    if fault := too_long(site.name, site.namespace):
+        most = LONGEST - len(host(site.name, site.namespace)) + len(site.name)
         raise UsageError(
-            f"KServe never starts {site.name!r} in {site.namespace!r}: {whole} has {len(whole)} "
-            f"characters, and {LONGEST} are allowed: give a --name of at most "
-            f"{LONGEST - len(whole) + len(site.name)}."
+            f"KServe never starts {site.name!r} in {site.namespace!r}: {fault}: give a --name of "
+            f"at most {most}."
         )
-    if source not in SOURCES:
-        raise UsageError(f"--model-from is {source!r}. {did_you_mean(source, SOURCES)}")
-    entry, known = SOURCES[source], _version(version)
+    entry, known = _source(source), _version(version)
     if known < entry.since:
         raise UsageError(
             f"KServe {version} takes no model from an {source}: that needs "
             f"{'.'.join(map(str, entry.since))}; give --model-from store."
         )
-    if source == "store" and not site.address.startswith(("s3://", "gs://")):
+    if source == STORE and not site.address.startswith(("s3://", "gs://")):
         raise UsageError(
             f"{site.address or 'A folder'} is no address that KServe fetches a model from: name "
             "the bundle by its s3:// or gs:// address, or give --model-from image."
         )
-    more = entry.predictor(site) if known >= WITH_IMAGES or source == "image" else {}
-    return [
+    more = entry.predictor(site) if known >= WITH_IMAGES else {}
+    objects = [
         network_policy(site, {OF_KSERVE: site.name}),
         _runtime(site),
         _service(site, entry.uri(site), more),
     ]
+    return {f"{site.name}.yaml": objects}
+
+
+def predictor(name: str) -> str:
+    """What KServe calls an InferenceService's Deployment and its Service."""
+    return f"{name}-predictor"
+
+
+def host(name: str, namespace: str) -> str:
+    """The part of a host name that KServe makes of an InferenceService's."""
+    return f"{predictor(name)}-{namespace}"
+
+
+def too_long(name: str, namespace: str) -> str:
+    """Why KServe takes an InferenceService and never starts it; "" where it does start it."""
+    whole = host(name, namespace)
+    if len(whole) <= LONGEST:
+        return ""
+    return f"{whole} has {len(whole)} characters, and {LONGEST} are allowed"
 
 
 def needs(source: str) -> str:
     """What a cluster needs for it, in a sentence."""
-    return f"needs {SOURCES[source].needs}"
+    return f"needs {_source(source).needs}"
+
+
+def _source(name: str) -> ModelSource:
+    if name not in SOURCES:
+        raise UsageError(f"--model-from is {name!r}. {did_you_mean(name, SOURCES)}")
+    return SOURCES[name]
 
 
 def _version(text: str) -> tuple[int, int]:
@@ -119,9 +145,6 @@ def _version(text: str) -> tuple[int, int]:
 
 
 def _runtime(site: Site) -> Object:
-    def probe(path: str, **more: int) -> Object:
-        return {"httpGet": {"path": path, "port": PORT}, **more}
-
     security = {key: value for key, value in POD_SECURITY.items() if key != "fsGroup"}
     container = {
         "name": "kserve-container",
@@ -129,13 +152,11 @@ def _runtime(site: Site) -> Object:
         # routers and transformers ask for the InferenceService's name
         "args": [
             *("/mnt/models", "--poll", "0", "--model-name", site.name),
-            *site.names(f"{site.name}-predictor"),
+            *site.names(predictor(site.name)),
         ],
         # HTTP/1.1, HTTP/2 and gRPC; by this name a gateway knows
         "ports": [{"name": "h2c", "containerPort": PORT, "protocol": "TCP"}],
-        "startupProbe": probe("/v2/health/live", periodSeconds=2, failureThreshold=150),
-        "readinessProbe": probe("/v2/health/ready", periodSeconds=5),
-        "livenessProbe": probe("/v2/health/live", periodSeconds=10),
+        **probes(PORT),
         "resources": RESOURCES,
         "securityContext": {**CONTAINER_SECURITY, **security},
         "volumeMounts": [{"name": "tmp", "mountPath": "/tmp"}],
@@ -163,7 +184,7 @@ def _service(site: Site, uri: str, more: Object) -> Object:
     }
     made = metadata(site)
     # else KServe's configuration decides, and as it is installed that is Knative
-    mode = {"serving.kserve.io/deploymentMode": "Standard"}
+    mode = {MODE: STANDARD}
     return {
         "apiVersion": "serving.kserve.io/v1beta1",
         "kind": "InferenceService",

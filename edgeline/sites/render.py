@@ -5,21 +5,21 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 from edgeline import images
 from edgeline.artifacts.folder import write_output
 from edgeline.errors import EdgelineError, UsageError, did_you_mean
 from edgeline.formats import names, plain_yaml
-from edgeline.sites import clusters, devices
+from edgeline.sites import clusters, devices, kserve
 from edgeline.sites.image import model_image, push
-from edgeline.sites.kserve import needs, render_kserve
 from edgeline.sites.site import Object, Site
 from edgeline.stores.store import local_copy
 
 FORMS: dict[str, Callable[[Site], dict[str, list[Object]]]] = {
     "kustomize": clusters.kustomize,
-    "kserve": lambda site: {f"{site.name}.yaml": render_kserve(site)},
+    "kserve": kserve.kserve,
     "ocm": clusters.ocm,
     "kubeedge": clusters.kubeedge,
     "greengrass": devices.greengrass,
@@ -62,6 +62,13 @@ def render(
     """
     if form not in FORMS:
         raise UsageError(f"There is no kind of site {form!r}. {did_you_mean(form, FORMS)}")
+    make, needs = FORMS[form], ""
+    if make == kserve.kserve:
+        source = model_from or kserve.IMAGE
+        make = partial(kserve.kserve, source=source, version=kserve_version or kserve.NEWEST)
+        needs = kserve.needs(source)
+    elif model_from or kserve_version:
+        raise UsageError("--model-from and --kserve-version are for --for kserve: leave them out.")
     _check_repository(repository)
     with local_copy(bundle) as folder:
         image, manifest = model_image(folder)
@@ -78,13 +85,7 @@ def render(
     server = images.reference("edge-server")
     address = bundle if "://" in bundle else ""
     site = Site(name, namespace, manifest.version, model, server, address)
-    if form == "kserve":
-        source = model_from or "image"
-        objects = render_kserve(site, source, kserve_version or "0.20")
-        return [_write(Path(output) / f"{name}.yaml", objects, needs(source))]
-    if model_from or kserve_version:
-        raise UsageError("--model-from and --kserve-version are for --for kserve: leave them out.")
-    return [_write(Path(output) / file, parts) for file, parts in FORMS[form](site).items()]
+    return [_write(Path(output) / file, parts, needs) for file, parts in make(site).items()]
 
 
 def push_image(bundle: str, repository: str) -> str:

@@ -6,6 +6,8 @@ from dataclasses import dataclass
 from typing import Any
 
 Object = dict[str, Any]
+MODEL = "edgeline.dev/model"  # the annotation of what is deployed, and of its pods
+PART_OF = {"app.kubernetes.io/part-of": "edgeline"}  # a label of all that is ours
 
 
 @dataclass(frozen=True)
@@ -43,9 +45,9 @@ class Site:
         return {
             "app.kubernetes.io/name": self.name,
             "app.kubernetes.io/version": str(self.version),
-            "app.kubernetes.io/part-of": "edgeline",
+            **PART_OF,
         }
 
     @property
     def annotations(self) -> dict[str, str]:
-        return {"edgeline.dev/model": self.model}
+        return {MODEL: self.model}

@@ -47,6 +47,19 @@ def _chosen(site: Site) -> dict[str, str]:
     return {"app.kubernetes.io/name": site.name}
 
 
+def probes(port: int | str) -> Object:
+    """A server's three probes; `port` by its number or name. A large model may load for 300 s."""
+
+    def probe(path: str, **more: int) -> Object:
+        return {"httpGet": {"path": path, "port": port}, **more}
+
+    return {
+        "startupProbe": probe("/v2/health/live", periodSeconds=2, failureThreshold=150),
+        "readinessProbe": probe("/v2/health/ready", periodSeconds=5),
+        "livenessProbe": probe("/v2/health/live", periodSeconds=10),
+    }
+
+
 def _deployment(site: Site) -> Object:
     chosen = _chosen(site)
     pod = {
@@ -78,18 +91,13 @@ def _deployment(site: Site) -> Object:
 
 
 def _container(site: Site) -> Object:
-    def probe(path: str, **more: int) -> Object:
-        return {"httpGet": {"path": path, "port": "http"}, **more}
-
     return {
         "name": "edge-server",
         "image": site.server,
         "args": [site.source, "--state", "/var/lib/edgeline", *site.names(site.name)],
         "env": [{"name": "DOCKER_CONFIG", "value": "/etc/edgeline/registry"}],
         "ports": [{"name": "http", "containerPort": PORT}],
-        "startupProbe": probe("/v2/health/live", periodSeconds=2, failureThreshold=150),
-        "readinessProbe": probe("/v2/health/ready", periodSeconds=5),
-        "livenessProbe": probe("/v2/health/live", periodSeconds=10),
+        **probes("http"),
         "resources": RESOURCES,
         "securityContext": CONTAINER_SECURITY,
         "volumeMounts": [

@@ -5,11 +5,12 @@ from edgeline.preprocessing import fill_missing
 
 def preprocessing_fn(inputs):
     import tensorflow as tf
+    import tensorflow_transform as tft
 
     hour = tf.strings.to_number(tf.strings.substr(inputs["pickup"], 11, 2))
     return {
         "hour": hour / 24.0,
-        "miles": fill_missing(inputs["miles"], 0.0),
+        "scaled_miles": tft.scale_to_z_score(fill_missing(inputs["miles"], 0.0)),
         "late": tf.cast(inputs["late"] == "yes", tf.int64),
     }
 

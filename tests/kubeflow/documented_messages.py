@@ -6,7 +6,6 @@ Written after what `documented_server` names.
 from __future__ import annotations
 
 import base64
-import http.server
 import json
 import re
 import time
@@ -15,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 from urllib.parse import parse_qs, urlsplit
 
 import kfp_server_api
+from answering import AnsweringHandler
 
 if TYPE_CHECKING:
     from documented_server import DocumentedServer
@@ -51,7 +51,7 @@ class UploadRefusedError(Exception):
         super().__init__(said)
 
 
-class Transport(http.server.BaseHTTPRequestHandler):
+class Transport(AnsweringHandler):
     """Reads requests and writes answers; a class below it has the calls, `routes` says which.
 
     A route is a method, a pattern of the path below `API`, the call and the message that it
@@ -76,9 +76,9 @@ class Transport(http.server.BaseHTTPRequestHandler):
         if isinstance(trouble, float):
             time.sleep(trouble)
         elif isinstance(trouble, str):
-            return self._send(200, trouble.encode(), "text/html; charset=utf-8")
+            return self.send(200, trouble.encode(), "text/html; charset=utf-8")
         elif trouble:
-            return self._send(trouble, ENVOY, "text/plain")
+            return self.send(trouble, ENVOY, "text/plain")
         for method, pattern, function, model in self.routes:
             match = re.fullmatch(API + pattern, url.path)
             if match and method == self.command:
@@ -124,14 +124,7 @@ class Transport(http.server.BaseHTTPRequestHandler):
         self._answer(STATUS[refusal.code], said)
 
     def _answer(self, status: int, value: Object) -> None:
-        self._send(status, json.dumps(value).encode(), "application/json")
-
-    def _send(self, status: int, content: bytes, kind: str) -> None:
-        self.send_response(status)
-        self.send_header("Content-Type", kind)
-        self.send_header("Content-Length", str(len(content)))
-        self.end_headers()
-        self.wfile.write(content)
+        self.send(status, json.dumps(value).encode(), "application/json")
 
     def _shown(self, value: Any, model: str) -> Any:
         """A message with its empty fields, or without them; it has none that is not documented."""

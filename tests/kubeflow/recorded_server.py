@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import parse_qs, urlsplit
 
+from answering import AnsweringHandler
 from google.protobuf import json_format
 from kfp.pipeline_spec import pipeline_spec_pb2
 
@@ -146,7 +147,7 @@ def _target(method: str, target: str) -> str:
     return f"{method} {url.path} {sorted(query.items())}"
 
 
-class _Handler(http.server.BaseHTTPRequestHandler):
+class _Handler(AnsweringHandler):
     server: RecordedServer
 
     def log_message(self, *_: object) -> None:
@@ -166,22 +167,15 @@ class _Handler(http.server.BaseHTTPRequestHandler):
         status, value = self.server.answers.get(f"{self.command} {path}", unknown)
         if replayed := self.server.replayed.get(_target(self.command, self.path)):
             status, value = replayed.pop(0) if len(replayed) > 1 else replayed[0]
-        return self._send(status, json.dumps(value).encode(), "application/json")
+        return self.send(status, json.dumps(value).encode(), "application/json")
 
     def _metadata(self, method: str, sent: bytes) -> None:
         answer = self.server.metadata.get((method, sent[5:]))
         if answer is None:
-            return self._send(404, b"404 page not found", "text/plain")
+            return self.send(404, b"404 page not found", "text/plain")
         end = b"grpc-status:0\r\n"
         frames = b"\0" + len(answer).to_bytes(4, "big") + answer
         frames += b"\x80" + len(end).to_bytes(4, "big") + end
-        return self._send(200, frames, "application/grpc-web+proto")
-
-    def _send(self, status: int, content: bytes, kind: str) -> None:
-        self.send_response(status)
-        self.send_header("Content-Type", kind)
-        self.send_header("Content-Length", str(len(content)))
-        self.end_headers()
-        self.wfile.write(content)
+        return self.send(200, frames, "application/grpc-web+proto")
 
     do_GET = do_POST = do_DELETE = _handle  # noqa: N815

@@ -16,8 +16,8 @@ from edgeline.components.check.check import check, check_edge_model, require
 from edgeline.components.check.console import print_placement
 from edgeline.components.check.edgetpu_conditions import MEASURES, MET
 from edgeline.components.check.edgetpu_memory import exactly
-from edgeline.components.check.edgetpu_placement import partitions
 from edgeline.components.check.edgetpu_sizes import SIZES
+from edgeline.components.check.placement import partitions
 from edgeline.errors import EdgelineError
 from edgeline.formats import flatbuffer
 from edgeline.formats.tflite_schema import OPERATORS

@@ -109,6 +109,12 @@ def vocabulary(oov):
     return tf.lookup.StaticVocabularyTable(initializer, oov)
 
 
+def with_words(folder, oov, **more):
+    """A model whose transform fills sizes and looks words up, with so many buckets for others."""
+    table = vocabulary(oov)
+    return save(folder, lambda x: {**fill(x), "word": table.lookup(x["word"])}, kept=table, **more)
+
+
 def run(model, data, **parameters):
     folder = data.parent
     return convert(
@@ -121,10 +127,7 @@ def run(model, data, **parameters):
 def test_several_buckets_leave_one_feature_outside(data, tmp_path, quantisation):
     import tensorflow as tf
 
-    table = vocabulary(3)
-    model = save(
-        tmp_path / "model", lambda x: {**fill(x), "word": table.lookup(x["word"])}, kept=table
-    )
+    model = with_words(tmp_path / "model", 3)
     done = run(model, data, quantisation=quantisation).metadata
     assert done["takes"] == "mixed"
     assert done["features"] == [
@@ -170,13 +173,7 @@ def test_a_transformed_feature_beside_the_raw_one_of_its_name(data, tmp_path):
 
 @pytest.mark.usefixtures("in_this_process")
 def test_a_model_that_must_take_raw_features_is_refused_else(data, tmp_path):
-    table = vocabulary(3)
-    model = save(
-        tmp_path / "model",
-        lambda x: {**fill(x), "word": table.lookup(x["word"])},
-        kept=table,
-        require_raw=True,
-    )
+    model = with_words(tmp_path / "model", 3, require_raw=True)
     with pytest.raises(EdgelineError, match=r"feature 'word' out of 'word' with StringToHash.*raw"):
         run(model, data)
     assert not (tmp_path / "edge").exists()
@@ -186,23 +183,14 @@ def test_a_model_that_must_take_raw_features_is_refused_else(data, tmp_path):
 def test_few_representative_rows_lie_in_few_of_many_batches(data, tmp_path, monkeypatch):
     few = functools.partial(batches.stream, most_rows=2)
     monkeypatch.setattr(batches, "stream", lambda file, columns, *_: few(file, columns))
-    table = vocabulary(1)
-    model = save(
-        tmp_path / "model", lambda x: {**fill(x), "word": table.lookup(x["word"])}, kept=table
-    )
+    model = with_words(tmp_path / "model", 1)
     done = run(model, data, quantisation="float", representative_rows=3).metadata
     assert done["representative"] == {"split": "train", "rows": 3}
 
 
 @pytest.mark.usefixtures("in_this_process")
 def test_one_bucket_takes_raw_features_and_writes_labels(data, tmp_path):
-    table = vocabulary(1)
-    model = save(
-        tmp_path / "model",
-        lambda x: {**fill(x), "word": table.lookup(x["word"])},
-        kept=table,
-        labels=["small", "größer"],
-    )
+    model = with_words(tmp_path / "model", 1, labels=["small", "größer"])
     done = run(model, data, quantisation="float").metadata
     assert done["takes"] == "raw" and done["because"] is None
     assert done["difference"]["prediction"]["max"] < 1e-6
@@ -257,10 +245,7 @@ def test_an_operator_of_the_network_is_named(data, tmp_path):
     def network(x):
         return tf.math.erfinv(tf.tanh(tf.reduce_sum(x, 1, keepdims=True)) / 2)
 
-    table = vocabulary(1)
-    model = save(
-        tmp_path / "model", lambda x: {**fill(x), "word": table.lookup(x["word"])}, network, table
-    )
+    model = with_words(tmp_path / "model", 1, network=network)
     with pytest.raises(EdgelineError, match=r"network of .* uses Erfinv \(node .*build the model"):
         run(model, data)
     assert not (tmp_path / "edge").exists()
