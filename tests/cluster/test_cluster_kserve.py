@@ -24,6 +24,7 @@ from test_cluster_serve import (
 
 from edgeline.components.serve import cluster, waiting
 from edgeline.errors import EdgelineError
+from edgeline.sites.site import MODEL
 from edgeline.sites.workload import CONTAINER_SECURITY, POD_SECURITY
 
 __all__ = ["connected", "objects", "runner"]
@@ -52,7 +53,7 @@ def make_deployment(api_server: ApiServer, model: str, **status: object) -> None
     del container["securityContext"]["fsGroup"]
     volumes = [{"name": "models", "image": {"reference": "a@b"}}]
     template = {
-        "metadata": {"labels": labels, "annotations": {cluster.MODEL: model}},
+        "metadata": {"labels": labels, "annotations": {MODEL: model}},
         "spec": {"containers": [container], "volumes": volumes},
     }
     body = {
@@ -86,7 +87,7 @@ def test_an_update_is_done_when_the_new_pods_answer(
     say(api_server, conditions=[condition("Ready", "True")])  # as KServe leaves it meanwhile
     with pytest.raises(EdgelineError, match="InferenceService mixed is not ready after 0 s"):
         waiting.wait(connected, service, 0)
-    model = service[-1]["metadata"]["annotations"][cluster.MODEL]
+    model = service[-1]["metadata"]["annotations"][MODEL]
     looks = between_looks(monkeypatch, lambda: make_deployment(api_server, model))
     waiting.wait(connected, service, 60)
     assert len(looks) == 1
@@ -151,7 +152,7 @@ def test_a_dropped_image_volume_is_said_with_the_way_out(
     service: list[Object], connected: Any, api_server: ApiServer
 ) -> None:
     cluster.apply(connected, service)
-    model = service[-1]["metadata"]["annotations"][cluster.MODEL]
+    model = service[-1]["metadata"]["annotations"][MODEL]
     make_deployment(api_server, model, replicas=1)
     with pytest.raises(EdgelineError, match=r"no image volume: .*ImageVolume .*--model-from store"):
         waiting.wait(connected, service, 600)
@@ -206,7 +207,7 @@ def test_the_other_of_two_runs_says_so(
     cluster.apply(connected, objects)
     set_status(api_server, **READY)
     later = copy.deepcopy(objects)
-    later[0]["metadata"]["annotations"][cluster.MODEL] = "registry.example/another"
+    later[0]["metadata"]["annotations"][MODEL] = "registry.example/another"
     cluster.apply(connected, later)
     with pytest.raises(EdgelineError, match=r"another model by now, registry\.example/another"):
         waiting.wait(connected, objects, 60)
