@@ -24,8 +24,9 @@ lint: $(VENV)/ready ## style, and which room imports which
 	$(BIN)/ruff check .
 	$(BIN)/lint-imports
 
-types: $(VENV)/ready ## mypy, strict
+types: $(VENV)/ready ## mypy: strict, and what `make test` does not run
 	$(BIN)/mypy -p edgeline
+	$(BIN)/mypy --config-file tests/mypy.ini tests/cluster tests/images benchmarks
 
 # two files of tests at a time; each needs up to 4 GB
 WORKERS ?= 2

@@ -88,7 +88,15 @@ def environment(python: str) -> Path:
     shutil.rmtree(folder, ignore_errors=True)
     subprocess.run([python, "-m", "venv", folder], check=True)
     # --no-deps: the list is complete, and what TFX itself asks for would be resolved anew
-    pip = [interpreter, "-m", "pip", "install", "--quiet", "--use-pep517", "--no-deps"]
+    pip: list[str | Path] = [
+        interpreter,
+        "-m",
+        "pip",
+        "install",
+        "--quiet",
+        "--use-pep517",
+        "--no-deps",
+    ]
     subprocess.run([*pip, "-r", PEER / "requirements.txt"], check=True)
     (folder / "ready").touch()
     return interpreter
@@ -139,7 +147,15 @@ def run_edgeline(pipeline: str | Path, rows: bytes, folder: Path, kind: str) -> 
     folder.mkdir(exist_ok=True)
     data = folder / "taxi.csv"
     data.write_bytes(rows)
-    command = [EDGELINE, "run", pipeline, "--root", folder / "runs", "--set", f"data={data}"]
+    command: list[str | Path] = [
+        EDGELINE,
+        "run",
+        pipeline,
+        "--root",
+        folder / "runs",
+        "--set",
+        f"data={data}",
+    ]
     if kind != "whole":
         command.append("--cache")
     cost = measure(command, folder, folder / "log")

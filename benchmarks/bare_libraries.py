@@ -11,7 +11,7 @@ from __future__ import annotations
 import json
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -85,8 +85,8 @@ def transform(examples: Path, folder: Path) -> dict[str, Any]:
                 | f"Write {split}" >> beam.io.WriteToTFRecord(str(folder / f"transformed-{split}"))
             )
     seconds = time.monotonic() - started
-    rows = {split: _count(folder, f"transformed-{split}-*") for split in source}
-    return {"seconds": seconds, "rows": rows}
+    counted = {split: _count(folder, f"transformed-{split}-*") for split in source}
+    return {"seconds": seconds, "rows": counted}
 
 
 def evaluate(examples: Path, folder: Path, model: Path) -> dict[str, Any]:
@@ -158,5 +158,9 @@ if __name__ == "__main__":
     undistorted()
     imports = time.time() - psutil.Process().create_time()
     step, *places = sys.argv[1:]
-    work = {"prepare": prepare, "transform": transform, "evaluate": evaluate}[step]
-    print(json.dumps({"imports": imports, **work(*map(Path, places))}))
+    steps: dict[str, Callable[..., dict[str, Any]]] = {
+        "prepare": prepare,
+        "transform": transform,
+        "evaluate": evaluate,
+    }
+    print(json.dumps({"imports": imports, **steps[step](*map(Path, places))}))

@@ -62,14 +62,22 @@ def compare(folder: Path) -> dict[str, Any]:
 
 def _made(name: str, folder: Path) -> Path:
     path = folder / f"{name}.keras"
-    command = [sys.executable, "-c", MAKE, name, path]
+    command: list[str | Path] = [sys.executable, "-c", MAKE, name, path]
     subprocess.run(command, check=True, capture_output=True)
     return path
 
 
 def _compile(model: Path, targets: tuple[str, ...], quantisation: str, folder: Path) -> Any:
     output = folder / f"{model.stem}-{quantisation}"
-    command = [EDGELINE, "compile-model", model, "--quantisation", quantisation, "-o", output]
+    command: list[str | Path] = [
+        EDGELINE,
+        "compile-model",
+        model,
+        "--quantisation",
+        quantisation,
+        "-o",
+        output,
+    ]
     for target in targets:
         command += ["--target", target]
     cost = measure([*command, "--json"], folder, folder / "log")

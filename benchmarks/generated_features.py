@@ -8,6 +8,7 @@ import json
 import sys
 import time
 from pathlib import Path
+from typing import Any
 
 from environment import undistorted
 
@@ -26,7 +27,7 @@ def main(seed: int) -> int:
     started = time.process_time()
     values = generated_functions.values(ROWS)
     functions = list(generated_functions.functions(COUNT, seed).items())
-    wrong = {}
+    wrong: dict[str, Any] = {}
     for first in range(0, COUNT, TOGETHER):
         some = dict(functions[first : first + TOGETHER])
         found = extreme_cases.of_features(

@@ -12,6 +12,7 @@ import tempfile
 import time
 from importlib import resources
 from pathlib import Path
+from typing import Any
 
 from environment import undistorted
 
@@ -39,7 +40,7 @@ def main() -> None:
         from edgeline.components.ingest.ingest import ingest
 
         started = time.perf_counter()
-        metadata = ingest(str(path), Path(folder) / "examples")
+        metadata: dict[str, Any] = ingest(str(path), Path(folder) / "examples")
         seconds = time.perf_counter() - started
         peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
         found = {

@@ -30,7 +30,7 @@ STAGES: dict[str, tuple[str | Path, ...]] = {
     "rows_150k": (HERE / "rows_150k.py",),
     "images_224": (HERE / "images_224.py", "6000"),
     "generated_features": (HERE / "generated_features.py",),
-    "networks": (HERE / "networks.py",),
+    "whole_networks": (HERE / "whole_networks.py",),
     "quantisation_aware": (HERE / "quantisation_aware.py",),
 }
 

@@ -39,7 +39,7 @@ def main() -> int:
 
 
 def _run(folder: Path) -> Path:
-    command = [Path(sys.executable).with_name("edgeline"), "run", "taxi"]
+    command = [str(Path(sys.executable).with_name("edgeline")), "run", "taxi"]
     subprocess.run(command, cwd=folder, check=True, stdout=subprocess.DEVNULL)
     (found,) = folder.glob("edgeline-runs/taxi-*/taxi-*/")
     return found

@@ -101,9 +101,11 @@ def judge(folder: Path, network: str, kind: str) -> dict[str, Any]:
         steps_per_epoch=EPOCH,
         optimisation=Optimisation(kind),
     )
-    given = [str(folder / part) for part in ("transformed", "graph", "module.py")]
+    transformed, graph, module = (
+        str(folder / part) for part in ("transformed", "graph", "module.py")
+    )
     task, model, page = "multiclass_classification", folder / name, str(folder / "page.html")
-    train(*given, task, how, str(model), page, {"network": network})
+    train(transformed, graph, module, task, how, str(model), page, {"network": network})
     found: dict[str, Any] = {"network": network, "optimisation": kind}
     for per_channel in (True, False):
         edge = folder / f"{name}-{per_channel}"

@@ -60,7 +60,7 @@ def compare(folder: Path) -> dict[str, Any]:
 
     bare_folder = folder / "bare"
     bare_folder.mkdir()
-    command = [sys.executable, HERE / "bare_libraries.py"]
+    command: list[str | Path] = [sys.executable, HERE / "bare_libraries.py"]
     subprocess.run(
         [*command, "prepare", examples, bare_folder], check=True, capture_output=True, cwd=folder
     )

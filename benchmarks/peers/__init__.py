@@ -127,7 +127,12 @@ def _mlserver(
         "implementation": "mlserver_runtime.LiteRT",
         "parameters": {"uri": str(model)},
     }
-    server = {"http_port": http, "grpc_port": grpc, "parallel_workers": 0, "metrics_port": 0}
+    server: dict[str, object] = {
+        "http_port": http,
+        "grpc_port": grpc,
+        "parallel_workers": 0,
+        "metrics_port": 0,
+    }
     server |= {"host": "127.0.0.1", "debug": False, "metrics_endpoint": None}
     (folder / "model-settings.json").write_text(json.dumps(settings))
     (folder / "settings.json").write_text(json.dumps(server))

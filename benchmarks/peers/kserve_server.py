@@ -14,7 +14,7 @@ class LiteRT(Model):
 
     def __init__(self, name, path):
         super().__init__(name)
-        self.interpreters = SimpleQueue()
+        self.interpreters: SimpleQueue[Interpreter] = SimpleQueue()
         for _ in range(2):
             interpreter = Interpreter(model_path=path, num_threads=1)
             interpreter.allocate_tensors()

@@ -12,7 +12,7 @@ class LiteRT(MLModel):
     """Two interpreters, each used by one request at a time."""
 
     async def load(self):
-        self.interpreters = SimpleQueue()
+        self.interpreters: SimpleQueue[Interpreter] = SimpleQueue()
         for _ in range(2):
             interpreter = Interpreter(model_path=self.settings.parameters.uri, num_threads=1)
             interpreter.allocate_tensors()

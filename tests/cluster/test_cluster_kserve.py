@@ -45,12 +45,13 @@ def service(pixels: Path, tmp_path: Path, api_server: ApiServer) -> Any:
 def make_deployment(api_server: ApiServer, model: str, **status: object) -> None:
     """What KServe makes of the InferenceService; the API server drops the image volume."""
     labels = {"serving.kserve.io/inferenceservice": "mixed"}
+    of_container = {**POD_SECURITY, **CONTAINER_SECURITY}
+    del of_container["fsGroup"]
     container = {
         "name": "kserve-container",
         "image": "a",
-        "securityContext": {**POD_SECURITY, **CONTAINER_SECURITY},
+        "securityContext": of_container,
     }
-    del container["securityContext"]["fsGroup"]
     volumes = [{"name": "models", "image": {"reference": "a@b"}}]
     template = {
         "metadata": {"labels": labels, "annotations": {MODEL: model}},
@@ -172,7 +173,7 @@ def test_an_event_is_the_last_word_when_time_is_up(
         "message": "storageUri is not supported",
         "lastTimestamp": "2099-01-01T00:00:00Z",
     }
-    old = {**event, "metadata": {**event["metadata"], "name": "mixed-0"}}
+    old = {**event, "metadata": {"name": "mixed-0", "namespace": "edgeline"}}
     old |= {"lastTimestamp": "2020-01-01T00:00:00Z", "message": "of another time"}
     api_server.kubectl("create", "-f", "-", given=[event, old])
     with pytest.raises(EdgelineError) as failed:

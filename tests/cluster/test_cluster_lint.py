@@ -55,7 +55,7 @@ def found(tmp_path: Path, document: Object, rule: str) -> bool:
 def test_a_name_is_refused_by_both_or_by_none(
     kind: str, api_server: ApiServer, tmp_path: Path
 ) -> None:
-    objects = []
+    objects: list[Object] = []
     for name in NAMES:
         metadata = {"name": name} | ({} if kind == "Namespace" else {"namespace": "managed"})
         spec = {"spec": SPECS[kind]} if kind in SPECS else {}

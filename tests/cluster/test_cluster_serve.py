@@ -85,7 +85,12 @@ def set_status(api_server: ApiServer, name: str = "mixed", **status: object) -> 
 
 
 IN = ("-n", "edgeline")
-READY = {"replicas": 1, "updatedReplicas": 1, "readyReplicas": 1, "availableReplicas": 1}
+READY: dict[str, Any] = {
+    "replicas": 1,
+    "updatedReplicas": 1,
+    "readyReplicas": 1,
+    "availableReplicas": 1,
+}
 
 
 def test_the_objects_of_a_site_are_applied_as_pipeline_runner(
@@ -141,7 +146,7 @@ def test_what_somebody_else_changed_is_taken_back(
     ],
 )
 def test_a_deployment_is_not_ready_before_its_new_pods_are_status_set_by_the_test(
-    status: dict[str, int], objects: list[Object], connected: Any, api_server: ApiServer
+    status: dict[str, Any], objects: list[Object], connected: Any, api_server: ApiServer
 ) -> None:
     cluster.apply(connected, objects)
     set_status(api_server, **status)

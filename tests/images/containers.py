@@ -108,7 +108,7 @@ def bundle(folder: Path, weight: float) -> Path:
     folder.mkdir(parents=True)
     (folder / "model.tflite").write_bytes(model(weight))
     signature = load(MIXED, "m", 1, 1, 1)[0].description.signature
-    rows = {
+    rows: dict[str, np.ndarray] = {
         "amount": np.array([ROW["amount"]], np.float32),
         "count": np.array([ROW["count"]], np.int64),
         "name": np.array([[b"a"]], object),

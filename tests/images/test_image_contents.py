@@ -117,6 +117,7 @@ def compressed(image: str) -> float:
             if not entry.isfile() or not is_layer(entry):
                 continue
             layer, packer = saved.extractfile(entry), zlib.compressobj(6, wbits=31)
+            assert layer is not None  # a regular file has bytes
             while piece := layer.read(1 << 20):
                 total += len(packer.compress(piece))
             total += len(packer.flush())

@@ -242,7 +242,7 @@ def answers(container: str, name: str) -> dict[str, np.ndarray]:
     if kind is np.float32:
         rows = random.random(shape, np.float32)
     else:
-        limits = np.iinfo(kind)
+        limits: np.iinfo[Any] = np.iinfo(kind)
         rows = random.integers(limits.min, limits.max, shape, kind, endpoint=True)
     request = {
         "name": tensor["name"],

@@ -22,7 +22,7 @@ MIXED = DATA / "mixed.tflite"
 class Running:
     """A server process: `http` and `grpc` are its ports."""
 
-    def __init__(self, path: Path, *options: str) -> None:
+    def __init__(self, path: Path | str, *options: str) -> None:
         command = [sys.executable, "-m", "edgeline.server", str(path), "--port", "0"]
         self.process = subprocess.Popen(
             [*command, "--grpc-port", "0", *options],

@@ -1,5 +1,5 @@
 """20 kinds of networks, whole and with random weights, cloud against edge:
-`python benchmarks/networks.py [NAME ...]`.
+`python benchmarks/whole_networks.py [NAME ...]`.
 
 Float must be within 1e-5 of an output's largest value; what int8 costs is reported, since weights
 that chance made say nothing of trained ones. Pictures are of 96 pixels, which changes no operator.
@@ -20,7 +20,7 @@ import numpy as np
 from environment import undistorted
 
 HERE = Path(__file__).resolve().parent
-RESULTS = HERE / "results" / "networks.json"
+RESULTS = HERE / "results" / "whole_networks.json"
 PIXELS, ROWS, STEPS = 96, 20, 64
 LIMIT = 1e-5
 APPLICATIONS = (
