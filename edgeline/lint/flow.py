@@ -15,7 +15,9 @@ from typing import Any
 
 from edgeline.lint.documents import Path_, at, listed, mapped
 
-MOST_STEPS = 20_000  # a small file can use a component in a component a million times
+# a small file can use a component in a component a million times; a workflow of so many steps has
+# more than 10 MB, which no Kubeflow keeps
+MOST_STEPS = 2_000
 _OPERAND = re.compile(r"parameter_values\[\\?['\"]([^'\"]+?)\\?['\"]\]")
 _KEY = re.compile(r"""parseJson\(string_value\)\[["'](.+)["']\]""")
 
