@@ -1,6 +1,11 @@
 """`edgeline` and `python -m edgeline`."""
 
+import os
 import sys
+
+# oneDNN, which TensorFlow takes on some processors alone, makes 0 of a missing number in a dense
+# layer with a ReLU: what a model answers would depend on the machine
+os.environ.setdefault("TF_ENABLE_ONEDNN_OPTS", "0")
 
 
 def main() -> None:

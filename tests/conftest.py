@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from collections.abc import Generator
 
 import pytest
+
+os.environ.setdefault("TF_ENABLE_ONEDNN_OPTS", "0")  # as `edgeline` and its images have it
 
 # a second or more each; tests import them in their bodies or fixtures
 HEAVY = {"tensorflow", "keras", "apache_beam", "onnx", "openvino", "schemathesis", "scipy.stats"}

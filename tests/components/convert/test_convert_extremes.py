@@ -19,12 +19,12 @@ def differing(found, values):
 
 
 def test_floats():
-    from extreme_cases import FLOATS, MAY_DIFFER, OF_FLOATS, both
+    from extreme_cases import FLOATS, MAY_DIFFER, MAY_DIFFER_SOMEWHERE, OF_FLOATS, both
 
     wrong = differing(both(OF_FLOATS, FLOATS), FLOATS)
-    assert wrong.keys() == MAY_DIFFER.keys()
+    assert wrong.keys() - MAY_DIFFER_SOMEWHERE.keys() == MAY_DIFFER.keys()
     for name, values in wrong.items():
-        kind, _ = MAY_DIFFER[name]
+        kind, _ = (MAY_DIFFER | MAY_DIFFER_SOMEWHERE)[name]
         for value in values:
             assert np.isnan(value) if np.isnan(kind) else abs(value) >= np.float32(kind), name
 
