@@ -30,12 +30,13 @@ types: $(VENV)/ready ## mypy: strict, and what `make test` does not run
 
 # two files of tests at a time; each needs up to 4 GB
 WORKERS ?= 2
+SIDE_BY_SIDE = --numprocesses $(WORKERS) --dist loadfile --no-loadscope-reorder
 unit: $(VENV)/ready
-	$(BIN)/pytest --numprocesses $(WORKERS) --dist loadfile $(PYTEST)
+	$(BIN)/pytest $(SIDE_BY_SIDE) $(PYTEST)
 
-FAST := not slow and not images and not cluster
+FAST := not slow and not long and not images and not cluster
 fast: $(VENV)/ready
-	$(BIN)/pytest --numprocesses $(WORKERS) --dist loadfile -m "$(FAST)" $(PYTEST)
+	$(BIN)/pytest $(SIDE_BY_SIDE) -m "$(FAST)" $(PYTEST)
 
 # about five minutes
 fuzz: $(VENV)/ready ## 10,000 malformed requests, and 10,000 made from the OpenAPI document

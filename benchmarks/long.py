@@ -17,9 +17,11 @@ from pathlib import Path
 from environment import undistorted
 
 HERE = Path(__file__).resolve().parent
-SERVER = HERE.parent / "tests" / "server"
+TESTS = HERE.parent / "tests"
+SERVER = TESTS / "server"
 RESULTS = HERE / "results"
 STAGES: dict[str, tuple[str | Path, ...]] = {
+    "long_tests": ("-m", "pytest", "-q", "-m", "long", TESTS),
     "fuzzing": (SERVER / "fuzzing.py", "10000", RESULTS / "fuzzing.json"),
     "openapi_fuzzing": (SERVER / "openapi_fuzzing.py", "10000", RESULTS / "openapi_fuzzing.json"),
     "updates": (HERE / "updates.py",),

@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import itertools
 import re
 from pathlib import Path
 
-from command import edgeline
+from command import Finished, edgeline
 
-TAXI = Path(__file__).parents[2] / "pipelines" / "taxi" / "taxi.csv"
 FAILED = 1
 
 
@@ -28,17 +26,16 @@ def test_bad_data_fails_with_the_row(tmp_path: Path) -> None:
     assert "Traceback" not in done.output
 
 
-def test_an_unblessed_model_is_not_published(tmp_path: Path) -> None:
+def test_an_unblessed_model_is_not_published(taxi: Finished, tmp_path: Path) -> None:
     threshold = (
         '{"metrics_specs": [{"metrics": [{"class_name": "AUC", "threshold": '
         '{"value_threshold": {"lower_bound": 0.999}}}]}]}'
     )
-    with open(TAXI) as source:
-        (tmp_path / "some.csv").write_text("".join(itertools.islice(source, 1500)))
+    models = tmp_path / "models"
     done = edgeline(
-        tmp_path,
-        *("run", "taxi", "--set", f"eval_config={threshold}"),
-        *("--set", "data=some.csv", "--set", "steps=40"),
+        taxi.folder,
+        *("run", "taxi", "--cache", "--set", f"eval_config={threshold}"),
+        *("--set", f"destination={models}"),
     )
     assert done.code == FAILED
     assert done.record["tasks"]["analyze"]["outputs"]["blessed"] is False
@@ -47,4 +44,4 @@ def test_an_unblessed_model_is_not_published(tmp_path: Path) -> None:
     )
     assert {done.record["tasks"][task]["state"] for task in ("convert", "publish")} == {"skipped"}
     assert done.record["tasks"]["notify"]["state"] == "succeeded"
-    assert not list((tmp_path / "edgeline-models").glob("**/manifest.json"))
+    assert not list(models.glob("**/manifest.json"))

@@ -112,6 +112,7 @@ def test_tfma_reads_the_result_of_both_engines(both):
         assert tfma.load_validation_result(folder).missing_thresholds
 
 
+@pytest.mark.long
 def test_intervals_are_distributed_as_those_of_tfma(tmp_path, write_examples, taxi_rows, tips):
     names = ["MeanPrediction", "AUC", "BinaryAccuracy"]
     given = {

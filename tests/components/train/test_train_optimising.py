@@ -90,6 +90,7 @@ def in_this_process(monkeypatch):
     monkeypatch.setattr(child, "call", lambda work, *given, **_: work(len, *given))
 
 
+@pytest.mark.long
 @pytest.mark.usefixtures("in_this_process")
 def test_quantisation_aware_training_leaves_less_for_int8_to_change(folder):
     accuracy, difference = {}, {}
