@@ -59,7 +59,11 @@ class Trained(Required, frozen=True):
 
     label: Annotated[str, Meta(description="The output of preprocessing_fn to predict.")]
     module: Annotated[
-        str, Meta(description="The Python module with preprocessing_fn and build_model.")
+        str,
+        Meta(
+            description="The Python module with preprocessing_fn and build_model: an importable "
+            "name, or a .py file, a folder with module.py or a .zip of one, here or in a store."
+        ),
     ]
 
 

@@ -36,7 +36,8 @@ def train(
     Args:
         transformed_examples: The model features (transformed_examples/v1).
         transform_graph: The graph that made them (transform_graph/v1).
-        module: The user's module: an import path, a file or a URI.
+        module: The user's module: an import path, or a .py file, a folder or a .zip, here or in a
+            store.
         label: The output of preprocessing_fn that is to be predicted.
         model: A SavedModel whose serving_default takes raw features (model/v1).
         training_metrics: Losses of the epoch that was kept, and the model's metrics on eval_split

@@ -23,7 +23,8 @@ def transform(
     Args:
         examples: Raw examples (examples/v1).
         schema: Their schema (schema/v1).
-        module: The user's module: an import path, a file or a URI.
+        module: The user's module: an import path, or a .py file, a folder or a .zip, here or in a
+            store.
         transform_graph: The graph, for training and serving (transform_graph/v1).
         transformed_examples: The model features (transformed_examples/v1).
         features_report: What each feature is made from and how it is spread.

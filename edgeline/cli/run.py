@@ -15,7 +15,11 @@ RUNS = "edgeline-runs"
 @click.command(cls=PipelineCommand)
 @click.argument("pipeline")
 @setting
-@click.option("--module", help="The Python file with preprocessing_fn and build_model.")
+@click.option(
+    "--module",
+    metavar="FILE",
+    help="The Python file, folder or zip with preprocessing_fn and build_model.",
+)
 @click.option("--cache", is_flag=True, help="Reuse the results of unchanged tasks.")
 @click.option("--docker", is_flag=True, help="Run each task in a container of its image.")
 @click.option(

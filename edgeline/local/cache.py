@@ -1,8 +1,10 @@
-"""kfp.local's task cache, which here never gives back a damaged artifact."""
+"""kfp.local's task cache, which here never gives back a damaged artifact, or one of older code."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import contextlib
+import hashlib
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +13,11 @@ from kfp.local.cache import LocalCache
 
 from edgeline import artifacts
 from edgeline.errors import EdgelineError
+from edgeline.kubeflow import face
+from edgeline.user_code import imports, used
+from edgeline.user_code.code import NAME, kind
+
+EXECUTOR_INPUT = "--executor_input"  # the source stands before it
 
 
 class CheckedCache(LocalCache):  # type: ignore[misc]
@@ -20,6 +27,8 @@ class CheckedCache(LocalCache):  # type: ignore[misc]
 
     def compute_key(self, component_name: str, *args: Any, **kwargs: Any) -> str:
         key: str = super().compute_key(component_name, *args, **kwargs)
+        if own := _code(*args, **kwargs):
+            key = hashlib.sha256(f"{key} {own}".encode()).hexdigest()
         self._components = {**getattr(self, "_components", {}), key: component_name}
         return key
 
@@ -29,6 +38,30 @@ class CheckedCache(LocalCache):  # type: ignore[misc]
             return None
         self.on_hit(self._components[key].removeprefix("comp-"), outputs)
         return outputs
+
+
+def _code(
+    image: str,  # noqa: ARG001
+    full_command: Sequence[str],
+    arguments: Mapping[str, Any],
+    env_vars: object = None,  # noqa: ARG001
+    custom_cache_key: str | None = None,
+) -> str:
+    """The digest of what a task's code imports on this machine; "" where there is no such.
+
+    Edgeline's own code, which every key stands for, is not looked at.
+    """
+    if custom_cache_key:
+        return ""
+    names: list[str] = []
+    if EXECUTOR_INPUT in full_command[1:] and not face.in_command(full_command):
+        source = full_command[full_command.index(EXECUTOR_INPUT) - 1]
+        with contextlib.suppress(SyntaxError, ValueError):  # the task says so
+            names += imports.names(source.encode())
+    module = arguments.get("module")
+    if module and isinstance(module, str) and kind(module) == NAME:
+        names.append(module)
+    return used.digest(names)
 
 
 def _is_whole(output: Any) -> bool:

@@ -13,7 +13,6 @@ from edgeline.pipelines.flat import fields_called
 from edgeline.pipelines.parameter import Parameter
 from edgeline.pipelines.parameters import complete, parameters_of
 from edgeline.stores import storage
-from edgeline.stores.remote import PIN
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -88,9 +87,9 @@ def _local(
         given = whole.get(name)
         if given and name == "module" and not docker:  # an image may have others
             _check_module(given)
-        if given and (name == "data" or given.partition(PIN)[0].endswith(".py")):
+        if given:
             try:
-                whole[name] = storage.pin(given)
+                whole[name] = user_code.pin(given) if name == "module" else storage.pin(given)
             except EdgelineError as error:
                 raise type(error)(f"Parameter {name}: {error}") from error
     checkpoints = str((root / ".checkpoints").resolve())
