@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import difflib
 import errno
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 
 _PATHS = (  # what is wrong with a path, and not with the disk
@@ -32,6 +32,20 @@ class UsageError(EdgelineError):
     """What was typed is wrong: an option, a value, or a path that is missing or malformed."""
 
     exit_code = 2
+
+
+def refuse_all(faults: Sequence[str]) -> None:
+    """Refuse for several reasons at once; nothing happens where there is none.
+
+    Raises:
+        UsageError: with one, it is the sentence; else each is on a line of its own.
+    """
+    faults = list(dict.fromkeys(faults))
+    if len(faults) == 1:
+        raise UsageError(faults[0])
+    if faults:
+        lines = "".join(f"\n- {sentence}" for sentence in faults)
+        raise UsageError(f"{len(faults)} mistakes, and nothing has run:{lines}")
 
 
 @contextmanager

@@ -33,6 +33,7 @@ def learn(form: Channels, settings: Any, examples: Any) -> Learned:
         examples=examples,
         schema=checked.outputs["schema"],
         module=form["module"],
+        label=form["label"],
         **fields(settings, "beam_options", "analyzer_cache"),
     ).set_display_name("make the features")
     trained = train(

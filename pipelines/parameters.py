@@ -14,8 +14,9 @@ from typing import Any
 
 from edgeline.components.settings.fields import check_field, check_object, short
 from edgeline.components.settings.objects import FORMS
-from edgeline.errors import UsageError, asked_for
+from edgeline.errors import EdgelineError, UsageError, asked_for, refuse_all
 from edgeline.formats.doubles import LARGEST, whole
+from edgeline.formats.names import check_label
 from edgeline.pipelines.constants import unfit
 from edgeline.pipelines.flat import ParameterPlace, find
 from edgeline.pipelines.parameter import TYPES, Parameter, labelled
@@ -124,17 +125,28 @@ def parse(settings: Iterable[str], parameters: Mapping[str, Parameter]) -> dict[
         UsageError: a setting has no `=` or is there twice, or as `check`.
     """
     values: dict[str, Any] = {}
+    faults: list[str] = []
     for setting in settings:
-        name, separator, text = setting.partition("=")
-        if not (separator and name):
-            raise UsageError(f"--set {short(setting)}: write it as NAME=VALUE.")
-        if name in values:
-            raise UsageError(f"--set {name} is given twice: leave one out.")
-        kind = find(name, parameters, "--set ").kind
-        if kind == "STRING" and text == "null":
-            raise UsageError(f"--set {name} is null, which Kubeflow cannot pass: leave it out.")
-        values[name] = text if kind == "STRING" else _parse(name, text, kind)
+        try:
+            name, value = _parsed(setting, parameters)
+            if name in values:
+                raise UsageError(f"--set {name} is given twice: leave one out.")
+            values[name] = value
+        except UsageError as error:
+            faults.append(str(error))
+    refuse_all(faults)
     return check(values, parameters, "--set ")
+
+
+def _parsed(setting: str, parameters: Mapping[str, Parameter]) -> tuple[str, Any]:
+    """The name and value of a `NAME=VALUE` string."""
+    name, separator, text = setting.partition("=")
+    if not (separator and name):
+        raise UsageError(f"--set {short(setting)}: write it as NAME=VALUE.")
+    kind = find(name, parameters, "--set ").kind
+    if kind == "STRING" and text == "null":
+        raise UsageError(f"--set {name} is null, which Kubeflow cannot pass: leave it out.")
+    return name, text if kind == "STRING" else _parse(name, text, kind)
 
 
 def check(
@@ -156,31 +168,50 @@ def check(
             `destination`.
     """
     checked: dict[str, Any] = {}
+    faults: list[str] = []
     for name, value in values.items():
-        place = find(name, parameters, where)
-        parameter = place.parameter
-        given = plain(value, name, where)
-        if parameter.struct is None:
-            fresh = {parameter.name: _typed(given, name, place.kind, where)}
-            twice = [parameter.called] if parameter.name in checked else []
-            checked |= fresh
-        else:
-            fields = _fields(place, given, name, where)
-            own = checked.setdefault(parameter.name, {})
-            twice = [f"{parameter.called}.{field}" for field in fields.keys() & own.keys()]
-            own |= fields
-        if twice:
-            raise UsageError(f"{where}{name} gives {twice[0]} a second time: leave one out.")
+        try:
+            _take(checked, name, value, parameters, where)
+        except UsageError as error:
+            faults.append(str(error))
     if isinstance(model := checked.get("model_name"), str):  # publish, which asks too, comes last
-        from edgeline.artifacts.bundle import check_name
-
-        with asked_for():
-            check_name(f"{where}model_name", model)
+        try:
+            check_label(f"{where}model_name", model)
+        except EdgelineError as error:
+            faults.append(str(error))
     if isinstance(destination := checked.get("destination"), str):
         from edgeline.stores.destinations import check as check_destination
 
-        check_destination(destination)
+        try:
+            check_destination(destination)
+        except UsageError as error:
+            faults.append(str(error))
+    refuse_all(faults)
     return checked
+
+
+def _take(
+    checked: dict[str, Any],
+    name: str,
+    value: Any,
+    parameters: Mapping[str, Parameter],
+    where: str,
+) -> None:
+    """Add a value to those that are checked."""
+    place = find(name, parameters, where)
+    parameter = place.parameter
+    given = plain(value, name, where)
+    if parameter.struct is None:
+        fresh = {parameter.name: _typed(given, name, place.kind, where)}
+        twice = [parameter.called] if parameter.name in checked else []
+        checked |= fresh
+    else:
+        fields = _fields(place, given, name, where)
+        own = checked.setdefault(parameter.name, {})
+        twice = [f"{parameter.called}.{field}" for field in fields.keys() & own.keys()]
+        own |= fields
+    if twice:
+        raise UsageError(f"{where}{name} gives {twice[0]} a second time: leave one out.")
 
 
 def _fields(place: ParameterPlace, value: Any, name: str, where: str) -> dict[str, Any]:

@@ -16,6 +16,7 @@ from edgeline import artifacts
 from edgeline.artifacts import examples
 from edgeline.components.ingest import timestamps
 from edgeline.components.ingest.csv_rows import CsvReader
+from edgeline.components.ingest.formats import FORMATS, format_of
 from edgeline.components.ingest.images import ImageReader
 from edgeline.components.ingest.json_rows import JsonReader
 from edgeline.components.ingest.parquet_rows import ParquetReader
@@ -30,13 +31,6 @@ from edgeline.reports import report
 from edgeline.stores import storage
 from edgeline.stores.remote import PIN
 
-FORMATS = {
-    "csv": (".csv", ".csv.gz"),
-    "parquet": (".parquet", ".pq"),
-    "tfrecord": (".tfrecord", ".tfrecords", ".tfrecord.gz", ".tfrecords.gz"),
-    "json": (".jsonl", ".jsonl.gz", ".ndjson", ".ndjson.gz"),
-    "images": (".png", ".jpg", ".jpeg"),
-}
 RATIOS: Mapping[str, float] = {"train": 2, "eval": 1}
 SOURCES_SHOWN = 100
 
@@ -73,7 +67,7 @@ def ingest(
     """
     splits = Splits.from_ratios(split_ratios)
     sources = storage.resolve(data)
-    kind = format or _format(sources)
+    kind = format or format_of(sources)
     notes: list[str] = []
     reader = _reader(kind, encoding, delimiter, null_values, column_types or {}, notes)
     if images:
@@ -110,25 +104,6 @@ def ingest(
         if examples_report_path:
             _write_report(examples_report_path, draft.metadata)
     return {"edgeline_schema": examples.SCHEMA, **draft.metadata}
-
-
-def _format(sources: Sequence[storage.LocatedFile]) -> str:
-    kinds: dict[str, storage.LocatedFile] = {}
-    for source in sources:
-        name = source.name.lower()
-        found = [kind for kind, ends in FORMATS.items() if name.endswith(ends)]
-        if not found:
-            raise EdgelineError(
-                f"{source.name} has an ending that tells no format: "
-                f"set format to one of {', '.join(FORMATS)}, or remove the file."
-            )
-        kinds.setdefault(found[0], source)
-    if len(kinds) > 1:
-        (one, first), (other, second), *_ = kinds.items()
-        raise EdgelineError(
-            f"{first.name} is {one} and {second.name} is {other}: ingest one format at a time."
-        )
-    return next(iter(kinds))
 
 
 def _reader(

@@ -10,9 +10,10 @@ from typing import Any
 
 from edgeline import artifacts
 from edgeline.artifacts import Artifact, reference, transformed
-from edgeline.artifacts.bundle import Bundle, Signature, check_name
+from edgeline.artifacts.bundle import Bundle, Signature
 from edgeline.artifacts.models import ONNX_SCHEMA, ORIGIN, edge_model_path, raw_features
 from edgeline.errors import EdgelineError
+from edgeline.formats.names import check_label
 
 LABELS = "labels.txt"
 SIGNATURE = "signature.json"
@@ -58,7 +59,7 @@ def assemble(
     """
     target = target or (ONNX if edge_model.schema == ONNX_SCHEMA else LITERT)
     for parameter, value in (("name", name), ("target", target)):
-        check_name(f"The {parameter}", value)
+        check_label(f"The {parameter}", value)
     _require_approval(edge_model, evaluation, verification)
     folder = Path(folder)
     model = edge_model_path(edge_model).name

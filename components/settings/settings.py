@@ -9,11 +9,11 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from edgeline.artifacts.bundle import check_name
 from edgeline.components.plan.plan import plan
 from edgeline.components.settings.fields import absent, check_object, defaults_of, outputs
 from edgeline.components.settings.objects import FORMS
 from edgeline.errors import EdgelineError
+from edgeline.formats.names import check_label
 
 PLANNED = ("each_site", "each_target", "has_sites", "has_targets")
 
@@ -44,7 +44,7 @@ def settings(
     if kind not in FORMS:
         raise EdgelineError(f"kind is {kind!r}, but must be one of {', '.join(FORMS)}.")
     if model_name:
-        check_name("Parameter model_name", model_name)
+        check_label("Parameter model_name", model_name)
     form = FORMS[kind]
     whole = defaults_of(form)
     values: dict[str, dict[str, Any]] = {}

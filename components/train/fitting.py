@@ -17,6 +17,7 @@ from edgeline.artifacts.examples import read_batches, splits
 from edgeline.artifacts.features import Feature, to_numpy
 from edgeline.components.train import dataset, optimising
 from edgeline.components.train.optimising import Optimisation
+from edgeline.components.transform.saved_graph import check_label
 from edgeline.errors import EdgelineError
 
 if TYPE_CHECKING:
@@ -183,11 +184,7 @@ def taken(network: keras.Model, features: Sequence[Feature]) -> list[Feature]:
 
 def _check(columns: Sequence[Feature], rows: Mapping[str, int], how: Fitting) -> None:
     names = [column.name for column in columns]
-    if how.label not in names:
-        raise EdgelineError(
-            f"Parameter 'label' is {how.label!r}, but preprocessing_fn gives {', '.join(names)}: "
-            "name the output that is to be predicted."
-        )
+    check_label(how.label, names)
     for parameter, split in (("train_split", how.train_split), ("eval_split", how.eval_split)):
         if not rows.get(split):
             raise EdgelineError(

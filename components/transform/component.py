@@ -17,6 +17,7 @@ def transform(
     analyze_split: str = "train",
     beam_options: list = [],  # noqa: B006
     analyzer_cache: str = "",
+    label: str = "",
 ):
     """Turn raw examples into model features with the user's preprocessing_fn (tf.Transform).
 
@@ -31,6 +32,8 @@ def transform(
         analyze_split: The split that vocabularies, means and quantiles are learnt from.
         beam_options: Options of Apache Beam; empty runs in this process.
         analyzer_cache: A folder that keeps what was learnt of each part of growing data.
+        label: An output of preprocessing_fn that there must be: a wrong name is told before any
+            row is read; empty: not looked at.
     """
     from edgeline.artifacts.metadata import record
     from edgeline.components.transform.transform import transform as work
@@ -45,6 +48,7 @@ def transform(
         analyze_split=analyze_split,
         beam_options=beam_options,
         analyzer_cache=analyzer_cache,
+        label=label,
     )
     record(transform_graph, graph_metadata, "rows_analyzed")
     record(transformed_examples, examples_metadata)

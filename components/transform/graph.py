@@ -22,6 +22,7 @@ from edgeline.artifacts import batches
 from edgeline.artifacts import features as raw
 from edgeline.artifacts.features import Feature
 from edgeline.components.transform import beam_pipeline
+from edgeline.components.transform.saved_graph import check_label
 from edgeline.errors import EdgelineError
 from edgeline.user_code import describe, reason
 
@@ -42,6 +43,7 @@ def analyze(
     output: Path,
     beam_options: Sequence[str] = (),
     cache: str = "",
+    label: str = "",
 ) -> int:
     """Write a transform graph in the layout of `tft.TFTransformOutput`.
 
@@ -53,19 +55,20 @@ def analyze(
         beam_options: see `beam_pipeline.create`.
         cache: a folder for what was learnt of each part, so that a later analysis
             reads new parts alone; "" keeps nothing.
+        label: an output that there must be, or "".
 
     Returns:
         The number of rows that were read.
 
     Raises:
         EdgelineError: `preprocessing_fn` failed or gave something that is no
-            dictionary of dense tensors, or rows were lost.
+            dictionary of dense tensors, or not the label, or rows were lost.
     """
     import tensorflow as tf
     import tensorflow_transform.beam as tft_beam
 
     config = _tensor_adapter_config(features)
-    step = _Errors(preprocessing_fn)
+    step = _Errors(preprocessing_fn, label)
     with contextlib.ExitStack() as stack:
         temporary = stack.enter_context(tempfile.TemporaryDirectory())
         stack.enter_context(tft_beam.Context(temp_dir=temporary))
@@ -98,8 +101,9 @@ def analyze(
 class _Errors:
     """`preprocessing_fn` with its exceptions turned into sentences."""
 
-    def __init__(self, preprocessing_fn: Callable[..., object]) -> None:
+    def __init__(self, preprocessing_fn: Callable[..., object], label: str) -> None:
         self.preprocessing_fn = preprocessing_fn
+        self.label = label
 
     def __call__(self, inputs: Mapping[str, tf.Tensor]) -> Mapping[str, tf.Tensor]:
         import tensorflow as tf
@@ -116,6 +120,8 @@ class _Errors:
             raise EdgelineError(describe(error, "preprocessing_fn")) from error
         if not isinstance(outputs, Mapping) or not outputs:
             raise EdgelineError("preprocessing_fn must return a dictionary of tensors by name.")
+        if self.label:
+            check_label(self.label, list(outputs))
         for name, value in outputs.items():
             if not isinstance(value, tf.Tensor):
                 raise EdgelineError(

@@ -6,7 +6,7 @@ The folder has the layout of `tft.TFTransformOutput`: `transform_fn/` is a Saved
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -69,6 +69,22 @@ class SavedGraph:
                 fails on the rows.
         """
         return [_feature(name, values) for name, values in sorted(self(arrays).items())]
+
+
+def check_label(label: str, names: Sequence[str]) -> None:
+    """Refuse a label that the transform does not make.
+
+    Args:
+        names: the outputs of `preprocessing_fn`.
+
+    Raises:
+        EdgelineError: the label is none of them.
+    """
+    if label not in names:
+        raise EdgelineError(
+            f"Parameter 'label' is {label!r}, but preprocessing_fn gives {', '.join(names)}: "
+            "name the output that is to be predicted."
+        )
 
 
 def vocabulary_names(folder: Path) -> list[str]:

@@ -29,6 +29,7 @@ def transform(
     analyze_split: str = "train",
     beam_options: Sequence[str] = (),
     analyzer_cache: str = "",
+    label: str = "",
 ) -> tuple[dict[str, object], dict[str, object]]:
     """Analyse one split, then transform all of them.
 
@@ -42,12 +43,14 @@ def transform(
         analyze_split: the split that vocabularies, means and quantiles are learnt from.
         beam_options: Beam's options; empty runs in this process.
         analyzer_cache: a folder to keep what was learnt of each part in, or "".
+        label: an output that there must be, which is told before a row is read; "": not looked at.
 
     Returns:
         The metadata of the transform graph and of the transformed examples.
 
     Raises:
-        EdgelineError: the inputs are damaged, `preprocessing_fn` fails, or rows were lost.
+        EdgelineError: the inputs are damaged, `preprocessing_fn` fails or does not give
+            the label, or rows were lost.
     """
     from edgeline.components.transform.report import write_report
     from edgeline.components.validate.schema import read_features
@@ -60,7 +63,7 @@ def transform(
 
     with artifacts.writing(transform_graph_path, GRAPH_SCHEMA) as draft:
         rows = analyze(
-            parts, raw_features, preprocessing_fn, draft.path, beam_options, analyzer_cache
+            parts, raw_features, preprocessing_fn, draft.path, beam_options, analyzer_cache, label
         )
         graph = SavedGraph(draft.path)
         transformed = graph.outputs(_first_row(list(parts.values()), raw_features))

@@ -146,19 +146,6 @@ class _Entry:
     size: int
 
 
-def check_name(what: str, value: str) -> None:
-    """Refuse a name that no bundle, URI and Kubernetes object can have.
-
-    Raises:
-        EdgelineError: it begins with `what`, for example "The target".
-    """
-    if not NAME.fullmatch(value):
-        raise EdgelineError(
-            f"{what} {value!r} is impossible: use 1 to 63 lower-case letters, digits and dashes, "
-            "a letter or digit first and last."
-        )
-
-
 def manifest_text(bundle: Bundle) -> str:
     """What `manifest.json` says of a bundle."""
     return json.dumps(bundle.to_json(), indent=1, sort_keys=True) + "\n"

@@ -104,10 +104,11 @@ def compile_pipeline(
 
     Raises:
         UsageError: there is no such pipeline, its name is none that KFP takes or the namespace
-            none that Kubernetes takes, it would publish to a pod's own disk, or the file is the
-            pipeline's own.
+            none that Kubernetes takes, it would publish to a pod's own disk, the file is the
+            pipeline's own, or no run with these defaults can succeed (see `edgeline.preflight`).
         EdgelineError: the file cannot be written.
     """
+    from edgeline import preflight
     from edgeline.environments.environment import load
     from edgeline.pipelines import catalogue
     from edgeline.pipelines.parameters import parameters_of, parse
@@ -122,7 +123,9 @@ def compile_pipeline(
         namespace = (place.namespace if place else "") or "kubeflow"
     name = definition.pipeline_spec.pipeline_info.name
     names.check_namespace(namespace)
-    defaults = parse(settings, parameters_of(definition))
+    parameters = parameters_of(definition)
+    defaults = parse(settings, parameters)
+    preflight.before_compiling(parameters, {**defaults, **(given or {})})
     path = Path(output or f"{name}.yaml")
     if not output and path.is_file() and Path(pipeline).is_file() and path.samefile(pipeline):
         raise UsageError(f"{path} would be compiled over itself: name another file with -o.")

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from rich.console import Console
 
+from edgeline import preflight
 from edgeline.client import cached_inputs, upload
 from edgeline.client.backend import RunRequest
 from edgeline.client.remote import RemoteRun
@@ -23,7 +24,7 @@ from edgeline.formats import names
 from edgeline.kubeflow import profiles
 from edgeline.kubeflow.api import asking, has_teams, require_namespace
 from edgeline.local.plan import plan
-from edgeline.pipelines.parameters import complete, from_spec
+from edgeline.pipelines.parameters import complete, from_spec, parameters_of
 from edgeline.reports import terminal
 
 if TYPE_CHECKING:
@@ -55,6 +56,7 @@ class Server:
 
         Whether one may is asked first, as far as the server tells it, and then things are made.
         """
+        preflight.before_a_run_there(parameters_of(request.definition), request.parameters)
         environment = load(request.environment) if request.environment else None
         with self._namespace(environment):
             return _submit(self.connection, request, environment, self.root, self.console)

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 
-from edgeline.errors import UsageError
+from edgeline.errors import EdgelineError, UsageError
 
 LABEL_PATTERN = r"[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?"
 LABEL = re.compile(LABEL_PATTERN)
@@ -26,6 +26,19 @@ ROOT = re.compile(ROOT_PATTERN)
 CHANNEL = "pipelinechannel--"
 EXPERIMENT_BYTES = 128
 RUN_CHARACTERS = 255
+
+
+def check_label(what: str, value: str) -> None:
+    """Refuse a name that no bundle, URI and Kubernetes object can have.
+
+    Raises:
+        EdgelineError: it begins with `what`, for example "The target".
+    """
+    if not LABEL.fullmatch(value):
+        raise EdgelineError(
+            f"{what} {value!r} is impossible: use 1 to 63 lower-case letters, digits and dashes, "
+            "a letter or digit first and last."
+        )
 
 
 def check_namespace(namespace: str) -> None:

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from edgeline import user_code
+from edgeline import preflight, user_code
 from edgeline.errors import EdgelineError, UsageError
 from edgeline.pipelines.flat import fields_called
 from edgeline.pipelines.parameter import Parameter
@@ -33,17 +33,20 @@ def run_here(
     """Run a loaded pipeline with a live display; what became of it, and its page.
 
     Raises:
-        UsageError: a local file of the arguments does not exist, or a parameter is without a
-            value.
+        UsageError: a parameter is without a value, or the run cannot succeed (see
+            `edgeline.preflight`): every mistake, on a line each.
     """
+    parameters = parameters_of(definition)
+    _refuse_null(arguments, parameters)
+    _refuse_artifacts(definition)
+    preflight.before_a_run_here(parameters, arguments, root, docker)
+
+    # kfp.local and what it brings cost as much as all questions
     from edgeline.local.page import write_page
     from edgeline.local.plan import plan
     from edgeline.local.progress import Progress
     from edgeline.local.runner import run
 
-    parameters = parameters_of(definition)
-    _refuse_null(arguments, parameters)
-    _refuse_artifacts(definition)
     arguments = _local(arguments, parameters, root, docker)
     names = [task.component for task in plan(definition.pipeline_spec)]
     with Progress(console, names) as progress:

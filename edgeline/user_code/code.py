@@ -9,8 +9,8 @@
 | `my_package.taxi`                      | what Python imports by that name                 |
 
 All but the last may be pinned by `#sha256=<hex>`: the digest of the zip, or of the file; of several
-files that of their listing as `sha256sum` prints it, sorted by path (`UserCode.digest`). Other files,
-which a module opens when it runs, are its user's own: they are neither read nor pinned here.
+files that of their listing as `sha256sum` prints it, sorted by path (`UserCode.digest`). Files that
+a module opens when it runs are its user's own: they are neither read nor pinned here.
 """
 
 from __future__ import annotations
@@ -132,9 +132,11 @@ def _from_file(place: str) -> UserCode:
         folder, _, name = place.rpartition("/")
         with storage.open_source(storage.resolve([place])[0]) as stream:
             return UserCode(folder, name, {name: stream.read()})
-    path = Path(place)
-    if not plain_file.kind(path):
+    path, there = Path(place), plain_file.kind(place)
+    if not there:
         raise UsageError(f"{place} names no file: check the path and the pattern.")
+    if there != plain_file.FILE:
+        raise UsageError(f"{place} is {there}, not a file: give a file or a folder.")
     folder = place[: -len(path.name)].rstrip("/") or ("/" if place.startswith("/") else "")
     return UserCode(folder.rstrip("/"), path.name, _reached(path.parent, path.name))
 

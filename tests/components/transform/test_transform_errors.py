@@ -93,6 +93,7 @@ def test_preprocessing_fn(run, tmp_path, capfd, body, sentence):
         ({"module": "no_such_file.py"}, "no_such_file.py"),
         ({"module": "edgeline.errors"}, r"errors\.py has no function preprocessing_fn"),
         ({"module": ""}, "'module' is empty"),
+        ({"label": "tip"}, "'label' is 'tip', but preprocessing_fn gives x: name the output"),
         ({"features": [Feature("fare", "float32")]}, "Column 'fare' is missing"),
         ({"features": [Feature("miles", "int64")]}, "'miles' holds float32, .* says int64"),
         ({"features": [Feature("miles", "float32", (-1,))]}, "'miles' has not the same number"),

@@ -1,0 +1,88 @@
+"""Names of columns, against the header of the data; the batch, against its rows."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+from edgeline.errors import did_you_mean
+from edgeline.preflight.given import GivenRun
+from edgeline.preflight.header import Header, fewer_rows_than
+from edgeline.stores import remote
+
+MOST_SHOWN = 30  # names of columns
+
+
+def names(run: GivenRun) -> Iterator[str]:
+    """Columns that parameters, slices, a fixed schema and the module's code use."""
+    if (header := run.header) is None:
+        return
+    if key := run.text("split_key"):
+        yield from _absent(header, [key], "split_key names a column")
+    yield from _absent(header, run.values.get("images") or (), "images names a column")
+    if run.format == "csv":
+        yield from _absent(header, run.values.get("column_types") or (), "column_types names")
+    yield from _absent(header, run.values.get("never_missing") or (), "never_missing lists")
+    for where, column in _sliced(run.values.get("eval_config")):
+        yield from _absent(header, [column], f"eval_config.{where} names a column")
+    yield from _absent(header, _of_schema(run), "The schema of schema_uri has a column")
+    if module := run.module:
+        place = module.code.shown(module.code.entry)
+        for column, line in module.required_items("preprocessing_fn", 0):
+            yield from _absent(header, [column], f"{place}:{line}: preprocessing_fn reads")
+
+
+def batch(run: GivenRun) -> Iterator[str]:
+    """A batch of more rows than there are, so that no step could be trained; splits that lack."""
+    ratios, size = run.values.get("split_ratios"), run.values.get("batch_size")
+    if isinstance(ratios, Mapping) and ratios:
+        for split in ("train", "eval"):
+            if not ratios.get(split) and size is not None:
+                yield f"split_ratios has no {split}: give that split a weight, too."
+    if not isinstance(size, int) or run.header is None or not run.files:
+        return
+    rows = run.header.rows
+    if rows is None and run.format in ("csv", "json"):
+        lines = fewer_rows_than(run.files, size)
+        heads = len(run.files) if run.format == "csv" else 0
+        rows = None if lines is None else lines - heads
+    if rows is not None and size > rows:
+        yield (
+            f"batch_size is {size}, but the data has at most {max(rows, 0)} rows, and the split "
+            "train fewer: make it smaller."
+        )
+
+
+def _absent(header: Header, wanted: Iterable[Any], what: str) -> Iterator[str]:
+    for name in wanted:
+        if isinstance(name, str) and name not in header.names:
+            shown = header.names[:MOST_SHOWN]
+            hint = did_you_mean(name, shown, "Its columns are")
+            yield f"{what} {name!r}, which {header.file} has not. {hint}"
+
+
+def _sliced(config: Any) -> Iterator[tuple[str, str]]:
+    """The columns that an EvalConfig slices by, each with its field."""
+    if not isinstance(config, Mapping):
+        return
+    specs = config.get("slicing_specs", config.get("slicingSpecs"))
+    for index, spec in enumerate(specs if isinstance(specs, list) else ()):
+        if isinstance(spec, Mapping):
+            keys = spec.get("feature_keys", spec.get("featureKeys")) or []
+            values = spec.get("feature_values", spec.get("featureValues")) or {}
+            if isinstance(keys, list) and isinstance(values, Mapping):
+                for name in (*keys, *values):
+                    yield f"slicing_specs[{index}]", name
+
+
+def _of_schema(run: GivenRun) -> Iterator[str]:
+    """The columns that a schema artifact of an earlier run asks for."""
+    uri = run.text("schema_uri")
+    file = Path(uri) / "features.json"
+    if uri and not remote.scheme(uri) and file.is_file():
+        try:
+            yield from (each["name"] for each in json.loads(file.read_text("utf-8")))
+        except (OSError, ValueError, LookupError, TypeError):
+            return

@@ -1,0 +1,103 @@
+"""An eval_config: fields that it does not have, and metrics that a pipeline does not compute."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from edgeline.components.analyze.supported import (
+    FIELDS,
+    MEANS,
+    METRICS,
+    METRICS_SPEC_REFUSED,
+    OPTIONS_REFUSED,
+    UNOFFERED,
+)
+from edgeline.errors import did_you_mean
+from edgeline.preflight.given import GivenRun
+
+ROOT = "eval_config"
+
+
+def metrics(run: GivenRun) -> Iterator[str]:
+    """Fields and metrics of eval_config that analyze refuses, once the model is trained."""
+    config = _snake(run.values.get(ROOT))
+    if not isinstance(config, Mapping):
+        return
+    yield from _unknown(config, "", ROOT)
+    if config.get("cross_slicing_specs"):
+        yield f"{ROOT}.cross_slicing_specs is not supported: use slicing_specs."
+    for place, spec in _each(config, "model_specs", ROOT):
+        if spec.get("example_weight_key") or spec.get("example_weight_keys"):
+            yield f"{place}.example_weight_key is not supported: every row counts once; remove it."
+    for place, spec in _each(config, "slicing_specs", ROOT):
+        yield from _unknown(spec, "slicing_specs", place)
+        if spec.get("slice_keys_sql"):
+            yield (f"{place}.slice_keys_sql is not supported: use feature_keys and feature_values.")
+    for place, spec in _each(config, "metrics_specs", ROOT):
+        yield from _unknown(spec, "metrics_specs", place)
+        for name in METRICS_SPEC_REFUSED:
+            if spec.get(name):
+                yield f"{place}.{name} is computed by TFMA on Beam only: remove it."
+        for inside, metric in _each(spec, "metrics", place):
+            yield from _unknown(metric, "metrics", inside)
+            name = metric.get("class_name")
+            if not isinstance(name, str) or metric.get("module"):
+                continue
+            if name not in (*METRICS, *UNOFFERED):
+                hint = did_you_mean(name, METRICS, "Those that are computed are")
+                rest = "" if hint.startswith("Those") else f" All are {', '.join(METRICS)}."
+                yield f"{inside}.class_name {name!r} is not computed. {hint}{rest}"
+                continue
+            given = _options(metric.get("config"))
+            for option in OPTIONS_REFUSED[name in MEANS]:
+                if given.get(option) not in (None, False) and (
+                    given[option] or option == "class_id"
+                ):
+                    yield (
+                        f"{inside}.config.{option} of {name} is computed by TFMA on Beam only: "
+                        "remove it."
+                    )
+
+
+def _each(config: Mapping[str, Any], name: str, place: str) -> Iterator[tuple[str, Any]]:
+    """The objects in a list of an object, with their places."""
+    listed = config.get(name)
+    if isinstance(listed, list):
+        for index, each in enumerate(listed):
+            if isinstance(each, Mapping):
+                yield f"{place}.{name}[{index}]", each
+
+
+def _options(config: Any) -> Mapping[str, Any]:
+    """A metric's config, an object or JSON of which the outer braces may be left out."""
+    if isinstance(config, str):
+        text = config.strip()
+        try:
+            config = json.loads(text if text.startswith("{") else f"{{{text}}}")
+        except ValueError:
+            return {}
+    return config if isinstance(config, Mapping) else {}
+
+
+def _unknown(config: Mapping[str, Any], message: str, place: str) -> Iterator[str]:
+    for name in config:
+        if name not in FIELDS[message]:
+            hint = did_you_mean(name, FIELDS[message], "There are")
+            yield f"{place}.{name}: there is no such field. {hint}"
+
+
+def _snake(value: Any) -> Any:
+    """An object with the proto's names, where it has JSON's: `metricsSpecs`."""
+    if isinstance(value, list):
+        return [_snake(each) for each in value]
+    if not isinstance(value, Mapping):
+        return value
+    return {
+        re.sub(r"(?<=[a-z])([A-Z])", lambda found: f"_{found[1].lower()}", str(key)): each
+        if key in ("config", "feature_values", "featureValues", "thresholds")
+        else _snake(each)
+        for key, each in value.items()
+    }

@@ -1,0 +1,64 @@
+"""The user's module: syntax, functions, imports, and the names that parameters ask it for."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from edgeline.errors import EdgelineError, did_you_mean
+from edgeline.preflight.given import GivenRun
+
+FUNCTIONS = ("preprocessing_fn", "build_model")
+
+
+def source(run: GivenRun) -> Iterator[str]:
+    """A module that is not there or is no Python, without its functions, or that imports what is
+    not installed."""
+    if isinstance(run.code, EdgelineError):
+        yield f"Parameter module: {run.code}"
+    if (module := run.module) is None:
+        return
+    yield from module.faults
+    place = module.code.shown(module.code.entry)
+    for name in FUNCTIONS:
+        if module.lacks(name):
+            yield f"{place} has no function {name}: add it."
+    for statement, line in module.relative_imports():
+        yield (
+            f"{place}:{line}: `{statement}` is for a module in a package: give the folder, with an "
+            "__init__.py, as module, or import by the file's name."
+        )
+    if run.here and not run.in_images:
+        for package, path, line in module.missing_imports():
+            yield (
+                f"{module.code.shown(path)}:{line} imports {package}, which is not installed here "
+                "and does not lie beside it: install it, or put it there."
+            )
+
+
+def label(run: GivenRun) -> Iterator[str]:
+    """A label, or its vocabulary, that the module does not make."""
+    if (module := run.module) is None:
+        return
+    place, wanted = module.code.shown(module.code.entry), run.text("label")
+    made = module.returned_keys("preprocessing_fn")
+    if wanted and made is not None and wanted not in made:
+        hint = did_you_mean(wanted, sorted(made), "It returns")
+        yield f"Parameter label: preprocessing_fn of {place} returns no {wanted!r}. {hint}"
+    vocabulary, known = run.text("label_vocabulary"), module.vocabularies()
+    if vocabulary and known is not None and vocabulary not in known:
+        hint = did_you_mean(vocabulary, sorted(known), "Its vocab_filenames are")
+        yield f"Parameter label_vocabulary: {place} makes no vocabulary {vocabulary!r}. {hint}"
+
+
+def hyperparameters(run: GivenRun) -> Iterator[str]:
+    """What build_model takes out of its hyperparameters and they do not have."""
+    given = run.values.get("hyperparameters")
+    if (module := run.module) is None or not isinstance(given, dict) or not run.is_final:
+        return
+    place = module.code.shown(module.code.entry)
+    for name, line in module.required_items("build_model", 1):
+        if name not in given:
+            yield (
+                f"{place}:{line}: build_model reads the hyperparameter {name!r}, which "
+                f"hyperparameters does not have: give it. {did_you_mean(name, given, 'They have')}"
+            )

@@ -1,0 +1,206 @@
+"""A user's module as parsing shows it: what it holds, reads and gives. Nothing of it is run."""
+
+from __future__ import annotations
+
+import ast
+import builtins
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import PurePosixPath
+from typing import Any
+
+from edgeline.preflight import functions
+from edgeline.preflight.values import Scope, UnknownError, function_scope, module_scope
+from edgeline.user_code import imports
+from edgeline.user_code.code import UserCode
+
+VOCABULARY = "vocab_filename"
+_VOCABULARY_PLACE = 5  # of that among the arguments of tf.Transform's functions
+_CALLED = ("preprocessing_fn", "build_model")
+_Function = ast.FunctionDef | ast.AsyncFunctionDef
+
+
+@dataclass(frozen=True)
+class ModuleSource:
+    """The files of a module, parsed.
+
+    Attributes:
+        code: the files.
+        trees: of those that are Python.
+        faults: a sentence for each that is none.
+    """
+
+    code: UserCode
+    trees: dict[str, ast.Module]
+    faults: tuple[str, ...]
+
+    @property
+    def entry(self) -> ast.Module | None:
+        """The module itself; None where it is no Python."""
+        return self.trees.get(self.code.entry)
+
+    @cached_property
+    def scope(self) -> Scope:
+        """The constants of the module."""
+        return self._scope_of(self.code.entry, ())
+
+    def lacks(self, name: str) -> bool:
+        """Whether the module certainly has nothing of a name."""
+        tree = self.entry
+        if tree is None:
+            return False
+        for node in ast.walk(tree):
+            if isinstance(node, ast.ImportFrom) and any(each.name == "*" for each in node.names):
+                return False
+            if isinstance(node, ast.Call) and getattr(node.func, "id", "") in (
+                *("exec", "globals", "vars", "setattr", "locals", "eval"),
+            ):
+                return False
+        return name not in _bound(tree)
+
+    def function(self, name: str) -> _Function | None:
+        """A function that the module defines once, at its top."""
+        if self.entry is None or _bound(self.entry).count(name) != 1:
+            return None
+        found = [node for node in self.entry.body if getattr(node, "name", "") == name]
+        return found[0] if found and isinstance(found[0], ast.FunctionDef) else None
+
+    def required_items(self, name: str, argument: int) -> list[tuple[str, int]]:
+        """See `functions.required_items`; none where the module has no such function."""
+        if not (function := self.function(name)):
+            return []
+        scope = function_scope(function, self.scope)
+        return functions.required_items(function, argument, scope)
+
+    def returned_keys(self, name: str) -> set[str] | None:
+        """See `functions.returned_keys`."""
+        if not (function := self.function(name)):
+            return None
+        return functions.returned_keys(function, function_scope(function, self.scope))
+
+    def vocabularies(self) -> set[str] | None:
+        """Every name that a vocabulary may be given; None where that cannot be told."""
+        found: set[str] = set()
+        if self.faults:
+            return None
+        for path, tree in self.trees.items():
+            outer = self._scope_of(path, ())
+            inner = [
+                (node, function_scope(node, outer))
+                for node in ast.walk(tree)
+                if isinstance(node, (ast.FunctionDef, ast.AsyncFunctionDef))
+            ]
+            if any(map(_names_a_vocabulary_by_place, ast.walk(tree))):
+                return None
+            try:
+                found |= set(functions.keyword_values(tree, VOCABULARY, inner, outer))
+            except UnknownError:
+                return None
+        return found
+
+    def missing_imports(self) -> Iterator[tuple[str, str, int]]:
+        """The packages that are certainly imported and not installed here, each with file and line.
+
+        What is under a condition, or may fail, is not looked at.
+        """
+        done: set[str] = set()
+        for path, tree in self.trees.items():
+            for node in _unguarded(tree):
+                for name in _absolute(node):
+                    top = name.partition(".")[0]
+                    if top in done:
+                        continue
+                    done.add(top)
+                    if not self._is_own(top) and imports.find(top) is None and not _built_in(top):
+                        yield top, path, node.lineno
+
+    def relative_imports(self) -> Iterator[tuple[str, int]]:
+        """The imports of a module in no package that only one in a package can have, by line."""
+        if self.entry and "/" not in self.code.entry:
+            for node in _unguarded(self.entry):
+                if isinstance(node, ast.ImportFrom) and node.level:
+                    yield ast.unparse(node), node.lineno
+
+    def _is_own(self, top: str) -> bool:
+        return any(path.partition("/")[0].removesuffix(".py") == top for path in self.code.files)
+
+    def _scope_of(self, path: str, around: Sequence[str]) -> dict[str, list[Any]]:
+        tree = self.trees.get(path)
+        if tree is None or path in around:
+            return {}
+        imported: dict[str, list[Any]] = {}
+        for node in tree.body:
+            if isinstance(node, ast.ImportFrom):
+                theirs = self._scope_of(self._file_of(node, path), (*around, path))
+                for each in node.names:
+                    if each.name in theirs:
+                        imported[each.asname or each.name] = theirs[each.name]
+        return module_scope(tree, imported)
+
+    def _file_of(self, node: ast.ImportFrom, path: str) -> str:
+        """The file of the code that `from ... import` takes names of; "" where it is another's."""
+        package = PurePosixPath(path).parent.parts
+        parts = node.module.split(".") if node.module else []
+        if node.level:
+            parts = [*package[: len(package) - node.level + 1], *parts]
+        found = [each for each in imports.paths(".".join(parts)) if each in self.code.files]
+        whole = "/".join(parts)
+        return next((x for x in found if x in (f"{whole}.py", f"{whole}/__init__.py")), "")
+
+
+def parsed(code: UserCode) -> ModuleSource:
+    """The files of a module, parsed."""
+    trees: dict[str, ast.Module] = {}
+    faults: list[str] = []
+    for path, source in code.files.items():
+        try:
+            trees[path] = ast.parse(source)
+        except (SyntaxError, ValueError) as error:
+            line = f", line {error.lineno}" if isinstance(error, SyntaxError) else ""
+            said = error.msg if isinstance(error, SyntaxError) else str(error)
+            faults.append(f"{code.shown(path)}{line} is not Python ({said}): mend it.")
+    return ModuleSource(code, trees, tuple(faults))
+
+
+def _bound(tree: ast.Module) -> list[str]:
+    """Every name that something in a module binds, wherever."""
+    found = []
+    for node in ast.walk(tree):
+        if isinstance(node, (ast.FunctionDef, ast.AsyncFunctionDef, ast.ClassDef)):
+            found.append(node.name)
+        elif isinstance(node, ast.Name) and isinstance(node.ctx, ast.Store):
+            found.append(node.id)
+        elif isinstance(node, (ast.Import, ast.ImportFrom)):
+            found += [each.asname or each.name for each in node.names]
+    return found
+
+
+def _unguarded(tree: ast.AST) -> Iterator[ast.Import | ast.ImportFrom]:
+    """The imports that run when the module or one of its functions does."""
+    for node in ast.iter_child_nodes(tree):
+        if isinstance(node, (ast.Import, ast.ImportFrom)):
+            yield node
+        elif isinstance(node, ast.With) or getattr(node, "name", "") in _CALLED:
+            yield from _unguarded(node)
+
+
+def _absolute(node: ast.Import | ast.ImportFrom) -> list[str]:
+    if isinstance(node, ast.Import):
+        return [each.name for each in node.names]
+    return [node.module] if node.module and not node.level else []
+
+
+def _built_in(name: str) -> bool:
+    import sys
+
+    return name in sys.stdlib_module_names or hasattr(builtins, name)
+
+
+def _names_a_vocabulary_by_place(node: ast.AST) -> bool:
+    if not isinstance(node, ast.Call):
+        return False
+    called = getattr(node.func, "attr", "") or getattr(node.func, "id", "")
+    return "vocabulary" in called and (
+        len(node.args) > _VOCABULARY_PLACE or any(isinstance(x, ast.Starred) for x in node.args)
+    )

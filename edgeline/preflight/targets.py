@@ -1,0 +1,44 @@
+"""Targets and sites of the deployment: unknown ones, and compilers that are not installed."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from edgeline.components.compile import target
+from edgeline.errors import EdgelineError
+from edgeline.preflight.given import GivenRun
+
+
+def known(run: GivenRun) -> Iterator[str]:
+    """What the run's first task refuses, before it begins."""
+    targets, sites = run.values.get("targets") or (), run.values.get("sites") or ()
+    if not isinstance(targets, (list, tuple)) or not isinstance(sites, (list, tuple)):
+        return
+    for each in targets:
+        if not isinstance(each, str) or not target.is_known(each):
+            yield f"targets: {each!r} is not one of {', '.join(target.names())}."
+    if not sites:
+        return
+    from edgeline.components.plan.plan import plan  # numpy comes with it
+
+    try:
+        plan(sites=sites, models_repository=run.text("models_repository"))
+    except EdgelineError as error:
+        yield str(error)
+
+
+def compilers(run: GivenRun) -> Iterator[str]:
+    """Targets that somebody asked for, and whose compiler this machine lacks.
+
+    One of a pipeline's own defaults is left out of the run where its compiler is not installed.
+    """
+    if not run.here or run.in_images or "targets" not in run.asked:
+        return
+    for each in run.values.get("targets") or ():
+        if isinstance(each, str) and target.is_known(each):
+            try:
+                missing = target.find(each).missing()
+            except EdgelineError as error:
+                missing = str(error)
+            if missing:
+                yield f"Target {each}: {missing}"

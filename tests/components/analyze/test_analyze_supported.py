@@ -1,0 +1,74 @@
+"""The list of metrics that a pipeline offers is what the engine of one machine takes."""
+
+from __future__ import annotations
+
+import contextlib
+from typing import Any
+
+import pytest
+
+from edgeline.components.analyze import supported
+from edgeline.errors import EdgelineError
+
+pytestmark = pytest.mark.slow
+OPTIONS: dict[str, dict[str, Any]] = {
+    "ConfusionMatrixAtThresholds": {"thresholds": [0.5]},
+    "PrecisionAtRecall": {"recall": 0.5},
+    "RecallAtFalsePositiveRate": {"false_positive_rate": 0.5},
+    "RecallAtPrecision": {"precision": 0.5},
+    "SensitivityAtSpecificity": {"specificity": 0.5},
+    "SpecificityAtSensitivity": {"sensitivity": 0.5},
+    "ThresholdAtRecall": {"recall": 0.5},
+}
+
+
+def planned(*names: str, options: dict[str, Any] | None = None) -> list[Any]:
+    from edgeline.components.analyze import evaluation_config, metrics
+
+    listed = [{"class_name": name, "config": options or OPTIONS.get(name, {})} for name in names]
+    config = {"metrics_specs": [{"metrics": listed}]}
+    return metrics.plans(evaluation_config.parse(config, "binary_classification", False, False))
+
+
+def test_every_metric_that_is_offered_is_computed() -> None:
+    assert len(planned(*supported.METRICS)) >= len(supported.METRICS)
+
+
+def test_options_that_are_refused_are_those_of_means_and_of_the_others() -> None:
+    from edgeline.components.analyze import metrics
+
+    assert {*supported.MEANS} == {*metrics._MEANS}
+    for name, option in [("BinaryCrossentropy", "from_logits"), ("Precision", "top_k")]:
+        assert option in supported.OPTIONS_REFUSED[name in supported.MEANS]
+        with pytest.raises(EdgelineError, match=f"{name} with config .*{option}.* on Beam only"):
+            planned(name, options={option: 1})
+
+
+def test_no_other_metric_is() -> None:
+    import tensorflow as tf
+    from tensorflow_model_analysis.metrics import metric_types
+
+    planned("AUC")  # registers ours
+    known = {*metric_types.registered_metrics(), *dir(tf.keras.metrics)}
+    others = {name for name in known if name[0].isupper()}
+    taken = set()
+    for name in others - {*supported.METRICS, *supported.UNOFFERED}:
+        with contextlib.suppress(EdgelineError, ValueError):
+            planned(name)
+            taken.add(name)
+    assert taken == set()
+
+
+def test_the_fields_are_those_of_the_proto() -> None:
+    from tensorflow_model_analysis.proto import config_pb2
+
+    messages = {
+        "": config_pb2.EvalConfig,
+        "metrics_specs": config_pb2.MetricsSpec,
+        "metrics": config_pb2.MetricConfig,
+        "slicing_specs": config_pb2.SlicingSpec,
+    }
+    assert {
+        name: tuple(field.name for field in message.DESCRIPTOR.fields)
+        for name, message in messages.items()
+    } == supported.FIELDS

@@ -1,0 +1,155 @@
+"""What parsing tells of a module for certain, and what it leaves open."""
+
+from __future__ import annotations
+
+import pytest
+
+from edgeline.preflight.module_source import ModuleSource, parsed
+from edgeline.user_code.code import UserCode, read
+
+OURS = [
+    "pipelines/taxi/module.py",
+    "pipelines/digits/module.py",
+    "edgeline/starter/project/module.py",
+    "edgeline/starter/wine/wine.py",
+]
+
+
+def module(source: str, **others: str) -> ModuleSource:
+    files = {f"{name}.py": text.encode() for name, text in {"m": source, **others}.items()}
+    return parsed(UserCode("", "m.py", files))
+
+
+def reads(body: str, before: str = "") -> list[str]:
+    lines = "".join(f"    {line}\n" for line in body.splitlines())
+    source = module(f"{before}\ndef preprocessing_fn(inputs):\n{lines}")
+    return [name for name, _ in source.required_items("preprocessing_fn", 0)]
+
+
+@pytest.mark.parametrize("path", OURS)
+def test_the_modules_that_come_with_edgeline_are_read_whole(path: str, request) -> None:
+    found = parsed(read(str(request.config.rootpath / path)))
+    columns = [name for name, _ in found.required_items("preprocessing_fn", 0)]
+    made = found.returned_keys("preprocessing_fn")
+    assert made and len(set(columns)) >= len(made)
+    assert not found.faults and not list(found.missing_imports())
+    assert not found.lacks("preprocessing_fn") and not found.lacks("build_model")
+
+
+@pytest.mark.parametrize(
+    ("body", "found"),
+    [
+        ('inputs["a"]', ["a"]),
+        ('x = 1\nwith x:\n    y = f(inputs["a"])', ["a"]),
+        ('for n in ("a", "b"):\n    inputs[n]', ["a", "b"]),
+        ('for n, size in {"a": f(), "b": 2}.items():\n    inputs[n]', ["a", "b"]),
+        ("for n in COLUMNS:\n    inputs[n]", ["a", "b"]),
+        ("return {n: inputs[n] for n in COLUMNS}", ["a", "b"]),
+        ('for n in COLUMNS:\n    inputs[n + "_x"]', ["a_x", "b_x"]),
+        ('for n in COLUMNS:\n    inputs[f"{n}_x"]', ["a_x", "b_x"]),
+        ('for n in [*COLUMNS, "c"]:\n    inputs[n]', ["a", "b", "c"]),
+        ('for n in ("a",):\n    inputs[n]\nfor n in ("b",):\n    n', ["a"]),
+    ],
+)
+def test_what_is_read_for_certain(body: str, found: list[str]) -> None:
+    assert reads(body, 'COLUMNS = ["a", "b"]') == found
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        'if x:\n    inputs["a"]',
+        'y = inputs["a"] if x else 1',
+        'x or inputs["a"]',
+        'try:\n    inputs["a"]\nexcept KeyError:\n    pass',
+        'return 1\ninputs["a"]',
+        'if x:\n    return 1\ninputs["a"]',
+        'def inner():\n    return inputs["a"]',
+        'lambda: inputs["a"]',
+        'inputs = dict(inputs)\ninputs["a"]',
+        'inputs["a"] = 1\ninputs["a"]',
+        'prepare(inputs)\ninputs["a"]',
+        'inputs.update(a=1)\ninputs["a"]',
+        "for n in columns():\n    inputs[n]",
+        'for n in ("a", "b"):\n    if n == "a":\n        continue\n    inputs[n]',
+        'for n in ("a", "b"):\n    for m in ("c", "d"):\n        inputs[n + m]',
+        'for n, m in {"a": "b", "c": "d"}.items():\n    inputs[n + m]',
+        'key = "a"\nkey = "b"\ninputs[key]',
+        'inputs["a" if x else "b"]',
+        'inputs.get("a")',
+        "inputs[CHANGED[0]]\nfor n in CHANGED:\n    inputs[n]",
+    ],
+)
+def test_what_is_not_certain_is_left_out(body: str) -> None:
+    assert reads(body, 'CHANGED = ["a"]\nCHANGED.append("b")') == []
+
+
+@pytest.mark.parametrize(
+    ("body", "found"),
+    [
+        ('return {"a": 1, "b": 2}', {"a", "b"}),
+        ('o = {}\no["a"] = 1\nif x:\n    o["b"] = 2\nreturn o', {"a", "b"}),
+        ('o = dict(a=1)\no.update({"b": 2}, c=3)\nreturn o', {"a", "b", "c"}),
+        ('o = {n: 1 for n in ("a", "b")}\nreturn {**o, "c": 3}', {"a", "b", "c"}),
+        ('o = {"a": 1}\no = {**o, "b": 2}\nreturn o', {"a", "b"}),
+        ('o = {"a": 1}\no |= {"b": 2}\nreturn o | {"c": 1}', {"a", "b", "c"}),
+        ('if x:\n    return {"a": 1}\nreturn {LABEL: 2}', {"a", "fault"}),
+        ("return {NEAR: 2}", {"nearby"}),
+        ('o = {}\nadd(o)\no["a"] = 1\nreturn o', None),
+        ("return make(inputs)", None),
+        ("return {name(): 1}", None),
+        ('o = p = {}\np["a"] = 1\nreturn o', None),
+        ('o = {}\np = o\np["a"] = 1\nreturn o', None),
+        ("o = {}\no.setdefault(x, 1)\nreturn o", None),
+    ],
+)
+def test_what_is_returned_at_most(body: str, found: set[str] | None) -> None:
+    lines = "".join(f"    {line}\n" for line in body.splitlines())
+    before = "from near import NEAR\nLABEL = 'fault'\n"
+    source = module(f"{before}def preprocessing_fn(inputs):\n{lines}", near="NEAR = 'nearby'\n")
+    assert source.returned_keys("preprocessing_fn") == found
+
+
+@pytest.mark.parametrize(
+    ("source", "found"),
+    [
+        ("f(vocab_filename='a')\ng(x, vocab_filename='b')", {"a", "b"}),
+        ("for n in ('a', 'b'):\n    f(vocab_filename=n)", None),  # at the top nothing is told
+        ("def f():\n    for n in ('a', 'b'):\n        g(vocab_filename=n)", {"a", "b"}),
+        ("f(vocab_filename=name())", None),
+        ("f(**options)", None),
+        ("tft.vocabulary(x, 1, 2, 3, 4, 'a')", None),
+    ],
+)
+def test_vocabularies(source: str, found: set[str] | None) -> None:
+    assert module(source).vocabularies() == found
+
+
+@pytest.mark.parametrize(
+    ("source", "lacks"),
+    [
+        ("def other(): pass", True),
+        ("f = 1", False),
+        ("if x:\n    def f(): pass", False),
+        ("from near import f", False),
+        ("from near import *", False),
+        ("globals()['f'] = 1", False),
+    ],
+)
+def test_a_function_that_is_certainly_missing(source: str, lacks: bool) -> None:
+    assert module(source).lacks("f") is lacks
+
+
+@pytest.mark.parametrize(
+    ("source", "found"),
+    [
+        ("import no_such_package.inner", ["no_such_package"]),
+        ("def build_model(f, h):\n    from no_such_package import x", ["no_such_package"]),
+        ("try:\n    import no_such_package\nexcept ImportError:\n    pass", []),
+        ("if TYPE_CHECKING:\n    import no_such_package", []),
+        ("def never_called():\n    import no_such_package", []),
+        ("import near, json, sys, yaml, zlib", []),
+    ],
+)
+def test_imports_that_are_certainly_missing(source: str, found: list[str]) -> None:
+    assert [top for top, _, _ in module(source, near="").missing_imports()] == found

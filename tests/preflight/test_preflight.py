@@ -1,0 +1,223 @@
+"""Each kind of mistake is told before any task, with its name and the way out; all at once."""
+
+from __future__ import annotations
+
+import io
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+from rich.console import Console
+
+import edgeline
+from edgeline import preflight
+from edgeline.client.compiling import compile_pipeline
+from edgeline.components.settings.fields import defaults_of
+from edgeline.components.settings.objects import FORMS
+from edgeline.errors import UsageError
+from edgeline.preflight.given import GivenRun
+from edgeline.starter import make_example
+
+DEFAULTS = {
+    name: value
+    for fields in defaults_of(FORMS["tabular"]).values()
+    for name, value in fields.items()
+}
+
+
+@pytest.fixture(scope="module")
+def wine(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("preflight")
+    make_example(folder / "wine", "wine")
+    return folder
+
+
+@pytest.fixture
+def faults(wine: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Any:
+    """The mistakes of a run of the wine, with some parameters changed."""
+    monkeypatch.chdir(wine)
+
+    def ask(**changed: Any) -> list[str]:
+        given = {
+            **DEFAULTS,
+            "data": "wine/wine.csv",
+            "module": "wine/wine.py",
+            "label": "kind",
+            "label_vocabulary": "kind",
+            "model_name": "wine",
+            "destination": str(tmp_path),
+        }
+        run = GivenRun(
+            {**given, **changed}, frozenset(changed), here=True, in_images=False, root=tmp_path
+        )
+        return preflight.faults(run)
+
+    return ask
+
+
+def metrics(*specs: dict[str, Any]) -> dict[str, Any]:
+    return {"metrics_specs": [{"metrics": list(specs)}]}
+
+
+def test_a_run_without_mistakes_is_not_refused(faults: Any) -> None:
+    assert faults() == []
+    assert faults(data="s3://bucket/wine.csv", module="s3://bucket/wine.py") == []
+    assert (
+        faults(eval_config=metrics({"className": "AUC"}, {"class_name": "X", "module": "m"})) == []
+    )
+
+
+@pytest.mark.parametrize(
+    ("changed", "sentence"),
+    [
+        (
+            {"label": "knd"},
+            "label: preprocessing_fn of wine/wine.py returns no 'knd'. Did you mean",
+        ),
+        ({"label_vocabulary": "knd"}, "makes no vocabulary 'knd'. Did you mean kind?"),
+        ({"split_key": "Id"}, "split_key names a column 'Id', which wine.csv has not."),
+        ({"column_types": {"Kind": "string"}}, "column_types names 'Kind', which wine.csv has not"),
+        ({"images": {"picture": [8, 8, 1]}}, "images names a column 'picture', which wine.csv"),
+        ({"never_missing": ["color"]}, "never_missing lists 'color', which wine.csv has not. Did"),
+        ({"batch_size": 179}, "batch_size is 179, but the data has at most 178 rows"),
+        ({"split_ratios": {"train": 1}}, "split_ratios has no eval: give that split a weight"),
+        ({"data": "wine/none.csv"}, "Parameter data: wine/none.csv names no file: check the path"),
+        ({"data": "wine/wine.py"}, "Parameter data: wine.py has an ending that tells no format"),
+        (
+            {"data": "wine/wine.csv#sha256=12"},
+            "'12' after wine/wine.csv#sha256= is no sha256 of 64",
+        ),
+        ({"module": "wine/wine.py#sha-256=12"}, "'#sha-256=' in wine/wine.py#sha-256=12 is no pin"),
+        ({"module": "wine/none.py"}, "Parameter module: wine/none.py names no file"),
+        ({"module": "wine.none"}, "Parameter module: Module 'wine.none' cannot be found: give"),
+        ({"baseline_model_uri": "none"}, "baseline_model_uri: none does not exist: check the path"),
+        ({"destination": "wine/wine.csv"}, "wine/wine.csv is a file: name another folder"),
+        ({"targets": ["edgtpu"]}, "targets: 'edgtpu' is not one of litert"),
+        ({"sites": [{"site": "cluster://edge"}]}, "sites are given, but no models_repository"),
+        (
+            {"eval_config": {"slicing_specs": [{"feature_keys": ["color"]}]}},
+            "eval_config.slicing_specs[0] names a column 'color', which wine.csv has not. Did you",
+        ),
+        (
+            {"eval_config": {"slicing_spec": []}},
+            "eval_config.slicing_spec: there is no such field. Did you mean slicing_specs?",
+        ),
+        (
+            {"eval_config": metrics({"class_name": "Bleu"})},
+            "eval_config.metrics_specs[0].metrics[0].class_name 'Bleu' is not computed. Those that",
+        ),
+        (
+            {"eval_config": metrics({"class_name": "Precision", "config": '"top_k": 1'})},
+            "metrics[0].config.top_k of Precision is computed by TFMA on Beam only: remove it",
+        ),
+        (
+            {"eval_config": {"metrics_specs": [{"binarize": {"class_ids": {"values": [1]}}}]}},
+            "eval_config.metrics_specs[0].binarize is computed by TFMA on Beam only: remove it",
+        ),
+    ],
+)
+def test_a_mistake_in_a_parameter(faults: Any, changed: dict[str, Any], sentence: str) -> None:
+    found, *others = faults(**changed)
+    assert sentence in found
+    assert not others or "is no pin" in sentence  # that a pin is part of the name follows
+
+
+@pytest.mark.parametrize(
+    ("before", "after", "sentence"),
+    [
+        ('"proline"', '"prolin"', ":12: preprocessing_fn reads 'prolin', which wine.csv has not"),
+        ("def build_model(", "def make_model(", "has no function build_model: add it"),
+        ("import keras\n", "import kras\n", "imports kras, which is not installed here"),
+        ("from edgeline.", "from .edgeline.", "is for a module in a package: give the folder"),
+        ("return model", "return model)", "line 33 is not Python (unmatched ')'): mend it"),
+        ('.get("units", 16)', '["units"]', "build_model reads the hyperparameter 'units'"),
+    ],
+)
+def test_a_mistake_in_the_module(
+    faults: Any, wine: Path, tmp_path: Path, before: str, after: str, sentence: str
+) -> None:
+    source = (wine / "wine" / "wine.py").read_text()
+    assert before in source
+    (tmp_path / "mine.py").write_text(source.replace(before, after, 1))
+    (found,) = faults(module=str(tmp_path / "mine.py"))
+    assert sentence in found and "mine.py" in found
+
+
+def test_a_compiler_that_is_not_installed(faults: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PATH", "")
+    (found,) = faults(targets=["edgetpu"])
+    assert "Target edgetpu: edgetpu_compiler is not on the PATH" in found
+
+
+def test_a_disk_that_is_too_small(faults: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("shutil.disk_usage", lambda _: type("Usage", (), {"free": 10}))
+    (found,) = faults()
+    assert "0.0 GB free, and the examples of this data take at least" in found
+
+
+def test_parquet_by_its_footer(faults: Any, tmp_path: Path) -> None:
+    import pyarrow.csv
+    import pyarrow.parquet as pq
+
+    pq.write_table(pyarrow.csv.read_csv("wine/wine.csv"), tmp_path / "wine.parquet")
+    data = str(tmp_path / "wine.parquet")
+    assert faults(data=data) == []
+    found = faults(data=data, split_key="Id", batch_size=179)
+    assert [sentence.partition(" ")[0] for sentence in found] == ["split_key", "batch_size"]
+
+
+def test_folders_of_a_table_are_columns(faults: Any, wine: Path, tmp_path: Path) -> None:
+    place = tmp_path / "table" / "year=2024"
+    place.mkdir(parents=True)
+    (place / "wine.csv").write_bytes((wine / "wine" / "wine.csv").read_bytes())
+    assert faults(data=str(tmp_path / "table"), split_key="year") == []
+
+
+def test_all_mistakes_are_told_at_once_and_nothing_runs(
+    wine: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(wine)
+    client = edgeline.Client(root=str(tmp_path / "runs"), console=Console(file=io.StringIO()))
+    with pytest.raises(UsageError, match=r"2 mistakes, and nothing has run:\n- .*knd.*\n- batch"):
+        client.submit(
+            "tabular",
+            {"data": "wine/wine.csv", "module": "wine/wine.py", "label": "knd", "batch_size": 1000},
+            model_name="wine",
+            destination="models",
+        )
+    assert not (tmp_path / "runs").exists()
+
+
+def test_compiling_tells_what_is_known_there(tmp_path: Path) -> None:
+    output = str(tmp_path / "p.yaml")
+    with pytest.raises(UsageError, match=r"class_name 'Bleu' is not computed.*AUC, "):
+        setting = 'eval_config={"metrics_specs": [{"metrics": [{"class_name": "Bleu"}]}]}'
+        compile_pipeline("tabular", output, settings=(setting,))
+    with pytest.raises(UsageError, match="returns no 'knd'"):
+        compile_pipeline("taxi", output, settings=("label=knd",))
+    elsewhere = ("data=/mnt/none.csv", "module=/mnt/none.py", "hyperparameters={}")
+    compile_pipeline("tabular", output, settings=elsewhere)
+
+
+def test_a_server_is_not_asked_for_a_run_that_cannot_succeed() -> None:
+    from edgeline.client.server import Server
+
+    client = edgeline.Client()
+    client.backend = Server(None, "", Console(file=io.StringIO()))
+    with pytest.raises(UsageError, match="returns no 'knd'"):
+        client.submit("taxi", label="knd")
+
+
+def test_neither_tensorflow_nor_kfp_is_imported() -> None:
+    source = (
+        "import sys\nfrom edgeline import preflight\n"
+        "from edgeline.preflight.given import GivenRun\n"
+        "values = {'data': 'package://edgeline.pipelines.taxi/taxi.csv', 'label': 'big_tip',\n"
+        "  'module': 'edgeline.pipelines.taxi.module', 'batch_size': 40, 'destination': 'models'}\n"
+        "assert preflight.faults(GivenRun(values, here=True, in_images=False)) == []\n"
+        "print({'tensorflow', 'kfp', 'pyarrow', 'numpy'} & set(sys.modules))\n"
+    )
+    done = subprocess.run([sys.executable, "-c", source], capture_output=True, text=True)
+    assert done.stdout == "set()\n", done.stderr
