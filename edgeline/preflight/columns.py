@@ -13,6 +13,7 @@ from edgeline.preflight.header import Header, fewer_rows_than
 from edgeline.stores import remote
 
 MOST_SHOWN = 30  # names of columns
+SLICED_BY = ("feature_keys", "feature_values", "featureKeys", "featureValues")  # of a SlicingSpec
 
 
 def names(run: GivenRun) -> Iterator[str]:
@@ -26,7 +27,7 @@ def names(run: GivenRun) -> Iterator[str]:
         yield from _absent(header, run.values.get("column_types") or (), "column_types names")
     yield from _absent(header, run.values.get("never_missing") or (), "never_missing lists")
     for where, column in _sliced(run.values.get("eval_config")):
-        yield from _absent(header, [column], f"eval_config.{where} names a column")
+        yield from _absent(header, [column], f"{where} names a column")
     yield from _absent(header, _of_schema(run), "The schema of schema_uri has a column")
     if module := run.module:
         place = module.code.shown(module.code.entry)
@@ -63,18 +64,18 @@ def _absent(header: Header, wanted: Iterable[Any], what: str) -> Iterator[str]:
             yield f"{what} {name!r}, which {header.file} has not. {hint}"
 
 
-def _sliced(config: Any) -> Iterator[tuple[str, str]]:
-    """The columns that an EvalConfig slices by, each with its field."""
+def _sliced(config: Any, place: str = "eval_config") -> Iterator[tuple[str, Any]]:
+    """The columns that an EvalConfig slices by, or has thresholds for slices of, with its field."""
+    if isinstance(config, list):
+        for index, each in enumerate(config):
+            yield from _sliced(each, f"{place}[{index}]")
     if not isinstance(config, Mapping):
         return
-    specs = config.get("slicing_specs", config.get("slicingSpecs"))
-    for index, spec in enumerate(specs if isinstance(specs, list) else ()):
-        if isinstance(spec, Mapping):
-            keys = spec.get("feature_keys", spec.get("featureKeys")) or []
-            values = spec.get("feature_values", spec.get("featureValues")) or {}
-            if isinstance(keys, list) and isinstance(values, Mapping):
-                for name in (*keys, *values):
-                    yield f"slicing_specs[{index}]", name
+    for field, value in config.items():
+        if field in SLICED_BY and isinstance(value, (list, Mapping)):
+            yield from ((place, name) for name in value)
+        elif field != "config":
+            yield from _sliced(value, f"{place}.{field}")
 
 
 def _of_schema(run: GivenRun) -> Iterator[str]:

@@ -42,7 +42,7 @@ def pins(run: GivenRun) -> Iterator[str]:
 def inputs(run: GivenRun) -> Iterator[str]:
     """Local files that are not there, or that ingest does not read."""
     if run.here:
-        for place in run.text("data").split(","):
+        for place in run.text("data").split(",") if run.files is None else ():
             if remote.scheme(place.strip()) in ("", "file", "package") and place.strip():
                 try:
                     storage.resolve([place.partition(PIN)[0]])

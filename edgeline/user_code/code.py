@@ -77,7 +77,7 @@ class UserCode:
 
     def shown(self, path: str) -> str:
         """A file's place, for messages."""
-        return f"{self.place}/{path}" if self.place else path
+        return f"{self.place.rstrip('/')}/{path}" if self.place else path
 
     def _is_imported(self) -> bool:
         if "/" in self.entry:
@@ -138,11 +138,15 @@ def _from_file(place: str) -> UserCode:
     if there != plain_file.FILE:
         raise UsageError(f"{place} is {there}, not a file: give a file or a folder.")
     folder = place[: -len(path.name)].rstrip("/") or ("/" if place.startswith("/") else "")
-    return UserCode(folder.rstrip("/"), path.name, _reached(path.parent, path.name))
+    return UserCode(folder, path.name, _reached(path.parent, path.name))
 
 
 def _from_folder(place: str) -> UserCode:
     """A package, which is imported by the folder's name, or modules that lie in it."""
+    if remote.scheme(place) in ("http", "https"):
+        raise UsageError(
+            f"{remote.public(place)} is a web address, which lists no folder: {WAY_OUT}."
+        )
     if remote.scheme(place):
         return _chosen(_listed(place), place.rstrip("/"), place.rstrip("/").rpartition("/")[2])
     base = Path(place)
@@ -277,7 +281,8 @@ def _refuse_installed(code: UserCode) -> None:
     """Refuse a name that is also installed: which of the two ran would depend on the machine."""
     names = {imports.module_name(path).partition(".")[0] for path in code.modules}
     for name in sorted(names):
-        spec = imports.find(name)
+        # tasks start in this folder, which Python then looks into
+        spec = imports.find(name, [str(Path.cwd())]) or imports.find(name)
         if spec is None or not spec.origin or not Path(spec.origin).exists():
             continue
         own = [path for path in imports.paths(name) if path in code.files]
@@ -285,8 +290,8 @@ def _refuse_installed(code: UserCode) -> None:
         if any(place.is_file() and place.samefile(spec.origin) for place in places):
             continue
         raise UsageError(
-            f"{code.shown((own or [name])[0])} has the name of an installed package, "
-            f"{spec.origin}: rename one of the two."
+            f"{code.shown((own or [name])[0])} has the name of another module, {spec.origin}: "
+            "rename one of the two."
         )
 
 

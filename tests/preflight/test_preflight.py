@@ -17,6 +17,8 @@ from edgeline.client.compiling import compile_pipeline
 from edgeline.components.settings.fields import defaults_of
 from edgeline.components.settings.objects import FORMS
 from edgeline.errors import UsageError
+from edgeline.pipelines import catalogue
+from edgeline.pipelines.parameters import parameters_of
 from edgeline.preflight.given import GivenRun
 from edgeline.starter import make_example
 
@@ -69,6 +71,14 @@ def test_a_run_without_mistakes_is_not_refused(faults: Any) -> None:
     )
 
 
+@pytest.mark.parametrize("name", ["taxi", "digits"])
+def test_the_pipelines_that_come_with_edgeline_have_none(name: str) -> None:
+    parameters = parameters_of(catalogue.load(name))
+    run = preflight.of_parameters(parameters, {}, here=True, in_images=False)
+    assert run is not None and run.module is not None and run.header is not None
+    assert preflight.faults(run) == []
+
+
 @pytest.mark.parametrize(
     ("changed", "sentence"),
     [
@@ -99,6 +109,19 @@ def test_a_run_without_mistakes_is_not_refused(faults: Any) -> None:
         (
             {"eval_config": {"slicing_specs": [{"feature_keys": ["color"]}]}},
             "eval_config.slicing_specs[0] names a column 'color', which wine.csv has not. Did you",
+        ),
+        (
+            {
+                "eval_config": metrics(
+                    {
+                        "class_name": "AUC",
+                        "per_slice_thresholds": [
+                            {"slicing_specs": [{"feature_values": {"no": "1"}}]}
+                        ],
+                    }
+                )
+            },
+            "metrics[0].per_slice_thresholds[0].slicing_specs[0] names a column 'no', which wine",
         ),
         (
             {"eval_config": {"slicing_spec": []}},

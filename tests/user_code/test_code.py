@@ -127,9 +127,7 @@ def test_a_mistake_in_a_neighbour_is_told_by_its_line(code):
 
 def test_a_name_that_is_installed_too_is_refused(code):
     folder = code({"module.py": "import yaml\n", "yaml.py": ""})
-    with pytest.raises(
-        UsageError, match=r"yaml\.py has the name of an installed package, .*rename"
-    ):
+    with pytest.raises(UsageError, match=r"yaml\.py has the name of another module, .*rename"):
         user_code.load(str(folder / "module.py"))
 
 
@@ -180,6 +178,13 @@ def test_a_zip_that_unpacks_to_far_more_is_refused(code):
         archive.writestr("huge.py", b"#" * (40 << 20))
     with pytest.raises(UsageError, match="more than 16 MiB or 1000 files of Python"):
         user_code.load(path)
+
+
+def test_a_web_address_lists_no_folder():
+    with pytest.raises(
+        UsageError, match="https://host/code is a web address, which lists no folder"
+    ):
+        user_code.load("https://user:secret@host/code?signed=1")
 
 
 def test_what_is_no_zip_and_what_holds_no_module(tmp_path):
