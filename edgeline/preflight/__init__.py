@@ -23,6 +23,7 @@ QUESTIONS: tuple[Callable[[GivenRun], Iterator[str]], ...] = (
     places.inputs,
     module.source,
     module.label,
+    module.features,
     module.hyperparameters,
     columns.names,
     columns.batch,

@@ -50,6 +50,22 @@ def label(run: GivenRun) -> Iterator[str]:
         yield f"Parameter label_vocabulary: {place} makes no vocabulary {vocabulary!r}. {hint}"
 
 
+def features(run: GivenRun) -> Iterator[str]:
+    """Features that build_model takes and preprocessing_fn does not make; the label is none."""
+    made = run.module.returned_keys("preprocessing_fn") if run.module else None
+    if run.module is None or made is None:
+        return
+    place = run.module.code.shown(run.module.code.entry)
+    given = sorted(made - {run.text("label")})
+    for name, line in run.module.required_items("build_model", 0):
+        if name not in given:
+            hint = did_you_mean(name, given, "There are")
+            yield (
+                f"{place}:{line}: build_model reads the feature {name!r}, which preprocessing_fn "
+                f"does not return beside the label. {hint}"
+            )
+
+
 def hyperparameters(run: GivenRun) -> Iterator[str]:
     """What build_model takes out of its hyperparameters and they do not have."""
     given = run.values.get("hyperparameters")

@@ -155,6 +155,11 @@ def test_a_mistake_in_a_parameter(faults: Any, changed: dict[str, Any], sentence
         ("import keras\n", "import kras\n", "imports kras, which is not installed here"),
         ("from edgeline.", "from .edgeline.", "is for a module in a package: give the folder"),
         ("return model", "return model)", "line 33 is not Python (unmatched ')'): mend it"),
+        (
+            "    hidden = keras.layers.Dense(h",
+            '    features["kind"]\n    hidden = keras.layers.Dense(h',
+            "build_model reads the feature 'kind', which preprocessing_fn does not return beside",
+        ),
         ('.get("units", 16)', '["units"]', "build_model reads the hyperparameter 'units'"),
     ],
 )
@@ -172,6 +177,14 @@ def test_a_compiler_that_is_not_installed(faults: Any, monkeypatch: pytest.Monke
     monkeypatch.setenv("PATH", "")
     (found,) = faults(targets=["edgetpu"])
     assert "Target edgetpu: edgetpu_compiler is not on the PATH" in found
+
+
+def test_a_destination_whose_devices_see_signed_bundles_alone(faults: Any, tmp_path: Path) -> None:
+    (tmp_path / "metadata").mkdir()
+    (tmp_path / "metadata" / "1.root.json").write_text("{}")
+    (found,) = faults()
+    assert "is a signed repository" in found and "give signing_keys" in found
+    assert faults(signing_keys="env:KEY") == []
 
 
 def test_a_disk_that_is_too_small(faults: Any, monkeypatch: pytest.MonkeyPatch) -> None:
