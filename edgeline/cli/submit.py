@@ -45,15 +45,19 @@ def submit(
     from edgeline.environments.environment import load
     from edgeline.pipelines import catalogue
     from edgeline.pipelines.parameters import parameters_of, parse
+    from edgeline.preflight import before_a_run_there
     from edgeline.reports import terminal
 
     host = host or os.environ.get("KF_PIPELINES_ENDPOINT")
     if not host:
         raise UsageError("Which server? Give --host, or set KF_PIPELINES_ENDPOINT.")
     definition = catalogue.load(pipeline)
-    parameters = parse(settings, parameters_of(definition))
+    known = parameters_of(definition)
+    parameters = parse(settings, known)
+    # before a server is asked
+    before_a_run_there(known, parameters)
     if environment:
-        load(environment)  # before a server is asked
+        load(environment)
     client = Client(host, namespace, console=terminal.console(sys.stderr))
     run = client.submit(
         definition,
