@@ -7,7 +7,7 @@ import builtins
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from pathlib import PurePosixPath
+from pathlib import Path, PurePosixPath
 from typing import Any
 
 from edgeline.preflight import functions
@@ -17,6 +17,7 @@ from edgeline.user_code.code import UserCode
 
 VOCABULARY = "vocab_filename"
 _VOCABULARY_PLACE = 5  # of that among the arguments of tf.Transform's functions
+_NAMELESS = ("edgeline", "tensorflow", "tensorflow_transform", "keras", "tf_keras", "numpy", "math")
 _CALLED = ("preprocessing_fn", "build_model")
 _Function = ast.FunctionDef | ast.AsyncFunctionDef
 
@@ -82,7 +83,7 @@ class ModuleSource:
     def vocabularies(self) -> set[str] | None:
         """Every name that a vocabulary may be given; None where that cannot be told."""
         found: set[str] = set()
-        if self.faults:
+        if self.faults or not all(map(self._makes_none_elsewhere, self.trees.values())):
             return None
         for path, tree in self.trees.items():
             outer = self._scope_of(path, ())
@@ -112,7 +113,7 @@ class ModuleSource:
                     if top in done:
                         continue
                     done.add(top)
-                    if not self._is_own(top) and imports.find(top) is None and not _built_in(top):
+                    if not (self._is_own(top) or _built_in(top) or _is_installed(top)):
                         yield top, path, node.lineno
 
     def relative_imports(self) -> Iterator[tuple[str, int]]:
@@ -122,6 +123,15 @@ class ModuleSource:
                 if isinstance(node, ast.ImportFrom) and node.level:
                     yield ast.unparse(node), node.lineno
 
+    def _makes_none_elsewhere(self, tree: ast.Module) -> bool:
+        """Whether what a file imports is known not to name vocabularies."""
+        found = [node for node in ast.walk(tree) if isinstance(node, (ast.Import, ast.ImportFrom))]
+        names = [name for node in found for name in _absolute(node)]
+        relative = [node for node in found if isinstance(node, ast.ImportFrom) and node.level]
+        tops = {name.partition(".")[0] for name in names}
+        whole = len(self.code.files) > 1 or not relative
+        return whole and all(x in _NAMELESS or self._is_own(x) or _built_in(x) for x in tops)
+
     def _is_own(self, top: str) -> bool:
         return any(path.partition("/")[0].removesuffix(".py") == top for path in self.code.files)
 
@@ -130,6 +140,8 @@ class ModuleSource:
         if tree is None or path in around:
             return {}
         imported: dict[str, list[Any]] = {}
+        if any(isinstance(node, ast.alias) and node.name == "*" for node in ast.walk(tree)):
+            return {}  # any name may be another's
         for node in tree.body:
             if isinstance(node, ast.ImportFrom):
                 theirs = self._scope_of(self._file_of(node, path), (*around, path))
@@ -189,6 +201,11 @@ def _absolute(node: ast.Import | ast.ImportFrom) -> list[str]:
     if isinstance(node, ast.Import):
         return [each.name for each in node.names]
     return [node.module] if node.module and not node.level else []
+
+
+def _is_installed(top: str) -> bool:
+    """In this folder, too, where tasks start."""
+    return bool(imports.find(top) or imports.find(top, [str(Path.cwd())]))
 
 
 def _built_in(name: str) -> bool:

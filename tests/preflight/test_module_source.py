@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 
 from edgeline.preflight.module_source import ModuleSource, parsed
@@ -118,6 +120,9 @@ def test_what_is_returned_at_most(body: str, found: set[str] | None) -> None:
         ("def f():\n    for n in ('a', 'b'):\n        g(vocab_filename=n)", {"a", "b"}),
         ("f(vocab_filename=name())", None),
         ("f(**options)", None),
+        ("import tensorflow_transform as tft, json\nf(vocab_filename='a')", {"a"}),
+        ("from my_library import encode\nf(vocab_filename='a')", None),
+        ("from . import near\nf(vocab_filename='a')", None),
         ("tft.vocabulary(x, 1, 2, 3, 4, 'a')", None),
     ],
 )
@@ -153,3 +158,16 @@ def test_a_function_that_is_certainly_missing(source: str, lacks: bool) -> None:
 )
 def test_imports_that_are_certainly_missing(source: str, found: list[str]) -> None:
     assert [top for top, _, _ in module(source, near="").missing_imports()] == found
+
+
+def test_a_module_in_the_folder_where_tasks_start_is_there(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "my_neighbour.py").touch()
+    monkeypatch.chdir(tmp_path)
+    assert not list(module("import my_neighbour").missing_imports())
+
+
+def test_a_module_that_imports_all_names_of_another_has_no_known_constant() -> None:
+    source = "A = ['a']\nfrom near import *\ndef preprocessing_fn(inputs):\n    return {A[0]: 1}\n"
+    assert module(source, near="A = ['b']\n").scope == {}
