@@ -23,6 +23,7 @@ from edgeline.extras import extra_of
 from edgeline.formats import tflite
 from edgeline.formats.dtypes import Array
 from edgeline.formats.quantisation import Quantisation
+from edgeline.formats.signature_names import by_original, original
 from edgeline.runtimes import child, interpreter
 from edgeline.runtimes.interpreter import SERVING, Arrays, EdgeModel
 
@@ -114,7 +115,7 @@ def litert(path: Path) -> EdgeModel:
 
 
 def saved_model(function: tf.types.experimental.ConcreteFunction, loaded: tf.Module) -> EdgeModel:
-    """A signature of a loaded SavedModel as a function on numpy arrays."""
+    """A signature of a loaded SavedModel as a function on numpy arrays, by columns' names."""
     import tensorflow as tf
 
     specs = function.structured_input_signature[1]
@@ -124,12 +125,16 @@ def saved_model(function: tf.types.experimental.ConcreteFunction, loaded: tf.Mod
         return Tensor(name, spec.dtype.name, tuple(shape))
 
     def invoke(arrays: Arrays, _: object = loaded) -> Arrays:  # whose variables must live
-        tensors = {name: tf.constant(arrays[name], spec.dtype) for name, spec in specs.items()}
-        return {name: np.asarray(value.numpy()) for name, value in function(**tensors).items()}
+        tensors = {
+            name: tf.constant(arrays[original(name)], spec.dtype) for name, spec in specs.items()
+        }
+        answer = by_original(function(**tensors))
+        return {name: np.asarray(value.numpy()) for name, value in answer.items()}
 
+    takes, gives = by_original(specs), by_original(function.structured_outputs)
     signature = Signature(
-        tuple(tensor(name, specs[name]) for name in sorted(specs)),
-        tuple(tensor(name, spec) for name, spec in sorted(function.structured_outputs.items())),
+        tuple(tensor(name, spec) for name, spec in sorted(takes.items())),
+        tuple(tensor(name, spec) for name, spec in sorted(gives.items())),
     )
     return EdgeModel(signature, invoke)
 

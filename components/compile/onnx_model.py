@@ -12,7 +12,7 @@ import re
 import sys
 import tempfile
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -24,6 +24,7 @@ from edgeline.components.compile.target import ONNX, SAVED_MODEL, TFLITE, Source
 from edgeline.errors import EdgelineError
 from edgeline.formats import tflite
 from edgeline.formats.quantisation import FLOAT, Quantisation
+from edgeline.formats.signature_names import original, safe
 from edgeline.runtimes.interpreter import SERVING, EdgeModel
 from edgeline.runtimes.onnx_session import line, session, signature_of
 
@@ -93,11 +94,16 @@ def _from_tflite(tell: forms.Tell, source: Source, file: Path) -> Made:
     _require_known(path)
     tell(f"converting {path}")
     arguments = ["--tflite", str(path), "--inputs", ",".join(inputs)]
-    arguments += ["--rename-inputs", ",".join(inputs.values()), "--outputs", ",".join(outputs)]
-    model = _tf2onnx(path, *arguments, "--rename-outputs", ",".join(outputs.values()))
+    arguments += ["--rename-inputs", _listed(inputs.values()), "--outputs", ",".join(outputs)]
+    model = _tf2onnx(path, *arguments, "--rename-outputs", _listed(outputs.values()))
     return _finish(
         tell, model, file, reference, reference.signature, TFLITE, source.quantisation, ()
     )
+
+
+def _listed(names: Iterable[str]) -> str:
+    """Names as tf2onnx takes them, which cuts at commas."""
+    return ",".join(map(safe, names))
 
 
 def _require_known(path: Path) -> None:
@@ -140,7 +146,7 @@ def _from_saved_model(
     return _finish(tell, model, file, reference, reference.signature, SAVED_MODEL, FLOAT, notes)
 
 
-def _tf2onnx(path: Path, *arguments: str) -> object:
+def _tf2onnx(path: Path, *arguments: str) -> onnx.ModelProto:
     """Run tf2onnx's own command in this (child) process and read what it wrote."""
     import logging
 
@@ -177,7 +183,22 @@ def _tf2onnx(path: Path, *arguments: str) -> object:
             f"{path} has no ONNX form: tf2onnx does not know {', '.join(unknown)}; build the "
             "model without it."
         )
+    names = [value.name for value in (*model.graph.input, *model.graph.output)]
+    if renamed := {name: original(name) for name in names if original(name) != name}:
+        _rename(model.graph, renamed)
     return model
+
+
+def _rename(graph: onnx.GraphProto, names: Mapping[str, str]) -> None:
+    """Rename values of a graph wherever they are read or made, in the bodies of loops, too."""
+    for value in (*graph.input, *graph.output):
+        value.name = names.get(value.name, value.name)
+    for node in graph.node:
+        for side in (node.input, node.output):
+            side[:] = [names.get(name, name) for name in side]
+        for attribute in node.attribute:
+            for body in (attribute.g, *attribute.graphs):
+                _rename(body, names)
 
 
 def _finish(

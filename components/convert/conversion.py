@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 
@@ -12,12 +12,13 @@ from edgeline.artifacts.bundle import Signature
 from edgeline.artifacts.features import Feature
 from edgeline.artifacts.models import SERVING, TRANSFORM
 from edgeline.artifacts.transformed import TRANSFORMED
-from edgeline.components.convert import raw_form, running
+from edgeline.components.convert import column_names, raw_form, running
 from edgeline.components.convert.built import Built
 from edgeline.components.convert.raw_form import Lack, Lacks, RawForm
 from edgeline.components.convert.running import Arrays
 from edgeline.components.convert.settings import Settings
 from edgeline.errors import first_line
+from edgeline.formats.signature_names import by_original, by_safe
 
 
 @dataclass(frozen=True)
@@ -64,6 +65,7 @@ def convert(
     tf.get_logger().setLevel("ERROR")
     tell("loading the SavedModel")
     signatures = (loaded := tf.saved_model.load(saved_model)).signatures
+    rows = by_safe(rows)  # until the model is built
     cloud = running.call(signatures[SERVING], rows)
     form = raw_form.raw(signatures)
     lacks: dict[str, Lack] = {}
@@ -74,7 +76,7 @@ def convert(
         except UnsupportedError as error:
             if TRANSFORM not in signatures or form.takes == TRANSFORMED:
                 found = {name: Lack(nodes) for name, nodes in error.operators.items()}
-                return Conversion(None, form.takes, [], None, cloud, {}, found)
+                return Conversion(None, form.takes, [], None, by_original(cloud), {}, found)
             lacks |= raw_form.lacks(signatures[TRANSFORM], error.operators)
             form = raw_form.without(signatures, form, lacks)
     tell("running the converted model")
@@ -83,8 +85,16 @@ def convert(
     answers = running.answers(edge, given)
     origin = _origin(tell, form, built, rows, cloud, answers)
     del loaded  # until here the signatures lived on its variables
+    named = replace(built, model=column_names.model(built.model))
     return Conversion(
-        built, form.takes, form.features, edge.signature, cloud, answers, lacks, origin
+        named,
+        form.takes,
+        [column_names.feature(feature) for feature in form.features],
+        running.load(named.model).signature,
+        by_original(cloud),
+        by_original(answers),
+        column_names.lacks(lacks),
+        origin,
     )
 
 

@@ -13,6 +13,7 @@ from edgeline.components.convert.fallback import MetricValues
 from edgeline.components.convert.raw_form import RawForm
 from edgeline.components.convert.settings import Limit
 from edgeline.errors import EdgelineError
+from edgeline.formats.signature_names import by_original, by_safe
 from edgeline.runtimes import metrics
 
 if TYPE_CHECKING:
@@ -64,10 +65,13 @@ def _batches(
         raise EdgelineError("The model has no signature 'evaluate', which gives the labels.")
     evaluate = signatures[models.EVALUATE]
     specs = evaluate.structured_input_signature[1]
-    takes = [Feature(name, s.dtype.name, tuple(s.shape[1:])) for name, s in sorted(specs.items())]
+    takes = [
+        Feature(name, spec.dtype.name, tuple(spec.shape[1:]))
+        for name, spec in sorted(by_original(specs).items())
+    ]
     rows = artifacts.read(limit.examples, examples.SCHEMA)
     for batch in examples.read_batches(rows, limit.split, [feature.name for feature in takes]):
-        arrays = to_numpy(batch, takes)
+        arrays = by_safe(to_numpy(batch, takes))
         yield arrays, running.call(evaluate, arrays)
 
 

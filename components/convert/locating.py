@@ -20,6 +20,7 @@ from edgeline.components.convert.raw_form import RawForm
 from edgeline.components.convert.running import Arrays
 from edgeline.formats.dtypes import Array
 from edgeline.formats.quantisation import FLOAT
+from edgeline.formats.signature_names import original
 
 MOST_ROWS, MOST_BYTES = 32, 1 << 28  # that are run; of all tensors together
 
@@ -101,7 +102,7 @@ def _first(
 
 def _features(names: Sequence[str]) -> str:
     kind = "feature" if len(names) == 1 else "features"
-    return f"{kind} {', '.join(map(repr, names))}"
+    return f"{kind} {', '.join(repr(original(name)) for name in names)}"
 
 
 def _layer(name: str) -> str:

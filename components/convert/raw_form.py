@@ -16,6 +16,7 @@ from edgeline.artifacts.models import PREDICT_TRANSFORMED, SERVING, TRANSFORM
 from edgeline.artifacts.transformed import MIXED, RAW, SHOWN, TRANSFORMED, Cause
 from edgeline.components.convert import running
 from edgeline.components.convert.running import Arrays
+from edgeline.formats.signature_names import original, safe
 
 if TYPE_CHECKING:
     import tensorflow as tf
@@ -52,7 +53,7 @@ Lacks = Mapping[str, Lack]  # by operator
 
 @dataclass(frozen=True)
 class RawForm:
-    """What an edge model takes, and the signatures that it is built of.
+    """What an edge model takes, and the signatures that it is built of, all under their names.
 
     Attributes:
         takes: RAW, MIXED or TRANSFORMED.
@@ -229,7 +230,7 @@ def _renamed(feature: Feature, others: Collection[str]) -> Feature:
     """A transformed feature as an input that is called like none of the others."""
     name = feature.name
     while name in others:
-        name = PREFIX + name
+        name = safe(PREFIX + original(name))
     return Feature(name, feature.dtype, feature.shape, feature.name)
 
 

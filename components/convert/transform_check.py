@@ -6,8 +6,9 @@ from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
 
 from edgeline.artifacts.features import Feature
-from edgeline.components.convert import raw_form
+from edgeline.components.convert import column_names, raw_form
 from edgeline.components.convert.raw_form import Lack, Lacks
+from edgeline.formats.signature_names import by_original, by_safe, safe
 
 if TYPE_CHECKING:
     import tensorflow as tf
@@ -32,12 +33,14 @@ def lacking(tell: Callable[[str], None], transform_fn: str, outputs: Sequence[Fe
     tell("loading the transform")
     loaded = tf.saved_model.load(transform_fn)
     specs = loaded.transform_fn.structured_input_signature[0][0]
-    arguments = {name: tf.TensorSpec(s.shape, s.dtype, name) for name, s in specs.items()}
+    arguments = {
+        name: tf.TensorSpec(spec.shape, spec.dtype, name) for name, spec in by_safe(specs).items()
+    }
 
     def traced(wanted: Sequence[Feature]) -> tf.types.experimental.ConcreteFunction:
         def make(**inputs: tf.Tensor) -> dict[str, tf.Tensor]:
-            made = loaded.transform_fn(inputs)
-            return {f.name: tf.ensure_shape(made[f.name], [None, *f.shape]) for f in wanted}
+            made = loaded.transform_fn(by_original(inputs))
+            return {safe(f.name): tf.ensure_shape(made[f.name], [None, *f.shape]) for f in wanted}
 
         return tf.function(make, autograph=False).get_concrete_function(**arguments)
 
@@ -50,7 +53,7 @@ def lacking(tell: Callable[[str], None], transform_fn: str, outputs: Sequence[Fe
         except building.UnsupportedError as error:
             found |= (more := raw_form.lacks(transform, error.operators))
             made = {name for lack in more.values() for name in lack.makes}
-            wanted = [feature for feature in wanted if feature.name not in made] if made else []
+            wanted = [f for f in wanted if safe(f.name) not in made] if made else []
         else:
             break
-    return found
+    return column_names.lacks(found)

@@ -18,6 +18,7 @@ from edgeline.artifacts.features import Feature
 from edgeline.components.import_model.wanted import SCALINGS, Wanted
 from edgeline.components.train.export import variables
 from edgeline.errors import EdgelineError
+from edgeline.formats.signature_names import by_original, by_safe, safe
 
 UNSAFE = {
     *("ReadFile", "WriteFile", "MatchingFiles"),
@@ -281,7 +282,7 @@ def _write(network: Network, wanted: Wanted, target: str) -> Exported:
     tf.saved_model.save(module, target, signatures=traced, options=inference)
     outputs = {
         name: (spec.dtype.name, tuple(-1 if size is None else size for size in spec.shape[1:]))
-        for name, spec in traced[models.SERVING].structured_outputs.items()
+        for name, spec in by_original(traced[models.SERVING].structured_outputs).items()
         if spec.shape.rank
     }
     if models.PREDICTION in outputs:
@@ -295,10 +296,15 @@ def _traced(
     import tensorflow as tf
 
     specs = {
-        feature.name: tf.TensorSpec([None, *feature.shape], feature.dtype, name=feature.name)
+        name: tf.TensorSpec([None, *feature.shape], feature.dtype, name=name)
         for feature in takes
+        for name in [safe(feature.name)]
     }
-    traced = tf.function(lambda **inputs: function(inputs), autograph=False)
+
+    def call(**inputs: tf.Tensor) -> dict[str, object]:
+        return by_safe(function(by_original(inputs)))
+
+    traced = tf.function(call, autograph=False)
     return traced.get_concrete_function(**specs)
 
 

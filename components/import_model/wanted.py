@@ -84,17 +84,16 @@ class Wanted:
             sole: the name of the only one, where there is only one and no other is wanted.
 
         Raises:
-            EdgelineError: two would get the same name, or one is not a word.
+            EdgelineError: two would get the same name, or one has none.
         """
         given = list(given)
         found = {name: self.rename.get(name, _word(name)) for name in given}
         if sole and len(given) == 1 and given[0] not in self.rename:
             found = {given[0]: sole}
         for name, to in found.items():
-            if not re.fullmatch("[A-Za-z][A-Za-z0-9_]*", to):
+            if not to:
                 raise EdgelineError(
-                    f"Tensor {name!r} has a name that no feature can have: give it another with "
-                    f"rename, a word of letters, digits and underscores."
+                    f"Tensor {name!r} would have no name: give it a column's with rename."
                 )
             if list(found.values()).count(to) > 1:
                 raise EdgelineError(

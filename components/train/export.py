@@ -2,13 +2,12 @@
 
 Its four signatures are described in `edgeline.artifacts.models`. Raw features that only the label
 needs are not asked for by `serving_default`: the graph gets them as missing values there.
+The signatures have the names of `edgeline.formats.signature_names`.
 """
 
 from __future__ import annotations
 
-import keyword
-import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -17,6 +16,7 @@ from edgeline.artifacts.features import MISSING, Feature
 from edgeline.components.train.fitting import taken
 from edgeline.components.transform.saved_graph import SavedGraph
 from edgeline.errors import EdgelineError
+from edgeline.formats.signature_names import by_original, by_safe, safe
 
 if TYPE_CHECKING:
     import keras
@@ -74,21 +74,21 @@ def export(
 
     @tf.function(autograph=False)  # type: ignore[untyped-decorator]
     def serving_default(**inputs: tf.Tensor) -> dict[str, tf.Tensor]:
-        return predict(transform(inputs))
+        return by_safe(predict(transform(by_original(inputs))))
 
     @tf.function(autograph=False)  # type: ignore[untyped-decorator]
     def evaluate(**inputs: tf.Tensor) -> dict[str, tf.Tensor]:
-        outputs = transform(inputs)
-        return {**predict(outputs), models.LABEL: outputs[label]}
+        outputs = transform(by_original(inputs))
+        return {**by_safe(predict(outputs)), models.LABEL: outputs[label]}
 
     @tf.function(autograph=False)  # type: ignore[untyped-decorator]
     def transform_only(**inputs: tf.Tensor) -> dict[str, tf.Tensor]:
-        outputs = transform(inputs)
-        return {feature.name: outputs[feature.name] for feature in model_features}
+        outputs = transform(by_original(inputs))
+        return {safe(feature.name): outputs[feature.name] for feature in model_features}
 
     @tf.function(autograph=False)  # type: ignore[untyped-decorator]
     def predict_transformed(**features: tf.Tensor) -> dict[str, tf.Tensor]:
-        return predict(features)
+        return by_safe(predict(by_original(features)))
 
     module = tf.Module()
     module.network, module.states = network, variables(network)
@@ -120,20 +120,6 @@ def variables(network: keras.Model) -> list[tf.Variable]:
     return [v if isinstance(v, tf.Variable) else v.value for v in network.variables]
 
 
-def check_names(names: Iterable[str]) -> None:
-    """Check, before the training, that a SavedModel's signature can carry some features.
-
-    Raises:
-        EdgelineError: a name is not one of Python's parameters in ASCII.
-    """
-    for name in names:
-        if not re.fullmatch("[A-Za-z][A-Za-z0-9_]*", name) or keyword.iskeyword(name):
-            raise EdgelineError(
-                f"Feature {name!r} has a name that no SavedModel takes: rename the column or the "
-                "output to a word of letters, digits and underscores that begins with a letter."
-            )
-
-
 def _missing(feature: Feature) -> tf.Tensor:
     import tensorflow as tf
 
@@ -144,10 +130,9 @@ def _specs(features: Sequence[Feature]) -> dict[str, tf.TensorSpec]:
     import tensorflow as tf
 
     return {
-        feature.name: tf.TensorSpec(
-            [None, *feature.shape], tf.dtypes.as_dtype(feature.dtype), name=feature.name
-        )
+        name: tf.TensorSpec([None, *feature.shape], tf.dtypes.as_dtype(feature.dtype), name=name)
         for feature in features
+        for name in [safe(feature.name)]
     }
 
 

@@ -2,7 +2,8 @@
 
 `model/v1` holds `saved_model/`, a SavedModel with four signatures. Raw features are dense
 tensors [batch, n] as in `edgeline.artifacts.features`; every signature takes and gives named
-tensors.
+tensors. In the SavedModel itself a name that no signature can have stands as
+`edgeline.formats.signature_names` writes it; edge models have the columns' own names.
 
 | signature             | takes                        | gives                               |
 |-----------------------|------------------------------|-------------------------------------|
@@ -48,6 +49,7 @@ from edgeline.artifacts.bundle import Signature
 from edgeline.artifacts.features import Feature
 from edgeline.errors import EdgelineError
 from edgeline.formats.dtypes import Array
+from edgeline.formats.signature_names import by_original, original
 
 SCHEMA = "model/v1"
 EDGE_SCHEMA = "edge_model/v1"
@@ -90,12 +92,16 @@ def load_signature(model: Artifact, name: str) -> tuple[Callable[[Arrays], Array
     signature = loaded.signatures[name]
     specs = signature.structured_input_signature[1]
     takes = [
-        Feature(key, spec.dtype.name, tuple(spec.shape[1:])) for key, spec in sorted(specs.items())
+        Feature(name, spec.dtype.name, tuple(spec.shape[1:]))
+        for name, spec in sorted(by_original(specs).items())
     ]
 
     def call(arrays: Arrays) -> Arrays:
-        tensors = {key: tf.constant(arrays[key], spec.dtype) for key, spec in specs.items()}
-        return {key: np.asarray(value.numpy()) for key, value in signature(**tensors).items()}
+        tensors = {
+            key: tf.constant(arrays[original(key)], spec.dtype) for key, spec in specs.items()
+        }
+        answer = by_original(signature(**tensors))
+        return {name: np.asarray(value.numpy()) for name, value in answer.items()}
 
     call.loaded = loaded  # type: ignore[attr-defined]  # variables live as long as the function
     return call, takes

@@ -1,4 +1,4 @@
-"""Export: pictures, class names, features that the network does not use, names it cannot carry."""
+"""Export: pictures, class names, and features that the network does not use."""
 
 from __future__ import annotations
 
@@ -12,7 +12,6 @@ import pytest
 from edgeline import artifacts
 from edgeline.artifacts import examples, models
 from edgeline.artifacts.features import Feature
-from edgeline.components.train.export import check_names
 from edgeline.components.train.fitting import Fitting
 from edgeline.components.train.train import train
 from edgeline.components.transform.transform import transform
@@ -159,22 +158,3 @@ def test_outputs_in_a_list_have_no_names(folder):
     with pytest.raises(EdgelineError, match="several outputs in a list: give them names"):
         train_in(folder, list=True)
     assert artifacts.read(folder / "model", models.SCHEMA) == before
-
-
-@pytest.mark.parametrize("name", ["trip miles", "1st", "_id", "a.b", "class", "Größe", ""])
-def test_a_name_that_no_signature_carries_is_refused(name):
-    with pytest.raises(
-        EdgelineError, match="has a name that no SavedModel takes: rename"
-    ) as caught:
-        check_names(["fare", name])
-    assert repr(name) in str(caught.value)
-
-
-def test_names_are_checked_before_the_training(folder, tmp_path):
-    with artifacts.writing(tmp_path / "graph", "transform_graph/v1") as draft:
-        draft.metadata["dependencies"] = {"miles": ["trip miles"]}
-    arguments = str(folder / "transformed"), str(tmp_path / "graph"), str(folder / "module.py")
-    outputs = str(tmp_path / "model"), str(tmp_path / "report.html")
-    how = Fitting(label="kind", steps=10**9)
-    with pytest.raises(EdgelineError, match="'trip miles' has a name"):
-        train(*arguments, "regression", how, *outputs)
