@@ -8,17 +8,19 @@ from edgeline.components.faces import ingest
 from edgeline.pipelines.specialise import Channels
 
 
-def read(form: Channels, settings: Any) -> Any:
+def read(form: Channels, settings: Any, *more: str) -> Any:
     """The task that reads and splits the data.
 
     Args:
         settings: the task of `Channels.settings`.
+        more: arguments of `ingest` that not all forms have.
     """
     return ingest(
         data=form["data"],
         cache_name=form.cache_name,
         **fields(settings, "split_ratios", "split_key", "delimiter", "encoding"),
-        **fields(settings, "null_values", "column_types", "images"),
+        **fields(settings, "null_values", "column_types", "decimal", "thousands"),
+        **fields(settings, "images", "columns", *more),
     ).set_display_name("read and split the data")
 
 

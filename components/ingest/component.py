@@ -19,6 +19,10 @@ def ingest(
     null_values: list = [""],  # noqa: B006
     column_types: dict = {},  # noqa: B006
     images: dict = {},  # noqa: B006
+    decimal: str = ".",
+    thousands: str = "",
+    columns: dict = {},  # noqa: B006
+    rename: dict = {},  # noqa: B006
     cache_name: str = "",  # noqa: ARG001
 ):
     """Read CSV, Parquet, TFRecord, JSON lines or images and split them by a stable hash.
@@ -33,13 +37,18 @@ def ingest(
         split_key: column whose value decides the split, so that rows with an equal value
             stay together; empty: the whole row decides.
         encoding: of CSV files, a codec name of Python such as latin-1.
-        delimiter: between the cells of CSV files.
+        delimiter: between the cells of CSV files; a tab, or \\t, where their names end with .tsv.
         null_values: CSV cells that mean 'missing'.
-        column_types: CSV column to int64, float, string or timestamp, instead of what its values
-            tell; of JSON, columns of text to timestamp. A timestamp is stored, as Parquet's are, as
-            int64 microseconds since 1970 in UTC.
+        column_types: CSV column to int64, float, string, bool, percent or timestamp, instead of
+            what its values tell; of JSON, columns of text to timestamp. A bool is 1 or 0, 12% is
+            0.12. A timestamp is stored, as Parquet's are, as int64 microseconds since 1970 in UTC.
         images: column of PNG or JPEG files to [height, width, channels], for example
             {"image": [28, 28, 1]}: pixels from 0 to 255 in this size, grey or RGB.
+        decimal: the sign before the fraction of numbers in CSV files, . or ,.
+        thousands: the sign between the thousands of numbers in CSV files; empty: none.
+        columns: column to true for those to take, and no others, or to false for those to leave
+            out, for example {"id": false}; empty: all.
+        rename: column to its new name. All other parameters say the names that the data has.
         cache_name: the cache to take the result from, and so those of all tasks that take it; a
             new name starts with an empty one.
     """
@@ -60,5 +69,9 @@ def ingest(
             null_values=null_values,
             column_types=column_types,
             images=images,
+            decimal=decimal,
+            thousands=thousands,
+            columns=columns,
+            rename=rename,
         ),
     )

@@ -93,16 +93,16 @@ class Cells:
 
     def numbers(self, column: pa.Array) -> pa.Array:
         """Which cells are numbers, of whatever size; null where a cell is missing."""
-        return pc.match_substring_regex(self._plain(column), NUMBER)
+        return pc.match_substring_regex(self.plain(column), NUMBER)
 
     def _number(self, column: pa.Array, kind: pa.DataType) -> pa.Array:
-        column = self._plain(column)
+        column = self.plain(column)
         try:
             return column.cast(kind)
         except pa.ArrowInvalid:
             return pc.utf8_trim_whitespace(column).cast(kind)
 
-    def _plain(self, column: pa.Array) -> pa.Array:
+    def plain(self, column: pa.Array) -> pa.Array:
         """Numbers in Python's form; what is none stays none."""
         if self.thousands:
             mark = re.escape(self.thousands)

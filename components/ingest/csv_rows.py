@@ -1,10 +1,8 @@
 """CSV: read by Arrow at full speed, and looked at row by row only when something is wrong.
 
-A first pass over all files settles the types, so that a value late in the last file is
-never mistyped: a column is int64 when every value is an integer, else double when every
-value is a number, else string; a column without a value is double. Whole numbers beyond
-64 bits are doubles; leading zeros do not make a string (declare it with `column_types`). Times are
-strings, unless they are declared: then they are microseconds (see `timestamps`).
+A first pass over all files settles the types (see `csv_kinds`), so that a value late in the last
+file is never mistyped. Leading zeros do not make a string, and times are strings, unless they are
+declared: then they are microseconds (see `timestamps`).
 
 A row's number is that of the record as a spreadsheet shows it: the header is row 1, a
 quoted line break does not start a row, a blank line counts (and is skipped).
@@ -22,23 +20,19 @@ from dataclasses import dataclass, field
 from typing import BinaryIO
 
 import pyarrow as pa
-import pyarrow.compute as pc
 from pyarrow import csv as arrow_csv
 
-from edgeline.components.ingest import timestamps
+from edgeline.components.ingest import csv_header
+from edgeline.components.ingest.columns import Choice
+from edgeline.components.ingest.csv_cells import TYPES, Cells
+from edgeline.components.ingest.csv_kinds import Kinds, Place
 from edgeline.components.ingest.rows import Rows, open_unpacked
 from edgeline.errors import EdgelineError
 from edgeline.stores.storage import File
 
 BLOCK_BYTES = 2 << 20  # a row must fit; memory is some 50 times this
-TYPES = {
-    "int64": pa.int64(),
-    "float": pa.float64(),
-    "string": pa.string(),
-    timestamps.NAME: timestamps.UTC,  # as it is read; in examples it is int64
-}
 FAULTS_NAMED = 10
-DELIMITERS = ";\t|,"  # that a header of one column was surely meant to be cut at
+NAMES = {pa.int64(): "int64", pa.float64(): "float", pa.string(): "string"}  # of inferred types
 
 
 @dataclass(frozen=True)
@@ -49,13 +43,19 @@ class CsvReader:
         encoding: of the files, a codec name of Python.
         delimiter: between the cells, one character.
         null_values: cells that mean 'missing'.
-        column_types: column to `int64`, `float`, `string` or `timestamp`, instead of looking.
+        column_types: column to one of `csv_cells.TYPES`, instead of looking.
+        cells: how numbers are written.
+        choice: which columns are read.
+        notes: takes a sentence for each column that may be meant in another way.
     """
 
     encoding: str = "utf-8"
     delimiter: str = ","
     null_values: Sequence[str] = ("",)
     column_types: Mapping[str, str] = field(default_factory=dict)
+    cells: Cells = field(default_factory=Cells)
+    choice: Choice = field(default_factory=Choice)
+    notes: list[str] = field(default_factory=list)
 
     def __post_init__(self) -> None:
         try:
@@ -79,29 +79,15 @@ class CsvReader:
     def schema(self, files: Sequence[File]) -> pa.Schema:
         """Names from the headers, types from every value of every file."""
         names = self._common_header(files)
-        integer = set(names) - set(self.column_types)
-        number, filled = set(integer), set()
+        kinds = Kinds([name for name in names if name not in self.column_types], self.cells)
         for file in files:
+            before = 0
             for batch in self._text(file, names):
-                for name in sorted(number):
-                    column = batch.column(name)
-                    if column.null_count == len(column):
-                        continue
-                    filled.add(name)
-                    if name in integer and not _fits(column, pa.int64()):
-                        integer.discard(name)
-                    if not _fits(column, pa.float64()):
-                        number.discard(name)
-        return pa.schema(
-            (name, timestamps.stored(TYPES[self.column_types[name]]))
-            if name in self.column_types
-            else (name, pa.int64())
-            if name in integer & number & filled
-            else (name, pa.float64())
-            if name in number
-            else (name, pa.string())
-            for name in names
-        )
+                kinds.look(batch, file, before)
+                before += len(batch)
+        self.notes.extend(kinds.notes(self._told))
+        types = {**kinds.types(), **{name: TYPES[t] for name, t in self.column_types.items()}}
+        return pa.schema((name, types[name]) for name in names)
 
     def batches(self, file: File, schema: pa.Schema) -> Iterator[Rows]:
         """One file's rows, typed; `given` holds the cells as text."""
@@ -109,12 +95,14 @@ class CsvReader:
         for text in self._text(file, schema.names):
             columns = []
             for column in schema:
-                kind = TYPES.get(self.column_types.get(column.name, ""), column.type)
+                name = self.column_types.get(column.name, NAMES[column.type])
                 try:
-                    columns.append(_cast(text.column(column.name), kind))
+                    columns.append(self.cells.read(text.column(column.name), name))
                 except pa.ArrowInvalid:
-                    wanted = column.with_type(kind)
-                    raise self._misfit(file, before, text.column(column.name), wanted) from None
+                    cells = text.column(column.name)
+                    found = self.cells.first_misfit(cells, name)
+                    place = Place(file, before + found, cells[found].as_py())
+                    raise self._misfit(place, column.name, name) from None
             yield Rows(pa.RecordBatch.from_arrays(columns, schema=schema), text)
             before += len(text)
 
@@ -123,25 +111,13 @@ class CsvReader:
         return codecs.lookup(self.encoding).name in ("utf-8", "utf-8-sig")
 
     def _common_header(self, files: Sequence[File]) -> list[str]:
-        names = self._header(files[0])
-        others = [each for each in DELIMITERS if each in names[0] and each != self.delimiter]
-        if len(names) == 1 and others:
-            raise EdgelineError(
-                f"{files[0].name}, row 1: the header is one column, {names[0]!r}: set delimiter to "
-                f"{others[0]!r}, or name the column without it."
-            )
+        """The columns that are read."""
+        first = self._header(files[0])
+        csv_header.check(first, files[0].name, self.delimiter, self.choice)
         for file in files[1:]:
-            other = self._header(file)
-            if other != names:
-                place, (ours, theirs) = next(
-                    (place, pair)
-                    for place, pair in enumerate(itertools.zip_longest(names, other), 1)
-                    if pair[0] != pair[1]
-                )
-                raise EdgelineError(
-                    f"{file.name} has {_named(theirs)} as column {place}, but {files[0].name} "
-                    f"has {_named(ours)}: give files with the same header."
-                )
+            csv_header.check_same(self._header(file), file.name, first, files[0].name)
+        self.notes.extend(csv_header.notes(first))
+        names = [name for name in csv_header.names(first) if self.choice.reads(name)]
         for name in self.column_types:
             if name not in names:
                 raise EdgelineError(
@@ -150,50 +126,48 @@ class CsvReader:
                 )
         return names
 
-    def _header(self, file: File) -> list[str]:
+    def _header(self, file: File) -> csv_header.Header:
         for number, cells in self._records(file):
             if not cells:
                 continue
             if fault := self._undecodable(file, number, cells, cells):
                 raise fault
-            for place, name in enumerate(cells, 1):
-                if not name.strip():
-                    raise EdgelineError(
-                        f"{file.name}, row {number}: column {place} has no name: name it."
-                    )
-                if name in cells[: place - 1]:
-                    raise EdgelineError(
-                        f"{file.name}, row {number}: columns {cells.index(name) + 1} and {place} "
-                        f"are both named {name!r}: rename one."
-                    )
-            return cells
+            return csv_header.Header(number, tuple(cells))
         raise EdgelineError(f"{file.name} is empty: give a CSV file with a header and rows.")
 
     def _text(self, file: File, names: Sequence[str]) -> Iterator[pa.RecordBatch]:
         """The cells as strings, missing ones as nulls."""
-        if not any(cells for _, cells in itertools.islice(self._records(file), 1, None)):
-            return  # Arrow takes a header alone for no CSV at all
+        if not names or not any(
+            cells for _, cells in itertools.islice(self._records(file), 1, None)
+        ):
+            return  # Arrow takes a header alone for no CSV at all, and no names for all
+        header = self._header(file).cells
+        written = {name.strip(): name for name in header}
+        taken = [written[name] for name in names]
         with open_unpacked(file) as stream:
             counted = _QuoteCounter(stream)
             try:
-                yield from arrow_csv.open_csv(
+                reader = arrow_csv.open_csv(
                     counted,
                     arrow_csv.ReadOptions(
                         block_size=BLOCK_BYTES, encoding="utf8" if self._utf8 else self.encoding
                     ),
                     arrow_csv.ParseOptions(delimiter=self.delimiter, newlines_in_values=True),
                     arrow_csv.ConvertOptions(
-                        column_types=dict.fromkeys(names, pa.string()),
+                        column_types=dict.fromkeys(taken, pa.string()),
+                        include_columns=taken,
                         null_values=list(self.null_values),
                         strings_can_be_null=True,
                     ),
                 )
+                for batch in reader:
+                    yield batch.rename_columns(list(names))
             except (pa.ArrowInvalid, UnicodeError) as error:
-                raise self._fault(file, names) or EdgelineError(
+                raise self._fault(file, header) or EdgelineError(
                     f"{file.name} cannot be read as CSV ({error}): mend the file."
                 ) from error
         # Arrow lets a quote that is never closed swallow the rest of the file
-        if counted.quotes % 2 and (fault := self._fault(file, names)):
+        if counted.quotes % 2 and (fault := self._fault(file, header)):
             raise fault
 
     # The careful look
@@ -275,15 +249,18 @@ class CsvReader:
                 )
         return None
 
-    def _misfit(self, file: File, before: int, column: pa.Array, wanted: pa.Field) -> EdgelineError:
-        place = _first_misfit(column, wanted.type)
-        data = (number for number, cells in self._records(file) if cells)
-        number = next(itertools.islice(data, 1 + before + place, None))
-        name = self.column_types.get(wanted.name, str(wanted.type))
+    def _misfit(self, place: Place, column: str, name: str) -> EdgelineError:
         return EdgelineError(
-            f"{file.name}, row {number}, column {wanted.name!r}: {column[place].as_py()!r} is not "
+            f"{place.file.name}, row {self._row(place)}, column {column!r}: {place.text!r} is not "
             f"{name}: mend it, add it to null_values, or declare another type in column_types."
         )
+
+    def _told(self, place: Place) -> str:
+        return f"{place.text!r} in row {self._row(place)} of {place.file.name}"
+
+    def _row(self, place: Place) -> int:
+        data = (number for number, cells in self._records(place.file) if cells)
+        return next(itertools.islice(data, 1 + place.row, None))
 
 
 class _QuoteCounter(io.RawIOBase):
@@ -309,34 +286,6 @@ def _cell_limit(size: int) -> Iterator[None]:
         csv.field_size_limit(before)
 
 
-def _cast(column: pa.Array, kind: pa.DataType) -> pa.Array:
-    if timestamps.holds(kind):
-        return timestamps.read(column)
-    try:
-        return column.cast(kind)
-    except pa.ArrowInvalid:
-        return pc.utf8_trim_whitespace(column).cast(kind)
-
-
-def _fits(column: pa.Array, kind: pa.DataType) -> bool:
-    try:
-        _cast(column, kind)
-    except pa.ArrowInvalid:
-        return False
-    return True
-
-
-def _first_misfit(column: pa.Array, kind: pa.DataType) -> int:
-    low, high = 0, len(column)  # the first misfit lies in low..high
-    while high - low > 1:
-        middle = (low + high) // 2
-        if _fits(column.slice(low, middle - low), kind):
-            low = middle
-        else:
-            high = middle
-    return low
-
-
 def _ragged(file: File, found: Sequence[tuple[int, int]], width: int) -> EdgelineError:
     number, cells = found[0]
     others = [str(other) for other, _ in found[1:FAULTS_NAMED]]
@@ -350,7 +299,3 @@ def _ragged(file: File, found: Sequence[tuple[int, int]], width: int) -> Edgelin
         f"{file.name}, row {number}: the row has {cells} cells, but the header has {width}"
         f"{also + more if others else ''}: mend the row or quote its delimiters."
     )
-
-
-def _named(name: str | None) -> str:
-    return "nothing" if name is None else repr(name)

@@ -7,8 +7,9 @@ from collections.abc import Sequence
 from edgeline.errors import EdgelineError
 from edgeline.stores.storage import LocatedFile
 
+TABBED = (".tsv", ".tsv.gz")
 FORMATS = {
-    "csv": (".csv", ".csv.gz"),
+    "csv": (".csv", ".csv.gz", ".txt", ".txt.gz", *TABBED),
     "parquet": (".parquet", ".pq"),
     "tfrecord": (".tfrecord", ".tfrecords", ".tfrecord.gz", ".tfrecords.gz"),
     "json": (".jsonl", ".jsonl.gz", ".ndjson", ".ndjson.gz"),
@@ -38,3 +39,9 @@ def format_of(sources: Sequence[LocatedFile]) -> str:
             f"{first.name} is {one} and {second.name} is {other}: ingest one format at a time."
         )
     return next(iter(kinds))
+
+
+def separator_of(delimiter: str, names: Sequence[str]) -> str:
+    """The delimiter, which a shell passes as two signs where it is a tab; .tsv files have one."""
+    tabbed = all(name.lower().endswith(TABBED) for name in names)
+    return "\t" if delimiter == r"\t" or (delimiter == "," and tabbed) else delimiter

@@ -15,8 +15,10 @@ import pyarrow as pa
 from edgeline import artifacts
 from edgeline.artifacts import examples
 from edgeline.components.ingest import timestamps
+from edgeline.components.ingest.columns import Choice, ColumnReader
+from edgeline.components.ingest.csv_cells import Cells
 from edgeline.components.ingest.csv_rows import CsvReader
-from edgeline.components.ingest.formats import FORMATS, format_of
+from edgeline.components.ingest.formats import FORMATS, format_of, separator_of
 from edgeline.components.ingest.images import ImageReader
 from edgeline.components.ingest.json_rows import JsonReader
 from edgeline.components.ingest.parquet_rows import ParquetReader
@@ -48,6 +50,10 @@ def ingest(
     null_values: Sequence[str] = ("",),
     column_types: Mapping[str, str] | None = None,
     images: Mapping[str, Sequence[object]] | None = None,
+    decimal: str = ".",
+    thousands: str = "",
+    columns: Mapping[str, bool] | None = None,
+    rename: Mapping[str, str] | None = None,
 ) -> dict[str, object]:
     """Read data, split it and write it as an `examples/v1` artifact.
 
@@ -59,8 +65,9 @@ def ingest(
     Returns:
         The metadata: `splits` (rows of each), `columns` (name -> Arrow type), `sources`
         (name, sha256, size; an image folder is one source), `data_digest` (see
-        `storage.digest`), `notes` (sentences on columns in which files differ; absent where they
-        do not) and `edgeline_schema`.
+        `storage.digest`), `notes` (sentences on columns in which files differ, or which may be
+        meant in another way than they were read; absent where there are none) and
+        `edgeline_schema`.
 
     Raises:
         EdgelineError: the data cannot be found, read or understood; nothing is written.
@@ -69,7 +76,15 @@ def ingest(
     sources = storage.resolve(data)
     kind = format or format_of(sources)
     notes: list[str] = []
-    reader = _reader(kind, encoding, delimiter, null_values, column_types or {}, notes)
+    choice = Choice(columns or {}, rename or {}, split_key)
+    if kind == "csv":
+        separator = separator_of(delimiter, [source.name for source in sources])
+        cells, types = Cells(decimal, thousands), column_types or {}
+        reader: RowReader = CsvReader(
+            encoding, separator, tuple(null_values), types, cells, choice, notes
+        )
+    else:
+        reader = _typed_reader(kind, column_types or {}, choice, notes)
     if images:
         reader = PixelReader(reader, shapes(images))
     with artifacts.writing(examples_path, examples.SCHEMA) as draft:
@@ -77,6 +92,8 @@ def ingest(
             files = storage.fetch(sources, Path(folder))
             if kind != "images" and (found := partitions(sources, files)):
                 reader = PartitionReader(reader, found)
+            if columns or rename:
+                reader = ColumnReader(reader, choice)
             schema = reader.schema(files)
             with contextlib.ExitStack() as stack:
                 parts = [
@@ -106,16 +123,10 @@ def ingest(
     return {"edgeline_schema": examples.SCHEMA, **draft.metadata}
 
 
-def _reader(
-    kind: str,
-    encoding: str,
-    delimiter: str,
-    null_values: Sequence[str],
-    column_types: Mapping[str, str],
-    notes: list[str],
+def _typed_reader(
+    kind: str, column_types: Mapping[str, str], choice: Choice, notes: list[str]
 ) -> RowReader:
-    if kind == "csv":
-        return CsvReader(encoding, delimiter, tuple(null_values), column_types)
+    """The reader of a format that has types of its own."""
     if kind not in FORMATS:
         raise EdgelineError(f"format {kind!r} is not known: it is one of {', '.join(FORMATS)}.")
     times = kind == "json" and all(name == timestamps.NAME for name in column_types.values())
@@ -125,9 +136,9 @@ def _reader(
             "its own types: remove it."
         )
     readers: dict[str, RowReader] = {
-        "parquet": ParquetReader(notes),
-        "tfrecord": TFRecordReader(),
-        "json": JsonReader(frozenset(column_types)),
+        "parquet": ParquetReader(notes, choice),
+        "tfrecord": TFRecordReader(choice),
+        "json": JsonReader(frozenset(column_types), choice),
         "images": ImageReader(),
     }
     return readers[kind]
@@ -197,6 +208,6 @@ def _write_report(path: str | Path, metadata: Mapping[str, Any]) -> None:
 
 
 def _noted(notes: Sequence[str]) -> list[report.Section]:
-    """What was made of files that do not agree."""
+    """What was made of files that do not agree, and what may be meant in another way."""
     rows = [(note,) for note in notes]
-    return [report.Section("Unified", report.table(["between the files"], rows))] if rows else []
+    return [report.Section("Notes", report.table(["on columns"], rows))] if rows else []

@@ -2,9 +2,9 @@
 
 A first pass over all files settles the types, so that a value late in the last file is never
 mistyped: integers and booleans become int64, integers among decimal numbers double, text a
-string, a list of these (all of one length) a fixed-size list. A key that an object lacks, and
-null, are missing; a column without a value is double. Text that looks like a time stays text,
-unless its column is declared to hold times (see `timestamps`).
+string, a list of these (all of one length) a fixed-size list. A key that an object lacks, null and
+an empty list are missing; a column without a value is double. Text that looks like a time stays
+text, unless its column is declared to hold times (see `timestamps`).
 """
 
 from __future__ import annotations
@@ -13,11 +13,11 @@ from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
 import pyarrow as pa
-import pyarrow.compute as pc
 from pyarrow import json as arrow_json
 
 from edgeline.components.ingest import timestamps
-from edgeline.components.ingest.parquet_rows import convert, unified
+from edgeline.components.ingest.columns import Choice
+from edgeline.components.ingest.parquet_rows import convert, first_length, unified
 from edgeline.components.ingest.rows import BATCH_BYTES, Rows, open_unpacked
 from edgeline.errors import EdgelineError
 from edgeline.stores.storage import File
@@ -29,10 +29,12 @@ class JsonReader:
 
     Args:
         times: columns whose text are times.
+        choice: which columns are read.
         kinds: each column's type as JSON has it, after `schema`.
     """
 
     times: Collection[str] = ()
+    choice: Choice = field(default_factory=Choice)
     kinds: dict[str, pa.DataType] = field(default_factory=dict)
 
     def schema(self, files: Sequence[File]) -> pa.Schema:
@@ -43,12 +45,12 @@ class JsonReader:
                 table = _parse(block, {}, file, before)
                 for column, values in zip(table.schema, table.columns, strict=True):
                     name = column.name
+                    if not self.choice.reads(name):
+                        continue
                     kind = _kind(column, file)
                     self.kinds[name] = _both(self.kinds.get(name, pa.null()), kind, name, file)
-                    if name not in widths and pa.types.is_list(kind):
-                        lengths = pc.list_value_length(values).drop_null()
-                        if len(lengths):
-                            widths[name] = lengths[0].as_py() or 1
+                    if pa.types.is_list(kind) and (width := first_length(values)):
+                        widths.setdefault(name, width)
         for name in self.times:
             if self.kinds.get(name) != pa.string():
                 found = f"holds {self.kinds[name]}" if name in self.kinds else "is in no file"
@@ -92,7 +94,10 @@ def _parse(block: bytes, kinds: Mapping[str, pa.DataType], file: File, before: i
         return arrow_json.read_json(
             pa.BufferReader(block),
             arrow_json.ReadOptions(use_threads=False, block_size=len(block) + 1),
-            arrow_json.ParseOptions(explicit_schema=pa.schema(list(kinds.items()))),
+            arrow_json.ParseOptions(
+                explicit_schema=pa.schema(list(kinds.items())),
+                unexpected_field_behavior="ignore" if kinds else "infer",
+            ),
         )
     except (pa.ArrowInvalid, pa.ArrowNotImplementedError) as error:
         reason = str(error).splitlines()[0].removeprefix("JSON parse error: ")

@@ -1,29 +1,34 @@
 """Parquet, streamed by row groups and brought to the few types that examples have.
 
 Integers and booleans become int64, timestamps and dates microseconds in UTC (see `timestamps`), a
-time without a zone being UTC's, half-precision numbers float, dictionaries their values,
-lists (all of one length) fixed-size lists, a missing one a list of missing values; float,
-double, string and binary stay.
+time without a zone being UTC's, times of day and durations microseconds, half-precision numbers
+float, decimals double (without a fraction and of at most 18 digits int64), dictionaries their
+values, lists (all of one length) fixed-size lists, a missing or empty one a list of missing values,
+structs a column for each of their fields, `a.b`; float, double, string and binary stay.
 """
 
 from __future__ import annotations
 
 import contextlib
+import json
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 
 import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
+from pyarrow.types import is_struct
 
 from edgeline.artifacts import batches
 from edgeline.artifacts.examples import is_list
 from edgeline.components.ingest import timestamps
+from edgeline.components.ingest.columns import Choice
 from edgeline.components.ingest.rows import Rows
 from edgeline.errors import EdgelineError
 from edgeline.stores.storage import File
 
 BUFFER_BYTES = 1 << 20
+DIGITS = 15  # that a double holds of any decimal number
 
 
 @dataclass(frozen=True)
@@ -34,14 +39,16 @@ class ParquetReader:
     integers and floats in one column are double, and a column that a file lacks is missing there.
 
     Attributes:
-        notes: takes a sentence for each column that was unified.
+        notes: takes a sentence for each column that was unified, and of decimals that were rounded.
+        choice: which columns are read.
     """
 
     notes: list[str] = field(default_factory=list)
+    choice: Choice = field(default_factory=Choice)
 
     def schema(self, files: Sequence[File]) -> pa.Schema:
         """The columns of all files, in the order in which they first come."""
-        found = [_schema(file) for file in files]
+        found = [_schema(file, self.choice, self.notes) for file in files]
         names = list(dict.fromkeys(name for schema in found for name in schema.names))
         return pa.schema(
             _settle(pa.field(name, self._unified(name, files, found)), files) for name in names
@@ -81,8 +88,8 @@ class ParquetReader:
         """One file's rows, its columns in the order of `schema`."""
         before = 0
         with _parquet(file) as parquet:
-            there = set(parquet.schema_arrow.names)
-            for batch in batches.stream(parquet, [name for name in schema.names if name in there]):
+            there = set(_flat(parquet.schema_arrow).names)
+            for batch in _stream(parquet, [name for name in schema.names if name in there]):
                 columns = [
                     convert(batch.column(column.name), column, file, before)
                     if column.name in there
@@ -94,13 +101,59 @@ class ParquetReader:
                 before += len(batch)
 
 
-def _schema(file: File) -> pa.Schema:
+def _schema(file: File, choice: Choice, notes: list[str]) -> pa.Schema:
     with _parquet(file) as parquet:
-        found = parquet.schema_arrow
-    for name in found.names:
-        if found.names.count(name) > 1:
-            raise EdgelineError(f"{file.name} has two columns named {name!r}: rename one.")
-    return pa.schema((column.name, _target(column, file)) for column in found)
+        whole = parquet.schema_arrow
+    out = [c.name for c in whole if is_struct(c.type) and choice.columns.get(c.name) is False]
+    choice.seen.update(dict.fromkeys(out))
+    found = _flat(pa.schema(column for column in whole if column.name not in out))
+    columns = [column for column in found if choice.reads(column.name)]
+    names = [column.name for column in columns]
+    for column in columns:
+        if not column.name:
+            raise EdgelineError(
+                f"{file.name} has a column without a name: name it, or leave it out with "
+                'columns={"": false}.'
+            )
+        if names.count(column.name) > 1:
+            raise EdgelineError(f"{file.name} has two columns named {column.name!r}: rename one.")
+        if (told := _rounded(column)) and told not in notes:
+            notes.append(told)
+    return pa.schema((column.name, _target(column, file)) for column in columns)
+
+
+def _flat(schema: pa.Schema) -> pa.Schema:
+    """A schema with the fields of structs as columns."""
+    while any(is_struct(column.type) for column in schema):
+        schema = schema.empty_table().flatten().schema
+    return schema
+
+
+def _stream(parquet: pq.ParquetFile, names: Sequence[str]) -> Iterator[pa.RecordBatch]:
+    """Some columns of a file, by the names that `_flat` gives them."""
+    outer = [
+        column.name
+        for column in parquet.schema_arrow
+        if any(name in names for name in _flat(pa.schema([column])).names)
+    ]
+    for batch in batches.stream(parquet, outer):
+        table = pa.Table.from_batches([batch])
+        while any(is_struct(kind) for kind in table.schema.types):
+            table = table.flatten()
+        yield from table.select(names).combine_chunks().to_batches() if len(table) else ()
+
+
+def _rounded(column: pa.Field) -> str:
+    """What is said of decimals that doubles do not hold."""
+    kind = column.type
+    if not pa.types.is_decimal(kind) or kind.precision <= DIGITS or _target_of(kind) == pa.int64():
+        return ""
+    return f"Column {column.name!r} is {kind} and was read as double, which holds {DIGITS} digits."
+
+
+def _target_of(decimal: pa.DataType) -> pa.DataType:
+    fits = decimal.scale <= 0 and decimal.precision - decimal.scale <= 18
+    return pa.int64() if fits else pa.float64()
 
 
 def unified(first: pa.DataType, second: pa.DataType) -> pa.DataType | None:
@@ -143,8 +196,10 @@ def _target(column: pa.Field, file: File) -> pa.DataType:
             return pa.list_(element)
     if pa.types.is_integer(kind) or pa.types.is_boolean(kind):
         return pa.int64()
-    if timestamps.holds(kind):
-        return timestamps.UTC  # until all files are known to have times there
+    if (times := timestamps.common(kind)) is not None:
+        return times  # until all files are known to have times there
+    if pa.types.is_decimal(kind):
+        return _target_of(kind)
     if pa.types.is_float16(kind):
         return pa.float32()
     if pa.types.is_null(kind) or pa.types.is_floating(kind):
@@ -153,24 +208,25 @@ def _target(column: pa.Field, file: File) -> pa.DataType:
         return pa.string()
     if pa.types.is_binary(kind) or pa.types.is_large_binary(kind):
         return pa.binary()
+    if pa.types.is_fixed_size_binary(kind):
+        return pa.binary()
     raise EdgelineError(
         f"{file.name}, column {column.name!r}: has the type {column.type}, which examples do not "
-        "hold: convert it to numbers, strings or lists of one length."
+        "hold: convert it to numbers, strings or lists of one length, or leave it out with "
+        f"columns={{{json.dumps(column.name, ensure_ascii=False)}: false}}."
     )
 
 
 def _settle(column: pa.Field, files: Sequence[File]) -> pa.Field:
-    """A list's length is that of the first list there is."""
+    """A list's length is that of the first list there is that has a value."""
     if not is_list(column.type):
         return pa.field(column.name, column.type)
     for file in files:
         with _parquet(file) as parquet:
-            if column.name not in parquet.schema_arrow.names:
+            if column.name not in _flat(parquet.schema_arrow).names:
                 continue
-            for batch in batches.stream(parquet, [column.name]):
-                lengths = pc.list_value_length(batch.column(0)).drop_null()
-                if len(lengths):
-                    width = lengths[0].as_py() or 1
+            for batch in _stream(parquet, [column.name]):
+                if width := first_length(batch.column(0)):
                     return pa.field(column.name, pa.list_(column.type.value_type, width))
     return pa.field(column.name, pa.list_(column.type.value_type, 1))
 
@@ -186,13 +242,16 @@ def convert(values: pa.Array, column: pa.Field, file: File, before: int) -> pa.A
     if pa.types.is_fixed_size_list(column.type):
         width = column.type.list_size
         lengths = pc.list_value_length(values)
-        wrong = pc.index(pc.not_equal(lengths, width), True).as_py()
+        empty = pc.any(pc.equal(lengths, 0)).as_py()
+        wrong = pc.index(
+            pc.and_(pc.not_equal(lengths, width), pc.greater(lengths, 0)), True
+        ).as_py()
         if wrong >= 0:
             raise EdgelineError(
                 f"{file.name}, row {before + wrong + 1}, column {column.name!r}: has "
                 f"{lengths[wrong].as_py()} values, but {width} before: pad or cut it to one length."
             )
-        if values.null_count:  # Parquet reads no missing fixed-size list back
+        if values.null_count or empty:  # Parquet reads no missing fixed-size list back
             values = pa.array([row or [None] * width for row in values.to_pylist()], values.type)
     try:
         if timestamps.holds(values.type):
@@ -206,6 +265,13 @@ def convert(values: pa.Array, column: pa.Field, file: File, before: int) -> pa.A
             f"{file.name}, column {column.name!r}: a value from row {before + 1} on is not "
             f"{column.type} ({error}): convert the column."
         ) from error
+
+
+def first_length(lists: pa.Array | pa.ChunkedArray) -> int:
+    """The length of the first list that is not empty; 0 where all are."""
+    lengths = pc.list_value_length(lists).drop_null()
+    lengths = lengths.filter(pc.greater(lengths, 0))
+    return int(lengths[0].as_py()) if len(lengths) else 0
 
 
 @contextlib.contextmanager

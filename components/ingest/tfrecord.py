@@ -16,11 +16,12 @@ from __future__ import annotations
 import functools
 import struct
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, BinaryIO
 
 import pyarrow as pa
 
+from edgeline.components.ingest.columns import Choice
 from edgeline.components.ingest.rows import BATCH_BYTES, Rows, open_unpacked
 from edgeline.errors import EdgelineError
 from edgeline.stores.storage import File
@@ -40,7 +41,9 @@ class _Column:
 
 @dataclass(frozen=True)
 class TFRecordReader:
-    """Reads TFRecord files, gzip too."""
+    """Reads TFRecord files, gzip too; of them the columns that are chosen."""
+
+    choice: Choice = field(default_factory=Choice)
 
     def schema(self, files: Sequence[File]) -> pa.Schema:
         """The columns of every record of every file."""
@@ -48,7 +51,8 @@ class TFRecordReader:
         for file in files:
             for number, (_, features) in enumerate(_examples(file), 1):
                 for name, (kind, values) in features.items():
-                    _look(columns, name, kind, values, f"{file.name}, record {number}")
+                    if self.choice.reads(name):
+                        _look(columns, name, kind, values, f"{file.name}, record {number}")
         if not columns:
             raise EdgelineError(
                 f"{files[0].name} holds no feature in any record: give records of tf.Example."

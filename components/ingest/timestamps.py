@@ -1,5 +1,7 @@
 """Times as examples hold them: int64 microseconds since 1970 in UTC, whatever the source has.
 
+A time of day is microseconds since midnight, a duration microseconds.
+
 Text is ISO 8601: `2024-03-01`, `2024-03-01 12:34`, `2024-03-01T12:34:56.789+01:00`, also with `Z`
 or ` UTC` behind it, as BigQuery exports it. What names no offset is UTC. Digits beyond the
 microsecond are cut off, towards the past.
@@ -15,8 +17,17 @@ UTC = pa.timestamp("us", "UTC")
 
 
 def holds(kind: pa.DataType) -> bool:
-    """Whether a column of Arrow's type is of points in time."""
-    return bool(pa.types.is_timestamp(kind) or pa.types.is_date(kind))
+    """Whether a column of Arrow's type is of points in time, times of day or durations."""
+    return common(kind) is not None
+
+
+def common(kind: pa.DataType) -> pa.DataType | None:
+    """The type in which times of all units are alike; None where a type is of none."""
+    if pa.types.is_timestamp(kind) or pa.types.is_date(kind):
+        return UTC
+    if pa.types.is_time(kind):
+        return pa.time64("us")
+    return pa.duration("us") if pa.types.is_duration(kind) else None
 
 
 def stored(kind: pa.DataType) -> pa.DataType:
@@ -27,12 +38,18 @@ def stored(kind: pa.DataType) -> pa.DataType:
 
 
 def microseconds(values: pa.Array) -> pa.Array:
-    """Timestamps and dates of any unit as int64 microseconds in UTC; a date is its midnight.
+    """Times of any unit as int64 microseconds; a date is its midnight in UTC.
 
     Raises:
         pa.ArrowInvalid: one is further from 1970 than 64 bits of microseconds hold.
     """
     kind = values.type
+    if pa.types.is_time(kind) or pa.types.is_duration(kind):
+        if kind.unit != "ns":
+            return values.cast(common(kind)).cast(pa.int64())
+        given = values.cast(pa.int64())
+        whole = pc.divide(given, 1000)  # towards 0; what is cut off goes towards the past
+        return pc.subtract(whole, pc.less(given, pc.multiply(whole, 1000)).cast(pa.int64()))
     if pa.types.is_date(kind):
         values = values.cast(pa.timestamp("s" if pa.types.is_date32(kind) else "ms"))
     if values.type.unit == "ns":

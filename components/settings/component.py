@@ -30,6 +30,8 @@ def settings(
         ("beam_options", list),
         ("checkpoint_dir", str),
         ("column_types", dict),
+        ("columns", dict),
+        ("decimal", str),
         ("delimiter", str),
         ("each_site", list),
         ("each_target", list),
@@ -71,6 +73,7 @@ def settings(
         ("steps", int),
         ("steps_per_epoch", int),
         ("task", str),
+        ("thousands", str),
     ],
 ):
     """Work out every parameter of a run, and check it, before anything else begins.

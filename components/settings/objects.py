@@ -107,10 +107,28 @@ class Reading(msgspec.Struct, frozen=True):
         default_factory=lambda: [""]
     )
     column_types: Annotated[
-        dict[str, Literal["int64", "float", "string", "timestamp"]],
+        dict[str, Literal["int64", "float", "string", "bool", "percent", "timestamp"]],
         Meta(
-            description="CSV column to int64, float, string or timestamp (this of JSON, too); by "
-            "default inferred from its values.",
+            description="CSV column to int64, float, string, bool, percent or timestamp (this of "
+            "JSON, too); by default inferred from its values.",
+        ),
+    ] = {}
+    decimal: Annotated[
+        Literal[".", ","], Meta(description="The sign before the fraction of numbers in CSV files.")
+    ] = "."
+    thousands: Annotated[
+        str,
+        Meta(
+            description="The sign between the thousands of numbers in CSV files; empty: none.",
+            examples=["."],
+        ),
+    ] = ""
+    columns: Annotated[
+        dict[str, bool],
+        Meta(
+            description="Column to true for those to take alone, or to false for those to leave "
+            "out; empty: all.",
+            examples=[{"id": False}],
         ),
     ] = {}
     images: Annotated[
@@ -125,6 +143,14 @@ class Reading(msgspec.Struct, frozen=True):
 class Schema(Reading, frozen=True):
     """How the data is read and checked."""
 
+    rename: Annotated[
+        dict[str, str],
+        Meta(
+            description="Column to its new name. Other fields of schema and splits say the names "
+            "that the data has.",
+            examples=[{"sepal length (cm)": "length"}],
+        ),
+    ] = {}
     schema_uri: Annotated[
         str, Meta(description="A fixed schema; empty: inferred from the training split.")
     ] = ""

@@ -154,7 +154,9 @@ def build(
     except Exception as error:
         told = user_code.describe(error, "build_model")
         if "cannot contain character `/`" in told:  # of Keras, about the name of an input
-            told += " Leave the name out: an input is known by its key in keras.Model({key: input})."
+            told += (
+                " Leave the name out: an input is known by its key in keras.Model({key: input})."
+            )
         raise EdgelineError(told) from error
     legacy = optimising.is_legacy(model)
     compiled = getattr(model, "_is_compiled" if legacy else "compiled", False)

@@ -22,7 +22,7 @@ def _graph(form: Channels) -> None:
     """From raw rows to a published edge model."""
     with dsl.ExitHandler(ended(form), name="from data to bundle"):
         settings = form.settings()
-        examples = read(form, settings).outputs["examples"]
+        examples = read(form, settings, "rename").outputs["examples"]
         learned = learn(form, settings, examples)
         with dsl.If(learned.blessed == True, name="if blessed"):  # noqa: E712
             converted = convert(

@@ -29,7 +29,7 @@ def _graph(form: Channels) -> None:
     """
     with dsl.ExitHandler(ended(form), name="from images to bundles"):
         settings = form.settings()
-        examples = read(form, settings).outputs["examples"]
+        examples = read(form, settings, "rename").outputs["examples"]
         learned = learn(form, settings, examples)
         with dsl.If(learned.blessed == True, name="if blessed"):  # noqa: E712
             integer = convert(

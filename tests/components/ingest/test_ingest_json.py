@@ -31,6 +31,13 @@ def write(path, *rows) -> str:
     return str(path)
 
 
+def test_an_empty_list_is_a_missing_one(tmp_path):
+    data = write(tmp_path / "a.jsonl", {"xs": []}, {"xs": [1, 2]}, {"xs": None}, {"xs": []})
+    facts = ingest(data, tmp_path / "out", split_ratios={"train": 1})
+    assert facts["columns"] == {"xs": "fixed_size_list<item: int64>[2]"}
+    assert table(tmp_path / "out")["xs"].to_pylist() == [[None] * 2, [1, 2], [None] * 2, [None] * 2]
+
+
 def test_types_are_settled_over_all_files(tmp_path):
     one = write(
         tmp_path / "a.jsonl",

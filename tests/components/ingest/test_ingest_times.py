@@ -52,6 +52,10 @@ def test_text_that_is_declared(kind, tmp_path):
         (pa.timestamp("ns"), 1999, 1),
         (pa.date32(), -1, -86400 * 10**6),
         (pa.list_(pa.timestamp("ms")), [5], [5000]),
+        (pa.time32("s"), 3601, 3601 * 10**6),
+        (pa.time64("ns"), 1999, 1),
+        (pa.duration("ms"), -5, -5000),
+        (pa.duration("ns"), -1, -1),
     ],
 )
 def test_parquet_has_them_by_type(kind, value, time, tmp_path):

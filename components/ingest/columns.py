@@ -1,0 +1,113 @@
+"""Which columns of the data are taken, and what they are called from then on.
+
+`column_types`, `images` and `split_key` say the names that the data has; all that comes after
+ingest has the new ones.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+
+import pyarrow as pa
+
+from edgeline.components.ingest.rows import RowReader, Rows
+from edgeline.errors import EdgelineError
+from edgeline.stores.storage import File
+
+
+@dataclass(frozen=True)
+class Choice:
+    """What is taken of a table.
+
+    Args:
+        columns: column to whether it is taken: where any is, no other column is; else all but
+            those that are not. Empty: all.
+        rename: column to its new name.
+        key: a column that is read in any case, since it decides the split.
+
+    Attributes:
+        seen: the columns that readers asked about.
+
+    Raises:
+        EdgelineError: `columns` both takes and leaves out, or `rename` gives no name or one twice.
+    """
+
+    columns: Mapping[str, bool] = field(default_factory=dict)
+    rename: Mapping[str, str] = field(default_factory=dict)
+    key: str = ""
+    seen: dict[str, None] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        if len(set(self.columns.values())) > 1:
+            raise EdgelineError(
+                "columns has both true and false: give those to take alone, each with true, or "
+                "those to leave out, each with false."
+            )
+        for name, to in self.rename.items():
+            if not to.strip():
+                raise EdgelineError(f"rename gives {name!r} no name: give one.")
+            if list(self.rename.values()).count(to) > 1:
+                raise EdgelineError(f"rename calls several columns {to!r}: give two names.")
+
+    def reads(self, name: str) -> bool:
+        """Whether a reader reads a column; asked about each that the data has."""
+        self.seen[name] = None
+        return self.keeps(name) or (name != "" and name == self.key)
+
+    def keeps(self, name: str) -> bool:
+        """Whether examples have a column."""
+        return self.columns.get(name, not any(self.columns.values()))
+
+
+@dataclass(frozen=True)
+class ColumnReader:
+    """Leaves out and renames columns of what another reader reads.
+
+    The split's hash of whole rows is of what is taken, so rows that are equal then stay together.
+    """
+
+    reader: RowReader
+    choice: Choice
+    inner: list[pa.Schema] = field(default_factory=list)  # the other's, after `schema`
+
+    def schema(self, files: Sequence[File]) -> pa.Schema:
+        """The other's, without what is left out, under the new names."""
+        schema = self.reader.schema(files)
+        names = dict.fromkeys([*self.choice.seen, *schema.names])
+        for parameter, given in (("columns", self.choice.columns), ("rename", self.choice.rename)):
+            if unknown := [name for name in given if name not in names]:
+                raise EdgelineError(
+                    f"{parameter} names a column {unknown[0]!r}, but the data has "
+                    f"{', '.join(names)}."
+                )
+        for name in self.choice.rename:
+            if not self.choice.keeps(name):
+                raise EdgelineError(
+                    f"rename names the column {name!r}, which columns leaves out: remove it from "
+                    "one of the two."
+                )
+        kept = [column for column in schema if self.choice.keeps(column.name)]
+        if not kept:
+            raise EdgelineError(f"columns leaves out all of {', '.join(names)}: take one.")
+        renamed = [column.with_name(self._name(column.name)) for column in kept]
+        for name in self.choice.rename:
+            if sum(column.name == self._name(name) for column in renamed) > 1:
+                raise EdgelineError(
+                    f"rename calls {name!r} as another column is called, {self._name(name)!r}: "
+                    "rename that, too, or leave it out with columns."
+                )
+        self.inner.append(schema)
+        return pa.schema(renamed)
+
+    def batches(self, file: File, schema: pa.Schema) -> Iterator[Rows]:
+        """The other's rows; the split's hash sees the data's own names."""
+        inner = self.inner[-1]
+        kept = [name for name in inner.names if self.choice.keeps(name)]
+        for rows in self.reader.batches(file, inner):
+            columns = [rows.typed.column(name) for name in kept]
+            typed = pa.RecordBatch.from_arrays(columns, schema=schema)
+            yield Rows(typed, rows.given if self.choice.key else rows.given.select(kept))
+
+    def _name(self, name: str) -> str:
+        return self.choice.rename.get(name, name)

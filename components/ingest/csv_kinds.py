@@ -1,0 +1,175 @@
+"""What the columns of CSV files hold, told from every cell.
+
+A column is int64 when every value is an integer, else double when every value is a number, else
+string; one without a value is double, one of whole numbers of which some are beyond 64 bits is
+string, as doubles would make one of several. Where somebody may have meant something else there is
+a note, with the count, the first such cell and its row.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from edgeline.components.ingest.csv_cells import Cells
+from edgeline.stores.storage import File
+
+WHOLE = r"^\s*[+-]?\d+\s*$"
+ZEROS = r"^\s*[+-]?0\d"
+TRUTHS = r"(?i)^\s*(?:true|false|t|f)\s*$"
+FORMS: Mapping[
+    str, Callable[[pa.Array], bool]
+] = {  # of text that a parameter would make numbers or truths of
+    "bool": lambda column: bool(pc.all(pc.match_substring_regex(column, TRUTHS)).as_py()),
+    "percent": lambda column: Cells().fit(column, "percent"),
+    "decimal": lambda column: Cells(",").fit(column, "float"),
+    "thousands": lambda column: Cells(".", ",").fit(column, "float"),
+}
+
+
+@dataclass(frozen=True)
+class Place:
+    """A cell: its file, its row among those with cells, from 0 below the header, and its text."""
+
+    file: File
+    row: int
+    text: str
+
+
+@dataclass
+class _Column:
+    filled: int = 0
+    numbers: int = 0
+    integer: bool = True
+    whole: bool = True
+    text: bool = False  # and nothing else is to be found
+    other: Place | None = None  # the first that is no number
+    wide: Place | None = None  # the first whole number beyond 64 bits
+    zeros: int = 0
+    first_zero: Place | None = None
+    forms: set[str] = field(default_factory=lambda: set(FORMS))
+
+    @property
+    def kind(self) -> pa.DataType:
+        if self.other or (self.whole and self.wide):
+            return pa.string()
+        return pa.int64() if self.filled and self.integer else pa.float64()
+
+
+class Kinds:
+    """Looks at batches of cells; `types` and `notes` then tell what was seen."""
+
+    def __init__(self, names: Sequence[str], cells: Cells) -> None:
+        self._columns = {name: _Column() for name in names}
+        self._cells = cells
+
+    def look(self, batch: pa.RecordBatch, file: File, before: int) -> None:
+        """Count the cells of a batch; `before` rows of the file came before it."""
+        for name, column in self._columns.items():
+            cells = batch.column(name)
+            if count := len(cells) - cells.null_count:
+                column.filled += count
+                if not column.text:
+                    self._look(column, cells, count, file, before)
+
+    def types(self) -> dict[str, pa.DataType]:
+        """Column to type."""
+        return {name: column.kind for name, column in self._columns.items()}
+
+    def notes(self, row: Callable[[Place], str]) -> list[str]:
+        """A sentence for each column that may be meant in another way.
+
+        Args:
+            row: how a cell's place is told.
+        """
+        found = []
+        for name, column in self._columns.items():
+            if told := _note(column, row):
+                found.append(f"Column {name!r}{told}")
+        return found
+
+    def _look(self, column: _Column, cells: pa.Array, count: int, file: File, before: int) -> None:
+        def place(found: int) -> Place:
+            return Place(file, before + found, cells[found].as_py())
+
+        # what does not fit costs Arrow ten times what fits, so no type is tried in vain again
+        if column.integer and self._cells.fit(cells, "int64"):
+            column.numbers += count
+            self._zeros(column, cells, place)
+            return
+        column.integer = False
+        if column.other is None and self._cells.fit(cells, "float"):
+            column.numbers += count
+            if column.whole:
+                self._wide(column, cells, place)
+            return
+        column.whole = False
+        numbers = self._cells.numbers(cells)
+        if column.numbers:  # before: all of them, and no percent or truth is a number
+            column.forms -= {"bool", "percent"}
+        column.numbers += numbers.true_count
+        column.other = column.other or place(_first(pc.invert(numbers)))
+        column.forms = {form for form in column.forms if FORMS[form](cells)}
+        # what is mostly words stays so: the rest of it need not be looked at
+        column.text = not column.forms and 2 * column.numbers < column.filled
+
+    def _zeros(self, column: _Column, cells: pa.Array, place: Callable[[int], Place]) -> None:
+        if not pc.any(pc.starts_with(cells, "0")).as_py():
+            return
+        zeros = pc.match_substring_regex(cells, ZEROS)
+        if zeros.true_count:
+            column.zeros += zeros.true_count
+            column.first_zero = column.first_zero or place(_first(zeros))
+
+    def _wide(self, column: _Column, cells: pa.Array, place: Callable[[int], Place]) -> None:
+        whole = pc.match_substring_regex(self._cells.plain(cells), WHOLE)
+        column.whole = bool(pc.all(whole).as_py())
+        if column.whole and column.wide is None and not self._cells.fit(cells, "int64"):
+            column.wide = place(self._cells.first_misfit(cells, "int64"))
+
+
+def _first(mask: pa.Array) -> int:
+    """The first place that is true; there is one. (`pc.index` takes a scalar: imports pandas.)"""
+    return int(pc.indices_nonzero(mask)[0].as_py())
+
+
+def _note(column: _Column, row: Callable[[Place], str]) -> str:
+    if column.other is None:
+        if column.whole and column.wide:
+            return (
+                f" has whole numbers beyond 64 bits, {row(column.wide)}, and was read as text: "
+                "declare float in column_types for numbers, of which several then become one."
+            )
+        if column.zeros and column.integer and column.first_zero:
+            return (
+                f": {column.zeros:,} of {column.filled:,} cells begin with a zero, "
+                f"{row(column.first_zero)}, and were read as numbers: declare string in "
+                "column_types to keep it."
+            )
+        return ""
+    where = row(column.other)
+    for forms, way in _WAYS.items():
+        if column.forms == set(forms):
+            return f" holds {way[0]}, {where}, and was read as text: {way[1]}."
+    if 2 * column.numbers >= column.filled:
+        return (
+            f": {column.numbers:,} of {column.filled:,} cells are numbers, {where} is not, and so "
+            "it was read as text: add the cell to null_values, or declare string in column_types."
+        )
+    return ""
+
+
+_WAYS: Mapping[tuple[str, ...], tuple[str, str]] = {
+    ("bool",): ("truths", "declare bool in column_types for 1 and 0"),
+    ("percent",): ("percentages", "declare percent in column_types for shares of 1"),
+    ("decimal",): ("numbers with a comma", "set decimal to ','"),
+    ("thousands",): ("numbers with commas", "set thousands to ','"),
+    ("decimal", "thousands"): (
+        "numbers with a comma",
+        "set thousands to ',' where it stands between thousands, decimal to ',' where before a "
+        "fraction",
+    ),
+}
