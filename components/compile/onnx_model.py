@@ -96,6 +96,7 @@ def _from_tflite(tell: forms.Tell, source: Source, file: Path) -> Made:
     arguments = ["--tflite", str(path), "--inputs", ",".join(inputs)]
     arguments += ["--rename-inputs", _listed(inputs.values()), "--outputs", ",".join(outputs)]
     model = _tf2onnx(path, *arguments, "--rename-outputs", _listed(outputs.values()))
+    _rename(model, {safe(name): name for name in (*inputs.values(), *outputs.values())})
     return _finish(
         tell, model, file, reference, reference.signature, TFLITE, source.quantisation, ()
     )
@@ -139,10 +140,15 @@ def _from_saved_model(
         notes = (f"The model is float, made of the SavedModel, not {name}: {refused}",)
     with tempfile.TemporaryDirectory() as folder:
         tf.saved_model.save(lowered.module, folder, signatures={SERVING: lowered.function})
+        saved = tf.saved_model.load(folder).signatures[SERVING]
+        # tf2onnx calls inputs as their nodes, of whose names TensorFlow made the letters small
+        nodes = zip(sorted(saved.structured_input_signature[1]), saved.inputs, strict=False)
+        names = {tensor.op.name: name for name, tensor in nodes}
         tell(f"converting {path}")
         model = _tf2onnx(
             path, "--saved-model", folder, "--tag", "serve", "--signature_def", SERVING
         )
+    _rename(model, {**{name: name for name in saved.structured_outputs}, **names})
     return _finish(tell, model, file, reference, reference.signature, SAVED_MODEL, FLOAT, notes)
 
 
@@ -183,13 +189,17 @@ def _tf2onnx(path: Path, *arguments: str) -> onnx.ModelProto:
             f"{path} has no ONNX form: tf2onnx does not know {', '.join(unknown)}; build the "
             "model without it."
         )
-    names = [value.name for value in (*model.graph.input, *model.graph.output)]
-    if renamed := {name: original(name) for name in names if original(name) != name}:
-        _rename(model.graph, renamed)
     return model
 
 
-def _rename(graph: onnx.GraphProto, names: Mapping[str, str]) -> None:
+def _rename(model: onnx.ModelProto, names: Mapping[str, str]) -> None:
+    """Give inputs and outputs the columns' names, by what tf2onnx called them."""
+    named = {found: original(name) for found, name in names.items() if found != original(name)}
+    if named:
+        _rename_values(model.graph, named)
+
+
+def _rename_values(graph: onnx.GraphProto, names: Mapping[str, str]) -> None:
     """Rename values of a graph wherever they are read or made, in the bodies of loops, too."""
     for value in (*graph.input, *graph.output):
         value.name = names.get(value.name, value.name)
@@ -198,7 +208,7 @@ def _rename(graph: onnx.GraphProto, names: Mapping[str, str]) -> None:
             side[:] = [names.get(name, name) for name in side]
         for attribute in node.attribute:
             for body in (attribute.g, *attribute.graphs):
-                _rename(body, names)
+                _rename_values(body, names)
 
 
 def _finish(

@@ -20,6 +20,7 @@ from edgeline.components.compile.target import (
 )
 from edgeline.errors import EdgelineError
 from edgeline.formats.quantisation import DYNAMIC, FLOAT, FP16, INT8, Quantisation
+from edgeline.formats.signature_names import original
 from edgeline.runtimes import onnx_session
 from edgeline.runtimes.interpreter import Arrays, EdgeModel
 
@@ -71,6 +72,8 @@ def _compile(tell: forms.Tell, source: Source, folder: Path, fp16: bool) -> Comp
             origin, reference = ONNX, onnx_session.given(path)
         else:
             origin, reference = SAVED_MODEL, forms.load_saved_model(path)
+            for port in (*model.inputs, *model.outputs):
+                port.get_tensor().set_names({original(name) for name in port.names})
             if refused is not None and quantisation != FLOAT:
                 name = quantisation.name
                 notes = (f"The model is float, of the SavedModel, not {name}: {refused}",)
