@@ -23,7 +23,7 @@ from edgeline.extras import extra_of
 from edgeline.formats import tflite
 from edgeline.formats.dtypes import Array
 from edgeline.formats.quantisation import Quantisation
-from edgeline.formats.signature_names import by_original, original
+from edgeline.formats.signature_names import as_taken, by_original
 from edgeline.runtimes import child, interpreter
 from edgeline.runtimes.interpreter import SERVING, Arrays, EdgeModel
 
@@ -125,9 +125,8 @@ def saved_model(function: tf.types.experimental.ConcreteFunction, loaded: tf.Mod
         return Tensor(name, spec.dtype.name, tuple(shape))
 
     def invoke(arrays: Arrays, _: object = loaded) -> Arrays:  # whose variables must live
-        tensors = {
-            name: tf.constant(arrays[original(name)], spec.dtype) for name, spec in specs.items()
-        }
+        given = as_taken(specs, arrays)
+        tensors = {name: tf.constant(given[name], spec.dtype) for name, spec in specs.items()}
         answer = by_original(function(**tensors))
         return {name: np.asarray(value.numpy()) for name, value in answer.items()}
 

@@ -18,7 +18,7 @@ from edgeline.components.convert.raw_form import Lack, Lacks, RawForm
 from edgeline.components.convert.running import Arrays
 from edgeline.components.convert.settings import Settings
 from edgeline.errors import first_line
-from edgeline.formats.signature_names import by_original, by_safe
+from edgeline.formats.signature_names import as_taken, by_original
 
 
 @dataclass(frozen=True)
@@ -65,7 +65,8 @@ def convert(
     tf.get_logger().setLevel("ERROR")
     tell("loading the SavedModel")
     signatures = (loaded := tf.saved_model.load(saved_model)).signatures
-    rows = by_safe(rows)  # until the model is built
+    # under its own names until the model is built
+    rows = as_taken(signatures[SERVING].structured_input_signature[1], rows)
     cloud = running.call(signatures[SERVING], rows)
     form = raw_form.raw(signatures)
     lacks: dict[str, Lack] = {}

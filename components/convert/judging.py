@@ -13,7 +13,7 @@ from edgeline.components.convert.fallback import MetricValues
 from edgeline.components.convert.raw_form import RawForm
 from edgeline.components.convert.settings import Limit
 from edgeline.errors import EdgelineError
-from edgeline.formats.signature_names import by_original, by_safe
+from edgeline.formats.signature_names import as_taken, by_original
 from edgeline.runtimes import metrics
 
 if TYPE_CHECKING:
@@ -71,7 +71,7 @@ def _batches(
     ]
     rows = artifacts.read(limit.examples, examples.SCHEMA)
     for batch in examples.read_batches(rows, limit.split, [feature.name for feature in takes]):
-        arrays = by_safe(to_numpy(batch, takes))
+        arrays = as_taken(specs, to_numpy(batch, takes))
         yield arrays, running.call(evaluate, arrays)
 
 

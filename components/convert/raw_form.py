@@ -229,7 +229,7 @@ def _features(signature: tf.types.experimental.ConcreteFunction) -> list[Feature
 def _renamed(feature: Feature, others: Collection[str]) -> Feature:
     """A transformed feature as an input that is called like none of the others."""
     name = feature.name
-    while name in others:
+    while name.lower() in {other.lower() for other in others}:
         name = safe(PREFIX + original(name))
     return Feature(name, feature.dtype, feature.shape, feature.name)
 

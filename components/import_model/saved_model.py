@@ -18,7 +18,7 @@ from edgeline.artifacts.features import Feature
 from edgeline.components.import_model.wanted import SCALINGS, Wanted
 from edgeline.components.train.export import variables
 from edgeline.errors import EdgelineError
-from edgeline.formats.signature_names import by_original, by_safe, safe
+from edgeline.formats.signature_names import by_original, by_safe, told_apart
 
 UNSAFE = {
     *("ReadFile", "WriteFile", "MatchingFiles"),
@@ -277,7 +277,10 @@ def _write(network: Network, wanted: Wanted, target: str) -> Exported:
         models.TRANSFORM: (passed, features),
         models.PREDICT_TRANSFORMED: (predict, features),
     }
-    traced = {name: _traced(function, takes) for name, (function, takes) in signatures.items()}
+    written = told_apart(feature.name for feature in evaluated)
+    traced = {
+        name: _traced(function, takes, written) for name, (function, takes) in signatures.items()
+    }
     inference = tf.saved_model.SaveOptions(experimental_custom_gradients=False)
     tf.saved_model.save(module, target, signatures=traced, options=inference)
     outputs = {
@@ -291,14 +294,14 @@ def _write(network: Network, wanted: Wanted, target: str) -> Exported:
 
 
 def _traced(
-    function: Callable[[Mapping[str, Any]], dict[str, object]], takes: list[Feature]
+    function: Callable[[Mapping[str, Any]], dict[str, object]],
+    takes: list[Feature],
+    names: Mapping[str, str],
 ) -> Any:
     import tensorflow as tf
 
     specs = {
-        name: tf.TensorSpec([None, *feature.shape], feature.dtype, name=name)
-        for feature in takes
-        for name in [safe(feature.name)]
+        names[f.name]: tf.TensorSpec([None, *f.shape], f.dtype, name=names[f.name]) for f in takes
     }
 
     def call(**inputs: tf.Tensor) -> dict[str, object]:

@@ -16,7 +16,7 @@ from edgeline.artifacts.features import MISSING, Feature
 from edgeline.components.train.fitting import taken
 from edgeline.components.transform.saved_graph import SavedGraph
 from edgeline.errors import EdgelineError
-from edgeline.formats.signature_names import by_original, by_safe, safe
+from edgeline.formats.signature_names import by_original, by_safe, told_apart
 
 if TYPE_CHECKING:
     import keras
@@ -56,6 +56,9 @@ def export(
     served = [feature for feature in raw_features if feature.name in needed]
     evaluated = [feature for feature in raw_features if feature.name in for_label]
 
+    raw_names = told_apart(feature.name for feature in raw_features)
+    names = told_apart(feature.name for feature in model_features)
+
     def transform(inputs: Mapping[str, tf.Tensor]) -> dict[str, tf.Tensor]:
         rows = tf.shape(next(iter(inputs.values())))[0]
         complete = {
@@ -84,7 +87,7 @@ def export(
     @tf.function(autograph=False)  # type: ignore[untyped-decorator]
     def transform_only(**inputs: tf.Tensor) -> dict[str, tf.Tensor]:
         outputs = transform(by_original(inputs))
-        return {safe(feature.name): outputs[feature.name] for feature in model_features}
+        return {names[feature.name]: outputs[feature.name] for feature in model_features}
 
     @tf.function(autograph=False)  # type: ignore[untyped-decorator]
     def predict_transformed(**features: tf.Tensor) -> dict[str, tf.Tensor]:
@@ -97,11 +100,11 @@ def export(
         module,
         str(path),
         signatures={
-            models.SERVING: serving_default.get_concrete_function(**_specs(served)),
-            models.EVALUATE: evaluate.get_concrete_function(**_specs(evaluated)),
-            models.TRANSFORM: transform_only.get_concrete_function(**_specs(served)),
+            models.SERVING: serving_default.get_concrete_function(**_specs(served, raw_names)),
+            models.EVALUATE: evaluate.get_concrete_function(**_specs(evaluated, raw_names)),
+            models.TRANSFORM: transform_only.get_concrete_function(**_specs(served, raw_names)),
             models.PREDICT_TRANSFORMED: predict_transformed.get_concrete_function(
-                **_specs(model_features)
+                **_specs(model_features, names)
             ),
         },
         options=tf.saved_model.SaveOptions(experimental_custom_gradients=False),  # for inference
@@ -126,13 +129,13 @@ def _missing(feature: Feature) -> tf.Tensor:
     return tf.constant(MISSING[feature.dtype], tf.dtypes.as_dtype(feature.dtype))
 
 
-def _specs(features: Sequence[Feature]) -> dict[str, tf.TensorSpec]:
+def _specs(features: Sequence[Feature], names: Mapping[str, str]) -> dict[str, tf.TensorSpec]:
     import tensorflow as tf
 
     return {
         name: tf.TensorSpec([None, *feature.shape], tf.dtypes.as_dtype(feature.dtype), name=name)
         for feature in features
-        for name in [safe(feature.name)]
+        for name in [names[feature.name]]
     }
 
 

@@ -49,7 +49,7 @@ from edgeline.artifacts.bundle import Signature
 from edgeline.artifacts.features import Feature
 from edgeline.errors import EdgelineError
 from edgeline.formats.dtypes import Array
-from edgeline.formats.signature_names import by_original, original
+from edgeline.formats.signature_names import as_taken, by_original
 
 SCHEMA = "model/v1"
 EDGE_SCHEMA = "edge_model/v1"
@@ -97,9 +97,8 @@ def load_signature(model: Artifact, name: str) -> tuple[Callable[[Arrays], Array
     ]
 
     def call(arrays: Arrays) -> Arrays:
-        tensors = {
-            key: tf.constant(arrays[original(key)], spec.dtype) for key, spec in specs.items()
-        }
+        given = as_taken(specs, arrays)
+        tensors = {key: tf.constant(given[key], spec.dtype) for key, spec in specs.items()}
         answer = by_original(signature(**tensors))
         return {name: np.asarray(value.numpy()) for name, value in answer.items()}
 

@@ -8,7 +8,7 @@ import pytest
 from edgeline.components.compile import forms
 from edgeline.components.compile.target import Source
 from edgeline.components.convert import column_names
-from edgeline.formats.signature_names import safe
+from edgeline.formats.signature_names import told_apart
 
 NAMES = ["Fare (€)", "class", "image/encoded", "a,b", "größe", "A", "a"]
 ROWS = {name: np.full([3, 1], 10.0**place, np.float32) for place, name in enumerate(NAMES)}
@@ -20,7 +20,8 @@ def named(tmp_path_factory):
     import tensorflow as tf
 
     folder = tmp_path_factory.mktemp("named")
-    weights = {safe(name): float(place + 1) for place, name in enumerate(NAMES)}
+    written = told_apart(NAMES).values()
+    weights = {name: float(place + 1) for place, name in enumerate(written)}
 
     @tf.function(autograph=False)
     def total(**inputs):
