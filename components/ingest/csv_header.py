@@ -47,12 +47,12 @@ def check(header: Header, file: str, delimiter: str, choice: Choice) -> None:
             "of names above, or give that column a name with rename where it is one."
         )
     for column, name in enumerate(found, 1):
-        if not name and choice.keeps(""):
+        if not name and choice.keeps("") and "" not in choice.rename:
             raise EdgelineError(
                 f"{place}: column {column} has no name: name it, or leave it out with "
                 'columns={"": false}.'
             )
-        if name and name in found[: column - 1]:
+        if name in found[: column - 1] and (name or choice.keeps("")):
             raise EdgelineError(
                 f"{place}: columns {found.index(name) + 1} and {column} are both named {name!r}: "
                 "rename one."
@@ -88,7 +88,7 @@ def _value(found: Sequence[str]) -> str:
     numbers = [name for name in found if _NUMBER.fullmatch(name)]
     values = [float(number) for number in numbers]
     ascend = all(one < next_one for one, next_one in itertools.pairwise(values))
-    if not numbers or (ascend and (len(numbers) > 1 or numbers[0].isdigit())):
+    if not numbers or (ascend and (len(numbers) > 1 or (numbers[0].isdigit() and len(found) > 1))):
         return ""
     return numbers[0]
 

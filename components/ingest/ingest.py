@@ -95,6 +95,11 @@ def ingest(
             if columns or rename:
                 reader = ColumnReader(reader, choice)
             schema = reader.schema(files)
+            if not all(name.strip() for name in schema.names):
+                raise EdgelineError(
+                    f"{files[0].name} has a column without a name: give it one with rename, for "
+                    'example {"": "row"}, or leave it out with columns={"": false}.'
+                )
             with contextlib.ExitStack() as stack:
                 parts = [
                     stack.enter_context(writing_parts(draft.path / name, schema))
@@ -138,7 +143,7 @@ def _typed_reader(
     readers: dict[str, RowReader] = {
         "parquet": ParquetReader(notes, choice),
         "tfrecord": TFRecordReader(choice),
-        "json": JsonReader(frozenset(column_types), choice),
+        "json": JsonReader(frozenset(column_types), choice, notes),
         "images": ImageReader(),
     }
     return readers[kind]

@@ -9,10 +9,12 @@ text, unless its column is declared to hold times (see `timestamps`).
 
 from __future__ import annotations
 
+import json
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
 import pyarrow as pa
+import pyarrow.compute as pc
 from pyarrow import json as arrow_json
 
 from edgeline.components.ingest import timestamps
@@ -30,16 +32,19 @@ class JsonReader:
     Args:
         times: columns whose text are times.
         choice: which columns are read.
+        notes: takes a sentence for each column of which a number was rounded.
         kinds: each column's type as JSON has it, after `schema`.
     """
 
     times: Collection[str] = ()
     choice: Choice = field(default_factory=Choice)
+    notes: list[str] = field(default_factory=list)
     kinds: dict[str, pa.DataType] = field(default_factory=dict)
 
     def schema(self, files: Sequence[File]) -> pa.Schema:
         """The columns of all files, in the order in which they first come."""
         widths: dict[str, int] = {}
+        rounded: set[str] = set()
         for file in files:
             for block, before in _blocks(file):
                 table = _parse(block, {}, file, before)
@@ -48,6 +53,13 @@ class JsonReader:
                     if not self.choice.reads(name):
                         continue
                     kind = _kind(column, file)
+                    if pa.types.is_floating(kind) and name not in rounded and _is_wide(values):
+                        rounded.add(name)
+                        self.notes.append(
+                            f"Column {name!r} has numbers beyond 64 bits, in {file.name} from line "
+                            f"{before + 1} on, which were rounded to doubles: write identifiers "
+                            "as text."
+                        )
                     self.kinds[name] = _both(self.kinds.get(name, pa.null()), kind, name, file)
                     if pa.types.is_list(kind) and (width := first_length(values)):
                         widths.setdefault(name, width)
@@ -107,6 +119,13 @@ def _parse(block: bytes, kinds: Mapping[str, pa.DataType], file: File, before: i
         ) from error
 
 
+def _is_wide(numbers: pa.ChunkedArray) -> bool:
+    """Whether one is as large as whole numbers that int64 does not hold, which Arrow rounds."""
+    found = pc.min_max(numbers)
+    low, high = found["min"].as_py(), found["max"].as_py()
+    return low is not None and (low < -(2**63) or high >= 2**63)
+
+
 def _times(text: pa.Array, name: str, file: File, before: int) -> pa.Array:
     try:
         return timestamps.read(text)
@@ -126,7 +145,7 @@ def _kind(column: pa.Field, file: File) -> pa.DataType:
     if pa.types.is_nested(kind):
         raise EdgelineError(
             f"{file.name}, column {column.name!r}: holds {kind}, which examples do not hold: "
-            "flatten it."
+            f"flatten it, or leave it out with columns={{{json.dumps(column.name)}: false}}."
         )
     return kind
 

@@ -110,11 +110,6 @@ def _schema(file: File, choice: Choice, notes: list[str]) -> pa.Schema:
     columns = [column for column in found if choice.reads(column.name)]
     names = [column.name for column in columns]
     for column in columns:
-        if not column.name:
-            raise EdgelineError(
-                f"{file.name} has a column without a name: name it, or leave it out with "
-                'columns={"": false}.'
-            )
         if names.count(column.name) > 1:
             raise EdgelineError(f"{file.name} has two columns named {column.name!r}: rename one.")
         if (told := _rounded(column)) and told not in notes:

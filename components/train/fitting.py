@@ -155,7 +155,7 @@ def build(
         told = user_code.describe(error, "build_model")
         if "cannot contain character `/`" in told:  # of Keras, about the name of an input
             told += (
-                " Leave the name out: an input is known by its key in keras.Model({key: input})."
+                ": leave the name out, an input is known by its key in keras.Model({key: input})."
             )
         raise EdgelineError(told) from error
     legacy = optimising.is_legacy(model)

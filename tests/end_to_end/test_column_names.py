@@ -26,7 +26,7 @@ def preprocessing_fn(inputs):
     import tensorflow_transform as tft
 
     return {
-        name: values if name == "target" else tft.scale_to_z_score(fill_missing(values, 0.0))
+        name: values if name == "class" else tft.scale_to_z_score(fill_missing(values, 0.0))
         for name, values in inputs.items()
     }
 
@@ -39,12 +39,11 @@ def build_model(features, hyperparameters):
     model.compile(keras.optimizers.Adam(0.1), "sparse_categorical_crossentropy")
     return model
 """
-COLUMNS = ["petal length (cm)", "petal width (cm)", "sepal length (cm)", "sepal width (cm)"]
+COLUMNS = ["petal length (cm)", "petal width (cm)", "sepal length (cm)"]  # without one
 FLOWERS = {  # the first of each kind in the data
     "petal length (cm)": [1.4, 4.7, 6.0],
     "petal width (cm)": [0.2, 1.4, 2.5],
     "sepal length (cm)": [5.1, 7.0, 6.3],
-    "sepal width (cm)": [3.5, 3.2, 3.3],
 }
 
 
@@ -55,7 +54,8 @@ def iris(tmp_path_factory: pytest.TempPathFactory) -> Finished:
     return edgeline(
         folder,
         *("run", "tabular", "--module", "module.py", "--set", f"data={DATA / 'iris.csv'}"),
-        *("--set", "label=target", "--set", "training.task=multiclass_classification"),
+        *("--set", 'rename={"target": "class"}', "--set", 'columns={"sepal width (cm)": false}'),
+        *("--set", "label=class", "--set", "training.task=multiclass_classification"),
         *("--set", "steps=200", "--set", "batch_size=16", "--set", "model_name=iris"),
         *("--set", "destination=models"),
     )

@@ -122,12 +122,12 @@ def test_scaling_probabilities_and_named_labels_are_inside(trained, tmp_path):
     folder, network = trained
     model = imported(
         folder / "fixed.keras", tmp_path, scaling="-1..1", logits=True, label="animal",
-        label_type="string", rename={"pic": "image"},
+        label_type="string", rename={"pic": "image/encoded"},
     )  # fmt: skip
     evaluate, takes = models.load_signature(model, models.EVALUATE)
-    assert [feature.name for feature in takes] == ["animal", "image"]
+    assert [feature.name for feature in takes] == ["animal", "image/encoded"]
     animals = np.array([[b"bee"], [b"eel"], [b"ant"], [b"fox"], [b""], [b"dog"]], object)
-    answer = evaluate({"image": PIXELS, "animal": animals})
+    answer = evaluate({"image/encoded": PIXELS, "animal": animals})
     assert answer["label"].ravel().tolist() == [1, 4, 0, -1, -1, 3]
     logits = network(PIXELS / 127.5 - 1).numpy()
     odds = np.exp(logits - logits.max(1, keepdims=True))
@@ -182,7 +182,7 @@ def test_convert_and_verify_work_on_it(trained, tmp_path):
         ("fixed.keras", {"scaling": "0-1"}, "choose one of 0..1, -1..1"),
         ("fixed.keras", {"label": "pic"}, "which the model takes as an input"),
         ("fixed.keras", {"rename": {"picture": "image"}}, "rename names 'picture'"),
-        ("fixed.keras", {"rename": {"pic": "2nd"}}, "a word of letters"),
+        ("fixed.keras", {"rename": {"pic": ""}}, "'pic' would have no name"),
         ("fixed.keras", {"label_type": "int64"}, "label is empty"),
     ],
 )

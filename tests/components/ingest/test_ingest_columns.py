@@ -108,6 +108,8 @@ def test_the_index_that_pandas_writes_without_a_name(tmp_path):
     assert 'column 1 has no name: name it, or leave it out with columns={"": false}.' in said
     ingest(str(tmp_path / "rows.csv"), tmp_path / "out", split_ratios=ONE, columns={"": False})
     assert table(tmp_path / "out").to_pydict() == {"a": [5, 6]}
+    ingest(str(tmp_path / "rows.csv"), tmp_path / "row", split_ratios=ONE, rename={"": "row"})
+    assert table(tmp_path / "row").to_pydict() == {"row": [0, 1], "a": [5, 6]}
 
 
 def test_images_and_types_are_declared_by_the_names_that_the_data_has(tmp_path):

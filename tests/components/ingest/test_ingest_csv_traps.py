@@ -135,7 +135,7 @@ def test_blanks_around_names_are_left_out(tmp_path):
     assert "columns 1 and 2 are both named 'a'" in said
 
 
-@pytest.mark.parametrize("header", ["5.1,3.5,1.4,0.2,setosa", "150,4,setosa", "-1,x", "1,1"])
+@pytest.mark.parametrize("header", ["5.1,3.5,1.4,0.2,setosa", "150,4,setosa", "-1,x", "1,1", "7"])
 def test_a_first_row_of_data_is_asked_about(header, tmp_path):
     (tmp_path / "rows.csv").write_text(f"{header}\n{header}\n")
     said = fault(tmp_path / "rows.csv", tmp_path / "out")

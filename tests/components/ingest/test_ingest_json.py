@@ -31,6 +31,23 @@ def write(path, *rows) -> str:
     return str(path)
 
 
+def test_identifiers_beyond_64_bits_are_told(tmp_path):
+    data = write(tmp_path / "a.jsonl", {"id": 2**64 + 1, "x": 0.5}, {"id": 2**64 + 2, "x": 1e9})
+    facts = ingest(data, tmp_path / "out", split_ratios={"train": 1})
+    assert facts["notes"] == [
+        "Column 'id' has numbers beyond 64 bits, in a.jsonl from line 1 on, which were rounded to "
+        "doubles: write identifiers as text."
+    ]
+
+
+def test_a_column_without_a_name(tmp_path):
+    data = write(tmp_path / "a.jsonl", {"": 1, "x": 2})
+    with pytest.raises(EdgelineError, match="has a column without a name: give it one with rename"):
+        ingest(data, tmp_path / "out")
+    ingest(data, tmp_path / "out", split_ratios={"train": 1}, rename={"": "row"})
+    assert table(tmp_path / "out").to_pydict() == {"row": [1], "x": [2]}
+
+
 def test_an_empty_list_is_a_missing_one(tmp_path):
     data = write(tmp_path / "a.jsonl", {"xs": []}, {"xs": [1, 2]}, {"xs": None}, {"xs": []})
     facts = ingest(data, tmp_path / "out", split_ratios={"train": 1})

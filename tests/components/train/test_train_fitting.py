@@ -198,6 +198,10 @@ def test_parameters(run, how, sentence):
             "def build_model(features, hyperparameters):\n    return features['z']\n",
             r"build_model failed at .*module\.py:2 \(return features\['z'\]\): KeyError: 'z'",
         ),
+        (
+            "import keras\ndef build_model(f, h):\n    keras.Input([1], name='a/b')\n",
+            r"name=a/b .*: leave the name out, an input is known by its key",
+        ),
         ("def build_model(f, h):\n    return 3\n", "build_model gave int, not a compiled Keras 3"),
         (MODULE.replace("    model.compile", "    #"), "build_model gave Functional, not a compil"),
         ("x = 1\n", r"module\.py has no function build_model"),

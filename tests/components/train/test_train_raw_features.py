@@ -33,7 +33,7 @@ def require(tmp_path, monkeypatch):
     def work(transform, takes=("x", "z")):
         module = tf.Module()
         specs = {
-            "text": tf.TensorSpec([None, 1], tf.string, "text"),
+            "the text": tf.TensorSpec([None, 1], tf.string, "text"),
             "number": tf.TensorSpec([None, 1], tf.float32, "number"),
         }
         made = tf.function(transform, autograph=False)
@@ -51,7 +51,7 @@ def require(tmp_path, monkeypatch):
 def length(inputs):
     import tensorflow as tf
 
-    return tf.cast(tf.strings.length(inputs["text"]), tf.float32)
+    return tf.cast(tf.strings.length(inputs["the text"]), tf.float32)
 
 
 def given(x, inputs, label=None):
@@ -63,8 +63,8 @@ def given(x, inputs, label=None):
 
 def test_features_and_operators_are_named(require):
     sentence = (
-        r"^The transform makes feature 'x' out of 'text' with StringLength \(node .*\), for which "
-        r".*: make it of other operators in preprocessing_fn, or set require_raw \(edge.*"
+        r"^The transform makes feature 'x' out of 'the text' with StringLength \(node .*\), for "
+        r"which .*: make it of other operators in preprocessing_fn, or set require_raw \(edge.*"
     )
     with pytest.raises(EdgelineError, match=sentence):
         require(lambda inputs: given(length(inputs), inputs))
@@ -74,9 +74,11 @@ def test_who_reads_times_out_of_text_is_told_who_else_can(require):
     import tensorflow as tf
 
     def transform(inputs):
-        return given(tf.cast(hour_of_day(parse_datetime(inputs["text"])), tf.float32), inputs)
+        return given(tf.cast(hour_of_day(parse_datetime(inputs["the text"])), tf.float32), inputs)
 
-    with pytest.raises(EdgelineError, match=r"'x' out of 'text' with .*: give the column the type"):
+    with pytest.raises(
+        EdgelineError, match=r"'x' out of 'the text' with .*: give the column the type"
+    ):
         require(transform)
 
 
@@ -101,7 +103,7 @@ def test_strings_that_are_chosen_are_known_where_they_are_compared(require):
     import tensorflow as tf
 
     def choice(inputs):
-        filled = tf.where(tf.equal(inputs["text"], ""), "none", inputs["text"])
+        filled = tf.where(tf.equal(inputs["the text"], ""), "none", inputs["the text"])
         return given(tf.cast(tf.equal(filled, "red"), tf.float32), inputs)
 
     assert require(choice)
