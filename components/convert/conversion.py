@@ -90,7 +90,7 @@ def convert(
     return Conversion(
         named,
         form.takes,
-        [column_names.feature(feature) for feature in form.features],
+        sorted(map(column_names.feature, form.features), key=lambda feature: feature.name),
         running.load(named.model).signature,
         by_original(cloud),
         by_original(answers),
