@@ -18,15 +18,15 @@ from edgeline.components.ingest.csv_cells import Cells
 from edgeline.stores.storage import File
 
 WHOLE = r"^\s*[+-]?\d+\s*$"
+LONG = r"^\s*[+-]?0*[1-9]\d{18,}\s*$"  # that may be beyond 64 bits
 ZEROS = r"^\s*[+-]?0\d"
 TRUTHS = r"(?i)^\s*(?:true|false|t|f)\s*$"
-FORMS: Mapping[
-    str, Callable[[pa.Array], bool]
-] = {  # of text that a parameter would make numbers or truths of
-    "bool": lambda column: bool(pc.all(pc.match_substring_regex(column, TRUTHS)).as_py()),
-    "percent": lambda column: Cells().fit(column, "percent"),
-    "decimal": lambda column: Cells(",").fit(column, "float"),
-    "thousands": lambda column: Cells(".", ",").fit(column, "float"),
+PERCENT = r"^\s*[+-]?\d[\d.,]*\s*%\s*$"
+FORMS: Mapping[str, Callable[[pa.Array], pa.Array]] = {  # of text that could be read as more
+    "bool": lambda cells: pc.match_substring_regex(cells, TRUTHS),
+    "percent": lambda cells: pc.match_substring_regex(cells, PERCENT),
+    "decimal": Cells(",").numbers,
+    "thousands": Cells(".", ",").numbers,
 }
 
 
@@ -40,6 +40,14 @@ class Place:
 
 
 @dataclass
+class _Form:
+    """How many cells have a form, and the first that is no number as it stands."""
+
+    count: int = 0
+    first: Place | None = None
+
+
+@dataclass
 class _Column:
     filled: int = 0
     numbers: int = 0
@@ -50,7 +58,7 @@ class _Column:
     wide: Place | None = None  # the first whole number beyond 64 bits
     zeros: int = 0
     first_zero: Place | None = None
-    forms: set[str] = field(default_factory=lambda: set(FORMS))
+    forms: dict[str, _Form] = field(default_factory=lambda: {form: _Form() for form in FORMS})
 
     @property
     def kind(self) -> pa.DataType:
@@ -108,11 +116,20 @@ class Kinds:
             return
         column.whole = False
         numbers = self._cells.numbers(cells)
-        if column.numbers:  # before: all of them, and no percent or truth is a number
-            column.forms -= {"bool", "percent"}
+        words = pc.invert(numbers)
+        for name, form in list(column.forms.items()):
+            if not form.count and name in ("decimal", "thousands"):
+                form.count = column.numbers  # all cells of the batches before
+            fitting = FORMS[name](cells)
+            form.count += fitting.true_count
+            if 2 * form.count < column.filled:
+                del column.forms[name]
+            elif form.first is None and (both := pc.and_(fitting, words)).true_count:
+                form.first = place(_first(both))
         column.numbers += numbers.true_count
-        column.other = column.other or place(_first(pc.invert(numbers)))
-        column.forms = {form for form in column.forms if FORMS[form](cells)}
+        if column.other is None:
+            other = _first(words) if words.true_count else self._cells.first_misfit(cells, "float")
+            column.other = place(other)
         # what is mostly words stays so: the rest of it need not be looked at
         column.text = not column.forms and 2 * column.numbers < column.filled
 
@@ -125,10 +142,13 @@ class Kinds:
             column.first_zero = column.first_zero or place(_first(zeros))
 
     def _wide(self, column: _Column, cells: pa.Array, place: Callable[[int], Place]) -> None:
-        whole = pc.match_substring_regex(self._cells.plain(cells), WHOLE)
-        column.whole = bool(pc.all(whole).as_py())
-        if column.whole and column.wide is None and not self._cells.fit(cells, "int64"):
-            column.wide = place(self._cells.first_misfit(cells, "int64"))
+        plain = self._cells.plain(cells)
+        column.whole = bool(pc.all(pc.match_substring_regex(plain, WHOLE)).as_py())
+        if column.whole and column.wide is None:
+            for found in pc.indices_nonzero(pc.match_substring_regex(plain, LONG)):
+                if not -(2**63) <= int(plain[found.as_py()].as_py()) < 2**63:
+                    column.wide = place(found.as_py())
+                    break
 
 
 def _first(mask: pa.Array) -> int:
@@ -150,20 +170,26 @@ def _note(column: _Column, row: Callable[[Place], str]) -> str:
                 "column_types to keep it."
             )
         return ""
-    where = row(column.other)
-    for forms, way in _WAYS.items():
-        if column.forms == set(forms):
-            return f" holds {way[0]}, {where}, and was read as text: {way[1]}."
+    most = max((form.count for form in column.forms.values()), default=0)
+    if most > column.numbers:
+        names = tuple(name for name, form in column.forms.items() if form.count == most)
+        first = column.forms[names[0]].first
+        what, way = _WAYS[names if names in _WAYS else names[:1]]
+        return (
+            f": {most:,} of {column.filled:,} cells are {what}"
+            f"{f', {row(first)}' if first else ''}, and were read as text: {way}."
+        )
     if 2 * column.numbers >= column.filled:
         return (
-            f": {column.numbers:,} of {column.filled:,} cells are numbers, {where} is not, and so "
-            "it was read as text: add the cell to null_values, or declare string in column_types."
+            f": {column.numbers:,} of {column.filled:,} cells are numbers, {row(column.other)} is "
+            "not, and so it was read as text: add the cell to null_values, or declare string in "
+            "column_types."
         )
     return ""
 
 
 _WAYS: Mapping[tuple[str, ...], tuple[str, str]] = {
-    ("bool",): ("truths", "declare bool in column_types for 1 and 0"),
+    ("bool",): ("true or false", "declare bool in column_types for 1 and 0"),
     ("percent",): ("percentages", "declare percent in column_types for shares of 1"),
     ("decimal",): ("numbers with a comma", "set decimal to ','"),
     ("thousands",): ("numbers with commas", "set thousands to ','"),

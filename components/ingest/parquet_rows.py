@@ -126,10 +126,11 @@ def _flat(schema: pa.Schema) -> pa.Schema:
 
 def _stream(parquet: pq.ParquetFile, names: Sequence[str]) -> Iterator[pa.RecordBatch]:
     """Some columns of a file, by the names that `_flat` gives them."""
+    wanted = set(names)
     outer = [
         column.name
         for column in parquet.schema_arrow
-        if any(name in names for name in _flat(pa.schema([column])).names)
+        if not wanted.isdisjoint(_flat(pa.schema([column])).names)
     ]
     for batch in batches.stream(parquet, outer):
         table = pa.Table.from_batches([batch])
