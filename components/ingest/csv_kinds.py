@@ -20,7 +20,7 @@ from edgeline.stores.storage import File
 WHOLE = r"^\s*[+-]?\d+\s*$"
 LONG = r"^\s*[+-]?0*[1-9]\d{18,}\s*$"  # that may be beyond 64 bits
 ZEROS = r"^\s*[+-]?0\d"
-TRUTHS = r"(?i)^\s*(?:true|false|t|f)\s*$"
+TRUTHS = r"(?i)^\s*(?:true|false)\s*$"
 PERCENT = r"^\s*[+-]?\d[\d.,]*\s*%\s*$"
 FORMS: Mapping[str, Callable[[pa.Array], pa.Array]] = {  # of text that could be read as more
     "bool": lambda cells: pc.match_substring_regex(cells, TRUTHS),

@@ -56,6 +56,7 @@ def test_identifiers_beyond_64_bits_stay_apart(tmp_path):
         (["12%", "3.5 %"], None, "percentages, '12%' in row 2 of rows.csv, and were read as text"),
         (["true", "False"], ["true", "False"], "declare bool in column_types for 1 and 0"),
         (["yes", "no"], ["yes", "no"], ""),
+        (["F", "M", "F"], ["F", "M", "F"], ""),
         (["+5", "3"], [5.0, 3.0], ""),
         (["1", "NaN", "2.5"], None, ""),
     ],
