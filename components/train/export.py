@@ -7,7 +7,7 @@ The signatures have the names of `edgeline.formats.signature_names`.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -121,6 +121,20 @@ def variables(network: keras.Model) -> list[tf.Variable]:
     import tensorflow as tf
 
     return [v if isinstance(v, tf.Variable) else v.value for v in network.variables]
+
+
+def check_names(names: Iterable[str]) -> None:
+    """Check, before the training, that a function can be called with some features.
+
+    Raises:
+        EdgelineError: a name is empty, or one that calls in Python keep for themselves.
+    """
+    for name in names:
+        if name in ("", "self"):
+            raise EdgelineError(
+                f"Feature {name!r} has a name by which neither TensorFlow nor LiteRT can be given "
+                "it: name the column with rename of ingest, or the output in preprocessing_fn."
+            )
 
 
 def _missing(feature: Feature) -> tf.Tensor:

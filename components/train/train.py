@@ -14,7 +14,7 @@ from edgeline import artifacts, user_code
 from edgeline.artifacts import examples, models
 from edgeline.artifacts.features import Feature
 from edgeline.components.train import raw_features
-from edgeline.components.train.export import export
+from edgeline.components.train.export import check_names, export
 from edgeline.components.train.fitting import Fitting, discard, fit
 from edgeline.components.train.judging import judge
 from edgeline.components.train.report import write_report
@@ -70,6 +70,8 @@ def train(
     transformed = artifacts.read(transformed_examples_path, examples.TRANSFORMED_SCHEMA)
     graph_artifact = artifacts.read(transform_graph_path, GRAPH_SCHEMA)
     labels = vocabulary(graph_artifact.path, label_vocabulary) if label_vocabulary else None
+    for output, needed in graph_artifact.metadata["dependencies"].items():
+        check_names([output, *needed])
     given = whole(hyperparameters or {})
     columns = [Feature.from_json(value) for value in transformed.metadata["features"]]
     if require_raw:

@@ -158,3 +158,14 @@ def test_outputs_in_a_list_have_no_names(folder):
     with pytest.raises(EdgelineError, match="several outputs in a list: give them names"):
         train_in(folder, list=True)
     assert artifacts.read(folder / "model", models.SCHEMA) == before
+
+
+@pytest.mark.parametrize("name", ["self", ""])
+def test_a_name_that_no_call_can_have_is_refused_before_the_training(folder, tmp_path, name):
+    with artifacts.writing(tmp_path / "graph", "transform_graph/v1") as draft:
+        draft.metadata["dependencies"] = {"miles": [name]}
+    arguments = str(folder / "transformed"), str(tmp_path / "graph"), str(folder / "module.py")
+    outputs = str(tmp_path / "model"), str(tmp_path / "report.html")
+    how = Fitting(label="kind", steps=10**9)
+    with pytest.raises(EdgelineError, match=f"Feature '{name}' has a name by which neither"):
+        train(*arguments, "regression", how, *outputs)
