@@ -88,7 +88,7 @@ class ParquetReader:
         """One file's rows, its columns in the order of `schema`."""
         before = 0
         with _parquet(file) as parquet:
-            there = set(_flat(parquet.schema_arrow).names)
+            there = set(flat(parquet.schema_arrow).names)
             for batch in _stream(parquet, [name for name in schema.names if name in there]):
                 columns = [
                     convert(batch.column(column.name), column, file, before)
@@ -106,7 +106,7 @@ def _schema(file: File, choice: Choice, notes: list[str]) -> pa.Schema:
         whole = parquet.schema_arrow
     out = [c.name for c in whole if is_struct(c.type) and choice.columns.get(c.name) is False]
     choice.seen.update(dict.fromkeys(out))
-    found = _flat(pa.schema(column for column in whole if column.name not in out))
+    found = flat(pa.schema(column for column in whole if column.name not in out))
     columns = [column for column in found if choice.reads(column.name)]
     names = [column.name for column in columns]
     for column in columns:
@@ -117,7 +117,7 @@ def _schema(file: File, choice: Choice, notes: list[str]) -> pa.Schema:
     return pa.schema((column.name, _target(column, file)) for column in columns)
 
 
-def _flat(schema: pa.Schema) -> pa.Schema:
+def flat(schema: pa.Schema) -> pa.Schema:
     """A schema with the fields of structs as columns."""
     while any(is_struct(column.type) for column in schema):
         schema = schema.empty_table().flatten().schema
@@ -125,12 +125,12 @@ def _flat(schema: pa.Schema) -> pa.Schema:
 
 
 def _stream(parquet: pq.ParquetFile, names: Sequence[str]) -> Iterator[pa.RecordBatch]:
-    """Some columns of a file, by the names that `_flat` gives them."""
+    """Some columns of a file, by the names that `flat` gives them."""
     wanted = set(names)
     outer = [
         column.name
         for column in parquet.schema_arrow
-        if not wanted.isdisjoint(_flat(pa.schema([column])).names)
+        if not wanted.isdisjoint(flat(pa.schema([column])).names)
     ]
     for batch in batches.stream(parquet, outer):
         table = pa.Table.from_batches([batch])
@@ -219,7 +219,7 @@ def _settle(column: pa.Field, files: Sequence[File]) -> pa.Field:
         return pa.field(column.name, column.type)
     for file in files:
         with _parquet(file) as parquet:
-            if column.name not in _flat(parquet.schema_arrow).names:
+            if column.name not in flat(parquet.schema_arrow).names:
                 continue
             for batch in _stream(parquet, [column.name]):
                 if width := first_length(batch.column(0)):

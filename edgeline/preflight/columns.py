@@ -18,13 +18,17 @@ SLICED_BY = ("feature_keys", "feature_values", "featureKeys", "featureValues")  
 
 def names(run: GivenRun) -> Iterator[str]:
     """Columns that parameters, slices, a fixed schema and the module's code use."""
-    if (header := run.header) is None:
+    if (header := run.header) is None or (source := run.source_header) is None:
         return
     if key := run.text("split_key"):
-        yield from _absent(header, [key], "split_key names a column")
-    yield from _absent(header, run.values.get("images") or (), "images names a column")
+        yield from _absent(source, [key], "split_key names a column")
+    yield from _absent(source, run.values.get("images") or (), "images names a column")
+    structs = {name.rpartition(".")[0] for name in source.names}  # left out whole
+    chosen = [name for name in run.values.get("columns") or () if name not in structs]
+    yield from _absent(source, chosen, "columns names a column")
+    yield from _absent(source, run.values.get("rename") or (), "rename names a column")
     if run.format == "csv":
-        yield from _absent(header, run.values.get("column_types") or (), "column_types names")
+        yield from _absent(source, run.values.get("column_types") or (), "column_types names")
     yield from _absent(header, run.values.get("never_missing") or (), "never_missing lists")
     for where, column in _sliced(run.values.get("eval_config")):
         yield from _absent(header, [column], f"{where} names a column")

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from edgeline import user_code
-from edgeline.components.ingest.formats import format_of
+from edgeline.components.ingest.formats import format_of, separator_of
 from edgeline.errors import EdgelineError
 from edgeline.formats import plain_file
 from edgeline.preflight.header import Header, read_header
@@ -66,12 +66,21 @@ class GivenRun:
             return ""
 
     @cached_property
-    def header(self) -> Header | None:
-        """The columns of the data; None where they are not known."""
+    def source_header(self) -> Header | None:
+        """The columns of the data under its own names; None where they are not known."""
         if not self.files or not self.format:
             return None
-        delimiter, encoding = self.text("delimiter") or ",", self.text("encoding") or "utf-8"
-        return read_header(self.format, self.files, delimiter, encoding)
+        names = [file.name for file in self.files]
+        delimiter = separator_of(self.text("delimiter") or ",", names)
+        return read_header(self.format, self.files, delimiter, self.text("encoding") or "utf-8")
+
+    @cached_property
+    def header(self) -> Header | None:
+        """The columns that the tasks after ingest have; None where they are not known."""
+        columns, rename = self.values.get("columns") or {}, self.values.get("rename") or {}
+        if self.source_header is None or not isinstance(columns, Mapping):
+            return None
+        return self.source_header.of_taken(columns, rename if isinstance(rename, Mapping) else {})
 
     @cached_property
     def code(self) -> UserCode | EdgelineError | None:

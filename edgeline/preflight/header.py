@@ -5,9 +5,11 @@ from __future__ import annotations
 import csv
 import io
 import json
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 from pathlib import PurePosixPath
+from typing import Any
+from urllib.parse import unquote
 
 from edgeline.stores.storage import LocatedFile
 
@@ -30,6 +32,16 @@ class Header:
     names: tuple[str, ...]
     file: str
     rows: int | None = None
+
+    def of_taken(self, columns: Mapping[str, Any], rename: Mapping[str, Any]) -> Header:
+        """The columns that `ingest` takes, under their new names."""
+        out = tuple(f"{name}." for name, taken in columns.items() if not taken)  # of structs
+        kept = [
+            name
+            for name in self.names
+            if columns.get(name, not any(columns.values())) and not name.startswith(out)
+        ]
+        return replace(self, names=tuple(str(rename.get(name, name)) for name in kept))
 
 
 def read_header(
@@ -54,7 +66,7 @@ def read_header(
     if found is None or kind == "images":
         return found
     folders = [part for part in PurePosixPath(files[0].name).parts[:-1] if "=" in part]
-    partitions = [part.partition("=")[0] for part in folders]
+    partitions = [unquote(part.partition("=")[0]) for part in folders]
     return Header((*found.names, *partitions), found.file, found.rows)
 
 
@@ -88,12 +100,15 @@ def _of_csv(file: LocatedFile, delimiter: str, encoding: str) -> Header | None:
     for cells in csv.reader(io.StringIO(text, newline=""), delimiter=delimiter):
         if cells:
             cut = len(cells) == 1 and any(mark in cells[0] for mark in CUT_AT)
-            return None if cut or "�" in "".join(cells) else Header(tuple(cells), file.name)
+            names = tuple(cell.strip() for cell in cells)
+            return None if cut or "�" in "".join(cells) else Header(names, file.name)
     return None
 
 
 def _of_parquet(files: Sequence[LocatedFile]) -> Header | None:
     import pyarrow.parquet as pq
+
+    from edgeline.components.ingest.parquet_rows import flat
 
     if len(files) > MOST_FILES:
         return None
@@ -101,7 +116,7 @@ def _of_parquet(files: Sequence[LocatedFile]) -> Header | None:
     rows = 0
     for file in files:
         with pq.ParquetFile(file.location) as parquet:
-            names |= dict.fromkeys(parquet.schema_arrow.names)
+            names |= dict.fromkeys(flat(parquet.schema_arrow).names)
             rows += parquet.metadata.num_rows
     return Header(tuple(names), files[0].name, rows)
 

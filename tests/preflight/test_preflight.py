@@ -257,3 +257,40 @@ def test_neither_tensorflow_nor_kfp_is_imported() -> None:
     )
     done = subprocess.run([sys.executable, "-c", source], capture_output=True, text=True)
     assert done.stdout == "set()\n", done.stderr
+
+
+def test_columns_are_those_that_ingest_gives(faults: Any, tmp_path: Path) -> None:
+    table = tmp_path / "table.tsv"
+    table.write_text("alcohol (%)\t colour \tkind\n1.5\tred\tclass_0\n")
+    module = tmp_path / "own.py"
+    module.write_text(
+        "def preprocessing_fn(inputs):\n"
+        "    return {'a': inputs['alcohol'], 'kind': inputs['kind'], 'c': inputs['colour']}\n"
+        "def build_model(features, hyperparameters):\n    ...\n"
+    )
+    own = {"data": str(table), "module": str(module), "batch_size": 1, "label_vocabulary": ""}
+    assert faults(**own, rename={"alcohol (%)": "alcohol"}) == []
+    (missing,) = faults(**own)
+    assert "reads 'alcohol', which table.tsv has not" in missing
+    (left_out,) = faults(**own, rename={"alcohol (%)": "alcohol"}, columns={"colour": False})
+    assert "reads 'colour', which table.tsv has not" in left_out
+    unknown = faults(**own, rename={"alcohol (%)": "alcohol", "kin": "kind"})
+    assert "rename names a column 'kin', which table.tsv has not" in unknown[0]
+
+
+def test_a_struct_of_a_parquet_file_is_its_fields(faults: Any, tmp_path: Path) -> None:
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    place = tmp_path / "rows.parquet"
+    pq.write_table(pa.table({"place": [{"zone": 1, "row": 2}], "kind": ["class_0"]}), place)
+    module = tmp_path / "own.py"
+    module.write_text(
+        "def preprocessing_fn(inputs):\n"
+        "    return {'zone': inputs['place.zone'], 'kind': inputs['kind']}\n"
+        "def build_model(features, hyperparameters):\n    ...\n"
+    )
+    own = {"data": str(place), "module": str(module), "batch_size": 1, "label_vocabulary": ""}
+    assert faults(**own) == []
+    (left_out,) = faults(**own, columns={"place": False})
+    assert "reads 'place.zone', which rows.parquet has not" in left_out
