@@ -9,6 +9,8 @@ import pytest
 
 from edgeline.formats.bare_python import bare_source
 
+pytestmark = pytest.mark.slow
+
 ROOT = Path(__file__).parents[1]
 
 SOURCE = '''

@@ -18,6 +18,8 @@ from edgeline.components.plan.plan import plan
 from edgeline.errors import EdgelineError, UsageError
 from edgeline.pipelines import catalogue
 
+pytestmark = pytest.mark.slow
+
 DATA = Path(__file__).parent / "data"
 PIPELINE = """
 from kfp import dsl

@@ -15,6 +15,8 @@ from rich.console import Console
 import edgeline
 from edgeline.errors import EdgelineError
 
+pytestmark = pytest.mark.slow
+
 TASKS = ("ingest", "validate", "transform", "train", "analyze", "convert", "verify", "publish")
 
 

@@ -127,6 +127,7 @@ def test_another_version_is_refused_in_a_sentence(
     assert not (tmp_path / "output.json").exists()
 
 
+@pytest.mark.slow
 def test_a_compiled_pipeline_runs_here_and_its_cache_knows_the_face(tmp_path: Path) -> None:
     path, _ = compiled(tmp_path)
     states = [

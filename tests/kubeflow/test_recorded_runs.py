@@ -20,6 +20,8 @@ from edgeline.kubeflow.api import asking, connect
 from edgeline.kubeflow.run_tasks import run_state
 from edgeline.local.plan import PlannedTask
 
+pytestmark = pytest.mark.slow
+
 RUNS: dict[str, Any] = json.loads(lzma.decompress((RECORDED / "runs.json.xz").read_bytes()))
 GROUPS = re.compile(
     r"(root|executor|exit-handler-\d+(\.onExit)?|condition-(branches-)?\d+|for-loop-\d+"

@@ -20,6 +20,8 @@ from edgeline.pipelines import catalogue
 from edgeline.schedules.declaration import read
 from edgeline.schedules.reconcile import apply, differences
 
+pytestmark = pytest.mark.slow
+
 NIGHTLY = """
 schedules:
   - name: taxi-nightly

@@ -22,6 +22,8 @@ from edgeline.kubeflow.api import asking, connect
 from edgeline.schedules.declaration import read
 from edgeline.schedules.reconcile import differences
 
+pytestmark = pytest.mark.slow
+
 TAKEN = "shared-version-name-taken-by-other-content"
 UPLOADS = uploads()
 

@@ -21,6 +21,8 @@ from edgeline.errors import EdgelineError
 from edgeline.kubeflow.api import connect
 from edgeline.local.plan import PlannedTask
 
+pytestmark = pytest.mark.slow
+
 OLD = "8f25205d-43ca-411b-983b-e9abef61dd73"
 CACHED = "b19e4602-58ff-4bf1-a40c-754d8cb7b57d"  # took all but three tasks from the cache
 SLICES = {"slices": [{"metrics": {"auc": {"value": 0.95}, "matrix": {"value": {}}}}]}

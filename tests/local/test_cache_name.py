@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 from pathlib import Path
 
+import pytest
 from rich.console import Console
 
 import edgeline
@@ -23,6 +24,7 @@ def pipeline(data: str, cache_name: str = ""):
 """
 
 
+@pytest.mark.slow
 def test_a_new_name_starts_with_an_empty_cache(tmp_path: Path) -> None:
     (tmp_path / "own.py").write_text(OWN)
     (tmp_path / "rows.csv").write_text("a,b\n" + "".join(f"{n},{n}\n" for n in range(40)))

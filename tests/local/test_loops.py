@@ -10,6 +10,8 @@ from edgeline.errors import EdgelineError
 from edgeline.local.graph import draw
 from edgeline.local.runner import run
 
+pytestmark = pytest.mark.slow
+
 
 @dsl.component(base_image="python", install_kfp_package=False)
 def make(word: str, made: dsl.Output[dsl.Artifact]):

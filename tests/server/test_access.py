@@ -15,6 +15,8 @@ import urllib.request
 import pytest
 from running import MIXED
 
+pytestmark = pytest.mark.slow
+
 needs_openssl = pytest.mark.skipif(
     shutil.which("openssl") is None, reason="NO OPENSSL on this machine: certificates not made"
 )

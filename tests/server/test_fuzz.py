@@ -9,6 +9,7 @@ from running import DATA
 REQUESTS = 1200  # `make fuzz` sends 10,000 of each
 
 
+@pytest.mark.slow
 def test_malformed_bytes(server):
     photograph = (DATA / "coral" / "cat_720p.jpg").read_bytes()
     fuzzing.attack(server.http, server.grpc, REQUESTS // 4, 0, photograph)

@@ -8,6 +8,8 @@ import publishing
 import pytest
 from running import MIXED
 
+pytestmark = pytest.mark.slow
+
 NAMES = ("mixed", "north-taxi2")
 
 

@@ -17,6 +17,8 @@ from test_rollouts import ask, changed, declare
 from edgeline.server.metrics import BUCKETS
 from edgeline.server.watching.recent import percentile
 
+pytestmark = pytest.mark.slow
+
 
 def browse(server, folder, *options: str) -> str:
     """The document after the page has run for a while in Chromium."""

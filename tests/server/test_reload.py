@@ -8,6 +8,7 @@ import threading
 from pathlib import Path
 
 import numpy as np
+import pytest
 from publishing import bundle, model
 from running import MIXED, MOBILENET, eventually
 
@@ -15,6 +16,8 @@ from edgeline.artifacts import bundle as bundles
 from edgeline.artifacts import sha256
 from edgeline.artifacts.bundle import Bundle, write_manifest
 from edgeline.server.models.loading import load
+
+pytestmark = pytest.mark.slow
 
 ROW = {"instances": [{"amount": [1, 2], "count": [1], "name": ["a"]}]}
 

@@ -16,6 +16,8 @@ from edgeline.server.protocols.wire import decode, encode
 from edgeline.server.rollouts.declaration import Rollout, Seen, judge, parse
 from edgeline.server.rollouts.shadow import differing
 
+pytestmark = pytest.mark.slow
+
 INFER = {
     "inputs": [
         {"name": "amount", "shape": [1, 2], "datatype": "FP32", "data": [1, 2]},

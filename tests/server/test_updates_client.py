@@ -18,7 +18,7 @@ from edgeline.repository.place import open_place
 from edgeline.server.updates.order import UpdateOrder
 from edgeline.server.updates.synchronise import synchronise
 
-pytestmark = pytest.mark.usefixtures("passphrase")
+pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("passphrase")]
 
 MB = 1 << 20
 

@@ -25,7 +25,7 @@ from edgeline.server.updates import fetching
 from edgeline.server.updates.order import UpdateOrder
 from edgeline.server.updates.synchronise import synchronise
 
-pytestmark = pytest.mark.usefixtures("passphrase")
+pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("passphrase")]
 MB = 1 << 20
 LOCAL = ip_address("127.0.0.1")
 

@@ -26,6 +26,8 @@ from edgeline.server.settings import ServerSettings
 from edgeline.server.watching import delivery
 from edgeline.server.watching.payloads import Payloads
 
+pytestmark = pytest.mark.slow
+
 RNG = np.random.default_rng(5)
 COMPANIES = ["Blue Cab", "Red Cab", "Sun Taxi"]
 ROWS = 2000

@@ -17,6 +17,8 @@ from edgeline.components.import_model.wanted import Wanted
 from edgeline.errors import EdgelineError
 from edgeline.runtimes import child, original
 
+pytestmark = pytest.mark.slow
+
 DATA = Path(__file__).parents[2] / "data"
 SOURCES = {
     "small.keras": (32, {}),

@@ -8,6 +8,8 @@ import pytest
 from edgeline.components.compile.target import Source, find
 from edgeline.errors import EdgelineError
 
+pytestmark = pytest.mark.slow
+
 MODEL = os.environ.get("EDGELINE_TEST_IMX500_MODEL", "")
 
 

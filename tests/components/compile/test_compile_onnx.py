@@ -9,6 +9,8 @@ from edgeline.components.compile.target import Source
 from edgeline.errors import EdgelineError
 from edgeline.formats.quantisation import FLOAT, INT8
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.mark.usefixtures("in_this_process")
 @pytest.mark.parametrize(

@@ -27,6 +27,8 @@ from edgeline.errors import EdgelineError
 from edgeline.formats.quantisation import INT8
 from edgeline.runtimes.interpreter import load
 
+pytestmark = pytest.mark.slow
+
 DATA = Path(__file__).parents[2] / "data"
 
 

@@ -18,6 +18,8 @@ from edgeline.components.import_model.wanted import Wanted
 from edgeline.errors import EdgelineError
 from edgeline.runtimes import child, interpreter
 
+pytestmark = pytest.mark.slow
+
 CORAL = Path(__file__).parents[2] / "data" / "coral"
 LABELS = ("ant", "bee", "cat", "dog", "eel")
 
@@ -99,7 +101,6 @@ def imported(source, tmp_path, labels=True, **wanted):
 PIXELS = np.random.default_rng(0).integers(0, 256, (6, 8, 8, 3)).astype(np.float32)
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize("name", ["fixed.keras", "fixed.h5", "open.keras", "sole", "several"])
 def test_each_form_answers_as_the_original(trained, tmp_path, name):
     folder, network = trained
@@ -135,7 +136,6 @@ def test_scaling_probabilities_and_named_labels_are_inside(trained, tmp_path):
     np.testing.assert_allclose(answer["prediction"], expected, atol=1e-5)
 
 
-@pytest.mark.slow
 def test_convert_and_verify_work_on_it(trained, tmp_path):
     from edgeline.components.convert.convert import convert
     from edgeline.components.verify.findings import Limits
@@ -206,7 +206,6 @@ def test_damaged_files_are_said_in_a_sentence(trained, tmp_path):
         imported(broken, tmp_path, labels=False)
 
 
-@pytest.mark.slow
 def test_what_is_wrong_in_a_layer_is_said_and_not_only_which(tmp_path, monkeypatch):
     """`glu` gives half of what Keras notes as the layer's shape, so the model is saved all right
     and can never be called."""

@@ -22,6 +22,8 @@ from edgeline.errors import EdgelineError
 from edgeline.formats import tflite
 from edgeline.reports.report import GREEN, GREY, ORANGE, RED
 
+pytestmark = pytest.mark.slow
+
 BROWSER = [
     "--headless", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run",
     "--disable-background-networking", "--disable-component-update", "--disable-sync",

@@ -28,6 +28,8 @@ from edgeline.components.serve.serve import serve
 from edgeline.errors import EdgelineError
 from edgeline.sites.address import Cluster, GitFolder, parse
 
+pytestmark = pytest.mark.slow
+
 
 def run_git(*arguments: str | Path, folder: Path) -> str:
     command = ["git", "-c", "user.name=somebody", "-c", "user.email=s@example.com", *arguments]

@@ -8,6 +8,8 @@ from edgeline.artifacts import vectors
 from edgeline.components.verify import latency, malformed
 from edgeline.errors import EdgelineError
 
+pytestmark = pytest.mark.slow
+
 CHILD = """
 import os, sys, time
 from edgeline.components.verify import malformed
