@@ -10,6 +10,7 @@ from collections.abc import Mapping
 from dataclasses import replace
 
 from edgeline.artifacts.features import Feature
+from edgeline.artifacts.host_operations import HostOperations
 from edgeline.components.convert.raw_form import Lack
 from edgeline.formats.packing import packed
 from edgeline.formats.signature_names import original
@@ -34,6 +35,19 @@ def model(converted: bytes) -> bytes:
 def feature(taken: Feature) -> Feature:
     """An input of the edge model."""
     return replace(taken, name=original(taken.name), transformed=original(taken.transformed))
+
+
+def operations(found: HostOperations) -> HostOperations:
+    """What is computed before the edge model."""
+    steps = tuple(
+        replace(
+            step,
+            takes=tuple(map(original, step.takes)),
+            gives=tuple(map(original, step.gives)),
+        )
+        for step in found.steps
+    )
+    return HostOperations(found.version, steps, tuple(map(feature, found.inputs)))
 
 
 def lacks(found: Mapping[str, Lack]) -> dict[str, Lack]:

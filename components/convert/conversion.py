@@ -10,6 +10,7 @@ import numpy as np
 from edgeline.artifacts import differences
 from edgeline.artifacts.bundle import Signature
 from edgeline.artifacts.features import Feature
+from edgeline.artifacts.host_operations import HostOperations
 from edgeline.artifacts.models import SERVING, TRANSFORM
 from edgeline.artifacts.transformed import TRANSFORMED
 from edgeline.components.convert import column_names, raw_form, running
@@ -19,6 +20,7 @@ from edgeline.components.convert.running import Arrays
 from edgeline.components.convert.settings import Settings
 from edgeline.errors import first_line
 from edgeline.formats.signature_names import as_taken, by_original
+from edgeline.runtimes.host.program import sent
 
 
 @dataclass(frozen=True)
@@ -28,7 +30,8 @@ class Conversion:
     `lacks` has the operators for which all or part of the transform could not be converted, or
     nothing at all (then `built` is None). `takes` is one of `edgeline.artifacts.transformed`.
     `cloud` and `edge` are outputs by name on the representative rows; where these differ by more
-    than the quantisation allows, `origin` says in which tensor that begins.
+    than the quantisation allows, `origin` says in which tensor that begins. `features` and
+    `signature` are what is sent to the model; `operations` are computed of it before its file.
     """
 
     built: Built | None
@@ -39,6 +42,7 @@ class Conversion:
     edge: Arrays
     lacks: Lacks = field(default_factory=dict)
     origin: str = ""
+    operations: HostOperations | None = None
 
 
 def convert(
@@ -68,7 +72,8 @@ def convert(
     # under its own names until the model is built
     rows = as_taken(signatures[SERVING].structured_input_signature[1], rows)
     cloud = running.call(signatures[SERVING], rows)
-    form = raw_form.raw(signatures)
+    form = raw_form.hosted(signatures)
+    hosted = form.hosted
     lacks: dict[str, Lack] = {}
     while True:
         try:
@@ -78,7 +83,7 @@ def convert(
             if TRANSFORM not in signatures or form.takes == TRANSFORMED:
                 found = {name: Lack(nodes) for name, nodes in error.operators.items()}
                 return Conversion(None, form.takes, [], None, by_original(cloud), {}, found)
-            lacks |= raw_form.lacks(signatures[TRANSFORM], error.operators)
+            lacks |= raw_form.lacks(signatures[TRANSFORM], error.operators, hosted)
             form = raw_form.without(signatures, form, lacks)
     tell("running the converted model")
     edge, given = running.load(built.model), form.feed(rows)
@@ -87,15 +92,22 @@ def convert(
     origin = _origin(tell, form, built, rows, cloud, answers)
     del loaded  # until here the signatures lived on its variables
     named = replace(built, model=column_names.model(built.model))
+    features = sorted(map(column_names.feature, form.features), key=lambda feature: feature.name)
+    signature = running.load(named.model).signature
+    operations = form.operations
+    if operations is not None:
+        operations = column_names.operations(operations)
+        signature = sent(signature, operations, features)
     return Conversion(
         named,
         form.takes,
-        sorted(map(column_names.feature, form.features), key=lambda feature: feature.name),
-        running.load(named.model).signature,
+        features,
+        signature,
         by_original(cloud),
         by_original(answers),
         column_names.lacks(lacks),
         origin,
+        operations,
     )
 
 

@@ -14,6 +14,7 @@ from edgeline.artifacts import (
     differences,
     examples,
     features,
+    host_operations,
     models,
     transformed,
     write_json,
@@ -199,6 +200,8 @@ def _convert(
     }
     if origin := trained.metadata.get("origin"):
         metadata["origin"] = {name: origin[name] for name in models.ORIGIN if name in origin}
+    if result.operations is not None:
+        metadata[host_operations.KEY] = result.operations.to_json()
     with artifacts.writing(edge_model_path, models.EDGE_SCHEMA) as draft:
         (draft.path / "model.tflite").write_bytes(built.model)
         table = operators(draft.path / "model.tflite")

@@ -12,18 +12,21 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from edgeline.artifacts.features import MISSING, Feature
+from edgeline.artifacts.host_operations import HostOperations
 from edgeline.artifacts.models import PREDICT_TRANSFORMED, SERVING, TRANSFORM
 from edgeline.artifacts.transformed import MIXED, RAW, SHOWN, TRANSFORMED, Cause
 from edgeline.components.convert import running
 from edgeline.components.convert.running import Arrays
 from edgeline.formats.signature_names import original, safe
+from edgeline.runtimes.host.program import Program
 
 if TYPE_CHECKING:
     import tensorflow as tf
 
+    from edgeline.components.convert.hosting import Hosted
+
 PREFIX = "transformed_"  # of an input where a raw one has its name
 ADVICE = {  # by the beginning of an operator's name
-    "StringToHashBucket": "give compute_and_apply_vocabulary one out-of-vocabulary bucket",
     "TensorList": "set batch to 1, or give the recurrent layers unroll=True",
 }
 
@@ -58,19 +61,49 @@ class RawForm:
     Attributes:
         takes: RAW, MIXED or TRANSFORMED.
         signatures: as `building.build` takes them: SERVING takes what the model takes.
-        features: its inputs.
-        feed: raw features to these, [rows, ...] each.
+        features: what is sent to it.
+        feed: raw features to what its file takes, [rows, ...] each.
+        hosted: the transform without what reads text, where that is computed before the file.
     """
 
     takes: str
     signatures: Signatures
     features: Sequence[Feature]
     feed: Callable[[Arrays], Arrays]
+    hosted: Hosted | None = None
+
+    @property
+    def operations(self) -> HostOperations | None:
+        """What is computed of the raw features among these before the model's file."""
+        if self.hosted is None:
+            return None
+        return self.hosted.operations.only(_features(self.signatures[SERVING]))
 
 
 def raw(signatures: Signatures) -> RawForm:
     """A model that takes raw features alone, or is a network alone."""
     return RawForm(RAW, signatures, _features(signatures[SERVING]), lambda rows: rows)
+
+
+def hosted(signatures: Signatures) -> RawForm:
+    """A model that takes raw features; of text it is given what host operations make of it.
+
+    It is that of `raw` where there is nothing to compute before it.
+    """
+    from edgeline.components.convert import hosting
+
+    if not signatures.keys() >= {TRANSFORM, PREDICT_TRANSFORMED}:
+        return raw(signatures)
+    if (found := hosting.cut(signatures[TRANSFORM])) is None:
+        return raw(signatures)
+    transform, predict = found.transform, signatures[PREDICT_TRANSFORMED]
+    built = {
+        **signatures,
+        TRANSFORM: transform,
+        SERVING: _traced(lambda inputs: predict(**transform(**inputs)), _features(transform)),
+    }
+    sent = _sent(found.operations, _features(signatures[TRANSFORM]))
+    return RawForm(RAW, built, sent, Program(found.operations), found)
 
 
 def transformed(signatures: Signatures) -> RawForm:
@@ -82,12 +115,15 @@ def transformed(signatures: Signatures) -> RawForm:
     return RawForm(TRANSFORMED, signatures, _features(signatures[PREDICT_TRANSFORMED]), feed)
 
 
-def mixed(signatures: Signatures, outside: Collection[str]) -> RawForm:
+def mixed(
+    signatures: Signatures, outside: Collection[str], hosted: Hosted | None = None
+) -> RawForm:
     """A model that takes some features of the transform as they are, and makes the others itself.
 
     Args:
         signatures: of a SavedModel as in `edgeline.artifacts.models`, which must stay alive.
         outside: names of the transformed features that it takes.
+        hosted: the transform without what reads text, where that is computed before.
 
     Returns:
         What it is built of; `transformed` where nothing raw is left.
@@ -97,6 +133,10 @@ def mixed(signatures: Signatures, outside: Collection[str]) -> RawForm:
     from edgeline.components.convert import dependencies, replay
 
     transform, predict = signatures[TRANSFORM], signatures[PREDICT_TRANSFORMED]
+    known = {feature.name: feature for feature in _features(transform)}
+    compute: Callable[[Arrays], Arrays] = dict
+    if hosted is not None:
+        transform, compute = hosted.transform, Program(hosted.operations)
     every = {feature.name: feature for feature in _features(transform)}
     made = {feature.name: feature for feature in _features(predict)}
     kept = dependencies.made_of(
@@ -104,7 +144,7 @@ def mixed(signatures: Signatures, outside: Collection[str]) -> RawForm:
     )
     if not kept:
         return transformed(signatures)
-    given = [_renamed(made[name], kept) for name in sorted(outside)]
+    given = [_renamed(made[name], {*kept, *known}) for name in sorted(outside)]
     taken = sorted([*(every[name] for name in kept), *given], key=lambda feature: feature.name)
 
     def make(inputs: Mapping[str, tf.Tensor]) -> dict[str, tf.Tensor]:
@@ -116,26 +156,22 @@ def mixed(signatures: Signatures, outside: Collection[str]) -> RawForm:
         }
         return {**transform(**whole), **{f.transformed: inputs[f.name] for f in given}}
 
-    def traced(function: Callable[[Mapping[str, tf.Tensor]], Mapping[str, tf.Tensor]]) -> Any:
-        def call(**inputs: tf.Tensor) -> Mapping[str, tf.Tensor]:
-            return function(inputs)
-
-        specs = {
-            f.name: tf.TensorSpec([None, *f.shape], tf.dtypes.as_dtype(f.dtype), f.name)
-            for f in taken
-        }
-        return tf.function(call, autograph=False).get_concrete_function(**specs)
-
     def feed(rows: Arrays) -> Arrays:
-        answer = running.call(transform, rows)
-        return {f.name: answer[f.transformed] if f.transformed else rows[f.name] for f in taken}
+        whole = {**rows, **compute(rows)}
+        answer = running.call(transform, whole)
+        return {f.name: answer[f.transformed] if f.transformed else whole[f.name] for f in taken}
 
     built = {
         **signatures,
-        TRANSFORM: traced(make),
-        SERVING: traced(lambda inputs: predict(**make(inputs))),
+        TRANSFORM: _traced(make, taken),
+        SERVING: _traced(lambda inputs: predict(**make(inputs)), taken),
     }
-    return RawForm(MIXED, built, taken, feed)
+    if hosted is None:
+        return RawForm(MIXED, built, taken, feed)
+    operations = hosted.operations.only(taken)
+    if not operations.gives:
+        return RawForm(MIXED, built, taken, feed)
+    return RawForm(MIXED, built, _sent(operations, list(known.values())), feed, hosted)
 
 
 def without(signatures: Signatures, form: RawForm, found: Lacks) -> RawForm:
@@ -145,16 +181,34 @@ def without(signatures: Signatures, form: RawForm, found: Lacks) -> RawForm:
     every = {feature.name for feature in _features(signatures[PREDICT_TRANSFORMED])}
     if outside in (before, every):
         return transformed(signatures)
-    return mixed(signatures, outside)
+    return mixed(signatures, outside, form.hosted)
 
 
-def lacks(transform: tf.types.experimental.ConcreteFunction, operators: Nodes) -> dict[str, Lack]:
-    """What operators of a transform read and make; of those that it has not, nothing."""
+def lacks(
+    transform: tf.types.experimental.ConcreteFunction,
+    operators: Nodes,
+    hosted: Hosted | None = None,
+) -> dict[str, Lack]:
+    """What operators of a transform read and make; of those that it has not, nothing.
+
+    Args:
+        hosted: the same without what reads text, where that is computed before.
+    """
     from edgeline.components.convert import dependencies, replay
 
-    function = replay.lower(transform, raw=True).function
+    function = replay.lower(hosted.transform if hosted else transform, raw=True).function
+
+    def raw_of(names: Sequence[str]) -> Sequence[str]:
+        if hosted is None:
+            return names
+        return sorted({raw for name in names for raw in hosted.operations.read_for(name)})
+
     return {
-        name: Lack(nodes, dependencies.reads(function, name), dependencies.makes(function, name))
+        name: Lack(
+            nodes,
+            raw_of(dependencies.reads(function, name)),
+            dependencies.makes(function, name),
+        )
         for name, nodes in operators.items()
     }
 
@@ -224,6 +278,29 @@ def _features(signature: tf.types.experimental.ConcreteFunction) -> list[Feature
         Feature(name, spec.dtype.name, tuple(spec.shape[1:]))
         for name, spec in sorted(specs.items())
     ]
+
+
+def _sent(operations: HostOperations, raw: Sequence[Feature]) -> list[Feature]:
+    """What is sent to a model with host operations: all that it takes but what is computed."""
+    passed = [each for each in operations.inputs if each.name not in operations.gives]
+    known = {each.name for each in passed}
+    read = [each for each in raw if each.name in operations.reads and each.name not in known]
+    return sorted([*passed, *read], key=lambda feature: feature.name)
+
+
+def _traced(
+    function: Callable[[Mapping[str, tf.Tensor]], Mapping[str, tf.Tensor]],
+    takes: Sequence[Feature],
+) -> Any:
+    import tensorflow as tf
+
+    def call(**inputs: tf.Tensor) -> Mapping[str, tf.Tensor]:
+        return function(inputs)
+
+    specs = {
+        f.name: tf.TensorSpec([None, *f.shape], tf.dtypes.as_dtype(f.dtype), f.name) for f in takes
+    }
+    return tf.function(call, autograph=False).get_concrete_function(**specs)
 
 
 def _renamed(feature: Feature, others: Collection[str]) -> Feature:

@@ -79,7 +79,7 @@ def lower(
     Returns:
         A function with the same named inputs and outputs, shapes and dtypes.
     """
-    frozen = _freeze(signature)
+    frozen = freeze(signature)
 
     def build(lowered: Lowered, inputs: dict[str, Value]) -> dict[str, tf.Tensor]:
         return frozen.replay(lowered, frozen.given(inputs, lowered.tables), frozen.gives)
@@ -107,7 +107,7 @@ def split(
         and give what `predict` gives. The front is None where the network can take what comes:
         floating features that no transform changes.
     """
-    first, second = _freeze(transform) if transform else None, _freeze(predict)
+    first, second = freeze(transform) if transform else None, freeze(predict)
 
     def whole(lowered: Lowered, inputs: dict[str, Value]) -> dict[str, tf.Tensor]:
         if first:
@@ -134,6 +134,28 @@ def split(
         _trace(front, (first or second).takes, batch, raw=first is not None),
         _trace(network, floats, batch, LOWERINGS),
     )
+
+
+def beginning_at(
+    frozen: Frozen, names: Mapping[str, str], takes: dict[str, tf.TensorSpec]
+) -> Lowered:
+    """The part of a signature behind some of its tensors, its operators as they are.
+
+    Args:
+        frozen: what it is a part of.
+        names: of new inputs, by the names of the tensors that these take the place of.
+        takes: the new inputs, and those of the signature that are still read.
+    """
+
+    def build(lowered: Lowered, inputs: dict[str, Value]) -> dict[str, tf.Tensor]:
+        given: dict[str, Value] = {
+            name: Handle(handle, lowered.tables) for name, handle in frozen.handles.items()
+        }
+        own = {f"{frozen.takes[name].name}:0": name for name in takes.keys() & frozen.takes.keys()}
+        given |= {tensor: inputs[name] for tensor, name in {**own, **names}.items()}
+        return frozen.replay(lowered, given, frozen.gives)
+
+    return _trace(build, takes, 0, {})
 
 
 @dataclass(frozen=True)
@@ -172,7 +194,7 @@ def expose(signature: tf.types.experimental.ConcreteFunction, raw: bool = False)
         signature: one of `tf.saved_model.load(...).signatures`; what was loaded must stay alive.
         raw: whether it takes raw features, whose floats may be denormal.
     """
-    frozen = _freeze(signature)
+    frozen = freeze(signature)
     before = {name: ancestors([tensor.op]) for name, tensor in frozen.gives.items()}
     wanted: dict[str, tf.Tensor] = {}
     tensors: dict[str, ExposedTensor] = {}
@@ -193,7 +215,7 @@ def expose(signature: tf.types.experimental.ConcreteFunction, raw: bool = False)
 
 
 @dataclass(frozen=True)
-class _Frozen:
+class Frozen:
     """A signature without variables and calls, its tensors by the names of the signature."""
 
     graph: tf.Graph
@@ -274,16 +296,23 @@ def _is_test(operator: tf.Operation) -> bool:
     return itself or operator.type in ("IsNan", "IsFinite", "IsInf")
 
 
-def _freeze(signature: tf.types.experimental.ConcreteFunction) -> _Frozen:
+def freeze(signature: tf.types.experimental.ConcreteFunction) -> Frozen:
+    """A signature without variables and calls; what was loaded with it must stay alive."""
     frozen = convert_variables_to_constants_v2(
         signature, lower_control_flow=False, aggressive_inlining=True
     )
     captured = signature.captured_inputs
     inner = signature.inputs[len(signature.inputs) - len(captured) :]
     left = {tensor.name for tensor in frozen.inputs}  # variables have become constants
-    return _Frozen(
+    specs = sorted(signature.structured_input_signature[1].items())
+    # a specification has the name in small letters
+    takes = {
+        name: tf.TensorSpec(spec.shape, spec.dtype, tensor.op.name)
+        for (name, spec), tensor in zip(specs, signature.inputs, strict=False)
+    }
+    return Frozen(
         frozen.graph,
-        dict(sorted(signature.structured_input_signature[1].items())),
+        takes,
         dict(zip(sorted(signature.structured_outputs), frozen.outputs, strict=True)),
         {t.name: handle for t, handle in zip(inner, captured, strict=True) if t.name in left},
         _weights(frozen.graph),
@@ -334,7 +363,7 @@ def _trace(
 
 
 def _replay(
-    frozen: _Frozen, outputs: Sequence[tf.Tensor], given: dict[str, Value], lowered: Lowered
+    frozen: Frozen, outputs: Sequence[tf.Tensor], given: dict[str, Value], lowered: Lowered
 ) -> list[tf.Tensor]:
     """Build what `outputs` are made of in the current graph, from `given` tensors by name."""
     if bodies := _without_gradients(frozen.graph.as_graph_def().library.function):

@@ -27,7 +27,7 @@ def lacking(tell: Callable[[str], None], transform_fn: str, outputs: Sequence[Fe
     """
     import tensorflow as tf
 
-    from edgeline.components.convert import building, replay
+    from edgeline.components.convert import building, hosting, replay
 
     tf.get_logger().setLevel("ERROR")
     tell("loading the transform")
@@ -48,10 +48,12 @@ def lacking(tell: Callable[[str], None], transform_fn: str, outputs: Sequence[Fe
     wanted = list(outputs)
     while wanted:
         transform = traced(wanted)
+        hosted = hosting.cut(transform)
+        left = hosted.transform if hosted else transform
         try:
-            building.floating(tell, replay.lower(transform, raw=True))
+            building.floating(tell, replay.lower(left, raw=True))
         except building.UnsupportedError as error:
-            found |= (more := raw_form.lacks(transform, error.operators))
+            found |= (more := raw_form.lacks(transform, error.operators, hosted))
             made = {name for lack in more.values() for name in lack.makes}
             wanted = [f for f in wanted if safe(f.name) not in made] if made else []
         else:

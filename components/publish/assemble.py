@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from edgeline import artifacts
-from edgeline.artifacts import Artifact, reference, transformed
+from edgeline.artifacts import Artifact, host_operations, reference, transformed
 from edgeline.artifacts.bundle import Bundle, Signature
 from edgeline.artifacts.models import ONNX_SCHEMA, ORIGIN, edge_model_path, raw_features
 from edgeline.errors import EdgelineError
@@ -75,7 +75,11 @@ def assemble(
         made = [name for name in compiled.files if name.startswith(COMPILED_FILES)]
         wanted += [(compiled.path / name, name.removeprefix(COMPILED_FILES)) for name in made]
         wanted.append((compiled.path / PLACEMENT, PLACEMENT))
-        facts = {**facts, "quantisation": compiled.metadata["quantisation"]}
+        facts = {
+            **facts,
+            "quantisation": compiled.metadata["quantisation"],
+            host_operations.KEY: compiled.metadata.get(host_operations.KEY),
+        }
         described, target = compiled.path / SIGNATURE, compiled.metadata["target"]
         provenance = {**provenance, "compiled_model": compiled.digest}
     else:
@@ -110,6 +114,7 @@ def assemble(
                 "edge_model": edge_model.digest,
             },
             not_proven_missing=_unproven(verification),
+            host_operations=host_operations.of(facts),
         )
     except (OSError, KeyError, TypeError, ValueError) as error:
         raise EdgelineError(

@@ -5,6 +5,7 @@
 | a .tflite file               | `litert`: ai-edge-litert, in this process                     |
 |                              | `tflite-runtime`: in the Python that `PYTHON` names           |
 | an .onnx file                | onnxruntime, in this process                                  |
+| a folder with host operations | that of its file, behind them (an edge model's or a bundle's) |
 | a `compiled_model/v1` folder | its target's: onnxruntime, OpenVINO, TVM, tflite-micro, LiteRT |
 
 tflite-runtime, the interpreter of devices without a wheel of ai-edge-litert, needs numpy below
@@ -51,9 +52,7 @@ def load(model: str | Path, runtime: str = LITERT) -> EdgeModel:
     if runtime not in NAMES:
         raise EdgelineError(f"runtime is {runtime!r}: give one of {', '.join(NAMES)}.")
     if Path(model).is_dir():
-        from edgeline.components.compile.compile import load_compiled
-
-        return load_compiled(model)
+        return _of_folder(Path(model), runtime)
     if Path(model).suffix == ONNX:
         from edgeline.runtimes import onnx_session
 
@@ -62,6 +61,25 @@ def load(model: str | Path, runtime: str = LITERT) -> EdgeModel:
         return interpreter.load(model)
     process = Process(_python(), Path(model))
     return EdgeModel(process.signature, process)
+
+
+def _of_folder(folder: Path, runtime: str) -> EdgeModel:
+    # not above: what measures a model's memory imports this module
+    from edgeline import artifacts
+    from edgeline.artifacts import bundle, host_operations, models
+    from edgeline.runtimes.host.program import hosted
+
+    if (folder / bundle.MANIFEST).is_file():
+        manifest = bundle.read_manifest(folder)
+        file = load(folder / manifest.model, runtime)
+        return hosted(file, manifest.host_operations, manifest.features)
+    if artifacts.schema_of(folder) == models.EDGE_SCHEMA:
+        edge = models.read_edge(folder)
+        file = load(models.edge_model_path(edge), runtime)
+        return hosted(file, host_operations.of(edge.metadata), models.raw_features(edge))
+    from edgeline.components.compile.compile import load_compiled
+
+    return load_compiled(folder)
 
 
 def _python() -> str:

@@ -21,6 +21,7 @@ from edgeline import artifacts
 from edgeline.artifacts import (
     Artifact,
     examples,
+    host_operations,
     models,
     reference,
     sampling,
@@ -212,8 +213,9 @@ def _not_compiled(
 
 def _subject(edge: Artifact, compiled: Artifact | None, runtime: str) -> Subject:
     path = models.edge_model_path(edge)
+    place = edge.path if host_operations.KEY in edge.metadata else path
     own = Subject(
-        path, runtimes.name(path, runtime), quantisation.of(edge.metadata["quantisation"])
+        place, runtimes.name(path, runtime), quantisation.of(edge.metadata["quantisation"])
     )
     if compiled is None:
         return own

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import numpy as np
 
-from edgeline.artifacts import bundle, transformed, vectors
+from edgeline.artifacts import bundle, host_operations, transformed, vectors
 from edgeline.artifacts.bundle import Bundle, Signature, Tensor
 from edgeline.artifacts.differences import difference
 from edgeline.artifacts.transformed import Cause
@@ -34,6 +34,7 @@ class BundleCheck:
         transformed_because: the same as fields.
         probes: how many the model was asked when it was verified; None for a bundle of before.
         not_proven_missing: features whose missing value was not among them.
+        host_operations: what is computed before the model's file, in a sentence; "" without any.
     """
 
     name: str
@@ -47,6 +48,7 @@ class BundleCheck:
     transformed_because: tuple[Cause, ...] = ()
     probes: int | None = None
     not_proven_missing: tuple[str, ...] = ()
+    host_operations: str = ""
 
 
 def verify_bundle(folder: str | Path) -> BundleCheck:
@@ -60,7 +62,8 @@ def verify_bundle(folder: str | Path) -> BundleCheck:
     folder = Path(folder)
     manifest = bundle.read(folder)
     model = folder / manifest.model
-    runtime = runtimes.load(model)
+    place = folder if manifest.host_operations else model
+    runtime = runtimes.load(place)
     if model.suffix == runtimes.ONNX:
         runtime = EdgeModel(_scaled(runtime.signature, manifest.signature), runtime.invoke)
     _check_signature(model, runtime.signature, manifest.signature)
@@ -70,10 +73,10 @@ def verify_bundle(folder: str | Path) -> BundleCheck:
         if not recorded:
             rows = Path(scratch) / vectors.FILE
             vectors.write(rows, vectors.synthetic(manifest.signature))
-        latency = measure(model, rows)  # in a child: a model that crashes ends only that
+        latency = measure(place, rows)  # in a child: a model that crashes ends only that
         expected = vectors.read(rows, runtime.signature)
         largest = _check_answers(folder, runtime, expected) if recorded else None
-        cases = malformed.examine(model, rows)
+        cases = malformed.examine(place, rows)
     if faults := malformed.faults(cases):
         raise EdgelineError(f"{folder} is not fit for use: {malformed.sentence(faults[0])}")
     count = len(next(iter(expected.inputs.values()))) if recorded else 0
@@ -89,6 +92,7 @@ def verify_bundle(folder: str | Path) -> BundleCheck:
         tuple(transformed.causes(manifest.provenance)),
         _probes(manifest),
         manifest.not_proven_missing or (),
+        host_operations.sentence(manifest.host_operations),
     )
 
 

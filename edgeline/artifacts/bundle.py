@@ -14,10 +14,16 @@ from typing import Any
 
 from edgeline.artifacts import digest_of_listing, sha256, write_text
 from edgeline.artifacts.features import Feature
+from edgeline.artifacts.host_operations import HostOperations
 from edgeline.errors import EdgelineError, UsageError
 from edgeline.formats import names, typed
 
 FORMAT, PROBED = "bundle/v1", "bundle/v2"  # v2 says which features are not proven missing
+HOSTED = "bundle/v3"  # has host operations, without which the model's file cannot be run
+SINCE = {  # the formats that have a field
+    "not_proven_missing": (PROBED, HOSTED),
+    "host_operations": (HOSTED,),
+}
 IMAGE_FOLDER = "models"  # of a bundle in a container image, where KServe looks for it
 MANIFEST = "manifest.json"
 NAME = names.LABEL  # as the image and the Service that are made of it
@@ -73,7 +79,9 @@ class Bundle:
     `edgeline.artifacts.transformed`). `not_proven_missing` names features whose missing value no
     probe of verify asked: a row without one is to be refused (see `refuse_unproven`). It is None
     where nothing was probed, as in bundles of before: these are of format v1, all others of v2,
-    which a reader that knows nothing of it refuses.
+    which a reader that knows nothing of it refuses. `host_operations` are computed before the
+    model's file (see `edgeline.artifacts.host_operations`): `signature` and `features` are what is
+    sent to the two together. A bundle with them is of v3.
     """
 
     name: str
@@ -91,6 +99,14 @@ class Bundle:
     verification: Mapping[str, Any] = field(default_factory=dict)
     provenance: Mapping[str, object] = field(default_factory=dict)
     not_proven_missing: tuple[str, ...] | None = None
+    host_operations: HostOperations | None = None
+
+    @property
+    def format(self) -> str:
+        """What a reader has to know."""
+        if self.host_operations is not None:
+            return HOSTED
+        return FORMAT if self.not_proven_missing is None else PROBED
 
     @property
     def evaluated(self) -> bool:
@@ -101,7 +117,11 @@ class Bundle:
         told = {**asdict(self), "features": [feature.to_json() for feature in self.features]}
         if self.not_proven_missing is None:
             del told["not_proven_missing"]
-        return {"edgeline_bundle": FORMAT if self.not_proven_missing is None else PROBED, **told}
+        if self.host_operations is None:
+            del told["host_operations"]
+        else:
+            told["host_operations"] = self.host_operations.to_json()
+        return {"edgeline_bundle": self.format, **told}
 
     @classmethod
     def from_json(cls, value: Mapping[str, object]) -> Bundle:
@@ -112,16 +132,17 @@ class Bundle:
                 path leaves the bundle.
         """
         fields = dict(value)
-        if (found := fields.pop("edgeline_bundle", None)) not in (FORMAT, PROBED):
+        if (found := fields.pop("edgeline_bundle", None)) not in (FORMAT, PROBED, HOSTED):
             raise EdgelineError(
-                f"{MANIFEST} is of format {str(found)[:40]!r}, and this version reads {FORMAT} and "
-                f"{PROBED}: publish it again, or update what reads it."
+                f"{MANIFEST} is of format {str(found)[:40]!r}, and this version reads {FORMAT}, "
+                f"{PROBED} and {HOSTED}: publish it again, or update what reads it."
             )
-        if (found == PROBED) != (fields.get("not_proven_missing") is not None):
-            has = "lacks" if found == PROBED else "has"
+        has = {name for name in SINCE if fields.get(name) is not None}
+        wants = {name for name, formats in SINCE.items() if found in formats}
+        for name in sorted(has ^ wants):
             raise EdgelineError(
-                f"{MANIFEST} is of format {found}, but {has} 'not_proven_missing': publish it "
-                "again."
+                f"{MANIFEST} is of format {found}, but {'lacks' if name in wants else 'has'} "
+                f"{name!r}: publish it again."
             )
         try:
             bundle: Bundle = typed.convert(fields, cls)

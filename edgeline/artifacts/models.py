@@ -25,7 +25,9 @@ multiclass task the probabilities, [batch, classes], and `label` the class index
 Metadata: `features` (what it takes), `task`, `labels`, `quantisation`, `takes` (`raw`,
 `transformed` or `mixed`), `because` (why not raw, or null), the same as fields (see
 `edgeline.artifacts.transformed`), and what `convert` measured with `model_digest`, the digest of
-the model that it was made of. `onnx_model/v1` holds the same of `model.onnx`, with `opset` and a
+the model that it was made of; and `host_operations`, where the file takes what these give (see
+`edgeline.artifacts.host_operations`): `features` and the signature are what is sent to the two
+together. `onnx_model/v1` holds the same of `model.onnx`, with `opset` and a
 count of its operators.
 
 `origin` in the metadata says that a model was imported: `source`, `kind`, `sha256`, `revision`.

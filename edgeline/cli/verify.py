@@ -45,6 +45,8 @@ def verify(bundle: str, as_json: bool) -> None:
         if found.transformed
         else "[green]✔[/] raw features",
     )
+    if found.host_operations:
+        table.add_row("host operations", escape(found.host_operations))
     table.add_row(
         "answers",
         f"[green]✔[/] {found.vector_rows} recorded rows, largest difference "

@@ -30,6 +30,19 @@ SERVING = "serving_default"
 Arrays = Mapping[str, Array]
 
 
+class RowError(EdgelineError):
+    """One row of a call is refused.
+
+    Attributes:
+        row: of the call, from 0.
+        why: a sentence about it.
+    """
+
+    def __init__(self, row: int, why: str) -> None:
+        super().__init__(f"Instance {row} (from 0): {why}")
+        self.row, self.why = row, why
+
+
 @dataclass(frozen=True)
 class EdgeModel:
     """A loaded model: call it with named arrays [rows, ...], get named arrays [rows, ...].
@@ -55,7 +68,13 @@ class EdgeModel:
         check(arrays, self.signature)
         given = {tensor.name: arrays[tensor.name] for tensor in self.signature.inputs}
         fixed = self.signature.inputs[0].shape[0]
-        answers = [self._answer(piece, count) for piece, count in pieces(given, fixed)]
+        answers, start = [], 0
+        for piece, count in pieces(given, fixed):
+            try:
+                answers.append(self._answer(piece, count))
+            except RowError as error:
+                raise RowError(start + error.row, error.why) from error
+            start += count
         if len(answers) == 1:
             return answers[0]
         return {name: np.concatenate([answer[name] for answer in answers]) for name in answers[0]}

@@ -21,6 +21,7 @@ from edgeline.artifacts.bundle import Bundle, Signature
 from edgeline.artifacts.differences import difference
 from edgeline.errors import EdgelineError, first_line
 from edgeline.formats.dtypes import BY_NAME, Array
+from edgeline.runtimes.host.program import Program, sent
 from edgeline.runtimes.interpreter import dequantise, describe_tensor, runtime
 from edgeline.server.errors import ServingError
 from edgeline.server.models import edgetpu
@@ -224,7 +225,7 @@ def _check_answers(instance: Instance, folder: Path) -> None:
 def _warm(instance: Instance, file: Path) -> None:
     """Run a model once on zeros, so that the first request does not pay for lazy set-up."""
     try:
-        instance.run(zeros(instance.description.signature))
+        instance.infer(zeros(instance.file))
     except ServingError as error:
         raise EdgelineError(f"{file} fails on zeros: {error}") from error.__cause__ or error
     except MemoryError as error:
@@ -263,20 +264,25 @@ def _load(content: bytes, choice: ModelChoice, description: Description, threads
     except Exception as error:
         raise _unfit(file, error) from error
     declared = description.signature
-    if declared.inputs and {t.name for t in declared.inputs} != {t.name for t in found.inputs}:
+    program, sends = None, found
+    if description.bundle is not None and description.bundle.host_operations is not None:
+        operations = description.bundle.host_operations
+        program = Program(operations, found.inputs)
+        sends = sent(found, operations, description.bundle.features)
+    if declared.inputs and {t.name for t in declared.inputs} != {t.name for t in sends.inputs}:
         raise EdgelineError(
-            f"{file} takes {sorted(inputs)}, but its manifest says "
+            f"{file} takes {sorted(t.name for t in sends.inputs)}, but its manifest says "
             f"{sorted(t.name for t in declared.inputs)}: publish it again."
         )
-    for tensor in (*found.inputs, *found.outputs):
+    for tensor in (*sends.inputs, *sends.outputs):
         if tensor.dtype not in BY_NAME:
             raise EdgelineError(
                 f"{file} has tensor {tensor.name!r} of {tensor.dtype}, which no client can send."
             )
     indices = {"i:" + n: int(d["index"]) for n, d in inputs.items()}
     indices |= {"o:" + n: int(d["index"]) for n, d in outputs.items()}
-    described = replace(description, signature=found, loops=_may_loop(interpreter))
-    return Instance(interpreter, described, indices)
+    described = replace(description, signature=sends, loops=_may_loop(interpreter))
+    return Instance(interpreter, described, indices, program, found)
 
 
 def _may_loop(interpreter: object) -> bool:

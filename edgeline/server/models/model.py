@@ -18,6 +18,7 @@ from edgeline.artifacts.reference import Reference
 from edgeline.errors import EdgelineError, first_line
 from edgeline.formats.dtypes import Array
 from edgeline.runtimes import inputs
+from edgeline.runtimes.host.program import Program
 from edgeline.runtimes.pieces import pieces
 from edgeline.server.errors import Code, ServingError, invalid
 
@@ -83,24 +84,32 @@ class Instance:
         description: the model's names, shapes and labels.
         observers: called with the inputs and outputs of each prediction; they must be quick.
         deadline: of `time.monotonic`, when the answer to the request in work is useless.
+        file: the signature of the model's file, which takes what host operations give.
     """
 
     observers: tuple[Observer, ...] = ()
     deadline = float("inf")
 
-    def __init__(self, interpreter: Any, description: Description, indices: Mapping[str, int]):
+    def __init__(
+        self,
+        interpreter: Any,
+        description: Description,
+        indices: Mapping[str, int],
+        program: Program | None = None,
+        file: Signature | None = None,
+    ):
         self.description = description
+        self.file = file or description.signature
+        self._program = program
         self._interpreter = interpreter
-        self._inputs = [(t, indices["i:" + t.name]) for t in description.signature.inputs]
+        self._inputs = [(t, indices["i:" + t.name]) for t in self.file.inputs]
         self._outputs = [(t.name, indices["o:" + t.name]) for t in description.signature.outputs]
         self._shapes = {
             index: tuple(int(size) for size in detail["shape"])
             for detail in interpreter.get_input_details()
             for index in [int(detail["index"])]
         }
-        self._fixed = next(
-            (t.shape[0] for t in description.signature.inputs if t.shape and t.shape[0] > 0), 0
-        )
+        self._fixed = next((t.shape[0] for t in self.file.inputs if t.shape and t.shape[0] > 0), 0)
 
     def run(self, arrays: Mapping[str, Array]) -> Arrays:
         """Run the model on checked input (see `check`).
@@ -118,6 +127,15 @@ class Instance:
 
     def predict(self, arrays: Mapping[str, Array]) -> Arrays:
         """As `run`, but no observer is told."""
+        if self._program is not None:
+            try:
+                arrays = self._program(arrays)
+            except EdgelineError as error:
+                raise invalid(str(error)) from error
+        return self.infer(arrays)
+
+    def infer(self, arrays: Mapping[str, Array]) -> Arrays:
+        """Run the model's file alone on what it takes."""
         try:
             if not self._fixed:
                 return self._invoke(arrays)
