@@ -4,7 +4,8 @@
 `placement.json` (every operator with its device and, on the CPU, the compiler's reason) and
 `compile.log`. Its metadata: `target`, `model` (the file that the device loads), `quantisation`,
 `size`, `operators`, `on_accelerator`, `share`, `facts`, `notes`, `limits`, `options`, and
-`source_digest`, that of the model it was made of.
+`source_digest`, that of the model it was made of; and that model's `host_operations`, where it is
+made of a LiteRT file that takes what these give: the signature then is what is sent to the two.
 """
 
 from __future__ import annotations
@@ -20,10 +21,12 @@ from contextlib import contextmanager
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from types import FrameType
+from typing import Any
 
 from edgeline import artifacts
-from edgeline.artifacts import models, write_json
+from edgeline.artifacts import host_operations, models, write_json
 from edgeline.artifacts.bundle import Signature
+from edgeline.artifacts.features import Feature
 from edgeline.components.check import edgetpu_placement
 from edgeline.components.compile import placement, report
 from edgeline.components.compile import target as target_
@@ -40,6 +43,7 @@ from edgeline.components.compile.target import (
 from edgeline.errors import EdgelineError, UsageError, did_you_mean
 from edgeline.formats import quantisation, tflite
 from edgeline.runtimes import child
+from edgeline.runtimes.host.program import hosted, sent
 from edgeline.runtimes.interpreter import EdgeModel
 
 SCHEMA = "compiled_model/v1"
@@ -121,7 +125,11 @@ def compile_edge_model(
             raise EdgelineError(f"The compiler of {found.name} made nothing of {given.name}.")
         size = int(compiled.facts.get("size_bytes", size))  # of several files together
         metadata = _metadata(found, given, source, settings, compiled, size)
-        write_json(draft.path / SIGNATURE, _signature(draft.path, source).to_json())
+        signature = _signature(draft.path, source)
+        if operations := host_operations.of(metadata):
+            features = [Feature.from_json(each) for each in metadata["features"]]
+            signature = sent(signature, operations, features)
+        write_json(draft.path / SIGNATURE, signature.to_json())
         write_json(draft.path / PLACEMENT, [asdict(operator) for operator in compiled.placed])
         (draft.path / LOG).write_text(_without_paths(compiled.log, draft.path, Path(work)))
         draft.metadata.update(metadata)
@@ -183,7 +191,9 @@ def load_compiled(folder: str | Path) -> EdgeModel:
         facts=artifact.metadata["facts"],
         notes=tuple(artifact.metadata["notes"]),
     )
-    return found.load(artifact.path / FILES, compiled)
+    file = found.load(artifact.path / FILES, compiled)
+    features = [Feature.from_json(each) for each in artifact.metadata["features"] or ()]
+    return hosted(file, host_operations.of(artifact.metadata), features)
 
 
 def options_of(found: Target, given: Mapping[str, object]) -> dict[str, str]:
@@ -277,9 +287,9 @@ def _metadata(
     settings: Mapping[str, str],
     compiled: Compiled,
     size: int,
-) -> dict[str, object]:
+) -> dict[str, Any]:
     on = sum(operator.device != "cpu" for operator in compiled.placed)
-    metadata: dict[str, object] = {
+    metadata: dict[str, Any] = {
         "target": found.name,
         "model": f"{FILES}/{compiled.model}",
         "quantisation": compiled.facts.get("quantisation", source.quantisation.name),
@@ -296,6 +306,8 @@ def _metadata(
     }
     for name in ("features", "labels", "task", "takes"):
         metadata[name] = given.about.get(name)
+    if source.tflite and host_operations.KEY in given.about:  # a SavedModel reads text itself
+        metadata[host_operations.KEY] = given.about[host_operations.KEY]
     if found.name == edgetpu_placement.TARGET and source.tflite:
         predicted = edgetpu_placement.place(
             tflite.read(source.tflite),

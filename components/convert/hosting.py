@@ -269,6 +269,9 @@ def _steps(plan: _Plan, names: Mapping[str, str]) -> list[Step]:
     for operator in plan.computed:
         if operator.type == "Placeholder":
             continue
+        if operator.type == "Identity" and operator.outputs[0].name not in known:
+            known[operator.outputs[0].name] = known[operator.inputs[0].name]
+            continue
         for tensor in operator.outputs:
             if tensor.name not in known:
                 known[tensor.name] = _free(_plain(tensor), taken)

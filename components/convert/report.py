@@ -6,8 +6,9 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from edgeline.artifacts import transformed
+from edgeline.artifacts import host_operations, transformed
 from edgeline.artifacts.bundle import Signature, Tensor
+from edgeline.artifacts.host_operations import HostOperations
 from edgeline.components.convert import candidates_report, layers_report
 from edgeline.components.convert.settings import Limit
 from edgeline.formats.operators import OperatorKind
@@ -47,6 +48,8 @@ def write(
         sections.append(
             report.Section("Why transformed features", report.text(metadata["because"]))
         )
+    if operations := host_operations.of(metadata):
+        sections.append(_host_operations(operations))
     if built.candidates:
         sections += candidates_report.sections(built.candidates, built.cloud, limit)
     sections += [
@@ -60,6 +63,17 @@ def write(
         report.Section("Lowered operators", *_lowered(metadata)),
     ]
     report.write(path, "Conversion", facts, sections)
+
+
+def _host_operations(operations: HostOperations) -> report.Section:
+    """What is computed before the file, a row for each input that it gives."""
+    rows = [
+        (name, ", ".join(operations.read_for(name)), ", ".join(operations.only([each]).named))
+        for each in operations.inputs
+        if (name := each.name) in operations.gives
+    ]
+    table = report.table(("input of the file", "made of", "by"), rows)
+    return report.Section("Host operations", table, host_operations.sentence(operations))
 
 
 def _source(metadata: Mapping[str, Any]) -> tuple[str, str]:

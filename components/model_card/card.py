@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from edgeline import artifacts
-from edgeline.artifacts import Artifact, models, transformed
+from edgeline.artifacts import Artifact, host_operations, models, transformed
 from edgeline.components.check.check import SCHEMA as PLACEMENT_SCHEMA
 from edgeline.components.compile.compile import PLACEMENT, SCHEMA
 from edgeline.components.compile.target import Placed
@@ -48,6 +48,11 @@ class NamedEdgeModel:
     def transformed(self) -> str:
         """Why it takes transformed features; "" where it takes raw ones."""
         return transformed.sentence(self.takes, self.artifact.metadata)
+
+    @property
+    def host_operations(self) -> str:
+        """What is computed before its file; "" where nothing is."""
+        return host_operations.sentence(host_operations.of(self.artifact.metadata))
 
     @cached_property
     def graph(self) -> tflite.Subgraph | None:

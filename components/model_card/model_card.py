@@ -78,7 +78,7 @@ def paths(*given: Any) -> list[str]:
 
 def sections(card: Card) -> list[Section]:
     """What there is to show of size, placement, verification and layers."""
-    found = [stages.section(card.stages), *_transformed(card)]
+    found = [stages.section(card.stages), *_transformed(card), *_host_operations(card)]
     if card.verified:
         found.append(targets.section(card.verified))
     if card.compiled or card.missing:
@@ -93,12 +93,20 @@ def sections(card: Card) -> list[Section]:
 def _transformed(card: Card) -> list[Section]:
     """What whoever sends rows has to know; nothing where all models take raw features."""
     told = {each.name: each.transformed for each in card.edge_models if each.transformed}
-    if not told:
-        return []
+    return [Section("Takes transformed features", _paragraphs(told))] if told else []
+
+
+def _host_operations(card: Card) -> list[Section]:
+    """What whoever runs a file without edgeline has to compute; nothing where there is nothing."""
+    told = {each.name: each.host_operations for each in card.edge_models if each.host_operations}
+    return [Section("Host operations", _paragraphs(told))] if told else []
+
+
+def _paragraphs(told: Mapping[str, str]) -> Markup:
+    """What is said of each model, by name; once where it is the same of all."""
     alike = set(told.values())
     lines = alike if len(alike) == 1 else [f"{name}: {text}" for name, text in told.items()]
-    body = Markup("").join(report.text(line) for line in lines)
-    return [Section("Takes transformed features", body)]
+    return Markup("").join(report.text(line) for line in lines)
 
 
 def drawings(card: Card) -> list[Drawing]:

@@ -7,7 +7,9 @@ def preprocessing_fn(inputs):
     import tensorflow as tf
     import tensorflow_transform as tft
 
-    hour = tf.strings.to_number(tf.strings.substr(inputs["pickup"], 11, 2))
+    text = tf.strings.substr(tf.squeeze(inputs["pickup"], 1), 11, 2)
+    digits = tf.cast(tf.io.decode_raw(text, tf.uint8, fixed_length=2), tf.float32) - 48.0
+    hour = 10.0 * digits[:, :1] + digits[:, 1:]
     return {
         "hour": hour / 24.0,
         "scaled_miles": tft.scale_to_z_score(fill_missing(inputs["miles"], 0.0)),

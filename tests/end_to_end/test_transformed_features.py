@@ -19,13 +19,10 @@ from running import Running
 MODULE = Path(__file__).with_name("hour_module.py")
 SENTENCE = (
     "The model takes feature 'hour' transformed and all others raw, because LiteRT lacks "
-    "StringToNumber and Substr, which the transform applies to feature 'pickup': whoever asks for "
-    "a prediction has to transform these first."
+    "DecodePaddedRaw, which the transform applies to feature 'pickup': whoever asks for a "
+    "prediction has to transform these first."
 )
-CAUSES = [
-    {"features": ["pickup"], "operator": operator, "reason": "", "makes": ["hour"]}
-    for operator in ("StringToNumber", "Substr")
-]
+CAUSES = [{"features": ["pickup"], "operator": "DecodePaddedRaw", "reason": "", "makes": ["hour"]}]
 
 
 @pytest.fixture(scope="module")

@@ -1,7 +1,7 @@
 """All ways in which a pattern may match, followed at once: time grows with the text alone.
 
-After R. Cox, "Regular Expression Matching: the Virtual Machine Approach", 2009 (Pike's machine): the
-preferred way comes first, as in RE2.
+After R. Cox, "Regular Expression Matching: the Virtual Machine Approach", 2009. The preferred way
+comes first, as in RE2.
 """
 
 from __future__ import annotations

@@ -22,7 +22,8 @@ SINCE_UNICODE_14 = frozenset(
     }
 )
 SIGMA = "\u03a3"  # its small letter depends on the letters around it
-AROUND_SIGMA = 0x870  # what is a letter below this has not changed since
+# what is a letter among these has not changed since: up to Arabic, Greek, punctuation, Chinese
+SETTLED = (range(0x870), range(0x1F00, 0x2070), range(0x3400, 0xA000), range(0xFFFD, 0xFFFE))
 
 
 def substr(attributes: Attributes) -> Operation:
@@ -150,11 +151,15 @@ def _cased(
         text = value.partition(b"\0")[0].decode(errors="replace")  # TensorFlow stops there
         if not SINCE_UNICODE_14.isdisjoint(map(ord, text)):
             raise ValueError("it has a letter whose case is newer than TensorFlow's Unicode 13")
-        if SIGMA in text and max(text) >= chr(AROUND_SIGMA):
+        if SIGMA in text and not all(_is_settled(ord(letter)) for letter in text):
             raise ValueError("a capital sigma stands among letters whose case is not settled")
         return unicode(text).encode()
 
     return lambda text: each(change, object, text)
+
+
+def _is_settled(code: int) -> bool:
+    return any(code in settled for settled in SETTLED)
 
 
 def _bytes_from(text: bytes, start: int, length: int) -> bytes:

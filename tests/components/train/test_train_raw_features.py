@@ -48,10 +48,11 @@ def require(tmp_path, monkeypatch):
     return work
 
 
-def length(inputs):
+def first_byte(inputs):
     import tensorflow as tf
 
-    return tf.cast(tf.strings.length(inputs["the text"]), tf.float32)
+    text = tf.squeeze(inputs["the text"], 1)
+    return tf.cast(tf.io.decode_raw(text, tf.uint8, fixed_length=1), tf.float32)
 
 
 def given(x, inputs, label=None):
@@ -63,32 +64,42 @@ def given(x, inputs, label=None):
 
 def test_features_and_operators_are_named(require):
     sentence = (
-        r"^The transform makes feature 'x' out of 'the text' with StringLength \(node .*\), for "
+        r"^The transform makes feature 'x' out of 'the text' with DecodePaddedRaw \(node .*\), for "
         r"which .*: make it of other operators in preprocessing_fn, or set require_raw \(edge.*"
     )
     with pytest.raises(EdgelineError, match=sentence):
-        require(lambda inputs: given(length(inputs), inputs))
+        require(lambda inputs: given(first_byte(inputs), inputs))
 
 
-def test_who_reads_times_out_of_text_is_told_who_else_can(require):
+def test_text_that_host_operations_read_is_no_reason(require):
     import tensorflow as tf
 
     def transform(inputs):
-        return given(tf.cast(hour_of_day(parse_datetime(inputs["the text"])), tf.float32), inputs)
+        hour = tf.cast(hour_of_day(parse_datetime(inputs["the text"])), tf.float32)
+        length = tf.cast(tf.strings.length(inputs["the text"]), tf.float32)
+        return given(hour + length, inputs)
 
-    with pytest.raises(
-        EdgelineError, match=r"'x' out of 'the text' with .*: give the column the type"
-    ):
+    assert not require(transform)
+
+
+def test_a_pattern_whose_meaning_is_not_proven_is_a_reason(require):
+    import tensorflow as tf
+
+    def transform(inputs):
+        plain = tf.strings.regex_full_match(inputs["the text"], "(?i)yes")
+        return given(tf.cast(plain, tf.float32), inputs)
+
+    with pytest.raises(EdgelineError, match=r"'x' out of 'the text' with StaticRegexFullMatch"):
         require(transform)
 
 
 def test_what_the_network_does_not_take_may_be_made_of_anything(require):
-    assert not require(lambda inputs: given(length(inputs), inputs), takes=["z"])
+    assert not require(lambda inputs: given(first_byte(inputs), inputs), takes=["z"])
 
 
 def test_so_may_the_label(require):
     def transform(inputs):
-        return given(inputs["number"] * 2.0, inputs, label=length(inputs))
+        return given(inputs["number"] * 2.0, inputs, label=first_byte(inputs))
 
     assert require(transform)
 
