@@ -95,9 +95,10 @@ def parse_datetime(text: tf.Tensor, utc_offset: str = UTC) -> tf.Tensor:
     """Points in time out of ISO 8601 text, such as `2024-03-01 12:34:56.789+01:00`.
 
     The time of day, its seconds and their fraction may be left out, and an offset may be `Z` or
-    `UTC`. Digits beyond the microsecond are cut off. A device cannot read text, so a feature that
-    is made of this is sent to its model transformed. Where that is to be avoided, give the column
-    the type `timestamp` in `column_types`: then ingest reads the text.
+    `UTC`. Digits beyond the microsecond are cut off. LiteRT cannot read text, so this is a host
+    operation on the device (see docs/text.md): edgeline's server computes it, other runtimes have
+    to. Where that is to be avoided, give the column the type `timestamp` in `column_types`: then
+    ingest reads the text.
 
     Args:
         text: string, of any shape.

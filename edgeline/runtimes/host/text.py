@@ -9,6 +9,7 @@ import numpy as np
 from edgeline.formats.dtypes import Array
 from edgeline.runtimes.host import hashes, regex
 from edgeline.runtimes.host.elements import Attributes, Operation, UnfitError, each, only
+from edgeline.runtimes.host.patterns import PatternError
 
 BLANKS = b" \t\n\v\f\r"
 BYTE, UTF8 = "BYTE", "UTF8_CHAR"
@@ -65,7 +66,7 @@ def full_match(attributes: Attributes) -> Operation:
     """StaticRegexFullMatch: bool."""
     try:
         matches = regex.full_match(str(attributes["pattern"]))
-    except regex.PatternError as error:
+    except PatternError as error:
         raise UnfitError(f"of its pattern {attributes['pattern']!r}: {error}") from error
     return lambda text: each(matches, np.bool_, text)
 
@@ -75,7 +76,7 @@ def replace(attributes: Attributes) -> Operation:
     pattern, rewrite = str(attributes["pattern"]), str(attributes["rewrite"])
     try:
         replaced = regex.replace(pattern, rewrite, bool(attributes.get("replace_global", True)))
-    except regex.PatternError as error:
+    except PatternError as error:
         raise UnfitError(f"of its pattern {pattern!r}: {error}") from error
     return lambda text: each(replaced, object, text)
 
