@@ -36,7 +36,8 @@ def each(function: Callable[..., object], dtype: Any, *arrays: Array) -> Array:
     Raises:
         RefusedError: the function raises a ValueError on one.
     """
-    given = np.broadcast_arrays(*arrays)
+    alike = all(array.shape == arrays[0].shape for array in arrays[1:])
+    given = arrays if alike else np.broadcast_arrays(*arrays)
     flat = [array.reshape(-1).tolist() for array in given]
     found = np.empty(given[0].size, dtype)
     for place, values in enumerate(zip(*flat, strict=True)):

@@ -13,7 +13,7 @@ import numpy as np
 
 from edgeline.artifacts.bundle import Signature, Tensor
 from edgeline.artifacts.features import Feature
-from edgeline.artifacts.host_operations import VERSION, HostOperations, Step
+from edgeline.artifacts.host_operations import CONST, VERSION, HostOperations, Step
 from edgeline.errors import EdgelineError
 from edgeline.formats.dtypes import Array
 from edgeline.runtimes.host import arrays, numbers, text
@@ -101,7 +101,14 @@ class Program:
                     f"The model's file takes {tensor.name!r} of shape {list(tensor.shape)}, which "
                     "its host operations do not say: publish the model again."
                 )
-        self._steps = [(step, _ready(step)) for step in declared.steps]
+        ready = [(step, _ready(step)) for step in declared.steps]
+        self._steps = [(step, operation) for step, operation in ready if step.operator != CONST]
+        self._constants = {
+            name: operation()
+            for step, operation in ready
+            if step.operator == CONST
+            for name in step.gives
+        }
         known = set(declared.reads)
         for step in declared.steps:
             if missing := [name for name in step.takes if name not in known]:
@@ -118,7 +125,7 @@ class Program:
             RowError: TensorFlow raises on a row.
             EdgelineError: a step cannot be computed at all.
         """
-        values = dict(given)
+        values = {**self._constants, **given}
         for step, operation in self._steps:
             try:
                 found = operation(*(values[name] for name in step.takes))

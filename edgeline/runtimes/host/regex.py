@@ -188,7 +188,9 @@ def _degree(node: Node) -> int | None:
         return None
     degrees = [degree for degree in inner if degree is not None]
     if node.kind == "repeat" and node.most != 1:
-        return 1 if _is_character(node.parts[0]) else None
+        if not _is_character(node.parts[0]):
+            return None
+        return int(node.least != node.most)  # there is one way to match so many times
     return max(degrees, default=0) if node.kind == "either" else sum(degrees)
 
 
