@@ -144,7 +144,8 @@ def mixed(
     )
     if not kept:
         return transformed(signatures)
-    given = [_renamed(made[name], {*kept, *known}) for name in sorted(outside)]
+    read = hosted.operations.only([every[name] for name in kept]).reads if hosted else ()
+    given = [_renamed(made[name], {*kept, *read}) for name in sorted(outside)]
     taken = sorted([*(every[name] for name in kept), *given], key=lambda feature: feature.name)
 
     def make(inputs: Mapping[str, tf.Tensor]) -> dict[str, tf.Tensor]:

@@ -115,6 +115,18 @@ def with_words(folder, oov, **more):
     return save(folder, lambda x: {**fill(x), "word": table.lookup(x["word"])}, kept=table, **more)
 
 
+def with_bytes(folder, **more):
+    """A model whose transform takes three bits of a word's first byte, which no device can."""
+    return save(folder, lambda x: {**fill(x), "word": first_byte(x["word"])}, **more)
+
+
+def first_byte(word):
+    import tensorflow as tf
+
+    text = tf.squeeze(word, 1)
+    return tf.cast(tf.io.decode_raw(text, tf.uint8, fixed_length=1), tf.int64) % 8
+
+
 def run(model, data, **parameters):
     folder = data.parent
     return convert(
@@ -124,10 +136,10 @@ def run(model, data, **parameters):
 
 @pytest.mark.usefixtures("in_this_process")
 @pytest.mark.parametrize("quantisation", ["float", "int8", "int16x8"])
-def test_several_buckets_leave_one_feature_outside(data, tmp_path, quantisation):
+def test_an_operator_that_no_device_has_leaves_one_feature_outside(data, tmp_path, quantisation):
     import tensorflow as tf
 
-    model = with_words(tmp_path / "model", 3)
+    model = with_bytes(tmp_path / "model")
     done = run(model, data, quantisation=quantisation).metadata
     assert done["takes"] == "mixed"
     assert done["features"] == [
@@ -135,22 +147,35 @@ def test_several_buckets_leave_one_feature_outside(data, tmp_path, quantisation)
         {"name": "size", "dtype": "float32", "shape": [1]},
         {"name": "word", "dtype": "int64", "shape": [1], "transformed": "word"},
     ]
-    assert "StringToHashBucketFast (node " in done["because"]
+    assert "DecodePaddedRaw (node " in done["because"]
     assert "takes 'word' transformed" in done["because"]
-    assert "one out-of-vocabulary bucket" in done["because"]
-    assert "StringToHashBucketFast" in (tmp_path / "r.html").read_text()
+    assert "DecodePaddedRaw" in (tmp_path / "r.html").read_text()
     assert sentence(done["takes"], done) == (
         "The model takes feature 'word' transformed and all others raw, because LiteRT lacks "
-        "StringToHashBucketFast, which the transform applies to feature 'word': whoever asks for a "
+        "DecodePaddedRaw, which the transform applies to feature 'word': whoever asks for a "
         "prediction has to transform these first."
     )
     edge = interpreter.load(tmp_path / "edge" / "model.tflite")
     raw = {"count": np.array([[3]], np.int64), "size": np.array([[np.nan]], np.float32)}
-    answer = edge({**raw, "word": np.array([[1]], np.int64)})  # the missing size is filled inside
+    answer = edge({**raw, "word": np.array([[2]], np.int64)})  # the missing size is filled inside
     serve = tf.saved_model.load(str(model / "saved_model")).signatures["serving_default"]
-    cloud = serve(word=tf.constant([[b"green"]]), **{k: tf.constant(v) for k, v in raw.items()})
+    cloud = serve(word=tf.constant([[b"r"]]), **{k: tf.constant(v) for k, v in raw.items()})
     limit = {"float": 1e-6, "int16x8": 1e-3}.get(quantisation, 0.02)
     np.testing.assert_allclose(answer["prediction"], cloud["prediction"], atol=limit)
+
+
+@pytest.mark.usefixtures("in_this_process")
+def test_several_buckets_are_a_host_operation(data, tmp_path):
+    model = with_words(tmp_path / "model", 3, require_raw=True)
+    done = run(model, data, quantisation="float").metadata
+    assert (done["takes"], done["because"]) == ("raw", None)
+    assert [each["name"] for each in done["features"]] == ["count", "size", "word"]
+    steps = done["host_operations"]["steps"]
+    assert [(each["operator"], each["takes"]) for each in steps] == [
+        ("StringToHashBucketFast", ["word"])
+    ]
+    assert done["difference"]["prediction"]["max"] < 1e-6
+    assert "Host operations" in (tmp_path / "r.html").read_text()
 
 
 @pytest.mark.usefixtures("in_this_process")
@@ -158,7 +183,7 @@ def test_a_transformed_feature_beside_the_raw_one_of_its_name(data, tmp_path):
     import tensorflow as tf
 
     def transform(inputs):
-        length = tf.cast(tf.strings.length(inputs["word"]), tf.float32)
+        length = tf.cast(first_byte(inputs["word"]), tf.float32) / 100.0
         is_red = tf.cast(tf.equal(inputs["word"], "red"), tf.float32)
         return {"word": length, "count": is_red, "size": length * fill(inputs)["size"]}
 
@@ -173,8 +198,8 @@ def test_a_transformed_feature_beside_the_raw_one_of_its_name(data, tmp_path):
 
 @pytest.mark.usefixtures("in_this_process")
 def test_a_model_that_must_take_raw_features_is_refused_else(data, tmp_path):
-    model = with_words(tmp_path / "model", 3, require_raw=True)
-    with pytest.raises(EdgelineError, match=r"feature 'word' out of 'word' with StringToHash.*raw"):
+    model = with_bytes(tmp_path / "model", require_raw=True)
+    with pytest.raises(EdgelineError, match=r"feature 'word' out of 'word' with DecodePadded.*raw"):
         run(model, data)
     assert not (tmp_path / "edge").exists()
 
@@ -202,7 +227,7 @@ def test_an_operator_of_the_transform_is_named(data, tmp_path):
     import tensorflow as tf
 
     def transform(inputs):
-        cleaned = tf.strings.regex_replace(inputs["word"], "[^0-9]", "")
+        cleaned = tf.strings.regex_replace(inputs["word"], "(?i)[^0-9]", "")
         number = tf.where(cleaned == "", 0.0, tf.strings.to_number(cleaned + "0"))
         return {**fill(inputs), "word": number}
 
