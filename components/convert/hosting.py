@@ -22,6 +22,7 @@ from edgeline.artifacts.features import Feature
 from edgeline.artifacts.host_operations import CONST, VERSION, HostOperations, Step
 from edgeline.components.convert import replay
 from edgeline.components.convert.dependencies import ancestors
+from edgeline.formats.signature_names import original
 from edgeline.runtimes.host import arrays
 from edgeline.runtimes.host.elements import UnfitError
 from edgeline.runtimes.host.program import OPERATIONS, TEXT
@@ -372,6 +373,8 @@ def _plain(tensor: tf.Tensor) -> str:
 
 
 def _free(name: str, taken: set[str]) -> str:
-    while name in taken or not re.match(r"[A-Za-z]", name):
+    """A name that no other is, either in a signature, which makes letters small, or in a file."""
+    used = {other.lower() for each in taken for other in (each, original(each))}
+    while {name.lower(), original(name).lower()} & used or not re.match(r"[A-Za-z]", name):
         name = PREFIX + name
     return name
