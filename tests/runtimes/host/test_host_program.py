@@ -78,6 +78,15 @@ def test_a_model_behind_them_takes_raw_features_and_names_the_row_that_it_refuse
         model({"code": many, "size": np.ones((2000, 1), np.float32)})
 
 
+def test_a_column_has_its_own_name_in_them():
+    from edgeline.components.convert import column_names
+
+    count = Step("StringLength", ("the_x0020_code",), ("length",), {"unit": "BYTE"})
+    declared = column_names.operations(operations(count))
+    assert declared.reads == ("the code",)
+    assert Program(declared)({"the code": column(b"abc")})["length"].tolist() == [[3]]
+
+
 @pytest.mark.parametrize(
     ("declared", "sentence"),
     [
