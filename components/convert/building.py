@@ -39,6 +39,7 @@ from edgeline.components.convert.replay import Lowered
 from edgeline.components.convert.running import Arrays
 from edgeline.components.convert.settings import Settings
 from edgeline.errors import EdgelineError
+from edgeline.formats.packing import compact
 from edgeline.formats.quantisation import AUTO, CONVERTER, DYNAMIC, FLOAT, FP16, Quantisation, of
 
 if TYPE_CHECKING:
@@ -287,7 +288,9 @@ def _litert(
             converter.inference_output_type = types[settings.io]
         try:
             model = bytes(converter.convert())
-            return extremes.with_infinities(model) if lowered.infinite else model
+            if lowered.infinite:
+                return extremes.with_infinities(model)
+            return model if quantisation.floating else compact(model)
         except Exception as error:
             if operators := unsupported_operators(str(error), lowered.nodes):
                 raise UnsupportedError(operators) from error

@@ -28,6 +28,7 @@ from edgeline.components.convert import running
 from edgeline.errors import EdgelineError
 from edgeline.formats import tflite
 from edgeline.formats.dtypes import Array
+from edgeline.formats.packing import compact
 from edgeline.runtimes.interpreter import SERVING
 from edgeline.runtimes.pieces import pieces
 from edgeline.stores import storage
@@ -196,7 +197,7 @@ def quantise(network: bytes, recipe: Recipe, calibration: Mapping[str, object] |
     result = _quantiser(network, recipe).quantize(
         calibration, enable_progress_bar=False, enable_progress_report=False
     )
-    return bytes(result.quantized_model)
+    return compact(bytes(result.quantized_model))
 
 
 def _activation_bits(recipe: Recipe) -> int:
