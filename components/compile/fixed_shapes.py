@@ -16,7 +16,7 @@ import numpy as np
 from edgeline.errors import EdgelineError
 from edgeline.formats import tflite
 from edgeline.formats.dtypes import Array
-from edgeline.formats.packing import packed
+from edgeline.formats.packing import packed, unpacked
 from edgeline.formats.tflite import Model, Operator, Subgraph
 
 OF_SHAPES = ("SHAPE", "RANK")
@@ -108,7 +108,7 @@ def _rewritten(
 ) -> bytes:
     from ai_edge_litert import schema_py_generated as schema
 
-    changed = schema.ModelT.InitFromPackedBuf(path.read_bytes(), 0)
+    changed = unpacked(path.read_bytes())
     graph = changed.subgraphs[0]
     graph.operators = [op for index, op in enumerate(graph.operators) if index not in folded]
     used = {int(index) for index in [*graph.inputs, *graph.outputs]}

@@ -10,9 +10,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from ai_edge_litert import schema_py_generated as schema
-
-from edgeline.formats.packing import packed
+from edgeline.formats.packing import packed, unpacked
 
 SUBGRAPH_OPTIONS = (
     "bodySubgraphIndex",
@@ -32,7 +30,7 @@ def join(first: bytes, second: bytes) -> bytes:
     Both have one signature. The result takes the inputs of `first`, gives the outputs of
     `second` and keeps the name of `first`'s signature.
     """
-    head, tail = (schema.ModelT.InitFromPackedBuf(model, 0) for model in (first, second))
+    head, tail = (unpacked(model) for model in (first, second))
     gives = _run_after(head, tail, _tensors(head, "outputs"))
     head.subgraphs[0].outputs = list(gives.values())
     signature = head.signatureDefs[0]
@@ -48,7 +46,7 @@ def behind(first: bytes, second: bytes, inputs: str, outputs: str) -> bytes:
     The inputs of `second` are named as inputs and outputs of `first`, with a prefix for each of
     the two; its outputs take the place of those of `first` that have their names.
     """
-    head, tail = (schema.ModelT.InitFromPackedBuf(model, 0) for model in (first, second))
+    head, tail = (unpacked(model) for model in (first, second))
     sides = ((inputs, "inputs"), (outputs, "outputs"))
     given = {
         prefix.encode() + name: index

@@ -11,7 +11,7 @@ from edgeline.artifacts.bundle import Signature, Tensor
 from edgeline.components.import_model.wanted import Wanted
 from edgeline.errors import EdgelineError
 from edgeline.formats import tflite
-from edgeline.formats.packing import packed
+from edgeline.formats.packing import packed, unpacked
 from edgeline.formats.quantisation import DYNAMIC, FLOAT, FP16, INT8, INT16X8
 
 MOST_LABELS = 1 << 24  # bytes
@@ -136,7 +136,7 @@ def _signed(
             found.append(entry)
         return found
 
-    model = schema.ModelT.InitFromPackedBuf(data, 0)
+    model = unpacked(data)
     signature = schema.SignatureDefT()
     signature.signatureKey, signature.subgraphIndex = models.SERVING, subgraph
     signature.inputs, signature.outputs = maps(inputs), maps(outputs)

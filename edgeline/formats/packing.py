@@ -1,4 +1,4 @@
-"""A .tflite file written from the objects of its schema.
+"""A .tflite file as the objects of its schema, and written from them.
 
 What is the same is stored once: a model quantised by channels has two tables of zeros a layer, 8
 bytes a channel each, and there are as many different ones as numbers of channels.
@@ -15,6 +15,23 @@ if TYPE_CHECKING:
 ALIGNMENT = 16  # of what a buffer holds, by the schema (force_align), for instructions that load it
 
 
+def unpacked(file: bytes) -> ModelT:
+    """The objects of a file.
+
+    ai-edge-quantizer writes the weights of a large model behind the flatbuffer, where a buffer has
+    an offset and a size in place of its data; here all buffers have their data.
+    """
+    import numpy as np
+    from ai_edge_litert.schema_py_generated import ModelT
+
+    model = ModelT.InitFromPackedBuf(file, 0)
+    for buffer in model.buffers:
+        if buffer.offset > 1:  # 0 and 1 mean that the data is in the flatbuffer
+            buffer.data = np.frombuffer(file, np.uint8, buffer.size, buffer.offset)
+            buffer.offset = buffer.size = 0
+    return model
+
+
 def packed(model: ModelT, size: int = 0) -> bytes:
     """The file of a model.
 
@@ -28,9 +45,7 @@ def packed(model: ModelT, size: int = 0) -> bytes:
 
 def compact(file: bytes) -> bytes:
     """The same model in fewer bytes: vectors of a .tflite file that are equal are one."""
-    from ai_edge_litert.schema_py_generated import ModelT
-
-    return packed(ModelT.InitFromPackedBuf(file, 0), len(file))
+    return packed(unpacked(file), len(file))
 
 
 @functools.cache

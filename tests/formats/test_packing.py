@@ -26,6 +26,30 @@ def test_the_same_model_in_fewer_bytes(name, tmp_path):
         np.testing.assert_array_equal(after(given)[output], wanted)
 
 
+def with_weights_behind(file):
+    """As ai-edge-quantizer writes what has more than 256 KiB of weights."""
+    model = packing.unpacked(file)
+    stored = [b"" if buffer.data is None else bytes(buffer.data) for buffer in model.buffers]
+    start = 2  # another number than the defaults, for a file that is as long
+    for _ in range(2):
+        place = start
+        for buffer, content in zip(model.buffers, stored, strict=True):
+            buffer.data = None
+            if content:
+                buffer.offset, buffer.size = place, len(content)
+                place += len(content)
+        start = len(packing.packed(model))
+    return packing.packed(model) + b"".join(stored)
+
+
+def test_weights_behind_the_flatbuffer_are_kept(tmp_path):
+    file = (DATA / "cnn_int8.tflite").read_bytes()
+    behind = with_weights_behind(file)
+    (tmp_path / "behind.tflite").write_bytes(behind)
+    interpreter.load(tmp_path / "behind.tflite")
+    assert packing.compact(behind) == packing.compact(file)
+
+
 def test_buffers_lie_where_instructions_can_load_them():
     from ai_edge_litert.schema_py_generated import Model
 
