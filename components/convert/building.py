@@ -11,6 +11,7 @@ Traps that this module stands clear of:
 
 from __future__ import annotations
 
+import itertools
 import re
 import tempfile
 from collections import Counter
@@ -33,6 +34,7 @@ from edgeline.components.convert import (
     running,
 )
 from edgeline.components.convert.built import Built
+from edgeline.components.convert.dependencies import LOOPS
 from edgeline.components.convert.layer_errors import Layer
 from edgeline.components.convert.raw_form import RawForm, Signatures
 from edgeline.components.convert.replay import Lowered
@@ -46,6 +48,7 @@ if TYPE_CHECKING:
     import tensorflow as tf
 
 AS_FLOAT = Settings(FLOAT)
+FAILING = ("Lgamma",)  # the converter takes it, and what it makes fails for any number of rows
 Tell = Callable[[str], None]
 
 
@@ -83,7 +86,8 @@ def build_form(tell: Tell, form: RawForm, settings: Settings, rows: Arrays) -> B
 
     Raises:
         UnsupportedError: LiteRT lacks an operator.
-        EdgelineError: a recipe is none, or `auto` has no labels.
+        EdgelineError: a recipe is none, `auto` has no labels, or a network with a loop is to be
+            quantised to integers.
     """
     signatures, raw, given = form.signatures, form.takes != TRANSFORMED, form.feed(rows)
     transform, predict = None, signatures[SERVING]
@@ -99,6 +103,9 @@ def build_form(tell: Tell, form: RawForm, settings: Settings, rows: Arrays) -> B
     # what is scaled before it is rounded to a step is rounded to the same step before
     scaled = settings.io != "float"
     front, network = replay.split(transform, predict, settings.batch, scaled)
+    if settings.integer and settings.quantisation.maker == CONVERTER:
+        for name in itertools.chain(*(network.nodes.get(kind, ()) for kind in LOOPS)):
+            raise recipes.loop_error(name)  # the converter would crash
     head, taken = None, given
     if front is not None:
         # embeddings read integers, so they are in the front; their weights may be int8
@@ -260,6 +267,8 @@ def _litert(
     import tensorflow as tf
 
     quantisation = settings.quantisation
+    if failing := {name: nodes for name, nodes in lowered.nodes.items() if name in FAILING}:
+        raise UnsupportedError(failing)
     tell(f"converting {', '.join(sorted(lowered.nodes.keys() - PLAIN))} to {quantisation.name}")
     with tempfile.TemporaryDirectory() as folder:
         tf.saved_model.save(lowered.module, folder, signatures={SERVING: lowered.function})

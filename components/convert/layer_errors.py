@@ -27,6 +27,7 @@ from edgeline.formats.dtypes import Array
 from edgeline.runtimes.interpreter import SERVING, describe_tensor, quantise
 
 MOST_ROWS = 32
+MOST_BYTES = 1 << 30  # of floating networks that are quantised to try layers alone
 TINY = 1e-30  # instead of a signal of 0
 PASSING = ("QUANTIZE", "DEQUANTIZE")
 INTEGER = ("INT4", "INT8", "UINT8", "INT16", "FLOAT16")
@@ -45,7 +46,7 @@ class Layer:
         weights: bytes of the constants that it reads.
         error: normalised mean squared error of its output.
         own: how much of it this layer adds.
-        effect: the error of the output with only this layer quantised, or None.
+        effect: the error of the output with only this layer quantised; None where it was not tried.
     """
 
     name: str
@@ -124,6 +125,9 @@ def effects(
 ) -> list[Layer]:
     """The layers with their effects, what hurts most first.
 
+    Of a large network only the layers that add most error themselves are tried alone: each is
+    the whole network quantised once more.
+
     Args:
         network: the floating one.
         alone: makes the network with one layer quantised.
@@ -132,8 +136,10 @@ def effects(
     some = _spread(rows)
     real = running.answers(running.load(network), some)
     found = []
+    worst = sorted((each for each in layers if each.quantised), key=lambda each: -each.own)
+    tried = worst[: max(1, MOST_BYTES // len(network))]
     for layer in layers:
-        if layer.quantised:
+        if layer in tried:
             given = running.answers(running.load(alone(layer)), some)
             noise = sum(float(np.sum((given[n].astype(np.float64) - real[n]) ** 2)) for n in real)
             signal = sum(float(np.sum(real[n].astype(np.float64) ** 2)) for n in real)

@@ -35,6 +35,7 @@ from edgeline.stores import storage
 from edgeline.stores.remote import PIN
 
 NOT = "no_quantize"
+CORRUPTING = "HADAMARD_ROTATION"
 # ai-edge-quantizer's by the end of a recipe's name; without, the least and greatest value. Of the
 # two kinds of rotation this one is made of operators that every runtime has.
 ALGORITHMS = {
@@ -95,7 +96,8 @@ def check_fit(network: bytes, recipe: Recipe) -> None:
     """Refuse a recipe whose algorithm cannot be applied to a floating network.
 
     Raises:
-        EdgelineError: GPTQ of a layer too wide for its Hessian, or a rotation with a free batch.
+        EdgelineError: GPTQ of a layer too wide for its Hessian, a rotation with a free batch, or a
+            loop, in which LiteRT keeps no tensor to be calibrated.
     """
     used = {str(rule.get("algorithm_key")).rpartition(".")[2].upper() for rule in recipe}
     graph = tflite.parse(np.frombuffer(network, np.uint8), Path("network")).subgraphs[0]
@@ -103,8 +105,12 @@ def check_fit(network: bytes, recipe: Recipe) -> None:
         graph.tensors[index].dynamic for index in graph.inputs
     ):
         raise EdgelineError(
-            "A Hadamard rotation in LiteRT takes a fixed number of rows: set batch=1."
+            "A Hadamard rotation in LiteRT takes a fixed number of rows: set batch=1, or use octav "
+            "or mse."
         )
+    loop = next((operator for operator in graph.operators if operator.name == "WHILE"), None)
+    if loop and _quantiser(network, recipe).need_calibration:
+        raise loop_error(graph.tensors[loop.outputs[0]].name)
     if "GPTQ" not in used:
         return
     for operator in graph.operators:
@@ -116,6 +122,14 @@ def check_fit(network: bytes, recipe: Recipe) -> None:
                 f"GPTQ of operator {operator.index} (FULLY_CONNECTED) takes {width:,} x {width:,} "
                 f"numbers, and at most {MOST_HESSIAN:,} inputs are taken: use octav or mse."
             )
+
+
+def loop_error(name: str) -> EdgelineError:
+    """What is wrong with a loop in a network that is to be quantised to integers."""
+    return EdgelineError(
+        f"Layer {name} is a loop (While), which cannot be quantised to integers: build it with "
+        "unroll=True, or set quantisation to dynamic."
+    )
 
 
 def with_io(recipe: Recipe, inputs: bool, outputs: bool) -> Recipe:
@@ -223,6 +237,11 @@ def _check(rule: Any, where: str) -> None:
     missing = [name for name in needed if not isinstance(rule, dict) or name not in rule]
     if missing:
         raise EdgelineError(f"{where} has no {missing[0]}: see the README of convert.")
+    if str(rule["algorithm_key"]).rpartition(".")[2].upper() == CORRUPTING:
+        raise EdgelineError(
+            f"{where} uses {CORRUPTING}, an operator that writes beyond its memory in LiteRT: "
+            f"use {ALGORITHMS['hadamard']}."
+        )
     try:
         re.compile(rule["regex"])
     except (re.error, TypeError) as error:

@@ -72,6 +72,11 @@ def test_a_recipe_file_mixes_precisions_by_layer(network, pictures, tmp_path):
             '[{"regex": "(", "operation": "*", "algorithm_key": "no_quantize"}]',
             "Rule 0 .* regex that is none",
         ),
+        (
+            '[{"regex": ".*", "operation": "*", "algorithm_key": "HADAMARD_ROTATION", '
+            '"op_config": {}}]',
+            "Rule 0 .* uses HADAMARD_ROTATION.*: use DECOMPOSED_HADAMARD_ROTATION",
+        ),
     ],
 )
 def test_a_recipe_that_is_none_is_named(network, pictures, tmp_path, text, sentence):
