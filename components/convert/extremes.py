@@ -11,6 +11,7 @@ Conditions are written as `less`, which NaN does not satisfy: the converter make
 
 from __future__ import annotations
 
+import functools
 import math
 from collections.abc import Callable
 from typing import Any
@@ -21,11 +22,11 @@ from ai_edge_litert import schema_py_generated as schema
 
 from edgeline.components.convert import integers
 from edgeline.components.convert.lowering import LOWERINGS, Lowering, Ratio, Value
-from edgeline.formats.packing import packed
+from edgeline.formats.packing import packed, unpacked
 
 SMALLEST_NORMAL = float(np.finfo(np.float32).tiny)
 _LARGEST = np.finfo(np.float32).max
-_LARGE = 1e38  # above, XNNPACK's logarithm is wrong; below the largest float
+_LARGE = 2.0**125  # above, XNNPACK's root and its inverse are wrong, then its logarithm
 _REDUCED = 2.0**10  # above, XNNPACK's sine and cosine lose digits
 _BITS = 38  # of a limb of 1 / 2 pi: times 25 bits of a mantissa, it fits an int64
 _MOST = 104  # exponents of a float32 from that of 2**24 on
@@ -59,7 +60,7 @@ def below_largest(value: Any) -> Any:
 
 def with_infinities(model: bytes) -> bytes:
     """A LiteRT file whose largest floats are infinite: the converter writes infinity as these."""
-    found = schema.ModelT.InitFromPackedBuf(model, 0)
+    found = unpacked(model)
     buffers = {
         tensor.buffer
         for graph in found.subgraphs
@@ -163,10 +164,11 @@ def _logarithm(compute: Callable[[tf.Tensor], tf.Tensor]) -> Callable[[tf.Tensor
 
 
 _log = _logarithm(tf.math.log)
+_log1p = _logarithm(tf.math.log1p)
 
 
 def _sqrt(_: tf.Operation, x: tf.Tensor) -> Any:
-    """XNNPACK's root is wrong next to the largest float."""
+    """XNNPACK's root is wrong for the largest floats."""
     if x.dtype != tf.float32:
         return None
     return tf.where(tf.less(x, _LARGE), tf.sqrt(x), 2.0 * tf.sqrt(x * 0.25))
@@ -200,11 +202,13 @@ def _power(operator: tf.Operation, x: tf.Tensor, exponent: tf.Tensor) -> Any:
 
 
 def _rsqrt(_: tf.Operation, x: tf.Tensor) -> Any:
-    """Infinity for 0, where XNNPACK gives NaN."""
+    """Infinity for 0, where XNNPACK gives NaN; it is wrong for the largest floats."""
     if x.dtype != tf.float32 or _is_positive(x.op):
         return None
-    zero = tf.equal(x, 0.0)
-    return tf.where(zero, 1.0 / x, tf.math.rsqrt(tf.where(zero, tf.ones_like(x), x)))
+    zero, large = tf.equal(x, 0.0), tf.less(_LARGE, x)
+    small = tf.where(large, x * 0.25, tf.where(zero, tf.ones_like(x), x))
+    found = tf.math.rsqrt(small)
+    return tf.where(zero, 1.0 / x, tf.where(large, found * 0.5, found))
 
 
 def _is_positive(operator: tf.Operation) -> bool:
@@ -243,15 +247,59 @@ def _larger(compute: Callable[[tf.Tensor, tf.Tensor], tf.Tensor]) -> Lowering:
 
 def _max_pool(operator: tf.Operation, x: tf.Tensor) -> Any:
     """NaN is never the largest, in series; pictures, of two sizes above 1, have none."""
-    sizes = x.shape[1:3].as_list() if x.shape.rank == 4 else []
-    if x.dtype != tf.float32 or 1 not in sizes or operator.get_attr("data_format") != b"NHWC":
+    if not _pools_series(operator, x):
         return None
-    return tf.nn.max_pool2d(
-        tf.where(tf.equal(x, x), x, tf.float32.min),
-        operator.get_attr("ksize"),
-        operator.get_attr("strides"),
-        operator.get_attr("padding").decode(),
-    )
+    return tf.nn.max_pool2d(tf.where(tf.equal(x, x), x, tf.float32.min), *_window(operator))
+
+
+def _avg_pool(operator: tf.Operation, x: tf.Tensor) -> Any:
+    """NaN is the mean of what has NaN, where XNNPACK gives -infinity; in series, as above."""
+    if not _pools_series(operator, x):
+        return None
+    window = _window(operator)
+    missing = tf.nn.max_pool2d(tf.cast(tf.not_equal(x, x), tf.float32), *window)
+    known = tf.nn.avg_pool2d(tf.where(tf.equal(x, x), x, 0.0), *window)
+    return tf.where(tf.less(0.0, missing), tf.constant(np.nan, tf.float32), known)
+
+
+def _pools_series(operator: tf.Operation, x: tf.Tensor) -> bool:
+    sizes = x.shape[1:3].as_list() if x.shape.rank == 4 else []
+    return x.dtype == tf.float32 and 1 in sizes and operator.get_attr("data_format") == b"NHWC"
+
+
+def _window(operator: tf.Operation) -> tuple[Any, Any, str]:
+    padding = operator.get_attr("padding").decode()
+    return operator.get_attr("ksize"), operator.get_attr("strides"), padding
+
+
+def _depthwise(operator: tf.Operation, x: tf.Tensor, kernel: tf.Tensor) -> Any:
+    """One of a single tap is a product: XNNPACK computes three taps, two of them 0 times the
+    numbers that follow, which is NaN where these are infinite or NaN."""
+    strides, padding = operator.get_attr("strides"), operator.get_attr("padding")
+    if x.dtype != tf.float32 or kernel.shape[:2].as_list() != [1, 1] or kernel.shape[3] != 1:
+        return None
+    if {*strides} != {1} or padding == b"EXPLICIT" or operator.get_attr("data_format") != b"NHWC":
+        return None
+    return x * tf.reshape(kernel, [1, 1, 1, -1])
+
+
+def _sum(_: tf.Operation, *terms: tf.Tensor) -> Any:
+    """LiteRT's sum of many has no infinity."""
+    if terms[0].dtype != tf.float32 or len(terms) < 2:
+        return None
+    return functools.reduce(tf.add, terms)
+
+
+def _times(compute: Callable[[tf.Tensor], tf.Tensor]) -> Lowering:
+    """Times a logarithm that is right; 0 for 0 times anything, as TensorFlow has it."""
+
+    def lowering(_: tf.Operation, x: tf.Tensor, y: tf.Tensor) -> Any:
+        if x.dtype != tf.float32:
+            return None
+        product = x * tf.where(tf.equal(y, y), compute(y), y)
+        return tf.where(tf.equal(x, 0.0), tf.zeros_like(product), product)
+
+    return lowering
 
 
 def _is_inf(_: tf.Operation, x: tf.Tensor) -> Any:
@@ -318,8 +366,11 @@ def _inverse_of_two_pi(bits: int) -> int:
 _SCALES, _HIGH, _LOW = _limbs()
 
 NUMBERS: dict[str, Lowering] = {
+    "AddN": _sum,
+    "AvgPool": _avg_pool,
     "Cast": _cast,
     "Cos": _wave(tf.cos),
+    "DepthwiseConv2dNative": _depthwise,
     "Equal": _equal,
     "Exp": _kept(tf.exp),
     "Expm1": _kept(tf.math.expm1),
@@ -327,7 +378,7 @@ NUMBERS: dict[str, Lowering] = {
     "FloorMod": _floor_mod,
     "IsInf": _is_inf,
     "Log": _kept(_log),
-    "Log1p": _kept(_logarithm(tf.math.log1p)),
+    "Log1p": _kept(_log1p),
     "Max": _extreme(tf.reduce_max),
     "MaxPool": _max_pool,
     "Maximum": _larger(tf.maximum),
@@ -341,4 +392,6 @@ NUMBERS: dict[str, Lowering] = {
     "Sin": _wave(tf.sin),
     "Softplus": _kept(_softplus),
     "Sqrt": _sqrt,
+    "Xlog1py": _times(_log1p),
+    "Xlogy": _times(_log),
 }

@@ -222,6 +222,11 @@ def of_features(functions, values, raw=False, kept=None):
 
     `raw` features are those of a transform; `kept` is what the functions look things up in.
     """
+    return converted(functions, values, raw, kept)[0]
+
+
+def converted(functions, values, raw=False, kept=None):
+    """The same, and the LiteRT file."""
     names = {f"y{place}": name for place, name in enumerate(functions)}
     specs = {
         name: tf.TensorSpec(
@@ -246,4 +251,5 @@ def of_features(functions, values, raw=False, kept=None):
         cloud = running.call(loaded.signatures["serving_default"], values)
         built = building.build(lambda _: None, loaded.signatures, Settings("float"), values)
         edge = running.answers(running.load(built.model), values)
-    return {name: (np.asarray(cloud[key]), np.asarray(edge[key])) for key, name in names.items()}
+    found = {name: (np.asarray(cloud[key]), np.asarray(edge[key])) for key, name in names.items()}
+    return found, built.model

@@ -1,7 +1,11 @@
 """Every operator at the ends of its domain: LiteRT gives what TensorFlow gives, or is named."""
 
+from pathlib import Path
+
 import numpy as np
 import pytest
+
+from edgeline.formats import tflite
 
 pytestmark = pytest.mark.slow
 
@@ -18,10 +22,42 @@ def differing(found, values):
     return wrong
 
 
-def test_floats():
-    from extreme_cases import FLOATS, MAY_DIFFER, MAY_DIFFER_SOMEWHERE, OF_FLOATS, both
+def converted(functions, values):
+    """What TensorFlow and LiteRT make of functions of a column, and LiteRT's operators."""
+    from extreme_cases import converted
 
-    wrong = differing(both(OF_FLOATS, FLOATS), FLOATS)
+    of_x = {name: lambda features, f=f: f(features["x"]) for name, f in functions.items()}
+    found, model = converted(of_x, {"x": values})
+    graphs = tflite.parse(np.frombuffer(model, np.uint8), Path("model")).subgraphs
+    return found, {operator.name for graph in graphs for operator in graph.operators}
+
+
+@pytest.fixture(scope="module")
+def of_floats():
+    from extreme_cases import FLOATS, OF_FLOATS
+
+    return converted(OF_FLOATS, FLOATS)
+
+
+@pytest.fixture(scope="module")
+def of_other_operators():
+    from extreme_cases import FLOATS
+    from operator_cases import OF_FLOATS
+
+    return converted(OF_FLOATS, FLOATS)
+
+
+@pytest.fixture(scope="module")
+def of_integers():
+    from extreme_cases import INTEGERS, OF_INTEGERS
+
+    return converted(OF_INTEGERS, INTEGERS)
+
+
+def test_floats(of_floats):
+    from extreme_cases import FLOATS, MAY_DIFFER, MAY_DIFFER_SOMEWHERE
+
+    wrong = differing(of_floats[0], FLOATS)
     assert wrong.keys() - MAY_DIFFER_SOMEWHERE.keys() == MAY_DIFFER.keys()
     for name, values in wrong.items():
         kind, _ = (MAY_DIFFER | MAY_DIFFER_SOMEWHERE)[name]
@@ -29,10 +65,54 @@ def test_floats():
             assert np.isnan(value) if np.isnan(kind) else abs(value) >= np.float32(kind), name
 
 
-def test_integers():
-    from extreme_cases import INTEGERS, OF_INTEGERS, both
+def test_other_operators(of_other_operators):
+    from extreme_cases import FLOATS
+    from operator_cases import EVERYWHERE, MAY_DIFFER
 
-    assert differing(both(OF_INTEGERS, INTEGERS), INTEGERS) == {}
+    wrong = differing(of_other_operators[0], FLOATS)
+    assert wrong.keys() == MAY_DIFFER.keys()
+    for name, values in wrong.items():
+        if name not in EVERYWHERE:
+            assert not any(abs(value) < 1e38 for value in values), name
+
+
+def test_integers(of_integers):
+    from extreme_cases import INTEGERS
+
+    assert differing(of_integers[0], INTEGERS) == {}
+
+
+def test_every_operator_of_litert_is_asked_or_is_named(of_floats, of_other_operators, of_integers):
+    from ai_edge_litert.schema_py_generated import BuiltinOperator
+    from operator_cases import ABSENT
+
+    asked = {*of_floats[1], *of_other_operators[1], *of_integers[1]}
+    known = {name for name, code in vars(BuiltinOperator).items() if isinstance(code, int)}
+    plain = {name for name in known if not name.startswith("STABLEHLO_")}  # of no TensorFlow
+    assert plain - asked == ABSENT.keys()
+
+
+def test_roots_over_all_floats():
+    import tensorflow as tf
+    from extreme_cases import both
+
+    values = np.exp2(np.linspace(-126, 127.9, 2000)).astype(np.float32)[:, None]
+    functions = {
+        "sqrt": tf.sqrt,
+        "rsqrt": tf.math.rsqrt,
+        "unit": lambda x: tf.math.l2_normalize(x * tf.ones([1, 2]) * 1e-20, 1),
+    }
+    assert differing(both(functions, values), values) == {}
+
+
+def test_an_operator_that_would_fail_on_the_device_is_named():
+    import tensorflow as tf
+    from extreme_cases import FLOATS, both
+
+    from edgeline.components.convert.building import UnsupportedError
+
+    with pytest.raises(UnsupportedError, match="Lgamma"):
+        both({"lgamma": tf.math.lgamma}, FLOATS)
 
 
 def test_denormal_raw_features_are_0_as_to_tensorflow():
