@@ -12,7 +12,7 @@ from edgeline.components.compile import placement
 from edgeline.components.compile.target import TFLITE, Compiled, Source, Target
 from edgeline.errors import EdgelineError
 from edgeline.formats import tflite
-from edgeline.formats.quantisation import DYNAMIC, FLOAT, FP16, INT8, INT16X8
+from edgeline.formats.quantisation import DYNAMIC, FLOAT, FP16, INT8, INT16X8, RECIPES
 from edgeline.runtimes import child, interpreter
 from edgeline.runtimes.interpreter import EdgeModel
 
@@ -95,7 +95,7 @@ targets = (
         name="litert",
         summary="LiteRT on a CPU with XNNPACK: Raspberry Pi, Android, iOS, x86",
         takes=(TFLITE,),
-        quantisations=(INT8, DYNAMIC, FP16, FLOAT, INT16X8),
+        quantisations=(INT8, DYNAMIC, FP16, FLOAT, INT16X8, *RECIPES),
         missing=missing,
         compile=compile_litert,
         load=load,

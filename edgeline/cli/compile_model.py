@@ -9,7 +9,7 @@ from typing import Any
 import click
 
 from edgeline.cli.arguments import existing, new_folder
-from edgeline.formats.quantisation import CONVERTED
+from edgeline.formats.quantisation import CONVERTED, RECIPES
 
 
 class CompileModelCommand(click.Command):
@@ -38,7 +38,8 @@ class CompileModelCommand(click.Command):
     "--quantisation",
     default="",
     metavar="NAME",
-    help=f"{', '.join(row.name for row in CONVERTED)}; by default the best for each target.",
+    help=f"{', '.join(row.name for row in CONVERTED)}; for litert also a recipe: "
+    f"{', '.join(row.name for row in RECIPES)}. By default the best for each target.",
 )
 @click.option(
     "--representative",
