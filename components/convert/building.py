@@ -103,9 +103,6 @@ def build_form(tell: Tell, form: RawForm, settings: Settings, rows: Arrays) -> B
     # what is scaled before it is rounded to a step is rounded to the same step before
     scaled = settings.io != "float"
     front, network = replay.split(transform, predict, settings.batch, scaled)
-    if settings.integer and settings.quantisation.maker == CONVERTER:
-        for name in itertools.chain(*(network.nodes.get(kind, ()) for kind in LOOPS)):
-            raise recipes.loop_error(name)  # the converter would crash
     head, taken = None, given
     if front is not None:
         # embeddings read integers, so they are in the front; their weights may be int8
@@ -120,6 +117,8 @@ def build_form(tell: Tell, form: RawForm, settings: Settings, rows: Arrays) -> B
         tail = parts.quantised(settings.recipe, ())
         layers = parts.layers(settings.recipe, tail)
     else:
+        for name in itertools.chain(*(network.nodes.get(kind, ()) for kind in LOOPS)):
+            raise recipes.loop_error(name)  # the converter would crash
         tail = _litert(tell, network, settings, taken, inputs="float" if head else settings.io)
         layers = layer_errors.measure(parts.network, tail, taken)
     return Built(parts.joined(tail), dict(lowered), settings.quantisation, layers)
