@@ -105,6 +105,7 @@ def measured(name: str, make: Callable[[], Any]) -> dict[str, Any]:
     from edgeline.components.convert import conversion, raw_form
     from edgeline.components.convert.settings import Settings
     from edgeline.errors import EdgelineError
+    from edgeline.formats.quantisation import FLOAT, INT8
 
     keras.utils.set_random_seed(0)
     network = make()
@@ -115,7 +116,7 @@ def measured(name: str, make: Callable[[], Any]) -> dict[str, Any]:
     started = time.monotonic()
     with tempfile.TemporaryDirectory() as folder:
         model = read(networks.save(Path(folder) / "model", {"network": network}), models.SCHEMA)
-        for quantisation in ("float", "int8"):
+        for quantisation in (FLOAT, INT8):
             settings = Settings(quantisation, batch=1 if name in RECURRENT else 0)
             try:
                 done = conversion.convert(
@@ -124,11 +125,11 @@ def measured(name: str, make: Callable[[], Any]) -> dict[str, Any]:
                 if done.lacks:
                     raise EdgelineError(f"LiteRT lacks {raw_form.named(done.lacks)}.")
             except EdgelineError as error:
-                found[quantisation] = None
-                found[f"{quantisation} refused"] = str(error)
+                found[quantisation.name] = None
+                found[f"{quantisation.name} refused"] = str(error)
                 continue
             cloud, edge = done.cloud["network"], done.edge["network"]
-            found[quantisation] = float(np.abs(edge - cloud).max() / np.abs(cloud).max())
+            found[quantisation.name] = float(np.abs(edge - cloud).max() / np.abs(cloud).max())
     found["seconds"] = round(time.monotonic() - started, 1)
     print(f"{name}: {found}", flush=True)
     keras.backend.clear_session()
