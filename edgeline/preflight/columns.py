@@ -10,9 +10,11 @@ from typing import Any
 from edgeline.errors import did_you_mean
 from edgeline.preflight.given import GivenRun
 from edgeline.preflight.header import Header, fewer_rows_than
+from edgeline.preflight.module_source import ModuleSource
 from edgeline.stores import remote
 
 MOST_SHOWN = 30  # names of columns
+MOST_LINES = 3  # about columns that a module reads
 SLICED_BY = ("feature_keys", "feature_values", "featureKeys", "featureValues")  # of a SlicingSpec
 
 
@@ -26,7 +28,7 @@ def names(run: GivenRun) -> Iterator[str]:
     structs = {name.rpartition(".")[0] for name in source.names}  # left out whole
     chosen = [name for name in run.values.get("columns") or () if name not in structs]
     yield from _absent(source, chosen, "columns names a column")
-    yield from _absent(source, run.values.get("rename") or (), "rename names a column")
+    yield from _absent(source, run.rename, "rename names a column")
     if run.format == "csv":
         yield from _absent(source, run.values.get("column_types") or (), "column_types names")
     yield from _absent(header, run.values.get("never_missing") or (), "never_missing lists")
@@ -34,9 +36,7 @@ def names(run: GivenRun) -> Iterator[str]:
         yield from _absent(header, [column], f"{where} names a column")
     yield from _absent(header, _of_schema(run), "The schema of schema_uri has a column")
     if module := run.module:
-        place = module.code.shown(module.code.entry)
-        for column, line in module.required_items("preprocessing_fn", 0):
-            yield from _absent(header, [column], f"{place}:{line}: preprocessing_fn reads")
+        yield from _read_by(module, header)
 
 
 def batch(run: GivenRun) -> Iterator[str]:
@@ -58,6 +58,23 @@ def batch(run: GivenRun) -> Iterator[str]:
             f"batch_size is {size}, but the data has at most {max(rows, 0)} rows, and the split "
             "train fewer: make it smaller."
         )
+
+
+def _read_by(module: ModuleSource, header: Header) -> Iterator[str]:
+    """Columns that preprocessing_fn reads: a line each, or one for all where many are not there."""
+    place = module.code.shown(module.code.entry)
+    read = dict(reversed(module.required_items("preprocessing_fn", 0)))  # the first line of each
+    absent = [name for name in reversed(read) if name not in header.names]
+    if len(absent) <= MOST_LINES:
+        for name in absent:
+            yield from _absent(header, [name], f"{place}:{read[name]}: preprocessing_fn reads")
+        return
+    shown = ", ".join(map(repr, absent[:MOST_SHOWN]))
+    yield (
+        f"{place}:{read[absent[0]]}: preprocessing_fn reads {shown}, which {header.file} has not: "
+        f"is this the data that the module is for? Its columns are "
+        f"{', '.join(header.names[:MOST_SHOWN])}."
+    )
 
 
 def _absent(header: Header, wanted: Iterable[Any], what: str) -> Iterator[str]:

@@ -77,10 +77,16 @@ class GivenRun:
     @cached_property
     def header(self) -> Header | None:
         """The columns that the tasks after ingest have; None where they are not known."""
-        columns, rename = self.values.get("columns") or {}, self.values.get("rename") or {}
+        columns = self.values.get("columns") or {}
         if self.source_header is None or not isinstance(columns, Mapping):
             return None
-        return self.source_header.of_taken(columns, rename if isinstance(rename, Mapping) else {})
+        return self.source_header.of_taken(columns, self.rename)
+
+    @property
+    def rename(self) -> Mapping[str, Any]:
+        """New names of columns; `pretrained` renames what its model takes instead."""
+        renamed = {} if "source" in self.values else self.values.get("rename")
+        return renamed if isinstance(renamed, Mapping) else {}
 
     @cached_property
     def code(self) -> UserCode | EdgelineError | None:

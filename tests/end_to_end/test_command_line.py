@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import itertools
 import re
 from pathlib import Path
 
 from command import Finished, edgeline
 
+TAXI = Path(__file__).parents[2] / "pipelines" / "taxi" / "taxi.csv"
 FAILED = 1
 
 
@@ -18,7 +20,10 @@ def test_components_lists_inputs_and_outputs(tmp_path: Path) -> None:
 
 
 def test_bad_data_fails_with_the_row(tmp_path: Path) -> None:
-    (tmp_path / "ragged.csv").write_text("a,b\n1,2\n3,4,5\n")
+    with open(TAXI) as source:
+        head, first, second, *others = itertools.islice(source, 100)
+    ragged = [head, first, f"{second.rstrip()},5\n", *others]
+    (tmp_path / "ragged.csv").write_text("".join(ragged))
     done = edgeline(tmp_path, "run", "taxi", "--set", "data=ragged.csv")
     assert done.code == FAILED
     assert "Task ingest failed" in done.output

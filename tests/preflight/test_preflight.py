@@ -18,7 +18,7 @@ from edgeline.components.settings.fields import defaults_of
 from edgeline.components.settings.objects import FORMS
 from edgeline.errors import UsageError
 from edgeline.pipelines import catalogue
-from edgeline.pipelines.parameters import parameters_of
+from edgeline.pipelines.parameters import check, parameters_of
 from edgeline.preflight.given import GivenRun
 from edgeline.starter import make_example
 
@@ -276,6 +276,23 @@ def test_columns_are_those_that_ingest_gives(faults: Any, tmp_path: Path) -> Non
     assert "reads 'colour', which table.tsv has not" in left_out
     unknown = faults(**own, rename={"alcohol (%)": "alcohol", "kin": "kind"})
     assert "rename names a column 'kin', which table.tsv has not" in unknown[0]
+
+
+def test_data_of_another_module_is_said_in_one_line(faults: Any, tmp_path: Path) -> None:
+    table = tmp_path / "other.csv"
+    table.write_text("a,b\n1,2\n")
+    (other,) = [each for each in faults(data=str(table)) if "preprocessing_fn reads" in each]
+    assert "which other.csv has not: is this the data that the module is for?" in other
+
+
+def test_what_a_pretrained_model_takes_is_no_column() -> None:
+    parameters = parameters_of(catalogue.load("pretrained"))
+    picture = Path(__file__).parents[1] / "data" / "coral" / "parrot.jpg"
+    values = {"source": "m.tflite", "data": str(picture), "rename": {"input": "image"}}
+    given = check(values, parameters)
+    run = preflight.of_parameters(parameters, given, here=True, in_images=False)
+    assert run is not None and run.header is not None
+    assert not [each for each in preflight.faults(run) if "rename" in each]
 
 
 def test_a_struct_of_a_parquet_file_is_its_fields(faults: Any, tmp_path: Path) -> None:
