@@ -19,7 +19,7 @@ import numpy as np
 import tensorflow as tf
 
 from edgeline.artifacts.features import Feature
-from edgeline.artifacts.host_operations import CONST, VERSION, HostOperations, Step
+from edgeline.artifacts.host_operations import CONST, VERSION, HostOperations, HostStep
 from edgeline.components.convert import replay
 from edgeline.components.convert.dependencies import ancestors
 from edgeline.formats.signature_names import original
@@ -262,7 +262,7 @@ def _whole_rows(operator: tf.Operation) -> bool:
     return bool(starts and end and not shrink and strides is not None and strides[0] == 1)
 
 
-def _steps(plan: _Plan, names: Mapping[str, str]) -> list[Step]:
+def _steps(plan: _Plan, names: Mapping[str, str]) -> list[HostStep]:
     known = dict(names)
     taken = {*names.values()}
     constants: dict[str, str] = {}
@@ -288,7 +288,7 @@ def _steps(plan: _Plan, names: Mapping[str, str]) -> list[Step]:
     return steps
 
 
-def _step(operator: tf.Operation, names: Mapping[str, str]) -> Step | None:
+def _step(operator: tf.Operation, names: Mapping[str, str]) -> HostStep | None:
     """An operator as a step; None where its attributes cannot be told in a manifest."""
     takes = [names.get(tensor.name, tensor.name) for tensor in operator.inputs]
     gives = tuple(names.get(tensor.name, tensor.name) for tensor in operator.outputs)
@@ -304,7 +304,7 @@ def _step(operator: tf.Operation, names: Mapping[str, str]) -> Step | None:
             "shape": [*values.shape],
             "values": listed,
         }
-        return Step(CONST, (), gives, attributes)
+        return HostStep(CONST, (), gives, attributes)
     attributes = {}
     for name in operator.node_def.attr:
         if name.startswith("_") or name in ("N", "Tidx", "Index", "Tpaddings"):
@@ -322,7 +322,7 @@ def _step(operator: tf.Operation, names: Mapping[str, str]) -> Step | None:
                 return None
             attributes[name] = texts[0]
         takes = takes[:1]
-    return Step(kind, tuple(takes), gives, attributes)
+    return HostStep(kind, tuple(takes), gives, attributes)
 
 
 def _value(value: Any) -> Any:

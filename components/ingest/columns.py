@@ -17,7 +17,7 @@ from edgeline.stores.storage import File
 
 
 @dataclass(frozen=True)
-class Choice:
+class ColumnChoice:
     """What is taken of a table.
 
     Args:
@@ -68,7 +68,7 @@ class ColumnReader:
     """
 
     reader: RowReader
-    choice: Choice
+    choice: ColumnChoice
     inner: list[pa.Schema] = field(default_factory=list)  # the other's, after `schema`
 
     def schema(self, files: Sequence[File]) -> pa.Schema:

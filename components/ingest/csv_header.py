@@ -7,7 +7,7 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from edgeline.components.ingest.columns import Choice
+from edgeline.components.ingest.columns import ColumnChoice
 from edgeline.errors import EdgelineError
 
 DELIMITERS = ";\t|,"  # that a header of one column was surely meant to be cut at
@@ -15,19 +15,19 @@ _NUMBER = re.compile(r"\s*[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?\s*", re.ASCII)
 
 
 @dataclass(frozen=True)
-class Header:
+class CsvHeader:
     """The number of the row, and its cells."""
 
     row: int
     cells: tuple[str, ...]
 
 
-def names(header: Header) -> list[str]:
+def names(header: CsvHeader) -> list[str]:
     """The columns' names."""
     return [cell.strip() for cell in header.cells]
 
 
-def check(header: Header, file: str, delimiter: str, choice: Choice) -> None:
+def check(header: CsvHeader, file: str, delimiter: str, choice: ColumnChoice) -> None:
     """Refuse a row that is no header.
 
     Raises:
@@ -59,7 +59,7 @@ def check(header: Header, file: str, delimiter: str, choice: Choice) -> None:
             )
 
 
-def check_same(header: Header, file: str, first: Header, first_file: str) -> None:
+def check_same(header: CsvHeader, file: str, first: CsvHeader, first_file: str) -> None:
     """Refuse a file with other columns than the first.
 
     Raises:
@@ -74,7 +74,7 @@ def check_same(header: Header, file: str, first: Header, first_file: str) -> Non
             )
 
 
-def notes(header: Header) -> list[str]:
+def notes(header: CsvHeader) -> list[str]:
     """What was made of the names, in a sentence each."""
     return [
         f"The header's {cell!r} is column {cell.strip()!r}, without the blanks around it."

@@ -31,7 +31,7 @@ FORMS: Mapping[str, Callable[[pa.Array], pa.Array]] = {  # of text that could be
 
 
 @dataclass(frozen=True)
-class Place:
+class CellPlace:
     """A cell: its file, its row among those with cells, from 0 below the header, and its text."""
 
     file: File
@@ -44,7 +44,7 @@ class _Form:
     """How many cells have a form, and the first that is no number as it stands."""
 
     count: int = 0
-    first: Place | None = None
+    first: CellPlace | None = None
 
 
 @dataclass
@@ -54,10 +54,10 @@ class _Column:
     integer: bool = True
     whole: bool = True
     text: bool = False  # and nothing else is to be found
-    other: Place | None = None  # the first that is no number
-    wide: Place | None = None  # the first whole number beyond 64 bits
+    other: CellPlace | None = None  # the first that is no number
+    wide: CellPlace | None = None  # the first whole number beyond 64 bits
     zeros: int = 0
-    first_zero: Place | None = None
+    first_zero: CellPlace | None = None
     forms: dict[str, _Form] = field(default_factory=lambda: {form: _Form() for form in FORMS})
 
     @property
@@ -87,7 +87,7 @@ class Kinds:
         """Column to type."""
         return {name: column.kind for name, column in self._columns.items()}
 
-    def notes(self, row: Callable[[Place], str]) -> list[str]:
+    def notes(self, row: Callable[[CellPlace], str]) -> list[str]:
         """A sentence for each column that may be meant in another way.
 
         Args:
@@ -100,8 +100,8 @@ class Kinds:
         return found
 
     def _look(self, column: _Column, cells: pa.Array, count: int, file: File, before: int) -> None:
-        def place(found: int) -> Place:
-            return Place(file, before + found, cells[found].as_py())
+        def place(found: int) -> CellPlace:
+            return CellPlace(file, before + found, cells[found].as_py())
 
         # what does not fit costs Arrow ten times what fits, so no type is tried in vain again
         if column.integer and self._cells.fit(cells, "int64"):
@@ -133,7 +133,7 @@ class Kinds:
         # what is mostly words stays so: the rest of it need not be looked at
         column.text = not column.forms and 2 * column.numbers < column.filled
 
-    def _zeros(self, column: _Column, cells: pa.Array, place: Callable[[int], Place]) -> None:
+    def _zeros(self, column: _Column, cells: pa.Array, place: Callable[[int], CellPlace]) -> None:
         if not pc.any(pc.starts_with(cells, "0")).as_py():
             return
         zeros = pc.match_substring_regex(cells, ZEROS)
@@ -141,7 +141,7 @@ class Kinds:
             column.zeros += zeros.true_count
             column.first_zero = column.first_zero or place(_first(zeros))
 
-    def _wide(self, column: _Column, cells: pa.Array, place: Callable[[int], Place]) -> None:
+    def _wide(self, column: _Column, cells: pa.Array, place: Callable[[int], CellPlace]) -> None:
         plain = self._cells.plain(cells)
         column.whole = bool(pc.all(pc.match_substring_regex(plain, WHOLE)).as_py())
         if column.whole and column.wide is None:
@@ -156,7 +156,7 @@ def _first(mask: pa.Array) -> int:
     return int(pc.indices_nonzero(mask)[0].as_py())
 
 
-def _note(column: _Column, row: Callable[[Place], str]) -> str:
+def _note(column: _Column, row: Callable[[CellPlace], str]) -> str:
     if column.other is None:
         if column.whole and column.wide:
             return (

@@ -23,9 +23,9 @@ import pyarrow as pa
 from pyarrow import csv as arrow_csv
 
 from edgeline.components.ingest import csv_header
-from edgeline.components.ingest.columns import Choice
+from edgeline.components.ingest.columns import ColumnChoice
 from edgeline.components.ingest.csv_cells import TYPES, Cells
-from edgeline.components.ingest.csv_kinds import Kinds, Place
+from edgeline.components.ingest.csv_kinds import CellPlace, Kinds
 from edgeline.components.ingest.rows import Rows, open_unpacked
 from edgeline.errors import EdgelineError
 from edgeline.stores.storage import File
@@ -54,7 +54,7 @@ class CsvReader:
     null_values: Sequence[str] = ("",)
     column_types: Mapping[str, str] = field(default_factory=dict)
     cells: Cells = field(default_factory=Cells)
-    choice: Choice = field(default_factory=Choice)
+    choice: ColumnChoice = field(default_factory=ColumnChoice)
     notes: list[str] = field(default_factory=list)
 
     def __post_init__(self) -> None:
@@ -101,7 +101,7 @@ class CsvReader:
                 except pa.ArrowInvalid:
                     cells = text.column(column.name)
                     found = self.cells.first_misfit(cells, name)
-                    place = Place(file, before + found, cells[found].as_py())
+                    place = CellPlace(file, before + found, cells[found].as_py())
                     raise self._misfit(place, column.name, name) from None
             yield Rows(pa.RecordBatch.from_arrays(columns, schema=schema), text)
             before += len(text)
@@ -126,13 +126,13 @@ class CsvReader:
                 )
         return names
 
-    def _header(self, file: File) -> csv_header.Header:
+    def _header(self, file: File) -> csv_header.CsvHeader:
         for number, cells in self._records(file):
             if not cells:
                 continue
             if fault := self._undecodable(file, number, cells, cells):
                 raise fault
-            return csv_header.Header(number, tuple(cells))
+            return csv_header.CsvHeader(number, tuple(cells))
         raise EdgelineError(f"{file.name} is empty: give a CSV file with a header and rows.")
 
     def _text(self, file: File, names: Sequence[str]) -> Iterator[pa.RecordBatch]:
@@ -249,16 +249,16 @@ class CsvReader:
                 )
         return None
 
-    def _misfit(self, place: Place, column: str, name: str) -> EdgelineError:
+    def _misfit(self, place: CellPlace, column: str, name: str) -> EdgelineError:
         return EdgelineError(
             f"{place.file.name}, row {self._row(place)}, column {column!r}: {place.text!r} is not "
             f"{name}: mend it, add it to null_values, or declare another type in column_types."
         )
 
-    def _told(self, place: Place) -> str:
+    def _told(self, place: CellPlace) -> str:
         return f"{place.text!r} in row {self._row(place)} of {place.file.name}"
 
-    def _row(self, place: Place) -> int:
+    def _row(self, place: CellPlace) -> int:
         data = (number for number, cells in self._records(place.file) if cells)
         return next(itertools.islice(data, 1 + place.row, None))
 

@@ -15,7 +15,7 @@ import pyarrow as pa
 from edgeline import artifacts
 from edgeline.artifacts import examples
 from edgeline.components.ingest import timestamps
-from edgeline.components.ingest.columns import Choice, ColumnReader
+from edgeline.components.ingest.columns import ColumnChoice, ColumnReader
 from edgeline.components.ingest.csv_cells import Cells
 from edgeline.components.ingest.csv_rows import CsvReader
 from edgeline.components.ingest.formats import FORMATS, format_of, separator_of
@@ -76,7 +76,7 @@ def ingest(
     sources = storage.resolve(data)
     kind = format or format_of(sources)
     notes: list[str] = []
-    choice = Choice(columns or {}, rename or {}, split_key)
+    choice = ColumnChoice(columns or {}, rename or {}, split_key)
     if kind == "csv":
         separator = separator_of(delimiter, [source.name for source in sources])
         cells, types = Cells(decimal, thousands), column_types or {}
@@ -129,7 +129,7 @@ def ingest(
 
 
 def _typed_reader(
-    kind: str, column_types: Mapping[str, str], choice: Choice, notes: list[str]
+    kind: str, column_types: Mapping[str, str], choice: ColumnChoice, notes: list[str]
 ) -> RowReader:
     """The reader of a format that has types of its own."""
     if kind not in FORMATS:

@@ -22,7 +22,7 @@ from pyarrow.types import is_struct
 from edgeline.artifacts import batches
 from edgeline.artifacts.examples import is_list
 from edgeline.components.ingest import timestamps
-from edgeline.components.ingest.columns import Choice
+from edgeline.components.ingest.columns import ColumnChoice
 from edgeline.components.ingest.rows import Rows
 from edgeline.errors import EdgelineError
 from edgeline.stores.storage import File
@@ -44,7 +44,7 @@ class ParquetReader:
     """
 
     notes: list[str] = field(default_factory=list)
-    choice: Choice = field(default_factory=Choice)
+    choice: ColumnChoice = field(default_factory=ColumnChoice)
 
     def schema(self, files: Sequence[File]) -> pa.Schema:
         """The columns of all files, in the order in which they first come."""
@@ -101,7 +101,7 @@ class ParquetReader:
                 before += len(batch)
 
 
-def _schema(file: File, choice: Choice, notes: list[str]) -> pa.Schema:
+def _schema(file: File, choice: ColumnChoice, notes: list[str]) -> pa.Schema:
     with _parquet(file) as parquet:
         whole = parquet.schema_arrow
     out = [c.name for c in whole if is_struct(c.type) and choice.columns.get(c.name) is False]

@@ -21,7 +21,7 @@ from typing import Any, BinaryIO
 
 import pyarrow as pa
 
-from edgeline.components.ingest.columns import Choice
+from edgeline.components.ingest.columns import ColumnChoice
 from edgeline.components.ingest.rows import BATCH_BYTES, Rows, open_unpacked
 from edgeline.errors import EdgelineError
 from edgeline.stores.storage import File
@@ -43,7 +43,7 @@ class _Column:
 class TFRecordReader:
     """Reads TFRecord files, gzip too; of them the columns that are chosen."""
 
-    choice: Choice = field(default_factory=Choice)
+    choice: ColumnChoice = field(default_factory=ColumnChoice)
 
     def schema(self, files: Sequence[File]) -> pa.Schema:
         """The columns of every record of every file."""

@@ -30,7 +30,7 @@ PLAIN = frozenset(
 
 
 @dataclass(frozen=True)
-class Step:
+class HostStep:
     """One operator.
 
     Attributes:
@@ -58,7 +58,7 @@ class HostOperations:
     """
 
     version: int
-    steps: tuple[Step, ...]
+    steps: tuple[HostStep, ...]
     inputs: tuple[Feature, ...]
 
     @property
@@ -98,7 +98,7 @@ class HostOperations:
     def only(self, inputs: Sequence[Feature]) -> HostOperations:
         """The steps that some inputs of a file need."""
         wanted = {feature.name for feature in inputs}
-        steps: list[Step] = []
+        steps: list[HostStep] = []
         for step in reversed(self.steps):
             if wanted & {*step.gives}:
                 steps.append(step)

@@ -8,6 +8,7 @@ kfp 2.17 has no way to register others, so its modules' attributes are set, and 
 | `LocalCache` | a cache that takes an entry with a damaged artifact as a miss |
 | `ConditionEvaluator._resolve_pipeline_channel` | conditions on named outputs (`conditions`) |
 | `IOStore.get_task_output` | a sentence where a loop over nothing is collected (`loops`) |
+| `indented_print` | nothing: tasks side by side leave Python's own `print` indented for good |
 """
 
 from __future__ import annotations
@@ -19,7 +20,7 @@ from typing import Any
 
 import kfp.local
 from kfp.local import cache as kfp_cache
-from kfp.local import subprocess_task_handler
+from kfp.local import logging_utils, subprocess_task_handler
 from kfp.local.io import IOStore
 from kfp.local.orchestrator.enhanced_dag_orchestrator import ConditionEvaluator
 
@@ -70,6 +71,7 @@ def replaced(runner: Any, handler: type, cache: type) -> Iterator[None]:
             (kfp_cache, "LocalCache", cache),
             (ConditionEvaluator, "_resolve_pipeline_channel", staticmethod(resolve)),
             (IOStore, "get_task_output", loops.get_task_output),
+            (logging_utils, "indented_print", contextlib.nullcontext),
         ):
             own = vars(owner)[name]  # a static method as it stands in its class
             stack.callback(setattr, owner, name, own)

@@ -33,7 +33,7 @@ def test_another_kfp_is_refused_before_a_task_runs(
 @pytest.mark.parametrize("ends_well", [True, False])
 def test_kfp_has_its_own_parts_again(ends_well: bool) -> None:
     import kfp.local
-    from kfp.local import cache, subprocess_task_handler
+    from kfp.local import cache, logging_utils, subprocess_task_handler
     from kfp.local.io import IOStore
     from kfp.local.orchestrator.enhanced_dag_orchestrator import ConditionEvaluator
 
@@ -45,6 +45,7 @@ def test_kfp_has_its_own_parts_again(ends_well: bool) -> None:
             cache.LocalCache,
             vars(ConditionEvaluator)["_resolve_pipeline_channel"],
             vars(IOStore)["get_task_output"],
+            logging_utils.indented_print,
         ]
 
     own = parts()
@@ -57,3 +58,22 @@ def test_kfp_has_its_own_parts_again(ends_well: bool) -> None:
     except KeyboardInterrupt:
         pass
     assert all(map(lambda a, b: a is b, own, parts()))
+
+
+def test_tasks_side_by_side_leave_print_as_it_was() -> None:
+    import builtins
+
+    import kfp.local
+    from kfp.local import logging_utils
+
+    from edgeline.local import kfp_parts
+
+    own = builtins.print
+    runner = kfp.local.SubprocessRunner(use_venv=False)
+    with kfp_parts.replaced(runner, type("Handler", (), {}), type("Cache", (), {})):
+        first, second = logging_utils.indented_print(), logging_utils.indented_print()
+        first.__enter__()
+        second.__enter__()
+        first.__exit__(None, None, None)
+        second.__exit__(None, None, None)
+    assert builtins.print is own

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from edgeline.formats.dtypes import Array
-from edgeline.runtimes.host.elements import Attributes, Operation, UnfitError, only
+from edgeline.runtimes.host.elements import Attributes, HostFunction, UnfitError, only
 
 DTYPES: dict[str, Any] = {
     "string": object,
@@ -26,7 +26,7 @@ ZEROS = {"string": b""}
 RAGGED = ["FIRST_DIM_SIZE", "VALUE_ROWIDS"]
 
 
-def constant(attributes: Attributes) -> Operation:
+def constant(attributes: Attributes) -> HostFunction:
     """Const: `values` in row-major order, of a `shape` and a `dtype`; text as UTF-8."""
     kind, shape = str(attributes["dtype"]), tuple(map(int, attributes["shape"]))
     if kind not in DTYPES:
@@ -38,15 +38,15 @@ def constant(attributes: Attributes) -> Operation:
     return lambda: held
 
 
-def plain(function: Callable[..., Array]) -> Callable[[Attributes], Operation]:
+def plain(function: Callable[..., Array]) -> Callable[[Attributes], HostFunction]:
     """An operator without attributes that matter."""
     return lambda _: function
 
 
-def whole(function: Callable[..., Array]) -> Callable[[Attributes], Operation]:
+def whole(function: Callable[..., Array]) -> Callable[[Attributes], HostFunction]:
     """An operator on whole numbers; what is too large goes round, as in TensorFlow."""
 
-    def make(attributes: Attributes) -> Operation:
+    def make(attributes: Attributes) -> HostFunction:
         only(attributes, "T", *WHOLE)
 
         def apply(*arrays: Array) -> Array:
@@ -58,17 +58,17 @@ def whole(function: Callable[..., Array]) -> Callable[[Attributes], Operation]:
     return make
 
 
-def typed(function: Callable[..., Array]) -> Callable[[Attributes], Operation]:
+def typed(function: Callable[..., Array]) -> Callable[[Attributes], HostFunction]:
     """An operator on arrays of a dtype `T` that is known here."""
 
-    def make(attributes: Attributes) -> Operation:
+    def make(attributes: Attributes) -> HostFunction:
         only(attributes, "T", *DTYPES)
         return lambda *arrays: np.asarray(function(*arrays))
 
     return make
 
 
-def cast(attributes: Attributes) -> Operation:
+def cast(attributes: Attributes) -> HostFunction:
     """Cast between whole numbers and bool, and of float64 to float32."""
     given, wanted = only(attributes, "SrcT", *DTYPES), only(attributes, "DstT", *DTYPES)
     exact = {*WHOLE, "bool"}
@@ -83,13 +83,13 @@ def cast(attributes: Attributes) -> Operation:
     return apply
 
 
-def select(attributes: Attributes) -> Operation:
+def select(attributes: Attributes) -> HostFunction:
     """SelectV2."""
     only(attributes, "T", *DTYPES)
     return lambda condition, then, otherwise: np.where(condition, then, otherwise)
 
 
-def old_select(attributes: Attributes) -> Operation:
+def old_select(attributes: Attributes) -> HostFunction:
     """Select, whose condition may be a vector that says it for whole rows."""
     chosen = select(attributes)
 
@@ -100,13 +100,13 @@ def old_select(attributes: Attributes) -> Operation:
     return apply
 
 
-def shape(attributes: Attributes) -> Operation:
+def shape(attributes: Attributes) -> HostFunction:
     """Shape."""
     kind = DTYPES[only(attributes, "out_type", *WHOLE)]
     return lambda values: np.array(values.shape, kind)
 
 
-def squeeze(attributes: Attributes) -> Operation:
+def squeeze(attributes: Attributes) -> HostFunction:
     """Squeeze."""
     axes = tuple(map(int, attributes.get("squeeze_dims", ())))
     return lambda values: np.squeeze(values, axes or None)
@@ -122,7 +122,7 @@ def concat(*arrays: Array) -> Array:
     return np.concatenate(arrays[:-1], int(arrays[-1].item()))
 
 
-def pack(attributes: Attributes) -> Operation:
+def pack(attributes: Attributes) -> HostFunction:
     """Pack."""
     axis = int(attributes.get("axis", 0))
     return lambda *arrays: np.stack(arrays, axis)
@@ -133,13 +133,13 @@ def fill(size: Array, value: Array) -> Array:
     return np.broadcast_to(value, tuple(size.tolist())).copy()
 
 
-def zeros_like(attributes: Attributes) -> Operation:
+def zeros_like(attributes: Attributes) -> HostFunction:
     """ZerosLike."""
     kind = only(attributes, "T", *DTYPES)
     return lambda values: np.full(values.shape, ZEROS.get(kind, 0), DTYPES[kind])
 
 
-def strided_slice(attributes: Attributes) -> Operation:
+def strided_slice(attributes: Attributes) -> HostFunction:
     """StridedSlice without an ellipsis or a new axis."""
     masks = {
         name: int(attributes.get(f"{name}_mask", 0))
@@ -163,7 +163,7 @@ def strided_slice(attributes: Attributes) -> Operation:
     return apply
 
 
-def ragged_to_dense(attributes: Attributes) -> Operation:
+def ragged_to_dense(attributes: Attributes) -> HostFunction:
     """RaggedTensorToTensor of rows of values, as `tf.strings.split(...).to_tensor` makes it."""
     if list(attributes.get("row_partition_types", ())) != RAGGED:
         raise UnfitError("its rows are told in another way than split tells them")

@@ -10,14 +10,14 @@ import numpy as np
 from edgeline.formats.dtypes import Array
 
 Attributes = dict[str, Any]
-Operation = Callable[..., Any]  # arrays to an array, or to a tuple of them
+HostFunction = Callable[..., Any]  # arrays to an array, or to a tuple of them
 
 
 class UnfitError(ValueError):
     """Attributes of an operator whose meaning here is not proven to be TensorFlow's."""
 
 
-class RefusedError(ValueError):
+class RefusedElementError(ValueError):
     """TensorFlow raises on one element.
 
     Attributes:
@@ -34,7 +34,7 @@ def each(function: Callable[..., object], dtype: Any, *arrays: Array) -> Array:
     """A function of one element of each array, applied to all; arrays are broadcast.
 
     Raises:
-        RefusedError: the function raises a ValueError on one.
+        RefusedElementError: the function raises a ValueError on one.
     """
     alike = all(array.shape == arrays[0].shape for array in arrays[1:])
     given = arrays if alike else np.broadcast_arrays(*arrays)
@@ -44,7 +44,7 @@ def each(function: Callable[..., object], dtype: Any, *arrays: Array) -> Array:
         try:
             found[place] = function(*values)
         except ValueError as error:
-            raise RefusedError(place, values[0], str(error)) from error
+            raise RefusedElementError(place, values[0], str(error)) from error
     return found.reshape(given[0].shape)
 
 

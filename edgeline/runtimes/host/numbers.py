@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from edgeline.runtimes.host.elements import Attributes, Operation, UnfitError, each, only
+from edgeline.runtimes.host.elements import Attributes, HostFunction, UnfitError, each, only
 from edgeline.runtimes.host.text import BLANKS
 
 FLOATS: dict[str, Any] = {"float32": np.float32, "float64": np.float64}
@@ -24,7 +24,7 @@ HEXADECIMAL = re.compile(
 NAMED = re.compile(rb"([+-]?)(?:(inf(?:inity)?)|nan(?:\([0-9A-Za-z_]*\))?)", re.IGNORECASE)
 
 
-def to_number(attributes: Attributes) -> Operation:
+def to_number(attributes: Attributes) -> HostFunction:
     """StringToNumber: float32, float64, int32 or int64."""
     kind = only(attributes, "out_type", "float32", "float64", "int32", "int64")
     if kind in FLOATS:
@@ -45,7 +45,7 @@ def to_number(attributes: Attributes) -> Operation:
     return lambda text: each(_read(whole, f"a whole number of {bits + 1} bits"), kind, text)
 
 
-def as_string(attributes: Attributes) -> Operation:
+def as_string(attributes: Attributes) -> HostFunction:
     """AsString: of int32, int64, float32, float64 or bool, as C's printf writes it."""
     kind = only(attributes, "T", *INTEGERS, *FLOATS, "bool")
     width, precision = int(attributes.get("width", -1)), int(attributes.get("precision", -1))

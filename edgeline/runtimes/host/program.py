@@ -13,18 +13,23 @@ import numpy as np
 
 from edgeline.artifacts.bundle import Signature, Tensor
 from edgeline.artifacts.features import Feature
-from edgeline.artifacts.host_operations import CONST, VERSION, HostOperations, Step
+from edgeline.artifacts.host_operations import CONST, VERSION, HostOperations, HostStep
 from edgeline.errors import EdgelineError
 from edgeline.formats.dtypes import Array
 from edgeline.runtimes.host import arrays, numbers, text
-from edgeline.runtimes.host.elements import Attributes, Operation, RefusedError, UnfitError
+from edgeline.runtimes.host.elements import (
+    Attributes,
+    HostFunction,
+    RefusedElementError,
+    UnfitError,
+)
 from edgeline.runtimes.interpreter import EdgeModel, RowError, quantise
 
 Arrays = Mapping[str, Array]
 SHOWN = 40  # characters of a value that is refused
 
 # what LiteRT lacks of text
-TEXT: dict[str, Callable[[Attributes], Operation]] = {
+TEXT: dict[str, Callable[[Attributes], HostFunction]] = {
     "AsString": numbers.as_string,
     "ReduceJoin": text.reduce_join,
     "StaticRegexFullMatch": text.full_match,
@@ -42,7 +47,7 @@ TEXT: dict[str, Callable[[Attributes], Operation]] = {
     "Substr": text.substr,
 }
 # what stands between these
-BETWEEN: dict[str, Callable[[Attributes], Operation]] = {
+BETWEEN: dict[str, Callable[[Attributes], HostFunction]] = {
     "AddV2": arrays.whole(np.add),
     "Cast": arrays.cast,
     "ConcatV2": arrays.typed(arrays.concat),
@@ -129,7 +134,7 @@ class Program:
         for step, operation in self._steps:
             try:
                 found = operation(*(values[name] for name in step.takes))
-            except RefusedError as error:
+            except RefusedElementError as error:
                 raise self._refusal(step, values, error) from error
             except (ValueError, TypeError, IndexError, OverflowError) as error:
                 raise EdgelineError(
@@ -141,7 +146,7 @@ class Program:
         made = {feature.name: values[feature.name] for feature in self.declared.inputs}
         return quantise(made, self._quantised)
 
-    def _refusal(self, step: Step, values: Arrays, error: RefusedError) -> RowError:
+    def _refusal(self, step: HostStep, values: Arrays, error: RefusedElementError) -> RowError:
         size = np.broadcast_shapes(*(np.shape(values[name]) for name in step.takes))
         row = error.place // max(int(np.prod(size[1:])), 1) if size else 0
         shown = error.value
@@ -154,7 +159,7 @@ class Program:
             "another value, or ask for the others without it.",
         )
 
-    def _named(self, step: Step) -> str:
+    def _named(self, step: HostStep) -> str:
         return ", ".join(map(repr, self.declared.read_for(step.gives[0])))
 
 
@@ -211,7 +216,7 @@ class _Hosted:
         return answer
 
 
-def _ready(step: Step) -> Operation:
+def _ready(step: HostStep) -> HostFunction:
     if step.operator not in OPERATIONS:
         raise EdgelineError(
             f"The model needs the host operation {step.operator!r}, which this version does not "

@@ -8,7 +8,7 @@ import numpy as np
 
 from edgeline.formats.dtypes import Array
 from edgeline.runtimes.host import hashes, regex
-from edgeline.runtimes.host.elements import Attributes, Operation, UnfitError, each, only
+from edgeline.runtimes.host.elements import Attributes, HostFunction, UnfitError, each, only
 from edgeline.runtimes.host.patterns import PatternError
 
 BLANKS = b" \t\n\v\f\r"
@@ -27,42 +27,42 @@ SIGMA = "\u03a3"  # its small letter depends on the letters around it
 SETTLED = (range(0x870), range(0x1F00, 0x2070), range(0x3400, 0xA000), range(0xFFFD, 0xFFFE))
 
 
-def substr(attributes: Attributes) -> Operation:
+def substr(attributes: Attributes) -> HostFunction:
     """Substr: part of a text, by bytes or by UTF-8 characters."""
     unit = only(attributes, "unit", BYTE, UTF8)
     cut = _bytes_from if unit == BYTE else _characters_from
     return lambda text, start, length: each(cut, object, text, start, length)
 
 
-def length(attributes: Attributes) -> Operation:
+def length(attributes: Attributes) -> HostFunction:
     """StringLength: int32."""
     unit = only(attributes, "unit", BYTE, UTF8)
     count = len if unit == BYTE else _count
     return lambda text: each(count, np.int32, text)
 
 
-def strip(_: Attributes) -> Operation:
+def strip(_: Attributes) -> HostFunction:
     """StringStrip: without ASCII's white space at the ends."""
     return lambda text: each(lambda value: value.strip(BLANKS), object, text)
 
 
-def lower(attributes: Attributes) -> Operation:
+def lower(attributes: Attributes) -> HostFunction:
     """StringLower: of ASCII, or of Unicode with encoding utf-8."""
     return _cased(attributes, bytes.lower, str.lower)
 
 
-def upper(attributes: Attributes) -> Operation:
+def upper(attributes: Attributes) -> HostFunction:
     """StringUpper: of ASCII, or of Unicode with encoding utf-8."""
     return _cased(attributes, bytes.upper, str.upper)
 
 
-def join(attributes: Attributes) -> Operation:
+def join(attributes: Attributes) -> HostFunction:
     """StringJoin: of one text of each input; those that are scalars stand for all."""
     separator = str(attributes.get("separator", "")).encode()
     return lambda *texts: each(lambda *values: separator.join(values), object, *texts)
 
 
-def full_match(attributes: Attributes) -> Operation:
+def full_match(attributes: Attributes) -> HostFunction:
     """StaticRegexFullMatch: bool."""
     try:
         matches = regex.full_match(str(attributes["pattern"]))
@@ -71,7 +71,7 @@ def full_match(attributes: Attributes) -> Operation:
     return lambda text: each(matches, np.bool_, text)
 
 
-def replace(attributes: Attributes) -> Operation:
+def replace(attributes: Attributes) -> HostFunction:
     """StaticRegexReplace."""
     pattern, rewrite = str(attributes["pattern"]), str(attributes["rewrite"])
     try:
@@ -81,7 +81,7 @@ def replace(attributes: Attributes) -> Operation:
     return lambda text: each(replaced, object, text)
 
 
-def split(attributes: Attributes) -> Operation:
+def split(attributes: Attributes) -> HostFunction:
     """StringSplitV2: indices [parts, 2], the parts, and the shape that holds them."""
     most = int(attributes.get("maxsplit", -1))
 
@@ -99,7 +99,7 @@ def split(attributes: Attributes) -> Operation:
     return apply
 
 
-def reduce_join(attributes: Attributes) -> Operation:
+def reduce_join(attributes: Attributes) -> HostFunction:
     """ReduceJoin along one axis."""
     separator = str(attributes.get("separator", "")).encode()
     keep = bool(attributes.get("keep_dims", False))
@@ -117,17 +117,17 @@ def reduce_join(attributes: Attributes) -> Operation:
     return apply
 
 
-def fingerprint_bucket(attributes: Attributes) -> Operation:
+def fingerprint_bucket(attributes: Attributes) -> HostFunction:
     """StringToHashBucketFast: int64."""
     return _bucket(attributes, hashes.fingerprint64)
 
 
-def hash_bucket(attributes: Attributes) -> Operation:
+def hash_bucket(attributes: Attributes) -> HostFunction:
     """StringToHashBucket: int64."""
     return _bucket(attributes, hashes.hash64)
 
 
-def siphash_bucket(attributes: Attributes) -> Operation:
+def siphash_bucket(attributes: Attributes) -> HostFunction:
     """StringToHashBucketStrong: int64."""
     key = [int(word) & hashes.MASK for word in attributes["key"]]
     if len(key) != 2:
@@ -135,7 +135,7 @@ def siphash_bucket(attributes: Attributes) -> Operation:
     return _bucket(attributes, lambda text: hashes.siphash(text, key))
 
 
-def _bucket(attributes: Attributes, found: Callable[[bytes], int]) -> Operation:
+def _bucket(attributes: Attributes, found: Callable[[bytes], int]) -> HostFunction:
     buckets = int(attributes["num_buckets"])
     if buckets < 1:
         raise UnfitError(f"it has {buckets} buckets")
@@ -144,7 +144,7 @@ def _bucket(attributes: Attributes, found: Callable[[bytes], int]) -> Operation:
 
 def _cased(
     attributes: Attributes, ascii_: Callable[[bytes], bytes], unicode: Callable[[str], str]
-) -> Operation:
+) -> HostFunction:
     if only(attributes, "encoding", "", "utf-8") == "":
         return lambda text: each(ascii_, object, text)
 

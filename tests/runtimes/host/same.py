@@ -6,7 +6,7 @@ import random
 
 import numpy as np
 
-from edgeline.runtimes.host.elements import RefusedError
+from edgeline.runtimes.host.elements import RefusedElementError
 
 LETTERS = [bytes([code]) for code in range(256)]
 LETTERS += [sign.encode() for sign in "éßÜüłΣσςİıŉǅ類🚕ﬃԱաﾊ"] * 4 + [
@@ -39,7 +39,7 @@ def check(ours, theirs, values, *more):
             wanted = None
         try:
             found = ours(np.array([value], object), *map(np.array, others))
-        except RefusedError:
+        except RefusedElementError:
             found = None
         assert (found is None) == (wanted is None), (value, others, found, wanted)
         if found is None:

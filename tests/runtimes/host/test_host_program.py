@@ -8,15 +8,15 @@ import pytest
 from edgeline.artifacts import host_operations
 from edgeline.artifacts.bundle import Bundle, Signature, Tensor
 from edgeline.artifacts.features import Feature
-from edgeline.artifacts.host_operations import HostOperations, Step
+from edgeline.artifacts.host_operations import HostOperations, HostStep
 from edgeline.errors import EdgelineError
 from edgeline.runtimes.host.program import Program, hosted
 from edgeline.runtimes.interpreter import EdgeModel
 
 CODE = Feature("code", "string")
 LENGTH = Feature("length", "int32")
-COUNT = Step("StringLength", ("code",), ("length",), {"unit": "BYTE"})
-NUMBER = Step("StringToNumber", ("code",), ("number",), {"out_type": "float32"})
+COUNT = HostStep("StringLength", ("code",), ("length",), {"unit": "BYTE"})
+NUMBER = HostStep("StringToNumber", ("code",), ("number",), {"out_type": "float32"})
 
 
 def operations(*steps, inputs=(LENGTH,), version=host_operations.VERSION):
@@ -81,7 +81,7 @@ def test_a_model_behind_them_takes_raw_features_and_names_the_row_that_it_refuse
 def test_a_column_has_its_own_name_in_them():
     from edgeline.components.convert import column_names
 
-    count = Step("StringLength", ("the_x0020_code",), ("length",), {"unit": "BYTE"})
+    count = HostStep("StringLength", ("the_x0020_code",), ("length",), {"unit": "BYTE"})
     declared = column_names.operations(operations(count))
     assert declared.reads == ("the code",)
     assert Program(declared)({"the code": column(b"abc")})["length"].tolist() == [[3]]
@@ -90,16 +90,21 @@ def test_a_column_has_its_own_name_in_them():
 @pytest.mark.parametrize(
     ("declared", "sentence"),
     [
-        (operations(Step("Reverse", ("code",), ("length",))), "needs the host operation 'Reverse'"),
+        (
+            operations(HostStep("Reverse", ("code",), ("length",))),
+            "needs the host operation 'Reverse'",
+        ),
         (operations(COUNT, version=2), "needs host operations of version 2, and this is version 1"),
         (
-            operations(Step("StringLength", ("code",), ("length",), {"unit": "WORD"})),
+            operations(HostStep("StringLength", ("code",), ("length",), {"unit": "WORD"})),
             "does not know what it means here .its unit is 'WORD'.",
         ),
-        (operations(Step("StringLength", ("late",), ("length",)), COUNT, COUNT), ""),
+        (operations(HostStep("StringLength", ("late",), ("length",)), COUNT, COUNT), ""),
         (
             operations(
-                Step("Squeeze", ("length",), ("size",)), COUNT, inputs=(Feature("size", "int32"),)
+                HostStep("Squeeze", ("length",), ("size",)),
+                COUNT,
+                inputs=(Feature("size", "int32"),),
             ),
             "Squeeze reads 'length', which is computed after it",
         ),

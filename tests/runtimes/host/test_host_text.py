@@ -7,7 +7,7 @@ import pytest
 from same import check, texts
 
 from edgeline.runtimes.host import text
-from edgeline.runtimes.host.elements import RefusedError, UnfitError
+from edgeline.runtimes.host.elements import RefusedElementError, UnfitError
 
 pytestmark = pytest.mark.slow
 
@@ -52,7 +52,7 @@ def test_every_letter_has_the_case_that_tensorflow_gives_it_or_is_refused(around
         for value, wanted in zip(given, theirs(tf.constant(given), "utf-8").numpy(), strict=True):
             try:
                 assert change(np.array([value], object))[0] == wanted, value
-            except RefusedError:
+            except RefusedElementError:
                 refused += 1
     assert refused < 500 or "Σ" in around
 
