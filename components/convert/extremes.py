@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import functools
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import numpy as np
@@ -22,6 +22,7 @@ from ai_edge_litert import schema_py_generated as schema
 
 from edgeline.components.convert import integers
 from edgeline.components.convert.lowering import LOWERINGS, Lowering, Ratio, Value
+from edgeline.formats.dtypes import Array
 from edgeline.formats.packing import packed, unpacked
 
 SMALLEST_NORMAL = float(np.finfo(np.float32).tiny)
@@ -39,14 +40,22 @@ def flushed(x: tf.Tensor) -> tf.Tensor:
     return tf.where(tf.less(tf.abs(x), SMALLEST_NORMAL), x * 0.0, x)  # -0.0 stays
 
 
-def has_infinities(graph: tf.Graph) -> bool:
-    """Whether a graph has infinite constants, or divides by a constant 0, which gives them."""
+def has_infinities(graph: tf.Graph, computed: Mapping[str, Array]) -> bool:
+    """Whether a graph has infinite constants, or divides by a constant 0, which gives them.
+
+    Args:
+        computed: what it computes of constants alone, by operator.
+    """
+    if any(value.dtype == np.float32 and np.isinf(value).any() for value in computed.values()):
+        return True
     for operator in graph.get_operations():
         if operator.type == "Const" and operator.outputs[0].dtype == tf.float32:
             if np.isinf(tf.make_ndarray(operator.get_attr("value"))).any():
                 return True
         elif operator.type == "RealDiv" and operator.inputs[1].dtype == tf.float32:
-            divisor = tf.get_static_value(operator.inputs[1])
+            divisor = computed.get(operator.inputs[1].op.name)
+            if divisor is None:
+                divisor = tf.get_static_value(operator.inputs[1])
             if divisor is not None and not np.all(divisor):
                 return True
     return False
@@ -95,12 +104,31 @@ def _cast(operator: tf.Operation, x: Value) -> Any:
     to = operator.get_attr("DstT")
     if isinstance(x, Ratio) or to == tf.float64:
         return integers.cast(x, to)
-    if x.dtype != tf.float32 or not to.is_integer or to in (tf.uint32, tf.uint64):
+    if not x.dtype.is_floating or not to.is_integer or to == tf.uint64:
         return None
+    if x.dtype == tf.float64:
+        return _of_double(x, to)
+    x = tf.cast(x, tf.float32)
+    if to == tf.uint32:  # the low bits
+        return tf.cast(_truncated(x, tf.int64), to)
     if to.size < 4:  # by way of 32 bits, then the nearest that there is
         whole = _truncated(x, tf.int32)
         return tf.cast(tf.minimum(tf.maximum(whole, to.min), to.max), to)
     return _truncated(x, to)
+
+
+def _of_double(x: tf.Tensor, to: tf.DType) -> Any:
+    """LiteRT compares no doubles; the largest int64 is none of them, so it says what is beyond."""
+    whole = tf.cast(x, tf.int64)
+    whole = tf.where(tf.equal(whole, tf.int64.max), tf.constant(tf.int64.min, tf.int64), whole)
+    if to in (tf.int64, tf.uint32):
+        return tf.cast(whole, to)
+    inside = tf.logical_and(
+        tf.less(whole, tf.constant(2**31, tf.int64)),
+        tf.less(tf.constant(-(2**31) - 1, tf.int64), whole),
+    )
+    within = tf.cast(tf.where(inside, whole, tf.constant(-(2**31), tf.int64)), tf.int32)
+    return within if to == tf.int32 else tf.cast(tf.clip_by_value(within, to.min, to.max), to)
 
 
 def _truncated(x: tf.Tensor, to: tf.DType) -> tf.Tensor:
@@ -123,7 +151,7 @@ def _equal(operator: tf.Operation, x: Value, y: Value) -> Any:
         return None
     for one, other in ((x, y), (y, x)):
         steps = tf.get_static_value(other)
-        if steps is None or steps.size < 2:
+        if steps is None or not steps.ndim:
             continue
         if np.array_equal(steps.ravel(), np.arange(steps.size)):
             return tf.equal(_index(one, steps.size), tf.cast(other, tf.int32))
@@ -196,9 +224,12 @@ def _power(operator: tf.Operation, x: tf.Tensor, exponent: tf.Tensor) -> Any:
     if x.dtype != tf.float32:
         return integers.INTEGERS["Pow"](operator, x, exponent)
     value = tf.get_static_value(exponent)
-    if value is None or value.ndim or value not in (0.5, 3.0):
+    if value is None or value.size != 1 or value.item() not in (0.5, 3.0):
         return None
-    return _sqrt(operator, x) if value == 0.5 else x * x * x
+    power = _sqrt(operator, x) if value.item() == 0.5 else x * x * x
+    for _ in range(value.ndim - x.shape.rank):
+        power = tf.expand_dims(power, 0)
+    return power
 
 
 def _rsqrt(_: tf.Operation, x: tf.Tensor) -> Any:

@@ -26,6 +26,7 @@ from tensorflow.python.framework.function_def_to_graph import function_def_to_gr
 
 from edgeline.components.convert import extremes, integers
 from edgeline.components.convert.dependencies import LOOPS, ancestors
+from edgeline.components.convert.folding import copied, folded
 from edgeline.components.convert.lowering import (
     LOWERINGS,
     Handle,
@@ -33,6 +34,7 @@ from edgeline.components.convert.lowering import (
     Value,
     materialised,
 )
+from edgeline.formats.dtypes import Array
 
 SAME = ("Identity", "Reshape", "ExpandDims", "Squeeze", "EnsureShape")  # values as they came
 LINEAR = ("AddV2", "Sub", "Mul")
@@ -44,8 +46,6 @@ UNCHANGED = ("Const", "Placeholder", *PASSED)  # give nothing that could differ
 NUMBERS = (tf.bool, tf.float32, tf.int32, tf.int64)
 # what a network computes with, rather than prepares
 WEIGHTED = ("MatMul", "BatchMatMulV2", "Einsum", "Conv2D", "DepthwiseConv2dNative", "Conv3D")
-# of a node: for training, and for TensorFlow's own shape inference
-LEFT_OUT = ("_gradient_op_type", "_output_shapes")
 ALL = {**LOWERINGS, **integers.INTEGERS, **extremes.NUMBERS}
 WEIGHT_BYTES = 1 << 16  # from here on a constant is a variable
 
@@ -223,6 +223,7 @@ class Frozen:
     gives: dict[str, tf.Tensor]
     handles: dict[str, tf.Tensor]  # by placeholder tensor
     weights: dict[str, tf.Variable]  # by node name of the constant
+    constants: dict[str, Array]  # what is computed of constants alone, by node name
 
     @functools.cached_property
     def tests(self) -> list[tf.Operation]:
@@ -316,6 +317,7 @@ def freeze(signature: tf.types.experimental.ConcreteFunction) -> Frozen:
         dict(zip(sorted(signature.structured_outputs), frozen.outputs, strict=True)),
         {t.name: handle for t, handle in zip(inner, captured, strict=True) if t.name in left},
         _weights(frozen.graph),
+        folded(frozen.graph),
     )
 
 
@@ -370,7 +372,7 @@ def _replay(
         library = {"function": bodies}
         tf.graph_util.import_graph_def(tf.compat.v1.GraphDef(library=library), name="")
     if lowered.entries is ALL:
-        lowered.infinite |= extremes.has_infinities(frozen.graph)
+        lowered.infinite |= extremes.has_infinities(frozen.graph, frozen.constants)
     values = dict(given)
     known = {name.split(":")[0] for name in given}
     wanted = ancestors([output.op for output in outputs], known) - known
@@ -381,6 +383,8 @@ def _replay(
             weight = frozen.weights[operator.name]
             lowered.weights.append(weight)
             values[operator.outputs[0].name] = weight.read_value()
+        elif operator.name in frozen.constants:
+            values[operator.outputs[0].name] = _constant(frozen.constants[operator.name], lowered)
         else:
             results = _build(operator, [values[t.name] for t in operator.inputs], lowered)
             values.update(zip((t.name for t in operator.outputs), results, strict=True))
@@ -396,8 +400,7 @@ def _build(operator: tf.Operation, inputs: list[Value], lowered: Lowered) -> lis
             lowered.replaced[operator.type] = lowered.replaced.get(operator.type, 0) + 1
             return [result]
     if lowered.infinite and operator.type == "Const" and operator.outputs[0].dtype == tf.float32:
-        value = tf.make_ndarray(operator.get_attr("value"))
-        return [tf.constant(extremes.below_largest(value))]
+        return [_constant(tf.make_ndarray(operator.get_attr("value")), lowered)]
     lowered.nodes.setdefault(operator.type, []).append(operator.name)
     tensors = [
         value.handle if isinstance(value, Handle) else materialised(value) for value in inputs
@@ -407,7 +410,13 @@ def _build(operator: tf.Operation, inputs: list[Value], lowered: Lowered) -> lis
     if operator.type in LISTS and lowered.batch:
         place = LISTS[operator.type]
         tensors[place] = _of_rows(tensors[place], lowered.batch)
-    return _copy(operator, tensors)
+    return copied(operator, tensors)
+
+
+def _constant(value: Array, lowered: Lowered) -> tf.Tensor:
+    if lowered.infinite and value.dtype == np.float32:
+        value = extremes.below_largest(value)
+    return tf.constant(value)
 
 
 def _of_rows(shape: tf.Tensor, batch: int) -> tf.Tensor:
@@ -453,16 +462,6 @@ def _traced_again(operator: tf.Operation, inputs: Sequence[tf.Tensor]) -> list[t
     return list(
         tf.while_loop(lambda *given: condition(*given)[0], step, list(inputs), name=operator.name)
     )
-
-
-def _copy(operator: tf.Operation, inputs: Sequence[tf.Tensor]) -> list[tf.Tensor]:
-    attributes = {
-        name: value for name, value in operator.node_def.attr.items() if name not in LEFT_OUT
-    }
-    copy = tf.compat.v1.get_default_graph().create_op(
-        operator.type, list(inputs), name=operator.name, attrs=attributes
-    )
-    return list(copy.outputs)
 
 
 def _without_gradients(functions: Sequence[FunctionDef]) -> list[FunctionDef]:
