@@ -104,13 +104,11 @@ def _cast(operator: tf.Operation, x: Value) -> Any:
     to = operator.get_attr("DstT")
     if isinstance(x, Ratio) or to == tf.float64:
         return integers.cast(x, to)
-    if not x.dtype.is_floating or not to.is_integer or to == tf.uint64:
+    if not x.dtype.is_floating or not to.is_integer or to in (tf.uint32, tf.uint64):
         return None
     if x.dtype == tf.float64:
         return _of_double(x, to)
     x = tf.cast(x, tf.float32)
-    if to == tf.uint32:  # the low bits
-        return tf.cast(_truncated(x, tf.int64), to)
     if to.size < 4:  # by way of 32 bits, then the nearest that there is
         whole = _truncated(x, tf.int32)
         return tf.cast(tf.minimum(tf.maximum(whole, to.min), to.max), to)
@@ -121,8 +119,8 @@ def _of_double(x: tf.Tensor, to: tf.DType) -> Any:
     """LiteRT compares no doubles; the largest int64 is none of them, so it says what is beyond."""
     whole = tf.cast(x, tf.int64)
     whole = tf.where(tf.equal(whole, tf.int64.max), tf.constant(tf.int64.min, tf.int64), whole)
-    if to in (tf.int64, tf.uint32):
-        return tf.cast(whole, to)
+    if to == tf.int64:
+        return whole
     inside = tf.logical_and(
         tf.less(whole, tf.constant(2**31, tf.int64)),
         tf.less(tf.constant(-(2**31) - 1, tf.int64), whole),

@@ -76,6 +76,19 @@ def check_same(header: CsvHeader, file: str, first: CsvHeader, first_file: str) 
 
 def notes(header: CsvHeader) -> list[str]:
     """What was made of the names, in a sentence each."""
+    numbers = [name for name in names(header) if _NUMBER.fullmatch(name)]
+    told = (
+        [
+            f"The header has numbers as names, {numbers[0]!r} first: where it is a row of data, put a row "
+            "of names above."
+        ]
+        if numbers
+        else []
+    )
+    return [*told, *_trimmed(header)]
+
+
+def _trimmed(header: CsvHeader) -> list[str]:
     return [
         f"The header's {cell!r} is column {cell.strip()!r}, without the blanks around it."
         for cell in header.cells

@@ -26,7 +26,10 @@ _CODE = r"(?:[0-9A-F]{4}|[0-9A-F]{6})"
 # what would be read back as an escape, also where its letters have become small
 _LOOKALIKE = rf"(?i:_(?=x{_CODE}[^A-Za-z0-9])|\Ax(?={_CODE}[^A-Za-z0-9]))"
 _UNFIT = re.compile(rf"{_LOOKALIKE}|\A[^A-Za-z]|[^A-Za-z0-9_]")
-_UNFIT_OR_CAPITAL = re.compile(rf"{_UNFIT.pattern}|[A-Z]")
+# there a capital is escaped, so what stands before it is read as if before an underscore
+_UNFIT_OR_CAPITAL = re.compile(
+    _UNFIT.pattern.replace("[^A-Za-z0-9])", "(?-i:[^a-z0-9]))") + "|[A-Z]"
+)
 _ESCAPED = re.compile(rf"(?:\A|_)x({_CODE})_")
 
 

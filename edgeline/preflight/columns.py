@@ -25,8 +25,7 @@ def names(run: GivenRun) -> Iterator[str]:
     if key := run.text("split_key"):
         yield from _absent(source, [key], "split_key names a column")
     yield from _absent(source, run.values.get("images") or (), "images names a column")
-    structs = {name.rpartition(".")[0] for name in source.names}  # left out whole
-    chosen = [name for name in run.values.get("columns") or () if name not in structs]
+    chosen = [name for name in run.values.get("columns") or () if name not in source.structs]
     yield from _absent(source, chosen, "columns names a column")
     yield from _absent(source, run.rename, "rename names a column")
     if run.format == "csv":

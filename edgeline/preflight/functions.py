@@ -10,7 +10,9 @@ from edgeline.preflight.values import Scope, UnknownError, iterated, unpacked, v
 
 _Function = ast.FunctionDef | ast.AsyncFunctionDef
 _ASKING = ("get", "items", "keys", "values", "copy")  # methods that change nothing
+NAMING = ("vocabulary", "compute_and_apply_vocabulary")  # tf.Transform's, with such a keyword
 _ENDS = (ast.Return, ast.Raise, ast.Break, ast.Continue, ast.Yield, ast.YieldFrom)
+_TRY_STAR = getattr(ast, "TryStar", ast.Try)  # since Python 3.11
 _LATER = (ast.Lambda, ast.FunctionDef, ast.AsyncFunctionDef, ast.ClassDef, ast.GeneratorExp)
 
 
@@ -74,6 +76,9 @@ def keyword_values(
     found: list[str] = []
     for node in ast.walk(tree):
         if isinstance(node, ast.Call):
+            called = getattr(node.func, "attr", "") or getattr(node.func, "id", "")
+            if called in NAMING and keyword not in [given.arg for given in node.keywords]:
+                raise UnknownError  # it is named after the operator
             for given in node.keywords:
                 if given.arg is None:
                     raise UnknownError
@@ -102,16 +107,17 @@ def _is_only_read(function: _Function, name: str) -> bool:
 def _certain(body: Sequence[ast.stmt], scope: Scope) -> Iterator[tuple[ast.AST, Scope]]:
     """The statements, and parts of such, that run whatever happens, with what names are there."""
     for node in body:
-        if isinstance(node, ast.With):
-            yield from ((item.context_expr, scope) for item in node.items)
-            yield from _certain(node.body, scope)
+        if isinstance(node, ast.With):  # whose context may end what it holds
+            yield node.items[0].context_expr, scope
+        elif isinstance(node, ast.Assert):
+            yield node.test, scope
         elif isinstance(node, ast.For):
             yield node.iter, scope
             if (inner := _turned(node.target, node.iter, scope)) and not _leaves(node):
                 yield from _certain(node.body, inner)
         elif isinstance(node, (ast.If, ast.While)):
             yield node.test, scope
-        elif not isinstance(node, (ast.Try, ast.Match, *_LATER)):
+        elif not isinstance(node, (ast.Try, _TRY_STAR, ast.Match, *_LATER)):
             yield node, scope
         if _leaves(node):
             return
@@ -155,6 +161,8 @@ def _expressions(node: ast.AST, scope: Scope) -> Iterator[tuple[ast.AST, Scope]]
             waiting.append((each.test, known))
         elif isinstance(each, ast.BoolOp):
             waiting.append((each.values[0], known))
+        elif isinstance(each, ast.Compare):
+            waiting += [(each.left, known), (each.comparators[0], known)]
         elif isinstance(each, (ast.ListComp, ast.SetComp, ast.DictComp)):
             first = each.generators[0]
             waiting.append((first.iter, known))

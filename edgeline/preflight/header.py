@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import codecs
 import csv
 import io
+import itertools
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import PurePosixPath
 from typing import Any
 from urllib.parse import unquote
@@ -27,19 +29,22 @@ class Header:
         names: of all columns.
         file: the name of the file that says so.
         rows: how many there are; None where only a look at all of them would tell.
+        structs: names of columns that are fields of a struct, by the struct's.
     """
 
     names: tuple[str, ...]
     file: str
     rows: int | None = None
+    structs: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
 
     def of_taken(self, columns: Mapping[str, Any], rename: Mapping[str, Any]) -> Header:
         """The columns that `ingest` takes, under their new names."""
-        out = tuple(f"{name}." for name, taken in columns.items() if not taken)  # of structs
+        whole = [self.structs.get(name, ()) for name, taken in columns.items() if not taken]
+        out = {name for fields in whole for name in fields}
         kept = [
             name
             for name in self.names
-            if columns.get(name, not any(columns.values())) and not name.startswith(out)
+            if columns.get(name, not any(columns.values())) and name not in out
         ]
         return replace(self, names=tuple(str(rename.get(name, name)) for name in kept))
 
@@ -65,9 +70,14 @@ def read_header(
         return None
     if found is None or kind == "images":
         return found
-    folders = [part for part in PurePosixPath(files[0].name).parts[:-1] if "=" in part]
-    partitions = [unquote(part.partition("=")[0]) for part in folders]
-    return Header((*found.names, *partitions), found.file, found.rows)
+    return replace(found, names=(*found.names, *_partitions(files[0])))
+
+
+def _partitions(file: LocatedFile) -> list[str]:
+    """The columns that the folders right above a file name, as `ingest` takes them."""
+    above = PurePosixPath(str(file.location)).parts[-2::-1]
+    folders = itertools.takewhile(lambda part: part.partition("=")[1], above)
+    return [unquote(part.partition("=")[0]) for part in folders][::-1]
 
 
 def fewer_rows_than(files: Sequence[LocatedFile], count: int) -> int | None:
@@ -94,7 +104,7 @@ def _of_csv(file: LocatedFile, delimiter: str, encoding: str) -> Header | None:
         beginning = stream.read(BEGINNING)
     if beginning[:2] == b"\x1f\x8b":
         return None
-    if encoding.lower().replace("_", "-") in ("utf-8", "utf8"):
+    if codecs.lookup(encoding).name == "utf-8":
         encoding = "utf-8-sig"
     text = beginning.decode(encoding, "replace")
     for cells in csv.reader(io.StringIO(text, newline=""), delimiter=delimiter):
@@ -106,19 +116,25 @@ def _of_csv(file: LocatedFile, delimiter: str, encoding: str) -> Header | None:
 
 
 def _of_parquet(files: Sequence[LocatedFile]) -> Header | None:
+    import pyarrow as pa
     import pyarrow.parquet as pq
+    from pyarrow.types import is_struct
 
     from edgeline.components.ingest.parquet_rows import flat
 
     if len(files) > MOST_FILES:
         return None
     names: dict[str, None] = {}
+    structs: dict[str, tuple[str, ...]] = {}
     rows = 0
     for file in files:
         with pq.ParquetFile(file.location) as parquet:
-            names |= dict.fromkeys(flat(parquet.schema_arrow).names)
+            for column in parquet.schema_arrow:
+                fields = flat(pa.schema([column])).names
+                names |= dict.fromkeys(fields)
+                structs |= {column.name: tuple(fields)} if is_struct(column.type) else {}
             rows += parquet.metadata.num_rows
-    return Header(tuple(names), files[0].name, rows)
+    return Header(tuple(names), files[0].name, rows, structs)
 
 
 def _of_json(files: Sequence[LocatedFile]) -> Header | None:

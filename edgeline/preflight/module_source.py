@@ -29,7 +29,7 @@ class ModuleSource:
     Attributes:
         code: the files.
         trees: of those that are Python.
-        faults: a sentence for each that is none.
+        faults: a sentence for each that certainly should be.
     """
 
     code: UserCode
@@ -49,7 +49,7 @@ class ModuleSource:
     def lacks(self, name: str) -> bool:
         """Whether the module certainly has nothing of a name."""
         tree = self.entry
-        if tree is None:
+        if tree is None or "__getattr__" in _bound(tree):
             return False
         for node in ast.walk(tree):
             if isinstance(node, ast.ImportFrom) and any(each.name == "*" for each in node.names):
@@ -83,7 +83,9 @@ class ModuleSource:
     def vocabularies(self) -> set[str] | None:
         """Every name that a vocabulary may be given; None where that cannot be told."""
         found: set[str] = set()
-        if self.faults or not all(map(self._makes_none_elsewhere, self.trees.values())):
+        if len(self.trees) < len(self.code.files) or not all(
+            map(self._makes_none_elsewhere, self.trees.values())
+        ):
             return None
         for path, tree in self.trees.items():
             outer = self._scope_of(path, ())
@@ -106,6 +108,8 @@ class ModuleSource:
         What is under a condition, or may fail, is not looked at.
         """
         done: set[str] = set()
+        if any(map(_changes_what_is_found, self.trees.values())):
+            return
         for path, tree in self.trees.items():
             for node in _unguarded(tree):
                 for name in _absolute(node):
@@ -169,6 +173,8 @@ def parsed(code: UserCode) -> ModuleSource:
         try:
             trees[path] = ast.parse(source)
         except (SyntaxError, ValueError) as error:
+            if path != code.entry:  # it may be for another Python, and never be imported
+                continue
             line = f", line {error.lineno}" if isinstance(error, SyntaxError) else ""
             said = error.msg if isinstance(error, SyntaxError) else str(error)
             faults.append(f"{code.shown(path)}{line} is not Python ({said}): mend it.")
@@ -193,8 +199,25 @@ def _unguarded(tree: ast.AST) -> Iterator[ast.Import | ast.ImportFrom]:
     for node in ast.iter_child_nodes(tree):
         if isinstance(node, (ast.Import, ast.ImportFrom)):
             yield node
-        elif isinstance(node, ast.With) or getattr(node, "name", "") in _CALLED:
+        elif isinstance(node, (ast.Return, ast.Raise)):
+            return
+        elif getattr(node, "name", "") in _CALLED:
             yield from _unguarded(node)
+
+
+def _changes_what_is_found(tree: ast.Module) -> bool:
+    """Whether a file says where Python looks for modules, or what they are."""
+    return any(
+        (
+            isinstance(node, ast.Attribute)
+            and node.attr in ("path", "modules", "meta_path")
+            and isinstance(node.value, ast.Name)
+            and node.value.id == "sys"
+        )
+        or (isinstance(node, (ast.Import, ast.ImportFrom)) and "site" in _absolute(node))
+        or (isinstance(node, ast.ImportFrom) and node.module == "sys")
+        for node in ast.walk(tree)
+    )
 
 
 def _absolute(node: ast.Import | ast.ImportFrom) -> list[str]:

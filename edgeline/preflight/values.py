@@ -12,6 +12,8 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
 MOST = 10_000  # values of one expression
+READING = ("dict", "enumerate", "len", "list", "reversed", "set", "sorted", "tuple", "zip")
+DYNAMIC = ("eval", "exec", "globals", "locals", "setattr", "vars")  # may bind any name
 UNKNOWN = object()  # a dictionary's value: its keys may be known all the same
 Scope = Mapping[str, Sequence[Any]]
 """All values that a name may have; a name that is not there is unknown."""
@@ -75,15 +77,13 @@ def iterated(node: ast.expr, scope: Scope) -> list[Any]:
             return iterated(node.args[0], scope)
         else:
             raise UnknownError
-    found = []
-    for each in values(node, scope):
-        if not isinstance(each, (list, dict)):
-            raise UnknownError
-        try:
-            found += how(each)
-        except AttributeError:
-            raise UnknownError from None
-    return found
+    several = values(node, scope)
+    if len(several) != 1 or not isinstance(several[0], (list, dict)):
+        raise UnknownError
+    try:
+        return list(how(several[0]))
+    except AttributeError:
+        raise UnknownError from None
 
 
 def module_scope(tree: ast.Module, imported: Scope) -> dict[str, list[Any]]:
@@ -92,11 +92,21 @@ def module_scope(tree: ast.Module, imported: Scope) -> dict[str, list[Any]]:
     Args:
         imported: those that it imports from its own code.
     """
+    nodes = list(ast.walk(tree))
+    if any(isinstance(node, ast.Call) and _called(node) in DYNAMIC for node in nodes):
+        return {}
     scope: dict[str, list[Any]] = {name: list(each) for name, each in imported.items()}
     bound = _bindings(tree.body)
-    spoilt = {
-        name for node in ast.walk(tree) if isinstance(node, ast.Global) for name in node.names
-    } | set(_changed(tree))
+    spoilt = {name for node in nodes if isinstance(node, ast.Global) for name in node.names}
+    spoilt |= {node.arg for each in nodes if isinstance(each, ast.Lambda) for node in _args(each)}
+    spoilt |= set(_changed(tree))
+    handed = set(_handed_on(tree))
+
+    def may_change(name: str) -> bool:
+        return name in spoilt or (name in handed and any(map(_is_mutable, scope[name])))
+
+    for name in [each for each in scope if may_change(each)]:
+        del scope[name]
     for node in tree.body:
         target, value = _assigned(node)
         if target and value is not None and bound.count(target) == 1 and target not in spoilt:
@@ -104,39 +114,37 @@ def module_scope(tree: ast.Module, imported: Scope) -> dict[str, list[Any]]:
                 scope[target] = values(value, scope)
             except UnknownError:
                 scope.pop(target, None)
+            if target in scope and may_change(target):
+                del scope[target]
     return {name: each for name, each in scope.items() if bound.count(name) <= 1}
 
 
 def function_scope(function: _Function, outer: Scope) -> dict[str, list[Any]]:
-    """The constants that a function sees: those around it, and its own, loops' variables too."""
-    # those of functions within it, too, where they are other names
-    own = {node.arg for node in ast.walk(function) if isinstance(node, ast.arg)}
-    scope = {name: list(each) for name, each in outer.items() if name not in own}
+    """The constants that a function sees: those around it, and the variables of loops over them.
+
+    What it binds itself is unknown: which value a name has where depends on what has run.
+    """
+    nodes = list(ast.walk(function))
+    bound = _bindings(function.body) + [node.arg for node in nodes if isinstance(node, ast.arg)]
+    for node in nodes:
+        if isinstance(node, ast.comprehension):
+            bound += _names(node.target)
+        elif node is not function and isinstance(node, (ast.FunctionDef, ast.AsyncFunctionDef)):
+            bound += _bindings(node.body)
+    around = {name: list(each) for name, each in outer.items() if name not in bound}
     found: dict[str, list[Any]] = {}
-    spoilt = set(own) | set(_changed(function))
-    bound = _bindings(function.body) + [
-        name
-        for node in ast.walk(function)
-        if isinstance(node, ast.comprehension)
-        for name in _names(node.target)
-    ]
-    for name in bound:
-        scope.pop(name, None)
-    taken = []
-    for node in ast.walk(function):
-        target, value = _assigned(node) if isinstance(node, ast.stmt) else ("", None)
-        try:
-            if target and value is not None:
-                taken.append(target)
-                found.setdefault(target, []).extend(values(value, {**scope, **found}))
-            elif isinstance(node, (ast.For, ast.comprehension)):
-                taken += _names(node.target)
-                for name, each in unpacked(node.target, iterated(node.iter, {**scope, **found})):
+    turned: list[str] = []
+    for node in nodes:
+        if isinstance(node, (ast.For, ast.comprehension)):
+            try:
+                for name, each in unpacked(node.target, iterated(node.iter, around)):
                     found.setdefault(name, []).append(each)
-        except UnknownError:
-            spoilt |= {target} if target else set(_names(getattr(node, "target", node)))
-    spoilt |= {name for name in bound if taken.count(name) != bound.count(name)}
-    return {**scope, **{name: each for name, each in found.items() if name not in spoilt}}
+                turned += _names(node.target)
+            except UnknownError:
+                continue
+    # of one that anything else binds, nothing is known
+    loops = {name: x for name, x in found.items() if turned.count(name) == bound.count(name)}
+    return {**around, **loops}
 
 
 def _product(each: Sequence[Sequence[Any]]) -> list[tuple[Any, ...]]:
@@ -207,6 +215,10 @@ def _bindings(body: Sequence[ast.stmt]) -> list[str]:
         if isinstance(node, (ast.FunctionDef, ast.AsyncFunctionDef, ast.ClassDef)):
             found.append(node.name)
             continue
+        if isinstance(node, (ast.MatchAs, ast.MatchStar, ast.ExceptHandler)) and node.name:
+            found.append(node.name)
+        elif isinstance(node, ast.MatchMapping) and node.rest:
+            found.append(node.rest)
         if isinstance(node, ast.Lambda):
             continue
         if isinstance(node, ast.Name) and isinstance(node.ctx, (ast.Store, ast.Del)):
@@ -231,8 +243,45 @@ def _changed(tree: ast.AST) -> Iterator[str]:
             target = None if node.func.attr in reads else node.func.value
         elif isinstance(node, ast.AugAssign):
             target = node.target
+        while isinstance(target, (ast.Subscript, ast.Attribute)):
+            target = target.value
         if isinstance(target, ast.Name):
             yield target.id
+
+
+def _handed_on(tree: ast.AST) -> Iterator[str]:
+    """Names that something else may hold, too, and change: used otherwise than to be read."""
+    read: set[int] = set()
+    for node in ast.walk(tree):
+        if isinstance(node, (ast.Subscript, ast.Attribute, ast.Starred)):
+            read.add(id(node.value))
+        elif isinstance(node, ast.Compare):
+            read |= {id(each) for each in (node.left, *node.comparators)}
+        elif isinstance(node, (ast.For, ast.comprehension)):
+            read.add(id(node.iter))
+        elif isinstance(node, ast.BinOp):
+            read |= {id(node.left), id(node.right)}
+        elif isinstance(node, ast.Call) and _called(node) in READING:
+            read |= {id(each) for each in node.args}
+        elif isinstance(node, ast.Dict):
+            read |= {
+                id(value) for key, value in zip(node.keys, node.values, strict=True) if key is None
+            }
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Name) and isinstance(node.ctx, ast.Load) and id(node) not in read:
+            yield node.id
+
+
+def _is_mutable(value: Any) -> bool:
+    return isinstance(value, (list, dict))
+
+
+def _called(node: ast.Call) -> str:
+    return node.func.id if isinstance(node.func, ast.Name) else ""
+
+
+def _args(node: ast.Lambda) -> list[ast.arg]:
+    return [each for each in ast.walk(node.args) if isinstance(each, ast.arg)]
 
 
 def _names(target: ast.AST) -> list[str]:

@@ -65,6 +65,8 @@ def test_every_name_can_be_read_back_from_a_parameter_in_ascii(name):
 
 
 @given(st.lists(names | st.sampled_from(["a", "A", "aß", "a_x00df_", "x0041_"]), unique=True))
+@example(["x1000M", "x1000m", "\u1000x004D_"])
+@example(["y_x1000M", "y_x1000m"])
 def test_names_of_one_signature_differ_in_more_than_capitals(columns):
     written = told_apart(columns)
     assert list(written) == columns

@@ -42,7 +42,12 @@ def test_the_modules_that_come_with_edgeline_are_read_whole(path: str, request) 
     ("body", "found"),
     [
         ('inputs["a"]', ["a"]),
-        ('x = 1\nwith x:\n    y = f(inputs["a"])', ["a"]),
+        ('with x:\n    y = f(inputs["a"])', []),
+        ('assert "a" in inputs, inputs["q"]', []),
+        ('1 < n < len(inputs["zz"])', []),
+        ('for n in (["a"] if x else ["zz"]):\n    inputs[n]', []),
+        ('p = "fa"\np += "re"\nkey = p\ninputs[key]', []),
+        ('c = "price"\nif x:\n    c = "fare"\nkey = c\ninputs[key]', []),
         ('for n in ("a", "b"):\n    inputs[n]', ["a", "b"]),
         ('for n, size in {"a": f(), "b": 2}.items():\n    inputs[n]', ["a", "b"]),
         ("for n in COLUMNS:\n    inputs[n]", ["a", "b"]),
@@ -103,11 +108,18 @@ def test_what_is_not_certain_is_left_out(body: str) -> None:
         ('o = p = {}\np["a"] = 1\nreturn o', None),
         ('o = {}\np = o\np["a"] = 1\nreturn o', None),
         ("o = {}\no.setdefault(x, 1)\nreturn o", None),
+        ('ns = ["a"]\nns.append("b")\no = {}\nfor n in ns:\n    o[n] = 1\nreturn o', None),
+        ('n = "a"\nmatch "b":\n    case str() as n:\n        pass\nreturn {n: 1}', None),
+        ("return {n: 1 for n in SHARED}", None),
+        ("return {n: 1 for n in NESTED[0]}", None),
     ],
 )
 def test_what_is_returned_at_most(body: str, found: set[str] | None) -> None:
     lines = "".join(f"    {line}\n" for line in body.splitlines())
-    before = "from near import NEAR\nLABEL = 'fault'\n"
+    before = (
+        "from near import NEAR\nLABEL = 'fault'\n"
+        "SHARED = ['a']\nextend(SHARED)\nNESTED = [['a']]\nNESTED[0].append('b')\n"
+    )
     source = module(f"{before}def preprocessing_fn(inputs):\n{lines}", near="NEAR = 'nearby'\n")
     assert source.returned_keys("preprocessing_fn") == found
 

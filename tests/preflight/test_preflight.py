@@ -295,6 +295,21 @@ def test_what_a_pretrained_model_takes_is_no_column() -> None:
     assert not [each for each in preflight.faults(run) if "rename" in each]
 
 
+def test_the_folders_above_one_file_are_columns(faults: Any, tmp_path: Path) -> None:
+    table = tmp_path / "kind=class_0" / "part.csv"
+    table.parent.mkdir()
+    table.write_bytes("\ufeffa,a.b\n1,2\n".encode())
+    module = tmp_path / "own.py"
+    module.write_text(
+        "def preprocessing_fn(inputs):\n"
+        "    return {'b': inputs['a.b'], 'kind': inputs['kind']}\n"
+        "def build_model(features, hyperparameters):\n    ...\n"
+    )
+    own = {"data": str(table), "module": str(module), "batch_size": 1, "label_vocabulary": ""}
+    assert faults(**own) == []
+    assert faults(**own, columns={"a": False}, encoding="u8") == []
+
+
 def test_a_struct_of_a_parquet_file_is_its_fields(faults: Any, tmp_path: Path) -> None:
     import pyarrow as pa
     import pyarrow.parquet as pq

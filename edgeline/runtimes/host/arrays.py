@@ -63,7 +63,7 @@ def typed(function: Callable[..., Array]) -> Callable[[Attributes], HostFunction
 
     def make(attributes: Attributes) -> HostFunction:
         only(attributes, "T", *DTYPES)
-        return lambda *arrays: np.asarray(function(*arrays))
+        return lambda *arrays: np.asarray(function(*map(flushed, arrays)))
 
     return make
 
@@ -78,9 +78,17 @@ def cast(attributes: Attributes) -> HostFunction:
 
     def apply(values: Array) -> Array:
         with np.errstate(over="ignore", under="ignore"):
-            return np.asarray(values.astype(DTYPES[wanted]))
+            return flushed(np.asarray(flushed(values).astype(DTYPES[wanted])))
 
     return apply
+
+
+def flushed(values: Array) -> Array:
+    """Denormal floats as 0, which TensorFlow's threads take them for; other dtypes as they are."""
+    if values.dtype.kind != "f":
+        return values
+    denormal = np.abs(values) < np.finfo(values.dtype).smallest_normal
+    return np.where(denormal, np.copysign(values.dtype.type(0), values), values)
 
 
 def select(attributes: Attributes) -> HostFunction:

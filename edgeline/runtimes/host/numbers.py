@@ -62,7 +62,7 @@ def as_string(attributes: Attributes) -> HostFunction:
     blank = (form.replace("%0", "%", 1) if fill == "0" else form) + "s"
     signed = {"+": "+", " ": " "}.get(fill, "")
 
-    least = float(np.finfo(np.float32).smallest_normal) if kind == "float32" else 0.0
+    least = float(np.finfo(kind).smallest_normal) if kind in FLOATS else 0.0
 
     def write(value: float) -> bytes:
         text: str

@@ -100,7 +100,7 @@ class _Parser:
         if not sign or sign not in "*+?{":
             return node
         if sign == "{":
-            found = re.compile(r"\{(\d{1,4})(,(\d{0,4}))?\}").match(self.text, self.place)
+            found = re.compile(r"\{([0-9]{1,4})(,([0-9]{0,4}))?\}").match(self.text, self.place)
             if not found:
                 raise PatternError("a '{' is neither a repetition nor escaped")
             least = int(found[1])

@@ -163,6 +163,17 @@ OF_FLOATS = {
     "argmax of places": lambda x: _of_places(x, tf.argmax),
     "argmin of places": lambda x: _of_places(x, tf.argmin),
 }
+OF_FLOATS |= {  # constants that are made of constants
+    "over an expanded 0": lambda x: x / tf.constant([0.0])[None],
+    "times an inverse of 0": lambda x: x * tf.math.reciprocal(tf.constant([0.0])),
+    "plus a log of 0": lambda x: x + tf.math.log(tf.constant([0.0])),
+    "times an exp of 100": lambda x: x * tf.exp(tf.constant([100.0])),
+    "to the power [3]": lambda x: x ** tf.constant([3.0]),
+    "to the power [[0.5]]": lambda x: x ** tf.constant([[0.5]]),
+    "double cast to int64": lambda x: tf.cast(tf.cast(x, tf.float64), tf.int64),
+    "double cast to int32": lambda x: tf.cast(tf.cast(x, tf.float64), tf.int32),
+    "half cast to int64": lambda x: tf.cast(tf.cast(x, tf.float16), tf.int64),
+}
 OF_INTEGERS = {
     "one hot": lambda x: _eight(tf.one_hot(x[:, 0], 8)),
     "one hot of 5 and -1": lambda x: _eight(tf.one_hot(x[:, 0], 8, 5, -1, dtype=tf.int64)),
@@ -171,6 +182,8 @@ OF_INTEGERS = {
     "a range equal to": lambda x: tf.cast(tf.equal(tf.range(8, dtype=tf.int64), x), tf.float32),
     "equal": lambda x: _number(tf.equal(x, 2**32 + 3)),
     "not equal": lambda x: _number(tf.not_equal(x, 3)),
+    "equal to an expanded range": lambda x: _number(x // 3 == tf.range(5, dtype=tf.int64)[None]),
+    "equal to a list of 0": lambda x: _number(x == tf.constant([0], tf.int64)),
     "less": lambda x: _number(x < 3),
     "not less": lambda x: _number(x >= 3),
     "floormod": lambda x: x % 3,

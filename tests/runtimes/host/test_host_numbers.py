@@ -101,3 +101,25 @@ def test_numbers_are_written_as_c_writes_them(form, dtype):
     wanted = tf.function(lambda x: tf.strings.as_string(x, **form))(given).numpy()
     found = numbers.as_string({**form, "T": dtype})(given)
     assert found.tolist() == wanted.tolist()
+
+
+def test_denormal_numbers_are_0_as_to_tensorflow():
+    import tensorflow as tf
+
+    from edgeline.runtimes.host import arrays
+
+    @tf.function(input_signature=[tf.TensorSpec([None], tf.string)])
+    def cloud(text):
+        number = tf.strings.to_number(text, tf.float64)
+        shown = tf.strings.as_string(number, shortest=True)
+        return tf.equal(number, 0.0), tf.cast(number, tf.float32), shown
+
+    given = np.array([b"1e-310", b"-1e-40", b"1e-30"], object)
+    number = numbers.to_number({"out_type": "float64"})(given)
+    ours = (
+        arrays.typed(np.equal)({"T": "float64"})(number, np.array(0.0)),
+        arrays.cast({"SrcT": "float64", "DstT": "float32"})(number),
+        numbers.as_string({"T": "float64", "shortest": True, "fill": ""})(number),
+    )
+    for found, wanted in zip(ours, cloud(tf.constant(given)), strict=True):
+        np.testing.assert_array_equal(found, wanted.numpy())
