@@ -79,8 +79,8 @@ def notes(header: CsvHeader) -> list[str]:
     numbers = [name for name in names(header) if _NUMBER.fullmatch(name)]
     told = (
         [
-            f"The header has numbers as names, {numbers[0]!r} first: where it is a row of data, put a row "
-            "of names above."
+            f"The header has numbers as names, {numbers[0]!r} first: where it is a row of data, "
+            "put a row of names above."
         ]
         if numbers
         else []
