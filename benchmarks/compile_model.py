@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from environment import undistorted
+from environment import undistorted, without_onednn
 from measuring import measure
 from rich.console import Console
 from rich.table import Table
@@ -38,6 +38,7 @@ PICTURES = 4
 
 def main() -> None:
     undistorted()
+    without_onednn()
     with tempfile.TemporaryDirectory(prefix="edgeline-benchmark-") as folder:
         summary = compare(Path(folder))
     RESULTS.parent.mkdir(exist_ok=True)

@@ -55,3 +55,8 @@ def undistorted() -> None:
         for name in found:
             del os.environ[name]
         os.execv(sys.executable, [sys.executable, *sys.argv])
+
+
+def without_onednn() -> None:
+    """Have TensorFlow, once it is imported here, answer as edgeline has it on every processor."""
+    os.environ.setdefault("TF_ENABLE_ONEDNN_OPTS", "0")

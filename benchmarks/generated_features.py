@@ -10,7 +10,7 @@ import time
 from pathlib import Path
 from typing import Any
 
-from environment import undistorted
+from environment import undistorted, without_onednn
 
 HERE = Path(__file__).resolve().parent
 RESULTS = HERE / "results" / "generated_features.json"
@@ -58,4 +58,5 @@ def main(seed: int) -> int:
 
 if __name__ == "__main__":
     undistorted()
+    without_onednn()
     sys.exit(main(int(sys.argv[1]) if len(sys.argv) > 1 else 1))

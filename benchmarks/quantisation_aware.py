@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from environment import undistorted
+from environment import undistorted, without_onednn
 from rich.console import Console
 from rich.table import Table
 
@@ -58,6 +58,7 @@ def build_model(features, hyperparameters):
 
 def main() -> None:
     undistorted()
+    without_onednn()
     with tempfile.TemporaryDirectory(prefix="edgeline-benchmark-") as folder:
         prepare(Path(folder))
         found = [

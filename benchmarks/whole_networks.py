@@ -20,7 +20,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from environment import undistorted
+from environment import undistorted, without_onednn
 
 HERE = Path(__file__).resolve().parent
 RESULTS = HERE / "results" / "whole_networks.json"
@@ -128,4 +128,5 @@ def measured(name: str, make: Callable[[], Any]) -> dict[str, Any]:
 
 if __name__ == "__main__":
     undistorted()
+    without_onednn()
     sys.exit(main(sys.argv[1:]))

@@ -19,7 +19,11 @@ class Edgeline:
     def __call__(self, *arguments: str) -> tuple[int, str]:
         """Exit code and all that is printed, in one line."""
         self.monkeypatch.setattr("sys.argv", ["edgeline", *arguments])
-        before, handlers = signal.getsignal(signal.SIGTERM), logging.root.handlers[:]
+        # a handler of a test before may write to what captured that test, which is closed
+        streams = {each: getattr(each, "stream", None) for each in logging.root.handlers}
+        handlers = [each for each in streams if not getattr(streams[each], "closed", False)]
+        logging.root.handlers[:] = handlers
+        before = signal.getsignal(signal.SIGTERM)
         code: object = 0
         try:
             cli.main()
