@@ -19,7 +19,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from environment import undistorted
+from environment import undistorted, without_onednn
 
 RESULTS = Path(__file__).resolve().parent / "results"
 MOST, ROUNDS = 0.2, 3
@@ -27,6 +27,7 @@ MOST, ROUNDS = 0.2, 3
 
 def main() -> int:
     undistorted()
+    without_onednn()
     with tempfile.TemporaryDirectory() as folder:
         run = Path(sys.argv[1]) if len(sys.argv) > 1 else _run(Path(folder))
         rounds = [_verify(run, Path(folder) / str(number)) for number in range(1 + ROUNDS)][1:]
