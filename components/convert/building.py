@@ -11,7 +11,6 @@ Traps that this module stands clear of:
 
 from __future__ import annotations
 
-import itertools
 import re
 import tempfile
 from collections import Counter
@@ -117,8 +116,8 @@ def build_form(tell: Tell, form: RawForm, settings: Settings, rows: Arrays) -> B
         tail = parts.quantised(settings.recipe, ())
         layers = parts.layers(settings.recipe, tail)
     else:
-        for name in itertools.chain(*(network.nodes.get(kind, ()) for kind in LOOPS)):
-            raise recipes.loop_error(name)  # the converter would crash
+        if loops := [name for kind in LOOPS for name in network.nodes.get(kind, ())]:
+            raise recipes.loop_error(loops[0])  # the converter would crash
         tail = _litert(tell, network, settings, taken, inputs="float" if head else settings.io)
         layers = layer_errors.measure(parts.network, tail, taken)
     return Built(parts.joined(tail), dict(lowered), settings.quantisation, layers)

@@ -8,9 +8,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from edgeline.components.ingest.columns import ColumnChoice
+from edgeline.components.ingest.formats import DELIMITERS
 from edgeline.errors import EdgelineError
 
-DELIMITERS = ";\t|,"  # that a header of one column was surely meant to be cut at
 _NUMBER = re.compile(r"\s*[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?\s*", re.ASCII)
 
 

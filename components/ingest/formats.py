@@ -8,6 +8,7 @@ from edgeline.errors import EdgelineError
 from edgeline.stores.storage import LocatedFile
 
 TABBED = (".tsv", ".tsv.gz")
+DELIMITERS = ";\t|,"  # that a header of one column was surely meant to be cut at
 FORMATS = {
     "csv": (".csv", ".csv.gz", ".txt", ".txt.gz", *TABBED),
     "parquet": (".parquet", ".pq"),

@@ -13,12 +13,12 @@ from pathlib import PurePosixPath
 from typing import Any
 from urllib.parse import unquote
 
+from edgeline.components.ingest.formats import DELIMITERS
 from edgeline.stores.storage import LocatedFile
 
 BEGINNING = 1 << 20  # bytes that are read of a text file
 MOST_FILES = 100  # whose footers are read
 IMAGES = ("image", "label", "path")  # the columns that ingest makes of image files
-CUT_AT = ";\t|,"  # a header of one column with these was surely meant to be cut
 
 
 @dataclass(frozen=True)
@@ -109,7 +109,7 @@ def _of_csv(file: LocatedFile, delimiter: str, encoding: str) -> Header | None:
     text = beginning.decode(encoding, "replace")
     for cells in csv.reader(io.StringIO(text, newline=""), delimiter=delimiter):
         if cells:
-            cut = len(cells) == 1 and any(mark in cells[0] for mark in CUT_AT)
+            cut = len(cells) == 1 and any(mark in cells[0] for mark in DELIMITERS)
             names = tuple(cell.strip() for cell in cells)
             return None if cut or "�" in "".join(cells) else Header(names, file.name)
     return None

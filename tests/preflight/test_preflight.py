@@ -259,16 +259,23 @@ def test_neither_tensorflow_nor_kfp_is_imported() -> None:
     assert done.stdout == "set()\n", done.stderr
 
 
+def given(folder: Path, data: Path, made: str) -> dict[str, Any]:
+    """Some data, and a module whose features are an expression of the inputs."""
+    module = folder / "own.py"
+    module.write_text(
+        f"def preprocessing_fn(inputs):\n    return {made}\n"
+        "def build_model(features, hyperparameters):\n    ...\n"
+    )
+    own = {"data": str(data), "module": str(module)}
+    return {**own, "batch_size": 1, "label_vocabulary": ""}
+
+
 def test_columns_are_those_that_ingest_gives(faults: Any, tmp_path: Path) -> None:
     table = tmp_path / "table.tsv"
     table.write_text("alcohol (%)\t colour \tkind\n1.5\tred\tclass_0\n")
-    module = tmp_path / "own.py"
-    module.write_text(
-        "def preprocessing_fn(inputs):\n"
-        "    return {'a': inputs['alcohol'], 'kind': inputs['kind'], 'c': inputs['colour']}\n"
-        "def build_model(features, hyperparameters):\n    ...\n"
+    own = given(
+        tmp_path, table, "{'a': inputs['alcohol'], 'kind': inputs['kind'], 'c': inputs['colour']}"
     )
-    own = {"data": str(table), "module": str(module), "batch_size": 1, "label_vocabulary": ""}
     assert faults(**own, rename={"alcohol (%)": "alcohol"}) == []
     (missing,) = faults(**own)
     assert "reads 'alcohol', which table.tsv has not" in missing
@@ -299,13 +306,7 @@ def test_the_folders_above_one_file_are_columns(faults: Any, tmp_path: Path) -> 
     table = tmp_path / "kind=class_0" / "part.csv"
     table.parent.mkdir()
     table.write_bytes("\ufeffa,a.b\n1,2\n".encode())
-    module = tmp_path / "own.py"
-    module.write_text(
-        "def preprocessing_fn(inputs):\n"
-        "    return {'b': inputs['a.b'], 'kind': inputs['kind']}\n"
-        "def build_model(features, hyperparameters):\n    ...\n"
-    )
-    own = {"data": str(table), "module": str(module), "batch_size": 1, "label_vocabulary": ""}
+    own = given(tmp_path, table, "{'b': inputs['a.b'], 'kind': inputs['kind']}")
     assert faults(**own) == []
     assert faults(**own, columns={"a": False}, encoding="u8") == []
 
@@ -316,13 +317,7 @@ def test_a_struct_of_a_parquet_file_is_its_fields(faults: Any, tmp_path: Path) -
 
     place = tmp_path / "rows.parquet"
     pq.write_table(pa.table({"place": [{"zone": 1, "row": 2}], "kind": ["class_0"]}), place)
-    module = tmp_path / "own.py"
-    module.write_text(
-        "def preprocessing_fn(inputs):\n"
-        "    return {'zone': inputs['place.zone'], 'kind': inputs['kind']}\n"
-        "def build_model(features, hyperparameters):\n    ...\n"
-    )
-    own = {"data": str(place), "module": str(module), "batch_size": 1, "label_vocabulary": ""}
+    own = given(tmp_path, place, "{'zone': inputs['place.zone'], 'kind': inputs['kind']}")
     assert faults(**own) == []
     (left_out,) = faults(**own, columns={"place": False})
     assert "reads 'place.zone', which rows.parquet has not" in left_out
