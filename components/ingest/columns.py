@@ -1,63 +1,16 @@
-"""Which columns of the data are taken, and what they are called from then on.
-
-`column_types`, `images` and `split_key` say the names that the data has; all that comes after
-ingest has the new ones.
-"""
+"""A reader that leaves out and renames columns of what another reads."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 
 import pyarrow as pa
 
+from edgeline.components.ingest.choice import ColumnChoice
 from edgeline.components.ingest.rows import RowReader, Rows
 from edgeline.errors import EdgelineError
 from edgeline.stores.storage import File
-
-
-@dataclass(frozen=True)
-class ColumnChoice:
-    """What is taken of a table.
-
-    Args:
-        columns: column to whether it is taken: where any is, no other column is; else all but
-            those that are not. Empty: all.
-        rename: column to its new name.
-        key: a column that is read in any case, since it decides the split.
-
-    Attributes:
-        seen: the columns that readers asked about.
-
-    Raises:
-        EdgelineError: `columns` both takes and leaves out, or `rename` gives no name or one twice.
-    """
-
-    columns: Mapping[str, bool] = field(default_factory=dict)
-    rename: Mapping[str, str] = field(default_factory=dict)
-    key: str = ""
-    seen: dict[str, None] = field(default_factory=dict)
-
-    def __post_init__(self) -> None:
-        if len(set(self.columns.values())) > 1:
-            raise EdgelineError(
-                "columns has both true and false: give those to take alone, each with true, or "
-                "those to leave out, each with false."
-            )
-        for name, to in self.rename.items():
-            if not to.strip():
-                raise EdgelineError(f"rename gives {name!r} no name: give one.")
-            if list(self.rename.values()).count(to) > 1:
-                raise EdgelineError(f"rename calls several columns {to!r}: give two names.")
-
-    def reads(self, name: str) -> bool:
-        """Whether a reader reads a column; asked about each that the data has."""
-        self.seen[name] = None
-        return self.keeps(name) or (name != "" and name == self.key)
-
-    def keeps(self, name: str) -> bool:
-        """Whether examples have a column."""
-        return self.columns.get(name, not any(self.columns.values()))
 
 
 @dataclass(frozen=True)

@@ -7,7 +7,7 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from edgeline.components.ingest.columns import ColumnChoice
+from edgeline.components.ingest.choice import ColumnChoice
 from edgeline.components.ingest.formats import DELIMITERS
 from edgeline.errors import EdgelineError
 

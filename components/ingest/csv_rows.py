@@ -23,7 +23,7 @@ import pyarrow as pa
 from pyarrow import csv as arrow_csv
 
 from edgeline.components.ingest import csv_header
-from edgeline.components.ingest.columns import ColumnChoice
+from edgeline.components.ingest.choice import ColumnChoice
 from edgeline.components.ingest.csv_cells import TYPES, Cells
 from edgeline.components.ingest.csv_kinds import CellPlace, Kinds
 from edgeline.components.ingest.rows import Rows, open_unpacked

@@ -15,7 +15,8 @@ import pyarrow as pa
 from edgeline import artifacts
 from edgeline.artifacts import examples
 from edgeline.components.ingest import timestamps
-from edgeline.components.ingest.columns import ColumnChoice, ColumnReader
+from edgeline.components.ingest.choice import ColumnChoice
+from edgeline.components.ingest.columns import ColumnReader
 from edgeline.components.ingest.csv_cells import Cells
 from edgeline.components.ingest.csv_rows import CsvReader
 from edgeline.components.ingest.formats import FORMATS, format_of, separator_of

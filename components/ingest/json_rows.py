@@ -18,7 +18,7 @@ import pyarrow.compute as pc
 from pyarrow import json as arrow_json
 
 from edgeline.components.ingest import timestamps
-from edgeline.components.ingest.columns import ColumnChoice
+from edgeline.components.ingest.choice import ColumnChoice
 from edgeline.components.ingest.parquet_rows import convert, first_length, unified
 from edgeline.components.ingest.rows import BATCH_BYTES, Rows, open_unpacked
 from edgeline.errors import EdgelineError

@@ -22,7 +22,7 @@ from pyarrow.types import is_struct
 from edgeline.artifacts import batches
 from edgeline.artifacts.examples import is_list
 from edgeline.components.ingest import timestamps
-from edgeline.components.ingest.columns import ColumnChoice
+from edgeline.components.ingest.choice import ColumnChoice
 from edgeline.components.ingest.rows import Rows
 from edgeline.errors import EdgelineError
 from edgeline.stores.storage import File

@@ -21,7 +21,7 @@ from typing import Any, BinaryIO
 
 import pyarrow as pa
 
-from edgeline.components.ingest.columns import ColumnChoice
+from edgeline.components.ingest.choice import ColumnChoice
 from edgeline.components.ingest.rows import BATCH_BYTES, Rows, open_unpacked
 from edgeline.errors import EdgelineError
 from edgeline.stores.storage import File

@@ -13,6 +13,7 @@ from pathlib import PurePosixPath
 from typing import Any
 from urllib.parse import unquote
 
+from edgeline.components.ingest.choice import is_taken
 from edgeline.components.ingest.formats import DELIMITERS
 from edgeline.stores.storage import LocatedFile
 
@@ -41,11 +42,7 @@ class Header:
         """The columns that `ingest` takes, under their new names."""
         whole = [self.structs.get(name, ()) for name, taken in columns.items() if not taken]
         out = {name for fields in whole for name in fields}
-        kept = [
-            name
-            for name in self.names
-            if columns.get(name, not any(columns.values())) and name not in out
-        ]
+        kept = [name for name in self.names if is_taken(columns, name) and name not in out]
         return replace(self, names=tuple(str(rename.get(name, name)) for name in kept))
 
 
