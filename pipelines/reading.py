@@ -18,8 +18,8 @@ def read(form: Channels, settings: Any, *more: str) -> Any:
     return ingest(
         data=form["data"],
         cache_name=form.cache_name,
-        **fields(settings, "split_ratios", "split_key", "delimiter", "encoding"),
-        **fields(settings, "null_values", "column_types", "decimal", "thousands"),
+        **fields(settings, "split_ratios", "split_key", "split_by", "delimiter"),
+        **fields(settings, "encoding", "null_values", "column_types", "decimal", "thousands"),
         **fields(settings, "images", "columns", *more),
     ).set_display_name("read and split the data")
 

@@ -17,7 +17,8 @@ from edgeline.stores.storage import File
 class ColumnReader:
     """Leaves out and renames columns of what another reader reads.
 
-    The split's hash of whole rows is of what is taken, so rows that are equal then stay together.
+    The split's hash of whole rows is of what is taken, so rows that are equal then stay together;
+    a column that determines the split is found in what was read, taken or not.
     """
 
     reader: RowReader
@@ -60,7 +61,7 @@ class ColumnReader:
         for rows in self.reader.batches(file, inner):
             columns = [rows.typed.column(name) for name in kept]
             typed = pa.RecordBatch.from_arrays(columns, schema=schema)
-            yield Rows(typed, rows.given if self.choice.key else rows.given.select(kept))
+            yield Rows(typed, rows.given.select(kept), rows)
 
     def _name(self, name: str) -> str:
         return self.choice.rename.get(name, name)

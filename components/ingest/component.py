@@ -14,6 +14,7 @@ def ingest(
     format: str = "",  # noqa: A002
     split_ratios: dict = {"train": 2, "eval": 1},  # noqa: B006
     split_key: str = "",
+    split_by: dict = {},  # noqa: B006
     encoding: str = "utf-8",
     delimiter: str = ",",
     null_values: list = [""],  # noqa: B006
@@ -25,7 +26,7 @@ def ingest(
     rename: dict = {},  # noqa: B006
     cache_name: str = "",  # noqa: ARG001
 ):
-    """Read CSV, Parquet, TFRecord, JSON lines or images and split them by a stable hash.
+    """Read CSV, Parquet, TFRecord, JSON lines or images and split them.
 
     Args:
         data: where the data lies: a path, s3://, gs://, minio:// or https:// location; a file, a
@@ -35,7 +36,12 @@ def ingest(
         format: csv, parquet, tfrecord, json or images; empty: by the files' endings.
         split_ratios: split to weight, for example {"train": 8, "eval": 1, "test": 1}.
         split_key: column whose value decides the split, so that rows with an equal value
-            stay together; empty: the whole row decides.
+            stay together; empty: a stable hash of the whole row decides.
+        split_by: another way to split: {"column": "fold"} (its values are the splits; others with
+            {"column": "fold", "names": {"validation": "eval"}}), {"time": "when"} (train is the
+            earliest, the others follow by name, in the shares of split_ratios or at
+            {"time": "when", "cuts": ["2026-01-01"]}), or {"stratify": "label"} (each label in the
+            same shares).
         encoding: of CSV files, a codec name of Python such as latin-1.
         delimiter: between the cells of CSV files; a tab, or \\t, where their names end with .tsv.
         null_values: CSV cells that mean 'missing'.
@@ -64,6 +70,7 @@ def ingest(
             format=format,
             split_ratios=split_ratios,
             split_key=split_key,
+            split_by=split_by,
             encoding=encoding,
             delimiter=delimiter,
             null_values=null_values,

@@ -1,10 +1,10 @@
-"""Raw data of any supported format and place into `examples/v1`, split by a hash of the row."""
+"""Raw data of any supported format and place into `examples/v1`, split."""
 
 from __future__ import annotations
 
 import contextlib
 import tempfile
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path, PurePosixPath
 from typing import Any
 
@@ -19,6 +19,7 @@ from edgeline.components.ingest.choice import ColumnChoice
 from edgeline.components.ingest.columns import ColumnReader
 from edgeline.components.ingest.csv_cells import Cells
 from edgeline.components.ingest.csv_rows import CsvReader
+from edgeline.components.ingest.equal_rows import EqualRows
 from edgeline.components.ingest.formats import FORMATS, format_of, separator_of
 from edgeline.components.ingest.images import ImageReader
 from edgeline.components.ingest.json_rows import JsonReader
@@ -26,8 +27,12 @@ from edgeline.components.ingest.parquet_rows import ParquetReader
 from edgeline.components.ingest.partitions import PartitionReader, partitions
 from edgeline.components.ingest.parts import SplitWriter, writing_parts
 from edgeline.components.ingest.pixel_columns import PixelReader, shapes
-from edgeline.components.ingest.rows import RowReader
-from edgeline.components.ingest.split import Splits
+from edgeline.components.ingest.rows import RowReader, Rows
+from edgeline.components.ingest.split import AllRows, HashSplit, Shares, SplitRule
+from edgeline.components.ingest.split_by import SplitBy
+from edgeline.components.ingest.split_column import ColumnSplit
+from edgeline.components.ingest.split_stratified import StratifiedSplit
+from edgeline.components.ingest.split_time import TimeSplit
 from edgeline.components.ingest.tfrecord import TFRecordReader
 from edgeline.errors import EdgelineError
 from edgeline.reports import report
@@ -46,6 +51,7 @@ def ingest(
     format: str = "",  # noqa: A002 - the parameter's name in the pipeline
     split_ratios: Mapping[str, float] = RATIOS,
     split_key: str = "",
+    split_by: Mapping[str, Any] | None = None,
     encoding: str = "utf-8",
     delimiter: str = ",",
     null_values: Sequence[str] = ("",),
@@ -61,23 +67,27 @@ def ingest(
     The parameters are those of the component (see `component.py`). Each source file has
     parts of its own, in order, so data that grows by files keeps the earlier parts byte for
     byte, as long as the new files do not widen a column's type. Memory does not grow with
-    the number of rows; remote data is copied beside the output first.
+    the number of rows; remote data is copied beside the output first. With `split_by` the data is
+    read twice.
 
     Returns:
-        The metadata: `splits` (rows of each), `columns` (name -> Arrow type), `sources`
-        (name, sha256, size; an image folder is one source), `data_digest` (see
-        `storage.digest`), `notes` (sentences on columns in which files differ, or which may be
-        meant in another way than they were read; absent where there are none) and
-        `edgeline_schema`.
+        The metadata: `splits` (rows of each), `split_by` (how, where it is not by the whole row),
+        `equal_rows` (of splits that have any, how many rows equal an earlier one of it; estimated
+        above some 130,000 distinct rows), `warnings` (sentences on splits that have rows of
+        `train`), `columns` (name -> Arrow type), `sources` (name, sha256, size; an image folder is
+        one source), `data_digest` (see `storage.digest`), `notes` (sentences on columns in which
+        files differ, or which may be meant in another way than they were read; absent where there
+        are none) and `edgeline_schema`.
 
     Raises:
         EdgelineError: the data cannot be found, read or understood; nothing is written.
     """
-    splits = Splits.from_ratios(split_ratios)
+    shares = Shares.from_ratios(split_ratios)
+    by = SplitBy.read(split_by or {}, split_key)
     sources = storage.resolve(data)
     kind = format or format_of(sources)
     notes: list[str] = []
-    choice = ColumnChoice(columns or {}, rename or {}, split_key)
+    choice = ColumnChoice(columns or {}, rename or {}, split_key or by.column)
     if kind == "csv":
         separator = separator_of(delimiter, [source.name for source in sources])
         cells, types = Cells(decimal, thousands), column_types or {}
@@ -101,6 +111,12 @@ def ingest(
                     f"{files[0].name} has a column without a name: give it one with rename, for "
                     'example {"": "row"}, or leave it out with columns={"": false}.'
                 )
+
+            def all_rows() -> Iterator[tuple[str, Rows]]:
+                for file in files:
+                    yield from ((file.name, rows) for rows in reader.batches(file, schema))
+
+            splits, equal = _rule(shares, split_key, by, all_rows), EqualRows()
             with contextlib.ExitStack() as stack:
                 parts = [
                     stack.enter_context(writing_parts(draft.path / name, schema))
@@ -108,7 +124,9 @@ def ingest(
                 ]
                 for file in files:
                     for rows in reader.batches(file, schema):
-                        _distribute(rows.typed, splits.assign(rows.given, split_key), parts)
+                        assigned = splits.assign(rows)
+                        equal.update(rows.hashes, assigned)
+                        _distribute(rows.typed, assigned, parts)
                     if kind != "images":  # an image is a file, but not a part
                         for part in parts:
                             part.begin()
@@ -121,6 +139,13 @@ def ingest(
             sources=_sources(kind, sources, files),
             data_digest=storage.digest(files),
         )
+        if told := splits.told():
+            draft.metadata["split_by"] = dict(told)
+        if again := equal.within(splits.names):
+            draft.metadata["equal_rows"] = dict(again)
+        if warnings := list(equal.warnings(splits.names, [part.rows for part in parts])):
+            draft.metadata["warnings"] = warnings
+            print("\n".join(warnings))
         if notes:
             draft.metadata["notes"] = notes
             print("\n".join(notes))
@@ -148,6 +173,19 @@ def _typed_reader(
         "images": ImageReader(),
     }
     return readers[kind]
+
+
+def _rule(shares: Shares, key: str, by: SplitBy, read: AllRows) -> SplitRule:
+    """How the rows are split; where a column says it, after a first reading of all."""
+    match by.way:
+        case "column":
+            return ColumnSplit.planned(by.column, by.names or {}, read)
+        case "time":
+            return TimeSplit.planned(by.column, by.cuts, shares, read)
+        case "stratify":
+            return StratifiedSplit.planned(by.column, shares, read)
+        case _:
+            return HashSplit(shares, key)
 
 
 def _distribute(
@@ -182,8 +220,9 @@ def _write_report(path: str | Path, metadata: Mapping[str, Any]) -> None:
     splits, columns, sources = metadata["splits"], metadata["columns"], metadata["sources"]
     total = sum(facts["rows"] for facts in splits.values())
     size = sum(source["size"] for source in sources)
+    equal = metadata.get("equal_rows", {})
     shares = [
-        (name, f"{facts['rows']:,}", f"{facts['rows'] / total:.1%}")
+        (name, f"{facts['rows']:,}", f"{facts['rows'] / total:.1%}", f"{equal.get(name, 0):,}")
         for name, facts in splits.items()
     ]
     shown = [
@@ -201,7 +240,11 @@ def _write_report(path: str | Path, metadata: Mapping[str, Any]) -> None:
             report.Fact("size", report.size(size)),
         ],
         [
-            report.Section("Splits", report.table(["split", "rows", "share"], shares)),
+            report.Section(
+                "Splits",
+                report.table(["split", "rows", "share", "equal an earlier row"], shares),
+                note="; ".join([_how(metadata.get("split_by", {})), *metadata.get("warnings", ())]),
+            ),
             *_noted(metadata.get("notes", ())),
             report.Section("Columns", report.table(["column", "type"], columns.items())),
             report.Section(
@@ -211,6 +254,21 @@ def _write_report(path: str | Path, metadata: Mapping[str, Any]) -> None:
             ),
         ],
     )
+
+
+def _how(told: Mapping[str, Any]) -> str:
+    """How rows were split."""
+    match told:
+        case {"key": key}:
+            return f"split by the value of {key}"
+        case {"column": column}:
+            return f"split as {column} says"
+        case {"time": column, "cuts": cuts}:
+            return f"split by {column}, at {', '.join(cuts)}"
+        case {"stratify": column}:
+            return f"split so that each {column} has the same share"
+        case _:
+            return "split by a hash of the row"
 
 
 def _noted(notes: Sequence[str]) -> list[report.Section]:

@@ -7,10 +7,14 @@ import gzip
 import zlib
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import BinaryIO, Protocol, cast
 
+import numpy as np
+import numpy.typing as npt
 import pyarrow as pa
 
+from edgeline.components.ingest.row_hash import hashes, row_bytes
 from edgeline.errors import EdgelineError
 from edgeline.stores.storage import File
 
@@ -19,10 +23,25 @@ BATCH_BYTES = 8 << 20
 
 @dataclass(frozen=True)
 class Rows:
-    """Some rows as they are written, and as the split's hash sees them (for CSV, as text)."""
+    """Some rows as they are written, and as the split's hash sees them (for CSV, as text).
+
+    Attributes:
+        before: the rows before columns were left out and renamed; None where none were.
+    """
 
     typed: pa.RecordBatch
     given: pa.RecordBatch
+    before: Rows | None = None
+
+    @property
+    def whole(self) -> Rows:
+        """The rows with all columns that were read, under the names that the data has."""
+        return self.before or self
+
+    @cached_property
+    def hashes(self) -> npt.NDArray[np.uint64]:
+        """The hash of each row, shape [rows]; equal rows have an equal one."""
+        return hashes(row_bytes(self.given))
 
 
 class RowReader(Protocol):

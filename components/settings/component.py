@@ -68,6 +68,7 @@ def settings(
         ("sha256", str),
         ("signature", str),
         ("signing_keys", str),
+        ("split_by", dict),
         ("split_key", str),
         ("split_ratios", dict),
         ("steps", int),

@@ -94,6 +94,14 @@ class SplitSettings(msgspec.Struct, frozen=True):
         str,
         Meta(description="A column whose value determines the split; empty: the whole row does."),
     ] = ""
+    split_by: Annotated[
+        dict[Literal["column", "names", "time", "cuts", "stratify"], Any],
+        Meta(
+            description="By a column that names the splits, by time, or with each label in the "
+            "same shares; see ingest.",
+            examples=[{"time": "when"}],
+        ),
+    ] = {}
 
 
 class Reading(msgspec.Struct, frozen=True):

@@ -20,8 +20,9 @@ import pyarrow.parquet as pq
 from tensorflow_metadata.proto.v0 import statistics_pb2
 
 from edgeline.artifacts import Artifact, batches, examples, features
+from edgeline.artifacts.quantiles import Quantiles
 from edgeline.components.validate import statistics as stats
-from edgeline.components.validate.sketches import Moments, Quantiles, ValueCounts
+from edgeline.components.validate.sketches import Moments, ValueCounts
 from edgeline.errors import EdgelineError
 from edgeline.formats.dtypes import Array
 

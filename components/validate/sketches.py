@@ -1,4 +1,4 @@
-"""What can be known of a column in bounded memory: moments, quantiles, frequent values.
+"""What can be known of a column in bounded memory: moments and frequent values.
 
 Every sketch is fed blocks of values in the order of the rows and is deterministic: the
 same blocks give the same answer, and nothing is drawn at random.
@@ -64,55 +64,6 @@ class Moments:
     def deviation(self) -> float:
         """Standard deviation of the population."""
         return math.sqrt(self.squares / self.count) if self.count else 0.0
-
-
-@dataclass
-class Quantiles:
-    """Order statistics of a stream: exact below `capacity` values, then within a stated rank error.
-
-    The multi-level collapse of Manku, Rajagopalan and Lindsay (1998): a level that holds
-    `capacity` values is sorted and every other one goes up a level with double weight,
-    beginning with the first and the second in turn. One collapse at weight w moves a rank
-    by at most w, so the error of a rank is at most `levels / capacity` of all values:
-    0.02% of 150 thousand, 0.1% of a billion.
-    """
-
-    capacity: int = 16_384
-    levels: list[list[Values]] = field(default_factory=lambda: [[]])
-    collapses: list[int] = field(default_factory=lambda: [0])
-
-    def update(self, values: Values) -> None:
-        """Take a block of finite values in."""
-        level = 0
-        while True:
-            self.levels[level].append(values)
-            if sum(map(len, self.levels[level])) < self.capacity:
-                return
-            full = np.concatenate(self.levels[level])
-            even = len(full) - len(full) % 2
-            values = np.sort(full[:even])[self.collapses[level] % 2 :: 2].copy()
-            self.levels[level] = [full[even:]]
-            self.collapses[level] += 1
-            level += 1
-            if level == len(self.levels):
-                self.levels.append([])
-                self.collapses.append(0)
-
-    @property
-    def error(self) -> float:
-        """Greatest error of a rank, as a share of all values; 0 while exact."""
-        return (len(self.levels) - 1) / self.capacity
-
-    def at(self, ranks: npt.NDArray[np.int64]) -> Values:
-        """The values of these ranks, 1 being the smallest; there must be a value."""
-        values = np.concatenate([part for level in self.levels for part in level])
-        weights = np.concatenate(
-            [np.full(len(part), 2**i) for i, level in enumerate(self.levels) for part in level]
-        )
-        order = np.argsort(values, kind="stable")
-        index = np.searchsorted(np.cumsum(weights[order]), ranks)
-        answer: Values = values[order][np.minimum(index, len(values) - 1)]
-        return answer
 
 
 @dataclass

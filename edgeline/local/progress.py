@@ -145,6 +145,8 @@ def facts(result: TaskResult, results: Mapping[str, TaskResult]) -> str:
             found += [f"{split} {int(entry['rows']):,}" for split, entry in splits.items()]
         if why := transformed.sentence(told.get("takes", ""), told):
             notes = [*notes, why]
+        if isinstance(warnings := told.get("warnings"), list):
+            notes = [*notes, *warnings]
         if name == "evaluation":
             notes = told.get("notes", [])  # that no threshold was set, say
         if name.endswith("metrics"):

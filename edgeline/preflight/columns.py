@@ -7,7 +7,8 @@ from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from edgeline.errors import did_you_mean
+from edgeline.components.ingest.split_by import SplitBy
+from edgeline.errors import EdgelineError, did_you_mean
 from edgeline.preflight.given import GivenRun
 from edgeline.preflight.header import Header, fewer_rows_than
 from edgeline.preflight.module_source import ModuleSource
@@ -24,6 +25,13 @@ def names(run: GivenRun) -> Iterator[str]:
         return
     if key := run.text("split_key"):
         yield from _absent(source, [key], "split_key names a column")
+    try:
+        by = SplitBy.read(run.values.get("split_by") or {}, run.text("split_key"))
+    except EdgelineError as error:
+        yield str(error)
+    else:
+        named = [by.column] if by.way else []
+        yield from _absent(source, named, f"split_by[{by.way!r}] names a column")
     yield from _absent(source, run.values.get("images") or (), "images names a column")
     chosen = [name for name in run.values.get("columns") or () if name not in source.structs]
     yield from _absent(source, chosen, "columns names a column")

@@ -22,7 +22,7 @@ from edgeline.artifacts import examples
 from edgeline.components.ingest import ingest as ingest_module
 from edgeline.components.ingest import parts as parts_module
 from edgeline.components.ingest.ingest import ingest
-from edgeline.components.ingest.split import row_bytes
+from edgeline.components.ingest.row_hash import row_bytes
 
 # Parquet
 

@@ -7,9 +7,10 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pytest
 
+from edgeline.artifacts.quantiles import Quantiles
 from edgeline.components.validate import computing
 from edgeline.components.validate import statistics as stats
-from edgeline.components.validate.sketches import Moments, Quantiles, ValueCounts
+from edgeline.components.validate.sketches import Moments, ValueCounts
 from edgeline.errors import EdgelineError
 
 
