@@ -9,6 +9,7 @@ from typing import Any
 from edgeline import artifacts
 from edgeline.artifacts import Artifact, examples
 from edgeline.components.analyze import (
+    cautions,
     evaluation_config,
     fairness,
     names,
@@ -127,10 +128,14 @@ def analyze(
         if not name.startswith(fairness.PREFIX)
     }
 
+    classes = _class_names(model, curves)
+    warnings = list(cautions.warnings(curves, classes, split))
+
     with artifacts.writing(evaluation_path, SCHEMA) as draft:
         draft.metadata |= {
             "blessed": verdict.blessed,
             "notes": verdict.notes,
+            "warnings": warnings,
             "rows": rows,
             "split": split,
             "task": task,
@@ -143,15 +148,20 @@ def analyze(
         artifacts.write_json(draft.path / "metrics.json", {"rows": rows, "slices": by_slice})
         artifacts.write_json(
             draft.path / "validation.json",
-            {"blessed": verdict.blessed, "failures": verdict.failures, "notes": verdict.notes},
+            {
+                "blessed": verdict.blessed,
+                "failures": verdict.failures,
+                "notes": verdict.notes,
+                "warnings": warnings,
+            },
         )
-    report.write(evaluation_report_path, verdict, by_slice, curves, _class_names(model, curves))
+    report.write(evaluation_report_path, verdict, by_slice, curves, classes, warnings)
     return Analysis(
         verdict.blessed,
         {"edgeline_schema": SCHEMA, **draft.metadata},
         overall,
         curves.roc(),
-        _confusion(model, curves),
+        _confusion(classes, curves),
     )
 
 
@@ -163,8 +173,7 @@ def _class_names(model: Artifact, curves: Curves) -> list[str]:
     return list(map(str, names if names and len(names) == classes else range(classes)))
 
 
-def _confusion(model: Artifact, curves: Curves) -> tuple[list[str], list[list[int]]] | None:
-    names = _class_names(model, curves)
+def _confusion(names: list[str], curves: Curves) -> tuple[list[str], list[list[int]]] | None:
     if not names or len(names) > MOST_CLASSES_SHOWN:
         return None
     return names, curves.confusion().tolist()

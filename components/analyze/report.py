@@ -53,6 +53,7 @@ def write(
     by_slice: Sequence[Slice],
     curves: Curves,
     classes: Sequence[str],
+    warnings: Sequence[str] = (),
 ) -> None:
     """Write the page.
 
@@ -62,8 +63,9 @@ def write(
         by_slice: slices as of `results.to_json`, all rows first.
         curves: counts of all rows.
         classes: class names, empty for a regression.
+        warnings: sentences of `cautions`.
     """
-    sections = [_verdict(verdict), _overall(by_slice[0])]
+    sections = [_verdict(verdict, warnings), _overall(by_slice[0])]
     if len(by_slice) > 1:
         sections.append(_slices(by_slice))
     sections += _fairness(by_slice)
@@ -106,12 +108,13 @@ def _facts(verdict: Verdict, by_slice: Sequence[Slice], curves: Curves) -> list[
     return facts + [Fact(name, html.number(overall[name])) for name in shown[:3]]
 
 
-def _verdict(verdict: Verdict) -> Section:
+def _verdict(verdict: Verdict, warnings: Sequence[str]) -> Section:
     lines = [html.badge("blessed", True) if verdict.blessed else html.badge("not blessed", False)]
     lines += [html.text(failure) for failure in verdict.failures[:MOST_REASONS_SHOWN]]
     if (more := len(verdict.failures) - MOST_REASONS_SHOWN) > 0:
         lines.append(html.text(f"{more} more reasons are in validation.json."))
     lines += [html.text(note) for note in verdict.notes]
+    lines += [html.text(f"Beware: {warning}.") for warning in warnings]
     if verdict.blessed and not verdict.notes:
         lines.append(html.text("Every threshold of eval_config holds."))
     return Section("Verdict", Markup("\n").join(lines))

@@ -21,6 +21,7 @@ from edgeline.components.ingest.csv_cells import Cells
 from edgeline.components.ingest.csv_rows import CsvReader
 from edgeline.components.ingest.equal_rows import EqualRows
 from edgeline.components.ingest.formats import FORMATS, format_of, separator_of
+from edgeline.components.ingest.identifiers import Identifiers
 from edgeline.components.ingest.images import ImageReader
 from edgeline.components.ingest.json_rows import JsonReader
 from edgeline.components.ingest.parquet_rows import ParquetReader
@@ -116,7 +117,8 @@ def ingest(
                 for file in files:
                     yield from ((file.name, rows) for rows in reader.batches(file, schema))
 
-            splits, equal = _rule(shares, split_key, by, all_rows), EqualRows()
+            splits = _rule(shares, split_key, by, all_rows)
+            equal, identifiers = EqualRows(), Identifiers(schema)
             with contextlib.ExitStack() as stack:
                 parts = [
                     stack.enter_context(writing_parts(draft.path / name, schema))
@@ -126,6 +128,7 @@ def ingest(
                     for rows in reader.batches(file, schema):
                         assigned = splits.assign(rows)
                         equal.update(rows.hashes, assigned)
+                        identifiers.update(rows.typed)
                         _distribute(rows.typed, assigned, parts)
                     if kind != "images":  # an image is a file, but not a part
                         for part in parts:
@@ -146,6 +149,7 @@ def ingest(
         if warnings := list(equal.warnings(splits.names, [part.rows for part in parts])):
             draft.metadata["warnings"] = warnings
             print("\n".join(warnings))
+        notes.extend(identifiers.notes())
         if notes:
             draft.metadata["notes"] = notes
             print("\n".join(notes))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -41,6 +41,7 @@ def write_report(
             ),
         ],
         [
+            *_warned(metadata.get("warnings", ())),
             report.Section("Curves by epoch", _curves(state), kept),
             report.Section(
                 "Given",
@@ -63,6 +64,11 @@ def write_report(
             report.Section("Network", _layers(network)),
         ],
     )
+
+
+def _warned(warnings: Sequence[str]) -> list[report.Section]:
+    rows = [(warning,) for warning in warnings]
+    return [report.Section("Beware", report.table(["of the data"], rows))] if rows else []
 
 
 def _layers(network: keras.Model) -> Markup:

@@ -13,9 +13,9 @@ from typing import Any
 from edgeline import artifacts, user_code
 from edgeline.artifacts import examples, models
 from edgeline.artifacts.features import Feature
-from edgeline.components.train import raw_features
+from edgeline.components.train import leakage, raw_features
 from edgeline.components.train.export import check_names, export
-from edgeline.components.train.fitting import Fitting, discard, fit
+from edgeline.components.train.fitting import Fitting, discard, fit, taken
 from edgeline.components.train.judging import judge
 from edgeline.components.train.report import write_report
 from edgeline.components.transform.saved_graph import SavedGraph, vocabulary
@@ -56,8 +56,8 @@ def train(
             `convert` then refuses what only shows there.
 
     Returns:
-        The model's metadata; `metrics` are those of the trained model (see `judging.judge`), and
-        what else Keras told of the last (or best) epoch.
+        The model's metadata; `warnings` are those of `leakage`, `metrics` are those of the trained
+        model (see `judging.judge`), and what else Keras told of the last (or best) epoch.
 
     Raises:
         EdgelineError: the inputs are damaged, a parameter is off, the user's code fails, or an
@@ -88,6 +88,9 @@ def train(
         checkpoints = Path(checkpoint_dir or temporary) / key[:32]
         network, state = fit(module, transformed, given, how, checkpoints)
         judged = judge(network, transformed, task, how)
+        asked = taken(network, [column for column in columns if column.name != how.label])
+        label = next(column for column in columns if column.name == how.label)
+        warnings = list(leakage.warnings(transformed, how.train_split, asked, label, task))
         graph = SavedGraph(graph_artifact.path)
         with artifacts.writing(model_path, models.SCHEMA) as draft:
             raw = [Feature.from_json(value) for value in graph_artifact.metadata["features"]]
@@ -107,6 +110,9 @@ def train(
                 "transform_digest": graph_artifact.digest,
                 "require_raw": require_raw,
             }
+            if warnings:
+                draft.metadata["warnings"] = warnings
+                print("\n".join(warnings), flush=True)
         write_report(training_report_path, network, state, draft.metadata, how)
         discard(checkpoints)
     return {"edgeline_schema": models.SCHEMA, **draft.metadata}

@@ -333,7 +333,8 @@ print(status["VmHWM"].split()[0])
 
 def peak_mib(data: Path, output: Path) -> float:
     run = [sys.executable, "-c", MEASURE, str(data), str(output)]
-    return int(subprocess.run(run, check=True, capture_output=True).stdout) / 1024
+    *_, peak = subprocess.run(run, check=True, capture_output=True).stdout.splitlines()
+    return int(peak) / 1024
 
 
 def test_memory_does_not_grow_with_the_rows(tmp_path: Path) -> None:

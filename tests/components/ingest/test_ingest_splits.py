@@ -165,3 +165,12 @@ def test_the_wine_s_cultivars_have_the_same_shares(tmp_path: Path) -> None:
     by = {"stratify": WINE.read_text().partition("\n")[0].split(",")[-1]}
     facts = split(WINE, tmp_path / "out", by)
     assert rows_of(facts) == {"eval": 60, "train": 118}  # of 59, 71 and 48 rows
+
+
+def test_a_column_that_names_its_rows_is_told(tmp_path: Path) -> None:
+    rows = [f"{n},t{n},{n * n},{n % 7}" for n in range(120)]
+    (tmp_path / "d.csv").write_text("\n".join(["id,name,square,day", *rows]))
+    facts = ingest(str(tmp_path / "d.csv"), tmp_path / "out")
+    first, second = facts["notes"]
+    assert first.startswith("column 'id' has another value in each row")
+    assert second.startswith("column 'name' has another value in each row")
