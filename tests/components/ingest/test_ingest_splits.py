@@ -10,6 +10,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+from ingesting import fault, table
 
 from edgeline import artifacts
 from edgeline.artifacts import examples
@@ -17,7 +18,6 @@ from edgeline.components.ingest import equal_rows
 from edgeline.components.ingest.ingest import ingest
 from edgeline.pipelines import taxi as taxi_pipeline
 from edgeline.starter import wine as wine_folder
-from tests.components.ingest.ingesting import fault, table
 
 WINE = Path(wine_folder.__path__[0]) / "wine.csv"
 TAXI = Path(taxi_pipeline.__path__[0]) / "taxi.csv"
