@@ -27,7 +27,9 @@ def learn(form: Channels, settings: Any, examples: Any) -> Learned:
         examples: the output of ingest.
     """
     checked = validate(
-        examples=examples, **fields(settings, "schema_uri", "on_anomalies")
+        examples=examples,
+        **fields(settings, "schema_uri", "environment", "infer_ranges", "on_anomalies"),
+        **fields(settings, "baseline_uri", "skew_threshold", "drift_threshold", "comparison_rows"),
     ).set_display_name("validate the data")
     made = transform(
         examples=examples,

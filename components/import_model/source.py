@@ -27,6 +27,7 @@ from typing import IO, Any
 from edgeline.errors import EdgelineError
 from edgeline.extras import install_hint
 from edgeline.stores import remote, storage
+from edgeline.stores.copies import bring
 from edgeline.stores.remote import PIN
 
 TFHUB = "https://tfhub.dev/"
@@ -61,12 +62,7 @@ def fetch(source: str, sha256: str, folder: Path) -> Fetched:
     if sha256 and mark and sha256 != pin:
         raise EdgelineError(f"sha256 is {sha256}, but {source} pins {pin}: give one of them.")
     wanted = sha256 or pin
-    sources = storage.resolve([place + (PIN + wanted if wanted else "")])
-    files = storage.fetch(sources, folder)
-    if remote.scheme(sources[0].location):
-        found = _laid_out(place, files, folder / "model")
-    else:
-        found = _where(place, sources[0])
+    found, files = bring(place + (PIN + wanted if wanted else ""), folder)
     if found.is_file() and found.name.lower().endswith(ARCHIVES):
         found = unpack(found, folder / "unpacked")
     return Fetched(found, revision, storage.digest(files))
@@ -129,26 +125,6 @@ def _no_file(archive: Path, name: str) -> EdgelineError:
     return EdgelineError(
         f"{archive.name} has the entry {name!r}, which is a link or a device: pack plain files."
     )
-
-
-def _where(place: str, first: storage.LocatedFile) -> Path:
-    """The local file, or the folder of local files, that a location names."""
-    path = Path(first.location)
-    if path.name == PurePosixPath(place).name:
-        return path
-    return path.parents[len(PurePosixPath(first.name).parts) - 1]
-
-
-def _laid_out(place: str, files: list[storage.File], folder: Path) -> Path:
-    """Fetched files under their own names: one file, or a folder of them."""
-    base = remote.public(place).rstrip("/")
-    target = folder
-    for file in files:
-        inner = file.name.removeprefix(base).lstrip("/")
-        target = folder / (inner or base.rpartition("/")[2])
-        target.parent.mkdir(parents=True, exist_ok=True)
-        shutil.move(file.path, target)
-    return folder if inner else target
 
 
 def _local(place: str, folder: Path) -> tuple[str, str]:

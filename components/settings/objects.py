@@ -160,8 +160,59 @@ class Schema(Reading, frozen=True):
         ),
     ] = {}
     schema_uri: Annotated[
-        str, Meta(description="A fixed schema; empty: inferred from the training split.")
+        str,
+        Meta(
+            description="A fixed schema, here or in a store; empty: inferred from the training "
+            "split."
+        ),
     ] = ""
+    environment: Annotated[
+        str,
+        Meta(
+            description="The environment of the fixed schema that the data are in; empty: every "
+            "feature is asked for.",
+            examples=["TRAINING"],
+        ),
+    ] = ""
+    infer_ranges: Annotated[
+        bool,
+        Meta(
+            description="Whether an inferred schema has ranges of numbers: what was seen, wider "
+            "by its width, but not across zero."
+        ),
+    ] = False
+    baseline_uri: Annotated[
+        str,
+        Meta(
+            description="Statistics of an earlier run, here or in a store, to measure drift from; "
+            "empty: none.",
+            examples=["s3://bucket/last/statistics"],
+        ),
+    ] = ""
+    skew_threshold: Annotated[
+        float,
+        Meta(
+            description="Greatest distance of a split from the training split; 1: never too far.",
+            ge=0,
+            le=1,
+        ),
+    ] = 0.1
+    drift_threshold: Annotated[
+        float,
+        Meta(
+            description="Greatest distance of a split from the baseline's; 1: never too far.",
+            ge=0,
+            le=1,
+        ),
+    ] = 0.1
+    comparison_rows: Annotated[
+        int,
+        Meta(
+            description="Rows of a split below which only the fixed schema's own comparators are "
+            "judged.",
+            ge=1,
+        ),
+    ] = 500
     on_anomalies: Annotated[
         Literal["fail", "flag"],
         Meta(description="Whether anomalies fail the run or are reported.", examples=["fail"]),

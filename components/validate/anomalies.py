@@ -1,4 +1,4 @@
-"""What is wrong with data, one record each, and how far splits are from one another.
+"""What is wrong with data, one record each, what was not checked, and how far splits are apart.
 
 An anomaly's kind is a standard `tensorflow_metadata` `AnomalyInfo.Type`. An ERROR makes the data
 invalid, a WARNING does not.
@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from tensorflow_metadata.proto.v0 import schema_pb2
 
 ERROR, WARNING = "ERROR", "WARNING"
+NAMED = 3
 
 
 @dataclass(frozen=True)
@@ -30,9 +31,45 @@ class Anomaly:
 
 
 @dataclass(frozen=True)
+class Breach:
+    """What is wrong with one feature, whichever split it is in.
+
+    Attributes:
+        sentence: without its subject, which is the column.
+        guessed: whether it goes against what an inferred schema could only guess.
+    """
+
+    kind: str
+    sentence: str
+    severity: str = ERROR
+    guessed: bool = False
+
+
+@dataclass(frozen=True)
+class Unchecked:
+    """A constraint of a schema that the data were not, or not wholly, held to.
+
+    Attributes:
+        feature: empty when it is of the schema as a whole.
+        constraint: the field of the `Schema` or `Feature`, for example `value_counts`.
+        reason: why, in words.
+    """
+
+    feature: str
+    constraint: str
+    reason: str
+
+    @property
+    def name(self) -> str:
+        """The constraint and its feature."""
+        return f"{self.constraint} of {self.feature!r}" if self.feature else self.constraint
+
+
+@dataclass(frozen=True)
 class Measurement:
-    """A distance between two splits: `comparison` is skew or drift, `measure` L_INFTY or
-    JENSEN_SHANNON_DIVERGENCE; not `judged` where there are too few values to tell."""
+    """A distance between two splits: `comparison` is skew or drift, `measure` L_INFTY,
+    JENSEN_SHANNON_DIVERGENCE or NORMALIZED_ABSOLUTE_DIFFERENCE; not `judged` where there are too
+    few values to tell."""
 
     comparison: str
     split: str
@@ -41,6 +78,36 @@ class Measurement:
     value: float
     threshold: float
     judged: bool
+
+
+@dataclass(frozen=True)
+class ValidationFindings:
+    """All that a validation found."""
+
+    anomalies: tuple[Anomaly, ...]
+    unchecked: tuple[Unchecked, ...]
+    measurements: tuple[Measurement, ...]
+
+    @property
+    def errors(self) -> int:
+        return sum(anomaly.severity == ERROR for anomaly in self.anomalies)
+
+    @property
+    def warnings(self) -> int:
+        return len(self.anomalies) - self.errors
+
+    def notes(self) -> list[str]:
+        """What a person who looks at the run should know at once."""
+        told = []
+        if self.errors:
+            told.append(f"{self.errors} errors" if self.errors > 1 else "1 error")
+        if self.warnings:
+            told.append(f"{self.warnings} warnings" if self.warnings > 1 else "1 warning")
+        if self.unchecked:
+            named = ", ".join(gap.name for gap in self.unchecked[:NAMED])
+            more = len(self.unchecked) - NAMED
+            told.append(f"not checked: {named}" + (f" and {more} more" if more > 0 else ""))
+        return told
 
 
 def to_proto(

@@ -1,41 +1,43 @@
 """What is wrong with one split, against a schema.
 
-What an inferred schema says about missing values, the values of strings and NaN or infinity is a
-guess from one split, so going against it is a WARNING; a schema that was given (frozen) is taken
-at its word. Integers are welcome where the schema says FLOAT, as in the model's raw features.
+What an inferred schema says about missing values, the values of strings, ranges, and NaN or
+infinity is a guess from one split, so going against it is a WARNING; a schema that was given
+(frozen) is taken at its word. Integers are welcome where the schema says FLOAT, as in the model's
+raw features.
 
-Of a schema is checked: type, presence, shape and value count, domains of strings, bools and
-numbers, `min_domain_mass` and the row counts of `dataset_constraints`. Environments and all else
-are left to tools that know them.
+Which fields of a schema are checked, and which are not and why, is the table in `constraints`.
 """
 
 from __future__ import annotations
 
 import math
 from collections.abc import Iterator
+from dataclasses import replace
 
 from tensorflow_metadata.proto.v0 import schema_pb2, statistics_pb2
 
+from edgeline.components.validate import combined, domains, specification
 from edgeline.components.validate import schema as schemas
 from edgeline.components.validate import statistics as stats
-from edgeline.components.validate.anomalies import ERROR, WARNING, Anomaly
+from edgeline.components.validate.anomalies import ERROR, WARNING, Anomaly, Breach, Unchecked
+from edgeline.components.validate.domains import Result, plural
 from edgeline.reports.report import number
 
-NAMED_VALUES = 5
-CheckResult = tuple[str, str, str]
 _GUESSED = {
-    "ENUM_TYPE_UNEXPECTED_STRING_VALUES",
-    "ENUM_TYPE_INVALID_UTF8",
     "FEATURE_TYPE_LOW_FRACTION_PRESENT",
     "FEATURE_TYPE_LOW_NUMBER_PRESENT",
-    "FEATURE_TYPE_NO_VALUES",
+    "FEATURE_TYPE_NOT_PRESENT",
     "FLOAT_TYPE_HAS_NAN",
     "FLOAT_TYPE_HAS_INF",
 }
+_STRUCT = statistics_pb2.FeatureNameStatistics.STRUCT
 
 
 def check_split(
-    dataset: statistics_pb2.DatasetFeatureStatistics, schema: schema_pb2.Schema, inferred: bool
+    dataset: statistics_pb2.DatasetFeatureStatistics,
+    schema: schema_pb2.Schema,
+    inferred: bool,
+    environment: str = "",
 ) -> list[Anomaly]:
     """Check the statistics of one split against a schema.
 
@@ -43,178 +45,259 @@ def check_split(
         dataset: `DatasetFeatureStatistics`, named as the split.
         schema: `Schema`.
         inferred: whether the schema is a guess (see the head of this module).
+        environment: of the schema, in which the data are; empty: every feature is asked for.
     """
-    split, rows = dataset.name, dataset.num_examples
-    limits = schema.dataset_constraints
-    least = max(limits.min_examples_count, 1)
-    found = []
-    if rows < least:
-        sentence = f"Split {split!r} has {rows:,} rows, but at least {least:,} are needed."
-        found.append(Anomaly(split, "", "DATASET_LOW_NUM_EXAMPLES", ERROR, sentence))
-    if limits.HasField("max_examples_count") and rows > limits.max_examples_count:
-        most = limits.max_examples_count
-        sentence = f"Split {split!r} has {rows:,} rows, but at most {most:,} are allowed."
-        found.append(Anomaly(split, "", "DATASET_HIGH_NUM_EXAMPLES", ERROR, sentence))
-    if not rows:
+    split = dataset.name
+    found = [
+        Anomaly(split, "", breach.kind, breach.severity, f"Split {split!r} {breach.sentence}")
+        for breach in _check_rows(dataset.num_examples, schema.dataset_constraints)
+    ]
+    if not dataset.num_examples:
         return found
-    columns = {stats.name_of(feature): feature for feature in dataset.features}
-    for expected in schema.feature:
-        if not schemas.in_use(expected):
-            continue
-        if expected.name not in columns:
-            sentence = f"Column {expected.name!r} of the schema is missing in {split}."
-            kind = "SCHEMA_MISSING_COLUMN"
-            found.append(Anomaly(split, expected.name, kind, ERROR, sentence))
-            continue
-        for kind, severity, sentence in _check_feature(schema, expected, columns[expected.name]):
-            if inferred and kind in _GUESSED:
-                severity = WARNING
-            text = f"Column {expected.name!r} in {split} {sentence}"
-            found.append(Anomaly(split, expected.name, kind, severity, text))
-    known = {feature.name for feature in schema.feature}
-    for name in columns.keys() - known:
-        sentence = f"Column {name!r} in {split} is not in the schema."
-        found.append(Anomaly(split, name, "SCHEMA_NEW_COLUMN", ERROR, sentence))
+    for name, breach in _check_columns(dataset, schema, environment):
+        if isinstance(breach, Breach):
+            guess = inferred and (breach.guessed or breach.kind in _GUESSED)
+            severity = WARNING if guess else breach.severity
+            sentence = f"Column {name!r} in {split} {breach.sentence}"
+            found.append(Anomaly(split, name, breach.kind, severity, sentence))
     return sorted(found, key=lambda anomaly: anomaly.feature)
+
+
+def unchecked(
+    dataset: statistics_pb2.DatasetFeatureStatistics,
+    schema: schema_pb2.Schema,
+    environment: str = "",
+) -> list[Unchecked]:
+    """What the statistics of one split do not tell; see `check_split` for the arguments.
+
+    What no statistics would tell is in `constraints.unchecked`.
+    """
+    if not dataset.num_examples:
+        return []
+    return [
+        replace(gap, feature=name)
+        for name, gap in _check_columns(dataset, schema, environment)
+        if isinstance(gap, Unchecked)
+    ]
+
+
+def _check_rows(rows: int, limits: schema_pb2.DatasetConstraints) -> Iterator[Breach]:
+    least = max(limits.min_examples_count, 1)
+    if rows < least:
+        sentence = f"has {rows:,} rows, but at least {least:,} are needed."
+        yield Breach("DATASET_LOW_NUM_EXAMPLES", sentence)
+    if limits.HasField("max_examples_count") and rows > limits.max_examples_count:
+        sentence = f"has {rows:,} rows, but at most {limits.max_examples_count:,} are allowed."
+        yield Breach("DATASET_HIGH_NUM_EXAMPLES", sentence)
+
+
+def _check_columns(
+    dataset: statistics_pb2.DatasetFeatureStatistics,
+    schema: schema_pb2.Schema,
+    environment: str,
+) -> Iterator[tuple[str, Breach | Unchecked]]:
+    entries = {stats.name_of(each): each for each in dataset.features if not stats.is_empty(each)}
+    unused: list[str] = []
+    dropped: list[str] = []
+    for path, feature, used in schemas.walk(schema):
+        if not used:
+            unused.append(path)
+        elif not _below(path, dropped):
+            found = list(_check_feature(schema, path, feature, entries, environment))
+            yield from ((path, each) for each in found)
+            if any(isinstance(e, Breach) and e.kind == "FEATURE_TYPE_NOT_PRESENT" for e in found):
+                dropped.append(path)
+    yield from combined.check(schema, entries)
+    known = {path for path, _, _ in schemas.walk(schema)}
+    known |= {each.name for each in (*schema.sparse_feature, *schema.weighted_feature)}
+    known |= {path for path, _ in schemas.sparse_features(schema)}
+    new = sorted(entries.keys() - known)
+    for name in new:
+        if not _below(name, [*unused, *new]):
+            yield name, Breach("SCHEMA_NEW_COLUMN", "is not in the schema.")
+
+
+def _below(name: str, structs: list[str]) -> bool:
+    return any(name.startswith(f"{struct}.") for struct in structs)
 
 
 def _check_feature(
     schema: schema_pb2.Schema,
-    expected: schema_pb2.Feature,
-    found: statistics_pb2.FeatureNameStatistics,
-) -> Iterator[CheckResult]:
-    """Kind, severity and the rest of the sentence of all that is wrong with one feature."""
-    facts = stats.common(found)
-    present, missing = facts.num_non_missing, facts.num_missing
-    needed = expected.presence.min_fraction > 0 or expected.presence.min_count > 0
-    if not present:
-        yield "FEATURE_TYPE_NO_VALUES", ERROR if needed else WARNING, "has no value in any row."
+    path: str,
+    feature: schema_pb2.Feature,
+    entries: dict[str, statistics_pb2.FeatureNameStatistics],
+    environment: str,
+) -> Result:
+    """All that is wrong with one feature, and what could not be told."""
+    faults, expected = specification.mend(schema, feature)
+    inside = schemas.in_environment(schema, feature, environment)
+    found = entries.get(path)
+    if found is None or not stats.common(found).num_non_missing:
+        untyped = found is not None and not feature.type  # inferred of a column without a value
+        yield from (fault for fault in faults if not untyped)
+        if inside:
+            yield from _check_absent(path, expected, entries)
         return
+    yield from faults
+    if not inside:
+        sentence = f"is in the data, but by the schema not in the environment {environment!r}."
+        yield Breach("SCHEMA_NEW_COLUMN", sentence)
+    if not expected.type:
+        return
+    yield from _check_lengths(expected, found)
+    yield from _check_presence(expected, stats.common(found))
+    yield from _check_source(expected, found)
     if not schemas.fits(expected.type, found.type):
         wanted = schema_pb2.FeatureType.Name(expected.type)
         held = statistics_pb2.FeatureNameStatistics.Type.Name(found.type)
-        sentence = f"holds {held}, but the schema says {wanted}."
-        yield "UNEXPECTED_DATA_TYPE", ERROR, sentence
-        return
-    rows = present + missing
+        yield Breach("UNEXPECTED_DATA_TYPE", f"holds {held}, but the schema says {wanted}.")
+    elif found.WhichOneof("stats") == "num_stats":
+        yield from _check_finite(expected, found)
+    yield from domains.check(expected, found)
+    yield from _check_unique(expected, found)
+
+
+def _check_absent(
+    path: str,
+    expected: schema_pb2.Feature,
+    entries: dict[str, statistics_pb2.FeatureNameStatistics],
+) -> Result:
+    """A feature without a column, or whose column has no value in any row."""
+    needed = schemas.required(expected)
+    if path in entries:
+        kind = "FEATURE_TYPE_NOT_PRESENT" if needed else "FEATURE_TYPE_NO_VALUES"
+        yield Breach(kind, "has no value in any row.", ERROR if needed else WARNING)
+    elif expected.lifecycle_stage == schema_pb2.VALIDATION_DERIVED:
+        yield Unchecked("", "validation_derived_source", "features are not derived here")
+    elif expected.type == schema_pb2.STRUCT and any(_below(name, [path]) for name in entries):
+        if needed or expected.WhichOneof("shape_type"):
+            reason = "of a struct only the columns of its fields are there"
+            yield Unchecked("", "presence" if needed else "shape_type", reason)
+    elif needed:
+        yield Breach("SCHEMA_MISSING_COLUMN", "is missing, but the schema has it.")
+    else:
+        sentence = "is missing; the schema has it, but asks for no row with it."
+        yield Breach("SCHEMA_MISSING_COLUMN", sentence, WARNING)
+
+
+def _check_presence(
+    expected: schema_pb2.Feature, facts: statistics_pb2.CommonStatistics
+) -> Iterator[Breach]:
+    present, rows = facts.num_non_missing, facts.num_non_missing + facts.num_missing
     if present < expected.presence.min_fraction * rows:
         sentence = (
             f"is present in {present:,} of {rows:,} rows ({present / rows:.2%}), but in at least "
             f"{expected.presence.min_fraction:.2%} by the schema."
         )
-        yield "FEATURE_TYPE_LOW_FRACTION_PRESENT", ERROR, sentence
-    elif present < expected.presence.min_count:
+        yield Breach("FEATURE_TYPE_LOW_FRACTION_PRESENT", sentence)
+    if present < expected.presence.min_count:
         least = expected.presence.min_count
         sentence = f"is present in {present:,} rows, but in at least {least:,} by the schema."
-        yield "FEATURE_TYPE_LOW_NUMBER_PRESENT", ERROR, sentence
-    yield from _check_lengths(expected, facts)
-    yield from _check_domain(schemas.domain(schema, expected), expected, found)
-    if found.WhichOneof("stats") == "num_stats":
-        yield from _check_finite(expected, found)
-    if rows > 1 and (only := _only_value(found)) is not None:
-        yield "FEATURE_TYPE_LOW_UNIQUE", WARNING, f"has but one value, {only}."
+        yield Breach("FEATURE_TYPE_LOW_NUMBER_PRESENT", sentence)
 
 
 def _check_lengths(
-    expected: schema_pb2.Feature, facts: statistics_pb2.CommonStatistics
-) -> Iterator[CheckResult]:
-    least, most = facts.min_num_values, facts.max_num_values
-    held = _values(most) if least == most else f"{least} to {_values(most)}"
+    expected: schema_pb2.Feature, found: statistics_pb2.FeatureNameStatistics
+) -> Iterator[Breach]:
+    levels = stats.levels(found)
     if expected.HasField("shape"):
-        size = math.prod(dim.size for dim in expected.shape.dim)
-        if not least == most == size:
-            sentence = f"has {held} a row, but exactly {size} by the schema."
-            yield "INVALID_FEATURE_SHAPE", ERROR, sentence
-    elif expected.HasField("value_count"):
-        limits = expected.value_count
-        if least < limits.min:
-            sentence = f"has {held} a row, but at least {limits.min} by the schema."
-            yield "FEATURE_TYPE_LOW_NUMBER_VALUES", ERROR, sentence
-        if limits.HasField("max") and most > limits.max:
-            sentence = f"has {held} a row, but at most {limits.max} by the schema."
-            yield "FEATURE_TYPE_HIGH_NUMBER_VALUES", ERROR, sentence
+        yield from _check_shape(expected, levels)
+        return
+    limits = list(expected.value_counts.value_count)
+    if expected.HasField("value_count"):
+        limits = [expected.value_count]
+    if limits and len(limits) != len(levels):
+        sentence = f"holds lists in {len(levels)} levels, but in {len(limits)} by the schema."
+        yield Breach("VALUE_NESTEDNESS_MISMATCH", sentence)
+        return
+    for limit, (_, least, most) in zip(limits, levels, strict=False):
+        held = _span(least, most)
+        if limit.HasField("min") and least < limit.min:
+            sentence = f"has {held} a row, but at least {limit.min} by the schema."
+            yield Breach("FEATURE_TYPE_LOW_NUMBER_VALUES", sentence)
+        if limit.HasField("max") and most > limit.max:
+            sentence = f"has {held} a row, but at most {limit.max} by the schema."
+            yield Breach("FEATURE_TYPE_HIGH_NUMBER_VALUES", sentence)
 
 
-def _check_domain(
-    domain: schema_pb2.StringDomain | schema_pb2.IntDomain | schema_pb2.FloatDomain,
-    expected: schema_pb2.Feature,
-    found: statistics_pb2.FeatureNameStatistics,
-) -> Iterator[CheckResult]:
-    if isinstance(domain, schema_pb2.StringDomain):
-        if found.WhichOneof("stats") == "string_stats":
-            yield from _check_strings(domain, expected, found)
-        return
-    if found.WhichOneof("stats") != "num_stats":
-        return
-    numbers = found.num_stats
-    held = stats.histogram(found, "STANDARD")
-    if not (held and held.buckets):
-        return
-    if isinstance(domain, schema_pb2.BoolDomain):
-        low: float | None = 0
-        high: float | None = 1
-        word = "BOOL"
-    elif isinstance(domain, (schema_pb2.IntDomain, schema_pb2.FloatDomain)):
-        low = domain.min if domain.HasField("min") else None
-        high = domain.max if domain.HasField("max") else None
-        word = "INT" if isinstance(domain, schema_pb2.IntDomain) else "FLOAT"
-    else:
-        return
-    unit = "FLOAT" if word == "FLOAT" else "INT"
-    if low is not None and numbers.min < low:
-        sentence = f"has values down to {number(numbers.min)}, below the schema's {number(low)}."
-        yield f"{word}_TYPE_SMALL_{unit}", ERROR, sentence
-    if high is not None and numbers.max > high:
-        sentence = f"has values up to {number(numbers.max)}, above the schema's {number(high)}."
-        yield f"{word}_TYPE_BIG_{unit}", ERROR, sentence
+def _check_shape(
+    expected: schema_pb2.Feature, levels: list[tuple[int, int, int]]
+) -> Iterator[Breach]:
+    size = math.prod(dim.size for dim in expected.shape.dim)
+    fixed = all(least == most > 0 for _, least, most in levels)
+    if not fixed or math.prod(most for _, _, most in levels) != size:
+        held = " of ".join(_span(least, most) for _, least, most in levels)
+        sentence = f"has {held} a row, but exactly {size} by the schema."
+        yield Breach("INVALID_FEATURE_SHAPE", sentence)
+    elif expected.presence.min_fraction == 1:
+        return  # missing rows are told of the presence
+    elif missing := sum(missing for missing, _, _ in levels):
+        sentence = (
+            f"has a shape in the schema, so every row must have it, but it is missing in "
+            f"{missing:,}: give value_count in place of shape."
+        )
+        yield Breach("INVALID_FEATURE_SHAPE", sentence, guessed=True)
 
 
-def _check_strings(
-    domain: schema_pb2.StringDomain | schema_pb2.IntDomain | schema_pb2.FloatDomain,
-    expected: schema_pb2.Feature,
-    found: statistics_pb2.FeatureNameStatistics,
-) -> Iterator[CheckResult]:
-    strings, values = found.string_stats, stats.ranked(found) or []
-    allowed, total = set(domain.value), strings.common_stats.tot_num_values
-    outside = [(value, count) for value, count in values if value not in allowed]
-    unique, exact = stats.distinct(found)
-    complete = exact and unique is not None and unique <= stats.RANKED_VALUES
-    count = sum(count for _, count in outside)
-    if complete:  # values too long to be listed are in no domain
-        count += total - sum(count for _, count in values) - strings.invalid_utf8_count
-    if strings.invalid_utf8_count:
-        sentence = f"has text that is not UTF-8, in {_values(strings.invalid_utf8_count)}."
-        yield "ENUM_TYPE_INVALID_UTF8", ERROR, sentence
-    mass = expected.distribution_constraints.min_domain_mass
-    if count and total - count < mass * total:
-        named = ", ".join(f"{value!r} ({number(int(n))})" for value, n in outside[:NAMED_VALUES])
-        more = len(outside) - NAMED_VALUES
-        rest = f" and {more:,} more" if more > 0 else ""
-        least = "" if complete else "at least "
-        listed = f": {named}{rest}" if outside else ""
-        sentence = f"has {least}{_values(int(count))} outside its domain{listed}."
-        yield "ENUM_TYPE_UNEXPECTED_STRING_VALUES", ERROR, sentence
+def _check_source(
+    expected: schema_pb2.Feature, found: statistics_pb2.FeatureNameStatistics
+) -> Iterator[Breach]:
+    """A feature that is derived from others for the sake of validation."""
+    if found.HasField("validation_derived_source") and not expected.HasField(
+        "validation_derived_source"
+    ):
+        sentence = "is derived from others, but the schema does not say so."
+        yield Breach("DERIVED_FEATURE_INVALID_SOURCE", sentence)
+    derived = expected.lifecycle_stage == schema_pb2.VALIDATION_DERIVED
+    if expected.HasField("validation_derived_source") and not derived:
+        sentence = "is derived by the schema, whose lifecycle_stage must be VALIDATION_DERIVED."
+        yield Breach("DERIVED_FEATURE_BAD_LIFECYCLE", sentence)
 
 
 def _check_finite(
     expected: schema_pb2.Feature, found: statistics_pb2.FeatureNameStatistics
-) -> Iterator[CheckResult]:
-    held = stats.histogram(found, "STANDARD")
-    nan = int(held.num_nan) if held else 0
+) -> Iterator[Breach]:
+    held = stats.bounds(found)
+    nan = max((histogram.num_nan for histogram in found.num_stats.histograms), default=0)
     infinite = int(stats.custom_number(found, "num_inf"))
-    limits = expected.float_domain if expected.HasField("float_domain") else None
-    if nan:
-        forbidden = limits is not None and limits.disallow_nan
-        sentence = f"holds NaN, in {_values(nan)}" + (
-            ", which the schema disallows." if forbidden else "."
-        )
-        yield "FLOAT_TYPE_HAS_NAN", ERROR if forbidden else WARNING, sentence
-    if infinite:
-        forbidden = limits is not None and limits.disallow_inf
-        sentence = f"holds infinity, in {_values(infinite)}" + (
-            ", which the schema disallows." if forbidden else "."
-        )
-        yield "FLOAT_TYPE_HAS_INF", ERROR if forbidden else WARNING, sentence
+    if not infinite and held is not None:
+        infinite = sum(map(math.isinf, set(held)))
+    limits = expected.float_domain
+    for kind, what, count, forbidden in (
+        ("FLOAT_TYPE_HAS_NAN", "NaN", nan, limits.disallow_nan),
+        ("FLOAT_TYPE_HAS_INF", "infinity", infinite, limits.disallow_inf),
+    ):
+        if count:
+            rest = ", which the schema disallows." if forbidden else "."
+            sentence = f"holds {what}, in {plural(count)}{rest}"
+            yield Breach(kind, sentence, ERROR if forbidden else WARNING)
+
+
+def _check_unique(
+    expected: schema_pb2.Feature, found: statistics_pb2.FeatureNameStatistics
+) -> Result:
+    """The number of distinct values; without a constraint one that is just 1 is told."""
+    held = stats.distinct_bounds(found)
+    if not expected.HasField("unique_constraints"):
+        if stats.common(found).num_non_missing > 1 and (only := _only_value(found)) is not None:
+            yield Breach("FEATURE_TYPE_LOW_UNIQUE", f"has but one value, {only}.", WARNING)
+        return
+    if held is None:
+        sentence = "has unique_constraints in the schema, which only text and whole numbers can."
+        yield Breach("FEATURE_TYPE_NO_UNIQUE", sentence)
+        return
+    least, most = held
+    limits = expected.unique_constraints
+    text = f"{least:,} distinct values" if most is not None else f"at least {least:,}"
+    if most is not None and most < limits.min:
+        sentence = f"has {text}, but at least {limits.min:,} by the schema."
+        yield Breach("FEATURE_TYPE_LOW_UNIQUE", sentence)
+    elif limits.HasField("max") and least > limits.max:
+        sentence = f"has {text}, but at most {limits.max:,} by the schema."
+        yield Breach("FEATURE_TYPE_HIGH_UNIQUE", sentence)
+    elif most is None and (least < limits.min or limits.HasField("max")):
+        reason = f"above {stats.MOST_COUNTED:,} the distinct values are not counted"
+        yield Unchecked("", "unique_constraints", reason)
 
 
 def _only_value(found: statistics_pb2.FeatureNameStatistics) -> str | None:
@@ -229,5 +312,5 @@ def _only_value(found: statistics_pb2.FeatureNameStatistics) -> str | None:
     return number(numbers.min) if numbers.min == numbers.max else None
 
 
-def _values(count: int) -> str:
-    return f"{count:,} value" if count == 1 else f"{count:,} values"
+def _span(least: int, most: int) -> str:
+    return plural(most) if least == most else f"{least} to {plural(most)}"

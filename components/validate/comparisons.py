@@ -62,6 +62,29 @@ def divergence(
     return jensen_shannon(*bins) if bins else None
 
 
+def divergence_of(
+    control: statistics_pb2.FeatureNameStatistics,
+    treatment: statistics_pb2.FeatureNameStatistics,
+    kind: str,
+) -> float | None:
+    """Jensen-Shannon divergence over strings, or over the buckets of two histograms.
+
+    Args:
+        kind: `STANDARD` or `QUANTILES`, the histograms that numbers are read off.
+
+    Returns:
+        None where they cannot be compared.
+    """
+    numeric = [each.WhichOneof("stats") == "num_stats" for each in (control, treatment)]
+    if not any(numeric):
+        return divergence(control, treatment)
+    first, second = stats.histogram(control, kind), stats.histogram(treatment, kind)
+    if not all(numeric) or first is None or second is None:
+        return None
+    p, q = _aligned(first, second)
+    return jensen_shannon(p / p.sum(), q / q.sum()) if p.sum() and q.sum() else None
+
+
 def categorical(feature: statistics_pb2.FeatureNameStatistics) -> bool:
     """Whether a feature's values are compared one by one."""
     if feature.WhichOneof("stats") == "string_stats":
@@ -72,11 +95,27 @@ def categorical(feature: statistics_pb2.FeatureNameStatistics) -> bool:
 
 def shares(feature: statistics_pb2.FeatureNameStatistics) -> dict[str, float] | None:
     """Share of each listed value among all values, or None where values were not counted."""
-    values = stats.ranked(feature)
-    if values is None:
+    if stats.ranked(feature) is None:
         return None
-    total = stats.common(feature).tot_num_values or 1
-    return {value: count / total for value, count in values}
+    values = stats.listed(feature)
+    return {value: count / (values.total or 1) for value, count in values.counts}
+
+
+def normalized_difference(
+    control: statistics_pb2.FeatureNameStatistics, treatment: statistics_pb2.FeatureNameStatistics
+) -> tuple[float, str] | None:
+    """Greatest difference of a value's counts, max |x(v) - y(v)| / sum of all x and y; that value.
+
+    In [0, 1], as tensorflow_metadata defines `NormalizedAbsoluteDifference`; None where the values
+    of either were not counted.
+    """
+    first, second = stats.listed(control), stats.listed(treatment)
+    if not first.counts or not second.counts:
+        return None
+    x, y = dict(first.counts), dict(second.counts)
+    value = max(sorted(x.keys() | y.keys()), key=lambda v: abs(x.get(v, 0.0) - y.get(v, 0.0)))
+    total = first.total + second.total
+    return abs(x.get(value, 0.0) - y.get(value, 0.0)) / total, value
 
 
 def binned(
@@ -115,6 +154,37 @@ def cumulative(histogram: statistics_pb2.Histogram, points: Floats) -> Floats:
     within = np.where(point >= high, 1.0, np.where(point < low, 0.0, within))
     share: Floats = (np.nan_to_num(within) * count).sum(axis=1) / count.sum()
     return share
+
+
+def _aligned(
+    first: statistics_pb2.Histogram, second: statistics_pb2.Histogram
+) -> tuple[Floats, Floats]:
+    """Counts of two histograms over the bounds of both, then over their buckets of one value, NaN.
+
+    Values are taken to lie evenly within a bucket, as TFDV does.
+    """
+    pairs = []
+    for histogram in (first, second):
+        wide = statistics_pb2.Histogram()
+        apart: dict[tuple[float, float], float] = {}
+        for bucket in histogram.buckets:
+            if 0 < bucket.high_value - bucket.low_value < np.inf:
+                wide.buckets.append(bucket)
+            else:
+                key = bucket.low_value, bucket.high_value
+                apart[key] = apart.get(key, 0.0) + bucket.sample_count
+        pairs.append((wide, apart, histogram.num_nan))
+    points = np.unique(
+        [b.low_value for wide, _, _ in pairs for b in wide.buckets]
+        + [b.high_value for wide, _, _ in pairs for b in wide.buckets]
+    )
+    keys = sorted(pairs[0][1].keys() | pairs[1][1].keys())
+    made = []
+    for wide, apart, nan in pairs:
+        total = sum(bucket.sample_count for bucket in wide.buckets)
+        within = np.diff(cumulative(wide, points)) * total if total else np.zeros(len(points[1:]))
+        made.append(np.concatenate([within, [apart.get(key, 0.0) for key in keys], [nan]]))
+    return made[0], made[1]
 
 
 def _bins(histogram: statistics_pb2.Histogram, points: Floats) -> Floats:

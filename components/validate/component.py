@@ -20,6 +20,9 @@ def validate(
     skew_threshold: float = 0.1,
     drift_threshold: float = 0.1,
     on_anomalies: str = "fail",
+    environment: str = "",
+    comparison_rows: int = 500,
+    infer_ranges: bool = False,
 ) -> NamedTuple("Outputs", [("valid", bool)]):
     """Compute statistics of examples and check them against a schema and a baseline.
 
@@ -29,15 +32,21 @@ def validate(
         schema: The schema in force, as a tensorflow_metadata proto, and the raw features.
         anomalies: What is wrong, one record each, and the skew and drift measured.
         validation_report: Distributions, missing values and anomalies.
-        schema_uri: Frozen schema: a schema artifact folder or a .pbtxt file. Empty: inferred
-            from the training split.
-        baseline_uri: Statistics artifact folder or file of an earlier run, to measure drift.
-            Empty: drift is not measured.
+        schema_uri: Frozen schema: a schema artifact folder or a .pbtxt file, here or in a store.
+            Empty: inferred from the training split.
+        baseline_uri: Statistics artifact folder or file of an earlier run, here or in a store, to
+            measure drift. Empty: drift is not measured.
         skew_threshold: Greatest distance (L-infinity or Jensen-Shannon, 0 to 1) of a split
             from the training split.
         drift_threshold: Greatest distance (0 to 1) of a split from the baseline's.
         on_anomalies: fail: the task fails when the data are not valid; flag: the output
             valid tells.
+        environment: Environment of the schema in which the data are, for example SERVING. Empty:
+            every feature of the schema is asked for.
+        comparison_rows: Rows of a split below which skew and drift are judged only where the
+            schema has a comparator.
+        infer_ranges: Whether an inferred schema has ranges of numbers: what was seen, wider by its
+            width, but not across zero.
 
     Returns:
         valid: Whether there is no anomaly of severity ERROR.
@@ -56,8 +65,11 @@ def validate(
         skew_threshold=skew_threshold,
         drift_threshold=drift_threshold,
         on_anomalies=on_anomalies,
+        environment=environment,
+        comparison_rows=comparison_rows,
+        infer_ranges=infer_ranges,
     )
     record(statistics, result.statistics)
     record(schema, result.schema, "features", "inferred")
-    record(anomalies, result.anomalies, "errors", "warnings")
+    record(anomalies, result.anomalies, "errors", "warnings", "not_checked")
     return (result.valid,)

@@ -8,6 +8,7 @@ the result depends on the rows and their order alone, not on files, row groups o
 from __future__ import annotations
 
 import hashlib
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -17,10 +18,12 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
-from tensorflow_metadata.proto.v0 import statistics_pb2
+from tensorflow_metadata.proto.v0 import schema_pb2, statistics_pb2
 
 from edgeline.artifacts import Artifact, batches, examples, features
 from edgeline.artifacts.quantiles import Quantiles
+from edgeline.components.validate import combined, image_formats
+from edgeline.components.validate import schema as schemas
 from edgeline.components.validate import statistics as stats
 from edgeline.components.validate.sketches import Moments, ValueCounts
 from edgeline.errors import EdgelineError
@@ -33,8 +36,14 @@ LONG_VALUE = 256  # bytes; longer values are told apart by their digest and not 
 _TYPES = {"int64": stats.INT, "float32": stats.FLOAT, "string": stats.STRING}
 
 
-def compute(data: Artifact) -> statistics_pb2.DatasetFeatureStatisticsList:
+def compute(
+    data: Artifact, schema: schema_pb2.Schema | None = None
+) -> statistics_pb2.DatasetFeatureStatisticsList:
     """Statistics of every split.
+
+    Args:
+        data: `examples/v1`.
+        schema: for what it says of sparse and weighted features and of images is counted, too.
 
     Returns:
         A `DatasetFeatureStatisticsList` with one dataset a split, named as the split.
@@ -45,12 +54,15 @@ def compute(data: Artifact) -> statistics_pb2.DatasetFeatureStatisticsList:
     """
     result = statistics_pb2.DatasetFeatureStatisticsList()
     for split in examples.splits(data):
-        result.datasets.append(compute_split(data, split))
+        result.datasets.append(compute_split(data, split, schema=schema))
     return result
 
 
 def compute_split(
-    data: Artifact, split: str, batch_rows: int = batches.BATCH_ROWS
+    data: Artifact,
+    split: str,
+    batch_rows: int = batches.BATCH_ROWS,
+    schema: schema_pb2.Schema | None = None,
 ) -> statistics_pb2.DatasetFeatureStatistics:
     """`DatasetFeatureStatistics` of one split. The result does not depend on `batch_rows`."""
     dataset = statistics_pb2.DatasetFeatureStatistics(name=split)
@@ -58,10 +70,19 @@ def compute_split(
         _Column(field.name, _type(field), untyped=pa.types.is_null(field.type))
         for field in _schema(data, split)
     ]
+    if schema is not None:
+        images = {path for path, each, _ in schemas.walk(schema) if each.HasField("image_domain")}
+        for column in columns:
+            column.images = column.type == stats.STRING and column.name in images
+    together = (
+        [combined.Togetherness(each) for each in combined.of_schema(schema)] if schema else []
+    )
     for block in _blocks(data, split, [column.name for column in columns], batch_rows):
         dataset.num_examples += block.num_rows
         for column in columns:
             column.count(block.column(column.name).combine_chunks())
+        for each in together:
+            each.count(block)
     numeric = [column for column in columns if column.moments.count]
     if numeric:
         for block in _blocks(data, split, [column.name for column in numeric], batch_rows):
@@ -69,6 +90,8 @@ def compute_split(
                 column.fill(block.column(column.name).combine_chunks())
     for column in columns:
         dataset.features.append(column.result(dataset.num_examples))
+    taken = {column.name for column in columns}
+    dataset.features.extend(each.result() for each in together if each.feature.name not in taken)
     return dataset
 
 
@@ -79,13 +102,16 @@ class _Column:
     name: str
     type: int
     untyped: bool = False
+    images: bool = False
     present: int = 0
     total: int = 0
     shortest: int | None = None
     longest: int = 0
     moments: Moments = field(default_factory=Moments)
     quantiles: Quantiles = field(default_factory=Quantiles)
-    counts: ValueCounts = field(default_factory=ValueCounts)
+    counts: ValueCounts = field(default_factory=lambda: ValueCounts(stats.MOST_COUNTED))
+    formats: Counter[str] = field(default_factory=Counter)
+    most_bytes: int = 0
     undefined: int = 0
     length: int = 0
     not_text: int = 0
@@ -148,6 +174,9 @@ class _Column:
         values = values.cast(pa.large_binary())
         lengths = _floats(pc.binary_length(values))
         self.length += int(lengths.sum())
+        self.most_bytes = max(self.most_bytes, int(lengths.max(initial=0)))
+        if self.images:
+            self.formats.update(image_formats.count(values))
         if (lengths > LONG_VALUE).any():
             long = pa.array(lengths > LONG_VALUE)
             digests = [_digest(value.as_buffer()) for value in values.filter(long)]
@@ -167,11 +196,16 @@ class _Column:
             strings.top_values.add(value=text, frequency=count)
         _rank(strings.rank_histogram, readable)
         feature.custom_stats.add(name="count_error", num=self.counts.error)
+        feature.custom_stats.add(name="max_bytes", num=self.most_bytes)
+        if self.images:
+            entry = feature.custom_stats.add(name="image_format_histogram")
+            _rank(entry.rank_histogram, sorted(self.formats.items()))
 
     def _numbers(self, feature: statistics_pb2.FeatureNameStatistics) -> None:
         numbers, moments = feature.num_stats, self.moments
         numbers.SetInParent()
         feature.custom_stats.add(name="num_inf", num=moments.infinite)
+        feature.custom_stats.add(name="num_negative_inf", num=moments.negative_infinite)
         if moments.count:
             numbers.mean, numbers.std_dev = moments.mean, moments.deviation
             numbers.num_zeros = moments.zeros

@@ -14,7 +14,7 @@ from tensorflow_metadata.proto.v0 import statistics_pb2
 
 from edgeline.components.validate import comparisons
 from edgeline.components.validate import statistics as stats
-from edgeline.components.validate.anomalies import ERROR, Anomaly, Measurement
+from edgeline.components.validate.anomalies import ERROR, Anomaly, Measurement, ValidationFindings
 from edgeline.reports import report
 from edgeline.reports.report import BLUE, GREEN, GREY, ORANGE, Fact, Section, number
 
@@ -22,6 +22,11 @@ COLOURS = (BLUE, ORANGE, GREEN, GREY)
 WIDTH, HEIGHT = 168, 44
 BINS = 24
 SHOWN_VALUES = 3
+_SHORT = {
+    "L_INFTY": "L∞",
+    "JENSEN_SHANNON_DIVERGENCE": "JS",
+    "NORMALIZED_ABSOLUTE_DIFFERENCE": "NAD",
+}
 LONG_LABEL = 28
 _WARNING = Markup('<span class="badge" style="background:#fef3c7;color:#92400e">warning</span>')
 
@@ -29,8 +34,7 @@ _WARNING = Markup('<span class="badge" style="background:#fef3c7;color:#92400e">
 def write(
     path: str,
     datasets: Sequence[statistics_pb2.DatasetFeatureStatistics],
-    anomalies: Sequence[Anomaly],
-    measurements: Sequence[Measurement],
+    found: ValidationFindings,
     schema_source: str,
 ) -> None:
     """Write the report.
@@ -38,32 +42,35 @@ def write(
     Args:
         path: the HTML file.
         datasets: `DatasetFeatureStatistics` of each split, that of reference first.
-        anomalies: all that is wrong.
-        measurements: skew and drift.
+        found: what is wrong, what was not checked, skew and drift.
         schema_source: where the schema is from, in words.
     """
-    errors = sum(anomaly.severity == ERROR for anomaly in anomalies)
     facts = [
-        Fact("data", "valid" if not errors else "not valid", good=not errors),
+        Fact("data", "valid" if not found.errors else "not valid", good=not found.errors),
         *(Fact(f"rows in {data.name}", f"{data.num_examples:,}") for data in datasets),
         Fact("features", number(len(_names(datasets)))),
-        Fact("errors", number(errors), good=not errors),
-        Fact("warnings", number(len(anomalies) - errors)),
+        Fact("errors", number(found.errors), good=not found.errors),
+        Fact("warnings", number(found.warnings)),
+        Fact("not checked", number(len(found.unchecked))),
     ]
     note = (
         "Numbers are drawn from the 1st to the 99th percentile, strings by their most frequent "
         f"values. Distinct, min, median, max and top values are those of {datasets[0].name}."
     )
     sections = [
-        Section("Anomalies", _anomaly_table(anomalies), f"Schema: {schema_source}."),
-        Section("Features", _feature_table(datasets, measurements), note),
+        Section("Anomalies", _anomaly_table(found.anomalies), f"Schema: {schema_source}."),
+        Section("Features", _feature_table(datasets, found.measurements), note),
     ]
+    if found.unchecked:
+        rows = [(gap.feature or "all", gap.constraint, gap.reason) for gap in found.unchecked]
+        table = report.table(["Feature", "What the schema says", "Why it is not checked"], rows)
+        sections.insert(1, Section("Not checked", table))
     report.write(path, "Data validation", facts, sections)
 
 
 def _anomaly_table(anomalies: Sequence[Anomaly]) -> Markup:
     if not anomalies:
-        return report.text("None: the data are as the schema says.")
+        return report.text("None: the data are as the schema says, as far as it is checked.")
     rows = [
         (
             report.badge("error", False) if anomaly.severity == ERROR else _WARNING,
@@ -168,7 +175,7 @@ def _distance_cell(measurements: Sequence[Measurement]) -> Markup:
     lines = []
     for measured in measurements:
         high = measured.judged and measured.value > measured.threshold
-        name = "L∞" if measured.measure == "L_INFTY" else "JS"
+        name = _SHORT[measured.measure]
         label = f"{measured.comparison} {measured.split}"
         value = number(measured.value, 2) if measured.value >= 0.001 else "< 0.001"
         number_cell = report.badge(value, False) if high else escape(value)

@@ -9,15 +9,19 @@ What is inferred from the statistics of one split:
   and of at least 1 (0 with empty lists) where lists differ in length;
 - domain of strings: the values, when there are at most 100 of them and the share of values
   seen just once, which estimates the share of those never seen (Good, 1953), is at most 1%;
-- domain of bools; NaN and infinity disallowed for floats where there was none.
+- domain of bools; NaN and infinity disallowed for floats where there was none;
+- ranges of numbers, if they are asked for: what was seen, wider by its width on either side, but
+  no further than zero where all was on one side of it. So a length of -1 is out of range, and a
+  length that is somewhat greater than any before is not.
 
-Ranges of numbers and distribution constraints are the user's to add to a frozen schema.
+Distribution constraints are the user's to add to a frozen schema.
 """
 
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable
+import math
+from collections.abc import Collection, Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -28,31 +32,44 @@ from tensorflow_metadata.proto.v0 import schema_pb2, statistics_pb2
 from edgeline import artifacts
 from edgeline.artifacts.features import Feature
 from edgeline.components.validate import statistics as stats
-from edgeline.errors import EdgelineError
+from edgeline.errors import EdgelineError, did_you_mean
+from edgeline.stores import copies, remote
 
 SCHEMA = "schema/v1"
 FILE = "schema.pbtxt"
 FEATURES_FILE = "features.json"
 DOMAIN_VALUES = 100
 UNSEEN_SHARE = 0.01
+LARGEST_FLOAT = 3.4e38  # a FloatDomain's limits have 32 bits
 
 _TYPES = {stats.INT: schema_pb2.INT, stats.FLOAT: schema_pb2.FLOAT, stats.STRING: schema_pb2.BYTES}
 _HELD = {
     schema_pb2.INT: {stats.INT},
     schema_pb2.FLOAT: {stats.FLOAT, stats.INT},
     schema_pb2.BYTES: {stats.STRING, statistics_pb2.FeatureNameStatistics.BYTES},
+    schema_pb2.STRUCT: {statistics_pb2.FeatureNameStatistics.STRUCT},
+}
+_UNUSED = {
+    schema_pb2.PLANNED,
+    schema_pb2.ALPHA,
+    schema_pb2.DEPRECATED,
+    schema_pb2.DEBUG_ONLY,
+    schema_pb2.DISABLED,
 }
 _DTYPES = {schema_pb2.INT: "int64", schema_pb2.FLOAT: "float32", schema_pb2.BYTES: "string"}
 
 
 def infer(
-    dataset: statistics_pb2.DatasetFeatureStatistics, bools: frozenset[str] = frozenset()
+    dataset: statistics_pb2.DatasetFeatureStatistics,
+    bools: frozenset[str] = frozenset(),
+    ranges: bool = False,
 ) -> schema_pb2.Schema:
     """A `Schema` that the given `DatasetFeatureStatistics` satisfy.
 
     Args:
         dataset: statistics of one split.
         bools: columns that hold bools, which statistics count as integers.
+        ranges: whether numbers get a range.
     """
     schema = schema_pb2.Schema()
     for feature in dataset.features:
@@ -83,7 +100,23 @@ def infer(
                 made.float_domain.disallow_nan = True
             if not stats.custom_number(feature, "num_inf"):
                 made.float_domain.disallow_inf = True
+        if ranges and made.name not in bools:
+            _infer_range(made, feature)
     return schema
+
+
+def _infer_range(made: schema_pb2.Feature, feature: statistics_pb2.FeatureNameStatistics) -> None:
+    held = stats.bounds(feature)
+    if held is None or not all(map(math.isfinite, held)):
+        return
+    low, high = held[0] - (held[1] - held[0]), held[1] + (held[1] - held[0])
+    low = max(low, 0.0) if held[0] >= 0 else low
+    high = min(high, 0.0) if held[1] <= 0 else high
+    if made.type == schema_pb2.INT:
+        made.int_domain.min = max(int(low), -(2**63))
+        made.int_domain.max = min(int(high), 2**63 - 1)
+    elif max(-low, high) < LARGEST_FLOAT:
+        made.float_domain.min, made.float_domain.max = low, high
 
 
 def set_shapes(schema: schema_pb2.Schema, known: Iterable[Feature]) -> None:
@@ -100,10 +133,17 @@ def set_shapes(schema: schema_pb2.Schema, known: Iterable[Feature]) -> None:
 def read(uri: str) -> schema_pb2.Schema:
     """Read a `Schema`: a schema artifact folder, a text proto (.pbtxt, .txt) or a binary file.
 
+    Args:
+        uri: a path or any location that `edgeline.stores.storage` reads.
+
     Raises:
         EdgelineError: there is no such file, it is damaged, or it names no feature or one twice.
     """
-    path = Path(uri)
+    with copies.here(uri) as path:
+        return _read(uri, path)
+
+
+def _read(uri: str, path: Path) -> schema_pb2.Schema:
     file = artifacts.read(path, SCHEMA).path / FILE if path.is_dir() else path
     try:
         content = file.read_bytes()
@@ -113,8 +153,8 @@ def read(uri: str) -> schema_pb2.Schema:
             schema = schema_pb2.Schema.FromString(content)
     except OSError as error:
         raise EdgelineError(
-            f"The schema {uri} cannot be read ({error.strerror}): give a schema artifact "
-            "folder, a .pbtxt file or a binary schema."
+            f"The schema {remote.public(uri)} cannot be read ({error.strerror}): give a schema "
+            "artifact folder, a .pbtxt file or a binary schema."
         ) from error
     except (text_format.ParseError, DecodeError, UnicodeDecodeError) as error:
         reason = " ".join(str(error).split()).rstrip(".")
@@ -122,7 +162,7 @@ def read(uri: str) -> schema_pb2.Schema:
             f"{file} is not a readable tensorflow_metadata Schema ({reason}): mend the file or "
             "give the schema of an earlier run."
         ) from None
-    names = [feature.name for feature in schema.feature]
+    names = [path for path, _, _ in walk(schema)]
     twice = sorted({name for name in names if names.count(name) > 1})
     if twice or not names:
         fault = f"names {twice[0]!r} twice" if twice else "names no feature"
@@ -135,16 +175,25 @@ def to_text(schema: schema_pb2.Schema) -> str:
     return str(text_format.MessageToString(schema, as_utf8=True))
 
 
-def features(schema: schema_pb2.Schema) -> list[Feature]:
-    """The raw features of a schema, in its order, those out of use and without a type left out.
+def features(
+    schema: schema_pb2.Schema, environment: str = "", absent: Collection[str] = ()
+) -> list[Feature]:
+    """The raw features of a schema, in its order.
 
     A feature with n values in every row that has it gets shape (n,) or the dimensions that
     the schema gives, one without a fixed number of values (-1,).
+
+    Args:
+        environment: features that it has not are left out, as those out of use and without a type.
+        absent: columns that the data have not; those that need not be there are left out.
     """
     return [
-        Feature(feature.name, _DTYPES[feature.type], _shape(feature))
-        for feature in schema.feature
-        if in_use(feature) and feature.type in _DTYPES
+        Feature(path, _DTYPES[type_of(feature)], _shape(feature))
+        for path, feature, used in walk(schema)
+        if used
+        and type_of(feature) in _DTYPES
+        and in_environment(schema, feature, environment)
+        and (path not in absent or required(feature))
     ]
 
 
@@ -158,9 +207,15 @@ def read_features(path: str | Path) -> list[Feature]:
     return [Feature.from_json(value) for value in json.loads((folder / FEATURES_FILE).read_text())]
 
 
-def write(path: str | Path, schema: schema_pb2.Schema, inferred: bool) -> dict[str, Any]:
-    """Write a schema artifact; returns its metadata."""
-    raw = [feature.to_json() for feature in features(schema)]
+def write(
+    path: str | Path,
+    schema: schema_pb2.Schema,
+    inferred: bool,
+    environment: str = "",
+    absent: Collection[str] = (),
+) -> dict[str, Any]:
+    """Write a schema artifact; returns its metadata. Its raw features are those of `features`."""
+    raw = [feature.to_json() for feature in features(schema, environment, absent)]
     with artifacts.writing(path, SCHEMA) as draft:
         (draft.path / FILE).write_text(to_text(schema), encoding="utf-8")
         (draft.path / FEATURES_FILE).write_text(
@@ -170,15 +225,93 @@ def write(path: str | Path, schema: schema_pb2.Schema, inferred: bool) -> dict[s
     return {"edgeline_schema": SCHEMA, **draft.metadata}
 
 
+def walk(schema: schema_pb2.Schema) -> Iterator[tuple[str, schema_pb2.Feature, bool]]:
+    """Every feature with its column's name, and whether it is in use.
+
+    A feature in a struct is the column `struct.feature`, and out of use where the struct is.
+    """
+    yield from _walk(schema.feature, "", True)
+
+
+def _walk(
+    features: Iterable[schema_pb2.Feature], prefix: str, used: bool
+) -> Iterator[tuple[str, schema_pb2.Feature, bool]]:
+    for feature in features:
+        live = used and in_use(feature)
+        yield prefix + feature.name, feature, live
+        yield from _walk(feature.struct_domain.feature, f"{prefix}{feature.name}.", live)
+
+
+def sparse_features(
+    schema: schema_pb2.Schema,
+) -> Iterator[tuple[str, schema_pb2.SparseFeature]]:
+    """The sparse features in use, those in structs included, each with its name as a column's."""
+    holders = [("", schema.sparse_feature)]
+    holders += [
+        (f"{path}.", feature.struct_domain.sparse_feature)
+        for path, feature, used in walk(schema)
+        if used
+    ]
+    for prefix, sparse in holders:
+        for each in sparse:
+            if not each.deprecated and is_live(each.lifecycle_stage):
+                yield prefix + each.name, each
+
+
 def in_use(feature: schema_pb2.Feature) -> bool:
-    """Whether data must have the feature: not deprecated, planned or disabled."""
-    unused = (
-        schema_pb2.DEPRECATED,
-        schema_pb2.PLANNED,
-        schema_pb2.DISABLED,
-        schema_pb2.DEBUG_ONLY,
+    """Whether the feature is looked at: not deprecated, planned, a prototype or disabled."""
+    return not feature.deprecated and is_live(feature.lifecycle_stage)
+
+
+def is_live(stage: int) -> bool:
+    """Whether a `LifecycleStage` is one of those that are checked."""
+    return stage not in _UNUSED
+
+
+def required(feature: schema_pb2.Feature) -> bool:
+    """Whether data must have a column for the feature: only its presence can ask for that."""
+    return bool(feature.presence.min_count > 0 or feature.presence.min_fraction > 0)
+
+
+def in_environment(
+    schema: schema_pb2.Schema, feature: schema_pb2.Feature, environment: str
+) -> bool:
+    """Whether a feature is in an environment; each is where none is given."""
+    return not environment or (
+        environment in feature.in_environment
+        or (
+            environment not in feature.not_in_environment
+            and environment in schema.default_environment
+        )
     )
-    return not feature.deprecated and feature.lifecycle_stage not in unused
+
+
+def environments(schema: schema_pb2.Schema) -> list[str]:
+    """The environments that a schema speaks of, sorted."""
+    known = set(schema.default_environment)
+    for _, feature, _ in walk(schema):
+        known |= {*feature.in_environment, *feature.not_in_environment}
+    return sorted(known)
+
+
+def check_environment(schema: schema_pb2.Schema, environment: str) -> None:
+    """Refuse an environment of which the schema says nothing.
+
+    Raises:
+        EdgelineError: it is not among the schema's.
+    """
+    known = environments(schema)
+    if environment not in known:
+        hint = did_you_mean(environment, known, "It has") if known else "It has none: leave it out."
+        raise EdgelineError(
+            f"environment is {environment!r}, which the schema does not know. {hint}"
+        )
+
+
+def type_of(feature: schema_pb2.Feature) -> int:
+    """The `FeatureType` of a feature: BYTES, too, where it has but a domain of strings."""
+    texts = feature.WhichOneof("domain_info") in ("domain", "string_domain")
+    return int(schema_pb2.BYTES if texts and not feature.type else feature.type)
 
 
 def fits(wanted: int, held: int) -> bool:
@@ -214,7 +347,9 @@ def _infer_string_domain(
 def _shape(feature: schema_pb2.Feature) -> tuple[int, ...]:
     if feature.HasField("shape"):
         return tuple(dim.size for dim in feature.shape.dim) or (1,)
-    if feature.HasField("value_count"):
-        least, most = feature.value_count.min, feature.value_count.max
-        return (most,) if least == most > 0 else (-1,)
-    return (1,)
+    counts = [feature.value_count] if feature.HasField("value_count") else []
+    counts = counts or list(feature.value_counts.value_count)
+    if not counts:
+        return (1,)
+    fixed = len(counts) == 1 and counts[0].min == counts[0].max > 0
+    return (counts[0].max,) if fixed else (-1,)

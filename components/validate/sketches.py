@@ -34,6 +34,7 @@ class Moments:
     zeros: int = 0
     nan: int = 0
     infinite: int = 0
+    negative_infinite: int = 0
 
     def update(self, values: Values) -> Values:
         """Take a block in and return its finite values."""
@@ -42,6 +43,7 @@ class Moments:
             nan = int(np.isnan(values).sum())
             self.nan += nan
             self.infinite += len(values) - int(finite.sum()) - nan
+            self.negative_infinite += int(np.isneginf(values).sum())
             values = values[finite]
         if not len(values):
             return values

@@ -5,16 +5,23 @@ Beside the fields every reader of such statistics knows, a feature has `custom_s
 | name                  | of       | what                                                  |
 |-----------------------|----------|-------------------------------------------------------|
 | `num_inf`             | numbers  | infinite values; all else is about the finite ones    |
+| `num_negative_inf`    | numbers  | those of them below zero                              |
 | `quantile_rank_error` | numbers  | bound of the quantiles' error (see sketches); 0: exact |
 | `unique`              | integers | distinct values; absent above 10,000                  |
 | `value_counts`        | integers | the 1,000 most frequent values; absent with `unique`  |
 | `untyped`             | columns  | 1 for a column of Arrow's null type, counted as strings |
 | `count_error`         | strings  | how much too low a count can be; 0: `unique` is exact |
+| `max_bytes`           | strings  | length of the longest value                           |
+| `image_format_histogram` | strings | values by format, where the schema says they are images |
+
+A sparse or weighted feature of the schema has an entry of its own, with `custom_stats` alone (see
+`combined`). The names that TFDV uses mean the same here.
 """
 
 from __future__ import annotations
 
 import math
+from dataclasses import dataclass
 from pathlib import Path
 
 from google.protobuf.message import DecodeError
@@ -22,11 +29,13 @@ from tensorflow_metadata.proto.v0 import statistics_pb2
 
 from edgeline import artifacts
 from edgeline.errors import EdgelineError
+from edgeline.stores import copies, remote
 
 SCHEMA = "statistics/v1"
 FILE = "statistics.pb"
 TOP_VALUES = 20
 RANKED_VALUES = 1000
+MOST_COUNTED = 10_000  # distinct values
 
 INT, FLOAT, STRING = (
     statistics_pb2.FeatureNameStatistics.INT,
@@ -38,17 +47,24 @@ INT, FLOAT, STRING = (
 def read(uri: str) -> statistics_pb2.DatasetFeatureStatisticsList:
     """Read a `DatasetFeatureStatisticsList`: a statistics artifact folder or a binary file.
 
+    Args:
+        uri: a path or any location that `edgeline.stores.storage` reads.
+
     Raises:
         EdgelineError: there is no such file, or it is damaged.
     """
-    path = Path(uri)
+    with copies.here(uri) as path:
+        return _read(uri, path)
+
+
+def _read(uri: str, path: Path) -> statistics_pb2.DatasetFeatureStatisticsList:
     file = artifacts.read(path, SCHEMA).path / FILE if path.is_dir() else path
     try:
         result = statistics_pb2.DatasetFeatureStatisticsList.FromString(file.read_bytes())
     except OSError as error:
         raise EdgelineError(
-            f"The statistics {uri} cannot be read ({error.strerror}): give a statistics "
-            f"artifact folder or its {FILE}."
+            f"The statistics {remote.public(uri)} cannot be read ({error.strerror}): give a "
+            f"statistics artifact folder or its {FILE}."
         ) from error
     except DecodeError:
         raise EdgelineError(
@@ -79,7 +95,7 @@ def name_of(feature: statistics_pb2.FeatureNameStatistics) -> str:
 def body(
     feature: statistics_pb2.FeatureNameStatistics,
 ) -> statistics_pb2.NumericStatistics | statistics_pb2.StringStatistics:
-    """The feature's `num_stats`, `string_stats` or `bytes_stats`, whichever it has."""
+    """The feature's `num_stats`, `string_stats` or the like, whichever it has."""
     return getattr(feature, feature.WhichOneof("stats") or "num_stats")
 
 
@@ -118,6 +134,93 @@ def ranked(feature: statistics_pb2.FeatureNameStatistics) -> list[tuple[str, flo
     else:
         return None
     return [(bucket.label, bucket.sample_count) for bucket in histogram.buckets]
+
+
+@dataclass(frozen=True)
+class ListedValues:
+    """The most frequent values of a column, as text.
+
+    Attributes:
+        counts: how often each occurs, the most frequent first.
+        total: number of all values.
+        unlisted: values that are known to be none of those listed: too long to be kept.
+        complete: whether there is no other value than those.
+    """
+
+    counts: tuple[tuple[str, float], ...]
+    total: float
+    unlisted: int
+    complete: bool
+
+
+def listed(feature: statistics_pb2.FeatureNameStatistics) -> ListedValues:
+    """The values that are listed for a column, none for numbers that are not counted one by one."""
+    counts = tuple(ranked(feature) or ())
+    facts = common(feature)
+    total = facts.tot_num_values or facts.num_non_missing * facts.avg_num_values
+    total = total or sum(count for _, count in counts)
+    if custom(feature, "count_error") is None:  # of another maker, who lists what there is
+        return ListedValues(counts, total, 0, True)
+    unique, exact = distinct(feature)
+    complete = exact and unique is not None and unique <= RANKED_VALUES
+    rest = total - sum(count for _, count in counts) - feature.string_stats.invalid_utf8_count
+    return ListedValues(counts, total, int(rest) if complete else 0, complete)
+
+
+def distinct_bounds(
+    feature: statistics_pb2.FeatureNameStatistics,
+) -> tuple[int, int | None] | None:
+    """The least and the greatest number that the distinct values can have.
+
+    None where values are not counted, as those of floats; the greatest is None where more than
+    10,000 were seen.
+    """
+    unique, exact = distinct(feature)
+    if unique is not None:
+        return unique, unique if exact else None
+    ours = custom(feature, "num_inf") is not None
+    return (MOST_COUNTED + 1, None) if feature.type == INT and ours else None
+
+
+def bounds(feature: statistics_pb2.FeatureNameStatistics) -> tuple[float, float] | None:
+    """The least and the greatest number, infinite ones included; None where there is no number."""
+    if feature.WhichOneof("stats") != "num_stats":
+        return None
+    low, high = feature.num_stats.min, feature.num_stats.max
+    infinite = custom(feature, "num_inf")
+    if infinite is None:
+        return low, high
+    if histogram(feature, "QUANTILES") is None:
+        low, high = math.inf, -math.inf
+    negative = custom_number(feature, "num_negative_inf")
+    if negative:
+        low, high = -math.inf, max(high, -math.inf)
+    if infinite.num > negative:
+        low, high = min(low, math.inf), math.inf
+    return (low, high) if low <= high else None
+
+
+def levels(feature: statistics_pb2.FeatureNameStatistics) -> list[tuple[int, int, int]]:
+    """Of each level of lists the missing ones, and the least and most values; the outermost first.
+
+    A column of edgeline's examples has one.
+    """
+    facts = common(feature)
+    nested = facts.presence_and_valency_stats or [facts]
+    return [(each.num_missing, each.min_num_values, each.max_num_values) for each in nested]
+
+
+def longest(feature: statistics_pb2.FeatureNameStatistics) -> int | None:
+    """Bytes of the longest value of strings or bytes; None where they were not counted."""
+    if feature.WhichOneof("stats") == "bytes_stats":
+        return int(feature.bytes_stats.max_num_bytes_int)
+    entry = custom(feature, "max_bytes")
+    return int(entry.num) if entry else None
+
+
+def is_empty(feature: statistics_pb2.FeatureNameStatistics) -> bool:
+    """Whether an entry says nothing at all, as TFDV writes it of a column without values."""
+    return feature.WhichOneof("stats") is None and not feature.custom_stats
 
 
 def histogram(

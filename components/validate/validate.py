@@ -4,23 +4,32 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
-from pathlib import Path
+from pathlib import PurePosixPath
 from typing import TYPE_CHECKING, Any
 
 import pyarrow as pa
 from google.protobuf import text_format
+from tensorflow_metadata.proto.v0 import schema_pb2
 
 from edgeline import artifacts
 from edgeline.artifacts import Artifact, examples, features
-from edgeline.components.validate import checks, computing, shifts
+from edgeline.components.validate import checks, computing, constraints, shifts
 from edgeline.components.validate import report as pages
 from edgeline.components.validate import schema as schemas
 from edgeline.components.validate import statistics as stats
-from edgeline.components.validate.anomalies import ERROR, Anomaly, Measurement, to_proto
+from edgeline.components.validate.anomalies import (
+    ERROR,
+    Anomaly,
+    Measurement,
+    Unchecked,
+    ValidationFindings,
+    to_proto,
+)
 from edgeline.errors import EdgelineError
+from edgeline.stores import remote
 
 if TYPE_CHECKING:
-    from tensorflow_metadata.proto.v0 import schema_pb2, statistics_pb2
+    from tensorflow_metadata.proto.v0 import statistics_pb2
 
 ANOMALIES_SCHEMA = "anomalies/v1"
 NAMED_ANOMALIES = 3
@@ -28,10 +37,11 @@ NAMED_ANOMALIES = 3
 
 @dataclass(frozen=True)
 class Validation:
-    """Whether the data are valid, what is wrong, and the metadata of each output."""
+    """Whether the data are valid, what is wrong, what was not checked, each output's metadata."""
 
     valid: bool
     found: tuple[Anomaly, ...]
+    unchecked: tuple[Unchecked, ...]
     statistics: dict[str, object]
     schema: dict[str, object]
     anomalies: dict[str, object]
@@ -48,6 +58,9 @@ def validate(
     skew_threshold: float = 0.1,
     drift_threshold: float = 0.1,
     on_anomalies: str = "fail",
+    environment: str = "",
+    comparison_rows: int = shifts.LEAST_ROWS,
+    infer_ranges: bool = False,
 ) -> Validation:
     """Compute statistics, check them against a schema and a baseline, and write it all down.
 
@@ -67,35 +80,62 @@ def validate(
         drift_threshold: greatest distance of a split from the baseline's, in [0, 1].
         on_anomalies: `fail` raises when the data are not valid, after all is written;
             `flag` returns.
+        environment: that of the schema's in which the data are; empty: all features are asked for.
+        comparison_rows: of a split; with fewer only the schema's own comparators are judged.
+        infer_ranges: whether an inferred schema has ranges of numbers (see `schema`).
 
     Raises:
         EdgelineError: an input is missing or damaged, a parameter is wrong, or the data are
             not valid.
     """
     _check_parameters(on_anomalies, skew_threshold=skew_threshold, drift_threshold=drift_threshold)
+    if comparison_rows < 1:
+        raise EdgelineError(f"comparison_rows is {comparison_rows}: give 1 or more.")
     source = artifacts.read(examples_path, examples.SCHEMA)
     frozen = schemas.read(schema_uri) if schema_uri else None
+    if environment:
+        schemas.check_environment(frozen or schema_pb2.Schema(), environment)
     baseline = stats.read(baseline_uri) if baseline_uri else None
-    computed = computing.compute(source)
+    computed = computing.compute(source, frozen)
     datasets = _reference_first(computed.datasets)
-    expected = frozen or _infer(source, datasets[0])
-    found, measured = _check(datasets, expected, not schema_uri, skew_threshold)
-    if baseline is not None:
-        drifted, distances = _drift(datasets, baseline, baseline_uri, expected, drift_threshold)
-        found, measured = found + drifted, measured + distances
+    expected = frozen or _infer(source, datasets[0], infer_ranges)
+    skewed = [(datasets[0], data) for data in datasets[1:]]
+    drifted = _with_baseline(datasets, baseline, baseline_uri) if baseline is not None else []
+    found = [
+        anomaly
+        for data in datasets
+        for anomaly in checks.check_split(data, expected, not schema_uri, environment)
+    ]
+    measured: list[Measurement] = []
+    for kind, pairs, limit in (
+        ("skew", skewed, skew_threshold),
+        ("drift", drifted, drift_threshold),
+    ):
+        for control, data in pairs:
+            moved, distances = shifts.compare(kind, control, data, expected, limit, comparison_rows)
+            found, measured = found + moved, measured + distances
     found.sort(key=lambda anomaly: anomaly.severity != ERROR)
+    gaps = _unchecked(expected, datasets, environment)
+    gaps += shifts.unchecked("skew", expected, skewed)
+    gaps += shifts.unchecked("drift", expected, drifted)
     valid = all(anomaly.severity != ERROR for anomaly in found)
+    columns = {stats.name_of(each) for data in datasets for each in data.features}
+    absent = {path for path, _, _ in schemas.walk(expected)} - columns
+    findings = ValidationFindings(tuple(found), tuple(dict.fromkeys(gaps)), tuple(measured))
     result = Validation(
         valid,
-        tuple(found),
+        findings.anomalies,
+        findings.unchecked,
         _write_statistics(statistics_path, computed),
-        schemas.write(schema_path, expected, inferred=not schema_uri),
-        _write_anomalies(anomalies_path, datasets, expected, found, measured),
+        schemas.write(schema_path, expected, not schema_uri, environment, absent),
+        _write_anomalies(anomalies_path, datasets, expected, findings),
     )
     origin = (
-        f"given, {Path(schema_uri).name}" if schema_uri else f"inferred from {datasets[0].name}"
+        f"given, {PurePosixPath(remote.public(schema_uri)).name}"
+        if schema_uri
+        else f"inferred from {datasets[0].name}"
     )
-    pages.write(validation_report_path, datasets, found, measured, origin)
+    pages.write(validation_report_path, datasets, findings, origin)
     if not valid and on_anomalies == "fail":
         raise EdgelineError(_sentence(found))
     return result
@@ -109,6 +149,21 @@ def _check_parameters(on_anomalies: str, **thresholds: float) -> None:
             raise EdgelineError(f"{name} is {value}: give a number from 0 to 1 (1 never fails).")
 
 
+def _unchecked(
+    schema: schema_pb2.Schema,
+    datasets: Sequence[statistics_pb2.DatasetFeatureStatistics],
+    environment: str,
+) -> list[Unchecked]:
+    """What the schema says that the splits were not held to, comparisons left out."""
+    gaps = constraints.unchecked(schema)
+    if not environment and schemas.environments(schema):
+        reason = "environment is not given, so every feature is asked for"
+        gaps.append(Unchecked("", "default_environment", reason))
+    for data in datasets:
+        gaps += checks.unchecked(data, schema, environment)
+    return gaps
+
+
 def _reference_first(
     datasets: Sequence[statistics_pb2.DatasetFeatureStatistics],
 ) -> list[statistics_pb2.DatasetFeatureStatistics]:
@@ -116,7 +171,7 @@ def _reference_first(
 
 
 def _infer(
-    source: Artifact, reference: statistics_pb2.DatasetFeatureStatistics
+    source: Artifact, reference: statistics_pb2.DatasetFeatureStatistics, ranges: bool
 ) -> schema_pb2.Schema:
     if not reference.num_examples:
         raise EdgelineError(
@@ -125,50 +180,26 @@ def _infer(
         )
     columns = examples.arrow_schema(source, reference.name)
     bools = frozenset(field.name for field in columns if pa.types.is_boolean(field.type))
-    made = schemas.infer(reference, bools)
+    made = schemas.infer(reference, bools, ranges)
     shaped = [field for field in columns if features.SHAPE in (field.metadata or {})]
     schemas.set_shapes(made, features.from_arrow_schema(pa.schema(shaped)))
     return made
 
 
-def _check(
-    datasets: Sequence[statistics_pb2.DatasetFeatureStatistics],
-    schema: schema_pb2.Schema,
-    inferred: bool,
-    threshold: float,
-) -> tuple[list[Anomaly], list[Measurement]]:
-    """Every split against the schema, and every other split against that of reference."""
-    found: list[Anomaly] = []
-    measured: list[Measurement] = []
-    for data in datasets:
-        found += checks.check_split(data, schema, inferred)
-        if data is not datasets[0]:
-            skewed, distances = shifts.compare("skew", datasets[0], data, schema, threshold)
-            found, measured = found + skewed, measured + distances
-    return found, measured
-
-
-def _drift(
+def _with_baseline(
     datasets: Sequence[statistics_pb2.DatasetFeatureStatistics],
     baseline: statistics_pb2.DatasetFeatureStatisticsList,
     uri: str,
-    schema: schema_pb2.Schema,
-    threshold: float,
-) -> tuple[list[Anomaly], list[Measurement]]:
-    """Every split against the baseline's split of the same name."""
+) -> list[tuple[statistics_pb2.DatasetFeatureStatistics, statistics_pb2.DatasetFeatureStatistics]]:
+    """Every split with the baseline's split of the same name before it."""
     earlier = {data.name: data for data in baseline.datasets}
-    common = [data for data in datasets if data.name in earlier]
+    common = [(earlier[data.name], data) for data in datasets if data.name in earlier]
     if not common:
         raise EdgelineError(
-            f"The baseline {uri} has the splits {', '.join(earlier)}, the examples have "
-            f"{', '.join(data.name for data in datasets)}: give statistics of the same splits."
+            f"The baseline {remote.public(uri)} has the splits {', '.join(earlier)}, the examples "
+            f"have {', '.join(data.name for data in datasets)}: give statistics of the same splits."
         )
-    found: list[Anomaly] = []
-    measured: list[Measurement] = []
-    for data in common:
-        drifted, distances = shifts.compare("drift", earlier[data.name], data, schema, threshold)
-        found, measured = found + drifted, measured + distances
-    return found, measured
+    return common
 
 
 def _write_statistics(
@@ -187,24 +218,24 @@ def _write_anomalies(
     path: str,
     datasets: Sequence[statistics_pb2.DatasetFeatureStatistics],
     schema: schema_pb2.Schema,
-    found: Sequence[Anomaly],
-    measured: Sequence[Measurement],
+    found: ValidationFindings,
 ) -> dict[str, object]:
-    errors = sum(anomaly.severity == ERROR for anomaly in found)
-    facts = {"valid": not errors, "errors": errors, "warnings": len(found) - errors}
+    facts = {"valid": not found.errors, "errors": found.errors, "warnings": found.warnings}
+    facts["not_checked"] = len(found.unchecked)
     with artifacts.writing(path, ANOMALIES_SCHEMA) as draft:
         for data in datasets:
-            proto = to_proto(schema, data.name, found, measured)
+            proto = to_proto(schema, data.name, found.anomalies, found.measurements)
             folder = draft.path / data.name
             folder.mkdir()
             text = text_format.MessageToString(proto, as_utf8=True)
             (folder / "anomalies.pbtxt").write_text(text, encoding="utf-8")
         records = {
-            "anomalies": [asdict(anomaly) for anomaly in found],
-            "distances": [asdict(measurement) for measurement in measured],
+            "anomalies": [asdict(anomaly) for anomaly in found.anomalies],
+            "unchecked": [asdict(gap) for gap in found.unchecked],
+            "distances": [asdict(measurement) for measurement in found.measurements],
         }
         artifacts.write_json(draft.path / "anomalies.json", {**facts, **records})
-        draft.metadata.update(facts)
+        draft.metadata.update(facts, notes=found.notes())
     return {"edgeline_schema": ANOMALIES_SCHEMA, **draft.metadata}
 
 

@@ -147,8 +147,8 @@ def facts(result: TaskResult, results: Mapping[str, TaskResult]) -> str:
             notes = [*notes, why]
         if isinstance(warnings := told.get("warnings"), list):
             notes = [*notes, *warnings]
-        if name == "evaluation":
-            notes = told.get("notes", [])  # that no threshold was set, say
+        if name in ("anomalies", "evaluation"):  # what is not checked; that no threshold was set
+            notes = [*notes, *told.get("notes", [])]
         if name.endswith("metrics"):
             metadata = value.get("metadata", {})
             numbers = {k: v for k, v in metadata.items() if isinstance(v, (int, float))}

@@ -17,7 +17,7 @@ from edgeline.stores.signed import ROOTS, refuse_signed
 
 LOCATIONS = ("data", "module")  # that may be pinned
 _LIKE_A_PIN = re.compile(r"#sha-?(256|512|1)[=:-]?|#md5")
-INPUTS = ("source", "schema_uri", "baseline_model_uri", "labels")
+INPUTS = ("source", "schema_uri", "baseline_uri", "baseline_model_uri", "labels")
 # What the examples of a run take at least, of the bytes of the data: text becomes numbers. The taxi
 # trips' CSV gives 0.12 and the digits' Parquet 1.0; data that packs far better is not refused.
 LEAST_SHARE = {"csv": 0.02, "json": 0.02, "parquet": 0.1, "images": 0.9, "tfrecord": 0.05}
