@@ -12,6 +12,7 @@ from edgeline.components import catalogue
 from edgeline.components.compile import target
 from edgeline.components.compile.compile import FORMS
 from edgeline.components.settings.fields import outputs
+from edgeline.components.validate import constraints
 from edgeline.formats import quantisation
 
 PYTHON_TYPES = {
@@ -167,7 +168,32 @@ def _quantisations() -> tuple[str, list[str], list[list[str]]]:
     return "Quantisations", ["quantisation", "what it is", "made by", "takes", "io"], rows
 
 
-TABLES = {"compile": _targets, "convert": _quantisations}
+def _constraints() -> tuple[str, list[str], list[list[str]]]:
+    """What validate does with each field of a schema, for its README."""
+    fields: dict[str, list[tuple[str, str]]] = {}
+    for name in sorted(
+        constraints.CHECKED | constraints.DESCRIPTIVE | constraints.UNCHECKED.keys()
+    ):
+        message, _, field = name.partition(".")
+        why = constraints.UNCHECKED.get(name, "")
+        told = f"`{field}`: {why}" if why else f"`{field}`"
+        which = "described" if name in constraints.DESCRIPTIVE else "not" if why else "checked"
+        fields.setdefault(message, []).append((which, told))
+    rows = []
+    for message, told in fields.items():
+        cells = {which: [text for each, text in told if each == which] for which, _ in told}
+        rows.append(
+            [
+                f"`{message}`",
+                ", ".join(cells.get("checked", [])),
+                "; ".join(cells.get("not", [])),
+                ", ".join(cells.get("described", [])),
+            ]
+        )
+    return "The fields of a schema", ["message", "checked", "not checked", "forbids nothing"], rows
+
+
+TABLES = {"compile": _targets, "convert": _quantisations, "validate": _constraints}
 
 
 def _listed_targets() -> str:

@@ -11,7 +11,7 @@ Which fields of a schema are checked, and which are not and why, is the table in
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from dataclasses import replace
 
 from tensorflow_metadata.proto.v0 import schema_pb2, statistics_pb2
@@ -97,28 +97,31 @@ def _check_columns(
     environment: str,
 ) -> Iterator[tuple[str, Breach | Unchecked]]:
     entries = {stats.name_of(each): each for each in dataset.features if not stats.is_empty(each)}
-    unused: list[str] = []
-    dropped: list[str] = []
+    unused: set[str] = set()
+    dropped: set[str] = set()
     for path, feature, used in schemas.walk(schema):
         if not used:
-            unused.append(path)
+            unused.add(path)
         elif not _below(path, dropped):
             found = list(_check_feature(schema, path, feature, entries, environment))
             yield from ((path, each) for each in found)
             if any(isinstance(e, Breach) and e.kind == "FEATURE_TYPE_NOT_PRESENT" for e in found):
-                dropped.append(path)
+                dropped.add(path)
     yield from combined.check(schema, entries)
     known = {path for path, _, _ in schemas.walk(schema)}
     known |= {each.name for each in (*schema.sparse_feature, *schema.weighted_feature)}
     known |= {path for path, _ in schemas.sparse_features(schema)}
-    new = sorted(entries.keys() - known)
-    for name in new:
-        if not _below(name, [*unused, *new]):
+    new = entries.keys() - known
+    above = unused | new
+    for name in sorted(new):
+        if not _below(name, above):
             yield name, Breach("SCHEMA_NEW_COLUMN", "is not in the schema.")
 
 
-def _below(name: str, structs: list[str]) -> bool:
-    return any(name.startswith(f"{struct}.") for struct in structs)
+def _below(name: str, structs: Collection[str]) -> bool:
+    """Whether a column is a field of one of some structs, or of a struct in one."""
+    steps = name.split(".")
+    return any(".".join(steps[:depth]) in structs for depth in range(1, len(steps)))
 
 
 def _check_feature(
@@ -151,7 +154,7 @@ def _check_feature(
         wanted = schema_pb2.FeatureType.Name(expected.type)
         held = statistics_pb2.FeatureNameStatistics.Type.Name(found.type)
         yield Breach("UNEXPECTED_DATA_TYPE", f"holds {held}, but the schema says {wanted}.")
-    elif found.WhichOneof("stats") == "num_stats":
+    if found.WhichOneof("stats") == "num_stats":
         yield from _check_finite(expected, found)
     yield from domains.check(expected, found)
     yield from _check_unique(expected, found)

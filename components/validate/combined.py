@@ -128,29 +128,35 @@ def check(
             continue
         taken.add(feature.name)
         if feature.name in entries:
-            for kind, sentence in _apart(entries[feature.name]):
+            for kind, sentence in _apart(entries[feature.name], feature.weighted):
                 yield feature.name, Breach(f"{what}_FEATURE_{kind}", sentence)
 
 
-def _apart(entry: statistics_pb2.FeatureNameStatistics) -> Iterator[tuple[str, str]]:
+def _apart(
+    entry: statistics_pb2.FeatureNameStatistics, weighted: bool
+) -> Iterator[tuple[str, str]]:
     if count := stats.custom_number(entry, "missing_value"):
         yield "MISSING_VALUE", f"lacks its values in {count:,.0f} rows that have the rest of it."
-    if count := stats.custom_number(entry, "missing_weight"):
-        yield "MISSING_WEIGHT", f"lacks its weights in {count:,.0f} rows that have values."
-    for name, count in _by_column(entry, "missing_index").items():
-        if count:
-            sentence = f"lacks its index {name!r} in {count:,.0f} rows that have the rest of it."
-            yield "MISSING_INDEX", sentence
-    least, most = _by_column(entry, "min_length_diff"), _by_column(entry, "max_length_diff")
-    least |= {"": stats.custom_number(entry, "min_weight_length_diff")}
-    most |= {"": stats.custom_number(entry, "max_weight_length_diff")}
-    for name in least.keys() | most.keys():
-        low, high = least.get(name, 0), most.get(name, 0)
-        if low or high:
-            what = f"values of its index {name!r}" if name else "weights"
-            sentence = (
-                f"has {-min(low, 0):,.0f} too few to {max(high, 0):,.0f} too many {what} in a row."
-            )
+    if weighted:
+        if count := stats.custom_number(entry, "missing_weight"):
+            yield "MISSING_WEIGHT", f"lacks its weights in {count:,.0f} rows that have values."
+        least = {"weights": stats.custom_number(entry, "min_weight_length_diff")}
+        most = {"weights": stats.custom_number(entry, "max_weight_length_diff")}
+    else:
+        for name, count in _by_column(entry, "missing_index").items():
+            if count:
+                sentence = (
+                    f"lacks its index {name!r} in {count:,.0f} rows that have the rest of it."
+                )
+                yield "MISSING_INDEX", sentence
+        least, most = (
+            {f"values of its index {name!r}": n for name, n in _by_column(entry, which).items()}
+            for which in ("min_length_diff", "max_length_diff")
+        )
+    for what in least.keys() | most.keys():
+        low, high = min(least.get(what, 0), 0), max(most.get(what, 0), 0)
+        if least.get(what) or most.get(what):
+            sentence = f"has {-low:,.0f} too few to {high:,.0f} too many {what} in a row."
             yield "LENGTH_MISMATCH", sentence
 
 

@@ -9,15 +9,12 @@ All other numbers are compared over the deciles of the control (see `binned`).
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import TYPE_CHECKING
 
 import numpy as np
 import numpy.typing as npt
+from tensorflow_metadata.proto.v0 import statistics_pb2
 
 from edgeline.components.validate import statistics as stats
-
-if TYPE_CHECKING:
-    from tensorflow_metadata.proto.v0 import statistics_pb2
 
 CATEGORICAL_INTEGERS = 100
 Floats = npt.NDArray[np.float64]

@@ -101,7 +101,7 @@ def _check_bool(
         if held[0] < 0:
             sentence = f"has values down to {number(held[0])}, below the schema's 0."
             yield Breach("BOOL_TYPE_SMALL_INT", sentence)
-        if held[1] > 1:
+        elif held[1] > 1:
             sentence = f"has values up to {number(held[1])}, above the schema's 1."
             yield Breach("BOOL_TYPE_BIG_INT", sentence)
 
@@ -132,7 +132,7 @@ def _check_ints(
     domain = expected.int_domain
     low = domain.min if domain.HasField("min") else -math.inf
     high = domain.max if domain.HasField("max") and domain.max < _INT64[-1] else math.inf
-    held = stats.bounds(found)
+    held = None if found.type == stats.FLOAT else stats.bounds(found)
     if held is None and (values := stats.listed(found)).counts:
         numbers = _parsed(found, values, _WHOLE, int)
         if numbers is None or not all(value in _INT64 for value in numbers):

@@ -79,9 +79,11 @@ def _domain(schema: schema_pb2.Schema, feature: schema_pb2.Feature) -> Iterator[
         name, shared = feature.domain, schemas.domain(schema, feature)
         feature.ClearField("domain")
         if shared is None:
+            texts = feature.type in (_BYTES, schema_pb2.TYPE_UNKNOWN)
+            wrong = "INVALID_DOMAIN_SPECIFICATION" if texts else "DOMAIN_INVALID_FOR_TYPE"
             sentence = f"has the domain {name!r}, which the schema does not hold: add it there."
-            yield Breach("INVALID_DOMAIN_SPECIFICATION", sentence)
-            if feature.type == _BYTES:
+            yield Breach(wrong, sentence)
+            if texts:
                 feature.ClearField("distribution_constraints")
                 return
         else:
