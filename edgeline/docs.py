@@ -176,9 +176,9 @@ def _constraints() -> tuple[str, list[str], list[list[str]]]:
     ):
         message, _, field = name.partition(".")
         why = constraints.UNCHECKED.get(name, "")
-        told = f"`{field}`: {why}" if why else f"`{field}`"
+        text = f"`{field}`: {why}" if why else f"`{field}`"
         which = "described" if name in constraints.DESCRIPTIVE else "not" if why else "checked"
-        fields.setdefault(message, []).append((which, told))
+        fields.setdefault(message, []).append((which, text))
     rows = []
     for message, told in fields.items():
         cells = {which: [text for each, text in told if each == which] for which, _ in told}

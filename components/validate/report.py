@@ -87,7 +87,7 @@ def _anomaly_table(anomalies: Sequence[Anomaly]) -> Markup:
 def _feature_table(
     datasets: Sequence[statistics_pb2.DatasetFeatureStatistics], measurements: Sequence[Measurement]
 ) -> Markup:
-    by_split = [{stats.name_of(f): f for f in data.features} for data in datasets]
+    by_split = [stats.columns(data) for data in datasets]
     distances: dict[str, list[Measurement]] = {}
     for measurement in measurements:
         distances.setdefault(measurement.feature, []).append(measurement)
@@ -119,7 +119,7 @@ def _feature_table(
 
 def _names(datasets: Sequence[statistics_pb2.DatasetFeatureStatistics]) -> list[str]:
     """Columns of all splits, in the order of the first."""
-    return list(dict.fromkeys(stats.name_of(f) for data in datasets for f in data.features))
+    return list(dict.fromkeys(name for data in datasets for name in stats.columns(data)))
 
 
 def _type(feature: statistics_pb2.FeatureNameStatistics) -> str:

@@ -286,6 +286,19 @@ def in_environment(
     )
 
 
+def needed_columns(schema: schema_pb2.Schema, environment: str = "") -> list[str]:
+    """The columns without which data cannot be valid, those of a struct rather than the struct."""
+    return [
+        path
+        for path, feature, used in walk(schema)
+        if used
+        and required(feature)
+        and in_environment(schema, feature, environment)
+        and feature.type != schema_pb2.STRUCT
+        and feature.lifecycle_stage != schema_pb2.VALIDATION_DERIVED
+    ]
+
+
 def environments(schema: schema_pb2.Schema) -> list[str]:
     """The environments that a schema speaks of, sorted."""
     known = set(schema.default_environment)

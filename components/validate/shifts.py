@@ -71,14 +71,14 @@ def compare(
     other = f"the baseline's {control.name}" if comparison == "drift" else control.name
     if comparison == "drift":
         anomalies += _compare_rows(split, other, control, treatment, schema)
-    before = {stats.name_of(feature): feature for feature in control.features}
-    after = {stats.name_of(feature): feature for feature in treatment.features}
+    before, after = stats.columns(control), stats.columns(treatment)
     known = {path: feature for path, feature, used in schemas.walk(schema) if used}
     unknown = {path for path, _, used in schemas.walk(schema) if not used}
     for name in sorted((before.keys() | after.keys()) - unknown):
         expected = known.get(name)
-        if name not in before or name not in after or expected is None:
+        if name not in before or name not in after:
             anomalies += _only_one_side(comparison, split, other, name, name in before, expected)
+        if name not in before or name not in after or expected is None:
             continue
         old, new = before[name], after[name]
         if not _compatible(old.type, new.type):
@@ -133,10 +133,7 @@ def unchecked(
     """
     drift = comparison == "drift"
     nothing = "no baseline_uri is given" if drift else "there is no other split to compare with"
-    sides = [
-        tuple({stats.name_of(each): each for each in side.features} for side in pair)
-        for pair in pairs
-    ]
+    sides = [(stats.columns(control), stats.columns(treatment)) for control, treatment in pairs]
     found = []
     if drift and not pairs and _fractions(schema):
         name = "dataset_constraints.num_examples_drift_comparator"

@@ -81,10 +81,17 @@ def to_json(statistics: statistics_pb2.DatasetFeatureStatisticsList) -> dict[str
     return {
         dataset.name: {
             "rows": dataset.num_examples,
-            "features": {name_of(feature): _feature_json(feature) for feature in dataset.features},
+            "features": {name: _feature_json(each) for name, each in columns(dataset).items()},
         }
         for dataset in statistics.datasets
     }
+
+
+def columns(
+    dataset: statistics_pb2.DatasetFeatureStatistics,
+) -> dict[str, statistics_pb2.FeatureNameStatistics]:
+    """The statistics of the columns by name, without those of sparse and weighted features."""
+    return {name_of(each): each for each in dataset.features if each.WhichOneof("stats")}
 
 
 def name_of(feature: statistics_pb2.FeatureNameStatistics) -> str:

@@ -119,7 +119,7 @@ def validate(
     gaps += shifts.unchecked("skew", expected, skewed)
     gaps += shifts.unchecked("drift", expected, drifted)
     valid = all(anomaly.severity != ERROR for anomaly in found)
-    columns = {stats.name_of(each) for data in datasets for each in data.features}
+    columns = {name for data in datasets for name in stats.columns(data)}
     absent = {path for path, _, _ in schemas.walk(expected)} - columns
     findings = ValidationFindings(tuple(found), tuple(dict.fromkeys(gaps)), tuple(measured))
     result = Validation(

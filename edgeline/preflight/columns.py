@@ -1,10 +1,9 @@
-"""Names of columns, against the header of the data; the batch, against its rows."""
+"""Names of columns, a fixed schema and the batch, against the header and the rows of the data."""
 
 from __future__ import annotations
 
-import json
+import os
 from collections.abc import Iterable, Iterator, Mapping
-from pathlib import Path
 from typing import Any
 
 from edgeline.components.ingest.split_by import SplitBy
@@ -41,9 +40,32 @@ def names(run: GivenRun) -> Iterator[str]:
     yield from _absent(header, run.values.get("never_missing") or (), "never_missing lists")
     for where, column in _sliced(run.values.get("eval_config")):
         yield from _absent(header, [column], f"{where} names a column")
-    yield from _absent(header, _of_schema(run), "The schema of schema_uri has a column")
     if module := run.module:
         yield from _read_by(module, header)
+
+
+def schema(run: GivenRun) -> Iterator[str]:
+    """A fixed schema that is damaged, lacks the environment, or asks for an absent column."""
+    uri, environment = run.text("schema_uri"), run.text("environment")
+    if not uri and environment:
+        yield (
+            f"Parameter environment is {environment!r}, but an inferred schema has no "
+            "environments: leave it out, or give schema_uri."
+        )
+    if not uri or remote.scheme(uri) or not os.path.lexists(uri.partition(remote.PIN)[0]):
+        return
+    from edgeline.components.validate import schema as schemas  # protobuf comes with it
+
+    try:
+        fixed = schemas.read(uri)
+        if environment:
+            schemas.check_environment(fixed, environment)
+    except EdgelineError as error:
+        yield f"Parameter schema_uri: {error}"
+        return
+    wanted = schemas.needed_columns(fixed, environment)
+    if run.header is not None:
+        yield from _absent(run.header, wanted, "The schema of schema_uri asks for a column")
 
 
 def batch(run: GivenRun) -> Iterator[str]:
@@ -104,14 +126,3 @@ def _sliced(config: Any, place: str = "eval_config") -> Iterator[tuple[str, Any]
             yield from ((place, name) for name in value)
         elif field != "config":
             yield from _sliced(value, f"{place}.{field}")
-
-
-def _of_schema(run: GivenRun) -> Iterator[str]:
-    """The columns that a schema artifact of an earlier run asks for."""
-    uri = run.text("schema_uri")
-    file = Path(uri) / "features.json"
-    if uri and not remote.scheme(uri) and file.is_file():
-        try:
-            yield from (each["name"] for each in json.loads(file.read_text("utf-8")))
-        except (OSError, ValueError, LookupError, TypeError):
-            return

@@ -321,3 +321,25 @@ def test_a_struct_of_a_parquet_file_is_its_fields(faults: Any, tmp_path: Path) -
     assert faults(**own) == []
     (left_out,) = faults(**own, columns={"place": False})
     assert "reads 'place.zone', which rows.parquet has not" in left_out
+
+
+def test_a_fixed_schema_is_read_for_columns_and_environments(faults: Any, tmp_path: Path) -> None:
+    place = tmp_path / "schema.pbtxt"
+    place.write_text(
+        """default_environment: "TRAINING"
+        feature {name: "alcohol" type: FLOAT presence {min_count: 1}}
+        feature {name: "price" type: FLOAT}
+        feature {name: "age" type: INT lifecycle_stage: PLANNED presence {min_count: 1}}
+        feature {name: "shop" type: BYTES presence {min_count: 1} not_in_environment: "TRAINING"}"""
+    )
+    uri = str(place)
+    assert faults(schema_uri=uri, environment="TRAINING") == []
+    (absent,) = faults(schema_uri=uri)
+    assert absent.startswith("The schema of schema_uri asks for a column 'shop', which wine.csv")
+    (unknown,) = faults(schema_uri=uri, environment="TRANING")
+    assert "'TRANING', which the schema does not know. Did you mean TRAINING?" in unknown
+    (alone,) = faults(environment="TRAINING")
+    assert "an inferred schema has no environments" in alone
+    place.write_text("feature {")
+    (damaged,) = faults(schema_uri=uri)
+    assert "is not a readable tensorflow_metadata Schema" in damaged

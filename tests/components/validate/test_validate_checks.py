@@ -281,6 +281,12 @@ def test_columns_that_came_went_or_changed_since_the_baseline(dataset):
     }
 
 
+def test_a_column_that_no_schema_has_is_not_gone_from_the_data(dataset):
+    data = dataset({"x": np.arange(600), "y": np.arange(600)})
+    known = schemas.infer(dataset({"x": np.arange(600)}))
+    assert shifts.compare("drift", data, data, known, 0.1)[0] == []
+
+
 def test_the_proto_says_the_same(dataset, clean):
     data = dataset(but(f=[math.nan, None, *CLEAN["f"][2:]]))
     found = checks.check_split(data, clean, inferred=False)

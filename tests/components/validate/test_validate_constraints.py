@@ -267,7 +267,7 @@ def test_fields_of_a_struct_are_columns(validated, tmp_path):
     assert names == ["s.a", "s.b"]
 
 
-def test_sparse_and_weighted_features_go_together(validated):
+def test_sparse_and_weighted_features_go_together(validated, tmp_path):
     columns = {
         "v": pa.array([["a", "b"], ["c"], None, ["d"]] * 5),
         "i": pa.array([[0, 4], [1, 2], [3], None] * 5),
@@ -284,6 +284,8 @@ def test_sparse_and_weighted_features_go_together(validated):
         ("s", "SPARSE_FEATURE_LENGTH_MISMATCH"),
     }
     assert "lacks its index 'i' in 5 rows" in " ".join(each.sentence for each in found)
+    written = json.loads((tmp_path / "statistics" / "statistics.json").read_text())
+    assert sorted(written["train"]["features"]) == ["i", "v", "w"]
     whole = {name: pc_filled(column) for name, column in columns.items()}
     assert validated(whole, f"{plain} {sparse} {weighted}").valid
     twice = weighted.replace('name: "t"', 'name: "i"')
