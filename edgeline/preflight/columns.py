@@ -19,7 +19,7 @@ SLICED_BY = ("feature_keys", "feature_values", "featureKeys", "featureValues")  
 
 
 def names(run: GivenRun) -> Iterator[str]:
-    """Columns that parameters, slices, a fixed schema and the module's code use."""
+    """Columns that parameters, slices and the module's code use."""
     if (header := run.header) is None or (source := run.source_header) is None:
         return
     if key := run.text("split_key"):
