@@ -468,22 +468,70 @@ def _changed(table: pa.Table, name: str) -> Iterator[tuple[str, pa.Table]]:
     yield "no row", table.slice(0, 0)
 
 
-def test_real_tables(write_examples):
+def _real_tables() -> Iterator[tuple[str, pa.Table]]:
     files = [ROOT / "pipelines/taxi/taxi.csv", ROOT / "edgeline/starter/wine/wine.csv"]
-    files += sorted((ROOT / "tests/data/columns").glob("*.csv"))
-    cases = []
-    for file in files:
+    for file in (*files, *sorted((ROOT / "tests/data/columns").glob("*.csv"))):
         options = pyarrow.csv.ConvertOptions(strings_can_be_null=True)
-        table = pyarrow.csv.read_csv(file, convert_options=options)
-        train, rest = table.slice(0, len(table) // 2), table.slice(len(table) // 2)
+        yield file.name, pyarrow.csv.read_csv(file, convert_options=options)
+
+
+def _halves(table: pa.Table) -> tuple[pa.Table, pa.Table]:
+    return table.slice(0, len(table) // 2), table.slice(len(table) // 2)
+
+
+def test_real_tables(write_examples):
+    cases = []
+    for file, table in _real_tables():
+        train, rest = _halves(table)
         earlier = computing.compute_split(write_examples(train=train), "train")
         frozen = schemas.infer(earlier, ranges=True)
         for name in (table.column_names[0], table.column_names[-1]):
             for what, changed in _changed(rest, name):
                 now = computing.compute_split(write_examples(now=changed), "now")
-                cases.append(Case(f"{file.name}: {name} {what}", frozen, now, earlier))
+                cases.append(Case(f"{file}: {name} {what}", frozen, now, earlier))
     verdicts, kinds, unexplained = compared(cases)
     assert unexplained == []
     assert len(cases) > 97
     assert verdicts > 0.96 * len(cases)
     assert kinds > 0.85 * len(cases)
+
+
+def test_drift_of_real_columns(write_examples):
+    """Each column of each table from the rows' first half to the second, and within a split."""
+    cases = []
+    for file, table in _real_tables():
+        first, second = _halves(table)
+        even = table.filter(pa.array([row % 2 == 0 for row in range(len(table))]))
+        then = computing.compute_split(write_examples(now=first), "now")
+        for what, rows in (("the second half", second), ("every other row", even)):
+            now = computing.compute_split(write_examples(now=rows), "now")
+            for column in table.column_names:
+                frozen = schemas.infer(then)
+                (asked,) = (each for each in frozen.feature if each.name == column)
+                comparator = asked.drift_comparator
+                if asked.type != schema_pb2.BYTES:
+                    comparator.jensen_shannon_divergence.threshold = 0.03
+                    if len(column) % 2:
+                        quantiles = schema_pb2.HistogramSelection.QUANTILES
+                        comparator.jensen_shannon_divergence.source.type = quantiles
+                else:
+                    comparator.infinity_norm.threshold = 0.03
+                    comparator.normalized_abs_difference.threshold = 0.03
+                del frozen.feature[:]
+                frozen.feature.append(asked)
+                alone = [_only(side, column) for side in (now, then)]
+                cases.append(Case(f"{file}: {column} to {what}", frozen, *alone))
+    verdicts, kinds, unexplained = compared(cases)
+    assert unexplained == []
+    assert len(cases) > 100
+    assert verdicts == kinds == len(cases)
+
+
+def _only(
+    dataset: statistics_pb2.DatasetFeatureStatistics, name: str
+) -> statistics_pb2.DatasetFeatureStatistics:
+    made = statistics_pb2.DatasetFeatureStatistics(
+        name=dataset.name, num_examples=dataset.num_examples
+    )
+    made.features.extend(each for each in dataset.features if each.path.step[0] == name)
+    return made
