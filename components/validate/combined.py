@@ -66,7 +66,7 @@ def of_schema(schema: schema_pb2.Schema) -> list[CombinedFeature]:
 
 
 @dataclass
-class Togetherness:
+class CombinedCounts:
     """What is counted of one combined feature."""
 
     feature: CombinedFeature
@@ -170,10 +170,8 @@ def _lengths(block: pa.Table, name: str) -> npt.NDArray[np.int64]:
     if name not in block.column_names:
         return np.full(block.num_rows, -1, np.int64)
     column = block.column(name)
-    if examples.is_list(column.type):
-        lengths = pc.list_value_length(column)
-    else:
-        lengths = pc.cast(pc.is_valid(column), pa.int64())
-        lengths = pc.if_else(pc.is_valid(column), lengths, None)
-    filled = pc.fill_null(lengths.cast(pa.int64()), -1)
-    return np.asarray(filled.combine_chunks().to_numpy(), np.int64)
+    valid = pc.is_valid(column)
+    lengths = pc.list_value_length(column) if examples.is_list(column.type) else 1
+    counted = pc.if_else(valid, lengths, -1).cast(pa.int64()).combine_chunks()
+    # not to_numpy, which imports pandas wherever it is installed
+    return np.asarray(np.from_dlpack(counted), np.int64)

@@ -75,7 +75,7 @@ def compute_split(
         for column in columns:
             column.images = column.type == stats.STRING and column.name in images
     together = (
-        [combined.Togetherness(each) for each in combined.of_schema(schema)] if schema else []
+        [combined.CombinedCounts(each) for each in combined.of_schema(schema)] if schema else []
     )
     for block in _blocks(data, split, [column.name for column in columns], batch_rows):
         dataset.num_examples += block.num_rows
