@@ -17,7 +17,7 @@ import statistics
 import subprocess
 import sys
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from importlib import resources
 from pathlib import Path
@@ -25,6 +25,7 @@ from typing import Any
 
 from environment import undistorted
 from measuring import Cost, measure
+from records import facts
 from rich.console import Console
 from rich.table import Table
 
@@ -166,32 +167,31 @@ def run_edgeline(pipeline: str | Path, rows: bytes, folder: Path, kind: str) -> 
 def outcome(record: Path) -> dict[str, Any]:
     """What one of our runs made, from its record."""
     tasks = json.loads(record.read_text())["tasks"]
-    facts = {
-        name: tasks[task]["outputs"][name]["metadata"]
+    told = {
+        name: facts(tasks[task]["outputs"][name])
         for task, name in (
             ("ingest", "examples"),
             ("transform", "transformed_examples"),
             ("analyze", "evaluation"),
         )
     }
-    metrics = facts["evaluation"]["metrics"]
+    metrics = told["evaluation"]["metrics"]
     return {
-        "rows": _rows(facts["examples"]),
-        "transformed_rows": _rows(facts["transformed_examples"]),
-        "evaluated_rows": int(facts["evaluation"]["rows"]),
-        "slices": int(facts["evaluation"]["slices"]),
+        "rows": _rows(told["examples"]),
+        "transformed_rows": _rows(told["transformed_examples"]),
+        "evaluated_rows": int(told["evaluation"]["rows"]),
+        "slices": int(told["evaluation"]["slices"]),
         "auc": metrics["auc_tfma"],
         "accuracy": metrics["accuracy"],
-        "blessed": facts["evaluation"]["blessed"],
+        "blessed": told["evaluation"]["blessed"],
         "states": {name: task["state"] for name, task in tasks.items()},
         "seconds": {name: task["seconds"] for name, task in tasks.items()},
         "memory": {name: task["peak_memory"] for name, task in tasks.items()},
     }
 
 
-def _rows(facts: dict[str, Any]) -> dict[str, int]:
-    # a cache hit gives numbers back as floats
-    return {split: int(found["rows"]) for split, found in facts["splits"].items()}
+def _rows(told: Mapping[str, Any]) -> dict[str, int]:
+    return {split: int(found["rows"]) for split, found in told["splits"].items()}
 
 
 def summarise(runs: Sequence[Run]) -> dict[str, Any]:

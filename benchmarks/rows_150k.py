@@ -18,10 +18,10 @@ import tempfile
 from importlib import resources
 from pathlib import Path
 from typing import Any
-from urllib.parse import unquote, urlparse
 
 from environment import undistorted
 from measuring import measure
+from records import facts, path_of
 from rich.console import Console
 from rich.table import Table
 
@@ -55,8 +55,8 @@ def compare(folder: Path) -> dict[str, Any]:
     [record] = (folder / "runs").glob("*/run.json")
     tasks = json.loads(record.read_text())["tasks"]
     ours = {name: _step(task) for name, task in tasks.items()}
-    examples = _path(tasks["ingest"]["outputs"]["examples"])
-    model = _path(tasks["train"]["outputs"]["model"]) / "saved_model"
+    examples = path_of(tasks["ingest"]["outputs"]["examples"])
+    model = path_of(tasks["train"]["outputs"]["model"]) / "saved_model"
 
     bare_folder = folder / "bare"
     bare_folder.mkdir()
@@ -101,11 +101,11 @@ def _step(task: dict[str, Any]) -> dict[str, Any]:
     """Of a task of ours: seconds, peak memory, and the rows of each split it tells of."""
     rows: dict[str, int] = {}
     for output in task["outputs"].values():
-        facts = output.get("metadata", {}) if isinstance(output, dict) else {}
-        for split, found in facts.get("splits", {}).items():
+        told = facts(output)
+        for split, found in told.get("splits", {}).items():
             rows[split] = found["rows"]
-        if "rows" in facts:
-            rows[facts.get("split", "train")] = facts["rows"]
+        if "rows" in told:
+            rows[told.get("split", "train")] = told["rows"]
     return {"seconds": task["seconds"], "memory": task["peak_memory"], "rows": rows}
 
 
@@ -115,10 +115,6 @@ def _bare(command: list[Any], folder: Path) -> dict[str, Any]:
     lines = log.read_text(errors="replace").splitlines()
     found = next(line for line in reversed(lines) if line.startswith('{"imports"'))
     return {**json.loads(found), "memory": cost.memory, "load": cost.load}
-
-
-def _path(artifact: dict[str, Any]) -> Path:
-    return Path(unquote(urlparse(artifact["uri"]).path))
 
 
 def show(summary: dict[str, Any]) -> None:

@@ -190,3 +190,19 @@ def test_the_record_is_complete_json(taxi: Finished) -> None:
         assert task["seconds"] > 0, name
         assert 0 < task["peak_memory"] < 2e9, name
     json.dumps(taxi.record, allow_nan=False)
+
+
+def test_benchmarks_find_in_its_record_what_it_made(
+    taxi: Finished, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.syspath_prepend(Path(__file__).parents[2] / "benchmarks")
+    from against_tfx import outcome
+    from rows_150k import _step
+
+    record = tmp_path / "run.json"
+    record.write_text(json.dumps(taxi.record))
+    made = outcome(record)
+    assert made["rows"] == made["transformed_rows"]
+    assert sum(made["rows"].values()) == 15_002
+    assert made["evaluated_rows"] == made["rows"]["eval"]
+    assert _step(taxi.record["tasks"]["analyze"])["rows"] == {"eval": made["rows"]["eval"]}
