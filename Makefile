@@ -82,7 +82,7 @@ NOT_SERVING := colorama jinja2 markdown-it-py markupsafe mdurl pyarrow pygments 
 
 lock: ## resolve constraints.txt and the images' lists again
 	$(LOCK) --extra test --output-file constraints.txt
-	$(LOCK_IMAGE) --extra pipelines --extra serve --output-file images/pipeline/requirements.txt
+	$(LOCK_IMAGE) --extra pipelines --extra serve --extra sources --output-file images/pipeline/requirements.txt
 	$(LOCK_IMAGE) --extra quantise --output-file images/train/requirements-cpu.txt
 	$(LOCK_IMAGE) --extra quantise --extra gpu --output-file images/train/requirements-gpu.txt
 	$(LOCK_IMAGE) --extra targets --output-file images/compile/requirements.txt

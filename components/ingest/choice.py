@@ -6,6 +6,7 @@ ingest has the new ones.
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
@@ -21,17 +22,20 @@ class ColumnChoice:
             those that are not. Empty: all.
         rename: column to its new name.
         key: a column that is read in any case, since it decides the split.
+        lengths: column of lists that differ in length to the most values that one has.
 
     Attributes:
         seen: the columns that readers asked about.
 
     Raises:
-        EdgelineError: `columns` both takes and leaves out, or `rename` gives no name or one twice.
+        EdgelineError: `columns` both takes and leaves out, `rename` gives no name or one twice, or
+            a length is none.
     """
 
     columns: Mapping[str, bool] = field(default_factory=dict)
     rename: Mapping[str, str] = field(default_factory=dict)
     key: str = ""
+    lengths: Mapping[str, int] = field(default_factory=dict)
     seen: dict[str, None] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
@@ -45,6 +49,11 @@ class ColumnChoice:
                 raise EdgelineError(f"rename gives {name!r} no name: give one.")
             if list(self.rename.values()).count(to) > 1:
                 raise EdgelineError(f"rename calls several columns {to!r}: give two names.")
+        for name, length in self.lengths.items():
+            if not isinstance(length, int) or length < 1:
+                raise EdgelineError(
+                    f"lengths gives {name!r} {length!r}: give a whole number above 0."
+                )
 
     def reads(self, name: str) -> bool:
         """Whether a reader reads a column; asked about each that the data has."""
@@ -56,6 +65,31 @@ class ColumnChoice:
         return is_taken(self.columns, name)
 
 
+def too_long(name: str, length: int, declared: int, place: str) -> EdgelineError:
+    """That a list is longer than is declared; the place is such as a file and its row."""
+    return EdgelineError(
+        f"{place}, column {name!r}: has {length} values, but lengths says at most {declared}: "
+        "declare more, and cut it in preprocessing_fn, which does so on the device, too."
+    )
+
+
+def declaring(name: str, length: int) -> str:
+    """What to do about lists that differ in length, of which one has `length` values."""
+    return (
+        f"declare the most values that one has, such as lengths={_told(name, length)} (what a "
+        "shorter one lacks at its end is missing), or give lists of one length"
+    )
+
+
+def leaving_out(name: str) -> str:
+    """What to do about a column that examples cannot hold."""
+    return f"leave it out with columns={_told(name, False)}"
+
+
 def is_taken(columns: Mapping[str, bool], name: str) -> bool:
     """Whether the parameter `columns` takes a column."""
     return columns.get(name, not any(columns.values()))
+
+
+def _told(name: str, value: object) -> str:
+    return json.dumps({name: value}, ensure_ascii=False)

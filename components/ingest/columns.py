@@ -29,7 +29,12 @@ class ColumnReader:
         """The other's, without what is left out, under the new names."""
         schema = self.reader.schema(files)
         names = dict.fromkeys([*self.choice.seen, *schema.names])
-        for parameter, given in (("columns", self.choice.columns), ("rename", self.choice.rename)):
+        choice = self.choice
+        for parameter, given in (
+            ("columns", choice.columns),
+            ("rename", choice.rename),
+            ("lengths", choice.lengths),
+        ):
             if unknown := [name for name in given if name not in names]:
                 raise EdgelineError(
                     f"{parameter} names a column {unknown[0]!r}, but the data has "
@@ -40,6 +45,12 @@ class ColumnReader:
                 raise EdgelineError(
                     f"rename names the column {name!r}, which columns leaves out: remove it from "
                     "one of the two."
+                )
+        for name in choice.lengths:
+            if choice.keeps(name) and not pa.types.is_list(schema.field(name).type):
+                raise EdgelineError(
+                    f"lengths names the column {name!r}, which holds {schema.field(name).type} and "
+                    "no lists: remove it there."
                 )
         kept = [column for column in schema if self.choice.keeps(column.name)]
         if not kept:

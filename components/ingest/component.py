@@ -24,16 +24,22 @@ def ingest(
     thousands: str = "",
     columns: dict = {},  # noqa: B006
     rename: dict = {},  # noqa: B006
+    lengths: dict = {},  # noqa: B006
+    query: str = "",
     cache_name: str = "",  # noqa: ARG001
 ):
-    """Read CSV, Parquet, TFRecord, JSON lines or images and split them.
+    """Read files, tables, a database's rows or images and split them.
 
     Args:
         data: where the data lies: a path, s3://, gs://, minio:// or https:// location; a file, a
             folder or a glob; several with commas between. #sha256=<hex> pins a location's content.
+            A Delta Lake or Iceberg table is its folder or iceberg://catalog/namespace.table, pinned
+            by #version=<number> or #snapshot=<number>. postgresql://user@host/database is a
+            PostgreSQL server, whose password PGPASSWORD has.
         examples: the rows as Parquet, one folder a split (examples/v1).
         examples_report: an HTML page with the splits, columns and sources.
-        format: csv, parquet, tfrecord, json or images; empty: by the files' endings.
+        format: csv, parquet, arrow, avro, tfrecord, json, sqlite or images; empty: by the files'
+            endings.
         split_ratios: split to weight, for example {"train": 8, "eval": 1, "test": 1}.
         split_key: column whose value decides the split, so that rows with an equal value
             stay together; empty: a stable hash of the whole row decides.
@@ -55,6 +61,10 @@ def ingest(
         columns: column to true for those to take, and no others, or to false for those to leave
             out, for example {"id": false}; empty: all.
         rename: column to its new name. All other parameters say the names that the data has.
+        lengths: column of lists that differ in length to the most values that one has, for example
+            {"tokens": 128}: what a shorter one lacks at its end is missing.
+        query: of a database, the rows to take, in SQL; with ORDER BY they come in the same order
+            in each run.
         cache_name: the cache to take the result from, and so those of all tasks that take it; a
             new name starts with an empty one.
     """
@@ -80,5 +90,7 @@ def ingest(
             thousands=thousands,
             columns=columns,
             rename=rename,
+            lengths=lengths,
+            query=query,
         ),
     )

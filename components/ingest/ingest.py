@@ -14,7 +14,9 @@ import pyarrow as pa
 
 from edgeline import artifacts
 from edgeline.artifacts import examples
-from edgeline.components.ingest import timestamps
+from edgeline.components.ingest import queries, sqlite_rows, timestamps
+from edgeline.components.ingest.arrow_rows import ArrowIpc
+from edgeline.components.ingest.avro_rows import Avro
 from edgeline.components.ingest.choice import ColumnChoice
 from edgeline.components.ingest.columns import ColumnReader
 from edgeline.components.ingest.csv_cells import Cells
@@ -24,7 +26,8 @@ from edgeline.components.ingest.formats import FORMATS, format_of, separator_of
 from edgeline.components.ingest.identifiers import Identifiers
 from edgeline.components.ingest.images import ImageReader
 from edgeline.components.ingest.json_rows import JsonReader
-from edgeline.components.ingest.parquet_rows import ParquetReader
+from edgeline.components.ingest.lakes import read_lake
+from edgeline.components.ingest.parquet_rows import Parquet
 from edgeline.components.ingest.partitions import PartitionReader, partitions
 from edgeline.components.ingest.parts import SplitWriter, writing_parts
 from edgeline.components.ingest.pixel_columns import PixelReader, shapes
@@ -35,10 +38,12 @@ from edgeline.components.ingest.split_column import ColumnSplit
 from edgeline.components.ingest.split_stratified import StratifiedSplit
 from edgeline.components.ingest.split_time import TimeSplit
 from edgeline.components.ingest.tfrecord import TFRecordReader
+from edgeline.components.ingest.typed_rows import TypedReader
 from edgeline.errors import EdgelineError
 from edgeline.reports import report
-from edgeline.stores import storage
+from edgeline.stores import remote, storage, tables
 from edgeline.stores.remote import PIN
+from edgeline.stores.tables import TableLocation
 
 RATIOS: Mapping[str, float] = {"train": 2, "eval": 1}
 SOURCES_SHOWN = 100
@@ -62,6 +67,8 @@ def ingest(
     thousands: str = "",
     columns: Mapping[str, bool] | None = None,
     rename: Mapping[str, str] | None = None,
+    lengths: Mapping[str, int] | None = None,
+    query: str = "",
 ) -> dict[str, object]:
     """Read data, split it and write it as an `examples/v1` artifact.
 
@@ -76,19 +83,23 @@ def ingest(
         `equal_rows` (of splits that have any, how many rows equal an earlier one of it; estimated
         above some 130,000 distinct rows), `warnings` (sentences on splits that have rows of
         `train`), `columns` (name -> Arrow type), `sources` (name, sha256, size; an image folder is
-        one source), `data_digest` (see `storage.digest`), `notes` (sentences on columns in which
-        files differ, or which may be meant in another way than they were read; absent where there
-        are none) and `edgeline_schema`.
+        one source; of a database or table those of the rows, of a table with the snapshot in the
+        name), `data_digest` (see `storage.digest`), `query` where there is one, `notes` (sentences
+        on columns in which files differ, or which may be meant in another way than they were read;
+        absent where there are none) and `edgeline_schema`.
 
     Raises:
         EdgelineError: the data cannot be found, read or understood; nothing is written.
     """
     shares = Shares.from_ratios(split_ratios)
     by = SplitBy.read(split_by or {}, split_key)
-    sources = storage.resolve(data)
-    kind = format or format_of(sources)
-    notes: list[str] = []
-    choice = ColumnChoice(columns or {}, rename or {}, split_key or by.column)
+    table = tables.look_up(data)
+    sources = [] if table else storage.resolve(data)
+    kind = "arrow" if table else format or format_of(sources)
+    if query and kind != "sqlite" and (table is None or table.kind != tables.DATABASE):
+        raise EdgelineError("query is for databases, but the data is none: remove it.")
+    notes = _read_as_files(sources)
+    choice = ColumnChoice(columns or {}, rename or {}, split_key or by.column, lengths or {})
     if kind == "csv":
         separator = separator_of(delimiter, [source.name for source in sources])
         cells, types = Cells(decimal, thousands), column_types or {}
@@ -101,10 +112,18 @@ def ingest(
         reader = PixelReader(reader, shapes(images))
     with artifacts.writing(examples_path, examples.SCHEMA) as draft:
         with tempfile.TemporaryDirectory(dir=draft.path, prefix=".fetched-") as folder:
-            files = storage.fetch(sources, Path(folder))
-            if kind != "images" and (found := partitions(sources, files)):
+            if table:
+                files = [_rows_of(table, query, Path(folder) / "rows.arrow", notes)]
+            else:
+                files = storage.fetch(sources, Path(folder))
+            if kind == "sqlite":
+                files = [
+                    sqlite_rows.of_file(file, query, Path(folder) / f"rows-{number}.arrow", notes)
+                    for number, file in enumerate(files)
+                ]
+            if kind != "images" and sources and (found := partitions(sources, files)):
                 reader = PartitionReader(reader, found)
-            if columns or rename:
+            if columns or rename or lengths:
                 reader = ColumnReader(reader, choice)
             schema = reader.schema(files)
             if not all(name.strip() for name in schema.names):
@@ -150,12 +169,31 @@ def ingest(
             draft.metadata["warnings"] = warnings
             print("\n".join(warnings))
         notes.extend(identifiers.notes())
+        if query:
+            draft.metadata["query"] = query
         if notes:
             draft.metadata["notes"] = notes
             print("\n".join(notes))
         if examples_report_path:
             _write_report(examples_report_path, draft.metadata)
     return {"edgeline_schema": examples.SCHEMA, **draft.metadata}
+
+
+def _read_as_files(sources: Sequence[storage.LocatedFile]) -> list[str]:
+    """A note on files of a table that were named one by one, so that its log is not read."""
+    here = [source.location for source in sources if not remote.scheme(source.location)]
+    if folder := tables.delta_above(here):
+        return [
+            f"Files of the Delta table {folder.name} were read without its log: rows that were "
+            "deleted since may be among them. Give its folder to read it as a table."
+        ]
+    return []
+
+
+def _rows_of(table: TableLocation, query: str, path: Path, notes: list[str]) -> storage.File:
+    if table.kind == tables.DATABASE:
+        return queries.of_server(table, query, path, notes)
+    return read_lake(table, path)
 
 
 def _typed_reader(
@@ -171,7 +209,10 @@ def _typed_reader(
             "its own types: remove it."
         )
     readers: dict[str, RowReader] = {
-        "parquet": ParquetReader(notes, choice),
+        "parquet": TypedReader(Parquet(), notes, choice),
+        "arrow": TypedReader(ArrowIpc(), notes, choice),
+        "avro": TypedReader(Avro(), notes, choice),
+        "sqlite": TypedReader(ArrowIpc(), notes, choice),
         "tfrecord": TFRecordReader(choice),
         "json": JsonReader(frozenset(column_types), choice, notes),
         "images": ImageReader(),
@@ -250,6 +291,7 @@ def _write_report(path: str | Path, metadata: Mapping[str, Any]) -> None:
                 note="; ".join([_how(metadata.get("split_by", {})), *metadata.get("warnings", ())]),
             ),
             *_noted(metadata.get("notes", ())),
+            *_asked(metadata.get("query", "")),
             report.Section("Columns", report.table(["column", "type"], columns.items())),
             report.Section(
                 "Sources",
@@ -279,3 +321,7 @@ def _noted(notes: Sequence[str]) -> list[report.Section]:
     """What was made of files that do not agree, and what may be meant in another way."""
     rows = [(note,) for note in notes]
     return [report.Section("Notes", report.table(["on columns"], rows))] if rows else []
+
+
+def _asked(query: str) -> list[report.Section]:
+    return [report.Section("Query", report.table(["SQL"], [(query,)]))] if query else []

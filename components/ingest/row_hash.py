@@ -5,7 +5,7 @@
            (in Python: int(hashlib.blake2b(text, digest_size=8).hexdigest(), 16))
 
 A value's bytes are its text (CSV: the cell as it stands; an integer in decimal digits), a
-floating-point number's its 8 bytes as little-endian IEEE 754 double, a fixed-size list's those
+floating-point number's its 8 bytes as little-endian IEEE 754 double, a list's those
 of its values with 0x1F between them; a missing value has none.
 """
 
@@ -58,7 +58,7 @@ def hashes(values: pa.Array) -> npt.NDArray[np.uint64]:
 def value_bytes(column: pa.Array) -> pa.Array:
     """A column's values as large_binary, nulls kept."""
     kind = column.type
-    if pa.types.is_fixed_size_list(kind):
+    if pa.types.is_fixed_size_list(kind) or pa.types.is_list(kind):
         return _list_bytes(column)
     if pa.types.is_floating(kind):
         doubles = column.cast(pa.float64())
@@ -69,10 +69,14 @@ def value_bytes(column: pa.Array) -> pa.Array:
 
 
 def _list_bytes(column: pa.Array) -> pa.Array:
-    width = column.type.list_size
-    values = column.values.slice(column.offset * width, len(column) * width)
-    values = joined([value_bytes(values)])
-    ends = np.arange(0, len(values) + 1, width, dtype=np.int64)
+    kind = column.type
+    if pa.types.is_list(kind):
+        lengths = np.from_dlpack(pc.fill_null(pc.list_value_length(column), 0))
+        values, ends = column.flatten(), np.concatenate([[0], np.cumsum(lengths, dtype=np.int64)])
+    else:
+        width = kind.list_size
+        values = column.values.slice(column.offset * width, len(column) * width)
+        ends = np.arange(0, len(values) + 1, width, dtype=np.int64)
     offsets = pa.Array.from_buffers(pa.int64(), len(ends), [None, pa.py_buffer(ends)])
-    lists = pa.LargeListArray.from_arrays(offsets, values)
+    lists = pa.LargeListArray.from_arrays(offsets, joined([value_bytes(values)]))
     return pc.binary_join(lists, _separator())

@@ -54,6 +54,13 @@ class RowReader(Protocol):
         """The rows of one file in their order, some at a time."""
 
 
+def pieces(batch: pa.RecordBatch) -> Iterator[pa.RecordBatch]:
+    """A batch that others have made, in slices of about `BATCH_BYTES`."""
+    step = max(1, len(batch) * BATCH_BYTES // max(batch.nbytes, 1))
+    for start in range(0, len(batch), step):
+        yield batch.slice(start, step)
+
+
 @contextlib.contextmanager
 def open_unpacked(file: File) -> Iterator[BinaryIO]:
     """A file's bytes, unpacked where it is gzip (told by its content, not its name)."""

@@ -139,6 +139,20 @@ class Reading(msgspec.Struct, frozen=True):
             examples=[{"id": False}],
         ),
     ] = {}
+    query: Annotated[
+        str,
+        Meta(
+            description="Of a database, the rows to take, in SQL.",
+            examples=["SELECT * FROM trips ORDER BY id"],
+        ),
+    ] = ""
+    lengths: Annotated[
+        dict[str, Annotated[int, Meta(ge=1)]],
+        Meta(
+            description="Column of lists that differ in length to the most values that one has.",
+            examples=[{"tokens": 128}],
+        ),
+    ] = {}
     images: Annotated[
         dict[str, Annotated[list[Annotated[int, Meta(ge=1)]], Meta(min_length=3, max_length=3)]],
         Meta(

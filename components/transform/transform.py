@@ -98,7 +98,8 @@ def _check_shapes(raw_features: Sequence[Feature]) -> None:
         if min(feature.shape) < 1:
             raise EdgelineError(
                 f"Column {feature.name!r} has not the same number of values in each row, which no "
-                "edge model takes: pad or cut it, or leave the column out."
+                "edge model takes: declare the most with lengths, or value_count.max in the "
+                "schema, or leave the column out."
             )
 
 

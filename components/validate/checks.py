@@ -150,7 +150,7 @@ def _check_feature(
     yield from _check_lengths(expected, found)
     yield from _check_presence(expected, stats.common(found))
     yield from _check_source(expected, found)
-    if not schemas.fits(expected.type, found.type):
+    if stats.common(found).tot_num_values and not schemas.fits(expected.type, found.type):
         wanted = schema_pb2.FeatureType.Name(expected.type)
         held = statistics_pb2.FeatureNameStatistics.Type.Name(found.type)
         yield Breach("UNEXPECTED_DATA_TYPE", f"holds {held}, but the schema says {wanted}.")

@@ -123,17 +123,35 @@ def binned(
     The bins are (below the minimum], the ten tenths, (above the maximum), and NaN. A value
     that fills a tenth of the control or more has its own bin, so that mass moving off it
     shows. Shares are read off the quantile histograms, a hundredth apart, so each is
-    within 1% of the exact one.
+    within 1% of the exact one. Where the control has fewer quantiles, as TFDV's statistics, the
+    treatment is read off as many: else a value that many rows have would lie elsewhere in it.
     """
     first, second = stats.histogram(control, "QUANTILES"), stats.histogram(treatment, "QUANTILES")
     if not (first and second and first.buckets and second.buckets):
         return None
+    second = _coarsened(second, len(first.buckets))
     edges = np.array([first.buckets[0].low_value] + [bucket.high_value for bucket in first.buckets])
     deciles = edges[np.round(np.linspace(0, len(edges) - 1, 11)).astype(int)]
     atoms = deciles[1:][deciles[1:] == deciles[:-1]]
     below = np.nextafter(np.concatenate([deciles[:1], atoms]), -np.inf)
     points = np.unique(np.concatenate([below, deciles[1:]]))
     return _bins(first, points), _bins(second, points)
+
+
+def _coarsened(histogram: statistics_pb2.Histogram, count: int) -> statistics_pb2.Histogram:
+    """A histogram of quantiles with fewer buckets, where these are whole numbers of its own."""
+    step, rest = divmod(len(histogram.buckets), count)
+    if step < 2 or rest:
+        return histogram
+    made = type(histogram)(num_nan=histogram.num_nan, num_undefined=histogram.num_undefined)
+    for start in range(0, len(histogram.buckets), step):
+        together = histogram.buckets[start : start + step]
+        made.buckets.add(
+            low_value=together[0].low_value,
+            high_value=together[-1].high_value,
+            sample_count=sum(bucket.sample_count for bucket in together),
+        )
+    return made
 
 
 def cumulative(histogram: statistics_pb2.Histogram, points: Floats) -> Floats:

@@ -67,7 +67,7 @@ def compute_split(
     """`DatasetFeatureStatistics` of one split. The result does not depend on `batch_rows`."""
     dataset = statistics_pb2.DatasetFeatureStatistics(name=split)
     columns = [
-        _Column(field.name, _type(field), untyped=pa.types.is_null(field.type))
+        _Column(field.name, _type(field), pa.types.is_null(field.type), empty=_empty(field))
         for field in _schema(data, split)
     ]
     if schema is not None:
@@ -103,6 +103,7 @@ class _Column:
     type: int
     untyped: bool = False
     images: bool = False
+    empty: bytes = b""  # how rows without a value have the feature, see `features.EMPTY`
     present: int = 0
     total: int = 0
     shortest: int | None = None
@@ -122,10 +123,12 @@ class _Column:
     def count(self, array: pa.Array) -> None:
         """First pass over a block."""
         present = len(array) - array.null_count
+        self.present += len(array) if self.empty else present
+        if self.empty == features.NO_VALUES and array.null_count:
+            self.shortest = 0
         if not present:
             return
-        self.present += present
-        if examples.is_list(array.type):
+        if features.is_list(array.type):
             lengths = pc.min_max(pc.list_value_length(array)).as_py()
             shortest, longest = lengths["min"], lengths["max"]
         else:
@@ -133,7 +136,7 @@ class _Column:
         self.shortest = shortest if self.shortest is None else min(self.shortest, shortest)
         self.longest = max(self.longest, longest)
         values = _values(array)
-        if examples.is_list(array.type):
+        if features.is_list(array.type):
             self.undefined += values.null_count
         values = values.drop_null()
         self.total += len(values)
@@ -258,6 +261,10 @@ def _schema(data: Artifact, split: str) -> pa.Schema:
     return first
 
 
+def _empty(field: pa.Field) -> bytes:
+    return bytes((field.metadata or {}).get(features.EMPTY, b""))
+
+
 def _type(field: pa.Field) -> Any:
     if pa.types.is_null(field.type):  # nothing but missing values: nobody knows
         return stats.STRING
@@ -280,7 +287,7 @@ def _blocks(
 
 def _values(array: pa.Array) -> pa.Array:
     """The values of a block, lists flattened, dictionaries decoded, bools as integers."""
-    if examples.is_list(array.type):
+    if features.is_list(array.type):
         array = array.drop_null().flatten()
     if pa.types.is_dictionary(array.type):
         array = array.dictionary_decode()

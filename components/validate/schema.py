@@ -41,6 +41,7 @@ FEATURES_FILE = "features.json"
 DOMAIN_VALUES = 100
 UNSEEN_SHARE = 0.01
 LARGEST_FLOAT = 3.4e38  # a FloatDomain's limits have 32 bits
+SEQUENCE = "##SEQUENCE##"  # what TFX calls the struct of a tf.SequenceExample's feature lists
 
 _TYPES = {stats.INT: schema_pb2.INT, stats.FLOAT: schema_pb2.FLOAT, stats.STRING: schema_pb2.BYTES}
 _HELD = {
@@ -63,6 +64,7 @@ def infer(
     dataset: statistics_pb2.DatasetFeatureStatistics,
     bools: frozenset[str] = frozenset(),
     ranges: bool = False,
+    empty: frozenset[str] = frozenset(),
 ) -> schema_pb2.Schema:
     """A `Schema` that the given `DatasetFeatureStatistics` satisfy.
 
@@ -70,6 +72,7 @@ def infer(
         dataset: statistics of one split.
         bools: columns that hold bools, which statistics count as integers.
         ranges: whether numbers get a range.
+        empty: columns that rows have without a value, too (see `features.EMPTY`).
     """
     schema = schema_pb2.Schema()
     for feature in dataset.features:
@@ -84,7 +87,7 @@ def infer(
         made.presence.min_count = 1
         if not facts.num_missing:
             made.presence.min_fraction = 1.0
-        if least == most > 0 and not facts.num_missing:
+        if least == most > 0 and not facts.num_missing and made.name not in empty:
             made.shape.dim.add(size=most)
         elif least == most > 0:
             made.value_count.min = made.value_count.max = least
@@ -120,7 +123,10 @@ def _infer_range(made: schema_pb2.Feature, feature: statistics_pb2.FeatureNameSt
 
 
 def set_shapes(schema: schema_pb2.Schema, known: Iterable[Feature]) -> None:
-    """Give features the dimensions that their columns say (images: height, width, channels)."""
+    """Give features the dimensions that their columns say (images: height, width, channels).
+
+    Where the number of values differs it is the most that a row has.
+    """
     shapes = {feature.name: feature.shape for feature in known}
     for feature in schema.feature:
         shape = shapes.get(feature.name, ())
@@ -128,6 +134,8 @@ def set_shapes(schema: schema_pb2.Schema, known: Iterable[Feature]) -> None:
             del feature.shape.dim[:]
             for size in shape:
                 feature.shape.dim.add(size=size)
+        elif len(shape) == 1 and not feature.HasField("shape"):
+            feature.value_count.max = shape[0]
 
 
 def read(uri: str) -> schema_pb2.Schema:
@@ -180,8 +188,8 @@ def features(
 ) -> list[Feature]:
     """The raw features of a schema, in its order.
 
-    A feature with n values in every row that has it gets shape (n,) or the dimensions that
-    the schema gives, one without a fixed number of values (-1,).
+    A feature with at most n values in every row that has it gets shape (n,) or the dimensions
+    that the schema gives, one without a greatest number of values (-1,).
 
     Args:
         environment: features that it has not are left out, as those out of use and without a type.
@@ -228,7 +236,8 @@ def write(
 def walk(schema: schema_pb2.Schema) -> Iterator[tuple[str, schema_pb2.Feature, bool]]:
     """Every feature with its column's name, and whether it is in use.
 
-    A feature in a struct is the column `struct.feature`, and out of use where the struct is.
+    A feature in a struct is the column `struct.feature`, and out of use where the struct is; a
+    tf.SequenceExample's feature lists are columns of their own names.
     """
     yield from _walk(schema.feature, "", True)
 
@@ -238,6 +247,9 @@ def _walk(
 ) -> Iterator[tuple[str, schema_pb2.Feature, bool]]:
     for feature in features:
         live = used and in_use(feature)
+        if feature.name == SEQUENCE:
+            yield from _walk(feature.struct_domain.feature, prefix, live)
+            continue
         yield prefix + feature.name, feature, live
         yield from _walk(feature.struct_domain.feature, f"{prefix}{feature.name}.", live)
 
@@ -364,5 +376,4 @@ def _shape(feature: schema_pb2.Feature) -> tuple[int, ...]:
     counts = counts or list(feature.value_counts.value_count)
     if not counts:
         return (1,)
-    fixed = len(counts) == 1 and counts[0].min == counts[0].max > 0
-    return (counts[0].max,) if fixed else (-1,)
+    return (counts[0].max or -1,) if len(counts) == 1 else (-1,)

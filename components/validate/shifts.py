@@ -68,8 +68,9 @@ def compare(
     anomalies: list[Anomaly] = []
     measurements: list[Measurement] = []
     split = treatment.name
-    other = f"the baseline's {control.name}" if comparison == "drift" else control.name
+    other = control.name
     if comparison == "drift":
+        other = f"the baseline's {control.name}" if control.name else "the baseline"
         anomalies += _compare_rows(split, other, control, treatment, schema)
     before, after = stats.columns(control), stats.columns(treatment)
     known = {path: feature for path, feature, used in schemas.walk(schema) if used}

@@ -33,6 +33,7 @@ from edgeline.stores import copies, remote
 
 SCHEMA = "statistics/v1"
 FILE = "statistics.pb"
+TFX_SPLIT, TFX_FILE = "Split-", "FeatureStats.pb"
 TOP_VALUES = 20
 RANKED_VALUES = 1000
 MOST_COUNTED = 10_000  # distinct values
@@ -47,6 +48,8 @@ INT, FLOAT, STRING = (
 def read(uri: str) -> statistics_pb2.DatasetFeatureStatisticsList:
     """Read a `DatasetFeatureStatisticsList`: a statistics artifact folder or a binary file.
 
+    A folder may also be what TFX's StatisticsGen has written, a file for each split.
+
     Args:
         uri: a path or any location that `edgeline.stores.storage` reads.
 
@@ -58,6 +61,13 @@ def read(uri: str) -> statistics_pb2.DatasetFeatureStatisticsList:
 
 
 def _read(uri: str, path: Path) -> statistics_pb2.DatasetFeatureStatisticsList:
+    if splits := sorted(path.glob(f"{TFX_SPLIT}*/{TFX_FILE}")):
+        whole = statistics_pb2.DatasetFeatureStatisticsList()
+        for each in splits:
+            for data in _read(uri, each).datasets:
+                data.name = data.name or each.parent.name.removeprefix(TFX_SPLIT)
+                whole.datasets.append(data)
+        return whole
     file = artifacts.read(path, SCHEMA).path / FILE if path.is_dir() else path
     try:
         result = statistics_pb2.DatasetFeatureStatisticsList.FromString(file.read_bytes())

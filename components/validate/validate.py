@@ -180,8 +180,10 @@ def _infer(
         )
     columns = examples.arrow_schema(source, reference.name)
     bools = frozenset(field.name for field in columns if pa.types.is_boolean(field.type))
-    made = schemas.infer(reference, bools, ranges)
-    shaped = [field for field in columns if features.SHAPE in (field.metadata or {})]
+    told = {field.name: field.metadata or {} for field in columns}
+    empty = frozenset(name for name, facts in told.items() if features.EMPTY in facts)
+    made = schemas.infer(reference, bools, ranges, empty)
+    shaped = [f for f in columns if features.SHAPE in told[f.name] or f.name in empty]
     schemas.set_shapes(made, features.from_arrow_schema(pa.schema(shaped)))
     return made
 
@@ -191,8 +193,10 @@ def _with_baseline(
     baseline: statistics_pb2.DatasetFeatureStatisticsList,
     uri: str,
 ) -> list[tuple[statistics_pb2.DatasetFeatureStatistics, statistics_pb2.DatasetFeatureStatistics]]:
-    """Every split with the baseline's split of the same name before it."""
+    """Every split with the baseline's of the same name, or with one of no name, before it."""
     earlier = {data.name: data for data in baseline.datasets}
+    if "" in earlier:  # as TFX's StatisticsGen writes a split into a file of its own
+        earlier = {data.name: earlier.get(data.name, earlier[""]) for data in datasets}
     common = [(earlier[data.name], data) for data in datasets if data.name in earlier]
     if not common:
         raise EdgelineError(

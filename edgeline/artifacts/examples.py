@@ -106,10 +106,3 @@ def read_spread(
 def count_rows(files: Sequence[Path]) -> int:
     """Rows of some Parquet files, from their footers."""
     return sum(pq.read_metadata(file).num_rows for file in files)
-
-
-def is_list(kind: pa.DataType) -> bool:
-    """Whether a column holds lists of values, of whatever kind of list."""
-    return bool(
-        pa.types.is_list(kind) or pa.types.is_large_list(kind) or pa.types.is_fixed_size_list(kind)
-    )

@@ -2,9 +2,10 @@
 
 A column of examples becomes one dense tensor of shape [batch, n] (n is 1 for a
 plain column, the length of the list for a fixed-length list column), or of the shape that
-the column's field says (images: [batch, height, width, channels]), with one agreed value
-where the column is missing, so that the same bytes can be given to a SavedModel, an edge
-interpreter and a server:
+the column's field says (images: [batch, height, width, channels]; lists of varying length: the
+most values that one has), with one agreed value where the column is missing and at the end of
+a shorter list, so that the same bytes can be given to a SavedModel, an edge interpreter and a
+server:
 
 | dtype   | Arrow                       | missing            |
 |---------|-----------------------------|--------------------|
@@ -33,6 +34,9 @@ if TYPE_CHECKING:  # a device reads features from a manifest, never from Arrow
     import pyarrow as pa
 
 SHAPE = b"shape"  # in the metadata of an Arrow field
+# There, too: every row of a plain column has the feature, also one without a value. It is a
+# tf.Example's that has no values, or not even their kind, which TFDV has counted in both ways.
+EMPTY, NO_VALUES, NO_KIND = b"empty", b"values", b"kind"
 MISSING_INT = -(2**63)
 MISSING: Mapping[str, Any] = {"float32": float("nan"), "int64": MISSING_INT, "string": b""}
 NUMPY_DTYPES: Mapping[str, Any] = {"float32": np.float32, "int64": np.int64, "string": object}
@@ -99,8 +103,23 @@ def missing(values: Array) -> npt.NDArray[np.bool_] | None:
 
 
 def with_shape(field: pa.Field, shape: tuple[int, ...]) -> pa.Field:
-    """A fixed-size list column that knows its shape; its values lie in row-major order."""
+    """A list column that knows its shape; its values lie in row-major order."""
     return field.with_metadata({SHAPE: ",".join(map(str, shape)).encode()})
+
+
+def shape_of(field: pa.Field) -> tuple[int, ...]:
+    """The shape that a column knows, see `with_shape`; () where it knows none."""
+    known = (field.metadata or {}).get(SHAPE)
+    return tuple(map(int, known.split(b","))) if known else ()
+
+
+def is_list(kind: pa.DataType) -> bool:
+    """Whether a column holds lists of values, of whatever kind of list."""
+    import pyarrow as pa
+
+    return bool(
+        pa.types.is_list(kind) or pa.types.is_large_list(kind) or pa.types.is_fixed_size_list(kind)
+    )
 
 
 def _column_to_numpy(batch: pa.RecordBatch, feature: Feature) -> Array:
@@ -120,8 +139,10 @@ def _column_to_numpy(batch: pa.RecordBatch, feature: Feature) -> Array:
             "convert the column or renew the schema."
         )
     column = batch.column(index)
-    if shape != (1,):
-        column = _flatten(column, feature)
+    if is_list(column.type):
+        varies = not pa.types.is_fixed_size_list(column.type)
+        padded = varies and bool(shape_of(batch.schema.field(index)))
+        column = _flatten(column, feature, padded)
     elif feature.shape != shape:
         raise EdgelineError(
             f"Column {feature.name!r} has one value in each row, but {math.prod(feature.shape)} "
@@ -140,22 +161,29 @@ def _column_to_numpy(batch: pa.RecordBatch, feature: Feature) -> Array:
     return np.ascontiguousarray(values).reshape(len(batch), *feature.shape)
 
 
-def _flatten(column: pa.Array, feature: Feature) -> pa.Array:
+def _flatten(column: pa.Array, feature: Feature, padded: bool) -> pa.Array:
+    """The values of lists, [rows * width]: of a missing one, and at the end of a shorter, nulls."""
     import pyarrow as pa
     import pyarrow.compute as pc
 
-    width = int(np.prod(feature.shape))
-    if column.null_count:  # a missing list is a list of missing values
-        rows = [[None] * width if row is None else row for row in column.to_pylist()]
-        column = pa.array(rows, column.type)
-    lengths = pc.list_value_length(column)
-    wrong = pc.index(pc.not_equal(lengths, width), True).as_py()
-    if wrong >= 0:
+    width = math.prod(feature.shape)
+    # from DLPack and buffers, because a conversion by Arrow would import pandas
+    lengths = np.from_dlpack(pc.fill_null(pc.list_value_length(column), -1))
+    wrong = np.flatnonzero((lengths > width) | ((lengths >= 0) & (lengths < width) & (not padded)))
+    if len(wrong):
         raise EdgelineError(
-            f"Column {feature.name!r} has {lengths[wrong].as_py()} values in row {wrong} of a "
+            f"Column {feature.name!r} has {lengths[wrong[0]]} values in row {wrong[0]} of a "
             f"batch, but {width} are needed in each: pad or cut it."
         )
-    return column.flatten()
+    values = column.flatten()
+    if len(values) == len(column) * width:
+        return values
+    held = np.arange(width) < lengths[:, None]
+    places = (np.cumsum(held) - 1) * held.ravel()
+    bits = pa.py_buffer(np.packbits(held, bitorder="little"))
+    return values.take(
+        pa.Array.from_buffers(pa.int64(), held.size, [bits, pa.py_buffer(places.astype(np.int64))])
+    )
 
 
 def _dtype_and_shape(field: pa.Field) -> tuple[str, tuple[int, ...]]:
@@ -163,13 +191,11 @@ def _dtype_and_shape(field: pa.Field) -> tuple[str, tuple[int, ...]]:
 
     kind: pa.DataType = field.type
     shape: tuple[int, ...] = (1,)
-    if pa.types.is_fixed_size_list(kind):
-        known = (field.metadata or {}).get(SHAPE)
-        shape = tuple(map(int, known.split(b","))) if known else (kind.list_size,)
+    if is_list(kind):
+        # without either, the schema, not the Arrow type, knows the length
+        shape = (kind.list_size if pa.types.is_fixed_size_list(kind) else -1,)
+        shape = shape_of(field) or shape
         kind = kind.value_type
-    elif pa.types.is_list(kind) or pa.types.is_large_list(kind):
-        # the schema, not the Arrow type, knows the length
-        kind, shape = kind.value_type, (-1,)
     if pa.types.is_dictionary(kind):
         kind = kind.value_type
     if pa.types.is_floating(kind):

@@ -32,6 +32,7 @@ def names(run: GivenRun) -> Iterator[str]:
         named = [by.column] if by.way else []
         yield from _absent(source, named, f"split_by[{by.way!r}] names a column")
     yield from _absent(source, run.values.get("images") or (), "images names a column")
+    yield from _absent(source, run.values.get("lengths") or (), "lengths names a column")
     chosen = [name for name in run.values.get("columns") or () if name not in source.structs]
     yield from _absent(source, chosen, "columns names a column")
     yield from _absent(source, run.rename, "rename names a column")

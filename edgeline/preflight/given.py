@@ -14,7 +14,7 @@ from edgeline.errors import EdgelineError
 from edgeline.formats import plain_file
 from edgeline.preflight.header import Header, read_header
 from edgeline.preflight.module_source import ModuleSource, parsed
-from edgeline.stores import remote, storage
+from edgeline.stores import remote, storage, tables
 from edgeline.stores.remote import PIN
 from edgeline.user_code import code as sources
 from edgeline.user_code.code import UserCode
@@ -48,12 +48,12 @@ class GivenRun:
 
     @cached_property
     def files(self) -> list[storage.LocatedFile] | None:
-        """The files of `data`; None where they are not local, or cannot be found."""
+        """The files of `data`; None where they are not local, a table, or cannot be found."""
         places = [place.strip() for place in self.text("data").split(",") if place.strip()]
         if not places or any(remote.scheme(each) not in ("", "file", "package") for each in places):
             return None
         try:
-            return storage.resolve(self.text("data"))
+            return None if tables.find(self.text("data")) else storage.resolve(self.text("data"))
         except EdgelineError:
             return None
 

@@ -7,7 +7,7 @@ import csv
 import io
 import itertools
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import PurePosixPath
 from typing import Any
@@ -117,7 +117,7 @@ def _of_parquet(files: Sequence[LocatedFile]) -> Header | None:
     import pyarrow.parquet as pq
     from pyarrow.types import is_struct
 
-    from edgeline.components.ingest.parquet_rows import flat
+    from edgeline.components.ingest.arrow_types import flat
 
     if len(files) > MOST_FILES:
         return None
@@ -137,6 +137,7 @@ def _of_parquet(files: Sequence[LocatedFile]) -> Header | None:
 def _of_json(files: Sequence[LocatedFile]) -> Header | None:
     """Any row may bring another column: only of small files all are known."""
     names: dict[str, None] = {}
+    structs: dict[str, dict[str, None]] = {}
     for file in files:
         with open(file.location, "rb") as stream:
             content = stream.read(BEGINNING)
@@ -146,5 +147,19 @@ def _of_json(files: Sequence[LocatedFile]) -> Header | None:
             row = json.loads(line) if line.strip() else {}
             if not isinstance(row, dict):
                 return None
-            names |= dict.fromkeys(row)
-    return Header(tuple(names), files[0].name)
+            for name, value in row.items():
+                fields = dict.fromkeys(_fields(name, value))
+                names |= fields
+                if isinstance(value, dict):
+                    structs.setdefault(name, {}).update(fields)
+    whole = tuple(name for name in names if name not in structs)
+    return Header(whole, files[0].name, None, {name: tuple(each) for name, each in structs.items()})
+
+
+def _fields(name: str, value: object) -> Iterator[str]:
+    """The columns that a value of a JSON object is: of an object within, one for each field."""
+    if not isinstance(value, dict):
+        yield name
+        return
+    for inside, each in value.items():
+        yield from _fields(f"{name}.{inside}", each)

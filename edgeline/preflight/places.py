@@ -11,7 +11,7 @@ from pathlib import Path
 from edgeline.components.ingest.formats import format_of
 from edgeline.errors import EdgelineError, shortened
 from edgeline.preflight.given import GivenRun
-from edgeline.stores import destinations, remote, storage
+from edgeline.stores import destinations, remote, storage, tables
 from edgeline.stores.remote import PIN
 from edgeline.stores.signed import ROOTS, refuse_signed
 
@@ -41,8 +41,16 @@ def pins(run: GivenRun) -> Iterator[str]:
 
 
 def inputs(run: GivenRun) -> Iterator[str]:
-    """Local files that are not there, or that ingest does not read."""
-    if run.here:
+    """Local files that are not there, or that ingest does not read; databases without a query."""
+    table = None
+    try:
+        table = tables.find(run.text("data"))
+    except EdgelineError as error:
+        yield f"Parameter data: {error}"
+    is_database = table.kind == tables.DATABASE if table else run.format == "sqlite"
+    if is_database and run.is_final and not run.text("query"):
+        yield "Parameter query: data is a database: say which rows, as an SQL query."
+    if run.here and not table:
         for place in run.text("data").split(",") if run.files is None else ():
             if remote.scheme(place.strip()) in ("", "file", "package") and place.strip():
                 try:

@@ -37,7 +37,7 @@ from urllib.parse import unquote
 
 from edgeline.errors import EdgelineError, UsageError
 from edgeline.formats import plain_file
-from edgeline.stores import remote
+from edgeline.stores import remote, tables
 from edgeline.stores.again import PassingError, again
 from edgeline.stores.remote import PIN
 
@@ -131,14 +131,23 @@ def digest(files: Iterable[File]) -> str:
 def pin(data: str) -> str:
     """Locations with local content pinned to what it is now; remote ones stay as they are.
 
+    A table (see `tables`) is pinned to its snapshot, a database to nothing.
+
     Raises:
         UsageError: a local location names nothing, or a scheme is not known.
         EdgelineError: a local location cannot be read.
     """
+    if (table := tables.find(data)) and table.kind == tables.DATABASE:
+        return data
     return ",".join(map(_pinned, _locations(data)))
 
 
 def _pinned(location: str) -> str:
+    if table := tables.find(location):
+        is_whole = table.snapshot or remote.scheme(table.place)
+        return (
+            location if is_whole else f"{location}{tables.PINS[table.kind]}{tables.current(table)}"
+        )
     if PIN in location or remote.scheme(location) not in ("", "package"):
         _check_scheme(location)
         return location

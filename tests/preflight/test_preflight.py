@@ -343,3 +343,29 @@ def test_a_fixed_schema_is_read_for_columns_and_environments(faults: Any, tmp_pa
     place.write_text("feature {")
     (damaged,) = faults(schema_uri=uri)
     assert "is not a readable tensorflow_metadata Schema" in damaged
+
+
+def test_a_json_object_is_its_fields(faults: Any, tmp_path: Path) -> None:
+    (tmp_path / "a.jsonl").write_text('{"at": null, "n": 1}\n{"at": {"lon": 8, "to": {"x": 1}}}\n')
+    asked = {"data": str(tmp_path / "a.jsonl"), "module": "s3://bucket/m.py", "batch_size": 1}
+    assert faults(**asked, split_key="at.to.x", columns={"at": False}) == []
+    assert any("'at'" in each for each in faults(**asked, split_key="at"))
+
+
+def test_a_database_needs_a_query(faults: Any, tmp_path: Path) -> None:
+    (tmp_path / "shop.db").touch()
+    module = "s3://bucket/m.py"
+    for data in (str(tmp_path / "shop.db"), "postgresql://me@db/shop"):
+        (said,) = faults(data=data, module=module)
+        assert said.startswith("Parameter query: data is a database: say which rows")
+        assert faults(data=data, module=module, query="SELECT 1") == []
+
+
+def test_a_password_never_reaches_a_server(faults: Any) -> None:
+    (said,) = faults(data="postgresql://me:hidden@db/shop", query="SELECT 1")
+    assert "has the password of postgresql://db/shop" in said
+    assert "hidden" not in said
+
+
+def test_columns_whose_lists_differ_in_length(faults: Any) -> None:
+    assert any("lengths names a column 'nothing'" in s for s in faults(lengths={"nothing": 3}))

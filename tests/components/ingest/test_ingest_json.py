@@ -10,6 +10,7 @@ import pytest
 
 from edgeline import artifacts
 from edgeline.artifacts import examples
+from edgeline.components.ingest import json_rows
 from edgeline.components.ingest.ingest import ingest
 from edgeline.errors import EdgelineError
 
@@ -31,12 +32,66 @@ def write(path, *rows) -> str:
     return str(path)
 
 
-def test_identifiers_beyond_64_bits_are_told(tmp_path):
-    data = write(tmp_path / "a.jsonl", {"id": 2**64 + 1, "x": 0.5}, {"id": 2**64 + 2, "x": 1e9})
+@pytest.mark.parametrize(
+    ("ids", "said"),
+    [
+        ([2**64 + 1, 7, 2**64 + 3], "Column 'id' has 2 whole numbers that were rounded to doubles, the first 18446744073709551617 in a.jsonl, line 1: write identifiers as text."),  # noqa: E501
+        ([0.5, 2**53 + 1, 2**60, 1e300], "has 1 whole numbers that were rounded to doubles, the first 9007199254740993 in a.jsonl, line 2"),  # noqa: E501
+        ([[2**53 + 1, 1], [0.5, 2]], "the first 9007199254740993 in a.jsonl, line 1"),
+        ([2**53 + 1, -(2**63)], None),
+        ([2**60, 0.5, 1e300], None),
+    ],
+)  # fmt: skip
+def test_whole_numbers_that_became_doubles_are_told(ids, said, tmp_path):
+    data = write(tmp_path / "a.jsonl", *({"id": each, "x": 2**53 + 1} for each in ids))
+    facts = ingest(data, tmp_path / "out", split_ratios={"train": 1})
+    assert table(tmp_path / "out")["x"].to_pylist() == [2**53 + 1] * len(ids)
+    assert [said in note for note in facts.get("notes", [])] == [True] * bool(said)
+
+
+def test_a_fraction_in_another_block_rounds_too(tmp_path, monkeypatch):
+    monkeypatch.setattr(json_rows, "BATCH_BYTES", 1)
+    data = write(tmp_path / "a.jsonl", {"o": {"id": 2**53 + 1}}, {"o": None}, {"o": {"id": 0.5}})
+    (note,) = ingest(data, tmp_path / "out", split_ratios={"train": 1})["notes"]
+    assert "Column 'o.id' has 1 whole numbers" in note
+
+
+def test_objects_are_a_column_for_each_field(tmp_path):
+    rows = [
+        {"at": {"lon": 8, "place": {"zone": "A"}}, "n": 1},
+        {"at": None, "n": 2},
+        {"at": {"lon": 0.5, "place": None, "tags": [1, 2]}, "n": 3},
+    ]
+    data = write(tmp_path / "a.jsonl", *rows)
+    facts = ingest(data, tmp_path / "out", split_ratios={"train": 1})
+    assert table(tmp_path / "out").to_pydict() == {
+        "at.lon": [8.0, None, 0.5],
+        "at.place.zone": ["A", None, None],
+        "at.tags": [[None] * 2, [None] * 2, [1, 2]],
+        "n": [1, 2, 3],
+    }
+    assert "notes" not in facts
+
+
+@pytest.mark.parametrize(
+    ("columns", "kept"),
+    [
+        ({"at": False}, ["n"]),
+        ({"at.tags": False}, ["at.lon", "n"]),
+        ({"at.lon": True}, ["at.lon"]),
+    ],
+)
+def test_an_object_is_left_out_as_a_whole_or_in_part(columns, kept, tmp_path):
+    data = write(tmp_path / "a.jsonl", {"at": {"lon": 8, "tags": [{"a": 1}]}, "n": 1})
+    facts = ingest(data, tmp_path / "out", split_ratios={"train": 1}, columns=columns)
+    assert list(facts["columns"]) == kept
+
+
+def test_objects_without_fields_are_told(tmp_path):
+    data = write(tmp_path / "a.jsonl", {"o": {}, "n": 1})
     facts = ingest(data, tmp_path / "out", split_ratios={"train": 1})
     assert facts["notes"] == [
-        "Column 'id' has numbers beyond 64 bits, in a.jsonl from line 1 on, which were rounded to "
-        "doubles: write identifiers as text."
+        "Column 'o' was left out: it holds objects without fields that are taken."
     ]
 
 
@@ -88,7 +143,9 @@ def test_types_are_settled_over_all_files(tmp_path):
         (["{"], "from line 1 on"),
         (["[1]"], "from line 1 on"),
         ([{"a": 1}, {"a": "x"}], "from line 1 on"),
-        ([{"a": {"b": 1}}], "flatten it"),
+        ([{"a": [{"b": 1}]}], 'or leave it out with columns={"a": false}'),
+        ([{"a": {"b": 1}}, {"a": {"b": "x"}}], "from line 1 on"),
+        ([{"a": {"b": 1}, "a.b": 2}], "has two columns named 'a.b'"),
         ([{"a": [1, 2]}, {"a": [1]}], "row 2, column 'a'"),
     ],
 )
