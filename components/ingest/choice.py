@@ -28,8 +28,7 @@ class ColumnChoice:
         seen: the columns that readers asked about.
 
     Raises:
-        EdgelineError: `columns` both takes and leaves out, `rename` gives no name or one twice, or
-            a length is none.
+        EdgelineError: `columns` both takes and leaves out, or `rename` gives no name or one twice.
     """
 
     columns: Mapping[str, bool] = field(default_factory=dict)
@@ -49,11 +48,6 @@ class ColumnChoice:
                 raise EdgelineError(f"rename gives {name!r} no name: give one.")
             if list(self.rename.values()).count(to) > 1:
                 raise EdgelineError(f"rename calls several columns {to!r}: give two names.")
-        for name, length in self.lengths.items():
-            if not isinstance(length, int) or length < 1:
-                raise EdgelineError(
-                    f"lengths gives {name!r} {length!r}: give a whole number above 0."
-                )
 
     def reads(self, name: str) -> bool:
         """Whether a reader reads a column; asked about each that the data has."""
@@ -63,6 +57,18 @@ class ColumnChoice:
     def keeps(self, name: str) -> bool:
         """Whether examples have a column."""
         return is_taken(self.columns, name)
+
+
+def whole_lengths(given: Mapping[str, float]) -> dict[str, int]:
+    """The parameter `lengths`, whose numbers a pipeline's parameters make floats of.
+
+    Raises:
+        EdgelineError: one is no whole number above 0.
+    """
+    for name, length in given.items():
+        if not isinstance(length, (int, float)) or not (length >= 1 and length % 1 == 0):
+            raise EdgelineError(f"lengths gives {name!r} {length!r}: give a whole number above 0.")
+    return {name: int(length) for name, length in given.items()}
 
 
 def too_long(name: str, length: int, declared: int, place: str) -> EdgelineError:

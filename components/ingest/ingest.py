@@ -17,7 +17,7 @@ from edgeline.artifacts import examples
 from edgeline.components.ingest import queries, sqlite_rows, timestamps
 from edgeline.components.ingest.arrow_rows import ArrowIpc
 from edgeline.components.ingest.avro_rows import Avro
-from edgeline.components.ingest.choice import ColumnChoice
+from edgeline.components.ingest.choice import ColumnChoice, whole_lengths
 from edgeline.components.ingest.columns import ColumnReader
 from edgeline.components.ingest.csv_cells import Cells
 from edgeline.components.ingest.csv_rows import CsvReader
@@ -67,7 +67,7 @@ def ingest(
     thousands: str = "",
     columns: Mapping[str, bool] | None = None,
     rename: Mapping[str, str] | None = None,
-    lengths: Mapping[str, int] | None = None,
+    lengths: Mapping[str, float] | None = None,
     query: str = "",
 ) -> dict[str, object]:
     """Read data, split it and write it as an `examples/v1` artifact.
@@ -99,7 +99,9 @@ def ingest(
     if query and kind != "sqlite" and (table is None or table.kind != tables.DATABASE):
         raise EdgelineError("query is for databases, but the data is none: remove it.")
     notes = _read_as_files(sources)
-    choice = ColumnChoice(columns or {}, rename or {}, split_key or by.column, lengths or {})
+    choice = ColumnChoice(
+        columns or {}, rename or {}, split_key or by.column, whole_lengths(lengths or {})
+    )
     if kind == "csv":
         separator = separator_of(delimiter, [source.name for source in sources])
         cells, types = Cells(decimal, thousands), column_types or {}

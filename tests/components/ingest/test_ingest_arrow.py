@@ -62,7 +62,7 @@ def test_every_form_of_it(name: str, how: str, tmp_path: Path) -> None:
         str(write(tmp_path / name, GIVEN, how)),
         tmp_path / "out",
         split_ratios=ONE,
-        lengths={"times": 2},
+        lengths={"times": 2.0},  # as a pipeline's parameters have it
     )
     assert table(tmp_path / "out").to_pydict() == WANTED
 
@@ -109,11 +109,13 @@ def test_what_is_cut_is_told(cut: int, how: str, tmp_path: Path) -> None:
         ([1, 2], {"l": 1}, "lengths names the column 'l', which holds int64 and no lists"),
         ([[1]], {"m": 1}, "lengths names a column 'm', but the data has l"),
         ([[1]], {"l": 0}, "lengths gives 'l' 0: give a whole number above 0"),
+        ([[1]], {"l": 1.5}, "lengths gives 'l' 1.5: give a whole number above 0"),
+        ([[1]], {"l": "9"}, "lengths gives 'l' '9': give a whole number above 0"),
         ([[("k", 1)]], {}, 'leave it out with columns={"l": false}'),
     ],
 )  # fmt: skip
 def test_lists_that_are_refused(
-    values: Any, lengths: dict[str, int], said: str, tmp_path: Path
+    values: Any, lengths: dict[str, Any], said: str, tmp_path: Path
 ) -> None:
     kind = pa.map_(pa.string(), pa.int64()) if "columns" in said else None
     write(tmp_path / "a.arrow", pa.table({"l": pa.array(values, kind)}), "lz4")

@@ -50,7 +50,7 @@ def test_sqlite(shop: Path, tmp_path: Path) -> None:
     found = table(tmp_path / "out")
     assert found["id"].to_pylist() == list(range(9999, -1, -1))
     assert found["fare"][0].as_py() == 9999.5
-    assert "notes" not in facts
+    assert UNORDERED not in facts["notes"]
     assert facts["sources"][0]["name"] == "shop.db"
     assert facts["query"] == query
     assert "ORDER BY id DESC" in page.read_text()
@@ -58,7 +58,7 @@ def test_sqlite(shop: Path, tmp_path: Path) -> None:
 
 def test_the_order_of_rows_is_said_or_free(shop: Path, tmp_path: Path) -> None:
     facts = ingest(str(shop), tmp_path / "out", query="SELECT id FROM trips")
-    assert facts["notes"] == [UNORDERED]
+    assert UNORDERED in facts["notes"]
 
 
 @pytest.mark.parametrize(
@@ -166,9 +166,8 @@ def test_postgresql(server: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     assert "no password supplied" in said
     monkeypatch.setenv("PGPASSWORD", "secret")
     facts = ingest(server, tmp_path / "out", split_ratios=ONE, query=TYPES)
-    assert facts["notes"] == [
-        "Column 'money' is numeric and was read as double, which holds 15 digits."
-    ]
+    told = "Column 'money' is numeric and was read as double, which holds 15 digits."
+    assert told in facts["notes"]
     assert facts["sources"][0]["name"] == "postgresql:///postgres"
     found = table(tmp_path / "out")
     assert found.num_rows == 50_000

@@ -65,10 +65,8 @@ def test_delta(delta: Path, tmp_path: Path) -> None:
 @pytest.mark.parametrize("form", ["{}/**/*.parquet", "{}/kind=a"])
 def test_files_of_a_table_are_told_from_the_table(form: str, delta: Path, tmp_path: Path) -> None:
     facts = ingest(form.format(delta), tmp_path / "out")
-    assert facts["notes"] == [
-        "Files of the Delta table trips were read without its log: rows that were deleted since "
-        "may be among them. Give its folder to read it as a table."
-    ]
+    told = "Files of the Delta table trips were read without its log: rows that were deleted"
+    assert told in facts["notes"][0]
     assert ids(delta.as_uri(), tmp_path / "whole") == list(range(10, 100))
 
 
