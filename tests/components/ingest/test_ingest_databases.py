@@ -161,6 +161,7 @@ FROM generate_series(1, 50000) AS n ORDER BY n
 """
 
 
+@pytest.mark.slow
 def test_postgresql(server: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     said = fault(server, tmp_path / "out", query=TYPES)
     assert "no password supplied" in said
