@@ -32,8 +32,14 @@ BINARIES = (
 def flat(schema: pa.Schema) -> pa.Schema:
     """A schema with the fields of structs as columns."""
     while any(is_struct(column.type) for column in schema):
-        schema = schema.empty_table().flatten().schema
+        schema = pa.schema(inside for column in schema for inside in _fields(column))
     return schema
+
+
+def _fields(column: pa.Field) -> list[pa.Field]:
+    if not is_struct(column.type):
+        return [column]
+    return [inside.with_name(f"{column.name}.{inside.name}") for inside in column.type]
 
 
 def flat_table(table: pa.Table) -> pa.Table:

@@ -44,6 +44,8 @@ LOGICAL: Mapping[str, pa.DataType] = {
     "time-micros": pa.time64("us"),
     "timestamp-millis": pa.timestamp("us", "UTC"),
     "timestamp-micros": pa.timestamp("us", "UTC"),
+    "timestamp-nanos": pa.timestamp("ns", "UTC"),
+    "local-timestamp-nanos": pa.timestamp("ns"),
     "local-timestamp-millis": pa.timestamp("us"),
     "local-timestamp-micros": pa.timestamp("us"),
 }
@@ -135,12 +137,13 @@ class _Types:
         return pa.schema((each["name"], self.of(each["type"])) for each in declared["fields"])
 
     def of(self, declared: Any) -> pa.DataType:
-        """The type of a declaration; one that examples do not hold is a map, which is refused."""
+        """The type of a declaration; a record within itself is a union of nothing."""
         if isinstance(declared, str):
             return PLAIN.get(declared) or self._named.get(declared, _NONE)
         if isinstance(declared, Sequence):
             inside = [self.of(each) for each in declared]
-            return reduce(lambda a, b: unified(a, b) or _NONE, inside, pa.null())
+            found = reduce(lambda a, b: a and unified(a, b), inside, pa.null())
+            return found or pa.sparse_union([pa.field(str(each), each) for each in inside])
         found = self._of(declared)
         if "name" in declared:
             self._named[declared["name"]] = found
@@ -158,9 +161,11 @@ class _Types:
             return LOGICAL[logical]
         if kind == "array":
             return pa.list_(self.of(declared["items"]))
+        if kind == "map":
+            return pa.map_(pa.string(), self.of(declared["values"]))
         if kind == "record":
             return pa.struct(list(self.record(declared)))
         return self.of(kind)
 
 
-_NONE = pa.map_(pa.string(), pa.null())
+_NONE = pa.sparse_union([])

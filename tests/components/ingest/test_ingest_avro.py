@@ -49,6 +49,7 @@ FIELDS: dict[str, tuple[Any, list[Any], list[Any]]] = {
         [dt.time(0, 0, 1)] * 2,
         [1_000_000] * 2,
     ),
+    "fine": ({"type": "long", "logicalType": "timestamp-nanos"}, [1_500, -1], [1, -1]),
     "fare": (DECIMAL, [Decimal("1.50"), Decimal("-2.25")], [1.5, -2.25]),
     "id": ({"type": "string", "logicalType": "uuid"}, [NUMBER] * 2, [str(NUMBER)] * 2),
 }
@@ -94,15 +95,17 @@ def test_many_rows_come_in_their_order(tmp_path: Path) -> None:
     ("kind", "value", "said"),
     [
         ({"type": "map", "values": "int"}, {"a": 1}, "a.avro, column 'c': has the type map<"),
-        (["int", "string"], 1, 'leave it out with columns={"c": false}'),
+        (["int", "string"], 1, "column 'c': has the type sparse_union<int64: int64=0, string: str"),
+        (["null", "a.b.Row"], None, 'leave it out with columns={"c": false}'),
         (["long", "double"], 2**60 + 1, "column 'c': a value is not double"),
     ],
 )
 def test_types_that_are_refused(kind: Any, value: Any, said: str, tmp_path: Path) -> None:
-    file = write(tmp_path / "a.avro", {"c": kind, "d": "int"}, [{"c": value, "d": 1}], "null")
+    rows = [{"c": value, "d": 1, "p": {"lon": None}}]
+    file = write(tmp_path / "a.avro", {"c": kind, "d": "int", "p": PLACE}, rows, "null")
     assert said in fault(file, tmp_path / "out")
     ingest(str(file), tmp_path / "taken", split_ratios=ONE, columns={"c": False})
-    assert table(tmp_path / "taken").to_pydict() == {"d": [1]}
+    assert table(tmp_path / "taken").to_pydict() == {"d": [1], "p.lon": [None]}
 
 
 @pytest.mark.parametrize("cut", [0, 10, -5])
