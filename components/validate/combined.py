@@ -25,7 +25,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from tensorflow_metadata.proto.v0 import schema_pb2, statistics_pb2
 
-from edgeline.artifacts import examples
+from edgeline.artifacts import features
 from edgeline.components.validate import schema as schemas
 from edgeline.components.validate import statistics as stats
 from edgeline.components.validate.anomalies import Breach
@@ -171,7 +171,7 @@ def _lengths(block: pa.Table, name: str) -> npt.NDArray[np.int64]:
         return np.full(block.num_rows, -1, np.int64)
     column = block.column(name)
     valid = pc.is_valid(column)
-    lengths = pc.list_value_length(column) if examples.is_list(column.type) else 1
+    lengths = pc.list_value_length(column) if features.is_list(column.type) else 1
     counted = pc.if_else(valid, lengths, -1).cast(pa.int64()).combine_chunks()
     # not to_numpy, which imports pandas wherever it is installed
     return np.asarray(np.from_dlpack(counted), np.int64)

@@ -77,7 +77,7 @@ def test_fields_of_a_struct_are_called_as_ingest_calls_them(tmp_path):
       feature { name: "b" type: STRUCT struct_domain { feature { name: "c" type: INT } } } } }"""
     (tmp_path / "schema.pbtxt").write_text(text)
     read = schemas.read(str(tmp_path / "schema.pbtxt"))
-    assert [feature.name for feature in read.feature] == ["a.b.c"]
+    assert [feature.name for feature in schemas.features(read)] == ["a.b.c"]
 
 
 @pytest.fixture
