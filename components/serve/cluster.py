@@ -16,7 +16,6 @@ if TYPE_CHECKING:
     from kubernetes.dynamic import DynamicClient, Resource
 
 MANAGER = "edgeline"
-WORKLOADS = ("Deployment", "InferenceService")
 ClusterObject = Mapping[str, Any]
 
 
@@ -48,14 +47,20 @@ def apply(cluster: DynamicClient, objects: Iterable[ClusterObject]) -> None:
     Fields that another manager owns are taken over: the deployment is what the bundle says.
 
     Raises:
-        EdgelineError: the cluster lacks a kind, refuses an object, or has a workload of that name
-            that somebody else has made; then nothing is applied.
+        EdgelineError: the cluster lacks a kind, refuses an object, or has one of that name that
+            somebody else has made; then nothing is applied.
     """
     objects = list(objects)
+    handed_over = []
     for entry in objects:
-        if entry["kind"] in WORKLOADS:
-            with sentences(entry):
-                _take_over(cluster, entry)
+        with sentences(entry):
+            if version := _foreign_version(cluster, entry):
+                handed_over.append((entry, version))
+    for entry, version in handed_over:
+        # a merge would leave what the other has set, such as arguments, beside what the bundle says
+        body = {**entry, "metadata": {**entry["metadata"], "resourceVersion": version}}
+        with sentences(entry):
+            _resource(cluster, entry).replace(body=body, field_manager=MANAGER)
     for entry in objects:
         with sentences(entry):
             _resource(cluster, entry).server_side_apply(
@@ -79,21 +84,21 @@ def found(cluster: DynamicClient, entry: ClusterObject) -> Mapping[str, Any]:
     return read
 
 
-def _take_over(cluster: DynamicClient, entry: ClusterObject) -> None:
-    """Refuse what is somebody else's; what was handed over is replaced, with all its fields.
+def _foreign_version(cluster: DynamicClient, entry: ClusterObject) -> str:
+    """The resourceVersion of what somebody else has made and handed over; "" where nothing is to be
+    replaced.
 
     Raises:
-        EdgelineError: it is there, was not made here, and has no label that says it is ours.
+        EdgelineError: it is somebody else's, and has no label that says it is ours.
     """
     from kubernetes.dynamic.exceptions import NotFoundError
 
     try:
-        state = found(cluster, entry)
+        metadata = found(cluster, entry)["metadata"]
     except NotFoundError:
-        return
-    metadata = state["metadata"]
+        return ""
     if any(each.get("manager") == MANAGER for each in metadata.get("managedFields") or ()):
-        return
+        return ""
     kind, name = entry["kind"], metadata["name"]
     ((key, value),) = PART_OF.items()
     if (metadata.get("labels") or {}).get(key) != value:
@@ -102,10 +107,7 @@ def _take_over(cluster: DynamicClient, entry: ClusterObject) -> None:
             f"over with `kubectl label {kind.lower()} {name} -n {metadata['namespace']} "
             f"{key}={value}`."
         )
-    # a merge would leave what the other has set, such as arguments, beside what the bundle says
-    version = {"resourceVersion": metadata["resourceVersion"]}
-    body = {**entry, "metadata": {**entry["metadata"], **version}}
-    _resource(cluster, entry).replace(body=body, field_manager=MANAGER)
+    return str(metadata["resourceVersion"])
 
 
 def _resource(cluster: DynamicClient, entry: ClusterObject) -> Resource:

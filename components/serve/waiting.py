@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING, Any
 
 from edgeline.components.serve.cluster import (
     MANAGER,
-    WORKLOADS,
     ClusterObject,
     found,
     sentences,
@@ -21,13 +20,15 @@ from edgeline.sites.site import MODEL
 if TYPE_CHECKING:
     from kubernetes.dynamic import DynamicClient
 
+WORKLOADS = ("Deployment", "InferenceService")
 POLL = 2.0  # seconds
 # what a controller may still get over (a conflict, a quota while old pods end) and mostly does not
 PATIENCE = 30.0  # seconds
 # what a pod says when waiting longer is in vain
 HOPELESS = ("ImagePullBackOff", "ErrImagePull", "InvalidImageName", "CrashLoopBackOff")
-# of an InferenceService's conditions: no later reconciliation changes it
+# of an InferenceService's conditions, failures and events: no later reconciliation changes it
 FINAL = ("ServerlessModeRejected", "InvalidPredictorSpec", "NoSupportingRuntime")
+SETTLED = 5.0  # seconds in which a controller has taken back what it said of what was there before
 
 
 @dataclass(frozen=True)
@@ -71,7 +72,9 @@ def _wait(
             deployment = _deployment(cluster, entry, state)
             if _is_ready(entry, state, deployment):
                 return
-            said = list(_said(cluster, entry, state, deployment))
+            said = list(
+                {each.text: each for each in _said(cluster, entry, state, deployment)}.values()
+            )
         now = time.monotonic()
         since = {each.text: since.get(each.text, now) for each in said}
         for each in said:
@@ -144,17 +147,18 @@ def _said(
     deployment: ClusterObject | None,
 ) -> Iterator[Said]:
     """What is said of it, what is nearest to the cause first."""
-    yield from _by_pods(cluster, entry)
+    pods = list(_pods(cluster, entry))
+    yield from _by_pods(pods)
     if deployment is not None:
         yield from _by_deployment(deployment)
     if entry["kind"] == "InferenceService":
         yield from _by_kserve(state)
         yield from _of_the_volume(entry, deployment)
-        yield from _by_events(cluster, entry, state)
+    yield from _by_events(cluster, entry, state, deployment, pods)
 
 
-def _by_pods(cluster: DynamicClient, entry: ClusterObject) -> Iterator[Said]:
-    """What its pods say; pods of what it replaces are not asked."""
+def _pods(cluster: DynamicClient, entry: ClusterObject) -> Iterator[ClusterObject]:
+    """Its pods, but for those of what it replaces."""
     metadata = entry["metadata"]
     chosen = metadata["labels"]
     if entry["kind"] == "InferenceService":
@@ -164,18 +168,31 @@ def _by_pods(cluster: DynamicClient, entry: ClusterObject) -> Iterator[Said]:
     labels = ",".join(f"{key}={value}" for key, value in chosen.items())
     listed = pods.get(namespace=metadata["namespace"], label_selector=labels)
     for pod in listed.to_dict()["items"]:
-        if not (_is_of(entry, pod) and images <= _images(pod["spec"])):
-            continue
+        if _is_of(entry, pod) and images <= _images(pod["spec"]):
+            yield pod
+
+
+def _by_pods(pods: Iterable[ClusterObject]) -> Iterator[Said]:
+    for pod in pods:
         status = pod.get("status") or {}
         for kind in ("initContainerStatuses", "containerStatuses"):
             for container in status.get(kind) or []:
                 waiting = (container.get("state") or {}).get("waiting") or {}
                 if waiting.get("reason") in HOPELESS:
                     said = f"{waiting['reason']} {waiting.get('message', '')}".strip()
-                    yield Said(f"pod {pod['metadata']['name']} says {said}", 0)
+                    yield Said(
+                        f"pod {pod['metadata']['name']} says {said}{_last_words(container)}", 0
+                    )
         for condition in _conditions(pod, "False"):
             if condition["type"] == "PodScheduled":
                 yield Said(f"pod {pod['metadata']['name']} waits: {condition.get('message', '')}")
+
+
+def _last_words(container: ClusterObject) -> str:
+    """The last line that it wrote before it ended: the server's sentence."""
+    ended = (container.get("lastState") or {}).get("terminated") or {}
+    words = str(ended.get("message") or "").strip().splitlines()
+    return f": {words[-1]}" if words else ""
 
 
 def _by_deployment(deployment: ClusterObject) -> Iterator[Said]:
@@ -194,13 +211,13 @@ def _by_kserve(state: ClusterObject) -> Iterator[Said]:
         final = failure.get("reason") in FINAL
         yield Said(
             f"{failure.get('reason', 'KServe')}: {failure['message']}",
-            0 if final else PATIENCE if _is_blocked(model) else float("inf"),
+            SETTLED if final else PATIENCE if _is_blocked(model) else float("inf"),
         )
     for condition in _conditions(state, "False"):
         reason, message = condition.get("reason", ""), condition.get("message", "")
         if not message:
             continue
-        patience = 0 if reason in FINAL else PATIENCE if "Failed" in reason else float("inf")
+        patience = SETTLED if reason in FINAL else PATIENCE if "Failed" in reason else float("inf")
         yield Said(f"{reason or condition['type']}: {message}", patience)
 
 
@@ -231,18 +248,36 @@ def _is_blocked(model: Mapping[str, Any]) -> bool:
 
 
 def _by_events(
-    cluster: DynamicClient, entry: ClusterObject, state: ClusterObject
+    cluster: DynamicClient,
+    entry: ClusterObject,
+    state: ClusterObject,
+    deployment: ClusterObject | None,
+    pods: Iterable[ClusterObject],
 ) -> Iterator[Said]:
-    """Warnings about the InferenceService itself: an unsupported address is said nowhere else."""
-    name, namespace = entry["metadata"]["name"], entry["metadata"]["namespace"]
-    chosen = f"involvedObject.kind={entry['kind']},involvedObject.name={name},type=Warning"
+    """Warnings since the apply about it, its Deployment and its pods.
+
+    KServe says no more than an event of an address that it does not support, or of Knative's mode
+    where there is no Knative. An error of an event may have passed; as long as there is no
+    Deployment of this model, it has not.
+    """
+    kind, name = entry["kind"], entry["metadata"]["name"]
+    about = {(kind, name), *(("Pod", pod["metadata"]["name"]) for pod in pods)}
+    if deployment is not None:
+        about.add(("Deployment", deployment["metadata"]["name"]))
+    stuck = deployment is None or not _is_of(entry, deployment["spec"]["template"])
     events = cluster.resources.get(api_version="v1", kind="Event")
-    listed = events.get(namespace=namespace, field_selector=chosen).to_dict()["items"]
+    listed = events.get(namespace=entry["metadata"]["namespace"], field_selector="type=Warning")
     began = _applied(state)
-    for event in listed:
+    for event in listed.to_dict()["items"]:
+        of, reason = event["involvedObject"], event.get("reason")
         at = event.get("lastTimestamp") or event.get("eventTime") or ""
-        if at >= began:
-            yield Said(f"{event.get('reason')}: {event.get('message')}")
+        if (of.get("kind"), of.get("name")) not in about or at < began:
+            continue
+        whose = "" if of["kind"] == kind else f"{of['kind'].lower()} {of['name']}: "
+        patience = float("inf")
+        if stuck and of["kind"] == kind:
+            patience = SETTLED if reason in FINAL else PATIENCE
+        yield Said(f"{whose}{reason}: {event.get('message')}", patience)
 
 
 def _applied(state: ClusterObject) -> str:

@@ -20,6 +20,7 @@ from test_cluster_serve import (
     rendered,
     runner,
     set_status,
+    waiting_pod,
 )
 
 from edgeline.components.serve import cluster, waiting
@@ -98,8 +99,13 @@ def test_an_update_is_done_when_the_new_pods_answer(
     ("status", "said"),
     [
         (
-            {"conditions": [condition("PredictorReady", "False", "ServerlessModeRejected", "no")]},
-            "ServerlessModeRejected: no",
+            {
+                "modelStatus": {
+                    "transitionStatus": "InvalidSpec",
+                    "lastFailureInfo": {"reason": "NoSupportingRuntime", "message": "no"},
+                }
+            },
+            "NoSupportingRuntime: no",
         ),
         (
             {"conditions": [condition("Ready", "False", "ReconcileFailed", "name too long")]},
@@ -126,6 +132,7 @@ def test_what_kserve_says_ends_the_wait_in_its_words(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
     monkeypatch.setattr(waiting, "PATIENCE", 0)
+    monkeypatch.setattr(waiting, "SETTLED", 0)
     cluster.apply(connected, service)
     say(api_server, **status)
     with pytest.raises(EdgelineError, match=f"InferenceService mixed is not ready: {said}"):
@@ -159,27 +166,89 @@ def test_a_dropped_image_volume_is_said_with_the_way_out(
         waiting.wait(connected, service, 600)
 
 
-def test_an_event_is_the_last_word_when_time_is_up(
-    service: list[Object], connected: Any, api_server: ApiServer
-) -> None:
-    cluster.apply(connected, service)
+def warned(api_server: ApiServer, number: int, **differs: object) -> None:
+    """An event of type Warning about the InferenceService."""
     event = {
         "apiVersion": "v1",
         "kind": "Event",
-        "metadata": {"name": "mixed-1", "namespace": "edgeline"},
+        "metadata": {"name": f"mixed-{number}", "namespace": "edgeline"},
         "involvedObject": {"kind": "InferenceService", "name": "mixed", "namespace": "edgeline"},
         "type": "Warning",
         "reason": "InternalError",
         "message": "storageUri is not supported",
         "lastTimestamp": "2099-01-01T00:00:00Z",
+        **differs,
     }
-    old = {**event, "metadata": {"name": "mixed-0", "namespace": "edgeline"}}
-    old |= {"lastTimestamp": "2020-01-01T00:00:00Z", "message": "of another time"}
-    api_server.kubectl("create", "-f", "-", given=[event, old])
+    api_server.kubectl("create", "-f", "-", given=event)
+
+
+@pytest.fixture
+def no_events(api_server: ApiServer) -> Any:
+    yield
+    api_server.kubectl("delete", "event", "--all", *IN)
+
+
+@pytest.mark.usefixtures("no_events")
+def test_an_event_is_the_last_word_when_time_is_up(
+    service: list[Object], connected: Any, api_server: ApiServer
+) -> None:
+    cluster.apply(connected, service)
+    warned(api_server, 1)
+    warned(api_server, 2, lastTimestamp="2020-01-01T00:00:00Z", message="of another time")
+    other = {"kind": "InferenceService", "name": "mixed-2", "namespace": "edgeline"}
+    warned(api_server, 3, involvedObject=other, message="of another service")
     with pytest.raises(EdgelineError) as failed:
         waiting.wait(connected, service, 0)
     assert str(failed.value).endswith("after 0 s: InternalError: storageUri is not supported")
-    api_server.kubectl("delete", "event", "mixed-0", "mixed-1", *IN)
+
+
+@pytest.mark.usefixtures("no_events")
+@pytest.mark.parametrize("reason", ["InternalError", "ServerlessModeRejected"])
+def test_an_event_ends_the_wait_while_kserve_has_made_nothing_of_the_model(
+    reason: str,
+    service: list[Object],
+    connected: Any,
+    api_server: ApiServer,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """KServe says of an unsupported address, and of Knative's mode, nothing but an event."""
+    monkeypatch.setattr(waiting, "PATIENCE", 0)
+    monkeypatch.setattr(waiting, "SETTLED", 0)
+    cluster.apply(connected, service)
+    make_deployment(api_server, "the one before")
+    warned(api_server, 1, reason=reason)
+    with pytest.raises(EdgelineError, match=f"mixed is not ready: {reason}: storageUri is not"):
+        waiting.wait(connected, service, 600)
+    model = service[-1]["metadata"]["annotations"][MODEL]
+    make_deployment(api_server, model, replicas=1)  # so it has passed
+    monkeypatch.setattr(waiting, "_of_the_volume", lambda *_: iter(()))
+    with pytest.raises(EdgelineError, match=f"after 0 s: {reason}"):
+        waiting.wait(connected, service, 0)
+
+
+@pytest.mark.usefixtures("no_events")
+def test_what_its_pods_end_with_and_are_warned_of_is_said_status_set_by_the_test(
+    objects: list[Object],
+    connected: Any,
+    api_server: ApiServer,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    cluster.apply(connected, objects)
+    ended = {"exitCode": 1, "message": "usage: ...\nError: /models holds no model.\n"}
+    crashed = {"reason": "CrashLoopBackOff", "message": "back-off 10s restarting"}
+    waiting_pod(api_server, objects, crashed, terminated=ended)
+    of_pod = {"kind": "Pod", "name": "mixed-1", "namespace": "edgeline"}
+    message = 'MountVolume.SetUp failed for volume "registry"'
+    warned(api_server, 1, involvedObject=of_pod, reason="FailedMount", message=message)
+    said = "pod mixed-1 says CrashLoopBackOff back-off 10s restarting: Error: /models holds no"
+    with pytest.raises(EdgelineError, match=said):
+        waiting.wait(connected, objects, 600)
+    assert capsys.readouterr().out.startswith("Deployment mixed: pod mixed-1 says CrashLoopBackOff")
+    delete = ("delete", "pod", "mixed-1", *IN, "--grace-period=0", "--force")
+    api_server.try_kubectl(*delete)
+    waiting_pod(api_server, objects, {"reason": "ContainerCreating"})
+    with pytest.raises(EdgelineError, match="after 0 s: pod mixed-1: FailedMount: MountVolume"):
+        waiting.wait(connected, objects, 0)
 
 
 def test_what_somebody_else_has_made_is_not_taken(
@@ -200,6 +269,26 @@ def test_what_somebody_else_has_made_is_not_taken(
     (left,) = said["spec"]["template"]["spec"]["containers"]
     assert [entry["name"] for entry in left["env"]] == ["DOCKER_CONFIG"]
     cluster.apply(connected, objects)  # ours now
+
+
+def test_nor_is_a_service_of_somebody_else(
+    objects: list[Object], connected: Any, api_server: ApiServer
+) -> None:
+    """Whose clients would get our answers."""
+    foreign = copy.deepcopy(objects[1])
+    del foreign["metadata"]["labels"]["app.kubernetes.io/part-of"]
+    foreign["spec"]["selector"] = {"app": "theirs"}
+    foreign["spec"]["ports"].append({"name": "more", "port": 81})
+    api_server.kubectl("create", "-f", "-", given=foreign)
+    with pytest.raises(EdgelineError, match=r"Service mixed is there, .* `kubectl label service"):
+        cluster.apply(connected, objects)
+    assert api_server.try_kubectl("get", "deployment", "mixed", *IN).returncode
+    label = ("label", "service", "mixed", *IN, "app.kubernetes.io/part-of=edgeline")
+    api_server.kubectl(*label)
+    cluster.apply(connected, objects)
+    spec = json.loads(api_server.kubectl("get", "service", "mixed", *IN, "-o", "json"))["spec"]
+    assert spec["selector"] == {"app.kubernetes.io/name": "mixed"}
+    assert [port["port"] for port in spec["ports"]] == [80]
 
 
 def test_the_other_of_two_runs_says_so(

@@ -146,13 +146,13 @@ NAMESPACES = ("edgeline", "kubeflow", "edgeline-devices", "kube-system", "")  # 
 Right = tuple[str, str, str, str]  # namespace, group, resource, verb
 # what `serve` needs where it deploys, and training jobs where the pipelines run
 ALLOWED = {
-    ("edgeline", "", "services"): "create patch",
+    ("edgeline", "", "services"): "create get patch update",
     ("edgeline", "", "events"): "list",
     ("edgeline", "", "pods"): "list",
     ("edgeline", "apps", "deployments"): "create get patch update",
-    ("edgeline", "networking.k8s.io", "networkpolicies"): "create patch",
+    ("edgeline", "networking.k8s.io", "networkpolicies"): "create get patch update",
     ("edgeline", "serving.kserve.io", "inferenceservices"): "create get patch update",
-    ("edgeline", "serving.kserve.io", "servingruntimes"): "create patch",
+    ("edgeline", "serving.kserve.io", "servingruntimes"): "create get patch update",
     ("kubeflow", "trainer.kubeflow.org", "trainjobs"): "create delete get list watch",
 }
 

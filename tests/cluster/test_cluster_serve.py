@@ -214,17 +214,22 @@ def test_a_broken_pod_of_the_one_before_does_not_end_the_wait_status_set_by_the_
     waiting.wait(connected, objects, 60)
 
 
-def waiting_pod(api_server: ApiServer, objects: list[Object]) -> None:
-    """A pod of the Deployment whose image cannot be pulled; it is added to the objects."""
+PULL = {"reason": "ImagePullBackOff", "message": "Back-off pulling image"}
+
+
+def waiting_pod(
+    api_server: ApiServer, objects: list[Object], waiting: Object = PULL, **last: Object
+) -> None:
+    """A pod of the Deployment whose container waits; it is added to the objects."""
     template = objects[0]["spec"]["template"]
     metadata = {**template["metadata"], "name": "mixed-1", "namespace": "edgeline"}
     pod = {"apiVersion": "v1", "kind": "Pod", "metadata": metadata, "spec": template["spec"]}
     objects.append(pod)
     api_server.kubectl("create", "-f", "-", given=pod)
-    waiting = {"reason": "ImagePullBackOff", "message": "Back-off pulling image"}
     container = {
         "name": "edge-server",
         "state": {"waiting": waiting},
+        "lastState": last,
         "image": "",
         "imageID": "",
         "ready": False,
