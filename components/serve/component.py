@@ -18,6 +18,7 @@ def serve(
     form: str = "kustomize",
     name: str = "",
     address: str = "",
+    modelcar_base: str = "",
     time_limit: int = 900,
 ) -> NamedTuple("Served", [("model", str), ("commit", str)]):
     """Deploy a published bundle by digest, wait until it is ready, and check its answers.
@@ -36,6 +37,8 @@ def serve(
         name: Name of the deployment; empty: the bundle's.
         address: Where the server answers; empty: its Service in the cluster. For Git: nothing
             is waited for without one.
+        modelcar_base: For kserve: an image by digest with a shell, such as busybox; KServe then
+            takes the model as a modelcar, and needs no image volumes.
         time_limit: Seconds until it must answer.
 
     Returns:
@@ -56,6 +59,7 @@ def serve(
         form=form,
         name=name,
         address=address,
+        modelcar_base=modelcar_base,
         time_limit=time_limit,
     )
     record(deployment, done.metadata, "version", "form")

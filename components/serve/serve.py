@@ -17,7 +17,7 @@ from edgeline.errors import EdgelineError
 from edgeline.formats import plain_yaml
 from edgeline.reports import report
 from edgeline.sites.address import Cluster, GitFolder, parse
-from edgeline.sites.kserve import predictor
+from edgeline.sites.kserve import MODELCAR, predictor
 from edgeline.sites.render import FORMS, push_image, render
 
 SCHEMA = "deployment/v1"
@@ -58,6 +58,7 @@ def serve(
     form: str = "kustomize",
     name: str = "",
     address: str = "",
+    modelcar_base: str = "",
     time_limit: float = 900,
 ) -> Deployment:
     """Push a bundle's image, deploy it by digest, wait until it answers as it should.
@@ -73,6 +74,8 @@ def serve(
         name: of the deployment; by default the bundle's.
         address: where the deployed server answers; by default its Service in the cluster. For
             Git: without one nothing is waited for.
+        modelcar_base: for kserve: an image by digest, with a shell; KServe then takes the model as
+            a modelcar and not as a volume.
         time_limit: seconds until it must answer.
 
     Raises:
@@ -88,11 +91,22 @@ def serve(
     manifest = bundle.read(folder)
     name = name or manifest.name
     end = time.monotonic() + time_limit
-    model = push_image(str(folder), models_repository)
+    if modelcar_base and form != "kserve":
+        raise EdgelineError(f"Form {form} has no modelcar: leave modelcar_base out.")
+    model = push_image(str(folder), models_repository, modelcar_base)
     print(f"{model} is pushed.")
     with tempfile.TemporaryDirectory() as temporary:
         namespace = place.namespace if isinstance(place, Cluster) else "edgeline"
-        files = render(str(folder), form, models_repository, temporary, name, namespace)
+        files = render(
+            str(folder),
+            form,
+            models_repository,
+            temporary,
+            name,
+            namespace,
+            model_from=MODELCAR if modelcar_base else "",
+            base=modelcar_base,
+        )
         commit = ""
         if isinstance(place, Cluster):
             address = address or _service(form, name, namespace)

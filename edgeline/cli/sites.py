@@ -13,6 +13,12 @@ _images = click.option(
     metavar="REPOSITORY",
     help="The repository of the models' images, for example ghcr.io/acme/models.",
 )
+_base = click.option(
+    "--base",
+    default="",
+    metavar="IMAGE",
+    help="For a modelcar: the image by digest that lies below the bundle's, with a shell.",
+)
 
 
 @click.group()
@@ -43,12 +49,14 @@ def site() -> None:
 )
 @click.option(
     "--model-from",
-    type=click.Choice(["image", "store"]),
-    help="For kserve: the bundle's image as a volume, or the store where the bundle lies.",
+    type=click.Choice(["image", "modelcar", "store"]),
+    help="For kserve: the bundle's image as a volume, as a container beside the server, or the "
+    "store where the bundle lies.",
 )
 @click.option(
     "--kserve-version", metavar="VERSION", help="For kserve: the cluster's; by default 0.20."
 )
+@_base
 def render(
     bundle: str,
     form: str,
@@ -58,20 +66,22 @@ def render(
     namespace: str,
     model_from: str | None,
     kserve_version: str | None,
+    base: str,
 ) -> None:
     """Write the files that deploy BUNDLE to a site; the model is pinned by its digest."""
     from edgeline.sites.render import render as work
 
-    model_from, kserve_version = model_from or "", kserve_version or ""
-    for path in work(bundle, form, repository, output, name, namespace, model_from, kserve_version):
+    of_kserve = (model_from or "", kserve_version or "", base)
+    for path in work(bundle, form, repository, output, name, namespace, *of_kserve):
         click.echo(path)
 
 
 @site.command()
 @click.argument("bundle", callback=existing)
 @_images
-def push(bundle: str, repository: str) -> None:
+@_base
+def push(bundle: str, repository: str, base: str) -> None:
     """Push BUNDLE as an image that sites pull, and print its name with the digest."""
     from edgeline.sites.render import push_image
 
-    click.echo(push_image(bundle, repository))
+    click.echo(push_image(bundle, repository, base))

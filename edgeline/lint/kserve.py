@@ -7,7 +7,7 @@ from collections.abc import Iterator
 
 from edgeline.lint.documents import Document, Tree, at, mapped
 from edgeline.lint.rule import WARNING, Found, Rule
-from edgeline.sites.kserve import MODE, STANDARD, too_long
+from edgeline.sites.kserve import BASE, MODE, STANDARD, too_long
 from edgeline.sites.site import MODEL
 
 WITHOUT_KNATIVE = (STANDARD, "RawDeployment")  # the second is the name before 0.16
@@ -48,7 +48,8 @@ def _modelcars(tree: Tree) -> Iterator[Found]:
     for document in tree.of("InferenceService"):
         path = ("spec", "predictor", "model", "storageUri")
         uri = str(document.get(*path) or "")
-        if uri.startswith("oci://") and _is_ours(document):
+        without_shell = not document.annotations.get(BASE)
+        if uri.startswith("oci://") and without_shell and _is_ours(document):
             yield Found(document, path, "the image of a bundle has no shell for KServe's sidecar")
 
 
@@ -81,7 +82,8 @@ rules = (
     Rule(
         "kserve-modelcar",
         "KServe starts `sh` in it, and the pod never becomes ready.",
-        "say oci+native:// (KServe 0.20, ImageVolume on), or name the store",
+        "say oci+native:// (KServe 0.20, ImageVolume on), name the store, or render it with "
+        "--model-from modelcar",
         _modelcars,
     ),
 )

@@ -11,7 +11,7 @@ from typing import Any
 
 from edgeline.errors import EdgelineError
 from edgeline.server import threads
-from edgeline.server.main import serve
+from edgeline.server.main import comes_later, serve
 from edgeline.server.settings import ServerSettings
 from edgeline.server.versions import trial
 from edgeline.server.watching import logs
@@ -57,7 +57,8 @@ def main(arguments: list[str] | None = None) -> int:
     except EdgelineError as error:
         parser.error(str(error))
     # a signed repository may be mounted later: what is on the disk is served until then
-    if not settings.root and "://" not in path and not Path(path).exists():
+    later = settings.root or comes_later()
+    if not later and "://" not in path and not Path(path).exists():
         parser.error(f"{path} does not exist")
 
     def started(http: int, grpc: int | None) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
+import os
 import sys
 from collections.abc import Awaitable, Callable, Coroutine, Iterator
 from functools import partial
@@ -24,6 +25,7 @@ from edgeline.server.versions.forkserver import ForkServer
 
 log = logging.getLogger("edgeline.server")
 _END_TIME = 15.0  # seconds after which what does not stop by itself is ended
+_LOOK = 0.1  # seconds between two looks for a path that comes later
 T = TypeVar("T")
 
 
@@ -68,7 +70,26 @@ async def _serve(
             if fetched is None:
                 return
             path = str(fetched)
+        elif comes_later():
+            there = await _unless(stop, _there(Path(path)))
+            if there is None:
+                return
         await _serve_until(stop, path, settings, started, forks)
+
+
+def comes_later() -> bool:
+    """Whether the path may come after the start: KServe says so where a container beside this one
+    brings it (a modelcar)."""
+    return os.environ.get("MODEL_INIT_MODE") == "async"
+
+
+async def _there(path: Path) -> Path:
+    """The path, once it is there."""
+    if not path.exists():
+        log.info("Waiting for %s, which comes later by MODEL_INIT_MODE=async.", path)
+    while not path.exists():
+        await asyncio.sleep(_LOOK)
+    return path
 
 
 async def _serve_until(

@@ -3,7 +3,8 @@
 One layer, an uncompressed tar with the bundle's files below `models/`, where KServe looks for
 them; the same layer for every architecture, since a model has none. Everything that could
 differ from one making to the next (times, owners, order) is fixed, so the digest is known
-before anything is pushed. Format: OCI image specification 1.1.
+before anything is pushed. A modelcar has a base image below it. Format: OCI image specification
+1.1.
 """
 
 from __future__ import annotations
@@ -20,9 +21,9 @@ from pathlib import Path
 from typing import IO
 
 from edgeline.artifacts.bundle import IMAGE_FOLDER, MANIFEST, Bundle, read
+from edgeline.sites import base as bases
 from edgeline.stores import registry
 
-PLATFORMS = (("amd64", ""), ("arm64", ""), ("arm", "v7"))
 INDEX, IMAGE = registry.INDEXES[0], registry.MANIFESTS[0]
 CONFIG = "application/vnd.oci.image.config.v1+json"
 LAYER = "application/vnd.oci.image.layer.v1.tar"
@@ -34,10 +35,13 @@ class ModelImage:
 
     Attributes:
         digest: of the index, by which the image is named.
+        base: the image below it, or empty, and its layers' digests.
         configs, manifests: for each platform.
     """
 
     bundle: Path
+    base: str
+    base_layers: frozenset[str]
     layer: str
     configs: tuple[bytes, ...]
     manifests: tuple[registry.Manifest, ...]
@@ -48,11 +52,15 @@ class ModelImage:
         return self.index.digest
 
 
-def model_image(bundle: str | Path) -> tuple[ModelImage, Bundle]:
+def model_image(bundle: str | Path, base: str = "") -> tuple[ModelImage, Bundle]:
     """The image of a bundle, whose files are checked against its manifest.
 
+    Args:
+        base: an image by digest to lie below it (see `base.read`), whose registry is asked.
+
     Raises:
-        EdgelineError: it is not a bundle, or a file of it is missing or altered.
+        EdgelineError: it is not a bundle, a file of it is missing or altered, or there is no such
+            base.
     """
     folder = Path(bundle)
     manifest = read(folder)
@@ -66,27 +74,28 @@ def model_image(bundle: str | Path) -> tuple[ModelImage, Bundle]:
         "org.opencontainers.image.title": manifest.name,
         "org.opencontainers.image.version": str(manifest.version),
     }
-    configs, manifests, entries = [], [], []
-    for architecture, variant in PLATFORMS:
-        platform = {"architecture": architecture, "os": "linux"}
-        platform |= {"variant": variant} if variant else {}
-        rootfs = {"type": "layers", "diff_ids": [layer]}
-        config = _json({**platform, "config": {}, "rootfs": rootfs})
+    configs, manifests, entries, below = [], [], [], []
+    for start in bases.read(base) if base else bases.scratch():
+        under = start.config["rootfs"]["diff_ids"]
+        rootfs = {"type": "layers", "diff_ids": [*under, layer]}
+        config = _json({**start.config, "rootfs": rootfs})
         configs.append(config)
+        below += [entry["digest"] for entry in start.layers]
         content = {
             "schemaVersion": 2,
             "mediaType": IMAGE,
             "config": {"mediaType": CONFIG, "digest": _digest(config), "size": len(config)},
-            "layers": [{"mediaType": LAYER, "digest": layer, "size": size}],
+            "layers": [*start.layers, {"mediaType": LAYER, "digest": layer, "size": size}],
             "annotations": annotations,
         }
         part = registry.Manifest(IMAGE, _json(content))
         manifests.append(part)
         described = {"mediaType": IMAGE, "digest": part.digest, "size": len(part.content)}
-        entries.append({**described, "platform": platform})
+        entries.append({**described, "platform": start.platform})
     content = {"schemaVersion": 2, "mediaType": INDEX, "manifests": entries}
     index = registry.Manifest(INDEX, _json({**content, "annotations": annotations}))
-    return ModelImage(folder, layer, tuple(configs), tuple(manifests), index), manifest
+    made = (layer, tuple(configs), tuple(manifests), index)
+    return ModelImage(folder, base, frozenset(below), *made), manifest
 
 
 def push(image: ModelImage, repository: str, tag: str) -> str:
@@ -98,6 +107,8 @@ def push(image: ModelImage, repository: str, tag: str) -> str:
     Raises:
         EdgelineError: the registry cannot be reached or refuses.
     """
+    for digest in sorted(image.base_layers):
+        registry.copy_blob(image.base, repository, digest)
     with _layer(image.bundle) as file:
         registry.upload(repository, image.layer, file)
     for config in image.configs:

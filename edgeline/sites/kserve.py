@@ -14,6 +14,8 @@ from edgeline.errors import UsageError, did_you_mean
 from edgeline.sites.site import Object, Site
 from edgeline.sites.workload import (
     CONTAINER_SECURITY,
+    GRPC_PORT,
+    LAST_WORDS,
     POD_SECURITY,
     PORT,
     RESOURCES,
@@ -26,8 +28,10 @@ from edgeline.sites.workload import (
 OF_KSERVE = "serving.kserve.io/inferenceservice"  # the label of its pods
 MODE = "serving.kserve.io/deploymentMode"  # an annotation
 STANDARD = "Standard"
+Version = tuple[int, int]
 LONGEST = 63
-IMAGE, STORE = "image", "store"  # where the model comes from
+IMAGE, MODELCAR, STORE = "image", "modelcar", "store"  # where the model comes from
+BASE = "edgeline.dev/modelcar-base"  # an annotation: the image below the model's, with a shell
 WITH_IMAGES, NEWEST = (0, 20), "0.20"
 # of manifests/base/kserve: KServe's own gives its init container no security context, and a
 # namespace that enforces `restricted` refuses the pod
@@ -42,13 +46,17 @@ class ModelSource:
         uri: makes its `storageUri`.
         needs: of the cluster, for the head of the file.
         since: the first KServe that takes it.
-        predictor: what else it has to say.
+        predictor: what else it has to say to a version of KServe.
     """
 
     uri: Callable[[Site], str]
     needs: str
-    since: tuple[int, int]
-    predictor: Callable[[Site], Object]
+    since: Version
+    predictor: Callable[[Site, Version], Object]
+
+
+def _with_login(site: Site, _: Version) -> Object:
+    return {"imagePullSecrets": [{"name": credentials_name(site)}]}
 
 
 SOURCES = {
@@ -57,7 +65,15 @@ SOURCES = {
         "KServe 0.20 or later, and Kubernetes with the feature gate ImageVolume on in API server "
         "and kubelet (in 1.34 it is off): else the pod comes without the model",
         WITH_IMAGES,
-        lambda site: {"imagePullSecrets": [{"name": credentials_name(site)}]},
+        _with_login,
+    ),
+    MODELCAR: ModelSource(
+        lambda site: f"oci://{site.model}",
+        "the image with a shell that `edgeline site push --base` pushes, enableModelcar on in "
+        "KServe's configuration, as it is installed, and a namespace that does not enforce "
+        "`restricted`: KServe's sidecar has no security context",
+        (0, 15),
+        _with_login,
     ),
     STORE: ModelSource(
         # without the slash at its end versions 10, 11, ... are fetched as well
@@ -66,21 +82,25 @@ SOURCES = {
         "service account that may read the store; before 0.20, a namespace that does not enforce "
         "`restricted`",
         (0, 15),
-        lambda _: {"storageContainerName": STORAGE},
+        lambda _, known: {"storageContainerName": STORAGE} if known >= WITH_IMAGES else {},
     ),
 }
 
 
-def kserve(site: Site, source: str = IMAGE, version: str = NEWEST) -> dict[str, list[Object]]:
+def kserve(
+    site: Site, source: str = IMAGE, version: str = NEWEST, base: str = ""
+) -> dict[str, list[Object]]:
     """A NetworkPolicy, the ServingRuntime and the InferenceService.
 
     Args:
         source: one of SOURCES.
         version: KServe's, such as 0.20 or 0.19.1.
+        base: of a modelcar's image.
 
     Raises:
-        UsageError: KServe refuses the name, this version lacks what the source needs, or the bundle
-            lies where KServe does not fetch it from.
+        UsageError: KServe refuses the name, this version lacks what the source needs, the bundle
+            lies where KServe does not fetch it from, or a modelcar has no base or another source
+            has one.
     """
     if fault := too_long(site.name, site.namespace):
         most = LONGEST - len(host(site.name, site.namespace)) + len(site.name)
@@ -92,18 +112,22 @@ def kserve(site: Site, source: str = IMAGE, version: str = NEWEST) -> dict[str, 
     if known < entry.since:
         raise UsageError(
             f"KServe {version} takes no model from an {source}: that needs "
-            f"{'.'.join(map(str, entry.since))}; give --model-from store."
+            f"{'.'.join(map(str, entry.since))}; give --model-from store or modelcar."
+        )
+    if (source == MODELCAR) != bool(base):
+        raise UsageError(
+            "KServe starts a shell in a modelcar's image: give --model-from modelcar together with "
+            "--base, an image by digest that has one, such as busybox@sha256:...."
         )
     if source == STORE and not site.address.startswith(("s3://", "gs://")):
         raise UsageError(
             f"{site.address or 'A folder'} is no address that KServe fetches a model from: name "
             "the bundle by its s3:// or gs:// address, or give --model-from image."
         )
-    more = entry.predictor(site) if known >= WITH_IMAGES else {}
     objects = [
-        network_policy(site, {OF_KSERVE: site.name}),
+        network_policy(site, {OF_KSERVE: site.name}, PORT, GRPC_PORT),
         _runtime(site),
-        _service(site, entry.uri(site), more),
+        _service(site, entry.uri(site), base, entry.predictor(site, known)),
     ]
     return {f"{site.name}.yaml": objects}
 
@@ -137,7 +161,7 @@ def _source(name: str) -> ModelSource:
     return SOURCES[name]
 
 
-def _version(text: str) -> tuple[int, int]:
+def _version(text: str) -> Version:
     parts = text.removeprefix("v").split(".")
     if not (len(parts) >= 2 and parts[0].isdecimal() and parts[1].isdecimal()):
         raise UsageError(f"--kserve-version is {text!r}: give it as 0.20.")
@@ -151,11 +175,17 @@ def _runtime(site: Site) -> Object:
         "image": site.server,
         # routers and transformers ask for the InferenceService's name
         "args": [
-            *("/mnt/models", "--poll", "0", "--model-name", site.name),
+            *("/mnt/models", "--poll", "0", "--grpc-port", str(GRPC_PORT)),
+            *("--model-name", site.name),
             *site.names(predictor(site.name)),
         ],
-        # HTTP/1.1, HTTP/2 and gRPC; by this name a gateway knows
-        "ports": [{"name": "h2c", "containerPort": PORT, "protocol": "TCP"}],
+        # KServe's routes send gRPC to the port of that name. A gateway asks it by HTTP/2 for
+        # everything, so REST has a port of its own, the first, which plain ingresses take.
+        "ports": [
+            {"name": "http1", "containerPort": PORT, "protocol": "TCP"},
+            {"name": "h2c", "containerPort": GRPC_PORT, "protocol": "TCP"},
+        ],
+        "terminationMessagePolicy": LAST_WORDS,
         **probes(PORT),
         "resources": RESOURCES,
         "securityContext": {**CONTAINER_SECURITY, **security},
@@ -174,7 +204,7 @@ def _runtime(site: Site) -> Object:
     }
 
 
-def _service(site: Site, uri: str, more: Object) -> Object:
+def _service(site: Site, uri: str, base: str, more: Object) -> Object:
     model = {
         "modelFormat": {"name": "litert"},
         "runtime": f"{site.name}-litert",
@@ -184,7 +214,7 @@ def _service(site: Site, uri: str, more: Object) -> Object:
     }
     made = metadata(site)
     # else KServe's configuration decides, and as it is installed that is Knative
-    mode = {MODE: STANDARD}
+    mode = {MODE: STANDARD, **({BASE: base} if base else {})}
     return {
         "apiVersion": "serving.kserve.io/v1beta1",
         "kind": "InferenceService",

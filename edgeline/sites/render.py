@@ -38,8 +38,10 @@ def render(
     namespace: str = "edgeline",
     model_from: str = "",
     kserve_version: str = "",
+    base: str = "",
 ) -> list[Path]:
-    """Write what a site's manager takes to run a bundle; nothing is pushed and nothing asked.
+    """Write what a site's manager takes to run a bundle; nothing is pushed, and nothing asked but
+    what the base of a modelcar consists of.
 
     Args:
         bundle: its folder, or its s3:// or minio:// address.
@@ -49,9 +51,10 @@ def render(
         output: the folder to write to.
         name: of the deployment; by default the bundle's.
         namespace: of it, in clusters.
-        model_from: for kserve: `image` (the default), the bundle's image as a volume, or `store`,
-            where the bundle lies.
+        model_from: for kserve: `image` (the default), the bundle's image as a volume, `modelcar`,
+            the image beside the server, or `store`, where the bundle lies.
         kserve_version: for kserve: the version that the cluster has; by default 0.20.
+        base: for a modelcar: the image by digest that lies below the bundle's.
 
     Returns:
         the files, each written whole.
@@ -65,13 +68,16 @@ def render(
     make, needs = FORMS[form], ""
     if make == kserve.kserve:
         source = model_from or kserve.IMAGE
-        make = partial(kserve.kserve, source=source, version=kserve_version or kserve.NEWEST)
+        version = kserve_version or kserve.NEWEST
+        make = partial(kserve.kserve, source=source, version=version, base=base)
         needs = kserve.needs(source)
-    elif model_from or kserve_version:
-        raise UsageError("--model-from and --kserve-version are for --for kserve: leave them out.")
+    elif model_from or kserve_version or base:
+        raise UsageError(
+            "--model-from, --kserve-version and --base are for --for kserve: leave them out."
+        )
     _check_repository(repository)
     with local_copy(bundle) as folder:
-        image, manifest = model_image(folder)
+        image, manifest = model_image(folder, base)
     if not manifest.model.endswith(".tflite"):
         raise EdgelineError(
             f"{bundle} is made for {manifest.target}, and the server of a site runs LiteRT alone: "
@@ -88,16 +94,21 @@ def render(
     return [_write(Path(output) / file, parts, needs) for file, parts in make(site).items()]
 
 
-def push_image(bundle: str, repository: str) -> str:
+def push_image(bundle: str, repository: str, base: str = "") -> str:
     """Push a bundle's image below a repository, tagged with its version; returns its reference.
 
+    Args:
+        base: of a modelcar: an image by digest, with a shell. The tag ends in `-modelcar` then.
+
     Raises:
-        EdgelineError: it is not a bundle, or the registry cannot be reached or refuses.
+        EdgelineError: it is not a bundle, there is no such base, or a registry cannot be reached or
+            refuses.
     """
     _check_repository(repository)
     with local_copy(bundle) as folder:
-        image, manifest = model_image(folder)
-        return push(image, f"{repository}/{manifest.name}", str(manifest.version))
+        image, manifest = model_image(folder, base)
+        tag = f"{manifest.version}-modelcar" if base else str(manifest.version)
+        return push(image, f"{repository}/{manifest.name}", tag)
 
 
 def _check_repository(repository: str) -> None:

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from edgeline.sites.site import Object, Site
 
-PORT = 8080
+PORT, GRPC_PORT = 8080, 8081  # the first for HTTP and gRPC, the second for gRPC alone
+LAST_WORDS = "FallbackToLogsOnError"  # why it ended is in the pod's status
 CONTAINER_SECURITY: Object = {
     "allowPrivilegeEscalation": False,
     "readOnlyRootFilesystem": True,
@@ -25,7 +26,7 @@ RESOURCES: Object = {
 
 def workload(site: Site) -> list[Object]:
     """Deployment, Service and a NetworkPolicy that lets predictions in and the model's pull out."""
-    return [_deployment(site), _service(site), network_policy(site, _chosen(site))]
+    return [_deployment(site), _service(site), network_policy(site, _chosen(site), PORT)]
 
 
 def metadata(site: Site) -> Object:
@@ -97,6 +98,7 @@ def _container(site: Site) -> Object:
         "args": [site.source, "--state", "/var/lib/edgeline", *site.names(site.name)],
         "env": [{"name": "DOCKER_CONFIG", "value": "/etc/edgeline/registry"}],
         "ports": [{"name": "http", "containerPort": PORT}],
+        "terminationMessagePolicy": LAST_WORDS,
         **probes("http"),
         "resources": RESOURCES,
         "securityContext": CONTAINER_SECURITY,
@@ -119,15 +121,16 @@ def _service(site: Site) -> Object:
     return {"apiVersion": "v1", "kind": "Service", "metadata": metadata(site), "spec": spec}
 
 
-def network_policy(site: Site, chosen: dict[str, str]) -> Object:
+def network_policy(site: Site, chosen: dict[str, str], *ports: int) -> Object:
     """Predictions in; names, and the registry or store of the models, out.
 
     Args:
         chosen: labels of the pods.
+        ports: that predictions come in by.
     """
 
-    def tcp(*ports: int) -> list[Object]:
-        return [{"port": port, "protocol": "TCP"} for port in ports]
+    def tcp(*numbers: int) -> list[Object]:
+        return [{"port": number, "protocol": "TCP"} for number in numbers]
 
     def labelled(kind: str, **labels: str) -> Object:
         return {kind: {"matchLabels": labels}}
@@ -151,7 +154,7 @@ def network_policy(site: Site, chosen: dict[str, str]) -> Object:
         "spec": {
             "podSelector": {"matchLabels": chosen},
             "policyTypes": ["Ingress", "Egress"],
-            "ingress": [{"from": callers, "ports": tcp(PORT)}],
+            "ingress": [{"from": callers, "ports": tcp(*ports)}],
             "egress": [
                 {"to": dns, "ports": [{"port": 53, "protocol": "UDP"}, *tcp(53)]},
                 {"ports": tcp(443, 5000)},  # the models' registry

@@ -145,6 +145,19 @@ def upload(reference: str, blob: str, file: IO[bytes]) -> None:
         _upload(image, blob, file)
 
 
+def copy_blob(reference: str, to: str, blob: str) -> None:
+    """Copy a blob between the repositories of two images; what is there already is not sent again.
+
+    Raises:
+        EdgelineError: a registry cannot be reached, lacks the blob or refuses it.
+    """
+    source = parse(reference)
+    try:
+        _copy_blob(source, parse(to), blob)
+    except _MissingError:
+        raise EdgelineError(f"{source.host} has no {blob} of {source.path}.") from None
+
+
 def put(reference: str, manifest: Manifest, name: str) -> None:
     """Put a manifest or an index, under a tag or its digest, once its parts are there."""
     headers = {"Content-Type": manifest.kind}

@@ -109,7 +109,7 @@ def deployed(
 
 
 def test_predictions_come_in_from_those_who_may(deployed: tuple[str, Policies, Labels]) -> None:
-    _, policies, pod = deployed
+    name, policies, pod = deployed
 
     def may(namespace: Labels, caller: Labels, port: int = 8080) -> bool:
         return passes(policies, "ingress", pod, port, (namespace, caller))
@@ -120,6 +120,8 @@ def test_predictions_come_in_from_those_who_may(deployed: tuple[str, Policies, L
     assert not may({NAME: "kubeflow"}, {})
     assert not may({NAME: "elsewhere"}, TASK)
     assert not may({NAME: "edgeline"}, {}, port=22)
+    # KServe's servers have a port for gRPC alone
+    assert may({NAME: "edgeline"}, {}, port=8081) is (name in ("aws", "gcp", "kserve"))
 
 
 def test_prometheus_reaches_the_metrics_where_it_watches(

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import os
 import shutil
+import subprocess
+import sys
 
 import publishing
 import pytest
@@ -54,3 +57,32 @@ def test_the_versions_of_one_bundle_whatever_their_folder_is_called(start, tmp_p
         manifest.write_text(manifest.read_text().replace('"version": 1', f'"version": {version}'))
     server = start(tmp_path / "models", "--poll=0")
     assert server.ask("GET", "/v2/models/m")[1]["versions"] == ["2"]
+
+
+def test_a_path_that_a_modelcar_brings_is_waited_for(tmp_path):
+    """KServe's sidecar links its own root's folder there, when it has started."""
+    path = tmp_path / "models"
+    command = [sys.executable, "-m", "edgeline.server", str(path), "--port", "0", "--log", "text"]
+    process = subprocess.Popen(
+        command,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        env={**os.environ, "MODEL_INIT_MODE": "async"},
+    )
+    assert f"Waiting for {path}, which comes later" in process.stderr.readline()
+    path.symlink_to(publishing.bundle(tmp_path / "root" / "models", MIXED.read_bytes()))
+    assert process.stdout.readline().startswith("READY")
+    process.terminate()
+    process.communicate(timeout=60)
+    assert process.returncode == 0
+
+
+def test_a_server_that_waits_for_its_path_can_be_stopped(tmp_path):
+    command = [sys.executable, "-m", "edgeline.server", str(tmp_path / "no"), "--port", "0"]
+    environment = {**os.environ, "MODEL_INIT_MODE": "async"}
+    process = subprocess.Popen(command, stderr=subprocess.PIPE, text=True, env=environment)
+    assert "Waiting for" in process.stderr.readline()
+    process.terminate()
+    process.communicate(timeout=60)
+    assert process.returncode == 0

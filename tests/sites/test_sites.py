@@ -106,6 +106,12 @@ def test_kserve_takes_the_model_from_a_volume_or_from_the_store(
     _, runtime, service = documents(tmp_path, "kserve", pixels)
     arguments = runtime["spec"]["containers"][0]["args"]
     assert arguments[arguments.index("--model-name") + 1] == "mixed"
+    # as KServe 0.20 tells apart the ports of its routes for REST and for gRPC
+    ports = {
+        port["name"]: port["containerPort"] for port in runtime["spec"]["containers"][0]["ports"]
+    }
+    assert ports == {"http1": 8080, "h2c": 8081}
+    assert arguments[arguments.index("--grpc-port") + 1] == "8081"
     predictor = service["spec"]["predictor"]
     assert predictor["model"]["storageUri"].startswith(f"oci+native://{MODELS}/mixed@sha256:")
     assert predictor["imagePullSecrets"] == [{"name": "mixed-registry"}]
@@ -137,7 +143,11 @@ def test_kserve_takes_the_model_from_a_volume_or_from_the_store(
             "KServe 0.19 takes no model from an image: .*0.20; give --mod",
         ),
         ({"kserve_version": "new"}, "--kserve-version is 'new': give it as 0.20"),
-        ({"model_from": "modelcar"}, "--model-from is 'modelcar'"),
+        ({"model_from": "volume"}, "--model-from is 'volume'"),
+        (
+            {"model_from": "modelcar"},
+            "starts a shell in a modelcar's image: .* together with --base",
+        ),
         ({"model_from": "store"}, "A folder is no address that KServe fetches a model from"),
         ({"name": "a" * 45}, "has 64 characters, and 63 are allowed: give a --name of at most 44"),
         ({"form": "kustomize", "model_from": "store"}, "are for --for kserve"),

@@ -1,0 +1,110 @@
+"""An image with a shell, below a bundle's files: what KServe starts as a modelcar.
+
+KServe runs `sh -c "ln -sf /proc/$$/root/models /mnt/models && sleep infinity"` in it, as the
+arguments of whatever its entrypoint is. Source: kserve 0.20, pkg/utils/storage.go.
+"""
+
+from __future__ import annotations
+
+import io
+import json
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+from edgeline.errors import EdgelineError, UsageError
+from edgeline.stores import registry
+
+PLATFORMS = (("amd64", ""), ("arm64", ""), ("arm", "v7"))
+MOST_BYTES = 1 << 20  # of a configuration
+_PLATFORM = ("architecture", "os", "variant")
+_DOCKERS = "application/vnd.docker.image.rootfs.diff.tar.gzip"
+_OCI = "application/vnd.oci.image.layer.v1.tar"
+
+
+@dataclass(frozen=True)
+class BaseImage:
+    """What an image begins with on one platform.
+
+    Attributes:
+        platform: as an index names it.
+        config: the image's configuration.
+        layers: descriptors, the lowest first.
+    """
+
+    platform: dict[str, str]
+    config: dict[str, Any]
+    layers: tuple[dict[str, Any], ...] = ()
+
+
+def scratch() -> Iterator[BaseImage]:
+    """Nothing, on each platform."""
+    for architecture, variant in PLATFORMS:
+        platform = {"architecture": architecture, "os": "linux"}
+        platform |= {"variant": variant} if variant else {}
+        yield BaseImage(platform, {**platform, "config": {}, "rootfs": {"diff_ids": []}})
+
+
+def read(reference: str) -> list[BaseImage]:
+    """An image on each of our platforms that it has; its layers stay where they are.
+
+    Raises:
+        UsageError: it has no digest, so the model's would be another from day to day.
+        EdgelineError: it cannot be read, has none of our platforms, or an entrypoint of its own.
+    """
+    image = registry.parse(reference)
+    if not image.digest:
+        raise UsageError(f"The base {reference} has no digest: name it as REPOSITORY@sha256:....")
+    try:
+        parts = list(_started(reference))
+    except (AttributeError, KeyError, TypeError, ValueError) as error:
+        raise EdgelineError(f"The base {reference} is no image that can be read.") from error
+    if not parts:
+        names = ", ".join("".join(each) for each in PLATFORMS)
+        raise EdgelineError(f"The base {reference} is for none of linux on {names}: name another.")
+    return parts
+
+
+def _started(reference: str) -> Iterator[BaseImage]:
+    for part in _parts(reference, registry.manifest(reference)):
+        content = json.loads(part.content)
+        config = _config(reference, content["config"]["digest"])
+        platform: dict[str, str] = {key: config[key] for key in _PLATFORM if key in config}
+        if not _is_ours(platform):
+            continue
+        if (config.get("config") or {}).get("Entrypoint"):
+            raise EdgelineError(
+                f"The base {reference} has an entrypoint, to which KServe's `sh` would be an "
+                "argument: name one without, such as busybox."
+            )
+        yield BaseImage(platform, config, tuple(map(_layer, content["layers"])))
+
+
+def _parts(reference: str, manifest: registry.Manifest) -> Iterator[registry.Manifest]:
+    if manifest.kind not in registry.INDEXES:
+        yield manifest
+        return
+    repository = reference.partition("@")[0]
+    for entry in json.loads(manifest.content)["manifests"]:
+        if _is_ours(entry.get("platform", {})):
+            yield registry.manifest(f"{repository}@{entry['digest']}")
+
+
+def _is_ours(platform: dict[str, str]) -> bool:
+    architecture, variant = platform.get("architecture", ""), platform.get("variant", "")
+    if architecture == "arm64":
+        variant = ""  # v8, which there is no other of
+    return platform.get("os") == "linux" and (architecture, variant) in PLATFORMS
+
+
+def _config(reference: str, digest: str) -> dict[str, Any]:
+    file = io.BytesIO()
+    registry.download(reference, digest, file, MOST_BYTES)
+    found: dict[str, Any] = json.loads(file.getvalue())
+    # how it was made is not how the model's image is
+    return {key: value for key, value in found.items() if key not in ("created", "history")}
+
+
+def _layer(entry: dict[str, Any]) -> dict[str, Any]:
+    kind = f"{_OCI}+gzip" if entry["mediaType"] == _DOCKERS else entry["mediaType"]
+    return {"mediaType": kind, "digest": entry["digest"], "size": entry["size"]}
