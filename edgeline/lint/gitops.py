@@ -9,6 +9,7 @@ from pathlib import Path, PurePosixPath
 from edgeline.formats import plain_yaml
 from edgeline.lint.documents import Document, Tree, at, is_kustomization, listed, mapped
 from edgeline.lint.rule import WARNING, Found, Rule
+from edgeline.lint.schedules import CONFIG_MAP
 
 SUBSTITUTE = "kustomize.toolkit.fluxcd.io/substitute"
 HEALTHLESS = {
@@ -18,7 +19,6 @@ HEALTHLESS = {
     "Experiment": "kubeflow.org",
 }
 EXAMPLE = re.compile(r"(https?://|ssh://(\w+@)?|\w+@)([\w.-]+\.)?example\.(com|org|net)\b")
-SCHEDULES = "pipeline-schedules"  # of manifests/components/schedules
 LAPTOP = re.compile(r"manifests/overlays/laptop(\?|/?$)")
 KFP_PLACEHOLDERS = ("{{$}}", "{{$.inputs", "{{$.outputs")
 
@@ -145,10 +145,10 @@ def _replaced_nothing(tree: Tree) -> Iterator[Found]:
             continue
         bases = [str(entry) for entry in listed(document.value, "resources")]
         for index, entry in enumerate(listed(document.value, "configMapGenerator")):
-            replaces = at(entry, "name") == SCHEDULES and at(entry, "behavior") == "replace"
+            replaces = at(entry, "name") == CONFIG_MAP and at(entry, "behavior") == "replace"
             if replaces and any(LAPTOP.search(base) for base in bases):
                 path = ("configMapGenerator", index)
-                yield Found(document, path, f"the overlay laptop has no ConfigMap {SCHEDULES}")
+                yield Found(document, path, f"the overlay laptop has no ConfigMap {CONFIG_MAP}")
 
 
 def _is_below(file: str, path: str) -> bool:

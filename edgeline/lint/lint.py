@@ -14,6 +14,7 @@ from edgeline.lint import (
     images,
     kserve,
     pipelines,
+    references,
     schedules,
     security,
     sizes,
@@ -35,6 +36,7 @@ RULES = (
     *images.rules,
     *security.rules,
     *gitops.rules,
+    *references.rules,
     *workloads.rules,
     *kserve.rules,
 )

@@ -12,7 +12,7 @@ import msgspec
 
 from edgeline.errors import EdgelineError
 from edgeline.formats import plain_yaml
-from edgeline.lint.documents import Document, Path_, Tree, listed, mapped
+from edgeline.lint.documents import Document, Path_, Tree, at, is_kustomization, listed, mapped
 from edgeline.lint.rule import Found, Rule
 from edgeline.schedules import current
 from edgeline.schedules.declaration import (
@@ -24,6 +24,8 @@ from edgeline.schedules.declaration import (
     checked_parameters,
     faults,
 )
+
+CONFIG_MAP = "pipeline-schedules"  # of manifests/components/schedules
 
 
 @dataclass(frozen=True)
@@ -69,10 +71,13 @@ class Scheduled:
 
 def scheduled(tree: Tree) -> Iterator[Scheduled]:
     """Each schedule of the schedules files, those in ConfigMaps as well."""
-    for file in schedule_files(tree):
-        for index, schedule in enumerate(listed(file.value, "schedules")):
-            if isinstance(schedule, Mapping):
-                yield Scheduled(file, index, schedule)
+    return (entry for file in schedule_files(tree) for entry in _of_file(file))
+
+
+def _of_file(file: ScheduleFile) -> Iterator[Scheduled]:
+    for index, schedule in enumerate(listed(file.value, "schedules")):
+        if isinstance(schedule, Mapping):
+            yield Scheduled(file, index, schedule)
 
 
 def schedule_files(tree: Tree) -> Iterator[ScheduleFile]:
@@ -95,20 +100,37 @@ def _loaded(text: str) -> Any:
         return None
 
 
-def _is_ours(file: ScheduleFile) -> bool:
-    """Not a file of something else that has schedules: ours name pipelines."""
-    entries = listed(file.value, "schedules")
-    return any(isinstance(entry, Mapping) and "pipeline" in entry for entry in entries)
+def _our_files(tree: Tree) -> Iterator[ScheduleFile]:
+    """Not files of something else that has schedules: what becomes the ConfigMap that the Job
+    reads, and what names pipelines."""
+    made = {
+        (Path(document.file).parent / named.rpartition("=")[2]).as_posix()
+        for document in filter(is_kustomization, tree.documents)
+        for generator in listed(document.value, "configMapGenerator")
+        if at(generator, "name") == CONFIG_MAP
+        for named in map(str, listed(generator, "files"))
+        if named.split("=")[0] != current.FILE
+    }
+    files = {(file.document.file, file.path): file for file in schedule_files(tree)}
+    for document in tree.documents:
+        if document.file in made and (document.file, ()) not in files:
+            yield ScheduleFile(document, (), True, document.value)  # not even schedules: is right
+    for file in files.values():
+        entries = listed(file.value, "schedules")
+        names = any(isinstance(entry, Mapping) and "pipeline" in entry for entry in entries)
+        if names or file.document.file in made or file.document.name.startswith(CONFIG_MAP):
+            yield file
 
 
 def _ours(tree: Tree) -> Iterator[Scheduled]:
-    return (entry for entry in scheduled(tree) if _is_ours(entry.file))
+    return (entry for file in _our_files(tree) for entry in _of_file(file))
 
 
 def _refused(tree: Tree) -> Iterator[Found]:
-    for file in filter(_is_ours, schedule_files(tree)):
+    for file in _our_files(tree):
         try:
-            msgspec.convert({**file.value, "schedules": []}, Declaration)
+            given = {**file.value, "schedules": []} if "schedules" in file.value else file.value
+            msgspec.convert(given, Declaration)
         except msgspec.ValidationError as error:
             yield Found(file.document, file.path, f"the schedules file is none ({error})")
     for entry in _ours(tree):

@@ -3,15 +3,20 @@
 from __future__ import annotations
 
 import json
+import os
+import re
+import shutil
+import subprocess
 from pathlib import Path
 from typing import Any
 
 import pytest
 import yaml
-from api_server import ApiServer
+from api_server import KUBECTL, ApiServer
 
 from edgeline.client.compiling import compile_pipeline
 from edgeline.environments import NAMES
+from edgeline.lint.lint import lint
 from edgeline.pipelines import catalogue
 from edgeline.sites.render import render
 
@@ -83,6 +88,53 @@ def test_what_argo_cd_has_in_its_own_settings_stays(api_server: ApiServer) -> No
     assert stored["data"].items() > data.items()
     assert stored["metadata"]["labels"] == labels
     api_server.kubectl("delete", *ours)
+
+
+def test_what_readme_says_installs_argo_cd_s_and_flux_s_objects(
+    api_server: ApiServer, tmp_path: Path
+) -> None:
+    """The commands as they are printed, in a team's copy of the folder."""
+    folder = tmp_path / "gitops"
+    shutil.copytree(MANIFESTS / "gitops", folder)
+    (folder / "token").write_text("secret")
+    chapter = (folder / "README.md").read_text().split("## Installing it")[1].split("\n## ")[0]
+    settings = {"apiVersion": "v1", "kind": "ConfigMap"}
+    metadata = {"name": "argocd-cm", "namespace": "argocd"}  # Argo CD brings it
+    api_server.kubectl("create", "-f", "-", given={**settings, "metadata": metadata})
+    for block in re.findall(r"```sh\n(.*?)```", chapter, re.DOTALL):
+        path = f"{KUBECTL.parent}:{os.environ['PATH']}"
+        done = subprocess.run(
+            ["bash", "-e", "-c", block],
+            cwd=folder,
+            env={**os.environ, **api_server.environment, "PATH": path},
+            capture_output=True,
+            text=True,
+            check=False,
+            timeout=300,
+        )
+        assert done.returncode == 0, done.stderr
+    rules = {finding.rule for finding in lint([folder / "argocd", folder / "flux"])}
+    assert not rules & {"example-address", "repository-not-allowed"}
+    said = api_server.kubectl("get", "applications", "-n", "argocd", "-o", "json")
+    urls = {entry["spec"]["source"]["repoURL"] for entry in json.loads(said)["items"]}
+    source = ("get", "gitrepository", "models", "-n", "flux-system", "-o", "json")
+    found = json.loads(api_server.kubectl(*source))
+    assert urls == {found["spec"]["url"]} == {"https://git.acme.dev/models.git"}
+    secret = (
+        "get",
+        "secret",
+        found["spec"]["secretRef"]["name"],
+        "-n",
+        "flux-system",
+        "-o",
+        "json",
+    )
+    assert {"username", "password"} <= json.loads(api_server.kubectl(*secret))["data"].keys()
+    for where in ("argocd", "flux"):
+        api_server.kubectl("delete", "--wait=false", "-k", folder / where)
+    api_server.kubectl("delete", "configmap", "argocd-cm", "-n", "argocd")
+    for namespace in ("argocd", "flux-system"):
+        api_server.kubectl("delete", "secret", "models-repository", "-n", namespace)
 
 
 def test_a_field_that_does_not_exist_is_refused(api_server: ApiServer) -> None:

@@ -171,6 +171,14 @@ def test_a_schedule_is_held_against_what_is_compiled_beside_it(tmp_path: Path) -
     assert "contains unknown field `crn`" in misspelt
     (above,) = said(f"ownr: us\n{one}")
     assert "the schedules file is none (" in above and "`ownr`" in above
+    # nor is one that looks like nothing of ours, where the Job gets it
+    generator = "configMapGenerator: [{name: pipeline-schedules, files: [schedules.yaml]}]\n"
+    (tmp_path / "cluster" / "kustomization.yaml").write_text(generator)
+    (pipline,) = said(one.replace("pipeline:", "pipline:"))
+    assert "unknown field `pipline`" in pipline
+    (schedule,) = said(one.replace("schedules:", "schedule:"))
+    assert "missing required field `schedules`" in schedule or "`schedule`" in schedule
+    (tmp_path / "cluster" / "kustomization.yaml").unlink()
     config = {"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "pipeline-schedules"}}
     data = {"schedules.yaml": one, "versions.yaml": "taxi: taxi-9"}
     assert len(said(yaml.safe_dump({**config, "data": data}))) == 1
