@@ -152,8 +152,8 @@ def _said(
     if deployment is not None:
         yield from _by_deployment(deployment)
     if entry["kind"] == "InferenceService":
-        yield from _by_kserve(state)
-        yield from _of_the_volume(entry, deployment)
+        yield from _by_kserve(state, pods)
+        yield from _of_the_volume(entry, pods)
     yield from _by_events(cluster, entry, state, deployment, pods)
 
 
@@ -174,18 +174,21 @@ def _pods(cluster: DynamicClient, entry: ClusterObject) -> Iterator[ClusterObjec
 
 def _by_pods(pods: Iterable[ClusterObject]) -> Iterator[Said]:
     for pod in pods:
-        status = pod.get("status") or {}
-        for kind in ("initContainerStatuses", "containerStatuses"):
-            for container in status.get(kind) or []:
-                waiting = (container.get("state") or {}).get("waiting") or {}
-                if waiting.get("reason") in HOPELESS:
-                    said = f"{waiting['reason']} {waiting.get('message', '')}".strip()
-                    yield Said(
-                        f"pod {pod['metadata']['name']} says {said}{_last_words(container)}", 0
-                    )
+        for container in _containers(pod):
+            waiting = (container.get("state") or {}).get("waiting") or {}
+            if waiting.get("reason") in HOPELESS:
+                said = f"{waiting['reason']} {waiting.get('message', '')}".strip()
+                yield Said(f"pod {pod['metadata']['name']} says {said}{_last_words(container)}", 0)
         for condition in _conditions(pod, "False"):
             if condition["type"] == "PodScheduled":
                 yield Said(f"pod {pod['metadata']['name']} waits: {condition.get('message', '')}")
+
+
+def _containers(pod: ClusterObject) -> Iterator[ClusterObject]:
+    """The statuses of a pod's containers."""
+    status = pod.get("status") or {}
+    for kind in ("initContainerStatuses", "containerStatuses"):
+        yield from status.get(kind) or []
 
 
 def _last_words(container: ClusterObject) -> str:
@@ -204,13 +207,15 @@ def _by_deployment(deployment: ClusterObject) -> Iterator[Said]:
             yield Said(f"{condition['reason']}: {condition.get('message')}", PATIENCE)
 
 
-def _by_kserve(state: ClusterObject) -> Iterator[Said]:
+def _by_kserve(state: ClusterObject, pods: Iterable[ClusterObject]) -> Iterator[Said]:
     model = (state.get("status") or {}).get("modelStatus") or {}
     failure = model.get("lastFailureInfo") or {}
-    if failure.get("message"):
-        final = failure.get("reason") in FINAL
+    reason, message = failure.get("reason", "KServe"), failure.get("message")
+    # that a model failed to load it takes from any pod, also of one that is being replaced
+    if message and (reason != "ModelLoadFailed" or message in _endings(pods)):
+        final = reason in FINAL
         yield Said(
-            f"{failure.get('reason', 'KServe')}: {failure['message']}",
+            f"{reason}: {message}",
             SETTLED if final else PATIENCE if _is_blocked(model) else float("inf"),
         )
     for condition in _conditions(state, "False"):
@@ -221,20 +226,30 @@ def _by_kserve(state: ClusterObject) -> Iterator[Said]:
         yield Said(f"{reason or condition['type']}: {message}", patience)
 
 
-def _of_the_volume(entry: ClusterObject, deployment: ClusterObject | None) -> Iterator[Said]:
-    """An API server without the feature gate drops an image volume and takes the rest."""
+def _endings(pods: Iterable[ClusterObject]) -> set[str]:
+    """What containers wrote before they ended."""
+    return {
+        str((container.get(which) or {}).get("terminated", {}).get("message"))
+        for pod in pods
+        for container in _containers(pod)
+        for which in ("state", "lastState")
+    }
+
+
+def _of_the_volume(entry: ClusterObject, pods: Iterable[ClusterObject]) -> Iterator[Said]:
+    """KServe's webhook gives its pods an image volume, and an API server without the feature gate
+    drops it and takes the rest."""
     uri = entry["spec"]["predictor"].get("model", {}).get("storageUri", "")
-    if deployment is None or not uri.startswith("oci+native://"):
+    if not uri.startswith("oci+native://"):
         return
-    template = deployment["spec"]["template"]
-    if not _is_of(entry, template):
-        return
-    if not any("image" in volume for volume in template["spec"].get("volumes") or ()):
-        text = (
-            "its pods have no image volume: turn the feature gate ImageVolume on in API server and "
-            "kubelet, or `edgeline site render --for kserve --model-from store`"
-        )
-        yield Said(text, 0)
+    for pod in pods:
+        if not any("image" in volume for volume in pod["spec"].get("volumes") or ()):
+            text = (
+                f"pod {pod['metadata']['name']} has no image volume: turn the feature gate "
+                "ImageVolume on in API server and kubelet, or `edgeline site render --for kserve "
+                "--model-from store` (or modelcar)"
+            )
+            yield Said(text, 0)
 
 
 def _is_of(entry: ClusterObject, template: Mapping[str, Any]) -> bool:

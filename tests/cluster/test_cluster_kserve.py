@@ -31,6 +31,7 @@ from edgeline.sites.workload import CONTAINER_SECURITY, POD_SECURITY
 __all__ = ["connected", "objects", "runner"]
 IN = ("-n", "edgeline")
 NAME = "mixed-predictor"
+LABELS = {"serving.kserve.io/inferenceservice": "mixed"}
 Object = dict[str, Any]
 
 
@@ -41,32 +42,46 @@ def service(pixels: Path, tmp_path: Path, api_server: ApiServer) -> Any:
     yield found
     api_server.kubectl("delete", "--ignore-not-found", "-f", "-", given=found)
     api_server.kubectl("delete", "deployment", NAME, "--ignore-not-found", *IN)
+    delete = ("delete", "pod", f"{NAME}-1", "--ignore-not-found", "--grace-period=0", "--force")
+    api_server.try_kubectl(*delete, *IN)
+
+
+def template_of(model: str) -> Object:
+    """What KServe makes of the InferenceService; the model's volume its webhook adds to pods."""
+    of_container = {**POD_SECURITY, **CONTAINER_SECURITY}
+    del of_container["fsGroup"]
+    container = {"name": "kserve-container", "image": "a", "securityContext": of_container}
+    return {
+        "metadata": {"labels": LABELS, "annotations": {MODEL: model}},
+        "spec": {"containers": [container]},
+    }
 
 
 def make_deployment(api_server: ApiServer, model: str, **status: object) -> None:
-    """What KServe makes of the InferenceService; the API server drops the image volume."""
-    labels = {"serving.kserve.io/inferenceservice": "mixed"}
-    of_container = {**POD_SECURITY, **CONTAINER_SECURITY}
-    del of_container["fsGroup"]
-    container = {
-        "name": "kserve-container",
-        "image": "a",
-        "securityContext": of_container,
-    }
-    volumes = [{"name": "models", "image": {"reference": "a@b"}}]
-    template = {
-        "metadata": {"labels": labels, "annotations": {MODEL: model}},
-        "spec": {"containers": [container], "volumes": volumes},
-    }
     body = {
         "apiVersion": "apps/v1",
         "kind": "Deployment",
         "metadata": {"name": NAME, "namespace": "edgeline"},
-        "spec": {"selector": {"matchLabels": labels}, "template": template},
+        "spec": {"selector": {"matchLabels": LABELS}, "template": template_of(model)},
     }
     apply = ("apply", "--server-side", "--force-conflicts", "-f", "-")
     api_server.kubectl(*apply, given=body)
     set_status(api_server, NAME, **(status or READY))
+
+
+def make_pod(api_server: ApiServer, model: str, last_words: str = "") -> None:
+    """A pod of KServe's Deployment, with the volume that its webhook adds."""
+    made = template_of(model)
+    made["spec"]["volumes"] = [{"name": "models", "image": {"reference": "a@b"}}]
+    metadata = {**made["metadata"], "name": f"{NAME}-1", "namespace": "edgeline"}
+    body = {"apiVersion": "v1", "kind": "Pod", "metadata": metadata, "spec": made["spec"]}
+    api_server.kubectl("create", "-f", "-", given=body)
+    if last_words:
+        ended = {"terminated": {"exitCode": 1, "reason": "Error", "message": last_words}}
+        container = {"name": "kserve-container", "state": ended, "ready": False, "restartCount": 0}
+        status = {"containerStatuses": [{**container, "image": "", "imageID": ""}]}
+        patch = ("patch", "pod", f"{NAME}-1", *IN, "--subresource=status", "--type=merge")
+        api_server.kubectl(*patch, "-p", json.dumps({"status": status}))
 
 
 def say(api_server: ApiServer, **status: object) -> None:
@@ -95,6 +110,14 @@ def test_an_update_is_done_when_the_new_pods_answer(
     assert len(looks) == 1
 
 
+LOAD_FAILED = {
+    "modelStatus": {
+        "transitionStatus": "BlockedByFailedLoad",
+        "lastFailureInfo": {"reason": "ModelLoadFailed", "message": "no manifest"},
+    }
+}
+
+
 @pytest.mark.parametrize(
     ("status", "said"),
     [
@@ -111,15 +134,7 @@ def test_an_update_is_done_when_the_new_pods_answer(
             {"conditions": [condition("Ready", "False", "ReconcileFailed", "name too long")]},
             "ReconcileFailed: name too long",
         ),
-        (
-            {
-                "modelStatus": {
-                    "transitionStatus": "BlockedByFailedLoad",
-                    "lastFailureInfo": {"reason": "ModelLoadFailed", "message": "no manifest"},
-                }
-            },
-            "ModelLoadFailed: no manifest",
-        ),
+        (LOAD_FAILED, "ModelLoadFailed: no manifest"),
     ],
 )
 def test_what_kserve_says_ends_the_wait_in_its_words(
@@ -135,6 +150,9 @@ def test_what_kserve_says_ends_the_wait_in_its_words(
     monkeypatch.setattr(waiting, "SETTLED", 0)
     cluster.apply(connected, service)
     say(api_server, **status)
+    if status == LOAD_FAILED:
+        monkeypatch.setattr(waiting, "_of_the_volume", lambda *_: iter(()))
+        make_pod(api_server, service[-1]["metadata"]["annotations"][MODEL], "no manifest")
     with pytest.raises(EdgelineError, match=f"InferenceService mixed is not ready: {said}"):
         waiting.wait(connected, service, 600)
     assert capsys.readouterr().out == f"InferenceService mixed: {said}\n"
@@ -156,12 +174,28 @@ def test_a_quota_ends_the_wait(
         waiting.wait(connected, objects, 600)
 
 
+def test_the_failure_of_a_pod_that_is_replaced_is_not_the_model_s(
+    service: list[Object], connected: Any, api_server: ApiServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """KServe says it of the whole InferenceService."""
+    monkeypatch.setattr(waiting, "PATIENCE", 0)
+    cluster.apply(connected, service)
+    make_pod(api_server, "the one before", "no manifest")
+    say(api_server, **LOAD_FAILED)
+    with pytest.raises(EdgelineError, match="not ready after 0 s: see its pods' events"):
+        waiting.wait(connected, service, 0)
+
+
 def test_a_dropped_image_volume_is_said_with_the_way_out(
     service: list[Object], connected: Any, api_server: ApiServer
 ) -> None:
+    """Of a pod: KServe's Deployment never has it."""
     cluster.apply(connected, service)
     model = service[-1]["metadata"]["annotations"][MODEL]
     make_deployment(api_server, model, replicas=1)
+    with pytest.raises(EdgelineError, match="not ready after 0 s: see its pods' events"):
+        waiting.wait(connected, service, 0)
+    make_pod(api_server, model)
     with pytest.raises(EdgelineError, match=r"no image volume: .*ImageVolume .*--model-from store"):
         waiting.wait(connected, service, 600)
 
@@ -221,7 +255,6 @@ def test_an_event_ends_the_wait_while_kserve_has_made_nothing_of_the_model(
         waiting.wait(connected, service, 600)
     model = service[-1]["metadata"]["annotations"][MODEL]
     make_deployment(api_server, model, replicas=1)  # so it has passed
-    monkeypatch.setattr(waiting, "_of_the_volume", lambda *_: iter(()))
     with pytest.raises(EdgelineError, match=f"after 0 s: {reason}"):
         waiting.wait(connected, service, 0)
 
