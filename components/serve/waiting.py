@@ -15,7 +15,7 @@ from edgeline.components.serve.cluster import (
 )
 from edgeline.errors import EdgelineError
 from edgeline.sites.kserve import OF_KSERVE, predictor
-from edgeline.sites.site import MODEL
+from edgeline.sites.site import MODEL, SERVER
 
 if TYPE_CHECKING:
     from kubernetes.dynamic import DynamicClient
@@ -89,8 +89,8 @@ def _wait(
 
 
 def _check_ours(entry: ClusterObject, state: ClusterObject) -> None:
-    if not _is_of(entry, state):
-        there = (state["metadata"].get("annotations") or {}).get(MODEL)
+    there = (state["metadata"].get("annotations") or {}).get(MODEL)
+    if there != entry["metadata"]["annotations"][MODEL]:
         raise EdgelineError(
             f"{entry['kind']} {entry['metadata']['name']} has another model by now, {there}: "
             "somebody else has deployed meanwhile."
@@ -116,7 +116,7 @@ def _is_ready(entry: ClusterObject, state: ClusterObject, deployment: ClusterObj
     """Whether the pods are those of what was applied, and answer.
 
     Ready of an InferenceService stays true while it rolls out, so its Deployment is asked as well,
-    and whether KServe has written the model into it yet.
+    and whether KServe has written model and server into it yet.
     """
     if deployment is None or not _rolled_out(deployment):
         return False
@@ -163,12 +163,11 @@ def _pods(cluster: DynamicClient, entry: ClusterObject) -> Iterator[ClusterObjec
     chosen = metadata["labels"]
     if entry["kind"] == "InferenceService":
         chosen = {OF_KSERVE: metadata["name"]}
-    images = _images(entry["spec"].get("template", {}).get("spec", {}))
     pods = cluster.resources.get(api_version="v1", kind="Pod")
     labels = ",".join(f"{key}={value}" for key, value in chosen.items())
     listed = pods.get(namespace=metadata["namespace"], label_selector=labels)
     for pod in listed.to_dict()["items"]:
-        if _is_of(entry, pod) and images <= _images(pod["spec"]):
+        if _is_of(entry, pod):
             yield pod
 
 
@@ -252,10 +251,12 @@ def _of_the_volume(entry: ClusterObject, pods: Iterable[ClusterObject]) -> Itera
             yield Said(text, 0)
 
 
-def _is_of(entry: ClusterObject, template: Mapping[str, Any]) -> bool:
-    """Whether an object, pods of it or a template of them are of the model that was applied."""
-    model = entry["metadata"].get("annotations", {}).get(MODEL)
-    return bool((template["metadata"].get("annotations") or {}).get(MODEL) == model)
+def _is_of(entry: ClusterObject, other: Mapping[str, Any]) -> bool:
+    """Whether an object, pods of it or a template of them are of the model and the server that were
+    applied."""
+    asked = entry["metadata"].get("annotations") or {}
+    there = other["metadata"].get("annotations") or {}
+    return all(there.get(key) == asked.get(key) for key in (MODEL, SERVER))
 
 
 def _is_blocked(model: Mapping[str, Any]) -> bool:
@@ -303,7 +304,3 @@ def _applied(state: ClusterObject) -> str:
         if each.get("manager") == MANAGER
     ]
     return max(times, default="")
-
-
-def _images(spec: ClusterObject) -> set[str]:
-    return {container["image"] for container in spec.get("containers", [])}

@@ -6,7 +6,8 @@ from dataclasses import dataclass
 from typing import Any
 
 Object = dict[str, Any]
-MODEL = "edgeline.dev/model"  # the annotation of what is deployed, and of its pods
+# annotations of what is deployed, and of its pods: the bundle's image, and the server's
+MODEL, SERVER = "edgeline.dev/model", "edgeline.dev/server"
 PART_OF = {"app.kubernetes.io/part-of": "edgeline"}  # a label of all that is ours
 
 
@@ -50,4 +51,4 @@ class Site:
 
     @property
     def annotations(self) -> dict[str, str]:
-        return {MODEL: self.model}
+        return {MODEL: self.model, SERVER: self.server}

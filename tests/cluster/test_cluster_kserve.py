@@ -23,9 +23,10 @@ from test_cluster_serve import (
     waiting_pod,
 )
 
+from edgeline import images
 from edgeline.components.serve import cluster, waiting
 from edgeline.errors import EdgelineError
-from edgeline.sites.site import MODEL
+from edgeline.sites.site import MODEL, SERVER
 from edgeline.sites.workload import CONTAINER_SECURITY, POD_SECURITY
 
 __all__ = ["connected", "objects", "runner"]
@@ -46,23 +47,24 @@ def service(pixels: Path, tmp_path: Path, api_server: ApiServer) -> Any:
     api_server.try_kubectl(*delete, *IN)
 
 
-def template_of(model: str) -> Object:
+def template_of(model: str, server: str = images.reference("edge-server")) -> Object:
     """What KServe makes of the InferenceService; the model's volume its webhook adds to pods."""
     of_container = {**POD_SECURITY, **CONTAINER_SECURITY}
     del of_container["fsGroup"]
     container = {"name": "kserve-container", "image": "a", "securityContext": of_container}
     return {
-        "metadata": {"labels": LABELS, "annotations": {MODEL: model}},
+        "metadata": {"labels": LABELS, "annotations": {MODEL: model, SERVER: server}},
         "spec": {"containers": [container]},
     }
 
 
-def make_deployment(api_server: ApiServer, model: str, **status: object) -> None:
+def make_deployment(api_server: ApiServer, *of: str, **status: object) -> None:
+    """KServe's Deployment of a model, and perhaps of another server than ours."""
     body = {
         "apiVersion": "apps/v1",
         "kind": "Deployment",
         "metadata": {"name": NAME, "namespace": "edgeline"},
-        "spec": {"selector": {"matchLabels": LABELS}, "template": template_of(model)},
+        "spec": {"selector": {"matchLabels": LABELS}, "template": template_of(*of)},
     }
     apply = ("apply", "--server-side", "--force-conflicts", "-f", "-")
     api_server.kubectl(*apply, given=body)
@@ -105,6 +107,9 @@ def test_an_update_is_done_when_the_new_pods_answer(
     with pytest.raises(EdgelineError, match="InferenceService mixed is not ready after 0 s"):
         waiting.wait(connected, service, 0)
     model = service[-1]["metadata"]["annotations"][MODEL]
+    make_deployment(api_server, model, "registry.example/edge-server:0")  # the server is newer, too
+    with pytest.raises(EdgelineError, match="InferenceService mixed is not ready after 0 s"):
+        waiting.wait(connected, service, 0)
     looks = between_looks(monkeypatch, lambda: make_deployment(api_server, model))
     waiting.wait(connected, service, 60)
     assert len(looks) == 1

@@ -193,7 +193,7 @@ def test_an_image_that_cannot_be_pulled_ends_the_wait_status_set_by_the_test(
     assert time.monotonic() - began < 60
 
 
-@pytest.mark.parametrize("differs", ["version", "image"])
+@pytest.mark.parametrize("differs", ["model", "server"])
 def test_a_broken_pod_of_the_one_before_does_not_end_the_wait_status_set_by_the_test(
     differs: str,
     objects: list[Object],
@@ -204,10 +204,7 @@ def test_a_broken_pod_of_the_one_before_does_not_end_the_wait_status_set_by_the_
     cluster.apply(connected, objects)
     before = copy.deepcopy(objects)
     template = before[0]["spec"]["template"]
-    if differs == "version":
-        template["metadata"]["labels"]["app.kubernetes.io/version"] = "2"
-    else:
-        template["spec"]["containers"][0]["image"] = "registry.example/no/such:1"
+    template["metadata"]["annotations"][f"edgeline.dev/{differs}"] = "registry.example/no/such:1"
     waiting_pod(api_server, before)
     objects.append(before[-1])
     between_looks(monkeypatch, lambda: set_status(api_server, **READY))
