@@ -79,8 +79,20 @@ def test_a_pod_of_each_workload_is_admitted(overlay: str, api_server: ApiServer)
 def test_kserve_s_own_storage_initializer_would_be_refused(api_server: ApiServer) -> None:
     objects = built(api_server, "overlays/gcp")
     own = [entry for entry in objects if entry["kind"] != "ClusterStorageContainer"]
-    (pod,) = [entry for entry in pods(own) if "initContainers" in entry["spec"]]
+    (pod,) = [entry for entry in pods(own) if has_init(entry)]
     assert 'container "storage-initializer" must set' in refusal(api_server, pod)
+
+
+def test_kserve_s_modelcar_would_be_refused_as_our_pages_say(api_server: ApiServer) -> None:
+    """As KServe 0.20 adds it; its configuration knows a user for it and nothing more."""
+    (pod,) = [entry for entry in pods(built(api_server, "overlays/gcp")) if has_init(entry)]
+    shell = {"name": "modelcar", "image": "a", "args": ["sh"], "securityContext": {"runAsUser": 9}}
+    pod["spec"]["containers"].append(shell)
+    assert 'container "modelcar" must set' in refusal(api_server, pod)
+
+
+def has_init(pod: Object) -> bool:
+    return "initContainers" in pod["spec"]
 
 
 def test_the_device_plugin_is_refused_beside_the_servers(api_server: ApiServer) -> None:

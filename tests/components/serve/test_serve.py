@@ -292,3 +292,5 @@ def test_a_cluster_does_not_take_every_form(
 ) -> None:
     with pytest.raises(EdgelineError, match="A cluster does not take greengrass"):
         deploy(recorded, "cluster://edgeline", registry, tmp_path, form="greengrass")
+    with pytest.raises(EdgelineError, match="Form kustomize has no modelcar: leave modelcar_base"):
+        deploy(recorded, "cluster://edgeline", registry, tmp_path, modelcar_base="busybox@sha256:0")
