@@ -28,6 +28,8 @@ PATIENCE = 30.0  # seconds
 HOPELESS = ("ImagePullBackOff", "ErrImagePull", "InvalidImageName", "CrashLoopBackOff")
 # of an InferenceService's conditions, failures and events: no later reconciliation changes it
 FINAL = ("ServerlessModeRejected", "InvalidPredictorSpec", "NoSupportingRuntime")
+BLOCKED = ("BlockedByFailedLoad", "InvalidSpec")  # what KServe calls the transition then
+CONFLICT = "the object has been modified"  # two writers met; a controller tries again at once
 SETTLED = 5.0  # seconds in which a controller has taken back what it said of what was there before
 
 
@@ -210,16 +212,14 @@ def _by_kserve(state: ClusterObject, pods: Iterable[ClusterObject]) -> Iterator[
     model = (state.get("status") or {}).get("modelStatus") or {}
     failure = model.get("lastFailureInfo") or {}
     reason, message = failure.get("reason", "KServe"), failure.get("message")
-    # that a model failed to load it takes from any pod, also of one that is being replaced
-    if message and (reason != "ModelLoadFailed" or message in _endings(pods)):
-        final = reason in FINAL
-        yield Said(
-            f"{reason}: {message}",
-            SETTLED if final else PATIENCE if _is_blocked(model) else float("inf"),
-        )
+    # KServe keeps a failure that is over, and takes "failed to load" from any pod, from one that
+    # is being replaced as well
+    ours = reason != "ModelLoadFailed" or message in _endings(pods)
+    if message and ours and model.get("transitionStatus") in BLOCKED:
+        yield Said(f"{reason}: {message}", SETTLED if reason in FINAL else PATIENCE)
     for condition in _conditions(state, "False"):
         reason, message = condition.get("reason", ""), condition.get("message", "")
-        if not message:
+        if not message or CONFLICT in message:
             continue
         patience = SETTLED if reason in FINAL else PATIENCE if "Failed" in reason else float("inf")
         yield Said(f"{reason or condition['type']}: {message}", patience)
@@ -259,10 +259,6 @@ def _is_of(entry: ClusterObject, other: Mapping[str, Any]) -> bool:
     return all(there.get(key) == asked.get(key) for key in (MODEL, SERVER))
 
 
-def _is_blocked(model: Mapping[str, Any]) -> bool:
-    return model.get("transitionStatus") in ("BlockedByFailedLoad", "InvalidSpec")
-
-
 def _by_events(
     cluster: DynamicClient,
     entry: ClusterObject,
@@ -287,13 +283,14 @@ def _by_events(
     for event in listed.to_dict()["items"]:
         of, reason = event["involvedObject"], event.get("reason")
         at = event.get("lastTimestamp") or event.get("eventTime") or ""
-        if (of.get("kind"), of.get("name")) not in about or at < began:
+        message = str(event.get("message"))
+        if (of.get("kind"), of.get("name")) not in about or at < began or CONFLICT in message:
             continue
         whose = "" if of["kind"] == kind else f"{of['kind'].lower()} {of['name']}: "
         patience = float("inf")
-        if stuck and of["kind"] == kind:
+        if stuck and of["kind"] == kind and reason in (*FINAL, "InternalError"):
             patience = SETTLED if reason in FINAL else PATIENCE
-        yield Said(f"{whose}{reason}: {event.get('message')}", patience)
+        yield Said(f"{whose}{reason}: {message}", patience)
 
 
 def _applied(state: ClusterObject) -> str:

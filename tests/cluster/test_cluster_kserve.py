@@ -179,6 +179,17 @@ def test_a_quota_ends_the_wait(
         waiting.wait(connected, objects, 600)
 
 
+def test_a_failure_that_is_over_is_not_said_though_kserve_keeps_it(
+    service: list[Object], connected: Any, api_server: ApiServer
+) -> None:
+    """As KServe 0.20 left it when a runtime that was missing had come."""
+    cluster.apply(connected, service)
+    failure = {"reason": "NoSupportingRuntime", "message": "no"}
+    say(api_server, modelStatus={"transitionStatus": "InProgress", "lastFailureInfo": failure})
+    with pytest.raises(EdgelineError, match="not ready after 0 s: see its pods' events"):
+        waiting.wait(connected, service, 0)
+
+
 def test_the_failure_of_a_pod_that_is_replaced_is_not_the_model_s(
     service: list[Object], connected: Any, api_server: ApiServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -236,6 +247,7 @@ def test_an_event_is_the_last_word_when_time_is_up(
     warned(api_server, 2, lastTimestamp="2020-01-01T00:00:00Z", message="of another time")
     other = {"kind": "InferenceService", "name": "mixed-2", "namespace": "edgeline"}
     warned(api_server, 3, involvedObject=other, message="of another service")
+    warned(api_server, 4, message='cannot update "mixed": the object has been modified; try again')
     with pytest.raises(EdgelineError) as failed:
         waiting.wait(connected, service, 0)
     assert str(failed.value).endswith("after 0 s: InternalError: storageUri is not supported")
