@@ -9,14 +9,17 @@ from edgeline.components.faces import analyze, train, transform, validate
 from edgeline.pipelines.reading import fields
 from edgeline.pipelines.specialise import Channels
 
+OUTPUTS = ("evaluation", "blessed", "decision_threshold")  # of analyze
+
 
 @dataclass(frozen=True)
 class Learned:
-    """Outputs of tasks: the model and its evaluation, and whether it is blessed."""
+    """Outputs of tasks: the model, its evaluation, whether it is blessed, and how it decides."""
 
     model: Any
     evaluation: Any
     blessed: Any
+    decision_threshold: Any
 
 
 def learn(form: Channels, settings: Any, examples: Any) -> Learned:
@@ -49,6 +52,8 @@ def learn(form: Channels, settings: Any, examples: Any) -> Learned:
     ).set_display_name("train the model")
     model = trained.outputs["model"]
     analyzed = analyze(
-        examples=examples, model=model, **fields(settings, "eval_config", "baseline_model_uri")
+        examples=examples,
+        model=model,
+        **fields(settings, "eval_config", "baseline_model_uri", "decision_goal"),
     ).set_display_name("evaluate the model")
-    return Learned(model, analyzed.outputs["evaluation"], analyzed.outputs["blessed"])
+    return Learned(model, *(analyzed.outputs[name] for name in OUTPUTS))

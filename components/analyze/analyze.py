@@ -10,6 +10,7 @@ from edgeline import artifacts
 from edgeline.artifacts import Artifact, examples
 from edgeline.components.analyze import (
     cautions,
+    decision,
     evaluation_config,
     fairness,
     names,
@@ -22,8 +23,12 @@ from edgeline.components.analyze import (
     vectorised_engine,
 )
 from edgeline.components.analyze.curves import Curves
+from edgeline.components.analyze.decision import ThresholdOutcome
+from edgeline.components.analyze.decision_goal import DecisionGoal, check_task
+from edgeline.components.analyze.decision_goal import parse as parse_goal
 from edgeline.components.analyze.evaluation_config import BASELINE, CANDIDATE
 from edgeline.errors import EdgelineError
+from edgeline.formats.dtypes import Array
 from edgeline.runtimes import original
 from edgeline.runtimes.metrics import AUC_TFMA
 
@@ -37,7 +42,8 @@ class Analysis:
 
     metadata: facts of the `evaluation/v1` artifact; overall: metrics of all rows;
     roc: false and true positive rates and thresholds, for a binary task with both classes;
-    confusion: class names and rows by label and prediction, for a classifier.
+    confusion: class names and rows by label and prediction, for a classifier;
+    decision_threshold: above this score a binary prediction is a yes; 0.5 where nobody chose it.
     """
 
     blessed: bool
@@ -45,6 +51,7 @@ class Analysis:
     overall: dict[str, float]
     roc: tuple[list[float], list[float], list[float]] | None
     confusion: tuple[list[str], list[list[int]]] | None
+    decision_threshold: float
 
     def log(self, classification: Any) -> None:
         """Show curve and matrix in a pipeline's UI, by kfp's `ClassificationMetrics`."""
@@ -65,11 +72,14 @@ def analyze(
     beam_options: Sequence[str] = (),
     confidence_intervals: bool = True,
     seed: int = 0,
+    decision_goal: str = "",
 ) -> Analysis:
     """Evaluate a model and write an `evaluation/v1` folder and a report.
 
-    The folder holds `metrics.json` (see `results.to_json`), `validation.json`, `eval_config.json`
-    and TFMA's result files, and nothing that differs between two runs.
+    The folder holds `metrics.json` (see `results.to_json`), `validation.json`, `eval_config.json`,
+    of a binary task `decisions.json` (see `decision.decisions`), and TFMA's result files, and
+    nothing that differs between two runs. A goal that no threshold reaches is a reason not to bless
+    the model.
 
     Args:
         examples_path: `examples/v1` folder.
@@ -82,10 +92,13 @@ def analyze(
         beam_options: options of Beam; empty computes on this machine without Beam.
         confidence_intervals: whether to bootstrap 95 % intervals.
         seed: of the bootstrap.
+        decision_goal: what the threshold of a binary decision is chosen by (see
+            `decision_goal.parse`); empty leaves it at 0.5.
 
     Raises:
         EdgelineError: what is wrong with the parameters, the rows or the models.
     """
+    goal = parse_goal(decision_goal)
     data = artifacts.read(examples_path, examples.SCHEMA)
     model = original.read(model_path)
     if "origin" in model.metadata and not model.metadata["label"]:
@@ -95,6 +108,7 @@ def analyze(
         )
     baseline = original.read(baseline_model_uri) if baseline_model_uri else None
     task = predict.task_of(model, baseline)
+    check_task(decision_goal, task)
     config = evaluation_config.parse(eval_config, task, baseline is not None, confidence_intervals)
     slice_columns = evaluation_config.slice_columns(config)
     parts = examples.parts(data, split)
@@ -109,7 +123,7 @@ def analyze(
     model_paths = {CANDIDATE: model_path, BASELINE: baseline_model_uri}
     if baseline is None:
         model_paths = {"": model_path}
-    job = (parts, rows, model_paths, task, config, slice_columns, seed)
+    job = (parts, rows, model_paths, task, config, slice_columns, seed, decision.goals(goal))
     found, curves, exact = (
         tfma_engine.evaluate(*job, list(beam_options))
         if beam_options
@@ -119,8 +133,8 @@ def analyze(
     dropped = baseline is None and evaluation_config.has_change_thresholds(eval_config)
     verdict = thresholds.judge(found, config, dropped)
     by_slice = results.to_json(found, names.shown(config))
-    if exact and names.has_roc_auc(config):
-        results.put_auc(by_slice[0], exact)
+    if exact.aucs and names.has_roc_auc(config):
+        results.put_auc(by_slice[0], exact.aucs)
     scalars = results.scalars(by_slice[0])
     overall = {
         name: scalars[name]
@@ -129,7 +143,12 @@ def analyze(
     }
 
     classes = _class_names(model, curves)
-    warnings = list(cautions.warnings(curves, classes, split))
+    chosen = _chosen(goal, exact.decisions)
+    if goal and chosen is None:
+        verdict = thresholds.refused(verdict, decision.sentence(exact.decisions[1], split))
+    if chosen:
+        overall |= decision.summaries(chosen, exact.decisions[0])
+    warnings = list(cautions.warnings(curves, classes, split, chosen))
 
     with artifacts.writing(evaluation_path, SCHEMA) as draft:
         draft.metadata |= {
@@ -144,6 +163,14 @@ def analyze(
             "model_digest": model.digest,
             "baseline_digest": baseline.digest if baseline else None,
         }
+        if chosen:
+            draft.metadata |= {
+                "decision_goal": chosen.goal,
+                "decision_threshold": chosen.threshold,
+            }
+        if exact.decisions:
+            listed = [{**each.to_json(), **each.summary()} for each in exact.decisions]
+            artifacts.write_json(draft.path / "decisions.json", listed)
         results.write_tfma(draft.path, found, verdict.proto, config)
         artifacts.write_json(draft.path / "metrics.json", {"rows": rows, "slices": by_slice})
         artifacts.write_json(
@@ -155,13 +182,23 @@ def analyze(
                 "warnings": warnings,
             },
         )
-    report.write(evaluation_report_path, verdict, by_slice, curves, classes, warnings)
+    report.write(
+        evaluation_report_path,
+        verdict,
+        by_slice,
+        curves,
+        classes,
+        warnings,
+        exact.decisions,
+        chosen,
+    )
     return Analysis(
         verdict.blessed,
         {"edgeline_schema": SCHEMA, **draft.metadata},
         overall,
         curves.roc(),
-        _confusion(classes, curves),
+        _confusion(classes, chosen.confusion if chosen else curves.confusion()),
+        chosen.threshold if chosen else decision.USUAL,
     )
 
 
@@ -173,7 +210,16 @@ def _class_names(model: Artifact, curves: Curves) -> list[str]:
     return list(map(str, names if names and len(names) == classes else range(classes)))
 
 
-def _confusion(names: list[str], curves: Curves) -> tuple[list[str], list[list[int]]] | None:
+def _chosen(
+    goal: DecisionGoal | None, decisions: Sequence[ThresholdOutcome]
+) -> ThresholdOutcome | None:
+    """What comes of the threshold of the declared goal; None where it is not reached."""
+    if goal is None or not decisions[1].reached:
+        return None
+    return decisions[1]
+
+
+def _confusion(names: list[str], counts: Array) -> tuple[list[str], list[list[int]]] | None:
     if not names or len(names) > MOST_CLASSES_SHOWN:
         return None
-    return names, curves.confusion().tolist()
+    return names, counts.astype(int).tolist()

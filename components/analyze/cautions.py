@@ -8,28 +8,33 @@ from collections.abc import Iterator, Sequence
 import numpy as np
 
 from edgeline.components.analyze.curves import Curves
+from edgeline.components.analyze.decision import USUAL, ThresholdOutcome
 
 USEFUL = 400  # rows with which a share is known to ±0.05
 NORMAL_95 = 1.96
 MOST_NAMED = 5
 
 
-def warnings(curves: Curves, classes: Sequence[str], split: str) -> Iterator[str]:
+def warnings(
+    curves: Curves, classes: Sequence[str], split: str, decision: ThresholdOutcome | None = None
+) -> Iterator[str]:
     """Sentences on rows and predictions from which little follows.
 
     Args:
         curves: of all rows.
         classes: the classes' names; empty for a regression.
         split: the rows' split.
+        decision: what decides of a binary task; None: a score above 0.5.
     """
     if curves.rows < USEFUL:
         yield _few(curves, classes, split)
     if not classes:
         return
-    counts = curves.confusion()
+    counts = decision.confusion if decision else curves.confusion()
     rows, predicted = counts.sum(axis=1), counts.sum(axis=0)
     if curves.task == "binary_classification":
-        yield from _binary(rows.tolist(), predicted.tolist(), classes, split)
+        threshold = decision.threshold if decision else USUAL
+        yield from _binary(rows.tolist(), predicted.tolist(), classes, split, threshold)
         return
     if absent := _of(classes, rows == 0):
         yield f"{split} has no row of {_named(absent)}, so nothing is known of how it is predicted"
@@ -46,7 +51,11 @@ def _few(curves: Curves, classes: Sequence[str], split: str) -> str:
 
 
 def _binary(
-    rows: Sequence[int], predicted: Sequence[int], classes: Sequence[str], split: str
+    rows: Sequence[float],
+    predicted: Sequence[float],
+    classes: Sequence[str],
+    split: str,
+    threshold: float,
 ) -> Iterator[str]:
     for number, name in enumerate(classes):
         if not rows[number]:
@@ -55,8 +64,8 @@ def _binary(
             other = classes[1 - number]
             share = rows[1 - number] / sum(rows)
             yield (
-                f"the model never predicts class {name} above a score of 0.5: whoever always says "
-                f"{other} has this accuracy, {share:.3f}, too"
+                f"the model never predicts class {name} where a score above {threshold:g} is a "
+                f"yes: whoever always says {other} has this accuracy, {share:.3f}, too"
             )
 
 

@@ -22,7 +22,8 @@ def analyze(
     beam_options: list = [],  # noqa: B006
     confidence_intervals: bool = True,
     seed: int = 0,
-) -> NamedTuple("Outputs", [("blessed", bool)]):
+    decision_goal: str = "",
+) -> NamedTuple("Outputs", [("blessed", bool), ("decision_threshold", float)]):
     """Evaluate a model slice by slice and decide whether it is good enough.
 
     Args:
@@ -40,12 +41,14 @@ def analyze(
         beam_options: Beam options; given, TFMA runs on Beam; empty, vectorised on this machine.
         confidence_intervals: Whether to bootstrap 95 % intervals.
         seed: Seed of the bootstrap.
+        decision_goal: By which the threshold of a binary decision is chosen on the split: f1,
+            recall>=0.9 (the highest precision with at least that recall), precision>=0.8, or
+            cost:false_negative=10,false_positive=1; empty: 0.5.
 
     Returns:
-        blessed: Whether every threshold holds.
+        blessed: Whether every threshold of eval_config holds and the goal is reached.
+        decision_threshold: Above this score a binary prediction is a yes.
     """
-    from typing import NamedTuple
-
     from edgeline.artifacts.metadata import record, record_metrics
     from edgeline.components.analyze.analyze import analyze as work
 
@@ -60,8 +63,9 @@ def analyze(
         beam_options=beam_options,
         confidence_intervals=confidence_intervals,
         seed=seed,
+        decision_goal=decision_goal,
     )
     record(evaluation, result.metadata, "blessed")
     record_metrics(evaluation_metrics, result.overall)
     result.log(classification)
-    return NamedTuple("Outputs", [("blessed", bool)])(result.blessed)  # type: ignore[operator]
+    return (result.blessed, result.decision_threshold)

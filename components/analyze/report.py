@@ -11,6 +11,7 @@ from markupsafe import Markup
 from edgeline.components.analyze import curves as tables
 from edgeline.components.analyze import fairness, results, slices
 from edgeline.components.analyze.curves import Curves
+from edgeline.components.analyze.decision import USUAL, ThresholdOutcome
 from edgeline.components.analyze.thresholds import Verdict
 from edgeline.reports import report as html
 from edgeline.reports.report import BLUE, GREY, ORANGE, Fact, Section
@@ -31,6 +32,12 @@ EXACT = (
     f"{AUC} is exact, as in train and verify; {AUC_TFMA} is TFMA's estimate of it from 10,000 "
     "thresholds, which slices, intervals and the thresholds of eval_config are about."
 )
+THRESHOLDS = (
+    "A score above the threshold is a yes. Each threshold is the best for its goal on these rows, "
+    "so on others precision and recall will be a little lower. The parameter decision_goal takes "
+    "any such goal, and its threshold goes with the bundle."
+)
+BINNED = " There are so many rows that their scores were counted in 65,536 bins."
 OTHER_METRICS = 2  # columns beside the ranking metric
 UNCERTAIN = 0.1  # an interval wider than this share of the metric marks a small slice
 MOST_SLICES_SHOWN = 200
@@ -54,6 +61,8 @@ def write(
     curves: Curves,
     classes: Sequence[str],
     warnings: Sequence[str] = (),
+    decisions: Sequence[ThresholdOutcome] = (),
+    chosen: ThresholdOutcome | None = None,
 ) -> None:
     """Write the page.
 
@@ -64,13 +73,20 @@ def write(
         curves: counts of all rows.
         classes: class names, empty for a regression.
         warnings: sentences of `cautions`.
+        decisions: thresholds and what comes of them, of a binary task (see `decision.decisions`).
+        chosen: the one among them that the declared goal asks for.
     """
     sections = [_verdict(verdict, warnings), _overall(by_slice[0])]
+    if decisions:
+        sections.append(_decisions(decisions, chosen))
     if len(by_slice) > 1:
         sections.append(_slices(by_slice))
     sections += _fairness(by_slice)
-    sections += _plots(curves, classes)
-    html.write(path, "Evaluation", _facts(verdict, by_slice, curves), sections)
+    sections += _plots(curves, classes, chosen)
+    facts = _facts(verdict, by_slice, curves)
+    if chosen:
+        facts.append(Fact("decision threshold", html.number(chosen.threshold)))
+    html.write(path, "Evaluation", facts, sections)
 
 
 def ranking_metric(by_slice: Sequence[Slice]) -> str | None:
@@ -134,6 +150,23 @@ def _overall(overall: Slice) -> Section:
         rows.append(row)
     note = EXACT if AUC in overall["metrics"] else ""
     return Section("All rows", html.table(head, rows), note)
+
+
+def _decisions(decisions: Sequence[ThresholdOutcome], chosen: ThresholdOutcome | None) -> Section:
+    """A line a goal: what it costs and brings to decide by its threshold."""
+    head = ["Goal", "Threshold", "Precision", "Recall", "F1", "Yes, and right", "Yes, but wrong"]
+    rows: list[list[object]] = []
+    for each in decisions:
+        goal = each.goal or f"none: {USUAL:g}"
+        if each is chosen or (chosen is None and not each.goal):
+            goal = Markup("<b>{}</b>, used").format(goal)
+        if not each.reached:
+            rows.append([goal, "not reached", *[None] * 6])
+            continue
+        counts = [each.true_positives, each.false_positives, each.false_negatives]
+        rows.append([goal, each.threshold, each.precision, each.recall, each.f1, *counts])
+    note = THRESHOLDS + ("" if decisions[0].exact else BINNED)
+    return Section("Decision threshold", html.table([*head, "Missed"], rows), note)
 
 
 def _slices(by_slice: Sequence[Slice]) -> Section:
@@ -202,11 +235,15 @@ def _rate(entry: Mapping[str, Any] | None, overall: Mapping[str, Any] | None) ->
     return _whole(Markup("{:.3f} {}").format(entry["value"], shown if distance else ""))
 
 
-def _plots(curves: Curves, classes: Sequence[str]) -> list[Section]:
+def _plots(
+    curves: Curves, classes: Sequence[str], chosen: ThresholdOutcome | None
+) -> list[Section]:
     if curves.task == "binary_classification":
         return [
             Section("Curves", html.figure(_binary_figure(curves))),
-            Section("Confusion matrix and scores", html.figure(_scores_figure(curves, classes))),
+            Section(
+                "Confusion matrix and scores", html.figure(_scores_figure(curves, classes, chosen))
+            ),
         ]
     if curves.task == "multiclass_classification":
         return [Section("Confusion matrix", html.figure(_matrix_figure(curves, classes)))]
@@ -237,16 +274,21 @@ def _binary_figure(curves: Curves) -> Figure:
     return figure
 
 
-def _scores_figure(curves: Curves, classes: Sequence[str]) -> Figure:
+def _scores_figure(
+    curves: Curves, classes: Sequence[str], chosen: ThresholdOutcome | None
+) -> Figure:
     from matplotlib.figure import Figure
 
     figure = Figure(figsize=(10, 4))
     left, right = figure.subplots(1, 2, width_ratios=[1, 1.6])
-    _draw_matrix(left, curves.confusion(), classes, "at threshold 0.5")
+    threshold = chosen.threshold if chosen else USUAL
+    counts = chosen.confusion.astype(int) if chosen else curves.confusion()
+    _draw_matrix(left, counts, classes, f"at threshold {html.number(threshold)}")
     negatives, positives = curves.table[:2].reshape(2, 50, -1).sum(axis=2)
     middle = (np.arange(50) + 0.5) / 50
     for counts, name, colour in zip((negatives, positives), classes, (BLUE, ORANGE), strict=True):
         right.bar(middle, counts, width=0.02, color=colour, alpha=0.55, label=f"label {name}")
+    right.axvline(threshold, color=GREY, linewidth=0.8, linestyle="--")
     right.set(xlabel="score", ylabel="rows", title="Scores")
     right.legend(frameon=False)
     _plain(right)

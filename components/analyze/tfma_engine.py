@@ -12,13 +12,14 @@ import contextlib
 import json
 import tempfile
 import uuid
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from edgeline.components.analyze import curves, exact, predict, slices
+from edgeline.components.analyze.decision_goal import DecisionGoal
 from edgeline.components.transform import beam_pipeline
 
 if TYPE_CHECKING:
@@ -35,8 +36,9 @@ def evaluate(
     eval_config: tfma.EvalConfig,
     slice_columns: list[str],
     seed: int,
+    goals: Sequence[DecisionGoal],
     beam_options: list[str],
-) -> tuple[list[metrics_for_slice_pb2.MetricsForSlice], curves.Curves, dict[str, float | None]]:
+) -> tuple[list[metrics_for_slice_pb2.MetricsForSlice], curves.Curves, exact.Overall]:
     """As `vectorised_engine.evaluate`, on the runner that `beam_options` name.
 
     Without a `--runner` (or with the DirectRunner) the in-memory runner of this process is
@@ -90,7 +92,9 @@ def evaluate(
             counts
             | "MergeCounts" >> beam.CombineGlobally(exact.merged).without_defaults()
             | "PackCounts"
-            >> beam.Map(lambda merged: _packed(json.dumps(exact.aucs(merged)).encode()))
+            >> beam.Map(
+                lambda merged: _packed(json.dumps(exact.overall(merged, goals).to_json()).encode())
+            )
             | "WriteCounts" >> beam.io.WriteToText(f"{folder}/counts", num_shards=1)
         )
         pipeline.run().wait_until_finish()
@@ -99,11 +103,11 @@ def evaluate(
             for record in _records(folder, "metrics")
         ]
         table = np.frombuffer(next(_records(folder, "table")), np.float64)
-        aucs: dict[str, float | None] = json.loads(next(_records(folder, "counts")))
+        overall = exact.Overall.from_json(json.loads(next(_records(folder, "counts"))))
     result = curves.Curves(task, table.reshape(_table_shape(task, len(table))))
     predict.check_count(result.rows, rows, "Prediction on Beam")
     _check_slices(found, rows)
-    return found, result, aucs
+    return found, result, overall
 
 
 def _predicting(model_paths: dict[str, str], task: str, slice_columns: list[str]) -> Any:

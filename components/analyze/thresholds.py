@@ -28,6 +28,8 @@ if TYPE_CHECKING:
         validation_result_pb2,
     )
 
+ANY = "No threshold is set in eval_config, so any model is blessed."
+
 
 @dataclass(frozen=True)
 class Verdict:
@@ -63,7 +65,7 @@ def judge(
     validation = combine.extract_output(total)
     notes = []
     if validation.missing_thresholds:
-        notes.append("No threshold is set in eval_config, so any model is blessed.")
+        notes.append(ANY)
     if change_thresholds_dropped:
         notes.append(
             "The change thresholds were not checked: there is no baseline model to compare with."
@@ -83,6 +85,15 @@ def judge(
     failures = list(dict.fromkeys(failures))
     blessed = bool(validation.validation_ok or (validation.missing_thresholds and not failures))
     return Verdict(blessed, failures, notes, validation)
+
+
+def refused(verdict: Verdict, failure: str) -> Verdict:
+    """A verdict with one more reason against the model, which no metric of TFMA's tells."""
+    proto = type(verdict.proto)()
+    proto.CopyFrom(verdict.proto)
+    proto.validation_ok = False
+    notes = [note for note in verdict.notes if note != ANY]
+    return Verdict(False, [*verdict.failures, failure], notes, proto)
 
 
 def _values(

@@ -6,7 +6,7 @@ else is of the size of a batch.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -15,6 +15,7 @@ import numpy as np
 import numpy.typing as npt
 
 from edgeline.components.analyze import confidence, curves, exact, metrics, predict, slices
+from edgeline.components.analyze.decision_goal import DecisionGoal
 from edgeline.components.analyze.evaluation_config import BASELINE
 from edgeline.formats.dtypes import Array
 
@@ -43,10 +44,9 @@ def evaluate(
     eval_config: tfma.EvalConfig,
     slice_columns: list[str],
     seed: int,
-) -> tuple[list[metrics_for_slice_pb2.MetricsForSlice], curves.Curves, dict[str, float | None]]:
-    """Metrics of every slice as MetricsForSlice protos, the curves and exact AUCs of all rows.
-
-    The AUCs are by model, the candidate first; there are none unless the task is binary.
+    goals: Sequence[DecisionGoal],
+) -> tuple[list[metrics_for_slice_pb2.MetricsForSlice], curves.Curves, exact.Overall]:
+    """Metrics of every slice as MetricsForSlice protos, the curves and what is exact of all rows.
 
     Args:
         parts: Parquet files of raw rows.
@@ -56,6 +56,7 @@ def evaluate(
         eval_config: EvalConfig proto.
         slice_columns: raw columns to slice by.
         seed: of the bootstrap.
+        goals: what decision thresholds are chosen by.
     """
     planned = metrics.plans(eval_config)
     columns = _predicted(parts, rows, model_paths, task, slice_columns)
@@ -68,7 +69,8 @@ def evaluate(
     ]
     candidate = next(iter(model_paths))
     drawn = curves.of(task, columns.label, columns.predictions[candidate])
-    return found, drawn, exact.aucs(exact.counted(task, columns.label, columns.predictions))
+    counted = exact.counted(task, columns.label, columns.predictions)
+    return found, drawn, exact.overall(counted, goals)
 
 
 def _predicted(

@@ -50,7 +50,8 @@ def convert(
         per_channel: Whether int8 weights have a scale a channel, or one a tensor.
         max_drop: For auto: how much worse than the trained model any metric may be.
         labelled_split: For auto: the split on whose rows this is judged.
-        decision_threshold: For auto: of a binary task.
+        decision_threshold: Above this score a binary prediction is a yes: for auto, and kept with
+            the edge model for verify and the bundle.
     """
     from edgeline.artifacts.metadata import record, record_metrics
     from edgeline.components.convert.convert import convert as work

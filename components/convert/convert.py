@@ -19,6 +19,7 @@ from edgeline.artifacts import (
     transformed,
     write_json,
 )
+from edgeline.artifacts.bundle import BINARY
 from edgeline.artifacts.differences import Gap
 from edgeline.artifacts.features import Feature
 from edgeline.components.convert import conversion, fallback, litert_file, raw_form, report
@@ -86,7 +87,8 @@ def convert(
         max_drop: for auto, how much worse than the trained model any metric may be (see
             `edgeline.runtimes.metrics.drop`).
         labelled_split: for auto, the split that says so.
-        decision_threshold: for auto, of a binary task.
+        decision_threshold: above it a binary prediction is a yes; for auto, and in the metadata of
+            the edge model.
 
     Raises:
         EdgelineError: a parameter or input is unfit, an operator of the network (or, where raw
@@ -95,8 +97,10 @@ def convert(
     """
     trained, settings = _read(model_path, checked_settings(quantisation, io, batch, per_channel))
     raw = artifacts.read(examples_path, examples.SCHEMA)
+    task = str(trained.metadata.get("task"))
+    if not 0 < decision_threshold < 1:
+        raise EdgelineError(f"decision_threshold is {decision_threshold}: give one within 0 and 1.")
     if settings.quantisation == AUTO:
-        task = str(trained.metadata.get("task"))
         limit = Limit(examples_path, labelled_split, task, max_drop, decision_threshold)
         settings = replace(settings, limit=_checked(limit, raw))
     rows = _representative(raw, trained, representative_split, representative_rows)
@@ -107,6 +111,7 @@ def convert(
             "range of every tensor: give more rows or another split."
         )
     taken = {"split": representative_split, "rows": _count(rows)}
+    settings = replace(settings, decision_threshold=decision_threshold if task == BINARY else None)
     return _convert(
         trained, rows, taken, edge_model_path, conversion_report_path, settings, time_limit
     )
@@ -200,6 +205,8 @@ def _convert(
     }
     if origin := trained.metadata.get("origin"):
         metadata["origin"] = {name: origin[name] for name in models.ORIGIN if name in origin}
+    if settings.decision_threshold is not None:
+        metadata["decision_threshold"] = settings.decision_threshold
     if result.operations is not None:
         metadata[host_operations.KEY] = result.operations.to_json()
     with artifacts.writing(edge_model_path, models.EDGE_SCHEMA) as draft:
@@ -234,8 +241,6 @@ def _checked(limit: Limit, raw: Artifact) -> Limit:
         )
     if not limit.max_drop >= 0:
         raise EdgelineError(f"max_drop is {limit.max_drop}: give 0 or more.")
-    if not 0 < limit.threshold < 1:
-        raise EdgelineError(f"decision_threshold is {limit.threshold}: give one within 0 and 1.")
     examples.arrow_schema(raw, limit.split)  # an absent or empty split ends here
     return limit
 

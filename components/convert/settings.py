@@ -50,6 +50,7 @@ class Settings:
         per_channel: whether weights have a scale a channel, or one a tensor (`int8`, `dynamic`).
         recipe: rules of ai-edge-quantizer (see `recipes`); empty where TensorFlow quantises.
         limit: what `auto` must keep to.
+        decision_threshold: kept with the edge model of a binary task.
     """
 
     quantisation: Quantisation = DYNAMIC
@@ -58,6 +59,7 @@ class Settings:
     per_channel: bool = True
     recipe: recipes.Recipe = ()
     limit: Limit | None = None
+    decision_threshold: float | None = None
 
     def __post_init__(self) -> None:
         if isinstance(self.quantisation, str):

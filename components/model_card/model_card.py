@@ -244,6 +244,9 @@ def _facts(card: Card) -> list[Fact]:
         approved = sum(each.approved for each in card.verified)
         whole = approved == len(card.verified)
         facts.append(Fact("approved", f"{approved} of {len(card.verified)}", whole))
+        threshold = card.verified[0].facts.get("decision_threshold")
+        if threshold is not None:
+            facts.append(Fact("yes above a score of", report.number(threshold)))
         for name, values in card.verified[0].facts["metrics"].items():
             facts.append(Fact(f"{name} in the cloud", report.number(values["cloud"])))
     facts += [Fact(target, "not compiled", False) for target in card.missing]

@@ -19,6 +19,7 @@ LABELS = "labels.txt"
 SIGNATURE = "signature.json"
 TEST_VECTORS = "test_vectors.json"
 LITERT, ONNX = "litert", "onnx"
+USUAL_THRESHOLD = 0.5  # what whoever knows of no other decides by
 COMPILED_FILES, PLACEMENT = "files/", "placement.json"
 
 
@@ -54,8 +55,9 @@ def assemble(
         The bundle, as version 1: the store gives the number.
 
     Raises:
-        EdgelineError: the model is not approved, or another one was, it was neither evaluated nor
-            imported, a name is impossible, or the edge model lacks a file or fact.
+        EdgelineError: the model is not approved, or another one was or by another decision
+            threshold, it was neither evaluated nor imported, a name is impossible, or the edge
+            model lacks a file or fact.
     """
     target = target or (ONNX if edge_model.schema == ONNX_SCHEMA else LITERT)
     for parameter, value in (("name", name), ("target", target)):
@@ -115,6 +117,7 @@ def assemble(
             },
             not_proven_missing=_unproven(verification),
             host_operations=host_operations.of(facts),
+            decision_threshold=_decision_threshold(evaluation, verification),
         )
     except (OSError, KeyError, TypeError, ValueError) as error:
         raise EdgelineError(
@@ -139,6 +142,20 @@ def _unproven(verification: Artifact) -> tuple[str, ...] | None:
     """Features whose missing value was not asked; None where verify asked no probes, as before."""
     probes = verification.metadata.get("probes")
     return tuple(probes["not_proven_missing"]) if probes else None
+
+
+def _decision_threshold(evaluation: Artifact | None, verification: Artifact) -> float | None:
+    """What the edge model was verified to decide by; None where that is 0.5, or no decision."""
+    verified: float | None = verification.metadata.get("decision_threshold")
+    chosen = evaluation.metadata.get("decision_threshold") if evaluation else None
+    if chosen is not None and chosen != verified:
+        by = "0.5, as before" if verified is None else f"{verified:g}"
+        raise EdgelineError(
+            f"analyze chose the decision threshold {chosen:g}, but {verification.path} compared "
+            f"decisions by {by}: give convert the output decision_threshold of analyze, and verify "
+            "none."
+        )
+    return None if verified == USUAL_THRESHOLD else verified
 
 
 def _require_approval(

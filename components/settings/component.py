@@ -34,6 +34,7 @@ def settings(
         ("columns", dict),
         ("comparison_rows", int),
         ("decimal", str),
+        ("decision_goal", str),
         ("delimiter", str),
         ("drift_threshold", float),
         ("each_site", list),

@@ -286,6 +286,14 @@ class Evaluation(msgspec.Struct, frozen=True):
             examples=["s3://bucket/baseline/model"],
         ),
     ] = ""
+    decision_goal: Annotated[
+        str,
+        Meta(
+            description="What the threshold of a binary decision is chosen by: f1, recall>=0.9, "
+            "precision>=0.8 or cost:false_negative=10,false_positive=1; empty: 0.5.",
+            examples=["recall>=0.9"],
+        ),
+    ] = ""
 
 
 class Edge(msgspec.Struct, frozen=True):

@@ -19,7 +19,7 @@ def verify(
     max_difference: float = -1.0,
     max_changed_decisions: float = -1.0,
     max_metric_drop: float = 0.01,
-    decision_threshold: float = 0.5,
+    decision_threshold: float = 0.0,
     max_p99_ms: float = 0.0,
     max_memory_mb: float = 0.0,
     runtime: str = "litert",
@@ -43,7 +43,8 @@ def verify(
         max_changed_decisions: Largest share of changed decisions; -1: 0 for a float model, no
             limit for a quantised one (without labels, or held to its own file: 0.05).
         max_metric_drop: How much worse a metric may be on the edge; for an error, relatively.
-        decision_threshold: Above this probability a binary prediction is a yes.
+        decision_threshold: Above this score a binary prediction is a yes; 0: the one that convert
+            kept with the edge model, or 0.5.
         max_p99_ms: Limit on the 99th percentile of latency in milliseconds; 0: none.
         max_memory_mb: Limit on the interpreter's peak memory in megabytes; 0: none.
         runtime: What runs a LiteRT edge model: litert, or tflite-runtime in the Python environment

@@ -29,7 +29,7 @@ from edgeline.artifacts import (
     transformed,
     vectors,
 )
-from edgeline.artifacts.bundle import Tensor
+from edgeline.artifacts.bundle import BINARY, Tensor
 from edgeline.artifacts.features import MISSING, Feature, to_numpy
 from edgeline.components.compile import target as targets
 from edgeline.components.verify import malformed, parity, probes, probing, report, runtimes
@@ -67,7 +67,7 @@ def verify(
     verification_report_path: str | Path,
     limits: Limits,
     split: str = "eval",
-    decision_threshold: float = 0.5,
+    decision_threshold: float = 0.0,
     compiled_model_path: str | Path = "",
     runtime: str = runtimes.LITERT,
     never_missing: Sequence[str] = (),
@@ -84,6 +84,8 @@ def verify(
         compiled_model_path: a `compiled_model/v1` folder made of the edge model, verified in its
             target's runtime in place of the edge model, or "". Where only the device runs it,
             the edge model is verified, and `runs_here` in the metadata is false.
+        decision_threshold: above it a binary prediction is a yes; 0: that which `convert` kept with
+            the edge model, or 0.5.
         runtime: of a LiteRT edge model, see `runtimes.load`.
         never_missing: raw features that always have a value: no missing one is asked, and the
             server of the bundle refuses it.
@@ -93,9 +95,10 @@ def verify(
             or of the wrong kind, the edge model cannot be loaded or crashes on good rows, or a
             parameter is out of range.
     """
+    edge = models.read_edge(edge_model_path)
+    decision_threshold = decision_threshold or edge.metadata.get("decision_threshold", 0.5)
     if not 0 < decision_threshold < 1:
         raise EdgelineError(f"decision_threshold is {decision_threshold}: give one within 0 and 1.")
-    edge = models.read_edge(edge_model_path)
     original = originals.load(model_path, edge)
     rows = artifacts.read(examples_path, examples.SCHEMA)
     compiled = artifacts.read(compiled_model_path, COMPILED_SCHEMA) if compiled_model_path else None
@@ -174,6 +177,8 @@ def verify(
         )
         (draft.path / reference.FILE).write_bytes(reference.dumps(met.result()))
         summary = _summary(findings, edge, rows)
+        if task == BINARY:
+            summary["decision_threshold"] = decision_threshold
         if compiled:
             summary["compiled_model_digest"] = compiled.digest
             summary["runs_here"] = subject.path == compiled.path

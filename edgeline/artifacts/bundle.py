@@ -20,10 +20,15 @@ from edgeline.formats import names, typed
 
 FORMAT, PROBED = "bundle/v1", "bundle/v2"  # v2 says which features are not proven missing
 HOSTED = "bundle/v3"  # has host operations, without which the model's file cannot be run
+DECIDED = "bundle/v4"  # has a decision threshold, by which whoever serves it has to decide
+FORMATS = (FORMAT, PROBED, HOSTED, DECIDED)
 SINCE = {  # the formats that have a field
-    "not_proven_missing": (PROBED, HOSTED),
+    "not_proven_missing": (PROBED, HOSTED, DECIDED),
     "host_operations": (HOSTED,),
+    "decision_threshold": (DECIDED,),
 }
+OPTIONAL = {("not_proven_missing", DECIDED), ("host_operations", DECIDED)}
+BINARY = "binary_classification"  # the task that has a decision threshold
 IMAGE_FOLDER = "models"  # of a bundle in a container image, where KServe looks for it
 MANIFEST = "manifest.json"
 NAME = names.LABEL  # as the image and the Service that are made of it
@@ -81,7 +86,9 @@ class Bundle:
     where nothing was probed, as in bundles of before: these are of format v1, all others of v2,
     which a reader that knows nothing of it refuses. `host_operations` are computed before the
     model's file (see `edgeline.artifacts.host_operations`): `signature` and `features` are what is
-    sent to the two together. A bundle with them is of v3.
+    sent to the two together. A bundle with them is of v3. `decision_threshold` is the score above
+    which a binary model says yes, where it is not 0.5: such a bundle is of v4, with or without the
+    two before.
     """
 
     name: str
@@ -100,10 +107,13 @@ class Bundle:
     provenance: Mapping[str, object] = field(default_factory=dict)
     not_proven_missing: tuple[str, ...] | None = None
     host_operations: HostOperations | None = None
+    decision_threshold: float | None = None
 
     @property
     def format(self) -> str:
         """What a reader has to know."""
+        if self.decision_threshold is not None:
+            return DECIDED
         if self.host_operations is not None:
             return HOSTED
         return FORMAT if self.not_proven_missing is None else PROBED
@@ -117,6 +127,8 @@ class Bundle:
         told = {**asdict(self), "features": [feature.to_json() for feature in self.features]}
         if self.not_proven_missing is None:
             del told["not_proven_missing"]
+        if self.decision_threshold is None:
+            del told["decision_threshold"]
         if self.host_operations is None:
             del told["host_operations"]
         else:
@@ -132,14 +144,15 @@ class Bundle:
                 path leaves the bundle.
         """
         fields = dict(value)
-        if (found := fields.pop("edgeline_bundle", None)) not in (FORMAT, PROBED, HOSTED):
+        if (found := fields.pop("edgeline_bundle", None)) not in FORMATS:
             raise EdgelineError(
-                f"{MANIFEST} is of format {str(found)[:40]!r}, and this version reads {FORMAT}, "
-                f"{PROBED} and {HOSTED}: publish it again, or update what reads it."
+                f"{MANIFEST} is of format {str(found)[:40]!r}, and this version reads "
+                f"{', '.join(FORMATS[:-1])} and {FORMATS[-1]}: publish it again, or update what "
+                "reads it."
             )
         has = {name for name in SINCE if fields.get(name) is not None}
         wants = {name for name, formats in SINCE.items() if found in formats}
-        for name in sorted(has ^ wants):
+        for name in sorted(name for name in has ^ wants if (name, found) not in OPTIONAL):
             raise EdgelineError(
                 f"{MANIFEST} is of format {found}, but {'lacks' if name in wants else 'has'} "
                 f"{name!r}: publish it again."
@@ -151,6 +164,12 @@ class Bundle:
                 typed.convert(known, _Entry, f"files.{name}")
         except EdgelineError as error:
             raise EdgelineError(f"{MANIFEST} is malformed ({error}): publish it again.") from None
+        threshold = bundle.decision_threshold
+        if threshold is not None and not (bundle.task == BINARY and 0 < threshold < 1):
+            raise EdgelineError(
+                f"{MANIFEST} has the decision_threshold {threshold:g} for {bundle.task[:40]}, but "
+                f"only {BINARY} has one, within 0 and 1: publish it again."
+            )
         if not NAME.fullmatch(bundle.name) or bundle.version < 1:
             raise EdgelineError(f"{MANIFEST} names an impossible {bundle.name!r} {bundle.version}.")
         for name in [*bundle.files, bundle.model]:

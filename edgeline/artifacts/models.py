@@ -25,7 +25,8 @@ multiclass task the probabilities, [batch, classes], and `label` the class index
 Metadata: `features` (what it takes), `task`, `labels`, `quantisation`, `takes` (`raw`,
 `transformed` or `mixed`), `because` (why not raw, or null), the same as fields (see
 `edgeline.artifacts.transformed`), and what `convert` measured with `model_digest`, the digest of
-the model that it was made of; and `host_operations`, where the file takes what these give (see
+the model that it was made of; `decision_threshold`, the score above which a binary prediction is a
+yes; and `host_operations`, where the file takes what these give (see
 `edgeline.artifacts.host_operations`): `features` and the signature are what is sent to the two
 together. `onnx_model/v1` holds the same of `model.onnx`, with `opset` and a
 count of its operators.
@@ -47,7 +48,7 @@ import numpy as np
 
 from edgeline import artifacts
 from edgeline.artifacts import Artifact
-from edgeline.artifacts.bundle import Signature
+from edgeline.artifacts.bundle import BINARY, Signature
 from edgeline.artifacts.features import Feature
 from edgeline.errors import EdgelineError
 from edgeline.formats.dtypes import Array
@@ -64,7 +65,7 @@ PREDICT_TRANSFORMED = "predict_transformed"
 PREDICTION = "prediction"
 ORIGIN = ("source", "kind", "sha256", "revision")
 LABEL = "label"
-TASKS = ("binary_classification", "multiclass_classification", "regression")
+TASKS = (BINARY, "multiclass_classification", "regression")
 
 Arrays = Mapping[str, Array]
 

@@ -29,6 +29,7 @@ QUESTIONS: tuple[Callable[[GivenRun], Iterator[str]], ...] = (
     columns.schema,
     columns.batch,
     evaluation.metrics,
+    evaluation.decision_goal,
     targets.known,
     targets.compilers,
     places.destination,

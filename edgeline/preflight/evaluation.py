@@ -7,6 +7,7 @@ import re
 from collections.abc import Iterator, Mapping
 from typing import Any
 
+from edgeline.components.analyze.decision_goal import PARAMETER, check_task, parse
 from edgeline.components.analyze.supported import (
     FIELDS,
     MEANS,
@@ -15,7 +16,7 @@ from edgeline.components.analyze.supported import (
     OPTIONS_REFUSED,
     UNOFFERED,
 )
-from edgeline.errors import did_you_mean
+from edgeline.errors import EdgelineError, did_you_mean
 from edgeline.preflight.given import GivenRun
 
 ROOT = "eval_config"
@@ -60,6 +61,19 @@ def metrics(run: GivenRun) -> Iterator[str]:
                         f"{inside}.config.{option} of {name} is computed by TFMA on Beam only: "
                         "remove it."
                     )
+
+
+def decision_goal(run: GivenRun) -> Iterator[str]:
+    """A decision_goal that is none, or is for a task without a threshold."""
+    given, task = run.values.get(PARAMETER), run.values.get("task")
+    if not isinstance(given, str):
+        return
+    try:
+        parse(given)
+        if isinstance(task, str):
+            check_task(given, task)
+    except EdgelineError as error:
+        yield str(error)
 
 
 def _each(config: Mapping[str, Any], name: str, place: str) -> Iterator[tuple[str, Any]]:

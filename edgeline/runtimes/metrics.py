@@ -17,6 +17,7 @@ is a curve of `train` and no number.
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import Protocol
 
 import numpy as np
@@ -76,6 +77,22 @@ def drop(name: str, cloud: float | None, edge: float | None) -> float | None:
     return (edge - cloud) / max(cloud, 1e-12) if name == MSE else cloud - edge
 
 
+@dataclass(frozen=True)
+class ScoreTable:
+    """Labelled rows by rising score, in groups that no threshold here tells apart.
+
+    Attributes:
+        lowest, highest: of the scores of a group, float64 [groups].
+        counts: negatives and positives of each group, [2, groups].
+        exact: whether a group has one score; else it is a bin of `BINS`, without its lower border.
+    """
+
+    lowest: Array
+    highest: Array
+    counts: Array
+    exact: bool
+
+
 class Binary:
     """AUC and accuracy. A score that is not finite counts as 0.
 
@@ -106,7 +123,7 @@ class Binary:
             self._take(score, positive)
 
     def result(self) -> dict[str, float | None]:
-        negative, positive = self._by_score().astype(np.float64)
+        negative, positive = self.by_score().counts.astype(np.float64)
         pairs = negative.sum() * positive.sum()
         below = np.cumsum(negative) - negative
         auc = float(positive @ (below + negative / 2) / pairs) if pairs else None
@@ -127,20 +144,24 @@ class Binary:
                 self.counts += _binned(score, positive)
             self.kept = []
 
-    def _by_score(self) -> Array:
-        """Negatives and positives by rising score, [2, different scores]."""
+    def by_score(self) -> ScoreTable:
+        """All rows by their score."""
         if self.counts is not None:
-            return self.counts
+            borders = np.arange(BINS + 1) / BINS
+            lowest = np.nextafter(borders[:-1], 1.0)
+            lowest[0] = 0.0
+            return ScoreTable(lowest, borders[1:], self.counts, exact=False)
         if not self.kept:
-            return np.zeros((2, 1), np.int64)
+            return ScoreTable(np.zeros(0), np.zeros(0), np.zeros((2, 0), np.int64), exact=True)
         score, positive = (np.concatenate(part) for part in zip(*self.kept, strict=True))
-        places, which = np.unique(score, return_inverse=True)
+        places, which = np.unique(score.astype(np.float64), return_inverse=True)
         sides = (which[~positive], which[positive])
-        return np.stack([np.bincount(side, minlength=len(places)) for side in sides])
+        counts = np.stack([np.bincount(side, minlength=len(places)) for side in sides])
+        return ScoreTable(places, places, counts, exact=True)
 
 
 def _binned(score: Array, positive: Array) -> Array:
-    bins = np.clip(score.astype(np.float64) * BINS, 0, BINS - 1).astype(np.int64)
+    bins = np.clip(np.ceil(score.astype(np.float64) * BINS) - 1, 0, BINS - 1).astype(np.int64)
     return np.stack([np.bincount(bins[side], minlength=BINS) for side in (~positive, positive)])
 
 

@@ -28,6 +28,7 @@ def _graph(form: Channels) -> None:
             converted = convert(
                 model=learned.model,
                 examples=examples,
+                decision_threshold=learned.decision_threshold,
                 **fields(settings, "quantisation", "representative_rows"),
             ).set_display_name("convert to LiteRT")
             verified = verify(

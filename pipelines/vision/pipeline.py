@@ -37,6 +37,7 @@ def _graph(form: Channels) -> None:
                 examples=examples,
                 quantisation="int8",
                 batch=1,
+                decision_threshold=learned.decision_threshold,
                 **fields(settings, "representative_rows", "io"),
             ).set_display_name("convert to int8")
             placed = check(
@@ -69,6 +70,7 @@ def _graph(form: Channels) -> None:
                 examples=examples,
                 quantisation="float",
                 representative_rows=settings.outputs["representative_rows"],
+                decision_threshold=learned.decision_threshold,
             ).set_display_name("convert to float")
             equal = verify(
                 model=learned.model,

@@ -107,6 +107,14 @@ def test_the_pipelines_that_come_with_edgeline_have_none(name: str) -> None:
         ({"targets": ["edgtpu"]}, "targets: 'edgtpu' is not one of litert"),
         ({"sites": [{"site": "cluster://edge"}]}, "sites are given, but no models_repository"),
         (
+            {"decision_goal": "recall=0.9", "task": "binary_classification"},
+            "decision_goal is 'recall=0.9', which is no goal: give f1, recall>=0.9",
+        ),
+        (
+            {"decision_goal": "f1", "task": "multiclass_classification"},
+            "decision_goal is 'f1', but the model's task is multiclass_classification, which has",
+        ),
+        (
             {"eval_config": {"slicing_specs": [{"feature_keys": ["color"]}]}},
             "eval_config.slicing_specs[0] names a column 'color', which wine.csv has not. Did you",
         ),

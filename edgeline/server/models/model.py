@@ -6,7 +6,7 @@ path is copy in, invoke, copy out: what is checked here is only what can differ 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -14,6 +14,7 @@ import numpy as np
 
 from edgeline.artifacts import transformed
 from edgeline.artifacts.bundle import Bundle, Signature, Tensor
+from edgeline.artifacts.models import PREDICTION
 from edgeline.artifacts.reference import Reference
 from edgeline.errors import EdgelineError, first_line
 from edgeline.formats.dtypes import Array
@@ -57,6 +58,16 @@ class Description:
             return self.takes
         given = {f.name for f in self.bundle.features if f.transformed}
         return transformed.TRANSFORMED if name in given else transformed.RAW
+
+    @property
+    def decision_threshold(self) -> float | None:
+        """Above which score a binary model says yes; None where its bundle names no such one."""
+        return self.bundle.decision_threshold if self.bundle is not None else None
+
+    def threshold_of(self, output: str) -> float | None:
+        """The decision threshold, for the output that is decided by."""
+        decided = output == decided_output(self.signature.outputs)
+        return self.decision_threshold if decided else None
 
     @property
     def transformed(self) -> str:
@@ -172,6 +183,14 @@ class Instance:
             interpreter.set_tensor(index, arrays[tensor.name])
         interpreter.invoke()
         return {name: interpreter.get_tensor(index) for name, index in self._outputs}
+
+
+def decided_output(outputs: Sequence[Tensor]) -> str:
+    """Which output a binary model's decision is made of: `prediction`, or the only real one."""
+    real = [each.name for each in outputs if "float" in each.dtype or each.scale is not None]
+    if PREDICTION in real:
+        return PREDICTION
+    return real[0] if len(real) == 1 else ""
 
 
 def check(arrays: Mapping[str, Array], description: Description) -> Arrays:

@@ -16,7 +16,7 @@ from edgeline.server.errors import Code, ServingError, invalid
 from edgeline.server.models.model import Description, Instance, check
 from edgeline.server.models.pool import Pool
 from edgeline.server.protocols import messages as m
-from edgeline.server.protocols.v2_infer import requested, takes_encoded
+from edgeline.server.protocols.v2_infer import decision_parameters, requested, takes_encoded
 from edgeline.server.protocols.v2_metadata import (
     model_config,
     model_metadata,
@@ -154,7 +154,8 @@ def _infer(asked: Mapping[str, Any], instance: Instance) -> bytes:
     ]
     outputs, contents = [], []
     for name, array, _ in requested(names, answers, description):
-        outputs.append(_output(name, v2_of(array.dtype), array.shape))
+        told = decision_parameters(array, name, description)
+        outputs.append(_output(name, v2_of(array.dtype), array.shape, tuple(told.items())))
         contents.append(to_bytes(array))
     response = {
         "model_name": description.name,
@@ -173,9 +174,16 @@ def _described(message: bytes) -> Mapping[str, Any]:
 
 
 @lru_cache(256)
-def _output(name: str, datatype: str, shape: tuple[int, ...]) -> bytes:
-    """An output's description as a message; models give few shapes."""
-    return encode({"name": name, "datatype": datatype, "shape": shape}, m.TENSOR)
+def _output(
+    name: str, datatype: str, shape: tuple[int, ...], told: tuple[tuple[str, float | str], ...]
+) -> bytes:
+    """An output's description as a message; models give few shapes, and most of them tell none."""
+    parameters = {
+        key: {"double_param" if isinstance(value, float) else "string_param": value}
+        for key, value in told
+    }
+    described = {"name": name, "datatype": datatype, "shape": shape}
+    return encode({**described, "parameters": parameters}, m.TENSOR)
 
 
 def _inputs(asked: Mapping[str, Any], description: Description) -> dict[str, Array]:

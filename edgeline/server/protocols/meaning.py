@@ -1,23 +1,66 @@
-"""What a model's outputs mean to TensorFlow Serving's calls: classes with scores, or one number."""
+"""What a model's outputs mean to its callers: classes with scores, a decision, or one number."""
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
 from edgeline.formats.dtypes import Array
 from edgeline.server.errors import invalid
-from edgeline.server.models.model import Arrays, Description
+from edgeline.server.models.model import Arrays, Description, decided_output
 from edgeline.server.tensors.json import decode
+
+
+@dataclass(frozen=True)
+class BinaryDecisions:
+    """What a binary model decides by the threshold of its bundle.
+
+    threshold: above which score it says yes; yes: bool [rows]; scores: of no and yes, [rows, 2];
+    labels: their names.
+    """
+
+    threshold: float
+    yes: Array
+    scores: Array
+    labels: tuple[str, str]
+
+    @property
+    def order(self) -> Array:
+        """The classes of each row, the decided one first: int64 [rows, 2]."""
+        decided = self.yes.astype(np.int64)
+        return np.stack([decided, 1 - decided], axis=1)
+
+
+def decisions(array: Array, name: str, description: Description) -> BinaryDecisions | None:
+    """What is decided by an output; None unless its bundle has a decision threshold for it."""
+    threshold = description.threshold_of(name)
+    if threshold is None or array.dtype.kind not in "iuf":
+        return None
+    if not array.ndim or array.size != len(array):
+        return None
+    score = _real(array.reshape(-1), name, description)
+    labels = description.labels
+    named = (labels[0], labels[1]) if labels is not None and len(labels) == 2 else ("0", "1")
+    return BinaryDecisions(
+        threshold, score > threshold, np.stack([1 - score, score], axis=1), named
+    )
 
 
 def classes(answers: Arrays, description: Description) -> tuple[list[list[Any]], Array]:
     """Names and scores of the classes, [rows, classes] each.
 
+    Of a binary model with one score a row and a decision threshold that is the decided class alone.
+
     Raises:
         ServingError: the model gives no scores.
     """
+    output = decided_output(description.signature.outputs)
+    if output and (decided := decisions(answers[output], output, description)):
+        order = decided.order[:, :1]
+        decided_labels = [[decided.labels[place]] for place in order[:, 0].tolist()]
+        return decided_labels, np.take_along_axis(decided.scores, order, axis=1)
     name = _only(answers, description, ("scores", "probabilities", "probability"))
     scores = _real(answers[name], name, description)
     if scores.ndim != 2:

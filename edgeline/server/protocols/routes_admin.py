@@ -148,6 +148,7 @@ def _model(state: ServerState, name: str) -> dict[str, object]:
                 "note": pool.description.note,
                 "evaluated": not pool.description.not_evaluated,
                 "transformed": pool.description.transformed,
+                "decision_threshold": pool.description.decision_threshold,
                 "queue": pool.waiting,
                 "requests": sum(of.codes.values()),
                 "errors": failures(of),

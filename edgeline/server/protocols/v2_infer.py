@@ -19,6 +19,7 @@ from edgeline.server.digits import whole
 from edgeline.server.errors import invalid, shown
 from edgeline.server.http.messages import JSON, HttpRequest, HttpResponse
 from edgeline.server.models.model import Arrays, Description, Instance, check
+from edgeline.server.protocols.meaning import decisions
 from edgeline.server.tensors import pictures
 from edgeline.server.tensors.binary import elements, from_bytes, to_bytes
 from edgeline.server.tensors.json import Large, dumps, loads, to_array
@@ -66,13 +67,13 @@ def requested(
     """The outputs that a client asks for (all, if none), each with its parameters.
 
     With a parameter `classification: n` an output becomes the n largest values of each row, as
-    strings `value:index[:label]` (Triton's extension).
+    strings `value:index[:label]` (Triton's extension); of a binary model with a decision threshold
+    the decided class comes first. Else such an output has the parameters of `decision_parameters`.
 
     Raises:
         ServingError: the model has no such output.
     """
-    if not names:
-        return [(tensor.name, answers[tensor.name], {}) for tensor in description.signature.outputs]
+    names = names or [(tensor.name, {}) for tensor in description.signature.outputs]
     outputs = []
     for name, parameters in names:
         if name not in answers:
@@ -80,9 +81,26 @@ def requested(
             raise invalid(f"There is no output {name[:100]!r}: the model gives {known}.")
         array = answers[name]
         if count := parameters.get("classification"):
-            array = _classified(array, count, description.labels)
+            array = _classified(array, count, name, description)
         outputs.append((name, array, parameters))
     return outputs
+
+
+def decision_parameters(
+    array: Array, name: str, description: Description
+) -> dict[str, float | str]:
+    """What an output is told with: the threshold of a binary model, and the class of each row.
+
+    `decision_threshold` is there where the model's bundle has one, with `decisions`, 0 or 1 for
+    each row with commas between: the protocol's parameters are no lists.
+    """
+    decided = decisions(array, name, description)
+    if decided is None:
+        return {}
+    return {
+        "decision_threshold": decided.threshold,
+        "decisions": ",".join("1" if yes else "0" for yes in decided.yes.tolist()),
+    }
 
 
 def takes_encoded(tensor: Tensor | None, datatype: str) -> bool:
@@ -205,12 +223,15 @@ def _response(
     for name, array, parameters in requested(_asked_outputs(asked), answers, description):
         datatype = v2_of(array.dtype)
         entry: dict[str, object] = {"name": name, "datatype": datatype, "shape": array.shape}
+        told: dict[str, object] = dict(decision_parameters(array, name, description))
         if parameters.get("binary_data", binary):
             data = to_bytes(array)
             parts.append(data)
-            entry["parameters"] = {"binary_data_size": len(data)}
+            told["binary_data_size"] = len(data)
         else:
             entry["data"] = _to_json(array, name, datatype)
+        if told:
+            entry["parameters"] = told
         entries.append(entry)
     document: dict[str, object] = {
         "model_name": description.name,
@@ -256,11 +277,15 @@ def _to_json(array: Array, name: str, datatype: str) -> object:
         raise invalid(f"Output {name!r} is not text: ask for binary data.") from None
 
 
-def _classified(array: Array, count: object, labels: tuple[str, ...] | None) -> Array:
+def _classified(array: Array, count: object, name: str, description: Description) -> Array:
     if type(count) is not int or count < 1 or array.dtype.kind not in "iuf" or array.ndim < 1:
         raise invalid("Classification is for numbers, and takes how many classes to give.")
-    rows = array.reshape(len(array), -1)
-    best = np.argsort(-rows.astype(np.float64), axis=1, kind="stable")[:, :count]
+    labels: tuple[str, ...] | None = description.labels
+    if decided := decisions(array, name, description):
+        rows, best, labels = decided.scores, decided.order[:, :count], decided.labels
+    else:
+        rows = array.reshape(len(array), -1)
+        best = np.argsort(-rows.astype(np.float64), axis=1, kind="stable")[:, :count]
     answer = np.empty(best.shape, object)
     for place, index in np.ndenumerate(best):
         text = f"{rows[place[0], index]}:{index}"

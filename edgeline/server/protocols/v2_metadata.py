@@ -39,19 +39,21 @@ def model_metadata(description: Description, versions: list[int]) -> dict[str, A
         "inputs": tensors(description.signature.inputs),
         "outputs": tensors(description.signature.outputs),
     }
-    if caveats := _caveats(description):
-        metadata["properties"] = caveats
+    if properties := _properties(description):
+        metadata["properties"] = properties
     return metadata
 
 
-def _caveats(description: Description) -> dict[str, str]:
-    """What a bundle says against its model; empty where there is nothing."""
-    caveats = {"evaluation": NOT_EVALUATED} if description.not_evaluated else {}
+def _properties(description: Description) -> dict[str, str]:
+    """What a bundle says against its model, and how it decides; empty where there is nothing."""
+    found = {"evaluation": NOT_EVALUATED} if description.not_evaluated else {}
     if description.transformed:
-        caveats["transformed_features"] = description.transformed
+        found["transformed_features"] = description.transformed
     if description.not_proven_missing:
-        caveats["not_proven_missing"] = ", ".join(description.not_proven_missing)
-    return caveats
+        found["not_proven_missing"] = ", ".join(description.not_proven_missing)
+    if description.decision_threshold is not None:
+        found["decision_threshold"] = str(description.decision_threshold)
+    return found
 
 
 def model_config(description: Description) -> dict[str, Any]:
@@ -77,7 +79,7 @@ def model_config(description: Description) -> dict[str, Any]:
         "parameters": {
             "device": {"string_value": description.device},
             "note": {"string_value": description.note},
-            **{name: {"string_value": text} for name, text in _caveats(description).items()},
+            **{name: {"string_value": text} for name, text in _properties(description).items()},
         },
     }
 

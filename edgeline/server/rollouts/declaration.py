@@ -41,7 +41,8 @@ class Rollout:
             leave time out of the judgement.
         tolerance: how far two real values may be apart and still agree, as a share of the
             stable one's where that is above 1.
-        compare: what a shadow compares: all `values`, or the `class` with the highest score.
+        compare: what a shadow compares: all `values`, or the `class` with the highest score (of
+            a binary model with a decision threshold: the decision).
         automatic: whether a candidate that keeps its limits is promoted without being asked.
             One that breaks them is always returned.
     """

@@ -22,7 +22,7 @@ import numpy.typing as npt
 from edgeline.artifacts.bundle import Tensor
 from edgeline.artifacts.differences import difference
 from edgeline.server.errors import ServingError
-from edgeline.server.models.model import Arrays, Description, Instance, check
+from edgeline.server.models.model import Arrays, Description, Instance, check, decided_output
 from edgeline.server.models.pool import Pool
 
 log = logging.getLogger("edgeline.server")
@@ -118,6 +118,7 @@ class Shadow:
             rows,
             self._tolerance,
             self._compare,
+            (description.decision_threshold, instance.description.decision_threshold),
         )
         return Compared(rows, differ, seconds)
 
@@ -128,6 +129,7 @@ def differing(
     rows: int,
     tolerance: float,
     compare: str,
+    thresholds: tuple[float | None, float | None] = (None, None),
 ) -> int:
     """How many rows of two answers differ in any output of the stable one.
 
@@ -137,7 +139,9 @@ def differing(
         stable, candidate: the answers with their tensors' descriptions.
         rows: the rows of the answers.
         tolerance: the largest difference that agrees (see `edgeline.artifacts.differences`).
-        compare: `values`, or `class` for the place of a row's highest value where it has several.
+        compare: `values`, or `class` for the place of a row's highest value where it has several,
+            and for the decision of a binary model where either bundle has a threshold.
+        thresholds: above which score each of the two says yes; None: 0.5.
     """
     wrong = np.zeros(rows, bool)
     others = {tensor.name: tensor for tensor in candidate[1]}
@@ -150,7 +154,13 @@ def differing(
         if a.dtype.kind in "OSU":
             same = a == b
         else:
-            same = _agree(_real(a, tensor), _real(b, others[tensor.name]), tolerance, compare)
+            real = _real(a, tensor), _real(b, others[tensor.name])
+            decides = tensor.name == decided_output(stable[1])
+            if compare == "class" and decides and thresholds != (None, None):
+                yes = [x > (0.5 if t is None else t) for x, t in zip(real, thresholds, strict=True)]
+                same = np.asarray(yes[0] == yes[1])
+            else:
+                same = _agree(*real, tolerance, compare)
         if same.ndim and len(same) == rows:
             wrong |= ~same.reshape(rows, -1).all(axis=1)
         elif not same.all():

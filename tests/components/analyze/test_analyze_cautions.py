@@ -17,8 +17,8 @@ def told(task: str, label: list[float], prediction: object, classes: list[str]) 
 def test_a_model_that_never_says_yes_is_named_though_its_accuracy_is_high() -> None:
     (said,) = told("binary_classification", [1] * 4 + [0] * 996, [0.1] * 1_000, ["no", "yes"])
     assert said == (
-        "the model never predicts class yes above a score of 0.5: whoever always says no has this "
-        "accuracy, 0.996, too"
+        "the model never predicts class yes where a score above 0.5 is a yes: whoever always says "
+        "no has this accuracy, 0.996, too"
     )
 
 

@@ -323,3 +323,57 @@ def test_slices_of_every_kind_of_column(evaluate, write_examples, taxi_rows):
         "word: x": 25,
         "word: y": 25,
     }
+
+
+@pytest.mark.parametrize("beam_options", [[], ["--runner=DirectRunner"]])
+def test_a_goal_chooses_the_threshold_and_report_and_table_tell_it(
+    evaluate, tmp_path, beam_options
+):
+    result, folder = evaluate(
+        decision_goal="recall>=0.9", beam_options=beam_options, confidence_intervals=False
+    )
+    found = artifacts.read(folder, SCHEMA).metadata
+    assert result.blessed
+    assert found["decision_goal"] == "recall>=0.9"
+    assert found["decision_threshold"] == result.decision_threshold != 0.5
+    told = result.overall
+    assert told["decision_threshold"] == result.decision_threshold
+    assert told["decision_recall"] >= 0.9
+    assert told["decision_recall_at_0.5"] == pytest.approx(told["recall"])  # TFMA's
+    assert told["decision_precision_at_0.5"] == pytest.approx(told["precision"])
+    _, ((tn, fp), (fn, tp)) = result.confusion
+    assert tn + fp + fn + tp == 1501
+    assert tp / (tp + fn) == pytest.approx(told["decision_recall"])
+    proposed = json.loads((folder / "decisions.json").read_text())
+    assert [each["goal"] for each in proposed] == ["", "recall>=0.9", "f1", "precision>=0.9"]
+    page = (tmp_path / "r.html").read_text()
+    assert "Decision threshold" in page and "<b>recall&gt;=0.9</b>, used" in page
+
+
+def test_without_a_goal_the_threshold_stays_and_others_are_proposed(evaluate, tmp_path):
+    result, folder = evaluate(confidence_intervals=False)
+    assert result.decision_threshold == 0.5
+    assert "decision_threshold" not in artifacts.read(folder, SCHEMA).metadata
+    assert not any(name.startswith("decision") for name in result.overall)
+    assert "<b>none: 0.5</b>, used" in (tmp_path / "r.html").read_text()
+
+
+def test_a_goal_that_is_not_reached_is_a_reason_against_the_model(evaluate, weak_tips):
+    result, folder = evaluate(
+        model_path=weak_tips, decision_goal="precision>=0.999", confidence_intervals=False
+    )
+    (failure,) = failures(folder)
+    assert failure.startswith("No decision threshold reaches precision>=0.999 on eval: the highest")
+    assert (result.blessed, result.decision_threshold) == (False, 0.5)
+    assert artifacts.read(folder, SCHEMA).metadata["notes"] == []
+
+
+def test_a_goal_for_another_task_is_refused(evaluate, write_model):
+    def predict(raw):
+        return {"prediction": raw["fare"], "label": raw["tips"]}
+
+    model = write_model(predict, {"fare": "float32", "tips": "float32"}, "regression")
+    with pytest.raises(EdgelineError, match="'f1', but the model's task is regression, which has"):
+        evaluate(model_path=model, decision_goal="f1")
+    with pytest.raises(EdgelineError, match="is no goal"):
+        evaluate(decision_goal="best")

@@ -128,6 +128,7 @@ def test_auto_finds_the_smallest_taxi_model_that_holds(trained_taxi):
         ({"labelled_split": "test"}, "has no split 'test'"),
         ({"max_drop": -1.0}, "max_drop is -1.0: give 0 or more"),
         ({"decision_threshold": 1.0}, "decision_threshold is 1.0"),
+        ({"quantisation": "float", "decision_threshold": 0.0}, "decision_threshold is 0.0"),
     ],
 )
 def test_parameters_of_auto_that_do_not_fit_are_named(trained_taxi, parameters, sentence):
@@ -135,6 +136,5 @@ def test_parameters_of_auto_that_do_not_fit_are_named(trained_taxi, parameters, 
     with pytest.raises(EdgelineError, match=sentence):
         convert(
             *(str(folder / name) for name in ("model", "examples", "none", "none.html")),
-            quantisation="auto",
-            **parameters,
+            **{"quantisation": "auto", **parameters},
         )

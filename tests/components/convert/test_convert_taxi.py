@@ -86,6 +86,15 @@ def test_takes_raw_features_and_answers_as_the_cloud(trained_taxi, rows, cloud, 
     assert kinds["FULLY_CONNECTED"]["gives"] == compute
 
 
+def test_the_decision_threshold_is_kept_with_the_edge_model(trained_taxi, tmp_path):
+    folder = trained_taxi.folder
+    paths = (folder / "model", folder / "examples", tmp_path / "edge", tmp_path / "report.html")
+    made = convert(*map(str, paths), quantisation="float", decision_threshold=0.3)
+    assert made.metadata["decision_threshold"] == 0.3
+    kept = artifacts.read(tmp_path / "edge", models.EDGE_SCHEMA).metadata
+    assert kept["decision_threshold"] == 0.3
+
+
 def test_another_process_writes_the_same_bytes(trained_taxi):
     folder = trained_taxi.folder
     before = artifacts.list_files(folder / "int8")  # written in this process, above

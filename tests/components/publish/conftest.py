@@ -51,7 +51,16 @@ def s3_destination(s3):  # noqa: ARG001
 def inputs(tmp_path):
     """A function that writes the three artifacts and returns them as arguments of publish."""
 
-    def write(content=b"model one", *, size=0, approved=True, blessed=True, latency=1.0):
+    def write(
+        content=b"model one",
+        *,
+        size=0,
+        approved=True,
+        blessed=True,
+        latency=1.0,
+        chosen=None,
+        verified=None,
+    ):
         folder = tmp_path / "inputs" / secrets.token_hex(6)
         with artifacts.writing(folder / "edge_model", "edge_model/v1") as draft:
             with open(draft.path / "model.tflite", "wb") as stream:
@@ -72,6 +81,8 @@ def inputs(tmp_path):
             )
         with artifacts.writing(folder / "evaluation", "evaluation/v1") as draft:
             draft.metadata.update(blessed=blessed, metrics={"auc": 0.9})
+            if chosen is not None:
+                draft.metadata["decision_threshold"] = chosen
         with artifacts.writing(folder / "verification", "verification/v1") as draft:
             (draft.path / "test_vectors.json").write_text('[{"miles": [[1.0]]}]')
             draft.metadata.update(
@@ -80,6 +91,8 @@ def inputs(tmp_path):
                 examples_digest="d1",
                 edge_model_digest=artifacts.read(folder / "edge_model", "edge_model/v1").digest,
             )
+            if verified is not None:
+                draft.metadata["decision_threshold"] = verified
         return {
             f"{name}_path": str(folder / name)
             for name in ("edge_model", "evaluation", "verification")

@@ -237,3 +237,19 @@ def test_a_folder_that_cannot_be_written(send, tmp_path, monkeypatch):
     with pytest.raises(EdgelineError, match=r"fetched cannot be written \(No space left"):
         fetch(uri, tmp_path / "fetched")
     assert not list(tmp_path.glob("fetched*"))
+
+
+@pytest.mark.parametrize(
+    ("chosen", "verified", "carried"),
+    [(0.3, 0.3, 0.3), (None, 0.3, 0.3), (None, 0.5, None), (0.5, 0.5, None), (None, None, None)],
+)
+def test_the_decision_threshold_of_verify_goes_along(send, tmp_path, chosen, verified, carried):
+    made = fetch(send(chosen=chosen, verified=verified).uri, tmp_path / "fetched")
+    assert made.decision_threshold == carried
+    assert made.format == ("bundle/v4" if carried else "bundle/v1")
+
+
+@pytest.mark.parametrize(("verified", "said"), [(None, "0.5, as before"), (0.5, "0.5")])
+def test_a_model_is_not_published_by_another_threshold_than_analyze_chose(send, verified, said):
+    with pytest.raises(EdgelineError, match=f"threshold 0.3, but .* by {said}: give convert"):
+        send(chosen=0.3, verified=verified)

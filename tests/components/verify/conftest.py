@@ -25,7 +25,7 @@ class Workplace:
     examples: Path
     module: object
 
-    def edge(self, name, content, quantisation="float", takes="raw"):
+    def edge(self, name, content, quantisation="float", takes="raw", **facts):
         """An `edge_model/v1` folder around a flatbuffer."""
         path = self.folder / name
         model = artifacts.read(self.model, "model/v1")
@@ -36,6 +36,7 @@ class Workplace:
                 task=model.metadata["task"],
                 quantisation=quantisation,
                 takes=takes,
+                **facts,
             )
         return path
 

@@ -170,6 +170,16 @@ def test_a_threshold_out_of_range(verify, edge_model):
         verify(edge_model, decision_threshold=1.5)
 
 
+def test_decisions_are_by_the_threshold_that_convert_kept(verify, workplace, flatbuffer):
+    edge = workplace.edge("decided", flatbuffer, decision_threshold=0.3)
+    kept, given = verify(edge), verify(edge, decision_threshold=0.5)
+    assert kept.approved and given.approved
+    assert kept.metadata["decision_threshold"] == 0.3
+    assert given.metadata["decision_threshold"] == 0.5
+    accuracies = [each.metadata["metrics"]["accuracy"]["cloud"] for each in (kept, given)]
+    assert accuracies[0] != accuracies[1]
+
+
 def test_the_face_gives_the_verdict_and_the_metrics(workplace, edge_model, tmp_path):
     from kfp.dsl import HTML, Artifact, Dataset, Metrics, Model
 
