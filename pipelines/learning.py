@@ -48,7 +48,7 @@ def learn(form: Channels, settings: Any, examples: Any) -> Learned:
         label=form["label"],
         **fields(settings, "task", "steps", "batch_size", "steps_per_epoch", "patience"),
         **fields(settings, "hyperparameters", "label_vocabulary", "seed", "checkpoint_dir"),
-        **fields(settings, "require_raw"),
+        **fields(settings, "require_raw", "class_weights"),
     ).set_display_name("train the model")
     model = trained.outputs["model"]
     analyzed = analyze(

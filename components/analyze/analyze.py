@@ -27,6 +27,7 @@ from edgeline.components.analyze.decision import ThresholdOutcome
 from edgeline.components.analyze.decision_goal import DecisionGoal, check_task
 from edgeline.components.analyze.decision_goal import parse as parse_goal
 from edgeline.components.analyze.evaluation_config import BASELINE, CANDIDATE
+from edgeline.components.train.class_weights import UNCALIBRATED
 from edgeline.errors import EdgelineError
 from edgeline.formats.dtypes import Array
 from edgeline.runtimes import original
@@ -149,6 +150,8 @@ def analyze(
     if chosen:
         overall |= decision.summaries(chosen, exact.decisions[0])
     warnings = list(cautions.warnings(curves, classes, split, chosen))
+    if model.metadata.get("class_weights"):
+        warnings.append(UNCALIBRATED)
 
     with artifacts.writing(evaluation_path, SCHEMA) as draft:
         draft.metadata |= {

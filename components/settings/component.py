@@ -30,6 +30,7 @@ def settings(
         ("batch_size", int),
         ("beam_options", list),
         ("checkpoint_dir", str),
+        ("class_weights", str),
         ("column_types", dict),
         ("columns", dict),
         ("comparison_rows", int),

@@ -258,6 +258,14 @@ class Training(msgspec.Struct, frozen=True):
         str,
         Meta(description="The vocab_filename of the label; its entries are the class names."),
     ] = ""
+    class_weights: Annotated[
+        str,
+        Meta(
+            description="How much a row counts in the loss by its class: balanced, or weights by "
+            "name or number; empty: all the same.",
+            examples=["yes=20,no=1"],
+        ),
+    ] = ""
     seed: Annotated[int, Meta(description="The seed for weights and shuffling.", ge=0)] = 0
     checkpoint_dir: Annotated[
         str, Meta(description="A folder for checkpoints, to resume interrupted training.")

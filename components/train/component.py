@@ -30,6 +30,7 @@ def train(
     sparsity: float = 0.5,
     clusters: int = 16,
     require_raw: bool = False,
+    class_weights: str = "",
 ):
     """Train the user's build_model and export it with the transform inside.
 
@@ -60,6 +61,9 @@ def train(
         clusters: For clustering: how many values the weights of a tensor share.
         require_raw: Whether features that no edge model can make of raw ones are refused, before
             the training; else it takes those transformed.
+        class_weights: How much a row counts in the loss by its class: balanced, or weights by
+            name or number, as yes=20,no=1; empty: all the same. Scores are then no
+            probabilities.
     """
     from edgeline.artifacts.metadata import record, record_metrics
     from edgeline.components.train.fitting import Fitting
@@ -81,6 +85,7 @@ def train(
             steps_per_epoch=steps_per_epoch,
             patience=patience,
             optimisation=Optimisation(optimisation, sparsity, clusters),
+            class_weights=class_weights,
         ),
         model_path=model.path,
         training_report_path=training_report.path,

@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterator, Sequence
 from typing import TYPE_CHECKING
 
 import numpy as np
+import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.parquet as pq
 
@@ -20,7 +21,7 @@ if TYPE_CHECKING:
 SHUFFLE_ROWS, SHUFFLE_BYTES = 65_536, 256 << 20
 EVALUATION_ROWS = 4096
 
-TrainingBatch = tuple[dict[str, Array], Array]
+TrainingBatch = tuple[dict[str, Array], Array] | tuple[dict[str, Array], Array, Array]
 
 
 def training_batches(
@@ -30,8 +31,11 @@ def training_batches(
     label: str,
     batch_size: int,
     seed: Sequence[int],
+    class_weights: npt.NDArray[np.float32] | None = None,
 ) -> tf.data.Dataset:
     """An endless tf.data.Dataset of shuffled (features, label) batches.
+
+    With `class_weights` [classes] there is a third: the weight of each row, float32 [rows].
 
     Rows are shuffled within blocks of 65,536, or of 256 MiB where rows are long, so memory does
     not grow with the data. The order depends on `seed` alone; with the epoch in it, a resumed
@@ -42,9 +46,14 @@ def training_batches(
         for round_ in itertools.count():
             random = np.random.default_rng([*seed, round_])
             for block in _blocks(transformed, split, [column.name for column in columns], random):
-                yield from _permuted(block, columns, label, random)
+                for arrays, truth in _permuted(block, columns, label, random):
+                    if class_weights is None:
+                        yield arrays, truth
+                    else:
+                        yield arrays, truth, class_weights[truth.reshape(-1).astype(np.int64)]
 
-    return _dataset(shuffled, columns, label).rebatch(batch_size, drop_remainder=True).prefetch(2)
+    batches_of = _dataset(shuffled, columns, label, weighted=class_weights is not None)
+    return batches_of.rebatch(batch_size, drop_remainder=True).prefetch(2)
 
 
 def evaluation_batches(
@@ -98,7 +107,7 @@ def _permuted(
     columns: Sequence[Feature],
     label: str,
     random: np.random.Generator,
-) -> Iterator[TrainingBatch]:
+) -> Iterator[tuple[dict[str, Array], Array]]:
     """The rows of a block in random order, some at a time."""
     order = random.permutation(sum(batch.num_rows for batch in block))
     size = sum(batch.nbytes for batch in block) // max(len(order), 1)
@@ -113,7 +122,10 @@ def _permuted(
 
 
 def _dataset(
-    generator: Callable[[], Iterator[TrainingBatch]], columns: Sequence[Feature], label: str
+    generator: Callable[[], Iterator[TrainingBatch]],
+    columns: Sequence[Feature],
+    label: str,
+    weighted: bool = False,
 ) -> tf.data.Dataset:
     import tensorflow as tf
 
@@ -122,4 +134,6 @@ def _dataset(
         for column in columns
     }
     label_spec = specs.pop(label)
-    return tf.data.Dataset.from_generator(generator, output_signature=(specs, label_spec))
+    weights = [tf.TensorSpec([None], tf.float32)] if weighted else []
+    signature = (specs, label_spec, *weights)
+    return tf.data.Dataset.from_generator(generator, output_signature=signature)

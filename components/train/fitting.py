@@ -16,6 +16,7 @@ from edgeline.artifacts import Artifact
 from edgeline.artifacts.examples import read_batches, splits
 from edgeline.artifacts.features import Feature, to_numpy
 from edgeline.components.train import dataset, optimising
+from edgeline.components.train.class_weights import ClassWeights
 from edgeline.components.train.optimising import Optimisation
 from edgeline.components.transform.saved_graph import check_label
 from edgeline.errors import EdgelineError
@@ -36,7 +37,9 @@ class Fitting:
     (0: one pass over the training split). After each epoch the model is evaluated on
     `eval_split` and a checkpoint is kept. After `patience` epochs without a smaller
     `val_loss` the training ends (0: never); the best epoch's weights are what is kept.
-    `optimisation` begins with the second half of the epochs.
+    `optimisation` begins with the second half of the epochs. `class_weights` are as
+    `edgeline.components.train.class_weights.of` takes them, and count in the loss of the training,
+    not in `val_loss`.
     """
 
     label: str
@@ -48,6 +51,7 @@ class Fitting:
     steps_per_epoch: int = 0
     patience: int = 0
     optimisation: Optimisation = field(default_factory=Optimisation)
+    class_weights: str = ""
 
 
 @dataclass
@@ -69,6 +73,7 @@ def fit(
     hyperparameters: Mapping[str, object],
     how: Fitting,
     checkpoints: Path,
+    weights: ClassWeights | None = None,
 ) -> tuple[keras.Model, FittingState]:
     """Train the user's model, from the last checkpoint where there is one.
 
@@ -78,6 +83,7 @@ def fit(
         hyperparameters: handed to `build_model`.
         how: see `Fitting`.
         checkpoints: a folder of this very training; it may outlive a kill.
+        weights: how much a row of each class counts in the loss.
 
     Returns:
         The trained Keras model, with the best weights where `patience` is set, and the
@@ -124,7 +130,7 @@ def fit(
         calls = optimising.callbacks(how.optimisation) if state.epoch >= optimised else []
         steps = min(steps_per_epoch, how.steps - state.epoch * steps_per_epoch)
         columns = [*features, label]
-        logs = _fit_epoch(model, transformed, columns, how, state.epoch, steps, calls)
+        logs = _fit_epoch(model, transformed, columns, how, state.epoch, steps, calls, weights)
         _advance(state, logs)
         _keep(model, state, checkpoints)
         print(_line(state, epochs), flush=True)
@@ -237,9 +243,16 @@ def _fit_epoch(
     epoch: int,
     steps: int,
     callbacks: Sequence[keras.callbacks.Callback],
+    weights: ClassWeights | None,
 ) -> Mapping[str, Sequence[float]]:
     training = dataset.training_batches(
-        transformed, how.train_split, columns, how.label, how.batch_size, [how.seed, epoch]
+        transformed,
+        how.train_split,
+        columns,
+        how.label,
+        how.batch_size,
+        [how.seed, epoch],
+        None if weights is None else weights.values,
     )
     evaluation = dataset.evaluation_batches(transformed, how.eval_split, columns, how.label)
     try:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from markupsafe import Markup
 
+from edgeline.components.train.class_weights import ClassWeights
 from edgeline.components.train.fitting import Fitting, FittingState
 from edgeline.reports import report
 
@@ -22,6 +23,7 @@ def write_report(
     state: FittingState,
     metadata: Mapping[str, Any],
     how: Fitting,
+    weights: ClassWeights | None = None,
 ) -> None:
     """Write the HTML report of a finished training."""
     optimisation = vars(how.optimisation) if how.optimisation.kind else {}
@@ -42,6 +44,7 @@ def write_report(
         ],
         [
             *_warned(metadata.get("warnings", ())),
+            *_weighted(weights),
             report.Section("Curves by epoch", _curves(state), kept),
             report.Section(
                 "Given",
@@ -69,6 +72,18 @@ def write_report(
 def _warned(warnings: Sequence[str]) -> list[report.Section]:
     rows = [(warning,) for warning in warnings]
     return [report.Section("Beware", report.table(["of the data"], rows))] if rows else []
+
+
+def _weighted(weights: ClassWeights | None) -> list[report.Section]:
+    if weights is None:
+        return []
+    values = map(float, weights.values)
+    rows = zip(weights.names, weights.rows, values, strict=True)
+    note = (
+        "How much a row of a class counts in the loss of the training; val_loss, by which an epoch "
+        "is kept where patience is set, and all metrics count each row once."
+    )
+    return [report.Section("Class weights", report.table(["class", "rows", "weight"], rows), note)]
 
 
 def _layers(network: keras.Model) -> Markup:

@@ -13,12 +13,12 @@ from typing import Any
 from edgeline import artifacts, user_code
 from edgeline.artifacts import examples, models
 from edgeline.artifacts.features import Feature
-from edgeline.components.train import leakage, raw_features
+from edgeline.components.train import class_weights, leakage, raw_features
 from edgeline.components.train.export import check_names, export
 from edgeline.components.train.fitting import Fitting, discard, fit, taken
 from edgeline.components.train.judging import judge
 from edgeline.components.train.report import write_report
-from edgeline.components.transform.saved_graph import SavedGraph, vocabulary
+from edgeline.components.transform.saved_graph import SavedGraph, check_label, vocabulary
 from edgeline.components.transform.transform import GRAPH_SCHEMA
 from edgeline.errors import EdgelineError
 from edgeline.formats.doubles import whole
@@ -67,6 +67,7 @@ def train(
         raise EdgelineError(
             f"Parameter 'task' is {task!r}: choose one of {', '.join(models.TASKS)}."
         )
+    class_weights.check(how.class_weights, task)
     transformed = artifacts.read(transformed_examples_path, examples.TRANSFORMED_SCHEMA)
     graph_artifact = artifacts.read(transform_graph_path, GRAPH_SCHEMA)
     labels = vocabulary(graph_artifact.path, label_vocabulary) if label_vocabulary else None
@@ -86,10 +87,12 @@ def train(
 
     with tempfile.TemporaryDirectory() as temporary:
         checkpoints = Path(checkpoint_dir or temporary) / key[:32]
-        network, state = fit(module, transformed, given, how, checkpoints)
+        check_label(how.label, [column.name for column in columns])
+        label = next(column for column in columns if column.name == how.label)
+        weights = class_weights.of(how.class_weights, transformed, how.train_split, label, labels)
+        network, state = fit(module, transformed, given, how, checkpoints, weights)
         judged = judge(network, transformed, task, how)
         asked = taken(network, [column for column in columns if column.name != how.label])
-        label = next(column for column in columns if column.name == how.label)
         warnings = list(leakage.warnings(transformed, how.train_split, asked, label, task))
         graph = SavedGraph(graph_artifact.path)
         with artifacts.writing(model_path, models.SCHEMA) as draft:
@@ -110,10 +113,13 @@ def train(
                 "transform_digest": graph_artifact.digest,
                 "require_raw": require_raw,
             }
+            if weights:
+                draft.metadata["class_weights"] = weights.to_json()
+                warnings.append(class_weights.UNCALIBRATED)
             if warnings:
                 draft.metadata["warnings"] = warnings
                 print("\n".join(warnings), flush=True)
-        write_report(training_report_path, network, state, draft.metadata, how)
+        write_report(training_report_path, network, state, draft.metadata, how, weights)
         discard(checkpoints)
     return {"edgeline_schema": models.SCHEMA, **draft.metadata}
 
