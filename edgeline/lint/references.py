@@ -10,6 +10,7 @@ from fnmatch import fnmatchcase
 from pathlib import Path, PurePosixPath
 
 from edgeline.lint.documents import Document, Path_, Tree, at, is_kustomization, listed
+from edgeline.lint.gitops import EXAMPLE
 from edgeline.lint.rule import Found, Rule
 
 FLUX = "kustomize.toolkit.fluxcd.io"
@@ -33,8 +34,17 @@ def _other_repository(tree: Tree) -> Iterator[Found]:
 
 
 def _no_folder(tree: Tree) -> Iterator[Found]:
+    """Folders of this repository; a template, whose repository is an example, has none yet."""
+    repositories = {True: set[str](), False: set[str]()}
+    for each in tree.of("GitRepository"):
+        repositories[_is_example(each, "spec", "url")].add(each.name)
+    templates = repositories[True] - repositories[False]
     for document in tree.documents:
         path: Path_ = ("spec", "path")
+        if _is_example(document, "spec", "source", "repoURL"):
+            continue
+        if document.get("spec", "sourceRef", "name") in templates:
+            continue
         if document.kind == "Application":
             path = ("spec", "source", "path")
         elif document.kind != "Kustomization" or document.group != FLUX:
@@ -43,6 +53,11 @@ def _no_folder(tree: Tree) -> Iterator[Found]:
         roots = _roots(tree, named) if isinstance(named, str) else set()
         if roots and not any((root / named).is_dir() for root in roots):
             yield Found(document, path, f"there is no folder {named}")
+
+
+def _is_example(document: Document, *path: str) -> bool:
+    url = document.get(*path)
+    return isinstance(url, str) and bool(EXAMPLE.match(url))
 
 
 def _roots(tree: Tree, named: str) -> set[Path]:

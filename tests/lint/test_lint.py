@@ -274,3 +274,14 @@ def test_a_value_of_another_kind_ends_in_no_traceback(text: str, tmp_path: Path)
     (tmp_path / "kustomization.yaml").write_text(text)
     (tmp_path / "objects.yaml").write_text(text)
     assert all(str(finding).count("\n") == 0 for finding in lint([tmp_path]))
+
+
+def test_a_template_names_folders_that_a_team_has_yet_to_make(tmp_path: Path) -> None:
+    text = (FAULTS / "folder-not-there" / "flux.yaml").read_text()
+    (tmp_path / "environments").mkdir()
+    for url, found in (("https://git.acme.org/x", True), ("https://git.example.com/x", False)):
+        repository = f"kind: GitRepository\nmetadata: {{name: acme}}\nspec: {{url: '{url}'}}\n"
+        (tmp_path / "environments" / "flux.yaml").write_text(
+            f"{text}\n---\napiVersion: source.toolkit.fluxcd.io/v1\n{repository}"
+        )
+        assert ("folder-not-there" in {entry.rule for entry in lint([tmp_path])}) is found
