@@ -133,10 +133,11 @@ def convert(values: pa.Array, column: pa.Field, file: File, before: int) -> pa.A
     """Values as a column of examples; `before` rows of the file came before them.
 
     Raises:
-        EdgelineError: lists differ in length, or a value is of another type.
+        EdgelineError: lists differ in length, text is not UTF-8, or a value is of another type.
     """
     if pa.types.is_dictionary(values.type):
         values = values.dictionary_decode()
+    _check_text(values, column, file, before)
     if pa.types.is_list(column.type):
         lengths = pc.list_value_length(values)
         declared = features.shape_of(column)[0]
@@ -173,6 +174,31 @@ def convert(values: pa.Array, column: pa.Field, file: File, before: int) -> pa.A
             f"{file.name}, column {column.name!r}: a value from row {before + 1} on is not "
             f"{column.type} ({error}): convert the column."
         ) from error
+
+
+def _check_text(values: pa.Array, column: pa.Field, file: File, before: int) -> None:
+    """Refuse text that is none: nothing that reads Arrow or Parquet looks at its bytes."""
+    inner = values.type
+    while is_list(inner):
+        inner = inner.value_type
+    if not any(check(inner) for check in TEXTS):
+        return
+    try:
+        values.validate(full=True)
+    except pa.ArrowInvalid as error:
+        row = before + next(row for row in range(len(values)) if not _is_text(values.slice(row, 1)))
+        raise EdgelineError(
+            f"{file.name}, row {row + 1}, column {column.name!r}: has text that is not UTF-8: "
+            "write it as UTF-8, or the column as bytes."
+        ) from error
+
+
+def _is_text(values: pa.Array) -> bool:
+    try:  # of a slice of lists, all values would be looked at
+        (values.flatten() if is_list(values.type) else values).validate(full=True)
+    except pa.ArrowInvalid:
+        return False
+    return True
 
 
 def first_length(lists: pa.Array | pa.ChunkedArray) -> int:

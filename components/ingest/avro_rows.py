@@ -113,7 +113,7 @@ def _told(file: File) -> Iterator[None]:
         yield
     except EdgelineError:
         raise
-    except (ValueError, EOFError, OSError, LookupError, TypeError, ZeroDivisionError) as error:
+    except (ValueError, EOFError, OSError, LookupError, TypeError, ArithmeticError) as error:
         raise EdgelineError(
             f"{file.name} is not a whole Avro file, or has what cannot be read "
             f"({type(error).__name__}: {error}): write it again."

@@ -142,6 +142,7 @@ def _blocks(file: File) -> Iterator[tuple[bytes, int]]:
 
 
 def _parse(block: bytes, kinds: Mapping[str, pa.DataType], file: File, before: int) -> pa.Table:
+    _check_text(block, file, before)
     try:
         return arrow_json.read_json(
             pa.BufferReader(block),
@@ -152,11 +153,38 @@ def _parse(block: bytes, kinds: Mapping[str, pa.DataType], file: File, before: i
             ),
         )
     except (pa.ArrowInvalid, pa.ArrowNotImplementedError) as error:
+        if not before and block.lstrip().startswith(b"["):
+            raise EdgelineError(
+                f"{file.name} is an array of JSON: write its objects one a line, without the "
+                "brackets around them and the commas between, as jq -c '.[]' does."
+            ) from error
         reason = str(error).splitlines()[0].removeprefix("JSON parse error: ")
+        reason, _, row = reason.partition(" in row ")
+        line = _line(block, int(row)) if row.isdecimal() else 0
+        place = f"line {before + line}" if line else f"from line {before + 1} on"
         raise EdgelineError(
-            f"{file.name}, from line {before + 1} on: these are not JSON objects that agree, one a "
+            f"{file.name}, {place}: these are not JSON objects that agree, one a "
             f"line ({reason}): mend or remove them."
         ) from error
+
+
+def _check_text(block: bytes, file: File, before: int) -> None:
+    """Refuse bytes that are no text: Arrow takes them as they are."""
+    try:
+        block.decode()
+    except UnicodeDecodeError as error:
+        line = before + block.count(b"\n", 0, error.start) + 1
+        raise EdgelineError(
+            f"{file.name}, line {line}: byte 0x{block[error.start]:02x} is not UTF-8, which JSON "
+            "is written in: write the file again as UTF-8."
+        ) from error
+
+
+def _line(block: bytes, row: int) -> int:
+    """The line of an object, counted from 0, where each has one; 0 where it cannot be told."""
+    lines = [(number, line) for number, line in enumerate(block.split(b"\n"), 1) if line.strip()]
+    whole = [number for number, line in lines[: row + 1] if line.lstrip().startswith(b"{")]
+    return whole[row] if len(whole) == row + 1 else 0
 
 
 def rounded(files: Sequence[File], columns: Collection[str]) -> Iterator[str]:

@@ -108,6 +108,14 @@ def test_types_that_are_refused(kind: Any, value: Any, said: str, tmp_path: Path
     assert table(tmp_path / "taken").to_pydict() == {"d": [1], "p.lon": [None]}
 
 
+def test_a_time_after_the_year_9999(tmp_path: Path) -> None:
+    kind = {"type": "long", "logicalType": "timestamp-micros"}
+    file = write(tmp_path / "a.avro", {"t": kind}, [{"t": 2**60}], "null")
+    assert "a.avro is not a whole Avro file, or has what cannot be read" in fault(
+        file, tmp_path / "out"
+    )
+
+
 @pytest.mark.parametrize("cut", [0, 10, -5])
 def test_what_is_cut_is_told(cut: int, tmp_path: Path) -> None:
     file = write(tmp_path / "a.avro", {"n": "long"}, [{"n": n} for n in range(99)], "deflate")

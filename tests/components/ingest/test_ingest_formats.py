@@ -157,6 +157,28 @@ def test_a_field_of_a_struct_and_a_column_of_its_name(tmp_path: Path) -> None:
     assert "d.parquet has two columns named 'a.b': rename one." in said
 
 
+def test_a_list_of_fixed_size_that_is_missing(tmp_path: Path) -> None:
+    lists = pa.array([[1, 2], None], pa.list_(pa.int32(), 2))
+    pq.write_table(pa.table({"a": lists, "b": [1, 2]}), tmp_path / "d.parquet")
+    assert fault(tmp_path / "d.parquet", tmp_path / "out") == (
+        "d.parquet lacks a list of fixed size in a row, which Parquet keeps and Arrow does not "
+        "read: write 'a' as lists of any size, or leave it out with columns."
+    )
+    ingest(str(tmp_path / "d.parquet"), tmp_path / "out", split_ratios=ONE, columns={"a": False})
+    assert table(tmp_path / "out").to_pydict() == {"b": [1, 2]}
+
+
+@pytest.mark.parametrize("in_lists", [False, True])
+def test_text_that_is_not_utf_8(in_lists: bool, tmp_path: Path) -> None:
+    cells = pa.array(["ok", b"\xfcber", "ok"], pa.binary())
+    text = pa.Array.from_buffers(pa.string(), 3, cells.buffers())
+    column = pa.ListArray.from_arrays([0, 1, 2, 3], text) if in_lists else text
+    pq.write_table(pa.table({"a": column}), tmp_path / "d.parquet")
+    assert fault(tmp_path / "d.parquet", tmp_path / "out").startswith(
+        "d.parquet, row 2, column 'a': has text that is not UTF-8: "
+    )
+
+
 def test_a_cut_parquet_file(tmp_path: Path) -> None:
     pq.write_table(pa.table({"a": [1]}), tmp_path / "d.parquet")
     whole = (tmp_path / "d.parquet").read_bytes()

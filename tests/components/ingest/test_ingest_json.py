@@ -140,11 +140,13 @@ def test_types_are_settled_over_all_files(tmp_path):
 @pytest.mark.parametrize(
     ("rows", "words"),
     [
-        (["{"], "from line 1 on"),
-        (["[1]"], "from line 1 on"),
-        ([{"a": 1}, {"a": "x"}], "from line 1 on"),
+        (["{"], "a.jsonl, line 1: "),
+        (["[1]"], "a.jsonl is an array of JSON: write its objects one a line"),
+        ([{"a": 1}, "[1]"], "from line 1 on"),
+        ([{"a": 1}, "", {"a": "x"}], r"a.jsonl, line 3: .* from number to string\)"),
+        (['{"a": 1}{"a": "x"}'], "from line 1 on"),
         ([{"a": [{"b": 1}]}], 'or leave it out with columns={"a": false}'),
-        ([{"a": {"b": 1}}, {"a": {"b": "x"}}], "from line 1 on"),
+        ([{"a": {"b": 1}}, {"a": {"b": "x"}}], "a.jsonl, line 2: "),
         ([{"a": {"b": 1}, "a.b": 2}], "has two columns named 'a.b'"),
         ([{"a": [1, 2]}, {"a": [1]}], "row 2, column 'a'"),
     ],
@@ -155,3 +157,25 @@ def test_what_is_not_such_is_refused_in_a_sentence(tmp_path, rows, words):
         ingest(file, tmp_path / "out")
     assert "a.jsonl" in str(refused.value)
     assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.parametrize(
+    ("content", "line", "byte"),
+    [
+        (b'{"a": "x"}\n{"a": "\xfcber"}\n', 2, "fc"),
+        (b'{"\xfcber": 1}\n', 1, "fc"),
+        (b"\xff\xfe" + '{"a": 1}\n'.encode("utf-16-le"), 1, "ff"),
+    ],
+)
+def test_text_in_another_encoding_is_refused(tmp_path, content, line, byte):
+    (tmp_path / "a.jsonl").write_bytes(content)
+    with pytest.raises(EdgelineError) as refused:
+        ingest(str(tmp_path / "a.jsonl"), tmp_path / "out")
+    assert f"a.jsonl, line {line}: byte 0x{byte} is not UTF-8" in str(refused.value)
+
+
+def test_the_line_is_told_in_a_later_block(tmp_path, monkeypatch):
+    monkeypatch.setattr(json_rows, "BATCH_BYTES", 20)
+    data = write(tmp_path / "a.jsonl", *[{"a": 1}] * 5, {"a": [1], "b": [1, "x"]})
+    with pytest.raises(EdgelineError, match=r"a\.jsonl, line 6: "):
+        ingest(data, tmp_path / "out")
