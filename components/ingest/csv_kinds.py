@@ -2,14 +2,15 @@
 
 A column is int64 when every value is an integer, else double when every value is a number, else
 string; one without a value is double, one of whole numbers of which some are beyond 64 bits is
-string, as doubles would make one of several. Where somebody may have meant something else there is
-a note, with the count, the first such cell and its row.
+string, as doubles would make one of several. Where somebody may have meant something else, or a
+double does not hold a number, there is a note, with the count, the first such cell and its row.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from decimal import Decimal
 
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -19,6 +20,7 @@ from edgeline.stores.storage import File
 
 WHOLE = r"^\s*[+-]?\d+\s*$"
 LONG = r"^\s*[+-]?0*[1-9]\d{18,}\s*$"  # that may be beyond 64 bits
+MANY = r"^[+-]?0*[1-9]\d{15,}$"  # digits of a whole number that a double may not hold
 ZEROS = r"^\s*[+-]?0\d"
 TRUTHS = r"(?i)^\s*(?:true|false)\s*$"
 PERCENT = r"^\s*[+-]?\d[\d.,]*\s*%\s*$"
@@ -56,6 +58,7 @@ class _Column:
     text: bool = False  # and nothing else is to be found
     other: CellPlace | None = None  # the first that is no number
     wide: CellPlace | None = None  # the first whole number beyond 64 bits
+    large: bool = False  # whether a number is one that doubles may not hold
     zeros: int = 0
     first_zero: CellPlace | None = None
     forms: dict[str, _Form] = field(default_factory=lambda: {form: _Form() for form in FORMS})
@@ -87,6 +90,14 @@ class Kinds:
         """Column to type."""
         return {name: column.kind for name, column in self._columns.items()}
 
+    def large(self) -> list[str]:
+        """Columns that are double and may have whole numbers that doubles do not hold."""
+        return [
+            name
+            for name, column in self._columns.items()
+            if column.large and column.kind == pa.float64()
+        ]
+
     def notes(self, row: Callable[[CellPlace], str]) -> list[str]:
         """A sentence for each column that may be meant in another way.
 
@@ -104,12 +115,12 @@ class Kinds:
             return CellPlace(file, before + found, cells[found].as_py())
 
         # what does not fit costs Arrow ten times what fits, so no type is tried in vain again
-        if column.integer and self._cells.fit(cells, "int64"):
+        if column.integer and self._fit(column, cells, "int64"):
             column.numbers += count
             self._zeros(column, cells, place)
             return
         column.integer = False
-        if column.other is None and self._cells.fit(cells, "float"):
+        if column.other is None and self._fit(column, cells, "float"):
             column.numbers += count
             if column.whole:
                 self._wide(column, cells, place)
@@ -133,6 +144,17 @@ class Kinds:
         # what is mostly words stays so: the rest of it need not be looked at
         column.text = not column.forms and 2 * column.numbers < column.filled
 
+    def _fit(self, column: _Column, cells: pa.Array, name: str) -> bool:
+        """Whether all cells are values of a type, and whether one of them is large."""
+        try:
+            values = self._cells.read(cells, name)
+        except pa.ArrowInvalid:
+            return False
+        ends = pc.min_max(values)
+        low, high = ends["min"].as_py(), ends["max"].as_py()
+        column.large |= low is not None and (low <= -(2**53) or high >= 2**53)
+        return True
+
     def _zeros(self, column: _Column, cells: pa.Array, place: Callable[[int], CellPlace]) -> None:
         if not pc.any(pc.starts_with(cells, "0")).as_py():
             return
@@ -149,6 +171,30 @@ class Kinds:
                 if not -(2**63) <= int(plain[found.as_py()].as_py()) < 2**63:
                     column.wide = place(found.as_py())
                     break
+
+
+@dataclass
+class Rounded:
+    """Counts the cells of a column of doubles that are numbers which no double is.
+
+    Args:
+        cells: how they are read.
+    """
+
+    cells: Cells
+    count: int = 0
+    first: CellPlace | None = None
+
+    def look(self, column: pa.Array, file: File, before: int) -> None:
+        """Count those of a batch; `before` rows of the file came before it."""
+        plain = pc.utf8_trim_whitespace(self.cells.plain(column))
+        infinite = pc.is_inf(self.cells.read(column, "float"))
+        odd = pc.or_(pc.match_substring_regex(plain, MANY), infinite)
+        for found in pc.indices_nonzero(odd).to_pylist():
+            number = plain[found].as_py()
+            if Decimal(float(number)) != Decimal(number):
+                self.count += 1
+                self.first = self.first or CellPlace(file, before + found, column[found].as_py())
 
 
 def _first(mask: pa.Array) -> int:

@@ -24,8 +24,8 @@ from pyarrow import csv as arrow_csv
 
 from edgeline.components.ingest import csv_header
 from edgeline.components.ingest.choice import ColumnChoice
-from edgeline.components.ingest.csv_cells import TYPES, Cells
-from edgeline.components.ingest.csv_kinds import CellPlace, Kinds
+from edgeline.components.ingest.csv_cells import TYPES, Cells, check_types
+from edgeline.components.ingest.csv_kinds import CellPlace, Kinds, Rounded
 from edgeline.components.ingest.rows import Rows, open_unpacked
 from edgeline.errors import EdgelineError
 from edgeline.stores.storage import File
@@ -69,12 +69,12 @@ class CsvReader:
                 f"delimiter {self.delimiter!r} cannot separate cells: "
                 "give one ASCII character, for example , or ;."
             )
-        for column, name in self.column_types.items():
-            if name not in TYPES:
+        for cell in self.null_values:
+            if not isinstance(cell, str):
                 raise EdgelineError(
-                    f"column_types gives {column!r} the type {name!r}: "
-                    f"the types are {', '.join(TYPES)}."
+                    f'null_values has {cell!r}: give cells as text, for example "{cell}".'
                 )
+        check_types(self.column_types)
 
     def schema(self, files: Sequence[File]) -> pa.Schema:
         """Names from the headers, types from every value of every file."""
@@ -85,7 +85,7 @@ class CsvReader:
             for batch in self._text(file, names):
                 kinds.look(batch, file, before)
                 before += len(batch)
-        self.notes.extend(kinds.notes(self._told))
+        self.notes.extend([*kinds.notes(self._told), *self._rounded(files, kinds.large())])
         types = {**kinds.types(), **{name: TYPES[t] for name, t in self.column_types.items()}}
         return pa.schema((name, types[name]) for name in names)
 
@@ -105,6 +105,23 @@ class CsvReader:
                     raise self._misfit(place, column.name, name) from None
             yield Rows(pa.RecordBatch.from_arrays(columns, schema=schema), text)
             before += len(text)
+
+    def _rounded(self, files: Sequence[File], names: Sequence[str]) -> Iterator[str]:
+        """What is said of numbers that doubles do not hold, which others in a column made them."""
+        found = {name: Rounded(self.cells) for name in names}
+        for file in files if names else ():
+            before = 0
+            for batch in self._text(file, names):
+                for name, each in found.items():
+                    each.look(batch.column(name), file, before)
+                before += len(batch)
+        for name, each in found.items():
+            if each.first:
+                yield (
+                    f"Column {name!r} was read as double, which rounds {each.count:,} of its "
+                    f"numbers, {self._told(each.first)} first: declare string in column_types to "
+                    "keep them."
+                )
 
     @property
     def _utf8(self) -> bool:

@@ -59,6 +59,16 @@ def test_identifiers_beyond_64_bits_stay_apart(tmp_path):
         (["F", "M", "F"], ["F", "M", "F"], ""),
         (["+5", "3"], [5.0, 3.0], ""),
         (["1", "NaN", "2.5"], None, ""),
+        (["0x10", "0x1F"], ["0x10", "0x1F"], ""),
+        ([" 0X10", "5"], [" 0X10", "5"], "' 0X10' in row 2 of rows.csv is not"),
+        (["9007199254740992", "1.5", "-inf"], [2.0**53, 1.5, float("-inf")], ""),
+        (
+            [str(2**53), str(2**53 + 1), "1.5", *WIDE[1:3]],
+            None,
+            f"which rounds 3 of its numbers, '{2**53 + 1}' in row 3 of rows.csv first: declare",
+        ),
+        (["+9007199254740993", "5"], None, "which rounds 1 of its numbers, '+9007199254740993'"),
+        (["1e400", "inf"], [float("inf")] * 2, "which rounds 1 of its numbers, '1e400' in row 2"),
     ],
 )
 def test_what_may_be_meant_in_another_way_is_told(cells, values, said, tmp_path):
@@ -150,3 +160,25 @@ def test_numbers_can_be_names(tmp_path):
     assert list(found) == ["name", "2019", "2020"]
     renamed, _ = read(tmp_path, "0.5,x\n1,2\n", rename={"0.5": "half"})
     assert renamed == {"half": [1], "x": [2]}
+
+
+def test_whole_numbers_are_rounded_by_a_fraction_in_another_file(tmp_path):
+    (tmp_path / "a.csv").write_text(f"c,d\n1,0.5\n{2**53 + 1},1\n")
+    (tmp_path / "b.csv").write_text(f"c,d\n0.5,{2**60}\n")
+    facts = ingest(str(tmp_path), tmp_path / "out", split_ratios=ONE)
+    assert facts["notes"] == [
+        f"Column 'c' was read as double, which rounds 1 of its numbers, '{2**53 + 1}' in row 3 of "
+        "a.csv first: declare string in column_types to keep them."
+    ]
+
+
+def test_hexadecimal_is_no_declared_number(tmp_path):
+    (tmp_path / "rows.csv").write_text("c\n0x10\n")
+    said = fault(tmp_path / "rows.csv", tmp_path / "out", column_types={"c": "int64"})
+    assert "rows.csv, row 2, column 'c': '0x10' is not int64" in said
+
+
+def test_null_values_are_text(tmp_path):
+    (tmp_path / "rows.csv").write_text("c\n-999\n")
+    said = fault(tmp_path / "rows.csv", tmp_path / "out", null_values=[-999])
+    assert said == 'null_values has -999: give cells as text, for example "-999".'
