@@ -28,7 +28,7 @@ from edgeline.components.ingest.images import ImageReader
 from edgeline.components.ingest.json_rows import JsonReader
 from edgeline.components.ingest.lakes import read_lake
 from edgeline.components.ingest.parquet_rows import Parquet
-from edgeline.components.ingest.partitions import PartitionReader, partitions
+from edgeline.components.ingest.partitions import PartitionReader, folder_columns, partitions
 from edgeline.components.ingest.parts import SplitWriter, writing_parts
 from edgeline.components.ingest.pixel_columns import PixelReader, shapes
 from edgeline.components.ingest.rows import RowReader, Rows
@@ -102,14 +102,17 @@ def ingest(
     choice = ColumnChoice(
         columns or {}, rename or {}, split_key or by.column, whole_lengths(lengths or {})
     )
+    in_folders = folder_columns(sources) if kind != "images" else set()
+    declared = {name: to for name, to in (column_types or {}).items() if name in in_folders}
+    types = {name: to for name, to in (column_types or {}).items() if name not in in_folders}
     if kind == "csv":
         separator = separator_of(delimiter, [source.name for source in sources])
-        cells, types = Cells(decimal, thousands), column_types or {}
+        cells = Cells(decimal, thousands)
         reader: RowReader = CsvReader(
             encoding, separator, tuple(null_values), types, cells, choice, notes
         )
     else:
-        reader = _typed_reader(kind, column_types or {}, choice, notes)
+        reader = _typed_reader(kind, types, choice, notes)
     if images:
         reader = PixelReader(reader, shapes(images))
     with artifacts.writing(examples_path, examples.SCHEMA) as draft:
@@ -124,7 +127,7 @@ def ingest(
                     for number, file in enumerate(files)
                 ]
             if kind != "images" and sources and (found := partitions(sources, files)):
-                reader = PartitionReader(reader, found)
+                reader = PartitionReader(reader, found, declared)
             if columns or rename or lengths:
                 reader = ColumnReader(reader, choice)
             schema = reader.schema(files)

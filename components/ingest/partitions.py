@@ -2,21 +2,22 @@
 pandas' `partition_cols` write it.
 
 The folders right above a file count, as pyarrow reads them: key and value with percent signs
-decoded, `__HIVE_DEFAULT_PARTITION__` is missing. Values are int64 where all of them are whole
-numbers without leading zeros, else strings.
+decoded, `__HIVE_DEFAULT_PARTITION__` is missing. Values are of the type that column_types declares,
+else int64 where all of them are whole numbers without leading zeros, else strings.
 """
 
 from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from itertools import takewhile
 from pathlib import PurePosixPath
 from urllib.parse import unquote
 
 import pyarrow as pa
 
+from edgeline.components.ingest.csv_cells import TYPES, Cells, check_types
 from edgeline.components.ingest.rows import RowReader, Rows
 from edgeline.errors import EdgelineError
 from edgeline.stores import remote
@@ -26,6 +27,11 @@ MISSING = "__HIVE_DEFAULT_PARTITION__"
 _FOLDER = re.compile(r"([^=]+)=(.*)", re.DOTALL)
 _WHOLE = re.compile(r"0|-?[1-9][0-9]*", re.ASCII)
 Values = Mapping[str, "str | None"]
+
+
+def folder_columns(sources: Sequence[LocatedFile]) -> set[str]:
+    """The columns that some file's folders name."""
+    return {name for source in sources for name in _of(source)}
 
 
 def partitions(sources: Sequence[LocatedFile], files: Sequence[File]) -> dict[File, Values]:
@@ -49,14 +55,28 @@ def partitions(sources: Sequence[LocatedFile], files: Sequence[File]) -> dict[Fi
 
 @dataclass(frozen=True)
 class PartitionReader:
-    """Adds to what another reader reads the columns of the folders, after the file's own."""
+    """Adds to what another reader reads the columns of the folders, after the file's own.
+
+    Args:
+        reader: the other.
+        values: of each file's folders.
+        types: column to one of `csv_cells.TYPES`, instead of looking.
+    """
 
     reader: RowReader
     values: Mapping[File, Values]
+    types: Mapping[str, str] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        check_types(self.types)
 
     def schema(self, files: Sequence[File]) -> pa.Schema:
         """The other's, with the folders' columns."""
         schema = self.reader.schema(files)
+        if not schema.names:
+            raise EdgelineError(
+                f"columns leaves out all that {files[0].name} has beside its folders: take one."
+            )
         for name in self.values[files[0]]:
             if name in schema.names:
                 raise EdgelineError(
@@ -65,6 +85,10 @@ class PartitionReader:
                 )
             given = [self.values[file][name] for file in files]
             kind = _type_of([each for each in given if each is not None])
+            if name in self.types:
+                kind = TYPES[self.types[name]]
+                for file in files:
+                    self._typed(pa.array([self.values[file][name]], pa.string()), name, file)
             schema = schema.append(pa.field(name, kind))
         return schema
 
@@ -79,9 +103,23 @@ class PartitionReader:
             for column in added:
                 text = values[column.name]
                 as_text = pa.repeat(pa.scalar(text, pa.string()), count)
-                typed = typed.append_column(column, as_text.cast(column.type))
+                typed = typed.append_column(
+                    column,
+                    self._typed(as_text, column.name, file)
+                    if column.name in self.types
+                    else as_text.cast(column.type),
+                )
                 given = given.append_column(column.name, as_text)
             yield Rows(typed, given)
+
+    def _typed(self, text: pa.Array, name: str, file: File) -> pa.Array:
+        try:
+            return Cells().read(text, self.types[name])
+        except pa.ArrowInvalid as error:
+            raise EdgelineError(
+                f"{file.name}: its folder says {name}={text[0].as_py()}, which is not "
+                f"{self.types[name]}: declare another type in column_types."
+            ) from error
 
 
 def _of(source: LocatedFile) -> dict[str, str | None]:

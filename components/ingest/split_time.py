@@ -134,8 +134,9 @@ def _times(rows: Rows, column: str, file: str, before: int) -> npt.NDArray[np.fl
     values = typed_column(rows, column, WHAT)
     if not (pa.types.is_integer(values.type) or pa.types.is_floating(values.type)):
         raise EdgelineError(
-            f"{WHAT} {column!r}, which holds {values.type}: name a column of times or numbers; of "
-            f'text in ISO 8601 make times with column_types={{"{column}": "timestamp"}}.'
+            f"{WHAT} {column!r}, which holds {values.type}: name a column of times or numbers; "
+            "text in ISO 8601 of CSV, JSON and folders' names becomes times with column_types="
+            f'{{"{column}": "timestamp"}}, other text where the data is written.'
         )
     found = values.cast(pa.float64(), safe=False)
     # NaN is as little a time as a missing value

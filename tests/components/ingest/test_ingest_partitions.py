@@ -75,3 +75,47 @@ def test_folders_that_do_not_agree(files: list[str], said: str, tmp_path: Path) 
     with pytest.raises(EdgelineError, match=said):
         ingest(str(tmp_path / "data"), tmp_path / "out", split_ratios={"all": 1})
     assert not (tmp_path / "out").exists()
+
+
+def dated(folder: Path, *days: str) -> str:
+    for day in days:
+        (folder / f"data/day={day}").mkdir(parents=True)
+        pq.write_table(pa.table({"weight": [5]}), folder / f"data/day={day}/part.parquet")
+    return str(folder / "data")
+
+
+def test_days_in_folders_are_times_as_declared(tmp_path: Path) -> None:
+    data, by = dated(tmp_path, "2026-01-01", "2026-01-02"), {"time": "day"}
+    with pytest.raises(EdgelineError, match=r"of CSV, JSON and folders' names"):
+        ingest(data, tmp_path / "out", split_by=by)
+    facts = ingest(data, tmp_path / "out", split_by=by, column_types={"day": "timestamp"})
+    assert facts["split_by"] == {"time": "day", "cuts": ["2026-01-02T00:00:00Z"]}
+    assert facts["columns"] == {"weight": "int64", "day": "int64"}
+
+
+@pytest.mark.parametrize(
+    ("days", "options", "said"),
+    [
+        (
+            ["2026-01-01", "today"],
+            {"column_types": {"day": "timestamp"}},
+            "day=today/part.parquet: its folder says day=today, which is not timestamp",
+        ),
+        (
+            ["2026-01-01"],
+            {"column_types": {"day": "date"}},
+            "column_types gives 'day' the type 'date'",
+        ),
+        (["2026-01-01"], {"column_types": {"weight": "string"}}, "column_types is for CSV"),
+        (
+            ["2026-01-01"],
+            {"columns": {"day": True}},
+            "leaves out all that day=2026-01-01/part.parquet has beside its folders",
+        ),
+    ],
+)
+def test_folders_that_are_not_as_declared(
+    days: list[str], options: dict[str, Any], said: str, tmp_path: Path
+) -> None:
+    with pytest.raises(EdgelineError, match=said):
+        ingest(dated(tmp_path, *days), tmp_path / "out", **options)
