@@ -28,7 +28,8 @@ class ColumnChoice:
         seen: the columns that readers asked about.
 
     Raises:
-        EdgelineError: `columns` both takes and leaves out, or `rename` gives no name or one twice.
+        EdgelineError: `columns` both takes and leaves out, or says neither of a column, or
+            `rename` gives no name or one twice.
     """
 
     columns: Mapping[str, bool] = field(default_factory=dict)
@@ -38,6 +39,9 @@ class ColumnChoice:
     seen: dict[str, None] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
+        for name, taken in self.columns.items():
+            if not isinstance(taken, bool):
+                raise EdgelineError(f"columns gives {name!r} {taken!r}: give true or false.")
         if len(set(self.columns.values())) > 1:
             raise EdgelineError(
                 "columns has both true and false: give those to take alone, each with true, or "

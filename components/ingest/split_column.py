@@ -45,7 +45,7 @@ class ColumnSplit:
 
         Raises:
             EdgelineError: a row has no value, one that cannot be a split's name, or there are too
-                many; or there is no `train` or no `eval`.
+                many or two that differ in capitals alone; or there is no `train` or no `eval`.
         """
         found: set[str] = set()
         seen: dict[str, int] = {}
@@ -75,6 +75,13 @@ class ColumnSplit:
                 raise EdgelineError(
                     f"{column!r} has the value {value!r}, which cannot be the name of a split: "
                     f"{_named(column, value, 'train')}."
+                )
+        lower = {name.lower(): name for name in splits.values() if name == name.lower()}
+        for value, name in splits.items():
+            if lower.get(name.lower(), name) != name:
+                raise EdgelineError(
+                    f"{column!r} has the splits {name!r} and {lower[name.lower()]!r}, which differ "
+                    f"in capitals alone: {_named(column, value, name.lower())}."
                 )
         if lacking := [name for name in NEEDED if name not in splits.values()]:
             raise EdgelineError(

@@ -59,6 +59,7 @@ def test_columns_are_chosen_left_out_and_renamed(kind, options, found, tmp_path)
     [
         ({"columns": {"d": False}}, "columns names a column 'd', but the data has a, b, c."),
         ({"rename": {"d": "e"}}, "rename names a column 'd', but the data has a, b, c."),
+        ({"columns": {"a": "false"}}, "columns gives 'a' 'false': give true or false."),
         ({"columns": {"a": True, "b": False}}, "columns has both true and false"),
         ({"columns": dict.fromkeys("abc", False)}, "columns leaves out all of a, b, c: take one."),
         ({"rename": {"a": "b"}}, "rename calls 'a' as another column is called, 'b'"),

@@ -109,7 +109,10 @@ def test_frequent_labels_have_their_shares_nearly(tmp_path: Path) -> None:
         ({"times": "x"}, "give one of"),
         ({"stratify": "y", "cuts": [1]}, "split_by has 'cuts', which 'stratify' does not take"),
         ({"time": 3}, "split_by['time'] is 3: give the name of a column"),
-        ({"time": "when"}, "names a column 'when', but the data has x, y, text: name one of them"),
+        (
+            {"time": "when"},
+            "names a column 'when', but the data has x, y, text, fold: ",
+        ),
         ({"time": "text"}, 'column_types={"text": "timestamp"}'),
         ({"time": "y"}, "d.csv, data row 3: 'y' has no time"),
         ({"time": "x", "cuts": [1, 2]}, "has 2 values for the splits train, eval"),
@@ -121,11 +124,17 @@ def test_frequent_labels_have_their_shares_nearly(tmp_path: Path) -> None:
         ({"column": "x"}, "has the values '1', '2', '3', '4' and none is train"),
         ({"column": "x", "names": {"7": "train"}}, "names a value '7'"),
         ({"column": "x", "names": ["7"]}, "give a value of the column and its split"),
+        (
+            {"column": "fold"},
+            "'Train' and 'train', which differ in capitals alone: ",
+        ),
         ({"stratify": "z"}, "names a column 'z'"),
     ],
 )
 def test_what_cannot_be_split_so_is_refused(by: dict[str, Any], said: str, tmp_path: Path) -> None:
-    (tmp_path / "d.csv").write_text("x,y,text\n1,1,a b\n2,2,a\n3,,b\n4,4,c\n")
+    (tmp_path / "d.csv").write_text(
+        "x,y,text,fold\n1,1,a b,train\n2,2,a,Train\n3,,b,eval\n4,4,c,eval\n"
+    )
     assert said in fault(tmp_path / "d.csv", tmp_path / "out", split_by=by)
 
 
