@@ -60,7 +60,7 @@ def is_ordered(query: str) -> bool:
 
 
 def asked(query: str, name: str, notes: list[str]) -> str:
-    """A query without a semicolon behind it; where it says no order, that is noted.
+    """A query without semicolons behind it; where it says no order, that is noted.
 
     Raises:
         UsageError: there is none.
@@ -72,7 +72,7 @@ def asked(query: str, name: str, notes: list[str]) -> str:
         )
     if not is_ordered(query):
         notes.append(UNORDERED)
-    return query.strip().rstrip(";")
+    return query.strip().rstrip("; \t\r\n")
 
 
 def _kept(

@@ -35,7 +35,7 @@ def shop(tmp_path: Path) -> Path:
 
 
 def test_sqlite(shop: Path, tmp_path: Path) -> None:
-    query = "SELECT id, fare, word, raw, none FROM trips ORDER BY id DESC; "
+    query = "SELECT id, fare, word, raw, none FROM trips ORDER BY id DESC; ;\n"
     page = tmp_path / "page.html"
     facts = ingest(
         str(shop), tmp_path / "out", split_ratios=ONE, query=query, examples_report_path=page
