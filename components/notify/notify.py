@@ -17,6 +17,7 @@ from typing import Any
 
 from edgeline import artifacts
 from edgeline.components.notify.truth import Truth, find_out
+from edgeline.kubeflow.task import reason
 
 SCHEMA = "outcome/v1"
 OUTCOME = "outcome.json"
@@ -67,7 +68,11 @@ def notify(
     Returns:
         The metadata of `outcome/v1`: state and task.
     """
-    truth = find_out(run_id, Path(outcome_path), outcome_uri)
+    try:
+        truth = find_out(run_id, Path(outcome_path), outcome_uri)
+    except Exception as error_here:  # whatever it is, a good run is not to fail for it
+        print(f"What became of the run cannot be found out: {reason(error_here)}")
+        truth = Truth()
     hook = webhook or os.environ.get("EDGELINE_WEBHOOK", "")
     outcome = _outcome(truth, state, task, error)
     outcome = {"pipeline": pipeline_name, "run": run_id, "error_code": error_code, **outcome}

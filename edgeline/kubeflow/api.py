@@ -18,6 +18,7 @@ from edgeline.errors import EdgelineError, UsageError, first_line
 from edgeline.formats import names
 from edgeline.kubeflow import tokens, versions
 from edgeline.kubeflow.refusals import TOKEN_HINT, refusal, token_file
+from edgeline.kubeflow.sdk import import_client
 
 if TYPE_CHECKING:
     from kfp import Client as KfpClient
@@ -276,10 +277,9 @@ def _experiment(client: KfpClient, name: str) -> str | None:
 
 
 def _patient_client(host: str, namespace: str) -> KfpClient:
-    import kfp
     import urllib3
 
-    class Client(kfp.Client):  # type: ignore[misc]
+    class Client(import_client().Client):  # type: ignore[misc]
         _health: Any = None
 
         def _load_config(self, *given: Any) -> Any:

@@ -12,6 +12,7 @@ import re
 from typing import Any
 
 from edgeline.errors import EdgelineError
+from edgeline.kubeflow.sdk import import_client
 
 TOKEN_HINT = "name the file of a token in KF_PIPELINES_SA_TOKEN_PATH"
 READS = ("get", "list", "watch")
@@ -55,9 +56,9 @@ def grpc_code(error: Any) -> int | None:
 
 def token_file() -> str:
     """The file that a token is read from, whether it is there or not."""
-    from kfp.client import KF_PIPELINES_SA_TOKEN_ENV, KF_PIPELINES_SA_TOKEN_PATH
-
-    return os.environ.get(KF_PIPELINES_SA_TOKEN_ENV) or str(KF_PIPELINES_SA_TOKEN_PATH)
+    client = import_client()
+    given = os.environ.get(client.KF_PIPELINES_SA_TOKEN_ENV)
+    return given or str(client.KF_PIPELINES_SA_TOKEN_PATH)
 
 
 def _denied(user: str, namespace: str, verb: str, what: str) -> str:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import importlib
 import os
 import sys
+from types import ModuleType
 from typing import Any
 
 SWITCH = "_KFP_RUNTIME"  # kfp's own: a task's process imports neither client nor compiler
@@ -29,10 +30,20 @@ def import_kfp() -> None:
     kfp.__getattr__ = _later
 
 
+def import_client() -> ModuleType:
+    """The module `kfp.client`, in a task's process, too, where kfp leaves it out.
+
+    There `kfp.dsl` is without the modules that the client's import takes, and of these only the one
+    below can be the first: they import each other in a circle.
+    """
+    importlib.import_module("kfp.dsl.component_factory")
+    return importlib.import_module("kfp.client")
+
+
 def _later(name: str) -> Any:
     """What kfp's module has after a usual import of it."""
     if name == "Client":
-        return importlib.import_module("kfp.client").Client
+        return import_client().Client
     if name in ("client", "compiler", "components", "dsl"):
         return importlib.import_module(f"kfp.{name}")
     raise AttributeError(f"module 'kfp' has no attribute {name!r}")

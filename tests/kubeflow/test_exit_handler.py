@@ -5,6 +5,9 @@ from __future__ import annotations
 import http.server
 import json
 import lzma
+import os
+import subprocess
+import sys
 import threading
 from collections.abc import Iterator
 from pathlib import Path
@@ -17,7 +20,7 @@ from test_recorded_runs import tasks_in
 from edgeline.components.notify import truth
 from edgeline.components.notify.notify import notify
 from edgeline.errors import EdgelineError
-from edgeline.kubeflow import pods
+from edgeline.kubeflow import face, pods
 
 RUNS: dict[str, Any] = json.loads(lzma.decompress((RECORDED / "runs.json.xz").read_bytes()))
 
@@ -123,6 +126,53 @@ def tell(
     )
     told: dict[str, Any] = json.loads((folder / "disk" / "outcome" / "outcome.json").read_text())
     return told
+
+
+def test_it_asks_in_a_task_s_process_too(recorded: RecordedServer, tmp_path: Path) -> None:
+    """kfp leaves its client out there."""
+    run = RUNS["failed-at-train"]
+    version = run["pipeline_version_reference"]
+    key = f"pipelines/{version['pipeline_id']}/versions/{version['pipeline_version_id']}"
+    recorded.answer(f"GET runs/{run['run_id']}", run)
+    recorded.answer(f"GET {key}", {**version, "pipeline_spec": specification(run)})
+    outcome = {"name": "outcome", "type": {"schemaTitle": "system.Artifact"}}
+    given = {
+        "inputs": {
+            "parameterValues": {
+                "pipeline_name": "taxi",
+                "run_id": run["run_id"],
+                "status": {"state": "RUNNING", "error": {}},
+            }
+        },
+        "outputs": {
+            "artifacts": {"outcome": {"artifacts": [{**outcome, "uri": f"{tmp_path}/outcome"}]}},
+            "outputFile": f"{tmp_path}/output.json",
+        },
+    }
+    digest = face.digest(face.source("notify") or "")
+    words = ["-m", "edgeline.kubeflow.task", f"{face.DIGEST}{digest}", face.FUNCTION, "notify"]
+    place = {"KUBERNETES_SERVICE_HOST": "10.0.0.1", "KF_PIPELINES_ENDPOINT": recorded.address}
+    done = subprocess.run(
+        [sys.executable, *words, "--executor_input", json.dumps(given)],
+        capture_output=True,
+        text=True,
+        env={**os.environ, **place},
+    )
+    assert done.returncode == 0, done.stdout
+    told = json.loads((tmp_path / "outcome" / "outcome.json").read_text())
+    assert (told["state"], told["task"]) == ("FAILED", "train")
+
+
+def test_it_does_not_fail_for_a_reason_of_its_own(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def broken(*_: object) -> truth.Truth:
+        raise AttributeError("half imported")
+
+    monkeypatch.setattr("edgeline.components.notify.notify.find_out", broken)
+    notify(outcome_path=tmp_path / "outcome", state="FAILED", pipeline_name="taxi", run_id="7")
+    assert "cannot be found out: AttributeError: half imported" in capsys.readouterr().out
+    assert json.loads((tmp_path / "outcome" / "outcome.json").read_text())["state"] == "FAILED"
 
 
 def put(folder: Path, name: str, task: str, file: str, content: Any) -> None:
