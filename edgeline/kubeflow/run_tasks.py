@@ -139,7 +139,7 @@ def _told(
     """A task of KFP 2, by its nodes; None where none has come yet."""
     rounds = [_round(node, canceled_at) for node in nodes.get(name, ())]
     rounds += [
-        ServerTask("failed", _seconds(node.start_time, node.end_time))
+        _round(node, canceled_at)
         for node in nodes.get(f"{name}-driver", ())  # which ends a task before it begins
         if node.state == "FAILED"
     ]

@@ -143,6 +143,27 @@ def test_a_cancelled_run_is_cancelled_and_did_not_fail(server: RecordedServer) -
     assert ending.state == "running"
 
 
+def test_what_a_termination_ended_before_it_began_is_cancelled(server: RecordedServer) -> None:
+    """Its driver is what was ended."""
+    name = "tabular-terminated-in-a-driver--PENDING-RUNNING-CANCELING-FAILED"
+    found = states_of(server, name)
+    assert found["transform"] == "canceled"
+    assert "failed" not in found.values()
+
+
+def test_tasks_with_a_condition_of_their_own_are_told(server: RecordedServer) -> None:
+    """Compiling merges a group with one task into what is around it."""
+    name = "taxi-with-merged-conditions--PENDING-RUNNING-SUCCEEDED"
+    found = states_of(server, name, "publish-2", "serve")
+    cached = dict.fromkeys(("ingest", "validate", "transform"), "cached")
+    done = ("settings", "train", "analyze", "convert", "verify", "publish", "model-card", "notify")
+    assert found == {
+        **cached,
+        **dict.fromkeys(done, "succeeded"),
+        **dict.fromkeys(("publish-2", "serve"), "skipped"),
+    }
+
+
 WAITS = {
     "run-taxi-wait": "Task train failed",
     "run-taxi-fourth-wait-patched-nulls": "Task model-card failed",
