@@ -6,7 +6,8 @@ says is counted byte by byte, as Go writes JSON; the rest are constants.
 
 | what                                              | where, below backend/src/v2 (7b70c7b)     |
 |---------------------------------------------------|-------------------------------------------|
-| component and container, once each in arguments   | compiler/argocompiler/argo.go             |
+| component and container, once each in arguments,  | compiler/argocompiler/argo.go             |
+| and what each task asks of Kubernetes             |                                           |
 | a task and its driver in a template               | compiler/argocompiler/dag.go              |
 | a driver's inputs: component, task, container     | compiler/argocompiler/container.go        |
 | a pod's patch: executor input, component, source, | driver/driver.go, initPodSpecPatch, and   |
@@ -37,6 +38,7 @@ TRIES = 2  # a node, and its first try
 PATCHES = 3  # of the driver, the task and its executor, in each
 NODE = 700  # bytes of a node without inputs and outputs: names, ids, times, children, resources
 ENDED = 350  # of what every pod gives: its log's place and its exit code
+ARGUMENT = 60  # of what is given to the whole workflow, its name
 TEMPLATE = 600  # of a task and its driver in a template, without what the pipeline says
 SYSTEM = 10_000  # of the templates that every workflow has, its own metadata and status
 ROOT = "s3://mlpipeline/pipelines"  # where a pipeline has none
@@ -159,6 +161,8 @@ class _Estimate:
                 known.add(saved)
                 counted[Part(INTERFACE, _component(step))] += _once(_go(step.component))
                 counted[Part(SOURCE, _component(step))] += _once(container)
+            if config := self._config(step):  # once for each task, whatever it says
+                counted[Part(ENVIRONMENT, step.label)] += ARGUMENT + _once(_go(config))
         return counted + self._graph([step for step in self._steps.values() if not step.scope])
 
     @cached_property
@@ -190,16 +194,27 @@ class _Estimate:
         """A task whose driver found that it is not to run, and its place in a template."""
         task, executor = _once(_go(step.task)), mapped(step.executor, "container")
         driven = _once(_go(executor)) + _once(_go(self._config(step))) if step.executor else 0
-        nodes = TEMPLATE + task + (1 + self.tries) * NODE + self.tries * (task + driven)
+        nodes = self._placed(step) + (1 + self.tries) * NODE + self.tries * (task + driven)
         component = self.tries * _once(_go(step.component))
-        return Counter(
-            {Part(OTHER, step.label): nodes, Part(INTERFACE, _component(step)): component}
-        )
+        left_out = {Part(OTHER, step.label): nodes, Part(INTERFACE, _component(step)): component}
+        return Counter(left_out) + self._templates(step)
+
+    def _templates(self, step: Step) -> Counter[Part]:
+        """What is in a group has its place in the templates whether the group runs or not."""
+        found: Counter[Part] = Counter()
+        for inner in step.inner.values():
+            found[Part(OTHER, inner.label)] += self._placed(inner)
+            found += self._templates(inner)
+        return found
+
+    def _placed(self, step: Step) -> int:
+        """Bytes of a task in templates: of a loop there are also the iterator and a round."""
+        return (3 if step.is_loop else 1) * (TEMPLATE + _once(_go(step.task)))
 
     def _of(self, step: Step) -> Counter[Part]:
         """A task with all that is in it: its nodes, and its place in a template."""
         task = _once(_go(step.task))
-        placed = Counter({Part(OTHER, step.label): task + TEMPLATE})
+        placed = Counter({Part(OTHER, step.label): self._placed(step)})
         if "dag" not in step.component:
             return placed + self._of_container(step, task)
         driven = Counter(
