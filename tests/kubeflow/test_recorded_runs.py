@@ -164,6 +164,18 @@ def test_tasks_with_a_condition_of_their_own_are_told(server: RecordedServer) ->
     }
 
 
+def test_a_loop_with_a_round_that_is_refused_is_told_once(server: RecordedServer) -> None:
+    """Of two targets one was not approved, so it was not published."""
+    name = "pretrained-with-two-targets--PENDING-RUNNING-SUCCEEDED"
+    found = states_of(server, name, "import-model")
+    done = ("settings", "ingest", "convert", "check-2", "verify-5", "publish-5", "compile-3")
+    assert {task: found[task] for task in done} == dict.fromkeys(done, "succeeded")
+    assert found["import-model"] == "cached"
+    rounds = {task: found[task] for task in ("verify-6", "publish-6", "model-card-6")}
+    assert rounds == dict.fromkeys(rounds, "succeeded")
+    assert "failed" not in found.values()
+
+
 WAITS = {
     "run-taxi-wait": "Task train failed",
     "run-taxi-fourth-wait-patched-nulls": "Task model-card failed",

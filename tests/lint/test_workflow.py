@@ -80,7 +80,7 @@ def test_it_is_what_runs_of_a_real_kubeflow_took() -> None:
         recorded = json.load(stream)
     for name, run in recorded.items():
         size = estimate(*run["documents"], given=run["parameters"]).total
-        assert size == pytest.approx(run["bytes"], rel=0.02), name
+        assert size == pytest.approx(run["bytes"], rel=0.03), name
 
 
 @pytest.mark.parametrize("place", ["", *NAMES])
