@@ -19,6 +19,7 @@ print.
 from __future__ import annotations
 
 import contextlib
+import json
 import os
 import selectors
 import sys
@@ -29,7 +30,7 @@ from pathlib import Path
 from typing import Any
 
 from edgeline.errors import EdgelineError, first_line
-from edgeline.kubeflow import face
+from edgeline.kubeflow import face, inputs
 
 HOLD = 30.0  # seconds
 MOST_HELD = 1 << 22  # bytes, after which the log is live
@@ -38,6 +39,7 @@ LAST = 5.0  # seconds at most to pass on what there is
 TERMINATION_LOG = Path("/dev/termination-log")  # where Kubernetes looks, by default
 MOST_MESSAGE = 4096  # bytes that the kubelet reads
 
+GIVEN = "--executor_input"
 MODULE = "edgeline.kubeflow.task"
 EXECUTOR = "kfp.dsl.executor_main"  # in the command of a component that is a Python function
 OURS = "from edgeline.components."  # in the source of what runs in edgeline's images
@@ -71,6 +73,8 @@ def main() -> None:
     """Run kfp's executor with this process's arguments."""
     os.environ["_KFP_RUNTIME"] = "true"  # which kfp's own command sets: imports less of kfp
     with telling(), _component(sys.argv):
+        if GIVEN in sys.argv[:-1]:
+            inputs.check(json.loads(sys.argv[sys.argv.index(GIVEN) + 1]))
         from kfp.dsl.executor_main import executor_main
 
         executor_main()

@@ -13,6 +13,7 @@ import pytest
 import yaml
 
 from edgeline.client.compiling import compile_pipeline
+from edgeline.kubeflow import face, inputs
 
 SOURCE = """
 import os, subprocess, sys
@@ -128,3 +129,52 @@ def test_the_module_starts_as_kfp_s_own(arguments: list[str]) -> None:
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     assert done.returncode == 2
     assert "--function_to_execute" in done.stdout + done.stderr
+
+
+def given(tmp_path: Path, made: str, taken: str) -> dict[str, Any]:
+    """What a launcher hands `check` of a model that was made under one scheme, by the root's."""
+
+    def one(uri: str) -> dict[str, Any]:
+        return {"artifacts": [{"name": "1", "type": {"instanceSchema": ""}, "uri": uri}]}
+
+    return {
+        "inputs": {"artifacts": {"edge_model": one(f"{made}mlpipeline/old/edge_model")}},
+        "outputs": {
+            "artifacts": {"placement_report": one(f"{taken}mlpipeline/new/placement_report")},
+            "outputFile": str(tmp_path / "output.json"),
+        },
+    }
+
+
+def test_an_input_that_the_launcher_did_not_bring_is_named_with_the_way_out(
+    tmp_path: Path,
+) -> None:
+    """As a real one did after a change of the root: the input's folder is not there."""
+    digest = face.digest(face.source("check") or "")
+    words = ["-m", "edgeline.kubeflow.task", f"{face.DIGEST}{digest}", face.FUNCTION, "check"]
+    handed = json.dumps(given(tmp_path, "minio://", "s3://"))
+    done = subprocess.run(
+        [sys.executable, *words, "--executor_input", handed],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    first, *_, last = done.stdout.splitlines()
+    assert done.returncode == 1
+    assert first == last
+    assert "the input edge_model, minio://mlpipeline/old/edge_model: this run's root" in first
+    assert "give another cache_name" in first
+
+
+@pytest.mark.parametrize(
+    ("made", "taken"), [("s3://", "s3://"), ("https://", "s3://"), ("minio://", "/")]
+)
+def test_other_inputs_are_left_to_the_component(tmp_path: Path, made: str, taken: str) -> None:
+    inputs.check(given(tmp_path, made, taken))
+    inputs.check({"inputs": {}, "outputs": {"outputFile": "output.json"}})
+
+
+def test_an_input_that_is_there_is_taken(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "mlpipeline" / "old" / "edge_model").mkdir(parents=True)
+    monkeypatch.setitem(inputs.PLACES, "minio", f"{tmp_path}/")
+    inputs.check(given(tmp_path, "minio://", "s3://"))
