@@ -176,6 +176,17 @@ def test_a_loop_with_a_round_that_is_refused_is_told_once(server: RecordedServer
     assert "failed" not in found.values()
 
 
+def test_tasks_are_told_where_argo_writes_each_node_once(server: RecordedServer) -> None:
+    """With `manifests/components/small-workflows`."""
+    name = "pretrained-with-each-node-once--PENDING-RUNNING-SUCCEEDED"
+    nodes = RUNS[name]["run_details"]["task_details"]
+    assert not any(node.get("display_name") == "ingest(0)" for node in nodes)
+    tasks = ("ingest", "convert", "check-2", "verify-5", "publish-5", "model-card-5", "notify")
+    found = states_of(server, name, *tasks, "verify", "publish-6")
+    assert found["verify"] == found["publish-6"] == "skipped"
+    assert {task: found[task] for task in tasks} == dict.fromkeys(tasks, "succeeded")
+
+
 WAITS = {
     "run-taxi-wait": "Task train failed",
     "run-taxi-fourth-wait-patched-nulls": "Task model-card failed",
