@@ -1,9 +1,7 @@
-"""Columns that a table has in its folders: `label=cat/part-0.parquet`, as Spark, Hive, Athena and
-pandas' `partition_cols` write it.
+"""Columns that a table has in its folders (`partition_folders.py`), beside those of its files.
 
-The folders right above a file count, as pyarrow reads them: key and value with percent signs
-decoded, `__HIVE_DEFAULT_PARTITION__` is missing. Values are of the type that column_types declares,
-else int64 where all of them are whole numbers without leading zeros, else strings.
+Values are of the type that column_types declares, else int64 where all of them are whole numbers
+without leading zeros, else strings.
 """
 
 from __future__ import annotations
@@ -11,27 +9,21 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from itertools import takewhile
-from pathlib import PurePosixPath
-from urllib.parse import unquote
 
 import pyarrow as pa
 
 from edgeline.components.ingest.csv_cells import TYPES, Cells, check_types
+from edgeline.components.ingest.partition_folders import Values, values_above
 from edgeline.components.ingest.rows import RowReader, Rows
 from edgeline.errors import EdgelineError
-from edgeline.stores import remote
 from edgeline.stores.storage import File, LocatedFile
 
-MISSING = "__HIVE_DEFAULT_PARTITION__"
-_FOLDER = re.compile(r"([^=]+)=(.*)", re.DOTALL)
 _WHOLE = re.compile(r"0|-?[1-9][0-9]*", re.ASCII)
-Values = Mapping[str, "str | None"]
 
 
 def folder_columns(sources: Sequence[LocatedFile]) -> set[str]:
     """The columns that some file's folders name."""
-    return {name for source in sources for name in _of(source)}
+    return {name for source in sources for name in values_above(source)}
 
 
 def partitions(sources: Sequence[LocatedFile], files: Sequence[File]) -> dict[File, Values]:
@@ -41,7 +33,7 @@ def partitions(sources: Sequence[LocatedFile], files: Sequence[File]) -> dict[Fi
         EdgelineError: the files' folders do not name the same columns, or one names one twice.
     """
     found: dict[File, Values] = {
-        file: _of(source) for source, file in zip(sources, files, strict=True)
+        file: values_above(source) for source, file in zip(sources, files, strict=True)
     }
     first = files[0]
     for file, values in found.items():
@@ -120,20 +112,6 @@ class PartitionReader:
                 f"{file.name}: its folder says {name}={text[0].as_py()}, which is not "
                 f"{self.types[name]}: declare another type in column_types."
             ) from error
-
-
-def _of(source: LocatedFile) -> dict[str, str | None]:
-    if remote.scheme(source.location) in ("http", "https"):
-        return {}
-    folders = reversed(PurePosixPath(source.location).parent.parts)
-    matched = takewhile(bool, (_FOLDER.fullmatch(folder) for folder in folders))
-    found: dict[str, str | None] = {}
-    for each in reversed([match for match in matched if match]):
-        name, value = unquote(each[1]), unquote(each[2])
-        if name in found:
-            raise EdgelineError(f"The folders of {source.name} name {name!r} twice: rename one.")
-        found[name] = None if value == MISSING else value
-    return found
 
 
 def _type_of(values: Sequence[str]) -> pa.DataType:

@@ -5,16 +5,15 @@ from __future__ import annotations
 import codecs
 import csv
 import io
-import itertools
 import json
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from pathlib import PurePosixPath
 from typing import Any
-from urllib.parse import unquote
 
 from edgeline.components.ingest.choice import is_taken
 from edgeline.components.ingest.formats import DELIMITERS
+from edgeline.components.ingest.partition_folders import values_above
+from edgeline.errors import EdgelineError
 from edgeline.stores.storage import LocatedFile
 
 BEGINNING = 1 << 20  # bytes that are read of a text file
@@ -62,19 +61,10 @@ def read_header(
         elif kind == "json":
             found = _of_json(files)
         else:
-            found = Header(IMAGES, "image files", len(files)) if kind == "images" else None
-    except (OSError, ValueError, LookupError, csv.Error):  # ingest says what is wrong with a file
-        return None
-    if found is None or kind == "images":
-        return found
-    return replace(found, names=(*found.names, *_partitions(files[0])))
-
-
-def _partitions(file: LocatedFile) -> list[str]:
-    """The columns that the folders right above a file name, as `ingest` takes them."""
-    above = PurePosixPath(str(file.location)).parts[-2::-1]
-    folders = itertools.takewhile(lambda part: part.partition("=")[1], above)
-    return [unquote(part.partition("=")[0]) for part in folders][::-1]
+            return Header(IMAGES, "image files", len(files)) if kind == "images" else None
+        return found and replace(found, names=(*found.names, *values_above(files[0])))
+    except (EdgelineError, OSError, ValueError, LookupError, csv.Error):
+        return None  # ingest says what is wrong with a file
 
 
 def fewer_rows_than(files: Sequence[LocatedFile], count: int) -> int | None:
