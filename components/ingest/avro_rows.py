@@ -61,7 +61,7 @@ class Avro:
 
     def stream(self, file: File, names: Sequence[str]) -> Iterator[pa.RecordBatch]:
         """The rows, a few thousand or about `BATCH_BYTES` of the file at once."""
-        with _opened(file) as records, _told(file):
+        with _opened(file) as records, _naming_file(file):
             schema = _schema(records, file)
             schema = pa.schema(schema.field(name) for name in names)
             rows: list[Mapping[str, Any]] = []
@@ -102,12 +102,12 @@ def _opened(file: File) -> Iterator[reader]:
         import fastavro
     except ModuleNotFoundError as error:
         raise EdgelineError(f"{file.name} is Avro. {install_hint(error)}.") from error
-    with open(file.path, "rb") as stream, _told(file):
+    with open(file.path, "rb") as stream, _naming_file(file):
         yield fastavro.reader(stream)
 
 
 @contextlib.contextmanager
-def _told(file: File) -> Iterator[None]:
+def _naming_file(file: File) -> Iterator[None]:
     """What fastavro says of a file that it cannot read."""
     try:
         yield

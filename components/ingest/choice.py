@@ -86,14 +86,14 @@ def too_long(name: str, length: int, declared: int, place: str) -> EdgelineError
 def declaring(name: str, length: int) -> str:
     """What to do about lists that differ in length, of which one has `length` values."""
     return (
-        f"declare the most values that one has, such as lengths={_told(name, length)} (what a "
-        "shorter one lacks at its end is missing), or give lists of one length"
+        f"declare the most values that one has, such as lengths={_as_parameter(name, length)} "
+        "(what a shorter one lacks at its end is missing), or give lists of one length"
     )
 
 
 def leaving_out(name: str) -> str:
     """What to do about a column that examples cannot hold."""
-    return f"leave it out with columns={_told(name, False)}"
+    return f"leave it out with columns={_as_parameter(name, False)}"
 
 
 def is_taken(columns: Mapping[str, bool], name: str) -> bool:
@@ -101,5 +101,5 @@ def is_taken(columns: Mapping[str, bool], name: str) -> bool:
     return columns.get(name, not any(columns.values()))
 
 
-def _told(name: str, value: object) -> str:
+def _as_parameter(name: str, value: object) -> str:
     return json.dumps({name: value}, ensure_ascii=False)

@@ -30,7 +30,7 @@ def read_lake(table: TableLocation, path: Path) -> File:
     Raises:
         EdgelineError: there is no such table or snapshot, or the library cannot read it.
     """
-    with _told(table):
+    with _naming_table(table):
         rows, snapshot = _delta(table) if table.kind == DELTA else _iceberg(table)
         return spool(rows, path, f"{table.name}{PINS[table.kind]}{snapshot}")
 
@@ -94,7 +94,7 @@ def _options(scheme: str) -> dict[str, str] | None:
 
 
 @contextlib.contextmanager
-def _told(table: TableLocation) -> Iterator[None]:
+def _naming_table(table: TableLocation) -> Iterator[None]:
     """What the libraries say of a table that they cannot read; each has exceptions of its own."""
     try:
         yield

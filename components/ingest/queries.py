@@ -41,7 +41,7 @@ def of_server(table: TableLocation, query: str, path: Path, notes: list[str]) ->
         EdgelineError: there is no query, no connection, or the server refuses.
     """
     query = asked(query, table.name, notes)
-    with _told(table.name):
+    with _naming_server(table.name):
         from adbc_driver_postgresql import dbapi
 
         with dbapi.connect(table.place, autocommit=True) as connection:
@@ -123,7 +123,7 @@ def _storage(values: pa.Array) -> pa.Array:
 
 
 @contextlib.contextmanager
-def _told(name: str) -> Iterator[None]:
+def _naming_server(name: str) -> Iterator[None]:
     """What ADBC says of a connection or a query that fails."""
     try:
         yield
