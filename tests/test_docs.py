@@ -3,6 +3,7 @@ run, and links of all documents."""
 
 from __future__ import annotations
 
+import configparser
 import re
 from pathlib import Path
 
@@ -138,3 +139,30 @@ def test_every_file_that_names_the_version_names_this_one():
     assert all(versions == {__version__} for versions in found.values()), found
     steps = (ROOT / "CONTRIBUTING.md").read_text().split("## Release")[1]
     assert set(found) == set(re.findall(r"`((?:images|manifests)/\S+\.(?:md|yaml|hcl))`", steps))
+
+
+def test_the_images_readme_says_what_runs_in_each():
+    rows = re.findall(
+        r"^\| `(pipeline|train)` \| (.+?) \|", (ROOT / "images/README.md").read_text(), re.M
+    )
+    runs: dict[str, set[str]] = {}
+    for name in NAMES:
+        image = catalogue.load(name).component_spec.implementation.container.image
+        runs.setdefault(re.search(r"/(\w+)-python", image)[1], set()).add(name)
+    assert {image: set(names.split(", ")) for image, names in rows} == {
+        image: runs[image] for image in ("pipeline", "train")
+    }
+
+
+def test_every_dependency_has_a_reason():
+    config = configparser.ConfigParser()
+    config.read(ROOT / "setup.cfg")
+    extras = config["options.extras_require"].values()
+    lines = "\n".join([config["options"]["install_requires"], *extras]).split()
+    asked = re.findall(r"^([A-Za-z][\w-]*)(?=[\[>=<;]|$)", "\n".join(lines), re.M)
+    table = (ROOT / "ARCHITECTURE.md").read_text().split("## Dependencies, and why each")[1]
+    said = set(re.findall(r"[\w-]+", table))
+    assert len(asked) > 50
+    assert [
+        name for name in asked if name not in {*said, "edgeline", "python_version", "sys_platform"}
+    ] == []
