@@ -80,7 +80,7 @@ def test_every_way_through_a_pipeline_ends(
     given = {**REQUIRED[name], **{key: chosen[key] for key in chosen.keys() & known}}
     answers = {
         "validate": {"valid": True},
-        "analyze": {"blessed": True},
+        "analyze": {"blessed": True, "decision_threshold": 0.5},
         "verify": {"approved": True},
         "import_model": {"kind": kind},
         "publish": {"uri": "/d/n/1", "version": 1},
@@ -145,7 +145,7 @@ def test_a_dict_in_the_form_is_filled_in(warm: Warm, tmp_path: Path) -> None:
 def test_what_is_not_approved_is_not_published(name: str, tmp_path: Path) -> None:
     answers = {
         "validate": {"valid": True},
-        "analyze": {"blessed": True},
+        "analyze": {"blessed": True, "decision_threshold": 0.5},
         "verify": {"approved": False},
         "import_model": {"kind": "onnx"},
     }
