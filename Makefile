@@ -15,7 +15,7 @@ test: lint types unit ## set up, then lint, check types and run the tests (at mo
 
 check: lint types fast ## lint, types and the fast tests (at most 3 minutes)
 
-# about an hour; figures in benchmarks/results
+# an hour or more; figures in benchmarks/results
 long: $(VENV)/ready ## what takes longer: fuzzing, soaks, large tables and trainings
 	$(BIN)/python benchmarks/long.py
 

@@ -1,8 +1,10 @@
-"""What takes longer than the tests may, one after the other: `make long`, about an hour.
+"""What takes longer than the tests may, one after the other: `make long`, an hour or more.
 
 Fuzzing, updates under load, large tables and trainings. Prints what each stage took, and writes it
 to results/long.json; each stage writes its own figures beside it. A stage that fails does not stop
-those after it; the exit status is 1 then.
+those after it; the exit status is 1 then. Given names, it runs these stages alone:
+
+    python benchmarks/long.py rows_150k compile_model
 """
 
 from __future__ import annotations
@@ -12,6 +14,7 @@ import os
 import subprocess
 import sys
 import time
+from collections.abc import Sequence
 from pathlib import Path
 
 from environment import undistorted
@@ -20,6 +23,7 @@ HERE = Path(__file__).resolve().parent
 TESTS = HERE.parent / "tests"
 SERVER = TESTS / "server"
 RESULTS = HERE / "results"
+SUMMARY = RESULTS / "long.json"
 STAGES: dict[str, tuple[str | Path, ...]] = {
     "long_tests": ("-m", "pytest", "-q", "-m", "long", TESTS),
     "fuzzing": (SERVER / "fuzzing.py", "10000", RESULTS / "fuzzing.json"),
@@ -37,18 +41,22 @@ STAGES: dict[str, tuple[str | Path, ...]] = {
 }
 
 
-def main() -> int:
+def main(chosen: Sequence[str]) -> int:
+    if unknown := [name for name in chosen if name not in STAGES]:
+        sys.exit(f"There is no stage {unknown[0]!r}, only {', '.join(STAGES)}.")
     undistorted()
-    load = round(os.getloadavg()[0], 1)
-    stages: dict[str, dict[str, float | bool]] = {}
-    for name, command in STAGES.items():
+    summary = {"cores": os.cpu_count(), "stages": {}}
+    if chosen and SUMMARY.exists():
+        summary = json.loads(SUMMARY.read_text())
+    stages = summary["stages"]
+    for name in chosen or STAGES:
         print(f"== {name}", flush=True)
-        started = time.monotonic()
-        code = subprocess.run([sys.executable, *command]).returncode
-        stages[name] = {"seconds": round(time.monotonic() - started, 1), "passed": code == 0}
-        summary = {"cores": os.cpu_count(), "load": load, "stages": stages}
+        load, started = round(os.getloadavg()[0], 1), time.monotonic()
+        code = subprocess.run([sys.executable, *STAGES[name]]).returncode
+        seconds = round(time.monotonic() - started, 1)
+        stages[name] = {"seconds": seconds, "passed": code == 0, "load": load}
         # after each stage: what is known stays when a later one is stopped
-        (RESULTS / "long.json").write_text(json.dumps(summary, indent=1) + "\n")
+        SUMMARY.write_text(json.dumps(summary, indent=1) + "\n")
     print("== seconds a stage")
     for name, stage in stages.items():
         print(f"{stage['seconds']:8.1f} s  {name}{'' if stage['passed'] else ' FAILED'}")
@@ -56,4 +64,4 @@ def main() -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(main(sys.argv[1:]))
