@@ -192,7 +192,7 @@ def test_the_format_says_what_a_reader_must_know(tmp_path):
     assert (manifest["edgeline_bundle"], manifest["not_proven_missing"]) == ("bundle/v2", [])
     assert bundles.read(new).not_proven_missing == ()
     for change, said in (
-        ({"edgeline_bundle": "bundle/v4"}, "is of format 'bundle/v4', and this version reads"),
+        ({"edgeline_bundle": "bundle/v9"}, "is of format 'bundle/v9', and this version reads"),
         ({"edgeline_bundle": "bundle/v1"}, "is of format bundle/v1, but has 'not_proven_missing'"),
     ):
         (new / "manifest.json").write_text(json.dumps({**manifest, **change}))
