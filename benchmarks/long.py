@@ -44,11 +44,9 @@ STAGES: dict[str, tuple[str | Path, ...]] = {
 def main(chosen: Sequence[str]) -> int:
     if unknown := [name for name in chosen if name not in STAGES]:
         sys.exit(f"There is no stage {unknown[0]!r}, only {', '.join(STAGES)}.")
-    undistorted()
-    summary = {"cores": os.cpu_count(), "stages": {}}
-    if chosen and SUMMARY.exists():
-        summary = json.loads(SUMMARY.read_text())
-    stages = summary["stages"]
+    again = bool(chosen) and SUMMARY.exists()
+    stages: dict[str, dict[str, float | bool]]
+    stages = json.loads(SUMMARY.read_text())["stages"] if again else {}
     for name in chosen or STAGES:
         print(f"== {name}", flush=True)
         load, started = round(os.getloadavg()[0], 1), time.monotonic()
@@ -56,6 +54,7 @@ def main(chosen: Sequence[str]) -> int:
         seconds = round(time.monotonic() - started, 1)
         stages[name] = {"seconds": seconds, "passed": code == 0, "load": load}
         # after each stage: what is known stays when a later one is stopped
+        summary = {"cores": os.cpu_count(), "stages": stages}
         SUMMARY.write_text(json.dumps(summary, indent=1) + "\n")
     print("== seconds a stage")
     for name, stage in stages.items():
@@ -64,4 +63,5 @@ def main(chosen: Sequence[str]) -> int:
 
 
 if __name__ == "__main__":
+    undistorted()
     sys.exit(main(sys.argv[1:]))
