@@ -117,15 +117,7 @@ def ingest(
         reader = PixelReader(reader, shapes(images))
     with artifacts.writing(examples_path, examples.SCHEMA) as draft:
         with tempfile.TemporaryDirectory(dir=draft.path, prefix=".fetched-") as folder:
-            if table:
-                files = [_rows_of(table, query, Path(folder) / "rows.arrow", notes)]
-            else:
-                files = storage.fetch(sources, Path(folder))
-            if kind == "sqlite":
-                files = [
-                    sqlite_rows.of_file(file, query, Path(folder) / f"rows-{number}.arrow", notes)
-                    for number, file in enumerate(files)
-                ]
+            files = _files(table, sources, kind, query, Path(folder), notes)
             if kind != "images" and sources and (found := partitions(sources, files)):
                 reader = PartitionReader(reader, found, declared)
             if columns or rename or lengths:
@@ -193,6 +185,26 @@ def _read_as_files(sources: Sequence[storage.LocatedFile]) -> list[str]:
             "deleted since may be among them. Give its folder to read it as a table."
         ]
     return []
+
+
+def _files(
+    table: tables.TableLocation | None,
+    sources: Sequence[storage.LocatedFile],
+    kind: str,
+    query: str,
+    folder: Path,
+    notes: list[str],
+) -> Sequence[storage.File]:
+    """The files to read: the data's own, or what a table or a database gives, kept in a folder."""
+    if table:
+        return [_rows_of(table, query, folder / "rows.arrow", notes)]
+    files = storage.fetch(sources, folder)
+    if kind != "sqlite":
+        return files
+    return [
+        sqlite_rows.of_file(file, query, folder / f"rows-{number}.arrow", notes)
+        for number, file in enumerate(files)
+    ]
 
 
 def _rows_of(table: TableLocation, query: str, path: Path, notes: list[str]) -> storage.File:
