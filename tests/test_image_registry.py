@@ -103,7 +103,8 @@ def push(server, repository: str, tag: str) -> str:
 
     def put(kind, name, content):
         server.store[f"/v2/{repository}/{kind}/{name}"] = ("", content)
-        return {"digest": digest_of(content), "size": len(content)}
+        kind = "application/octet-stream"
+        return {"mediaType": kind, "digest": digest_of(content), "size": len(content)}
 
     parts = []
     for platform in ("amd64", "arm64"):

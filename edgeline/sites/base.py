@@ -8,12 +8,12 @@ from __future__ import annotations
 
 import io
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
 from edgeline.errors import EdgelineError, UsageError
-from edgeline.stores import registry
+from edgeline.stores import descriptors, registry
 
 PLATFORMS = (("amd64", ""), ("arm64", ""), ("arm", "v7"))
 MOST_BYTES = 1 << 20  # of a configuration
@@ -55,42 +55,40 @@ def read(reference: str) -> list[BaseImage]:
     image = registry.parse(reference)
     if not image.digest:
         raise UsageError(f"The base {reference} has no digest: name it as REPOSITORY@sha256:....")
-    try:
-        parts = list(_started(reference))
-    except (AttributeError, KeyError, TypeError, ValueError) as error:
-        raise EdgelineError(f"The base {reference} is no image that can be read.") from error
-    if not parts:
+    found = list(_started(reference))
+    if not found:
         names = ", ".join("".join(each) for each in PLATFORMS)
         raise EdgelineError(f"The base {reference} is for none of linux on {names}: name another.")
-    return parts
+    return found
 
 
 def _started(reference: str) -> Iterator[BaseImage]:
-    for part in _parts(reference, registry.manifest(reference)):
-        content = json.loads(part.content)
-        config = _config(reference, content["config"]["digest"])
-        platform: dict[str, str] = {key: config[key] for key in _PLATFORM if key in config}
+    for manifest in _manifests(reference, registry.manifest(reference)):
+        parts = descriptors.parts(manifest.content, reference)
+        config = _config(reference, parts.config.digest)
+        platform = {key: str(config[key]) for key in _PLATFORM if key in config}
         if not _is_ours(platform):
             continue
-        if (config.get("config") or {}).get("Entrypoint"):
+        how = config.get("config")
+        if isinstance(how, dict) and how.get("Entrypoint"):
             raise EdgelineError(
                 f"The base {reference} has an entrypoint, to which KServe's `sh` would be an "
                 "argument: name one without, such as busybox."
             )
-        yield BaseImage(platform, config, tuple(map(_layer, content["layers"])))
+        yield BaseImage(platform, config, tuple(map(_layer, parts.layers)))
 
 
-def _parts(reference: str, manifest: registry.Manifest) -> Iterator[registry.Manifest]:
+def _manifests(reference: str, manifest: registry.Manifest) -> Iterator[registry.Manifest]:
     if manifest.kind not in registry.INDEXES:
         yield manifest
         return
     repository = reference.partition("@")[0]
-    for entry in json.loads(manifest.content)["manifests"]:
-        if _is_ours(entry.get("platform", {})):
-            yield registry.manifest(f"{repository}@{entry['digest']}")
+    for image in descriptors.images(manifest.content, reference):
+        if _is_ours(image.platform):
+            yield registry.manifest(f"{repository}@{image.digest}")
 
 
-def _is_ours(platform: dict[str, str]) -> bool:
+def _is_ours(platform: Mapping[str, str]) -> bool:
     architecture, variant = platform.get("architecture", ""), platform.get("variant", "")
     if architecture == "arm64":
         variant = ""  # v8, which there is no other of
@@ -100,11 +98,16 @@ def _is_ours(platform: dict[str, str]) -> bool:
 def _config(reference: str, digest: str) -> dict[str, Any]:
     file = io.BytesIO()
     registry.download(reference, digest, file, MOST_BYTES)
-    found: dict[str, Any] = json.loads(file.getvalue())
+    try:
+        found = json.loads(file.getvalue())
+    except (ValueError, RecursionError) as error:
+        raise EdgelineError(f"The base {reference} has no configuration in JSON.") from error
+    if not isinstance(found, dict):
+        raise EdgelineError(f"The configuration of the base {reference} is not a JSON object.")
     # how it was made is not how the model's image is
     return {key: value for key, value in found.items() if key not in ("created", "history")}
 
 
-def _layer(entry: dict[str, Any]) -> dict[str, Any]:
-    kind = f"{_OCI}+gzip" if entry["mediaType"] == _DOCKERS else entry["mediaType"]
-    return {"mediaType": kind, "digest": entry["digest"], "size": entry["size"]}
+def _layer(found: descriptors.Descriptor) -> dict[str, Any]:
+    kind = f"{_OCI}+gzip" if found.kind == _DOCKERS else found.kind
+    return {"mediaType": kind, "digest": found.digest, "size": found.size}

@@ -23,7 +23,7 @@ from dataclasses import dataclass
 from typing import IO, Any
 
 from edgeline.errors import EdgelineError, UsageError
-from edgeline.stores import logins
+from edgeline.stores import descriptors, logins
 from edgeline.stores.again import BUSY, PassingError, again
 
 INDEXES = (
@@ -165,14 +165,15 @@ def put(reference: str, manifest: Manifest, name: str) -> None:
 
 
 def _copy(source: Image, target: Image, manifest: Manifest, name: str) -> None:
-    content = json.loads(manifest.content)
+    reference = f"{source.host}/{source.path}@{manifest.digest}"
     if manifest.kind in INDEXES:
-        for entry in content["manifests"]:
-            part = _manifest(Image(source.host, source.path, digest=entry["digest"]))
+        for image in descriptors.images(manifest.content, reference):
+            part = _manifest(Image(source.host, source.path, digest=image.digest))
             _copy(source, target, part, part.digest)
     else:
-        for blob in (content["config"], *content["layers"]):
-            _copy_blob(source, target, blob["digest"])
+        made_of = descriptors.parts(manifest.content, reference)
+        for blob in (made_of.config, *made_of.layers):
+            _copy_blob(source, target, blob.digest)
     headers = {"Content-Type": manifest.kind}
     _call("PUT", target, f"manifests/{name}", headers, manifest.content).close()
 

@@ -44,7 +44,11 @@ def pushed_base(place: str, *platforms: dict[str, str], **config: Any) -> str:
         registries.upload(place, digest(text), io.BytesIO(text))
         manifest = {
             "schemaVersion": 2,
-            "config": {"digest": digest(text), "size": len(text)},
+            "config": {
+                "mediaType": f"{DOCKER}.container.image.v1+json",
+                "digest": digest(text),
+                "size": len(text),
+            },
             "layers": [{**layer, "size": len(SHELL)}],
         }
         kind = f"{DOCKER}.distribution.manifest.v2+json"

@@ -7,18 +7,18 @@ and the layer's files are held to the bundle's manifest. What was fetched once s
 
 from __future__ import annotations
 
-import json
 import logging
 import platform
 import shutil
 import tarfile
 import tempfile
 from pathlib import Path, PurePosixPath
-from typing import IO, Any
+from typing import IO
 
 from edgeline.artifacts import bundle
 from edgeline.errors import EdgelineError
-from edgeline.stores import registry
+from edgeline.stores import descriptors, registry
+from edgeline.stores.descriptors import Descriptor
 
 SCHEME = "oci://"
 LARGEST = 4 << 30  # bytes of a layer
@@ -71,27 +71,24 @@ def fetch(address: str, state: str | None) -> Path:
 
 def _fetch(reference: str, folder: Path) -> None:
     manifest = registry.manifest(reference)
-    content = _json(manifest, reference)
     repository = reference.partition("@")[0]
     if manifest.kind in registry.INDEXES:
-        part = _mine(content.get("manifests") or [], reference)
-        content = _json(registry.manifest(f"{repository}@{part}"), reference)
-    for layer in content.get("layers") or []:
+        part = _mine(descriptors.images(manifest.content, reference), reference)
+        manifest = registry.manifest(f"{repository}@{part}")
+    for layer in descriptors.parts(manifest.content, reference).layers:
         with tempfile.TemporaryFile(dir=folder.parent) as file:
-            registry.download(repository, str(layer.get("digest")), file, LARGEST)
+            registry.download(repository, layer.digest, file, LARGEST)
             file.seek(0)
             _unpack(file, folder, reference)
 
 
-def _mine(manifests: list[dict[str, Any]], reference: str) -> str:
+def _mine(images: list[Descriptor], reference: str) -> str:
     """The image for this machine, or any: a model has no architecture."""
     machine = _ARCHITECTURES.get(platform.machine(), platform.machine())
-    for entry in manifests:
-        if (entry.get("platform") or {}).get("architecture") == machine:
-            return str(entry["digest"])
-    if not manifests:
+    if not images:
         raise EdgelineError(f"{reference} is an index of no images: push the bundle again.")
-    return str(manifests[0]["digest"])
+    mine = (each for each in images if each.platform.get("architecture") == machine)
+    return next(mine, images[0]).digest
 
 
 def _unpack(file: IO[bytes], folder: Path, reference: str) -> None:
@@ -113,13 +110,3 @@ def _unpack(file: IO[bytes], folder: Path, reference: str) -> None:
                     shutil.copyfileobj(source, out, 1 << 20)
     except tarfile.TarError as error:
         raise EdgelineError(f"A layer of {reference} is not a tar file ({error}).") from error
-
-
-def _json(manifest: registry.Manifest, reference: str) -> dict[str, Any]:
-    try:
-        content = json.loads(manifest.content)
-    except ValueError as error:
-        raise EdgelineError(f"The manifest of {reference} is not JSON ({error}).") from error
-    if not isinstance(content, dict):
-        raise EdgelineError(f"The manifest of {reference} is not a JSON object.")
-    return content
