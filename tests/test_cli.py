@@ -140,7 +140,7 @@ def test_an_empty_value_is_wrong_usage(
         ("compile taxi -o model.tflite/taxi.yaml", "'model.tflite' is a file"),
         ("submit taxi --host http://127.0.0.1:9 --env other.yaml", "other.yaml is not valid"),
         ("submit taxi --host http://me:secret@x", "has a user or a password in it"),
-        ("submit taxi", "Which server? Give --host"),
+        ("submit taxi", "Which server? Give its address (--host)"),
         ("submit taxi --host http://127.0.0.1:x", "address is malformed"),
         ("submit taxi --host http://:80", "address is malformed"),
         ("submit taxi --host http://a..b", "address is malformed"),

@@ -20,7 +20,7 @@ from edgeline.artifacts.bundle import FORMAT
 from edgeline.artifacts.folder import LISTING
 from edgeline.artifacts.verdicts import VERDICTS, reasons_against
 from edgeline.errors import EdgelineError, UsageError
-from edgeline.kubeflow import pods
+from edgeline.kubeflow import endpoint, pods
 from edgeline.kubeflow.api import asking, connect
 from edgeline.kubeflow.run_tasks import run_state, task_names, tasks_of
 from edgeline.stores import storage
@@ -130,7 +130,7 @@ def _specification(server: KfpClient, run: Any) -> Any:
 
 
 def _endpoint() -> str:
-    if given := os.environ.get("KF_PIPELINES_ENDPOINT"):
+    if given := endpoint.of_environment():
         return given
     host = os.environ.get("ML_PIPELINE_SERVICE_HOST")  # in KFP's own namespace
     port = os.environ.get("ML_PIPELINE_SERVICE_PORT", "8888")

@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import os
 import sys
 
 import click
 
 from edgeline.cli.arguments import PipelineCommand, setting
-from edgeline.errors import UsageError
 
 
 @click.command(cls=PipelineCommand)
@@ -43,14 +41,13 @@ def submit(
     """
     from edgeline.client.client import Client
     from edgeline.environments.environment import load
+    from edgeline.kubeflow import endpoint
     from edgeline.pipelines import catalogue
     from edgeline.pipelines.parameters import parameters_of, parse
     from edgeline.preflight import before_a_run_there
     from edgeline.reports import terminal
 
-    host = host or os.environ.get("KF_PIPELINES_ENDPOINT")
-    if not host:
-        raise UsageError("Which server? Give --host, or set KF_PIPELINES_ENDPOINT.")
+    host = endpoint.chosen(host)
     definition = catalogue.load(pipeline)
     known = parameters_of(definition)
     parameters = parse(settings, known)

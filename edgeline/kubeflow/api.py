@@ -16,7 +16,7 @@ from urllib.parse import urlsplit
 
 from edgeline.errors import EdgelineError, UsageError, first_line
 from edgeline.formats import names
-from edgeline.kubeflow import tokens, versions
+from edgeline.kubeflow import endpoint, tokens, versions
 from edgeline.kubeflow.refusals import TOKEN_HINT, refusal, token_file
 from edgeline.kubeflow.sdk import import_client
 
@@ -61,9 +61,7 @@ def connect(host: str | None = None, namespace: str | None = None) -> KfpClient:
 
 def reach(host: str | None = None, namespace: str | None = None) -> KfpClient:
     """As `connect`, where it may still turn out which namespace it is: see `require_namespace`."""
-    host = host or os.environ.get("KF_PIPELINES_ENDPOINT")
-    if not host:
-        raise UsageError("Which server? Give its address, or set KF_PIPELINES_ENDPOINT.")
+    host = endpoint.chosen(host)
     if not host.startswith(("http://", "https://")):
         raise UsageError(f"{host} is not a server's address: begin it with https:// or http://.")
     try:
