@@ -18,7 +18,7 @@ from edgeline.server.settings import ServerSettings
 
 
 async def bind(server: HttpServer, context: ssl.SSLContext | None) -> list[asyncio.Server]:
-    """Take the port for HTTP and gRPC, and the one for gRPC alone where there is one.
+    """Take the port for HTTP and gRPC, and the one for HTTP/2 alone where there is one.
 
     Nothing is answered before `listen`: the models are loaded between the two, for a host that is
     none of this machine and a port that is taken are said before that.

@@ -103,7 +103,7 @@ async def _serve_until(
     if settings.state:
         _check_there(Path(settings.state))
     # HTTP/2 is for gRPC, whose clients offer nothing else: browsers and curl offer both
-    context = tls(settings, ("http/1.1", "h2"))
+    context = tls(settings, ("h2", "http/1.1"))
     listeners = await bind(parts.server, context)
     try:
         begun = await _unless(stop, _begin(path, parts))

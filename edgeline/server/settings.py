@@ -61,7 +61,7 @@ class ServerSettings:
         model_name: a further name for the only model of PATH, such as that of KServe's
             InferenceService; its own stays.
         port: the port for HTTP and gRPC, which share it; 0 for a free one.
-        grpc_port: an additional port for gRPC alone; by default none.
+        grpc_port: an additional port for HTTP/2 alone, as gRPC clients speak it; by default none.
         instances: interpreters per model; 0 for one per core, at most 4.
         threads: threads per interpreter; 0 to divide the cores among the instances.
         versions: how many of the newest versions of a model to serve; 0 for all.

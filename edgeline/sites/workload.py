@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from edgeline.sites.site import Object, Site
 
-PORT, GRPC_PORT = 8080, 8081  # the first for HTTP and gRPC, the second for gRPC alone
+PORT, GRPC_PORT = 8080, 8081  # the first for HTTP and gRPC, the second for HTTP/2 alone
 LAST_WORDS = "FallbackToLogsOnError"  # why it ended is in the pod's status
 CONTAINER_SECURITY: Object = {
     "allowPrivilegeEscalation": False,

@@ -156,12 +156,12 @@ def test_grpc_over_tls(start, model, certificates):
 
 @needs_openssl
 def test_rest_over_tls_for_clients_that_offer_http2(start, model, certificates):
-    """Browsers, curl, Go, Prometheus and httpx offer both; gRPC's clients offer h2 alone."""
+    """Browsers, curl, Go, Prometheus and httpx offer both, and get HTTP/2 for REST, too."""
     files = [f"--certificate={certificates}/server.pem", f"--key={certificates}/server.key"]
     server = start(model, *files)
     trusting = ssl.create_default_context(cafile=f"{certificates}/ca.pem")
     for port, offered, chosen in (
-        (server.http, ["h2", "http/1.1"], "http/1.1"),
+        (server.http, ["http/1.1", "h2"], "h2"),
         (server.http, ["http/1.1"], "http/1.1"),
         (server.http, ["h2"], "h2"),
         (server.grpc, ["h2"], "h2"),
@@ -179,16 +179,49 @@ def test_rest_over_tls_for_clients_that_offer_http2(start, model, certificates):
 def test_curl_over_tls_and_without(start, model, certificates, how):
     files = [f"--certificate={certificates}/server.pem", f"--key={certificates}/server.key"]
     trusted = ["--cacert", f"{certificates}/ca.pem"]
+    version = ["-w", " by HTTP/%{http_version}"]
     for scheme, server in (("https", start(model, *files)), ("http", start(model))):
         url = f"{scheme}://localhost:{server.http}/v2"
         for call in ([f"{url}/health/live"], ["-d", "{}", f"{url}/repository/index"]):
             said = subprocess.run(
-                ["curl", "-sS", "--fail", "--max-time", "30", how, *trusted, *call],
+                ["curl", "-sS", "--fail", "--max-time", "30", *version, how, *trusted, *call],
                 capture_output=True,
                 text=True,
             )
             assert said.returncode == 0, said.stderr
             assert said.stdout.startswith(('{"live":true}', '[{"name":"m"'))
+            # without TLS, --http2 asks HTTP/1.1 for an upgrade, which RFC 9113 has dropped
+            by_http2 = "prior" in how or (how == "--http2" and scheme == "https")
+            assert said.stdout.endswith(" by HTTP/2" if by_http2 else " by HTTP/1.1")
+
+
+@needs_openssl
+def test_a_browser_asks_over_http2(start, model, certificates, tmp_path):
+    chromium = shutil.which("chromium")
+    if chromium is None:
+        pytest.skip("NO CHROMIUM: HTTP/2 was not seen in a real browser")
+    files = [f"--certificate={certificates}/server.pem", f"--key={certificates}/server.key"]
+    server, log = start(model, *files), tmp_path / "net.json"
+    done = subprocess.run(
+        [
+            chromium, "--headless", "--no-sandbox", "--disable-gpu", "--disable-quic",
+            "--no-first-run", "--disable-background-networking", "--disable-component-update",
+            "--disable-sync", f"--user-data-dir={tmp_path / 'profile'}", f"--log-net-log={log}",
+            "--ignore-certificate-errors", "--virtual-time-budget=3000", "--dump-dom",
+            f"https://localhost:{server.http}/",
+        ],
+        capture_output=True, text=True, timeout=120,
+    )  # fmt: skip
+    assert ">ready<" in done.stdout  # the page, and the data that its script asks for
+    events = json.loads(log.read_text())
+    kinds = events["constants"]["logEventTypes"]
+    asked = [
+        str(event["params"]["headers"])
+        for event in events["events"]
+        if event["type"] == kinds["HTTP2_SESSION_SEND_HEADERS"]
+    ]
+    assert any(":path: /" in headers for headers in asked)
+    assert len(asked) > 1
 
 
 def test_grpc_tokens(start, model, tokens):

@@ -83,7 +83,10 @@ def test_other_versions_of_http_are_not_served(server, version):
 
 def test_a_header_that_is_given_twice_over_http2():
     pairs = [(":authority", "localhost"), ("host", "evil.example"), ("a", "1"), ("a", "2")]
-    headers = Headers(1000).decode(hpack.Encoder().encode(pairs))
+    block = Headers(1000).decode(hpack.Encoder().encode(pairs))
+    assert block is not None
+    assert not block.is_request  # for two hosts
+    headers = block.headers
     assert headers["a"] == "1, 2"
     with pytest.raises(ServingError, match=r"Host: evil\.example"):
         Access().check(ADMIN, "", "127.0.0.1", headers)

@@ -9,13 +9,38 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable
+from dataclasses import dataclass, replace
 
+from edgeline.server.digits import whole
 from edgeline.server.http.frames import COMPRESSION, BrokenError, MalformedError
+from edgeline.server.http.grpc_call import is_grpc
 
-_REMEMBERED = 64
+_REMEMBERED, _SHORT = 64, 2048  # blocks, and bytes of one
+_PER_HEADER = 32  # bytes that RFC 7541, section 4.1, counts beside a name and a value
 # RFC 9113, sections 8.2.1 and 8.3: a name in upper case would pass whoever looks for it in lower
 _NAME = re.compile(rb":(authority|method|path|scheme)|[!#$%&'*+.^_`|~0-9a-z-]+")
-_NOT_IN_VALUES = re.compile(rb"[\0\r\n]")
+_NOT_IN_VALUES = re.compile(rb"[\0\r\n]|^[ \t]|[ \t]$")
+# what HTTP/1.1 says of its connection (RFC 9113, section 8.2.2)
+_OF_HTTP1 = {"connection", "proxy-connection", "keep-alive", "transfer-encoding", "upgrade"}
+
+
+@dataclass(frozen=True)
+class Block:
+    """A header block, which is not to be changed, for the next call may get the same.
+
+    Attributes:
+        headers: names in lower case and values, several of one name joined by commas.
+        size: bytes that this block alone holds.
+        is_request: whether a request can begin with it (RFC 9113, section 8.3.1).
+        is_grpc: whether that is a gRPC call.
+        announced: bytes of the body, where it says how many.
+    """
+
+    headers: dict[str, str]
+    size: int
+    is_request: bool
+    is_grpc: bool
+    announced: int | None
 
 
 class Headers:
@@ -26,44 +51,65 @@ class Headers:
 
         self._decoder = hpack.Decoder(max_header_list_size=largest)
         self._malformed: type[Exception] = hpack.HPACKError
-        self._known: dict[bytes, dict[str, str]] = {}
+        self._known: dict[bytes, Block] = {}
 
-    def decode(self, block: bytes) -> dict[str, str]:
-        """Names in lower case and values, several of one name joined by commas; not to be changed,
-        for the next call may get the same.
+    def decode(self, data: bytes) -> Block | None:
+        """What a block says; None where it is malformed, at which its stream alone ends.
 
         Raises:
             BrokenError: it cannot be read.
-            MalformedError: a name or value is none that HTTP/2 takes.
         """
-        if (known := self._known.get(block)) is not None:
+        if (known := self._known.get(data)) is not None:
             return known
         table = self._decoder.header_table.dynamic_entries
         before = (len(table), table[0] if table else None, self._decoder.header_table_size)
         try:
-            pairs = self._decoder.decode(block, raw=True)
+            pairs = self._decoder.decode(data, raw=True)
         except (self._malformed, IndexError) as error:
             raise BrokenError(COMPRESSION, "a header cannot be read") from error
         after = (len(table), table[0] if table else None, self._decoder.header_table_size)
-        if before[0] != after[0] or before[1] is not after[1] or before[2] != after[2]:
+        changed = before[0] != after[0] or before[1] is not after[1] or before[2] != after[2]
+        if changed:
             self._known.clear()
-            return _joined(pairs)
-        headers = _joined(pairs)
-        if len(self._known) >= _REMEMBERED:  # of a client that says something else each time
-            self._known.clear()
-        self._known[block] = headers
-        return headers
+        try:
+            block = _block(pairs)
+        except MalformedError:
+            return None
+        if not changed and len(data) <= _SHORT and block.size <= _SHORT:
+            if len(self._known) >= _REMEMBERED:  # of a client that says something else each time
+                self._known.clear()
+            self._known[data] = replace(block, size=0)
+        return block
 
 
-def _joined(pairs: Iterable[tuple[bytes, bytes]]) -> dict[str, str]:
+def _block(pairs: Iterable[tuple[bytes, bytes]]) -> Block:
     headers: dict[str, str] = {}
+    size, regular = 0, False
     for raw_name, raw_value in pairs:
         if not _NAME.fullmatch(raw_name) or _NOT_IN_VALUES.search(raw_value):
             raise MalformedError("a header's name or value is not one of HTTP/2")
         name, value = bytes(raw_name).decode("ascii"), bytes(raw_value).decode("latin-1")
-        if name in headers:
-            if name.startswith(":"):
-                raise MalformedError(f"{name} is given twice")
-            value = f"{headers[name]}, {value}"
+        size += len(name) + len(value) + _PER_HEADER
+        if name[0] == ":":
+            if name in headers or regular:
+                raise MalformedError(f"{name} is given twice, or after other headers")
+        elif name in _OF_HTTP1 or (name == "te" and value.lower() != "trailers"):
+            raise MalformedError(f"{name} is a header of HTTP/1.1")
+        else:
+            regular = True
+            if name in headers:
+                value = f"{headers[name]}, {value}"
         headers[name] = value
-    return headers
+    announced = None
+    if (length := headers.get("content-length")) is not None:
+        announced = whole(length.encode("latin-1"), 20)
+        if announced is None:
+            raise MalformedError("content-length is not a number of bytes")
+    return Block(headers, size, _is_request(headers), is_grpc(headers), announced)
+
+
+def _is_request(headers: dict[str, str]) -> bool:
+    host = headers.get("host")
+    if host is not None and host.lower() != headers.get(":authority", host).lower():
+        return False  # for two hosts
+    return bool(headers.get(":method") and headers.get(":scheme") and headers.get(":path"))

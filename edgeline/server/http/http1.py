@@ -27,6 +27,7 @@ from edgeline.server.http.server import HttpServer, peer_of
 _PIECE = 16 * 1024  # bytes that are parsed at once where no body is known to be as long
 _IN_A_ROW = 32  # answers to one connection before the others have their turn
 _ABSOLUTE = re.compile(rb"https?://([^/?#@]+)([^#]*)", re.IGNORECASE)
+_OK = b"HTTP/1.1 200 OK\r\nDate: %b\r\nContent-Type: %b\r\nContent-Length: %d\r\n\r\n"
 _SINGLE = (b"content-length", b"host")  # which one is meant, two readers may take otherwise
 
 
@@ -48,21 +49,24 @@ class Http1(asyncio.Protocol):
         self._started = self._failed = False
         self._begin()
 
+    @property
+    def is_idle(self) -> bool:
+        """Whether nothing is asked and nothing answered."""
+        waits = self._running or self._waiting or self._held or self._started
+        return not (waits or self._stuck or self._unread)
+
     def connection_made(self, transport: Any) -> None:
         self._transport = transport
         self._parser: Any = httptools.HttpRequestParser(self)
         self._peer = peer_of(transport)
-        server = self.server
-        if len(server.connections) >= server.settings.max_connections or server.stopping:
+        if not self.server.has_place():
             self._last = True
             self._write(error_response(ServingError(Code.UNAVAILABLE, "Too many connections.")))
             transport.close()
-        server.connections.add(self)
-        server.metrics.connections = len(server.connections)
+        self.server.add(self)
 
     def connection_lost(self, _: Exception | None) -> None:
-        self.server.connections.discard(self)
-        self.server.metrics.connections = len(self.server.connections)
+        self.server.remove(self)
         self._closing = True
         self._free(self._buffered)
         self._waiting.clear()
@@ -328,13 +332,11 @@ class Http1(asyncio.Protocol):
         body = response.body
         final = (self._last or self._ended) and not self._waiting and not self._held
         if status == 200 and not response.headers and not final:
-            start = b"HTTP/1.1 200 OK\r\nContent-Type: %b\r\nContent-Length: %d\r\n\r\n" % (
-                response.content_type,
-                len(body),
-            )
+            start = _OK % (self.server.date, response.content_type, len(body))
         else:
             lines = [
                 b"HTTP/1.1 %d %b" % (status, REASONS.get(status, b"Error")),
+                b"Date: " + self.server.date,
                 b"Content-Type: " + response.content_type,
                 b"Content-Length: %d" % len(body),
                 *response.headers,
@@ -374,7 +376,7 @@ class Http1(asyncio.Protocol):
         self.server.metrics.buffered -= size
 
     def _take_over(self, data: bytes) -> None:
-        self.server.connections.discard(self)
+        self.server.remove(self)
         self._held, self._parser = b"", None
         protocol = Http2(self.server)
         self._transport.set_protocol(protocol)

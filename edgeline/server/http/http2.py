@@ -1,44 +1,29 @@
-"""HTTP/2 for unary gRPC calls: frames, flow control, and the limits of one connection.
+"""HTTP/2 (RFC 9113): every route as over HTTP/1.1, and unary gRPC calls.
 
-Only what gRPC needs of RFC 9113: no push, no priorities. A request that is not a gRPC call is reset
-with HTTP_1_1_REQUIRED, at which curl and browsers ask again by HTTP/1.1. A stream's window is as
-large as the largest request, so only the connection's window is ever renewed.
+This is one connection: its frames, its settings and its times. What is asked on it is in
+`exchanges.Exchanges`, what may be sent of an answer in `flow.Flow`. There is no push, and
+priorities say nothing. A stream's window is as large as the largest request, so only the
+connection's window is ever renewed.
 """
 
 from __future__ import annotations
 
 import asyncio
 import struct
-from dataclasses import dataclass, field
-from functools import partial
 from time import monotonic
 from typing import Any
 
-from edgeline.server.errors import Code, ServingError
+from edgeline.server.http import exchanges
 from edgeline.server.http import frames as h2
-from edgeline.server.http.grpc_call import Call, is_grpc, message_of
+from edgeline.server.http.flow import LARGEST, Flow
 from edgeline.server.http.headers import Headers
 from edgeline.server.http.server import HttpServer, peer_of
 
 PREFACE = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"
 _MAX_FRAME = 1 << 20
-_MAX_STREAMS = 256
 _CONNECTION_WINDOW = 1 << 30
 _RENEWED = _CONNECTION_WINDOW // 2  # bytes after which the window is renewed
-_MAX_RESETS = 1000  # streams that a client may give up before it is sent away
-
-
-@dataclass(slots=True)
-class _Stream:
-    number: int
-    headers: dict[str, str]
-    window: int
-    parts: list[bytes] = field(default_factory=list)
-    size: int = 0
-    call: Call | None = None
-    deadline: float = float("inf")
-    outgoing: bytes = b""
-    trailers: bytes = b""
+_MAX_SETTINGS = 64  # in one frame; six are known
 
 
 class Http2(asyncio.Protocol):
@@ -47,45 +32,56 @@ class Http2(asyncio.Protocol):
     def __init__(self, server: HttpServer) -> None:
         self.server = server
         self._received = bytearray()
-        self._started = self._closing = self._stuck = False
-        self._streams: dict[int, _Stream] = {}
-        self._last = self._resets = self._consumed = self._rest = 0
-        self._block: tuple[int, int, bytes] | None = None  # a header block that goes on
+        self._started = self._ending = False
+        self._consumed = self._held = 0
+        self._block: tuple[int, int, bytearray] | None = None  # a header block that goes on
         self._headers = Headers(server.settings.max_header)
-        self._window = self._initial = 65535  # how much the client takes
-        self._frame = 16384
         self._patience = monotonic() + server.settings.read_time  # while no stream has a deadline
+        self._cut = float("inf")  # by when a frame that has begun is to be whole
 
     @property
     def deadline(self) -> float:
         """When the first stream's time is up, or that of a client that is silent or stuck."""
-        if self._streams and not self._stuck:
-            return min(stream.deadline for stream in self._streams.values())
-        return self._patience
+        if self._asked.open and not self._flow.is_held:
+            return min(self._cut, *(stream.deadline for stream in self._asked.open.values()))
+        return min(self._cut, self._patience)
+
+    @property
+    def is_idle(self) -> bool:
+        """Whether nothing is asked and nothing answered."""
+        return self._started and not self._asked.open
+
+    @property
+    def _is_over(self) -> bool:
+        """Whether nothing that comes is of any use."""
+        return self._ending or (self._asked.is_ending and not self._asked.open)
 
     def connection_made(self, transport: Any) -> None:
-        self._transport = transport
-        self._peer = peer_of(transport)
         server = self.server
-        if len(server.connections) >= server.settings.max_connections or server.stopping:
-            transport.abort()
-        server.connections.add(self)
-        server.metrics.connections = len(server.connections)
-        largest = min(server.settings.max_body + 5 + 1024, (1 << 31) - 1)
-        values = ((3, _MAX_STREAMS), (4, largest), (5, _MAX_FRAME), (6, server.settings.max_header))
-        settings = b"".join(struct.pack(">HI", *value) for value in values)
-        self._send(h2.SETTINGS, 0, 0, settings)
-        self._send(h2.WINDOW, 0, 0, h2.U32.pack(_CONNECTION_WINDOW - 65535))
+        self._transport = transport
+        self._flow = Flow(transport.write, server.settings.write_time)
+        self._asked = exchanges.Exchanges(
+            server, self._flow, peer_of(transport), transport.write, self._idle
+        )
+        has_place = server.has_place()
+        server.add(self)
+        largest = min(server.settings.max_body + 5 + 1024, LARGEST)
+        values = (
+            *((3, exchanges.MOST), (4, largest)),
+            *((5, _MAX_FRAME), (6, server.settings.max_header)),
+        )
+        self._send(h2.SETTINGS, 0, b"".join(struct.pack(">HI", *value) for value in values))
+        self._send(h2.WINDOW, 0, h2.U32.pack(_CONNECTION_WINDOW - 65535))
+        if not has_place:
+            self._break(h2.BrokenError(h2.CALM, "too many connections"))
 
     def connection_lost(self, _: Exception | None) -> None:
-        self._closing = True
-        self.server.connections.discard(self)
-        self.server.metrics.connections = len(self.server.connections)
-        for stream in list(self._streams.values()):
-            self._drop(stream)
+        self._ending = True
+        self.server.remove(self)
+        self._forget()
 
     def data_received(self, data: bytes) -> None:
-        if self._closing and not self._streams:
+        if self._is_over:
             return
         received = self._received
         try:
@@ -93,53 +89,50 @@ class Http2(asyncio.Protocol):
                 received += data
                 if not self._started and not self._start():
                     return
-                del received[: self._take_frames(received)]
+                taken = self._take_frames(received)
+                del received[:taken]
             else:
-                received += data[self._take_frames(data) :]
+                taken = self._take_frames(data)
+                received += data[taken:]
+            if received or self._block is not None or self._held:
+                self._count_held()
         except h2.BrokenError as error:
-            self._send(
-                h2.GOAWAY, 0, 0, struct.pack(">II", self._last, error.code) + str(error).encode()
-            )
-            self._transport.close()
-            self._closing = True
-        if not self._streams and not self._stuck:
-            self._patience = monotonic() + self.server.settings.idle_time * 10
+            self._break(error)
+            return
+        if not received and self._block is None:
+            self._cut = float("inf")
+        elif taken or self._cut == float("inf"):
+            self._cut = monotonic() + self.server.settings.read_time
+        if not self._asked.open:
+            self._idle()
 
     def pause_writing(self) -> None:
-        self._stuck = True
+        self._flow.is_held = True
         self._transport.pause_reading()
         self._patience = monotonic() + self.server.settings.write_time
 
     def resume_writing(self) -> None:
-        self._stuck = False
+        self._flow.is_held = False
         self._transport.resume_reading()
         self._patience = monotonic() + self.server.settings.idle_time
+        self._asked.pump_all()
 
     def expired(self) -> None:
-        if self._stuck or not self._started:
-            self.abort()
-            return
         now = monotonic()
-        for stream in list(self._streams.values()):
-            if stream.deadline < now:
-                if stream.call is not None and stream.call.cancel is not None:
-                    stream.call.cancel()
-                if stream.outgoing:
-                    self._reset(stream, h2.CANCEL)
-                else:
-                    self._answer(
-                        stream,
-                        ServingError(Code.DEADLINE_EXCEEDED, "The request took too long."),
-                    )
-        if not self._streams:
-            self.stop()
+        if self._flow.is_held or not self._started:
+            self.abort()
+        elif self._cut < now:
+            self._break(h2.BrokenError(h2.CALM, "a frame was not sent in time"))
+        else:
+            self._asked.expire(now)
+            if not self._asked.open:
+                self.stop()
 
     def stop(self) -> None:
-        if not self._closing:
-            self._closing = True
-            self._send(h2.GOAWAY, 0, 0, struct.pack(">II", self._last, h2.NO_ERROR))
-        if not self._streams:
-            self._transport.close()
+        if not self._asked.is_ending:
+            self._asked.is_ending = True
+            self._send(h2.GOAWAY, 0, struct.pack(">II", self._asked.last, h2.NO_ERROR))
+        self._close_when_idle()
 
     def abort(self) -> None:
         self._transport.abort()
@@ -154,16 +147,56 @@ class Http2(asyncio.Protocol):
             self._transport.abort()
         return self._started
 
+    def _idle(self) -> None:
+        if not self._flow.is_held:
+            self._patience = monotonic() + self.server.settings.idle_time * 10
+        self._close_when_idle()
+
+    def _close_when_idle(self) -> None:
+        if self._asked.is_ending and not self._asked.open and not self._transport.is_closing():
+            self._transport.close()
+
+    def _count_held(self) -> None:
+        """Count what is not whole yet with all that the server holds.
+
+        Raises:
+            BrokenError: that is more than its memory allows.
+        """
+        held = len(self._received) + (len(self._block[2]) if self._block else 0)
+        metrics = self.server.metrics
+        metrics.buffered += held - self._held
+        self._held = held
+        if held and metrics.buffered > self.server.settings.max_buffered:
+            raise h2.BrokenError(h2.CALM, "the server holds as much as its memory allows")
+
+    def _forget(self) -> None:
+        self._received.clear()
+        self._block = None
+        self._count_held()
+        self._asked.drop_all()
+
+    def _break(self, error: h2.BrokenError) -> None:
+        """End the connection, and say why: what still comes is dropped for a moment first, since
+        closing with unread bytes would lose what was said."""
+        why = struct.pack(">II", self._asked.last, error.code) + str(error).encode()
+        self._send(h2.GOAWAY, 0, why)
+        self._ending = True
+        self._forget()
+        self._cut = self._patience = float("inf")
+        if self._transport.can_write_eof():
+            self._transport.write_eof()
+        asyncio.get_running_loop().call_later(1.0, self._transport.close)
+
     def _take_frames(self, data: bytes | bytearray) -> int:
         """Take the frames that are whole; where the first that is not begins."""
-        place, size = 0, len(data)
+        place, size, asked = 0, len(data), self._asked
         with memoryview(data) as view:
             while size - place >= 9:
                 high, low, kind, flags, number = h2.FRAME.unpack_from(data, place)
                 end = place + 9 + (high << 8 | low)
                 if end - place > _MAX_FRAME + 9:
                     raise h2.BrokenError(h2.SIZE, "a frame is too large")
-                self._rest = size - end
+                asked.rest = size - end
                 if end > size:
                     break
                 payload = bytes(view[place + 9 : end])
@@ -174,238 +207,105 @@ class Http2(asyncio.Protocol):
                 place = end
         return place
 
+    def _take_data(self, flags: int, number: int, payload: bytes) -> None:
+        self._consumed += len(payload)
+        if self._consumed > _RENEWED:
+            self._send(h2.WINDOW, 0, h2.U32.pack(self._consumed))
+            self._consumed = 0
+        if flags & h2.PADDED:
+            payload = h2.unpadded(payload, flags)
+        self._asked.take_data(number, payload, bool(flags & h2.END_STREAM))
+
     def _take(self, kind: int, flags: int, number: int, payload: bytes) -> None:
-        if self._block is not None and kind != h2.CONTINUATION:
+        if self._block is not None and (kind != h2.CONTINUATION or self._block[0] != number):
             raise h2.BrokenError(h2.PROTOCOL, "a header block is interrupted")
         if kind == h2.HEADERS:
             if not number & 1:
                 raise h2.BrokenError(h2.PROTOCOL, "a stream has an even number")
-            payload = h2.unpadded(payload, flags)
-            self._block = (number, flags, payload[5:] if flags & h2.PRIORITY else payload)
-            self._take_headers(flags)
+            data = h2.fragment(number, flags, payload)
+            if flags & h2.END_HEADERS:
+                self._take_headers(number, flags, data)
+            else:
+                self._limit(data)
+                self._block = (number, flags, bytearray(data))
         elif kind == h2.CONTINUATION:
-            if self._block is None or self._block[0] != number:
+            if self._block is None:
                 raise h2.BrokenError(h2.PROTOCOL, "a header block has no beginning")
-            self._block = (number, self._block[1], self._block[2] + payload)
-            self._take_headers(flags)
+            if not payload:
+                self._asked.spend()
+            _, first_flags, block = self._block
+            block.extend(payload)
+            if flags & h2.END_HEADERS:
+                self._block = None
+                self._take_headers(number, first_flags, bytes(block))
+            else:
+                self._limit(block)
         else:
+            self._asked.spend()
+            h2.check(kind, flags, number, len(payload))
             self._take_control(kind, flags, number, payload)
 
-    def _take_control(self, kind: int, flags: int, number: int, payload: bytes) -> None:
-        if kind == h2.SETTINGS:
-            self._take_settings(flags, payload)
-        elif kind == h2.PING:
-            if len(payload) != 8:
-                raise h2.BrokenError(h2.SIZE, "a ping has not 8 bytes")
-            if not flags & h2.ACK:
-                self._send(h2.PING, h2.ACK, 0, payload)
-        elif kind == h2.WINDOW:
-            self._take_window(number, payload)
-        elif kind == h2.RST:
-            self._resets += 1
-            if stream := self._streams.get(number):
-                self._drop(stream)
-            if self._resets > _MAX_RESETS:
-                raise h2.BrokenError(h2.CALM, "too many streams are given up")
-        elif kind == h2.GOAWAY:
-            self._closing = True
-            if not self._streams:
-                self._transport.close()
-        elif kind == h2.PUSH:
-            raise h2.BrokenError(h2.PROTOCOL, "a client does not push")
+    def _take_headers(self, number: int, flags: int, data: bytes) -> None:
+        self._limit(data)
+        self._asked.take_headers(number, self._headers.decode(data), bool(flags & h2.END_STREAM))
 
-    def _take_headers(self, flags: int) -> None:
-        if self._block is None:
-            return
-        number, first_flags, block = self._block
-        if len(block) > self.server.settings.max_header:
+    def _limit(self, data: bytes | bytearray) -> None:
+        if len(data) > self.server.settings.max_header:
             raise h2.BrokenError(h2.CALM, "a header is too large")
-        if not flags & h2.END_HEADERS:
-            return
-        self._block = None
-        try:
-            headers = self._headers.decode(block)
-        except h2.MalformedError:
-            if number not in self._streams:
-                self._open(number)
-            self._end(number, h2.PROTOCOL)
-            return
-        if stream := self._streams.get(number):  # trailers
-            if first_flags & h2.END_STREAM:
-                self._complete(stream)
-            return
-        self._open(number)
-        if self._closing or len(self._streams) >= _MAX_STREAMS:
-            self._send(h2.RST, 0, number, h2.U32.pack(h2.REFUSED))
-            return
-        if not is_grpc(headers):  # curl and browsers ask again by HTTP/1.1
-            self._send(h2.RST, 0, number, h2.U32.pack(h2.HTTP_1_1))
-            return
-        stream = self._streams[number] = _Stream(number, headers, self._initial)
-        stream.deadline = monotonic() + self.server.settings.read_time
-        if first_flags & h2.END_STREAM:
-            self._complete(stream)
 
-    def _open(self, number: int) -> None:
-        if number <= self._last:
-            raise h2.BrokenError(h2.CLOSED, "a stream is opened twice")
-        self._last = number
+    def _take_control(self, kind: int, flags: int, number: int, payload: bytes) -> None:
+        if kind == h2.WINDOW:
+            self._take_window(number, h2.U32.unpack(payload)[0] & 0x7FFFFFFF)
+        elif kind == h2.SETTINGS:
+            if not flags & h2.ACK:
+                self._take_settings(payload)
+        elif kind == h2.PING:
+            if not flags & h2.ACK:
+                self._send(h2.PING, h2.ACK, payload)
+        elif kind == h2.RST:
+            self._asked.give_up(number)
+        elif kind == h2.GOAWAY:
+            self._asked.is_ending = True
+            self._close_when_idle()
+        elif kind == h2.PRIORITY and h2.U32.unpack_from(payload)[0] & 0x7FFFFFFF == number:
+            raise h2.BrokenError(h2.PROTOCOL, "a stream depends on itself")
 
-    def _take_data(self, flags: int, number: int, payload: bytes) -> None:
-        self._consumed += len(payload)
-        if self._consumed > _RENEWED:
-            self._send(h2.WINDOW, 0, 0, h2.U32.pack(self._consumed))
-            self._consumed = 0
-        stream = self._streams.get(number)
-        if stream is None or stream.call is not None:
-            if number > self._last or number == 0:
-                raise h2.BrokenError(h2.PROTOCOL, "data has no stream")
-            return  # of a stream that was answered or given up
-        if flags & h2.PADDED:
-            payload = h2.unpadded(payload, flags)
-        stream.parts.append(payload)
-        stream.size += len(payload)
-        metrics, settings = self.server.metrics, self.server.settings
-        metrics.buffered += len(payload)
-        if stream.size > settings.max_body + 5:
-            message = f"The request is larger than {settings.max_body} bytes."
-            self._refuse(stream, ServingError(Code.RESOURCE_EXHAUSTED, message))
-        elif metrics.buffered > settings.max_buffered:
-            message = "The server holds as many requests as its memory allows."
-            self._refuse(stream, ServingError(Code.UNAVAILABLE, message))
-        elif flags & h2.END_STREAM:
-            self._complete(stream)
+    def _take_settings(self, payload: bytes) -> None:
+        if len(payload) > 6 * _MAX_SETTINGS:
+            raise h2.BrokenError(h2.CALM, "too many settings in one frame")
+        values = dict(struct.iter_unpack(">HI", payload))
+        if values.get(2, 0) > 1:
+            raise h2.BrokenError(h2.PROTOCOL, "SETTINGS_ENABLE_PUSH is neither 0 nor 1")
+        if not 16384 <= values.get(5, 16384) < 1 << 24:
+            raise h2.BrokenError(h2.PROTOCOL, "SETTINGS_MAX_FRAME_SIZE is out of range")
+        self._flow.frame = values.get(5, self._flow.frame)
+        initial = values.get(4, self._flow.initial)
+        if initial > LARGEST:
+            raise h2.BrokenError(h2.FLOW, "a window is too large")
+        self._flow.resize(self._asked.open.values(), initial)
+        self._send(h2.SETTINGS, h2.ACK, b"")
+        self._asked.pump_all()
 
-    def _complete(self, stream: _Stream) -> None:
-        if stream.call is not None:
-            return
-        headers = stream.headers
-        stream.deadline = monotonic() + self.server.settings.request_time
-        body = stream.parts[0] if len(stream.parts) == 1 else b"".join(stream.parts)
-        stream.parts = []
-        path = headers.get(":path", "")
-        call = stream.call = Call(path, headers, _EMPTY, self._peer, stream.deadline)
-        try:
-            if (asked := headers.get("grpc-timeout")) is not None:
-                call.deadline = min(call.deadline, monotonic() + h2.timeout(asked))
-                stream.deadline = call.deadline
-            call.message = message_of(body, headers, self.server.settings.max_body)
-        except ServingError as error:
-            self._answer(stream, error)
-            return
-        call.connection = id(self)
-        call.alone = len(self._streams) == 1 and not self._rest
-        self.server.call_handler(call, partial(self._answer, stream))
-
-    def _answer(self, stream: _Stream, answer: bytes | ServingError) -> None:
-        if self._streams.get(stream.number) is not stream or stream.trailers:
-            return  # it timed out, or the client gave it up
-        number = stream.number
-        if isinstance(answer, ServingError):
-            trailers = (
-                h2.STATUS
-                + h2.text(str(int(answer.code)))
-                + h2.MESSAGE
-                + h2.text(h2.quoted(str(answer)))
-            )
-            stream.trailers = trailers
-            self._send(h2.HEADERS, h2.END_HEADERS | h2.END_STREAM, number, h2.OK_HEADERS + trailers)
-            self._drop(stream)
-        elif len(answer) + 5 <= min(stream.window, self._window, self._frame):
-            size = len(answer) + 5
-            self._window -= size
-            self._transport.write(h2.answer(number, answer))
-            self._drop(stream)
-        else:
-            stream.outgoing = b"\x00" + h2.U32.pack(len(answer)) + answer
-            stream.trailers = h2.OK_TRAILERS
-            stream.deadline = monotonic() + self.server.settings.write_time
-            self._send(h2.HEADERS, h2.END_HEADERS, number, h2.OK_HEADERS)
-            self._pump(stream)
-
-    def _pump(self, stream: _Stream) -> None:
-        """Send as much of an answer as the client's windows allow."""
-        place = 0
-        while place < len(stream.outgoing):
-            size = min(len(stream.outgoing) - place, self._frame, stream.window, self._window)
-            if size <= 0:
-                break
-            self._send(h2.DATA, 0, stream.number, stream.outgoing[place : place + size])
-            place += size
-            stream.window -= size
-            self._window -= size
-        stream.outgoing = stream.outgoing[place:]
-        if place:
-            stream.deadline = monotonic() + self.server.settings.write_time
-        if not stream.outgoing:
-            self._send(h2.HEADERS, h2.END_HEADERS | h2.END_STREAM, stream.number, stream.trailers)
-            self._drop(stream)
-
-    def _take_settings(self, flags: int, payload: bytes) -> None:
-        if flags & h2.ACK:
-            return
-        if len(payload) % 6:
-            raise h2.BrokenError(h2.SIZE, "settings are cut")
-        for name, value in struct.iter_unpack(">HI", payload):
-            if name == 4:
-                if value > 0x7FFFFFFF:
-                    raise h2.BrokenError(h2.FLOW, "a window is too large")
-                for stream in self._streams.values():
-                    stream.window += value - self._initial
-                self._initial = value
-            elif name == 5 and 16384 <= value < 1 << 24:
-                self._frame = value
-        self._send(h2.SETTINGS, h2.ACK, 0, b"")
-        self._pump_all()
-
-    def _take_window(self, number: int, payload: bytes) -> None:
-        if len(payload) != 4:
-            raise h2.BrokenError(h2.SIZE, "a window update has not 4 bytes")
-        grown = h2.U32.unpack(payload)[0] & 0x7FFFFFFF
+    def _take_window(self, number: int, grown: int) -> None:
         if not number:
-            self._window += grown
-            if self._window > 0x7FFFFFFF:
+            if not grown:
+                raise h2.BrokenError(h2.PROTOCOL, "a window grows by nothing")
+            self._flow.window += grown
+            if self._flow.window > LARGEST:
                 raise h2.BrokenError(h2.FLOW, "a window is too large")
-        elif stream := self._streams.get(number):
-            stream.window += grown
-            if stream.window > 0x7FFFFFFF:
-                self._reset(stream, h2.FLOW)
-        self._pump_all()
-
-    def _pump_all(self) -> None:
-        for stream in [stream for stream in self._streams.values() if stream.outgoing]:
-            self._pump(stream)
-
-    def _refuse(self, stream: _Stream, error: ServingError) -> None:
-        number = stream.number
-        self._answer(stream, error)
-        self._send(h2.RST, 0, number, h2.U32.pack(h2.NO_ERROR))  # send no more of it
-
-    def _reset(self, stream: _Stream, code: int) -> None:
-        self._end(stream.number, code)
-
-    def _end(self, number: int, code: int) -> None:
-        """End a stream, whether it is one that is served or was refused at its first frame."""
-        self._send(h2.RST, 0, number, h2.U32.pack(code))
-        if stream := self._streams.get(number):
-            self._drop(stream)
-
-    def _drop(self, stream: _Stream) -> None:
-        if self._streams.pop(stream.number, None) is None:
+            self._asked.pump_all()
             return
-        self.server.metrics.buffered -= stream.size
-        if not self._streams and not self._stuck:
-            self._patience = monotonic() + self.server.settings.idle_time * 10
-        if stream.call is not None and stream.call.cancel is not None:
-            stream.call.cancel()  # what ran is not hurt by it
-            stream.call.cancel = None  # a cycle: it would keep the message until collected
-        stream.call = stream.call or _NOTHING
-        if self._closing and not self._streams and not self._transport.is_closing():
-            self._transport.close()
+        self._asked.check_opened(number)
+        stream = self._asked.open.get(number)
+        if not grown:
+            self._asked.end(number, h2.PROTOCOL)
+        elif stream is not None:
+            stream.window += grown
+            if stream.window > LARGEST:
+                self._asked.end(number, h2.FLOW)
+            else:
+                self._asked.pump(stream)
 
-    def _send(self, kind: int, flags: int, number: int, payload: bytes) -> None:
-        self._transport.write(h2.frame(len(payload), kind, flags, number) + payload)
-
-
-_EMPTY = memoryview(b"")
-_NOTHING = Call("", {}, _EMPTY, "", 0.0)
+    def _send(self, kind: int, flags: int, payload: bytes) -> None:
+        """A frame of the connection itself."""
+        self._transport.write(h2.frame(len(payload), kind, flags, 0) + payload)

@@ -1,4 +1,4 @@
-"""A request and its answer, as HTTP/1.1 gives them to what answers."""
+"""A request and its answer, whichever HTTP brought them."""
 
 from __future__ import annotations
 

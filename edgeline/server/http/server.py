@@ -4,13 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from email.utils import formatdate
 from time import monotonic
 from typing import Any, Protocol
 
+from edgeline.server.http.allowance import Allowance
 from edgeline.server.http.grpc_call import Call, Reply
 from edgeline.server.http.messages import HttpRequest, HttpResponse
 from edgeline.server.metrics import Metrics
 from edgeline.server.settings import ServerSettings
+
+# requests that one client gives up, at once and a second; and clients of which that is known
+_RESETS, _RESETS_RATE, _PEERS = 1000, 100, 1024
 
 
 class Connection(Protocol):
@@ -19,6 +24,10 @@ class Connection(Protocol):
     @property
     def deadline(self) -> float:
         """Of `time.monotonic`: when its time is up."""
+
+    @property
+    def is_idle(self) -> bool:
+        """Whether nothing is asked and nothing answered."""
 
     def expired(self) -> None:
         """Its time is up."""
@@ -45,10 +54,46 @@ class HttpServer:
     call_handler: CallHandler
     connections: set[Connection] = field(default_factory=set)
     stopping: bool = False
+    date: bytes = field(default_factory=lambda: formatdate(usegmt=True).encode())
+    _resets: dict[str, Allowance] = field(default_factory=dict)
+
+    def add(self, connection: Connection) -> None:
+        """A client has connected."""
+        self.connections.add(connection)
+        self.metrics.connections = len(self.connections)
+
+    def remove(self, connection: Connection) -> None:
+        """A connection is no more."""
+        self.connections.discard(connection)
+        self.metrics.connections = len(self.connections)
+
+    def has_place(self) -> bool:
+        """Whether one more connection is taken. Where all places are, an idle one gives up its own:
+        that whose time would be up first."""
+        if self.stopping:
+            return False
+        if len(self.connections) < self.settings.max_connections:
+            return True
+        idle = [connection for connection in self.connections if connection.is_idle]
+        if not idle:
+            return False
+        first = min(idle, key=lambda connection: connection.deadline)
+        self.remove(first)
+        first.stop()
+        return True
+
+    def resets_of(self, peer: str) -> Allowance:
+        """What a client may give up of what it asks, over all its connections."""
+        if peer not in self._resets and len(self._resets) >= _PEERS:
+            full = [each for each, left in self._resets.items() if left.is_full]
+            for each in full or list(self._resets)[: _PEERS // 2]:
+                del self._resets[each]
+        return self._resets.setdefault(peer, Allowance(_RESETS, _RESETS_RATE))
 
     def sweep(self) -> None:
         """Tell connections whose time is up. Called about once a second."""
         now = monotonic()
+        self.date = formatdate(usegmt=True).encode()
         for connection in list(self.connections):
             if connection.deadline < now:
                 connection.expired()

@@ -1,0 +1,324 @@
+"""The requests of one HTTP/2 connection, from their headers to the last byte of their answers.
+
+A request is one of HTTP/1.1's routes, or a unary gRPC call. How streams begin and end is RFC 9113,
+section 5.1.
+"""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from collections.abc import Callable
+from functools import partial
+from time import monotonic
+
+from edgeline.server.errors import Code, ServingError
+from edgeline.server.http import frames as h2
+from edgeline.server.http import streams
+from edgeline.server.http.allowance import Allowance
+from edgeline.server.http.flow import Flow
+from edgeline.server.http.grpc_call import Call, message_of
+from edgeline.server.http.headers import Block
+from edgeline.server.http.messages import HttpResponse, error_response
+from edgeline.server.http.server import HttpServer
+from edgeline.server.http.streams import Stream
+
+MOST = 256  # streams at once
+_REMEMBERED = 2 * MOST  # streams of which it is known how they ended
+_TINY = 64  # bytes of a frame of data that costs more than it brings
+# frames that bring nothing, at once and a second; what is asked and what is sent bring some back
+_IDLE_FRAMES, _IDLE_RATE, _OF_A_REQUEST, _OF_BYTES = 2000, 200, 8, 4096
+_EMPTY = memoryview(b"")
+
+
+class Exchanges:
+    """What is asked and answered on one connection.
+
+    Attributes:
+        open: the streams by number.
+        last: the highest number that a client has used.
+        rest: bytes that came behind the frame that is being taken.
+        is_ending: no stream is taken any more.
+    """
+
+    def __init__(
+        self,
+        server: HttpServer,
+        flow: Flow,
+        peer: str,
+        write: Callable[[bytes], None],
+        idle: Callable[[], None],
+    ) -> None:
+        """`idle` is called when the last open stream is over."""
+        self.server, self.flow = server, flow
+        self.open: dict[int, Stream] = {}
+        self.last = self.rest = 0
+        self.is_ending = False
+        self._peer, self._write, self._idle = peer, write, idle
+        self._ended: OrderedDict[int, bool] = OrderedDict()  # whether the client may still send
+        self._idle_frames = Allowance(_IDLE_FRAMES, _IDLE_RATE)
+
+    def spend(self) -> None:
+        """A frame that brings nothing.
+
+        Raises:
+            BrokenError: there were too many.
+        """
+        if not self._idle_frames.spend():
+            raise h2.BrokenError(h2.CALM, "too many frames bring nothing")
+
+    def check_opened(self, number: int) -> None:
+        """Refuse a frame of a stream that has not been opened.
+
+        Raises:
+            BrokenError: it has not.
+        """
+        if number > self.last or not number & 1:
+            raise h2.BrokenError(h2.PROTOCOL, "a frame is of a stream that was not opened")
+
+    def take_headers(self, number: int, block: Block | None, ends: bool) -> None:
+        """A whole header block; None where it is malformed.
+
+        Raises:
+            BrokenError: its stream is over, or was passed over.
+        """
+        stream, over = self.open.get(number), self._ended.get(number)
+        if stream is None and number <= self.last and not over:
+            code = h2.PROTOCOL if over is None else h2.CLOSED
+            raise h2.BrokenError(code, "a stream is opened twice")
+        self.last = max(self.last, number)
+        try:
+            if block is None:
+                raise h2.MalformedError
+            if stream is not None:
+                self._take_trailers(stream, block, ends)
+            elif over is None:
+                self._begin(number, block, ends)
+            elif ends:
+                self._ended[number] = False
+        except h2.MalformedError:
+            self.end(number, h2.PROTOCOL)
+
+    def _take_trailers(self, stream: Stream, block: Block, ends: bool) -> None:
+        if stream.is_whole:
+            self.end(stream.number, h2.CLOSED)
+        elif not ends or any(name[0] == ":" for name in block.headers):
+            raise h2.MalformedError("trailers do not end a request")
+        else:  # they say nothing that was not known
+            self._complete(stream)
+
+    def _begin(self, number: int, block: Block, ends: bool) -> None:
+        if not block.is_request:
+            raise h2.MalformedError
+        if self.is_ending or len(self.open) >= MOST:
+            self._send(h2.RST, 0, number, h2.U32.pack(h2.REFUSED))
+            self._remember(number, not ends)
+            return
+        settings = self.server.settings
+        stream = self.open[number] = Stream(
+            number, block.headers, self.flow.initial, block.is_grpc, block.announced
+        )
+        stream.deadline = monotonic() + settings.read_time
+        self._hold(stream, block.size)
+        if ends:
+            self._complete(stream)
+        elif (stream.announced or 0) > settings.max_body:
+            self._refuse(stream, streams.too_large(settings.max_body, stream.is_grpc))
+        elif stream.headers.get("expect", "").lower() == "100-continue":
+            self._send(h2.HEADERS, h2.END_HEADERS, stream.number, h2.CONTINUE)
+
+    def take_data(self, number: int, payload: bytes, ends: bool) -> None:
+        """A piece of a body.
+
+        Raises:
+            BrokenError: its stream was never opened, or there were too many that bring nothing.
+        """
+        if len(payload) < _TINY and not ends:
+            self.spend()
+        stream = self.open.get(number)
+        if stream is None or stream.is_whole:
+            self.check_opened(number)
+            if not self._ended.get(number):  # else it was refused while this was under way
+                self.spend()
+                self.end(number, h2.CLOSED)
+            return
+        stream.add(payload)
+        self._hold(stream, len(payload))
+        settings = self.server.settings
+        if stream.received > settings.max_body + 5 * stream.is_grpc:
+            self._refuse(stream, streams.too_large(settings.max_body, stream.is_grpc))
+        elif self.server.metrics.buffered > settings.max_buffered:
+            message = "The server holds as many requests as its memory allows."
+            self._refuse(stream, ServingError(Code.UNAVAILABLE, message))
+        elif ends:
+            self._complete(stream)
+
+    def give_up(self, number: int) -> None:
+        """The client wants no answer.
+
+        Raises:
+            BrokenError: there is no such stream, or too many were given up.
+        """
+        self.check_opened(number)
+        if stream := self.open.get(number):
+            self._drop(stream, told=True)
+        self._ended[number] = False
+        if not self.server.resets_of(self._peer).spend():
+            raise h2.BrokenError(h2.CALM, "too many streams are given up")
+
+    def expire(self, now: float) -> None:
+        """End what has taken too long."""
+        for stream in [stream for stream in self.open.values() if stream.deadline < now]:
+            stream.cancel()
+            if stream.is_answered:
+                self.end(stream.number, h2.CANCEL)
+            elif not stream.is_whole and not stream.is_grpc:
+                message = "The request was not sent in time."
+                self._refuse(stream, ServingError(Code.INVALID_ARGUMENT, message, 408))
+            else:
+                message = "The request took too long."
+                self._refuse(stream, ServingError(Code.DEADLINE_EXCEEDED, message))
+
+    def pump(self, stream: Stream) -> None:
+        """Send what waits for a window, and end a stream of which that was all."""
+        if waiting := len(stream.outgoing):
+            over = self.flow.pump(stream)
+            self._idle_frames.give((waiting - len(stream.outgoing)) / _OF_BYTES)
+            if over:
+                self._drop(stream)
+
+    def pump_all(self) -> None:
+        """As `pump`, of each stream."""
+        for stream in list(self.open.values()):
+            self.pump(stream)
+
+    def end(self, number: int, code: int) -> None:
+        """End a stream, whether it is one that is served or was refused at its first frame."""
+        self._send(h2.RST, 0, number, h2.U32.pack(code))
+        if stream := self.open.get(number):
+            self._drop(stream, told=True)
+        elif number not in self._ended:
+            self._remember(number, True)
+
+    def drop_all(self) -> None:
+        """Nothing is answered any more."""
+        for stream in list(self.open.values()):
+            self._drop(stream, told=True)
+
+    def _complete(self, stream: Stream) -> None:
+        """Nothing more comes of a request: it is answered."""
+        if stream.announced not in (None, stream.received):
+            self.end(stream.number, h2.PROTOCOL)
+            return
+        stream.is_whole = True
+        self._idle_frames.give(_OF_A_REQUEST)
+        stream.deadline = monotonic() + self.server.settings.request_time
+        if stream.is_grpc:
+            self._call(stream)
+        else:
+            self._ask(stream)
+
+    def _ask(self, stream: Stream) -> None:
+        request = stream.request = streams.http_request(stream, self._peer)
+        request.deadline, request.connection = stream.deadline, id(self)
+        request.alone = self._is_alone and b"content-encoding" not in request.headers
+        self.server.handler(request, partial(self._respond, stream))
+
+    def _call(self, stream: Stream) -> None:
+        headers = stream.headers
+        call = Call(headers[":path"], headers, _EMPTY, self._peer, stream.deadline)
+        stream.request = call
+        try:
+            if (asked := headers.get("grpc-timeout")) is not None:
+                call.deadline = min(call.deadline, monotonic() + h2.timeout(asked))
+                stream.deadline = call.deadline
+            call.message = message_of(stream.body(), headers, self.server.settings.max_body)
+        except ServingError as error:
+            self._answer(stream, error)
+            return
+        call.connection, call.alone = id(self), self._is_alone
+        self.server.call_handler(call, partial(self._answer, stream))
+
+    @property
+    def _is_alone(self) -> bool:
+        return len(self.open) == 1 and not self.rest
+
+    def _respond(self, stream: Stream, response: HttpResponse) -> None:
+        """Answer as HTTP/1.1 does."""
+        if self._is_over(stream):
+            return
+        stream.is_answered = True
+        self.server.metrics.statuses[response.status] += 1
+        lines = (b"date: " + self.server.date, *response.headers)
+        body = b"" if stream.headers[":method"] == "HEAD" else response.body
+        block = h2.response(response.status, response.content_type, len(response.body), lines)
+        flags = h2.END_HEADERS if body else h2.END_HEADERS | h2.END_STREAM
+        head = h2.frame(len(block), h2.HEADERS, flags, stream.number) + block
+        if body and not self.flow.takes(stream, len(body)):
+            self._write(head)
+            self._send_later(stream, body, b"")
+            return
+        if body:
+            head += h2.frame(len(body), h2.DATA, h2.END_STREAM, stream.number)
+        self._write(head + body)
+        self._drop(stream)
+
+    def _answer(self, stream: Stream, answer: bytes | ServingError) -> None:
+        """Answer a gRPC call."""
+        if self._is_over(stream):
+            return
+        stream.is_answered = True
+        number = stream.number
+        if isinstance(answer, ServingError):
+            code, message = str(int(answer.code)), h2.quoted(str(answer))
+            block = h2.OK_HEADERS + h2.STATUS + h2.text(code) + h2.MESSAGE + h2.text(message)
+            self._send(h2.HEADERS, h2.END_HEADERS | h2.END_STREAM, number, block)
+            self._drop(stream)
+        elif self.flow.takes(stream, len(answer) + 5):
+            self._write(h2.answer(number, answer))
+            self._drop(stream)
+        else:
+            self._send(h2.HEADERS, h2.END_HEADERS, number, h2.OK_HEADERS)
+            message_frame = b"\x00" + h2.U32.pack(len(answer)) + answer
+            self._send_later(stream, message_frame, h2.OK_TRAILERS)
+
+    def _is_over(self, stream: Stream) -> bool:
+        """Whether nobody waits for an answer: it timed out, or the client gave it up."""
+        return stream.is_answered or self.open.get(stream.number) is not stream
+
+    def _send_later(self, stream: Stream, body: bytes, trailers: bytes) -> None:
+        stream.outgoing, stream.trailers = body, trailers
+        stream.deadline = monotonic() + self.server.settings.write_time
+        self.pump(stream)
+
+    def _refuse(self, stream: Stream, error: ServingError) -> None:
+        """Refuse a request, though more of it may come."""
+        if stream.is_grpc:
+            self._answer(stream, error)
+        else:
+            self._respond(stream, error_response(error))
+
+    def _hold(self, stream: Stream, size: int) -> None:
+        stream.size += size
+        self.server.metrics.buffered += size
+
+    def _drop(self, stream: Stream, told: bool = False) -> None:
+        """Forget a stream that is over; a client that still sends is told, unless it was."""
+        if self.open.pop(stream.number, None) is None:
+            return
+        self.server.metrics.buffered -= stream.size
+        stream.parts.clear()
+        if not stream.is_whole and not told:
+            self._send(h2.RST, 0, stream.number, h2.U32.pack(h2.NO_ERROR))  # send no more of it
+        self._remember(stream.number, not stream.is_whole)
+        stream.cancel()
+        if not self.open:
+            self._idle()
+
+    def _remember(self, number: int, sends: bool) -> None:
+        """A stream is over; what a client `sends` of it nevertheless is dropped, or an error."""
+        self._ended[number] = sends
+        if len(self._ended) > _REMEMBERED:
+            self._ended.popitem(last=False)
+
+    def _send(self, kind: int, flags: int, number: int, payload: bytes) -> None:
+        self._write(h2.frame(len(payload), kind, flags, number) + payload)

@@ -1,0 +1,48 @@
+"""h2spec's 145 cases of HTTP/2 on both ports, asked for a REST route; tests/server/build_h2spec.sh
+builds it."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import xml.etree.ElementTree as ET
+from pathlib import Path
+
+import pytest
+
+CACHE = Path(os.environ.get("EDGELINE_TEST_CACHE", Path.home() / ".cache" / "edgeline-tests"))
+H2SPEC = CACHE / "bin" / "h2spec"
+CASES = 145
+# what the port for both says to a client that speaks neither is said in HTTP/1.1
+NOT_ON_THE_SHARED_PORT = {"Sends invalid connection preface"}
+# h2spec's headers are above 16 kB, and the server takes frames of up to 1 MiB; see LARGE
+NEEDS_LARGER_HEADERS = {"Sends a large size HEADERS frame that exceeds the SETTINGS_MAX_FRAME_SIZE"}
+LARGE = ("http2/4.2/3", "--max-header-length", "250000")
+
+pytestmark = pytest.mark.skipif(
+    not H2SPEC.exists(), reason="NOT TESTED: HTTP/2 by h2spec: run tests/server/build_h2spec.sh"
+)
+
+
+def failures(port: int, report: Path, *arguments: str) -> tuple[int, set[str]]:
+    """How many cases ran, and what those that failed do."""
+    subprocess.run(
+        [H2SPEC, "-h", "127.0.0.1", "-p", str(port), "-P", "/v2/health/live", "-o", "10", "-j",
+         str(report), *arguments],
+        capture_output=True, timeout=300, check=False,
+    )  # fmt: skip
+    cases = list(ET.parse(report).iter("testcase"))
+    failed = {
+        case.attrib["classname"]
+        for case in cases
+        if case.find("failure") is not None or case.find("error") is not None
+    }
+    return len(cases), failed
+
+
+def test_both_ports_speak_http2_as_h2spec_has_it(start, store, tmp_path):
+    server = start(store)
+    report = tmp_path / "report.xml"
+    for port, excused in ((server.http, NOT_ON_THE_SHARED_PORT), (server.grpc, set())):
+        assert failures(port, report) == (CASES, NEEDS_LARGER_HEADERS | excused)
+        assert failures(port, report, *LARGE) == (1, set())
