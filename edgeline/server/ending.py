@@ -13,7 +13,7 @@ import logging
 import os
 import signal
 import socket
-import threading
+import time
 from collections.abc import Callable, Iterator
 
 from edgeline.server import threads
@@ -38,23 +38,29 @@ def on_signal(stop: Callable[[], None], seconds: float) -> Iterator[None]:
     except (ValueError, RuntimeError):  # not in the main thread: whoever has that decides
         yield
         return
-    over = threading.Event()
-    threads.begin(_watch, ours, before, over, seconds)
+    threads.begin(_watch, ours, before, seconds)
     try:
         yield
     finally:
         signal.set_wakeup_fd(before, warn_on_full_buffer=False)
-        over.set()
-        theirs.close()
+        theirs.close()  # at which the thread ends
 
 
-def _watch(signals: socket.socket, loops: int, over: threading.Event, seconds: float) -> None:
+def _watch(signals: socket.socket, loops: int, seconds: float) -> None:
+    end: float | None = None
     with signals:
-        while numbers := signals.recv(64):
-            if loops >= 0:
-                with contextlib.suppress(OSError):
-                    os.write(loops, numbers)
-            if any(number in numbers for number in SIGNALS) and not over.wait(seconds):
+        while True:
+            signals.settimeout(None if end is None else max(0.001, end - time.monotonic()))
+            try:
+                numbers = signals.recv(64)
+            except TimeoutError:
                 log.error("A model holds the server, which was told to stop: it is ended.")
                 logging.shutdown()
                 os._exit(0)
+            if not numbers:
+                return
+            if loops >= 0:
+                with contextlib.suppress(OSError):
+                    os.write(loops, numbers)
+            if end is None and any(number in numbers for number in SIGNALS):
+                end = time.monotonic() + seconds

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import errno
 import os
 import socket
@@ -64,6 +65,15 @@ def close(listeners: list[asyncio.Server]) -> None:
     """Give the ports back."""
     for listener in listeners:
         listener.close()
+
+
+async def leave(server: HttpServer, seconds: float, hurry: asyncio.Event) -> None:
+    """Take requests for a while yet, but have each client ask elsewhere next time."""
+    server.leaving = True
+    for connection in list(server.connections):
+        connection.leave()
+    with contextlib.suppress(asyncio.TimeoutError):
+        await asyncio.wait_for(hurry.wait(), seconds)
 
 
 async def end_connections(

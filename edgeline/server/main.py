@@ -15,7 +15,7 @@ from typing import Any, TypeVar
 from edgeline.errors import EdgelineError, UsageError, at_path
 from edgeline.server import periodic
 from edgeline.server.ending import on_signal
-from edgeline.server.listening import bind, close, end_connections, listen, tls
+from edgeline.server.listening import bind, close, end_connections, leave, listen, tls
 from edgeline.server.memory import limit_heaps, return_freed
 from edgeline.server.parts import ServerParts, put_together
 from edgeline.server.settings import ServerSettings
@@ -61,8 +61,12 @@ async def _serve(
 ) -> None:
     if settings.state and Path(settings.state).exists() and not Path(settings.state).is_dir():
         raise UsageError(f"--state {settings.state} is a file: name a folder.")
-    stop = asyncio.Event()
-    with on_signal(stop.set, settings.stop_time + _END_TIME):
+    stop, hurry = asyncio.Event(), asyncio.Event()
+
+    def signalled() -> None:
+        (hurry if stop.is_set() else stop).set()
+
+    with on_signal(signalled, settings.drain + settings.stop_time + _END_TIME):
         if path.startswith("oci://"):
             from edgeline.server.updates import oci
 
@@ -74,7 +78,7 @@ async def _serve(
             there = await _unless(stop, _there(Path(path)))
             if there is None:
                 return
-        await _serve_until(stop, path, settings, started, forks)
+        await _serve_until(stop, hurry, path, settings, started, forks)
 
 
 def comes_later() -> bool:
@@ -94,6 +98,7 @@ async def _there(path: Path) -> Path:
 
 async def _serve_until(
     stop: asyncio.Event,
+    hurry: asyncio.Event,
     path: str,
     settings: ServerSettings,
     started: Callable[[int, int | None], None] | None,
@@ -102,7 +107,6 @@ async def _serve_until(
     parts = put_together(path, settings, forks)
     if settings.state:
         _check_there(Path(settings.state))
-    # HTTP/2 is for gRPC, whose clients offer nothing else: browsers and curl offer both
     context = tls(settings, ("h2", "http/1.1"))
     listeners = await bind(parts.server, context)
     try:
@@ -124,6 +128,10 @@ async def _serve_until(
     sweeping = asyncio.ensure_future(periodic.sweep(parts.server))
     tasks = [asyncio.ensure_future(doing) for doing in _doings(parts)]
     await stop.wait()
+    if settings.drain:
+        log.info("Leaving: not ready, and requests are taken for %g s more.", settings.drain)
+        parts.state.served.leaving = True
+        await leave(parts.server, settings.drain, hurry)
     log.info("Stopping: requests have %g s to end.", settings.stop_time)
     for task in tasks:
         task.cancel()

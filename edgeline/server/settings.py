@@ -79,7 +79,10 @@ class ServerSettings:
         read_time: how long a client may take to send a request.
         write_time: how long a client may take to read a response.
         idle_time: how long a connection may be idle between requests.
-        stop_time: how long requests may still run after SIGTERM.
+        drain: how long after SIGTERM requests are still taken, while the server says that it is not
+            ready and closes connections behind their answers: what sends requests here has time to
+            send them elsewhere. A second signal ends it.
+        stop_time: how long requests may still run after that.
         poll: how often to look for changed models; 0 for never. By default every 2 s, or every
             60 s for signed updates.
         root: the trusted TUF root; with it, PATH is a signed repository (a folder, https://, s3://,
@@ -153,6 +156,7 @@ class ServerSettings:
     read_time: float = 30.0
     write_time: float = 30.0
     idle_time: float = 75.0
+    drain: float = 0.0
     stop_time: float = 20.0
     poll: float | None = None
     root: str | None = None

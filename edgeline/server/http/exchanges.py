@@ -141,10 +141,10 @@ class Exchanges:
                 self.spend()
                 self.end(number, h2.CLOSED)
             return
-        stream.add(payload)
+        stream.body.add(payload)
         self._hold(stream, len(payload))
         settings = self.server.settings
-        if stream.received > settings.max_body + 5 * stream.is_grpc:
+        if stream.body.size > settings.max_body + 5 * stream.is_grpc:
             self._refuse(stream, streams.too_large(settings.max_body, stream.is_grpc))
         elif self.server.metrics.buffered > settings.max_buffered:
             message = "The server holds as many requests as its memory allows."
@@ -206,7 +206,7 @@ class Exchanges:
 
     def _complete(self, stream: Stream) -> None:
         """Nothing more comes of a request: it is answered."""
-        if stream.announced not in (None, stream.received):
+        if stream.announced not in (None, stream.body.size):
             self.end(stream.number, h2.PROTOCOL)
             return
         stream.is_whole = True
@@ -231,7 +231,7 @@ class Exchanges:
             if (asked := headers.get("grpc-timeout")) is not None:
                 call.deadline = min(call.deadline, monotonic() + h2.timeout(asked))
                 stream.deadline = call.deadline
-            call.message = message_of(stream.body(), headers, self.server.settings.max_body)
+            call.message = message_of(stream.body.take(), headers, self.server.settings.max_body)
         except ServingError as error:
             self._answer(stream, error)
             return
@@ -306,7 +306,7 @@ class Exchanges:
         if self.open.pop(stream.number, None) is None:
             return
         self.server.metrics.buffered -= stream.size
-        stream.parts.clear()
+        stream.body.clear()
         if not stream.is_whole and not told:
             self._send(h2.RST, 0, stream.number, h2.U32.pack(h2.NO_ERROR))  # send no more of it
         self._remember(stream.number, not stream.is_whole)

@@ -20,6 +20,7 @@ import httptools
 
 from edgeline.server.digits import whole
 from edgeline.server.errors import Code, ServingError
+from edgeline.server.http.body import Body
 from edgeline.server.http.http2 import PREFACE, Http2
 from edgeline.server.http.messages import REASONS, HttpRequest, HttpResponse, error_response
 from edgeline.server.http.server import HttpServer, peer_of
@@ -151,22 +152,19 @@ class Http1(asyncio.Protocol):
     def on_body(self, body: bytes) -> None:
         if self._failed:
             return
-        self._size += len(body)
+        self._body.add(body)
         self._buffered += len(body)
         metrics, settings = self.server.metrics, self.server.settings
         metrics.buffered += len(body)
-        if self._size > settings.max_body:
+        if self._body.size > settings.max_body:
             self._fail(413, f"The body is larger than {settings.max_body} bytes.")
         elif metrics.buffered > settings.max_buffered:
             self._fail(503, "The server holds as many requests as its memory allows.")
-        else:
-            self._body.append(body)
 
     def on_message_complete(self) -> None:
         if self._failed:
             return
-        body = self._body[0] if len(self._body) == 1 else b"".join(self._body)
-        self._body.clear()
+        body = self._body.take()
         method = self._parser.get_method().decode("latin-1")
         request = HttpRequest(method, self._target, self._headers, body, self._peer)
         if not self._parser.should_keep_alive():
@@ -206,6 +204,9 @@ class Http1(asyncio.Protocol):
         else:
             self._transport.close()
 
+    def leave(self) -> None:
+        """Its next answer says so: a client that is sending would lose its request otherwise."""
+
     def stop(self) -> None:
         self._last = True
         if self._running is None and not self._waiting:
@@ -217,8 +218,8 @@ class Http1(asyncio.Protocol):
     def _begin(self) -> None:
         self._target = b""
         self._headers: dict[bytes, bytes] = {}
-        self._body: list[bytes] = []
-        self._size = self._announced = self._head = self._unparsed = 0
+        self._body = Body()
+        self._announced = self._head = self._unparsed = 0
         self._header_done = self._started = False
 
     def _read_target(self) -> None:
@@ -276,7 +277,7 @@ class Http1(asyncio.Protocol):
         """
         held, place, end = self._held, self._place, len(self._held)
         if end - place > _PIECE:
-            left = self._announced - self._size
+            left = self._announced - self._body.size
             if left > 0:
                 end = min(end, place + left)
             elif b"transfer-encoding" in self._headers:
@@ -328,6 +329,8 @@ class Http1(asyncio.Protocol):
 
     def _write(self, response: HttpResponse, head: bool = False) -> None:
         status = response.status
+        if self.server.leaving and not self._waiting and not self._held:
+            self._last = True
         self.server.metrics.statuses[status] += 1
         body = response.body
         final = (self._last or self._ended) and not self._waiting and not self._held
@@ -352,7 +355,7 @@ class Http1(asyncio.Protocol):
             return
         self._failed = self._last = True
         code = Code.UNAVAILABLE if status == 503 else Code.INVALID_ARGUMENT
-        self._body = []
+        self._body.clear()
         self._waiting.append(ServingError(code, message, status))
 
     def _fail_header(self) -> None:

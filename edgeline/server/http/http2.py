@@ -72,6 +72,8 @@ class Http2(asyncio.Protocol):
         )
         self._send(h2.SETTINGS, 0, b"".join(struct.pack(">HI", *value) for value in values))
         self._send(h2.WINDOW, 0, h2.U32.pack(_CONNECTION_WINDOW - 65535))
+        if server.leaving:
+            self.leave()
         if not has_place:
             self._break(h2.BrokenError(h2.CALM, "too many connections"))
 
@@ -127,6 +129,11 @@ class Http2(asyncio.Protocol):
             self._asked.expire(now)
             if not self._asked.open:
                 self.stop()
+
+    def leave(self) -> None:
+        """Say that this is to be the last connection here; streams are still taken (RFC 9113,
+        section 6.8)."""
+        self._send(h2.GOAWAY, 0, struct.pack(">II", LARGEST, h2.NO_ERROR))
 
     def stop(self) -> None:
         if not self._asked.is_ending:

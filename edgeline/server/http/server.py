@@ -32,6 +32,9 @@ class Connection(Protocol):
     def expired(self) -> None:
         """Its time is up."""
 
+    def leave(self) -> None:
+        """Have the client ask elsewhere next time."""
+
     def stop(self) -> None:
         """Finish what runs, take no more, close."""
 
@@ -53,6 +56,7 @@ class HttpServer:
     handler: Handler
     call_handler: CallHandler
     connections: set[Connection] = field(default_factory=set)
+    leaving: bool = False  # what is answered is the last of its connection
     stopping: bool = False
     date: bytes = field(default_factory=lambda: formatdate(usegmt=True).encode())
     _resets: dict[str, Allowance] = field(default_factory=dict)

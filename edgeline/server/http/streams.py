@@ -5,11 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 
 from edgeline.server.errors import Code, ServingError
+from edgeline.server.http.body import Body
 from edgeline.server.http.grpc_call import Call
 from edgeline.server.http.messages import HttpRequest
-
-_SMALL = 4096  # bytes of a piece that is joined to the one before: an object each costs more
-_JOINED = 1 << 16
 
 
 @dataclass(slots=True)
@@ -22,9 +20,8 @@ class Stream:
         window: bytes that the client takes at present.
         is_grpc: whether it is a gRPC call; else it is a request as of HTTP/1.1.
         announced: bytes of the body, where its content-length says it.
-        parts: what came of the body.
+        body: what came of it.
         size: bytes that are counted for it.
-        received: bytes that came of the body.
         is_whole: nothing more comes from the client.
         request: what is being answered, once it is whole.
         deadline: of `time.monotonic`.
@@ -38,31 +35,14 @@ class Stream:
     window: int
     is_grpc: bool
     announced: int | None = None
-    parts: list[bytes | bytearray] = field(default_factory=list)
+    body: Body = field(default_factory=Body)
     size: int = 0
-    received: int = 0
     is_whole: bool = False
     request: Call | HttpRequest | None = None
     deadline: float = float("inf")
     outgoing: bytes = b""
     trailers: bytes = b""
     is_answered: bool = False
-
-    def add(self, data: bytes) -> None:
-        """A piece of the body."""
-        parts = self.parts
-        self.received += len(data)
-        if not parts or len(data) >= _SMALL:
-            parts.append(data)
-        elif isinstance(parts[-1], bytearray) and len(parts[-1]) < _JOINED:
-            parts[-1] += data
-        else:
-            parts.append(bytearray(data))
-
-    def body(self) -> bytes:
-        """The whole body, which is not kept here any more."""
-        parts, self.parts = self.parts, []
-        return bytes(parts[0]) if len(parts) == 1 else b"".join(parts)
 
     def cancel(self) -> None:
         """Nobody waits for the answer: what runs is not hurt by it."""
@@ -82,7 +62,7 @@ def http_request(stream: Stream, peer: str) -> HttpRequest:
     if (authority := stream.headers.get(":authority")) is not None:
         headers[b"host"] = authority.encode("latin-1")
     method, path = stream.headers[":method"], stream.headers[":path"]
-    return HttpRequest(method, path.encode("latin-1"), headers, stream.body(), peer)
+    return HttpRequest(method, path.encode("latin-1"), headers, stream.body.take(), peer)
 
 
 def too_large(limit: int, is_grpc: bool) -> ServingError:

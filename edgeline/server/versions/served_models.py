@@ -30,6 +30,7 @@ class ServedModels:
 
     Attributes:
         models: by name.
+        leaving: the server is about to end, and no more requests should be sent to it.
     """
 
     def __init__(self, rollouts: Rollouts, only: str = "") -> None:
@@ -38,11 +39,14 @@ class ServedModels:
             only: a further name of the model, where there is only one; empty: none.
         """
         self.models: dict[str, ServedModel] = {}
+        self.leaving = False
         self._rollouts, self._only = rollouts, only
 
     @property
     def ready(self) -> bool:
-        """Whether all models serve; what is for other runtimes does not count."""
+        """Whether all models serve, for a while yet; what is for other runtimes does not count."""
+        if self.leaving:
+            return False
         here = [served for served in self.models.values() if not served.elsewhere]
         return bool(here) and all(served.pools or served.unloaded for served in here)
 
