@@ -223,7 +223,7 @@ def test_an_empty_value_is_wrong_usage(
         ("images closure nowhere", "'nowhere' does not exist"),
         ("serve nowhere", "nowhere does not exist"),
         ("serve huge.tflite --port 0", "a .tflite file has at most"),
-        ("serve bundle --port 0", "bundle holds no model"),
+        ("serve bundle --port 0 --poll 0", "bundle holds no model"),
         ("serve none.py --port 0", "none.py is not a model"),
         ("serve bundle --tokens nowhere.json", "nowhere.json cannot be read"),
         ("serve bundle --root nowhere.json --state s", "nowhere.json cannot be read"),

@@ -22,6 +22,7 @@ from edgeline.server.settings import ServerSettings
 from edgeline.server.threads import apart
 from edgeline.server.versions import trial
 from edgeline.server.versions.forkserver import ForkServer
+from edgeline.server.versions.sources import is_empty
 
 log = logging.getLogger("edgeline.server")
 _END_TIME = 15.0  # seconds after which what does not stop by itself is ended
@@ -170,7 +171,8 @@ def _doings(parts: ServerParts) -> Iterator[Coroutine[Any, Any, None]]:
 
 
 async def _begin(path: str, parts: ServerParts) -> bool:
-    """Bring the first models up; true.
+    """Bring the first models up; true. Where none has come yet they are waited for, unless nothing
+    would look for them.
 
     Raises:
         UsageError: the path is no model at all.
@@ -183,11 +185,15 @@ async def _begin(path: str, parts: ServerParts) -> bool:
     if updates is not None and not any(served.serving()):
         found = await updates.check_for_update()
         if not served.models:
-            raise EdgelineError(
-                f"{path} has brought no model, and none is on the disk: "
-                + (found["sentence"] or "it has none.")
-            )
+            why = found["sentence"] or "it has none."
+            if not parts.state.settings.every or found["outcome"] not in ("ok", "unreachable"):
+                raise EdgelineError(f"{path} has brought no model, and none is on the disk: {why}")
+            log.warning("%s has brought no model yet, and is asked again: %s", path, why)
+            return True
     if not served.models:
+        if parts.state.settings.every and is_empty(Path(path)):
+            log.warning("%s is empty: the server is not ready until a model is there.", path)
+            return True
         raise UsageError(f"{path} holds no model: give a bundle, a store or a .tflite file.")
     if not any(served.serving()):
         reason = " ".join(entry.reason for entry in served.index() if entry.reason)

@@ -45,6 +45,21 @@ def test_a_new_version_replaces_the_old_one(start, tmp_path):
     assert server.ask("GET", "/v2/models/m/versions/1/ready")[0] == 404
 
 
+def test_an_empty_store_is_live_and_serves_what_comes(start, tmp_path):
+    store = tmp_path / "store"
+    (store / "lost+found").mkdir(parents=True)
+    server = start(store, "--poll=0.1")
+    assert server.ask("GET", "/v2/health/live")[0] == 200
+    assert server.ask("GET", "/v2/health/ready")[0] == 503
+    assert server.ask("GET", "/")[0] == 200
+    assert server.ask("POST", "/v2/repository/index")[1] == []
+    assert server.ask("POST", "/v1/models/m:predict", ROW)[0] == 404
+    put(store, 1, MIXED.read_bytes())
+    eventually(lambda: server.ask("GET", "/v2/health/ready")[0] == 200)
+    assert version(server) == "1"
+    assert f"{store} is empty: the server is not ready until a model is there." in server.stop()[1]
+
+
 def test_a_version_that_does_not_load_changes_nothing(start, tmp_path):
     put(tmp_path, 1, MIXED.read_bytes())
     server = start(tmp_path, "--poll=0.1")

@@ -247,11 +247,25 @@ def test_a_file_changed_on_the_disk_is_not_served(device, tmp_path):
     assert score(again) == 4
 
 
-def test_the_first_start_without_a_network_says_so(publisher, web, tmp_path):
+def test_the_first_start_without_a_network_waits_for_it(publisher, web, device):
+    web.down = True
+    server = device()
+    assert server.ask("GET", "/v2/health/live")[0] == 200
+    assert server.ask("GET", "/v2/health/ready")[0] == 503
+    assert server.ask("GET", "/updates")[1]["outcome"] == "unreachable"
+    web.down = False
+    eventually(lambda: server.ask("GET", "/v2/health/ready")[0] == 200)
+    assert score(server) == 4
+    assert "has brought no model yet, and is asked again" in server.stop()[1]
+
+
+def test_the_first_start_without_a_network_says_so_where_nobody_asks_again(
+    publisher, web, tmp_path
+):
     web.down = True
     command = [sys.executable, "-m", "edgeline.server", web.url, f"--root={publisher.root}"]
     ended = subprocess.run(
-        [*command, f"--state={tmp_path / 'state'}"], capture_output=True, text=True
+        [*command, f"--state={tmp_path / 'state'}", "--poll=0"], capture_output=True, text=True
     )
     assert ended.returncode == 1
     assert ended.stderr.splitlines()[-1].startswith("Error: ")

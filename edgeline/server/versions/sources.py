@@ -63,6 +63,18 @@ class Catalogue(Protocol):
         """The labels of a model's versions."""
 
 
+def is_empty(root: Path) -> bool:
+    """Whether a path is a folder to which nothing was ever put: no file is below it, apart from
+    hidden ones and a volume's `lost+found`."""
+    if not root.is_dir():
+        return False
+    for _, folders, files in os.walk(root):
+        folders[:] = [name for name in folders if name[0] != "." and name != "lost+found"]
+        if any(name[0] != "." for name in files):
+            return False
+    return True
+
+
 @dataclass(frozen=True)
 class FolderCatalogue:
     """All that a path holds."""
