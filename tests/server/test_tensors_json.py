@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from random import Random
 
 import numpy as np
 import orjson
@@ -13,7 +14,7 @@ from hypothesis.extra import numpy as hnp
 
 from edgeline.server.errors import ServingError
 from edgeline.server.tensors import json as tensors
-from edgeline.server.tensors.json import Large, dumps, dumps_not_finite, loads, to_array
+from edgeline.server.tensors.json import LARGE, Large, dumps, dumps_not_finite, loads, to_array
 
 DTYPES = ("float32", "float64", "int8", "int16", "int32", "int64", "uint8", "uint16", "uint32")
 quick = settings(max_examples=60, deadline=None, suppress_health_check=list(HealthCheck))
@@ -159,3 +160,56 @@ def test_numbers_beside_nan_are_those_without():
 def test_names_that_are_not_utf8_are_spelled():
     names = {"models": ["a\udcff", {"\udc80": ("b", np.array([1.5]))}]}
     assert orjson.loads(dumps(names)) == {"models": ["a\\udcff", {"\\udc80": ["b", [1.5]]}]}
+
+
+NUMBERS = (
+    *("0", "-0", "1", "-1", "1.5", "1e5", "1E-5", "1e400", "-1e400", "1e308", "1e-400", "0.1"),
+    *("9223372036854775807", "9223372036854775808", "18446744073709551615", "18446744073709551616"),
+    *("-9223372036854775809", "123456789012345678901234567890", "2.2250738585072014e-308"),
+    *("01", "1.", "+1", ".5", "0x1", "NaN", "Infinity", "-Infinity"),
+)
+TEXTS = (
+    *('"a"', '""', '"\\u00e9"', '"inputs"', '"name"', '"é"', '"\\u0000"', '"\\n"', '"\x7f"'),
+    *('"\\ud800"', '"\\ud83d\\ude00"', '"\\x"', '"a\tb"'),
+)
+WORDS = ("true", "false", "null", "True", "nul", "none", "")
+
+
+def made(random: Random, depth: int = 0) -> str:
+    """A document, or nearly one."""
+    kind = random.random()
+    if depth > 5 or kind < 0.45:
+        return random.choice(NUMBERS if random.random() < 0.6 else TEXTS + WORDS)
+    parts = [made(random, depth + 1) for _ in range(random.randrange(4))]
+    if kind < 0.7:
+        return "[" + ",".join(parts) + random.choice(["", "", "", ","]) + "]"
+    return "{" + ",".join(f"{random.choice(TEXTS[:6])}:{part}" for part in parts) + "}"
+
+
+def as_python(value: object) -> object:
+    if isinstance(value, Large):
+        value = value.as_list()
+    if isinstance(value, dict):
+        return {key: as_python(each) for key, each in value.items()}
+    return [as_python(each) for each in value] if isinstance(value, list) else value
+
+
+def test_both_parsers_agree_on_1500_documents():
+    """Keys that are given twice, numbers beyond 64 bits, half surrogates, depth: size decides
+    nothing."""
+    random = Random(7)
+    refused = 0
+    for _ in range(1500):
+        document = made(random)
+        document = f'{{"id":1,"inputs":[{document}]}}' if random.random() < 0.3 else document
+        if random.random() < 0.02:
+            document = "[" * random.choice([5, 100, 1100]) + document
+        found = []
+        for body in (document.encode(), document.encode() + b" " * LARGE):
+            try:
+                found.append(repr(as_python(loads(body))))
+            except ServingError:
+                found.append("refused")
+        assert found[0] == found[1], document
+        refused += found[0] == "refused"
+    assert 300 < refused < 1000

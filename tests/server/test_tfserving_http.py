@@ -137,3 +137,13 @@ def test_bad_input_is_refused_in_one_sentence(server, body, said):
     assert status == 400
     assert said in answer["error"]
     assert "\n" not in answer["error"]
+
+
+def test_optional_fields_may_be_null(server):
+    asked = {"signature_name": None, "instances": [ROW]}
+    assert server.ask("POST", "/v1/models/mixed:predict", asked)[0] == 200
+    said = [
+        server.ask("POST", "/v1/models/mixed:regress", {"examples": [ROW], **more})[:2]
+        for more in ({}, {"context": None})
+    ]
+    assert said[0] == said[1]

@@ -247,7 +247,7 @@ def test_a_file_changed_on_the_disk_is_not_served(device, tmp_path):
     assert score(again) == 4
 
 
-def test_the_first_start_without_a_network_waits_for_it(publisher, web, device):
+def test_the_first_start_without_a_network_waits_for_it(web, device):
     web.down = True
     server = device()
     assert server.ask("GET", "/v2/health/live")[0] == 200

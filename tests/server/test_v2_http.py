@@ -310,3 +310,16 @@ def test_an_id_is_text_or_a_number(server):
         status, answer, _ = server.ask("POST", "/v2/models/mixed/infer", {**mixed(), "id": given})
         assert status == 200
         assert answer.get("id") == answered
+
+
+def test_optional_fields_may_be_null(server):
+    """As clients write them that serialise every field of a class."""
+    body = mixed()
+    body |= {"id": None, "parameters": None, "outputs": [{"name": "score", "parameters": None}]}
+    body["inputs"][0]["parameters"] = None
+    status, answer, _ = server.ask("POST", "/v2/models/mixed/infer", body)
+    assert (status, "id" in answer) == (200, False)
+    assert [output["name"] for output in answer["outputs"]] == ["score"]
+    body["outputs"][0]["parameters"] = []
+    status, answer, _ = server.ask("POST", "/v2/models/mixed/infer", body)
+    assert (status, answer["error"]) == (400, "Output 'score' has parameters that are no object.")

@@ -206,8 +206,8 @@ def _asked(body: bytes) -> dict[str, object]:
     asked = loads(body)
     if not isinstance(asked, dict):
         raise invalid("The body is not a JSON object: give {'instances': [...]}.")
-    signature = asked.get("signature_name", "")
-    if signature not in _SERVING:
+    signature = asked.get("signature_name")
+    if signature is not None and signature not in _SERVING:
         raise invalid(f"There is no signature {shown(signature)}: leave it out.")
     return asked
 
@@ -256,9 +256,10 @@ def _from_columns(columns: object, description: Description) -> dict[str, Array]
 
 
 def _from_examples(asked: dict[str, object], description: Description) -> dict[str, Array]:
-    examples, context = asked.get("examples"), asked.get("context", {})
-    if not isinstance(examples, list) or not examples or not isinstance(context, dict):
+    examples, context = asked.get("examples"), asked.get("context")
+    if not isinstance(examples, list) or not examples or not isinstance(context, dict | None):
         raise invalid("Give 'examples': a list of objects with features.")
+    context = context or {}
     rows = []
     for place, example in enumerate(examples):
         if not isinstance(example, dict):

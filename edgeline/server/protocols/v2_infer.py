@@ -144,9 +144,10 @@ def _inputs(
         if not isinstance(datatype, str) or datatype not in BY_V2:
             raise invalid(f"Input {name[:100]!r} has no datatype of this protocol.")
         encoded = takes_encoded(tensors.get(name), datatype)
-        parameters = entry.get("parameters") or {}
-        if not isinstance(parameters, dict):
+        parameters = entry.get("parameters")
+        if not isinstance(parameters, dict | None):
             raise invalid(f"Input {name[:100]!r} has parameters that are no object.")
+        parameters = parameters or {}
         size = parameters.get("binary_data_size")
         if size is not None:
             if type(size) is not int or size < 0 or place + size > len(binary):
@@ -259,10 +260,13 @@ def _asked_outputs(asked: dict[str, object]) -> list[tuple[str, Mapping[str, obj
         raise invalid("'outputs' is not a list of tensors.")
     names: list[tuple[str, Mapping[str, object]]] = []
     for entry in entries:
-        parameters = entry.get("parameters", {}) if isinstance(entry, dict) else None
-        if not isinstance(parameters, dict) or not isinstance(entry.get("name"), str):
+        name = entry.get("name") if isinstance(entry, dict) else None
+        if not isinstance(name, str):
             raise invalid("An entry of 'outputs' has no name.")
-        names.append((entry["name"], parameters))
+        parameters = entry.get("parameters")
+        if not isinstance(parameters, dict | None):
+            raise invalid(f"Output {name[:100]!r} has parameters that are no object.")
+        names.append((name, parameters or {}))
     return names
 
 

@@ -146,13 +146,12 @@ def _loads_large(body: bytes) -> object:
         if len(body) <= _KEPT:
             _local.parser = parser
     try:
-        document = parser.parse(body)
-    except RuntimeError:  # something of the last document is still held: leave it the parser
-        parser = simdjson.Parser()
         try:
             document = parser.parse(body)
-        except RuntimeError:  # of an integer beyond 64 bits
-            return orjson.loads(body)
+        except RuntimeError:  # something of the last document is still held: leave it the parser
+            document = simdjson.Parser().parse(body)
+    except (RuntimeError, ValueError):  # of an integer beyond 64 bits, which is a float, or no JSON
+        return orjson.loads(body)
     return _unfold(document, _Document(body), 0)
 
 
@@ -167,6 +166,8 @@ def _unfold(value: object, document: _Document, depth: int) -> object:
         if len(value) > _FEW:
             return value.as_dict()
         keys = list(value.keys())
+        if len(set(keys)) < len(keys):  # the last counts, as in a small document
+            return value.as_dict()
         return {key: _unfold(value[key], document, depth + 1) for key in keys}
     if not isinstance(value, simdjson.Array):
         return value
