@@ -7,6 +7,8 @@ stretched to the wanted size (bilinear over the whole area, as Pillow does).
 from __future__ import annotations
 
 import io
+import threading
+from contextlib import nullcontext
 from typing import Any
 
 import numpy as np
@@ -19,7 +21,10 @@ from edgeline.formats.dtypes import Array
 
 FORMATS = ("JPEG", "PNG")
 CHANNELS = (1, 3)
-MOST_PIXELS = 1 << 25  # of a file: only its header is read before this is known
+# of a file: only its header is read before these are known
+MOST_PIXELS, LONGEST_SIDE = 1 << 25, 1 << 15
+_LARGE = 1 << 22  # pixels above which one image is decoded at a time: each takes 12 bytes
+_one_large = threading.Lock()
 
 
 def decode(data: bytes, shape: tuple[int, int, int]) -> npt.NDArray[np.uint8]:
@@ -46,14 +51,20 @@ def decode(data: bytes, shape: tuple[int, int, int]) -> npt.NDArray[np.uint8]:
                     f"the image has {columns} x {rows} pixels, at most {MOST_PIXELS:,} are taken: "
                     "make it smaller."
                 )
+            if max(columns, rows) > LONGEST_SIDE:
+                raise EdgelineError(
+                    f"the image is {columns} x {rows} pixels, a side at most {LONGEST_SIDE:,}: "
+                    "make it smaller."
+                )
             image.draft(mode, (width, height))  # a JPEG is decoded smaller at once
-            turned = ImageOps.exif_transpose(image)
-            if turned.mode.startswith("I"):  # 16 bits, which a conversion would cut off
-                turned = Image.fromarray((np.asarray(turned) >> 8).astype(np.uint8))
-            plain = turned.convert(mode)
-            if plain.size != (width, height):
-                plain = plain.resize((width, height), Image.Resampling.BILINEAR)
-            return np.asarray(plain).reshape(shape)
+            with _one_large if columns * rows > _LARGE else nullcontext():
+                turned = ImageOps.exif_transpose(image)
+                if turned.mode.startswith("I"):  # 16 bits, which a conversion would cut off
+                    turned = Image.fromarray((np.asarray(turned) >> 8).astype(np.uint8))
+                plain = turned.convert(mode)
+                if plain.size != (width, height):
+                    plain = plain.resize((width, height), Image.Resampling.BILINEAR)
+                return np.asarray(plain).reshape(shape)
     except EdgelineError:
         raise
     except Exception as error:  # of a damaged file Pillow raises whatever its decoder met

@@ -129,11 +129,17 @@ def test_a_bad_image_is_named_by_file_and_row(tmp_path, image, says):
 
 
 @pytest.mark.parametrize(
-    ("size", "says"), [(8000, "has 8000 x 8000 pixels"), (20000, "of more than")]
+    ("size", "says"),
+    [
+        ((8000, 8000), "has 8000 x 8000 pixels"),
+        ((20000, 20000), "of more than"),
+        ((40000, 1), "a side at most 32,768"),
+        ((1, 1 << 25), "a side at most 32,768"),
+    ],
 )
 def test_an_image_made_to_fill_the_memory_is_refused_by_its_header(size, says):
     stream = io.BytesIO()
-    Image.new("1", (size, size)).save(stream, "PNG")
+    Image.new("1", size).save(stream, "PNG")
     with pytest.raises(EdgelineError, match=says):
         pixels.decode(stream.getvalue(), (28, 28, 1))
 
