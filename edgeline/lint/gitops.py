@@ -28,6 +28,29 @@ def _unreadable(tree: Tree) -> Iterator[Found]:
         yield Found(_text_document(entry.file, entry.line), (), f"it is not YAML ({entry.reason})")
 
 
+def _given_twice(tree: Tree) -> Iterator[Found]:
+    for document in tree.documents:
+        for line, key in _keys_again(document.node):
+            where = _text_document(document.file, line)
+            yield Found(where, (), f"the key {key[:60]!r} is there twice")
+
+
+def _keys_again(node: plain_yaml.Node) -> Iterator[tuple[int, str]]:
+    """Lines and keys of mappings that have a key again."""
+    if isinstance(node, plain_yaml.SequenceNode):
+        for entry in node.value:
+            yield from _keys_again(entry)
+    if not isinstance(node, plain_yaml.MappingNode):
+        return
+    seen: set[tuple[str, str]] = set()
+    for key, value in node.value:
+        if isinstance(key, plain_yaml.ScalarNode):
+            if (key.tag, key.value) in seen:
+                yield key.start_mark.line + 1, key.value
+            seen.add((key.tag, key.value))
+        yield from _keys_again(value)
+
+
 def _prefixes(tree: Tree) -> Iterator[Found]:
     for document in tree.documents:
         if not is_kustomization(document):
@@ -171,6 +194,12 @@ rules = (
         "Nothing that is in it can be checked or applied.",
         "mend the file or move it elsewhere",
         _unreadable,
+    ),
+    Rule(
+        "duplicate-key",
+        "Readers differ: some take the last value, kustomize and Argo CD refuse the file.",
+        "leave one of them",
+        _given_twice,
     ),
     Rule(
         "prefix-without-reference",
