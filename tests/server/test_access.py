@@ -15,6 +15,8 @@ import urllib.request
 import pytest
 from running import MIXED
 
+from edgeline.server.health_check import is_ready
+
 pytestmark = pytest.mark.slow
 
 needs_openssl = pytest.mark.skipif(
@@ -193,6 +195,20 @@ def test_curl_over_tls_and_without(start, model, certificates, how):
             # without TLS, --http2 asks HTTP/1.1 for an upgrade, which RFC 9113 has dropped
             by_http2 = "prior" in how or (how == "--http2" and scheme == "https")
             assert said.stdout.endswith(" by HTTP/2" if by_http2 else " by HTTP/1.1")
+
+
+@needs_openssl
+def test_the_images_health_check_asks_by_tls_too(start, model, certificates):
+    files = [f"--certificate={certificates}/server.pem", f"--key={certificates}/server.key"]
+    both = [*files, f"--client-ca={certificates}/ca.pem"]
+    for options in ([], files, both):
+        server = start(model, *options)
+        assert is_ready(server.http)
+        server.stop()
+        assert not is_ready(server.http)
+    server = start(model)
+    assert server.ask("POST", "/v2/repository/models/m/unload")[0] == 200
+    assert is_ready(server.http) == (server.ask("GET", "/v2/health/ready")[0] == 200)
 
 
 @needs_openssl
