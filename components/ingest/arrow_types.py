@@ -5,7 +5,8 @@ time without a zone being UTC's, times of day and durations microseconds, half-p
 float, decimals double (without a fraction and of at most 18 digits int64), dictionaries their
 values, structs a column for each of their fields, `a.b`; float, double, string and binary stay.
 Lists of one length become fixed-size lists, a missing or empty one a list of missing values; where
-a length is declared they stay lists, whose field has it as its shape.
+a length is declared they stay lists, whose field has it as its shape. Of Arrow's extension types
+those are read as what they are stored as of which that is all; it is said.
 """
 
 from __future__ import annotations
@@ -21,6 +22,9 @@ from edgeline.components.ingest.choice import ColumnChoice, declaring, leaving_o
 from edgeline.errors import EdgelineError
 from edgeline.stores.storage import File
 
+EXTENSION = b"ARROW:extension:name"  # in the metadata of a field whose type Arrow does not know
+# Arrow's own, whose storage is all that they hold
+EXTENSIONS = ("arrow.uuid", "arrow.json", "arrow.bool8", "arrow.fixed_shape_tensor")
 DIGITS = 15  # that a double holds of any decimal number
 TEXTS = (pa.types.is_string, pa.types.is_large_string, pa.types.is_string_view)
 BINARIES = (
@@ -30,6 +34,11 @@ BINARIES = (
 
 
 def flat(schema: pa.Schema) -> pa.Schema:
+    """A schema with the fields of structs as columns, and extension types as their storage."""
+    return pa.schema(column.with_type(_stored(column.type)) for column in fields(schema))
+
+
+def fields(schema: pa.Schema) -> pa.Schema:
     """A schema with the fields of structs as columns."""
     while any(is_struct(column.type) for column in schema):
         schema = pa.schema(inside for column in schema for inside in _fields(column))
@@ -46,7 +55,31 @@ def flat_table(table: pa.Table) -> pa.Table:
     """A table with the fields of structs as columns, as `flat` has them."""
     while any(is_struct(kind) for kind in table.schema.types):
         table = table.flatten()
+    for place, column in enumerate(table.schema):
+        if _stored(column.type) != column.type:
+            chunks = [chunk.storage for chunk in table.column(place).chunks]
+            stored = column.with_type(_stored(column.type))
+            table = table.set_column(place, stored, pa.chunked_array(chunks, stored.type))
     return table
+
+
+def _stored(kind: pa.DataType) -> pa.DataType:
+    """What values of a known extension type are stored as; others stay as they are."""
+    known = isinstance(kind, pa.BaseExtensionType) and kind.extension_name in EXTENSIONS
+    return kind.storage_type if known else kind
+
+
+def as_stored(column: pa.Field) -> str:
+    """What is said of a column that is read as the storage of its extension type."""
+    kind = column.type
+    name = (column.metadata or {}).get(EXTENSION, b"").decode("utf-8", "replace")
+    if _stored(kind) != kind:
+        name = kind.extension_name + (f" {kind.shape}" if hasattr(kind, "shape") else "")
+    if not name:
+        return ""
+    return (
+        f"Column {column.name!r} is of type {name} and was read as it is stored, {_stored(kind)}."
+    )
 
 
 def target(column: pa.Field, file: File) -> pa.DataType:

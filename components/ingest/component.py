@@ -52,7 +52,8 @@ def ingest(
         delimiter: between the cells of CSV files; a tab, or \\t, where their names end with .tsv.
         null_values: CSV cells that mean 'missing'.
         column_types: CSV column to int64, float, string, bool, percent or timestamp, instead of
-            what its values tell; of JSON, columns of text to timestamp. A bool is 1 or 0, 12% is
+            what its values tell; of JSON, columns of text to timestamp; of any files, columns that
+            their folders name (day=2026-01-01/). A bool is 1 or 0, 12% is
             0.12. A timestamp is stored, as Parquet's are, as int64 microseconds since 1970 in UTC.
         images: column of PNG or JPEG files to [height, width, channels], for example
             {"image": [28, 28, 1]}: pixels from 0 to 255 in this size, grey or RGB.

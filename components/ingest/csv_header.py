@@ -11,6 +11,7 @@ from edgeline.components.ingest.choice import ColumnChoice
 from edgeline.components.ingest.formats import DELIMITERS
 from edgeline.errors import EdgelineError
 
+_DELIMITER = re.compile(r"sep=(.)", re.IGNORECASE)
 _NUMBER = re.compile(r"\s*[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?\s*", re.ASCII)
 
 
@@ -20,6 +21,21 @@ class CsvHeader:
 
     row: int
     cells: tuple[str, ...]
+
+
+def is_delimiter(cells: Sequence[str], delimiter: str, file: str) -> bool:
+    """Whether a first row is `sep=;`, by which Excel says the delimiter.
+
+    Raises:
+        EdgelineError: it says another than is set.
+    """
+    found = _DELIMITER.fullmatch(delimiter.join(cells))
+    if found and found[1] != delimiter:
+        raise EdgelineError(
+            f"{file}, row 1: {found[0]!r} says that the delimiter is {found[1]!r}: set delimiter "
+            "to it."
+        )
+    return bool(found)
 
 
 def names(header: CsvHeader) -> list[str]:

@@ -21,7 +21,7 @@ from edgeline.stores.storage import File
 WHOLE = r"^\s*[+-]?\d+\s*$"
 LONG = r"^\s*[+-]?0*[1-9]\d{18,}\s*$"  # that may be beyond 64 bits
 MANY = r"^[+-]?0*[1-9]\d{15,}$"  # digits of a whole number that a double may not hold
-ZEROS = r"^\s*[+-]?0\d"
+CODES = r"^\s*(?:[+-]?0\d|\+\d{6,15}\s*$)"  # what a number does not keep: 00042, +4930123456
 TRUTHS = r"(?i)^\s*(?:true|false)\s*$"
 PERCENT = r"^\s*[+-]?\d[\d.,]*\s*%\s*$"
 FORMS: Mapping[str, Callable[[pa.Array], pa.Array]] = {  # of text that could be read as more
@@ -59,8 +59,8 @@ class _Column:
     other: CellPlace | None = None  # the first that is no number
     wide: CellPlace | None = None  # the first whole number beyond 64 bits
     large: bool = False  # whether a number is one that doubles may not hold
-    zeros: int = 0
-    first_zero: CellPlace | None = None
+    codes: int = 0
+    first_code: CellPlace | None = None
     forms: dict[str, _Form] = field(default_factory=lambda: {form: _Form() for form in FORMS})
 
     @property
@@ -117,13 +117,14 @@ class Kinds:
         # what does not fit costs Arrow ten times what fits, so no type is tried in vain again
         if column.integer and self._fit(column, cells, "int64"):
             column.numbers += count
-            self._zeros(column, cells, place)
+            self._codes(column, cells, place)
             return
         column.integer = False
         if column.other is None and self._fit(column, cells, "float"):
             column.numbers += count
             if column.whole:
                 self._wide(column, cells, place)
+                self._codes(column, cells, place)
             return
         column.whole = False
         numbers = self._cells.numbers(cells)
@@ -155,13 +156,13 @@ class Kinds:
         column.large |= low is not None and (low <= -(2**53) or high >= 2**53)
         return True
 
-    def _zeros(self, column: _Column, cells: pa.Array, place: Callable[[int], CellPlace]) -> None:
-        if not pc.any(pc.starts_with(cells, "0")).as_py():
+    def _codes(self, column: _Column, cells: pa.Array, place: Callable[[int], CellPlace]) -> None:
+        if not any(pc.any(pc.starts_with(cells, sign)).as_py() for sign in "0+"):
             return
-        zeros = pc.match_substring_regex(cells, ZEROS)
-        if zeros.true_count:
-            column.zeros += zeros.true_count
-            column.first_zero = column.first_zero or place(_first(zeros))
+        codes = pc.match_substring_regex(cells, CODES)
+        if codes.true_count:
+            column.codes += codes.true_count
+            column.first_code = column.first_code or place(_first(codes))
 
     def _wide(self, column: _Column, cells: pa.Array, place: Callable[[int], CellPlace]) -> None:
         plain = self._cells.plain(cells)
@@ -209,10 +210,11 @@ def _note(column: _Column, row: Callable[[CellPlace], str]) -> str:
                 f" has whole numbers beyond 64 bits, {row(column.wide)}, and was read as text: "
                 "declare float in column_types for numbers, of which several then become one."
             )
-        if column.zeros and column.integer and column.first_zero:
+        if column.first_code and column.whole:
+            sign = "a plus" if column.first_code.text.lstrip().startswith("+") else "a zero"
             return (
-                f": {column.zeros:,} of {column.filled:,} cells begin with a zero, "
-                f"{row(column.first_zero)}, and were read as numbers: declare string in "
+                f": {column.codes:,} of {column.filled:,} cells begin with {sign}, "
+                f"{row(column.first_code)}, and were read as numbers: declare string in "
                 "column_types to keep it."
             )
         return ""

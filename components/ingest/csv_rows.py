@@ -5,7 +5,8 @@ file is never mistyped. Leading zeros do not make a string, and times are string
 declared: then they are microseconds (see `timestamps`).
 
 A row's number is that of the record as a spreadsheet shows it: the header is row 1, a
-quoted line break does not start a row, a blank line counts (and is skipped).
+quoted line break does not start a row, a blank line counts (and is skipped). A first row `sep=;`,
+as Excel writes it, counts, too, and says the delimiter.
 """
 
 from __future__ import annotations
@@ -26,6 +27,7 @@ from edgeline.components.ingest import csv_header
 from edgeline.components.ingest.choice import ColumnChoice
 from edgeline.components.ingest.csv_cells import TYPES, Cells, check_types
 from edgeline.components.ingest.csv_kinds import CellPlace, Kinds, Rounded
+from edgeline.components.ingest.formats import refuse_other_format
 from edgeline.components.ingest.rows import Rows, open_unpacked
 from edgeline.errors import EdgelineError
 from edgeline.stores.storage import File
@@ -78,6 +80,8 @@ class CsvReader:
 
     def schema(self, files: Sequence[File]) -> pa.Schema:
         """Names from the headers, types from every value of every file."""
+        for file in files:
+            refuse_other_format(file)
         names = self._common_header(files)
         kinds = Kinds([name for name in names if name not in self.column_types], self.cells)
         for file in files:
@@ -167,7 +171,9 @@ class CsvReader:
                 reader = arrow_csv.open_csv(
                     counted,
                     arrow_csv.ReadOptions(
-                        block_size=BLOCK_BYTES, encoding="utf8" if self._utf8 else self.encoding
+                        block_size=BLOCK_BYTES,
+                        encoding="utf8" if self._utf8 else self.encoding,
+                        skip_rows=int(self._says_delimiter(file)),
                     ),
                     arrow_csv.ParseOptions(delimiter=self.delimiter, newlines_in_values=True),
                     arrow_csv.ConvertOptions(
@@ -201,7 +207,8 @@ class CsvReader:
             try:
                 for cells in csv.reader(text, delimiter=self.delimiter, strict=True):
                     number += 1
-                    yield number, cells
+                    if number > 1 or not csv_header.is_delimiter(cells, self.delimiter, file.name):
+                        yield number, cells
             except csv.Error as error:
                 if "end of data" in str(error) or "field limit" in str(error):
                     raise EdgelineError(
@@ -221,6 +228,10 @@ class CsvReader:
                     f"{file.name}, row {number + 1}: cannot be read as {self.encoding} "
                     f"({error}): set encoding to that of the file."
                 ) from error
+
+    def _says_delimiter(self, file: File) -> bool:
+        """Whether the first row is Excel's `sep=;`, not the header."""
+        return next((number for number, _ in self._records(file)), 1) > 1
 
     def _fault(self, file: File, names: Sequence[str]) -> EdgelineError | None:
         """The first thing wrong with a file; of ragged rows, the first few."""

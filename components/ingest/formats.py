@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from pathlib import PurePosixPath
 
 from edgeline.errors import EdgelineError
-from edgeline.stores.storage import LocatedFile
+from edgeline.stores.storage import File, LocatedFile
 
 TABBED = (".tsv", ".tsv.gz")
 DELIMITERS = ";\t|,"  # that a header of one column was surely meant to be cut at
@@ -20,6 +20,20 @@ FORMATS = {
     "tfrecord": (".tfrecord", ".tfrecords", ".tfrecord.gz", ".tfrecords.gz"),
     "json": (".jsonl", ".jsonl.gz", ".ndjson", ".ndjson.gz"),
     "images": (".png", ".jpg", ".jpeg"),
+}
+
+BEGINNINGS = {  # of files that are no text, whatever they are called
+    b"PK\x03\x04": "a zip archive or an Excel workbook: unpack it, or save the sheet as CSV",
+    b"\xd0\xcf\x11\xe0": "an Excel workbook: save the sheet as CSV",
+    b"PAR1": "a Parquet file: set format to parquet",
+    b"ARROW1": "an Arrow file: set format to arrow",
+    b"Obj\x01": "an Avro file: set format to avro",
+    b"SQLite format 3\0": "a SQLite database: set format to sqlite",
+    b"BZh9": "packed with bzip2: unpack it, or pack it with gzip",
+    b"\xfd7zXZ\0": "packed with xz: unpack it, or pack it with gzip",
+    b"\x28\xb5\x2f\xfd": "packed with zstd: unpack it, or pack it with gzip",
+    b"7z\xbc\xaf\x27\x1c": "a 7z archive: unpack it",
+    b"%PDF-": "a PDF: give the table as CSV",
 }
 
 # as TensorFlow, TFX and TFDS call the parts of a data set: x.tfrecord-00000-of-00012, x_tfrecord.gz
@@ -58,6 +72,19 @@ def _told_by(name: str) -> str:
         if found := [kind for kind, ends in FORMATS.items() if each.endswith(ends)]:
             return found[0]
     return "tfrecord" if whole != stem or _TFRECORD.search(whole) else ""
+
+
+def refuse_other_format(file: File) -> None:
+    """Refuse a file that is to be text and is known to be none, as its first bytes tell.
+
+    Raises:
+        EdgelineError: what it is.
+    """
+    with open(file.path, "rb") as stream:
+        beginning = stream.read(max(map(len, BEGINNINGS)))
+    for magic, what in BEGINNINGS.items():
+        if beginning.startswith(magic) and not beginning[len(magic) :].startswith(b","):
+            raise EdgelineError(f"{file.name} is not text but {what}.")
 
 
 def separator_of(delimiter: str, names: Sequence[str]) -> str:

@@ -162,7 +162,9 @@ def ingest(
             draft.metadata["split_by"] = dict(told)
         if again := equal.within(splits.names):
             draft.metadata["equal_rows"] = dict(again)
-        if warnings := list(equal.warnings(splits.names, [part.rows for part in parts])):
+        rows_of = {name: part.rows for name, part in zip(splits.names, parts, strict=True)}
+        warnings = [*_empty(rows_of, again), *equal.warnings(splits.names, [*rows_of.values()])]
+        if warnings:
             draft.metadata["warnings"] = warnings
             print("\n".join(warnings))
         notes.extend(identifiers.notes())
@@ -174,6 +176,14 @@ def ingest(
         if examples_report_path:
             _write_report(examples_report_path, draft.metadata)
     return {"edgeline_schema": examples.SCHEMA, **draft.metadata}
+
+
+def _empty(rows: Mapping[str, int], equal: Mapping[str, int]) -> Iterator[str]:
+    """Sentences on splits without a row."""
+    for name, count in rows.items():
+        if not count:
+            why = " (rows that are equal are in one split)" if equal else ""
+            yield f"{name} has no row{why}, so nothing can be evaluated or trained on it"
 
 
 def _read_as_files(sources: Sequence[storage.LocatedFile]) -> list[str]:

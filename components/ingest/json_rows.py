@@ -30,6 +30,7 @@ from edgeline.components.ingest.arrow_types import (
     unified,
 )
 from edgeline.components.ingest.choice import ColumnChoice, leaving_out
+from edgeline.components.ingest.formats import refuse_other_format
 from edgeline.components.ingest.rows import BATCH_BYTES, Rows, open_unpacked
 from edgeline.errors import EdgelineError, shortened
 from edgeline.stores.storage import File
@@ -58,6 +59,7 @@ class JsonReader:
         widths: dict[str, int] = {}
         large: set[str] = set()
         for file in files:
+            refuse_other_format(file)
             for block, before in _blocks(file):
                 table = _parse(block, {}, file, before)
                 for column in table.schema:

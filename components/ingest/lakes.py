@@ -7,6 +7,7 @@ one with features that it does not know, is refused. Delta's files come in the o
 from __future__ import annotations
 
 import contextlib
+import re
 from collections.abc import Iterator
 from pathlib import Path
 from urllib.parse import urlsplit
@@ -22,6 +23,7 @@ from edgeline.stores.storage import File
 from edgeline.stores.tables import DELTA, PINS, TableLocation
 
 BATCH_ROWS = 8192
+_FRAMES = re.compile(r" (?:stack backtrace:|0: )", re.IGNORECASE)  # Rust's, behind what it says
 
 
 def read_lake(table: TableLocation, path: Path) -> File:
@@ -104,7 +106,7 @@ def _naming_table(table: TableLocation) -> Iterator[None]:
     except EdgelineError:
         raise
     except Exception as error:
-        reason = " ".join(str(error).split())
+        reason = _FRAMES.split(" ".join(str(error).split()))[0]
         raise EdgelineError(
             f"{table.name} cannot be read ({type(error).__name__}: {reason}): check the location, "
             "the snapshot and the credentials, or give its rows as Parquet."

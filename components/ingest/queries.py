@@ -60,7 +60,7 @@ def is_ordered(query: str) -> bool:
 
 
 def asked(query: str, name: str, notes: list[str]) -> str:
-    """A query without semicolons behind it; where it says no order, that is noted.
+    """A query without semicolons and comments behind it; where it says no order, that is noted.
 
     Raises:
         UsageError: there is none.
@@ -72,7 +72,16 @@ def asked(query: str, name: str, notes: list[str]) -> str:
         )
     if not is_ordered(query):
         notes.append(UNORDERED)
-    return query.strip().rstrip("; \t\r\n")
+    return _without_end(query)
+
+
+def _without_end(query: str) -> str:
+    """A query without what follows it: blanks, semicolons and comments."""
+    plain = list(query)
+    for found in _QUOTED.finditer(query):
+        sign = " " if found[0].startswith(("--", "/*")) else "x"
+        plain[found.start() : found.end()] = sign * len(found[0])
+    return query[: len("".join(plain).rstrip("; \t\r\n"))]
 
 
 def _kept(

@@ -106,7 +106,8 @@ class TypedReader:
         taken = self.choice.columns
         out = [c.name for c in whole if is_struct(c.type) and taken.get(c.name) is False]
         self.choice.seen.update(dict.fromkeys(out))
-        found = flat(pa.schema(column for column in whole if column.name not in out))
+        whole = pa.schema(column for column in whole if column.name not in out)
+        found = flat(whole)
         columns = [column for column in found if self.choice.reads(column.name)]
         names = [column.name for column in columns]
         for column in columns:
@@ -115,6 +116,10 @@ class TypedReader:
                     f"{file.name} has two columns named {column.name!r}: rename one."
                 )
             if (told := arrow_types.rounded(column)) and told not in self.notes:
+                self.notes.append(told)
+        for column in arrow_types.fields(whole):
+            told = arrow_types.as_stored(column) if column.name in names else ""
+            if told and told not in self.notes:
                 self.notes.append(told)
         return pa.schema((column.name, arrow_types.target(column, file)) for column in columns)
 

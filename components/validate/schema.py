@@ -158,6 +158,7 @@ def _read(uri: str, path: Path) -> schema_pb2.Schema:
         if file.suffix in (".pbtxt", ".txt", ".textproto"):
             schema = text_format.Parse(content.decode(), schema_pb2.Schema())
         else:
+            _refuse_statistics(content, file)
             schema = schema_pb2.Schema.FromString(content)
     except OSError as error:
         raise EdgelineError(
@@ -176,6 +177,20 @@ def _read(uri: str, path: Path) -> schema_pb2.Schema:
         fault = f"names {twice[0]!r} twice" if twice else "names no feature"
         raise EdgelineError(f"The schema {file} {fault}: describe every column once.")
     return schema
+
+
+def _refuse_statistics(content: bytes, file: Path) -> None:
+    """Statistics, whose bytes a Schema takes for features of other names."""
+    found = statistics_pb2.DatasetFeatureStatisticsList()
+    try:
+        found.ParseFromString(content)
+    except DecodeError:
+        return
+    if any(each.WhichOneof("stats") for data in found.datasets for each in data.features):
+        raise EdgelineError(
+            f"{file} holds statistics (DatasetFeatureStatisticsList), not a Schema: give the "
+            "schema of that run, or these as baseline_uri."
+        )
 
 
 def to_text(schema: schema_pb2.Schema) -> str:

@@ -10,6 +10,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
+from edgeline.components.ingest import csv_header
 from edgeline.components.ingest.choice import is_taken
 from edgeline.components.ingest.formats import DELIMITERS
 from edgeline.components.ingest.partition_folders import values_above
@@ -95,7 +96,7 @@ def _of_csv(file: LocatedFile, delimiter: str, encoding: str) -> Header | None:
         encoding = "utf-8-sig"
     text = beginning.decode(encoding, "replace")
     for cells in csv.reader(io.StringIO(text, newline=""), delimiter=delimiter):
-        if cells:
+        if cells and not csv_header.is_delimiter(cells, delimiter, file.name):
             cut = len(cells) == 1 and any(mark in cells[0] for mark in DELIMITERS)
             names = tuple(cell.strip() for cell in cells)
             return None if cut or "�" in "".join(cells) else Header(names, file.name)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
@@ -89,6 +90,47 @@ def test_parts_that_differ_are_one_table(tmp_path: Path) -> None:
     facts = ingest(f"{tmp_path}/*.arrow", tmp_path / "out", split_ratios=ONE)
     assert table(tmp_path / "out").to_pydict() == {"a": [1.0, 0.5], "b": [None, None]}
     assert "Column 'a' is int64 in 1.arrow and was read as double." in facts["notes"]
+
+
+def test_extension_types_are_read_as_they_are_stored_which_is_said(tmp_path: Path) -> None:
+    stored = pa.ExtensionArray.from_storage
+    identity = stored(pa.uuid(), pa.array([bytes(range(16))] * 2, pa.binary(16)))
+    period = {"ARROW:extension:name": "pandas.period"}  # which Arrow does not know
+    given = pa.table(
+        {
+            "id": identity,
+            "in": pa.StructArray.from_arrays([identity], ["id"]),
+            "word": stored(pa.json_(), pa.array(['{"a": 1}', None])),
+            "image": pa.FixedShapeTensorArray.from_numpy_ndarray(np.arange(12.0).reshape(2, 2, 3)),
+        }
+    ).append_column(pa.field("p", pa.int64(), metadata=period), pa.array([1, 2]))
+    write(tmp_path / "a.arrow", given, "lz4")
+    pq.write_table(given, tmp_path / "a.parquet")
+    for name in ("a.arrow", "a.parquet"):
+        facts = ingest(str(tmp_path / name), tmp_path / f"{name}-out", split_ratios=ONE)
+        assert table(tmp_path / f"{name}-out").to_pydict() == {
+            "id": [bytes(range(16))] * 2,
+            "in.id": [bytes(range(16))] * 2,
+            "word": ['{"a": 1}', None],
+            "image": [[0.0, 1, 2, 3, 4, 5], [6.0, 7, 8, 9, 10, 11]],
+            "p": [1, 2],
+        }
+        told = [note.partition(" and was read as it is stored, ")[::2] for note in facts["notes"]]
+        assert told == [
+            ("Column 'id' is of type arrow.uuid", "fixed_size_binary[16]."),
+            ("Column 'in.id' is of type arrow.uuid", "fixed_size_binary[16]."),
+            ("Column 'word' is of type arrow.json", "string."),
+            (
+                "Column 'image' is of type arrow.fixed_shape_tensor [2, 3]",
+                "fixed_size_list<item: double>[6].",
+            ),
+            ("Column 'p' is of type pandas.period", "int64."),
+        ]
+    opaque = stored(pa.opaque(pa.binary(), "x", "acme"), pa.array([b"1"]))
+    write(tmp_path / "b.arrow", pa.table({"o": opaque}), "lz4")
+    assert "b.arrow, column 'o': has the type extension<arrow.opaque" in fault(
+        tmp_path / "b.arrow", tmp_path / "out"
+    )
 
 
 @pytest.mark.parametrize("cut", [0, 4, 200, -40])

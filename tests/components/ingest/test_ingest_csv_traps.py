@@ -45,6 +45,7 @@ def test_identifiers_beyond_64_bits_stay_apart(tmp_path):
     [
         (["42", "00042", "007"], [42, 42, 7], "2 of 3 cells begin with a zero, '00042' in row 3"),
         (["0", "0.5", "-0"], [0.0, 0.5, 0.0], ""),
+        (["+4930123456", "0049"], [4930123456.0, 49.0], "2 of 2 cells begin with a plus, '+49301"),
         (["1", "2", "NA"], ["1", "2", "NA"], "2 of 3 cells are numbers, 'NA' in row 4 of rows.csv"),
         (["1", "null", "2"], ["1", "null", "2"], "'null' in row 3 of rows.csv is not"),
         (["-", "1.5", "2"], ["-", "1.5", "2"], "'-' in row 2 of rows.csv is not"),
@@ -129,6 +130,33 @@ def test_a_cell_of_another_type_than_declared_is_named(cell, name, tmp_path):
 def test_signs_that_are_none_are_refused(options, said, tmp_path):
     (tmp_path / "rows.csv").write_text("a\n1\n")
     assert said in fault(tmp_path / "rows.csv", tmp_path / "out", **options)
+
+
+def test_excel_says_the_delimiter_in_the_first_row(tmp_path):
+    text = "sep=;\na;b\n1;x\n2;y\n"
+    found, notes = read(tmp_path, text, delimiter=";")
+    assert (found, notes) == ({"a": [1, 2], "b": ["x", "y"]}, [])
+    said = fault(tmp_path / "rows.csv", tmp_path / "no")
+    assert said == "rows.csv, row 1: 'sep=;' says that the delimiter is ';': set delimiter to it."
+    (tmp_path / "rows.csv").write_text(text + "3\n")
+    assert "rows.csv, row 5: the row has 1 cells" in fault(
+        tmp_path / "rows.csv", tmp_path / "no", delimiter=";"
+    )
+
+
+@pytest.mark.parametrize("name", ["rows.csv", "rows.jsonl"])
+@pytest.mark.parametrize(
+    ("begins", "said"),
+    [
+        (b"PK\x03\x04", "is not text but a zip archive or an Excel workbook: unpack it, or save"),
+        (b"\xd0\xcf\x11\xe0", "is not text but an Excel workbook: save the sheet as CSV"),
+        (b"PAR1\x15", "is not text but a Parquet file: set format to parquet"),
+        (b"\x28\xb5\x2f\xfd", "is not text but packed with zstd: unpack it, or pack it with gzip"),
+    ],
+)
+def test_what_is_no_text_is_told_by_what_it_is(begins, said, name, tmp_path):
+    (tmp_path / name).write_bytes(begins + b"\0\xff" * 40)
+    assert fault(tmp_path / name, tmp_path / "out").startswith(f"{name} {said}")
 
 
 @pytest.mark.parametrize(

@@ -14,7 +14,7 @@ import pytest
 from ingesting import ONE, fault, table
 
 from edgeline.components.ingest.ingest import ingest
-from edgeline.components.ingest.queries import UNORDERED, is_ordered
+from edgeline.components.ingest.queries import UNORDERED, asked, is_ordered
 from edgeline.stores import storage
 
 
@@ -59,6 +59,15 @@ def test_sqlite(shop: Path, tmp_path: Path) -> None:
 def test_the_order_of_rows_is_said_or_free(shop: Path, tmp_path: Path) -> None:
     facts = ingest(str(shop), tmp_path / "out", query="SELECT id FROM trips")
     assert UNORDERED in facts["notes"]
+
+
+@pytest.mark.parametrize(
+    "end", ["; -- all of them", " /* a */ ; /* b;\n */ ;\n--", "-- it's ; open", ""]
+)
+def test_what_follows_a_query_is_left_out(end: str, shop: Path, tmp_path: Path) -> None:
+    query = "SELECT id, '-- ;' AS word FROM trips ORDER BY id"
+    assert asked(query + end, "shop", []) == query
+    ingest(str(shop), tmp_path / "out", query=query + end)
 
 
 @pytest.mark.parametrize(

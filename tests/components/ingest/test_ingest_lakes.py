@@ -93,6 +93,12 @@ def test_versions_that_are_refused(pin: str, said: str, delta: Path, tmp_path: P
     assert said in fault(f"{delta}{pin}", tmp_path / "out")
 
 
+def test_a_damaged_log_is_one_sentence(delta: Path, tmp_path: Path) -> None:
+    next((delta / "_delta_log").glob("*0.json")).write_text('{"commitInfo": garbage')
+    said = fault(str(delta), tmp_path / "out")
+    assert said.startswith("trips cannot be read (") and "<unknown>" not in said
+
+
 def test_one_table_at_a_time(delta: Path, tmp_path: Path) -> None:
     said = fault(f"{delta},{delta}", tmp_path / "out")
     assert "trips is a table, and 1 more locations are given" in said

@@ -93,6 +93,16 @@ def test_each_label_has_its_share_in_any_order(tmp_path: Path) -> None:
     assert one == other
 
 
+def test_a_split_without_rows_is_a_warning(tmp_path: Path) -> None:
+    (tmp_path / "d.csv").write_text("x,y\n" + "1,a\n" * 30 + "2,b\n" * 30)
+    facts = split(tmp_path / "d.csv", tmp_path / "out", {"stratify": "y"})
+    assert rows_of(facts) == {"eval": 0, "train": 60}
+    assert facts["warnings"] == [
+        "eval has no row (rows that are equal are in one split), so nothing can be evaluated or "
+        "trained on it"
+    ]
+
+
 def test_frequent_labels_have_their_shares_nearly(tmp_path: Path) -> None:
     labels = np.where(np.arange(60_000) % 3 == 0, "a", "b")
     pq.write_table(pa.table({"x": np.arange(60_000), "y": labels}), tmp_path / "d.parquet")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pyarrow as pa
 import pytest
-from tensorflow_metadata.proto.v0 import schema_pb2
+from tensorflow_metadata.proto.v0 import schema_pb2, statistics_pb2
 
 from edgeline.artifacts import features
 from edgeline.artifacts.features import Feature
@@ -109,6 +109,15 @@ def test_a_damaged_schema_is_one_sentence(name, content, sentence, tmp_path):
     with pytest.raises(EdgelineError, match=sentence) as raised:
         schemas.read(str(tmp_path / name))
     assert "\n" not in str(raised.value)
+
+
+def test_statistics_are_no_schema(tmp_path):
+    statistics = statistics_pb2.DatasetFeatureStatisticsList()
+    feature = statistics.datasets.add(name="train", num_examples=5).features.add(name="x")
+    feature.num_stats.common_stats.num_non_missing = 5
+    (tmp_path / "stats.pb").write_bytes(statistics.SerializeToString())
+    with pytest.raises(EdgelineError, match=r"stats\.pb holds statistics .*, not a Schema: give"):
+        schemas.read(str(tmp_path / "stats.pb"))
 
 
 def test_a_schema_that_is_not_there(tmp_path):
