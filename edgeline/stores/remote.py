@@ -7,11 +7,13 @@ is imported when it is first needed.
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
 from datetime import timedelta
 from typing import Any
 from urllib.parse import urlsplit
 
 from edgeline.errors import EdgelineError, UsageError
+from edgeline.stores import hub_datasets
 from edgeline.stores.again import BUSY, PassingError
 from edgeline.stores.endpoints import endpoint
 
@@ -42,7 +44,9 @@ def public(location: str) -> str:
 
 
 def list_keys(place: str, prefix: str) -> list[str]:
-    """`bucket/key` of every object at or below a prefix, of s3://, gs:// or minio://."""
+    """`bucket/key` of every object at or below a prefix, of s3://, gs://, minio:// or hf://."""
+    if scheme(place) == hub_datasets.SCHEME:
+        return hub_datasets.keys(f"{hub_datasets.SCHEME}://{prefix}")
     return _list_minio(prefix) if scheme(place) == "minio" else _list_pyarrow(place, prefix)
 
 
@@ -55,6 +59,9 @@ def open_remote(location: str) -> Any:
     if store == "minio":
         bucket, _, key = path.partition("/")
         return _minio_client().get_object(bucket, key)
+    if store == hub_datasets.SCHEME:
+        url, headers = hub_datasets.address(location)
+        return _http_filesystem(headers).open(url, mode="rb", block_size=0)
     return _http_filesystem().open(location, mode="rb", block_size=0)  # 0: as a stream
 
 
@@ -62,7 +69,7 @@ def failure(location: str, error: Exception) -> EdgelineError:
     """What a client's exception means to a reader; a PassingError where it may pass."""
     if isinstance(error, EdgelineError):
         return error
-    if scheme(location) in ("http", "https") and isinstance(error.__cause__, Exception):
+    if scheme(location) in ("http", "https", "hf") and isinstance(error.__cause__, Exception):
         error = error.__cause__  # to fsspec every failure is a file that is not found
     place = public(location)
     status = getattr(error, "status", None)
@@ -161,7 +168,7 @@ def _minio_client() -> Any:
     )
 
 
-def _http_filesystem() -> Any:
+def _http_filesystem(headers: Mapping[str, str] | None = None) -> Any:
     import aiohttp
     import fsspec
 
@@ -169,7 +176,7 @@ def _http_filesystem() -> Any:
     timeout = aiohttp.ClientTimeout(total=None, sock_connect=30, sock_read=60)
     return fsspec.filesystem(
         "http",
-        client_kwargs={"timeout": timeout, "trust_env": True},
+        client_kwargs={"timeout": timeout, "trust_env": True, "headers": headers},
         use_listings_cache=False,
         skip_instance_cache=True,
     )

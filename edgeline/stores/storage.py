@@ -8,6 +8,7 @@
 | `gs://bucket/key`       | pyarrow.fs | `STORAGE_EMULATOR_HOST`, Google's own defaults           |
 | `minio://bucket/key`    | minio      | `edgeline.stores.endpoints`                              |
 | `https://`, `http://`   | fsspec     | the URL; proxies and .netrc as usual                     |
+| `hf://datasets/o/name/` | the hub's client | see `edgeline.stores.hub_datasets`                 |
 
 A location may name one file, a folder (all files below it, but those hidden by a leading
 `.` or `_`) or a glob (`*` and `?` stay within a folder, `**` crosses folders; a leading `.`
@@ -37,13 +38,13 @@ from urllib.parse import unquote
 
 from edgeline.errors import EdgelineError, UsageError
 from edgeline.formats import plain_file
-from edgeline.stores import remote, tables
+from edgeline.stores import hub_datasets, remote, tables
 from edgeline.stores.again import PassingError, again
 from edgeline.stores.remote import PIN
 
 PIECE = 1 << 20
 CONNECTIONS = 8
-SCHEMES = ("", "package", "http", "https", "s3", "gs", "minio")
+SCHEMES = ("", "package", "http", "https", "s3", "gs", "minio", hub_datasets.SCHEME)
 
 
 @dataclass(frozen=True)
@@ -238,6 +239,8 @@ def _package_path(place: str) -> str:
 
 def _find_keys(place: str) -> list[tuple[str, str]]:
     scheme, _, path = place.partition("://")
+    if scheme == hub_datasets.SCHEME:
+        path = hub_datasets.at_commit(place)
     if not path.strip("/"):
         raise UsageError(f"{place} names no bucket: write {scheme}://bucket/key.")
     prefix = _fixed_folder(path) if _is_glob(path) else path.rstrip("/")
