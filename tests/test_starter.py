@@ -16,8 +16,9 @@ import yaml
 from click.testing import CliRunner
 
 from edgeline.cli.main import cli
+from edgeline.client.compiling import compile_pipeline
 from edgeline.errors import EdgelineError, UsageError
-from edgeline.starter import make_example, make_project
+from edgeline.starter import make_example, make_project, make_project_of
 
 
 @pytest.fixture(scope="module")
@@ -82,6 +83,78 @@ def test_a_keras_file_has_no_setting_that_the_keras_for_python_3_10_refuses(file
     with zipfile.ZipFile(Path(__file__).parents[1] / file) as archive:
         config = archive.read("config.json").decode()
     assert not re.findall("input_axes|output_axes|quantization_config", config)
+
+
+def made_of(folder, rows, label):
+    """A project of CSV that compiles: what was said, its module's and its pipeline's text."""
+    (folder / "rows.csv").write_text(rows)
+    told = make_project_of(folder / "mine", str(folder / "rows.csv"), label)
+    module, pipeline = ((folder / "mine" / f"{n}.py").read_text() for n in ("module", "pipeline"))
+    compile_pipeline(str(folder / "mine" / "pipeline.py"), str(folder / "mine.yaml"))
+    return told, module, pipeline
+
+
+def test_a_project_of_own_data_has_features_and_thresholds_that_fit_the_label(tmp_path):
+    lines = [f"{n},{n % 7}.5,{'ab'[n % 2]},same,{'yes' if n % 4 == 0 else 'no'}" for n in range(80)]
+    told, module, pipeline = made_of(
+        tmp_path, "\n".join(["id,sepal length (cm),kind/a,c,fault", *lines]), "fault"
+    )
+    assert told[0] == "fault is 'yes' in 25.0% of 80 rows."
+    assert "id is left out: it has another whole number in each row, as an id has." in told
+    assert "c is left out: it has the same value in each row." in told
+    assert 'NUMBERS = {\n    "sepal length (cm)": ' in module and '"kind/a"' in module
+    assert 'POSITIVE = "yes"' in module and "# left out: 'id'" in module
+    found = {}
+    exec(pipeline.partition("pipeline = ")[0], {"__file__": str(tmp_path)}, found)
+    [spec] = found["EVALUATION"]["metrics_specs"]
+    bounds = {m["class_name"]: m["threshold"] for m in spec["metrics"] if "threshold" in m}
+    assert {n: b["value_threshold"] for n, b in bounds.items()} == {
+        "AUC": {"lower_bound": 0.6},
+        "BinaryAccuracy": {"lower_bound": 0.75},  # as always saying no has
+    }
+    assert "Proposals of `edgeline init`" in pipeline
+
+
+@pytest.mark.parametrize(
+    ("labels", "said", "proposed"),
+    [
+        (["1"] + ["0"] * 39, "1 in 2.5% of 40 rows", "Proposed: Recall, a model that never says"),
+        (["a", "b", "c", "c"] * 10, "one of 3 classes, the commonest 50.0%", "commonest class has"),
+        ([f"{n}.25" for n in range(40)], "a number, 19.75 on average with a", "the mean has 11.54"),
+    ],
+)
+def test_thresholds_are_no_more_than_a_constant_answer_has(tmp_path, labels, said, proposed):
+    rows = "\n".join(["x,y", *(f"{n % 9},{label}" for n, label in enumerate(labels))])
+    told, _, _ = made_of(tmp_path, rows, "y")
+    assert said in told[0]
+    assert any(proposed in sentence for sentence in told)
+
+
+@pytest.mark.parametrize(
+    ("rows", "label", "said"),
+    [
+        ("x,y\n1,2\n3,4\n", "z", "has no column 'z'. There are x, y"),
+        ("x,y\n1,a\n3,\n", "y", "Column 'y' is missing in 1 of 2 rows, row 2 of the data first"),
+        ("x,y\n1,a\n3,a\n", "y", "Column 'y' has the same value in each row"),
+        ("x,y\n" + "".join(f"1,a{n}\n" for n in range(101)), "y", "too many to be classes"),
+        ("y\na\nb\n", "y", "has no column that is a feature beside 'y'"),
+    ],
+)
+def test_data_that_make_no_project_are_refused(tmp_path, rows, label, said):
+    with pytest.raises(EdgelineError) as raised:
+        made_of(tmp_path, rows, label)
+    assert said in str(raised.value)
+    assert [entry.name for entry in tmp_path.iterdir()] == ["rows.csv"]
+
+
+def test_init_takes_data_and_label_together(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "rows.csv").write_text("x,y\n1,a\n2,b\n1,b\n")
+    for given in (["--data", "rows.csv"], ["--label", "y"]):
+        result = CliRunner().invoke(cli, ["init", "wind", *given])
+        assert result.exit_code and "Give --data and --label together" in str(result.exception)
+    result = CliRunner().invoke(cli, ["init", "wind", "--data", "rows.csv", "--label", "y"])
+    assert result.exit_code == 0 and "cd wind && edgeline run pipeline.py" in result.output
 
 
 def test_an_example_that_is_not_there_names_the_nearest(tmp_path):

@@ -30,11 +30,7 @@ def make_project(folder: Path) -> None:
         EdgelineError: it cannot be written.
     """
     _refuse_existing(folder)
-    if not NAME.fullmatch(folder.name):
-        raise UsageError(
-            f"{folder.name!r} cannot name a pipeline: use at most 63 of a-z, 0-9 and -, "
-            "and begin and end with a letter or digit."
-        )
+    _check_name(folder)
 
     def fill(made: Path) -> None:
         for template in resources.files(__name__).joinpath("project").iterdir():
@@ -44,6 +40,35 @@ def make_project(folder: Path) -> None:
         write_readings(made / "data.csv")
 
     _make(folder, fill)
+
+
+def make_project_of(folder: Path, data: str, label: str) -> list[str]:
+    """Make a folder with a pipeline and a module for data of one's own.
+
+    Args:
+        folder: as for `make_project`.
+        data: a file, folder or glob, as ingest takes it.
+        label: the column to predict.
+
+    Returns:
+        What was made of the columns, and the thresholds that are proposed, a sentence each.
+
+    Raises:
+        UsageError: as for `make_project`.
+        EdgelineError: the data cannot be read, have no such label, or it cannot be written.
+    """
+    from edgeline.starter import own_data  # reads data, which the other projects need not
+
+    _refuse_existing(folder)
+    _check_name(folder)
+    templates = {
+        each.name: each.read_text("utf-8")
+        for each in resources.files(__name__).joinpath("own").iterdir()
+        if each.is_file()
+    }
+    told: list[str] = []
+    _make(folder, lambda made: told.extend(own_data.fill(made, data, label, templates)))
+    return told
 
 
 def make_example(folder: Path, name: str) -> None:
@@ -87,6 +112,14 @@ def _make(folder: Path, fill: Callable[[Path], None]) -> None:
         raise at_path(
             error, f"{folder} cannot be made ({error.strerror}): choose another place."
         ) from error
+
+
+def _check_name(folder: Path) -> None:
+    if not NAME.fullmatch(folder.name):
+        raise UsageError(
+            f"{folder.name!r} cannot name a pipeline: use at most 63 of a-z, 0-9 and -, "
+            "and begin and end with a letter or digit."
+        )
 
 
 def _refuse_existing(folder: Path) -> None:
