@@ -24,12 +24,21 @@ MANY = r"^[+-]?0*[1-9]\d{15,}$"  # digits of a whole number that a double may no
 CODES = r"^\s*(?:[+-]?0\d|\+\d{6,15}\s*$)"  # what a number does not keep: 00042, +4930123456
 TRUTHS = r"(?i)^\s*(?:true|false)\s*$"
 PERCENT = r"^\s*[+-]?\d[\d.,]*\s*%\s*$"
+SPACED = (  # 1 234.5, and numbers without a sign between thousands beside it
+    r"^\s*[+-]?(?:\d+(?:\.\d*)?|\d{1,3}(?:[\x{a0}\x{202f}' ]\d{3})+(?:[.,]\d+)?)\s*$"
+)
+CURRENCY = r"^\s*[+-]?\s*(?:[$€£¥₹]\s*[+-]?\d[\d.,]*|\d[\d.,]*\s*[$€£¥₹])\s*$"
+QUOTED = r"^\s*'.*'\s*$"
 FORMS: Mapping[str, Callable[[pa.Array], pa.Array]] = {  # of text that could be read as more
     "bool": lambda cells: pc.match_substring_regex(cells, TRUTHS),
     "percent": lambda cells: pc.match_substring_regex(cells, PERCENT),
     "decimal": Cells(",").numbers,
     "thousands": Cells(".", ",").numbers,
+    "spaced": lambda cells: pc.match_substring_regex(cells, SPACED),
+    "currency": lambda cells: pc.match_substring_regex(cells, CURRENCY),
+    "quoted": lambda cells: pc.match_substring_regex(cells, QUOTED),
 }
+WITH_PLAIN = ("decimal", "thousands", "spaced")  # forms that plain numbers have, too
 
 
 @dataclass(frozen=True)
@@ -130,7 +139,7 @@ class Kinds:
         numbers = self._cells.numbers(cells)
         words = pc.invert(numbers)
         for name, form in list(column.forms.items()):
-            if not form.count and name in ("decimal", "thousands"):
+            if not form.count and name in WITH_PLAIN:
                 form.count = column.numbers  # all cells of the batches before
             fitting = FORMS[name](cells)
             form.count += fitting.true_count
@@ -241,6 +250,12 @@ _WAYS: Mapping[tuple[str, ...], tuple[str, str]] = {
     ("percent",): ("percentages", "declare percent in column_types for shares of 1"),
     ("decimal",): ("numbers with a comma", "set decimal to ','"),
     ("thousands",): ("numbers with commas", "set thousands to ','"),
+    ("spaced",): (
+        "numbers with a sign between thousands",
+        "set thousands to that sign, and decimal to ',' where it stands before a fraction",
+    ),
+    ("currency",): ("amounts of a currency", "write them without its sign"),
+    ("quoted",): ("in single quotes", "write double quotes, or none"),
     ("decimal", "thousands"): (
         "numbers with a comma",
         "set thousands to ',' where it stands between thousands, decimal to ',' where before a "

@@ -36,6 +36,13 @@ BEGINNINGS = {  # of files that are no text, whatever they are called
     b"%PDF-": "a PDF: give the table as CSV",
 }
 
+STAND_INS = {  # files that stand where others should, whatever they are called
+    b"version https://git-lfs": "a pointer of Git LFS, not the file: run git lfs pull",
+    b"<!doctype html": "a page of HTML, such as a login: fetch the file itself",
+    b"<html": "a page of HTML, such as a login: fetch the file itself",
+    b"<?xml": "XML, such as a store's error: fetch the file itself, or give the table as CSV",
+}
+
 # as TensorFlow, TFX and TFDS call the parts of a data set: x.tfrecord-00000-of-00012, x_tfrecord.gz
 _SHARD = re.compile(r"-\d{5,}-of-\d{5,}$")
 _TFRECORD = re.compile(r"(?<![a-z0-9])tfrecords?(?![a-z0-9])")
@@ -85,6 +92,19 @@ def refuse_other_format(file: File) -> None:
     for magic, what in BEGINNINGS.items():
         if beginning.startswith(magic) and not beginning[len(magic) :].startswith(b","):
             raise EdgelineError(f"{file.name} is not text but {what}.")
+
+
+def refuse_stand_in(file: File) -> None:
+    """Refuse what stands in place of a file, of any format.
+
+    Raises:
+        EdgelineError: what it is.
+    """
+    with open(file.path, "rb") as stream:
+        beginning = stream.read(64).removeprefix(b"\xef\xbb\xbf").lstrip().lower()
+    for start, what in STAND_INS.items():
+        if beginning.startswith(start):
+            raise EdgelineError(f"{file.name} is {what}.")
 
 
 def separator_of(delimiter: str, names: Sequence[str]) -> str:

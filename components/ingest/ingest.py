@@ -22,7 +22,12 @@ from edgeline.components.ingest.columns import ColumnReader
 from edgeline.components.ingest.csv_cells import Cells
 from edgeline.components.ingest.csv_rows import CsvReader
 from edgeline.components.ingest.equal_rows import EqualRows
-from edgeline.components.ingest.formats import FORMATS, format_of, separator_of
+from edgeline.components.ingest.formats import (
+    FORMATS,
+    format_of,
+    refuse_stand_in,
+    separator_of,
+)
 from edgeline.components.ingest.identifiers import Identifiers
 from edgeline.components.ingest.images import ImageReader
 from edgeline.components.ingest.json_rows import JsonReader
@@ -123,6 +128,8 @@ def ingest(
             if columns or rename or lengths:
                 reader = ColumnReader(reader, choice)
             schema = reader.schema(files)
+            if not schema.names:
+                raise EdgelineError(f"{files[0].name} has no column: give data with at least one.")
             if not all(name.strip() for name in schema.names):
                 raise EdgelineError(
                     f"{files[0].name} has a column without a name: give it one with rename, for "
@@ -209,6 +216,8 @@ def _files(
     if table:
         return [_rows_of(table, query, folder / "rows.arrow", notes)]
     files = storage.fetch(sources, folder)
+    for file in files:
+        refuse_stand_in(file)
     if kind != "sqlite":
         return files
     return [

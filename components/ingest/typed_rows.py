@@ -117,6 +117,10 @@ class TypedReader:
                 )
             if (told := arrow_types.rounded(column)) and told not in self.notes:
                 self.notes.append(told)
+        for column in whole:
+            told = f"Column {column.name!r} was left out: it is a struct without fields."
+            if not flat(pa.schema([column])).names and told not in self.notes:
+                self.notes.append(told)
         for column in arrow_types.fields(whole):
             told = arrow_types.as_stored(column) if column.name in names else ""
             if told and told not in self.notes:

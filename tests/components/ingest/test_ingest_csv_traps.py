@@ -55,6 +55,14 @@ def test_identifiers_beyond_64_bits_stay_apart(tmp_path):
         (["NA", "1,5", "7"], ["NA", "1,5", "7"], "2 of 3 cells are numbers with a comma, '1,5' in"),
         (["1,234"], None, "set thousands to ',' where it stands between thousands, decimal to ','"),
         (["12%", "3.5 %"], None, "percentages, '12%' in row 2 of rows.csv, and were read as text"),
+        (
+            ["1\u00a0234", "12", "3\u202f000,5"],
+            None,
+            "a sign between thousands, '1\\xa0234' in row 2",
+        ),
+        (["$1.50", "2 €"], ["$1.50", "2 €"], "2 of 2 cells are amounts of a currency, '$1.50' in"),
+        (["'1'", "'a'"], ["'1'", "'a'"], "2 of 2 cells are in single quotes, \"'1'\" in row 2"),
+        (["don't", "'tis"], ["don't", "'tis"], ""),
         (["true", "False"], ["true", "False"], "declare bool in column_types for 1 and 0"),
         (["yes", "no"], ["yes", "no"], ""),
         (["F", "M", "F"], ["F", "M", "F"], ""),
@@ -130,6 +138,25 @@ def test_a_cell_of_another_type_than_declared_is_named(cell, name, tmp_path):
 def test_signs_that_are_none_are_refused(options, said, tmp_path):
     (tmp_path / "rows.csv").write_text("a\n1\n")
     assert said in fault(tmp_path / "rows.csv", tmp_path / "out", **options)
+
+
+@pytest.mark.parametrize("name", ["rows.csv", "rows.jsonl", "rows.parquet", "rows.avro"])
+@pytest.mark.parametrize(
+    ("content", "said"),
+    [
+        ("version https://git-lfs.github.com/spec/v1\noid sha256:0\n", "a pointer of Git LFS, not"),
+        ("\n<!DOCTYPE html><html>", "a page of HTML, such as a login: fetch the file itself"),
+        ("<?xml version='1.0'?><Error>", "XML, such as a store's error"),
+    ],
+)
+def test_what_stands_in_place_of_a_file_is_told(content, said, name, tmp_path):
+    (tmp_path / name).write_text(content)
+    assert fault(tmp_path / name, tmp_path / "out").startswith(f"{name} is {said}")
+
+
+def test_rows_without_columns_are_refused(tmp_path):
+    (tmp_path / "rows.jsonl").write_text("{}\n{}\n")
+    assert fault(tmp_path / "rows.jsonl", tmp_path / "out").startswith("rows.jsonl has no column")
 
 
 def test_excel_says_the_delimiter_in_the_first_row(tmp_path):
