@@ -39,7 +39,7 @@ def learn(form: Channels, settings: Any, examples: Any) -> Learned:
         schema=checked.outputs["schema"],
         module=form["module"],
         label=form["label"],
-        **fields(settings, "beam_options", "analyzer_cache"),
+        **fields(settings, "beam_options", "analyzer_cache", "weight_column"),
     ).set_display_name("make the features")
     trained = train(
         transformed_examples=made.outputs["transformed_examples"],

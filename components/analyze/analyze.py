@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
+import numpy as np
+
 from edgeline import artifacts
-from edgeline.artifacts import Artifact, examples
+from edgeline.artifacts import Artifact, example_weights, examples
 from edgeline.components.analyze import (
     cautions,
     decision,
@@ -15,6 +17,7 @@ from edgeline.components.analyze import (
     fairness,
     names,
     predict,
+    proposals,
     report,
     results,
     slices,
@@ -78,9 +81,9 @@ def analyze(
     """Evaluate a model and write an `evaluation/v1` folder and a report.
 
     The folder holds `metrics.json` (see `results.to_json`), `validation.json`, `eval_config.json`,
-    of a binary task `decisions.json` (see `decision.decisions`), and TFMA's result files, and
-    nothing that differs between two runs. A goal that no threshold reaches is a reason not to bless
-    the model.
+    of a binary task `decisions.json` (see `decision.decisions`), where no threshold was set
+    `proposed_eval_config.json` (see `proposals`), and TFMA's result files, and nothing that differs
+    between two runs. A goal that no threshold reaches is a reason not to bless the model.
 
     Args:
         examples_path: `examples/v1` folder.
@@ -110,10 +113,16 @@ def analyze(
     baseline = original.read(baseline_model_uri) if baseline_model_uri else None
     task = predict.task_of(model, baseline)
     check_task(decision_goal, task)
-    config = evaluation_config.parse(eval_config, task, baseline is not None, confidence_intervals)
+    trained_by = model.metadata.get(example_weights.KEY, "")
+    config = evaluation_config.parse(
+        eval_config, task, baseline is not None, confidence_intervals, trained_by
+    )
+    weight_columns = names.weight_columns(config)
     slice_columns = evaluation_config.slice_columns(config)
     parts = examples.parts(data, split)
     slices.check_columns(slice_columns, examples.arrow_schema(data, split))
+    for column in dict.fromkeys(weight_columns.values()):
+        example_weights.check(data, column, [split])
     rows = examples.count_rows(parts)
     predict.check_count(rows, examples.splits(data)[split], f"Reading split {split!r}")
     if rows == 0:
@@ -133,7 +142,7 @@ def analyze(
     found = results.in_order(found)
     dropped = baseline is None and evaluation_config.has_change_thresholds(eval_config)
     verdict = thresholds.judge(found, config, dropped)
-    by_slice = results.to_json(found, names.shown(config))
+    by_slice = results.to_json(found, names.shown(config), bool(weight_columns))
     if exact.aucs and names.has_roc_auc(config):
         results.put_auc(by_slice[0], exact.aucs)
     scalars = results.scalars(by_slice[0])
@@ -153,6 +162,22 @@ def analyze(
     if model.metadata.get("class_weights"):
         warnings.append(UNCALIBRATED)
 
+    proposed = proposals.proposals(by_slice[0], curves) if verdict.proto.missing_thresholds else []
+    proposed_config = proposals.config(proposed, eval_config)
+    if proposed_config:
+        told = [
+            thresholds.ANY_PROPOSED if each == thresholds.ANY else each for each in verdict.notes
+        ]
+        verdict = replace(verdict, notes=told)
+    weighed_by = next(iter(weight_columns.values()), "")
+    if weighed_by:
+        verdict = replace(verdict, notes=[*verdict.notes, _weighed(weight_columns)])
+    if weighed_by and trained_by and weighed_by != trained_by:
+        warnings.append(
+            f"the model was trained by the weights of {trained_by}, and is evaluated by those of "
+            f"{weighed_by}"
+        )
+
     with artifacts.writing(evaluation_path, SCHEMA) as draft:
         draft.metadata |= {
             "blessed": verdict.blessed,
@@ -166,6 +191,8 @@ def analyze(
             "model_digest": model.digest,
             "baseline_digest": baseline.digest if baseline else None,
         }
+        if weighed_by:
+            draft.metadata[example_weights.KEY] = weighed_by
         if chosen:
             draft.metadata |= {
                 "decision_goal": chosen.goal,
@@ -174,6 +201,8 @@ def analyze(
         if exact.decisions:
             listed = [{**each.to_json(), **each.summary()} for each in exact.decisions]
             artifacts.write_json(draft.path / "decisions.json", listed)
+        if proposed_config:
+            artifacts.write_json(draft.path / "proposed_eval_config.json", proposed_config)
         results.write_tfma(draft.path, found, verdict.proto, config)
         artifacts.write_json(draft.path / "metrics.json", {"rows": rows, "slices": by_slice})
         artifacts.write_json(
@@ -194,6 +223,8 @@ def analyze(
         warnings,
         exact.decisions,
         chosen,
+        proposed,
+        proposals.to_text(proposed_config) if proposed_config else "",
     )
     return Analysis(
         verdict.blessed,
@@ -203,6 +234,13 @@ def analyze(
         _confusion(classes, chosen.confusion if chosen else curves.confusion()),
         chosen.threshold if chosen else decision.USUAL,
     )
+
+
+def _weighed(columns: Mapping[str, str]) -> str:
+    """By what metrics, slices and thresholds are weighted."""
+    several = len(set(columns.values())) > 1
+    by = ", ".join(f"{column} ({model})" for model, column in columns.items())
+    return f"Weighted by {by if several else next(iter(columns.values()))}."
 
 
 def _class_names(model: Artifact, curves: Curves) -> list[str]:
@@ -225,4 +263,4 @@ def _chosen(
 def _confusion(names: list[str], counts: Array) -> tuple[list[str], list[list[int]]] | None:
     if not names or len(names) > MOST_CLASSES_SHOWN:
         return None
-    return names, counts.astype(int).tolist()
+    return names, np.rint(counts).astype(int).tolist()

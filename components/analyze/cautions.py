@@ -26,7 +26,7 @@ def warnings(
         split: the rows' split.
         decision: what decides of a binary task; None: a score above 0.5.
     """
-    if curves.rows < USEFUL:
+    if curves.effective_rows < USEFUL:
         yield _few(curves, classes, split)
     if not classes:
         return
@@ -44,9 +44,13 @@ def warnings(
 
 def _few(curves: Curves, classes: Sequence[str], split: str) -> str:
     said = f"{split} has {curves.rows:,} rows"
+    if curves.weighted:
+        said += f", which by their weights tell as much as {curves.effective_rows:,.0f}"
     if not classes:
         return f"{said}, so its metrics are known roughly: see their intervals"
-    width = NORMAL_95 * 0.5 / math.sqrt(curves.rows)  # of a share of one half, the widest
+    width = (
+        NORMAL_95 * 0.5 / math.sqrt(max(curves.effective_rows, 1))
+    )  # of a share of one half, the widest
     return f"{said}, so a share such as the accuracy is known to ±{width:.2f} at worst (95 %)"
 
 

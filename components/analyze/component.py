@@ -34,8 +34,8 @@ def analyze(
         evaluation_metrics: The metrics of all rows.
         classification: ROC curve and confusion matrix of all rows.
         evaluation_report: HTML page: verdict and reasons, metrics, slices from the worst on, plots.
-        eval_config: TFMA's EvalConfig as an object: metrics, slices, thresholds; metrics
-            default by task.
+        eval_config: TFMA's EvalConfig as an object: metrics, slices, thresholds, example weights;
+            metrics default by task, weights are those that the model was trained with.
         split: Which split of the examples to evaluate.
         baseline_model_uri: A model/v1 folder that change thresholds compare with; empty: none.
         beam_options: Beam options; given, TFMA runs on Beam; empty, vectorised on this machine.

@@ -21,6 +21,7 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 from edgeline.components.analyze import fairness
+from edgeline.components.analyze.supported import OUTPUT
 from edgeline.errors import EdgelineError
 
 if TYPE_CHECKING:
@@ -62,7 +63,11 @@ DEFAULT_METRICS: Mapping[str, list[dict[str, object]]] = {
 
 
 def parse(
-    config: Mapping[str, object] | str, task: str, has_baseline: bool, confidence_intervals: bool
+    config: Mapping[str, object] | str,
+    task: str,
+    has_baseline: bool,
+    confidence_intervals: bool,
+    weight_column: str = "",
 ) -> tfma.EvalConfig:
     """A complete EvalConfig proto.
 
@@ -71,11 +76,16 @@ def parse(
     and `baseline`. Intervals are by Poisson bootstrap. Without a baseline the change
     thresholds are dropped, as TFMA does for a first run (see `has_change_thresholds`).
 
+    A column of example weights is what TFMA has as `example_weight_key`, for both models unless
+    each has its own. Metrics are then weighted but for those of a spec whose `example_weights` say
+    `unweighted`; the row count is there beside.
+
     Args:
         config: an object, or a string with JSON or text proto; empty for the defaults.
         task: one of `edgeline.artifacts.models.TASKS`.
         has_baseline: whether there is a second model to compare with.
         confidence_intervals: whether intervals are computed.
+        weight_column: that of the model's training, where the config names none; "": none.
 
     Raises:
         EdgelineError: the field of `eval_config` at fault.
@@ -85,19 +95,20 @@ def parse(
 
     fairness.register()
     proto = _to_proto(config)
-    for spec in proto.model_specs:
-        if spec.example_weight_key or spec.example_weight_keys:
-            raise EdgelineError(
-                "eval_config.model_specs.example_weight_key is not supported: every row counts "
-                "once; remove it."
-            )
+    weighing = _weight_columns(proto, weight_column)
     del proto.model_specs[:]
     proto.model_specs.add()
+    _leave_out_output(proto)
+    _check_weighting(proto, any(weighing.values()))
     if not any(spec.metrics for spec in proto.metrics_specs):
         proto.metrics_specs.add().CopyFrom(
             _to_proto({"metrics_specs": [{"metrics": DEFAULT_METRICS[task]}]}).metrics_specs[0]
         )
-    if not any(m.class_name == "ExampleCount" for s in proto.metrics_specs for m in s.metrics):
+    if any(weighing.values()):
+        rows = proto.metrics_specs.add()
+        rows.metrics.add(class_name="ExampleCount")
+        rows.example_weights.unweighted = True
+    elif not any(m.class_name == "ExampleCount" for s in proto.metrics_specs for m in s.metrics):
         proto.metrics_specs.add().metrics.add(class_name="ExampleCount")
     _check_metrics(proto)
     if not any(not spec.feature_keys and not spec.feature_values for spec in proto.slicing_specs):
@@ -113,11 +124,62 @@ def parse(
     proto = config_util.update_eval_config_with_defaults(
         proto, has_baseline=has_baseline, rubber_stamp=True
     )
+    for spec in proto.model_specs:
+        spec.example_weight_key = weighing[spec.name or CANDIDATE]
     try:
         config_util.verify_eval_config(proto)
     except ValueError as error:
         raise EdgelineError(f"eval_config is wrong: {_one_line(error)}.") from error
     return proto
+
+
+def _weight_columns(proto: tfma.EvalConfig, usual: str) -> dict[str, str]:
+    """The column of example weights of candidate and baseline; "" where each row counts once."""
+    own: dict[str, str] = {}
+    for index, spec in enumerate(proto.model_specs):
+        field = f"eval_config.model_specs[{index}]"
+        column, by_output = spec.example_weight_key, dict(spec.example_weight_keys)
+        if column and by_output:
+            raise EdgelineError(
+                f"{field} has example_weight_key and example_weight_keys: leave one of them out."
+            )
+        for output in by_output:
+            if output != OUTPUT:
+                raise EdgelineError(
+                    f"{field}.example_weight_keys weighs an output {output!r}, but a model has "
+                    f"one, {OUTPUT!r}: weigh that, or give example_weight_key."
+                )
+        own[BASELINE if spec.is_baseline else CANDIDATE] = column or by_output.get(OUTPUT, "")
+    candidate = own.get(CANDIDATE) or usual
+    return {CANDIDATE: candidate, BASELINE: own.get(BASELINE) or candidate}
+
+
+def _leave_out_output(proto: tfma.EvalConfig) -> None:
+    """Metrics of the only output are those of the model, which TFMA gives no output's name."""
+    for index, spec in enumerate(proto.metrics_specs):
+        for output in spec.output_names:
+            if output != OUTPUT:
+                raise EdgelineError(
+                    f"eval_config.metrics_specs[{index}].output_names has {output!r}, but a model "
+                    f"has one output, {OUTPUT!r}: leave it out."
+                )
+        del spec.output_names[:]
+
+
+def _check_weighting(proto: tfma.EvalConfig, weighted: bool) -> None:
+    for index, spec in enumerate(proto.metrics_specs):
+        if not spec.HasField("example_weights"):
+            continue
+        field, asked = f"eval_config.metrics_specs[{index}].example_weights", spec.example_weights
+        if asked.weighted and not weighted:
+            raise EdgelineError(
+                f"{field} asks for weighted metrics, but there are no weights: name their column "
+                "in model_specs.example_weight_key, or train with weight_column."
+            )
+        if not asked.weighted and not asked.unweighted:
+            raise EdgelineError(
+                f"{field} is neither weighted nor unweighted: set one of them, or both."
+            )
 
 
 def slice_columns(proto: tfma.EvalConfig) -> list[str]:

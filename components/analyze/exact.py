@@ -38,13 +38,21 @@ class Overall:
         return cls(value["aucs"], [ThresholdOutcome.from_json(each) for each in value["decisions"]])
 
 
-def counted(task: str, label: Array, predictions: Mapping[str, Array]) -> Counted:
-    """Of some rows of a binary task: label and predictions [rows]. Nothing of another task."""
+def counted(
+    task: str,
+    label: Array,
+    predictions: Mapping[str, Array],
+    weights: Mapping[str, Array] | None = None,
+) -> Counted:
+    """Of some rows of a binary task: label, predictions and weights by model [rows].
+
+    Nothing of another task.
+    """
     found: Counted = {}
     if task == "binary_classification":
         for model, scores in predictions.items():
             found[model] = Binary(DECISION)
-            found[model].add(scores[:, None], label)
+            found[model].add(scores[:, None], label, (weights or {}).get(model))
     return found
 
 

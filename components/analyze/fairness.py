@@ -62,6 +62,7 @@ def register() -> type[object]:
         name: str,
         model_name: str = "",
         output_name: str = "",
+        example_weighted: bool = False,  # by name, or TFMA takes weights for unsupported
         **options: object,
     ) -> object:
         del name
@@ -69,6 +70,7 @@ def register() -> type[object]:
             thresholds=list(thresholds),
             model_name=model_name,
             output_name=output_name,
+            example_weighted=example_weighted,
             **options,
         )
 
@@ -78,7 +80,7 @@ def register() -> type[object]:
                 model_name=model_name,
                 output_name=output_name,
                 sub_key=options.get("sub_key"),
-                example_weighted=options.get("example_weighted", False),
+                example_weighted=example_weighted,
             )
 
         def result(metrics: Any) -> object:

@@ -36,7 +36,8 @@ class SliceRows:
     """Some rows of one slice, seen by one model.
 
     label: float32 [rows]; prediction: float32 [rows] or [rows, classes];
-    weight: float64 [samples, rows], the count of each row in each resample.
+    weight: float64 [samples, rows], the count of each row in each resample, times its example
+    weight where the metric is weighted.
     """
 
     label: Array
@@ -67,7 +68,7 @@ def plans(eval_config: tfma.EvalConfig) -> list[MetricPlan]:
     from tensorflow_model_analysis.metrics import metric_specs
 
     for index, spec in enumerate(eval_config.metrics_specs):
-        for field in ("binarize", "aggregate", "query_key", "output_names", "example_weights"):
+        for field in ("binarize", "aggregate", "query_key", "output_names"):
             if spec.HasField(field) if field in _MESSAGES else getattr(spec, field):
                 raise EdgelineError(
                     f"eval_config.metrics_specs[{index}].{field} is computed by TFMA on Beam "
@@ -81,7 +82,7 @@ def plans(eval_config: tfma.EvalConfig) -> list[MetricPlan]:
     ]
 
 
-_MESSAGES = ("binarize", "aggregate", "example_weights")
+_MESSAGES = ("binarize", "aggregate")
 
 
 def accumulate(
@@ -97,7 +98,7 @@ def accumulate(
 
 
 def count(rows: SliceRows) -> Array:
-    """Rows: [samples]."""
+    """Rows, or what they weigh: [samples]."""
     total: Array = rows.weight.sum(axis=1)
     return total
 

@@ -25,6 +25,22 @@ ACCURACIES = {  # what each is called unless its config says otherwise
 DECISION = 0.5  # a binary accuracy at another threshold keeps TFMA's name
 
 
+def is_weighted(spec: config_pb2.MetricsSpec, eval_config: tfma.EvalConfig) -> bool:
+    """Whether example weights count in the metrics of a spec, for any model."""
+    if not weight_columns(eval_config):
+        return False
+    return bool(not spec.HasField("example_weights") or spec.example_weights.weighted)
+
+
+def weight_columns(eval_config: tfma.EvalConfig) -> dict[str, str]:
+    """The column of example weights by model name, of those models that have one."""
+    return {
+        spec.name: spec.example_weight_key
+        for spec in eval_config.model_specs
+        if spec.example_weight_key
+    }
+
+
 def shown(eval_config: tfma.EvalConfig) -> dict[str, str]:
     """Our names by TFMA's, for those metrics of an EvalConfig proto that differ."""
     found: dict[str, str] = {}
@@ -44,22 +60,25 @@ def shown(eval_config: tfma.EvalConfig) -> dict[str, str]:
 
 def has_roc_auc(eval_config: tfma.EvalConfig) -> bool:
     """Whether an EvalConfig proto asks for the area under the ROC curve, by its usual name."""
+    weighted = bool(weight_columns(eval_config))
     return any(
         metric.class_name == "AUC"
         and "name" not in options
         and options.get("curve") in (None, "ROC")
-        for metric, options in _metrics(eval_config)
+        for spec in eval_config.metrics_specs
+        if is_weighted(spec, eval_config) == weighted
+        for metric, options in _of(spec)
     )
 
 
 def _metrics(
     eval_config: tfma.EvalConfig,
 ) -> list[tuple[config_pb2.MetricConfig, dict[str, object]]]:
-    return [
-        (metric, _options(metric.config))
-        for spec in eval_config.metrics_specs
-        for metric in spec.metrics
-    ]
+    return [each for spec in eval_config.metrics_specs for each in _of(spec)]
+
+
+def _of(spec: config_pb2.MetricsSpec) -> list[tuple[config_pb2.MetricConfig, dict[str, object]]]:
+    return [(metric, _options(metric.config)) for metric in spec.metrics]
 
 
 def _options(config: str) -> dict[str, object]:

@@ -16,7 +16,7 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from edgeline.artifacts import Artifact, batches, features, models
+from edgeline.artifacts import Artifact, batches, example_weights, features, models
 from edgeline.errors import EdgelineError
 from edgeline.formats.dtypes import Array
 from edgeline.runtimes import original
@@ -27,24 +27,28 @@ class Predicted:
     """Some rows with what the models say.
 
     label: float32 [rows]; predictions by model name: float32 [rows] or [rows, classes];
-    raw: the rows themselves.
+    weights by model name, of those that have some: float64 [rows]; raw: the rows themselves.
     """
 
     label: npt.NDArray[np.float32]
     predictions: Mapping[str, npt.NDArray[np.float32]]
+    weights: Mapping[str, npt.NDArray[np.float64]]
     raw: pa.RecordBatch
 
 
 Predict = Callable[[pa.RecordBatch, str], Predicted]
 
 
-def loaded(model_paths: Mapping[str, str], task: str) -> tuple[Predict, list[str]]:
+def loaded(
+    model_paths: Mapping[str, str], task: str, weight_columns: Mapping[str, str]
+) -> tuple[Predict, list[str]]:
     """The models as one function of raw rows, and the columns it takes.
 
     Args:
         model_paths: folders of originals by model name (see
             `edgeline.runtimes.original`), the candidate first: its label counts.
         task: one of `edgeline.artifacts.models.TASKS`.
+        weight_columns: the column of example weights by model name, of those that have one.
 
     Returns:
         A function of a record batch and a word for where it is from (for messages).
@@ -67,10 +71,13 @@ def loaded(model_paths: Mapping[str, str], task: str) -> tuple[Predict, list[str
                     outputs[models.LABEL], task, predictions[name], model_paths[name], where
                 )
         assert label is not None
-        return Predicted(label, predictions, batch)
+        weights = {
+            name: example_weights.of(batch, column) for name, column in weight_columns.items()
+        }
+        return Predicted(label, predictions, weights, batch)
 
     columns = {feature.name for _, takes in signatures.values() for feature in takes}
-    return predict, sorted(columns)
+    return predict, sorted({*columns, *weight_columns.values()})
 
 
 def stream(predict: Predict, parts: list[Path], columns: list[str]) -> Iterator[Predicted]:

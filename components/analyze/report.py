@@ -12,6 +12,7 @@ from edgeline.components.analyze import curves as tables
 from edgeline.components.analyze import fairness, results, slices
 from edgeline.components.analyze.curves import Curves
 from edgeline.components.analyze.decision import USUAL, ThresholdOutcome
+from edgeline.components.analyze.proposals import Proposal
 from edgeline.components.analyze.thresholds import Verdict
 from edgeline.reports import report as html
 from edgeline.reports.report import BLUE, GREY, ORANGE, Fact, Section
@@ -36,6 +37,11 @@ THRESHOLDS = (
     "A score above the threshold is a yes. Each threshold is the best for its goal on these rows, "
     "so on others precision and recall will be a little lower. The parameter decision_goal takes "
     "any such goal, and its threshold goes with the bundle."
+)
+PROPOSED = (
+    "Proposals, from this evaluation alone: each is the worse end of the 95 % interval, so a model "
+    "that is as good passes on another split of this size. Say what a model must reach for your "
+    "purpose, and paste it as evaluation.eval_config."
 )
 BINNED = " There are so many rows that their scores were counted in 65,536 bins."
 OTHER_METRICS = 2  # columns beside the ranking metric
@@ -63,6 +69,8 @@ def write(
     warnings: Sequence[str] = (),
     decisions: Sequence[ThresholdOutcome] = (),
     chosen: ThresholdOutcome | None = None,
+    proposed: Sequence[Proposal] = (),
+    proposed_config: str = "",
 ) -> None:
     """Write the page.
 
@@ -75,8 +83,12 @@ def write(
         warnings: sentences of `cautions`.
         decisions: thresholds and what comes of them, of a binary task (see `decision.decisions`).
         chosen: the one among them that the declared goal asks for.
+        proposed: thresholds, where none was set.
+        proposed_config: an EvalConfig with them.
     """
     sections = [_verdict(verdict, warnings), _overall(by_slice[0])]
+    if proposed:
+        sections.append(_proposals(proposed, proposed_config))
     if decisions:
         sections.append(_decisions(decisions, chosen))
     if len(by_slice) > 1:
@@ -150,6 +162,22 @@ def _overall(overall: Slice) -> Section:
         rows.append(row)
     note = EXACT if AUC in overall["metrics"] else ""
     return Section("All rows", html.table(head, rows), note)
+
+
+def _proposals(proposed: Sequence[Proposal], config: str) -> Section:
+    """A line a metric, and what to paste."""
+    rows = [
+        (
+            each.metric,
+            each.value,
+            "none: no better than that" if each.bound is None else each.bound,
+            each.why,
+        )
+        for each in proposed
+    ]
+    table = html.table(["Metric", "Value", "Proposed bound", "For comparison"], rows)
+    shown = Markup("<pre>{}</pre>").format(config) if config else Markup("")
+    return Section("Proposed thresholds", table + shown, PROPOSED)
 
 
 def _decisions(decisions: Sequence[ThresholdOutcome], chosen: ThresholdOutcome | None) -> Section:
@@ -282,14 +310,15 @@ def _scores_figure(
     figure = Figure(figsize=(10, 4))
     left, right = figure.subplots(1, 2, width_ratios=[1, 1.6])
     threshold = chosen.threshold if chosen else USUAL
-    counts = chosen.confusion.astype(int) if chosen else curves.confusion()
+    counts = chosen.confusion if chosen else curves.confusion()
+    counts = counts if curves.weighted else counts.astype(int)
     _draw_matrix(left, counts, classes, f"at threshold {html.number(threshold)}")
     negatives, positives = curves.table[:2].reshape(2, 50, -1).sum(axis=2)
     middle = (np.arange(50) + 0.5) / 50
     for counts, name, colour in zip((negatives, positives), classes, (BLUE, ORANGE), strict=True):
         right.bar(middle, counts, width=0.02, color=colour, alpha=0.55, label=f"label {name}")
     right.axvline(threshold, color=GREY, linewidth=0.8, linestyle="--")
-    right.set(xlabel="score", ylabel="rows", title="Scores")
+    right.set(xlabel="score", ylabel=_counted(curves), title="Scores")
     right.legend(frameon=False)
     _plain(right)
     figure.tight_layout()
@@ -315,7 +344,8 @@ def _draw_matrix(axes: Axes, counts: Any, classes: Sequence[str], title: str) ->
     axes.set_yticks(range(len(classes)), classes)
     for (row, column), count in np.ndenumerate(counts):
         colour = "white" if shares[row, column] > 0.5 else "black"
-        axes.text(column, row, f"{count:,}", ha="center", va="center", color=colour)
+        shown = f"{count:,}" if counts.dtype.kind == "i" else f"{count:,.4g}"
+        axes.text(column, row, shown, ha="center", va="center", color=colour)
 
 
 def _regression_figure(curves: Curves) -> Figure:
@@ -332,8 +362,12 @@ def _regression_figure(curves: Curves) -> Figure:
     axes.set_xscale("symlog", linthresh=1)
     axes.set_yscale("symlog", linthresh=1)
     axes.set(xlabel="label", ylabel="prediction", title="Rows by label and prediction")
-    figure.colorbar(mesh, label="rows")
+    figure.colorbar(mesh, label=_counted(curves))
     return figure
+
+
+def _counted(curves: Curves) -> str:
+    return "weight of rows" if curves.weighted else "rows"
 
 
 def _plain(axes: Axes) -> None:

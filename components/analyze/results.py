@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from tensorflow_model_analysis.metrics import metric_types
     from tensorflow_model_analysis.proto import metrics_for_slice_pb2, validation_result_pb2
 
+EXAMPLE_COUNT = "example_count"
 SHARD = "-00000-of-00001.tfrecord"
 
 
@@ -63,13 +64,18 @@ def write_tfma(
 
 
 def to_json(
-    found: Sequence[metrics_for_slice_pb2.MetricsForSlice], names: Mapping[str, str]
+    found: Sequence[metrics_for_slice_pb2.MetricsForSlice],
+    names: Mapping[str, str],
+    weighted: bool = False,
 ) -> list[dict[str, object]]:
     """Every slice as plain JSON values, NaN and infinities as null.
 
     Args:
         found: MetricsForSlice protos.
         names: what TFMA's metrics are called, see `names.shown`.
+        weighted: whether example weights count: a metric in which they do not is then called
+            `NAME[unweighted]`, and what TFMA calls `example_count` is `weighted_example_count`
+            where it is the sum of weights. `example_count` are rows in any case.
 
     Returns:
         A list of `{"slice": {column: value}, "name": ..., "examples": rows or None,
@@ -77,7 +83,7 @@ def to_json(
         beside `metrics` where two models are compared. Lower and upper bounds are there
         only with confidence intervals; a matrix is an object instead of a number.
     """
-    return [_slice_to_json(proto, names) for proto in found]
+    return [_slice_to_json(proto, names, weighted) for proto in found]
 
 
 def put_auc(overall: dict[str, Any], exact: Mapping[str, float | None]) -> None:
@@ -105,7 +111,7 @@ def scalars(one: Mapping[str, Any]) -> dict[str, float]:
 
 
 def _slice_to_json(
-    proto: metrics_for_slice_pb2.MetricsForSlice, names: Mapping[str, str]
+    proto: metrics_for_slice_pb2.MetricsForSlice, names: Mapping[str, str], weighted: bool
 ) -> dict[str, Any]:
     key = key_of(proto)
     groups: dict[str, dict[str, Any]] = {"metrics": {}, "baseline": {}, "change": {}}
@@ -117,8 +123,8 @@ def _slice_to_json(
             if entry.key.model_name == BASELINE
             else "metrics"
         )
-        groups[group][_name(entry.key, names)] = _entry_to_json(entry)
-    examples = groups["metrics"].get("example_count", {}).get("value")
+        groups[group][_name(entry.key, names, weighted)] = _entry_to_json(entry)
+    examples = groups["metrics"].get(EXAMPLE_COUNT, {}).get("value")
     return {
         "slice": dict(key),
         "name": slices.name_of(key),
@@ -127,9 +133,13 @@ def _slice_to_json(
     }
 
 
-def _name(key: metric_types.MetricKey, names: Mapping[str, str]) -> str:
+def _name(key: metric_types.MetricKey, names: Mapping[str, str], weighted: bool) -> str:
     sub_key, name = key.sub_key, names.get(key.name, str(key.name))
     parts = [f"{field.name}={value.value}" for field, value in sub_key.ListFields()]
+    if weighted and name == EXAMPLE_COUNT:
+        return f"weighted_{name}" if key.example_weighted.value else name
+    if weighted and not key.example_weighted.value:
+        parts.append("unweighted")
     return f"{name}[{','.join(parts)}]" if parts else name
 
 

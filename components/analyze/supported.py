@@ -36,7 +36,8 @@ MEANS = (
 )
 OPTIONS_REFUSED = {True: ("label_smoothing", "from_logits"), False: ("top_k", "class_id")}
 """Options of a metric's config, of means and of the others."""
-METRICS_SPEC_REFUSED = ("binarize", "aggregate", "query_key", "output_names", "example_weights")
+METRICS_SPEC_REFUSED = ("binarize", "aggregate", "query_key")
+OUTPUT = "prediction"  # the only output of a model here, as output_names and the like may say
 FIELDS = {  # of TFMA's messages, by the field that holds them
     "": ("model_specs", "slicing_specs", "cross_slicing_specs", "metrics_specs", "options"),
     "metrics_specs": (

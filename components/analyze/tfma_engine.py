@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from edgeline.components.analyze import curves, exact, predict, slices
+from edgeline.components.analyze import curves, exact, names, predict, slices
 from edgeline.components.analyze.decision_goal import DecisionGoal
 from edgeline.components.transform import beam_pipeline
 
@@ -57,9 +57,9 @@ def evaluate(
             | "Parts" >> beam.Create([str(part) for part in parts])
             | "Spread" >> beam.Reshuffle()
             | "Predict"
-            >> beam.ParDo(_predicting(model_paths, task, slice_columns)).with_outputs(
-                "tables", "counts", main="extracts"
-            )
+            >> beam.ParDo(
+                _predicting(model_paths, task, slice_columns, names.weight_columns(eval_config))
+            ).with_outputs("tables", "counts", main="extracts")
         )
         evaluator = metrics_plots_and_validations_evaluator.MetricsPlotsAndValidationsEvaluator(
             eval_config=eval_config, random_seed_for_testing=seed
@@ -104,28 +104,37 @@ def evaluate(
         ]
         table = np.frombuffer(next(_records(folder, "table")), np.float64)
         overall = exact.Overall.from_json(json.loads(next(_records(folder, "counts"))))
-    result = curves.Curves(task, table.reshape(_table_shape(task, len(table))))
+    sums, cells = table[: curves.SUMS], table[curves.SUMS :]
+    weighted = bool(names.weight_columns(eval_config).keys() & {next(iter(model_paths))})
+    drawn = cells.reshape(_table_shape(task, len(cells)))
+    result = curves.Curves(task, drawn, sums, weighted)
     predict.check_count(result.rows, rows, "Prediction on Beam")
     _check_slices(found, rows)
     return found, result, overall
 
 
-def _predicting(model_paths: dict[str, str], task: str, slice_columns: list[str]) -> Any:
+def _predicting(
+    model_paths: dict[str, str],
+    task: str,
+    slice_columns: list[str],
+    weight_columns: dict[str, str],
+) -> Any:
     import apache_beam as beam
 
     class Predicting(beam.DoFn):  # type: ignore[misc]
         """A Parquet file to one extract a row, and one table of curves a batch."""
 
         def setup(self) -> None:
-            self.run, self.columns = predict.loaded(model_paths, task)
+            self.run, self.columns = predict.loaded(model_paths, task, weight_columns)
 
         def process(self, part: str) -> Iterator[Any]:
             columns = sorted({*self.columns, *slice_columns})
             for batch in predict.stream(self.run, [Path(part)], columns):
-                candidate = next(iter(batch.predictions.values()))
-                table = curves.of(task, batch.label, candidate).table
+                model, candidate = next(iter(batch.predictions.items()))
+                drawn = curves.of(task, batch.label, candidate, batch.weights.get(model))
+                table = np.concatenate([drawn.sums, drawn.table.ravel()])
                 yield beam.pvalue.TaggedOutput("tables", table)
-                found = exact.counted(task, batch.label, batch.predictions)
+                found = exact.counted(task, batch.label, batch.predictions, batch.weights)
                 yield beam.pvalue.TaggedOutput("counts", found)
                 yield from _extracts(batch, slice_columns)
 
@@ -142,13 +151,24 @@ def _extracts(batch: predict.Predicted, slice_columns: list[str]) -> Iterator[di
     alone = next(iter(predictions)) if len(predictions) == 1 else None
     for row in range(rows):
         scores = {model: found[row] for model, found in predictions.items()}
+        weights = {model: found[row : row + 1] for model, found in batch.weights.items()}
         yield {
             constants.FEATURES_KEY: {
                 name: slices.as_feature(column[row]) for name, column in values.items()
             },
             constants.LABELS_KEY: batch.label[row : row + 1],
             constants.PREDICTIONS_KEY: scores if alone is None else scores[alone],
+            **_weighing(weights, alone),
         }
+
+
+def _weighing(weights: dict[str, Any], alone: str | None) -> dict[str, Any]:
+    """What TFMA takes for the example weights of a row: by model name where there are two."""
+    from tensorflow_model_analysis import constants
+
+    if not weights:
+        return {}
+    return {constants.EXAMPLE_WEIGHTS_KEY: weights if alone is None else weights[alone]}
 
 
 @contextlib.contextmanager
@@ -198,5 +218,6 @@ def _check_slices(found: list[metrics_for_slice_pb2.MetricsForSlice], rows: int)
     for proto in found:
         if not proto.slice_key.single_slice_keys:
             for entry in proto.metric_keys_and_values:
-                if entry.key.name == "example_count" and not entry.key.is_diff:
+                key = entry.key
+                if key.name == "example_count" and not key.is_diff | key.example_weighted.value:
                     predict.check_count(round(entry.value.double_value.value), rows, "TFMA")

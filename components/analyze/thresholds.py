@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     )
 
 ANY = "No threshold is set in eval_config, so any model is blessed."
+ANY_PROPOSED = f"{ANY.removesuffix('.')}; the report proposes some."
 
 
 @dataclass(frozen=True)
@@ -92,7 +93,7 @@ def refused(verdict: Verdict, failure: str) -> Verdict:
     proto = type(verdict.proto)()
     proto.CopyFrom(verdict.proto)
     proto.validation_ok = False
-    notes = [note for note in verdict.notes if note != ANY]
+    notes = [note for note in verdict.notes if note not in (ANY, ANY_PROPOSED)]
     return Verdict(False, [*verdict.failures, failure], notes, proto)
 
 
@@ -101,7 +102,9 @@ def _values(
 ) -> Iterator[tuple[metric_types.MetricKey, float]]:
     from tensorflow_model_analysis.metrics import metric_types
 
-    for entry in proto.metric_keys_and_values:
+    entries = proto.metric_keys_and_values
+    # of a metric that is there both ways a threshold by name is about the weighted one
+    for entry in sorted(entries, key=lambda entry: bool(entry.key.example_weighted.value)):
         if entry.value.WhichOneof("type") == "double_value":
             key, value = (
                 metric_types.MetricKey.from_proto(entry.key),

@@ -14,7 +14,15 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import numpy.typing as npt
 
-from edgeline.components.analyze import confidence, curves, exact, metrics, predict, slices
+from edgeline.components.analyze import (
+    confidence,
+    curves,
+    exact,
+    metrics,
+    names,
+    predict,
+    slices,
+)
 from edgeline.components.analyze.decision_goal import DecisionGoal
 from edgeline.components.analyze.evaluation_config import BASELINE
 from edgeline.formats.dtypes import Array
@@ -28,10 +36,14 @@ CHUNK_ROWS = 16_384
 
 @dataclass(frozen=True)
 class Columns:
-    """The evaluated rows: float32 labels and predictions, int32 codes of slice values."""
+    """The evaluated rows: float32 labels and predictions, int32 codes of slice values.
+
+    Weights are float64 [rows] by model name, of those that have some.
+    """
 
     label: npt.NDArray[np.float32]
     predictions: dict[str, npt.NDArray[np.float32]]
+    weights: dict[str, npt.NDArray[np.float64]]
     codes: dict[str, npt.NDArray[np.int32]]
     values: dict[str, list[slices.SliceValue]]
 
@@ -59,7 +71,8 @@ def evaluate(
         goals: what decision thresholds are chosen by.
     """
     planned = metrics.plans(eval_config)
-    columns = _predicted(parts, rows, model_paths, task, slice_columns)
+    weight_columns = names.weight_columns(eval_config)
+    columns = _predicted(parts, rows, model_paths, task, slice_columns, weight_columns)
     with_intervals = eval_config.options.compute_confidence_intervals.value
     found = [
         _slice_metrics(key, members, columns, planned, with_intervals, seed)
@@ -68,16 +81,23 @@ def evaluate(
         )
     ]
     candidate = next(iter(model_paths))
-    drawn = curves.of(task, columns.label, columns.predictions[candidate])
-    counted = exact.counted(task, columns.label, columns.predictions)
+    weight = columns.weights.get(candidate)
+    drawn = curves.of(task, columns.label, columns.predictions[candidate], weight)
+    counted = exact.counted(task, columns.label, columns.predictions, columns.weights)
     return found, drawn, exact.overall(counted, goals)
 
 
 def _predicted(
-    parts: list[Path], rows: int, model_paths: dict[str, str], task: str, slice_columns: list[str]
+    parts: list[Path],
+    rows: int,
+    model_paths: dict[str, str],
+    task: str,
+    slice_columns: list[str],
+    weight_columns: dict[str, str],
 ) -> Columns:
-    run, taken = predict.loaded(model_paths, task)
+    run, taken = predict.loaded(model_paths, task, weight_columns)
     label = np.empty(rows, np.float32)
+    weights = {model: np.empty(rows, np.float64) for model in weight_columns}
     predictions: dict[str, npt.NDArray[np.float32]] = {}
     codes: dict[str, npt.NDArray[np.int32]] = {n: np.empty(rows, np.int32) for n in slice_columns}
     dictionaries = {name: slices.Dictionary() for name in slice_columns}
@@ -89,11 +109,14 @@ def _predicted(
             if model not in predictions:
                 predictions[model] = np.empty((rows, *values.shape[1:]), np.float32)
             predictions[model][here] = values
+        for model, found in batch.weights.items():
+            weights[model][here] = found
         for name in slice_columns:
             codes[name][here] = dictionaries[name].encode(batch.raw.column(name), name)
         done += len(batch.label)
     predict.check_count(done, rows, "Prediction")
-    return Columns(label, predictions, codes, {n: d.values for n, d in dictionaries.items()})
+    met = {name: dictionary.values for name, dictionary in dictionaries.items()}
+    return Columns(label, predictions, weights, codes, met)
 
 
 def _slice_metrics(
@@ -108,17 +131,21 @@ def _slice_metrics(
     from tensorflow_model_analysis.writers import metrics_plots_and_validations_writer as writer
 
     random = confidence.generator(seed, slices.name_of(key))
-    statistics: dict[str, dict[metrics.Statistic, Array]] = {}
-    wanted: dict[str, list[metrics.Statistic]] = {}
+    statistics: dict[_Counting, dict[metrics.Statistic, Array]] = {}
+    wanted: dict[_Counting, list[metrics.Statistic]] = {}
     for plan in planned:
-        wanted.setdefault(plan.key.model_name, []).extend(plan.statistics)
+        wanted.setdefault(_counting(plan), []).extend(plan.statistics)
     for chunk in _chunks(members, len(columns.label)):
-        weight = confidence.weights(random, len(columns.label[chunk]), with_intervals)
-        for model, needed in wanted.items():
+        drawn = confidence.weights(random, len(columns.label[chunk]), with_intervals)
+        for counting, needed in wanted.items():
+            model, weighted = counting
+            weight = drawn
+            if weighted and model in columns.weights:
+                weight = drawn * columns.weights[model][chunk]
             rows = metrics.SliceRows(
                 columns.label[chunk], columns.predictions[model][chunk], weight
             )
-            metrics.accumulate(needed, rows, statistics.setdefault(model, {}))
+            metrics.accumulate(needed, rows, statistics.setdefault(counting, {}))
     samples = confidence.SAMPLES + 1 if with_intervals else 1
     values = [_sample_metrics(planned, statistics, sample) for sample in range(samples)]
     result = values[0]
@@ -133,16 +160,23 @@ def _slice_metrics(
     return writer.convert_slice_metrics_to_proto((key, result), None)
 
 
+_Counting = tuple[str, bool]  # a model's name, and whether example weights count
+
+
+def _counting(plan: metrics.MetricPlan) -> _Counting:
+    return plan.key.model_name, bool(plan.key.example_weighted)
+
+
 def _sample_metrics(
     planned: list[metrics.MetricPlan],
-    statistics: dict[str, dict[metrics.Statistic, Array]],
+    statistics: dict[_Counting, dict[metrics.Statistic, Array]],
     sample: int,
 ) -> dict[object, object]:
     """Values of every metric of every model in one resample, and the changes to the baseline."""
     found: dict[Any, Any] = {}
     with np.errstate(divide="ignore", invalid="ignore"):
         for plan in planned:
-            own = statistics[plan.key.model_name]
+            own = statistics[_counting(plan)]
             found.update(plan.value(*(own[statistic][sample] for statistic in plan.statistics)))
         for key in list(found):
             baseline = key._replace(model_name=BASELINE)

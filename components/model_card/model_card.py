@@ -10,7 +10,7 @@ from typing import Any
 
 from markupsafe import Markup
 
-from edgeline.artifacts import transformed
+from edgeline.artifacts import example_weights, transformed
 from edgeline.components.check import report as check_report
 from edgeline.components.compile import fixed_shapes, target
 from edgeline.components.compile import report as compile_report
@@ -235,6 +235,8 @@ def _facts(card: Card) -> list[Fact]:
     if card.evaluation:
         blessed = bool(card.evaluation.metadata["blessed"])
         facts.append(Fact("evaluation", "blessed" if blessed else "not blessed", blessed))
+        if weighed_by := card.evaluation.metadata.get(example_weights.KEY):
+            facts.append(Fact("evaluation weighted by", weighed_by))
     elif card.origin:
         facts.append(Fact("evaluation", "not evaluated", False))
     if told := [each.takes for each in card.edge_models if each.transformed]:

@@ -85,6 +85,7 @@ def settings(
         ("steps_per_epoch", int),
         ("task", str),
         ("thousands", str),
+        ("weight_column", str),
     ],
 ):
     """Work out every parameter of a run, and check it, before anything else begins.

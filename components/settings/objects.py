@@ -266,6 +266,14 @@ class Training(msgspec.Struct, frozen=True):
             examples=["yes=20,no=1"],
         ),
     ] = ""
+    weight_column: Annotated[
+        str,
+        Meta(
+            description="The column that says how much a row counts in training and evaluation; "
+            "it is no feature. Empty: each counts once.",
+            examples=["households"],
+        ),
+    ] = ""
     seed: Annotated[int, Meta(description="The seed for weights and shuffling.", ge=0)] = 0
     checkpoint_dir: Annotated[
         str, Meta(description="A folder for checkpoints, to resume interrupted training.")

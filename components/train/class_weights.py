@@ -2,7 +2,8 @@
 
 `balanced` is scikit-learn's heuristic n / (k * n_class) of n rows and the k classes that have rows
 (`sklearn.utils.class_weight.compute_class_weight`, after G. King and L. Zeng, Logistic Regression
-in Rare Events Data, 2001). Else weights are given by a class' name, or number: `yes=20,no=1`; a
+in Rare Events Data, 2001); where rows have weights, these are summed in place of rows, as its
+`sample_weight` does. Else weights are given by a class' name, or number: `yes=20,no=1`; a
 class that is not named has 1.
 """
 
@@ -15,10 +16,11 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from edgeline.artifacts import Artifact
+from edgeline.artifacts import Artifact, example_weights
 from edgeline.artifacts.examples import read_batches
 from edgeline.artifacts.features import Feature, to_numpy
 from edgeline.errors import EdgelineError, did_you_mean
+from edgeline.formats.dtypes import Array
 
 PARAMETER, BALANCED = "class_weights", "balanced"
 MOST_CLASSES = 1 << 20  # of a label without a vocabulary
@@ -63,12 +65,12 @@ def of(
     """
     if not given.strip():
         return None
-    rows = _counted(transformed, split, label, labels)
+    rows, mass = _counted(transformed, split, label, labels)
     names = tuple(map(str, labels if labels is not None else range(len(rows))))
     if given.strip() == BALANCED:
-        present = rows > 0
+        present = mass > 0
         values = np.ones(len(rows))
-        values[present] = rows.sum() / (present.sum() * rows[present])
+        values[present] = mass.sum() / (present.sum() * mass[present])
     else:
         values = _given(given, names)
     return ClassWeights(names, tuple(rows.tolist()), values.astype(np.float32))
@@ -117,11 +119,15 @@ def _given(given: str, names: Sequence[str]) -> npt.NDArray[np.float64]:
 
 def _counted(
     transformed: Artifact, split: str, label: Feature, labels: Sequence[str] | None
-) -> npt.NDArray[np.int64]:
-    """How many rows each class has."""
+) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.float64]]:
+    """How many rows each class has, and what they weigh."""
     counts = np.zeros(len(labels) if labels is not None else 2, np.int64)
+    mass = counts.astype(np.float64)
+    weighed_by = transformed.metadata.get(example_weights.KEY)
     done = 0
-    for batch in read_batches(transformed, split, [label.name]):
+    for batch in read_batches(
+        transformed, split, [label.name, *([weighed_by] if weighed_by else [])]
+    ):
         values = to_numpy(batch, [label])[label.name].reshape(len(batch), -1)
         numeric = values.dtype.kind in "iufb" and values.shape[1] == 1
         found = values[:, 0].astype(np.float64) if numeric else np.full(len(batch), np.nan)
@@ -134,7 +140,15 @@ def _counted(
                 f"{values[row].tolist()} in row {done + row} of split {split!r}: correct it in "
                 "preprocessing_fn, or leave the parameter empty."
             )
-        more = np.bincount(found.astype(np.int64), minlength=len(counts))
-        more[: len(counts)] += counts
-        counts, done = more, done + len(batch)
-    return counts
+        classes = found.astype(np.int64)
+        weight = example_weights.of(batch, weighed_by) if weighed_by else np.ones(len(batch))
+        counts = _added(counts, np.bincount(classes, minlength=len(counts)))
+        mass = _added(mass, np.bincount(classes, weight, len(mass)))
+        done += len(batch)
+    return counts, mass
+
+
+def _added(total: Array, more: Array) -> Array:
+    """The sum of two arrays, of which the second is at least as long."""
+    more[: len(total)] += total
+    return more

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -11,7 +12,7 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from edgeline.artifacts import Artifact, batches, examples, features
+from edgeline.artifacts import Artifact, batches, example_weights, examples, features
 from edgeline.artifacts.features import Feature
 from edgeline.formats.dtypes import Array
 
@@ -24,6 +25,29 @@ EVALUATION_ROWS = 4096
 TrainingBatch = tuple[dict[str, Array], Array] | tuple[dict[str, Array], Array, Array]
 
 
+@dataclass(frozen=True)
+class RowWeights:
+    """The column of example weights of transformed examples, and its mean over a split.
+
+    Weights are divided by the mean, so that a learning rate means what it does without them.
+    """
+
+    column: str
+    mean: float
+
+    @classmethod
+    def of(cls, transformed: Artifact, split: str) -> RowWeights | None:
+        """None where each row counts once."""
+        column = transformed.metadata.get(example_weights.KEY)
+        if not column:
+            return None
+        return cls(column, example_weights.mean(transformed, split, column))
+
+    def __call__(self, batch: pa.RecordBatch) -> npt.NDArray[np.float32]:
+        """Of a batch's rows, float32 [rows], 1 on average."""
+        return (example_weights.of(batch, self.column) / self.mean).astype(np.float32)
+
+
 def training_batches(
     transformed: Artifact,
     split: str,
@@ -32,10 +56,12 @@ def training_batches(
     batch_size: int,
     seed: Sequence[int],
     class_weights: npt.NDArray[np.float32] | None = None,
+    row_weights: RowWeights | None = None,
 ) -> tf.data.Dataset:
     """An endless tf.data.Dataset of shuffled (features, label) batches.
 
-    With `class_weights` [classes] there is a third: the weight of each row, float32 [rows].
+    With `class_weights` [classes] or `row_weights` there is a third: the weight of each row, the
+    product of both, float32 [rows].
 
     Rows are shuffled within blocks of 65,536, or of 256 MiB where rows are long, so memory does
     not grow with the data. The order depends on `seed` alone; with the epoch in it, a resumed
@@ -45,28 +71,38 @@ def training_batches(
     def shuffled() -> Iterator[TrainingBatch]:
         for round_ in itertools.count():
             random = np.random.default_rng([*seed, round_])
-            for block in _blocks(transformed, split, [column.name for column in columns], random):
-                for arrays, truth in _permuted(block, columns, label, random):
-                    if class_weights is None:
-                        yield arrays, truth
-                    else:
-                        yield arrays, truth, class_weights[truth.reshape(-1).astype(np.int64)]
+            for block in _blocks(transformed, split, names, random):
+                for arrays, truth, weight in _permuted(block, columns, label, random, row_weights):
+                    if class_weights is not None:
+                        by_class = class_weights[truth.reshape(-1).astype(np.int64)]
+                        weight = by_class if weight is None else weight * by_class
+                    yield (arrays, truth) if weight is None else (arrays, truth, weight)
 
-    batches_of = _dataset(shuffled, columns, label, weighted=class_weights is not None)
+    names = [column.name for column in columns] + ([row_weights.column] if row_weights else [])
+    weighted = class_weights is not None or row_weights is not None
+    batches_of = _dataset(shuffled, columns, label, weighted)
     return batches_of.rebatch(batch_size, drop_remainder=True).prefetch(2)
 
 
 def evaluation_batches(
-    transformed: Artifact, split: str, columns: Sequence[Feature], label: str
+    transformed: Artifact,
+    split: str,
+    columns: Sequence[Feature],
+    label: str,
+    row_weights: RowWeights | None = None,
 ) -> tf.data.Dataset:
-    """A tf.data.Dataset of (features, label) batches, each row once and in order."""
+    """A tf.data.Dataset of (features, label) batches, each row once and in order.
+
+    With `row_weights` there is a third, see `training_batches`.
+    """
 
     def in_order() -> Iterator[TrainingBatch]:
         for batch in examples.read_batches(transformed, split, batch_rows=EVALUATION_ROWS):
             arrays = features.to_numpy(batch, columns)
-            yield arrays, arrays.pop(label)
+            truth = arrays.pop(label)
+            yield (arrays, truth, row_weights(batch)) if row_weights else (arrays, truth)
 
-    return _dataset(in_order, columns, label).prefetch(2)
+    return _dataset(in_order, columns, label, weighted=row_weights is not None).prefetch(2)
 
 
 def _blocks(
@@ -107,18 +143,21 @@ def _permuted(
     columns: Sequence[Feature],
     label: str,
     random: np.random.Generator,
-) -> Iterator[tuple[dict[str, Array], Array]]:
+    row_weights: RowWeights | None,
+) -> Iterator[tuple[dict[str, Array], Array, Array | None]]:
     """The rows of a block in random order, some at a time."""
     order = random.permutation(sum(batch.num_rows for batch in block))
     size = sum(batch.nbytes for batch in block) // max(len(order), 1)
     step = max(1, min(EVALUATION_ROWS, batches.BATCH_BYTES // max(size, 1)))
     given = [features.to_numpy(batch, columns) for batch in block]
     arrays = {column.name: np.concatenate([g[column.name] for g in given]) for column in columns}
+    weights = np.concatenate([row_weights(batch) for batch in block]) if row_weights else None
     del given
     block.clear()
     for start in range(0, len(order), step):
-        piece = {name: array[order[start : start + step]] for name, array in arrays.items()}
-        yield piece, piece.pop(label)
+        taken = order[start : start + step]
+        piece = {name: array[taken] for name, array in arrays.items()}
+        yield piece, piece.pop(label), None if weights is None else weights[taken]
 
 
 def _dataset(

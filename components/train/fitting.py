@@ -17,6 +17,7 @@ from edgeline.artifacts.examples import read_batches, splits
 from edgeline.artifacts.features import Feature, to_numpy
 from edgeline.components.train import dataset, optimising
 from edgeline.components.train.class_weights import ClassWeights
+from edgeline.components.train.dataset import RowWeights
 from edgeline.components.train.optimising import Optimisation
 from edgeline.components.transform.saved_graph import check_label
 from edgeline.errors import EdgelineError
@@ -39,7 +40,7 @@ class Fitting:
     `val_loss` the training ends (0: never); the best epoch's weights are what is kept.
     `optimisation` begins with the second half of the epochs. `class_weights` are as
     `edgeline.components.train.class_weights.of` takes them, and count in the loss of the training,
-    not in `val_loss`.
+    not in `val_loss`. Weights of rows, where the transformed examples have them, count in both.
     """
 
     label: str
@@ -105,6 +106,10 @@ def fit(
         tf.config.experimental.enable_op_determinism()  # a convolution's gradient is a race else
     label = next(column for column in columns if column.name == how.label)
     features = [column for column in columns if column is not label]
+    row_weights = (
+        RowWeights.of(transformed, how.train_split),
+        RowWeights.of(transformed, how.eval_split),
+    )
     model = build(module, features, hyperparameters)
     features = taken(model, features)
 
@@ -130,7 +135,9 @@ def fit(
         calls = optimising.callbacks(how.optimisation) if state.epoch >= optimised else []
         steps = min(steps_per_epoch, how.steps - state.epoch * steps_per_epoch)
         columns = [*features, label]
-        logs = _fit_epoch(model, transformed, columns, how, state.epoch, steps, calls, weights)
+        logs = _fit_epoch(
+            model, transformed, columns, how, state.epoch, steps, calls, weights, row_weights
+        )
         _advance(state, logs)
         _keep(model, state, checkpoints)
         print(_line(state, epochs), flush=True)
@@ -244,7 +251,9 @@ def _fit_epoch(
     steps: int,
     callbacks: Sequence[keras.callbacks.Callback],
     weights: ClassWeights | None,
+    row_weights: tuple[RowWeights | None, RowWeights | None],
 ) -> Mapping[str, Sequence[float]]:
+    of_training, of_evaluation = row_weights
     training = dataset.training_batches(
         transformed,
         how.train_split,
@@ -253,8 +262,11 @@ def _fit_epoch(
         how.batch_size,
         [how.seed, epoch],
         None if weights is None else weights.values,
+        of_training,
     )
-    evaluation = dataset.evaluation_batches(transformed, how.eval_split, columns, how.label)
+    evaluation = dataset.evaluation_batches(
+        transformed, how.eval_split, columns, how.label, of_evaluation
+    )
     try:
         history = model.fit(
             training,

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from edgeline.artifacts import Artifact, models
+from edgeline.artifacts import Artifact, example_weights, models
 from edgeline.artifacts.examples import read_batches
 from edgeline.artifacts.features import Feature, to_numpy
 from edgeline.components.train import dataset
@@ -23,7 +23,7 @@ DECISION_THRESHOLD = 0.5
 
 
 def judge(network: keras.Model, transformed: Artifact, task: str, how: Fitting) -> dict[str, float]:
-    """Metrics of `edgeline.runtimes.metrics` over each row of `how.eval_split`.
+    """Metrics of `edgeline.runtimes.metrics` over each row of `how.eval_split`, weighted if it is.
 
     Args:
         network: the trained model, as it is exported.
@@ -48,6 +48,8 @@ def judge(network: keras.Model, transformed: Artifact, task: str, how: Fitting) 
 
     counted = metrics.metric(task, DECISION_THRESHOLD)
     names = [column.name for column in (*features, label)]
+    weighed_by = transformed.metadata.get(example_weights.KEY)
+    names += [weighed_by] if weighed_by else []
     for batch in read_batches(transformed, how.eval_split, names, dataset.EVALUATION_ROWS):
         arrays = to_numpy(batch, [*features, label])
         truth = arrays.pop(how.label).reshape(len(batch), -1)
@@ -56,5 +58,6 @@ def judge(network: keras.Model, transformed: Artifact, task: str, how: Fitting) 
             return {}
         known = np.isfinite(truth[:, 0].astype(np.float64))
         prediction = answer[models.PREDICTION].numpy().reshape(len(batch), -1)
-        counted.add(prediction[known], truth[known, 0])
+        weight = example_weights.of(batch, weighed_by)[known] if weighed_by else None
+        counted.add(prediction[known], truth[known, 0], weight)
     return {name: value for name, value in counted.result().items() if value is not None}

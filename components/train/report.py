@@ -44,6 +44,7 @@ def write_report(
         ],
         [
             *_warned(metadata.get("warnings", ())),
+            *_noted(metadata.get("notes", ())),
             *_weighted(weights),
             report.Section("Curves by epoch", _curves(state), kept),
             report.Section(
@@ -74,6 +75,13 @@ def _warned(warnings: Sequence[str]) -> list[report.Section]:
     return [report.Section("Beware", report.table(["of the data"], rows))] if rows else []
 
 
+def _noted(notes: Sequence[str]) -> list[report.Section]:
+    lines = [report.text(f"{note[:1].upper()}{note[1:]}.") for note in notes]
+    more = "Loss, val_loss and the metrics that every step has are weighted; the curves of other "
+    more += "metrics are as Keras has them. A loss is of weights that are 1 on average."
+    return [report.Section("Weights of rows", Markup("\n").join(lines), more)] if lines else []
+
+
 def _weighted(weights: ClassWeights | None) -> list[report.Section]:
     if weights is None:
         return []
@@ -81,7 +89,7 @@ def _weighted(weights: ClassWeights | None) -> list[report.Section]:
     rows = zip(weights.names, weights.rows, values, strict=True)
     note = (
         "How much a row of a class counts in the loss of the training; val_loss, by which an epoch "
-        "is kept where patience is set, and all metrics count each row once."
+        "is kept where patience is set, and all metrics do without it."
     )
     return [report.Section("Class weights", report.table(["class", "rows", "weight"], rows), note)]
 

@@ -11,9 +11,9 @@ from pathlib import Path
 from typing import Any
 
 from edgeline import artifacts, user_code
-from edgeline.artifacts import examples, models
+from edgeline.artifacts import example_weights, examples, models
 from edgeline.artifacts.features import Feature
-from edgeline.components.train import class_weights, leakage, raw_features
+from edgeline.components.train import class_weights, leakage, raw_features, weighing
 from edgeline.components.train.export import check_names, export
 from edgeline.components.train.fitting import Fitting, discard, fit, taken
 from edgeline.components.train.judging import judge
@@ -57,7 +57,8 @@ def train(
 
     Returns:
         The model's metadata; `warnings` are those of `leakage`, `metrics` are those of the trained
-        model (see `judging.judge`), and what else Keras told of the last (or best) epoch.
+        model (see `judging.judge`), and what else Keras told of the last (or best) epoch. `notes`
+        say what example weights count in, where there are any.
 
     Raises:
         EdgelineError: the inputs are damaged, a parameter is off, the user's code fails, or an
@@ -113,6 +114,9 @@ def train(
                 "transform_digest": graph_artifact.digest,
                 "require_raw": require_raw,
             }
+            if weighed_by := transformed.metadata.get(example_weights.KEY):
+                draft.metadata[example_weights.KEY] = weighed_by
+                draft.metadata["notes"] = [weighing.note(weighed_by, network, state.history)]
             if weights:
                 draft.metadata["class_weights"] = weights.to_json()
                 warnings.append(class_weights.UNCALIBRATED)

@@ -9,7 +9,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from edgeline.artifacts import batches
+from edgeline.artifacts import batches, example_weights
 from edgeline.artifacts import features as raw
 from edgeline.artifacts.features import Feature
 from edgeline.components.transform import beam_pipeline
@@ -27,6 +27,7 @@ def apply(
     raw_features: Sequence[Feature],
     transformed: Sequence[Feature],
     beam_options: Sequence[str] = (),
+    weight_column: str = "",
 ) -> int:
     """Write each source part's transformed rows, in their order, to its target part.
 
@@ -36,6 +37,7 @@ def apply(
         raw_features: what the graph takes.
         transformed: what to write, one column each ([batch, 1] plain, else fixed-size lists).
         beam_options: see `beam_pipeline.create`.
+        weight_column: of the source, written beside the transformed columns as float64; "": none.
 
     Returns:
         The number of rows written.
@@ -47,7 +49,7 @@ def apply(
 
     pipeline = beam_pipeline.create(beam_options)
     work = [(str(source), str(target)) for source, target in parts.items()]
-    step = _TransformPart(str(graph), list(raw_features), list(transformed))
+    step = _TransformPart(str(graph), list(raw_features), list(transformed), weight_column)
     pipeline | beam.Create(work) | beam.Reshuffle() | beam.Map(step)
     rows = beam_pipeline.run(pipeline, [ROWS])[ROWS]
     expected = sum(pq.read_metadata(source).num_rows for source in parts)
@@ -63,8 +65,15 @@ def apply(
 class _TransformPart:
     """One part through the graph, which is loaded once a worker."""
 
-    def __init__(self, graph: str, raw_features: list[Feature], transformed: list[Feature]) -> None:
+    def __init__(
+        self,
+        graph: str,
+        raw_features: list[Feature],
+        transformed: list[Feature],
+        weight_column: str,
+    ) -> None:
         self.graph, self.raw_features, self.transformed = graph, raw_features, transformed
+        self.weight_column = weight_column
         self.loaded: SavedGraph | None = None
 
     def __getstate__(self) -> dict[str, object]:
@@ -75,7 +84,10 @@ class _TransformPart:
 
         self.loaded = self.loaded or SavedGraph(Path(self.graph))
         source, target = work
-        schema = pa.schema([(f.name, _arrow_type(f)) for f in self.transformed])
+        fields = [(f.name, _arrow_type(f)) for f in self.transformed]
+        if self.weight_column:
+            fields.append((self.weight_column, pa.float64()))
+        schema = pa.schema(fields)
         with pq.ParquetFile(source) as file, pq.ParquetWriter(target, schema) as writer:
             for batch in batches.stream(file):
                 writer.write_batch(self._transform(batch, schema, Path(source)))
@@ -97,6 +109,8 @@ class _TransformPart:
                     "give one row for each."
                 )
             columns.append(_to_arrow(values, feature))
+        if self.weight_column:
+            columns.append(pa.array(example_weights.of(batch, self.weight_column)))
         return pa.RecordBatch.from_arrays(columns, schema=schema)
 
 

@@ -18,6 +18,7 @@ def transform(
     beam_options: list = [],  # noqa: B006
     analyzer_cache: str = "",
     label: str = "",
+    weight_column: str = "",
 ):
     """Turn raw examples into model features with the user's preprocessing_fn (tf.Transform).
 
@@ -34,6 +35,8 @@ def transform(
         analyzer_cache: A folder that keeps what was learnt of each part of growing data.
         label: An output of preprocessing_fn that there must be: a wrong name is told before any
             row is read; empty: not looked at.
+        weight_column: The raw column that says how much a row counts, for train and analyze:
+            numbers of at least 0. preprocessing_fn does not get it; empty: each row counts once.
     """
     from edgeline.artifacts.metadata import record
     from edgeline.components.transform.transform import transform as work
@@ -49,6 +52,7 @@ def transform(
         beam_options=beam_options,
         analyzer_cache=analyzer_cache,
         label=label,
+        weight_column=weight_column,
     )
     record(transform_graph, graph_metadata, "rows_analyzed")
     record(transformed_examples, examples_metadata)

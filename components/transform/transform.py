@@ -9,7 +9,7 @@ from typing import Any
 import pyarrow.parquet as pq
 
 from edgeline import artifacts, user_code
-from edgeline.artifacts import Artifact, examples, features
+from edgeline.artifacts import Artifact, example_weights, examples, features
 from edgeline.artifacts.features import Feature
 from edgeline.components.transform.apply import apply
 from edgeline.components.transform.graph import analyze
@@ -30,6 +30,7 @@ def transform(
     beam_options: Sequence[str] = (),
     analyzer_cache: str = "",
     label: str = "",
+    weight_column: str = "",
 ) -> tuple[dict[str, object], dict[str, object]]:
     """Analyse one split, then transform all of them.
 
@@ -44,19 +45,24 @@ def transform(
         beam_options: Beam's options; empty runs in this process.
         analyzer_cache: a folder to keep what was learnt of each part in, or "".
         label: an output that there must be, which is told before a row is read; "": not looked at.
+        weight_column: the raw column of example weights, which go beside the transformed features
+            as they are; "": each row counts once.
 
     Returns:
         The metadata of the transform graph and of the transformed examples.
 
     Raises:
-        EdgelineError: the inputs are damaged, `preprocessing_fn` fails or does not give
-            the label, or rows were lost.
+        EdgelineError: the inputs are damaged, `weight_column` holds no weights, `preprocessing_fn`
+            fails or does not give the label, or rows were lost.
     """
     from edgeline.components.transform.report import write_report
     from edgeline.components.validate.schema import read_features
 
     source = artifacts.read(examples_path, examples.SCHEMA)
     raw_features = read_features(schema_path)
+    if weight_column:
+        example_weights.check(source, weight_column, examples.splits(source))
+        raw_features = [feature for feature in raw_features if feature.name != weight_column]
     _check_shapes(raw_features)
     preprocessing_fn = user_code.function(user_code.load(module), "preprocessing_fn")
     parts = _parts_by_digest(source, analyze_split)
@@ -67,6 +73,11 @@ def transform(
         )
         graph = SavedGraph(draft.path)
         transformed = graph.outputs(_first_row(list(parts.values()), raw_features))
+        if weight_column in [feature.name for feature in transformed]:
+            raise EdgelineError(
+                f"preprocessing_fn's output {weight_column!r} has the name of weight_column, which "
+                "no model gets: give the output another name."
+            )
         draft.metadata |= {
             "features": [feature.to_json() for feature in raw_features],
             "transformed": [feature.to_json() for feature in transformed],
@@ -75,12 +86,20 @@ def transform(
         }
     with artifacts.writing(transformed_examples_path, examples.TRANSFORMED_SCHEMA) as made:
         _apply_to_all(
-            source, Path(transform_graph_path), made.path, raw_features, transformed, beam_options
+            source,
+            Path(transform_graph_path),
+            made.path,
+            raw_features,
+            transformed,
+            beam_options,
+            weight_column,
         )
         made.metadata |= {
             "splits": source.metadata["splits"],
             "features": [feature.to_json() for feature in transformed],
         }
+        if weight_column:
+            made.metadata[example_weights.KEY] = weight_column
     write_report(
         features_report_path,
         Path(transform_graph_path),
@@ -131,9 +150,10 @@ def _apply_to_all(
     raw_features: Sequence[Feature],
     transformed: Sequence[Feature],
     beam_options: Sequence[str],
+    weight_column: str,
 ) -> None:
     targets: dict[Path, Path] = {}
     for split in examples.splits(source):
         (output / split).mkdir()
         targets |= {part: output / split / part.name for part in examples.parts(source, split)}
-    apply(graph, targets, raw_features, transformed, beam_options)
+    apply(graph, targets, raw_features, transformed, beam_options, weight_column)

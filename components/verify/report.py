@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from markupsafe import Markup
 
+from edgeline.artifacts import example_weights
 from edgeline.artifacts.features import MISSING_INT, Feature
 from edgeline.artifacts.shares import at_most
 from edgeline.components.verify import malformed, probes_report
@@ -42,7 +43,7 @@ def write(path: str | Path, findings: Findings, features: Sequence[Feature], tas
     ]
     sections = [
         Section("Verdict", _verdict(findings, name)),
-        Section("Metrics", _metrics(found, first), _unseen(found) if decided else ""),
+        Section("Metrics", _metrics(found, first), " ".join(_metrics_notes(findings, decided))),
         Section(
             "Predictions",
             _scatter(found, first),
@@ -101,6 +102,12 @@ def _metrics(found: Parity, first: str) -> Markup:
         for name, values in found.metrics.items()
     ]
     return report.table(["metric", first, "edge", "drop"], rows)
+
+
+def _metrics_notes(findings: Findings, decided: bool) -> list[str]:
+    weighed_by = findings.original.artifact.metadata.get(example_weights.KEY)
+    told = [f"{example_weights.unweighted(weighed_by)}."] if weighed_by else []
+    return [_unseen(findings.parity), *told] if decided else told
 
 
 def _unseen(found: Parity) -> str:

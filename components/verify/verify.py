@@ -20,6 +20,7 @@ import numpy as np
 from edgeline import artifacts
 from edgeline.artifacts import (
     Artifact,
+    example_weights,
     examples,
     host_operations,
     models,
@@ -177,6 +178,8 @@ def verify(
         )
         (draft.path / reference.FILE).write_bytes(reference.dumps(met.result()))
         summary = _summary(findings, edge, rows)
+        if weighed_by := original.artifact.metadata.get(example_weights.KEY):
+            summary["notes"] = [example_weights.unweighted(weighed_by)]
         if task == BINARY:
             summary["decision_threshold"] = decision_threshold
         if compiled:

@@ -147,7 +147,8 @@ def facts(result: TaskResult, results: Mapping[str, TaskResult]) -> str:
             notes = [*notes, why]
         if isinstance(warnings := told.get("warnings"), list):
             notes = [*notes, *warnings]
-        if name in ("anomalies", "evaluation"):  # what is not checked; that no threshold was set
+        # what is not checked; that no threshold was set; what is weighted
+        if name in ("anomalies", "evaluation", "model", "verification"):
             notes = [*notes, *told.get("notes", [])]
         if name.endswith("metrics"):
             metadata = value.get("metadata", {})

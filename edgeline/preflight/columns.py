@@ -15,6 +15,10 @@ from edgeline.stores import remote
 
 MOST_SHOWN = 30  # names of columns
 MOST_LINES = 3  # about columns that a module reads
+WEIGHED_BY = (
+    *("example_weight_key", "example_weight_keys"),
+    *("exampleWeightKey", "exampleWeightKeys"),
+)
 SLICED_BY = ("feature_keys", "feature_values", "featureKeys", "featureValues")  # of a SlicingSpec
 
 
@@ -39,10 +43,15 @@ def names(run: GivenRun) -> Iterator[str]:
     if run.format == "csv":
         yield from _absent(source, run.values.get("column_types") or (), "column_types names")
     yield from _absent(header, run.values.get("never_missing") or (), "never_missing lists")
+    if weights := run.text("weight_column"):
+        yield from _absent(header, [weights], "weight_column names a column")
+    for where, column in _weighed(run.values.get("eval_config")):
+        yield from _absent(header, [column], f"{where} names a column")
     for where, column in _sliced(run.values.get("eval_config")):
         yield from _absent(header, [column], f"{where} names a column")
     if module := run.module:
         yield from _read_by(module, header)
+        yield from _reads_weights(module, weights)
 
 
 def schema(run: GivenRun) -> Iterator[str]:
@@ -105,6 +114,32 @@ def _read_by(module: ModuleSource, header: Header) -> Iterator[str]:
         f"is this the data that the module is for? Its columns are "
         f"{', '.join(header.names[:MOST_SHOWN])}."
     )
+
+
+def _reads_weights(module: ModuleSource, weights: str) -> Iterator[str]:
+    """The column of example weights, where preprocessing_fn reads it as a feature."""
+    for name, line in module.required_items("preprocessing_fn", 0):
+        if name == weights:
+            place = module.code.shown(module.code.entry)
+            yield (
+                f"{place}:{line}: preprocessing_fn reads {name!r}, which is weight_column, so no "
+                "model gets it: leave it out there, or weigh by another column."
+            )
+            return
+
+
+def _weighed(config: Any) -> Iterator[tuple[str, str]]:
+    """The columns of example weights that an EvalConfig names, with their field."""
+    specs = config.get("model_specs") or config.get("modelSpecs") if _is_map(config) else None
+    for index, spec in enumerate(specs if isinstance(specs, list) else ()):
+        for field in WEIGHED_BY if _is_map(spec) else ():
+            value = spec.get(field)
+            columns = list(value.values()) if _is_map(value) else [value] if value else []
+            yield from ((f"eval_config.model_specs[{index}].{field}", each) for each in columns)
+
+
+def _is_map(value: Any) -> bool:
+    return isinstance(value, Mapping)
 
 
 def _absent(header: Header, wanted: Iterable[Any], what: str) -> Iterator[str]:

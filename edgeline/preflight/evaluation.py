@@ -14,12 +14,17 @@ from edgeline.components.analyze.supported import (
     METRICS,
     METRICS_SPEC_REFUSED,
     OPTIONS_REFUSED,
+    OUTPUT,
     UNOFFERED,
 )
 from edgeline.errors import EdgelineError, did_you_mean
 from edgeline.preflight.given import GivenRun
 
 ROOT = "eval_config"
+OPEN = (  # fields whose keys are the user's own
+    *("config", "feature_values", "featureValues", "thresholds"),
+    *("example_weight_keys", "exampleWeightKeys"),
+)
 
 
 def metrics(run: GivenRun) -> Iterator[str]:
@@ -31,14 +36,24 @@ def metrics(run: GivenRun) -> Iterator[str]:
     if config.get("cross_slicing_specs"):
         yield f"{ROOT}.cross_slicing_specs is not supported: use slicing_specs."
     for place, spec in _each(config, "model_specs", ROOT):
-        if spec.get("example_weight_key") or spec.get("example_weight_keys"):
-            yield f"{place}.example_weight_key is not supported: every row counts once; remove it."
+        for output in spec.get("example_weight_keys") or ():
+            if output != OUTPUT:
+                yield (
+                    f"{place}.example_weight_keys weighs an output {output!r}, but a model has "
+                    f"one, {OUTPUT!r}: weigh that, or give example_weight_key."
+                )
     for place, spec in _each(config, "slicing_specs", ROOT):
         yield from _unknown(spec, "slicing_specs", place)
         if spec.get("slice_keys_sql"):
             yield (f"{place}.slice_keys_sql is not supported: use feature_keys and feature_values.")
     for place, spec in _each(config, "metrics_specs", ROOT):
         yield from _unknown(spec, "metrics_specs", place)
+        for output in spec.get("output_names") or ():
+            if output != OUTPUT:
+                yield (
+                    f"{place}.output_names has {output!r}, but a model has one output, "
+                    f"{OUTPUT!r}: leave it out."
+                )
         for name in METRICS_SPEC_REFUSED:
             if spec.get(name):
                 yield f"{place}.{name} is computed by TFMA on Beam only: remove it."
@@ -111,7 +126,7 @@ def _snake(value: Any) -> Any:
         return value
     return {
         re.sub(r"(?<=[a-z])([A-Z])", lambda found: f"_{found[1].lower()}", str(key)): each
-        if key in ("config", "feature_values", "featureValues", "thresholds")
+        if key in OPEN
         else _snake(each)
         for key, each in value.items()
     }

@@ -9,6 +9,8 @@
 | mean_squared_error | regression               | of predictions and labels                       |
 
 `train`, `analyze` and `verify` count them here, so that one model on the same rows has one value.
+With weights a row counts as much as its weight: a share is of the sum of weights, and a pair of
+rows in the AUC counts as the product of theirs. `verify` counts each row once.
 What another library computes by another rule has another name: `auc_tfma` is TFMA's estimate from
 10,000 thresholds, by which slices and an EvalConfig's thresholds are judged. Keras' AUC, from 200,
 is a curve of `train` and no number.
@@ -41,9 +43,9 @@ BINS = 1 << 16
 
 
 class Metric(Protocol):
-    """Counts labelled predictions [rows, n] and gives metrics by name."""
+    """Counts labelled predictions [rows, n], with weights [rows], and gives metrics by name."""
 
-    def add(self, prediction: Array, label: Array) -> None: ...
+    def add(self, prediction: Array, label: Array, weight: Array | None = None) -> None: ...
 
     def result(self) -> dict[str, float | None]: ...
 
@@ -83,7 +85,7 @@ class ScoreTable:
 
     Attributes:
         lowest, highest: of the scores of a group, float64 [groups].
-        counts: negatives and positives of each group, [2, groups].
+        counts: negatives and positives of each group, or their weight, [2, groups].
         exact: whether a group has one score; else it is a bin of `BINS`, without its lower border.
     """
 
@@ -102,46 +104,52 @@ class Binary:
 
     def __init__(self, threshold: float) -> None:
         self.threshold = threshold
-        self.right = self.rows = 0
-        self.kept: list[tuple[Array, Array]] = []
+        self.rows = 0
+        self.right = self.total = 0.0
+        self.kept: list[tuple[Array, Array, Array | None]] = []
         self.counts: Array | None = None  # negatives and positives by bin, [2, BINS]
 
-    def add(self, prediction: Array, label: Array) -> None:
+    def add(self, prediction: Array, label: Array, weight: Array | None = None) -> None:
+        if weight is not None:  # what does not count makes no group of scores either
+            counts = weight > 0
+            prediction, label, weight = prediction[counts], label[counts], weight[counts]
         score = np.where(np.isfinite(prediction[:, -1]), prediction[:, -1], 0.0)
         positive = label > 0.5
-        self.right += int(np.sum((score > self.threshold) == positive))
+        self.right += _sum((score > self.threshold) == positive, weight)
+        self.total += _sum(np.ones(len(score)), weight)
         self.rows += len(score)
-        self._take(score, positive)
+        self._take(score, positive, weight)
 
     def merge(self, other: Binary) -> None:
         """Add what another has counted, in whatever process."""
         self.right, self.rows = self.right + other.right, self.rows + other.rows
+        self.total += other.total
         if other.counts is not None:
             self._into_bins()
             self.counts = self.counts + other.counts
-        for score, positive in other.kept:
-            self._take(score, positive)
+        for kept in other.kept:
+            self._take(*kept)
 
     def result(self) -> dict[str, float | None]:
         negative, positive = self.by_score().counts.astype(np.float64)
         pairs = negative.sum() * positive.sum()
         below = np.cumsum(negative) - negative
         auc = float(positive @ (below + negative / 2) / pairs) if pairs else None
-        return {AUC: auc, ACCURACY: self.right / self.rows if self.rows else None}
+        return {AUC: auc, ACCURACY: self.right / self.total if self.total else None}
 
-    def _take(self, score: Array, positive: Array) -> None:
+    def _take(self, score: Array, positive: Array, weight: Array | None) -> None:
         if self.rows > ROWS:
             self._into_bins()
         if self.counts is None:
-            self.kept.append((score, positive))
+            self.kept.append((score, positive, weight))
         else:
-            self.counts += _binned(score, positive)
+            self.counts = self.counts + _binned(score, positive, weight)
 
     def _into_bins(self) -> None:
         if self.counts is None:
             self.counts = np.zeros((2, BINS), np.int64)
-            for score, positive in self.kept:
-                self.counts += _binned(score, positive)
+            for kept in self.kept:
+                self.counts = self.counts + _binned(*kept)
             self.kept = []
 
     def by_score(self) -> ScoreTable:
@@ -153,42 +161,56 @@ class Binary:
             return ScoreTable(lowest, borders[1:], self.counts, exact=False)
         if not self.kept:
             return ScoreTable(np.zeros(0), np.zeros(0), np.zeros((2, 0), np.int64), exact=True)
-        score, positive = (np.concatenate(part) for part in zip(*self.kept, strict=True))
+        scores, positives, weights = zip(*self.kept, strict=True)
+        score, positive = np.concatenate(scores), np.concatenate(positives)
+        weight = None if weights[0] is None else np.concatenate(weights)
         places, which = np.unique(score.astype(np.float64), return_inverse=True)
-        sides = (which[~positive], which[positive])
-        counts = np.stack([np.bincount(side, minlength=len(places)) for side in sides])
+        counts = _by_side(which.reshape(-1), positive, weight, len(places))
         return ScoreTable(places, places, counts, exact=True)
 
 
-def _binned(score: Array, positive: Array) -> Array:
+def _binned(score: Array, positive: Array, weight: Array | None) -> Array:
     bins = np.clip(np.ceil(score.astype(np.float64) * BINS) - 1, 0, BINS - 1).astype(np.int64)
-    return np.stack([np.bincount(bins[side], minlength=BINS) for side in (~positive, positive)])
+    return _by_side(bins, positive, weight, BINS)
+
+
+def _by_side(group: Array, positive: Array, weight: Array | None, groups: int) -> Array:
+    """Negatives and positives of each group, or the sums of their weights: [2, groups]."""
+    sides = (~positive, positive)
+    weights = (None, None) if weight is None else tuple(weight[side] for side in sides)
+    return np.stack(
+        [np.bincount(group[side], each, groups) for side, each in zip(sides, weights, strict=True)]
+    )
+
+
+def _sum(values: Array, weight: Array | None) -> float:
+    return float(np.sum(values) if weight is None else weight @ values)
 
 
 class Multiclass:
     """Accuracy of the most probable class."""
 
     def __init__(self) -> None:
-        self.right = self.rows = 0
+        self.right = self.total = 0.0
 
-    def add(self, prediction: Array, label: Array) -> None:
-        self.right += int(np.sum(np.argmax(prediction, axis=1) == label))
-        self.rows += len(label)
+    def add(self, prediction: Array, label: Array, weight: Array | None = None) -> None:
+        self.right += _sum(np.argmax(prediction, axis=1) == label, weight)
+        self.total += _sum(np.ones(len(label)), weight)
 
     def result(self) -> dict[str, float | None]:
-        return {ACCURACY: self.right / self.rows if self.rows else None}
+        return {ACCURACY: self.right / self.total if self.total else None}
 
 
 class Regression:
     """Mean squared error; a prediction that is not finite counts as 0."""
 
     def __init__(self) -> None:
-        self.squares, self.rows = 0.0, 0
+        self.squares = self.total = 0.0
 
-    def add(self, prediction: Array, label: Array) -> None:
+    def add(self, prediction: Array, label: Array, weight: Array | None = None) -> None:
         finite = np.where(np.isfinite(prediction[:, -1]), prediction[:, -1], 0.0)
-        self.squares += float(np.sum((finite.astype(np.float64) - label) ** 2))
-        self.rows += len(label)
+        self.squares += _sum((finite.astype(np.float64) - label) ** 2, weight)
+        self.total += _sum(np.ones(len(label)), weight)
 
     def result(self) -> dict[str, float | None]:
-        return {MSE: self.squares / self.rows if self.rows else None}
+        return {MSE: self.squares / self.total if self.total else None}

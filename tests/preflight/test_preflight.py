@@ -114,6 +114,19 @@ def test_the_pipelines_that_come_with_edgeline_have_none(name: str) -> None:
             {"decision_goal": "f1", "task": "multiclass_classification"},
             "decision_goal is 'f1', but the model's task is multiclass_classification, which has",
         ),
+        ({"weight_column": "weight"}, "weight_column names a column 'weight', which wine.csv has"),
+        (
+            {"weight_column": "proline"},
+            "preprocessing_fn reads 'proline', which is weight_column, so no model gets it: leave",
+        ),
+        (
+            {"eval_config": {"modelSpecs": [{"exampleWeightKey": "weight"}]}},
+            "eval_config.model_specs[0].exampleWeightKey names a column 'weight', which wine.csv",
+        ),
+        (
+            {"eval_config": {"model_specs": [{"example_weight_keys": {"tips": "proline"}}]}},
+            "model_specs[0].example_weight_keys weighs an output 'tips', but a model has one, 'pre",
+        ),
         (
             {"eval_config": {"slicing_specs": [{"feature_keys": ["color"]}]}},
             "eval_config.slicing_specs[0] names a column 'color', which wine.csv has not. Did you",

@@ -84,7 +84,7 @@ def test_what_was_read_is_recorded_by_its_commit(
 @pytest.mark.parametrize(
     ("location", "said"),
     [
-        ("hf://datasets/acme/none/a.csv", "hf://datasets/acme/none/a.csv could not be read (404"),
+        ("hf://datasets/acme/none/a.csv", "hf://datasets/acme/none/a.csv could not be read ("),
         ("hf://datasets/acme/trips/none.csv", "names no file: check the path and the pattern"),
         ("hf://datasets/acme", "names no data set of the hub: write hf://datasets/owner/name@"),
         ("hf://acme/model/a.csv", "hf://acme/model/a.csv names no data set of the hub"),

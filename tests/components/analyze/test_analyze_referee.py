@@ -39,6 +39,10 @@ CONFIG = {
         }
     ],
 }
+WEIGHTED = (
+    "ExampleCount AUC BinaryAccuracy Recall BinaryCrossentropy Calibration MeanSquaredError "
+    "SquaredPearsonCorrelation"
+)
 BEAM = ["--runner=DirectRunner"]
 
 
@@ -135,6 +139,65 @@ def _widths(found: dict) -> np.ndarray:
     overall = found["slices"][0]["metrics"]
     entries = (overall[name] for name in ("mean_prediction", "auc_tfma", "accuracy"))
     return np.array([entry["upper"] - entry["lower"] for entry in entries])
+
+
+WEIGHING = {
+    "slicing_specs": [{"feature_keys": ["payment_type"]}],
+    "metrics_specs": [
+        {
+            "metrics": [{"class_name": name} for name in WEIGHTED.split()]
+            + [{"class_name": "FairnessIndicators", "config": {"thresholds": [0.5]}}]
+        },
+        {"metrics": [{"class_name": "MeanLabel"}], "example_weights": {"unweighted": True}},
+    ],
+}
+
+
+@pytest.fixture
+def weighted(write_examples, taxi_rows, tips, weak_tips):
+    """Some rows of taxis, their weights, and what `run` takes of them, weighted by a column."""
+    rows = taxi_rows.slice(0, 240)
+    weights = np.random.default_rng(3).choice([0.0, 1.0, 4.0], len(rows))
+    by = {"model_specs": [{"example_weight_keys": {"prediction": "w"}}]}
+    given = {
+        "examples_path": write_examples(rows.append_column("w", pa.array(weights))),
+        "model_path": tips,
+        "baseline_model_uri": weak_tips,
+        "eval_config": {**WEIGHING, **by},
+        "confidence_intervals": False,
+    }
+    return rows, weights, given
+
+
+def test_weighted_metrics_are_those_of_tfma(weighted, tmp_path):
+    _, weights, given = weighted
+    ours, folder = run(tmp_path, "ours", **given)
+    theirs, _ = run(tmp_path, "tfma", **given, beam_options=BEAM)
+    assert compare(ours, theirs) > 200
+    overall = ours["slices"][0]["metrics"]
+    assert overall["example_count"]["value"] == 240 == ours["slices"][0]["examples"]
+    assert overall["weighted_example_count"]["value"] == weights.sum()
+    assert "mean_label[unweighted]" in overall and "mean_label" not in overall
+    notes = json.loads((Path(folder) / "validation.json").read_text())["notes"]
+    assert notes[-1] == "Weighted by w."
+
+
+def test_a_row_of_weight_4_counts_as_four_rows(weighted, tmp_path, write_examples):
+    rows, weights, given = weighted
+    ours, folder = run(tmp_path, "ours", **given)
+    often = write_examples(rows.take(np.repeat(np.arange(len(rows)), weights.astype(int))))
+    asked = {**given, "examples_path": often, "eval_config": WEIGHING}
+    theirs, other = run(tmp_path, "repeated", **asked)
+    there = {one["name"]: one for one in theirs["slices"]}
+    for one in ours["slices"]:
+        for group in ("metrics", "baseline", "change") if one["name"] in there else ():
+            for name in one[group].keys() - {"example_count", "mean_label[unweighted]"}:
+                a = one[group][name]["value"]
+                b = there[one["name"]][group][name.removeprefix("weighted_")]["value"]
+                same = a == b if None in (a, b) else math.isclose(a, b, rel_tol=1e-6, abs_tol=1e-9)
+                assert same, f"{one['name']} {group} {name}: {a} {b}"
+    decided = [json.loads((Path(each) / "decisions.json").read_text()) for each in (folder, other)]
+    assert decided[0] == decided[1]
 
 
 def test_multiclass_agrees(tmp_path, write_examples, write_model):

@@ -69,14 +69,33 @@ def test_defaults_give_metrics_curves_and_a_report(evaluate, tmp_path):
     assert "No threshold is set" in page and page.count("<svg") == 2
 
 
+def test_thresholds_are_proposed_where_none_is_set_and_can_be_pasted(evaluate, tmp_path):
+    given = {"slicing_specs": [{"feature_keys": ["payment_type"]}]}
+    first, folder = evaluate(eval_config=given)
+    page = (tmp_path / "r.html").read_text()
+    assert "Proposed thresholds" in page and "&#34;lower_bound&#34;" in page
+    proposed = json.loads((folder / "proposed_eval_config.json").read_text())
+    assert proposed["slicing_specs"] == given["slicing_specs"]
+    [spec] = proposed.pop("metrics_specs")
+    bounds = {n: t["value_threshold"]["lower_bound"] for n, t in spec["thresholds"].items()}
+    assert 0.5 < bounds["auc"] < first.overall["auc_tfma"]
+    assert bounds.keys() <= {"auc", "binary_accuracy", "recall", "precision"}
+    held, folder = evaluate(eval_config={"metrics_specs": [spec]})
+    assert held.blessed and json.loads((folder / "validation.json").read_text())["notes"] == []
+    assert not (folder / "proposed_eval_config.json").exists()
+    spec["thresholds"]["auc"]["value_threshold"]["lower_bound"] = 0.999
+    failed, _ = evaluate(eval_config={"metrics_specs": [spec]})
+    assert not failed.blessed
+
+
 def test_the_auc_of_all_rows_is_exact_and_that_of_tfma_is_called_so(evaluate, weak_tips):
     from scipy import stats
 
     rows, seen = [], vectorised_engine.exact.counted
 
-    def counted(task, label, predictions):
+    def counted(task, label, predictions, weights):
         rows.append((label, predictions))
-        return seen(task, label, predictions)
+        return seen(task, label, predictions, weights)
 
     with pytest.MonkeyPatch.context() as patched:
         patched.setattr(vectorised_engine.exact, "counted", counted)
@@ -243,7 +262,11 @@ def test_eval_config_as_text_proto(evaluate):
         ({"metrics_specs": [{"metrics": [{"class_name": "NDCG"}]}]}, ["NDCG"]),
         (auc_with(config={"class_id": 1}), ["AUC", "beam_options"]),
         ({"slicing_specs": [{"slice_keys_sql": "SELECT 1"}]}, ["slice_keys_sql"]),
-        ({"model_specs": [{"example_weight_key": "w"}]}, ["example_weight_key"]),
+        ({"model_specs": [{"example_weight_key": "w"}]}, ["'w'", "no such column", "payment_type"]),
+        ({"model_specs": [{"example_weight_key": "company"}]}, ["'company'", "holds string"]),
+        ({"model_specs": [{"example_weight_keys": {"tip": "fare"}}]}, ["'tip'", "'prediction'"]),
+        ({"metrics_specs": [{"output_names": ["tip"]}]}, ["'tip'", "'prediction'"]),
+        ({"metrics_specs": [{"example_weights": {"weighted": True}}]}, ["there are no weights"]),
     ],
 )
 def test_a_wrong_config_names_the_field(evaluate, config, words, tmp_path):

@@ -29,12 +29,25 @@ def build_model(features, hyperparameters):
 """
 
 
-def rows(path, *labels):
-    """Transformed examples of a split each, which tell nothing of their labels."""
+OWN_METRICS = (
+    '"binary_crossentropy", metrics=["mae"], '
+    'weighted_metrics=["mse", keras.metrics.MeanSquaredError(name="own")]'
+)
+
+
+def rows(path, *labels, weights=(), told=True):
+    """Transformed examples of a split each, which tell nothing of their labels.
+
+    With weights, `x` is the weight, unless that is told to be 0, too.
+    """
     with artifacts.writing(path, examples.TRANSFORMED_SCHEMA) as draft:
         draft.metadata["splits"] = {}
         for split, values in zip(("train", "eval"), labels, strict=False):
             columns = {"x": np.zeros(len(values), np.float32), "y": np.array(values)}
+            if weights:
+                columns["w"] = np.array(weights[("train", "eval").index(split)])
+                columns["x"] = columns["w"].astype(np.float32) * told
+                draft.metadata["weight_column"] = "w"
             (draft.path / split).mkdir()
             pq.write_table(pa.table(columns), draft.path / split / "part-00000.parquet")
             draft.metadata["splits"][split] = {"rows": len(values)}
@@ -87,6 +100,54 @@ def test_a_label_without_classes_is_refused(tmp_path) -> None:
         of(tmp_path / "named", "balanced", [0, 2], ["no", "yes"])
     with pytest.raises(EdgelineError, match="the task is regression, which has no classes"):
         class_weights.check("balanced", "regression")
+
+
+def test_balanced_classes_weigh_the_same_where_rows_have_weights(tmp_path) -> None:
+    labels, weights = [0, 0, 0, 1], [1.0, 2.0, 1.0, 2.0]
+    transformed = rows(tmp_path / "rows", labels, weights=[weights])
+    found = class_weights.of("balanced", transformed, "train", LABEL, None)
+    mass = {0: 4.0, 1: 2.0}
+    assert found.values.tolist() == [6 / (2 * mass[0]), 6 / (2 * mass[1])]
+    assert found.rows == (3, 1)
+
+
+def test_a_batch_has_the_weights_of_its_rows_and_classes(tmp_path) -> None:
+    """Weights of rows are 1 on average, and multiplied with those of classes."""
+    from edgeline.components.train import dataset
+
+    labels, weights = [0, 1] * 8, [float(number) for number in range(16)]
+    transformed = rows(tmp_path / "rows", labels, labels, weights=[weights, weights])
+    given = dataset.RowWeights.of(transformed, "train")
+    assert given == dataset.RowWeights("w", 7.5)
+    batches = dataset.training_batches(
+        transformed, "train", [X, LABEL], "y", 16, [0], np.array([1.0, 10.0], np.float32), given
+    )
+    x, label, weight = next(iter(batches))
+    expected = x["x"][:, 0].numpy() / 7.5 * np.where(label.numpy()[:, 0], 10, 1)
+    assert weight.numpy() == pytest.approx(expected)
+    [(x, _, weight)] = dataset.evaluation_batches(transformed, "eval", [X, LABEL], "y", given)
+    assert weight.numpy() == pytest.approx(x["x"][:, 0].numpy() / 7.5)
+
+
+@pytest.mark.slow
+def test_weights_of_rows_count_in_the_loss_and_in_the_metrics(tmp_path) -> None:
+    """Rows of yes weigh 9 times as much, so a model that is told nothing learns one half."""
+    from edgeline.components.train import judging, weighing
+
+    (tmp_path / "module.py").write_text(MODULE.replace('"binary_crossentropy"', OWN_METRICS))
+    labels = ([0] * 9 + [1]) * 40
+    weights = [[9000.0 if label else 1000.0 for label in labels]] * 2
+    transformed = rows(tmp_path / "rows", labels, labels, weights=weights, told=False)
+    how = Fitting("y", 300, 40, steps_per_epoch=100)
+    model, state = fit(str(tmp_path / "module.py"), transformed, {}, how, tmp_path / "kept")
+    assert float(model({"x": np.zeros((1, 1), np.float32)})[0, 0]) == pytest.approx(0.5, abs=0.05)
+    assert state.history["val_loss"][-1] == pytest.approx(np.log(2), abs=0.01)
+    judged = judging.judge(model, transformed, "binary_classification", how)
+    assert judged["accuracy"] == pytest.approx(0.5)
+    assert weighing.note("w", model, state.history) == (
+        "weighted by w, but in mae each row counts once, as build_model compiles it in metrics "
+        "and not in weighted_metrics"
+    )
 
 
 @pytest.mark.slow

@@ -51,6 +51,19 @@ def run(tmp_path):
     return work
 
 
+def test_weights_go_beside_the_features_and_preprocessing_does_not_get_them(run):
+    body = "return {name: tf.identity(value) for name, value in inputs.items()}"
+    weighted = pa.table({**TRIPS, "w": [1, 0, 2, 5]})
+    features = [*FEATURES, Feature("w", "int64")]
+    found = run(body, weighted, features, weight_column="w")
+    assert found.metadata["weight_column"] == "w"
+    assert {feature["name"] for feature in found.metadata["features"]} == {*TRIPS}
+    [batch] = examples.read_batches(found, "train")
+    assert batch.column("w").to_pylist() == [1.0, 0.0, 2.0, 5.0]
+    with pytest.raises(EdgelineError, match=r"Column 'w' is .* but is -1 in row 3 of train/part"):
+        run(body, pa.table({**TRIPS, "w": [1, 0, 2, -1]}), features, weight_column="w")
+
+
 @pytest.mark.parametrize(
     ("body", "sentence"),
     [
