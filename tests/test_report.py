@@ -95,3 +95,12 @@ def test_a_wide_row_becomes_a_list_that_names_its_columns() -> None:
     assert wide.count("data-name=") == 5
     assert '<td class=s data-name="&lt;e&gt;">True</td>' in wide
     assert "data-name" not in report.table(["a", "b", "c", "d"], [(1, 2, 3, 4)])
+
+
+def test_a_long_table_is_folded_after_its_first_rows() -> None:
+    page = report.table(["row"], [(f"row {number}",) for number in range(450)])
+    parts = page.split("<details>")
+    assert [part.count("<tr><td") for part in parts] == [200, 200, 50]
+    assert [part.count("<thead>") for part in parts] == [1, 1, 1]
+    assert "<summary>401 to 450 of 450</summary>" in parts[2]
+    assert "<details>" not in report.table(["row"], [("a",)] * 200)

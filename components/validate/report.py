@@ -95,15 +95,17 @@ def _feature_table(
         Markup('<b style="color:{}">■</b> {}').format(_colour(i), data.name)
         for i, data in enumerate(datasets)
     )
+    names = _names(datasets)
+    named = len(names) <= report.MOST_SHOWN  # else most of the page would be names of bars
     rows = []
-    for name in _names(datasets):
+    for name in names:
         found = [(i, columns[name]) for i, columns in enumerate(by_split) if name in columns]
         rows.append(
             (
                 Markup('<b>{}</b><br><span class="note">{}</span>').format(
                     name, _type(found[0][1])
                 ),
-                _drawing(found),
+                _drawing(found, named),
                 _missing(found),
                 _distinct(found[0][1]),
                 _range(found[0][1]),
@@ -183,8 +185,14 @@ def _distance_cell(measurements: Sequence[Measurement]) -> Markup:
     return _lines(lines)
 
 
-def _drawing(found: Sequence[tuple[int, statistics_pb2.FeatureNameStatistics]]) -> Markup:
-    """Shares of each split over common bins: the first as bars, the others as lines."""
+def _drawing(
+    found: Sequence[tuple[int, statistics_pb2.FeatureNameStatistics]], named: bool
+) -> Markup:
+    """Shares of each split over common bins: the first as bars, the others as lines.
+
+    Args:
+        named: whether each bar tells what it stands for, to those who point at it.
+    """
     if comparisons.categorical(found[0][1]):
         labels, shares = _categories([feature for _, feature in found])
     else:
@@ -194,22 +202,21 @@ def _drawing(found: Sequence[tuple[int, statistics_pb2.FeatureNameStatistics]]) 
     top = max(max(row) for row in shares) or 1.0
     step = WIDTH / len(labels)
     gap = min(step * 0.15, 2.0)
-    parts = []
+    bars = []
     for bar, (label, share) in enumerate(zip(labels, shares[0], strict=True)):
         tall = HEIGHT * share / top
-        parts.append(
-            f'<rect x="{bar * step + gap / 2:.1f}" y="{HEIGHT - tall:.1f}" '
-            f'width="{step - gap:.1f}" height="{tall:.1f}" fill="{_colour(found[0][0])}" '
-            f'fill-opacity=".35"><title>{escape(label)}: {share:.1%}</title></rect>'
-        )
+        path = f"M{bar * step + gap / 2:.1f} {HEIGHT}v-{tall:.1f}h{step - gap:.1f}V{HEIGHT}"
+        if named:
+            path = f'<path d="{path}"><title>{escape(label)}: {share:.1%}</title></path>'
+        bars.append(path)
+    drawn = "".join(bars) if named else f'<path d="{"".join(bars)}"/>'
+    parts = [f'<g fill="{_colour(found[0][0])}" fill-opacity=".35">{drawn}</g>']
     for (i, _), row in zip(found[1:], shares[1:], strict=True):
-        points = " ".join(
-            f"{x:.1f},{HEIGHT - (HEIGHT - 1) * share / top:.1f}"
-            for bar, share in enumerate(row)
-            for x in (bar * step, (bar + 1) * step)
-        )
+        heights = [HEIGHT - (HEIGHT - 1) * share / top for share in row]
+        line = "".join(f"V{height:.1f}h{step:.1f}" for height in heights)
         parts.append(
-            f'<polyline points="{points}" fill="none" stroke="{_colour(i)}" stroke-width="1.4"/>'
+            f'<path d="M0 {heights[0]:.1f}{line}" fill="none" stroke="{_colour(i)}" '
+            'stroke-width="1.4"/>'
         )
     base = f'<path d="M0 {HEIGHT}.5H{WIDTH}" stroke="#cbd5e1"/>'
     return Markup(

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 
 LEAST = 0.6  # smaller, the words of a figure cannot be read
 MOST_BESIDE = 4  # columns of a table that fit beside each other in Kubeflow's panel
+MOST_SHOWN = 200  # rows of a table that are drawn before they are asked for
 BLUE, ORANGE, GREEN, RED, GREY = "#2563eb", "#ea580c", "#16a34a", "#dc2626", "#64748b"
 
 
@@ -65,15 +66,24 @@ def table(head: Sequence[str], rows: Iterable[Sequence[object]]) -> Markup:
     """A table; numbers stand right, cells that are `Markup` stay as they are.
 
     Where no column has a name, there is no head. On a small screen a row of more than `MOST_BESIDE`
-    cells is shown as a list, each cell with its column's name.
+    cells is shown as a list, each cell with its column's name. Of more than `MOST_SHOWN` rows, the
+    later ones are in folded parts, which a browser draws when they are opened or searched.
     """
     wide = any(head) and len(head) > MOST_BESIDE
     names = [f' data-name="{html.escape(name)}"' if wide else "" for name in head]
     cells = "".join(f"<th>{html.escape(name)}</th>" for name in head)
     top = f"<thead><tr>{cells}</tr></thead>" if any(head) else ""
-    body = "".join("<tr>" + "".join(map(_cell, row, names)) + "</tr>" for row in rows)
-    inner = f"<table{' class=wide' if wide else ''}>{top}<tbody>{body}</tbody></table>"
-    return Markup(f'<div class="scroll">{inner}</div>')
+    lines = ["<tr>" + "".join(map(_cell, row, names)) + "</tr>" for row in rows]
+    parts = []
+    for first in range(0, max(len(lines), 1), MOST_SHOWN):
+        some = lines[first : first + MOST_SHOWN]
+        inner = f"<table{' class=wide' if wide else ''}>{top}<tbody>{''.join(some)}</tbody></table>"
+        part = f'<div class="scroll">{inner}</div>'
+        if first:
+            span = f"{first + 1:,} to {first + len(some):,} of {len(lines):,}"
+            part = f"<details><summary>{span}</summary>{part}</details>"
+        parts.append(part)
+    return Markup("".join(parts))
 
 
 def figure(drawing: Figure) -> Markup:
