@@ -14,6 +14,7 @@ import pyarrow as pa
 
 from edgeline import artifacts
 from edgeline.artifacts import examples
+from edgeline.artifacts.ahead import ahead
 from edgeline.components.ingest import queries, sqlite_rows, timestamps
 from edgeline.components.ingest.arrow_rows import ArrowIpc
 from edgeline.components.ingest.avro_rows import Avro
@@ -148,7 +149,7 @@ def ingest(
                     for name in splits.names
                 ]
                 for file in files:
-                    for rows in reader.batches(file, schema):
+                    for rows in ahead(reader.batches(file, schema)):
                         assigned = splits.assign(rows)
                         equal.update(rows.hashes, assigned)
                         identifiers.update(rows.typed)
