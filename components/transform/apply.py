@@ -11,6 +11,7 @@ import pyarrow.parquet as pq
 
 from edgeline.artifacts import batches, example_weights
 from edgeline.artifacts import features as raw
+from edgeline.artifacts.ahead import ahead
 from edgeline.artifacts.features import Feature
 from edgeline.components.transform import beam_pipeline
 from edgeline.components.transform.graph import ARROW_TYPES
@@ -28,6 +29,7 @@ def apply(
     transformed: Sequence[Feature],
     beam_options: Sequence[str] = (),
     weight_column: str = "",
+    loaded: SavedGraph | None = None,
 ) -> int:
     """Write each source part's transformed rows, in their order, to its target part.
 
@@ -38,6 +40,7 @@ def apply(
         transformed: what to write, one column each ([batch, 1] plain, else fixed-size lists).
         beam_options: see `beam_pipeline.create`.
         weight_column: of the source, written beside the transformed columns as float64; "": none.
+        loaded: the graph, where it is loaded: of thousands of features that takes seconds.
 
     Returns:
         The number of rows written.
@@ -45,13 +48,10 @@ def apply(
     Raises:
         EdgelineError: the graph fails on some rows, or rows were lost.
     """
-    import apache_beam as beam
-
-    pipeline = beam_pipeline.create(beam_options)
     work = [(str(source), str(target)) for source, target in parts.items()]
     step = _TransformPart(str(graph), list(raw_features), list(transformed), weight_column)
-    pipeline | beam.Create(work) | beam.Reshuffle() | beam.Map(step)
-    rows = beam_pipeline.run(pipeline, [ROWS])[ROWS]
+    step.loaded = loaded
+    rows = _on_beam(step, work, beam_options) if beam_options else sum(map(step, work))
     expected = sum(pq.read_metadata(source).num_rows for source in parts)
     written = sum(pq.read_metadata(target).num_rows for target in parts.values())
     if not rows == expected == written:
@@ -62,8 +62,24 @@ def apply(
     return rows
 
 
+def _on_beam(
+    step: _TransformPart, work: Sequence[tuple[str, str]], beam_options: Sequence[str]
+) -> int:
+    import apache_beam as beam
+
+    pipeline = beam_pipeline.create(beam_options)
+    pipeline | beam.Create(work) | beam.Reshuffle() | beam.Map(step) | beam.Map(_count)
+    return beam_pipeline.run(pipeline, [ROWS])[ROWS]
+
+
+def _count(rows: int) -> None:
+    from apache_beam.metrics import Metrics
+
+    Metrics.counter("edgeline", ROWS).inc(rows)
+
+
 class _TransformPart:
-    """One part through the graph, which is loaded once a worker."""
+    """One part through the graph, which is loaded once a worker; gives its number of rows."""
 
     def __init__(
         self,
@@ -79,19 +95,20 @@ class _TransformPart:
     def __getstate__(self) -> dict[str, object]:
         return {**self.__dict__, "loaded": None}
 
-    def __call__(self, work: tuple[str, str]) -> None:
-        from apache_beam.metrics import Metrics
-
+    def __call__(self, work: tuple[str, str]) -> int:
         self.loaded = self.loaded or SavedGraph(Path(self.graph))
         source, target = work
         fields = [(f.name, _arrow_type(f)) for f in self.transformed]
         if self.weight_column:
             fields.append((self.weight_column, pa.float64()))
         schema = pa.schema(fields)
+        rows = 0
         with pq.ParquetFile(source) as file, pq.ParquetWriter(target, schema) as writer:
-            for batch in batches.stream(file):
-                writer.write_batch(self._transform(batch, schema, Path(source)))
-                Metrics.counter("edgeline", ROWS).inc(batch.num_rows)
+            read = ahead(batches.stream(file))
+            for batch in ahead(self._transform(batch, schema, Path(source)) for batch in read):
+                writer.write_batch(batch)
+                rows += batch.num_rows
+        return rows
 
     def _transform(self, batch: pa.RecordBatch, schema: pa.Schema, source: Path) -> pa.RecordBatch:
         assert self.loaded is not None

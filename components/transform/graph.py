@@ -1,4 +1,4 @@
-"""Analysis: raw examples to a transform graph, by tf.Transform on Beam.
+"""Analysis: raw examples to a transform graph, by tf.Transform here or on Beam.
 
 Record batches go in as dense tensors with missing values already in the form that the
 device will see (`edgeline.artifacts.features`), so that nothing differs between the two.
@@ -9,7 +9,7 @@ from __future__ import annotations
 import contextlib
 import shutil
 import tempfile
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -24,6 +24,7 @@ from edgeline.artifacts.features import Feature
 from edgeline.components.transform import beam_pipeline
 from edgeline.components.transform.saved_graph import check_label
 from edgeline.errors import EdgelineError
+from edgeline.formats.dtypes import Array
 from edgeline.user_code import describe, reason
 
 if TYPE_CHECKING:
@@ -34,6 +35,7 @@ if TYPE_CHECKING:
 CACHE_SCHEMA = "analyzer_cache/v1"
 ARROW_TYPES = {"float32": pa.float32(), "int64": pa.int64(), "string": pa.binary()}
 ROWS = "rows_analyzed"
+LEARNT_ROWS = 1 << 16  # at once, as each analyzer is called for each batch
 
 
 def analyze(
@@ -52,7 +54,8 @@ def analyze(
         features: the raw features, given to `preprocessing_fn` as dense tensors.
         preprocessing_fn: the user's function.
         output: the folder to write into.
-        beam_options: see `beam_pipeline.create`.
+        beam_options: see `beam_pipeline.create`. Without any, and without a cache, Beam computes
+            only what `here` does not.
         cache: a folder for what was learnt of each part, so that a later analysis
             reads new parts alone; "" keeps nothing.
         label: an output that there must be, or "".
@@ -64,11 +67,40 @@ def analyze(
         EdgelineError: `preprocessing_fn` failed or gave something that is no
             dictionary of dense tensors, or not the label, or rows were lost.
     """
+    from edgeline.components.transform import here
+
+    step = _Errors(preprocessing_fn, label)
+    if not beam_options and not cache:
+        paths = list(parts.values())
+        with contextlib.suppress(here.UnknownAnalyzerError):
+            here.analyze(lambda: _arrays(paths, features), features, step, output)
+            return _count(paths)
+    return _analyze_on_beam(parts, features, step, output, beam_options, cache)
+
+
+def _arrays(paths: Iterable[Path], features: Sequence[Feature]) -> Iterator[dict[str, Array]]:
+    for path in paths:
+        with pq.ParquetFile(path) as file:
+            for batch in batches.stream(file, most_rows=LEARNT_ROWS):
+                yield raw.to_numpy(batch, features)
+
+
+def _count(paths: Iterable[Path]) -> int:
+    return sum(pq.read_metadata(path).num_rows for path in paths)
+
+
+def _analyze_on_beam(
+    parts: Mapping[str, Path],
+    features: Sequence[Feature],
+    step: _Errors,
+    output: Path,
+    beam_options: Sequence[str],
+    cache: str,
+) -> int:
     import tensorflow as tf
     import tensorflow_transform.beam as tft_beam
 
     config = _tensor_adapter_config(features)
-    step = _Errors(preprocessing_fn, label)
     with contextlib.ExitStack() as stack:
         temporary = stack.enter_context(tempfile.TemporaryDirectory())
         stack.enter_context(tft_beam.Context(temp_dir=temporary))
@@ -90,7 +122,7 @@ def analyze(
             if not cause:
                 raise
             raise EdgelineError(f"preprocessing_fn fails on the data: {reason(cause)}") from error
-    expected = sum(pq.read_metadata(part).num_rows for part in read)
+    expected = _count(read)
     if rows != expected:
         raise EdgelineError(
             f"Beam analysed {rows} of {expected} rows: the runner lost some, use another runner."

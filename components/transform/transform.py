@@ -93,6 +93,7 @@ def transform(
             transformed,
             beam_options,
             weight_column,
+            graph,
         )
         made.metadata |= {
             "splits": source.metadata["splits"],
@@ -151,9 +152,10 @@ def _apply_to_all(
     transformed: Sequence[Feature],
     beam_options: Sequence[str],
     weight_column: str,
+    loaded: SavedGraph,
 ) -> None:
     targets: dict[Path, Path] = {}
     for split in examples.splits(source):
         (output / split).mkdir()
         targets |= {part: output / split / part.name for part in examples.parts(source, split)}
-    apply(graph, targets, raw_features, transformed, beam_options, weight_column)
+    apply(graph, targets, raw_features, transformed, beam_options, weight_column, loaded)
