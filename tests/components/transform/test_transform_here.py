@@ -75,16 +75,19 @@ def test_it_gives_what_beam_gives(transformed_taxi, given, tmp_path, monkeypatch
         np.testing.assert_allclose(value, expected[name], rtol=1e-6, atol=1e-6, err_msg=name)
 
 
-def test_beam_computes_what_is_not_computed_here(given, tmp_path):
+def test_what_is_not_computed_here_is_left_to_beam_before_a_row_is_read(tmp_path):
     import tensorflow_transform as tft
 
-    def by_key(inputs):
-        fare = fill_missing(inputs["fare"], 0.0)
-        return {"fare": tft.scale_to_z_score_per_key(fare, inputs["company"])}
+    def weighted(inputs):
+        tft.vocabulary(inputs["company"], weights=inputs["fare"], vocab_filename="companies")
+        return {"fare": tft.scale_to_z_score(inputs["fare"])}
 
-    _, read = given
+    def unread():
+        raise AssertionError("a row was read")
+
+    read = [Feature("fare", "float32"), Feature("company", "string")]
     with pytest.raises(here.UnknownAnalyzerError):
-        here.analyze(list, read, by_key, tmp_path / "here")
+        here.analyze(unread, read, weighted, tmp_path / "here")
     assert not (tmp_path / "here").exists()
 
 
