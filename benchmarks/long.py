@@ -34,6 +34,8 @@ STAGES: dict[str, tuple[str | Path, ...]] = {
     "compile_model": (HERE / "compile_model.py",),
     "ingest_memory": (HERE / "ingest_memory.py", "2.0"),
     "rows_150k": (HERE / "rows_150k.py",),
+    "rows": (HERE / "rows.py", "--rows", "1.5e6"),
+    "columns": (HERE / "columns.py", "--columns", "2000"),
     "images_224": (HERE / "images_224.py", "6000"),
     "generated_features": (HERE / "generated_features.py",),
     "whole_networks": (HERE / "whole_networks.py",),

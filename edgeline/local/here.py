@@ -124,6 +124,7 @@ def _write_record(result: Any) -> None:
             name: {
                 "state": task.state,
                 "seconds": round(task.seconds, 3),
+                "cpu_seconds": round(task.cpu_seconds, 3),
                 "peak_memory": task.peak_memory,
                 "error": task.error,
                 "outputs": task.outputs,

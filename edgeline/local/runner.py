@@ -173,6 +173,7 @@ def _watch(
         except EdgelineError as error:
             ended, reason = warm.EndedTask(1, 0), str(error)
         result.seconds += time.monotonic() - started
+        result.cpu_seconds += ended.cpu_seconds
         result.peak_memory = max(result.peak_memory, ended.peak_memory)
         if ended.code == 0:
             result.state, result.error = "succeeded", ""

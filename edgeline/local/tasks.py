@@ -17,13 +17,15 @@ DONE: tuple[TaskState, ...] = ("succeeded", "cached")
 class TaskResult:
     """What became of a planned task.
 
-    `seconds` is wall time, `peak_memory` bytes, `outputs` the parameters and artifacts as kfp's
-    executor wrote them.
+    `seconds` is wall time, `cpu_seconds` that of all its processors, `peak_memory` bytes (both 0
+    where it ran in no warm process), `outputs` the parameters and artifacts as kfp's executor wrote
+    them.
     """
 
     task: PlannedTask
     state: TaskState = "waiting"
     seconds: float = 0.0
+    cpu_seconds: float = 0.0
     peak_memory: int = 0
     error: str = ""
     log: Path | None = None

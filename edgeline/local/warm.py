@@ -67,10 +67,15 @@ LOST_AFTER = 0.1  # seconds between two looks whether the run still wants the ta
 
 @dataclass(frozen=True)
 class EndedTask:
-    """How a task's process ended: exit code (negative: the signal) and peak memory in bytes."""
+    """How a task's process ended.
+
+    code: the exit code (negative: the signal); peak_memory: in bytes; cpu_seconds: of all its
+    processors, 0 where it is not known.
+    """
 
     code: int
     peak_memory: int
+    cpu_seconds: float = 0.0
 
 
 class Warm:
@@ -206,7 +211,11 @@ def _supervise(connection: socket.socket) -> None:
         ended, status, usage = os.wait4(task, os.WNOHANG)
         if ended:
             code = os.waitstatus_to_exitcode(status)
-            answer = {"code": code, "peak_memory": usage.ru_maxrss * 1024}
+            answer = {
+                "code": code,
+                "peak_memory": usage.ru_maxrss * 1024,
+                "cpu_seconds": usage.ru_utime + usage.ru_stime,
+            }
             with contextlib.suppress(OSError):
                 connection.sendall(json.dumps(answer).encode() + b"\n")
             return
