@@ -37,6 +37,10 @@ class Curves:
     sums: Array
     weighted: bool = False
 
+    def __add__(self, other: Curves) -> Curves:
+        """The table of the rows of both."""
+        return Curves(self.task, self.table + other.table)
+
     @property
     def rows(self) -> int:
         """How many rows were counted."""

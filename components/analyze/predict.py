@@ -17,6 +17,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from edgeline.artifacts import Artifact, batches, example_weights, features, models
+from edgeline.artifacts.ahead import ahead
 from edgeline.errors import EdgelineError
 from edgeline.formats.dtypes import Array
 from edgeline.runtimes import original
@@ -85,7 +86,7 @@ def stream(predict: Predict, parts: list[Path], columns: list[str]) -> Iterator[
     for part in parts:
         first = 0
         with pq.ParquetFile(part) as file:
-            for batch in batches.stream(file, columns):
+            for batch in ahead(batches.stream(file, columns)):
                 yield predict(batch, f"{part.parent.name}/{part.name}, rows from {first}")
                 first += len(batch)
 

@@ -6,6 +6,7 @@ rows. Values are strings, integers or floats; a missing value is the slice `(mis
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
@@ -19,10 +20,13 @@ from edgeline.formats.dtypes import Array
 
 MISSING = "(missing)"
 OVERALL = "Overall"
-MOST_SLICES = 5000
+MOST_SLICES = 5000  # and values of a column, which int16 numbers
+PIECE_ROWS = 1 << 20  # looked at together
 
 SliceValue = str | int | float
 SliceKey = tuple[tuple[str, SliceValue], ...]
+Codes = npt.NDArray[np.int16]
+Members = npt.NDArray[np.int32]
 
 
 class Dictionary:
@@ -32,11 +36,17 @@ class Dictionary:
         self.values: list[SliceValue] = []
         self._numbers: dict[SliceValue, int] = {}
 
-    def encode(self, column: pa.Array, name: str) -> npt.NDArray[np.int32]:
-        """The number of each row's value, int32 [rows]."""
+    def encode(self, column: pa.Array, name: str) -> Codes:
+        """The number of each row's value, int16 [rows].
+
+        Raises:
+            EdgelineError: there are more values than slices are allowed.
+        """
         indices, values = _normalise(column, name)
         numbers = [self._number(value) for value in values]
-        codes: npt.NDArray[np.int32] = np.asarray(numbers, np.int32)[indices]
+        if len(self.values) > MOST_SLICES:
+            raise _too_many([name], len(self.values))
+        codes: Codes = np.asarray(numbers, np.int16)[indices]
         return codes
 
     def _number(self, value: SliceValue) -> int:
@@ -62,17 +72,18 @@ def check_columns(wanted: Sequence[str], schema: pa.Schema) -> None:
 
 def rows_of_slices(
     specs: Sequence[Any],
-    codes: Mapping[str, npt.NDArray[np.int32]],
+    codes: Mapping[str, Codes],
     values: Mapping[str, Sequence[SliceValue]],
     rows: int,
-) -> Iterator[tuple[SliceKey, npt.NDArray[np.int64] | slice]]:
+) -> Iterator[tuple[SliceKey, Members | slice]]:
     """Every slice that has a row, once, with the rows in it.
 
-    TFMA itself names the slices: it is asked once for each combination of values that occurs.
+    TFMA itself names the slices: it is asked once for each combination of values that occurs. The
+    rows of a slice are looked for when it is its turn, so that those of one are held.
 
     Args:
         specs: SlicingSpec protos.
-        codes: by column, the number of each row's value, int32 [rows].
+        codes: by column, the number of each row's value, int16 [rows].
         values: by column, the values that the numbers stand for.
         rows: how many rows there are.
 
@@ -90,22 +101,59 @@ def rows_of_slices(
                 seen.add(())
                 yield (), slice(None)
             continue
-        combined: npt.NDArray[np.signedinteger[Any]] = np.zeros(rows, np.int64)
-        for name in columns:
-            combined = combined * len(values[name]) + codes[name]
-        order = np.argsort(combined, kind="stable")
-        found, starts = np.unique(combined[order], return_index=True)
-        if len(found) > MOST_SLICES:
-            raise EdgelineError(
-                f"Slicing by {' and '.join(columns)} gives {len(found)} slices, and at most "
-                f"{MOST_SLICES} are allowed: slice by columns of fewer values."
-            )
-        for members in np.split(order, starts[1:]):
-            features = {name: as_feature(values[name][codes[name][members[0]]]) for name in columns}
+        found = _combinations(columns, codes, values, rows)
+        for combination in found:
+            features = {
+                name: as_feature(values[name][code])
+                for name, code in zip(columns, combination, strict=True)
+            }
+            members = None
             for key in slicer_lib.get_slices_for_features_dicts([], features, [spec]):
                 if key not in seen:
                     seen.add(key)
+                    if members is None:
+                        members = _members([codes[name] for name in columns], combination)
                     yield key, members
+
+
+def _combinations(
+    columns: Sequence[str],
+    codes: Mapping[str, Codes],
+    values: Mapping[str, Sequence[SliceValue]],
+    rows: int,
+) -> list[tuple[int, ...]]:
+    """The codes of some columns that occur together, each once, by rising code."""
+    sizes = [len(values[name]) for name in columns]
+    found = np.zeros(0, np.int64)
+    if math.prod(sizes) > np.iinfo(np.int64).max:
+        raise EdgelineError(
+            f"Slicing by {' and '.join(columns)} has more combinations of values than can be "
+            "numbered: slice by fewer columns."
+        )
+    for start in range(0, rows, PIECE_ROWS):
+        pieces = tuple(codes[name][start : start + PIECE_ROWS] for name in columns)
+        found = np.union1d(found, np.ravel_multi_index(pieces, sizes))
+        if len(found) > MOST_SLICES:
+            raise _too_many(columns, len(found))
+    return list(zip(*(part.tolist() for part in np.unravel_index(found, sizes)), strict=True))
+
+
+def _too_many(columns: Sequence[str], found: int) -> EdgelineError:
+    return EdgelineError(
+        f"Slicing by {' and '.join(columns)} gives {found} slices or more, and at most "
+        f"{MOST_SLICES} are allowed: slice by columns of fewer values."
+    )
+
+
+def _members(codes: Sequence[Codes], combination: Sequence[int]) -> Members:
+    """The rows that have these codes, int32 and in their order."""
+    pieces = []
+    for start in range(0, len(codes[0]), PIECE_ROWS):
+        there = np.ones(len(codes[0][start : start + PIECE_ROWS]), np.bool_)
+        for column, code in zip(codes, combination, strict=True):
+            there &= column[start : start + PIECE_ROWS] == code
+        pieces.append((np.flatnonzero(there) + start).astype(np.int32))
+    return np.concatenate(pieces)
 
 
 def as_feature(value: SliceValue) -> Array:

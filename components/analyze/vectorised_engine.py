@@ -1,7 +1,7 @@
 """The engine of a single machine: predictions kept as columns, metrics a slice at a time.
 
-About 12 bytes a row are kept (label, prediction, the codes of the slice columns); all
-else is of the size of a batch.
+Of a binary task 5 bytes a row are kept, and 2 of each slice column; all else is of the size of a
+batch, or of a slice.
 """
 
 from __future__ import annotations
@@ -31,20 +31,25 @@ if TYPE_CHECKING:
     import tensorflow_model_analysis as tfma
     from tensorflow_model_analysis.proto import metrics_for_slice_pb2
 
-CHUNK_ROWS = 16_384
+CHUNK_ROWS = 16_384  # with their weights in each resample
+PIECE_ROWS = 1 << 18
 
 
 @dataclass(frozen=True)
 class Columns:
-    """The evaluated rows: float32 labels and predictions, int32 codes of slice values.
+    """The evaluated rows.
 
-    Weights are float64 [rows] by model name, of those that have some.
+    label: uint8 of a binary task, else float32; predictions: float32; weights: float64 by model
+    name, of those that have some; codes: of slice values.
     """
 
-    label: npt.NDArray[np.float32]
+    label: uint8 of a binary task, else float32; predictions: float32; codes: of slice values.
+    """
+
+    label: Array
     predictions: dict[str, npt.NDArray[np.float32]]
     weights: dict[str, npt.NDArray[np.float64]]
-    codes: dict[str, npt.NDArray[np.int32]]
+    codes: dict[str, slices.Codes]
     values: dict[str, list[slices.SliceValue]]
 
 
@@ -81,9 +86,16 @@ def evaluate(
         )
     ]
     candidate = next(iter(model_paths))
-    weight = columns.weights.get(candidate)
-    drawn = curves.of(task, columns.label, columns.predictions[candidate], weight)
-    counted = exact.counted(task, columns.label, columns.predictions, columns.weights)
+    drawn = None
+    counted: exact.Counted = {}
+    for piece in _chunks(slice(None), rows, PIECE_ROWS):
+        label = columns.label[piece].astype(np.float32)
+        scores = {model: values[piece] for model, values in columns.predictions.items()}
+        weights = {model: values[piece] for model, values in columns.weights.items()}
+        of_piece = curves.of(task, label, scores[candidate], weights.get(candidate))
+        drawn = of_piece if drawn is None else drawn + of_piece
+        counted = exact.merged([counted, exact.counted(task, label, scores, weights)])
+    assert drawn is not None  # a split without rows is refused before
     return found, drawn, exact.overall(counted, goals)
 
 
@@ -96,10 +108,10 @@ def _predicted(
     weight_columns: dict[str, str],
 ) -> Columns:
     run, taken = predict.loaded(model_paths, task, weight_columns)
-    label = np.empty(rows, np.float32)
+    label = np.empty(rows, np.uint8 if task == "binary_classification" else np.float32)
     weights = {model: np.empty(rows, np.float64) for model in weight_columns}
     predictions: dict[str, npt.NDArray[np.float32]] = {}
-    codes: dict[str, npt.NDArray[np.int32]] = {n: np.empty(rows, np.int32) for n in slice_columns}
+    codes: dict[str, slices.Codes] = {name: np.empty(rows, np.int16) for name in slice_columns}
     dictionaries = {name: slices.Dictionary() for name in slice_columns}
     done = 0
     for batch in predict.stream(run, parts, sorted({*taken, *slice_columns})):
@@ -121,7 +133,7 @@ def _predicted(
 
 def _slice_metrics(
     key: slices.SliceKey,
-    members: npt.NDArray[np.int64] | slice,
+    members: slices.Members | slice,
     columns: Columns,
     planned: list[metrics.MetricPlan],
     with_intervals: bool,
@@ -135,16 +147,15 @@ def _slice_metrics(
     wanted: dict[_Counting, list[metrics.Statistic]] = {}
     for plan in planned:
         wanted.setdefault(_counting(plan), []).extend(plan.statistics)
-    for chunk in _chunks(members, len(columns.label)):
+    for chunk in _chunks(members, len(columns.label), CHUNK_ROWS):
         drawn = confidence.weights(random, len(columns.label[chunk]), with_intervals)
+        label = columns.label[chunk].astype(np.float32)
         for counting, needed in wanted.items():
             model, weighted = counting
             weight = drawn
             if weighted and model in columns.weights:
                 weight = drawn * columns.weights[model][chunk]
-            rows = metrics.SliceRows(
-                columns.label[chunk], columns.predictions[model][chunk], weight
-            )
+            rows = metrics.SliceRows(label, columns.predictions[model][chunk], weight)
             metrics.accumulate(needed, rows, statistics.setdefault(counting, {}))
     samples = confidence.SAMPLES + 1 if with_intervals else 1
     values = [_sample_metrics(planned, statistics, sample) for sample in range(samples)]
@@ -185,10 +196,10 @@ def _sample_metrics(
     return found
 
 
-def _chunks(members: npt.NDArray[np.int64] | slice, rows: int) -> Iterator[Any]:
+def _chunks(members: slices.Members | slice, rows: int, most: int) -> Iterator[Any]:
     if isinstance(members, slice):
-        for start in range(0, rows, CHUNK_ROWS):
-            yield slice(start, min(start + CHUNK_ROWS, rows))
+        for start in range(0, rows, most):
+            yield slice(start, min(start + most, rows))
     else:
-        for start in range(0, len(members), CHUNK_ROWS):
-            yield members[start : start + CHUNK_ROWS]
+        for start in range(0, len(members), most):
+            yield members[start : start + most]

@@ -38,7 +38,7 @@ NAMES: Mapping[str, str] = {
     "mse": MSE,
     **{name: name for name in (AUC, ACCURACY, MSE)},
 }
-ROWS = 1 << 22  # scores that are kept, 5 bytes each
+ROWS = 1 << 20  # scores that are kept; what is made of them takes some 150 bytes each
 BINS = 1 << 16
 
 
