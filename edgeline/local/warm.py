@@ -1,10 +1,10 @@
 """Warm processes: tasks that share an import share its cost.
 
 A chain of processes, each forked from the one before with more imported:
-`kfp` and plotting, then TensorFlow, then Beam with tf.Transform and TFMA. Each listens on a
-socket and forks once for every task, so a task starts with its imports done, in a process of
-its own, and its memory is given back when it ends. The imports go on while the first tasks,
-which need none of them, run.
+`kfp` and plotting, then TensorFlow, tf.Transform, and Beam with TFMA. Each listens on a socket
+and forks once for every task, so a task starts with its imports done, in a process of its own,
+and its memory is given back when it ends. The imports go on while the first tasks, which need
+none of them, run.
 
 Nothing but importing happens before a fork: TensorFlow starts its threads at its first
 operation, and a fork after that would hang. Importing tf.Transform switches TensorFlow to
@@ -42,6 +42,7 @@ STAGES: dict[str, tuple[str, ...]] = {
         "jinja2",
     ),
     "tensorflow": ("tensorflow", "keras"),
+    "transform": ("tensorflow_transform",),
     "beam": ("apache_beam", "tensorflow_transform.beam", "tensorflow_model_analysis"),
 }
 COMPONENT_STAGE = {  # by the name of the task, which kfp writes with dashes
@@ -59,7 +60,7 @@ COMPONENT_STAGE = {  # by the name of the task, which kfp writes with dashes
     "convert": "tensorflow",
     "compile": "tensorflow",
     "verify": "tensorflow",
-    "transform": "beam",
+    "transform": "transform",
     "analyze": "beam",
 }
 LOST_AFTER = 0.1  # seconds between two looks whether the run still wants the task
