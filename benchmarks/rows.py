@@ -130,7 +130,7 @@ def read_by_duckdb(data: Path, folder: Path) -> dict[str, float]:
     python = home / "bin" / "python"
     if not (home / "ready").exists():
         subprocess.run([sys.executable, "-m", "venv", "--clear", home], check=True)
-        pip = [python, "-m", "pip", "install", "--quiet", f"duckdb=={DUCKDB}"]
+        pip = [str(python), "-m", "pip", "install", "--quiet", f"duckdb=={DUCKDB}"]
         subprocess.run(pip, check=True)
         (home / "ready").touch()
     cost = measure([python, "-c", COPY, data, folder / "read.parquet"], folder, folder / "log")
