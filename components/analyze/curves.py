@@ -39,7 +39,7 @@ class Curves:
 
     def __add__(self, other: Curves) -> Curves:
         """The table of the rows of both."""
-        return Curves(self.task, self.table + other.table)
+        return Curves(self.task, self.table + other.table, self.sums + other.sums, self.weighted)
 
     @property
     def rows(self) -> int:

@@ -43,9 +43,6 @@ class Columns:
     name, of those that have some; codes: of slice values.
     """
 
-    label: uint8 of a binary task, else float32; predictions: float32; codes: of slice values.
-    """
-
     label: Array
     predictions: dict[str, npt.NDArray[np.float32]]
     weights: dict[str, npt.NDArray[np.float64]]

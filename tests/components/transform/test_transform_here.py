@@ -7,8 +7,7 @@ import pytest
 
 from edgeline.artifacts import examples, features
 from edgeline.artifacts.features import Feature
-from edgeline.components.transform import graph, here
-from edgeline.components.transform.saved_graph import SavedGraph
+from edgeline.components.transform import graph
 from edgeline.errors import EdgelineError
 from edgeline.preprocessing import fill_missing
 
@@ -49,6 +48,8 @@ def given(transformed_taxi):
 
 
 def test_it_gives_what_beam_gives(transformed_taxi, given, tmp_path, monkeypatch):
+    from edgeline.components.transform.saved_graph import SavedGraph
+
     parts, read = given
     graph.analyze(parts, read, every_kind, tmp_path / "beam", ["--runner=DirectRunner"])
     monkeypatch.setattr(graph, "_analyze_on_beam", None)
@@ -77,6 +78,8 @@ def test_it_gives_what_beam_gives(transformed_taxi, given, tmp_path, monkeypatch
 
 def test_what_is_not_computed_here_is_left_to_beam_before_a_row_is_read(tmp_path):
     import tensorflow_transform as tft
+
+    from edgeline.components.transform import here
 
     def weighted(inputs):
         tft.vocabulary(inputs["company"], weights=inputs["fare"], vocab_filename="companies")
