@@ -18,8 +18,10 @@ def read(form: Channels, settings: Any, *more: str) -> Any:
     return ingest(
         data=form["data"],
         cache_name=form.cache_name,
-        **fields(settings, "split_ratios", "split_key", "split_by", "delimiter"),
-        **fields(settings, "encoding", "null_values", "column_types", "decimal", "thousands"),
+        **fields(settings, "split_ratios", "split_key", "split_by", "windows"),
+        **fields(
+            settings, "delimiter", "encoding", "null_values", "column_types", "decimal", "thousands"
+        ),
         **fields(settings, "images", "columns", "lengths", "query", *more),
     ).set_display_name("read and split the data")
 

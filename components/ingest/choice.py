@@ -21,7 +21,7 @@ class ColumnChoice:
         columns: column to whether it is taken: where any is, no other column is; else all but
             those that are not. Empty: all.
         rename: column to its new name.
-        key: a column that is read in any case, since it decides the split.
+        needed: columns that are read in any case, since they decide the split or order rows.
         lengths: column of lists that differ in length to the most values that one has.
 
     Attributes:
@@ -34,7 +34,7 @@ class ColumnChoice:
 
     columns: Mapping[str, bool] = field(default_factory=dict)
     rename: Mapping[str, str] = field(default_factory=dict)
-    key: str = ""
+    needed: frozenset[str] = frozenset()
     lengths: Mapping[str, int] = field(default_factory=dict)
     seen: dict[str, None] = field(default_factory=dict)
 
@@ -56,7 +56,7 @@ class ColumnChoice:
     def reads(self, name: str) -> bool:
         """Whether a reader reads a column; asked about each that the data has."""
         self.seen[name] = None
-        return self.keeps(name) or (name != "" and name == self.key)
+        return self.keeps(name) or name in self.needed
 
     def keeps(self, name: str) -> bool:
         """Whether examples have a column."""

@@ -26,6 +26,7 @@ def ingest(
     rename: dict = {},  # noqa: B006
     lengths: dict = {},  # noqa: B006
     query: str = "",
+    windows: dict = {},  # noqa: B006
     cache_name: str = "",  # noqa: ARG001
 ):
     """Read files, tables, a database's rows or images and split them.
@@ -66,6 +67,10 @@ def ingest(
             {"tokens": 128}: what a shorter one lacks at its end is missing.
         query: of a database, the rows to take, in SQL; with ORDER BY they come in the same order
             in each run.
+        windows: rows of a series, in order of time, as one row, for example {"size": 8, "time":
+            "when", "key": "machine", "columns": ["pressure"]}: the columns become lists of size
+            values, all others are those of the last row. stride (1), max_gap (in the time's unit)
+            and kept_by (client or server) are optional, and so is key.
         cache_name: the cache to take the result from, and so those of all tasks that take it; a
             new name starts with an empty one.
     """
@@ -93,5 +98,6 @@ def ingest(
             rename=rename,
             lengths=lengths,
             query=query,
+            windows=windows,
         ),
     )

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import tempfile
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path, PurePosixPath
 from typing import Any
 
@@ -15,6 +16,7 @@ import pyarrow as pa
 from edgeline import artifacts
 from edgeline.artifacts import examples
 from edgeline.artifacts.ahead import ahead
+from edgeline.artifacts.windows import Windows
 from edgeline.components.ingest import queries, sqlite_rows, timestamps
 from edgeline.components.ingest.arrow_rows import ArrowIpc
 from edgeline.components.ingest.avro_rows import Avro
@@ -38,13 +40,22 @@ from edgeline.components.ingest.partitions import PartitionReader, folder_column
 from edgeline.components.ingest.parts import SplitWriter, writing_parts
 from edgeline.components.ingest.pixel_columns import PixelReader, shapes
 from edgeline.components.ingest.rows import RowReader, Rows
-from edgeline.components.ingest.split import AllRows, HashSplit, Shares, SplitRule
+from edgeline.components.ingest.split import AllRows, HashSplit, Numbers, Shares, SplitRule
 from edgeline.components.ingest.split_by import SplitBy
 from edgeline.components.ingest.split_column import ColumnSplit
 from edgeline.components.ingest.split_stratified import StratifiedSplit
 from edgeline.components.ingest.split_time import TimeSplit
 from edgeline.components.ingest.tfrecord import TFRecordReader
 from edgeline.components.ingest.typed_rows import TypedReader
+from edgeline.components.ingest.window_rows import (
+    Placed,
+    SeriesFiles,
+    left_out_sentence,
+    no_window,
+    schema_of,
+)
+from edgeline.components.ingest.windows import read as read_windows
+from edgeline.components.ingest.windows import renamed
 from edgeline.errors import EdgelineError
 from edgeline.reports import report
 from edgeline.stores import remote, storage, tables
@@ -75,6 +86,7 @@ def ingest(
     rename: Mapping[str, str] | None = None,
     lengths: Mapping[str, float] | None = None,
     query: str = "",
+    windows: Mapping[str, Any] | None = None,
 ) -> dict[str, object]:
     """Read data, split it and write it as an `examples/v1` artifact.
 
@@ -82,31 +94,36 @@ def ingest(
     parts of its own, in order, so data that grows by files keeps the earlier parts byte for
     byte, as long as the new files do not widen a column's type. Memory does not grow with
     the number of rows; remote data is copied beside the output first. With `split_by` the data is
-    read twice.
+    read twice. With `windows` rows are sorted beside the output, and a part holds windows of
+    several files.
 
     Returns:
         The metadata: `splits` (rows of each), `split_by` (how, where it is not by the whole row),
         `equal_rows` (of splits that have any, how many rows equal an earlier one of it; estimated
         above some 130,000 distinct rows), `warnings` (sentences on splits that have rows of
-        `train`), `columns` (name -> Arrow type), `sources` (name, sha256, size; an image folder is
-        one source; of a database or table those of the rows, of a table with the snapshot in the
-        name), `data_digest` (see `storage.digest`), `query` where there is one, `notes` (sentences
-        on columns in which files differ, or which may be meant in another way than they were read;
-        absent where there are none) and `edgeline_schema`.
+        `train`, and on what is in no window), `windows` (what they are, where there are any, see
+        `edgeline.artifacts.windows`) with `left_out_of_windows`, `columns` (name -> Arrow type),
+        `sources` (name, sha256, size; an image folder is one source; of a database or table those
+        of the rows, of a table with the snapshot in the name), `data_digest` (see
+        `storage.digest`), `query` where there is one, `notes` (sentences on columns in which files
+        differ, or which may be meant in another way than they were read; absent where there are
+        none) and `edgeline_schema`.
 
     Raises:
         EdgelineError: the data cannot be found, read or understood; nothing is written.
     """
     shares = Shares.from_ratios(split_ratios)
     by = SplitBy.read(split_by or {}, split_key)
+    cut = read_windows(windows or {}, by, split_key, len(shares.names))
     table = tables.look_up(data)
     sources = [] if table else storage.resolve(data)
     kind = "arrow" if table else format or format_of(sources)
     if query and kind != "sqlite" and (table is None or table.kind != tables.DATABASE):
         raise EdgelineError("query is for databases, but the data is none: remove it.")
     notes = _read_as_files(sources)
+    needed = {split_key, by.column, *((cut.time, cut.key) if cut else ())} - {""}
     choice = ColumnChoice(
-        columns or {}, rename or {}, split_key or by.column, whole_lengths(lengths or {})
+        columns or {}, rename or {}, frozenset(needed), whole_lengths(lengths or {})
     )
     in_folders = folder_columns(sources) if kind != "images" else set()
     declared = {name: to for name, to in (column_types or {}).items() if name in in_folders}
@@ -137,27 +154,49 @@ def ingest(
                     'example {"": "row"}, or leave it out with columns={"": false}.'
                 )
 
+            placed = Placed(cut) if cut else None
+
             def all_rows() -> Iterator[tuple[str, Rows]]:
                 for file in files:
-                    yield from ((file.name, rows) for rows in reader.batches(file, schema))
+                    for rows in reader.batches(file, schema):
+                        if placed and by.column in (placed.windows.time, placed.windows.key):
+                            rows = placed.rows(rows, count=False)[0]  # the others have no split
+                        yield file.name, rows
 
             splits = _rule(shares, split_key, by, all_rows)
-            equal, identifiers = EqualRows(), Identifiers(schema)
+            equal = EqualRows()
+            written = schema_of(schema, renamed(cut, choice.rename)) if cut else schema
+            identifiers = Identifiers(written)
             with contextlib.ExitStack() as stack:
                 parts = [
-                    stack.enter_context(writing_parts(draft.path / name, schema))
+                    stack.enter_context(writing_parts(draft.path / name, written))
                     for name in splits.names
                 ]
-                for file in files:
-                    for rows in ahead(reader.batches(file, schema)):
-                        assigned = splits.assign(rows)
-                        equal.update(rows.hashes, assigned)
-                        identifiers.update(rows.typed)
-                        _distribute(rows.typed, assigned, parts)
-                    if kind != "images":  # an image is a file, but not a part
-                        for part in parts:
-                            part.begin()
+
+                def take(rows: Rows, assigned: Numbers) -> None:
+                    equal.update(rows.hashes, assigned)
+                    identifiers.update(rows.typed)
+                    _distribute(rows.typed, assigned, parts)
+
+                if placed:
+                    series = SeriesFiles(
+                        Path(folder) / "series", schema, renamed(placed.windows, choice.rename)
+                    )
+                    for file in files:
+                        for rows in ahead(reader.batches(file, schema)):
+                            series.add(*placed.rows(rows), splits.assign)
+                    for batch, assigned in series.cut(placed.dropped):
+                        take(Rows(batch, batch), assigned)
+                else:
+                    for file in files:
+                        for rows in ahead(reader.batches(file, schema)):
+                            take(rows, splits.assign(rows))
+                        if kind != "images":  # an image is a file, but not a part
+                            for part in parts:
+                                part.begin()
         counts = {name: {"rows": part.rows} for name, part in zip(splits.names, parts, strict=True)}
+        if placed and not any(part.rows for part in parts):
+            raise no_window(placed)
         if not any(part.rows for part in parts):
             raise EdgelineError(f"{files[0].name} has no row: give data with at least one.")
         draft.metadata.update(
@@ -172,6 +211,12 @@ def ingest(
             draft.metadata["equal_rows"] = dict(again)
         rows_of = {name: part.rows for name, part in zip(splits.names, parts, strict=True)}
         warnings = [*_empty(rows_of, again), *equal.warnings(splits.names, [*rows_of.values()])]
+        if placed:
+            shown = replace(renamed(placed.windows, choice.rename), key_dtype=placed.key_dtype)
+            draft.metadata["windows"] = shown.to_json()
+            if left_out := placed.dropped.told(placed.windows):
+                draft.metadata["left_out_of_windows"] = left_out
+                warnings.append(left_out_sentence(left_out))
         if warnings:
             draft.metadata["warnings"] = warnings
             print("\n".join(warnings))
@@ -327,6 +372,7 @@ def _write_report(path: str | Path, metadata: Mapping[str, Any]) -> None:
                 report.table(["split", "rows", "share", "equal an earlier row"], shares),
                 note="; ".join([_how(metadata.get("split_by", {})), *metadata.get("warnings", ())]),
             ),
+            *_windows(metadata.get("windows"), metadata.get("left_out_of_windows", {})),
             *_noted(metadata.get("notes", ())),
             *_asked(metadata.get("query", "")),
             report.Section("Columns", report.table(["column", "type"], columns.items())),
@@ -352,6 +398,15 @@ def _how(told: Mapping[str, Any]) -> str:
             return f"split so that each {column} has the same share"
         case _:
             return "split by a hash of the row"
+
+
+def _windows(found: object, left_out: Mapping[str, int]) -> list[report.Section]:
+    """What a row is made of, and what is in none."""
+    if not found:
+        return []
+    rows = [(what, f"{count:,}") for what, count in left_out.items()]
+    note = f"A row is a window: {Windows.from_json(found).words}."
+    return [report.Section("Windows", report.table(["in no window", "number"], rows), note=note)]
 
 
 def _noted(notes: Sequence[str]) -> list[report.Section]:

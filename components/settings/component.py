@@ -86,6 +86,7 @@ def settings(
         ("task", str),
         ("thousands", str),
         ("weight_column", str),
+        ("windows", dict),
     ],
 ):
     """Work out every parameter of a run, and check it, before anything else begins.

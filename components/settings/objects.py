@@ -102,6 +102,16 @@ class SplitSettings(msgspec.Struct, frozen=True):
             examples=[{"time": "when"}],
         ),
     ] = {}
+    windows: Annotated[
+        dict[
+            Literal["size", "time", "columns", "key", "stride", "max_gap", "kept_by"],
+            Any,
+        ],
+        Meta(
+            description="Rows of a series, in order of time, as one row; see ingest.",
+            examples=[{"size": 8, "time": "when", "key": "machine", "columns": ["pressure"]}],
+        ),
+    ] = {}
 
 
 class Reading(msgspec.Struct, frozen=True):

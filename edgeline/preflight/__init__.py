@@ -26,6 +26,7 @@ QUESTIONS: tuple[Callable[[GivenRun], Iterator[str]], ...] = (
     module.features,
     module.hyperparameters,
     columns.names,
+    columns.over_time,
     columns.schema,
     columns.batch,
     evaluation.metrics,

@@ -6,6 +6,7 @@ import os
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
+from edgeline.components.ingest import windows
 from edgeline.components.ingest.split_by import SplitBy
 from edgeline.errors import EdgelineError, did_you_mean
 from edgeline.preflight.given import GivenRun
@@ -97,6 +98,27 @@ def batch(run: GivenRun) -> Iterator[str]:
             f"batch_size is {size}, but the data has at most {max(rows, 0)} rows, and the split "
             "train fewer: make it smaller."
         )
+
+
+def over_time(run: GivenRun) -> Iterator[str]:
+    """Windows that cannot be, or of columns that the data has not."""
+    given, source = run.values.get("windows") or {}, run.source_header
+    key, splits = run.text("split_key"), len(run.values.get("split_ratios") or ())
+    try:
+        by = SplitBy.read(run.values.get("split_by") or {}, key)
+    except EdgelineError:
+        return  # which `names` says
+    try:
+        found = windows.read(given, by, key, splits)
+    except EdgelineError as error:
+        yield str(error)
+        return
+    if found is None or source is None:
+        return
+    for field in ("time", "key"):
+        named = [name] if (name := getattr(found, field)) else []
+        yield from _absent(source, named, f"windows[{field!r}] names a column")
+    yield from _absent(source, found.columns, "windows['columns'] names a column")
 
 
 def _read_by(module: ModuleSource, header: Header) -> Iterator[str]:

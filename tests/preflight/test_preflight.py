@@ -87,6 +87,17 @@ def test_the_pipelines_that_come_with_edgeline_have_none(name: str) -> None:
             "label: preprocessing_fn of wine/wine.py returns no 'knd'. Did you mean",
         ),
         ({"label_vocabulary": "knd"}, "makes no vocabulary 'knd'. Did you mean kind?"),
+        (
+            {"windows": {"size": 3, "time": "proline", "columns": ["alcohol"]}},
+            "a hash of each window would put windows that share rows into several splits",
+        ),
+        (
+            {
+                "windows": {"size": 3, "time": "prolin", "columns": ["alcohol"]},
+                "split_by": {"time": "proline"},
+            },
+            "windows['time'] names a column 'prolin', which wine.csv has not. Did you mean",
+        ),
         ({"split_key": "Id"}, "split_key names a column 'Id', which wine.csv has not."),
         ({"column_types": {"Kind": "string"}}, "column_types names 'Kind', which wine.csv has not"),
         ({"images": {"picture": [8, 8, 1]}}, "images names a column 'picture', which wine.csv"),
