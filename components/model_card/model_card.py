@@ -10,7 +10,7 @@ from typing import Any
 
 from markupsafe import Markup
 
-from edgeline.artifacts import example_weights, transformed
+from edgeline.artifacts import example_weights, transformed, windows
 from edgeline.components.check import report as check_report
 from edgeline.components.compile import fixed_shapes, target
 from edgeline.components.compile import report as compile_report
@@ -249,6 +249,8 @@ def _facts(card: Card) -> list[Fact]:
         threshold = card.verified[0].facts.get("decision_threshold")
         if threshold is not None:
             facts.append(Fact("yes above a score of", report.number(threshold)))
+        if kept := windows.of(card.verified[0].facts):
+            facts.append(Fact("a row is a window", kept.words))
         for name, values in card.verified[0].facts["metrics"].items():
             facts.append(Fact(f"{name} in the cloud", report.number(values["cloud"])))
     facts += [Fact(target, "not compiled", False) for target in card.missing]

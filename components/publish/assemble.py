@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from edgeline import artifacts
-from edgeline.artifacts import Artifact, host_operations, reference, transformed
+from edgeline.artifacts import Artifact, host_operations, reference, transformed, windows
 from edgeline.artifacts.bundle import Bundle, Signature
 from edgeline.artifacts.models import ONNX_SCHEMA, ORIGIN, edge_model_path, raw_features
 from edgeline.errors import EdgelineError
@@ -94,6 +94,11 @@ def assemble(
         raise EdgelineError(f"{edge_model.path} has no {model}: run convert again.")
     try:
         labels = folder / LABELS
+        signature = Signature.from_json(json.loads(described.read_text()))
+        kept = windows.of(verification.metadata)
+        kept = windows.taken(kept, signature.inputs) if kept else None
+        if kept and kept.kept_by == windows.CLIENT:
+            provenance = {**provenance, windows.KEY: kept.to_json()}
         return Bundle(
             name=name,
             version=1,
@@ -102,7 +107,7 @@ def assemble(
             task=facts["task"],
             quantisation=facts["quantisation"],
             takes=facts["takes"],
-            signature=Signature.from_json(json.loads(described.read_text())),
+            signature=signature,
             features=tuple(raw_features(edge_model)),
             files=artifacts.list_files(folder),
             labels=tuple(labels.read_text().splitlines()) if labels.exists() else None,
@@ -118,6 +123,7 @@ def assemble(
             not_proven_missing=_unproven(verification),
             host_operations=host_operations.of(facts),
             decision_threshold=_decision_threshold(evaluation, verification),
+            windows=kept if kept and kept.kept_by == windows.SERVER else None,
         )
     except (OSError, KeyError, TypeError, ValueError) as error:
         raise EdgelineError(

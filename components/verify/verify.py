@@ -29,9 +29,11 @@ from edgeline.artifacts import (
     shares,
     transformed,
     vectors,
+    windows,
 )
 from edgeline.artifacts.bundle import BINARY, Tensor
 from edgeline.artifacts.features import MISSING, Feature, to_numpy
+from edgeline.artifacts.windows import Windows
 from edgeline.components.compile import target as targets
 from edgeline.components.verify import malformed, parity, probes, probing, report, runtimes
 from edgeline.components.verify.findings import Findings, Limits, Subject
@@ -110,6 +112,7 @@ def verify(
     judged = original.labelled and not original.itself
     limits = limits.resolved(subject.quantisation, task, judged)
     features = models.raw_features(original.artifact)
+    kept = _windows(rows, features, edge)
     probes.check_never_missing(never_missing, features)
     count = examples.splits(rows).get(split, 0)
     examples.arrow_schema(rows, split)  # an absent or empty split ends here
@@ -182,6 +185,8 @@ def verify(
             summary["notes"] = [example_weights.unweighted(weighed_by)]
         if task == BINARY:
             summary["decision_threshold"] = decision_threshold
+        if kept:
+            summary[windows.KEY] = kept.to_json()
         if compiled:
             summary["compiled_model_digest"] = compiled.digest
             summary["runs_here"] = subject.path == compiled.path
@@ -192,6 +197,23 @@ def verify(
     timing = {key: value for key, value in asdict(latency).items() if key != "quantiles_ms"}
     metadata = {"edgeline_schema": SCHEMA, **summary, "timing": timing}
     return Result(not findings.reasons, metadata, _metrics(findings))
+
+
+def _windows(rows: Artifact, features: Sequence[Feature], edge: Artifact) -> Windows | None:
+    """What of the windows of the rows a model takes; None where it takes none of their columns.
+
+    Raises:
+        EdgelineError: a server could not make what the edge model takes of single rows.
+    """
+    found = windows.of(rows.metadata)
+    found = windows.taken(found, features) if found else None
+    if found and found.kept_by == windows.SERVER and edge.metadata["takes"] != transformed.RAW:
+        raise EdgelineError(
+            f"windows says that the server keeps them, but {edge.path} takes features that are "
+            "made of whole windows before they are sent: set kept_by to client, or make the model "
+            "take raw features."
+        )
+    return found
 
 
 def _not_compiled(

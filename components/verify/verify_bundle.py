@@ -8,7 +8,7 @@ from pathlib import Path
 
 import numpy as np
 
-from edgeline.artifacts import bundle, host_operations, transformed, vectors
+from edgeline.artifacts import bundle, host_operations, transformed, vectors, windows
 from edgeline.artifacts.bundle import Bundle, Signature, Tensor
 from edgeline.artifacts.differences import difference
 from edgeline.artifacts.transformed import Cause
@@ -35,6 +35,7 @@ class BundleCheck:
         probes: how many the model was asked when it was verified; None for a bundle of before.
         not_proven_missing: features whose missing value was not among them.
         host_operations: what is computed before the model's file, in a sentence; "" without any.
+        windows: what rows a row of the model is made of, and who keeps them; "" where it is one.
     """
 
     name: str
@@ -49,6 +50,7 @@ class BundleCheck:
     probes: int | None = None
     not_proven_missing: tuple[str, ...] = ()
     host_operations: str = ""
+    windows: str = ""
 
 
 def verify_bundle(folder: str | Path) -> BundleCheck:
@@ -93,7 +95,13 @@ def verify_bundle(folder: str | Path) -> BundleCheck:
         _probes(manifest),
         manifest.not_proven_missing or (),
         host_operations.sentence(manifest.host_operations),
+        _windows(manifest),
     )
+
+
+def _windows(manifest: Bundle) -> str:
+    kept = manifest.windows or windows.of(manifest.provenance)
+    return kept.words if kept else ""
 
 
 def _probes(manifest: Bundle) -> int | None:

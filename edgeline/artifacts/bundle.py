@@ -15,19 +15,26 @@ from typing import Any
 from edgeline.artifacts import digest_of_listing, sha256, write_text
 from edgeline.artifacts.features import Feature
 from edgeline.artifacts.host_operations import HostOperations
+from edgeline.artifacts.windows import SERVER, Windows
+from edgeline.artifacts.windows import check as check_windows
 from edgeline.errors import EdgelineError, UsageError
 from edgeline.formats import names, typed
 
 FORMAT, PROBED = "bundle/v1", "bundle/v2"  # v2 says which features are not proven missing
 HOSTED = "bundle/v3"  # has host operations, without which the model's file cannot be run
 DECIDED = "bundle/v4"  # has a decision threshold, by which whoever serves it has to decide
-FORMATS = (FORMAT, PROBED, HOSTED, DECIDED)
+WINDOWED = "bundle/v5"  # has windows that whoever serves it has to keep
+FORMATS = (FORMAT, PROBED, HOSTED, DECIDED, WINDOWED)
 SINCE = {  # the formats that have a field
-    "not_proven_missing": (PROBED, HOSTED, DECIDED),
+    "not_proven_missing": (PROBED, HOSTED, DECIDED, WINDOWED),
     "host_operations": (HOSTED,),
     "decision_threshold": (DECIDED,),
+    "windows": (WINDOWED,),
 }
-OPTIONAL = {("not_proven_missing", DECIDED), ("host_operations", DECIDED)}
+OPTIONAL = {
+    *((name, DECIDED) for name in ("not_proven_missing", "host_operations")),
+    *((name, WINDOWED) for name in ("not_proven_missing", "host_operations", "decision_threshold")),
+}
 BINARY = "binary_classification"  # the task that has a decision threshold
 IMAGE_FOLDER = "models"  # of a bundle in a container image, where KServe looks for it
 MANIFEST = "manifest.json"
@@ -88,7 +95,10 @@ class Bundle:
     model's file (see `edgeline.artifacts.host_operations`): `signature` and `features` are what is
     sent to the two together. A bundle with them is of v3. `decision_threshold` is the score above
     which a binary model says yes, where it is not 0.5: such a bundle is of v4, with or without the
-    two before.
+    two before. `windows` are kept by whoever serves it, of rows that come one at a time (see
+    `edgeline.artifacts.windows`); `signature` and `features` are of whole windows. Such a bundle is
+    of v5, with or without the three before. Windows that the client keeps change nothing for the
+    server, and stand in `provenance`.
     """
 
     name: str
@@ -108,10 +118,13 @@ class Bundle:
     not_proven_missing: tuple[str, ...] | None = None
     host_operations: HostOperations | None = None
     decision_threshold: float | None = None
+    windows: Windows | None = None
 
     @property
     def format(self) -> str:
         """What a reader has to know."""
+        if self.windows is not None:
+            return WINDOWED
         if self.decision_threshold is not None:
             return DECIDED
         if self.host_operations is not None:
@@ -129,6 +142,10 @@ class Bundle:
             del told["not_proven_missing"]
         if self.decision_threshold is None:
             del told["decision_threshold"]
+        if self.windows is None:
+            del told["windows"]
+        else:
+            told["windows"] = self.windows.to_json()
         if self.host_operations is None:
             del told["host_operations"]
         else:
@@ -164,6 +181,8 @@ class Bundle:
                 typed.convert(known, _Entry, f"files.{name}")
         except EdgelineError as error:
             raise EdgelineError(f"{MANIFEST} is malformed ({error}): publish it again.") from None
+        if bundle.windows is not None:
+            _check_windows(bundle.windows, bundle.signature)
         threshold = bundle.decision_threshold
         if threshold is not None and not (bundle.task == BINARY and 0 < threshold < 1):
             raise EdgelineError(
@@ -178,6 +197,23 @@ class Bundle:
             if not name.isprintable():
                 raise EdgelineError(f"{MANIFEST} lists {name!r}, which no file is called.")
         return bundle
+
+
+def _check_windows(windows: Windows, signature: Signature) -> None:
+    """Refuse windows that are not the server's, or not of what the model takes."""
+    try:
+        check_windows(windows)
+    except EdgelineError as error:
+        raise EdgelineError(f"{MANIFEST} is malformed ({error}): publish it again.") from None
+    shapes = {tensor.name: tensor.shape for tensor in signature.inputs}
+    wrong = [name for name in windows.columns if shapes.get(name, ())[1:2] != (windows.size,)]
+    if windows.kept_by != SERVER or wrong:
+        said = (
+            f"{wrong[0]!r} is no input of {windows.size} rows" if wrong else "a client keeps them"
+        )
+        raise EdgelineError(
+            f"{MANIFEST} has windows for the server to keep, but {said}: publish it again."
+        )
 
 
 @dataclass(frozen=True)

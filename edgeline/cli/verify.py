@@ -47,6 +47,8 @@ def verify(bundle: str, as_json: bool) -> None:
     )
     if found.host_operations:
         table.add_row("host operations", escape(found.host_operations))
+    if found.windows:
+        table.add_row("a row is a window", escape(found.windows))
     table.add_row(
         "answers",
         f"[green]✔[/] {found.vector_rows} recorded rows, largest difference "

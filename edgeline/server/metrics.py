@@ -17,6 +17,8 @@
 | edgeline_http_responses_total | status | HTTP answers by status |
 | edgeline_connections | | open connections |
 | edgeline_buffered_bytes | | request bytes held in memory |
+| edgeline_window_keys, _bytes | model | keys whose last rows are kept, and what these take |
+| edgeline_window_evictions_total | model, limit | keys that made room: keys, bytes |
 | edgeline_drift_rows, _drifting | model, version | rows in the window, columns that drift |
 | edgeline_drift_psi, _ks, _unseen, _missing | model, version, side, column | see `drift` |
 | edgeline_events_total | to, result | events by receiver: sent, failed, dropped |

@@ -90,7 +90,7 @@ def put_together(path: str, settings: ServerSettings, forks: ForkServer) -> Serv
     updates = (
         Updates(path, settings, signed, served, repository, rollouts, verdicts) if signed else None
     )
-    measured = (rollouts, served, watching, webhook, payloads, updates)
+    measured = (rollouts, served, repository.windows, watching, webhook, payloads, updates)
     state = ServerState(
         settings,
         served,

@@ -25,11 +25,13 @@ LIMITS = {
 # sizes may be as large as a file; other numbers fit 32 bits, as timers and tables take them
 _SIZES = (
     *("max_body", "max_buffered", "max_update", "load_memory", "payload_size", "payload_keep"),
+    "window_memory",
 )
 LARGEST, LARGEST_SIZE = 2**31 - 1, 2**60
 # with 0, nothing could be served
 _POSITIVE = (
     *("max_body", "max_buffered", "max_header", "max_connections", "max_update", "queue"),
+    *("window_keys", "window_memory"),
     *("request_time", "read_time", "write_time", "idle_time", "queue_time", "load_time"),
 )
 
@@ -96,6 +98,9 @@ class ServerSettings:
         trial_time: how long a new version is watched after it has taken over.
         error_rate: maximum share of requests that may fail on a version during `--trial-time`.
         error_count: minimum number of failed requests before the error rate counts.
+        window_keys: maximum number of keys whose last rows are kept, of a model whose windows the
+            server keeps; the key that had none for longest goes first.
+        window_memory: maximum size of these rows, of a model.
         state: a folder for what must survive a restart; by default nothing is kept.
         rollouts: a JSON file that declares rollouts of versions (see
             `edgeline.server.rollouts.declaration`).
@@ -167,6 +172,8 @@ class ServerSettings:
     trial_time: float = 60.0
     error_rate: float = 0.1
     error_count: int = 10
+    window_keys: int = 100_000
+    window_memory: int = 64 * MIB
     state: str | None = None
     rollouts: str | None = None
     tokens: str | None = None

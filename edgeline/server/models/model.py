@@ -6,22 +6,25 @@ path is copy in, invoke, copy out: what is checked here is only what can differ 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import Any
 
 import numpy as np
 
-from edgeline.artifacts import transformed
+from edgeline.artifacts import transformed, windows
 from edgeline.artifacts.bundle import Bundle, Signature, Tensor
 from edgeline.artifacts.models import PREDICTION
 from edgeline.artifacts.reference import Reference
+from edgeline.artifacts.windows import Windows
 from edgeline.errors import EdgelineError, first_line
 from edgeline.formats.dtypes import Array
 from edgeline.runtimes import inputs
 from edgeline.runtimes.host.program import Program
 from edgeline.runtimes.pieces import pieces
 from edgeline.server.errors import Code, ServingError, invalid
+from edgeline.server.models.kept_windows import KeptWindows, rows_of
 
 Arrays = Mapping[str, Array]
 Observer = Callable[[Mapping[str, Array], Arrays], None]
@@ -33,6 +36,7 @@ class Description:
 
     `takes` is `raw`, `transformed` or `mixed`, as its bundle says. `device` is `cpu` or `edgetpu`;
     `note` says why it is not what the bundle wanted. `reference` is what the model met in training.
+    `signature` is of whole windows, where a row is one; `asked` is what clients send.
     `loops` says that some input may keep it running for ever.
     """
 
@@ -77,6 +81,31 @@ class Description:
         return transformed.sentence(self.bundle.takes, self.bundle.provenance)
 
     @property
+    def windows(self) -> Windows | None:
+        """The windows that the server keeps; None where a client sends all that a model takes."""
+        return self.bundle.windows if self.bundle is not None else None
+
+    @property
+    def windows_told(self) -> str:
+        """What a row is made of, whoever keeps it; "" where it is one row."""
+        try:
+            found = self.windows or (windows.of(self.bundle.provenance) if self.bundle else None)
+        except EdgelineError:  # a manifest may be anyone's, and this is told, no more
+            return ""
+        return found.words if found else ""
+
+    @cached_property
+    def asked(self) -> Signature:
+        """What a client sends and gets: the signature, or where windows are kept here, rows."""
+        return rows_of(self.signature, self.windows) if self.windows else self.signature
+
+    def asked_inputs(self, names: Collection[str]) -> tuple[Tensor, ...]:
+        """The inputs that a client means by some names: `asked`, unless it sends whole windows."""
+        if self.windows and {tensor.name for tensor in self.signature.inputs} == set(names):
+            return self.signature.inputs
+        return self.asked.inputs
+
+    @property
     def not_proven_missing(self) -> tuple[str, ...]:
         """Features without which its bundle proves nothing of a row."""
         return (self.bundle.not_proven_missing or ()) if self.bundle is not None else ()
@@ -96,10 +125,12 @@ class Instance:
         observers: called with the inputs and outputs of each prediction; they must be quick.
         deadline: of `time.monotonic`, when the answer to the request in work is useless.
         file: the signature of the model's file, which takes what host operations give.
+        windows: the rows that are kept for its windows; None where a client sends all.
     """
 
     observers: tuple[Observer, ...] = ()
     deadline = float("inf")
+    windows: KeptWindows | None = None
 
     def __init__(
         self,
@@ -121,6 +152,25 @@ class Instance:
             for index in [int(detail["index"])]
         }
         self._fixed = next((t.shape[0] for t in self.file.inputs if t.shape and t.shape[0] > 0), 0)
+
+    def ask(self, arrays: Arrays) -> Arrays:
+        """Answer what a client sent: checked, and of rows the windows that end in them.
+
+        Raises:
+            ServingError: it does not fit the model, the runtime refuses it, or there is no window.
+        """
+        return self.run(self.prepare(arrays))
+
+    def prepare(self, arrays: Arrays) -> Arrays:
+        """What a client sent, checked, as the model takes it; rows are kept.
+
+        Raises:
+            ServingError: see `check` and `KeptWindows.take`.
+        """
+        if self.windows is None or _are_windows(arrays, self.description):
+            return check(arrays, self.description)
+        rows = _checked(arrays, self.description.asked, self.description.not_proven_missing)
+        return self.windows.take(rows)
 
     def run(self, arrays: Mapping[str, Array]) -> Arrays:
         """Run the model on checked input (see `check`).
@@ -203,15 +253,28 @@ def check(arrays: Mapping[str, Array], description: Description) -> Arrays:
         ServingError: an input is missing, unknown, or of the wrong dtype, shape or rows, or an
             instance lacks a feature that is not proven missing.
     """
-    signature = description.signature
+    return _checked(arrays, description.signature, description.not_proven_missing)
+
+
+def _checked(arrays: Arrays, signature: Signature, never: Sequence[str]) -> Arrays:
     try:
         inputs.check_names(arrays, signature)
         shaped = {t.name: _shaped(arrays[t.name], t) for t in signature.inputs}
         inputs.check(shaped, signature)
-        inputs.check_missing(shaped, description.not_proven_missing)
+        inputs.check_missing(shaped, never)
     except EdgelineError as error:
         raise invalid(str(error)) from error
     return shaped
+
+
+def _are_windows(arrays: Arrays, description: Description) -> bool:
+    """Whether a client sent whole windows to a server that keeps them."""
+    windows = description.windows
+    return windows is not None and all(
+        tensor.name in arrays and arrays[tensor.name].shape[1:] == tensor.shape[1:]
+        for tensor in description.signature.inputs
+        if tensor.name in windows.columns
+    )
 
 
 def _shaped(array: Array, tensor: Tensor) -> Array:

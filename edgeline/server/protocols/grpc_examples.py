@@ -18,7 +18,7 @@ from edgeline.formats.dtypes import BY_NAME, Array
 from edgeline.server.access import PREDICTION
 from edgeline.server.app import GrpcMethod
 from edgeline.server.errors import invalid
-from edgeline.server.models.model import Arrays, Description, Instance, check
+from edgeline.server.models.model import Arrays, Description, Instance
 from edgeline.server.models.pool import Pool
 from edgeline.server.protocols.grpc_tfserving import SPEC, pool_of, spec_of
 from edgeline.server.protocols.meaning import classes, numbers
@@ -144,7 +144,7 @@ _ANSWERS = {"classify": _classify, "regress": _regress}
 
 def _run(asked: Mapping[str, Any], instance: Instance) -> Arrays:
     description = instance.description
-    return instance.run(check(_arrays(asked.get("input", {}), description), description))
+    return instance.ask(_arrays(asked.get("input", {}), description))
 
 
 def _arrays(given: Mapping[str, Any], description: Description) -> dict[str, Array]:
@@ -161,7 +161,7 @@ def _arrays(given: Mapping[str, Any], description: Description) -> dict[str, Arr
         rows.append({**context, **features})
     return {
         tensor.name: _column(rows, tensor, description.takes_of(tensor.name) == RAW)
-        for tensor in description.signature.inputs
+        for tensor in description.asked.inputs
     }
 
 

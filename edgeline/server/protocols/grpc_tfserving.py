@@ -17,7 +17,7 @@ from edgeline.formats.dtypes import BY_NAME, BY_NUMBER, Array
 from edgeline.server.access import METADATA, MODEL_HEALTH, PREDICTION
 from edgeline.server.app import GrpcMethod
 from edgeline.server.errors import invalid
-from edgeline.server.models.model import Description, Instance, check
+from edgeline.server.models.model import Description, Instance
 from edgeline.server.models.pool import Pool
 from edgeline.server.protocols.messages import read
 from edgeline.server.protocols.routes_tfserving import ServingState, version_states
@@ -119,7 +119,7 @@ def methods(state: ServerState) -> dict[str, GrpcMethod]:
     def metadata(message: memoryview) -> bytes:
         description = pool_of(state, read(message, _SPEC_REQUEST)).description
         signature = {
-            "inputs": {t.name: _info(t) for t in description.signature.inputs},
+            "inputs": {t.name: _info(t) for t in description.asked.inputs},
             "outputs": {t.name: _info(t) for t in description.signature.outputs},
             "method_name": "tensorflow/serving/predict",
         }
@@ -179,7 +179,7 @@ def spec_of(description: Description) -> dict[str, object]:
 def _predict(asked: Mapping[str, Any], instance: Instance) -> bytes:
     description = instance.description
     arrays = {name: _from_proto(t or {}, name) for name, t in asked.get("inputs", {}).items()}
-    answers = instance.run(check(arrays, description))
+    answers = instance.ask(arrays)
     names = asked.get("output_filter") or list(answers)
     if unknown := [name for name in names if name not in answers]:
         raise invalid(f"There is no output {unknown[0][:100]!r}.")

@@ -13,7 +13,7 @@ from edgeline.formats.dtypes import BY_V2, Array, v2_of
 from edgeline.server.access import ADMIN, HEALTH, METADATA, MODEL_HEALTH, PREDICTION
 from edgeline.server.app import GrpcMethod
 from edgeline.server.errors import Code, ServingError, invalid
-from edgeline.server.models.model import Description, Instance, check
+from edgeline.server.models.model import Description, Instance
 from edgeline.server.models.pool import Pool
 from edgeline.server.protocols import messages as m
 from edgeline.server.protocols.v2_infer import decision_parameters, requested, takes_encoded
@@ -147,7 +147,7 @@ class _Calls:
 def _infer(asked: Mapping[str, Any], instance: Instance) -> bytes:
     description = instance.description
     tracing.name(asked.get("id"))
-    answers = instance.run(check(_inputs(asked, description), description))
+    answers = instance.ask(_inputs(asked, description))
     names = [
         (entry.get("name", ""), {k: _parameter(v) for k, v in entry.get("parameters", {}).items()})
         for entry in asked.get("outputs", ())
@@ -190,7 +190,7 @@ def _inputs(asked: Mapping[str, Any], description: Description) -> dict[str, Arr
     entries, raw = asked.get("inputs", []), asked.get("raw_input_contents")
     if raw is not None and len(raw) != len(entries):
         raise invalid(f"There are {len(entries)} inputs, but {len(raw)} raw_input_contents.")
-    tensors = {tensor.name: tensor for tensor in description.signature.inputs}
+    tensors = {tensor.name: tensor for tensor in description.asked.inputs}
     arrays: dict[str, Array] = {}
     for place, message in enumerate(entries):
         if raw is not None and len(message) <= _SHORT:

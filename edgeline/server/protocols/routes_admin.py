@@ -149,6 +149,7 @@ def _model(state: ServerState, name: str) -> dict[str, object]:
                 "evaluated": not pool.description.not_evaluated,
                 "transformed": pool.description.transformed,
                 "decision_threshold": pool.description.decision_threshold,
+                "windows": pool.description.windows_told,
                 "queue": pool.waiting,
                 "requests": sum(of.codes.values()),
                 "errors": failures(of),

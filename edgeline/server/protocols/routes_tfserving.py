@@ -19,7 +19,7 @@ from edgeline.server.access import METADATA, MODEL_HEALTH, PREDICTION
 from edgeline.server.digits import whole
 from edgeline.server.errors import invalid, shown
 from edgeline.server.http.messages import HttpRequest, HttpResponse
-from edgeline.server.models.model import Arrays, Description, Instance, check
+from edgeline.server.models.model import Arrays, Description, Instance
 from edgeline.server.models.pool import Pool
 from edgeline.server.protocols.meaning import classes, numbers
 from edgeline.server.rollouts.traffic import Traffic
@@ -45,7 +45,7 @@ _BASES = (
 )
 _ABSENT = (404, 503)
 ServingState = Literal["AVAILABLE", "END"]  # TensorFlow Serving's names
-_BUSY = (413, 415, 429, 503, 504)
+_BUSY = (409, 413, 415, 429, 503, 504)
 _SERVING = ("", "serving_default")
 TOP = 5  # classes of an image, unless the query says how many
 
@@ -118,7 +118,7 @@ def predict(body: bytes, instance: Instance) -> bytes:
         _from_rows(rows, description) if columns is None else _from_columns(columns, description)
     )
     del asked, rows
-    answers = instance.run(check(arrays, description))
+    answers = instance.ask(arrays)
     if columns is None:
         return _write("predictions", _to_rows(answers), answers)
     single = len(answers) == 1
@@ -133,7 +133,7 @@ def classify(body: bytes, instance: Instance) -> bytes:
         ServingError: as `predict`, or the model gives no scores.
     """
     description = instance.description
-    answers = instance.run(check(_from_examples(_asked(body), description), description))
+    answers = instance.ask(_from_examples(_asked(body), description))
     named, scores = classes(answers, description)
     results = [
         [[label, score] for label, score in zip(row, values, strict=True)]
@@ -152,7 +152,7 @@ def of_image(body: bytes, instance: Instance, verb: str, top: int) -> bytes:
     if verb == "regress":
         raise invalid("An image is classified or predicted: call :classify or :predict.")
     array = pictures.from_body(body, description.name, description.signature, description.takes)
-    answers = instance.run(check(array, description))
+    answers = instance.ask(array)
     if verb == "predict":
         return _write("predictions", _to_rows(answers), answers)
     named, scores = classes(answers, description)
@@ -168,7 +168,7 @@ def regress(body: bytes, instance: Instance) -> bytes:
         ServingError: as `predict`, or the model gives more than one number.
     """
     description = instance.description
-    answers = instance.run(check(_from_examples(_asked(body), description), description))
+    answers = instance.ask(_from_examples(_asked(body), description))
     values = numbers(answers, description)
     return _write("results", values, {"results": values})
 
@@ -217,9 +217,9 @@ def _from_rows(rows: object, description: Description) -> dict[str, Array]:
         raise invalid("'instances' is not a list.")
     if not len(rows):
         raise invalid("'instances' is empty: give at least one.")
-    inputs = description.signature.inputs
-    names = {tensor.name for tensor in inputs}
     named = isinstance(rows, list) and isinstance(rows[0], dict)
+    inputs = description.asked_inputs(rows[0] if named else ())
+    names = {tensor.name for tensor in inputs}
     if isinstance(rows, Large) or not named or (rows[0].keys() == {"b64"} and "b64" not in names):
         if len(inputs) != 1:
             raise invalid(
@@ -241,7 +241,7 @@ def _from_rows(rows: object, description: Description) -> dict[str, Array]:
 
 
 def _from_columns(columns: object, description: Description) -> dict[str, Array]:
-    inputs = {tensor.name: tensor for tensor in description.signature.inputs}
+    inputs = {tensor.name: tensor for tensor in description.asked.inputs}
     if not isinstance(columns, dict) or (columns.keys() == {"b64"} and "b64" not in inputs):
         if len(inputs) != 1:
             raise invalid(f"Model {description.name!r} has {len(inputs)} inputs: name them.")
@@ -378,7 +378,7 @@ def _metadata(description: Description) -> dict[str, object]:
         }
 
     signature = {
-        "inputs": tensors(description.signature.inputs),
+        "inputs": tensors(description.asked.inputs),
         "outputs": tensors(description.signature.outputs),
         "method_name": "tensorflow/serving/predict",
     }

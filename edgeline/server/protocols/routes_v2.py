@@ -26,7 +26,7 @@ from edgeline.server.tensors.json import dumps, loads
 from edgeline.server.tensors.pictures import MEDIA_TYPES
 
 _ABSENT = (404, 503)
-_BUSY = (413, 415, 429, 501, 503, 504)  # 501: an image, without Pillow
+_BUSY = (409, 413, 415, 429, 501, 503, 504)  # 501: an image, without Pillow
 
 
 def table(state: ServerState) -> RouteTable:

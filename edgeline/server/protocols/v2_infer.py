@@ -18,7 +18,7 @@ from edgeline.formats.dtypes import BY_NAME, BY_V2, Array, v2_of
 from edgeline.server.digits import whole
 from edgeline.server.errors import invalid, shown
 from edgeline.server.http.messages import JSON, HttpRequest, HttpResponse
-from edgeline.server.models.model import Arrays, Description, Instance, check
+from edgeline.server.models.model import Arrays, Description, Instance
 from edgeline.server.protocols.meaning import decisions
 from edgeline.server.tensors import pictures
 from edgeline.server.tensors.binary import elements, from_bytes, to_bytes
@@ -56,7 +56,7 @@ def infer(body: bytes, request: HttpRequest, instance: Instance) -> HttpResponse
         else:
             arrays, binary = _raw_input(body, description), True
     tracing.name(asked.get("id"))
-    answers = instance.run(check(arrays, description))
+    answers = instance.ask(arrays)
     del arrays
     return _response(asked, answers, description, binary)
 
@@ -131,7 +131,7 @@ def _inputs(
     entries = asked.get("inputs")
     if not isinstance(entries, list) or not entries:
         raise invalid("The request has no 'inputs': give a list of tensors.")
-    tensors = {tensor.name: tensor for tensor in description.signature.inputs}
+    tensors = {tensor.name: tensor for tensor in description.asked.inputs}
     arrays: dict[str, Array] = {}
     place = 0
     for entry in entries:
@@ -191,7 +191,7 @@ def _shape(value: object, name: str) -> list[int]:
 
 def _raw_input(body: bytes, description: Description) -> dict[str, Array]:
     """A body that is nothing but the bytes of a model's only input; its rows are counted."""
-    inputs = description.signature.inputs
+    inputs = description.asked.inputs
     if len(inputs) != 1:
         raise invalid(
             f"Model {description.name!r} has {len(inputs)} inputs, and a raw body is for one: "

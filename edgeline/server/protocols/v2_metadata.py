@@ -36,7 +36,7 @@ def model_metadata(description: Description, versions: list[int]) -> dict[str, A
         "name": description.name,
         "versions": [str(version) for version in versions],
         "platform": PLATFORM,
-        "inputs": tensors(description.signature.inputs),
+        "inputs": tensors(description.asked.inputs),
         "outputs": tensors(description.signature.outputs),
     }
     if properties := _properties(description):
@@ -51,6 +51,8 @@ def _properties(description: Description) -> dict[str, str]:
         found["transformed_features"] = description.transformed
     if description.not_proven_missing:
         found["not_proven_missing"] = ", ".join(description.not_proven_missing)
+    if description.windows_told:
+        found["windows"] = description.windows_told
     if description.decision_threshold is not None:
         found["decision_threshold"] = str(description.decision_threshold)
     return found
@@ -74,7 +76,7 @@ def model_config(description: Description) -> dict[str, Any]:
         "platform": PLATFORM,
         "backend": PLATFORM,
         "max_batch_size": 0,
-        "input": tensors(description.signature.inputs),
+        "input": tensors(description.asked.inputs),
         "output": tensors(description.signature.outputs),
         "parameters": {
             "device": {"string_value": description.device},

@@ -15,11 +15,12 @@ import logging
 import time
 from collections import Counter, deque
 from collections.abc import Collection, Iterator, Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Literal
 
 from edgeline.artifacts import write_text
+from edgeline.artifacts.windows import Windows
 from edgeline.errors import EdgelineError
 from edgeline.formats import typed
 from edgeline.server.errors import Code, ServingError
@@ -141,7 +142,15 @@ class Rollouts:
                     reason = f"version {version} is no longer served."
             self._log(model, RolloutVerdict("end", reason), on.stable, on.candidate)
         self._end(model)
-        if newest > stable:
+        if newest > stable and _windows(pools[newest]) != _windows(pools[stable]):
+            reason = (
+                "its windows are not those of the stable version, and each row of a key would have "
+                "to come to both: withdraw the rollout to let it take over."
+            )
+            self._returned.setdefault(model, set()).add(newest)
+            self._save()
+            self._log(model, RolloutVerdict("return", reason), stable, newest)
+        elif newest > stable:
             self.traffic[model] = Traffic(rollout, pools, stable, newest)
             share = f"{rollout.weight:.1%} of the requests"
             self._log(
@@ -280,3 +289,9 @@ class Rollouts:
         self._stable = dict(kept.stable)
         self._returned = {model: set(versions) for model, versions in kept.returned.items()}
         self._called = {rollout.model: rollout for rollout in called}
+
+
+def _windows(pool: Pool) -> Windows | None:
+    """What a server keeps for a version; the stride is of training alone."""
+    kept = pool.description.windows
+    return replace(kept, stride=1) if kept else None

@@ -19,7 +19,7 @@ from time import monotonic, perf_counter
 from typing import Any
 
 from edgeline.server.errors import Code, ServingError, invalid
-from edgeline.server.models.model import Arrays, Description, Instance
+from edgeline.server.models.model import Arrays, Description, Instance, check
 from edgeline.server.models.pool import Done, Job, Pool, PoolWork
 from edgeline.server.rollouts.declaration import Rollout, Seen
 from edgeline.server.rollouts.shadow import Compared, Shadow
@@ -117,8 +117,9 @@ class Traffic:
                 self._ran(1, recorder.seconds)
                 self._counted(failed=False)
                 done(answer)
-            elif answer.code in (Code.UNAVAILABLE, Code.CANCELLED):
-                done(answer)  # it waited too long, or the client is gone: no other try
+            elif answer.code in (Code.UNAVAILABLE, Code.CANCELLED, Code.ABORTED):
+                # it waited too long, the client is gone, or there is no window: no other try
+                done(answer)
             else:
                 self._loop.call_soon_threadsafe(again, answer)
 
@@ -132,7 +133,7 @@ class Traffic:
             try:
                 if pool is None:
                     raise fault
-                pool.submit(work, second, deadline)
+                pool.submit(recorder.repeating(work), second, deadline)
             except ServingError:
                 done(fault)
 
@@ -180,9 +181,10 @@ class Traffic:
 class _Recorder:
     """Stands before an instance for one request, and keeps what went in and came out."""
 
-    __slots__ = ("answers", "arrays", "description", "instance", "seconds")
+    __slots__ = ("answers", "arrays", "description", "instance", "prepared", "seconds")
 
     def __init__(self) -> None:
+        self.prepared: Arrays | None = None
         self.answers: Arrays | None = None
         self.seconds = 0.0
 
@@ -193,12 +195,39 @@ class _Recorder:
 
         return recorded
 
+    def repeating(self, work: PoolWork) -> PoolWork:
+        """The same work again, of rows that were kept already."""
+        return lambda instance: work(_Again(instance, self))  # type: ignore[arg-type]
+
+    def ask(self, arrays: Arrays) -> Arrays:
+        self.prepared = self.instance.prepare(arrays)
+        return self.run(self.prepared)
+
     def run(self, arrays: Arrays) -> Arrays:
         began = perf_counter()
         answers = self.instance.run(arrays)
         self.seconds = perf_counter() - began
         self.arrays, self.answers = arrays, answers
         return answers
+
+
+class _Again:
+    """Stands before another version's instance for a request that a version could not answer.
+
+    A row is in the windows once: what was made of it is what is asked again.
+    """
+
+    __slots__ = ("_first", "_instance", "description")
+
+    def __init__(self, instance: Instance, first: _Recorder) -> None:
+        self._instance, self._first = instance, first
+        self.description = instance.description
+
+    def ask(self, arrays: Arrays) -> Arrays:
+        made = self._first.prepared
+        if made is None or self._instance.windows is None:
+            return self._instance.ask(arrays)
+        return self._instance.run(check(made, self.description))
 
 
 def _median(times: Collection[float]) -> float:

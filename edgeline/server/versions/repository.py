@@ -20,6 +20,7 @@ from edgeline.errors import EdgelineError, first_line
 from edgeline.server.errors import Code, ServingError
 from edgeline.server.metrics import Metrics
 from edgeline.server.models.batching import batched
+from edgeline.server.models.kept_windows import ModelWindows
 from edgeline.server.models.model import Description, Instance, Observer
 from edgeline.server.models.pool import Pool
 from edgeline.server.rollouts.rollouts import Rollouts
@@ -61,6 +62,7 @@ class Repository:
         self._catalogue, self._served = catalogue, served
         self._rollouts, self._verdicts, self._preparer = rollouts, verdicts, preparer
         self._observers, self._settings, self._metrics = observers, settings, metrics
+        self.windows = ModelWindows(settings)
         self._lock = asyncio.Lock()
 
     async def refresh(
@@ -311,8 +313,11 @@ class Repository:
         old = served.pools.get(source.version)
         description = instances[0].description
         observers = self._observers(description)
+        kept = None
+        if description.windows is not None:
+            kept = self.windows.of(source.name, description.windows, description.signature)
         for instance in instances:
-            instance.observers = observers
+            instance.observers, instance.windows = observers, kept
         settings = self._settings
         workers = batched(instances, settings.batch, settings.batch_delay)
         # what might run for ever must not do so on the event loop
@@ -329,6 +334,14 @@ class Repository:
         log.info("%s %d is served from %s.", source.name, source.version, source.path)
         if transformed := description.transformed:
             log.warning("%s %d: %s", source.name, source.version, transformed)
+        if kept is not None:
+            log.warning(
+                "%s %d keeps rows in memory (%s): a restart loses them, and all rows of a key have "
+                "to come to this server.",
+                source.name,
+                source.version,
+                description.windows_told,
+            )
         if description.unprobed:
             log.warning(
                 "%s %d is a bundle of before, of which nothing was probed: where a feature is "

@@ -60,6 +60,7 @@ def inputs(tmp_path):
         latency=1.0,
         chosen=None,
         verified=None,
+        windows=None,
     ):
         folder = tmp_path / "inputs" / secrets.token_hex(6)
         with artifacts.writing(folder / "edge_model", "edge_model/v1") as draft:
@@ -67,14 +68,15 @@ def inputs(tmp_path):
                 stream.write(b"\x1c\x00\x00\x00TFL3" + content)
                 stream.truncate(max(size, stream.tell()))
             tensor = {"dtype": "float32", "shape": [-1, 1]}
+            width = windows["size"] if windows else 1
             signature = {
-                "inputs": [{"name": "miles", **tensor}],
+                "inputs": [{"name": "miles", **tensor, "shape": [-1, width]}],
                 "outputs": [{"name": "prediction", **tensor}],
             }
             (draft.path / "signature.json").write_text(json.dumps(signature))
             (draft.path / "labels.txt").write_text("small\nbig\n")
             draft.metadata.update(
-                features=[{"name": "miles", "dtype": "float32", "shape": [1]}],
+                features=[{"name": "miles", "dtype": "float32", "shape": [width]}],
                 task="binary_classification",
                 quantisation="none",
                 takes="raw",
@@ -91,6 +93,8 @@ def inputs(tmp_path):
                 examples_digest="d1",
                 edge_model_digest=artifacts.read(folder / "edge_model", "edge_model/v1").digest,
             )
+            if windows is not None:
+                draft.metadata["windows"] = windows
             if verified is not None:
                 draft.metadata["decision_threshold"] = verified
         return {

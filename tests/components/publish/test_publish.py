@@ -10,6 +10,7 @@ import pytest
 
 from edgeline import artifacts
 from edgeline.artifacts import bundle
+from edgeline.artifacts.windows import Windows
 from edgeline.components.publish.publish import publish
 from edgeline.errors import EdgelineError
 from edgeline.stores.store import fetch, open_store
@@ -247,6 +248,16 @@ def test_the_decision_threshold_of_verify_goes_along(send, tmp_path, chosen, ver
     made = fetch(send(chosen=chosen, verified=verified).uri, tmp_path / "fetched")
     assert made.decision_threshold == carried
     assert made.format == ("bundle/v4" if carried else "bundle/v1")
+
+
+@pytest.mark.parametrize("by", ["client", "server"])
+def test_what_a_row_is_made_of_goes_along(send, tmp_path, by):
+    """An older server takes windows that the client sends, and no others."""
+    windows = {"size": 4, "time": "at", "columns": ["miles", "unused"], "kept_by": by}
+    made = fetch(send(windows=windows).uri, tmp_path / "fetched")
+    kept = made.windows or Windows.from_json(made.provenance["windows"])
+    assert (kept.size, kept.columns, kept.kept_by) == (4, ("miles",), by)
+    assert made.format == ("bundle/v5" if by == "server" else "bundle/v1")
 
 
 @pytest.mark.parametrize(("verified", "said"), [(None, "0.5, as before"), (0.5, "0.5")])

@@ -44,7 +44,7 @@ def test_a_manifest_says_them_and_they_come_back():
     manifest["edgeline_bundle"] = "bundle/v2"
     with pytest.raises(EdgelineError, match="is of format bundle/v2, but has 'host_operations'"):
         Bundle.from_json(manifest)
-    manifest["edgeline_bundle"] = "bundle/v5"
+    manifest["edgeline_bundle"] = "bundle/v9"
     with pytest.raises(EdgelineError, match="update what reads it"):
         Bundle.from_json(manifest)
 
