@@ -19,6 +19,7 @@ from edgeline.lint import (
     security,
     sizes,
     traps,
+    windows,
     workloads,
 )
 from edgeline.lint.documents import read
@@ -39,6 +40,7 @@ RULES = (
     *references.rules,
     *workloads.rules,
     *kserve.rules,
+    *windows.rules,
 )
 
 

@@ -23,6 +23,7 @@ from edgeline.sites.workload import (
     metadata,
     network_policy,
     probes,
+    strategy,
 )
 
 OF_KSERVE = "serving.kserve.io/inferenceservice"  # the label of its pods
@@ -213,6 +214,9 @@ def _service(site: Site, uri: str, base: str, more: Object) -> Object:
         "resources": RESOURCES,
     }
     made = metadata(site)
+    scale: Object = {"minReplicas": 1, "maxReplicas": 4}
+    if site.keeps_windows:
+        scale = {"minReplicas": 1, "maxReplicas": 1, "deploymentStrategy": strategy(site)}
     # else KServe's configuration decides, and as it is installed that is Knative
     mode = {MODE: STANDARD, **({BASE: base} if base else {})}
     return {
@@ -221,8 +225,7 @@ def _service(site: Site, uri: str, base: str, more: Object) -> Object:
         "metadata": {**made, "annotations": {**made["annotations"], **mode}},
         "spec": {
             "predictor": {
-                "minReplicas": 1,
-                "maxReplicas": 4,
+                **scale,
                 "automountServiceAccountToken": False,
                 **more,
                 "model": model,

@@ -90,7 +90,8 @@ def render(
     model = f"{repository}/{manifest.name}@{image.digest}"
     server = images.reference("edge-server")
     address = bundle if "://" in bundle else ""
-    site = Site(name, namespace, manifest.version, model, server, address)
+    keeps = manifest.windows is not None
+    site = Site(name, namespace, manifest.version, model, server, address, keeps)
     return [_write(Path(output) / file, parts, needs) for file, parts in make(site).items()]
 
 

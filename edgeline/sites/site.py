@@ -8,6 +8,7 @@ from typing import Any
 Object = dict[str, Any]
 # annotations of what is deployed, and of its pods: the bundle's image, and the server's
 MODEL, SERVER = "edgeline.dev/model", "edgeline.dev/server"
+WINDOWS = "edgeline.dev/windows"  # an annotation: the server keeps rows, so there is one of it
 PART_OF = {"app.kubernetes.io/part-of": "edgeline"}  # a label of all that is ours
 
 
@@ -22,6 +23,7 @@ class Site:
         model: the bundle's image, `repository@sha256:...`, the same for every kind of site.
         server: the edge server's image.
         address: where the bundle lies, where it was named by an address; else empty.
+        keeps_windows: whether its server keeps rows of each key.
     """
 
     name: str
@@ -30,6 +32,7 @@ class Site:
     model: str
     server: str
     address: str = ""
+    keeps_windows: bool = False
 
     @property
     def source(self) -> str:
@@ -51,4 +54,5 @@ class Site:
 
     @property
     def annotations(self) -> dict[str, str]:
-        return {MODEL: self.model, SERVER: self.server}
+        found = {MODEL: self.model, SERVER: self.server}
+        return {**found, WINDOWS: "kept-by-server"} if self.keeps_windows else found

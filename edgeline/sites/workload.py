@@ -82,13 +82,20 @@ def _deployment(site: Site) -> Object:
         "spec": {
             "replicas": 1,
             "selector": {"matchLabels": chosen},
-            "strategy": {"rollingUpdate": {"maxUnavailable": 0, "maxSurge": 1}},
+            "strategy": strategy(site),
             "template": {
                 "metadata": {"labels": site.labels, "annotations": site.annotations},
                 "spec": pod,
             },
         },
     }
+
+
+def strategy(site: Site) -> Object:
+    """How one pod takes another's place: of two that keep windows each would lack rows."""
+    if site.keeps_windows:
+        return {"type": "Recreate"}
+    return {"rollingUpdate": {"maxUnavailable": 0, "maxSurge": 1}}
 
 
 def _container(site: Site) -> Object:

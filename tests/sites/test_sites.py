@@ -13,6 +13,7 @@ import sys
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -24,6 +25,8 @@ from device_schemas import CREATE_OPTIONS, GREENGRASS, IOT_EDGE
 from schemas import kustomize, validate
 
 from edgeline import images
+from edgeline.artifacts import bundle as bundles
+from edgeline.artifacts.windows import SERVER, Windows
 from edgeline.errors import EdgelineError
 from edgeline.lint.lint import lint
 from edgeline.server.settings import ServerSettings
@@ -317,3 +320,25 @@ def test_a_model_by_tag_is_refused() -> None:
 def test_a_registry_out_of_reach_is_said(tmp_path: Path) -> None:
     with pytest.raises(EdgelineError, match=r"127\.0\.0\.1:9 cannot be reached"):
         oci.fetch(f"oci://127.0.0.1:9/models/taxi@sha256:{'0' * 64}", str(tmp_path))
+
+
+@pytest.mark.parametrize("form", CLUSTERS)
+def test_a_server_that_keeps_windows_is_one_pod_and_more_of_it_is_a_fault(
+    form: str, pixels: Path, tmp_path: Path
+) -> None:
+    made = tmp_path / "windowed"
+    shutil.copytree(pixels, made)
+    windows = Windows(2, "at", ("amount",), "name", "string", kept_by=SERVER)
+    bundles.write_manifest(made, replace(bundles.read(made), windows=windows))
+    found = documents(tmp_path, form, made)
+    text = yaml.safe_dump_all(found)
+    assert "edgeline.dev/windows: kept-by-server" in text and "type: Recreate" in text
+    assert "maxSurge" not in text and "maxReplicas: 4" not in text
+    if form not in ("kustomize", "kserve"):  # the others wrap the objects
+        return
+    assert not [entry for entry in lint([tmp_path / form]) if entry.rule == "windows-replicas"]
+    for file in (tmp_path / form).glob("*.yaml"):
+        several = file.read_text().replace("replicas: 1", "replicas: 3")
+        file.write_text(several.replace("maxReplicas: 1", "maxReplicas: 3"))
+    (fault,) = (entry for entry in lint([tmp_path / form]) if entry.rule == "windows-replicas")
+    assert "eplicas: 3 divides the rows of a key among servers" in fault.message
