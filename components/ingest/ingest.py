@@ -406,7 +406,7 @@ def _windows(found: object, left_out: Mapping[str, int]) -> list[report.Section]
         return []
     rows = [(what, f"{count:,}") for what, count in left_out.items()]
     note = f"A row is a window: {Windows.from_json(found).words}."
-    return [report.Section("Windows", report.table(["in no window", "number"], rows), note=note)]
+    return [report.Section("Windows", report.table(["left out", "number"], rows), note=note)]
 
 
 def _noted(notes: Sequence[str]) -> list[report.Section]:

@@ -25,7 +25,7 @@ from edgeline.components.ingest.split import Numbers, typed_column
 from edgeline.errors import EdgelineError
 
 FILES = 64
-MOST_BYTES = 192 << 20  # that are sorted in memory
+MOST_BYTES = 128 << 20  # that are sorted in memory
 TIME, KEY, SPLIT = "\0time", "\0key", "\0split"  # columns beside the data's own
 Mask = npt.NDArray[np.bool_]
 
@@ -69,7 +69,8 @@ class Dropped:
 
 def left_out_sentence(left_out: Mapping[str, int]) -> str:
     """What `Dropped.told` says, as a sentence."""
-    return "in no window are " + ", ".join(f"{count:,} {what}" for what, count in left_out.items())
+    counts = ", ".join(f"{count:,} {what}" for what, count in left_out.items())
+    return f"windows leave out {counts}"
 
 
 def no_window(placed: Placed) -> EdgelineError:

@@ -239,9 +239,9 @@ def test_rows_without_time_have_no_split_by_time_and_are_counted(tmp_path: Path)
         ),
         ({"time": "pressure", "columns": ["y"]}, {}, "names 'pressure', which holds float: name"),
         ({"kept_by": "me"}, {}, "windows['kept_by'] is 'me': give client or server"),
-        ({"max_gap": 1}, {}, "no window of 3 rows (in no window are 9 rows of series or pieces"),
+        ({"max_gap": 1}, {}, "no window of 3 rows (windows leave out 9 rows of series or pieces"),
         ({"max_gap": 1}, {}, "or a larger max_gap than 1, which is in the unit of 'when'"),
-        ({"size": 10}, {}, "no window of 10 rows (in no window are 9 rows of series with fewer"),
+        ({"size": 10}, {}, "no window of 10 rows (windows leave out 9 rows of series with fewer"),
     ],
 )
 def test_windows_that_cannot_be_are_refused(
