@@ -1,6 +1,6 @@
 """A stranger's module of a sensor: will a pump fail, by its last rows?"""
 
-from edgeline.preprocessing import fill_missing, is_missing
+from edgeline.preprocessing import fill_missing
 
 
 def preprocessing_fn(inputs):
@@ -8,7 +8,7 @@ def preprocessing_fn(inputs):
     import tensorflow_transform as tft
 
     pressure = inputs["pressure"]  # [batch, 6]
-    known = 1.0 - tf.cast(is_missing(pressure), tf.float32)
+    known = 1.0 - tf.cast(tf.math.is_nan(pressure), tf.float32)
     level = tft.scale_to_z_score(fill_missing(pressure, 5.0))
     return {
         "level": level,

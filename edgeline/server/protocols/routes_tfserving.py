@@ -217,8 +217,10 @@ def _from_rows(rows: object, description: Description) -> dict[str, Array]:
         raise invalid("'instances' is not a list.")
     if not len(rows):
         raise invalid("'instances' is empty: give at least one.")
-    named = isinstance(rows, list) and isinstance(rows[0], dict)
-    inputs = description.asked_inputs(rows[0] if named else ())
+    first: dict[str, object] = {}
+    if named := isinstance(rows, list) and isinstance(rows[0], dict):
+        first = rows[0]
+    inputs = description.asked_inputs(first)
     names = {tensor.name for tensor in inputs}
     if isinstance(rows, Large) or not named or (rows[0].keys() == {"b64"} and "b64" not in names):
         if len(inputs) != 1:
