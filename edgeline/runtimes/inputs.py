@@ -16,7 +16,8 @@ from edgeline.errors import EdgelineError
 from edgeline.formats.dtypes import BY_NAME, Array
 
 MAX_ROWS = 1 << 20  # of one call
-NAMED = 10  # rows that a sentence names
+NAMED = 10  # rows and features that a sentence names
+UNPROVEN = "without which no answer of this model was proven"
 
 Arrays = Mapping[str, Array]
 
@@ -66,28 +67,64 @@ def check_names(arrays: Mapping[str, object], signature: Signature) -> None:
     raise EdgelineError(f"Input {missing!r} is missing: {takes}")
 
 
-def check_missing(arrays: Arrays, never: Sequence[str]) -> None:
-    """Check that no row lacks a feature of which no missing value was proven.
+def lacking(arrays: Arrays, never: Sequence[str]) -> dict[int, list[str]]:
+    """Which features each row lacks of those of which no missing value was proven, by row.
 
     Args:
-        never: names of features; those that are no input are not looked at.
-
-    Raises:
-        EdgelineError: some rows do; they are named, so that the others can be asked without.
+        never: names of features; those that are no input are not looked at. An input without rows
+            is row 0.
     """
+    found: dict[int, list[str]] = {}
     for name in never:
         gone = missing(arrays[name]) if name in arrays else None
         if gone is None or not gone.any():
             continue
-        rows = (
-            np.flatnonzero(gone.reshape(len(gone), -1).any(axis=1)).tolist() if gone.ndim else [0]
-        )
-        listed = ", ".join(map(str, rows[:NAMED])) + (" …" if len(rows) > NAMED else "")
-        others = "" if gone.ndim == 0 or len(rows) == len(gone) else "; ask for the others without"
-        raise EdgelineError(
-            f"Instance{'s' * (len(rows) > 1)} {listed} (from 0): {name!r} is missing, without "
-            f"which no answer of this model was proven: give it{others}."
-        )
+        rows = np.flatnonzero(gone.reshape(len(gone), -1).any(axis=1)) if gone.ndim else [0]
+        for row in map(int, rows):
+            found.setdefault(row, []).append(name)
+    return dict(sorted(found.items()))
+
+
+def check_missing(arrays: Arrays, never: Sequence[str]) -> None:
+    """Check that no row lacks a feature of which no missing value was proven.
+
+    Args:
+        never: as in `lacking`.
+
+    Raises:
+        EdgelineError: some rows do; all are named, so that the others can be asked without.
+    """
+    if not (found := lacking(arrays, never)):
+        return
+    by_names: dict[tuple[str, ...], list[int]] = {}
+    for row, names in found.items():
+        by_names.setdefault(tuple(names), []).append(row)
+    told = "; ".join(
+        f"{_instances(rows)}: {_are_missing(names)}" for names, rows in by_names.items()
+    )
+    sizes = [len(array) for array in arrays.values() if array.ndim]
+    others = "; ask for the others without" if sizes and len(found) < sizes[0] else ""
+    raise EdgelineError(f"{told}, {UNPROVEN}: give {_it(sum(by_names, ()))}{others}.")
+
+
+def refusal(row: int, names: Sequence[str]) -> str:
+    """What is said of one row alone that lacks features, as `check_missing` says it of all."""
+    return f"{_instances([row])}: {_are_missing(names)}, {UNPROVEN}: give {_it(names)}."
+
+
+def _instances(rows: Sequence[int]) -> str:
+    listed = ", ".join(map(str, rows[:NAMED]))
+    listed += f" and {len(rows) - NAMED:,} more" if len(rows) > NAMED else ""
+    return f"Instance{'s' * (len(rows) > 1)} {listed} (from 0)"
+
+
+def _are_missing(names: Sequence[str]) -> str:
+    listed = " and ".join(map(repr, names[:NAMED])) + (" …" if len(names) > NAMED else "")
+    return f"{listed} {'is' if len(names) == 1 else 'are'} missing"
+
+
+def _it(names: Sequence[str]) -> str:
+    return "it" if len({*names}) == 1 else "them"
 
 
 def check_strings(arrays: Arrays, signature: Signature) -> None:

@@ -9,6 +9,7 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 from publishing import ROW, bundle, model
+from running import DATA
 
 from edgeline.artifacts import bundle as bundles
 from edgeline.artifacts.bundle import write_manifest
@@ -23,6 +24,7 @@ from edgeline.server.protocols.grpc_examples import _MULTI_REQUEST, _REQUEST
 from edgeline.server.protocols.grpc_tfserving import _PREDICT_REQUEST
 from edgeline.server.protocols.wire import encode
 
+LINE = DATA / "line.tflite"
 GOOD = {"amount": [1.0, 2.0], "count": [1], "name": ["a"]}
 STATE = SimpleNamespace(
     served=SimpleNamespace(pool=lambda *_: None), repository=None, metrics=None
@@ -52,11 +54,6 @@ def as_v1_columns(rows, instance):
         for name in GOOD
     }
     return v1.predict(json.dumps({"inputs": columns}).encode(), instance)
-
-
-def as_v1_examples(rows, instance):
-    examples = [{**row, "amount": [x if x == x else None for x in row["amount"]]} for row in rows]
-    return v1.regress(json.dumps({"examples": examples}).encode(), instance)
 
 
 def _tensors(rows):
@@ -132,19 +129,19 @@ def as_multi_inference(rows, instance):
     return _grpc(grpc_examples, path, request, _MULTI_REQUEST, instance)
 
 
-WAYS = (
-    as_v1_rows, as_v1_columns, as_v1_examples, as_v2, as_v2_grpc, as_predict, as_regress,
-    as_multi_inference,
-)  # fmt: skip
-OF_ONE_NUMBER = (as_v1_examples, as_regress, as_multi_inference)  # this model gives two
+TOGETHER = (as_v1_columns, as_v2, as_v2_grpc, as_predict, as_regress, as_multi_inference)
+OF_ONE_NUMBER = (as_regress, as_multi_inference)  # this model gives two
 
 
-@pytest.mark.parametrize("way", WAYS)
-@pytest.mark.parametrize(
+KINDS = pytest.mark.parametrize(
     ("name", "value"),
     [("amount", [float("nan"), 2.0]), ("count", [MISSING_INT]), ("name", [""])],
 )
-def test_the_instance_is_named_and_the_others_are_answered(instance, way, name, value):
+
+
+@pytest.mark.parametrize("way", TOGETHER)
+@KINDS
+def test_the_instance_is_named_where_all_are_answered_together(instance, way, name, value):
     if name == "amount" and way in (as_regress, as_multi_inference):  # all of it or nothing
         value = [float("nan")] * 2
     rows = [GOOD, GOOD, {**GOOD, name: value}, GOOD]
@@ -157,12 +154,51 @@ def test_the_instance_is_named_and_the_others_are_answered(instance, way, name, 
         assert way([row for row in rows if row is GOOD], instance)
 
 
-def test_many_are_named_shortly_and_all_at_once(instance):
-    bad = {**GOOD, "name": [""]}
-    with pytest.raises(ServingError, match=r"Instances 0, 1, .*, 9 … \(from 0\)"):
-        as_v1_rows([bad] * 20 + [GOOD], instance)
+@KINDS
+def test_the_instance_alone_is_refused_among_rows(instance, name, value):
+    other = {**GOOD, "amount": [5.0, 2.0]}
+    answer = json.loads(as_v1_rows([GOOD, {**GOOD, name: value}, other], instance))
+    alone = json.loads(as_v1_rows([GOOD, other], instance))["predictions"]
+    first, refused, last = answer["predictions"]
+    assert [first, last] == alone
+    assert first != last
+    assert refused["error"].startswith(f"Instance 1 (from 0): {name!r} is missing, without which")
+    with pytest.raises(ServingError, match=f"Instance 0 .* {name!r} is missing.*: give it.$"):
+        as_v1_rows([{**GOOD, name: value}], instance)
+
+
+@pytest.mark.parametrize("verb", ["regress", "classify"])
+def test_the_instance_alone_is_refused_among_examples(tmp_path, verb):
+    made = bundle(tmp_path / "m", LINE.read_bytes(), like=LINE)
+    (name,) = (tensor.name for tensor in bundles.read(made).signature.inputs)
+    write_manifest(made, dataclasses.replace(bundles.read(made), not_proven_missing=(name,)))
+    (instance,) = load(made, "m", 1, 1, 1)
+
+    def asked(*values):
+        body = json.dumps({"examples": [{name: [value]} for value in values]})
+        return json.loads(getattr(v1, verb)(body.encode(), instance))["results"]
+
+    first, refused, last = asked(1.0, None, 3.0)
+    assert refused["error"].startswith(f"Instance 1 (from 0): {name!r} is missing")
+    assert asked(1.0, 3.0) == [first, last]
+    with pytest.raises(ServingError, match="Instances 0, 1 "):
+        asked(None, None)
+
+
+def test_all_that_are_refused_are_named_with_each_feature(instance):
+    bad, worse = {**GOOD, "name": [""]}, {**GOOD, "name": [""], "count": [MISSING_INT]}
+    for way in (as_v1_columns, as_v2):
+        with pytest.raises(ServingError) as refused:
+            way([bad, GOOD, worse, bad], instance)
+        assert str(refused.value) == (
+            "Instances 0, 3 (from 0): 'name' is missing; Instance 2 (from 0): 'count' and 'name' "
+            "are missing, without which no answer of this model was proven: give them; ask for "
+            "the others without."
+        )
+    with pytest.raises(ServingError, match=r"Instances 0, 1, .*, 9 and 10 more \(from 0\)"):
+        as_v2([bad] * 20 + [GOOD], instance)
     with pytest.raises(ServingError, match=r"give it\.$"):
-        as_v1_rows([bad], instance)
+        as_v2([bad], instance)
 
 
 def test_other_missing_values_are_answered_as_ever(tmp_path):

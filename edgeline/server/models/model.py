@@ -161,6 +161,19 @@ class Instance:
         """
         return self.run(self.prepare(arrays))
 
+    def ask_each(self, arrays: Arrays) -> tuple[Arrays, Arrays, dict[int, str]]:
+        """As `ask`, where an answer can refuse one instance of many (see `check_each`).
+
+        Returns:
+            The answers, what was asked for them, and why other instances are refused, by place.
+        """
+        refused: dict[int, str] = {}
+        if self.windows is None or _are_windows(arrays, self.description):
+            fit, refused = check_each(arrays, self.description)
+        else:
+            fit = self.prepare(arrays)
+        return self.run(fit), fit, refused
+
     def prepare(self, arrays: Arrays) -> Arrays:
         """What a client sent, checked, as the model takes it; rows are kept.
 
@@ -256,12 +269,43 @@ def check(arrays: Mapping[str, Array], description: Description) -> Arrays:
     return _checked(arrays, description.signature, description.not_proven_missing)
 
 
-def _checked(arrays: Arrays, signature: Signature, never: Sequence[str]) -> Arrays:
+def check_each(
+    arrays: Mapping[str, Array], description: Description
+) -> tuple[Arrays, dict[int, str]]:
+    """As `check`, where an answer can refuse one instance of many.
+
+    Returns:
+        The arrays of the instances that are fit, and why others are not, by their place. Where
+        none is fit, all of them together are refused as `check` does.
+    """
+    shaped = _fitted(arrays, description.signature)
+    lacking = inputs.lacking(shaped, description.not_proven_missing)
+    sizes = {len(array) if array.ndim else 0 for array in shaped.values()}
+    if not lacking:
+        return shaped, {}
+    if len(lacking) == max(sizes) or 0 in sizes:
+        check(arrays, description)
+    fit = np.ones(max(sizes), bool)
+    fit[list(lacking)] = False
+    refused = {row: inputs.refusal(row, names) for row, names in lacking.items()}
+    return {name: array[fit] for name, array in shaped.items()}, refused
+
+
+def _checked(arrays: Mapping[str, Array], signature: Signature, never: Sequence[str]) -> Arrays:
+    shaped = _fitted(arrays, signature)
+    try:
+        inputs.check_missing(shaped, never)
+    except EdgelineError as error:
+        raise invalid(str(error)) from error
+    return shaped
+
+
+def _fitted(arrays: Mapping[str, Array], signature: Signature) -> Arrays:
+    """As `check`, without a look at missing values."""
     try:
         inputs.check_names(arrays, signature)
         shaped = {t.name: _shaped(arrays[t.name], t) for t in signature.inputs}
         inputs.check(shaped, signature)
-        inputs.check_missing(shaped, never)
     except EdgelineError as error:
         raise invalid(str(error)) from error
     return shaped

@@ -5,7 +5,7 @@ https://www.tensorflow.org/tfx/serving/api_rest
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any, Literal
 from urllib.parse import parse_qs
 
@@ -106,6 +106,9 @@ def _tidied(path: str) -> str:
 def predict(body: bytes, instance: Instance) -> bytes:
     """`instances` (rows) give `predictions`, `inputs` (columns) give `outputs`.
 
+    An instance without a feature that is not proven missing gets `{"error": why}` in its place
+    among the predictions, and the others get theirs; columns are refused together.
+
     Raises:
         ServingError: the request is malformed or does not fit the model.
     """
@@ -118,28 +121,29 @@ def predict(body: bytes, instance: Instance) -> bytes:
         _from_rows(rows, description) if columns is None else _from_columns(columns, description)
     )
     del asked, rows
-    answers = instance.ask(arrays)
     if columns is None:
-        return _write("predictions", _to_rows(answers), answers)
+        answers, fit, refused = instance.ask_each(arrays)
+        return _write("predictions", _with_refused(_to_rows(answers), fit, refused), answers)
+    answers = instance.ask(arrays)
     single = len(answers) == 1
     outputs = {name: _plain(name, array) for name, array in answers.items()}
     return _write("outputs", next(iter(outputs.values())) if single else outputs, answers)
 
 
 def classify(body: bytes, instance: Instance) -> bytes:
-    """`examples` give, for each, pairs of label and score.
+    """`examples` give, for each, pairs of label and score, or `{"error": why}` (see `predict`).
 
     Raises:
         ServingError: as `predict`, or the model gives no scores.
     """
     description = instance.description
-    answers = instance.ask(_from_examples(_asked(body), description))
+    answers, fit, refused = instance.ask_each(_from_examples(_asked(body), description))
     named, scores = classes(answers, description)
     results = [
         [[label, score] for label, score in zip(row, values, strict=True)]
         for row, values in zip(named, scores, strict=True)
     ]
-    return _write("results", results, {"scores": scores})
+    return _write("results", _with_refused(results, fit, refused), {"scores": scores})
 
 
 def of_image(body: bytes, instance: Instance, verb: str, top: int) -> bytes:
@@ -162,15 +166,15 @@ def of_image(body: bytes, instance: Instance, verb: str, top: int) -> bytes:
 
 
 def regress(body: bytes, instance: Instance) -> bytes:
-    """`examples` give one number each.
+    """`examples` give one number each, or `{"error": why}` (see `predict`).
 
     Raises:
         ServingError: as `predict`, or the model gives more than one number.
     """
     description = instance.description
-    answers = instance.ask(_from_examples(_asked(body), description))
+    answers, fit, refused = instance.ask_each(_from_examples(_asked(body), description))
     values = numbers(answers, description)
-    return _write("results", values, {"results": values})
+    return _write("results", _with_refused(values, fit, refused), {"results": values})
 
 
 _WORKS = {"predict": predict, "classify": classify, "regress": regress}
@@ -297,6 +301,21 @@ def _to_rows(answers: Arrays) -> object:
     if len(rows) != 1:
         raise invalid("The model's outputs have no common rows: ask with 'inputs' (columns).")
     return [{name: array[row] for name, array in plain.items()} for row in range(rows.pop())]
+
+
+def _with_refused(answers: Any, fit: Arrays, refused: Mapping[int, str]) -> Any:
+    """Answers of the instances that were fit, and between them why the others are refused.
+
+    An object, since what is no number breaks a client that does not look for it, where null would
+    be 0 in some languages.
+    """
+    if not refused:
+        return answers
+    if len(answers) != len(next(iter(fit.values()))):
+        raise invalid(f"{' '.join(refused.values())} The model answers all instances together.")
+    given = iter(answers)
+    rows = range(len(answers) + len(refused))
+    return [{"error": refused[row]} if row in refused else next(given) for row in rows]
 
 
 def _plain(name: str, array: Array) -> Any:
