@@ -11,6 +11,7 @@ import numpy as np
 from edgeline.artifacts.differences import difference
 from edgeline.artifacts.models import LABEL, PREDICTION
 from edgeline.artifacts.sampling import spread
+from edgeline.components.verify.drops import Drops
 from edgeline.errors import EdgelineError
 from edgeline.formats.dtypes import Array
 from edgeline.runtimes.metrics import decisions, drop, metric
@@ -56,6 +57,8 @@ class Parity:
         not_finite: rows in which one model gives NaN or infinity and the other does not agree.
         changed_decisions: rows in which the two decide differently.
         metrics: by name, `cloud`, `edge` and `drop` (see `metrics.drop`).
+        drops_at_most: by name, what that drop is not above on rows that were not seen (see
+            `drops`); None where too few have a label.
         histogram: rows by largest difference: equal, below `EDGES[0]`, between, above, and
             not finite last.
         worst: the rows with the largest differences, largest first.
@@ -69,6 +72,7 @@ class Parity:
     not_finite: int = 0
     changed_decisions: int = 0
     metrics: dict[str, dict[str, float | None]] = field(default_factory=dict)
+    drops_at_most: dict[str, float | None] = field(default_factory=dict)
     histogram: list[int] = field(default_factory=list)
     worst: list[ParityRow] = field(default_factory=list)
     points: list[tuple[float, float]] = field(default_factory=list)
@@ -97,6 +101,7 @@ def compare(batches: Iterable[Batch], rows: int, task: str, threshold: float) ->
     """
     parity = Parity(histogram=[0] * (len(EDGES) + 3))
     cloud_metric, edge_metric = metric(task, threshold), metric(task, threshold)
+    drops = Drops(task, threshold)
     totals: dict[str, list[float]] = {}  # largest, sum, count
     drawn = spread(rows, POINTS)
     for batch in batches:
@@ -113,6 +118,7 @@ def compare(batches: Iterable[Batch], rows: int, task: str, threshold: float) ->
         parity.labelled_rows += int(labelled.sum())
         cloud_metric.add(cloud[labelled], label[labelled])
         edge_metric.add(edge[labelled], label[labelled])
+        drops.add(cloud[labelled], edge[labelled], label[labelled])
         _count(parity.histogram, largest)
         parity.worst = _worst(parity, batch.raw, largest, cloud, edge)
         here = drawn[(drawn >= parity.rows) & (drawn < parity.rows + count)] - parity.rows
@@ -137,6 +143,7 @@ def compare(batches: Iterable[Batch], rows: int, task: str, threshold: float) ->
         }
         for name, value in cloud_results.items()
     }
+    parity.drops_at_most = drops.at_most()
     return parity
 
 

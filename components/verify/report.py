@@ -98,20 +98,41 @@ def _metrics(found: Parity, first: str) -> Markup:
     if not found.labelled_rows:
         return report.text("No row has a label: how good the model is, is not known.")
     rows = [
-        (name, values["cloud"], values["edge"], values["drop"])
+        (name, values["cloud"], values["edge"], values["drop"], found.drops_at_most.get(name))
         for name, values in found.metrics.items()
     ]
-    return report.table(["metric", first, "edge", "drop"], rows)
+    return report.table(["metric", first, "edge", "drop", "drop at most"], rows)
+
+
+def _bounds(found: Parity, allowed: float) -> str:
+    """How small a drop so many rows can show, and whether that is the one that is allowed."""
+    if not found.labelled_rows:
+        return ""
+    told = (
+        "The last column is what a drop is not above on rows that were not seen, with a confidence "
+        f"of 95 %: a smaller one could stay unseen in {number(found.labelled_rows)} rows. "
+    )
+    wide = [name for name, most in found.drops_at_most.items() if most is None or most > allowed]
+    if wide:
+        told += (
+            f"For {' and '.join(wide)} it is above max_metric_drop ({allowed:g}), or not known, so "
+            "these rows do not rule out a larger one: evaluate on more. "
+        )
+    return told
 
 
 def _metrics_notes(findings: Findings, decided: bool) -> list[str]:
     weighed_by = findings.original.artifact.metadata.get(example_weights.KEY)
-    told = [f"{example_weights.unweighted(weighed_by)}."] if weighed_by else []
-    return [_unseen(findings.parity), *told] if decided else told
+    told = [_bounds(findings.parity, findings.limits.max_metric_drop)]
+    if decided:
+        told.append(_unseen(findings.parity))
+    if weighed_by:
+        told.append(f"{example_weights.unweighted(weighed_by)}.")
+    return [note.strip() for note in told if note]
 
 
 def _unseen(found: Parity) -> str:
-    """How small a drop so many rows can show."""
+    """How few changed decisions so many rows can show."""
     share = at_most(found.changed_decisions, found.rows)
     return (
         f"{number(found.changed_decisions)} of {number(found.rows)} decisions change. Of rows that "
