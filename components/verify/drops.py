@@ -44,7 +44,7 @@ class Drops:
         self.rows += len(label)
         before, after = (decisions(self.task, side, self.threshold) for side in (cloud, edge))
         if before is None or after is None:
-            self._add_errors(*(_finite(side[:, -1]) for side in (cloud, edge)), label)
+            self._add_errors(_finite(cloud[:, -1]), _finite(edge[:, -1]), label)
             return
         if self.task != "binary_classification":
             self.lost += int(np.sum((before == label) & (after != label)))

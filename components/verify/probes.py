@@ -9,7 +9,7 @@ A probe is a row of the split in which one feature, or two, hold something else:
 | int64        | 0, -1, the split's smallest and largest, one beyond and times 10, beyond 31   |
 |              | and 32 bits, the largest                                                      |
 | string       | a value that is nowhere, very long, not ASCII, not UTF-8                      |
-| with few     | each value of the split and of the vocabularies in the model that share one   |
+| with few     | each value of the split, and of the model's vocabularies (see `vocabularies`) |
 | a list       | the same in each place, and its first value missing                           |
 | a picture    | all of its smallest and largest value, and all of one colour                  |
 
@@ -25,12 +25,12 @@ import itertools
 import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from pathlib import Path
 
 import numpy as np
 
 from edgeline.artifacts.features import MISSING, MISSING_INT, Feature, missing
 from edgeline.artifacts.sampling import spread
+from edgeline.components.verify import vocabularies as of_graph
 from edgeline.errors import EdgelineError
 from edgeline.formats.dtypes import Array
 
@@ -116,12 +116,24 @@ class ProbeRows:
             part = slice(start, min(start + step, len(self.probes)))
             arrays = {name: array[list(self.places[part])] for name, array in self.bases.items()}
             for row, probe in enumerate(self.probes[part]):
-                for name, value in zip(probe.features, probe.values, strict=True):
-                    if probe.first:
-                        arrays[name][row].reshape(-1)[0] = value
-                    else:
-                        arrays[name][row] = value
+                _put(probe, arrays, row)
             yield part, arrays
+
+    def before_and_after(self, row: int) -> tuple[dict[str, Array], dict[str, Array]]:
+        """The row of the split that one is made of, and the row itself, [1, ...] each."""
+        before = {name: array[[self.places[row]]] for name, array in self.bases.items()}
+        after = {name: array.copy() for name, array in before.items()}
+        _put(self.probes[row], after, 0)
+        return before, after
+
+
+def _put(probe: Probe, arrays: Arrays, row: int) -> None:
+    """Replace the values of a row by those of a probe."""
+    for name, value in zip(probe.features, probe.values, strict=True):
+        if probe.first:
+            arrays[name][row].reshape(-1)[0] = value
+        else:
+            arrays[name][row] = value
 
 
 @dataclass
@@ -220,7 +232,7 @@ def make(
     features: Sequence[Feature],
     sample: Sample,
     seen: SeenValues,
-    vocabularies: Sequence[Sequence[bytes]] = (),
+    vocabularies: Mapping[str, Sequence[bytes]] = {},
     never_missing: Sequence[str] = (),
 ) -> ProbeRows:
     """The probes of a model's features.
@@ -229,13 +241,14 @@ def make(
         features: that are asked about; the rows may hold others, which stay as they are.
         sample: rows on which the two models agree; without any nothing is asked.
         seen: the whole split.
-        vocabularies: of the model, whichever feature they are of.
+        vocabularies: the words of each feature (see `vocabularies.by_feature`).
         never_missing: features that are asked with a value only.
     """
     left_out: list[str] = []
     probes: list[Probe] = []
     for feature in features:
-        probes += _of(feature, sample.rows, seen.columns[feature.name], vocabularies, left_out)
+        column, words = seen.columns[feature.name], vocabularies.get(feature.name, ())
+        probes += _of(feature, sample.rows, column, of_graph.values(feature, words), left_out)
     unasked = unproven(features, never_missing)
     may = [feature for feature in features if feature.name not in unasked]
     probes = [probe for probe in probes if probe.kind != MISSED or probe.features[0] not in unasked]
@@ -262,20 +275,6 @@ def ranges(features: Sequence[Feature], sample: Sample, seen: SeenValues) -> Pro
                 what = f"= {shown(value)} ({note})"
                 probes.append(Probe(RANGE, (feature.name,), what, (value,)))
     return _as_rows(probes, sample, [])
-
-
-def vocabularies(saved_model: Path) -> list[list[bytes]]:
-    """The vocabularies that lie in a SavedModel, each with at most `MOST_VALUES` entries and one.
-
-    They are text files with an entry a line; what is something else is left out.
-    """
-    found = []
-    for file in sorted((saved_model / "assets").glob("*")):
-        with open(file, "rb") as stream:
-            lines = [line.rstrip(b"\r\n") for line in itertools.islice(stream, MOST_VALUES + 1)]
-        if lines and not any(b"\0" in line for line in lines):
-            found.append(lines)
-    return found
 
 
 def _as_rows(probes: list[Probe], sample: Sample, left_out: list[str]) -> ProbeRows:
@@ -308,10 +307,10 @@ def _of(
     feature: Feature,
     rows: Arrays,
     column: SeenColumn,
-    vocabularies: Sequence[Sequence[bytes]],
+    words: Sequence[bytes | int],
     left_out: list[str],
 ) -> Iterator[Probe]:
-    """The probes of one feature alone."""
+    """The probes of one feature alone; `words` are those of vocabularies."""
     if is_picture(feature):
         yield from _of_picture(feature, rows[feature.name], column)
         return
@@ -325,17 +324,30 @@ def _of(
         yield Probe(VALUE, (name,), what, (value,), beyond)
     if feature.dtype == "float32":
         return
-    values = dict(column.values)
-    for words in vocabularies:
-        listed = words if feature.dtype == "string" else _whole(words)
-        if any(word in values for word in listed):
-            values |= dict.fromkeys(listed)
-    if feature.dtype == "int64" and len(values) > FEW:
-        return
-    if column.more or len(values) > MOST_VALUES:
-        left_out.append(f"all but {MOST_VALUES:,} values of {name}")
-    for value in itertools.islice(values, MOST_VALUES):
+    for value in _categories(feature, column, words, left_out):
         yield Probe(CATEGORY, (name,), f"= {shown(value)}", (value,))
+
+
+def _categories(
+    feature: Feature, column: SeenColumn, words: Sequence[bytes | int], left_out: list[str]
+) -> list[bytes | int]:
+    """What is asked one by one: the split's values, then words evenly spread over the others."""
+    values = list(column.values)
+    if feature.dtype == "int64" and len(values) > FEW:
+        values = []
+    elif column.more or len(values) > MOST_VALUES:
+        left_out.append(f"all but {MOST_VALUES:,} values of {feature.name}")
+        values = values[:MOST_VALUES]
+    others = [
+        word for word in words if word not in column.values and word not in (b"", MISSING_INT)
+    ]
+    room = MOST_VALUES - len(values)
+    if len(others) > room:
+        left_out.append(
+            f"{len(others) - room:,} of {len(others):,} words of vocabularies for {feature.name}"
+        )
+        others = [others[place] for place in spread(len(others), room)] if room else []
+    return values + others
 
 
 def _of_picture(feature: Feature, rows: Array, column: SeenColumn) -> Iterator[Probe]:
@@ -403,15 +415,6 @@ def _within(value: object, column: SeenColumn) -> bool:
     if column.least is None or column.largest is None or not isinstance(value, (int, float)):
         return False
     return column.least <= value <= column.largest
-
-
-def _whole(words: Sequence[bytes]) -> list[bytes | int]:
-    """A vocabulary of whole numbers as such; nothing where it is one of words."""
-    try:
-        found = [int(word) for word in words]
-    except ValueError:
-        return []
-    return [value for value in found if MISSING_INT < value < 2**63]
 
 
 def shown(value: object) -> str:

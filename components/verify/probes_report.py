@@ -56,7 +56,7 @@ def section(probing: Probing, first: str) -> Section:
         f"Questions that the split does not hold, on {number(probing.rows)} rows made of its own. "
         f"A difference above {number(probing.tolerance.difference, 3)} counts"
     )
-    note += "." if probing.tolerance.beyond else ", of what lies within the split's range."
+    note += "." if probing.tolerance.beyond else ", unless the reason is named."
     return Section("Probes", Markup("").join(parts), note)
 
 
@@ -91,7 +91,7 @@ def _row(what: str, asked: Asked) -> list[object]:
     if asked.fault:
         verdict: object = report.badge("at fault", False)
     elif asked.outcome == DIFFERS:
-        verdict = "differs, not counted"
+        verdict = f"differs, not counted: {asked.because}"
     elif asked.outcome in (REFUSED, UNASKED):
         verdict = asked.outcome
     else:

@@ -12,14 +12,18 @@ What counts against a model:
 | float        | `max_difference`, on each probe                          | if rows may have 0 |
 | any other    | `max_difference`; where there is none, twice the largest | no: the metrics    |
 |              | of any row of the split or the quantisation's            | judge              |
-|              | `device_difference`, and only within the split's range   |                    |
+|              | `device_difference`                                      |                    |
 
 A network of integers saturates beyond the range that it was calibrated with, which few rows of
-many reach, while a missing value or a category has a place within: so the split's smallest and
-largest number and what lies beyond them are shown, and do not count for it. NaN on one side only
-is an infinite difference. An edge model that answers what the original refuses, one that refuses
-what the original answers, and one that crashes are at fault in any case. What an edge model's
-input cannot hold (NaN in uint8) no device can be asked: that is counted, and is no fault.
+many reach, while a missing value or a category has a place within. So for it the split's smallest
+and largest number and what lies beyond them count unless a reason can be named: that such a value
+takes a transformed feature out of its usual range (see `saturation`). The reason is shown, and in
+`verification.json`.
+
+NaN on one side only is an infinite difference. An edge model that answers what the original
+refuses, one that refuses what the original answers, and one that crashes are at fault in any case.
+What an edge model's input cannot hold (NaN in uint8) no device can be asked: that is counted, and
+is no fault.
 """
 
 from __future__ import annotations
@@ -90,6 +94,7 @@ class Asked:
         changed: whether the two decide differently.
         outcome: SAME (within the tolerance), DIFFERS, REFUSED or UNASKED.
         fault: whether it counts against the edge model.
+        because: why a difference does not count, in words.
     """
 
     probe: Probe
@@ -100,6 +105,7 @@ class Asked:
     changed: bool
     outcome: str
     fault: bool
+    because: str = ""
 
 
 @dataclass(frozen=True)
@@ -164,6 +170,7 @@ class Probing:
                 "difference": each.difference if np.isfinite(each.difference) else None,
                 "outcome": each.outcome,
                 "fault": each.fault,
+                **({"because": each.because} if each.because else {}),
             }
             for each in self.asked
         ]
@@ -248,11 +255,19 @@ class Judge:
         return Asked(probe, row, _values(cloud), _values(edge), largest, changed, outcome, fault)
 
 
-def ask(made: ProbeRows, sides: Sides, judge: Judge, unproven: Sequence[str] = ()) -> Probing:
+def ask(
+    made: ProbeRows,
+    sides: Sides,
+    judge: Judge,
+    unproven: Sequence[str] = (),
+    because: Callable[[int], str] = lambda _: "",
+) -> Probing:
     """Put probes to both models; of a probe of several rows the worst answer stays.
 
     Args:
         unproven: features of which no missing value is among the probes.
+        because: why a row may differ that is beyond the split, for a network of integers; "" where
+            it may not.
 
     Raises:
         EdgelineError: the edge model cannot be loaded.
@@ -261,6 +276,9 @@ def ask(made: ProbeRows, sides: Sides, judge: Judge, unproven: Sequence[str] = (
     found: dict[str, Asked] = {}
     for row, probe in enumerate(made.probes):
         asked = judge.asked(probe, made.rows[row], cloud[row], edge[row])
+        if asked.outcome == DIFFERS and not asked.fault:
+            why = because(row)
+            asked = replace(asked, fault=not why, because=why)
         before = found.get(probe.words)
         if before is None or _badness(asked) > _badness(before):
             found[probe.words] = asked

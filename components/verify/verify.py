@@ -35,7 +35,16 @@ from edgeline.artifacts.bundle import BINARY, Tensor
 from edgeline.artifacts.features import MISSING, Feature, to_numpy
 from edgeline.artifacts.windows import Windows
 from edgeline.components.compile import target as targets
-from edgeline.components.verify import malformed, parity, probes, probing, report, runtimes
+from edgeline.components.verify import (
+    malformed,
+    parity,
+    probes,
+    probing,
+    report,
+    runtimes,
+    saturation,
+    vocabularies,
+)
 from edgeline.components.verify.findings import Findings, Limits, Subject
 from edgeline.components.verify.latency import Latency, measure
 from edgeline.components.verify.malformed import Case
@@ -163,10 +172,16 @@ def verify(
             features,
             Sample(raw, numbers).only(alike),
             seen,
-            probes.vocabularies(models.saved_model_path(original.artifact)),
+            _vocabularies(original, features),
             never_missing,
         )
-        asked = probing.ask(made, sides, judge, _unproven(features, never_missing, loaded))
+        asked = probing.ask(
+            made,
+            sides,
+            judge,
+            _unproven(features, never_missing, loaded),
+            saturation.because(original, rows, split, made),
+        )
         if ranges.columns:
             predict, takes = models.load_signature(original.artifact, models.PREDICT_TRANSFORMED)
             made = probes.ranges(takes, Sample(sample, numbers).only(alike), ranges)
@@ -295,6 +310,15 @@ def _transformed(original: Original, edge: Artifact, runtime: EdgeModel) -> list
     return [Feature(tensor.name, tensor.dtype, tensor.shape[1:]) for tensor in tensors]
 
 
+def _vocabularies(original: Original, features: Sequence[Feature]) -> dict[str, list[bytes]]:
+    """By feature; an imported file has no graph to read them from."""
+    loaded = getattr(original.evaluate, "loaded", None)
+    words = any(f.dtype in ("string", "int64") and not probes.is_picture(f) for f in features)
+    if loaded is None or not words:
+        return {}
+    return vocabularies.by_feature(loaded.signatures[models.SERVING])
+
+
 def _unproven(
     features: Sequence[Feature], never_missing: Sequence[str], runtime: EdgeModel
 ) -> list[str]:
@@ -392,13 +416,14 @@ def _summary(findings: Findings, edge: Artifact, rows: Artifact) -> dict[str, ob
         "max_difference": found.max_difference,
         "mean_difference": found.mean_difference,
         "changed_decisions": found.changed_decisions,
-        # of all rows there may be, not of those that were seen; a drop of accuracy is no larger
+        # of all rows there may be, not of those that were seen
         "changed_decisions_at_most": None
         if findings.original.artifact.metadata["task"] == "regression"
         else shares.at_most(found.changed_decisions, found.rows),
         "not_finite": found.not_finite,
         "probes": findings.probing.summary(),
         "metrics": found.metrics,
+        "metric_drops_at_most": found.drops_at_most,
         "malformed": {
             "kinds": len(malformed.KINDS),
             "cases": len(findings.cases),

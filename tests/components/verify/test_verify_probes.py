@@ -9,6 +9,7 @@ from edgeline.artifacts.features import MISSING_INT, Feature
 from edgeline.components.verify import probes, probing
 from edgeline.components.verify.probes import Sample, SeenValues
 from edgeline.components.verify.probing import Judge, Probing, Sides, Tolerance
+from edgeline.components.verify.saturation import UsualValues
 from edgeline.errors import EdgelineError
 from edgeline.formats import quantisation
 
@@ -56,13 +57,74 @@ def test_numbers_are_asked_beyond_what_the_split_holds():
     assert not ends & {"fare = 0", "fare missing"}
 
 
-def test_words_are_asked_with_the_vocabulary_that_shares_one():
-    found = asked(made(PAY, vocabularies=[[b"Cash", b"Dispute"], [b"red", b"blue"]]))
+def test_words_are_asked_with_those_of_the_models_vocabularies():
+    found = asked(made(PAY, vocabularies={"pay": [b"Cash", b"Dispute"], "place": [b"red"]}))
     words = list(found.values())
     assert {b"", b"Cash", b"Card", b"None", b"Dispute", b"no such category"} <= set(words)
     assert b"red" not in words
     assert max(map(len, words)) >= 10_000
     assert any(not word.isascii() for word in words)
+
+
+def test_a_large_vocabulary_is_asked_in_part_which_is_said(monkeypatch):
+    monkeypatch.setattr(probes, "MOST_VALUES", 6)
+    found = made(PAY, vocabularies={"pay": [b"Cash", *(b"%03d" % n for n in range(100))]})
+    words = [p.values[0] for p in found.probes if p.kind == probes.CATEGORY]
+    assert words == [b"Cash", b"Card", b"None", b"000", b"049", b"099"]
+    assert found.left_out == ("97 of 100 words of vocabularies for pay",)
+
+
+def test_numbers_are_asked_with_their_vocabulary_however_many_there_are():
+    many = {"hour": np.arange(200, dtype=np.int64)[:, None]}
+    categories = [p for p in made(HOUR, rows=many).probes if p.kind == probes.CATEGORY]
+    assert not categories
+    asked_of = made(HOUR, rows=many, vocabularies={"hour": [b"7", b"4711", b"red"]}).probes
+    assert [p.what for p in asked_of if p.kind == probes.CATEGORY] == ["= 4711"]
+
+
+@pytest.mark.slow
+def test_the_vocabularies_of_a_model_are_its_tables_and_what_it_compares_with(tmp_path):
+    import tensorflow as tf
+
+    from edgeline.components.verify import vocabularies
+
+    def table(keys, values, default):
+        initializer = tf.lookup.KeyValueTensorInitializer(keys, values)
+        return tf.lookup.StaticHashTable(initializer, default)
+
+    class Model(tf.Module):
+        def __init__(self):
+            (tmp_path / "words.txt").write_bytes(b"tea\ncoffee\n")
+            self.words = tf.lookup.StaticVocabularyTable(
+                tf.lookup.TextFileInitializer(
+                    str(tmp_path / "words.txt"),
+                    *(tf.string, tf.lookup.TextFileIndex.WHOLE_LINE),
+                    *(tf.int64, tf.lookup.TextFileIndex.LINE_NUMBER),
+                ),
+                1,
+            )
+            self.prices = table(tf.constant([3, 1], tf.int64), tf.constant([0.5, 2.5]), 0.0)
+            self.weight = tf.Variable([2.0])
+
+    model = Model()
+
+    @tf.function(autograph=False)
+    def serve(drink, sort, fare):
+        known = tf.cast(model.words.lookup(tf.strings.lower(drink)), tf.float32)
+        found = tf.where(tf.equal(drink, "water"), 0.0, known) * model.weight
+        return {"prediction": found + model.prices.lookup(sort) + fare}
+
+    model.serve = serve
+    kinds = {"drink": tf.string, "sort": tf.int64, "fare": tf.float32}
+    specs = {name: tf.TensorSpec([None, 1], kind, name) for name, kind in kinds.items()}
+    signature = serve.get_concrete_function(**specs)
+    tf.saved_model.save(model, str(tmp_path / "model"), {"serving_default": signature})
+    loaded = tf.saved_model.load(str(tmp_path / "model"))
+    found = vocabularies.by_feature(loaded.signatures["serving_default"])
+    assert {name: sorted(words) for name, words in found.items()} == {
+        "drink": [b"coffee", b"tea", b"water"],
+        "sort": [b"1", b"3"],
+    }
 
 
 def test_pairs_are_missing_together_and_all_at_once():
@@ -162,6 +224,33 @@ def test_integers_are_held_to_what_they_differ_by_on_rows_within_the_split():
     assert judged(lambda _: answer(math.nan), lambda _: answer(1.0), int8).faults
     own = Tolerance.of(0.5, 1.0, quantisation.INT8, 0.1)
     assert not judged(lambda _: answer(1.0), lambda _: answer(1.3), own).faults
+
+
+def test_a_quantised_network_is_excused_where_a_value_takes_it_out_of_what_is_usual(monkeypatch):
+    usual = UsualValues(
+        lambda rows: {"clipped": np.clip(rows["fare"], -1, 9), "plain": rows["fare"]},
+        {"fare": np.linspace(-2, 12, 1000, dtype=np.float32)[:, None]},
+    )
+    clipped = UsualValues(
+        lambda rows: {"bucket": np.digitize(rows["fare"], [0.0, 5.0])},
+        {"fare": np.linspace(-2, 12, 1000, dtype=np.float32)[:, None]},
+    )
+    found = made(FARE)
+    monkeypatch.setattr(
+        probing, "_put", lambda *_: ([answer(1.0)] * 99, [answer(float(n)) for n in range(99)])
+    )
+    judge = Judge("regression", 0.5, Tolerance.of(math.inf, 1.0, quantisation.INT8, 0.1))
+
+    def faults(values):
+        because = lambda row: values.beyond(*found.before_and_after(row))  # noqa: E731
+        return probing.ask(found, None, judge, because=because)
+
+    excused = {each.probe.what: each.because for each in faults(usual).asked if each.because}
+    assert excused["= 120 (largest x 10)"].startswith("'plain' becomes 120, and a network of")
+    assert "to 11.9" in excused["= inf"]
+    assert not {"missing", "= 0", "= -1"} & {*excused}
+    assert not any(each.because for each in faults(clipped).asked)
+    assert "= inf" in {each.probe.what for each in faults(clipped).faults}
 
 
 def test_a_refusal_of_some_rows_leaves_the_others_their_answers():
