@@ -28,6 +28,9 @@ from edgeline.formats.packing import packed, unpacked
 SMALLEST_NORMAL = float(np.finfo(np.float32).tiny)
 _LARGEST = np.finfo(np.float32).max
 _LARGE = 2.0**125  # above, XNNPACK's root and its inverse are wrong, then its logarithm
+_MOST_FACTORS = 64  # of a power that is multiplied: more would round too often
+_QUOTIENTS, _INVERSES = ("Atan2", "Div", "RealDiv", "Xdivy"), ("Inv", "Reciprocal", "Rsqrt")
+_MOST_USERS = 100  # that are followed
 _REDUCED = 2.0**10  # above, XNNPACK's sine and cosine lose digits
 _BITS = 38  # of a limb of 1 / 2 pi: times 25 bits of a mantissa, it fits an int64
 _MOST = 104  # exponents of a float32 from that of 2**24 on
@@ -164,13 +167,52 @@ def _index(x: tf.Tensor, size: int) -> tf.Tensor:
     return tf.cast(tf.where(inside, x, tf.constant(-1, x.dtype)), tf.int32)
 
 
-def _kept(compute: Callable[[tf.Tensor], tf.Tensor]) -> Lowering:
-    """NaN stays NaN."""
+def _kept(compute: Callable[[tf.Tensor], tf.Tensor], zero: bool = False) -> Lowering:
+    """NaN stays NaN, and (`zero`) -0 stays -0."""
 
     def lowering(_: tf.Operation, x: tf.Tensor) -> Any:
-        return tf.where(tf.equal(x, x), compute(x), x) if x.dtype == tf.float32 else None
+        if x.dtype != tf.float32:
+            return None
+        known = tf.less(0.0, tf.abs(x)) if zero else tf.equal(x, x)
+        return tf.where(known, compute(x), x)
 
     return lowering
+
+
+def _negative(operator: tf.Operation, x: tf.Tensor) -> Any:
+    """LiteRT's has no -0; left as it is where nothing near divides by it, for the converter makes
+    activations of what has a negative in it."""
+    if x.dtype != tf.float32 or not _divides(operator):
+        return None
+    return x * -1.0
+
+
+def _divides(operator: tf.Operation, steps: int = 6) -> bool:
+    """Whether something divides by what comes of it, a few operators on."""
+    found = [operator]
+    for _ in range(steps):
+        following = []
+        for each in found:
+            for user in each.outputs[0].consumers() if each.outputs else ():
+                divisor = user.type in _QUOTIENTS and user.inputs[1] is each.outputs[0]
+                if divisor or user.type in _INVERSES:
+                    return True
+                if user.type != "Erfc":  # a GELU, which the converter knows by its negative
+                    following.append(user)
+        found = following[:_MOST_USERS]
+    return False
+
+
+def _minus(operator: tf.Operation, x: tf.Tensor, y: tf.Tensor) -> Any:
+    """TensorFlow runs 0 - y as -y; the converter leaves out + (x - x), which may be NaN."""
+    if y.dtype != tf.float32:
+        return None
+    if x is y:
+        return tf.abs(x) * 0.0
+    value = tf.get_static_value(x)
+    if value is None or value.any() or operator.outputs[0].shape.rank != y.shape.rank:
+        return None
+    return _negative(operator, y)
 
 
 def _softplus(x: tf.Tensor) -> tf.Tensor:
@@ -201,10 +243,11 @@ def _sqrt(_: tf.Operation, x: tf.Tensor) -> Any:
 
 
 def _floor_div(operator: tf.Operation, x: tf.Tensor, y: tf.Tensor) -> Any:
-    """LiteRT's fails for a divisor of 0."""
+    """LiteRT's fails for a divisor of 0, and rounds large quotients otherwise."""
     if x.dtype != tf.float32:
         return integers.INTEGERS["FloorDiv"](operator, x, y)
-    return tf.floor(x / y) if tf.get_static_value(y) is None else None
+    value = tf.get_static_value(y)
+    return tf.floor(x / y) if value is None or np.all(value) else None
 
 
 def _floor_mod(operator: tf.Operation, x: tf.Tensor, y: tf.Tensor) -> Any:
@@ -218,16 +261,39 @@ def _floor_mod(operator: tf.Operation, x: tf.Tensor, y: tf.Tensor) -> Any:
 
 
 def _power(operator: tf.Operation, x: tf.Tensor, exponent: tf.Tensor) -> Any:
-    """The converter makes a root of a power 0.5; a cube that overflows is its largest float."""
+    """The converter makes a root of a power 0.5, and what overflows the largest float."""
     if x.dtype != tf.float32:
         return integers.INTEGERS["Pow"](operator, x, exponent)
     value = tf.get_static_value(exponent)
-    if value is None or value.size != 1 or value.item() not in (0.5, 3.0):
+    if value is None or value.size != 1:
         return None
-    power = _sqrt(operator, x) if value.item() == 0.5 else x * x * x
-    for _ in range(value.ndim - x.shape.rank):
+    number = value.item()
+    if number == 0.5:
+        power = _sqrt(operator, x)
+    elif number == -0.5:
+        power = _rsqrt(operator, x)
+    elif not number.is_integer() or abs(number) <= 2:
+        return None
+    elif abs(number) <= _MOST_FACTORS:
+        power = _multiplied(x, int(abs(number)))
+        power = power if number > 0 else 1.0 / power
+    else:
+        power = tf.pow(x, number)
+        power = tf.where(
+            tf.less(float(np.nextafter(_LARGEST, np.float32(0))), tf.abs(power)), 2 * power, power
+        )
+    for _ in range(value.ndim - x.shape.rank if power is not None else 0):
         power = tf.expand_dims(power, 0)
     return power
+
+
+def _multiplied(x: tf.Tensor, times: int) -> tf.Tensor:
+    """x to a whole power, of squares."""
+    half = x if times < 4 else _multiplied(x, times // 2)
+    if times < 4:
+        return x * x * x if times == 3 else x * x
+    square = half * half
+    return square * x if times % 2 else square
 
 
 def _rsqrt(_: tf.Operation, x: tf.Tensor) -> Any:
@@ -355,8 +421,9 @@ def _wave(compute: Callable[[tf.Tensor], tf.Tensor]) -> Lowering:
         low = tf.cast(mantissa, tf.float32) * tf.gather(_LOW, row)
         turns = tf.math.floormod(mantissa * tf.gather(_HIGH, row), limit)
         angle = (tf.cast(turns, tf.float32) * 2.0**-_BITS + low) * (2 * math.pi)
-        angle = tf.where(tf.less(x, 0.0), -angle, angle)
-        return tf.where(large, compute(angle), compute(tf.where(large, tf.zeros_like(x), x)))
+        angle = tf.where(tf.less(x, 0.0), angle * -1.0, angle)
+        found = tf.where(large, compute(angle), compute(tf.where(large, tf.zeros_like(x), x)))
+        return tf.where(tf.equal(x, 0.0), x, found) if compute is tf.sin else found
 
     return lowering
 
@@ -402,25 +469,27 @@ NUMBERS: dict[str, Lowering] = {
     "DepthwiseConv2dNative": _depthwise,
     "Equal": _equal,
     "Exp": _kept(tf.exp),
-    "Expm1": _kept(tf.math.expm1),
+    "Expm1": _kept(tf.math.expm1, zero=True),
     "FloorDiv": _floor_div,
     "FloorMod": _floor_mod,
     "IsInf": _is_inf,
     "Log": _kept(_log),
-    "Log1p": _kept(_log1p),
+    "Log1p": _kept(_log1p, zero=True),
     "Max": _extreme(tf.reduce_max),
     "MaxPool": _max_pool,
     "Maximum": _larger(tf.maximum),
     "Min": _extreme(tf.reduce_min),
     "Minimum": _larger(tf.minimum),
+    "Neg": _negative,
     "OneHot": _one_hot,
     "Pow": _power,
     "RealDiv": _divide,
     "Rsqrt": _rsqrt,
-    "Selu": _kept(tf.nn.selu),
+    "Selu": _kept(tf.nn.selu, zero=True),
     "Sin": _wave(tf.sin),
     "Softplus": _kept(_softplus),
     "Sqrt": _sqrt,
+    "Sub": _minus,
     "Xlog1py": _times(_log1p),
     "Xlogy": _times(_log),
 }

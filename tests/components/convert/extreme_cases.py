@@ -8,8 +8,9 @@ import tempfile
 import numpy as np
 import tensorflow as tf
 
-from edgeline.components.convert import building, running
+from edgeline.components.convert import building, hosting, replay, running
 from edgeline.components.convert.settings import Settings
+from edgeline.runtimes.host.program import Program
 
 # missing, infinite, zeros, small and large ones, around the bounds of integers; [rows, 1]
 FLOATS = np.array(
@@ -46,6 +47,10 @@ def _of_places(x, function):
     return tf.stack([function(tf.concat(each, 1), 1) for each in columns], 1)
 
 
+def _dense(x):
+    return tf.matmul(_three(x), KERNEL) + tf.constant([0.5, -1.0])
+
+
 def _number(condition):
     return tf.cast(condition, tf.int32)
 
@@ -60,6 +65,7 @@ def _of_two(function):
 
 
 INFINITY = np.float32(np.inf)
+KERNEL = np.array([[1.0, -2.0], [0.5, 1.0], [-1.0, 0.25]], np.float32)
 OF_FLOATS = {
     **{
         f"cast to {to}": lambda x, to=to: tf.cast(tf.cast(x, to), tf.int64)
@@ -129,7 +135,29 @@ OF_FLOATS = {
     "squared": lambda x: tf.pow(x, 2.0),
     "cubed": lambda x: tf.pow(x, 3.0),
     "root": lambda x: tf.pow(x, 0.5),
+    "inverse root": lambda x: tf.pow(x, -0.5),
+    **{f"to the {n}": lambda x, n=n: tf.pow(x, float(n)) for n in (-4, -3, 1.5, 4, 7, 65)},
     "2 to the": lambda x: tf.pow(2.0, x),
+    "minus itself": lambda x: x - x,
+    "and minus itself": lambda x: tf.maximum(x, 1.0) + (x - x),
+    **{
+        f"1 over {name}": lambda x, f=f: tf.ones_like(x) / f(x)
+        for name, f in {
+            "the negative": tf.negative,
+            "0 less": lambda x: 0.0 - x,
+            "a sine": tf.sin,
+            "expm1": tf.math.expm1,
+            "log1p": tf.math.log1p,
+            "selu": tf.nn.selu,
+        }.items()
+    },
+    "by itself": lambda x: x / x,
+    "dense and relu": lambda x: tf.nn.relu(_dense(x)),
+    "dense and relu6": lambda x: tf.nn.relu6(_dense(x)),
+    "sum and relu": lambda x: tf.nn.relu(x + tf.reverse(x, [0])),
+    "product and relu": lambda x: tf.nn.relu(x * tf.reverse(x, [0])),
+    "all masked": lambda x: tf.nn.softmax(tf.where(x > 1, _three(x), -INFINITY)),
+    "count": lambda x: tf.math.count_nonzero(_three(x), 1),
     "floordiv": lambda x: tf.math.floordiv(x, 3.0),
     "floormod": lambda x: tf.math.floormod(x, 3.0),
     "less than infinity": lambda x: _number(x < INFINITY),
@@ -262,7 +290,17 @@ def converted(functions, values, raw=False, kept=None):
         tf.saved_model.save(module, folder, signatures=signatures)
         loaded = tf.saved_model.load(folder)
         cloud = running.call(loaded.signatures["serving_default"], values)
-        built = building.build(lambda _: None, loaded.signatures, Settings("float"), values)
-        edge = running.answers(running.load(built.model), values)
+        model, given = _edge(loaded, values, raw)
+        edge = running.answers(running.load(model), given)
     found = {name: (np.asarray(cloud[key]), np.asarray(edge[key])) for key, name in names.items()}
-    return found, built.model
+    return found, model
+
+
+def _edge(loaded, values, raw):
+    """The LiteRT file, and what its host operations, if there are any, make of features for it."""
+    cut = hosting.cut(loaded.signatures["transform"]) if raw else None
+    if cut is None:
+        built = building.build(lambda _: None, loaded.signatures, Settings("float"), values)
+        return built.model, values
+    model = building.floating(lambda _: None, replay.lower(cut.transform, raw=True))
+    return model, Program(cut.operations, running.load(model).signature.inputs)(values)

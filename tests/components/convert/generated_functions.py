@@ -16,11 +16,22 @@ import numpy as np
 import tensorflow as tf
 from extreme_cases import FLOATS, INTEGERS
 
-from edgeline.preprocessing import fill_missing
+from edgeline.preprocessing import (
+    day_of_week,
+    fill_missing,
+    hour_of_day,
+    parse_datetime,
+    seconds_since,
+)
 
 DAY = 86_400_000_000  # of microseconds
 WORDS = (b"red", b"green", b"blue", b"")
 ASKED = (*WORDS, b"unknown", b"x" * 300, "größe".encode())
+NOTES = (
+    *(b"", b" ", b"12", b"-3.5", b" AB,cd ", b"red,,blue,green", b"RED", b"a-b-c", b"\xff\xfe\x80"),
+    *(b"2024-02-29", b"2024-03-01 12:34:56.789+01:00", b"2023-02-29", b"1969-12-31T23:59Z"),
+    *("größe, ÄÖ".encode(), "類別".encode(), b"9" * 19, b"1e5", b",", b"x" * 300),
+)
 TIMES = (-(2**63), 0, 1_700_000_000_000_000, -1_700_000_000_000_001, DAY - 1, -DAY, 2**53 + 1)
 VOCABULARY = tf.lookup.StaticHashTable(
     tf.lookup.KeyValueTensorInitializer(tf.constant(WORDS[:3]), tf.constant([0, 1, 2], tf.int64)),
@@ -52,6 +63,7 @@ def values(rows: int) -> dict[str, np.ndarray]:
         "code": column(INTEGERS, np.int64),
         "when": column(TIMES, np.int64),
         "word": column(ASKED, object),
+        "note": column(NOTES, object),
     }
 
 
@@ -95,7 +107,10 @@ class Grammar:
             name = self._one_of(["amount", "price"])
             return Expression(name, lambda x: x[name])
         rule = self._one_of(
-            [self._filled, self._arithmetic, self._rounded, self._of_three, self._from_whole]
+            [
+                *(self._filled, self._arithmetic, self._rounded, self._of_three),
+                *(self._from_whole, self._from_text),
+            ]
         )
         return rule(depth - 1)
 
@@ -162,6 +177,10 @@ class Grammar:
 
         return Expression(f"{name}({a.text}, {b.text}, 1)", compute)
 
+    def _from_text(self, depth: int) -> Expression:
+        given = self.text(depth)
+        return Expression(f"to_number({given.text})", lambda x: _number(given.compute(x)))
+
     def _from_whole(self, depth: int) -> Expression:
         given = self.whole(depth)
         return Expression(f"float({given.text})", lambda x: tf.cast(given.compute(x), tf.float32))
@@ -170,6 +189,10 @@ class Grammar:
         """int64, [rows, 1]."""
         if not depth:
             return self._one_of(LEAVES)
+        if self.random.random() < 0.2:
+            name, function = self._one_of(list(OF_TEXT.items()))
+            words = self.text(depth)
+            return Expression(name.format(words.text), lambda x: function(words.compute(x)))
         if self.random.random() < 0.25:
             given = self.exact(depth - 1)
             return Expression(f"int({given.text})", lambda x: tf.cast(given.compute(x), tf.int64))
@@ -181,6 +204,20 @@ class Grammar:
             )
         name, function = self._one_of(list(WHOLE.items()))
         given = self.whole(depth - 1)
+        return Expression(name.format(given.text), lambda x: function(given.compute(x)))
+
+    def text(self, depth: int) -> Expression:
+        """string, [rows, 1]."""
+        if not depth or self.random.random() < 0.2:
+            return self._one_of(TEXTS)
+        if self.random.random() < 0.2:
+            a, b = self.text(depth - 1), self._one_of(TEXTS)
+            return Expression(
+                f"join({a.text}, {b.text})",
+                lambda x: tf.strings.join([a.compute(x), b.compute(x)], "-"),
+            )
+        name, function = self._one_of(list(TEXT.items()))
+        given = self.text(depth - 1)
         return Expression(name.format(given.text), lambda x: function(given.compute(x)))
 
     def condition(self, depth: int) -> Expression:
@@ -255,7 +292,69 @@ WHOLE = {
     "clip({0})": lambda x: tf.clip_by_value(x, 0, 5),
     "fill({0})": lambda x: fill_missing(x, 3),
     "int32({0})": lambda x: tf.cast(tf.cast(x, tf.int32), tf.int64),
+    "hour_of_day({0})": hour_of_day,
+    "hour_of_day({0}, -03:30)": lambda x: hour_of_day(x, "-03:30"),
+    "day_of_week({0}, +05:45)": lambda x: day_of_week(x, "+05:45"),
+    "seconds_since({0})": lambda x: seconds_since(x, "2024-01-01"),
 }
+
+
+def _part(place):
+    """One of three pieces between commas."""
+
+    def part(x):
+        pieces = tf.strings.split(tf.squeeze(x, 1), ",").to_tensor("none", shape=[None, 3])
+        return pieces[:, place : place + 1]
+
+    return part
+
+
+def _number(x, dtype=tf.float32):
+    """Of text that is one; TensorFlow refuses all else."""
+    pattern = r"-?[0-9]{1,18}" if dtype == tf.int64 else r" *-?[0-9]+(\.[0-9]+)?(e[0-9])? *"
+    return tf.strings.to_number(tf.where(tf.strings.regex_full_match(x, pattern), x, "0"), dtype)
+
+
+TEXT = {
+    "lower({0})": tf.strings.lower,
+    "upper({0})": tf.strings.upper,
+    "lower({0}, utf-8)": lambda x: tf.strings.lower(x, encoding="utf-8"),
+    "strip({0})": tf.strings.strip,
+    "substr({0}, 0, 3)": lambda x: tf.strings.substr(x, 0, 3),
+    "substr({0}, 0, 2, utf-8)": lambda x: tf.strings.substr(_valid(x), 0, 2, unit="UTF8_CHAR"),
+    "first of {0}": _part(0),
+    "third of {0}": _part(2),
+    "digits of {0}": lambda x: tf.strings.regex_replace(x, "[^0-9]+", ""),
+    "swapped {0}": lambda x: tf.strings.regex_replace(x, "^([a-z]+),(.*)$", r"\2,\1"),
+    "fill({0})": lambda x: fill_missing(x, "none"),
+}
+OF_TEXT = {
+    "length({0})": lambda x: tf.cast(tf.strings.length(x), tf.int64),
+    "length({0}, utf-8)": lambda x: tf.cast(tf.strings.length(x, unit="UTF8_CHAR"), tf.int64),
+    "vocabulary({0})": lambda x: VOCABULARY.lookup(x),
+    "hash({0}, 7)": lambda x: tf.strings.to_hash_bucket_fast(x, 7),
+    "strong hash({0}, 17)": lambda x: tf.strings.to_hash_bucket_strong(x, 17, [3, 4]),
+    "old hash({0}, 1000)": lambda x: tf.strings.to_hash_bucket(x, 1000),
+    "to_number({0}, int64)": lambda x: _number(x, tf.int64),
+    "is word({0})": lambda x: tf.cast(tf.strings.regex_full_match(x, "[a-z]+"), tf.int64),
+    "parse_datetime({0})": parse_datetime,
+    "hour_of_day(parse_datetime({0}))": lambda x: hour_of_day(parse_datetime(x, "+02:00")),
+    "is red({0})": lambda x: tf.cast(tf.equal(x, "red"), tf.int64),
+}
+TEXTS = [
+    Expression("word", lambda x: x["word"]),
+    Expression("note", lambda x: x["note"]),
+    Expression("as_string(code)", lambda x: tf.strings.as_string(x["code"])),
+    Expression("as_string(amount)", lambda x: tf.strings.as_string(x["amount"])),
+    Expression("as_string(price, 2)", lambda x: tf.strings.as_string(x["price"], precision=2)),
+]
+
+
+def _valid(x):
+    """UTF-8, of other bytes nothing: TensorFlow refuses to count their letters."""
+    return tf.where(tf.strings.regex_full_match(x, ".*"), x, "")
+
+
 COMPARISONS = {"<": tf.less, "==": tf.equal, ">": tf.greater, "!=": tf.not_equal}
 TESTS = {
     "is_nan": tf.math.is_nan,

@@ -4,7 +4,7 @@ imports Keras, so tests import it in their bodies."""
 import keras
 import tensorflow as tf
 from keras import layers
-from keras.src.applications import convnext, efficientnet_v2
+from keras.src.applications import convnext, efficientnet_v2, mobilenet_v3
 
 from edgeline import artifacts
 from edgeline.artifacts import models
@@ -116,12 +116,27 @@ def own_gradients(width):
 
 
 def efficient_net_v2(pixels):
+    """One block of each kind: a fused one, and one that squeezes and excites."""
+    every = efficientnet_v2.DEFAULT_BLOCKS_ARGS["efficientnetv2-b0"]
     return efficientnet_v2.EfficientNetV2(
         *(0.1, 0.1, pixels),
         name="efficientnetv2-b0",
+        blocks_args=[every[1], every[3]],
         weights=None,
         input_shape=(pixels, pixels, 3),
         classes=10,
+    )
+
+
+def mobilenet_v3_narrow(pixels):
+    """A block with a ReLU, and a wider one with a hard swish."""
+
+    def blocks(x, kernel, activation, se_ratio):
+        x = mobilenet_v3._inverted_res_block(x, 1, 8, 3, 2, se_ratio, mobilenet_v3.relu, 0)
+        return mobilenet_v3._inverted_res_block(x, 4, 8, kernel, 1, se_ratio, activation, 1)
+
+    return mobilenet_v3.MobileNetV3(
+        blocks, 16, input_shape=(pixels, pixels, 3), weights=None, classes=10, name="narrow"
     )
 
 
@@ -192,6 +207,8 @@ def normalised(name):
 NARROW = {
     "efficientnet_v2": lambda: efficient_net_v2(PIXELS),
     "convnext": lambda: convnext_narrow(PIXELS),
+    "mobilenet_v3": lambda: mobilenet_v3_narrow(PIXELS),
+    "attention": lambda: attention(STEPS, 8),
     "vit": lambda: vit(PIXELS, 8, 16, 1),
     "u_net": lambda: u_net(PIXELS, 4, 1),
     "tcn": lambda: tcn(STEPS, 8, 2),

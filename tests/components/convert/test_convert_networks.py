@@ -34,10 +34,10 @@ def converted(model, networks, folder):
 
 @pytest.fixture(scope="module")
 def narrow(tmp_path_factory):
-    """Of the kinds that no other test converts; the others, and int8, are in benchmarks."""
+    """Of each kind that no other test converts; whole ones, and int8, are in benchmarks."""
     from networks import NARROW
 
-    chosen = ("vit", "u_net", "tcn")
+    chosen = ("efficientnet_v2", "mobilenet_v3", "convnext", "vit", "u_net", "tcn")
     return saved(tmp_path_factory, {name: NARROW[name]() for name in chosen})
 
 
