@@ -140,17 +140,8 @@ OF_FLOATS = {
     "2 to the": lambda x: tf.pow(2.0, x),
     "minus itself": lambda x: x - x,
     "and minus itself": lambda x: tf.maximum(x, 1.0) + (x - x),
-    **{
-        f"1 over {name}": lambda x, f=f: tf.ones_like(x) / f(x)
-        for name, f in {
-            "the negative": tf.negative,
-            "0 less": lambda x: 0.0 - x,
-            "a sine": tf.sin,
-            "expm1": tf.math.expm1,
-            "log1p": tf.math.log1p,
-            "selu": tf.nn.selu,
-        }.items()
-    },
+    "1 over the negative": lambda x: tf.ones_like(x) / -x,
+    "1 over 0 less": lambda x: tf.ones_like(x) / (0.0 - x),
     "by itself": lambda x: x / x,
     "dense and relu": lambda x: tf.nn.relu(_dense(x)),
     "dense and relu6": lambda x: tf.nn.relu6(_dense(x)),

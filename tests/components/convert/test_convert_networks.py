@@ -34,11 +34,20 @@ def converted(model, networks, folder):
 
 @pytest.fixture(scope="module")
 def narrow(tmp_path_factory):
-    """Of each kind that no other test converts; whole ones, and int8, are in benchmarks."""
+    """Of kinds that no other test converts; whole ones, and int8, are in benchmarks."""
+    return some(tmp_path_factory, "efficientnet_v2", "vit", "u_net", "tcn")
+
+
+@pytest.fixture(scope="module")
+def others(tmp_path_factory):
+    """Of the same kinds, or dear."""
+    return some(tmp_path_factory, "mobilenet_v3", "convnext", "attention", "own_gradients")
+
+
+def some(factory, *names):
     from networks import NARROW
 
-    chosen = ("efficientnet_v2", "mobilenet_v3", "convnext", "vit", "u_net", "tcn")
-    return saved(tmp_path_factory, {name: NARROW[name]() for name in chosen})
+    return saved(factory, {name: NARROW[name]() for name in names})
 
 
 @pytest.fixture(scope="module")
@@ -58,8 +67,18 @@ def saved(factory, networks):
 
 @pytest.mark.usefixtures("in_this_process")
 def test_networks_answer_as_in_the_cloud(narrow, tmp_path):
-    found, _ = converted(*narrow, tmp_path)
-    assert found.keys() == narrow[1].keys()
+    assert_equal(narrow, tmp_path)
+
+
+@pytest.mark.long
+@pytest.mark.usefixtures("in_this_process")
+def test_other_networks_answer_as_in_the_cloud(others, tmp_path):
+    assert_equal(others, tmp_path)
+
+
+def assert_equal(networks, folder):
+    found, _ = converted(*networks, folder)
+    assert found.keys() == networks[1].keys()
     assert {name: d for name, d in found.items() if d["of_range"] > 1e-5} == {}
 
 
