@@ -10,13 +10,12 @@ from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING
 
 from edgeline.artifacts.features import MISSING_INT, Feature
-from edgeline.components.convert import replay
-from edgeline.components.convert.dependencies import ancestors
-from edgeline.components.convert.lowering import Handle
 from edgeline.formats.signature_names import original
 
 if TYPE_CHECKING:
     import tensorflow as tf
+
+    from edgeline.components.convert.replay import Frozen
 
 LOOKUP, COMPARISONS = "LookupTableFindV2", ("Equal", "NotEqual")
 
@@ -30,6 +29,9 @@ def by_feature(signature: tf.types.experimental.ConcreteFunction) -> dict[str, l
     Returns:
         Keys of tables in their order, whole numbers as text; without the empty word.
     """
+    from edgeline.components.convert import replay  # TensorFlow, which an edge model's child lacks
+    from edgeline.components.convert.dependencies import ancestors
+
     frozen = replay.freeze(signature)
     features = {spec.name: original(name) for name, spec in frozen.takes.items()}
     found: dict[str, dict[bytes, None]] = {name: {} for name in features.values()}
@@ -57,8 +59,10 @@ def _whole(word: bytes) -> int | None:
     return number if MISSING_INT < number < 2**63 else None
 
 
-def _words(operator: tf.Operation, frozen: replay.Frozen) -> Iterator[bytes]:
+def _words(operator: tf.Operation, frozen: Frozen) -> Iterator[bytes]:
     import tensorflow as tf
+
+    from edgeline.components.convert.lowering import Handle
 
     if operator.type == LOOKUP:
         table = operator.inputs[0]
