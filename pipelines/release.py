@@ -62,5 +62,6 @@ def publish_and_serve(
                 bundle=task.outputs["bundle"],
                 site=place.site,
                 form=place.form,
+                modelcar_base=place.modelcar_base,
                 models_repository=settings.outputs["models_repository"],
             ).set_display_name("deploy to the site")

@@ -12,16 +12,17 @@ from typing import Any
 
 from edgeline.components.compile import target as targets_
 from edgeline.errors import EdgelineError
+from edgeline.sites import base as bases
 from edgeline.sites.address import parse
 from edgeline.sites.render import FORMS
 from edgeline.stores.destinations import check, refuse_relative
 
-FORM = "kustomize"
+FORM, BASE = "kustomize", "modelcar_base"
 
 
 @dataclass(frozen=True)
 class Plan:
-    """What to loop over: names of targets, and sites with `site` and `form`."""
+    """What to loop over: names of targets, and sites with `site`, `form` and `modelcar_base`."""
 
     targets: list[str]
     sites: list[dict[str, str]]
@@ -37,7 +38,7 @@ def plan(
 
     Args:
         targets: names of `compile`'s targets, edgeline's own or another package's.
-        sites: objects with `site` and perhaps `form`, as `serve` takes them.
+        sites: objects with `site` and perhaps `form` and `modelcar_base`, as `serve` takes them.
         models_repository: where models' images are pushed.
         destination: where publish will publish; empty: not looked at.
 
@@ -58,8 +59,19 @@ def plan(
             "sites are given, but no models_repository to push the model's image to: "
             "for example models_repository=ghcr.io/acme/models."
         )
-    once = {(site["site"], site["form"]): site for site in found}
-    return Plan(list(dict.fromkeys(targets)), list(once.values()))
+    return Plan(list(dict.fromkeys(targets)), _once(found))
+
+
+def _once(found: list[dict[str, str]]) -> list[dict[str, str]]:
+    once: dict[tuple[str, str], dict[str, str]] = {}
+    for number, entry in enumerate(found, 1):
+        first = once.setdefault((entry["site"], entry["form"]), entry)
+        if first != entry:
+            raise EdgelineError(
+                f"sites, entry {number}: {entry['site']} as {entry['form']} is there before, with "
+                "another modelcar_base: leave one of them out."
+            )
+    return list(once.values())
 
 
 def _site(number: int, entry: object) -> dict[str, str]:
@@ -69,13 +81,20 @@ def _site(number: int, entry: object) -> dict[str, str]:
             f'{where}: {entry!r} is not an object with a site, such as {{"site": '
             '"cluster://NAMESPACE", "form": "kustomize"}.'
         )
-    if unknown := sorted(entry.keys() - {"site", "form"}):
-        raise EdgelineError(f"{where} has {unknown[0]!r}, but takes site and form alone.")
+    if unknown := sorted(map(str, entry.keys() - {"site", "form", BASE})):
+        raise EdgelineError(f"{where} has {unknown[0]!r}, but takes site, form and {BASE} alone.")
     form = entry.get("form", FORM)
     if not isinstance(form, str) or form not in FORMS:
         raise EdgelineError(f"{where}: form is {form!r}, but must be one of {', '.join(FORMS)}.")
+    base = entry.get(BASE, "")
+    if not isinstance(base, str):
+        raise EdgelineError(f"{where}: {BASE} is {base!r}, but must be an image by digest.")
+    if base and form != "kserve":
+        raise EdgelineError(f"{where}: form {form} has no modelcar: leave {BASE} out.")
     try:
         parse(entry["site"])
+        if base:
+            bases.check(base)
     except EdgelineError as error:
         raise EdgelineError(f"{where}: {error}") from None
-    return {"site": entry["site"], "form": form}
+    return {"site": entry["site"], "form": form, BASE: base}

@@ -41,10 +41,13 @@ def connect() -> DynamicClient:
         ) from error
 
 
-def apply(cluster: DynamicClient, objects: Iterable[ClusterObject]) -> None:
+def apply(cluster: DynamicClient, objects: Iterable[ClusterObject], adopt: bool = False) -> None:
     """Apply objects server-side, in their order, as the field manager `edgeline`.
 
     Fields that another manager owns are taken over: the deployment is what the bundle says.
+
+    Args:
+        adopt: whether what somebody else has made is replaced as well.
 
     Raises:
         EdgelineError: the cluster lacks a kind, refuses an object, or has one of that name that
@@ -54,7 +57,7 @@ def apply(cluster: DynamicClient, objects: Iterable[ClusterObject]) -> None:
     handed_over = []
     for entry in objects:
         with sentences(entry):
-            if version := _foreign_version(cluster, entry):
+            if version := _foreign_version(cluster, entry, adopt):
                 handed_over.append((entry, version))
     for entry, version in handed_over:
         # a merge would leave what the other has set, such as arguments, beside what the bundle says
@@ -84,12 +87,13 @@ def found(cluster: DynamicClient, entry: ClusterObject) -> Mapping[str, Any]:
     return read
 
 
-def _foreign_version(cluster: DynamicClient, entry: ClusterObject) -> str:
+def _foreign_version(cluster: DynamicClient, entry: ClusterObject, adopt: bool) -> str:
     """The resourceVersion of what somebody else has made and handed over; "" where nothing is to be
     replaced.
 
     Raises:
-        EdgelineError: it is somebody else's, and has no label that says it is ours.
+        EdgelineError: it is somebody else's, has no label that says it is ours, and is not to be
+            adopted.
     """
     from kubernetes.dynamic.exceptions import NotFoundError
 
@@ -101,11 +105,11 @@ def _foreign_version(cluster: DynamicClient, entry: ClusterObject) -> str:
         return ""
     kind, name = entry["kind"], metadata["name"]
     ((key, value),) = PART_OF.items()
-    if (metadata.get("labels") or {}).get(key) != value:
+    if not adopt and (metadata.get("labels") or {}).get(key) != value:
         raise EdgelineError(
             f"{kind} {name} is there, and somebody else has made it: give another name, or hand it "
             f"over with `kubectl label {kind.lower()} {name} -n {metadata['namespace']} "
-            f"{key}={value}`."
+            f"{key}={value}` (`edgeline site apply` takes --adopt)."
         )
     return str(metadata["resourceVersion"])
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import time
 import urllib.error
 import urllib.request
 from pathlib import Path
@@ -17,6 +18,29 @@ from edgeline.errors import EdgelineError
 from edgeline.formats.dtypes import BY_NAME
 
 TIMEOUT = 30.0  # seconds
+POLL = 5.0  # seconds
+
+
+def wait(address: str, folder: Path, bundle: Bundle, end: float) -> int:
+    """Check until it answers as it should: a Service or a GitOps agent may need a while.
+
+    Args:
+        address, folder, bundle: as `check` takes them.
+        end: by the monotonic clock, when the last answer counts.
+
+    Returns:
+        as `check`.
+
+    Raises:
+        EdgelineError: what `check` said last.
+    """
+    while True:
+        try:
+            return check(address, folder, bundle)
+        except EdgelineError:
+            if time.monotonic() + POLL >= end:
+                raise
+            time.sleep(POLL)
 
 
 def check(address: str, folder: Path, bundle: Bundle) -> int:

@@ -5,24 +5,21 @@ from __future__ import annotations
 import shutil
 import tempfile
 import time
-from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from edgeline import artifacts
 from edgeline.artifacts import bundle
 from edgeline.artifacts.bundle import Bundle
-from edgeline.components.serve import cluster, git, prediction, waiting
+from edgeline.components.serve import git, prediction
+from edgeline.components.serve.applying import IN_CLUSTER, to_cluster
 from edgeline.errors import EdgelineError
-from edgeline.formats import plain_yaml
 from edgeline.reports import report
 from edgeline.sites.address import Cluster, GitFolder, parse
 from edgeline.sites.kserve import MODELCAR, predictor
 from edgeline.sites.render import FORMS, push_image, render
 
 SCHEMA = "deployment/v1"
-IN_CLUSTER = ("kustomize", "kserve")  # forms whose objects a cluster takes as they are
-POLL = 5.0  # seconds
 
 
 @dataclass(frozen=True)
@@ -110,44 +107,20 @@ def serve(
         commit = ""
         if isinstance(place, Cluster):
             address = address or _service(form, name, namespace)
-            _to_cluster(files, end - time.monotonic())
+            to_cluster(files, end - time.monotonic())
         else:
             message = f"Serve {manifest.name} {manifest.version}\n\n{model}"
             commit = git.commit(files, place, message)
             print(f"{place.repository} {place.branch} has it with commit {commit[:12]}.")
-        ask: Callable[[], int] = lambda: prediction.check(address, folder, manifest)  # noqa: E731
-        rows = _until(ask, end) if address else None
+        rows = prediction.wait(address, folder, manifest, end) if address else None
         done = Deployment(name, manifest.version, model, site, form, commit, rows)
         _write(done, files, deployment_path)
         _page(done, files, deployment_report_path, manifest, place)
     return done
 
 
-def _to_cluster(files: list[Path], limit: float) -> None:
-    objects = [
-        document
-        for file in files
-        for document in plain_yaml.read(file.read_bytes())
-        if document["kind"] != "Kustomization"
-    ]
-    client = cluster.connect()
-    cluster.apply(client, objects)
-    waiting.wait(client, objects, limit)
-
-
 def _service(form: str, name: str, namespace: str) -> str:
     return f"http://{predictor(name) if form == 'kserve' else name}.{namespace}.svc"
-
-
-def _until(ask: Callable[[], int], end: float) -> int:
-    """Ask until it answers as it should: a Service or a GitOps agent may need a while."""
-    while True:
-        try:
-            return ask()
-        except EdgelineError:
-            if time.monotonic() + POLL >= end:
-                raise
-            time.sleep(POLL)
 
 
 def _write(done: Deployment, files: list[Path], output: str | Path) -> None:

@@ -418,7 +418,8 @@ class DeploymentSettings(DeliverySettings, frozen=True):
         list[dict[str, str]],
         Meta(
             description="Where to deploy the published bundle: objects with `site` (a cluster, or "
-            "a folder of a Git repository) and `form`, as for the serve component; empty: nowhere.",
+            "a folder of a Git repository), `form` and, for KServe without image volumes, "
+            "`modelcar_base`, as for the serve component; empty: nowhere.",
             examples=[[{"site": "cluster://edge", "form": "kserve"}]],
         ),
     ] = []

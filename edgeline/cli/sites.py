@@ -19,6 +19,19 @@ _base = click.option(
     metavar="IMAGE",
     help="For a modelcar: the image by digest that lies below the bundle's, with a shell.",
 )
+_name = click.option("--name", default="", help="The deployment's name; by default the bundle's.")
+_namespace = click.option(
+    "--namespace", default="edgeline", show_default=True, help="The namespace, in clusters."
+)
+_model_from = click.option(
+    "--model-from",
+    type=click.Choice(["image", "modelcar", "store"]),
+    help="For kserve: the bundle's image as a volume, as a container beside the server, or the "
+    "store where the bundle lies.",
+)
+_kserve_version = click.option(
+    "--kserve-version", metavar="VERSION", help="For kserve: the cluster's; by default 0.20."
+)
 
 
 @click.group()
@@ -43,19 +56,10 @@ def site() -> None:
     callback=new_folder,
     help="The folder to write to.",
 )
-@click.option("--name", default="", help="The deployment's name; by default the bundle's.")
-@click.option(
-    "--namespace", default="edgeline", show_default=True, help="The namespace, in clusters."
-)
-@click.option(
-    "--model-from",
-    type=click.Choice(["image", "modelcar", "store"]),
-    help="For kserve: the bundle's image as a volume, as a container beside the server, or the "
-    "store where the bundle lies.",
-)
-@click.option(
-    "--kserve-version", metavar="VERSION", help="For kserve: the cluster's; by default 0.20."
-)
+@_name
+@_namespace
+@_model_from
+@_kserve_version
 @_base
 def render(
     bundle: str,
@@ -74,6 +78,68 @@ def render(
     of_kserve = (model_from or "", kserve_version or "", base)
     for path in work(bundle, form, repository, output, name, namespace, *of_kserve):
         click.echo(path)
+
+
+@site.command()
+@click.argument("bundle", callback=existing)
+@click.option(
+    "--for",
+    "form",
+    default="kustomize",
+    show_default=True,
+    help="What the cluster takes: kustomize (plain objects) or kserve.",
+)
+@_images
+@_name
+@_namespace
+@_model_from
+@_kserve_version
+@_base
+@click.option(
+    "--adopt",
+    is_flag=True,
+    help="Replace objects of these names that somebody else has made, with all they held.",
+)
+@click.option(
+    "--address",
+    default="",
+    metavar="URL",
+    help="Where the server answers from here; it is asked the bundle's recorded rows then.",
+)
+@click.option(
+    "--time-limit",
+    type=click.FloatRange(min=0, min_open=True),
+    default=900,
+    show_default=True,
+    help="Seconds until it must be ready.",
+)
+def apply(
+    bundle: str,
+    form: str,
+    repository: str,
+    name: str,
+    namespace: str,
+    model_from: str | None,
+    kserve_version: str | None,
+    base: str,
+    adopt: bool,
+    address: str,
+    time_limit: float,
+) -> None:
+    """Deploy BUNDLE to the cluster of the kubeconfig: push its image, apply, wait until ready."""
+    from edgeline.components.serve.applying import apply as work
+
+    rows = work(
+        *(bundle, form, repository, name, namespace),
+        *(model_from or "", kserve_version or "", base),
+        adopt=adopt,
+        address=address,
+        time_limit=time_limit,
+    )
+    asked = (
+        "not asked for predictions (--address)" if rows is None else f"{rows} recorded rows agree"
+    )
+    click.echo(f"{bundle} is ready in {namespace}; {asked}.")
 
 
 @site.command()

@@ -45,16 +45,25 @@ def scratch() -> Iterator[BaseImage]:
         yield BaseImage(platform, {**platform, "config": {}, "rootfs": {"diff_ids": []}})
 
 
+def check(reference: str) -> None:
+    """Whether it can be a base; no registry is asked.
+
+    Raises:
+        UsageError: it is no image, or has no digest, so the model's would be another from day to
+            day.
+    """
+    if not registry.parse(reference).digest:
+        raise UsageError(f"The base {reference} has no digest: name it as REPOSITORY@sha256:....")
+
+
 def read(reference: str) -> list[BaseImage]:
     """An image on each of our platforms that it has; its layers stay where they are.
 
     Raises:
-        UsageError: it has no digest, so the model's would be another from day to day.
+        UsageError: see `check`.
         EdgelineError: it cannot be read, has none of our platforms, or an entrypoint of its own.
     """
-    image = registry.parse(reference)
-    if not image.digest:
-        raise UsageError(f"The base {reference} has no digest: name it as REPOSITORY@sha256:....")
+    check(reference)
     found = list(_started(reference))
     if not found:
         names = ", ".join("".join(each) for each in PLATFORMS)

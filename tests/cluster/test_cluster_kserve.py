@@ -12,6 +12,7 @@ from typing import Any
 
 import pytest
 from api_server import ApiServer
+from click.testing import CliRunner
 from test_cluster_serve import (
     READY,
     between_looks,
@@ -24,6 +25,7 @@ from test_cluster_serve import (
 )
 
 from edgeline import images
+from edgeline.cli.sites import site
 from edgeline.components.serve import cluster, waiting
 from edgeline.errors import EdgelineError
 from edgeline.sites.site import MODEL, SERVER
@@ -319,6 +321,34 @@ def test_what_somebody_else_has_made_is_not_taken(
     (left,) = said["spec"]["template"]["spec"]["containers"]
     assert [entry["name"] for entry in left["env"]] == ["DOCKER_CONFIG"]
     cluster.apply(connected, objects)  # ours now
+
+
+def test_the_command_line_adopts_what_somebody_else_has_made_status_set_by_the_test(
+    pixels: Path,
+    registry: Any,
+    objects: list[Object],
+    connected: Any,  # noqa: ARG001
+    api_server: ApiServer,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    foreign = copy.deepcopy(objects[0])
+    del foreign["metadata"]["labels"]["app.kubernetes.io/part-of"]
+    container = foreign["spec"]["template"]["spec"]["containers"][0]
+    container["env"] = [{"name": "THEIRS", "value": "1"}]
+    api_server.kubectl("create", "-f", "-", given=foreign)
+    apply = ("apply", str(pixels), "--images", f"{registry.address}/models")
+    refused = CliRunner().invoke(site, apply)
+    assert "Deployment mixed is there, and somebody else" in str(refused.exception)
+    assert str(refused.exception).endswith("(`edgeline site apply` takes --adopt).")
+    between_looks(monkeypatch, lambda: set_status(api_server, **READY))
+    done = CliRunner().invoke(site, [*apply, "--adopt"])
+    assert done.exit_code == 0, done.exception
+    assert done.output.splitlines()[-1].endswith(
+        "mixed/3 is ready in edgeline (no --address, so not asked)."
+    )
+    said = json.loads(api_server.kubectl("get", "deployment", "mixed", *IN, "-o", "json"))
+    (left,) = said["spec"]["template"]["spec"]["containers"]
+    assert [entry["name"] for entry in left["env"]] == ["DOCKER_CONFIG"]
 
 
 def test_nor_is_a_service_of_somebody_else(

@@ -17,7 +17,17 @@ def test_each_entry_is_gone_through_once() -> None:
     ]
     found = plan(["tvm", "onnx", "tvm"], sites, "ghcr.io/acme/models")
     assert found.targets == ["tvm", "onnx"]
-    assert found.sites == [sites[1], sites[2]]
+    assert found.sites == [{**site, "modelcar_base": ""} for site in sites[1:]]
+
+
+BASE = f"docker.io/library/busybox@sha256:{'0' * 64}"
+
+
+def test_a_site_of_kserve_names_the_base_of_a_modelcar() -> None:
+    site = {"site": "cluster://edge", "form": "kserve", "modelcar_base": BASE}
+    assert plan(sites=[site, site], models_repository="ghcr.io/acme/models").sites == [site]
+    with pytest.raises(EdgelineError, match=r"sites, entry 2: .* is there before, with another"):
+        plan(sites=[site, {**site, "modelcar_base": ""}], models_repository="ghcr.io/acme/models")
 
 
 def test_nothing_is_asked_for_nothing() -> None:
@@ -44,7 +54,19 @@ def test_what_is_no_target_is_named_with_its_place(target: object) -> None:
             "form is 'helm', but must be one of kustomize",
         ),
         ({"site": "cluster://edge", "form": ["kserve"]}, "form is"),
-        ({"site": "cluster://edge", "name": "x"}, "has 'name', but takes site and form alone"),
+        ({"site": "cluster://edge", "name": "x"}, "has 'name', but takes site, form and"),
+        (
+            {"site": "cluster://edge", "modelcar_base": BASE},
+            "form kustomize has no modelcar: leave modelcar_base out",
+        ),
+        (
+            {"site": "cluster://edge", "form": "kserve", "modelcar_base": "busybox:1.37"},
+            "The base busybox:1.37 has no digest",
+        ),
+        (
+            {"site": "cluster://edge", "form": "kserve", "modelcar_base": 3},
+            "modelcar_base is 3, but must be an image by digest",
+        ),
         ({"site": "git+https://me:secret@host/a.git//b"}, "holds a password"),
     ],
 )

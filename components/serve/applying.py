@@ -1,0 +1,80 @@
+"""A bundle's objects put into a cluster: by the component, and by hand (`edgeline site apply`)."""
+
+from __future__ import annotations
+
+import tempfile
+import time
+from collections.abc import Iterable
+from pathlib import Path
+
+from edgeline.artifacts import bundle as bundles
+from edgeline.components.serve import cluster, prediction, waiting
+from edgeline.errors import UsageError
+from edgeline.formats import plain_yaml
+from edgeline.sites.kserve import STORE
+from edgeline.sites.render import FORMS, push_image, render
+from edgeline.stores.store import local_copy
+
+IN_CLUSTER = ("kustomize", "kserve")  # forms whose objects a cluster takes as they are
+
+
+def apply(
+    bundle: str,
+    form: str,
+    repository: str,
+    name: str = "",
+    namespace: str = "edgeline",
+    model_from: str = "",
+    kserve_version: str = "",
+    base: str = "",
+    adopt: bool = False,
+    address: str = "",
+    time_limit: float = 900,
+) -> int | None:
+    """Push a bundle's image, apply its objects and wait until they are ready.
+
+    Args:
+        bundle: its folder, or its s3:// or minio:// address.
+        form: kustomize or kserve; this, `repository`, `name`, `namespace`, `model_from`,
+            `kserve_version` and `base` are as `render` takes them.
+        adopt: whether objects that somebody else has made are taken over. What they held goes.
+        address: where the deployed server answers from here; empty: it is not asked.
+        time_limit: seconds until it must answer.
+
+    Returns:
+        how many recorded rows were compared; None where the server was not asked.
+
+    Raises:
+        EdgelineError: an argument is unfit, the registry or the cluster refuses, it is not ready in
+            time, or it answers otherwise than the bundle records.
+    """
+    if form in FORMS and form not in IN_CLUSTER:
+        raise UsageError(f"A cluster does not take {form}: use {' or '.join(IN_CLUSTER)}.")
+    end = time.monotonic() + time_limit
+    with tempfile.TemporaryDirectory() as temporary, local_copy(bundle) as folder:
+        files = render(
+            *(bundle, form, repository, temporary, name, namespace),
+            *(model_from, kserve_version, base),
+        )
+        manifest = bundles.read(folder)
+        if model_from != STORE:
+            print(f"{push_image(str(folder), repository, base)} is pushed.")
+        to_cluster(files, end - time.monotonic(), adopt)
+        return prediction.wait(address, folder, manifest, end) if address else None
+
+
+def to_cluster(files: Iterable[Path], limit: float, adopt: bool = False) -> None:
+    """Apply what the files say, and wait until it is ready.
+
+    Raises:
+        EdgelineError: see `cluster.apply` and `waiting.wait`.
+    """
+    objects = [
+        document
+        for file in files
+        for document in plain_yaml.read(file.read_bytes())
+        if document["kind"] != "Kustomization"
+    ]
+    client = cluster.connect()
+    cluster.apply(client, objects, adopt)
+    waiting.wait(client, objects, limit)
