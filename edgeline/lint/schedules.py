@@ -13,7 +13,7 @@ import msgspec
 from edgeline.errors import EdgelineError
 from edgeline.formats import plain_yaml
 from edgeline.lint.documents import Document, Path_, Tree, at, is_kustomization, listed, mapped
-from edgeline.lint.rule import Found, Rule
+from edgeline.lint.rule import WARNING, Found, Rule
 from edgeline.schedules import current
 from edgeline.schedules.declaration import (
     CURRENT,
@@ -156,11 +156,27 @@ def _not_pinned(tree: Tree) -> Iterator[Found]:
             yield Found(entry.document, entry.at(), what)
 
 
-def _unfit(tree: Tree) -> Iterator[Found]:
+def _compiled(tree: Tree) -> dict[str, dict[str, Mapping[str, Any]]]:
+    """The compiled versions of each pipeline by their names."""
     compiled: dict[str, dict[str, Mapping[str, Any]]] = {}
     for document in tree.of("PipelineVersion"):
         versions = compiled.setdefault(str(document.get("spec", "pipelineName")), {})
         versions[document.name] = (document.pipeline or ((), {}))[1]
+    return compiled
+
+
+def _not_current(tree: Tree) -> Iterator[Found]:
+    compiled = _compiled(tree)
+    for entry in _ours(tree):
+        known = compiled.get(str(entry.value.get("pipeline")))
+        if entry.value.get("from") and known:
+            name, there = entry.value.get("name"), ", ".join(sorted(known))
+            what = f"schedule {name} compiles {entry.value['from']} again, beside {there}"
+            yield Found(entry.document, entry.at("from"), what)
+
+
+def _unfit(tree: Tree) -> Iterator[Found]:
+    compiled = _compiled(tree)
     for entry in _ours(tree):
         try:
             schedule = _converted(entry)
@@ -212,6 +228,14 @@ rules = (
         "add the line `version: NAME`, `version: current`, `version: latest`, or `from: FILE` with "
         "the compiled pipeline",
         _not_pinned,
+    ),
+    Rule(
+        "schedule-not-current",
+        "It runs none of these unless that gives the same content, and what is not on the server is "
+        "refused when it is applied, after the merge.",
+        "write `version: current` in place of `from` and `environment`",
+        _not_current,
+        WARNING,
     ),
     Rule(
         "schedule-unfit",
