@@ -7,10 +7,10 @@ from collections.abc import Iterator
 
 from edgeline.lint.documents import Document, Tree, at, mapped
 from edgeline.lint.rule import WARNING, Found, Rule
-from edgeline.sites.kserve import BASE, MODE, STANDARD, too_long
+from edgeline.sites.kserve import BASE, BEFORE_STANDARD, MODE, STANDARD, too_long
 from edgeline.sites.site import MODEL
 
-WITHOUT_KNATIVE = (STANDARD, "RawDeployment")  # the second is the name before 0.16
+WITHOUT_KNATIVE = (STANDARD, BEFORE_STANDARD)
 # the last part of the path is a version's number, and no slash ends it
 _VERSION = re.compile(r"(s3|gs)://\S+/[0-9]+")
 

@@ -231,7 +231,7 @@ rules = (
     ),
     Rule(
         "schedule-not-current",
-        "It runs none of these unless that gives the same content, and what is not on the server is "
+        "It runs none of these unless that gives the same content; what is not on the server is "
         "refused when it is applied, after the merge.",
         "write `version: current` in place of `from` and `environment`",
         _not_current,

@@ -29,11 +29,12 @@ from edgeline.sites.workload import (
 OF_KSERVE = "serving.kserve.io/inferenceservice"  # the label of its pods
 MODE = "serving.kserve.io/deploymentMode"  # an annotation
 STANDARD = "Standard"
+BEFORE_STANDARD = "RawDeployment"  # the same, as KServe called it before 0.16
 Version = tuple[int, int]
 LONGEST = 63
 IMAGE, MODELCAR, STORE = "image", "modelcar", "store"  # where the model comes from
 BASE = "edgeline.dev/modelcar-base"  # an annotation: the image below the model's, with a shell
-WITH_IMAGES, NEWEST = (0, 20), "0.20"
+OLDEST, WITH_STANDARD, WITH_IMAGES, NEWEST = (0, 15), (0, 16), (0, 20), "0.20"
 # of manifests/base/kserve: KServe's own gives its init container no security context, and a
 # namespace that enforces `restricted` refuses the pod
 STORAGE = "edgeline-storage"
@@ -73,7 +74,7 @@ SOURCES = {
         "the image with a shell that `edgeline site push --base` pushes, enableModelcar on in "
         "KServe's configuration, as it is installed, and a namespace that does not enforce "
         "`restricted`: KServe's sidecar has no security context",
-        (0, 15),
+        OLDEST,
         _with_login,
     ),
     STORE: ModelSource(
@@ -82,7 +83,7 @@ SOURCES = {
         "KServe 0.20 or later with the ClusterStorageContainer of manifests/base/kserve, and a "
         "service account that may read the store; before 0.20, a namespace that does not enforce "
         "`restricted`",
-        (0, 15),
+        OLDEST,
         lambda _, known: {"storageContainerName": STORAGE} if known >= WITH_IMAGES else {},
     ),
 }
@@ -110,6 +111,11 @@ def kserve(
             f"at most {most}."
         )
     entry, known = _source(source), _version(version)
+    if known < OLDEST:
+        raise UsageError(
+            f"--kserve-version is {version}: these files are for KServe "
+            f"{'.'.join(map(str, OLDEST))} and later."
+        )
     if known < entry.since:
         raise UsageError(
             f"KServe {version} takes no model from an {source}: that needs "
@@ -128,7 +134,13 @@ def kserve(
     objects = [
         network_policy(site, {OF_KSERVE: site.name}, PORT, GRPC_PORT),
         _runtime(site),
-        _service(site, entry.uri(site), base, entry.predictor(site, known)),
+        _service(
+            site,
+            entry.uri(site),
+            STANDARD if known >= WITH_STANDARD else BEFORE_STANDARD,
+            base,
+            entry.predictor(site, known),
+        ),
     ]
     return {f"{site.name}.yaml": objects}
 
@@ -205,7 +217,7 @@ def _runtime(site: Site) -> Object:
     }
 
 
-def _service(site: Site, uri: str, base: str, more: Object) -> Object:
+def _service(site: Site, uri: str, mode: str, base: str, more: Object) -> Object:
     model = {
         "modelFormat": {"name": "litert"},
         "runtime": f"{site.name}-litert",
@@ -218,11 +230,11 @@ def _service(site: Site, uri: str, base: str, more: Object) -> Object:
     if site.keeps_windows:
         scale = {"minReplicas": 1, "maxReplicas": 1, "deploymentStrategy": strategy(site)}
     # else KServe's configuration decides, and as it is installed that is Knative
-    mode = {MODE: STANDARD, **({BASE: base} if base else {})}
+    how = {MODE: mode, **({BASE: base} if base else {})}
     return {
         "apiVersion": "serving.kserve.io/v1beta1",
         "kind": "InferenceService",
-        "metadata": {**made, "annotations": {**made["annotations"], **mode}},
+        "metadata": {**made, "annotations": {**made["annotations"], **how}},
         "spec": {
             "predictor": {
                 **scale,

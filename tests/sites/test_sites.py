@@ -129,12 +129,17 @@ def test_kserve_takes_the_model_from_a_volume_or_from_the_store(
     stored = partial(
         render, "s3://bucket/models/mixed/3", "kserve", MODELS, str(tmp_path / "store")
     )
-    for version, container in (("0.20.1", "edgeline-storage"), ("0.19.0", None)):
+    for version, container, mode in (
+        ("0.20.1", "edgeline-storage", "Standard"),
+        ("0.19.0", None, "Standard"),
+        ("0.15.2", None, "RawDeployment"),
+    ):
         (path,) = stored(model_from="store", kserve_version=version)
         *_, service = yaml.safe_load_all(path.read_text())
         predictor = service["spec"]["predictor"]
         assert predictor["model"]["storageUri"] == "s3://bucket/models/mixed/3/"
         assert predictor.get("storageContainerName") == container
+        assert service["metadata"]["annotations"]["serving.kserve.io/deploymentMode"] == mode
         assert "a namespace that does not enforce" in path.read_text().replace("\n# ", " ")
 
 
@@ -145,6 +150,7 @@ def test_kserve_takes_the_model_from_a_volume_or_from_the_store(
             {"kserve_version": "0.19"},
             "KServe 0.19 takes no model from an image: .*0.20; give --mod",
         ),
+        ({"kserve_version": "0.14.1", "model_from": "store"}, "for KServe 0.15 and later"),
         ({"kserve_version": "new"}, "--kserve-version is 'new': give it as 0.20"),
         ({"model_from": "volume"}, "--model-from is 'volume'"),
         (
