@@ -136,10 +136,8 @@ def apply(
         address=address,
         time_limit=time_limit,
     )
-    asked = (
-        "not asked for predictions (--address)" if rows is None else f"{rows} recorded rows agree"
-    )
-    click.echo(f"{bundle} is ready in {namespace}; {asked}.")
+    asked = f"{rows} recorded rows agree" if rows is not None else "no --address, so not asked"
+    click.echo(f"{bundle} is ready in {namespace} ({asked}).")
 
 
 @site.command()

@@ -8,6 +8,7 @@ from collections import Counter
 from collections.abc import Iterator, Mapping
 
 from edgeline.formats import names, plain_yaml
+from edgeline.kubeflow.versions import CONTENT_NAME, digest
 from edgeline.lint.documents import Document, Tree, at, listed, mapped
 from edgeline.lint.rule import WARNING, Found, Rule
 
@@ -58,6 +59,18 @@ def _hashes(tree: Tree) -> Iterator[Found]:
     for document in tree.of("PipelineVersion"):
         if document.name and not HASHED.search(document.name):
             what = f"PipelineVersion {document.name} is not named after its content"
+            yield Found(document, ("metadata", "name"), what)
+
+
+def _edited(tree: Tree) -> Iterator[Found]:
+    for document in tree.of("PipelineVersion"):
+        claimed = CONTENT_NAME.search(document.name)
+        spec = mapped(document.value, "spec")
+        if not claimed or document.name != f"{spec.get('pipelineName')}{claimed[0]}":
+            continue  # not as we name them
+        documents = [spec.get("pipelineSpec"), *filter(None, [spec.get("platformSpec")])]
+        if (found := digest(documents)) != claimed[1]:
+            what = f"PipelineVersion {document.name} has other content, which is {found}"
             yield Found(document, ("metadata", "name"), what)
 
 
@@ -259,6 +272,12 @@ rules = (
         "A PipelineVersion cannot be changed: with the same name a changed pipeline is refused.",
         "compile with `edgeline compile --kubernetes`, which names it by content",
         _hashes,
+    ),
+    Rule(
+        "version-edited",
+        "A PipelineVersion cannot be changed: the server refuses the file, and keeps what it has.",
+        "change the pipeline and compile it again; a compiled file is never edited",
+        _edited,
     ),
     Rule(
         "version-pruned",

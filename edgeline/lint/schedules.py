@@ -25,6 +25,7 @@ from edgeline.schedules.declaration import (
     faults,
 )
 
+FOLDER = "edgeline-versions"  # the ConfigMap that compile keeps a folder of versions with
 CONFIG_MAP = "pipeline-schedules"  # of manifests/components/schedules
 
 
@@ -156,19 +157,28 @@ def _not_pinned(tree: Tree) -> Iterator[Found]:
             yield Found(entry.document, entry.at(), what)
 
 
-def _compiled(tree: Tree) -> dict[str, dict[str, Mapping[str, Any]]]:
-    """The compiled versions of each pipeline by their names."""
-    compiled: dict[str, dict[str, Mapping[str, Any]]] = {}
-    for document in tree.of("PipelineVersion"):
-        versions = compiled.setdefault(str(document.get("spec", "pipelineName")), {})
-        versions[document.name] = (document.pipeline or ((), {}))[1]
-    return compiled
+def _compiled(tree: Tree, entry: Scheduled) -> dict[str, Mapping[str, Any]] | None:
+    """The compiled versions of a schedule's pipeline by their names, from the next folder above the
+    schedules file that holds compiled pipelines; None where there is no such folder.
+
+    Each environment has its own: a version of another is not on its server.
+    """
+    kept = (each for each in tree.of("ConfigMap") if each.name == FOLDER)
+    compiled = [*tree.of("PipelineVersion"), *kept]
+    for folder in Path(entry.document.file).parents:
+        below = [each for each in compiled if folder in Path(each.file).parents]
+        if below:
+            return {
+                each.name: (each.pipeline or ((), {}))[1]
+                for each in below
+                if each.get("spec", "pipelineName") == entry.value.get("pipeline")
+            }
+    return None
 
 
 def _not_current(tree: Tree) -> Iterator[Found]:
-    compiled = _compiled(tree)
     for entry in _ours(tree):
-        known = compiled.get(str(entry.value.get("pipeline")))
+        known = _compiled(tree, entry)
         if entry.value.get("from") and known:
             name, there = entry.value.get("name"), ", ".join(sorted(known))
             what = f"schedule {name} compiles {entry.value['from']} again, beside {there}"
@@ -176,21 +186,22 @@ def _not_current(tree: Tree) -> Iterator[Found]:
 
 
 def _unfit(tree: Tree) -> Iterator[Found]:
-    compiled = _compiled(tree)
     for entry in _ours(tree):
         try:
             schedule = _converted(entry)
         except msgspec.ValidationError:
             continue
         name = f"schedule {schedule.name}"
-        version = schedule.version
+        version, known = schedule.version, _compiled(tree, entry)
         if version == CURRENT:
             version = _current(tree, entry).get(schedule.pipeline, "")
             if not version:
                 what = f"{name} runs the current version, and {current.FILE} beside it names none"
                 yield Found(entry.document, entry.at("version"), what)
                 continue
-        known = compiled.get(schedule.pipeline, {})
+            if known is not None and not known:
+                what = f"{name} runs {version}, and nothing of {schedule.pipeline} is compiled here"
+                yield Found(entry.document, entry.at("version"), what)
         if not version or version == LATEST or not known:
             continue  # said elsewhere, or another repository's
         if version not in known:

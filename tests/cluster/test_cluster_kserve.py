@@ -344,7 +344,7 @@ def test_the_command_line_adopts_what_somebody_else_has_made_status_set_by_the_t
     done = CliRunner().invoke(site, [*apply, "--adopt"])
     assert done.exit_code == 0, done.exception
     assert done.output.splitlines()[-1].endswith(
-        "mixed/3 is ready in edgeline (no --address, so not asked)."
+        "mixed is ready in edgeline (no --address, so not asked)."
     )
     said = json.loads(api_server.kubectl("get", "deployment", "mixed", *IN, "-o", "json"))
     (left,) = said["spec"]["template"]["spec"]["containers"]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -182,6 +183,19 @@ def test_a_schedule_is_held_against_what_is_compiled_beside_it(tmp_path: Path) -
     config = {"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "pipeline-schedules"}}
     data = {"schedules.yaml": one, "versions.yaml": "taxi: taxi-9"}
     assert len(said(yaml.safe_dump({**config, "data": data}))) == 1
+    # each environment has its own: neither another's version nor one whose file has left will do
+    here = tmp_path / "production"
+    file.unlink()
+    here.mkdir()
+    for folder in ("cluster", "pipelines"):
+        (tmp_path / folder).rename(here / folder)
+    shutil.copytree(here, tmp_path / "staging")
+    file = here / "cluster" / "schedules.yaml"
+    assert said(one) == []
+    for path in (here / "pipelines" / "versions").glob("taxi*"):
+        path.unlink()
+    (gone,) = said(one)
+    assert f"n runs {name}, and nothing of taxi is compiled here" in gone
 
 
 def test_nothing_to_lint_is_said(tmp_path: Path) -> None:
