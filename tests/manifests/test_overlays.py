@@ -134,6 +134,16 @@ def test_a_profile_keeps_its_own_launcher(tmp_path: Path, built: dict[str, Objec
     assert schedules == {"schedules.yaml": "schedules: []\n", "versions.yaml": "{}\n"}
 
 
+@pytest.mark.parametrize("name", OVERLAYS)
+def test_the_namespace_outlives_what_is_deployed_to_it(
+    name: str, built: dict[str, Objects]
+) -> None:
+    """Else Argo CD and Flux delete Secrets that a user made there and what pipelines deployed."""
+    annotations = one(built[name], "Namespace", "edgeline")["metadata"]["annotations"]
+    assert annotations["argocd.argoproj.io/sync-options"] == "Prune=false,Delete=false"
+    assert annotations["kustomize.toolkit.fluxcd.io/prune"] == "disabled"
+
+
 def test_a_change_of_settings_starts_new_pods(built: dict[str, Objects]) -> None:
     name = pod(built["onprem"], "Deployment")["containers"][0]["envFrom"][0]["configMapRef"]["name"]
     assert one(built["onprem"], "ConfigMap", name)["data"]["MODELS"] == "s3://mlpipeline/models"
