@@ -127,9 +127,10 @@ def kserve(
             "--base, an image by digest that has one, such as busybox@sha256:...."
         )
     if source == STORE and not site.address.startswith(("s3://", "gs://")):
+        other = IMAGE if known >= WITH_IMAGES else MODELCAR
         raise UsageError(
             f"{site.address or 'A folder'} is no address that KServe fetches a model from: name "
-            "the bundle by its s3:// or gs:// address, or give --model-from image."
+            f"the bundle by its s3:// or gs:// address, or give --model-from {other}."
         )
     objects = [
         network_policy(site, {OF_KSERVE: site.name}, PORT, GRPC_PORT),

@@ -134,6 +134,12 @@ def test_a_profile_keeps_its_own_launcher(tmp_path: Path, built: dict[str, Objec
     assert schedules == {"schedules.yaml": "schedules: []\n", "versions.yaml": "{}\n"}
 
 
+def test_argo_cd_s_project_outlives_its_applications(built: dict[str, Objects]) -> None:
+    """Seen with Argo CD 3.5.1: without their project they never finish being deleted."""
+    metadata = one(built["argocd"], "AppProject", "edgeline")["metadata"]
+    assert metadata["finalizers"] == ["resources-finalizer.argocd.argoproj.io"]
+
+
 @pytest.mark.parametrize("name", OVERLAYS)
 def test_the_namespace_outlives_what_is_deployed_to_it(
     name: str, built: dict[str, Objects]
