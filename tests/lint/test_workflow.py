@@ -23,9 +23,9 @@ BUCKET = "destination=s3://models/edge"
 NO_TARGETS = {"with_edge": {"targets": []}}
 LIMITS = {
     "taxi": 681_000,
-    "tabular": 656_000,
+    "tabular": 657_000,
     "pretrained": 740_000,
-    "vision": 943_000,
+    "vision": 944_000,
     "digits": 967_000,
 }
 MANIFESTS = Path(__file__).parents[2] / "manifests"
