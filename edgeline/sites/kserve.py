@@ -14,6 +14,7 @@ from edgeline.errors import UsageError, did_you_mean
 from edgeline.sites.site import Object, Site
 from edgeline.sites.workload import (
     CONTAINER_SECURITY,
+    DRAIN,
     GRPC_PORT,
     LAST_WORDS,
     POD_SECURITY,
@@ -190,6 +191,7 @@ def _runtime(site: Site) -> Object:
         # routers and transformers ask for the InferenceService's name
         "args": [
             *("/mnt/models", "--poll", "0", "--grpc-port", str(GRPC_PORT)),
+            *("--drain", str(DRAIN)),
             *("--model-name", site.name),
             *site.names(predictor(site.name)),
         ],

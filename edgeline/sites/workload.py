@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from edgeline.sites.site import Object, Site
 
+DRAIN = 5  # seconds that what sends requests to a pod has to learn of its end
 PORT, GRPC_PORT = 8080, 8081  # the first for HTTP and gRPC, the second for HTTP/2 alone
 LAST_WORDS = "FallbackToLogsOnError"  # why it ended is in the pod's status
 CONTAINER_SECURITY: Object = {
@@ -102,7 +103,10 @@ def _container(site: Site) -> Object:
     return {
         "name": "edge-server",
         "image": site.server,
-        "args": [site.source, "--state", "/var/lib/edgeline", *site.names(site.name)],
+        "args": [
+            *(site.source, "--state", "/var/lib/edgeline", "--drain", str(DRAIN)),
+            *site.names(site.name),
+        ],
         "env": [{"name": "DOCKER_CONFIG", "value": "/etc/edgeline/registry"}],
         "ports": [{"name": "http", "containerPort": PORT}],
         "terminationMessagePolicy": LAST_WORDS,
