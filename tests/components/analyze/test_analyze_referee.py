@@ -92,12 +92,14 @@ def both(tmp_path_factory, taxi, tips, weak_tips):
     return run(folder, "ours", **given), run(folder, "tfma", **given, beam_options=BEAM)
 
 
+@pytest.mark.long
 def test_every_metric_on_every_slice_is_that_of_tfma(both):
     (ours, _), (theirs, _) = both
     assert len(ours["slices"]) > 20
     assert compare(ours, theirs) > 3000
 
 
+@pytest.mark.long
 def test_both_engines_have_the_exact_auc_of_all_rows(both):
     own, other = (found["slices"][0] for (found, _) in both)
     for group in ("metrics", "baseline", "change"):
@@ -105,6 +107,7 @@ def test_both_engines_have_the_exact_auc_of_all_rows(both):
     assert own["metrics"]["auc"]["value"] != own["metrics"]["auc_tfma"]["value"]
 
 
+@pytest.mark.long
 def test_tfma_reads_the_result_of_both_engines(both):
     import tensorflow_model_analysis as tfma
 

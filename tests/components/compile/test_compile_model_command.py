@@ -100,6 +100,7 @@ def test_what_cannot_be_meant(tmp_path, arguments, sentence):
     assert not list(tmp_path.iterdir())
 
 
+@pytest.mark.long
 def test_a_keras_file_is_converted_as_each_target_needs_it(tmp_path):
     np.save(tmp_path / "rows.npy", np.random.default_rng(0).random((30, 32, 32, 3)))
     targets = [part for name in ("ethos-u55", "onnx", "litert") for part in ("--target", name)]

@@ -27,6 +27,7 @@ def edge(trained_taxi, tmp_path_factory):
     return folder / "edge"
 
 
+@pytest.mark.long
 def test_vela_cannot_read_the_vocabularies_and_it_is_said(edge, tmp_path):
     with pytest.raises(EdgelineError, match=r"Vela was killed by .* which holds text") as caught:
         compile_edge_model("ethos-u55", str(tmp_path / "out"), str(edge))

@@ -12,6 +12,7 @@ pytestmark = pytest.mark.slow
 AARCH64 = 183  # e_machine in ELF
 
 
+@pytest.mark.long
 @pytest.mark.usefixtures("in_this_process")
 def test_an_int8_model_is_linked_for_arm_and_right_here(source, compiled, tmp_path):
     model = source("int8")

@@ -277,6 +277,7 @@ ABSENT = {
     **dict.fromkeys(("BITWISE_XOR", "RIGHT_SHIFT"), "of whole numbers, which integer_cases asks"),
     **dict.fromkeys(("DYNAMIC_UPDATE_SLICE", "WHILE"), "of loops, see test_convert_recurrent"),
     **dict.fromkeys(("L2_NORMALIZATION", "ADD_N"), "lowered to others that have infinity"),
+    "FLOOR_DIV": "lowered to others: LiteRT divides, and then rounds down",
     **dict.fromkeys(("RANK", "SQUEEZE"), "known when a model is converted, or a reshape"),
     **dict.fromkeys(("PRELU", "RELU_0_TO_1"), "asked as what they are made of"),
     "FAKE_QUANT": "integers there and back, once converted",

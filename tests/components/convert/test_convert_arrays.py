@@ -64,7 +64,14 @@ def test_pictures_go_in_and_the_batch_is_free(network, pictures, tmp_path):
 
 
 @pytest.mark.usefixtures("in_this_process")
-@pytest.mark.parametrize("quantisation", ["float", "dynamic", "int8"])
+@pytest.mark.parametrize(
+    "quantisation",
+    [
+        pytest.param("float", marks=pytest.mark.long),
+        pytest.param("dynamic", marks=pytest.mark.long),
+        "int8",
+    ],
+)
 def test_large_weights_are_no_constants_of_the_graph_and_change_nothing(
     imported, pictures, tmp_path, monkeypatch, quantisation
 ):

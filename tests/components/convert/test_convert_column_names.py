@@ -47,7 +47,7 @@ def build_model(features, hyperparameters):
     ("table", "quantisation", "column"),
     [
         ("wine", "int8", "od280/od315_of_diluted_wines"),
-        ("breast_cancer", "dynamic", "worst fractal dimension"),
+        pytest.param("breast_cancer", "dynamic", "worst fractal dimension", marks=pytest.mark.long),
     ],
 )
 def test_the_edge_model_takes_the_columns_of_the_table(tmp_path, table, quantisation, column):

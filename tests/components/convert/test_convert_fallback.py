@@ -90,6 +90,7 @@ def test_the_algorithm_that_loses_least_gets_the_kept_layers(monkeypatch):
     assert ("dynamic_wi4_afp32", 1) not in tried
 
 
+@pytest.mark.long
 @pytest.mark.usefixtures("in_this_process")
 def test_auto_finds_the_smallest_taxi_model_that_holds(trained_taxi):
     folder = trained_taxi.folder

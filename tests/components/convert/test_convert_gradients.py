@@ -51,7 +51,10 @@ def run(model, rows, folder, quantisation):
 
 
 @pytest.mark.usefixtures("in_this_process")
-@pytest.mark.parametrize(("quantisation", "limit"), [("float", 2e-6), ("dynamic", 0.2)])
+@pytest.mark.parametrize(
+    ("quantisation", "limit"),
+    [("float", 2e-6), pytest.param("dynamic", 0.2, marks=pytest.mark.long)],
+)
 def test_each_is_converted_and_answers_as_in_the_cloud(network, tmp_path, quantisation, limit):
     import tensorflow as tf
     from custom_gradients import FUNCTIONS

@@ -47,7 +47,7 @@ def signatures(tmp_path_factory):
     return loaded.signatures
 
 
-@pytest.mark.parametrize("quantisation", ["dynamic", "int8"])
+@pytest.mark.parametrize("quantisation", ["dynamic", pytest.param("int8", marks=pytest.mark.long)])
 def test_a_quantised_network_answers_nan_where_the_trained_one_does(signatures, quantisation):
     from edgeline.components.convert import building, running
     from edgeline.components.convert.convert import checked_settings

@@ -53,7 +53,16 @@ def _convert(run, name, **parameters):
     )
 
 
-@pytest.mark.parametrize("quantisation", ["float", "fp16", "dynamic", "int8", "int16x8"])
+@pytest.mark.parametrize(
+    "quantisation",
+    [
+        "float",
+        pytest.param("fp16", marks=pytest.mark.long),
+        "dynamic",
+        "int8",
+        pytest.param("int16x8", marks=pytest.mark.long),
+    ],
+)
 @pytest.mark.usefixtures("in_this_process")
 def test_takes_raw_features_and_answers_as_the_cloud(trained_taxi, rows, cloud, quantisation):
     done = _convert(trained_taxi, quantisation, quantisation=quantisation)

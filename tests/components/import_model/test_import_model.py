@@ -136,6 +136,7 @@ def test_scaling_probabilities_and_named_labels_are_inside(trained, tmp_path):
     np.testing.assert_allclose(answer["prediction"], expected, atol=1e-5)
 
 
+@pytest.mark.long
 def test_convert_and_verify_work_on_it(trained, tmp_path):
     from edgeline.components.convert.convert import convert
     from edgeline.components.verify.findings import Limits

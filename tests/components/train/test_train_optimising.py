@@ -77,6 +77,7 @@ def test_pruned_weights_are_zero(folder):
     assert "pruning" in (folder / "optimised.html").read_text()
 
 
+@pytest.mark.long
 def test_clustered_weights_share_a_few_values(folder):
     model = run(folder, "clustering", clusters=8)
     assert all(len(np.unique(values)) <= 8 for values in kernels(model))
@@ -124,6 +125,7 @@ def judged(folder, model, edge):
     return float(np.mean(np.concatenate(right))), float(np.mean(np.concatenate(apart)))
 
 
+@pytest.mark.long
 @pytest.mark.usefixtures("in_this_process")
 def test_digits_trained_for_int8_lose_at_most_half_a_point_to_it(tmp_path):
     model, edge = tmp_path / "model", tmp_path / "edge"

@@ -95,6 +95,7 @@ def test_the_same_seed_gives_the_same_training(trained_taxi, again):
     assert trained_taxi.logged["training_metrics"].items() >= losses.items()
 
 
+@pytest.mark.long
 def test_another_seed_gives_another_training(trained_taxi, again, tmp_path):
     _, state = retrain(trained_taxi, tmp_path, seed=4)
     assert state.history["loss"] != again[1].history["loss"]

@@ -47,6 +47,7 @@ def given(transformed_taxi):
     return {str(place): part for place, part in enumerate(parts)}, read
 
 
+@pytest.mark.long
 def test_it_gives_what_beam_gives(transformed_taxi, given, tmp_path, monkeypatch):
     from edgeline.components.transform.saved_graph import SavedGraph
 

@@ -197,6 +197,7 @@ def test_a_target_whose_compiler_is_missing_is_not_approved(
     assert result.metadata["compiled_model_digest"]
 
 
+@pytest.mark.long
 def test_what_is_compiled_of_it_is_held_to_the_file_too(verify, mobilenet, tmp_path):
     compile_edge_model("litert", str(tmp_path / "compiled"), str(mobilenet))
     result = verify(mobilenet, compiled_model_path=tmp_path / "compiled")
