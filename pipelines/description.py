@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Mapping
 from typing import Any
 
@@ -10,6 +11,7 @@ from edgeline.pipelines.parameter import Parameter
 
 LONGEST = 60  # characters of a default
 FIELD = "· "  # before a field's name
+EXAMPLE = re.compile(r"for example `[^`\n]*`")
 MOST = 2000  # characters of a version's description
 
 
@@ -35,12 +37,15 @@ def text(about: str, parameters: Mapping[str, Parameter]) -> str:
 
 
 def brief(described: str) -> str:
-    """A pipeline's description without the rows of fields.
+    """A pipeline's description without the rows of fields, and without examples where it is long.
 
     A version's travels in its upload's address, of which proxies take 8 kB, encoded.
     """
     lines = [line for line in described.splitlines() if not line.startswith(f"| {FIELD}")]
-    return "\n".join(lines)[:MOST]
+    found = "\n".join(lines)
+    if len(found) > MOST:
+        found = EXAMPLE.sub("an object", found)
+    return found[:MOST]
 
 
 def _row(*cells: str) -> str:

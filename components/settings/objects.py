@@ -109,7 +109,6 @@ class SplitSettings(msgspec.Struct, frozen=True):
         ],
         Meta(
             description="Rows of a series, in order of time, as one row; see ingest.",
-            examples=[{"size": 8, "time": "when", "key": "machine", "columns": ["pressure"]}],
         ),
     ] = {}
 
@@ -138,7 +137,6 @@ class Reading(msgspec.Struct, frozen=True):
         str,
         Meta(
             description="The sign between the thousands of numbers in CSV files; empty: none.",
-            examples=["."],
         ),
     ] = ""
     columns: Annotated[
@@ -160,7 +158,6 @@ class Reading(msgspec.Struct, frozen=True):
         dict[str, Annotated[int, Meta(ge=1)]],
         Meta(
             description="Column of lists that differ in length to the most values that one has.",
-            examples=[{"tokens": 128}],
         ),
     ] = {}
     images: Annotated[
@@ -195,7 +192,6 @@ class Schema(Reading, frozen=True):
         Meta(
             description="The environment of the fixed schema that the data are in; empty: every "
             "feature is asked for.",
-            examples=["TRAINING"],
         ),
     ] = ""
     infer_ranges: Annotated[
@@ -210,7 +206,6 @@ class Schema(Reading, frozen=True):
         Meta(
             description="Statistics of an earlier run, here or in a store, to measure drift from; "
             "empty: none.",
-            examples=["s3://bucket/last/statistics"],
         ),
     ] = ""
     skew_threshold: Annotated[
@@ -281,7 +276,6 @@ class Training(msgspec.Struct, frozen=True):
         Meta(
             description="The column that says how much a row counts in training and evaluation; "
             "it is no feature. Empty: each counts once.",
-            examples=["households"],
         ),
     ] = ""
     seed: Annotated[int, Meta(description="The seed for weights and shuffling.", ge=0)] = 0
