@@ -167,12 +167,14 @@ class Instance:
         Returns:
             The answers, what was asked for them, and why other instances are refused, by place.
         """
-        refused: dict[int, str] = {}
-        if self.windows is None or _are_windows(arrays, self.description):
-            fit, refused = check_each(arrays, self.description)
-        else:
-            fit = self.prepare(arrays)
+        fit, refused = self.prepare_each(arrays)
         return self.run(fit), fit, refused
+
+    def prepare_each(self, arrays: Arrays) -> tuple[Arrays, dict[int, str]]:
+        """As `prepare`, and why instances are refused that it leaves out, by place."""
+        if self.windows is None or _are_windows(arrays, self.description):
+            return check_each(arrays, self.description)
+        return self.prepare(arrays), {}
 
     def prepare(self, arrays: Arrays) -> Arrays:
         """What a client sent, checked, as the model takes it; rows are kept.

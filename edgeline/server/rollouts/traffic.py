@@ -181,10 +181,11 @@ class Traffic:
 class _Recorder:
     """Stands before an instance for one request, and keeps what went in and came out."""
 
-    __slots__ = ("answers", "arrays", "description", "instance", "prepared", "seconds")
+    __slots__ = ("answers", "arrays", "description", "instance", "prepared", "refused", "seconds")
 
     def __init__(self) -> None:
         self.prepared: Arrays | None = None
+        self.refused: dict[int, str] = {}
         self.answers: Arrays | None = None
         self.seconds = 0.0
 
@@ -202,6 +203,10 @@ class _Recorder:
     def ask(self, arrays: Arrays) -> Arrays:
         self.prepared = self.instance.prepare(arrays)
         return self.run(self.prepared)
+
+    def ask_each(self, arrays: Arrays) -> tuple[Arrays, Arrays, dict[int, str]]:
+        self.prepared, self.refused = self.instance.prepare_each(arrays)
+        return self.run(self.prepared), self.prepared, self.refused
 
     def run(self, arrays: Arrays) -> Arrays:
         began = perf_counter()
@@ -228,6 +233,13 @@ class _Again:
         if made is None or self._instance.windows is None:
             return self._instance.ask(arrays)
         return self._instance.run(check(made, self.description))
+
+    def ask_each(self, arrays: Arrays) -> tuple[Arrays, Arrays, dict[int, str]]:
+        made = self._first.prepared
+        if made is None or self._instance.windows is None:
+            return self._instance.ask_each(arrays)
+        fit = check(made, self.description)
+        return self._instance.run(fit), fit, self._first.refused
 
 
 def _median(times: Collection[float]) -> float:
