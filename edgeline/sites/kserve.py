@@ -32,6 +32,7 @@ MODE = "serving.kserve.io/deploymentMode"  # an annotation
 STANDARD = "Standard"
 BEFORE_STANDARD = "RawDeployment"  # the same, as KServe called it before 0.16
 Version = tuple[int, int]
+AGENT_PORT = 9081  # of KServe's agent, which logs and batches before the server
 LONGEST = 63
 IMAGE, MODELCAR, STORE = "image", "modelcar", "store"  # where the model comes from
 BASE = "edgeline.dev/modelcar-base"  # an annotation: the image below the model's, with a shell
@@ -133,8 +134,9 @@ def kserve(
             f"{site.address or 'A folder'} is no address that KServe fetches a model from: name "
             f"the bundle by its s3:// or gs:// address, or give --model-from {other}."
         )
+    ports = (PORT, GRPC_PORT, AGENT_PORT)
     objects = [
-        network_policy(site, {OF_KSERVE: site.name}, PORT, GRPC_PORT),
+        network_policy(site, {OF_KSERVE: site.name}, *ports, within=ports),
         _runtime(site),
         _service(
             site,

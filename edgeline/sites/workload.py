@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from edgeline.sites.site import Object, Site
 
 DRAIN = 5  # seconds that what sends requests to a pod has to learn of its end
@@ -132,12 +134,15 @@ def _service(site: Site) -> Object:
     return {"apiVersion": "v1", "kind": "Service", "metadata": metadata(site), "spec": spec}
 
 
-def network_policy(site: Site, chosen: dict[str, str], *ports: int) -> Object:
+def network_policy(
+    site: Site, chosen: dict[str, str], *ports: int, within: Sequence[int] = ()
+) -> Object:
     """Predictions in; names, and the registry or store of the models, out.
 
     Args:
         chosen: labels of the pods.
         ports: that predictions come in by.
+        within: ports by which pods of the namespace ask each other.
     """
 
     def tcp(*numbers: int) -> list[Object]:
@@ -169,6 +174,7 @@ def network_policy(site: Site, chosen: dict[str, str], *ports: int) -> Object:
             "egress": [
                 {"to": dns, "ports": [{"port": 53, "protocol": "UDP"}, *tcp(53)]},
                 {"ports": tcp(443, 5000)},  # the models' registry
+                *([{"to": [{"podSelector": {}}], "ports": tcp(*within)}] if within else []),
             ],
         },
     }

@@ -120,8 +120,19 @@ def test_predictions_come_in_from_those_who_may(deployed: tuple[str, Policies, L
     assert not may({NAME: "kubeflow"}, {})
     assert not may({NAME: "elsewhere"}, TASK)
     assert not may({NAME: "edgeline"}, {}, port=22)
-    # KServe's servers have a port for gRPC alone
-    assert may({NAME: "edgeline"}, {}, port=8081) is (name in ("aws", "gcp", "kserve"))
+    # KServe's servers have a port for HTTP/2 alone, and its agent has one before them
+    for port in (8081, 9081):
+        assert may({NAME: "edgeline"}, {}, port=port) is (name in ("aws", "gcp", "kserve"))
+
+
+def test_what_kserve_puts_before_a_predictor_reaches_it(
+    deployed: tuple[str, Policies, Labels],
+) -> None:
+    """A transformer asks its predictor, a graph's router its steps."""
+    name, policies, pod = deployed
+    for port in (8080, 9081):
+        reached = passes(policies, "egress", pod, port, ({NAME: "edgeline"}, pod))
+        assert reached is (name in ("aws", "gcp", "kserve"))
 
 
 def test_prometheus_reaches_the_metrics_where_it_watches(
