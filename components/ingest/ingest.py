@@ -48,7 +48,7 @@ from edgeline.components.ingest.split_time import TimeSplit
 from edgeline.components.ingest.tfrecord import TFRecordReader
 from edgeline.components.ingest.typed_rows import TypedReader
 from edgeline.components.ingest.window_rows import (
-    Placed,
+    PlacedRows,
     SeriesFiles,
     left_out_sentence,
     no_window,
@@ -154,7 +154,7 @@ def ingest(
                     'example {"": "row"}, or leave it out with columns={"": false}.'
                 )
 
-            placed = Placed(cut) if cut else None
+            placed = PlacedRows(cut) if cut else None
 
             def all_rows() -> Iterator[tuple[str, Rows]]:
                 for file in files:

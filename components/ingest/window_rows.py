@@ -73,7 +73,7 @@ def left_out_sentence(left_out: Mapping[str, int]) -> str:
     return f"windows leave out {counts}"
 
 
-def no_window(placed: Placed) -> EdgelineError:
+def no_window(placed: PlacedRows) -> EdgelineError:
     """That there is not one window, and why."""
     windows, left_out = placed.windows, placed.dropped.told(placed.windows)
     why = f" ({left_out_sentence(left_out)})" if left_out else ""
@@ -121,7 +121,7 @@ def _window_field(column: pa.Field, size: int) -> pa.Field:
 
 
 @dataclass
-class Placed:
+class PlacedRows:
     """Which rows can be in a window: `windows` have the names that the data has."""
 
     windows: Windows

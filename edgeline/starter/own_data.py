@@ -36,7 +36,7 @@ BINARY, MULTICLASS, REGRESSION = models.TASKS
 
 
 @dataclass
-class Seen:
+class LookedAt:
     """The values of a column: how many, how often each (while they are few), and their mean."""
 
     type: pa.DataType
@@ -106,7 +106,7 @@ class Label:
 
 
 @dataclass(frozen=True)
-class Proposal:
+class ProposedThreshold:
     """A metric with its threshold, and what that is."""
 
     metric: str
@@ -166,24 +166,24 @@ def fill(folder: Path, data: str, label: str, templates: Mapping[str, str]) -> l
     return [*told, *(f"Proposed: {each.metric}, {each.why}." for each in proposed)]
 
 
-def look(data: str) -> tuple[dict[str, Seen], int]:
+def look(data: str) -> tuple[dict[str, LookedAt], int]:
     """The columns of data as ingest reads them, and the number of rows."""
     with tempfile.TemporaryDirectory() as folder:
         place = Path(folder) / "examples"
         ingest(data, place, split_ratios={ROWS_OF_SPLIT: 1})
         read = artifacts.read(place, examples.SCHEMA)
-        columns: dict[str, Seen] = {}
+        columns: dict[str, LookedAt] = {}
         rows = 0
         for batch in examples.read_batches(read, ROWS_OF_SPLIT):
             for column in batch.schema:
-                seen = columns.setdefault(column.name, Seen(column.type))
+                seen = columns.setdefault(column.name, LookedAt(column.type))
                 if not pa.types.is_nested(column.type):
                     seen.add(batch.column(column.name), rows)
             rows += len(batch)
     return columns, rows
 
 
-def label_of(name: str, seen: Seen, rows: int) -> Label:
+def label_of(name: str, seen: LookedAt, rows: int) -> Label:
     """What a column is as a label.
 
     Raises:
@@ -218,27 +218,29 @@ def label_of(name: str, seen: Seen, rows: int) -> Label:
     return Label(MULTICLASS, told, vocabulary=not numbered, classes=count, largest=largest)
 
 
-def proposals(label: Label) -> list[Proposal]:
+def proposals(label: Label) -> list[ProposedThreshold]:
     """Metrics that fit a label, each a little above an answer that is always the same."""
     if label.task == REGRESSION:
         why = f"always saying the mean has {label.deviation:.4g}"
-        return [Proposal("RootMeanSquaredError", "upper_bound", _short(label.deviation), why)]
+        return [
+            ProposedThreshold("RootMeanSquaredError", "upper_bound", _short(label.deviation), why)
+        ]
     always = math.ceil(label.largest * 1000) / 1000
     if label.task == MULTICLASS:
         why = f"always saying the commonest class has {label.largest:.3f}"
-        return [Proposal("SparseCategoricalAccuracy", "lower_bound", always, why)]
-    found = [Proposal("AUC", "lower_bound", 0.6, "a score at random has 0.5")]
+        return [ProposedThreshold("SparseCategoricalAccuracy", "lower_bound", always, why)]
+    found = [ProposedThreshold("AUC", "lower_bound", 0.6, "a score at random has 0.5")]
     if label.largest <= 1 - RARE:
         why = f"always giving the commoner answer has {label.largest:.3f}"
-        return [*found, Proposal("BinaryAccuracy", "lower_bound", always, why)]
+        return [*found, ProposedThreshold("BinaryAccuracy", "lower_bound", always, why)]
     why = (
         f"a model that never says yes has 0, though its accuracy is {label.largest:.3f}; consider "
         "class_weights and decision_goal"
     )
-    return [*found, Proposal("Recall", "lower_bound", 0.1, why)]
+    return [*found, ProposedThreshold("Recall", "lower_bound", 0.1, why)]
 
 
-def eval_config(proposed: list[Proposal]) -> dict[str, Any]:
+def eval_config(proposed: list[ProposedThreshold]) -> dict[str, Any]:
     """An EvalConfig with proposed thresholds, and the metrics that people look at beside."""
     metrics: list[dict[str, Any]] = [
         {"class_name": each.metric, "threshold": {"value_threshold": {each.bound: each.value}}}
@@ -251,7 +253,7 @@ def eval_config(proposed: list[Proposal]) -> dict[str, Any]:
     return {"metrics_specs": [{"metrics": metrics}]}
 
 
-def _unfit(seen: Seen, rows: int) -> str:
+def _unfit(seen: LookedAt, rows: int) -> str:
     """Why a column is no feature for a beginning; "" where it is."""
     if pa.types.is_nested(seen.type):
         return "it holds lists"
@@ -313,7 +315,7 @@ def _absolute(place: str) -> str:
     return place if remote.scheme(place.strip()) else str(Path(place.strip()).absolute())
 
 
-def _usual(seen: Seen) -> float:
+def _usual(seen: LookedAt) -> float:
     """What stands for a missing number: the mean, in the column's type."""
     return round(seen.mean) if pa.types.is_integer(seen.type) else _short(seen.mean)
 

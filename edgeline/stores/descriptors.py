@@ -35,7 +35,7 @@ class Descriptor:
 
 
 @dataclass(frozen=True)
-class Parts:
+class ImageParts:
     """An image's configuration and its layers, the lowest first."""
 
     config: Descriptor
@@ -51,7 +51,7 @@ def images(content: bytes, reference: str) -> list[Descriptor]:
     return _descriptors(_object(content, reference), "manifests", reference)
 
 
-def parts(content: bytes, reference: str) -> Parts:
+def parts(content: bytes, reference: str) -> ImageParts:
     """What an image is made of.
 
     Raises:
@@ -59,7 +59,7 @@ def parts(content: bytes, reference: str) -> Parts:
     """
     found = _object(content, reference)
     config = _descriptor(found.get("config"), "config", reference)
-    return Parts(config, tuple(_descriptors(found, "layers", reference)))
+    return ImageParts(config, tuple(_descriptors(found, "layers", reference)))
 
 
 def _object(content: bytes, reference: str) -> dict[str, Any]:

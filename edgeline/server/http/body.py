@@ -6,7 +6,7 @@ _SMALL = 4096  # bytes of a piece that is joined to the one before: an object ea
 _JOINED = 1 << 16
 
 
-class Body:
+class ReceivedBody:
     """What came so far; `size` is its bytes, also of what is not kept any more."""
 
     __slots__ = ("_parts", "size")

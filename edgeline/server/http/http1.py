@@ -20,7 +20,7 @@ import httptools
 
 from edgeline.server.digits import whole
 from edgeline.server.errors import Code, ServingError
-from edgeline.server.http.body import Body
+from edgeline.server.http.body import ReceivedBody
 from edgeline.server.http.http2 import PREFACE, Http2
 from edgeline.server.http.messages import REASONS, HttpRequest, HttpResponse, error_response
 from edgeline.server.http.server import HttpServer, peer_of
@@ -218,7 +218,7 @@ class Http1(asyncio.Protocol):
     def _begin(self) -> None:
         self._target = b""
         self._headers: dict[bytes, bytes] = {}
-        self._body = Body()
+        self._body = ReceivedBody()
         self._announced = self._head = self._unparsed = 0
         self._header_done = self._started = False
 

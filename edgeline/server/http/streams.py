@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 
 from edgeline.server.errors import Code, ServingError
-from edgeline.server.http.body import Body
+from edgeline.server.http.body import ReceivedBody
 from edgeline.server.http.grpc_call import Call
 from edgeline.server.http.messages import HttpRequest
 
@@ -35,7 +35,7 @@ class Stream:
     window: int
     is_grpc: bool
     announced: int | None = None
-    body: Body = field(default_factory=Body)
+    body: ReceivedBody = field(default_factory=ReceivedBody)
     size: int = 0
     is_whole: bool = False
     request: Call | HttpRequest | None = None

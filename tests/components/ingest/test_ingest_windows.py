@@ -108,7 +108,7 @@ def test_windows_are_those_of_each_series_in_order(
     )
     found, counts = expected(rows, windows)
     assert by_key(table(tmp_path / "out").to_pylist()) == by_key(found)
-    placed = window_rows.Placed(window_rows.Windows.from_json(facts["windows"]))
+    placed = window_rows.PlacedRows(window_rows.Windows.from_json(facts["windows"]))
     for name, count in counts.items():
         setattr(placed.dropped, name, count)
     assert facts.get("left_out_of_windows", {}) == placed.dropped.told(placed.windows)
