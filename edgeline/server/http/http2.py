@@ -101,6 +101,9 @@ class Http2(asyncio.Protocol):
         except h2.BrokenError as error:
             self._break(error)
             return
+        if self._ending:
+            self._forget()
+            return
         if not received and self._block is None:
             self._cut = float("inf")
         elif taken or self._cut == float("inf"):
@@ -183,12 +186,16 @@ class Http2(asyncio.Protocol):
         self._asked.drop_all()
 
     def _break(self, error: h2.BrokenError) -> None:
-        """End the connection, and say why: what still comes is dropped for a moment first, since
-        closing with unread bytes would lose what was said."""
+        """End the connection, and say why."""
         why = struct.pack(">II", self._asked.last, error.code) + str(error).encode()
         self._send(h2.GOAWAY, 0, why)
-        self._ending = True
+        self._close_kindly()
         self._forget()
+
+    def _close_kindly(self) -> None:
+        """Close so that a client that is still sending can read what was said: closing at once
+        with unread bytes would lose it, so what comes is dropped for a moment first."""
+        self._ending = True
         self._cut = self._patience = float("inf")
         if self._transport.can_write_eof():
             self._transport.write_eof()
@@ -198,7 +205,7 @@ class Http2(asyncio.Protocol):
         """Take the frames that are whole; where the first that is not begins."""
         place, size, asked = 0, len(data), self._asked
         with memoryview(data) as view:
-            while size - place >= 9:
+            while size - place >= 9 and not self._ending:
                 high, low, kind, flags, number = h2.FRAME.unpack_from(data, place)
                 end = place + 9 + (high << 8 | low)
                 if end - place > _MAX_FRAME + 9:
@@ -273,7 +280,8 @@ class Http2(asyncio.Protocol):
             self._asked.give_up(number)
         elif kind == h2.GOAWAY:
             self._asked.is_ending = True
-            self._close_when_idle()
+            if not self._asked.open:
+                self._close_kindly()
         elif kind == h2.PRIORITY and h2.U32.unpack_from(payload)[0] & 0x7FFFFFFF == number:
             raise h2.BrokenError(h2.PROTOCOL, "a stream depends on itself")
 
