@@ -114,6 +114,16 @@ def nodes(text: str) -> Iterator[tuple[Node, Callable[[], object]]]:
         loader.dispose()
 
 
+def repeated_keys(node: MappingNode) -> Iterator[ScalarNode]:
+    """The keys of a mapping that it has already, of which only one value is kept."""
+    seen: set[tuple[str, str]] = set()
+    for key, _ in node.value:
+        if isinstance(key, ScalarNode):
+            if (key.tag, key.value) in seen:
+                yield key
+            seen.add((key.tag, key.value))
+
+
 def line_node(file: str, line: int) -> Node:
     """A node that stands for a line, from 1, of a file that is not YAML."""
     mark = yaml.Mark(file, 0, line - 1, 0, None, 0)
@@ -190,12 +200,8 @@ def _values(loader: Any, node: Node) -> object:
 
 class _Strict(_SafeLoader):
     def construct_mapping(self, node: MappingNode, deep: bool = False) -> dict[object, object]:
-        seen = set()
-        for key, _ in node.value:
-            name = (key.tag, key.value) if isinstance(key, ScalarNode) else None
-            if name and name in seen:
-                raise ValueError(f"line {key.start_mark.line + 1} has {key.value!r} again")
-            seen.add(name)
+        for key in repeated_keys(node):
+            raise ValueError(f"line {key.start_mark.line + 1} has {key.value!r} again")
         return super().construct_mapping(node, deep)
 
 

@@ -42,12 +42,9 @@ def _keys_again(node: plain_yaml.Node) -> Iterator[tuple[int, str]]:
             yield from _keys_again(entry)
     if not isinstance(node, plain_yaml.MappingNode):
         return
-    seen: set[tuple[str, str]] = set()
-    for key, value in node.value:
-        if isinstance(key, plain_yaml.ScalarNode):
-            if (key.tag, key.value) in seen:
-                yield key.start_mark.line + 1, key.value
-            seen.add((key.tag, key.value))
+    for key in plain_yaml.repeated_keys(node):
+        yield key.start_mark.line + 1, key.value
+    for _, value in node.value:
         yield from _keys_again(value)
 
 

@@ -161,7 +161,7 @@ class Exchanges:
         self.check_opened(number)
         if stream := self.open.get(number):
             self._drop(stream, told=True)
-        self._ended[number] = False
+        self._remember(number, False)  # also of one that is forgotten: not without bound
         if not self.server.resets_of(self._peer).spend():
             raise h2.BrokenError(h2.CALM, "too many streams are given up")
 
