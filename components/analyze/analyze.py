@@ -10,6 +10,7 @@ import numpy as np
 
 from edgeline import artifacts
 from edgeline.artifacts import Artifact, example_weights, examples
+from edgeline.artifacts.decision_threshold import USUAL
 from edgeline.components.analyze import (
     cautions,
     decision,
@@ -232,7 +233,7 @@ def analyze(
         overall,
         curves.roc(),
         _confusion(classes, chosen.confusion if chosen else curves.confusion()),
-        chosen.threshold if chosen else decision.USUAL,
+        chosen.threshold if chosen else USUAL,
     )
 
 

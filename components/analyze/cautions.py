@@ -7,8 +7,9 @@ from collections.abc import Iterator, Sequence
 
 import numpy as np
 
+from edgeline.artifacts.decision_threshold import USUAL
 from edgeline.components.analyze.curves import Curves
-from edgeline.components.analyze.decision import USUAL, ThresholdOutcome
+from edgeline.components.analyze.decision import ThresholdOutcome
 
 USEFUL = 400  # rows with which a share is known to ±0.05
 NORMAL_95 = 1.96

@@ -12,11 +12,11 @@ from dataclasses import asdict, dataclass, replace
 
 import numpy as np
 
+from edgeline.artifacts.decision_threshold import USUAL, says_yes
 from edgeline.components.analyze.decision_goal import PARAMETER, PROPOSED, DecisionGoal
 from edgeline.formats.dtypes import Array
 from edgeline.runtimes.metrics import ScoreTable
 
-USUAL = 0.5
 SMALLEST = float(np.finfo(np.float32).tiny)
 NEAR = 1e-9  # a share that is this near to what is asked for reaches it
 MOST_DIGITS = 9
@@ -87,7 +87,7 @@ class ThresholdOutcome:
 
 def at(threshold: float, scores: ScoreTable) -> ThresholdOutcome:
     """What comes of a threshold that nobody chose."""
-    yes = scores.lowest > threshold
+    yes = says_yes(scores.lowest, threshold)
     (tn, fn), (fp, tp) = (scores.counts[:, side].sum(axis=1).tolist() for side in (~yes, yes))
     return ThresholdOutcome("", threshold, tp, fp, fn, tn, exact=scores.exact)
 

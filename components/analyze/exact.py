@@ -9,9 +9,9 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from edgeline.artifacts.decision_threshold import USUAL
 from edgeline.components.analyze.decision import ThresholdOutcome, decisions
 from edgeline.components.analyze.decision_goal import DecisionGoal
-from edgeline.components.analyze.names import DECISION
 from edgeline.formats.dtypes import Array
 from edgeline.runtimes.metrics import AUC, Binary
 
@@ -51,7 +51,7 @@ def counted(
     found: Counted = {}
     if task == "binary_classification":
         for model, scores in predictions.items():
-            found[model] = Binary(DECISION)
+            found[model] = Binary(USUAL)
             found[model].add(scores[:, None], label, (weights or {}).get(model))
     return found
 
@@ -61,7 +61,7 @@ def merged(parts: Iterable[Counted]) -> Counted:
     found: Counted = {}
     for part in parts:
         for model, more in part.items():
-            found.setdefault(model, Binary(DECISION)).merge(more)
+            found.setdefault(model, Binary(USUAL)).merge(more)
     return found
 
 

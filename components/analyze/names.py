@@ -11,6 +11,7 @@ from __future__ import annotations
 import json
 from typing import TYPE_CHECKING
 
+from edgeline.artifacts.decision_threshold import USUAL
 from edgeline.runtimes.metrics import ACCURACY, AUC, AUC_TFMA, NAMES
 
 if TYPE_CHECKING:
@@ -22,7 +23,6 @@ ACCURACIES = {  # what each is called unless its config says otherwise
     "CategoricalAccuracy": "categorical_accuracy",
     "SparseCategoricalAccuracy": "sparse_categorical_accuracy",
 }
-DECISION = 0.5  # a binary accuracy at another threshold keeps TFMA's name
 
 
 def is_weighted(spec: config_pb2.MetricsSpec, eval_config: tfma.EvalConfig) -> bool:
@@ -49,7 +49,7 @@ def shown(eval_config: tfma.EvalConfig) -> dict[str, str]:
             continue
         if metric.class_name == "AUC":
             found[AUC] = AUC_TFMA
-        elif metric.class_name in ACCURACIES and options.get("threshold", DECISION) == DECISION:
+        elif metric.class_name in ACCURACIES and options.get("threshold", USUAL) == USUAL:
             own = ACCURACIES[metric.class_name]
             found[own] = NAMES[own]
     taken = [metric.class_name == "Accuracy" for metric, _ in _metrics(eval_config)]

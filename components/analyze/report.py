@@ -8,10 +8,11 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from markupsafe import Markup
 
+from edgeline.artifacts.decision_threshold import USUAL
 from edgeline.components.analyze import curves as tables
 from edgeline.components.analyze import fairness, results, slices
 from edgeline.components.analyze.curves import Curves
-from edgeline.components.analyze.decision import USUAL, ThresholdOutcome
+from edgeline.components.analyze.decision import ThresholdOutcome
 from edgeline.components.analyze.proposals import Proposal
 from edgeline.components.analyze.thresholds import Verdict
 from edgeline.reports import report as html

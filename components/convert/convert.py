@@ -20,6 +20,8 @@ from edgeline.artifacts import (
     write_json,
 )
 from edgeline.artifacts.bundle import BINARY
+from edgeline.artifacts.decision_threshold import USUAL
+from edgeline.artifacts.decision_threshold import checked as checked_threshold
 from edgeline.artifacts.differences import Gap
 from edgeline.artifacts.features import Feature
 from edgeline.components.convert import conversion, fallback, litert_file, raw_form, report
@@ -56,7 +58,7 @@ def convert(
     per_channel: bool = True,
     max_drop: float = 0.01,
     labelled_split: str = "eval",
-    decision_threshold: float = 0.5,
+    decision_threshold: float = USUAL,
 ) -> Converted:
     """Convert a `model/v1` folder, or an imported float LiteRT file, to an `edge_model/v1` folder.
 
@@ -98,8 +100,7 @@ def convert(
     trained, settings = _read(model_path, checked_settings(quantisation, io, batch, per_channel))
     raw = artifacts.read(examples_path, examples.SCHEMA)
     task = str(trained.metadata.get("task"))
-    if not 0 < decision_threshold < 1:
-        raise EdgelineError(f"decision_threshold is {decision_threshold}: give one within 0 and 1.")
+    checked_threshold(decision_threshold)
     if settings.quantisation == AUTO:
         limit = Limit(examples_path, labelled_split, task, max_drop, decision_threshold)
         settings = replace(settings, limit=_checked(limit, raw))

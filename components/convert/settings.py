@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from edgeline.artifacts.decision_threshold import USUAL
 from edgeline.components.convert import recipes
 from edgeline.errors import EdgelineError
 from edgeline.formats.quantisation import (
@@ -35,7 +36,7 @@ class Limit:
     split: str
     task: str
     max_drop: float
-    threshold: float = 0.5
+    threshold: float = USUAL
 
 
 @dataclass(frozen=True)

@@ -32,6 +32,8 @@ from edgeline.artifacts import (
     windows,
 )
 from edgeline.artifacts.bundle import BINARY, Tensor
+from edgeline.artifacts.decision_threshold import USUAL
+from edgeline.artifacts.decision_threshold import checked as checked_threshold
 from edgeline.artifacts.features import MISSING, Feature, to_numpy
 from edgeline.artifacts.windows import Windows
 from edgeline.components.compile import target as targets
@@ -108,9 +110,9 @@ def verify(
             parameter is out of range.
     """
     edge = models.read_edge(edge_model_path)
-    decision_threshold = decision_threshold or edge.metadata.get("decision_threshold", 0.5)
-    if not 0 < decision_threshold < 1:
-        raise EdgelineError(f"decision_threshold is {decision_threshold}: give one within 0 and 1.")
+    decision_threshold = checked_threshold(
+        decision_threshold or edge.metadata.get("decision_threshold", USUAL)
+    )
     original = originals.load(model_path, edge)
     rows = artifacts.read(examples_path, examples.SCHEMA)
     compiled = artifacts.read(compiled_model_path, COMPILED_SCHEMA) if compiled_model_path else None

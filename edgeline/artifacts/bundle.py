@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from edgeline.artifacts import digest_of_listing, sha256, write_text
+from edgeline.artifacts.decision_threshold import is_threshold
 from edgeline.artifacts.features import Feature
 from edgeline.artifacts.host_operations import HostOperations
 from edgeline.artifacts.windows import SERVER, Windows
@@ -184,7 +185,7 @@ class Bundle:
         if bundle.windows is not None:
             _check_windows(bundle.windows, bundle.signature)
         threshold = bundle.decision_threshold
-        if threshold is not None and not (bundle.task == BINARY and 0 < threshold < 1):
+        if threshold is not None and not (bundle.task == BINARY and is_threshold(threshold)):
             raise EdgelineError(
                 f"{MANIFEST} has the decision_threshold {threshold:g} for {bundle.task[:40]}, but "
                 f"only {BINARY} has one, within 0 and 1: publish it again."

@@ -24,6 +24,7 @@ from typing import Protocol
 
 import numpy as np
 
+from edgeline.artifacts.decision_threshold import says_yes
 from edgeline.errors import EdgelineError
 from edgeline.formats.dtypes import Array
 
@@ -68,7 +69,7 @@ def metric(task: str, threshold: float) -> Metric:
 def decisions(task: str, prediction: Array, threshold: float) -> Array | None:
     """What a prediction [rows, n] decides: bool, class index, or None for a regression."""
     if task == "binary_classification":
-        return np.asarray(prediction[:, -1] > threshold)
+        return says_yes(prediction[:, -1], threshold)
     return None if task == "regression" else np.argmax(prediction, axis=1)
 
 
@@ -115,7 +116,7 @@ class Binary:
             prediction, label, weight = prediction[counts], label[counts], weight[counts]
         score = np.where(np.isfinite(prediction[:, -1]), prediction[:, -1], 0.0)
         positive = label > 0.5
-        self.right += _sum((score > self.threshold) == positive, weight)
+        self.right += _sum(says_yes(score, self.threshold) == positive, weight)
         self.total += _sum(np.ones(len(score)), weight)
         self.rows += len(score)
         self._take(score, positive, weight)

@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 
+from edgeline.artifacts.decision_threshold import says_yes
 from edgeline.formats.dtypes import Array
 from edgeline.server.errors import invalid
 from edgeline.server.models.model import Arrays, Description, decided_output
@@ -44,7 +45,7 @@ def decisions(array: Array, name: str, description: Description) -> BinaryDecisi
     labels = description.labels
     named = (labels[0], labels[1]) if labels is not None and len(labels) == 2 else ("0", "1")
     return BinaryDecisions(
-        threshold, score > threshold, np.stack([1 - score, score], axis=1), named
+        threshold, says_yes(score, threshold), np.stack([1 - score, score], axis=1), named
     )
 
 

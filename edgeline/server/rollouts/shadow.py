@@ -20,6 +20,7 @@ import numpy as np
 import numpy.typing as npt
 
 from edgeline.artifacts.bundle import Tensor
+from edgeline.artifacts.decision_threshold import says_yes
 from edgeline.artifacts.differences import difference
 from edgeline.server.errors import ServingError
 from edgeline.server.models.model import Arrays, Description, Instance, check, decided_output
@@ -157,7 +158,7 @@ def differing(
             real = _real(a, tensor), _real(b, others[tensor.name])
             decides = tensor.name == decided_output(stable[1])
             if compare == "class" and decides and thresholds != (None, None):
-                yes = [x > (0.5 if t is None else t) for x, t in zip(real, thresholds, strict=True)]
+                yes = [says_yes(x, t) for x, t in zip(real, thresholds, strict=True)]
                 same = np.asarray(yes[0] == yes[1])
             else:
                 same = _agree(*real, tolerance, compare)
