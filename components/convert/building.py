@@ -21,8 +21,8 @@ from typing import TYPE_CHECKING
 from edgeline.artifacts.models import PREDICT_TRANSFORMED, SERVING, TRANSFORM
 from edgeline.artifacts.transformed import TRANSFORMED
 from edgeline.components.convert import (
-    extremes,
     fallback,
+    infinities,
     joining,
     judging,
     layer_errors,
@@ -296,7 +296,7 @@ def _litert(
         try:
             model = bytes(converter.convert())
             if lowered.infinite:
-                return extremes.with_infinities(model)
+                return infinities.with_infinities(model)
             return model if quantisation.floating else compact(model)
         except Exception as error:
             if operators := unsupported_operators(str(error), lowered.nodes):

@@ -13,17 +13,15 @@ from __future__ import annotations
 
 import functools
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
 import tensorflow as tf
-from ai_edge_litert import schema_py_generated as schema
 
 from edgeline.components.convert import integers
 from edgeline.components.convert.lowering import LOWERINGS, Lowering, Ratio, Value
-from edgeline.formats.dtypes import Array
-from edgeline.formats.packing import packed, unpacked
+from edgeline.components.convert.waves import wave
 
 SMALLEST_NORMAL = float(np.finfo(np.float32).tiny)
 _LARGEST = np.finfo(np.float32).max
@@ -31,9 +29,6 @@ _LARGE = 2.0**125  # above, XNNPACK's root and its inverse are wrong, then its l
 _MOST_FACTORS = 64  # of a power that is multiplied: more would round too often
 _QUOTIENTS, _INVERSES = ("Atan2", "Div", "RealDiv", "Xdivy"), ("Inv", "Reciprocal", "Rsqrt")
 _MOST_USERS = 100  # that are followed
-_REDUCED = 2.0**10  # above, XNNPACK's sine and cosine lose digits
-_BITS = 38  # of a limb of 1 / 2 pi: times 25 bits of a mantissa, it fits an int64
-_MOST = 104  # exponents of a float32 from that of 2**24 on
 
 
 def flushed(x: tf.Tensor) -> tf.Tensor:
@@ -41,52 +36,6 @@ def flushed(x: tf.Tensor) -> tf.Tensor:
     if x.dtype != tf.float32:
         return x
     return tf.where(tf.less(tf.abs(x), SMALLEST_NORMAL), x * 0.0, x)  # -0.0 stays
-
-
-def has_infinities(graph: tf.Graph, computed: Mapping[str, Array]) -> bool:
-    """Whether a graph has infinite constants, or divides by a constant 0, which gives them.
-
-    Args:
-        computed: what it computes of constants alone, by operator.
-    """
-    if any(value.dtype == np.float32 and np.isinf(value).any() for value in computed.values()):
-        return True
-    for operator in graph.get_operations():
-        if operator.type == "Const" and operator.outputs[0].dtype == tf.float32:
-            if np.isinf(tf.make_ndarray(operator.get_attr("value"))).any():
-                return True
-        elif operator.type == "RealDiv" and operator.inputs[1].dtype == tf.float32:
-            divisor = computed.get(operator.inputs[1].op.name)
-            if divisor is None:
-                divisor = tf.get_static_value(operator.inputs[1])
-            if divisor is not None and not np.all(divisor):
-                return True
-    return False
-
-
-def below_largest(value: Any) -> Any:
-    """Constants with the largest float made the one below it: `with_infinities` needs that one."""
-    smaller = np.nextafter(_LARGEST, np.float32(0))
-    return np.clip(value, -smaller, smaller, where=np.isfinite(value), out=value.copy())
-
-
-def with_infinities(model: bytes) -> bytes:
-    """A LiteRT file whose largest floats are infinite: the converter writes infinity as these."""
-    found = unpacked(model)
-    buffers = {
-        tensor.buffer
-        for graph in found.subgraphs
-        for tensor in graph.tensors
-        if tensor.type == schema.TensorType.FLOAT32
-    }
-    for number in sorted(buffers):
-        buffer = found.buffers[number]
-        if buffer.data is not None and len(buffer.data):
-            values = np.frombuffer(bytes(buffer.data), np.float32).copy()
-            values[values == _LARGEST] = np.inf
-            values[values == -_LARGEST] = -np.inf
-            buffer.data = values.view(np.uint8)
-    return packed(found, len(model))
 
 
 def _divide(operator: tf.Operation, x: Value, divisor: Value) -> Any:
@@ -401,71 +350,11 @@ def _is_inf(_: tf.Operation, x: tf.Tensor) -> Any:
     return tf.logical_and(tf.logical_not(tf.math.is_finite(x)), tf.equal(x, x))
 
 
-def _wave(compute: Callable[[tf.Tensor], tf.Tensor]) -> Lowering:
-    """A sine or cosine, its argument less whole turns where it is large.
-
-    With x = m 2**e, m a whole number below 2**25, the turns are m times the bits of 2**e / 2 pi
-    below the point, of which two limbs are kept (Payne and Hanek, 1983).
-    """
-
-    def lowering(_: tf.Operation, x: tf.Tensor) -> Any:
-        if x.dtype != tf.float32:
-            return None
-        size = tf.abs(x)
-        large = tf.logical_and(tf.less(_REDUCED, size), tf.math.is_finite(x))
-        safe = tf.where(large, size, tf.ones_like(x) * (2 * _REDUCED))
-        exponents = tf.floor(_log(safe) * (1 / math.log(2)) - 0.01) - 23.0
-        row = tf.cast(exponents, tf.int32) + 14
-        mantissa = tf.cast(safe * tf.gather(_SCALES, row), tf.int64)
-        limit = tf.constant(1 << _BITS, tf.int64)
-        low = tf.cast(mantissa, tf.float32) * tf.gather(_LOW, row)
-        turns = tf.math.floormod(mantissa * tf.gather(_HIGH, row), limit)
-        angle = (tf.cast(turns, tf.float32) * 2.0**-_BITS + low) * (2 * math.pi)
-        angle = tf.where(tf.less(x, 0.0), angle * -1.0, angle)
-        found = tf.where(large, compute(angle), compute(tf.where(large, tf.zeros_like(x), x)))
-        return tf.where(tf.equal(x, 0.0), x, found) if compute is tf.sin else found
-
-    return lowering
-
-
-def _limbs() -> tuple[Any, Any, Any]:
-    """By exponent from -14 on: 2**-e, and the first two limbs of frac(2**e / 2 pi)."""
-    digits = 400  # bits of 1 / 2 pi
-    turn = _inverse_of_two_pi(digits)
-    scales, high, low = [], [], []
-    for exponent in range(-14, _MOST + 1):
-        scales.append(2.0**-exponent)
-        fraction = (turn << (exponent + 14)) % (1 << (digits + 14))
-        first = fraction >> (digits + 14 - _BITS)
-        second = (fraction >> (digits + 14 - 2 * _BITS)) % (1 << _BITS)
-        high.append(first)
-        low.append(second * 2.0 ** (-2 * _BITS))
-    return np.array(scales, np.float32), np.array(high, np.int64), np.array(low, np.float32)
-
-
-def _inverse_of_two_pi(bits: int) -> int:
-    """floor(2**bits / (2 pi)), by Machin's formula."""
-    one = 1 << (bits + 64)
-
-    def arctan_of_inverse(n: int) -> int:
-        power, total, k = one // n, 0, 0
-        while power:
-            total += (-power if k % 2 else power) // (2 * k + 1)
-            power //= n * n
-            k += 1
-        return total
-
-    pi = 4 * (4 * arctan_of_inverse(5) - arctan_of_inverse(239))
-    return (one << bits) // (2 * pi)
-
-
-_SCALES, _HIGH, _LOW = _limbs()
-
 NUMBERS: dict[str, Lowering] = {
     "AddN": _sum,
     "AvgPool": _avg_pool,
     "Cast": _cast,
-    "Cos": _wave(tf.cos),
+    "Cos": wave(tf.cos, _log),
     "DepthwiseConv2dNative": _depthwise,
     "Equal": _equal,
     "Exp": _kept(tf.exp),
@@ -486,7 +375,7 @@ NUMBERS: dict[str, Lowering] = {
     "RealDiv": _divide,
     "Rsqrt": _rsqrt,
     "Selu": _kept(tf.nn.selu, zero=True),
-    "Sin": _wave(tf.sin),
+    "Sin": wave(tf.sin, _log),
     "Softplus": _kept(_softplus),
     "Sqrt": _sqrt,
     "Sub": _minus,

@@ -22,6 +22,7 @@ from edgeline.artifacts.features import Feature
 from edgeline.artifacts.host_operations import CONST, VERSION, HostOperations, HostStep
 from edgeline.components.convert import replay
 from edgeline.components.convert.dependencies import ancestors
+from edgeline.components.convert.freezing import freeze
 from edgeline.formats.signature_names import original
 from edgeline.runtimes.host import arrays
 from edgeline.runtimes.host.elements import UnfitError
@@ -72,7 +73,7 @@ def cut(transform: tf.types.experimental.ConcreteFunction) -> Hosted | None:
     Returns:
         None where there are none, or none that can be host operations.
     """
-    frozen = replay.freeze(transform)
+    frozen = freeze(transform)
     plan = _Plan(frozen.graph, list(frozen.gives.values()))
     while plan.wrong():
         plan = _Plan(frozen.graph, list(frozen.gives.values()), plan.banned)

@@ -12,21 +12,19 @@ saving and converting keep some twenty copies at once.
 
 from __future__ import annotations
 
-import functools
 import math
-import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
 import tensorflow as tf
 from tensorflow.core.framework.function_pb2 import FunctionDef
-from tensorflow.python.framework.convert_to_constants import convert_variables_to_constants_v2
 from tensorflow.python.framework.function_def_to_graph import function_def_to_graph
 
-from edgeline.components.convert import extremes, integers
+from edgeline.components.convert import extremes, infinities, integers
 from edgeline.components.convert.dependencies import LOOPS, ancestors
-from edgeline.components.convert.folding import copied, folded
+from edgeline.components.convert.folding import copied
+from edgeline.components.convert.freezing import Frozen, freeze
 from edgeline.components.convert.lowering import (
     LOWERINGS,
     Handle,
@@ -36,18 +34,13 @@ from edgeline.components.convert.lowering import (
 )
 from edgeline.formats.dtypes import Array
 
-SAME = ("Identity", "Reshape", "ExpandDims", "Squeeze", "EnsureShape")  # values as they came
-LINEAR = ("AddV2", "Sub", "Mul")
 # give what they take, value by value; where they differ from nothing, it is in training
 PASSED = ("Identity", "IdentityN", "StopGradient", "PreventGradient")
 # where an operator takes the shape of a list's elements
 LISTS = {"TensorListReserve": 0, "TensorListFromTensor": 1, "TensorListStack": 1}
 UNCHANGED = ("Const", "Placeholder", *PASSED)  # give nothing that could differ
 NUMBERS = (tf.bool, tf.float32, tf.int32, tf.int64)
-# what a network computes with, rather than prepares
-WEIGHTED = ("MatMul", "BatchMatMulV2", "Einsum", "Conv2D", "DepthwiseConv2dNative", "Conv3D")
 ALL = {**LOWERINGS, **integers.INTEGERS, **extremes.NUMBERS}
-WEIGHT_BYTES = 1 << 16  # from here on a constant is a variable
 
 
 @dataclass
@@ -82,7 +75,7 @@ def lower(
     frozen = freeze(signature)
 
     def build(lowered: Lowered, inputs: dict[str, Value]) -> dict[str, tf.Tensor]:
-        return frozen.replay(lowered, frozen.given(inputs, lowered.tables), frozen.gives)
+        return _replay(frozen, frozen.gives, frozen.given(inputs, lowered.tables), lowered)
 
     return _trace(build, frozen.takes, batch, raw=raw)
 
@@ -111,8 +104,8 @@ def split(
 
     def whole(lowered: Lowered, inputs: dict[str, Value]) -> dict[str, tf.Tensor]:
         if first:
-            inputs = first.replay(lowered, first.given(inputs, lowered.tables), first.gives)
-        return second.replay(lowered, second.given(inputs, lowered.tables), second.gives)
+            inputs = _replay(first, first.gives, first.given(inputs, lowered.tables), lowered)
+        return _replay(second, second.gives, second.given(inputs, lowered.tables), lowered)
 
     floating = all(spec.dtype.is_floating for spec in second.takes.values())
     if floating and not second.tests and (first is None or first.passes(scaled)):
@@ -121,12 +114,12 @@ def split(
 
     def front(lowered: Lowered, inputs: dict[str, Value]) -> dict[str, tf.Tensor]:
         if first:
-            inputs = first.replay(lowered, first.given(inputs, lowered.tables), first.gives)
-        return second.replay(lowered, second.given(inputs, lowered.tables), cut)
+            inputs = _replay(first, first.gives, first.given(inputs, lowered.tables), lowered)
+        return _replay(second, cut, second.given(inputs, lowered.tables), lowered)
 
     def network(lowered: Lowered, inputs: dict[str, Value]) -> dict[str, tf.Tensor]:
         given = {cut[name].name: value for name, value in inputs.items()}
-        return second.replay(lowered, given, second.gives)
+        return _replay(second, second.gives, given, lowered)
 
     floats = {name: tf.TensorSpec(t.shape, t.dtype) for name, t in cut.items()}
     # what is quantised has neither NaN nor infinity
@@ -153,7 +146,7 @@ def beginning_at(
         }
         own = {f"{frozen.takes[name].name}:0": name for name in takes.keys() & frozen.takes.keys()}
         given |= {tensor: inputs[name] for tensor, name in {**own, **names}.items()}
-        return frozen.replay(lowered, given, frozen.gives)
+        return _replay(frozen, frozen.gives, given, lowered)
 
     return _trace(build, takes, 0, {})
 
@@ -208,130 +201,10 @@ def expose(signature: tf.types.experimental.ConcreteFunction, raw: bool = False)
                 tensors[key] = ExposedTensor(operator.name, operator.type, makes, size)
 
     def build(lowered: Lowered, inputs: dict[str, Value]) -> dict[str, tf.Tensor]:
-        return frozen.replay(lowered, frozen.given(inputs, lowered.tables), wanted)
+        return _replay(frozen, wanted, frozen.given(inputs, lowered.tables), lowered)
 
     cloud = _trace(build, frozen.takes, 0, {})
     return Exposed(tensors, cloud, _trace(build, frozen.takes, 0, raw=raw))
-
-
-@dataclass(frozen=True)
-class Frozen:
-    """A signature without variables and calls, its tensors by the names of the signature."""
-
-    graph: tf.Graph
-    takes: dict[str, tf.TensorSpec]
-    gives: dict[str, tf.Tensor]
-    handles: dict[str, tf.Tensor]  # by placeholder tensor
-    weights: dict[str, tf.Variable]  # by node name of the constant
-    constants: dict[str, Array]  # what is computed of constants alone, by node name
-
-    @functools.cached_property
-    def tests(self) -> list[tf.Operation]:
-        """Tests for missing values of what came in, which integers could not answer."""
-        return [
-            operator
-            for operator in self.graph.get_operations()
-            if _is_test(operator)
-            and not any(
-                self.graph.get_operation_by_name(name).type in WEIGHTED
-                for name in ancestors([operator])
-            )
-        ]
-
-    def given(
-        self, inputs: dict[str, Value], tables: dict[object, tf.lookup.StaticHashTable]
-    ) -> dict[str, Value]:
-        """Values of the placeholders, by tensor name."""
-        handles = {name: Handle(handle, tables) for name, handle in self.handles.items()}
-        return {**handles, **{f"{spec.name}:0": inputs[name] for name, spec in self.takes.items()}}
-
-    def cut(self) -> list[tf.Tensor]:
-        """The floating tensors that the network takes once nothing reads an integer feature, or
-        asks whether a feature is missing."""
-        integer = {f"{s.name}:0" for s in self.takes.values() if not s.dtype.is_floating}
-        integer |= {operator.outputs[0].name for operator in self.tests}
-        readers = [*self.tests]
-        for operator in self.graph.get_operations():
-            if any(tensor.name in integer for tensor in operator.inputs):
-                readers.append(operator)
-                integer.update(t.name for t in operator.outputs if not t.dtype.is_floating)
-        before = ancestors(readers)
-        before |= {name.split(":")[0] for name in self.given(dict.fromkeys(self.takes), {})}
-        after = ancestors([tensor.op for tensor in self.gives.values()], before)
-        found = {
-            tensor.name: tensor
-            for operator in self.graph.get_operations()
-            if operator.name in after - before
-            for tensor in operator.inputs
-            if tensor.op.name in before and tensor.op.type != "Const"
-        }
-        return [found[name] for name in sorted(found)]
-
-    def passes(self, scaled: bool) -> bool:
-        """Whether all outputs are inputs as they came, or (`scaled`) times and plus constants."""
-        constant: set[str] = set()
-        passed = {f"{spec.name}:0" for spec in self.takes.values() if spec.dtype.is_floating}
-        for operator in self.graph.get_operations():
-            given = [tensor.name for tensor in operator.inputs]
-            gives = {tensor.name for tensor in operator.outputs}
-            varying = [place for place, name in enumerate(given) if name not in constant]
-            if operator.type == "Shape" or (not varying and operator.type != "Placeholder"):
-                constant |= gives
-            elif [name for name in given if name in passed] == [given[i] for i in varying] and (
-                (operator.type in SAME and varying == [0])
-                or (scaled and operator.type in LINEAR and len(varying) == 1)
-                or (scaled and operator.type == "RealDiv" and varying == [0])
-            ):
-                passed |= gives
-        return all(tensor.name in passed for tensor in self.gives.values())
-
-    def replay(
-        self, lowered: Lowered, given: dict[str, Value], wanted: dict[str, tf.Tensor]
-    ) -> dict[str, tf.Tensor]:
-        outputs = _replay(self, list(wanted.values()), given, lowered)
-        return dict(zip(wanted, outputs, strict=True))
-
-
-def _is_test(operator: tf.Operation) -> bool:
-    itself = operator.type in ("Equal", "NotEqual") and operator.inputs[0] is operator.inputs[1]
-    return itself or operator.type in ("IsNan", "IsFinite", "IsInf")
-
-
-def freeze(signature: tf.types.experimental.ConcreteFunction) -> Frozen:
-    """A signature without variables and calls; what was loaded with it must stay alive."""
-    frozen = convert_variables_to_constants_v2(
-        signature, lower_control_flow=False, aggressive_inlining=True
-    )
-    captured = signature.captured_inputs
-    inner = signature.inputs[len(signature.inputs) - len(captured) :]
-    left = {tensor.name for tensor in frozen.inputs}  # variables have become constants
-    specs = sorted(signature.structured_input_signature[1].items())
-    # a specification has the name in small letters
-    takes = {
-        name: tf.TensorSpec(spec.shape, spec.dtype, tensor.op.name)
-        for (name, spec), tensor in zip(specs, signature.inputs, strict=False)
-    }
-    return Frozen(
-        frozen.graph,
-        takes,
-        dict(zip(sorted(signature.structured_outputs), frozen.outputs, strict=True)),
-        {t.name: handle for t, handle in zip(inner, captured, strict=True) if t.name in left},
-        _weights(frozen.graph),
-        folded(frozen.graph),
-    )
-
-
-def _weights(graph: tf.Graph) -> dict[str, tf.Variable]:
-    found = {}
-    for operator in graph.get_operations():
-        if operator.type == "Const" and operator.outputs[0].dtype == tf.float32:
-            value = operator.get_attr("value")
-            if value.ByteSize() >= WEIGHT_BYTES:
-                name = re.sub(r"[^A-Za-z0-9_.]", "_", operator.name)
-                found[operator.name] = tf.Variable(
-                    tf.make_ndarray(value), trainable=False, name=name
-                )
-    return found
 
 
 def _trace(
@@ -365,19 +238,19 @@ def _trace(
 
 
 def _replay(
-    frozen: Frozen, outputs: Sequence[tf.Tensor], given: dict[str, Value], lowered: Lowered
-) -> list[tf.Tensor]:
-    """Build what `outputs` are made of in the current graph, from `given` tensors by name."""
+    frozen: Frozen, wanted: Mapping[str, tf.Tensor], given: dict[str, Value], lowered: Lowered
+) -> dict[str, tf.Tensor]:
+    """Build what is `wanted` in the current graph, from `given` tensors by name."""
     if bodies := _without_gradients(frozen.graph.as_graph_def().library.function):
         library = {"function": bodies}
         tf.graph_util.import_graph_def(tf.compat.v1.GraphDef(library=library), name="")
     if lowered.entries is ALL:
-        lowered.infinite |= extremes.has_infinities(frozen.graph, frozen.constants)
+        lowered.infinite |= infinities.has_infinities(frozen.graph, frozen.constants)
     values = dict(given)
     known = {name.split(":")[0] for name in given}
-    wanted = ancestors([output.op for output in outputs], known) - known
+    needed = ancestors([output.op for output in wanted.values()], known) - known
     for operator in frozen.graph.get_operations():
-        if operator.name not in wanted:
+        if operator.name not in needed:
             continue
         if operator.name in frozen.weights:
             weight = frozen.weights[operator.name]
@@ -388,7 +261,7 @@ def _replay(
         else:
             results = _build(operator, [values[t.name] for t in operator.inputs], lowered)
             values.update(zip((t.name for t in operator.outputs), results, strict=True))
-    return [materialised(values[output.name]) for output in outputs]
+    return {name: materialised(values[output.name]) for name, output in wanted.items()}
 
 
 def _build(operator: tf.Operation, inputs: list[Value], lowered: Lowered) -> list[Value]:
@@ -415,7 +288,7 @@ def _build(operator: tf.Operation, inputs: list[Value], lowered: Lowered) -> lis
 
 def _constant(value: Array, lowered: Lowered) -> tf.Tensor:
     if lowered.infinite and value.dtype == np.float32:
-        value = extremes.below_largest(value)
+        value = infinities.below_largest(value)
     return tf.constant(value)
 
 

@@ -15,7 +15,7 @@ from edgeline.formats.signature_names import original
 if TYPE_CHECKING:
     import tensorflow as tf
 
-    from edgeline.components.convert.replay import Frozen
+    from edgeline.components.convert.freezing import Frozen
 
 LOOKUP, COMPARISONS = "LookupTableFindV2", ("Equal", "NotEqual")
 
@@ -29,10 +29,11 @@ def by_feature(signature: tf.types.experimental.ConcreteFunction) -> dict[str, l
     Returns:
         Keys of tables in their order, whole numbers as text; without the empty word.
     """
-    from edgeline.components.convert import replay  # TensorFlow, which an edge model's child lacks
+    # TensorFlow, which an edge model's child lacks
     from edgeline.components.convert.dependencies import ancestors
+    from edgeline.components.convert.freezing import freeze
 
-    frozen = replay.freeze(signature)
+    frozen = freeze(signature)
     features = {spec.name: original(name) for name, spec in frozen.takes.items()}
     found: dict[str, dict[bytes, None]] = {name: {} for name in features.values()}
     for operator in frozen.graph.get_operations():

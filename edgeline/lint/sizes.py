@@ -4,20 +4,21 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from edgeline.lint import controller, workflow
+from edgeline.lint import controller, workflow, workflow_size
 from edgeline.lint.documents import Tree
 from edgeline.lint.rule import WARNING, Found, Rule
+from edgeline.lint.workflow_size import WorkflowSize
 
 NEAR = 0.9  # of the limit: the estimate is within a tenth of what was measured
 NAMED = 3  # kinds, and of each the largest, that a sentence names
 SMALL = 0.01  # of a workflow, what a sentence does not name
 CUTS = {
-    workflow.SOURCE: "the source of",
-    workflow.INTERFACE: "the interface of",
-    workflow.METADATA: "the metadata of the inputs of",
-    workflow.PARAMETERS: "the parameters of",
-    workflow.ENVIRONMENT: "the variables, secrets and resources of",
-    workflow.OTHER: "the nodes of",
+    workflow_size.SOURCE: "the source of",
+    workflow_size.INTERFACE: "the interface of",
+    workflow_size.METADATA: "the metadata of the inputs of",
+    workflow_size.PARAMETERS: "the parameters of",
+    workflow_size.ENVIRONMENT: "the variables, secrets and resources of",
+    workflow_size.OTHER: "the nodes of",
 }
 
 
@@ -30,7 +31,7 @@ def _too_large(tree: Tree) -> Iterator[Found]:
             yield Found(document, (*above, "pipelineInfo", "name"), _said(size))
 
 
-def _said(size: workflow.WorkflowSize) -> str:
+def _said(size: WorkflowSize) -> str:
     kinds = sorted(CUTS, key=size.of, reverse=True)[:NAMED]
     parts = (f"{CUTS[kind]} {_largest(size, kind)}" for kind in kinds)
     return (
@@ -39,7 +40,7 @@ def _said(size: workflow.WorkflowSize) -> str:
     )
 
 
-def _largest(size: workflow.WorkflowSize, kind: str) -> str:
+def _largest(size: WorkflowSize, kind: str) -> str:
     first, *others = size.largest(kind, NAMED)
     named = [first, *(entry for entry in others if entry[1] > SMALL * size.total)]
     return ", ".join(f"{name.rpartition('/')[2]} {count / 1000:,.0f} kB" for name, count in named)

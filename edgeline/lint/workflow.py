@@ -31,6 +31,16 @@ from typing import Any
 from edgeline.kubeflow.conditions import Claim, claims
 from edgeline.lint.documents import at, listed, mapped
 from edgeline.lint.flow import Step, ValueSource, steps
+from edgeline.lint.workflow_size import (
+    ENVIRONMENT,
+    INTERFACE,
+    METADATA,
+    OTHER,
+    PARAMETERS,
+    SOURCE,
+    Part,
+    WorkflowSize,
+)
 
 COMPRESSED = 1 << 20  # bytes of a workflow above which Argo compresses its nodes
 
@@ -62,44 +72,8 @@ LAUNCHER = (
     "--ca_cert_path --cache_disabled=false --log_level 1 --pipeline_name --"
 )
 
-# What some bytes of a workflow are
-SOURCE = "source"
-INTERFACE = "interface"
-METADATA = "metadata"
-PARAMETERS = "parameters"
-ENVIRONMENT = "environment"
-OTHER = "other"
-
 # The metadata of the artifacts that a task is given under a name; None where they are not known
 Handed = Callable[[str, str], Sequence[Mapping[str, Any]] | None]
-
-
-@dataclass(frozen=True)
-class Part:
-    """What some bytes of a workflow are: their kind, and the component or task that has them."""
-
-    kind: str
-    name: str
-
-
-@dataclass(frozen=True)
-class WorkflowSize:
-    """Bytes of a workflow, by what they are."""
-
-    parts: Mapping[Part, int]
-
-    @cached_property
-    def total(self) -> int:
-        return sum(self.parts.values())
-
-    def of(self, kind: str) -> int:
-        """Those of a kind."""
-        return sum(size for part, size in self.parts.items() if part.kind == kind)
-
-    def largest(self, kind: str, most: int) -> list[tuple[str, int]]:
-        """The names that have most of a kind, with their bytes."""
-        found = [(part.name, size) for part, size in self.parts.items() if part.kind == kind]
-        return sorted(found, key=lambda entry: -entry[1])[:most]
 
 
 def unknown(task: str, name: str) -> None:

@@ -15,7 +15,8 @@ from edgeline.client.compiling import compile_definition, compile_pipeline
 from edgeline.environments import NAMES
 from edgeline.environments.environment import load as load_environment
 from edgeline.lint.lint import lint
-from edgeline.lint.workflow import COMPRESSED, WorkflowSize, estimate
+from edgeline.lint.workflow import COMPRESSED, estimate
+from edgeline.lint.workflow_size import WorkflowSize
 from edgeline.pipelines.catalogue import load
 
 RECORDED = Path(__file__).parents[1] / "kubeflow" / "recorded"
