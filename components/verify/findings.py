@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
+from edgeline.artifacts import shares
+from edgeline.artifacts.folder import Artifact
+from edgeline.components.verify import malformed, parity
 from edgeline.components.verify.latency import Latency
 from edgeline.components.verify.malformed import Case
 from edgeline.components.verify.parity import Parity
@@ -71,3 +75,123 @@ class Findings:
     reasons: list[str]
     subject: Subject
     original: Original
+
+
+def reasons_of(
+    found: Parity, latency: Latency, cases: list[Case], limits: Limits, place: str
+) -> list[str]:
+    """Why a model is not approved for its rows and its speed, one sentence each."""
+    reasons = []
+    if found.not_finite:
+        reasons.append(
+            f"{found.not_finite:,} of {found.rows:,} rows have NaN or infinity on one side only."
+        )
+    if found.max_difference > limits.max_difference:
+        reasons.append(
+            f"The largest difference is {found.max_difference:.3g}, "
+            f"above the limit of {limits.max_difference:g}."
+        )
+    share = found.changed_decisions / found.rows
+    if share > limits.max_changed_decisions:
+        reasons.append(
+            f"{found.changed_decisions:,} of {found.rows:,} decisions change ({share:.2%}), "
+            f"above the limit of {limits.max_changed_decisions:.2%}."
+        )
+    for name, values in found.metrics.items():
+        if values["drop"] is not None and values["drop"] > limits.max_metric_drop:
+            reasons.append(
+                f"{name} goes from {values['cloud']:.4f} {place} to {values['edge']:.4f} on "
+                f"the edge, {values['drop']:.4f} worse, above the limit of "
+                f"{limits.max_metric_drop:g}."
+            )
+    if 0 < limits.max_p99_ms < latency.p99_ms:
+        reasons.append(
+            f"The 99th percentile of latency is {latency.p99_ms:.3g} ms, "
+            f"above the limit of {limits.max_p99_ms:g} ms."
+        )
+    if limits.max_memory_mb > 0 and (latency.peak_bytes or 0) > 1e6 * limits.max_memory_mb:
+        reasons.append(
+            f"Peak memory is {(latency.peak_bytes or 0) / 1e6:.1f} MB, "
+            f"above the limit of {limits.max_memory_mb:g} MB."
+        )
+    return reasons + [malformed.sentence(case) for case in malformed.faults(cases)]
+
+
+def device_tolerance(findings: Findings) -> float:
+    """What a device's answer may differ by.
+
+    A file held to itself was run in two kinds of kernels, which shows it for this model.
+    """
+    usual = findings.subject.quantisation.device_difference
+    if not findings.original.itself:
+        return usual
+    return max(usual, 2 * findings.parity.max_difference)
+
+
+def summary_of(findings: Findings, edge: Artifact, rows: Artifact) -> dict[str, object]:
+    found = findings.parity
+    return {
+        "approved": not findings.reasons,
+        "reasons": findings.reasons,
+        "split": findings.split,
+        "rows": found.rows,
+        "runtime": findings.subject.runtime,
+        "quantisation": findings.subject.quantisation.name,
+        "max_difference": found.max_difference,
+        "mean_difference": found.mean_difference,
+        "changed_decisions": found.changed_decisions,
+        # of all rows there may be, not of those that were seen
+        "changed_decisions_at_most": None
+        if findings.original.artifact.metadata["task"] == "regression"
+        else shares.at_most(found.changed_decisions, found.rows),
+        "not_finite": found.not_finite,
+        "probes": findings.probing.summary(),
+        "metrics": found.metrics,
+        "metric_drops_at_most": found.drops_at_most,
+        "malformed": {
+            "kinds": len(malformed.KINDS),
+            "cases": len(findings.cases),
+            **dict(sorted(Counter(case.outcome for case in findings.cases).items())),
+        },
+        "limits": {
+            name: None if value == float("inf") else value
+            for name, value in asdict(findings.limits).items()
+        },
+        "original": findings.original.words,
+        "model_digest": findings.original.artifact.digest,
+        "edge_model_digest": edge.digest,
+        "examples_digest": rows.digest,
+    }
+
+
+def details_of(findings: Findings) -> dict[str, object]:
+    found = findings.parity
+    return {
+        "outputs": found.outputs,
+        "labelled_rows": found.labelled_rows,
+        "histogram": {"edges": parity.EDGES.tolist(), "rows": found.histogram},
+        "probes_asked": findings.probing.details(),
+        "malformed_cases": [asdict(case) for case in findings.cases],
+    }
+
+
+def metrics_of(findings: Findings) -> dict[str, float]:
+    """What a table of tasks shows first, the model on the edge, comes first."""
+    found, latency = findings.parity, findings.latency
+    cloud, edge = (
+        {f"{side}_{name}": values[side] for name, values in found.metrics.items()}
+        for side in ("cloud", "edge")
+    )
+    values = {
+        "max_difference": found.max_difference,
+        "changed_decisions": float(found.changed_decisions),
+        "probes": float(len(findings.probing.asked)),
+        "probes_that_differ": float(len(findings.probing.faults)),
+        **edge,
+        "latency_p50_ms": latency.p50_ms,
+        "latency_p99_ms": latency.p99_ms,
+        **cloud,
+        "mean_difference": found.mean_difference,
+        "peak_memory_mb": None if latency.peak_bytes is None else latency.peak_bytes / 1e6,
+    }
+    return {name: value for name, value in values.items() if value is not None}

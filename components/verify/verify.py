@@ -9,7 +9,6 @@ compared with (see `edgeline.artifacts.reference`).
 from __future__ import annotations
 
 import tempfile
-from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
@@ -26,7 +25,6 @@ from edgeline.artifacts import (
     models,
     reference,
     sampling,
-    shares,
     transformed,
     vectors,
     windows,
@@ -42,15 +40,24 @@ from edgeline.components.verify import (
     parity,
     probes,
     probing,
+    probing_reasons,
     report,
     runtimes,
     saturation,
     vocabularies,
 )
-from edgeline.components.verify.findings import Findings, Limits, Subject
-from edgeline.components.verify.latency import Latency, measure
-from edgeline.components.verify.malformed import Case
-from edgeline.components.verify.parity import Batch, Parity
+from edgeline.components.verify.findings import (
+    Findings,
+    Limits,
+    Subject,
+    details_of,
+    device_tolerance,
+    metrics_of,
+    reasons_of,
+    summary_of,
+)
+from edgeline.components.verify.latency import measure
+from edgeline.components.verify.parity import Batch
 from edgeline.components.verify.probes import Sample, SeenValues
 from edgeline.components.verify.probing import Judge, Sides, Tolerance
 from edgeline.errors import EdgelineError
@@ -189,15 +196,15 @@ def verify(
             made = probes.ranges(takes, Sample(sample, numbers).only(alike), ranges)
             sides = replace(sides, evaluate=predict, stored=lambda arrays: _stored(arrays, loaded))
             asked = asked.and_more(probing.ask(made, sides, judge))
-        reasons = _reasons(found, latency, cases, limits, original.place)
-        reasons += probing.reasons(asked, original.words)
+        reasons = reasons_of(found, latency, cases, limits, original.place)
+        reasons += probing_reasons.reasons(asked, original.words)
         findings = Findings(split, limits, found, asked, latency, cases, reasons, subject, original)
         vectors.write(
             draft.path / vectors.FILE,
-            vectors.Vectors(inputs, answer, _tolerance(findings)),
+            vectors.Vectors(inputs, answer, device_tolerance(findings)),
         )
         (draft.path / reference.FILE).write_bytes(reference.dumps(met.result()))
-        summary = _summary(findings, edge, rows)
+        summary = summary_of(findings, edge, rows)
         if weighed_by := original.artifact.metadata.get(example_weights.KEY):
             summary["notes"] = [example_weights.unweighted(weighed_by)]
         if task == BINARY:
@@ -207,13 +214,13 @@ def verify(
         if compiled:
             summary["compiled_model_digest"] = compiled.digest
             summary["runs_here"] = subject.path == compiled.path
-        artifacts.write_json(draft.path / "verification.json", {**summary, **_details(findings)})
+        artifacts.write_json(draft.path / "verification.json", {**summary, **details_of(findings)})
         artifacts.write_json(draft.path / "timing.json", asdict(latency))
         draft.metadata.update(summary)
     report.write(verification_report_path, findings, models.raw_features(original.artifact), task)
     timing = {key: value for key, value in asdict(latency).items() if key != "quantiles_ms"}
     metadata = {"edgeline_schema": SCHEMA, **summary, "timing": timing}
-    return Result(not findings.reasons, metadata, _metrics(findings))
+    return Result(not findings.reasons, metadata, metrics_of(findings))
 
 
 def _windows(rows: Artifact, features: Sequence[Feature], edge: Artifact) -> Windows | None:
@@ -353,123 +360,3 @@ def _batches(
         seen.add(raw)
         ranges.add(fed)
         yield Batch(raw, original.evaluate(raw), dequantise(answer, runtime.signature.outputs))
-
-
-def _reasons(
-    found: Parity, latency: Latency, cases: list[Case], limits: Limits, place: str
-) -> list[str]:
-    """Why a model is not approved, one sentence each."""
-    reasons = []
-    if found.not_finite:
-        reasons.append(
-            f"{found.not_finite:,} of {found.rows:,} rows have NaN or infinity on one side only."
-        )
-    if found.max_difference > limits.max_difference:
-        reasons.append(
-            f"The largest difference is {found.max_difference:.3g}, "
-            f"above the limit of {limits.max_difference:g}."
-        )
-    share = found.changed_decisions / found.rows
-    if share > limits.max_changed_decisions:
-        reasons.append(
-            f"{found.changed_decisions:,} of {found.rows:,} decisions change ({share:.2%}), "
-            f"above the limit of {limits.max_changed_decisions:.2%}."
-        )
-    for name, values in found.metrics.items():
-        if values["drop"] is not None and values["drop"] > limits.max_metric_drop:
-            reasons.append(
-                f"{name} goes from {values['cloud']:.4f} {place} to {values['edge']:.4f} on "
-                f"the edge, {values['drop']:.4f} worse, above the limit of "
-                f"{limits.max_metric_drop:g}."
-            )
-    if 0 < limits.max_p99_ms < latency.p99_ms:
-        reasons.append(
-            f"The 99th percentile of latency is {latency.p99_ms:.3g} ms, "
-            f"above the limit of {limits.max_p99_ms:g} ms."
-        )
-    if limits.max_memory_mb > 0 and (latency.peak_bytes or 0) > 1e6 * limits.max_memory_mb:
-        reasons.append(
-            f"Peak memory is {(latency.peak_bytes or 0) / 1e6:.1f} MB, "
-            f"above the limit of {limits.max_memory_mb:g} MB."
-        )
-    return reasons + [malformed.sentence(case) for case in malformed.faults(cases)]
-
-
-def _tolerance(findings: Findings) -> float:
-    """What a device's answer may differ by.
-
-    A file held to itself was run in two kinds of kernels, which shows it for this model.
-    """
-    usual = findings.subject.quantisation.device_difference
-    if not findings.original.itself:
-        return usual
-    return max(usual, 2 * findings.parity.max_difference)
-
-
-def _summary(findings: Findings, edge: Artifact, rows: Artifact) -> dict[str, object]:
-    found = findings.parity
-    return {
-        "approved": not findings.reasons,
-        "reasons": findings.reasons,
-        "split": findings.split,
-        "rows": found.rows,
-        "runtime": findings.subject.runtime,
-        "quantisation": findings.subject.quantisation.name,
-        "max_difference": found.max_difference,
-        "mean_difference": found.mean_difference,
-        "changed_decisions": found.changed_decisions,
-        # of all rows there may be, not of those that were seen
-        "changed_decisions_at_most": None
-        if findings.original.artifact.metadata["task"] == "regression"
-        else shares.at_most(found.changed_decisions, found.rows),
-        "not_finite": found.not_finite,
-        "probes": findings.probing.summary(),
-        "metrics": found.metrics,
-        "metric_drops_at_most": found.drops_at_most,
-        "malformed": {
-            "kinds": len(malformed.KINDS),
-            "cases": len(findings.cases),
-            **dict(sorted(Counter(case.outcome for case in findings.cases).items())),
-        },
-        "limits": {
-            name: None if value == float("inf") else value
-            for name, value in asdict(findings.limits).items()
-        },
-        "original": findings.original.words,
-        "model_digest": findings.original.artifact.digest,
-        "edge_model_digest": edge.digest,
-        "examples_digest": rows.digest,
-    }
-
-
-def _details(findings: Findings) -> dict[str, object]:
-    found = findings.parity
-    return {
-        "outputs": found.outputs,
-        "labelled_rows": found.labelled_rows,
-        "histogram": {"edges": parity.EDGES.tolist(), "rows": found.histogram},
-        "probes_asked": findings.probing.details(),
-        "malformed_cases": [asdict(case) for case in findings.cases],
-    }
-
-
-def _metrics(findings: Findings) -> dict[str, float]:
-    """What a table of tasks shows first, the model on the edge, comes first."""
-    found, latency = findings.parity, findings.latency
-    cloud, edge = (
-        {f"{side}_{name}": values[side] for name, values in found.metrics.items()}
-        for side in ("cloud", "edge")
-    )
-    values = {
-        "max_difference": found.max_difference,
-        "changed_decisions": float(found.changed_decisions),
-        "probes": float(len(findings.probing.asked)),
-        "probes_that_differ": float(len(findings.probing.faults)),
-        **edge,
-        "latency_p50_ms": latency.p50_ms,
-        "latency_p99_ms": latency.p99_ms,
-        **cloud,
-        "mean_difference": found.mean_difference,
-        "peak_memory_mb": None if latency.peak_bytes is None else latency.peak_bytes / 1e6,
-    }
-    return {name: value for name, value in values.items() if value is not None}

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from edgeline.artifacts.features import MISSING_INT, Feature
-from edgeline.components.verify import probes, probing
+from edgeline.components.verify import probes, probing, probing_reasons
 from edgeline.components.verify.probes import Sample, SeenValues
 from edgeline.components.verify.probing import Judge, Probing, Sides, Tolerance
 from edgeline.components.verify.saturation import UsualValues
@@ -188,7 +188,7 @@ def test_a_difference_names_the_feature_the_value_and_both_answers():
     found = judged(
         lambda _: answer(24.685), lambda p: answer(44.661 if p.what == "missing" else 24.685)
     )
-    (reason,) = probing.reasons(found, "the cloud model")
+    (reason,) = probing_reasons.reasons(found, "the cloud model")
     assert reason.startswith(
         "With hour missing (else row 0 of the split) the cloud model answers 24.685 and the edge "
         "model answers 44.661: fill it in preprocessing_fn"
@@ -208,7 +208,7 @@ def test_what_one_model_refuses_the_other_may_not_answer():
     assert not both.faults
     assert both.summary()["refused_by_both"] == len(both.asked)
     silent = judged(lambda _: "no such hour", lambda _: answer(1.0))
-    assert "refuses it (no such hour)" in probing.reasons(silent, "the cloud model")[0]
+    assert "refuses it (no such hour)" in probing_reasons.reasons(silent, "the cloud model")[0]
     assert judged(lambda _: answer(1.0), lambda _: "out of bounds").faults
     unasked = judged(lambda _: answer(1.0), lambda _: None)
     assert not unasked.faults
@@ -273,7 +273,7 @@ def test_a_crash_is_told_of_the_row_that_brought_it(monkeypatch):
     sides = Sides(model, lambda arrays: arrays, lambda arrays: arrays, "model.tflite", "litert")
     found = probing.ask(made(HOUR), sides, Judge("regression", 0.5, FLOAT))
     crashed = [each for each in found.faults if isinstance(each.edge, str)]
-    (reason,) = probing.reasons(found, "the cloud model")
+    (reason,) = probing_reasons.reasons(found, "the cloud model")
     assert [each.edge for each in crashed] == ["crashes the interpreter (SIGSEGV)"]
     assert "crashes the interpreter (SIGSEGV)" in reason or "So it is with" in reason
 
