@@ -10,8 +10,9 @@ from edgeline.version import __version__ as __version__
 
 if TYPE_CHECKING:
     from edgeline.client.client import Client as Client
+    from edgeline.server.follow import follow as follow
 
-__all__ = ["Client", "__version__"]
+__all__ = ["Client", "__version__", "follow"]
 
 
 def __getattr__(name: str) -> object:
@@ -19,4 +20,8 @@ def __getattr__(name: str) -> object:
         from edgeline.client.client import Client
 
         return Client
+    if name == "follow":
+        from edgeline.server.follow import follow
+
+        return follow
     raise AttributeError(f"module 'edgeline' has no attribute {name!r}")

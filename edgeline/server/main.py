@@ -7,22 +7,20 @@ import contextlib
 import logging
 import os
 import sys
-from collections.abc import Awaitable, Callable, Coroutine, Iterator
-from functools import partial
+from collections.abc import Callable, Coroutine
 from pathlib import Path
 from typing import Any, TypeVar
 
-from edgeline.errors import EdgelineError, UsageError, at_path
-from edgeline.server import periodic
+from edgeline.errors import UsageError, at_path
+from edgeline.server import periodic, upkeep
 from edgeline.server.ending import on_signal
 from edgeline.server.listening import bind, close, end_connections, leave, listen, tls
 from edgeline.server.memory import limit_heaps, return_freed
-from edgeline.server.parts import ServerParts, put_together
+from edgeline.server.parts import put_together
 from edgeline.server.settings import ServerSettings
 from edgeline.server.threads import apart
 from edgeline.server.versions import trial
 from edgeline.server.versions.forkserver import ForkServer
-from edgeline.server.versions.sources import is_empty
 
 log = logging.getLogger("edgeline.server")
 _END_TIME = 15.0  # seconds after which what does not stop by itself is ended
@@ -111,7 +109,7 @@ async def _serve_until(
     context = tls(settings, ("h2", "http/1.1"))
     listeners = await bind(parts.server, context)
     try:
-        begun = await _unless(stop, _begin(path, parts))
+        begun = await _unless(stop, upkeep.begin(path, parts))
     except BaseException:
         close(listeners)
         raise
@@ -127,7 +125,7 @@ async def _serve_until(
         started(ports[0], ports[1] if len(ports) > 1 else None)
 
     sweeping = asyncio.ensure_future(periodic.sweep(parts.server))
-    tasks = [asyncio.ensure_future(doing) for doing in _doings(parts)]
+    tasks = [asyncio.ensure_future(doing) for doing in upkeep.doings(parts)]
     await stop.wait()
     if settings.drain:
         log.info("Leaving: not ready, and requests are taken for %g s more.", settings.drain)
@@ -156,65 +154,6 @@ def _check_there(state: Path) -> None:
         sentence = f"--state {state} cannot be written ({error.strerror}): give another folder."
         if isinstance(found := at_path(error, sentence), UsageError):
             raise found from error
-
-
-def _doings(parts: ServerParts) -> Iterator[Coroutine[Any, Any, None]]:
-    """What goes on while the server takes requests."""
-    state, updates = parts.state, parts.updates
-    yield periodic.decide(state)
-    look: Callable[[], Awaitable[Any]] = partial(state.repository.refresh, wait=0)
-    if updates is not None:
-        look = updates.check_for_update
-    if every := state.settings.every:
-        due = updates is not None and not updates.checked_at
-        yield periodic.poll(look, periodic.pauses(every, due))
-
-
-async def _begin(path: str, parts: ServerParts) -> bool:
-    """Bring the first models up; true. Where none has come yet they are waited for, unless nothing
-    would look for them.
-
-    Raises:
-        UsageError: the path is no model at all.
-        EdgelineError: there is none that works.
-    """
-    served, updates = parts.state.served, parts.updates
-    if updates is not None:
-        await updates.restore()
-    await parts.state.repository.begin()
-    if updates is not None and not any(served.serving()):
-        found = await updates.check_for_update()
-        if not served.models:
-            why = found["sentence"] or "it has none."
-            if not parts.state.settings.every or found["outcome"] not in ("ok", "unreachable"):
-                raise EdgelineError(f"{path} has brought no model, and none is on the disk: {why}")
-            log.warning("%s has brought no model yet, and is asked again: %s", path, why)
-            return True
-    if not served.models:
-        if parts.state.settings.every and is_empty(Path(path)):
-            log.warning("%s is empty: the server is not ready until a model is there.", path)
-            return True
-        raise UsageError(f"{path} holds no model: give a bundle, a store or a .tflite file.")
-    if not any(served.serving()):
-        reason = " ".join(entry.reason for entry in served.index() if entry.reason)
-        raise (UsageError if _is_other_file(Path(path)) else EdgelineError)(reason)
-    named = parts.state.settings.model_name
-    if named and len(served.models) > 1:
-        log.warning(
-            "No model is called %r: --model-name is for one, and %s holds %d.",
-            named,
-            path,
-            len(served.models),
-        )
-    return True
-
-
-def _is_other_file(path: Path) -> bool:
-    """Whether it is a file, and not a damaged model but another kind of file."""
-    if not path.is_file():
-        return False
-    with path.open("rb") as stream:
-        return stream.read(8)[4:] != b"TFL3"
 
 
 async def _unless(stop: asyncio.Event, doing: Coroutine[Any, Any, T]) -> T | None:

@@ -197,6 +197,7 @@ async def _child(order: dict[str, Any]) -> dict[str, Any]:
     finally:
         if process.returncode is None:
             process.kill()
+            await process.communicate()  # its pipes are closed before the loop may be
     return _nothing("failed", sentence)
 
 
