@@ -16,8 +16,7 @@ import pyarrow as pa
 from edgeline import artifacts
 from edgeline.artifacts import examples
 from edgeline.artifacts.ahead import ahead
-from edgeline.artifacts.windows import Windows
-from edgeline.components.ingest import queries, sqlite_rows, timestamps
+from edgeline.components.ingest import queries, report, sqlite_rows, timestamps
 from edgeline.components.ingest.arrow_rows import ArrowIpc
 from edgeline.components.ingest.avro_rows import Avro
 from edgeline.components.ingest.choice import ColumnChoice, whole_lengths
@@ -39,6 +38,12 @@ from edgeline.components.ingest.parquet_rows import Parquet
 from edgeline.components.ingest.partitions import PartitionReader, folder_columns, partitions
 from edgeline.components.ingest.parts import SplitWriter, writing_parts
 from edgeline.components.ingest.pixel_columns import PixelReader, shapes
+from edgeline.components.ingest.placed_rows import (
+    PlacedRows,
+    left_out_sentence,
+    no_window,
+    schema_of,
+)
 from edgeline.components.ingest.rows import RowReader, Rows
 from edgeline.components.ingest.split import AllRows, HashSplit, Numbers, Shares, SplitRule
 from edgeline.components.ingest.split_by import SplitBy
@@ -47,23 +52,15 @@ from edgeline.components.ingest.split_stratified import StratifiedSplit
 from edgeline.components.ingest.split_time import TimeSplit
 from edgeline.components.ingest.tfrecord import TFRecordReader
 from edgeline.components.ingest.typed_rows import TypedReader
-from edgeline.components.ingest.window_rows import (
-    PlacedRows,
-    SeriesFiles,
-    left_out_sentence,
-    no_window,
-    schema_of,
-)
+from edgeline.components.ingest.window_rows import SeriesFiles
 from edgeline.components.ingest.windows import read as read_windows
 from edgeline.components.ingest.windows import renamed
 from edgeline.errors import EdgelineError
-from edgeline.reports import report
 from edgeline.stores import remote, storage, tables
 from edgeline.stores.remote import PIN
 from edgeline.stores.tables import TableLocation
 
 RATIOS: Mapping[str, float] = {"train": 2, "eval": 1}
-SOURCES_SHOWN = 100
 
 
 def ingest(
@@ -227,7 +224,7 @@ def ingest(
             draft.metadata["notes"] = notes
             print("\n".join(notes))
         if examples_report_path:
-            _write_report(examples_report_path, draft.metadata)
+            report.write(examples_report_path, draft.metadata)
     return {"edgeline_schema": examples.SCHEMA, **draft.metadata}
 
 
@@ -341,79 +338,3 @@ def _sources(
         }
         for given, found in folders.items()
     ]
-
-
-def _write_report(path: str | Path, metadata: Mapping[str, Any]) -> None:
-    splits, columns, sources = metadata["splits"], metadata["columns"], metadata["sources"]
-    total = sum(facts["rows"] for facts in splits.values())
-    size = sum(source["size"] for source in sources)
-    equal = metadata.get("equal_rows", {})
-    shares = [
-        (name, f"{facts['rows']:,}", f"{facts['rows'] / total:.1%}", f"{equal.get(name, 0):,}")
-        for name, facts in splits.items()
-    ]
-    shown = [
-        (source["name"], f"{source['size']:,}", source["sha256"])
-        for source in sources[:SOURCES_SHOWN]
-    ]
-    more = len(sources) - len(shown)
-    report.write(
-        path,
-        "Ingested data",
-        [
-            report.Fact("rows", f"{total:,}"),
-            report.Fact("columns", str(len(columns))),
-            report.Fact("sources", f"{len(sources):,}"),
-            report.Fact("size", report.size(size)),
-        ],
-        [
-            report.Section(
-                "Splits",
-                report.table(["split", "rows", "share", "equal an earlier row"], shares),
-                note="; ".join([_how(metadata.get("split_by", {})), *metadata.get("warnings", ())]),
-            ),
-            *_windows(metadata.get("windows"), metadata.get("left_out_of_windows", {})),
-            *_noted(metadata.get("notes", ())),
-            *_asked(metadata.get("query", "")),
-            report.Section("Columns", report.table(["column", "type"], columns.items())),
-            report.Section(
-                "Sources",
-                report.table(["source", "bytes", "sha256"], shown),
-                note=f"and {more:,} more" if more else "",
-            ),
-        ],
-    )
-
-
-def _how(told: Mapping[str, Any]) -> str:
-    """How rows were split."""
-    match told:
-        case {"key": key}:
-            return f"split by the value of {key}"
-        case {"column": column}:
-            return f"split as {column} says"
-        case {"time": column, "cuts": cuts}:
-            return f"split by {column}, at {', '.join(cuts)}"
-        case {"stratify": column}:
-            return f"split so that each {column} has the same share"
-        case _:
-            return "split by a hash of the row"
-
-
-def _windows(found: object, left_out: Mapping[str, int]) -> list[report.Section]:
-    """What a row is made of, and what is in none."""
-    if not found:
-        return []
-    rows = [(what, f"{count:,}") for what, count in left_out.items()]
-    note = f"A row is a window: {Windows.from_json(found).words}."
-    return [report.Section("Windows", report.table(["left out", "number"], rows), note=note)]
-
-
-def _noted(notes: Sequence[str]) -> list[report.Section]:
-    """What was made of files that do not agree, and what may be meant in another way."""
-    rows = [(note,) for note in notes]
-    return [report.Section("Notes", report.table(["on columns"], rows))] if rows else []
-
-
-def _asked(query: str) -> list[report.Section]:
-    return [report.Section("Query", report.table(["SQL"], [(query,)]))] if query else []

@@ -7,170 +7,35 @@ again; where it is of one series it is cut as it is, which asks that it be in or
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import numpy as np
-import numpy.typing as npt
 import pyarrow as pa
-import pyarrow.compute as pc
 from pyarrow import ipc
 
-from edgeline.artifacts.features import MISSING_INT, is_list, shape_of, with_shape
+from edgeline.artifacts.features import is_list
 from edgeline.artifacts.windows import Windows
+from edgeline.components.ingest.arrow_numbers import (
+    Mask,
+    to_array,
+    to_bools,
+    to_codes,
+    to_ints,
+    to_mask,
+)
+from edgeline.components.ingest.placed_rows import (
+    Dropped,
+    schema_of,
+)
 from edgeline.components.ingest.row_hash import hashes, joined, value_bytes
 from edgeline.components.ingest.rows import BATCH_BYTES, Rows
-from edgeline.components.ingest.split import Numbers, typed_column
+from edgeline.components.ingest.split import Numbers
 from edgeline.errors import EdgelineError
 
 FILES = 64
 MOST_BYTES = 128 << 20  # that are sorted in memory
 TIME, KEY, SPLIT = "\0time", "\0key", "\0split"  # columns beside the data's own
-Mask = npt.NDArray[np.bool_]
-
-
-@dataclass
-class Dropped:
-    """What went into no window, counted.
-
-    Attributes:
-        no_time, no_key: rows that lack it.
-        same_time: rows with the time of another of their series.
-        short: rows of series, or of pieces between gaps, with fewer than a window.
-        short_series: series without any window.
-        behind: rows behind the last window of their piece, or between two.
-        across: windows whose rows are of several splits.
-    """
-
-    no_time: int = 0
-    no_key: int = 0
-    same_time: int = 0
-    short: int = 0
-    short_series: int = 0
-    behind: int = 0
-    across: int = 0
-
-    def told(self, windows: Windows) -> dict[str, int]:
-        """In words, with their number; what there is none of is left out."""
-        by = f" and {windows.key}" if windows.key else ""
-        pieces = "series or pieces between gaps" if windows.max_gap else "series"
-        named = {
-            f"rows without {windows.time}": self.no_time,
-            f"rows without {windows.key}": self.no_key,
-            f"rows with the {windows.time}{by} of an earlier row": self.same_time,
-            f"rows of {pieces} with fewer than {windows.size} rows": self.short,
-            f"series without a window, by {windows.key}": self.short_series if windows.key else 0,
-            "rows between or behind windows": self.behind,
-            "windows across splits": self.across,
-        }
-        return {name: count for name, count in named.items() if count}
-
-
-def left_out_sentence(left_out: Mapping[str, int]) -> str:
-    """What `Dropped.told` says, as a sentence."""
-    counts = ", ".join(f"{count:,} {what}" for what, count in left_out.items())
-    return f"windows leave out {counts}"
-
-
-def no_window(placed: PlacedRows) -> EdgelineError:
-    """That there is not one window, and why."""
-    windows, left_out = placed.windows, placed.dropped.told(placed.windows)
-    why = f" ({left_out_sentence(left_out)})" if left_out else ""
-    gap = ""
-    if windows.max_gap is not None:
-        gap = (
-            f", or a larger max_gap than {windows.max_gap:,}, which is in the unit of "
-            f"{windows.time!r}: microseconds where it holds times"
-        )
-    return EdgelineError(
-        f"The data gives no window of {windows.size} rows{why}: give a smaller size, or more rows "
-        f"of each series{gap}."
-    )
-
-
-def schema_of(schema: pa.Schema, windows: Windows) -> pa.Schema:
-    """The schema of windows of rows.
-
-    Raises:
-        EdgelineError: a column of the windows is not there, or holds lists that differ in length.
-    """
-    for name in windows.columns:
-        place = schema.get_field_index(name)
-        if place < 0:
-            raise EdgelineError(
-                f"windows['columns'] has {name!r}, but what is taken of the data has "
-                f"{', '.join(schema.names)}: name one of them."
-            )
-        column = schema.field(place)
-        if is_list(column.type) and not pa.types.is_fixed_size_list(column.type):
-            raise EdgelineError(
-                f"windows['columns'] has {name!r}, which holds lists that differ in length: "
-                "windows are of numbers, text and lists of one length."
-            )
-        schema = schema.set(place, _window_field(column, windows.size))
-    return schema
-
-
-def _window_field(column: pa.Field, size: int) -> pa.Field:
-    if not is_list(column.type):
-        return pa.field(column.name, pa.list_(column.type, size))
-    inner = shape_of(column) or (column.type.list_size,)
-    flat = pa.list_(column.type.value_type, size * column.type.list_size)
-    return with_shape(pa.field(column.name, flat), (size, *inner))
-
-
-@dataclass
-class PlacedRows:
-    """Which rows can be in a window: `windows` have the names that the data has."""
-
-    windows: Windows
-    dropped: Dropped = field(default_factory=Dropped)
-    key_dtype: str = ""  # as a feature, once there were rows
-
-    def rows(self, rows: Rows, count: bool = True) -> tuple[Rows, pa.Array, pa.Array | None]:
-        """Those with time and key, their times, and their keys where there is one.
-
-        Args:
-            count: whether those that are left out are counted.
-
-        Raises:
-            EdgelineError: there is no such column, or it is of another type.
-        """
-        time = typed_column(rows, self.windows.time, "windows['time'] names")
-        if not pa.types.is_integer(time.type):
-            raise EdgelineError(
-                f"windows['time'] names {self.windows.time!r}, which holds {time.type}: name a "
-                "column of times or whole numbers; text in ISO 8601 of CSV and JSON becomes times "
-                f'with column_types={{"{self.windows.time}": "timestamp"}}.'
-            )
-        timed, key = _mask(time.is_valid()), None
-        kept = timed
-        if self.windows.key:
-            key = typed_column(rows, self.windows.key, "windows['key'] names")
-            self.key_dtype = "int64" if pa.types.is_integer(key.type) else "string"
-            kept = kept & self._keyed(key)
-        if count:
-            self.dropped.no_time += int((~timed).sum())
-            self.dropped.no_key += int((timed & ~kept).sum())
-        if kept.all():
-            return rows, time, key
-        chosen = _bools(kept)
-        return (
-            _filtered(rows, chosen),
-            time.filter(chosen),
-            None if key is None else key.filter(chosen),
-        )
-
-    def _keyed(self, key: pa.Array) -> Mask:
-        if pa.types.is_integer(key.type):
-            return _mask(pc.fill_null(pc.not_equal(key, _int(MISSING_INT)), False))
-        if pa.types.is_string(key.type) or pa.types.is_binary(key.type):
-            return _mask(pc.fill_null(pc.greater(pc.binary_length(key), _int(0)), False))
-        raise EdgelineError(
-            f"windows['key'] names {self.windows.key!r}, which holds {key.type}: name a column of "
-            "text or whole numbers."
-        )
 
 
 class SeriesFiles:
@@ -196,7 +61,7 @@ class SeriesFiles:
         """Take rows in, with their times, their keys where they have any, and their split."""
         if not len(time):
             return
-        columns = [*rows.typed.columns, time.cast(pa.int64()), _array(assign(rows))]
+        columns = [*rows.typed.columns, time.cast(pa.int64()), to_array(assign(rows))]
         fields = [*self._schema, pa.field(TIME, pa.int64()), pa.field(SPLIT, pa.int64())]
         if key is not None:
             columns.append(key)
@@ -252,7 +117,7 @@ class SeriesFiles:
         files = self._files(batch.column(KEY))
         order = np.argsort(files, kind="stable")
         ends = np.append(np.flatnonzero(np.diff(files[order])) + 1, len(batch))
-        batch = batch.take(_array(order)) if len(ends) > 1 else batch
+        batch = batch.take(to_array(order)) if len(ends) > 1 else batch
         start = 0
         for end in ends.tolist():
             self._write(int(files[order[start]]), batch.slice(start, end - start))
@@ -267,7 +132,7 @@ class SeriesFiles:
         last = -(2**63)
         for number in range(reader.num_record_batches):
             batch = reader.get_batch(number)
-            times = _ints(batch.column(TIME))
+            times = to_ints(batch.column(TIME))
             if times[0] < last or (np.diff(times) < 0).any():
                 key = self._windows.key
                 of = f" of {key} {batch.column(KEY)[0].as_py()!r}" if key else ""
@@ -323,14 +188,14 @@ class Cutter:
         fresh = self._carry is None
         if self._carry is not None:
             rows = pa.concat_batches([self._carry, rows])
-        keys = _codes(rows.column(KEY)) if self._windows.key else np.zeros(len(rows), np.int64)
-        times = _ints(rows.column(TIME))
+        keys = to_codes(rows.column(KEY)) if self._windows.key else np.zeros(len(rows), np.int64)
+        times = to_ints(rows.column(TIME))
         other = np.diff(keys) != 0
         again = ~other & (np.diff(times) == 0)
         if again.any():
             self._dropped.same_time += int(again.sum())
             first = np.append(True, ~again)
-            rows, keys, times = rows.filter(_bools(first)), keys[first], times[first]
+            rows, keys, times = rows.filter(to_bools(first)), keys[first], times[first]
             other = np.diff(keys) != 0
         new_piece = other
         if self._windows.max_gap is not None:
@@ -390,7 +255,7 @@ class Cutter:
         size = self._windows.size
         row_bytes = max(1, rows.nbytes // len(rows))
         step = max(1, BATCH_BYTES // (size * row_bytes))
-        splits = _ints(rows.column(SPLIT))
+        splits = to_ints(rows.column(SPLIT))
         for begin in range(0, len(starts), step):
             places = starts[begin : begin + step, None] + np.arange(size)
             of = splits[places]
@@ -406,14 +271,14 @@ class Cutter:
 
     def _column(self, values: pa.Array, column: pa.Field, places: Numbers) -> pa.Array:
         if column.name not in self._windows.columns:
-            return values.take(_array(places[:, -1]))
+            return values.take(to_array(places[:, -1]))
         kind = self._out.field(column.name).type
         if not is_list(values.type):
-            return pa.FixedSizeListArray.from_arrays(values.take(_array(places)), type=kind)
+            return pa.FixedSizeListArray.from_arrays(values.take(to_array(places)), type=kind)
         width = values.type.list_size
         inner = (places.reshape(-1, 1) + values.offset) * width + np.arange(width)
-        held = np.repeat(_mask(values.is_valid())[places.reshape(-1)], width)
-        flat = values.values.take(_array(inner, held))
+        held = np.repeat(to_mask(values.is_valid())[places.reshape(-1)], width)
+        flat = values.values.take(to_array(inner, held))
         return pa.FixedSizeListArray.from_arrays(flat, type=kind)
 
 
@@ -423,55 +288,18 @@ def _sorted(reader: ipc.RecordBatchFileReader) -> Iterator[pa.RecordBatch]:
     if not len(table):
         return
     (batch,) = table.to_batches()
-    times = _ints(batch.column(TIME))
+    times = to_ints(batch.column(TIME))
     by = [times]
     if KEY in batch.schema.names:
-        by.append(_codes(batch.column(KEY)))
+        by.append(to_codes(batch.column(KEY)))
     order = np.lexsort(by)
     if (np.diff(order) != 1).any():
-        batch = batch.take(_array(order))
+        batch = batch.take(to_array(order))
     step = max(1, len(batch) * BATCH_BYTES // max(batch.nbytes, 1))
     for start in range(0, len(batch), step):
         yield batch.slice(start, step)
 
 
-def _filtered(rows: Rows, chosen: pa.Array) -> Rows:
-    before = _filtered(rows.before, chosen) if rows.before is not None else None
-    return Rows(rows.typed.filter(chosen), rows.given.filter(chosen), before)
-
-
 def _copied(batch: pa.RecordBatch) -> pa.RecordBatch:
     """A few rows on their own, so that those before them are let go."""
-    return batch.take(_array(np.arange(len(batch))))
-
-
-def _codes(column: pa.Array) -> Numbers:
-    """A number for each value, shape [rows]; none is missing."""
-    coded = column.dictionary_encode().indices
-    return np.frombuffer(coded.buffers()[1], np.int32, len(column)).astype(np.int64)
-
-
-def _ints(column: pa.Array) -> Numbers:
-    return np.frombuffer(column.buffers()[1], np.int64)[column.offset : column.offset + len(column)]
-
-
-# from buffers, because a conversion by Arrow would import pandas
-
-
-def _array(values: npt.NDArray[np.integer], valid: Mask | None = None) -> pa.Array:
-    flat = np.ascontiguousarray(values, np.int64).reshape(-1)
-    bits = None if valid is None else pa.py_buffer(np.packbits(valid, bitorder="little"))
-    return pa.Array.from_buffers(pa.int64(), len(flat), [bits, pa.py_buffer(flat)])
-
-
-def _bools(values: Mask) -> pa.Array:
-    bits = pa.py_buffer(np.packbits(values, bitorder="little"))
-    return pa.Array.from_buffers(pa.bool_(), len(values), [None, bits])
-
-
-def _mask(values: pa.Array) -> Mask:
-    return np.asarray(values.to_numpy(zero_copy_only=False), np.bool_)
-
-
-def _int(value: int) -> pa.Scalar:
-    return _array(np.array([value]))[0]
+    return batch.take(to_array(np.arange(len(batch))))

@@ -13,7 +13,8 @@ import pytest
 from ingesting import ONE, fault, table
 
 from edgeline.artifacts.features import from_arrow_schema, to_numpy
-from edgeline.components.ingest import window_rows
+from edgeline.artifacts.windows import Windows
+from edgeline.components.ingest import placed_rows, window_rows
 from edgeline.components.ingest.ingest import ingest
 
 PUMPS = {"size": 3, "time": "when", "key": "pump", "columns": ["pressure"]}
@@ -108,7 +109,7 @@ def test_windows_are_those_of_each_series_in_order(
     )
     found, counts = expected(rows, windows)
     assert by_key(table(tmp_path / "out").to_pylist()) == by_key(found)
-    placed = window_rows.PlacedRows(window_rows.Windows.from_json(facts["windows"]))
+    placed = placed_rows.PlacedRows(Windows.from_json(facts["windows"]))
     for name, count in counts.items():
         setattr(placed.dropped, name, count)
     assert facts.get("left_out_of_windows", {}) == placed.dropped.told(placed.windows)
