@@ -29,6 +29,7 @@ STAGES: dict[str, tuple[str | Path, ...]] = {
     "fuzzing": (SERVER / "fuzzing.py", "10000", RESULTS / "fuzzing.json"),
     "openapi_fuzzing": (SERVER / "openapi_fuzzing.py", "10000", RESULTS / "openapi_fuzzing.json"),
     "updates": (HERE / "updates.py",),
+    "update_ways": (HERE / "update_ways.py",),
     "compile_pipelines": (HERE / "compile_pipelines.py",),
     "probes": (HERE / "probes.py",),
     "compile_model": (HERE / "compile_model.py",),
