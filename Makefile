@@ -78,7 +78,7 @@ $(VENV)/ready: setup.cfg constraints.txt
 LOCK := $(BIN)/uv pip compile --quiet --universal --python-version 3.10 --no-emit-index-url \
   --no-header --no-annotate setup.cfg
 LOCK_IMAGE := $(LOCK) --constraints constraints.txt
-NOT_SERVING := colorama jinja2 markdown-it-py markupsafe mdurl pyarrow pygments pyyaml rich
+NOT_SERVING := colorama jinja2 markdown-it-py markupsafe mdurl pygments pyyaml rich
 
 lock: ## resolve constraints.txt and the images' lists again
 	$(LOCK) --extra test --output-file constraints.txt
