@@ -1,6 +1,7 @@
 """Who may do what: bearer tokens with scopes.
 
-The token file holds digests, never tokens:
+A server that other machines reach starts with a token file, with a CA of clients, or with
+`--tokens none`. The token file holds digests, never tokens:
 
     {"tokens": [{"name": "camera-1", "sha256": "<hex>", "scopes": ["predict"]}]}
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import errno
+import ipaddress
 import os
 import socket
 import ssl
@@ -29,10 +30,17 @@ async def bind(server: HttpServer, context: ssl.SSLContext | None) -> list[async
 
     Raises:
         EdgelineError: a port is taken.
-        UsageError: the host is none of this machine.
+        UsageError: the host is none of this machine, or other machines reach it and nothing says
+            who of them may call.
     """
     settings = server.settings
     listeners = [await _bind(lambda: Http1(server), settings, settings.port, context)]
+    if not (settings.tokens or settings.client_ca) and _reached_by_others(listeners[0]):
+        close(listeners)
+        raise UsageError(
+            f"--host {settings.host} is reached by other machines: give --tokens with a file of "
+            "tokens or --client-ca, or --tokens none to let all of them predict."
+        )
     if settings.grpc_port is not None:
         import hpack  # noqa: F401  # before the first client, not with it
 
@@ -142,6 +150,12 @@ async def _bind(
         )
     except (OSError, UnicodeError) as error:  # a name that is too long, or has an empty label
         raise _refused(error, settings, port) from error
+
+
+def _reached_by_others(listener: asyncio.Server) -> bool:
+    addresses = [found.getsockname()[0].partition("%")[0] for found in listener.sockets]
+    found = [ipaddress.ip_address(address) for address in addresses]
+    return not all((getattr(a, "ipv4_mapped", None) or a).is_loopback for a in found)
 
 
 def _refused(error: OSError | UnicodeError, settings: ServerSettings, port: int) -> EdgelineError:

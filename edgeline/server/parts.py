@@ -99,7 +99,7 @@ def put_together(path: str, settings: ServerSettings, forks: ForkServer) -> Serv
         metrics,
         tuple(part.lines for part in measured if part is not None),
         access.read(
-            settings.tokens, settings.own_names, "https" if settings.certificate else "http"
+            settings.token_file, settings.own_names, "https" if settings.certificate else "http"
         ),
         Recent(metrics),
     )

@@ -28,6 +28,7 @@ _SIZES = (
     "window_memory",
 )
 LARGEST, LARGEST_SIZE = 2**31 - 1, 2**60
+NO_TOKENS = "none"  # in place of a token file
 # with 0, nothing could be served
 _POSITIVE = (
     *("max_body", "max_buffered", "max_header", "max_connections", "max_update", "queue"),
@@ -107,7 +108,8 @@ class ServerSettings:
         tokens: a JSON file of token digests and scopes (see `edgeline.server.access`). Without it
             anyone may predict and ask for health, other sites' pages and proxies may do nothing
             else, and only programs on this machine and the server's own page, opened there, may
-            administer.
+            administer. An address that other machines reach needs this file, `--client-ca`, or
+            `none`, which says that there are to be no tokens.
         certificate: a PEM file; with it and its key, all connections use TLS.
         key: a PEM file with the certificate's private key.
         client_ca: a PEM file; with it, clients must present a certificate signed by this CA.
@@ -245,6 +247,11 @@ class ServerSettings:
     def own_names(self) -> list[str]:
         """The names in `--host` and `--names`."""
         return [self.host, *(name.strip() for name in self.names.split(","))]
+
+    @property
+    def token_file(self) -> str | None:
+        """The file in `--tokens`; None where there are to be none."""
+        return None if self.tokens == NO_TOKENS else self.tokens
 
     @property
     def every(self) -> float:

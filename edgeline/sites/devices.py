@@ -5,9 +5,11 @@ from __future__ import annotations
 import json
 
 from edgeline.sites.site import Object, Site
-from edgeline.sites.workload import PORT
+from edgeline.sites.workload import NO_TOKENS, PORT
 
 STATE = "/var/lib/edgeline"
+# the port is published to the device alone
+OPEN = ("--tokens", NO_TOKENS)
 MEMORY = 512 << 20
 
 
@@ -26,7 +28,7 @@ def greengrass(site: Site) -> dict[str, list[Object]]:
             f"--user 1000:1000 --memory {MEMORY} --tmpfs /tmp:size=64m",
             f"--name {site.name} --volume {site.name}-state:{STATE}",
             f"--publish 127.0.0.1:{{configuration:/Port}}:{PORT}",
-            f"{site.server} {site.source} --state {STATE}",
+            f"{site.server} {site.source} --state {STATE} {' '.join(OPEN)}",
         ]
     )
     recipe = {
@@ -59,7 +61,8 @@ def iotedge(site: Site) -> dict[str, list[Object]]:
     Source: Azure IoT Edge documentation, "Understand deployments" and "Deploy modules".
     """
     options = {
-        "Cmd": [site.source, "--state", STATE, "--names", site.name],  # as other modules ask
+        # its name, as other modules ask
+        "Cmd": [site.source, "--state", STATE, "--names", site.name, *OPEN],
         "User": "1000:1000",
         "ExposedPorts": {f"{PORT}/tcp": {}},
         "HostConfig": {
@@ -97,7 +100,7 @@ def compose(site: Site) -> dict[str, list[Object]]:
     """
     service = {
         "image": site.server,
-        "command": [site.source, "--state", STATE, "--names", "edge-server"],
+        "command": [site.source, "--state", STATE, "--names", "edge-server", *OPEN],
         "restart": "unless-stopped",
         "read_only": True,
         "user": "1000:1000",

@@ -17,6 +17,7 @@ from edgeline.sites.workload import (
     DRAIN,
     GRPC_PORT,
     LAST_WORDS,
+    NO_TOKENS,
     POD_SECURITY,
     PORT,
     RESOURCES,
@@ -196,6 +197,7 @@ def _runtime(site: Site) -> Object:
             *("--drain", str(DRAIN)),
             *("--model-name", site.name),
             *site.names(predictor(site.name)),
+            *("--tokens", NO_TOKENS),  # the NetworkPolicy says who may call
         ],
         # KServe's routes send gRPC to the port of that name. A gateway asks it by HTTP/2 for
         # everything, so REST has a port of its own, the first, which plain ingresses take.

@@ -8,6 +8,7 @@ from edgeline.sites.site import Object, Site
 
 DRAIN = 5  # seconds that what sends requests to a pod has to learn of its end
 PORT, GRPC_PORT = 8080, 8081  # the first for HTTP and gRPC, the second for HTTP/2 alone
+NO_TOKENS = "none"  # of `--tokens`: who may call is said around the server
 LAST_WORDS = "FallbackToLogsOnError"  # why it ended is in the pod's status
 CONTAINER_SECURITY: Object = {
     "allowPrivilegeEscalation": False,
@@ -108,6 +109,7 @@ def _container(site: Site) -> Object:
         "args": [
             *(site.source, "--state", "/var/lib/edgeline", "--drain", str(DRAIN)),
             *site.names(site.name),
+            *("--tokens", NO_TOKENS),  # the NetworkPolicy says who may call
         ],
         "env": [{"name": "DOCKER_CONFIG", "value": "/etc/edgeline/registry"}],
         "ports": [{"name": "http", "containerPort": PORT}],

@@ -14,11 +14,12 @@ CLOSED = (
     "--security-opt=no-new-privileges",
     "--memory=128m",
 )
+OPEN = ("/models", "--tokens", "none")
 
 
 def test_it_serves_without_network_and_with_a_read_only_root(started, tmp_path):
     folder = bundle(tmp_path / "m", 2.0)
-    container = started(*CLOSED, f"--volume={folder}:/models:ro", built("edge-server"))
+    container = started(*CLOSED, f"--volume={folder}:/models:ro", built("edge-server"), *OPEN)
     until(lambda: score(container), 7.0)
 
     def health() -> str:
@@ -31,7 +32,7 @@ def test_it_serves_without_network_and_with_a_read_only_root(started, tmp_path):
 
 
 def test_without_a_model_it_ends_with_a_sentence():
-    said = docker("run", "--rm", *CLOSED, built("edge-server"), check=False)
+    said = docker("run", "--rm", *CLOSED, built("edge-server"), *OPEN, check=False)
     assert "/models does not exist" in said
     assert "Traceback" not in said
 

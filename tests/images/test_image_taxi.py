@@ -70,6 +70,7 @@ def test_the_edge_server_serves_what_was_published(taxi, started):
         f"--user={os.getuid()}:{os.getgid()}",  # the files are the runner's
         f"--volume={folder}:/models:ro",
         built("edge-server"),
+        *("/models", "--tokens", "none"),
     )
     row = {
         feature.name: {"string": "", "int64": -(2**63), "float32": float("nan")}[feature.dtype]

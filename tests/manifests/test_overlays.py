@@ -164,10 +164,14 @@ def test_nothing_reaches_a_pod_but_predictions(built: dict[str, Objects]) -> Non
 
 
 def test_tokens_are_asked_for_where_others_can_call(built: dict[str, Objects]) -> None:
-    for name, kind in (("onprem", "Deployment"), ("edge", "DaemonSet")):
-        spec = pod(built[name], kind)
+    kinds = {"onprem": "Deployment", "azure": "Deployment", "edge": "DaemonSet"}
+    specs = [pod(built[name], kind) for name, kind in kinds.items()]
+    runtimes = [one(built[name], "ServingRuntime", "edgeline-litert") for name in ("aws", "gcp")]
+    for spec in [*specs, *(runtime["spec"] for runtime in runtimes)]:
         assert "--tokens=/etc/edgeline/tokens/tokens.json" in spec["containers"][0]["args"]
         assert {"name": "tokens", "secret": {"secretName": "edge-server-tokens"}} in spec["volumes"]
+    (laptop,) = pod(built["laptop"], "Deployment")["containers"]
+    assert "--tokens=none" in laptop["args"]
 
 
 def test_the_autoscaler_has_its_measure_and_a_node_can_be_drained(
@@ -216,11 +220,10 @@ def test_a_runtime_of_kserve_knows_the_names_of_the_predictor(
 
 
 def test_prometheus_has_a_token_where_callers_need_one(built: dict[str, Objects]) -> None:
-    (endpoint,) = one(built["onprem"], "ServiceMonitor", "edge-server")["spec"]["endpoints"]
     secret = {"name": "edge-server-prometheus", "key": "token"}
-    assert endpoint["authorization"] == {"credentials": secret}
-    (endpoint,) = one(built["azure"], "ServiceMonitor", "edge-server")["spec"]["endpoints"]
-    assert "authorization" not in endpoint
+    for name in ("onprem", "azure"):
+        (endpoint,) = one(built[name], "ServiceMonitor", "edge-server")["spec"]["endpoints"]
+        assert endpoint["authorization"] == {"credentials": secret}
 
 
 @pytest.mark.parametrize("name", OVERLAYS)

@@ -285,6 +285,8 @@ def test_grpc_tokens(start, model, tokens):
         (["--por=0"], "unrecognized arguments: --por=0"),
         (["--port=0", "--port=1"], "--port is given twice"),
         (["--state=/proc/x"], "--state /proc/x cannot be written"),
+        (["--port=0", "--host=0.0.0.0"], "--host 0.0.0.0 is reached by other machines"),
+        (["--port=0", "--host=::"], "give --tokens with a file"),
         (["--port=0", "--host= "], "choose another with --port or --host"),
         (["--port=0", "--host=a..b"], "choose another with --port or --host"),
     ],
@@ -296,6 +298,17 @@ def test_what_cannot_be_meant_is_wrong_usage(model, options, said):
     assert said in ended.stderr
     assert "Traceback" not in ended.stderr
     assert "Serving model" not in ended.stderr  # before any is loaded
+
+
+@pytest.mark.parametrize("host", ["127.0.0.2", "localhost"])
+def test_a_loopback_address_needs_no_tokens(start, model, host):
+    assert start(model, f"--host={host}")
+
+
+def test_no_tokens_is_a_choice_where_other_machines_reach_the_server(start, model, tokens):
+    options = ("--host=0.0.0.0", "--tokens")
+    assert start(model, *options, "none").ask("GET", "/v2/models/m")[0] == 200
+    assert start(model, *options, str(tokens)).ask("GET", "/v2/models/m")[0] == 401
 
 
 def test_a_token_file_without_a_token_is_wrong_usage(model, tmp_path):
