@@ -18,6 +18,7 @@ from typing import Any
 from edgeline import artifacts
 from edgeline.components.notify.truth import Truth, find_out
 from edgeline.kubeflow.task import reason
+from edgeline.stores import redirects
 
 SCHEMA = "outcome/v1"
 OUTCOME = "outcome.json"
@@ -172,8 +173,10 @@ def _post(url: str, outcome: dict[str, Any]) -> None:
         request = urllib.request.Request(
             url, json.dumps(outcome).encode(), {"Content-Type": "application/json"}, method="POST"
         )
-        with urllib.request.urlopen(request, timeout=TIMEOUT):
+        with redirects.urlopen(request, timeout=TIMEOUT):
             pass
+    except redirects.RedirectError as error:
+        print(f"The webhook was not reached: {error}")
     except (OSError, ValueError, http.client.HTTPException) as error:
         # The message of an invalid URL quotes it; a status code or reason does not.
         status = getattr(error, "code", None) or getattr(error, "reason", None)

@@ -24,15 +24,19 @@ class Bucket:
         import urllib.error
         import urllib.request
 
+        from edgeline.stores import redirects
+
         url = f"{self.url}/{quote(key)}"
         headers = signed_headers("PUT", url, self.credentials, data)
         request = urllib.request.Request(url, data, headers, method="PUT")
         try:
-            with urllib.request.urlopen(request, timeout=TIMEOUT) as answer:
+            with redirects.urlopen(request, timeout=TIMEOUT) as answer:
                 answer.read()
         except urllib.error.HTTPError as error:
             error.close()
             raise OSError(f"status {error.code}") from None
+        except redirects.RedirectError as error:
+            raise OSError(str(error)) from error
 
 
 def bucket(place: str) -> Bucket:

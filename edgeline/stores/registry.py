@@ -23,7 +23,7 @@ from dataclasses import dataclass
 from typing import IO, Any
 
 from edgeline.errors import EdgelineError, UsageError
-from edgeline.stores import descriptors, logins
+from edgeline.stores import descriptors, logins, redirects
 from edgeline.stores.again import BUSY, PassingError, again
 
 INDEXES = (
@@ -245,6 +245,7 @@ class _MissingError(Exception):
 
 
 _authorisations: dict[tuple[str, str, str], str] = {}
+_firsts: dict[str, str] = {}  # the kind of a registry's address (see `redirects`), by host
 
 
 def _call(
@@ -276,20 +277,27 @@ def _asked(
     url = urllib.parse.urljoin(f"{api}://{host}/v2/{image.path}/", resource)
     kind = "pull" if method in ("GET", "HEAD") else "pull,push"
     key = (image.host, image.path, kind)
+    own = urllib.parse.urlsplit(url).netloc == host
+    first = _firsts.get(image.host, redirects.PUBLIC)
     challenged, tried = False, 0
     while True:
         request = urllib.request.Request(url, data, headers or {}, method=method)
         if key in _authorisations:  # not sent on to where a blob is redirected
             request.add_unredirected_header("Authorization", _authorisations[key])
         try:
-            return urllib.request.urlopen(request, timeout=TIMEOUT)
+            # what a registry names itself, as where an upload goes on, is its redirect, too
+            answer = redirects.urlopen(request, TIMEOUT, None if own else first)
+            if own:
+                _firsts[image.host] = redirects.first_of(request)
+            return answer
         except urllib.error.HTTPError as error:
             if error.code == 404:
                 raise _MissingError from None
             tried += 1
             if error.code == 401 and not challenged:
                 challenge = error.headers.get("WWW-Authenticate", "")
-                _authorisations[key], challenged = _authorise(image, kind, challenge), True
+                first = redirects.first_of(request)
+                _authorisations[key], challenged = _authorise(image, kind, challenge, first), True
             elif tried < ATTEMPTS and not hasattr(data, "read") and _may_pass(error):
                 time.sleep(random.uniform(0, PAUSE * 2**tried))
             else:
@@ -315,8 +323,9 @@ def _may_pass(error: urllib.error.HTTPError) -> bool:
     return unknown or error.code in (500, 502, 503, 504)
 
 
-def _authorise(image: Image, kind: str, challenge: str) -> str:
-    """The value of an `Authorization` header that answers a registry's challenge."""
+def _authorise(image: Image, kind: str, challenge: str, first: str) -> str:
+    """The value of an `Authorization` header that answers a registry's challenge, which names who
+    gives tokens; `first` is the kind of the registry's address (see `redirects`)."""
     scheme, _, rest = challenge.partition(" ")
     login = logins.find(image.host)
     if scheme.lower() == "basic" and login and login.basic:
@@ -335,7 +344,7 @@ def _authorise(image: Image, kind: str, challenge: str) -> str:
         if login and login.basic:
             request.add_unredirected_header("Authorization", login.basic)
     try:
-        with urllib.request.urlopen(request, timeout=TIMEOUT) as answer:
+        with redirects.urlopen(request, TIMEOUT, first) as answer:
             given = json.load(answer)
         return f"Bearer {given.get('token') or given['access_token']}"
     except urllib.error.HTTPError as error:

@@ -10,10 +10,10 @@ import re
 from collections.abc import Mapping
 from datetime import timedelta
 from typing import Any
-from urllib.parse import urlsplit
+from urllib.parse import urljoin, urlsplit
 
 from edgeline.errors import EdgelineError, UsageError
-from edgeline.stores import hub_datasets
+from edgeline.stores import hub_datasets, redirects
 from edgeline.stores.again import BUSY, PassingError
 from edgeline.stores.endpoints import endpoint
 
@@ -67,10 +67,11 @@ def open_remote(location: str) -> Any:
 
 def failure(location: str, error: Exception) -> EdgelineError:
     """What a client's exception means to a reader; a PassingError where it may pass."""
+    web = scheme(location) in ("http", "https", "hf")
+    if web and isinstance(error.__cause__, Exception) and not isinstance(error, EdgelineError):
+        error = error.__cause__  # to fsspec every failure is a file that is not found
     if isinstance(error, EdgelineError):
         return error
-    if scheme(location) in ("http", "https", "hf") and isinstance(error.__cause__, Exception):
-        error = error.__cause__  # to fsspec every failure is a file that is not found
     place = public(location)
     status = getattr(error, "status", None)
     text = str(error).replace(location, place)
@@ -176,10 +177,50 @@ def _http_filesystem(headers: Mapping[str, str] | None = None) -> Any:
     timeout = aiohttp.ClientTimeout(total=None, sock_connect=30, sock_read=60)
     return fsspec.filesystem(
         "http",
-        client_kwargs={"timeout": timeout, "trust_env": True, "headers": headers},
+        client_kwargs={
+            "timeout": timeout,
+            "trust_env": True,
+            "headers": headers,
+            "trace_configs": [_watched_redirects()],
+        },
         use_listings_cache=False,
         skip_instance_cache=True,
     )
+
+
+def _watched_redirects() -> Any:
+    """What has aiohttp ask `redirects` before it follows one.
+
+    The address is that which the name has now: aiohttp does not say where it has connected to.
+    """
+    import asyncio
+    import socket
+
+    import aiohttp
+
+    async def addresses(url: str) -> list[str]:
+        parts = urlsplit(url)
+        loop = asyncio.get_running_loop()
+        try:
+            found = await loop.getaddrinfo(
+                parts.hostname, parts.port or parts.scheme, type=socket.SOCK_STREAM
+            )
+        except OSError:  # whoever connects says so; behind a proxy nobody else knows names
+            return []
+        return [str(entry[4][0]) for entry in found]
+
+    async def on_redirect(_: object, context: Any, about: Any) -> None:
+        if not hasattr(context, "first"):
+            kinds = [redirects.kind(address) for address in await addresses(str(about.url))]
+            context.first = kinds[0] if kinds else redirects.PUBLIC
+        headers = about.response.headers
+        further = urljoin(str(about.url), headers.get("Location") or headers.get("URI") or "")
+        for address in await addresses(further):
+            redirects.check(further, address, context.first)
+
+    made = aiohttp.TraceConfig()
+    made.on_request_redirect.append(on_redirect)
+    return made
 
 
 def _no_bucket(place: str) -> EdgelineError:

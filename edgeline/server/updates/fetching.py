@@ -127,9 +127,11 @@ class WebOrigin:
         import urllib.error
         import urllib.request
 
+        from edgeline.stores import redirects
+
         with explained(url):
             try:
-                answer = urllib.request.urlopen(
+                answer = redirects.urlopen(
                     urllib.request.Request(url, headers=headers), timeout=SILENCE
                 )
             except urllib.error.HTTPError as error:

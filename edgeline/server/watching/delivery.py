@@ -91,6 +91,8 @@ class Delivery:
         import urllib.error
         import urllib.request
 
+        from edgeline.stores import redirects
+
         headers = {"Content-Type": CONTENT_TYPE, "User-Agent": f"edgeline/{__version__}"}
         if self._key is not None:
             digest = hmac.new(self._key, body, hashlib.sha256).hexdigest()
@@ -99,7 +101,7 @@ class Delivery:
         for tried in range(TRIES):
             request = urllib.request.Request(self._url, body, headers, method="POST")
             try:
-                with urllib.request.urlopen(request, timeout=TIMEOUT) as answer:
+                with redirects.urlopen(request, timeout=TIMEOUT) as answer:
                     answer.read(1 << 16)
                 return True
             except urllib.error.HTTPError as error:
@@ -107,6 +109,9 @@ class Delivery:
                 why = f"status {error.code}"
                 if error.code not in _AGAIN:
                     break
+            except redirects.RedirectError as error:
+                why = str(error).rstrip(".")
+                break
             except (OSError, ValueError) as error:
                 why = str(getattr(error, "reason", error))
             if tried + 1 == TRIES or not self._wait(pause):
