@@ -18,6 +18,7 @@ from edgeline.artifacts.features import Feature
 from edgeline.components.import_model.wanted import SCALINGS, Wanted
 from edgeline.components.train.export import variables
 from edgeline.errors import EdgelineError
+from edgeline.formats import archives
 from edgeline.formats.signature_names import by_original, by_safe, told_apart
 
 UNSAFE = {
@@ -191,13 +192,16 @@ def _config(path: str) -> object:
     """The description of a Keras model, without anything of it being built."""
     try:
         if zipfile.is_zipfile(path):
-            with zipfile.ZipFile(path) as packed, packed.open("config.json") as stream:
+            with (
+                archives.open_zip(Path(path), path) as packed,
+                packed.open("config.json") as stream,
+            ):
                 return json.loads(stream.read(MOST_CONFIG))
         import h5py  # type: ignore[import-untyped]
 
         with h5py.File(path, "r") as file:
             return json.loads(file.attrs["model_config"])
-    except (OSError, KeyError, ValueError, zipfile.BadZipFile) as error:
+    except (*archives.DAMAGED, KeyError) as error:
         raise EdgelineError(
             f"{path} is not a whole Keras model ({error}): give what model.save('x.keras') wrote."
         ) from error

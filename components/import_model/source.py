@@ -17,8 +17,6 @@ from __future__ import annotations
 import hashlib
 import os
 import shutil
-import tarfile
-import zipfile
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
@@ -26,6 +24,7 @@ from typing import IO, Any
 
 from edgeline.errors import EdgelineError
 from edgeline.extras import install_hint
+from edgeline.formats import archives
 from edgeline.stores import remote, storage
 from edgeline.stores.copies import bring
 from edgeline.stores.remote import PIN
@@ -93,7 +92,7 @@ def unpack(archive: Path, folder: Path) -> Path:
                             "unpack it yourself and give the folder."
                         )
                     copy.write(piece)
-    except (OSError, EOFError, tarfile.TarError, zipfile.BadZipFile, RuntimeError, ValueError) as e:
+    except archives.DAMAGED as e:
         raise EdgelineError(f"{archive.name} cannot be unpacked ({e}): fetch it again.") from e
     if not total:
         raise EdgelineError(f"{archive.name} is an archive without files: give one with a model.")
@@ -103,7 +102,7 @@ def unpack(archive: Path, folder: Path) -> Path:
 def _entries(archive: Path) -> Iterator[tuple[str, IO[bytes]]]:
     """Name and content of every file; folders come with their files."""
     if archive.name.lower().endswith(".zip"):
-        with zipfile.ZipFile(archive) as packed:
+        with archives.open_zip(archive, archive.name) as packed:
             for entry in packed.infolist():
                 if entry.external_attr >> 28 == 0xA:
                     raise _no_file(archive, entry.filename)
@@ -111,7 +110,7 @@ def _entries(archive: Path) -> Iterator[tuple[str, IO[bytes]]]:
                     with packed.open(entry) as stream:
                         yield entry.filename, stream
         return
-    with tarfile.open(archive) as tar:
+    with archives.open_tar(archive, archive.name, MOST_UNPACKED) as tar:
         for member in tar:
             if member.isdir():
                 continue

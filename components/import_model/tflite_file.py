@@ -10,7 +10,7 @@ from edgeline.artifacts import models
 from edgeline.artifacts.bundle import Signature, Tensor
 from edgeline.components.import_model.wanted import Wanted
 from edgeline.errors import EdgelineError
-from edgeline.formats import tflite
+from edgeline.formats import archives, tflite
 from edgeline.formats.packing import packed, unpacked
 from edgeline.formats.quantisation import DYNAMIC, FLOAT, FP16, INT8, INT16X8
 
@@ -87,12 +87,12 @@ def labels_inside(path: Path) -> tuple[str, ...]:
     if not zipfile.is_zipfile(path):
         return ()
     try:
-        with zipfile.ZipFile(path) as packed:
+        with archives.open_zip(path, path.name) as packed:
             files = [entry for entry in packed.infolist() if entry.filename.endswith(".txt")]
             if len(files) != 1 or files[0].file_size > MOST_LABELS:
                 return ()
             return tuple(packed.read(files[0]).decode("utf-8").splitlines())
-    except (OSError, ValueError, RuntimeError, zipfile.BadZipFile):
+    except (*archives.DAMAGED, EdgelineError):
         return ()
 
 

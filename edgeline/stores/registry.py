@@ -39,6 +39,7 @@ REFERENCE = re.compile(
 )
 CHUNK = 1 << 20
 TIMEOUT = 60.0
+_MANIFEST, _ANSWER = 4 << 20, 1 << 20  # bytes of a manifest, and of a token's answer, at most
 ATTEMPTS = 8
 PAUSE = 0.05  # seconds at most before the second attempt; twice as long before each further one
 
@@ -231,10 +232,14 @@ def _manifest(image: Image) -> Manifest:
     headers = {"Accept": ", ".join(INDEXES + MANIFESTS)}
     try:
         with _call("GET", image, f"manifests/{image.version}", headers) as answer:
-            manifest = Manifest(answer.headers.get_content_type(), answer.read())
+            manifest = Manifest(answer.headers.get_content_type(), answer.read(_MANIFEST + 1))
     except _MissingError:
         name = f"{image.host}/{image.path}{'@' if image.digest else ':'}{image.version}"
         raise EdgelineError(f"There is no image {name}: build it and push it.") from None
+    if len(manifest.content) > _MANIFEST:
+        raise EdgelineError(
+            f"The manifest of {image.host}/{image.path} has over {_MANIFEST} bytes."
+        )
     if image.digest not in ("", manifest.digest):
         raise EdgelineError(f"{image.host} gave other content for {image.path}@{image.digest}.")
     return manifest
@@ -345,7 +350,7 @@ def _authorise(image: Image, kind: str, challenge: str, first: str) -> str:
             request.add_unredirected_header("Authorization", login.basic)
     try:
         with redirects.urlopen(request, TIMEOUT, first) as answer:
-            given = json.load(answer)
+            given = json.loads(answer.read(_ANSWER))
         return f"Bearer {given.get('token') or given['access_token']}"
     except urllib.error.HTTPError as error:
         again = f"log in again: `docker login {image.host}`" if login else "log in"

@@ -21,14 +21,13 @@ import re
 import stat
 import sys
 import zipfile
-import zlib
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
 from urllib.parse import unquote
 
 from edgeline.errors import EdgelineError, UsageError
-from edgeline.formats import plain_file
+from edgeline.formats import archives, plain_file
 from edgeline.stores import remote, storage
 from edgeline.stores.remote import PIN
 from edgeline.user_code import imports
@@ -173,9 +172,9 @@ def _from_zip(place: str) -> UserCode:
         )
     shown = remote.public(place)
     try:
-        with zipfile.ZipFile(io.BytesIO(content)) as archive:
+        with archives.open_zip(io.BytesIO(content), shown) as archive:
             files = _unpacked(archive, shown)
-    except (zipfile.BadZipFile, zlib.error, EOFError, NotImplementedError, RuntimeError) as error:
+    except archives.DAMAGED as error:
         raise EdgelineError(f"{shown} is not a zip that can be read ({error}).") from error
     folders = {path.partition("/")[0] for path in files}
     top = next(iter(folders)) if len(folders) == 1 else ""

@@ -6,6 +6,7 @@ import json
 import os
 import shutil
 import time
+import zipfile
 from collections.abc import Callable
 from datetime import datetime, timedelta, timezone
 from pathlib import Path
@@ -252,6 +253,21 @@ def test_an_archive_of_the_repository_is_a_repository(publisher, look, tmp_path)
     assert (result.outcome, versions(result)) == ("ok", [2])
     Path(archive).write_bytes(b"no archive")
     assert (look(archive).outcome, versions(look(archive))) == ("unreachable", [2])
+
+
+def test_a_file_that_is_damaged_in_an_archive_is_named(publisher, look, tmp_path):
+    archive = tmp_path / "update.zip"
+    with zipfile.ZipFile(archive, "w", zipfile.ZIP_DEFLATED) as packed:
+        for file in publisher.path.rglob("*"):
+            packed.write(file, file.relative_to(publisher.path))
+        (manifest,) = [i for i in packed.infolist() if i.filename.endswith("m/1/manifest.json")]
+    content = bytearray(archive.read_bytes())
+    begin = manifest.header_offset + 30 + len(manifest.filename)
+    content[begin : begin + 9] = b"\xff" * 9
+    archive.write_bytes(content)
+    result = look(str(archive))
+    assert result.outcome == "refused"
+    assert "m/1/manifest.json in the archive is damaged" in result.sentence
 
 
 def test_a_bad_version_is_not_fetched_and_the_one_before_is(publisher, look):

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import copy
+import gzip
 import http.client
+import io
 import json
 import os
 import re
 import shutil
 import subprocess
 import sys
+import tarfile
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
@@ -349,3 +352,18 @@ def test_a_server_that_keeps_windows_is_one_pod_and_more_of_it_is_a_fault(
         file.write_text(several.replace("maxReplicas: 1", "maxReplicas: 3"))
     (fault,) = (entry for entry in lint([tmp_path / form]) if entry.rule == "windows-replicas")
     assert "eplicas: 3 divides the rows of a key among servers" in fault.message
+
+
+@pytest.mark.parametrize(
+    ("content", "said"),
+    [
+        (b"no tar at all", "is not a tar file"),
+        (gzip.compress(tarfile.TarInfo("models/a").tobuf())[:-20], "is not a tar file"),
+        (b"x" * 157 + b"Z" + bytes(355), "is not a tar file"),
+    ],
+)
+def test_a_layer_that_is_no_archive_is_a_sentence(
+    content: bytes, said: str, tmp_path: Path
+) -> None:
+    with pytest.raises(EdgelineError, match=said):
+        oci._unpack(io.BytesIO(content), tmp_path, "x@sha256:0")

@@ -15,7 +15,6 @@ from __future__ import annotations
 import contextlib
 import io
 import re
-import zipfile
 from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import datetime, timedelta, timezone
@@ -24,6 +23,7 @@ from typing import BinaryIO, Protocol
 from urllib.parse import quote, unquote, urlsplit
 
 from edgeline.errors import EdgelineError
+from edgeline.formats import archives
 from edgeline.stores.endpoints import SCHEMES, endpoint
 from edgeline.stores.sigv4 import Credentials, signed_headers
 
@@ -103,10 +103,11 @@ class ZipOrigin:
 
     def open(self, path: str, offset: int = 0) -> tuple[BinaryIO, int]:  # noqa: ARG002
         try:
-            return io.BufferedReader(zipfile.ZipFile(self.file).open(path)), 0  # type: ignore[type-var]
+            archive = archives.open_zip(self.file, "The archive")
+            return io.BufferedReader(archive.open(path)), 0  # type: ignore[type-var]
         except KeyError:
             raise MissingError(f"The archive has no {path}.") from None
-        except (OSError, zipfile.BadZipFile, NotImplementedError, RuntimeError) as error:
+        except archives.DAMAGED as error:
             raise EdgelineError(f"The archive cannot be read ({error}).") from error
 
 
@@ -164,6 +165,8 @@ def explained(what: str) -> Iterator[None]:
         if isinstance(error, (TimeoutError, ConnectionError, http.client.HTTPException)):
             fault = str(error) or type(error).__name__
             raise UnreachableError(f"The connection to {what} broke ({fault}).") from error
+        if isinstance(error, archives.TORN):
+            raise EdgelineError(f"{what} in the archive is damaged ({error}).") from error
         raise
 
 

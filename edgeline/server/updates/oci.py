@@ -10,13 +10,13 @@ from __future__ import annotations
 import logging
 import platform
 import shutil
-import tarfile
 import tempfile
 from pathlib import Path, PurePosixPath
 from typing import IO
 
 from edgeline.artifacts import bundle
 from edgeline.errors import EdgelineError
+from edgeline.formats import archives
 from edgeline.stores import descriptors, registry
 from edgeline.stores.descriptors import Descriptor
 
@@ -94,7 +94,7 @@ def _mine(images: list[Descriptor], reference: str) -> str:
 def _unpack(file: IO[bytes], folder: Path, reference: str) -> None:
     """Regular files below `models/` and nothing else: no links, no devices, no way out."""
     try:
-        with tarfile.open(fileobj=file, mode="r:*") as tar:
+        with archives.open_tar(file, reference, LARGEST) as tar:
             for entry in tar:
                 path = PurePosixPath(entry.name)
                 parts = path.parts[1:] if path.parts[:1] == (bundle.IMAGE_FOLDER,) else ()
@@ -108,5 +108,7 @@ def _unpack(file: IO[bytes], folder: Path, reference: str) -> None:
                 assert source is not None
                 with source, target.open("wb") as out:
                     shutil.copyfileobj(source, out, 1 << 20)
-    except tarfile.TarError as error:
+    except archives.DAMAGED as error:
+        if isinstance(error, OSError) and error.errno:  # the disk's
+            raise
         raise EdgelineError(f"A layer of {reference} is not a tar file ({error}).") from error

@@ -20,6 +20,7 @@ import pytest
 from edgeline.components.import_model import source
 from edgeline.components.import_model.source import fetch
 from edgeline.errors import EdgelineError
+from edgeline.formats import archives
 from edgeline.stores import storage
 
 COMMIT = "0123456789abcdef0123456789abcdef01234567"
@@ -126,6 +127,27 @@ def test_an_archive_made_to_fill_the_disk_is_refused(tmp_path, monkeypatch):
     (tmp_path / "bomb.tar.gz").write_bytes(packed({"zeros": bytes(3 << 20)}))
     with pytest.raises(EdgelineError, match="unpacks to more than"):
         fetch(str(tmp_path / "bomb.tar.gz"), "", tmp_path / "work")
+
+
+def test_an_archive_of_too_many_entries_is_refused(tmp_path, monkeypatch):
+    monkeypatch.setattr(archives, "MOST_ENTRIES", 10)
+    with zipfile.ZipFile(tmp_path / "many.zip", "w") as archive:
+        for number in range(11):
+            archive.writestr(str(number), b"x")
+    (tmp_path / "many.tar.gz").write_bytes(packed({str(number): b"x" for number in range(31)}))
+    for name in ("many.zip", "many.tar.gz"):
+        with pytest.raises(EdgelineError, match=f"{name} has more than 10 entries"):
+            fetch(str(tmp_path / name), "", tmp_path / "work")
+
+
+def test_an_archive_with_damaged_content_is_a_sentence(tmp_path):
+    with zipfile.ZipFile(tmp_path / "torn.zip", "w", zipfile.ZIP_DEFLATED) as archive:
+        archive.writestr("a", bytes(9999))
+    content = bytearray((tmp_path / "torn.zip").read_bytes())
+    content[31:40] = b"\xff" * 9
+    (tmp_path / "torn.zip").write_bytes(content)
+    with pytest.raises(EdgelineError, match=r"torn\.zip cannot be unpacked"):
+        fetch(str(tmp_path / "torn.zip"), "", tmp_path / "work")
 
 
 def test_a_cut_archive_is_a_sentence(tmp_path):
