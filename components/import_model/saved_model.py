@@ -188,6 +188,9 @@ def _load_keras(path: str) -> Network:
     return Network(specs, call, [model, variables(model)])
 
 
+_DAMAGED: tuple[type[Exception], ...] = (*archives.DAMAGED, KeyError)
+
+
 def _config(path: str) -> object:
     """The description of a Keras model, without anything of it being built."""
     try:
@@ -201,7 +204,7 @@ def _config(path: str) -> object:
 
         with h5py.File(path, "r") as file:
             return json.loads(file.attrs["model_config"])
-    except (*archives.DAMAGED, KeyError) as error:
+    except _DAMAGED as error:
         raise EdgelineError(
             f"{path} is not a whole Keras model ({error}): give what model.save('x.keras') wrote."
         ) from error

@@ -79,6 +79,9 @@ def quantisation(path: Path) -> str:
     return (FP16 if "FLOAT16" in constants else FLOAT).name
 
 
+_UNREADABLE: tuple[type[Exception], ...] = (*archives.DAMAGED, EdgelineError)
+
+
 def labels_inside(path: Path) -> tuple[str, ...]:
     """The class names that LiteRT metadata packs behind the model, or none.
 
@@ -92,7 +95,7 @@ def labels_inside(path: Path) -> tuple[str, ...]:
             if len(files) != 1 or files[0].file_size > MOST_LABELS:
                 return ()
             return tuple(packed.read(files[0]).decode("utf-8").splitlines())
-    except (*archives.DAMAGED, EdgelineError):
+    except _UNREADABLE:
         return ()
 
 

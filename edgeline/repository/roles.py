@@ -236,7 +236,8 @@ def _next(role: str, newest: Metadata[Any] | None, led: Metadata[Any] | None) ->
     # no digest or length: signatures that are added later change the file
     pointer = MetaFile(led.signed.version)
     if role == "snapshot":
-        return Snapshot(meta={"targets.json": pointer})
+        others = dict(newest.signed.meta) if newest else {}  # of delegated roles
+        return Snapshot(meta={**others, "targets.json": pointer})
     return Timestamp(snapshot_meta=pointer)
 
 

@@ -81,6 +81,8 @@ class FolderOrigin:
     root: Path
 
     def open(self, path: str, offset: int = 0) -> tuple[BinaryIO, int]:
+        if ".." in Path(path).parts:  # of a delegated role's name
+            raise MissingError(f"{path} leads out of {self.root}.")
         try:
             stream = open(self.root / path, "rb")  # noqa: SIM115 - the caller closes it
         except (FileNotFoundError, NotADirectoryError):

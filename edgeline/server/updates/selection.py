@@ -11,11 +11,12 @@ A version is good unless it was withdrawn, was found to be bad here, or was trie
 from __future__ import annotations
 
 from collections.abc import Collection, Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
-from tuf.api.metadata import Targets
+from tuf.api.metadata import TargetFile
 
 from edgeline.artifacts.bundle import MANIFEST, NAME
+from edgeline.server.updates.delegations import DelegatedRoles
 from edgeline.server.updates.disk import WantedFile
 
 VersionKey = tuple[str, int]  # name and version
@@ -23,11 +24,13 @@ VersionKey = tuple[str, int]  # name and version
 
 @dataclass(frozen=True)
 class ListedVersion:
-    """A version that targets list; `manifest` is what leads to its files."""
+    """A version that targets list; `manifest` is what leads to its files. One that is held is only
+    known from before, and is kept but not fetched."""
 
     manifest: WantedFile
     labels: list[str]
     withdrawn: bool
+    held: bool = False
 
 
 @dataclass(frozen=True)
@@ -96,20 +99,33 @@ class VersionSelection:
                 counts[name] = counts.get(name, 0) + 1
 
 
-def listed(targets: Targets) -> Iterator[tuple[VersionKey, ListedVersion]]:
-    """The versions that targets list."""
-    for path, target in targets.targets.items():
-        custom = target.custom
-        if not isinstance(custom, dict) or not path.endswith("/" + MANIFEST):
+def listed(roles: DelegatedRoles) -> dict[VersionKey, ListedVersion]:
+    """The versions that targets list, and those of delegated roles at paths of their own."""
+    found: dict[VersionKey, ListedVersion] = {}
+    for path, target in roles.top.targets.items():
+        if (entry := _listed(path, target)) is not None:
+            found[entry[0]] = entry[1]
+    for path in roles.paths():
+        if path in roles.top.targets or not path.endswith("/" + MANIFEST):
             continue
-        name, version = custom.get("name"), custom.get("version")
-        if not isinstance(name, str) or not NAME.fullmatch(name):
+        if (spoken := roles.find(path)) is None or (entry := _listed(path, spoken[0])) is None:
             continue
-        if not isinstance(version, int) or version < 1 or "sha256" not in target.hashes:
-            continue
-        given = custom.get("labels", ())
-        labels = (
-            [label for label in given if isinstance(label, str)] if isinstance(given, list) else []
-        )
-        manifest = WantedFile(f"targets/{path}", target.hashes["sha256"], target.length)
-        yield (name, version), ListedVersion(manifest, labels, bool(custom.get("withdrawn")))
+        (name, version), about = entry
+        if path == f"{name}/{version}/{MANIFEST}":
+            found.setdefault((name, version), replace(about, held=spoken[1] in roles.stale))
+    return found
+
+
+def _listed(path: str, target: TargetFile) -> tuple[VersionKey, ListedVersion] | None:
+    custom = target.custom
+    if not isinstance(custom, dict) or not path.endswith("/" + MANIFEST):
+        return None
+    name, version = custom.get("name"), custom.get("version")
+    if not isinstance(name, str) or not NAME.fullmatch(name):
+        return None
+    if not isinstance(version, int) or version < 1 or "sha256" not in target.hashes:
+        return None
+    given = custom.get("labels", ())
+    labels = [label for label in given if isinstance(label, str)] if isinstance(given, list) else []
+    manifest = WantedFile(f"targets/{path}", target.hashes["sha256"], target.length)
+    return (name, version), ListedVersion(manifest, labels, bool(custom.get("withdrawn")))

@@ -3,7 +3,8 @@
 Nothing but what signed metadata lists is ever used:
 
 - root to root from the one that the device was given, each signed by the one before;
-- timestamp, snapshot and targets fresh, signed by enough keys, never older than those before;
+- timestamp, snapshot, targets and the roles that these delegate to (see `delegations`) fresh,
+  signed by enough keys, never older than those before;
 - each file of the size and digest that the targets say.
 
 Without the network (`online` false) the metadata of the last time is checked again, and with it
@@ -21,6 +22,7 @@ from collections.abc import Iterator
 from datetime import datetime, timezone
 from pathlib import Path
 from typing import Any, BinaryIO
+from urllib.parse import unquote
 
 from tuf.api.exceptions import (
     DownloadError,
@@ -28,11 +30,13 @@ from tuf.api.exceptions import (
     ExpiredMetadataError,
     RepositoryError,
 )
-from tuf.api.metadata import Metadata, Root, Targets
+from tuf.api.metadata import Metadata, Root, Snapshot, Targets
 from tuf.api.serialization import DeserializationError
 from tuf.ngclient import FetcherInterface, Updater, UpdaterConfig
 
 from edgeline.errors import EdgelineError
+from edgeline.server.updates import delegations
+from edgeline.server.updates.delegations import DelegatedRoles
 from edgeline.server.updates.disk import FULL, FullError, VersionStore
 from edgeline.server.updates.fetching import (
     PIECE,
@@ -78,11 +82,18 @@ def synchronise(order: UpdateOrder) -> UpdateResult:
         if targets is None:
             return result
         result.expires = _expires(state / "tuf")
+        fetcher = Fetcher(place) if order.online and result.outcome == "ok" else None
+        delegated = DelegatedRoles(targets)
+        with _explained_in(result):
+            folder = state / "tuf" / "delegated"
+            delegated = delegations.gather(targets, folder, fetcher, _snapshot(state / "tuf"))
         selection = VersionSelection(
-            dict(listed(targets)), order.versions, order.bad, order.stable, order.returned
+            listed(delegated), order.versions, order.bad, order.stable, order.returned
         )
         if order.online and result.outcome == "ok":
-            _bring(store, place, selection, order.limit, result)
+            _bring(store, place, selection, order.limit, result, whole=not delegated.faults)
+            if result.outcome == "ok":
+                result.outcome, result.sentence = delegated.outcome()
         _take_stock(store, selection, not order.online, result)
     return result
 
@@ -93,12 +104,13 @@ def _bring(
     selection: VersionSelection,
     limit: int,
     result: UpdateResult,
+    whole: bool,
 ) -> None:
-    """Fetch what is wanted and remove what is not."""
+    """Fetch what is wanted and, where the list is whole, remove what is not."""
     before = list(store.versions())
     for key in selection.wanted():
         manifest = selection.listed[key].manifest
-        if store.intact(*key, manifest.sha256, deep=False):
+        if selection.listed[key].held or store.intact(*key, manifest.sha256, deep=False):
             continue
         with _explained_in(result):
             try:
@@ -108,7 +120,8 @@ def _bring(
                 if not store.prune(partials=True):
                     raise
                 result.fetched += store.install(place, manifest, *key, limit)
-    _remove(store, list(selection.gone(list(store.versions()), before)))
+    if whole:
+        _remove(store, list(selection.gone(list(store.versions()), before)))
     store.prune(partials=result.outcome == "ok")
 
 
@@ -147,7 +160,7 @@ class Fetcher(FetcherInterface):
         self._place = place
 
     def _fetch(self, url: str) -> Iterator[bytes]:
-        path = url.removeprefix("repository:///")
+        path = unquote(url.removeprefix("repository:///"))  # whoever asks for it quotes it
         try:
             with explained(path):
                 stream, _ = self._place.open(path)
@@ -228,6 +241,14 @@ def _targets(folder: Path, trusted: bytes) -> Targets:
             root.signed.verify_delegate("targets", targets.signed_bytes, targets.signatures)
             return targets.signed
     raise EdgelineError("The list of versions on the disk was changed: it is not used.")
+
+
+def _snapshot(folder: Path) -> Snapshot | None:
+    """The snapshot on the disk: after a check it is fresh, else it is only asked for names."""
+    with contextlib.suppress(OSError, RepositoryError, DeserializationError, ValueError):
+        found = _read(folder / "snapshot.json").signed
+        return found if isinstance(found, Snapshot) else None
+    return None
 
 
 def _roots(folder: Path, trusted: bytes) -> list[Metadata[Root]]:
