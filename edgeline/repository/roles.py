@@ -8,6 +8,7 @@ leads to them, last. A reader therefore sees the old state or the new one.
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Mapping
+from contextlib import suppress
 from copy import deepcopy
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta, timezone
@@ -20,6 +21,7 @@ from tuf.api.serialization import DeserializationError
 
 from edgeline.errors import EdgelineError, UsageError
 from edgeline.repository.place import Place
+from edgeline.stores.signed import SIGNED_AT
 
 ROLES = ("root", "targets", "snapshot", "timestamp")
 DAY = 86400  # seconds
@@ -116,16 +118,29 @@ def lacking(state: RepositoryState, role: str, metadata: Metadata[Any]) -> int:
 
 def stage(state: RepositoryState, role: str, signed: Any) -> None:
     """Let a new version of a role wait for its signatures."""
-    live = state.live.get(role)
+    live, now = state.live.get(role), _now(state)
     signed.version = live.signed.version + 1 if live else 1
-    signed.expires = expiry(state.root.signed if role != "root" else signed, role)
+    signed.expires = expiry(state.root.signed if role != "root" else signed, role, now)
+    signed.unrecognized_fields[SIGNED_AT] = now.isoformat()
     state.staged[role] = Metadata(signed)
 
 
-def expiry(root: Root, role: str) -> datetime:
+def expiry(root: Root, role: str, now: datetime | None = None) -> datetime:
     """When a role that is signed now will expire."""
     seconds = root.unrecognized_fields.get(PERIODS, {}).get(role, EXPIRY[role] * DAY)
-    return datetime.now(timezone.utc).replace(microsecond=0) + timedelta(seconds=int(seconds))
+    now = now or datetime.now(timezone.utc).replace(microsecond=0)
+    return now + timedelta(seconds=int(seconds))
+
+
+def _now(state: RepositoryState) -> datetime:
+    """The time, or the one of the last signature where that is later: devices remember it, so that
+    of a machine whose clock was ahead would have all that is signed after it expire at once."""
+    found = [datetime.now(timezone.utc).replace(microsecond=0)]
+    for metadata in state.live.values():
+        with suppress(TypeError, ValueError):
+            said = metadata.signed.unrecognized_fields.get(SIGNED_AT)
+            found.append(datetime.fromisoformat(said))
+    return max(time for time in found if time.tzinfo)
 
 
 def sign(

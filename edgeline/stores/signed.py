@@ -8,6 +8,7 @@ from edgeline.errors import EdgelineError
 
 # what `edgeline repository init` writes first: live, or waiting for more signatures
 ROOTS = ("metadata/1.root.json", "metadata/staged/root.json")
+SIGNED_AT = "x-edgeline-signed"  # of each role: when it was signed, ISO 8601
 
 
 class BrowsableStore(Protocol):

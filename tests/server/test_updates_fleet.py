@@ -5,6 +5,7 @@ from __future__ import annotations
 import datetime as dt
 import io
 import itertools
+import json
 import os
 import shutil
 import ssl
@@ -19,7 +20,10 @@ from types import SimpleNamespace
 import pytest
 from publishing import Publisher, Web, model, versions
 
+from edgeline.repository import actions, roles
+from edgeline.repository.place import open_place
 from edgeline.server.periodic import pauses
+from edgeline.server.updates import clock as proven
 from edgeline.server.updates import disk as stores
 from edgeline.server.updates import fetching
 from edgeline.server.updates.order import UpdateOrder
@@ -43,6 +47,7 @@ def clock(monkeypatch) -> Callable[[int], None]:
         module = SimpleNamespace(datetime=Wrong, timezone=dt.timezone)
         monkeypatch.setattr("tuf.ngclient._internal.trusted_metadata_set.datetime", module)
         monkeypatch.setattr("edgeline.server.updates.synchronise.datetime", Wrong)
+        monkeypatch.setattr("edgeline.server.updates.clock.datetime", Wrong)
         monkeypatch.setattr(fetching, "datetime", Wrong)
 
     return turn
@@ -140,6 +145,84 @@ def test_a_clock_that_begins_in_1970_does_not_stop_updates(publisher, look, cloc
     assert versions(look()) == [1]
     publisher.add(model(2))
     assert (look().outcome, versions(look())) == ("ok", [1, 2])
+
+
+def test_a_clock_of_1970_hides_no_freeze(publisher, look, clock, monkeypatch):
+    """What was signed tells the time, and the machine for how long it has been running since."""
+    clock(1970)
+    assert look().outcome == "ok"
+    running = proven._running() + 8 * 86400  # a timestamp lasts seven days
+    monkeypatch.setattr(proven, "_running", lambda: running)
+    result = look()
+    assert (result.outcome, versions(result)) == ("expired", [1])
+    assert "clock it is 1970-" in result.sentence
+    assert f"and by what was signed at least {dt.date.today().year}-" in result.sentence
+    monkeypatch.setattr(proven, "_BOOT", publisher.folder / "none")  # started again
+    assert look().outcome == "expired"
+
+
+def test_time_does_not_go_back_behind_what_was_proven(publisher, look, clock, monkeypatch):
+    assert look().outcome == "ok"
+    old = {file: file.read_bytes() for file in publisher.path.glob("metadata/*")}
+    with monkeypatch.context() as later:
+        later.setattr(roles, "datetime", shifted(days=30))
+        publisher.sign()
+        clock(1970)
+        assert look().outcome == "ok"
+    for file, content in old.items():  # a new device could be shown these
+        file.write_bytes(content)
+    shutil.copy(publisher.path.parent / "root.json", publisher.folder / "again.json")
+    for file in (Path(publisher.folder).parent / "state" / "tuf").glob("*.json"):
+        if file.name != "clock.json":
+            file.unlink()
+    result = look()
+    assert result.outcome == "expired"
+
+
+@pytest.mark.parametrize(
+    "content", ["", "[]", '{"time": 1}', '{"time": "soon", "boot": "", "running": 0, "root": 1}']
+)
+def test_a_damaged_file_of_the_clock_is_nothing(publisher, look, tmp_path, content):  # noqa: ARG001
+    (tmp_path / "state" / "tuf").mkdir(parents=True)
+    (tmp_path / "state" / "tuf" / "clock.json").write_text(content)
+    assert look().outcome == "ok"
+    assert json.loads((tmp_path / "state" / "tuf" / "clock.json").read_text())["boot"]
+
+
+def test_a_publisher_whose_clock_was_ahead_locks_nobody_out(publisher, look, monkeypatch):
+    with monkeypatch.context() as ahead:
+        ahead.setattr(roles, "datetime", shifted(days=60))
+        publisher.sign()
+    assert look().outcome == "ok"
+    publisher.sign()
+    publisher.add(model(2))
+    assert (look().outcome, versions(look())) == ("ok", [1, 2])
+
+
+def test_a_time_signed_with_a_stolen_key_goes_with_the_key(publisher, look, monkeypatch):
+    with monkeypatch.context() as ahead:
+        ahead.setattr(roles, "datetime", shifted(days=9999))
+        actions.sign(str(publisher.path), [str(publisher.keys / "timestamp.pem")])
+    right = dt.datetime.now(dt.timezone.utc).replace(microsecond=0)
+    monkeypatch.setattr(roles, "_now", lambda _: right)
+    assert look().outcome == "expired"
+    publisher.sign()
+    assert look().outcome == "expired"
+    new = publisher.key("new")
+    (old,) = roles.read(open_place(str(publisher.path))).root.signed.roles["timestamp"].keyids
+    signing = [str(publisher.keys), new]
+    made = actions.rotate_keys(str(publisher.path), "timestamp", signing, [f"{new}.pub"], [old])
+    assert made.live
+    assert look().outcome == "ok"
+
+
+def shifted(days: int) -> type[dt.datetime]:
+    class Shifted(dt.datetime):
+        @classmethod
+        def now(cls, tz=None):
+            return dt.datetime.now(tz) + dt.timedelta(days=days)
+
+    return Shifted
 
 
 def test_a_clock_that_is_ahead_is_named(publisher, look, clock):

@@ -98,7 +98,11 @@ class DelegatedRoles:
 
 
 def gather(
-    top: Targets, folder: Path, fetcher: FetcherInterface | None, snapshot: Snapshot | None
+    top: Targets,
+    folder: Path,
+    fetcher: FetcherInterface | None,
+    snapshot: Snapshot | None,
+    now: datetime,
 ) -> DelegatedRoles:
     """Verify all roles that a repository's targets lead to.
 
@@ -106,6 +110,7 @@ def gather(
         folder: where their metadata is kept.
         fetcher: of the repository; None takes what is on the disk, whatever its age.
         snapshot: names the roles' versions; with a fetcher it is fresh. None where there is none.
+        now: what metadata that comes is held to.
 
     Raises:
         OSError: the folder cannot be written.
@@ -129,7 +134,7 @@ def gather(
             taken = None
             if fetcher is not None and snapshot is not None:
                 try:
-                    taken = _newest(role, name, file, fetcher, snapshot)
+                    taken = _newest(role, name, file, fetcher, snapshot, now)
                 except Faults as error:
                     found.stale[parent, name] = error
             if taken is None:
@@ -163,7 +168,12 @@ def _delegates(role: Targets, path: str) -> Iterator[tuple[str, bool]]:
 
 
 def _newest(
-    parent: Targets, name: str, file: Path, fetcher: FetcherInterface, snapshot: Snapshot
+    parent: Targets,
+    name: str,
+    file: Path,
+    fetcher: FetcherInterface,
+    snapshot: Snapshot,
+    now: datetime,
 ) -> Targets:
     """The metadata that the snapshot names, from the disk where it is that."""
     meta = snapshot.meta.get(f"{name}.json")
@@ -175,7 +185,7 @@ def _newest(
         role = _verified(parent, name, content)
         if role.version != meta.version:
             raise RepositoryError(f"it is version {role.version}, not {meta.version}")
-        if role.is_expired():
+        if role.is_expired(now):
             raise ExpiredMetadataError(f"it expired at {role.expires.isoformat(' ', 'minutes')}")
         return role
 

@@ -35,7 +35,7 @@ from tuf.api.serialization import DeserializationError
 from tuf.ngclient import FetcherInterface, Updater, UpdaterConfig
 
 from edgeline.errors import EdgelineError
-from edgeline.server.updates import delegations
+from edgeline.server.updates import clock, delegations
 from edgeline.server.updates.delegations import DelegatedRoles
 from edgeline.server.updates.disk import FULL, FullError, VersionStore
 from edgeline.server.updates.fetching import (
@@ -48,6 +48,8 @@ from edgeline.server.updates.fetching import (
 )
 from edgeline.server.updates.order import UpdateOrder, UpdateResult
 from edgeline.server.updates.selection import VersionSelection, listed
+
+FRESH = ("timestamp", "snapshot", "targets")  # the roles that are renewed
 
 
 def synchronise(order: UpdateOrder) -> UpdateResult:
@@ -71,7 +73,7 @@ def synchronise(order: UpdateOrder) -> UpdateResult:
                 "failed", f"{state} is in use by another server: give each its own."
             )
         if order.online:
-            with _explained_in(result):
+            with _explained_in(result, state / "tuf"):
                 _refresh(place, state / "tuf", trusted)
         targets: Targets | None = None
         try:
@@ -86,7 +88,8 @@ def synchronise(order: UpdateOrder) -> UpdateResult:
         delegated = DelegatedRoles(targets)
         with _explained_in(result):
             folder = state / "tuf" / "delegated"
-            delegated = delegations.gather(targets, folder, fetcher, _snapshot(state / "tuf"))
+            snapshot, now = _snapshot(state / "tuf"), clock.now(state / "tuf")
+            delegated = delegations.gather(targets, folder, fetcher, snapshot, now)
         selection = VersionSelection(
             listed(delegated), order.versions, order.bad, order.stable, order.returned
         )
@@ -193,10 +196,15 @@ def _refresh(place: Origin, folder: Path, trusted: bytes) -> None:
         config=config,
         bootstrap=trusted,
     ).refresh()
+    verified = [_read(folder / f"{role}.json") for role in ("root", *FRESH)]
+    clock.keep(folder, verified)
+    for metadata in verified:  # tuf holds it to this device's clock alone
+        if metadata.signed.is_expired(clock.now(folder)):
+            raise ExpiredMetadataError(f"{metadata.signed.type}.json is expired")
 
 
 @contextlib.contextmanager
-def _explained_in(result: UpdateResult) -> Iterator[None]:
+def _explained_in(result: UpdateResult, folder: Path | None = None) -> Iterator[None]:
     """Say in the result what goes wrong in a block."""
     try:
         yield
@@ -205,11 +213,8 @@ def _explained_in(result: UpdateResult) -> Iterator[None]:
     except FullError as error:
         result.outcome, result.sentence = "full", str(error)
     except ExpiredMetadataError as error:
-        now = datetime.now(timezone.utc).isoformat(" ", "minutes")
         result.outcome = "expired"
-        result.sentence = (
-            f"The repository is not fresh ({error}): by this device's clock it is {now}."
-        )
+        result.sentence = f"The repository is not fresh ({error}): {_time(folder)}."
     except DownloadError as error:
         cause = error.__cause__ if isinstance(error.__cause__, EdgelineError) else error
         result.outcome, result.sentence = "unreachable", str(cause)
@@ -220,6 +225,16 @@ def _explained_in(result: UpdateResult) -> Iterator[None]:
     except OSError as error:
         result.outcome = "full" if error.errno in FULL else "failed"
         result.sentence = f"The state folder cannot be written ({error.strerror})."
+
+
+def _time(folder: Path | None) -> str:
+    """What time this device takes it to be."""
+    clock_now = datetime.now(timezone.utc)
+    told = f"by this device's clock it is {clock_now.isoformat(' ', 'minutes')}"
+    proven = clock.at_least(folder) if folder else None
+    if proven is None or proven <= clock_now:
+        return told
+    return f"{told}, and by what was signed at least {proven.isoformat(' ', 'minutes')}"
 
 
 def _targets(folder: Path, trusted: bytes) -> Targets:
@@ -271,7 +286,7 @@ def _roots(folder: Path, trusted: bytes) -> list[Metadata[Root]]:
 def _expires(folder: Path) -> str:
     """When the first of the fresh roles expires."""
     found = []
-    for role in ("timestamp", "snapshot", "targets"):
+    for role in FRESH:
         try:
             found.append(_read(folder / f"{role}.json").signed.expires)
         except (OSError, RepositoryError, DeserializationError):
