@@ -73,11 +73,11 @@ $(VENV)/ready: setup.cfg constraints.txt
 	$(BIN)/uv pip install --quiet --python $(BIN)/python --constraints constraints.txt --editable '.[test]'
 	touch $@
 
-# the images' lists hold the same versions; edge-server's has hashes, and not what only the
+# the images' lists hold the same versions with hashes; edge-server's has not what only the
 # command line and the reports use
 LOCK := $(BIN)/uv pip compile --quiet --universal --python-version 3.10 --no-emit-index-url \
   --no-header --no-annotate setup.cfg
-LOCK_IMAGE := $(LOCK) --constraints constraints.txt
+LOCK_IMAGE := $(LOCK) --constraints constraints.txt --generate-hashes
 NOT_SERVING := colorama jinja2 markdown-it-py markupsafe mdurl pygments pyyaml rich
 
 lock: ## resolve constraints.txt and the images' lists again
@@ -86,7 +86,7 @@ lock: ## resolve constraints.txt and the images' lists again
 	$(LOCK_IMAGE) --extra quantise --output-file images/train/requirements-cpu.txt
 	$(LOCK_IMAGE) --extra quantise --extra gpu --output-file images/train/requirements-gpu.txt
 	$(LOCK_IMAGE) --extra targets --output-file images/compile/requirements.txt
-	$(LOCK_IMAGE) --extra serve --generate-hashes $(NOT_SERVING:%=--no-emit-package %) \
+	$(LOCK_IMAGE) --extra serve $(NOT_SERVING:%=--no-emit-package %) \
 	  --output-file images/edge-server/requirements.txt
 
 clean: ## remove what was built

@@ -66,8 +66,17 @@ def test_what_an_image_must_not_hold_is_not_in_its_list():
     assert not server & {"tensorflow", "kfp", "pyarrow", "rich", "apache-beam", "keras"}
     assert {"numpy", "ai-edge-litert", "tuf"} <= server
     assert {"tensorflow", "tensorflow-transform"} <= names("train/requirements-cpu.txt")
-    text = (ROOT / "images/edge-server/requirements.txt").read_text()
-    assert text.count("--hash=sha256:") > len(server)
+
+
+@pytest.mark.parametrize("file", lists(), ids=lambda file: f"{file.parent.name}-{file.stem}")
+def test_images_install_by_hashes_alone(file):
+    entries = re.split(r"^(?=[a-z0-9])", file.read_text(), flags=re.MULTILINE)[1:]
+    assert entries
+    assert [entry for entry in entries if "--hash=sha256:" not in entry] == []
+    text = (file.parent / "Containerfile").read_text()
+    installs = re.findall(r"uv pip install .*requirements\.txt", text)
+    assert installs
+    assert all("--require-hashes" in line for line in installs)
 
 
 def test_a_lock_of_ones_own_names_the_images(tmp_path, monkeypatch):
