@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -37,6 +37,10 @@ NAMES = {
 CODE = (".pkl", ".pickle", ".joblib", ".pt", ".pth", ".npy", ".bin")
 FLOAT_FILE = "tflite-float"
 TIME_LIMIT = 900  # seconds for TensorFlow to load and write a model
+MEMORY, FILES = (
+    1 << 30,
+    8,
+)  # bytes that ONNX's checker may take, and times those of the file besides
 
 
 def import_model(
@@ -225,11 +229,32 @@ def _import_tflite(
     return {"edgeline_schema": models.EDGE_SCHEMA, **draft.metadata}
 
 
+def _described_onnx(
+    tell: Callable[[str], None],
+    path: Path,
+    wanted: Wanted,
+) -> tuple[bytes, Signature, dict[str, Any]]:
+    tell("checking")
+    return onnx_file.describe(path, wanted)
+
+
 def _import_onnx(
     path: Path, output: str, wanted: Wanted, origin: Mapping[str, str]
 ) -> dict[str, object]:
     wanted.refuse(("input_shape", "scaling", "logits", "signature"), "an ONNX file")
-    data, signature, facts = onnx_file.describe(path, wanted)
+    try:  # the checker of ONNX is C++, and the file anybody's
+        data, signature, facts = child.call(
+            _described_onnx,
+            path,
+            wanted,
+            time_limit=TIME_LIMIT,
+            memory=MEMORY + FILES * path.stat().st_size,
+        )
+    except child.ChildError as error:
+        raise EdgelineError(
+            f"{path.name} is not a model that can be read: ONNX's checker {error.how}"
+            f"{child.last_error(error.log)}: export it again."
+        ) from error
     _check_prediction(signature, wanted)
     with artifacts.writing(output, models.ONNX_SCHEMA) as draft:
         file = draft.path / "model.onnx"

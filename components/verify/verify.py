@@ -44,6 +44,7 @@ from edgeline.components.verify import (
     report,
     runtimes,
     saturation,
+    tried,
     vocabularies,
 )
 from edgeline.components.verify.findings import (
@@ -120,8 +121,9 @@ def verify(
     decision_threshold = checked_threshold(
         decision_threshold or edge.metadata.get("decision_threshold", USUAL)
     )
-    original = originals.load(model_path, edge)
     rows = artifacts.read(examples_path, examples.SCHEMA)
+    tried.original(model_path, edge, rows, split)
+    original = originals.load(model_path, edge)
     compiled = artifacts.read(compiled_model_path, COMPILED_SCHEMA) if compiled_model_path else None
     if compiled and "missing" in compiled.metadata:
         return _not_compiled(compiled, edge, rows, verification_path, verification_report_path)
@@ -141,6 +143,7 @@ def verify(
     ):
         raw = examples.read_spread(rows, split, original.takes, VECTOR_ROWS)
         sample = original.feed(raw)
+        tried.edge_model(subject.path, runtime)
         loaded, trial = runtimes.load(subject.path, runtime), Path(scratch) / vectors.FILE
         inputs = _stored(sample, loaded)
         vectors.write(trial, vectors.Vectors(inputs, {}, 0.0))

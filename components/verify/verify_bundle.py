@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import tempfile
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -16,7 +17,11 @@ from edgeline.components.verify import malformed, runtimes
 from edgeline.components.verify.latency import Latency, measure
 from edgeline.components.verify.malformed import Case
 from edgeline.errors import EdgelineError
+from edgeline.runtimes import child
 from edgeline.runtimes.interpreter import EdgeModel, dequantise
+
+TIME_LIMIT = 600.0  # seconds of a core, to load it or to run what is to be run
+MEMORY, FILES = 1 << 30, 8  # bytes that it may take, and times those of its files besides
 
 
 @dataclass(frozen=True)
@@ -54,14 +59,30 @@ class BundleCheck:
 
 
 def verify_bundle(folder: str | Path) -> BundleCheck:
-    """Check files, signature, recorded answers and malformed input of a bundle.
+    """Check files, signature, recorded answers and malformed input of a bundle, in a child.
 
     Raises:
         EdgelineError: what is wrong with it: a file is missing or damaged, the model cannot
-            be loaded, has another signature than the manifest, gives other answers than
-            recorded, or does not stand malformed input.
+            be loaded, crashes, takes too long or too much memory, has another signature than the
+            manifest, gives other answers than recorded, or does not stand malformed input.
     """
     folder = Path(folder)
+    manifest = bundle.read(folder)
+    size = sum(int(entry["size"]) for entry in manifest.files.values())
+    try:
+        found: BundleCheck = child.call(
+            _verify, folder, time_limit=TIME_LIMIT, memory=MEMORY + FILES * size
+        )
+        return found
+    except child.ChildError as error:
+        raise EdgelineError(
+            f"{folder} is not fit for use: its model {error.how} while {error.doing}"
+            f"{child.last_error(error.log)}: convert it again."
+        ) from error
+
+
+def _verify(tell: Callable[[str], None], folder: Path) -> BundleCheck:
+    tell("loading")
     manifest = bundle.read(folder)
     model = folder / manifest.model
     place = folder if manifest.host_operations else model
@@ -70,6 +91,7 @@ def verify_bundle(folder: str | Path) -> BundleCheck:
         runtime = EdgeModel(_scaled(runtime.signature, manifest.signature), runtime.invoke)
     _check_signature(model, runtime.signature, manifest.signature)
     recorded = vectors.FILE in manifest.files
+    tell("running")
     with tempfile.TemporaryDirectory() as scratch:
         rows = folder / vectors.FILE
         if not recorded:

@@ -15,7 +15,7 @@ from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import Any
 
-from edgeline.errors import EdgelineError
+from edgeline.errors import EdgelineError, UsageError
 from edgeline.runtimes import limits
 
 GRACE = 30.0  # seconds after which a child that outlived its own limits is given up
@@ -35,13 +35,18 @@ class ChildError(Exception):
     log: str
 
 
-def call(function: Callable[..., object], *arguments: object, time_limit: float) -> Any:
+def call(
+    function: Callable[..., object],
+    *arguments: object,
+    time_limit: float,
+    memory: int | None = None,
+) -> Any:
     """Call `function(tell, *arguments)` in a child process and return what it returns.
 
     `tell(text)` says what the child is about to do. Both must be picklable, as arguments and
     result. The child is forked while TensorFlow, if loaded, has not run anything here, so that
     it need not be loaded twice; else it starts anew, for TensorFlow's threads do not survive a
-    fork.
+    fork. With `memory` it may take so many bytes beyond those that it begins with.
 
     Raises:
         EdgelineError: as raised in the child.
@@ -53,7 +58,9 @@ def call(function: Callable[..., object], *arguments: object, time_limit: float)
     receiver, sender = context.Pipe(duplex=False)
     with tempfile.TemporaryDirectory() as folder:
         log = Path(folder) / "log"
-        process = context.Process(target=_run, args=(sender, log, time_limit, function, arguments))
+        process = context.Process(
+            target=_run, args=(sender, log, time_limit, memory, function, arguments)
+        )
         process.start()
         sender.close()
         doing, result = "starting", None
@@ -68,16 +75,18 @@ def call(function: Callable[..., object], *arguments: object, time_limit: float)
                     result = (kind, value)
         except EOFError:
             process.join()
-            raise ChildError(_how(process.exitcode, time_limit), doing, _read(log)) from None
+            said, how = _read(log), _how(process.exitcode, time_limit)
+            raise ChildError(_too_much(memory, said) or how, doing, said) from None
         finally:
             process.kill()
             with contextlib.suppress(OSError):  # the group of the child: all that it started
                 os.killpg(process.pid, signal.SIGKILL)
             process.join()
-        if result[0] == "refused":
-            raise EdgelineError(result[1])
+        if result[0] in ("refused", "usage"):
+            raise (UsageError if result[0] == "usage" else EdgelineError)(result[1])
         if result[0] == "raised":
-            raise ChildError("failed", doing, _read(log) + result[1])
+            said = _read(log) + result[1]
+            raise ChildError(_too_much(memory, result[1]) or "failed", doing, said)
     return result[1]
 
 
@@ -100,6 +109,7 @@ def _run(
     sender: Connection,
     log: Path,
     time_limit: float,
+    memory: int | None,
     function: Callable[..., object],
     arguments: Any,
 ) -> None:
@@ -115,11 +125,14 @@ def _run(
     os.dup2(stream, 2)
     try:
         limits.begin(time_limit)
+        if memory is not None:
+            limits.memory(memory)
         result = function(tell, *arguments)
         limits.end()
         sender.send(("returned", result))
     except EdgelineError as error:
-        sender.send(("refused", str(error)))
+        kind = "usage" if isinstance(error, UsageError) else "refused"
+        sender.send((kind, str(error)))
     except Exception:
         sender.send(("raised", traceback.format_exc()))
     sys.stdout.flush()
@@ -131,6 +144,12 @@ def _tensorflow_runs() -> bool:
     eager = sys.modules.get("tensorflow.python.eager.context")
     context = getattr(eager, "_context", None)
     return context is not None and getattr(context, "_initialized", True)
+
+
+def _too_much(memory: int | None, said: str) -> str:
+    """That a child took more memory than it might, if that is what it said in the end."""
+    refused = any(word in said for word in ("MemoryError", "bad_alloc", "Cannot allocate memory"))
+    return f"exceeded {memory:,} bytes of memory" if memory is not None and refused else ""
 
 
 def _how(code: int | None, time_limit: float) -> str:

@@ -20,6 +20,7 @@ import time
 from pathlib import Path
 
 import psutil
+import publishing
 import pytest
 from running import DATA, Running, eventually
 
@@ -317,3 +318,15 @@ def test_a_verdict_is_of_the_content_and_of_the_runtime(tmp_path):
     verdicts.identify(changed)
     verdicts.passed(changed)
     assert known("litert 1", changed) == ("", True)
+
+
+def test_a_bundle_that_crashes_the_runtime_is_a_sentence_of_verify(tmp_path: Path) -> None:
+    made = publishing.bundle(
+        tmp_path / "b", publishing.broken(*publishing.CRASHING), like=publishing.LSTM
+    )
+    done = subprocess.run(
+        [sys.executable, "-m", "edgeline", "verify", str(made)], capture_output=True, text=True
+    )
+    assert done.returncode == 1
+    said = " ".join(done.stderr.split())
+    assert "is not fit for use: its model was killed by SIGSEGV while loading" in said

@@ -8,6 +8,7 @@ import http.server
 import io
 import json
 import os
+import signal
 import subprocess
 import sys
 import tarfile
@@ -17,10 +18,12 @@ from pathlib import Path
 
 import pytest
 
-from edgeline.components.import_model import source
+from edgeline.components.import_model import onnx_file, source
+from edgeline.components.import_model.import_model import import_model
 from edgeline.components.import_model.source import fetch
 from edgeline.errors import EdgelineError
 from edgeline.formats import archives
+from edgeline.runtimes import child
 from edgeline.stores import storage
 
 COMMIT = "0123456789abcdef0123456789abcdef01234567"
@@ -154,6 +157,15 @@ def test_a_cut_archive_is_a_sentence(tmp_path):
     (tmp_path / "cut.tgz").write_bytes(packed({"model": os.urandom(9999)})[:5000])
     with pytest.raises(EdgelineError, match="cannot be unpacked"):
         fetch(str(tmp_path / "cut.tgz"), "", tmp_path / "work")
+
+
+def test_an_onnx_file_that_crashes_its_checker_is_a_sentence(tmp_path, monkeypatch):
+    monkeypatch.setattr(onnx_file, "describe", lambda *_: os.kill(os.getpid(), signal.SIGSEGV))
+    monkeypatch.setattr(child, "_tensorflow_runs", lambda: False)  # a fork has the line above, too
+    (tmp_path / "x.onnx").write_bytes(b"\x08\x09")
+    with pytest.raises(EdgelineError, match=r"x\.onnx is not .* checker was killed by SIGSEGV"):
+        import_model(str(tmp_path / "x.onnx"), str(tmp_path / "out"))
+    assert not (tmp_path / "out").exists()
 
 
 # --- hubs, as copies on this machine --------------------------------------------------------------

@@ -9,8 +9,11 @@ import pytest
 
 from edgeline.artifacts import vectors
 from edgeline.artifacts.bundle import Signature
+from edgeline.components.verify import runtimes
+from edgeline.components.verify import verify_bundle as verify_bundle_module
 from edgeline.components.verify.verify_bundle import verify_bundle
 from edgeline.errors import EdgelineError
+from edgeline.runtimes import child
 from edgeline.runtimes.interpreter import load
 
 
@@ -65,6 +68,28 @@ def test_damaged_vectors_are_one_sentence(bundle_maker, signature, recorded, dam
     value = {**recorded, **damage} if damage else {}
     with pytest.raises(EdgelineError, match=r"test_vectors\.json is damaged"):
         verify_bundle(bundle_maker(signature, value))
+
+
+def test_a_model_that_takes_all_memory_is_a_sentence(bundle_maker, signature, monkeypatch):
+    folder = bundle_maker(signature)
+    monkeypatch.setattr(child, "_tensorflow_runs", lambda: False)  # a fork has the next line, too
+    monkeypatch.setattr(runtimes, "load", lambda _: bytearray(3 << 30))
+    with pytest.raises(EdgelineError, match=r"its model exceeded 1,\d+,\d+,\d+ bytes of memory"):
+        verify_bundle(folder)
+
+
+def test_a_model_that_does_not_end_is_a_sentence(bundle_maker, signature, monkeypatch):
+    folder = bundle_maker(signature)
+
+    def spin(_):
+        while True:
+            pass
+
+    monkeypatch.setattr(child, "_tensorflow_runs", lambda: False)
+    monkeypatch.setattr(verify_bundle_module, "TIME_LIMIT", 0.2)
+    monkeypatch.setattr(runtimes, "load", spin)
+    with pytest.raises(EdgelineError, match=r"its model exceeded 0\.[26] s .*while loading"):
+        verify_bundle(folder)
 
 
 def test_another_signature_than_the_manifest(bundle_maker, signature):

@@ -287,8 +287,8 @@ def test_the_wrong_original_is_refused(verify, mobilenet, take, tmp_path):
 def test_what_has_no_way_to_litert_is_said_in_a_sentence(
     take, mobilenet, folder, tmp_path, monkeypatch
 ):
-    monkeypatch.setattr(child, "call", None)  # nothing is begun
     onnx = take("stays", onnx_model(folder / "stays.onnx"))
+    monkeypatch.setattr(child, "call", None)  # nothing is begun
     output, page = str(tmp_path / "edge"), str(tmp_path / "page.html")
     with pytest.raises(EdgelineError, match="stays is an ONNX model, which has no way to LiteRT"):
         convert(str(onnx), str(folder / "digits"), output, page)
