@@ -33,6 +33,30 @@ def test_text_is_escaped_and_markup_is_not(tmp_path: Path) -> None:
     assert page.count("&lt;script&gt;") == 8
 
 
+@pytest.mark.parametrize(
+    ("name", "shown"),
+    [
+        ("$\\frac{$", "$\\frac{$"),
+        ("$10 to $20", "$10 to $20"),
+        ("a\\$b$c", "a\\$b$c"),
+        ("<b>&", "&lt;b&gt;&amp;"),
+        ("a\x00\x1b", "a\ufffd\ufffd"),
+        ("\ud800", "?"),
+    ],
+)
+def test_a_name_in_a_figure_is_text(name: str, shown: str) -> None:
+    from matplotlib.figure import Figure
+
+    drawing = Figure(figsize=(3, 2))
+    axes = drawing.subplots()
+    axes.set_yticks([0], [report.drawn(name)])
+    axes.plot([0, 1], label=f"label {report.drawn(name)}")
+    axes.legend()
+    drawing.tight_layout()
+    assert report.figure(drawing).count(f">{shown}<") == 1
+    assert f">label {shown}<" in report.figure(drawing)
+
+
 def test_nothing_comes_from_outside(tmp_path: Path) -> None:
     report.write(tmp_path / "r.html", "R", [], [report.Section("Figure", _figure())])
     page = (tmp_path / "r.html").read_text()

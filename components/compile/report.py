@@ -174,7 +174,9 @@ def _sizes(outcomes: Sequence[TargetOutcome]) -> Figure:
     axes = figure.add_subplot()
     colours = [BLUE if metadata["on_accelerator"] else GREY for _, metadata in found]
     bars = axes.barh(
-        [name for name, _ in found], [metadata["size"] for _, metadata in found], color=colours
+        [report.drawn(name) for name, _ in found],
+        [metadata["size"] for _, metadata in found],
+        color=colours,
     )
     axes.bar_label(bars, [report.size(metadata["size"]) for _, metadata in found], padding=4)
     axes.invert_yaxis()

@@ -58,7 +58,7 @@ def _worst(layers: Sequence[Layer]) -> Figure:
 
     figure = Figure(figsize=(7, 0.5 + 0.28 * len(layers)))
     axes = figure.subplots()
-    names = [f"{short(layer.name)} ({layer.operator})" for layer in layers]
+    names = [report.drawn(f"{short(layer.name)} ({layer.operator})") for layer in layers]
     places = range(len(layers))
     if layers[0].effect is not None:
         axes.barh(places, [layer.effect or 0.0 for layer in layers], color=report.RED)

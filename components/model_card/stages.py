@@ -94,7 +94,7 @@ def _waterfall(stages: Sequence[Stage], sizes: dict[str, int]) -> Figure:
         axes.annotate(
             label, (max(size, before), place), (5, 0), textcoords="offset points", va="center"
         )
-    axes.set_yticks(range(len(stages)), [stage.name for stage in stages])
+    axes.set_yticks(range(len(stages)), [report.drawn(stage.name) for stage in stages])
     axes.invert_yaxis()
     axes.set_xlim(0, 1.36 * max(max(sizes.values()) / divisor, 1e-9))
     axes.set_xlabel(unit)
