@@ -1,38 +1,7 @@
 """What Prometheus reads: counters and histograms of fixed size, written by hand.
 
-| name | labels | what |
-|---|---|---|
-| edgeline_requests_total | model, version, code | requests answered, by gRPC status |
-| edgeline_rejected_total | model, version, reason | not run: queue_full, queue_time, cancelled |
-| edgeline_queue_seconds | model, version | histogram: time in the queue |
-| edgeline_work_seconds | model, version | histogram: decoding, inference and encoding |
-| edgeline_request_seconds | model, version | histogram: both together |
-| edgeline_queue_length | model, version | requests that wait now |
-| edgeline_model_ready | model, version | 1 while a version is served |
-| edgeline_model_loads_total | model, result | loads by result: ok, failed; dropped later |
-| edgeline_model_device | model, version, device | 1: `cpu` or `edgetpu` |
-| edgeline_rollout_weight, _requests, _errors, _latency_ratio | model, version | of a candidate |
-| edgeline_rollout_rows, _disagreements, _dropped | model, version | of a candidate in shadow |
-| edgeline_rollout_decisions_total | model, action | start, promote, return, end |
-| edgeline_http_responses_total | status | HTTP answers by status |
-| edgeline_connections | | open connections |
-| edgeline_buffered_bytes | | request bytes held in memory |
-| edgeline_window_keys, _bytes | model | keys whose last rows are kept, and what these take |
-| edgeline_window_evictions_total | model, limit | keys that made room: keys, bytes |
-| edgeline_drift_rows, _drifting | model, version | rows in the window, columns that drift |
-| edgeline_drift_psi, _ks, _unseen, _missing | model, version, side, column | see `drift` |
-| edgeline_events_total | to, result | events by receiver: sent, failed, dropped |
-| edgeline_update_looks_total | result | checks for updates: ok or why not (see `synchronise`) |
-| edgeline_update_outcome | result | 1: what came of the last check |
-| edgeline_update_stale | | 1 while the last check was not ok |
-| edgeline_update_look_time_seconds | | when the repository was last checked |
-| edgeline_update_success_time_seconds | | when a check last was ok |
-| edgeline_update_expiry_time_seconds | | when the signed metadata expires |
-| edgeline_update_fetched_bytes_total | | bytes of files that were fetched |
-| edgeline_update_bad_versions | | versions that are not tried again |
-| edgeline_update_pending_versions | | versions that are wanted and have not come |
-| edgeline_update_withdrawn_versions | | that serve until another works here |
-| process_resident_memory_bytes, process_start_time_seconds | | of this process |
+`METRICS` is all that there is: who counts yields samples alone, and they are put under its head,
+with `# HELP` and `# TYPE`.
 """
 
 from __future__ import annotations
@@ -51,6 +20,58 @@ BUCKETS = (
     *(0.0001, 0.00025, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025),
     *(0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0),
 )
+METRICS = {
+    "edgeline_requests_total": ("counter", "Requests answered, by gRPC status."),
+    "edgeline_rejected_total": (
+        "counter",
+        "Requests that were not run: queue_full, queue_time, cancelled.",
+    ),
+    "edgeline_queue_seconds": ("histogram", "Time in the queue."),
+    "edgeline_work_seconds": ("histogram", "Time of decoding, inference and encoding."),
+    "edgeline_request_seconds": ("histogram", "Time in the queue and at work."),
+    "edgeline_queue_length": ("gauge", "Requests that wait now."),
+    "edgeline_model_ready": ("gauge", "1 while a version is served."),
+    "edgeline_model_loads_total": ("counter", "Loads by result: ok, failed; dropped later."),
+    "edgeline_model_device": ("gauge", "1 for what a version runs on: cpu or edgetpu."),
+    "edgeline_rollout_weight": ("gauge", "Share of requests that a candidate gets."),
+    "edgeline_rollout_requests": ("gauge", "Requests that a candidate has had."),
+    "edgeline_rollout_errors": ("gauge", "Requests that failed on a candidate."),
+    "edgeline_rollout_rows": ("gauge", "Rows that a shadow has answered."),
+    "edgeline_rollout_disagreements": ("gauge", "Rows that a shadow answers otherwise."),
+    "edgeline_rollout_dropped": ("gauge", "Requests that a shadow had no time for."),
+    "edgeline_rollout_latency_ratio": ("gauge", "Time of a candidate over the stable version's."),
+    "edgeline_rollout_decisions_total": ("counter", "Decisions: start, promote, return, end."),
+    "edgeline_http_responses_total": ("counter", "HTTP answers by status."),
+    "edgeline_connections": ("gauge", "Open connections."),
+    "edgeline_buffered_bytes": ("gauge", "Bytes of requests that are held in memory."),
+    "edgeline_window_keys": ("gauge", "Keys whose last rows are kept."),
+    "edgeline_window_bytes": ("gauge", "Bytes of the rows that are kept."),
+    "edgeline_window_evictions_total": ("counter", "Keys that made room, by limit: keys, bytes."),
+    "edgeline_drift_rows": ("gauge", "Rows in the window that is compared with the training."),
+    "edgeline_drift_drifting": ("gauge", "Columns that drift."),
+    "edgeline_drift_psi": ("gauge", "Population stability index of a column."),
+    "edgeline_drift_ks": ("gauge", "Kolmogorov-Smirnov statistic of a numeric column."),
+    "edgeline_drift_unseen": ("gauge", "Share of values that did not occur in the training."),
+    "edgeline_drift_missing": ("gauge", "Share of missing values of a column."),
+    "edgeline_payloads_total": ("counter", "Sampled requests: written, failed, dropped."),
+    "edgeline_events_total": ("counter", "Events by receiver: sent, failed, dropped."),
+    "edgeline_update_looks_total": ("counter", "Checks for updates: ok, or why not."),
+    "edgeline_update_outcome": ("gauge", "1 for what came of the last check."),
+    "edgeline_update_stale": ("gauge", "1 while the last check was not ok."),
+    "edgeline_update_look_time_seconds": ("gauge", "When the repository was last checked."),
+    "edgeline_update_success_time_seconds": ("gauge", "When a check last was ok."),
+    "edgeline_update_expiry_time_seconds": ("gauge", "When the signed metadata expires."),
+    "edgeline_update_fetched_bytes_total": ("counter", "Bytes of files that were fetched."),
+    "edgeline_update_bad_versions": ("gauge", "Versions that are not tried again."),
+    "edgeline_update_pending_versions": ("gauge", "Versions that are wanted and have not come."),
+    "edgeline_update_withdrawn_versions": (
+        "gauge",
+        "Withdrawn versions that serve until another works here.",
+    ),
+    "process_resident_memory_bytes": ("gauge", "Resident memory of this process."),
+    "process_start_time_seconds": ("gauge", "When this process started."),
+}
+_OF_HISTOGRAM = ("_bucket", "_sum", "_count")
 _VERSIONS = 32  # of a model that are remembered
 CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
 
@@ -130,43 +151,33 @@ class Metrics:
         """The text format; `serving` gives name, version and queue length of what is served, and
         `reporters` the lines of what else is measured."""
         others = (line for lines in reporters for line in lines())
-        lines = [*self._lines(list(serving)), *others, *self._of_process(), ""]
-        return "\n".join(lines).encode(errors="backslashreplace")
+        samples = (*self._lines(list(serving)), *others, *self._of_process())
+        return "\n".join([*_under_heads(samples), ""]).encode(errors="backslashreplace")
 
     def _lines(self, serving: list[tuple[str, int, int]]) -> Iterator[str]:
         models = list(self.models.values())
-        yield "# TYPE edgeline_requests_total counter"
         for m in models:
             for code, count in sorted(m.codes.items()):
                 yield f'edgeline_requests_total{{{m.labels},code="{code}"}} {count}'
-        yield "# TYPE edgeline_rejected_total counter"
         for m in models:
             for reason, count in sorted(m.reasons.items()):
                 yield f'edgeline_rejected_total{{{m.labels},reason="{reason}"}} {count}'
         yield from _histogram("edgeline_queue_seconds", [(m.labels, m.queued) for m in models])
         yield from _histogram("edgeline_work_seconds", [(m.labels, m.worked) for m in models])
         yield from _histogram("edgeline_request_seconds", [(m.labels, m.answered) for m in models])
-        yield "# TYPE edgeline_queue_length gauge"
         for name, version, waiting in serving:
             yield f'edgeline_queue_length{{model="{name}",version="{version}"}} {waiting}'
-        yield "# TYPE edgeline_model_ready gauge"
         for name, version, _ in serving:
             yield f'edgeline_model_ready{{model="{name}",version="{version}"}} 1'
-        yield "# TYPE edgeline_model_loads_total counter"
         for (name, result), count in sorted(self.loads.items()):
             yield f'edgeline_model_loads_total{{model="{name}",result="{result}"}} {count}'
-        yield "# TYPE edgeline_http_responses_total counter"
         for status, count in sorted(self.statuses.items()):
             yield f'edgeline_http_responses_total{{status="{status}"}} {count}'
-        yield "# TYPE edgeline_connections gauge"
         yield f"edgeline_connections {self.connections}"
-        yield "# TYPE edgeline_buffered_bytes gauge"
         yield f"edgeline_buffered_bytes {self.buffered}"
 
     def _of_process(self) -> Iterator[str]:
-        yield "# TYPE process_resident_memory_bytes gauge"
         yield f"process_resident_memory_bytes {resident()}"
-        yield "# TYPE process_start_time_seconds gauge"
         yield f"process_start_time_seconds {self.started:.3f}"
 
 
@@ -179,8 +190,22 @@ def resident() -> int:
         return 0
 
 
+def _under_heads(samples: Iterable[str]) -> Iterator[str]:
+    """Samples by metric, however many parts of the server count it, each under its head."""
+    found: dict[str, list[str]] = {}
+    for sample in samples:
+        name = sample.partition(" ")[0].partition("{")[0]
+        if name not in METRICS:
+            name = next((name.removesuffix(e) for e in _OF_HISTOGRAM if name.endswith(e)), name)
+        found.setdefault(name, []).append(sample)
+    for name, lines in found.items():
+        kind, about = METRICS[name]
+        yield f"# HELP {name} {about}"
+        yield f"# TYPE {name} {kind}"
+        yield from lines
+
+
 def _histogram(name: str, series: Iterable[tuple[str, Histogram]]) -> Iterator[str]:
-    yield f"# TYPE {name} histogram"
     for labels, histogram in series:
         running = 0
         for bound, count in zip((*BUCKETS, "+Inf"), list(histogram.counts), strict=True):

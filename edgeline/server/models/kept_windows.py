@@ -258,11 +258,9 @@ class ModelWindows:
         """Metrics for Prometheus; see `metrics`."""
         kept = sorted(((str(k[0]), each) for k, each in list(self._kept.items())), key=_by_model)
         for what in ("keys", "bytes"):
-            yield f"# TYPE edgeline_window_{what} gauge"
             for name in dict.fromkeys(name for name, _ in kept):
                 total = sum(getattr(each, what) for of, each in kept if of == name)
                 yield f'edgeline_window_{what}{{model="{name}"}} {total}'
-        yield "# TYPE edgeline_window_evictions_total counter"
         for name, evicted in sorted(self._evicted.items()):
             for why in ("keys", "bytes"):
                 labels = f'model="{name}",limit="{why}"'

@@ -219,7 +219,6 @@ class Rollouts:
 
     def lines(self) -> Iterator[str]:
         """Metrics for Prometheus; see `metrics`."""
-        gauges: dict[str, list[str]] = {}
         for model, on in sorted(self.traffic.items()):
             seen, labels = on.seen(), f'{{model="{model}",version="{on.candidate}"}}'
             shadow = on.rollout.mode == "shadow"
@@ -232,11 +231,7 @@ class Rollouts:
                 ("dropped", on.dropped),
                 ("latency_ratio", round(seen.latency_ratio, 4)),
             ):
-                gauges.setdefault(name, []).append(f"edgeline_rollout_{name}{labels} {value}")
-        for name, lines in gauges.items():
-            yield f"# TYPE edgeline_rollout_{name} gauge"
-            yield from lines
-        yield "# TYPE edgeline_rollout_decisions_total counter"
+                yield f"edgeline_rollout_{name}{labels} {value}"
         for (model, action), count in sorted(self._counts.items()):
             labels = f'model="{model}",action="{action}"'
             yield f"edgeline_rollout_decisions_total{{{labels}}} {count}"

@@ -122,23 +122,20 @@ class Updates:
 
     def lines(self) -> Iterator[str]:
         """The metrics of updates."""
-        yield "# TYPE edgeline_update_looks_total counter"
         for outcome, count in sorted(self._counts.items()):
             yield f'edgeline_update_looks_total{{result="{outcome}"}} {count}'
-        yield "# TYPE edgeline_update_outcome gauge"
         if self._last["outcome"]:
             yield f'edgeline_update_outcome{{result="{self._last["outcome"]}"}} 1'
-        for name, kind, value in (
-            ("fetched_bytes_total", "counter", self._fetched),
-            ("look_time_seconds", "gauge", round(self.checked_at, 3)),
-            ("success_time_seconds", "gauge", round(self._succeeded_at, 3)),
-            ("expiry_time_seconds", "gauge", _seconds(self._last["expires"])),
-            ("stale", "gauge", int(self._last["outcome"] not in ("", "ok"))),
-            ("bad_versions", "gauge", len(self._verdicts.bad())),
-            ("pending_versions", "gauge", sum(map(len, self._last["pending"].values()))),
-            ("withdrawn_versions", "gauge", len(self._catalogue.withdrawn(self._served.serving()))),
+        for name, value in (
+            ("fetched_bytes_total", self._fetched),
+            ("look_time_seconds", round(self.checked_at, 3)),
+            ("success_time_seconds", round(self._succeeded_at, 3)),
+            ("expiry_time_seconds", _seconds(self._last["expires"])),
+            ("stale", int(self._last["outcome"] not in ("", "ok"))),
+            ("bad_versions", len(self._verdicts.bad())),
+            ("pending_versions", sum(map(len, self._last["pending"].values()))),
+            ("withdrawn_versions", len(self._catalogue.withdrawn(self._served.serving()))),
         ):
-            yield f"# TYPE edgeline_update_{name} {kind}"
             yield f"edgeline_update_{name} {value}"
 
     async def _synchronise(self, location: str, online: bool) -> None:

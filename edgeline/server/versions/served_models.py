@@ -100,7 +100,6 @@ class ServedModels:
 
     def lines(self) -> Iterator[str]:
         """The devices as metrics for Prometheus."""
-        yield "# TYPE edgeline_model_device gauge"
         for name, version, pool in self.pools():
             device = pool.description.device
             labels = f'model="{name}",version="{version}",device="{device}"'

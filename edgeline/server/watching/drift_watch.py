@@ -239,12 +239,10 @@ class Watching:
         """The statistics as metrics for Prometheus."""
         reports = self.reports()
         for name in ("rows", "drifting"):
-            yield f"# TYPE edgeline_drift_{name} gauge"
             for report in reports:
                 value = report["rows"] if name == "rows" else len(report["drifting"])
                 yield f"edgeline_drift_{name}{{{_labels(report)}}} {value}"
         for name in ("psi", "ks", "unseen", "missing"):
-            yield f"# TYPE edgeline_drift_{name} gauge"
             for report in reports:
                 for side in SIDES:
                     for column, found in report[side].items():

@@ -115,7 +115,6 @@ class Payloads:
 
     def lines(self) -> Iterator[str]:
         """The results as metrics for Prometheus."""
-        yield "# TYPE edgeline_payloads_total counter"
         for result in ("written", "failed", "dropped"):
             yield f'edgeline_payloads_total{{result="{result}"}} {self.results[result]}'
 
