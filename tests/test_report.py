@@ -10,6 +10,7 @@ from markupsafe import Markup
 from panel import cut_in_panel
 
 from edgeline.reports import report
+from edgeline.reports.drawn import drawn
 
 
 def _figure() -> Markup:
@@ -49,8 +50,8 @@ def test_a_name_in_a_figure_is_text(name: str, shown: str) -> None:
 
     drawing = Figure(figsize=(3, 2))
     axes = drawing.subplots()
-    axes.set_yticks([0], [report.drawn(name)])
-    axes.plot([0, 1], label=f"label {report.drawn(name)}")
+    axes.set_yticks([0], [drawn(name)])
+    axes.plot([0, 1], label=f"label {drawn(name)}")
     axes.legend()
     drawing.tight_layout()
     assert report.figure(drawing).count(f">{shown}<") == 1

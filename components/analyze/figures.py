@@ -12,6 +12,7 @@ from edgeline.components.analyze import curves as tables
 from edgeline.components.analyze.curves import Curves
 from edgeline.components.analyze.decision import ThresholdOutcome
 from edgeline.reports import report as html
+from edgeline.reports.drawn import drawn
 from edgeline.reports.report import BLUE, GREY, ORANGE, Section
 
 if TYPE_CHECKING:
@@ -23,6 +24,7 @@ MOST_CLASSES_DRAWN = 30
 
 def plots(curves: Curves, classes: Sequence[str], chosen: ThresholdOutcome | None) -> list[Section]:
     """The pictures of an evaluation, by its task."""
+    classes = [drawn(name) for name in classes]
     if curves.task == "binary_classification":
         return [
             Section("Curves", html.figure(_binary_figure(curves))),

@@ -12,6 +12,7 @@ from markupsafe import Markup
 
 from edgeline.components.compile.target import Placed
 from edgeline.reports import report
+from edgeline.reports.drawn import drawn
 from edgeline.reports.report import BLUE, GREEN, GREY, RED, Fact, Section
 
 if TYPE_CHECKING:
@@ -174,7 +175,7 @@ def _sizes(outcomes: Sequence[TargetOutcome]) -> Figure:
     axes = figure.add_subplot()
     colours = [BLUE if metadata["on_accelerator"] else GREY for _, metadata in found]
     bars = axes.barh(
-        [report.drawn(name) for name, _ in found],
+        [drawn(name) for name, _ in found],
         [metadata["size"] for _, metadata in found],
         color=colours,
     )

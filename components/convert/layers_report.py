@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from edgeline.components.convert.layer_errors import Layer, short
 from edgeline.reports import report
+from edgeline.reports.drawn import drawn
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -58,7 +59,7 @@ def _worst(layers: Sequence[Layer]) -> Figure:
 
     figure = Figure(figsize=(7, 0.5 + 0.28 * len(layers)))
     axes = figure.subplots()
-    names = [report.drawn(f"{short(layer.name)} ({layer.operator})") for layer in layers]
+    names = [drawn(f"{short(layer.name)} ({layer.operator})") for layer in layers]
     places = range(len(layers))
     if layers[0].effect is not None:
         axes.barh(places, [layer.effect or 0.0 for layer in layers], color=report.RED)

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from edgeline.reports import report
+from edgeline.reports.drawn import drawn
 from edgeline.reports.report import BLUE, GREEN, GREY, RED, Section
 
 if TYPE_CHECKING:
@@ -94,7 +95,7 @@ def _waterfall(stages: Sequence[Stage], sizes: dict[str, int]) -> Figure:
         axes.annotate(
             label, (max(size, before), place), (5, 0), textcoords="offset points", va="center"
         )
-    axes.set_yticks(range(len(stages)), [report.drawn(stage.name) for stage in stages])
+    axes.set_yticks(range(len(stages)), [drawn(stage.name) for stage in stages])
     axes.invert_yaxis()
     axes.set_xlim(0, 1.36 * max(max(sizes.values()) / divisor, 1e-9))
     axes.set_xlabel(unit)

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 from markupsafe import Markup
 
 from edgeline.reports import report
+from edgeline.reports.drawn import drawn
 from edgeline.reports.report import BLUE, GREEN, GREY, ORANGE, RED, Section
 
 if TYPE_CHECKING:
@@ -92,13 +93,13 @@ def _metric(name: str, verified: Sequence[Verified]) -> Figure:
         )  # fmt: skip
     if cloud is not None:
         axes.axvline(cloud, color=GREY, linestyle="--", zorder=1)
-        axes.set_title(f"{report.drawn(_words(name))} (cloud {cloud:.4f})", fontsize=10, loc="left")
+        axes.set_title(f"{drawn(_words(name))} (cloud {cloud:.4f})", fontsize=10, loc="left")
     found = [v[side] for v in values for side in ("cloud", "edge") if v.get(side) is not None]
     if found:
         low, high = min(found), max(found)
         room = max(0.25 * (high - low), 0.004 * max(abs(high), 1e-9))
         axes.set_xlim(low - room, high + room)
-    axes.set_xlabel(report.drawn(_words(name)))
+    axes.set_xlabel(drawn(_words(name)))
     axes.locator_params(axis="x", nbins=5)
     return figure
 
@@ -126,9 +127,7 @@ def _rows(verified: Sequence[Verified]) -> tuple[Figure, Any]:
 
     figure = Figure(figsize=(4.6, 0.9 + 0.42 * len(verified)))
     axes = figure.subplots()
-    axes.set_yticks(
-        range(len(verified)), [report.drawn(each.name) for each in verified], fontsize=9
-    )
+    axes.set_yticks(range(len(verified)), [drawn(each.name) for each in verified], fontsize=9)
     axes.set_ylim(len(verified) - 0.4, -0.7)
     axes.tick_params(axis="x", labelsize=8)
     axes.spines[["top", "right"]].set_visible(False)

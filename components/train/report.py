@@ -11,6 +11,7 @@ from markupsafe import Markup
 from edgeline.components.train.class_weights import ClassWeights
 from edgeline.components.train.fitting import Fitting, FittingState
 from edgeline.reports import report
+from edgeline.reports.drawn import drawn
 
 if TYPE_CHECKING:
     import keras
@@ -133,7 +134,7 @@ def _curves(state: FittingState) -> Markup:
         axes.plot(epochs, state.history[name], "o-", color=report.BLUE, label="train", markersize=4)
         if validation := state.history.get(f"val_{name}"):
             axes.plot(epochs, validation, "o-", color=report.ORANGE, label="eval", markersize=4)
-        axes.set_title(report.drawn(name))
+        axes.set_title(drawn(name))
         axes.set_xlabel("epoch")
         axes.grid(alpha=0.3)
         axes.xaxis.get_major_locator().set_params(integer=True)

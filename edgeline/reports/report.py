@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import html
 import io
-import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from importlib import resources
@@ -24,7 +23,6 @@ if TYPE_CHECKING:
 LEAST = 0.6  # smaller, the words of a figure cannot be read
 MOST_BESIDE = 4  # columns of a table that fit beside each other in Kubeflow's panel
 MOST_SHOWN = 200  # rows of a table that are drawn before they are asked for
-_UNSEEN = re.compile("[\x00-\x08\x0b-\x1f\x7f]")
 BLUE, ORANGE, GREEN, RED, GREY = "#2563eb", "#ea580c", "#16a34a", "#dc2626", "#64748b"
 
 
@@ -102,13 +100,6 @@ def figure(drawing: Figure) -> Markup:
     width = LEAST * 72 * drawing.get_figwidth()
     svg = f'<svg style="min-width:{width:.0f}pt"' + svg[svg.index("<svg") + 4 :]
     return Markup('<div class="figure">' + svg + "</div>")
-
-
-def drawn(name: str) -> str:
-    """A name as text of a figure: matplotlib takes what stands between two `$` for a formula, and
-    fails at one that is none, at half a surrogate pair, or at characters without a form."""
-    whole = name.encode("utf-8", "replace").decode()
-    return _UNSEEN.sub("\N{REPLACEMENT CHARACTER}", whole).replace("$", r"\$")
 
 
 def text(paragraph: str) -> Markup:

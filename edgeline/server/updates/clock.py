@@ -99,7 +99,7 @@ def _signed_at(metadata: Metadata[Any]) -> datetime | None:
 
 def _root(folder: Path) -> int:
     with contextlib.suppress(OSError, RepositoryError, DeserializationError, ValueError):
-        return int(Metadata.from_file(str(folder / "root.json")).signed.version)
+        return int(Metadata.from_bytes((folder / "root.json").read_bytes()).signed.version)
     return 0
 
 

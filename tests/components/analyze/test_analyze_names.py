@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from edgeline.components.analyze import report
+from edgeline.components.analyze import figures
 from edgeline.components.analyze.curves import Curves
 
 
@@ -13,6 +13,6 @@ from edgeline.components.analyze.curves import Curves
 def test_classes_named_like_formulas_are_drawn_as_text(task: str) -> None:
     table = np.ones((3, 1000) if task.startswith("binary") else (2, 2))
     curves = Curves(task, table, np.float64([10, 10, 10]))
-    pages = [str(part.body) for part in report._plots(curves, ["$\\frac{$", "$5 or $10"], None)]
+    pages = [str(part.body) for part in figures.plots(curves, ["$\\frac{$", "$5 or $10"], None)]
     assert "$\\frac{$" in pages[-1]
     assert "$5 or $10" in pages[-1]
