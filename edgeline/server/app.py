@@ -10,6 +10,7 @@ from time import monotonic
 from typing import Any
 
 from edgeline.server.access import CallKind
+from edgeline.server.cors import Cors
 from edgeline.server.errors import Code, ServingError
 from edgeline.server.http.grpc_call import Call
 from edgeline.server.http.grpc_call import Reply as CallReply
@@ -48,12 +49,18 @@ class App:
         self._tasks: set[asyncio.Future[Any]] = set()
         every = state.settings.access_log
         self._access_log = AccessLog(every) if every else None
+        self._cors = Cors(state.settings.origins) if state.settings.cors else None
 
     def http(self, request: HttpRequest, reply: Callable[[HttpResponse], None]) -> None:
         """Answer an HTTP request, at once or later, always on the event loop."""
         if self._access_log is not None:
             reply = self._access_log.http(request, reply)
+        if self._cors is not None:
+            reply = self._cors.around(request, reply)
         try:
+            if self._cors is not None and self._cors.asks(request):
+                reply(self._cors.permission(self._router.methods(request.target)))
+                return
             route, given = self._router.find(request.method, request.target)
             authorization = request.headers.get(b"authorization", b"").decode("latin-1")
             self._access.check(route.kind, authorization, request.peer, request.headers)

@@ -154,6 +154,23 @@ class Router:
         Raises:
             ServingError: 404, there is none; 405, it takes other methods.
         """
+        matched = self._found(target)
+        route = matched.routes.get(method)
+        if route is None:
+            route = matched.routes.get("GET") if method == "HEAD" else None
+            if route is None:
+                raise _wrong_method(matched.routes)
+        return route, matched.parameters
+
+    def methods(self, target: bytes) -> list[str]:
+        """The methods that a target takes.
+
+        Raises:
+            ServingError: 404, there is none.
+        """
+        return list(self._found(target).routes)
+
+    def _found(self, target: bytes) -> Matched:
         matched = self._known.get(target)
         if matched is None:
             matched = self._match(target)
@@ -161,12 +178,7 @@ class Router:
                 if len(self._known) >= _REMEMBERED:
                     self._known.clear()
                 self._known[target] = matched
-        route = matched.routes.get(method)
-        if route is None:
-            route = matched.routes.get("GET") if method == "HEAD" else None
-            if route is None:
-                raise _wrong_method(matched.routes)
-        return route, matched.parameters
+        return matched
 
     def _match(self, target: bytes) -> Matched:
         path = target.partition(b"?")[0].decode("latin-1")

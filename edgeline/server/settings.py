@@ -11,6 +11,7 @@ from edgeline.errors import UsageError
 
 MIB = 1 << 20
 _NAME = re.compile(r"[a-z0-9_]([a-z0-9_.-]*[a-z0-9_])?\.?", re.IGNORECASE | re.ASCII)
+_ORIGIN = re.compile(r"https?://([a-z0-9_.-]+|\[[0-9a-f:.]+\])(:[0-9]{1,5})?", re.ASCII)
 _MODEL_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,127}")
 LIMITS = {
     "port": 65535,
@@ -110,6 +111,8 @@ class ServerSettings:
             else, and only programs on this machine and the server's own page, opened there, may
             administer. An address that other machines reach needs this file, `--client-ca`, or
             `none`, which says that there are to be no tokens.
+        cors: origins of pages that may read answers, comma-separated, such as
+            `https://app.example`; by default none (see `edgeline.server.cors`).
         certificate: a PEM file; with it and its key, all connections use TLS.
         key: a PEM file with the certificate's private key.
         client_ca: a PEM file; with it, clients must present a certificate signed by this CA.
@@ -179,6 +182,7 @@ class ServerSettings:
     state: str | None = None
     rollouts: str | None = None
     tokens: str | None = None
+    cors: str = ""
     certificate: str | None = None
     key: str | None = None
     client_ca: str | None = None
@@ -233,6 +237,13 @@ class ServerSettings:
                     "as edge-7.example,taxi.edgeline.svc."
                 )
 
+        for origin in self.origins:
+            if not _ORIGIN.fullmatch(origin):
+                raise UsageError(
+                    f"--cors has {origin!r}: give origins as browsers write them, such as "
+                    "https://app.example, without a path and wildcards, in lower case."
+                )
+
     def _refuse_alone(self) -> None:
         """Refuse what changes nothing without another setting."""
         if self.webhook_key and not (self.webhook or "://" in (self.payloads or "")):
@@ -247,6 +258,11 @@ class ServerSettings:
     def own_names(self) -> list[str]:
         """The names in `--host` and `--names`."""
         return [self.host, *(name.strip() for name in self.names.split(","))]
+
+    @property
+    def origins(self) -> list[str]:
+        """The origins in `--cors`."""
+        return [origin.strip() for origin in self.cors.split(",")] if self.cors else []
 
     @property
     def token_file(self) -> str | None:

@@ -185,6 +185,7 @@ def test_time_does_not_go_back_behind_what_was_proven(publisher, look, clock, mo
 def test_a_damaged_file_of_the_clock_is_nothing(publisher, look, tmp_path, content):  # noqa: ARG001
     (tmp_path / "state" / "tuf").mkdir(parents=True)
     (tmp_path / "state" / "tuf" / "clock.json").write_text(content)
+    assert proven.at_least(tmp_path / "state" / "tuf") is None
     assert look().outcome == "ok"
     assert json.loads((tmp_path / "state" / "tuf" / "clock.json").read_text())["boot"]
 
