@@ -22,6 +22,7 @@ from edgeline.server.routing import Router
 from edgeline.server.state import ServerState
 from edgeline.server.watching import tracing
 from edgeline.server.watching.logs import AccessLog
+from edgeline.server.watching.spans import Spans
 
 log = logging.getLogger("edgeline.server")
 
@@ -40,7 +41,11 @@ class App:
     """A server's two entrances: `http` and `grpc`."""
 
     def __init__(
-        self, state: ServerState, router: Router, methods: Mapping[str, GrpcMethod]
+        self,
+        state: ServerState,
+        router: Router,
+        methods: Mapping[str, GrpcMethod],
+        spans: Spans | None = None,
     ) -> None:
         self._access, self._queue_time = state.access, state.settings.queue_time
         self._router, self._methods = router, methods
@@ -49,6 +54,7 @@ class App:
         self._tasks: set[asyncio.Future[Any]] = set()
         every = state.settings.access_log
         self._access_log = AccessLog(every) if every else None
+        self._spans = spans
         self._cors = Cors(state.settings.origins) if state.settings.cors else None
 
     def http(self, request: HttpRequest, reply: Callable[[HttpResponse], None]) -> None:
@@ -62,6 +68,8 @@ class App:
                 reply(self._cors.permission(self._router.methods(request.target)))
                 return
             route, given = self._router.find(request.method, request.target)
+            if self._spans is not None:
+                reply = self._spans.http(request, route.path, reply)
             authorization = request.headers.get(b"authorization", b"").decode("latin-1")
             self._access.check(route.kind, authorization, request.peer, request.headers)
             if route.work is not None and route.pool is not None:
@@ -90,6 +98,8 @@ class App:
             method = self._methods.get(call.method)
             if method is None:
                 raise ServingError(Code.UNIMPLEMENTED, f"There is no {call.method[:100]!r} here.")
+            if self._spans is not None:
+                reply = self._spans.grpc(call, reply)
             authorization = call.headers.get("authorization", "")
             self._access.check(method.kind, authorization, call.peer, call.headers)
             if method.work is not None:

@@ -33,6 +33,7 @@ from edgeline.server.watching.alerts import Alerts
 from edgeline.server.watching.delivery import Delivery, check_url, read_key
 from edgeline.server.watching.drift_watch import Watching
 from edgeline.server.watching.recent import Recent
+from edgeline.server.watching.spans import Spans
 
 if TYPE_CHECKING:
     from edgeline.server.watching.payloads import Payloads
@@ -42,7 +43,8 @@ _FLUSH_TIME = 5.0  # seconds for events that wait when the server stops
 
 @dataclass(frozen=True)
 class ServerParts:
-    """What is started and ended. `updates`, `webhook` and `payloads` are there if asked for."""
+    """What is started and ended. `updates`, `webhook`, `payloads` and `spans` are there if
+    asked for."""
 
     state: ServerState
     server: HttpServer
@@ -50,12 +52,13 @@ class ServerParts:
     watching: Watching
     webhook: Delivery | None
     payloads: Payloads | None
+    spans: Spans | None
 
     async def close(self) -> None:
         """Take no more work, and send and write what waits."""
         self.state.repository.close()
         self.watching.close()
-        for kept in (self.webhook, self.payloads):
+        for kept in (self.webhook, self.payloads, self.spans):
             if kept is not None:
                 await apart(kept.close, _FLUSH_TIME)
 
@@ -77,6 +80,7 @@ def put_together(path: str, settings: ServerSettings, forks: ForkServer) -> Serv
     webhook = _webhook(settings)
     watching = Watching(settings, served.serving, Alerts(webhook).compare)
     payloads = _payloads(settings)
+    spans = Spans(check_url(settings.traces, "traces")) if settings.traces else None
     repository = Repository(
         signed or FolderCatalogue(Path(path)),
         served,
@@ -90,7 +94,7 @@ def put_together(path: str, settings: ServerSettings, forks: ForkServer) -> Serv
     updates = (
         Updates(path, settings, signed, served, repository, rollouts, verdicts) if signed else None
     )
-    measured = (rollouts, served, repository.windows, watching, webhook, payloads, updates)
+    measured = (rollouts, served, repository.windows, watching, webhook, payloads, spans, updates)
     state = ServerState(
         settings,
         served,
@@ -103,9 +107,10 @@ def put_together(path: str, settings: ServerSettings, forks: ForkServer) -> Serv
         ),
         Recent(metrics),
     )
-    app = App(state, Router(routes.tables(state, watching, updates)), routes.methods(state))
+    router = Router(routes.tables(state, watching, updates))
+    app = App(state, router, routes.methods(state), spans)
     server = HttpServer(settings, metrics, app.http, app.grpc)
-    return ServerParts(state, server, updates, watching, webhook, payloads)
+    return ServerParts(state, server, updates, watching, webhook, payloads, spans)
 
 
 def _signed_folder(path: str, settings: ServerSettings) -> Path | None:

@@ -130,6 +130,9 @@ class ServerSettings:
             training.
         webhook: a URL that receives drift events.
         webhook_key: a file with the key that signs requests to the webhook.
+        traces: the address of an OpenTelemetry collector, such as `http://otel:4318`: spans of
+            requests whose `traceparent` is sampled go to its `/v1/traces` (see
+            `edgeline.server.watching.spans`).
         payloads: where to keep sampled requests (see `edgeline.server.watching.payloads`); by
             default nowhere.
         payload_rate: the share of requests that are sampled.
@@ -196,6 +199,7 @@ class ServerSettings:
     drift_missing: float = 0.1
     webhook: str | None = None
     webhook_key: str | None = None
+    traces: str | None = None
     payloads: str | None = None
     payload_rate: float = 0.1
     payload_redact: str = ""

@@ -268,6 +268,7 @@ def test_grpc_tokens(start, model, tokens):
         ([f"--rollouts={__file__}"], "test_access.py is not JSON"),
         (["--webhook=http://127.0.0.1:9", "--webhook-key=/none.key"], "/none.key cannot be read"),
         (["--webhook=ftp://none"], "webhook is no URL"),
+        (["--traces=otel:4318"], "traces is no URL"),
         (["--log=loud"], "log is 'loud'"),
         (["--names="], "--names is empty"),
         (["--cors=*"], "--cors has '*': give origins"),

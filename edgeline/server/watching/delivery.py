@@ -38,9 +38,18 @@ _AGAIN = (408, 425, 429, 500, 502, 503, 504)
 class Delivery:
     """One receiver. `results` counts events by what came of them: sent, failed, dropped."""
 
-    def __init__(self, name: str, url: str, key: bytes | None = None) -> None:
+    def __init__(
+        self,
+        name: str,
+        url: str,
+        key: bytes | None = None,
+        kind: str = CONTENT_TYPE,
+        limit: int = LIMIT,
+    ) -> None:
+        """`kind` is the media type of what is sent, and `limit` how many of it may wait."""
         self.results: Counter[str] = Counter()
         self._name, self._url, self._key = name, url, key
+        self._kind, self._limit = kind, limit
         self._events: deque[dict[str, object]] = deque()
         self._changed = threading.Condition()
         self._closing = False
@@ -51,7 +60,7 @@ class Delivery:
     def put(self, event: dict[str, object]) -> bool:
         """Queue an event; False, and nothing kept of it, where too many wait."""
         with self._changed:
-            if self._closing or len(self._events) >= LIMIT:
+            if self._closing or len(self._events) >= self._limit:
                 self.results["dropped"] += 1
                 return False
             self._events.append(event)
@@ -93,7 +102,7 @@ class Delivery:
 
         from edgeline.stores import redirects
 
-        headers = {"Content-Type": CONTENT_TYPE, "User-Agent": f"edgeline/{__version__}"}
+        headers = {"Content-Type": self._kind, "User-Agent": f"edgeline/{__version__}"}
         if self._key is not None:
             digest = hmac.new(self._key, body, hashlib.sha256).hexdigest()
             headers["X-Hub-Signature-256"] = "sha256=" + digest
