@@ -21,6 +21,12 @@ POD_SECURITY: Object = {
     "fsGroup": 1000,
     "seccompProfile": {"type": "RuntimeDefault"},
 }
+# where a cloud tells a pod its identity: GKE at the first two, at port 988 where the node itself
+# takes the call; EKS's agent at the third
+METADATA: list[Object] = [
+    {"ipBlock": {"cidr": f"{address}/32"}}
+    for address in ("169.254.169.254", "169.254.169.252", "169.254.170.23")
+]
 RESOURCES: Object = {
     "requests": {"cpu": "100m", "memory": "128Mi"},
     "limits": {"cpu": "2", "memory": "512Mi"},
@@ -135,7 +141,11 @@ def _service(site: Site) -> Object:
 
 
 def network_policy(
-    site: Site, chosen: dict[str, str], *ports: int, within: Sequence[int] = ()
+    site: Site,
+    chosen: dict[str, str],
+    *ports: int,
+    within: Sequence[int] = (),
+    from_store: bool = False,
 ) -> Object:
     """Predictions in; names, and the registry or store of the models, out.
 
@@ -143,6 +153,8 @@ def network_policy(
         chosen: labels of the pods.
         ports: that predictions come in by.
         within: ports by which pods of the namespace ask each other.
+        from_store: whether the model comes from an object store: in a cluster it mostly answers at
+            port 9000, and a cloud's is asked with the pod's identity.
     """
 
     def tcp(*numbers: int) -> list[Object]:
@@ -173,7 +185,8 @@ def network_policy(
             "ingress": [{"from": callers, "ports": tcp(*ports)}],
             "egress": [
                 {"to": dns, "ports": [{"port": 53, "protocol": "UDP"}, *tcp(53)]},
-                {"ports": tcp(443, 5000)},  # the models' registry
+                {"ports": tcp(443, *([9000] if from_store else [5000]))},  # store or registry
+                *([{"to": METADATA, "ports": tcp(80, 988)}] if from_store else []),
                 *([{"to": [{"podSelector": {}}], "ports": tcp(*within)}] if within else []),
             ],
         },
