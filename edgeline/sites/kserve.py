@@ -140,9 +140,8 @@ def kserve(
             f"the bundle by its s3://, minio:// or gs:// address, or give --model-from {other}."
         )
     ports = (PORT, GRPC_PORT, AGENT_PORT)
-    policy = network_policy(
-        site, {OF_KSERVE: site.name}, *ports, within=ports, from_store=source == STORE
-    )
+    store = STORES[site.address.partition("://")[0]] if source == STORE else ""
+    policy = network_policy(site, {OF_KSERVE: site.name}, *ports, within=ports, store=store)
     runtime = _runtime(site)
     service = _service(
         site,

@@ -21,12 +21,12 @@ POD_SECURITY: Object = {
     "fsGroup": 1000,
     "seccompProfile": {"type": "RuntimeDefault"},
 }
-# where a cloud tells a pod its identity: GKE at the first two, at port 988 where the node itself
-# takes the call; EKS's agent at the third
-METADATA: list[Object] = [
-    {"ipBlock": {"cidr": f"{address}/32"}}
-    for address in ("169.254.169.254", "169.254.169.252", "169.254.170.23")
-]
+# where the cloud of a store tells a pod its identity: GKE at port 988 where the node itself takes
+# the call, and EKS's agent; not EC2's own metadata, which has the identity of the node
+METADATA = {
+    "gs": (("169.254.169.254", "169.254.169.252"), (80, 988)),
+    "s3": (("169.254.170.23",), (80,)),
+}
 RESOURCES: Object = {
     "requests": {"cpu": "100m", "memory": "128Mi"},
     "limits": {"cpu": "2", "memory": "512Mi"},
@@ -145,7 +145,7 @@ def network_policy(
     chosen: dict[str, str],
     *ports: int,
     within: Sequence[int] = (),
-    from_store: bool = False,
+    store: str = "",
 ) -> Object:
     """Predictions in; names, and the registry or store of the models, out.
 
@@ -153,8 +153,8 @@ def network_policy(
         chosen: labels of the pods.
         ports: that predictions come in by.
         within: ports by which pods of the namespace ask each other.
-        from_store: whether the model comes from an object store: in a cluster it mostly answers at
-            port 9000, and a cloud's is asked with the pod's identity.
+        store: the scheme of the object store that the model comes from, `s3` or `gs`: in a cluster
+            it mostly answers at port 9000, and a cloud's is asked with the pod's identity.
     """
 
     def tcp(*numbers: int) -> list[Object]:
@@ -175,6 +175,8 @@ def network_policy(
             **labelled("podSelector", **{"pipelines.kubeflow.org/v2_component": "true"}),
         },
     ]
+    hosts, identity = METADATA.get(store, ((), ()))
+    addresses = [{"ipBlock": {"cidr": f"{host}/32"}} for host in hosts]
     return {
         "apiVersion": "networking.k8s.io/v1",
         "kind": "NetworkPolicy",
@@ -185,8 +187,8 @@ def network_policy(
             "ingress": [{"from": callers, "ports": tcp(*ports)}],
             "egress": [
                 {"to": dns, "ports": [{"port": 53, "protocol": "UDP"}, *tcp(53)]},
-                {"ports": tcp(443, *([9000] if from_store else [5000]))},  # store or registry
-                *([{"to": METADATA, "ports": tcp(80, 988)}] if from_store else []),
+                {"ports": tcp(443, 9000 if store else 5000)},  # the models' store or registry
+                *([{"to": addresses, "ports": tcp(*identity)}] if store else []),
                 *([{"to": [{"podSelector": {}}], "ports": tcp(*within)}] if within else []),
             ],
         },

@@ -401,41 +401,39 @@ def test_kserve_s_version_is_read_by_whoever_deploys(connected: Any, capsys: Any
     assert capsys.readouterr().out == ""
 
 
-@pytest.mark.parametrize(
-    ("image", "version"),
-    [
-        ("kserve/kserve-controller:v0.19.0", "v0.19.0"),
-        ("registry.example:5000/kserve-controller:v0.18.1@sha256:" + "0" * 64, "v0.18.1"),
-        ("kserve/kserve-controller:0.20.0-acme", "0.20.0"),
-        ("kserve/kserve-controller:latest", "0.20"),  # which the schema says
-        ("kserve/kserve-controller@sha256:" + "0" * 64, "0.20"),
-        ("kserve/kserve-controller:v0.14.1", "too old for what edgeline writes: it needs 0.15"),
-    ],
-)
 def test_kserve_s_version_is_that_of_its_manager_where_that_may_be_read(
-    image: str, version: str, api_server: ApiServer, monkeypatch: pytest.MonkeyPatch
+    api_server: ApiServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     place = str(api_server.kubeconfig)
     monkeypatch.setattr("kubernetes.config.kube_config.KUBE_CONFIG_DEFAULT_LOCATION", place)
-    labels = {"control-plane": installed.MANAGER}
-    pod = {"containers": [{"name": "kube-rbac-proxy", "image": "a:v0.9"}, {"image": image}]}
-    pod["containers"][1]["name"] = "manager"
-    body = {
-        "apiVersion": "apps/v1",
-        "kind": "Deployment",
-        "metadata": {"name": installed.MANAGER, "namespace": "kubeflow"},
-        "spec": {
-            "selector": {"matchLabels": labels},
-            "template": {"metadata": {"labels": labels}, "spec": pod},
-        },
-    }
-    api_server.kubectl("create", "-f", "-", given=body)
+    client = cluster.connect()
+    metadata = {"name": installed.MANAGER, "namespace": "kubeflow"}
+    made = {"apiVersion": "apps/v1", "kind": "Deployment", "metadata": metadata}
+
+    def manager(image: str) -> None:
+        beside = {"name": "proxy", "image": "a:v0.9", "securityContext": CONTAINER_SECURITY}
+        containers = [beside, {**beside, "name": "manager", "image": image}]
+        pod = {"securityContext": POD_SECURITY, "containers": containers}
+        template = {"metadata": {"labels": LABELS}, "spec": pod}
+        spec = {"selector": {"matchLabels": LABELS}, "template": template}
+        api_server.kubectl("apply", "--server-side", "-f", "-", given={**made, "spec": spec})
+
+    digest = f"sha256:{'0' * 64}"
     try:
-        if " " in version:
-            with pytest.raises(EdgelineError, match=version):
-                installed.kserve_version(cluster.connect())
-        else:
-            assert installed.kserve_version(cluster.connect()) == version
+        for image, version in (
+            ("kserve/kserve-controller:v0.19.0", "v0.19.0"),
+            (f"registry.example:5000/kserve-controller:v0.18.1@{digest}", "v0.18.1"),
+            ("kserve/kserve-controller:0.20.0-acme", "0.20.0"),
+            ("kserve/kserve-controller:latest", "0.20"),  # which the schema says
+            (f"kserve/kserve-controller@{digest}", "0.20"),
+        ):
+            manager(image)
+            assert installed.kserve_version(client) == version
+        manager("kserve/kserve-controller:v0.14.1")
+        with pytest.raises(
+            EdgelineError, match=r"KServe v0\.14\.1, which is too old .* needs 0\.15"
+        ):
+            installed.kserve_version(client)
     finally:
         api_server.kubectl("delete", "deployment", installed.MANAGER, "-n", "kubeflow")
 

@@ -26,7 +26,7 @@ Labels = dict[str, str]
 Policies = list[dict[str, Any]]
 NAME = "kubernetes.io/metadata.name"
 TASK = {"pipelines.kubeflow.org/v2_component": "true"}  # as KFP labels its pods
-OF_KSERVE = ("aws", "gcp", "kserve", "store")
+OF_KSERVE = ("aws", "gcp", "kserve", "s3", "gs")
 PROMETHEUS = {"app.kubernetes.io/name": "prometheus"}
 
 
@@ -94,7 +94,7 @@ def of_kserve(objects: list[dict[str, Any]]) -> tuple[Policies, Labels]:
 
 
 @pytest.fixture(
-    params=["onprem", "azure", "edge", "laptop", "site", "aws", "gcp", "kserve", "store"]
+    params=["onprem", "azure", "edge", "laptop", "site", "aws", "gcp", "kserve", "s3", "gs"]
 )
 def deployed(
     request: pytest.FixtureRequest, pixels: Path, tmp_path: Path
@@ -102,8 +102,9 @@ def deployed(
     name = request.param
     if name in ("aws", "gcp"):
         return name, *of_kserve(kustomize(OVERLAYS / name))
-    if name in ("kserve", "store"):
-        more = {"store": {"model_from": "store", "address": "s3://models/mixed/3"}}.get(name, {})
+    if name in ("kserve", "s3", "gs"):
+        of_store = {"model_from": "store", "address": f"{name}://models/mixed/3"}
+        more = {} if name == "kserve" else of_store
         (path,) = render(str(pixels), "kserve", "registry.example/models", str(tmp_path), **more)
         return name, *of_kserve(list(yaml.safe_load_all(path.read_text())))
     if name != "site":
@@ -162,11 +163,14 @@ def test_names_and_models_are_reached_and_nothing_else(
         assert passes(policies, "egress", pod, port, store)
     assert passes(policies, "egress", pod, 443, "93.184.216.34")
     assert not passes(policies, "egress", pod, 22, "93.184.216.34")
-    # a cloud's metadata: a pod has its identity from there, on GKE as the node is made
-    for address, port in (("169.254.169.254", 80), ("169.254.169.252", 988)):
-        assert passes(policies, "egress", pod, port, address) is (name in ("gcp", "store"))
-    for address, port in (("169.254.169.254", 988), ("169.254.170.23", 80)):
-        assert passes(policies, "egress", pod, port, address) is (name == "store")
+    # where a pod has its identity from: on GKE as the node is made, on EKS from an agent
+    for address, port, names in (
+        ("169.254.169.254", 80, ("gcp", "gs")),
+        ("169.254.169.252", 988, ("gcp", "gs")),
+        ("169.254.169.254", 988, ("gs",)),
+        ("169.254.170.23", 80, ("s3",)),
+    ):
+        assert passes(policies, "egress", pod, port, address) is (name in names)
 
 
 @pytest.mark.parametrize("name", ["onprem", "azure", "edge", "laptop"])
