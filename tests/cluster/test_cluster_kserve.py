@@ -26,6 +26,7 @@ from test_cluster_serve import (
 
 from edgeline.cli.sites import site
 from edgeline.components.serve import cluster, installed, waiting
+from edgeline.components.serve.serve import serve
 from edgeline.errors import EdgelineError
 from edgeline.sites.site import MODEL, SPEC
 from edgeline.sites.workload import CONTAINER_SECURITY, POD_SECURITY
@@ -436,6 +437,32 @@ def test_kserve_s_version_is_that_of_its_manager_where_that_may_be_read(
             installed.kserve_version(client)
     finally:
         api_server.kubectl("delete", "deployment", installed.MANAGER, "-n", "kubeflow")
+
+
+def test_a_form_that_the_cluster_s_kserve_does_not_take_is_refused_before_anything_is_pushed(
+    pixels: Path,
+    registry: Any,
+    connected: Any,  # noqa: ARG001
+    monkeypatch: pytest.MonkeyPatch,
+    tmp_path: Path,
+) -> None:
+    monkeypatch.setattr(installed, "_of_manager", lambda _: "v0.19.0")
+    said = (
+        r"KServe v0\.19\.0 takes no model from an image volume: that needs 0\.20; take it from the"
+    )
+    with pytest.raises(EdgelineError, match=said):
+        serve(
+            bundle_path=pixels,
+            site="cluster://edgeline",
+            models_repository=f"{registry.address}/models",
+            deployment_path=tmp_path / "deployment",
+            deployment_report_path=tmp_path / "report.html",
+            form="kserve",
+        )
+    apply = ("apply", str(pixels), "--for", "kserve", "--images", f"{registry.address}/models")
+    refused = CliRunner().invoke(site, [*apply, "--kserve-version", "0.20"])
+    assert "The cluster has KServe v0.19.0, not 0.20" in str(refused.exception)
+    assert not (registry.storage / "docker").exists()
 
 
 def test_nor_is_a_service_of_somebody_else(
