@@ -5,6 +5,7 @@ from __future__ import annotations
 import tempfile
 import time
 from collections.abc import Iterable
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -56,14 +57,13 @@ def apply(
     if form in FORMS and form not in IN_CLUSTER:
         raise UsageError(f"A cluster does not take {form}: use {' or '.join(IN_CLUSTER)}.")
     end = time.monotonic() + time_limit
-    client = cluster.connect()
-    if form == FORM:
-        kserve_version = installed.kserve_version(client, kserve_version)
     with tempfile.TemporaryDirectory() as temporary, local_copy(bundle) as folder:
-        files = render(
-            *(bundle, form, repository, temporary, name, namespace),
-            *(model_from, kserve_version, base),
-        )
+        place = (bundle, form, repository, temporary, name, namespace)
+        make = partial(render, *place, model_from=model_from, base=base)
+        files = make(kserve_version=kserve_version)  # what cannot be is refused before all else
+        client = cluster.connect()
+        if form == FORM:
+            files = make(kserve_version=installed.kserve_version(client, kserve_version))
         manifest = bundles.read(folder)
         if model_from != STORE:
             print(f"{push_image(str(folder), repository, base)} is pushed.")

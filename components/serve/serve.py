@@ -6,6 +6,7 @@ import shutil
 import tempfile
 import time
 from dataclasses import asdict, dataclass
+from functools import partial
 from pathlib import Path
 
 from edgeline import artifacts
@@ -94,17 +95,19 @@ def serve(
     manifest = bundle.read(folder)
     name = name or manifest.name
     end = time.monotonic() + time_limit
-    client = cluster.connect() if isinstance(place, Cluster) else None
-    if client and form == FORM:
-        kserve_version = installed.kserve_version(client, kserve_version)
     with tempfile.TemporaryDirectory() as temporary:
         namespace = place.namespace if isinstance(place, Cluster) else "edgeline"
-        # what cannot be is refused here, before anything is pushed
-        files = render(
+        make = partial(
+            render,
             *(str(folder), form, models_repository, temporary, name, namespace),
-            *(source, kserve_version, modelcar_base),
+            model_from=source,
+            base=modelcar_base,
             address=_published(folder) if source == STORE else "",
         )
+        files = make(kserve_version=kserve_version)  # what cannot be is refused before all else
+        client = cluster.connect() if isinstance(place, Cluster) else None
+        if client and form == FORM:
+            files = make(kserve_version=installed.kserve_version(client, kserve_version))
         if source == STORE:
             model = image_name(str(folder), models_repository)
         else:
