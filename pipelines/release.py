@@ -63,5 +63,7 @@ def publish_and_serve(
                 site=place.site,
                 form=place.form,
                 modelcar_base=place.modelcar_base,
+                model_from=place.model_from,
+                kserve_version=place.kserve_version,
                 models_repository=settings.outputs["models_repository"],
             ).set_display_name("deploy to the site")

@@ -14,15 +14,17 @@ from edgeline.components.compile import target as targets_
 from edgeline.errors import EdgelineError
 from edgeline.sites import base as bases
 from edgeline.sites.address import parse
+from edgeline.sites.kserve import STORE, is_store, source_of
 from edgeline.sites.render import FORMS
 from edgeline.stores.destinations import check, refuse_relative
 
 FORM, BASE = "kustomize", "modelcar_base"
+OF_KSERVE = (BASE, "model_from", "kserve_version")  # for the form kserve
 
 
 @dataclass(frozen=True)
 class Plan:
-    """What to loop over: names of targets, and sites with `site`, `form` and `modelcar_base`."""
+    """What to loop over: names of targets, and sites with `site`, `form` and OF_KSERVE."""
 
     targets: list[str]
     sites: list[dict[str, str]]
@@ -38,7 +40,7 @@ def plan(
 
     Args:
         targets: names of `compile`'s targets, edgeline's own or another package's.
-        sites: objects with `site` and perhaps `form` and `modelcar_base`, as `serve` takes them.
+        sites: objects with `site` and perhaps `form` and OF_KSERVE, as `serve` takes them.
         models_repository: where models' images are pushed.
         destination: where publish will publish; empty: not looked at.
 
@@ -53,7 +55,7 @@ def plan(
         if not isinstance(target, str) or not targets_.is_known(target):
             known = ", ".join(targets_.names())
             raise EdgelineError(f"targets, entry {number}: {target!r} is not one of {known}.")
-    found = [_site(number, entry) for number, entry in enumerate(sites, 1)]
+    found = [_site(number, entry, destination) for number, entry in enumerate(sites, 1)]
     if found and not models_repository:
         raise EdgelineError(
             "sites are given, but no models_repository to push the model's image to: "
@@ -66,35 +68,43 @@ def _once(found: list[dict[str, str]]) -> list[dict[str, str]]:
     once: dict[tuple[str, str], dict[str, str]] = {}
     for number, entry in enumerate(found, 1):
         first = once.setdefault((entry["site"], entry["form"]), entry)
-        if first != entry:
+        if differ := [name for name in OF_KSERVE if first[name] != entry[name]]:
             raise EdgelineError(
                 f"sites, entry {number}: {entry['site']} as {entry['form']} is there before, with "
-                "another modelcar_base: leave one of them out."
+                f"another {' and '.join(differ)}: leave one of them out."
             )
     return list(once.values())
 
 
-def _site(number: int, entry: object) -> dict[str, str]:
+def _site(number: int, entry: object, destination: str) -> dict[str, str]:
     where = f"sites, entry {number}"
     if not isinstance(entry, Mapping) or not isinstance(entry.get("site"), str):
         raise EdgelineError(
             f'{where}: {entry!r} is not an object with a site, such as {{"site": '
             '"cluster://NAMESPACE", "form": "kustomize"}.'
         )
-    if unknown := sorted(map(str, entry.keys() - {"site", "form", BASE})):
-        raise EdgelineError(f"{where} has {unknown[0]!r}, but takes site, form and {BASE} alone.")
+    if unknown := sorted(map(str, entry.keys() - {"site", "form", *OF_KSERVE})):
+        names = f"site, form, {', '.join(OF_KSERVE[:-1])} and {OF_KSERVE[-1]}"
+        raise EdgelineError(f"{where} has {unknown[0]!r}, but takes {names} alone.")
     form = entry.get("form", FORM)
     if not isinstance(form, str) or form not in FORMS:
         raise EdgelineError(f"{where}: form is {form!r}, but must be one of {', '.join(FORMS)}.")
-    base = entry.get(BASE, "")
-    if not isinstance(base, str):
-        raise EdgelineError(f"{where}: {BASE} is {base!r}, but must be an image by digest.")
-    if base and form != "kserve":
-        raise EdgelineError(f"{where}: form {form} has no modelcar: leave {BASE} out.")
+    given: dict[str, str] = {}
+    for name in OF_KSERVE:
+        given[name] = entry.get(name, "")
+        if not isinstance(given[name], str):
+            raise EdgelineError(f"{where}: {name} is {given[name]!r}, but must be a text.")
+    base = given[BASE]
     try:
         parse(entry["site"])
+        source = source_of(form, given["model_from"], given["kserve_version"], base)
         if base:
             bases.check(base)
     except EdgelineError as error:
         raise EdgelineError(f"{where}: {error}") from None
-    return {"site": entry["site"], "form": form, BASE: base}
+    if source == STORE and destination and not is_store(destination):
+        raise EdgelineError(
+            f"{where}: KServe fetches no model from {destination}: give a destination in a bucket, "
+            "or another model_from."
+        )
+    return {"site": entry["site"], "form": form, **given}

@@ -5,15 +5,20 @@ from __future__ import annotations
 import tempfile
 import time
 from collections.abc import Iterable
+from functools import partial
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from edgeline.artifacts import bundle as bundles
-from edgeline.components.serve import cluster, prediction, waiting
+from edgeline.components.serve import cluster, installed, prediction, waiting
 from edgeline.errors import UsageError
 from edgeline.formats import plain_yaml
-from edgeline.sites.kserve import STORE
+from edgeline.sites.kserve import FORM, STORE
 from edgeline.sites.render import FORMS, push_image, render
 from edgeline.stores.store import local_copy
+
+if TYPE_CHECKING:
+    from kubernetes.dynamic import DynamicClient
 
 IN_CLUSTER = ("kustomize", "kserve")  # forms whose objects a cluster takes as they are
 
@@ -35,8 +40,9 @@ def apply(
 
     Args:
         bundle: its folder, or its s3:// or minio:// address.
-        form: kustomize or kserve; this, `repository`, `name`, `namespace`, `model_from`,
-            `kserve_version` and `base` are as `render` takes them.
+        form: kustomize or kserve; this, `repository`, `name`, `namespace`, `model_from` and `base`
+            are as `render` takes them.
+        kserve_version: the version of KServe; by default what the cluster says.
         adopt: whether objects that somebody else has made are taken over. What they held goes.
         address: where the deployed server answers from here; empty: it is not asked.
         time_limit: seconds until it must answer.
@@ -52,18 +58,22 @@ def apply(
         raise UsageError(f"A cluster does not take {form}: use {' or '.join(IN_CLUSTER)}.")
     end = time.monotonic() + time_limit
     with tempfile.TemporaryDirectory() as temporary, local_copy(bundle) as folder:
-        files = render(
-            *(bundle, form, repository, temporary, name, namespace),
-            *(model_from, kserve_version, base),
-        )
+        place = (bundle, form, repository, temporary, name, namespace)
+        make = partial(render, *place, model_from=model_from, base=base)
+        files = make(kserve_version=kserve_version)  # what cannot be is refused before all else
+        client = cluster.connect()
+        if form == FORM:
+            files = make(kserve_version=installed.kserve_version(client, kserve_version))
         manifest = bundles.read(folder)
         if model_from != STORE:
             print(f"{push_image(str(folder), repository, base)} is pushed.")
-        to_cluster(files, end - time.monotonic(), adopt)
+        to_cluster(client, files, end - time.monotonic(), adopt)
         return prediction.wait(address, folder, manifest, end) if address else None
 
 
-def to_cluster(files: Iterable[Path], limit: float, adopt: bool = False) -> None:
+def to_cluster(
+    client: DynamicClient, files: Iterable[Path], limit: float, adopt: bool = False
+) -> None:
     """Apply what the files say, and wait until it is ready.
 
     Raises:
@@ -75,6 +85,5 @@ def to_cluster(files: Iterable[Path], limit: float, adopt: bool = False) -> None
         for document in plain_yaml.read(file.read_bytes())
         if document["kind"] != "Kustomization"
     ]
-    client = cluster.connect()
     cluster.apply(client, objects, adopt)
     waiting.wait(client, objects, limit)

@@ -19,6 +19,8 @@ def serve(
     name: str = "",
     address: str = "",
     modelcar_base: str = "",
+    model_from: str = "",
+    kserve_version: str = "",
     time_limit: int = 900,
 ) -> NamedTuple("Served", [("model", str), ("commit", str)]):
     """Deploy a published bundle by digest, wait until it is ready, and check its answers.
@@ -37,12 +39,16 @@ def serve(
         name: Name of the deployment; empty: the bundle's.
         address: Where the server answers; empty: its Service in the cluster. For Git: nothing
             is waited for without one.
-        modelcar_base: For kserve: an image by digest with a shell, such as busybox; KServe then
-            takes the model as a modelcar, and needs no image volumes.
+        modelcar_base: For a modelcar: an image by digest with a shell, such as busybox.
+        model_from: For kserve: image, the bundle's image as a volume, which Kubernetes 1.34 does
+            not take as it is installed; modelcar, which a namespace that enforces restricted
+            refuses; store, where publish has put the bundle, fetched by manifests/base/kserve with
+            the service account edge-server. Empty: modelcar with a base, else image.
+        kserve_version: For kserve: its version; empty: as the cluster says, for Git 0.20.
         time_limit: Seconds until it must answer.
 
     Returns:
-        model: The bundle's image by digest.
+        model: The bundle's image by digest; from the store it names the content and is not pushed.
         commit: The commit that has the files, for Git.
     """
     from typing import NamedTuple
@@ -60,6 +66,8 @@ def serve(
         name=name,
         address=address,
         modelcar_base=modelcar_base,
+        model_from=model_from,
+        kserve_version=kserve_version,
         time_limit=time_limit,
     )
     record(deployment, done.metadata, "version", "form")

@@ -6,18 +6,19 @@ import shutil
 import tempfile
 import time
 from dataclasses import asdict, dataclass
+from functools import partial
 from pathlib import Path
 
 from edgeline import artifacts
 from edgeline.artifacts import bundle
 from edgeline.artifacts.bundle import Bundle
-from edgeline.components.serve import git, prediction
+from edgeline.components.serve import cluster, git, installed, prediction
 from edgeline.components.serve.applying import IN_CLUSTER, to_cluster
 from edgeline.errors import EdgelineError
 from edgeline.reports import report
 from edgeline.sites.address import Cluster, GitFolder, parse
-from edgeline.sites.kserve import MODELCAR, predictor
-from edgeline.sites.render import FORMS, push_image, render
+from edgeline.sites.kserve import FORM, STORE, predictor, source_of
+from edgeline.sites.render import FORMS, image_name, push_image, render
 
 SCHEMA = "deployment/v1"
 
@@ -27,7 +28,8 @@ class Deployment:
     """What became of it.
 
     Attributes:
-        model: the bundle's image by digest.
+        model: the bundle's image by digest; where KServe takes the model from the store, that names
+            the content and is not pushed.
         commit: of the Git repository, or empty.
         rows: recorded rows whose answers the deployed server gave; None where it was not asked.
     """
@@ -56,6 +58,8 @@ def serve(
     name: str = "",
     address: str = "",
     modelcar_base: str = "",
+    model_from: str = "",
+    kserve_version: str = "",
     time_limit: float = 900,
 ) -> Deployment:
     """Push a bundle's image, deploy it by digest, wait until it answers as it should.
@@ -71,8 +75,10 @@ def serve(
         name: of the deployment; by default the bundle's.
         address: where the deployed server answers; by default its Service in the cluster. For
             Git: without one nothing is waited for.
-        modelcar_base: for kserve: an image by digest, with a shell; KServe then takes the model as
-            a modelcar and not as a volume.
+        modelcar_base: for a modelcar: an image by digest, with a shell.
+        model_from: for kserve: `image` (the default), the bundle's image as a volume, `modelcar`,
+            the image beside the server, or `store`, where publish has put the bundle.
+        kserve_version: for kserve: its version; by default what the cluster says, for Git 0.20.
         time_limit: seconds until it must answer.
 
     Raises:
@@ -84,34 +90,37 @@ def serve(
         raise EdgelineError(f"form is {form!r}, but must be one of {', '.join(FORMS)}.")
     if isinstance(place, Cluster) and form not in IN_CLUSTER:
         raise EdgelineError(f"A cluster does not take {form}: use {' or '.join(IN_CLUSTER)}.")
+    source = source_of(form, model_from, kserve_version, modelcar_base)
     folder = Path(bundle_path)
     manifest = bundle.read(folder)
     name = name or manifest.name
     end = time.monotonic() + time_limit
-    if modelcar_base and form != "kserve":
-        raise EdgelineError(f"Form {form} has no modelcar: leave modelcar_base out.")
-    model = push_image(str(folder), models_repository, modelcar_base)
-    print(f"{model} is pushed.")
     with tempfile.TemporaryDirectory() as temporary:
         namespace = place.namespace if isinstance(place, Cluster) else "edgeline"
-        files = render(
-            str(folder),
-            form,
-            models_repository,
-            temporary,
-            name,
-            namespace,
-            model_from=MODELCAR if modelcar_base else "",
+        make = partial(
+            render,
+            *(str(folder), form, models_repository, temporary, name, namespace),
+            model_from=source,
             base=modelcar_base,
+            address=_published(folder) if source == STORE else "",
         )
-        commit = ""
-        if isinstance(place, Cluster):
-            address = address or _service(form, name, namespace)
-            to_cluster(files, end - time.monotonic())
+        files = make(kserve_version=kserve_version)  # what cannot be is refused before all else
+        client = cluster.connect() if isinstance(place, Cluster) else None
+        if client and form == FORM:
+            files = make(kserve_version=installed.kserve_version(client, kserve_version))
+        if source == STORE:
+            model = image_name(str(folder), models_repository)
         else:
+            model = push_image(str(folder), models_repository, modelcar_base)
+            print(f"{model} is pushed.")
+        commit = ""
+        if isinstance(place, GitFolder):
             message = f"Serve {manifest.name} {manifest.version}\n\n{model}"
             commit = git.commit(files, place, message)
             print(f"{place.repository} {place.branch} has it with commit {commit[:12]}.")
+        elif client:
+            address = address or _service(form, name, namespace)
+            to_cluster(client, files, end - time.monotonic())
         rows = prediction.wait(address, folder, manifest, end) if address else None
         done = Deployment(name, manifest.version, model, site, form, commit, rows)
         _write(done, files, deployment_path)
@@ -119,8 +128,15 @@ def serve(
     return done
 
 
+def _published(folder: Path) -> str:
+    """Where publish has put the bundle, as it notes beside the copy that it leaves."""
+    if not (folder / artifacts.LISTING).is_file():
+        return ""
+    return str(artifacts.read(folder, "bundle/v1").metadata.get("uri", ""))
+
+
 def _service(form: str, name: str, namespace: str) -> str:
-    return f"http://{predictor(name) if form == 'kserve' else name}.{namespace}.svc"
+    return f"http://{predictor(name) if form == FORM else name}.{namespace}.svc"
 
 
 def _write(done: Deployment, files: list[Path], output: str | Path) -> None:

@@ -15,12 +15,13 @@ from edgeline.components.serve.cluster import (
 )
 from edgeline.errors import EdgelineError
 from edgeline.sites.kserve import OF_KSERVE, predictor
-from edgeline.sites.site import MODEL, SERVER
+from edgeline.sites.site import MODEL, SERVER, SPEC
 
 if TYPE_CHECKING:
     from kubernetes.dynamic import DynamicClient
 
 WORKLOADS = ("Deployment", "InferenceService")
+OURS = (MODEL, SERVER, SPEC)  # annotations by which what was applied is told from what was there
 POLL = 2.0  # seconds
 # what a controller may still get over (a conflict, a quota while old pods end) and mostly does not
 PATIENCE = 30.0  # seconds
@@ -91,11 +92,14 @@ def _wait(
 
 
 def _check_ours(entry: ClusterObject, state: ClusterObject) -> None:
-    there = (state["metadata"].get("annotations") or {}).get(MODEL)
-    if there != entry["metadata"]["annotations"][MODEL]:
+    there = state["metadata"].get("annotations") or {}
+    asked = entry["metadata"]["annotations"]
+    what = next((key for key in OURS if there.get(key) != asked.get(key)), "")
+    if what:
+        name = what.partition("/")[2]
         raise EdgelineError(
-            f"{entry['kind']} {entry['metadata']['name']} has another model by now, {there}: "
-            "somebody else has deployed meanwhile."
+            f"{entry['kind']} {entry['metadata']['name']} has another {name} by now, "
+            f"{there.get(what)}: somebody else has deployed meanwhile."
         )
 
 
@@ -118,7 +122,7 @@ def _is_ready(entry: ClusterObject, state: ClusterObject, deployment: ClusterObj
     """Whether the pods are those of what was applied, and answer.
 
     Ready of an InferenceService stays true while it rolls out, so its Deployment is asked as well,
-    and whether KServe has written model and server into it yet.
+    and whether KServe has written model, server and the rest into it yet.
     """
     if deployment is None or not _rolled_out(deployment):
         return False
@@ -252,11 +256,10 @@ def _of_the_volume(entry: ClusterObject, pods: Iterable[ClusterObject]) -> Itera
 
 
 def _is_of(entry: ClusterObject, other: Mapping[str, Any]) -> bool:
-    """Whether an object, pods of it or a template of them are of the model and the server that were
-    applied."""
+    """Whether an object, pods of it or a template of them are of what was applied."""
     asked = entry["metadata"].get("annotations") or {}
     there = other["metadata"].get("annotations") or {}
-    return all(there.get(key) == asked.get(key) for key in (MODEL, SERVER))
+    return all(there.get(key) == asked.get(key) for key in OURS)
 
 
 def _by_events(

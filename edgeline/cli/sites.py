@@ -30,7 +30,9 @@ _model_from = click.option(
     "store where the bundle lies.",
 )
 _kserve_version = click.option(
-    "--kserve-version", metavar="VERSION", help="For kserve: the cluster's; by default 0.20."
+    "--kserve-version",
+    metavar="VERSION",
+    help="For kserve: the cluster's; by default what it says, or 0.20 where none is asked.",
 )
 
 

@@ -136,7 +136,7 @@ def _health(tree: Tree) -> Iterator[Found]:
         if application.group != "argoproj.io":
             continue
         path = str(application.get("spec", "source", "path") or "").strip("/")
-        kinds = {entry.kind for entry in tree.documents if path and _is_below(entry.file, path)}
+        kinds = {entry.kind for entry in tree.documents if path and is_below(entry.file, path)}
         for kind in sorted(kinds & HEALTHLESS.keys()):
             if f"resource.customizations.health.{HEALTHLESS[kind]}_{kind}" not in known:
                 what = f"Argo CD takes every {kind} for healthy"
@@ -171,7 +171,8 @@ def _replaced_nothing(tree: Tree) -> Iterator[Found]:
                 yield Found(document, path, f"the overlay laptop has no ConfigMap {CONFIG_MAP}")
 
 
-def _is_below(file: str, path: str) -> bool:
+def is_below(file: str, path: str) -> bool:
+    """Whether a file lies in a folder that a repository calls by that path."""
     folder = PurePosixPath(path).parts
     parts = PurePosixPath(file).parent.parts
     return any(

@@ -10,23 +10,32 @@ from edgeline.lint.rule import WARNING, Found, Rule
 from edgeline.sites.kserve import BASE, BEFORE_STANDARD, MODE, STANDARD, too_long
 from edgeline.sites.site import MODEL
 
-WITHOUT_KNATIVE = (STANDARD, BEFORE_STANDARD)
-# the last part of the path is a version's number, and no slash ends it
-_VERSION = re.compile(r"(s3|gs)://\S+/[0-9]+")
+IN_STANDARD, IN_KNATIVE = (STANDARD, BEFORE_STANDARD), ("Knative", "Serverless")
+AUTOSCALER = "serving.kserve.io/autoscalerClass"  # an annotation; KEDA scales to nothing
+_IGNORED = (
+    (IN_STANDARD, "canaryTrafficPercent", "canaryTrafficPercent divides no traffic"),
+    (IN_STANDARD, "minReplicas", "minReplicas: 0 is taken for 1"),
+    (IN_KNATIVE, "deploymentStrategy", "deploymentStrategy changes nothing"),
+    (IN_KNATIVE, "autoScaling", "autoScaling scales nothing"),
+)
+# an address in S3 that ends neither in a slash nor in the name of a file
+_PREFIX = re.compile(r"(edgeline\+)?s3://[^/\s]+/(\S+/)?(?!\S*\.[A-Za-z][A-Za-z0-9]*$)[^/\s]+")
 
 
 def _ignored(tree: Tree) -> Iterator[Found]:
     for document in tree.of("InferenceService"):
-        if document.annotations.get(MODE) not in WITHOUT_KNATIVE:
-            continue
+        # KServe's configuration decides where none is written; as it is installed it says Knative
+        mode = document.annotations.get(MODE)
+        scales_to_nothing = document.annotations.get(AUTOSCALER) == "keda"
         for component in ("predictor", "transformer", "explainer"):
             part = mapped(document.value, "spec", component)
-            if "canaryTrafficPercent" in part:
-                path = ("spec", component, "canaryTrafficPercent")
-                yield Found(document, path, "canaryTrafficPercent divides no traffic")
-            if part.get("minReplicas") == 0:
-                path = ("spec", component, "minReplicas")
-                yield Found(document, path, "minReplicas: 0 is taken for 1")
+            for modes, field, what in _IGNORED:
+                if field not in part or mode not in (None, *modes):
+                    continue
+                if field == "minReplicas" and (part[field] != 0 or scales_to_nothing):
+                    continue
+                unsaid = "" if mode else f"no mode is written, and in {modes[0]} "
+                yield Found(document, ("spec", component, field), f"{unsaid}{what}")
 
 
 def _too_long(tree: Tree) -> Iterator[Found]:
@@ -40,8 +49,9 @@ def _prefixes(tree: Tree) -> Iterator[Found]:
     for document in tree.of("InferenceService"):
         path = ("spec", "predictor", "model", "storageUri")
         uri = str(document.get(*path) or "")
-        if _VERSION.fullmatch(uri):
-            yield Found(document, path, f"{uri} is also the beginning of {uri}0, {uri}1, ...")
+        if _PREFIX.fullmatch(uri):
+            others = f"{uri}0, {uri}1, ..." if uri[-1].isdigit() else f"{uri}-2, {uri}2/1, ..."
+            yield Found(document, path, f"{uri} is also the beginning of {others}")
 
 
 def _modelcars(tree: Tree) -> Iterator[Found]:
@@ -62,8 +72,9 @@ def _is_ours(document: Document) -> bool:
 rules = (
     Rule(
         "kserve-ignores",
-        "Without Knative, KServe ignores it and says nothing.",
-        "leave it out; `edgeline serve --rollouts` divides traffic between versions",
+        "KServe ignores it in that mode and says nothing.",
+        f"leave it out, or write the mode that heeds it ({MODE}); `edgeline serve --rollouts` "
+        "divides traffic between versions",
         _ignored,
         WARNING,
     ),
@@ -75,7 +86,7 @@ rules = (
     ),
     Rule(
         "kserve-fetches-more",
-        "KServe fetches all that begins so: versions 10, 11, ... lie beside version 1.",
+        "KServe fetches all that begins so: of s3://models/taxi/1 versions 10, 11, ... as well.",
         "end the address with a slash",
         _prefixes,
     ),

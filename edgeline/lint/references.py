@@ -10,10 +10,12 @@ from fnmatch import fnmatchcase
 from pathlib import Path, PurePosixPath
 
 from edgeline.lint.documents import Document, Path_, Tree, at, is_kustomization, listed
-from edgeline.lint.gitops import EXAMPLE
+from edgeline.lint.gitops import EXAMPLE, is_below
 from edgeline.lint.rule import Found, Rule
 
 FLUX = "kustomize.toolkit.fluxcd.io"
+_DESTINATIONS: Path_ = ("spec", "destinations")
+_DESTINATION: Path_ = ("spec", "destination", "namespace")
 _LISTS = ("resources", "components", "configurations", "crds", "patchesStrategicMerge")
 _GENERATORS = ("configMapGenerator", "secretGenerator")
 
@@ -31,6 +33,38 @@ def _other_repository(tree: Tree) -> Iterator[Found]:
         if not any(fnmatchcase(url, str(pattern)) for pattern in known):
             what = f"the project {project} does not allow {url}"
             yield Found(document, ("spec", "source", "repoURL"), what)
+
+
+def _other_namespace(tree: Tree) -> Iterator[Found]:
+    """Of an Application, and of what lies below its path."""
+    allowed = {
+        document.name: [at(entry, "namespace") for entry in listed(document.value, *_DESTINATIONS)]
+        for document in tree.of("AppProject")
+    }
+    for document in tree.of("Application"):
+        project = document.get("spec", "project")
+        known = allowed.get(project) if isinstance(project, str) else None
+        if known is None:
+            continue
+        for other, path in ((document, _DESTINATION), *_namespaced(tree, document)):
+            namespace = other.get(*path)
+            if not isinstance(namespace, str):
+                continue
+            if not any(fnmatchcase(namespace, str(pattern)) for pattern in known):
+                what = f"the project {project} does not allow the namespace {namespace}"
+                yield Found(other, path, what)
+
+
+def _namespaced(tree: Tree, application: Document) -> Iterator[tuple[Document, Path_]]:
+    folder = str(application.get("spec", "source", "path") or "").strip("/")
+    below = [each for each in tree.documents if folder and is_below(each.file, folder)]
+    renamed = [each for each in below if is_kustomization(each) and each.get("namespace")]
+    if renamed:  # which gives all that it builds its own
+        yield from ((each, ("namespace",)) for each in renamed)
+        return
+    for each in below:
+        if each.kind and not each.patch:
+            yield each, ("metadata", "namespace")
 
 
 def _no_folder(tree: Tree) -> Iterator[Found]:
@@ -109,6 +143,12 @@ rules = (
         "Argo CD refuses the Application: its project knows the repositories that it may read.",
         "write the same address into sourceRepos of the AppProject",
         _other_repository,
+    ),
+    Rule(
+        "namespace-not-allowed",
+        "Argo CD refuses what belongs there: its project knows the namespaces that it may use.",
+        "add the namespace to destinations of the AppProject",
+        _other_namespace,
     ),
     Rule(
         "folder-not-there",

@@ -157,28 +157,30 @@ def _not_pinned(tree: Tree) -> Iterator[Found]:
             yield Found(entry.document, entry.at(), what)
 
 
-def _compiled(tree: Tree, entry: Scheduled) -> dict[str, Mapping[str, Any]] | None:
-    """The compiled versions of a schedule's pipeline by their names, from the next folder above the
-    schedules file that holds compiled pipelines; None where there is no such folder.
+def _compiled(
+    tree: Tree, document: Document, pipeline: object
+) -> dict[str, Mapping[str, Any]] | None:
+    """The compiled versions of a pipeline by their names, from the next folder above a file that
+    holds compiled pipelines; None where there is no such folder.
 
     Each environment has its own: a version of another is not on its server.
     """
     kept = (each for each in tree.of("ConfigMap") if each.name == FOLDER)
     compiled = [*tree.of("PipelineVersion"), *kept]
-    for folder in Path(entry.document.file).parents:
+    for folder in Path(document.file).parents:
         below = [each for each in compiled if folder in Path(each.file).parents]
         if below:
             return {
                 each.name: (each.pipeline or ((), {}))[1]
                 for each in below
-                if each.get("spec", "pipelineName") == entry.value.get("pipeline")
+                if each.get("spec", "pipelineName") == pipeline
             }
     return None
 
 
 def _not_current(tree: Tree) -> Iterator[Found]:
     for entry in _ours(tree):
-        known = _compiled(tree, entry)
+        known = _compiled(tree, entry.document, entry.value.get("pipeline"))
         if entry.value.get("from") and known:
             name, there = entry.value.get("name"), ", ".join(sorted(known))
             what = f"schedule {name} compiles {entry.value['from']} again, beside {there}"
@@ -192,7 +194,10 @@ def _unfit(tree: Tree) -> Iterator[Found]:
         except msgspec.ValidationError:
             continue
         name = f"schedule {schedule.name}"
-        version, known = schedule.version, _compiled(tree, entry)
+        version, known = (
+            schedule.version,
+            _compiled(tree, entry.document, entry.value.get("pipeline")),
+        )
         if version == CURRENT:
             version = _current(tree, entry).get(schedule.pipeline, "")
             if not version:
@@ -213,6 +218,25 @@ def _unfit(tree: Tree) -> Iterator[Found]:
             checked_parameters(schedule, known[version])
         except EdgelineError as error:
             yield Found(entry.document, entry.at("parameters"), str(error).rstrip("."))
+
+
+def _left_over(tree: Tree) -> Iterator[Found]:
+    """Where a schedule runs it, `_unfit` says so."""
+    running = {
+        (Path(entry.document.file).parent, entry.value.get("pipeline"))
+        for entry in _ours(tree)
+        if entry.value.get("version") == CURRENT
+    }
+    for document in tree.documents:
+        path = Path(document.file)
+        if path.name != current.FILE or document.kind:
+            continue
+        for pipeline, version in document.value.items():
+            known = _compiled(tree, document, pipeline)
+            if known is None or version in known or (path.parent, pipeline) in running:
+                continue
+            what = f"{pipeline} is said to be at {version}, which is not compiled here"
+            yield Found(document, (pipeline,), what)
 
 
 def _current(tree: Tree, entry: Scheduled) -> Mapping[str, str]:
@@ -253,5 +277,12 @@ rules = (
         "The server refuses it when it is applied, after the merge.",
         "compile the pipeline (--current names the version), or change the schedule",
         _unfit,
+    ),
+    Rule(
+        "version-left-over",
+        "`compile --current` writes the lines of what it compiles and keeps all others.",
+        "compile the pipeline again, or delete the line where the pipeline is gone",
+        _left_over,
+        WARNING,
     ),
 )

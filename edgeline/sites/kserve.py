@@ -1,17 +1,21 @@
 """Sites that KServe runs: an InferenceService, and the runtime that serves its model.
 
-Facts of KServe 0.19 and 0.20: an image volume (`oci+native://`) and a storage container of one's
-own (`storageContainerName`) need 0.20. A name with `-predictor-` and the namespace is part of a
-host name, so all of it is at most 63 characters.
+Facts of KServe 0.15 to 0.20: an image volume (`oci+native://`) and the name of a storage container
+(`storageContainerName`) need 0.20. A storage container is taken for whatever address it says that
+it supports, of anybody's service, named or not, so ours has a scheme of its own. A name with
+`-predictor-` and the namespace is part of a host name, so all of it is at most 63 characters.
 """
 
 from __future__ import annotations
 
+import hashlib
+import json
+import re
 from collections.abc import Callable
 from dataclasses import dataclass
 
 from edgeline.errors import UsageError, did_you_mean
-from edgeline.sites.site import Object, Site
+from edgeline.sites.site import SPEC, Object, Site
 from edgeline.sites.workload import (
     CONTAINER_SECURITY,
     DRAIN,
@@ -28,6 +32,7 @@ from edgeline.sites.workload import (
     strategy,
 )
 
+FORM = "kserve"
 OF_KSERVE = "serving.kserve.io/inferenceservice"  # the label of its pods
 MODE = "serving.kserve.io/deploymentMode"  # an annotation
 STANDARD = "Standard"
@@ -38,9 +43,12 @@ LONGEST = 63
 IMAGE, MODELCAR, STORE = "image", "modelcar", "store"  # where the model comes from
 BASE = "edgeline.dev/modelcar-base"  # an annotation: the image below the model's, with a shell
 OLDEST, WITH_STANDARD, WITH_IMAGES, NEWEST = (0, 15), (0, 16), (0, 20), "0.20"
+_VERSION = re.compile(r"v?(0)\.([1-9][0-9]*)(\.[0-9]+)?(-rc[0-9]+)?")
 # of manifests/base/kserve: KServe's own gives its init container no security context, and a
 # namespace that enforces `restricted` refuses the pod
-STORAGE = "edgeline-storage"
+STORAGE, SCHEME = "edgeline-storage", "edgeline+"
+STORES = {"s3": "s3", "gs": "gs", "minio": "s3"}  # what KServe calls what a bundle's address does
+ACCOUNT = "edge-server"  # the service account that may read the store
 
 
 @dataclass(frozen=True)
@@ -81,13 +89,15 @@ SOURCES = {
         _with_login,
     ),
     STORE: ModelSource(
-        # without the slash at its end versions 10, 11, ... are fetched as well
-        lambda site: f"{site.address.rstrip('/')}/",
-        "KServe 0.20 or later with the ClusterStorageContainer of manifests/base/kserve, and a "
-        "service account that may read the store; before 0.20, a namespace that does not enforce "
-        "`restricted`",
+        lambda site: _in_store(site.address),
+        f"the ClusterStorageContainer {STORAGE} of manifests/base/kserve, and a service account "
+        f"{ACCOUNT} that may read the store: by the cloud's identity, or by a Secret as KServe "
+        "takes them",
         OLDEST,
-        lambda _, known: {"storageContainerName": STORAGE} if known >= WITH_IMAGES else {},
+        lambda _, known: {
+            "serviceAccountName": ACCOUNT,
+            **({"storageContainerName": STORAGE} if known >= WITH_IMAGES else {}),
+        },
     ),
 }
 
@@ -113,41 +123,37 @@ def kserve(
             f"KServe never starts {site.name!r} in {site.namespace!r}: {fault}: give a --name of "
             f"at most {most}."
         )
-    entry, known = _source(source), _version(version)
-    if known < OLDEST:
-        raise UsageError(
-            f"--kserve-version is {version}: these files are for KServe "
-            f"{'.'.join(map(str, OLDEST))} and later."
-        )
+    entry, known = _source(source), read_version(version)
     if known < entry.since:
         raise UsageError(
-            f"KServe {version} takes no model from an {source}: that needs "
-            f"{'.'.join(map(str, entry.since))}; give --model-from store or modelcar."
+            f"KServe {version} takes no model from an {source} volume: that needs "
+            f"{_written(entry.since)}; take it from the store, or as a modelcar (--model-from)."
         )
     if (source == MODELCAR) != bool(base):
         raise UsageError(
             "KServe starts a shell in a modelcar's image: give --model-from modelcar together with "
             "--base, an image by digest that has one, such as busybox@sha256:...."
         )
-    if source == STORE and not site.address.startswith(("s3://", "gs://")):
+    if source == STORE and not is_store(site.address):
         other = IMAGE if known >= WITH_IMAGES else MODELCAR
         raise UsageError(
             f"{site.address or 'A folder'} is no address that KServe fetches a model from: name "
-            f"the bundle by its s3:// or gs:// address, or give --model-from {other}."
+            f"the bundle by its s3://, minio:// or gs:// address, or give --model-from {other}."
         )
     ports = (PORT, GRPC_PORT, AGENT_PORT)
-    objects = [
-        network_policy(site, {OF_KSERVE: site.name}, *ports, within=ports),
-        _runtime(site),
-        _service(
-            site,
-            entry.uri(site),
-            STANDARD if known >= WITH_STANDARD else BEFORE_STANDARD,
-            base,
-            entry.predictor(site, known),
-        ),
-    ]
-    return {f"{site.name}.yaml": objects}
+    store = STORES[site.address.partition("://")[0]] if source == STORE else ""
+    policy = network_policy(site, {OF_KSERVE: site.name}, *ports, within=ports, store=store)
+    runtime = _runtime(site)
+    service = _service(
+        site,
+        entry.uri(site),
+        STANDARD if known >= WITH_STANDARD else BEFORE_STANDARD,
+        base,
+        entry.predictor(site, known),
+    )
+    # KServe hands it on to the pods, so pods of another form are told from these
+    service["metadata"]["annotations"][SPEC] = _digest(runtime["spec"], service["spec"])
+    return {f"{site.name}.yaml": [policy, runtime, service]}
 
 
 def predictor(name: str) -> str:
@@ -168,6 +174,50 @@ def too_long(name: str, namespace: str) -> str:
     return f"{whole} has {len(whole)} characters, and {LONGEST} are allowed"
 
 
+def is_store(address: str) -> bool:
+    """Whether KServe can fetch what lies there."""
+    return address.partition("://")[0] in STORES and "://" in address
+
+
+def _in_store(address: str) -> str:
+    """The address of a bundle as KServe is given it: its storage container is ours by the scheme.
+
+    Without the slash at its end versions 10, 11, ... are fetched as well.
+    """
+    scheme, _, path = address.partition("://")
+    return f"{SCHEME}{STORES[scheme]}://{path.rstrip('/')}/"
+
+
+def source_of(form: str, model_from: str, version: str, base: str) -> str:
+    """Where KServe takes the model from, by the parameters of the component `serve`; "" where the
+    form is another than KServe's.
+
+    Raises:
+        UsageError: a parameter is malformed, or does not fit the form or another one.
+    """
+    given = {"modelcar_base": base, "model_from": model_from, "kserve_version": version}
+    if form != FORM:
+        if name := next((name for name, value in given.items() if value), ""):
+            why = "has no modelcar" if base else "is not KServe's"
+            raise UsageError(f"form {form} {why}: leave {name} out.")
+        return ""
+    source = model_from or (MODELCAR if base else IMAGE)
+    if source not in SOURCES:
+        raise UsageError(f"model_from is {source!r}. {did_you_mean(source, SOURCES)}")
+    if (source == MODELCAR) != bool(base):
+        raise UsageError(
+            f"model_from is {source!r}, and modelcar_base "
+            f"{'is given' if base else 'is not'}: a modelcar, and nothing else, has one, an image "
+            "by digest with a shell, such as busybox@sha256:...."
+        )
+    if version and (known := read_version(version, "kserve_version")) < SOURCES[source].since:
+        raise UsageError(
+            f"kserve_version is {_written(known)}, and an {source} volume needs "
+            f"{_written(SOURCES[source].since)}: give model_from store, or modelcar."
+        )
+    return source
+
+
 def needs(source: str) -> str:
     """What a cluster needs for it, in a sentence."""
     return f"needs {_source(source).needs}"
@@ -179,11 +229,35 @@ def _source(name: str) -> ModelSource:
     return SOURCES[name]
 
 
-def _version(text: str) -> Version:
-    parts = text.removeprefix("v").split(".")
-    if not (len(parts) >= 2 and parts[0].isdecimal() and parts[1].isdecimal()):
-        raise UsageError(f"--kserve-version is {text!r}: give it as 0.20.")
-    return int(parts[0]), int(parts[1])
+def read_version(text: str, option: str = "--kserve-version") -> Version:
+    """KServe's version, such as 0.20 or v0.19.1.
+
+    Raises:
+        UsageError: it is none, or older than these files are for.
+    """
+    parts = _VERSION.fullmatch(text)
+    if parts is None:
+        raise UsageError(f"{option} is {text!r}: give KServe's version as 0.20 or 0.19.1.")
+    known = int(parts[1]), int(parts[2])
+    if known < OLDEST:
+        raise UsageError(
+            f"{option} is {text}: these files are for KServe {_written(OLDEST)} and later."
+        )
+    return known
+
+
+def form_version(known: Version) -> Version:
+    """The first KServe that takes the same files as this one."""
+    return max(each for each in (OLDEST, WITH_STANDARD, WITH_IMAGES) if each <= known)
+
+
+def _written(version: Version) -> str:
+    return ".".join(map(str, version))
+
+
+def _digest(*specs: Object) -> str:
+    text = json.dumps(specs, sort_keys=True, separators=(",", ":"))
+    return hashlib.sha256(text.encode()).hexdigest()[:16]
 
 
 def _runtime(site: Site) -> Object:

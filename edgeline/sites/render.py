@@ -39,6 +39,7 @@ def render(
     model_from: str = "",
     kserve_version: str = "",
     base: str = "",
+    address: str = "",
 ) -> list[Path]:
     """Write what a site's manager takes to run a bundle; nothing is pushed, and nothing asked but
     what the base of a modelcar consists of.
@@ -55,6 +56,7 @@ def render(
             the image beside the server, or `store`, where the bundle lies.
         kserve_version: for kserve: the version that the cluster has; by default 0.20.
         base: for a modelcar: the image by digest that lies below the bundle's.
+        address: for `store`: where the bundle lies; by default `bundle`, where that is an address.
 
     Returns:
         the files, each written whole.
@@ -89,10 +91,20 @@ def render(
     names.check_namespace(namespace)
     model = f"{repository}/{manifest.name}@{image.digest}"
     server = images.reference("edge-server")
-    address = bundle if "://" in bundle else ""
+    address = address or (bundle if "://" in bundle else "")
     keeps = manifest.windows is not None
     site = Site(name, namespace, manifest.version, model, server, address, keeps)
     return [_write(Path(output) / file, parts, needs) for file, parts in make(site).items()]
+
+
+def image_name(bundle: str, repository: str) -> str:
+    """What a bundle's image is called below a repository, whether it is there or not.
+
+    Raises:
+        EdgelineError: it is not a bundle.
+    """
+    image, manifest = model_image(bundle)
+    return f"{repository}/{manifest.name}@{image.digest}"
 
 
 def push_image(bundle: str, repository: str, base: str = "") -> str:

@@ -8,6 +8,7 @@ from typing import Any
 Object = dict[str, Any]
 # annotations of what is deployed, and of its pods: the bundle's image, and the server's
 MODEL, SERVER = "edgeline.dev/model", "edgeline.dev/server"
+SPEC = "edgeline.dev/spec"  # an annotation: the digest of what KServe was told besides
 WINDOWS = "edgeline.dev/windows"  # an annotation: the server keeps rows, so there is one of it
 PART_OF = {"app.kubernetes.io/part-of": "edgeline"}  # a label of all that is ours
 

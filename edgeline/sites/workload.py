@@ -22,6 +22,12 @@ POD_SECURITY: Object = {
     "fsGroup": 1000,
     "seccompProfile": {"type": "RuntimeDefault"},
 }
+# where the cloud of a store tells a pod its identity: GKE at port 988 where the node itself takes
+# the call, and EKS's agent; not EC2's own metadata, which has the identity of the node
+METADATA = {
+    "gs": (("169.254.169.254", "169.254.169.252"), (80, 988)),
+    "s3": (("169.254.170.23",), (80,)),
+}
 RESOURCES: Object = {
     "requests": {"cpu": "100m", "memory": "128Mi"},
     "limits": {"cpu": "2", "memory": "512Mi"},
@@ -137,7 +143,11 @@ def _service(site: Site) -> Object:
 
 
 def network_policy(
-    site: Site, chosen: dict[str, str], *ports: int, within: Sequence[int] = ()
+    site: Site,
+    chosen: dict[str, str],
+    *ports: int,
+    within: Sequence[int] = (),
+    store: str = "",
 ) -> Object:
     """Predictions in; names, and the registry or store of the models, out.
 
@@ -145,6 +155,8 @@ def network_policy(
         chosen: labels of the pods.
         ports: that predictions come in by.
         within: ports by which pods of the namespace ask each other.
+        store: the scheme of the object store that the model comes from, `s3` or `gs`: in a cluster
+            it mostly answers at port 9000, and a cloud's is asked with the pod's identity.
     """
 
     def tcp(*numbers: int) -> list[Object]:
@@ -165,6 +177,8 @@ def network_policy(
             **labelled("podSelector", **{"pipelines.kubeflow.org/v2_component": "true"}),
         },
     ]
+    hosts, identity = METADATA.get(store, ((), ()))
+    addresses = [{"ipBlock": {"cidr": f"{host}/32"}} for host in hosts]
     return {
         "apiVersion": "networking.k8s.io/v1",
         "kind": "NetworkPolicy",
@@ -175,7 +189,8 @@ def network_policy(
             "ingress": [{"from": callers, "ports": tcp(*ports)}],
             "egress": [
                 {"to": dns, "ports": [{"port": 53, "protocol": "UDP"}, *tcp(53)]},
-                {"ports": tcp(443, 5000)},  # the models' registry
+                {"ports": tcp(443, 9000 if store else 5000)},  # the models' store or registry
+                *([{"to": addresses, "ports": tcp(*identity)}] if store else []),
                 *([{"to": [{"podSelector": {}}], "ports": tcp(*within)}] if within else []),
             ],
         },

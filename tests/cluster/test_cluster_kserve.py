@@ -24,11 +24,11 @@ from test_cluster_serve import (
     waiting_pod,
 )
 
-from edgeline import images
 from edgeline.cli.sites import site
-from edgeline.components.serve import cluster, waiting
+from edgeline.components.serve import cluster, installed, waiting
+from edgeline.components.serve.serve import serve
 from edgeline.errors import EdgelineError
-from edgeline.sites.site import MODEL, SERVER
+from edgeline.sites.site import MODEL, SPEC
 from edgeline.sites.workload import CONTAINER_SECURITY, POD_SECURITY
 
 __all__ = ["connected", "objects", "runner"]
@@ -49,33 +49,39 @@ def service(pixels: Path, tmp_path: Path, api_server: ApiServer) -> Any:
     api_server.try_kubectl(*delete, *IN)
 
 
-def template_of(model: str, server: str = images.reference("edge-server")) -> Object:
+def said_of(service: list[Object], **differs: str) -> Object:
+    """The annotations of the InferenceService, which KServe hands on, or of another."""
+    annotations = service[-1]["metadata"]["annotations"]
+    return {**annotations, **{f"edgeline.dev/{name}": value for name, value in differs.items()}}
+
+
+def template_of(annotations: Object) -> Object:
     """What KServe makes of the InferenceService; the model's volume its webhook adds to pods."""
     of_container = {**POD_SECURITY, **CONTAINER_SECURITY}
     del of_container["fsGroup"]
     container = {"name": "kserve-container", "image": "a", "securityContext": of_container}
     return {
-        "metadata": {"labels": LABELS, "annotations": {MODEL: model, SERVER: server}},
+        "metadata": {"labels": LABELS, "annotations": annotations},
         "spec": {"containers": [container]},
     }
 
 
-def make_deployment(api_server: ApiServer, *of: str, **status: object) -> None:
-    """KServe's Deployment of a model, and perhaps of another server than ours."""
+def make_deployment(api_server: ApiServer, annotations: Object, **status: object) -> None:
+    """KServe's Deployment."""
     body = {
         "apiVersion": "apps/v1",
         "kind": "Deployment",
         "metadata": {"name": NAME, "namespace": "edgeline"},
-        "spec": {"selector": {"matchLabels": LABELS}, "template": template_of(*of)},
+        "spec": {"selector": {"matchLabels": LABELS}, "template": template_of(annotations)},
     }
     apply = ("apply", "--server-side", "--force-conflicts", "-f", "-")
     api_server.kubectl(*apply, given=body)
     set_status(api_server, NAME, **(status or READY))
 
 
-def make_pod(api_server: ApiServer, model: str, last_words: str = "") -> None:
+def make_pod(api_server: ApiServer, annotations: Object, last_words: str = "") -> None:
     """A pod of KServe's Deployment, with the volume that its webhook adds."""
-    made = template_of(model)
+    made = template_of(annotations)
     made["spec"]["volumes"] = [{"name": "models", "image": {"reference": "a@b"}}]
     metadata = {**made["metadata"], "name": f"{NAME}-1", "namespace": "edgeline"}
     body = {"apiVersion": "v1", "kind": "Pod", "metadata": metadata, "spec": made["spec"]}
@@ -104,15 +110,16 @@ def test_an_update_is_done_when_the_new_pods_answer(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     cluster.apply(connected, service)
-    make_deployment(api_server, "the one before")
+    make_deployment(api_server, said_of(service, model="the one before"))
     say(api_server, conditions=[condition("Ready", "True")])  # as KServe leaves it meanwhile
     with pytest.raises(EdgelineError, match="InferenceService mixed is not ready after 0 s"):
         waiting.wait(connected, service, 0)
-    model = service[-1]["metadata"]["annotations"][MODEL]
-    make_deployment(api_server, model, "registry.example/edge-server:0")  # the server is newer, too
-    with pytest.raises(EdgelineError, match="InferenceService mixed is not ready after 0 s"):
-        waiting.wait(connected, service, 0)
-    looks = between_looks(monkeypatch, lambda: make_deployment(api_server, model))
+    # the server is newer, too, or what KServe is told besides
+    for differs in ({"server": "registry.example/edge-server:0"}, {"spec": "0123456789abcdef"}):
+        make_deployment(api_server, said_of(service, **differs))
+        with pytest.raises(EdgelineError, match="InferenceService mixed is not ready after 0 s"):
+            waiting.wait(connected, service, 0)
+    looks = between_looks(monkeypatch, lambda: make_deployment(api_server, said_of(service)))
     waiting.wait(connected, service, 60)
     assert len(looks) == 1
 
@@ -159,7 +166,7 @@ def test_what_kserve_says_ends_the_wait_in_its_words(
     say(api_server, **status)
     if status == LOAD_FAILED:
         monkeypatch.setattr(waiting, "_of_the_volume", lambda *_: iter(()))
-        make_pod(api_server, service[-1]["metadata"]["annotations"][MODEL], "no manifest")
+        make_pod(api_server, said_of(service), "no manifest")
     with pytest.raises(EdgelineError, match=f"InferenceService mixed is not ready: {said}"):
         waiting.wait(connected, service, 600)
     assert capsys.readouterr().out == f"InferenceService mixed: {said}\n"
@@ -198,7 +205,7 @@ def test_the_failure_of_a_pod_that_is_replaced_is_not_the_model_s(
     """KServe says it of the whole InferenceService."""
     monkeypatch.setattr(waiting, "PATIENCE", 0)
     cluster.apply(connected, service)
-    make_pod(api_server, "the one before", "no manifest")
+    make_pod(api_server, said_of(service, model="the one before"), "no manifest")
     say(api_server, **LOAD_FAILED)
     with pytest.raises(EdgelineError, match="not ready after 0 s: see its pods' events"):
         waiting.wait(connected, service, 0)
@@ -209,11 +216,10 @@ def test_a_dropped_image_volume_is_said_with_the_way_out(
 ) -> None:
     """Of a pod: KServe's Deployment never has it."""
     cluster.apply(connected, service)
-    model = service[-1]["metadata"]["annotations"][MODEL]
-    make_deployment(api_server, model, replicas=1)
+    make_deployment(api_server, said_of(service), replicas=1)
     with pytest.raises(EdgelineError, match="not ready after 0 s: see its pods' events"):
         waiting.wait(connected, service, 0)
-    make_pod(api_server, model)
+    make_pod(api_server, said_of(service))
     with pytest.raises(EdgelineError, match=r"no image volume: .*ImageVolume .*--model-from store"):
         waiting.wait(connected, service, 600)
 
@@ -268,12 +274,11 @@ def test_an_event_ends_the_wait_while_kserve_has_made_nothing_of_the_model(
     monkeypatch.setattr(waiting, "PATIENCE", 0)
     monkeypatch.setattr(waiting, "SETTLED", 0)
     cluster.apply(connected, service)
-    make_deployment(api_server, "the one before")
+    make_deployment(api_server, said_of(service, model="the one before"))
     warned(api_server, 1, reason=reason)
     with pytest.raises(EdgelineError, match=f"mixed is not ready: {reason}: storageUri is not"):
         waiting.wait(connected, service, 600)
-    model = service[-1]["metadata"]["annotations"][MODEL]
-    make_deployment(api_server, model, replicas=1)  # so it has passed
+    make_deployment(api_server, said_of(service), replicas=1)  # so it has passed
     with pytest.raises(EdgelineError, match=f"after 0 s: {reason}"):
         waiting.wait(connected, service, 0)
 
@@ -349,6 +354,115 @@ def test_the_command_line_adopts_what_somebody_else_has_made_status_set_by_the_t
     said = json.loads(api_server.kubectl("get", "deployment", "mixed", *IN, "-o", "json"))
     (left,) = said["spec"]["template"]["spec"]["containers"]
     assert [entry["name"] for entry in left["env"]] == ["DOCKER_CONFIG"]
+
+
+def test_nor_is_an_inference_service_of_somebody_else(
+    service: list[Object], connected: Any, api_server: ApiServer
+) -> None:
+    """A merge would leave their arguments and their transformer beside what the bundle says."""
+    foreign = copy.deepcopy(service[-1])
+    del foreign["metadata"]["labels"]["app.kubernetes.io/part-of"]
+    foreign["spec"]["predictor"]["model"]["args"] = ["--theirs"]
+    foreign["spec"]["transformer"] = {"containers": [{"name": "kserve-container", "image": "a"}]}
+    api_server.kubectl("create", "-f", "-", given=foreign)
+    said = (
+        r"InferenceService mixed is there, and somebody else has made it: give another name, .* "
+        "`kubectl label inferenceservice mixed -n edgeline app.kubernetes.io/part-of=edgeline`"
+    )
+    with pytest.raises(EdgelineError, match=said):
+        cluster.apply(connected, service)
+    for kind in ("servingruntime/mixed-litert", "networkpolicy/mixed"):  # nor anything else
+        assert api_server.try_kubectl("get", kind, *IN).returncode
+    cluster.apply(connected, service, adopt=True)
+    found = json.loads(api_server.kubectl("get", "inferenceservice", "mixed", *IN, "-o", "json"))
+    assert "transformer" not in found["spec"]
+    assert "args" not in found["spec"]["predictor"]["model"]
+    cluster.apply(connected, service)  # ours now
+
+
+def test_the_other_of_two_that_tell_kserve_otherwise_says_so(
+    service: list[Object], connected: Any
+) -> None:
+    cluster.apply(connected, service)
+    later = copy.deepcopy(service)
+    later[-1]["metadata"]["annotations"][SPEC] = "0123456789abcdef"
+    cluster.apply(connected, later)
+    with pytest.raises(EdgelineError, match="another spec by now, 0123456789abcdef: somebody else"):
+        waiting.wait(connected, service, 60)
+
+
+def test_kserve_s_version_is_read_by_whoever_deploys(connected: Any, capsys: Any) -> None:
+    """From the schema of its objects, since pipelines may read nothing of the cluster's."""
+    assert installed.kserve_version(connected) == "0.20"
+    assert installed.kserve_version(connected, "0.20.1") == "0.20"
+    with pytest.raises(
+        EdgelineError, match=r"has KServe 0\.20, not 0\.19\.0, which takes something"
+    ):
+        installed.kserve_version(connected, "0.19.0")
+    assert capsys.readouterr().out == ""
+
+
+def test_kserve_s_version_is_that_of_its_manager_where_that_may_be_read(
+    api_server: ApiServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    place = str(api_server.kubeconfig)
+    monkeypatch.setattr("kubernetes.config.kube_config.KUBE_CONFIG_DEFAULT_LOCATION", place)
+    client = cluster.connect()
+    metadata = {"name": installed.MANAGER, "namespace": "kubeflow"}
+    made = {"apiVersion": "apps/v1", "kind": "Deployment", "metadata": metadata}
+
+    def manager(image: str) -> None:
+        beside = {"name": "proxy", "image": "a:v0.9", "securityContext": CONTAINER_SECURITY}
+        containers = [beside, {**beside, "name": "manager", "image": image}]
+        pod = {"securityContext": POD_SECURITY, "containers": containers}
+        template = {"metadata": {"labels": LABELS}, "spec": pod}
+        spec = {"selector": {"matchLabels": LABELS}, "template": template}
+        api_server.kubectl("apply", "--server-side", "-f", "-", given={**made, "spec": spec})
+
+    digest = f"sha256:{'0' * 64}"
+    try:
+        for image, version in (
+            ("kserve/kserve-controller:v0.19.0", "v0.19.0"),
+            (f"registry.example:5000/kserve-controller:v0.18.1@{digest}", "v0.18.1"),
+            ("kserve/kserve-controller:0.20.0-acme", "0.20.0"),
+            ("kserve/kserve-controller:latest", "0.20"),  # which the schema says
+            (f"kserve/kserve-controller@{digest}", "0.20"),
+        ):
+            manager(image)
+            assert installed.kserve_version(client) == version
+        manager("kserve/kserve-controller:v0.14.1")
+        with pytest.raises(
+            EdgelineError, match=r"KServe v0\.14\.1, which is too old .* needs 0\.15"
+        ):
+            installed.kserve_version(client)
+    finally:
+        api_server.kubectl("delete", "deployment", installed.MANAGER, "-n", "kubeflow")
+
+
+def test_a_form_that_the_cluster_s_kserve_does_not_take_is_refused_before_anything_is_pushed(
+    pixels: Path,
+    registry: Any,
+    connected: Any,  # noqa: ARG001
+    monkeypatch: pytest.MonkeyPatch,
+    tmp_path: Path,
+) -> None:
+    monkeypatch.setattr(installed, "_of_manager", lambda _: "v0.19.0")
+    said = (
+        r"KServe v0\.19\.0 takes no model from an image volume: that needs 0\.20; take it from the"
+    )
+    with pytest.raises(EdgelineError, match=said):
+        serve(
+            bundle_path=pixels,
+            site="cluster://edgeline",
+            models_repository=f"{registry.address}/models",
+            deployment_path=tmp_path / "deployment",
+            deployment_report_path=tmp_path / "report.html",
+            form="kserve",
+        )
+    apply = ("apply", str(pixels), "--for", "kserve", "--images", f"{registry.address}/models")
+    refused = CliRunner().invoke(site, [*apply, "--kserve-version", "0.20"])
+    assert "The cluster has KServe v0.19.0, not 0.20" in str(refused.exception)
+    assert not (registry.storage / "docker").exists()
 
 
 def test_nor_is_a_service_of_somebody_else(

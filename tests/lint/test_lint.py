@@ -299,3 +299,87 @@ def test_a_template_names_folders_that_a_team_has_yet_to_make(tmp_path: Path) ->
             f"{text}\n---\napiVersion: source.toolkit.fluxcd.io/v1\n{repository}"
         )
         assert ("folder-not-there" in {entry.rule for entry in lint([tmp_path])}) is found
+
+
+def inference_service(
+    folder: Path, uri: str = "oci+native://a", mode: str = "", **more: object
+) -> list[str]:
+    """What the rules of KServe find in an InferenceService."""
+    annotations = {"serving.kserve.io/deploymentMode": mode} if mode else {}
+    value = {
+        "apiVersion": "serving.kserve.io/v1beta1",
+        "kind": "InferenceService",
+        "metadata": {"name": "taxi", "namespace": "edgeline", "annotations": annotations},
+        "spec": {"predictor": {"model": {"storageUri": uri, "runtime": "ours"}, **more}},
+    }
+    (folder / "service.yaml").write_text(yaml.safe_dump(value))
+    found = [entry for entry in lint([folder]) if entry.rule.startswith("kserve-")]
+    return [entry.message.partition(": leave")[0].partition(": end")[0] for entry in found]
+
+
+def test_what_either_mode_of_kserve_ignores_is_said_where_none_is_written(tmp_path: Path) -> None:
+    standard = {"canaryTrafficPercent": 10, "minReplicas": 0}
+    knative = {"autoScaling": {}, "deploymentStrategy": {"type": "Recreate"}}
+    in_standard = ["canaryTrafficPercent divides no traffic", "minReplicas: 0 is taken for 1"]
+    in_knative = ["autoScaling scales nothing", "deploymentStrategy changes nothing"]
+    for mode in ("Standard", "RawDeployment"):
+        assert inference_service(tmp_path, mode=mode, **standard, **knative) == in_standard
+    for mode in ("Knative", "Serverless"):
+        assert inference_service(tmp_path, mode=mode, **standard, **knative) == in_knative
+    assert sorted(inference_service(tmp_path, **standard, **knative)) == sorted(
+        [f"no mode is written, and in Standard {what}" for what in in_standard]
+        + [f"no mode is written, and in Knative {what}" for what in in_knative]
+    )
+    assert inference_service(tmp_path, minReplicas=1, maxReplicas=4) == []
+
+
+@pytest.mark.parametrize(
+    ("uri", "others"),
+    [
+        ("s3://b/models/taxi/1", "s3://b/models/taxi/10, "),
+        ("s3://b/models/taxi", "s3://b/models/taxi-2, "),
+        ("edgeline+s3://b/models/taxi/1", "edgeline+s3://b/models/taxi/10, "),
+        ("s3://b/models/v1.2", "s3://b/models/v1.20, "),
+        ("s3://b/taxi", "s3://b/taxi-2, "),
+        ("s3://b/models/taxi/", ""),
+        ("s3://b/models/taxi/model.tflite", ""),  # a file, and no other
+        ("s3://b", ""),
+        ("gs://b/models/taxi/1", ""),  # of Cloud Storage, KServe takes the folder
+        ("pvc://models/taxi/1", ""),
+    ],
+)
+def test_an_address_in_s3_is_a_prefix_unless_it_ends_in_a_slash(
+    uri: str, others: str, tmp_path: Path
+) -> None:
+    found = inference_service(tmp_path, uri, mode="Standard")
+    assert len(found) == bool(others)
+    assert all(f"{uri} is also the beginning of {others}" in what for what in found)
+
+
+def test_a_team_s_namespace_stands_in_argo_cd_s_project(tmp_path: Path) -> None:
+    cluster = tmp_path / "environments" / "team-a" / "cluster"
+    cluster.mkdir(parents=True)
+    text = (FAULTS / "namespace-not-allowed.yaml").read_text()
+    text = text.replace("nowhere", "environments/team-a/cluster")
+    text = text.replace("namespace: team-a", "namespace: kubeflow")
+    (tmp_path / "argocd.yaml").write_text(text)
+    (cluster / "role.yaml").write_text("kind: ConfigMap\nmetadata: {name: a, namespace: team-b}\n")
+
+    def found() -> list[str]:
+        here = [entry for entry in lint([tmp_path]) if entry.rule == "namespace-not-allowed"]
+        return [entry.message.partition(":")[0].rpartition(" ")[2] for entry in here]
+
+    assert found() == ["team-b"]
+    (cluster / "kustomization.yaml").write_text("namespace: team-a\nresources: [role.yaml]\n")
+    assert found() == ["team-a"]
+    (tmp_path / "argocd.yaml").write_text(text.replace("namespace: kubeflow}]", 'namespace: "*"}]'))
+    assert found() == []
+
+
+def test_a_version_of_a_pipeline_that_is_gone_is_named_once(tmp_path: Path) -> None:
+    shutil.copytree(FAULTS / "version-left-over", tmp_path, dirs_exist_ok=True)
+    (finding,) = lint([tmp_path])
+    assert "gone is said to be at gone-0123456789abcdef, which is not compiled" in finding.message
+    schedule = "{name: a, pipeline: gone, version: current, every: 3600}"
+    (tmp_path / "schedules.yaml").write_text(f"schedules: [{schedule}]\n")
+    assert [finding.rule for finding in lint([tmp_path])] == ["schedule-unfit"]

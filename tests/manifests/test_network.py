@@ -26,6 +26,7 @@ Labels = dict[str, str]
 Policies = list[dict[str, Any]]
 NAME = "kubernetes.io/metadata.name"
 TASK = {"pipelines.kubeflow.org/v2_component": "true"}  # as KFP labels its pods
+OF_KSERVE = ("aws", "gcp", "kserve", "s3", "gs")
 PROMETHEUS = {"app.kubernetes.io/name": "prometheus"}
 
 
@@ -92,15 +93,19 @@ def of_kserve(objects: list[dict[str, Any]]) -> tuple[Policies, Labels]:
     return policies, {"serving.kserve.io/inferenceservice": service["metadata"]["name"]}
 
 
-@pytest.fixture(params=["onprem", "azure", "edge", "laptop", "site", "aws", "gcp", "kserve"])
+@pytest.fixture(
+    params=["onprem", "azure", "edge", "laptop", "site", "aws", "gcp", "kserve", "s3", "gs"]
+)
 def deployed(
     request: pytest.FixtureRequest, pixels: Path, tmp_path: Path
 ) -> tuple[str, Policies, Labels]:
     name = request.param
     if name in ("aws", "gcp"):
         return name, *of_kserve(kustomize(OVERLAYS / name))
-    if name == "kserve":
-        (path,) = render(str(pixels), "kserve", "registry.example/models", str(tmp_path))
+    if name in ("kserve", "s3", "gs"):
+        of_store = {"model_from": "store", "address": f"{name}://models/mixed/3"}
+        more = {} if name == "kserve" else of_store
+        (path,) = render(str(pixels), "kserve", "registry.example/models", str(tmp_path), **more)
         return name, *of_kserve(list(yaml.safe_load_all(path.read_text())))
     if name != "site":
         return name, *ours(kustomize(OVERLAYS / name))
@@ -122,7 +127,7 @@ def test_predictions_come_in_from_those_who_may(deployed: tuple[str, Policies, L
     assert not may({NAME: "edgeline"}, {}, port=22)
     # KServe's servers have a port for HTTP/2 alone, and its agent has one before them
     for port in (8081, 9081):
-        assert may({NAME: "edgeline"}, {}, port=port) is (name in ("aws", "gcp", "kserve"))
+        assert may({NAME: "edgeline"}, {}, port=port) is (name in OF_KSERVE)
 
 
 def test_what_kserve_puts_before_a_predictor_reaches_it(
@@ -132,7 +137,7 @@ def test_what_kserve_puts_before_a_predictor_reaches_it(
     name, policies, pod = deployed
     for port in (8080, 9081):
         reached = passes(policies, "egress", pod, port, ({NAME: "edgeline"}, pod))
-        assert reached is (name in ("aws", "gcp", "kserve"))
+        assert reached is (name in OF_KSERVE)
 
 
 def test_prometheus_reaches_the_metrics_where_it_watches(
@@ -158,8 +163,14 @@ def test_names_and_models_are_reached_and_nothing_else(
         assert passes(policies, "egress", pod, port, store)
     assert passes(policies, "egress", pod, 443, "93.184.216.34")
     assert not passes(policies, "egress", pod, 22, "93.184.216.34")
-    # a cloud's metadata: on GKE a pod has its identity from there
-    assert passes(policies, "egress", pod, 80, "169.254.169.254") is (name == "gcp")
+    # where a pod has its identity from: on GKE as the node is made, on EKS from an agent
+    for address, port, names in (
+        ("169.254.169.254", 80, ("gcp", "gs")),
+        ("169.254.169.252", 988, ("gcp", "gs")),
+        ("169.254.169.254", 988, ("gs",)),
+        ("169.254.170.23", 80, ("s3",)),
+    ):
+        assert passes(policies, "egress", pod, port, address) is (name in names)
 
 
 @pytest.mark.parametrize("name", ["onprem", "azure", "edge", "laptop"])

@@ -142,6 +142,10 @@ def team(runner: Runner, tmp_path: Path) -> Runner:
     shutil.copyfile(
         ROOT / "edgeline" / "environments" / "onprem.yaml", production / "environment.yaml"
     )
+    for folder in ("argocd", "flux"):
+        shutil.copytree(GITOPS / folder, runner.checkout / folder)
+        for file in (runner.checkout / folder).iterdir():
+            file.write_text(file.read_text().replace("git.example.com", "git.acme.dev"))
     (runner.checkout / "pipelines").mkdir()
     (runner.checkout / "pipelines" / "reading.py").write_text(PIPELINE)
     environment = {**runner.environment, images.LOCK: str(lock)}
@@ -196,9 +200,14 @@ def test_what_the_linter_refuses_stops_the_check(team: Runner) -> None:
     (version.parent.parent.parent / "cluster" / "store.yaml").write_text(
         yaml.safe_dump({**secret, "stringData": {"key": "hunter2"}})
     )
-    commit(team, "a secret")
+    applications = team.checkout / "argocd" / "applications.yaml"
+    text = applications.read_text()
+    applications.write_text(text.replace("namespace: edgeline}", "namespace: team-a}"))
+    commit(team, "a secret, and a team's own namespace")
     assert checked(team)[0] == "Lint"
-    assert '"secret-in-clear"' in (team.checkout / "lint.sarif").read_text()
+    said = (team.checkout / "lint.sarif").read_text()
+    assert '"secret-in-clear"' in said
+    assert "does not allow the namespace team-a" in said  # which Argo CD would say
 
 
 BUILD = """

@@ -38,6 +38,7 @@ from edgeline.sites.image import model_image
 from edgeline.sites.render import FORMS, push_image, render
 
 MODELS = "registry.example/models"
+MANIFESTS = Path(__file__).parents[2] / "manifests"
 CLUSTERS = ("kustomize", "kserve", "ocm", "kubeedge")
 
 
@@ -140,10 +141,61 @@ def test_kserve_takes_the_model_from_a_volume_or_from_the_store(
         (path,) = stored(model_from="store", kserve_version=version)
         *_, service = yaml.safe_load_all(path.read_text())
         predictor = service["spec"]["predictor"]
-        assert predictor["model"]["storageUri"] == "s3://bucket/models/mixed/3/"
+        assert predictor["model"]["storageUri"] == "edgeline+s3://bucket/models/mixed/3/"
         assert predictor.get("storageContainerName") == container
+        assert predictor["serviceAccountName"] == "edge-server"
         assert service["metadata"]["annotations"]["serving.kserve.io/deploymentMode"] == mode
-        assert "a namespace that does not enforce" in path.read_text().replace("\n# ", " ")
+        head = path.read_text().partition("\napiVersion")[0].replace("\n# ", " ")
+        assert "the ClusterStorageContainer edgeline-storage of manifests/base/kserve" in head
+        assert "service account edge-server that may read" in head
+    (path,) = stored(model_from="store", address="minio://mlpipeline/models/mixed/3")
+    *_, service = yaml.safe_load_all(path.read_text())
+    uri = service["spec"]["predictor"]["model"]["storageUri"]
+    assert uri == "edgeline+s3://mlpipeline/models/mixed/3/"  # as KServe calls any such store
+
+
+def test_what_kserve_is_told_otherwise_has_another_digest_on_its_pods(
+    pixels: Path, tmp_path: Path
+) -> None:
+    """KServe hands annotations on to pods: by them `serve` tells new ones from those before."""
+
+    def spec(**given: str) -> str:
+        (path,) = render(str(pixels), "kserve", MODELS, str(tmp_path), **given)
+        *_, service = yaml.safe_load_all(path.read_text())
+        return str(service["metadata"]["annotations"]["edgeline.dev/spec"])
+
+    stored = {"model_from": "store", "address": "s3://bucket/models/mixed/3"}
+    assert spec() == spec()
+    assert len({spec(), spec(**stored), spec(**stored, kserve_version="0.19")}) == 3
+
+
+def test_kserve_s_storage_container_of_ours_is_taken_for_our_addresses_alone(
+    tmp_path: Path,
+) -> None:
+    """KServe takes one for whatever address it supports, of services that name none as well."""
+    text = (MANIFESTS / "base/kserve/storage-container.yaml").read_text()
+    spec = yaml.safe_load(text)["spec"]
+    ours = tuple(entry["prefix"] for entry in spec["supportedUriFormats"])
+    assert spec["workloadType"] == "initContainer"  # else naming it is an error
+    others = ("s3", "gs", "pvc", "file", "https", "hdfs", "webhdfs", "oci", "oci+native", "hf")
+    assert not [scheme for scheme in others if f"{scheme}://bucket/models/1/".startswith(ours)]
+    overlays = (MANIFESTS / "overlays").glob("*/serving/inference-service.yaml")
+    services = [next(yaml.safe_load_all(path.read_text())) for path in overlays]
+    for service in services:
+        predictor = service["spec"]["predictor"]
+        assert predictor["model"]["storageUri"].startswith(ours)
+        assert predictor["storageContainerName"] == "edgeline-storage"
+    # its command gives the image's own program the address that this one knows
+    program = "/storage-initializer/scripts/initializer-entrypoint"
+    (tmp_path / "program").write_text("#!/bin/sh\nprintf '%s|' \"$@\"\n")
+    (tmp_path / "program").chmod(0o755)
+    command = [
+        part.replace(program, str(tmp_path / "program")) for part in spec["container"]["command"]
+    ]
+    for uri in ("s3://bucket/models/a b/1/", "gs://bucket/models/taxi/1/"):
+        run = [*command, f"edgeline+{uri}", "/mnt/models"]
+        done = subprocess.run(run, capture_output=True, text=True, check=True)
+        assert done.stdout == f"{uri}|/mnt/models|"
 
 
 @pytest.mark.parametrize(
@@ -151,10 +203,16 @@ def test_kserve_takes_the_model_from_a_volume_or_from_the_store(
     [
         (
             {"kserve_version": "0.19"},
-            "KServe 0.19 takes no model from an image: .*0.20; give --mod",
+            "KServe 0.19 takes no model from an image volume: .*0.20; take it from the store",
         ),
         ({"kserve_version": "0.14.1", "model_from": "store"}, "for KServe 0.15 and later"),
-        ({"kserve_version": "new"}, "--kserve-version is 'new': give it as 0.20"),
+        ({"kserve_version": "v0.9.0", "model_from": "store"}, "for KServe 0.15 and later"),
+        ({"kserve_version": "new"}, "--kserve-version is 'new': give KServe's version as 0.20"),
+        ({"kserve_version": "0.20.x"}, "--kserve-version is '0.20.x'"),
+        ({"kserve_version": "0.20.1 "}, "--kserve-version is '0.20.1 '"),
+        ({"kserve_version": "0.20-beta"}, "--kserve-version is '0.20-beta'"),
+        ({"kserve_version": "0.020"}, "--kserve-version is '0.020'"),
+        ({"kserve_version": "1.34"}, "--kserve-version is '1.34'"),  # Kubernetes'
         ({"model_from": "volume"}, "--model-from is 'volume'"),
         (
             {"model_from": "modelcar"},

@@ -8,6 +8,8 @@ from edgeline.components.plan.plan import Plan, plan
 from edgeline.errors import EdgelineError
 from edgeline.stores.destinations import LOCAL_RUN
 
+UNSAID = {"modelcar_base": "", "model_from": "", "kserve_version": ""}
+
 
 def test_each_entry_is_gone_through_once() -> None:
     sites = [
@@ -17,7 +19,7 @@ def test_each_entry_is_gone_through_once() -> None:
     ]
     found = plan(["tvm", "onnx", "tvm"], sites, "ghcr.io/acme/models")
     assert found.targets == ["tvm", "onnx"]
-    assert found.sites == [{**site, "modelcar_base": ""} for site in sites[1:]]
+    assert found.sites == [{**UNSAID, **site} for site in sites[1:]]
 
 
 BASE = f"docker.io/library/busybox@sha256:{'0' * 64}"
@@ -25,9 +27,20 @@ BASE = f"docker.io/library/busybox@sha256:{'0' * 64}"
 
 def test_a_site_of_kserve_names_the_base_of_a_modelcar() -> None:
     site = {"site": "cluster://edge", "form": "kserve", "modelcar_base": BASE}
-    assert plan(sites=[site, site], models_repository="ghcr.io/acme/models").sites == [site]
-    with pytest.raises(EdgelineError, match=r"sites, entry 2: .* is there before, with another"):
+    found = plan(sites=[site, site], models_repository="ghcr.io/acme/models")
+    assert found.sites == [{**UNSAID, **site}]
+    said = r"sites, entry 2: .* is there before, with another modelcar_base: leave one"
+    with pytest.raises(EdgelineError, match=said):
         plan(sites=[site, {**site, "modelcar_base": ""}], models_repository="ghcr.io/acme/models")
+
+
+def test_a_site_of_kserve_takes_the_model_from_the_store_where_there_is_one() -> None:
+    site = {"site": "cluster://edge", "form": "kserve", "model_from": "store"}
+    for destination in ("s3://models", "minio://mlpipeline/models"):
+        found = plan(sites=[site], models_repository="ghcr.io/acme/models", destination=destination)
+        assert found.sites == [{**UNSAID, **site}]
+    with pytest.raises(EdgelineError, match="entry 1: KServe fetches no model from /models: give"):
+        plan(sites=[site], models_repository="ghcr.io/acme/models", destination="/models")
 
 
 def test_nothing_is_asked_for_nothing() -> None:
@@ -54,7 +67,7 @@ def test_what_is_no_target_is_named_with_its_place(target: object) -> None:
             "form is 'helm', but must be one of kustomize",
         ),
         ({"site": "cluster://edge", "form": ["kserve"]}, "form is"),
-        ({"site": "cluster://edge", "name": "x"}, "has 'name', but takes site, form and"),
+        ({"site": "cluster://edge", "name": "x"}, "has 'name', but takes site, form, "),
         (
             {"site": "cluster://edge", "modelcar_base": BASE},
             "form kustomize has no modelcar: leave modelcar_base out",
@@ -65,7 +78,36 @@ def test_what_is_no_target_is_named_with_its_place(target: object) -> None:
         ),
         (
             {"site": "cluster://edge", "form": "kserve", "modelcar_base": 3},
-            "modelcar_base is 3, but must be an image by digest",
+            "modelcar_base is 3, but must be a text",
+        ),
+        (
+            {"site": "cluster://edge", "model_from": "store"},
+            "form kustomize is not KServe's: leave model_from out",
+        ),
+        (
+            {"site": "cluster://edge", "form": "kserve", "model_from": "stores"},
+            "model_from is 'stores'. Did you mean store",
+        ),
+        (
+            {"site": "cluster://edge", "form": "kserve", "model_from": "modelcar"},
+            "model_from is 'modelcar', and modelcar_base is not",
+        ),
+        (
+            {
+                "site": "cluster://edge",
+                "form": "kserve",
+                "model_from": "store",
+                "modelcar_base": BASE,
+            },
+            "model_from is 'store', and modelcar_base is given",
+        ),
+        (
+            {"site": "cluster://edge", "form": "kserve", "kserve_version": "0.20.x"},
+            "kserve_version is '0.20.x': give KServe's version as",
+        ),
+        (
+            {"site": "cluster://edge", "form": "kserve", "kserve_version": "0.19"},
+            "kserve_version is 0.19, and an image volume needs 0.20: give model_from store",
         ),
         ({"site": "git+https://me:secret@host/a.git//b"}, "holds a password"),
     ],

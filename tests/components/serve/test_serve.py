@@ -292,5 +292,40 @@ def test_a_cluster_does_not_take_every_form(
 ) -> None:
     with pytest.raises(EdgelineError, match="A cluster does not take greengrass"):
         deploy(recorded, "cluster://edgeline", registry, tmp_path, form="greengrass")
-    with pytest.raises(EdgelineError, match="Form kustomize has no modelcar: leave modelcar_base"):
+    with pytest.raises(EdgelineError, match="form kustomize has no modelcar: leave modelcar_base"):
         deploy(recorded, "cluster://edgeline", registry, tmp_path, modelcar_base="busybox@sha256:0")
+
+
+def test_what_cannot_be_is_refused_before_anything_is_pushed(
+    recorded: Path, repository: Path, registry: Any, tmp_path: Path
+) -> None:
+    site = f"git+file://{repository}//site"
+    for given, said in (
+        ({"name": "a" * 45}, "KServe never starts .* has 64 characters"),
+        ({"kserve_version": "0.20.x"}, r"kserve_version is '0\.20\.x'"),
+        ({"kserve_version": "0.19"}, "an image volume needs 0.20"),
+        ({"model_from": "store"}, "A folder is no address that KServe fetches a model from"),
+    ):
+        with pytest.raises(EdgelineError, match=said):
+            deploy(recorded, site, registry, tmp_path, form="kserve", **given)
+    assert not (registry.storage / "docker").exists()
+    assert run_git("log", "--format=%s", "main", folder=repository) == "Begin\n"
+
+
+def test_kserve_takes_the_model_from_where_publish_has_put_it(
+    recorded: Path, repository: Path, registry: Any, tmp_path: Path
+) -> None:
+    """The copy that publish leaves says where; nothing is pushed."""
+    published = tmp_path / "published"
+    with artifacts.writing(published, "bundle/v1") as draft:
+        shutil.copytree(recorded, draft.path, dirs_exist_ok=True)
+        draft.metadata.update(uri="minio://mlpipeline/models/mixed/3")
+    site = f"git+file://{repository}//site"
+    given = {"model_from": "store", "kserve_version": "0.19.1"}
+    done = deploy(published, site, registry, tmp_path, form="kserve", **given)
+    *_, service = yaml.safe_load_all(run_git("show", "main:site/mixed.yaml", folder=repository))
+    predictor = service["spec"]["predictor"]
+    assert predictor["model"]["storageUri"] == "edgeline+s3://mlpipeline/models/mixed/3/"
+    assert "storageContainerName" not in predictor  # of KServe 0.20
+    assert done.model.startswith(f"{registry.address}/models/mixed@sha256:")
+    assert not (registry.storage / "docker").exists()
