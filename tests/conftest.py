@@ -9,6 +9,9 @@ from collections.abc import Generator
 import pytest
 
 os.environ.setdefault("TF_ENABLE_ONEDNN_OPTS", "0")  # as `edgeline` and its images have it
+# else each of some hundred processes compiles again all that it imports
+os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
+sys.dont_write_bytecode = False
 
 # a second or more each; tests import them in their bodies or fixtures
 HEAVY = {"tensorflow", "keras", "apache_beam", "onnx", "openvino", "schemathesis", "scipy.stats"}
