@@ -13,6 +13,8 @@ from edgeline.components.verify.verify_bundle import verify_bundle
 from edgeline.errors import EdgelineError
 from edgeline.runtimes.interpreter import load
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture(scope="module")
 def recorded(edge_model, signature, tmp_path_factory):
