@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import os
 import sys
 from collections.abc import Generator
@@ -9,15 +10,39 @@ from collections.abc import Generator
 import pytest
 
 os.environ.setdefault("TF_ENABLE_ONEDNN_OPTS", "0")  # as `edgeline` and its images have it
+# else each of some hundred processes compiles again all that it imports
+os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
+sys.dont_write_bytecode = False
 
 # a second or more each; tests import them in their bodies or fixtures
 HEAVY = {"tensorflow", "keras", "apache_beam", "onnx", "openvino", "schemathesis", "scipy.stats"}
+looked_through: set[str] = set()  # of these, and no more since
 
 
 @pytest.fixture(autouse=True)
 def no_pauses(monkeypatch: pytest.MonkeyPatch) -> None:
     """A transfer is tried again at once."""
     monkeypatch.setattr("edgeline.stores.again.FIRST_PAUSE", 0.0)
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_collection() -> Generator[None, object, object]:
+    """What is collected stays, and is not looked through for garbage again and again."""
+    gc.disable()
+    try:
+        return (yield)
+    finally:
+        gc.freeze()
+        gc.enable()
+
+
+@pytest.hookimpl(trylast=True)
+def pytest_runtest_teardown() -> None:
+    """Nor is a large library that a test has imported: TensorFlow's objects are a million."""
+    if new := (HEAVY & sys.modules.keys()) - looked_through:
+        looked_through.update(new)
+        gc.collect()
+        gc.freeze()
 
 
 @pytest.hookimpl(trylast=True)  # a folder's conftest.py marks some as slow

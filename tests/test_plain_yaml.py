@@ -28,6 +28,7 @@ def read_by_kubectl(text: str) -> dict[str, str]:
     return data
 
 
+@pytest.mark.slow
 def test_every_text_stays_a_text_as_value_and_as_key() -> None:
     texts = [*TEXTS, *WORDS]
     data = {f"v{number}": text for number, text in enumerate(texts)} | dict.fromkeys(texts, "")

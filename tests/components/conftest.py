@@ -1,4 +1,4 @@
-"""One run of ingest, validate, transform and train on real taxi trips, shared by their tests.
+"""One run from ingest to convert on real taxi trips, shared by the tests of its steps.
 
 With several workers the first that needs a step makes it, and each works on a copy of its own.
 """
@@ -99,6 +99,12 @@ def trained_taxi(shared, transformed_taxi) -> Run:
     return shared("trained-taxi", _train, transformed_taxi)
 
 
+@pytest.fixture(scope="session")
+def converted_taxi(shared, trained_taxi) -> Run:
+    """`int8` and its page `int8.html`: the model in integers, through a process of its own."""
+    return shared("converted-taxi", _convert, trained_taxi)
+
+
 def _ingest(folder: Path) -> dict[str, dict[str, Any]]:
     from edgeline.components.ingest.ingest import ingest
     from edgeline.components.validate.validate import validate
@@ -159,3 +165,11 @@ def _train(folder: Path) -> dict[str, dict[str, Any]]:
         **outputs,
     )
     return {name: output.metadata for name, output in outputs.items()}
+
+
+def _convert(folder: Path) -> dict[str, dict[str, Any]]:
+    from edgeline.components.convert.convert import convert
+
+    places = (folder / name for name in ("model", "examples", "int8", "int8.html"))
+    convert(*map(str, places), "int8")
+    return {}

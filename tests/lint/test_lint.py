@@ -142,6 +142,7 @@ def test_malformed_manifests_do_not_stop_the_linter(text: str, tmp_path: Path) -
     assert isinstance(lint([tmp_path]), list)
 
 
+@pytest.mark.slow
 def test_a_schedule_is_held_against_what_is_compiled_beside_it(tmp_path: Path) -> None:
     current = tmp_path / "cluster" / "versions.yaml"
     for settings in ((), ("steps=7",)):

@@ -333,6 +333,7 @@ def test_with_a_token_everything_is_as_before(start, store, tokens):
         assert server.ask("GET", "/overview", headers=headers | key)[0] == 200
 
 
+@pytest.mark.slow
 def test_the_page_steers_from_every_name_of_this_machine(start, tmp_path):
     """What the page does in a browser: a GET and a POST of its own origin, through a forwarded
     port too (kubectl port-forward changes the port in Host and Origin alike)."""

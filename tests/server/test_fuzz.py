@@ -6,7 +6,7 @@ import fuzzing
 import pytest
 from running import DATA
 
-REQUESTS = 1200  # `make fuzz` sends 10,000 of each
+REQUESTS = 800  # `make fuzz` sends 10,000 of each
 
 
 @pytest.mark.slow
@@ -30,9 +30,9 @@ def test_malformed_bytes(server):
 def test_what_the_openapi_document_allows_and_forbids(server):
     import openapi_fuzzing
 
-    found = openapi_fuzzing.attack(server.http, 250)
+    found = openapi_fuzzing.attack(server.http, 120)
     assert {200, 400, 404} <= set(found)
-    assert sum(found.values()) > 150
+    assert sum(found.values()) > 70
     assert server.process.poll() is None
 
 

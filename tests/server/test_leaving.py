@@ -117,6 +117,7 @@ def test_a_rolling_update_behind_a_proxy_loses_nothing(start, store, tmp_path):
                 statuses.append(repr(error))
             finally:
                 connection.close()
+            over.wait(0.01)
 
     clients = [threading.Thread(target=client) for _ in range(4)]
     try:

@@ -197,7 +197,7 @@ def test_a_full_queue_answers_429_and_an_old_request_503(start, tmp_path):
     headers = {"Inference-Header-Content-Length": "0"}
     with ThreadPoolExecutor(24) as pool:
         asked = [
-            pool.submit(server.ask, "POST", "/v2/models/m/infer", body, headers) for _ in range(72)
+            pool.submit(server.ask, "POST", "/v2/models/m/infer", body, headers) for _ in range(36)
         ]
         answers = [future.result() for future in asked]
     codes = [status for status, _, _ in answers]
@@ -329,6 +329,7 @@ def test_memory_does_not_grow_with_requests_and_connections(start, tmp_path):
     assert server.metric("edgeline_buffered_bytes") == 0
 
 
+@pytest.mark.slow
 def test_stop_lets_requests_end(start, tmp_path):
     (tmp_path / "m.tflite").write_bytes(MOBILENET.read_bytes())
     server = start(tmp_path / "m.tflite", "--instances=1", "--poll=0")

@@ -18,6 +18,8 @@ pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("passphrase")]
 
 __all__ = ["device"]
 
+PAUSE = 0.01  # between two requests of a client: enough meet each change, and a core is left
+
 
 @contextmanager
 def asking(server: Running, path: str = "/v1/models/m:predict", possible: tuple = (4, 7)):
@@ -30,6 +32,7 @@ def asking(server: Running, path: str = "/v1/models/m:predict", possible: tuple 
             if status != 200 or body["predictions"][0]["score"][0] not in possible:
                 wrong.append((status, body))
             counts[place] += 1
+            stop.wait(PAUSE)
 
     threads = [threading.Thread(target=client, args=(place,)) for place in range(4)]
     for thread in threads:

@@ -317,6 +317,7 @@ def test_a_wrong_argument_is_named(
     assert not (tmp_path / "out").exists()
 
 
+@pytest.mark.slow
 def test_sites_that_push_one_model_at_once_are_not_refused(pixels: Path, registry: Any) -> None:
     """A registry reads what another push has half written: serve tasks of one run do that."""
     for turn in range(5):

@@ -10,6 +10,8 @@ from edgeline.components.compile.target import Source
 from edgeline.components.convert import column_names
 from edgeline.formats.signature_names import told_apart
 
+pytestmark = pytest.mark.slow
+
 NAMES = ["Fare (€)", "class", "image/encoded", "a,b", "größe", "A", "a"]
 ROWS = {name: np.full([3, 1], 10.0**place, np.float32) for place, name in enumerate(NAMES)}
 

@@ -8,23 +8,15 @@ import pytest
 from edgeline import artifacts
 from edgeline.artifacts import examples, features, models
 from edgeline.components.compile.compile import compile_edge_model, load_compiled
-from edgeline.components.convert.convert import convert
 from edgeline.errors import EdgelineError
 from edgeline.runtimes.interpreter import load
 
 pytestmark = pytest.mark.slow
 
 
-@pytest.fixture(scope="module")
-def edge(trained_taxi, tmp_path_factory):
-    folder = tmp_path_factory.mktemp("taxi_int8")
-    convert(
-        str(trained_taxi.folder / "model"),
-        str(trained_taxi.folder / "examples"),
-        *(str(folder / "edge"), str(folder / "convert.html"), "int8"),
-        representative_rows=50,
-    )
-    return folder / "edge"
+@pytest.fixture
+def edge(converted_taxi):
+    return converted_taxi.folder / "int8"
 
 
 @pytest.mark.long
@@ -35,11 +27,11 @@ def test_vela_cannot_read_the_vocabularies_and_it_is_said(edge, tmp_path):
     assert not (tmp_path / "out").exists()
 
 
-def test_litert_s_compiled_model_answers_as_the_edge_model(edge, tmp_path, trained_taxi):
+def test_litert_s_compiled_model_answers_as_the_edge_model(edge, tmp_path, converted_taxi):
     compile_edge_model("litert", str(tmp_path / "out"), str(edge))
     given = artifacts.read(edge, models.EDGE_SCHEMA)
     takes = models.raw_features(given)
-    batch = next(iter(examples.read_batches(trained_taxi.examples, "eval")))
+    batch = next(iter(examples.read_batches(converted_taxi.examples, "eval")))
     rows = features.to_numpy(batch, takes)
     expected = load(models.edge_model_path(given))(rows)
     answer = load_compiled(tmp_path / "out")(rows)

@@ -214,12 +214,14 @@ def test_few_representative_rows_lie_in_few_of_many_batches(data, tmp_path, monk
 
 
 @pytest.mark.usefixtures("in_this_process")
-def test_one_bucket_takes_raw_features_and_writes_labels(data, tmp_path):
+def test_one_bucket_takes_raw_features_and_writes_labels_and_the_threshold(data, tmp_path):
     model = with_words(tmp_path / "model", 1, labels=["small", "größer"])
-    done = run(model, data, quantisation="float").metadata
+    done = run(model, data, quantisation="float", decision_threshold=0.3).metadata
     assert done["takes"] == "raw" and done["because"] is None
     assert done["difference"]["prediction"]["max"] < 1e-6
     assert (tmp_path / "edge" / "labels.txt").read_text("utf-8") == "small\ngrößer\n"
+    kept = artifacts.read(tmp_path / "edge", models.EDGE_SCHEMA).metadata
+    assert done["decision_threshold"] == kept["decision_threshold"] == 0.3
 
 
 @pytest.mark.usefixtures("in_this_process")

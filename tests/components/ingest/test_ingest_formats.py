@@ -359,6 +359,7 @@ def peak_mib(data: Path, output: Path) -> float:
     return int(peak) / 1024
 
 
+@pytest.mark.slow
 def test_memory_does_not_grow_with_the_rows(tmp_path: Path) -> None:
     line = ",".join(["{0}", "{0}.25", "word {0}", "x" * 60]) + "\n"
     small, large = tmp_path / "small.csv", tmp_path / "large.csv"

@@ -16,6 +16,8 @@ from edgeline.errors import EdgelineError
 from edgeline.runtimes import child
 from edgeline.runtimes.interpreter import load
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture(scope="module")
 def recorded(edge_model, signature, tmp_path_factory):
