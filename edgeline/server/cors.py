@@ -12,7 +12,7 @@ from collections.abc import Callable, Collection
 
 from edgeline.server.http.messages import HttpRequest, HttpResponse
 
-Reply = Callable[[HttpResponse], None]
+HttpReply = Callable[[HttpResponse], None]
 _HEADERS = (
     b"authorization, content-encoding, content-type, inference-header-content-length, traceparent, "
     b"tracestate, x-request-id"
@@ -28,7 +28,7 @@ class Cors:
     def __init__(self, origins: Collection[str]) -> None:
         self._origins = {origin.encode() for origin in origins}
 
-    def around(self, request: HttpRequest, reply: Reply) -> Reply:
+    def around(self, request: HttpRequest, reply: HttpReply) -> HttpReply:
         """A reply that says whether the page that asks may read it."""
         origin = request.headers.get(b"origin", b"")
         more: tuple[bytes, ...] = (_VARY,)
