@@ -32,7 +32,7 @@ METRICS = {
     "edgeline_queue_length": ("gauge", "Requests that wait now."),
     "edgeline_model_ready": ("gauge", "1 while a version is served."),
     "edgeline_model_loads_total": ("counter", "Loads by result: ok, failed; dropped later."),
-    "edgeline_model_device": ("gauge", "1 for what a version runs on: cpu or edgetpu."),
+    "edgeline_model_device": ("gauge", "1 for what a version runs on (cpu, edgetpu) and in."),
     "edgeline_rollout_weight": ("gauge", "Share of requests that a candidate gets."),
     "edgeline_rollout_requests": ("gauge", "Requests that a candidate has had."),
     "edgeline_rollout_errors": ("gauge", "Requests that failed on a candidate."),

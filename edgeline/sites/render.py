@@ -82,8 +82,8 @@ def render(
         image, manifest = model_image(folder, base)
     if not manifest.model.endswith(".tflite"):
         raise EdgelineError(
-            f"{bundle} is made for {manifest.target}, and the server of a site runs LiteRT alone: "
-            "`edgeline site push` makes an image of it for a runtime of yours."
+            f"{bundle} is made for {manifest.target}, and the image of a site's server has LiteRT "
+            "alone: `edgeline site push` makes an image of it for a runtime of yours."
         )
     name = name or manifest.name
     if not names.SERVICE.fullmatch(name):

@@ -76,7 +76,7 @@ def test_without_the_library_the_cpu_model_serves_and_says_so(start, bundle):
     assert parameters["device"] == {"string_value": "cpu"}
     (model,) = server.ask("GET", "/overview")[1]["models"]
     assert (model["versions"][0]["device"], model["versions"][0]["note"]) == ("cpu", note)
-    line = 'edgeline_model_device{model="camera",version="3",device="cpu"}'
+    line = 'edgeline_model_device{model="camera",version="3",device="cpu",runtime="litert"}'
     assert server.metric(line) == 1
     _, log = server.stop()
     assert note in log

@@ -202,15 +202,16 @@ def test_no_request_is_lost_or_wrong_while_versions_change(start, tmp_path):
 def test_a_bundle_for_another_runtime_does_not_hold_a_common_store_back(start, tmp_path):
     store = tmp_path / "store"
     bundle(store / "m" / "1", model(2.0))
-    other = bundle(store / "m-onnx" / "1", b"\x08\x09 some onnx")
+    other = bundle(store / "m-tvm" / "1", b"\x08\x09 some library")
     manifest = bundles.read(other)
-    write_manifest(other, dataclasses.replace(manifest, name="m-onnx", target="onnx"))
+    write_manifest(other, dataclasses.replace(manifest, name="m-tvm", target="tvm"))
     server = start(store, "--poll=0")
     assert server.ask("GET", "/v2/health/ready")[0] == 200
     states = {e["name"]: e for e in server.ask("POST", "/v2/repository/index", {})[1]}
     assert states["m"]["state"] == "READY"
-    assert states["m-onnx"]["state"] == "UNAVAILABLE"
-    assert "made for onnx" in states["m-onnx"]["reason"]
+    assert states["m-tvm"]["state"] == "UNAVAILABLE"
+    said = "made for tvm, and this server runs LiteRT, ONNX Runtime and OpenVINO"
+    assert said in states["m-tvm"]["reason"]
 
     # one that is for this runtime and does not work does
     bundle(store / "n" / "1", b"no model at all")

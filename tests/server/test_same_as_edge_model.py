@@ -6,6 +6,7 @@ import pytest
 from edgeline.artifacts.bundle import Signature, Tensor
 from edgeline.components.convert import running
 from edgeline.errors import EdgelineError
+from edgeline.runtimes.engine import Engine
 from edgeline.runtimes.inputs import MAX_ROWS
 from edgeline.runtimes.interpreter import EdgeModel
 from edgeline.runtimes.pieces import pieces
@@ -70,25 +71,6 @@ def test_the_server_alone_takes_columns_without_their_last_dimension():
     assert [checked[name].shape for name in ("hour", "pay")] == [(2, 1), (2, 1)]
 
 
-class Interpreter:
-    """A model of 4 rows that remembers what it got."""
-
-    def __init__(self):
-        self.got = []
-
-    def get_input_details(self):
-        return [{"index": 0, "shape": [4, 1]}]
-
-    def set_tensor(self, _, array):
-        self.got.append(array)
-
-    def invoke(self):
-        pass
-
-    def get_tensor(self, _):
-        return self.got[-1]
-
-
 def test_a_fixed_batch_is_filled_up_alike():
     signature = Signature(
         (Tensor("x", "float32", (4, 1)),), (Tensor("prediction", "float32", (4, 1)),)
@@ -96,10 +78,11 @@ def test_a_fixed_batch_is_filled_up_alike():
     given = {"x": np.arange(6, dtype=np.float32)[:, None]}
     filled = [0, 1, 2, 3, 4, 5, 5, 5]
 
-    interpreter = Interpreter()
-    instance = Instance(interpreter, Description("m", 1, signature), {"i:x": 0, "o:prediction": 1})
+    got = []
+    engine = Engine(signature, lambda piece: got.append(piece["x"]) or {"prediction": piece["x"]})
+    instance = Instance(engine, Description("m", 1, signature))
     np.testing.assert_array_equal(instance.predict(given)["prediction"], given["x"])
-    assert np.concatenate(interpreter.got)[:, 0].tolist() == filled
+    assert np.concatenate(got)[:, 0].tolist() == filled
 
     got = []
     edge = EdgeModel(signature, lambda piece: got.append(piece["x"]) or {"prediction": piece["x"]})

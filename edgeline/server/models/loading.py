@@ -11,24 +11,24 @@ import logging
 from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
 from edgeline.artifacts import bundle as bundles
 from edgeline.artifacts import reference, sha256, vectors
-from edgeline.artifacts.bundle import Bundle, Signature
+from edgeline.artifacts.bundle import Bundle, Signature, Tensor
 from edgeline.artifacts.differences import difference
 from edgeline.errors import EdgelineError, first_line
 from edgeline.formats.dtypes import BY_NAME, Array
+from edgeline.runtimes import litert_engine, served_runtimes
+from edgeline.runtimes.engine import Engine
 from edgeline.runtimes.host.program import Program, sent
-from edgeline.runtimes.interpreter import dequantise, describe_tensor, runtime
+from edgeline.runtimes.interpreter import dequantise
+from edgeline.runtimes.served_runtimes import ServedRuntime
 from edgeline.server.errors import ServingError
 from edgeline.server.models import edgetpu
-from edgeline.server.models.edgetpu import ModelChoice
 from edgeline.server.models.model import Arrays, Description, Instance, check
 
-SERVING, LITERT = "serving_default", "litert"
 _MOST_LABELS = 1 << 20  # bytes of a file of class names
 log = logging.getLogger("edgeline.server")
 
@@ -46,7 +46,7 @@ def load(
     digests: Mapping[str, str] | None = None,
     held: bool = False,
 ) -> list[Instance]:
-    """Load a bundle folder or a bare `.tflite` file into interpreters, and warm them.
+    """Load a bundle folder or a bare `.tflite` file into its runtime's engines, and warm them.
 
     A bundle that brings recorded rows has to give their answers. The Edge TPU's model of
     a bundle is used where there is one, else the CPU's (see `edgetpu`).
@@ -62,11 +62,11 @@ def load(
             it gives other answers than were recorded.
     """
     description = Description(name, version, Signature((), ()))
-    file = path
+    file, runtime = path, None
     if not path.is_file():
         bundle = bundles.read(path)
         file = path / bundle.model
-        _require_litert(file, bundle)
+        runtime = served_runtimes.of(bundle, file)
         description = replace(
             description,
             signature=bundle.signature,
@@ -82,20 +82,13 @@ def load(
         digests = {(path / name).as_posix(): digest for name, digest in digests.items()}
     elif digests is not None:
         digests = {(path.parent / name).as_posix(): digest for name, digest in digests.items()}
-    loaded = _load_choice(file, description, instances, threads, digests, held)
+    if runtime is not None:
+        loaded = _load_other(runtime, file, description, instances, threads, digests)
+    else:
+        loaded = _load_choice(file, description, instances, threads, digests, held)
     if description.bundle is not None and vectors.FILE in description.bundle.files:
         _check_answers(loaded[0], path)
     return loaded
-
-
-def _require_litert(file: Path, bundle: Bundle) -> None:
-    """Refuse a bundle for another runtime before anything is made of its bytes."""
-    with open(file, "rb") as stream:
-        if bundle.target != LITERT and stream.read(8)[4:] != b"TFL3":
-            raise EdgelineError(
-                f"{bundle.name} {bundle.version} is made for {bundle.target}, and this server runs "
-                "LiteRT alone: give the bundle to that runtime, or publish a LiteRT model."
-            )
 
 
 def digests(path: Path) -> dict[str, str]:
@@ -122,7 +115,10 @@ def _load_choice(
         described = replace(description, device=choice.device, note=choice.note)
         count = 1 if choice.delegates else instances  # one device serves one run at a time
         try:
-            loaded = [_load(content, choice, described, threads) for _ in range(count)]
+            loaded = [
+                _instance(_litert(content, choice, threads), choice.file, described)
+                for _ in range(count)
+            ]
             for instance in loaded:
                 _warm(instance, choice.file)
             return loaded
@@ -131,6 +127,63 @@ def _load_choice(
             if choice.delegates:
                 log.warning("%s", error)
     raise fault or EdgelineError(f"{file} cannot be loaded.")
+
+
+def _load_other(
+    runtime: ServedRuntime,
+    file: Path,
+    description: Description,
+    instances: int,
+    threads: int,
+    digests: Mapping[str, str] | None,
+) -> list[Instance]:
+    """Load a file of another runtime than LiteRT."""
+    bundle = description.bundle
+    assert bundle is not None  # whose target says which runtime
+    try:
+        module = runtime.load()
+    except EdgelineError as error:
+        raise EdgelineError(
+            f"{bundle.name} {bundle.version} is made for {bundle.target}, and {error}, or publish "
+            "a LiteRT model."
+        ) from None
+    files = module.files(file)
+    if digests is not None and (gone := [f for f in files if f.as_posix() not in digests]):
+        raise EdgelineError(f"{gone[0]} is not listed in its manifest: publish the bundle again.")
+    contents = [_read(each, digests) for each in files]
+    try:
+        engines = module.engines(contents, _of_file(bundle), instances, threads)
+    except MemoryError as error:
+        raise _too_large(file) from error
+    except ImportError as error:
+        raise EdgelineError(
+            f"{runtime.name} is installed, but does not work here ({first_line(error)}): pip "
+            f"install 'edgeline[{runtime.extra}]' again."
+        ) from error
+    except Exception as error:
+        raise _unfit(file, error) from error
+    described = replace(description, runtime=runtime.package, platform=runtime.platform)
+    loaded = [_instance(engine, file, described) for engine in engines]
+    for instance in loaded:
+        _warm(instance, file)
+    return loaded
+
+
+def _of_file(bundle: Bundle) -> Signature:
+    """What a bundle says of its file alone, which host operations may stand before."""
+    if bundle.host_operations is None:
+        return bundle.signature
+    own = {tensor.name: tensor for tensor in bundle.signature.inputs}
+    made = set(bundle.host_operations.gives)
+    return Signature(
+        tuple(
+            Tensor(each.name, each.dtype, (-1, *each.shape))
+            if each.name in made or each.name not in own
+            else own[each.name]
+            for each in bundle.host_operations.inputs
+        ),
+        bundle.signature.outputs,
+    )
 
 
 def _read(file: Path, digests: Mapping[str, str] | None) -> bytes:
@@ -187,9 +240,9 @@ def verify(path: Path, digest: str) -> None:
 
 
 def is_elsewhere(path: Path) -> bool:
-    """Whether a path is a bundle that its manifest says to be for another runtime than LiteRT."""
+    """Whether a path is a bundle that its manifest says to be for a runtime that is not here."""
     try:
-        return path.is_dir() and bundles.read_manifest(path).target != LITERT
+        return path.is_dir() and served_runtimes.is_elsewhere(bundles.read_manifest(path).target)
     except (OSError, EdgelineError):
         return False
 
@@ -245,25 +298,18 @@ def _unfit(file: Path, error: Exception) -> EdgelineError:
     return EdgelineError(f"{file} is not a model that runs here ({said}): convert it again.")
 
 
-def _load(content: bytes, choice: ModelChoice, description: Description, threads: int) -> Instance:
-    file = choice.file
+def _litert(content: bytes, choice: edgetpu.ModelChoice, threads: int) -> Engine:
     try:
-        interpreter = runtime()[0](
-            model_content=content,
-            num_threads=threads,
-            experimental_delegates=list(choice.delegates),
-        )
-        interpreter.allocate_tensors()
-        inputs, outputs = _named(interpreter)
-        found = Signature(
-            tuple(describe_tensor(n, d) for n, d in inputs.items()),
-            tuple(describe_tensor(n, d) for n, d in outputs.items()),
-        )
+        return litert_engine.engine(content, threads, choice.delegates)
     except MemoryError as error:
-        raise _too_large(file) from error
+        raise _too_large(choice.file) from error
     except Exception as error:
-        raise _unfit(file, error) from error
-    declared = description.signature
+        raise _unfit(choice.file, error) from error
+
+
+def _instance(engine: Engine, file: Path, description: Description) -> Instance:
+    """An engine behind the host operations of its bundle, under what a client may know of it."""
+    found, declared = engine.signature, description.signature
     program, sends = None, found
     if description.bundle is not None and description.bundle.host_operations is not None:
         operations = description.bundle.host_operations
@@ -279,28 +325,4 @@ def _load(content: bytes, choice: ModelChoice, description: Description, threads
             raise EdgelineError(
                 f"{file} has tensor {tensor.name!r} of {tensor.dtype}, which no client can send."
             )
-    indices = {"i:" + n: int(d["index"]) for n, d in inputs.items()}
-    indices |= {"o:" + n: int(d["index"]) for n, d in outputs.items()}
-    described = replace(description, signature=sends, loops=_may_loop(interpreter))
-    return Instance(interpreter, described, indices, program, found)
-
-
-def _may_loop(interpreter: object) -> bool:
-    """Whether a model may run for ever on some input: only a loop can, and has its own graph."""
-    count = getattr(interpreter, "num_subgraphs", None)
-    return count is None or int(count()) > 1
-
-
-def _named(interpreter: Any) -> tuple[dict[str, Any], dict[str, Any]]:
-    """Details of inputs and outputs by their names in the signature, or in the graph."""
-    graph_inputs = {d["name"]: d for d in interpreter.get_input_details()}
-    graph_outputs = {d["name"]: d for d in interpreter.get_output_details()}
-    signatures = list(interpreter.get_signature_list())
-    if not signatures:
-        return graph_inputs, graph_outputs
-    runner = interpreter.get_signature_runner(SERVING if SERVING in signatures else signatures[0])
-    inputs, outputs = dict(runner.get_input_details()), dict(runner.get_output_details())
-    main = {int(d["index"]) for d in graph_inputs.values()}
-    if {int(d["index"]) for d in inputs.values()} != main:
-        raise ValueError("its first signature is not its main graph")
-    return inputs, outputs
+    return Instance(engine, replace(description, signature=sends, loops=engine.loops), program)

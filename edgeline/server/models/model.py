@@ -1,7 +1,7 @@
-"""A model in one interpreter: named arrays in, named arrays out.
+"""A model in one engine: named arrays in, named arrays out.
 
 An `Instance` is what a worker thread owns; it is not safe for more than one thread. Its hot
-path is copy in, invoke, copy out: what is checked here is only what can differ between requests.
+path is the engine's: what is checked here is only what can differ between requests.
 """
 
 from __future__ import annotations
@@ -9,7 +9,6 @@ from __future__ import annotations
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
-from typing import Any
 
 import numpy as np
 
@@ -20,7 +19,8 @@ from edgeline.artifacts.reference import Reference
 from edgeline.artifacts.windows import Windows
 from edgeline.errors import EdgelineError, first_line
 from edgeline.formats.dtypes import Array
-from edgeline.runtimes import inputs
+from edgeline.runtimes import inputs, served_runtimes
+from edgeline.runtimes.engine import Engine
 from edgeline.runtimes.host.program import Program
 from edgeline.runtimes.pieces import pieces
 from edgeline.server.errors import Code, ServingError, invalid
@@ -34,8 +34,9 @@ Observer = Callable[[Mapping[str, Array], Arrays], None]
 class Description:
     """What a client may know of a model.
 
-    `takes` is `raw`, `transformed` or `mixed`, as its bundle says. `device` is `cpu` or `edgetpu`;
-    `note` says why it is not what the bundle wanted. `reference` is what the model met in training.
+    `takes` is `raw`, `transformed` or `mixed`, as its bundle says. `runtime` runs it, and is called
+    `platform` by Triton's clients. `device` is `cpu` or `edgetpu`; `note` says why it is not what
+    the bundle wanted. `reference` is what the model met in training.
     `signature` is of whole windows, where a row is one; `asked` is what clients send.
     `loops` says that some input may keep it running for ever.
     """
@@ -45,6 +46,8 @@ class Description:
     signature: Signature
     labels: tuple[str, ...] | None = None
     takes: str = "transformed"
+    runtime: str = served_runtimes.LITERT
+    platform: str = served_runtimes.LITERT
     device: str = "cpu"
     note: str = ""
     loops: bool = False
@@ -118,7 +121,7 @@ class Description:
 
 
 class Instance:
-    """One interpreter with its tensors allocated (see `loading`).
+    """One engine with what stands before it (see `loading`).
 
     Attributes:
         description: the model's names, shapes and labels.
@@ -134,23 +137,14 @@ class Instance:
 
     def __init__(
         self,
-        interpreter: Any,
+        engine: Engine,
         description: Description,
-        indices: Mapping[str, int],
         program: Program | None = None,
-        file: Signature | None = None,
     ):
         self.description = description
-        self.file = file or description.signature
+        self.file = engine.signature
         self._program = program
-        self._interpreter = interpreter
-        self._inputs = [(t, indices["i:" + t.name]) for t in self.file.inputs]
-        self._outputs = [(t.name, indices["o:" + t.name]) for t in description.signature.outputs]
-        self._shapes = {
-            index: tuple(int(size) for size in detail["shape"])
-            for detail in interpreter.get_input_details()
-            for index in [int(detail["index"])]
-        }
+        self._invoke = engine.invoke
         self._fixed = next((t.shape[0] for t in self.file.inputs if t.shape and t.shape[0] > 0), 0)
 
     def ask(self, arrays: Arrays) -> Arrays:
@@ -215,39 +209,22 @@ class Instance:
         try:
             if not self._fixed:
                 return self._invoke(arrays)
-            rows = len(arrays[self._inputs[0][0].name])
+            rows = len(arrays[self.file.inputs[0].name])
             if rows == self._fixed:
                 return self._invoke(arrays)
             answers = [self._invoke(piece) for piece, _ in pieces(arrays, self._fixed)]
+        except EdgelineError as error:  # the runtime cannot take a value
+            raise invalid(str(error)) from error
         except (ValueError, RuntimeError, MemoryError) as error:
-            self._shapes = {}
             # the input fits the signature: the model is at fault (see `watch`)
             raise ServingError(
                 Code.FAILED_PRECONDITION,
                 f"Model {self.description.name!r} cannot run on this input ({first_line(error)}).",
             ) from error
-        return {
-            name: np.concatenate([a[name] for a in answers])[:rows] for name, _ in self._outputs
-        }
+        return {name: np.concatenate([a[name] for a in answers])[:rows] for name in answers[0]}
 
     def close(self) -> None:
         """Its worker is done with it."""
-
-    def _invoke(self, arrays: Mapping[str, Array]) -> Arrays:
-        interpreter = self._interpreter
-        resized = False
-        for tensor, index in self._inputs:
-            shape = arrays[tensor.name].shape
-            if self._shapes.get(index) != shape:
-                interpreter.resize_tensor_input(index, shape)
-                self._shapes[index] = shape
-                resized = True
-        if resized:
-            interpreter.allocate_tensors()
-        for tensor, index in self._inputs:
-            interpreter.set_tensor(index, arrays[tensor.name])
-        interpreter.invoke()
-        return {name: interpreter.get_tensor(index) for name, index in self._outputs}
 
 
 def decided_output(outputs: Sequence[Tensor]) -> str:

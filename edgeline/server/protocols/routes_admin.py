@@ -144,6 +144,7 @@ def _model(state: ServerState, name: str) -> dict[str, object]:
                 "state": _READY,
                 "role": role,
                 "share": share,
+                "runtime": pool.description.runtime,
                 "device": pool.description.device,
                 "note": pool.description.note,
                 "evaluated": not pool.description.not_evaluated,

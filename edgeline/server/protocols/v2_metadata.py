@@ -11,7 +11,7 @@ from edgeline.server.state import ServerState
 from edgeline.version import __version__
 
 EXTENSIONS = ["binary_tensor_data", "model_repository", "classification", "statistics"]
-PLATFORM, NOT_EVALUATED = "litert", "not evaluated"
+NOT_EVALUATED = "not evaluated"
 
 
 def v2_shape(tensor: Tensor) -> list[int]:
@@ -35,7 +35,7 @@ def model_metadata(description: Description, versions: list[int]) -> dict[str, A
     metadata: dict[str, object] = {
         "name": description.name,
         "versions": [str(version) for version in versions],
-        "platform": PLATFORM,
+        "platform": description.platform,
         "inputs": tensors(description.asked.inputs),
         "outputs": tensors(description.signature.outputs),
     }
@@ -73,8 +73,8 @@ def model_config(description: Description) -> dict[str, Any]:
 
     return {
         "name": description.name,
-        "platform": PLATFORM,
-        "backend": PLATFORM,
+        "platform": description.platform,
+        "backend": description.runtime,
         "max_batch_size": 0,
         "input": tensors(description.asked.inputs),
         "output": tensors(description.signature.outputs),

@@ -99,10 +99,11 @@ class ServedModels:
                 yield name, version, pool
 
     def lines(self) -> Iterator[str]:
-        """The devices as metrics for Prometheus."""
+        """The devices and runtimes as metrics for Prometheus."""
         for name, version, pool in self.pools():
-            device = pool.description.device
-            labels = f'model="{name}",version="{version}",device="{device}"'
+            of = pool.description
+            labels = f'model="{name}",version="{version}",device="{of.device}"'
+            labels += f',runtime="{of.runtime}"'
             yield f"edgeline_model_device{{{labels}}} 1"
 
 

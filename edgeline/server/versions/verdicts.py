@@ -22,6 +22,7 @@ from edgeline.artifacts import sha256, write_text
 from edgeline.artifacts.bundle import MANIFEST
 from edgeline.errors import EdgelineError
 from edgeline.formats import typed
+from edgeline.runtimes import served_runtimes
 from edgeline.server.models import loading
 from edgeline.server.models.loading import TransientError
 from edgeline.server.versions.sources import VersionSource
@@ -53,9 +54,11 @@ class Verdicts:
     """Used by one thread at a time, but for `identify`."""
 
     def __init__(self, folder: Path | None, runtime: str) -> None:
+        """`runtime` is the version of LiteRT; those of others are looked up where one is met."""
         self._file, self._runtime = folder / FILE if folder else None, runtime
         self._records: dict[str, Record] = {}
         self._identities: dict[VersionSource, tuple[str, dict[str, str] | None]] = {}
+        self._runtimes: dict[VersionSource, str] = {}  # of those that are not LiteRT's
         self._begun: set[str] = set()  # by this process
         if self._file is not None and self._file.is_file():
             try:
@@ -86,6 +89,9 @@ class Verdicts:
             raise TransientError(f"{source.path} cannot be read ({error.strerror}).") from error
         if len(self._identities) > _REMEMBERED:
             self._identities.clear()
+            self._runtimes.clear()
+        if other := "" if source.path.is_file() else served_runtimes.version_at(source.path):
+            self._runtimes[source] = other
         self._identities[source] = identity, digests
         return digests
 
@@ -114,7 +120,8 @@ class Verdicts:
         return {
             key: record
             for key, record in self._records.items()
-            if record.state == "bad" and record.runtime == self._runtime
+            if record.state == "bad"
+            and (record.runtime == self._runtime or served_runtimes.is_here(record.runtime))
         }
 
     def passed(self, source: VersionSource) -> None:
@@ -167,12 +174,16 @@ class Verdicts:
 
     def _known(self, source: VersionSource) -> Record | None:
         record = self._records.get(self._identity(source))
-        return record if record is not None and record.runtime == self._runtime else None
+        here = record is not None and record.runtime == self._runtime_of(source)
+        return record if here else None
+
+    def _runtime_of(self, source: VersionSource) -> str:
+        return self._runtimes.get(source, self._runtime)
 
     def _record(self, source: VersionSource) -> Record:
         record = self._known(source)
         if record is None:
-            record = Record(source.name, source.version, runtime=self._runtime)
+            record = Record(source.name, source.version, runtime=self._runtime_of(source))
             self._records[self._identity(source)] = record
         return record
 

@@ -83,12 +83,12 @@ def test_an_evaluation_that_was_made_counts(imported, tmp_path):
     assert found.provenance["origin"] == ORIGIN
 
 
-def test_an_onnx_model_is_a_bundle_that_servers_of_litert_decline(imported, tmp_path):
+def test_an_onnx_model_is_a_bundle_that_sites_decline(imported, tmp_path):
     publish(**imported(models.ONNX_SCHEMA, {**ORIGIN, "kind": "onnx"}))
     folder = tmp_path / "store/cat/1"
     found = bundle.read(folder)
     assert (found.target, found.model) == ("onnx", "model.onnx")
-    with pytest.raises(EdgelineError, match="cat 1 is made for onnx, and this server runs LiteRT"):
+    with pytest.raises(EdgelineError, match=r"model\.onnx is not a model that runs here"):
         load(folder, "cat", 1, 1, 1)
     with pytest.raises(
         EdgelineError, match=r"made for onnx, .*`edgeline site push` makes an image"
