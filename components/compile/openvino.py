@@ -21,7 +21,7 @@ from edgeline.components.compile.target import (
 from edgeline.errors import EdgelineError
 from edgeline.formats.quantisation import DYNAMIC, FLOAT, FP16, INT8, Quantisation
 from edgeline.formats.signature_names import original
-from edgeline.runtimes import onnx_session
+from edgeline.runtimes import onnx_session, openvino_engine
 from edgeline.runtimes.interpreter import Arrays, EdgeModel
 
 if TYPE_CHECKING:
@@ -137,14 +137,9 @@ def _write(
 def _runtime(file: Path, signature: Signature) -> EdgeModel:
     import openvino
 
-    settings = {
-        "INFERENCE_NUM_THREADS": 1,
-        "NUM_STREAMS": 1,
-        "INFERENCE_PRECISION_HINT": "f32",
-        "PERFORMANCE_HINT": "LATENCY",
-    }
     try:
-        request = openvino.Core().compile_model(file, "CPU", settings).create_infer_request()
+        compiled = openvino.Core().compile_model(file, "CPU", openvino_engine.settings())
+        request = compiled.create_infer_request()
     except RuntimeError as error:
         raise EdgelineError(
             f"{file} is not a model that OpenVINO can run ({onnx_session.line(error)}): "

@@ -9,7 +9,9 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
-from edgeline.artifacts.bundle import Signature, Tensor
+from edgeline.artifacts.bundle import Signature
+from edgeline.errors import EdgelineError
+from edgeline.formats.dtypes import Array
 from edgeline.runtimes.engine import Arrays, Engine, Port, matched
 
 _DEVICE = "CPU"
@@ -19,6 +21,7 @@ _KINDS |= {
     for sign, name in (("i", "int"), ("u", "uint"))
     for bits in (8, 16, 32, 64)
 }
+_LEAST, _MOST = -(1 << 31), (1 << 31) - 1
 _LOOPING = {"Loop", "TensorIterator", "If"}  # or what they hold may
 
 
@@ -82,9 +85,7 @@ def engines(
     ]
     loops = any(operator.get_type_name() in _LOOPING for operator in read.get_ops())
     return [
-        Engine(
-            signature, _invoke(compiled.create_infer_request(), signature.outputs, places), loops
-        )
+        Engine(signature, _invoke(compiled.create_infer_request(), signature, places), loops)
         for _ in range(count)
     ]
 
@@ -97,16 +98,33 @@ def said(error: BaseException) -> str:
 
 
 def _invoke(
-    request: Any, outputs: Sequence[Tensor], places: Sequence[int]
+    request: Any, signature: Signature, places: Sequence[int]
 ) -> Callable[[Arrays], Arrays]:
-    names = [tensor.name for tensor in outputs]
+    names = [tensor.name for tensor in signature.outputs]
+    wide = [tensor.name for tensor in signature.inputs if tensor.dtype in ("int64", "uint64")]
 
     def invoke(arrays: Arrays) -> Arrays:
+        for name in wide:
+            _require_narrow(name, arrays[name])
         # what it gives lies in its own memory, which the next run overwrites
         answers = request.infer(dict(arrays), share_inputs=True, share_outputs=True)
         return {name: answers[place].copy() for name, place in zip(names, places, strict=True)}
 
     return invoke
+
+
+def _require_narrow(name: str, array: Array) -> None:
+    """Refuse whole numbers that the CPU plugin, which cuts them to 32 bits, makes others of.
+
+    Raises:
+        EdgelineError: there is one.
+    """
+    for value in (array.min(), array.max()):
+        if not _LEAST <= value <= _MOST:
+            raise EdgelineError(
+                f"Input {name!r} holds {value}, and this model's runtime, OpenVINO, computes with "
+                "32 bits: give less, or take the model for another runtime."
+            )
 
 
 def _port(port: Any, declared: Signature) -> Port:

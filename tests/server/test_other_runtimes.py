@@ -33,6 +33,7 @@ from edgeline.artifacts.host_operations import HostOperations, HostStep
 from edgeline.errors import EdgelineError
 from edgeline.repository import actions
 from edgeline.runtimes import served_runtimes
+from edgeline.server.errors import ServingError
 from edgeline.server.models import loading
 from edgeline.server.protocols import messages as m
 from edgeline.server.protocols.wire import decode, encode
@@ -279,6 +280,37 @@ def test_openvino_reads_its_own_format_alone(tmp_path, inter):
     folder = bundle(tmp_path / "n" / "1", {"model.xml": inter["model.xml"]})
     with pytest.raises(EdgelineError, match=r"model\.bin is not listed in its manifest"):
         loading.load(folder, "n", 1, 1, 1)
+
+
+def test_openvino_is_given_no_whole_number_that_it_would_cut(tmp_path):
+    """2147483653 would be -2147483643 without a word."""
+    import openvino
+
+    count = Tensor("count", "int64", (-1, 1))
+    given = openvino.opset13.parameter([-1, 1], np.int64, name="count")
+    made = openvino.Model([openvino.opset13.negative(given)], [given], "m")
+    made.inputs[0].get_tensor().set_names({"count"})
+    made.outputs[0].get_tensor().set_names({"score"})
+    openvino.save_model(made, tmp_path / "model.xml")
+    files = {name: (tmp_path / name).read_bytes() for name in ("model.xml", "model.bin")}
+    signature = Signature((count,), (replace(count, name="score"),))
+    folder = bundle(tmp_path / "m" / "1", files, signature)
+    (instance,) = loading.load(folder, "m", 1, 1, 1)
+    most = np.array([[2**31 - 1]])
+    assert instance.ask({"count": most})["score"].tolist() == (-most).tolist()
+    with pytest.raises(ServingError, match="'count' holds 2147483653, and this model's runtime"):
+        instance.ask({"count": np.array([[1], [2**31 + 5]])})
+
+
+def test_openvino_is_given_no_text(tmp_path):
+    import openvino
+
+    (tmp_path / "text.onnx").write_bytes(onnx_bytes(TEXT))
+    openvino.save_model(openvino.Core().read_model(tmp_path / "text.onnx"), tmp_path / "model.xml")
+    files = {name: (tmp_path / name).read_bytes() for name in ("model.xml", "model.bin")}
+    folder = bundle(tmp_path / "m" / "1", files, TEXT)
+    with pytest.raises(EdgelineError, match=r"its 'kind' holds strings, which are not served"):
+        loading.load(folder, "m", 1, 1, 1)
 
 
 def test_other_answers_than_were_recorded_are_refused(tmp_path):
