@@ -7,6 +7,7 @@ are there once.
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
@@ -61,7 +62,7 @@ def engines(
             raise ValueError(
                 "its weights are in another file: save it with save_as_external_data=False"
             ) from error
-        raise ValueError(line(error)) from error
+        raise ValueError(_said(error)) from error
     signature = Signature(
         matched([_port(each) for each in session.get_inputs()], declared.inputs, "input"),
         matched([_output(each) for each in session.get_outputs()], declared.outputs, "output"),
@@ -83,12 +84,17 @@ def _invoke(session: Any, signature: Signature) -> Callable[[Arrays], Arrays]:
         try:
             answers = dict(zip(names, session.run(names, feed), strict=True))
         except Exception as error:
-            raise RuntimeError(line(error)) from error
+            raise RuntimeError(_said(error)) from error
         for name in given:
             answers[name] = _bytes(answers[name])
         return answers
 
     return invoke
+
+
+def _said(error: Exception) -> str:
+    """What it raised, without the numbers in front."""
+    return re.sub(r"^\[ONNXRuntimeError\] : \d+ : \w+ : ", "", line(error))
 
 
 def _port(value: Any) -> Port:

