@@ -4,7 +4,7 @@
 |--------------------|-----------------------------------------------------------------------|
 | `litert_engine`    | LiteRT, by ai-edge-litert or tflite-runtime; an interpreter an engine |
 | `onnx_engine`      | ONNX Runtime on the CPU; all engines of a model share a session       |
-| `openvino_engine`  | OpenVINO on the CPU; a request each of one compiled model             |
+| `openvino_engine`  | OpenVINO on the CPU; a compiled model an engine                       |
 
 Which of them runs a bundle is said by `served_runtimes`. Checking, fixed batches, host operations
 and observers are above this, the same for all.

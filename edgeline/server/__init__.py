@@ -1,4 +1,4 @@
-"""The edge model server: LiteRT models over the protocols that existing clients speak.
+"""The edge model server: models over the protocols that existing clients speak.
 
 Importing it needs neither TensorFlow nor kfp nor pyarrow. From the wire to the interpreter:
 

@@ -134,7 +134,7 @@ def test_the_answers_are_those_of_the_bare_runtimes(store, inter):
         "inter": openvino.compile_model(read, "CPU").infer_new_request({"x": x})["score"],
     }
     for name, wanted in bare.items():
-        instances = loading.load(store / name / "1", name, 1, 2, 1)
+        instances = loading.load(store / name / "1", name, 1, instances=2, threads=2)
         answers = [instance.ask({"x": x})["score"] for instance in instances]
         instances[0].ask({"x": -x})  # what was answered stays
         for answer in answers:

@@ -32,6 +32,7 @@ from edgeline.components.verify.verify_bundle import verify_bundle
 from edgeline.errors import EdgelineError
 from edgeline.formats.quantisation import INT8
 from edgeline.runtimes import child, interpreter, original
+from edgeline.server.models.loading import load
 
 pytestmark = pytest.mark.slow
 
@@ -228,6 +229,8 @@ def test_an_onnx_model_is_held_to_its_file_and_published(verify, take, folder, t
     assert (checked.vector_rows, checked.max_difference) == (32, 0.0)
     manifest = bundle.read(published.uri)
     assert (manifest.target, manifest.takes, manifest.evaluated) == ("onnx", "transformed", False)
+    (served,) = load(Path(published.uri), "fields", 1, 1, 1)  # with the same recorded rows
+    assert served.description.runtime == "onnxruntime"
 
 
 def test_channels_first_or_last_the_model_sees_the_same_picture(take, folder):

@@ -8,12 +8,15 @@ import numpy as np
 import pytest
 
 from edgeline import artifacts
+from edgeline.artifacts import vectors
 from edgeline.components.compile.compile import compile_edge_model
+from edgeline.components.publish.publish import publish
 from edgeline.components.verify import runtimes
 from edgeline.components.verify.findings import Limits
 from edgeline.components.verify.verify import verify as work
 from edgeline.errors import EdgelineError
 from edgeline.runtimes import child, interpreter
+from edgeline.server.models.loading import load
 
 pytestmark = pytest.mark.slow
 
@@ -126,8 +129,32 @@ def test_an_environment_that_is_not_there(edge_model, monkeypatch, tmp_path):
         runtimes.load(file, "coreml")
 
 
+@pytest.fixture
+def served(tmp_path):
+    """Publishes what was verified, and loads it as the server does, its recorded rows included."""
+
+    def run(edge, compiled, runtime):
+        with artifacts.writing(tmp_path / "evaluation", "evaluation/v1") as draft:
+            draft.metadata["blessed"] = True
+        published = publish(
+            edge_model_path=edge,
+            evaluation_path=tmp_path / "evaluation",
+            verification_path=tmp_path / "verification",
+            compiled_model_path=compiled,
+            bundle_path=tmp_path / "bundle",
+            name="taxi",
+            destination=str(tmp_path / "store"),
+        )
+        assert (Path(published.uri) / vectors.FILE).is_file()
+        (instance,) = load(Path(published.uri), "taxi", 1, 1, 1)
+        assert instance.description.runtime == runtime
+        return instance.description
+
+    return run
+
+
 @pytest.mark.parametrize("target", ["litert", "tflite-micro", "openvino", "tvm"])
-def test_a_compiled_model_is_verified_on_every_row(verify, transformed, compiled, target):
+def test_a_compiled_model_is_verified_on_every_row(verify, transformed, compiled, served, target):
     options = {"fp16": "false"} if target == "openvino" else {}
     folder = compiled(target, transformed, options=options)
     result = verify(transformed, compiled_model_path=folder)
@@ -136,16 +163,20 @@ def test_a_compiled_model_is_verified_on_every_row(verify, transformed, compiled
     assert result.metadata["rows"] == 5000
     digest = artifacts.read(folder, "compiled_model/v1").digest
     assert result.metadata["compiled_model_digest"] == digest
+    if target == "openvino":
+        served(transformed, folder, "openvino")
 
 
 def test_onnx_takes_raw_strings_and_missing_values_as_the_cloud_does(
-    verify, workplace, edge_model, compiled
+    verify, workplace, edge_model, compiled, served
 ):
     folder = compiled("onnx", edge_model, model_path=str(workplace.model))
     result = verify(edge_model, compiled_model_path=folder)
     assert result.approved, result.metadata["reasons"]
     assert result.metadata["max_difference"] < 1e-6
     assert result.metadata["runtime"] == "onnx"
+    description = served(edge_model, folder, "onnxruntime")
+    assert {tensor.dtype for tensor in description.signature.inputs} >= {"string", "float32"}
 
 
 def test_a_compiled_model_of_another_edge_model(verify, transformed, edge_model, compiled):
