@@ -39,14 +39,15 @@ def made(target: str, model: Path, folder: Path) -> Path:
         found = find(target)
         options = {option.name: option.default for option in found.options}
         found.compile(Source(tflite=model, quantisation=INT8), folder, options)
-    described = folder / "signature.json"
-    signature = Signature.from_json(json.loads(described.read_text())) if described.exists() else 0
+    described, signature = folder / "signature.json", Signature((), ())
+    if described.exists():  # a LiteRT file has its own
+        signature = Signature.from_json(json.loads(described.read_text()))
     files = {
         file.name: {"sha256": sha256(file), "size": file.stat().st_size}
         for file in folder.iterdir()
         if file != described
     }
-    fields = ("multiclass_classification", "int8", "raw", signature or Signature((), ()), (), files)
+    fields = ("multiclass_classification", "int8", "raw", signature, (), files)
     write_manifest(folder, Bundle("mobilenet", 1, target, FILES[target], *fields))
     return folder
 

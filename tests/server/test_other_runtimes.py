@@ -33,7 +33,7 @@ from edgeline.artifacts.host_operations import HostOperations, HostStep
 from edgeline.errors import EdgelineError
 from edgeline.repository import actions
 from edgeline.runtimes import served_runtimes
-from edgeline.server.errors import ServingError
+from edgeline.server.errors import Code, ServingError
 from edgeline.server.models import loading
 from edgeline.server.protocols import messages as m
 from edgeline.server.protocols.wire import decode, encode
@@ -200,6 +200,23 @@ def test_a_loop_is_never_run_on_the_event_loop(store, tmp_path, monkeypatch):
     assert loading.load(folder, "m", 1, 1, 1)[0].description.loops
     for name in ("plain", "inter"):
         assert not loading.load(store / name / "1", name, 1, 1, 1)[0].description.loops
+
+
+def test_rows_that_a_model_fails_on_are_its_own_fault_and_the_next_are_answered(tmp_path):
+    from onnx import TensorProto, helper
+
+    infos = [helper.make_tensor_value_info(n, TensorProto.FLOAT, ["r", 2]) for n in ("x", "score")]
+    one = helper.make_tensor("one", TensorProto.INT64, [2], [1, 2])
+    node = helper.make_node("Reshape", ["x", "one"], ["score"])
+    graph = helper.make_graph([node], "m", infos[:1], infos[1:], [one])
+    version = [helper.make_opsetid("", 17)]
+    made = helper.make_model(graph, opset_imports=version, ir_version=9).SerializeToString()
+    (instance,) = loading.load(bundle(tmp_path / "m" / "1", {"model.onnx": made}), "m", 1, 1, 1)
+    x = np.array(ROWS, np.float32)
+    with pytest.raises(ServingError, match="'m' cannot run on this input") as fault:
+        instance.ask({"x": x})
+    assert fault.value.code is Code.FAILED_PRECONDITION
+    assert instance.ask({"x": x[:1]})["score"].tolist() == ROWS[:1]
 
 
 def test_host_operations_stand_before_it(tmp_path):
