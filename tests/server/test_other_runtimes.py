@@ -25,7 +25,7 @@ from other_runtimes import (
     onnx_bytes,
     openvino_files,
 )
-from running import Running, eventually
+from running import MIXED, Running, eventually
 
 from edgeline.artifacts.bundle import Signature, Tensor
 from edgeline.artifacts.features import Feature
@@ -176,6 +176,15 @@ def test_what_runs_a_model_is_told(server):
         labels = f'model="{name}",version="1",device="cpu",runtime="{runtime}"'
         assert server.metric(f"edgeline_model_device{{{labels}}}") == 1
     assert server.ask("GET", "/v2/models/fixed")[1]["inputs"][0]["shape"] == [4, 2]
+
+
+def test_a_runtime_is_loaded_where_a_model_needs_it(server, start):
+    def loaded(running: Running) -> set[str]:
+        mapped = Path(f"/proc/{running.process.pid}/maps").read_text()
+        return {name for name in ("onnxruntime", "openvino") if name in mapped}
+
+    assert loaded(server) == {"onnxruntime", "openvino"}
+    assert loaded(start(MIXED, "--poll", "0")) == set()
 
 
 def test_a_damaged_file_costs_its_own_model(server):
