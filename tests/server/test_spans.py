@@ -99,7 +99,7 @@ def test_traced_requests_become_spans_and_others_do_not(start, tmp_path: Path, c
     assert (
         first["status"] == second["status"] == {}
     )  # the client's fault is none of a server's span
-    assert server.metric('edgeline_events_total{to="traces",result="sent"}') >= 1
+    eventually(lambda: server.metric('edgeline_events_total{to="traces",result="sent"}') >= 1)
 
 
 def test_what_waits_is_sent_at_the_end_and_a_collector_that_is_away_stops_nothing(
