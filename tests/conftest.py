@@ -45,6 +45,10 @@ def pytest_runtest_teardown() -> None:
         gc.freeze()
 
 
+def pytest_unconfigure() -> None:
+    gc.unfreeze()  # some libraries call a leak what is still there at the end
+
+
 @pytest.hookimpl(trylast=True)  # a folder's conftest.py marks some as slow
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Modules with slow tests come first: one that begins last would keep one worker alone."""

@@ -20,7 +20,7 @@ sys.path.append(str(ROOT / "tests" / "kubeflow"))
 BLOCKS = blocks()
 NOT_RUN = {
     "make test": "it runs these tests",
-    "edgeline run digits": "the fixture of test_digits.py runs exactly this command",
+    "edgeline run digits": "test_digits.py does, in `make long` exactly so",
 }
 
 

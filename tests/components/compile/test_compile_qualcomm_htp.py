@@ -8,6 +8,8 @@ from edgeline.components.compile.target import Source, find
 from edgeline.errors import EdgelineError
 from edgeline.formats.quantisation import INT8
 
+pytestmark = pytest.mark.slow
+
 needs_compiler = pytest.mark.skipif(
     bool(qualcomm_htp.missing()), reason=f"NOT TESTED: {qualcomm_htp.missing()}"
 )

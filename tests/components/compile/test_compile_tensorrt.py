@@ -8,6 +8,8 @@ import pytest
 from edgeline.components.compile.target import find
 from edgeline.errors import EdgelineError
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.mark.usefixtures("in_this_process")
 def test_without_trtexec_the_model_and_the_exact_command_are_made(
