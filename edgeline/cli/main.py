@@ -16,6 +16,7 @@ from click.core import ParameterSource
 from edgeline.cli.check import check
 from edgeline.cli.compile import compile_
 from edgeline.cli.compile_model import compile_model
+from edgeline.cli.environments import environments
 from edgeline.cli.images import images
 from edgeline.cli.init import init
 from edgeline.cli.lint import lint
@@ -44,6 +45,7 @@ for _command in (
     check,
     compile_,
     compile_model,
+    environments,
     images,
     init,
     lint,
