@@ -71,7 +71,9 @@ def folder(place: Path, environment: Json, schedules: list[Json], ir: Json = IR)
 
 
 def diff(*arguments: str | Path) -> Result:
-    return CliRunner().invoke(cli, ["environments", "diff", *map(str, arguments)])
+    return CliRunner(env={"COLUMNS": "250"}).invoke(
+        cli, ["environments", "diff", *map(str, arguments)]
+    )
 
 
 def differences(*arguments: str | Path) -> dict[str, Json]:

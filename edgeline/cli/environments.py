@@ -83,6 +83,7 @@ def show(one: str, other: str, rows: Sequence[Row]) -> None:
     table = Table("what", "pipeline", "task", one, other, "meant", box=None)
     for column in table.columns:
         column.overflow = "fold"  # values are compared to their ends
+    table.columns[0].no_wrap = True
     for row in rows:
         cells = (row.what, ", ".join(row.pipelines), _tasks(row), _text(row.one), _text(row.other))
         table.add_row(*map(escape, cells), escape(row.why) or "[red]no[/]")

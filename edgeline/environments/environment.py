@@ -105,6 +105,8 @@ class Environment(_Part, frozen=True):
             for it to a server with several teams, unless an option says it.
         registry: a mirror that holds all images, for sites without network; takes the place
             of the registry and organisation in `images.lock.yaml`.
+        registries: where images of tasks may come from besides the lock file's, those of components
+            of your own: a registry, or one with a path. `edgeline lint` refuses others.
         caching: whether tasks may be taken from earlier runs; null: as the pipeline says.
         run_as_user: the user of every task's container, above 0.
         beam_options: for tasks with a parameter of that name.
@@ -118,6 +120,7 @@ class Environment(_Part, frozen=True):
     namespace: Namespace | Literal[""] = ""
     object_store: ArtifactStore = ArtifactStore()
     registry: str = ""
+    registries: tuple[str, ...] = ()
     image_pull_secrets: tuple[Name, ...] = ()
     run_as_user: Annotated[int, msgspec.Meta(ge=1, le=INT32)] | None = 1000
     caching: bool | None = None

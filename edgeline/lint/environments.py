@@ -13,10 +13,11 @@ from edgeline.lint.documents import Document, Path_, Tree
 from edgeline.lint.rule import Found, Rule
 
 # what no other file has beside a name: a workflow of GitHub, for example, has `defaults`
-OWN = {"object_store", "run_as_user", "beam_options", "image_pull_secrets"}
+OWN = {"object_store", "run_as_user", "beam_options", "image_pull_secrets", "registries"}
 
 
-def _is_environment(document: Document) -> bool:
+def is_environment(document: Document) -> bool:
+    """Whether a file says where pipelines run."""
     return (
         "kind" not in document.value
         and "name" in document.value
@@ -25,7 +26,7 @@ def _is_environment(document: Document) -> bool:
 
 
 def _refused(tree: Tree) -> Iterator[Found]:
-    for document in filter(_is_environment, tree.documents):
+    for document in filter(is_environment, tree.documents):
         try:
             msgspec.convert(document.value, Environment, builtin_types=(date, datetime))
         except msgspec.ValidationError as error:

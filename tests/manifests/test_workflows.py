@@ -15,6 +15,7 @@ import subprocess
 import sys
 from collections.abc import Mapping
 from dataclasses import dataclass
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +24,8 @@ import yaml
 
 from edgeline import __version__, images
 from edgeline.images import kustomization
+from edgeline.kubeflow.versions import digest
+from edgeline.lint.lint import lint
 
 sys.path.append(str(Path(__file__).parents[1] / "sites"))
 from conftest_sites import registry
@@ -112,7 +115,7 @@ def commit(runner: Runner, message: str) -> None:
 
 
 @pytest.fixture
-def team(runner: Runner, tmp_path: Path) -> Runner:
+def team(runner: Runner, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Runner:
     """A team's repository on main, and a branch; edgeline's manifests lie beside it."""
     lock = tmp_path / "images.lock.yaml"
     entries = images.entries(images.lock_file())
@@ -124,6 +127,7 @@ def team(runner: Runner, tmp_path: Path) -> Runner:
             }
         )
     )
+    monkeypatch.setenv(images.LOCK, str(lock))
     manifests = runner.checkout.parent / "edgeline" / "manifests"  # in place of its address
     shutil.copytree(ROOT / "manifests", manifests)
     kustomization.write(manifests / "components" / "images" / "kustomization.yaml", lock)
@@ -160,9 +164,10 @@ def team(runner: Runner, tmp_path: Path) -> Runner:
 
 def checked(team: Runner) -> tuple[str, str]:
     """The step of the pull request's check that fails, or none, and what it printed."""
-    for step in steps("github-workflow.yaml", "check"):
+    told = (*steps("github-workflow.yaml", "check"), *steps("github-workflow.yaml", "tell"))
+    for step in told:
         if "run" in step:
-            done = team.step(step, GITHUB_BASE_REF="main", NUMBER="7", MAY_WRITE="true")
+            done = team.step(step, GITHUB_BASE_REF="main", NUMBER="7", COLUMNS="250")
             if done.returncode:
                 return str(step["name"]), done.stdout + done.stderr
     return "", ""
@@ -192,6 +197,78 @@ def test_a_pipeline_that_was_not_compiled_again_is_refused(team: Runner) -> None
     assert step == "What is compiled must be what is committed"
     assert "new file mode" in said
     assert "defaultValue: name" in said
+
+
+def handmade(team: Runner, name: str = "") -> Path:
+    """A version with a foreign image, by its content's name or one like it, in its folder."""
+    file = min((team.checkout / "environments").rglob("versions/reading-*.yaml"))
+    document = yaml.safe_load(file.read_text())
+    executors = document["spec"]["pipelineSpec"]["deploymentSpec"]["executors"]
+    for executor in executors.values():
+        executor["container"]["image"] = f"evil.example/pipeline-python@{DIGEST}"
+    documents = [document["spec"]["pipelineSpec"], document["spec"]["platformSpec"]]
+    document["metadata"]["name"] = name or f"reading-{digest(documents)}"
+    made = file.with_name(f"{document['metadata']['name']}.yaml")
+    made.write_text(yaml.safe_dump(document))
+    return made
+
+
+def test_a_version_that_nobody_compiled_is_refused(team: Runner) -> None:
+    # by its content's name, by one like it, by another digest
+    made = [handmade(team, name) for name in ("", "reading-0123456789abcdef", "reading-0123456")]
+    found = lint([team.checkout / "environments"])  # by the linter, without the pipelines
+    by_file = {
+        file.name: {finding.rule for finding in found if Path(finding.file).name == file.name}
+        for file in made
+    }
+    assert [by_file[file.name] for file in made] == [
+        {"image-not-locked"},
+        {"image-not-locked", "version-edited"},
+        {"image-not-locked", "version-not-hashed"},
+    ]
+    commit(team, "three more")
+    step, said = checked(team)  # and by the gate, whatever their images are
+    assert step == "What is compiled must be what is committed"
+    assert all(f"/{file.name}\n+++ /dev/null" in said for file in made)
+
+
+@pytest.mark.long
+def test_versions_that_were_merged_before_stay_and_stay_as_they_were(team: Runner) -> None:
+    versions = next((team.checkout / "environments").rglob("versions"))
+    (old,) = versions.glob("reading-*.yaml")
+    (team.checkout / "pipelines" / "reading.py").write_text(PIPELINE.replace('"id"', '"name"'))
+    compile_all = next(x for x in steps("github-workflow.yaml", "check") if "Compile" in str(x))
+    kept = old.read_text()
+    assert team.step(compile_all).returncode == 0
+    old.write_text(kept)
+    commit(team, "another key")
+    assert checked(team) == ("", "")
+    old.write_text(kept.replace("ghcr.io", "evil.example"))
+    commit(team, "what runs of before")
+    step, said = checked(team)
+    assert step == "What is compiled must be what is committed"
+    assert "evil.example" in said
+
+
+@pytest.mark.long
+def test_an_environment_beside_production_differs_as_it_is_meant(team: Runner) -> None:
+    places = team.checkout / "environments"
+    shutil.copytree(places / "production", places / "staging")
+    environment = places / "staging" / "environment.yaml"
+    environment.write_text(
+        environment.read_text().replace("memory_limit: 4Gi", "memory_limit: 2Gi")
+    )
+    compile_all = next(x for x in steps("github-workflow.yaml", "check") if "Compile" in str(x))
+    assert team.step(compile_all).returncode == 0
+    meant = places / "staging" / "meant.yaml"
+    meant.write_text("[]\n")
+    commit(team, "staging")
+    step, said = checked(team)
+    assert step == "Environments differ from production as it is meant"
+    assert re.search(r"limits.memory_limit +reading +ingest +2Gi +4Gi +no", said)
+    meant.write_text("- {what: limits.memory_limit, why: less data, values: [2Gi, 4Gi]}\n")
+    commit(team, "as it is meant")
+    assert checked(team) == ("", "")
 
 
 def test_what_the_linter_refuses_stops_the_check(team: Runner) -> None:
@@ -314,6 +391,39 @@ def test_a_release_begins_only_with_the_version_of_the_sources_and_a_new_tag(
         (sources.checkout / "CHANGELOG.md").write_text("# Changelog\n\n## Unreleased\n")
     version = "9.9.9" if wrong == "sources" else __version__
     assert sources.step(first, VERSION=version).returncode != 0
+
+
+def test_the_workflows_give_nobody_a_way_in() -> None:
+    """By zizmor: actions pinned by commit, least rights, no expression in a script, no cache that
+    others fill before what is published. What it is told to leave out says why beside it."""
+    files = [*OWN.glob("*.yaml"), *GITOPS.glob("*-workflow.yaml"), OWN.parent / "dependabot.yml"]
+    zizmor = Path(sys.executable).with_name("zizmor")
+    command = [zizmor, "--offline", "--no-config", "--quiet", "--format=plain", *files]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stdout
+    for file in files:
+        lines = file.read_text().splitlines()
+        for before, line in pairwise(lines):
+            assert "zizmor: ignore" not in line or before.lstrip().startswith("# "), line
+
+
+def test_the_job_that_runs_a_pull_request_s_code_may_write_nothing() -> None:
+    workflow = yaml.safe_load((GITOPS / "github-workflow.yaml").read_text())
+    assert workflow["permissions"] == {}
+    assert workflow["jobs"]["check"]["permissions"] == {"contents": "read"}
+    writer = workflow["jobs"]["tell"]["steps"]
+    assert [step.get("run", "").split()[:3] for step in writer] == [[], [], ["gh", "pr", "comment"]]
+
+
+def test_a_fresh_repository_has_no_fault(team: Runner) -> None:
+    workflows = team.checkout / ".github" / "workflows"
+    workflows.mkdir(parents=True)
+    shutil.copyfile(GITOPS / "github-workflow.yaml", workflows / "models.yaml")
+    for place in ("argocd", "flux"):
+        shutil.copytree(GITOPS / place, team.checkout / place)
+    found = lint([team.checkout])
+    assert {finding.rule for finding in found} == {"example-address"}  # which README says to change
+    assert {finding.level for finding in found} == {"warning"}
 
 
 def test_the_check_runs_what_is_there_on_each_python_that_edgeline_supports() -> None:
