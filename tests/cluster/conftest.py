@@ -15,7 +15,8 @@ sys.path.append(str(Path(__file__).parents[1] / "sites"))
 from conftest_sites import pixels, registry
 
 __all__ = ["pixels", "registry"]
-NAMESPACES = ("argocd", "edgeline", "edgeline-devices", "flux-system", "kubeflow", "managed")
+NAMESPACES = ("argocd", "edgeline", "edgeline-devices", "edgeline-gateway", "flux-system")
+NAMESPACES += ("kubeflow", "managed")
 ENFORCE = "pod-security.kubernetes.io/enforce"
 
 

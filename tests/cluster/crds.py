@@ -17,7 +17,8 @@ def definitions() -> list[dict[str, Any]]:
 def _definition(schema: dict[str, Any]) -> dict[str, Any]:
     group, kind = schema["group"], schema["kind"]
     singular = kind.lower()
-    plural = f"{singular[:-1]}ies" if singular.endswith("y") else f"{singular}s"
+    is_ies = singular.endswith("y") and singular[-2] not in "aeiou"
+    plural = f"{singular[:-1]}ies" if is_ies else f"{singular}s"
     version = {
         "name": schema["version"],
         "served": True,
@@ -29,7 +30,11 @@ def _definition(schema: dict[str, Any]) -> dict[str, Any]:
     return {
         "apiVersion": "apiextensions.k8s.io/v1",
         "kind": "CustomResourceDefinition",
-        "metadata": {"name": f"{plural}.{group}"},
+        "metadata": {
+            "name": f"{plural}.{group}",
+            # groups of Kubernetes' own, such as gateway.networking.k8s.io, need it
+            "annotations": {"api-approved.kubernetes.io": "unapproved, for tests"},
+        },
         "spec": {
             "group": group,
             "scope": schema["scope"],

@@ -23,6 +23,9 @@ from edgeline.sites.render import render
 MANIFESTS = Path(__file__).parents[2] / "manifests"
 OVERLAYS = sorted(path.name for path in (MANIFESTS / "overlays").iterdir())
 GITOPS = ("argocd", "flux")
+WITH = {  # components that no overlay has, on one
+    "laptop": ("gateway", "ingress", "monitoring"),
+}
 FOLDERS = [*(f"overlays/{name}" for name in OVERLAYS), *(f"gitops/{name}" for name in GITOPS)]
 CLUSTERS = ("kserve", "kubeedge", "kustomize", "ocm")
 APPLY = ("apply", "--server-side", "--validate=strict")
@@ -34,6 +37,19 @@ DRY = (*APPLY, "--dry-run=server")
 def test_every_object_of_ours_is_taken(folder: str, api_server: ApiServer) -> None:
     said = api_server.kubectl(*DRY, "-k", MANIFESTS / folder)
     assert said.count("serverside-applied (server dry run)") == len(said.splitlines()) > 0
+
+
+@pytest.mark.parametrize("overlay", WITH)
+def test_what_a_team_adds_is_taken(overlay: str, api_server: ApiServer, tmp_path: Path) -> None:
+    (tmp_path / "manifests").symlink_to(MANIFESTS)
+    (tmp_path / "kustomization.yaml").write_text(
+        f"resources: [manifests/overlays/{overlay}]\n"
+        f"components: [{', '.join(f'manifests/components/{name}' for name in WITH[overlay])}]\n"
+    )
+    said = api_server.kubectl(*DRY, "-k", tmp_path)
+    assert {"httproute", "ingress", "servicemonitor"} <= {
+        line.partition(".")[0] for line in said.splitlines()
+    }
 
 
 @pytest.mark.parametrize("folder", FOLDERS)

@@ -1,0 +1,168 @@
+"""manifests/components/admission: a real API server takes images of the lock alone."""
+
+from __future__ import annotations
+
+import copy
+import json
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+from api_server import ApiServer
+
+from edgeline import images
+from edgeline.client.compiling import compile_pipeline
+
+MANIFESTS = Path(__file__).parents[2] / "manifests"
+Object = dict[str, Any]
+DRY = ("apply", "--server-side", "--dry-run=server", "--validate=strict", "-f", "-")
+FOREIGN = f"evil.example/train-python@sha256:{'a' * 64}"
+CLOSED = {  # else PodSecurity refuses it first
+    "allowPrivilegeEscalation": False,
+    "capabilities": {"drop": ["ALL"]},
+    "runAsNonRoot": True,
+    "seccompProfile": {"type": "RuntimeDefault"},
+}
+ARGO = "quay.io/argoproj/argoexec:v3.7.3"
+
+
+def pod(namespace: str, containers: dict[str, str], init: dict[str, str] | None = None) -> Object:
+    def each(named: dict[str, str]) -> list[Object]:
+        return [
+            {"name": name, "image": image, "securityContext": CLOSED}
+            for name, image in named.items()
+        ]
+
+    spec: Object = {"containers": each(containers), "automountServiceAccountToken": False}
+    if init:
+        spec["initContainers"] = each(init)
+    task = {"pipelines.kubeflow.org/v2_component": "true"} if namespace == "kubeflow" else {}
+    metadata = {"name": "one", "namespace": namespace, "labels": task}
+    return {"apiVersion": "v1", "kind": "Pod", "metadata": metadata, "spec": spec}
+
+
+@pytest.fixture(scope="module")
+def guarded(api_server: ApiServer) -> Iterator[ApiServer]:
+    """The component applied and at work: the server reads policies a moment later."""
+    folder = MANIFESTS / "components" / "admission"
+    built = api_server.kubectl("kustomize", folder / "allowed")
+    objects = [*yaml.safe_load_all(built)]
+    for name in ("pods.yaml", "versions.yaml"):
+        objects += yaml.safe_load_all((folder / name).read_text())
+    api_server.kubectl("apply", "--server-side", "--validate=strict", "-f", "-", given=objects)
+    end = time.monotonic() + 60
+    waits = [pod("edgeline", {"a": FOREIGN}), pod("kubeflow", {"main": FOREIGN}), version(FOREIGN)]
+    for each in waits:
+        while "edgeline-images" not in refused(api_server, each):
+            assert time.monotonic() < end, "the policies do not work after a minute"
+            time.sleep(0.2)
+    yield api_server
+    api_server.kubectl("delete", "-f", "-", given=objects)
+
+
+def version(image: str) -> Object:
+    executors = {
+        "exec-import": {"importer": {"artifactUri": {"constant": "s3://a"}}},
+        "exec-train": {"container": {"image": image}},
+    }
+    spec = {"pipelineName": "taxi", "pipelineSpec": {"deploymentSpec": {"executors": executors}}}
+    metadata = {"name": "taxi-0123456789abcdef", "namespace": "kubeflow"}
+    kind = {"apiVersion": "pipelines.kubeflow.org/v2beta1", "kind": "PipelineVersion"}
+    return {**kind, "metadata": metadata, "spec": spec}
+
+
+def refused(api_server: ApiServer, document: Object) -> str:
+    """What the server says of it; empty where it takes it."""
+    done = api_server.try_kubectl(*DRY, given=document)
+    return str(done.stderr) if done.returncode else ""
+
+
+def test_what_runs_in_edgeline_s_namespace_has_images_of_the_lock(guarded: ApiServer) -> None:
+    ours = images.reference("edge-server")
+    assert refused(guarded, pod("edgeline", {"server": ours})) == ""
+    assert refused(guarded, pod("edgeline", {"server": ours}, {"argo": ARGO})) == ""
+    for wrong in (f"{ours}-2", FOREIGN, "edge-server", f"evil.example/{ours}"):
+        said = refused(guarded, pod("edgeline", {"server": wrong}))
+        assert f"image {wrong} of container server is not in the ConfigMap edgeline-images" in said
+    assert "evil.example" in refused(guarded, pod("edgeline", {"server": ours}, {"init": FOREIGN}))
+    # in other namespaces only tasks are ours to judge
+    assert refused(guarded, pod("managed", {"server": FOREIGN})) == ""
+
+
+def test_the_overlays_own_workloads_are_taken_and_a_changed_one_is_not(guarded: ApiServer) -> None:
+    built = guarded.kubectl("kustomize", MANIFESTS / "overlays" / "onprem")
+    kinds = ("Deployment", "Job", "CronJob")
+    workloads = [each for each in yaml.safe_load_all(built) if each["kind"] in kinds]
+    assert {each["kind"] for each in workloads} == {*kinds}
+    for each in workloads:
+        assert refused(guarded, each) == ""
+        changed = copy.deepcopy(each)
+        changed["metadata"]["namespace"] = "edgeline"
+        spec = changed["spec"].get("jobTemplate", changed)["spec"]["template"]["spec"]
+        spec["containers"][0]["image"] = FOREIGN
+        assert FOREIGN in refused(guarded, changed)
+
+
+def test_a_task_has_an_image_of_the_lock_whatever_kubeflow_puts_beside_it(
+    guarded: ApiServer,
+) -> None:
+    train = images.reference("train")
+    beside = {"wait": ARGO}
+    launcher = {"init": ARGO, "kfp-launcher": "ghcr.io/kubeflow/kfp-launcher:2.17.0"}
+    assert refused(guarded, pod("kubeflow", {"main": train, **beside}, launcher)) == ""
+    for wrong in (FOREIGN, ARGO):  # Kubeflow's own are no tasks
+        said = refused(guarded, pod("kubeflow", {"main": wrong, **beside}, launcher))
+        assert f"image {wrong} of container main" in said
+
+
+def test_a_debugging_container_is_a_container(guarded: ApiServer) -> None:
+    one = pod("edgeline", {"server": images.reference("edge-server")})
+    guarded.kubectl("create", "-f", "-", given=one)
+    try:
+        added = [{"name": "debugger", "image": FOREIGN, "securityContext": CLOSED}]
+        patch = json.dumps({"spec": {"ephemeralContainers": added}})
+        target = ("pod", "one", "-n", "edgeline", "--subresource=ephemeralcontainers")
+        done = guarded.try_kubectl("patch", *target, "--type=merge", "-p", patch)
+        assert done.returncode
+        assert f"image {FOREIGN} of container debugger" in done.stderr
+    finally:
+        guarded.kubectl("delete", "pod", "one", "-n", "edgeline", "--wait=false")
+
+
+def test_a_version_is_taken_as_it_is_compiled_and_refused_with_a_foreign_image(
+    guarded: ApiServer, tmp_path: Path
+) -> None:
+    path = tmp_path / "pipeline.yaml"
+    settings = ("destination=s3://models/fleet",)
+    compile_pipeline("taxi", str(path), kubernetes=True, settings=settings, environment="onprem")
+    compiled = next(
+        each for each in yaml.safe_load_all(path.read_text()) if each["kind"] == "PipelineVersion"
+    )
+    assert refused(guarded, compiled) == ""
+    assert refused(guarded, version(images.reference("train"))) == ""
+    for wrong in (FOREIGN, ARGO, "{{$.inputs.parameters['image']}}"):
+        assert f"image {wrong} of exec-train is not in" in refused(guarded, version(wrong))
+
+
+def test_without_the_list_nothing_is_taken(guarded: ApiServer) -> None:
+    name = ("configmap", "edgeline-images", "-n", "edgeline")
+    kept = json.loads(guarded.kubectl("get", *name, "-o", "json"))
+    for field in ("resourceVersion", "uid", "managedFields"):
+        kept["metadata"].pop(field, None)
+    guarded.kubectl("delete", *name)
+    ours = pod("edgeline", {"server": images.reference("edge-server")})
+    try:
+        end = time.monotonic() + 60
+        while not (said := refused(guarded, ours)):
+            assert time.monotonic() < end
+            time.sleep(0.2)
+        assert "edgeline-images" in said
+    finally:
+        guarded.kubectl("create", "-f", "-", given=kept)
+        end = time.monotonic() + 60
+        while refused(guarded, ours):
+            assert time.monotonic() < end
+            time.sleep(0.2)

@@ -1,0 +1,149 @@
+"""Components that a team adds to an overlay: each builds on it, fits the schemas and works."""
+
+from __future__ import annotations
+
+import json
+import re
+from pathlib import Path
+from typing import Any
+from unittest.mock import MagicMock
+
+import pytest
+import yaml
+from schemas import kustomize, validate
+
+from edgeline import images
+from edgeline.lint.lint import lint
+from edgeline.server import metrics
+from edgeline.server.protocols import grpc_examples, grpc_tfserving, grpc_v2
+
+MANIFESTS = Path(__file__).parents[2] / "manifests"
+COMPONENTS = MANIFESTS / "components"
+GRPC = (grpc_examples, grpc_tfserving, grpc_v2)
+Objects = list[dict[str, Any]]
+ADDED = [
+    ("onprem", "admission"),
+    ("gcp", "admission"),
+    ("laptop", "gateway"),
+    ("onprem", "ingress"),
+    ("laptop", "monitoring"),
+]
+
+
+def added(folder: Path, overlay: str, component: str, patches: str = "") -> Objects:
+    """An overlay with a component, as a team's kustomization takes both."""
+    (folder / "manifests").symlink_to(MANIFESTS)
+    team = folder / "team"
+    team.mkdir()
+    (team / "kustomization.yaml").write_text(
+        f"resources: [../manifests/overlays/{overlay}]\n"
+        f"components: [../manifests/components/{component}]\n{patches}"
+    )
+    return kustomize(team)
+
+
+def of(objects: Objects, kind: str) -> Objects:
+    return [entry for entry in objects if entry["kind"] == kind]
+
+
+@pytest.mark.parametrize(("overlay", "component"), ADDED)
+def test_a_component_fits_its_overlay(overlay: str, component: str, tmp_path: Path) -> None:
+    plain = {json.dumps(each) for each in kustomize(MANIFESTS / "overlays" / overlay)}
+    objects = added(tmp_path, overlay, component)
+    assert [each for each in objects if json.dumps(each) not in plain]
+    for each in objects:
+        validate(each)
+    (tmp_path / "built").mkdir()
+    (tmp_path / "built" / "all.yaml").write_text(yaml.safe_dump_all(objects))
+    found = {str(entry) for entry in lint([tmp_path / "built"])}
+    assert {entry for entry in found if "image-not-pinned" not in entry} == set()
+
+
+def test_the_list_of_admission_has_the_images_of_the_lock(tmp_path: Path) -> None:
+    objects = added(tmp_path, "onprem", "admission")
+    (listed,) = [
+        each
+        for each in objects
+        if each["metadata"]["name"] == "edgeline-images" and each["kind"] == "ConfigMap"
+    ]
+    ours = {name: value for name, value in listed["data"].items() if not name.startswith("system.")}
+    names = images.entries(images.lock_file())
+    assert ours == {name: images.reference(name) for name in names}
+    assert listed["metadata"]["namespace"] == "edgeline"
+
+
+@pytest.mark.parametrize("component", ["gateway", "ingress"])
+def test_the_patch_that_readme_shows_sets_the_host_everywhere(
+    component: str, tmp_path: Path
+) -> None:
+    readme = (MANIFESTS / "README.md").read_text()
+    patches = readme.split(f"components/{component}?ref=")[1].split("```")[0].split("\n", 1)[1]
+    text = yaml.safe_dump_all(added(tmp_path, "onprem", component, patches))
+    assert "models.acme.dev" in text
+    assert "example.com" not in text
+
+
+def test_a_gateway_s_routes_know_every_service_and_port_of_the_server(tmp_path: Path) -> None:
+    objects = added(tmp_path, "onprem", "gateway")
+    (service,) = of(objects, "Service")
+    ports = {port["port"]: port["appProtocol"] for port in service["spec"]["ports"]}
+    (route,) = [each for each in of(objects, "HTTPRoute") if "matches" in each["spec"]["rules"][0]]
+    grpc, rest = route["spec"]["rules"]
+    prefixes = {match["path"]["value"] for match in grpc["matches"]}
+    state: Any = MagicMock()
+    methods = {name for each in GRPC for name in each.methods(state)}
+    assert {method.rpartition("/")[0] for method in methods} == prefixes
+    assert ports[grpc["backendRefs"][0]["port"]] == "kubernetes.io/h2c"
+    assert ports[rest["backendRefs"][0]["port"]] == "http"
+    (gateway,) = of(objects, "Gateway")
+    place = next(
+        each
+        for each in of(objects, "Namespace")
+        if each["metadata"]["name"] == gateway["metadata"]["namespace"]
+    )
+    assert place["metadata"]["labels"]["edgeline.dev/may-predict"] == "true"  # as the policies ask
+
+
+def test_alerts_and_the_dashboard_ask_for_metrics_that_the_server_has() -> None:
+    documented = metrics.__doc__ or ""
+    known = set()
+    for row in re.findall(r"^\| (edgeline_[^|]+) \|", documented, re.M):
+        first, *endings = row.split(", ")
+        known |= {first, *(first.rpartition("_")[0] + ending for ending in endings)}
+        known |= {f"{first}_bucket"} if first.endswith("_seconds") else set()
+    rules = COMPONENTS / "monitoring" / "rules"
+    asked = (rules / "alerts.yaml").read_text() + (rules / "dashboard.json").read_text()
+    used = set(re.findall(r"\bedgeline_[a-z_]+", asked))
+    assert len(used) > 10
+    assert used <= known
+
+
+def test_every_alert_says_what_is_wrong_and_can_fire() -> None:
+    text = (COMPONENTS / "monitoring" / "rules" / "alerts.yaml").read_text()
+    (group,) = yaml.safe_load(text)["spec"]["groups"]
+    by_name = {rule["alert"]: rule for rule in group["rules"]}
+    assert {"NoEdgeServer", "NoModel", "UpdatesStale", "UpdateMetadataExpired"} <= by_name.keys()
+    for rule in by_name.values():
+        assert rule["annotations"]["summary"].endswith(".")
+        # what is not served has no such metric, rather than one of 0
+        assert not re.search(r"edgeline_model_ready[^ ]*\)? == 0", rule["expr"])
+
+
+@pytest.mark.parametrize("overlay", ["aws", "azure", "edge", "gcp", "onprem"])
+def test_each_overlay_is_watched_and_the_patch_that_readme_shows_ends_it(
+    overlay: str, tmp_path: Path
+) -> None:
+    objects = kustomize(MANIFESTS / "overlays" / overlay)
+    monitors = [each for each in objects if each["kind"] in ("PodMonitor", "ServiceMonitor")]
+    assert [each["metadata"]["name"] for each in monitors] == ["edge-server"]
+    assert of(objects, "PrometheusRule")
+    (dashboard,) = [each for each in objects if "edge-servers.json" in each.get("data", {})]
+    assert json.loads(dashboard["data"]["edge-servers.json"])["panels"]
+    readme = (MANIFESTS / "README.md").read_text()
+    patches = readme.split("without the Prometheus operator")[1].split("```yaml\n")[1]
+    (tmp_path / "kustomization.yaml").write_text(
+        f"resources: [manifests/overlays/{overlay}]\n{patches.split('```')[0]}"
+    )
+    (tmp_path / "manifests").symlink_to(MANIFESTS)
+    left = {each["apiVersion"] for each in kustomize(tmp_path)}
+    assert "monitoring.coreos.com/v1" not in left
