@@ -14,7 +14,7 @@ from edgeline.cli.arguments import existing
 from edgeline.errors import EdgelineError
 
 if TYPE_CHECKING:
-    from edgeline.environments.meant import Meant, Row
+    from edgeline.environments.meant import DifferenceRow, Meant
 
 
 @click.group()
@@ -70,7 +70,7 @@ class _NotComparedError(EdgelineError):
     exit_code = 2
 
 
-def show(one: str, other: str, rows: Sequence[Row]) -> None:
+def show(one: str, other: str, rows: Sequence[DifferenceRow]) -> None:
     """Print differences as a table: what differs, of what, and both values."""
     if not rows:
         click.echo("Nothing differs.")
@@ -90,7 +90,7 @@ def show(one: str, other: str, rows: Sequence[Row]) -> None:
     terminal.console().print(table)
 
 
-def _tasks(row: Row) -> str:
+def _tasks(row: DifferenceRow) -> str:
     if len(row.tasks) < 2 or len(row.others) > 3:
         return ", ".join(row.tasks)
     return f"all but {', '.join(row.others)}" if row.others else "all"
@@ -103,7 +103,9 @@ def _text(value: Any) -> str:
     return value if isinstance(value, str) else json.dumps(value)
 
 
-def _as_json(one: str, other: str, rows: Sequence[Row], unused: Sequence[Meant]) -> dict[str, Any]:
+def _as_json(
+    one: str, other: str, rows: Sequence[DifferenceRow], unused: Sequence[Meant]
+) -> dict[str, Any]:
     return {
         "between": [one, other],
         "differences": [

@@ -28,7 +28,7 @@ Json = dict[str, Any]
 
 
 @dataclass(frozen=True)
-class Placed:
+class PlacedPipeline:
     """A pipeline as it is compiled for an environment."""
 
     pipeline: Json
@@ -61,11 +61,11 @@ class Side:
     name: str
     environment: Environment
     folder: Path | None
-    compiled: Mapping[str, Placed]
+    compiled: Mapping[str, PlacedPipeline]
 
 
 @dataclass(frozen=True)
-class Compared:
+class ComparedEnvironments:
     """What differs.
 
     Attributes:
@@ -95,7 +95,7 @@ def side(name: str) -> Side:
     return Side(name, environment, folder, _current(folder))
 
 
-def compare(one: Side, other: Side, pipeline: str | None = None) -> Compared:
+def compare(one: Side, other: Side, pipeline: str | None = None) -> ComparedEnvironments:
     """What differs between two environments.
 
     Args:
@@ -121,10 +121,10 @@ def compare(one: Side, other: Side, pipeline: str | None = None) -> Compared:
         found += _of_pipeline(name, *(each.get(name) for each in sides))
         tasks[name] = {task for each in sides if name in each for task in each[name].tasks}
     found += _of_schedules(one, other, sides, pipeline is not None)
-    return Compared(found, tasks)
+    return ComparedEnvironments(found, tasks)
 
 
-def _only(side: Side, pipeline: str) -> dict[str, Placed]:
+def _only(side: Side, pipeline: str) -> dict[str, PlacedPipeline]:
     """A pipeline as it is compiled for a side, by its name."""
     if pipeline in side.compiled:
         return {pipeline: side.compiled[pipeline]}
@@ -146,13 +146,13 @@ def _only(side: Side, pipeline: str) -> dict[str, Placed]:
     document, *platform = compiled.documents
     placed = apply(document, platform[0] if platform else {}, side.environment)
     spec, *rest = versions.as_kept(placed)
-    found = Placed(spec, rest[0] if rest else {}, side.environment.namespace or "kubeflow")
+    found = PlacedPipeline(spec, rest[0] if rest else {}, side.environment.namespace or "kubeflow")
     return {compiled.name: found}
 
 
-def _current(folder: Path) -> dict[str, Placed]:
+def _current(folder: Path) -> dict[str, PlacedPipeline]:
     """The version of each pipeline that schedules take for the current one."""
-    by_pipeline: dict[str, dict[str, Placed]] = {}
+    by_pipeline: dict[str, dict[str, PlacedPipeline]] = {}
     for file in sorted((folder / VERSIONS).glob("*.yaml")):
         try:
             documents = plain_yaml.read(plain_file.read(file))
@@ -183,11 +183,11 @@ def _current(folder: Path) -> dict[str, Placed]:
     return found
 
 
-def _version(document: Json, file: Path) -> tuple[str, str, Placed]:
+def _version(document: Json, file: Path) -> tuple[str, str, PlacedPipeline]:
     try:
         spec, metadata = document["spec"], document["metadata"]
         pipeline, platform = spec["pipelineSpec"], spec.get("platformSpec") or {}
-        placed = Placed(pipeline, platform, metadata.get("namespace", ""))
+        placed = PlacedPipeline(pipeline, platform, metadata.get("namespace", ""))
         placed.facts  # noqa: B018 - told here, with its file
         return str(spec["pipelineName"]), str(metadata["name"]), placed
     except (KeyError, TypeError, AttributeError, ValueError) as error:
@@ -197,7 +197,9 @@ def _version(document: Json, file: Path) -> tuple[str, str, Placed]:
         ) from error
 
 
-def _of_pipeline(name: str, one: Placed | None, other: Placed | None) -> Iterator[Difference]:
+def _of_pipeline(
+    name: str, one: PlacedPipeline | None, other: PlacedPipeline | None
+) -> Iterator[Difference]:
     if one is None or other is None:
         there = [None if each is None else "compiled" for each in (one, other)]
         yield Difference(About("pipelines"), name, *there)
@@ -206,7 +208,7 @@ def _of_pipeline(name: str, one: Placed | None, other: Placed | None) -> Iterato
 
 
 def _of_schedules(
-    one: Side, other: Side, sides: Sequence[Mapping[str, Placed]], only: bool
+    one: Side, other: Side, sides: Sequence[Mapping[str, PlacedPipeline]], only: bool
 ) -> Iterator[Difference]:
     if one.folder is None or other.folder is None:
         return
@@ -249,7 +251,7 @@ def _when(schedule: Schedule) -> str:
     return schedule.cron or f"every {schedule.every} s"
 
 
-def _scheduled(schedule: Schedule, placed: Placed | None) -> dict[About, Any]:
+def _scheduled(schedule: Schedule, placed: PlacedPipeline | None) -> dict[About, Any]:
     """What a schedule says, its parameters by the names of their objects and fields."""
     found: dict[About, Any] = {}
     start = f"schedules.{schedule.name}"
@@ -270,7 +272,7 @@ def _scheduled(schedule: Schedule, placed: Placed | None) -> dict[About, Any]:
     return found
 
 
-def _defaults(placed: Placed | None) -> dict[str, Any]:
+def _defaults(placed: PlacedPipeline | None) -> dict[str, Any]:
     """The pipeline's defaults by the names of their objects and fields."""
     if placed is None:
         return {}

@@ -14,7 +14,7 @@ from edgeline.environments.facts import About, same
 from edgeline.errors import UsageError
 from edgeline.formats import plain_file, plain_yaml
 
-Facts = Mapping[About, Any]
+PlaceFacts = Mapping[About, Any]
 
 
 class Meant(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -46,7 +46,7 @@ class Difference:
 
 
 @dataclass(frozen=True)
-class Row:
+class DifferenceRow:
     """A difference with all pipelines and tasks that have it.
 
     Attributes:
@@ -84,7 +84,7 @@ def read(path: Path) -> tuple[Meant, ...]:
         ) from error
 
 
-def differences(pipeline: str, one: Facts, other: Facts) -> Iterator[Difference]:
+def differences(pipeline: str, one: PlaceFacts, other: PlaceFacts) -> Iterator[Difference]:
     """The facts of a pipeline that are not the same in two environments."""
     for about in sorted(one.keys() | other.keys()):
         if not same(about, one.get(about), other.get(about)):
@@ -115,7 +115,7 @@ def _are(difference: Difference, values: tuple[Any, Any]) -> bool:
 
 def rows(
     found: Sequence[Difference], tasks: Mapping[str, set[str]], entries: Sequence[Meant] = ()
-) -> list[Row]:
+) -> list[DifferenceRow]:
     """Differences that are the same of several tasks and pipelines as one row each.
 
     Args:
@@ -127,13 +127,13 @@ def rows(
         entry = entry_for(each, entries)
         key = repr((each.about.what, each.pipeline, each.one, each.other, entry and entry.why))
         by_task.setdefault(key, []).append(each)
-    by_pipeline: dict[str, list[Row]] = {}
+    by_pipeline: dict[str, list[DifferenceRow]] = {}
     for group in by_task.values():
         first = group[0]
         names = {each.about.task for each in group} - {""}
         others = tasks.get(first.pipeline, set()) - names if names else set()
         entry = entry_for(first, entries)
-        row = Row(
+        row = DifferenceRow(
             first.about.what,
             (first.pipeline,),
             tuple(sorted(names)),
@@ -149,7 +149,7 @@ def rows(
     return sorted(merged, key=lambda row: (row.what, row.tasks, row.pipelines))
 
 
-def _merged(group: Sequence[Row]) -> Row:
+def _merged(group: Sequence[DifferenceRow]) -> DifferenceRow:
     pipelines = {name for row in group for name in row.pipelines}
     tasks = {name for row in group for name in row.tasks}
     others = {name for row in group for name in row.others}
