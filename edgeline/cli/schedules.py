@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from kfp import Client as KfpClient
 
     from edgeline.schedules.declaration import Declaration
-    from edgeline.schedules.reconcile import Change
+    from edgeline.schedules.reconcile import Change, NotDeployedError
 
 COLOURS = {"create": "green", "change": "yellow", "switch": "yellow", "delete": "red"}
 
@@ -54,11 +54,15 @@ def diff(file: str, newer: bool, host: str | None, namespace: str | None) -> Non
         client, declared = _connected(file, host, namespace)
         for sentence in asking(lambda: reconcile.unpinned(client, declared)):
             click.echo(sentence, err=True)
-        changes = asking(lambda: reconcile.differences(client, declared))
+        not_there: list[reconcile.NotDeployedError] = []
+        changes = asking(lambda: reconcile.differences(client, declared, not_there))
         waiting = asking(lambda: reconcile.newer(client, declared))
-    show(changes)
+    if changes or not not_there:
+        show(changes)
     for sentence in waiting:
         click.echo(sentence)
+    with _untold():
+        _tell(not_there)
     sys.exit(1 if changes or (newer and waiting) else 0)
 
 
@@ -67,10 +71,15 @@ def diff(file: str, newer: bool, host: str | None, namespace: str | None) -> Non
 @click.option("--prune", is_flag=True, help="Delete what FILE created and no longer has, too.")
 @_server
 def apply(file: str, prune: bool, host: str | None, namespace: str | None) -> None:
-    """Create and change recurring runs as in FILE; removed ones stay without --prune."""
-    client, changes, declared = _changes(file, host, namespace)
+    """Create and change recurring runs as in FILE; removed ones stay without --prune.
+
+    A schedule whose pipeline or version is not on the server stays as it is there; the others are
+    applied, and the exit code is 1.
+    """
+    client, changes, declared, not_there = _changes(file, host, namespace)
     # a second one of a declared schedule is a remnant, not something that was taken out
     _make(client, [change for change in changes if prune or change.name in declared])
+    _tell(not_there)
 
 
 @schedules.command()
@@ -78,7 +87,7 @@ def apply(file: str, prune: bool, host: str | None, namespace: str | None) -> No
 @_server
 def prune(file: str, host: str | None, namespace: str | None) -> None:
     """Delete recurring runs that were created from FILE and are no longer in it."""
-    client, changes, declared = _changes(file, host, namespace)
+    client, changes, declared, _ = _changes(file, host, namespace)
     _make(client, [change for change in changes if change.name not in declared])
 
 
@@ -132,13 +141,24 @@ def _connected(file: str, host: str | None, namespace: str | None) -> tuple[Any,
 
 def _changes(
     file: str, host: str | None, namespace: str | None
-) -> tuple[Any, list[Change], set[str]]:
-    """A client, what differs, and the names that the file has."""
+) -> tuple[Any, list[Change], set[str], list[NotDeployedError]]:
+    """A client, what differs, the names that the file has, and what cannot be run yet."""
     from edgeline.schedules.reconcile import differences
 
     client, declared = _connected(file, host, namespace)
-    changes = asking(lambda: differences(client, declared))
-    return client, changes, {schedule.name for schedule in declared.schedules}
+    not_there: list[NotDeployedError] = []
+    changes = asking(lambda: differences(client, declared, not_there))
+    return client, changes, {schedule.name for schedule in declared.schedules}, not_there
+
+
+def _tell(not_there: Sequence[NotDeployedError]) -> None:
+    """Refuse schedules that cannot be run yet, one after the other, as the others are done.
+
+    Raises:
+        EdgelineError: there is one.
+    """
+    if not_there:
+        raise EdgelineError("\n".join(map(str, not_there)))
 
 
 def _make(client: KfpClient, changes: list[Change]) -> None:

@@ -70,18 +70,26 @@ class _Known:
     experiment: Callable[[str], str]
 
 
-def differences(client: KfpClient, declared: Declaration) -> list[Change]:
+class NotDeployedError(EdgelineError):
+    """A schedule's pipeline, or the version that it names, is not on the server."""
+
+
+def differences(
+    client: KfpClient, declared: Declaration, waiting: list[NotDeployedError] | None = None
+) -> list[Change]:
     """What would have to change on the server, in the order of the file; asks and changes nothing.
 
     Args:
         client: a `kfp.Client`.
-
         declared: what `from` names has been made a version's name.
+        waiting: gets what is said of schedules whose pipeline or version is not there, which are
+            then left as they are on the server.
 
     Raises:
         UsageError: a schedule names no version, or `latest` of a pipeline that all teams share.
-        EdgelineError: a pipeline, version or parameter is not known to the server, or a version
-            has other content than its name says.
+        NotDeployedError: without `waiting`, a pipeline or version is not there.
+        EdgelineError: a parameter is not known to the server, or a version has other content than
+            its name says.
     """
     known = _known(client)
     there: dict[str, list[Any]] = {}
@@ -90,8 +98,14 @@ def differences(client: KfpClient, declared: Declaration) -> list[Change]:
         there.setdefault(run.display_name, []).append(run)
     changes = []
     for schedule in declared.schedules:
-        shall = _declared(known, schedule, mark)
         found = there.pop(schedule.name, [])
+        try:
+            shall = _declared(known, schedule, mark)
+        except NotDeployedError as error:
+            if waiting is None:
+                raise
+            waiting.append(error)
+            continue
         facts = [(run.recurring_run_id, _actual(known, run)) for run in found]
         changes += _compare(schedule.name, shall, facts)
     gone = [(name, run) for name, runs in there.items() for run in runs]
@@ -215,12 +229,12 @@ def _declared(known: _Known, schedule: Schedule, mark: str) -> Facts:
     pinned = schedule.version not in ("", LATEST)
     place, version = known.version(schedule.pipeline, schedule.version if pinned else "")
     if place is None:
-        raise EdgelineError(
+        raise NotDeployedError(
             f"Schedule {schedule.name!r} names pipeline {schedule.pipeline!r}, which the server "
             "does not have: deploy it first."
         )
     if version is None:
-        raise EdgelineError(
+        raise NotDeployedError(
             f"Schedule {schedule.name!r} names version {schedule.version!r}, which pipeline "
             f"{schedule.pipeline!r} does not have: deploy it first."
             if pinned

@@ -242,6 +242,29 @@ def reference(server: Any) -> Any:
     return entry["pipeline_version_reference"]
 
 
+def test_schedules_of_pipelines_that_are_not_there_are_told_one_by_one_and_the_others_applied(
+    folder: Path, server: Any
+) -> None:
+    wrong = NIGHTLY + (
+        "  - {name: early, pipeline: digits, version: latest, every: 3600}\n"
+        "  - {name: old, pipeline: taxi, version: taxi-9, every: 3600}\n"
+    )
+    reconcile(server, declare(folder, NIGHTLY.replace("taxi-nightly", "early")))
+    kept = [key for key, run in server.recurring.items() if run["display_name"] == "early"]
+    done = run(server, "apply", "--prune", declare(folder, wrong))
+    assert done.returncode == 1
+    first, second = done.stderr.strip().splitlines()[-2:]
+    assert "Schedule 'early' names pipeline 'digits', which the server does not have" in first
+    assert "Schedule 'old' names version 'taxi-9', which pipeline 'taxi' does not have" in second
+    named = {run["display_name"]: key for key, run in server.recurring.items()}
+    assert named.keys() == {"taxi-nightly", "taxi-hourly", "early"}
+    assert [named["early"]] == kept  # what it ran before goes on
+    said = run(server, "diff", declare(folder, wrong))
+    assert said.returncode == 2
+    assert "'early'" in said.stderr
+    assert "'old'" in said.stderr
+
+
 def test_a_local_file_names_the_version_of_its_content(folder: Path, server: Any) -> None:
     compiled = folder / "pipelines" / "mine.yaml"
     compiled.parent.mkdir()
