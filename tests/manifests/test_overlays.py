@@ -221,8 +221,11 @@ def test_a_runtime_of_kserve_knows_the_names_of_the_predictor(
 
 def test_prometheus_has_a_token_where_callers_need_one(built: dict[str, Objects]) -> None:
     secret = {"name": "edge-server-prometheus", "key": "token"}
-    for name in ("onprem", "azure"):
+    for name in ("onprem", "azure", "edge"):
         (endpoint,) = one(built[name], "ServiceMonitor", "edge-server")["spec"]["endpoints"]
+        assert endpoint["authorization"] == {"credentials": secret}
+    for name in ("aws", "gcp"):
+        (endpoint,) = one(built[name], "PodMonitor", "edge-server")["spec"]["podMetricsEndpoints"]
         assert endpoint["authorization"] == {"credentials": secret}
 
 
@@ -382,3 +385,5 @@ def test_a_locked_digest_reaches_every_manifest(tmp_path: Path) -> None:
     kustomization.write(copy / "components" / "images" / "kustomization.yaml", lock)
     found = pod(kustomize(copy / "overlays" / "onprem"), "Deployment")["containers"][0]["image"]
     assert found == f"registry.example/team/server@{digest}"
+    (allowed,) = kustomize(copy / "components" / "admission" / "allowed")
+    assert allowed["data"]["edge-server"] == found
