@@ -15,6 +15,7 @@ from edgeline.environments.facts import About, facts, flat
 from edgeline.environments.meant import Difference, differences
 from edgeline.errors import UsageError, did_you_mean
 from edgeline.formats import plain_file, plain_yaml
+from edgeline.kubeflow.versions import CONTENT_NAME
 from edgeline.pipelines import parameters
 from edgeline.schedules import current, declaration
 from edgeline.schedules.declaration import Declaration, Schedule
@@ -152,34 +153,49 @@ def _only(side: Side, pipeline: str) -> dict[str, PlacedPipeline]:
 
 def _current(folder: Path) -> dict[str, PlacedPipeline]:
     """The version of each pipeline that schedules take for the current one."""
-    by_pipeline: dict[str, dict[str, PlacedPipeline]] = {}
-    for file in sorted((folder / VERSIONS).glob("*.yaml")):
-        try:
-            documents = plain_yaml.read(plain_file.read(file))
-        except OSError as error:
-            raise UsageError(f"{file} cannot be read ({error.strerror}).") from error
-        except ValueError as error:
-            raise UsageError(f"{file} is no compiled pipeline ({error}).") from error
-        for document in documents:
-            if isinstance(document, dict) and document.get("kind") == "PipelineVersion":
-                name, version, placed = _version(document, file)
-                by_pipeline.setdefault(name, {})[version] = placed
-    path = folder / CURRENT
+    versions, path = folder / VERSIONS, folder / CURRENT
     named = current.read(path) if path.exists() else {}
     found = {}
-    for name, compiled in by_pipeline.items():
-        version = named.get(name) or (next(iter(compiled)) if len(compiled) == 1 else "")
-        if not version:
+    for name, version in named.items():
+        known = _versions(versions / f"{version}.yaml") if version else {}
+        if (name, version) not in known:
             raise UsageError(
-                f"{folder / VERSIONS} holds {len(compiled)} versions of {name}, and {path} does "
-                f"not say which is current: compile it with --current {path}."
+                f"{path} names {version}, which {versions} does not hold: compile {name} with "
+                f"--current {path}, or delete the line where the pipeline is gone."
             )
-        if version not in compiled:
+        found[name] = known[name, version]
+    others: dict[str, dict[str, PlacedPipeline]] = {}
+    for file in sorted(versions.glob("*.yaml")):
+        if CONTENT_NAME.sub("", file.stem) not in named:  # else an older one of it
+            for (name, version), placed in _versions(file).items():
+                others.setdefault(name, {})[version] = placed
+    for name, compiled in others.items():
+        if name in named:
+            continue
+        if len(compiled) > 1:
             raise UsageError(
-                f"{path} names {version}, which {folder / VERSIONS} does not hold: compile {name} "
-                f"with --current {path}."
+                f"{versions} holds {len(compiled)} versions of {name}, and {path} does not say "
+                f"which is current: compile it with --current {path}."
             )
-        found[name] = compiled[version]
+        (found[name],) = compiled.values()
+    return found
+
+
+def _versions(file: Path) -> dict[tuple[str, str], PlacedPipeline]:
+    """The compiled versions in a file by the names of pipeline and version."""
+    try:
+        documents = plain_yaml.read(plain_file.read(file))
+    except FileNotFoundError:
+        return {}
+    except OSError as error:
+        raise UsageError(f"{file} cannot be read ({error.strerror}).") from error
+    except ValueError as error:
+        raise UsageError(f"{file} is no compiled pipeline ({error}).") from error
+    found = {}
+    for document in documents:
+        if isinstance(document, dict) and document.get("kind") == "PipelineVersion":
+            name, version, placed = _version(document, file)
+            found[name, version] = placed
     return found
 
 
