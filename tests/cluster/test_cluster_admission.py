@@ -106,14 +106,15 @@ def test_the_overlays_own_workloads_are_taken_and_a_changed_one_is_not(guarded: 
         assert FOREIGN in refused(guarded, changed)
 
 
-def test_a_task_has_an_image_of_the_lock_whatever_kubeflow_puts_beside_it(
-    guarded: ApiServer,
-) -> None:
+def test_a_run_s_pods_have_images_of_the_lock_or_kubeflow_s_own(guarded: ApiServer) -> None:
     train = images.reference("train")
     beside = {"wait": ARGO}
     launcher = {"init": ARGO, "kfp-launcher": "ghcr.io/kubeflow/kfp-launcher:2.17.0"}
     assert refused(guarded, pod("kubeflow", {"main": train, **beside}, launcher)) == ""
-    for wrong in (FOREIGN, ARGO):  # Kubeflow's own are no tasks
+    # a driver's and an importer's pod have the same label
+    for own in ("ghcr.io/kubeflow/kfp-driver:2.17.0", launcher["kfp-launcher"]):
+        assert refused(guarded, pod("kubeflow", {"main": own, **beside}, {"init": ARGO})) == ""
+    for wrong in (FOREIGN, "ghcr.io/kubeflow/kfp-driver-2:1", "ghcr.io/kubeflow/other:1"):
         said = refused(guarded, pod("kubeflow", {"main": wrong, **beside}, launcher))
         assert f"image {wrong} of container main" in said
 
