@@ -201,7 +201,18 @@ def verify(
             asked = asked.and_more(probing.ask(made, sides, judge))
         reasons = reasons_of(found, latency, cases, limits, original.place)
         reasons += probing_reasons.reasons(asked, original.words)
-        findings = Findings(split, limits, found, asked, latency, cases, reasons, subject, original)
+        findings = Findings(
+            split,
+            limits,
+            found,
+            asked,
+            latency,
+            cases,
+            reasons,
+            subject,
+            original,
+            len(loaded.signature.inputs),
+        )
         vectors.write(
             draft.path / vectors.FILE,
             vectors.Vectors(inputs, answer, device_tolerance(findings)),
