@@ -114,7 +114,8 @@ class ProbeRows:
         step = max(1, most_bytes // max(_row_bytes(self.bases), 1))
         for start in range(0, len(self.probes), step):
             part = slice(start, min(start + step, len(self.probes)))
-            arrays = {name: array[list(self.places[part])] for name, array in self.bases.items()}
+            places = np.array(self.places[part], np.int64)
+            arrays = {name: array[places] for name, array in self.bases.items()}
             for row, probe in enumerate(self.probes[part]):
                 _put(probe, arrays, row)
             yield part, arrays
