@@ -16,6 +16,8 @@ if TYPE_CHECKING:
     import keras
     import tensorflow as tf
 
+BUCKETS, WORDS = 10, 10  # a column
+
 
 def preprocessing_fn(inputs: Mapping[str, tf.Tensor]) -> dict[str, tf.Tensor]:
     """Raw columns to float32 features [batch, n], and the label as int64, [batch, 1]."""
@@ -27,16 +29,17 @@ def preprocessing_fn(inputs: Mapping[str, tf.Tensor]) -> dict[str, tf.Tensor]:
 
     whole = tf.cast(fill_missing(packed("i"), 0), tf.float32)
     numbers = tf.concat([fill_missing(packed("x"), 0.0), whole], axis=1)
-    buckets = tft.bucketize(fill_missing(packed("b"), 0.0), 10, elementwise=True)
+    buckets = tft.bucketize(fill_missing(packed("b"), 0.0), BUCKETS, elementwise=True)
     words = [
-        tft.compute_and_apply_vocabulary(value, top_k=10, num_oov_buckets=1, vocab_filename=name)
+        tft.compute_and_apply_vocabulary(value, top_k=WORDS, num_oov_buckets=1, vocab_filename=name)
         for name, value in inputs.items()
         if name[0] == "w"
     ]
     return {
-        "numbers": tft.scale_to_z_score(numbers, elementwise=True),
-        "buckets": tf.cast(buckets, tf.float32),
-        "words": tf.cast(tf.concat(words, axis=1), tf.float32),
+        # far from what training had, rounding alone would make the edge's answers differ
+        "numbers": tf.clip_by_value(tft.scale_to_z_score(numbers, elementwise=True), -10.0, 10.0),
+        "buckets": tf.cast(buckets, tf.float32) / BUCKETS - 0.5,
+        "words": tf.cast(tf.concat(words, axis=1), tf.float32) / WORDS - 0.5,
         "label": tf.cast(inputs["label"], tf.int64),
     }
 

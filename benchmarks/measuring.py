@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import contextlib
 import os
+import resource
 import subprocess
 import sys
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import NoReturn
 
 import psutil
 
@@ -58,9 +60,33 @@ def measure(command: Sequence[str | Path], folder: Path, log: Path) -> Cost:
                 break
     wall = time.monotonic() - started
     if code:
-        last = log.read_text(errors="replace").splitlines()[-15:]
-        sys.exit("\n".join([*last, f"{command[0]} failed with code {code}; see {log}"]))
+        _fail(command, code, log)
     return Cost(wall, sum(seconds.values()), memory, load)
+
+
+def timed(command: Sequence[str | Path], folder: Path, log: Path) -> tuple[float, float]:
+    """Run a command as `measure` does, without looking at it, which itself takes a part of a core.
+
+    Returns:
+        Seconds, and processor seconds of it and of all its descendants that were waited for.
+
+    Raises:
+        SystemExit: it failed; its last lines are shown.
+    """
+    before, started = resource.getrusage(resource.RUSAGE_CHILDREN), time.monotonic()
+    with open(log, "wb") as stream:
+        code = subprocess.run(
+            list(map(str, command)), cwd=folder, stdout=stream, stderr=subprocess.STDOUT
+        ).returncode
+    wall, after = time.monotonic() - started, resource.getrusage(resource.RUSAGE_CHILDREN)
+    if code:
+        _fail(command, code, log)
+    return wall, after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
+
+
+def _fail(command: Sequence[str | Path], code: int, log: Path) -> NoReturn:
+    last = log.read_text(errors="replace").splitlines()[-15:]
+    sys.exit("\n".join([*last, f"{command[0]} failed with code {code}; see {log}"]))
 
 
 def _look(seconds: dict[psutil.Process, float]) -> None:
