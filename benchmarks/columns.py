@@ -50,7 +50,7 @@ def main() -> int:
             "training.steps": 100,
         }
         settings = [word for key, value in given.items() for word in ("--set", f"{key}={value}")]
-        wall, cpu = timed(
+        wall = timed(
             [EDGELINE, "run", "tabular", "--module", MODULE, "--root", folder / "runs", *settings],
             folder,
             folder / "log",
@@ -65,7 +65,7 @@ def main() -> int:
         "cores": os.cpu_count(),
         "load": load,
         "wall": round(wall, 1),
-        "cpu": round(cpu, 1),
+        "cpu": round(sum(task["cpu_seconds"] for task in tasks.values()), 1),
         "published": len(published),
         "reports": reports,
         "steps": {
@@ -130,7 +130,9 @@ def show(summary: dict[str, Any]) -> None:
             f"{step['memory'] / 1e6:,.0f}",
         )
     console.print(table)
-    console.print(f"{summary['wall']} s in all, {summary['cpu']} s of CPU", highlight=False)
+    console.print(
+        f"{summary['wall']} s in all, {summary['cpu']} s of CPU in the steps", highlight=False
+    )
     for name, size in summary["reports"].items():
         console.print(f"{size / 1e6:6.2f} MB  report of {name}", highlight=False)
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import os
-import resource
 import subprocess
 import sys
 import time
@@ -64,24 +63,24 @@ def measure(command: Sequence[str | Path], folder: Path, log: Path) -> Cost:
     return Cost(wall, sum(seconds.values()), memory, load)
 
 
-def timed(command: Sequence[str | Path], folder: Path, log: Path) -> tuple[float, float]:
-    """Run a command as `measure` does, without looking at it, which itself takes a part of a core.
+def timed(command: Sequence[str | Path], folder: Path, log: Path) -> float:
+    """Run a command as `measure` does, without looking at it, which takes a third of a core.
 
     Returns:
-        Seconds, and processor seconds of it and of all its descendants that were waited for.
+        Seconds. A run's own record has the processor seconds of its tasks.
 
     Raises:
         SystemExit: it failed; its last lines are shown.
     """
-    before, started = resource.getrusage(resource.RUSAGE_CHILDREN), time.monotonic()
+    started = time.monotonic()
     with open(log, "wb") as stream:
         code = subprocess.run(
             list(map(str, command)), cwd=folder, stdout=stream, stderr=subprocess.STDOUT
         ).returncode
-    wall, after = time.monotonic() - started, resource.getrusage(resource.RUSAGE_CHILDREN)
+    wall = time.monotonic() - started
     if code:
         _fail(command, code, log)
-    return wall, after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
+    return wall
 
 
 def _fail(command: Sequence[str | Path], code: int, log: Path) -> NoReturn:
