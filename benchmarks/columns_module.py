@@ -1,4 +1,9 @@
-"""The module of `columns.py`: a column is scaled, bucketed or looked up, by its first letter."""
+"""The module of `columns.py`: a column is scaled, bucketed or looked up, by its first letter.
+
+Numbers are packed into one tensor and scaled together, as a table of many columns wants it: an
+operation costs the same for one column as for 1,600, and everything behind the transform (training,
+the edge model) then handles one feature instead of 1,600.
+"""
 
 from __future__ import annotations
 
@@ -11,29 +16,32 @@ if TYPE_CHECKING:
     import keras
     import tensorflow as tf
 
+BUCKETS, WORDS = 10, 10  # a column
+
 
 def preprocessing_fn(inputs: Mapping[str, tf.Tensor]) -> dict[str, tf.Tensor]:
-    """Raw columns to float32 features, and the label as int64, all [batch, 1]."""
+    """Raw columns to float32 features [batch, n], and the label as int64, [batch, 1]."""
     import tensorflow as tf
     import tensorflow_transform as tft
 
-    outputs = {}
-    for name, value in inputs.items():
-        match name[0]:
-            case "l":
-                outputs[name] = tf.cast(value, tf.int64)
-            case "w":
-                index = tft.compute_and_apply_vocabulary(
-                    value, top_k=10, num_oov_buckets=1, vocab_filename=name
-                )
-                outputs[name] = tf.cast(index, tf.float32)
-            case "b":
-                buckets = tft.bucketize(fill_missing(value, 0.0), 10)
-                outputs[name] = tf.cast(buckets, tf.float32)
-            case _:
-                filled = tf.cast(fill_missing(value, 0), tf.float32)
-                outputs[name] = tft.scale_to_z_score(filled)
-    return outputs
+    def packed(letter: str) -> tf.Tensor:
+        return tf.concat([value for name, value in inputs.items() if name[0] == letter], axis=1)
+
+    whole = tf.cast(fill_missing(packed("i"), 0), tf.float32)
+    numbers = tf.concat([fill_missing(packed("x"), 0.0), whole], axis=1)
+    buckets = tft.bucketize(fill_missing(packed("b"), 0.0), BUCKETS, elementwise=True)
+    words = [
+        tft.compute_and_apply_vocabulary(value, top_k=WORDS, num_oov_buckets=1, vocab_filename=name)
+        for name, value in inputs.items()
+        if name[0] == "w"
+    ]
+    return {
+        # far from what training had, rounding alone would make the edge's answers differ
+        "numbers": tf.clip_by_value(tft.scale_to_z_score(numbers, elementwise=True), -10.0, 10.0),
+        "buckets": tf.cast(buckets, tf.float32) / BUCKETS - 0.5,
+        "words": tf.cast(tf.concat(words, axis=1), tf.float32) / WORDS - 0.5,
+        "label": tf.cast(inputs["label"], tf.int64),
+    }
 
 
 def build_model(

@@ -263,6 +263,7 @@ def _litert(
 ) -> bytes:
     """The bytes of a LiteRT model; `inputs` is the dtype of its inputs, as in `settings.IO`."""
     import tensorflow as tf
+    from tensorflow.lite.python.lite import TFLiteSavedModelConverterV2
 
     quantisation = settings.quantisation
     if failing := {name: nodes for name, nodes in lowered.nodes.items() if name in FAILING}:
@@ -270,7 +271,9 @@ def _litert(
     tell(f"converting {', '.join(sorted(lowered.nodes.keys() - PLAIN))} to {quantisation.name}")
     with tempfile.TemporaryDirectory() as folder:
         tf.saved_model.save(lowered.module, folder, signatures={SERVING: lowered.function})
-        converter = tf.lite.TFLiteConverter.from_saved_model(folder, signature_keys=[SERVING])
+        # from_saved_model gives the same, but loads it first to look for the signature
+        converter = TFLiteSavedModelConverterV2(folder, {"serve"}, [SERVING])
+        converter.exclude_conversion_metadata = True  # to add them it is unpacked and packed again
         converter._experimental_disable_per_channel = not settings.per_channel
         converter._experimental_disable_per_channel_quantization_for_dense_layers = (
             not settings.per_channel

@@ -14,6 +14,7 @@ from __future__ import annotations
 import functools
 import math
 from collections.abc import Callable
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -36,6 +37,17 @@ def flushed(x: tf.Tensor) -> tf.Tensor:
     if x.dtype != tf.float32:
         return x
     return tf.where(tf.less(tf.abs(x), SMALLEST_NORMAL), x * 0.0, x)  # -0.0 stays
+
+
+@dataclass(frozen=True)
+class Unflushed:
+    """A raw feature of floats, or several side by side, whose denormals are not 0 yet."""
+
+    given: tf.Tensor
+
+    @functools.cached_property
+    def flushed(self) -> tf.Tensor:
+        return flushed(self.given)
 
 
 def _divide(operator: tf.Operation, x: Value, divisor: Value) -> Any:

@@ -30,7 +30,11 @@ class Frozen:
     gives: dict[str, tf.Tensor]
     handles: dict[str, tf.Tensor]  # by placeholder tensor
     weights: dict[str, tf.Variable]  # by node name of the constant
-    constants: dict[str, Array]  # what is computed of constants alone, by node name
+
+    @functools.cached_property
+    def constants(self) -> dict[str, Array]:
+        """What is computed of constants alone, by node name."""
+        return folded(self.graph)
 
     @functools.cached_property
     def tests(self) -> list[tf.Operation]:
@@ -118,7 +122,6 @@ def freeze(signature: tf.types.experimental.ConcreteFunction) -> Frozen:
         dict(zip(sorted(signature.structured_outputs), frozen.outputs, strict=True)),
         {t.name: handle for t, handle in zip(inner, captured, strict=True) if t.name in left},
         _weights(frozen.graph),
-        folded(frozen.graph),
     )
 
 

@@ -9,6 +9,7 @@ a table's content bounds is still a table in the model.
 
 from __future__ import annotations
 
+import itertools
 import math
 import re
 from collections.abc import Mapping, Sequence
@@ -73,6 +74,8 @@ def cut(transform: tf.types.experimental.ConcreteFunction) -> Hosted | None:
     Returns:
         None where there are none, or none that can be host operations.
     """
+    if not _may_read_text(transform.graph):
+        return None
     frozen = freeze(transform)
     plan = _Plan(frozen.graph, list(frozen.gives.values()))
     while plan.wrong():
@@ -120,7 +123,7 @@ class _Plan:
                 continue
             able.add(operator.name)
             after = any(tensor.op.name in read for tensor in operator.inputs)
-            if _reads_text(operator) or (after and _stays(operator)):
+            if _reads_text(operator.node_def) or (after and _stays(operator)):
                 core.append(operator)
                 after = True
             if after:
@@ -156,16 +159,26 @@ class _Plan:
         )
 
 
-def _reads_text(operator: tf.Operation) -> bool:
+def _may_read_text(graph: tf.Graph) -> bool:
+    """Whether a graph or a function of it has an operator that reads text.
+
+    Asked before the graph is frozen, which takes seconds where there are thousands of columns.
+    """
+    definition = graph.as_graph_def()
+    bodies = (body.node_def for body in definition.library.function)
+    return any(map(_reads_text, itertools.chain(definition.node, *bodies)))
+
+
+def _reads_text(node: tf.compat.v1.NodeDef) -> bool:
     """Whether LiteRT lacks it and it is not made into a table by `lowering`."""
-    if operator.type in HASHES:
-        return bool(operator.get_attr("num_buckets") != 1)
-    if operator.type == "AsString":
-        kind = operator.inputs[0].dtype
-        return kind not in (tf.int32, tf.int64) or operator.get_attr("width") != -1
-    if operator.type in ("ConcatV2", "RaggedTensorToTensor"):
-        return bool(operator.outputs[0].dtype == tf.string)
-    return operator.type in TEXT or operator.type in PATTERNS
+    if node.op in HASHES:
+        return bool(node.attr["num_buckets"].i != 1)
+    if node.op == "AsString":
+        kinds = (tf.int32.as_datatype_enum, tf.int64.as_datatype_enum)
+        return node.attr["T"].type not in kinds or node.attr["width"].i != -1
+    if node.op in ("ConcatV2", "RaggedTensorToTensor"):
+        return bool(node.attr["T"].type == tf.string.as_datatype_enum)
+    return node.op in TEXT or node.op in PATTERNS
 
 
 def _stays(operator: tf.Operation) -> bool:

@@ -27,6 +27,7 @@ KNOWN: dict[str, frozenset[int]] = {
     **dict.fromkeys(("AddV2", "Mul", "Sub", "Neg", "Minimum", "Maximum", "ZerosLike"), NUMBERS),
     **dict.fromkeys(("Greater", "GreaterEqual", "Less", "LessEqual"), NUMBERS),
     **dict.fromkeys(("Cast", "ConcatV2", "StridedSlice"), NUMBERS | {BOOL}),
+    **dict.fromkeys(("Prod", "Range", "Unpack"), NUMBERS),  # of features side by side
     **dict.fromkeys(("LogicalAnd", "LogicalNot", "LogicalOr"), ANY),
     **dict.fromkeys(("Exp", "IsNan", "Log", "Log1p", "RealDiv", "Sqrt"), frozenset({FLOAT})),
     **dict.fromkeys(("Abs", "ClipByValue", "UpperBound"), frozenset({FLOAT, INT64})),
@@ -95,7 +96,8 @@ def _is_known(node: NodeDef) -> bool:
         return False
     if node.op.startswith("StringToHashBucket") and node.attr["num_buckets"].i != 1:
         return False
-    kinds = {node.attr[name].type for name in ("T", "SrcT", "DstT", "Tin") if name in node.attr}
+    names = ("T", "SrcT", "DstT", "Tin", "Tidx")
+    kinds = {node.attr[name].type for name in names if name in node.attr}
     return kinds <= KNOWN[node.op]
 
 

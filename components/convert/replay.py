@@ -222,7 +222,10 @@ def _trace(
         lowered.weights.clear()
         lowered.inputs = {tensor.op.name: name for name, tensor in inputs.items()}
         if raw:
-            inputs = {name: extremes.flushed(tensor) for name, tensor in inputs.items()}
+            inputs = {
+                name: extremes.Unflushed(tensor) if tensor.dtype == tf.float32 else tensor
+                for name, tensor in inputs.items()
+            }
         outputs = build(lowered, inputs)
         return {name: tf.identity(value) for name, value in outputs.items()}
 
@@ -261,12 +264,19 @@ def _replay(
         else:
             results = _build(operator, [values[t.name] for t in operator.inputs], lowered)
             values.update(zip((t.name for t in operator.outputs), results, strict=True))
-    return {name: materialised(values[output.name]) for name, output in wanted.items()}
+    return {name: materialised(_flushed(values[output.name])) for name, output in wanted.items()}
 
 
 def _build(operator: tf.Operation, inputs: list[Value], lowered: Lowered) -> list[Value]:
     if operator.type in PASSED:
         return inputs
+    *side_by_side, axis = inputs or [None]
+    if operator.type == "ConcatV2" and all(isinstance(v, extremes.Unflushed) for v in side_by_side):
+        # once for all of them: of a table's thousands of columns each would be four operators
+        lowered.nodes.setdefault(operator.type, []).append(operator.name)
+        (joined,) = copied(operator, [*(value.given for value in side_by_side), axis])
+        return [extremes.Unflushed(joined)]
+    inputs = list(map(_flushed, inputs))
     if entry := lowered.entries.get(operator.type):
         result = entry(operator, *inputs)
         if result is not None:
@@ -284,6 +294,10 @@ def _build(operator: tf.Operation, inputs: list[Value], lowered: Lowered) -> lis
         place = LISTS[operator.type]
         tensors[place] = _of_rows(tensors[place], lowered.batch)
     return copied(operator, tensors)
+
+
+def _flushed(value: Value) -> Value:
+    return value.flushed if isinstance(value, extremes.Unflushed) else value
 
 
 def _constant(value: Array, lowered: Lowered) -> tf.Tensor:

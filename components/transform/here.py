@@ -351,9 +351,16 @@ def _write(
     from tensorflow_transform.saved import saved_transform_io_v2
     from tensorflow_transform.tf_metadata import dataset_metadata, metadata_io
 
+    made: dict[str, tf.Tensor] = {}
+
+    def preprocess(inputs: Mapping[str, tf.Tensor]) -> Mapping[str, tf.Tensor]:
+        made.clear()
+        made.update(preprocessing_fn(inputs))
+        return made
+
     module = tf.Module()
     function = impl_helper.get_traced_transform_fn(
-        preprocessing_fn, specs, _context(temporary, learnt, module)
+        preprocess, specs, _context(temporary, learnt, module)
     )
     saved = saved_transform_io_v2.write_v2_saved_model(
         module, function, "transform_fn", str(output / TFTransformOutput.TRANSFORM_FN_DIR)
@@ -362,13 +369,54 @@ def _write(
     if _sources(saved.graph, inputs) != sources:
         raise _uncertain()
     metadata = schema_inference.infer_feature_schema_v2(
-        saved.structured_outputs,
-        schema_inference.get_traced_metadata_fn(
-            preprocessing_fn, inputs, _context(temporary, learnt), evaluate_schema_overrides=True
-        ),
-        evaluate_schema_overrides=True,
+        saved.structured_outputs, lambda: _annotations(saved, made), evaluate_schema_overrides=True
     )
     folder = output / TFTransformOutput.TRANSFORMED_METADATA_DIR
     metadata_io.write_metadata(dataset_metadata.DatasetMetadata(metadata), str(folder))
     if assets := annotators.get_asset_annotations(saved.graph):
         (folder / TFTransformOutput.ASSET_MAP).write_text(json.dumps(assets))
+
+
+def _annotations(
+    saved: tf.types.experimental.ConcreteFunction, made: Mapping[str, tf.Tensor]
+) -> dict[str, list[tf.Tensor]]:
+    """What a schema is told of transformed features, in the form of `infer_feature_schema_v2`.
+
+    tf.Transform traces `preprocessing_fn` once more for it; what was traced for the graph knows it.
+
+    Args:
+        saved: that was traced, with all that was learnt.
+        made: its outputs as `preprocessing_fn` gave them.
+    """
+    import tensorflow as tf
+    from tensorflow_transform import schema_inference as schema
+    from tensorflow_transform.saved.saved_transform_io_v2 import wrap_function
+
+    names = schema._get_tensor_value_to_key_map(made)
+    kinds = (  # where the tensors of features are, what is said of each, who is meant by others
+        (
+            schema._TF_METADATA_TENSOR_COLLECTION,
+            [schema._TF_METADATA_TENSOR_MIN_COLLECTION, schema._TF_METADATA_TENSOR_MAX_COLLECTION],
+            None,
+        ),
+        (
+            schema._TF_METADATA_EXTRA_ANNOTATION,
+            [
+                schema._TF_METADATA_EXTRA_ANNOTATION_TYPE_URL,
+                schema._TF_METADATA_EXTRA_ANNOTATION_PROTO,
+            ],
+            schema._TF_METADATA_EXTRA_ANNOTATION_GLOBAL,
+        ),
+    )
+    told: dict[str, list[tf.Tensor]] = {}
+    for features, said, others in kinds:
+        found = schema._get_schema_overrides(saved.graph, names, features, said, others)
+        if not found[features]:
+            continue
+        wrapped = wrap_function.WrappedFunction(
+            saved.graph, variable_holder=wrap_function.VariableHolder(share_variables=True)
+        )
+        fetches = {key: list(found[key]) for key in said}
+        told |= wrapped.prune(feeds=[], fetches=fetches)()
+        told[features] = [tf.constant(name) for name in found[features]]
+    return told

@@ -64,7 +64,10 @@ class Subject:
 
 @dataclass(frozen=True)
 class Findings:
-    """All that was found out, and the verdict: approved where there are no reasons against."""
+    """All that was found out, and the verdict: approved where there are no reasons against.
+
+    `inputs` is the number of the edge model's inputs.
+    """
 
     split: str
     limits: Limits
@@ -75,6 +78,7 @@ class Findings:
     reasons: list[str]
     subject: Subject
     original: Original
+    inputs: int
 
 
 def reasons_of(
@@ -151,6 +155,7 @@ def summary_of(findings: Findings, edge: Artifact, rows: Artifact) -> dict[str, 
         "malformed": {
             "kinds": len(malformed.KINDS),
             "cases": len(findings.cases),
+            "at_inputs": malformed.most_inputs(findings.inputs),  # at most, of each kind
             **dict(sorted(Counter(case.outcome for case in findings.cases).items())),
         },
         "limits": {

@@ -1,9 +1,10 @@
 """Malformed input: what a model does with it, seen from outside the process that runs it.
 
-`KINDS` is the table. Each kind damages good rows at every input that it fits, and each such
-case must end in an answer or in one polite sentence, after which good rows still get the
-answer they got before. Cases run in a child process, so a crash or a hang is counted and the
-rest goes on in a new one. What a busy machine may have done is tried once more before it counts:
+`KINDS` is the table. Each kind damages good rows at every input that it fits (of a model with
+hundreds of inputs at some of these, see `most_inputs`), and each such case must end in an answer
+or in one polite sentence, after which good rows still get the answer they got before. Cases run in
+a child process, so a crash or a hang is counted and the rest goes on in a new one. What a busy
+machine may have done is tried once more before it counts:
 `python -m edgeline.components.verify.malformed MODEL VECTORS FIRST RUNTIME`.
 """
 
@@ -22,6 +23,7 @@ import numpy as np
 
 from edgeline.artifacts.bundle import Signature, Tensor
 from edgeline.artifacts.differences import difference
+from edgeline.artifacts.sampling import spread
 from edgeline.components.verify.latency import last_line, signal_name
 from edgeline.errors import EdgelineError
 from edgeline.formats.dtypes import Array
@@ -33,6 +35,8 @@ CASE_SECONDS = 20  # of a core
 CLOCK = 10  # times as long by the clock, for what waits without computing
 PERHAPS_THE_MACHINE = (-signal.SIGPROF, -signal.SIGALRM, -signal.SIGKILL)
 ROWS = 4
+MOST_VALUES = 10_000  # given to a model for one kind: its inputs, times those that are damaged
+FEWEST_INPUTS = 4
 MANY_ROWS, MANY_BYTES = 2 * PIECE_ROWS, 64_000_000
 SETTLED = ("answered", "refused")
 WORDS = {
@@ -132,12 +136,34 @@ def sentence(case: Case) -> str:
 
 
 def cases_of(signature: Signature) -> Iterator[tuple[Kind, Tensor]]:
-    """Every kind at every input that it fits, in the order of the table."""
+    """Every kind at every input that it fits, or at `most_inputs` of them, in the table's order."""
+    most = most_inputs(len(signature.inputs))
     for kind in KINDS:
-        for tensor in signature.inputs[:1] if kind.fits == "call" else signature.inputs:
-            several = "several" if len(signature.inputs) > 1 else ""
-            if kind.fits in ("any", "call", several, _group(tensor)):
-                yield kind, tensor
+        several = "several" if len(signature.inputs) > 1 else ""
+        fitting = [
+            tensor
+            for tensor in (signature.inputs[:1] if kind.fits == "call" else signature.inputs)
+            if kind.fits in ("any", "call", several, _group(tensor))
+        ]
+        for place in spread(len(fitting), most):
+            yield kind, fitting[place]
+
+
+def most_inputs(inputs: int) -> int:
+    """At how many inputs of a model each kind is tried, evenly spread over those that it fits.
+
+    A case is a call with all inputs, so that the work of trying each would grow with their square.
+    What inputs of one dtype and rank are refused for does not depend on which of them it is, and
+    the values that a model may answer otherwise are asked of each by `probes`.
+    """
+    return max(FEWEST_INPUTS, min(inputs, MOST_VALUES // max(inputs, 1)))
+
+
+def extent(inputs: int) -> str:
+    """Where each kind was tried, in words."""
+    if (most := most_inputs(inputs)) >= inputs:
+        return "at every input that it fits"
+    return f"at {most} of the model's {inputs:,} inputs, evenly spread over those that it fits"
 
 
 def main(model: str, vectors: str, first: str, runtime: str) -> None:

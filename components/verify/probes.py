@@ -23,7 +23,7 @@ from __future__ import annotations
 
 import itertools
 import math
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -114,7 +114,8 @@ class ProbeRows:
         step = max(1, most_bytes // max(_row_bytes(self.bases), 1))
         for start in range(0, len(self.probes), step):
             part = slice(start, min(start + step, len(self.probes)))
-            arrays = {name: array[list(self.places[part])] for name, array in self.bases.items()}
+            places = np.array(self.places[part], np.int64)
+            arrays = {name: array[places] for name, array in self.bases.items()}
             for row, probe in enumerate(self.probes[part]):
                 _put(probe, arrays, row)
             yield part, arrays
@@ -252,10 +253,12 @@ def make(
     unasked = unproven(features, never_missing)
     may = [feature for feature in features if feature.name not in unasked]
     probes = [probe for probe in probes if probe.kind != MISSED or probe.features[0] not in unasked]
-    pairs = list(itertools.combinations(may, 2))
-    if len(pairs) > MOST_PAIRS:
-        left_out.append(f"{len(pairs) - MOST_PAIRS:,} of {len(pairs):,} pairs of missing features")
-        pairs = [pairs[place] for place in spread(len(pairs), MOST_PAIRS)]
+    count = math.comb(len(may), 2)
+    pairs: Iterable[tuple[Feature, ...]] = itertools.combinations(may, 2)
+    if count > MOST_PAIRS:
+        left_out.append(f"{count - MOST_PAIRS:,} of {count:,} pairs of missing features")
+        chosen = set(spread(count, MOST_PAIRS).tolist())
+        pairs = (pair for place, pair in enumerate(pairs) if place in chosen)
     probes += [_missing(PAIR, pair) for pair in pairs]
     if len(may) > 2:
         probes.append(_missing(ALL, may))

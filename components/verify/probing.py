@@ -311,10 +311,12 @@ def answers(call: Callable[[Arrays], Arrays], arrays: Arrays) -> Answers:
     """Ask for all rows at once, and where that is refused for ever smaller parts of them."""
     refused: dict[int, str] = {}
     parts: list[tuple[list[int], Arrays]] = []
+    count = len(next(iter(arrays.values())))
 
     def ask(rows: list[int]) -> None:
         try:
-            parts.append((rows, call({name: array[rows] for name, array in arrays.items()})))
+            chosen = arrays if len(rows) == count else {n: a[rows] for n, a in arrays.items()}
+            parts.append((rows, call(chosen)))
         except Exception as error:  # what a user's graph raises is of any kind
             if len(rows) == 1:
                 refused[rows[0]] = first_line(error)
@@ -322,7 +324,7 @@ def answers(call: Callable[[Arrays], Arrays], arrays: Arrays) -> Answers:
             ask(rows[: len(rows) // 2])
             ask(rows[len(rows) // 2 :])
 
-    ask(list(range(len(next(iter(arrays.values()))))))
+    ask(list(range(count)))
     outputs = {
         name: np.concatenate([outputs[name] for _, outputs in parts])
         for name in (parts[0][1] if parts else ())

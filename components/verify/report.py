@@ -69,7 +69,8 @@ def write(path: str | Path, findings: Findings, features: Sequence[Feature], tas
         Section(
             "Malformed input",
             _malformed(findings),
-            "Each kind at every input that it fits: an answer or a polite refusal is right.",
+            f"Each kind {malformed.extent(findings.inputs)}: an answer or a polite refusal is "
+            "right.",
         ),
     ]
     report.write(path, f"Verify: {name}", facts, sections)

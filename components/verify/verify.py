@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import tempfile
 from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -149,7 +150,9 @@ def verify(
         vectors.write(trial, vectors.Vectors(inputs, {}, 0.0))
         # a model that crashes the interpreter ends a child here, not this process below
         latency = measure(subject.path, trial, runtime)
-        cases = malformed.examine(subject.path, trial, runtime)
+        with ThreadPoolExecutor(1) as beside:  # examine waits for another process
+            words = beside.submit(_vocabularies, original, features)
+            cases = malformed.examine(subject.path, trial, runtime)
         met, seen, ranges = (
             reference.Builder(),
             SeenValues(features),
@@ -184,7 +187,7 @@ def verify(
             features,
             Sample(raw, numbers).only(alike),
             seen,
-            _vocabularies(original, features),
+            words.result(),
             never_missing,
         )
         asked = probing.ask(
@@ -201,7 +204,18 @@ def verify(
             asked = asked.and_more(probing.ask(made, sides, judge))
         reasons = reasons_of(found, latency, cases, limits, original.place)
         reasons += probing_reasons.reasons(asked, original.words)
-        findings = Findings(split, limits, found, asked, latency, cases, reasons, subject, original)
+        findings = Findings(
+            split,
+            limits,
+            found,
+            asked,
+            latency,
+            cases,
+            reasons,
+            subject,
+            original,
+            len(loaded.signature.inputs),
+        )
         vectors.write(
             draft.path / vectors.FILE,
             vectors.Vectors(inputs, answer, device_tolerance(findings)),

@@ -67,7 +67,7 @@ def verify(bundle: str, as_json: bool) -> None:
     )
     table.add_row(
         "malformed input",
-        f"[green]✔[/] {len(found.cases)} kinds: {refused} refused, the rest answered, no crash",
+        f"[green]✔[/] {len(found.cases)} cases: {refused} refused, the rest answered, no crash",
     )
     table.add_row(
         "latency here",

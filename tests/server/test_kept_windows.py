@@ -13,8 +13,9 @@ from publishing import bundle, model
 from running import Running, eventually
 
 from edgeline.artifacts import bundle as bundles
+from edgeline.artifacts import windows as window_facts
 from edgeline.artifacts.bundle import Bundle, Signature, Tensor, write_manifest
-from edgeline.artifacts.windows import SERVER, Windows
+from edgeline.artifacts.windows import CLIENT, SERVER, Windows
 from edgeline.errors import EdgelineError
 from edgeline.server.errors import ServingError
 from edgeline.server.models.kept_windows import KeptWindows, ModelWindows, rows_of
@@ -370,3 +371,37 @@ def test_a_canary_has_the_same_windows_and_one_of_other_windows_is_returned(tmp_
     finally:
         _, log = server.stop()
     assert "its windows are not those of the stable version" in log
+
+
+@pytest.mark.slow
+def test_windows_that_the_client_keeps_are_sent_whole_and_told_of(tmp_path):
+    models = tmp_path / "models"
+    made = bundle(models / "m" / "1", model(2.0), recorded=7.0)
+    kept = dataclasses.replace(PAIRS, kept_by=CLIENT)
+    provenance = {window_facts.KEY: kept.to_json()}
+    write_manifest(made, dataclasses.replace(bundles.read(made), provenance=provenance))
+    server = Running(models, "--poll=0")
+
+    def ask(*instances):
+        return server.ask("POST", "/v1/models/m:predict", {"instances": list(instances)})
+
+    def window(*amounts: float) -> dict[str, list]:
+        return {"amount": list(amounts), "count": [0], "name": ["a"]}
+
+    try:
+        status, answer, _ = ask(window(1.0, 2.0), window(2.0, 4.0), window(1.0, 2.0))
+        assert status == 200, answer
+        first, other, again = np.reshape([each["score"] for each in answer["predictions"]], -1)
+        assert other - first == pytest.approx(2.0 * 3.0) and again == first  # each by itself
+        status, answer, _ = ask(row("a", 3, 4.0))  # a row alone, as a server that keeps them takes
+        assert status == 400 and "at" in answer["error"], answer
+        status, answer, _ = ask(window(4.0))
+        assert status == 400 and "amount" in answer["error"], answer
+        told = server.ask("GET", "/v2/models/m")[1]
+        shapes = {each["name"]: each["shape"] for each in told["inputs"]}
+        assert shapes["amount"] == [-1, 2] and "at" not in shapes
+        said = "2 rows of amount by name, in order of at; the client sends them"
+        assert told["properties"]["windows"] == said
+        assert server.metric('edgeline_window_keys{model="m"}') == 0
+    finally:
+        server.stop()

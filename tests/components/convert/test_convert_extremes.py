@@ -125,6 +125,29 @@ def test_denormal_raw_features_are_0_as_to_tensorflow():
     assert differing(both(functions, values, raw=True), values) == {}
 
 
+def test_denormals_of_packed_columns_are_0_by_operators_that_all_of_them_share():
+    import tensorflow as tf
+    from extreme_cases import converted
+
+    values = np.array([[1e-40], [-1e-40], [1.2e-38], [-0.0], [1.0]], np.float32)
+
+    def operators(columns: int):
+        given = {f"x{place}": values * (place + 1) for place in range(columns)}
+        packed = lambda features: tf.concat([features[name] for name in given], axis=1)  # noqa: E731
+        functions = {
+            "is positive": lambda features: tf.cast(packed(features) > 0, tf.float32),
+            "rsqrt": lambda features: tf.math.rsqrt(packed(features)),
+            "alone": lambda features: tf.cast(features["x1"] > 0, tf.float32),
+        }
+        found, model = converted(functions, given, raw=True)
+        for name, (cloud, edge) in found.items():
+            np.testing.assert_allclose(edge, cloud, 1e-6, err_msg=name)
+        [graph] = tflite.parse(np.frombuffer(model, np.uint8), Path("model")).subgraphs
+        return len(graph.operators)
+
+    assert operators(40) == operators(3)
+
+
 def test_sine_and_cosine_over_all_floats():
     import tensorflow as tf
     from extreme_cases import both

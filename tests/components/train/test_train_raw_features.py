@@ -120,6 +120,17 @@ def test_strings_that_are_chosen_are_known_where_they_are_compared(require):
     assert require(choice)
 
 
+def test_features_that_are_packed_and_taken_apart_are_known(require):
+    import tensorflow as tf
+
+    def transform(inputs):
+        packed = tf.concat([inputs["number"], inputs["number"] * 2.0], axis=1)
+        apart = tf.unstack(tf.reshape(packed, [-1, tf.reduce_prod(tf.constant([1, 2]))]), axis=1)
+        return given(tf.stack(apart, axis=1)[:, 1:], inputs)
+
+    assert require(transform)
+
+
 def test_the_operators_of_the_taxi_trips_are_all_known(transformed_taxi):
     assert known_operators.only_known(transformed_taxi.graph.path / "transform_fn", "big_tip")
     assert known_operators.only_known(transformed_taxi.graph.path / "transform_fn", "fare")

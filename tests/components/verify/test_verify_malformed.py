@@ -5,6 +5,7 @@ import sys
 import pytest
 
 from edgeline.artifacts import vectors
+from edgeline.artifacts.bundle import Signature, Tensor
 from edgeline.components.verify import latency, malformed
 from edgeline.errors import EdgelineError
 
@@ -95,4 +96,24 @@ def test_an_answer_where_only_a_refusal_will_do_is_a_fault():
     assert malformed.faults([case]) == [case]
     assert malformed.sentence(case) == (
         "Malformed input (missing feature at input 'fare') is answered, but must be refused."
+    )
+
+
+def test_of_many_inputs_each_kind_is_tried_at_some_that_it_fits_and_that_is_told():
+    def cases(floats: int, texts: int):
+        inputs = [Tensor(f"x{place:04}", "float32", (-1, 1)) for place in range(floats)]
+        inputs += [Tensor(f"y{place:04}", "string", (-1, 1)) for place in range(texts)]
+        return [(kind.name, t.name) for kind, t in malformed.cases_of(Signature(tuple(inputs), ()))]
+
+    few = cases(90, 10)
+    assert sum(kind == "NaN" for kind, _ in few) == 90
+    assert malformed.extent(100) == "at every input that it fits"
+    many = cases(1900, 100)
+    assert {kind for kind, _ in many} == {kind for kind, _ in few}
+    assert [name for kind, name in many if kind == "NaN"] == [
+        "x0000", "x0474", "x0949", "x1424", "x1899",
+    ]  # fmt: skip
+    assert [name for kind, name in many if kind == "empty text"][::4] == ["y0000", "y0099"]
+    assert malformed.extent(2000) == (
+        "at 5 of the model's 2,000 inputs, evenly spread over those that it fits"
     )
