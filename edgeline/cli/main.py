@@ -23,6 +23,7 @@ from edgeline.cli.lint import lint
 from edgeline.cli.listing import components, pipelines
 from edgeline.cli.repository import repository
 from edgeline.cli.run import run
+from edgeline.cli.runs import runs
 from edgeline.cli.schedules import schedules
 from edgeline.cli.serve import serve
 from edgeline.cli.sites import site
@@ -53,6 +54,7 @@ for _command in (
     pipelines,
     repository,
     run,
+    runs,
     schedules,
     serve,
     site,

@@ -3,17 +3,28 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
 from edgeline.cli.arguments import PipelineCommand, new_folder, setting
 from edgeline.errors import EdgelineError, UsageError
 
+if TYPE_CHECKING:
+    from rich.console import Console
+
+    from edgeline.client.local import LocalRun
+
 RUNS = "edgeline-runs"
+LATEST = "latest"
+
+root_of_runs = click.option(
+    "--root", default=RUNS, show_default=True, callback=new_folder, help="The folder for runs."
+)
 
 
 @click.command(cls=PipelineCommand)
-@click.argument("pipeline")
+@click.argument("pipeline", required=False)
 @setting
 @click.option(
     "--module",
@@ -23,23 +34,47 @@ RUNS = "edgeline-runs"
 @click.option("--cache", is_flag=True, help="Reuse the results of unchanged tasks.")
 @click.option("--docker", is_flag=True, help="Run each task in a container of its image.")
 @click.option(
-    "--root", default=RUNS, show_default=True, callback=new_folder, help="The folder for runs."
+    "--resume",
+    is_flag=False,
+    flag_value=LATEST,
+    metavar="[RUN]",
+    help="Go on with RUN, a name that `edgeline runs` lists; by default the latest.",
 )
+@click.option(
+    "--from",
+    "start",
+    metavar="TASK",
+    help="With --resume: run TASK and all that follows again, although it ended well.",
+)
+@root_of_runs
 def run(
-    pipeline: str,
+    pipeline: str | None,
     settings: tuple[str, ...],
     module: str | None,
     cache: bool,
     docker: bool,
+    resume: str | None,
+    start: str | None,
     root: str,
 ) -> None:
-    """Run PIPELINE on this machine.
+    """Run PIPELINE on this machine, or go on with a run.
 
     PIPELINE is one that `edgeline pipelines` lists, a Python file with a variable
     `pipeline`, or a compiled .yaml file. `edgeline run PIPELINE --help` also lists its parameters.
+
+    A run that failed, was interrupted or stopped goes on with --resume: what has changed since is
+    said, and the tasks run that it touches, or that have not ended well. Its parameters stay as
+    they were, but for those that --set gives.
     """
     if module:
         settings = (*settings, f"module={module}")
+    if resume is not None:
+        resume_run(resume, pipeline or "", settings, Path(root), cache, docker, start or "")
+        return
+    if start:
+        raise UsageError("--from goes on with a run: give --resume, too.")
+    if pipeline is None:
+        raise click.UsageError("Missing argument 'PIPELINE'.")
     run_pipeline(pipeline, settings, Path(root), cache, docker)
 
 
@@ -53,12 +88,8 @@ def run_pipeline(
         UsageError: the pipeline or a local file does not exist, a setting is wrong, or a required
             parameter is missing.
     """
-    from rich.text import Text
-
-    from edgeline.client.client import Client
-    from edgeline.client.local import LocalRun
-    from edgeline.local.progress import final_table
-    from edgeline.local.refusals import refusals
+    from edgeline.client.backend import RunRequest
+    from edgeline.client.local import Here
     from edgeline.pipelines import catalogue
     from edgeline.pipelines.parameters import missing, parameters_of, parse
     from edgeline.reports import terminal
@@ -71,16 +102,81 @@ def run_pipeline(
         raise UsageError(
             f"Set {', '.join(absent)} with --set NAME=VALUE: see `edgeline pipelines {pipeline}`."
         )
-    client = Client(root=str(root), console=console, docker=docker)
-    run = client.submit(definition, arguments, cache=cache)
-    assert isinstance(run, LocalRun)
+    request = RunRequest(definition, arguments, cache, source=pipeline)
+    _show(Here(root, console, docker).submit(request), console, root)
+
+
+def resume_run(
+    name: str,
+    pipeline: str,
+    settings: tuple[str, ...],
+    root: Path,
+    cache: bool,
+    docker: bool,
+    start: str,
+) -> None:
+    """Go on with a run, with a live display.
+
+    Args:
+        name: of the run, as `edgeline.local.runs.named` takes it.
+        pipeline: what the run is to be of; "" for any.
+        start: a task that runs again in any case, with all that follows; "" for none.
+
+    Raises:
+        EdgelineError: as `run_pipeline`; or the run is running.
+        UsageError: as `run_pipeline`; or there is no such run or task, or it cannot be gone on with
+            (see `edgeline.local.resume`).
+    """
+    from edgeline.client.local import Here
+    from edgeline.local import resume, runs
+    from edgeline.pipelines.parameters import parameters_of, parse
+    from edgeline.reports import terminal
+
+    console = terminal.console()
+    run = runs.named(root, name, pipeline)
+    if pipeline and pipeline not in (run.record["pipeline"], run.record["source"]):
+        raise UsageError(
+            f"Run {run.name} is one of {run.record['source'] or run.record['pipeline']}, not of "
+            f"{pipeline}: leave one out."
+        )
+    resume.check(run, start)
+    definition, source = resume.definition_of(run)
+    parameters = parameters_of(definition)
+    given = parse(settings, parameters)
+    arguments = resume.arguments_of(run, parameters, given)
+    console.print(f"Going on with {run.name}.", soft_wrap=True, markup=False, highlight=False)
+    here = Here(run.folder.parent, console, docker or bool(run.record["docker"]))
+    cache = cache or bool(run.record["cache"])
+    _show(here.resume(run, definition, arguments, cache, source, start), console, root)
+
+
+def _show(run: LocalRun, console: Console, root: Path) -> None:
+    """A run's table and page; what kept it from its end is raised."""
+    from rich.text import Text
+
+    from edgeline.local.progress import final_table
+    from edgeline.local.refusals import refusals
+
     result, page = run.result, run.page
     if console.is_terminal:
         console.print()
     console.print(final_table(result.tasks))
+    for name, each in result.tasks.items():
+        if each.again:
+            console.print(
+                f"{name} ran again: {each.again}", soft_wrap=True, markup=False, highlight=False
+            )
     console.print(
         f"\n{result.seconds:.1f} s, report: [link=file://{page}]{page}[/link]", soft_wrap=True
     )
+    if result.state != "succeeded":
+        where = "" if root == Path(RUNS) else f" --root {root}"
+        console.print(
+            f"It goes on with: edgeline run --resume {result.folder.name}{where}",
+            soft_wrap=True,
+            highlight=False,
+            markup=False,
+        )
     run.wait()  # has ended: what failed is raised
     refused = refusals(result.tasks)
     for reason in refused:

@@ -13,7 +13,8 @@ from edgeline.client.run import Run
 class RunRequest:
     """What is to be run; `Client.submit` says what each field is.
 
-    `definition` is the pipeline, loaded, and `parameters` are checked against it.
+    `definition` is the pipeline, loaded, and `parameters` are checked against it; `source` is what
+    it was loaded by, a name or a path, "" where it was given as an object.
     """
 
     definition: Any
@@ -23,6 +24,7 @@ class RunRequest:
     experiment: str = "Default"
     name: str = ""
     shared: bool = False
+    source: str = ""
 
 
 class Backend(Protocol):

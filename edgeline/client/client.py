@@ -108,6 +108,7 @@ class Client:
         if absent := missing(known, parameters):
             label = pipeline if isinstance(pipeline, str) else definition.name
             raise UsageError(f"Pipeline {label} also needs {', '.join(absent)}.")
+        source = pipeline if isinstance(pipeline, str) else ""
         return self.backend.submit(
-            RunRequest(definition, parameters, cache, environment, experiment, name, shared)
+            RunRequest(definition, parameters, cache, environment, experiment, name, shared, source)
         )

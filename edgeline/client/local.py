@@ -5,14 +5,19 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 from rich.console import Console
 
 from edgeline.client.backend import RunRequest
-from edgeline.client.run import Report, metrics, table
+from edgeline.client.run import Report, table
 from edgeline.errors import EdgelineError
 from edgeline.kubeflow.states import RunState
+from edgeline.local.summary import metrics
 from edgeline.local.tasks import RunResult, TaskResult
+
+if TYPE_CHECKING:
+    from edgeline.local.runs import KeptRun
 
 
 @dataclass(frozen=True)
@@ -28,9 +33,7 @@ class LocalRun:
 
     @property
     def state(self) -> RunState:
-        if self.result.failed:
-            return "failed"
-        return "stopped" if self.result.skipped else "succeeded"
+        return self.result.state
 
     @property
     def tasks(self) -> Mapping[str, TaskResult]:
@@ -89,6 +92,34 @@ class Here:
             *run_here(
                 *(request.definition, request.parameters, self.root, request.cache, self.console),
                 docker=self.docker,
+                source=request.source,
+            )
+        )
+
+    def resume(
+        self,
+        run: KeptRun,
+        definition: Any,
+        arguments: Mapping[str, Any],
+        cache: bool,
+        source: str,
+        start: str = "",
+    ) -> LocalRun:
+        """Go on with a run; see `edgeline.local.resume`.
+
+        Args:
+            definition: its pipeline, and `source`, what that was loaded by.
+            arguments: all parameters that are set.
+            start: a task that runs again in any case; "" for none.
+        """
+        from edgeline.local.here import GoingOn, run_here
+
+        earlier = GoingOn(run.folder, run.record, start)
+        return LocalRun(
+            *run_here(
+                *(definition, arguments, self.root, cache, self.console, self.docker),
+                source=source,
+                earlier=earlier,
             )
         )
 

@@ -6,9 +6,10 @@ import html
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Protocol
 
 from edgeline.kubeflow.states import RunState, TaskState
+from edgeline.local.summary import metrics
 from edgeline.local.tasks import TaskResult
 
 
@@ -83,31 +84,7 @@ def table(title: str, state: str, tasks: Mapping[str, TaskResult], link: str = "
     return f"<div><b>{name}</b>: {state}</div><table>{rows}</table>"
 
 
-def metrics(task: TaskResult) -> dict[str, float]:
-    """The numbers that a task found, from its Metrics outputs."""
-    found: dict[str, float] = {}
-    for name, output in task.artifacts.items():
-        if _is_metrics(name, output):
-            found |= numbers_in(output["metadata"])
-    return found
-
-
-def numbers_in(values: Mapping[str, Any]) -> dict[str, float]:
-    """The numbers among some values."""
-    return {
-        name: float(value)
-        for name, value in values.items()
-        if isinstance(value, (int, float)) and not isinstance(value, bool)
-    }
-
-
 def numbers(task: TaskResult) -> str:
     """The first numbers of a task in words."""
     found = list(metrics(task).items())[:4]
     return " · ".join(f"{name} {value:.4g}" for name, value in found)
-
-
-def _is_metrics(name: str, output: Mapping[str, Any]) -> bool:
-    kind = output.get("type", {})  # which a task from the cache does not have
-    title = kind.get("schemaTitle") if isinstance(kind, Mapping) else ""
-    return title == "system.Metrics" or name.endswith("metrics")

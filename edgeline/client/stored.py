@@ -8,8 +8,8 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 
 from edgeline.client.lineage import TaskArtifact
-from edgeline.client.run import numbers_in
 from edgeline.errors import EdgelineError
+from edgeline.local.summary import numbers_in
 from edgeline.stores import storage
 
 # the folder of a task's execution; an imported artifact is not in one

@@ -16,6 +16,8 @@ COLOURS = {
     "cached": ("#e0f2fe", "#0369a1"),
     "failed": ("#fee2e2", "#b91c1c"),
     "skipped": ("#fef9c3", "#a16207"),
+    "canceled": ("#ffedd5", "#b45309"),
+    "running": ("#dbeafe", "#1d4ed8"),
     "waiting": ("#f1f5f9", "#64748b"),
 }
 

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-import json
-from collections.abc import Mapping
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 from edgeline import preflight, user_code
 from edgeline.errors import EdgelineError, UsageError
@@ -17,9 +18,26 @@ from edgeline.stores import storage
 if TYPE_CHECKING:
     from rich.console import Console
 
-    from edgeline.local.tasks import RunResult
+    from edgeline.local.progress import Progress
+    from edgeline.local.record import Recorder
+    from edgeline.local.tasks import RunResult, TaskResult
 
 FILE_PARAMETERS = ("data", "module")
+
+
+@dataclass(frozen=True)
+class GoingOn:
+    """An earlier run that is gone on with.
+
+    Attributes:
+        folder: of the run.
+        record: of it, as it was read.
+        start: a component that runs again in any case, with all that follows; "" for none.
+    """
+
+    folder: Path
+    record: Mapping[str, Any]
+    start: str = ""
 
 
 def run_here(
@@ -29,12 +47,21 @@ def run_here(
     cache: bool,
     console: Console,
     docker: bool = False,
+    source: str = "",
+    earlier: GoingOn | None = None,
 ) -> tuple[RunResult, Path]:
     """Run a loaded pipeline with a live display; what became of it, and its page.
+
+    The record and the page are there from the first task on, however the run ends.
+
+    Args:
+        source: what the pipeline was loaded by; "" where it was given as an object.
+        earlier: the run to go on with; None for a new one.
 
     Raises:
         UsageError: a parameter is without a value, or the run cannot succeed (see
             `edgeline.preflight`): every mistake, on a line each.
+        EdgelineError: the run to go on with is running.
     """
     parameters = parameters_of(definition)
     _refuse_null(arguments, parameters)
@@ -42,18 +69,83 @@ def run_here(
     preflight.before_a_run_here(parameters, arguments, root, docker)
 
     # kfp.local and what it brings cost as much as all questions
+    from edgeline.local import containers, folders, heads, pruning, runner
     from edgeline.local.page import write_page
-    from edgeline.local.plan import plan
     from edgeline.local.progress import Progress
-    from edgeline.local.runner import run
+    from edgeline.local.record import Recorder
 
-    arguments = _local(arguments, parameters, root, docker)
-    names = [task.component for task in plan(definition.pipeline_spec)]
-    with Progress(console, names) as progress:
-        result = run(definition, arguments, root, cache, progress.update, docker)
-    page = write_page(result, arguments)
-    _write_record(result)
+    given, arguments = arguments, _local(arguments, parameters, root, docker)
+    if docker:
+        containers.check_engine()
+    tasks = runner.planned(definition)
+    anew = heads.following(tasks, earlier.start) if earlier else frozenset()
+    reuse = runner.reusing(root, cache, docker, own=earlier is not None, anew=anew)
+    name = definition.pipeline_spec.pipeline_info.name
+    folder = earlier.folder if earlier else folders.new_folder(root, name)
+    with folders.held(folder):
+        head = heads.head(definition, source, given, arguments, reuse, docker)
+        if earlier:
+            for line in heads.go_on(head, earlier.record, earlier.start):
+                console.print(line, soft_wrap=True, markup=False, highlight=False)
+        heads.keep(definition, folder)
+        recorder = Recorder(folder, head, tasks)
+        with Progress(console, list(tasks)) as progress:
+            result = _recorded(
+                lambda change: runner.run_in(
+                    folder, definition, arguments, tasks, reuse, change, docker
+                ),
+                *(recorder, progress),
+            )
+        page = write_page(result, head)
+        pruning.note_size(folder)
+    if said := pruning.warning(root):
+        console.print(said, soft_wrap=True, highlight=False, markup=False)
     return result, page
+
+
+def _recorded(
+    run: Callable[[Callable[[TaskResult], None]], RunResult],
+    recorder: Recorder,
+    progress: Progress,
+) -> RunResult:
+    """Run, and keep record and page as they are at any time."""
+    from edgeline.local.page import write_page
+    from edgeline.local.tasks import RunResult
+
+    started = time.monotonic()
+    name = recorder.head["pipeline"]
+
+    def as_it_is(unfinished: Literal["", "running", "interrupted"], error: str = "") -> RunResult:
+        seconds = time.monotonic() - started
+        return RunResult(name, recorder.folder, seconds, recorder.tasks, unfinished, error)
+
+    def change(task: TaskResult) -> None:
+        progress.update(task)
+        recorder.write(seconds=time.monotonic() - started)
+        if task.state in ("succeeded", "failed"):  # what is from the cache comes at once
+            write_page(as_it_is("running"), recorder.head)
+
+    recorder.write()
+    write_page(as_it_is("running"), recorder.head)
+    try:
+        result = run(change)
+    except BaseException as error:
+        asked = isinstance(error, (KeyboardInterrupt, SystemExit))
+        for task in recorder.tasks.values():
+            if task.state == "running":
+                task.state = "canceled"
+        said = "" if asked else f"{error}" or type(error).__name__
+        ended = as_it_is("interrupted" if asked else "", said)
+        recorder.write(ended.state, said, ended.seconds)
+        write_page(ended, recorder.head)
+        progress.console.print(
+            f"Run {recorder.folder.name} is kept: edgeline run --resume goes on with it.",
+            soft_wrap=True,
+            highlight=False,
+        )
+        raise
+    recorder.write(result.state, "", result.seconds)
+    return result
 
 
 def _refuse_null(arguments: Mapping[str, Any], parameters: Mapping[str, Parameter]) -> None:
@@ -114,22 +206,3 @@ def _check_module(module: str) -> None:
         user_code.check(module)
     except UsageError as error:
         raise UsageError(f"Parameter module: {error}") from error
-
-
-def _write_record(result: Any) -> None:
-    record = {
-        "pipeline": result.pipeline,
-        "seconds": round(result.seconds, 3),
-        "tasks": {
-            name: {
-                "state": task.state,
-                "seconds": round(task.seconds, 3),
-                "cpu_seconds": round(task.cpu_seconds, 3),
-                "peak_memory": task.peak_memory,
-                "error": task.error,
-                "outputs": task.outputs,
-            }
-            for name, task in result.tasks.items()
-        },
-    }
-    (result.folder / "run.json").write_text(json.dumps(record, indent=1))

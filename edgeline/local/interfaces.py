@@ -1,11 +1,15 @@
-"""What a compiled pipeline leaves to the images, for kfp.local: the interfaces of our components.
+"""What a run here changes in a pipeline before kfp.local runs it.
 
-A cluster's driver hands a task what its place in the pipeline gives it; kfp.local gives it the
-artifacts that its component declares, and no others.
+A compiled pipeline leaves the interfaces of our components to the images: a cluster's driver hands
+a task what its place in the pipeline gives it; kfp.local gives it the artifacts that its component
+declares, and no others. And kfp.local keeps nothing of a task whose author switched the cache off,
+which a run that is gone on with would do twice.
 """
 
 from __future__ import annotations
 
+import contextlib
+from collections.abc import Iterator
 from typing import Any
 
 from google.protobuf import json_format
@@ -29,3 +33,26 @@ def complete(spec: Any) -> None:
         (own,) = catalogue.load(named.name).pipeline_spec.components.values()
         component.input_definitions.CopyFrom(own.input_definitions)
         component.output_definitions.CopyFrom(own.output_definitions)
+
+
+@contextlib.contextmanager
+def all_kept(spec: Any) -> Iterator[frozenset[str]]:
+    """Within it, kfp.local asks the cache for every task of a `PipelineSpec`, but exit handlers.
+
+    Yields:
+        the components of tasks that are not to be taken from another run.
+    """
+    switched = []
+    for dag in (spec.root.dag, *(each.dag for each in spec.components.values())):
+        for task in dag.tasks.values():
+            policy = task.trigger_policy
+            last = policy.strategy == policy.TriggerStrategy.ALL_UPSTREAM_TASKS_COMPLETED
+            if not task.caching_options.enable_cache and not last:
+                switched.append(task)
+    for task in switched:
+        task.caching_options.enable_cache = True
+    try:
+        yield frozenset(task.component_ref.name.removeprefix("comp-") for task in switched)
+    finally:
+        for task in switched:
+            task.caching_options.enable_cache = False

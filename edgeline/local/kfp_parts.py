@@ -5,7 +5,7 @@ kfp 2.17 has no way to register others, so its modules' attributes are set, and 
 | part | replaced by |
 |---|---|
 | `SubprocessTaskHandler`, `DockerTaskHandler` | how a task's process or container is started |
-| `LocalCache` | a cache that takes an entry with a damaged artifact as a miss |
+| `LocalCache` | results that are kept with the run, and never damaged ones (`cache`) |
 | `ConditionEvaluator._resolve_pipeline_channel` | conditions on named outputs (`conditions`) |
 | `IOStore.get_task_output` | a sentence where a loop over nothing is collected (`loops`) |
 | `indented_print` | nothing: tasks side by side leave Python's own `print` indented for good |

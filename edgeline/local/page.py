@@ -8,17 +8,37 @@ from typing import Any
 
 from markupsafe import Markup
 
-from edgeline.components.settings.objects import PREFIX
 from edgeline.local.graph import draw
+from edgeline.local.parameters import flat
 from edgeline.local.progress import facts, output_size
+from edgeline.local.redaction import redacted
 from edgeline.local.tasks import RunResult, TaskResult
 from edgeline.reports import report
 
+PAGE = "index.html"
+SHOWN_PACKAGES = (
+    "tensorflow",
+    "keras",
+    "tensorflow-transform",
+    "tensorflow-model-analysis",
+    "apache-beam",
+    "ai-edge-litert",
+    "ai-edge-quantizer",
+    "kfp",
+    "numpy",
+    "pyarrow",
+)
+GB = 1e9
 
-def write_page(result: RunResult, arguments: Mapping[str, Any]) -> Path:
-    """Write `index.html` into the run's folder and return its path."""
-    path = result.folder / "index.html"
-    good = not result.failed and not result.skipped
+
+def write_page(result: RunResult, head: Mapping[str, Any]) -> Path:
+    """Write `index.html` into the run's folder and return its path.
+
+    Args:
+        head: the first part of the run's record; see `edgeline.local.heads`.
+    """
+    path = result.folder / PAGE
+    good = None if result.state == "running" else result.state == "succeeded"
     report.write(
         path,
         f"Run of {result.pipeline}",
@@ -31,7 +51,8 @@ def write_page(result: RunResult, arguments: Mapping[str, Any]) -> Path:
         [
             report.Section("Pipeline", draw(result.tasks)),
             report.Section("Tasks", _tasks(result)),
-            report.Section("Parameters", report.table(["name", "value"], _shown(arguments))),
+            report.Section("Parameters", report.table(["name", "value"], _values(head))),
+            report.Section("What ran, and where", report.table(["", ""], surroundings_of(head))),
             *(_report_section(name, task) for name, task in result.tasks.items()),
         ],
     )
@@ -39,9 +60,11 @@ def write_page(result: RunResult, arguments: Mapping[str, Any]) -> Path:
 
 
 def _verdict(result: RunResult) -> str:
-    if result.failed:
-        return "failed"
-    return "stopped" if result.skipped else "published" if _published(result) else "done"
+    if result.state == "running":
+        return "not ended yet"
+    if result.state != "succeeded":
+        return result.state
+    return "published" if _published(result) else "done"
 
 
 def _bundle_facts(result: RunResult) -> list[report.Fact]:
@@ -65,21 +88,46 @@ def _tasks(result: RunResult) -> Markup:
             f"{task.seconds:.1f} s" if task.seconds else None,
             report.size(task.peak_memory) if task.peak_memory else None,
             report.size(output_size(task)) if task.artifacts else None,
-            ": ".join(filter(None, (task.task.title, facts(task, result.tasks)))),
+            ": ".join(filter(None, (task.task.title, redacted(facts(task, result.tasks))))),
         )
         for name, task in result.tasks.items()
     ]
     return report.table(["task", "state", "time", "peak memory", "output", "found"], rows)
 
 
-def _shown(arguments: Mapping[str, Any]) -> list[tuple[str, str]]:
-    """Values by name; of an object each field."""
-    rows: list[tuple[str, str]] = []
-    for name, value in arguments.items():
-        fields = value if name.startswith(PREFIX) and isinstance(value, dict) else {"": value}
-        called = name.removeprefix(PREFIX)
-        rows += [(f"{called}.{key}".rstrip("."), str(each)) for key, each in fields.items()]
-    return rows
+def _values(head: Mapping[str, Any]) -> list[tuple[str, str]]:
+    return [(name, str(value)) for name, value in flat(head["parameters"]).items()]
+
+
+def surroundings_of(head: Mapping[str, Any]) -> list[tuple[str, str]]:
+    """What ran, on what and when, as rows of a table.
+
+    Args:
+        head: the first part of a run's record.
+    """
+    host, packages = head["host"], head["packages"]
+    known = [f"{name} {packages[name]}" for name in SHOWN_PACKAGES if name in packages]
+    memory = f", {host['memory'] / GB:.0f} GB" if host["memory"] else ""
+    rows = [
+        (
+            "pipeline",
+            f"{head['source'] or head['pipeline']} (sha256 {head['pipeline_digest'][:12]})",
+        ),
+        ("edgeline", f"{head['edgeline']} (code {head['code'][:12]})"),
+        ("packages", ", ".join(known)),
+        (
+            "machine",
+            f"{host['name']}, {host['system']}, {host['machine']}, {host['cpus']} CPUs{memory}",
+        ),
+        ("Python", host["python"]),
+        *((f"{name}, sha256", digest) for name, digest in head["pins"].items()),
+    ]
+    for number, attempt in enumerate(head["attempts"], 1):
+        ended = f" to {attempt['ended']}, {attempt['state']}" if "ended" in attempt else ""
+        changed = f"; changed: {', '.join(attempt['changed'])}" if attempt.get("changed") else ""
+        again = f"; from {attempt['from']}" if attempt.get("from") else ""
+        rows.append((f"attempt {number}", f"{attempt['started']}{ended}{again}{changed}"))
+    return [row for row in rows if row[1]]
 
 
 def _report_section(name: str, task: TaskResult) -> report.Section:
@@ -96,4 +144,4 @@ def _frame(task: TaskResult) -> Markup:
                 'style="width:100%;height:70vh;border:1px solid #e2e8f0;border-radius:.6rem" '
                 'srcdoc="{}"></iframe></details>'
             ).format(text)
-    return report.text(task.error or f"{task.state}, no report")
+    return report.text(redacted(task.error) or f"{task.state}, no report")

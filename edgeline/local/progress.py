@@ -129,6 +129,8 @@ def facts(result: TaskResult, results: Mapping[str, TaskResult]) -> str:
     """
     if result.state == "failed":
         return result.error
+    if result.state == "canceled":
+        return "ended before it was done"
     if result.state == "skipped":
         return f"not run: {_why_skipped(result, results)}"
     values = result.outputs.keys() - result.artifacts.keys()

@@ -7,15 +7,14 @@ run lasts (see `edgeline.local.kfp_parts`).
 from __future__ import annotations
 
 import contextlib
-import hashlib
 import json
 import logging
 import os
 import re
-import shutil
 import signal
 import subprocess
 import tempfile
+import threading
 import time
 import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -27,13 +26,13 @@ import kfp.local
 from kfp.local import subprocess_task_handler
 from kfp.local.status import Status
 
-from edgeline import plugins
 from edgeline.components.notify.truth import NOTE
-from edgeline.errors import EdgelineError, at_path
+from edgeline.errors import EdgelineError
 from edgeline.kubeflow.task import MODULE
-from edgeline.local import containers, interfaces, kfp_parts, warm
-from edgeline.local.cache import CheckedCache
+from edgeline.local import containers, folders, interfaces, kfp_parts, surroundings, warm
+from edgeline.local.cache import RESULTS, KeptResults, Reuse, bound
 from edgeline.local.plan import plan
+from edgeline.local.record import now
 from edgeline.local.refusals import refusals
 from edgeline.local.tasks import DONE, RunResult, TaskResult
 from edgeline.stores.destinations import LOCAL_RUN
@@ -50,12 +49,12 @@ def run(
     on_change: Callable[[TaskResult], None],
     docker: bool = False,
 ) -> RunResult:
-    """Run a pipeline to its end.
+    """Run a pipeline to its end, in a new folder `<pipeline>-<time>` below `root`.
 
     Args:
         pipeline: a kfp pipeline (or a loaded compiled one).
         arguments: its parameters.
-        root: where runs are kept; this one gets the folder `<pipeline>-<time>` there.
+        root: where runs are kept.
         cache: whether a task whose component, parameters and inputs have not changed is
             taken from an earlier run below `root`.
         on_change: told whenever a task starts or ends.
@@ -63,37 +62,73 @@ def run(
     """
     if docker:
         containers.check_engine()
-    spec = pipeline.pipeline_spec
-    interfaces.complete(pipeline.component_spec.implementation.graph)  # which kfp.local runs
-    name = spec.pipeline_info.name
-    folder = _new_folder(root, name)
-    tasks = {step.component: TaskResult(step) for step in plan(spec)}
+    folder = folders.new_folder(root, pipeline.pipeline_spec.pipeline_info.name)
+    reuse = reusing(root, cache, docker)
+    return run_in(folder, pipeline, arguments, planned(pipeline), reuse, on_change, docker)
+
+
+def planned(pipeline: Any) -> dict[str, TaskResult]:
+    """The tasks of a pipeline by component, none of which has begun."""
+    return {step.component: TaskResult(step) for step in plan(pipeline.pipeline_spec)}
+
+
+def reusing(root: Path, cache: bool, docker: bool, **further: Any) -> Reuse:
+    """What a run below `root` may take of earlier ones, with further fields of `Reuse`."""
+    code = surroundings.code_digest()
+    packages = {} if docker else surroundings.packages()
+    return Reuse(root / ".cache" / code, code, cache, packages=packages, **further)
+
+
+def run_in(
+    folder: Path,
+    pipeline: Any,
+    arguments: Mapping[str, Any],
+    tasks: dict[str, TaskResult],
+    reuse: Reuse,
+    on_change: Callable[[TaskResult], None],
+    docker: bool = False,
+) -> RunResult:
+    """Run a pipeline to its end in a folder; see `run`.
+
+    Whatever ends well is kept in the folder, so that the run can be gone on with.
+
+    Args:
+        tasks: as `planned` gives them; they are changed as tasks start and end.
+        reuse: which results may be taken.
+    """
+    graph = pipeline.component_spec.implementation.graph  # which kfp.local runs
+    interfaces.complete(graph)
     started = time.monotonic()
     # a fully cached run needs no process at all, so none is started before the first miss
     with contextlib.ExitStack() as stack:
-        stack.callback(_remove_leftovers, folder)
+        folders.remove_leftovers(folder)  # of one that was killed and is gone on with
+        stack.callback(folders.remove_leftovers, folder)
+        never = stack.enter_context(interfaces.all_kept(graph))
         chain = _Lazy(stack, tasks, folder / "warm.log")
-        watch = _watch(tasks, folder, on_change)
+        turn = _Turn()
+        watch = _watch(tasks, folder, on_change, turn)
         if docker:
             runner = kfp.local.DockerRunner()
-            handler = containers.handler(watch, [Path.cwd(), root.resolve()])
+            handler = containers.handler(watch, [Path.cwd(), folder.parent])
         else:
             runner = kfp.local.SubprocessRunner(use_venv=False)
             handler = _handler(chain, watch)
-        stack.enter_context(kfp_parts.replaced(runner, handler, _checked_cache(tasks, on_change)))
+        results = _results(tasks, replace(reuse, never=never), on_change, turn)
+        stack.enter_context(kfp_parts.replaced(runner, handler, results))
         stack.enter_context(_quiet(folder / "kfp.log"))
         kfp.local.init(
             runner=runner,
             pipeline_root=str(folder),
             workspace_root=str(folder / "workspace"),
             raise_on_error=False,
-            enable_caching=cache,
-            cache_root=str(root / ".cache" / _code_digest()),
+            enable_caching=True,
+            cache_root=str(folder / RESULTS),
         )
-        if not (docker or cache) and any(map(_stage, tasks)):
+        if not (docker or reuse.cache or reuse.own) and any(map(_stage, tasks)):
             chain.start()
         pipeline(**arguments)
     _end(tasks, on_change)
+    name = pipeline.pipeline_spec.pipeline_info.name
     return RunResult(name, folder, time.monotonic() - started, tasks)
 
 
@@ -105,6 +140,9 @@ def _end(tasks: dict[str, TaskResult], on_change: Callable[[TaskResult], None]) 
     taken = dict(choice for task in begun for choice in task.choices)
     for task_name, result in list(tasks.items()):
         if result.state != "waiting":
+            continue
+        if any(name.startswith(f"{task_name}[") for name in tasks):
+            del tasks[task_name]  # of a loop, all of whose rounds were taken by other names
             continue
         if any(taken.get(choice, own) != own for choice, own in result.task.choices):
             del tasks[task_name]
@@ -139,6 +177,13 @@ class _Lazy:
         return self._chain
 
 
+class _Turn(threading.local):
+    """Of the thread that runs a task: its record, and why it runs again."""
+
+    result: TaskResult | None = None
+    again: str = ""
+
+
 Start = Callable[[Path], warm.EndedTask]  # runs a task, given a file for its output
 
 
@@ -153,17 +198,23 @@ def _result(tasks: dict[str, TaskResult], component: str, place: str) -> TaskRes
 
 
 def _watch(
-    tasks: dict[str, TaskResult], folder: Path, on_change: Callable[[TaskResult], None]
+    tasks: dict[str, TaskResult],
+    folder: Path,
+    on_change: Callable[[TaskResult], None],
+    turn: _Turn,
 ) -> Callable[[list[str], Start], Status]:
     """Starts a task, and records what became of it."""
 
     def watch(command: list[str], start: Start) -> Status:
         output = Path(_executor_input(command)["outputs"]["outputFile"])
         result = _result(tasks, output.parent.name, str(output))
-        result.state = "running"
+        turn.result = result
+        result.again = "" if result.task.exit_handler else turn.again
+        result.state, result.began = "running", now()
         result.log = folder / "logs" / f"{result.task.component}.log"
         result.log.parent.mkdir(exist_ok=True)
         result.log.touch()
+        before = result.log.stat().st_size  # of an attempt before, whose reason is not this one's
         if result.task.exit_handler:
             _note(output.parents[1] / NOTE, tasks)
         on_change(result)
@@ -179,7 +230,7 @@ def _watch(
             result.state, result.error = "succeeded", ""
             result.outputs = _outputs(output)
         else:
-            result.state, result.error = "failed", reason or _reason(result.log, ended.code)
+            result.state, result.error = "failed", reason or _reason(result.log, ended.code, before)
         on_change(result)
         return Status.SUCCESS if ended.code == 0 else Status.FAILURE
 
@@ -274,8 +325,8 @@ def _outputs(file: Path) -> dict[str, Any]:
     return {**written.get("parameterValues", {}), **artifacts}
 
 
-def _reason(log: Path, code: int) -> str:
-    text = log.read_text(errors="replace")
+def _reason(log: Path, code: int, before: int) -> str:
+    text = log.read_bytes()[before:].decode(errors="replace")
     if code < 0:
         return f"its process was ended by {signal.Signals(-code).name}; see {log}"
     if sentences := USER_ERROR.findall(text):
@@ -284,13 +335,23 @@ def _reason(log: Path, code: int) -> str:
     return f"{last.strip()} (see {log})"
 
 
-def _checked_cache(
-    tasks: dict[str, TaskResult], on_change: Callable[[TaskResult], None]
-) -> type[CheckedCache]:
-    def on_hit(component: str, outputs: dict[str, Any]) -> None:
+def _results(
+    tasks: dict[str, TaskResult],
+    reuse: Reuse,
+    on_change: Callable[[TaskResult], None],
+    turn: _Turn,
+) -> type[KeptResults]:
+    naming = threading.Lock()
+
+    def on_hit(component: str, outputs: dict[str, Any], cost: dict[str, Any]) -> None:
         place = next((value.uri for value in outputs.values() if hasattr(value, "uri")), "")
-        result = _result(tasks, component, place)
-        result.state = "cached"
+        with naming:  # rounds of a loop, side by side
+            result = _free(tasks, component, _result(tasks, component, place))
+            result.state = "cached"
+        result.seconds = cost.get("seconds", 0.0)
+        result.cpu_seconds = cost.get("cpu_seconds", 0.0)
+        result.peak_memory = cost.get("peak_memory", 0)
+        result.began = cost.get("began", "")
         result.outputs = {
             name: {"uri": value.uri, "metadata": dict(value.metadata)}
             if hasattr(value, "uri")
@@ -299,7 +360,27 @@ def _checked_cache(
         }
         on_change(result)
 
-    return type("RunCache", (CheckedCache,), {"on_hit": staticmethod(on_hit)})
+    def on_miss(component: str, why: str) -> None:  # noqa: ARG001
+        turn.again = why
+
+    def cost() -> dict[str, Any]:
+        result = turn.result
+        names = ("seconds", "cpu_seconds", "peak_memory", "began")
+        return {name: getattr(result, name) for name in names}
+
+    return bound(reuse, on_hit, on_miss, cost)
+
+
+def _free(tasks: dict[str, TaskResult], component: str, result: TaskResult) -> TaskResult:
+    """A record that no other round has taken: equal rounds of a loop have one result."""
+    if result.state == "waiting":
+        return result
+    names = [component, *(f"{component}[{number}]" for number in range(1, len(tasks) + 1))]
+    for name in names:
+        own = replace(tasks[component].task, component=name)
+        if (found := tasks.setdefault(name, TaskResult(own))).state == "waiting":
+            return found
+    raise RuntimeError(f"no free record of {component}")
 
 
 @contextlib.contextmanager
@@ -318,38 +399,3 @@ def _quiet(log: Path) -> Iterator[None]:
         finally:
             logging.root.handlers[:] = handlers
             logging.root.setLevel(level)
-
-
-def _remove_leftovers(folder: Path) -> None:
-    """Drafts that a killed task of this run left beside its outputs; nothing reads them."""
-    for draft in folder.glob("*/*/*.partial"):
-        shutil.rmtree(draft, ignore_errors=True) if draft.is_dir() else draft.unlink()
-
-
-def _new_folder(root: Path, name: str) -> Path:
-    stamp = time.strftime("%Y%m%d-%H%M%S")
-    try:
-        root.mkdir(parents=True, exist_ok=True)
-        for number in range(100):
-            folder = root / (f"{name}-{stamp}" + (f"-{number}" if number else ""))
-            with contextlib.suppress(FileExistsError):
-                folder.mkdir()
-                return folder.resolve()
-    except OSError as error:
-        raise at_path(
-            error,
-            f"Runs cannot be kept in {root} ({error.strerror}): name another folder with --root.",
-        ) from error
-    raise RuntimeError(f"no free folder for a run in {root}")
-
-
-def _code_digest() -> str:
-    """Of edgeline's own files and plug-ins': a task is not taken from a run of other code."""
-    digest = hashlib.sha256(plugins.digest().encode())
-    package = Path(__file__).resolve().parents[1]
-    import edgeline.components
-
-    for folder in (package, *map(Path, edgeline.components.__path__)):
-        for file in sorted(folder.rglob("*.py")):
-            digest.update(file.read_bytes())
-    return digest.hexdigest()[:16]

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
-from edgeline.kubeflow.states import TaskState
+from edgeline.kubeflow.states import RunState, TaskState
 from edgeline.local.plan import PlannedTask
 
 DONE: tuple[TaskState, ...] = ("succeeded", "cached")
@@ -19,7 +19,8 @@ class TaskResult:
 
     `seconds` is wall time, `cpu_seconds` that of all its processors, `peak_memory` bytes (both 0
     where it ran in no warm process), `outputs` the parameters and artifacts as kfp's executor wrote
-    them.
+    them. `began` is when it last started, in UTC, and `again` why it ran although it had ended well
+    before, in a run that is gone on with.
     """
 
     task: PlannedTask
@@ -30,6 +31,8 @@ class TaskResult:
     error: str = ""
     log: Path | None = None
     outputs: dict[str, Any] = field(default_factory=dict)
+    began: str = ""
+    again: str = ""
 
     @property
     def artifacts(self) -> dict[str, dict[str, Any]]:
@@ -40,12 +43,26 @@ class TaskResult:
 
 @dataclass(frozen=True)
 class RunResult:
-    """A finished run: its folder, its tasks by component, its wall time in seconds."""
+    """A run: its folder, its tasks by component, its wall time in seconds.
+
+    `unfinished` is `running` or `interrupted` where it has not come to an end of its own, `error`
+    what ended it beside its tasks.
+    """
 
     pipeline: str
     folder: Path
     seconds: float
     tasks: Mapping[str, TaskResult]
+    unfinished: Literal["", "running", "interrupted"] = ""
+    error: str = ""
+
+    @property
+    def state(self) -> RunState:
+        if self.unfinished:
+            return self.unfinished
+        if self.failed or self.error:
+            return "failed"
+        return "stopped" if self.skipped else "succeeded"
 
     @property
     def failed(self) -> list[TaskResult]:

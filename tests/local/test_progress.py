@@ -11,9 +11,9 @@ from rich.console import Console
 
 from edgeline import artifacts
 from edgeline.cli import main as cli
+from edgeline.local.folders import remove_leftovers
 from edgeline.local.plan import PlannedTask, plan
 from edgeline.local.progress import Progress, facts, final_table, output_size
-from edgeline.local.runner import _remove_leftovers
 from edgeline.local.tasks import TaskResult
 from edgeline.pipelines.vision.pipeline import pipeline as vision
 from edgeline.reports import terminal
@@ -102,7 +102,7 @@ def test_a_run_removes_only_its_own_drafts(tmp_path: Path) -> None:
     mine, other = (tmp_path / name / "run" / "train" / "model.partial" for name in ("a", "b"))
     for draft in (mine, other):
         draft.mkdir(parents=True)
-    _remove_leftovers(tmp_path / "a")
+    remove_leftovers(tmp_path / "a")
     assert not mine.exists()
     assert other.exists()
 

@@ -1,0 +1,220 @@
+"""`edgeline runs`: what ran on this machine, with what, and how runs compare."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from edgeline.cli.arguments import finite
+from edgeline.cli.run import LATEST, RUNS, root_of_runs
+from edgeline.errors import EdgelineError, UsageError
+
+if TYPE_CHECKING:
+    from edgeline.local.runs import KeptRun
+
+GB = 1_000_000_000
+as_json = click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+
+
+@click.group(invoke_without_command=True)
+@click.pass_context
+def runs(context: click.Context) -> None:
+    """Look at the runs of this machine: list, show, compare, open, logs, prune."""
+    if context.invoked_subcommand is None:
+        context.invoke(list_)
+
+
+@runs.command("list")
+@root_of_runs
+@as_json
+def list_(root: str = RUNS, as_json: bool = False) -> None:
+    """List the runs, the latest first."""
+    from rich.markup import escape
+    from rich.table import Column, Table
+
+    from edgeline.local import pruning
+    from edgeline.local.runs import kept
+    from edgeline.reports import terminal
+    from edgeline.reports.report import size
+
+    found = kept(Path(root))
+    if as_json:
+        print(json.dumps([_summary(run) for run in found], indent=1))
+        return
+    console = terminal.console()
+    if not found:
+        console.print(f"No run is kept in {root}: `edgeline run PIPELINE` makes one.")
+        return
+    whole = [Column(title, no_wrap=True) for title in ("run", "state", "started")]
+    right = [Column(title, justify="right", no_wrap=True) for title in ("time", "size")]
+    table = Table(*whole, *right, "found", box=None, header_style="bold")
+    for run in found:
+        told = _summary(run)
+        numbers = " · ".join(f"{name} {value:.4g}" for name, value in told["metrics"].items())
+        table.add_row(
+            *(escape(run.name), _coloured(told["state"]), told["started"]),
+            *(f"{told['seconds']:.1f} s", size(told["bytes"])),
+            escape(numbers or told["error"]),
+        )
+    console.print(table)
+    if said := pruning.warning(Path(root)):
+        console.print(f"\n{said}", soft_wrap=True, highlight=False, markup=False)
+
+
+@runs.command()
+@click.argument("run", default=LATEST)
+@root_of_runs
+@as_json
+def show(run: str, root: str, as_json: bool) -> None:
+    """Show what RUN ran, with what, and what came of it.
+
+    RUN is a name that `edgeline runs` lists, a run's folder, or a pipeline, whose latest run is
+    meant; by default the latest of all.
+    """
+    from rich.markup import escape
+    from rich.table import Table
+
+    from edgeline.local.page import surroundings_of
+    from edgeline.local.parameters import flat, shown
+    from edgeline.local.progress import final_table
+    from edgeline.reports import terminal
+
+    found = _named(root, run)
+    if as_json:
+        print(json.dumps(found.record, indent=1))
+        return
+    console = terminal.console()
+    record = found.record
+    console.print(f"[bold]{escape(found.name)}[/]: {_coloured(record['state'])}")
+    if record["error"]:
+        console.print(record["error"], soft_wrap=True, highlight=False, markup=False)
+    console.print()
+    console.print(final_table(found.result.tasks))
+    for title, rows in (
+        (
+            "parameters",
+            [(name, shown(value)) for name, value in flat(record["parameters"]).items()],
+        ),
+        ("what ran, and where", surroundings_of(record)),
+    ):
+        table = Table(box=None, show_header=False, title=title, title_justify="left")
+        for name, value in rows:
+            table.add_row(escape(name), escape(value))
+        console.print()
+        console.print(table)
+
+
+@runs.command("open")
+@click.argument("run", default=LATEST)
+@root_of_runs
+def open_(run: str, root: str) -> None:
+    """Open the page of RUN in a browser, and print its path."""
+    import webbrowser
+
+    from edgeline.local.page import write_page
+
+    found = _named(root, run)
+    page = write_page(found.result, found.record)  # of one that was killed, as it ended
+    click.echo(str(page))
+    webbrowser.open(page.as_uri())
+
+
+@runs.command()
+@click.argument("run", default=LATEST)
+@click.argument("task", required=False)
+@root_of_runs
+def logs(run: str, task: str | None, root: str) -> None:
+    """Print what TASK of RUN has printed; by default what its failed tasks have."""
+    from edgeline.errors import did_you_mean
+
+    found = _named(root, run)
+    tasks = found.result.tasks
+    if task is not None and task not in tasks:
+        raise UsageError(f"Run {found.name} has no task {task!r}. {did_you_mean(task, tasks)}")
+    names = [task] if task else [name for name, each in tasks.items() if each.state == "failed"]
+    if not names:
+        raise UsageError(
+            f"No task of run {found.name} failed: name one of {', '.join(tasks)} to see its log."
+        )
+    for name in names:
+        log = tasks[name].log
+        if log is None or not log.is_file():
+            why = "its result is another run's" if tasks[name].state == "cached" else "it never ran"
+            raise EdgelineError(f"Task {name} of run {found.name} has no log: {why}.")
+        if len(names) > 1:
+            click.echo(f"== {name}")
+        click.echo(log.read_text("utf-8", errors="replace"), nl=False)
+
+
+@runs.command()
+@click.argument("names", nargs=-1, metavar="[RUN ...]")
+@click.option(
+    "--limit",
+    type=click.FloatRange(min=0),
+    default=20.0,
+    show_default=True,
+    callback=finite,
+    metavar="GB",
+    help="What all runs may take.",
+)
+@click.option("--dry-run", is_flag=True, help="Say what would be removed, and remove nothing.")
+@root_of_runs
+def prune(names: tuple[str, ...], limit: float, dry_run: bool, root: str) -> None:
+    """Remove the oldest runs until all take no more than the limit; or the given RUNs.
+
+    The latest run of each pipeline stays, and so does one whose results another run has taken, or
+    that is running.
+    """
+    from edgeline.local import pruning
+    from edgeline.reports.report import size
+
+    wanted = [_named(root, name).name for name in names]
+    planned = pruning.plan(Path(root), int(limit * GB), wanted)
+    if refused := [name for name in wanted if name in planned.stays]:
+        raise EdgelineError(
+            f"Run {refused[0]} cannot be removed: {planned.stays[refused[0]]}. Nothing is removed."
+        )
+    if not dry_run:
+        pruning.remove(Path(root), planned)
+    done = "would be removed" if dry_run else "removed"
+    for run, taken in planned.remove:
+        click.echo(f"{done}: {run.name} ({size(taken)})")
+    left = planned.total - planned.freed
+    count = len(planned.remove)
+    click.echo(f"{count} run{'' if count == 1 else 's'} {done}, {size(left)} left in {root}.")
+    if not names and left > limit * GB:
+        for name, why in planned.stays.items():
+            click.echo(f"stays: {name}, {why}")
+
+
+def _named(root: str, name: str) -> KeptRun:
+    from edgeline.local.runs import named
+
+    return named(Path(root), name)
+
+
+def _summary(run: KeptRun) -> dict[str, Any]:
+    """What a list says of a run, as JSON."""
+    from edgeline.local.pruning import size_of
+    from edgeline.local.summary import headline
+
+    record = run.record
+    failed = [f"{name}: {task['error']}" for name, task in record["tasks"].items() if task["error"]]
+    return {
+        "run": run.name,
+        "pipeline": record["pipeline"],
+        "state": record["state"],
+        "started": record["started"],
+        "seconds": record["seconds"],
+        "bytes": size_of(run.folder),
+        "metrics": headline(run.result),
+        "error": failed[0] if failed else record["error"],
+    }
+
+
+def _coloured(state: str) -> str:
+    colour = {"succeeded": "green", "running": "cyan", "failed": "red"}.get(state, "yellow")
+    return f"[{colour}]{state}[/]"

@@ -1,0 +1,96 @@
+"""Where runs lie: a folder each below one root, held by the process that runs in it."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import shutil
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+from edgeline.errors import EdgelineError, at_path
+
+RECORD = "run.json"
+LOCK = ".running"  # locked while a process runs in the folder; it holds that process' number
+TRIES = 5
+
+
+def new_folder(root: Path, name: str) -> Path:
+    """A new folder `<name>-<time>` below `root`, which is made where it is missing.
+
+    Raises:
+        EdgelineError: none can be made there.
+    """
+    stamp = time.strftime("%Y%m%d-%H%M%S")
+    try:
+        root.mkdir(parents=True, exist_ok=True)
+        for number in range(100):
+            folder = root / (f"{name}-{stamp}" + (f"-{number}" if number else ""))
+            with contextlib.suppress(FileExistsError):
+                folder.mkdir()
+                return folder.resolve()
+    except OSError as error:
+        raise at_path(
+            error,
+            f"Runs cannot be kept in {root} ({error.strerror}): name another folder with --root.",
+        ) from error
+    raise RuntimeError(f"no free folder for a run in {root}")
+
+
+@contextlib.contextmanager
+def held(folder: Path) -> Iterator[None]:
+    """Hold a run's folder: no other process runs in it, or removes it, meanwhile.
+
+    The kernel lets go of it however this process ends.
+
+    Raises:
+        EdgelineError: another process holds it.
+    """
+    with open(folder / LOCK, "a+", encoding="utf-8") as stream:
+        if not any(_tries(stream.fileno())):
+            stream.seek(0)
+            number = stream.read().strip()
+            raise EdgelineError(
+                f"Run {folder.name} is running{f' (process {number})' if number else ''}: wait "
+                "until it has ended, or end it."
+            )
+        stream.truncate(0)
+        stream.write(f"{os.getpid()}\n")
+        stream.flush()
+        yield
+
+
+def is_held(folder: Path) -> bool:
+    """Whether a process runs in a run's folder."""
+    try:
+        with open(folder / LOCK, "rb") as stream:
+            return not _lock(stream.fileno())
+    except OSError:
+        return False
+
+
+def remove_leftovers(folder: Path) -> None:
+    """Drafts that a killed task of a run left beside its outputs; nothing reads them."""
+    for pattern in ("*/*/*.partial", "*/*.partial", "*.partial"):
+        for draft in folder.glob(pattern):
+            shutil.rmtree(draft, ignore_errors=True) if draft.is_dir() else draft.unlink()
+
+
+def _tries(file: int) -> Iterator[bool]:
+    """Some tries to lock: whoever looks whether a run is held has it locked for that moment."""
+    for _ in range(TRIES):
+        yield _lock(file)
+        time.sleep(0.02)
+
+
+def _lock(file: int) -> bool:
+    try:
+        import fcntl
+    except ImportError:  # Windows: nobody looks whether another one runs
+        return True
+    try:
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError:
+        return False
+    return True

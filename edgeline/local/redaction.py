@@ -1,0 +1,52 @@
+"""What a record of a run leaves out: secrets, and the parts of URLs that may hold some."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from itertools import pairwise
+from typing import Any
+
+HIDDEN = "(left out)"
+_URL = re.compile(r"(?P<scheme>[A-Za-z][A-Za-z0-9+.-]*://)(?P<rest>[^\s\"'<>,]+)")
+_WORDS = re.compile(r"[A-Z]?[a-z]+|[A-Z]+(?![a-z])|\d+")
+_SECRET = frozenset(
+    {
+        *("password", "passwd", "passphrase", "secret", "secrets", "token", "credential"),
+        *("credentials", "apikey", "authorization"),
+    }
+)
+_SECRET_PAIRS = (("api", "key"), ("access", "key"), ("private", "key"), ("secret", "key"))
+
+
+def redacted(value: Any, name: str = "") -> Any:
+    """A value as a record has it: JSON with the same shape, without secrets.
+
+    Texts under a name that says so (`password`, `hub_token`) are left out whole; of every URL in a
+    text, user, password and query are.
+
+    Args:
+        name: what the value is called; "" where it has no name.
+    """
+    if isinstance(value, Mapping):
+        return {key: redacted(each, str(key)) for key, each in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [redacted(each, name) for each in value]
+    if not isinstance(value, str) or not value:
+        return value
+    return HIDDEN if _is_secret(name) else _URL.sub(_public, value)
+
+
+def _is_secret(name: str) -> bool:
+    words = [word.lower() for word in _WORDS.findall(name)]
+    return bool(_SECRET & set(words)) or any(map(_SECRET_PAIRS.__contains__, pairwise(words)))
+
+
+def _public(match: re.Match[str]) -> str:
+    rest = match["rest"]
+    rest, mark, fragment = rest.partition("#")
+    place = rest.partition("?")[0]
+    host, slash, path = place.partition("/")
+    kept = f"{match['scheme']}{host.rpartition('@')[2]}{slash}{path}"
+    # of a fragment, a pin alone is no secret
+    return kept + (f"{mark}{fragment}" if fragment.startswith("sha256=") else "")

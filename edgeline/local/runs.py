@@ -1,0 +1,80 @@
+"""The runs that are kept below a root: which there are, and which one a name means."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from edgeline.errors import EdgelineError, UsageError, did_you_mean, shortened
+from edgeline.local import record as records
+from edgeline.local.folders import RECORD
+from edgeline.local.tasks import RunResult
+
+LATEST = "latest"
+
+
+@dataclass(frozen=True)
+class KeptRun:
+    """A run's folder with its record; see `edgeline.local.record`."""
+
+    folder: Path
+    record: Mapping[str, Any]
+
+    @property
+    def name(self) -> str:
+        return self.folder.name
+
+    @property
+    def result(self) -> RunResult:
+        """The run with its tasks.
+
+        Raises:
+            EdgelineError: its record is damaged.
+        """
+        return records.restored(self.folder, self.record)
+
+    @property
+    def when(self) -> tuple[str, str]:
+        """When it was last gone on with, for an order; equal times by name."""
+        return str(self.record["attempts"][-1]["started"]), self.name
+
+
+def kept(root: Path) -> list[KeptRun]:
+    """All runs below a root that have a record that can be read, the newest first."""
+    found = []
+    for file in root.glob(f"*/{RECORD}"):
+        try:
+            found.append(KeptRun(file.parent.resolve(), records.read(file.parent)))
+        except EdgelineError:  # of an older edgeline, or damaged: `named` says so of one
+            continue
+    return sorted(found, key=lambda run: run.when, reverse=True)
+
+
+def named(root: Path, name: str, pipeline: str = "") -> KeptRun:
+    """The run that a name means.
+
+    Args:
+        name: a run's folder, its name below `root`, a pipeline, whose latest run is meant, or
+            `latest`.
+        pipeline: the pipeline that `latest` is to be of; "" for any.
+
+    Raises:
+        UsageError: there is none.
+        EdgelineError: its record is damaged or of another edgeline.
+    """
+    for folder in (root / name, Path(name)):
+        if name != LATEST and (folder / RECORD).is_file():
+            return KeptRun(folder.resolve(), records.read(folder))
+    runs = kept(root)
+    wanted = pipeline if name == LATEST else name
+    for run in runs:
+        if not wanted or wanted in (run.record["pipeline"], run.record["source"]):
+            return run
+    if name == LATEST:
+        of = f" of {wanted}" if wanted else ""
+        raise UsageError(f"No run{of} is kept in {root}: `edgeline run PIPELINE` makes one.")
+    known = [run.name for run in runs]
+    hint = did_you_mean(name, known) if known else "There are none."
+    raise UsageError(f"There is no run {shortened(name)!r} in {root}. {hint}")

@@ -1,0 +1,59 @@
+"""kill -9 in each task of a run, then `--resume`: nothing is done twice or read damaged."""
+
+from __future__ import annotations
+
+import json
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from tiny_pipeline import TINY
+
+pytestmark = pytest.mark.long  # seven processes that import kfp
+
+KILL = """
+import os, pathlib, signal, time
+if {made!r} in locals():
+    pathlib.Path(locals()[{made!r}].path).write_text("half")
+[file] = pathlib.Path("edgeline-runs").glob("*/.running")
+os.kill(int(file.read_text()), signal.SIGKILL)
+while os.getppid() != 1:  # until the run is gone
+    time.sleep(0.01)
+os._exit(9)
+"""
+
+
+def edgeline(folder: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, "-m", "edgeline", "run", *arguments]
+    return subprocess.run(command, cwd=folder, capture_output=True, text=True, timeout=300)
+
+
+@pytest.mark.parametrize("task", ["read", "grow", "tell"])
+def test_a_killed_run_goes_on(tmp_path: Path, task: str) -> None:
+    (tmp_path / "tiny.py").write_text(TINY)
+    file = tmp_path / f"before-{task}.py"
+    made = {"read": "made", "grow": "grown", "tell": ""}[task]
+    file.write_text(KILL.format(made=made))
+    killed = edgeline(tmp_path, "tiny.py")
+    assert killed.returncode == -signal.SIGKILL, killed.stderr
+    [run] = (tmp_path / "edgeline-runs").glob("tiny-*")
+    record = json.loads((run / "run.json").read_text())
+    assert record["state"] == "running" and record["tasks"][task]["state"] == "running"
+    order = ["read", "grow", "tell"]
+    done = order[: order.index(task)]
+    ran = tmp_path / "ran.txt"
+    assert (ran.read_text().split() if ran.exists() else []) == done
+    assert (run / "index.html").exists()
+
+    file.unlink()
+    (tmp_path / "ran.txt").write_text("")
+    resumed = edgeline(tmp_path, "--resume")
+    assert resumed.returncode == 0, resumed.stderr
+    assert ran.read_text().split() == order[len(done) :]
+    record = json.loads((run / "run.json").read_text())
+    assert record["state"] == "succeeded"
+    assert [each["state"] for each in record["attempts"]] == ["interrupted", "succeeded"]
+    assert record["tasks"]["tell"]["outputs"]["Output"] == "6 to here"
+    assert not list(run.rglob("*.partial"))
