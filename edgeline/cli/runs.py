@@ -2,19 +2,21 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
-from edgeline.cli.arguments import finite
+from edgeline.cli.arguments import finite, new_file
 from edgeline.cli.run import LATEST, RUNS, root_of_runs
 from edgeline.errors import EdgelineError, UsageError
 
 if TYPE_CHECKING:
     from edgeline.local.runs import KeptRun
 
+SHOWN = 20  # rows of a table in a terminal
 GB = 1_000_000_000
 as_json = click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 
@@ -105,6 +107,51 @@ def show(run: str, root: str, as_json: bool) -> None:
             table.add_row(escape(name), escape(value))
         console.print()
         console.print(table)
+
+
+@runs.command()
+@click.argument("names", nargs=-1, metavar="RUN RUN ...")
+@root_of_runs
+@as_json
+@click.option(
+    "--page", callback=new_file, metavar="FILE", help="Write the comparison as an HTML page, too."
+)
+def compare(names: tuple[str, ...], root: str, as_json: bool, page: str | None) -> None:
+    """Compare RUNs with the first of them.
+
+    What they were given differently comes first, then metrics with their intervals, slices that
+    moved, sizes and latencies.
+    """
+    from rich.markup import escape
+    from rich.table import Table
+
+    from edgeline.local import comparison_page
+    from edgeline.local.comparison import compare as work
+    from edgeline.reports import terminal
+
+    compared = work([_named(root, name) for name in names])
+    if page:
+        comparison_page.write(Path(page), compared)
+    if as_json:
+        print(json.dumps(dataclasses.asdict(compared), indent=1))
+        return
+    console = terminal.console()
+    for title, note, head, rows in comparison_page.tables(compared):
+        console.print(f"[bold]{title}[/]")
+        if note:
+            console.print(note, soft_wrap=True, highlight=False, markup=False)
+        table = Table(box=None, header_style="bold", padding=(0, 2, 0, 0))
+        for column in head:
+            table.add_column(column, overflow="fold")
+        for row in rows[:SHOWN]:
+            table.add_row(*map(escape, row))
+        if rows:
+            console.print(table)
+        if more := len(rows) - SHOWN if len(rows) > SHOWN else 0:
+            console.print(f"{more} more: --json and --page have them.")
+        console.print()
+    if page:
+        console.print(f"page: {page}", soft_wrap=True, highlight=False, markup=False)
 
 
 @runs.command("open")

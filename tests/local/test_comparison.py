@@ -1,0 +1,181 @@
+"""Runs side by side: what differs comes first, then what they found."""
+
+from __future__ import annotations
+
+import json
+import re
+import shutil
+import subprocess
+from pathlib import Path
+from typing import Any
+
+import pytest
+from click.testing import CliRunner
+
+pytestmark = pytest.mark.usefixtures("three")
+
+PLAN = {
+    "needs": [], "gates": [], "condition": "", "exit_handler": False, "loop": "", "choices": [],
+    "title": "",
+}  # fmt: skip
+BROWSER = (
+    "--headless", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run",
+    "--disable-background-networking", "--disable-component-update", "--disable-sync",
+)  # fmt: skip
+
+
+def task(name: str, seconds: float, outputs: dict[str, Any], **digests: str) -> dict[str, Any]:
+    return {
+        "state": "succeeded", "began": "2026-01-01T00:00:00Z", "seconds": seconds,
+        "cpu_seconds": seconds, "peak_memory": 10**8, "error": "", "again": "", "log": None,
+        "outputs": outputs, "digests": digests, "plan": {"name": name, "component": name, **PLAN},
+    }  # fmt: skip
+
+
+def measured(value: float, half: float | None = 0.01) -> dict[str, float]:
+    bounds = {} if half is None else {"lower": value - half, "upper": value + half}
+    return {"value": value, **bounds}
+
+
+def kept_run(
+    root: Path, name: str, steps: int, auc: float, cash: float, rides: str = "ab", **more: Any
+) -> Path:
+    """A run's folder as one leaves it, with an evaluation of three slices."""
+    folder = root / name
+    evaluation = folder / "evaluation"
+    evaluation.mkdir(parents=True)
+    slices = [
+        {"slice": {}, "name": "Overall", "metrics": {"auc": measured(auc), "example_count": {
+            "value": 100.0}, "matrix": {"value": {"a": 1}}}},
+        {"slice": {"pay": "Cash"}, "name": "pay: Cash",
+         "metrics": {"auc": measured(cash), "example_count": {"value": 40.0}}},
+        {"slice": {"pay": "Card"}, "name": "pay: Card", "metrics": {"auc": measured(auc + 0.001)}},
+        {"slice": {"pay": name}, "name": f"pay: {name}", "metrics": {"auc": measured(0.5, None)}},
+    ]  # fmt: skip
+    (evaluation / "metrics.json").write_text(json.dumps({"slices": slices}))
+    told = {"uri": str(evaluation), "metadata": {"edgeline_schema": "evaluation/v1"}}
+    numbers = {"latency_p99_ms": 0.25 * steps / 100, "edge_auc": auc}
+    record = {
+        "schema": "run/v1", "pipeline": "taxi", "source": "taxi", "folder": "/", "error": "",
+        "started": f"2026-01-01T00:0{len(list(root.iterdir()))}:00Z", "seconds": 12.5,
+        "state": "succeeded", "attempts": [{"started": "2026-01-01T00:00:00Z"}],
+        "parameters": {
+            "data": f"rides.csv#sha256={rides * 32}", "model_name": "taxi",
+            "with_training": {"steps": steps, "seed": 1},
+        },
+        "pins": {}, "pipeline_digest": "ab" * 32, "edgeline": "0.1.0", "code": "cd" * 8,
+        "packages": {"numpy": "2.0", "ruff": str(steps)},
+        "host": {"name": "box", "cpus": 2, "python": "3.11.7"},
+        "tasks": {
+            "ingest": task("ingest", 1.0, {}, examples=rides),
+            "analyze": task("analyze", 5.0, {"evaluation": told}),
+            "convert": task("convert", 2.0, {"edge_model": {
+                "uri": "gone", "metadata": {"size": 1000 + steps}}}),
+            "verify": task("verify", 3.0, {"verification_metrics": {
+                "uri": "gone", "metadata": numbers}}),
+        },
+        **more,
+    }  # fmt: skip
+    (folder / "run.json").write_text(json.dumps(record))
+    return folder
+
+
+@pytest.fixture
+def three(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    monkeypatch.chdir(tmp_path)
+    root = tmp_path / "edgeline-runs"
+    root.mkdir()
+    kept_run(root, "taxi-1", 100, 0.90, 0.80)
+    kept_run(root, "taxi-2", 300, 0.905, 0.85)
+    kept_run(root, "taxi-3", 300, 0.95, 0.80, rides="cd", packages={"numpy": "2.1"})
+    return ["taxi-1", "taxi-2", "taxi-3"]
+
+
+def edgeline(*arguments: str) -> str:
+    from edgeline.cli.main import cli
+
+    done = CliRunner().invoke(cli, ["runs", "compare", *arguments], catch_exceptions=False)
+    assert done.exit_code == 0, done.output
+    return done.output
+
+
+def test_what_differs_is_said_first_and_then_what_moved():
+    said = edgeline("taxi-1", "taxi-2")
+    first, *_ = re.split(r"\n\n", said)
+    assert "Parameters that differ\n3 others are the same." in first
+    assert re.search(r"training\.steps +100 +300", first)
+    assert "ruff" not in said and "What else differs" not in said
+    text = " ".join(said.split())
+    assert "analyze: auc 0.9 (0.89 to 0.91) 0.905 (0.895 to 0.915) +0.005 no" in text
+    assert "All were evaluated on the same examples." in text
+    slices = text.partition("Slices that moved")[2]
+    assert "pay: Cash: auc 0.8 (0.79 to 0.81) 0.85 (0.84 to 0.86) +0.05 yes" in slices
+    assert slices.index("pay: Cash") < slices.index("pay: Card") < slices.index("pay: taxi-1")
+    assert "pay: taxi-2: auc – 0.5 – –" in slices
+    assert "convert: size of edge_model 1.1 kB 1.3 kB +200 B" in text
+    assert "verify: latency_p99_ms 0.25 0.75 +0.5" in text
+    assert "example_count" not in slices
+
+
+def test_json_has_all_of_it(three):
+    told = json.loads(edgeline("taxi-1", "taxi-2", "taxi-3", "--json"))
+    assert told["runs"] == three and told["same_rows"] is False
+    assert [each["name"] for each in told["parameters"]] == ["data", "training.steps"]
+    assert [each["name"] for each in told["surroundings"]] == ["package numpy"]
+    [auc] = [row for row in told["metrics"] if row["task"] == "analyze" and row["name"] == "auc"]
+    assert auc["values"][2] == {"value": 0.95, "lower": 0.94, "upper": 0.96}
+    assert [each["slice"] for each in told["slices"][:2]] == ["pay: Cash", "pay: Card"]
+
+
+def test_an_evaluation_that_is_gone_is_told():
+    shutil.rmtree("edgeline-runs/taxi-2/evaluation")
+    text = " ".join(edgeline("taxi-1", "taxi-2").split())
+    assert "The evaluation of taxi-2 is gone: its metrics have no intervals" in text
+    assert "verify: edge_auc 0.9 0.905 +0.005 –" in text
+
+
+def test_what_cannot_be_compared_is_refused():
+    from edgeline.errors import EdgelineError
+
+    for names in ((), ("taxi-1",), ("taxi-1", "taxi-1")):
+        with pytest.raises(EdgelineError, match="Name two or more different runs"):
+            edgeline(*names)
+    Path("edgeline-runs/taxi-2/evaluation/metrics.json").write_text('{"slices": [{}]}')
+    with pytest.raises(EdgelineError, match=r"metrics\.json is damaged"):
+        edgeline("taxi-1", "taxi-2")
+
+
+@pytest.mark.parametrize("width", [1280, 390])
+def test_the_page_is_one_file_that_fits_a_window(tmp_path, width):
+    assert edgeline("taxi-1", "taxi-2", "--page", "page.html").endswith("page: page.html\n")
+    page = Path("page.html").read_text()
+    assert page.index("training.steps") < page.index("analyze: auc") < page.index("pay: Cash")
+    assert "<script" not in page
+    assert not re.findall(r"""(?:src|href)=["'](?!#|data:)[^"']+|url\((?!#)""", page)
+    chromium = shutil.which("chromium")
+    if chromium is None:
+        pytest.skip("NO CHROMIUM: the page was not opened in a real browser")
+    look = (
+        "<script>document.body.dataset.over = Math.max(document.documentElement.scrollWidth - "
+        f"{width}, ...[...document.querySelectorAll('.scroll')].map(box => box.scrollWidth - "
+        "box.clientWidth))</script></body>"
+    )
+    shown = _escaped(page, look)
+    (tmp_path / "frame.html").write_text(
+        f'<iframe id=f style="width:{width}px;height:900px;border:0" srcdoc="{shown}"'
+        "></iframe><script>f.onload = () => document.body.dataset.over = "
+        "f.contentDocument.body.dataset.over</script>"
+    )
+    done = subprocess.run(
+        [chromium, *BROWSER, f"--user-data-dir={tmp_path}/p", "--window-size=1400,1000",
+         "--dump-dom", f"file://{tmp_path}/frame.html"],
+        capture_output=True, text=True, timeout=120,
+    )  # fmt: skip
+    told = re.findall(r'data-over="(-?\d+)"', done.stdout)
+    assert told and int(told[-1]) <= 0, done.stderr
+
+
+def _escaped(page: str, look: str) -> str:
+    import html
+
+    return html.escape(re.sub(r"<meta http-equiv[^>]*>", "", page).replace("</body>", look))
