@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import json
+import tempfile
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -18,22 +21,39 @@ if TYPE_CHECKING:
 
 SHOWN = 20  # rows of a table in a terminal
 GB = 1_000_000_000
+host_of_runs = click.option(
+    "--host", help="The KFP API's URL: runs of that server, by their identifiers."
+)
+namespace_of_runs = click.option(
+    "--namespace", help="With --host: the profile's namespace, on a multi-user KFP."
+)
 as_json = click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 
 
 @click.group(invoke_without_command=True)
 @click.pass_context
 def runs(context: click.Context) -> None:
-    """Look at the runs of this machine: list, show, compare, open, logs, prune."""
+    """Look at runs, of this machine or of a KFP server: list, show, compare, open, logs, prune.
+
+    With --host, --root is the pipeline root that a run's files are read from, where the server does
+    not tell it.
+    """
     if context.invoked_subcommand is None:
         context.invoke(list_)
 
 
 @runs.command("list")
 @root_of_runs
+@host_of_runs
+@namespace_of_runs
 @as_json
-def list_(root: str = RUNS, as_json: bool = False) -> None:
-    """List the runs, the latest first."""
+def list_(
+    root: str = RUNS, host: str | None = None, namespace: str | None = None, as_json: bool = False
+) -> None:
+    """List the runs, the latest first; of a server the latest 50."""
+    if host:
+        _list_there(host, namespace, as_json)
+        return
     from rich.markup import escape
     from rich.table import Column, Table
 
@@ -69,8 +89,10 @@ def list_(root: str = RUNS, as_json: bool = False) -> None:
 @runs.command()
 @click.argument("run", default=LATEST)
 @root_of_runs
+@host_of_runs
+@namespace_of_runs
 @as_json
-def show(run: str, root: str, as_json: bool) -> None:
+def show(run: str, root: str, host: str | None, namespace: str | None, as_json: bool) -> None:
     """Show what RUN ran, with what, and what came of it.
 
     RUN is a name that `edgeline runs` lists, a run's folder, or a pipeline, whose latest run is
@@ -84,7 +106,8 @@ def show(run: str, root: str, as_json: bool) -> None:
     from edgeline.local.progress import final_table
     from edgeline.reports import terminal
 
-    found = _named(root, run)
+    with _of(root, host, namespace) as named:
+        found = named(run)
     if as_json:
         print(json.dumps(found.record, indent=1))
         return
@@ -112,11 +135,20 @@ def show(run: str, root: str, as_json: bool) -> None:
 @runs.command()
 @click.argument("names", nargs=-1, metavar="RUN RUN ...")
 @root_of_runs
+@host_of_runs
+@namespace_of_runs
 @as_json
 @click.option(
     "--page", callback=new_file, metavar="FILE", help="Write the comparison as an HTML page, too."
 )
-def compare(names: tuple[str, ...], root: str, as_json: bool, page: str | None) -> None:
+def compare(
+    names: tuple[str, ...],
+    root: str,
+    host: str | None,
+    namespace: str | None,
+    as_json: bool,
+    page: str | None,
+) -> None:
     """Compare RUNs with the first of them.
 
     What they were given differently comes first, then metrics with their intervals, slices that
@@ -129,7 +161,8 @@ def compare(names: tuple[str, ...], root: str, as_json: bool, page: str | None) 
     from edgeline.local.comparison import compare as work
     from edgeline.reports import terminal
 
-    compared = work([_named(root, name) for name in names])
+    with _of(root, host, namespace) as named:
+        compared = work([named(name) for name in names])
     if page:
         comparison_page.write(Path(page), compared)
     if as_json:
@@ -235,6 +268,42 @@ def prune(names: tuple[str, ...], limit: float, dry_run: bool, root: str) -> Non
     if not names and left > limit * GB:
         for name, why in planned.stays.items():
             click.echo(f"stays: {name}, {why}")
+
+
+def _list_there(host: str, namespace: str | None, as_json: bool) -> None:
+    from rich.markup import escape
+    from rich.table import Column, Table
+
+    from edgeline.client.there import listed
+    from edgeline.kubeflow.api import connect
+    from edgeline.reports import terminal
+
+    found = listed(connect(host, namespace))
+    if as_json:
+        print(json.dumps(found, indent=1))
+        return
+    whole = [Column(title, no_wrap=True) for title in ("run", "name", "state", "started")]
+    table = Table(*whole, Column("time", justify="right"), box=None, header_style="bold")
+    for run in found:
+        table.add_row(
+            *(escape(run["run"]), escape(run["name"]), _coloured(run["state"]), run["started"]),
+            f"{run['seconds']:.1f} s",
+        )
+    terminal.console().print(table if found else "The server tells of no run.")
+
+
+@contextlib.contextmanager
+def _of(root: str, host: str | None, namespace: str | None) -> Iterator[Callable[[str], KeptRun]]:
+    """What finds a run by its name, here or on a server; files of the latter go when it ends."""
+    if host is None:
+        yield lambda name: _named(root, name)
+        return
+    from edgeline.client.there import fetched
+    from edgeline.kubeflow.api import connect
+
+    server, place = connect(host, namespace), "" if root == RUNS else root
+    with tempfile.TemporaryDirectory(prefix="edgeline-runs-") as folder:
+        yield lambda name: fetched(server, name, place, Path(folder))
 
 
 def _named(root: str, name: str) -> KeptRun:

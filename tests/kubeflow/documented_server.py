@@ -175,6 +175,11 @@ class _Handler(Transport):
         found = [entry for entry in self.server.versions.values() if entry["pipeline_id"] == owner]
         return self._listed("pipeline_versions", found, query)
 
+    def version(self, _: bytes, __: dict[str, str], owner: str, key: str) -> Object:
+        found = self._known(self.server.versions, key, "PipelineVersion")
+        assert found["pipeline_id"] == owner
+        return found
+
     def upload_version(self, content: bytes, query: dict[str, str]) -> Object:
         owner = self.server.pipelines[query["pipelineid"]]
         found = [
@@ -374,6 +379,7 @@ _Handler.routes = [
     ("GET", f"/pipelines{_ID}/versions", _Handler.versions, "V2beta1ListPipelineVersionsResponse"),
     ("POST", "/pipelines", _Handler.make_pipeline, "V2beta1Pipeline"),
     ("POST", "/pipelines/upload_version", _Handler.upload_version, "V2beta1PipelineVersion"),
+    ("GET", f"/pipelines{_ID}/versions{_ID}", _Handler.version, "V2beta1PipelineVersion"),
     ("GET", "/experiments", _Handler.experiments, "V2beta1ListExperimentsResponse"),
     ("POST", "/experiments", _Handler.make_experiment, "V2beta1Experiment"),
     ("GET", f"/experiments{_ID}", _Handler.experiment, "V2beta1Experiment"),
