@@ -293,16 +293,27 @@ def _subprocess(command: Sequence[str], env: Mapping[str, str], log: Path) -> wa
     import sys
 
     command = subprocess_task_handler.replace_python_executable(list(command), sys.executable)
+    file = Path(__file__).with_name("leash.py")
+    leash = [sys.executable, "-S", str(file)] if os.name == "posix" else []
     # kfp's command makes a folder for the component's source, and leaves it
     with open(log, "ab") as stream, tempfile.TemporaryDirectory() as temporary:
         variables = {**os.environ, "TMPDIR": temporary, **env}
-        process = subprocess.Popen(command, stdout=stream, stderr=subprocess.STDOUT, env=variables)
+        process = subprocess.Popen(
+            [*leash, *command],
+            stdin=subprocess.PIPE,  # which closes with this process, however that ends
+            stdout=stream,
+            stderr=subprocess.STDOUT,
+            env=variables,
+        )
         try:
             return warm.EndedTask(process.wait(), 0)
         except BaseException:
             process.send_signal(signal.SIGINT)
             process.wait()
             raise
+        finally:
+            assert process.stdin
+            process.stdin.close()
 
 
 def _executor_input(command: Sequence[str]) -> dict[str, Any]:
