@@ -9,6 +9,8 @@ from typing import Any
 
 HIDDEN = "(left out)"
 _URL = re.compile(r"(?P<scheme>[A-Za-z][A-Za-z0-9+.-]*://)(?P<rest>[^\s\"'<>,]+)")
+_QUERY = re.compile(r"\?(?:[\w.%~+-]+=|$)")  # in a store's address, another ? is a pattern's
+_ASSIGNED = re.compile(r"(?P<name>[A-Za-z_]+)=(?P<value>[^\s\"'&;,]+)")  # as in a libpq string
 _WORDS = re.compile(r"[A-Z]?[a-z]+|[A-Z]+(?![a-z])|\d+")
 _SECRET = frozenset(
     {
@@ -34,7 +36,7 @@ def redacted(value: Any, name: str = "") -> Any:
         return [redacted(each, name) for each in value]
     if not isinstance(value, str) or not value:
         return value
-    return HIDDEN if _is_secret(name) else _URL.sub(_public, value)
+    return HIDDEN if _is_secret(name) else _ASSIGNED.sub(_named, _URL.sub(_public, value))
 
 
 def _is_secret(name: str) -> bool:
@@ -42,11 +44,15 @@ def _is_secret(name: str) -> bool:
     return bool(_SECRET & set(words)) or any(map(_SECRET_PAIRS.__contains__, pairwise(words)))
 
 
+def _named(match: re.Match[str]) -> str:
+    return f"{match['name']}={HIDDEN}" if _is_secret(match["name"]) else match[0]
+
+
 def _public(match: re.Match[str]) -> str:
-    rest = match["rest"]
-    rest, mark, fragment = rest.partition("#")
-    place = rest.partition("?")[0]
+    scheme, (rest, mark, fragment) = match["scheme"], match["rest"].partition("#")
+    web = scheme.lower() in ("http://", "https://")
+    place = rest.partition("?")[0] if web else _QUERY.split(rest)[0]
     host, slash, path = place.partition("/")
-    kept = f"{match['scheme']}{host.rpartition('@')[2]}{slash}{path}"
+    kept = f"{scheme}{host.rpartition('@')[2]}{slash}{path}"
     # of a fragment, a pin alone is no secret
     return kept + (f"{mark}{fragment}" if fragment.startswith("sha256=") else "")

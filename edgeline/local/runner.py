@@ -14,7 +14,6 @@ import re
 import signal
 import subprocess
 import tempfile
-import threading
 import time
 import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -30,14 +29,14 @@ from edgeline.components.notify.truth import NOTE
 from edgeline.errors import EdgelineError
 from edgeline.kubeflow.task import MODULE
 from edgeline.local import containers, folders, interfaces, kfp_parts, surroundings, warm
-from edgeline.local.cache import RESULTS, KeptResults, Reuse, bound
+from edgeline.local.cache import RESULTS, Reuse
 from edgeline.local.plan import plan
 from edgeline.local.record import now
 from edgeline.local.refusals import refusals
 from edgeline.local.tasks import DONE, RunResult, TaskResult
+from edgeline.local.turns import Turn, log_of, record_of, results_of
 from edgeline.stores.destinations import LOCAL_RUN
 
-ROUND = re.compile(r"-iteration-(\d+)/")  # of a loop, in the path of a task's output
 USER_ERROR = re.compile(r"^edgeline\.errors\.(?:Edgeline|Usage)Error: (.*)$", re.MULTILINE)
 
 
@@ -105,7 +104,7 @@ def run_in(
         stack.callback(folders.remove_leftovers, folder)
         never = stack.enter_context(interfaces.all_kept(graph))
         chain = _Lazy(stack, tasks, folder / "warm.log")
-        turn = _Turn()
+        turn = Turn()
         watch = _watch(tasks, folder, on_change, turn)
         if docker:
             runner = kfp.local.DockerRunner()
@@ -113,7 +112,7 @@ def run_in(
         else:
             runner = kfp.local.SubprocessRunner(use_venv=False)
             handler = _handler(chain, watch)
-        results = _results(tasks, replace(reuse, never=never), on_change, turn)
+        results = results_of(tasks, folder, replace(reuse, never=never), on_change, turn)
         stack.enter_context(kfp_parts.replaced(runner, handler, results))
         stack.enter_context(_quiet(folder / "kfp.log"))
         kfp.local.init(
@@ -177,41 +176,24 @@ class _Lazy:
         return self._chain
 
 
-class _Turn(threading.local):
-    """Of the thread that runs a task: its record, and why it runs again."""
-
-    result: TaskResult | None = None
-    again: str = ""
-
-
 Start = Callable[[Path], warm.EndedTask]  # runs a task, given a file for its output
-
-
-def _result(tasks: dict[str, TaskResult], component: str, place: str) -> TaskResult:
-    """The record of a task; in a loop one for each round: compile, compile[1], ..."""
-    rounds = ROUND.findall(place)
-    if any(map(int, rounds)):
-        name = f"{component}[{','.join(rounds)}]"
-        own = replace(tasks[component].task, component=name)
-        return tasks.setdefault(name, TaskResult(own))
-    return tasks[component]
 
 
 def _watch(
     tasks: dict[str, TaskResult],
     folder: Path,
     on_change: Callable[[TaskResult], None],
-    turn: _Turn,
+    turn: Turn,
 ) -> Callable[[list[str], Start], Status]:
     """Starts a task, and records what became of it."""
 
     def watch(command: list[str], start: Start) -> Status:
         output = Path(_executor_input(command)["outputs"]["outputFile"])
-        result = _result(tasks, output.parent.name, str(output))
+        result = record_of(tasks, output.parent.name, str(output))
         turn.result = result
         result.again = "" if result.task.exit_handler else turn.again
         result.state, result.began = "running", now()
-        result.log = folder / "logs" / f"{result.task.component}.log"
+        result.log = log_of(folder, result)
         result.log.parent.mkdir(exist_ok=True)
         result.log.touch()
         before = result.log.stat().st_size  # of an attempt before, whose reason is not this one's
@@ -344,54 +326,6 @@ def _reason(log: Path, code: int, before: int) -> str:
         return str(sentences[-1])
     last = next((line for line in reversed(text.splitlines()) if line.strip()), "no output")
     return f"{last.strip()} (see {log})"
-
-
-def _results(
-    tasks: dict[str, TaskResult],
-    reuse: Reuse,
-    on_change: Callable[[TaskResult], None],
-    turn: _Turn,
-) -> type[KeptResults]:
-    naming = threading.Lock()
-
-    def on_hit(component: str, outputs: dict[str, Any], cost: dict[str, Any]) -> None:
-        place = next((value.uri for value in outputs.values() if hasattr(value, "uri")), "")
-        with naming:  # rounds of a loop, side by side
-            result = _free(tasks, component, _result(tasks, component, place))
-            result.state = "cached"
-        result.seconds = cost.get("seconds", 0.0)
-        result.cpu_seconds = cost.get("cpu_seconds", 0.0)
-        result.peak_memory = cost.get("peak_memory", 0)
-        result.began = cost.get("began", "")
-        result.outputs = {
-            name: {"uri": value.uri, "metadata": dict(value.metadata)}
-            if hasattr(value, "uri")
-            else value
-            for name, value in outputs.items()
-        }
-        on_change(result)
-
-    def on_miss(component: str, why: str) -> None:  # noqa: ARG001
-        turn.again = why
-
-    def cost() -> dict[str, Any]:
-        result = turn.result
-        names = ("seconds", "cpu_seconds", "peak_memory", "began")
-        return {name: getattr(result, name) for name in names}
-
-    return bound(reuse, on_hit, on_miss, cost)
-
-
-def _free(tasks: dict[str, TaskResult], component: str, result: TaskResult) -> TaskResult:
-    """A record that no other round has taken: equal rounds of a loop have one result."""
-    if result.state == "waiting":
-        return result
-    names = [component, *(f"{component}[{number}]" for number in range(1, len(tasks) + 1))]
-    for name in names:
-        own = replace(tasks[component].task, component=name)
-        if (found := tasks.setdefault(name, TaskResult(own))).state == "waiting":
-            return found
-    raise RuntimeError(f"no free record of {component}")
 
 
 @contextlib.contextmanager

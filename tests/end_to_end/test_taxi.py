@@ -142,6 +142,11 @@ def test_quantised_models_lose_less_than_a_hundredth(taxi: Finished, quantisatio
     metrics = facts_of(_outputs(run, "verify")["verification"]["uri"])["metrics"]
     assert metrics
     assert all(metric["drop"] < 0.01 for metric in metrics.values())
+    assert taxi.run and run.run
+    compared = edgeline(taxi.folder, "runs", "compare", taxi.run.name, run.run.name)
+    head, first = compared.output.splitlines()[2:4]
+    assert head.split() == ["parameter", taxi.run.name, run.run.name], compared.output
+    assert first.split() == ["edge.quantisation", "float", quantisation]
 
 
 def test_the_page_is_one_file_that_a_browser_shows(taxi: Finished, tmp_path: Path) -> None:

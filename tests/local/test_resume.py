@@ -37,6 +37,8 @@ def test_a_run_that_failed_goes_on_where_it_failed(tiny):
     [run] = tiny.runs
     page = (run / "index.html").read_text()
     assert "attempt 2" in page and ">done<" in page
+    assert record["tasks"]["read"]["log"] == "logs/read.log"  # of the first attempt
+    assert record["tasks"]["read"]["seconds"] > 0
 
 
 def test_ctrl_c_leaves_record_and_page_and_goes_on(tiny):

@@ -1,0 +1,95 @@
+"""Which record is a task's, and what its results tell of it when they are taken."""
+
+from __future__ import annotations
+
+import re
+import threading
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from edgeline.local.cache import KeptResults, Reuse, bound
+from edgeline.local.tasks import TaskResult
+
+ROUND = re.compile(r"-iteration-(\d+)/")  # of a loop, in the path of a task's output
+
+
+class Turn(threading.local):
+    """Of the thread that runs a task: its record, and why it runs again."""
+
+    result: TaskResult | None = None
+    again: str = ""
+
+
+def record_of(tasks: dict[str, TaskResult], component: str, place: str) -> TaskResult:
+    """The record of a task; in a loop one for each round: compile, compile[1], ..."""
+    rounds = ROUND.findall(place)
+    if any(map(int, rounds)):
+        name = f"{component}[{','.join(rounds)}]"
+        own = replace(tasks[component].task, component=name)
+        return tasks.setdefault(name, TaskResult(own))
+    return tasks[component]
+
+
+def log_of(folder: Path, result: TaskResult) -> Path:
+    """Where a task's output goes."""
+    return folder / "logs" / f"{result.task.component}.log"
+
+
+def results_of(
+    tasks: dict[str, TaskResult],
+    folder: Path,
+    reuse: Reuse,
+    on_change: Callable[[TaskResult], None],
+    turn: Turn,
+) -> type[KeptResults]:
+    """The class of the cache of a run, which keeps the records of tasks that it has the results of.
+
+    Args:
+        tasks: the records, by component.
+        folder: of the run.
+        turn: told why a task runs again, and asked for the one that has just ended.
+    """
+    naming = threading.Lock()
+
+    def on_hit(component: str, outputs: dict[str, Any], cost: dict[str, Any]) -> None:
+        place = next((value.uri for value in outputs.values() if hasattr(value, "uri")), "")
+        with naming:  # rounds of a loop, side by side
+            result = _free(tasks, component, record_of(tasks, component, place))
+            result.state = "cached"
+        result.seconds = cost.get("seconds", 0.0)
+        result.cpu_seconds = cost.get("cpu_seconds", 0.0)
+        result.peak_memory = cost.get("peak_memory", 0)
+        result.began = cost.get("began", "")
+        log = log_of(folder, result)
+        result.log = log if cost and log.is_file() else None  # an attempt's before this one
+        result.outputs = {
+            name: {"uri": value.uri, "metadata": dict(value.metadata)}
+            if hasattr(value, "uri")
+            else value
+            for name, value in outputs.items()
+        }
+        on_change(result)
+
+    def on_miss(component: str, why: str) -> None:  # noqa: ARG001
+        turn.again = why
+
+    def cost() -> dict[str, Any]:
+        result = turn.result
+        names = ("seconds", "cpu_seconds", "peak_memory", "began")
+        return {name: getattr(result, name) for name in names}
+
+    return bound(reuse, on_hit, on_miss, cost)
+
+
+def _free(tasks: dict[str, TaskResult], component: str, result: TaskResult) -> TaskResult:
+    """A record that no other round has taken: equal rounds of a loop have one result."""
+    if result.state == "waiting":
+        return result
+    names = [component, *(f"{component}[{number}]" for number in range(1, len(tasks) + 1))]
+    for name in names:
+        own = replace(tasks[component].task, component=name)
+        if (found := tasks.setdefault(name, TaskResult(own))).state == "waiting":
+            return found
+    raise RuntimeError(f"no free record of {component}")

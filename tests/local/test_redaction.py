@@ -1,0 +1,44 @@
+"""What a record leaves out, and what it keeps as it is."""
+
+from __future__ import annotations
+
+import pytest
+
+from edgeline.local.redaction import HIDDEN, redacted
+
+
+@pytest.mark.parametrize(
+    ("given", "kept"),
+    [
+        ("https://ada:pw@example.org/a.csv?sig=1&x=2", "https://example.org/a.csv"),
+        ("https://example.org/a.csv?once#part", "https://example.org/a.csv"),
+        ("https://example.org/a#sha256=ab", "https://example.org/a#sha256=ab"),
+        ("s3://bucket/a?endpoint=minio:9000,s3://b/c", "s3://bucket/a,s3://b/c"),
+        ("s3://bucket/part-?.csv", "s3://bucket/part-?.csv"),
+        ("rides/part-?.csv", "rides/part-?.csv"),
+        ("postgresql://ada:pw@db:5432/rides?sslmode=require", "postgresql://db:5432/rides"),
+        (
+            "postgresql:host=db password=pw dbname=x",
+            f"postgresql:host=db password={HIDDEN} dbname=x",
+        ),
+        ("row 7 of https://u@h/x?y=1 is short", "row 7 of https://h/x is short"),
+        ("SELECT a FROM b WHERE c=1", "SELECT a FROM b WHERE c=1"),
+    ],
+)
+def test_texts(given: str, kept: str) -> None:
+    assert redacted(given) == kept
+
+
+@pytest.mark.parametrize("name", ["password", "hub_token", "apiKey", "API_KEY", "aws_secret_key"])
+def test_names_of_secrets(name: str) -> None:
+    assert redacted({name: "abc", "list": [{name: "abc"}]}) == {
+        name: HIDDEN, "list": [{name: HIDDEN}],
+    }  # fmt: skip
+
+
+def test_other_names_and_kinds_stay() -> None:
+    given = {
+        "tokenizer": "bert", "max_tokens": 12, "signing_keys": "env:KEY", "key": "pump",
+        "secret": "", "token": 7, "none": None, "words": ["a", 1.5, True],
+    }  # fmt: skip
+    assert redacted(given) == given
