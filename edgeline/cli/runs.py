@@ -152,7 +152,8 @@ def compare(
     """Compare RUNs with the first of them.
 
     What they were given differently comes first, then metrics with their intervals, slices that
-    moved, sizes and latencies.
+    moved, sizes and latencies. A RUN can also be a published bundle: a folder, or an s3:// or
+    minio:// address.
     """
     from rich.markup import escape
     from rich.table import Table
@@ -161,8 +162,9 @@ def compare(
     from edgeline.local.comparison import compare as work
     from edgeline.reports import terminal
 
-    with _of(root, host, namespace) as named:
-        compared = work([named(name) for name in names])
+    with contextlib.ExitStack() as stack:
+        named = stack.enter_context(_of(root, host, namespace))
+        compared = work([_published(name, stack) or named(name) for name in names])
     if page:
         comparison_page.write(Path(page), compared)
     if as_json:
@@ -304,6 +306,16 @@ def _of(root: str, host: str | None, namespace: str | None) -> Iterator[Callable
     server, place = connect(host, namespace), "" if root == RUNS else root
     with tempfile.TemporaryDirectory(prefix="edgeline-runs-") as folder:
         yield lambda name: fetched(server, name, place, Path(folder))
+
+
+def _published(name: str, stack: contextlib.ExitStack) -> KeptRun | None:
+    """A bundle as a run; None where a name is no bundle's."""
+    from edgeline.local.published import is_bundle, of_bundle
+    from edgeline.stores.store import local_copy
+
+    if not is_bundle(name):
+        return None
+    return of_bundle(name, stack.enter_context(local_copy(name)))
 
 
 def _named(root: str, name: str) -> KeptRun:

@@ -21,8 +21,11 @@ from edgeline.local.surroundings import TOOLS
 from edgeline.local.tasks import RunResult, TaskResult
 
 OF_SLICES = "metrics.json"  # of analyze, in the folder of its evaluation
+OF_EPOCHS = "history.json"  # of train, in the folder of its model
 ON_DEVICE = ("latency_", "peak_memory")  # how the names of such metrics begin
 COUNTS = ("example_count", "weighted_example_count")
+
+_HISTORY = Mapping[str, tuple[float, ...]]
 
 
 @dataclass(frozen=True)
@@ -92,6 +95,18 @@ class DifferentValue:
 
 
 @dataclass(frozen=True)
+class LearningCurves:
+    """A number of the training by epoch, of each run; None for one that has none.
+
+    `task` found it, and `name` is Keras': `val_loss` is of the evaluation rows.
+    """
+
+    task: str
+    name: str
+    values: tuple[tuple[float, ...] | None, ...]
+
+
+@dataclass(frozen=True)
 class RunComparison:
     """Some runs, compared with the first of them.
 
@@ -101,6 +116,7 @@ class RunComparison:
         surroundings: what else differs: the pipeline, code, packages, the machine.
         metrics: of all rows, those of a task together.
         slices: whose numbers differ, those beyond their intervals first, then by how far.
+        curves: of the training, on the evaluation rows.
         device: sizes in bytes, latencies and memory.
         times: of tasks, in seconds.
         same_rows: whether all were evaluated on the same examples; None where it is not told.
@@ -116,6 +132,7 @@ class RunComparison:
     surroundings: tuple[DifferentValue, ...]
     metrics: tuple[MeasuredRow, ...]
     slices: tuple[MeasuredRow, ...]
+    curves: tuple[LearningCurves, ...]
     device: tuple[MeasuredRow, ...]
     times: tuple[MeasuredRow, ...]
     same_rows: bool | None
@@ -153,6 +170,7 @@ def compare(runs: Sequence[KeptRun]) -> RunComparison:
         surroundings=_surroundings(runs),
         metrics=tuple(row for row in whole if row not in device),
         slices=tuple(moved),
+        curves=_curves(results),
         device=tuple(device),
         times=_times(results),
         same_rows=_same_rows(runs),
@@ -200,6 +218,29 @@ def _of_slices(file: Path) -> dict[tuple[str, str], Measured]:
         }
     except (LookupError, TypeError, AttributeError) as error:
         raise EdgelineError(f"{file} is damaged ({error!r}).") from error
+
+
+def _curves(results: Sequence[RunResult]) -> tuple[LearningCurves, ...]:
+    found = [_learned(result) for result in results]
+    return tuple(
+        LearningCurves(*key, tuple(each.get(key) for each in found))
+        for key in dict.fromkeys(key for each in found for key in each)
+    )
+
+
+def _learned(result: RunResult) -> dict[tuple[str, str], tuple[float, ...]]:
+    """The numbers of a run's trainings by epoch, by task and name."""
+    found = {}
+    for task, each in result.tasks.items():
+        for artifact in each.artifacts.values():
+            file = Path(str(artifact["uri"])) / OF_EPOCHS
+            if not str(artifact["metadata"].get("edgeline_schema", "")).startswith("model/"):
+                continue
+            if file.is_file():
+                for name, values in typed.convert(typed.read(file), _HISTORY, str(file)).items():
+                    if name.startswith("val_"):
+                        found[task, name] = tuple(values)
+    return found
 
 
 def _sizes(task: TaskResult) -> dict[str, int]:
@@ -251,10 +292,11 @@ def _different(
 
 def _times(results: Sequence[RunResult]) -> tuple[MeasuredRow, ...]:
     names = dict.fromkeys(name for result in results for name in result.tasks)
-    return tuple(
+    rows = (
         MeasuredRow(name, "seconds", "", tuple(_seconds(result, name) for result in results))
         for name in names
     )
+    return tuple(row for row in rows if any(row.values))
 
 
 def _seconds(result: RunResult, name: str) -> Measured | None:

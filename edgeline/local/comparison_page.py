@@ -5,11 +5,16 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
+from markupsafe import Markup
+
 from edgeline.local.comparison import DifferentValue, Measured, MeasuredRow, RunComparison
 from edgeline.local.parameters import shown
 from edgeline.reports import report
+from edgeline.reports.drawn import drawn
 
 Row = Sequence[str]
+METRICS = "Metrics"
+MARKERS = ("o-", "s--", "^-.", "d:")  # told apart without colours, too
 
 
 def write(path: Path, compared: RunComparison) -> None:
@@ -25,11 +30,45 @@ def write(path: Path, compared: RunComparison) -> None:
             report.Fact("metrics beyond their interval", str(beyond)),
             report.Fact("slices beyond their interval", str(slices)),
         ],
-        [
-            report.Section(title, report.table(head, rows), note)
-            for title, note, head, rows in tables(compared)
-        ],
+        [*_sections(compared)],
     )
+
+
+def _sections(compared: RunComparison) -> Iterable[report.Section]:
+    for title, note, head, rows in tables(compared):
+        yield report.Section(title, report.table(head, rows), note)
+        if title == METRICS and compared.curves:
+            yield report.Section(
+                "The training", _curves(compared), "By epoch, on the evaluation rows."
+            )
+
+
+def _curves(compared: RunComparison) -> Markup:
+    """Each number of the trainings in a picture, with a line for each run."""
+    from matplotlib.figure import Figure
+
+    count = len(compared.curves)
+    drawing = Figure(figsize=(4 * count, 3.4), layout="constrained")
+    colours = (report.BLUE, report.ORANGE, report.GREEN, report.RED, report.GREY)
+    for axes, curve in zip(
+        drawing.subplots(1, count, squeeze=False)[0], compared.curves, strict=True
+    ):
+        for number, values in enumerate(curve.values):
+            if values:
+                axes.plot(
+                    *(range(1, len(values) + 1), values, MARKERS[number % len(MARKERS)]),
+                    color=colours[number % len(colours)],
+                    label=drawn(compared.runs[number]),
+                    markersize=4,
+                )
+        axes.set_title(drawn(f"{curve.task}: {curve.name}"))
+        axes.set_xlabel("epoch")
+        axes.grid(alpha=0.3)
+        axes.xaxis.get_major_locator().set_params(integer=True)
+        axes.spines[["top", "right"]].set_visible(False)
+    lines = {str(line.get_label()): line for axes in drawing.axes for line in axes.get_lines()}
+    drawing.legend(list(lines.values()), list(lines), loc="outside upper left", frameon=False)
+    return report.figure(drawing)
 
 
 def tables(compared: RunComparison) -> Iterable[tuple[str, str, list[str], list[Row]]]:
@@ -49,7 +88,7 @@ def tables(compared: RunComparison) -> Iterable[tuple[str, str, list[str], list[
         )  # fmt: skip
     if compared.metrics:
         yield (
-            "Metrics",
+            METRICS,
             " ".join([_rows_note(compared), *compared.notes]),
             ["metric", *names, *changes, "beyond its interval"],
             [_measured(row, f"{row.task}: {row.name}") for row in compared.metrics],
@@ -69,15 +108,16 @@ def tables(compared: RunComparison) -> Iterable[tuple[str, str, list[str], list[
             ["measured", *names, *changes],
             [_measured(row, f"{row.task}: {row.name}")[:-1] for row in compared.device],
         )
-    yield (
-        "Time of tasks",
-        "A task whose result was taken from another run has none.",
-        ["task", *names],
-        [
-            (row.task, *(f"{each.value:.1f} s" if each else "–" for each in row.values))
-            for row in compared.times
-        ],
-    )
+    if compared.times:
+        yield (
+            "Time of tasks",
+            "A task whose result was taken from another run has none.",
+            ["task", *names],
+            [
+                (row.task, *(f"{each.value:.1f} s" if each else "–" for each in row.values))
+                for row in compared.times
+            ],
+        )
     yield (
         "The runs",
         "",

@@ -53,6 +53,10 @@ def kept_run(
         {"slice": {"pay": name}, "name": f"pay: {name}", "metrics": {"auc": measured(0.5, None)}},
     ]  # fmt: skip
     (evaluation / "metrics.json").write_text(json.dumps({"slices": slices}))
+    (folder / "model").mkdir()
+    history = {"loss": [0.5, 0.4], "val_loss": [0.6, 0.45 - auc / 10]}
+    (folder / "model" / "history.json").write_text(json.dumps(history))
+    trained = {"uri": str(folder / "model"), "metadata": {"edgeline_schema": "model/v1"}}
     told = {"uri": str(evaluation), "metadata": {"edgeline_schema": "evaluation/v1"}}
     numbers = {"latency_p99_ms": 0.25 * steps / 100, "edge_auc": auc}
     record = {
@@ -68,6 +72,7 @@ def kept_run(
         "host": {"name": "box", "cpus": 2, "python": "3.11.7"},
         "tasks": {
             "ingest": task("ingest", 1.0, {}, examples=rides),
+            "train": task("train", 4.0, {"model": trained}),
             "analyze": task("analyze", 5.0, {"evaluation": told}),
             "convert": task("convert", 2.0, {"edge_model": {
                 "uri": "gone", "metadata": {"size": 1000 + steps}}}),
@@ -127,6 +132,12 @@ def test_json_has_all_of_it(three):
     assert [each["slice"] for each in told["slices"][:2]] == ["pay: Cash", "pay: Card"]
 
 
+def test_json_has_the_curves_of_the_training() -> None:
+    [curve] = json.loads(edgeline("taxi-1", "taxi-2", "--json"))["curves"]
+    assert (curve["task"], curve["name"]) == ("train", "val_loss")
+    assert [each[0] for each in curve["values"]] == [0.6, 0.6]
+
+
 def test_an_evaluation_that_is_gone_is_told():
     shutil.rmtree("edgeline-runs/taxi-2/evaluation")
     text = " ".join(edgeline("taxi-1", "taxi-2").split())
@@ -151,6 +162,7 @@ def test_the_page_is_one_file_that_fits_a_window(tmp_path, width):
     page = Path("page.html").read_text()
     assert page.index("training.steps") < page.index("analyze: auc") < page.index("pay: Cash")
     assert "<script" not in page
+    assert "train: val_loss" in page and "<svg" in page
     assert not re.findall(r"""(?:src|href)=["'](?!#|data:)[^"']+|url\((?!#)""", page)
     chromium = shutil.which("chromium")
     if chromium is None:
@@ -179,3 +191,37 @@ def _escaped(page: str, look: str) -> str:
     import html
 
     return html.escape(re.sub(r"<meta http-equiv[^>]*>", "", page).replace("</body>", look))
+
+
+def published(folder: Path, version: int, auc: float, edge_auc: float) -> Path:
+    from edgeline.artifacts import list_files
+    from edgeline.artifacts.bundle import Bundle, Signature, Tensor, write_manifest
+
+    folder.mkdir(parents=True)
+    (folder / "model.tflite").write_bytes(b"x" * 1000 * version)
+    tensor = Tensor("a", "float32", (-1, 1))
+    made = Bundle(
+        name="taxi", version=version, target="litert", model="model.tflite", task="regression",
+        quantisation="float", takes="raw", signature=Signature((tensor,), (tensor,)), features=(),
+        files=list_files(folder), evaluation={"metrics": {"auc": auc}, "blessed": True},
+        verification={"max_difference": 0.5, "approved": True,
+                      "metrics": {"auc": {"edge": edge_auc, "cloud": auc, "drop": auc - edge_auc}}},
+        provenance={"pipeline": "taxi", "run": str(version), "edgeline": "0.1.0",
+                    "data_digest": "ab"},
+    )  # fmt: skip
+    write_manifest(folder, made)
+    return folder
+
+
+def test_published_versions_are_compared_with_each_other_and_with_runs(tmp_path) -> None:
+    first = published(tmp_path / "models" / "taxi" / "1", 1, 0.9, 0.89)
+    second = published(tmp_path / "models" / "taxi" / "2", 2, 0.91, 0.9)
+    text = " ".join(edgeline(str(first), str(second)).split())
+    assert "parameter taxi-1 taxi-2 run 1 2 " in text
+    assert "analyze: auc 0.9 0.91 +0.01 –" in text
+    assert "verify: edge_auc 0.89 0.9 +0.01 –" in text
+    assert "verify: drop" not in text and "blessed" not in text
+    assert "convert: size of edge_model 1.0 kB 2.0 kB +1.0 kB" in text
+    assert "All were evaluated on the same examples." in text
+    text = " ".join(edgeline("taxi-1", str(second)).split())
+    assert "analyze: auc 0.9 (0.89 to 0.91) 0.91 +0.01 –" in text
