@@ -12,17 +12,19 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from edgeline.components.analyze import fairness
 from edgeline.errors import EdgelineError, UsageError
 from edgeline.formats import typed
 from edgeline.local.parameters import flat
 from edgeline.local.runs import KeptRun
 from edgeline.local.summary import metrics
 from edgeline.local.surroundings import TOOLS
-from edgeline.local.tasks import RunResult, TaskResult
+from edgeline.local.tasks import RunResult
 
 OF_SLICES = "metrics.json"  # of analyze, in the folder of its evaluation
 OF_EPOCHS = "history.json"  # of train, in the folder of its model
 ON_DEVICE = ("latency_", "peak_memory")  # how the names of such metrics begin
+BYTES = "size_bytes"
 COUNTS = ("example_count", "weighted_example_count")
 
 _HISTORY = Mapping[str, tuple[float, ...]]
@@ -157,7 +159,7 @@ def compare(runs: Sequence[KeptRun]) -> RunComparison:
     ]
     whole = [row for row in rows if not row.slice]
     moved = [row for row in rows if row.slice and (any(row.changes) or None in row.values)]
-    moved.sort(key=lambda row: (not row.beyond, None in row.values, -row.moved))
+    moved.sort(key=lambda row: (not row.beyond, _is_fairness(row), None in row.values, -row.moved))
     device = [row for row in whole if _is_of_device(row)]
     differing, same = _parameters(runs)
     return RunComparison(
@@ -168,7 +170,7 @@ def compare(runs: Sequence[KeptRun]) -> RunComparison:
         parameters=differing,
         same=same,
         surroundings=_surroundings(runs),
-        metrics=tuple(row for row in whole if row not in device),
+        metrics=tuple(sorted((row for row in whole if row not in device), key=_is_fairness)),
         slices=tuple(moved),
         curves=_curves(results),
         device=tuple(device),
@@ -186,8 +188,6 @@ def _measured(
     for task, each in result.tasks.items():
         for name, value in metrics(each).items():
             found[task, name, ""] = Measured(value)
-        for name, count in _sizes(each).items():
-            found[task, name, ""] = Measured(float(count))
         for output, artifact in each.artifacts.items():
             if not str(artifact["metadata"].get("edgeline_schema", "")).startswith("evaluation/"):
                 continue
@@ -243,17 +243,13 @@ def _learned(result: RunResult) -> dict[tuple[str, str], tuple[float, ...]]:
     return found
 
 
-def _sizes(task: TaskResult) -> dict[str, int]:
-    """The sizes in bytes that a task tells of its models."""
-    return {
-        f"size of {name}": artifact["metadata"]["size"]
-        for name, artifact in task.artifacts.items()
-        if isinstance(artifact["metadata"].get("size"), int)
-    }
-
-
 def _is_of_device(row: MeasuredRow) -> bool:
-    return row.name.startswith((*ON_DEVICE, "size of "))
+    return row.name == BYTES or row.name.startswith(ON_DEVICE)
+
+
+def _is_fairness(row: MeasuredRow) -> bool:
+    """Whether a metric is one of the many that TFMA has of each threshold: they come last."""
+    return row.name.startswith(fairness.PREFIX)
 
 
 def _parameters(runs: Sequence[KeptRun]) -> tuple[tuple[DifferentValue, ...], int]:

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from markupsafe import Markup
 
-from edgeline.local.comparison import DifferentValue, Measured, MeasuredRow, RunComparison
+from edgeline.local.comparison import BYTES, DifferentValue, Measured, MeasuredRow, RunComparison
 from edgeline.local.parameters import shown
 from edgeline.reports import report
 from edgeline.reports.drawn import drawn
@@ -144,7 +144,7 @@ def _given(each: DifferentValue) -> Row:
 
 
 def _measured(row: MeasuredRow, name: str) -> Row:
-    size = row.name.startswith("size of ")
+    size = row.name == BYTES
     beyond = {None: "–", True: "yes", False: "no"}[row.beyond]
     changes = ("–" if each is None else _change(each, size) for each in row.changes[1:])
     return (name, *(_value(each, size) for each in row.values), *changes, beyond)

@@ -17,6 +17,8 @@ from edgeline.local.parameters import changes, flat
 from edgeline.local.redaction import redacted
 from edgeline.local.tasks import TaskResult
 from edgeline.stores.remote import PIN
+from edgeline.user_code import code as sources
+from edgeline.user_code import used
 from edgeline.version import __version__
 
 
@@ -37,7 +39,10 @@ def head(
     """
     shown = redacted(arguments)
     started = records.now()
-    pins = {name: str(value) for name, value in flat(shown).items() if PIN in str(value)}
+    values = {name: str(value) for name, value in flat(shown).items()}
+    pins = {name: text.partition(PIN)[2] for name, text in values.items() if PIN in text}
+    if digest := _named_module(values.get("module", "")):
+        pins["module"] = digest
     return {
         "schema": records.SCHEMA,
         "pipeline": definition.pipeline_spec.pipeline_info.name,
@@ -49,7 +54,7 @@ def head(
         "given": redacted(given),
         "left_out": _left_out(given),
         "parameters": shown,
-        "pins": {name: value.partition(PIN)[2] for name, value in pins.items()},
+        "pins": pins,
         "pipeline_digest": _digest(definition),
         "edgeline": __version__,
         "code": reuse.code,
@@ -112,6 +117,12 @@ def following(tasks: Mapping[str, TaskResult], start: str) -> frozenset[str]:
         if found & {*result.task.needs, *result.task.gates}:
             found.add(name)
     return frozenset(found)
+
+
+def _named_module(module: str) -> str:
+    """The digest of the code of a module that is given by its import name, which no pin holds; ""
+    of edgeline's own, and of others."""
+    return used.digest([module]) if module and sources.kind(module) == sources.NAME else ""
 
 
 def _left_out(given: Mapping[str, Any]) -> list[str]:

@@ -33,6 +33,10 @@ def changes(before: Mapping[str, Any], after: Mapping[str, Any]) -> list[str]:
     for name in dict.fromkeys([*old, *new]):
         if old.get(name) != new.get(name):
             said.append(f"{name}: {change(old.get(name), new.get(name))}")
+    for name, digest in after["pins"].items():
+        was = before["pins"].get(name, digest)
+        if was != digest and old.get(name) == new.get(name):  # a module by its import name
+            said.append(f"{name}: its code (sha256 {was[:SHOWN]} -> {digest[:SHOWN]})")
     if before["pipeline_digest"] != after["pipeline_digest"]:
         said.append("the pipeline itself")
     if before["code"] != after["code"]:

@@ -39,7 +39,9 @@ def of_bundle(place: str, folder: Path) -> KeptRun:
     evaluation: Any = bundle.evaluation.get("metrics", {})
     tasks = {
         "analyze": _task("analyze", {"evaluation_metrics": dict(evaluation)}),
-        "convert": _task("convert", {"edge_model": {"size": bundle.files[bundle.model]["size"]}}),
+        "convert": _task(
+            "convert", {"conversion_metrics": {"size_bytes": bundle.files[bundle.model]["size"]}}
+        ),
         "verify": _task("verify", {"verification_metrics": _verified(bundle)}),
     }
     tasks["verify"]["digests"] = {"examples": str(told.get("data_digest", ""))}

@@ -48,7 +48,8 @@ def kept_run(
         {"slice": {}, "name": "Overall", "metrics": {"auc": measured(auc), "example_count": {
             "value": 100.0}, "matrix": {"value": {"a": 1}}}},
         {"slice": {"pay": "Cash"}, "name": "pay: Cash",
-         "metrics": {"auc": measured(cash), "example_count": {"value": 40.0}}},
+         "metrics": {"fairness_indicators_metrics/recall@0.5": measured(cash * cash),
+                     "auc": measured(cash), "example_count": {"value": 40.0}}},
         {"slice": {"pay": "Card"}, "name": "pay: Card", "metrics": {"auc": measured(auc + 0.001)}},
         {"slice": {"pay": name}, "name": f"pay: {name}", "metrics": {"auc": measured(0.5, None)}},
     ]  # fmt: skip
@@ -74,8 +75,8 @@ def kept_run(
             "ingest": task("ingest", 1.0, {}, examples=rides),
             "train": task("train", 4.0, {"model": trained}),
             "analyze": task("analyze", 5.0, {"evaluation": told}),
-            "convert": task("convert", 2.0, {"edge_model": {
-                "uri": "gone", "metadata": {"size": 1000 + steps}}}),
+            "convert": task("convert", 2.0, {"conversion_metrics": {
+                "uri": "gone", "metadata": {"size_bytes": 1000 + steps}}}),
             "verify": task("verify", 3.0, {"verification_metrics": {
                 "uri": "gone", "metadata": numbers}}),
         },
@@ -115,9 +116,10 @@ def test_what_differs_is_said_first_and_then_what_moved():
     assert "All were evaluated on the same examples." in text
     slices = text.partition("Slices that moved")[2]
     assert "pay: Cash: auc 0.8 (0.79 to 0.81) 0.85 (0.84 to 0.86) +0.05 yes" in slices
+    assert slices.index("pay: Cash: auc") < slices.index("pay: Cash: fairness")
     assert slices.index("pay: Cash") < slices.index("pay: Card") < slices.index("pay: taxi-1")
     assert "pay: taxi-2: auc – 0.5 – –" in slices
-    assert "convert: size of edge_model 1.1 kB 1.3 kB +200 B" in text
+    assert "convert: size_bytes 1.1 kB 1.3 kB +200 B" in text
     assert "verify: latency_p99_ms 0.25 0.75 +0.5" in text
     assert "example_count" not in slices
 
@@ -221,7 +223,7 @@ def test_published_versions_are_compared_with_each_other_and_with_runs(tmp_path)
     assert "analyze: auc 0.9 0.91 +0.01 –" in text
     assert "verify: edge_auc 0.89 0.9 +0.01 –" in text
     assert "verify: drop" not in text and "blessed" not in text
-    assert "convert: size of edge_model 1.0 kB 2.0 kB +1.0 kB" in text
+    assert "convert: size_bytes 1.0 kB 2.0 kB +1.0 kB" in text
     assert "All were evaluated on the same examples." in text
     text = " ".join(edgeline("taxi-1", str(second)).split())
     assert "analyze: auc 0.9 (0.89 to 0.91) 0.91 +0.01 –" in text

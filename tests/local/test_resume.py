@@ -140,6 +140,27 @@ def test_a_package_touches_what_may_import_it(tiny, monkeypatch):
     assert surroundings.touch(changed, "ingest") == {}
 
 
+def test_files_and_modules_that_have_changed_are_said(tmp_path, monkeypatch):
+    from edgeline.local.heads import _named_module
+    from edgeline.local.parameters import changes
+
+    monkeypatch.chdir(tmp_path)
+    head = {"pipeline_digest": "a", "code": "b", "packages": {}}
+
+    def now(data: str) -> dict[str, object]:
+        (tmp_path / "own_module.py").write_text(f"WORD = {data!r}\n")
+        pins = {"data": data, "module": _named_module("own_module")}
+        given = {"data": f"rides.csv#sha256={data}", "module": "own_module"}
+        return {**head, "parameters": given, "pins": pins}
+
+    before, after = now("ab"), now("cd")
+    assert changes(before, now("ab")) == []
+    [data, module] = changes(before, after)
+    assert data == "data: the content of rides.csv (sha256 ab -> cd)"
+    assert re.fullmatch(r"module: its code \(sha256 [0-9a-f]{12} -> [0-9a-f]{12}\)", module)
+    assert changes(before, {**before, "pipeline_digest": "z"}) == ["the pipeline itself"]
+
+
 def test_other_code_of_edgeline_takes_nothing(tiny, monkeypatch):
     from edgeline.local import surroundings
 
