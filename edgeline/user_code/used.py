@@ -7,6 +7,7 @@ would give the results of an older module that the function imports.
 from __future__ import annotations
 
 import hashlib
+import sys
 import sysconfig
 from collections.abc import Iterable
 from functools import cache
@@ -44,7 +45,8 @@ def digest(names: Iterable[str]) -> str:
             if path in files:
                 continue
             if any(path.is_relative_to(folder) for folder in _LIBRARIES):
-                versions.add(_version(top))
+                if top not in sys.stdlib_module_names:  # of which no distribution tells a version
+                    versions.add(_version(top))
                 break
             files[path] = path.read_bytes()
             try:
