@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -117,27 +118,35 @@ def _recorded(
 
     def as_it_is(unfinished: Literal["", "running", "interrupted"], error: str = "") -> RunResult:
         seconds = time.monotonic() - started
-        return RunResult(name, recorder.folder, seconds, recorder.tasks, unfinished, error)
+        tasks = dict(recorder.tasks)  # to which a loop's rounds are added meanwhile
+        return RunResult(name, recorder.folder, seconds, tasks, unfinished, error)
+
+    writing, over = threading.Lock(), threading.Event()
 
     def change(task: TaskResult) -> None:
         progress.update(task)
-        recorder.write(seconds=time.monotonic() - started)
-        if task.state in ("succeeded", "failed"):  # what is from the cache comes at once
-            write_page(as_it_is("running"), recorder.head)
+        with writing:  # tasks side by side
+            if over.is_set():  # of an interrupted run, whose last word is written
+                return
+            recorder.write(seconds=time.monotonic() - started)
+            if task.state in ("succeeded", "failed"):  # what is from the cache comes at once
+                write_page(as_it_is("running"), recorder.head)
 
     recorder.write()
     write_page(as_it_is("running"), recorder.head)
     try:
         result = run(change)
     except BaseException as error:
+        over.set()
         asked = isinstance(error, (KeyboardInterrupt, SystemExit))
-        for task in recorder.tasks.values():
-            if task.state == "running":
-                task.state = "canceled"
         said = "" if asked else f"{error}" or type(error).__name__
-        ended = as_it_is("interrupted" if asked else "", said)
-        recorder.write(ended.state, said, ended.seconds)
-        write_page(ended, recorder.head)
+        with writing:
+            for task in recorder.tasks.values():
+                if task.state == "running":
+                    task.state = "canceled"
+            ended = as_it_is("interrupted" if asked else "", said)
+            recorder.write(ended.state, said, ended.seconds)
+            write_page(ended, recorder.head)
         progress.console.print(
             f"Run {recorder.folder.name} is kept: edgeline run --resume goes on with it.",
             soft_wrap=True,

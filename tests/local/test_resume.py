@@ -268,3 +268,42 @@ def test_a_record_without_its_process_is_of_an_interrupted_run(tiny):
     own["tasks"]["tell"]["plan"] = {}
     with pytest.raises(EdgelineError, match=r"run\.json is damaged"):
         records.restored(run, own)
+
+
+def test_tasks_side_by_side_write_one_record_and_none_after_the_last_word(tiny):
+    import io
+    from concurrent.futures import ThreadPoolExecutor
+    from dataclasses import replace
+
+    from rich.console import Console
+
+    from edgeline.local import record as records
+    from edgeline.local.here import _recorded
+    from edgeline.local.progress import Progress
+
+    tiny.run()
+    [run] = tiny.runs
+    told = records.read(run)
+    tasks = dict(records.restored(run, told).tasks)
+    recorder = records.Recorder(run, {key: told[key] for key in told if key != "tasks"}, tasks)
+    late = []
+
+    def rounds(change):
+        late.append(change)
+
+        def one(number):
+            own = replace(tasks["grow"], task=replace(tasks["grow"].task, component=f"r[{number}]"))
+            tasks[f"r[{number}]"] = own
+            change(own)
+
+        with ThreadPoolExecutor(8) as pool:
+            list(pool.map(one, range(40)))
+        raise KeyboardInterrupt
+
+    console = Console(file=io.StringIO())
+    with pytest.raises(KeyboardInterrupt):
+        _recorded(rounds, recorder, Progress(console, []))
+    late[0](tasks["tell"])  # of a thread that only now sees that it is over
+    record = tiny.record()
+    assert record["state"] == "interrupted" and len(record["tasks"]) == 43
+    assert not list(run.glob("*.partial"))
