@@ -307,3 +307,50 @@ def test_tasks_side_by_side_write_one_record_and_none_after_the_last_word(tiny):
     record = tiny.record()
     assert record["state"] == "interrupted" and len(record["tasks"]) == 43
     assert not list(run.glob("*.partial"))
+
+
+LOOP = """
+from kfp import dsl
+
+
+@dsl.component(base_image="python", install_kfp_package=False)
+def grow(word: str, grown: dsl.Output[dsl.Artifact]) -> str:
+    from pathlib import Path
+
+    if word == Path("bad").read_text():
+        raise ValueError("no room")
+    with open("ran.txt", "a") as stream:
+        stream.write(f"{word} ")
+    Path(grown.path).write_text(word)
+    return word
+
+
+@dsl.component(base_image="python", install_kfp_package=False)
+def join(words: list) -> str:
+    with open("ran.txt", "a") as stream:
+        stream.write("join ")
+    return "".join(sorted(words))
+
+
+@dsl.pipeline(name="tiny")
+def pipeline(words: list = ["a", "b", "a", "c"]):
+    with dsl.ParallelFor(words) as word:
+        grown = grow(word=word)
+    join(words=dsl.Collected(grown.outputs["Output"]))
+"""
+
+
+def test_of_a_loop_only_the_rounds_run_again_that_have_not_ended_well(tiny):
+    (tiny.folder / "tiny.py").write_text(LOOP)
+    (tiny.folder / "bad").write_text("b")
+    assert "no room" in tiny.run()
+    first = sorted(tiny.ran().split())
+    assert set(first) <= {"a", "c"}
+    (tiny.folder / "bad").write_text("")
+    assert tiny.resume() == ""
+    second = sorted(tiny.ran().split())
+    assert "b" in second and "join" in second and not set(first) & set(second)
+    record = tiny.record()
+    assert record["tasks"]["join"]["outputs"]["Output"] == "aabc"
+    states = [task["state"] for task in record["tasks"].values()]
+    assert len(states) == 5 and set(states) <= {"cached", "succeeded"}
