@@ -222,6 +222,20 @@ def test_a_run_that_is_running_is_left_alone(tiny):
     assert (run / "run.json").read_bytes() == before
 
 
+def test_a_file_system_without_locks_keeps_runs_too(tiny, monkeypatch):
+    import errno
+    import fcntl
+
+    def flock(*_: object) -> None:
+        raise OSError(errno.ENOLCK, "No locks available")
+
+    monkeypatch.setattr(fcntl, "flock", flock)
+    tiny.before("tell", FAILS)
+    tiny.run()
+    tiny.before("tell", "")
+    assert tiny.resume() == ""
+
+
 def test_what_cannot_be_gone_on_with_is_told(tiny, monkeypatch):
     assert "No run is kept in" in tiny.resume()
     tiny.before("tell", FAILS)
