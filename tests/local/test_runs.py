@@ -37,7 +37,7 @@ def two(tiny) -> list[str]:
 
 def test_runs_are_listed_and_shown(two):
     code, said = edgeline()
-    assert code == 0 and said.index(two[1]) < said.index(two[0])
+    assert code == 0 and said.index(f"{two[1]} ") < said.index(f"{two[0]} ")
     assert "tell: ValueError: no room" in said and "length 6" in said
     _, text = edgeline("list", "--json")
     newest, oldest = json.loads(text)
@@ -78,7 +78,7 @@ def test_what_others_need_and_the_latest_stay(two, tiny):
     tiny.run("word=b")
     latest = tiny.runs[-1].name
     _, said = edgeline("prune", "--limit", "0", "--dry-run")
-    assert f"would be removed: {two[0]}" in said and len(tiny.runs) == 3
+    assert f"would be removed: {two[0]} " in said and len(tiny.runs) == 3
     _, said = edgeline("prune", "--limit", "0")
     assert "2 runs removed, " in said and [run.name for run in tiny.runs] == [latest]
     entries = [json.loads(file.read_text()) for file in tiny.root.glob(".cache/*/*.json")]
