@@ -22,11 +22,14 @@ LOOK = 0.05  # seconds between two looks whether it has ended
 
 def main() -> int:
     """The exit code of the command; a signal that ended it ends this process, too."""
+    asked = []  # to end; noted from before the command is there, so that none is left behind
+    signal.signal(signal.SIGINT, lambda *_: asked.append(True))
     task = subprocess.Popen(sys.argv[1:], stdin=subprocess.DEVNULL, start_new_session=True)
-    try:
-        _wait(task)
-    except KeyboardInterrupt:
-        _end(task)
+    with selectors.DefaultSelector() as selector:
+        selector.register(sys.stdin, selectors.EVENT_READ)
+        while task.poll() is None:
+            if selector.select(LOOK) or asked:  # nobody holds stdin any more
+                _end(task)
     if task.returncode < 0:
         with contextlib.suppress(OSError):  # SIGKILL has no other handler
             signal.signal(-task.returncode, signal.SIG_DFL)
@@ -34,19 +37,10 @@ def main() -> int:
     return task.returncode
 
 
-def _wait(task: subprocess.Popen[bytes]) -> None:
-    """Wait until it has ended; end it when nobody holds stdin any more."""
-    with selectors.DefaultSelector() as selector:
-        selector.register(sys.stdin, selectors.EVENT_READ)
-        while task.poll() is None:
-            if selector.select(LOOK):
-                _end(task)
-
-
 def _end(task: subprocess.Popen[bytes]) -> None:
     with contextlib.suppress(ProcessLookupError):
         os.killpg(task.pid, signal.SIGINT)
-        with contextlib.suppress(subprocess.TimeoutExpired, KeyboardInterrupt):
+        with contextlib.suppress(subprocess.TimeoutExpired):
             task.wait(PATIENCE)
         os.killpg(task.pid, signal.SIGKILL)  # what it started, too
     task.wait()

@@ -14,8 +14,8 @@ LEASH = Path(__file__).parents[2] / "edgeline" / "local" / "leash.py"
 WAITS = """
 import subprocess, sys, time
 child = subprocess.Popen([sys.executable, "-S", "-c", "import time; time.sleep(600)"])
-print("runs", flush=True)
 try:
+    print("runs", flush=True)
     time.sleep(600)
 except KeyboardInterrupt:
     print("asked", flush=True)
