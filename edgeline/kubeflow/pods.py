@@ -62,8 +62,13 @@ def failures(cluster: Any, namespace: str, run: str) -> dict[str, str]:
             _request_timeout=TIMEOUT,
         )
         pods = json.loads(answer.data)["items"]
+        made_good = {_attempted(pod) for pod in pods if pod["status"].get("phase") == "Succeeded"}
         return {
-            task: message for pod in pods if (task := _task(pod)) and (message := _message(pod))
+            task: message
+            for pod in pods
+            if _attempted(pod) not in made_good
+            and (task := _task(pod))
+            and (message := _message(pod))
         }
     except client.ApiException as error:
         raise EdgelineError(

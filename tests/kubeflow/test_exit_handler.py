@@ -280,6 +280,20 @@ def test_where_the_api_may_not_be_asked_pods_and_artifacts_tell(
     assert told["text"].endswith("FAILED in train: out of data")
 
 
+def test_an_attempt_that_another_one_made_good_is_no_failure(
+    recorded: RecordedServer, kubernetes: Pods, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    recorded.answer("GET healthz", {"multi_user": True})  # only the pods can be asked
+    train = "taxi(0).root(0).train(0)"
+    kubernetes.add(f"{train}.executor(0)", message="evicted")
+    kubernetes.add(f"{train}.executor(1)", phase="Succeeded")
+    told = tell(recorded, "failed-at-train", tmp_path, monkeypatch, state="COMPLETE")
+    assert (told["state"], told["task"], told["error"]) == ("SUCCEEDED", "", "")
+    kubernetes.add("taxi(0).root(0).verify(0).executor(0)", message="evicted")
+    told = tell(recorded, "failed-at-train", tmp_path, monkeypatch, state="COMPLETE")
+    assert (told["state"], told["task"], told["error"]) == ("FAILED", "verify", "evicted")
+
+
 def test_where_nothing_can_be_asked_it_is_not_known(
     recorded: RecordedServer, kubernetes: Pods, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
