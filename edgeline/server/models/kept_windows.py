@@ -76,7 +76,6 @@ class KeptWindows:
         """
         self.windows = windows
         self._tensors = {t.name: t for t in signature.inputs}
-        self._others = [t.name for t in signature.inputs if t.name not in windows.columns]
         self._most_keys, self._most_bytes = settings.window_keys, settings.window_memory
         self._most_at_once = settings.max_body
         self._window_bytes = sum(
