@@ -2,20 +2,16 @@
 
 from __future__ import annotations
 
-import contextlib
 import tempfile
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path, PurePosixPath
 from typing import Any
 
-import numpy as np
-import numpy.typing as npt
 import pyarrow as pa
 
 from edgeline import artifacts
 from edgeline.artifacts import examples
-from edgeline.artifacts.ahead import ahead
 from edgeline.components.ingest import queries, report, sqlite_rows, timestamps
 from edgeline.components.ingest.arrow_rows import ArrowIpc
 from edgeline.components.ingest.avro_rows import Avro
@@ -23,38 +19,34 @@ from edgeline.components.ingest.choice import ColumnChoice, whole_lengths
 from edgeline.components.ingest.columns import ColumnReader
 from edgeline.components.ingest.csv_cells import Cells
 from edgeline.components.ingest.csv_rows import CsvReader
-from edgeline.components.ingest.equal_rows import EqualRows
 from edgeline.components.ingest.formats import (
     FORMATS,
     format_of,
     refuse_stand_in,
     separator_of,
 )
-from edgeline.components.ingest.identifiers import Identifiers
 from edgeline.components.ingest.images import ImageReader
 from edgeline.components.ingest.json_rows import JsonReader
 from edgeline.components.ingest.lakes import read_lake
 from edgeline.components.ingest.parquet_rows import Parquet
 from edgeline.components.ingest.partitions import PartitionReader, folder_columns, partitions
-from edgeline.components.ingest.parts import SplitWriter, writing_parts
 from edgeline.components.ingest.pixel_columns import PixelReader, shapes
 from edgeline.components.ingest.placed_rows import (
     PlacedRows,
     left_out_sentence,
     no_window,
-    schema_of,
 )
-from edgeline.components.ingest.rows import RowReader, Rows
-from edgeline.components.ingest.split import AllRows, HashSplit, Numbers, Shares, SplitRule
+from edgeline.components.ingest.rows import RowReader
+from edgeline.components.ingest.split import AllRows, HashSplit, Shares, SplitRule
 from edgeline.components.ingest.split_by import SplitBy
 from edgeline.components.ingest.split_column import ColumnSplit
 from edgeline.components.ingest.split_stratified import StratifiedSplit
 from edgeline.components.ingest.split_time import TimeSplit
 from edgeline.components.ingest.tfrecord import TFRecordReader
 from edgeline.components.ingest.typed_rows import TypedReader
-from edgeline.components.ingest.window_rows import SeriesFiles
 from edgeline.components.ingest.windows import read as read_windows
 from edgeline.components.ingest.windows import renamed
+from edgeline.components.ingest.writing import TakenData, write_rows, write_windows
 from edgeline.errors import EdgelineError
 from edgeline.stores import remote, storage, tables
 from edgeline.stores.remote import PIN
@@ -142,82 +134,39 @@ def ingest(
                 reader = PartitionReader(reader, found, declared)
             if columns or rename or lengths:
                 reader = ColumnReader(reader, choice)
-            schema = reader.schema(files)
-            if not schema.names:
-                raise EdgelineError(f"{files[0].name} has no column: give data with at least one.")
-            if not all(name.strip() for name in schema.names):
-                raise EdgelineError(
-                    f"{files[0].name} has a column without a name: give it one with rename, for "
-                    'example {"": "row"}, or leave it out with columns={"": false}.'
-                )
-
+            taken = TakenData(files, reader, _schema(files, reader))
             placed = PlacedRows(cut) if cut else None
-
-            def all_rows() -> Iterator[tuple[str, Rows]]:
-                for file in files:
-                    for rows in reader.batches(file, schema):
-                        if placed and by.column in (placed.windows.time, placed.windows.key):
-                            rows = placed.rows(rows, count=False)[0]  # the others have no split
-                        yield file.name, rows
-
-            splits = _rule(shares, split_key, by, all_rows)
-            equal = EqualRows()
-            written = schema_of(schema, renamed(cut, choice.rename)) if cut else schema
-            identifiers = Identifiers(written)
-            with contextlib.ExitStack() as stack:
-                parts = [
-                    stack.enter_context(writing_parts(draft.path / name, written))
-                    for name in splits.names
-                ]
-
-                def take(rows: Rows, assigned: Numbers) -> None:
-                    equal.update(rows.hashes, assigned)
-                    identifiers.update(rows.typed)
-                    _distribute(rows.typed, assigned, parts)
-
-                if placed:
-                    series = SeriesFiles(
-                        Path(folder) / "series", schema, renamed(placed.windows, choice.rename)
-                    )
-                    for file in files:
-                        for rows in ahead(reader.batches(file, schema)):
-                            series.add(*placed.rows(rows), splits.assign)
-                    for batch, assigned in series.cut(placed.dropped):
-                        take(Rows(batch, batch), assigned)
-                else:
-                    for file in files:
-                        for rows in ahead(reader.batches(file, schema)):
-                            take(rows, splits.assign(rows))
-                        if kind != "images":  # an image is a file, but not a part
-                            for part in parts:
-                                part.begin()
-        counts = {name: {"rows": part.rows} for name, part in zip(splits.names, parts, strict=True)}
-        if placed and not any(part.rows for part in parts):
-            raise no_window(placed)
-        if not any(part.rows for part in parts):
+            rule = _rule(shares, split_key, by, lambda: taken.placed_rows(placed, by.column))
+            if placed:
+                shown = renamed(placed.windows, choice.rename)
+                written = write_windows(draft.path, taken, rule, placed, shown, Path(folder))
+            else:
+                written = write_rows(draft.path, taken, rule, part_a_file=kind != "images")
+        if not any(written.rows.values()):
+            if placed:
+                raise no_window(placed)
             raise EdgelineError(f"{files[0].name} has no row: give data with at least one.")
         draft.metadata.update(
-            splits=counts,
-            columns={column.name: str(column.type) for column in schema},
+            splits={name: {"rows": count} for name, count in written.rows.items()},
+            columns={column.name: str(column.type) for column in taken.schema},
             sources=_sources(kind, sources, files),
             data_digest=storage.digest(files),
         )
-        if told := splits.told():
+        if told := rule.told():
             draft.metadata["split_by"] = dict(told)
-        if again := equal.within(splits.names):
+        if again := written.equal.within(rule.names):
             draft.metadata["equal_rows"] = dict(again)
-        rows_of = {name: part.rows for name, part in zip(splits.names, parts, strict=True)}
-        warnings = [*_empty(rows_of, again), *equal.warnings(splits.names, [*rows_of.values()])]
+        counts = [*written.rows.values()]
+        warnings = [*_empty(written.rows, again), *written.equal.warnings(rule.names, counts)]
         if placed:
-            shown = replace(renamed(placed.windows, choice.rename), key_dtype=placed.key_dtype)
-            draft.metadata["windows"] = shown.to_json()
+            draft.metadata["windows"] = replace(shown, key_dtype=placed.key_dtype).to_json()
             if left_out := placed.dropped.told(placed.windows):
                 draft.metadata["left_out_of_windows"] = left_out
                 warnings.append(left_out_sentence(left_out))
         if warnings:
             draft.metadata["warnings"] = warnings
             print("\n".join(warnings))
-        notes.extend(identifiers.notes())
+        notes.extend(written.identifiers.notes())
         if query:
             draft.metadata["query"] = query
         if notes:
@@ -226,6 +175,19 @@ def ingest(
         if examples_report_path:
             report.write(examples_report_path, draft.metadata)
     return {"edgeline_schema": examples.SCHEMA, **draft.metadata}
+
+
+def _schema(files: Sequence[storage.File], reader: RowReader) -> pa.Schema:
+    """The columns of all files, each with a name."""
+    schema = reader.schema(files)
+    if not schema.names:
+        raise EdgelineError(f"{files[0].name} has no column: give data with at least one.")
+    if not all(name.strip() for name in schema.names):
+        raise EdgelineError(
+            f"{files[0].name} has a column without a name: give it one with rename, for "
+            'example {"": "row"}, or leave it out with columns={"": false}.'
+        )
+    return schema
 
 
 def _empty(rows: Mapping[str, int], equal: Mapping[str, int]) -> Iterator[str]:
@@ -310,16 +272,6 @@ def _rule(shares: Shares, key: str, by: SplitBy, read: AllRows) -> SplitRule:
             return StratifiedSplit.planned(by.column, shares, read)
         case _:
             return HashSplit(shares, key)
-
-
-def _distribute(
-    batch: pa.RecordBatch, assigned: npt.NDArray[np.int64], parts: Sequence[SplitWriter]
-) -> None:
-    for number, part in enumerate(parts):
-        bits = np.packbits(assigned == number, bitorder="little")
-        # from a buffer, because a conversion by Arrow would import pandas
-        chosen = pa.Array.from_buffers(pa.bool_(), len(batch), [None, pa.py_buffer(bits)])
-        part.add(batch.filter(chosen))
 
 
 def _sources(

@@ -19,9 +19,9 @@ from ingesting import ONE, fault, rows, table
 
 from edgeline import artifacts
 from edgeline.artifacts import examples
-from edgeline.components.ingest import ingest as ingest_module
 from edgeline.components.ingest import parts as parts_module
 from edgeline.components.ingest.ingest import ingest
+from edgeline.components.ingest.parts import SplitWriter
 from edgeline.components.ingest.row_hash import row_bytes
 
 # Parquet
@@ -329,7 +329,7 @@ def test_an_interrupted_ingest_leaves_what_was_there(
     def interrupt(*_: Any) -> None:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(ingest_module, "_distribute", interrupt)
+    monkeypatch.setattr(SplitWriter, "add", interrupt)
     with pytest.raises(KeyboardInterrupt):
         ingest(str(tmp_path / "d.csv"), tmp_path / "out")
     assert digests(tmp_path / "out") == before
