@@ -66,7 +66,7 @@ def serve(
 
     Args:
         bundle_path: the copy that publish leaves, or any bundle's folder.
-        site: see `site.parse`.
+        site: see `edgeline.sites.address.parse`.
         models_repository: below which models' images are pushed.
         deployment_path: the `deployment/v1` folder to write: the files of the site,
             `deployment.json`.

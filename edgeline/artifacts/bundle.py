@@ -90,7 +90,8 @@ class Bundle:
     verify, `provenance` the pipeline, run, git commit and data digest that made it, the
     `origin` of a model that was imported, and why it takes no raw features (see
     `edgeline.artifacts.transformed`). `not_proven_missing` names features whose missing value no
-    probe of verify asked: a row without one is to be refused (see `refuse_unproven`). It is None
+    probe of verify asked: a row without one is to be refused (see
+    `edgeline.runtimes.inputs.lacking`). It is None
     where nothing was probed, as in bundles of before: these are of format v1, all others of v2,
     which a reader that knows nothing of it refuses. `host_operations` are computed before the
     model's file (see `edgeline.artifacts.host_operations`): `signature` and `features` are what is
