@@ -7,16 +7,16 @@ from collections.abc import Iterator
 
 from edgeline.lint.documents import Document, Tree, at, mapped
 from edgeline.lint.rule import WARNING, Found, Rule
-from edgeline.sites.kserve import BASE, BEFORE_STANDARD, MODE, STANDARD, too_long
+from edgeline.sites.kserve import BASE, BEFORE_STANDARD, KNATIVE, MODE, STANDARD, too_long
 from edgeline.sites.site import MODEL
 
-IN_STANDARD, IN_KNATIVE = (STANDARD, BEFORE_STANDARD), ("Knative", "Serverless")
+IN_STANDARD = (STANDARD, BEFORE_STANDARD)
 AUTOSCALER = "serving.kserve.io/autoscalerClass"  # an annotation; KEDA scales to nothing
 _IGNORED = (
     (IN_STANDARD, "canaryTrafficPercent", "canaryTrafficPercent divides no traffic"),
     (IN_STANDARD, "minReplicas", "minReplicas: 0 is taken for 1"),
-    (IN_KNATIVE, "deploymentStrategy", "deploymentStrategy changes nothing"),
-    (IN_KNATIVE, "autoScaling", "autoScaling scales nothing"),
+    (KNATIVE, "deploymentStrategy", "deploymentStrategy changes nothing"),
+    (KNATIVE, "autoScaling", "autoScaling scales nothing"),
 )
 # an address in S3 that ends neither in a slash nor in the name of a file
 _PREFIX = re.compile(r"(edgeline\+)?s3://[^/\s]+/(\S+/)?(?!\S*\.[A-Za-z][A-Za-z0-9]*$)[^/\s]+")
@@ -41,7 +41,9 @@ def _ignored(tree: Tree) -> Iterator[Found]:
 def _too_long(tree: Tree) -> Iterator[Found]:
     for document in tree.of("InferenceService"):
         namespace = str(document.get("metadata", "namespace") or "")
-        if what := too_long(document.name, namespace):
+        mode = str(document.annotations.get(MODE) or "")
+        longest = "transformer" if document.get("spec", "transformer") else "predictor"
+        if what := too_long(document.name, namespace, longest, mode):
             yield Found(document, ("metadata", "name"), what)
 
 

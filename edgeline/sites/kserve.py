@@ -3,7 +3,8 @@
 Facts of KServe 0.15 to 0.20: an image volume (`oci+native://`) and the name of a storage container
 (`storageContainerName`) need 0.20. A storage container is taken for whatever address it says that
 it supports, of anybody's service, named or not, so ours has a scheme of its own. A name with
-`-predictor-` and the namespace is part of a host name, so all of it is at most 63 characters.
+`-predictor-` and the namespace is part of a host name, and with `isvc.` and `-predictor` the value
+of a label, so each is at most 63 characters.
 """
 
 from __future__ import annotations
@@ -37,6 +38,7 @@ OF_KSERVE = "serving.kserve.io/inferenceservice"  # the label of its pods
 MODE = "serving.kserve.io/deploymentMode"  # an annotation
 STANDARD = "Standard"
 BEFORE_STANDARD = "RawDeployment"  # the same, as KServe called it before 0.16
+KNATIVE = ("Knative", "Serverless")  # the other mode, by its names of now and of before
 Version = tuple[int, int]
 AGENT_PORT = 9081  # of KServe's agent, which logs and batches before the server
 LONGEST = 63
@@ -118,10 +120,13 @@ def kserve(
             has one.
     """
     if fault := too_long(site.name, site.namespace):
-        most = LONGEST - len(host(site.name, site.namespace)) + len(site.name)
+        most = len(site.name) - max(map(len, _made(site.name, site.namespace))) + LONGEST
+        room = LONGEST - len(_made("", "")[0])
+        give = f"--name of at most {most}"
+        if most < 1:
+            give = f"--name and a --namespace of at most {room} together"
         raise UsageError(
-            f"KServe never starts {site.name!r} in {site.namespace!r}: {fault}: give a --name of "
-            f"at most {most}."
+            f"KServe never starts {site.name!r} in {site.namespace!r}: {fault}: give a {give}."
         )
     entry, known = _source(source), read_version(version)
     if known < entry.since:
@@ -161,17 +166,26 @@ def predictor(name: str) -> str:
     return f"{name}-predictor"
 
 
-def host(name: str, namespace: str) -> str:
-    """The part of a host name that KServe makes of an InferenceService's."""
-    return f"{predictor(name)}-{namespace}"
+def too_long(name: str, namespace: str, component: str = "predictor", mode: str = "") -> str:
+    """Why KServe takes an InferenceService and never starts it; "" where it does start it.
 
-
-def too_long(name: str, namespace: str) -> str:
-    """Why KServe takes an InferenceService and never starts it; "" where it does start it."""
-    whole = host(name, namespace)
+    Args:
+        component: predictor, transformer or explainer.
+        mode: of its deployment, or "" where none is known.
+    """
+    whole = max(_made(name, namespace, component, mode), key=len)
     if len(whole) <= LONGEST:
         return ""
     return f"{whole} has {len(whole)} characters, and {LONGEST} are allowed"
+
+
+def _made(
+    name: str, namespace: str, component: str = "predictor", mode: str = ""
+) -> tuple[str, ...]:
+    """What KServe makes of an InferenceService's name: part of a host's, and the value of a
+    label."""
+    host, label = f"{name}-{component}-{namespace}", f"isvc.{name}-{component}"
+    return (host,) if mode in KNATIVE else (host, label)
 
 
 def is_store(address: str) -> bool:

@@ -303,16 +303,23 @@ def test_a_template_names_folders_that_a_team_has_yet_to_make(tmp_path: Path) ->
 
 
 def inference_service(
-    folder: Path, uri: str = "oci+native://a", mode: str = "", **more: object
+    folder: Path,
+    uri: str = "oci+native://a",
+    mode: str = "",
+    name: str = "taxi",
+    beside: tuple[str, ...] = (),
+    **more: object,
 ) -> list[str]:
-    """What the rules of KServe find in an InferenceService."""
+    """What the rules of KServe find in an InferenceService in `ml` with components `beside` its
+    predictor."""
     annotations = {"serving.kserve.io/deploymentMode": mode} if mode else {}
     value = {
         "apiVersion": "serving.kserve.io/v1beta1",
         "kind": "InferenceService",
-        "metadata": {"name": "taxi", "namespace": "edgeline", "annotations": annotations},
+        "metadata": {"name": name, "namespace": "ml", "annotations": annotations},
         "spec": {"predictor": {"model": {"storageUri": uri, "runtime": "ours"}, **more}},
     }
+    value["spec"] |= {component: {"containers": []} for component in beside}
     (folder / "service.yaml").write_text(yaml.safe_dump(value))
     found = [entry for entry in lint([folder]) if entry.rule.startswith("kserve-")]
     return [entry.message.partition(": leave")[0].partition(": end")[0] for entry in found]
@@ -332,6 +339,19 @@ def test_what_either_mode_of_kserve_ignores_is_said_where_none_is_written(tmp_pa
         + [f"no mode is written, and in Knative {what}" for what in in_knative]
     )
     assert inference_service(tmp_path, minReplicas=1, maxReplicas=4) == []
+
+
+def test_a_name_that_kserve_never_starts_is_one_of_49_and_of_47_with_a_transformer(
+    tmp_path: Path,
+) -> None:
+    """In a short namespace, where it is too long for a label and not for a host's name."""
+
+    def found(length: int, mode: str = "Standard", beside: tuple[str, ...] = ()) -> bool:
+        return bool(inference_service(tmp_path, mode=mode, name="a" * length, beside=beside))
+
+    assert [found(48), found(49)] == [False, True]
+    assert [found(46, beside=("transformer",)), found(47, beside=("transformer",))] == [False, True]
+    assert [found(50, "Knative"), found(51, "Knative")] == [False, True]
 
 
 @pytest.mark.parametrize(

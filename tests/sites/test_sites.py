@@ -221,6 +221,12 @@ def test_kserve_s_storage_container_of_ours_is_taken_for_our_addresses_alone(
         ({"model_from": "store"}, "A folder is no address that KServe .* --model-from image"),
         ({"model_from": "store", "kserve_version": "0.19"}, "A folder is no .* modelcar"),
         ({"name": "a" * 45}, "has 64 characters, and 63 are allowed: give a --name of at most 44"),
+        # KServe 0.20 made no Service of 49 in the namespace `ml`: a label's value is too long
+        (
+            {"name": "a" * 49, "namespace": "ml"},
+            "isvc.a{49}-predictor has 64 characters, .* a --name of at most 48",
+        ),
+        ({"namespace": "n" * 60}, "give a --name and a --namespace of at most 52 together"),
         ({"form": "kustomize", "model_from": "store"}, "are for --for kserve"),
     ],
 )
