@@ -76,21 +76,36 @@ def check(address: str, folder: Path, bundle: Bundle) -> int:
             f"{address} answers with version {answer.get('model_version')} of {bundle.name}, "
             f"version {bundle.version} was deployed."
         )
-    found = {output["name"]: output for output in answer["outputs"]}
     for name, expected in known.outputs.items():
-        data = np.array(found[name]["data"], object).reshape(found[name]["shape"])
-        if expected.dtype == object:
-            texts = [str(value).encode() for value in data.reshape(-1)]
-            given = np.array(texts, object).reshape(data.shape)
-        else:
-            given = data.astype(expected.dtype)
-        worst = float(difference(given, expected).max())
+        worst = float(difference(_output(answer, name, expected, url), expected).max())
         if worst > known.tolerance:
             raise EdgelineError(
                 f"{address} answers otherwise than the bundle records: output {name!r} differs by "
                 f"{worst:.3g}, {known.tolerance:g} is allowed."
             )
     return len(next(iter(known.inputs.values())))
+
+
+def _output(
+    answer: dict[str, Any], name: str, expected: np.ndarray[Any, Any], url: str
+) -> np.ndarray[Any, Any]:
+    """One output of an answer, of the expected type and shape.
+
+    Raises:
+        EdgelineError: the answer has none such, as that of another server has.
+    """
+    try:
+        (found,) = (output for output in answer["outputs"] if output["name"] == name)
+        data = np.array(found["data"], object).reshape(expected.shape)
+        if expected.dtype == object:
+            texts = [str(value).encode() for value in data.reshape(-1)]
+            return np.array(texts, object).reshape(expected.shape)
+        return data.astype(expected.dtype)
+    except (KeyError, TypeError, ValueError) as error:
+        raise EdgelineError(
+            f"{url} answers without the output {name!r} {list(expected.shape)}: is another server "
+            "there?"
+        ) from error
 
 
 def _dtype(bundle: Bundle, name: str) -> str:
@@ -108,10 +123,12 @@ def _ask(url: str, request: dict[str, object]) -> dict[str, Any]:
         with urllib.request.urlopen(
             urllib.request.Request(url, body, headers), timeout=TIMEOUT
         ) as stream:
-            answer: dict[str, Any] = json.load(stream)
-            return answer
+            answer = json.load(stream)
     except urllib.error.HTTPError as error:
         said = f"{error.code} {error.read(1000).decode('utf-8', 'replace').strip()}"
         raise EdgelineError(f"{url} refuses the bundle's own rows: {said}") from error
     except (OSError, ValueError) as error:
         raise EdgelineError(f"{url} does not answer ({error}).") from error
+    if not isinstance(answer, dict):
+        raise EdgelineError(f"{url} answers no JSON object: is another server there?")
+    return answer

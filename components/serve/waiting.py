@@ -14,7 +14,7 @@ from edgeline.components.serve.cluster import (
     sentences,
 )
 from edgeline.errors import EdgelineError
-from edgeline.sites.kserve import OF_KSERVE, predictor
+from edgeline.sites.kserve import OF_KSERVE, SCHEME, STORAGE, predictor
 from edgeline.sites.site import MODEL, SERVER, SPEC
 
 if TYPE_CHECKING:
@@ -27,9 +27,12 @@ POLL = 2.0  # seconds
 PATIENCE = 30.0  # seconds
 # what a pod says when waiting longer is in vain
 HOPELESS = ("ImagePullBackOff", "ErrImagePull", "InvalidImageName", "CrashLoopBackOff")
+# and when something is to be done for it, such as making a Secret
+BLOCKED_STARTS = ("CreateContainerConfigError", "CreateContainerError", "RunContainerError")
 # of an InferenceService's conditions, failures and events: no later reconciliation changes it
 FINAL = ("ServerlessModeRejected", "InvalidPredictorSpec", "NoSupportingRuntime")
 BLOCKED = ("BlockedByFailedLoad", "InvalidSpec")  # what KServe calls the transition then
+NO_STORAGE = f"the cluster has no ClusterStorageContainer {STORAGE}: apply manifests/base/kserve"
 CONFLICT = "the object has been modified"  # two writers met; a controller tries again at once
 SETTLED = 5.0  # seconds in which a controller has taken back what it said of what was there before
 
@@ -87,7 +90,7 @@ def _wait(
                 raise EdgelineError(f"{what} is not ready: {each.text}")
         if now >= end:
             last = f": {said[0].text}" if said else ": see its pods' events."
-            raise EdgelineError(f"{what} is not ready after {limit:g} s{last}")
+            raise EdgelineError(f"{what} is not ready after {max(0, round(limit))} s{last}")
         time.sleep(poll)
 
 
@@ -135,9 +138,15 @@ def _is_ready(entry: ClusterObject, state: ClusterObject, deployment: ClusterObj
 def _rolled_out(deployment: ClusterObject) -> bool:
     """As `kubectl rollout status` judges it."""
     status, wanted = deployment.get("status") or {}, deployment["spec"].get("replicas", 1)
-    seen = status.get("observedGeneration", 0) >= deployment["metadata"]["generation"]
     new, all_ = status.get("updatedReplicas", 0), status.get("replicas", 0)
-    return bool(seen and new >= wanted == all_ and status.get("availableReplicas", 0) >= wanted)
+    there = status.get("availableReplicas", 0)
+    return bool(_seen(deployment) and new >= wanted == all_ and there >= wanted)
+
+
+def _seen(deployment: ClusterObject) -> bool:
+    """Whether its controller has seen what it is told."""
+    seen = (deployment.get("status") or {}).get("observedGeneration", 0)
+    return bool(seen >= deployment["metadata"]["generation"])
 
 
 def _conditions(state: ClusterObject, status: str) -> Iterator[Mapping[str, Any]]:
@@ -155,7 +164,7 @@ def _said(
     """What is said of it, what is nearest to the cause first."""
     pods = list(_pods(cluster, entry))
     yield from _by_pods(pods)
-    if deployment is not None:
+    if deployment is not None and _is_of(entry, deployment["spec"]["template"]):
         yield from _by_deployment(deployment)
     if entry["kind"] == "InferenceService":
         yield from _by_kserve(state, pods)
@@ -181,9 +190,11 @@ def _by_pods(pods: Iterable[ClusterObject]) -> Iterator[Said]:
     for pod in pods:
         for container in _containers(pod):
             waiting = (container.get("state") or {}).get("waiting") or {}
-            if waiting.get("reason") in HOPELESS:
-                said = f"{waiting['reason']} {waiting.get('message', '')}".strip()
-                yield Said(f"pod {pod['metadata']['name']} says {said}{_last_words(container)}", 0)
+            reason = waiting.get("reason")
+            if reason in (*HOPELESS, *BLOCKED_STARTS):
+                said = f"{reason} {waiting.get('message', '')}".strip()
+                text = f"pod {pod['metadata']['name']} says {said}{_last_words(container)}"
+                yield Said(text, 0 if reason in HOPELESS else PATIENCE)
         for condition in _conditions(pod, "False"):
             if condition["type"] == "PodScheduled":
                 yield Said(f"pod {pod['metadata']['name']} waits: {condition.get('message', '')}")
@@ -197,13 +208,17 @@ def _containers(pod: ClusterObject) -> Iterator[ClusterObject]:
 
 
 def _last_words(container: ClusterObject) -> str:
-    """The last line that it wrote before it ended: the server's sentence."""
+    """The last line that it wrote before it ended: the server's sentence; or why it was ended."""
     ended = (container.get("lastState") or {}).get("terminated") or {}
     words = str(ended.get("message") or "").strip().splitlines()
+    if not words and ended.get("reason") not in (None, "", "Error", "Completed"):
+        words = [str(ended["reason"])]  # OOMKilled leaves no time for a word
     return f": {words[-1]}" if words else ""
 
 
 def _by_deployment(deployment: ClusterObject) -> Iterator[Said]:
+    if not _seen(deployment):
+        return  # what it says is of the pods before
     for condition in _conditions(deployment, "True"):
         if condition["type"] == "ReplicaFailure":  # a quota, PodSecurity, a webhook
             yield Said(f"{condition.get('reason')}: {condition.get('message')}", PATIENCE)
@@ -289,6 +304,8 @@ def _by_events(
         message = str(event.get("message"))
         if (of.get("kind"), of.get("name")) not in about or at < began or CONFLICT in message:
             continue
+        if SCHEME in message and "not supported" in message:
+            message += f" ({NO_STORAGE})"
         whose = "" if of["kind"] == kind else f"{of['kind'].lower()} {of['name']}: "
         patience = float("inf")
         if stuck and of["kind"] == kind and reason in (*FINAL, "InternalError"):

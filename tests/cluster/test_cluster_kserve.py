@@ -188,6 +188,60 @@ def test_a_quota_ends_the_wait(
         waiting.wait(connected, objects, 600)
 
 
+def test_a_quota_of_the_pods_before_is_not_said(
+    objects: list[Object], connected: Any, api_server: ApiServer
+) -> None:
+    """A Deployment keeps the condition until its controller has seen what it is told now."""
+    cluster.apply(connected, objects)
+    failed = condition("ReplicaFailure", "True", "FailedCreate", "exceeded quota: small")
+    set_status(api_server, conditions=[failed], observedGeneration=0)
+    with pytest.raises(EdgelineError, match="not ready after 0 s: see its pods' events"):
+        waiting.wait(connected, objects, 0.4)
+
+
+@pytest.mark.parametrize(
+    ("state", "ended", "said"),
+    [
+        (
+            {"reason": "CreateContainerConfigError", "message": 'secret "store" not found'},
+            {},
+            'CreateContainerConfigError secret "store" not found',
+        ),
+        (
+            {"reason": "CrashLoopBackOff", "message": "back-off 10s restarting"},
+            {"exitCode": 137, "reason": "OOMKilled"},
+            "CrashLoopBackOff back-off 10s restarting: OOMKilled",
+        ),
+    ],
+)
+def test_why_a_container_does_not_start_ends_the_wait_status_set_by_the_test(
+    state: Object,
+    ended: Object,
+    said: str,
+    objects: list[Object],
+    connected: Any,
+    api_server: ApiServer,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(waiting, "PATIENCE", 0)
+    cluster.apply(connected, objects)
+    waiting_pod(api_server, objects, state, terminated=ended or None)
+    with pytest.raises(EdgelineError, match=f"not ready: pod mixed-1 says {said}$"):
+        waiting.wait(connected, objects, 600)
+
+
+@pytest.mark.usefixtures("no_events")
+def test_a_cluster_without_our_storage_container_is_said_with_the_way_out(
+    service: list[Object], connected: Any, api_server: ApiServer
+) -> None:
+    cluster.apply(connected, service)
+    # the words of KServe 0.20
+    message = "StorageURI not supported: StorageUri [edgeline+s3://a/b/] is not supported"
+    warned(api_server, 1, message=message)
+    with pytest.raises(EdgelineError, match="edgeline-storage: apply manifests/base/kserve"):
+        waiting.wait(connected, service, 0)
+
+
 def test_a_failure_that_is_over_is_not_said_though_kserve_keeps_it(
     service: list[Object], connected: Any, api_server: ApiServer
 ) -> None:

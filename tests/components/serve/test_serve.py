@@ -228,6 +228,44 @@ def test_a_server_that_answers_otherwise_is_found(recorded: Path, server: str) -
         prediction.check(server, recorded, manifest)
 
 
+class OtherServer(http.server.BaseHTTPRequestHandler):
+    """Answers any request with the JSON that it is given."""
+
+    says: ClassVar[object] = None
+
+    def do_POST(self) -> None:
+        self.rfile.read(int(self.headers["Content-Length"]))
+        body = json.dumps(self.says).encode()
+        self.send_response(200)
+        self.send_header("Content-Length", str(len(body)))
+        self.end_headers()
+        self.wfile.write(body)
+
+    def log_message(self, *_: object) -> None:
+        pass
+
+
+def test_an_answer_that_is_another_server_s_is_one_sentence(
+    recorded: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    manifest = bundle.read(recorded)
+    name = manifest.signature.outputs[0].name
+    server = http.server.HTTPServer(("127.0.0.1", 0), OtherServer)
+    threading.Thread(target=server.serve_forever, args=(0.01,), daemon=True).start()
+    address = f"http://127.0.0.1:{server.server_address[1]}"
+    for says, said in (
+        (["hello"], "answers no JSON object: is another server there"),
+        ({"model_version": "3"}, "answers without the output .*: is another server there"),
+        ({"model_version": "3", "outputs": [{"name": name}]}, "answers without the output"),
+        ({"model_version": "3", "outputs": [{"name": name, "data": [1, 2]}]}, "without the output"),
+    ):
+        monkeypatch.setattr(OtherServer, "says", says)
+        with pytest.raises(EdgelineError, match=said):
+            prediction.check(address, recorded, manifest)
+    server.shutdown()
+    server.server_close()
+
+
 def test_a_server_with_another_version_is_found(recorded: Path, server: str) -> None:
     import dataclasses
 
