@@ -6,6 +6,7 @@ import json
 import re
 from collections import Counter
 from collections.abc import Iterator, Mapping
+from pathlib import Path
 
 from edgeline.formats import names, plain_yaml
 from edgeline.kubeflow.versions import CONTENT_NAME, digest
@@ -13,6 +14,7 @@ from edgeline.lint.documents import Document, Tree, at, listed, mapped
 from edgeline.lint.rule import WARNING, Found, Rule
 
 PIPELINES = "pipelines.kubeflow.org"
+PIPELINES_FOLDER = "edgeline-pipelines"  # the ConfigMap that compile keeps that folder with
 # of what becomes a host's name, a label's value, or the beginning of other names
 SHORT_NAMES = {
     "CronJob": re.compile(rf"(?=.{{1,52}}\Z){names.SUBDOMAIN_PATTERN}"),
@@ -121,6 +123,20 @@ def _order(tree: Tree) -> Iterator[Found]:
         if waves[0] >= waves[1]:
             what = f"PipelineVersion {document.name} may be applied before Pipeline {owner.name}"
             yield Found(document, ("metadata",), what)
+
+
+def _without_pipeline(tree: Tree) -> Iterator[Found]:
+    """Of what `compile` wrote: its folder `pipelines` is kept when the last pipeline leaves."""
+    kept = {
+        Path(each.file).parent for each in tree.of("ConfigMap") if each.name == PIPELINES_FOLDER
+    }
+    there = {(Path(each.file).parent, each.name) for each in tree.of("Pipeline")}
+    for document in tree.of("PipelineVersion"):
+        folder = Path(document.file).parent.parent / "pipelines"
+        pipeline = str(document.get("spec", "pipelineName"))
+        if folder in kept and (folder, pipeline) not in there:
+            what = f"PipelineVersion {document.name} is of {pipeline}, which pipelines/ lacks"
+            yield Found(document, ("spec", "pipelineName"), what)
 
 
 def _wave(document: Document) -> int:
@@ -298,6 +314,13 @@ rules = (
         "The webhook refuses a PipelineVersion whose Pipeline is not there yet.",
         "give the version a later argocd.argoproj.io/sync-wave than the Pipeline",
         _order,
+    ),
+    Rule(
+        "version-without-pipeline",
+        "A cluster that has the Pipeline keeps it; a new one, or a second, refuses the version.",
+        "compile the pipeline again, or take its versions out as well "
+        "(manifests/gitops/README.md says how a pipeline is deleted)",
+        _without_pipeline,
     ),
     Rule(
         "schedule-in-git",

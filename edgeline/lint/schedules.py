@@ -201,7 +201,10 @@ def _unfit(tree: Tree) -> Iterator[Found]:
         if version == CURRENT:
             version = _current(tree, entry).get(schedule.pipeline, "")
             if not version:
-                what = f"{name} runs the current version, and {current.FILE} beside it names none"
+                what = (
+                    f"{name} runs the current version of {schedule.pipeline}, and {current.FILE} "
+                    "beside it names none"
+                )
                 yield Found(entry.document, entry.at("version"), what)
                 continue
             if known is not None and not known:
