@@ -255,8 +255,8 @@ def _endings(pods: Iterable[ClusterObject]) -> set[str]:
 
 
 def _of_the_volume(entry: ClusterObject, pods: Iterable[ClusterObject]) -> Iterator[Said]:
-    """KServe's webhook gives its pods an image volume, and an API server without the feature gate
-    drops it and takes the rest."""
+    """KServe's webhook gives its pods an image volume, unless its configuration turns images off,
+    and an API server without the feature gate drops it and takes the rest."""
     uri = entry["spec"]["predictor"].get("model", {}).get("storageUri", "")
     if not uri.startswith("oci+native://"):
         return
@@ -264,8 +264,9 @@ def _of_the_volume(entry: ClusterObject, pods: Iterable[ClusterObject]) -> Itera
         if not any("image" in volume for volume in pod["spec"].get("volumes") or ()):
             text = (
                 f"pod {pod['metadata']['name']} has no image volume: turn the feature gate "
-                "ImageVolume on in API server and kubelet, or `edgeline site render --for kserve "
-                "--model-from store` (or modelcar)"
+                "ImageVolume on in API server and kubelet, and enableModelcar in KServe's "
+                "configuration, or `edgeline site render --for kserve --model-from store` "
+                "(or modelcar)"
             )
             yield Said(text, 0)
 

@@ -77,8 +77,9 @@ def _with_login(site: Site, _: Version) -> Object:
 SOURCES = {
     IMAGE: ModelSource(
         lambda site: f"oci+native://{site.model}",
-        "KServe 0.20 or later, and Kubernetes with the feature gate ImageVolume on in API server "
-        "and kubelet (in 1.34 it is off): else the pod comes without the model",
+        "KServe 0.20 or later with enableModelcar or enableOciModelSupport on in its "
+        "configuration, as it is installed, and Kubernetes with the feature gate ImageVolume on in "
+        "API server and kubelet (in 1.34 it is off): else the pod comes without the model",
         WITH_IMAGES,
         _with_login,
     ),

@@ -123,7 +123,8 @@ def test_kserve_takes_the_model_from_a_volume_or_from_the_store(
     assert predictor["model"]["storageUri"].startswith(f"oci+native://{MODELS}/mixed@sha256:")
     assert predictor["imagePullSecrets"] == [{"name": "mixed-registry"}]
     head = (tmp_path / "kserve" / "mixed.yaml").read_text().splitlines()[:3]
-    assert "needs KServe 0.20 or later, and Kubernetes with the feature gate" in " ".join(head)
+    assert "needs KServe 0.20 or later with enableModelcar or" in " ".join(head)
+    assert "and Kubernetes with the feature gate ImageVolume on" in " ".join(head)
 
     @contextmanager
     def fetched(_: str) -> Iterator[Path]:
