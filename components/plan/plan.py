@@ -13,9 +13,9 @@ from typing import Any
 from edgeline.components.compile import target as targets_
 from edgeline.errors import EdgelineError
 from edgeline.sites import base as bases
-from edgeline.sites.address import parse
+from edgeline.sites.address import Cluster, parse
 from edgeline.sites.kserve import STORE, is_store, source_of
-from edgeline.sites.render import FORMS
+from edgeline.sites.render import FORMS, check_in_cluster
 from edgeline.stores.destinations import check, refuse_relative
 
 FORM, BASE = "kustomize", "modelcar_base"
@@ -96,7 +96,8 @@ def _site(number: int, entry: object, destination: str) -> dict[str, str]:
             raise EdgelineError(f"{where}: {name} is {given[name]!r}, but must be a text.")
     base = given[BASE]
     try:
-        parse(entry["site"])
+        if isinstance(parse(entry["site"]), Cluster):
+            check_in_cluster(form)
         source = source_of(form, given["model_from"], given["kserve_version"], base)
         if base:
             bases.check(base)

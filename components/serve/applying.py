@@ -11,16 +11,13 @@ from typing import TYPE_CHECKING
 
 from edgeline.artifacts import bundle as bundles
 from edgeline.components.serve import cluster, installed, prediction, waiting
-from edgeline.errors import UsageError
 from edgeline.formats import plain_yaml
 from edgeline.sites.kserve import FORM, STORE
-from edgeline.sites.render import FORMS, push_image, render
+from edgeline.sites.render import FORMS, check_in_cluster, push_image, render
 from edgeline.stores.store import local_copy
 
 if TYPE_CHECKING:
     from kubernetes.dynamic import DynamicClient
-
-IN_CLUSTER = ("kustomize", "kserve")  # forms whose objects a cluster takes as they are
 
 
 def apply(
@@ -54,8 +51,8 @@ def apply(
         EdgelineError: an argument is unfit, the registry or the cluster refuses, it is not ready in
             time, or it answers otherwise than the bundle records.
     """
-    if form in FORMS and form not in IN_CLUSTER:
-        raise UsageError(f"A cluster does not take {form}: use {' or '.join(IN_CLUSTER)}.")
+    if form in FORMS:
+        check_in_cluster(form)
     end = time.monotonic() + time_limit
     with tempfile.TemporaryDirectory() as temporary, local_copy(bundle) as folder:
         place = (bundle, form, repository, temporary, name, namespace)

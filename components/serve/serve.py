@@ -13,12 +13,12 @@ from edgeline import artifacts
 from edgeline.artifacts import bundle
 from edgeline.artifacts.bundle import Bundle
 from edgeline.components.serve import cluster, git, installed, prediction
-from edgeline.components.serve.applying import IN_CLUSTER, to_cluster
+from edgeline.components.serve.applying import to_cluster
 from edgeline.errors import EdgelineError
 from edgeline.reports import report
 from edgeline.sites.address import Cluster, GitFolder, parse
 from edgeline.sites.kserve import FORM, STORE, predictor, source_of
-from edgeline.sites.render import FORMS, image_name, push_image, render
+from edgeline.sites.render import FORMS, check_in_cluster, image_name, push_image, render
 
 SCHEMA = "deployment/v1"
 
@@ -88,8 +88,8 @@ def serve(
     place = parse(site)
     if form not in FORMS:
         raise EdgelineError(f"form is {form!r}, but must be one of {', '.join(FORMS)}.")
-    if isinstance(place, Cluster) and form not in IN_CLUSTER:
-        raise EdgelineError(f"A cluster does not take {form}: use {' or '.join(IN_CLUSTER)}.")
+    if isinstance(place, Cluster):
+        check_in_cluster(form)
     source = source_of(form, model_from, kserve_version, modelcar_base)
     folder = Path(bundle_path)
     manifest = bundle.read(folder)

@@ -1,12 +1,14 @@
-"""Targets and sites of the deployment: unknown ones, and compilers that are not installed."""
+"""Targets and sites of the deployment: unknown or unfit ones, and compilers that are missing."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 
 from edgeline.components.compile import target
 from edgeline.errors import EdgelineError
 from edgeline.preflight.given import GivenRun
+from edgeline.sites import kserve
+from edgeline.sites.address import Cluster, parse
 
 
 def known(run: GivenRun) -> Iterator[str]:
@@ -25,6 +27,19 @@ def known(run: GivenRun) -> Iterator[str]:
         plan(sites=sites, models_repository=run.text("models_repository"))
     except EdgelineError as error:
         yield str(error)
+        return
+    for number, entry in enumerate(sites, 1):
+        yield from _name(number, entry, run.text("model_name"))
+
+
+def _name(number: int, entry: Mapping[str, str], name: str) -> Iterator[str]:
+    """KServe takes any name, and never starts a long one: after the training, without this."""
+    if entry.get("form") != kserve.FORM:
+        return
+    place = parse(entry["site"])
+    namespace = place.namespace if isinstance(place, Cluster) else "edgeline"
+    if fault := kserve.too_long(name, namespace):
+        yield f"sites, entry {number}: KServe never starts {name!r}: {fault}: shorten model_name."
 
 
 def compilers(run: GivenRun) -> Iterator[str]:

@@ -26,6 +26,7 @@ FORMS: dict[str, Callable[[Site], dict[str, list[Object]]]] = {
     "iotedge": devices.iotedge,
     "compose": devices.compose,
 }
+IN_CLUSTER = ("kustomize", "kserve")  # forms whose objects a cluster takes as they are
 REPOSITORY = re.compile(r"[a-z0-9.-]+(:[0-9]+)?(/[a-z0-9]+([._-]+[a-z0-9]+)*)+")
 
 
@@ -95,6 +96,16 @@ def render(
     keeps = manifest.windows is not None
     site = Site(name, namespace, manifest.version, model, server, address, keeps)
     return [_write(Path(output) / file, parts, needs) for file, parts in make(site).items()]
+
+
+def check_in_cluster(form: str) -> None:
+    """Refuse a form whose files something else than a cluster takes.
+
+    Raises:
+        UsageError: names the forms that one does take.
+    """
+    if form not in IN_CLUSTER:
+        raise UsageError(f"A cluster does not take {form}: use {' or '.join(IN_CLUSTER)}.")
 
 
 def image_name(bundle: str, repository: str) -> str:

@@ -118,6 +118,14 @@ def test_the_pipelines_that_come_with_edgeline_have_none(name: str) -> None:
         ({"targets": ["edgtpu"]}, "targets: 'edgtpu' is not one of litert"),
         ({"sites": [{"site": "cluster://edge"}]}, "sites are given, but no models_repository"),
         (
+            {
+                "sites": [{"site": "cluster://edge", "form": "kserve"}],
+                "models_repository": "ghcr.io/acme/models",
+                "model_name": "a" * 49,
+            },
+            "-predictor-edge has 64 characters, and 63 are allowed: shorten model_name",
+        ),
+        (
             {"decision_goal": "recall=0.9", "task": "binary_classification"},
             "decision_goal is 'recall=0.9', which is no goal: give f1, recall>=0.9",
         ),

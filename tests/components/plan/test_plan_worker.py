@@ -67,6 +67,7 @@ def test_what_is_no_target_is_named_with_its_place(target: object) -> None:
             "form is 'helm', but must be one of kustomize",
         ),
         ({"site": "cluster://edge", "form": ["kserve"]}, "form is"),
+        ({"site": "cluster://edge", "form": "ocm"}, "A cluster does not take ocm: use kustomize"),
         ({"site": "cluster://edge", "name": "x"}, "has 'name', but takes site, form, "),
         (
             {"site": "cluster://edge", "modelcar_base": BASE},
