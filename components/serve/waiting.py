@@ -78,9 +78,8 @@ def _wait(
             deployment = _deployment(cluster, entry, state)
             if _is_ready(entry, state, deployment):
                 return
-            said = list(
-                {each.text: each for each in _said(cluster, entry, state, deployment)}.values()
-            )
+            lines = map(_in_a_line, _said(cluster, entry, state, deployment))
+            said = list({each.text: each for each in lines}.values())
         now = time.monotonic()
         since = {each.text: since.get(each.text, now) for each in said}
         for each in said:
@@ -92,6 +91,10 @@ def _wait(
             last = f": {said[0].text}" if said else ": see its pods' events."
             raise EdgelineError(f"{what} is not ready after {max(0, round(limit))} s{last}")
         time.sleep(poll)
+
+
+def _in_a_line(said: Said) -> Said:
+    return Said(" ".join(said.text.split()), said.patience)
 
 
 def _check_ours(entry: ClusterObject, state: ClusterObject) -> None:
@@ -210,10 +213,14 @@ def _containers(pod: ClusterObject) -> Iterator[ClusterObject]:
 def _last_words(container: ClusterObject) -> str:
     """The last line that it wrote before it ended: the server's sentence; or why it was ended."""
     ended = (container.get("lastState") or {}).get("terminated") or {}
-    words = str(ended.get("message") or "").strip().splitlines()
+    words = _lines(ended.get("message"))
     if not words and ended.get("reason") not in (None, "", "Error", "Completed"):
         words = [str(ended["reason"])]  # OOMKilled leaves no time for a word
     return f": {words[-1]}" if words else ""
+
+
+def _lines(message: object) -> list[str]:
+    return str(message or "").strip().splitlines()
 
 
 def _by_deployment(deployment: ClusterObject) -> Iterator[Said]:
@@ -235,7 +242,8 @@ def _by_kserve(state: ClusterObject, pods: Iterable[ClusterObject]) -> Iterator[
     # is being replaced as well
     ours = reason != "ModelLoadFailed" or message in _endings(pods)
     if message and ours and model.get("transitionStatus") in BLOCKED:
-        yield Said(f"{reason}: {message}", SETTLED if reason in FINAL else PATIENCE)
+        last = _lines(message)[-1:]  # after a program's usage, or a traceback
+        yield Said(f"{reason}: {''.join(last)}", SETTLED if reason in FINAL else PATIENCE)
     for condition in _conditions(state, "False"):
         reason, message = condition.get("reason", ""), condition.get("message", "")
         if not message or CONFLICT in message:

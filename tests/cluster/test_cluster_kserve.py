@@ -127,7 +127,7 @@ def test_an_update_is_done_when_the_new_pods_answer(
 LOAD_FAILED = {
     "modelStatus": {
         "transitionStatus": "BlockedByFailedLoad",
-        "lastFailureInfo": {"reason": "ModelLoadFailed", "message": "no manifest"},
+        "lastFailureInfo": {"reason": "ModelLoadFailed", "message": "usage: ...\nno manifest\n"},
     }
 }
 
@@ -166,7 +166,7 @@ def test_what_kserve_says_ends_the_wait_in_its_words(
     say(api_server, **status)
     if status == LOAD_FAILED:
         monkeypatch.setattr(waiting, "_of_the_volume", lambda *_: iter(()))
-        make_pod(api_server, said_of(service), "no manifest")
+        make_pod(api_server, said_of(service), "usage: ...\nno manifest\n")
     with pytest.raises(EdgelineError, match=f"InferenceService mixed is not ready: {said}"):
         waiting.wait(connected, service, 600)
     assert capsys.readouterr().out == f"InferenceService mixed: {said}\n"
@@ -259,7 +259,7 @@ def test_the_failure_of_a_pod_that_is_replaced_is_not_the_model_s(
     """KServe says it of the whole InferenceService."""
     monkeypatch.setattr(waiting, "PATIENCE", 0)
     cluster.apply(connected, service)
-    make_pod(api_server, said_of(service, model="the one before"), "no manifest")
+    make_pod(api_server, said_of(service, model="the one before"), "usage: ...\nno manifest\n")
     say(api_server, **LOAD_FAILED)
     with pytest.raises(EdgelineError, match="not ready after 0 s: see its pods' events"):
         waiting.wait(connected, service, 0)
