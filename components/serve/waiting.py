@@ -32,7 +32,10 @@ BLOCKED_STARTS = ("CreateContainerConfigError", "CreateContainerError", "RunCont
 # of an InferenceService's conditions, failures and events: no later reconciliation changes it
 FINAL = ("ServerlessModeRejected", "InvalidPredictorSpec", "NoSupportingRuntime")
 BLOCKED = ("BlockedByFailedLoad", "InvalidSpec")  # what KServe calls the transition then
-NO_STORAGE = f"the cluster has no ClusterStorageContainer {STORAGE}: apply manifests/base/kserve"
+NO_STORAGE = (
+    f"the cluster has no ClusterStorageContainer {STORAGE}: apply "
+    "manifests/base/kserve/storage-container.yaml"
+)
 CONFLICT = "the object has been modified"  # two writers met; a controller tries again at once
 SETTLED = 5.0  # seconds in which a controller has taken back what it said of what was there before
 

@@ -238,7 +238,7 @@ def test_a_cluster_without_our_storage_container_is_said_with_the_way_out(
     # the words of KServe 0.20
     message = "StorageURI not supported: StorageUri [edgeline+s3://a/b/] is not supported"
     warned(api_server, 1, message=message)
-    with pytest.raises(EdgelineError, match="edgeline-storage: apply manifests/base/kserve"):
+    with pytest.raises(EdgelineError, match=r"edgeline-storage: apply .*/storage-container.yaml"):
         waiting.wait(connected, service, 0)
 
 
