@@ -53,10 +53,16 @@ def kserve_version(cluster: DynamicClient, given: str = "") -> str:
         ) from None
     if given and kserve.form_version(known) != kserve.form_version(kserve.read_version(given)):
         raise EdgelineError(
-            f"The cluster has KServe {there}, not {given}, which takes something else: leave the "
-            "version out."
+            f"The cluster has KServe {there}{_or_later(known, there)}, not {given}, which takes "
+            "something else: leave the version out."
         )
     return there
+
+
+def _or_later(known: kserve.Version, there: str) -> str:
+    """Of what the schema says, which names the first version that has a field; else ""."""
+    later = known < kserve.WITH_IMAGES and there in FIELDS.values()
+    return " or a later one that takes the same" if later else ""
 
 
 def _of_manager(cluster: DynamicClient) -> str:

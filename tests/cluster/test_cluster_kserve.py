@@ -458,6 +458,16 @@ def test_kserve_s_version_is_read_by_whoever_deploys(connected: Any, capsys: Any
     assert capsys.readouterr().out == ""
 
 
+def test_a_version_by_the_schema_is_said_to_be_the_first_of_several(
+    connected: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """KServe 0.19 has no field that 0.16 had not."""
+    monkeypatch.setattr(installed, "_by_schema", lambda _: "0.16")
+    with pytest.raises(EdgelineError, match=r"KServe 0\.16 or a later one .*, not 0\.20, which"):
+        installed.kserve_version(connected, "0.20")
+    assert installed.kserve_version(connected, "0.19.0") == "0.16"
+
+
 def test_kserve_s_version_is_that_of_its_manager_where_that_may_be_read(
     api_server: ApiServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
