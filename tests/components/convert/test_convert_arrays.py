@@ -75,11 +75,11 @@ def test_pictures_go_in_and_the_batch_is_free(network, pictures, tmp_path):
 def test_large_weights_are_no_constants_of_the_graph_and_change_nothing(
     imported, pictures, tmp_path, monkeypatch, quantisation
 ):
-    from edgeline.components.convert import replay
+    from edgeline.components.convert import freezing
 
     found = []
     for folder, limit in (("constants", 1 << 30), ("variables", 1)):
-        monkeypatch.setattr(replay, "WEIGHT_BYTES", limit)
+        monkeypatch.setattr(freezing, "WEIGHT_BYTES", limit)
         (tmp_path / folder).mkdir()
         _, edge = run(imported, tmp_path / folder, pictures, quantisation=quantisation)
         operators = (tmp_path / folder / "edge" / "operators.json").read_text()
