@@ -225,7 +225,8 @@ def test_why_a_container_does_not_start_ends_the_wait_status_set_by_the_test(
 ) -> None:
     monkeypatch.setattr(waiting, "PATIENCE", 0)
     cluster.apply(connected, objects)
-    waiting_pod(api_server, objects, state, terminated=ended or None)
+    last = {"terminated": ended} if ended else {}
+    waiting_pod(api_server, objects, state, **last)
     with pytest.raises(EdgelineError, match=f"not ready: pod mixed-1 says {said}$"):
         waiting.wait(connected, objects, 600)
 
