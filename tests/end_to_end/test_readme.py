@@ -3,6 +3,7 @@ comes from KFP's API as documented (see tests/kubeflow)."""
 
 from __future__ import annotations
 
+import json
 import re
 import subprocess
 import sys
@@ -10,7 +11,7 @@ from collections.abc import Iterator
 from typing import Any
 
 import pytest
-from command import DIGITS_RUN
+from command import DIGITS_RUN, Finished
 from readme import ROOT, Block, Reader, blocks, words
 
 from edgeline.artifacts import bundle
@@ -92,9 +93,15 @@ def test_every_pipeline_has_published(reader: Reader) -> None:
     assert (digits.quantisation, digits.evaluated) == ("dynamic", False)
 
 
-def test_two_runs_make_the_same_bytes(reader: Reader) -> None:
-    """`make run` and the client's run: neither took anything from the other."""
-    first, second = sorted((reader.clone / "edgeline-runs").glob("taxi-*"))
+def test_two_runs_make_the_same_bytes(reader: Reader, taxi: Finished) -> None:
+    """`make run` and a run elsewhere, which took nothing from it; the client's run took all."""
+    first, again = sorted((reader.clone / "edgeline-runs").glob("taxi-*"))
+    states = {
+        task["state"] for task in json.loads((again / "run.json").read_text())["tasks"].values()
+    }
+    assert "cached" in states
+    assert taxi.run is not None
+    second = taxi.run
     for pattern in (
         "*/ingest/examples/*/*.parquet",
         "*/transform/transform_graph/transform_fn/assets/*",

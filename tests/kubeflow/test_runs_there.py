@@ -17,7 +17,7 @@ def runs(server: Any, *arguments: str) -> str:
     from edgeline.cli.main import cli
 
     command = ["runs", *arguments, "--host", server.address]
-    done = CliRunner().invoke(cli, command, catch_exceptions=False)
+    done = CliRunner().invoke(cli, command, env={"COLUMNS": "250"}, catch_exceptions=False)
     assert done.exit_code == 0, done.output
     return done.stdout
 

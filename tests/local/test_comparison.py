@@ -100,7 +100,10 @@ def three(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> list[str]:
 def edgeline(*arguments: str) -> str:
     from edgeline.cli.main import cli
 
-    done = CliRunner().invoke(cli, ["runs", "compare", *arguments], catch_exceptions=False)
+    wide = {"COLUMNS": "250"}
+    done = CliRunner().invoke(
+        cli, ["runs", "compare", *arguments], env=wide, catch_exceptions=False
+    )
     assert done.exit_code == 0, done.output
     return done.output
 

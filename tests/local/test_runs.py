@@ -18,7 +18,7 @@ def edgeline(*arguments: str) -> tuple[int, str]:
     from edgeline.cli.main import cli
     from edgeline.errors import EdgelineError
 
-    done = CliRunner().invoke(cli, ["runs", *arguments])
+    done = CliRunner().invoke(cli, ["runs", *arguments], env={"COLUMNS": "250"})
     if isinstance(done.exception, EdgelineError):
         return done.exception.exit_code, str(done.exception)
     assert done.exception is None or isinstance(done.exception, SystemExit), done.exception
