@@ -86,7 +86,7 @@ class Kinds:
         self._columns = {name: _Column() for name in names}
         self._cells = cells
 
-    def look(self, batch: pa.RecordBatch, file: File, before: int) -> None:
+    def count_batch(self, batch: pa.RecordBatch, file: File, before: int) -> None:
         """Count the cells of a batch; `before` rows of the file came before it."""
         for name, column in self._columns.items():
             cells = batch.column(name)
@@ -195,7 +195,7 @@ class Rounded:
     count: int = 0
     first: CellPlace | None = None
 
-    def look(self, column: pa.Array, file: File, before: int) -> None:
+    def count_batch(self, column: pa.Array, file: File, before: int) -> None:
         """Count those of a batch; `before` rows of the file came before it."""
         plain = pc.utf8_trim_whitespace(self.cells.plain(column))
         infinite = pc.is_inf(self.cells.read(column, "float"))

@@ -87,7 +87,7 @@ class CsvReader:
         for file in files:
             before = 0
             for batch in self._text(file, names):
-                kinds.look(batch, file, before)
+                kinds.count_batch(batch, file, before)
                 before += len(batch)
         self.notes.extend([*kinds.notes(self._told), *self._rounded(files, kinds.large())])
         types = {**kinds.types(), **{name: TYPES[t] for name, t in self.column_types.items()}}
@@ -117,7 +117,7 @@ class CsvReader:
             before = 0
             for batch in self._text(file, names):
                 for name, each in found.items():
-                    each.look(batch.column(name), file, before)
+                    each.count_batch(batch.column(name), file, before)
                 before += len(batch)
         for name, each in found.items():
             if each.first:

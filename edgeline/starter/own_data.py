@@ -36,7 +36,7 @@ BINARY, MULTICLASS, REGRESSION = models.TASKS
 
 
 @dataclass
-class LookedAt:
+class ColumnFacts:
     """The values of a column: how many, how often each (while they are few), and their mean."""
 
     type: pa.DataType
@@ -130,7 +130,7 @@ def fill(folder: Path, data: str, label: str, templates: Mapping[str, str]) -> l
     Raises:
         EdgelineError: the data cannot be read, or has no such label.
     """
-    columns, rows = look(data)
+    columns, rows = column_facts(data)
     if label not in columns:
         raise EdgelineError(
             f"{data} has no column {label!r}. {did_you_mean(label, list(columns), 'There are')}"
@@ -166,24 +166,24 @@ def fill(folder: Path, data: str, label: str, templates: Mapping[str, str]) -> l
     return [*told, *(f"Proposed: {each.metric}, {each.why}." for each in proposed)]
 
 
-def look(data: str) -> tuple[dict[str, LookedAt], int]:
+def column_facts(data: str) -> tuple[dict[str, ColumnFacts], int]:
     """The columns of data as ingest reads them, and the number of rows."""
     with tempfile.TemporaryDirectory() as folder:
         place = Path(folder) / "examples"
         ingest(data, place, split_ratios={ROWS_OF_SPLIT: 1})
         read = artifacts.read(place, examples.SCHEMA)
-        columns: dict[str, LookedAt] = {}
+        columns: dict[str, ColumnFacts] = {}
         rows = 0
         for batch in examples.read_batches(read, ROWS_OF_SPLIT):
             for column in batch.schema:
-                seen = columns.setdefault(column.name, LookedAt(column.type))
+                seen = columns.setdefault(column.name, ColumnFacts(column.type))
                 if not pa.types.is_nested(column.type):
                     seen.add(batch.column(column.name), rows)
             rows += len(batch)
     return columns, rows
 
 
-def label_of(name: str, seen: LookedAt, rows: int) -> Label:
+def label_of(name: str, seen: ColumnFacts, rows: int) -> Label:
     """What a column is as a label.
 
     Raises:
@@ -253,7 +253,7 @@ def eval_config(proposed: list[ProposedThreshold]) -> dict[str, Any]:
     return {"metrics_specs": [{"metrics": metrics}]}
 
 
-def _unfit(seen: LookedAt, rows: int) -> str:
+def _unfit(seen: ColumnFacts, rows: int) -> str:
     """Why a column is no feature for a beginning; "" where it is."""
     if pa.types.is_nested(seen.type):
         return "it holds lists"
@@ -315,7 +315,7 @@ def _absolute(place: str) -> str:
     return place if remote.scheme(place.strip()) else str(Path(place.strip()).absolute())
 
 
-def _usual(seen: LookedAt) -> float:
+def _usual(seen: ColumnFacts) -> float:
     """What stands for a missing number: the mean, in the column's type."""
     return round(seen.mean) if pa.types.is_integer(seen.type) else _short(seen.mean)
 
