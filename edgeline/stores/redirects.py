@@ -122,14 +122,8 @@ class _Http(http.client.HTTPConnection):
         _look(self, self._asking)
 
 
-class _Https(http.client.HTTPSConnection):
-    def __init__(self, request: urllib.request.Request, host: str, **options: Any) -> None:
-        super().__init__(host, **options)
-        self._asking = request
-
-    def connect(self) -> None:
-        super().connect()
-        _look(self, self._asking)
+class _Https(_Http, http.client.HTTPSConnection):
+    """As `_Http`, once TLS is there."""
 
 
 class _HttpHandler(urllib.request.HTTPHandler):
