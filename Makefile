@@ -3,7 +3,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 
 .PHONY: help run test check long lint types unit fast fuzz test-cluster test-images test-updates \
-  docs screenshot lock clean
+  docs site screenshot lock clean
 
 help: ## print this list
 	@sed -n 's/^\([a-z-]*\):.*## /\1|/p' $(MAKEFILE_LIST) | awk -F'|' '{printf "make %-14s %s\n", $$1, $$2}'
@@ -60,6 +60,9 @@ test-updates: $(VENV)/ready ## updates below eight clients, then 100 more: nothi
 
 docs: $(VENV)/ready ## write the components' READMEs from their faces
 	$(BIN)/python -m edgeline.docs
+
+site: $(VENV)/ready ## write the documentation to build/site, with the reference
+	$(BIN)/sphinx-build -q -W --keep-going -b html -c docs . build/site
 
 # needs Chromium
 screenshot: $(VENV)/ready ## take README's picture of a run again

@@ -93,7 +93,7 @@ def show_pipelines(name: str | None = None) -> None:
     console.print(f"[bold]{escape(name)}[/]: {escape(_about(catalogue.load(name)))}\n")
     columns = [Column(title, no_wrap=True) for title in ("parameter", "type")]
     table = Table(*columns, "default", "", box=None, header_style="bold")
-    for parameter, kind, default, description in _parameters(name):
+    for parameter, kind, default, description in parameter_table(name):
         table.add_row(parameter, kind, escape(default), escape(description))
     console.print(table)
     console.print(f"\n{escape(_objects(name))}".rstrip(), soft_wrap=True)
@@ -107,11 +107,11 @@ def parameter_rows(pipeline: str) -> list[tuple[str, str]]:
     """
     return [
         (name, f"{kind}, {default if default == 'required' else f'default {default}'}. {about}")
-        for name, kind, default, about in _parameters(pipeline)
+        for name, kind, default, about in parameter_table(pipeline)
     ]
 
 
-def _parameters(pipeline: str) -> Sequence[tuple[str, str, str, str]]:
+def parameter_table(pipeline: str) -> Sequence[tuple[str, str, str, str]]:
     """Name, type, default (or "required") and description of each parameter."""
     from edgeline.pipelines import catalogue
     from edgeline.pipelines.parameter import TYPES

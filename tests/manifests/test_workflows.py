@@ -398,6 +398,8 @@ def test_the_workflows_give_nobody_a_way_in() -> None:
     others fill before what is published. What it is told to leave out says why beside it."""
     files = [*OWN.glob("*.yaml"), *GITOPS.glob("*-workflow.yaml"), OWN.parent / "dependabot.yml"]
     zizmor = Path(sys.executable).with_name("zizmor")
+    if not zizmor.exists() and sys.version_info < (3, 11):
+        pytest.skip("NOT TESTED: the workflows' rights; zizmor needs Python 3.11")
     command = [zizmor, "--offline", "--no-config", "--quiet", "--format=plain", *files]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stdout
