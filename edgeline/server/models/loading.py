@@ -15,7 +15,7 @@ from pathlib import Path
 import numpy as np
 
 from edgeline.artifacts import bundle as bundles
-from edgeline.artifacts import reference, sha256, vectors
+from edgeline.artifacts import ranges, reference, sha256, vectors
 from edgeline.artifacts.bundle import Bundle, Signature, Tensor
 from edgeline.artifacts.differences import difference
 from edgeline.errors import EdgelineError, first_line
@@ -74,6 +74,7 @@ def load(
             takes=bundle.takes,
             bundle=bundle,
             reference=_reference(path) if reference.FILE in bundle.files else None,
+            ranges=_ranges(path) if ranges.FILE in bundle.files else None,
         )
     else:
         description = replace(description, labels=_labels(path))
@@ -220,6 +221,14 @@ def _reference(folder: Path) -> reference.Reference | None:
         return reference.read(folder / reference.FILE)
     except EdgelineError as error:
         log.warning("%s The model is served, but not watched.", error)
+        return None
+
+
+def _ranges(folder: Path) -> ranges.Ranges | None:
+    try:
+        return ranges.read(folder / ranges.FILE)
+    except EdgelineError as error:
+        log.warning("%s The model is served, but values out of range are not noticed.", error)
         return None
 
 
