@@ -36,7 +36,7 @@ from tuf.ngclient import FetcherInterface, Updater, UpdaterConfig
 
 from edgeline.errors import EdgelineError
 from edgeline.server.updates import clock, delegations
-from edgeline.server.updates.delegations import DelegatedRoles
+from edgeline.server.updates.delegations import DelegatedRoles, RoleSource
 from edgeline.server.updates.disk import FULL, FullError, VersionStore
 from edgeline.server.updates.fetching import (
     PIECE,
@@ -89,7 +89,8 @@ def synchronise(order: UpdateOrder) -> UpdateResult:
         with _explained_in(result):
             folder = state / "tuf" / "delegated"
             snapshot, now = _snapshot(state / "tuf"), clock.now(state / "tuf")
-            delegated = delegations.gather(targets, folder, fetcher, snapshot, now)
+            source = RoleSource(folder, fetcher, snapshot, now)
+            delegated = delegations.gather(targets, source)
         selection = VersionSelection(
             listed(delegated), order.versions, order.bad, order.stable, order.returned
         )
