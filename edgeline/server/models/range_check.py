@@ -1,8 +1,8 @@
 """Values outside what a feature may be, found in each request before the model runs.
 
 A bundle says what its raw features may be (see `edgeline.artifacts.ranges`). Almost all values are
-inside, so that is asked first, of plain Python numbers where there are few: some 0.2 microseconds a
-feature. A missing value is never outside.
+inside, so that is asked first: of one row in plain Python numbers, some 0.2 microseconds a feature,
+and of more in one comparison of all features together. A missing value is never outside.
 """
 
 from __future__ import annotations
@@ -16,13 +16,13 @@ import numpy as np
 import numpy.typing as npt
 
 from edgeline.artifacts.bundle import Tensor
-from edgeline.artifacts.features import missing
+from edgeline.artifacts.features import MISSING, missing
 from edgeline.artifacts.ranges import Range, Ranges
 from edgeline.formats.dtypes import Array
 from edgeline.server.tensors.json import dumps
 
 OnOutside = Callable[[str, int, object, Range], None]  # feature, rows, its first value, its range
-_FEW = 64  # values, up to which Python's own numbers are faster than numpy
+_EXACT = 2**53  # up to which float64 holds each whole number
 _NAMED = 3  # rows of a feature that a refusal names
 _SHOWN = 60  # characters of a value
 
@@ -90,6 +90,20 @@ class RangeCheck:
             for name, given in self._ranges.items()
             if given.values is None
         }
+        tensors = {tensor.name: tensor for tensor in inputs}
+        # as float64 they can be compared together; what that cannot hold is compared alone
+        self._together = [
+            (name, *bounds, MISSING[tensors[name].dtype])
+            for name, bounds in self._numbers.items()
+            if all(math.isinf(bound) or abs(bound) <= _EXACT for bound in bounds)
+        ]
+        together = [name for name, *_ in self._together]
+        self._alone = [name for name in self._numbers if name not in together]
+        widths = [abs(math.prod(tensors[name].shape[1:])) for name in together]
+        self._least, self._most, self._missing = (
+            np.repeat(np.array([each[place] for each in self._together], np.float64), widths)
+            for place in (1, 2, 3)
+        )
         self._texts = {
             name: frozenset((b"", *(value.encode() for value in given.values)))
             for name, given in self._ranges.items()
@@ -102,23 +116,45 @@ class RangeCheck:
         Args:
             arrays: what was asked, checked, [rows, ...] each.
         """
-        beyond: list[str] = []
-        for name, (least, most) in self._numbers.items():
-            array = arrays[name]
-            if array.size == 1:
-                inside = least <= array.item() <= most
-            elif array.size <= _FEW:
-                values = array.ravel().tolist()
-                # a NaN among them hides nothing: it loses each comparison, or is the result
-                inside = least <= min(values) and max(values) <= most
-            else:
-                inside = bool(least <= array.min() and array.max() <= most)
-            if not inside:
+        beyond = self._beyond_together(arrays)
+        for name in self._alone:
+            values = arrays[name].ravel().tolist()
+            least, most = self._numbers[name]
+            # a NaN among them hides nothing: it loses each comparison, or is the result
+            if not (least <= min(values) and max(values) <= most):
                 beyond.append(name)
         for name, allowed in self._texts.items():
             if not allowed.issuperset(arrays[name].ravel().tolist()):
                 beyond.append(name)
         return self._rows(beyond, arrays) if beyond else NOTHING
+
+    def _beyond_together(self, arrays: Mapping[str, Array]) -> list[str]:
+        """Of the features that are compared together, those with a value outside."""
+        beyond = []
+        for name, least, most, absent in self._together:
+            array = arrays[name]
+            if array.size != 1:
+                return self._beyond_in_rows(arrays)
+            value = array.item()
+            if not least <= value <= most and value == value and value != absent:
+                beyond.append(name)
+        return beyond
+
+    def _beyond_in_rows(self, arrays: Mapping[str, Array]) -> list[str]:
+        names = [name for name, *_ in self._together]
+        given = [arrays[name] for name in names]
+        rows = [a if a.ndim == 2 else a.reshape(len(a) if a.ndim else 1, -1) for a in given]
+        values = np.concatenate(rows, axis=1, dtype=np.float64, casting="unsafe")
+        if values.shape[1] != len(self._least):  # whole windows, where rows are kept: exactly then
+            return list(names)
+        below, above = values < self._least, values > self._most
+        if np.count_nonzero(below):
+            below &= values != self._missing
+        if not (np.count_nonzero(below) or np.count_nonzero(above)):
+            return []
+        places = np.repeat(np.arange(len(names)), [row.shape[1] for row in rows])
+        found = (below | above).any(axis=0)
+        return [names[place] for place in np.unique(places[found])]
 
     def refusal(
         self, outside: Outside, arrays: Mapping[str, Array], places: Sequence[int] | None = None
