@@ -69,7 +69,7 @@ def _inside(read: bundle.Bundle, allowed: ranges.Ranges, rows: int) -> dict[str,
     arrays = {}
     for tensor in read.signature.inputs:
         shape = (rows, *tensor.shape[1:])
-        given = allowed.get(tensor.name, ranges.Range())
+        given = allowed.get(tensor.name, ranges.FeatureRange())
         if tensor.dtype == "string":
             arrays[tensor.name] = np.full(shape, (given.values or ("x",))[0].encode(), object)
         else:

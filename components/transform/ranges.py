@@ -16,14 +16,14 @@ import pyarrow.parquet as pq
 from edgeline import artifacts
 from edgeline.artifacts import Artifact, examples
 from edgeline.artifacts.features import Feature
-from edgeline.artifacts.ranges import MOST_VALUES, Number, Range
+from edgeline.artifacts.ranges import MOST_VALUES, FeatureRange, Number
 
 Bounds = tuple[Number, Number]
 
 
 def of(
     schema_path: str | Path, source: Artifact, split: str, raw_features: Sequence[Feature]
-) -> dict[str, Range]:
+) -> dict[str, FeatureRange]:
     """The ranges of the raw features that can be told, by name.
 
     A limit is the schema's, where it has one, else that of the split's values. Text has the values
@@ -37,9 +37,9 @@ def of(
     """
     seen = _seen(source, split)
     allowed = _allowed(schema_path)
-    found: dict[str, Range] = {}
+    found: dict[str, FeatureRange] = {}
     for feature in raw_features:
-        given = allowed.get(feature.name, Range())
+        given = allowed.get(feature.name, FeatureRange())
         if math.prod(feature.shape) > MOST_VALUES:
             continue
         if feature.dtype == "string":
@@ -49,7 +49,7 @@ def of(
             least, most = seen.get(feature.name, (None, None))
             least = least if given.least is None else given.least
             most = most if given.most is None else given.most
-            as_given = Range(_stored(least, feature.dtype), _stored(most, feature.dtype))
+            as_given = FeatureRange(_stored(least, feature.dtype), _stored(most, feature.dtype))
             if (as_given.least, as_given.most) != (None, None) and not _is_empty(as_given):
                 found[feature.name] = as_given
     return found
@@ -78,12 +78,12 @@ def _of_footer(file: pq.ParquetFile) -> Iterator[tuple[str, Number, Number]]:
                 yield name, least, most
 
 
-def _allowed(schema_path: str | Path) -> dict[str, Range]:
+def _allowed(schema_path: str | Path) -> dict[str, FeatureRange]:
     from tensorflow_metadata.proto.v0 import schema_pb2
 
     from edgeline.components.validate import schema as schemas
 
-    found: dict[str, Range] = {}
+    found: dict[str, FeatureRange] = {}
     file = artifacts.read(schema_path, schemas.SCHEMA).path / schemas.FILE
     if not file.is_file():  # the folder may hold the features alone
         return found
@@ -95,9 +95,9 @@ def _allowed(schema_path: str | Path) -> dict[str, Range]:
                 feature.distribution_constraints.min_domain_mass >= 1
             )
             if whole and 0 < len(domain.value) <= MOST_VALUES:
-                found[name] = Range(values=tuple(domain.value))
+                found[name] = FeatureRange(values=tuple(domain.value))
         elif isinstance(domain, (schema_pb2.IntDomain, schema_pb2.FloatDomain)):
-            found[name] = Range(
+            found[name] = FeatureRange(
                 domain.min if domain.HasField("min") else None,
                 domain.max if domain.HasField("max") else None,
             )
@@ -115,5 +115,5 @@ def _stored(value: Number | None, dtype: str) -> Number | None:
     return rounded if math.isfinite(rounded) else None
 
 
-def _is_empty(given: Range) -> bool:
+def _is_empty(given: FeatureRange) -> bool:
     return given.least is not None and given.most is not None and given.least > given.most

@@ -17,7 +17,7 @@ from edgeline.components.verify import malformed, runtimes
 from edgeline.components.verify.latency import Latency, measure
 from edgeline.components.verify.malformed import Case
 from edgeline.errors import EdgelineError
-from edgeline.runtimes import child, tried
+from edgeline.runtimes import child
 from edgeline.runtimes.interpreter import EdgeModel, dequantise
 
 
@@ -70,8 +70,8 @@ def verify_bundle(folder: str | Path) -> BundleCheck:
         found: BundleCheck = child.call(
             _verify,
             folder,
-            time_limit=tried.TIME_LIMIT,
-            memory=tried.MEMORY + tried.FILES * size,
+            time_limit=child.MODEL_TIME,
+            memory=child.room(size),
         )
         return found
     except child.ChildError as error:

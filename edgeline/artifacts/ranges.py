@@ -31,7 +31,7 @@ Number = int | float
 
 
 @dataclass(frozen=True)
-class Range:
+class FeatureRange:
     """What a feature may be.
 
     Attributes:
@@ -57,7 +57,7 @@ class Range:
         return f"at least {self.least}" if self.most is None else f"{self.least} to {self.most}"
 
 
-Ranges = Mapping[str, Range]
+Ranges = Mapping[str, FeatureRange]
 
 
 def dumps(ranges: Ranges) -> bytes:
@@ -67,7 +67,7 @@ def dumps(ranges: Ranges) -> bytes:
     return json.dumps(document, separators=(",", ":"), ensure_ascii=False).encode() + b"\n"
 
 
-def read(file: str | Path) -> dict[str, Range]:
+def read(file: str | Path) -> dict[str, FeatureRange]:
     """Read a `ranges.json`.
 
     Raises:
@@ -85,7 +85,7 @@ def read(file: str | Path) -> dict[str, Range]:
         ) from None
 
 
-def from_json(features: Mapping[str, Any]) -> dict[str, Range]:
+def from_json(features: Mapping[str, Any]) -> dict[str, FeatureRange]:
     """The ranges of `to_json`, by feature.
 
     Raises:
@@ -107,7 +107,7 @@ class _Range:
     values: tuple[str, ...] | None = None
 
 
-def _range(value: object, name: str) -> Range:
+def _range(value: object, name: str) -> FeatureRange:
     read: _Range = typed.convert(value, _Range, name)
     for bound in (read.least, read.most):
         if bound is not None and (
@@ -120,4 +120,4 @@ def _range(value: object, name: str) -> Range:
         raise EdgelineError(f"feature {name[:100]!r} has limits and a list of values")
     if None not in (read.least, read.most) and read.least > read.most:
         raise EdgelineError(f"the least of feature {name[:100]!r} is above its most")
-    return Range(read.least, read.most, read.values)
+    return FeatureRange(read.least, read.most, read.values)

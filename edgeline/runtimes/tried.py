@@ -11,8 +11,6 @@ from edgeline.artifacts import Artifact, examples, models
 from edgeline.errors import EdgelineError
 from edgeline.runtimes import child, original
 
-TIME_LIMIT = 600.0  # seconds of a core
-MEMORY, FILES = 1 << 30, 8  # bytes that it may take, and times those of its files besides
 ROWS = 2
 
 
@@ -42,8 +40,8 @@ def in_child(path: Path, function: Callable[..., object], *arguments: object) ->
         EdgelineError: as raised in the child, or it crashed or went beyond a limit.
     """
     try:
-        memory = MEMORY + FILES * _size(path)
-        child.call(function, *arguments, time_limit=TIME_LIMIT, memory=memory)
+        memory = child.room(_size(path))
+        child.call(function, *arguments, time_limit=child.MODEL_TIME, memory=memory)
     except child.ChildError as error:
         raise EdgelineError(
             f"{path} {error.how} while it was {error.doing}{child.last_error(error.log)}: "

@@ -278,7 +278,10 @@ def a_bundle(folder: Path) -> Path:
     words = np.array([[b"a"], [b"b"]] * 32, object)
     builder.add({"count": numbers, "name": words}, {"score": numbers})
     (folder / reference.FILE).write_bytes(reference.dumps(builder.result()))
-    known = {"amount": ranges.Range(0.0, 9.0), "name": ranges.Range(values=("a", "b"))}
+    known = {
+        "amount": ranges.FeatureRange(0.0, 9.0),
+        "name": ranges.FeatureRange(values=("a", "b")),
+    }
     (folder / ranges.FILE).write_bytes(ranges.dumps(known))
     read = bundle.read_manifest(folder)
     files = artifacts.list_files(folder)

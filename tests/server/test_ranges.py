@@ -24,7 +24,7 @@ from edgeline import artifacts
 from edgeline.artifacts import bundle as bundles
 from edgeline.artifacts import ranges
 from edgeline.artifacts.features import MISSING_INT
-from edgeline.artifacts.ranges import Range
+from edgeline.artifacts.ranges import FeatureRange
 from edgeline.errors import EdgelineError, UsageError
 from edgeline.server.errors import ServingError
 from edgeline.server.models.loading import load
@@ -34,14 +34,14 @@ from edgeline.server.settings import ServerSettings
 from edgeline.server.watching.range_watch import RangeWatch
 
 ALLOWED = {
-    "amount": Range(0.0, 10.0),
-    "count": Range(0, 2**62),
-    "name": Range(values=("a", "b", "größer")),
+    "amount": FeatureRange(0.0, 10.0),
+    "count": FeatureRange(0, 2**62),
+    "name": FeatureRange(values=("a", "b", "größer")),
 }
 NAN = float("nan")
 
 
-def with_ranges(folder: Path, allowed: dict[str, Range] | None = None) -> Path:
+def with_ranges(folder: Path, allowed: dict[str, FeatureRange] | None = None) -> Path:
     """The bundle `m` that says what its features may be."""
     made = bundle(folder, model(2.0))
     (made / ranges.FILE).write_bytes(ranges.dumps(ALLOWED if allowed is None else allowed))

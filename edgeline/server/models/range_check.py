@@ -17,11 +17,13 @@ import numpy.typing as npt
 
 from edgeline.artifacts.bundle import Tensor
 from edgeline.artifacts.features import MISSING, missing
-from edgeline.artifacts.ranges import Range, Ranges
+from edgeline.artifacts.ranges import FeatureRange, Ranges
 from edgeline.formats.dtypes import Array
 from edgeline.server.tensors.json import dumps
 
-OnOutside = Callable[[str, int, object, Range], None]  # feature, rows, its first value, its range
+OnOutside = Callable[
+    [str, int, object, FeatureRange], None
+]  # feature, rows, its first value, its range
 _EXACT = 2**53  # up to which float64 holds each whole number
 _NAMED = 3  # rows of a feature that a refusal names
 _SHOWN = 60  # characters of a value
@@ -199,7 +201,7 @@ class RangeCheck:
         return values, beyond if absent is None else beyond & ~absent
 
 
-def _fits(given: Range, tensor: Tensor) -> bool:
+def _fits(given: FeatureRange, tensor: Tensor) -> bool:
     """Whether a range is of such values as an input holds; another says nothing about it."""
     if tensor.dtype == "string":
         return given.values is not None

@@ -19,6 +19,7 @@ import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from urllib.parse import quote
 
 from edgeline.artifacts import sha256
 from edgeline.artifacts.bundle import MANIFEST, Bundle
@@ -229,7 +230,7 @@ def _download(place: Origin, wanted: WantedFile, partial: Path) -> int:
             file.truncate(0)
             return _download(place, wanted, partial)
         if have < wanted.size or not wanted.size:
-            stream, start = place.open(wanted.path, have)
+            stream, start = place.open(quote(wanted.path), have)
             with stream, explained(wanted.path):
                 if start != have:  # the other side cannot go on in the middle
                     file.truncate(0)

@@ -22,7 +22,6 @@ from collections.abc import Iterator
 from datetime import datetime, timezone
 from pathlib import Path
 from typing import Any, BinaryIO
-from urllib.parse import unquote
 
 from tuf.api.exceptions import (
     DownloadError,
@@ -164,7 +163,7 @@ class Fetcher(FetcherInterface):
         self._place = place
 
     def _fetch(self, url: str) -> Iterator[bytes]:
-        path = unquote(url.removeprefix("repository:///"))  # whoever asks for it quotes it
+        path = url.removeprefix("repository:///")  # whoever asks for it quotes it
         try:
             with explained(path):
                 stream, _ = self._place.open(path)

@@ -13,7 +13,7 @@ from collections.abc import Iterator
 from time import monotonic
 from typing import Any
 
-from edgeline.artifacts.ranges import Range
+from edgeline.artifacts.ranges import FeatureRange
 from edgeline.artifacts.transformed import RAW
 from edgeline.server.metrics import VERSIONS, escaped
 from edgeline.server.models.model import Description
@@ -23,7 +23,7 @@ from edgeline.server.watching.delivery import Delivery, event
 
 log = logging.getLogger("edgeline.server")
 OUTSIDE = "io.edgeline.range.detected"
-Key = tuple[str, int]  # model and version
+ModelVersion = tuple[str, int]
 
 
 class RangeWatch:
@@ -32,8 +32,8 @@ class RangeWatch:
     def __init__(self, settings: ServerSettings, delivery: Delivery | None) -> None:
         self._mode, self._window = settings.out_of_range, settings.drift_window
         self._delivery = delivery
-        self._counts: dict[Key, Counter[str]] = {}
-        self._told: dict[Key, dict[str, float]] = {}  # when, by feature
+        self._counts: dict[ModelVersion, Counter[str]] = {}
+        self._told: dict[ModelVersion, dict[str, float]] = {}  # when, by feature
         self._unchecked: set[str] = set()
         self._lock = threading.Lock()
 
@@ -60,7 +60,7 @@ class RangeWatch:
                 del self._counts[key]
                 self._told.pop(key, None)
 
-        def found(feature: str, rows: int, value: object, allowed: Range) -> None:
+        def found(feature: str, rows: int, value: object, allowed: FeatureRange) -> None:
             self._found((name, version), feature, rows, value, allowed)
 
         raw = [each for each in description.signature.inputs if _takes_raw(description, each.name)]
@@ -80,7 +80,9 @@ class RangeWatch:
                 labels = f'model="{name}",version="{version}",column="{escaped(feature)}"'
                 yield f"edgeline_out_of_range_rows_total{{{labels}}} {rows}"
 
-    def _found(self, key: Key, feature: str, rows: int, value: object, allowed: Range) -> None:
+    def _found(
+        self, key: ModelVersion, feature: str, rows: int, value: object, allowed: FeatureRange
+    ) -> None:
         now = monotonic()
         with self._lock:
             self._counts.setdefault(key, Counter())[feature] += rows

@@ -14,7 +14,7 @@ from tensorflow_metadata.proto.v0 import schema_pb2
 from edgeline import artifacts
 from edgeline.artifacts import examples
 from edgeline.artifacts.features import from_arrow_schema, with_shape
-from edgeline.artifacts.ranges import Range
+from edgeline.artifacts.ranges import FeatureRange
 from edgeline.components.transform import ranges
 from edgeline.components.validate import schema as schemas
 
@@ -63,13 +63,13 @@ def made(tmp_path):
 def test_without_domains_it_is_what_the_split_holds(made):
     third = float(np.float32(1 / 3))
     assert made() == {
-        "fare": Range(-2.25, 1.5),
-        "third": Range(float(np.float32(0.1)), third),
-        "count": Range(3, 2**62 + 1),
-        "open": Range(1.0, None),
-        "flag": Range(0, 1),
-        "pair": Range(0.5, 9.0),
-        "few": Range(1, 8),
+        "fare": FeatureRange(-2.25, 1.5),
+        "third": FeatureRange(float(np.float32(0.1)), third),
+        "count": FeatureRange(3, 2**62 + 1),
+        "open": FeatureRange(1.0, None),
+        "flag": FeatureRange(0, 1),
+        "pair": FeatureRange(0.5, 9.0),
+        "few": FeatureRange(1, 8),
     }
 
 
@@ -86,12 +86,12 @@ string_domain { name: "kinds" value: "a" value: "b" value: "c" }
 
 def test_a_limit_of_the_schema_takes_the_place_of_what_was_seen(made):
     found = made(SCHEMA)
-    assert found["fare"] == Range(0.0, float(np.float32(0.1)))
-    assert found["count"] == Range(0, 2**62 + 1)
-    assert found["none"] == Range(None, 5.0)
-    assert found["kind"] == Range(values=("a", "b", "c"))
+    assert found["fare"] == FeatureRange(0.0, float(np.float32(0.1)))
+    assert found["count"] == FeatureRange(0, 2**62 + 1)
+    assert found["none"] == FeatureRange(None, 5.0)
+    assert found["kind"] == FeatureRange(values=("a", "b", "c"))
     assert "note" not in found  # the schema takes values beyond its domain
-    assert found["pair"] == Range(0.5, 9.0)
+    assert found["pair"] == FeatureRange(0.5, 9.0)
 
 
 def test_pictures_have_no_ranges(tmp_path):
