@@ -19,6 +19,8 @@ from edgeline.artifacts.features import Feature
 from edgeline.artifacts.ranges import MOST_VALUES, FeatureRange, Number
 
 Bounds = tuple[Number, Number]
+_FIRST, _LAST = 631_152_000, 4_102_444_800  # seconds since 1970 of the years 1990 and 2100
+_UNITS = (1, 10**3, 10**6, 10**9)  # a second
 
 
 def of(
@@ -28,7 +30,8 @@ def of(
 
     A limit is the schema's, where it has one, else that of the split's values. Text has the values
     of a domain that is to hold all of them. A feature without a value in the split has no range,
-    nor has one with more than `MOST_VALUES` values a row, such as an image.
+    nor has one with more than `MOST_VALUES` values a row, such as an image. Whole numbers that are
+    points in time, as far as can be told, have the schema's limits alone.
 
     Args:
         schema_path: a `schema/v1` folder.
@@ -47,6 +50,8 @@ def of(
                 found[feature.name] = given
         elif feature.name in seen or (given.least, given.most) != (None, None):
             least, most = seen.get(feature.name, (None, None))
+            if feature.dtype == "int64" and _are_times(least, most):
+                least = most = None  # each is later than all of the training's
             least = least if given.least is None else given.least
             most = most if given.most is None else given.most
             as_given = FeatureRange(_stored(least, feature.dtype), _stored(most, feature.dtype))
@@ -102,6 +107,13 @@ def _allowed(schema_path: str | Path) -> dict[str, FeatureRange]:
                 domain.max if domain.HasField("max") else None,
             )
     return found
+
+
+def _are_times(least: Number | None, most: Number | None) -> bool:
+    """Whether all values are years' of today in a unit of time since 1970."""
+    if least is None or most is None:
+        return False
+    return any(least / unit >= _FIRST and most / unit < _LAST for unit in _UNITS)
 
 
 def _stored(value: Number | None, dtype: str) -> Number | None:

@@ -18,6 +18,7 @@ from edgeline.artifacts import bundle as bundles
 from edgeline.artifacts import ranges, reference, sha256, vectors
 from edgeline.artifacts.bundle import Bundle, Signature, Tensor
 from edgeline.artifacts.differences import difference
+from edgeline.artifacts.folder import is_of
 from edgeline.errors import EdgelineError, first_line
 from edgeline.formats.dtypes import BY_NAME, Array
 from edgeline.runtimes import litert_engine, served_runtimes
@@ -241,7 +242,7 @@ def verify(path: Path, digest: str) -> None:
     try:
         if path.is_file():
             return
-        if digest and sha256(path / bundles.MANIFEST) != digest:
+        if digest and not is_of(path / bundles.MANIFEST, digest):
             raise EdgelineError(f"{path / bundles.MANIFEST} is not the one that was signed.")
     except OSError as error:
         raise TransientError(f"{path} cannot be read ({error.strerror}).") from error

@@ -99,9 +99,10 @@ class RangeCheck:
             for name, bounds in self._numbers.items()
             if all(math.isinf(bound) or abs(bound) <= _EXACT for bound in bounds)
         ]
-        together = [name for name, *_ in self._together]
-        self._alone = [name for name in self._numbers if name not in together]
-        widths = [abs(math.prod(tensors[name].shape[1:])) for name in together]
+        self._names = [name for name, *_ in self._together]
+        self._shaped = any(len(tensors[name].shape) != 2 for name in self._names)
+        self._alone = [name for name in self._numbers if name not in self._names]
+        widths = [abs(math.prod(tensors[name].shape[1:])) for name in self._names]
         self._least, self._most, self._missing = (
             np.repeat(np.array([each[place] for each in self._together], np.float64), widths)
             for place in (1, 2, 3)
@@ -143,20 +144,20 @@ class RangeCheck:
         return beyond
 
     def _beyond_in_rows(self, arrays: Mapping[str, Array]) -> list[str]:
-        names = [name for name, *_ in self._together]
-        given = [arrays[name] for name in names]
-        rows = [a if a.ndim == 2 else a.reshape(len(a) if a.ndim else 1, -1) for a in given]
-        values = np.concatenate(rows, axis=1, dtype=np.float64, casting="unsafe")
+        given = [arrays[name] for name in self._names]
+        if self._shaped:
+            given = [array.reshape(len(array) if array.ndim else 1, -1) for array in given]
+        values = np.concatenate(given, axis=1, dtype=np.float64, casting="unsafe")
         if values.shape[1] != len(self._least):  # whole windows, where rows are kept: exactly then
-            return list(names)
+            return list(self._names)
         below, above = values < self._least, values > self._most
         if np.count_nonzero(below):
             below &= values != self._missing
         if not (np.count_nonzero(below) or np.count_nonzero(above)):
             return []
-        places = np.repeat(np.arange(len(names)), [row.shape[1] for row in rows])
+        places = np.repeat(np.arange(len(given)), [array.shape[1] for array in given])
         found = (below | above).any(axis=0)
-        return [names[place] for place in np.unique(places[found])]
+        return [self._names[place] for place in np.unique(places[found])]
 
     def refusal(
         self, outside: Outside, arrays: Mapping[str, Array], places: Sequence[int] | None = None

@@ -113,7 +113,7 @@ def _bring(
     before = list(store.versions())
     for key in selection.wanted():
         manifest = selection.listed[key].manifest
-        if selection.listed[key].held or store.intact(*key, manifest.sha256, deep=False):
+        if selection.listed[key].held or store.intact(*key, manifest.digest, deep=False):
             continue
         with _explained_in(result):
             try:
@@ -141,9 +141,9 @@ def _take_stock(
         entry = selection.listed.get((name, version))
         if entry is None:
             continue
-        if store.intact(name, version, entry.manifest.sha256, deep):
+        if store.intact(name, version, entry.manifest.digest, deep):
             result.models.setdefault(name, {})[version] = {
-                "manifest": entry.manifest.sha256,
+                "manifest": entry.manifest.digest,
                 "labels": entry.labels,
                 "withdrawn": entry.withdrawn,
             }

@@ -63,7 +63,7 @@ class RangeWatch:
         def found(feature: str, rows: int, value: object, allowed: FeatureRange) -> None:
             self._found((name, version), feature, rows, value, allowed)
 
-        raw = [each for each in description.signature.inputs if _takes_raw(description, each.name)]
+        raw = [each for each in description.asked.inputs if _takes_raw(description, each.name)]
         return RangeCheck(description.ranges, raw, self._mode == REFUSE, found)
 
     def counts(self, name: str, version: int) -> dict[str, int]:

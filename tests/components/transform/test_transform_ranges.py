@@ -24,6 +24,7 @@ TABLE = {
     "third": pa.array([1 / 3, 0.1, 0.1, 0.1], pa.float64()),
     "count": pa.array([2**62 + 1, 3, None, 4], pa.int64()),
     "open": pa.array([math.inf, 1.0, 2.0, 3.0], pa.float32()),
+    "when": pa.array([1_700_000_000_000_000, None, 1_600_000_000_000_000, None], pa.int64()),
     "flag": pa.array([True, False, None, True]),
     "none": pa.array([None] * 4, pa.float32()),
     "empty": pa.array([NAN] * 4, pa.float32()),
@@ -76,6 +77,7 @@ def test_without_domains_it_is_what_the_split_holds(made):
 SCHEMA = """
 feature { name: "fare" type: FLOAT float_domain { min: 0 max: 0.1 } }
 feature { name: "count" type: INT int_domain { min: 0 } }
+feature { name: "when" type: INT int_domain { min: 1000000000000000 } }
 feature { name: "none" type: FLOAT float_domain { max: 5 } }
 feature { name: "kind" type: BYTES domain: "kinds" }
 feature { name: "note" type: BYTES string_domain { value: "w" }
@@ -92,6 +94,7 @@ def test_a_limit_of_the_schema_takes_the_place_of_what_was_seen(made):
     assert found["kind"] == FeatureRange(values=("a", "b", "c"))
     assert "note" not in found  # the schema takes values beyond its domain
     assert found["pair"] == FeatureRange(0.5, 9.0)
+    assert found["when"] == FeatureRange(10**15, None)  # a time is later than those before
 
 
 def test_pictures_have_no_ranges(tmp_path):
