@@ -39,7 +39,7 @@ fast: $(VENV)/ready
 	$(BIN)/pytest $(SIDE_BY_SIDE) -m "$(FAST)" $(PYTEST)
 
 # about five minutes
-fuzz: $(VENV)/ready ## 10,000 malformed requests, and 10,000 made from the OpenAPI document
+fuzz: $(VENV)/ready ## 10,000 malformed requests and files of each kind, and 10,000 from the OpenAPI document
 	$(BIN)/python tests/server/fuzzing.py 10000
 	$(BIN)/python tests/server/openapi_fuzzing.py 10000
 

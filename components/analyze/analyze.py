@@ -34,7 +34,7 @@ from edgeline.components.analyze.evaluation_config import BASELINE, CANDIDATE
 from edgeline.components.train.class_weights import UNCALIBRATED
 from edgeline.errors import EdgelineError
 from edgeline.formats.dtypes import Array
-from edgeline.runtimes import original
+from edgeline.runtimes import original, tried
 from edgeline.runtimes.metrics import AUC_TFMA
 
 SCHEMA = "evaluation/v1"
@@ -134,6 +134,8 @@ def analyze(
     model_paths = {CANDIDATE: model_path, BASELINE: baseline_model_uri}
     if baseline is None:
         model_paths = {"": model_path}
+    for path in model_paths.values():
+        tried.imported(path, data, split, None)
     job = (parts, rows, model_paths, task, config, slice_columns, seed, decision.goals(goal))
     found, curves, exact = (
         tfma_engine.evaluate(*job, list(beam_options))

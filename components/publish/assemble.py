@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from edgeline import artifacts
-from edgeline.artifacts import Artifact, host_operations, reference, transformed, windows
+from edgeline.artifacts import Artifact, host_operations, ranges, reference, transformed, windows
 from edgeline.artifacts.bundle import Bundle, Signature
 from edgeline.artifacts.models import ONNX_SCHEMA, ORIGIN, edge_model_path, raw_features
 from edgeline.errors import EdgelineError
@@ -38,8 +38,8 @@ def assemble(
 
     Args:
         folder: an empty folder. It gets the model, `labels.txt` where there are class
-            names, `test_vectors.json` and `reference.json` where verify left them, but no
-            manifest yet.
+            names, `test_vectors.json`, `reference.json` and `ranges.json` where verify left them,
+            but no manifest yet.
         edge_model: `edge_model/v1` or `onnx_model/v1`.
         evaluation: `evaluation/v1`; its metadata goes into the manifest. None for an imported
             model that nobody evaluated, of which the manifest then says so.
@@ -69,6 +69,7 @@ def assemble(
         (edge_model.path / LABELS, LABELS),
         (verification.path / TEST_VECTORS, TEST_VECTORS),
         (verification.path / reference.FILE, reference.FILE),
+        (verification.path / ranges.FILE, ranges.FILE),
     ]
     facts, described = edge_model.metadata, edge_model.path / SIGNATURE
     if compiled:

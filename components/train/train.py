@@ -13,6 +13,7 @@ from typing import Any
 from edgeline import artifacts, user_code
 from edgeline.artifacts import example_weights, examples, models
 from edgeline.artifacts.features import Feature
+from edgeline.artifacts.ranges import KEY as RANGES
 from edgeline.components.train import class_weights, leakage, raw_features, weighing
 from edgeline.components.train.export import check_names, export
 from edgeline.components.train.fitting import Fitting, discard, fit, taken
@@ -113,6 +114,7 @@ def train(
                 "metrics": _metrics(state.history, kept, judged),
                 "transform_digest": graph_artifact.digest,
                 "require_raw": require_raw,
+                RANGES: graph_artifact.metadata.get(RANGES, {}),
             }
             if weighed_by := transformed.metadata.get(example_weights.KEY):
                 draft.metadata[example_weights.KEY] = weighed_by

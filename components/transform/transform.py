@@ -11,6 +11,8 @@ import pyarrow.parquet as pq
 from edgeline import artifacts, user_code
 from edgeline.artifacts import Artifact, example_weights, examples, features
 from edgeline.artifacts.features import Feature
+from edgeline.artifacts.ranges import KEY as RANGES
+from edgeline.components.transform import ranges
 from edgeline.components.transform.apply import apply
 from edgeline.components.transform.graph import analyze
 from edgeline.components.transform.saved_graph import SavedGraph
@@ -83,6 +85,12 @@ def transform(
             "transformed": [feature.to_json() for feature in transformed],
             "dependencies": graph.dependencies(),
             "rows_analyzed": rows,
+            RANGES: {
+                name: given.to_json()
+                for name, given in ranges.of(
+                    schema_path, source, analyze_split, raw_features
+                ).items()
+            },
         }
     with artifacts.writing(transformed_examples_path, examples.TRANSFORMED_SCHEMA) as made:
         _apply_to_all(

@@ -3,13 +3,14 @@
 `verification/v1` holds `verification.json` (every number, the reasons, the probes and the table
 of malformed input: the same bytes for the same models and rows), `timing.json` (what depends on
 the machine), `test_vectors.json` (see `vectors`) and `reference.json`, what live traffic is
-compared with (see `edgeline.artifacts.reference`).
+compared with (see `edgeline.artifacts.reference`). Of a model that was trained here it has
+`ranges.json`, too: what each raw feature may be (see `edgeline.artifacts.ranges`).
 """
 
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
@@ -30,6 +31,7 @@ from edgeline.artifacts import (
     vectors,
     windows,
 )
+from edgeline.artifacts import ranges as ranges_of
 from edgeline.artifacts.bundle import BINARY, Tensor
 from edgeline.artifacts.decision_threshold import USUAL
 from edgeline.artifacts.decision_threshold import checked as checked_threshold
@@ -45,7 +47,6 @@ from edgeline.components.verify import (
     report,
     runtimes,
     saturation,
-    tried,
     vocabularies,
 )
 from edgeline.components.verify.findings import (
@@ -65,6 +66,7 @@ from edgeline.components.verify.probing import Judge, Sides, Tolerance
 from edgeline.errors import EdgelineError
 from edgeline.formats import quantisation
 from edgeline.runtimes import original as originals
+from edgeline.runtimes import tried
 from edgeline.runtimes.interpreter import EdgeModel, dequantise, quantise
 from edgeline.runtimes.original import Original
 
@@ -123,7 +125,7 @@ def verify(
         decision_threshold or edge.metadata.get("decision_threshold", USUAL)
     )
     rows = artifacts.read(examples_path, examples.SCHEMA)
-    tried.original(model_path, edge, rows, split)
+    tried.imported(model_path, rows, split, edge)
     original = originals.load(model_path, edge)
     compiled = artifacts.read(compiled_model_path, COMPILED_SCHEMA) if compiled_model_path else None
     if compiled and "missing" in compiled.metadata:
@@ -144,7 +146,7 @@ def verify(
     ):
         raw = examples.read_spread(rows, split, original.takes, VECTOR_ROWS)
         sample = original.feed(raw)
-        tried.edge_model(subject.path, runtime)
+        tried.in_child(subject.path, _load, subject.path, runtime)
         loaded, trial = runtimes.load(subject.path, runtime), Path(scratch) / vectors.FILE
         inputs = _stored(sample, loaded)
         vectors.write(trial, vectors.Vectors(inputs, {}, 0.0))
@@ -221,6 +223,10 @@ def verify(
             vectors.Vectors(inputs, answer, device_tolerance(findings)),
         )
         (draft.path / reference.FILE).write_bytes(reference.dumps(met.result()))
+        known = original.artifact.metadata.get(ranges_of.KEY)
+        if known is not None:  # an imported model does not tell what it was trained on
+            allowed = ranges_of.dumps(ranges_of.from_json(known))
+            (draft.path / ranges_of.FILE).write_bytes(allowed)
         summary = summary_of(findings, edge, rows)
         if weighed_by := original.artifact.metadata.get(example_weights.KEY):
             summary["notes"] = [example_weights.unweighted(weighed_by)]
@@ -356,6 +362,11 @@ def _unproven(
         if feature.name not in stored or stored[feature.name].dtype in MISSING
     ]
     return probes.unproven(hold, never_missing)
+
+
+def _load(tell: Callable[[str], None], path: Path, runtime: str) -> None:
+    tell("loaded")
+    runtimes.load(path, runtime)
 
 
 def _batches(

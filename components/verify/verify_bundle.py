@@ -20,9 +20,6 @@ from edgeline.errors import EdgelineError
 from edgeline.runtimes import child
 from edgeline.runtimes.interpreter import EdgeModel, dequantise
 
-TIME_LIMIT = 600.0  # seconds of a core, to load it or to run what is to be run
-MEMORY, FILES = 1 << 30, 8  # bytes that it may take, and times those of its files besides
-
 
 @dataclass(frozen=True)
 class BundleCheck:
@@ -71,7 +68,10 @@ def verify_bundle(folder: str | Path) -> BundleCheck:
     size = sum(int(entry["size"]) for entry in manifest.files.values())
     try:
         found: BundleCheck = child.call(
-            _verify, folder, time_limit=TIME_LIMIT, memory=MEMORY + FILES * size
+            _verify,
+            folder,
+            time_limit=child.MODEL_TIME,
+            memory=child.room(size),
         )
         return found
     except child.ChildError as error:

@@ -25,6 +25,7 @@ from typing import Any
 from edgeline.errors import EdgelineError, at_path
 from edgeline.formats import typed
 
+ALGORITHMS = {"sha256": 64, "sha512": 128}  # and their digits; those that are taken first
 LISTING = "artifact.json"
 
 
@@ -241,11 +242,26 @@ def write_json(path: Path, value: object) -> None:
 
 def sha256(file: str | Path) -> str:
     """Hexadecimal sha256 of a file, read in pieces."""
+    return file_digest(file, "sha256")
+
+
+def file_digest(file: str | Path, algorithm: str) -> str:
+    """Hexadecimal digest of a file by an algorithm of hashlib, read in pieces."""
     with open(file, "rb") as stream:
-        digest = hashlib.sha256()
+        digest = hashlib.new(algorithm)
         while piece := stream.read(1 << 20):
             digest.update(piece)
         return digest.hexdigest()
+
+
+def algorithm_of(digest: str) -> str:
+    """Which hash a hexadecimal digest is of, by its length."""
+    return next((a for a, length in ALGORITHMS.items() if len(digest) == length), "sha256")
+
+
+def is_of(file: str | Path, digest: str) -> bool:
+    """Whether a file has this digest."""
+    return file_digest(file, algorithm_of(digest)) == digest
 
 
 def digest_of_listing(

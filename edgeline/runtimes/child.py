@@ -20,6 +20,7 @@ from edgeline.runtimes import limits
 
 GRACE = 30.0  # seconds after which a child that outlived its own limits is given up
 KERAS = "Exception encountered when calling"
+MODEL_TIME = 600.0  # seconds of a core that loading or running a model of others may take
 
 
 @dataclass
@@ -88,6 +89,11 @@ def call(
             said = _read(log) + result[1]
             raise ChildError(_too_much(memory, result[1]) or "failed", doing, said)
     return result[1]
+
+
+def room(size: int) -> int:
+    """Bytes that a child may take which runs a model of others whose files have `size` bytes."""
+    return (1 << 30) + 8 * size
 
 
 def last_error(log: str) -> str:

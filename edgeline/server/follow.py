@@ -45,7 +45,7 @@ _SETTINGS = {
     *("load_time", "load_memory", "run_time", "trial_time", "error_rate", "error_count"),
     *("window_keys", "window_memory", "rollouts"),
     *(field.name for field in fields(ServerSettings) if field.name.startswith("drift_")),
-    *("webhook", "webhook_key"),
+    *("out_of_range", "webhook", "webhook_key"),
 }
 
 

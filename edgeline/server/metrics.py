@@ -53,6 +53,10 @@ METRICS = {
     "edgeline_drift_ks": ("gauge", "Kolmogorov-Smirnov statistic of a numeric column."),
     "edgeline_drift_unseen": ("gauge", "Share of values that did not occur in the training."),
     "edgeline_drift_missing": ("gauge", "Share of missing values of a column."),
+    "edgeline_out_of_range_rows_total": (
+        "counter",
+        "Rows with a value of a column outside its range.",
+    ),
     "edgeline_payloads_total": ("counter", "Sampled requests: written, failed, dropped."),
     "edgeline_events_total": ("counter", "Events by receiver: sent, failed, dropped."),
     "edgeline_update_looks_total": ("counter", "Checks for updates: ok, or why not."),
@@ -72,7 +76,7 @@ METRICS = {
     "process_start_time_seconds": ("gauge", "When this process started."),
 }
 _OF_HISTOGRAM = ("_bucket", "_sum", "_count")
-_VERSIONS = 32  # of a model that are remembered
+VERSIONS = 32  # of a model that are remembered
 CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
 
 
@@ -138,7 +142,7 @@ class Metrics:
         """The metrics of a version, made when first asked for; old versions are forgotten."""
         if (found := self.models.get((model, version))) is None:
             kept = sorted(key for key in self.models if key[0] == model)
-            for key in kept[: max(0, len(kept) - _VERSIONS)]:
+            for key in kept[: max(0, len(kept) - VERSIONS)]:
                 del self.models[key]
             found = self.models[model, version] = ModelMetrics(model, version)
         return found
@@ -179,6 +183,11 @@ class Metrics:
     def _of_process(self) -> Iterator[str]:
         yield f"process_resident_memory_bytes {resident()}"
         yield f"process_start_time_seconds {self.started:.3f}"
+
+
+def escaped(value: str) -> str:
+    """A text as the value of a label."""
+    return value.replace("\\", "\\\\").replace('"', '\\"').replace("\n", "\\n")
 
 
 def resident() -> int:

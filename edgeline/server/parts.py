@@ -32,6 +32,7 @@ from edgeline.server.versions.verdicts import Verdicts
 from edgeline.server.watching.alerts import Alerts
 from edgeline.server.watching.delivery import Delivery, check_url, read_key
 from edgeline.server.watching.drift_watch import Watching
+from edgeline.server.watching.range_watch import RangeWatch
 from edgeline.server.watching.recent import Recent
 from edgeline.server.watching.spans import Spans
 
@@ -78,6 +79,7 @@ def put_together(path: str, settings: ServerSettings, forks: ForkServer) -> Serv
     served = ServedModels(rollouts, settings.model_name)
     signed = SignedCatalogue(folder, rollouts, verdicts) if folder else None
     webhook = _webhook(settings)
+    ranges = RangeWatch(settings, webhook)
     watching = Watching(settings, served.serving, Alerts(webhook).compare)
     payloads = _payloads(settings)
     spans = Spans(check_url(settings.traces, "traces")) if settings.traces else None
@@ -88,13 +90,17 @@ def put_together(path: str, settings: ServerSettings, forks: ForkServer) -> Serv
         verdicts,
         Preparer(settings, verdicts, forks),
         _observers(watching, payloads),
+        ranges.check,
         settings,
         metrics,
     )
     updates = (
         Updates(path, settings, signed, served, repository, rollouts, verdicts) if signed else None
     )
-    measured = (rollouts, served, repository.windows, watching, webhook, payloads, spans, updates)
+    measured = (
+        *(rollouts, served, repository.windows, watching, ranges),
+        *(webhook, payloads, spans, updates),
+    )
     state = ServerState(
         settings,
         served,
@@ -106,6 +112,7 @@ def put_together(path: str, settings: ServerSettings, forks: ForkServer) -> Serv
             settings.token_file, settings.own_names, "https" if settings.certificate else "http"
         ),
         Recent(metrics),
+        ranges,
     )
     router = Router(routes.tables(state, watching, updates))
     app = App(state, router, routes.methods(state), spans)

@@ -29,6 +29,7 @@ _SIZES = (
     "window_memory",
 )
 LARGEST, LARGEST_SIZE = 2**31 - 1, 2**60
+OUT_OF_RANGE = (FLAG, REFUSE, IGNORE) = ("flag", "refuse", "ignore")
 NO_TOKENS = "none"  # in place of a token file
 # with 0, nothing could be served
 _POSITIVE = (
@@ -128,7 +129,9 @@ class ServerSettings:
             from which a categorical column drifts.
         drift_missing: maximum difference between the shares of missing values, live and in
             training.
-        webhook: a URL that receives drift events.
+        out_of_range: what happens to values outside what the training saw or the schema allows:
+            flag tells them beside the answer, refuse refuses these rows, ignore does not look.
+        webhook: a URL that receives events of drift and of values out of range.
         webhook_key: a file with the key that signs requests to the webhook.
         traces: the address of an OpenTelemetry collector, such as `http://otel:4318`: spans of
             requests whose `traceparent` is sampled go to its `/v1/traces` (see
@@ -197,6 +200,7 @@ class ServerSettings:
     drift_ks: float = 0.15
     drift_unseen: float = 0.05
     drift_missing: float = 0.1
+    out_of_range: str = FLAG
     webhook: str | None = None
     webhook_key: str | None = None
     traces: str | None = None
@@ -232,6 +236,11 @@ class ServerSettings:
             raise UsageError(
                 f"--model-name is {self.model_name!r}: give at most 128 of A-Z, a-z, 0-9, ., _ and "
                 "-, the first a letter or digit."
+            )
+        if self.out_of_range not in OUT_OF_RANGE:
+            raise UsageError(
+                f"--out-of-range is {self.out_of_range!r}: give {', '.join(OUT_OF_RANGE[:-1])} or "
+                f"{OUT_OF_RANGE[-1]}."
             )
         self._refuse_alone()
         for name in self.names.split(",") if self.names else ():

@@ -13,6 +13,7 @@ from edgeline.server.rollouts.rollouts import Rollouts
 from edgeline.server.settings import ServerSettings
 from edgeline.server.versions.repository import Repository
 from edgeline.server.versions.served_models import ServedModels
+from edgeline.server.watching.range_watch import RangeWatch
 from edgeline.server.watching.recent import Recent
 
 
@@ -33,6 +34,7 @@ class ServerState:
     reporters: tuple[Callable[[], Iterable[str]], ...]
     access: Access
     recent: Recent
+    ranges: RangeWatch
 
     def body(self, request: HttpRequest) -> bytes:
         """A request's body, decompressed.

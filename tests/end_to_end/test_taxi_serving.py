@@ -17,7 +17,7 @@ import pytest
 from command import Finished
 
 from edgeline import artifacts
-from edgeline.artifacts import bundle, examples, models, reference
+from edgeline.artifacts import bundle, examples, models, ranges, reference
 from edgeline.artifacts.features import Feature, to_numpy
 from edgeline.components.ingest.ingest import ingest
 from edgeline.formats.dtypes import BY_NAME
@@ -98,6 +98,11 @@ def _v2_json(port: int, arrays: Arrays) -> np.ndarray:
 
 
 def _v2_binary(port: int, arrays: Arrays) -> np.ndarray:
+    return np.frombuffer(_v2_answer(port, arrays)[1], "<f4")
+
+
+def _v2_answer(port: int, arrays: Arrays) -> tuple[dict[str, Any], bytes]:
+    """The JSON header of an answer, and the tensors behind it."""
     parts = {name: to_bytes(array) for name, array in arrays.items()}
     inputs = [
         {"name": n, "shape": a.shape, "datatype": BY_NAME[_dtype(a)].v2,
@@ -106,8 +111,9 @@ def _v2_binary(port: int, arrays: Arrays) -> np.ndarray:
     ]  # fmt: skip
     header = json.dumps({"inputs": inputs, "parameters": {"binary_data_output": True}}).encode()
     headers = {"Inference-Header-Content-Length": str(len(header))}
-    _, data = _ask(port, "/v2/models/taxi/infer", header + b"".join(parts.values()), headers)
-    return np.frombuffer(data, "<f4")
+    answer: tuple[dict[str, Any], bytes]
+    answer = _ask(port, "/v2/models/taxi/infer", header + b"".join(parts.values()), headers)
+    return answer
 
 
 def _v2_grpc(port: int, arrays: Arrays) -> np.ndarray:
@@ -178,6 +184,20 @@ def test_real_trips_are_no_drift_and_shifted_ones_are_named(
     assert not {"trip_miles", "payment_type", "trip_start_hour"} & set(report["drifting"])
     assert report["inputs"]["company"]["unseen_values"][0] == "New Cab Co"
     assert report["inputs"]["fare"]["drifting"] == ["ks", "psi"]
+
+
+def test_a_trip_unlike_any_in_training_is_told_in_its_answer(
+    taxi: Finished, features: tuple[Feature, ...]
+) -> None:
+    allowed = ranges.read(_bundle(taxi) / ranges.FILE)
+    with _serving(_bundle(taxi)) as (port, _):
+        for arrays in _batches(taxi, "train", features):
+            assert "parameters" not in _v2_answer(port, arrays)[0]
+        arrays["fare"][1] = -30
+        arrays["trip_miles"][1:3] = 2 * allowed["trip_miles"].most
+        told = _v2_answer(port, arrays)[0]["parameters"]
+        assert set(json.loads(told["out_of_range"])) == {"fare", "trip_miles"}
+        assert told["out_of_range_rows"].startswith("0,1,1,0")
 
 
 def test_logged_payloads_are_read_for_retraining(

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 from publishing import PASSPHRASE, Publisher, Web, model
+from receiving import Receiver
 from running import MIXED, MOBILENET, Running
 
 from edgeline.repository import keys
@@ -87,3 +88,10 @@ def look(publisher: Publisher, web: Web, tmp_path: Path) -> Callable[..., Update
         return synchronise(UpdateOrder(location or web.url, **order))
 
     return look
+
+
+@pytest.fixture
+def receiver() -> Iterator[Receiver]:
+    made = Receiver(refusals=1)
+    yield made
+    made.close()

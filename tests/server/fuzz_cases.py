@@ -91,12 +91,13 @@ def binary_cases(rng: random.Random) -> Case:
     return f"/v2/models/{model}/infer", header + tail, headers
 
 
-def image_cases(photograph: bytes) -> Callable[[random.Random], Case]:
-    """A damaged photograph."""
+def image_cases(pictures: list[bytes]) -> Callable[[random.Random], Case]:
+    """A damaged picture."""
 
     def make(rng: random.Random) -> Case:
         path = rng.choice(["/v1/models/mobilenet:classify", "/v2/models/mobilenet/infer"])
-        return path, damaged(photograph, rng), {"Content-Type": "image/jpeg"}
+        kind = rng.choice(["image/jpeg", "image/png"])
+        return path, damaged(rng.choice(pictures), rng), {"Content-Type": kind}
 
     return make
 
@@ -151,6 +152,15 @@ def frame_cases(rng: random.Random) -> bytes:
             struct.pack(">HBBBI", length >> 8, length & 255, kind, flags, stream) + payload
         )
     return b"".join(parts)
+
+
+def file_cases(good: bytes, rng: random.Random) -> bytes:
+    """A file of JSON in which values are others, gone or doubled, or whose text is damaged."""
+    value = json.loads(good)
+    for _ in range(rng.randint(1, 3)):
+        value = _changed(value, rng)
+    text = _written(value, rng)
+    return damaged(text, rng) if rng.random() < 0.2 else text
 
 
 def message_cases(rng: random.Random) -> tuple[str, bytes]:

@@ -1,12 +1,15 @@
-"""Malformed requests sent to a server, and what must come of them.
+"""Malformed requests sent to a server, and damaged files read, and what must come of them.
 
-`python tests/server/fuzzing.py 10000 [FILE]` sends that many to a server of its own and tells what
-came back; FILE gets the last tenth's answers and the server's memory. Every answer is below 500 (or
-501, 503, 504), an error is one sentence, and the server's log holds no traceback.
+`python tests/server/fuzzing.py 10000 [FILE]` sends that many of each kind to a server of its own
+and tells what came back; FILE gets the last tenth's answers and the server's memory. Every answer
+is below 500 (or 501, 503, 504), an error is one sentence, and the server's log holds no traceback.
+What the server counts of requests that are not whole is at least half of what it takes for them.
 """
 
 from __future__ import annotations
 
+import dataclasses
+import io
 import json
 import random
 import re
@@ -15,12 +18,15 @@ import struct
 import sys
 from collections import Counter
 from collections.abc import Iterator
+from pathlib import Path
 
 import hpack
+import numpy as np
 from fuzz_cases import (
     NUMBERS,
     Case,
     binary_cases,
+    file_cases,
     frame_cases,
     framing_cases,
     grpc_headers,
@@ -28,6 +34,8 @@ from fuzz_cases import (
     json_cases,
     message_cases,
 )
+
+from edgeline.errors import EdgelineError
 
 ALLOWED = {*range(200, 500), 501, 503, 504}
 GRPC_ALLOWED = {0, 1, 3, 4, 5, 7, 8, 9, 12, 14, 16}  # neither UNKNOWN nor INTERNAL nor DATA_LOSS
@@ -155,26 +163,24 @@ def _frames(data: bytes) -> Iterator[tuple[int, int, int, bytes]]:
         place += 9 + length
 
 
-def attack(http: int, grpc: int, count: int, seed: int, photograph: bytes) -> dict[str, Counter]:
-    """Send about `count` malformed requests of every kind; what came back, by kind."""
+def attack(http: int, grpc: int, count: int, seed: int) -> dict[str, Counter]:
+    """Send `count` malformed requests of each kind; what came back, by kind."""
     rng = random.Random(seed)
-    share = max(1, count // 6)
     found: dict[str, Counter] = {}
-    makers = {"json": json_cases, "binary": binary_cases, "image": image_cases(photograph)}
+    makers = {"json": json_cases, "binary": binary_cases, "image": image_cases(pictures())}
     for name, make in makers.items():
-        size = share if name != "image" else share // 4
-        found[name] = send_http(http, (make(rng) for _ in range(size)))
+        found[name] = send_http(http, (make(rng) for _ in range(count)))
     found["framing"] = Counter(
-        status for _ in range(share) for status in send_raw(http, framing_cases(rng)) or [0]
+        status for _ in range(count) for status in send_raw(http, framing_cases(rng)) or [0]
     )
     found["frames"] = Counter(
         kind
-        for place in range(share)
+        for place in range(count)
         for kind in send_frames(http if place % 2 else grpc, frame_cases(rng))
     )
     client = Grpc(grpc)
     found["grpc"] = Counter()
-    for _ in range(2 * share - share // 4):
+    for _ in range(count):
         path, message = message_cases(rng)
         timeout = rng.choice(NUMBERS) + rng.choice("HSmx") if rng.random() < 0.1 else "30S"
         status = client.call(path, message, timeout)
@@ -183,30 +189,140 @@ def attack(http: int, grpc: int, count: int, seed: int, photograph: bytes) -> di
     return found
 
 
+def pictures() -> list[bytes]:
+    """A small photograph as JPEG and PNG, of several modes."""
+    from PIL import Image
+    from running import DATA
+
+    with Image.open(DATA / "coral" / "cat_720p.jpg") as opened:
+        small = opened.convert("RGB").resize((96, 64))
+    found = []
+    for mode, kind, more in (
+        ("RGB", "JPEG", {}),
+        ("L", "JPEG", {"progressive": True}),
+        ("CMYK", "JPEG", {}),
+        ("RGBA", "PNG", {}),
+        ("P", "PNG", {}),
+        ("I;16", "PNG", {}),
+    ):
+        stream = io.BytesIO()
+        (small.convert("I").convert(mode) if ";" in mode else small.convert(mode)).save(
+            stream, kind, **more
+        )
+        found.append(stream.getvalue())
+    return found
+
+
+def damage_files(folder: Path, count: int, seed: int) -> dict[str, Counter]:
+    """Read `count` damaged manifests, references and ranges each, and use what could be read.
+
+    What is refused is a sentence of one line; nothing else is raised.
+    """
+    from edgeline.artifacts import bundle, ranges, reference
+    from edgeline.server.models.range_check import RangeCheck
+    from edgeline.server.settings import ServerSettings
+    from edgeline.server.watching.drift_watch import Watch
+
+    signature = bundle.read_manifest(folder).signature
+    rows = {
+        "amount": np.ones((1, 2), np.float32),
+        "count": np.ones((1, 1), np.int64),
+        "name": np.full((1, 1), b"a", object),
+    }
+
+    def manifest(_: Path) -> None:
+        bundle.read(folder)
+        bundle.read_manifest(folder)
+
+    def watched(file: Path) -> None:
+        watch = Watch(reference.read(file), ServerSettings())
+        watch.observe(rows, {"score": np.ones((1, 1), np.float32)})
+        watch.report()
+
+    def compared(file: Path) -> None:
+        check = RangeCheck(ranges.read(file), signature.inputs, False, lambda *_: None)
+        if (found := check.outside(rows)).rows:
+            check.refusal(found, rows)
+
+    rng = random.Random(seed)
+    results: dict[str, Counter] = {}
+    uses = {bundle.MANIFEST: manifest, reference.FILE: watched, ranges.FILE: compared}
+    for name, use in uses.items():
+        good = (folder / name).read_bytes()
+        counted: Counter[str] = Counter()
+        for _ in range(count):
+            (folder / name).write_bytes(file_cases(good, rng))
+            try:
+                use(folder / name)
+                counted["read"] += 1
+            except EdgelineError as error:
+                str(error).encode()
+                assert "\n" not in str(error), error
+                counted["refused"] += 1
+        (folder / name).write_bytes(good)
+        results[name] = counted
+    return results
+
+
+def a_bundle(folder: Path) -> Path:
+    """A bundle of `mixed` with a reference and ranges."""
+    from publishing import bundle as made
+    from running import MIXED
+
+    from edgeline import artifacts
+    from edgeline.artifacts import bundle, ranges, reference
+
+    made(folder, MIXED.read_bytes())
+    builder = reference.Builder()
+    numbers = np.arange(64, dtype=np.float32).reshape(-1, 1)
+    words = np.array([[b"a"], [b"b"]] * 32, object)
+    builder.add({"count": numbers, "name": words}, {"score": numbers})
+    (folder / reference.FILE).write_bytes(reference.dumps(builder.result()))
+    known = {
+        "amount": ranges.FeatureRange(0.0, 9.0),
+        "name": ranges.FeatureRange(values=("a", "b")),
+    }
+    (folder / ranges.FILE).write_bytes(ranges.dumps(known))
+    read = bundle.read_manifest(folder)
+    files = artifacts.list_files(folder)
+    files.pop(bundle.MANIFEST)
+    bundle.write_manifest(folder, dataclasses.replace(read, files=files))
+    return folder
+
+
 if __name__ == "__main__":
     import tempfile
-    from pathlib import Path
 
-    from running import DATA, MIXED, MOBILENET, Running
+    import held_memory
+    from running import MIXED, MOBILENET, Running
 
     with tempfile.TemporaryDirectory() as folder:
         for name, model in (("mixed", MIXED), ("mobilenet", MOBILENET)):
             (Path(folder) / f"{name}.tflite").write_bytes(model.read_bytes())
         server = Running(Path(folder), "--poll", "0")
-        photograph = (DATA / "coral" / "cat_720p.jpg").read_bytes()
         half = 0.0  # until then calls that had not been made before take memory of their own
         total = int(sys.argv[1])
         for turn in range(10):
-            found = attack(server.http, server.grpc, total // 10, turn, photograph)
+            found = attack(server.http, server.grpc, total // 10, turn)
             memory = server.metric("process_resident_memory_bytes") / 1e6
             print(f"{turn}: {memory:.1f} MB", {k: dict(v) for k, v in found.items()}, flush=True)
             half = memory if turn == 4 else half
+        held = {kind: held_memory.held(server, kind) for kind in held_memory.KINDS}
+        print(held, flush=True)
         code, log = server.stop()
         assert code == 0, code
+        files = damage_files(a_bundle(Path(folder) / "bundle"), total, 0)
+        print({name: dict(counted) for name, counted in files.items()}, flush=True)
         assert "Traceback" not in log, log[-5000:]
         if len(sys.argv) > 2:
             megabytes = {"mb_half": round(half, 1), "mb_last": round(memory, 1)}
-            summary = {"requests": total, **megabytes, "answers": found}
+            summary = {
+                "requests_of_each_kind": total,
+                **megabytes,
+                "held": held,
+                "answers_of_the_last_tenth": found,
+                "files": files,
+            }
             Path(sys.argv[2]).write_text(json.dumps(summary, indent=1) + "\n")
         assert memory < half + 4, (
             f"memory grew from {half:.1f} to {memory:.1f} MB in the second half"

@@ -63,7 +63,7 @@ class _Batched(Instance):
 
     def __init__(self, batcher: _Batcher, instance: Instance) -> None:
         self.description, self.observers = instance.description, instance.observers
-        self.windows = instance.windows
+        self.windows, self.ranges = instance.windows, instance.ranges
         self._batcher = batcher
 
     def predict(self, arrays: Mapping[str, Array]) -> Arrays:

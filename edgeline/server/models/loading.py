@@ -15,9 +15,10 @@ from pathlib import Path
 import numpy as np
 
 from edgeline.artifacts import bundle as bundles
-from edgeline.artifacts import reference, sha256, vectors
+from edgeline.artifacts import ranges, reference, sha256, vectors
 from edgeline.artifacts.bundle import Bundle, Signature, Tensor
 from edgeline.artifacts.differences import difference
+from edgeline.artifacts.folder import is_of
 from edgeline.errors import EdgelineError, first_line
 from edgeline.formats.dtypes import BY_NAME, Array
 from edgeline.runtimes import litert_engine, served_runtimes
@@ -74,6 +75,7 @@ def load(
             takes=bundle.takes,
             bundle=bundle,
             reference=_reference(path) if reference.FILE in bundle.files else None,
+            ranges=_ranges(path) if ranges.FILE in bundle.files else None,
         )
     else:
         description = replace(description, labels=_labels(path))
@@ -223,6 +225,14 @@ def _reference(folder: Path) -> reference.Reference | None:
         return None
 
 
+def _ranges(folder: Path) -> ranges.Ranges | None:
+    try:
+        return ranges.read(folder / ranges.FILE)
+    except EdgelineError as error:
+        log.warning("%s The model is served, but values out of range are not noticed.", error)
+        return None
+
+
 def verify(path: Path, digest: str) -> None:
     """Check a bundle's files against its manifest, and that against the digest that was signed.
 
@@ -232,7 +242,7 @@ def verify(path: Path, digest: str) -> None:
     try:
         if path.is_file():
             return
-        if digest and sha256(path / bundles.MANIFEST) != digest:
+        if digest and not is_of(path / bundles.MANIFEST, digest):
             raise EdgelineError(f"{path / bundles.MANIFEST} is not the one that was signed.")
     except OSError as error:
         raise TransientError(f"{path} cannot be read ({error.strerror}).") from error

@@ -15,6 +15,7 @@ import numpy as np
 from edgeline.artifacts import transformed, windows
 from edgeline.artifacts.bundle import Bundle, Signature, Tensor
 from edgeline.artifacts.models import PREDICTION
+from edgeline.artifacts.ranges import Ranges
 from edgeline.artifacts.reference import Reference
 from edgeline.artifacts.windows import Windows
 from edgeline.errors import EdgelineError, first_line
@@ -25,6 +26,7 @@ from edgeline.runtimes.host.program import Program
 from edgeline.runtimes.pieces import pieces
 from edgeline.server.errors import Code, ServingError, invalid
 from edgeline.server.models.kept_windows import KeptWindows, rows_of
+from edgeline.server.models.range_check import NOTHING, Outside, RangeCheck
 
 Arrays = Mapping[str, Array]
 Observer = Callable[[Mapping[str, Array], Arrays], None]
@@ -36,7 +38,8 @@ class Description:
 
     `takes` is `raw`, `transformed` or `mixed`, as its bundle says. `runtime` runs it, and is called
     `platform` by Triton's clients. `device` is `cpu` or `edgetpu`; `note` says why it is not what
-    the bundle wanted. `reference` is what the model met in training.
+    the bundle wanted. `reference` is what the model met in training, `ranges` what its features
+    may be; None where its bundle says neither.
     `signature` is of whole windows, where a row is one; `asked` is what clients send.
     `loops` says that some input may keep it running for ever.
     """
@@ -53,6 +56,7 @@ class Description:
     loops: bool = False
     bundle: Bundle | None = field(default=None, repr=False)
     reference: Reference | None = field(default=None, repr=False)
+    ranges: Ranges | None = field(default=None, repr=False)
 
     @property
     def not_evaluated(self) -> bool:
@@ -129,11 +133,15 @@ class Instance:
         deadline: of `time.monotonic`, when the answer to the request in work is useless.
         file: the signature of the model's file, which takes what host operations give.
         windows: the rows that are kept for its windows; None where a client sends all.
+        ranges: what is asked is compared with these; None where they are unknown.
+        outside: what `ranges` found in the request in work.
     """
 
     observers: tuple[Observer, ...] = ()
     deadline = float("inf")
     windows: KeptWindows | None = None
+    ranges: RangeCheck | None = None
+    outside: Outside = NOTHING
 
     def __init__(
         self,
@@ -166,9 +174,13 @@ class Instance:
 
     def prepare_each(self, arrays: Arrays) -> tuple[Arrays, dict[int, str]]:
         """As `prepare`, and why instances are refused that it leaves out, by place."""
-        if self.windows is None or _are_windows(arrays, self.description):
-            return check_each(arrays, self.description)
-        return self.prepare(arrays), {}
+        if self.windows is not None and not _are_windows(arrays, self.description):
+            return self.prepare(arrays), {}
+        fit, refused = check_each(arrays, self.description)
+        if self.ranges is None:
+            return fit, refused
+        self.outside = self.ranges.outside(fit)
+        return self._without_outside(fit, refused) if self.outside.rows else (fit, refused)
 
     def prepare(self, arrays: Arrays) -> Arrays:
         """What a client sent, checked, as the model takes it; rows are kept.
@@ -177,9 +189,41 @@ class Instance:
             ServingError: see `check` and `KeptWindows.take`.
         """
         if self.windows is None or _are_windows(arrays, self.description):
-            return check(arrays, self.description)
+            return self._compared(check(arrays, self.description))
         rows = _checked(arrays, self.description.asked, self.description.not_proven_missing)
-        return self.windows.take(rows)
+        return self.windows.take(self._compared(rows))
+
+    def _compared(self, rows: Arrays) -> Arrays:
+        """What was asked, once it is compared with the ranges."""
+        if self.ranges is not None:
+            self.outside = self.ranges.outside(rows)
+            if self.outside.rows and self.ranges.refuse:
+                raise invalid(self.ranges.refusal(self.outside, rows))
+        return rows
+
+    def _without_outside(
+        self, fit: Arrays, refused: dict[int, str]
+    ) -> tuple[Arrays, dict[int, str]]:
+        """As `prepare_each` gives it, of a request with values out of range: their rows' numbers
+        are those of the request then, or the rows are refused, too."""
+        ranges, outside = self.ranges, self.outside
+        assert ranges is not None  # it has found them
+        places = [row for row in range(outside.count + len(refused)) if row not in refused]
+        if not ranges.refuse:
+            rows = {name: [places[row] for row in rows] for name, rows in outside.rows.items()}
+            self.outside = Outside(rows, len(places) + len(refused))
+            return fit, refused
+        bad = sorted({row for rows in outside.rows.values() for row in rows})
+        if len(bad) == outside.count:
+            raise invalid(ranges.refusal(outside, fit, places))
+        for row in bad:
+            of_row = {name: [row] for name, rows in outside.rows.items() if row in rows}
+            why = ranges.refusal(Outside(of_row, outside.count), fit, places)
+            refused = {**refused, places[row]: why}
+        self.outside = NOTHING  # what is answered is inside
+        good = np.ones(outside.count, bool)
+        good[bad] = False
+        return {name: array[good] for name, array in fit.items()}, refused
 
     def run(self, arrays: Mapping[str, Array]) -> Arrays:
         """Run the model on checked input (see `check`).

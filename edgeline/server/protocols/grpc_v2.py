@@ -157,10 +157,12 @@ def _infer(asked: Mapping[str, Any], instance: Instance) -> bytes:
         told = decision_parameters(array, name, description)
         outputs.append(_output(name, v2_of(array.dtype), array.shape, tuple(told.items())))
         contents.append(to_bytes(array))
+    of_request = instance.outside.parameters
     response = {
         "model_name": description.name,
         "model_version": str(description.version),
         "id": asked.get("id", ""),
+        "parameters": {key: {"string_param": value} for key, value in of_request.items()},
         "outputs": outputs,
         "raw_output_contents": contents,
     }

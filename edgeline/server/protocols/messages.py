@@ -55,6 +55,7 @@ INFER_RESPONSE: Fields = {
     1: Field("model_name", "string"),
     2: Field("model_version", "string"),
     3: Field("id", "string"),
+    4: Field("parameters", _PARAMETER_ENTRY, map=True),
     5: Field("outputs", TENSOR, repeated=True),
     6: Field("raw_output_contents", "bytes", repeated=True),
 }

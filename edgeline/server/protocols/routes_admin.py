@@ -154,6 +154,7 @@ def _model(state: ServerState, name: str) -> dict[str, object]:
                 "queue": pool.waiting,
                 "requests": sum(of.codes.values()),
                 "errors": failures(of),
+                "out_of_range": state.ranges.counts(name, version),
                 **state.recent.describe(name, version),
             }
         )

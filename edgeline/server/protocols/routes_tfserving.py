@@ -109,7 +109,8 @@ def predict(body: bytes, instance: Instance) -> bytes:
     """`instances` (rows) give `predictions`, `inputs` (columns) give `outputs`.
 
     An instance without a feature that is not proven missing gets `{"error": why}` in its place
-    among the predictions, and the others get theirs; columns are refused together.
+    among the predictions, and the others get theirs; columns are refused together. Where a value
+    is out of range, the answer has `parameters` (see `range_check.Outside`).
 
     Raises:
         ServingError: the request is malformed or does not fit the model.
@@ -123,11 +124,13 @@ def predict(body: bytes, instance: Instance) -> bytes:
     del asked, rows
     if columns is None:
         answers, fit, refused = instance.ask_each(arrays)
-        return write("predictions", with_refused(to_rows(answers), fit, refused), answers)
+        given = with_refused(to_rows(answers), fit, refused)
+        return write("predictions", given, answers, instance.outside.parameters)
     answers = instance.ask(arrays)
     single = len(answers) == 1
     outputs = {name: plain(name, array) for name, array in answers.items()}
-    return write("outputs", next(iter(outputs.values())) if single else outputs, answers)
+    given = next(iter(outputs.values())) if single else outputs
+    return write("outputs", given, answers, instance.outside.parameters)
 
 
 def classify(body: bytes, instance: Instance) -> bytes:
@@ -143,7 +146,8 @@ def classify(body: bytes, instance: Instance) -> bytes:
         [[label, score] for label, score in zip(row, values, strict=True)]
         for row, values in zip(named, scores, strict=True)
     ]
-    return write("results", with_refused(results, fit, refused), {"scores": scores})
+    given = with_refused(results, fit, refused)
+    return write("results", given, {"scores": scores}, instance.outside.parameters)
 
 
 def of_image(body: bytes, instance: Instance, verb: str, top: int) -> bytes:
@@ -174,7 +178,8 @@ def regress(body: bytes, instance: Instance) -> bytes:
     description = instance.description
     answers, fit, refused = instance.ask_each(from_examples(_asked(body), description))
     values = numbers(answers, description)
-    return write("results", with_refused(values, fit, refused), {"results": values})
+    given = with_refused(values, fit, refused)
+    return write("results", given, {"results": values}, instance.outside.parameters)
 
 
 _WORKS = {"predict": predict, "classify": classify, "regress": regress}

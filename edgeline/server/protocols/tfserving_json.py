@@ -149,8 +149,11 @@ def _text(array: Array) -> object:
     return [_text(row) if isinstance(row, np.ndarray) else decode(row) for row in array]
 
 
-def write(key: str, value: object, answers: Arrays) -> bytes:
+def write(
+    key: str, value: object, answers: Arrays, parameters: Mapping[str, str] | None = None
+) -> bytes:
+    document = {key: value, "parameters": parameters} if parameters else {key: value}
     finite = all(
         array.dtype.kind not in "f" or bool(np.isfinite(array).all()) for array in answers.values()
     )
-    return dumps({key: value}) if finite else dumps_not_finite({key: value})
+    return dumps(document) if finite else dumps_not_finite(document)

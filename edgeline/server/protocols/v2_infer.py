@@ -58,7 +58,7 @@ def infer(body: bytes, request: HttpRequest, instance: Instance) -> HttpResponse
     tracing.name(asked.get("id"))
     answers = instance.ask(arrays)
     del arrays
-    return _response(asked, answers, description, binary)
+    return _response(asked, answers, description, binary, instance.outside.parameters)
 
 
 def requested(
@@ -214,7 +214,11 @@ def _raw_input(body: bytes, description: Description) -> dict[str, Array]:
 
 
 def _response(
-    asked: dict[str, object], answers: Arrays, description: Description, binary: bool
+    asked: dict[str, object],
+    answers: Arrays,
+    description: Description,
+    binary: bool,
+    of_request: Mapping[str, str],
 ) -> HttpResponse:
     common = asked.get("parameters")
     if isinstance(common, dict):
@@ -239,6 +243,8 @@ def _response(
         "model_version": str(description.version),
         "outputs": entries,
     }
+    if of_request:
+        document["parameters"] = of_request
     if (identity := asked.get("id")) is not None:
         document["id"] = identity if isinstance(identity, str) else str(identity)
     header = dumps(document)

@@ -21,6 +21,7 @@ from typing import Any
 from edgeline.server.errors import Code, ServingError, invalid
 from edgeline.server.models.model import Arrays, Description, Instance, check
 from edgeline.server.models.pool import Done, Job, Pool, PoolWork
+from edgeline.server.models.range_check import NOTHING, Outside
 from edgeline.server.rollouts.declaration import Rollout, Seen
 from edgeline.server.rollouts.shadow import Compared, Shadow
 
@@ -181,11 +182,15 @@ class Traffic:
 class _Recorder:
     """Stands before an instance for one request, and keeps what went in and came out."""
 
-    __slots__ = ("answers", "arrays", "description", "instance", "prepared", "refused", "seconds")
+    __slots__ = (
+        *("answers", "arrays", "description", "instance", "outside", "prepared"),
+        *("refused", "seconds"),
+    )
 
     def __init__(self) -> None:
         self.prepared: Arrays | None = None
         self.refused: dict[int, str] = {}
+        self.outside = NOTHING
         self.answers: Arrays | None = None
         self.seconds = 0.0
 
@@ -202,10 +207,12 @@ class _Recorder:
 
     def ask(self, arrays: Arrays) -> Arrays:
         self.prepared = self.instance.prepare(arrays)
+        self.outside = self.instance.outside
         return self.run(self.prepared)
 
     def ask_each(self, arrays: Arrays) -> tuple[Arrays, Arrays, dict[int, str]]:
         self.prepared, self.refused = self.instance.prepare_each(arrays)
+        self.outside = self.instance.outside
         return self.run(self.prepared), self.prepared, self.refused
 
     def run(self, arrays: Arrays) -> Arrays:
@@ -227,6 +234,11 @@ class _Again:
     def __init__(self, instance: Instance, first: _Recorder) -> None:
         self._instance, self._first = instance, first
         self.description = instance.description
+
+    @property
+    def outside(self) -> Outside:
+        kept = self._first.prepared is not None and self._instance.windows is not None
+        return self._first.outside if kept else self._instance.outside
 
     def ask(self, arrays: Arrays) -> Arrays:
         made = self._first.prepared

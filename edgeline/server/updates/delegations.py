@@ -16,7 +16,7 @@ from __future__ import annotations
 import contextlib
 import hashlib
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime, timezone
 from pathlib import Path
 from urllib.parse import quote
@@ -36,17 +36,40 @@ Naming = tuple[str, str]  # who names a role, and the role
 Faults = (RepositoryError, DeserializationError, DownloadError, ValueError)
 
 
-@dataclass
-class DelegatedRoles:
-    """The roles of a repository.
+@dataclass(frozen=True)
+class RoleSource:
+    """Where roles' metadata come from.
 
     Attributes:
+        folder: where they are kept.
+        fetcher: of the repository; None takes what is on the disk, whatever its age.
+        snapshot: names the roles' versions; with a fetcher it is fresh. None where there is none.
+        now: what metadata that comes is held to.
+    """
+
+    folder: Path
+    fetcher: FetcherInterface | None
+    snapshot: Snapshot | None
+    now: datetime
+
+    def file(self, name: str) -> Path:
+        """Where a role is kept."""
+        return self.folder / f"{hashlib.sha256(name.encode()).hexdigest()}.json"
+
+
+@dataclass
+class DelegatedRoles:
+    """The roles of a repository: each is had when it is first asked for.
+
+    Attributes:
+        source: where they come from; None where all that there are have been had.
         roles: what was verified.
         stale: why the newest metadata of a role is not to be had. It says nothing of a role that
             another names rightly: else each team could name another's role with a key of its own.
     """
 
     top: Targets
+    source: RoleSource | None = None
     roles: dict[Naming, Targets] = field(default_factory=dict)
     stale: dict[Naming, Exception] = field(default_factory=dict)
 
@@ -69,7 +92,7 @@ class DelegatedRoles:
             parent, name = waiting.pop()
             if name in visited:
                 continue
-            role = self.top if name == TOP else self.roles.get((parent, name))
+            role = self.top if name == TOP else self.role(parent, name)
             if role is None:
                 return None
             if (target := role.targets.get(path)) is not None:
@@ -84,6 +107,30 @@ class DelegatedRoles:
             waiting += reversed(children)
         return None
 
+    def role(self, parent: str, name: str) -> Targets | None:
+        """A role by the one that names it: the newest, else what is on the disk; None for neither.
+
+        Raises:
+            OSError: the folder cannot be written.
+        """
+        known, source = self.roles.get((parent, name)), self.source
+        if known is not None or source is None or (parent, name) in self.stale:
+            return known
+        delegator = self.top if parent == TOP else self.named(parent)
+        if source.fetcher is not None and source.snapshot is not None:
+            try:
+                known = _newest(delegator, name, source, source.fetcher, source.snapshot)
+            except Faults as error:
+                self.stale[parent, name] = error
+        if known is None:
+            known = _on_disk(delegator, name, source.file(name))
+        if known is not None:
+            self.roles[parent, name] = known
+        return known
+
+    def named(self, name: str) -> Targets:
+        return next(role for (_, known), role in self.roles.items() if known == name)
+
     def outcome(self) -> tuple[CheckOutcome, str]:
         """What is wrong with the roles, as of a check; `ok` and nothing where nothing is."""
         for name, fault in self.faults.items():
@@ -97,56 +144,34 @@ class DelegatedRoles:
         return "ok", ""
 
 
-def gather(
-    top: Targets,
-    folder: Path,
-    fetcher: FetcherInterface | None,
-    snapshot: Snapshot | None,
-    now: datetime,
-) -> DelegatedRoles:
+def gather(top: Targets, source: RoleSource) -> DelegatedRoles:
     """Verify all roles that a repository's targets lead to.
-
-    Args:
-        folder: where their metadata is kept.
-        fetcher: of the repository; None takes what is on the disk, whatever its age.
-        snapshot: names the roles' versions; with a fetcher it is fresh. None where there is none.
-        now: what metadata that comes is held to.
 
     Raises:
         OSError: the folder cannot be written.
     """
-    found, waiting = DelegatedRoles(top), [TOP]
+    found, waiting = DelegatedRoles(top, source), [TOP]
     kept: set[Path] = set()
     namings = 0
     while waiting:
         parent = waiting.pop(0)
-        role = top if parent == TOP else next(r for (_, n), r in found.roles.items() if n == parent)
-        for name in _names(role, snapshot):
+        role = top if parent == TOP else found.named(parent)
+        for name in _names(role, source.snapshot):
             if (parent, name) in found.roles:
                 continue
-            file = folder / f"{hashlib.sha256(name.encode()).hexdigest()}.json"
-            kept.add(file)
+            kept.add(source.file(name))
             namings += 1
             if namings > MOST_ROLES:  # those that are named nearer to the top have had their turn
                 fault = RepositoryError(f"roles name over {MOST_ROLES} others")
                 found.stale[parent, name] = fault
-                return found
-            taken = None
-            if fetcher is not None and snapshot is not None:
-                try:
-                    taken = _newest(role, name, file, fetcher, snapshot, now)
-                except Faults as error:
-                    found.stale[parent, name] = error
-            if taken is None:
-                taken = _on_disk(role, name, file)
-            if taken is not None:
-                first = all(known != name for _, known in found.roles)
-                found.roles[parent, name] = taken
+                return replace(found, source=None)
+            first = all(known != name for _, known in found.roles)
+            if found.role(parent, name) is not None:
                 waiting += [name] if first else []
-    if fetcher is not None and folder.is_dir():
-        for file in set(folder.iterdir()) - kept:
+    if source.fetcher is not None and source.folder.is_dir():
+        for file in set(source.folder.iterdir()) - kept:
             file.unlink(missing_ok=True)
-    return found
+    return replace(found, source=None)
 
 
 def _names(role: Targets, snapshot: Snapshot | None) -> Iterator[str]:
@@ -170,10 +195,9 @@ def _delegates(role: Targets, path: str) -> Iterator[tuple[str, bool]]:
 def _newest(
     parent: Targets,
     name: str,
-    file: Path,
+    source: RoleSource,
     fetcher: FetcherInterface,
     snapshot: Snapshot,
-    now: datetime,
 ) -> Targets:
     """The metadata that the snapshot names, from the disk where it is that."""
     meta = snapshot.meta.get(f"{name}.json")
@@ -185,10 +209,11 @@ def _newest(
         role = _verified(parent, name, content)
         if role.version != meta.version:
             raise RepositoryError(f"it is version {role.version}, not {meta.version}")
-        if role.is_expired(now):
+        if role.is_expired(source.now):
             raise ExpiredMetadataError(f"it expired at {role.expires.isoformat(' ', 'minutes')}")
         return role
 
+    file = source.file(name)
     with contextlib.suppress(OSError, *Faults):
         return checked(file.read_bytes())
     url = f"repository:///metadata/{meta.version}.{quote(name, '')}.json"

@@ -1,7 +1,7 @@
 """Verified versions on a device's disk: each file once by its digest, a folder a version.
 
-    STATE/files/<sha256>             a file of any version
-    STATE/files/<sha256>.partial     a download that broke off; it goes on where it stopped
+    STATE/files/<digest>             a file of any version
+    STATE/files/<digest>.partial     a download that broke off; it goes on where it stopped
     STATE/models/<name>/<version>/   a bundle of hard links to files
 
 A file gets its name when its digest is right, a version its folder when all its files are there.
@@ -19,9 +19,11 @@ import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from urllib.parse import quote
 
 from edgeline.artifacts import sha256
 from edgeline.artifacts.bundle import MANIFEST, Bundle
+from edgeline.artifacts.folder import ALGORITHMS, algorithm_of, file_digest, is_of
 from edgeline.errors import EdgelineError
 from edgeline.formats import typed
 from edgeline.server.updates.fetching import PIECE, Origin, UnreachableError, explained
@@ -37,10 +39,16 @@ class FullError(EdgelineError):
 
 @dataclass(frozen=True)
 class WantedFile:
-    """A file of the repository, as its signed metadata says."""
+    """A file of the repository, as its signed metadata says.
+
+    Attributes:
+        path: in the repository.
+        digest: hexadecimal, of sha256 or, where the metadata has no such, of sha512.
+        size: bytes.
+    """
 
     path: str
-    sha256: str
+    digest: str
     size: int
 
 
@@ -101,14 +109,14 @@ class VersionStore:
             self._room(wanted)
             for file in wanted:
                 fetched += self._fetch(place, file)[1]
-            self._assemble(self.folder(name, version), bundle, manifest.sha256)
+            self._assemble(self.folder(name, version), bundle, manifest.digest)
         return fetched
 
     def intact(self, name: str, version: int, manifest: str, deep: bool) -> bool:
-        """Whether a version is there and its manifest has this sha256; `deep`: and each file."""
+        """Whether a version is there and its manifest has this digest; `deep`: and each file."""
         folder = self.folder(name, version)
         try:
-            if sha256(folder / MANIFEST) != manifest:
+            if not is_of(folder / MANIFEST, manifest):
                 return False
             bundle = _bundle(folder / MANIFEST, name, version)
             return all(
@@ -143,7 +151,7 @@ class VersionStore:
                 manifest = self.folder(name, version) / MANIFEST
                 bundle = _bundle(manifest, name, version)
                 used |= {str(entry["sha256"]) for entry in bundle.files.values()}
-                used.add(sha256(manifest))
+                used |= {file_digest(manifest, algorithm) for algorithm in ALGORITHMS}
         unused = [
             file
             for file in self.files.glob("*")
@@ -161,16 +169,16 @@ class VersionStore:
 
     def _has(self, wanted: WantedFile) -> int:
         """Bytes of a file that are on the disk, as a broken download or all."""
-        for name in (wanted.sha256, f"{wanted.sha256}.partial"):
+        for name in (wanted.digest, f"{wanted.digest}.partial"):
             with contextlib.suppress(OSError):
                 return min(wanted.size, (self.files / name).stat().st_size)
         return 0
 
     def _fetch(self, place: Origin, wanted: WantedFile) -> tuple[Path, int]:
         """A file by its digest, from the disk or from the repository; and the bytes fetched."""
-        file = self.files / wanted.sha256
+        file = self.files / wanted.digest
         if file.exists():
-            if file.stat().st_size == wanted.size and sha256(file) == wanted.sha256:
+            if file.stat().st_size == wanted.size and is_of(file, wanted.digest):
                 return file, 0
             file.unlink()
         partial = file.with_name(file.name + ".partial")
@@ -219,7 +227,7 @@ def _download(place: Origin, wanted: WantedFile, partial: Path) -> int:
 
     What is there is read once more for the digest: its state cannot be stored.
     """
-    digest = hashlib.sha256()
+    digest = hashlib.new(algorithm_of(wanted.digest))
     with open(partial, "ab+") as file:
         file.seek(0)
         while piece := file.read(PIECE):
@@ -229,11 +237,11 @@ def _download(place: Origin, wanted: WantedFile, partial: Path) -> int:
             file.truncate(0)
             return _download(place, wanted, partial)
         if have < wanted.size or not wanted.size:
-            stream, start = place.open(wanted.path, have)
+            stream, start = place.open(quote(wanted.path), have)
             with stream, explained(wanted.path):
                 if start != have:  # the other side cannot go on in the middle
                     file.truncate(0)
-                    digest, have = hashlib.sha256(), 0
+                    digest, have = hashlib.new(algorithm_of(wanted.digest)), 0
                 while piece := stream.read(PIECE):
                     have += len(piece)
                     fetched += len(piece)
@@ -245,7 +253,7 @@ def _download(place: Origin, wanted: WantedFile, partial: Path) -> int:
             raise UnreachableError(f"{wanted.path} ended after {have} of {wanted.size} bytes.")
         file.flush()
         os.fsync(file.fileno())
-    if have > wanted.size or digest.hexdigest() != wanted.sha256:
+    if have > wanted.size or digest.hexdigest() != wanted.digest:
         partial.unlink()
         raise EdgelineError(f"{wanted.path} is not the file that was signed: it was refused.")
     return fetched

@@ -45,6 +45,9 @@ class Origin(Protocol):
     def open(self, path: str, offset: int = 0) -> tuple[BinaryIO, int]:
         """A stream of a file and the byte that it begins with: `offset`, or 0.
 
+        Args:
+            path: quoted as in a URL, so that a role's name may hold a slash.
+
         Raises:
             MissingError: there is no such file.
             UnreachableError: the repository does not answer.
@@ -81,8 +84,7 @@ class FolderOrigin:
     root: Path
 
     def open(self, path: str, offset: int = 0) -> tuple[BinaryIO, int]:
-        if ".." in Path(path).parts:  # of a delegated role's name
-            raise MissingError(f"{path} leads out of {self.root}.")
+        path = _plain(path)
         try:
             stream = open(self.root / path, "rb")  # noqa: SIM115 - the caller closes it
         except (FileNotFoundError, NotADirectoryError):
@@ -104,6 +106,7 @@ class ZipOrigin:
     file: Path
 
     def open(self, path: str, offset: int = 0) -> tuple[BinaryIO, int]:  # noqa: ARG002
+        path = _plain(path)
         try:
             archive = archives.open_zip(self.file, "The archive")
             return io.BufferedReader(archive.open(path)), 0  # type: ignore[type-var]
@@ -121,7 +124,7 @@ class WebOrigin:
     credentials: Credentials | None = None
 
     def open(self, path: str, offset: int = 0) -> tuple[BinaryIO, int]:
-        url = f"{self.url}/{quote(path)}"
+        url = f"{self.url}/{path}"
         headers = {"Accept-Encoding": "identity"}
         if self.credentials is not None:
             headers |= signed_headers("GET", url, self.credentials)
@@ -147,6 +150,18 @@ class WebOrigin:
                 raise UnreachableError(answered) from None
         begins = re.match(r"bytes (\d{1,18})-", answer.headers.get("Content-Range") or "")
         return answer, int(begins[1]) if answer.status == 206 and begins else 0
+
+
+def _plain(path: str) -> str:
+    """A quoted path as files have it.
+
+    Raises:
+        MissingError: a name in it is none of a file, but perhaps of a delegated role.
+    """
+    names = [unquote(name) for name in path.split("/")]
+    if any("/" in name or name == ".." for name in names):
+        raise MissingError(f"{path} is no file of the repository.")
+    return "/".join(names)
 
 
 @contextlib.contextmanager

@@ -16,6 +16,7 @@ from dataclasses import dataclass, field, replace
 from tuf.api.metadata import TargetFile
 
 from edgeline.artifacts.bundle import MANIFEST, NAME
+from edgeline.artifacts.folder import ALGORITHMS
 from edgeline.server.updates.delegations import DelegatedRoles
 from edgeline.server.updates.disk import WantedFile
 
@@ -49,7 +50,7 @@ class VersionSelection:
         return (
             entry is not None
             and not entry.withdrawn
-            and entry.manifest.sha256 not in self.bad
+            and entry.manifest.digest not in self.bad
             and version not in self.returned.get(name, ())
         )
 
@@ -123,9 +124,10 @@ def _listed(path: str, target: TargetFile) -> tuple[VersionKey, ListedVersion] |
     name, version = custom.get("name"), custom.get("version")
     if not isinstance(name, str) or not NAME.fullmatch(name):
         return None
-    if not isinstance(version, int) or version < 1 or "sha256" not in target.hashes:
+    digest = next((target.hashes[a] for a in ALGORITHMS if a in target.hashes), None)
+    if not isinstance(version, int) or version < 1 or digest is None:
         return None
     given = custom.get("labels", ())
     labels = [label for label in given if isinstance(label, str)] if isinstance(given, list) else []
-    manifest = WantedFile(f"targets/{path}", target.hashes["sha256"], target.length)
+    manifest = WantedFile(f"targets/{path}", digest, target.length)
     return (name, version), ListedVersion(manifest, labels, bool(custom.get("withdrawn")))

@@ -22,7 +22,6 @@ from collections.abc import Iterator
 from datetime import datetime, timezone
 from pathlib import Path
 from typing import Any, BinaryIO
-from urllib.parse import unquote
 
 from tuf.api.exceptions import (
     DownloadError,
@@ -36,7 +35,7 @@ from tuf.ngclient import FetcherInterface, Updater, UpdaterConfig
 
 from edgeline.errors import EdgelineError
 from edgeline.server.updates import clock, delegations
-from edgeline.server.updates.delegations import DelegatedRoles
+from edgeline.server.updates.delegations import DelegatedRoles, RoleSource
 from edgeline.server.updates.disk import FULL, FullError, VersionStore
 from edgeline.server.updates.fetching import (
     PIECE,
@@ -89,7 +88,8 @@ def synchronise(order: UpdateOrder) -> UpdateResult:
         with _explained_in(result):
             folder = state / "tuf" / "delegated"
             snapshot, now = _snapshot(state / "tuf"), clock.now(state / "tuf")
-            delegated = delegations.gather(targets, folder, fetcher, snapshot, now)
+            source = RoleSource(folder, fetcher, snapshot, now)
+            delegated = delegations.gather(targets, source)
         selection = VersionSelection(
             listed(delegated), order.versions, order.bad, order.stable, order.returned
         )
@@ -113,7 +113,7 @@ def _bring(
     before = list(store.versions())
     for key in selection.wanted():
         manifest = selection.listed[key].manifest
-        if selection.listed[key].held or store.intact(*key, manifest.sha256, deep=False):
+        if selection.listed[key].held or store.intact(*key, manifest.digest, deep=False):
             continue
         with _explained_in(result):
             try:
@@ -141,9 +141,9 @@ def _take_stock(
         entry = selection.listed.get((name, version))
         if entry is None:
             continue
-        if store.intact(name, version, entry.manifest.sha256, deep):
+        if store.intact(name, version, entry.manifest.digest, deep):
             result.models.setdefault(name, {})[version] = {
-                "manifest": entry.manifest.sha256,
+                "manifest": entry.manifest.digest,
                 "labels": entry.labels,
                 "withdrawn": entry.withdrawn,
             }
@@ -163,7 +163,7 @@ class Fetcher(FetcherInterface):
         self._place = place
 
     def _fetch(self, url: str) -> Iterator[bytes]:
-        path = unquote(url.removeprefix("repository:///"))  # whoever asks for it quotes it
+        path = url.removeprefix("repository:///")  # whoever asks for it quotes it
         try:
             with explained(path):
                 stream, _ = self._place.open(path)

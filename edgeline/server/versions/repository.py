@@ -23,6 +23,7 @@ from edgeline.server.models.batching import batched
 from edgeline.server.models.kept_windows import ModelWindows
 from edgeline.server.models.model import Description, Instance, Observer
 from edgeline.server.models.pool import Pool
+from edgeline.server.models.range_check import RangeCheck
 from edgeline.server.rollouts.rollouts import Rollouts
 from edgeline.server.settings import ServerSettings
 from edgeline.server.threads import apart
@@ -48,6 +49,7 @@ class Repository:
         verdicts: Verdicts,
         preparer: Preparer,
         observers: Callable[[Description], tuple[Observer, ...]],
+        ranges: Callable[[Description], RangeCheck | None],
         settings: ServerSettings,
         metrics: Metrics,
     ) -> None:
@@ -58,10 +60,12 @@ class Repository:
             rollouts, verdicts: what is to be thought of versions.
             preparer: makes interpreters of a version.
             observers: what looks at the predictions of a version.
+            ranges: what requests to a version are compared with.
         """
         self._catalogue, self._served = catalogue, served
         self._rollouts, self._verdicts, self._preparer = rollouts, verdicts, preparer
-        self._observers, self._settings, self._metrics = observers, settings, metrics
+        self._observers, self._ranges = observers, ranges
+        self._settings, self._metrics = settings, metrics
         self.windows = ModelWindows(settings)
         self._lock = asyncio.Lock()
 
@@ -312,12 +316,12 @@ class Repository:
         metrics = self._metrics.of(source.name, source.version)
         old = served.pools.get(source.version)
         description = instances[0].description
-        observers = self._observers(description)
+        observers, ranges = self._observers(description), self._ranges(description)
         kept = None
         if description.windows is not None:
             kept = self.windows.of(source.name, description.windows, description.signature)
         for instance in instances:
-            instance.observers, instance.windows = observers, kept
+            instance.observers, instance.windows, instance.ranges = observers, kept, ranges
         settings = self._settings
         workers = batched(instances, settings.batch, settings.batch_delay)
         # what might run for ever must not do so on the event loop

@@ -36,7 +36,7 @@ log = logging.getLogger("edgeline.server")
 class VersionSource:
     """One version of a model on disk.
 
-    `fingerprint` changes when its files do. `digest` is the sha256 that its manifest has to have,
+    `fingerprint` changes when its files do. `digest` is what its manifest has to have,
     empty where nobody has signed for it. `fault` says why it cannot even be looked at; the version
     is 0 where that cannot be told.
     """

@@ -29,6 +29,7 @@ from edgeline.artifacts.reference import (
 )
 from edgeline.artifacts.reference import present as split_missing
 from edgeline.formats.dtypes import Array
+from edgeline.server.metrics import escaped
 from edgeline.server.settings import ServerSettings
 from edgeline.server.watching.drift import Live, Thresholds, counts_of, judge
 
@@ -248,7 +249,7 @@ class Watching:
                     for column, found in report[side].items():
                         value = found["missing"]["live"] if name == "missing" else found.get(name)
                         if value is not None:
-                            labels = f'{_labels(report)},side="{side}",column="{_escaped(column)}"'
+                            labels = f'{_labels(report)},side="{side}",column="{escaped(column)}"'
                             yield f"edgeline_drift_{name}{{{labels}}} {value:.6g}"
 
     def close(self) -> None:
@@ -311,7 +312,3 @@ def _bytes(array: Array) -> int:
 
 def _labels(report: Mapping[str, object]) -> str:
     return f'model="{report["model"]}",version="{report["version"]}"'
-
-
-def _escaped(value: str) -> str:
-    return value.replace("\\", "\\\\").replace('"', '\\"').replace("\n", "\\n")

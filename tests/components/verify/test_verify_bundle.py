@@ -10,7 +10,6 @@ import pytest
 from edgeline.artifacts import vectors
 from edgeline.artifacts.bundle import Signature
 from edgeline.components.verify import runtimes
-from edgeline.components.verify import verify_bundle as verify_bundle_module
 from edgeline.components.verify.verify_bundle import verify_bundle
 from edgeline.errors import EdgelineError
 from edgeline.runtimes import child
@@ -88,7 +87,7 @@ def test_a_model_that_does_not_end_is_a_sentence(bundle_maker, signature, monkey
             pass
 
     monkeypatch.setattr(child, "_tensorflow_runs", lambda: False)
-    monkeypatch.setattr(verify_bundle_module, "TIME_LIMIT", 0.2)
+    monkeypatch.setattr(child, "MODEL_TIME", 0.2)
     monkeypatch.setattr(runtimes, "load", spin)
     with pytest.raises(EdgelineError, match=r"its model exceeded 0\.[26] s .*while loading"):
         verify_bundle(folder)

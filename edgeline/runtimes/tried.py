@@ -8,40 +8,40 @@ from pathlib import Path
 
 from edgeline import artifacts
 from edgeline.artifacts import Artifact, examples, models
-from edgeline.components.verify import runtimes
 from edgeline.errors import EdgelineError
-from edgeline.runtimes import child
-from edgeline.runtimes import original as originals
+from edgeline.runtimes import child, original
 
-TIME_LIMIT = 600.0  # seconds of a core
 ROWS = 2
 
 
-def edge_model(path: Path, runtime: str) -> None:
-    """Load an edge model.
-
-    Raises:
-        EdgelineError: it cannot be loaded, or that ends the child.
-    """
-    _tried(path, _load, path, runtime)
-
-
-def original(model_path: str | Path, edge: Artifact, rows: Artifact, split: str) -> None:
+def imported(model_path: str | Path, rows: Artifact, split: str, edge: Artifact | None) -> None:
     """Load an imported file that is its own original, and ask it for some rows.
 
     A model that was trained here is left out: TensorFlow would be loaded twice, and a SavedModel is
     run where it was imported. So is what the caller refuses anyway, in its own order.
 
+    Args:
+        edge: the edge model that is to be held to it, if there is one.
+
     Raises:
         EdgelineError: that ends the child.
     """
     if artifacts.schema_of(model_path) in (models.EDGE_SCHEMA, models.ONNX_SCHEMA):
-        _tried(Path(model_path), _ask, model_path, edge, rows, split)
+        in_child(Path(model_path), _ask, model_path, edge, rows, split)
 
 
-def _tried(path: Path, function: Callable[..., object], *arguments: object) -> None:
+def in_child(path: Path, function: Callable[..., object], *arguments: object) -> None:
+    """Call `function(tell, *arguments)` in a child, with limits of time and memory.
+
+    Args:
+        path: the model, a file or a folder, for the sentence; its size is part of the limit.
+
+    Raises:
+        EdgelineError: as raised in the child, or it crashed or went beyond a limit.
+    """
     try:
-        child.call(function, *arguments, time_limit=TIME_LIMIT)
+        memory = child.room(_size(path))
+        child.call(function, *arguments, time_limit=child.MODEL_TIME, memory=memory)
     except child.ChildError as error:
         raise EdgelineError(
             f"{path} {error.how} while it was {error.doing}{child.last_error(error.log)}: "
@@ -49,17 +49,22 @@ def _tried(path: Path, function: Callable[..., object], *arguments: object) -> N
         ) from error
 
 
-def _load(tell: Callable[[str], None], path: Path, runtime: str) -> None:
-    tell("loaded")
-    runtimes.load(path, runtime)
-
-
 def _ask(
-    tell: Callable[[str], None], model_path: str | Path, edge: Artifact, rows: Artifact, split: str
+    tell: Callable[[str], None],
+    model_path: str | Path,
+    edge: Artifact | None,
+    rows: Artifact,
+    split: str,
 ) -> None:
     tell("loaded")
     with suppress(EdgelineError):
-        found = originals.load(model_path, edge)
+        found = original.load(model_path, edge)
         raw = examples.read_spread(rows, split, found.takes, ROWS)
         tell("asked")
         found.evaluate(raw)
+
+
+def _size(path: Path) -> int:
+    if path.is_dir():
+        return sum(file.stat().st_size for file in path.rglob("*") if file.is_file())
+    return path.stat().st_size
