@@ -51,7 +51,10 @@ def name_parameters(spec: Json, platform: Json) -> None:
             and not re.search(rf"{re.escape(name)}(?![\w-])", fixed)
         }
         callers = [task for task in tasks if task["componentRef"]["name"] == called]
-        for holder in (group.get("inputDefinitions", {}), *(task["inputs"] for task in callers)):
+        for holder in (
+            group.get("inputDefinitions", {}),
+            *(task.get("inputs", {}) for task in callers),
+        ):
             if given := holder.get("parameters"):
                 holder["parameters"] = {names.get(key, key): x for key, x in given.items()}
         for task in group["dag"].get("tasks", {}).values():
