@@ -14,6 +14,7 @@ from edgeline.components.compile.compile import FORMS
 from edgeline.components.settings.fields import outputs
 from edgeline.components.validate import constraints
 from edgeline.formats import quantisation
+from edgeline.kubeflow import handed
 
 PYTHON_TYPES = {
     "String": "str",
@@ -246,7 +247,12 @@ def _descriptions(face: Any) -> dict[str, str]:
     if face.name == "settings":  # its outputs are the fields, and what plan tells
         fields = {key: each.description for key, each in outputs().items()}
         planned = _descriptions(catalogue.load("plan"))
-        said |= {key: (planned | fields)[key] for key in returned}
+        together = {
+            handed.output(each): f"What {each} takes of these fields, as a compiled pipeline "
+            "hands it: those that are not the face's own defaults."
+            for each in handed.COMPONENTS
+        }
+        said |= {key: (planned | fields | together)[key] for key in returned}
     return said
 
 

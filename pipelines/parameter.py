@@ -112,7 +112,7 @@ def labelled(parameter: Parameter, kind: str) -> Parameter:
         parameter.kind,
         parameter.required,
         parameter.default,
-        parameter.description,
+        parameter.description or own.description,
         own.label,
         own.struct,
         own.needed,

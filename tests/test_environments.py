@@ -263,8 +263,11 @@ defaults:
     kubernetes.set_image_pull_secrets(task, ["one", "two"])
     kubernetes.set_security_context(task, run_as_user=7, run_as_non_root=True)
     kubernetes.set_timeout(task, 60)
+    wanted = task.platform_config["kubernetes"]
+    for secret in (*wanted["secretAsEnv"], *wanted["imagePullSecret"]):
+        del secret["secretNameParameter"]  # which says the name once more
     found = config(compiled(tmp_path, file(tmp_path, text)), "exec-ingest")
-    assert found == task.platform_config["kubernetes"]
+    assert found == wanted
 
 
 def test_what_the_author_set_on_a_task_is_kept_beside_it(tmp_path: Path) -> None:

@@ -42,7 +42,7 @@ def components(tmp_path: Path) -> dict[str, Any]:
 
 def test_a_group_is_handed_what_it_uses_or_is_decided_by(components: dict[str, Any]) -> None:
     outer, inner = components["comp-condition-1"], components["comp-condition-2"]
-    kept = {"pipelinechannel--first-2-Output", "pipelinechannel--given"}
+    kept = {"pipelinechannel--first-2-Output", "given"}
     assert inner["inputDefinitions"]["parameters"].keys() == kept
     task = outer["dag"]["tasks"]["condition-2"]
     assert task["inputs"]["parameters"].keys() == kept

@@ -10,10 +10,17 @@ from collections.abc import Mapping
 from typing import Any
 
 from edgeline.components.plan.plan import plan
-from edgeline.components.settings.fields import absent, check_object, defaults_of, outputs
+from edgeline.components.settings.fields import (
+    absent,
+    check_object,
+    defaults_of,
+    fields_of,
+    outputs,
+)
 from edgeline.components.settings.objects import FORMS
 from edgeline.errors import EdgelineError
 from edgeline.formats.names import check_label
+from edgeline.kubeflow import handed
 
 PLANNED = ("each_site", "each_target", "has_sites", "has_targets")
 
@@ -68,6 +75,10 @@ def settings(
         models_repository=found["models_repository"],
         destination=destination,
     )
+    own = {name: found[name] for theme in form.objects.values() for name in fields_of(theme)}
+    found |= {
+        handed.output(component): handed.together(component, own) for component in handed.COMPONENTS
+    }
     found |= {
         "each_target": planned.targets,
         "has_targets": bool(planned.targets),
@@ -79,4 +90,5 @@ def settings(
 
 def names() -> list[str]:
     """The outputs of the component, in order."""
-    return sorted({*outputs(), *PLANNED} - {"targets", "sites"})
+    together = map(handed.output, handed.COMPONENTS)
+    return sorted({*outputs(), *PLANNED, *together} - {"targets", "sites"})

@@ -10,8 +10,9 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 
 from edgeline.artifacts.folder import write_output
+from edgeline.client.handing import hand_together
 from edgeline.client.merging import merge_single
-from edgeline.client.slim import drop_interfaces, slim
+from edgeline.client.slim import drop_descriptions, drop_interfaces, slim
 from edgeline.errors import UsageError
 from edgeline.formats import names, plain_yaml
 from edgeline.kubeflow import task, versions
@@ -183,30 +184,33 @@ def compile_definition(
     from kfp.dsl.yaml_component import YamlComponent
 
     from edgeline.pipelines.defaults import set_defaults
-    from edgeline.pipelines.input_names import name_inputs
+    from edgeline.pipelines.input_names import name_inputs, name_parameters
 
     pipeline = json_format.MessageToDict(definition.pipeline_spec)
+    platform = json_format.MessageToDict(definition.platform_spec)
     fresh = not isinstance(definition, YamlComponent)  # else it keeps its content and its version
     if fresh:
         name_inputs(pipeline)
     set_defaults(pipeline, defaults)
     if fresh:
         merge_single(pipeline)
+        hand_together(pipeline)
         slim(pipeline)
+        name_parameters(pipeline, platform)
     pipeline = _in_order(pipeline)
-    platform = json_format.MessageToDict(definition.platform_spec)
     name = pipeline["pipelineInfo"].get("name", "")
     if not names.PIPELINE.fullmatch(name):
         raise UsageError(
             f"Pipeline name {name!r} is refused by the server: use at most 128 of a-z, 0-9 and -."
         )
     _check_workspace(pipeline, platform)
+    about = definition.description or None
+    comment = builder.extract_comments_from_pipeline_spec(pipeline, about)
     if fresh:  # and not compiled before, perhaps for older images
         task.start_here(pipeline)
         drop_interfaces(pipeline)
-    about = definition.description or None
+        drop_descriptions(pipeline)
     if place is None:
-        comment = builder.extract_comments_from_pipeline_spec(pipeline, about)
         return CompiledPipeline([pipeline, platform] if platform else [pipeline], about, comment)
     return CompiledPipeline(_placed(pipeline, platform, place, defaults, given), about, "")
 

@@ -14,11 +14,14 @@ from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from edgeline.components.settings.objects import FORMS
 from edgeline.formats.bare_python import bare_source
 from edgeline.formats.names import CHANNEL
 from edgeline.kubeflow import face
 from edgeline.kubeflow.task import EXECUTOR, container_of
 from edgeline.lint.flow import steps
+from edgeline.pipelines.parameter import of_form
+from edgeline.pipelines.parameters import constant, settings_tasks
 
 Json = dict[str, Any]
 
@@ -80,6 +83,21 @@ def drop_interfaces(pipeline: Json) -> None:
         made = component.pop("outputDefinitions", {}).get("artifacts", {})
         if made:
             component["outputDefinitions"] = {"artifacts": made}
+
+
+def drop_descriptions(pipeline: Json) -> None:
+    """Cut the descriptions of parameters that edgeline's forms say, in place.
+
+    KFP shows none of them; its page has the table in the pipeline's own description, and
+    `edgeline.pipelines.parameters` knows them by the form's kind.
+    """
+    kinds = [constant(task, "kind") for task in settings_tasks(pipeline)]
+    entries = pipeline["root"].get("inputDefinitions", {}).get("parameters", {})
+    for name, known in (
+        entry for kind in kinds if kind in FORMS for entry in of_form(kind).items()
+    ):
+        if entries.get(name, {}).get("description") == known.description:
+            del entries[name]["description"]
 
 
 def _is_read(parameter: Json) -> bool:

@@ -177,7 +177,11 @@ def _executor_config(platform: Json, label: str) -> Json:
 
 
 def _set_kubernetes(config: Json, environment: Environment, resources: Resources) -> None:
-    """What kfp.kubernetes' functions would write, whose import takes longer than all the rest."""
+    """What kfp.kubernetes' functions would write, whose import takes longer than all the rest.
+
+    But for a secret's name: they write it as a parameter, too, which servers read where there is
+    one. Each task's config stands three times in a run's workflow.
+    """
     if resources.node_selector:
         config.setdefault("nodeSelector", {}).setdefault("labels", {}).update(
             resources.node_selector
@@ -188,20 +192,15 @@ def _set_kubernetes(config: Json, environment: Environment, resources: Resources
     for secret in (*((store,) if store else ()), *environment.secrets, *resources.secrets):
         keys = [{"secretKey": key, "envVar": variable} for variable, key in secret.env.items()]
         if keys:
-            entry = {"keyToEnv": keys, "optional": False, **_secret(secret.name)}
+            entry = {"keyToEnv": keys, "optional": False, "secretName": secret.name}
             config.setdefault("secretAsEnv", []).append(entry)
     for name in environment.image_pull_secrets:
-        config.setdefault("imagePullSecret", []).append(_secret(name))
+        config.setdefault("imagePullSecret", []).append({"secretName": name})
     if environment.run_as_user is not None:
         user = {"runAsUser": str(environment.run_as_user), "runAsNonRoot": True}
         config.setdefault("securityContext", {}).update(user)
     if resources.timeout:
         config["activeDeadlineSeconds"] = str(resources.timeout)
-
-
-def _secret(name: str) -> Json:
-    """A secret by its name, for older servers and for newer ones: kfp.kubernetes writes both."""
-    return {"secretName": name, "secretNameParameter": {"runtimeValue": {"constant": name}}}
 
 
 def _toleration(toleration: Toleration) -> Json:

@@ -24,8 +24,27 @@ from edgeline.version import __version__
 FUNCTION = "--function_to_execute"
 DIGEST = "--face_digest="  # the digest in the same word, which no YAML takes for a number
 COMPONENTS = Path(__file__).parents[1] / "components"
+NUMBERS = ("int", "float")
+PLAIN = ("str", "bool", "list", "dict", *NUMBERS)  # types of parameters; others are artifacts
 # what kfp writes above a component's function
 IMPORTS = "import kfp\nfrom kfp import dsl\nfrom kfp.dsl import *\nfrom typing import *\n"
+
+
+@dataclass(frozen=True)
+class Optional:
+    """A parameter of a face that need not be given.
+
+    Attributes:
+        kind: the name of its Python type: str, int, float, bool, list or dict.
+        default: what it is where it is not given.
+    """
+
+    kind: str
+    default: Any
+
+    def cast(self, value: Any) -> Any:
+        """A number as the parameter has it: inside of an object KFP makes each a double."""
+        return {"int": int, "float": float}[self.kind](value) if self.kind in NUMBERS else value
 
 
 @dataclass(frozen=True)
@@ -87,6 +106,21 @@ def embedded(container: Mapping[str, Any]) -> Face | None:
 def digest(bare: str) -> str:
     """Of a face's bare source: the first 16 digits of its sha256."""
     return hashlib.sha256(bare.encode()).hexdigest()[:16]
+
+
+@lru_cache(maxsize=64)
+def optional(name: str) -> Mapping[str, Optional]:
+    """The parameters with defaults of an installed face, without its artifacts; none where there
+    is no such face."""
+    for entry in ast.parse(source(name) or "").body:
+        if isinstance(entry, ast.FunctionDef) and entry.name == name:
+            last = entry.args.args[len(entry.args.args) - len(entry.args.defaults) :]
+            return {
+                each.arg: Optional(each.annotation.id, ast.literal_eval(default))
+                for each, default in zip(last, entry.args.defaults, strict=True)
+                if isinstance(each.annotation, ast.Name) and each.annotation.id in PLAIN
+            }
+    return {}
 
 
 @lru_cache(maxsize=64)

@@ -30,7 +30,7 @@ from pathlib import Path
 from typing import Any
 
 from edgeline.errors import EdgelineError, first_line
-from edgeline.kubeflow import face, inputs
+from edgeline.kubeflow import face, handed, inputs
 
 HOLD = 30.0  # seconds
 MOST_HELD = 1 << 22  # bytes, after which the log is live
@@ -74,7 +74,11 @@ def main() -> None:
     os.environ["_KFP_RUNTIME"] = "true"  # which kfp's own command sets: imports less of kfp
     with telling(), _component(sys.argv):
         if GIVEN in sys.argv[:-1]:
-            inputs.check(json.loads(sys.argv[sys.argv.index(GIVEN) + 1]))
+            place = sys.argv.index(GIVEN) + 1
+            given = json.loads(sys.argv[place])
+            inputs.check(given)
+            if named := face.in_command(sys.argv):
+                sys.argv[place] = json.dumps(handed.apart(given, named))
         from kfp.dsl.executor_main import executor_main
 
         executor_main()

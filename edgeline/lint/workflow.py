@@ -28,9 +28,11 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
 
+from edgeline.kubeflow import handed
 from edgeline.kubeflow.conditions import Claim, claims
 from edgeline.lint.documents import at, listed, mapped
 from edgeline.lint.flow import Step, ValueSource, steps
+from edgeline.lint.python_sources import face_of
 from edgeline.lint.workflow_size import (
     ENVIRONMENT,
     INTERFACE,
@@ -295,6 +297,10 @@ class _Estimate:
             return self._known(source)
         maker = self._steps.get((source.origin[1], str(source.origin[2])))
         given = self._objects(maker) if maker else {}
+        named = face_of(step.executor)
+        if name == handed.PARAMETER and named and named.name in handed.COMPONENTS:
+            values = dict(reversed(list(_fields(given))))  # of two the outer one counts
+            return handed.together(named.name, values)
         return next((value for key, value in _fields(given) if key == name), VALUE)
 
     def _known(self, source: ValueSource) -> Any:

@@ -13,9 +13,15 @@ from collections.abc import Iterator
 from typing import Any
 
 from google.protobuf import json_format
+from kfp.pipeline_spec import pipeline_spec_pb2
 
 from edgeline.components import catalogue
-from edgeline.kubeflow import face
+from edgeline.kubeflow import face, handed
+
+# which a compiled pipeline gives instead of single parameters
+_SETTINGS = pipeline_spec_pb2.ComponentInputsSpec.ParameterSpec(
+    parameter_type=pipeline_spec_pb2.ParameterType.STRUCT, is_optional=True
+)
 
 
 def complete(spec: Any) -> None:
@@ -23,8 +29,15 @@ def complete(spec: Any) -> None:
 
     A face of another version is left as it is: its task says so itself.
     """
+    dags = (spec.root.dag, *(each.dag for each in spec.components.values()))
+    handed_to = {
+        task.component_ref.name
+        for dag in dags
+        for task in dag.tasks.values()
+        if handed.PARAMETER in task.inputs.parameters
+    }
     executors = json_format.MessageToDict(spec.deployment_spec).get("executors", {})
-    for component in spec.components.values():
+    for name, component in spec.components.items():
         container = executors.get(component.executor_label, {}).get("container", {})
         named = face.of_container(container)
         bare = face.source(named.name) if named else None
@@ -33,6 +46,8 @@ def complete(spec: Any) -> None:
         (own,) = catalogue.load(named.name).pipeline_spec.components.values()
         component.input_definitions.CopyFrom(own.input_definitions)
         component.output_definitions.CopyFrom(own.output_definitions)
+        if name in handed_to:
+            component.input_definitions.parameters[handed.PARAMETER].CopyFrom(_SETTINGS)
 
 
 @contextlib.contextmanager

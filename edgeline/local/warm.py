@@ -31,7 +31,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from edgeline.kubeflow import face
+from edgeline.kubeflow import face, handed
 from edgeline.kubeflow.task import EXECUTOR
 
 STAGES: dict[str, tuple[str, ...]] = {
@@ -131,7 +131,8 @@ class Warm:
             log: the file to append to.
 
         Raises:
-            EdgelineError: it names a face that this installation does not have.
+            EdgelineError: it names a face that this installation does not have, or has settings
+                of another version of it.
         """
         source, arguments = _source_and_arguments(command)
         request = {"source": source, "arguments": arguments, "env": env, "log": str(log)}
@@ -173,8 +174,12 @@ def _short_place() -> str | None:
 
 def _source_and_arguments(command: Sequence[str]) -> tuple[str, list[str]]:
     start = command.index("--executor_input")
+    arguments = list(command[start:])
     named = face.in_command(command)
-    return named.source() if named else command[start - 1], list(command[start:])
+    if named is None:
+        return command[start - 1], arguments
+    arguments[1] = json.dumps(handed.apart(json.loads(arguments[1]), named))
+    return named.source(), arguments
 
 
 def _serve(folder: str, stages: Sequence[str]) -> None:

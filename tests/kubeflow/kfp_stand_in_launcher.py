@@ -33,7 +33,7 @@ from typing import Any
 
 from kfp_stand_in_store import RefusedError, whole
 
-from edgeline.kubeflow import face
+from edgeline.kubeflow import face, handed
 
 MOST_ARGUMENT = 128 * 1024  # bytes
 LOGS = "executor-logs"
@@ -135,6 +135,8 @@ class Launcher:
         place = arguments.index("--executor_input")
         named = face.in_command(arguments)
         source = named.source() if named else arguments[place - 1]
+        if named:  # as edgeline's own module does before kfp's
+            arguments[place + 1] = json.dumps(handed.apart(given, named))
         arguments[:place] = [MOUNT.format(f"{disk}/") + source]
         return [word.replace("python3 -m", f"{sys.executable} -m") for word in arguments]
 
