@@ -33,7 +33,7 @@ from edgeline.components.convert import (
     running,
 )
 from edgeline.components.convert.built import Built
-from edgeline.components.convert.dependencies import LOOPS
+from edgeline.components.convert.dependencies import LOOPS, Types
 from edgeline.components.convert.layer_errors import Layer
 from edgeline.components.convert.raw_form import RawForm, Signatures
 from edgeline.components.convert.replay import Lowered
@@ -47,15 +47,25 @@ if TYPE_CHECKING:
     import tensorflow as tf
 
 AS_FLOAT = Settings(FLOAT)
-FAILING = ("Lgamma",)  # the converter takes it, and what it makes fails for any number of rows
+# the converter takes lgamma, and what it makes fails for any number of rows; of a choice by number
+# it makes one by truth, and fails without a name
+FAILING = ("Lgamma", "Case", "StatelessCase")
 Tell = Callable[[str], None]
 
 
 class UnsupportedError(Exception):
-    """Operators that LiteRT lacks, by name, with their nodes."""
+    """Operators that LiteRT lacks, by name, with their nodes.
 
-    def __init__(self, operators: Mapping[str, Sequence[str]]) -> None:
+    Attributes:
+        types: that it lacks them for, by operator, see `dependencies`; what is not there is lacked
+            for all. LiteRT has most operators, but not for all dtypes.
+    """
+
+    def __init__(
+        self, operators: Mapping[str, Sequence[str]], types: Mapping[str, Types] | None = None
+    ) -> None:
         super().__init__(", ".join(operators))
+        self.types = types or {}
         self.operators = operators
 
 
@@ -266,8 +276,14 @@ def _litert(
     from tensorflow.lite.python.lite import TFLiteSavedModelConverterV2
 
     quantisation = settings.quantisation
-    if failing := {name: nodes for name, nodes in lowered.nodes.items() if name in FAILING}:
-        raise UnsupportedError(failing)
+    failing = {name: nodes for name, nodes in lowered.nodes.items() if name in FAILING}
+    failing |= lowered.unsaved  # saving would fail: the resource is the trained model's
+    if failing:
+        types = {
+            name: {lowered.types[node] for node in lowered.unsaved[name]}
+            for name in lowered.unsaved
+        }
+        raise UnsupportedError(failing, types)
     tell(f"converting {', '.join(sorted(lowered.nodes.keys() - PLAIN))} to {quantisation.name}")
     with tempfile.TemporaryDirectory() as folder:
         tf.saved_model.save(lowered.module, folder, signatures={SERVING: lowered.function})
@@ -302,9 +318,16 @@ def _litert(
                 return infinities.with_infinities(model)
             return model if quantisation.floating else compact(model)
         except Exception as error:
-            if operators := unsupported_operators(str(error), lowered.nodes):
-                raise UnsupportedError(operators) from error
-            raise
+            operators = unsupported_operators(str(error), lowered.nodes)
+            if not operators:
+                raise
+            types = unsupported_types(str(error))
+            meant = {
+                name: [node for node in nodes if lowered.types[node] in types.get(name, ())]
+                or nodes
+                for name, nodes in operators.items()
+            }
+            raise UnsupportedError(meant, types) from error
 
 
 def unsupported_operators(
@@ -328,12 +351,36 @@ def unsupported_operators(
     return {name: nodes.get(name, []) for name in sorted(found)}
 
 
+def unsupported_types(text: str) -> dict[str, set[frozenset[str]]]:
+    """For which types a converter's message says that LiteRT lacks an operator, by operator.
+
+    It has a line such as `tf.RealDiv(tensor<?x1xf64>, tensor<f64>) -> (tensor<?x1xf64>) : {…}`.
+    """
+    found: dict[str, set[frozenset[str]]] = {}
+    for name, tensors in re.findall(r"^\s*tf\.(\w+)(\(.*\) -> .*) : \{", text, re.MULTILINE):
+        elements = re.findall(r"tensor<(?:[0-9*?]+x)*!?([\w.]+)", tensors)
+        kinds = frozenset(TYPES.get(element, element) for element in elements)
+        found.setdefault(name, set()).add(kinds)
+    return found
+
+
 def _single_rows(rows: Arrays) -> Iterator[tuple[str, Arrays]]:
     count = len(next(iter(rows.values())))
     for row in range(count):
         yield SERVING, {name: values[row : row + 1] for name, values in rows.items()}
 
 
+# TensorFlow's names of dtypes, by the converter's
+TYPES = {
+    **{f"i{bits}": f"int{bits}" for bits in (8, 16, 32, 64)},
+    **{f"ui{bits}": f"uint{bits}" for bits in (8, 16, 32, 64)},
+    **{f"f{bits}": f"float{bits}" for bits in (16, 32, 64)},
+    "i1": "bool",
+    "bf16": "bfloat16",
+    "complex": "complex64",
+    "tf_type.string": "string",
+    "tf_type.resource": "resource",
+}
 # never the reason of a crash: left out of what is told
 PLAIN = {
     *("Const", "Identity", "Reshape", "Shape", "StridedSlice", "Pack", "Cast", "AddV2", "Sub"),

@@ -83,7 +83,8 @@ def convert(
             if TRANSFORM not in signatures or form.takes == TRANSFORMED:
                 found = {name: Lack(nodes) for name, nodes in error.operators.items()}
                 return Conversion(None, form.takes, [], None, by_original(cloud), {}, found)
-            lacks |= raw_form.lacks(signatures[TRANSFORM], error.operators, hosted)
+            more = raw_form.lacks(signatures[TRANSFORM], error.operators, hosted, error.types)
+            lacks = raw_form.together(lacks, more)
             form = raw_form.without(signatures, form, lacks)
     tell("running the converted model")
     edge, given = running.load(built.model), form.feed(rows)

@@ -13,21 +13,34 @@ from tensorflow.core.framework.function_pb2 import FunctionDef
 LOOPS = ("While", "StatelessWhile")
 BRANCHES = ("If", "StatelessIf")  # the first input says which
 CALLS = ("PartitionedCall", "StatefulPartitionedCall")
+Types = Collection[frozenset[str]]  # of operators: the dtypes of all that each takes and gives
 
 
-def reads(function: tf.types.experimental.ConcreteFunction, kind: str) -> list[str]:
-    """The inputs that operators of a kind read, themselves or inside a loop, branch or call."""
+def reads(
+    function: tf.types.experimental.ConcreteFunction, kind: str, types: Types = ()
+) -> list[str]:
+    """The inputs that operators of a kind read, themselves or inside a loop, branch or call.
+
+    Args:
+        types: of those of the kind that are meant; all of them, where none is of such types.
+    """
     read = [
         operator.inputs[place].op
-        for operator, places in _using(function.graph, kind)
+        for operator, places in _using(function.graph, kind, types)
         for place in places
     ]
     return _inputs(function, ancestors(read))
 
 
-def makes(function: tf.types.experimental.ConcreteFunction, kind: str) -> list[str]:
-    """The outputs that operators of a kind have a part in, themselves or inside a loop or call."""
-    using = {operator.name for operator, _ in _using(function.graph, kind)}
+def makes(
+    function: tf.types.experimental.ConcreteFunction, kind: str, types: Types = ()
+) -> list[str]:
+    """The outputs that operators of a kind have a part in, themselves or inside a loop or call.
+
+    Args:
+        types: as of `reads`.
+    """
+    using = {operator.name for operator, _ in _using(function.graph, kind, types)}
     return [name for name, made in _made(function).items() if made & using]
 
 
@@ -65,14 +78,21 @@ def _inputs(function: tf.types.experimental.ConcreteFunction, operators: set[str
     return [name for name, tensor in placed if tensor.op.name in operators]
 
 
-def _using(graph: tf.Graph, kind: str) -> list[tuple[tf.Operation, set[int]]]:
+def types_of(operator: tf.Operation) -> frozenset[str]:
+    """The dtypes of all that an operator takes and gives."""
+    return frozenset(t.dtype.base_dtype.name for t in (*operator.inputs, *operator.outputs))
+
+
+def _using(graph: tf.Graph, kind: str, types: Types) -> list[tuple[tf.Operation, set[int]]]:
     """Operators of a kind, and those with one inside, each with the inputs that these read."""
     bodies = {body.signature.name: body for body in graph.as_graph_def().library.function}
     found = [
         (operator, _places(operator.node_def, len(operator.inputs), kind, bodies))
         for operator in graph.get_operations()
     ]
-    return [(operator, places) for operator, places in found if places or operator.type == kind]
+    using = [(operator, places) for operator, places in found if places or operator.type == kind]
+    meant = [each for each in using if each[0].type != kind or types_of(each[0]) in types]
+    return meant if types and meant else using
 
 
 def _places(

@@ -38,8 +38,8 @@ PATTERNS = {  # with constant inputs these are operators with attributes
 HASHES = ("StringToHashBucket", "StringToHashBucketFast", "StringToHashBucketStrong")
 TAKEN = ("string", "int64", "int32", "float32", "bool")  # by an edge model
 ELEMENTWISE = (
-    *("AddV2", "AsString", "Cast", "Equal", "Greater", "GreaterEqual", "Identity", "Less"),
-    *("LessEqual", "LogicalAnd", "LogicalNot", "LogicalOr", "Maximum", "Minimum", "Mul"),
+    *("AddV2", "AsString", "Cast", "Equal", "Greater", "GreaterEqual", "Identity", "IsNan"),
+    *("Less", "LessEqual", "LogicalAnd", "LogicalNot", "LogicalOr", "Maximum", "Minimum", "Mul"),
     *("NotEqual", "RegexFullMatch", "RegexReplace", "Select", "SelectV2", "StaticRegexFullMatch"),
     *("StaticRegexReplace", "StringJoin", "StringLength", "StringLower", "StringStrip"),
     *("StringToNumber", "StringUpper", "Sub", "Substr", "ZerosLike", *HASHES),

@@ -129,10 +129,22 @@ def _constant_zero(y: tf.Tensor) -> bool:
 
 
 def ratio(x: Value, y: Value) -> Value:
-    """A quotient of integers that became float64, symbolic; None for other float64."""
+    """A quotient of integers that became float64, symbolic; None for other float64.
+
+    A constant divisor may be written as a float64 that is whole, such as `86400e6`.
+    """
+    y = y if isinstance(y, Ratio) else _whole(y)
     if not all(isinstance(each, Ratio) and each.divisor is None for each in (x, y)):
         return None
     return None if _constant_zero(y.number) else Ratio(x.number, y.number)
+
+
+def _whole(y: tf.Tensor) -> Ratio | None:
+    """A constant of whole numbers that float64 and int64 both hold."""
+    value = tf.get_static_value(y)
+    if value is None or not np.all((np.abs(value) < 2.0**53) & (np.rint(value) == value)):
+        return None
+    return Ratio(tf.constant(value.astype(np.int64)))
 
 
 def cast(x: Value, to: tf.DType) -> Value:

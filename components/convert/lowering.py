@@ -106,31 +106,42 @@ class Handle:
 
 
 def _find(table: Handle, keys: Value, default: tf.Tensor) -> tf.Tensor | None:
-    """What a table of int64 values has for some keys; None where LiteRT has no such table."""
+    """What a table of numbers has for some keys; None where LiteRT has no such table."""
     if isinstance(keys, Choice):
         then, otherwise = (_find(table, k, default) for k in (keys.then, keys.otherwise))
         if then is None or otherwise is None:
             return None
         return tf.where(keys.condition, then, otherwise)
     fallback = tf.get_static_value(default)
-    if fallback is None or default.dtype != tf.int64:
+    if fallback is None or default.dtype not in (tf.int64, tf.int32, tf.float32):
         return None
-    fallback = int(fallback)
+    kind = tf.string if isinstance(keys, Decimal) else keys.dtype
+    if kind not in (tf.string, tf.int64):
+        return None
+    names, values = table.content(kind, default.dtype)
+    if default.dtype == tf.int64:
+        return _find_whole(table, keys, names, values, int(fallback))
+    listed = np.append(values, fallback).astype(values.dtype)
+    # the converter writes an infinite constant as the largest float (see `infinities`)
+    if listed.dtype == np.float32 and (np.abs(listed) >= np.finfo(np.float32).max).any():
+        return None
+    # LiteRT's tables have int64 alone: the place of a key among all, and what stands there
+    place = _find_whole(table, keys, names, np.arange(len(names)), len(names))
+    return tf.gather(tf.constant(listed), place)
+
+
+def _find_whole(table: Handle, keys: Value, names: Any, values: Any, default: int) -> tf.Tensor:
+    """What a table of int64 values has for keys that are strings, integers or their decimals."""
     if isinstance(keys, Decimal):
-        names, values = table.content(tf.string, tf.int64)
         canonical = [str(_integer(name)).encode() == name for name in names]
-        return _find_number(table, keys.number, names[canonical], values[canonical], fallback)
+        return _find_number(table, keys.number, names[canonical], values[canonical], default)
     if keys.dtype == tf.string:
-        names, values = table.content(tf.string, tf.int64)
         if (constant := tf.get_static_value(keys)) is not None and keys.shape.rank == 0:
             known = dict(zip(names, values, strict=True))
-            return tf.constant(known.get(constant.item(), fallback), tf.int64)
-        return table.lookup(names, values, fallback, keys)
-    if keys.dtype == tf.int64:
-        numbers, values = table.content(tf.int64, tf.int64)
-        names = np.array([str(number).encode() for number in numbers], object)
-        return _find_number(table, keys, names, values, fallback)
-    return None
+            return tf.constant(known.get(constant.item(), default), tf.int64)
+        return table.lookup(names, values, default, keys)
+    written = np.array([str(number).encode() for number in names], object)
+    return _find_number(table, keys, written, values, default)
 
 
 def _find_number(

@@ -23,6 +23,7 @@ from edgeline.runtimes.host.program import Program
 if TYPE_CHECKING:
     import tensorflow as tf
 
+    from edgeline.components.convert.dependencies import Types
     from edgeline.components.convert.hosting import Hosted
 
 PREFIX = "transformed_"  # of an input where a raw one has its name
@@ -189,15 +190,18 @@ def lacks(
     transform: tf.types.experimental.ConcreteFunction,
     operators: Nodes,
     hosted: Hosted | None = None,
+    types: Mapping[str, Types] | None = None,
 ) -> dict[str, Lack]:
     """What operators of a transform read and make; of those that it has not, nothing.
 
     Args:
         hosted: the same without what reads text, where that is computed before.
+        types: for which each is lacked, see `building.UnsupportedError`.
     """
     from edgeline.components.convert import dependencies, replay
 
     function = replay.lower(hosted.transform if hosted else transform, raw=True).function
+    meant = types or {}
 
     def raw_of(names: Sequence[str]) -> Sequence[str]:
         if hosted is None:
@@ -207,11 +211,24 @@ def lacks(
     return {
         name: Lack(
             nodes,
-            raw_of(dependencies.reads(function, name)),
-            dependencies.makes(function, name),
+            raw_of(dependencies.reads(function, name, meant.get(name, ()))),
+            dependencies.makes(function, name, meant.get(name, ())),
         )
         for name, nodes in operators.items()
     }
+
+
+def together(found: Lacks, more: Lacks) -> dict[str, Lack]:
+    """What was lacked before, and what is lacked in what was tried next."""
+    both = {**found, **more}
+    for name in found.keys() & more.keys():
+        first, second = found[name], more[name]
+        both[name] = Lack(
+            [*dict.fromkeys([*first.nodes, *second.nodes])],
+            sorted({*first.reads, *second.reads}),
+            sorted({*first.makes, *second.makes}),
+        )
+    return both
 
 
 def causes(takes: str, found: Lacks) -> list[Cause]:

@@ -22,13 +22,14 @@ from tensorflow.core.framework.function_pb2 import FunctionDef
 from tensorflow.python.framework.function_def_to_graph import function_def_to_graph
 
 from edgeline.components.convert import extremes, infinities, integers
-from edgeline.components.convert.dependencies import LOOPS, ancestors
+from edgeline.components.convert.dependencies import LOOPS, ancestors, types_of
 from edgeline.components.convert.folding import copied
 from edgeline.components.convert.freezing import Frozen, freeze
 from edgeline.components.convert.lowering import (
     LOWERINGS,
     Handle,
     Lowering,
+    Ratio,
     Value,
     materialised,
 )
@@ -39,6 +40,7 @@ PASSED = ("Identity", "IdentityN", "StopGradient", "PreventGradient")
 # where an operator takes the shape of a list's elements
 LISTS = {"TensorListReserve": 0, "TensorListFromTensor": 1, "TensorListStack": 1}
 UNCHANGED = ("Const", "Placeholder", *PASSED)  # give nothing that could differ
+RATIOS = ("Cast", "RealDiv")  # whose entries know integers that became float64
 NUMBERS = (tf.bool, tf.float32, tf.int32, tf.int64)
 ALL = {**LOWERINGS, **integers.INTEGERS, **extremes.NUMBERS}
 
@@ -51,11 +53,13 @@ class Lowered:
     function: tf.types.experimental.ConcreteFunction  # tensors by name in and out
     replaced: dict[str, int] = field(default_factory=dict)  # how often each entry was used
     nodes: dict[str, list[str]] = field(default_factory=dict)  # node names, by operator
+    types: dict[str, frozenset[str]] = field(default_factory=dict)  # of nodes, see `dependencies`
     tables: dict[object, tf.lookup.StaticHashTable] = field(default_factory=dict)  # by content
     weights: list[tf.Variable] = field(default_factory=list)
     inputs: dict[str, str] = field(default_factory=dict)  # names by those of their nodes
     entries: Mapping[str, Lowering] = field(default_factory=dict)  # what is rebuilt, and how
     batch: int = 0  # rows at once; 0 for any number
+    unsaved: dict[str, list[str]] = field(default_factory=dict)  # nodes that read a resource as is
     infinite: bool = False  # whether it has infinite constants, which the converter does not write
 
 
@@ -219,6 +223,7 @@ def _trace(
     def run(**inputs: tf.Tensor) -> dict[str, tf.Tensor]:
         lowered.replaced.clear()  # TensorFlow traces twice what makes tables
         lowered.nodes.clear()
+        lowered.unsaved.clear()
         lowered.weights.clear()
         lowered.inputs = {tensor.op.name: name for name, tensor in inputs.items()}
         if raw:
@@ -277,6 +282,8 @@ def _build(operator: tf.Operation, inputs: list[Value], lowered: Lowered) -> lis
         (joined,) = copied(operator, [*(value.given for value in side_by_side), axis])
         return [extremes.Unflushed(joined)]
     inputs = list(map(_flushed, inputs))
+    if operator.type not in RATIOS:
+        inputs = [materialised(value) if isinstance(value, Ratio) else value for value in inputs]
     if entry := lowered.entries.get(operator.type):
         result = entry(operator, *inputs)
         if result is not None:
@@ -285,6 +292,9 @@ def _build(operator: tf.Operation, inputs: list[Value], lowered: Lowered) -> lis
     if lowered.infinite and operator.type == "Const" and operator.outputs[0].dtype == tf.float32:
         return [_constant(tf.make_ndarray(operator.get_attr("value")), lowered)]
     lowered.nodes.setdefault(operator.type, []).append(operator.name)
+    lowered.types[operator.name] = types_of(operator)
+    if any(isinstance(value, Handle) for value in inputs):
+        lowered.unsaved.setdefault(operator.type, []).append(operator.name)
     tensors = [
         value.handle if isinstance(value, Handle) else materialised(value) for value in inputs
     ]

@@ -53,7 +53,8 @@ def lacking(tell: Callable[[str], None], transform_fn: str, outputs: Sequence[Fe
         try:
             building.floating(tell, replay.lower(left, raw=True))
         except building.UnsupportedError as error:
-            found |= (more := raw_form.lacks(transform, error.operators, hosted))
+            more = raw_form.lacks(transform, error.operators, hosted, error.types)
+            found = raw_form.together(found, more)
             made = {name for lack in more.values() for name in lack.makes}
             wanted = [f for f in wanted if safe(f.name) not in made] if made else []
         else:

@@ -173,6 +173,25 @@ def test_a_layer_of_one_unit_takes_16_rows_and_is_streamed_where_it_is_wide(
     assert instructions in placement.memory.executable
 
 
+@pytest.mark.parametrize(
+    ("layers", "units", "cached", "streamed"),
+    [(100, 100, 1_040_896, 281_216), (200, 100, 1_040_896, 1_612_416)],
+)
+def test_of_many_layers_some_may_be_streamed(layers, units, cached, streamed):
+    """iwatake2222/EdgeTPU_Analysis, Ops/model_dense (a compiler of 2019)."""
+    net = Graph()
+    given = net.tensor((1, units))
+    for _ in range(layers):
+        weights = net.constant(np.zeros((units, units)), "INT8")
+        inputs = [given, weights, net.constant([0] * units)]
+        given = net.apply("FULLY_CONNECTED", inputs, (1, units))
+    placement = net.placement()
+    assert placement.share == 1
+    assert cached in placement.memory.cached
+    assert streamed in placement.memory.streamed
+    assert cached + streamed in placement.memory.parameters
+
+
 def test_a_dilation_that_differs_in_x_and_y_does_not_map():
     net = Graph()
     net.conv(net.tensor((1, 32, 32, 8)), 8, kernel=(3, 3), dilation=(2, 1))

@@ -54,6 +54,7 @@ OF_CONSTANTS = {
     "by the smallest": lambda x: x // tf.int64.min,
     "modulo -1": lambda x: x % -1,
     "share": lambda x: tf.cast(x / 1000, tf.float32),
+    "share, written as a double": lambda x: tf.cast(tf.cast(x, tf.float64) / 86400e6, tf.float32),
     "of each": lambda x: x // tf.constant([7, -86_400_000_000], tf.int64),
     "cube": lambda x: x**3,
     "power 0": lambda x: x**0,

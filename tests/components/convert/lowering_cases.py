@@ -58,11 +58,11 @@ def both(function, dtype, folder, values=None):
     return cloud, edge, set(lowered.replaced)
 
 
-def table(keys, values, default=-1, oov=0):
+def table(keys, values, default=-1, oov=0, dtype=tf.int64):
     """A lookup as tf.Transform makes it, and the table it needs."""
     key = tf.string if isinstance(keys[0], bytes) else tf.int64
     initializer = tf.lookup.KeyValueTensorInitializer(
-        tf.constant(keys, key), tf.constant(values, tf.int64)
+        tf.constant(keys, key), tf.constant(values, dtype)
     )
     kept = (
         tf.lookup.StaticVocabularyTable(initializer, oov, lookup_key_dtype=key)
@@ -109,6 +109,8 @@ COLOURS = table([b"red", b"green", b"blue"], [2, 0, 1])
 COLOURS_OOV = table([b"red", b"green", b"", b"7"], [0, 1, 2, 3], oov=1)
 NUMBERS = table([7, -1, INT.min, 3], [0, 1, 2, 3])
 NUMBERS_OOV = table([7, -1, 0, 3], [0, 1, 2, 3], oov=1)
+MEANS = table([b"red", b"green", b""], [1.5, float("nan"), -2e30], 0.25, dtype=tf.float32)
+CODES = table([7, -1, INT.min], [30, -(2**31), 5], 2, dtype=tf.int32)
 DECIMALS = table([b"7", b"-1", b"07", b"red", b"+3", b"9223372036854775808"], [0, 1, 2, 3, 4, 5])
 
 BOUNDARIES = [-2.0, -0.0, 1.5, 1.5, 3.0]
@@ -122,6 +124,8 @@ CASES = {
     "LookupTableFindV2": (NUMBERS, tf.int64),
     "LookupTableFindV2 string": (COLOURS, tf.string),
     "LookupTableFindV2 of one bucket": (COLOURS_OOV, tf.string),
+    "LookupTableFindV2 of floats": (MEANS, tf.string),
+    "LookupTableFindV2 of int32": (CODES, tf.int64),
     "LookupTableSizeV2": (NUMBERS_OOV, tf.int64),
     "StringToHashBucketFast": (lambda x: tf.strings.to_hash_bucket_fast(x, 1), tf.string),
     "StringToHashBucket": (lambda x: tf.raw_ops.StringToHashBucket(

@@ -114,6 +114,28 @@ def test_an_operator_that_would_fail_on_the_device_is_named():
     with pytest.raises(UnsupportedError, match="Lgamma"):
         both({"lgamma": tf.math.lgamma}, FLOATS)
 
+    def chosen(x):
+        return tf.switch_case(tf.size(x) % 2, [lambda: x, lambda: -x])
+
+    with pytest.raises(UnsupportedError, match="Case"):
+        both({"chosen": chosen}, FLOATS)
+
+
+def test_what_no_lowering_takes_is_named():
+    """Logarithms of integers as float64, and a table of text."""
+    import tensorflow as tf
+    from extreme_cases import INTEGERS, both, of_features
+
+    from edgeline.components.convert.building import UnsupportedError
+
+    with pytest.raises(UnsupportedError, match="Log"):
+        both({"log": lambda x: tf.math.log(tf.cast(x, tf.float64))}, INTEGERS)
+    initializer = tf.lookup.KeyValueTensorInitializer(tf.constant([1], tf.int64), ["red"])
+    table = tf.lookup.StaticHashTable(initializer, "none")
+    functions = {"text": lambda features: table.lookup(features["x"])}
+    with pytest.raises(UnsupportedError, match="LookupTableFindV2"):
+        of_features(functions, {"x": INTEGERS}, kept=table)
+
 
 def test_denormal_raw_features_are_0_as_to_tensorflow():
     from extreme_cases import OF_FLOATS, both

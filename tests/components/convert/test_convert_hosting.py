@@ -75,6 +75,10 @@ def whole(x, lookup):
         "counted": lookup(strings.as_string(x["count"])),
         "number": strings.to_number(strings.join([digits, "12.5"])),
         "digits": tf.cast(strings.regex_full_match(x["text"], r"\d+"), tf.float32),
+        "chosen": strings.length(tf.where(x["number"] > 0, x["text"], "small")),
+        "told": strings.to_hash_bucket_fast(
+            tf.where(tf.math.is_nan(x["number"]), "none", strings.as_string(x["number"] <= 2)), 97
+        ),
     }
 
 
@@ -85,7 +89,7 @@ def test_the_edge_model_and_host_operations_give_what_the_transform_gives(signat
     transform = signature_of(whole)
     wanted = running.call(transform, arrays())
     cut = hosting.cut(transform)
-    assert cut.operations.reads == ("count", "text", "when")
+    assert cut.operations.reads == ("count", "number", "text", "when")
     model = running.load(building.floating(len, replay.lower(cut.transform, raw=True)))
     found = model(Program(cut.operations, model.signature.inputs)(arrays()))
     for name, values in wanted.items():

@@ -16,6 +16,8 @@ CASES = (
     "LookupTableFindV2",
     "LookupTableFindV2 string",
     "LookupTableFindV2 of one bucket",
+    "LookupTableFindV2 of floats",
+    "LookupTableFindV2 of int32",
     "LookupTableSizeV2",
     "StringToHashBucketFast",
     "StringToHashBucket",

@@ -165,6 +165,25 @@ def test_an_operator_that_no_device_has_leaves_one_feature_outside(data, tmp_pat
 
 
 @pytest.mark.usefixtures("in_this_process")
+def test_an_operator_that_is_lacked_for_a_dtype_leaves_no_feature_of_another_outside(
+    data, tmp_path
+):
+    import tensorflow as tf
+
+    def transform(inputs):
+        doubles = tf.cast(fill(inputs)["size"], tf.float64) / 0.3
+        is_red = tf.cast(tf.equal(inputs["word"], "red"), tf.float32)
+        count = tf.cast(inputs["count"], tf.float32) / 7.0
+        return {"size": tf.cast(doubles, tf.float32), "count": count, "word": is_red}
+
+    done = run(save(tmp_path / "model", transform), data, quantisation="float").metadata
+    assert done["takes"] == "mixed"
+    sent = [each["name"] for each in done["features"] if "transformed" in each]
+    assert sent == ["size"]
+    assert "RealDiv" in done["because"]
+
+
+@pytest.mark.usefixtures("in_this_process")
 def test_several_buckets_are_a_host_operation(data, tmp_path):
     model = with_words(tmp_path / "model", 3, require_raw=True)
     done = run(model, data, quantisation="float").metadata
