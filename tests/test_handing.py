@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 from collections.abc import Iterator
 from functools import cache
 from pathlib import Path
@@ -9,8 +10,11 @@ from typing import Any
 
 import pytest
 from google.protobuf import json_format
+from rich.console import Console
 
-from edgeline.client.compiling import compile_definition
+import edgeline
+from edgeline import artifacts
+from edgeline.client.compiling import compile_definition, compile_pipeline
 from edgeline.components import catalogue as components
 from edgeline.components.settings.fields import defaults_of, fields_of
 from edgeline.components.settings.objects import FORMS
@@ -36,6 +40,17 @@ def pipeline():
         steps=known.outputs["steps"],
         seed=known.outputs["seed"],
     )
+"""
+
+READ = """
+from kfp import dsl
+
+from edgeline.components.faces import ingest, settings
+
+@dsl.pipeline(name="own")
+def pipeline(data: str):
+    known = settings(kind="tabular", schema={{"delimiter": ";", "rename": {{"b": "n"}}}})
+    ingest(data=data, **{{name: known.outputs[name] for name in {names}}})
 """
 
 
@@ -146,6 +161,36 @@ def test_settings_of_another_release_are_refused() -> None:
     told = {"inputs": {"parameterValues": {"settings": made}}}
     with pytest.raises(EdgelineError, match="The settings of train were worked out by an image"):
         handed.apart(told, face.Face("train", "0" * 16))
+
+
+def test_no_face_has_a_parameter_of_that_name() -> None:
+    for name in components.names():
+        assert handed.PARAMETER not in components.load(name).component_spec.inputs, name
+
+
+def test_an_image_that_knows_no_such_object_starts_no_task_that_has_one() -> None:
+    """It would run the face with its defaults: the word with the face's digest is another one."""
+    commands = {
+        name: each["container"]["command"][-1].partition("=")[0]
+        for name, each in compiled("taxi")["deploymentSpec"]["executors"].items()
+    }
+    assert commands["exec-train"] == "--face"
+    assert commands["exec-notify"] == "--face_digest"
+
+
+@pytest.mark.slow
+def test_what_was_compiled_runs_here_with_the_values_of_its_objects(tmp_path: Path) -> None:
+    """kfp.local gives a task the defaults of what its component declares."""
+    (tmp_path / "rows.csv").write_text("a;b\n" + "".join(f"{n};{n % 3}\n" for n in range(90)))
+    (tmp_path / "own.py").write_text(
+        READ.format(names=sorted(handed.taken("ingest", form_of("tabular"))))
+    )
+    path = compile_pipeline(str(tmp_path / "own.py"), str(tmp_path / "own.yaml"))
+    client = edgeline.Client(root=str(tmp_path / "runs"), console=Console(file=io.StringIO()))
+    run = client.submit(str(path), {"data": str(tmp_path / "rows.csv")})
+    assert run.tasks["ingest"].state == "succeeded"
+    (folder,) = (tmp_path / "runs").glob("*/*/ingest/examples")
+    assert artifacts.read(folder, "examples/v1").metadata["columns"] == {"a": "int64", "n": "int64"}
 
 
 def test_every_component_with_several_fields_gets_an_object() -> None:

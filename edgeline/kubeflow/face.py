@@ -23,6 +23,9 @@ from edgeline.version import __version__
 
 FUNCTION = "--function_to_execute"
 DIGEST = "--face_digest="  # the digest in the same word, which no YAML takes for a number
+# the same of a task that is given an object of `settings`: an image of a release that knows none,
+# and would run the face with its defaults, does not start it
+DIGEST_WITH_SETTINGS = "--face="
 COMPONENTS = Path(__file__).parents[1] / "components"
 NUMBERS = ("int", "float")
 PLAIN = ("str", "bool", "list", "dict", *NUMBERS)  # types of parameters; others are artifacts
@@ -81,7 +84,9 @@ class Face:
 
 def in_command(words: Sequence[str]) -> Face | None:
     """The face that a task's command with its arguments names; None where it names none."""
-    digests = [word.removeprefix(DIGEST) for word in words if word.startswith(DIGEST)]
+    digests = [
+        word.partition("=")[2] for word in words if word.startswith((DIGEST, DIGEST_WITH_SETTINGS))
+    ]
     if not digests or FUNCTION not in words[:-1]:
         return None
     return Face(words[words.index(FUNCTION) + 1], digests[0])

@@ -70,11 +70,10 @@ def apart(executor_input: Mapping[str, Any], named: face.Face) -> dict[str, Any]
     """
     inputs = executor_input.get("inputs", {})
     values = {**inputs.get("parameterValues", {})}
-    given = values.get(PARAMETER)
-    if not isinstance(given, Mapping) or _DIGEST not in given:
+    if PARAMETER not in values:
         return dict(executor_input)
-    del values[PARAMETER]
-    if given[_DIGEST] != named.digest:
+    given = values.pop(PARAMETER)
+    if not isinstance(given, Mapping) or given.get(_DIGEST) != named.digest:
         raise EdgelineError(
             f"The settings of {named.name} were worked out by an image with another version of it: "
             "give the images pipeline and train of one release, and compile again."

@@ -60,13 +60,26 @@ def start_here(pipeline: dict[str, Any]) -> None:
     Args:
         pipeline: KFP's IR, which is changed.
     """
-    for executor in pipeline.get("deploymentSpec", {}).get("executors", {}).values():
+    with_settings = _executors_with_settings(pipeline)
+    for label, executor in pipeline.get("deploymentSpec", {}).get("executors", {}).items():
         container = executor.get("container", {})
         command = container.get("command", [])
         if named := face.embedded(container):
-            command[:] = ["python3", "-m", MODULE, face.DIGEST + named.digest]
+            word = face.DIGEST_WITH_SETTINGS if label in with_settings else face.DIGEST
+            command[:] = ["python3", "-m", MODULE, word + named.digest]
         elif any(OURS in part for part in command):
             command[:] = [part.replace(EXECUTOR, MODULE) for part in command]
+
+
+def _executors_with_settings(pipeline: dict[str, Any]) -> set[str]:
+    """The labels of executors of tasks that are given an object of `settings`."""
+    components = pipeline.get("components", {})
+    return {
+        str(components.get(task["componentRef"]["name"], {}).get("executorLabel"))
+        for holder in (pipeline.get("root", {}), *components.values())
+        for task in holder.get("dag", {}).get("tasks", {}).values()
+        if handed.PARAMETER in task.get("inputs", {}).get("parameters", {})
+    }
 
 
 def main() -> None:

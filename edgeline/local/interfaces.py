@@ -46,7 +46,9 @@ def complete(spec: Any) -> None:
         (own,) = catalogue.load(named.name).pipeline_spec.components.values()
         component.input_definitions.CopyFrom(own.input_definitions)
         component.output_definitions.CopyFrom(own.output_definitions)
-        if name in handed_to:
+        if name in handed_to:  # kfp.local would give it the face's defaults, which count first
+            for optional in face.optional(named.name):
+                del component.input_definitions.parameters[optional]
             component.input_definitions.parameters[handed.PARAMETER].CopyFrom(_SETTINGS)
 
 
