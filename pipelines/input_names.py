@@ -41,7 +41,10 @@ def name_parameters(spec: Json, platform: Json) -> None:
     holders = (spec["root"], *groups.values())
     tasks = [task for each in holders for task in each.get("dag", {}).get("tasks", {}).values()]
     decides = ("triggerPolicy", "parameterIterator", "artifactIterator")
-    fixed = json.dumps([platform, [[task.get(key) for key in decides] for task in tasks]])
+    # texts that a group is given may name its other inputs
+    texts = [task.get("inputs") for task in tasks if task["componentRef"]["name"] in groups]
+    named = [re.findall(r"parameters\['([^']+)'\]", json.dumps(each)) for each in texts]
+    fixed = json.dumps([platform, named, [[task.get(key) for key in decides] for task in tasks]])
     for called, group in groups.items():
         taken = group.get("inputDefinitions", {}).get("parameters", {})
         names = {

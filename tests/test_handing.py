@@ -159,7 +159,7 @@ def test_settings_of_another_release_are_refused() -> None:
     """Its face may have other defaults than those that were left out."""
     made = handed.together("train", {"steps": 3})
     told = {"inputs": {"parameterValues": {"settings": made}}}
-    with pytest.raises(EdgelineError, match="The settings of train were worked out by an image"):
+    with pytest.raises(EdgelineError, match="The settings of train come from an image"):
         handed.apart(told, face.Face("train", "0" * 16))
 
 

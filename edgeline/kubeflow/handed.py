@@ -75,8 +75,9 @@ def apart(executor_input: Mapping[str, Any], named: face.Face) -> dict[str, Any]
     given = values.pop(PARAMETER)
     if not isinstance(given, Mapping) or given.get(_DIGEST) != named.digest:
         raise EdgelineError(
-            f"The settings of {named.name} were worked out by an image with another version of it: "
-            "give the images pipeline and train of one release, and compile again."
+            f"The settings of {named.name} come from an image that holds another version of it, "
+            "now or when the cache got them: use images of one release, or give another "
+            "cache_name."
         )
     known = face.optional(named.name)
     fields = {name: known[name].cast(value) for name, value in given.items() if name in known}
