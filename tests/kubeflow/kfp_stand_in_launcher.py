@@ -136,7 +136,7 @@ class Launcher:
         named = face.in_command(arguments)
         source = named.source() if named else arguments[place - 1]
         if named:  # as edgeline's own module does before kfp's
-            arguments[place + 1] = json.dumps(handed.apart(given, named))
+            arguments[place + 1] = json.dumps(handed.apart(json.loads(arguments[place + 1]), named))
         arguments[:place] = [MOUNT.format(f"{disk}/") + source]
         return [word.replace("python3 -m", f"{sys.executable} -m") for word in arguments]
 
