@@ -28,7 +28,7 @@ from edgeline.server.tensors.binary import to_bytes
 HERE = Path(__file__).resolve().parent
 BUNDLE = HERE.parent / "edgeline-models" / "taxi" / "1"
 RESULTS = HERE / "results" / "range_check.json"
-TURNS, REQUESTS = 300, 20  # turns of each server, and requests a turn
+SECONDS, WARM = 20.0, 200  # of each measurement, and requests before it
 ROWS = (1, 32, 1000)
 LIMIT = 0.02  # share of p50
 
@@ -59,7 +59,7 @@ def main(folder: Path) -> int:
     document = {
         "bundle": f"{read.name} {read.version}", "features": len(read.features),
         "with_ranges": len(allowed), "cores": os.cpu_count(),
-        "load": round(os.getloadavg()[0], 1), "requests_each": TURNS * REQUESTS, "measured": found,
+        "load": round(os.getloadavg()[0], 1), "measured": found,
     }  # fmt: skip
     RESULTS.write_text(json.dumps(document, indent=1) + "\n")
     return int(any(share >= LIMIT for share in shares))
@@ -101,37 +101,32 @@ def _v1(read: bundle.Bundle, arrays: dict[str, np.ndarray]) -> tuple[str, bytes,
 
 
 def _paired(on: int, off: int, path: str, body: bytes, header: str) -> dict[str, float]:
-    """p50 in microseconds of both, and the median of the turns' ratios."""
+    """p50 in microseconds of both, and the median of the pairs' differences as a share of it."""
     clients = [Http(port, path, body, header) for port in (on, off)]
-    for client in clients:
-        _turn(client, 200)
+    for client in clients * WARM:
+        _asked(client)
     times: tuple[list[float], list[float]] = ([], [])
-    ratios = []
-    for turn in range(TURNS):
-        medians = [0.0, 0.0]
-        for which in ((0, 1), (1, 0))[turn % 2]:
-            seconds = _turn(clients[which], REQUESTS)
-            times[which].extend(seconds)
-            medians[which] = statistics.median(seconds)
-        ratios.append(medians[0] / medians[1])
-    with_it, without = (1e6 * statistics.median(seconds) for seconds in times)
+    until = time.monotonic() + SECONDS
+    while time.monotonic() < until:
+        for which in ((0, 1), (1, 0))[len(times[0]) % 2]:
+            times[which].append(_asked(clients[which]))
     for client in clients:
         client.socket.close()
+    with_it, without = (1e6 * statistics.median(seconds) for seconds in times)
+    differences = [a - b for a, b in zip(*times, strict=True)]
     return {
+        "pairs": len(differences),
         "p50_us": round(with_it, 1),
         "p50_us_without": round(without, 1),
-        "share_of_p50": round(statistics.median(ratios) - 1, 4),
+        "share_of_p50": round(1e6 * statistics.median(differences) / without, 4),
     }
 
 
-def _turn(client: Http, requests: int) -> list[float]:
-    seconds = []
-    for _ in range(requests):
-        began = time.perf_counter()
-        client.send()
-        client.receive()
-        seconds.append(time.perf_counter() - began)
-    return seconds
+def _asked(client: Http) -> float:
+    began = time.perf_counter()
+    client.send()
+    client.receive()
+    return time.perf_counter() - began
 
 
 def _alone(read: bundle.Bundle, allowed: ranges.Ranges, arrays: dict[str, np.ndarray]) -> float:

@@ -123,7 +123,7 @@ def _stored(value: Number | None, dtype: str) -> Number | None:
     if dtype == "int64":
         return int(value)
     with np.errstate(over="ignore"):
-        rounded = float(np.float32(value))
+        rounded = float(np.float32(value)) + 0.0  # a footer's zero is negative
     return rounded if math.isfinite(rounded) else None
 
 

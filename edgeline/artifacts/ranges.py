@@ -52,12 +52,18 @@ class FeatureRange:
     def __str__(self) -> str:
         if self.values is not None:
             return f"the {len(self.values)} values of its schema"
+        least, most = words(self.least), words(self.most)
         if self.least is None:
-            return f"at most {self.most}"
-        return f"at least {self.least}" if self.most is None else f"{self.least} to {self.most}"
+            return f"at most {most}"
+        return f"at least {least}" if self.most is None else f"{least} to {most}"
 
 
 Ranges = Mapping[str, FeatureRange]
+
+
+def words(value: object) -> str:
+    """A value as a person reads it: a float with as many digits as float32 has."""
+    return f"{value:.7g}" if isinstance(value, float) else str(value)
 
 
 def dumps(ranges: Ranges) -> bytes:

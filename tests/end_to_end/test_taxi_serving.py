@@ -193,6 +193,7 @@ def test_a_trip_unlike_any_in_training_is_told_in_its_answer(
     with _serving(_bundle(taxi)) as (port, _):
         for arrays in _batches(taxi, "train", features):
             assert "parameters" not in _v2_answer(port, arrays)[0]
+        arrays = {name: array.copy() for name, array in arrays.items()}
         arrays["fare"][1] = -30
         arrays["trip_miles"][1:3] = 2 * allowed["trip_miles"].most
         told = _v2_answer(port, arrays)[0]["parameters"]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import hashlib
 import json
 import re
@@ -10,10 +11,14 @@ import subprocess
 from importlib import resources
 
 import pytest
+from publishing import ROW, bundle, model
 from running import MIXED, eventually
 from test_reload import put
 from test_rollouts import ask, changed, declare
 
+from edgeline import artifacts
+from edgeline.artifacts import bundle as bundles
+from edgeline.artifacts import ranges
 from edgeline.server.metrics import BUCKETS
 from edgeline.server.watching.recent import percentile
 
@@ -67,6 +72,21 @@ def test_the_page_in_a_browser(start, tmp_path):
     assert re.search(r'class="stroke[^"]*" d="M[0-9. L]+', shown)
     assert ">start<" in shown
     assert 'id="login" class="card" hidden' in shown
+
+
+def test_rows_out_of_range_are_on_the_page(start, tmp_path):
+    made = bundle(tmp_path / "m", model(2.0))
+    (made / ranges.FILE).write_bytes(ranges.dumps({"amount": ranges.FeatureRange(0.0, 1.0)}))
+    files = artifacts.list_files(made)
+    files.pop(bundles.MANIFEST)
+    read = bundles.read_manifest(made)
+    bundles.write_manifest(made, dataclasses.replace(read, files=files))
+    server = start(made, "--poll=0")
+    for _ in range(2):
+        assert server.ask("POST", "/v1/models/m:predict", ROW)[0] == 200
+    shown = browse(server, tmp_path / "profile")
+    assert ">out of range<" in shown
+    assert "Rows out of range: amount 2." in shown
 
 
 def test_the_data_needs_a_token_where_there_are_some(start, tmp_path):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from datetime import datetime, timedelta, timezone
 from pathlib import Path
 from urllib.parse import quote
@@ -25,7 +25,9 @@ from tuf.api.metadata import (
 from edgeline.artifacts.bundle import Bundle, write_manifest
 from edgeline.repository import actions, keys
 from edgeline.server.updates import delegations
+from edgeline.server.updates.fetching import FolderOrigin
 from edgeline.server.updates.order import UpdateResult
+from edgeline.server.updates.synchronise import Fetcher
 
 pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("passphrase")]
 
@@ -303,6 +305,82 @@ def test_a_role_s_name_leads_nowhere(teams: Teams, look: Look, web: Web) -> None
         assert result.outcome == "unreachable"
         assert names(result) == {"m": [1]}
     assert quote("größe") not in str(list(teams.publisher.path.rglob("*")))
+
+
+def test_a_role_s_name_with_a_slash_is_asked_for_as_one_name(
+    teams: Teams, look: Look, web: Web
+) -> None:
+    teams.delegate("targets", "team/a", "a/*/*")
+    teams.add("team/a", 1, "a")
+    teams.publisher.metadata("2.team").mkdir()  # where this web server looks for what it is asked
+    teams.publish()
+    result = look()
+    assert (result.outcome, names(result)) == ("ok", {"a": [1], "m": [1]})
+    assert [path for path in web.sent if "team" in path] == ["/metadata/2.team%2Fa.json"]
+
+
+def test_a_version_that_was_signed_by_sha512_alone(
+    teams: Teams, look: Look, web: Web, tmp_path: Path
+) -> None:
+    teams.delegate("targets", "a", "a/*/*")
+    path = teams.add("a", 1, "a")
+    file = teams.publisher.path / "targets" / path
+    made = TargetFile.from_file(path, str(file), ["sha512"])
+    made.unrecognized_fields["custom"] = {"name": "a", "version": 1}
+    teams.roles["a"].targets[path] = made
+    teams.publish()
+    assert names(look()) == {"a": [1], "m": [1]}
+    web.sent.clear()
+    assert names(look()) == {"a": [1], "m": [1]}
+    assert not [asked for asked in web.sent if "/targets/" in asked]  # what is there is kept
+    (manifest,) = tmp_path.rglob("models/a/1/manifest.json")
+    content = manifest.read_bytes()
+    manifest.unlink()
+    manifest.write_bytes(content.replace(b'"version": 1', b'"version":  1'))
+    assert "a" not in names(look(online=False))
+
+
+class Recording(Fetcher):
+    """Remembers which roles were asked for."""
+
+    def __init__(self, folder: Path) -> None:
+        super().__init__(FolderOrigin(folder))
+        self.asked: list[str] = []
+
+    def _fetch(self, url: str) -> Iterator[bytes]:
+        self.asked.append(url.rpartition("/")[2].split(".")[1])
+        return super()._fetch(url)
+
+
+@pytest.mark.parametrize(
+    ("delegated", "asked"),
+    [
+        # of theupdateframework's conformance suite: who names whom, for which paths
+        ([("targets", "a"), ("targets", "b"), ("b", "c")], "abc"),
+        ([("targets", "a"), ("targets", "b"), ("a", "c"), ("a", "d")], "acdb"),
+        ([("targets", "a"), ("targets", "b"), ("a", "c"), ("c", "d")], "acdb"),
+        ([("targets", "a"), ("targets", "b"), ("a", "c", True), ("a", "d")], "ac"),
+        ([("targets", "a"), ("targets", "b"), ("a", "c", True), ("c", "d")], "acd"),
+        ([("targets", "a", False, "x/*"), ("targets", "b"), ("a", "c")], "b"),
+        ([("targets", "a"), ("targets", "b"), ("a", "c", False, "x/*"), ("c", "d")], "ab"),
+        ([("targets", "a"), ("targets", "b"), ("b", "c"), ("c", "d"), ("d", "b")], "abcd"),
+        ([("targets", "a"), ("targets", "b"), ("a", "c", False, "x/*"), ("b", "c")], "abc"),
+    ],
+)
+def test_a_path_is_looked_for_in_the_order_of_the_specification(
+    teams: Teams, tmp_path: Path, delegated: list[tuple], asked: str
+) -> None:
+    """Depth first, in the order of naming; only roles that may speak for the path are had."""
+    for parent, name, *more in delegated:
+        terminating, paths = (*more, *(False, "m/*/*")[len(more) :])
+        teams.delegate(parent, name, paths, terminating=terminating)
+    teams.publish()
+    fetcher = Recording(teams.publisher.path)
+    now = datetime.now(timezone.utc)
+    source = delegations.RoleSource(tmp_path / "roles", fetcher, teams.live("snapshot"), now)
+    roles = delegations.DelegatedRoles(teams.top, source)
+    assert roles.find("m/99/manifest.json") is None
+    assert "".join(fetcher.asked) == asked
 
 
 def test_the_publisher_keeps_what_others_are_delegated(teams: Teams, look: Look) -> None:

@@ -17,7 +17,7 @@ import numpy.typing as npt
 
 from edgeline.artifacts.bundle import Tensor
 from edgeline.artifacts.features import MISSING, missing
-from edgeline.artifacts.ranges import FeatureRange, Ranges
+from edgeline.artifacts.ranges import FeatureRange, Ranges, words
 from edgeline.formats.dtypes import Array
 from edgeline.server.tensors.json import dumps
 
@@ -171,7 +171,7 @@ class RangeCheck:
             more = f" and {len(rows) - _NAMED:,} more" if len(rows) > _NAMED else ""
             told.append(
                 f"instance{'s' * (len(rows) > 1)} {', '.join(numbers)}{more} (from 0): "
-                f"{name[:100]!r} is {_shown(first)!r}, not {self._ranges[name]}"
+                f"{name[:100]!r} is {words(_shown(first))}, not {self._ranges[name]}"
             )
         sentence = "; ".join(told)
         return f"{sentence[:1].upper()}{sentence[1:]}: correct the value, or leave the row out."

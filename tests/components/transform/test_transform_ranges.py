@@ -23,6 +23,7 @@ TABLE = {
     "fare": pa.array([1.5, None, NAN, -2.25], pa.float64()),
     "third": pa.array([1 / 3, 0.1, 0.1, 0.1], pa.float64()),
     "count": pa.array([2**62 + 1, 3, None, 4], pa.int64()),
+    "zero": pa.array([0.0, 1.0, 2.0, 3.0], pa.float32()),
     "open": pa.array([math.inf, 1.0, 2.0, 3.0], pa.float32()),
     "when": pa.array([1_700_000_000_000_000, None, 1_600_000_000_000_000, None], pa.int64()),
     "flag": pa.array([True, False, None, True]),
@@ -63,10 +64,13 @@ def made(tmp_path):
 
 def test_without_domains_it_is_what_the_split_holds(made):
     third = float(np.float32(1 / 3))
-    assert made() == {
+    found = made()
+    assert str(found["zero"]) == "0 to 3"
+    assert found == {
         "fare": FeatureRange(-2.25, 1.5),
         "third": FeatureRange(float(np.float32(0.1)), third),
         "count": FeatureRange(3, 2**62 + 1),
+        "zero": FeatureRange(0.0, 3.0),
         "open": FeatureRange(1.0, None),
         "flag": FeatureRange(0, 1),
         "pair": FeatureRange(0.5, 9.0),
