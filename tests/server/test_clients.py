@@ -36,6 +36,7 @@ def client_python() -> str:
         ("triton_http", ["http"]),
         ("triton_grpc", ["grpc"]),
         ("triton_grpc", ["http"]),  # one port speaks both
+        ("grpc_services", ["grpc"]),
         ("kserve_clients", ["http", "grpc"]),
     ],
 )
