@@ -94,7 +94,7 @@ class StreamingCall:
 
     @property
     def is_settled(self) -> bool:
-        """Whether it rests, and has been open for a while: to give it up is how a client ends it."""
+        """Whether it rests, and has for a while: to give it up is how a client ends it."""
         return self.is_resting and monotonic() - self._opened > SETTLED
 
     @property
