@@ -8,11 +8,13 @@ from __future__ import annotations
 
 import csv
 import html
+import http.client
 import json
 import random
 import re
 import shutil
 import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -20,6 +22,10 @@ from command import Finished, edgeline
 
 pytestmark = pytest.mark.slow
 
+BROWSER = (
+    "--headless", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run",
+    "--disable-background-networking", "--disable-component-update", "--disable-sync",
+)  # fmt: skip
 SCRIPT = "<script>parent.ran=1</script>"
 COLUMNS = (  # of numbers
     f"</script>{SCRIPT}",
@@ -140,12 +146,8 @@ def looked_at(pages: dict[str, str], folder: Path) -> dict:
     )
     (folder / "all.html").write_text(f"<!doctype html><meta charset=utf-8><body>{frames}{LOOK}")
     done = subprocess.run(
-        [
-            chromium, "--headless", "--no-sandbox", "--disable-gpu", "--disable-quic",
-            "--no-first-run", "--disable-background-networking", "--disable-component-update",
-            "--disable-sync", f"--user-data-dir={folder / 'profile'}",
-            "--virtual-time-budget=10000", "--dump-dom", f"file://{folder / 'all.html'}",
-        ],
+        [chromium, *BROWSER, f"--user-data-dir={folder / 'profile'}",
+         "--virtual-time-budget=10000", "--dump-dom", f"file://{folder / 'all.html'}"],
         capture_output=True, text=True, timeout=200,
     )  # fmt: skip
     body = re.search(r"<body>(\{.*\})</body>", done.stdout, re.DOTALL)
@@ -174,6 +176,7 @@ def test_no_report_is_missing(shown: dict) -> None:
     tasks = {name.partition(".")[0] for name in shown["pages"]}
     assert tasks >= {
         *("run", "ingest", "validate", "transform", "train", "analyze", "convert", "verify"),
+        "publish",
     }
 
 
@@ -188,6 +191,35 @@ def test_no_column_is_lost(shown: dict, name: str) -> None:
 def test_no_class_is_lost(shown: dict, name: str) -> None:
     for report in ("validate", "analyze"):
         assert name in all_of(shown, report), report
+
+
+def test_the_server_s_page_shows_drift_by_their_names(run: Finished, tmp_path: Path) -> None:
+    chromium = shutil.which("chromium")
+    if chromium is None:
+        pytest.skip("NO CHROMIUM: the server's page was not opened in a real browser")
+    command = [sys.executable, "-m", "edgeline", "serve", str(run.folder / "models")]
+    options = ("--port", "0", "--drift-rows", "20", "--drift-rate", "1000")
+    with subprocess.Popen([*command, *options], stdout=subprocess.PIPE, text=True) as process:
+        assert process.stdout
+        port = int(dict(p.split("=") for p in process.stdout.readline().split()[1:])["http"])
+        row = {**dict.fromkeys(COLUMNS, 1e6), TEXT: "<img src=x onerror=document.title='ran'>"}
+        connection = http.client.HTTPConnection("127.0.0.1", port, timeout=60)
+        document = json.dumps({"instances": [row] * 50})
+        connection.request("POST", "/v1/models/hostile:predict", document)
+        answer = connection.getresponse()
+        assert answer.status == 200, answer.read()
+        connection.close()
+        done = subprocess.run(
+            [chromium, *BROWSER, f"--user-data-dir={tmp_path}", "--virtual-time-budget=5000",
+             "--dump-dom", f"http://127.0.0.1:{port}/"],
+            capture_output=True, text=True, timeout=200,
+        )  # fmt: skip
+        process.terminate()
+    assert "<title>ran" not in done.stdout
+    body = done.stdout[done.stdout.index("<body") :]
+    seen = html.unescape(re.sub("<[^>]*>", "", body))
+    assert not [name for name in (*COLUMNS, TEXT) if name not in seen]
+    assert "<img" not in body
 
 
 def all_of(shown: dict, task: str) -> str:
