@@ -170,7 +170,8 @@ def _described(packages: dict[str, _Package], file: _Package, message: Message) 
     choices = list(dict.fromkeys(entry.choice for entry in message.values() if entry.choice))
     fields: list[dict[str, Any] | bytes] = []
     entries: list[dict[str, Any]] = []
-    for number, entry in sorted(message.items()):
+    # those of a choice beside each other, as Go's clients want them
+    for number, entry in sorted(message.items(), key=lambda each: (each[1].choice, each[0])):
         if entry.map:
             name = "".join(part.title() for part in entry.name.split("_")) + "Entry"
             pair = [_field(packages, file, n, each) for n, each in entry.kind.items()]
