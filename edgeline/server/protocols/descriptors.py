@@ -65,7 +65,7 @@ _FILES = {"Int64Value": "wrappers", "Any": "any"}
 
 
 @dataclass(frozen=True)
-class File:
+class DescribedFile:
     """A described file: its FileDescriptorProto, and the full names in it."""
 
     content: bytes
@@ -92,7 +92,7 @@ class _Package:
     symbols: set[str] = field(default_factory=set)
 
 
-def files_of(methods: Mapping[str, GrpcMethod]) -> dict[str, File]:
+def files_of(methods: Mapping[str, GrpcMethod]) -> dict[str, DescribedFile]:
     """The files that describe methods, by name; `methods` are by path."""
     packages: dict[str, _Package] = {}
     for path, method in methods.items():
@@ -112,7 +112,7 @@ def files_of(methods: Mapping[str, GrpcMethod]) -> dict[str, File]:
     return {name: _written(name, package) for name, package in packages.items()}
 
 
-def _written(name: str, package: _Package) -> File:
+def _written(name: str, package: _Package) -> DescribedFile:
     content = {
         "name": name,
         "package": package.name,
@@ -123,7 +123,7 @@ def _written(name: str, package: _Package) -> File:
         ],
         "syntax": "proto3",
     }
-    return File(encode(content, _FILE), frozenset(package.symbols))
+    return DescribedFile(encode(content, _FILE), frozenset(package.symbols))
 
 
 def _nested(types: Mapping[str, _Described]) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:

@@ -15,7 +15,7 @@ from typing import Any
 from edgeline.server.access import PUBLIC
 from edgeline.server.app import GrpcMethod
 from edgeline.server.errors import Code
-from edgeline.server.protocols.descriptors import File, files_of
+from edgeline.server.protocols.descriptors import DescribedFile, files_of
 from edgeline.server.protocols.messages import read
 from edgeline.server.protocols.wire import Field, Fields, Message, encode
 
@@ -41,7 +41,7 @@ class Reflection:
         )
 
     @cached_property
-    def _files(self) -> dict[str, File]:
+    def _files(self) -> dict[str, DescribedFile]:
         return files_of(self._methods)
 
     def _answer(self, message: memoryview) -> bytes:
