@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import random
 import struct
 from collections.abc import Callable
 from typing import Any
@@ -397,6 +398,49 @@ async def test_a_stream_that_rested_is_given_up_at_no_cost_and_others_are_a_floo
         struct.unpack_from(">I", each[3], 4)[0] for each in client.heard() if each[0] == GOAWAY
     ]
     assert codes == [CALM]
+
+
+@pytest.mark.parametrize("seed", range(40))
+def test_frames_in_any_order_leave_nothing_behind(seed):
+    """Calls, answers, resets, small windows and cut messages by chance: what is held is counted."""
+
+    async def run() -> None:
+        draw = random.Random(seed)
+        client = Conversation(max_body=5000, max_buffered=100_000)
+        client.say(frame(SETTINGS, 0, 0, struct.pack(">HI", 4, draw.choice([10, 1000, 65535]))))
+        numbers: list[int] = []
+        for step in range(300):
+            act = draw.randrange(10)
+            if act < 2 or not numbers:
+                numbers.append(2 * step + 1)
+                client.say(open_call(numbers[-1], draw.choice([EACH, EACH, WATCH])))
+            elif act < 5:
+                content = bytes(draw.choice([0, 3, 800, 6000]) if draw.random() < 0.5 else 20)
+                data = message(content)[: draw.choice([None, None, 4, 7])]
+                client.say(frame(DATA, draw.random() < 0.2, draw.choice(numbers[-4:]), data))
+            elif act < 7 and client.calls:
+                place = draw.randrange(len(client.calls))
+                reply = client.calls.pop(place)[1]
+                reply(invalid("no") if draw.random() < 0.1 else bytes(draw.choice([5, 3000])))
+            elif act == 7:
+                number = draw.choice([0, *numbers[-4:]])
+                client.say(frame(WINDOW, 0, number, struct.pack(">I", draw.choice([50, 5000]))))
+            elif act == 8:
+                client.say(frame(RST, 0, numbers[-1], struct.pack(">I", CANCEL)))
+            else:
+                for send in client.send:
+                    send(b"news")
+            await asyncio.sleep(0)
+            open_streams = client.protocol._asked.open.values()
+            assert client.server.metrics.buffered == sum(stream.size for stream in open_streams)
+            assert all(stream.size >= 0 for stream in open_streams)
+            if client.transport.closed or client.protocol._ending:
+                break
+        client.protocol.connection_lost(None)
+        assert client.server.metrics.buffered == client.server.streaming == 0
+        assert client.send == []
+
+    asyncio.run(run())
 
 
 def test_idle_watches_hold_no_threads_and_a_drain_tells_them(start, store) -> None:
