@@ -127,8 +127,6 @@ def pages(run: Finished) -> dict[str, str]:
             uri = output.get("uri", "") if isinstance(output, dict) else ""
             if uri and Path(uri).is_file() and Path(uri).read_bytes()[:15] == b"<!doctype html>":
                 found[f"{task}.{name}"] = Path(uri).read_text("utf-8")
-    for card in (run.folder / "models").rglob("*.html"):  # the model card, which a bundle has
-        found[f"publish.{card.name}"] = card.read_text("utf-8")
     return {name: re.sub("<meta http-equiv[^>]*>", "", page) for name, page in found.items()}
 
 
@@ -178,7 +176,6 @@ def test_no_report_is_missing(shown: dict) -> None:
     tasks = {name.partition(".")[0] for name in shown["pages"]}
     assert tasks >= {
         *("run", "ingest", "validate", "transform", "train", "analyze", "convert", "verify"),
-        "publish",
     }
 
 
@@ -191,7 +188,7 @@ def test_no_column_is_lost(shown: dict, name: str) -> None:
 
 @pytest.mark.parametrize("name", CLASSES, ids=range(3))
 def test_no_class_is_lost(shown: dict, name: str) -> None:
-    for report in ("validate", "analyze", "publish"):
+    for report in ("validate", "analyze"):
         assert name in all_of(shown, report), report
 
 
