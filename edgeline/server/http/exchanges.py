@@ -16,7 +16,6 @@ from edgeline.server.http import frames as h2
 from edgeline.server.http import streams
 from edgeline.server.http.allowance import Allowance
 from edgeline.server.http.flow import Flow
-from edgeline.server.http.grpc_call import Call, message_of
 from edgeline.server.http.headers import Block
 from edgeline.server.http.messages import HttpResponse, error_response
 from edgeline.server.http.server import HttpServer
@@ -28,7 +27,6 @@ _REMEMBERED = 2 * MOST  # streams of which it is known how they ended
 _TINY = 64  # bytes of a frame of data that costs more than it brings
 # frames that bring nothing, at once and a second; what is asked and what is sent bring some back
 _IDLE_FRAMES, _IDLE_RATE, _OF_A_REQUEST, _OF_BYTES = 2000, 200, 8, 4096
-_EMPTY = memoryview(b"")
 
 
 class Exchanges:
@@ -168,9 +166,8 @@ class Exchanges:
             BrokenError: there is no such stream, or too many were given up.
         """
         self.check_opened(number)
-        settled = False
-        if stream := self.open.get(number):
-            settled = stream.streaming is not None and stream.streaming.is_settled
+        settled = (stream := self.open.get(number)) is not None and stream.is_settled
+        if stream is not None:
             self._drop(stream, told=True)
         self._remember(number, False)  # also of one that is forgotten: not without bound
         if not settled and not self.server.resets_of(self._peer).spend():
@@ -200,7 +197,7 @@ class Exchanges:
             self._idle_frames.give(sent / _OF_BYTES)
             if stream.streaming is not None:
                 self._hold(stream, -sent)
-            if over and stream.streaming is not None and stream.goes_on:
+            if over and stream.goes_on and stream.streaming is not None:
                 stream.streaming.go_on()
             elif over:
                 self._drop(stream)
@@ -264,8 +261,8 @@ class Exchanges:
 
     def _stream(self, stream: Stream, payload: bytes, padding: int) -> None:
         stream.body.size += len(payload)  # for a length that was announced
-        if stream.streaming is None or stream.trailers:
-            return  # it has ended, but for what waits
+        if stream.streaming is None or stream.trailers:  # it has ended, but for what waits
+            return
         self._hold(stream, len(payload))
         if self.server.metrics.buffered > self.server.settings.max_buffered:
             self._finish(stream, streams.no_memory())
@@ -308,17 +305,12 @@ class Exchanges:
         self.server.handler(request, partial(self._respond, stream))
 
     def _call(self, stream: Stream) -> None:
-        headers = stream.headers
-        call = Call(headers[":path"], headers, _EMPTY, self._peer, stream.deadline)
-        stream.request = call
         try:
-            if (asked := headers.get("grpc-timeout")) is not None:
-                call.deadline = min(call.deadline, monotonic() + h2.timeout(asked))
-                stream.deadline = call.deadline
-            call.message = message_of(stream.body.take(), headers, self.server.settings.max_body)
+            call = streams.unary_call(stream, self._peer, self.server.settings.max_body)
         except ServingError as error:
             self._answer(stream, error)
             return
+        stream.request, stream.deadline = call, call.deadline
         call.connection, call.alone = id(self), self._is_alone
         self.server.call_handler(call, partial(self._answer, stream))
 

@@ -8,7 +8,7 @@ from time import monotonic
 from edgeline.server.errors import Code, ServingError
 from edgeline.server.http import frames as h2
 from edgeline.server.http.body import ReceivedBody
-from edgeline.server.http.grpc_call import Call
+from edgeline.server.http.grpc_call import Call, message_of
 from edgeline.server.http.messages import HttpRequest
 from edgeline.server.http.server import HttpServer
 from edgeline.server.http.streaming import FOREVER, StreamingCall, StreamWriter
@@ -61,6 +61,11 @@ class Stream:
         return self.streaming is not None and self.streaming.is_resting
 
     @property
+    def is_settled(self) -> bool:
+        """Whether to give it up is how a client ends it: see `StreamingCall.is_settled`."""
+        return self.streaming is not None and self.streaming.is_settled
+
+    @property
     def due(self) -> float:
         """When its time is up: that of `deadline`, or of a stream of messages that is read."""
         if self.streaming is None or self.outgoing:
@@ -88,6 +93,19 @@ def http_request(stream: Stream, peer: str) -> HttpRequest:
         headers[b"host"] = authority.encode("latin-1")
     method, path = stream.headers[":method"], stream.headers[":path"]
     return HttpRequest(method, path.encode("latin-1"), headers, stream.body.take(), peer)
+
+
+def unary_call(stream: Stream, peer: str, largest: int) -> Call:
+    """The gRPC call that a whole request is.
+
+    Raises:
+        ServingError: it is none of one message of at most `largest` bytes, or its time is none.
+    """
+    headers, deadline = stream.headers, stream.deadline
+    if (asked := headers.get("grpc-timeout")) is not None:
+        deadline = min(deadline, monotonic() + h2.timeout(asked))
+    message = message_of(stream.body.take(), headers, largest)
+    return Call(headers[":path"], headers, message, peer, deadline)
 
 
 def begin_streaming(
