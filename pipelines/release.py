@@ -65,5 +65,6 @@ def publish_and_serve(
                 modelcar_base=place.modelcar_base,
                 model_from=place.model_from,
                 kserve_version=place.kserve_version,
+                tokens=place.tokens,
                 models_repository=settings.outputs["models_repository"],
             ).set_display_name("deploy to the site")

@@ -23,9 +23,9 @@ def plan(
 
     Args:
         targets: What to compile for, as the compile component takes it.
-        sites: Where to deploy, each an object with `site`, `form` and, for KServe, `model_from`,
-            `modelcar_base` and `kserve_version`, as the serve component takes them; without `form`
-            it is kustomize.
+        sites: Where to deploy, each an object with `site`, `form`, `tokens` and, for KServe,
+            `model_from`, `modelcar_base` and `kserve_version`, as the serve component takes them;
+            without `form` it is kustomize.
         models_repository: Where models' images are pushed; needed for sites.
         destination: Where publish will publish. In a cluster a relative path is refused: it would
             be on a pod's own disk, and gone with the pod.

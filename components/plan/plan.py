@@ -13,18 +13,20 @@ from typing import Any
 from edgeline.components.compile import target as targets_
 from edgeline.errors import EdgelineError
 from edgeline.sites import base as bases
+from edgeline.sites import tokens
 from edgeline.sites.address import Cluster, parse
 from edgeline.sites.kserve import STORE, is_store, source_of
-from edgeline.sites.render import FORMS, check_in_cluster
+from edgeline.sites.render import FORMS, ON_DEVICES, check_in_cluster
 from edgeline.stores.destinations import check, refuse_relative
 
 FORM, BASE = "kustomize", "modelcar_base"
 OF_KSERVE = (BASE, "model_from", "kserve_version")  # for the form kserve
+HOW = (*OF_KSERVE, "tokens")  # what else a site says of how it is deployed
 
 
 @dataclass(frozen=True)
 class Plan:
-    """What to loop over: names of targets, and sites with `site`, `form` and OF_KSERVE."""
+    """What to loop over: names of targets, and sites with `site`, `form` and HOW."""
 
     targets: list[str]
     sites: list[dict[str, str]]
@@ -40,7 +42,7 @@ def plan(
 
     Args:
         targets: names of `compile`'s targets, edgeline's own or another package's.
-        sites: objects with `site` and perhaps `form` and OF_KSERVE, as `serve` takes them.
+        sites: objects with `site` and perhaps `form` and HOW, as `serve` takes them.
         models_repository: where models' images are pushed.
         destination: where publish will publish; empty: not looked at.
 
@@ -68,7 +70,7 @@ def _once(found: list[dict[str, str]]) -> list[dict[str, str]]:
     once: dict[tuple[str, str], dict[str, str]] = {}
     for number, entry in enumerate(found, 1):
         first = once.setdefault((entry["site"], entry["form"]), entry)
-        if differ := [name for name in OF_KSERVE if first[name] != entry[name]]:
+        if differ := [name for name in HOW if first[name] != entry[name]]:
             raise EdgelineError(
                 f"sites, entry {number}: {entry['site']} as {entry['form']} is there before, with "
                 f"another {' and '.join(differ)}: leave one of them out."
@@ -83,14 +85,14 @@ def _site(number: int, entry: object, destination: str) -> dict[str, str]:
             f'{where}: {entry!r} is not an object with a site, such as {{"site": '
             '"cluster://NAMESPACE", "form": "kustomize"}.'
         )
-    if unknown := sorted(map(str, entry.keys() - {"site", "form", *OF_KSERVE})):
-        names = f"site, form, {', '.join(OF_KSERVE[:-1])} and {OF_KSERVE[-1]}"
+    if unknown := sorted(map(str, entry.keys() - {"site", "form", *HOW})):
+        names = f"site, form, {', '.join(HOW[:-1])} and {HOW[-1]}"
         raise EdgelineError(f"{where} has {unknown[0]!r}, but takes {names} alone.")
     form = entry.get("form", FORM)
     if not isinstance(form, str) or form not in FORMS:
         raise EdgelineError(f"{where}: form is {form!r}, but must be one of {', '.join(FORMS)}.")
     given: dict[str, str] = {}
-    for name in OF_KSERVE:
+    for name in HOW:
         given[name] = entry.get(name, "")
         if not isinstance(given[name], str):
             raise EdgelineError(f"{where}: {name} is {given[name]!r}, but must be a text.")
@@ -98,6 +100,7 @@ def _site(number: int, entry: object, destination: str) -> dict[str, str]:
     try:
         if isinstance(parse(entry["site"]), Cluster):
             check_in_cluster(form)
+        tokens.of(given["tokens"], form not in ON_DEVICES)
         source = source_of(form, given["model_from"], given["kserve_version"], base)
         if base:
             bases.check(base)

@@ -32,6 +32,7 @@ def apply(
     adopt: bool = False,
     address: str = "",
     time_limit: float = 900,
+    tokens: str = "",
 ) -> int | None:
     """Push a bundle's image, apply its objects and wait until they are ready.
 
@@ -43,6 +44,7 @@ def apply(
         adopt: whether objects that somebody else has made are taken over. What they held goes.
         address: where the deployed server answers from here; empty: it is not asked.
         time_limit: seconds until it must answer.
+        tokens: who may call, as `render` takes it.
 
     Returns:
         how many recorded rows were compared; None where the server was not asked.
@@ -56,8 +58,10 @@ def apply(
     end = time.monotonic() + time_limit
     with tempfile.TemporaryDirectory() as temporary, local_copy(bundle) as folder:
         place = (bundle, form, repository, temporary, name, namespace)
-        make = partial(render, *place, model_from=model_from, base=base)
+        make = partial(render, *place, model_from=model_from, base=base, tokens=tokens)
         files = make(kserve_version=kserve_version)  # what cannot be is refused before all else
+        if address:
+            prediction.check_token(tokens, folder)
         client = cluster.connect()
         if form == FORM:
             files = make(kserve_version=installed.kserve_version(client, kserve_version))

@@ -22,12 +22,13 @@ def serve(
     model_from: str = "",
     kserve_version: str = "",
     time_limit: int = 900,
+    tokens: str = "",
 ) -> NamedTuple("Served", [("model", str), ("commit", str)]):
     """Deploy a published bundle by digest, wait until it is ready, and check its answers.
 
     To a cluster its objects are applied, to a Git repository they are committed. The token of a
     repository comes from the environment: GIT_TOKEN; the login of a registry from Docker's
-    config.json in DOCKER_CONFIG.
+    config.json in DOCKER_CONFIG; the token that the deployed server is asked with: EDGELINE_TOKEN.
 
     Args:
         bundle: The copy of the bundle that publish left (bundle/v1).
@@ -46,6 +47,8 @@ def serve(
             the service account edge-server. Empty: modelcar with a base, else image.
         kserve_version: For kserve: its version; empty: as the cluster says, for Git 0.20.
         time_limit: Seconds until it must answer.
+        tokens: Who may call: a Secret with tokens.json (empty: edge-server-tokens), or a file on
+            the devices (empty: /etc/edgeline/tokens.json); none for everybody who gets there.
 
     Returns:
         model: The bundle's image by digest; from the store it names the content and is not pushed.
@@ -69,6 +72,7 @@ def serve(
         model_from=model_from,
         kserve_version=kserve_version,
         time_limit=time_limit,
+        tokens=tokens,
     )
     record(deployment, done.metadata, "version", "form")
     made = [("model", str), ("commit", str)]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import time
 import urllib.error
 import urllib.request
@@ -14,11 +15,36 @@ import numpy as np
 from edgeline.artifacts import vectors
 from edgeline.artifacts.bundle import Bundle
 from edgeline.artifacts.differences import difference
-from edgeline.errors import EdgelineError
+from edgeline.errors import EdgelineError, UsageError
 from edgeline.formats.dtypes import BY_NAME
+from edgeline.kubeflow.tokens import VISIBLE
+from edgeline.sites.tokens import NONE
 
 TIMEOUT = 30.0  # seconds
 POLL = 5.0  # seconds
+TOKEN = "EDGELINE_TOKEN"  # in the environment: with the scope `predict`
+
+
+def check_token(tokens: str, folder: Path) -> None:
+    """Whether a server could be asked, before anything is deployed.
+
+    Args:
+        tokens: who may call it, as `edgeline.sites.tokens.of` takes it.
+        folder: the bundle's; one without recorded rows is not asked for.
+
+    Raises:
+        UsageError: it will ask for a token, and there is none, or none that can be sent.
+    """
+    if not (folder / vectors.FILE).is_file():
+        return
+    token = os.environ.get(TOKEN, "").strip()
+    if not token and tokens != NONE:
+        raise UsageError(
+            "The deployed server takes no row without a token: give one with the scope predict in "
+            f"{TOKEN}, by which the bundle's own rows are asked, or tokens {NONE}."
+        )
+    if token and not VISIBLE.fullmatch(token):
+        raise UsageError(f"{TOKEN} has characters that no token has: write one token into it.")
 
 
 def wait(address: str, folder: Path, bundle: Bundle, end: float) -> int:
@@ -118,11 +144,11 @@ def _plain(value: object) -> object:
 
 def _ask(url: str, request: dict[str, object]) -> dict[str, Any]:
     body = json.dumps(request).encode()
-    headers = {"Content-Type": "application/json"}
+    asked = urllib.request.Request(url, body, {"Content-Type": "application/json"})
+    if token := os.environ.get(TOKEN, "").strip():
+        asked.add_unredirected_header("Authorization", f"Bearer {token}")  # to this address alone
     try:
-        with urllib.request.urlopen(
-            urllib.request.Request(url, body, headers), timeout=TIMEOUT
-        ) as stream:
+        with urllib.request.urlopen(asked, timeout=TIMEOUT) as stream:
             answer = json.load(stream)
     except urllib.error.HTTPError as error:
         said = f"{error.code} {error.read(1000).decode('utf-8', 'replace').strip()}"

@@ -61,6 +61,7 @@ def serve(
     model_from: str = "",
     kserve_version: str = "",
     time_limit: float = 900,
+    tokens: str = "",
 ) -> Deployment:
     """Push a bundle's image, deploy it by digest, wait until it answers as it should.
 
@@ -80,6 +81,8 @@ def serve(
             the image beside the server, or `store`, where publish has put the bundle.
         kserve_version: for kserve: its version; by default what the cluster says, for Git 0.20.
         time_limit: seconds until it must answer.
+        tokens: who may call, as `edgeline.sites.tokens.of` takes it. The server is asked with the
+            token in EDGELINE_TOKEN.
 
     Raises:
         EdgelineError: an argument is unfit, the registry, cluster or repository refuses, it is
@@ -93,6 +96,8 @@ def serve(
     source = source_of(form, model_from, kserve_version, modelcar_base)
     folder = Path(bundle_path)
     manifest = bundle.read(folder)
+    if address or isinstance(place, Cluster):
+        prediction.check_token(tokens, folder)
     name = name or manifest.name
     end = time.monotonic() + time_limit
     with tempfile.TemporaryDirectory() as temporary:
@@ -102,6 +107,7 @@ def serve(
             *(str(folder), form, models_repository, temporary, name, namespace),
             model_from=source,
             base=modelcar_base,
+            tokens=tokens,
             address=_published(folder) if source == STORE else "",
         )
         files = make(kserve_version=kserve_version)  # what cannot be is refused before all else

@@ -412,8 +412,8 @@ class DeploymentSettings(DeliverySettings, frozen=True):
         list[dict[str, str]],
         Meta(
             description="Where to deploy the published bundle: objects with `site` (a cluster, or "
-            "a folder of a Git repository), `form` and, for KServe, `model_from`, `modelcar_base` "
-            "and `kserve_version`, as for the serve component; empty: nowhere.",
+            "a folder of a Git repository), `form`, `tokens` and, for KServe, `model_from`, "
+            "`modelcar_base` and `kserve_version`, as for the serve component; empty: nowhere.",
             examples=[[{"site": "cluster://edge", "form": "kserve", "model_from": "store"}]],
         ),
     ] = []

@@ -34,6 +34,13 @@ _kserve_version = click.option(
     metavar="VERSION",
     help="For kserve: the cluster's; by default what it says, or 0.20 where none is asked.",
 )
+_tokens = click.option(
+    "--tokens",
+    default="",
+    metavar="SOURCE",
+    help="Who may call: a Secret with tokens.json (by default edge-server-tokens), or a file on "
+    "the devices (by default /etc/edgeline/tokens.json); `none` for everybody who gets there.",
+)
 
 
 @click.group()
@@ -63,6 +70,7 @@ def site() -> None:
 @_model_from
 @_kserve_version
 @_base
+@_tokens
 def render(
     bundle: str,
     form: str,
@@ -73,12 +81,14 @@ def render(
     model_from: str | None,
     kserve_version: str | None,
     base: str,
+    tokens: str,
 ) -> None:
     """Write the files that deploy BUNDLE to a site; the model is pinned by its digest."""
     from edgeline.sites.render import render as work
 
     of_kserve = (model_from or "", kserve_version or "", base)
-    for path in work(bundle, form, repository, output, name, namespace, *of_kserve):
+    given = (bundle, form, repository, output, name, namespace, *of_kserve)
+    for path in work(*given, tokens=tokens):
         click.echo(path)
 
 
@@ -97,6 +107,7 @@ def render(
 @_model_from
 @_kserve_version
 @_base
+@_tokens
 @click.option(
     "--adopt",
     is_flag=True,
@@ -106,7 +117,8 @@ def render(
     "--address",
     default="",
     metavar="URL",
-    help="Where the server answers from here; it is asked the bundle's recorded rows then.",
+    help="Where the server answers from here; it is asked the bundle's recorded rows then, with "
+    "the token in EDGELINE_TOKEN.",
 )
 @click.option(
     "--time-limit",
@@ -124,6 +136,7 @@ def apply(
     model_from: str | None,
     kserve_version: str | None,
     base: str,
+    tokens: str,
     adopt: bool,
     address: str,
     time_limit: float,
@@ -135,6 +148,7 @@ def apply(
         *(bundle, form, repository, name, namespace),
         *(model_from or "", kserve_version or "", base),
         adopt=adopt,
+        tokens=tokens,
         address=address,
         time_limit=time_limit,
     )

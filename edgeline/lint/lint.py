@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from edgeline.lint import (
+    access,
     caching,
     controller,
     destinations,
@@ -43,6 +44,7 @@ RULES = (
     *workloads.rules,
     *kserve.rules,
     *windows.rules,
+    *access.rules,
 )
 
 

@@ -13,7 +13,7 @@ Every endpoint and gRPC method is of one kind:
 | `MODEL_HEALTH` | whether a model is ready, its versions' states | `metadata` | everybody |
 | `PREDICTION` | infer, predict, classify, regress | `predict` | everybody |
 | `METADATA` | models, their inputs, statistics, metrics | `metadata` | own calls |
-| `PUBLIC` | the page without its data, OpenAPI | none | own calls |
+| `PUBLIC` | the page without its data, OpenAPI, reflection | none | own calls |
 | `READ` | what the page shows, drift included | `read` | own calls |
 | `ADMIN` | loading, unloading, rollouts, updates | `admin` | own calls over loopback |
 

@@ -6,6 +6,7 @@ import asyncio
 import logging
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
+from functools import partial
 from time import monotonic
 from typing import Any
 
@@ -15,6 +16,7 @@ from edgeline.server.errors import Code, ServingError
 from edgeline.server.http.grpc_call import Call
 from edgeline.server.http.grpc_call import Reply as CallReply
 from edgeline.server.http.messages import HttpRequest, HttpResponse, error_response
+from edgeline.server.http.streaming import Streaming
 from edgeline.server.models.model import Instance
 from edgeline.server.models.pool import Pool
 from edgeline.server.rollouts.traffic import Traffic
@@ -29,26 +31,42 @@ log = logging.getLogger("edgeline.server")
 
 @dataclass(frozen=True)
 class GrpcMethod:
-    """What answers a gRPC method; `pool` finds the worker for a message."""
+    """What answers a gRPC method; `work` finds the worker for a message.
+
+    Attributes:
+        kind: who may call it.
+        takes: the `protocols.wire.Message` that it is asked with.
+        gives: the one that it answers with.
+        kind_of: who may ask with a message, where that says so.
+        streamed: makes of the answer to each message the one that a stream has for it; with it
+            the method takes any number of messages. An error that it leaves ends the stream.
+        watch: begins to answer a message any number of times, and gives how to end that.
+    """
 
     kind: CallKind
+    takes: Any
+    gives: Any
     answer: Callable[[memoryview], bytes] | None = None
     later: Callable[[memoryview], Awaitable[bytes]] | None = None
     work: Callable[[memoryview], tuple[Pool | Traffic, Callable[[Instance], bytes]]] | None = None
+    kind_of: Callable[[memoryview], CallKind] | None = None
+    streamed: Callable[[Call, bytes | ServingError], bytes | ServingError] | None = None
+    watch: Callable[[memoryview, Callable[[bytes], None]], Callable[[], None]] | None = None
 
 
 class App:
-    """A server's two entrances: `http` and `grpc`."""
+    """A server's entrances: `http`, `grpc` and `stream`."""
 
     def __init__(
         self,
         state: ServerState,
         router: Router,
         methods: Mapping[str, GrpcMethod],
+        missing: Mapping[str, str],
         spans: Spans | None = None,
     ) -> None:
         self._access, self._queue_time = state.access, state.settings.queue_time
-        self._router, self._methods = router, methods
+        self._router, self._methods, self._missing = router, methods, missing
         self._loop = asyncio.get_running_loop()
         self._running = self._last = 0
         self._tasks: set[asyncio.Future[Any]] = set()
@@ -95,13 +113,11 @@ class App:
         if self._access_log is not None:
             reply = self._access_log.grpc(call, reply)
         try:
-            method = self._methods.get(call.method)
-            if method is None:
-                raise ServingError(Code.UNIMPLEMENTED, f"There is no {call.method[:100]!r} here.")
+            method = self._method(call)
             if self._spans is not None:
                 reply = self._spans.grpc(call, reply)
-            authorization = call.headers.get("authorization", "")
-            self._access.check(method.kind, authorization, call.peer, call.headers)
+            kind = method.kind if method.kind_of is None else method.kind_of(call.message)
+            self._allow(kind, call)
             if method.work is not None:
                 pool, work = method.work(call.message)
                 call.cancel = self._submit(pool, work, reply, call)
@@ -114,6 +130,51 @@ class App:
         except Exception:
             log.exception("%s failed.", call.method)
             reply(_internal())
+
+    @property
+    def streamed(self) -> frozenset[str]:
+        """The paths of gRPC's methods whose messages come one by one."""
+        found = self._methods.items()
+        return frozenset(path for path, method in found if method.streamed or method.watch)
+
+    def stream(self, call: Call) -> Streaming:
+        """How a call's messages are answered one by one.
+
+        Raises:
+            ServingError: the client may not call it.
+        """
+        method = self._method(call)
+        self._allow(method.kind, call)
+        if method.watch is None:
+            return Streaming(each=partial(self._each, method))
+        return Streaming(watch=partial(self._watch, method))
+
+    def _each(self, method: GrpcMethod, call: Call, reply: CallReply) -> None:
+        """Answer one message of a stream as a call of its own."""
+
+        def told(answer: bytes | ServingError) -> None:
+            reply(method.streamed(call, answer) if method.streamed is not None else answer)
+
+        self.grpc(call, told)
+
+    def _watch(
+        self, method: GrpcMethod, call: Call, send: Callable[[bytes], None]
+    ) -> Callable[[], None]:
+        assert method.watch is not None
+        if method.kind_of is not None:
+            self._allow(method.kind_of(call.message), call)
+        return method.watch(call.message, send)
+
+    def _method(self, call: Call) -> GrpcMethod:
+        method = self._methods.get(call.method)
+        if method is None:
+            why = self._missing.get(call.method, f"There is no {call.method[:100]!r} here.")
+            raise ServingError(Code.UNIMPLEMENTED, why)
+        return method
+
+    def _allow(self, kind: CallKind, call: Call) -> None:
+        authorization = call.headers.get("authorization", "")
+        self._access.check(kind, authorization, call.peer, call.headers)
 
     def _submit(
         self,

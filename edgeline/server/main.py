@@ -124,12 +124,13 @@ async def _serve_until(
     if started is not None:
         started(ports[0], ports[1] if len(ports) > 1 else None)
 
-    sweeping = asyncio.ensure_future(periodic.sweep(parts.server))
+    sweeping = asyncio.ensure_future(periodic.sweep(parts.server, parts.health.tell))
     tasks = [asyncio.ensure_future(doing) for doing in upkeep.doings(parts)]
     await stop.wait()
     if settings.drain:
         log.info("Leaving: not ready, and requests are taken for %g s more.", settings.drain)
         parts.state.served.leaving = True
+        parts.health.tell()
         await leave(parts.server, settings.drain, hurry)
     log.info("Stopping: requests have %g s to end.", settings.stop_time)
     for task in tasks:

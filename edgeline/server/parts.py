@@ -15,6 +15,7 @@ from edgeline.server.http.server import HttpServer
 from edgeline.server.metrics import Metrics
 from edgeline.server.models.model import Description, Observer
 from edgeline.server.protocols import routes
+from edgeline.server.protocols.grpc_health import Health
 from edgeline.server.rollouts import declaration
 from edgeline.server.rollouts.rollouts import Rollouts
 from edgeline.server.routing import Router
@@ -49,6 +50,7 @@ class ServerParts:
 
     state: ServerState
     server: HttpServer
+    health: Health
     updates: Updates | None
     watching: Watching
     webhook: Delivery | None
@@ -115,9 +117,10 @@ def put_together(path: str, settings: ServerSettings, forks: ForkServer) -> Serv
         ranges,
     )
     router = Router(routes.tables(state, watching, updates))
-    app = App(state, router, routes.methods(state), spans)
-    server = HttpServer(settings, metrics, app.http, app.grpc)
-    return ServerParts(state, server, updates, watching, webhook, payloads, spans)
+    methods, health = routes.methods(state)
+    app = App(state, router, methods, routes.missing(), spans)
+    server = HttpServer(settings, metrics, app.http, app.grpc, app.stream, app.streamed)
+    return ServerParts(state, server, health, updates, watching, webhook, payloads, spans)
 
 
 def _signed_folder(path: str, settings: ServerSettings) -> Path | None:

@@ -14,12 +14,13 @@ from edgeline.server.state import ServerState
 log = logging.getLogger("edgeline.server")
 
 
-async def sweep(server: HttpServer) -> None:
-    """Once a second: end connections whose time is up."""
+async def sweep(server: HttpServer, tell: Callable[[], None]) -> None:
+    """Once a second: end connections whose time is up, and `tell` who watches what has changed."""
     while True:
         await asyncio.sleep(1.0)
         try:
             server.sweep()
+            tell()
         except Exception:
             log.exception("The sweep failed.")
 

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from edgeline.sites.site import Object, Site
+from edgeline.sites.tokens import Tokens
 from edgeline.sites.workload import metadata, workload
 
 SITE_LABEL = "edgeline.dev/site"  # of managed clusters and nodes that get the model
 
 
-def kustomize(site: Site) -> dict[str, list[Object]]:
+def kustomize(site: Site, tokens: Tokens) -> dict[str, list[Object]]:
     """Plain objects with a `kustomization.yaml`, for k3s and for overlays of one's own."""
     kustomization = {
         "apiVersion": "kustomize.config.k8s.io/v1beta1",
@@ -16,10 +17,10 @@ def kustomize(site: Site) -> dict[str, list[Object]]:
         "namespace": site.namespace,
         "resources": [f"{site.name}.yaml"],
     }
-    return {f"{site.name}.yaml": workload(site), "kustomization.yaml": [kustomization]}
+    return {f"{site.name}.yaml": workload(site, tokens), "kustomization.yaml": [kustomization]}
 
 
-def ocm(site: Site) -> dict[str, list[Object]]:
+def ocm(site: Site, tokens: Tokens) -> dict[str, list[Object]]:
     """A ManifestWorkReplicaSet: the workload on every managed cluster with the site's label."""
     namespace = {
         "apiVersion": "v1",
@@ -54,14 +55,14 @@ def ocm(site: Site) -> dict[str, list[Object]]:
             "cascadeDeletionPolicy": "Background",
             "placementRefs": [{"name": site.name, "rolloutStrategy": steps}],
             "manifestWorkTemplate": {
-                "workload": {"manifests": [namespace, *workload(site)]},
+                "workload": {"manifests": [namespace, *workload(site, tokens)]},
             },
         },
     }
     return {f"{site.name}.yaml": [placement, work]}
 
 
-def kubeedge(site: Site) -> dict[str, list[Object]]:
+def kubeedge(site: Site, tokens: Tokens) -> dict[str, list[Object]]:
     """A NodeGroup of the site's nodes and an EdgeApplication on it."""
     group = {
         "apiVersion": "apps.kubeedge.io/v1alpha1",
@@ -70,7 +71,7 @@ def kubeedge(site: Site) -> dict[str, list[Object]]:
         "spec": {"matchLabels": {SITE_LABEL: "true"}},
     }
     # KubeEdge has no NetworkPolicies at the edge
-    manifests = [entry for entry in workload(site) if entry["kind"] != "NetworkPolicy"]
+    manifests = [entry for entry in workload(site, tokens) if entry["kind"] != "NetworkPolicy"]
     application = {
         "apiVersion": "apps.kubeedge.io/v1alpha1",
         "kind": "EdgeApplication",

@@ -5,15 +5,14 @@ from __future__ import annotations
 import json
 
 from edgeline.sites.site import Object, Site
-from edgeline.sites.workload import NO_TOKENS, PORT
+from edgeline.sites.tokens import Tokens
+from edgeline.sites.workload import PORT
 
 STATE = "/var/lib/edgeline"
-# the port is published to the device alone
-OPEN = ("--tokens", NO_TOKENS)
 MEMORY = 512 << 20
 
 
-def greengrass(site: Site) -> dict[str, list[Object]]:
+def greengrass(site: Site, tokens: Tokens) -> dict[str, list[Object]]:
     """A component recipe of AWS IoT Greengrass v2 that runs the server in Docker.
 
     Greengrass pulls images from ECR and Docker Hub: have the lock file name the server's there.
@@ -22,13 +21,16 @@ def greengrass(site: Site) -> dict[str, list[Object]]:
     Source: AWS IoT Greengrass Developer Guide, component recipe reference, Docker application
     manager.
     """
+    # a file that is not there is an error of `--mount`, where `--volume` would make a folder of it
+    mount = f"--mount type=bind,source={tokens.source},target={tokens.place},readonly"
     run = " ".join(
         [
             "docker run --rm --read-only --cap-drop ALL --security-opt no-new-privileges",
             f"--user 1000:1000 --memory {MEMORY} --tmpfs /tmp:size=64m",
             f"--name {site.name} --volume {site.name}-state:{STATE}",
+            *([mount] if tokens.source else []),
             f"--publish 127.0.0.1:{{configuration:/Port}}:{PORT}",
-            f"{site.server} {site.source} --state {STATE} {' '.join(OPEN)}",
+            f"{site.server} {site.source} --state {STATE} {' '.join(tokens.options)}",
         ]
     )
     recipe = {
@@ -55,14 +57,20 @@ def greengrass(site: Site) -> dict[str, list[Object]]:
     return {f"{site.name}.recipe.yaml": [recipe]}
 
 
-def iotedge(site: Site) -> dict[str, list[Object]]:
+def iotedge(site: Site, tokens: Tokens) -> dict[str, list[Object]]:
     """A layered deployment of Azure IoT Edge: one module beside what a device has already.
 
     Source: Azure IoT Edge documentation, "Understand deployments" and "Deploy modules".
     """
+    mount = {
+        "Type": "bind",
+        "Source": tokens.source,
+        "Target": tokens.place,
+        "ReadOnly": True,
+    }
     options = {
         # its name, as other modules ask
-        "Cmd": [site.source, "--state", STATE, "--names", site.name, *OPEN],
+        "Cmd": [site.source, "--state", STATE, "--names", site.name, *tokens.options],
         "User": "1000:1000",
         "ExposedPorts": {f"{PORT}/tcp": {}},
         "HostConfig": {
@@ -72,6 +80,7 @@ def iotedge(site: Site) -> dict[str, list[Object]]:
             "Memory": MEMORY,
             "Tmpfs": {"/tmp": "size=64m"},
             "Binds": [f"{site.name}-state:{STATE}"],
+            **({"Mounts": [mount]} if tokens.source else {}),
             "PortBindings": {f"{PORT}/tcp": [{"HostIp": "127.0.0.1", "HostPort": str(PORT)}]},
         },
     }
@@ -93,14 +102,21 @@ def iotedge(site: Site) -> dict[str, list[Object]]:
     return {f"{site.name}.deployment.json": [document]}
 
 
-def compose(site: Site) -> dict[str, list[Object]]:
+def compose(site: Site, tokens: Tokens) -> dict[str, list[Object]]:
     """A Compose file for one machine with Docker.
 
     Source: the Compose Specification.
     """
+    mount = {
+        "type": "bind",
+        "source": tokens.source,
+        "target": tokens.place,
+        "read_only": True,
+        "bind": {"create_host_path": False},
+    }
     service = {
         "image": site.server,
-        "command": [site.source, "--state", STATE, "--names", "edge-server", *OPEN],
+        "command": [site.source, "--state", STATE, "--names", "edge-server", *tokens.options],
         "restart": "unless-stopped",
         "read_only": True,
         "user": "1000:1000",
@@ -109,7 +125,7 @@ def compose(site: Site) -> dict[str, list[Object]]:
         "mem_limit": str(MEMORY),
         "tmpfs": ["/tmp:size=64m"],
         "ports": [f"127.0.0.1:{PORT}:{PORT}"],
-        "volumes": [f"state:{STATE}"],
+        "volumes": [f"state:{STATE}", *([mount] if tokens.source else [])],
         "labels": {"dev.edgeline.model": site.model},
         "stop_grace_period": "30s",
     }

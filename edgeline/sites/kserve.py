@@ -17,12 +17,12 @@ from dataclasses import dataclass
 
 from edgeline.errors import UsageError, did_you_mean
 from edgeline.sites.site import SPEC, Object, Site
+from edgeline.sites.tokens import Tokens
 from edgeline.sites.workload import (
     CONTAINER_SECURITY,
     DRAIN,
     GRPC_PORT,
     LAST_WORDS,
-    NO_TOKENS,
     POD_SECURITY,
     PORT,
     RESOURCES,
@@ -106,7 +106,7 @@ SOURCES = {
 
 
 def kserve(
-    site: Site, source: str = IMAGE, version: str = NEWEST, base: str = ""
+    site: Site, tokens: Tokens, source: str = IMAGE, version: str = NEWEST, base: str = ""
 ) -> dict[str, list[Object]]:
     """A NetworkPolicy, the ServingRuntime and the InferenceService.
 
@@ -149,7 +149,7 @@ def kserve(
     ports = (PORT, GRPC_PORT, AGENT_PORT)
     store = STORES[site.address.partition("://")[0]] if source == STORE else ""
     policy = network_policy(site, {OF_KSERVE: site.name}, *ports, within=ports, store=store)
-    runtime = _runtime(site)
+    runtime = _runtime(site, tokens)
     service = _service(
         site,
         entry.uri(site),
@@ -275,7 +275,7 @@ def _digest(*specs: Object) -> str:
     return hashlib.sha256(text.encode()).hexdigest()[:16]
 
 
-def _runtime(site: Site) -> Object:
+def _runtime(site: Site, tokens: Tokens) -> Object:
     security = {key: value for key, value in POD_SECURITY.items() if key != "fsGroup"}
     container = {
         "name": "kserve-container",
@@ -286,7 +286,7 @@ def _runtime(site: Site) -> Object:
             *("--drain", str(DRAIN)),
             *("--model-name", site.name),
             *site.names(predictor(site.name)),
-            *("--tokens", NO_TOKENS),  # the NetworkPolicy says who may call
+            *tokens.options,
         ],
         # KServe's routes send gRPC to the port of that name. A gateway asks it by HTTP/2 for
         # everything, so REST has a port of its own, the first, which plain ingresses take.
@@ -298,7 +298,7 @@ def _runtime(site: Site) -> Object:
         **probes(PORT),
         "resources": RESOURCES,
         "securityContext": {**CONTAINER_SECURITY, **security},
-        "volumeMounts": [{"name": "tmp", "mountPath": "/tmp"}],
+        "volumeMounts": [{"name": "tmp", "mountPath": "/tmp"}, *tokens.mounts],
     }
     return {
         "apiVersion": "serving.kserve.io/v1alpha1",
@@ -308,7 +308,10 @@ def _runtime(site: Site) -> Object:
             "supportedModelFormats": [{"name": "litert", "version": "1", "autoSelect": False}],
             "protocolVersions": ["v1", "v2", "grpc-v2"],
             "containers": [container],
-            "volumes": [{"name": "tmp", "emptyDir": {"medium": "Memory", "sizeLimit": "64Mi"}}],
+            "volumes": [
+                {"name": "tmp", "emptyDir": {"medium": "Memory", "sizeLimit": "64Mi"}},
+                *tokens.volumes,
+            ],
         },
     }
 

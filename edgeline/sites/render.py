@@ -13,11 +13,13 @@ from edgeline.artifacts.folder import write_output
 from edgeline.errors import EdgelineError, UsageError, did_you_mean
 from edgeline.formats import names, plain_yaml
 from edgeline.sites import clusters, devices, kserve
+from edgeline.sites import tokens as tokens_
 from edgeline.sites.image import model_image, push
 from edgeline.sites.site import Object, Site
+from edgeline.sites.tokens import Tokens
 from edgeline.stores.store import local_copy
 
-FORMS: dict[str, Callable[[Site], dict[str, list[Object]]]] = {
+FORMS: dict[str, Callable[[Site, Tokens], dict[str, list[Object]]]] = {
     "kustomize": clusters.kustomize,
     "kserve": kserve.kserve,
     "ocm": clusters.ocm,
@@ -27,6 +29,7 @@ FORMS: dict[str, Callable[[Site], dict[str, list[Object]]]] = {
     "compose": devices.compose,
 }
 IN_CLUSTER = ("kustomize", "kserve")  # forms whose objects a cluster takes as they are
+ON_DEVICES = ("greengrass", "iotedge", "compose")  # forms whose servers are no pods
 REPOSITORY = re.compile(r"[a-z0-9.-]+(:[0-9]+)?(/[a-z0-9]+([._-]+[a-z0-9]+)*)+")
 
 
@@ -41,6 +44,7 @@ def render(
     kserve_version: str = "",
     base: str = "",
     address: str = "",
+    tokens: str = "",
 ) -> list[Path]:
     """Write what a site's manager takes to run a bundle; nothing is pushed, and nothing asked but
     what the base of a modelcar consists of.
@@ -58,6 +62,8 @@ def render(
         kserve_version: for kserve: the version that the cluster has; by default 0.20.
         base: for a modelcar: the image by digest that lies below the bundle's.
         address: for `store`: where the bundle lies; by default `bundle`, where that is an address.
+        tokens: who may call, as `edgeline.sites.tokens.of` takes it: by default the Secret
+            `edge-server-tokens`, or a device's file `/etc/edgeline/tokens.json`.
 
     Returns:
         the files, each written whole.
@@ -68,6 +74,7 @@ def render(
     """
     if form not in FORMS:
         raise UsageError(f"There is no kind of site {form!r}. {did_you_mean(form, FORMS)}")
+    asked = tokens_.of(tokens, form not in ON_DEVICES)
     make, needs = FORMS[form], ""
     if make == kserve.kserve:
         source = model_from or kserve.IMAGE
@@ -95,7 +102,7 @@ def render(
     address = address or (bundle if "://" in bundle else "")
     keeps = manifest.windows is not None
     site = Site(name, namespace, manifest.version, model, server, address, keeps)
-    return [_write(Path(output) / file, parts, needs) for file, parts in make(site).items()]
+    return [_write(Path(output) / file, parts, needs) for file, parts in make(site, asked).items()]
 
 
 def check_in_cluster(form: str) -> None:

@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from edgeline.sites.site import Object, Site
+from edgeline.sites.tokens import Tokens
 
 DRAIN = 5  # seconds that what sends requests to a pod has to learn of its end
 PORT, GRPC_PORT = 8080, 8081  # the first for HTTP and gRPC, the second for HTTP/2 alone
-NO_TOKENS = "none"  # of `--tokens`: who may call is said around the server
 LAST_WORDS = "FallbackToLogsOnError"  # why it ended is in the pod's status
 CONTAINER_SECURITY: Object = {
     "allowPrivilegeEscalation": False,
@@ -34,9 +34,9 @@ RESOURCES: Object = {
 }
 
 
-def workload(site: Site) -> list[Object]:
+def workload(site: Site, tokens: Tokens) -> list[Object]:
     """Deployment, Service and a NetworkPolicy that lets predictions in and the model's pull out."""
-    return [_deployment(site), _service(site), network_policy(site, _chosen(site), PORT)]
+    return [_deployment(site, tokens), _service(site), network_policy(site, _chosen(site), PORT)]
 
 
 def metadata(site: Site) -> Object:
@@ -71,18 +71,19 @@ def probes(port: int | str) -> Object:
     }
 
 
-def _deployment(site: Site) -> Object:
+def _deployment(site: Site, tokens: Tokens) -> Object:
     chosen = _chosen(site)
     pod = {
         "automountServiceAccountToken": False,
         "securityContext": POD_SECURITY,
         "terminationGracePeriodSeconds": 30,
-        "containers": [_container(site)],
+        "containers": [_container(site, tokens)],
         "volumes": [
             # as long as the pod lives, so also over a reboot without network
             {"name": "state", "emptyDir": {"sizeLimit": "2Gi"}},
             {"name": "tmp", "emptyDir": {"medium": "Memory", "sizeLimit": "64Mi"}},
             {"name": "registry", "secret": _credentials(site)},
+            *tokens.volumes,
         ],
     }
     return {
@@ -108,14 +109,14 @@ def strategy(site: Site) -> Object:
     return {"rollingUpdate": {"maxUnavailable": 0, "maxSurge": 1}}
 
 
-def _container(site: Site) -> Object:
+def _container(site: Site, tokens: Tokens) -> Object:
     return {
         "name": "edge-server",
         "image": site.server,
         "args": [
             *(site.source, "--state", "/var/lib/edgeline", "--drain", str(DRAIN)),
             *site.names(site.name),
-            *("--tokens", NO_TOKENS),  # the NetworkPolicy says who may call
+            *tokens.options,
         ],
         "env": [{"name": "DOCKER_CONFIG", "value": "/etc/edgeline/registry"}],
         "ports": [{"name": "http", "containerPort": PORT}],
@@ -127,6 +128,7 @@ def _container(site: Site) -> Object:
             {"name": "state", "mountPath": "/var/lib/edgeline"},
             {"name": "tmp", "mountPath": "/tmp"},
             {"name": "registry", "mountPath": "/etc/edgeline/registry", "readOnly": True},
+            *tokens.mounts,
         ],
     }
 

@@ -6,6 +6,7 @@ There is no kubelet: where a test says `status_set_by_the_test`, it says itself 
 from __future__ import annotations
 
 import copy
+import hashlib
 import json
 import shutil
 import socket
@@ -247,13 +248,21 @@ def test_a_bundle_goes_from_its_folder_to_an_answer_status_set_by_the_test(
 ) -> None:
     """The test is the kubelet: it runs here what the applied Deployment says."""
     folder = recorded(pixels, tmp_path)
+    digest = hashlib.sha256(b"a-token").hexdigest()
+    tokens = {"tokens": [{"sha256": digest, "scopes": ["predict"]}]}
+    (tmp_path / "tokens.json").write_text(json.dumps(tokens))
+    monkeypatch.setenv("EDGELINE_TOKEN", "a-token")
+    places = {
+        "/var/lib/edgeline": str(tmp_path / "state"),
+        "/etc/edgeline/tokens/tokens.json": str(tmp_path / "tokens.json"),
+    }
     with ExitStack() as stack:
         port = free_port()
 
         def run() -> None:
             said = api_server.kubectl("get", "deployment", "mixed", *IN, "-o", "json")
             (container,) = json.loads(said)["spec"]["template"]["spec"]["containers"]
-            arguments = [str(tmp_path / "state") if "/var" in a else a for a in container["args"]]
+            arguments = [places.get(argument, argument) for argument in container["args"]]
             stack.enter_context(edge_server(*arguments, "--port", str(port)))
             set_status(api_server, **READY)
 

@@ -15,11 +15,10 @@ from schemas import kustomize, validate
 from edgeline import images
 from edgeline.lint.lint import lint
 from edgeline.server import metrics
-from edgeline.server.protocols import grpc_examples, grpc_tfserving, grpc_v2
+from edgeline.server.protocols import routes
 
 MANIFESTS = Path(__file__).parents[2] / "manifests"
 COMPONENTS = MANIFESTS / "components"
-GRPC = (grpc_examples, grpc_tfserving, grpc_v2)
 Objects = list[dict[str, Any]]
 ADDED = [
     ("onprem", "admission"),
@@ -91,7 +90,7 @@ def test_a_gateway_s_routes_know_every_service_and_port_of_the_server(tmp_path: 
     grpc, rest = route["spec"]["rules"]
     prefixes = {match["path"]["value"] for match in grpc["matches"]}
     state: Any = MagicMock()
-    methods = {name for each in GRPC for name in each.methods(state)}
+    methods, _ = routes.methods(state)
     assert {method.rpartition("/")[0] for method in methods} == prefixes
     assert ports[grpc["backendRefs"][0]["port"]] == "kubernetes.io/h2c"
     assert ports[rest["backendRefs"][0]["port"]] == "http"

@@ -240,6 +240,27 @@ def test_a_browser_asks_over_http2(start, model, certificates, tmp_path):
     assert len(asked) > 1
 
 
+def test_without_a_token_health_tells_of_the_server_alone(start, model, tokens):
+    grpc = pytest.importorskip("grpc")
+    server = start(model, f"--tokens={tokens}")
+    with grpc.insecure_channel(f"127.0.0.1:{server.grpc}") as channel:
+        for method in ("Check", "Watch"):
+            ask = channel.unary_stream(f"/grpc.health.v1.Health/{method}")
+            whole = ask(b"", timeout=20)
+            assert next(whole) == b"\x08\x01"
+            whole.cancel()
+            with pytest.raises(grpc.RpcError) as refused:
+                next(ask(b"\x0a\x01m", timeout=20))
+            assert refused.value.code() == grpc.StatusCode.UNAUTHENTICATED
+            of_model = ask(b"\x0a\x01m", timeout=20, metadata=[("authorization", "Bearer camera")])
+            assert next(of_model) == b"\x08\x01"
+            of_model.cancel()
+        stream = channel.stream_stream("/inference.GRPCInferenceService/ModelStreamInfer")
+        with pytest.raises(grpc.RpcError) as refused:
+            next(stream(iter([]), timeout=20))  # before the first message
+        assert refused.value.code() == grpc.StatusCode.UNAUTHENTICATED
+
+
 def test_grpc_tokens(start, model, tokens):
     grpc = pytest.importorskip("grpc")
     server = start(model, f"--tokens={tokens}")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.util
+import json
 import os
 import shutil
 import subprocess
@@ -14,6 +15,8 @@ import pytest
 pytestmark = pytest.mark.slow
 
 HERE = Path(__file__).parent
+CACHE = Path(os.environ.get("EDGELINE_TEST_CACHE", Path.home() / ".cache" / "edgeline-tests"))
+GRPCURL = CACHE / "bin" / "grpcurl"
 
 
 @pytest.fixture(scope="session")
@@ -36,6 +39,7 @@ def client_python() -> str:
         ("triton_http", ["http"]),
         ("triton_grpc", ["grpc"]),
         ("triton_grpc", ["http"]),  # one port speaks both
+        ("grpc_services", ["grpc"]),
         ("kserve_clients", ["http", "grpc"]),
     ],
 )
@@ -91,3 +95,44 @@ def test_curl(server, tmp_path):
     said = curl("--no-fail", "-d", f"@{large}", f"{url}/v1/models/mobilenet:predict")
     assert said.startswith('{"error":"Input')
     assert '"live":true' in curl("--http2", f"{url}/v2/health/live")
+
+
+@pytest.mark.skipif(
+    not GRPCURL.exists(), reason="NOT TESTED: grpcurl: run tests/server/build_grpcurl.sh"
+)
+def test_grpcurl_needs_no_proto_file(server):
+    def ask(*arguments: str, port: int = server.grpc) -> str:
+        *given, method = arguments
+        return subprocess.run(
+            [GRPCURL, "-plaintext", *given, f"127.0.0.1:{port}", *method.split()],
+            capture_output=True,
+            text=True,
+            check=True,
+            timeout=60,
+        ).stdout
+
+    service = "inference.GRPCInferenceService"
+    for port in (server.grpc, server.http):
+        assert service in ask("list", port=port).split()
+    told = ask(f"describe {service}")
+    assert "rpc ModelStreamInfer ( stream .inference.ModelInferRequest )" in told
+    assert '"status": "SERVING"' in ask("-d", '{"service": "mixed"}', "grpc.health.v1.Health/Check")
+    config = json.loads(ask("-d", '{"name": "mixed"}', f"{service}/ModelConfig"))["config"]
+    assert config["input"][0]["data_type"] == "TYPE_FP32"
+    assert "tensorflow.Example" in ask("describe .tensorflow.serving.ExampleList")
+    asked = {
+        "model_name": "mixed",
+        "id": "7",
+        "inputs": [
+            {"name": "amount", "datatype": "FP32", "shape": [1, 2],
+             "contents": {"fp32_contents": [1, 2]}},
+            {"name": "count", "datatype": "INT64", "shape": [1, 1],
+             "contents": {"int64_contents": [1]}},
+            {"name": "name", "datatype": "BYTES", "shape": [1, 1],
+             "contents": {"bytes_contents": ["YQ=="]}},
+        ],
+    }  # fmt: skip
+    twice = json.dumps(asked) + json.dumps({**asked, "model_name": "none"})
+    said = ask("-d", twice, f"{service}/ModelStreamInfer")
+    assert said.count('"triton_final_response"') == 2
+    assert "There is no model 'none'." in said

@@ -153,10 +153,10 @@ def test_v2_and_grpc_examples_take_rows_and_v2_whole_windows(instance):
         return {kind: {"value": list(values)}}
 
     example = {
-        "name": feature("bytes", b"c"), "at": feature("int64", 4),
-        "amount": feature("float", 8.0), "count": feature("int64", 0),
+        "name": feature("bytes_list", b"c"), "at": feature("int64_list", 4),
+        "amount": feature("float_list", 8.0), "count": feature("int64_list", 0),
     }  # fmt: skip
-    asked = {"input": {"list": {"examples": [{"features": {"feature": example}}]}}}
+    asked = {"input": {"example_list": {"examples": [{"features": {"feature": example}}]}}}
     assert grpc_examples._run(asked, instance)["score"].reshape(-1)[0] == pytest.approx(12.0 + zero)
 
 

@@ -104,7 +104,7 @@ def as_predict(rows, instance):
 
 
 def _examples(rows):
-    kinds = {"amount": "float", "count": "int64", "name": "bytes"}
+    kinds = {"amount": "float_list", "count": "int64_list", "name": "bytes_list"}
 
     def feature(name, values):  # an example leaves out what it lacks
         values = [x.encode() if name == "name" else x for x in values]
@@ -114,7 +114,7 @@ def _examples(rows):
     examples = [
         {"features": {"feature": {name: feature(name, row[name]) for name in GOOD}}} for row in rows
     ]
-    return {"list": {"examples": examples}}
+    return {"example_list": {"examples": examples}}
 
 
 def as_regress(rows, instance):
@@ -124,7 +124,7 @@ def as_regress(rows, instance):
 
 def as_multi_inference(rows, instance):
     path = "/tensorflow.serving.PredictionService/MultiInference"
-    tasks = [{"method": "tensorflow/serving/regress"}]
+    tasks = [{"method_name": "tensorflow/serving/regress"}]
     request = {"tasks": tasks, "input": _examples(rows)}
     return _grpc(grpc_examples, path, request, _MULTI_REQUEST, instance)
 

@@ -110,6 +110,16 @@ CREATE_OPTIONS = closed(
                 "Memory": WHOLE,
                 "NanoCpus": WHOLE,
                 "Tmpfs": mapping(STRING, "/.*"),
+                "Mounts": some(
+                    closed(
+                        {
+                            "Type": {"enum": ["bind", "volume", "tmpfs"]},
+                            "Source": text("/.*"),
+                            "Target": text("/.*"),
+                        },
+                        {"ReadOnly": SWITCH},
+                    )
+                ),
                 "Binds": some(text(r"[^:]+:/[^:]*(:(ro|rw))?")),
                 "PortBindings": mapping(
                     some(closed({"HostPort": text(r"\d{1,5}")}, {"HostIp": STRING})), _PORTS

@@ -34,8 +34,9 @@ from edgeline.errors import EdgelineError
 from edgeline.lint.lint import lint
 from edgeline.server.settings import ServerSettings
 from edgeline.server.updates import oci
+from edgeline.sites import tokens
 from edgeline.sites.image import model_image
-from edgeline.sites.render import FORMS, push_image, render
+from edgeline.sites.render import FORMS, ON_DEVICES, push_image, render
 
 MODELS = "registry.example/models"
 MANIFESTS = Path(__file__).parents[2] / "manifests"
@@ -283,6 +284,33 @@ def test_a_field_that_a_service_does_not_know_would_be_refused(
         part(wrong)[name][field] = "x"
         with pytest.raises(jsonschema.ValidationError, match="Additional properties"):
             jsonschema.validate(wrong, schema)
+
+
+@pytest.mark.parametrize("form", FORMS)
+def test_a_server_takes_calls_with_a_token_alone_unless_it_is_said_otherwise(
+    form: str, pixels: Path, tmp_path: Path
+) -> None:
+    text = rendered_with(form, pixels, tmp_path, "")
+    if form in ON_DEVICES:
+        place, source, other = tokens.PATH, tokens.PATH, "/srv/tokens.json"
+    else:
+        place, source, other = "/etc/edgeline/tokens/tokens.json", "edge-server-tokens", "team-a"
+    assert re.search(rf"--tokens\W+{re.escape(place)}", text)
+    assert text.count(source) >= 2 if form in ON_DEVICES else f"secretName: {source}" in text
+    named = rendered_with(form, pixels, tmp_path, other)
+    assert other in named
+    assert source not in named.replace(place, "")
+    everybody = rendered_with(form, pixels, tmp_path, "none")
+    assert re.search(r"--tokens\W+none", everybody)
+    assert source not in everybody
+    for wrong in ("a b", "Team", "/x:/y", "relative/file", "/a b"):
+        with pytest.raises(EdgelineError, match=f"tokens is '{wrong}': name a "):
+            rendered_with(form, pixels, tmp_path, wrong)
+
+
+def rendered_with(form: str, bundle: Path, folder: Path, given: str) -> str:
+    paths = render(str(bundle), form, MODELS, str(folder / form), tokens=given)
+    return "\n".join(path.read_text().replace('\\"', '"') for path in paths)
 
 
 def test_docker_compose_takes_the_file(pixels: Path, tmp_path: Path) -> None:

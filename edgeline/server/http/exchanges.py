@@ -1,7 +1,7 @@
 """The requests of one HTTP/2 connection, from their headers to the last byte of their answers.
 
-A request is one of HTTP/1.1's routes, or a unary gRPC call. How streams begin and end is RFC 9113,
-section 5.1.
+A request is one of HTTP/1.1's routes, a unary gRPC call, or one whose messages come one by one
+(`streaming`). How streams begin and end is RFC 9113, section 5.1.
 """
 
 from __future__ import annotations
@@ -16,10 +16,10 @@ from edgeline.server.http import frames as h2
 from edgeline.server.http import streams
 from edgeline.server.http.allowance import Allowance
 from edgeline.server.http.flow import Flow
-from edgeline.server.http.grpc_call import Call, message_of
 from edgeline.server.http.headers import Block
 from edgeline.server.http.messages import HttpResponse, error_response
 from edgeline.server.http.server import HttpServer
+from edgeline.server.http.streaming import OWN, StreamWriter
 from edgeline.server.http.streams import Stream
 
 MOST = 256  # streams at once
@@ -27,7 +27,6 @@ _REMEMBERED = 2 * MOST  # streams of which it is known how they ended
 _TINY = 64  # bytes of a frame of data that costs more than it brings
 # frames that bring nothing, at once and a second; what is asked and what is sent bring some back
 _IDLE_FRAMES, _IDLE_RATE, _OF_A_REQUEST, _OF_BYTES = 2000, 200, 8, 4096
-_EMPTY = memoryview(b"")
 
 
 class Exchanges:
@@ -119,15 +118,19 @@ class Exchanges:
         )
         stream.deadline = monotonic() + settings.read_time
         self._hold(stream, block.size)
-        if ends:
+        if stream.is_grpc and block.headers[":path"] in self.server.streamed:
+            self._begin_streaming(stream)
+            if ends and self.open.get(number) is stream:
+                self._complete(stream)
+        elif ends:
             self._complete(stream)
         elif (stream.announced or 0) > settings.max_body:
             self._refuse(stream, streams.too_large(settings.max_body, stream.is_grpc))
         elif stream.headers.get("expect", "").lower() == "100-continue":
             self._send(h2.HEADERS, h2.END_HEADERS, stream.number, h2.CONTINUE)
 
-    def take_data(self, number: int, payload: bytes, ends: bool) -> None:
-        """A piece of a body.
+    def take_data(self, number: int, payload: bytes, ends: bool, padding: int = 0) -> None:
+        """A piece of a body; `padding` is what else its frame took of the windows.
 
         Raises:
             BrokenError: its stream was never opened, or there were too many that bring nothing.
@@ -141,14 +144,18 @@ class Exchanges:
                 self.spend()
                 self.end(number, h2.CLOSED)
             return
+        if stream.streaming is not None:
+            self._stream(stream, payload, padding)
+            if ends and self.open.get(number) is stream:
+                self._complete(stream)
+            return
         stream.body.add(payload)
         self._hold(stream, len(payload))
         settings = self.server.settings
         if stream.body.size > settings.max_body + 5 * stream.is_grpc:
             self._refuse(stream, streams.too_large(settings.max_body, stream.is_grpc))
         elif self.server.metrics.buffered > settings.max_buffered:
-            message = "The server holds as many requests as its memory allows."
-            self._refuse(stream, ServingError(Code.UNAVAILABLE, message))
+            self._refuse(stream, streams.no_memory())
         elif ends:
             self._complete(stream)
 
@@ -159,17 +166,21 @@ class Exchanges:
             BrokenError: there is no such stream, or too many were given up.
         """
         self.check_opened(number)
-        if stream := self.open.get(number):
+        settled = (stream := self.open.get(number)) is not None and stream.is_settled
+        if stream is not None:
             self._drop(stream, told=True)
         self._remember(number, False)  # also of one that is forgotten: not without bound
-        if not self.server.resets_of(self._peer).spend():
+        if not settled and not self.server.resets_of(self._peer).spend():
             raise h2.BrokenError(h2.CALM, "too many streams are given up")
 
     def expire(self, now: float) -> None:
         """End what has taken too long."""
-        for stream in [stream for stream in self.open.values() if stream.deadline < now]:
+        for stream in [stream for stream in self.open.values() if stream.due < now]:
             stream.cancel()
-            if stream.is_answered:
+            if stream.streaming is not None and not stream.outgoing:
+                message = "The call, or a message of it, took too long."
+                self._finish(stream, ServingError(Code.DEADLINE_EXCEEDED, message))
+            elif stream.is_answered:
                 self.end(stream.number, h2.CANCEL)
             elif not stream.is_whole and not stream.is_grpc:
                 message = "The request was not sent in time."
@@ -182,8 +193,13 @@ class Exchanges:
         """Send what waits for a window, and end a stream of which that was all."""
         if waiting := len(stream.outgoing):
             over = self.flow.pump(stream)
-            self._idle_frames.give((waiting - len(stream.outgoing)) / _OF_BYTES)
-            if over:
+            sent = waiting - len(stream.outgoing)
+            self._idle_frames.give(sent / _OF_BYTES)
+            if stream.streaming is not None:
+                self._hold(stream, -sent)
+            if over and stream.goes_on and stream.streaming is not None:
+                stream.streaming.go_on()
+            elif over:
                 self._drop(stream)
 
     def pump_all(self) -> None:
@@ -199,6 +215,12 @@ class Exchanges:
         elif number not in self._ended:
             self._remember(number, True)
 
+    def leave(self) -> None:
+        """End calls of many messages as soon as nothing of them is worked on."""
+        for stream in list(self.open.values()):
+            if stream.streaming is not None:
+                stream.streaming.leave()
+
     def drop_all(self) -> None:
         """Nothing is answered any more."""
         for stream in list(self.open.values()):
@@ -210,12 +232,71 @@ class Exchanges:
             self.end(stream.number, h2.PROTOCOL)
             return
         stream.is_whole = True
+        if stream.streaming is not None:
+            stream.streaming.half_close()
+            return
         self._idle_frames.give(_OF_A_REQUEST)
         stream.deadline = monotonic() + self.server.settings.request_time
         if stream.is_grpc:
             self._call(stream)
         else:
             self._ask(stream)
+
+    def _begin_streaming(self, stream: Stream) -> None:
+        """Begin a gRPC call whose messages come one by one."""
+        writer = StreamWriter(
+            partial(self._send_message, stream),
+            partial(self._finish, stream),
+            partial(self._hold, stream),
+            lambda size: self._send(h2.WINDOW, 0, stream.number, h2.U32.pack(size)),
+            lambda: bool(stream.outgoing),
+            lambda: self._is_alone,
+        )
+        try:
+            streams.begin_streaming(stream, self.server, self._peer, id(self), writer)
+        except ServingError as error:
+            self._answer(stream, error)
+            return
+        self._hold(stream, OWN)
+
+    def _stream(self, stream: Stream, payload: bytes, padding: int) -> None:
+        stream.body.size += len(payload)  # for a length that was announced
+        if stream.streaming is None or stream.trailers:  # it has ended, but for what waits
+            return
+        self._hold(stream, len(payload))
+        if self.server.metrics.buffered > self.server.settings.max_buffered:
+            self._finish(stream, streams.no_memory())
+        else:
+            stream.streaming.receive(payload, padding)
+
+    def _send_message(self, stream: Stream, message: bytes) -> None:
+        """One of a stream's messages."""
+        if not stream.is_answered:
+            stream.is_answered = True
+            self._send(h2.HEADERS, h2.END_HEADERS, stream.number, h2.OK_HEADERS)
+        self._idle_frames.give(_OF_A_REQUEST)
+        body = b"\x00" + h2.U32.pack(len(message)) + message
+        if not stream.outgoing and self.flow.takes(stream, len(body)):
+            self._send(h2.DATA, 0, stream.number, body)
+            return
+        self._hold(stream, len(body))
+        if not stream.outgoing:
+            stream.deadline = monotonic() + self.server.settings.write_time
+        stream.outgoing += body
+        self.pump(stream)
+
+    def _finish(self, stream: Stream, error: ServingError | None) -> None:
+        """End a stream of messages, behind those that wait for a window."""
+        if self.open.get(stream.number) is not stream or stream.trailers:
+            return
+        stream.cancel()
+        ending = h2.OK_TRAILERS if error is None else h2.error_trailers(error)
+        if stream.outgoing:
+            stream.trailers = ending
+            return
+        begun = b"" if stream.is_answered else h2.OK_HEADERS
+        self._send(h2.HEADERS, h2.END_HEADERS | h2.END_STREAM, stream.number, begun + ending)
+        self._drop(stream)
 
     def _ask(self, stream: Stream) -> None:
         request = stream.request = streams.http_request(stream, self._peer)
@@ -224,17 +305,12 @@ class Exchanges:
         self.server.handler(request, partial(self._respond, stream))
 
     def _call(self, stream: Stream) -> None:
-        headers = stream.headers
-        call = Call(headers[":path"], headers, _EMPTY, self._peer, stream.deadline)
-        stream.request = call
         try:
-            if (asked := headers.get("grpc-timeout")) is not None:
-                call.deadline = min(call.deadline, monotonic() + h2.timeout(asked))
-                stream.deadline = call.deadline
-            call.message = message_of(stream.body.take(), headers, self.server.settings.max_body)
+            call = streams.unary_call(stream, self._peer, self.server.settings.max_body)
         except ServingError as error:
             self._answer(stream, error)
             return
+        stream.request, stream.deadline = call, call.deadline
         call.connection, call.alone = id(self), self._is_alone
         self.server.call_handler(call, partial(self._answer, stream))
 
@@ -269,8 +345,7 @@ class Exchanges:
         stream.is_answered = True
         number = stream.number
         if isinstance(answer, ServingError):
-            code, message = str(int(answer.code)), h2.quoted(str(answer))
-            block = h2.OK_HEADERS + h2.STATUS + h2.text(code) + h2.MESSAGE + h2.text(message)
+            block = h2.OK_HEADERS + h2.error_trailers(answer)
             self._send(h2.HEADERS, h2.END_HEADERS | h2.END_STREAM, number, block)
             self._drop(stream)
         elif self.flow.takes(stream, len(answer) + 5):
@@ -306,6 +381,7 @@ class Exchanges:
         if self.open.pop(stream.number, None) is None:
             return
         self.server.metrics.buffered -= stream.size
+        self.server.streaming -= stream.streaming is not None
         stream.body.clear()
         if not stream.is_whole and not told:
             self._send(h2.RST, 0, stream.number, h2.U32.pack(h2.NO_ERROR))  # send no more of it

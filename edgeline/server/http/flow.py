@@ -32,14 +32,15 @@ class Flow:
         return True
 
     def pump(self, stream: Stream) -> bool:
-        """Send as much of an answer as may be; whether that was all of it."""
+        """Send as much of an answer as may be; whether that was all that waits."""
         place, left = 0, len(stream.outgoing)
         while left and not self.is_held:
             size = min(left, self.frame, stream.window, self.window)
             if size <= 0:
                 break
             left -= size
-            ends = h2.END_STREAM if not left and not stream.trailers else 0
+            is_end = not (left or stream.trailers or stream.goes_on)
+            ends = h2.END_STREAM if is_end else 0
             piece = stream.outgoing[place : place + size]
             self._write(h2.frame(size, h2.DATA, ends, stream.number) + piece)
             place += size

@@ -9,7 +9,7 @@ import struct
 from collections.abc import Iterable
 
 from edgeline.server.digits import whole
-from edgeline.server.errors import invalid
+from edgeline.server.errors import ServingError, invalid
 
 DATA, HEADERS, PRIORITY, RST, SETTINGS, PUSH, PING, GOAWAY, WINDOW, CONTINUATION = range(10)
 END_STREAM, ACK, END_HEADERS, PADDED, PRIORITISED = 1, 1, 4, 8, 32
@@ -84,6 +84,11 @@ def response(status: int, content_type: bytes, length: int, lines: Iterable[byte
         name, _, value = line.partition(b":")
         block += (b"\x00", literal(name.lower()), literal(value.strip()))
     return b"".join(block)
+
+
+def error_trailers(error: ServingError) -> bytes:
+    """The header block that ends a gRPC call with an error."""
+    return STATUS + text(str(int(error.code))) + MESSAGE + text(quoted(str(error)))
 
 
 def unpadded(payload: bytes, flags: int) -> bytes:

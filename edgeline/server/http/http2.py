@@ -1,9 +1,12 @@
-"""HTTP/2 (RFC 9113): every route as over HTTP/1.1, and unary gRPC calls.
+"""HTTP/2 (RFC 9113): every route as over HTTP/1.1, and gRPC calls.
 
 This is one connection: its frames, its settings and its times. What is asked on it is in
 `exchanges.Exchanges`, what may be sent of an answer in `flow.Flow`. There is no push, and
 priorities say nothing. A stream's window is as large as the largest request, so only the
-connection's window is ever renewed.
+connection's window is renewed, and that of a stream whose messages come one by one.
+
+A stream may rest for as long as its client lives: where nothing is heard for a while, the client is
+asked with a PING, and without an answer the connection is cut.
 """
 
 from __future__ import annotations
@@ -18,6 +21,7 @@ from edgeline.server.http import frames as h2
 from edgeline.server.http.flow import LARGEST, Flow
 from edgeline.server.http.headers import Headers
 from edgeline.server.http.server import HttpServer, peer_of
+from edgeline.server.http.streaming import QUANTUM
 
 PREFACE = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"
 _MAX_FRAME = 1 << 20
@@ -38,18 +42,27 @@ class Http2(asyncio.Protocol):
         self._headers = Headers(server.settings.max_header)
         self._patience = monotonic() + server.settings.read_time  # while no stream has a deadline
         self._cut = float("inf")  # by when a frame that has begun is to be whole
+        self._heard = monotonic()  # when something came last
+        self._is_pinged = False  # since then
 
     @property
     def deadline(self) -> float:
         """When the first stream's time is up, or that of a client that is silent or stuck."""
         if self._asked.open and not self._flow.is_held:
-            return min(self._cut, *(stream.deadline for stream in self._asked.open.values()))
+            first = min(stream.due for stream in self._asked.open.values())
+            return min(self._cut, self._silent, first)
         return min(self._cut, self._patience)
+
+    @property
+    def _silent(self) -> float:
+        """When a client that has streams open has been silent for too long."""
+        settings = self.server.settings
+        return self._heard + settings.idle_time + settings.read_time * self._is_pinged
 
     @property
     def is_idle(self) -> bool:
         """Whether nothing is asked and nothing answered."""
-        return self._started and not self._asked.open
+        return self._started and all(stream.is_resting for stream in self._asked.open.values())
 
     @property
     def _is_over(self) -> bool:
@@ -65,7 +78,7 @@ class Http2(asyncio.Protocol):
         )
         has_place = server.has_place()
         server.add(self)
-        largest = min(server.settings.max_body + 5 + 1024, LARGEST)
+        largest = min(server.settings.max_body + 5 + QUANTUM, LARGEST)
         values = (
             *((3, exchanges.MOST), (4, largest)),
             *((5, _MAX_FRAME), (6, server.settings.max_header)),
@@ -85,6 +98,7 @@ class Http2(asyncio.Protocol):
     def data_received(self, data: bytes) -> None:
         if self._is_over:
             return
+        self._heard, self._is_pinged = monotonic(), False
         received = self._received
         try:
             if received or not self._started:
@@ -119,7 +133,8 @@ class Http2(asyncio.Protocol):
     def resume_writing(self) -> None:
         self._flow.is_held = False
         self._transport.resume_reading()
-        self._patience = monotonic() + self.server.settings.idle_time
+        self._heard = monotonic()
+        self._patience = self._heard + self.server.settings.idle_time
         self._asked.pump_all()
 
     def expired(self) -> None:
@@ -128,7 +143,12 @@ class Http2(asyncio.Protocol):
             self.abort()
         elif self._cut < now:
             self._break(h2.BrokenError(h2.CALM, "a frame was not sent in time"))
+        elif self._asked.open and self._silent < now and self._is_pinged:
+            self.abort()
         else:
+            if self._asked.open and self._silent < now:
+                self._is_pinged = True
+                self._send(h2.PING, 0, bytes(8))
             self._asked.expire(now)
             if not self._asked.open:
                 self.stop()
@@ -142,6 +162,7 @@ class Http2(asyncio.Protocol):
         if not self._asked.is_ending:
             self._asked.is_ending = True
             self._send(h2.GOAWAY, 0, struct.pack(">II", self._asked.last, h2.NO_ERROR))
+        self._asked.leave()
         self._close_when_idle()
 
     def abort(self) -> None:
@@ -226,9 +247,10 @@ class Http2(asyncio.Protocol):
         if self._consumed > _RENEWED:
             self._send(h2.WINDOW, 0, h2.U32.pack(self._consumed))
             self._consumed = 0
+        size = len(payload)
         if flags & h2.PADDED:
             payload = h2.unpadded(payload, flags)
-        self._asked.take_data(number, payload, bool(flags & h2.END_STREAM))
+        self._asked.take_data(number, payload, bool(flags & h2.END_STREAM), size - len(payload))
 
     def _take(self, kind: int, flags: int, number: int, payload: bytes) -> None:
         if self._block is not None and (kind != h2.CONTINUATION or self._block[0] != number):

@@ -11,6 +11,7 @@ from typing import Any, Protocol
 from edgeline.server.http.allowance import Allowance
 from edgeline.server.http.grpc_call import Call, Reply
 from edgeline.server.http.messages import HttpRequest, HttpResponse
+from edgeline.server.http.streaming import OWN, Streaming
 from edgeline.server.metrics import Metrics
 from edgeline.server.settings import ServerSettings
 
@@ -44,17 +45,23 @@ class Connection(Protocol):
 
 Handler = Callable[[HttpRequest, Callable[[HttpResponse], None]], None]
 CallHandler = Callable[[Call, Reply], None]
+StreamHandler = Callable[[Call], Streaming]
 
 
 @dataclass
 class HttpServer:
-    """What connections share. `handler` answers HTTP's requests and `call_handler` gRPC's calls on
-    the event loop, at once or later."""
+    """What connections share. `handler` answers HTTP's requests and `call_handler` gRPC's unary
+    calls on the event loop, at once or later. `stream_handler` says how a call's messages are
+    answered one by one, where its path is among `streamed`; it raises a `ServingError` to refuse
+    it."""
 
     settings: ServerSettings
     metrics: Metrics
     handler: Handler
     call_handler: CallHandler
+    stream_handler: StreamHandler = lambda _: Streaming()
+    streamed: frozenset[str] = frozenset()
+    streaming: int = 0  # calls of many messages that are open
     connections: set[Connection] = field(default_factory=set)
     leaving: bool = False  # what is answered is the last of its connection
     stopping: bool = False
@@ -85,6 +92,12 @@ class HttpServer:
         self.remove(first)
         first.stop()
         return True
+
+    @property
+    def may_stream(self) -> bool:
+        """Whether one more stream of messages is taken: all of them together, while they rest, may
+        cost an eighth of the memory for requests."""
+        return self.streaming * OWN < self.settings.max_buffered // 8
 
     def resets_of(self, peer: str) -> Allowance:
         """What a client may give up of what it asks, over all its connections."""

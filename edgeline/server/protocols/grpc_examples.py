@@ -23,50 +23,83 @@ from edgeline.server.models.pool import Pool
 from edgeline.server.protocols.grpc_tfserving import SPEC, pool_of, spec_of
 from edgeline.server.protocols.meaning import classes, numbers
 from edgeline.server.protocols.messages import read
-from edgeline.server.protocols.wire import Field, Fields, encode
+from edgeline.server.protocols.wire import Field, Fields, Message, encode
 from edgeline.server.rollouts.traffic import Traffic
 from edgeline.server.state import ServerState
 from edgeline.server.tensors.json import cast
 
-_FEATURE: Fields = {
-    1: Field("bytes", {1: Field("value", "bytes", repeated=True)}),
-    2: Field("float", {1: Field("value", "float", repeated=True)}),
-    3: Field("int64", {1: Field("value", "int64", repeated=True)}),
-}
+_FEATURE = Message(
+    "tensorflow.Feature",
+    {
+        number: Field(
+            f"{kind}_list",
+            Message(f"tensorflow.{kind.title()}List", {1: Field("value", kind, repeated=True)}),
+            choice="kind",
+        )
+        for number, kind in ((1, "bytes"), (2, "float"), (3, "int64"))
+    },
+)
 _ENTRY: Fields = {1: Field("key", "string"), 2: Field("value", _FEATURE)}
-_EXAMPLE: Fields = {1: Field("features", {1: Field("feature", _ENTRY, map=True)})}
-_INPUT: Fields = {
-    1: Field("list", {1: Field("examples", _EXAMPLE, repeated=True)}),
-    2: Field(
-        "with_context",
-        {1: Field("examples", _EXAMPLE, repeated=True), 2: Field("context", _EXAMPLE)},
-    ),
-}
+_FEATURES = Message("tensorflow.Features", {1: Field("feature", _ENTRY, map=True)})
+_EXAMPLE = Message("tensorflow.Example", {1: Field("features", _FEATURES)})
+_EXAMPLES = Message(
+    "tensorflow.serving.ExampleList", {1: Field("examples", _EXAMPLE, repeated=True)}
+)
+_WITH_CONTEXT = Message(
+    "tensorflow.serving.ExampleListWithContext",
+    {1: Field("examples", _EXAMPLE, repeated=True), 2: Field("context", _EXAMPLE)},
+)
+_INPUT = Message(
+    "tensorflow.serving.Input",
+    {
+        1: Field("example_list", _EXAMPLES, choice="kind"),
+        2: Field("example_list_with_context", _WITH_CONTEXT, choice="kind"),
+    },
+)
 _REQUEST: Fields = {1: Field("model_spec", SPEC), 2: Field("input", _INPUT)}
-_CLASS: Fields = {1: Field("label", "string"), 2: Field("score", "float")}
-_CLASSIFICATIONS: Fields = {
-    1: Field("classifications", {1: Field("classes", _CLASS, repeated=True)}, repeated=True)
-}
-_REGRESSIONS: Fields = {1: Field("regressions", {1: Field("value", "float")}, repeated=True)}
-_CLASSIFY_RESPONSE: Fields = {
-    1: Field("result", _CLASSIFICATIONS),
-    2: Field("model_spec", SPEC),
-}
-_REGRESS_RESPONSE: Fields = {1: Field("result", _REGRESSIONS), 2: Field("model_spec", SPEC)}
-_TASK: Fields = {1: Field("model_spec", SPEC), 2: Field("method", "string")}
-_MULTI_REQUEST: Fields = {1: Field("tasks", _TASK, repeated=True), 2: Field("input", _INPUT)}
-_MULTI_RESPONSE: Fields = {
-    1: Field(
-        "results",
-        {
-            1: Field("model_spec", SPEC),
-            2: Field("classify", _CLASSIFICATIONS),
-            3: Field("regress", _REGRESSIONS),
-        },
-        repeated=True,
-    )
-}
-_KINDS = {"f": ("float", "int64"), "i": ("int64",), "u": ("int64",), "b": ("int64",)}
+_CLASS = Message(
+    "tensorflow.serving.Class", {1: Field("label", "string"), 2: Field("score", "float")}
+)
+_CLASSIFICATIONS = Message(
+    "tensorflow.serving.Classifications", {1: Field("classes", _CLASS, repeated=True)}
+)
+_CLASSIFIED = Message(
+    "tensorflow.serving.ClassificationResult",
+    {1: Field("classifications", _CLASSIFICATIONS, repeated=True)},
+)
+_REGRESSION = Message("tensorflow.serving.Regression", {1: Field("value", "float")})
+_REGRESSED = Message(
+    "tensorflow.serving.RegressionResult", {1: Field("regressions", _REGRESSION, repeated=True)}
+)
+_CLASSIFY_RESPONSE = Message(
+    "tensorflow.serving.ClassificationResponse",
+    {1: Field("result", _CLASSIFIED), 2: Field("model_spec", SPEC)},
+)
+_REGRESS_RESPONSE = Message(
+    "tensorflow.serving.RegressionResponse",
+    {1: Field("result", _REGRESSED), 2: Field("model_spec", SPEC)},
+)
+_TASK = Message(
+    "tensorflow.serving.InferenceTask",
+    {1: Field("model_spec", SPEC), 2: Field("method_name", "string")},
+)
+_MULTI_REQUEST = Message(
+    "tensorflow.serving.MultiInferenceRequest",
+    {1: Field("tasks", _TASK, repeated=True), 2: Field("input", _INPUT)},
+)
+_RESULT = Message(
+    "tensorflow.serving.InferenceResult",
+    {
+        1: Field("model_spec", SPEC),
+        2: Field("classification_result", _CLASSIFIED, choice="result"),
+        3: Field("regression_result", _REGRESSED, choice="result"),
+    },
+)
+_MULTI_RESPONSE = Message(
+    "tensorflow.serving.MultiInferenceResponse", {1: Field("results", _RESULT, repeated=True)}
+)
+_INTEGERS = ("int64_list",)
+_KINDS = {"f": ("float_list", "int64_list"), "i": _INTEGERS, "u": _INTEGERS, "b": _INTEGERS}
 _MAX_TASKS = 16
 
 
@@ -97,7 +130,7 @@ def methods(state: ServerState) -> dict[str, GrpcMethod]:
         if any(spec != named[0] for spec in named):
             raise invalid("The tasks name different models: ask for each in a request of its own.")
         pools = [pool_of(state, task) for task in tasks]
-        kinds = [task.get("method", "").rpartition("/")[2] for task in tasks]
+        kinds = [task.get("method_name", "").rpartition("/")[2] for task in tasks]
         if unknown := [kind for kind in kinds if kind not in _ANSWERS]:
             raise invalid(f"There is no method {unknown[0][:100]!r}: give classify or regress.")
 
@@ -105,7 +138,7 @@ def methods(state: ServerState) -> dict[str, GrpcMethod]:
             answers = _run(asked, instance)
             spec = spec_of(instance.description)
             results = [
-                {"model_spec": spec, kind: _ANSWERS[kind](answers, instance.description)}
+                {"model_spec": spec, _FIELDS[kind]: _ANSWERS[kind](answers, instance.description)}
                 for kind in kinds
             ]
             return encode({"results": results}, _MULTI_RESPONSE)
@@ -114,9 +147,19 @@ def methods(state: ServerState) -> dict[str, GrpcMethod]:
 
     service = "/tensorflow.serving.PredictionService/"
     return {
-        service + "Classify": GrpcMethod(PREDICTION, work=of(_classify, _CLASSIFY_RESPONSE)),
-        service + "Regress": GrpcMethod(PREDICTION, work=of(_regress, _REGRESS_RESPONSE)),
-        service + "MultiInference": GrpcMethod(PREDICTION, work=multi),
+        service + "Classify": GrpcMethod(
+            *(PREDICTION, Message("tensorflow.serving.ClassificationRequest", _REQUEST)),
+            _CLASSIFY_RESPONSE,
+            work=of(_classify, _CLASSIFY_RESPONSE),
+        ),
+        service + "Regress": GrpcMethod(
+            *(PREDICTION, Message("tensorflow.serving.RegressionRequest", _REQUEST)),
+            _REGRESS_RESPONSE,
+            work=of(_regress, _REGRESS_RESPONSE),
+        ),
+        service + "MultiInference": GrpcMethod(
+            PREDICTION, _MULTI_REQUEST, _MULTI_RESPONSE, work=multi
+        ),
     }
 
 
@@ -140,6 +183,7 @@ def _regress(answers: Arrays, description: Description) -> dict[str, object]:
 
 
 _ANSWERS = {"classify": _classify, "regress": _regress}
+_FIELDS = {"classify": "classification_result", "regress": "regression_result"}
 
 
 def _run(asked: Mapping[str, Any], instance: Instance) -> Arrays:
@@ -148,8 +192,11 @@ def _run(asked: Mapping[str, Any], instance: Instance) -> Arrays:
 
 
 def _arrays(given: Mapping[str, Any], description: Description) -> dict[str, Array]:
-    with_context = given.get("with_context", {})
-    examples = [*given.get("list", {}).get("examples", ()), *with_context.get("examples", ())]
+    with_context = given.get("example_list_with_context", {})
+    examples = [
+        *given.get("example_list", {}).get("examples", ()),
+        *with_context.get("examples", ()),
+    ]
     if not examples:
         raise invalid("The request's input has no examples.")
     context = _features(with_context.get("context", {}))
@@ -173,7 +220,7 @@ def _features(example: Mapping[str, Any]) -> dict[str, object]:
 def _column(rows: list[dict[str, Any]], tensor: Tensor, raw: bool) -> Array:
     """One input of all examples: [rows, *shape]."""
     dtype = BY_NAME[tensor.dtype].numpy
-    kinds = ("bytes",) if tensor.dtype == "string" else _KINDS[dtype.kind]
+    kinds = ("bytes_list",) if tensor.dtype == "string" else _KINDS[dtype.kind]
     shape = tensor.shape[1:]
     free = [place for place, size in enumerate(shape) if size < 0]
     if len(free) > 1:
@@ -208,8 +255,6 @@ def _column(rows: list[dict[str, Any]], tensor: Tensor, raw: bool) -> Array:
 def _values(feature: Mapping[str, Any], name: str, kinds: tuple[str, ...], place: int) -> Any:
     for kind, found in feature.items():
         if kind not in kinds:
-            raise invalid(
-                f"Feature {name!r} of example {place} is a {kind}_list: give a {kinds[0]}_list."
-            )
+            raise invalid(f"Feature {name!r} of example {place} is a {kind}: give a {kinds[0]}.")
         return found.get("value", ())
     return ()

@@ -21,64 +21,103 @@ from edgeline.server.models.model import Description, Instance
 from edgeline.server.models.pool import Pool
 from edgeline.server.protocols.messages import read
 from edgeline.server.protocols.routes_tfserving import ServingState, version_states
-from edgeline.server.protocols.wire import Field, Fields, encode
+from edgeline.server.protocols.wire import Enum, Field, Fields, Message, encode
 from edgeline.server.rollouts.traffic import Traffic
 from edgeline.server.state import ServerState
 from edgeline.server.tensors.binary import elements, from_bytes
 from edgeline.server.tensors.json import cast
 
-_INT64_VALUE: Fields = {1: Field("value", "int64")}
-SPEC: Fields = {
-    1: Field("name", "string"),
-    2: Field("version", _INT64_VALUE),
-    3: Field("signature_name", "string"),
-    4: Field("version_label", "string"),
-}
-_SHAPE: Fields = {
-    2: Field("dim", {1: Field("size", "int64")}, repeated=True),
-    3: Field("unknown_rank", "bool"),
-}
-_TENSOR: Fields = {
-    1: Field("dtype", "int64"),
-    2: Field("tensor_shape", _SHAPE),
-    4: Field("tensor_content", "bytes"),
-    5: Field("float_val", "float", repeated=True),
-    6: Field("double_val", "double", repeated=True),
-    7: Field("int_val", "int64", repeated=True),
-    8: Field("string_val", "bytes", repeated=True),
-    10: Field("int64_val", "int64", repeated=True),
-    11: Field("bool_val", "bool", repeated=True),
-    13: Field("half_val", "int64", repeated=True),
-    16: Field("uint32_val", "uint64", repeated=True),
-    17: Field("uint64_val", "uint64", repeated=True),
-}
+_UNKNOWN = 2  # of error codes
+_INT64_VALUE = Message("google.protobuf.Int64Value", {1: Field("value", "int64")})
+SPEC = Message(
+    "tensorflow.serving.ModelSpec",
+    {
+        1: Field("name", "string"),
+        2: Field("version", _INT64_VALUE, choice="version_choice"),
+        3: Field("signature_name", "string"),
+        4: Field("version_label", "string", choice="version_choice"),
+    },
+)
+_DIM = Message("tensorflow.TensorShapeProto.Dim", {1: Field("size", "int64")})
+_SHAPE = Message(
+    "tensorflow.TensorShapeProto",
+    {2: Field("dim", _DIM, repeated=True), 3: Field("unknown_rank", "bool")},
+)
+_DTYPES = tuple((dtype.number, dtype.tensorflow) for dtype in BY_NUMBER.values())
+_DTYPE = Enum("tensorflow.DataType", ((0, "DT_INVALID"), *_DTYPES))
+_TENSOR = Message(
+    "tensorflow.TensorProto",
+    {
+        1: Field("dtype", "int64", of=_DTYPE),
+        2: Field("tensor_shape", _SHAPE),
+        4: Field("tensor_content", "bytes"),
+        5: Field("float_val", "float", repeated=True),
+        6: Field("double_val", "double", repeated=True),
+        7: Field("int_val", "int64", repeated=True, of="int32"),
+        8: Field("string_val", "bytes", repeated=True),
+        10: Field("int64_val", "int64", repeated=True),
+        11: Field("bool_val", "bool", repeated=True),
+        13: Field("half_val", "int64", repeated=True, of="int32"),
+        16: Field("uint32_val", "uint64", repeated=True, of="uint32"),
+        17: Field("uint64_val", "uint64", repeated=True),
+    },
+)
 _TENSORS: Fields = {1: Field("key", "string"), 2: Field("value", _TENSOR)}
-_PREDICT_REQUEST: Fields = {
-    1: Field("model_spec", SPEC),
-    2: Field("inputs", _TENSORS, map=True),
-    3: Field("output_filter", "string", repeated=True),
-}
-_PREDICT_RESPONSE: Fields = {
-    1: Field("outputs", _TENSORS, map=True),
-    2: Field("model_spec", SPEC),
-}
-_SPEC_REQUEST: Fields = {1: Field("model_spec", SPEC)}
-_STATUS_RESPONSE: Fields = {
-    1: Field(
-        "model_version_status",
-        {
-            1: Field("version", "int64"),
-            2: Field("state", "int64"),
-            3: Field("status", {1: Field("error_code", "int64"), 2: Field("message", "string")}),
-        },
-        repeated=True,
-    )
-}
-_INFO: Fields = {
-    1: Field("name", "string"),
-    2: Field("dtype", "int64"),
-    3: Field("tensor_shape", _SHAPE),
-}
+_PREDICT_REQUEST = Message(
+    "tensorflow.serving.PredictRequest",
+    {
+        1: Field("model_spec", SPEC),
+        2: Field("inputs", _TENSORS, map=True),
+        3: Field("output_filter", "string", repeated=True),
+    },
+)
+_PREDICT_RESPONSE = Message(
+    "tensorflow.serving.PredictResponse",
+    {1: Field("outputs", _TENSORS, map=True), 2: Field("model_spec", SPEC)},
+)
+_STATUS_REQUEST = Message(
+    "tensorflow.serving.GetModelStatusRequest", {1: Field("model_spec", SPEC)}
+)
+_METADATA_REQUEST = Message(
+    "tensorflow.serving.GetModelMetadataRequest",
+    {1: Field("model_spec", SPEC), 2: Field("metadata_field", "string", repeated=True)},
+)
+_STATES: dict[ServingState, int] = {"AVAILABLE": 30, "END": 50}
+_STATE = Enum(
+    "tensorflow.serving.ModelVersionStatus.State",
+    (
+        *((0, "UNKNOWN"), (10, "START"), (20, "LOADING"), (30, "AVAILABLE"), (40, "UNLOADING")),
+        (50, "END"),
+    ),
+)
+_CODES = Enum("tensorflow.error.Code", ((0, "OK"), (_UNKNOWN, "UNKNOWN")))
+_STATUS = Message(
+    "tensorflow.serving.StatusProto",
+    {
+        1: Field("error_code", "int64", of=_CODES),
+        2: Field("error_message", "string"),
+    },
+)
+_VERSION_STATUS = Message(
+    "tensorflow.serving.ModelVersionStatus",
+    {
+        1: Field("version", "int64"),
+        2: Field("state", "int64", of=_STATE),
+        3: Field("status", _STATUS),
+    },
+)
+_STATUS_RESPONSE = Message(
+    "tensorflow.serving.GetModelStatusResponse",
+    {1: Field("model_version_status", _VERSION_STATUS, repeated=True)},
+)
+_INFO = Message(
+    "tensorflow.TensorInfo",
+    {
+        1: Field("name", "string"),
+        2: Field("dtype", "int64", of=_DTYPE),
+        3: Field("tensor_shape", _SHAPE),
+    },
+)
 _INFOS: Fields = {1: Field("key", "string"), 2: Field("value", _INFO)}
 _SIGNATURE: Fields = {
     1: Field("inputs", _INFOS, map=True),
@@ -88,11 +127,14 @@ _SIGNATURE: Fields = {
 _SIGNATURES: Fields = {
     1: Field("signature_def", {1: Field("key", "string"), 2: Field("value", _SIGNATURE)}, map=True)
 }
-_ANY: Fields = {1: Field("type_url", "string"), 2: Field("value", "bytes")}
-_METADATA_RESPONSE: Fields = {
-    1: Field("model_spec", SPEC),
-    2: Field("metadata", {1: Field("key", "string"), 2: Field("value", _ANY)}, map=True),
-}
+_ANY = Message("google.protobuf.Any", {1: Field("type_url", "string"), 2: Field("value", "bytes")})
+_METADATA_RESPONSE = Message(
+    "tensorflow.serving.GetModelMetadataResponse",
+    {
+        1: Field("model_spec", SPEC),
+        2: Field("metadata", {1: Field("key", "string"), 2: Field("value", _ANY)}, map=True),
+    },
+)
 _SIGNATURES_URL = "type.googleapis.com/tensorflow.serving.SignatureDefMap"
 _VALUES = {
     "float32": "float_val",
@@ -105,8 +147,6 @@ _VALUES = {
     "uint32": "uint32_val",
     "uint64": "uint64_val",
 }
-_STATES: dict[ServingState, int] = {"AVAILABLE": 30, "END": 50}
-_UNKNOWN = 2
 
 
 def methods(state: ServerState) -> dict[str, GrpcMethod]:
@@ -117,7 +157,7 @@ def methods(state: ServerState) -> dict[str, GrpcMethod]:
         return pool_of(state, asked), lambda instance: _predict(asked, instance)
 
     def metadata(message: memoryview) -> bytes:
-        description = pool_of(state, read(message, _SPEC_REQUEST)).description
+        description = pool_of(state, read(message, _METADATA_REQUEST)).description
         signature = {
             "inputs": {t.name: _info(t) for t in description.asked.inputs},
             "outputs": {t.name: _info(t) for t in description.signature.outputs},
@@ -131,7 +171,7 @@ def methods(state: ServerState) -> dict[str, GrpcMethod]:
         )
 
     def status(message: memoryview) -> bytes:
-        spec = read(message, _SPEC_REQUEST).get("model_spec", {})
+        spec = read(message, _STATUS_REQUEST).get("model_spec", {})
         states = version_states(
             state, spec.get("name", ""), _version(spec), spec.get("version_label", "")
         )
@@ -139,18 +179,26 @@ def methods(state: ServerState) -> dict[str, GrpcMethod]:
             {
                 "version": number,
                 "state": _STATES[state],
-                "status": {"error_code": 0 if code == "OK" else _UNKNOWN, "message": message},
+                "status": {
+                    "error_code": 0 if code == "OK" else _UNKNOWN,
+                    "error_message": message,
+                },
             }
             for number, state, code, message in states
         ]
         return encode({"model_version_status": entries}, _STATUS_RESPONSE)
 
+    service, models = "/tensorflow.serving.PredictionService/", "/tensorflow.serving.ModelService/"
     return {
-        "/tensorflow.serving.PredictionService/Predict": GrpcMethod(PREDICTION, work=predict),
-        "/tensorflow.serving.PredictionService/GetModelMetadata": GrpcMethod(
-            METADATA, answer=metadata
+        service + "Predict": GrpcMethod(
+            PREDICTION, _PREDICT_REQUEST, _PREDICT_RESPONSE, work=predict
         ),
-        "/tensorflow.serving.ModelService/GetModelStatus": GrpcMethod(MODEL_HEALTH, answer=status),
+        service + "GetModelMetadata": GrpcMethod(
+            METADATA, _METADATA_REQUEST, _METADATA_RESPONSE, answer=metadata
+        ),
+        models + "GetModelStatus": GrpcMethod(
+            MODEL_HEALTH, _STATUS_REQUEST, _STATUS_RESPONSE, answer=status
+        ),
     }
 
 

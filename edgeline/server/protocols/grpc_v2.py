@@ -12,7 +12,8 @@ import numpy as np
 from edgeline.formats.dtypes import BY_V2, Array, v2_of
 from edgeline.server.access import ADMIN, HEALTH, METADATA, MODEL_HEALTH, PREDICTION
 from edgeline.server.app import GrpcMethod
-from edgeline.server.errors import Code, ServingError, invalid
+from edgeline.server.errors import ServingError, invalid
+from edgeline.server.http.grpc_call import Call
 from edgeline.server.models.model import Description, Instance
 from edgeline.server.models.pool import Pool
 from edgeline.server.protocols import messages as m
@@ -23,7 +24,7 @@ from edgeline.server.protocols.v2_metadata import (
     model_statistics,
     server_metadata,
 )
-from edgeline.server.protocols.wire import encode
+from edgeline.server.protocols.wire import Message, encode
 from edgeline.server.rollouts.traffic import Traffic
 from edgeline.server.state import ServerState
 from edgeline.server.tensors import pictures
@@ -43,30 +44,97 @@ _CONTENTS = {
     "BYTES": "bytes_contents",
 }
 _SHORT = 256  # bytes of an input's description that is remembered
-_TYPES = (  # of Triton's enum DataType, from 1
-    *("TYPE_BOOL", "TYPE_UINT8", "TYPE_UINT16", "TYPE_UINT32", "TYPE_UINT64", "TYPE_INT8"),
-    *("TYPE_INT16", "TYPE_INT32", "TYPE_INT64", "TYPE_FP16", "TYPE_FP32", "TYPE_FP64"),
-    "TYPE_STRING",
-)
+# what Triton has and this server does not: each method of these is refused in a sentence
+_NOT_HERE = {
+    "There is no shared memory here: send tensors in the request.": (
+        *("SystemSharedMemoryStatus", "SystemSharedMemoryRegister", "SystemSharedMemoryUnregister"),
+        *("CudaSharedMemoryStatus", "CudaSharedMemoryRegister", "CudaSharedMemoryUnregister"),
+    ),
+    "Tracing is not set by calls here: start the server with --traces.": ("TraceSetting",),
+    "Logging is not set by calls here: start the server with --log and --access-log.": (
+        "LogSettings",
+    ),
+}
+FINAL = "triton_final_response"
+AS_STATUS = "triton_grpc_error"  # a stream's metadata: `true` ends it at the first error
 
 
 def methods(state: ServerState) -> dict[str, GrpcMethod]:
-    """Each method of the service, and gRPC's health check, by its path."""
+    """Each method of the service by its path."""
     calls = _Calls(state)
-    return {
-        SERVICE + "ServerLive": GrpcMethod(HEALTH, answer=calls.live),
-        SERVICE + "ServerReady": GrpcMethod(HEALTH, answer=calls.ready),
-        SERVICE + "ModelReady": GrpcMethod(MODEL_HEALTH, answer=calls.model_ready),
-        SERVICE + "ServerMetadata": GrpcMethod(METADATA, answer=calls.server),
-        SERVICE + "ModelMetadata": GrpcMethod(METADATA, answer=calls.metadata),
-        SERVICE + "ModelConfig": GrpcMethod(METADATA, answer=calls.config),
-        SERVICE + "ModelStatistics": GrpcMethod(METADATA, answer=calls.statistics),
-        SERVICE + "ModelInfer": GrpcMethod(PREDICTION, work=calls.infer),
-        SERVICE + "RepositoryIndex": GrpcMethod(METADATA, answer=calls.index),
-        SERVICE + "RepositoryModelLoad": GrpcMethod(ADMIN, later=calls.load),
-        SERVICE + "RepositoryModelUnload": GrpcMethod(ADMIN, later=calls.unload),
-        "/grpc.health.v1.Health/Check": GrpcMethod(HEALTH, answer=calls.health),
+
+    def about(name: str) -> Message:
+        return Message(f"inference.{name}Request", m.MODEL_REQUEST)
+
+    def empty(name: str) -> Message:
+        return Message(f"inference.{name}Request", {})
+
+    found = {
+        "ServerLive": GrpcMethod(HEALTH, empty("ServerLive"), m.LIVE_RESPONSE, answer=calls.live),
+        "ServerReady": GrpcMethod(
+            HEALTH, empty("ServerReady"), m.READY_RESPONSE, answer=calls.ready
+        ),
+        "ModelReady": GrpcMethod(
+            *(MODEL_HEALTH, about("ModelReady")),
+            Message("inference.ModelReadyResponse", m.READY_RESPONSE),
+            answer=calls.model_ready,
+        ),
+        "ServerMetadata": GrpcMethod(
+            METADATA, empty("ServerMetadata"), m.SERVER_METADATA, answer=calls.server
+        ),
+        "ModelMetadata": GrpcMethod(
+            METADATA, about("ModelMetadata"), m.MODEL_METADATA, answer=calls.metadata
+        ),
+        "ModelConfig": GrpcMethod(
+            METADATA, about("ModelConfig"), m.CONFIG_RESPONSE, answer=calls.config
+        ),
+        "ModelStatistics": GrpcMethod(
+            METADATA, about("ModelStatistics"), m.STATISTICS_RESPONSE, answer=calls.statistics
+        ),
+        "ModelInfer": GrpcMethod(PREDICTION, m.INFER_REQUEST, m.INFER_RESPONSE, work=calls.infer),
+        "ModelStreamInfer": GrpcMethod(
+            *(PREDICTION, m.INFER_REQUEST, m.STREAM_RESPONSE),
+            work=calls.infer,
+            streamed=_streamed,
+        ),
+        "RepositoryIndex": GrpcMethod(
+            METADATA, m.INDEX_REQUEST, m.INDEX_RESPONSE, answer=calls.index
+        ),
+        "RepositoryModelLoad": GrpcMethod(
+            *(ADMIN, Message("inference.RepositoryModelLoadRequest", m.LOAD_ASKED)),
+            m.LOAD_RESPONSE,
+            later=calls.load,
+        ),
+        "RepositoryModelUnload": GrpcMethod(
+            *(ADMIN, Message("inference.RepositoryModelUnloadRequest", m.LOAD_ASKED)),
+            m.UNLOAD_RESPONSE,
+            later=calls.unload,
+        ),
     }
+    return {SERVICE + name: method for name, method in found.items()}
+
+
+def missing() -> dict[str, str]:
+    """Why there is none of a method that other servers of this protocol have, by its path."""
+    return {SERVICE + name: why for why, names in _NOT_HERE.items() for name in names}
+
+
+def _streamed(call: Call, answer: bytes | ServingError) -> bytes | ServingError:
+    """The answer to one message of a stream, as Triton gives it for a model that answers once."""
+    final = {FINAL: {"bool_param": True}}
+    if not isinstance(answer, ServingError):
+        # a message's fields may be in any number of pieces, so this one is put behind the others
+        more = encode({"parameters": final}, m.INFER_RESPONSE)
+        return encode({"infer_response": answer + more}, m.STREAM_RESPONSE)
+    if call.headers.get(AS_STATUS, "").lower() == "true":
+        return answer
+    try:
+        asked = m.read(call.message, m.INFER_NAMED)
+    except ServingError:
+        asked = {}
+    failed = {**asked, "parameters": final}
+    told = {"error_message": str(answer), "infer_response": failed}
+    return encode(told, m.STREAM_RESPONSE)
 
 
 class _Calls:
@@ -112,13 +180,13 @@ class _Calls:
     async def load(self, message: memoryview) -> bytes:
         name, kserve = _model_of(message)
         await self._repository.load(name)
-        answer = {"model_name": name, "is_loaded": True} if kserve else {}
+        answer = {"model_name": name, "isLoaded": True} if kserve else {}
         return encode(answer, m.LOAD_RESPONSE)
 
     async def unload(self, message: memoryview) -> bytes:
         name, kserve = _model_of(message)
         await self._repository.unload(name)
-        answer = {"model_name": name, "is_unloaded": True} if kserve else {}
+        answer = {"model_name": name, "isUnloaded": True} if kserve else {}
         return encode(answer, m.UNLOAD_RESPONSE)
 
     def config(self, message: memoryview) -> bytes:
@@ -126,7 +194,7 @@ class _Calls:
         pool = self._served.pool(asked.get("name", ""), asked.get("version", ""))
         found = model_config(pool.description)
         for tensor in (*found["input"], *found["output"]):
-            tensor["type_number"] = _TYPES.index(tensor["data_type"]) + 1
+            tensor["data_type"] = m.TYPE_NUMBERS[tensor["data_type"]]
         return encode({"config": found}, m.CONFIG_RESPONSE)
 
     def statistics(self, message: memoryview) -> bytes:
@@ -136,12 +204,6 @@ class _Calls:
             which = [(name, str(version)) for name, version, _ in self._served.serving()]
         stats = [model_statistics(self._state, *one) for one in which]
         return encode({"model_stats": stats}, m.STATISTICS_RESPONSE)
-
-    def health(self, message: memoryview) -> bytes:
-        service = m.read(message, m.HEALTH_REQUEST).get("service", "")
-        if service not in ("", SERVICE.strip("/")):
-            raise ServingError(Code.NOT_FOUND, f"There is no service {service[:100]!r}.")
-        return encode({"status": 1 if self._served.ready else 2}, m.HEALTH_RESPONSE)
 
 
 def _infer(asked: Mapping[str, Any], instance: Instance) -> bytes:

@@ -31,15 +31,38 @@ class WireError(ValueError):
 class Field:
     """A field: its name and kind, which is `string`, `bytes`, `int64` (any signed or enum),
     `uint64`, `bool`, `float`, `double`, or a schema for a message. Repeated numbers are decoded
-    to numpy arrays, maps to dicts by their entries' `key`."""
+    to numpy arrays, maps to dicts by their entries' `key`.
+
+    For reflection alone, `of` is the type that a .proto file gives it, where that is another than
+    `kind`: `int32`, `uint32`, an `Enum`, or the message that its bytes are; and `choice` is the
+    `oneof` that it belongs to.
+    """
 
     name: str
     kind: Any
     repeated: bool = False
     map: bool = False
+    of: Any = None
+    choice: str = ""
 
 
 Fields = Mapping[int, Field]
+
+
+class Message(dict[int, Field]):
+    """A schema with the name that a .proto file gives it: its package's and its own."""
+
+    def __init__(self, name: str, fields: Fields) -> None:
+        super().__init__(fields)
+        self.name = name
+
+
+@dataclass(frozen=True)
+class Enum:
+    """An enum's full name, and its values: number and name, zero first."""
+
+    name: str
+    values: tuple[tuple[int, str], ...]
 
 
 def decode(data: memoryview, schema: Fields, depth: int = 0) -> dict[str, object]:

@@ -8,7 +8,7 @@ from edgeline.components.plan.plan import Plan, plan
 from edgeline.errors import EdgelineError
 from edgeline.stores.destinations import LOCAL_RUN
 
-UNSAID = {"modelcar_base": "", "model_from": "", "kserve_version": ""}
+UNSAID = {"modelcar_base": "", "model_from": "", "kserve_version": "", "tokens": ""}
 
 
 def test_each_entry_is_gone_through_once() -> None:
@@ -111,6 +111,11 @@ def test_what_is_no_target_is_named_with_its_place(target: object) -> None:
             "kserve_version is 0.19, and an image volume needs 0.20: give model_from store",
         ),
         ({"site": "git+https://me:secret@host/a.git//b"}, "holds a password"),
+        ({"site": "cluster://edge", "tokens": "A b"}, "tokens is 'A b': name a Secret"),
+        (
+            {"site": "git+https://host/a.git//b", "form": "compose", "tokens": "tokens.json"},
+            "tokens is 'tokens.json': name a file on the devices by its whole path",
+        ),
     ],
 )
 def test_what_is_no_site_is_named_with_its_place(site: object, fault: str) -> None:

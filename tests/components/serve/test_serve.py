@@ -5,6 +5,7 @@ A cluster is met by `make test-cluster`.
 
 from __future__ import annotations
 
+import hashlib
 import http.server
 import json
 import re
@@ -14,6 +15,7 @@ import sys
 import threading
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -64,10 +66,10 @@ def recorded(pixels: Path, tmp_path: Path) -> Path:
     return folder
 
 
-@pytest.fixture
-def server(recorded: Path) -> Iterator[str]:
-    """An edge server with the bundle; its address."""
-    command = [sys.executable, "-m", "edgeline.server", str(recorded), "--port", "0"]
+@contextmanager
+def running(folder: Path, *options: str) -> Iterator[str]:
+    """An edge server with a bundle; its address."""
+    command = [sys.executable, "-m", "edgeline.server", str(folder), "--port", "0", *options]
     process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
     assert process.stdout is not None
     line = process.stdout.readline()
@@ -78,6 +80,13 @@ def server(recorded: Path) -> Iterator[str]:
     process.communicate(timeout=60)
 
 
+@pytest.fixture
+def server(recorded: Path) -> Iterator[str]:
+    """The address of one with the bundle."""
+    with running(recorded) as address:
+        yield address
+
+
 def deploy(folder: Path, site: str, registry: Any, tmp_path: Path, **more: Any) -> Any:
     return serve(
         bundle_path=folder,
@@ -85,7 +94,7 @@ def deploy(folder: Path, site: str, registry: Any, tmp_path: Path, **more: Any) 
         models_repository=f"{registry.address}/models",
         deployment_path=tmp_path / "deployment",
         deployment_report_path=tmp_path / "report.html",
-        **more,
+        **{"tokens": "none", **more},
     )
 
 
@@ -215,6 +224,64 @@ def test_a_link_out_of_the_repository_is_not_followed(repository: Path, tmp_path
     with pytest.raises(EdgelineError, match="leads out of the repository"):
         git.commit([file], GitFolder(f"file://{repository}", "site", "main"), "x")
     assert list(outside.iterdir()) == []
+
+
+def test_without_a_token_nothing_is_deployed_that_could_not_be_asked(
+    recorded: Path,
+    repository: Path,
+    registry: Any,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.delenv("EDGELINE_TOKEN", raising=False)
+    site = f"git+file://{repository}//site"
+    with pytest.raises(EdgelineError, match=r"scope predict in EDGELINE_TOKEN, .* or tokens none"):
+        deploy(recorded, site, registry, tmp_path, address="http://127.0.0.1:9", tokens="")
+    assert not (tmp_path / "deployment").exists()
+    monkeypatch.setenv("EDGELINE_TOKEN", "two words")
+    with pytest.raises(EdgelineError, match="characters that no token has") as raised:
+        deploy(recorded, site, registry, tmp_path, address="http://127.0.0.1:9", tokens="")
+    assert "two words" not in str(raised.value)
+    assert run_git("ls-tree", "-r", "--name-only", "main", folder=repository) == "README.md\n"
+
+
+def test_the_server_is_asked_with_the_token_and_nobody_else_gets_it(
+    recorded: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    secret = "very-secret"
+    digest = hashlib.sha256(secret.encode()).hexdigest()
+    tokens = tmp_path / "tokens.json"
+    tokens.write_text(json.dumps({"tokens": [{"sha256": digest, "scopes": ["predict"]}]}))
+    manifest = bundle.read(recorded)
+    with running(recorded, "--tokens", str(tokens)) as address:
+        monkeypatch.delenv("EDGELINE_TOKEN", raising=False)
+        with pytest.raises(EdgelineError, match="401"):
+            prediction.check(address, recorded, manifest)
+        monkeypatch.setenv("EDGELINE_TOKEN", f"{secret}\n")
+        assert prediction.check(address, recorded, manifest) > 0
+
+    class Elsewhere(OtherServer):
+        seen: ClassVar[list[str | None]] = []
+
+        def do_POST(self) -> None:
+            self.rfile.read(int(self.headers["Content-Length"]))
+            self.seen.append(self.headers["Authorization"])
+            self.send_response(302)
+            self.send_header("Location", "/other")
+            self.send_header("Content-Length", "0")
+            self.end_headers()
+
+        def do_GET(self) -> None:
+            self.seen.append(self.headers["Authorization"])
+            self.send_error(404)
+
+    server = http.server.HTTPServer(("127.0.0.1", 0), Elsewhere)
+    threading.Thread(target=server.serve_forever, args=(0.01,), daemon=True).start()
+    with pytest.raises(EdgelineError, match="404"):
+        prediction.check(f"http://127.0.0.1:{server.server_address[1]}", recorded, manifest)
+    server.shutdown()
+    server.server_close()
+    assert Elsewhere.seen == [f"Bearer {secret}", None]
 
 
 def test_a_server_that_answers_otherwise_is_found(recorded: Path, server: str) -> None:
