@@ -9,7 +9,15 @@ from pathlib import Path
 from typing import Any
 
 from edgeline import artifacts
-from edgeline.artifacts import Artifact, host_operations, ranges, reference, transformed, windows
+from edgeline.artifacts import (
+    Artifact,
+    host_operations,
+    outcomes,
+    ranges,
+    reference,
+    transformed,
+    windows,
+)
 from edgeline.artifacts.bundle import Bundle, Signature
 from edgeline.artifacts.models import ONNX_SCHEMA, ORIGIN, edge_model_path, raw_features
 from edgeline.errors import EdgelineError
@@ -55,7 +63,8 @@ def assemble(
         The bundle, as version 1: the store gives the number.
 
     Raises:
-        EdgelineError: the model is not approved, or another one was or by another decision
+        EdgelineError: the model does not meet a requirement, is not approved, or another one was
+            or by another decision
             threshold, it was neither evaluated nor imported, a name is impossible, or the edge
             model lacks a file or fact.
     """
@@ -168,6 +177,11 @@ def _decision_threshold(evaluation: Artifact | None, verification: Artifact) -> 
 def _require_approval(
     edge_model: Artifact, evaluation: Artifact | None, verification: Artifact
 ) -> None:
+    for found in (evaluation, verification):
+        if found and (unmet := outcomes.first_failure(outcomes.of(found.metadata))):
+            raise EdgelineError(
+                f"The model is not published because it does not meet the requirements: {unmet}"
+            )
     if verification.metadata.get("approved") is not True:
         raise EdgelineError(
             f"The model is not published because verify did not approve it: see the report of "

@@ -80,6 +80,8 @@ def settings(
         ("representative_rows", int),
         ("require_mapped", float),
         ("require_raw", bool),
+        ("requirements", dict),
+        ("sample", float),
         ("scaling", str),
         ("schema_uri", str),
         ("seed", int),

@@ -11,12 +11,16 @@ from edgeline.cli.arguments import PipelineCommand, new_folder, setting
 from edgeline.errors import EdgelineError, UsageError
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from rich.console import Console
 
     from edgeline.client.local import LocalRun
+    from edgeline.pipelines.parameter import Parameter
 
 RUNS = "edgeline-runs"
 LATEST = "latest"
+SAMPLES = "samples"  # below the folder for runs: what runs on a sample publish
 
 root_of_runs = click.option(
     "--root", default=RUNS, show_default=True, callback=new_folder, help="The folder for runs."
@@ -46,6 +50,12 @@ root_of_runs = click.option(
     metavar="TASK",
     help="With --resume: run TASK and all that follows again, although it ended well.",
 )
+@click.option(
+    "--sample",
+    type=click.FloatRange(0, 1, min_open=True),
+    metavar="SHARE",
+    help="Take so many of the rows, for example 0.05, and publish below the folder for runs.",
+)
 @root_of_runs
 def run(
     pipeline: str | None,
@@ -55,6 +65,7 @@ def run(
     docker: bool,
     resume: str | None,
     start: str | None,
+    sample: float | None,
     root: str,
 ) -> None:
     """Run PIPELINE on this machine, or go on with a run.
@@ -68,6 +79,8 @@ def run(
     """
     if module:
         settings = (*settings, f"module={module}")
+    if sample is not None and resume is not None:
+        raise UsageError("--sample is for a new run: one that goes on has the rows that it had.")
     if resume is not None:
         resume_run(resume, pipeline or "", settings, Path(root), cache, docker, start or "")
         return
@@ -75,11 +88,41 @@ def run(
         raise UsageError("--from goes on with a run: give --resume, too.")
     if pipeline is None:
         raise click.UsageError("Missing argument 'PIPELINE'.")
-    run_pipeline(pipeline, settings, Path(root), cache, docker)
+    run_pipeline(pipeline, settings, Path(root), cache, docker, sample)
+
+
+def sampled(
+    settings: tuple[str, ...], parameters: Mapping[str, Parameter], share: float, root: Path
+) -> list[str]:
+    """What is set for a run on a sample: nothing of it may get where devices look.
+
+    Args:
+        settings: those that are given, which count: for example another destination.
+        parameters: of the pipeline.
+    """
+    from edgeline.pipelines.flat import fields_called
+
+    aside = {"destination": str(root.absolute() / SAMPLES), "signing_keys": "", "sites": "[]"}
+    given = {setting.partition("=")[0].rpartition(".")[2] for setting in settings}
+    aside = {} if "destination" in given else aside
+    known = {name: value for name, value in aside.items() if name not in given}
+    return [
+        f"sample={share!r}",
+        *(
+            f"{name}={value}"
+            for name, value in known.items()
+            if name in parameters or fields_called(name, parameters)
+        ),
+    ]
 
 
 def run_pipeline(
-    pipeline: str, settings: tuple[str, ...], root: Path, cache: bool, docker: bool = False
+    pipeline: str,
+    settings: tuple[str, ...],
+    root: Path,
+    cache: bool,
+    docker: bool = False,
+    sample: float | None = None,
 ) -> None:
     """Run a pipeline with a live display.
 
@@ -97,6 +140,8 @@ def run_pipeline(
     console = terminal.console()  # kept while kfp's own output goes to a file
     definition = catalogue.load(pipeline)
     parameters = parameters_of(definition)
+    if sample is not None:
+        settings = (*settings, *sampled(settings, parameters, sample, root))
     arguments = parse(settings, parameters)
     if absent := missing(parameters, arguments):
         raise UsageError(
@@ -154,13 +199,21 @@ def _show(run: LocalRun, console: Console, root: Path) -> None:
     """A run's table and page; what kept it from its end is raised."""
     from rich.text import Text
 
+    from edgeline.artifacts.outcomes import FAILED, MET
     from edgeline.local.progress import final_table
     from edgeline.local.refusals import refusals
+    from edgeline.local.summary import requirements
+    from edgeline.reports.requirements import line
 
     result, page = run.result, run.page
     if console.is_terminal:
         console.print()
     console.print(final_table(result.tasks))
+    if met := requirements(result.tasks):
+        console.print("\nRequirements")
+        for outcome in met:
+            colour = {MET: "green", FAILED: "red"}.get(outcome.state, "yellow")
+            console.print(Text(line(outcome), colour), soft_wrap=True)
     for name, each in result.tasks.items():
         if each.again:
             console.print(
