@@ -46,6 +46,7 @@ def publish(
     compiled_model_path: str | Path = "",
     signing_keys: str = "",
     candidate: str = "",
+    acceptance_path: str | Path = "",
 ) -> Published:
     """Assemble a bundle, put it into a store and leave a copy at `bundle_path`.
 
@@ -65,6 +66,7 @@ def publish(
             or ""; the bundle is then `<name>-<target>` for its target.
         candidate: the name under which it waits in a signed repository to be promoted; "" for a
             version that devices take.
+        acceptance_path: `acceptance/v1` of the same model, or "".
 
     Raises:
         EdgelineError: the model was compared with what is not the latest version any more; or see
@@ -106,6 +108,9 @@ def publish(
                     "edgeline": __version__,
                 },
                 compiled=compiled,
+                acceptance=artifacts.read(acceptance_path, "acceptance/v1")
+                if acceptance_path
+                else None,
             )
             _refuse_stale(bundle, destination)
             if keys:

@@ -141,6 +141,12 @@ def show(run: str, root: str, host: str | None, namespace: str | None, as_json: 
 @click.option(
     "--page", callback=new_file, metavar="FILE", help="Write the comparison as an HTML page, too."
 )
+@click.option(
+    "--markdown",
+    callback=new_file,
+    metavar="FILE",
+    help="Write it as tables for a comment, too.",
+)
 def compare(
     names: tuple[str, ...],
     root: str,
@@ -148,6 +154,7 @@ def compare(
     namespace: str | None,
     as_json: bool,
     page: str | None,
+    markdown: str | None,
 ) -> None:
     """Compare RUNs with the first of them.
 
@@ -167,6 +174,8 @@ def compare(
         compared = work([_published(name, stack) or named(name) for name in names])
     if page:
         comparison_page.write(Path(page), compared)
+    if markdown:
+        comparison_page.write_markdown(Path(markdown), compared)
     if as_json:
         print(json.dumps(dataclasses.asdict(compared), indent=1))
         return
