@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from rich.console import Console
 
     from edgeline.client.local import LocalRun
+    from edgeline.local.tasks import TaskResult
     from edgeline.pipelines.parameter import Parameter
 
 RUNS = "edgeline-runs"
@@ -199,21 +200,14 @@ def _show(run: LocalRun, console: Console, root: Path) -> None:
     """A run's table and page; what kept it from its end is raised."""
     from rich.text import Text
 
-    from edgeline.artifacts.outcomes import FAILED, MET
     from edgeline.local.progress import final_table
     from edgeline.local.refusals import refusals
-    from edgeline.local.summary import requirements
-    from edgeline.reports.requirements import line
 
     result, page = run.result, run.page
     if console.is_terminal:
         console.print()
     console.print(final_table(result.tasks))
-    if met := requirements(result.tasks):
-        console.print("\nRequirements")
-        for outcome in met:
-            colour = {MET: "green", FAILED: "red"}.get(outcome.state, "yellow")
-            console.print(Text(line(outcome), colour), soft_wrap=True)
+    print_requirements(console, result.tasks)
     for name, each in result.tasks.items():
         if each.again:
             console.print(
@@ -240,3 +234,19 @@ def _show(run: LocalRun, console: Console, root: Path) -> None:
         raise EdgelineError(f"Task {task.component} and those after it did not run{cause}.")
     if refused:  # in a loop, where the other rounds went on
         raise EdgelineError("Not every model was published: see the reasons above.")
+
+
+def print_requirements(console: Console, tasks: Mapping[str, TaskResult]) -> None:
+    """A line for each requirement: met or not, and by how much; nothing where none was asked."""
+    from rich.text import Text
+
+    from edgeline.artifacts.outcomes import FAILED, MET
+    from edgeline.local.summary import requirements
+    from edgeline.reports.requirements import line
+
+    met = requirements(tasks)
+    if met:
+        console.print("\nRequirements")
+    for outcome in met:
+        colour = {MET: "green", FAILED: "red"}.get(outcome.state, "yellow")
+        console.print(Text(line(outcome), colour), soft_wrap=True)
