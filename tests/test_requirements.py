@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from edgeline.artifacts import outcomes
-from edgeline.artifacts.outcomes import FAILED, MET, NOT_MEASURED, TOLD, Outcome
+from edgeline.artifacts.outcomes import FAILED, MET, NOT_MEASURED, TOLD, RequirementOutcome
 from edgeline.artifacts.requirements import parse, read
 from edgeline.components.settings.settings import names, settings
 from edgeline.errors import EdgelineError, UsageError
@@ -130,12 +130,14 @@ def test_each_requirement_is_one_line_with_how_much_it_is_met_or_not() -> None:
 
 
 def test_what_is_not_measured_keeps_nothing_back_and_what_is_only_told_neither() -> None:
-    energy = Outcome("hub: energy", 2.0, False, None, " mJ", "nothing measures it", needed=False)
-    fall = Outcome("trend of auc", 0.0, True, -0.1, binding=False)
+    energy = RequirementOutcome(
+        "hub: energy", 2.0, False, None, " mJ", "nothing measures it", needed=False
+    )
+    fall = RequirementOutcome("trend of auc", 0.0, True, -0.1, binding=False)
     assert (energy.state, energy.fails) == (NOT_MEASURED, False)
     assert (fall.state, fall.fails) == (TOLD, False)
-    assert Outcome("auc", 0.5, True, 0.5).state == MET
-    assert Outcome("auc", 0.5, True, float("nan")).state == FAILED
+    assert RequirementOutcome("auc", 0.5, True, 0.5).state == MET
+    assert RequirementOutcome("auc", 0.5, True, float("nan")).state == FAILED
 
 
 def worked_out(kind: str = "tabular", **given: Any) -> dict[str, Any]:
@@ -176,6 +178,16 @@ def test_what_nobody_would_judge_is_refused_before_any_work(
 ) -> None:
     with pytest.raises(EdgelineError, match=said):
         worked_out(kind, edge={"requirements": asked})
+
+
+def test_a_candidate_that_would_be_served_is_refused_before_any_work() -> None:
+    signed = {"signing_keys": "env:KEY", "candidate": "wide"}
+    assert worked_out(delivery=signed)["candidate"] == "wide"
+    with pytest.raises(EdgelineError, match="candidate is for a signed repository"):
+        worked_out(delivery={"candidate": "wide"})
+    sites = {"sites": [{"site": "cluster://edge"}], "models_repository": "ghcr.io/acme/models"}
+    with pytest.raises(EdgelineError, match="to which a candidate is not deployed"):
+        worked_out(delivery={**signed, **sites})
 
 
 def test_a_slice_by_a_column_that_is_not_there_is_told_before_the_run(tmp_path: Path) -> None:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 from markupsafe import Markup
 
 from edgeline.artifacts.decision_threshold import USUAL
-from edgeline.artifacts.outcomes import Outcome
+from edgeline.artifacts.outcomes import RequirementOutcome
 from edgeline.components.analyze import fairness, figures, results, slices
 from edgeline.components.analyze.curves import Curves
 from edgeline.components.analyze.decision import ThresholdOutcome
@@ -70,7 +70,7 @@ def write(
     chosen: ThresholdOutcome | None = None,
     proposed: Sequence[Proposal] = (),
     proposed_config: str = "",
-    met: Sequence[Outcome] = (),
+    met: Sequence[RequirementOutcome] = (),
 ) -> None:
     """Write the page.
 

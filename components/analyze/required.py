@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from edgeline.artifacts import outcomes
-from edgeline.artifacts.outcomes import Outcome
+from edgeline.artifacts.outcomes import RequirementOutcome
 from edgeline.artifacts.requirements import MetricRequirement, Requirements, TrendRequirement
 from edgeline.components.analyze import results
 from edgeline.components.analyze.published import fetched
@@ -45,7 +45,9 @@ def _is_of(key: Any, spec: Any) -> bool:
     return values.keys() == columns and all(str(values[name]) == value for name, value in fixed)
 
 
-def metrics(wanted: Requirements, by_slice: Sequence[Mapping[str, Any]]) -> list[Outcome]:
+def metrics(
+    wanted: Requirements, by_slice: Sequence[Mapping[str, Any]]
+) -> list[RequirementOutcome]:
     """An outcome for each metric that is asked for; the AUC of a slice is TFMA's estimate.
 
     Args:
@@ -69,7 +71,7 @@ def trend(
     asked: Sequence[MetricRequirement],
     compare: Compare,
     folder: Path,
-) -> tuple[list[Outcome], str]:
+) -> tuple[list[RequirementOutcome], str]:
     """Whether a metric fell from each of the last published versions to the next, up to this model.
 
     All are evaluated on the same rows. A fall counts where it happened at each step and where the
@@ -111,7 +113,7 @@ def _trend(
     numbers: Sequence[int],
     compared: Sequence[Mapping[str, Any]],
     refuse: bool,
-) -> Outcome:
+) -> RequirementOutcome:
     name = asked.metric if asked.metric in compared[0]["change"] else AUC_TFMA
     if asked.metric == AUC and AUC_TFMA in compared[0]["change"]:
         name = AUC_TFMA  # which has an interval
@@ -121,7 +123,9 @@ def _trend(
     change = compared[0]["change"].get(name, {})
     if not all(isinstance(each, (int, float)) for each in (*values, change.get("value"))):
         note = "not every version has this metric"
-        return Outcome(what, 0.0, asked.least, None, note=note, binding=refuse, needed=False)
+        return RequirementOutcome(
+            what, 0.0, asked.least, None, note=note, binding=refuse, needed=False
+        )
     steps = [after - before for before, after in itertools.pairwise(values)]
     worse = [step < 0 if asked.least else step > 0 for step in steps]
     lower, upper = change.get("lower"), change.get("upper")
@@ -130,8 +134,10 @@ def _trend(
     if all(worse) and surely:
         bound = upper if asked.least else lower
         note = f"{shown}: worse at each version, and by more than chance ({bound:+.2g} at best)"
-        return Outcome(what, 0.0, asked.least, change["value"], note=note, binding=refuse)
+        return RequirementOutcome(
+            what, 0.0, asked.least, change["value"], note=note, binding=refuse
+        )
     note = f"{shown}: not worse at each version" if not all(worse) else f"{shown}: within chance"
     # what does not count as a fall is met, whatever its sign
     value = max(change["value"], 0.0) if asked.least else min(change["value"], 0.0)
-    return Outcome(what, 0.0, asked.least, value, note=note, binding=refuse)
+    return RequirementOutcome(what, 0.0, asked.least, value, note=note, binding=refuse)

@@ -11,7 +11,7 @@ from typing import Any
 from markupsafe import Markup
 
 from edgeline.artifacts import example_weights, outcomes, transformed, windows
-from edgeline.artifacts.outcomes import Outcome
+from edgeline.artifacts.outcomes import RequirementOutcome
 from edgeline.components.check import report as check_report
 from edgeline.components.compile import fixed_shapes, target
 from edgeline.components.compile import report as compile_report
@@ -94,7 +94,7 @@ def sections(card: Card) -> list[Section]:
     return found
 
 
-def _requirements(card: Card) -> list[Outcome]:
+def _requirements(card: Card) -> list[RequirementOutcome]:
     """Of the trained model first, then of each model that was verified; alike ones once."""
     told = [card.evaluation.metadata] if card.evaluation else []
     told += [each.facts for each in card.verified]

@@ -29,6 +29,7 @@ def settings(
         ("baseline_uri", str),
         ("batch_size", int),
         ("beam_options", list),
+        ("candidate", str),
         ("checkpoint_dir", str),
         ("class_weights", str),
         ("column_types", dict),

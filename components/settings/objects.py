@@ -437,6 +437,13 @@ class DeliverySettings(msgspec.Struct, frozen=True):
 class DeploymentSettings(DeliverySettings, frozen=True):
     """Where the published bundle goes, and what it says of its making."""
 
+    candidate: Annotated[
+        str,
+        Meta(
+            description="The name under which the model waits in the signed repository until it is "
+            "promoted; empty: devices take it.",
+        ),
+    ] = ""
     sites: Annotated[
         list[dict[str, str]],
         Meta(

@@ -75,6 +75,7 @@ def settings(
     published = f"{destination.rstrip('/')}/{model_name}" if destination and model_name else ""
     found["baseline_model_uri"] = _baseline(found, published)
     found["requirements"] = _requirements(found, kind, published)
+    _check_candidate(found)
     planned = plan(
         targets=found["targets"],
         sites=found["sites"],
@@ -116,6 +117,20 @@ def _baseline(found: Mapping[str, Any], published: str) -> str:
             "and model_name: give them, or baseline_model_uri."
         )
     return f"{published}/{asked}"
+
+
+def _check_candidate(found: Mapping[str, Any]) -> None:
+    """Refuse a candidate that whoever serves would take for a version."""
+    if found["candidate"] and not found["signing_keys"]:
+        raise EdgelineError(
+            "Parameter delivery.candidate is for a signed repository, since whoever serves a plain "
+            "folder would take it for a version: give signing_keys, or leave it out."
+        )
+    if found["candidate"] and found["sites"]:
+        raise EdgelineError(
+            "Parameter delivery.candidate is given with sites, to which a candidate is not "
+            "deployed: leave one out."
+        )
 
 
 def _requirements(found: Mapping[str, Any], kind: str, published: str) -> dict[str, Any]:

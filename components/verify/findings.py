@@ -8,7 +8,7 @@ from pathlib import Path
 
 from edgeline.artifacts import requirements, shares
 from edgeline.artifacts.folder import Artifact
-from edgeline.artifacts.outcomes import Outcome
+from edgeline.artifacts.outcomes import RequirementOutcome
 from edgeline.components.verify import malformed, parity
 from edgeline.components.verify.latency import Latency
 from edgeline.components.verify.malformed import Case
@@ -80,7 +80,7 @@ class Findings:
     subject: Subject
     original: Original
     inputs: int
-    met: tuple[Outcome, ...] = ()
+    met: tuple[RequirementOutcome, ...] = ()
 
 
 def reasons_of(

@@ -12,7 +12,7 @@ from dataclasses import replace
 from typing import Any
 
 from edgeline.artifacts import Artifact, models, outcomes
-from edgeline.artifacts.outcomes import Outcome
+from edgeline.artifacts.outcomes import RequirementOutcome
 from edgeline.artifacts.requirements import DeviceRequirement, parse
 from edgeline.components.verify.findings import Limits, Subject
 from edgeline.components.verify.latency import Latency
@@ -70,12 +70,12 @@ def outcomes_of(
     edge: Artifact,
     compiled: Artifact | None,
     subject: Subject,
-) -> list[Outcome]:
+) -> list[RequirementOutcome]:
     """What came of each requirement of each device."""
     itself = compiled is None or subject.path == compiled.path
     facts: Mapping[str, Any] = compiled.metadata["facts"] if compiled else {}
     size = compiled.metadata["size"] if compiled else models.edge_model_path(edge).stat().st_size
-    told: list[Outcome] = []
+    told: list[RequirementOutcome] = []
     for name, device in asked.items():
         share = found.changed_decisions / found.rows
         on_device = ELSEWHERE if not itself else "on this machine"
@@ -95,16 +95,16 @@ def outcomes_of(
         if device.mapped_share is not None:
             what = f"{name}: operators on the accelerator"
             why = "" if compiled else "the model is not compiled for it"
-            told.append(Outcome(what, device.mapped_share, True, mapped, note=why))
+            told.append(RequirementOutcome(what, device.mapped_share, True, mapped, note=why))
     return told
 
 
 def _at_most(
     what: str, limit: float | None, value: float | None, unit: str = "", note: str = ""
-) -> Sequence[Outcome]:
+) -> Sequence[RequirementOutcome]:
     if limit is None:
         return ()
-    return [Outcome(what, limit, False, value, unit, note, needed=False)]
+    return [RequirementOutcome(what, limit, False, value, unit, note, needed=False)]
 
 
 def _mega(count: float | None) -> float | None:

@@ -17,7 +17,7 @@ MET, FAILED, TOLD, NOT_MEASURED = "met", "not met", "told", "not measured"
 
 
 @dataclass(frozen=True)
-class Outcome:
+class RequirementOutcome:
     """One requirement, and what was found.
 
     Attributes:
@@ -90,18 +90,18 @@ class Outcome:
         return {**asdict(self), "state": self.state}
 
 
-def of(metadata: Mapping[str, Any]) -> list[Outcome]:
+def of(metadata: Mapping[str, Any]) -> list[RequirementOutcome]:
     """The outcomes in an artifact's metadata, or in a bundle's; none where nothing was asked."""
     found = metadata.get(NAME)
-    known = Outcome.__dataclass_fields__
+    known = RequirementOutcome.__dataclass_fields__
     return [
-        Outcome(**{name: value for name, value in each.items() if name in known})
+        RequirementOutcome(**{name: value for name, value in each.items() if name in known})
         for each in (found if isinstance(found, (list, tuple)) else ())
         if isinstance(each, Mapping)
     ]
 
 
-def first_failure(outcomes: Sequence[Outcome]) -> str:
+def first_failure(outcomes: Sequence[RequirementOutcome]) -> str:
     """The sentence of the first one that keeps a model back, and how many more; "" for none."""
     failed = [each for each in outcomes if each.fails]
     if not failed:
@@ -112,7 +112,7 @@ def first_failure(outcomes: Sequence[Outcome]) -> str:
 
 def of_metrics(
     wanted: Sequence[MetricRequirement], slices: Sequence[Mapping[str, Any]], owner: str = ""
-) -> list[Outcome]:
+) -> list[RequirementOutcome]:
     """An outcome for each requirement on a metric.
 
     Args:
@@ -124,8 +124,12 @@ def of_metrics(
     return [replace(each, what=f"{owner}: {each.what}") if owner else each for each in found]
 
 
-def _of_metric(wanted: MetricRequirement, slices: Sequence[Mapping[str, Any]]) -> Outcome:
-    blank = Outcome(f"{wanted.metric} of {wanted.rows}", wanted.limit, wanted.least, None)
+def _of_metric(
+    wanted: MetricRequirement, slices: Sequence[Mapping[str, Any]]
+) -> RequirementOutcome:
+    blank = RequirementOutcome(
+        f"{wanted.metric} of {wanted.rows}", wanted.limit, wanted.least, None
+    )
     mine = [each for each in slices if tuple(sorted(each["slice"])) == wanted.columns]
     mine = [each for each in mine if _is_at(each["slice"], wanted.where)]
     if not any(wanted.metric in each["metrics"] for each in slices):

@@ -103,7 +103,8 @@ def sampled(
     """
     from edgeline.pipelines.flat import fields_called
 
-    aside = {"destination": str(root.absolute() / SAMPLES), "signing_keys": "", "sites": "[]"}
+    aside = {"destination": str(root.absolute() / SAMPLES)}
+    aside |= {"signing_keys": "", "candidate": "", "sites": "[]"}
     given = {setting.partition("=")[0].rpartition(".")[2] for setting in settings}
     aside = {} if "destination" in given else aside
     known = {name: value for name, value in aside.items() if name not in given}

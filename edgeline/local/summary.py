@@ -7,7 +7,7 @@ from typing import Any
 
 from edgeline.artifacts import outcomes
 from edgeline.artifacts.folder import facts_of
-from edgeline.artifacts.outcomes import Outcome
+from edgeline.artifacts.outcomes import RequirementOutcome
 from edgeline.local.tasks import RunResult, TaskResult
 
 FIRST = ("analyze", "verify", "train")  # whose numbers say most of a run
@@ -32,7 +32,7 @@ def numbers_in(values: Mapping[str, Any]) -> dict[str, float]:
     }
 
 
-def requirements(tasks: Mapping[str, TaskResult]) -> list[Outcome]:
+def requirements(tasks: Mapping[str, TaskResult]) -> list[RequirementOutcome]:
     """What came of each requirement, in the order of the tasks; one that two tell alike once."""
     found = (
         each

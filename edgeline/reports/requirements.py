@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from edgeline.artifacts.outcomes import FAILED, MET, Outcome
+from edgeline.artifacts.outcomes import FAILED, MET, RequirementOutcome
 from edgeline.reports.report import Fact, Section, badge, number, table
 
 
-def section(met: Sequence[Outcome], title: str = "Requirements") -> list[Section]:
+def section(met: Sequence[RequirementOutcome], title: str = "Requirements") -> list[Section]:
     """A table of requirements; nothing where none was asked."""
     if not met:
         return []
@@ -27,7 +27,7 @@ def section(met: Sequence[Outcome], title: str = "Requirements") -> list[Section
     return [Section(title, table(head, rows))]
 
 
-def fact(met: Sequence[Outcome]) -> list[Fact]:
+def fact(met: Sequence[RequirementOutcome]) -> list[Fact]:
     """How many are met; nothing where none was asked."""
     if not met:
         return []
@@ -35,7 +35,7 @@ def fact(met: Sequence[Outcome]) -> list[Fact]:
     return [Fact("requirements met", f"{good} of {len(met)}", good == len(met))]
 
 
-def line(each: Outcome) -> str:
+def line(each: RequirementOutcome) -> str:
     """One line of a terminal."""
     mark = {MET: "✔", FAILED: "✘"}.get(each.state, "–")
     return f"{mark} {each.state}: {each.sentence}"

@@ -8,18 +8,20 @@ from typing import Any
 from rich.console import Console
 
 from edgeline import artifacts
-from edgeline.artifacts.outcomes import Outcome
+from edgeline.artifacts.outcomes import RequirementOutcome
 from edgeline.cli.run import print_requirements
 from edgeline.local.plan import PlannedTask
 from edgeline.local.summary import requirements
 from edgeline.local.tasks import TaskResult
 
-GOOD = Outcome("auc of all rows", 0.9, True, 0.95)
-BAD = Outcome("hub: size of the model", 100.0, False, 120.0, " kB")
-UNKNOWN = Outcome("hub: energy of a prediction", 5.0, False, None, " mJ", needed=False)
+GOOD = RequirementOutcome("auc of all rows", 0.9, True, 0.95)
+BAD = RequirementOutcome("hub: size of the model", 100.0, False, 120.0, " kB")
+UNKNOWN = RequirementOutcome("hub: energy of a prediction", 5.0, False, None, " mJ", needed=False)
 
 
-def judged(folder: Path, name: str, met: list[Outcome], state: str = "succeeded") -> TaskResult:
+def judged(
+    folder: Path, name: str, met: list[RequirementOutcome], state: str = "succeeded"
+) -> TaskResult:
     with artifacts.writing(folder / name, "verification/v1") as draft:
         draft.metadata["requirements"] = [each.to_json() for each in met]
     outputs: dict[str, Any] = {"found": {"uri": str(folder / name), "metadata": {}}}

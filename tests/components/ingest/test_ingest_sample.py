@@ -76,7 +76,7 @@ def test_a_run_on_a_sample_publishes_where_no_device_looks(tmp_path) -> None:
     form = of_form("tabular")
     aside = f"destination={tmp_path / 'samples'}"
     assert sampled((), form, 0.05, tmp_path) == [
-        "sample=0.05", aside, "signing_keys=", "sites=[]",
+        "sample=0.05", aside, "signing_keys=", "candidate=", "sites=[]",
     ]  # fmt: skip
     assert sampled(("destination=elsewhere",), form, 0.05, tmp_path) == ["sample=0.05"]
     assert sampled((), of_form("pretrained"), 0.5, tmp_path) == [
