@@ -3,6 +3,7 @@
 from edgeline.components.faces import ingest, train, transform, validate
 """
 
+from edgeline.components.acceptance.component import acceptance
 from edgeline.components.analyze.component import analyze
 from edgeline.components.check.component import check
 from edgeline.components.compile.component import compile  # noqa: A004
@@ -21,6 +22,7 @@ from edgeline.components.validate.component import validate
 from edgeline.components.verify.component import verify
 
 __all__ = [
+    "acceptance",
     "analyze",
     "check",
     "compile",

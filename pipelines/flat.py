@@ -22,6 +22,11 @@ class ParameterPlace:
         return self.parameter.fields[self.field].kind if self.field else self.parameter.kind
 
     @property
+    def is_file(self) -> bool:
+        """Whether people may also give a YAML file with the value."""
+        return bool(self.field) and self.parameter.fields[self.field].file
+
+    @property
     def called(self) -> str:
         """With its object: `training.steps`."""
         return f"{self.parameter.called}.{self.field}" if self.field else self.parameter.called

@@ -54,6 +54,6 @@ def learn(form: Channels, settings: Any, examples: Any) -> Learned:
     analyzed = analyze(
         examples=examples,
         model=model,
-        **fields(settings, "eval_config", "baseline_model_uri", "decision_goal"),
+        **fields(settings, "eval_config", "baseline_model_uri", "decision_goal", "requirements"),
     ).set_display_name("evaluate the model")
     return Learned(model, *(analyzed.outputs[name] for name in OUTPUTS))

@@ -9,9 +9,12 @@ from __future__ import annotations
 
 import json
 import math
+import os
 from collections.abc import Iterable, Iterator, Mapping
+from pathlib import Path
 from typing import Any
 
+from edgeline.artifacts import requirements
 from edgeline.components.settings.fields import check_field, check_object, short
 from edgeline.components.settings.objects import FORMS
 from edgeline.errors import EdgelineError, UsageError, asked_for, refuse_all
@@ -143,7 +146,10 @@ def _parsed(setting: str, parameters: Mapping[str, Parameter]) -> tuple[str, Any
     name, separator, text = setting.partition("=")
     if not (separator and name):
         raise UsageError(f"--set {short(setting)}: write it as NAME=VALUE.")
-    kind = find(name, parameters, "--set ").kind
+    place = find(name, parameters, "--set ")
+    if place.is_file and not text.lstrip().startswith("{"):
+        return name, text  # a file, which is read where values are checked
+    kind = place.kind
     if kind == "STRING" and text == "null":
         raise UsageError(f"--set {name} is null, which Kubeflow cannot pass: leave it out.")
     return name, text if kind == "STRING" else _parse(name, text, kind)
@@ -155,7 +161,8 @@ def check(
     """Values as KFP takes them: plain JSON of the parameters' types, by KFP's names.
 
     NumPy's scalars and arrays become numbers and lists, tuples lists. An object has the fields
-    that were given, each alone (`steps`, `training.steps`) or within it.
+    that were given, each alone (`steps`, `training.steps`) or within it. A field that may be a file
+    is read from it.
 
     Args:
         values: by name, as `edgeline.pipelines.flat.find` takes it.
@@ -200,7 +207,7 @@ def _take(
     """Add a value to those that are checked."""
     place = find(name, parameters, where)
     parameter = place.parameter
-    given = plain(value, name, where)
+    given = plain(_read(place, value), name, where)
     if parameter.struct is None:
         fresh = {parameter.name: _typed(given, name, place.kind, where)}
         twice = [parameter.called] if parameter.name in checked else []
@@ -212,6 +219,17 @@ def _take(
         own |= fields
     if twice:
         raise UsageError(f"{where}{name} gives {twice[0]} a second time: leave one out.")
+
+
+def _read(place: ParameterPlace, value: Any) -> Any:
+    """A value with the files of its fields read, for those that take one."""
+    if place.is_file and isinstance(value, (str, os.PathLike)):
+        return requirements.read(Path(value))
+    if place.field or not isinstance(value, Mapping):
+        return value
+    inside = ((name, ParameterPlace(place.parameter, name)) for name in place.parameter.fields)
+    files = {name: _read(own, value[name]) for name, own in inside if name in value and own.is_file}
+    return {**value, **files} if files else value
 
 
 def _fields(place: ParameterPlace, value: Any, name: str, where: str) -> dict[str, Any]:

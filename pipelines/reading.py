@@ -18,7 +18,7 @@ def read(form: Channels, settings: Any, *more: str) -> Any:
     return ingest(
         data=form["data"],
         cache_name=form.cache_name,
-        **fields(settings, "split_ratios", "split_key", "split_by", "windows"),
+        **fields(settings, "split_ratios", "split_key", "split_by", "windows", "sample"),
         **fields(
             settings, "delimiter", "encoding", "null_values", "column_types", "decimal", "thousands"
         ),
@@ -29,7 +29,9 @@ def read(form: Channels, settings: Any, *more: str) -> Any:
 def limits(settings: Any) -> dict[str, Any]:
     """Arguments of `verify`: how far an edge model may be from its original, and on what."""
     return fields(
-        settings, "max_difference", "max_changed_decisions", "max_metric_drop", "never_missing"
+        settings,
+        *("max_difference", "max_changed_decisions", "max_metric_drop", "never_missing"),
+        "requirements",
     )
 
 

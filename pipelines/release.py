@@ -7,6 +7,8 @@ from typing import Any
 from kfp import dsl
 
 from edgeline.components.faces import notify, publish, serve
+from edgeline.components.settings.fields import fields_of
+from edgeline.components.settings.objects import FORMS
 from edgeline.pipelines.reading import fields
 from edgeline.pipelines.specialise import Channels
 
@@ -17,9 +19,11 @@ def delivery(form: Channels, settings: Any) -> dict[str, Any]:
     Args:
         settings: the task of `Channels.settings`.
     """
+    known = fields_of(FORMS[form.kind].objects["delivery"])
     return {
         "destination": form["destination"],
         **fields(settings, "signing_keys", "git_commit"),
+        **(fields(settings, "candidate") if "candidate" in known else {}),
         "pipeline_name": dsl.PIPELINE_JOB_NAME_PLACEHOLDER,
         "run_id": dsl.PIPELINE_JOB_ID_PLACEHOLDER,
     }

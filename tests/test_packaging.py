@@ -184,7 +184,7 @@ def test_the_commands_work_away_from_the_sources(environment):
 
 def test_a_starter_project_is_made_and_the_taxi_data_found(environment):
     environment.run("edgeline", "init", "rooms")
-    assert len(list((environment.folder / "rooms").iterdir())) == 4
+    assert len(list((environment.folder / "rooms").iterdir())) == 5
     code = """
 from edgeline.components.ingest.ingest import ingest
 facts = ingest(data="package://edgeline.pipelines.taxi/taxi.csv", examples_path="examples")

@@ -34,6 +34,7 @@ def test_the_project_has_its_files_and_nothing_else_is_left(project):
         "data.csv",
         "module.py",
         "pipeline.py",
+        "requirements.yaml",
     ]
     assert [file.name for file in project.parent.iterdir()] == ["cold-rooms"]
     assert (project / "README.md").read_text().startswith("# cold-rooms\n")

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import tempfile
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from edgeline import artifacts
-from edgeline.artifacts import Artifact, example_weights, examples
+from edgeline.artifacts import Artifact, example_weights, examples, outcomes
+from edgeline.artifacts import requirements as asked_for
 from edgeline.artifacts.decision_threshold import USUAL
 from edgeline.components.analyze import (
     cautions,
@@ -19,7 +22,9 @@ from edgeline.components.analyze import (
     names,
     predict,
     proposals,
+    published,
     report,
+    required,
     results,
     slices,
     tfma_engine,
@@ -78,13 +83,16 @@ def analyze(
     confidence_intervals: bool = True,
     seed: int = 0,
     decision_goal: str = "",
+    requirements: Mapping[str, Any] | None = None,
 ) -> Analysis:
     """Evaluate a model and write an `evaluation/v1` folder and a report.
 
     The folder holds `metrics.json` (see `results.to_json`), `validation.json`, `eval_config.json`,
     of a binary task `decisions.json` (see `decision.decisions`), where no threshold was set
     `proposed_eval_config.json` (see `proposals`), and TFMA's result files, and nothing that differs
-    between two runs. A goal that no threshold reaches is a reason not to bless the model.
+    between two runs. A goal that no threshold reaches is a reason not to bless the model, and so is
+    a requirement on the trained model that is not met (see `required`); what came of each is in the
+    metadata.
 
     Args:
         examples_path: `examples/v1` folder.
@@ -93,16 +101,54 @@ def analyze(
         evaluation_report_path: where the HTML is written.
         eval_config: see `evaluation_config.parse`.
         split: which rows.
-        baseline_model_uri: `model/v1` folder to compare with, or "".
+        baseline_model_uri: a model to compare with (see `published.baseline`), or "".
         beam_options: options of Beam; empty computes on this machine without Beam.
         confidence_intervals: whether to bootstrap 95 % intervals.
         seed: of the bootstrap.
         decision_goal: what the threshold of a binary decision is chosen by (see
             `decision_goal.parse`); empty leaves it at 0.5.
+        requirements: see `edgeline.artifacts.requirements`; what they say of devices is verify's.
 
     Raises:
         EdgelineError: what is wrong with the parameters, the rows or the models.
     """
+    # beside the artifacts, where Beam's workers can read what is fetched
+    place = Path(evaluation_path).parent
+    place.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(prefix="published-", dir=place) as scratch:
+        return _analyze(
+            examples_path,
+            model_path,
+            evaluation_path,
+            evaluation_report_path,
+            eval_config,
+            split,
+            published.baseline(baseline_model_uri, Path(scratch)),
+            beam_options,
+            confidence_intervals,
+            seed,
+            decision_goal,
+            asked_for.parse(requirements or {}),
+            Path(scratch),
+        )
+
+
+def _analyze(
+    examples_path: str,
+    model_path: str,
+    evaluation_path: str,
+    evaluation_report_path: str,
+    eval_config: Mapping[str, object] | str,
+    split: str,
+    before: published.Baseline,
+    beam_options: Sequence[str],
+    confidence_intervals: bool,
+    seed: int,
+    decision_goal: str,
+    wanted: asked_for.Requirements,
+    scratch: Path,
+) -> Analysis:
+    """As `analyze`, with the baseline and the requirements at hand; `scratch` is for versions."""
     goal = parse_goal(decision_goal)
     data = artifacts.read(examples_path, examples.SCHEMA)
     model = original.read(model_path)
@@ -111,7 +157,7 @@ def analyze(
             f"{model_path} was imported without a label, so nothing says how good it is: give "
             "import_model the label's column."
         )
-    baseline = original.read(baseline_model_uri) if baseline_model_uri else None
+    baseline = original.read(before.path) if before.path else None
     task = predict.task_of(model, baseline)
     check_task(decision_goal, task)
     trained_by = model.metadata.get(example_weights.KEY, "")
@@ -119,6 +165,8 @@ def analyze(
         eval_config, task, baseline is not None, confidence_intervals, trained_by
     )
     weight_columns = names.weight_columns(config)
+    own_specs = list(config.slicing_specs)
+    required.add_slices(config, wanted)
     slice_columns = evaluation_config.slice_columns(config)
     parts = examples.parts(data, split)
     slices.check_columns(slice_columns, examples.arrow_schema(data, split))
@@ -131,20 +179,31 @@ def analyze(
             f"Split {split!r} of {examples_path} has no rows: give it a larger ratio."
         )
 
-    model_paths = {CANDIDATE: model_path, BASELINE: baseline_model_uri}
+    def evaluated(paths: dict[str, str], asked: Any, columns: list[str]) -> Any:
+        job = (parts, rows, paths, task, asked, columns, seed, decision.goals(goal))
+        if beam_options:
+            return tfma_engine.evaluate(*job, list(beam_options))
+        return vectorised_engine.evaluate(*job)
+
+    def beside(version: str) -> Mapping[str, Any]:
+        """All rows of this model and of a published one."""
+        predict.task_of(model, original.read(version))
+        asked = evaluation_config.parse(eval_config, task, True, True, trained_by)
+        del asked.slicing_specs[:]
+        asked.slicing_specs.add()
+        both, *_ = evaluated({CANDIDATE: model_path, BASELINE: version}, asked, [])
+        [overall] = results.to_json(both, names.shown(asked), bool(weight_columns))
+        return overall
+
+    model_paths = {CANDIDATE: model_path, BASELINE: before.path}
     if baseline is None:
         model_paths = {"": model_path}
     for path in model_paths.values():
         tried.imported(path, data, split, None)
-    job = (parts, rows, model_paths, task, config, slice_columns, seed, decision.goals(goal))
-    found, curves, exact = (
-        tfma_engine.evaluate(*job, list(beam_options))
-        if beam_options
-        else vectorised_engine.evaluate(*job)
-    )
+    found, curves, exact = evaluated(model_paths, config, slice_columns)
     found = results.in_order(found)
     dropped = baseline is None and evaluation_config.has_change_thresholds(eval_config)
-    verdict = thresholds.judge(found, config, dropped)
+    verdict = thresholds.judge(required.of_specs(found, own_specs), config, dropped)
     by_slice = results.to_json(found, names.shown(config), bool(weight_columns))
     if exact.aucs and names.has_roc_auc(config):
         results.put_auc(by_slice[0], exact.aucs)
@@ -165,13 +224,29 @@ def analyze(
     if model.metadata.get("class_weights"):
         warnings.append(UNCALIBRATED)
 
-    proposed = proposals.proposals(by_slice[0], curves) if verdict.proto.missing_thresholds else []
+    unasked = verdict.proto.missing_thresholds and not wanted.metrics
+    proposed = proposals.proposals(by_slice[0], curves) if unasked else []
     proposed_config = proposals.config(proposed, eval_config)
     if proposed_config:
         told = [
             thresholds.ANY_PROPOSED if each == thresholds.ANY else each for each in verdict.notes
         ]
         verdict = replace(verdict, notes=told)
+    met = required.metrics(wanted, by_slice)
+    if wanted.trend:
+        over_versions, note = required.trend(wanted.trend, wanted.metrics, beside, scratch)
+        met += over_versions
+        verdict = replace(verdict, notes=[*verdict.notes, note[0].upper() + note[1:] + "."])
+    if before.words and baseline is None:
+        verdict = replace(verdict, notes=[*verdict.notes, f"No baseline: {before.words}."])
+    elif before.told:
+        verdict = replace(verdict, notes=[*verdict.notes, f"The baseline is {before.words}."])
+    warnings += [each.sentence.rstrip(".") for each in met if each.state == outcomes.TOLD]
+    for each in met:
+        if each.fails:
+            verdict = thresholds.refused(verdict, each.sentence)
+    if met:
+        verdict = replace(verdict, notes=[n for n in verdict.notes if n != thresholds.ANY])
     weighed_by = next(iter(weight_columns.values()), "")
     if weighed_by:
         verdict = replace(verdict, notes=[*verdict.notes, _weighed(weight_columns)])
@@ -194,6 +269,10 @@ def analyze(
             "model_digest": model.digest,
             "baseline_digest": baseline.digest if baseline else None,
         }
+        if met:
+            draft.metadata[asked_for.NAME] = [each.to_json() for each in met]
+        if before.told:
+            draft.metadata[published.KEY] = dict(before.told)
         if weighed_by:
             draft.metadata[example_weights.KEY] = weighed_by
         if chosen:
@@ -228,6 +307,7 @@ def analyze(
         chosen,
         proposed,
         proposals.to_text(proposed_config) if proposed_config else "",
+        met,
     )
     return Analysis(
         verdict.blessed,

@@ -23,6 +23,7 @@ def analyze(
     confidence_intervals: bool = True,
     seed: int = 0,
     decision_goal: str = "",
+    requirements: dict = {},  # noqa: B006
 ) -> NamedTuple("Outputs", [("blessed", bool), ("decision_threshold", float)]):
     """Evaluate a model slice by slice and decide whether it is good enough.
 
@@ -37,16 +38,21 @@ def analyze(
         eval_config: TFMA's EvalConfig as an object: metrics, slices, thresholds, example weights;
             metrics default by task, weights are those that the model was trained with.
         split: Which split of the examples to evaluate.
-        baseline_model_uri: A model/v1 folder that change thresholds compare with; empty: none.
+        baseline_model_uri: What change thresholds compare with: a model/v1 folder, here or in a
+            store, or what is published: DESTINATION/NAME/VERSION, with latest or approved for the
+            newest. Where nothing is published under the name yet, there is none. Empty: none.
         beam_options: Beam options; given, TFMA runs on Beam; empty, vectorised on this machine.
         confidence_intervals: Whether to bootstrap 95 % intervals.
         seed: Seed of the bootstrap.
         decision_goal: By which the threshold of a binary decision is chosen on the split: f1,
             recall>=0.9 (the highest precision with at least that recall), precision>=0.8, or
             cost:false_negative=10,false_positive=1; empty: 0.5.
+        requirements: What the model must reach, as the object in a requirements.yaml; what it says
+            of devices is left to verify.
 
     Returns:
-        blessed: Whether every threshold of eval_config holds and the goal is reached.
+        blessed: Whether every threshold of eval_config and every requirement holds, and the goal
+            is reached.
         decision_threshold: Above this score a binary prediction is a yes.
     """
     from edgeline.artifacts.metadata import record, record_metrics
@@ -64,6 +70,7 @@ def analyze(
         confidence_intervals=confidence_intervals,
         seed=seed,
         decision_goal=decision_goal,
+        requirements=requirements,
     )
     record(evaluation, result.metadata, "blessed")
     record_metrics(evaluation_metrics, result.overall)

@@ -18,6 +18,7 @@ import pyarrow.parquet as pq
 
 from edgeline.artifacts import Artifact, batches, example_weights, features, models
 from edgeline.artifacts.ahead import ahead
+from edgeline.components.analyze import published
 from edgeline.errors import EdgelineError
 from edgeline.formats.dtypes import Array
 from edgeline.runtimes import original
@@ -55,6 +56,8 @@ def loaded(
         A function of a record batch and a word for where it is from (for messages).
     """
     originals = {name: original.load(path) for name, path in model_paths.items()}
+    first = next(iter(originals.values())).artifact
+    originals = {name: published.in_classes_of(first, each) for name, each in originals.items()}
     signatures = {name: (model.evaluate, model.takes) for name, model in originals.items()}
     candidate = next(iter(signatures))
 

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 from markupsafe import Markup
 
 from edgeline.artifacts.decision_threshold import USUAL
+from edgeline.artifacts.outcomes import RequirementOutcome
 from edgeline.components.analyze import fairness, figures, results, slices
 from edgeline.components.analyze.curves import Curves
 from edgeline.components.analyze.decision import ThresholdOutcome
@@ -15,6 +16,7 @@ from edgeline.components.analyze.proposals import Proposal
 from edgeline.components.analyze.thresholds import Verdict
 from edgeline.reports import report as html
 from edgeline.reports.report import BLUE, GREY, ORANGE, Fact, Section
+from edgeline.reports.requirements import section as required_section
 from edgeline.runtimes.metrics import ACCURACY, AUC, AUC_TFMA
 
 if TYPE_CHECKING:
@@ -68,6 +70,7 @@ def write(
     chosen: ThresholdOutcome | None = None,
     proposed: Sequence[Proposal] = (),
     proposed_config: str = "",
+    met: Sequence[RequirementOutcome] = (),
 ) -> None:
     """Write the page.
 
@@ -82,8 +85,9 @@ def write(
         chosen: the one among them that the declared goal asks for.
         proposed: thresholds, where none was set.
         proposed_config: an EvalConfig with them.
+        met: what came of each requirement.
     """
-    sections = [_verdict(verdict, warnings), _overall(by_slice[0])]
+    sections = [_verdict(verdict, warnings), *required_section(met), _overall(by_slice[0])]
     if proposed:
         sections.append(_proposals(proposed, proposed_config))
     if decisions:

@@ -27,6 +27,7 @@ def ingest(
     lengths: dict = {},  # noqa: B006
     query: str = "",
     windows: dict = {},  # noqa: B006
+    sample: float = 1.0,
     cache_name: str = "",  # noqa: ARG001
 ):
     """Read files, tables, a database's rows or images and split them.
@@ -71,6 +72,8 @@ def ingest(
             "when", "key": "machine", "columns": ["pressure"]}: the columns become lists of size
             values, all others are those of the last row. stride (1), max_gap (in the time's unit)
             and kept_by (client or server) are optional, and so is key.
+        sample: the share of the rows to take, the same ones each time; rows with one value of
+            split_key, or of the windows' key, are taken or left out together.
         cache_name: the cache to take the result from, and so those of all tasks that take it; a
             new name starts with an empty one.
     """
@@ -99,5 +102,6 @@ def ingest(
             lengths=lengths,
             query=query,
             windows=windows,
+            sample=sample,
         ),
     )

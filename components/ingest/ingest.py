@@ -37,6 +37,7 @@ from edgeline.components.ingest.placed_rows import (
     no_window,
 )
 from edgeline.components.ingest.rows import RowReader
+from edgeline.components.ingest.sampled_rows import SampledReader, check_sample
 from edgeline.components.ingest.split import AllRows, HashSplit, Shares, SplitRule
 from edgeline.components.ingest.split_by import SplitBy
 from edgeline.components.ingest.split_column import ColumnSplit
@@ -76,6 +77,7 @@ def ingest(
     lengths: Mapping[str, float] | None = None,
     query: str = "",
     windows: Mapping[str, Any] | None = None,
+    sample: float = 1.0,
 ) -> dict[str, object]:
     """Read data, split it and write it as an `examples/v1` artifact.
 
@@ -94,9 +96,9 @@ def ingest(
         `edgeline.artifacts.windows`) with `left_out_of_windows`, `columns` (name -> Arrow type),
         `sources` (name, sha256, size; an image folder is one source; of a database or table those
         of the rows, of a table with the snapshot in the name), `data_digest` (see
-        `storage.digest`), `query` where there is one, `notes` (sentences on columns in which files
-        differ, or which may be meant in another way than they were read; absent where there are
-        none) and `edgeline_schema`.
+        `storage.digest`), `query` and `sample` where there is one, `notes` (sentences on columns
+        in which files differ, or which may be meant in another way than they were read; absent
+        where there are none) and `edgeline_schema`.
 
     Raises:
         EdgelineError: the data cannot be found, read or understood; nothing is written.
@@ -104,6 +106,8 @@ def ingest(
     shares = Shares.from_ratios(split_ratios)
     by = SplitBy.read(split_by or {}, split_key)
     cut = read_windows(windows or {}, by, split_key, len(shares.names))
+    series = cut.key if cut else split_key
+    check_sample(sample, cut is not None, series)
     table = tables.look_up(data)
     sources = [] if table else storage.resolve(data)
     kind = "arrow" if table else format or format_of(sources)
@@ -134,6 +138,8 @@ def ingest(
                 reader = PartitionReader(reader, found, declared)
             if columns or rename or lengths:
                 reader = ColumnReader(reader, choice)
+            if sample < 1:
+                reader = SampledReader(reader, sample, series)
             taken = TakenData(files, reader, _schema(files, reader))
             placed = PlacedRows(cut) if cut else None
             rule = _rule(shares, split_key, by, lambda: taken.placed_rows(placed, by.column))
@@ -145,6 +151,10 @@ def ingest(
         if not any(written.rows.values()):
             if placed:
                 raise no_window(placed)
+            if sample < 1:
+                raise EdgelineError(
+                    f"A sample of {sample:g} leaves no row of {files[0].name}: take a larger one."
+                )
             raise EdgelineError(f"{files[0].name} has no row: give data with at least one.")
         draft.metadata.update(
             splits={name: {"rows": count} for name, count in written.rows.items()},
@@ -167,6 +177,9 @@ def ingest(
             draft.metadata["warnings"] = warnings
             print("\n".join(warnings))
         notes.extend(written.identifiers.notes())
+        if sample < 1:
+            draft.metadata["sample"] = sample
+            notes.insert(0, f"A sample: about {sample:.3g} of the rows were taken.")
         if query:
             draft.metadata["query"] = query
         if notes:

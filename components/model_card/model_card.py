@@ -10,7 +10,8 @@ from typing import Any
 
 from markupsafe import Markup
 
-from edgeline.artifacts import example_weights, transformed, windows
+from edgeline.artifacts import example_weights, outcomes, transformed, windows
+from edgeline.artifacts.outcomes import RequirementOutcome
 from edgeline.components.check import report as check_report
 from edgeline.components.compile import fixed_shapes, target
 from edgeline.components.compile import report as compile_report
@@ -23,6 +24,8 @@ from edgeline.components.model_card.operator_graph import Spot
 from edgeline.formats import tflite
 from edgeline.reports import report
 from edgeline.reports.report import GREEN, GREY, ORANGE, RED, Fact, Section
+from edgeline.reports.requirements import fact as requirements_fact
+from edgeline.reports.requirements import section as requirements_section
 
 DEVICES = {"npu": "NPU", "edgetpu": "Edge TPU", "cpu": "CPU"}
 MOST_DRAWN = 3000  # operators; beyond, a drawing helps nobody and the page grows heavy
@@ -78,7 +81,8 @@ def paths(*given: Any) -> list[str]:
 
 def sections(card: Card) -> list[Section]:
     """What there is to show of size, placement, verification and layers."""
-    found = [stages.section(card.stages), *_transformed(card), *_host_operations(card)]
+    found = [*requirements_section(_requirements(card)), stages.section(card.stages)]
+    found += [*_transformed(card), *_host_operations(card)]
     if card.verified:
         found.append(targets.section(card.verified))
     if card.compiled or card.missing:
@@ -88,6 +92,13 @@ def sections(card: Card) -> list[Section]:
         for section in layers_report.sections(edge.layers):
             found.append(replace(section, title=f"{section.title}, {edge.name}"))
     return found
+
+
+def _requirements(card: Card) -> list[RequirementOutcome]:
+    """Of the trained model first, then of each model that was verified; alike ones once."""
+    told = [card.evaluation.metadata] if card.evaluation else []
+    told += [each.facts for each in card.verified]
+    return list(dict.fromkeys(each for facts in told for each in outcomes.of(facts)))
 
 
 def _transformed(card: Card) -> list[Section]:
@@ -239,6 +250,7 @@ def _facts(card: Card) -> list[Fact]:
             facts.append(Fact("evaluation weighted by", weighed_by))
     elif card.origin:
         facts.append(Fact("evaluation", "not evaluated", False))
+    facts += requirements_fact(_requirements(card))
     if told := [each.takes for each in card.edge_models if each.transformed]:
         facts.append(Fact("takes", transformed.words(told[0]), False))
     facts += [Fact(stage.name, report.size(stage.size)) for stage in _ends(card)]

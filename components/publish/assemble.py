@@ -9,7 +9,15 @@ from pathlib import Path
 from typing import Any
 
 from edgeline import artifacts
-from edgeline.artifacts import Artifact, host_operations, ranges, reference, transformed, windows
+from edgeline.artifacts import (
+    Artifact,
+    host_operations,
+    outcomes,
+    ranges,
+    reference,
+    transformed,
+    windows,
+)
 from edgeline.artifacts.bundle import Bundle, Signature
 from edgeline.artifacts.models import ONNX_SCHEMA, ORIGIN, edge_model_path, raw_features
 from edgeline.errors import EdgelineError
@@ -33,6 +41,7 @@ def assemble(
     target: str,
     provenance: Mapping[str, object],
     compiled: Artifact | None = None,
+    acceptance: Artifact | None = None,
 ) -> Bundle:
     """Copy a model's files into `folder` and say what they are.
 
@@ -50,12 +59,15 @@ def assemble(
         provenance: what made the model, as JSON values.
         compiled: `compiled_model/v1` made of the edge model, which takes its place, with
             `placement.json`; its target is the bundle's.
+        acceptance: `acceptance/v1` of the same model, or None; its verdict goes into the
+            provenance.
 
     Returns:
         The bundle, as version 1: the store gives the number.
 
     Raises:
-        EdgelineError: the model is not approved, or another one was or by another decision
+        EdgelineError: the model does not meet a requirement, is not approved, or another one was
+            or by another decision
             threshold, it was neither evaluated nor imported, a name is impossible, or the edge
             model lacks a file or fact.
     """
@@ -63,6 +75,11 @@ def assemble(
     for parameter, value in (("name", name), ("target", target)):
         check_label(f"The {parameter}", value)
     _require_approval(edge_model, evaluation, verification)
+    if acceptance:
+        _require_acceptance(acceptance, edge_model, compiled)
+        told = ("command", "exit_code", "files_digest")
+        verdict = {key: acceptance.metadata[key] for key in told}
+        provenance = {**provenance, "acceptance": verdict}
     folder = Path(folder)
     model = edge_model_path(edge_model).name
     wanted = [
@@ -168,6 +185,11 @@ def _decision_threshold(evaluation: Artifact | None, verification: Artifact) -> 
 def _require_approval(
     edge_model: Artifact, evaluation: Artifact | None, verification: Artifact
 ) -> None:
+    for found in (evaluation, verification):
+        if found and (unmet := outcomes.first_failure(outcomes.of(found.metadata))):
+            raise EdgelineError(
+                f"The model is not published because it does not meet the requirements: {unmet}"
+            )
     if verification.metadata.get("approved") is not True:
         raise EdgelineError(
             f"The model is not published because verify did not approve it: see the report of "
@@ -188,6 +210,25 @@ def _require_approval(
         raise EdgelineError(
             f"The model is not published because analyze did not bless it: see the report of "
             f"analyze, whose result is {evaluation.path}."
+        )
+
+
+def _require_acceptance(
+    acceptance: Artifact, edge_model: Artifact, compiled: Artifact | None
+) -> None:
+    tested = (
+        acceptance.metadata["edge_model_digest"],
+        acceptance.metadata.get("compiled_model_digest"),
+    )
+    if tested != (edge_model.digest, compiled.digest if compiled else None):
+        raise EdgelineError(
+            f"The model {edge_model.path} is not published because {acceptance.path} tested "
+            "another: connect the acceptance of this one."
+        )
+    if acceptance.metadata["accepted"] is not True:
+        raise EdgelineError(
+            "The model is not published because the host app's tests do not accept it: "
+            f"{acceptance.metadata['reason']}"
         )
 
 

@@ -23,6 +23,8 @@ def publish(
     evaluation: Input[Artifact] = None,
     compiled_model: Input[Model] = None,
     signing_keys: str = "",
+    candidate: str = "",
+    acceptance: Input[Artifact] = None,
 ) -> NamedTuple("Published", [("uri", str), ("version", int)]):
     """Publish an approved edge model as the next version of a bundle.
 
@@ -48,6 +50,10 @@ def publish(
             its place as <name>-<target>.
         signing_keys: Keys of a signed repository at the destination, as env:NAME or the path of
             a mounted secret, with commas between them. EDGELINE_KEY_PASSPHRASE is their passphrase.
+        candidate: In a signed repository: the name under which it waits to be promoted, and no
+            device takes it; empty: a version that devices take.
+        acceptance: What the host app's own tests said (acceptance/v1), kept as provenance; a model
+            that they did not accept is refused.
 
     Returns:
         uri: Where the bundle is: destination/name/version.
@@ -70,6 +76,8 @@ def publish(
         git_commit=git_commit,
         compiled_model_path=getattr(compiled_model, "path", ""),
         signing_keys=signing_keys,
+        candidate=candidate,
+        acceptance_path=getattr(acceptance, "path", ""),
     )
     record(bundle, published.metadata, "version", "name")
     return (published.uri, published.version)

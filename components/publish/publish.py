@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from edgeline import artifacts
 from edgeline.artifacts import models
 from edgeline.artifacts.bundle import Bundle, content_digest, write_manifest
 from edgeline.components.publish.assemble import assemble
 from edgeline.errors import EdgelineError
+from edgeline.repository.versions import published_versions
 from edgeline.stores.destinations import refuse_lost
 from edgeline.stores.signed import refuse_signed
 from edgeline.stores.store import add, open_store
@@ -42,6 +45,8 @@ def publish(
     git_commit: str = "",
     compiled_model_path: str | Path = "",
     signing_keys: str = "",
+    candidate: str = "",
+    acceptance_path: str | Path = "",
 ) -> Published:
     """Assemble a bundle, put it into a store and leave a copy at `bundle_path`.
 
@@ -59,14 +64,23 @@ def publish(
             `edgeline.repository.keys`); with them the destination is a signed repository.
         compiled_model_path: `compiled_model/v1` made of the edge model, to publish in its place,
             or ""; the bundle is then `<name>-<target>` for its target.
+        candidate: the name under which it waits in a signed repository to be promoted; "" for a
+            version that devices take.
+        acceptance_path: `acceptance/v1` of the same model, or "".
 
     Raises:
-        EdgelineError: see `refuse_lost`, `assemble`, `open_store`, `refuse_signed` and `add`, or
+        EdgelineError: the model was compared with what is not the latest version any more; or see
+            `refuse_lost`, `assemble`, `open_store`, `refuse_signed` and `add`, or
             `edgeline.repository.actions`.
     """
     if version < 0:
         raise EdgelineError(f"The version {version} is negative: give 0 for the next free one.")
     refuse_lost(destination)
+    if candidate and not signing_keys.strip():
+        raise EdgelineError(
+            f"The candidate {candidate} has to be in a signed repository, since whoever serves a "
+            "plain folder would take it for a version: give signing_keys."
+        )
     keys = [key.strip() for key in signing_keys.split(",") if key.strip()]
     store = open_store(f"{destination.rstrip('/')}/targets" if keys else destination)
     compiled = (
@@ -94,9 +108,13 @@ def publish(
                     "edgeline": __version__,
                 },
                 compiled=compiled,
+                acceptance=artifacts.read(acceptance_path, "acceptance/v1")
+                if acceptance_path
+                else None,
             )
+            _refuse_stale(bundle, destination)
             if keys:
-                bundle = _add_signed(destination, draft.path, bundle, version, keys)
+                bundle = _add_signed(destination, draft.path, bundle, version, keys, candidate)
             else:
                 bundle = add(store, draft.path, bundle, version)
             write_manifest(draft.path, bundle)
@@ -113,13 +131,41 @@ def publish(
     return Published(uri, bundle.version, {"edgeline_schema": SCHEMA, **draft.metadata})
 
 
+def _refuse_stale(bundle: Bundle, destination: str) -> None:
+    """Refuse a model that was compared with what is not the latest version any more.
+
+    Another run may have published meanwhile, or the evaluation may come from a cache. Content that
+    is the latest itself is not published again, so it is let through.
+
+    Raises:
+        EdgelineError: names both versions.
+    """
+    compared: Any = bundle.evaluation.get("published_baseline")
+    if not isinstance(compared, Mapping) or compared.get("asked") not in ("latest", "approved"):
+        return
+    if compared["name"] != bundle.name or compared["of"] != destination.rstrip("/"):
+        return  # published elsewhere, or as another target's
+    there = published_versions(destination, bundle.name)
+    latest = next(there.manifests(), None)
+    if latest is None or latest.version == compared["version"]:
+        return
+    if content_digest(latest) in (compared.get("digest"), content_digest(bundle)):
+        return
+    version = f"{bundle.name} {compared['version']}" if compared["version"] else "no version"
+    raise EdgelineError(
+        f"The model is not published because it was compared with {version}, and "
+        f"{bundle.name} {latest.version} was published since: evaluate it again, with another "
+        "cache_name where the evaluation came from a cache."
+    )
+
+
 def _add_signed(
-    repository: str, folder: Path, bundle: Bundle, version: int, keys: list[str]
+    repository: str, folder: Path, bundle: Bundle, version: int, keys: list[str], candidate: str
 ) -> Bundle:
     from edgeline.repository import actions
 
     write_manifest(folder, bundle)
-    bundle, outcome = actions.add(repository, folder, keys, version=version)
+    bundle, outcome = actions.add(repository, folder, keys, version=version, candidate=candidate)
     if not outcome.live:
         lacks = ", ".join(f"{count} of {role}" for role, count in outcome.missing.items())
         print(f"{bundle.name} {bundle.version} waits for signatures ({lacks}).")

@@ -44,6 +44,7 @@ class ParameterField:
         wanted: what a value has to be, for a sentence.
         default: None of what is required.
         example: None where the object's example is without it.
+        file: whether people may also give a YAML file with the object.
     """
 
     name: str
@@ -53,6 +54,7 @@ class ParameterField:
     default: Any
     description: str
     example: Any = None
+    file: bool = False
 
 
 @cache
@@ -77,6 +79,7 @@ def fields_of(struct: type[msgspec.Struct]) -> dict[str, ParameterField]:
             default,
             _about(kind, meta),
             meta.examples[0] if meta.examples else None,
+            bool((meta.extra or {}).get("file")),
         )
     return found
 
@@ -184,6 +187,8 @@ def _is_choice(kind: Any, value: str) -> bool:
 
 def _wanted(kind: Any, plain: type, meta: Meta) -> str:
     extra = meta.extra or {}
+    if "wanted" in extra:
+        return str(extra["wanted"])
     choices = get_args(kind) if get_origin(kind) is Literal else extra.get("choices")
     if choices:
         other = f", or a {extra['or']} file" if "or" in extra else ""
@@ -194,6 +199,8 @@ def _wanted(kind: Any, plain: type, meta: Meta) -> str:
     if plain is list and inside:
         return f"a list of {_plural(inside[0])}"
     least, most = meta.ge, meta.le
+    if meta.gt is not None and most is not None:
+        return f"{NOUNS[plain]} above {meta.gt:g}, at most {most:g}"
     if least is not None and most is not None:
         return f"{NOUNS[plain]} from {least:g} to {most:g}"
     return f"{NOUNS[plain]} of at least {least:g}" if least is not None else NOUNS[plain]

@@ -111,6 +111,15 @@ class SplitSettings(msgspec.Struct, frozen=True):
             description="Rows of a series, in order of time, as one row; see ingest.",
         ),
     ] = {}
+    sample: Annotated[
+        float,
+        Meta(
+            description="The share of the rows to take, for a quick look; 1: all.",
+            gt=0,
+            le=1,
+            examples=[0.05],
+        ),
+    ] = 1.0
 
 
 class Reading(msgspec.Struct, frozen=True):
@@ -302,8 +311,19 @@ class Evaluation(msgspec.Struct, frozen=True):
     baseline_model_uri: Annotated[
         str,
         Meta(
-            description="The model/v1 folder that change thresholds compare with.",
+            description="What change thresholds compare with: a model/v1 folder, or "
+            "DESTINATION/NAME/VERSION of a published model.",
             examples=["s3://bucket/baseline/model"],
+        ),
+    ] = ""
+    baseline: Annotated[
+        str,
+        Meta(
+            description="Of what is published under the model's name, what change thresholds "
+            "compare with: latest, approved (the latest that was) or a version; empty: nothing.",
+            pattern=r"^(latest|approved|[1-9][0-9]*)?\Z",
+            extra={"wanted": "latest, approved or the number of a version"},
+            examples=["latest"],
         ),
     ] = ""
     decision_goal: Annotated[
@@ -345,6 +365,15 @@ class Edge(msgspec.Struct, frozen=True):
             examples=[["hour"]],
         ),
     ] = []
+    requirements: Annotated[
+        dict[str, Any],
+        Meta(
+            description="What the model must reach, by device: the object in a requirements.yaml, "
+            "or that file.",
+            extra={"file": True},
+            examples=[{"metrics": [{"metric": "auc", "at_least": 0.9}]}],
+        ),
+    ] = {}
 
 
 class ConvertedEdge(Edge, frozen=True):
@@ -408,6 +437,13 @@ class DeliverySettings(msgspec.Struct, frozen=True):
 class DeploymentSettings(DeliverySettings, frozen=True):
     """Where the published bundle goes, and what it says of its making."""
 
+    candidate: Annotated[
+        str,
+        Meta(
+            description="The name under which the model waits in the signed repository until it is "
+            "promoted; empty: devices take it.",
+        ),
+    ] = ""
     sites: Annotated[
         list[dict[str, str]],
         Meta(

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from edgeline.artifacts.requirements import check_devices, parse
 from edgeline.components.plan.plan import plan
 from edgeline.components.settings.fields import (
     absent,
@@ -22,6 +23,7 @@ from edgeline.errors import EdgelineError
 from edgeline.formats.names import check_label
 from edgeline.kubeflow import handed
 
+WORKED_IN = {"baseline", "sites", "targets"}  # told by other outputs
 PLANNED = ("each_site", "each_target", "has_sites", "has_targets")
 
 
@@ -46,7 +48,8 @@ def settings(
 
     Raises:
         EdgelineError: there is no such kind, an object is none of the form's, a field is unknown,
-            missing or has a value that it cannot have, or as `edgeline.components.plan.plan.plan`.
+            missing or has a value that it cannot have, requirements are about a device that the run
+            makes nothing for, or as `edgeline.components.plan.plan.plan`.
     """
     if kind not in FORMS:
         raise EdgelineError(f"kind is {kind!r}, but must be one of {', '.join(FORMS)}.")
@@ -69,6 +72,10 @@ def settings(
         raise EdgelineError(f"Parameter {place} is required: give it.")
     known = {name: each.default for name, each in outputs().items()}
     found = {**known, **{name: x for theme in values.values() for name, x in theme.items()}}
+    published = f"{destination.rstrip('/')}/{model_name}" if destination and model_name else ""
+    found["baseline_model_uri"] = _baseline(found, published)
+    found["requirements"] = _requirements(found, kind, published)
+    _check_candidate(found)
     planned = plan(
         targets=found["targets"],
         sites=found["sites"],
@@ -91,4 +98,57 @@ def settings(
 def names() -> list[str]:
     """The outputs of the component, in order."""
     together = map(handed.output, handed.COMPONENTS)
-    return sorted({*outputs(), *PLANNED, *together} - {"targets", "sites"})
+    return sorted({*outputs(), *PLANNED, *together} - WORKED_IN)
+
+
+def _baseline(found: Mapping[str, Any], published: str) -> str:
+    """Where the baseline is: as given, or what is published under the model's name."""
+    asked, location = str(found["baseline"]), str(found["baseline_model_uri"])
+    if not asked:
+        return location
+    if location:
+        raise EdgelineError(
+            "Parameters evaluation.baseline and evaluation.baseline_model_uri both name a model to "
+            "compare with: leave one out."
+        )
+    if not published:
+        raise EdgelineError(
+            "Parameter evaluation.baseline asks for what is published, but there is no destination "
+            "and model_name: give them, or baseline_model_uri."
+        )
+    return f"{published}/{asked}"
+
+
+def _check_candidate(found: Mapping[str, Any]) -> None:
+    """Refuse a candidate that whoever serves would take for a version."""
+    if found["candidate"] and not found["signing_keys"]:
+        raise EdgelineError(
+            "Parameter delivery.candidate is for a signed repository, since whoever serves a plain "
+            "folder would take it for a version: give signing_keys, or leave it out."
+        )
+    if found["candidate"] and found["sites"]:
+        raise EdgelineError(
+            "Parameter delivery.candidate is given with sites, to which a candidate is not "
+            "deployed: leave one out."
+        )
+
+
+def _requirements(found: Mapping[str, Any], kind: str, published: str) -> dict[str, Any]:
+    """The requirements of a run, with the place of the versions that their trend is about."""
+    given: dict[str, Any] = found["requirements"]
+    wanted = parse(given)
+    made = ("litert", "onnx") if kind == "pretrained" else ("litert",)
+    check_devices(wanted, (*made, *found["targets"]))
+    if kind == "pretrained" and (wanted.metrics or wanted.trend):
+        raise EdgelineError(
+            "Parameter edge.requirements has metrics or a trend, but the pipeline pretrained "
+            "evaluates no model: ask for metrics of devices, as verify computes them."
+        )
+    if wanted.trend is None or wanted.trend.versions_of:
+        return given
+    if not published:
+        raise EdgelineError(
+            "Parameter edge.requirements has a trend, but there is no destination and model_name: "
+            "give them, or trend.versions_of."
+        )
+    return {**given, "trend": {**given["trend"], "versions_of": published}}

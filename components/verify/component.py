@@ -24,6 +24,7 @@ def verify(
     max_memory_mb: float = 0.0,
     runtime: str = "litert",
     never_missing: list = [],  # noqa: B006
+    requirements: dict = {},  # noqa: B006
     model: Input[Model] = None,
     compiled_model: Input[Model] = None,
 ) -> NamedTuple("Outputs", [("approved", bool)]):
@@ -51,6 +52,8 @@ def verify(
             that EDGELINE_TFLITE_RUNTIME_PYTHON names.
         never_missing: Raw features that always have a value: no missing one is asked, and the
             server of the bundle refuses a row without one.
+        requirements: What the devices of this model's target must reach, as the object in a
+            requirements.yaml; what it says of the trained model is left to analyze.
         model: The original: the trained model (model/v1), or an imported LiteRT model
             (edge_model/v1) that was converted. Not given: the edge model is an imported file,
             compared with itself as it came, in reference kernels.
@@ -83,6 +86,7 @@ def verify(
         compiled_model_path=getattr(compiled_model, "path", ""),
         runtime=runtime,
         never_missing=never_missing,
+        requirements=requirements,
     )
     record(verification, result.metadata, "approved", "max_difference")
     record_metrics(verification_metrics, result.metrics)

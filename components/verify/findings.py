@@ -6,8 +6,9 @@ from collections import Counter
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-from edgeline.artifacts import shares
+from edgeline.artifacts import requirements, shares
 from edgeline.artifacts.folder import Artifact
+from edgeline.artifacts.outcomes import RequirementOutcome
 from edgeline.components.verify import malformed, parity
 from edgeline.components.verify.latency import Latency
 from edgeline.components.verify.malformed import Case
@@ -66,7 +67,7 @@ class Subject:
 class Findings:
     """All that was found out, and the verdict: approved where there are no reasons against.
 
-    `inputs` is the number of the edge model's inputs.
+    `inputs` is the number of the edge model's inputs, `met` what came of each requirement.
     """
 
     split: str
@@ -79,6 +80,7 @@ class Findings:
     subject: Subject
     original: Original
     inputs: int
+    met: tuple[RequirementOutcome, ...] = ()
 
 
 def reasons_of(
@@ -134,7 +136,9 @@ def device_tolerance(findings: Findings) -> float:
 
 def summary_of(findings: Findings, edge: Artifact, rows: Artifact) -> dict[str, object]:
     found = findings.parity
+    asked = {requirements.NAME: [each.to_json() for each in findings.met]} if findings.met else {}
     return {
+        **asked,
         "approved": not findings.reasons,
         "reasons": findings.reasons,
         "split": findings.split,

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -12,6 +12,7 @@ from edgeline.artifacts.differences import difference
 from edgeline.artifacts.models import LABEL, PREDICTION
 from edgeline.artifacts.sampling import spread
 from edgeline.components.verify.drops import Drops
+from edgeline.components.verify.slice_metrics import SliceMetrics
 from edgeline.errors import EdgelineError
 from edgeline.formats.dtypes import Array
 from edgeline.runtimes.metrics import decisions, drop, metric
@@ -25,11 +26,15 @@ Arrays = Mapping[str, Array]
 
 @dataclass(frozen=True)
 class Batch:
-    """Some rows: raw features, and what the cloud (with the label) and the edge model say."""
+    """Some rows: raw features, and what the cloud (with the label) and the edge model say.
+
+    `slices` has, by the columns that requirements are about, the value of each row, for people.
+    """
 
     raw: Arrays
     cloud: Arrays
     edge: Arrays
+    slices: Mapping[str, Sequence[str]] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -64,6 +69,8 @@ class Parity:
         worst: the rows with the largest differences, largest first.
         points: (cloud, edge) of evenly spread rows: the probability or value, for a
             multiclass task that of the cloud's class.
+        slices: metrics of the edge model by the slices that were asked for, all rows first (see
+            `edgeline.artifacts.outcomes.of_metrics`).
     """
 
     rows: int = 0
@@ -76,6 +83,7 @@ class Parity:
     histogram: list[int] = field(default_factory=list)
     worst: list[ParityRow] = field(default_factory=list)
     points: list[tuple[float, float]] = field(default_factory=list)
+    slices: list[dict[str, Any]] = field(default_factory=list)
 
     @property
     def max_difference(self) -> float:
@@ -86,7 +94,13 @@ class Parity:
         return max(output["mean_difference"] for output in self.outputs.values())
 
 
-def compare(batches: Iterable[Batch], rows: int, task: str, threshold: float) -> Parity:
+def compare(
+    batches: Iterable[Batch],
+    rows: int,
+    task: str,
+    threshold: float,
+    columns: Iterable[tuple[str, ...]] = (),
+) -> Parity:
     """Compare every row of a split.
 
     Args:
@@ -94,6 +108,7 @@ def compare(batches: Iterable[Batch], rows: int, task: str, threshold: float) ->
         rows: how many rows the split has.
         task: of `edgeline.artifacts.models.TASKS`.
         threshold: above it a binary prediction is a yes.
+        columns: whose combinations of values are slices of their own, of those in the batches.
 
     Raises:
         EdgelineError: an output is absent on the edge or has another shape, or another
@@ -102,6 +117,7 @@ def compare(batches: Iterable[Batch], rows: int, task: str, threshold: float) ->
     parity = Parity(histogram=[0] * (len(EDGES) + 3))
     cloud_metric, edge_metric = metric(task, threshold), metric(task, threshold)
     drops = Drops(task, threshold)
+    by_slice = SliceMetrics(task, threshold, tuple(columns))
     totals: dict[str, list[float]] = {}  # largest, sum, count
     drawn = spread(rows, POINTS)
     for batch in batches:
@@ -119,6 +135,7 @@ def compare(batches: Iterable[Batch], rows: int, task: str, threshold: float) ->
         cloud_metric.add(cloud[labelled], label[labelled])
         edge_metric.add(edge[labelled], label[labelled])
         drops.add(cloud[labelled], edge[labelled], label[labelled])
+        by_slice.add(batch.slices, edge, label, labelled)
         _count(parity.histogram, largest)
         parity.worst = _worst(parity, batch.raw, largest, cloud, edge)
         here = drawn[(drawn >= parity.rows) & (drawn < parity.rows + count)] - parity.rows
@@ -144,6 +161,9 @@ def compare(batches: Iterable[Batch], rows: int, task: str, threshold: float) ->
         for name, value in cloud_results.items()
     }
     parity.drops_at_most = drops.at_most()
+    own = {name: {"value": value} for name, value in edge_results.items()}
+    everywhere = {"slice": {}, "name": "all rows", "examples": parity.labelled_rows}
+    parity.slices = [{**everywhere, "metrics": own}, *by_slice.result()]
     return parity
 
 

@@ -17,6 +17,7 @@ from edgeline.components.verify.latency import Latency
 from edgeline.components.verify.parity import EDGES, Parity
 from edgeline.reports import report
 from edgeline.reports.report import Fact, Section, number
+from edgeline.reports.requirements import section as required_section
 
 if TYPE_CHECKING:
     from edgeline.components.verify.findings import Findings
@@ -43,6 +44,7 @@ def write(path: str | Path, findings: Findings, features: Sequence[Feature], tas
     ]
     sections = [
         Section("Verdict", _verdict(findings, name)),
+        *required_section(findings.met),
         Section("Metrics", _metrics(found, first), " ".join(_metrics_notes(findings, decided))),
         Section(
             "Predictions",

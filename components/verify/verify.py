@@ -10,7 +10,7 @@ compared with (see `edgeline.artifacts.reference`). Of a model that was trained 
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
@@ -45,8 +45,10 @@ from edgeline.components.verify import (
     probing,
     probing_reasons,
     report,
+    required,
     runtimes,
     saturation,
+    slice_metrics,
     vocabularies,
 )
 from edgeline.components.verify.findings import (
@@ -96,6 +98,7 @@ def verify(
     compiled_model_path: str | Path = "",
     runtime: str = runtimes.LITERT,
     never_missing: Sequence[str] = (),
+    requirements: Mapping[str, Any] | None = None,
 ) -> Result:
     """Compare two models on every row of a split and write a verification artifact.
 
@@ -114,6 +117,8 @@ def verify(
         runtime: of a LiteRT edge model, see `runtimes.load`.
         never_missing: raw features that always have a value: no missing one is asked, and the
             server of the bundle refuses it.
+        requirements: see `edgeline.artifacts.requirements`; of the devices of this model's target
+            each is judged, and one that is not met is a reason not to approve the model.
 
     Raises:
         EdgelineError: `never_missing` names what is no feature or is missing, an input is damaged
@@ -131,6 +136,8 @@ def verify(
     if compiled and "missing" in compiled.metadata:
         return _not_compiled(compiled, edge, rows, verification_path, verification_report_path)
     subject = _subject(edge, compiled, runtime)
+    devices = required.devices(requirements or {}, edge, compiled)
+    limits = required.with_decisions(limits, devices)
     task = original.artifact.metadata["task"]
     judged = original.labelled and not original.itself
     limits = limits.resolved(subject.quantisation, task, judged)
@@ -138,7 +145,8 @@ def verify(
     kept = _windows(rows, features, edge)
     probes.check_never_missing(never_missing, features)
     count = examples.splits(rows).get(split, 0)
-    examples.arrow_schema(rows, split)  # an absent or empty split ends here
+    # an absent or empty split ends here
+    asked_slices = required.slice_columns(devices, examples.arrow_schema(rows, split).names)
 
     with (
         artifacts.writing(verification_path, SCHEMA) as draft,
@@ -161,10 +169,11 @@ def verify(
             SeenValues(_transformed(original, edge, loaded)),
         )
         found = parity.compare(
-            _batches(rows, split, original, loaded, met, seen, ranges),
+            _batches(rows, split, original, loaded, met, seen, ranges, asked_slices),
             count,
             task,
             decision_threshold,
+            asked_slices,
         )
         seen.refuse_missing(never_missing, split)
         answer = loaded(inputs)
@@ -206,6 +215,8 @@ def verify(
             asked = asked.and_more(probing.ask(made, sides, judge))
         reasons = reasons_of(found, latency, cases, limits, original.place)
         reasons += probing_reasons.reasons(asked, original.words)
+        judged_by = required.outcomes_of(devices, found, latency, edge, compiled, subject)
+        reasons += [each.sentence for each in judged_by if each.fails]
         findings = Findings(
             split,
             limits,
@@ -217,6 +228,7 @@ def verify(
             subject,
             original,
             len(loaded.signature.inputs),
+            tuple(judged_by),
         )
         vectors.write(
             draft.path / vectors.FILE,
@@ -377,8 +389,10 @@ def _batches(
     met: reference.Builder,
     seen: SeenValues,
     ranges: SeenValues,
+    slices: Sequence[tuple[str, ...]] = (),
 ) -> Iterator[Batch]:
-    columns = [feature.name for feature in original.takes]
+    by = sorted({name for columns in slices for name in columns})
+    columns = sorted({*(feature.name for feature in original.takes), *by})
     for batch in examples.read_batches(rows, split, columns):
         raw = to_numpy(batch, original.takes)
         fed = original.feed(raw)
@@ -387,4 +401,6 @@ def _batches(
         met.add(stored, answer)
         seen.add(raw)
         ranges.add(fed)
-        yield Batch(raw, original.evaluate(raw), dequantise(answer, runtime.signature.outputs))
+        values = {name: slice_metrics.values(batch.column(name)) for name in by}
+        cloud, edge = original.evaluate(raw), dequantise(answer, runtime.signature.outputs)
+        yield Batch(raw, cloud, edge, values)

@@ -139,14 +139,45 @@ def init(
 @_signing
 @click.option("--label", "labels", multiple=True, help="A label for this version. Repeatable.")
 @click.option("--version", type=click.IntRange(0), default=0, help="By default the next free one.")
+@click.option(
+    "--candidate",
+    default="",
+    metavar="NAME",
+    help="Sign it, but let no device take it until it is promoted by this name.",
+)
 def add(
-    repository: str, bundle: str, signing: tuple[str, ...], labels: tuple[str, ...], version: int
+    repository: str,
+    bundle: str,
+    signing: tuple[str, ...],
+    labels: tuple[str, ...],
+    version: int,
+    candidate: str,
 ) -> None:
     """Publish the folder BUNDLE in REPOSITORY."""
     from edgeline.repository import actions
 
-    made, outcome = actions.add(repository, bundle, signing, labels, version)
-    _say(f"{made.name} {made.version} is added", outcome)
+    made, outcome = actions.add(repository, bundle, signing, labels, version, candidate)
+    if candidate:
+        click.echo(f"{candidate} is a candidate: no device takes it until it is promoted.")
+        _say(f"{made.name} {made.version} is added", outcome, "it can be promoted")
+    else:
+        _say(f"{made.name} {made.version} is added", outcome)
+
+
+@repository.command()
+@click.argument("repository")
+@click.argument("name")
+@click.argument("candidate")
+@_signing
+@click.option("--label", "labels", multiple=True, help="A label for this version. Repeatable.")
+def promote(
+    repository: str, name: str, candidate: str, signing: tuple[str, ...], labels: tuple[str, ...]
+) -> None:
+    """Make CANDIDATE the newest version of the bundle NAME: devices serve it at their next poll."""
+    from edgeline.repository import actions
+
+    made, outcome = actions.promote(repository, name, candidate, signing, labels)
+    _say(f"{candidate} is {made.name} {made.version} now", outcome)
 
 
 @repository.command()
@@ -217,9 +248,9 @@ def status(repository: str, as_json: bool) -> None:
     statuses.show(repository, as_json)
 
 
-def _say(what: str, outcome: Outcome) -> None:
+def _say(what: str, outcome: Outcome, then: str = "devices will see it") -> None:
     if outcome.live:
-        click.echo(f"{what}: devices will see it.")
+        click.echo(f"{what}: {then}.")
         return
     lacks = ", ".join(
         f"{count} signature{'s' * (count > 1)} of {role}" for role, count in outcome.missing.items()

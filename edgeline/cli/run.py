@@ -11,12 +11,17 @@ from edgeline.cli.arguments import PipelineCommand, new_folder, setting
 from edgeline.errors import EdgelineError, UsageError
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from rich.console import Console
 
     from edgeline.client.local import LocalRun
+    from edgeline.local.tasks import TaskResult
+    from edgeline.pipelines.parameter import Parameter
 
 RUNS = "edgeline-runs"
 LATEST = "latest"
+SAMPLES = "samples"  # below the folder for runs: what runs on a sample publish
 
 root_of_runs = click.option(
     "--root", default=RUNS, show_default=True, callback=new_folder, help="The folder for runs."
@@ -46,6 +51,12 @@ root_of_runs = click.option(
     metavar="TASK",
     help="With --resume: run TASK and all that follows again, although it ended well.",
 )
+@click.option(
+    "--sample",
+    type=click.FloatRange(0, 1, min_open=True),
+    metavar="SHARE",
+    help="Take so many of the rows, for example 0.05, and publish below the folder for runs.",
+)
 @root_of_runs
 def run(
     pipeline: str | None,
@@ -55,6 +66,7 @@ def run(
     docker: bool,
     resume: str | None,
     start: str | None,
+    sample: float | None,
     root: str,
 ) -> None:
     """Run PIPELINE on this machine, or go on with a run.
@@ -68,6 +80,8 @@ def run(
     """
     if module:
         settings = (*settings, f"module={module}")
+    if sample is not None and resume is not None:
+        raise UsageError("--sample is for a new run: one that goes on has the rows that it had.")
     if resume is not None:
         resume_run(resume, pipeline or "", settings, Path(root), cache, docker, start or "")
         return
@@ -75,11 +89,42 @@ def run(
         raise UsageError("--from goes on with a run: give --resume, too.")
     if pipeline is None:
         raise click.UsageError("Missing argument 'PIPELINE'.")
-    run_pipeline(pipeline, settings, Path(root), cache, docker)
+    run_pipeline(pipeline, settings, Path(root), cache, docker, sample)
+
+
+def sampled(
+    settings: tuple[str, ...], parameters: Mapping[str, Parameter], share: float, root: Path
+) -> list[str]:
+    """What is set for a run on a sample: nothing of it may get where devices look.
+
+    Args:
+        settings: those that are given, which count: for example another destination.
+        parameters: of the pipeline.
+    """
+    from edgeline.pipelines.flat import fields_called
+
+    aside = {"destination": str(root.absolute() / SAMPLES)}
+    aside |= {"signing_keys": "", "candidate": "", "sites": "[]"}
+    given = {setting.partition("=")[0].rpartition(".")[2] for setting in settings}
+    aside = {} if "destination" in given else aside
+    known = {name: value for name, value in aside.items() if name not in given}
+    return [
+        f"sample={share!r}",
+        *(
+            f"{name}={value}"
+            for name, value in known.items()
+            if name in parameters or fields_called(name, parameters)
+        ),
+    ]
 
 
 def run_pipeline(
-    pipeline: str, settings: tuple[str, ...], root: Path, cache: bool, docker: bool = False
+    pipeline: str,
+    settings: tuple[str, ...],
+    root: Path,
+    cache: bool,
+    docker: bool = False,
+    sample: float | None = None,
 ) -> None:
     """Run a pipeline with a live display.
 
@@ -97,6 +142,8 @@ def run_pipeline(
     console = terminal.console()  # kept while kfp's own output goes to a file
     definition = catalogue.load(pipeline)
     parameters = parameters_of(definition)
+    if sample is not None:
+        settings = (*settings, *sampled(settings, parameters, sample, root))
     arguments = parse(settings, parameters)
     if absent := missing(parameters, arguments):
         raise UsageError(
@@ -161,6 +208,7 @@ def _show(run: LocalRun, console: Console, root: Path) -> None:
     if console.is_terminal:
         console.print()
     console.print(final_table(result.tasks))
+    print_requirements(console, result.tasks)
     for name, each in result.tasks.items():
         if each.again:
             console.print(
@@ -187,3 +235,19 @@ def _show(run: LocalRun, console: Console, root: Path) -> None:
         raise EdgelineError(f"Task {task.component} and those after it did not run{cause}.")
     if refused:  # in a loop, where the other rounds went on
         raise EdgelineError("Not every model was published: see the reasons above.")
+
+
+def print_requirements(console: Console, tasks: Mapping[str, TaskResult]) -> None:
+    """A line for each requirement: met or not, and by how much; nothing where none was asked."""
+    from rich.text import Text
+
+    from edgeline.artifacts.outcomes import FAILED, MET
+    from edgeline.local.summary import requirements
+    from edgeline.reports.requirements import line
+
+    met = requirements(tasks)
+    if met:
+        console.print("\nRequirements")
+    for outcome in met:
+        colour = {MET: "green", FAILED: "red"}.get(outcome.state, "yellow")
+        console.print(Text(line(outcome), colour), soft_wrap=True)

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from edgeline.cli.arguments import finite, new_file
-from edgeline.cli.run import LATEST, RUNS, root_of_runs
+from edgeline.cli.run import LATEST, RUNS, print_requirements, root_of_runs
 from edgeline.errors import EdgelineError, UsageError
 
 if TYPE_CHECKING:
@@ -118,6 +118,7 @@ def show(run: str, root: str, host: str | None, namespace: str | None, as_json: 
         console.print(record["error"], soft_wrap=True, highlight=False, markup=False)
     console.print()
     console.print(final_table(found.result.tasks))
+    print_requirements(console, found.result.tasks)
     for title, rows in (
         (
             "parameters",
@@ -141,6 +142,12 @@ def show(run: str, root: str, host: str | None, namespace: str | None, as_json: 
 @click.option(
     "--page", callback=new_file, metavar="FILE", help="Write the comparison as an HTML page, too."
 )
+@click.option(
+    "--markdown",
+    callback=new_file,
+    metavar="FILE",
+    help="Write it as tables for a comment, too.",
+)
 def compare(
     names: tuple[str, ...],
     root: str,
@@ -148,6 +155,7 @@ def compare(
     namespace: str | None,
     as_json: bool,
     page: str | None,
+    markdown: str | None,
 ) -> None:
     """Compare RUNs with the first of them.
 
@@ -167,6 +175,8 @@ def compare(
         compared = work([_published(name, stack) or named(name) for name in names])
     if page:
         comparison_page.write(Path(page), compared)
+    if markdown:
+        comparison_page.write_markdown(Path(markdown), compared)
     if as_json:
         print(json.dumps(dataclasses.asdict(compared), indent=1))
         return

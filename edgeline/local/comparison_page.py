@@ -7,6 +7,7 @@ from pathlib import Path
 
 from markupsafe import Markup
 
+from edgeline.artifacts import write_text
 from edgeline.local.comparison import BYTES, DifferentValue, Measured, MeasuredRow, RunComparison
 from edgeline.local.parameters import shown
 from edgeline.reports import report
@@ -14,6 +15,7 @@ from edgeline.reports.drawn import drawn
 
 Row = Sequence[str]
 METRICS = "Metrics"
+MOST_IN_MARKDOWN = 40  # rows of a table; a comment has some 60 kB
 MARKERS = ("o-", "s--", "^-.", "d:")  # told apart without colours, too
 
 
@@ -32,6 +34,33 @@ def write(path: Path, compared: RunComparison) -> None:
         ],
         [*_sections(compared)],
     )
+
+
+def write_markdown(path: Path, compared: RunComparison) -> None:
+    """Write the comparison as tables in GitHub's Markdown, as code hosts take it in a comment.
+
+    What a cell holds cannot end it, nor become a link or a tag: `|`, `<` and backticks are escaped.
+    """
+    lines = []
+    for title, note, head, rows in tables(compared):
+        lines += [f"**{title}**", ""]
+        lines += [_escaped(note), ""] if note else []
+        if rows:
+            lines += [_line(head), _line(["---"] * len(head)), *map(_line, rows[:MOST_IN_MARKDOWN])]
+            if (more := len(rows) - MOST_IN_MARKDOWN) > 0:
+                lines += ["", f"{more} more are in the comparison's page."]
+            lines.append("")
+    write_text(path, "\n".join(lines) + "\n")
+
+
+def _line(cells: Sequence[str]) -> str:
+    return f"| {' | '.join(map(_escaped, cells))} |"
+
+
+def _escaped(text: str) -> str:
+    for mark in "\\`|<>*_[]@#":
+        text = text.replace(mark, f"\\{mark}")
+    return " ".join(text.split())
 
 
 def _sections(compared: RunComparison) -> Iterable[report.Section]:

@@ -12,8 +12,11 @@ from edgeline.local.graph import draw
 from edgeline.local.parameters import flat
 from edgeline.local.progress import facts, output_size
 from edgeline.local.redaction import redacted
+from edgeline.local.summary import requirements
 from edgeline.local.tasks import RunResult, TaskResult
 from edgeline.reports import report
+from edgeline.reports.requirements import fact as requirements_fact
+from edgeline.reports.requirements import section as requirements_section
 
 PAGE = "index.html"
 SHOWN_PACKAGES = (
@@ -37,7 +40,7 @@ def write_page(result: RunResult, head: Mapping[str, Any]) -> Path:
     Args:
         head: the first part of the run's record; see `edgeline.local.heads`.
     """
-    path = result.folder / PAGE
+    path, met = result.folder / PAGE, requirements(result.tasks)
     good = None if result.state == "running" else result.state == "succeeded"
     report.write(
         path,
@@ -47,10 +50,12 @@ def write_page(result: RunResult, head: Mapping[str, Any]) -> Path:
             report.Fact("time", f"{result.seconds:.1f} s"),
             report.Fact("tasks", str(len(result.tasks))),
             *_bundle_facts(result),
+            *requirements_fact(met),
         ],
         [
             report.Section("Pipeline", draw(result.tasks)),
             report.Section("Tasks", _tasks(result)),
+            *requirements_section(met),
             report.Section("Parameters", report.table(["name", "value"], _values(head))),
             report.Section("What ran, and where", report.table(["", ""], surroundings_of(head))),
             *(_report_section(name, task) for name, task in result.tasks.items()),

@@ -5,6 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from edgeline.artifacts import outcomes
+from edgeline.artifacts.folder import facts_of
+from edgeline.artifacts.outcomes import RequirementOutcome
 from edgeline.local.tasks import RunResult, TaskResult
 
 FIRST = ("analyze", "verify", "train")  # whose numbers say most of a run
@@ -27,6 +30,18 @@ def numbers_in(values: Mapping[str, Any]) -> dict[str, float]:
         for name, value in values.items()
         if isinstance(value, (int, float)) and not isinstance(value, bool)
     }
+
+
+def requirements(tasks: Mapping[str, TaskResult]) -> list[RequirementOutcome]:
+    """What came of each requirement, in the order of the tasks; one that two tell alike once."""
+    found = (
+        each
+        for task in tasks.values()
+        for output in task.artifacts.values()
+        if task.state in ("succeeded", "cached")
+        for each in outcomes.of(facts_of(output["uri"]))
+    )
+    return list(dict.fromkeys(found))
 
 
 def headline(result: RunResult) -> dict[str, float]:

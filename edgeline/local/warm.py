@@ -51,6 +51,7 @@ COMPONENT_STAGE = {  # by the name of the task, which kfp writes with dashes
     "plan": "light",
     "ingest": "light",
     "validate": "light",
+    "acceptance": "light",
     "publish": "light",
     "serve": "light",
     "notify": "light",

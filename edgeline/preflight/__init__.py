@@ -15,7 +15,7 @@ from typing import Any
 from edgeline.errors import refuse_all
 from edgeline.pipelines.parameter import Parameter
 from edgeline.pipelines.parameters import complete
-from edgeline.preflight import columns, evaluation, module, places, targets
+from edgeline.preflight import columns, evaluation, module, places, requirements, targets
 from edgeline.preflight.given import GivenRun
 
 QUESTIONS: tuple[Callable[[GivenRun], Iterator[str]], ...] = (
@@ -31,6 +31,7 @@ QUESTIONS: tuple[Callable[[GivenRun], Iterator[str]], ...] = (
     columns.batch,
     evaluation.metrics,
     evaluation.decision_goal,
+    requirements.asked,
     targets.known,
     targets.compilers,
     places.destination,

@@ -1,8 +1,12 @@
-"""What a publisher does: init, add, withdraw, prune, sign, rotate keys; also again after a kill."""
+"""What a publisher does: init, add, promote, withdraw, prune, sign, rotate keys.
+
+Each may be done again after it was killed.
+"""
 
 from __future__ import annotations
 
 import re
+import tempfile
 from collections.abc import Mapping, Sequence
 from copy import deepcopy
 from dataclasses import dataclass
@@ -12,7 +16,8 @@ from securesystemslib.signer import CryptoSigner
 from tuf.api.metadata import Metadata, Root, Targets
 
 from edgeline.artifacts import bundle as bundles
-from edgeline.artifacts.bundle import Bundle, content_digest
+from edgeline.artifacts import sha256
+from edgeline.artifacts.bundle import MANIFEST, Bundle, content_digest
 from edgeline.errors import EdgelineError, UsageError
 from edgeline.repository import keys, listing, roles
 from edgeline.repository.place import Place, open_place
@@ -109,11 +114,13 @@ def add(
     signing: Sequence[str],
     labels: Sequence[str] = (),
     version: int = 0,
+    candidate: str = "",
 ) -> tuple[Bundle, Outcome]:
     """Publish the bundle in a folder, which stays as it is: its number is in the repository alone.
 
     Content that is the latest version already is not published twice, and content that was
-    withdrawn only by its number. A label moves here from the version that had it.
+    withdrawn only by its number. A label moves here from the version that had it. A candidate is
+    signed, and no device takes it until it is promoted.
 
     Args:
         repository: where the signed repository is.
@@ -121,14 +128,21 @@ def add(
         signing: references to keys.
         labels: names for this version, for example `stable`.
         version: its number, or 0 for the next that is free.
+        candidate: the name under which it waits to be promoted (see `promote`), in the place of an
+            earlier candidate of that name; empty: devices take it at once.
 
     Raises:
         EdgelineError: the bundle is damaged or was withdrawn, the list of versions would be too
             long, or see `keys.signers` and `stores.add`.
     """
-    for label in labels:
+    for label in (*labels, *([candidate] if candidate else [])):
         if not _LABEL.fullmatch(label) or label == "latest":
             raise UsageError(f"{label!r} is not a label: use letters, digits, dots and dashes.")
+    if candidate and labels:
+        raise UsageError(
+            f"The candidate {candidate} cannot have the label {labels[0]}, by which devices would "
+            "ask for it: leave one out, and give the label when it is promoted."
+        )
     signers = keys.signers(signing)
     place = open_place(repository)
     state = roles.read(place)  # before anything is written
@@ -141,7 +155,10 @@ def add(
         state = roles.read(place)
         newest = state.newest("targets")
         targets: Targets = deepcopy(newest.signed) if newest else Targets()
-        listing.enter(targets, bundle, labels)
+        if not candidate:
+            listing.enter(targets, bundle, labels)
+        elif bundle.version not in listing.manifests(targets).get(bundle.name, {}):
+            listing.enter_candidate(targets, bundle, candidate)
         if (size := len(Metadata(targets).to_bytes())) > LIMIT:
             raise EdgelineError(
                 f"The list of versions would have {size} bytes, and devices take {LIMIT}: take "
@@ -151,6 +168,55 @@ def add(
             roles.stage(state, "targets", targets)
         roles.sign(state, signers)
         return bundle, _publish(place, state, signers, "targets")
+
+
+def promote(
+    repository: str, name: str, candidate: str, signing: Sequence[str], labels: Sequence[str] = ()
+) -> tuple[Bundle, Outcome]:
+    """Make a candidate the newest version: devices fetch, try and serve it at their next look.
+
+    Nothing is trained or converted. It gets the next number where another version came after it,
+    since devices take the highest.
+
+    Args:
+        repository: where the signed repository is.
+        name: of the model.
+        candidate: as it was added.
+        signing: references to keys.
+        labels: names for the version.
+
+    Raises:
+        UsageError: there is no such candidate.
+        EdgelineError: its files are damaged or are not what was signed, or as `add`.
+    """
+    place = _existing(repository)
+    live = roles.read(place).live.get("targets")
+    known = listing.candidates(live.signed).get(name, {}) if live else {}
+    if candidate not in known:
+        there = f"those of {name} are {', '.join(sorted(known))}" if known else f"{name} has none"
+        raise UsageError(f"There is no candidate {candidate!r}: {there}.")
+    number, entry = known[candidate]
+    store = stores.open_store(f"{repository.rstrip('/')}/{TARGETS}")
+    with tempfile.TemporaryDirectory(prefix="edgeline-") as scratch:
+        folder = Path(scratch) / "bundle"
+        stores.fetch(store.uri(name, number), folder)
+        if sha256(folder / MANIFEST) != entry.hashes["sha256"]:
+            raise EdgelineError(
+                f"The candidate {candidate} of {name} is not what was signed: publish it again."
+            )
+        added = add(repository, folder, signing, labels)
+    signers = keys.signers(signing)
+    with place.lock():
+        state = roles.read(place)
+        newest = state.newest("targets")
+        assert newest is not None
+        targets: Targets = deepcopy(newest.signed)
+        listing.drop_candidate(targets, name, candidate)
+        if targets == newest.signed:
+            return added
+        roles.stage(state, "targets", targets)
+        roles.sign(state, signers)
+        return added[0], _publish(place, state, signers, "targets")
 
 
 def withdraw(

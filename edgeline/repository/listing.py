@@ -2,6 +2,9 @@
 
 A manifest's entry has `custom`: the bundle's name, the version, its labels, and `withdrawn` where
 it was taken back. Of such a version the manifest alone stays.
+
+A candidate is signed and waits to be promoted. Its `custom` has `candidate`, `of` and `number`, and
+neither a name nor a version, without which no device, however old, takes an entry for a version.
 """
 
 from __future__ import annotations
@@ -13,9 +16,56 @@ from tuf.api.metadata import TargetFile, Targets
 from edgeline.artifacts.bundle import MANIFEST, Bundle, manifest_text
 from edgeline.errors import EdgelineError, UsageError
 
+CANDIDATE = "candidate"
+
 
 def enter(targets: Targets, bundle: Bundle, labels: Sequence[str]) -> None:
     """List a bundle's files; its manifest says which version and labels it has."""
+    manifest = _list_files(targets, bundle)
+    before = targets.targets.get(manifest.path)
+    mine = {*labels, *(before.custom.get("labels", ()) if before else ())}
+    for other in manifests(targets).get(bundle.name, {}).values():
+        other.custom["labels"] = [x for x in other.custom["labels"] if x not in labels]
+    manifest.unrecognized_fields["custom"] = {
+        "name": bundle.name,
+        "version": bundle.version,
+        "labels": sorted(mine),
+    }
+    targets.targets[manifest.path] = manifest
+
+
+def enter_candidate(targets: Targets, bundle: Bundle, candidate: str) -> None:
+    """List a bundle's files as a candidate's, in the place of an earlier one of that name."""
+    for name, (_, earlier) in candidates(targets).get(bundle.name, {}).items():
+        if name == candidate:
+            _remove(targets, earlier, "")
+    manifest = _list_files(targets, bundle)
+    manifest.unrecognized_fields["custom"] = {
+        CANDIDATE: candidate,
+        "of": bundle.name,
+        "number": bundle.version,
+    }
+    targets.targets[manifest.path] = manifest
+
+
+def drop_candidate(targets: Targets, name: str, candidate: str) -> None:
+    """Take a candidate off the list, where it is still one."""
+    if found := candidates(targets).get(name, {}).get(candidate):
+        _remove(targets, found[1], "")
+
+
+def candidates(targets: Targets) -> dict[str, dict[str, tuple[int, TargetFile]]]:
+    """The number and the manifest's entry of candidates, by the model's name and their own."""
+    found: dict[str, dict[str, tuple[int, TargetFile]]] = {}
+    for target in targets.targets.values():
+        if target.custom and CANDIDATE in target.custom:
+            own = found.setdefault(target.custom["of"], {})
+            own[target.custom[CANDIDATE]] = int(target.custom["number"]), target
+    return found
+
+
+def _list_files(targets: Targets, bundle: Bundle) -> TargetFile:
+    """List the files of a bundle; the entry of its manifest, which is not listed yet."""
     base = f"{bundle.name}/{bundle.version}"
     for path in bundle.files:
         entry = bundle.files[path]
@@ -24,18 +74,7 @@ def enter(targets: Targets, bundle: Bundle, labels: Sequence[str]) -> None:
             int(entry["size"]), {"sha256": str(entry["sha256"])}, target
         )
     text = manifest_text(bundle).encode()
-    manifest = TargetFile.from_data(f"{base}/{MANIFEST}", text, ["sha256"])
-    before = targets.targets.get(manifest.path)
-    mine = set(labels) | set(before.custom["labels"] if before else ())
-    for other in targets.targets.values():
-        if other.custom and other.custom["name"] == bundle.name:
-            other.custom["labels"] = [x for x in other.custom["labels"] if x not in labels]
-    manifest.unrecognized_fields["custom"] = {
-        "name": bundle.name,
-        "version": bundle.version,
-        "labels": sorted(mine),
-    }
-    targets.targets[manifest.path] = manifest
+    return TargetFile.from_data(f"{base}/{MANIFEST}", text, ["sha256"])
 
 
 def strike(targets: Targets, name: str, version: int) -> dict[str, int]:
@@ -81,10 +120,10 @@ def thin(targets: Targets, keep: int) -> dict[str, list[int]]:
 
 
 def manifests(targets: Targets) -> dict[str, dict[int, TargetFile]]:
-    """The entries of manifests, by name and version."""
+    """The entries of manifests, by name and version; those of candidates left out."""
     found: dict[str, dict[int, TargetFile]] = {}
     for target in targets.targets.values():
-        if target.custom:
+        if target.custom and CANDIDATE not in target.custom:
             versions = found.setdefault(target.custom["name"], {})
             versions[int(target.custom["version"])] = target
     return found

@@ -10,7 +10,7 @@ from rich.console import Console
 from rich.table import Table
 from tuf.api.metadata import Targets
 
-from edgeline.repository import roles
+from edgeline.repository import listing, roles
 from edgeline.repository.place import open_place
 from edgeline.repository.roles import ROLES
 
@@ -27,6 +27,7 @@ def status(repository: str) -> dict[str, Any]:
         "roles": {role: _role(state, role) for role in ROLES},
         "versions": _versions(state.live.get("targets")),
         "staged_versions": _versions(state.staged.get("targets")),
+        "candidates": _candidates(state.live.get("targets")),
     }
 
 
@@ -57,6 +58,8 @@ def show(repository: str, as_json: bool) -> None:
             mine = [v for v in versions if v["name"] == name]
             numbers = ", ".join(map(_number, mine[-8:]))
             console.print(f"{title}: [bold]{name}[/] {numbers}", highlight=False)
+    for name, candidates in found["candidates"].items():
+        console.print(f"candidates: [bold]{name}[/] {', '.join(candidates)}", highlight=False)
 
 
 def _role(state: roles.RepositoryState, role: str) -> dict[str, object]:
@@ -78,8 +81,15 @@ def _role(state: roles.RepositoryState, role: str) -> dict[str, object]:
 
 def _versions(metadata: Any) -> list[dict[str, object]]:
     targets: Targets | None = metadata.signed if metadata else None
-    found = [dict(t.custom) for t in targets.targets.values() if t.custom] if targets else []
+    listed = listing.manifests(targets) if targets else {}
+    found = [dict(each.custom) for versions in listed.values() for each in versions.values()]
     return sorted(found, key=lambda entry: (entry["name"], entry["version"]))
+
+
+def _candidates(metadata: Any) -> dict[str, list[str]]:
+    """The names of the candidates that may be promoted, by model."""
+    listed = listing.candidates(metadata.signed) if metadata else {}
+    return {name: sorted(each) for name, each in sorted(listed.items())}
 
 
 def _number(version: dict[str, Any]) -> str:

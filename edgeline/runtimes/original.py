@@ -5,6 +5,7 @@
 | `model/v1`                  | its signature `evaluate`, in TensorFlow                       |
 | an imported `edge_model/v1` | the file as it came, in LiteRT's reference kernels            |
 | `onnx_model/v1`             | the file as it came, in onnxruntime without its optimisations |
+| a published bundle          | its LiteRT file as devices run it; it knows no label          |
 
 A file that was trained elsewhere has no cloud model. It is its own original: in kernels that are
 written to be right rather than fast, beside which stand the same file as it is deployed, and what
@@ -24,13 +25,17 @@ import numpy as np
 
 from edgeline import artifacts
 from edgeline.artifacts import Artifact, models, pixels, transformed
-from edgeline.artifacts.bundle import Signature, Tensor
+from edgeline.artifacts.bundle import MANIFEST, Signature, Tensor
+from edgeline.artifacts.bundle import read as read_bundle
 from edgeline.artifacts.features import Feature
 from edgeline.artifacts.transformed import Cause
 from edgeline.errors import EdgelineError, first_line
 from edgeline.formats.dtypes import Array
+from edgeline.runtimes import interpreter
+from edgeline.runtimes.host.program import hosted
 from edgeline.runtimes.interpreter import EdgeModel, dequantise, quantise
 
+BUNDLE = "bundle/v1"
 Feed = Callable[[models.Arrays], models.Arrays]
 
 
@@ -74,6 +79,8 @@ def load(folder: str | Path, edge: Artifact | None = None) -> Original:
     found = read(folder)
     if found.schema == models.SCHEMA:
         return _trained(found, edge)
+    if found.schema == BUNDLE:
+        return _published(found)
     if edge is None:
         return _imported(found)
     if found.digest not in (edge.digest, edge.metadata.get("model_digest")):
@@ -90,6 +97,8 @@ def read(folder: str | Path) -> Artifact:
     Raises:
         EdgelineError: the folder is damaged or holds no original.
     """
+    if (Path(folder) / MANIFEST).is_file():
+        return _bundle(Path(folder))
     if artifacts.schema_of(folder) not in (models.EDGE_SCHEMA, models.ONNX_SCHEMA):
         return artifacts.read(folder, models.SCHEMA)
     found = models.read_edge(folder)
@@ -183,6 +192,59 @@ def _feed(transform: Feed, taken: Sequence[Feature]) -> Feed:
         return {f.name: made[f.transformed] if f.transformed else raw[f.name] for f in taken}
 
     return feed
+
+
+def _bundle(folder: Path) -> Artifact:
+    """A published bundle as an artifact: what it is, and the digests of its files."""
+    found = read_bundle(folder)
+    if found.takes != transformed.RAW:
+        raise EdgelineError(
+            f"{found.name} {found.version} takes {found.takes} features, which the rows do not "
+            "have, so it cannot be evaluated beside another model: name a version that takes raw "
+            "ones."
+        )
+    if Path(found.model).suffix != ".tflite" or found.target != "litert":
+        raise EdgelineError(
+            f"{found.name} {found.version} is made for {found.target}, and only a LiteRT model can "
+            "be evaluated beside another: name a version of that."
+        )
+    labels = list(found.labels) if found.labels is not None else None
+    metadata = {"task": found.task, "labels": labels, "label": None, "bundle": found.name}
+    return Artifact(folder, BUNDLE, {**metadata, "version": found.version}, found.files)
+
+
+def _published(model: Artifact) -> Original:
+    """A bundle as devices run it: raw rows to real outputs."""
+    found = read_bundle(model.path)
+    loaded = interpreter.load(model.path / found.model)
+    loaded = hosted(loaded, found.host_operations, found.features)
+    tensors, imported = loaded.signature.inputs, bool(found.provenance.get("origin"))
+
+    def feed(raw: models.Arrays) -> models.Arrays:
+        if imported:
+            return prepare(raw, tensors)
+        return {tensor.name: _as_stored(raw[tensor.name], tensor) for tensor in tensors}
+
+    def evaluate(raw: models.Arrays) -> models.Arrays:
+        answer = dequantise(loaded(quantise(feed(raw), tensors)), loaded.signature.outputs)
+        rows = len(next(iter(raw.values())))
+        return {**answer, models.LABEL: np.full((rows, 1), np.nan, np.float32)}
+
+    words = f"{found.name} {found.version} as it is published"
+    return Original(model, list(found.features), evaluate, feed, words, f"in {words}", False)
+
+
+def _as_stored(array: Array, tensor: Tensor) -> Array:
+    """Whole numbers in the dtype of an input without a scale: raw features have 64 bits."""
+    if tensor.scale is not None or array.dtype.kind not in "iu" or tensor.dtype == "string":
+        return array
+    typed = array.astype(tensor.dtype)
+    if not np.array_equal(typed, array):
+        raise EdgelineError(
+            f"Input {tensor.name!r} of the published model is {tensor.dtype}, which does not hold "
+            "all values of that column: name another version."
+        )
+    return typed
 
 
 def _imported(model: Artifact) -> Original:

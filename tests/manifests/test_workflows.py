@@ -44,6 +44,18 @@ from edgeline.components.ingest.component import ingest
 def pipeline(data: str, key: str = "id"):
     ingest(data=data, split_key=key)
 """
+READING = """
+from kfp import dsl
+
+from edgeline.components.ingest.component import ingest
+from edgeline.components.validate.component import validate
+
+
+@dsl.pipeline(name="reading")
+def pipeline(data: str, sample: float = 1.0, skew_threshold: float = 0.1):
+    rows = ingest(data=data, sample=sample)
+    validate(examples=rows.outputs["examples"], skew_threshold=skew_threshold)
+"""
 DIGEST = f"sha256:{'a' * 64}"
 
 
@@ -164,10 +176,12 @@ def team(runner: Runner, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Run
 
 def checked(team: Runner) -> tuple[str, str]:
     """The step of the pull request's check that fails, or none, and what it printed."""
-    told = (*steps("github-workflow.yaml", "check"), *steps("github-workflow.yaml", "tell"))
-    for step in told:
+    jobs = ("check", "sample", "tell")
+    for step in (each for job in jobs for each in steps("github-workflow.yaml", job)):
         if "run" in step:
-            done = team.step(step, GITHUB_BASE_REF="main", NUMBER="7", COLUMNS="250")
+            given = {name: str(x) for name, x in step.get("env", {}).items() if "${{" not in str(x)}
+            given |= {"GITHUB_BASE_REF": "main", "NUMBER": "7", "COLUMNS": "250"}
+            done = team.step(step, **given)
             if done.returncode:
                 return str(step["name"]), done.stdout + done.stderr
     return "", ""
@@ -186,8 +200,42 @@ def test_a_good_pull_request_passes_every_step_and_shows_what_changes(team: Runn
     told = team.notes.read_text().splitlines()
     assert told == [
         "pip install --require-hashes -r requirements.txt",
-        "gh pr comment 7 --edit-last --create-if-none --body-file difference.md",
+        "pip install --require-hashes -r requirements-run.txt",
+        "gh pr comment 7 --edit-last --create-if-none --body-file comment.md",
     ]
+    assert "#### reading" not in (team.checkout / "compared.md").read_text()  # which is as it was
+    assert "-        cron: 0 0 3 * * *" in (team.checkout / "comment.md").read_text()
+
+
+def sampled(team: Runner) -> tuple[int, str]:
+    """Exit code of the step that runs what has changed on a sample, and its part of the comment."""
+    step = next(x for x in steps("github-workflow.yaml", "sample") if "Run each" in str(x))
+    done = team.step(step, GITHUB_BASE_REF="main", SAMPLE="0.5", COLUMNS="250")
+    return done.returncode, (team.checkout / "compared.md").read_text()
+
+
+def test_a_changed_pipeline_runs_on_a_sample_and_is_compared_with_main_s(team: Runner) -> None:
+    pipelines = team.checkout / "pipelines"
+    rows = "".join(f"{number},{number % 7}\n" for number in range(400))
+    (team.checkout / "rows.csv").write_text("id,value\n" + rows)
+    (pipelines / "reading.py").write_text(READING)
+    (pipelines / "reading.sample").write_text("data=rows.csv\n")
+    commit(team, "main's")
+    team.git("push", "--quiet", "origin", "HEAD:main")
+    team.git("fetch", "--quiet", "origin")
+    (pipelines / "reading.py").write_text(
+        READING.replace("threshold: float = 0.1", "threshold: float = 0.3")
+    )
+    commit(team, "another threshold")
+    code, told = sampled(team)
+    assert (code, told.splitlines()[0]) == (0, "### On a sample of 0.5 of the rows")
+    assert "#### reading" in told and "| skew\\_threshold | 0.1 | 0.3 |" in told
+    team.git("worktree", "remove", "--force", "../before")
+    (pipelines / "reading.sample").write_text("data=none.csv\n")
+    commit(team, "no data")
+    code, told = sampled(team)
+    assert code == 1
+    assert "The run of this change ended with exit code" in told
 
 
 def test_a_pipeline_that_was_not_compiled_again_is_refused(team: Runner) -> None:
@@ -414,7 +462,11 @@ def test_the_job_that_runs_a_pull_request_s_code_may_write_nothing() -> None:
     assert workflow["permissions"] == {}
     assert workflow["jobs"]["check"]["permissions"] == {"contents": "read"}
     writer = workflow["jobs"]["tell"]["steps"]
-    assert [step.get("run", "").split()[:3] for step in writer] == [[], [], ["gh", "pr", "comment"]]
+    assert workflow["jobs"]["sample"]["permissions"] == {"contents": "read"}
+    lines = [step.get("run", "").strip().splitlines() for step in writer]
+    assert [each[-1:] for each in lines[:2]] == [[], []]
+    assert lines[2][-1].startswith("gh pr comment ")
+    assert "edgeline" not in "".join(lines[2])  # it runs nothing of the pull request
 
 
 def test_a_fresh_repository_has_no_fault(team: Runner) -> None:

@@ -116,12 +116,13 @@ class Publisher:
 
     def add(self, data: bytes, **more) -> int:
         """Publish a model; its version."""
-        labels = more.pop("labels", ())
+        labels, candidate = more.pop("labels", ()), more.pop("candidate", "")
         made, outcome = actions.add(
             str(self.path),
             bundle(self.folder / "bundle", data, **more),
             [str(self.keys)],
             labels,
+            candidate=candidate,
         )
         assert outcome.live
         return made.version

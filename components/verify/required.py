@@ -1,0 +1,115 @@
+"""What requirements.yaml asks of the devices that an edge model is made for.
+
+What only the device can tell is not made up: where it alone runs the model, latency and memory of
+this machine are not the device's, and are said not to be measured. An arena that a compiler has
+planned is the memory of a microcontroller.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import replace
+from typing import Any
+
+from edgeline.artifacts import Artifact, models, outcomes
+from edgeline.artifacts.outcomes import RequirementOutcome
+from edgeline.artifacts.requirements import DeviceRequirement, parse
+from edgeline.components.verify.findings import Limits, Subject
+from edgeline.components.verify.latency import Latency
+from edgeline.components.verify.parity import Parity
+from edgeline.errors import EdgelineError
+
+LITERT, ONNX = "litert", "onnx"  # targets of a model that is not compiled
+ARENA, ENERGY = "arena_bytes", "energy_mj"  # facts of a compiled model, where its compiler tells
+ESTIMATED = "estimated_ms"
+ELSEWHERE = "only the device runs it"
+
+Devices = Mapping[str, DeviceRequirement]
+
+
+def devices(given: Mapping[str, Any], edge: Artifact, compiled: Artifact | None) -> Devices:
+    """The devices, by name, that are about this model.
+
+    Raises:
+        EdgelineError: as `edgeline.artifacts.requirements.parse`.
+    """
+    target = ONNX if edge.schema == models.ONNX_SCHEMA else LITERT
+    quantisation = edge.metadata["quantisation"]
+    if compiled:
+        target, quantisation = compiled.metadata["target"], compiled.metadata["quantisation"]
+    return parse(given).of_target(str(target), str(quantisation))
+
+
+def with_decisions(limits: Limits, asked: Devices) -> Limits:
+    """Limits whose default gives way to what a device allows of changed decisions."""
+    allowed = [d.changed_decisions for d in asked.values() if d.changed_decisions is not None]
+    if limits.max_changed_decisions >= 0 or not allowed:
+        return limits
+    return replace(limits, max_changed_decisions=min(allowed))
+
+
+def slice_columns(asked: Devices, known: Collection[str]) -> list[tuple[str, ...]]:
+    """The columns whose slices are asked for.
+
+    Raises:
+        EdgelineError: the examples do not have one.
+    """
+    found = {each.columns for device in asked.values() for each in device.metrics if each.columns}
+    for column in sorted({name for columns in found for name in columns} - {*known}):
+        raise EdgelineError(
+            f"requirements ask for slices by {column!r}, which the examples do not have: they have "
+            f"{', '.join(known)}."
+        )
+    return sorted(found)
+
+
+def outcomes_of(
+    asked: Devices,
+    found: Parity,
+    latency: Latency,
+    edge: Artifact,
+    compiled: Artifact | None,
+    subject: Subject,
+) -> list[RequirementOutcome]:
+    """What came of each requirement of each device."""
+    itself = compiled is None or subject.path == compiled.path
+    facts: Mapping[str, Any] = compiled.metadata["facts"] if compiled else {}
+    size = compiled.metadata["size"] if compiled else models.edge_model_path(edge).stat().st_size
+    told: list[RequirementOutcome] = []
+    for name, device in asked.items():
+        share = found.changed_decisions / found.rows
+        on_device = ELSEWHERE if not itself else "on this machine"
+        p99 = latency.p99_ms if itself else facts.get(ESTIMATED)
+        memory = facts.get(ARENA, latency.peak_bytes if itself else None)
+        where = "the compiler's estimate" if not itself and ESTIMATED in facts else on_device
+        of_memory = "arena" if ARENA in facts else on_device
+        energy, mapped = facts.get(ENERGY), compiled.metadata["share"] if compiled else None
+        told += outcomes.of_metrics(device.metrics, found.slices, name)
+        told += _at_most(f"{name}: 99th percentile of latency", device.p99_ms, p99, " ms", where)
+        told += _at_most(f"{name}: memory", device.memory_mb, _mega(memory), " MB", of_memory)
+        told += _at_most(f"{name}: size of the model", device.size_kb, size / 1e3, " kB")
+        told += _at_most(
+            f"{name}: energy of a prediction", device.energy_mj, energy, " mJ", _untold(energy)
+        )
+        told += _at_most(f"{name}: changed decisions", device.changed_decisions, share)
+        if device.mapped_share is not None:
+            what = f"{name}: operators on the accelerator"
+            why = "" if compiled else "the model is not compiled for it"
+            told.append(RequirementOutcome(what, device.mapped_share, True, mapped, note=why))
+    return told
+
+
+def _at_most(
+    what: str, limit: float | None, value: float | None, unit: str = "", note: str = ""
+) -> Sequence[RequirementOutcome]:
+    if limit is None:
+        return ()
+    return [RequirementOutcome(what, limit, False, value, unit, note, needed=False)]
+
+
+def _mega(count: float | None) -> float | None:
+    return None if count is None else count / 1e6
+
+
+def _untold(energy: float | None) -> str:
+    return "" if energy is not None else "nothing measures it here"

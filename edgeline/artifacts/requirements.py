@@ -1,0 +1,228 @@
+"""What a model must reach, and on which device: `requirements.yaml`.
+
+    metrics:                            # of the trained model, on the evaluation rows
+      - {metric: auc, at_least: 0.92}
+      - {metric: accuracy, at_least: 0.8, by: [trip_start_hour], min_rows: 100}
+    trend: {versions: 3}                # beside the last versions published, on the same rows
+    devices:
+      gateway:
+        target: litert
+        p99_ms: 5
+        size_kb: 200
+
+Parameters carry the same as an object. Unknown and ill-typed fields are refused by their path.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping
+from pathlib import Path
+from typing import Annotated, Any
+
+import msgspec
+
+from edgeline.errors import EdgelineError, UsageError
+from edgeline.formats import plain_file, plain_yaml
+from edgeline.formats.doubles import whole
+
+NAME = "requirements"
+SUFFIXES = (".yaml", ".yml")
+Text = Annotated[str, msgspec.Meta(min_length=1, max_length=200)]
+Above = Annotated[float, msgspec.Meta(gt=0)]
+Share = Annotated[float, msgspec.Meta(ge=0, le=1)]
+
+
+class _Part(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """A part of the file."""
+
+
+class MetricRequirement(_Part, frozen=True):
+    """What one metric must reach; one of `at_least` and `at_most` is there.
+
+    Attributes:
+        metric: its name in the reports, for example auc or mean_squared_error.
+        at_least: of a metric that is better when higher.
+        at_most: of an error.
+        by: raw columns: every slice of their values must reach it; empty: all rows together.
+        where: raw columns and their values: this one slice must reach it.
+        min_rows: of `by`, slices with fewer rows are left out.
+    """
+
+    metric: Text
+    at_least: float | None = None
+    at_most: float | None = None
+    by: tuple[Text, ...] = ()
+    where: dict[Text, str | int | float] = {}
+    min_rows: Annotated[int, msgspec.Meta(ge=1)] = 1
+
+    @property
+    def limit(self) -> float:
+        """The bound, whichever it is."""
+        found = self.at_least if self.at_least is not None else self.at_most
+        assert found is not None
+        return found
+
+    @property
+    def least(self) -> bool:
+        """Whether higher is better."""
+        return self.at_least is not None
+
+    @property
+    def columns(self) -> tuple[str, ...]:
+        """The raw columns that its slices are made of, sorted."""
+        return tuple(sorted({*self.by, *self.where}))
+
+    @property
+    def rows(self) -> str:
+        """The rows that it is about, for people."""
+        if self.by:
+            return f"each {', '.join(self.by)}"
+        if self.where:
+            return ", ".join(f"{name}: {value}" for name, value in sorted(self.where.items()))
+        return "all rows"
+
+
+class TrendRequirement(_Part, frozen=True):
+    """That no metric of `metrics` over all rows falls from version to version.
+
+    Attributes:
+        versions: how many of the last published ones count.
+        refuse: whether a fall is a reason not to publish; else it is told.
+        versions_of: DESTINATION/NAME of the published versions; empty: where the run publishes to.
+    """
+
+    versions: Annotated[int, msgspec.Meta(ge=2, le=10)] = 3
+    refuse: bool = True
+    versions_of: str = ""
+
+
+class DeviceRequirement(_Part, frozen=True):
+    """What the edge model of a target must reach; what is not there is not asked.
+
+    Attributes:
+        target: of `compile`, or litert (or onnx) for a model that is not compiled; empty: the
+            device is called as its target.
+        quantisation: of the edge models that this is about; empty: any.
+        metrics: of the edge model, as verify computes them: auc, accuracy, mean_squared_error.
+        p99_ms: the 99th percentile of latency in milliseconds, at most.
+        memory_mb: memory while it runs in megabytes, at most.
+        size_kb: of the model's file in kilobytes, at most.
+        energy_mj: a prediction in millijoules, at most, where the target tells it.
+        mapped_share: of the operators, on the accelerator, at least.
+        changed_decisions: the share that differs from the trained model's, at most.
+    """
+
+    target: str = ""
+    quantisation: str = ""
+    metrics: tuple[MetricRequirement, ...] = ()
+    p99_ms: Above | None = None
+    memory_mb: Above | None = None
+    size_kb: Above | None = None
+    energy_mj: Above | None = None
+    mapped_share: Share | None = None
+    changed_decisions: Share | None = None
+
+
+class Requirements(_Part, frozen=True):
+    """What the trained model, and the edge model on each device, must reach.
+
+    Attributes:
+        metrics: of the trained model, as analyze computes them.
+        trend: beside the last published versions; None: not asked.
+        devices: by a name of one's own.
+    """
+
+    metrics: tuple[MetricRequirement, ...] = ()
+    trend: TrendRequirement | None = None
+    devices: dict[Text, DeviceRequirement] = {}
+
+    def of_target(self, target: str, quantisation: str) -> dict[str, DeviceRequirement]:
+        """The devices, by name, that a model for a target runs on."""
+        return {
+            name: each
+            for name, each in self.devices.items()
+            if (each.target or name) == target and each.quantisation in ("", quantisation)
+        }
+
+
+def parse(value: Mapping[str, Any], where: str = f"Parameter {NAME}") -> Requirements:
+    """Requirements of an object, as a file or a parameter has them.
+
+    Args:
+        where: begins the sentence of an error.
+
+    Raises:
+        EdgelineError: a field is unknown or has a value that it cannot have, a metric has not one
+            bound, or the trend has no metric to look at.
+    """
+    value = whole(value)
+    devices = value.get("devices")
+    try:
+        for name, each in devices.items() if isinstance(devices, Mapping) else ():
+            place = f"devices.{name}: "
+            msgspec.convert(each, DeviceRequirement)
+        place = ""
+        found = msgspec.convert(value, Requirements)
+    except msgspec.ValidationError as error:
+        raise EdgelineError(f"{where}: {place}{error}: correct it.") from None
+    for index, each in enumerate(found.metrics):
+        _check(each, f"{where}: metrics[{index}]")
+    for name, device in found.devices.items():
+        place = f"{where}: devices.{name}"
+        for index, each in enumerate(device.metrics):
+            _check(each, f"{place}.metrics[{index}]")
+        if device == DeviceRequirement(target=device.target, quantisation=device.quantisation):
+            raise EdgelineError(f"{place} asks for nothing: add p99_ms, size_kb or another field.")
+    if found.trend and not any(not each.columns for each in found.metrics):
+        raise EdgelineError(
+            f"{where}: trend looks at the metrics of all rows, but metrics has none: add one "
+            "without by and where."
+        )
+    return found
+
+
+def read(path: str | Path) -> dict[str, Any]:
+    """The object in a file, checked as `parse` does.
+
+    Raises:
+        UsageError: it cannot be read, is no YAML, or is not as `parse` takes it.
+    """
+    path = Path(path)
+    try:
+        value = plain_yaml.load(plain_file.read(path), dict[str, Any])
+    except OSError as error:
+        raise UsageError(f"{path} cannot be read ({error.strerror}): check the path.") from error
+    except ValueError as error:
+        raise UsageError(
+            f"{path} is not a {NAME} file ({error}): write metrics, trend and devices."
+        ) from error
+    try:
+        parse(value, str(path))
+    except EdgelineError as error:
+        raise UsageError(str(error)) from None
+    return value
+
+
+def check_devices(wanted: Requirements, targets: Collection[str]) -> None:
+    """Refuse a device for which a run makes nothing, since nobody would judge it.
+
+    Args:
+        targets: for which the run makes models.
+
+    Raises:
+        EdgelineError: names the device, its target, and what there is.
+    """
+    for name, device in wanted.devices.items():
+        target = device.target or name
+        if target not in targets:
+            raise EdgelineError(
+                f"{NAME}: device {name} is of the target {target}, for which this run makes no "
+                f"model: give it one of {', '.join(targets)} as target, or add that to targets."
+            )
+
+
+def _check(each: MetricRequirement, place: str) -> None:
+    if (each.at_least is None) == (each.at_most is None):
+        raise EdgelineError(f"{place} ({each.metric}) needs either at_least or at_most.")
+    if each.by and each.where:
+        raise EdgelineError(f"{place} ({each.metric}) has both by and where: leave one out.")

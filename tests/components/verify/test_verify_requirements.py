@@ -1,0 +1,75 @@
+"""Devices' requirements on a real model: one line each, and what is not met is not approved."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from edgeline import artifacts
+from edgeline.artifacts import outcomes
+from edgeline.components.publish.publish import publish
+from edgeline.components.verify.findings import Limits
+from edgeline.components.verify.verify import verify as work
+from edgeline.errors import EdgelineError
+
+pytestmark = pytest.mark.slow
+
+
+@pytest.fixture
+def verify(workplace, edge_model, tmp_path):
+    def run(asked: dict[str, Any]) -> Any:
+        return work(
+            model_path=workplace.model,
+            edge_model_path=edge_model,
+            examples_path=workplace.examples,
+            verification_path=tmp_path / "verification",
+            verification_report_path=tmp_path / "report.html",
+            limits=Limits(),
+            requirements=asked,
+        )
+
+    return run
+
+
+def test_what_a_device_must_reach_is_judged_and_what_is_not_met_is_not_published(
+    verify, edge_model, tmp_path
+) -> None:
+    slices = {"metric": "accuracy", "at_least": 0.0, "by": ["payment_type"], "min_rows": 50}
+    good = {"target": "litert", "size_kb": 1e3, "memory_mb": 1e4, "p99_ms": 1e4, "energy_mj": 5}
+    asked = {"hub": {**good, "changed_decisions": 0, "metrics": [slices]}}
+    other = {"npu": {"target": "ethos-u55", "size_kb": 1e-3}}
+    result = verify({"devices": {**asked, **other}})
+    assert result.approved, result.metadata["reasons"]
+    found = outcomes.of(artifacts.read(tmp_path / "verification", "verification/v1").metadata)
+    assert [(each.what, each.state) for each in found] == [
+        ("hub: accuracy of each payment_type", "met"),
+        ("hub: 99th percentile of latency", "met"),
+        ("hub: memory", "met"),
+        ("hub: size of the model", "met"),
+        ("hub: energy of a prediction", "not measured"),
+        ("hub: changed decisions", "met"),
+    ]
+    assert "hub: size of the model" in (tmp_path / "report.html").read_text()
+
+    cash = {"metric": "accuracy", "at_least": 1.0, "where": {"payment_type": "Credit Card"}}
+    result = verify({"devices": {"hub": {"target": "litert", "metrics": [cash]}}})
+    assert not result.approved
+    [reason] = result.metadata["reasons"]
+    assert reason.startswith("hub: accuracy of payment_type: Credit Card is 0.")
+    assert "at least 1 is required: 0." in reason and reason.endswith(" short.")
+    with pytest.raises(EdgelineError, match="does not meet the requirements: hub: accuracy of pay"):
+        publish(
+            edge_model_path=edge_model,
+            verification_path=tmp_path / "verification",
+            bundle_path=tmp_path / "bundle",
+            name="taxi",
+            destination=str(tmp_path / "store"),
+        )
+    assert not (tmp_path / "store").exists() and not (tmp_path / "bundle").exists()
+
+
+def test_a_slice_by_a_column_that_the_rows_lack_is_refused(verify) -> None:
+    asked = {"metric": "auc", "at_least": 0.5, "by": ["colour"]}
+    with pytest.raises(EdgelineError, match="slices by 'colour', which the examples do not have"):
+        verify({"devices": {"litert": {"metrics": [asked]}}})
