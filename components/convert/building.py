@@ -47,9 +47,9 @@ if TYPE_CHECKING:
     import tensorflow as tf
 
 AS_FLOAT = Settings(FLOAT)
-# the converter takes lgamma, and what it makes fails for any number of rows; of a choice by number
-# it makes one by truth, and fails without a name
-FAILING = ("Lgamma", "Case", "StatelessCase")
+# the converter takes lgamma, and what it makes fails for any number of rows; of a switch_case,
+# which freezing makes a _SwitchN, it makes an If of a number, and fails without a name
+FAILING = ("Lgamma", "_SwitchN")
 Tell = Callable[[str], None]
 
 

@@ -28,6 +28,7 @@ if TYPE_CHECKING:
 
 PREFIX = "transformed_"  # of an input where a raw one has its name
 ADVICE = {  # by the beginning of an operator's name
+    "_SwitchN": "choose with tf.where instead of tf.switch_case",
     "TensorList": "set batch to 1, or give the recurrent layers unroll=True",
 }
 
