@@ -13,6 +13,7 @@ from edgeline.client.compiling import compile_pipeline
 from edgeline.components.settings.objects import FORMS, Training
 from edgeline.errors import UsageError
 from edgeline.pipelines import catalogue
+from edgeline.pipelines.description import of_pipeline, of_version
 from edgeline.pipelines.parameter import Parameter
 from edgeline.pipelines.parameters import (
     check,
@@ -52,7 +53,7 @@ def test_twelve_parameters_at_most_stand_in_the_form_what_is_required_first(name
 def test_the_description_has_every_parameter_and_an_example_that_works(name: str) -> None:
     described = catalogue.load(name).pipeline_spec.pipeline_info.description
     rows = [line.split(" | ") for line in described.splitlines() if line.startswith("| ")]
-    cells = {row[0].strip("|*· "): row[1] for row in rows}
+    cells = {row[0].strip("|*`· "): row[1] for row in rows}
     parameters = parameters_of(catalogue.load(name))
     for each in parameters.values():
         assert each.name in cells
@@ -61,6 +62,28 @@ def test_the_description_has_every_parameter_and_an_example_that_works(name: str
             example = json.loads(cells[each.name].removeprefix("for example ").strip("`"))
             assert example
             assert check({each.name: example}, parameters)
+
+
+@pytest.mark.parametrize("name", catalogue.names())
+def test_what_kubeflow_s_box_shows_of_a_pipeline_fits_it(name: str) -> None:
+    """The box has some 60 characters a line, grows upwards, and does not scroll."""
+    described = catalogue.load(name).pipeline_spec.pipeline_info.description
+    assert of_pipeline(described) == described.splitlines()[0]
+    listed = of_version(described)
+    assert sum(1 + len(line) // 60 for line in listed.splitlines()) <= 24
+    parameters = parameters_of(catalogue.load(name))
+    for each in parameters.values():
+        # as code, since Markdown takes the underscores of with_cache_name for slanted text
+        assert f"`{each.name}`{' (required)' if each.required else ''}" in listed
+    for line in listed.splitlines():
+        if "for example" in line:
+            example = json.loads(line.split("for example ")[1].strip("`"))
+            assert check({line.split("`")[1]: example}, parameters)
+
+
+def test_a_description_of_one_s_own_goes_to_pipeline_and_version_as_it_is() -> None:
+    assert of_pipeline("Mine.\n\n| a | b |") == of_version("Mine.\n\n| a | b |")
+    assert of_version("long " * 1000) == ("long " * 1000)[:2000]
 
 
 @pytest.mark.parametrize(

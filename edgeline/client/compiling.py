@@ -16,6 +16,7 @@ from edgeline.client.slim import drop_descriptions, drop_interfaces, slim
 from edgeline.errors import UsageError
 from edgeline.formats import names, plain_yaml
 from edgeline.kubeflow import task, versions
+from edgeline.pipelines.description import of_pipeline, of_version
 from edgeline.schedules import current as schedules
 
 if TYPE_CHECKING:
@@ -302,12 +303,14 @@ def _refuse_lost(pipeline: Json, platform: Json, given: Mapping[str, Any]) -> No
 
 def _manifests(compiled: CompiledPipeline, namespace: str) -> tuple[Json, Json]:
     """Pipeline and PipelineVersion, as kfp's compiler makes them."""
-    about = {"description": compiled.description} if compiled.description else {}
+    described = compiled.description or ""
+    about = {"description": of_pipeline(described)} if described else {}
+    can_be_set = {"description": of_version(described)} if described else {}
     pipeline, *platform = versions.as_kept(compiled.documents)
     version = {"displayName": compiled.version, "pipelineName": compiled.name}
     specs: dict[str, Json] = {
         "Pipeline": {"displayName": compiled.name, **about},
-        "PipelineVersion": {**version, "pipelineSpec": pipeline, **about},
+        "PipelineVersion": {**version, "pipelineSpec": pipeline, **can_be_set},
     }
     if any(platform):
         specs["PipelineVersion"]["platformSpec"] = platform[0]

@@ -19,7 +19,7 @@ from edgeline.kubeflow.api import (
     pipelines_called,
 )
 from edgeline.kubeflow.refusals import RefusedError
-from edgeline.pipelines.description import brief
+from edgeline.pipelines.description import of_pipeline, of_version
 from edgeline.reports import terminal
 
 if TYPE_CHECKING:
@@ -104,7 +104,7 @@ def upload(
             new = V2beta1Pipeline(
                 name=wanted.name,
                 display_name=wanted.name,
-                description=wanted.description,
+                description=of_pipeline(wanted.description),
                 namespace=namespace,
             )
             # its upload would add a version that is named after nothing
@@ -113,7 +113,7 @@ def upload(
         made = server.upload_pipeline_version(
             *(str(package), wanted.version),
             pipeline_id=pipeline,
-            description=brief(wanted.description) or None,
+            description=of_version(wanted.description) or None,
         )
     except ApiException as error:
         if error.status == CONFLICT and (again := find(server, wanted)) != found:
