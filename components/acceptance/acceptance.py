@@ -48,7 +48,7 @@ def acceptance(
     acceptance_path: str | Path,
     acceptance_report_path: str | Path,
     name: str,
-    command: Sequence[str],
+    command: str,
     files: str = "",
     time_limit: float = 600.0,
     evaluation_path: str | Path = "",
@@ -62,7 +62,7 @@ def acceptance(
         acceptance_path: the `acceptance/v1` folder to write, accepted or not.
         acceptance_report_path: the HTML page to write.
         name: of the model.
-        command: the program and its arguments.
+        command: the program and its arguments, quoted as for a shell, which there is none of.
         files: a folder or file where it runs, here or in a store; "" for an empty folder.
         time_limit: seconds of the clock for the command.
 
@@ -74,11 +74,12 @@ def acceptance(
         EdgelineError: the command is none, the model is not approved, cannot be assembled or
             served, or the files cannot be read.
     """
-    words = list(command)
-    if not words or not all(isinstance(word, str) and word for word in words):
-        raise EdgelineError(
-            f'command is {words!r}: give the program and its arguments, such as ["pytest", "-q"].'
-        )
+    try:
+        words = shlex.split(command)
+    except ValueError as error:
+        raise EdgelineError(f"command is {command!r} ({error}): correct its quotes.") from None
+    if not words:
+        raise EdgelineError("command is empty: give a program and its arguments, such as pytest.")
     if not time_limit > 0:
         raise EdgelineError(f"time_limit is {time_limit!r}: give seconds above 0.")
     edge = models.read_edge(edge_model_path)
@@ -111,11 +112,11 @@ def acceptance(
             }
             ended = _run(words, work, given, time_limit)
             alive = server.poll() is None and _answers(ports["http"])
-    reason = _reason(words, ended, time_limit, alive)
+    reason = _reason(command, ended, time_limit, alive)
     facts: dict[str, object] = {
         "accepted": not reason,
         "reason": reason,
-        "command": words,
+        "command": command,
         "exit_code": ended.code,
         "files_digest": digest,
         "edge_model_digest": edge.digest,
@@ -126,7 +127,7 @@ def acceptance(
         draft.metadata.update(facts)
     _write_report(acceptance_report_path, facts, ended.log)
     print(ended.log[-SHOWN:])
-    print(reason or f"{shlex.join(words)} accepts the model.")
+    print(reason or f"{command} accepts the model.")
     return {"edgeline_schema": SCHEMA, **facts}
 
 
@@ -241,9 +242,8 @@ def _end_of(log: IO[str]) -> str:
     return log.read()[-SHOWN:]
 
 
-def _reason(command: Sequence[str], ended: _Ended, time_limit: float, alive: bool) -> str:
+def _reason(words: str, ended: _Ended, time_limit: float, alive: bool) -> str:
     """Why the model is not accepted; "" where it is."""
-    words = shlex.join(command)
     if ended.code is None:
         return f"{words} did not end within {time_limit:g} s."
     if not alive:
@@ -272,7 +272,7 @@ def _write_report(path: str | Path, facts: Mapping[str, Any], log: str) -> None:
         "Acceptance",
         told,
         [
-            Section("Verdict", report.text(str(verdict)), shlex.join(facts["command"])),
+            Section("Verdict", report.text(str(verdict)), str(facts["command"])),
             Section("What the command printed", report.table([""], lines)),
         ],
     )

@@ -15,7 +15,7 @@ def acceptance(
     acceptance: Output[Artifact],
     acceptance_report: Output[HTML],
     name: str,
-    command: list,
+    command: str,
     files: str = "",
     time_limit: float = 600.0,
     evaluation: Input[Artifact] = None,
@@ -34,7 +34,7 @@ def acceptance(
         acceptance: The verdict, for publish, which keeps it as provenance (acceptance/v1).
         acceptance_report: The verdict and what the command printed.
         name: What the model is served as: lower-case letters, digits and dashes.
-        command: What to run, the program first, for example ["python", "-m", "pytest", "-q"].
+        command: What to run, without a shell, for example: python -m pytest -q.
         files: Where the command runs: a folder with the tests, or one file, here or in a store;
             #sha256=<hex> pins a file's content; empty: in an empty folder.
         time_limit: Seconds after which the command, with all that it has started, is ended.

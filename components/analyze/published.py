@@ -19,14 +19,13 @@ from edgeline.artifacts import LISTING, Artifact
 from edgeline.artifacts.bundle import Bundle, content_digest
 from edgeline.errors import EdgelineError
 from edgeline.repository.versions import PublishedVersions, published_versions
-from edgeline.runtimes import child, original
+from edgeline.runtimes import original, tried
 from edgeline.runtimes.original import Original
 from edgeline.stores import copies, remote
 
 LATEST, APPROVED = "latest", "approved"
 KEY = "published_baseline"  # in an evaluation's metadata
 _PLACE = re.compile(rf"(?P<of>.+)/(?P<name>[^/]+)/(?P<version>{LATEST}|{APPROVED}|[1-9][0-9]*)/?")
-_SECONDS, _MEMORY = 120.0, 1 << 30  # to load a published model for the first time
 
 
 @dataclass(frozen=True)
@@ -83,13 +82,7 @@ def fetched(versions: PublishedVersions, number: int, folder: Path) -> Bundle:
     """
     found = versions.fetch(number, folder)
     original.read(folder)
-    try:
-        child.call(_load, folder, time_limit=_SECONDS, memory=_MEMORY)
-    except child.ChildError as error:
-        raise EdgelineError(
-            f"{versions.uri(number)} cannot be compared with: its model {error.how} while "
-            f"{error.doing}{child.last_error(error.log)}: name another version, or withdraw it."
-        ) from error
+    tried.in_child(folder, _load, folder)
     return found
 
 

@@ -27,9 +27,9 @@ from edgeline.formats.doubles import whole
 
 NAME = "requirements"
 SUFFIXES = (".yaml", ".yml")
-Text = Annotated[str, msgspec.Meta(min_length=1, max_length=200)]
-Above = Annotated[float, msgspec.Meta(gt=0)]
-Share = Annotated[float, msgspec.Meta(ge=0, le=1)]
+_Text = Annotated[str, msgspec.Meta(min_length=1, max_length=200)]
+_Above = Annotated[float, msgspec.Meta(gt=0)]
+_Share = Annotated[float, msgspec.Meta(ge=0, le=1)]
 
 
 class _Part(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -48,11 +48,11 @@ class MetricRequirement(_Part, frozen=True):
         min_rows: of `by`, slices with fewer rows are left out.
     """
 
-    metric: Text
+    metric: _Text
     at_least: float | None = None
     at_most: float | None = None
-    by: tuple[Text, ...] = ()
-    where: dict[Text, str | int | float] = {}
+    by: tuple[_Text, ...] = ()
+    where: dict[_Text, str | int | float] = {}
     min_rows: Annotated[int, msgspec.Meta(ge=1)] = 1
 
     @property
@@ -115,12 +115,12 @@ class DeviceRequirement(_Part, frozen=True):
     target: str = ""
     quantisation: str = ""
     metrics: tuple[MetricRequirement, ...] = ()
-    p99_ms: Above | None = None
-    memory_mb: Above | None = None
-    size_kb: Above | None = None
-    energy_mj: Above | None = None
-    mapped_share: Share | None = None
-    changed_decisions: Share | None = None
+    p99_ms: _Above | None = None
+    memory_mb: _Above | None = None
+    size_kb: _Above | None = None
+    energy_mj: _Above | None = None
+    mapped_share: _Share | None = None
+    changed_decisions: _Share | None = None
 
 
 class Requirements(_Part, frozen=True):
@@ -134,7 +134,7 @@ class Requirements(_Part, frozen=True):
 
     metrics: tuple[MetricRequirement, ...] = ()
     trend: TrendRequirement | None = None
-    devices: dict[Text, DeviceRequirement] = {}
+    devices: dict[_Text, DeviceRequirement] = {}
 
     def of_target(self, target: str, quantisation: str) -> dict[str, DeviceRequirement]:
         """The devices, by name, that a model for a target runs on."""

@@ -38,7 +38,7 @@ def test_a_promoted_candidate_is_served_within_a_look_and_no_request_is_lost(
     server = start(web.url, *options)
     publisher.add(model(2), recorded=7, candidate="wide")
     looks = server.metric('edgeline_update_looks_total{result="ok"}')
-    eventually(lambda: server.metric('edgeline_update_looks_total{result="ok"}') > looks + 1)
+    eventually(lambda: server.metric('edgeline_update_looks_total{result="ok"}') > looks + 1, 120)
     assert not any("targets/m/2/" in path for path in web.sent)  # not even fetched
     stop, answers = threading.Event(), []
 
@@ -54,10 +54,10 @@ def test_a_promoted_candidate_is_served_within_a_look_and_no_request_is_lost(
         return {body["predictions"][0]["score"][0] for _, body in answers[-3:]}
 
     try:
-        eventually(lambda: len(answers) > 20)
+        eventually(lambda: len(answers) > 20, 120)
         assert scores() == {4}
         promote(publisher, "wide")
-        eventually(lambda: scores() == {7})
+        eventually(lambda: scores() == {7}, 120)
     finally:
         stop.set()
         for thread in threads:

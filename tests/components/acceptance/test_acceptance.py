@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shlex
 import sys
 from pathlib import Path
 from typing import Any
@@ -71,7 +72,7 @@ def accept(candidate, tmp_path, monkeypatch):
             **{"files": str(tmp_path / "tests"), **candidate, **given},
             acceptance_path=tmp_path / "acceptance",
             acceptance_report_path=tmp_path / "report.html",
-            command=[sys.executable, *command],
+            command=shlex.join([sys.executable, *command]),
         )
 
     return run
@@ -91,7 +92,7 @@ def test_what_the_app_s_tests_accept_is_published_with_their_verdict(
     )
     kept = bundles.read(Path(published.uri)).provenance["acceptance"]
     assert kept == {
-        "command": [sys.executable, "app.py", "7"],
+        "command": f"{sys.executable} app.py 7",
         "exit_code": 0,
         "files_digest": told["files_digest"],
     }
@@ -159,9 +160,10 @@ def test_a_command_that_ends_the_server_is_no_success(accept) -> None:
 @pytest.mark.parametrize(
     ("given", "said"),
     [
-        ({"command": []}, r"command is \[\]: give the program and its arguments"),
+        ({"command": " "}, "command is empty: give a program and its arguments"),
+        ({"command": "app 'quoted"}, r"\(No closing quotation\): correct its quotes"),
         (
-            {"command": ["no-such-program"]},
+            {"command": "no-such-program"},
             "'no-such-program' cannot be run .* in the task's image",
         ),
         ({"files": "nowhere"}, "files names nowhere, which is no file or folder"),
@@ -171,7 +173,7 @@ def test_a_command_that_ends_the_server_is_no_success(accept) -> None:
 def test_what_cannot_be_run_is_refused(candidate, tmp_path, given, said) -> None:
     with pytest.raises(EdgelineError, match=said):
         work(
-            **{"command": ["true"], **candidate, **given},
+            **{"command": "true", **candidate, **given},
             acceptance_path=tmp_path / "acceptance",
             acceptance_report_path=tmp_path / "report.html",
         )
