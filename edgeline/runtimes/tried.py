@@ -12,6 +12,7 @@ from edgeline.errors import EdgelineError
 from edgeline.runtimes import child, original
 
 ROWS = 2
+ARROW = 2 << 30  # bytes: its allocator reserves 1 GiB at a time, used or not, and that counts
 
 
 def imported(model_path: str | Path, rows: Artifact, split: str, edge: Artifact | None) -> None:
@@ -40,7 +41,7 @@ def in_child(path: Path, function: Callable[..., object], *arguments: object) ->
         EdgelineError: as raised in the child, or it crashed or went beyond a limit.
     """
     try:
-        memory = child.room(_size(path))
+        memory = child.room(_size(path)) + ARROW
         child.call(function, *arguments, time_limit=child.MODEL_TIME, memory=memory)
     except child.ChildError as error:
         raise EdgelineError(
