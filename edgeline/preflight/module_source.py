@@ -174,7 +174,9 @@ class ModuleSource:
     def _tree_of(self, node: ast.ImportFrom, path: str) -> ast.Module | None:
         """The module that `from ... import` takes names of, where it is its own or edgeline's."""
         if node.level == 0 and node.module == _OURS:
-            return ast.parse(resources.files(_OURS).joinpath("__init__.py").read_text("utf-8"))
+            # not by its own name, which would import it, and numpy
+            ours = resources.files("edgeline") / "preprocessing" / "__init__.py"
+            return ast.parse(ours.read_text("utf-8"))
         return self.trees.get(self._file_of(node, path))
 
     def _is_module(self, node: ast.ImportFrom, path: str, name: str) -> bool:

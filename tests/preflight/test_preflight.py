@@ -358,7 +358,7 @@ def given(folder: Path, data: Path, made: str) -> dict[str, Any]:
     module = folder / "own.py"
     module.write_text(
         f"def preprocessing_fn(inputs):\n    return {made}\n"
-        "def build_model(features, hyperparameters):\n    ...\n"
+        "def build_model(features, hyperparameters):\n    return features\n"
     )
     own = {"data": str(data), "module": str(module)}
     return {**own, "batch_size": 1, "label_vocabulary": ""}
