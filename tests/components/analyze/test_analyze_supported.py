@@ -87,8 +87,10 @@ def test_the_fields_are_those_of_the_proto() -> None:
 def test_the_metrics_of_a_task_are_those_that_its_predictions_have(task: str, classes: int) -> None:
     from edgeline.components.analyze.metrics import SliceRows
 
-    shape = (5, classes) if classes else (5,)
-    rows = SliceRows(np.float32([0, 1, 0, 1, 0]), np.full(shape, 0.5, np.float32), np.ones((1, 5)))
+    scores = np.float32([0.1, 0.9, 0.6, 0.4, 0.2])
+    if classes:
+        scores = np.tile(scores[:, None], classes)
+    rows = SliceRows(np.float32([0, 1, 0, 1, 0]), scores, np.ones((1, 5)))
     for plan in planned(*supported.OF_TASK[task]):
         plan.value(*(statistic(rows)[0] for statistic in plan.statistics))
 
