@@ -131,6 +131,27 @@ def test_thresholds_are_no_more_than_a_constant_answer_has(tmp_path, labels, sai
     assert any(proposed in sentence for sentence in told)
 
 
+def test_of_many_columns_those_of_a_kind_are_packed(tmp_path):
+    names = [f"x{n}" for n in range(60)] + [f"n{n}" for n in range(50)] + ["kind", "y"]
+    lines = [
+        [f"{row % 7 + n / 8}" for n in range(60)] + [str((row * n) % 9) for n in range(1, 51)]
+        for row in range(40)
+    ]
+    rows = [
+        ",".join([*cells, "ab"[row % 2], "ny"[row % 3 == 0]]) for row, cells in enumerate(lines)
+    ]
+    _, module, _ = made_of(tmp_path, "\n".join([",".join(names), *rows]), "y")
+    told = {}
+    exec(compile(module, "module.py", "exec"), told)
+    assert list(told["NUMBERS"]) == names[:60] and told["NUMBERS"]["x8"] == pytest.approx(3.875)
+    assert set(told["WHOLE_NUMBERS"]) < set(names[60:110]) and told["WORDS"] == ["kind"]
+    assert sorted(file.name for file in (tmp_path / "mine").iterdir()) == [
+        "README.md",
+        "module.py",
+        "pipeline.py",
+    ]
+
+
 @pytest.mark.parametrize(
     ("rows", "label", "said"),
     [

@@ -164,6 +164,8 @@ def _analyze(
     config = evaluation_config.parse(
         eval_config, task, baseline is not None, confidence_intervals, trained_by
     )
+    if not beam_options:  # TFMA has ways to make one task of another, such as binarize
+        evaluation_config.check_task(config, task)
     weight_columns = names.weight_columns(config)
     own_specs = list(config.slicing_specs)
     required.add_slices(config, wanted)

@@ -21,7 +21,7 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 from edgeline.components.analyze import fairness
-from edgeline.components.analyze.supported import OUTPUT
+from edgeline.components.analyze.supported import OUTPUT, misfit
 from edgeline.errors import EdgelineError
 
 if TYPE_CHECKING:
@@ -180,6 +180,18 @@ def _check_weighting(proto: tfma.EvalConfig, weighted: bool) -> None:
             raise EdgelineError(
                 f"{field} is neither weighted nor unweighted: set one of them, or both."
             )
+
+
+def check_task(proto: tfma.EvalConfig, task: str) -> None:
+    """Refuse metrics that labels and predictions of a task have no meaning for.
+
+    Raises:
+        EdgelineError: the metric, and those that the task has.
+    """
+    for i, spec in enumerate(proto.metrics_specs):
+        for j, metric in enumerate(spec.metrics):
+            if not metric.module and (why := misfit(metric.class_name, task)):
+                raise EdgelineError(f"eval_config.metrics_specs[{i}].metrics[{j}].class_name {why}")
 
 
 def slice_columns(proto: tfma.EvalConfig) -> list[str]:

@@ -21,7 +21,7 @@ from edgeline.formats.dtypes import Array
 MISSING = "(missing)"
 OVERALL = "Overall"
 MOST_SLICES = 5000  # and values of a column, which int16 numbers
-PIECE_ROWS = 1 << 20  # looked at together
+PIECE_ROWS = 1 << 17  # looked at together
 
 SliceValue = str | int | float
 SliceKey = tuple[tuple[str, SliceValue], ...]

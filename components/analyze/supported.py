@@ -34,8 +34,18 @@ MEANS = (
     *("BinaryCrossEntropy", "SparseCategoricalAccuracy", "SparseCategoricalCrossentropy"),
     "SquaredPearsonCorrelation",
 )
+COUNTS = ("ExampleCount", "WeightedExampleCount", "MeanLabel")  # of any task
+MULTICLASS = (
+    *("MultiClassConfusionMatrixAtThresholds", "SparseCategoricalAccuracy"),
+    "SparseCategoricalCrossentropy",
+)
+BINARY_MEANS = ("BinaryCrossentropy", "BinaryCrossEntropy")
 OPTIONS_REFUSED = {True: ("label_smoothing", "from_logits"), False: ("top_k", "class_id")}
 """Options of a metric's config, of means and of the others."""
+THRESHOLDS = {  # the fields of a metric's threshold
+    "value_threshold": ("lower_bound", "upper_bound"),
+    "change_threshold": ("absolute", "relative", "direction"),
+}
 METRICS_SPEC_REFUSED = ("binarize", "aggregate", "query_key")
 OUTPUT = "prediction"  # the only output of a model here, as output_names and the like may say
 FIELDS = {  # of TFMA's messages, by the field that holds them
@@ -51,3 +61,17 @@ FIELDS = {  # of TFMA's messages, by the field that holds them
     ),
     "slicing_specs": ("feature_keys", "feature_values", "slice_keys_sql"),
 }
+
+OF_TASK = {  # those that mean something of the task's labels and predictions
+    "binary_classification": tuple(name for name in METRICS if name not in MULTICLASS),
+    "multiclass_classification": (*COUNTS, *MULTICLASS),
+    "regression": tuple(name for name in MEANS if name not in (*MULTICLASS, *BINARY_MEANS)),
+}
+
+
+def misfit(name: str, task: str) -> str:
+    """Why a metric is not of a task, without its place; "" where it is, or is not known here."""
+    fitting = OF_TASK.get(task, METRICS)
+    if name in fitting or name not in METRICS:
+        return ""
+    return f"{name!r} is not for {task}, whose metrics are {', '.join(fitting)}: take one of these."

@@ -240,7 +240,8 @@ def _trace(
         shape = [batch, *spec.shape[1:]] if batch else spec.shape
         specs[name] = tf.TensorSpec(shape, spec.dtype, name)
     lowered.function = function.get_concrete_function(**specs)
-    lowered.module.function, lowered.module.tables = function, [*lowered.tables.values()]
+    # not the function itself: saving it would trace it once more
+    lowered.module.tables = [*lowered.tables.values()]
     lowered.module.weights = lowered.weights
     return lowered
 

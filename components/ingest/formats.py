@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import PurePosixPath
 
 from edgeline.errors import EdgelineError
@@ -45,7 +45,24 @@ STAND_INS = {  # files that stand where others should, whatever they are called
 
 # as TensorFlow, TFX and TFDS call the parts of a data set: x.tfrecord-00000-of-00012, x_tfrecord.gz
 _SHARD = re.compile(r"-\d{5,}-of-\d{5,}$")
+_PART = re.compile(r"(?P<name>.*)-(?P<number>\d{5,})-of-(?P<count>\d{5,})(?P<rest>[-.][^/]*)?")
 _TFRECORD = re.compile(r"(?<![a-z0-9])tfrecords?(?![a-z0-9])")
+
+
+def missing_parts(sources: Sequence[LocatedFile]) -> Iterator[str]:
+    """A sentence for each data set that has more parts, by its files' names, than there are."""
+    found: dict[tuple[str, int], dict[int, str]] = {}
+    for source in sources:
+        if part := _PART.fullmatch(source.name):
+            number, count = int(part["number"]), int(part["count"])
+            found.setdefault((part["name"], count), {})[number] = source.name
+    for (_, count), parts in found.items():
+        if absent := sorted({*range(count)} - parts.keys()):
+            yield (
+                f"{next(iter(parts.values()))} says that it is one of {count} parts, but "
+                f"{len(absent)} of them were not given, {absent[0]:05} first: give them all, where "
+                "their rows are not left out on purpose."
+            )
 
 
 def format_of(sources: Sequence[LocatedFile]) -> str:

@@ -22,6 +22,7 @@ from edgeline.components.ingest.csv_rows import CsvReader
 from edgeline.components.ingest.formats import (
     FORMATS,
     format_of,
+    missing_parts,
     refuse_stand_in,
     separator_of,
 )
@@ -113,7 +114,7 @@ def ingest(
     kind = "arrow" if table else format or format_of(sources)
     if query and kind != "sqlite" and (table is None or table.kind != tables.DATABASE):
         raise EdgelineError("query is for databases, but the data is none: remove it.")
-    notes = _read_as_files(sources)
+    notes = [*_read_as_files(sources), *missing_parts(sources)]
     needed = {split_key, by.column, *((cut.time, cut.key) if cut else ())} - {""}
     choice = ColumnChoice(
         columns or {}, rename or {}, frozenset(needed), whole_lengths(lengths or {})

@@ -58,6 +58,16 @@ def microseconds(values: pa.Array) -> pa.Array:
     return values.cast(pa.timestamp("us")).cast(pa.int64())
 
 
+def first_cut(values: pa.Array) -> int:
+    """The first place of a time with digits beyond the microsecond, which are cut; -1: none."""
+    if not holds(values.type) or getattr(values.type, "unit", "") != "ns":
+        return -1
+    given = values.cast(pa.int64())
+    rest = pc.subtract(given, pc.multiply(pc.divide(given, 1000), 1000))
+    places = pc.indices_nonzero(rest)
+    return int(places[0].as_py()) if len(places) else -1
+
+
 def read(text: pa.Array) -> pa.Array:
     """Text as int64 microseconds in UTC.
 

@@ -39,13 +39,16 @@ class TypedReader:
 
     Attributes:
         format: how a file is read.
-        notes: takes a sentence for each column that was unified, and of decimals that were rounded.
+        notes: takes a sentence for each column that was unified, of decimals that were rounded and
+            of times that were cut.
         choice: which columns are read.
+        cut: columns of which it was said that times were cut.
     """
 
     format: TypedFormat
     notes: list[str] = field(default_factory=list)
     choice: ColumnChoice = field(default_factory=ColumnChoice)
+    cut: set[str] = field(default_factory=set)
 
     def schema(self, files: Sequence[File]) -> pa.Schema:
         """The columns of all files, in the order in which they first come."""
@@ -90,6 +93,8 @@ class TypedReader:
         before = 0
         there = set(flat(self.format.schema(file)).names)
         for batch in self._stream(file, [name for name in schema.names if name in there]):
+            for name in batch.schema.names:
+                self._note_cut(name, batch.column(name), file, before)
             columns = [
                 arrow_types.convert(batch.column(column.name), column, file, before)
                 if column.name in there
@@ -99,6 +104,16 @@ class TypedReader:
             typed = pa.RecordBatch.from_arrays(columns, schema=schema)
             yield Rows(typed, typed)
             before += len(batch)
+
+    def _note_cut(self, name: str, values: pa.Array, file: File, before: int) -> None:
+        """Say once of a column that digits beyond the microsecond were cut off."""
+        place = -1 if name in self.cut else timestamps.first_cut(values)
+        if place >= 0:
+            self.cut.add(name)
+            self.notes.append(
+                f"Column {name!r} has times with nanoseconds, the first in {file.name}, row "
+                f"{before + place + 1}, which were cut to microseconds."
+            )
 
     def _chosen(self, file: File) -> pa.Schema:
         """The columns of one file that are read, with their types in examples."""

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from edgeline.artifacts import models
 from edgeline.artifacts.features import MISSING, Feature
@@ -96,6 +96,8 @@ def export(
     module = tf.Module()
     module.network, module.states = network, variables(network)
     module.graph = graph.loaded
+    for table in graph.loaded.resources:
+        _keep_functions(table)
     tf.saved_model.save(
         module,
         str(path),
@@ -110,6 +112,26 @@ def export(
         options=tf.saved_model.SaveOptions(experimental_custom_gradients=False),  # for inference
     )
     return served
+
+
+def _keep_functions(table: Any) -> None:
+    """Have a restored lookup table saved with the functions that it was restored with.
+
+    TensorFlow would put new ones around them: ten for each table, which take most of the time and
+    memory of loading a model of many vocabularies.
+    """
+    found = table._trackable_children
+    restored: dict[str, Any] = {}
+    for name in ("_create_resource", "_initialize", "_destroy_resource"):
+        restored[name] = function = getattr(table, name)
+        (traced,) = function.concrete_functions
+        function.get_concrete_function = lambda traced=traced: traced
+
+    def children(save_type: str = "checkpoint", **options: Any) -> dict[str, Any]:
+        own: dict[str, Any] = found(save_type, **options)
+        return {**own, **restored} if save_type == "savedmodel" else own
+
+    table._trackable_children = children
 
 
 def variables(network: keras.Model) -> list[tf.Variable]:

@@ -362,9 +362,11 @@ def _write(
     function = impl_helper.get_traced_transform_fn(
         preprocess, specs, _context(temporary, learnt, module)
     )
-    saved = saved_transform_io_v2.write_v2_saved_model(
-        module, function, "transform_fn", str(output / TFTransformOutput.TRANSFORM_FN_DIR)
+    saved = saved_transform_io_v2.trace_and_update_module(
+        module, function, "transform_fn", strip_control_dependencies=False
     )
+    _leave_out_wrappers(module)
+    tf.saved_model.save(module, str(output / TFTransformOutput.TRANSFORM_FN_DIR))
     inputs = tf2_utils.get_structured_inputs_from_func_graph(saved.graph)
     if _sources(saved.graph, inputs) != sources:
         raise _uncertain()
@@ -375,6 +377,18 @@ def _write(
     metadata_io.write_metadata(dataset_metadata.DatasetMetadata(metadata), str(folder))
     if assets := annotators.get_asset_annotations(saved.graph):
         (folder / TFTransformOutput.ASSET_MAP).write_text(json.dumps(assets))
+
+
+def _leave_out_wrappers(module: Any) -> None:
+    """Leave out the tables that only wrap another, whose words they look up by its handle.
+
+    tf.Transform keeps both. Each costs whoever loads the graph, or a model of it, three functions.
+    """
+    first = {id(each.resource_handle): each for each in reversed(module.resources)}
+    module.resources = [*reversed(first.values())]
+    module.initializers = [
+        each._initializer for each in module.resources if hasattr(each, "_initializer")
+    ]
 
 
 def _annotations(

@@ -15,12 +15,15 @@ from edgeline.components.analyze.supported import (
     METRICS_SPEC_REFUSED,
     OPTIONS_REFUSED,
     OUTPUT,
+    THRESHOLDS,
     UNOFFERED,
+    misfit,
 )
 from edgeline.errors import EdgelineError, did_you_mean
 from edgeline.preflight.given import GivenRun
 
 ROOT = "eval_config"
+_CLASS_NAME = re.compile(r"""\bclass_name\s*:\s*["'](\w+)["']""")
 OPEN = (  # fields whose keys are the user's own
     *("config", "feature_values", "featureValues", "thresholds"),
     *("example_weight_keys", "exampleWeightKeys"),
@@ -29,7 +32,10 @@ OPEN = (  # fields whose keys are the user's own
 
 def metrics(run: GivenRun) -> Iterator[str]:
     """Fields and metrics of eval_config that analyze refuses, once the model is trained."""
-    config = _snake(run.values.get(ROOT))
+    given, task = run.values.get(ROOT), run.values.get("task")
+    if isinstance(given, str):
+        yield from _in_text(given, task)
+    config = _snake(given)
     if not isinstance(config, Mapping):
         return
     yield from _unknown(config, "", ROOT)
@@ -59,18 +65,17 @@ def metrics(run: GivenRun) -> Iterator[str]:
                 yield f"{place}.{name} is computed by TFMA on Beam only: remove it."
         for inside, metric in _each(spec, "metrics", place):
             yield from _unknown(metric, "metrics", inside)
+            yield from _thresholds(metric.get("threshold"), f"{inside}.threshold")
             name = metric.get("class_name")
             if not isinstance(name, str) or metric.get("module"):
                 continue
-            if name not in (*METRICS, *UNOFFERED):
-                hint = did_you_mean(name, METRICS, "Those that are computed are")
-                rest = "" if hint.startswith("Those") else f" All are {', '.join(METRICS)}."
-                yield f"{inside}.class_name {name!r} is not computed. {hint}{rest}"
+            if why := _not_computed(name, task):
+                yield f"{inside}.class_name {why}"
                 continue
-            given = _options(metric.get("config"))
+            options = _options(metric.get("config"))
             for option in OPTIONS_REFUSED[name in MEANS]:
-                if given.get(option) not in (None, False) and (
-                    given[option] or option == "class_id"
+                if options.get(option) not in (None, False) and (
+                    options[option] or option == "class_id"
                 ):
                     yield (
                         f"{inside}.config.{option} of {name} is computed by TFMA on Beam only: "
@@ -89,6 +94,38 @@ def decision_goal(run: GivenRun) -> Iterator[str]:
             check_task(given, task)
     except EdgelineError as error:
         yield str(error)
+
+
+def _not_computed(name: str, task: Any) -> str:
+    """Why a metric is not computed in a pipeline, without its place; "" where it is."""
+    if name in (*METRICS, *UNOFFERED):
+        return misfit(name, task) if isinstance(task, str) else ""
+    hint = did_you_mean(name, METRICS, "Those that are computed are")
+    rest = "" if hint.startswith("Those") else f" All are {', '.join(METRICS)}."
+    return f"{name!r} is not computed. {hint}{rest}"
+
+
+def _in_text(config: str, task: Any) -> Iterator[str]:
+    """Metrics of a text proto, which only TFMA reads whole."""
+    if config.lstrip().startswith("{"):
+        return
+    for name in dict.fromkeys(_CLASS_NAME.findall(config)):
+        if "module" not in config and (why := _not_computed(name, task)):
+            yield f"{ROOT}: class_name {why}"
+
+
+def _thresholds(threshold: Any, place: str) -> Iterator[str]:
+    """Fields that a metric's threshold does not have."""
+    if not isinstance(threshold, Mapping):
+        return
+    for kind, bounds in threshold.items():
+        if kind not in THRESHOLDS:
+            hint = did_you_mean(kind, [*THRESHOLDS], "There are")
+            yield f"{place}.{kind}: there is no such field. {hint}"
+        for name in bounds if isinstance(bounds, Mapping) and kind in THRESHOLDS else ():
+            if name not in THRESHOLDS[kind]:
+                hint = did_you_mean(name, [*THRESHOLDS[kind]], "There are")
+                yield f"{place}.{kind}.{name}: there is no such field. {hint}"
 
 
 def _each(config: Mapping[str, Any], name: str, place: str) -> Iterator[tuple[str, Any]]:

@@ -60,6 +60,25 @@ def returned_keys(function: _Function, scope: Scope) -> set[str] | None:
     return found if returns else None
 
 
+def cannot_take(function: _Function, count: int) -> bool:
+    """Whether a function certainly cannot be called with so many arguments by position."""
+    given = function.args
+    named = [*given.posonlyargs, *given.args]
+    missing = any(default is None for default in given.kw_defaults)
+    few = len(named) < count and not given.vararg
+    return not function.decorator_list and (
+        few or missing or len(named) - len(given.defaults) > count
+    )
+
+
+def gives_nothing(function: _Function) -> bool:
+    """Whether a function that ends certainly returns None."""
+    own = list(_own(function))
+    gives = (ast.Yield, ast.YieldFrom)
+    returns = any(isinstance(node, ast.Return) and node.value is not None for node in own)
+    return not (function.decorator_list or returns or any(isinstance(n, gives) for n in own))
+
+
 def keyword_values(
     tree: ast.AST, keyword: str, scopes: Sequence[tuple[_Function, Scope]], outer: Scope
 ) -> list[str]:

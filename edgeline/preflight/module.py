@@ -7,21 +7,32 @@ from collections.abc import Iterator
 from edgeline.errors import EdgelineError, did_you_mean
 from edgeline.preflight.given import GivenRun
 
-FUNCTIONS = ("preprocessing_fn", "build_model")
+FUNCTIONS = {"preprocessing_fn": ("inputs",), "build_model": ("features", "hyperparameters")}
 
 
 def source(run: GivenRun) -> Iterator[str]:
     """A module that is not there or is no Python, without its functions, or that imports what is
-    not installed."""
+    not there."""
     if isinstance(run.code, EdgelineError):
         yield f"Parameter module: {run.code}"
     if (module := run.module) is None:
         return
     yield from module.faults
     place = module.code.shown(module.code.entry)
-    for name in FUNCTIONS:
+    for name, arguments in FUNCTIONS.items():
+        given = f"{name}({', '.join(arguments)})"
         if module.lacks(name):
             yield f"{place} has no function {name}: add it."
+        elif line := module.cannot_take(name, len(arguments)):
+            yield f"{place}:{line}: {name} cannot be called as {given}: mend its arguments."
+        elif line := module.gives_nothing(name):
+            what = "a compiled Keras model" if name == "build_model" else "features by name"
+            yield f"{place}:{line}: {name} returns nothing: return {what}."
+    for name, source_module, path, line in module.missing_names():
+        yield (
+            f"{module.code.shown(path)}:{line} imports {name} from {source_module}, which does not "
+            "have it: correct the name."
+        )
     for statement, line in module.relative_imports():
         yield (
             f"{place}:{line}: `{statement}` is for a module in a package: give the folder, with an "

@@ -7,6 +7,7 @@ import builtins
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from importlib import resources
 from pathlib import Path, PurePosixPath
 from typing import Any
 
@@ -18,6 +19,8 @@ from edgeline.user_code.code import UserCode
 VOCABULARY = "vocab_filename"
 _VOCABULARY_PLACE = 5  # of that among the arguments of tf.Transform's functions
 _NAMELESS = ("edgeline", "tensorflow", "tensorflow_transform", "keras", "tf_keras", "numpy", "math")
+_IN_MODULES = ("__name__", "__file__", "__doc__", "__path__", "__package__", "__spec__")
+_OURS = "edgeline.preprocessing"  # it has no more names than its first file
 _CALLED = ("preprocessing_fn", "build_model")
 _Function = ast.FunctionDef | ast.AsyncFunctionDef
 
@@ -48,17 +51,7 @@ class ModuleSource:
 
     def lacks(self, name: str) -> bool:
         """Whether the module certainly has nothing of a name."""
-        tree = self.entry
-        if tree is None or "__getattr__" in _bound(tree):
-            return False
-        for node in ast.walk(tree):
-            if isinstance(node, ast.ImportFrom) and any(each.name == "*" for each in node.names):
-                return False
-            if isinstance(node, ast.Call) and getattr(node.func, "id", "") in (
-                *("exec", "globals", "vars", "setattr", "locals", "eval"),
-            ):
-                return False
-        return name not in _bound(tree)
+        return self.entry is not None and _has_no(self.entry, name)
 
     def function(self, name: str) -> _Function | None:
         """A function that the module defines once, at its top."""
@@ -66,6 +59,16 @@ class ModuleSource:
             return None
         found = [node for node in self.entry.body if getattr(node, "name", "") == name]
         return found[0] if found and isinstance(found[0], ast.FunctionDef) else None
+
+    def cannot_take(self, name: str, count: int) -> int:
+        """The line of a function that certainly does not take so many arguments; else 0."""
+        found = self.function(name)
+        return found.lineno if found and functions.cannot_take(found, count) else 0
+
+    def gives_nothing(self, name: str) -> int:
+        """The line of a function that certainly returns nothing; else 0."""
+        found = self.function(name)
+        return found.lineno if found and functions.gives_nothing(found) else 0
 
     def required_items(self, name: str, argument: int) -> list[tuple[str, int]]:
         """See `functions.required_items`; none where the module has no such function."""
@@ -120,6 +123,20 @@ class ModuleSource:
                     if not (self._is_own(top) or _built_in(top) or _is_installed(top)):
                         yield top, path, node.lineno
 
+    def missing_names(self) -> Iterator[tuple[str, str, str, int]]:
+        """What is certainly imported from a module beside it, or from edgeline's, and is not there.
+
+        Each with the module, and the file and line that import it.
+        """
+        for path, tree in self.trees.items():
+            for node in _unguarded(tree):
+                if not isinstance(node, ast.ImportFrom):
+                    continue
+                theirs = self._tree_of(node, path)
+                for each in node.names if theirs else ():
+                    if _has_no(theirs, each.name) and not self._is_module(node, path, each.name):
+                        yield each.name, "." * node.level + (node.module or ""), path, node.lineno
+
     def relative_imports(self) -> Iterator[tuple[str, int]]:
         """The imports of a module in no package that only one in a package can have, by line."""
         if self.entry and "/" not in self.code.entry:
@@ -154,6 +171,18 @@ class ModuleSource:
                         imported[each.asname or each.name] = theirs[each.name]
         return module_scope(tree, imported)
 
+    def _tree_of(self, node: ast.ImportFrom, path: str) -> ast.Module | None:
+        """The module that `from ... import` takes names of, where it is its own or edgeline's."""
+        if node.level == 0 and node.module == _OURS:
+            # not by its own name, which would import it, and numpy
+            ours = resources.files("edgeline") / "preprocessing" / "__init__.py"
+            return ast.parse(ours.read_text("utf-8"))
+        return self.trees.get(self._file_of(node, path))
+
+    def _is_module(self, node: ast.ImportFrom, path: str, name: str) -> bool:
+        whole = f"{node.module}.{name}" if node.module else name
+        return bool(self._file_of(ast.ImportFrom(whole, [], node.level), path))
+
     def _file_of(self, node: ast.ImportFrom, path: str) -> str:
         """The file of the code that `from ... import` takes names of; "" where it is another's."""
         package = PurePosixPath(path).parent.parts
@@ -179,6 +208,20 @@ def parsed(code: UserCode) -> ModuleSource:
             said = error.msg if isinstance(error, SyntaxError) else str(error)
             faults.append(f"{code.shown(path)}{line} is not Python ({said}): mend it.")
     return ModuleSource(code, trees, tuple(faults))
+
+
+def _has_no(tree: ast.Module | None, name: str) -> bool:
+    """Whether a module certainly has nothing of a name."""
+    if tree is None or name == "*" or "__getattr__" in _bound(tree):
+        return False
+    for node in ast.walk(tree):
+        if isinstance(node, ast.ImportFrom) and any(each.name == "*" for each in node.names):
+            return False
+        if isinstance(node, ast.Call) and getattr(node.func, "id", "") in (
+            *("exec", "globals", "vars", "setattr", "locals", "eval"),
+        ):
+            return False
+    return name not in (*_bound(tree), *_IN_MODULES)
 
 
 def _bound(tree: ast.Module) -> list[str]:

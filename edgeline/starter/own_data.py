@@ -30,6 +30,8 @@ MOST_CLASSES = 100  # of a label of words
 MOST_WHOLE = 20  # of a label of whole numbers: of more it is a quantity
 MOST_WORDS = 10_000  # different ones of a column that is a feature
 RARE = 0.2  # share of the smaller class below which accuracy tells little
+MANY = 100  # features from which on those of a kind are packed into one
+MODULES = ("module.py.txt", "wide_module.py.txt")  # templates: of few features, and of many
 YES = ("yes", "true", "1", "y", "t", "positive", "fault", "fraud")
 ROWS_OF_SPLIT = "rows"
 BINARY, MULTICLASS, REGRESSION = models.TASKS
@@ -122,7 +124,7 @@ def fill(folder: Path, data: str, label: str, templates: Mapping[str, str]) -> l
         folder: where to; its name is the project's.
         data: as ingest takes it.
         label: the label's column.
-        templates: text with `$` names, by file.
+        templates: text with `$` names, by file; of `MODULES` one is written, as `module.py`.
 
     Returns:
         What people should know of what was made, a sentence each.
@@ -142,6 +144,7 @@ def fill(folder: Path, data: str, label: str, templates: Mapping[str, str]) -> l
     if not taken:
         raise EdgelineError(f"{data} has no column that is a feature beside {label!r}.")
     proposed = proposals(found)
+    numbers = {name: _usual(seen) for name, seen in taken.items() if seen.is_number}
     filled = {
         "name": folder.name,
         "file": Path(data).name,
@@ -150,7 +153,9 @@ def fill(folder: Path, data: str, label: str, templates: Mapping[str, str]) -> l
         "summary": _shown(f"{label} of {Path(data).name}"),
         "data": _shown(",".join(map(_absolute, data.split(",")))),
         "positive": f"POSITIVE = {_shown(found.positive)}\n" if found.task == BINARY else "",
-        "numbers": _shown({n: _usual(seen) for n, seen in taken.items() if seen.is_number}),
+        "numbers": _shown(numbers),
+        "decimals": _shown({n: usual for n, usual in numbers.items() if type(usual) is float}),
+        "whole_numbers": _shown({n: usual for n, usual in numbers.items() if type(usual) is int}),
         "words": _shown([name for name, seen in taken.items() if not seen.is_number]),
         "left_out": "".join(f"# left out: {name!r}, {why}\n" for name, why in out.items()),
         "label_told": found.told,
@@ -159,7 +164,10 @@ def fill(folder: Path, data: str, label: str, templates: Mapping[str, str]) -> l
         "training": ", ".join(f'"{n}": {_shown(v)}' for n, v in _training(found, rows).items()),
         **_code(found),
     }
-    for name, text in templates.items():
+    few, many = MODULES
+    texts = {name: text for name, text in templates.items() if name not in MODULES}
+    texts[few] = templates[many if len(taken) > MANY else few]
+    for name, text in texts.items():
         (folder / name.removesuffix(".txt")).write_text(_substituted(text, filled), "utf-8")
     told = [f"{label} is {found.told}."]
     told += [f"{name} is left out: {why}." for name, why in out.items()]

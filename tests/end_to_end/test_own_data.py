@@ -54,6 +54,34 @@ def test_a_project_of_own_data_is_trained_published_and_verified(project: Path) 
     assert edgeline(project, "verify", str(published)).code == 0
 
 
+def test_a_project_of_many_columns_packs_them_and_is_published(tmp_path: Path) -> None:
+    random = np.random.default_rng(4)
+    names = [f"x{n}" for n in range(70)] + [f"n{n}" for n in range(30)] + ["w0", "w1"]
+    lines = [",".join([*names, "y"])]
+    for _ in range(ROWS):
+        numbers = [f"{value:.3f}" for value in random.normal(5, 2, 70)]
+        numbers[1] = "" if random.random() < 0.05 else numbers[1]
+        whole = [str(value) for value in random.integers(0, 9, 30)]
+        words = [str(random.choice(["red", "green", "blue"])) for _ in range(2)]
+        label = "yes" if float(numbers[0]) + int(whole[0]) + 3 * (words[0] == "red") > 10 else "no"
+        lines.append(",".join([*numbers, *whole, *words, label]))
+    (tmp_path / "wide.csv").write_text("\n".join(lines) + "\n")
+    made = edgeline(tmp_path, "init", "wide", "--data", "wide.csv", "--label", "y")
+    assert made.code == 0, made.output
+    finished = edgeline(tmp_path, "run", "wide/pipeline.py", "--set", "steps=200")
+    assert finished.code == 0, finished.output
+    manifest = bundle.read(tmp_path / "wide" / "models" / "wide" / "1")
+    assert {each.name for each in manifest.features} == set(names)
+    assert manifest.verification["probes"]["at_fault"] == 0
+    features = artifacts.read(
+        finished.record["tasks"]["transform"]["outputs"]["transformed_examples"]["uri"],
+        examples.TRANSFORMED_SCHEMA,
+    ).metadata["features"]
+    assert {each["name"]: each["shape"] for each in features} == {
+        "numbers": [100], "words": [2], "y": [1],
+    }  # fmt: skip
+
+
 def test_weights_of_rows_reach_training_and_metrics_and_no_model_takes_them(project: Path) -> None:
     weighed = ("training.weight_column=households", f"destination={project / 'weighed'}")
     refused = trained(project, *weighed)

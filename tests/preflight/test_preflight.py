@@ -201,6 +201,18 @@ def test_a_mistake_in_a_parameter(faults: Any, changed: dict[str, Any], sentence
             "build_model reads the feature 'kind', which preprocessing_fn does not return beside",
         ),
         ('.get("units", 16)', '["units"]', "build_model reads the hyperparameter 'units'"),
+        (
+            "(features, hyperparameters)",
+            "(features)",
+            ":20: build_model cannot be called as build_model(features, hyperparameters)",
+        ),
+        (
+            "(inputs)",
+            "(inputs, *, scale)",
+            ":6: preprocessing_fn cannot be called as preprocessing_fn(inputs)",
+        ),
+        ("    return outputs", "    outputs", ":6: preprocessing_fn returns nothing: return"),
+        ("import fill_missing", "import fill_mising, fill_missing", "imports fill_mising from"),
     ],
 )
 def test_a_mistake_in_the_module(
@@ -211,6 +223,48 @@ def test_a_mistake_in_the_module(
     (tmp_path / "mine.py").write_text(source.replace(before, after, 1))
     (found,) = faults(module=str(tmp_path / "mine.py"))
     assert sentence in found and "mine.py" in found
+
+
+def test_a_name_that_a_module_beside_it_does_not_have(
+    faults: Any, wine: Path, tmp_path: Path
+) -> None:
+    source = (wine / "wine" / "wine.py").read_text()
+    (tmp_path / "mine.py").write_text(f"from helper import low, HIGH\n{source}")
+    (tmp_path / "helper.py").write_text("if True:\n    HIGH = 3\n\ndef lower(): ...\n")
+    (found,) = faults(module=str(tmp_path / "mine.py"))
+    assert found.endswith(
+        "mine.py:1 imports low from helper, which does not have it: correct the name."
+    )
+    (tmp_path / "helper.py").write_text("HIGH = 3\n\ndef __getattr__(name): ...\n")
+    assert faults(module=str(tmp_path / "mine.py")) == []
+
+
+@pytest.mark.parametrize(
+    ("config", "sentence"),
+    [
+        (
+            metrics({"class_name": "AUC"}),
+            "eval_config.metrics_specs[0].metrics[0].class_name 'AUC' is not for "
+            "multiclass_classification, whose metrics are ExampleCount, WeightedExampleCount,",
+        ),
+        (
+            metrics(
+                {
+                    "class_name": "SparseCategoricalAccuracy",
+                    "threshold": {"valueThreshold": {"lower_bnd": 0.5}},
+                }
+            ),
+            "value_threshold.lower_bnd: there is no such field. Did you mean lower_bound?",
+        ),
+        (
+            'metrics_specs { metrics { class_name: "AUCC" } }',
+            "eval_config: class_name 'AUCC' is not computed. Did you mean AUC?",
+        ),
+    ],
+)
+def test_a_mistake_in_eval_config(faults: Any, config: Any, sentence: str) -> None:
+    (found,) = faults(eval_config=config, task="multiclass_classification")
+    assert sentence in found
 
 
 def test_a_compiler_that_is_not_installed(faults: Any, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -304,7 +358,7 @@ def given(folder: Path, data: Path, made: str) -> dict[str, Any]:
     module = folder / "own.py"
     module.write_text(
         f"def preprocessing_fn(inputs):\n    return {made}\n"
-        "def build_model(features, hyperparameters):\n    ...\n"
+        "def build_model(features, hyperparameters):\n    return features\n"
     )
     own = {"data": str(data), "module": str(module)}
     return {**own, "batch_size": 1, "label_vocabulary": ""}

@@ -5,12 +5,15 @@ from __future__ import annotations
 import contextlib
 from typing import Any
 
+import numpy as np
 import pytest
 
+from edgeline.artifacts.models import TASKS
 from edgeline.components.analyze import supported
 from edgeline.errors import EdgelineError
 
 pytestmark = pytest.mark.slow
+BINARY, MULTICLASS, REGRESSION = TASKS
 OPTIONS: dict[str, dict[str, Any]] = {
     "ConfusionMatrixAtThresholds": {"thresholds": [0.5]},
     "PrecisionAtRecall": {"recall": 0.5},
@@ -72,3 +75,33 @@ def test_the_fields_are_those_of_the_proto() -> None:
         name: tuple(field.name for field in message.DESCRIPTOR.fields)
         for name, message in messages.items()
     } == supported.FIELDS
+    assert {
+        name: tuple(
+            config_pb2.MetricThreshold.DESCRIPTOR.fields_by_name[name].message_type.fields_by_name
+        )
+        for name in supported.THRESHOLDS
+    } == supported.THRESHOLDS
+
+
+@pytest.mark.parametrize(("task", "classes"), [(BINARY, 0), (MULTICLASS, 3), (REGRESSION, 0)])
+def test_the_metrics_of_a_task_are_those_that_its_predictions_have(task: str, classes: int) -> None:
+    from edgeline.components.analyze.metrics import SliceRows
+
+    scores = np.float32([0.1, 0.9, 0.6, 0.4, 0.2])
+    if classes:
+        scores = np.tile(scores[:, None], classes)
+    rows = SliceRows(np.float32([0, 1, 0, 1, 0]), scores, np.ones((1, 5)))
+    for plan in planned(*supported.OF_TASK[task]):
+        plan.value(*(statistic(rows)[0] for statistic in plan.statistics))
+
+
+def test_a_metric_of_another_task_is_refused() -> None:
+    from edgeline.components.analyze import evaluation_config
+
+    given = {"metrics_specs": [{"metrics": [{"class_name": "BinaryAccuracy"}]}]}
+    config = evaluation_config.parse(given, MULTICLASS, False, False)
+    with pytest.raises(
+        EdgelineError, match=r"metrics\[0\].class_name 'BinaryAccuracy' is not for m"
+    ):
+        evaluation_config.check_task(config, MULTICLASS)
+    evaluation_config.check_task(config, BINARY)

@@ -126,6 +126,19 @@ def test_tfrecord_faults(data: bytes, said: str, tmp_path: Path) -> None:
     assert said in fault(tmp_path / "d.tfrecord", tmp_path / "out")
 
 
+def test_parts_that_are_not_given_are_told(tmp_path: Path) -> None:
+    for number in (0, 2):
+        (tmp_path / f"x_tfrecord-{number:05}-of-00004").write_bytes(example(n=[number]))
+    found = ingest(str(tmp_path), tmp_path / "out", split_ratios=ONE)
+    assert found["notes"] == [
+        "x_tfrecord-00000-of-00004 says that it is one of 4 parts, but 2 of them were not given, "
+        "00001 first: give them all, where their rows are not left out on purpose."
+    ]
+    for number in (1, 3):
+        (tmp_path / f"x_tfrecord-{number:05}-of-00004").write_bytes(example(n=[number]))
+    assert "notes" not in ingest(str(tmp_path / "x_*"), tmp_path / "all", split_ratios=ONE)
+
+
 def test_names_of_tfx_and_tfds_tell_the_format(tmp_path: Path) -> None:
     names = [
         "data_tfrecord-00000-of-00012.gz",

@@ -64,6 +64,18 @@ def test_parquet_has_them_by_type(kind, value, time, tmp_path):
     assert stored(tmp_path / "rows.parquet", tmp_path) == [time, missing]
 
 
+@pytest.mark.parametrize("kind", [pa.timestamp("ns"), pa.time64("ns"), pa.duration("ns")])
+def test_nanoseconds_that_are_cut_are_told_with_the_first_row(kind, tmp_path):
+    pq.write_table(
+        pa.table({"t": pa.array([5000, None, 1999, 1], kind)}), tmp_path / "rows.parquet"
+    )
+    found = ingest(str(tmp_path / "rows.parquet"), tmp_path / "out", split_ratios=ONE)
+    assert found["notes"] == [
+        "Column 't' has times with nanoseconds, the first in rows.parquet, row 3, which were cut "
+        "to microseconds."
+    ]
+
+
 def test_times_and_numbers_in_one_column_are_refused(tmp_path):
     for name, kind in (("1", pa.timestamp("ms")), ("2", pa.int64())):
         pq.write_table(pa.table({"t": pa.array([1], kind)}), tmp_path / f"{name}.parquet")
