@@ -48,6 +48,9 @@ def send_http(port: int, cases: Iterator[Case]) -> Counter[int]:
     counted: Counter[int] = Counter()
     connection = http.client.HTTPConnection("127.0.0.1", port, timeout=30)
     for path, body, headers in cases:
+        if connection.sock is None:  # head and body are two writes: the second must not wait
+            connection.connect()
+            connection.sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         headers = {name: value.encode().decode("latin-1") for name, value in headers.items()}
         connection.request("POST", path, body, headers)
         answer = connection.getresponse()
