@@ -455,6 +455,7 @@ def test_a_server_that_keeps_windows_is_one_pod_and_more_of_it_is_a_fault(
         (gzip.compress(tarfile.TarInfo("models/a").tobuf())[:-20], "is not a tar file"),
         (b"x" * 157 + b"Z" + bytes(355), "is not a tar file"),
     ],
+    ids=["text", "cut", "letters"],  # gzip's bytes hold the time, and workers must agree on names
 )
 def test_a_layer_that_is_no_archive_is_a_sentence(
     content: bytes, said: str, tmp_path: Path
