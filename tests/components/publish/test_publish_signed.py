@@ -266,6 +266,6 @@ def listed(repository: str, tmp_path: Path) -> object:
         return contents(tmp_path / "store")
     store = open_place(repository).store
     return [
-        (entry.object_name, entry.etag)
-        for entry in store.client.list_objects(store.bucket, prefix=store.prefix, recursive=True)
+        (entry.key, store.objects.read(entry.key))
+        for entry in store.objects.below(f"{store.prefix}/")
     ]
