@@ -145,6 +145,16 @@ def test_the_first_task_is_told_that_there_is_no_key(tmp_path: Path) -> None:
     assert name not in variables(compiled(tmp_path, file(tmp_path, text)), "exec-settings")
 
 
+@pytest.mark.parametrize("name", ["onprem", "azure", "edge"])
+def test_publish_alone_sees_the_signing_keys(name: str, tmp_path: Path) -> None:
+    documents = compiled(tmp_path, name)
+    executors = documents[1]["platforms"]["kubernetes"]["deploymentSpec"]["executors"]
+    having = {label for label, each in executors.items() if "edgeline-signing" in str(each)}
+    assert {label.rstrip("-23456789") for label in having} == {"exec-publish"}
+    (files,) = config(documents, "exec-publish")["secretAsVolume"]
+    assert (files["mountPath"], files["optional"]) == ("/etc/edgeline/signing", True)
+
+
 def test_two_mounts_at_one_path_are_refused(tmp_path: Path) -> None:
     text = """
 name: mine
@@ -166,6 +176,7 @@ def test_tasks_get_the_store_s_credentials_by_reference_only(tmp_path: Path) -> 
         pair["envVar"]: (secret["secretName"], pair["secretKey"])
         for secret in config(documents, "exec-publish")["secretAsEnv"]
         for pair in secret["keyToEnv"]
+        if secret["secretName"] != "edgeline-signing"
     }
     assert taken == {
         "AWS_ACCESS_KEY_ID": ("mlpipeline-minio-artifact", "accesskey"),

@@ -67,10 +67,12 @@ def apply(pipeline: Json, platform: Json, environment: Environment) -> tuple[Jso
         container["image"] = image(_image(container["image"], resources), environment.registry)
         _refuse_unused_gpu(environment, names.get(label, label), container["image"], resources)
         _set_variables(container, {**_store_variables(environment), **environment.variables})
-        if names.get(label) in FIRST and environment.is_cluster and not _has_keys(environment):
-            _set_variables(container, IDENTITY_ONLY)
         config = _executor_config(platform, label)
         _set_kubernetes(config, environment, resources)
+    if environment.is_cluster and not _has_keys(pipeline, platform):
+        for label, executor in executors.items():
+            if names.get(label) in FIRST and "container" in executor:
+                _set_variables(executor["container"], IDENTITY_ONLY)
     if environment.workspace:
         _set_workspace(platform, environment.workspace)
     if environment.object_store.root:
@@ -206,26 +208,26 @@ def _store_variables(environment: Environment) -> dict[str, str]:
     return found
 
 
-def _has_keys(environment: Environment) -> bool:
-    """Whether any task has a key of a store, by a variable or perhaps in a file."""
-    parts = [environment.defaults, *environment.tasks.values()]
-    files = any(part.secret_files for part in parts)
-    return files or any(map(_is_key, _secret_variables(environment)))
-
-
-def _secret_variables(environment: Environment) -> list[str]:
-    """Every variable that any task has."""
-    parts = [environment.defaults, *environment.tasks.values()]
-    store = environment.object_store.secret
-    secrets = [*((store,) if store else ()), *environment.secrets]
-    secrets += [secret for part in parts for secret in part.secrets]
-    return [*(name for secret in secrets for name in secret.env), *environment.variables]
+def _has_keys(pipeline: Json, platform: Json) -> bool:
+    """Whether any task has a key of a store, from the environment or from its author."""
+    names = [
+        entry["name"]
+        for executor in pipeline["deploymentSpec"]["executors"].values()
+        for entry in executor.get("container", {}).get("env", ())
+    ]
+    configs = platform["platforms"]["kubernetes"]["deploymentSpec"]["executors"].values()
+    for config in configs:
+        names += [
+            pair["envVar"] for each in config.get("secretAsEnv", ()) for pair in each["keyToEnv"]
+        ]
+        if "configMapAsEnv" in config:  # of names that are not known here
+            return True
+    return any(map(_is_key, names))
 
 
 def _is_key(variable: str) -> bool:
-    return variable.startswith(_KEYS) and any(
-        mark in variable for mark in ("KEY", "SECRET", "TOKEN", "CREDENTIALS")
-    )
+    is_part = any(mark in variable for mark in ("KEY", "SECRET", "TOKEN", "CREDENTIALS"))
+    return variable.startswith(_KEYS) and is_part
 
 
 def _set_variables(container: Json, variables: dict[str, str]) -> None:
@@ -257,7 +259,7 @@ def _set_kubernetes(config: Json, environment: Environment, resources: Resources
     for secret in (*((store,) if store else ()), *environment.secrets, *resources.secrets):
         keys = [{"secretKey": key, "envVar": variable} for variable, key in secret.env.items()]
         if keys:
-            entry = {"keyToEnv": keys, "optional": False, "secretName": secret.name}
+            entry = {"keyToEnv": keys, "optional": secret.optional, "secretName": secret.name}
             config.setdefault("secretAsEnv", []).append(entry)
     for name in environment.image_pull_secrets:
         config.setdefault("imagePullSecret", []).append({"secretName": name})

@@ -49,10 +49,15 @@ class Accelerator(_Part, frozen=True):
 
 
 class Secret(_Part, frozen=True):
-    """Environment variables taken from a Kubernetes Secret: variable to key, never a value."""
+    """Environment variables taken from a Kubernetes Secret: variable to key, never a value.
+
+    Attributes:
+        optional: whether a task also runs where there is no such Secret, without the variables.
+    """
 
     name: Name
     env: dict[Variable, str]
+    optional: bool = False
 
 
 class SecretFiles(_Part, frozen=True):

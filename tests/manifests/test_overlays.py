@@ -247,6 +247,25 @@ def test_a_site_has_a_server_on_each_node_with_an_edge_tpu(built: dict[str, Obje
     assert one(built["edge"], "Service", "edge-server")["spec"]["internalTrafficPolicy"] == "Local"
 
 
+@pytest.mark.parametrize("name", ["onprem", "azure"])
+def test_schedules_publish_signed_where_servers_take_nothing_else(
+    name: str, built: dict[str, Objects]
+) -> None:
+    declared = MANIFESTS / "overlays" / name / "pipelines" / "schedules.yaml"
+    (schedule,) = yaml.safe_load(declared.read_text())["schedules"]
+    given = schedule["parameters"]
+    (container,) = pod(built[name], "Deployment")["containers"]
+    assert "--root" in container["args"]
+    (settings,) = [  # whose name ends in a digest
+        entry["data"]
+        for entry in built[name]
+        if entry["kind"] == "ConfigMap" and "MODELS" in entry.get("data", {})
+    ]
+    assert settings["MODELS"] == given["destination"]
+    mounted = [files.path for files in load(schedule["environment"]).tasks["publish"].secret_files]
+    assert given["signing_keys"] in mounted
+
+
 def test_what_a_site_s_server_has_fetched_outlives_its_pod(built: dict[str, Objects]) -> None:
     """One pod a node, whose claim binds it to a volume there; nothing of it is an emptyDir."""
     whole = one(built["edge"], "StatefulSet", "edge-server")["spec"]
