@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import shutil
 from pathlib import Path
 from types import SimpleNamespace
@@ -425,3 +426,12 @@ defaults: {node_selector: {zone: a}, tolerations: [{key: b, operator: Exists}]}
 def test_the_command_lists_them() -> None:
     help_text = CliRunner().invoke(cli, ["compile", "--help"], terminal_width=200).output
     assert ", ".join(NAMES) in " ".join(help_text.split())
+
+
+def test_the_example_of_the_manual_is_an_environment(tmp_path: Path) -> None:
+    manual = (Path(__file__).parents[1] / "manifests" / "README.md").read_text()
+    (text,) = re.findall(r"```yaml\n(name: mine\n.*?)```", manual, re.DOTALL)
+    found = config(compiled(tmp_path, file(tmp_path, text)), "exec-train")
+    assert [mount["mountPath"] for mount in found["pvcMount"]] == ["/mnt/work"]
+    assert found["emptyDirMounts"][0]["medium"] == "Memory"
+    assert found["podMetadata"]["labels"] == {"kueue.x-k8s.io/queue-name": "team"}
