@@ -2,13 +2,13 @@
 
 | accelerator  | on a device                       | in a cluster                         |
 |--------------|-----------------------------------|--------------------------------------|
-| `coral-usb`  | the USB bus, and Debian's plugdev | `squat.ai/coral` (our coral-plugin)  |
+| `coral-usb`  | the USB bus, and Debian's plugdev | `squat.ai/coral`, by coral-plugin     |
 | `coral-pcie` | `/dev/apex_0`                     | the same                             |
 | `nvidia`     | NVIDIA's container toolkit        | `nvidia.com/gpu` (NVIDIA's plugin)   |
 | `/dev/...`   | this device, an NPU's for example |                                      |
 
-An Edge TPU changes its USB address at its first use, so the whole bus is passed, and the cgroup lets
-open devices of USB alone (the major number 189). Coral's udev rules give the first to the group
+An Edge TPU changes its USB address at its first use, so the whole bus is passed; the cgroup lets it
+open devices of USB alone (major number 189). Coral's udev rules give the first to the group
 plugdev, which is 46 on Debian, and the second to apex, which has no fixed number: there, and for a
 device below /dev, a udev rule has to let the user 1000 open it.
 """
