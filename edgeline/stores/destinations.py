@@ -25,9 +25,7 @@ LOCAL_RUN = "EDGELINE_LOCAL_RUN"  # set for the tasks of `edgeline run`, which m
 MOUNTS = Path("/proc/self/mountinfo")
 # an address with a slash too few, a home that nobody expands, a drive of another system
 _MISTAKEN = re.compile(r"(s3|minio|gs|abfs|file|[a-z]):|~", re.IGNORECASE)
-MEND = (
-    "give s3://bucket/prefix, minio://bucket/prefix, gs://bucket/prefix or abfs://container/prefix"
-)
+MEND = "give s3://bucket/prefix or minio://, gs:// or abfs:// likewise"
 
 
 def in_cluster() -> bool:
