@@ -50,8 +50,9 @@ class Cloud:
         place: the address of a prefix that nobody else uses.
         environment: what a pod with the identity has.
         issued: when each token ends, in seconds since 1970.
-        life: of the next token, in seconds.
+        life: of the next token, in seconds; those after it count LIFE.
         refused: whether no more tokens are given.
+        rotate: has what was changed of these count from the next token on.
         address: host and port of the store.
     """
 
@@ -61,9 +62,15 @@ class Cloud:
     issued: list[float] = field(default_factory=list)
     life: int = LIFE
     refused: bool = False
+    rotate: Callable[[], None] = lambda: None
+
+    def next_end(self) -> float:
+        """When a token ends that is made now."""
+        life, self.life = self.life, LIFE
+        return time.time() + life
 
     def issue(self) -> float:
-        self.issued.append(time.time() + self.life)
+        self.issued.append(self.next_end())
         return self.issued[-1]
 
 
@@ -75,7 +82,7 @@ class Answering(http.server.BaseHTTPRequestHandler):
     def answer(self) -> None:
         body = self.rfile.read(int(self.headers.get("Content-Length") or 0))
         status, found = self.server.answer(self.path, body, self.headers)  # type: ignore[attr-defined]
-        text = json.dumps(found).encode()
+        text = found if isinstance(found, bytes) else json.dumps(found).encode()
         self.send_response(status)
         self.send_header("Content-Length", str(len(text)))
         self.end_headers()
@@ -164,30 +171,39 @@ class ClusterIssuer:
 
 
 class ProjectedToken:
-    """The file of a service account's token, which is written anew for each who reads it.
+    """The file of a service account's token, and what lies between it and the token service.
 
-    It is a pipe, so that what is read is as long-lived as the test wants it at that moment.
+    The file is written anew whenever its token was taken to the service, as a kubelet does long
+    before it ends, so the next one counts as long as the test wants it at that moment.
     """
 
-    def __init__(self, path: Path, made: Callable[[], str]) -> None:
-        self.path, self._made, self._ended = path, made, False
-        os.mkfifo(path)
-        self._thread = threading.Thread(target=self._write, daemon=True)
-        self._thread.start()
+    def __init__(self, path: Path, issuer: ClusterIssuer, service: str) -> None:
+        self.path, self._issuer, self._service = path, issuer, service
+        self.cloud: Cloud | None = None
+        self._ends = 0.0
 
-    def _write(self) -> None:
-        while True:
-            with open(self.path, "w") as pipe:  # waits until somebody reads
-                if self._ended:
-                    return
-                pipe.write(self._made())
-            time.sleep(0.02)  # a reader sees the end of one token before the next begins
+    def rotate(self) -> None:
+        assert self.cloud
+        self._ends = self.cloud.next_end()
+        token = "no token" if self.cloud.refused else self._issuer.token(self._ends)
+        beside = self.path.with_suffix(".new")
+        beside.write_text(token)
+        beside.replace(self.path)
 
-    def close(self) -> None:
-        self._ended = True
-        with open(self.path):
-            pass
-        self._thread.join()
+    def answer(self, path: str, body: bytes, headers: Any) -> tuple[int, bytes]:
+        connection = http.client.HTTPConnection(self._service, timeout=30)
+        try:
+            kind = {"Content-Type": headers["Content-Type"]}
+            connection.request("POST", path, body, kind)
+            found = connection.getresponse()
+            text = found.read()
+        finally:
+            connection.close()
+        assert self.cloud
+        if found.status == 200:
+            self.cloud.issued.append(self._ends)
+            self.rotate()
+        return found.status, text
 
 
 @contextlib.contextmanager
@@ -207,24 +223,21 @@ def aws(folder: Path, minio: Path) -> Iterator[Cloud]:
             log = folder / "log"
             until(lambda: _made(s3), server, log)
             role = _role(log, server)
-            cloud = Cloud(
-                f"s3://models/{secrets.token_hex(4)}",
-                {
-                    "AWS_ENDPOINT_URL": f"http://{s3.address}",
-                    "AWS_REGION": "us-east-1",
-                    "AWS_ROLE_ARN": role,
-                    "AWS_WEB_IDENTITY_TOKEN_FILE": str(folder / "token"),
-                },
-                s3.address,
-            )
-            made = ProjectedToken(
-                folder / "token",
-                lambda: "no token" if cloud.refused else issuer.token(cloud.issue()),
-            )
-            try:
+            made = ProjectedToken(folder / "token", issuer, s3.address)
+            with answering(made.answer) as service:
+                cloud = made.cloud = Cloud(
+                    f"s3://models/{secrets.token_hex(4)}",
+                    {
+                        "AWS_ENDPOINT_URL": f"http://{s3.address}",
+                        "AWS_ENDPOINT_URL_STS": f"http://{service}",
+                        "AWS_REGION": "us-east-1",
+                        "AWS_ROLE_ARN": role,
+                        "AWS_WEB_IDENTITY_TOKEN_FILE": str(folder / "token"),
+                    },
+                    s3.address,
+                    rotate=made.rotate,
+                )
                 yield cloud
-            finally:
-                made.close()
         finally:
             stop(server)
 
@@ -351,10 +364,11 @@ def google(folder: Path) -> Iterator[Cloud]:
                 if path != wanted or headers.get("Metadata-Flavor") != "Google" or cloud.refused:
                     return 404, {"error": "no service account"}
                 token = secrets.token_hex(8)
-                gate.tokens[token] = cloud.issue()
+                gate.tokens[token] = ends = cloud.issue()
+                seconds = round(ends - time.time())
                 return 200, {
                     "access_token": token,
-                    "expires_in": cloud.life,
+                    "expires_in": seconds,
                     "token_type": "Bearer",
                 }
 
@@ -447,7 +461,9 @@ def azure(folder: Path) -> Iterator[Cloud]:
                 return 400, {"error": "invalid_request", "error_description": said}
             assert path == "/tenant/oauth2/v2.0/token"
             assert form["scope"] == ["https://storage.azure.com/.default"]
-            return 200, {"access_token": token(), "expires_in": cloud.life, "token_type": "Bearer"}
+            made = token()
+            seconds = round(cloud.issued[-1] - time.time())
+            return 200, {"access_token": made, "expires_in": seconds, "token_type": "Bearer"}
 
         with answering(entra) as authority:
             (folder / "federated").write_text("a cluster's token\n")

@@ -57,6 +57,7 @@ def cloud(running_cloud, monkeypatch):
         monkeypatch.setenv(name, value)
     monkeypatch.setenv(keys.PASSPHRASE, "a passphrase of the tests")
     running_cloud.life, running_cloud.refused = clouds.LIFE, False
+    running_cloud.rotate()
     running_cloud.issued.clear()
     for identity in (aws_identity, google_identity, azure_identity):
         identity._renewed.cache_clear()  # as in a new process
@@ -108,6 +109,7 @@ def test_a_token_that_ends_during_an_upload_is_renewed(cloud, tmp_path, monkeypa
     data = tmp_path / "model"
     data.write_bytes(os.urandom(1 << 20) * 64)
     cloud.life = SHORT
+    cloud.rotate()
     with Pause(cloud.address, cloud) as pause:
         for name, value in cloud.environment.items():
             monkeypatch.setenv(name, value.replace(cloud.address, pause.address))
@@ -127,6 +129,7 @@ def test_the_first_task_refuses_an_identity_that_is_none(cloud, monkeypatch):
     for identity in (aws_identity, google_identity, azure_identity):
         identity._renewed.cache_clear()
     cloud.refused = True
+    cloud.rotate()
     with pytest.raises(EdgelineError, match=r"gives no identity \(status 40\d, \w") as caught:
         plan(destination=cloud.place)
     assert "cluster's token" not in str(caught.value)
@@ -154,7 +157,7 @@ class Pause:
     def __init__(self, upstream: str, cloud: clouds.Cloud) -> None:
         host, port = upstream.split(":")
         self._upstream, self._cloud, self._sent = (host, int(port)), cloud, 0
-        self.paused = threading.Event()
+        self.paused, self._until = threading.Event(), 0.0
         self._listener = socket.create_server(("127.0.0.1", 0))
         self.address = f"127.0.0.1:{self._listener.getsockname()[1]}"
 
@@ -180,7 +183,8 @@ class Pause:
             while data := source.recv(1 << 16):
                 self._sent += len(data) * counts
                 if self._sent > 20 << 20 and not self.paused.is_set():
+                    self._until = self._cloud.issued[0]
                     self.paused.set()
-                while self.paused.is_set() and counts and time.time() < self._cloud.issued[0]:
+                while counts and time.time() < self._until:
                     time.sleep(0.02)
                 target.sendall(data)
