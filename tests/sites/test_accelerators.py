@@ -88,7 +88,7 @@ def test_compose_passes_it(accelerator: str, for_coral: Path, tmp_path: Path) ->
     service = document["services"]["edge-server"]
     assert service["ports"] == ["127.0.0.1:8081:8080"]
     assert service["environment"] == {"DOCKER_CONFIG": "/etc/edgeline/registry"}
-    assert service["volumes"][1] == "/etc/docker-login:/etc/edgeline/registry:ro"
+    assert service["volumes"][-1] == "/etc/docker-login:/etc/edgeline/registry:ro"
     if accelerator in CORAL:
         assert re.search(r"/edge-server-coral:[\d.]+$", service["image"])
     cache = Path(os.environ.get("EDGELINE_TEST_CACHE", Path.home() / ".cache/edgeline-tests"))
