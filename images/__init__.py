@@ -16,6 +16,7 @@ from pathlib import Path
 from edgeline.errors import EdgelineError
 from edgeline.formats import plain_file, plain_yaml
 
+FOR_CPUS = ("pipeline-python", "train-python", "compile-python", "edge-server")
 LOCK = "EDGELINE_IMAGES"  # names a lock file of one's own, for images in another registry
 
 
@@ -43,6 +44,12 @@ def reference(name: str) -> str:
         raise EdgelineError(f"{lock_file()} has no image {name!r}: it has {', '.join(images)}.")
     entry = images[name]
     return f"{entry.repository}@{entry.digest}" if entry.digest else entry.tagged
+
+
+def is_for_cpus(reference: str) -> bool:
+    """Whether an image is one of edgeline's own that are built without CUDA."""
+    name = reference.rpartition("/")[2].partition("@")[0].partition(":")[0]
+    return name in FOR_CPUS
 
 
 def lock_file() -> Path:

@@ -44,7 +44,10 @@ RELATIVE = [
 ]
 PASSING = ["/models", "/minio/models", "/dev/shm", "/mnt/models/passing/x", "/mnt/models-2", "/"]
 KEPT = ["/mnt/models", "/mnt/models/a/../b", "/mnt/a b/c", "/srv/models/x", "file:///mnt/a%20b"]
-BUCKETS = ["s3://models", "minio://models/fleet", "gs://models/x", "file://elsewhere/x", ""]
+BUCKETS = [
+    *("s3://models", "minio://models/fleet", "gs://models/x", "file://elsewhere/x", ""),
+    *("abfs://models/x", "abfs://models@account.dfs.core.windows.net/x"),
+]
 
 
 @pytest.mark.usefixtures("pod")

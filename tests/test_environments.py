@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import shutil
 from pathlib import Path
 from types import SimpleNamespace
@@ -11,13 +12,14 @@ import pytest
 import yaml
 from click.testing import CliRunner
 from google.protobuf import json_format
-from kfp import kubernetes
+from kfp import compiler, dsl, kubernetes
 from kfp.kubernetes import kubernetes_executor_config_pb2
 from kfp.pipeline_spec import pipeline_spec_pb2
 
 from edgeline import images
 from edgeline.cli.main import cli
 from edgeline.client.compiling import compile_pipeline
+from edgeline.components.ingest.component import ingest
 from edgeline.environments import NAMES
 from edgeline.environments.environment import load
 from edgeline.errors import EdgelineError
@@ -93,7 +95,36 @@ def test_resources_are_the_defaults_and_what_differs_by_task(tmp_path: Path) -> 
         "memoryLimit": 4.294967296,
         "resourceMemoryLimit": "4Gi",
     }
-    assert train["resources"]["accelerator"]["type"] == "nvidia.com/gpu"
+    assert train["resources"]["resourceMemoryLimit"] == "32Gi"
+    assert config(documents, "exec-train")["activeDeadlineSeconds"] == "86400"
+    assert config(documents, "exec-ingest")["activeDeadlineSeconds"] == "21600"
+
+
+GPU = """
+name: mine
+registry: mirror.example:5000/edgeline
+tasks:
+  train:
+    accelerator: {type: nvidia.com/gpu, count: 2}
+    node_selector: {cloud.google.com/gke-accelerator: nvidia-l4}
+    tolerations: [{key: nvidia.com/gpu, operator: Exists, effect: NoSchedule}]
+"""
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_no_environment_waits_for_a_gpu_that_nothing_could_use(name: str, tmp_path: Path) -> None:
+    for executor in compiled(tmp_path, name)[0]["deploymentSpec"]["executors"].values():
+        assert "accelerator" not in executor["container"].get("resources", {})
+
+
+def test_a_gpu_is_asked_for_only_by_an_image_that_can_use_it(tmp_path: Path) -> None:
+    with pytest.raises(EdgelineError, match=r"2 nvidia\.com/gpu for train, whose image \S+ has no"):
+        compiled(tmp_path, file(tmp_path, GPU))
+    own = "    image: ghcr.io/acme/train-gpu-python:1\n"
+    documents = compiled(tmp_path, file(tmp_path, GPU + own))
+    train = container(documents, "exec-train")
+    assert train["image"] == "mirror.example:5000/edgeline/train-gpu-python:1"
+    assert train["resources"]["accelerator"]["resourceCount"] == "2"
     assert config(documents, "exec-train")["nodeSelector"]["labels"] == {
         "cloud.google.com/gke-accelerator": "nvidia-l4"
     }
@@ -101,6 +132,38 @@ def test_resources_are_the_defaults_and_what_differs_by_task(tmp_path: Path) -> 
         {"key": "nvidia.com/gpu", "operator": "Exists", "effect": "NoSchedule"}
     ]
     assert "nodeSelector" not in config(documents, "exec-ingest")
+    assert container(documents, "exec-ingest")["image"].endswith("pipeline-python:0.1.0")
+    with pytest.raises(EdgelineError, match="has no image 'nothing'"):
+        compiled(tmp_path, file(tmp_path, GPU + "    image: nothing\n"))
+
+
+def test_the_first_task_is_told_that_there_is_no_key(tmp_path: Path) -> None:
+    """So it can refuse what has no identity; where any task has a key, it cannot know."""
+    name = "EDGELINE_IDENTITY_ONLY"
+    assert variables(compiled(tmp_path, "gcp"), "exec-settings")[name] == "true"
+    assert name not in variables(compiled(tmp_path, "onprem"), "exec-settings")
+    text = "name: mine\ntasks: {publish: {secrets: [{name: s, env: {AWS_SECRET_ACCESS_KEY: k}}]}}\n"
+    assert name not in variables(compiled(tmp_path, file(tmp_path, text)), "exec-settings")
+
+
+@pytest.mark.parametrize("name", ["onprem", "azure", "edge"])
+def test_publish_alone_sees_the_signing_keys(name: str, tmp_path: Path) -> None:
+    documents = compiled(tmp_path, name)
+    executors = documents[1]["platforms"]["kubernetes"]["deploymentSpec"]["executors"]
+    having = {label for label, each in executors.items() if "edgeline-signing" in str(each)}
+    assert {label.rstrip("-23456789") for label in having} == {"exec-publish"}
+    (files,) = config(documents, "exec-publish")["secretAsVolume"]
+    assert (files["mountPath"], files["optional"]) == ("/etc/edgeline/signing", True)
+
+
+def test_two_mounts_at_one_path_are_refused(tmp_path: Path) -> None:
+    text = """
+name: mine
+defaults: {volumes: [{path: /keys, claim: work}]}
+tasks: {publish: {secret_files: [{name: keys, path: /keys}]}}
+"""
+    with pytest.raises(EdgelineError, match="mounts a volume and a secret at /keys"):
+        compiled(tmp_path, file(tmp_path, text))
 
 
 def test_tasks_get_the_store_s_credentials_by_reference_only(tmp_path: Path) -> None:
@@ -114,6 +177,7 @@ def test_tasks_get_the_store_s_credentials_by_reference_only(tmp_path: Path) -> 
         pair["envVar"]: (secret["secretName"], pair["secretKey"])
         for secret in config(documents, "exec-publish")["secretAsEnv"]
         for pair in secret["keyToEnv"]
+        if secret["secretName"] != "edgeline-signing"
     }
     assert taken == {
         "AWS_ACCESS_KEY_ID": ("mlpipeline-minio-artifact", "accesskey"),
@@ -253,6 +317,18 @@ defaults:
   tolerations:
     - {key: gpu, operator: Exists, effect: NoSchedule}
     - {key: a, value: b, effect: NoExecute, toleration_seconds: 0}
+  labels: {kueue.x-k8s.io/queue-name: team}
+  annotations: {sidecar.istio.io/inject: "false"}
+  volumes:
+    - {path: /mnt/work, claim: work, sub_path: taxi}
+    - {path: /scratch, size: 5Gi}
+    - {path: /fast, size: 5Gi, storage_class: ssd}
+    - {path: /dev/shm, memory: 2Gi}
+  secret_files: [{name: signing, path: /etc/keys}]
+  node_affinity:
+    - {key: accelerator, values: [l4, a100], weight: 5}
+    - {key: spot, operator: DoesNotExist}
+workspace: {size: 20Gi, storage_class: ssd, access_modes: [ReadWriteMany]}
 """
     task: Any = SimpleNamespace(platform_config={})
     kubernetes.add_node_selector(task, "disk", "ssd")
@@ -263,11 +339,61 @@ defaults:
     kubernetes.set_image_pull_secrets(task, ["one", "two"])
     kubernetes.set_security_context(task, run_as_user=7, run_as_non_root=True)
     kubernetes.set_timeout(task, 60)
+    kubernetes.add_pod_label(task, "kueue.x-k8s.io/queue-name", "team")
+    kubernetes.add_pod_annotation(task, "sidecar.istio.io/inject", "false")
+    kubernetes.mount_pvc(task, "work", "/mnt/work", sub_path="taxi")
+    one = ["ReadWriteOnce"]
+    kubernetes.add_ephemeral_volume(task, "edgeline-scratch", "/scratch", one, "5Gi")
+    kubernetes.add_ephemeral_volume(task, "edgeline-fast", "/fast", one, "5Gi", "ssd")
+    kubernetes.empty_dir_mount(task, "edgeline-dev-shm", "/dev/shm", "Memory", "2Gi")
+    kubernetes.use_secret_as_volume(task, "signing", "/etc/keys")
+    wish = {"key": "accelerator", "operator": "In", "values": ["l4", "a100"]}
+    kubernetes.add_node_affinity(task, match_expressions=[wish], weight=5)
+    need = {"key": "spot", "operator": "DoesNotExist"}
+    kubernetes.add_node_affinity(task, match_expressions=[need])
     wanted = task.platform_config["kubernetes"]
-    for secret in (*wanted["secretAsEnv"], *wanted["imagePullSecret"]):
+    for secret in (*wanted["secretAsEnv"], *wanted["imagePullSecret"], *wanted["secretAsVolume"]):
         del secret["secretNameParameter"]  # which says the name once more
-    found = config(compiled(tmp_path, file(tmp_path, text)), "exec-ingest")
-    assert found == wanted
+    del wanted["pvcMount"][0]["pvcNameParameter"]
+    documents = compiled(tmp_path, file(tmp_path, text))
+    assert config(documents, "exec-ingest") == wanted
+    message = kubernetes_executor_config_pb2.KubernetesExecutorConfig()
+    json_format.ParseDict(config(documents, "exec-ingest"), message)
+
+    @dsl.pipeline(
+        name="own",
+        pipeline_config=dsl.PipelineConfig(
+            workspace=dsl.WorkspaceConfig(
+                size="20Gi",
+                kubernetes=dsl.KubernetesWorkspaceConfig(
+                    pvcSpecPatch={"storageClassName": "ssd", "accessModes": ["ReadWriteMany"]}
+                ),
+            )
+        ),
+    )
+    def own():
+        ingest(data="x")
+
+    compiler.Compiler().compile(own, str(tmp_path / "own.yaml"))
+    _, platform = yaml.safe_load_all((tmp_path / "own.yaml").read_text())
+    ours = documents[1]["platforms"]["kubernetes"]["pipelineConfig"]
+    assert ours == platform["platforms"]["kubernetes"]["pipelineConfig"]
+
+
+@pytest.mark.parametrize(
+    ("volume", "said"),
+    [
+        ("{path: /x}", "the volume /x needs one of claim, size and memory"),
+        ("{path: /x, claim: a, size: 1Gi}", "the volume /x needs one of"),
+        ("{path: /x, size: 1Gi, sub_path: y}", "has sub_path without claim"),
+        ("{path: /x, claim: a, sub_path: ../y}", "leads out of the claim"),
+        ("{path: x, claim: a}", r"\$\.defaults\.volumes\[0\]\.path"),
+        ("{path: /a/../etc, claim: a}", r"\$\.defaults\.volumes\[0\]\.path"),
+    ],
+)
+def test_a_volume_that_cannot_be(volume: str, said: str, tmp_path: Path) -> None:
+    with pytest.raises(EdgelineError, match=said):
+        load(file(tmp_path, f"name: mine\ndefaults: {{volumes: [{volume}]}}\n"))
 
 
 def test_what_the_author_set_on_a_task_is_kept_beside_it(tmp_path: Path) -> None:
@@ -300,3 +426,12 @@ defaults: {node_selector: {zone: a}, tolerations: [{key: b, operator: Exists}]}
 def test_the_command_lists_them() -> None:
     help_text = CliRunner().invoke(cli, ["compile", "--help"], terminal_width=200).output
     assert ", ".join(NAMES) in " ".join(help_text.split())
+
+
+def test_the_example_of_the_manual_is_an_environment(tmp_path: Path) -> None:
+    manual = (Path(__file__).parents[1] / "manifests" / "README.md").read_text()
+    (text,) = re.findall(r"```yaml\n(name: mine\n.*?)```", manual, re.DOTALL)
+    found = config(compiled(tmp_path, file(tmp_path, text)), "exec-train")
+    assert [mount["mountPath"] for mount in found["pvcMount"]] == ["/mnt/work"]
+    assert found["emptyDirMounts"][0]["medium"] == "Memory"
+    assert found["podMetadata"]["labels"] == {"kueue.x-k8s.io/queue-name": "team"}

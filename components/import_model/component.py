@@ -32,7 +32,7 @@ def import_model(
 
     Args:
         source: A SavedModel folder, a .keras, .h5, .tflite or .onnx file, or a .tar, .tar.gz or
-            .zip of one: a path, s3://, gs://, minio:// or https:// location,
+            .zip of one: a path, s3://, gs://, abfs://, minio:// or https:// location,
             https://tfhub.dev/owner/name/version, kaggle://owner/model/framework/variation/version
             or hf://owner/repository@revision/file.
         model: The model with its features, labels and signature.

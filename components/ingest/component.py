@@ -33,11 +33,11 @@ def ingest(
     """Read files, tables, a database's rows or images and split them.
 
     Args:
-        data: where the data lies: a path, s3://, gs://, minio:// or https:// location; a file, a
-            folder or a glob; several with commas between. #sha256=<hex> pins a location's content.
-            A Delta Lake or Iceberg table is its folder or iceberg://catalog/namespace.table, pinned
-            by #version=<number> or #snapshot=<number>. postgresql://user@host/database is a
-            PostgreSQL server, whose password PGPASSWORD has.
+        data: where the data lies: a path, s3://, gs://, abfs://, minio:// or https:// location; a
+            file, a folder or a glob; several with commas between. #sha256=<hex> pins a location's
+            content. A Delta Lake or Iceberg table is its folder or
+            iceberg://catalog/namespace.table, pinned by #version=<number> or #snapshot=<number>.
+            postgresql://user@host/database is a PostgreSQL server, whose password PGPASSWORD has.
         examples: the rows as Parquet, one folder a split (examples/v1).
         examples_report: an HTML page with the splits, columns and sources.
         format: csv, parquet, arrow, avro, tfrecord, json, sqlite or images; empty: by the files'

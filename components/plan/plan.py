@@ -17,7 +17,7 @@ from edgeline.sites import tokens
 from edgeline.sites.address import Cluster, parse
 from edgeline.sites.kserve import STORE, is_store, source_of
 from edgeline.sites.render import FORMS, ON_DEVICES, check_in_cluster
-from edgeline.stores.destinations import check, refuse_relative
+from edgeline.stores.destinations import check, refuse_relative, refuse_unidentified
 
 FORM, BASE = "kustomize", "modelcar_base"
 OF_KSERVE = (BASE, "model_from", "kserve_version")  # for the form kserve
@@ -48,11 +48,13 @@ def plan(
 
     Raises:
         EdgelineError: an entry names no target, or is not a site; there are sites, but no
-            models_repository; or this is a cluster, and the destination a pod's own disk.
+            models_repository; or this is a cluster, and the destination a pod's own disk, or a
+            bucket for which the task's identity is refused.
     """
     if destination:
         check(destination)
         refuse_relative(destination)
+        refuse_unidentified(destination)
     for number, target in enumerate(targets, 1):
         if not isinstance(target, str) or not targets_.is_known(target):
             known = ", ".join(targets_.names())

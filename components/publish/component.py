@@ -38,7 +38,7 @@ def publish(
         verification: What verify found; a model that it did not approve is refused.
         bundle: A copy of what was published, with its name, version, URI and digest.
         name: Name of the bundle: lower-case letters, digits and dashes.
-        destination: A folder, s3://bucket/prefix or minio://bucket/prefix.
+        destination: A folder, s3://bucket/prefix, or minio://, gs:// or abfs:// likewise.
         version: The version's number, or 0 for the next that is free.
         target: What the model is made for; empty: litert, or onnx for an ONNX file.
         pipeline_name: Name of the pipeline, kept as provenance.

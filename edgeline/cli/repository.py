@@ -114,7 +114,7 @@ def init(
     expires: list[tuple[str, float]],
     root: str | None,
 ) -> None:
-    """Create REPOSITORY: a folder, s3://bucket/prefix or minio://bucket/prefix."""
+    """Create REPOSITORY: a folder, s3://bucket/prefix, or minio://, gs:// or abfs:// likewise."""
     from edgeline.repository import actions
     from edgeline.repository.place import open_place
 

@@ -71,6 +71,26 @@ def site() -> None:
 @_kserve_version
 @_base
 @_tokens
+@click.option(
+    "--port",
+    type=click.IntRange(1, 65535),
+    default=8080,
+    show_default=True,
+    help="On a single device: where it answers, for the device alone.",
+)
+@click.option(
+    "--login",
+    default="",
+    metavar="FOLDER",
+    help="On a single device: the folder there with Docker's config.json, for a private registry.",
+)
+@click.option(
+    "--accelerator",
+    default="",
+    metavar="NAME",
+    help="coral-usb, coral-pcie, nvidia, or a device below /dev.",
+)
+@click.option("--server", default="", metavar="IMAGE", help="A server image of your own.")
 def render(
     bundle: str,
     form: str,
@@ -82,13 +102,19 @@ def render(
     kserve_version: str | None,
     base: str,
     tokens: str,
+    port: int,
+    login: str,
+    accelerator: str,
+    server: str,
 ) -> None:
     """Write the files that deploy BUNDLE to a site; the model is pinned by its digest."""
+    from edgeline.sites.render import Host
     from edgeline.sites.render import render as work
 
     of_kserve = (model_from or "", kserve_version or "", base)
     given = (bundle, form, repository, output, name, namespace, *of_kserve)
-    for path in work(*given, tokens=tokens):
+    host = Host(port, login, accelerator, server)
+    for path in work(*given, tokens=tokens, host=host):
         click.echo(path)
 
 

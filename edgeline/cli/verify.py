@@ -16,7 +16,7 @@ from edgeline.cli.arguments import existing
 def verify(bundle: str, as_json: bool) -> None:
     """Check a published BUNDLE: digests, signature, recorded predictions, malformed input.
 
-    BUNDLE is a folder, or an s3:// or minio:// address.
+    BUNDLE is a folder, or an address as publish takes it.
     """
     from rich.markup import escape
     from rich.table import Table

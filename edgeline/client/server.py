@@ -95,7 +95,8 @@ def _submit(
         _warn_of_places(request, compiled, team)
     # the same name as in Git: an equal pipeline is an equal version by either way
     name = compiled.name
-    started = (_start if request.cache else _start_inline)(server, request, compiled)
+    account = environment.service_account if environment else ""
+    started = (_start if request.cache else _start_inline)(server, request, compiled, account)
     if not getattr(started, "run_id", None):
         raise EdgelineError(
             f"The server does not tell the identifier of the run of {name} that it was asked for: "
@@ -125,7 +126,7 @@ def _warn_of_places(request: RunRequest, compiled: CompiledPipeline, team: str) 
             )
 
 
-def _start(server: KfpClient, request: RunRequest, compiled: CompiledPipeline) -> Any:
+def _start(server: KfpClient, request: RunRequest, compiled: CompiledPipeline, account: str) -> Any:
     """A run of the version with this content, which is uploaded where it is not there."""
     wanted = upload.WantedPipeline(
         *(compiled.name, compiled.version, compiled.documents),
@@ -144,20 +145,29 @@ def _start(server: KfpClient, request: RunRequest, compiled: CompiledPipeline) -
             looked = found
             found = asking(lambda: upload.upload(server, wanted, looked, package))
     place = found.place.id if found.place else None
-    return _run(server, request, compiled, experiment, pipeline_id=place, version_id=found.version)
+    what = {"pipeline_id": place, "version_id": found.version}
+    return _run(server, request, compiled, experiment, account, **what)
 
 
-def _start_inline(server: KfpClient, request: RunRequest, compiled: CompiledPipeline) -> Any:
+def _start_inline(
+    server: KfpClient, request: RunRequest, compiled: CompiledPipeline, account: str
+) -> Any:
     """A run without the cache. The server takes no such wish for a run of a version, and a version
     of its own would be the newest, which schedules take that name none: so its spec goes along."""
     set_caching(compiled.documents[0], caching=False)
     experiment = asking(lambda: upload.experiment(server, request.experiment, False))
     with _package(compiled) as package:
-        return _run(server, request, compiled, experiment, pipeline_package_path=str(package))
+        what = {"pipeline_package_path": str(package)}
+        return _run(server, request, compiled, experiment, account, **what)
 
 
 def _run(
-    server: KfpClient, request: RunRequest, compiled: CompiledPipeline, experiment: str, **what: Any
+    server: KfpClient,
+    request: RunRequest,
+    compiled: CompiledPipeline,
+    experiment: str,
+    account: str,
+    **what: Any,
 ) -> Any:
     """Ask for a run; `what` says of which version, or with which package, in kfp's terms."""
     return asking(
@@ -165,6 +175,7 @@ def _run(
             experiment_id=experiment,
             job_name=request.name or f"{compiled.name}-{datetime.now():%Y%m%d-%H%M%S}",
             params=complete(from_spec(compiled.documents[0]), request.parameters),
+            service_account=account or None,
             **what,
         )
     )

@@ -8,11 +8,18 @@ platform document beside it, in kfp-kubernetes' form.
 from __future__ import annotations
 
 import copy
+import re
 from typing import Any
 
 import msgspec
 
-from edgeline.environments.environment import Environment, Resources, Toleration
+from edgeline import images
+from edgeline.environments.environment import (
+    Environment,
+    Resources,
+    Toleration,
+    Workspace,
+)
 from edgeline.errors import EdgelineError, did_you_mean
 from edgeline.pipelines.defaults import set_defaults
 from edgeline.pipelines.flat import fields_called
@@ -25,6 +32,10 @@ FACTORS = {"": 1.0, "m": 1e-3} | {
     for power, unit in enumerate(("K" if suffix else "k", "M", "G", "T"), 1)
 }
 BEAM_OPTIONS = "beam_options"
+GPUS = ("nvidia.com/", "amd.com/")
+FIRST = ("settings", "plan")  # what looks at a destination before anything else
+IDENTITY_ONLY = {"EDGELINE_IDENTITY_ONLY": "true"}  # see `edgeline.stores.destinations`
+_KEYS = ("AWS_", "MINIO_", "AZURE_", "GOOGLE_")  # how variables of keys begin
 
 
 def apply(pipeline: Json, platform: Json, environment: Environment) -> tuple[Json, Json]:
@@ -40,7 +51,8 @@ def apply(pipeline: Json, platform: Json, environment: Environment) -> tuple[Jso
 
     Raises:
         EdgelineError: `tasks` names a component that neither edgeline nor the pipeline has,
-            or a request is larger than its limit.
+            a request is larger than its limit, two mounts have one path, or a GPU is asked for by
+            an image that cannot use one.
     """
     pipeline, platform = copy.deepcopy(pipeline), copy.deepcopy(platform)
     executors: Json = pipeline["deploymentSpec"]["executors"]
@@ -52,10 +64,17 @@ def apply(pipeline: Json, platform: Json, environment: Environment) -> tuple[Jso
             continue
         resources = _resources(environment, names.get(label, ""))
         _set_resources(container, resources)
-        container["image"] = image(container["image"], environment.registry)
+        container["image"] = image(_image(container["image"], resources), environment.registry)
+        _refuse_unused_gpu(environment, names.get(label, label), container["image"], resources)
         _set_variables(container, {**_store_variables(environment), **environment.variables})
         config = _executor_config(platform, label)
         _set_kubernetes(config, environment, resources)
+    if environment.is_cluster and not _has_keys(pipeline, platform):
+        for label, executor in executors.items():
+            if names.get(label) in FIRST and "container" in executor:
+                _set_variables(executor["container"], IDENTITY_ONLY)
+    if environment.workspace:
+        _set_workspace(platform, environment.workspace)
     if environment.object_store.root:
         pipeline["defaultPipelineRoot"] = environment.object_store.root
     if environment.caching is not None:
@@ -68,6 +87,27 @@ def apply(pipeline: Json, platform: Json, environment: Environment) -> tuple[Jso
 def image(reference: str, registry: str) -> str:
     """An image's reference in a mirror: its last name, tag and digest stay."""
     return f"{registry.rstrip('/')}/{reference.rpartition('/')[2]}" if registry else reference
+
+
+def _image(built: str, resources: Resources) -> str:
+    """The image of a task: what the environment says, by its name in the lock or as a whole."""
+    if not resources.image:
+        return built
+    is_name = not re.search(r"[/:@]", resources.image)
+    return images.reference(resources.image) if is_name else resources.image
+
+
+def _refuse_unused_gpu(
+    environment: Environment, name: str, reference: str, resources: Resources
+) -> None:
+    """A task that waits for a GPU which its image cannot use waits for nothing, up to a day."""
+    asked = resources.accelerator
+    if asked and asked.type.startswith(GPUS) and images.is_for_cpus(reference):
+        raise EdgelineError(
+            f"Environment {environment.name} asks for {asked.count} {asked.type} for {name}, whose "
+            f"image {reference} has no CUDA: give tasks.{name}.image an image that has, "
+            "such as one of the target train-gpu, or leave the accelerator out."
+        )
 
 
 def set_caching(pipeline: Json, caching: bool) -> None:
@@ -128,6 +168,11 @@ def _resources(environment: Environment, name: str) -> Resources:
         merged,
         node_selector={**base.node_selector, **own.node_selector},
         tolerations=(*base.tolerations, *own.tolerations),
+        labels={**base.labels, **own.labels},
+        annotations={**base.annotations, **own.annotations},
+        secrets=(*base.secrets, *own.secrets),
+        secret_files=tuple({e.path: e for e in (*base.secret_files, *own.secret_files)}.values()),
+        volumes=tuple({e.path: e for e in (*base.volumes, *own.volumes)}.values()),
     )
 
 
@@ -163,6 +208,28 @@ def _store_variables(environment: Environment) -> dict[str, str]:
     return found
 
 
+def _has_keys(pipeline: Json, platform: Json) -> bool:
+    """Whether any task has a key of a store, from the environment or from its author."""
+    names = [
+        entry["name"]
+        for executor in pipeline["deploymentSpec"]["executors"].values()
+        for entry in executor.get("container", {}).get("env", ())
+    ]
+    configs = platform["platforms"]["kubernetes"]["deploymentSpec"]["executors"].values()
+    for config in configs:
+        names += [
+            pair["envVar"] for each in config.get("secretAsEnv", ()) for pair in each["keyToEnv"]
+        ]
+        if "configMapAsEnv" in config:  # of names that are not known here
+            return True
+    return any(map(_is_key, names))
+
+
+def _is_key(variable: str) -> bool:
+    is_part = any(mark in variable for mark in ("KEY", "SECRET", "TOKEN", "CREDENTIALS"))
+    return variable.startswith(_KEYS) and is_part
+
+
 def _set_variables(container: Json, variables: dict[str, str]) -> None:
     if variables:
         env = {entry["name"]: entry["value"] for entry in container.get("env", ())} | variables
@@ -179,8 +246,8 @@ def _executor_config(platform: Json, label: str) -> Json:
 def _set_kubernetes(config: Json, environment: Environment, resources: Resources) -> None:
     """What kfp.kubernetes' functions would write, whose import takes longer than all the rest.
 
-    But for a secret's name: they write it as a parameter, too, which servers read where there is
-    one. Each task's config stands three times in a run's workflow.
+    But for the names of secrets and claims: they write each as a parameter, too, which servers read
+    where there is one. Each task's config stands three times in a run's workflow.
     """
     if resources.node_selector:
         config.setdefault("nodeSelector", {}).setdefault("labels", {}).update(
@@ -192,15 +259,82 @@ def _set_kubernetes(config: Json, environment: Environment, resources: Resources
     for secret in (*((store,) if store else ()), *environment.secrets, *resources.secrets):
         keys = [{"secretKey": key, "envVar": variable} for variable, key in secret.env.items()]
         if keys:
-            entry = {"keyToEnv": keys, "optional": False, "secretName": secret.name}
+            entry = {"keyToEnv": keys, "optional": secret.optional, "secretName": secret.name}
             config.setdefault("secretAsEnv", []).append(entry)
     for name in environment.image_pull_secrets:
         config.setdefault("imagePullSecret", []).append({"secretName": name})
+    _set_mounts(config, environment, resources)
+    for name, given in (("labels", resources.labels), ("annotations", resources.annotations)):
+        if given:
+            config.setdefault("podMetadata", {}).setdefault(name, {}).update(given)
+    for each in resources.node_affinity:
+        term: Json = {"key": each.key, "operator": each.operator}
+        term |= {"values": list(each.values)} if each.values else {}
+        weight = {"weight": each.weight} if each.weight else {}
+        config.setdefault("nodeAffinity", []).append({"matchExpressions": [term], **weight})
+    for beside in resources.pod_affinity:
+        found: Json = {"matchPodLabels": dict(beside.labels), "topologyKey": beside.topology}
+        found |= {"weight": beside.weight} if beside.weight else {}
+        found |= {"anti": True} if beside.apart else {}
+        config.setdefault("podAffinity", []).append(found)
     if environment.run_as_user is not None:
         user = {"runAsUser": str(environment.run_as_user), "runAsNonRoot": True}
         config.setdefault("securityContext", {}).update(user)
     if resources.timeout:
         config["activeDeadlineSeconds"] = str(resources.timeout)
+
+
+def _set_mounts(config: Json, environment: Environment, resources: Resources) -> None:
+    """Volumes and secrets as files; an author's own mount at a path takes the place of these."""
+    lists = ("pvcMount", "genericEphemeralVolume", "emptyDirMounts", "secretAsVolume")
+    taken = {entry.get("mountPath") for name in lists for entry in config.get(name, ())}
+    taken |= {entry.get("mountPath") for entry in config.get("configMapAsVolume", ())}
+    paths = [volume.path for volume in resources.volumes]
+    paths += [files.path for files in resources.secret_files]
+    if twice := sorted({path for path in paths if paths.count(path) > 1}):
+        raise EdgelineError(
+            f"Environment {environment.name} mounts a volume and a secret at {twice[0]}: give one "
+            "of them another path."
+        )
+    for volume in resources.volumes:
+        if volume.path in taken:
+            continue
+        name = "edgeline" + volume.path.lower().translate(str.maketrans("/._", "---"))[:50]
+        entry: Json
+        if volume.claim:
+            entry = {"mountPath": volume.path, "constant": volume.claim}
+            entry |= {"subPath": volume.sub_path} if volume.sub_path else {}
+            config.setdefault("pvcMount", []).append(entry)
+        elif volume.size:
+            entry = {"volumeName": name.rstrip("-"), "mountPath": volume.path, "size": volume.size}
+            entry["accessModes"] = ["ReadWriteOnce"]
+            if volume.storage_class:
+                entry["storageClassName"] = volume.storage_class
+            else:
+                entry["defaultStorageClass"] = True
+            config.setdefault("genericEphemeralVolume", []).append(entry)
+        else:
+            entry = {"volumeName": name.rstrip("-"), "mountPath": volume.path}
+            entry |= {"medium": "Memory", "sizeLimit": volume.memory}
+            config.setdefault("emptyDirMounts", []).append(entry)
+    for files in resources.secret_files:
+        if files.path not in taken:
+            found = {"mountPath": files.path, "optional": files.optional, "secretName": files.name}
+            config.setdefault("secretAsVolume", []).append(found)
+
+
+def _set_workspace(platform: Json, workspace: Workspace) -> None:
+    """As `dsl.WorkspaceConfig` is compiled; what the pipeline's author said stays."""
+    kubernetes = platform.setdefault("platforms", {}).setdefault("kubernetes", {})
+    patch: Json = {}
+    if workspace.storage_class:
+        patch["storageClassName"] = workspace.storage_class
+    if workspace.access_modes:
+        patch["accessModes"] = list(workspace.access_modes)
+    found: Json = {"size": workspace.size}
+    if patch:
+        found["kubernetes"] = {"pvcSpecPatch": patch}
+    kubernetes.setdefault("pipelineConfig", {}).setdefault("workspace", found)
 
 
 def _toleration(toleration: Toleration) -> Json:

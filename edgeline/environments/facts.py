@@ -24,12 +24,13 @@ PROGRAM = "program"
 STORE_VARIABLES = {
     *("AWS_ENDPOINT_URL", "AWS_ENDPOINT_URL_S3", "AWS_REGION", "AWS_DEFAULT_REGION"),
     *("MINIO_ENDPOINT", "MINIO_SECURE", "STORAGE_EMULATOR_HOST"),
+    *("AZURE_STORAGE_ACCOUNT", "AZURE_STORAGE_SERVICE_ENDPOINT"),
 }
 # and those that say as whom
 IDENTITY_VARIABLES = {
     *("AWS_ROLE_ARN", "AWS_WEB_IDENTITY_TOKEN_FILE", "AWS_PROFILE"),
     *("AZURE_CLIENT_ID", "AZURE_TENANT_ID", "AZURE_FEDERATED_TOKEN_FILE"),
-    "GOOGLE_APPLICATION_CREDENTIALS",
+    *("GOOGLE_APPLICATION_CREDENTIALS", "GCE_METADATA_HOST", "EDGELINE_IDENTITY_ONLY"),
 }
 # fields of kfp-kubernetes' KubernetesExecutorConfig and the words for them
 AREAS = {
@@ -41,6 +42,7 @@ AREAS = {
     "podMetadata": "placement",
     "pvcMount": "volumes",
     "emptyDirMounts": "volumes",
+    "enabledSharedMemory": "volumes",
     "genericEphemeralVolume": "volumes",
     "configMapAsVolume": "volumes",
     "configMapAsEnv": "variables",

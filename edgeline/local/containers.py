@@ -13,9 +13,11 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import IO, Any
 
+from edgeline import images
 from edgeline.errors import EdgelineError
 from edgeline.local.warm import EndedTask
 
+NVIDIA = Path("/dev/nvidiactl")  # there where the driver is
 STOP_TIME = 5  # seconds that an interrupted task has to clean up
 
 
@@ -70,6 +72,7 @@ def run_container(
             user=f"{os.getuid()}:{os.getgid()}",
             volumes={str(folder): {"bind": str(folder), "mode": "rw"} for folder in folders},
             working_dir=str(folders[0]),
+            device_requests=_gpus(client, image, log),
         )
     except docker.errors.DockerException as error:
         client.close()
@@ -85,6 +88,25 @@ def run_container(
     finally:
         container.remove(force=True)
         client.close()
+
+
+def _gpus(client: Any, image: str, log: IO[bytes]) -> list[Any]:
+    """All of this machine's NVIDIA GPUs for an image that may use them, as `docker run --gpus all`.
+
+    Where the engine lacks NVIDIA's container toolkit, that is a line in the task's log: what needs
+    a GPU says so itself, and all else runs.
+    """
+    import docker
+
+    if images.is_for_cpus(image) or not NVIDIA.exists():
+        return []
+    if "nvidia" not in client.info().get("Runtimes", {}):
+        log.write(
+            b"This machine has an NVIDIA GPU, but Docker cannot pass it: install NVIDIA's "
+            b"container toolkit.\n"
+        )
+        return []
+    return [docker.types.DeviceRequest(count=-1, capabilities=[["gpu"]])]
 
 
 def handler(

@@ -53,7 +53,7 @@ def init(
     """Start a signed repository with its first root and no bundle.
 
     Args:
-        repository: a folder, s3://bucket/prefix or minio://bucket/prefix.
+        repository: a folder, s3://bucket/prefix, or minio://, gs:// or abfs:// likewise.
         given: references to the keys of each role, private or public.
         new: a folder where a key is made for each role without one.
         thresholds: how many keys of a role have to sign, by default 1.

@@ -10,7 +10,6 @@ for as long as a lease lasts.
 from __future__ import annotations
 
 import contextlib
-import io
 import os
 import random
 import re
@@ -53,7 +52,7 @@ class Place(Protocol):
 
 
 def open_place(destination: str) -> Place:
-    """The place that a destination names: a folder, s3://bucket/prefix or minio://bucket/prefix.
+    """The place that a destination names: a folder, or an address as publish takes it.
 
     Raises:
         EdgelineError: see `edgeline.stores.store.open_store`.
@@ -145,19 +144,11 @@ class BucketPlace:
     def write(self, path: str, content: bytes) -> None:
         # a cache before the bucket must not show old news; what has a number never changes
         lasting = re.fullmatch(r"metadata/\d+\.\w+\.json", path)
-        headers = {"Cache-Control": "max-age=31536000, immutable" if lasting else "no-cache"}
-        with self.store.explained():
-            self.store.client.put_object(
-                self.store.bucket,
-                self.store.key(path),
-                io.BytesIO(content),
-                len(content),
-                metadata=headers,
-            )
+        cache_control = "max-age=31536000, immutable" if lasting else "no-cache"
+        self.store.objects.write(self.store.key(path), content, cache_control)
 
     def remove(self, path: str) -> None:
-        with self.store.explained():
-            self.store.client.remove_object(self.store.bucket, self.store.key(path))
+        self.store.objects.remove(self.store.key(path))
 
     @contextlib.contextmanager
     def lock(self) -> Iterator[None]:
@@ -183,11 +174,8 @@ class BucketPlace:
 
     def _leased(self, mine: str) -> bool:
         self.write(mine, b"")
-        with self.store.explained():
-            found = self.store.client.list_objects(
-                self.store.bucket, prefix=self.store.key(_LOCK) + "/", recursive=True
-            )
-            times = {entry.object_name: entry.last_modified for entry in found}
+        found = self.store.objects.below(self.store.key(_LOCK) + "/")
+        times = {entry.key: entry.modified for entry in found}
         now = times.pop(self.store.key(mine))
         if any((now - other).total_seconds() < LEASE for other in times.values()):
             self.remove(mine)

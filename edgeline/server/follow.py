@@ -60,7 +60,7 @@ def follow(
 
     Args:
         path: a bundle, a store of bundles or a `.tflite` file; with a root a signed repository (a
-            folder, https://, s3://, gs:// or minio://).
+            folder, https://, s3://, gs://, abfs:// or minio://).
         root: the file with the root of trust of a signed repository.
         state: a folder of this program alone, for verified versions and what is thought of them;
             needed with a root.

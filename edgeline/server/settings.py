@@ -91,7 +91,7 @@ class ServerSettings:
         poll: how often to look for changed models; 0 for never. By default every 2 s, or every
             60 s for signed updates.
         root: the trusted TUF root; with it, PATH is a signed repository (a folder, https://, s3://,
-            gs:// or minio://), and `--state` is required.
+            gs://, abfs:// or minio://), and `--state` is required.
         max_update: the largest version that is fetched.
         load_time: maximum CPU time of loading and warming up a version in its trial. A trial that
             takes three times as long in wall time is stopped and repeated later.

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import json
 
+from edgeline.sites import accelerators
 from edgeline.sites.site import Object, Site
 from edgeline.sites.tokens import Tokens
 from edgeline.sites.workload import PORT
 
 STATE = "/var/lib/edgeline"
+LOGIN = "/etc/edgeline/registry"
 MEMORY = 512 << 20
 
 
@@ -23,6 +25,14 @@ def greengrass(site: Site, tokens: Tokens) -> dict[str, list[Object]]:
     """
     # a file that is not there is an error of `--mount`, where `--volume` would make a folder of it
     mount = f"--mount type=bind,source={tokens.source},target={tokens.place},readonly"
+    given = accelerators.find(site.accelerator)
+    passed = [
+        *(f"--device {device}" for device in given.devices),
+        *(f"--device-cgroup-rule '{rule}'" for rule in given.rules),
+        *(f"--group-add {group}" for group in given.groups),
+        *(["--gpus all"] if given.nvidia else []),
+    ]
+    login = [f"--volume {site.login}:{LOGIN}:ro --env DOCKER_CONFIG={LOGIN}"] if site.login else []
     run = " ".join(
         [
             "docker run --rm --read-only --cap-drop ALL --security-opt no-new-privileges",
@@ -30,6 +40,8 @@ def greengrass(site: Site, tokens: Tokens) -> dict[str, list[Object]]:
             f"--name {site.name} --volume {site.name}-state:{STATE}",
             *([mount] if tokens.source else []),
             f"--publish 127.0.0.1:{{configuration:/Port}}:{PORT}",
+            *passed,
+            *login,
             f"{site.server} {site.source} --state {STATE} {' '.join(tokens.options)}",
         ]
     )
@@ -39,7 +51,7 @@ def greengrass(site: Site, tokens: Tokens) -> dict[str, list[Object]]:
         "ComponentVersion": f"{site.version}.0.0",
         "ComponentDescription": f"Serves {site.model}.",
         "ComponentPublisher": "edgeline",
-        "ComponentConfiguration": {"DefaultConfiguration": {"Port": PORT}},
+        "ComponentConfiguration": {"DefaultConfiguration": {"Port": site.port}},
         "ComponentDependencies": {
             "aws.greengrass.DockerApplicationManager": {"VersionRequirement": ">=2.0.0 <3.0.0"}
         },
@@ -68,22 +80,38 @@ def iotedge(site: Site, tokens: Tokens) -> dict[str, list[Object]]:
         "Target": tokens.place,
         "ReadOnly": True,
     }
-    options = {
+    given = accelerators.find(site.accelerator)
+    mounted = [f"{site.login}:{LOGIN}:ro"] if site.login else []
+    host: Object = {
+        "ReadonlyRootfs": True,
+        "CapDrop": ["ALL"],
+        "SecurityOpt": ["no-new-privileges"],
+        "Memory": MEMORY,
+        "Tmpfs": {"/tmp": "size=64m"},
+        "Binds": [f"{site.name}-state:{STATE}", *mounted],
+        **({"Mounts": [mount]} if tokens.source else {}),
+        "PortBindings": {f"{PORT}/tcp": [{"HostIp": "127.0.0.1", "HostPort": str(site.port)}]},
+    }
+    if given.devices:
+        host["Devices"] = [
+            {"PathOnHost": path, "PathInContainer": path, "CgroupPermissions": "rwm"}
+            for path in given.devices
+        ]
+    if given.rules:
+        host["DeviceCgroupRules"] = list(given.rules)
+    if given.groups:
+        host["GroupAdd"] = list(given.groups)
+    if given.nvidia:
+        host["DeviceRequests"] = [{"Count": -1, "Capabilities": [["gpu"]]}]
+    options: Object = {
         # its name, as other modules ask
         "Cmd": [site.source, "--state", STATE, "--names", site.name, *tokens.options],
         "User": "1000:1000",
         "ExposedPorts": {f"{PORT}/tcp": {}},
-        "HostConfig": {
-            "ReadonlyRootfs": True,
-            "CapDrop": ["ALL"],
-            "SecurityOpt": ["no-new-privileges"],
-            "Memory": MEMORY,
-            "Tmpfs": {"/tmp": "size=64m"},
-            "Binds": [f"{site.name}-state:{STATE}"],
-            **({"Mounts": [mount]} if tokens.source else {}),
-            "PortBindings": {f"{PORT}/tcp": [{"HostIp": "127.0.0.1", "HostPort": str(PORT)}]},
-        },
+        "HostConfig": host,
     }
+    if site.login:
+        options["Env"] = [f"DOCKER_CONFIG={LOGIN}"]
     module = {
         "version": str(site.version),
         "type": "docker",
@@ -114,7 +142,8 @@ def compose(site: Site, tokens: Tokens) -> dict[str, list[Object]]:
         "read_only": True,
         "bind": {"create_host_path": False},
     }
-    service = {
+    given = accelerators.find(site.accelerator)
+    service: Object = {
         "image": site.server,
         "command": [site.source, "--state", STATE, "--names", "edge-server", *tokens.options],
         "restart": "unless-stopped",
@@ -124,11 +153,23 @@ def compose(site: Site, tokens: Tokens) -> dict[str, list[Object]]:
         "security_opt": ["no-new-privileges:true"],
         "mem_limit": str(MEMORY),
         "tmpfs": ["/tmp:size=64m"],
-        "ports": [f"127.0.0.1:{PORT}:{PORT}"],
+        "ports": [f"127.0.0.1:{site.port}:{PORT}"],
         "volumes": [f"state:{STATE}", *([mount] if tokens.source else [])],
         "labels": {"dev.edgeline.model": site.model},
         "stop_grace_period": "30s",
     }
+    if site.login:
+        service["volumes"].append(f"{site.login}:{LOGIN}:ro")
+        service["environment"] = {"DOCKER_CONFIG": LOGIN}
+    if given.devices:
+        service["devices"] = [f"{path}:{path}" for path in given.devices]
+    if given.rules:
+        service["device_cgroup_rules"] = list(given.rules)
+    if given.groups:
+        service["group_add"] = list(given.groups)
+    if given.nvidia:
+        gpus = {"driver": "nvidia", "count": "all", "capabilities": ["gpu"]}
+        service["deploy"] = {"resources": {"reservations": {"devices": [gpus]}}}
     document = {
         "name": site.name,
         "services": {"edge-server": service},

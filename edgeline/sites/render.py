@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Callable
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
@@ -12,7 +13,7 @@ from edgeline import images
 from edgeline.artifacts.folder import write_output
 from edgeline.errors import EdgelineError, UsageError, did_you_mean
 from edgeline.formats import names, plain_yaml
-from edgeline.sites import clusters, devices, kserve
+from edgeline.sites import accelerators, clusters, devices, kserve
 from edgeline.sites import tokens as tokens_
 from edgeline.sites.image import model_image, push
 from edgeline.sites.site import Object, Site
@@ -33,6 +34,23 @@ ON_DEVICES = ("greengrass", "iotedge", "compose")  # forms whose servers are no 
 REPOSITORY = re.compile(r"[a-z0-9.-]+(:[0-9]+)?(/[a-z0-9]+([._-]+[a-z0-9]+)*)+")
 
 
+@dataclass(frozen=True)
+class Host:
+    """What a site's server is given of the machines that it runs on.
+
+    Attributes:
+        port: of a device, on its own address alone; two models on one device need two.
+        login: of a device: the folder with Docker's `config.json`.
+        accelerator: see `edgeline.sites.accelerators`.
+        server: an image in place of edgeline's own.
+    """
+
+    port: int = 8080
+    login: str = ""
+    accelerator: str = ""
+    server: str = ""
+
+
 def render(
     bundle: str,
     form: str,
@@ -45,6 +63,7 @@ def render(
     base: str = "",
     address: str = "",
     tokens: str = "",
+    host: Host | None = None,
 ) -> list[Path]:
     """Write what a site's manager takes to run a bundle; nothing is pushed, and nothing asked but
     what the base of a modelcar consists of.
@@ -64,6 +83,7 @@ def render(
         address: for `store`: where the bundle lies; by default `bundle`, where that is an address.
         tokens: who may call, as `edgeline.sites.tokens.of` takes it: by default the Secret
             `edge-server-tokens`, or a device's file `/etc/edgeline/tokens.json`.
+        host: what the server is given of the machines that it runs on.
 
     Returns:
         the files, each written whole.
@@ -98,11 +118,47 @@ def render(
         raise UsageError(f"Name {name!r}: use at most 63 of a-z, 0-9 and -, a letter first.")
     names.check_namespace(namespace)
     model = f"{repository}/{manifest.name}@{image.digest}"
-    server = images.reference("edge-server")
+    host = host or Host()
+    _check_host(host, form, manifest.target)
+    server = host.server or _server(host.accelerator)
     address = address or (bundle if "://" in bundle else "")
     keeps = manifest.windows is not None
-    site = Site(name, namespace, manifest.version, model, server, address, keeps)
+    site = Site(
+        *(name, namespace, manifest.version, model, server, address, keeps),
+        port=host.port,
+        login=host.login,
+        accelerator=host.accelerator,
+    )
     return [_write(Path(output) / file, parts, needs) for file, parts in make(site, asked).items()]
+
+
+def _check_host(host: Host, form: str, target: str) -> None:
+    on_nodes = form not in ON_DEVICES
+    if form == "kserve" and host.accelerator:
+        raise UsageError(
+            "The form kserve takes no accelerator here: add its resource to the ServingRuntime."
+        )
+    if on_nodes and (host.login or host.port != Host.port):
+        raise UsageError(
+            f"--port and --login are for single devices ({', '.join(ON_DEVICES)}): a cluster has a "
+            "Service, and the login in a Secret."
+        )
+    if not 1 <= host.port <= 65535:
+        raise UsageError(f"The port {host.port} is none: give one from 1 to 65535.")
+    if host.login and not re.fullmatch(r"(/(?!\.{1,2}(/|\Z))[A-Za-z0-9._-]+)+", host.login):
+        raise UsageError(
+            f"The login {host.login!r} is not the absolute path of a folder on the device, with "
+            "Docker's config.json in it."
+        )
+    accelerators.check(host.accelerator, on_nodes, target, bool(host.server))
+
+
+def _server(accelerator: str) -> str:
+    """The server's image: with libedgetpu, which has a licence of its own, where it is needed."""
+    if accelerator not in accelerators.CORAL:
+        return images.reference("edge-server")
+    entry = images.entries(images.lock_file())["edge-server"]
+    return f"{entry.repository}-coral:{entry.version}"
 
 
 def check_in_cluster(form: str) -> None:

@@ -25,6 +25,11 @@ class Site:
         server: the edge server's image.
         address: where the bundle lies, where it was named by an address; else empty.
         keeps_windows: whether its server keeps rows of each key.
+        port: on a device: where it answers there.
+        login: on a device: the folder with Docker's `config.json`, where the models' registry asks
+            for a login; else empty. In a cluster it is a Secret.
+        accelerator: a name of `edgeline.sites.accelerators.ACCELERATORS`, or a device below /dev;
+            empty: none.
     """
 
     name: str
@@ -34,6 +39,9 @@ class Site:
     server: str
     address: str = ""
     keeps_windows: bool = False
+    port: int = 8080
+    login: str = ""
+    accelerator: str = ""
 
     @property
     def source(self) -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from edgeline.sites import accelerators
 from edgeline.sites.site import Object, Site
 from edgeline.sites.tokens import Tokens
 
@@ -102,9 +103,16 @@ def _deployment(site: Site, tokens: Tokens) -> Object:
     }
 
 
+def resources(site: Site) -> Object:
+    """What a server's container asks for; an accelerator is a limit alone, by its device plugin."""
+    found = accelerators.find(site.accelerator).resource
+    limits = {**RESOURCES["limits"], **({found: 1} if found else {})}
+    return {**RESOURCES, "limits": limits}
+
+
 def strategy(site: Site) -> Object:
     """How one pod takes another's place: of two that keep windows each would lack rows."""
-    if site.keeps_windows:
+    if site.keeps_windows or site.accelerator:  # of which a node has one
         return {"type": "Recreate"}
     return {"rollingUpdate": {"maxUnavailable": 0, "maxSurge": 1}}
 
@@ -122,7 +130,7 @@ def _container(site: Site, tokens: Tokens) -> Object:
         "ports": [{"name": "http", "containerPort": PORT}],
         "terminationMessagePolicy": LAST_WORDS,
         **probes("http"),
-        "resources": RESOURCES,
+        "resources": resources(site),
         "securityContext": CONTAINER_SECURITY,
         "volumeMounts": [
             {"name": "state", "mountPath": "/var/lib/edgeline"},

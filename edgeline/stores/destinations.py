@@ -15,12 +15,17 @@ from pathlib import Path, PurePosixPath
 from urllib.parse import unquote, urlsplit
 
 from edgeline.errors import EdgelineError, UsageError
+from edgeline.stores.access import check_identity
+from edgeline.stores.again import again
+from edgeline.stores.endpoints import AZURE, STORES
 
+# set by an environment that gives no task a key of a store
+IDENTITY_ONLY = "EDGELINE_IDENTITY_ONLY"
 LOCAL_RUN = "EDGELINE_LOCAL_RUN"  # set for the tasks of `edgeline run`, which may be in a notebook
 MOUNTS = Path("/proc/self/mountinfo")
 # an address with a slash too few, a home that nobody expands, a drive of another system
-_MISTAKEN = re.compile(r"(s3|minio|gs|file|[a-z]):|~", re.IGNORECASE)
-MEND = "give s3://bucket/prefix or minio://bucket/prefix"
+_MISTAKEN = re.compile(r"(s3|minio|gs|abfs|file|[a-z]):|~", re.IGNORECASE)
+MEND = "give s3://bucket/prefix or minio://, gs:// or abfs:// likewise"
 
 
 def in_cluster() -> bool:
@@ -45,18 +50,18 @@ def check(destination: str) -> None:
     if "://" not in destination:
         if fault := _MISTAKEN.match(destination):
             raise UsageError(
-                f"In {shown}, {fault[0]} would be the name of a folder here: give the whole path "
-                "of a folder, s3://bucket/prefix or minio://bucket/prefix."
+                f"In {shown}, {fault[0]} would be the name of a folder here: {MEND}, or the whole "
+                "path of a folder."
             )
         return
     try:
         parts = urlsplit(destination)
     except ValueError:
         raise UsageError(
-            f"{shown[0].upper()}{shown[1:]} is a malformed address: give a folder, "
-            "s3://bucket/prefix or minio://bucket/prefix."
+            f"{shown[0].upper()}{shown[1:]} is a malformed address: {MEND}, or a folder."
         ) from None
-    if "@" in parts.netloc:
+    of_account = parts.scheme == AZURE and re.fullmatch(r"[\w-]+@[\w.:-]+", parts.netloc)
+    if "@" in parts.netloc and not of_account:
         raise UsageError(
             f"The {parts.scheme}:// destination holds keys: leave them out and set "
             "MINIO_ACCESS_KEY and MINIO_SECRET_KEY."
@@ -68,18 +73,9 @@ def check(destination: str) -> None:
         )
     if parts.scheme == "file" and parts.netloc in ("", "localhost") and parts.path:
         return
-    if parts.scheme in ("s3", "minio") and parts.netloc:
+    if parts.scheme in STORES and parts.netloc:
         return
-    if parts.scheme == "gs":
-        raise UsageError(
-            f"{destination} cannot be published to as such: use the S3 interoperability of "
-            f"Google Cloud Storage, s3://{parts.netloc}{parts.path} with an HMAC key and "
-            "AWS_ENDPOINT_URL=https://storage.googleapis.com."
-        )
-    raise UsageError(
-        f"{destination} is not a destination: give a folder, s3://bucket/prefix or "
-        "minio://bucket/prefix."
-    )
+    raise UsageError(f"{destination} is not a destination: {MEND}, or a folder.")
 
 
 def folder(destination: str) -> PurePosixPath | None:
@@ -117,6 +113,20 @@ def refuse_relative(destination: str) -> None:
     """
     if in_cluster() and is_relative(destination):
         raise EdgelineError(f"{lost(destination)}: {MEND}, or the path of a volume.")
+
+
+def refuse_unidentified(destination: str) -> None:
+    """Refuse, in a cluster, a bucket for which there is no identity: for the first task.
+
+    Keys that only another task has are not known here, so that there is none is a fault only where
+    the environment says that there are no keys (see `IDENTITY_ONLY`).
+
+    Raises:
+        EdgelineError: the identity that is named here is refused, or none is and there are no keys.
+    """
+    if not in_cluster() or destination.partition("://")[0] not in STORES:
+        return
+    again(lambda: check_identity(destination, needed=IDENTITY_ONLY in os.environ))
 
 
 def refuse_lost(destination: str) -> None:

@@ -5,12 +5,17 @@
 | `minio://` | `MINIO_ENDPOINT`, `AWS_ENDPOINT_URL_S3`, `AWS_ENDPOINT_URL`                    |
 | `s3://`    | the same, AWS itself                                                           |
 | `gs://`    | `STORAGE_EMULATOR_HOST`, Google Cloud Storage itself                           |
+| `abfs://`  | `AZURE_STORAGE_SERVICE_ENDPOINT`, Azure Blob Storage itself                    |
+
+`abfs://container@account.dfs.core.windows.net/path` is Hadoop's form; in `abfs://container/path`
+the account is that of `AZURE_STORAGE_ACCOUNT`.
 
 `MINIO_ENDPOINT` is `host:port` or a URL; `MINIO_SECURE` says whether one without a scheme is asked
 by HTTPS, as which it is without it. Keys belong to the endpoint: `MINIO_ACCESS_KEY` and
 `MINIO_SECRET_KEY` to `MINIO_ENDPOINT`, and to no other; `AWS_ACCESS_KEY_ID`,
-`AWS_SECRET_ACCESS_KEY` and `AWS_SESSION_TOKEN` to the others (for `gs://` they are an HMAC key).
-The region is `AWS_REGION` or `AWS_DEFAULT_REGION`.
+`AWS_SECRET_ACCESS_KEY` and `AWS_SESSION_TOKEN` to the others (for `gs://` they are an HMAC key
+where they look like one: Google's begin with GOOG). Whoever has no key may have an identity, see
+`edgeline.stores.access`. The region is `AWS_REGION` or `AWS_DEFAULT_REGION`.
 """
 
 from __future__ import annotations
@@ -18,14 +23,17 @@ from __future__ import annotations
 import os
 import re
 from dataclasses import dataclass
-from urllib.parse import SplitResult, urlsplit
+from urllib.parse import SplitResult, quote, urlsplit
 
 from edgeline.errors import EdgelineError
 from edgeline.stores.sigv4 import Credentials
 
 SCHEMES = ("s3", "gs", "minio")
+AZURE = "abfs"
+STORES = (*SCHEMES, AZURE)
 TRUE = ("1", "true", "yes", "on", "t", "y")
 FALSE = ("0", "false", "no", "off", "f", "n")
+HMAC = "GOOG"  # how the keys of Google's S3 interface begin
 DEFAULT_REGION = "us-east-1"  # what AWS's own clients and MinIO sign for where none is set
 
 
@@ -68,16 +76,6 @@ class Endpoint:
             return "MINIO_ACCESS_KEY", "MINIO_SECRET_KEY"
         return "AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"
 
-    def required_credentials(self, place: str) -> Credentials:
-        """The keys.
-
-        Raises:
-            EdgelineError: the environment lacks one of them.
-        """
-        if self.credentials is None:
-            raise EdgelineError(f"{place} needs keys: set {' and '.join(self.key_names)}.")
-        return self.credentials
-
 
 def endpoint(scheme: str) -> Endpoint:
     """The store of a scheme: `s3`, `minio` or `gs`.
@@ -104,8 +102,64 @@ def endpoint(scheme: str) -> Endpoint:
     if not (key and secret):
         return found
     token = "" if variable == "MINIO_ENDPOINT" else os.environ.get("AWS_SESSION_TOKEN", "")
+    if scheme == "gs" and not key.startswith(HMAC):
+        return found
     keys = Credentials(key, secret, token, region or DEFAULT_REGION)
     return Endpoint(url, variable, region, keys)
+
+
+@dataclass(frozen=True)
+class Container:
+    """A container of Azure Blob Storage; `service` is the account's URL, without a slash behind."""
+
+    service: str
+    account: str
+    name: str
+    variable: str
+
+
+def container(place: str) -> Container:
+    """The container of an abfs:// address.
+
+    Raises:
+        EdgelineError: the address or the environment lacks the account, or the endpoint is in a
+            form that cannot be read.
+    """
+    name, mark, host = place.partition("://")[2].partition("/")[0].partition("@")
+    account = host.partition(".")[0] or os.environ.get("AZURE_STORAGE_ACCOUNT", "")
+    variable = "AZURE_STORAGE_SERVICE_ENDPOINT"
+    if not name or (mark and not host) or ":" in name:
+        raise EdgelineError(
+            f"{AZURE}://... names no container: write abfs://CONTAINER/PREFIX or "
+            "abfs://CONTAINER@ACCOUNT.dfs.core.windows.net/PREFIX."
+        )
+    if not account:
+        raise EdgelineError(
+            f"{AZURE}://{name} names no storage account: set AZURE_STORAGE_ACCOUNT, or write "
+            f"abfs://{name}@ACCOUNT.dfs.core.windows.net/PREFIX."
+        )
+    if "." in host:
+        return Container(f"https://{host.replace('.dfs.', '.blob.', 1)}", account, name, "")
+    if text := os.environ.get(variable):
+        return Container(_url(variable, text), account, name, variable)
+    return Container(f"https://{account}.blob.core.windows.net", account, name, "")
+
+
+def web_address(place: str) -> str:
+    """The URL below which the objects of `scheme://bucket/prefix` are, quoted, with no slash at
+    its end.
+
+    Raises:
+        EdgelineError: as `endpoint` and `container`.
+    """
+    scheme, _, path = place.partition("://")
+    bucket, _, prefix = path.strip("/").partition("/")
+    if scheme == AZURE:
+        found = container(place)
+        url, bucket = found.service, found.name
+    else:
+        url = endpoint(scheme).url
+    return f"{url}/{quote('/'.join(filter(None, (bucket, prefix))))}"
 
 
 def _url(variable: str, text: str) -> str:

@@ -1,13 +1,13 @@
-"""Put objects into an S3-compatible store with the standard library alone."""
+"""Put objects into an object store with the standard library alone."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 from urllib.parse import quote, urlsplit
 
-from edgeline.errors import UsageError
-from edgeline.stores.endpoints import SCHEMES, endpoint
-from edgeline.stores.sigv4 import Credentials, signed_headers
+from edgeline.errors import EdgelineError, UsageError
+from edgeline.stores.access import StoreAccess, access, required
+from edgeline.stores.endpoints import AZURE, STORES, web_address
 
 TIMEOUT = 30.0  # seconds
 
@@ -17,7 +17,8 @@ class Bucket:
     """A prefix in a bucket: `url` is the endpoint with both, quoted."""
 
     url: str
-    credentials: Credentials
+    access: StoreAccess
+    headers: tuple[tuple[str, str], ...] = ()
 
     def put(self, key: str, data: bytes) -> None:
         """Write an object; OSError where the store does not take it."""
@@ -26,9 +27,13 @@ class Bucket:
 
         from edgeline.stores import redirects
 
-        url = f"{self.url}/{quote(key)}"
-        headers = signed_headers("PUT", url, self.credentials, data)
-        request = urllib.request.Request(url, data, headers, method="PUT")
+        try:
+            url, headers = self.access.request("PUT", f"{self.url}/{quote(key)}", data)
+        except EdgelineError as error:  # an identity that is refused now, or not to be reached
+            raise OSError(str(error)) from error
+        request = urllib.request.Request(url, data, dict(self.headers), method="PUT")
+        for name, value in headers.items():  # for nobody to whom the store leads on
+            request.add_unredirected_header(name, value)
         try:
             with redirects.urlopen(request, timeout=TIMEOUT) as answer:
                 answer.read()
@@ -44,15 +49,14 @@ def bucket(place: str) -> Bucket:
 
     Raises:
         UsageError: it names none.
-        EdgelineError: the environment has no endpoint or keys for it.
+        EdgelineError: the environment has no endpoint for it, or neither keys nor an identity.
     """
     parts = urlsplit(place)
-    if parts.scheme not in SCHEMES or not parts.netloc or "@" in parts.netloc:
+    is_account = parts.scheme == AZURE and ":" not in parts.netloc
+    if parts.scheme not in STORES or not parts.netloc or ("@" in parts.netloc and not is_account):
         raise UsageError(
-            f"{parts.scheme}://... is not a place for payloads: give a folder, an http(s) receiver "
-            "or s3://bucket/prefix."
+            f"{parts.scheme}://... is not a place for payloads: give a folder, an http(s) "
+            "receiver, s3://bucket/prefix, gs://bucket/prefix or abfs://container/prefix."
         )
-    store = endpoint(parts.scheme)
-    keys = store.required_credentials(place)
-    path = "/".join(filter(None, (parts.netloc, parts.path.strip("/"))))
-    return Bucket(f"{store.url}/{quote(path)}", keys)
+    kind = (("x-ms-blob-type", "BlockBlob"),) if parts.scheme == AZURE else ()
+    return Bucket(web_address(place), required(place, access(place)), kind)

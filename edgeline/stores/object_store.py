@@ -1,4 +1,4 @@
-"""Bundles in an S3-compatible object store: AWS S3, MinIO, SeaweedFS, Ceph, Google's S3 API.
+"""Bundles in an object store: S3 and what speaks like it, Google Cloud Storage, Azure Blob Storage.
 
 An object appears whole or not at all, but a bundle is several objects. So a publisher first
 claims the number, then uploads the files, and the manifest last.
@@ -22,82 +22,30 @@ and the manifest of the later, which differs in provenance alone, remains.
 
 from __future__ import annotations
 
-import contextlib
 import functools
-import io
-import os
 import random
 import re
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, TypeVar
-
-import certifi
-import urllib3
-from minio import Minio
-from minio.error import MinioException, S3Error
 
 from edgeline.artifacts.bundle import MANIFEST, Bundle, manifest_text
-from edgeline.errors import EdgelineError
-from edgeline.stores.again import PassingError, again
-from edgeline.stores.endpoints import endpoint
+from edgeline.stores.again import again
+from edgeline.stores.buckets import open_bucket
+from edgeline.stores.objects import Objects
 from edgeline.stores.signed import ROOTS
 
-CONNECT_TIMEOUT = 5.0  # seconds
-READ_TIMEOUT = 30.0  # seconds
-RETRIES = 2
-REFUSALS = {
-    "AccessDenied",
-    "ExpiredToken",
-    "InvalidAccessKeyId",
-    "InvalidToken",
-    "SignatureDoesNotMatch",
-}
-BUSY = {"InternalError", "RequestTimeout", "ServiceUnavailable", "SlowDown"}
-# a publisher's keys need not reach beyond its prefix; what is really wrong is told when it writes
-UNKNOWN = {"AccessDenied", "NoSuchKey", "NoSuchBucket"}
 CLAIMS = ".claims"
-Done = TypeVar("Done")
 
 
 def connect(scheme: str, bucket: str, prefix: str) -> ObjectStore:
-    """The store of a bucket, with the endpoint and keys that the environment gives.
-
-    Both come from the environment, as `edgeline.stores.endpoints` reads it. No request is made
-    yet.
+    """The store of a bucket, as `edgeline.stores.buckets.open_bucket`.
 
     Raises:
-        EdgelineError: the environment names no endpoint or no keys.
+        EdgelineError: the environment names no endpoint, or neither keys nor an identity.
     """
-    store = endpoint(scheme)
-    keys = store.required_credentials(f"{scheme}://{bucket}")
-    pool = urllib3.PoolManager(
-        timeout=urllib3.Timeout(connect=CONNECT_TIMEOUT, read=READ_TIMEOUT),
-        retries=urllib3.Retry(
-            total=RETRIES,
-            backoff_factor=0.2,
-            status_forcelist=[500, 502, 503, 504],
-            respect_retry_after_header=False,  # a minute or an hour, as the store likes
-        ),
-        maxsize=4,
-        cert_reqs="CERT_REQUIRED",
-        ca_certs=os.environ.get("SSL_CERT_FILE") or certifi.where(),
-    )
-    try:
-        client = Minio(
-            store.host if store.variable else "s3.amazonaws.com",
-            access_key=keys.key,
-            secret_key=keys.secret,
-            session_token=keys.token or None,
-            secure=store.secure,
-            region=store.region or None,
-            http_client=pool,
-        )
-    except ValueError as error:
-        raise EdgelineError(f"The endpoint {store.url} cannot be used ({error}).") from error
-    return ObjectStore(scheme, bucket, prefix, store.url, client)
+    return ObjectStore(scheme, bucket, prefix, open_bucket(scheme, bucket))
 
 
 @dataclass(frozen=True)
@@ -107,8 +55,7 @@ class ObjectStore:
     scheme: str
     bucket: str
     prefix: str
-    endpoint: str
-    client: Any = field(repr=False)
+    objects: Objects = field(repr=False)
 
     def uri(self, name: str, version: int) -> str:
         return f"{self.scheme}://{self.bucket}/{self.key(name, version)}"
@@ -126,39 +73,22 @@ class ObjectStore:
 
     def read(self, *path: str | int) -> bytes | None:
         """The content of a small object, None where there is none."""
-        return again(lambda: self._content(*path))
-
-    def _content(self, *path: str | int) -> bytes | None:
-        with self.explained():
-            try:
-                response = self.client.get_object(self.bucket, self.key(*path))
-            except S3Error as error:
-                if error.code == "NoSuchKey":
-                    return None
-                raise
-            try:
-                text: bytes = response.read()
-                return text
-            finally:
-                response.close()
-                response.release_conn()
+        return again(lambda: self.objects.read(self.key(*path)))
 
     def put(self, folder: Path, bundle: Bundle, digest: str) -> bool:
         name, version = bundle.name, bundle.version
         if self.manifest(name, version) is not None or not self._claim(name, version, digest):
             return False
         for path in bundle.files:
-            key, file = self.key(name, version, path), str(folder / path)
-            put = functools.partial(self.client.fput_object, self.bucket, key, file)
-            self._persistently(put)
+            key = self.key(name, version, path)
+            again(functools.partial(self.objects.upload, key, folder / path))
         self._put_text(self.key(name, version, MANIFEST), manifest_text(bundle).encode())
         return True
 
     def get(self, bundle: Bundle, folder: Path) -> None:
         for path in bundle.files:
-            key, file = self.key(bundle.name, bundle.version, path), str(folder / path)
-            get = functools.partial(self.client.fget_object, self.bucket, key, file)
-            self._persistently(get)
+            key = self.key(bundle.name, bundle.version, path)
+            again(functools.partial(self.objects.download, key, folder / path))
 
     def signed_repositories(self) -> tuple[str, str]:
         parts = self.prefix.split("/") if self.prefix else []
@@ -166,33 +96,14 @@ class ObjectStore:
         around = next((place for place in above if self._is_repository(place, ROOTS)), None)
         if around is not None:
             return f"{self.scheme}://{self.bucket}/{around}".rstrip("/"), ""
-        folder = f"{self.prefix}/" if self.prefix else ""
-        with self.explained():
-            try:
-                found = list(self.client.list_objects(self.bucket, prefix=folder))
-            except S3Error as error:
-                if error.code not in UNKNOWN:
-                    raise
-                found = []
-        for entry in found:
-            place = entry.object_name.rstrip("/")
-            if entry.is_dir and self._is_repository(place, ROOTS[:1]):
+        for folder in self.objects.folders(f"{self.prefix}/" if self.prefix else ""):
+            place = folder.rstrip("/")
+            if self._is_repository(place, ROOTS[:1]):
                 return "", f"{self.scheme}://{self.bucket}/{place}"
         return "", ""
 
     def _is_repository(self, place: str, roots: Sequence[str]) -> bool:
-        return any(self._is_there(f"{place}/{root}" if place else root) for root in roots)
-
-    def _is_there(self, key: str) -> bool:
-        """Whether there is such an object; false where these keys may not know."""
-        with self.explained():
-            try:
-                self.client.stat_object(self.bucket, key)
-            except S3Error as error:
-                if error.code in UNKNOWN:
-                    return False
-                raise
-        return True
+        return any(self.objects.has(f"{place}/{root}" if place else root) for root in roots)
 
     def _claim(self, name: str, version: int, digest: str) -> bool:
         claims = self.key(name, CLAIMS, version) + "/"
@@ -207,61 +118,11 @@ class ObjectStore:
         return not others
 
     def _keys(self, prefix: str) -> list[str]:
-        def names() -> list[str]:
-            found = self.client.list_objects(self.bucket, prefix=prefix, recursive=True)
-            return [entry.object_name for entry in found]
-
-        return self._persistently(names)
+        return [entry.key for entry in again(lambda: self.objects.below(prefix))]
 
     def _put_text(self, key: str, text: bytes) -> None:
-        self._persistently(
-            lambda: self.client.put_object(self.bucket, key, io.BytesIO(text), len(text))
-        )
-
-    def _persistently(self, work: Callable[[], Done]) -> Done:
-        """Do what may be done twice, again where the store or the network was not ready."""
-
-        def attempt() -> Done:
-            with self.explained():
-                return work()
-
-        return again(attempt)
+        again(lambda: self.objects.write(key, text))
 
     def key(self, *parts: str | int) -> str:
         """The object below the prefix."""
         return "/".join(map(str, (self.prefix, *parts) if self.prefix else parts))
-
-    @contextlib.contextmanager
-    def explained(self) -> Iterator[None]:
-        """Turn the client's errors into a sentence.
-
-        The cause is left out on purpose: the client's errors quote requests.
-        """
-        where = f"{self.scheme}://{self.bucket} at {self.endpoint}"
-        try:
-            yield
-        except S3Error as error:
-            if error.code == "NoSuchBucket":
-                fault = "does not exist: create the bucket or mend the destination."
-            elif error.code in REFUSALS:
-                fault = f"refuses the keys in the environment ({error.code}): check them."
-            elif error.code == "NoSuchKey":
-                fault = f"lacks {error.object_name}, which its manifest lists: publish it again."
-            else:
-                fault = f"answered {error.code} ({error.message})."
-            kind = PassingError if error.code in BUSY else EdgelineError
-            raise kind(f"{where} {fault}") from None
-        except urllib3.exceptions.HTTPError as error:
-            raise PassingError(
-                f"{where} cannot be reached ({_words(error)}): check the endpoint and the network."
-            ) from None
-        except (MinioException, ValueError) as error:
-            raise EdgelineError(f"{where} cannot be used ({error}).") from None
-
-
-def _words(error: urllib3.exceptions.HTTPError) -> str:
-    """What went wrong, without the request: `connect timeout error`."""
-    reason = getattr(error, "reason", None) or error
-    if isinstance(reason, urllib3.exceptions.ResponseError):
-        return str(reason)
-    return re.sub(r"(?<=[a-z])(?=[A-Z])", " ", type(reason).__name__).lower()

@@ -8,18 +8,18 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from datetime import timedelta
 from typing import Any
 from urllib.parse import urljoin, urlsplit
 
 from edgeline.errors import EdgelineError, UsageError
 from edgeline.stores import hub_datasets, redirects
+from edgeline.stores.access import s3_keys
 from edgeline.stores.again import BUSY, PassingError
-from edgeline.stores.endpoints import endpoint
+from edgeline.stores.buckets import open_bucket
+from edgeline.stores.endpoints import STORES, endpoint
 
 PIN = "#sha256="
 REQUEST_BYTES = 8 << 20  # asked of an object store at once
-GIVE_UP = timedelta(minutes=1)
 NETWORK = ("aiohttp", "http", "urllib3")  # packages whose exceptions are a connection's
 STORE_BUSY = ("InternalError", "RequestTimeout", "ServiceUnavailable", "SlowDown")  # codes of S3
 
@@ -44,21 +44,26 @@ def public(location: str) -> str:
 
 
 def list_keys(place: str, prefix: str) -> list[str]:
-    """`bucket/key` of every object at or below a prefix, of s3://, gs://, minio:// or hf://."""
-    if scheme(place) == hub_datasets.SCHEME:
+    """`bucket/key` of every object at or below a prefix, of a store or hf://."""
+    store = scheme(place)
+    if store == hub_datasets.SCHEME:
         return hub_datasets.keys(f"{hub_datasets.SCHEME}://{prefix}")
-    return _list_minio(prefix) if scheme(place) == "minio" else _list_pyarrow(place, prefix)
+    if not _has_own_identity(store):
+        return _list_pyarrow(place, prefix)
+    bucket, _, key = prefix.partition("/")
+    found = open_bucket(store, bucket, anonymous=True).keys(key)
+    return [f"{bucket}/{each}" for each in found]
 
 
 def open_remote(location: str) -> Any:
     """A stream (`read(size)`, `close()`) of one remote object."""
     store = scheme(location)
     path = location.partition("://")[2]
-    if store in ("s3", "gs"):
-        return _pyarrow_filesystem(store).open_input_stream(path, buffer_size=REQUEST_BYTES)
-    if store == "minio":
+    if store in STORES:
+        if not _has_own_identity(store):
+            return _pyarrow_filesystem().open_input_stream(path, buffer_size=REQUEST_BYTES)
         bucket, _, key = path.partition("/")
-        return _minio_client().get_object(bucket, key)
+        return open_bucket(store, bucket, anonymous=True).stream(key)
     if store == hub_datasets.SCHEME:
         url, headers = hub_datasets.address(location)
         return _http_filesystem(headers).open(url, mode="rb", block_size=0)
@@ -75,7 +80,7 @@ def failure(location: str, error: Exception) -> EdgelineError:
     place = public(location)
     status = getattr(error, "status", None)
     text = str(error).replace(location, place)
-    if re.search(r"no.?such.?bucket|bucket '.*' not found", text, re.IGNORECASE):
+    if re.search(r"no.?such.?bucket|ContainerNotFound|bucket '.*' not found", text, re.IGNORECASE):
         return _no_bucket(place)
     if (
         isinstance(error, PermissionError)
@@ -113,7 +118,7 @@ def _may_pass(error: Exception, status: int | None) -> bool:
 def _list_pyarrow(place: str, prefix: str) -> list[str]:
     from pyarrow import fs
 
-    filesystem = _pyarrow_filesystem(scheme(place))
+    filesystem = _pyarrow_filesystem()
     about = filesystem.get_file_info(prefix)
     if about.type == fs.FileType.File:
         return [prefix]
@@ -125,48 +130,27 @@ def _list_pyarrow(place: str, prefix: str) -> list[str]:
     return [info.path for info in found if info.type == fs.FileType.File]
 
 
-def _list_minio(prefix: str) -> list[str]:
-    bucket, _, key = prefix.partition("/")
-    found = _minio_client().list_objects(bucket, prefix=key, recursive=True)
-    return [f"{bucket}/{entry.object_name}" for entry in found if not entry.is_dir]
+def _has_own_identity(scheme: str) -> bool:
+    """Whether `objects` reads a store; else pyarrow does, which finds what AWS's own clients find:
+    profiles of a user, keys of a machine."""
+    if scheme != "s3":
+        return True
+    store = endpoint(scheme)
+    return store.credentials is None and s3_keys(store, scheme) is not None
 
 
-def _pyarrow_filesystem(scheme: str) -> Any:
+def _pyarrow_filesystem() -> Any:
     from pyarrow import fs
 
-    store = endpoint(scheme)
-    if scheme == "gs":
-        if not store.variable:
-            return fs.GcsFileSystem(retry_time_limit=GIVE_UP)
-        return fs.GcsFileSystem(
-            anonymous=True,
-            scheme=urlsplit(store.url).scheme,
-            endpoint_override=store.host,
-            retry_time_limit=GIVE_UP,
-        )
+    store = endpoint("s3")
     options: dict[str, object] = {"region": store.region} if store.region else {}
     if store.variable:
         options["endpoint_override"] = store.host
         options["scheme"] = urlsplit(store.url).scheme
-    if keys := store.credentials:  # without them pyarrow looks where AWS's own clients do
+    if keys := store.credentials:
         options |= {"access_key": keys.key, "secret_key": keys.secret}
         options |= {"session_token": keys.token} if keys.token else {}
     return fs.S3FileSystem(connect_timeout=20, request_timeout=120, **options)
-
-
-def _minio_client() -> Any:
-    from minio import Minio
-
-    store = endpoint("minio")
-    keys = store.credentials
-    return Minio(
-        store.host,
-        access_key=keys.key if keys else None,
-        secret_key=keys.secret if keys else None,
-        session_token=(keys.token or None) if keys else None,
-        region=store.region or None,
-        secure=store.secure,
-    )
 
 
 def _http_filesystem(headers: Mapping[str, str] | None = None) -> Any:

@@ -1,12 +1,14 @@
-"""Where data lies: local paths, s3://, gs://, https:// and minio:// behind one door.
+"""Where data lies: local paths, s3://, gs://, abfs://, https:// and minio:// behind one door.
 
 | location                | read by    | endpoint and credentials from                            |
 |-------------------------|------------|----------------------------------------------------------|
 | path, `file://`         | Python     |                                                          |
 | `package://name/file`   | Python     | a file that an installed package carries                 |
 | `s3://bucket/key`       | pyarrow.fs | `edgeline.stores.endpoints`, AWS's own defaults          |
-| `gs://bucket/key`       | pyarrow.fs | `STORAGE_EMULATOR_HOST`, Google's own defaults           |
-| `minio://bucket/key`    | minio      | `edgeline.stores.endpoints`                              |
+| the same, identity      | minio      | `edgeline.stores.access`                                 |
+| `minio://bucket/key`    | minio      | `edgeline.stores.access`                                 |
+| `gs://bucket/key`       | obstore    | the same                                                 |
+| `abfs://container/key`  | obstore    | the same                                                 |
 | `https://`, `http://`   | fsspec     | the URL; proxies and .netrc as usual                     |
 | `hf://datasets/o/name/` | the hub's client | see `edgeline.stores.hub_datasets`                 |
 
@@ -40,11 +42,12 @@ from edgeline.errors import EdgelineError, UsageError
 from edgeline.formats import plain_file
 from edgeline.stores import hub_datasets, remote, tables
 from edgeline.stores.again import PassingError, again
+from edgeline.stores.endpoints import STORES
 from edgeline.stores.remote import PIN
 
 PIECE = 1 << 20
 CONNECTIONS = 8
-SCHEMES = ("", "package", "http", "https", "s3", "gs", "minio", hub_datasets.SCHEME)
+SCHEMES = ("", "package", "http", "https", *STORES, hub_datasets.SCHEME)
 
 
 @dataclass(frozen=True)
@@ -206,7 +209,7 @@ def _check_scheme(place: str) -> None:
     if (scheme := remote.scheme(place)) not in SCHEMES:
         raise UsageError(
             f"{place} has the scheme {scheme}://, which is not known: "
-            "give a path, s3://, gs://, minio:// or https://."
+            "give a path, s3://, gs://, abfs://, minio:// or https://."
         )
 
 

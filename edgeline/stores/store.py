@@ -1,7 +1,7 @@
 """Where bundles are kept: `<destination>/<name>/<version>/{manifest.json,...}`.
 
-A destination is a folder (a path or `file://`) or a bucket of an S3-compatible store
-(`s3://bucket/prefix`, `minio://bucket/prefix`). A version is there exactly when its manifest
+A destination is a folder (a path or `file://`) or a bucket of an object store (`s3://bucket/prefix`,
+`minio://`, `gs://` or `abfs://` likewise). A version is there exactly when its manifest
 is there, and the manifest is the last thing written. A number that was given to one content
 is never given to another.
 

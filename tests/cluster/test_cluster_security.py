@@ -50,6 +50,13 @@ def pods(objects: list[Object]) -> list[Object]:
             template = spec["template"]
         else:
             continue
+        if claims := spec.get("volumeClaimTemplates", ()):  # a StatefulSet's pod has one of each
+            template = deepcopy(template)
+            for claim in claims:
+                name = claim["metadata"]["name"]
+                made = {"claimName": f"{name}-{entry['metadata']['name']}-0"}
+                volume = {"name": name, "persistentVolumeClaim": made}
+                template["spec"]["volumes"].append(volume)
         namespace = entry["metadata"]["namespace"]
         metadata = {**template.get("metadata", {}), "name": "one", "namespace": namespace}
         found.append(

@@ -81,7 +81,7 @@ def ours(objects: list[dict[str, Any]]) -> tuple[Policies, Labels]:
     (workload,) = [
         entry
         for entry in objects
-        if entry["kind"] in ("Deployment", "DaemonSet")
+        if entry["kind"] in ("Deployment", "DaemonSet", "StatefulSet")
         and entry["metadata"]["namespace"] == "edgeline"
     ]
     return policies, workload["spec"]["template"]["metadata"]["labels"]

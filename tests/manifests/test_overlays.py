@@ -164,7 +164,7 @@ def test_nothing_reaches_a_pod_but_predictions(built: dict[str, Objects]) -> Non
 
 
 def test_tokens_are_asked_for_where_others_can_call(built: dict[str, Objects]) -> None:
-    kinds = {"onprem": "Deployment", "azure": "Deployment", "edge": "DaemonSet"}
+    kinds = {"onprem": "Deployment", "azure": "Deployment", "edge": "StatefulSet"}
     specs = [pod(built[name], kind) for name, kind in kinds.items()]
     runtimes = [one(built[name], "ServingRuntime", "edgeline-litert") for name in ("aws", "gcp")]
     for spec in [*specs, *(runtime["spec"] for runtime in runtimes)]:
@@ -196,7 +196,7 @@ def test_the_autoscaler_has_its_measure_and_a_node_can_be_drained(
 
 @pytest.mark.parametrize("name", ["onprem", "azure", "edge", "laptop"])
 def test_servers_know_the_names_of_their_service(name: str, built: dict[str, Objects]) -> None:
-    (container,) = pod(built[name], "DaemonSet" if name == "edge" else "Deployment")["containers"]
+    (container,) = pod(built[name], "StatefulSet" if name == "edge" else "Deployment")["containers"]
     assert container["args"][container["args"].index("--names") + 1] == "$(NAMES)"
     settings = container["envFrom"][0]["configMapRef"]["name"]
     names = one(built[name], "ConfigMap", settings)["data"]["NAMES"].split(",")
@@ -239,12 +239,48 @@ def test_no_pod_has_a_token_of_kubernetes_that_it_does_not_use(
 
 
 def test_a_site_has_a_server_on_each_node_with_an_edge_tpu(built: dict[str, Objects]) -> None:
-    spec = pod(built["edge"], "DaemonSet")
+    spec = pod(built["edge"], "StatefulSet")
     assert spec["containers"][0]["resources"]["limits"]["squat.ai/coral"] == 1
     assert spec["nodeSelector"]["edgeline.dev/coral"] == "true"
     assert "/edge-server-coral:" in spec["containers"][0]["image"]  # with libedgetpu
     assert not [entry for entry in built["edge"] if entry["kind"] == "Deployment"]
     assert one(built["edge"], "Service", "edge-server")["spec"]["internalTrafficPolicy"] == "Local"
+
+
+@pytest.mark.parametrize("name", ["onprem", "azure"])
+def test_schedules_publish_signed_where_servers_take_nothing_else(
+    name: str, built: dict[str, Objects]
+) -> None:
+    declared = MANIFESTS / "overlays" / name / "pipelines" / "schedules.yaml"
+    (schedule,) = yaml.safe_load(declared.read_text())["schedules"]
+    given = schedule["parameters"]
+    (container,) = pod(built[name], "Deployment")["containers"]
+    assert "--root" in container["args"]
+    (settings,) = [  # whose name ends in a digest
+        entry["data"]
+        for entry in built[name]
+        if entry["kind"] == "ConfigMap" and "MODELS" in entry.get("data", {})
+    ]
+    assert settings["MODELS"] == given["destination"]
+    mounted = [files.path for files in load(schedule["environment"]).tasks["publish"].secret_files]
+    assert given["signing_keys"] in mounted
+
+
+def test_what_a_site_s_server_has_fetched_outlives_its_pod(built: dict[str, Objects]) -> None:
+    """One pod a node, whose claim binds it to a volume there; nothing of it is an emptyDir."""
+    whole = one(built["edge"], "StatefulSet", "edge-server")["spec"]
+    (claim,) = whole["volumeClaimTemplates"]
+    assert claim["metadata"]["name"] == "state"
+    assert "state" not in [volume["name"] for volume in whole["template"]["spec"]["volumes"]]
+    (mount,) = [
+        entry
+        for entry in whole["template"]["spec"]["containers"][0]["volumeMounts"]
+        if entry["name"] == "state"
+    ]
+    assert mount["mountPath"] == "/var/lib/edgeline"
+    affinity = whole["template"]["spec"]["affinity"]["podAntiAffinity"]
+    (rule,) = affinity["requiredDuringSchedulingIgnoredDuringExecution"]
+    assert rule["topologyKey"] == "kubernetes.io/hostname"
 
 
 def test_a_prefix_reaches_the_name_of_the_pipeline_in_its_version(tmp_path: Path) -> None:

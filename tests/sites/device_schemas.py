@@ -124,7 +124,20 @@ CREATE_OPTIONS = closed(
                 "PortBindings": mapping(
                     some(closed({"HostPort": text(r"\d{1,5}")}, {"HostIp": STRING})), _PORTS
                 ),
-                "Devices": some(ANY),
+                "Devices": some(
+                    closed(
+                        {
+                            "PathOnHost": text("/dev/.+"),
+                            "PathInContainer": text("/dev/.+"),
+                            "CgroupPermissions": text("[rwm]{1,3}"),
+                        }
+                    )
+                ),
+                "DeviceCgroupRules": some(text(r"[abc] (\d+|\*):(\d+|\*) [rwm]{1,3}")),
+                "DeviceRequests": some(
+                    closed({"Count": WHOLE, "Capabilities": some(some(STRING))}, {"Driver": STRING})
+                ),
+                "GroupAdd": some(STRING),
             },
         )
     },

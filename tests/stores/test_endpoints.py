@@ -157,8 +157,7 @@ def test_below_a_path_what_is_signed_is_what_is_asked_for(monkeypatch: pytest.Mo
         signed.append(urlsplit(url).path)
         return signed_headers(method, url, *rest)
 
-    monkeypatch.setattr("edgeline.stores.object_put.signed_headers", remember)
-    monkeypatch.setattr("edgeline.server.updates.fetching.signed_headers", remember)
+    monkeypatch.setattr("edgeline.stores.access.signed_headers", remember)
     with store() as (address, asked):
         monkeypatch.setenv("AWS_ENDPOINT_URL", f"http://{address}/s3")
         for reader in ("updates", "payloads"):

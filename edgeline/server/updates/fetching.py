@@ -1,11 +1,12 @@
 """Bytes of a signed repository, from where they are wanted: nothing but the standard library.
 
-| location                     | endpoint and credentials from                                     |
-|------------------------------|-------------------------------------------------------------------|
-| path, `file://`              |                                                                   |
-| `http://`, `https://`        | the URL; proxies as usual                                         |
-| `s3://`, `minio://`, `gs://` | see `edgeline.stores.endpoints`; no keys: the bucket is public    |
-| `file.zip`                   | what a push brings: the repository's files, as below its folder   |
+| location                | endpoint and credentials from                                          |
+|-------------------------|------------------------------------------------------------------------|
+| path, `file://`         |                                                                        |
+| `http://`, `https://`   | the URL; proxies as usual                                              |
+| `s3://`, `minio://`     | `edgeline.stores.endpoints` and `access`; without keys and identity    |
+| `gs://`, `abfs://`      | the bucket is public                                                   |
+| `file.zip`              | what a push brings: the repository's files, as below its folder        |
 
 What is fetched is not trusted here: that is `synchronise`'s.
 """
@@ -20,12 +21,12 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta, timezone
 from pathlib import Path
 from typing import BinaryIO, Protocol
-from urllib.parse import quote, unquote, urlsplit
+from urllib.parse import unquote, urlsplit
 
 from edgeline.errors import EdgelineError
 from edgeline.formats import archives
-from edgeline.stores.endpoints import SCHEMES, endpoint
-from edgeline.stores.sigv4 import Credentials, signed_headers
+from edgeline.stores.access import StoreAccess, access
+from edgeline.stores.endpoints import STORES, web_address
 
 SILENCE = 30.0  # seconds without a byte after which a connection is given up
 PIECE = 1 << 18
@@ -69,11 +70,12 @@ def origin(location: str) -> Origin:
         if "@" in urlsplit(location).netloc:
             raise EdgelineError("The repository's address holds a password: leave it out.")
         return WebOrigin(location.rstrip("/"))
-    if scheme in SCHEMES and rest.strip("/"):
-        store = endpoint(scheme)
-        return WebOrigin(f"{store.url}/{quote(rest.strip('/'))}", store.credentials)
+    if scheme in STORES and rest.strip("/"):
+        place = f"{scheme}://{rest}"
+        return WebOrigin(web_address(place), access(place))
     raise EdgelineError(
-        f"{location} is not a repository: give a folder, https://, s3://, gs:// or minio://."
+        f"{location} is not a repository: give a folder, https://, s3://, gs://, abfs:// or "
+        "minio://."
     )
 
 
@@ -118,28 +120,31 @@ class ZipOrigin:
 
 @dataclass(frozen=True)
 class WebOrigin:
-    """Files below a URL; with credentials each request is signed."""
+    """Files below a URL; with an access each request is somebody's."""
 
     url: str
-    credentials: Credentials | None = None
+    access: StoreAccess | None = None
 
     def open(self, path: str, offset: int = 0) -> tuple[BinaryIO, int]:
-        url = f"{self.url}/{path}"
-        headers = {"Accept-Encoding": "identity"}
-        if self.credentials is not None:
-            headers |= signed_headers("GET", url, self.credentials)
-        if offset:
-            headers["Range"] = f"bytes={offset}-"
         import urllib.error
         import urllib.request
 
         from edgeline.stores import redirects
 
+        url = f"{self.url}/{path}"
+        request = urllib.request.Request(url, headers={"Accept-Encoding": "identity"})
+        if self.access is not None:
+            try:
+                request.full_url, own = self.access.request("GET", url)
+            except EdgelineError as error:  # an identity that is refused now may not be later
+                raise UnreachableError(str(error)) from error
+            for name, value in own.items():  # for nobody to whom the store leads on
+                request.add_unredirected_header(name, value)
+        if offset:
+            request.add_header("Range", f"bytes={offset}-")
         with explained(url):
             try:
-                answer = redirects.urlopen(
-                    urllib.request.Request(url, headers=headers), timeout=SILENCE
-                )
+                answer = redirects.urlopen(request, timeout=SILENCE)
             except urllib.error.HTTPError as error:
                 error.close()
                 if error.code == 416:  # what is there is no beginning of it

@@ -41,7 +41,8 @@ class S3:
         return Minio(self.address, *keys, secure=False, http_client=pool)
 
 
-def start(binary, folder, keys):
+def start(binary, folder, keys, told=None):
+    """A server process and what reaches it; `told` are further variables of its own."""
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         address = f"127.0.0.1:{probe.getsockname()[1]}"
@@ -53,6 +54,7 @@ def start(binary, folder, keys):
         "MINIO_UPDATE": "off",
         "MINIO_CI_CD": "on",  # the data may lie on the root drive
         "HOME": str(folder),
+        **(told or {}),
     }
     command = [binary, "server", "--address", address, folder / "data"]
     with open(folder / "log", "ab") as log:
@@ -84,8 +86,8 @@ def stop(server):
         server.wait()
 
 
-def running(tmp_path_factory):
-    """For a fixture: a server on a free loopback port, with random keys and a bucket."""
+def built():
+    """The server's program; without it the test is skipped by name."""
     cache = os.environ.get("EDGELINE_TEST_CACHE", "~/.cache/edgeline-tests")
     binary = Path(cache).expanduser() / "bin" / "minio"
     if not binary.exists():
@@ -94,6 +96,12 @@ def running(tmp_path_factory):
             pytest.skip("NOT TESTED: the real S3 server could not be built, there is no Go")
         if subprocess.run([script], stdin=subprocess.DEVNULL).returncode:
             pytest.skip(f"NOT TESTED: the real S3 server could not be built, {script.name} failed")
+    return binary
+
+
+def running(tmp_path_factory):
+    """For a fixture: a server on a free loopback port, with random keys and a bucket."""
+    binary = built()
     folder = tmp_path_factory.mktemp("s3")
     keys = secrets.token_hex(8), secrets.token_hex(16)
     for _ in range(3):  # another process may take the free port first

@@ -179,7 +179,8 @@ def test_the_approval_of_another_model_is_refused(inputs, tmp_path):
         ({"version": -1}, "The version -1 is negative"),
         ({"destination": ""}, "The destination is empty"),
         ({"destination": "ftp://host/x"}, "ftp://host/x is not a destination"),
-        ({"destination": "gs://b/p"}, "s3://b/p with an HMAC key"),
+        ({"destination": "gs://b/p"}, "gs://b needs an identity: Workload Identity"),
+        ({"destination": "abfs://c/p"}, "names no storage account: set AZURE_STORAGE_ACCOUNT"),
     ],
 )
 def test_impossible_parameters(inputs, tmp_path, change, sentence):

@@ -176,7 +176,7 @@ def test_faults_are_one_sentence(s3, inputs, tmp_path, monkeypatch):
 
 
 def test_an_endpoint_that_is_down_or_silent(inputs, tmp_path, monkeypatch):
-    monkeypatch.setattr("edgeline.stores.object_store.READ_TIMEOUT", 0.2)
+    monkeypatch.setattr("edgeline.stores.objects.READ_TIMEOUT", 0.2)
     monkeypatch.setenv("MINIO_ACCESS_KEY", "who")
     monkeypatch.setenv("MINIO_SECRET_KEY", "sesame-sesame")
     monkeypatch.setenv("MINIO_SECURE", "false")

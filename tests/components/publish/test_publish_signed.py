@@ -266,6 +266,29 @@ def listed(repository: str, tmp_path: Path) -> object:
         return contents(tmp_path / "store")
     store = open_place(repository).store
     return [
-        (entry.object_name, entry.etag)
-        for entry in store.client.list_objects(store.bucket, prefix=store.prefix, recursive=True)
+        (entry.key, store.objects.read(entry.key))
+        for entry in store.objects.below(f"{store.prefix}/")
     ]
+
+
+def test_keys_come_from_a_secret_that_is_mounted(inputs, tmp_path, destination):
+    """As the kubelet lays it: links through `..data`, and the passphrase among the files."""
+    actions.init(destination, {}, tmp_path / "keys")
+    mounted = tmp_path / "signing"
+    (mounted / "..2026").mkdir(parents=True)
+    (mounted / "..data").symlink_to("..2026")
+    for role in ("targets", "snapshot", "timestamp"):
+        (mounted / "..2026" / f"{role}.pem").write_bytes(
+            (tmp_path / f"keys/{role}.pem").read_bytes()
+        )
+        (mounted / f"{role}.pem").symlink_to(f"..data/{role}.pem")
+    (mounted / "passphrase").write_text("a passphrase of the tests")
+    published = publish(
+        **inputs(b"one"),
+        bundle_path=tmp_path / "bundle",
+        name="taxi",
+        destination=destination,
+        signing_keys=str(mounted),
+    )
+    assert published.uri == f"{destination}/targets/taxi/1"
+    assert status(destination)["versions"]
