@@ -149,6 +149,7 @@ def test_of_many_columns_those_of_a_kind_are_packed(tmp_path):
         "README.md",
         "module.py",
         "pipeline.py",
+        "requirements.yaml",
     ]
 
 
