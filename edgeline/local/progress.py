@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 import time
 from collections.abc import Iterator, Mapping
+from dataclasses import replace
 from typing import Any
 
 from rich.console import Console
@@ -66,13 +67,31 @@ class Progress:
             self._print_line(name, result)
 
     def tell_skipped(self) -> None:
-        """Lines for what was left out, and why, where no final table follows."""
+        """Lines for what was left out, and why, where no final table follows.
+
+        Not for an alternative of what ran: there, nothing is missing.
+        """
         if self.console.is_terminal:
             return  # they stand in the live table
-        for rows in _alike(self._known()):
+        known = self._known()
+        decided = {
+            choice
+            for result in known.values()
+            if result.state != "skipped"
+            for choice, _ in result.task.choices
+        }
+        missing = {
+            name: result
+            for name, result in known.items()
+            if result.state == "skipped"
+            and not any(choice in decided for choice, _ in result.task.choices)
+        }
+        for rows in _alike(missing):
             name, result = rows[0]
-            if result.state == "skipped":
-                self._print_line(f"{name} and {len(rows) - 1} more" if rows[1:] else name, result)
+            if rows[1:]:
+                name = f"{name} and {len(rows) - 1} more"
+                result = replace(result, task=replace(result.task, title=""))
+            self._print_line(name, result)
 
     def _print_line(self, name: str, result: TaskResult) -> None:
         told = _told(result, self._known())

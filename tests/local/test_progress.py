@@ -48,12 +48,17 @@ def test_a_title_alone_has_no_colon_and_what_was_left_out_is_told_once_a_reason(
         replace(result(name, "skipped"), task=PlannedTask(name, name, (), condition="if blessed"))
         for name in ("verify", "publish")
     ]
+    chosen, other = (
+        TaskResult(PlannedTask(name, name, (), choices=(("sites", way),)), state)  # type: ignore[arg-type]
+        for name, way, state in (("push", "else", "succeeded"), ("serve", "if", "skipped"))
+    )
     stream = io.StringIO()
-    with Progress(terminal.console(stream), ["convert", "verify", "publish"]) as progress:
-        for each in (titled, *left_out):
+    names = ["convert", "verify", "publish", "push", "serve"]
+    with Progress(terminal.console(stream), names) as progress:
+        for each in (titled, *left_out, chosen, other):
             progress.update(each)
         progress.tell_skipped()
-    first, second = stream.getvalue().splitlines()
+    first, _, second = stream.getvalue().splitlines()
     assert first.endswith("  convert to int8")
     assert " ".join(second.split()) == ("– verify and 1 more skipped not run: if blessed is false")
 
