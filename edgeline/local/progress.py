@@ -194,6 +194,8 @@ def _why_skipped(result: TaskResult, results: Mapping[str, TaskResult]) -> str:
     failed = [name for name, other in results.items() if other.state == "failed"]
     if failed:  # ends the run, so whether a condition held is not known
         return f"{failed[0]} failed"
+    if any(other.state == "canceled" for other in results.values()):  # nor there
+        return "the run was cancelled"
     condition = result.task.condition
     return f"{condition} is false" if condition else "a task before it was skipped"
 

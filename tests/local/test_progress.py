@@ -63,6 +63,12 @@ def test_a_title_alone_has_no_colon_and_what_was_left_out_is_told_once_a_reason(
     assert " ".join(second.split()) == ("– verify and 1 more skipped not run: if blessed is false")
 
 
+def test_of_a_cancelled_run_no_condition_is_said_to_be_false() -> None:
+    left_out = replace(result("publish", "skipped"), task=PlannedTask("p", "p", (), condition="ok"))
+    known = {"settings": result("settings", "canceled"), "publish": left_out}
+    assert facts(left_out, known) == "not run: the run was cancelled"
+
+
 def test_a_path_is_not_cut(monkeypatch: pytest.MonkeyPatch) -> None:
     uri = "/somewhere/" + "a" * 60 + "/models/taxi/1"
     outputs = {"publish": result("publish", "succeeded", outputs={"uri": uri})}
