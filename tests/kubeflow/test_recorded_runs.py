@@ -176,6 +176,21 @@ def test_a_loop_with_a_round_that_is_refused_is_told_once(server: RecordedServer
     assert "failed" not in found.values()
 
 
+def test_of_a_model_that_is_refused_what_follows_is_left_out(server: RecordedServer) -> None:
+    name = "digits-refused-by-analyze--PENDING-RUNNING-SUCCEEDED"
+    found = states_of(server, name, "convert", "compile", "publish")
+    assert found["analyze"] == found["notify"] == "succeeded"
+    assert found["convert"] == found["compile"] == found["publish"] == "skipped"
+
+
+def test_each_target_is_compiled_verified_and_published(server: RecordedServer) -> None:
+    """ethos-u55, tflite-micro and onnx, each in the image that has its compiler and runtime."""
+    found = states_of(server, "digits-with-three-targets--PENDING-RUNNING-SUCCEEDED")
+    done = ("compile", "verify-3", "publish-4", "model-card-2", "notify")
+    assert {task: found[task] for task in done} == dict.fromkeys(done, "succeeded")
+    assert "failed" not in found.values()
+
+
 def test_tasks_are_told_where_argo_writes_each_node_once(server: RecordedServer) -> None:
     """With `manifests/components/small-workflows`."""
     name = "pretrained-with-each-node-once--PENDING-RUNNING-SUCCEEDED"
