@@ -8,10 +8,12 @@ from typing import Any
 
 import pytest
 import yaml
+from google.protobuf import json_format
 
 from edgeline.client.compiling import compile_pipeline
 from edgeline.components.settings.objects import FORMS, Training
 from edgeline.errors import UsageError
+from edgeline.images import reference
 from edgeline.pipelines import catalogue
 from edgeline.pipelines.description import of_pipeline, of_version
 from edgeline.pipelines.parameter import Parameter
@@ -256,3 +258,20 @@ def test_groups_and_tasks_have_names_that_people_read(name: str) -> None:
     }
     assert all(" " in text for text in named.values()), named
     assert len(set(named.values())) > 10
+
+
+@pytest.mark.parametrize("name", catalogue.names())
+def test_what_runs_a_target_s_model_is_in_an_image_that_has_its_runtime(name: str) -> None:
+    """`train` has none of the targets' runtimes: a cluster failed there with "is not installed"."""
+    spec = json_format.MessageToDict(catalogue.load(name).pipeline_spec)
+    executors = spec["deploymentSpec"]["executors"]
+    groups = [spec["root"]["dag"], *(c["dag"] for c in spec["components"].values() if "dag" in c)]
+    images = {
+        task["taskInfo"]["name"]: executors[label]["container"]["image"]
+        for group in groups
+        for task in group["tasks"].values()
+        if (label := spec["components"][task["componentRef"]["name"]].get("executorLabel"))
+    }
+    for called in ("compile for the target", "verify for the target"):
+        assert images.get(called) in (None, reference("compile"))
+    assert ("verify for the target" in images) == ("compile for the target" in images)

@@ -127,7 +127,7 @@ def _line(outcome: Mapping[str, Any], truth: Truth) -> str:
         error = " ".join(str(outcome["error"]).split())
         where = outcome["task"] and f" in {outcome['task']}"
         why = error or f"why is not known here: see {page}"
-        return "; ".join([f"{run}: {FAILED}{where}: {why}", *found])
+        return "; ".join([f"{run}: {FAILED}{where}: {why.rstrip('.') if found else why}", *found])
     text = f"{run}: {outcome['state']}"
     return f"{text}: {'; '.join(found)}" if found else text
 

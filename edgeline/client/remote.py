@@ -28,6 +28,7 @@ if TYPE_CHECKING:
 
 POLL = 5.0  # seconds between two looks at a run
 PAUSE = 60.0  # at most, while the server does not answer
+SETTLED = ("succeeded", "cached", "failed", "canceled")  # of a task that is told for good
 PATIENCE = 1800.0  # seconds without an answer after which waiting ends; a rollout takes minutes
 METRICS = ("metrics.json", "verification.json")
 REPORTS = ("report", "report.html", "model_card")  # how the names of their files end
@@ -100,6 +101,7 @@ class RemoteRun:
         try:
             with Progress(self.console, [task.component for task in self.planned]) as progress:
                 run = self._watched(progress, end)
+                progress.tell_skipped()
         except KeyboardInterrupt:
             self._say(f"{self._goes_on()}; it can be ended there, too.")
             raise
@@ -132,13 +134,21 @@ class RemoteRun:
     def _watched(self, progress: Progress, end: float | None) -> Any:
         """The run when it has ended."""
         shown: dict[str, str] = {}
+        again = True
         while True:
             run = self._look_patiently(end)
-            for name, task in self._tasks(run).items():
+            ended = run_state(run) != "running"
+            tasks = self._tasks(run)
+            # the server writes a run's own state down before its tasks', the last one's among them
+            if ended and again and not all(task.state in SETTLED for task in tasks.values()):
+                again = False
+                time.sleep(self.poll)
+                continue
+            for name, task in tasks.items():
                 if task.state not in ("waiting", "unknown", shown.get(name)):
                     shown[name] = task.state
                     progress.update(task)
-            if run_state(run) != "running":
+            if ended:
                 return run
             if end is not None and time.monotonic() >= end:
                 raise EdgelineError(

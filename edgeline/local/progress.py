@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 import time
 from collections.abc import Iterator, Mapping
+from dataclasses import replace
 from typing import Any
 
 from rich.console import Console
@@ -63,9 +64,39 @@ class Progress:
         if result.state == "running":
             self.started[name] = time.monotonic()
         elif not self.console.is_terminal and result.state != "skipped":  # the table tells
-            found = _coloured(result, self._known())
-            line = f"{MARKS[result.state]} {name:<12} {_time(result):>7}  {_titled(result)}{found}"
-            self.console.print(line, soft_wrap=True)  # one line a task, for grep
+            self._print_line(name, result)
+
+    def tell_skipped(self) -> None:
+        """Lines for what was left out, and why, where no final table follows.
+
+        Not for an alternative of what ran: there, nothing is missing.
+        """
+        if self.console.is_terminal:
+            return  # they stand in the live table
+        known = self._known()
+        decided = {
+            choice
+            for result in known.values()
+            if result.state != "skipped"
+            for choice, _ in result.task.choices
+        }
+        missing = {
+            name: result
+            for name, result in known.items()
+            if result.state == "skipped"
+            and not any(choice in decided for choice, _ in result.task.choices)
+        }
+        for rows in _alike(missing):
+            name, result = rows[0]
+            if rows[1:]:
+                name = f"{name} and {len(rows) - 1} more"
+                result = replace(result, task=replace(result.task, title=""))
+            self._print_line(name, result)
+
+    def _print_line(self, name: str, result: TaskResult) -> None:
+        told = _told(result, self._known())
+        line = f"{MARKS[result.state]} {name:<12} {_time(result):>7}  {told}"
+        self.console.print(line.rstrip(), soft_wrap=True)  # one line a task, for grep
 
     def _table(self) -> Table:
         table = Table(box=None, padding=(0, 2, 0, 0), show_header=False)
@@ -80,7 +111,7 @@ class Progress:
                     MARKS[state],
                     name if known else f"[dim]{name}[/]",
                     _time(result) if result and known else "",
-                    _titled(result) + _coloured(result, self._known()) if result and known else "",
+                    _told(result, self._known()) if result and known else "",
                 )
         return table
 
@@ -104,7 +135,7 @@ def final_table(results: Mapping[str, TaskResult]) -> Table:
             _time(result) if result.seconds else "",
             size(result.peak_memory) if result.peak_memory else "",
             size(output_size(result)) if result.artifacts else "",
-            f"{_titled(result)}{_coloured(result, results)}",
+            _told(result, results),
         )
     return table
 
@@ -163,6 +194,8 @@ def _why_skipped(result: TaskResult, results: Mapping[str, TaskResult]) -> str:
     failed = [name for name, other in results.items() if other.state == "failed"]
     if failed:  # ends the run, so whether a condition held is not known
         return f"{failed[0]} failed"
+    if any(other.state == "canceled" for other in results.values()):  # nor there
+        return "the run was cancelled"
     condition = result.task.condition
     return f"{condition} is false" if condition else "a task before it was skipped"
 
@@ -185,9 +218,13 @@ def output_size(result: TaskResult) -> int:
     return total
 
 
-def _titled(result: TaskResult) -> str:
-    """What tells a task from others of its component, before what it found."""
-    return f"[dim]{escape(result.task.title)}:[/] " if result.task.title else ""
+def _told(result: TaskResult, results: Mapping[str, TaskResult]) -> str:
+    """What tells a task from others of its component, and what it found."""
+    found = _coloured(result, results)
+    if not result.task.title:
+        return found
+    title = escape(result.task.title)
+    return f"[dim]{title}:[/] {found}" if found else f"[dim]{title}[/]"
 
 
 def _time(result: TaskResult) -> str:

@@ -25,6 +25,7 @@ from edgeline.components.faces import (
     publish,
     verify,
 )
+from edgeline.images import reference
 from edgeline.pipelines.reading import fields, limits, read
 from edgeline.pipelines.release import delivery, ended
 from edgeline.pipelines.specialise import Channels, Generic, specialise
@@ -72,9 +73,11 @@ def _graph(form: Channels) -> None:
                 built = compile(
                     edge_model=edge_model, target=target, required=False, **of
                 ).set_display_name("compile for the target")
-                proven = verify(
-                    compiled_model=built.outputs["compiled_model"], **compared
-                ).set_display_name("verify for the target")
+                proven = (
+                    verify(compiled_model=built.outputs["compiled_model"], **compared)
+                    .set_display_name("verify for the target")
+                    .set_container_image(reference("compile"))  # where the targets' runtimes are
+                )
                 approved = proven.outputs["approved"] == True  # noqa: E712
                 with dsl.If(approved, name="if the target is approved"):
                     publish(

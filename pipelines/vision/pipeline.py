@@ -16,6 +16,7 @@ from edgeline.components.faces import (
     publish,
     verify,
 )
+from edgeline.images import reference
 from edgeline.pipelines.learning import learn
 from edgeline.pipelines.reading import fields, limits, read
 from edgeline.pipelines.release import delivery, ended, publish_and_serve
@@ -110,13 +111,19 @@ def _graph(form: Channels) -> None:
                         .set_display_name("compile for the target")
                         .after(placed)
                     )
-                    proven = verify(
-                        model=learned.model,
-                        edge_model=integer.outputs["edge_model"],
-                        compiled_model=built.outputs["compiled_model"],
-                        examples=examples,
-                        **limits(settings),
-                    ).set_display_name("verify for the target")
+                    proven = (
+                        verify(
+                            model=learned.model,
+                            edge_model=integer.outputs["edge_model"],
+                            compiled_model=built.outputs["compiled_model"],
+                            examples=examples,
+                            **limits(settings),
+                        )
+                        .set_display_name("verify for the target")
+                        .set_container_image(
+                            reference("compile")
+                        )  # where the targets' runtimes are
+                    )
                     fit = proven.outputs["approved"] == True  # noqa: E712
                     with dsl.If(fit, name="if the target is approved"):
                         publish(

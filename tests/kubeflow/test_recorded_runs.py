@@ -176,6 +176,21 @@ def test_a_loop_with_a_round_that_is_refused_is_told_once(server: RecordedServer
     assert "failed" not in found.values()
 
 
+def test_of_a_model_that_is_refused_what_follows_is_left_out(server: RecordedServer) -> None:
+    name = "digits-refused-by-analyze--PENDING-RUNNING-SUCCEEDED"
+    found = states_of(server, name, "convert", "compile", "publish")
+    assert found["analyze"] == found["notify"] == "succeeded"
+    assert found["convert"] == found["compile"] == found["publish"] == "skipped"
+
+
+def test_each_target_is_compiled_verified_and_published(server: RecordedServer) -> None:
+    """ethos-u55, tflite-micro and onnx, each in the image that has its compiler and runtime."""
+    found = states_of(server, "digits-with-three-targets--PENDING-RUNNING-SUCCEEDED")
+    done = ("compile", "verify-3", "publish-4", "model-card-2", "notify")
+    assert {task: found[task] for task in done} == dict.fromkeys(done, "succeeded")
+    assert "failed" not in found.values()
+
+
 def test_tasks_are_told_where_argo_writes_each_node_once(server: RecordedServer) -> None:
     """With `manifests/components/small-workflows`."""
     name = "pretrained-with-each-node-once--PENDING-RUNNING-SUCCEEDED"
@@ -219,7 +234,24 @@ def test_recorded_waits_end_as_the_runs_did(name: str, server: RecordedServer) -
                 run.wait()
         lines = [line.split()[1] for line in shown.getvalue().splitlines() if line[:1] in "✔✘"]
         assert len(lines) == len(set(lines))  # each task ends once
-        assert "not run" not in shown.getvalue()
+        left_out = [line for line in shown.getvalue().splitlines() if "not run" in line]
+        assert all(re.search(r"not run: [\w-]+ failed$", line) for line in left_out)
+        assert not left_out or last["state"] == "FAILED"
+
+
+def test_the_last_task_is_told_where_the_run_is_said_to_have_ended_before_it(
+    server: RecordedServer,
+) -> None:
+    """The server writes down the run's state first: `notify` was missing in what was shown."""
+    ended = RUNS["no-loop--PENDING-RUNNING-SUCCEEDED"]
+    early = json.loads(json.dumps(ended))
+    for node in early["run_details"]["task_details"]:
+        if node.get("display_name") == "notify":
+            node["state"] = "RUNNING"
+    run, shown = remote_run(server, ended)
+    server.replayed[f"GET /apis/v2beta1/runs/{run.id} []"] = [(200, early), (200, ended)]
+    assert run.wait().state == "succeeded"
+    assert "✔ notify" in shown.getvalue()
 
 
 @pytest.mark.parametrize("fault", [502, 503, 500, "refused"])

@@ -42,6 +42,33 @@ def test_a_sentence_is_shown_as_it_is(monkeypatch: pytest.MonkeyPatch) -> None:
     assert "[batch, 2]: give [/batch] [red]1[/red]." in " ".join(text.splitlines()[2:])
 
 
+def test_a_title_alone_has_no_colon_and_what_was_left_out_is_told_once_a_reason() -> None:
+    titled = TaskResult(PlannedTask("convert", "convert", (), title="convert to int8"), "succeeded")
+    left_out = [
+        replace(result(name, "skipped"), task=PlannedTask(name, name, (), condition="if blessed"))
+        for name in ("verify", "publish")
+    ]
+    chosen, other = (
+        TaskResult(PlannedTask(name, name, (), choices=(("sites", way),)), state)  # type: ignore[arg-type]
+        for name, way, state in (("push", "else", "succeeded"), ("serve", "if", "skipped"))
+    )
+    stream = io.StringIO()
+    names = ["convert", "verify", "publish", "push", "serve"]
+    with Progress(terminal.console(stream), names) as progress:
+        for each in (titled, *left_out, chosen, other):
+            progress.update(each)
+        progress.tell_skipped()
+    first, _, second = stream.getvalue().splitlines()
+    assert first.endswith("  convert to int8")
+    assert " ".join(second.split()) == ("– verify and 1 more skipped not run: if blessed is false")
+
+
+def test_of_a_cancelled_run_no_condition_is_said_to_be_false() -> None:
+    left_out = replace(result("publish", "skipped"), task=PlannedTask("p", "p", (), condition="ok"))
+    known = {"settings": result("settings", "canceled"), "publish": left_out}
+    assert facts(left_out, known) == "not run: the run was cancelled"
+
+
 def test_a_path_is_not_cut(monkeypatch: pytest.MonkeyPatch) -> None:
     uri = "/somewhere/" + "a" * 60 + "/models/taxi/1"
     outputs = {"publish": result("publish", "succeeded", outputs={"uri": uri})}
@@ -149,4 +176,4 @@ def test_tasks_of_a_component_are_told_apart_by_what_they_are_called() -> None:
     assert titles["train"] == ""  # there is one
     named = replace(result("verify", "succeeded").task, title="verify int8")
     text = shown(TaskResult(named, "succeeded", 1.0))
-    assert all("verify int8:" in line for line in text.splitlines() if line.startswith("✔"))
+    assert all("verify int8" in line for line in text.splitlines() if line.startswith("✔"))
