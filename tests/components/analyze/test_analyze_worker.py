@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import functools
 import json
 import math
 from pathlib import Path
@@ -12,8 +11,7 @@ import pyarrow as pa
 import pytest
 
 from edgeline import artifacts
-from edgeline.artifacts import batches
-from edgeline.components.analyze import vectorised_engine
+from edgeline.components.analyze import predict, vectorised_engine
 from edgeline.components.analyze.analyze import SCHEMA, analyze
 from edgeline.errors import EdgelineError
 
@@ -144,9 +142,9 @@ def test_the_same_input_gives_the_same_bytes(evaluate, tmp_path):
 
 def test_small_batches_change_no_value(evaluate, monkeypatch):
     config = {"slicing_specs": [{"feature_keys": ["payment_type"]}]}
-    values, stream = [], batches.stream
+    values = []
     for batch in (8192, 100):
-        monkeypatch.setattr(batches, "stream", functools.partial(stream, most_rows=batch))
+        monkeypatch.setattr(predict, "BATCH_ROWS", batch)
         monkeypatch.setattr(vectorised_engine, "CHUNK_ROWS", batch)
         _, folder = evaluate(eval_config=config, confidence_intervals=False)
         found = json.loads((folder / "metrics.json").read_text())
