@@ -7,7 +7,8 @@ import re
 from dataclasses import dataclass
 
 import tensorflow as tf
-from tensorflow.python.framework.convert_to_constants import convert_variables_to_constants_v2
+from tensorflow.python.eager import context, wrap_function
+from tensorflow.python.framework import convert_to_constants
 
 from edgeline.components.convert.dependencies import ancestors
 from edgeline.components.convert.folding import folded
@@ -104,25 +105,51 @@ def _is_test(operator: tf.Operation) -> bool:
 
 def freeze(signature: tf.types.experimental.ConcreteFunction) -> Frozen:
     """A signature without variables and calls; what was loaded with it must stay alive."""
-    frozen = convert_variables_to_constants_v2(
-        signature, lower_control_flow=False, aggressive_inlining=True
-    )
+    graph, left = _without_variables(signature)
     captured = signature.captured_inputs
     inner = signature.inputs[len(signature.inputs) - len(captured) :]
-    left = {tensor.name for tensor in frozen.inputs}  # variables have become constants
     specs = sorted(signature.structured_input_signature[1].items())
     # a specification has the name in small letters
     takes = {
         name: tf.TensorSpec(spec.shape, spec.dtype, tensor.op.name)
         for (name, spec), tensor in zip(specs, signature.inputs, strict=False)
     }
+    gives = [graph.get_tensor_by_name(tensor.name) for tensor in signature.outputs]
     return Frozen(
-        frozen.graph,
+        graph,
         takes,
-        dict(zip(sorted(signature.structured_outputs), frozen.outputs, strict=True)),
+        dict(zip(sorted(signature.structured_outputs), gives, strict=True)),
         {t.name: handle for t, handle in zip(inner, captured, strict=True) if t.name in left},
-        _weights(frozen.graph),
+        _weights(graph),
     )
+
+
+def _without_variables(
+    signature: tf.types.experimental.ConcreteFunction,
+) -> tuple[tf.Graph, set[str]]:
+    """The graph of `convert_variables_to_constants_v2`, and the names of the inputs that are left.
+
+    TensorFlow makes a function of it besides, which nobody calls here: copying the operators once
+    more takes longer than all else on a table of 2,000 columns.
+    """
+    data = convert_to_constants._FunctionConverterDataInEager(
+        func=signature, lower_control_flow=False, aggressive_inlining=True
+    )
+    definition, places = convert_to_constants._replace_variables_by_constants(data)
+    captured = signature.graph.internal_captures
+    constant = {captured[place].name for place in places}  # what were variables
+    left = [tensor for tensor in signature.inputs if tensor.name not in constant]
+    kept = [tensor.op.name for tensor in (*left, *signature.outputs)]
+    needed = tf.compat.v1.graph_util.extract_sub_graph(definition, kept)
+    for function in needed.library.function:  # those that were there have variables
+        if context.context().has_function(function.signature.name):
+            context.context().remove_function(function.signature.name)
+    graph = wrap_function.wrap_function(
+        functools.partial(tf.import_graph_def, needed, name=""), []
+    ).graph
+    for tensor in left:  # a scalar's shape is lost on the way
+        graph.get_tensor_by_name(tensor.name).set_shape(tensor.shape)
+    return graph, {tensor.name for tensor in left}
 
 
 def _weights(graph: tf.Graph) -> dict[str, tf.Variable]:

@@ -95,8 +95,8 @@ class _Phase:
         temporary: str,
     ) -> None:
         import tensorflow as tf
-        from tensorflow_transform import tf_utils
-        from tensorflow_transform.saved import saved_transform_io_v2
+        from tensorflow.python.trackable import resource as tracking
+        from tensorflow_transform import annotators, tf_utils
 
         self.specs = specs
         self.ready: list[analyzer_nodes.TensorSink] = []
@@ -124,10 +124,11 @@ class _Phase:
                 for tensor in tensors
             }
 
-        self.alive = tf.Module()  # holds the tables of what was learnt
-        self.call = saved_transform_io_v2.trace_and_update_module(
-            self.alive, trace, "trace", strip_control_dependencies=False
-        )
+        # not tf.Transform's own tracing: it also prunes the graph for a SavedModel
+        tables, objects = tracking.ResourceTracker(), annotators.ObjectTracker()
+        with tracking.resource_tracker_scope(tables), annotators.object_tracker_scope(objects):
+            self.call = trace.get_concrete_function()
+        self.alive = (tables.resources, objects.trackable_objects)  # of what was learnt
 
     def accumulate(self, batches: Iterable[Mapping[str, Array]]) -> dict[str, Any]:
         """What each accumulating step gathers from all rows, by its label."""
