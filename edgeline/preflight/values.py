@@ -55,7 +55,7 @@ def values(node: ast.expr, scope: Scope) -> list[Any]:
 
 
 def iterated(node: ast.expr, scope: Scope) -> list[Any]:
-    """Every element that a loop over an expression may have; of `d.items()` pairs as lists.
+    """Every element that a loop over an expression may have; a pair is a list.
 
     Raises:
         UnknownError: it is not made of constants.
@@ -75,6 +75,8 @@ def iterated(node: ast.expr, scope: Scope) -> list[Any]:
             node, how = node.func.value, ways[name]
         elif called in ("sorted", "list", "tuple", "set", "reversed") and len(node.args) == 1:
             return iterated(node.args[0], scope)
+        elif called == "enumerate" and len(node.args) == 1:
+            return [[place, each] for place, each in enumerate(iterated(node.args[0], scope))]
         else:
             raise UnknownError
     several = values(node, scope)

@@ -51,6 +51,7 @@ def test_the_modules_that_come_with_edgeline_are_read_whole(path: str, request) 
         ('for n in ("a", "b"):\n    inputs[n]', ["a", "b"]),
         ('for n, size in {"a": f(), "b": 2}.items():\n    inputs[n]', ["a", "b"]),
         ("for n in COLUMNS:\n    inputs[n]", ["a", "b"]),
+        ("for i, n in enumerate(COLUMNS):\n    inputs[n]", ["a", "b"]),
         ("return {n: inputs[n] for n in COLUMNS}", ["a", "b"]),
         ('for n in COLUMNS:\n    inputs[n + "_x"]', ["a_x", "b_x"]),
         ('for n in COLUMNS:\n    inputs[f"{n}_x"]', ["a_x", "b_x"]),
