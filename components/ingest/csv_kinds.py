@@ -28,6 +28,7 @@ SPACED = (  # 1 234.5, and numbers without a sign between thousands beside it
     r"^\s*[+-]?(?:\d+(?:\.\d*)?|\d{1,3}(?:[\x{a0}\x{202f}' ]\d{3})+(?:[.,]\d+)?)\s*$"
 )
 CURRENCY = r"^\s*[+-]?\s*(?:[$€£¥₹]\s*[+-]?\d[\d.,]*|\d[\d.,]*\s*[$€£¥₹])\s*$"
+ABSENT = r"(?i)^\s*(?:n/?a|nan|null|none|-{1,2}|\?)\s*$"  # what other programs write for a gap
 QUOTED = r"^\s*'.*'\s*$"
 FORMS: Mapping[str, Callable[[pa.Array], pa.Array]] = {  # of text that could be read as more
     "bool": lambda cells: pc.match_substring_regex(cells, TRUTHS),
@@ -61,6 +62,7 @@ class _Form:
 @dataclass
 class _Column:
     filled: int = 0
+    absent: int = 0  # of what is no number, how many other programs write for a gap
     numbers: int = 0
     integer: bool = True
     whole: bool = True
@@ -148,11 +150,13 @@ class Kinds:
             elif form.first is None and (both := pc.and_(fitting, words)).true_count:
                 form.first = place(_first(both))
         column.numbers += numbers.true_count
+        absent = pc.match_substring_regex(cells, ABSENT)
+        column.absent += pc.and_(absent, words).true_count
         if column.other is None:
             other = _first(words) if words.true_count else self._cells.first_misfit(cells, "float")
             column.other = place(other)
         # what is mostly words stays so: the rest of it need not be looked at
-        column.text = not column.forms and 2 * column.numbers < column.filled
+        column.text = not column.forms and 2 * column.numbers < column.filled - column.absent
 
     def _fit(self, column: _Column, cells: pa.Array, name: str) -> bool:
         """Whether all cells are values of a type, and whether one of them is large."""
@@ -236,7 +240,7 @@ def _note(column: _Column, row: Callable[[CellPlace], str]) -> str:
             f": {most:,} of {column.filled:,} cells are {what}"
             f"{f', {row(first)}' if first else ''}, and were read as text: {way}."
         )
-    if 2 * column.numbers >= column.filled:
+    if column.numbers and 2 * column.numbers >= column.filled - column.absent:
         return (
             f": {column.numbers:,} of {column.filled:,} cells are numbers, {row(column.other)} is "
             "not, and so it was read as text: add the cell to null_values, or declare string in "

@@ -47,6 +47,11 @@ def test_identifiers_beyond_64_bits_stay_apart(tmp_path):
         (["0", "0.5", "-0"], [0.0, 0.5, 0.0], ""),
         (["+4930123456", "0049"], [4930123456.0, 49.0], "2 of 2 cells begin with a plus, '+49301"),
         (["1", "2", "NA"], ["1", "2", "NA"], "2 of 3 cells are numbers, 'NA' in row 4 of rows.csv"),
+        (
+            ["NA", "n/a", "5"],
+            ["NA", "n/a", "5"],
+            "1 of 3 cells are numbers, 'NA' in row 2 of rows.csv",
+        ),
         (["1", "null", "2"], ["1", "null", "2"], "'null' in row 3 of rows.csv is not"),
         (["-", "1.5", "2"], ["-", "1.5", "2"], "'-' in row 2 of rows.csv is not"),
         (["a", "b", "3"], ["a", "b", "3"], ""),
