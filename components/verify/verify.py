@@ -16,8 +16,6 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
 from edgeline import artifacts
 from edgeline.artifacts import (
     Artifact,
@@ -32,7 +30,7 @@ from edgeline.artifacts import (
     windows,
 )
 from edgeline.artifacts import ranges as ranges_of
-from edgeline.artifacts.bundle import BINARY, Tensor
+from edgeline.artifacts.bundle import BINARY
 from edgeline.artifacts.decision_threshold import USUAL
 from edgeline.artifacts.decision_threshold import checked as checked_threshold
 from edgeline.artifacts.features import MISSING, Feature, to_numpy
@@ -70,7 +68,7 @@ from edgeline.formats import quantisation
 from edgeline.runtimes import original as originals
 from edgeline.runtimes import tried
 from edgeline.runtimes.interpreter import EdgeModel, dequantise, quantise
-from edgeline.runtimes.original import Original
+from edgeline.runtimes.original import Original, as_stored
 
 SCHEMA = "verification/v1"
 COMPILED_SCHEMA = "compiled_model/v1"  # what the component compile writes
@@ -326,21 +324,12 @@ def _stored(arrays: models.Arrays, runtime: EdgeModel) -> dict[str, Any]:
             f"The edge model takes {missing[0]!r}, which neither the examples nor the transform "
             "give: convert this model again."
         )
-    chosen = {tensor.name: _typed(arrays[tensor.name], tensor) for tensor in tensors}
+    way = "scale them in preprocessing_fn"
+    chosen = {
+        tensor.name: as_stored(arrays[tensor.name], tensor, "the edge model", way)
+        for tensor in tensors
+    }
     return quantise(chosen, tensors)
-
-
-def _typed(array: Any, tensor: Tensor) -> Any:
-    """Whole numbers as the model stores them: raw features have 64 bits, pixels have 8."""
-    if tensor.scale is not None or array.dtype.kind not in "iu" or tensor.dtype == "string":
-        return array
-    typed = array.astype(tensor.dtype)
-    if not np.array_equal(typed, array):
-        raise EdgelineError(
-            f"Input {tensor.name!r} of the edge model is {tensor.dtype}, which does not hold all "
-            "values of that column: scale them in preprocessing_fn."
-        )
-    return typed
 
 
 def _transformed(original: Original, edge: Artifact, runtime: EdgeModel) -> list[Feature]:

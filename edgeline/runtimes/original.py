@@ -223,7 +223,12 @@ def _published(model: Artifact) -> Original:
     def feed(raw: models.Arrays) -> models.Arrays:
         if imported:
             return prepare(raw, tensors)
-        return {tensor.name: _as_stored(raw[tensor.name], tensor) for tensor in tensors}
+        return {
+            tensor.name: as_stored(
+                raw[tensor.name], tensor, "the published model", "name another version"
+            )
+            for tensor in tensors
+        }
 
     def evaluate(raw: models.Arrays) -> models.Arrays:
         answer = dequantise(loaded(quantise(feed(raw), tensors)), loaded.signature.outputs)
@@ -234,15 +239,23 @@ def _published(model: Artifact) -> Original:
     return Original(model, list(found.features), evaluate, feed, words, f"in {words}", False)
 
 
-def _as_stored(array: Array, tensor: Tensor) -> Array:
-    """Whole numbers in the dtype of an input without a scale: raw features have 64 bits."""
+def as_stored(array: Array, tensor: Tensor, model: str, way: str) -> Array:
+    """Whole numbers in the dtype of an input without a scale: raw features have 64 bits, pixels 8.
+
+    Args:
+        model: whose input it is, for the sentence.
+        way: out, in the imperative.
+
+    Raises:
+        EdgelineError: that dtype does not hold all values.
+    """
     if tensor.scale is not None or array.dtype.kind not in "iu" or tensor.dtype == "string":
         return array
     typed = array.astype(tensor.dtype)
     if not np.array_equal(typed, array):
         raise EdgelineError(
-            f"Input {tensor.name!r} of the published model is {tensor.dtype}, which does not hold "
-            "all values of that column: name another version."
+            f"Input {tensor.name!r} of {model} is {tensor.dtype}, which does not hold all values "
+            f"of that column: {way}."
         )
     return typed
 
