@@ -13,8 +13,8 @@ from pathlib import Path
 
 import click
 
-from edgeline.cli.listing import parameter_table
 from edgeline.cli.main import cli
+from edgeline.cli.pipelines import listed
 from edgeline.lint.lint import RULES
 from edgeline.pipelines import catalogue
 from edgeline.server.metrics import METRICS
@@ -61,7 +61,10 @@ def pipelines() -> str:
     ]
     for name in catalogue.names():
         about = catalogue.load(name).pipeline_spec.pipeline_info.description.strip().splitlines()[0]
-        rows = ([f"`{row[0]}`", row[1], f"`{row[2]}`", row[3]] for row in parameter_table(name))
+        rows = (
+            [f"`{each.name}`", each.type, f"`{each.default_text}`", each.description]
+            for each in listed(name)
+        )
         parts += [f"## {name}", about, *_table(["parameter", "type", "default", "meaning"], rows)]
     return _page(parts)
 

@@ -11,22 +11,12 @@ from typing import Any
 from edgeline.components import catalogue
 from edgeline.components.compile import target
 from edgeline.components.compile.compile import FORMS
-from edgeline.components.settings.fields import outputs
+from edgeline.components.described import ComponentPort, described
 from edgeline.components.validate import constraints
 from edgeline.formats import quantisation
-from edgeline.kubeflow import handed
 
-PYTHON_TYPES = {
-    "String": "str",
-    "Integer": "int",
-    "Float": "float",
-    "Boolean": "bool",
-    "List": "list",
-    "Dict": "dict",
-}
 LIST = re.compile(r"(?<=<!-- targets -->\n).*?(?=<!-- /targets -->)", re.DOTALL)
 STATUS = "PipelineTaskFinalStatus"  # KFP fills it in, for the task of an exit handler
-SCHEMA = re.compile(r" ?\(([a-z_]+/v\d+)\)")
 
 
 def main() -> None:
@@ -57,41 +47,36 @@ def readme(name: str) -> str:
     Raises:
         EdgelineError: there is no component of that name.
     """
-    face = catalogue.load(name)
-    spec = face.component_spec
-    said = _descriptions(face)
-    inputs, outputs = spec.inputs or {}, spec.outputs or {}
-    artifacts = {key: value for key, value in inputs.items() if _is_artifact(value)}
-    parameters = {key: value for key, value in inputs.items() if key not in artifacts}
-    repository = re.split(r"@|:(?=[^/]*$)", spec.implementation.container.image)[0]
+    found = described(name)
+    repository = re.split(r"@|:(?=[^/]*$)", found.image)[0]
     return "\n\n".join(
         [
             "<!-- Written by `python -m edgeline.docs` from component.py: edit its docstring. -->",
             f"# {name}",
-            *_paragraphs(spec.description or ""),
+            *_paragraphs(found.description),
             f"[Face](component.py) · runs in `{repository}` "
             "([digest](../../images/images.lock.yaml))",
             *_section(
                 "Inputs",
                 ["artifact", "type", "holds", "description"],
-                ([f"`{key}`", *_artifact(value, said[key])] for key, value in artifacts.items()),
+                map(_artifact, found.inputs),
             ),
             *_section(
                 "Parameters",
                 ["parameter", "type", "default", "description"],
                 (
-                    [f"`{key}`", _type(value), _default(value), _cell(said[key])]
-                    for key, value in parameters.items()
+                    [f"`{each.name}`", each.type, _default(each), _cell(each.description)]
+                    for each in found.parameters
                 ),
             ),
             *_section(
                 "Outputs",
                 ["output", "type", "holds", "description"],
-                ([f"`{key}`", *_artifact(value, said[key])] for key, value in outputs.items()),
+                map(_artifact, found.outputs),
             ),
             *(_section(*TABLES[name]()) if name in TABLES else ()),
             "## Example",
-            f"{_place(artifacts)}:",
+            f"{_place(found.inputs)}:",
             f"```python\n{example(name)}```\n",
         ]
     )
@@ -207,10 +192,10 @@ def _listed_targets() -> str:
     return textwrap.fill(text, 100, break_on_hyphens=False, break_long_words=False) + "\n"
 
 
-def _place(artifacts: Iterable[str]) -> str:
+def _place(inputs: Iterable[ComponentPort]) -> str:
     """Where in a pipeline the example stands."""
     producers = _producers()
-    before = sorted({f"`{producers[key]}`" for key in artifacts if key in producers})
+    before = sorted({f"`{producers[each.name]}`" for each in inputs if each.name in producers})
     *most, last = before or [""]
     if most:
         last = f"{', '.join(most)} and {last}"
@@ -225,35 +210,6 @@ def _producers() -> dict[str, str]:
         for key, value in (catalogue.load(name).component_spec.outputs or {}).items()
         if _is_artifact(value)
     }
-
-
-def _descriptions(face: Any) -> dict[str, str]:
-    """What the docstring says of every input and output.
-
-    kfp's component_spec keeps it for inputs and what is returned, not for artifacts.
-    """
-    from docstring_parser import google
-
-    docstring = google.parse(face.python_func.__doc__ or "")
-    spec = face.component_spec
-    said = dict.fromkeys([*(spec.inputs or {}), *(spec.outputs or {})], "")
-    said |= {each.arg_name: each.description or "" for each in docstring.params}
-    returned = {
-        key: value for key, value in (spec.outputs or {}).items() if not _is_artifact(value)
-    }
-    for key, each in zip(returned, docstring.many_returns, strict=False):
-        said[key] = each.description or ""
-    said |= {key: value.description for key, value in returned.items() if value.description}
-    if face.name == "settings":  # its outputs are the fields, and what plan tells
-        fields = {key: each.description for key, each in outputs().items()}
-        planned = _descriptions(catalogue.load("plan"))
-        together = {
-            handed.output(each): f"What {each} takes of these fields, as a compiled pipeline "
-            "hands it: those that are not the face's own defaults."
-            for each in handed.COMPONENTS
-        }
-        said |= {key: (planned | fields | together)[key] for key in returned}
-    return said
 
 
 def _section(title: str, header: list[str], rows: Iterable[list[str]]) -> Iterator[str]:
@@ -271,26 +227,20 @@ def _section(title: str, header: list[str], rows: Iterable[list[str]]) -> Iterat
     yield "\n".join(lines)
 
 
-def _artifact(value: object, description: str) -> list[str]:
-    """The cells type, holds and description."""
-    found = SCHEMA.search(description)
-    holds = f"`{found[1]}`" if found else ""
-    return [_type(value), holds, _cell(SCHEMA.sub("", description, count=1))]
+def _artifact(port: ComponentPort) -> list[str]:
+    """The cells artifact, type, holds and description."""
+    holds = f"`{port.holds}`" if port.holds else ""
+    return [f"`{port.name}`", port.type, holds, _cell(port.description)]
 
 
 def _is_artifact(value: Any) -> bool:
     return "@" in value.type
 
 
-def _type(value: Any) -> str:
-    name: str = value.type.partition("@")[0].removeprefix("system.")
-    return PYTHON_TYPES.get(name, name)
-
-
-def _default(value: Any) -> str:
-    if not value.optional:
+def _default(port: ComponentPort) -> str:
+    if port.required:
         return "**required**"
-    return "" if value.default is None else f"`{value.default!r}`".replace("|", "\\|")
+    return "" if port.default is None else f"`{port.default!r}`".replace("|", "\\|")
 
 
 def _cell(text: str) -> str:

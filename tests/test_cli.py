@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import subprocess
 import sys
@@ -328,10 +329,10 @@ def test_a_way_back_up_makes_no_folder(edgeline: Edgeline, tmp_path: Path) -> No
 def test_an_interruption_is_exit_code_130(
     edgeline: Edgeline, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def interrupt(_: object) -> None:
+    def interrupt() -> None:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr("edgeline.cli.listing.show_pipelines", interrupt)
+    monkeypatch.setattr("edgeline.pipelines.catalogue.names", interrupt)
     assert edgeline("pipelines")[0] == 130
 
 
@@ -379,6 +380,54 @@ def test_parameters_are_listed_with_type_default_and_description(edgeline: Edgel
         assert "1000" in told
         assert "Total number of training batches." in told
         assert "required" in told
+
+
+def test_a_component_is_shown_with_plain_types_and_what_each_thing_is(edgeline: Edgeline) -> None:
+    code, told = edgeline("components", "train")
+    assert code == 0
+    assert "transformed_examples Dataset transformed_examples/v1 The model features." in told
+    assert "steps int 1000 Training batches in all." in told
+    assert "label str required The output of preprocessing_fn that is to be predicted." in told
+    assert "model Model model/v1 A SavedModel whose serving_default takes raw features." in told
+
+
+@pytest.mark.parametrize("name", ["ingest", "settings", "notify", "publish"])
+def test_nothing_of_a_component_is_without_a_description(name: str, edgeline: Edgeline) -> None:
+    code, told = edgeline("components", name, "--json")
+    assert code == 0
+    found = json.loads(told)
+    ports = [*found["inputs"], *found["parameters"], *found["outputs"]]
+    assert ports
+    assert [port["name"] for port in ports if not port["description"]] == []
+
+
+def test_lists_are_json_for_programs(edgeline: Edgeline) -> None:
+    components = {each["name"]: each for each in json.loads(edgeline("components", "--json")[1])}
+    assert components["train"]["outputs"][0]["name"] == "model"
+    pipelines = {each["name"]: each for each in json.loads(edgeline("pipelines", "--json")[1])}
+    assert pipelines["taxi"]["description"].startswith("Chicago taxi trips")
+    parameters = json.loads(edgeline("pipelines", "tabular", "--json")[1])["parameters"]
+    by_name = {each["name"]: each for each in parameters}
+    assert by_name["training.steps"]["default"] == 1000
+    assert by_name["data"]["required"]
+    assert by_name["data"]["default"] is None
+    rules = {each["rule"] for each in json.loads(edgeline("lint", "--rules", "--json")[1])}
+    assert "name-rejected" in rules
+
+
+def test_findings_are_json_for_programs(edgeline: Edgeline, tmp_path: Path) -> None:
+    (tmp_path / "pod.yaml").write_text(
+        "apiVersion: v1\nkind: Pod\nmetadata: {name: a}\n"
+        "spec: {containers: [{name: a, image: busybox}]}\n"
+    )
+    code, told = edgeline("lint", "pod.yaml", "--json")
+    document, _, counted = told.rpartition("] ")
+    assert code == FAILED
+    assert "errors" in counted
+    assert {each["level"] for each in json.loads(document + "]")} >= {"error"}
+    assert edgeline("lint", "pod.yaml", "--json", "--format", "sarif")[0] == USAGE
+    images = json.loads(edgeline("images", "closure", "pod.yaml", "--json")[1])
+    assert [each["image"] for each in images] == ["busybox"]
 
 
 def test_the_parameters_of_ones_own_file_are_listed(edgeline: Edgeline, tmp_path: Path) -> None:

@@ -176,7 +176,7 @@ print(edgeline.images.reference("pipeline"))
 def test_the_commands_work_away_from_the_sources(environment):
     assert "Train in the cloud" in environment.run("edgeline", "--help")
     assert edgeline.__version__ in environment.run("edgeline", "--version")
-    assert "transformed_examples" in environment.run("edgeline", "components")
+    assert "transformed_examples" in environment.run("edgeline", "components", "train")
     environment.run("edgeline", "compile", "taxi", "-o", "taxi.yaml")
     compiled = next(yaml.load_all((environment.folder / "taxi.yaml").read_text(), yaml.CSafeLoader))
     assert compiled["pipelineInfo"]["name"] == "taxi"

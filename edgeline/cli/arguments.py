@@ -19,6 +19,7 @@ setting = click.option(
     metavar="NAME=VALUE",
     help="Set a pipeline parameter; VALUE is JSON, strings need no quotes. Repeatable.",
 )
+as_json = click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 
 
 def existing(_: click.Context, parameter: click.Parameter, value: Any) -> Any:
@@ -77,20 +78,3 @@ def finite(_: click.Context, parameter: click.Parameter, value: float | None) ->
     if value is not None and not math.isfinite(value):
         raise click.BadParameter(f"{value} is not a finite number.", param=parameter)
     return value
-
-
-class PipelineCommand(click.Command):
-    """A command whose first argument is a pipeline: with it, `--help` lists its parameters."""
-
-    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
-        given, *_ = self.make_parser(ctx).parse_args(list(args))
-        ctx.meta["pipeline"] = given.get("pipeline")
-        return super().parse_args(ctx, args)
-
-    def format_epilog(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
-        super().format_epilog(ctx, formatter)
-        if isinstance(name := ctx.meta["pipeline"], str):
-            from edgeline.cli.listing import parameter_rows
-
-            with formatter.section(f"Parameters of {name} (--set NAME=VALUE)"):
-                formatter.write_dl(parameter_rows(name))

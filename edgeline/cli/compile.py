@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import click
 
-from edgeline.cli.arguments import PipelineCommand, new_path, setting
+from edgeline.cli.arguments import new_path, setting
+from edgeline.cli.pipelines import PipelineCommand
 from edgeline.environments import NAMES
 
 

@@ -8,7 +8,7 @@ from typing import Any
 
 import click
 
-from edgeline.cli.arguments import existing, new_folder
+from edgeline.cli.arguments import as_json, existing, new_folder
 from edgeline.formats.quantisation import CONVERTED, RECIPES
 
 
@@ -64,7 +64,7 @@ class CompileModelCommand(click.Command):
     callback=new_folder,
     help="The folder to write; by default MODEL-compiled.",
 )
-@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+@as_json
 def compile_model(as_json: bool, **request: Any) -> None:
     """Convert and compile MODEL for one or more targets, and report the result for each.
 

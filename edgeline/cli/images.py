@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import dataclasses
+import json
 from pathlib import Path
 
 import click
 
-from edgeline.cli.arguments import existing, new_file, new_path
+from edgeline.cli.arguments import as_json, existing, new_file, new_path
 
 
 @click.group()
@@ -77,15 +79,22 @@ def lock(registry: str | None, output: str | None, kustomization: str | None) ->
 @images.command("closure")
 @click.argument("paths", nargs=-1, required=True, callback=existing)
 @click.option("--mirror", help="Copy each image to this registry; digests stay the same.")
-def closure(paths: tuple[str, ...], mirror: str | None) -> None:
+@as_json
+def closure(paths: tuple[str, ...], mirror: str | None, as_json: bool) -> None:
     """List every image that the pipelines and manifests in PATHS need."""
     from edgeline.images.closure import closure as work
     from edgeline.images.closure import mirror as copy
 
     uses = work([Path(path) for path in paths])
     if mirror:
-        for image, copied in copy(uses, mirror):
+        copies = copy(uses, mirror)
+        if as_json:
+            click.echo(json.dumps([{"image": one, "copy": other} for one, other in copies]))
+            return
+        for image, copied in copies:
             click.echo(f"{image}\t{copied}")
+    elif as_json:
+        click.echo(json.dumps([dataclasses.asdict(use) for use in uses], default=str, indent=1))
     else:
         for use in uses:
             click.echo(f"{use.image}\t{use.file}\t{use.place}")

@@ -24,9 +24,10 @@ from edgeline.errors import UsageError
     show_default=True,
     help="The format of the findings.",
 )
+@click.option("--json", "as_json", is_flag=True, help="The same as --format json.")
 @click.option("-o", "--output", callback=new_file, help="Write the findings to this file.")
 @click.option("--rules", is_flag=True, help="List the rules, with their reasons and fixes.")
-def lint(paths: tuple[str, ...], form: str, output: str | None, rules: bool) -> None:
+def lint(paths: tuple[str, ...], form: str, as_json: bool, output: str | None, rules: bool) -> None:
     """Check compiled pipelines and Kubernetes manifests, offline.
 
     PATHS are files and folders. The exit code is 1 if there is an error. To ignore rules for an
@@ -34,12 +35,14 @@ def lint(paths: tuple[str, ...], form: str, output: str | None, rules: bool) -> 
     """
     if rules and (paths or output or form != "text"):
         raise UsageError("--rules lists the rules and checks nothing: leave out the rest.")
+    if as_json and form == "sarif":
+        raise UsageError("--json and --format sarif are two formats: leave one out.")
     if rules:
-        show_rules()
+        show_rules(as_json)
     elif not paths:
         raise UsageError("There is nothing to lint: give a file or folder, or --rules.")
     else:
-        sys.exit(0 if lint_command(paths, form, output) else 1)
+        sys.exit(0 if lint_command(paths, "json" if as_json else form, output) else 1)
 
 
 def lint_command(paths: Sequence[str], form: str, output: str | None) -> bool:
@@ -75,14 +78,21 @@ def lint_command(paths: Sequence[str], form: str, output: str | None) -> bool:
     return not errors
 
 
-def show_rules() -> None:
-    """Print the table of rules."""
+def show_rules(as_json: bool = False) -> None:
+    """Print the rules, as a table or as JSON."""
     from rich.table import Table
 
     from edgeline.lint.lint import RULES
     from edgeline.reports import terminal
 
-    table = Table("rule", "level", "why", "mend")
+    if as_json:
+        told = [
+            {"rule": rule.id, "level": rule.level, "why": rule.why, "fix": rule.mend}
+            for rule in RULES
+        ]
+        click.echo(json.dumps(told, indent=1))
+        return
+    table = Table("rule", "level", "why", "fix")
     for column in table.columns:
         column.overflow = "fold"  # a rule's name is not cut
     for rule in RULES:

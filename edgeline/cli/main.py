@@ -13,14 +13,16 @@ from typing import Any
 import click
 from click.core import ParameterSource
 
+from edgeline.cli import completion
 from edgeline.cli.check import check
 from edgeline.cli.compile import compile_
 from edgeline.cli.compile_model import compile_model
+from edgeline.cli.components import components
 from edgeline.cli.environments import environments
 from edgeline.cli.images import images
 from edgeline.cli.init import init
 from edgeline.cli.lint import lint
-from edgeline.cli.listing import components, pipelines
+from edgeline.cli.pipelines import pipelines
 from edgeline.cli.repository import repository
 from edgeline.cli.run import run
 from edgeline.cli.runs import runs
@@ -115,6 +117,7 @@ def _given(
 
 
 _whole_sentences(cli)
+completion.add(cli)  # looks at callbacks, which the next one wraps
 _check_given(cli)
 
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from edgeline.cli.arguments import existing, new_file, new_folder
+from edgeline.cli.arguments import as_json, existing, new_file, new_folder
 
 if TYPE_CHECKING:
     from edgeline.repository.actions import Outcome
@@ -240,7 +240,7 @@ def rotate_keys(repository: str, role: str, **options: Any) -> None:
 
 @repository.command()
 @click.argument("repository")
-@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+@as_json
 def status(repository: str, as_json: bool) -> None:
     """Show roles, versions, expiry, thresholds, keys and missing signatures."""
     from edgeline.repository import status as statuses

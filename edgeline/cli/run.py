@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import json
+import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
 
-from edgeline.cli.arguments import PipelineCommand, new_folder, setting
+from edgeline.cli.arguments import as_json, new_folder, setting
+from edgeline.cli.pipelines import PipelineCommand
 from edgeline.errors import EdgelineError, UsageError
 
 if TYPE_CHECKING:
@@ -58,6 +61,7 @@ root_of_runs = click.option(
     help="Take so many of the rows, for example 0.05, and publish below the folder for runs.",
 )
 @root_of_runs
+@as_json
 def run(
     pipeline: str | None,
     settings: tuple[str, ...],
@@ -68,6 +72,7 @@ def run(
     start: str | None,
     sample: float | None,
     root: str,
+    as_json: bool,
 ) -> None:
     """Run PIPELINE on this machine, or go on with a run.
 
@@ -77,19 +82,24 @@ def run(
     A run that failed, was interrupted or stopped goes on with --resume: what has changed since is
     said, and the tasks run that it touches, or that have not ended well. Its parameters stay as
     they were, but for those that --set gives.
+
+    With --json the run's record is printed when it has ended, also of one that failed; what it says
+    while it runs goes to stderr.
     """
     if module:
         settings = (*settings, f"module={module}")
     if sample is not None and resume is not None:
         raise UsageError("--sample is for a new run: one that goes on has the rows that it had.")
     if resume is not None:
-        resume_run(resume, pipeline or "", settings, Path(root), cache, docker, start or "")
+        resume_run(
+            resume, pipeline or "", settings, Path(root), cache, docker, start or "", as_json
+        )
         return
     if start:
         raise UsageError("--from goes on with a run: give --resume, too.")
     if pipeline is None:
         raise click.UsageError("Missing argument 'PIPELINE'.")
-    run_pipeline(pipeline, settings, Path(root), cache, docker, sample)
+    run_pipeline(pipeline, settings, Path(root), cache, docker, sample, as_json)
 
 
 def sampled(
@@ -125,6 +135,7 @@ def run_pipeline(
     cache: bool,
     docker: bool = False,
     sample: float | None = None,
+    as_json: bool = False,
 ) -> None:
     """Run a pipeline with a live display.
 
@@ -139,7 +150,9 @@ def run_pipeline(
     from edgeline.pipelines.parameters import missing, parameters_of, parse
     from edgeline.reports import terminal
 
-    console = terminal.console()  # kept while kfp's own output goes to a file
+    console = terminal.console(
+        sys.stderr if as_json else None
+    )  # kept while kfp's own output goes to a file
     definition = catalogue.load(pipeline)
     parameters = parameters_of(definition)
     if sample is not None:
@@ -150,7 +163,7 @@ def run_pipeline(
             f"Set {', '.join(absent)} with --set NAME=VALUE: see `edgeline pipelines {pipeline}`."
         )
     request = RunRequest(definition, arguments, cache, source=pipeline)
-    _show(Here(root, console, docker).submit(request), console, root)
+    _show(Here(root, console, docker).submit(request), console, root, as_json)
 
 
 def resume_run(
@@ -161,6 +174,7 @@ def resume_run(
     cache: bool,
     docker: bool,
     start: str,
+    as_json: bool = False,
 ) -> None:
     """Go on with a run, with a live display.
 
@@ -179,7 +193,7 @@ def resume_run(
     from edgeline.pipelines.parameters import parameters_of, parse
     from edgeline.reports import terminal
 
-    console = terminal.console()
+    console = terminal.console(sys.stderr if as_json else None)
     run = runs.named(root, name, pipeline)
     if pipeline and pipeline not in (run.record["pipeline"], run.record["source"]):
         raise UsageError(
@@ -194,13 +208,14 @@ def resume_run(
     console.print(f"Going on with {run.name}.", soft_wrap=True, markup=False, highlight=False)
     here = Here(run.folder.parent, console, docker or bool(run.record["docker"]))
     cache = cache or bool(run.record["cache"])
-    _show(here.resume(run, definition, arguments, cache, source, start), console, root)
+    _show(here.resume(run, definition, arguments, cache, source, start), console, root, as_json)
 
 
-def _show(run: LocalRun, console: Console, root: Path) -> None:
-    """A run's table and page; what kept it from its end is raised."""
+def _show(run: LocalRun, console: Console, root: Path, as_json: bool) -> None:
+    """A run's table and page, and its record as JSON; what kept it from its end is raised."""
     from rich.text import Text
 
+    from edgeline.local import record
     from edgeline.local.progress import final_table
     from edgeline.local.refusals import refusals
 
@@ -225,6 +240,8 @@ def _show(run: LocalRun, console: Console, root: Path) -> None:
             highlight=False,
             markup=False,
         )
+    if as_json:
+        click.echo(json.dumps(record.read(result.folder), indent=1))
     run.wait()  # has ended: what failed is raised
     refused = refusals(result.tasks)
     for reason in refused:

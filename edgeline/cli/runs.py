@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from edgeline.cli.arguments import finite, new_file
+from edgeline.cli.arguments import as_json, finite, new_file
 from edgeline.cli.run import LATEST, RUNS, print_requirements, root_of_runs
 from edgeline.errors import EdgelineError, UsageError
 
@@ -27,7 +27,6 @@ host_of_runs = click.option(
 namespace_of_runs = click.option(
     "--namespace", help="With --host: the profile's namespace, on a multi-user KFP."
 )
-as_json = click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 
 
 @click.group(invoke_without_command=True)

@@ -6,12 +6,13 @@ import json
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
-from edgeline.cli.arguments import existing
+from edgeline.cli.arguments import as_json, existing
 from edgeline.errors import EdgelineError
 from edgeline.kubeflow.api import asking, connect
 
@@ -42,7 +43,8 @@ def schedules() -> None:
 @click.argument("file", callback=existing)
 @click.option("--newer", is_flag=True, help="Count a newer version that waits as a difference.")
 @_server
-def diff(file: str, newer: bool, host: str | None, namespace: str | None) -> None:
+@as_json
+def diff(file: str, newer: bool, host: str | None, namespace: str | None, as_json: bool) -> None:
     """Show the differences between FILE and the server.
 
     The exit code is 1 if there are any, and 2 if they cannot be told. Schedules on the server that
@@ -57,10 +59,18 @@ def diff(file: str, newer: bool, host: str | None, namespace: str | None) -> Non
         not_there: list[reconcile.NotDeployedError] = []
         changes = asking(lambda: reconcile.differences(client, declared, not_there))
         waiting = asking(lambda: reconcile.newer(client, declared))
-    if changes or not not_there:
-        show(changes)
-    for sentence in waiting:
-        click.echo(sentence)
+    if as_json:
+        document = {
+            "differences": [asdict(change) for change in changes],
+            "newer": list(waiting),
+            "not_deployed": [str(error) for error in not_there],
+        }
+        click.echo(json.dumps(document, indent=1, default=str))
+    else:
+        if changes or not not_there:
+            show(changes)
+        for sentence in waiting:
+            click.echo(sentence)
     with _untold():
         _tell(not_there)
     sys.exit(1 if changes or (newer and waiting) else 0)

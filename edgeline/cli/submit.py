@@ -6,7 +6,8 @@ import sys
 
 import click
 
-from edgeline.cli.arguments import PipelineCommand, setting
+from edgeline.cli.arguments import setting
+from edgeline.cli.pipelines import PipelineCommand
 
 
 @click.command(cls=PipelineCommand)

@@ -7,12 +7,12 @@ import json
 
 import click
 
-from edgeline.cli.arguments import existing
+from edgeline.cli.arguments import as_json, existing
 
 
 @click.command()
 @click.argument("bundle", callback=existing)
-@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+@as_json
 def verify(bundle: str, as_json: bool) -> None:
     """Check a published BUNDLE: digests, signature, recorded predictions, malformed input.
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import subprocess
 import sys
 from pathlib import Path
@@ -113,6 +114,9 @@ def test_what_somebody_changed_by_hand_is_shown_and_changed_back(folder: Path, s
     assert shown.returncode == 1
     assert "max_concurrency" in shown.stdout
     assert "7" in shown.stdout
+    [found] = json.loads(run(server, "diff", path, "--json").stdout)["differences"]
+    assert (found["action"], found["name"]) == ("change", "taxi-nightly")
+    assert found["was"]["max_concurrency"] == 7
     assert reconcile(server, path) == ["change taxi-nightly"]
     assert run(server, "diff", path).returncode == 0
 

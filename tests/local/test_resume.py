@@ -198,6 +198,20 @@ def test_secrets_are_left_out_and_asked_for_again(tiny):
     assert tiny.ran() == "tell"
 
 
+def test_json_is_the_record_alone_and_of_a_run_that_failed_too(tiny, capsys):
+    from edgeline.cli.run import run_pipeline
+    from edgeline.errors import EdgelineError
+
+    run_pipeline("tiny.py", ("word=abc",), tiny.root, False, as_json=True)
+    told = capsys.readouterr()
+    assert json.loads(told.out)["tasks"]["tell"]["outputs"]["Output"] == "9 to here"
+    assert "report:" in told.err
+    tiny.before("grow", "raise ValueError('no water')")
+    with pytest.raises(EdgelineError, match="grow failed"):
+        run_pipeline("tiny.py", ("word=abc",), tiny.root, False, as_json=True)
+    assert json.loads(capsys.readouterr().out)["state"] == "failed"
+
+
 def test_the_record_says_what_ran_with_what_and_where(tiny):
     tiny.run()
     record = tiny.record()
