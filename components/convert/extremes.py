@@ -20,8 +20,8 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 
-from edgeline.components.convert import integers
-from edgeline.components.convert.lowering import LOWERINGS, Lowering, Ratio, Value
+from edgeline.components.convert import folds, integers
+from edgeline.components.convert.lowering import Lowering, Ratio, Value
 from edgeline.components.convert.waves import wave
 
 SMALLEST_NORMAL = float(np.finfo(np.float32).tiny)
@@ -68,6 +68,8 @@ def _cast(operator: tf.Operation, x: Value) -> Any:
     to = operator.get_attr("DstT")
     if isinstance(x, Ratio) or to == tf.float64:
         return integers.cast(x, to)
+    if x.dtype == tf.bool:
+        return folds.number(operator, x, COMPARING)
     if not x.dtype.is_floating or not to.is_integer or to in (tf.uint32, tf.uint64):
         return None
     if x.dtype == tf.float64:
@@ -107,10 +109,8 @@ def _one_hot(operator: tf.Operation, x: tf.Tensor, depth: tf.Tensor, on: Any, of
 
 def _equal(operator: tf.Operation, x: Value, y: Value) -> Any:
     """The converter makes `one_hot` of a comparison with 0, 1, 2 and so on."""
-    if not (isinstance(x, tf.Tensor) and isinstance(y, tf.Tensor)):
-        return LOWERINGS["Equal"](operator, x, y)
-    if x.dtype != tf.int64:
-        return None
+    if not (isinstance(x, tf.Tensor) and isinstance(y, tf.Tensor)) or x.dtype != tf.int64:
+        return integers.compared(tf.equal)(operator, x, y)
     for one, other in ((x, y), (y, x)):
         steps = tf.get_static_value(other)
         if steps is None or not steps.ndim:
@@ -376,6 +376,7 @@ NUMBERS: dict[str, Lowering] = {
     "IsInf": _is_inf,
     "Log": _kept(_log),
     "Log1p": _kept(_log1p, zero=True),
+    "LogicalNot": folds.negation,
     "Max": _extreme(tf.reduce_max),
     "MaxPool": _max_pool,
     "Maximum": _larger(tf.maximum),
@@ -394,3 +395,4 @@ NUMBERS: dict[str, Lowering] = {
     "Xlog1py": _times(_log1p),
     "Xlogy": _times(_log),
 }
+COMPARING = frozenset({*NUMBERS, *integers.INTEGERS, *folds.ORDERED})  # or whose entries do

@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 
-from edgeline.components.convert.lowering import Lowering, Ratio, Value
+from edgeline.components.convert.lowering import LOWERINGS, Lowering, Ratio, Value
 
 # the dtype in which each is computed; what does not fit wraps around when it is cast back
 WIDE = {
@@ -263,6 +263,19 @@ def _power_of_two(exponent: tf.Tensor, most: int) -> tf.Tensor:
     return tf.gather(powers, tf.minimum(tf.maximum(exponent, 0), most))
 
 
+def compared(compare: Callable[[tf.Tensor, tf.Tensor], tf.Tensor]) -> Lowering:
+    """A comparison of small or unsigned integers: LiteRT refuses it, or ends the process."""
+
+    def lowering(operator: tf.Operation, x: Value, y: Value) -> Any:
+        if not (isinstance(x, tf.Tensor) and isinstance(y, tf.Tensor)):
+            return LOWERINGS[operator.type](operator, x, y)  # of strings
+        if x.dtype == WIDE.get(x.dtype, x.dtype):
+            return None
+        return compare(tf.cast(x, WIDE[x.dtype]), tf.cast(y, WIDE[x.dtype]))
+
+    return lowering
+
+
 SMALL = (tf.int8, tf.int16, tf.uint8, tf.uint16)
 
 INTEGERS: dict[str, Lowering] = {
@@ -273,8 +286,13 @@ INTEGERS: dict[str, Lowering] = {
     ),
     "FloorDiv": _in_wide(_floor_div, (tf.int32,)),
     "FloorMod": _guarded_mod,
+    "Greater": compared(tf.greater),
+    "GreaterEqual": compared(tf.greater_equal),
     "Invert": _invert,
     "LeftShift": _left_shift,
+    "Less": compared(tf.less),
+    "LessEqual": compared(tf.less_equal),
+    "NotEqual": compared(tf.not_equal),
     "Pow": _in_wide(_power, ()),
     "RightShift": _in_wide(_right_shift, (*SMALL, tf.int32, tf.uint32)),
     "TruncateDiv": _in_wide(_truncate_div, ()),

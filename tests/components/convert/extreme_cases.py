@@ -67,6 +67,16 @@ def _of_two(function):
 INFINITY = np.float32(np.inf)
 KERNEL = np.array([[1.0, -2.0], [0.5, 1.0], [-1.0, 0.25]], np.float32)
 OF_FLOATS = {
+    # what the converter folds: `not a > b` to `a <= b`, numbers made of booleans to constants
+    "not, and the comparison": lambda x: tf.where(x > 1, 1.0, 0.0) + tf.where(~(x > 1), 4.0, 0.0),
+    "not alone": lambda x: tf.where(~(x > 1), x, 4.0),
+    "not twice": lambda x: tf.where(~(x > 1), 1.0, 0.0) + tf.where(~(x > 1), x, 4.0),
+    "flag below 0": lambda x: tf.cast(tf.cast(x > 1, tf.int64) < 0, tf.float32),
+    "flag in another shape": lambda x: tf.cast(
+        tf.reshape(tf.cast(x > 1, tf.int32), [-1]) >= 0, tf.float32
+    ),
+    "flag divided": lambda x: tf.cast(tf.cast(x > 1, tf.int64) / -3, tf.float32),
+    "small flag": lambda x: tf.cast(tf.equal(tf.cast(x > 1, tf.uint8), 1), tf.float32),
     **{
         f"cast to {to}": lambda x, to=to: tf.cast(tf.cast(x, to), tf.int64)
         for to in ("int64", "int32", "int16", "int8", "uint8")
@@ -194,6 +204,10 @@ OF_FLOATS |= {  # constants that are made of constants
     "half cast to int64": lambda x: tf.cast(tf.cast(x, tf.float16), tf.int64),
 }
 OF_INTEGERS = {
+    "int8 below": lambda x: tf.cast(tf.cast(x, tf.int8) < 2, tf.float32),
+    "uint8 at least": lambda x: tf.cast(tf.cast(x, tf.uint8) >= 2, tf.float32),
+    "uint32 above": lambda x: tf.cast(tf.cast(x, tf.uint32) > 2, tf.float32),
+    "uint16 differs": lambda x: tf.cast(tf.not_equal(tf.cast(x, tf.uint16), 2), tf.float32),
     "one hot": lambda x: _eight(tf.one_hot(x[:, 0], 8)),
     "one hot of 5 and -1": lambda x: _eight(tf.one_hot(x[:, 0], 8, 5, -1, dtype=tf.int64)),
     "one hot down": lambda x: tf.transpose(tf.one_hot(x[:, 0], 8, axis=0)),
