@@ -202,17 +202,34 @@ def _select(operator: tf.Operation, condition: tf.Tensor, then: Value, otherwise
 
 
 def compared(compare: Callable[[Any, Any], tf.Tensor]) -> Lowering:
-    """A comparison of strings of which some are chosen: each that may be is compared."""
+    """A comparison of strings, some of which are chosen (each is compared) or are numbers."""
 
     def answer(x: Value, y: Value) -> tf.Tensor:
         if isinstance(x, Choice):
             return tf.where(x.condition, answer(x.then, y), answer(x.otherwise, y))
         if isinstance(y, Choice):
             return answer(y, x)
+        for one, other in ((x, y), (y, x)):
+            if isinstance(one, Decimal) and (found := of_decimal(one.number, other)) is not None:
+                return found
         return compare(materialised(x), materialised(y))
 
+    def of_decimal(number: tf.Tensor, text: Value) -> tf.Tensor | None:
+        if isinstance(text, Decimal):
+            return compare(tf.cast(number, tf.int64), tf.cast(text.number, tf.int64))
+        if isinstance(text, Choice) or (names := tf.get_static_value(text)) is None:
+            return None
+        # "07" and "red" are what no number is written as
+        values = [_integer(name) for name in np.ravel(names)]
+        written = [str(value).encode() for value in values]
+        known = np.reshape(np.equal(written, np.ravel(names)), np.shape(names))
+        wanted = np.reshape(np.array([value or 0 for value in values], np.int64), np.shape(names))
+        same = compare(tf.cast(number, tf.int64), tf.constant(wanted))
+        return same if known.all() else tf.where(known, same, compare(0, 1))
+
     def lowering(_: tf.Operation, x: Value, y: Value) -> Value:
-        return answer(x, y) if isinstance(x, Choice) or isinstance(y, Choice) else None
+        symbolic = (Choice, Decimal)
+        return answer(x, y) if isinstance(x, symbolic) or isinstance(y, symbolic) else None
 
     return lowering
 

@@ -204,6 +204,11 @@ OF_FLOATS |= {  # constants that are made of constants
     "half cast to int64": lambda x: tf.cast(tf.cast(x, tf.float16), tf.int64),
 }
 OF_INTEGERS = {
+    "as text is": lambda x: _number(tf.equal(tf.strings.as_string(x), "3")),
+    "as text is not": lambda x: _number(tf.not_equal(tf.strings.as_string(x), "03")),
+    "as text is one of": lambda x: _number(
+        tf.reduce_any(tf.equal(tf.strings.as_string(x), ["-1", "2", "x"]), 1, keepdims=True)
+    ),
     "int8 below": lambda x: tf.cast(tf.cast(x, tf.int8) < 2, tf.float32),
     "uint8 at least": lambda x: tf.cast(tf.cast(x, tf.uint8) >= 2, tf.float32),
     "uint32 above": lambda x: tf.cast(tf.cast(x, tf.uint32) > 2, tf.float32),

@@ -99,7 +99,9 @@ class Grammar:
         """float32, [rows, 1]."""
         if not depth or self.random.random() < 0.5:
             return self.exact(depth)
-        rule = self._one_of([self._curve, self._smooth, self._mean, self._chosen, self._share])
+        rule = self._one_of(
+            [*(self._curve, self._smooth, self._mean), *(self._chosen, self._share, self._gated)]
+        )
         return rule(depth - 1)
 
     def exact(self, depth: int) -> Expression:
@@ -109,7 +111,7 @@ class Grammar:
         rule = self._one_of(
             [
                 *(self._filled, self._arithmetic, self._rounded, self._of_three),
-                *(self._from_whole, self._from_text),
+                *(self._from_whole, self._from_text, self._flag),
             ]
         )
         return rule(depth - 1)
@@ -145,6 +147,22 @@ class Grammar:
             f"where({condition.text}, {a.text}, {b.text})",
             lambda x: tf.where(condition.compute(x), a.compute(x), b.compute(x)),
             a.exact and b.exact,
+        )
+
+    def _gated(self, depth: int) -> Expression:
+        """A condition and its opposite, computed once."""
+        condition, a, b = self.condition(depth), self.exact(depth), self.exact(depth)
+
+        def compute(x):
+            holds = condition.compute(x)
+            return tf.where(holds, a.compute(x), 1.0) + tf.where(~holds, b.compute(x), 2.0)
+
+        return Expression(f"gated({condition.text}, {a.text}, {b.text})", compute)
+
+    def _flag(self, depth: int) -> Expression:
+        condition = self.condition(depth)
+        return Expression(
+            f"float({condition.text})", lambda x: tf.cast(condition.compute(x), tf.float32)
         )
 
     def _share(self, depth: int) -> Expression:
@@ -202,6 +220,9 @@ class Grammar:
                 f"where({condition.text}, {a.text}, {b.text})",
                 lambda x: tf.where(condition.compute(x), a.compute(x), b.compute(x)),
             )
+        if self.random.random() < 0.15:
+            holds = self.condition(depth - 1)
+            return Expression(f"int({holds.text})", lambda x: tf.cast(holds.compute(x), tf.int64))
         name, function = self._one_of(list(WHOLE.items()))
         given = self.whole(depth - 1)
         return Expression(name.format(given.text), lambda x: function(given.compute(x)))
@@ -221,6 +242,21 @@ class Grammar:
         return Expression(name.format(given.text), lambda x: function(given.compute(x)))
 
     def condition(self, depth: int) -> Expression:
+        """bool, [rows, 1]."""
+        if depth and self.random.random() < 0.3:
+            name, combine = self._one_of(list(LOGIC.items()))
+            one, other = self.condition(depth - 1), self.condition(depth - 1)
+            return Expression(
+                name.format(one.text, other.text),
+                lambda x: combine(one.compute(x), other.compute(x)),
+            )
+        if self.random.random() < 0.3:
+            sign, compare = self._one_of(list(COMPARISONS.items()))
+            left, right = self.exact(max(depth - 1, 0)), self._one_of(["amount", "price", 1.5, 0.0])
+            return Expression(
+                f"({left.text} {sign} {right})",
+                lambda x: compare(left.compute(x), x[right] if isinstance(right, str) else right),
+            )
         if self.random.random() < 0.4:
             given, number = self.whole(depth), int(self.random.integers(-1, 9))
             sign, compare = self._one_of(list(COMPARISONS.items()))
@@ -232,6 +268,13 @@ class Grammar:
         return Expression(f"{name}({given.text})", lambda x: test(given.compute(x)))
 
 
+LOGIC = {
+    "(not {0})": lambda a, _: ~a,
+    "({0} and {1})": tf.logical_and,
+    "({0} or {1})": tf.logical_or,
+    "({0} xor {1})": tf.math.logical_xor,
+    "({0} is {1})": tf.equal,
+}
 CURVES = {
     "exp": tf.exp,
     "expm1": tf.math.expm1,
@@ -249,7 +292,8 @@ CURVES = {
 }
 SMOOTH = {
     "tanh": tf.tanh,
-    "sigmoid": tf.sigmoid,
+    # XNNPACK's is NaN above 5e26 on processors with AVX-512
+    "sigmoid": lambda x: tf.sigmoid(tf.clip_by_value(x, -1e20, 1e20)),
     "softsign": tf.nn.softsign,
     "abs": tf.abs,
     "relu": tf.nn.relu,
