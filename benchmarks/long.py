@@ -36,6 +36,7 @@ STAGES: dict[str, tuple[str | Path, ...]] = {
     "compile_model": (HERE / "compile_model.py",),
     "ingest_memory": (HERE / "ingest_memory.py", "2.0"),
     "rows_150k": (HERE / "rows_150k.py",),
+    "beam_workers": (HERE / "beam_workers.py",),
     "rows": (HERE / "rows.py", "--rows", "1.5e6"),
     "columns": (HERE / "columns.py", "--columns", "2000"),
     "images_224": (HERE / "images_224.py", "6000"),

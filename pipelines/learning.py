@@ -33,6 +33,7 @@ def learn(form: Channels, settings: Any, examples: Any) -> Learned:
         examples=examples,
         **fields(settings, "schema_uri", "environment", "infer_ranges", "on_anomalies"),
         **fields(settings, "baseline_uri", "skew_threshold", "drift_threshold", "comparison_rows"),
+        **fields(settings, "beam_options"),
     ).set_display_name("validate the data")
     made = transform(
         examples=examples,
@@ -55,5 +56,6 @@ def learn(form: Channels, settings: Any, examples: Any) -> Learned:
         examples=examples,
         model=model,
         **fields(settings, "eval_config", "baseline_model_uri", "decision_goal", "requirements"),
+        **fields(settings, "beam_options"),
     ).set_display_name("evaluate the model")
     return Learned(model, *(analyzed.outputs[name] for name in OUTPUTS))

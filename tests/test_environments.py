@@ -233,6 +233,18 @@ def test_beam_runs_where_the_environment_says_unless_the_command_line_says_other
     assert options(place, 'beam_options=["--runner=DirectRunner"]') == ["--runner=DirectRunner"]
 
 
+def test_a_task_that_needs_beam_gets_an_image_that_has_it(tmp_path: Path) -> None:
+    beam = "name: mine\nbeam_options: [--job_endpoint=beam:8099]\n"
+    own = "tasks: {validate: {image: registry.acme.dev/mine:1}}\n"
+    for text, image in (
+        (beam, images.reference("train")),
+        ("name: mine\n", images.reference("pipeline")),
+        (beam + own, "registry.acme.dev/mine:1"),
+    ):
+        documents = compiled(tmp_path, file(tmp_path, text))
+        assert container(documents, "exec-validate")["image"] == image
+
+
 @pytest.mark.parametrize("name", NAMES)
 def test_beam_is_in_the_task_s_process_where_artifacts_are_on_its_disk_only(
     name: str, tmp_path: Path

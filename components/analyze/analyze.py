@@ -14,6 +14,8 @@ from edgeline import artifacts
 from edgeline.artifacts import Artifact, example_weights, examples, outcomes
 from edgeline.artifacts import requirements as asked_for
 from edgeline.artifacts.decision_threshold import USUAL
+from edgeline.beam import workers
+from edgeline.beam.workers import Workers
 from edgeline.components.analyze import (
     cautions,
     decision,
@@ -84,6 +86,7 @@ def analyze(
     seed: int = 0,
     decision_goal: str = "",
     requirements: Mapping[str, Any] | None = None,
+    evaluation_uri: str = "",
 ) -> Analysis:
     """Evaluate a model and write an `evaluation/v1` folder and a report.
 
@@ -102,20 +105,24 @@ def analyze(
         eval_config: see `evaluation_config.parse`.
         split: which rows.
         baseline_model_uri: a model to compare with (see `published.baseline`), or "".
-        beam_options: options of Beam; empty computes on this machine without Beam.
+        beam_options: see `edgeline.beam.runner.read`; empty computes on this machine without Beam.
         confidence_intervals: whether to bootstrap 95 % intervals.
         seed: of the bootstrap.
         decision_goal: what the threshold of a binary decision is chosen by (see
             `decision_goal.parse`); empty leaves it at 0.5.
         requirements: see `edgeline.artifacts.requirements`; what they say of devices is verify's.
+        evaluation_uri: that of the evaluation in a store, beside which Beam's workers share
+            what they need unless `beam_options` has a `--temp_location`.
 
     Raises:
         EdgelineError: what is wrong with the parameters, the rows or the models.
     """
-    # beside the artifacts, where Beam's workers can read what is fetched
     place = Path(evaluation_path).parent
     place.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(prefix="published-", dir=place) as scratch:
+    with (
+        workers.hired(beam_options, evaluation_uri, "analyze") as hired,
+        tempfile.TemporaryDirectory(prefix="published-", dir=place) as scratch,
+    ):
         return _analyze(
             examples_path,
             model_path,
@@ -124,7 +131,7 @@ def analyze(
             eval_config,
             split,
             published.baseline(baseline_model_uri, Path(scratch)),
-            beam_options,
+            hired,
             confidence_intervals,
             seed,
             decision_goal,
@@ -141,7 +148,7 @@ def _analyze(
     eval_config: Mapping[str, object] | str,
     split: str,
     before: published.Baseline,
-    beam_options: Sequence[str],
+    hired: Workers | None,
     confidence_intervals: bool,
     seed: int,
     decision_goal: str,
@@ -164,7 +171,7 @@ def _analyze(
     config = evaluation_config.parse(
         eval_config, task, baseline is not None, confidence_intervals, trained_by
     )
-    if not beam_options:  # TFMA has ways to make one task of another, such as binarize
+    if not hired:  # TFMA has ways to make one task of another, such as binarize
         evaluation_config.check_task(config, task)
     weight_columns = names.weight_columns(config)
     own_specs = list(config.slicing_specs)
@@ -181,11 +188,13 @@ def _analyze(
             f"Split {split!r} of {examples_path} has no rows: give it a larger ratio."
         )
 
+    with_rows = hired.on(parts, batch_rows=tfma_engine.BATCH_ROWS) if hired else None
+
     def evaluated(paths: dict[str, str], asked: Any, columns: list[str]) -> Any:
-        job = (parts, rows, paths, task, asked, columns, seed, decision.goals(goal))
-        if beam_options:
-            return tfma_engine.evaluate(*job, list(beam_options))
-        return vectorised_engine.evaluate(*job)
+        job = (rows, paths, task, asked, columns, seed, decision.goals(goal))
+        if with_rows:
+            return tfma_engine.evaluate(*job, with_rows)
+        return vectorised_engine.evaluate(parts, *job)
 
     def beside(version: str) -> Mapping[str, Any]:
         """All rows of this model and of a published one."""

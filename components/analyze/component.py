@@ -41,7 +41,8 @@ def analyze(
         baseline_model_uri: What change thresholds compare with: a model/v1 folder, here or in a
             store, or what is published: DESTINATION/NAME/VERSION, with latest or approved for the
             newest. Where nothing is published under the name yet, there is none. Empty: none.
-        beam_options: Beam options; given, TFMA runs on Beam; empty, vectorised on this machine.
+        beam_options: Options of Apache Beam, such as --job_endpoint=host:8099: TFMA runs on Beam;
+            empty: vectorised in this process.
         confidence_intervals: Whether to bootstrap 95 % intervals.
         seed: Seed of the bootstrap.
         decision_goal: By which the threshold of a binary decision is chosen on the split: f1,
@@ -71,6 +72,7 @@ def analyze(
         seed=seed,
         decision_goal=decision_goal,
         requirements=requirements,
+        evaluation_uri=evaluation.uri,
     )
     record(evaluation, result.metadata, "blessed")
     record_metrics(evaluation_metrics, result.overall)

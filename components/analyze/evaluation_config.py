@@ -20,7 +20,6 @@ import json
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
-from edgeline.components.analyze import fairness
 from edgeline.components.analyze.supported import OUTPUT, misfit
 from edgeline.errors import EdgelineError
 
@@ -93,7 +92,9 @@ def parse(
     from tensorflow_model_analysis.proto import config_pb2
     from tensorflow_model_analysis.utils import config_util
 
-    fairness.register()
+    from edgeline.components.analyze import fairness_metric
+
+    fairness_metric.register()
     proto = _to_proto(config)
     weighing = _weight_columns(proto, weight_column)
     del proto.model_specs[:]

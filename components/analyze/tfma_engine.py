@@ -1,35 +1,43 @@
 """The engine beyond a single machine: TFMA on Beam, fed with our predictions.
 
-Each worker takes whole Parquet files, predicts in large batches and hands TFMA one
-extract a row. Metrics, slices and intervals are TFMA's own. The artifacts, and the folder
-that `--temp_location` names, must lie where every worker can read and write them.
+The rows are cut into slices, and the models packed into one file; each worker predicts a slice in
+batches and hands TFMA one extract a row. Metrics, slices and intervals are TFMA's own. What workers
+read and write lies in a folder that they reach by its address (see `edgeline.beam.exchange`).
 """
 
 from __future__ import annotations
 
-import base64
-import contextlib
+import copy
 import json
+import shutil
+import sys
 import tempfile
 import uuid
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from edgeline.beam import runner as runners
+from edgeline.beam import slices as cut
+from edgeline.beam import spreading
+from edgeline.beam.exchange import Exchange
+from edgeline.beam.workers import Workers
 from edgeline.components.analyze import curves, exact, names, predict, slices
 from edgeline.components.analyze.decision_goal import DecisionGoal
-from edgeline.components.transform import beam_pipeline
+from edgeline.errors import EdgelineError
+from edgeline.stores.again import PassingError
 
 if TYPE_CHECKING:
     import apache_beam as beam
     import tensorflow_model_analysis as tfma
     from tensorflow_model_analysis.proto import metrics_for_slice_pb2
 
+BATCH_ROWS = 1024  # of a slice at least: counting costs TFMA about 1 ms a row
+
 
 def evaluate(
-    parts: list[Path],
     rows: int,
     model_paths: dict[str, str],
     task: str,
@@ -37,108 +45,205 @@ def evaluate(
     slice_columns: list[str],
     seed: int,
     goals: Sequence[DecisionGoal],
-    beam_options: list[str],
+    workers: Workers,
 ) -> tuple[list[metrics_for_slice_pb2.MetricsForSlice], curves.Curves, exact.Overall]:
-    """As `vectorised_engine.evaluate`, on the runner that `beam_options` name.
+    """As `vectorised_engine.evaluate`, by Beam's workers.
 
-    Without a `--runner` (or with the DirectRunner) the in-memory runner of this process is
-    used. The seed makes intervals repeatable on that runner only.
+    The seed makes intervals repeatable in this process only. A job that a lost worker ends is run
+    again, up to `spreading.ATTEMPTS` times, from the predictions on: TFMA's sums are of all rows.
+
+    Raises:
+        EdgelineError: of the models or the data; or the last job failed, or lost rows.
     """
+    from tensorflow_model_analysis.proto import metrics_for_slice_pb2
+
+    exchange = workers.exchange
+    evaluation = uuid.uuid4().hex  # one of several on the same rows
+    files = _files(model_paths)
+    with tempfile.TemporaryDirectory(prefix="edgeline-") as folder:
+        for path, name in files.items():
+            shutil.copytree(path, Path(folder, name))
+        spreading.give(exchange, evaluation, Path(folder))
+    weight_columns = names.weight_columns(eval_config)
+    step = Predicting(
+        exchange,
+        evaluation,
+        dict(model_paths),
+        files,
+        task,
+        tuple(slice_columns),
+        weight_columns,
+    )
+    for attempt in range(1, spreading.ATTEMPTS + 1):
+        result = f"made/{evaluation}-{attempt}"
+        pipeline = workers.runner.pipeline()
+        _build(pipeline, step, workers, eval_config, seed, goals, result)
+        failure: EdgelineError | None = None
+        try:
+            runners.run(pipeline)
+        except EdgelineError as error:
+            failure = error
+        except Exception as error:  # each runner has its own family
+            failure = runners.failure(workers.runner, error)
+        for name in exchange.names(f"refused/{evaluation}"):
+            raise EdgelineError(exchange.get(name).decode())
+        if failure is None:
+            break
+        if attempt == spreading.ATTEMPTS or not spreading.is_back(workers.runner):
+            raise failure
+        told = f"{failure} Evaluating again ({attempt + 1} of {spreading.ATTEMPTS})."
+        print(told, file=sys.stderr, flush=True)
+    found = [
+        metrics_for_slice_pb2.MetricsForSlice.FromString(record)
+        for record in _records(exchange.get(f"{result}/metrics"))
+    ]
+    table = np.frombuffer(exchange.get(f"{result}/table"), np.float64)
+    overall = exact.Overall.from_json(json.loads(exchange.get(f"{result}/counts")))
+    sums, cells = table[: curves.SUMS], table[curves.SUMS :]
+    weighted = bool(weight_columns.keys() & {next(iter(model_paths))})
+    drawn = curves.Curves(task, cells.reshape(_table_shape(task, len(cells))), sums, weighted)
+    predict.check_count(drawn.rows, rows, "Prediction on Beam")
+    _check_slices(found, rows)
+    return found, drawn, overall
+
+
+def _files(model_paths: Mapping[str, str]) -> dict[str, str]:
+    """By the path of each model what its folder is called in the exchange."""
+    return {
+        path: f"model-{place}" for place, path in enumerate(dict.fromkeys(model_paths.values()))
+    }
+
+
+def _build(
+    pipeline: beam.Pipeline,
+    step: Predicting,
+    workers: Workers,
+    eval_config: tfma.EvalConfig,
+    seed: int,
+    goals: Sequence[DecisionGoal],
+    result: str,
+) -> None:
     import apache_beam as beam
     from tensorflow_model_analysis.evaluators import metrics_plots_and_validations_evaluator
     from tensorflow_model_analysis.extractors import slice_key_extractor
-    from tensorflow_model_analysis.proto import metrics_for_slice_pb2
     from tensorflow_model_analysis.writers import metrics_plots_and_validations_writer as writer
 
-    pipeline = beam_pipeline.create(beam_options)
-    with _shared_folder(pipeline) as folder:
-        extracts, tables, counts = (
-            pipeline
-            | "Parts" >> beam.Create([str(part) for part in parts])
-            | "Spread" >> beam.Reshuffle()
-            | "Predict"
-            >> beam.ParDo(
-                _predicting(model_paths, task, slice_columns, names.weight_columns(eval_config))
-            ).with_outputs("tables", "counts", main="extracts")
+    exchange = workers.exchange
+    tasks = [(each.number, each.name, each.where) for each in workers.slices]
+    extracts, tables, counts = (
+        pipeline
+        | "Slices" >> beam.Create(tasks)
+        | "Spread" >> beam.Reshuffle()
+        | "Predict" >> beam.FlatMap(step).with_outputs("tables", "counts", main="extracts")
+    )
+    evaluator = metrics_plots_and_validations_evaluator.MetricsPlotsAndValidationsEvaluator(
+        eval_config=_known_everywhere(eval_config), random_seed_for_testing=seed
+    )
+    evaluated = (
+        extracts
+        | "Slice"
+        >> slice_key_extractor.SliceKeyExtractor(
+            eval_config=eval_config, materialize=False
+        ).ptransform
+        | "Evaluate" >> evaluator.ptransform
+    )
+    _ = (
+        evaluated["metrics"]
+        | "ToProto"
+        >> beam.Map(
+            lambda found: writer.convert_slice_metrics_to_proto(found, None).SerializeToString()
         )
-        evaluator = metrics_plots_and_validations_evaluator.MetricsPlotsAndValidationsEvaluator(
-            eval_config=eval_config, random_seed_for_testing=seed
+        | "AllMetrics" >> beam.combiners.ToList()
+        | "WriteMetrics"
+        >> beam.Map(lambda records: exchange.put(f"{result}/metrics", _joined(records)))
+    )
+    _ = (
+        tables
+        | "AddTables" >> beam.CombineGlobally(_added).without_defaults()
+        | "WriteTable"
+        >> beam.Map(
+            lambda table: exchange.put(f"{result}/table", np.asarray(table, float).tobytes())
         )
-        evaluation = (
-            extracts
-            | "Slice"
-            >> slice_key_extractor.SliceKeyExtractor(
-                eval_config=eval_config, materialize=False
-            ).ptransform
-            | "Evaluate" >> evaluator.ptransform
-        )
-        _ = (
-            evaluation["metrics"]
-            | "ToProto"
-            >> beam.Map(
-                lambda found: _packed(
-                    writer.convert_slice_metrics_to_proto(found, None).SerializeToString()
-                )
+    )
+    _ = (
+        counts
+        | "MergeCounts" >> beam.CombineGlobally(exact.merged).without_defaults()
+        | "WriteCounts"
+        >> beam.Map(
+            lambda merged: exchange.put(
+                f"{result}/counts", json.dumps(exact.overall(merged, goals).to_json()).encode()
             )
-            | "WriteMetrics" >> beam.io.WriteToText(f"{folder}/metrics", num_shards=1)
         )
-        _ = (
-            tables
-            | "AddTables" >> beam.CombineGlobally(_added).without_defaults()
-            | "PackTable" >> beam.Map(lambda table: _packed(np.asarray(table, float).tobytes()))
-            | "WriteTable" >> beam.io.WriteToText(f"{folder}/table", num_shards=1)
-        )
-        _ = (
-            counts
-            | "MergeCounts" >> beam.CombineGlobally(exact.merged).without_defaults()
-            | "PackCounts"
-            >> beam.Map(
-                lambda merged: _packed(json.dumps(exact.overall(merged, goals).to_json()).encode())
-            )
-            | "WriteCounts" >> beam.io.WriteToText(f"{folder}/counts", num_shards=1)
-        )
-        pipeline.run().wait_until_finish()
-        found = [
-            metrics_for_slice_pb2.MetricsForSlice.FromString(record)
-            for record in _records(folder, "metrics")
-        ]
-        table = np.frombuffer(next(_records(folder, "table")), np.float64)
-        overall = exact.Overall.from_json(json.loads(next(_records(folder, "counts"))))
-    sums, cells = table[: curves.SUMS], table[curves.SUMS :]
-    weighted = bool(names.weight_columns(eval_config).keys() & {next(iter(model_paths))})
-    drawn = cells.reshape(_table_shape(task, len(cells)))
-    result = curves.Curves(task, drawn, sums, weighted)
-    predict.check_count(result.rows, rows, "Prediction on Beam")
-    _check_slices(found, rows)
-    return found, result, overall
+    )
 
 
-def _predicting(
-    model_paths: dict[str, str],
-    task: str,
-    slice_columns: list[str],
-    weight_columns: dict[str, str],
-) -> Any:
-    import apache_beam as beam
+def _known_everywhere(eval_config: tfma.EvalConfig) -> tfma.EvalConfig:
+    """The config as workers understand it, which do not know what is registered in this process."""
+    known = copy.deepcopy(eval_config)
+    for spec in known.metrics_specs:
+        for metric in spec.metrics:
+            if metric.class_name == "FairnessIndicators":
+                metric.module = "edgeline.components.analyze.fairness_metric"
+    return known
 
-    class Predicting(beam.DoFn):  # type: ignore[misc]
-        """A Parquet file to one extract a row, and one table of curves a batch."""
 
-        def setup(self) -> None:
-            self.run, self.columns = predict.loaded(model_paths, task, weight_columns)
+class Predicting:
+    """A slice to one extract a row, and a table of curves and what is exact a batch."""
 
-        def process(self, part: str) -> Iterator[Any]:
-            columns = sorted({*self.columns, *slice_columns})
-            for batch in predict.stream(self.run, [Path(part)], columns):
-                model, candidate = next(iter(batch.predictions.items()))
-                drawn = curves.of(task, batch.label, candidate, batch.weights.get(model))
-                table = np.concatenate([drawn.sums, drawn.table.ravel()])
-                yield beam.pvalue.TaggedOutput("tables", table)
-                found = exact.counted(task, batch.label, batch.predictions, batch.weights)
-                yield beam.pvalue.TaggedOutput("counts", found)
-                yield from _extracts(batch, slice_columns)
+    def __init__(
+        self,
+        exchange: Exchange,
+        evaluation: str,
+        model_paths: dict[str, str],
+        files: dict[str, str],
+        task: str,
+        slice_columns: tuple[str, ...],
+        weight_columns: dict[str, str],
+    ) -> None:
+        self.exchange, self.evaluation = exchange, evaluation
+        self.model_paths, self.files = model_paths, files
+        self.task, self.slice_columns = task, slice_columns
+        self.weight_columns = weight_columns
 
-    return Predicting()
+    def __call__(self, task: tuple[int, str, str]) -> Iterator[Any]:
+        number, name, where = task
+        try:
+            yield from self._predicted(name, where)
+        except PassingError:  # of the store: the job is run again
+            raise
+        except EdgelineError as error:  # another worker would find the same
+            self.exchange.put(f"refused/{self.evaluation}/{number:06d}", str(error).encode())
+
+    def _predicted(self, name: str, where: str) -> Iterator[Any]:
+        import apache_beam as beam
+
+        run = spreading.ready(self.exchange, self.evaluation, self._load)
+        for batch in cut.receive(self.exchange, name):
+            found = run(batch, where)
+            model, candidate = next(iter(found.predictions.items()))
+            drawn = curves.of(self.task, found.label, candidate, found.weights.get(model))
+            table = np.concatenate([drawn.sums, drawn.table.ravel()])
+            yield beam.pvalue.TaggedOutput("tables", table)
+            counted = exact.counted(self.task, found.label, found.predictions, found.weights)
+            yield beam.pvalue.TaggedOutput("counts", counted)
+            yield from _extracts(found, list(self.slice_columns))
+
+    def _load(self, folder: Path) -> predict.Predict:
+        """The models as one function, whose messages name them by the paths that the task has."""
+        here = {model: str(folder / self.files[path]) for model, path in self.model_paths.items()}
+        named = {here[model]: path for model, path in self.model_paths.items()}
+        run, _ = predict.loaded(here, self.task, self.weight_columns)
+
+        def predicted(batch: Any, where: str) -> predict.Predicted:
+            try:
+                return run(batch, where)
+            except EdgelineError as error:
+                sentence = str(error)
+                for path, told in named.items():
+                    sentence = sentence.replace(path, told)
+                raise EdgelineError(sentence) from error
+
+        return predicted
 
 
 def _extracts(batch: predict.Predicted, slice_columns: list[str]) -> Iterator[dict[str, Any]]:
@@ -171,25 +276,6 @@ def _weighing(weights: dict[str, Any], alone: str | None) -> dict[str, Any]:
     return {constants.EXAMPLE_WEIGHTS_KEY: weights if alone is None else weights[alone]}
 
 
-@contextlib.contextmanager
-def _shared_folder(pipeline: beam.Pipeline) -> Iterator[str]:
-    """A new folder below `--temp_location` (or this machine's), removed in the end."""
-    from apache_beam.io.filesystems import FileSystems
-    from apache_beam.options.pipeline_options import GoogleCloudOptions
-
-    place = pipeline.options.view_as(GoogleCloudOptions).temp_location or tempfile.gettempdir()
-    folder = FileSystems.join(place, f"edgeline-analyze-{uuid.uuid4().hex}")
-    FileSystems.mkdirs(folder)
-    try:
-        yield folder
-    finally:
-        FileSystems.delete([folder])
-
-
-def _packed(record: bytes) -> str:
-    return base64.b64encode(record).decode()
-
-
 def _added(tables: Any) -> Any:
     total = None
     for table in tables:
@@ -197,13 +283,16 @@ def _added(tables: Any) -> Any:
     return np.zeros(()) if total is None else total
 
 
-def _records(folder: str, name: str) -> Iterator[bytes]:
-    from apache_beam.io.filesystems import FileSystems
+def _joined(records: Sequence[bytes]) -> bytes:
+    return b"".join(len(record).to_bytes(8, "little") + record for record in records)
 
-    [found] = FileSystems.match([f"{folder}/{name}-*"])
-    for file in found.metadata_list:
-        with FileSystems.open(file.path) as stream:
-            yield from map(base64.b64decode, stream.read().splitlines())
+
+def _records(joined: bytes) -> Iterator[bytes]:
+    place = 0
+    while place < len(joined):
+        end = place + 8 + int.from_bytes(joined[place : place + 8], "little")
+        yield joined[place + 8 : end]
+        place = end
 
 
 def _table_shape(task: str, cells: int) -> tuple[int, ...]:

@@ -294,7 +294,8 @@ class Training(msgspec.Struct, frozen=True):
     beam_options: Annotated[
         list[str],
         Meta(
-            description="Apache Beam options for transform; empty: run in the task's process.",
+            description="Apache Beam options for validate, transform and analyze, such as "
+            "--job_endpoint=host:8099; empty: run in each task's process.",
         ),
     ] = []
     analyzer_cache: Annotated[

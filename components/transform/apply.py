@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import itertools
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -13,13 +15,14 @@ from edgeline.artifacts import batches, example_weights
 from edgeline.artifacts import features as raw
 from edgeline.artifacts.ahead import ahead
 from edgeline.artifacts.features import Feature
-from edgeline.components.transform import beam_pipeline
+from edgeline.beam import slices, spreading
+from edgeline.beam.workers import Workers
 from edgeline.components.transform.graph import ARROW_TYPES
 from edgeline.components.transform.saved_graph import SavedGraph
 from edgeline.errors import EdgelineError
 from edgeline.formats.dtypes import Array
 
-ROWS = "rows_transformed"
+STAGE = "transformed"
 
 
 def apply(
@@ -27,7 +30,6 @@ def apply(
     parts: Mapping[Path, Path],
     raw_features: Sequence[Feature],
     transformed: Sequence[Feature],
-    beam_options: Sequence[str] = (),
     weight_column: str = "",
     loaded: SavedGraph | None = None,
 ) -> int:
@@ -38,7 +40,6 @@ def apply(
         parts: target Parquet file by source Parquet file.
         raw_features: what the graph takes.
         transformed: what to write, one column each ([batch, 1] plain, else fixed-size lists).
-        beam_options: see `beam_pipeline.create`.
         weight_column: of the source, written beside the transformed columns as float64; "": none.
         loaded: the graph, where it is loaded: of thousands of features that takes seconds.
 
@@ -48,87 +49,112 @@ def apply(
     Raises:
         EdgelineError: the graph fails on some rows, or rows were lost.
     """
-    work = [(str(source), str(target)) for source, target in parts.items()]
-    step = _TransformPart(str(graph), list(raw_features), list(transformed), weight_column)
-    step.loaded = loaded
-    rows = _on_beam(step, work, beam_options) if beam_options else sum(map(step, work))
+    work = Transforming(tuple(raw_features), tuple(transformed), weight_column)
+    call = work.called(loaded or SavedGraph(graph))
+    rows = 0
+    for source, target in parts.items():
+        where = f"{source.parent.name}/{source.name}"
+        with pq.ParquetFile(source) as file, pq.ParquetWriter(target, work.schema) as writer:
+            read = ahead(batches.stream(file, work.columns))
+            for batch in ahead(call(batch, where) for batch in read):
+                writer.write_batch(batch)
+                rows += batch.num_rows
+    _check_count(rows, parts)
+    return rows
+
+
+def spread(
+    graph: Path,
+    parts: Mapping[Path, Path],
+    raw_features: Sequence[Feature],
+    transformed: Sequence[Feature],
+    weight_column: str,
+    workers: Workers,
+) -> int:
+    """As `apply`, by Beam's workers: the same files, byte for byte."""
+    work = Transforming(tuple(raw_features), tuple(transformed), weight_column)
+    sent = [each for each in workers.slices if each.part in parts]
+    spreading.give(workers.exchange, STAGE, graph)
+    made = spreading.spread(work, sent, workers.exchange, workers.runner, STAGE)
+    pairs = zip(made, sent, strict=True)
+    rows = 0
+    for source, group in itertools.groupby(pairs, key=lambda pair: pair[1].part):
+        with pq.ParquetWriter(parts[source], work.schema) as writer:
+            for packed, _ in group:
+                with pa.ipc.open_stream(packed) as stream:
+                    for batch in stream:
+                        writer.write_batch(batch)
+                        rows += batch.num_rows
+    for target in parts.values():
+        if not target.exists():  # of a part without rows
+            pq.ParquetWriter(target, work.schema).close()
+    _check_count(rows, parts)
+    return rows
+
+
+def _check_count(rows: int, parts: Mapping[Path, Path]) -> None:
     expected = sum(pq.read_metadata(source).num_rows for source in parts)
     written = sum(pq.read_metadata(target).num_rows for target in parts.values())
     if not rows == expected == written:
         raise EdgelineError(
-            f"Beam transformed {rows} and wrote {written} of {expected} rows: "
-            "the runner lost some, use another runner."
+            f"{rows} rows were transformed and {written} written of {expected}: run again, and "
+            "report it if it stays so."
         )
-    return rows
 
 
-def _on_beam(
-    step: _TransformPart, work: Sequence[tuple[str, str]], beam_options: Sequence[str]
-) -> int:
-    import apache_beam as beam
+@dataclass(frozen=True)
+class Transforming:
+    """Raw rows to transformed ones, as `edgeline.beam.spreading.Work` too."""
 
-    pipeline = beam_pipeline.create(beam_options)
-    pipeline | beam.Create(work) | beam.Reshuffle() | beam.Map(step) | beam.Map(_count)
-    return beam_pipeline.run(pipeline, [ROWS])[ROWS]
+    raw_features: tuple[Feature, ...]
+    transformed: tuple[Feature, ...]
+    weight_column: str
 
+    @property
+    def columns(self) -> list[str]:
+        """The raw columns that are read."""
+        weights = [self.weight_column] if self.weight_column else []
+        return [feature.name for feature in self.raw_features] + weights
 
-def _count(rows: int) -> None:
-    from apache_beam.metrics import Metrics
-
-    Metrics.counter("edgeline", ROWS).inc(rows)
-
-
-class _TransformPart:
-    """One part through the graph, which is loaded once a worker; gives its number of rows."""
-
-    def __init__(
-        self,
-        graph: str,
-        raw_features: list[Feature],
-        transformed: list[Feature],
-        weight_column: str,
-    ) -> None:
-        self.graph, self.raw_features, self.transformed = graph, raw_features, transformed
-        self.weight_column = weight_column
-        self.loaded: SavedGraph | None = None
-
-    def __getstate__(self) -> dict[str, object]:
-        return {**self.__dict__, "loaded": None}
-
-    def __call__(self, work: tuple[str, str]) -> int:
-        self.loaded = self.loaded or SavedGraph(Path(self.graph))
-        source, target = work
+    @property
+    def schema(self) -> pa.Schema:
+        """Of the transformed rows."""
         fields = [(f.name, _arrow_type(f)) for f in self.transformed]
         if self.weight_column:
             fields.append((self.weight_column, pa.float64()))
-        schema = pa.schema(fields)
-        rows = 0
-        with pq.ParquetFile(source) as file, pq.ParquetWriter(target, schema) as writer:
-            read = ahead(batches.stream(file))
-            for batch in ahead(self._transform(batch, schema, Path(source)) for batch in read):
-                writer.write_batch(batch)
-                rows += batch.num_rows
-        return rows
+        return pa.schema(fields)
 
-    def _transform(self, batch: pa.RecordBatch, schema: pa.Schema, source: Path) -> pa.RecordBatch:
-        assert self.loaded is not None
-        try:
-            outputs = self.loaded(raw.to_numpy(batch, self.raw_features))
-        except EdgelineError as error:
-            raise EdgelineError(f"{source.parent.name}/{source.name}: {error}") from error
-        columns = []
-        for feature in self.transformed:
-            values = outputs[feature.name]
-            if len(values) != batch.num_rows:
-                raise EdgelineError(
-                    f"preprocessing_fn's output {feature.name!r} has {len(values)} rows for the "
-                    f"{batch.num_rows} of a batch of {source.parent.name}/{source.name}: "
-                    "give one row for each."
-                )
-            columns.append(_to_arrow(values, feature))
-        if self.weight_column:
-            columns.append(pa.array(example_weights.of(batch, self.weight_column)))
-        return pa.RecordBatch.from_arrays(columns, schema=schema)
+    def load(self, files: Path) -> Callable[[spreading.Rows, str], bytes]:
+        call = self.called(SavedGraph(files))
+        return lambda rows, where: slices.pack([call(batch, where) for batch in rows])
+
+    def called(self, graph: SavedGraph) -> Callable[[pa.RecordBatch, str], pa.RecordBatch]:
+        """A function of raw rows and a word for where they are from.
+
+        Raises:
+            EdgelineError: (the function) the graph fails on the rows, or gives other rows.
+        """
+        schema = self.schema
+
+        def call(batch: pa.RecordBatch, where: str) -> pa.RecordBatch:
+            try:
+                outputs = graph(raw.to_numpy(batch, self.raw_features))
+            except EdgelineError as error:
+                raise EdgelineError(f"{where}: {error}") from error
+            columns = []
+            for feature in self.transformed:
+                values = outputs[feature.name]
+                if len(values) != batch.num_rows:
+                    raise EdgelineError(
+                        f"preprocessing_fn's output {feature.name!r} has {len(values)} rows for "
+                        f"the {batch.num_rows} of a batch of {where}: give one row for each."
+                    )
+                columns.append(_to_arrow(values, feature))
+            if self.weight_column:
+                columns.append(pa.array(example_weights.of(batch, self.weight_column)))
+            return pa.RecordBatch.from_arrays(columns, schema=schema)
+
+        return call
 
 
 def _arrow_type(feature: Feature) -> pa.DataType:

@@ -31,7 +31,8 @@ def transform(
         transformed_examples: The model features (transformed_examples/v1).
         features_report: What each feature is made from and how it is spread.
         analyze_split: The split that vocabularies, means and quantiles are learnt from.
-        beam_options: Options of Apache Beam; empty runs in this process.
+        beam_options: Options of Apache Beam, such as --job_endpoint=host:8099; empty runs in this
+            process.
         analyzer_cache: A folder that keeps what was learnt of each part of growing data.
         label: An output of preprocessing_fn that there must be: a wrong name is told before any
             row is read; empty: not looked at.
@@ -53,6 +54,7 @@ def transform(
         analyzer_cache=analyzer_cache,
         label=label,
         weight_column=weight_column,
+        transformed_examples_uri=transformed_examples.uri,
     )
     record(transform_graph, graph_metadata, "rows_analyzed")
     record(transformed_examples, examples_metadata)

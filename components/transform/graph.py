@@ -1,4 +1,4 @@
-"""Analysis: raw examples to a transform graph, by tf.Transform here or on Beam.
+"""Analysis: raw examples to a transform graph, in this process or on Beam.
 
 Record batches go in as dense tensors with missing values already in the form that the
 device will see (`edgeline.artifacts.features`), so that nothing differs between the two.
@@ -9,7 +9,7 @@ from __future__ import annotations
 import contextlib
 import shutil
 import tempfile
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -21,10 +21,14 @@ from edgeline import artifacts
 from edgeline.artifacts import batches
 from edgeline.artifacts import features as raw
 from edgeline.artifacts.features import Feature
-from edgeline.components.transform import beam_pipeline
+from edgeline.beam import runner as runners
+from edgeline.beam import slices
+from edgeline.beam.exchange import Exchange
+from edgeline.beam.workers import Workers
 from edgeline.components.transform.saved_graph import check_label
 from edgeline.errors import EdgelineError
 from edgeline.formats.dtypes import Array
+from edgeline.stores.shared_folder import local_path
 from edgeline.user_code import describe, reason
 
 if TYPE_CHECKING:
@@ -43,7 +47,7 @@ def analyze(
     features: Sequence[Feature],
     preprocessing_fn: Callable[..., object],
     output: Path,
-    beam_options: Sequence[str] = (),
+    workers: Workers | None = None,
     cache: str = "",
     label: str = "",
 ) -> int:
@@ -54,10 +58,11 @@ def analyze(
         features: the raw features, given to `preprocessing_fn` as dense tensors.
         preprocessing_fn: the user's function.
         output: the folder to write into.
-        beam_options: see `beam_pipeline.create`. Without any, and without a cache, Beam computes
-            only what `here` does not.
+        workers: who makes the passes over the rows; None: this process. tf.Transform's own Beam
+            pipeline computes what `here` does not.
         cache: a folder for what was learnt of each part, so that a later analysis
-            reads new parts alone; "" keeps nothing.
+            reads new parts alone, with tf.Transform's own Beam pipeline in this process; "" keeps
+            nothing.
         label: an output that there must be, or "".
 
     Returns:
@@ -65,17 +70,55 @@ def analyze(
 
     Raises:
         EdgelineError: `preprocessing_fn` failed or gave something that is no
-            dictionary of dense tensors, or not the label, or rows were lost.
+            dictionary of dense tensors, or not the label, or rows were lost, or an analyzer
+            cannot be computed by workers elsewhere.
     """
-    from edgeline.components.transform import here
+    from edgeline.components.transform import here, phases, spread_analysis
 
     step = _Errors(preprocessing_fn, label)
-    if not beam_options and not cache:
-        paths = list(parts.values())
-        with contextlib.suppress(here.UnknownAnalyzerError):
-            here.analyze(lambda: _arrays(paths, features), features, step, output)
+    paths = list(parts.values())
+    analyzer = ""
+    if not cache:
+
+        def in_this_process(phase: phases.Phase) -> phases.Gathered:
+            return phases.accumulate(phase.steps, phase.call, features, _arrays(paths, features))
+
+        gather: Callable[[phases.Phase], phases.Gathered] = in_this_process
+        if workers:
+            gather = spread_analysis.gatherer(workers, paths, features)
+        try:
+            here.analyze(gather, features, step, output)
             return _count(paths)
-    return _analyze_on_beam(parts, features, step, output, beam_options, cache)
+        except phases.UnknownAnalyzerError as error:
+            analyzer = str(error)
+    if cache:  # what it holds is on this machine, and only what is new is read
+        return _analyze_on_beam(parts, features, step, output, cache=cache)
+    shared = _reachable(workers, analyzer) if workers else ""
+    return _analyze_on_beam(parts, features, step, output, workers, shared)
+
+
+def _reachable(workers: Workers, analyzer: str) -> str:
+    """The folder in which tf.Transform's pipeline keeps what its workers share, if they reach it.
+
+    Raises:
+        EdgelineError: TensorFlow, which reads and writes there, does not.
+    """
+    import tensorflow as tf
+
+    if workers.runner.here:
+        return ""
+    uri = workers.exchange.folder.uri
+    place = f"{local_path(uri) or uri}/tensorflow"
+    try:
+        tf.io.gfile.makedirs(place)
+    except tf.errors.OpError as error:
+        raise EdgelineError(
+            f"preprocessing_fn has an analyzer ({analyzer}) that tf.Transform's own pipeline "
+            f"computes, whose workers cannot reach {place} ({reason(error)}): give "
+            "--temp_location=file:///... of a volume that they mount, or leave 'beam_options' "
+            "empty."
+        ) from None
+    return place
 
 
 def _arrays(paths: Iterable[Path], features: Sequence[Feature]) -> Iterator[dict[str, Array]]:
@@ -94,27 +137,37 @@ def _analyze_on_beam(
     features: Sequence[Feature],
     step: _Errors,
     output: Path,
-    beam_options: Sequence[str],
-    cache: str,
+    workers: Workers | None = None,
+    shared: str = "",
+    cache: str = "",
 ) -> int:
+    """tf.Transform's own pipeline.
+
+    Args:
+        shared: a folder that TensorFlow reaches here and in workers elsewhere, who then read the
+            slices; "": all is done on this machine.
+    """
     import tensorflow as tf
     import tensorflow_transform.beam as tft_beam
 
     config = _tensor_adapter_config(features)
+    runner = workers.runner if workers and (shared or workers.runner.here) else runners.read(())
     with contextlib.ExitStack() as stack:
-        temporary = stack.enter_context(tempfile.TemporaryDirectory())
+        temporary = shared or stack.enter_context(tempfile.TemporaryDirectory())
         stack.enter_context(tft_beam.Context(temp_dir=temporary))
-        pipeline = beam_pipeline.create(beam_options)
+        pipeline = runner.pipeline()
         if cache:
             kept = str(stack.enter_context(_renewing(Path(cache) / "learnt")))
             graph, read = _analyze_with_cache(pipeline, parts, features, config, step, kept)
         else:
             read = list(parts.values())
-            batches = pipeline | "Read" >> _read(read, features)
-            graph = (batches, config) | tft_beam.AnalyzeDataset(step)
-        graph | tft_beam.WriteTransformFn(str(output))
+            rows_of = _read(read, features)
+            if workers and shared:
+                rows_of = _received(workers, read, features)
+            graph = (pipeline | "Read" >> rows_of, config) | tft_beam.AnalyzeDataset(step)
+        graph | tft_beam.WriteTransformFn(f"{shared}/graph" if shared else str(output))
         try:
-            rows = beam_pipeline.run(pipeline, [ROWS])[ROWS]
+            rows = runners.run(pipeline, [ROWS])[ROWS]
         except ValueError as error:  # tf.Transform's, around what TensorFlow raised
             cause: BaseException | None = error
             while cause and not isinstance(cause, tf.errors.OpError):
@@ -122,12 +175,25 @@ def _analyze_on_beam(
             if not cause:
                 raise
             raise EdgelineError(f"preprocessing_fn fails on the data: {reason(cause)}") from error
+        if shared:
+            _copy(f"{shared}/graph", output)
     expected = _count(read)
     if rows != expected:
         raise EdgelineError(
             f"Beam analysed {rows} of {expected} rows: the runner lost some, use another runner."
         )
     return rows
+
+
+def _copy(place: str, output: Path) -> None:
+    """Bring a folder here that TensorFlow reaches."""
+    import tensorflow as tf
+
+    for folder, _, names in tf.io.gfile.walk(place):
+        target = output / folder.removeprefix(place).strip("/")
+        target.mkdir(parents=True, exist_ok=True)
+        for name in names:
+            tf.io.gfile.copy(f"{folder.rstrip('/')}/{name}", str(target / name), overwrite=True)
 
 
 class _Errors:
@@ -242,6 +308,28 @@ def _read_row_group(place: tuple[str, int], features: list[Feature]) -> Iterator
         for batch in batches.stream(file, row_groups=[group]):
             Metrics.counter("edgeline", ROWS).inc(batch.num_rows)
             yield _filled(batch, features)
+
+
+def _received(workers: Workers, parts: Collection[Path], features: Sequence[Feature]) -> Any:
+    """A transform from nothing to the filled record batches of the workers' slices."""
+    import apache_beam as beam
+
+    names = [each.name for each in workers.slices if each.part in parts]
+
+    @beam.ptransform_fn  # type: ignore[untyped-decorator]
+    def received(begin: beam.pvalue.PBegin) -> Any:
+        rows = beam.FlatMap(_read_slice, workers.exchange, list(features))
+        return begin | beam.Create(names) | beam.Reshuffle() | rows
+
+    return received()
+
+
+def _read_slice(name: str, exchange: Exchange, features: list[Feature]) -> Iterator[pa.RecordBatch]:
+    from apache_beam.metrics import Metrics
+
+    for batch in slices.receive(exchange, name):
+        Metrics.counter("edgeline", ROWS).inc(batch.num_rows)
+        yield _filled(batch, features)
 
 
 def _filled(batch: pa.RecordBatch, features: Sequence[Feature]) -> pa.RecordBatch:

@@ -1,54 +1,50 @@
-"""Analysis in this process: tf.Transform's analyzers and graphs, without Beam.
+"""Analysis by phases: tf.Transform's analyzers and graphs, without tf.Transform's Beam.
 
 Beam's graph of a table of 2,000 columns takes minutes to build, before a row is read: its steps
-are compared with each other. Here each phase of an analysis is one pass over the rows, which feeds
-all analyzers, and the work stays linear in their number. What is computed is tf.Transform's own:
-its combiners learn, its tracing makes the graph. Phases are those of
-`tensorflow_transform.beam.analysis_graph_builder`: a phase has the analyzers whose input depends on
-none that is still to be learnt.
+are compared with each other. Here each phase of an analysis (`phases`) is one pass over the rows,
+which feeds all analyzers, and the work stays linear in their number. The pass is made in this
+process, or by workers on a slice of the rows each (`spread_analysis`). What is computed is
+tf.Transform's own: its combiners learn, its tracing makes the graph.
 """
 
 from __future__ import annotations
 
-import collections
 import hashlib
 import heapq
 import json
 import tempfile
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from tensorflow_transform import analyzer_nodes, nodes
-from tensorflow_transform.analyzers import _VocabOrderingType
 
-from edgeline.artifacts.ahead import ahead
 from edgeline.artifacts.features import Feature
+from edgeline.components.transform.phases import (
+    Gathered,
+    Phase,
+    Preprocessing,
+    context,
+    leave_out_wrappers,
+    sources_of,
+)
 from edgeline.errors import EdgelineError
-from edgeline.formats.dtypes import Array
-from edgeline.user_code import reason
 
 if TYPE_CHECKING:
     import tensorflow as tf
 
-Preprocessing = Callable[..., Any]
-Batches = Callable[[], Iterable[Mapping[str, Array]]]
-ACCUMULATING = (analyzer_nodes.CacheableCombineAccumulate, analyzer_nodes.VocabularyAccumulate)
-
-
-class UnknownAnalyzerError(Exception):
-    """An analyzer that is not computed here, such as one by key: Beam computes it."""
-
 
 def analyze(
-    batches: Batches, features: Sequence[Feature], preprocessing_fn: Preprocessing, output: Path
+    gather: Callable[[Phase], Gathered],
+    features: Sequence[Feature],
+    preprocessing_fn: Preprocessing,
+    output: Path,
 ) -> None:
     """Write a transform graph in the layout of `tft.TFTransformOutput`.
 
     Args:
-        batches: gives the rows to analyse, from the first, each time that it is called: by raw
-            feature an array [batch, ...].
+        gather: makes the pass of a phase over all rows (see `accumulate`).
         features: the raw features.
         preprocessing_fn: the user's function.
         output: the folder to write into.
@@ -68,9 +64,9 @@ def analyze(
         learnt: dict[str, tf.Tensor] = {}
         complete = False
         while not complete:
-            phase = _Phase(preprocessing_fn, specs, learnt, temporary)
+            phase = Phase(preprocessing_fn, specs, learnt, temporary)
             if phase.ready:
-                walk = nodes.Traverser(_Results(phase.accumulate(batches()), temporary))
+                walk = nodes.Traverser(_Results(gather(phase), temporary))
                 for sink in phase.ready:
                     value = walk.visit_value_node(sink.future)
                     learnt[sink.tensor.name] = tf.constant(value, sink.tensor.dtype)
@@ -80,187 +76,11 @@ def analyze(
         _write(preprocessing_fn, specs, learnt, phase.sources, temporary, output)
 
 
-class _Phase:
-    """A trace of `preprocessing_fn` with what was learnt in earlier phases.
-
-    ready: tf.Transform's `TensorSink`s that can be learnt now; none when all are.
-    sources: by each analyzer's tensor the raw features that it is computed from.
-    """
-
-    def __init__(
-        self,
-        preprocessing_fn: Preprocessing,
-        specs: Mapping[str, tf.TensorSpec],
-        learnt: Mapping[str, tf.Tensor],
-        temporary: str,
-    ) -> None:
-        import tensorflow as tf
-        from tensorflow.python.trackable import resource as tracking
-        from tensorflow_transform import annotators, tf_utils
-
-        self.specs = specs
-        self.ready: list[analyzer_nodes.TensorSink] = []
-
-        # `inputs` as in tf.Transform's own traces: it is in the names of the graph's tensors
-        @tf.function(input_signature=[dict(specs)], autograph=False)  # type: ignore[untyped-decorator]
-        def trace(inputs: Mapping[str, tf.Tensor]) -> dict[str, tf.Tensor]:
-            given = tf_utils.copy_tensors(inputs)
-            with _context(temporary, learnt):
-                preprocessing_fn(given)
-            graph = tf.compat.v1.get_default_graph()
-            if graph.get_collection(tf.compat.v1.GraphKeys.TRAINABLE_VARIABLES):
-                raise EdgelineError(
-                    "preprocessing_fn makes a variable that is trained: leave training to "
-                    "build_model."
-                )
-            self.sources = _sources(graph, inputs)
-            waiting = graph.get_collection(analyzer_nodes.TENSOR_REPLACEMENTS)
-            _accumulators(waiting)  # all are known, those of later phases too
-            self.ready = _ready(graph, inputs, waiting)
-            self.accumulators = _accumulators(self.ready)
-            return {
-                tensor.name: tensor
-                for _, tensors in self.accumulators.values()
-                for tensor in tensors
-            }
-
-        # not tf.Transform's own tracing: it also prunes the graph for a SavedModel
-        tables, objects = tracking.ResourceTracker(), annotators.ObjectTracker()
-        with tracking.resource_tracker_scope(tables), annotators.object_tracker_scope(objects):
-            self.call = trace.get_concrete_function()
-        self.alive = (tables.resources, objects.trackable_objects)  # of what was learnt
-
-    def accumulate(self, batches: Iterable[Mapping[str, Array]]) -> dict[str, Any]:
-        """What each accumulating step gathers from all rows, by its label."""
-        import tensorflow as tf
-
-        gathered = {label: _start(operation) for label, (operation, _) in self.accumulators.items()}
-        for batch in ahead(batches):
-            given = {
-                name: tf.constant(batch[name], spec.dtype) for name, spec in self.specs.items()
-            }
-            try:
-                values = {name: value.numpy() for name, value in self.call(given).items()}
-            except tf.errors.OpError as error:
-                raise EdgelineError(
-                    f"preprocessing_fn fails on the data: {reason(error)}"
-                ) from error
-            for label, (operation, tensors) in self.accumulators.items():
-                arrays = tuple(values[tensor.name] for tensor in tensors)
-                gathered[label] = _add(operation, gathered[label], arrays)
-        return gathered
-
-
 def _uncertain() -> EdgelineError:
     return EdgelineError(
         "preprocessing_fn does not call the same analyzers in the same order each time: "
         "make the order certain, or give each call of tf.Transform a name."
     )
-
-
-def _context(temporary: str, learnt: Mapping[str, tf.Tensor], module: Any = None) -> Any:
-    import tensorflow as tf
-    from tensorflow_transform import graph_context
-
-    return graph_context.TFGraphContext(
-        module_to_export=module or tf.Module(),
-        temp_dir=temporary,
-        evaluated_replacements=dict(learnt),
-    )
-
-
-def _ready(
-    graph: tf.Graph,
-    inputs: Mapping[str, tf.Tensor],
-    waiting: Sequence[analyzer_nodes.TensorSink],
-) -> list[analyzer_nodes.TensorSink]:
-    """The analyzers that depend on none that is still to be learnt."""
-    from tensorflow_transform import graph_tools
-
-    if not waiting:
-        return []
-    look = graph_tools.InitializableGraphAnalyzer(
-        graph, inputs, [(sink.tensor, False) for sink in waiting]
-    )
-    return [
-        sink
-        for sink in waiting
-        if all(map(look.ready_to_run, _sourced_tensors(sink.future.parent_operation)))
-    ]
-
-
-def _sources(graph: tf.Graph, inputs: Mapping[str, tf.Tensor]) -> dict[str, frozenset[str]]:
-    """By each analyzer's tensor the raw features that it is computed from."""
-    from tensorflow_transform import graph_tools
-
-    names = {tensor.ref(): name for name, tensor in inputs.items()}
-    found = {}
-    for sink in graph.get_collection(analyzer_nodes.ALL_REPLACEMENTS):
-        operations = [t.op for t in _sourced_tensors(sink.future.parent_operation)]
-        roots = graph_tools.retrieve_sources(operations, ignore_control_dependencies=True)
-        refs = {root.ref() for root in roots if hasattr(root, "ref")}
-        found[sink.tensor.name] = frozenset(names[ref] for ref in refs & names.keys())
-    return found
-
-
-def _sourced_tensors(operation: nodes.OperationNode) -> list[tf.Tensor]:
-    """The tensors that an analyzer's step is computed from, through the steps before it."""
-    if isinstance(operation.operation_def, analyzer_nodes.TensorSource):
-        return list(operation.operation_def.tensors)
-    return [
-        tensor for value in operation.inputs for tensor in _sourced_tensors(value.parent_operation)
-    ]
-
-
-def _accumulators(
-    sinks: Sequence[analyzer_nodes.TensorSink],
-) -> dict[str, tuple[nodes.OperationDef, tuple[tf.Tensor, ...]]]:
-    """By label the steps that read rows, with the tensors that they read."""
-    found: dict[str, tuple[nodes.OperationDef, tuple[tf.Tensor, ...]]] = {}
-    waiting = [sink.future.parent_operation for sink in sinks]
-    while waiting:
-        node = waiting.pop()
-        operation = node.operation_def
-        if not _is_known(operation):
-            raise UnknownAnalyzerError(type(operation).__name__)
-        if isinstance(operation, ACCUMULATING):
-            found[operation.label] = operation, tuple(_sourced_tensors(node))
-        else:
-            waiting += [value.parent_operation for value in node.inputs]
-    return dict(sorted(found.items()))
-
-
-def _is_known(operation: nodes.OperationDef) -> bool:
-    match operation:
-        case analyzer_nodes.VocabularyAccumulate() | analyzer_nodes.VocabularyMerge():
-            return bool(operation.vocab_ordering_type == _VocabOrderingType.FREQUENCY)
-        case analyzer_nodes.VocabularyPrune():
-            return operation.key_fn is None
-        case analyzer_nodes.VocabularyOrderAndWrite():
-            return bool(operation.file_format == "text")
-    return isinstance(
-        operation,
-        (
-            analyzer_nodes.CacheableCombineAccumulate,
-            analyzer_nodes.CacheableCombineMerge,
-            analyzer_nodes.ExtractCombineMergeOutputs,
-            analyzer_nodes.VocabularyCount,
-        ),
-    )
-
-
-def _start(operation: nodes.OperationDef) -> Any:
-    if isinstance(operation, analyzer_nodes.VocabularyAccumulate):
-        return collections.Counter()
-    return operation.combiner.create_accumulator()
-
-
-def _add(operation: nodes.OperationDef, gathered: Any, arrays: tuple[Array, ...]) -> Any:
-    if isinstance(operation, analyzer_nodes.VocabularyAccumulate):
-        [tokens] = arrays
-        gathered.update(tokens.tolist())
-        return gathered
-    return operation.combiner.add_input(gathered, arrays)
 
 
 class _Results(nodes.Visitor):  # type: ignore[misc]
@@ -361,15 +181,15 @@ def _write(
 
     module = tf.Module()
     function = impl_helper.get_traced_transform_fn(
-        preprocess, specs, _context(temporary, learnt, module)
+        preprocess, specs, context(temporary, learnt, module)
     )
     saved = saved_transform_io_v2.trace_and_update_module(
         module, function, "transform_fn", strip_control_dependencies=False
     )
-    _leave_out_wrappers(module)
+    leave_out_wrappers(module)
     tf.saved_model.save(module, str(output / TFTransformOutput.TRANSFORM_FN_DIR))
     inputs = tf2_utils.get_structured_inputs_from_func_graph(saved.graph)
-    if _sources(saved.graph, inputs) != sources:
+    if sources_of(saved.graph, inputs) != sources:
         raise _uncertain()
     metadata = schema_inference.infer_feature_schema_v2(
         saved.structured_outputs, lambda: _annotations(saved, made), evaluate_schema_overrides=True
@@ -378,18 +198,6 @@ def _write(
     metadata_io.write_metadata(dataset_metadata.DatasetMetadata(metadata), str(folder))
     if assets := annotators.get_asset_annotations(saved.graph):
         (folder / TFTransformOutput.ASSET_MAP).write_text(json.dumps(assets))
-
-
-def _leave_out_wrappers(module: Any) -> None:
-    """Leave out the tables that only wrap another, whose words they look up by its handle.
-
-    tf.Transform keeps both. Each costs whoever loads the graph, or a model of it, three functions.
-    """
-    first = {id(each.resource_handle): each for each in reversed(module.resources)}
-    module.resources = [*reversed(first.values())]
-    module.initializers = [
-        each._initializer for each in module.resources if hasattr(each, "_initializer")
-    ]
 
 
 def _annotations(

@@ -12,8 +12,10 @@ from edgeline import artifacts, user_code
 from edgeline.artifacts import Artifact, example_weights, examples, features
 from edgeline.artifacts.features import Feature
 from edgeline.artifacts.ranges import KEY as RANGES
+from edgeline.beam import workers
+from edgeline.beam.workers import Workers
 from edgeline.components.transform import ranges
-from edgeline.components.transform.apply import apply
+from edgeline.components.transform.apply import apply, spread
 from edgeline.components.transform.graph import analyze
 from edgeline.components.transform.saved_graph import SavedGraph
 from edgeline.errors import EdgelineError
@@ -33,6 +35,7 @@ def transform(
     analyzer_cache: str = "",
     label: str = "",
     weight_column: str = "",
+    transformed_examples_uri: str = "",
 ) -> tuple[dict[str, object], dict[str, object]]:
     """Analyse one split, then transform all of them.
 
@@ -44,11 +47,13 @@ def transform(
         transformed_examples_path: where the `transformed_examples/v1` folder goes.
         features_report_path: where the HTML report goes.
         analyze_split: the split that vocabularies, means and quantiles are learnt from.
-        beam_options: Beam's options; empty runs in this process.
+        beam_options: see `edgeline.beam.runner.read`; empty runs in this process.
         analyzer_cache: a folder to keep what was learnt of each part in, or "".
         label: an output that there must be, which is told before a row is read; "": not looked at.
         weight_column: the raw column of example weights, which go beside the transformed features
             as they are; "": each row counts once.
+        transformed_examples_uri: that of the transformed examples in a store, beside which Beam's
+            workers share what they need unless `beam_options` has a `--temp_location`.
 
     Returns:
         The metadata of the transform graph and of the transformed examples.
@@ -57,6 +62,36 @@ def transform(
         EdgelineError: the inputs are damaged, `weight_column` holds no weights, `preprocessing_fn`
             fails or does not give the label, or rows were lost.
     """
+    with workers.hired(beam_options, transformed_examples_uri, "transform") as hired:
+        return _transform(
+            examples_path,
+            schema_path,
+            module,
+            transform_graph_path,
+            transformed_examples_path,
+            features_report_path,
+            analyze_split,
+            hired,
+            analyzer_cache,
+            label,
+            weight_column,
+        )
+
+
+def _transform(
+    examples_path: str,
+    schema_path: str,
+    module: str,
+    transform_graph_path: str,
+    transformed_examples_path: str,
+    features_report_path: str,
+    analyze_split: str,
+    hired: Workers | None,
+    analyzer_cache: str,
+    label: str,
+    weight_column: str,
+) -> tuple[dict[str, object], dict[str, object]]:
+    """As `transform`, with the workers at hand."""
     from edgeline.components.transform.report import write_report
     from edgeline.components.validate.schema import read_features
 
@@ -68,10 +103,16 @@ def transform(
     _check_shapes(raw_features)
     preprocessing_fn = user_code.function(user_code.load(module), "preprocessing_fn")
     parts = _parts_by_digest(source, analyze_split)
+    if hired:
+        columns = [feature.name for feature in raw_features]
+        all_parts = [
+            part for split in examples.splits(source) for part in examples.parts(source, split)
+        ]
+        hired = hired.on(all_parts, [*columns, *([weight_column] if weight_column else [])])
 
     with artifacts.writing(transform_graph_path, GRAPH_SCHEMA) as draft:
         rows = analyze(
-            parts, raw_features, preprocessing_fn, draft.path, beam_options, analyzer_cache, label
+            parts, raw_features, preprocessing_fn, draft.path, hired, analyzer_cache, label
         )
         graph = SavedGraph(draft.path)
         transformed = graph.outputs(_first_row(list(parts.values()), raw_features))
@@ -99,9 +140,9 @@ def transform(
             made.path,
             raw_features,
             transformed,
-            beam_options,
             weight_column,
             graph,
+            hired,
         )
         made.metadata |= {
             "splits": source.metadata["splits"],
@@ -158,12 +199,15 @@ def _apply_to_all(
     output: Path,
     raw_features: Sequence[Feature],
     transformed: Sequence[Feature],
-    beam_options: Sequence[str],
     weight_column: str,
     loaded: SavedGraph,
+    hired: Workers | None,
 ) -> None:
     targets: dict[Path, Path] = {}
     for split in examples.splits(source):
         (output / split).mkdir()
         targets |= {part: output / split / part.name for part in examples.parts(source, split)}
-    apply(graph, targets, raw_features, transformed, beam_options, weight_column, loaded)
+    if hired:
+        spread(graph, targets, raw_features, transformed, weight_column, hired)
+    else:
+        apply(graph, targets, raw_features, transformed, weight_column, loaded)

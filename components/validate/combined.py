@@ -88,6 +88,14 @@ class CombinedCounts:
                 least, most = min(least, int(apart.min())), max(most, int(apart.max()))
             self.differences[name] = least, most
 
+    def merge(self, other: CombinedCounts) -> None:
+        """Take in what was counted of other rows."""
+        for name, absent in other.missing.items():
+            self.missing[name] = self.missing.get(name, 0) + absent
+        for name, (least, most) in other.differences.items():
+            known = self.differences.get(name, (0, 0))
+            self.differences[name] = min(known[0], least), max(known[1], most)
+
     def result(self) -> statistics_pb2.FeatureNameStatistics:
         """The finished entry."""
         made = statistics_pb2.FeatureNameStatistics()

@@ -23,6 +23,7 @@ def validate(
     environment: str = "",
     comparison_rows: int = 500,
     infer_ranges: bool = False,
+    beam_options: list = [],  # noqa: B006
 ) -> NamedTuple("Outputs", [("valid", bool)]):
     """Compute statistics of examples and check them against a schema and a baseline.
 
@@ -53,6 +54,8 @@ def validate(
             schema has a comparator.
         infer_ranges: Whether an inferred schema has ranges of numbers: what was seen, wider by its
             width, but not across zero.
+        beam_options: Options of Apache Beam, such as --job_endpoint=host:8099; in a cluster the
+            task then needs the image train. Empty: counted in this process.
 
     Returns:
         valid: Whether there is no anomaly of severity ERROR.
@@ -74,6 +77,8 @@ def validate(
         environment=environment,
         comparison_rows=comparison_rows,
         infer_ranges=infer_ranges,
+        beam_options=beam_options,
+        statistics_uri=statistics.uri,
     )
     record(statistics, result.statistics)
     record(schema, result.schema, "features", "inferred")

@@ -7,9 +7,10 @@ the result depends on the rows and their order alone, not on files, row groups o
 
 from __future__ import annotations
 
+import functools
 import hashlib
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -37,13 +38,17 @@ _TYPES = {"int64": stats.INT, "float32": stats.FLOAT, "string": stats.STRING}
 
 
 def compute(
-    data: Artifact, schema: schema_pb2.Schema | None = None
+    data: Artifact,
+    schema: schema_pb2.Schema | None = None,
+    passes_of: Callable[[str], Passes] | None = None,
 ) -> statistics_pb2.DatasetFeatureStatisticsList:
     """Statistics of every split.
 
     Args:
         data: `examples/v1`.
         schema: for what it says of sparse and weighted features and of images is counted, too.
+        passes_of: gives what makes the passes over a split (see `spread_statistics`); None: this
+            process.
 
     Returns:
         A `DatasetFeatureStatisticsList` with one dataset a split, named as the split.
@@ -54,7 +59,9 @@ def compute(
     """
     result = statistics_pb2.DatasetFeatureStatisticsList()
     for split in examples.splits(data):
-        result.datasets.append(compute_split(data, split, schema=schema))
+        own = Passes(functools.partial(blocks, data, split))
+        passes = passes_of(split) if passes_of else own
+        result.datasets.append(_computed(data, split, passes, schema))
     return result
 
 
@@ -65,9 +72,62 @@ def compute_split(
     schema: schema_pb2.Schema | None = None,
 ) -> statistics_pb2.DatasetFeatureStatistics:
     """`DatasetFeatureStatistics` of one split. The result does not depend on `batch_rows`."""
+    passes = Passes(lambda names: blocks(data, split, names, batch_rows))
+    return _computed(data, split, passes, schema)
+
+
+@dataclass
+class Counts:
+    """What the first pass counts: the rows, of each column, and of several together."""
+
+    columns: list[ColumnCounts]
+    together: list[combined.CombinedCounts]
+    rows: int = 0
+
+    def count(self, block: pa.Table) -> None:
+        """Take a block of rows in."""
+        self.rows += block.num_rows
+        for column in self.columns:
+            column.count(block.column(column.name).combine_chunks())
+        for each in self.together:
+            each.count(block)
+
+    def merge(self, other: Counts) -> None:
+        """Take in what was counted of other rows."""
+        self.rows += other.rows
+        for column, counted in zip(self.columns, other.columns, strict=True):
+            column.merge(counted)
+        for mine, counted_together in zip(self.together, other.together, strict=True):
+            mine.merge(counted_together)
+
+
+@dataclass(frozen=True)
+class Passes:
+    """The two passes over the rows, in this process.
+
+    blocks: the rows from the first on, each time that it is called with the names of columns.
+    """
+
+    blocks: Callable[[Sequence[str]], Iterator[pa.Table]]
+
+    def count(self, counts: Counts) -> None:
+        """The first pass."""
+        for block in self.blocks([column.name for column in counts.columns]):
+            counts.count(block)
+
+    def fill(self, columns: Sequence[ColumnCounts]) -> None:
+        """The second pass, over numbers whose range is known."""
+        for block in self.blocks([column.name for column in columns]):
+            for column in columns:
+                column.fill(block.column(column.name).combine_chunks())
+
+
+def _computed(
+    data: Artifact, split: str, passes: Passes, schema: schema_pb2.Schema | None
+) -> statistics_pb2.DatasetFeatureStatistics:
     dataset = statistics_pb2.DatasetFeatureStatistics(name=split)
     columns = [
-        _Column(field.name, _type(field), pa.types.is_null(field.type), empty=_empty(field))
+        ColumnCounts(field.name, _type(field), pa.types.is_null(field.type), empty=_empty(field))
         for field in _schema(data, split)
     ]
     if schema is not None:
@@ -77,17 +137,12 @@ def compute_split(
     together = (
         [combined.CombinedCounts(each) for each in combined.of_schema(schema)] if schema else []
     )
-    for block in _blocks(data, split, [column.name for column in columns], batch_rows):
-        dataset.num_examples += block.num_rows
-        for column in columns:
-            column.count(block.column(column.name).combine_chunks())
-        for each in together:
-            each.count(block)
+    counts = Counts(columns, together)
+    passes.count(counts)
+    dataset.num_examples = counts.rows
     numeric = [column for column in columns if column.moments.count]
     if numeric:
-        for block in _blocks(data, split, [column.name for column in numeric], batch_rows):
-            for column in numeric:
-                column.fill(block.column(column.name).combine_chunks())
+        passes.fill(numeric)
     for column in columns:
         dataset.features.append(column.result(dataset.num_examples))
     taken = {column.name for column in columns}
@@ -96,7 +151,7 @@ def compute_split(
 
 
 @dataclass
-class _Column:
+class ColumnCounts:
     """All that is known of one column so far."""
 
     name: str
@@ -146,6 +201,22 @@ class _Column:
         self.quantiles.update(self.moments.update(_floats(values)))
         if self.type == stats.INT and self.counts.exact:
             self.counts.update(values)
+
+    def merge(self, other: ColumnCounts) -> None:
+        """Take in what the first pass counted of other rows."""
+        self.present += other.present
+        self.total += other.total
+        shortest = [each for each in (self.shortest, other.shortest) if each is not None]
+        self.shortest = min(shortest, default=None)
+        self.longest = max(self.longest, other.longest)
+        self.moments.merge(other.moments)
+        self.quantiles.merge(other.quantiles)
+        self.counts.merge(other.counts)
+        self.formats.update(other.formats)
+        self.most_bytes = max(self.most_bytes, other.most_bytes)
+        self.undefined += other.undefined
+        self.length += other.length
+        self.not_text += other.not_text
 
     def fill(self, array: pa.Array) -> None:
         """Second pass over a block: the standard histogram, whose range is now known."""
@@ -271,12 +342,17 @@ def _type(field: pa.Field) -> Any:
     return _TYPES[features.from_arrow_schema(pa.schema([field]))[0].dtype]
 
 
-def _blocks(
-    data: Artifact, split: str, columns: Sequence[str], batch_rows: int
+def blocks(
+    data: Artifact, split: str, columns: Sequence[str], batch_rows: int = batches.BATCH_ROWS
 ) -> Iterator[pa.Table]:
     """A split in tables of BLOCK_ROWS rows, fewer where they are long, the last one shorter."""
+    yield from regrouped(examples.read_batches(data, split, columns, batch_rows))
+
+
+def regrouped(read: Iterable[pa.RecordBatch]) -> Iterator[pa.Table]:
+    """Rows in tables of BLOCK_ROWS rows, fewer where they are long, the last one shorter."""
     block = batches.Group(BLOCK_ROWS)
-    for batch in examples.read_batches(data, split, columns, batch_rows):
+    for batch in read:
         while batch.num_rows:
             batch = block.take(batch)
             if block.full:

@@ -7,6 +7,7 @@ same blocks give the same answer, and nothing is drawn at random.
 from __future__ import annotations
 
 import math
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -62,6 +63,24 @@ class Moments:
         self.count = total
         return values
 
+    def merge(self, other: Moments) -> None:
+        """Take in what another has seen, by the same formula."""
+        self.minimum = min(self.minimum, other.minimum)
+        self.maximum = max(self.maximum, other.maximum)
+        self.zeros += other.zeros
+        self.nan += other.nan
+        self.infinite += other.infinite
+        self.negative_infinite += other.negative_infinite
+        if not other.count:
+            return
+        with np.errstate(over="ignore", invalid="ignore"):
+            total = self.count + other.count
+            delta = np.float64(other.mean) - self.mean
+            between = delta * delta * self.count * other.count / total
+            self.squares = float(self.squares + other.squares + between)
+            self.mean = float(self.mean + delta * other.count / total)
+        self.count = total
+
     @property
     def deviation(self) -> float:
         """Standard deviation of the population."""
@@ -86,7 +105,15 @@ class ValueCounts:
         """Take a block of values without nulls in."""
         found = pc.value_counts(values)
         keys, times = found.field("values").to_pylist(), found.field("counts").to_pylist()
-        for key, count in zip(keys, times, strict=True):
+        self._add(zip(keys, times, strict=True))
+
+    def merge(self, other: ValueCounts) -> None:
+        """Take in what another has counted; the errors add up."""
+        self.error += other.error
+        self._add(other.counts.items())
+
+    def _add(self, counted: Iterable[tuple[Any, int]]) -> None:
+        for key, count in counted:
             self.counts[key] = self.counts.get(key, 0) + count
         if len(self.counts) > self.capacity:
             least = sorted(self.counts.values(), reverse=True)[self.capacity]

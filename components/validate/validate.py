@@ -13,7 +13,8 @@ from tensorflow_metadata.proto.v0 import schema_pb2
 
 from edgeline import artifacts
 from edgeline.artifacts import Artifact, examples, features
-from edgeline.components.validate import checks, computing, constraints, shifts
+from edgeline.beam import workers
+from edgeline.components.validate import checks, computing, constraints, shifts, spread_statistics
 from edgeline.components.validate import report as pages
 from edgeline.components.validate import schema as schemas
 from edgeline.components.validate import statistics as stats
@@ -61,6 +62,8 @@ def validate(
     environment: str = "",
     comparison_rows: int = shifts.LEAST_ROWS,
     infer_ranges: bool = False,
+    beam_options: Sequence[str] = (),
+    statistics_uri: str = "",
 ) -> Validation:
     """Compute statistics, check them against a schema and a baseline, and write it all down.
 
@@ -83,6 +86,9 @@ def validate(
         environment: that of the schema's in which the data are; empty: all features are asked for.
         comparison_rows: of a split; with fewer only the schema's own comparators are judged.
         infer_ranges: whether an inferred schema has ranges of numbers (see `schema`).
+        beam_options: see `edgeline.beam.runner.read`; empty counts in this process.
+        statistics_uri: that of the statistics in a store, beside which Beam's workers
+            share what they need unless `beam_options` has a `--temp_location`.
 
     Raises:
         EdgelineError: an input is missing or damaged, a parameter is wrong, or the data are
@@ -91,12 +97,15 @@ def validate(
     _check_parameters(on_anomalies, skew_threshold=skew_threshold, drift_threshold=drift_threshold)
     if comparison_rows < 1:
         raise EdgelineError(f"comparison_rows is {comparison_rows}: give 1 or more.")
-    source = artifacts.read(examples_path, examples.SCHEMA)
-    frozen = schemas.read(schema_uri) if schema_uri else None
-    if environment:
-        schemas.check_environment(frozen or schema_pb2.Schema(), environment)
-    baseline = stats.read(baseline_uri) if baseline_uri else None
-    computed = computing.compute(source, frozen)
+    with workers.hired(beam_options, statistics_uri, "validate") as hired:
+        source = artifacts.read(examples_path, examples.SCHEMA)
+        frozen = schemas.read(schema_uri) if schema_uri else None
+        if environment:
+            schemas.check_environment(frozen or schema_pb2.Schema(), environment)
+        baseline = stats.read(baseline_uri) if baseline_uri else None
+        computed = computing.compute(
+            source, frozen, spread_statistics.passes_of(source, hired) if hired else None
+        )
     datasets = _reference_first(computed.datasets)
     expected = frozen or _infer(source, datasets[0], infer_ranges)
     skewed = [(datasets[0], data) for data in datasets[1:]]

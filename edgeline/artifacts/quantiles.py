@@ -27,7 +27,12 @@ class Quantiles:
 
     def update(self, values: Values) -> None:
         """Take a block of finite values in."""
-        level = 0
+        self._take(values, 0)
+
+    def _take(self, values: Values, level: int) -> None:
+        while len(self.levels) <= level:
+            self.levels.append([])
+            self.collapses.append(0)
         while True:
             self.levels[level].append(values)
             if sum(map(len, self.levels[level])) < self.capacity:
@@ -41,6 +46,13 @@ class Quantiles:
             if level == len(self.levels):
                 self.levels.append([])
                 self.collapses.append(0)
+
+    def merge(self, other: Quantiles) -> None:
+        """Take in what another has seen, level by level, so that the error is that of one."""
+        for level, parts in enumerate(other.levels):
+            for part in parts:
+                if len(part):
+                    self._take(part, level)
 
     @property
     def error(self) -> float:

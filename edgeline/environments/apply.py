@@ -32,6 +32,7 @@ FACTORS = {"": 1.0, "m": 1e-3} | {
     for power, unit in enumerate(("K" if suffix else "k", "M", "G", "T"), 1)
 }
 BEAM_OPTIONS = "beam_options"
+IN_SMALL_IMAGES = ("validate",)  # that take BEAM_OPTIONS, and whose own image does not have Beam
 GPUS = ("nvidia.com/", "amd.com/")
 FIRST = ("settings", "plan")  # what looks at a destination before anything else
 IDENTITY_ONLY = {"EDGELINE_IDENTITY_ONLY": "true"}  # see `edgeline.stores.destinations`
@@ -64,6 +65,8 @@ def apply(pipeline: Json, platform: Json, environment: Environment) -> tuple[Jso
             continue
         resources = _resources(environment, names.get(label, ""))
         _set_resources(container, resources)
+        if environment.beam_options and names.get(label) in IN_SMALL_IMAGES and not resources.image:
+            resources = msgspec.structs.replace(resources, image="train")
         container["image"] = image(_image(container["image"], resources), environment.registry)
         _refuse_unused_gpu(environment, names.get(label, label), container["image"], resources)
         _set_variables(container, {**_store_variables(environment), **environment.variables})

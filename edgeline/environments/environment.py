@@ -227,7 +227,8 @@ class Environment(_Part, frozen=True):
         service_account: whose identity runs have that are submitted for it; empty: the server's
             choice. KFP has it at the run and not at the task.
         workspace: KFP's own volume for each run.
-        beam_options: for tasks with a parameter of that name.
+        beam_options: for tasks with a parameter of that name; validate then runs in the image
+            train.
         variables: environment variables of every task; nothing secret.
         secrets: environment variables of every task, by reference.
         defaults: for every task; `tasks` says what differs, by the component's name.

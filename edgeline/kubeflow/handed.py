@@ -26,8 +26,8 @@ COMPONENTS = (
     "validate",
     "verify",
 )  # which take more than one field of any form
-# parameters that are called as fields, and are not theirs: these two are of the training
-_OTHERS = {"analyze": frozenset({"beam_options", "seed"})}
+# a parameter that is called as a field, and is not its own: the field is of the training
+_OTHERS = {"analyze": frozenset({"seed"})}
 _DIGEST = "face_digest"  # in the object; no field is called so
 
 

@@ -11,6 +11,8 @@ from edgeline.lint.security import pods
 from edgeline.sites.kserve import MODE
 
 BEAM_FLINK = ("v1_17", "v1_18", "v1_19", "v1_20")  # Beam 2.7x
+# of pipelines whose workers are a pool beside each task manager
+BEAM_ENDPOINTS = ("--environment_config=localhost:50000", '"--job_endpoint=')
 EDGE_FORMATS = ("litert", "tflite")
 CORAL_BEFORE, CORAL_AFTER = ("1a6e", "089a"), ("18d1", "9302")  # USB ids
 CORAL_PCI = "pci-0880_1ac1"
@@ -42,7 +44,7 @@ def _trials(tree: Tree) -> Iterator[Found]:
 
 def _flink(tree: Tree) -> Iterator[Found]:
     external = any(
-        "--environment_config=localhost:50000" in json.dumps(document.value, default=str)
+        any(each in json.dumps(document.value, default=str) for each in BEAM_ENDPOINTS)
         for document in tree.of("IR", "PipelineVersion")
     )
     for document in tree.of("FlinkDeployment"):

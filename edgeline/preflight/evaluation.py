@@ -38,6 +38,7 @@ def metrics(run: GivenRun) -> Iterator[str]:
     config = _snake(given)
     if not isinstance(config, Mapping):
         return
+    on_beam = bool(run.values.get("beam_options"))  # where TFMA computes all that it can
     yield from _unknown(config, "", ROOT)
     if config.get("cross_slicing_specs"):
         yield f"{ROOT}.cross_slicing_specs is not supported: use slicing_specs."
@@ -61,13 +62,13 @@ def metrics(run: GivenRun) -> Iterator[str]:
                     f"{OUTPUT!r}: leave it out."
                 )
         for name in METRICS_SPEC_REFUSED:
-            if spec.get(name):
+            if spec.get(name) and not on_beam:
                 yield f"{place}.{name} is computed by TFMA on Beam only: remove it."
         for inside, metric in _each(spec, "metrics", place):
             yield from _unknown(metric, "metrics", inside)
             yield from _thresholds(metric.get("threshold"), f"{inside}.threshold")
             name = metric.get("class_name")
-            if not isinstance(name, str) or metric.get("module"):
+            if on_beam or not isinstance(name, str) or metric.get("module"):
                 continue
             if why := _not_computed(name, task):
                 yield f"{inside}.class_name {why}"

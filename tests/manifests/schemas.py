@@ -59,7 +59,7 @@ def _closed(schema: Any, top: bool = False) -> Any:
         for key, value in schema.items()
     }
     if top:
-        closed["properties"]["metadata"] = {"type": "object"}
+        closed["properties"] |= {"apiVersion": {}, "kind": {}, "metadata": {"type": "object"}}
     if schema.get("x-kubernetes-int-or-string"):
         closed.pop("type", None)
     if "properties" in schema and not any(schema.get(key) for key in OPEN):

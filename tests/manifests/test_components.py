@@ -26,6 +26,8 @@ ADDED = [
     ("laptop", "gateway"),
     ("onprem", "ingress"),
     ("laptop", "monitoring"),
+    ("onprem", "beam-flink"),
+    ("onprem", "beam-spark"),
 ]
 
 

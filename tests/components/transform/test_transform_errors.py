@@ -12,7 +12,7 @@ import pytest
 from edgeline import artifacts
 from edgeline.artifacts import examples
 from edgeline.artifacts.features import Feature
-from edgeline.components.transform import beam_pipeline
+from edgeline.beam import runner as runners
 from edgeline.components.transform.transform import transform
 from edgeline.errors import EdgelineError
 
@@ -129,17 +129,19 @@ def test_parameters_and_schema(run, parameters, sentence):
 )
 def test_beam_options(options, sentence):
     with pytest.raises(EdgelineError, match=sentence) as caught:
-        beam_pipeline.create(options)
+        runners.read(options).pipeline()
     assert "\n" not in str(caught.value)
 
 
 @pytest.mark.parametrize("options", [[], ["--runner=DirectRunner"], ["--direct_num_workers=2"]])
 def test_the_local_runner_is_the_one_in_memory(options):
-    assert type(beam_pipeline.create(options).runner).__name__ == "FnApiRunner"
+    assert type(runners.read(options).pipeline().runner).__name__ == "FnApiRunner"
 
 
 def test_other_runners_get_their_options():
-    pipeline = beam_pipeline.create(["--runner=FlinkRunner", "--flink_master=host:8081", "--new=1"])
+    uber = ["--flink_submit_uber_jar", "--flink_job_server_jar=/opt/flink.jar"]
+    options = ["--runner=FlinkRunner", "--flink_master=host:8081", "--new=1", *uber]
+    pipeline = runners.read(options).pipeline()
     assert type(pipeline.runner).__name__ == "FlinkRunner"
     assert pipeline.options.get_all_options()["flink_master"] == "host:8081"
 

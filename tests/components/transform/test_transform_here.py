@@ -52,7 +52,7 @@ def test_it_gives_what_beam_gives(transformed_taxi, given, tmp_path, monkeypatch
     from edgeline.components.transform.saved_graph import SavedGraph
 
     parts, read = given
-    graph.analyze(parts, read, every_kind, tmp_path / "beam", ["--runner=DirectRunner"])
+    graph._analyze_on_beam(parts, read, graph._Errors(every_kind, ""), tmp_path / "beam")
     monkeypatch.setattr(graph, "_analyze_on_beam", None)
     assert graph.analyze(parts, read, every_kind, tmp_path / "here") == examples.count_rows(
         list(parts.values())
@@ -80,17 +80,17 @@ def test_it_gives_what_beam_gives(transformed_taxi, given, tmp_path, monkeypatch
 def test_what_is_not_computed_here_is_left_to_beam_before_a_row_is_read(tmp_path):
     import tensorflow_transform as tft
 
-    from edgeline.components.transform import here
+    from edgeline.components.transform import here, phases
 
     def weighted(inputs):
         tft.vocabulary(inputs["company"], weights=inputs["fare"], vocab_filename="companies")
         return {"fare": tft.scale_to_z_score(inputs["fare"])}
 
-    def unread():
+    def unread(_phase):
         raise AssertionError("a row was read")
 
     read = [Feature("fare", "float32"), Feature("company", "string")]
-    with pytest.raises(here.UnknownAnalyzerError):
+    with pytest.raises(phases.UnknownAnalyzerError):
         here.analyze(unread, read, weighted, tmp_path / "here")
     assert not (tmp_path / "here").exists()
 

@@ -185,3 +185,44 @@ def test_frequent_values_survive_too_many_distinct_ones():
     assert value == "often"
     assert n // 4 - counts.error <= count <= n // 4
     assert counts.error <= n / 101
+
+
+def test_what_is_counted_of_parts_and_merged_is_what_is_counted_of_all():
+    values = np.random.default_rng(7).normal(1e6, 3.0, 100_000)
+    values[::1000] = np.nan
+    pieces = np.array_split(values, 7)
+
+    def counted(parts):
+        moments, quantiles = Moments(), Quantiles()
+        for part in parts:
+            quantiles.update(moments.update(part))
+        return moments, quantiles
+
+    (moments, quantiles), (whole, _) = counted([]), counted([values])
+    for piece in pieces:
+        other = counted([piece])
+        moments.merge(other[0])
+        quantiles.merge(other[1])
+    counts = ("count", "nan", "zeros", "infinite", "minimum", "maximum")
+    assert [getattr(moments, name) for name in counts] == [getattr(whole, name) for name in counts]
+    assert moments.mean == pytest.approx(whole.mean, rel=1e-15)
+    assert moments.deviation == pytest.approx(whole.deviation, rel=1e-12)
+    ordered = np.sort(values[np.isfinite(values)])
+    ranks = np.arange(1, len(ordered), 997)
+    found = np.searchsorted(ordered, quantiles.at(ranks))
+    assert np.abs(found + 1 - ranks).max() <= quantiles.error * len(ordered) + 1
+
+
+def test_frequent_values_of_parts_and_merged_are_never_lost():
+    words = ["often"] * 900 + [f"rare {place}" for place in range(1000)] + ["second"] * 300
+    whole, merged = ValueCounts(50), ValueCounts(50)
+    whole.update(pa.array(words))
+    for piece in np.array_split(words, 5):
+        part = ValueCounts(50)
+        part.update(pa.array(piece.tolist()))
+        merged.merge(part)
+    for counts in (whole, merged):
+        top = dict(counts.ranked()[:2])
+        assert top.keys() == {"often", "second"}
+        assert 900 - counts.error <= top["often"] <= 900
+        assert counts.error <= len(words) / 51
