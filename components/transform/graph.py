@@ -175,6 +175,10 @@ def _analyze_on_beam(
             if not cause:
                 raise
             raise EdgelineError(f"preprocessing_fn fails on the data: {reason(cause)}") from error
+        except RuntimeError as error:  # of a job elsewhere; a gRPC call's is none
+            if not shared or isinstance(error, EdgelineError):
+                raise
+            raise runners.failure(runner, error) from error
         if shared:
             _copy(f"{shared}/graph", output)
     expected = _count(read)

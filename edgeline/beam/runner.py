@@ -27,7 +27,8 @@ ENDPOINTS = {  # options that name where a runner answers, with the port that it
 }
 NOWHERE = ("", "[auto]", "[local]", "[collection]", "embed")  # the runner starts it by itself
 CONNECT_TIMEOUT = 10.0  # seconds
-SERVER_TIMEOUT = 60  # seconds, for each call of a job server
+SERVER_TIMEOUT = 60  # seconds, for each call of a job server; Beam's own is 300
+TIMEOUT_OPTIONS = ("--job_server_timeout", "--job-server-timeout")
 
 
 @dataclass(frozen=True)
@@ -124,8 +125,8 @@ def read(options: Sequence[str]) -> Runner:
     if name in ("PortableRunner", "FlinkRunner", "SparkRunner") and not known["environment_type"]:
         # Beam's own default is a container of Beam alone, which does not have edgeline
         given += ["--environment_type=EXTERNAL", f"--environment_config={WORKER_POOL}"]
-    if not here and not known["job_server_timeout"]:
-        given.append(f"--job_server_timeout={SERVER_TIMEOUT}")  # else Beam waits for ever
+    if not here and not any(each.startswith(TIMEOUT_OPTIONS) for each in given):
+        given.append(f"--job_server_timeout={SERVER_TIMEOUT}")
     return Runner(
         tuple(given), name, here, known["temp_location"] or "", "" if here else _endpoint(known)
     )
@@ -155,6 +156,9 @@ def run(pipeline: beam.Pipeline, counters: Sequence[str] = ()) -> dict[str, int]
             raise RuntimeError(f"the job is {state}")
     except EdgelineError as error:
         raise EdgelineError(str(error).partition(" [while running")[0]) from error
+    finally:
+        if type(pipeline.runner).__name__ == "PrismRunner":
+            _stop_prism()
     if not counters:
         return {}
     found = result.metrics().query(MetricsFilter().with_namespace("edgeline"))["counters"]
@@ -168,6 +172,18 @@ def run(pipeline: beam.Pipeline, counters: Sequence[str] = ()) -> dict[str, int]
 _OURS = f"{EdgelineError.__module__}.{EdgelineError.__name__}: "  # in a worker's traceback
 
 
+def _stop_prism() -> None:
+    """End the Prism that Beam has started, which it leaves to the end of Python: a task of a local
+    run ends without it."""
+    from apache_beam.runners.portability.prism_runner import PrismRunner
+
+    def none() -> None:
+        raise LookupError
+
+    with contextlib.suppress(LookupError):
+        PrismRunner.shared_handle.acquire(none).stop()
+
+
 def failure(runner: Runner, error: Exception) -> EdgelineError:
     """What ended a job, in a sentence: the last line of a worker's traceback, or Beam's message."""
     code = getattr(error, "code", None)
@@ -177,7 +193,7 @@ def failure(runner: Runner, error: Exception) -> EdgelineError:
     else:
         lines = [line.strip() for line in str(error).splitlines() if line.strip()]
         told = [line for line in lines if not line.startswith(("File ", "Traceback", "^", "~"))]
-        words = told[-1].removeprefix(_OURS) if told else reason(error)
+        words = told[-1].removeprefix(_OURS) if told else reason(error) or type(error).__name__
     return EdgelineError(
         f"Beam's job on {runner.place} failed ({' '.join(words.split())[:300].rstrip('.')}): look "
         "into the logs of the runner and of its workers, whose image must be the task's own."

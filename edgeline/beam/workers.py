@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import contextlib
 import functools
+import signal
+import threading
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -67,5 +69,28 @@ def hired(
         return
     runner = runners.read(beam_options)
     runner.reach()
-    with exchanges.opened(runner, artifact_uri, component) as exchange:
+    with (
+        _stopping_in_order(),
+        exchanges.opened(runner, artifact_uri, component) as exchange,
+    ):
         yield Workers(runner, exchange)
+
+
+@contextlib.contextmanager
+def _stopping_in_order() -> Iterator[None]:
+    """Take SIGTERM, by which a cluster stops a task, for an exit.
+
+    So the job is cancelled, and what was shared removed.
+    """
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+
+    def stop(number: int, _: object) -> None:
+        raise SystemExit(128 + number)
+
+    before = signal.signal(signal.SIGTERM, stop)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)

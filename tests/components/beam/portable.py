@@ -75,7 +75,7 @@ def running(folder: Path, hidden: Path, environment: Mapping[str, str]) -> Itera
     built()
     if not can_hide():
         pytest.skip("NOT TESTED: Beam's workers apart from the task: no mount namespace is allowed")
-    endpoint, pool_endpoint = (f"127.0.0.1:{_free_port()}" for _ in range(2))
+    endpoint, pool_endpoint = (f"127.0.0.1:{free_port()}" for _ in range(2))
     elsewhere = folder / "elsewhere"
     elsewhere.mkdir(parents=True)
     log = folder / "log"
@@ -127,7 +127,7 @@ def can_hide() -> bool:
         return False
 
 
-def _free_port() -> int:
+def free_port() -> int:
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port: int = probe.getsockname()[1]

@@ -23,6 +23,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+from portable import PRISM, free_port
 from works import Counting
 
 from edgeline import artifacts
@@ -91,6 +92,26 @@ def test_what_the_work_refuses_comes_as_it_was_said_and_is_not_tried_again(
     assert "doing them again" not in capfd.readouterr().err
 
 
+def test_a_task_that_is_stopped_cancels_its_job_and_leaves_nothing(
+    s3: Any, portable: Any, parts: list[Path], tmp_path: Path
+) -> None:
+    def stop() -> None:
+        wait(portable.workers)
+        os.kill(os.getpid(), signal.SIGTERM)
+
+    with (
+        pytest.raises(SystemExit) as ended,
+        hired(portable.options, PLACE, "tests") as found,
+    ):
+        assert found is not None
+        threading.Thread(target=stop, daemon=True).start()
+        counted(found.on(parts, batch_rows=100), Counting(), tmp_path)
+    assert ended.value.code == 128 + signal.SIGTERM
+    assert not list(s3.client.list_objects("bundles", prefix="runs/", recursive=True))
+    wait(lambda: not portable.workers())
+    assert not portable.workers()
+
+
 def test_what_somebody_else_wrote_is_not_read(workers: Workers) -> None:
     first = workers.slices[0].name
     workers.exchange.folder.write(first, b"x" * 100)
@@ -128,6 +149,48 @@ def test_transform_gives_what_it_gives_in_its_own_process(
     assert not list(s3.client.list_objects("bundles", prefix="runs/", recursive=True))
 
 
+def weighted(inputs: Any) -> Any:
+    """An analyzer that tf.Transform's own pipeline computes."""
+    import tensorflow_transform as tft
+
+    words = tft.vocabulary(inputs["company"], weights=inputs["fare"], vocab_filename="companies")
+    return {"company": tft.apply_vocabulary(inputs["company"], words)}
+
+
+def analyzed(run: Any, folder: Path, target: Path, options: list[str]) -> int:
+    from edgeline.artifacts.features import Feature
+    from edgeline.components.transform.graph import analyze
+
+    shutil.copytree(run.folder / "examples" / "train", folder)
+    parts = {str(place): part for place, part in enumerate(sorted(folder.glob("*.parquet")))}
+    features = [Feature("company", "string"), Feature("fare", "float32")]
+    with hired(options, PLACE, "tests") as found:
+        assert found is not None
+        on = found.on(list(parts.values()), ["company", "fare"])
+        return analyze(parts, features, weighted, target, on)
+
+
+def test_an_analyzer_that_workers_cannot_compute_by_their_store_is_named(
+    s3: Any, portable: Any, hidden: Path, ingested_taxi: Any, tmp_path: Path
+) -> None:
+    del s3
+    sentence = r"has an analyzer \(Vocabulary\w+\) .* cannot reach s3://.*--temp_location=file:"
+    with pytest.raises(EdgelineError, match=sentence):
+        analyzed(ingested_taxi, hidden / "named", tmp_path, portable.options)
+
+
+@pytest.mark.long  # tf.Transform's own pipeline, in a worker that has to start
+def test_on_a_volume_workers_compute_every_analyzer(
+    portable: Any, hidden: Path, ingested_taxi: Any, tmp_path: Path
+) -> None:
+    volume = [*portable.options, f"--temp_location=file://{portable.log.parent}/volume"]
+    there, here = tmp_path / "there", tmp_path / "here"
+    rows = analyzed(ingested_taxi, hidden / "there", there, volume)
+    assert analyzed(ingested_taxi, hidden / "here", here, ["--runner=DirectRunner"]) == rows
+    assert vocabularies(there) == vocabularies(here) != {}
+
+
+@pytest.mark.long  # four jobs, each with a worker that has to start
 def test_validate_gives_what_it_gives_in_its_own_process(
     s3: Any, portable: Any, hidden: Path, ingested_taxi: Any
 ) -> None:
@@ -215,19 +278,16 @@ def test_a_pool_that_does_not_answer_is_a_sentence(
     s3: Any, portable: Any, parts: list[Path], tmp_path: Path
 ) -> None:
     """Prism ends with it; the pool of workers is what a pod may lack."""
-    from portable import PRISM
-
-    del s3
-    port = portable.endpoint.rpartition(":")[2]
-    own = str(int(port) + 1 if int(port) < 65000 else int(port) - 1)
+    del s3, portable
+    own = free_port()
     prism = subprocess.Popen(
-        [PRISM, "--job_port", own, "--serve_http=false"],
+        [PRISM, "--job_port", str(own), "--serve_http=false"],
         stdout=subprocess.DEVNULL,
         stderr=subprocess.DEVNULL,
     )
     options = [f"--job_endpoint=127.0.0.1:{own}", "--environment_config=127.0.0.1:9"]
     try:
-        wait(lambda: answers(int(own)))
+        wait(lambda: answers(own))
         with (
             pytest.raises(EdgelineError, match=r"^Beam's job on PortableRunner at 127.0.0.1:"),
             hired([*options, "--environment_type=EXTERNAL"], PLACE, "tests") as found,
