@@ -104,7 +104,7 @@ def _check_count(rows: int, parts: Mapping[Path, Path]) -> None:
 
 @dataclass(frozen=True)
 class Transforming:
-    """Raw rows to transformed ones, as `edgeline.beam.spreading.Work` too."""
+    """Raw rows to transformed ones, as `edgeline.beam.spreading.SliceWork` too."""
 
     raw_features: tuple[Feature, ...]
     transformed: tuple[Feature, ...]

@@ -16,7 +16,7 @@ from pathlib import Path
 from edgeline.artifacts import features as raw
 from edgeline.artifacts.features import Feature
 from edgeline.beam import spreading
-from edgeline.beam.slices import Slice
+from edgeline.beam.slices import RowSlice
 from edgeline.beam.workers import Workers
 from edgeline.components.transform import phases
 from edgeline.errors import EdgelineError
@@ -25,7 +25,7 @@ from edgeline.formats.dtypes import Array
 
 @dataclass(frozen=True)
 class Gathering:
-    """See `edgeline.beam.spreading.Work`: a slice to what each step of a phase gathers of it."""
+    """See `SliceWork` of `spreading`: a slice to what each step of a phase gathers of it."""
 
     steps: Mapping[str, phases.Accumulating]
     features: tuple[Feature, ...]
@@ -69,7 +69,7 @@ def gatherer(
     return gather
 
 
-def _counted(made: Iterator[bytes], slices: Sequence[Slice]) -> Iterator[phases.Gathered]:
+def _counted(made: Iterator[bytes], slices: Sequence[RowSlice]) -> Iterator[phases.Gathered]:
     """What was gathered of each slice, if it was of all its rows."""
     for packed, each in zip(made, slices, strict=True):
         rows, gathered = pickle.loads(packed)  # of a sealed file, see `edgeline.beam.exchange`

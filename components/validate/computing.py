@@ -77,7 +77,7 @@ def compute_split(
 
 
 @dataclass
-class Counts:
+class SplitCounts:
     """What the first pass counts: the rows, of each column, and of several together."""
 
     columns: list[ColumnCounts]
@@ -92,7 +92,7 @@ class Counts:
         for each in self.together:
             each.count(block)
 
-    def merge(self, other: Counts) -> None:
+    def merge(self, other: SplitCounts) -> None:
         """Take in what was counted of other rows."""
         self.rows += other.rows
         for column, counted in zip(self.columns, other.columns, strict=True):
@@ -110,7 +110,7 @@ class Passes:
 
     blocks: Callable[[Sequence[str]], Iterator[pa.Table]]
 
-    def count(self, counts: Counts) -> None:
+    def count(self, counts: SplitCounts) -> None:
         """The first pass."""
         for block in self.blocks([column.name for column in counts.columns]):
             counts.count(block)
@@ -137,7 +137,7 @@ def _computed(
     together = (
         [combined.CombinedCounts(each) for each in combined.of_schema(schema)] if schema else []
     )
-    counts = Counts(columns, together)
+    counts = SplitCounts(columns, together)
     passes.count(counts)
     dataset.num_examples = counts.rows
     numeric = [column for column in columns if column.moments.count]

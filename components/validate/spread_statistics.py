@@ -19,8 +19,8 @@ from edgeline.beam.workers import Workers
 from edgeline.components.validate.computing import (
     BLOCK_ROWS,
     ColumnCounts,
-    Counts,
     Passes,
+    SplitCounts,
     regrouped,
 )
 from edgeline.errors import EdgelineError
@@ -28,9 +28,9 @@ from edgeline.errors import EdgelineError
 
 @dataclass(frozen=True)
 class Counting:
-    """See `edgeline.beam.spreading.Work`: the first pass over a slice. `empty` has counted none."""
+    """See `SliceWork` of `spreading`: the first pass over a slice. `empty` has counted none."""
 
-    empty: Counts
+    empty: SplitCounts
 
     def load(self, _files: Path) -> Callable[[spreading.Rows, str], bytes]:
         def count(rows: spreading.Rows, _where: str) -> bytes:
@@ -66,7 +66,7 @@ class _Spread(Passes):
     workers: Workers
     split: str
 
-    def count(self, counts: Counts) -> None:
+    def count(self, counts: SplitCounts) -> None:
         made = self._made(Counting(copy.deepcopy(counts)), "count")
         for counted, each in zip(made, self.workers.slices, strict=True):
             if counted.rows != each.rows:
@@ -85,7 +85,7 @@ class _Spread(Passes):
             for column, buckets in zip(columns, filled, strict=True):
                 column.buckets += buckets
 
-    def _made(self, work: spreading.Work, name: str) -> Iterator[Any]:
+    def _made(self, work: spreading.SliceWork, name: str) -> Iterator[Any]:
         stage = f"{name}-{self.split}"
         with tempfile.TemporaryDirectory(prefix="edgeline-") as nothing:
             spreading.give(self.workers.exchange, stage, Path(nothing))

@@ -25,7 +25,7 @@ SENDING = 4  # at the same time
 
 
 @dataclass(frozen=True)
-class Slice:
+class RowSlice:
     """Some rows of one part: `number` counts slices over all parts, `first` rows of the part.
 
     lot: a name for what was sent together.
@@ -53,7 +53,7 @@ def send(
     exchange: Exchange,
     columns: Sequence[str] | None = None,
     batch_rows: int = batches.BATCH_ROWS,
-) -> list[Slice]:
+) -> list[RowSlice]:
     """Cut parts into slices of whole batches, in their order, and write them for the workers.
 
     Args:
@@ -66,13 +66,15 @@ def send(
     total = sum(pq.read_metadata(part).num_rows for part in parts)
     rows = min(MOST_ROWS, max(1, -(-total // SPREAD)))
     lot = uuid.uuid4().hex
-    slices: list[Slice] = []
+    slices: list[RowSlice] = []
     sending: list[Future[None]] = []
     with ThreadPoolExecutor(SENDING, thread_name_prefix="slices") as pool:
         for part in parts:
             first = 0
             for group in _groups(part, columns, batch_rows, rows):
-                made = Slice(lot, len(slices), part, first, sum(batch.num_rows for batch in group))
+                made = RowSlice(
+                    lot, len(slices), part, first, sum(batch.num_rows for batch in group)
+                )
                 slices.append(made)
                 sending.append(pool.submit(exchange.put, made.name, pack(group)))
                 first += made.rows

@@ -18,7 +18,7 @@ import pyarrow as pa
 from edgeline.beam import runner as runners
 from edgeline.beam.exchange import Exchange
 from edgeline.beam.runner import Runner
-from edgeline.beam.slices import Slice, receive
+from edgeline.beam.slices import RowSlice, receive
 from edgeline.errors import EdgelineError
 from edgeline.stores.again import PassingError, again
 
@@ -27,7 +27,7 @@ LOADED = 4  # pieces of work that a worker keeps ready
 Rows = Iterator[pa.RecordBatch]
 
 
-class Work(Protocol):
+class SliceWork(Protocol):
     """What is done to each slice. It is pickled, so it holds no path and nothing that is open."""
 
     def load(self, files: Path) -> Callable[[Rows, str], bytes]:
@@ -43,12 +43,12 @@ class Work(Protocol):
 
 
 def spread(
-    work: Work, slices: Sequence[Slice], exchange: Exchange, runner: Runner, stage: str
+    work: SliceWork, slices: Sequence[RowSlice], exchange: Exchange, runner: Runner, stage: str
 ) -> Iterator[bytes]:
     """What the work makes of each slice, in the order of the slices.
 
     Args:
-        work: see `Work`.
+        work: see `SliceWork`.
         slices: what `edgeline.beam.slices.send` has written.
         exchange: where; the files for the work are in `files/STAGE` (see `give`).
         runner: who does it.
@@ -135,7 +135,7 @@ _LOCK = threading.Lock()
 class _Step:
     """The work on one slice, in a worker."""
 
-    def __init__(self, work: Work, exchange: Exchange, stage: str) -> None:
+    def __init__(self, work: SliceWork, exchange: Exchange, stage: str) -> None:
         self.work, self.exchange, self.stage = work, exchange, stage
 
     def __call__(self, task: tuple[int, str, str]) -> None:
@@ -152,7 +152,7 @@ class _Step:
 
 
 def _run(
-    work: Work, slices: Sequence[Slice], exchange: Exchange, runner: Runner, stage: str
+    work: SliceWork, slices: Sequence[RowSlice], exchange: Exchange, runner: Runner, stage: str
 ) -> None:
     import apache_beam as beam
 

@@ -16,7 +16,7 @@ from edgeline.beam import runner as runners
 from edgeline.beam import slices
 from edgeline.beam.exchange import Exchange
 from edgeline.beam.runner import Runner
-from edgeline.beam.slices import Slice
+from edgeline.beam.slices import RowSlice
 
 
 @dataclass(frozen=True)
@@ -44,7 +44,7 @@ class Workers:
         return Workers(self.runner, self.exchange, tuple(parts), named, batch_rows)
 
     @functools.cached_property
-    def slices(self) -> list[Slice]:
+    def slices(self) -> list[RowSlice]:
         """The slices of the files in their order, sent when they are first asked for."""
         return slices.send(self.parts, self.exchange, self.columns, self.batch_rows)
 
