@@ -120,7 +120,8 @@ rules = (
     Rule(
         "beam-on-flink",
         "Beam's Python runs in a worker pool beside each task manager, and on few Flink versions.",
-        "add a container of the transform image as --worker_pool, and use Flink 1.17 to 1.20",
+        "add a worker pool in the image train (manifests/components/beam-flink), "
+        "and use Flink 1.17 to 1.20",
         _flink,
     ),
     Rule(
