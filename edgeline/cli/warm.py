@@ -79,7 +79,8 @@ def stop() -> None:
     for one in ended:
         click.echo(f"Stopped process {one.process} ({size(memory.get(one.name, 0))}).")
     for one in used:
-        click.echo(f"Process {one.process} is used by {_runs(one.runs)}: it ends with them.")
+        their = "it" if one.runs == 1 else "them"
+        click.echo(f"Process {one.process} is used by {_runs(one.runs)}: it ends with {their}.")
     if not (ended or used):
         click.echo("No warm processes wait.")
 

@@ -94,8 +94,7 @@ class Front:
         self._add(first)
         self._hear(first)  # what it wants is there, or it has ended
         while not self._is_at_its_end():
-            wait = LOOK if not self._runs else None
-            for key, _ in self._ready.select(wait):
+            for key, _ in self._ready.select(self._patience()):
                 if key.fileobj.fileno() >= 0:  # type: ignore[union-attr]  # not closed meanwhile
                     key.data(key.fileobj)
             for each in self._stages.values():
@@ -109,6 +108,12 @@ class Front:
         if self._over or _memory_is_short():
             return True
         return time.monotonic() - self._idle_since >= self._seconds
+
+    def _patience(self) -> float | None:
+        """Seconds until something is to be looked at, if nothing happens."""
+        if self._runs:
+            return None
+        return max(0.0, min(LOOK, self._idle_since + self._seconds - time.monotonic()))
 
     def _accept(self, listener: socket.socket) -> None:
         with contextlib.suppress(OSError):

@@ -6,6 +6,7 @@ import contextlib
 import gc
 import importlib
 import os
+import select
 import signal
 import socket
 import sys
@@ -17,7 +18,7 @@ from typing import Any
 from edgeline.errors import first_line
 from edgeline.local.warm import messages
 from edgeline.local.warm.files import Seen, seen
-from edgeline.local.warm.stages import LEFT_OUT, STAGES
+from edgeline.local.warm.stages import AFTERWARDS, LEFT_OUT, STAGES
 from edgeline.local.warm.task import Prepared, prepared, supervise, tell
 
 FIRST = 1  # the run that the imports were made for
@@ -49,7 +50,13 @@ def serve(name: str, front: socket.socket, above: Mapping[str, Seen | None]) -> 
     signal.signal(signal.SIGCHLD, signal.SIG_IGN)  # nobody waits for the supervisors
     _report(front, {"failed": failed} if failed else {"ready": os.getpid()})
     looked_for = FIRST
+    later = [] if failed else list(AFTERWARDS.get(name, ()))
     while True:
+        if later and not select.select([front], [], [], 0)[0]:
+            _import_later(later.pop(0))
+            files = {**_files(), **files}
+            gc.freeze()
+            continue
         try:
             received = messages.receive(front)
         except OSError:
@@ -77,6 +84,16 @@ def _import(name: str) -> None:
         importlib.import_module(module)
     if left_out:
         del sys.modules[left_out]  # later stages and users' modules may import it
+
+
+def _import_later(module: str) -> None:
+    """What a task would import itself; where it cannot, the task says so."""
+    try:
+        importlib.import_module(module)
+    except BaseException:
+        traceback.print_exc()
+    sys.stdout.flush()
+    sys.stderr.flush()
 
 
 def _report(front: socket.socket, message: Mapping[str, Any]) -> None:

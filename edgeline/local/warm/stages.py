@@ -24,6 +24,19 @@ STAGES: dict[str, tuple[str, ...]] = {
 # by stage what it is not to import, though it is installed: keras has it for notebooks alone, and
 # each task would hold 20 MB for it
 LEFT_OUT = {"tensorflow": "IPython"}
+# by stage what many of its tasks import of edgeline's own, which comes when nothing else waits
+AFTERWARDS: dict[str, tuple[str, ...]] = {
+    "light": (
+        "edgeline.artifacts.metadata",
+        "edgeline.components.ingest.ingest",
+        "edgeline.components.validate.validate",
+        "edgeline.components.notify.notify",
+        "edgeline.components.settings.settings",
+    ),
+    "tensorflow": ("edgeline.components.train.train", "edgeline.components.convert.convert"),
+    "transform": ("edgeline.components.transform.transform",),
+    "beam": ("edgeline.components.analyze.analyze",),
+}
 COMPONENT_STAGE = {  # by the name of the task, which kfp writes with dashes
     "settings": "light",
     "plan": "light",
