@@ -33,10 +33,11 @@ NOBODY = 65534
 HEAD = "import kfp\nfrom kfp import dsl\nfrom kfp.dsl import *\nfrom typing import *\n\n"
 # a run in a process of its own, whose task waits
 RUN = """
-import json, sys
+import json, signal, sys
 from pathlib import Path
 from edgeline.local.warm.running import Warm
 
+signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell's job ignores it
 with Warm(["light"], Path("warm.log")) as warm:
     warm.run("light", json.loads(sys.argv[1]), {}, Path("task.log"))
 """

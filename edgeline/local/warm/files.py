@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import os
 
-Seen = tuple[int, int, int]
+FileState = tuple[int, int, int]
 
 
-def seen(file: str) -> Seen | None:
+def seen(file: str) -> FileState | None:
     """When it was written, its size in bytes and its number; None where there is none."""
     try:
         found = os.stat(file)  # noqa: PTH116  # of thousands of files

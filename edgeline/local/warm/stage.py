@@ -17,7 +17,7 @@ from typing import Any
 
 from edgeline.errors import first_line
 from edgeline.local.warm import messages
-from edgeline.local.warm.files import Seen, seen
+from edgeline.local.warm.files import FileState, seen
 from edgeline.local.warm.stages import AFTERWARDS, LEFT_OUT, STAGES
 from edgeline.local.warm.task import Prepared, prepared, supervise, tell
 
@@ -25,7 +25,7 @@ FIRST = 1  # the run that the imports were made for
 STARTED = time.time_ns()
 
 
-def serve(name: str, front: socket.socket, above: Mapping[str, Seen | None]) -> None:
+def serve(name: str, front: socket.socket, above: Mapping[str, FileState | None]) -> None:
     """Import a stage and do what the front says, until it is gone; never returns.
 
     Args:
@@ -102,7 +102,7 @@ def _report(front: socket.socket, message: Mapping[str, Any]) -> None:
 
 
 def _next(
-    name: str, front: socket.socket, descriptors: list[int], files: Mapping[str, Seen | None]
+    name: str, front: socket.socket, descriptors: list[int], files: Mapping[str, FileState | None]
 ) -> None:
     try:
         child = os.fork()
@@ -141,7 +141,7 @@ def _task(
     messages.close(descriptors[1:])
 
 
-def _files() -> dict[str, Seen | None]:
+def _files() -> dict[str, FileState | None]:
     """The files of all that is imported, as they were; None for what may have changed since."""
     modules = list(sys.modules.values())
     found = {getattr(module, "__file__", None) for module in modules}
@@ -149,7 +149,7 @@ def _files() -> dict[str, Seen | None]:
     return {file: each if each and each[0] < STARTED else None for file, each in now.items()}
 
 
-def _changed(files: Mapping[str, Seen | None]) -> str:
+def _changed(files: Mapping[str, FileState | None]) -> str:
     """A file that is another one than it was; "" where there is none."""
     return next(
         (file for file, before in files.items() if before is None or seen(file) != before), ""
