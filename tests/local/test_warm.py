@@ -303,10 +303,12 @@ def test_a_changed_file_that_is_imported_makes_them_anew(
 def test_a_changed_package_makes_them_anew_and_ends_the_others(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
-    monkeypatch.syspath_prepend(str(tmp_path))
-    run("pass")
+    (tmp_path / "own").mkdir()
+    monkeypatch.setenv("PYTHONPATH", "own:")  # of this folder
+    (tmp_path / "own" / "beside_us.py").write_text("")
+    assert run("import beside_us\nprint(beside_us.__file__)") == f"{tmp_path}/own/beside_us.py"
     first = the_set()
-    (tmp_path / "added-1.0.dist-info").mkdir()
+    (tmp_path / "own" / "added-1.0.dist-info").mkdir()
     run("pass")
     assert the_set().process != first.process
     wait_for(lambda: is_gone(first.process))

@@ -32,7 +32,7 @@ MEMORY = Path("/proc/meminfo")
 
 
 @dataclass
-class Stage:
+class StageProcess:
     """The front's side of a warm process.
 
     Attributes:
@@ -73,7 +73,7 @@ class Front:
         self._told: dict[str, Any] = {}
         self._runs: dict[socket.socket, int] = {}  # by their connections, numbered as they came
         self._count = 0
-        self._stages: dict[str, Stage] = {}
+        self._stages: dict[str, StageProcess] = {}
         self._seconds = 0.0
         self._idle_since = time.monotonic()
         self._over = listener is None  # takes no further run
@@ -142,7 +142,7 @@ class Front:
 
     def _do(self, connection: socket.socket, message: dict[str, Any], files: list[int]) -> None:
         kind, number = message.get("kind"), self._runs.get(connection)
-        if kind == "task" and number and (one := self._stages.get(message.get("stage", ""))):
+        if kind == "task" and number and (one := self._stages.get(str(message.get("stage")))):
             one.give({"run": number}, files)
             return
         messages.close(files)
@@ -179,7 +179,7 @@ class Front:
             else:
                 other.close()
             own.setblocking(False)
-            self._stages[name] = Stage(own)
+            self._stages[name] = StageProcess(own)
             self._ready.register(own, selectors.EVENT_READ, self._hear_stage)
 
     def _become_first(self, name: str, front: socket.socket) -> None:

@@ -12,6 +12,7 @@ import json
 import os
 import re
 import resource
+import site
 import sys
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
@@ -36,6 +37,7 @@ OF_A_TASK = re.compile(
 )
 # a notebook's own plotting, which no process beside it can do
 OF_NOTEBOOKS = re.compile(r"module://(matplotlib_inline|ipykernel).*")
+PATH = "PYTHONPATH"
 DEFAULTS = {
     "TF_CPP_MIN_LOG_LEVEL": "2",
     "TF_ENABLE_ONEDNN_OPTS": "0",
@@ -89,19 +91,26 @@ def for_task(environment: Mapping[str, str]) -> dict[str, str]:
 
 def of_imports(environment: Mapping[str, str]) -> dict[str, str]:
     """Of a run's variables those that the imports may see; a secret is none of them."""
-    return {
+    kept = {
         name: value
         for name, value in for_task(environment).items()
         if not OF_A_TASK.fullmatch(name) and not is_secret(name)
     }
+    if PATH in kept:  # the imports have another working folder than the run
+        kept[PATH] = os.pathsep.join(
+            map(os.path.abspath, filter(None, kept[PATH].split(os.pathsep)))
+        )
+    return kept
 
 
 def _installed() -> Iterator[list[Any]]:
     """The installed distributions and the files that add to the path, with the times at which they
     were written: the same version may be another one."""
-    for folder in sys.path:
+    given = of_imports(os.environ).get(PATH, "").split(os.pathsep)
+    # not sys.path, to which a script, a test or a notebook has added folders of its own
+    for folder in filter(None, (*given, *site.getsitepackages(), site.getusersitepackages())):
         try:
-            entries = sorted(os.scandir(folder or "."), key=lambda each: each.name)
+            entries = sorted(os.scandir(folder), key=lambda each: each.name)
         except OSError:
             continue
         for entry in entries:

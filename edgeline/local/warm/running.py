@@ -166,8 +166,9 @@ def _source_and_arguments(command: Sequence[str]) -> tuple[str, list[str]]:
 
 def _umask() -> int:
     """Of this process; to set one and back would be seen by other threads."""
-    for line in Path("/proc/self/status").read_text().splitlines():
-        name, _, value = line.partition(":")
-        if name == "Umask":
-            return int(value, 8)
+    with contextlib.suppress(OSError):
+        for line in Path("/proc/self/status").read_text().splitlines():
+            name, _, value = line.partition(":")
+            if name == "Umask":
+                return int(value, 8)
     return 0o022

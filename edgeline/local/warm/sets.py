@@ -125,7 +125,10 @@ def take(stages: Sequence[str], log: Path) -> Held:
     place = places.folder() if wanted["seconds"] else None
     if place is None:
         return _start(wanted, log)
-    own = identity()
+    try:
+        own = identity()
+    except OSError:  # a system that does not tell what this process may do
+        return _start(wanted, log)
     with places.locked(place) as held:
         if not held:
             return _start(wanted, log)
