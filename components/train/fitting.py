@@ -298,11 +298,14 @@ def _make_variables(model: keras.Model, spec: Any) -> None:
         return tf.zeros([size or 1 for size in spec.shape], spec.dtype)
 
     x, y, weight = keras.utils.unpack_x_y_sample_weight(tf.nest.map_structure(zeros, spec))
+    states = [(each, each.numpy()) for each in model.non_trainable_variables]
     with contextlib.suppress(Exception):  # of a batch that is none: the training makes them then
         prediction = model(x, training=False)
         model.compute_loss(x, y, prediction, weight, training=False)
         model.compute_metrics(x, y, prediction, weight)
         model.optimizer.build(model.trainable_variables)
+    for variable, value in states:  # as if nothing had been: of what draws by chance, for example
+        variable.assign(value)
     model.reset_metrics()
 
 

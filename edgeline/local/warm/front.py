@@ -26,6 +26,7 @@ from edgeline.local.warm import messages, stage
 from edgeline.local.warm.places import LOG
 from edgeline.local.warm.stages import up_to
 
+FILES_OF_A_TASK = 3  # descriptors: its channel, the file for its output, its working folder
 LOOK = 5.0  # seconds between two looks at the memory, while nobody uses the set
 LEAST_FREE = 0.1  # of the machine's memory, below which an idle set ends
 MEMORY = Path("/proc/meminfo")
@@ -142,7 +143,8 @@ class Front:
 
     def _do(self, connection: socket.socket, message: dict[str, Any], files: list[int]) -> None:
         kind, number = message.get("kind"), self._runs.get(connection)
-        if kind == "task" and number and (one := self._stages.get(str(message.get("stage")))):
+        one = self._stages.get(str(message.get("stage")))
+        if kind == "task" and number and one and len(files) == FILES_OF_A_TASK:
             one.give({"run": number}, files)
             return
         messages.close(files)
