@@ -136,8 +136,10 @@ def _recorded(
         with writing:  # tasks side by side
             if over.is_set():  # of an interrupted run, whose last word is written
                 return
+            if task.state == "cached":  # comes at once, and with the next task's
+                return
             recorder.write(seconds=time.monotonic() - started)
-            if task.state in ("succeeded", "failed"):  # what is from the cache comes at once
+            if task.state in ("succeeded", "failed"):
                 write_page(as_it_is("running"), recorder.head)
 
     recorder.write()
