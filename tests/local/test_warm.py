@@ -420,6 +420,18 @@ def test_what_cannot_be_imported_is_said(monkeypatch: pytest.MonkeyPatch, tmp_pa
     assert run("print('repaired')") == "repaired"
 
 
+def test_what_imports_leave_goes_with_the_set(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """As matplotlib does where the home folder may not be written to."""
+    (tmp_path / "jinja2.py").write_text("import tempfile\nMADE = tempfile.mkdtemp()\n")
+    monkeypatch.setenv("PYTHONPATH", str(tmp_path))
+    made = run("import jinja2, os\nprint(jinja2.MADE if os.path.isdir(jinja2.MADE) else '')")
+    assert made
+    sets.stop()
+    assert not Path(made).exists()
+
+
 def test_what_is_no_message_ends_only_who_said_it() -> None:
     run("pass")
     place, one = places.folder(), the_set()

@@ -12,12 +12,15 @@ import contextlib
 import json
 import os
 import selectors
+import shutil
 import signal
 import socket
 import sys
+import tempfile
 import time
+import traceback
 from collections import deque
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -186,11 +189,17 @@ class Front:
 
     def _become_first(self, name: str, front: socket.socket) -> None:
         """In the fork that is the first warm process: without what the front holds."""
-        for key in list(self._ready.get_map().values()):
-            key.fileobj.close()  # type: ignore[union-attr]
-        self._ready.close()
-        signal.signal(signal.SIGCHLD, signal.SIG_DFL)
-        stage.serve(name, front, {})
+        try:
+            for key in list(self._ready.get_map().values()):
+                key.fileobj.close()  # type: ignore[union-attr]
+            self._ready.close()
+            signal.signal(signal.SIGCHLD, signal.SIG_DFL)
+            stage.serve(name, front, {})
+        except BaseException:
+            traceback.print_exc()
+        finally:  # never back into the front's own work
+            sys.stderr.flush()
+            os._exit(1)
 
     def _hear_stage(self, connection: socket.socket) -> None:
         [one] = [each for each in self._stages.values() if each.connection is connection]
@@ -262,6 +271,22 @@ def _memory_is_short() -> bool:
     return free < LEAST_FREE * total
 
 
+@contextlib.contextmanager
+def _own_temporary_folder() -> Iterator[None]:
+    """What an import leaves in the temporary folder, as matplotlib's does where it may not write to
+    the user's, goes with the set."""
+    try:
+        folder = tempfile.mkdtemp(prefix="edgeline-imports-")
+    except OSError:  # a full disk, or one that may not be written to
+        yield
+        return
+    os.environ["TMPDIR"] = tempfile.tempdir = folder
+    try:
+        yield
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+
+
 def main(arguments: str) -> None:
     """The process of a set, which a run starts with descriptors and a JSON object of `status`."""
     os.setsid()
@@ -273,6 +298,8 @@ def main(arguments: str) -> None:
     given = json.loads(arguments)
     listener = socket.socket(fileno=given["listener"]) if given["listener"] is not None else None
     file = Path(given["file"]) if given["file"] else None
-    Front(listener, file, given["inode"]).serve(socket.socket(fileno=given["first"]), given["told"])
+    front = Front(listener, file, given["inode"])
+    with _own_temporary_folder():
+        front.serve(socket.socket(fileno=given["first"]), given["told"])
     sys.stdout.flush()
     os._exit(0)
