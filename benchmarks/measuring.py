@@ -1,4 +1,5 @@
-"""What a command costs with every process it starts: wall time, processor time, memory."""
+"""What a command costs with every process it starts, and with the warm processes that it uses: wall
+time, processor time, memory."""
 
 from __future__ import annotations
 
@@ -13,6 +14,8 @@ from pathlib import Path
 from typing import NoReturn
 
 import psutil
+
+from edgeline.local.warm import sets
 
 INTERVAL = 0.5  # seconds between two looks; what a process does after the last is not seen
 
@@ -44,6 +47,8 @@ def measure(command: Sequence[str | Path], folder: Path, log: Path) -> Cost:
     """
     load = os.getloadavg()[0]
     seconds: dict[psutil.Process, float] = {}
+    _look(seconds)
+    before = sum(seconds.values())  # of warm processes that are there
     memory = 0
     started = time.monotonic()
     with open(log, "wb") as stream:
@@ -60,7 +65,7 @@ def measure(command: Sequence[str | Path], folder: Path, log: Path) -> Cost:
     wall = time.monotonic() - started
     if code:
         _fail(command, code, log)
-    return Cost(wall, sum(seconds.values()), memory, load)
+    return Cost(wall, sum(seconds.values()) - before, memory, load)
 
 
 def timed(command: Sequence[str | Path], folder: Path, log: Path) -> float:
@@ -91,9 +96,15 @@ def _fail(command: Sequence[str | Path], code: int, log: Path) -> NoReturn:
 def _look(seconds: dict[psutil.Process, float]) -> None:
     """Find new processes below the known ones, and read every one's own processor time.
 
-    A process is known for good: one that outlives its parent is still read.
+    A process is known for good: one that outlives its parent is still read. Warm processes are no
+    command's children.
     """
     known = {process.pid for process in seconds}
+    for each in sets.kept():
+        for number in set(each.processes) - known:
+            with contextlib.suppress(psutil.Error):
+                seconds[psutil.Process(number)] = 0.0
+                known.add(number)
     for process in psutil.process_iter():  # parents come before their children
         with contextlib.suppress(psutil.Error):
             if process.pid not in known and process.ppid() in known:

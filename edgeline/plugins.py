@@ -81,8 +81,9 @@ def refused(group: str, own: Collection[str]) -> dict[str, str]:
 def digest() -> str:
     """A sha256 of every plug-in's code and version; that of nothing where there are none."""
     total = hashlib.sha256()
-    names = {plugin.distribution for group in KIND for plugin in _all(group)}
-    modules = {plugin.value.partition(":")[0] for group in KIND for plugin in _all(group)}
+    plugins = [plugin for group in KIND for plugin in _all(group)]
+    names = {plugin.distribution for plugin in plugins}
+    modules = {plugin.value.partition(":")[0] for plugin in plugins}
     for name in sorted(names):
         total.update(f"{name} {metadata.version(name)}\n".encode())
     files = {file for name in names for file in _installed(name)}

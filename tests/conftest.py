@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import gc
 import os
+import shutil
 import sys
+import tempfile
 from collections.abc import Generator
+from pathlib import Path
 
 import pytest
 
@@ -17,6 +20,26 @@ sys.dont_write_bytecode = False
 # a second or more each; tests import them in their bodies or fixtures
 HEAVY = {"tensorflow", "keras", "apache_beam", "onnx", "openvino", "schemathesis", "scipy.stats"}
 looked_through: set[str] = set()  # of these, and no more since
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Tests share warm processes with each other and with nothing else, and leave none behind."""
+    if hasattr(config, "workerinput"):  # of pytest-xdist: the process that started it does so
+        return
+    folder = Path(
+        tempfile.mkdtemp(prefix="edgeline-tests-", dir="/tmp")
+    )  # a socket's path is short
+    os.environ["XDG_RUNTIME_DIR"] = str(folder)
+    config.add_cleanup(lambda: _end_warm_processes(folder))
+
+
+def _end_warm_processes(folder: Path) -> None:
+    if any(folder.glob("edgeline-warm/*.socket")):
+        from edgeline.local.warm import sets
+
+        os.environ["XDG_RUNTIME_DIR"] = str(folder)
+        sets.stop()
+    shutil.rmtree(folder, ignore_errors=True)
 
 
 @pytest.fixture(autouse=True)

@@ -1,7 +1,7 @@
 """TFX's taxi pipeline on this machine: `python pipeline.py FOLDER`, in TFX's own environment.
 
-FOLDER holds `parameters.json` and `data/` with the rows as CSV; the pipeline's artifacts and
-its metadata store go there too, so a second run takes every task from the cache.
+FOLDER holds `parameters.json`, `module.py` and `data/` with the rows as CSV; the pipeline's
+artifacts and its metadata store go there too, so a second run takes every task from the cache.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from tfx import v1 as tfx
 
 def pipeline(folder: Path, parameters: dict) -> tfx.dsl.Pipeline:
     """The eight tasks, each with TFX's defaults but for steps, batches and evaluation."""
-    module = str(Path(__file__).with_name("module.py"))
+    module = str(folder / "module.py")
     examples = tfx.components.CsvExampleGen(input_base=str(folder / "data"))
     statistics = tfx.components.StatisticsGen(examples=examples.outputs["examples"])
     schema = tfx.components.SchemaGen(

@@ -16,7 +16,6 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from edgeline.artifacts.bundle import FORMAT
 from edgeline.artifacts.folder import LISTING
 from edgeline.artifacts.verdicts import VERDICTS, reasons_against
 from edgeline.errors import EdgelineError, UsageError
@@ -148,6 +147,8 @@ def _reasons(run: str) -> dict[str, str]:
 
 def _artifacts(folder: str) -> tuple[tuple[str, ...] | None, tuple[str, ...]]:
     """The bundles and the reasons against models in the run's folder in the artifacts' store."""
+    from edgeline.artifacts.bundle import FORMAT  # brings numpy, which a run here does without
+
     published: list[str] = []
     refused: list[str] = []
     try:

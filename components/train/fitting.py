@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
 import math
 import shutil
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -267,6 +268,8 @@ def _fit_epoch(
     evaluation = dataset.evaluation_batches(
         transformed, how.eval_split, columns, how.label, of_evaluation
     )
+    if not optimising.is_legacy(model) and model.built and model.train_function is None:
+        _make_variables(model, training.element_spec)
     try:
         history = model.fit(
             training,
@@ -279,6 +282,31 @@ def _fit_epoch(
     except Exception as error:
         raise EdgelineError(user_code.describe(error, "Training")) from error
     return history.history  # type: ignore[no-any-return]
+
+
+def _make_variables(model: keras.Model, spec: Any) -> None:
+    """Have the training's variables before its first step: where that makes some, TensorFlow traces
+    it twice, which takes longer than a thousand steps of a small network.
+
+    Args:
+        spec: of a batch, as the data set gives them.
+    """
+    import keras
+    import tensorflow as tf
+
+    def zeros(spec: tf.TensorSpec) -> tf.Tensor:
+        return tf.zeros([size or 1 for size in spec.shape], spec.dtype)
+
+    x, y, weight = keras.utils.unpack_x_y_sample_weight(tf.nest.map_structure(zeros, spec))
+    states = [(each, each.numpy()) for each in model.non_trainable_variables]
+    with contextlib.suppress(Exception):  # of a batch that is none: the training makes them then
+        prediction = model(x, training=False)
+        model.compute_loss(x, y, prediction, weight, training=False)
+        model.compute_metrics(x, y, prediction, weight)
+        model.optimizer.build(model.trainable_variables)
+    for variable, value in states:  # as if nothing had been: of what draws by chance, for example
+        variable.assign(value)
+    model.reset_metrics()
 
 
 def _advance(state: FittingState, logs: Mapping[str, Sequence[float]]) -> None:

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-import numpy as np
+from typing import TYPE_CHECKING
 
 from edgeline.errors import EdgelineError
-from edgeline.formats.dtypes import Array
+
+if TYPE_CHECKING:
+    from edgeline.formats.dtypes import Array
 
 USUAL = 0.5  # where nobody chose one
 
@@ -18,6 +20,8 @@ def says_yes(scores: Array, threshold: float | None) -> Array:
     Args:
         threshold: None: the usual one.
     """
+    import numpy as np  # what only reads a bundle's description needs none
+
     return np.asarray(scores > (USUAL if threshold is None else threshold))
 
 

@@ -31,6 +31,7 @@ from edgeline.cli.serve import serve
 from edgeline.cli.sites import site
 from edgeline.cli.submit import submit
 from edgeline.cli.verify import verify
+from edgeline.cli.warm import warm
 from edgeline.errors import EdgelineError, at_path, shortened
 from edgeline.version import __version__
 
@@ -62,6 +63,7 @@ for _command in (
     site,
     submit,
     verify,
+    warm,
 ):
     cli.add_command(_command)
 

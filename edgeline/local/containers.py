@@ -15,7 +15,7 @@ from typing import IO, Any
 
 from edgeline import images
 from edgeline.errors import EdgelineError
-from edgeline.local.warm import EndedTask
+from edgeline.local.warm.task import EndedTask
 
 NVIDIA = Path("/dev/nvidiactl")  # there where the driver is
 STOP_TIME = 5  # seconds that an interrupted task has to clean up

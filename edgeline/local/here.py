@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from edgeline import preflight, user_code
 from edgeline.errors import EdgelineError, UsageError
+from edgeline.kubeflow import sdk
 from edgeline.pipelines.flat import fields_called
 from edgeline.pipelines.parameter import Parameter
 from edgeline.pipelines.parameters import complete, parameters_of
@@ -69,21 +70,28 @@ def run_here(
     _refuse_artifacts(definition)
     preflight.before_a_run_here(parameters, arguments, root, docker)
 
-    # kfp.local and what it brings cost as much as all questions
-    from edgeline.local import containers, folders, heads, pruning, runner
-    from edgeline.local.page import write_page
-    from edgeline.local.progress import Progress
-    from edgeline.local.record import Recorder
+    from edgeline.local import containers, folders
+    from edgeline.local.tasks import planned
+    from edgeline.local.warm.for_run import ForRun
 
     given, arguments = arguments, _local(arguments, parameters, root, docker)
     if docker:
         containers.check_engine()
-    tasks = runner.planned(definition)
-    anew = heads.following(tasks, earlier.start) if earlier else frozenset()
-    reuse = runner.reusing(root, cache, docker, own=earlier is not None, anew=anew)
+    tasks = planned(definition)
     name = definition.pipeline_spec.pipeline_info.name
     folder = earlier.folder if earlier else folders.new_folder(root, name)
-    with folders.held(folder):
+    with folders.held(folder), ForRun(tasks, folder) as warm:
+        if not (docker or cache or earlier):  # else perhaps no task has to run
+            warm.begin()
+        # kfp.local and what it brings cost more than all questions
+        sdk.import_local()
+        from edgeline.local import heads, pruning, runner
+        from edgeline.local.page import write_page
+        from edgeline.local.progress import Progress
+        from edgeline.local.record import Recorder
+
+        anew = heads.following(tasks, earlier.start) if earlier else frozenset()
+        reuse = runner.reusing(root, cache, docker, own=earlier is not None, anew=anew)
         head = heads.head(definition, source, given, arguments, reuse, docker)
         if earlier:
             for line in heads.go_on(head, earlier.record, earlier.start):
@@ -93,7 +101,7 @@ def run_here(
         with Progress(console, list(tasks)) as progress:
             result = _recorded(
                 lambda change: runner.run_in(
-                    folder, definition, arguments, tasks, reuse, change, docker
+                    folder, definition, arguments, tasks, reuse, change, docker, warm
                 ),
                 *(recorder, progress),
             )
@@ -128,8 +136,10 @@ def _recorded(
         with writing:  # tasks side by side
             if over.is_set():  # of an interrupted run, whose last word is written
                 return
+            if task.state == "cached":  # comes at once, and with the next task's
+                return
             recorder.write(seconds=time.monotonic() - started)
-            if task.state in ("succeeded", "failed"):  # what is from the cache comes at once
+            if task.state in ("succeeded", "failed"):
                 write_page(as_it_is("running"), recorder.head)
 
     recorder.write()

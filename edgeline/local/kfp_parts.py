@@ -60,8 +60,9 @@ def replaced(runner: Any, handler: type, cache: type) -> Iterator[None]:
     """
     require_known(version("kfp"))
     if isinstance(runner, kfp.local.DockerRunner):
-        from kfp.local import docker_task_handler
+        from kfp.local import docker_task_handler, task_dispatcher
 
+        task_dispatcher.docker_task_handler = docker_task_handler  # see `sdk.import_local`
         handler_of: tuple[Any, str] = (docker_task_handler, "DockerTaskHandler")
     else:
         handler_of = (subprocess_task_handler, "SubprocessTaskHandler")

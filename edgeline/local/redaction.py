@@ -36,16 +36,17 @@ def redacted(value: Any, name: str = "") -> Any:
         return [redacted(each, name) for each in value]
     if not isinstance(value, str) or not value:
         return value
-    return HIDDEN if _is_secret(name) else _ASSIGNED.sub(_named, _URL.sub(_public, value))
+    return HIDDEN if is_secret(name) else _ASSIGNED.sub(_named, _URL.sub(_public, value))
 
 
-def _is_secret(name: str) -> bool:
+def is_secret(name: str) -> bool:
+    """Whether what is called so (`hub_token`, `AWS_SECRET_ACCESS_KEY`) is one, by its name."""
     words = [word.lower() for word in _WORDS.findall(name)]
     return bool(_SECRET & set(words)) or any(map(_SECRET_PAIRS.__contains__, pairwise(words)))
 
 
 def _named(match: re.Match[str]) -> str:
-    return f"{match['name']}={HIDDEN}" if _is_secret(match["name"]) else match[0]
+    return f"{match['name']}={HIDDEN}" if is_secret(match["name"]) else match[0]
 
 
 def _public(match: re.Match[str]) -> str:

@@ -28,13 +28,14 @@ from kfp.local.status import Status
 from edgeline.components.notify.truth import NOTE
 from edgeline.errors import EdgelineError
 from edgeline.kubeflow.task import MODULE
-from edgeline.local import containers, folders, interfaces, kfp_parts, surroundings, warm
+from edgeline.local import containers, folders, interfaces, kfp_parts, surroundings
 from edgeline.local.cache import RESULTS, Reuse
-from edgeline.local.plan import plan
 from edgeline.local.record import now
 from edgeline.local.refusals import refusals
-from edgeline.local.tasks import DONE, RunResult, TaskResult
+from edgeline.local.tasks import DONE, RunResult, TaskResult, planned
 from edgeline.local.turns import Turn, log_of, record_of, results_of
+from edgeline.local.warm.for_run import ForRun, stage_of
+from edgeline.local.warm.task import EndedTask
 from edgeline.stores.destinations import LOCAL_RUN
 
 USER_ERROR = re.compile(r"^edgeline\.errors\.(?:Edgeline|Usage)Error: (.*)$", re.MULTILINE)
@@ -66,11 +67,6 @@ def run(
     return run_in(folder, pipeline, arguments, planned(pipeline), reuse, on_change, docker)
 
 
-def planned(pipeline: Any) -> dict[str, TaskResult]:
-    """The tasks of a pipeline by component, none of which has begun."""
-    return {step.component: TaskResult(step) for step in plan(pipeline.pipeline_spec)}
-
-
 def reusing(root: Path, cache: bool, docker: bool, **further: Any) -> Reuse:
     """What a run below `root` may take of earlier ones, with further fields of `Reuse`."""
     code = surroundings.code_digest()
@@ -86,6 +82,7 @@ def run_in(
     reuse: Reuse,
     on_change: Callable[[TaskResult], None],
     docker: bool = False,
+    warm: ForRun | None = None,
 ) -> RunResult:
     """Run a pipeline to its end in a folder; see `run`.
 
@@ -94,16 +91,17 @@ def run_in(
     Args:
         tasks: as `planned` gives them; they are changed as tasks start and end.
         reuse: which results may be taken.
+        warm: for its tasks, where they have begun to import already.
     """
     graph = pipeline.component_spec.implementation.graph  # which kfp.local runs
     interfaces.complete(graph)
     started = time.monotonic()
     # a fully cached run needs no process at all, so none is started before the first miss
     with contextlib.ExitStack() as stack:
+        chain = stack.enter_context(warm or ForRun(tasks, folder))
         folders.remove_leftovers(folder)  # of one that was killed and is gone on with
         stack.callback(folders.remove_leftovers, folder)
         never = stack.enter_context(interfaces.all_kept(graph))
-        chain = _Lazy(stack, tasks, folder / "warm.log")
         turn = Turn()
         watch = _watch(tasks, folder, on_change, turn)
         if docker:
@@ -123,8 +121,8 @@ def run_in(
             enable_caching=True,
             cache_root=str(folder / RESULTS),
         )
-        if not (docker or reuse.cache or reuse.own) and any(map(_stage, tasks)):
-            chain.start()
+        if not (docker or reuse.cache or reuse.own):
+            chain.begin()
         pipeline(**arguments)
     _end(tasks, on_change)
     name = pipeline.pipeline_spec.pipeline_info.name
@@ -159,24 +157,7 @@ def _end(tasks: dict[str, TaskResult], on_change: Callable[[TaskResult], None]) 
         result.task = replace(task, needs=kept[0], gates=kept[1])
 
 
-class _Lazy:
-    """The warm processes, started when first needed, for the tasks that are left then."""
-
-    def __init__(
-        self, stack: contextlib.ExitStack, tasks: Mapping[str, TaskResult], log: Path
-    ) -> None:
-        self._stack, self._tasks, self._log = stack, tasks, log
-        self._chain: warm.Warm | None = None
-
-    def start(self) -> warm.Warm:
-        if self._chain is None:
-            left = [name for name, task in self._tasks.items() if task.state != "cached"]
-            stages = filter(None, map(_stage, left))
-            self._chain = self._stack.enter_context(warm.Warm(list(stages), self._log))
-        return self._chain
-
-
-Start = Callable[[Path], warm.EndedTask]  # runs a task, given a file for its output
+Start = Callable[[Path], EndedTask]  # runs a task, given a file for its output
 
 
 def _watch(
@@ -204,7 +185,7 @@ def _watch(
         try:
             ended, reason = start(result.log), ""
         except EdgelineError as error:
-            ended, reason = warm.EndedTask(1, 0), str(error)
+            ended, reason = EndedTask(1, 0), str(error)
         result.seconds += time.monotonic() - started
         result.cpu_seconds += ended.cpu_seconds
         result.peak_memory = max(result.peak_memory, ended.peak_memory)
@@ -239,7 +220,7 @@ def _note(file: Path, tasks: Mapping[str, TaskResult]) -> None:
     file.write_text(json.dumps(told), "utf-8")
 
 
-def _handler(chain: _Lazy, watch: Callable[[list[str], Start], Status]) -> type:
+def _handler(chain: ForRun, watch: Callable[[list[str], Start], Status]) -> type:
     class TaskHandler(subprocess_task_handler.SubprocessTaskHandler):  # type: ignore[misc]
         """Starts a task in a warm process, or in a new one."""
 
@@ -254,9 +235,9 @@ def _handler(chain: _Lazy, watch: Callable[[list[str], Start], Status]) -> type:
         def run(self) -> Status:
             return watch(self.full_command, self._start)
 
-        def _start(self, log: Path) -> warm.EndedTask:
+        def _start(self, log: Path) -> EndedTask:
             output = Path(_executor_input(self.full_command)["outputs"]["outputFile"])
-            stage = _stage(output.parent.name)
+            stage = stage_of(output.parent.name)
             variables = {**self.env_vars, LOCAL_RUN: "1"}
             if stage:
                 return chain.start().run(stage, self.full_command, variables, log)
@@ -265,13 +246,7 @@ def _handler(chain: _Lazy, watch: Callable[[list[str], Start], Status]) -> type:
     return TaskHandler
 
 
-def _stage(component: str) -> str | None:
-    """The warm process that a component's task is forked from, if any."""
-    own_name = re.sub(r"-\d+$", "", component)  # a second task of a component has a number
-    return warm.COMPONENT_STAGE.get(own_name) if warm.is_supported() else None
-
-
-def _subprocess(command: Sequence[str], env: Mapping[str, str], log: Path) -> warm.EndedTask:
+def _subprocess(command: Sequence[str], env: Mapping[str, str], log: Path) -> EndedTask:
     import sys
 
     command = subprocess_task_handler.replace_python_executable(list(command), sys.executable)
@@ -288,7 +263,7 @@ def _subprocess(command: Sequence[str], env: Mapping[str, str], log: Path) -> wa
             env=variables,
         )
         try:
-            return warm.EndedTask(process.wait(), 0)
+            return EndedTask(process.wait(), 0)
         except BaseException:
             process.send_signal(signal.SIGINT)
             process.wait()

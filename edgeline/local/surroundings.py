@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from edgeline import plugins
-from edgeline.local import warm
+from edgeline.local.warm.stages import COMPONENT_STAGE, STAGES
 
 # what installs, checks or prints: no result of a task depends on it
 TOOLS = frozenset(
@@ -25,7 +25,7 @@ TOOLS = frozenset(
 # imported by the later warm processes alone: no task that needs none of these depends on them
 HEAVY = frozenset(
     each.partition(".")[0].replace("_", "-")
-    for stage, modules in warm.STAGES.items()
+    for stage, modules in STAGES.items()
     if stage != "light"
     for each in modules
 )
@@ -82,7 +82,7 @@ def differing(before: Mapping[str, str], now: Mapping[str, str]) -> dict[str, st
 def touch(changed: Mapping[str, str], component: str) -> dict[str, str]:
     """Those of the changed packages that a component's task may import."""
     own_name = re.sub(r"-\d+$", "", component)  # a second task of a component has a number
-    light = warm.COMPONENT_STAGE.get(own_name) == "light"
+    light = COMPONENT_STAGE.get(own_name) == "light"
     return {name: how for name, how in changed.items() if not (light and name in HEAVY)}
 
 

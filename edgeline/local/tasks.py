@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from edgeline.kubeflow.states import RunState, TaskState
-from edgeline.local.plan import PlannedTask
+from edgeline.local.plan import PlannedTask, plan
 
 DONE: tuple[TaskState, ...] = ("succeeded", "cached")
 
@@ -39,6 +39,11 @@ class TaskResult:
         """Those of its outputs that are artifacts, each with `uri` and `metadata`."""
         found = {name: each for name, each in self.outputs.items() if isinstance(each, dict)}
         return {name: each for name, each in found.items() if {"uri", "metadata"} <= each.keys()}
+
+
+def planned(pipeline: Any) -> dict[str, TaskResult]:
+    """The tasks of a pipeline by component, none of which has begun."""
+    return {step.component: TaskResult(step) for step in plan(pipeline.pipeline_spec)}
 
 
 @dataclass(frozen=True)

@@ -11,7 +11,8 @@ from typing import Any
 from kfp_stand_in_launcher import Start
 
 from edgeline.components.settings.settings import names, settings
-from edgeline.local.warm import COMPONENT_STAGE, Warm
+from edgeline.local.warm.running import Warm
+from edgeline.local.warm.stages import COMPONENT_STAGE
 
 
 def real(warm: Warm) -> Start:

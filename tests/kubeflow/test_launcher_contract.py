@@ -21,7 +21,7 @@ from kfp_stand_in_store import RefusedError, Store
 from kfp_stand_in_tasks import real
 
 from edgeline.components import catalogue
-from edgeline.local.warm import Warm
+from edgeline.local.warm.running import Warm
 
 pytestmark = pytest.mark.slow
 

@@ -22,7 +22,8 @@ from make_onnx import onnx_model
 from edgeline.client.compiling import compile_definition
 from edgeline.components import catalogue
 from edgeline.components.faces import settings
-from edgeline.local.warm import STAGES, Warm
+from edgeline.local.warm.running import Warm
+from edgeline.local.warm.stages import STAGES
 from edgeline.pipelines.catalogue import load, names
 from edgeline.pipelines.parameters import check, from_spec
 

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import re
 
-from edgeline.local import warm
 from edgeline.local.graph import draw
 from edgeline.local.plan import plan
 from edgeline.local.tasks import TaskResult
+from edgeline.local.warm.stages import COMPONENT_STAGE
 from edgeline.pipelines.pretrained.pipeline import pipeline as pretrained
 from edgeline.pipelines.taxi.pipeline import pipeline
 from edgeline.pipelines.vision.pipeline import pipeline as vision
@@ -28,7 +28,7 @@ def test_every_task_is_forked_from_a_warm_process() -> None:
     tasks = {task.component for task in plan(pipeline.pipeline_spec)}
     tasks |= {task.component for task in plan(vision.pipeline_spec)}
     found = {re.sub(r"-\d+$", "", name) for name in tasks}
-    assert found <= warm.COMPONENT_STAGE.keys()
+    assert found <= COMPONENT_STAGE.keys()
 
 
 def test_needs_are_read_through_conditions() -> None:

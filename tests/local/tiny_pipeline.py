@@ -138,7 +138,7 @@ def _in_this_process(command: list[str], env: dict[str, str], log: Path) -> Any:
     """What kfp's executor does in a task's process."""
     from kfp.dsl.executor import Executor
 
-    from edgeline.local.warm import EndedTask
+    from edgeline.local.warm.task import EndedTask
 
     start = command.index("--executor_input")
     file = log.with_suffix(".py")

@@ -77,6 +77,19 @@ def weights(model):
     return [array.tobytes() for array in model.get_weights()]
 
 
+def test_the_step_is_traced_once(run, monkeypatch):
+    """As long as its variables are there before: metrics and optimizer make some."""
+    import keras
+
+    traced = []
+    step = keras.Model.train_step
+    monkeypatch.setattr(
+        keras.Model, "train_step", lambda model, data: traced.append(1) or step(model, data)
+    )
+    run()
+    assert traced == [1]
+
+
 CHILD = """
 import sys
 from edgeline import artifacts
