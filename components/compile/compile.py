@@ -42,7 +42,7 @@ from edgeline.components.compile.target import (
 )
 from edgeline.errors import EdgelineError, UsageError, did_you_mean
 from edgeline.formats import quantisation, tflite
-from edgeline.runtimes import child
+from edgeline.runtimes import child, limits, tried
 from edgeline.runtimes.host.program import hosted, sent
 from edgeline.runtimes.interpreter import EdgeModel
 
@@ -117,6 +117,8 @@ def compile_edge_model(
     ):
         (draft.path / FILES).mkdir()
         with _sentences(found, given, source, Path(work)), _deadline(found.name, time_limit):
+            if source.tflite:  # what this process reads below, a child has read before
+                tried.in_child(source.tflite, _readable, source.tflite)
             if found.fixed_shapes and source.tflite:
                 source = replace(source, tflite=_fixed(source.tflite, Path(work)))
             compiled = found.compile(source, draft.path / FILES, settings)
@@ -324,7 +326,9 @@ def _metadata(
 
 def _fixed(path: Path, work: Path) -> Path:
     try:
-        result: Path | EdgelineError = child.call(_fix, path, work / "model.tflite", time_limit=300)
+        result: Path | EdgelineError = child.call(
+            _fix, path, work / "model.tflite", memory=limits.room(path)
+        )
     except child.ChildError as error:
         raise EdgelineError(
             f"LiteRT {error.how} with a batch of 1 of {path}: convert the model again."
@@ -332,6 +336,11 @@ def _fixed(path: Path, work: Path) -> Path:
     if isinstance(result, EdgelineError):
         raise result
     return result
+
+
+def _readable(tell: Callable[[str], None], path: Path) -> None:
+    tell("read")
+    tflite.read(path)
 
 
 def _fix(tell: Callable[[str], None], path: Path, output: Path) -> Path | EdgelineError:

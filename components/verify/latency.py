@@ -95,6 +95,7 @@ def main(model: str, vectors: str, runtime: str) -> None:
     from edgeline.components.verify.runtimes import load
 
     limits.begin(LIMIT_SECONDS)
+    limits.memory(limits.room(Path(model)) + limits.ARROW)
     started, before = time.perf_counter(), _memory("VmRSS")
     edge_model = load(model, runtime)
     elsewhere = getattr(edge_model.invoke, "pid", 0)  # the process that holds the interpreter

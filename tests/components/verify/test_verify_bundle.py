@@ -12,7 +12,7 @@ from edgeline.artifacts.bundle import Signature
 from edgeline.components.verify import runtimes
 from edgeline.components.verify.verify_bundle import verify_bundle
 from edgeline.errors import EdgelineError
-from edgeline.runtimes import child
+from edgeline.runtimes import child, limits
 from edgeline.runtimes.interpreter import load
 
 pytestmark = pytest.mark.slow
@@ -87,7 +87,7 @@ def test_a_model_that_does_not_end_is_a_sentence(bundle_maker, signature, monkey
             pass
 
     monkeypatch.setattr(child, "_tensorflow_runs", lambda: False)
-    monkeypatch.setattr(child, "MODEL_TIME", 0.2)
+    monkeypatch.setattr(limits, "MODEL_TIME", 0.2)
     monkeypatch.setattr(runtimes, "load", spin)
     with pytest.raises(EdgelineError, match=r"its model exceeded 0\.[26] s .*while loading"):
         verify_bundle(folder)
