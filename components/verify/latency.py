@@ -65,6 +65,9 @@ def measure(model: str | Path, vectors: str | Path, runtime: str = "litert") -> 
     )
     if limit := limits.exceeded(done.returncode, LIMIT_SECONDS):
         raise EdgelineError(f"{model} gave no answer in {limit}: use a smaller model.")
+    if done.returncode and limits.lacked_memory(done.stderr):
+        most = limits.room(Path(model)) + limits.ARROW
+        raise EdgelineError(f"{model} {limits.too_much(most)} on good rows: use a smaller model.")
     if done.returncode < 0:
         raise EdgelineError(
             f"{model} crashed the interpreter ({signal_name(done.returncode)}) on good rows: "

@@ -23,10 +23,6 @@ GRACE = 30.0  # seconds after which a child that outlived its own limits is give
 KERAS = "Exception encountered when calling"
 BEYOND = 1 << 29  # bytes above the limit at which the system refuses: who watches ends it before
 _LOOK = 0.02  # seconds between two looks at a child's memory
-_NO_MEMORY = (
-    *("MemoryError", "bad_alloc", "Cannot allocate memory", "OOM when allocating"),
-    *("out of memory", "Failed to allocate memory"),
-)
 
 
 @dataclass
@@ -83,7 +79,11 @@ def call(
             while result is None:
                 if not _heard(receiver, process.pid, seconds, most):
                     over = _data(process.pid) > most
-                    how = _too_much(memory) if over else f"exceeded {limits.CLOCK * seconds:g} s"
+                    how = (
+                        limits.too_much(memory)
+                        if over
+                        else f"exceeded {limits.CLOCK * seconds:g} s"
+                    )
                     raise ChildError(how + ("" if over else more_time), doing, _read(log))
                 kind, value = receiver.recv()
                 if kind == "doing":
@@ -189,11 +189,7 @@ def _data(pid: int) -> int:
 
 def _refused(memory: int, said: str) -> str:
     """That a child took more memory than it might, if that is what it said in the end."""
-    return _too_much(memory) if any(word in said for word in _NO_MEMORY) else ""
-
-
-def _too_much(memory: int) -> str:
-    return f"exceeded {memory:,} bytes of memory ({limits.MEMORY_VARIABLE} allows more)"
+    return limits.too_much(memory) if limits.lacked_memory(said) else ""
 
 
 def _how(code: int | None, time_limit: float) -> str:

@@ -27,6 +27,10 @@ CONVERTER, CONVERTER_FILES = 8 << 30, 32
 ARROW = 2 << 30  # bytes: its allocator reserves 1 GiB at a time, used or not, and that counts
 A_CORE = 128 << 20  # bytes for each core: the stacks and pools of the threads that use it
 _MAPPED = 4 << 30  # bytes that a library maps and does not use; and for each core an allocator's
+_NO_MEMORY = (
+    *("MemoryError", "bad_alloc", "Cannot allocate memory", "OOM when allocating"),
+    *("out of memory", "Failed to allocate memory"),
+)
 _UNITS = {"": 0, "k": 1, "m": 2, "g": 3, "t": 4}
 _DEVICES = ("/dev/nvidiactl", "/dev/kfd", "/dev/dri")  # their drivers map addresses without end
 
@@ -70,6 +74,16 @@ def memory_of(process: int, most: int) -> None:
         hard = resource.prlimit(process, resource.RLIMIT_DATA)[1]
         value = most if hard == resource.RLIM_INFINITY else min(most, hard)
         resource.prlimit(process, resource.RLIMIT_DATA, (value, hard))
+
+
+def lacked_memory(said: str) -> bool:
+    """Whether what a process said in the end is that it was refused memory."""
+    return any(word in said for word in _NO_MEMORY)
+
+
+def too_much(most: int) -> str:
+    """A phrase: a process took more memory than it may, and what allows more."""
+    return f"exceeded {most:,} bytes of memory ({MEMORY_VARIABLE} allows more)"
 
 
 def model_time() -> float:
