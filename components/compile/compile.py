@@ -116,12 +116,13 @@ def compile_edge_model(
         tempfile.TemporaryDirectory() as work,
     ):
         (draft.path / FILES).mkdir()
-        with _sentences(found, given, source, Path(work)), _deadline(found.name, time_limit):
+        with _sentences(found, given, source, Path(work)):
             if source.tflite:  # what this process reads below, a child has read before
                 tried.in_child(source.tflite, _readable, source.tflite)
-            if found.fixed_shapes and source.tflite:
-                source = replace(source, tflite=_fixed(source.tflite, Path(work)))
-            compiled = found.compile(source, draft.path / FILES, settings)
+            with _deadline(found.name, time_limit):
+                if found.fixed_shapes and source.tflite:
+                    source = replace(source, tflite=_fixed(source.tflite, Path(work)))
+                compiled = found.compile(source, draft.path / FILES, settings)
         size = _size(draft.path / FILES / compiled.model)
         if not size:
             raise EdgelineError(f"The compiler of {found.name} made nothing of {given.name}.")
