@@ -81,6 +81,23 @@ def onnx_files(folder: Path, count: int, rng: random.Random) -> Iterator[Path]:
         yield path
 
 
+def onnx_bundles(folder: Path, count: int, rng: random.Random) -> Iterator[Path]:
+    """Bundles of damaged ONNX files, and of the endless one."""
+    good = other_runtimes.onnx_bytes(other_runtimes.PLAIN)
+    contents = [other_runtimes.endless_bytes(), *(damaged(good, rng) for _ in range(count))]
+    for number, content in enumerate(contents, 1):
+        yield other_runtimes.bundle(folder / "m" / str(number), {"model.onnx": content})
+
+
+def openvino_bundles(folder: Path, count: int, rng: random.Random) -> Iterator[Path]:
+    """Bundles of OpenVINO's two files, one of them damaged."""
+    good = other_runtimes.openvino_files(folder)
+    for number in range(1, count + 1):
+        name = rng.choice(sorted(good))
+        files = good | {name: damaged(good[name], rng)}
+        yield other_runtimes.bundle(folder / "m" / str(number), files)
+
+
 def keras_files(folder: Path, count: int, rng: random.Random) -> Iterator[Path]:
     """Damaged .keras files: bytes of the zip, or of a file in it."""
     good = (DATA / "small.keras").read_bytes()
@@ -147,6 +164,12 @@ def verified(path: Path, output: Path) -> None:
     verify_bundle(bundle(output, path.read_bytes()))
 
 
+def verified_bundle(path: Path, _: Path) -> None:
+    from edgeline.components.verify.verify_bundle import verify_bundle
+
+    verify_bundle(path)
+
+
 def tried() -> Entry:
     """The server's entry: a trial in a child of its fork server."""
     from edgeline.server.versions import trial
@@ -196,7 +219,10 @@ def entries() -> dict[str, tuple[Callable[..., Iterator[Path]], Callable[[], Ent
         "import keras": (keras_files, lambda: imported),
         "import saved_model": (saved_models, lambda: imported),
         "serve": (flatbuffers, tried),
+        "serve onnx": (onnx_bundles, tried),
+        "serve openvino": (openvino_bundles, tried),
         "verify": (flatbuffers, lambda: verified),
+        "verify onnx": (onnx_bundles, lambda: verified_bundle),
     }
     for target in TFLITE_TARGETS:
         good = DATA / ("cnn_int8.tflite" if target == "ethos-u55" else "cnn_float.tflite")
