@@ -28,6 +28,7 @@ STAGES: dict[str, tuple[str | Path, ...]] = {
     "long_tests": ("-m", "pytest", "-q", "-m", "long", TESTS),
     "fuzzing": (SERVER / "fuzzing.py", "10000", RESULTS / "fuzzing.json"),
     "openapi_fuzzing": (SERVER / "openapi_fuzzing.py", "10000", RESULTS / "openapi_fuzzing.json"),
+    "model_fuzzing": (TESTS / "model_fuzzing.py", "60", RESULTS / "model_fuzzing.json"),
     "soak": (HERE / "soak.py",),
     "updates": (HERE / "updates.py",),
     "update_ways": (HERE / "update_ways.py",),

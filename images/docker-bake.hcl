@@ -17,6 +17,10 @@ variable "BASE_IMAGE" {
 variable "UV_IMAGE" {
   default = ""
 }
+# of the apt key that the images with Coral's packages trust; they are not built without
+variable "CORAL_KEY_SHA256" {
+  default = ""
+}
 
 group "default" {
   targets = ["pipeline", "train", "compile", "edge-server"]
@@ -65,7 +69,7 @@ target "compile" {
 # with edgetpu_compiler, whose licence is Coral's own
 target "compile-coral" {
   inherits = ["compile"]
-  args     = { CORAL = "with" }
+  args     = { CORAL = "with", CORAL_KEY_SHA256 = CORAL_KEY_SHA256 }
   tags     = ["${REGISTRY}/compile-coral-python:${VERSION}"]
 }
 
@@ -79,6 +83,6 @@ target "edge-server" {
 # with libedgetpu, for nodes with an Edge TPU
 target "edge-server-coral" {
   inherits = ["edge-server"]
-  args     = { CORAL = "with" }
+  args     = { CORAL = "with", CORAL_KEY_SHA256 = CORAL_KEY_SHA256 }
   tags     = ["${REGISTRY}/edge-server-coral:${VERSION}"]
 }

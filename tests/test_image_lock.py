@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import hashlib
+import os
 import re
+import subprocess
 from pathlib import Path
 
 import pytest
@@ -77,6 +80,27 @@ def test_images_install_by_hashes_alone(file):
     installs = re.findall(r"uv pip install .*requirements\.txt", text)
     assert installs
     assert all("--require-hashes" in line for line in installs)
+
+
+@pytest.mark.parametrize("given", ["", "0" * 64, "right"])
+@pytest.mark.parametrize("name", ["compile", "edge-server"])
+def test_what_is_fetched_besides_is_known_by_its_checksum(name, given, tmp_path):
+    """The line of the Containerfile by itself: the vendor's host is not asked here."""
+    text = (ROOT / "images" / name / "Containerfile").read_text()
+    (place,) = re.findall(r"^ADD https?://\S+ (\S+)$", text, flags=re.MULTILINE)
+    (check,) = re.findall(r"^RUN (echo [^&]*sha256sum[^&]*?) \\?\s*&&", text, flags=re.MULTILINE)
+    key = tmp_path / "key"
+    key.write_bytes(b"a key")
+    known = hashlib.sha256(b"a key").hexdigest() if given == "right" else given
+    done = subprocess.run(
+        ["sh", "-ec", check.replace(place, str(key))],
+        env={"PATH": os.environ["PATH"], "CORAL_KEY_SHA256": known},
+        capture_output=True,
+        text=True,
+    )
+    assert (done.returncode == 0) is (given == "right"), done.stderr
+    if not given:
+        assert "give the sha256 of the apt key" in done.stderr
 
 
 def test_a_lock_of_ones_own_names_the_images(tmp_path, monkeypatch):

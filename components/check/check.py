@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 
 from edgeline import artifacts
@@ -11,6 +12,7 @@ from edgeline.components.check import report as page
 from edgeline.components.check.placement import Placement
 from edgeline.errors import EdgelineError, UsageError, did_you_mean
 from edgeline.formats import tflite
+from edgeline.runtimes import child, limits
 
 SCHEMA = "placement/v1"
 EDGETPU, MOBILE_GPU = edgetpu_placement.TARGET, mobile_gpu.TARGET
@@ -24,7 +26,7 @@ def check(
     compiled: str | Path = "",
     multiple_subgraphs: bool = False,
 ) -> Placement:
-    """Predict where each operator of a model will run.
+    """Predict where each operator of a model will run; a child with limits reads it.
 
     Args:
         model: a .tflite file, or an `edge_model/v1` folder.
@@ -45,10 +47,32 @@ def check(
                 "LiteRT file, SavedModel or Keras file that it was made of."
             )
         path = models.edge_model_path(artifacts.read(path, models.EDGE_SCHEMA))
+    given = (path, Path(compiled) if compiled else None)
+    try:
+        found: Placement = child.call(
+            _place, *given, target, multiple_subgraphs, memory=limits.room(*given)
+        )
+    except child.ChildError as error:
+        raise EdgelineError(
+            f"{path} {error.how} while it was {error.doing}{child.last_error(error.log)}: "
+            "convert it again."
+        ) from error
+    return found
+
+
+def _place(
+    tell: Callable[[str], None],
+    path: Path,
+    compiled: Path | None,
+    target: str,
+    multiple_subgraphs: bool,
+) -> Placement:
+    tell("read")
+    model, truth = tflite.read(path), tflite.read(compiled) if compiled else None
+    tell("placed")
     if target == MOBILE_GPU:
-        return mobile_gpu.place(tflite.read(path))
-    truth = tflite.read(compiled) if compiled else None
-    return edgetpu_placement.place(tflite.read(path), truth, multiple_subgraphs)
+        return mobile_gpu.place(model)
+    return edgetpu_placement.place(model, truth, multiple_subgraphs)
 
 
 def possible(target: str, compiled: str | Path = "", multiple_subgraphs: bool = False) -> None:

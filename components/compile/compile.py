@@ -42,7 +42,7 @@ from edgeline.components.compile.target import (
 )
 from edgeline.errors import EdgelineError, UsageError, did_you_mean
 from edgeline.formats import quantisation, tflite
-from edgeline.runtimes import child
+from edgeline.runtimes import child, limits, tried
 from edgeline.runtimes.host.program import hosted, sent
 from edgeline.runtimes.interpreter import EdgeModel
 
@@ -116,10 +116,13 @@ def compile_edge_model(
         tempfile.TemporaryDirectory() as work,
     ):
         (draft.path / FILES).mkdir()
-        with _sentences(found, given, source, Path(work)), _deadline(found.name, time_limit):
-            if found.fixed_shapes and source.tflite:
-                source = replace(source, tflite=_fixed(source.tflite, Path(work)))
-            compiled = found.compile(source, draft.path / FILES, settings)
+        with _sentences(found, given, source, Path(work)):
+            if source.tflite:  # what this process reads below, a child has read before
+                tried.in_child(source.tflite, _readable, source.tflite)
+            with _deadline(found.name, time_limit):
+                if found.fixed_shapes and source.tflite:
+                    source = replace(source, tflite=_fixed(source.tflite, Path(work)))
+                compiled = found.compile(source, draft.path / FILES, settings)
         size = _size(draft.path / FILES / compiled.model)
         if not size:
             raise EdgelineError(f"The compiler of {found.name} made nothing of {given.name}.")
@@ -324,7 +327,9 @@ def _metadata(
 
 def _fixed(path: Path, work: Path) -> Path:
     try:
-        result: Path | EdgelineError = child.call(_fix, path, work / "model.tflite", time_limit=300)
+        result: Path | EdgelineError = child.call(
+            _fix, path, work / "model.tflite", memory=limits.room(path)
+        )
     except child.ChildError as error:
         raise EdgelineError(
             f"LiteRT {error.how} with a batch of 1 of {path}: convert the model again."
@@ -332,6 +337,11 @@ def _fixed(path: Path, work: Path) -> Path:
     if isinstance(result, EdgelineError):
         raise result
     return result
+
+
+def _readable(tell: Callable[[str], None], path: Path) -> None:
+    tell("read")
+    tflite.read(path)
 
 
 def _fix(tell: Callable[[str], None], path: Path, output: Path) -> Path | EdgelineError:

@@ -20,6 +20,7 @@ from edgeline.components.compile.target import TFLITE, Compiled, Option, Source,
 from edgeline.errors import EdgelineError
 from edgeline.formats import tflite
 from edgeline.formats.quantisation import INT8
+from edgeline.runtimes import limits
 
 PROGRAM = "edgetpu_compiler"
 DEVICE = "edgetpu"
@@ -122,7 +123,7 @@ def compile_edgetpu(source: Source, folder: Path, options: Mapping[str, str]) ->
     with tempfile.TemporaryDirectory() as work:
         inputs = _inputs(source.tflite, options, Path(work))
         command = [PROGRAM, "--out_dir", str(folder), "--show_operations", *arguments]
-        ended = process.run([*command, *map(str, inputs)])
+        ended = process.run([*command, *map(str, inputs)], limits.converter_room(*inputs))
     log = re.sub(r" in \d+ ms\b", "", ended.output)  # equal input gives equal output
     summaries = parse(log)
     made = {path.name: path for path in sorted(folder.glob("*_edgetpu.tflite"))}

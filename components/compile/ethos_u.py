@@ -19,6 +19,7 @@ from edgeline.components.compile.target import TFLITE, Compiled, Option, Source,
 from edgeline.errors import EdgelineError
 from edgeline.formats import tflite
 from edgeline.formats.quantisation import INT8, INT16X8
+from edgeline.runtimes import limits
 
 OPERATOR = "ethos-u"
 DEVICE = "npu"
@@ -104,7 +105,7 @@ def _vela(model: tflite.Model, work: Path, options: Mapping[str, str]) -> str:
     for flag, name in FLAGS.items():
         if value := options.get(name):
             command += [flag, value]
-    ended = process.run(command)
+    ended = process.run(command, limits.converter_room(model.path))
     texts = [t for graph in model.subgraphs for t in graph.tensors if t.dtype == "STRING"]
     if ended.code < 0 and texts:
         raise EdgelineError(

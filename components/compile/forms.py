@@ -35,7 +35,6 @@ Tell = Callable[[str], None]  # says what comes next
 SIGNATURE = "signature.json"
 ROWS, SEED = 16, 20
 STRINGS = (b"", b"no such category", b"Cash")
-TIME_LIMIT = 900.0  # seconds that a compiler may be silent
 
 
 def missing(*packages: str) -> str:
@@ -47,17 +46,18 @@ def missing(*packages: str) -> str:
     return ""
 
 
-def sandboxed(what: str, function: Callable[..., object], *arguments: object) -> Any:
+def sandboxed(what: str, memory: int, function: Callable[..., object], *arguments: object) -> Any:
     """Call `function(tell, *arguments)` in a child process and return what it returns.
 
     Args:
         what: the compiler's name, for errors.
+        memory: bytes that the child may take, as `limits.converter_room` says.
 
     Raises:
         EdgelineError: as raised in the child, or the child crashed, hung or failed.
     """
     try:
-        result = child.call(_kept, function, *arguments, time_limit=TIME_LIMIT)
+        result = child.call(_kept, function, *arguments, memory=memory)
     except child.ChildError as error:
         raise EdgelineError(
             f"{what} {error.how} while {error.doing}{_reason(error.log)}: build the model from "

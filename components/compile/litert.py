@@ -13,11 +13,10 @@ from edgeline.components.compile.target import TFLITE, Compiled, Source, Target
 from edgeline.errors import EdgelineError
 from edgeline.formats import tflite
 from edgeline.formats.quantisation import DYNAMIC, FLOAT, FP16, INT8, INT16X8, RECIPES
-from edgeline.runtimes import child, interpreter
+from edgeline.runtimes import child, interpreter, limits
 from edgeline.runtimes.interpreter import EdgeModel
 
 FILE = "model.tflite"
-TIME_LIMIT = 300  # seconds to load the model
 
 
 def missing() -> str:
@@ -36,7 +35,7 @@ def compile_litert(source: Source, folder: Path, _: Mapping[str, str]) -> Compil
     assert source.tflite
     model = tflite.read(source.tflite)
     try:
-        result = child.call(_xnnpack, source.tflite, time_limit=TIME_LIMIT)
+        result = child.call(_xnnpack, source.tflite, memory=limits.room(source.tflite))
     except child.ChildError as error:
         result = error.how
     if isinstance(result, str):

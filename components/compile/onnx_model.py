@@ -25,6 +25,7 @@ from edgeline.errors import EdgelineError
 from edgeline.formats import tflite
 from edgeline.formats.quantisation import FLOAT, Quantisation
 from edgeline.formats.signature_names import original, safe
+from edgeline.runtimes import limits
 from edgeline.runtimes.interpreter import SERVING, EdgeModel
 from edgeline.runtimes.onnx_session import line, session, signature_of
 
@@ -65,7 +66,9 @@ def make(source: Source, file: Path) -> Made:
     """
     if hint := forms.missing(*PACKAGES):
         raise EdgelineError(hint)
-    made: Made = forms.sandboxed("tf2onnx", _make, source, file)
+    made: Made = forms.sandboxed(
+        "tf2onnx", limits.converter_room(*source.files), _make, source, file
+    )
     return made
 
 

@@ -21,7 +21,7 @@ from edgeline.components.compile.target import (
 from edgeline.errors import EdgelineError
 from edgeline.formats.quantisation import DYNAMIC, FLOAT, FP16, INT8, Quantisation
 from edgeline.formats.signature_names import original
-from edgeline.runtimes import onnx_session, openvino_engine
+from edgeline.runtimes import limits, onnx_session, openvino_engine
 from edgeline.runtimes.interpreter import Arrays, EdgeModel
 
 if TYPE_CHECKING:
@@ -43,7 +43,9 @@ def compile_openvino(source: Source, folder: Path, options: Mapping[str, str]) -
     if hint := forms.missing("openvino"):
         raise EdgelineError(hint)
     fp16 = forms.flag(options, "fp16")
-    compiled: Compiled = forms.sandboxed("OpenVINO", _compile, source, folder, fp16)
+    compiled: Compiled = forms.sandboxed(
+        "OpenVINO", limits.converter_room(*source.files), _compile, source, folder, fp16
+    )
     return compiled
 
 

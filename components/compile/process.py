@@ -9,6 +9,8 @@ import subprocess
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from edgeline.runtimes import limits
+
 
 @dataclass(frozen=True)
 class EndedProgram:
@@ -32,8 +34,12 @@ class EndedProgram:
         return errors[-1][:300].rstrip(".:")
 
 
-def run(command: Sequence[str]) -> EndedProgram:
-    """Run a program in a process group of its own, which is killed however this call ends."""
+def run(command: Sequence[str], memory: int) -> EndedProgram:
+    """Run a program in a process group of its own, which is killed however this call ends.
+
+    Args:
+        memory: bytes that it, and each that it starts, may take (see `limits.converter_room`).
+    """
     process = subprocess.Popen(
         command,
         stdin=subprocess.DEVNULL,
@@ -43,6 +49,7 @@ def run(command: Sequence[str]) -> EndedProgram:
         errors="replace",
         start_new_session=True,
     )
+    limits.memory_of(process.pid, memory)
     try:
         output, _ = process.communicate()
     finally:

@@ -27,7 +27,7 @@ from edgeline.components.compile.target import (
 )
 from edgeline.errors import EdgelineError
 from edgeline.formats.quantisation import INT8
-from edgeline.runtimes import onnx_session
+from edgeline.runtimes import limits, onnx_session
 
 FILE = "model.onnx"
 BINARY = "model_qnn.bin"
@@ -56,7 +56,9 @@ def compile_qualcomm(source: Source, folder: Path, options: Mapping[str, str]) -
     with tempfile.TemporaryDirectory() as scratch:
         whole, prepared = Path(scratch) / "whole.onnx", Path(scratch) / "prepared.onnx"
         made = onnx_model.make(source, whole)
-        operators = forms.sandboxed("ONNX", _prepare, whole, prepared, made, folder)
+        operators = forms.sandboxed(
+            "ONNX", limits.converter_room(whole), _prepare, whole, prepared, made, folder
+        )
         log = _run(prepared, folder / FILE, options)
     binary = folder / BINARY
     if not binary.is_file() or not binary.stat().st_size:
@@ -64,7 +66,9 @@ def compile_qualcomm(source: Source, folder: Path, options: Mapping[str, str]) -
             "Qualcomm's compiler left no context binary"
             f"{_first(log)}: no operator of the model runs on the Hexagon processor."
         )
-    placed = forms.sandboxed("ONNX", _placed, folder / FILE, operators, log)
+    placed = forms.sandboxed(
+        "ONNX", limits.converter_room(folder / FILE), _placed, folder / FILE, operators, log
+    )
     if all(operator.device == "cpu" for operator in placed):
         raise EdgelineError(
             f"All {len(placed)} operators are left on the CPU{_first(log)}: build the model from "
@@ -146,6 +150,7 @@ def _run(model: Path, context: Path, options: Mapping[str, str]) -> str:
         "LD_LIBRARY_PATH": os.pathsep.join([*map(str, paths), *([before] if before else [])]),
     }
     command = [sys.executable, "-m", __name__, str(model), str(context)]
+    seconds = limits.model_time()
     try:
         done = subprocess.run(
             [*command, options["htp_arch"], options["soc_model"]],
@@ -154,11 +159,12 @@ def _run(model: Path, context: Path, options: Mapping[str, str]) -> str:
             stderr=subprocess.STDOUT,
             text=True,
             errors="replace",
-            timeout=forms.TIME_LIMIT,
+            timeout=seconds,
         )
     except subprocess.TimeoutExpired:
         raise EdgelineError(
-            f"Qualcomm's compiler exceeded {forms.TIME_LIMIT:g} s: compile a smaller model."
+            f"Qualcomm's compiler exceeded {seconds:g} s: set {limits.TIME_VARIABLE} to allow "
+            "more, or compile a smaller model."
         ) from None
     log = COLOUR.sub("", done.stdout)
     if done.returncode:

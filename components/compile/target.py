@@ -71,6 +71,11 @@ class Source:
     onnx: Path | None = None
     quantisation: Quantisation = FLOAT
 
+    @property
+    def files(self) -> tuple[Path | None, ...]:
+        """Every form, there or not."""
+        return self.saved_model, self.tflite, self.onnx
+
 
 @dataclass(frozen=True)
 class Placed:

@@ -23,7 +23,7 @@ from edgeline.components.compile.target import TFLITE, Compiled, Option, Source,
 from edgeline.errors import EdgelineError
 from edgeline.formats import tflite
 from edgeline.formats.quantisation import FLOAT, INT8, INT16X8
-from edgeline.runtimes import child
+from edgeline.runtimes import child, limits
 from edgeline.runtimes.child import ChildError
 from edgeline.runtimes.interpreter import Arrays, EdgeModel
 
@@ -31,7 +31,6 @@ FILE = "model.tflite"
 ALIGNMENT = 16  # bytes, of the array and the arena: what tflite-micro asks for
 LARGEST_ARENA = 256 << 20
 SMALLEST_ARENA = 1024
-TIME_LIMIT = 600  # seconds to run the model once
 WEIGHTED = ("CONV_2D", "DEPTHWISE_CONV_2D", "FULLY_CONNECTED", "TRANSPOSE_CONV", "BATCH_MATMUL")
 
 
@@ -122,7 +121,7 @@ def _smallest_arena(model: tflite.Model, data: bytes) -> int:
     low, high = SMALLEST_ARENA, LARGEST_ARENA
     while not fault:
         try:
-            high = child.call(_search, data, low, high, time_limit=TIME_LIMIT)
+            high = child.call(_search, data, low, high, memory=_room(data))
         except ChildError as error:
             tried = [int(number) for number in error.doing.split() if number.isdigit()]
             if len(tried) != 2 or tried[0] <= low:
@@ -152,12 +151,17 @@ def _search(tell: Callable[[str], None], data: bytes, low: int, high: int) -> in
     return high
 
 
-def _in_child(function: Callable[..., str], *arguments: Any) -> str:
+def _in_child(function: Callable[..., str], data: bytes, *arguments: Any) -> str:
     try:
-        fault: str = child.call(function, *arguments, time_limit=TIME_LIMIT)
+        fault: str = child.call(function, data, *arguments, memory=_room(data))
     except ChildError as error:
         return f"the interpreter {error.how}"
     return fault
+
+
+def _room(data: bytes) -> int:
+    """Bytes that a child may take: twice the arena, and what a runtime may take of the model."""
+    return limits.room() + limits.RUNTIME_FILES * len(data) + 2 * LARGEST_ARENA
 
 
 def _try(tell: Callable[[str], None], data: bytes, arena: int, run: bool) -> str:

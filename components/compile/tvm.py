@@ -24,7 +24,7 @@ from edgeline.components.compile.target import (
 )
 from edgeline.errors import EdgelineError
 from edgeline.formats.quantisation import DYNAMIC, FLOAT, FP16, INT8
-from edgeline.runtimes import onnx_session
+from edgeline.runtimes import limits, onnx_session
 from edgeline.runtimes.interpreter import Arrays, EdgeModel
 
 DEVICE = "aarch64"
@@ -54,7 +54,9 @@ def compile_tvm(source: Source, folder: Path, _: Mapping[str, str]) -> Compiled:
     with tempfile.TemporaryDirectory() as scratch:
         file = Path(scratch) / "model.onnx"
         made = onnx_model.make(source, file)
-        version, found = forms.sandboxed("TVM", _compile, file, made, folder)
+        version, found = forms.sandboxed(
+            "TVM", limits.converter_room(file), _compile, file, made, folder
+        )
     forms.write_signature(folder, made.signature)
     notes = list(made.notes)
     if not made.quantisation.floating:

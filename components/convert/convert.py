@@ -31,7 +31,7 @@ from edgeline.errors import EdgelineError
 from edgeline.formats.dtypes import Array
 from edgeline.formats.operators import operators
 from edgeline.formats.quantisation import AUTO, Quantisation
-from edgeline.runtimes import child
+from edgeline.runtimes import child, limits
 
 FEWEST_ROWS = 20
 
@@ -294,8 +294,12 @@ def _in_child(
     work: tuple[Any, object] = (conversion.convert, str(models.saved_model_path(trained)))
     if trained.schema == models.EDGE_SCHEMA:
         work = (litert_file.convert, trained)
+    given = limits.CONVERTER_FILES * sum(array.nbytes for array in rows.values())
+    memory = limits.converter_room(trained.path) + given
     try:
-        result: conversion.Conversion = child.call(*work, rows, settings, time_limit=time_limit)
+        result: conversion.Conversion = child.call(
+            *work, rows, settings, memory=memory, time_limit=time_limit
+        )
     except child.ChildError as error:
         raise EdgelineError(
             f"The converter {error.how} while {error.doing}{child.last_error(error.log)}: "
@@ -305,6 +309,8 @@ def _in_child(
 
 
 def _way_out(error: child.ChildError, settings: Settings) -> str:
+    if limits.MEMORY_VARIABLE in error.how:
+        return "set that, or build a smaller network"
     if error.how.startswith("exceeded"):
         return "give a larger time_limit"
     if signal.Signals.SIGKILL.name in error.how:

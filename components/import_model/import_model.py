@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import dataclasses
 import tempfile
-from collections.abc import Callable, Mapping
-from dataclasses import asdict
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -18,11 +18,11 @@ from edgeline.components.import_model.saved_model import FEATURE_DTYPES
 from edgeline.components.import_model.source import fetch
 from edgeline.components.import_model.wanted import Wanted
 from edgeline.errors import EdgelineError, UsageError
-from edgeline.formats.operators import operators
+from edgeline.formats.operators import OperatorKind, operators
 from edgeline.formats.quantisation import FLOAT
 from edgeline.formats.tflite import MOST_BYTES
 from edgeline.reports import report
-from edgeline.runtimes import child, original
+from edgeline.runtimes import child, limits, original
 from edgeline.stores import remote, storage
 
 ENDINGS = {".keras": "keras", ".h5": "keras", ".hdf5": "keras", ".tflite": "tflite"} | {
@@ -36,11 +36,6 @@ NAMES = {
 }
 CODE = (".pkl", ".pickle", ".joblib", ".pt", ".pth", ".npy", ".bin")
 FLOAT_FILE = "tflite-float"
-TIME_LIMIT = 900  # seconds for TensorFlow to load and write a model
-MEMORY, FILES = (
-    1 << 30,
-    8,
-)  # bytes that ONNX's checker may take, and times those of the file besides
 
 
 def import_model(
@@ -184,7 +179,7 @@ def _import_saved_model(
         target = str(draft.path / "saved_model")
         try:
             exported = child.call(
-                saved_model.export, str(path), wanted, target, time_limit=TIME_LIMIT
+                saved_model.export, str(path), wanted, target, memory=limits.converter_room(path)
             )
         except child.ChildError as error:
             raise EdgelineError(
@@ -207,24 +202,48 @@ def _import_saved_model(
     return {"edgeline_schema": models.SCHEMA, **draft.metadata}
 
 
+@dataclass(frozen=True)
+class _TfliteFile:
+    """What a child read of a LiteRT file; `wanted` has the labels that it found inside."""
+
+    wanted: Wanted
+    data: bytes
+    signature: Signature
+    called: Mapping[str, object]
+    quantisation: str
+    operators: Sequence[OperatorKind]
+
+
+def _read_tflite(tell: Callable[[str], None], path: Path, wanted: Wanted) -> _TfliteFile:
+    tell("reading")
+    if not wanted.labels:
+        wanted = dataclasses.replace(wanted, labels=tflite_file.labels_inside(path))
+    described = tflite_file.describe(path, wanted)
+    return _TfliteFile(wanted, *described, tflite_file.quantisation(path), operators(path))
+
+
 def _import_tflite(
     path: Path, output: str, wanted: Wanted, origin: Mapping[str, str]
 ) -> dict[str, object]:
     wanted.refuse(("input_shape", "scaling", "logits"), "a LiteRT file")
-    if not wanted.labels:
-        wanted = dataclasses.replace(wanted, labels=tflite_file.labels_inside(path))
-    data, signature, called = tflite_file.describe(path, wanted)
-    _check_prediction(signature, wanted)
+    try:
+        found: _TfliteFile = child.call(_read_tflite, path, wanted, memory=limits.room(path))
+    except child.ChildError as error:
+        raise EdgelineError(
+            f"{path.name} is not a model that can be read: its reader {error.how}"
+            f"{child.last_error(error.log)}: convert it again."
+        ) from error
+    wanted = found.wanted
+    _check_prediction(found.signature, wanted)
     with artifacts.writing(output, models.EDGE_SCHEMA) as draft:
         file = draft.path / "model.tflite"
-        file.write_bytes(data)
-        table = operators(file)
-        write_json(draft.path / "operators.json", [asdict(row) for row in table])
+        file.write_bytes(found.data)
+        write_json(draft.path / "operators.json", [asdict(row) for row in found.operators])
         draft.metadata |= {
-            "quantisation": tflite_file.quantisation(file),
-            "size": len(data),
-            **_described(draft.path, signature, wanted),
-            "origin": {**origin, **original.keep(path, file), **called},
+            "quantisation": found.quantisation,
+            "size": len(found.data),
+            **_described(draft.path, found.signature, wanted),
+            "origin": {**origin, **original.keep(path, file), **found.called},
         }
     return {"edgeline_schema": models.EDGE_SCHEMA, **draft.metadata}
 
@@ -243,13 +262,7 @@ def _import_onnx(
 ) -> dict[str, object]:
     wanted.refuse(("input_shape", "scaling", "logits", "signature"), "an ONNX file")
     try:  # the checker of ONNX is C++, and the file anybody's
-        data, signature, facts = child.call(
-            _described_onnx,
-            path,
-            wanted,
-            time_limit=TIME_LIMIT,
-            memory=MEMORY + FILES * path.stat().st_size,
-        )
+        data, signature, facts = child.call(_described_onnx, path, wanted, memory=limits.room(path))
     except child.ChildError as error:
         raise EdgelineError(
             f"{path.name} is not a model that can be read: ONNX's checker {error.how}"

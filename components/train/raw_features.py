@@ -9,9 +9,7 @@ from edgeline.artifacts.features import Feature
 from edgeline.components.convert import known_operators, raw_form, transform_check
 from edgeline.components.train.fitting import build, taken
 from edgeline.errors import EdgelineError
-from edgeline.runtimes import child
-
-TIME_LIMIT = 900  # seconds of a step of the conversion, as convert's
+from edgeline.runtimes import child, limits
 
 
 def require(
@@ -40,7 +38,10 @@ def require(
     features = [column for column in columns if column.name != label]
     try:
         found = child.call(
-            transform_check.lacking, str(transform_fn), features, time_limit=TIME_LIMIT
+            transform_check.lacking,
+            str(transform_fn),
+            features,
+            memory=limits.converter_room(transform_fn),
         )
     except child.ChildError as error:  # of the converter, which convert will meet and name
         print(

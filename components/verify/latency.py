@@ -65,6 +65,9 @@ def measure(model: str | Path, vectors: str | Path, runtime: str = "litert") -> 
     )
     if limit := limits.exceeded(done.returncode, LIMIT_SECONDS):
         raise EdgelineError(f"{model} gave no answer in {limit}: use a smaller model.")
+    if done.returncode and limits.lacked_memory(done.stderr):
+        most = limits.room(Path(model)) + limits.ARROW
+        raise EdgelineError(f"{model} {limits.too_much(most)} on good rows: use a smaller model.")
     if done.returncode < 0:
         raise EdgelineError(
             f"{model} crashed the interpreter ({signal_name(done.returncode)}) on good rows: "
@@ -95,6 +98,7 @@ def main(model: str, vectors: str, runtime: str) -> None:
     from edgeline.components.verify.runtimes import load
 
     limits.begin(LIMIT_SECONDS)
+    limits.memory(limits.room(Path(model)) + limits.ARROW)
     started, before = time.perf_counter(), _memory("VmRSS")
     edge_model = load(model, runtime)
     elsewhere = getattr(edge_model.invoke, "pid", 0)  # the process that holds the interpreter

@@ -171,6 +171,7 @@ def main(model: str, vectors: str, first: str, runtime: str) -> None:
     from edgeline.artifacts.vectors import read
     from edgeline.components.verify.runtimes import load
 
+    limits.memory(limits.room(Path(model)) + limits.ARROW)
     edge_model = load(model, runtime)
     inputs = read(vectors, edge_model.signature).inputs
     good = {name: np.take(array, range(ROWS), 0, mode="wrap") for name, array in inputs.items()}

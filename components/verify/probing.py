@@ -391,6 +391,7 @@ def main(model: str, runtime: str, folder: str, step: str) -> None:
     from edgeline.components.verify.runtimes import load, pack
 
     limits.begin(LIMIT_SECONDS)
+    limits.memory(limits.room(Path(model)) + limits.ARROW)
     edge_model = load(model, runtime)
     for file in sorted(Path(folder).glob("*.npz")):
         arrays = unpack(file.read_bytes())

@@ -17,7 +17,7 @@ from edgeline.components.verify import malformed, runtimes
 from edgeline.components.verify.latency import Latency, measure
 from edgeline.components.verify.malformed import Case
 from edgeline.errors import EdgelineError
-from edgeline.runtimes import child
+from edgeline.runtimes import child, limits
 from edgeline.runtimes.interpreter import EdgeModel, dequantise
 
 
@@ -64,15 +64,9 @@ def verify_bundle(folder: str | Path) -> BundleCheck:
             manifest, gives other answers than recorded, or does not stand malformed input.
     """
     folder = Path(folder)
-    manifest = bundle.read(folder)
-    size = sum(int(entry["size"]) for entry in manifest.files.values())
+    bundle.read(folder)
     try:
-        found: BundleCheck = child.call(
-            _verify,
-            folder,
-            time_limit=child.MODEL_TIME,
-            memory=child.room(size),
-        )
+        found: BundleCheck = child.call(_verify, folder, memory=limits.room(folder))
         return found
     except child.ChildError as error:
         raise EdgelineError(

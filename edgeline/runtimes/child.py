@@ -9,6 +9,7 @@ import re
 import signal
 import sys
 import tempfile
+import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from multiprocessing.connection import Connection
@@ -20,7 +21,8 @@ from edgeline.runtimes import limits
 
 GRACE = 30.0  # seconds after which a child that outlived its own limits is given up
 KERAS = "Exception encountered when calling"
-MODEL_TIME = 600.0  # seconds of a core that loading or running a model of others may take
+BEYOND = 1 << 29  # bytes above the limit at which the system refuses: who watches ends it before
+_LOOK = 0.02  # seconds between two looks at a child's memory
 
 
 @dataclass
@@ -39,36 +41,50 @@ class ChildError(Exception):
 def call(
     function: Callable[..., object],
     *arguments: object,
-    time_limit: float,
-    memory: int | None = None,
+    memory: int,
+    time_limit: float | None = None,
 ) -> Any:
     """Call `function(tell, *arguments)` in a child process and return what it returns.
 
     `tell(text)` says what the child is about to do. Both must be picklable, as arguments and
     result. The child is forked while TensorFlow, if loaded, has not run anything here, so that
     it need not be loaded twice; else it starts anew, for TensorFlow's threads do not survive a
-    fork. With `memory` it may take so many bytes beyond those that it begins with.
+    fork. Where the machine's memory ends, the child goes first.
+
+    Args:
+        memory: bytes that it may take beyond those that it begins with, allocated or mapped; see
+            `limits.room` and `limits.converter_room`.
+        time_limit: seconds of a core for what it last told; by default `limits.model_time`.
 
     Raises:
         EdgelineError: as raised in the child.
-        ChildError: the child crashed, raised, or took more than `time_limit` seconds of a core or
-            `limits.CLOCK` times as many by the clock for what it last told.
+        ChildError: the child crashed, raised, took more memory, or took more than `time_limit`
+            seconds of a core or `limits.CLOCK` times as many by the clock.
         Exception: whatever the function returned as an exception.
     """
+    seconds = limits.model_time() if time_limit is None else time_limit
+    more_time = "" if time_limit is not None else f" ({limits.TIME_VARIABLE} allows more)"
     context: Any = multiprocessing.get_context("spawn" if _tensorflow_runs() else "fork")
     receiver, sender = context.Pipe(duplex=False)
     with tempfile.TemporaryDirectory() as folder:
         log = Path(folder) / "log"
         process = context.Process(
-            target=_run, args=(sender, log, time_limit, memory, function, arguments)
+            target=_run, args=(sender, log, seconds, memory, function, arguments)
         )
         process.start()
         sender.close()
+        most = _data(process.pid) + memory
         doing, result = "starting", None
         try:
             while result is None:
-                if not receiver.poll(limits.CLOCK * time_limit + GRACE):
-                    raise ChildError(f"exceeded {limits.CLOCK * time_limit:g} s", doing, _read(log))
+                if not _heard(receiver, process.pid, seconds, most):
+                    over = _data(process.pid) > most
+                    how = (
+                        limits.too_much(memory)
+                        if over
+                        else f"exceeded {limits.CLOCK * seconds:g} s"
+                    )
+                    raise ChildError(how + ("" if over else more_time), doing, _read(log))
                 kind, value = receiver.recv()
                 if kind == "doing":
                     doing = value
@@ -76,8 +92,10 @@ def call(
                     result = (kind, value)
         except EOFError:
             process.join()
-            said, how = _read(log), _how(process.exitcode, time_limit)
-            raise ChildError(_too_much(memory, said) or how, doing, said) from None
+            said, how = _read(log), _how(process.exitcode, seconds)
+            if how.startswith("exceeded"):
+                how += more_time
+            raise ChildError(_refused(memory, said) or how, doing, said) from None
         finally:
             process.kill()
             with contextlib.suppress(OSError):  # the group of the child: all that it started
@@ -87,13 +105,8 @@ def call(
             raise (UsageError if result[0] == "usage" else EdgelineError)(result[1])
         if result[0] == "raised":
             said = _read(log) + result[1]
-            raise ChildError(_too_much(memory, result[1]) or "failed", doing, said)
+            raise ChildError(_refused(memory, result[1]) or "failed", doing, said)
     return result[1]
-
-
-def room(size: int) -> int:
-    """Bytes that a child may take which runs a model of others whose files have `size` bytes."""
-    return (1 << 30) + 8 * size
 
 
 def last_error(log: str) -> str:
@@ -115,7 +128,7 @@ def _run(
     sender: Connection,
     log: Path,
     time_limit: float,
-    memory: int | None,
+    memory: int,
     function: Callable[..., object],
     arguments: Any,
 ) -> None:
@@ -131,8 +144,9 @@ def _run(
     os.dup2(stream, 2)
     try:
         limits.begin(time_limit)
-        if memory is not None:
-            limits.memory(memory)
+        with contextlib.suppress(OSError):
+            Path("/proc/self/oom_score_adj").write_text("1000")
+        limits.memory(memory + BEYOND)
         result = function(tell, *arguments)
         limits.end()
         sender.send(("returned", result))
@@ -152,10 +166,30 @@ def _tensorflow_runs() -> bool:
     return context is not None and getattr(context, "_initialized", True)
 
 
-def _too_much(memory: int | None, said: str) -> str:
+def _heard(receiver: Connection, pid: int, seconds: float, most: int) -> bool:
+    """Wait until a child says something or ends; False where it is too large, or silent too long.
+
+    Its memory is looked at meanwhile: native code that is refused some would crash, and a crash
+    says less.
+    """
+    end = time.monotonic() + limits.CLOCK * seconds + GRACE
+    while not receiver.poll(_LOOK):
+        if _data(pid) > most or time.monotonic() > end:
+            return False
+    return True
+
+
+def _data(pid: int) -> int:
+    """Bytes of a process's private mappings, heap and stacks; 0 where nobody can say."""
+    try:
+        return int(Path(f"/proc/{pid}/statm").read_text().split()[5]) * os.sysconf("SC_PAGE_SIZE")
+    except (OSError, IndexError):
+        return 0
+
+
+def _refused(memory: int, said: str) -> str:
     """That a child took more memory than it might, if that is what it said in the end."""
-    refused = any(word in said for word in ("MemoryError", "bad_alloc", "Cannot allocate memory"))
-    return f"exceeded {memory:,} bytes of memory" if memory is not None and refused else ""
+    return limits.too_much(memory) if limits.lacked_memory(said) else ""
 
 
 def _how(code: int | None, time_limit: float) -> str:

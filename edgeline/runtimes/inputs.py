@@ -152,9 +152,12 @@ def _check_tensor(array: object, tensor: Tensor) -> None:
     if array.dtype != wanted:
         give = "an object array of bytes" if tensor.dtype == "string" else tensor.dtype
         raise EdgelineError(f"Input {name!r} has dtype {array.dtype}: give {give}.")
-    if array.ndim != len(tensor.shape) or any(
-        size != want if want != -1 else size == 0
-        for size, want in zip(array.shape[1:], tensor.shape[1:], strict=True)
+    given, row = array.shape[1:], tensor.shape[1:]
+    if array.ndim != len(tensor.shape) or (
+        given != row
+        and any(
+            size != want if want != -1 else size == 0 for size, want in zip(given, row, strict=True)
+        )
     ):
         sizes = ["rows", *tensor.shape[1:]] if tensor.shape else []
         shape = ", ".join("any" if size == -1 else str(size) for size in sizes)

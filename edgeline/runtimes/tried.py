@@ -9,10 +9,9 @@ from pathlib import Path
 from edgeline import artifacts
 from edgeline.artifacts import Artifact, examples, models
 from edgeline.errors import EdgelineError
-from edgeline.runtimes import child, original
+from edgeline.runtimes import child, limits, original
 
 ROWS = 2
-ARROW = 2 << 30  # bytes: its allocator reserves 1 GiB at a time, used or not, and that counts
 
 
 def imported(model_path: str | Path, rows: Artifact, split: str, edge: Artifact | None) -> None:
@@ -41,8 +40,7 @@ def in_child(path: Path, function: Callable[..., object], *arguments: object) ->
         EdgelineError: as raised in the child, or it crashed or went beyond a limit.
     """
     try:
-        memory = child.room(_size(path)) + ARROW
-        child.call(function, *arguments, time_limit=child.MODEL_TIME, memory=memory)
+        child.call(function, *arguments, memory=limits.room(path) + limits.ARROW)
     except child.ChildError as error:
         raise EdgelineError(
             f"{path} {error.how} while it was {error.doing}{child.last_error(error.log)}: "
@@ -63,9 +61,3 @@ def _ask(
         raw = examples.read_spread(rows, split, found.takes, ROWS)
         tell("asked")
         found.evaluate(raw)
-
-
-def _size(path: Path) -> int:
-    if path.is_dir():
-        return sum(file.stat().st_size for file in path.rglob("*") if file.is_file())
-    return path.stat().st_size

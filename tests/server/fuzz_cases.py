@@ -66,7 +66,7 @@ def binary_cases(rng: random.Random) -> Case:
         b"".join(struct.pack("<I", 1) + letter for letter in (b"a", b"b")),
     ]
     entries = []
-    for entry, data in zip(_MIXED_INPUTS, parts, strict=True):
+    for entry, data in zip(copy.deepcopy(_MIXED_INPUTS), parts, strict=True):  # changed below
         size = len(data) if rng.random() < 0.7 else rng.choice([0, -1, 3, 2**40, "4", None, 1.5])
         entries.append(
             {k: v for k, v in entry.items() if k != "data"}

@@ -25,10 +25,12 @@ class Transport:
 
     def __init__(self) -> None:
         self.written = b""
-        self.paused = self.closed = False
+        self.paused = self.closed = self.ended = False
         self.protocol: Any = None
 
     def write(self, data: bytes) -> None:
+        if self.ended:
+            raise RuntimeError("Cannot call write() after write_eof()")
         self.written += data
 
     def get_extra_info(self, name: str) -> Any:
@@ -44,7 +46,10 @@ class Transport:
         self.paused = False
 
     def can_write_eof(self) -> bool:
-        return False
+        return True
+
+    def write_eof(self) -> None:
+        self.ended = True
 
     def is_closing(self) -> bool:
         return self.closed

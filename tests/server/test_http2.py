@@ -284,3 +284,31 @@ def test_a_new_client_gets_the_place_of_an_idle_one():
         assert refused.written.startswith(b"HTTP/1.1 503")
 
     asyncio.run(run())
+
+
+@pytest.mark.parametrize(
+    "last",
+    [
+        frame(GOAWAY, 0, 0, bytes(8)),
+        frame(SETTINGS_KIND, 0, 1, b""),
+        frame(HEADERS, END_HEADERS, 1, block("POST", "/b")) + frame(SETTINGS_KIND, 0, 1, b""),
+    ],
+    ids=["of the client", "of a broken frame", "of a broken frame beside a request"],
+)
+def test_nothing_is_said_after_the_end_of_a_connection(last):
+    """Else one such connection, at the end of a process, ended that in the middle."""
+
+    async def run() -> list[tuple[int, int]]:
+        served = server()
+        connection, transport = Http2(served), Transport()
+        connection.connection_made(transport)
+        connection.data_received(PREFACE + SETTINGS + last)
+        assert transport.ended
+        said = transport.written
+        connection.leave()
+        connection.expired()
+        connection.stop()
+        assert transport.written == said
+        return codes(said, GOAWAY)
+
+    assert len(asyncio.run(run())) <= 1

@@ -344,5 +344,6 @@ class Http2(asyncio.Protocol):
                 self._asked.pump(stream)
 
     def _send(self, kind: int, flags: int, payload: bytes) -> None:
-        """A frame of the connection itself."""
-        self._transport.write(h2.frame(len(payload), kind, flags, 0) + payload)
+        """A frame of the connection itself, unless it has said its last."""
+        if not self._ending:
+            self._transport.write(h2.frame(len(payload), kind, flags, 0) + payload)

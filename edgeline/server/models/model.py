@@ -77,8 +77,11 @@ class Description:
 
     def threshold_of(self, output: str) -> float | None:
         """The decision threshold, for the output that is decided by."""
-        decided = output == decided_output(self.signature.outputs)
-        return self.decision_threshold if decided else None
+        return self.decision_threshold if output == self._decided_output else None
+
+    @cached_property
+    def _decided_output(self) -> str:
+        return decided_output(self.signature.outputs)
 
     @property
     def transformed(self) -> str:
@@ -349,7 +352,9 @@ def _shaped(array: Array, tensor: Tensor) -> Array:
     shape, given = tensor.shape, array.shape
     if not shape:
         return array.reshape(()) if array.size == 1 else array
+    if len(given) == len(shape):
+        return array
     short, long = sorted((given, shape), key=len)
-    if len(given) == len(shape) or not given or any(s != 1 for s in long[max(1, len(short)) :]):
+    if not given or any(s != 1 for s in long[max(1, len(short)) :]):
         return array
     return array.reshape(given[: len(shape)] + (1,) * (len(shape) - len(given)))

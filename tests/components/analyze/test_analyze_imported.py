@@ -31,8 +31,8 @@ ROWS, WRONG = 10, 2
 def in_this_process(monkeypatch):
     """TensorFlow is imported here already."""
 
-    def call(function, *arguments, time_limit, memory=None):  # noqa: ARG001
-        assert time_limit > 0
+    def call(function, *arguments, memory, time_limit=900):
+        assert time_limit > 0 and memory > 0
         return function(len, *arguments)
 
     monkeypatch.setattr(child, "call", call)

@@ -18,8 +18,8 @@ CORAL = Path(__file__).parents[2] / "data" / "coral"
 def in_this_process(monkeypatch):
     """Compilers run here, where TensorFlow is imported already."""
 
-    def call(function, *arguments, time_limit):
-        assert time_limit > 0
+    def call(function, *arguments, memory, time_limit=900):
+        assert time_limit > 0 and memory > 0
         return function(len, *arguments)
 
     monkeypatch.setattr(child, "call", call)

@@ -12,8 +12,8 @@ from edgeline.runtimes import child
 def in_this_process(monkeypatch):
     """Convert in this process, where TensorFlow is imported already."""
 
-    def call(function, *arguments, time_limit):
-        assert time_limit > 0
+    def call(function, *arguments, memory, time_limit=900):
+        assert time_limit > 0 and memory > 0
         return function(len, *arguments)
 
     monkeypatch.setattr(child, "call", call)

@@ -361,7 +361,7 @@ def test_a_crash_of_the_converter_is_a_sentence(data, tmp_path, monkeypatch, how
 
 def test_what_a_child_returns_comes_back(monkeypatch):
     monkeypatch.setattr(child, "_tensorflow_runs", lambda: False)
-    assert child.call(crash, "well", time_limit=60) == "well"
+    assert child.call(crash, "well", memory=1 << 30, time_limit=60) == "well"
 
 
 @pytest.mark.usefixtures("in_this_process")

@@ -12,7 +12,7 @@ from edgeline.artifacts.bundle import Signature
 from edgeline.components.verify import runtimes
 from edgeline.components.verify.verify_bundle import verify_bundle
 from edgeline.errors import EdgelineError
-from edgeline.runtimes import child
+from edgeline.runtimes import child, limits
 from edgeline.runtimes.interpreter import load
 
 pytestmark = pytest.mark.slow
@@ -87,7 +87,7 @@ def test_a_model_that_does_not_end_is_a_sentence(bundle_maker, signature, monkey
             pass
 
     monkeypatch.setattr(child, "_tensorflow_runs", lambda: False)
-    monkeypatch.setattr(child, "MODEL_TIME", 0.2)
+    monkeypatch.setattr(limits, "MODEL_TIME", 0.2)
     monkeypatch.setattr(runtimes, "load", spin)
     with pytest.raises(EdgelineError, match=r"its model exceeded 0\.[26] s .*while loading"):
         verify_bundle(folder)
@@ -107,3 +107,19 @@ def test_a_device_needs_neither_tensorflow_nor_pyarrow_nor_kfp():
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
+
+
+def test_a_model_that_takes_too_much_memory_is_a_sentence(bundle_maker, signature, monkeypatch):
+    folder = bundle_maker(signature)
+
+    def fill(_):
+        held = bytearray(300 << 20)
+        while held:
+            pass
+
+    monkeypatch.setenv("EDGELINE_MODEL_MEMORY", "100M")
+    monkeypatch.setattr(child, "_tensorflow_runs", lambda: False)
+    monkeypatch.setattr(runtimes, "load", fill)
+    said = "its model exceeded 100,000,000 bytes of memory .EDGELINE_MODEL_MEMORY allows more."
+    with pytest.raises(EdgelineError, match=f"{said} while loading"):
+        verify_bundle(folder)

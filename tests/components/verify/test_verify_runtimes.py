@@ -63,8 +63,8 @@ def transformed(workplace):
 def compiled(monkeypatch, tmp_path):
     """Compiles in this process, where TensorFlow is imported already."""
 
-    def call(function, *arguments, time_limit, memory=None):
-        assert time_limit > 0 and memory != 0
+    def call(function, *arguments, memory, time_limit=900):
+        assert time_limit > 0 and memory > 0
         return function(len, *arguments)
 
     def run(target, edge, **parameters):
