@@ -102,6 +102,7 @@ class RemoteRun:
             with Progress(self.console, [task.component for task in self.planned]) as progress:
                 run = self._watched(progress, end)
                 progress.tell_skipped()
+            self._tell_unknown(run)
         except KeyboardInterrupt:
             self._say(f"{self._goes_on()}; it can be ended there, too.")
             raise
@@ -180,6 +181,17 @@ class RemoteRun:
                 if said:
                     self._say("The server answers again.")
                 return found
+
+    def _tell_unknown(self, run: Any) -> None:
+        """Say of which tasks the server does not tell how they ended, and why."""
+        unknown = [name for name, task in self._tasks(run).items() if task.state == "unknown"]
+        if unknown:
+            self._say(
+                f"How {', '.join(unknown)} ended is not known: the server stopped reading the "
+                "tasks of this run, as Kubeflow Pipelines 2.17 does where its workflow is above "
+                f"1,049 kB. The run itself is told: {run_state(run)}. Fewer targets, or "
+                "manifests/components/small-workflows in the cluster, keep a run below that."
+            )
 
     def _goes_on(self) -> str:
         return f"Run {self.id} goes on: look at {self.page}"
