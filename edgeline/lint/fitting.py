@@ -43,8 +43,8 @@ class TooLarge:
         ways = []
         if self.targets.fit:
             ways.append(
-                f"{len(self.targets.fit)} of its {len(self.targets.given)} targets fit (--set "
-                f"{TARGETS}='{json.dumps(self.targets.fit)}', the others in a run after it)"
+                f"{len(self.targets.fit)} of its {len(self.targets.given)} targets fit, "
+                f"{json.dumps(self.targets.fit)}, the others in a run after it"
             )
         if self.once <= MOST:
             ways.append(
