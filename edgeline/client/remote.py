@@ -18,6 +18,7 @@ from edgeline.kubeflow.api import UnavailableError, asking
 from edgeline.kubeflow.refusals import RefusedError
 from edgeline.kubeflow.run_tasks import run_state, tasks_of
 from edgeline.kubeflow.states import RunState, TaskState
+from edgeline.lint.workflow import COMPRESSED
 from edgeline.local.plan import PlannedTask
 from edgeline.local.progress import Progress
 from edgeline.local.tasks import DONE, TaskResult
@@ -183,14 +184,15 @@ class RemoteRun:
                 return found
 
     def _tell_unknown(self, run: Any) -> None:
-        """Say of which tasks the server does not tell how they ended, and why."""
-        unknown = [name for name, task in self._tasks(run).items() if task.state == "unknown"]
-        if unknown:
+        """Say of which tasks the server does not tell how they ended, where it told of others."""
+        tasks = self._tasks(run)
+        unknown = [name for name, task in tasks.items() if task.state == "unknown"]
+        if 0 < len(unknown) < len(tasks):
             self._say(
                 f"How {', '.join(unknown)} ended is not known: the server stopped reading the "
                 "tasks of this run, as Kubeflow Pipelines 2.17 does where its workflow is above "
-                f"1,049 kB. The run itself is told: {run_state(run)}. Fewer targets, or "
-                "manifests/components/small-workflows in the cluster, keep a run below that."
+                f"{COMPRESSED / 1000:,.0f} kB. The run itself is told: {run_state(run)}. Fewer "
+                "targets, or manifests/components/small-workflows in the cluster, keep it below."
             )
 
     def _goes_on(self) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from bisect import bisect_right
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -84,9 +85,9 @@ def fitting(
     defined = mapped(documents[0], "root", "inputDefinitions", "parameters")
     values = {name: at(each, "defaultValue") for name, each in defined.items()} | dict(given)
     targets = _targets(values)
-    counts = range(len(targets), 0, -1)
-    fit = next(
-        (n for n in counts if _size(documents, _with(values, targets[:n]), tries) <= MOST), 0
+    counts = range(1, len(targets) + 1)
+    fit = bisect_right(
+        counts, MOST, key=lambda n: _size(documents, _with(values, targets[:n]), tries)
     )
     return Targets(targets, targets[:fit])
 
