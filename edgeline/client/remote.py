@@ -221,7 +221,7 @@ class RemoteRun:
             said = (
                 f"No files of {absent or 'any task'} are in the folder of run {self.id}: what was "
                 "taken from the cache lies with an earlier run, and where, only the address of "
-                "Kubeflow's pages tells: give Client(host=...) that one."
+                "Kubeflow's pages tells: give --host (in Python Client(host=...)) that one."
             )
             if not found:
                 raise EdgelineError(said)
