@@ -5,8 +5,8 @@ of that (backend/src/v2/metadata/client.go, RecordArtifact). No task reads the n
 settings of the run's root, and it is the longest part of an artifact's metadata: with a secret some
 3 kB of a run's workflow for each input of each task, as it is written six times, each quote of it
 as eight bytes. Kubeflow's page reads it, to open an artifact from a store that is not its own. So
-reports, curves and bundles keep it, and folders that tasks hand to each other have an empty one:
-where the root has settings of its own, the page does not open those.
+reports, curves and bundles keep it, and folders that tasks hand to each other have an empty one,
+with which the page uses its own settings.
 """
 
 from __future__ import annotations
