@@ -44,6 +44,7 @@ def compile_(
     --set changes the defaults of its parameters.
     """
     from edgeline.client.compiling import compile_pipeline, unpinned
+    from edgeline.lint.fitting import documents_of, too_large
 
     path = compile_pipeline(
         pipeline, output, kubernetes, namespace, settings, environment or "", current=current
@@ -55,3 +56,5 @@ def compile_(
             "images, run `edgeline images lock`, and compile again.",
             err=True,
         )
+    if (documents := documents_of(path)) and (found := too_large(documents, {})):
+        click.echo(f"Warning: with its defaults, {found}", err=True)

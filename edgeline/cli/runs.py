@@ -50,6 +50,7 @@ def list_(
     root: str = RUNS, host: str | None = None, namespace: str | None = None, as_json: bool = False
 ) -> None:
     """List the runs, the latest first; of a server the latest 50."""
+    _check(host, namespace)
     if host:
         _list_there(host, namespace, as_json)
         return
@@ -306,6 +307,7 @@ def _list_there(host: str, namespace: str | None, as_json: bool) -> None:
 @contextlib.contextmanager
 def _of(root: str, host: str | None, namespace: str | None) -> Iterator[Callable[[str], KeptRun]]:
     """What finds a run by its name, here or on a server; files of the latter go when it ends."""
+    _check(host, namespace)
     if host is None:
         yield lambda name: _named(root, name)
         return
@@ -315,6 +317,12 @@ def _of(root: str, host: str | None, namespace: str | None) -> Iterator[Callable
     server, place = connect(host, namespace), "" if root == RUNS else root
     with tempfile.TemporaryDirectory(prefix="edgeline-runs-") as folder:
         yield lambda name: fetched(server, name, place, Path(folder))
+
+
+def _check(host: str | None, namespace: str | None) -> None:
+    """Runs of this machine have no namespace: who gives one means a server's."""
+    if namespace and not host:
+        raise UsageError("--namespace is for --host: leave it out, or give both.")
 
 
 def _published(name: str, stack: contextlib.ExitStack) -> KeptRun | None:

@@ -72,6 +72,7 @@ def diff(file: str, newer: bool, host: str | None, namespace: str | None, as_jso
         for sentence in waiting:
             click.echo(sentence)
     with _untold():
+        _warn_of_size(client, declared)
         _tell(not_there)
     sys.exit(1 if changes or (newer and waiting) else 0)
 
@@ -87,8 +88,10 @@ def apply(file: str, prune: bool, host: str | None, namespace: str | None) -> No
     applied, and the exit code is 1.
     """
     client, changes, declared, not_there = _changes(file, host, namespace)
+    names = {schedule.name for schedule in declared.schedules}
     # a second one of a declared schedule is a remnant, not something that was taken out
-    _make(client, [change for change in changes if prune or change.name in declared])
+    _make(client, [change for change in changes if prune or change.name in names])
+    _warn_of_size(client, declared)
     _tell(not_there)
 
 
@@ -98,7 +101,8 @@ def apply(file: str, prune: bool, host: str | None, namespace: str | None) -> No
 def prune(file: str, host: str | None, namespace: str | None) -> None:
     """Delete recurring runs that were created from FILE and are no longer in it."""
     client, changes, declared, _ = _changes(file, host, namespace)
-    _make(client, [change for change in changes if change.name not in declared])
+    names = {schedule.name for schedule in declared.schedules}
+    _make(client, [change for change in changes if change.name not in names])
 
 
 def show(changes: Sequence[Change]) -> None:
@@ -151,14 +155,21 @@ def _connected(file: str, host: str | None, namespace: str | None) -> tuple[Any,
 
 def _changes(
     file: str, host: str | None, namespace: str | None
-) -> tuple[Any, list[Change], set[str], list[NotDeployedError]]:
-    """A client, what differs, the names that the file has, and what cannot be run yet."""
+) -> tuple[Any, list[Change], Declaration, list[NotDeployedError]]:
+    """A client, what differs, what the file says, and what cannot be run yet."""
     from edgeline.schedules.reconcile import differences
 
     client, declared = _connected(file, host, namespace)
     not_there: list[NotDeployedError] = []
     changes = asking(lambda: differences(client, declared, not_there))
-    return client, changes, {schedule.name for schedule in declared.schedules}, not_there
+    return client, changes, declared, not_there
+
+
+def _warn_of_size(client: KfpClient, declared: Declaration) -> None:
+    from edgeline.client.sizes import of_schedules
+
+    for sentence in asking(lambda: of_schedules(client, declared)):
+        click.echo(f"Warning: {sentence}", err=True)
 
 
 def _tell(not_there: Sequence[NotDeployedError]) -> None:

@@ -18,6 +18,7 @@ from edgeline.kubeflow.api import UnavailableError, asking
 from edgeline.kubeflow.refusals import RefusedError
 from edgeline.kubeflow.run_tasks import run_state, tasks_of
 from edgeline.kubeflow.states import RunState, TaskState
+from edgeline.lint.workflow import COMPRESSED
 from edgeline.local.plan import PlannedTask
 from edgeline.local.progress import Progress
 from edgeline.local.tasks import DONE, TaskResult
@@ -102,6 +103,7 @@ class RemoteRun:
             with Progress(self.console, [task.component for task in self.planned]) as progress:
                 run = self._watched(progress, end)
                 progress.tell_skipped()
+            self._tell_unknown(run)
         except KeyboardInterrupt:
             self._say(f"{self._goes_on()}; it can be ended there, too.")
             raise
@@ -181,6 +183,18 @@ class RemoteRun:
                     self._say("The server answers again.")
                 return found
 
+    def _tell_unknown(self, run: Any) -> None:
+        """Say of which tasks the server does not tell how they ended, where it told of others."""
+        tasks = self._tasks(run)
+        unknown = [name for name, task in tasks.items() if task.state == "unknown"]
+        if 0 < len(unknown) < len(tasks):
+            self._say(
+                f"How {', '.join(unknown)} ended is not known: the server stopped reading the "
+                "tasks of this run, as Kubeflow Pipelines 2.17 does where its workflow is above "
+                f"{COMPRESSED / 1000:,.0f} kB. The run itself is told: {run_state(run)}. Fewer "
+                "targets, or manifests/components/small-workflows in the cluster, keep it below."
+            )
+
     def _goes_on(self) -> str:
         return f"Run {self.id} goes on: look at {self.page}"
 
@@ -207,7 +221,7 @@ class RemoteRun:
             said = (
                 f"No files of {absent or 'any task'} are in the folder of run {self.id}: what was "
                 "taken from the cache lies with an earlier run, and where, only the address of "
-                "Kubeflow's pages tells: give Client(host=...) that one."
+                "Kubeflow's pages tells: give --host (in Python Client(host=...)) that one."
             )
             if not found:
                 raise EdgelineError(said)

@@ -93,6 +93,7 @@ def _submit(
     team = server.get_user_namespace() if has_teams(server) else ""
     if team:
         _warn_of_places(request, compiled, team)
+    _warn_of_size(request, compiled)
     # the same name as in Git: an equal pipeline is an equal version by either way
     name = compiled.name
     account = environment.service_account if environment else ""
@@ -118,12 +119,23 @@ def _warn_of_places(request: RunRequest, compiled: CompiledPipeline, team: str) 
         places.append(request.parameters.get(entry.parameter, entry.destination))
     for place in places:
         if isinstance(place, str) and profiles.is_out_of_reach(place, team):
-            terminal.console(sys.stderr).print(
-                f"Warning: the key of profile {team} may not write to {place}, unless somebody "
-                f"allowed it: s3://{profiles.BUCKET}/private/{team}/ is its own.",
-                soft_wrap=True,
-                markup=False,
+            _warn(
+                f"the key of profile {team} may not write to {place}, unless somebody "
+                f"allowed it: s3://{profiles.BUCKET}/private/{team}/ is its own."
             )
+
+
+def _warn_of_size(request: RunRequest, compiled: CompiledPipeline) -> None:
+    """Say that the server will not tell how this run's tasks end, and what to do."""
+    from edgeline.lint.fitting import too_large
+
+    given = complete(from_spec(compiled.documents[0]), request.parameters)
+    if found := too_large(compiled.documents, given):
+        _warn(str(found))
+
+
+def _warn(sentence: str) -> None:
+    terminal.console(sys.stderr).print(f"Warning: {sentence}", soft_wrap=True, markup=False)
 
 
 def _start(server: KfpClient, request: RunRequest, compiled: CompiledPipeline, account: str) -> Any:

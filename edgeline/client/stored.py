@@ -60,8 +60,8 @@ def files_below(root: str, pipeline: str, run: str) -> list[StoredFile]:
     """
     if not root:
         raise EdgelineError(
-            "Where are this run's artifacts? Give Client(host=...) the address of Kubeflow's "
-            "pages, which tells it, or Client(root=...) the pipeline root."
+            "Where are this run's artifacts? Give --host (in Python Client(host=...)) the address "
+            "of Kubeflow's pages, which tells it, or --root (Client(root=...)) the pipeline root."
         )
     found: dict[str, dict[str, list[storage.LocatedFile]]] = {}
     for source in _listed(f"{_place(root).rstrip('/')}/{pipeline}/{run}"):

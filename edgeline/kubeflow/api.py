@@ -27,6 +27,7 @@ TIMEOUT = (10.0, 60.0)  # seconds to connect, and of silence
 AGAIN = (429, 502, 503, 504)  # what a server, or Envoy before it, says when it is busy or restarts
 TOKEN_PATH = "KF_PIPELINES_SA_TOKEN_PATH"
 CONFLICT = 409
+FORBIDDEN = 403
 SERVER_FAULT = 500
 UNAVAILABLE = 14  # gRPC's code of a server that is not ready and did nothing
 _LABEL = re.compile(r"[^][\s\"'<>\\^`{|}%()*+,;=!$&~]+")  # letters of other scripts, too
@@ -181,14 +182,32 @@ class ServerPipeline:
 
 
 def pipelines_called(client: KfpClient, name: str) -> Iterator[ServerPipeline]:
-    """Where a pipeline of a name is: the namespace's own first, and if that will not do, shared."""
+    """Where a pipeline of a name is: the namespace's own first, and if that will not do, shared.
+
+    A server that keeps pipelines in Kubernetes shows everybody those of its own namespace, and
+    refuses their versions to whom it gave no role there: for them these are not shared.
+    """
     teams, own = has_teams(client), client.get_user_namespace() or None
     for namespace in dict.fromkeys((own, None)):
         answer = client.list_pipelines(filter=called(name), namespace=namespace).pipelines
         for one in answer or ():
-            yield ServerPipeline(str(one.pipeline_id), teams and namespace is None)
+            place = ServerPipeline(str(one.pipeline_id), teams and namespace is None)
+            if not place.shared or not one.namespace or _may_read(client, place):
+                yield place
         if answer and not teams:
             return
+
+
+def _may_read(client: KfpClient, place: ServerPipeline) -> bool:
+    from kfp_server_api import ApiException
+
+    try:
+        client.list_pipeline_versions(place.id, page_size=1)
+    except ApiException as error:
+        if error.status == FORBIDDEN:
+            return False
+        raise
+    return True
 
 
 def find_version(

@@ -30,7 +30,7 @@ from pathlib import Path
 from typing import Any
 
 from edgeline.errors import EdgelineError, first_line
-from edgeline.kubeflow import face, handed, inputs
+from edgeline.kubeflow import face, handed, inputs, outputs
 
 HOLD = 30.0  # seconds
 MOST_HELD = 1 << 22  # bytes, after which the log is live
@@ -86,6 +86,7 @@ def main() -> None:
     """Run kfp's executor with this process's arguments."""
     os.environ["_KFP_RUNTIME"] = "true"  # which kfp's own command sets: imports less of kfp
     with telling(), _component(sys.argv):
+        given = {}
         if GIVEN in sys.argv[:-1]:
             place = sys.argv.index(GIVEN) + 1
             given = json.loads(sys.argv[place])
@@ -95,6 +96,7 @@ def main() -> None:
         from kfp.dsl.executor_main import executor_main
 
         executor_main()
+        outputs.shorten(given)
 
 
 @contextlib.contextmanager

@@ -24,7 +24,7 @@ def equal(shown: Any, documents: Sequence[Any]) -> bool:
         documents: of the YAML that `edgeline.client.compiling.compile_pipeline` writes without
             `kubernetes`: the pipeline, and what it needs of a platform, if any.
     """
-    there = _read(_shown(shown))
+    there = _read(documents_of(shown))
     return there is not None and there == _read(documents)
 
 
@@ -36,7 +36,7 @@ def misnamed(name: str, shown: Any) -> bool:
     claimed = CONTENT_NAME.search(name)
     if claimed is None:
         return False
-    there = _read(_shown(shown))
+    there = _read(documents_of(shown))
     return there is None or digest(there) != claimed[1]
 
 
@@ -51,8 +51,8 @@ def pipeline_of(spec: Mapping[str, Any]) -> Mapping[str, Any]:
     return found
 
 
-def _shown(spec: Any) -> list[Any]:
-    """The documents of a version: the pipeline, and what it needs of a platform, if any."""
+def documents_of(spec: Any) -> list[Any]:
+    """The documents of a version that a server shows: the pipeline, and its platform's, if any."""
     if not isinstance(spec, Mapping):
         return []
     if "pipeline_spec" not in spec:

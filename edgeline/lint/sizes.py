@@ -6,6 +6,7 @@ from collections.abc import Iterator
 
 from edgeline.lint import controller, workflow, workflow_size
 from edgeline.lint.documents import Tree
+from edgeline.lint.fitting import Targets, fitting
 from edgeline.lint.rule import WARNING, Found, Rule
 from edgeline.lint.workflow_size import WorkflowSize
 
@@ -26,9 +27,17 @@ def _too_large(tree: Tree) -> Iterator[Found]:
     tries = 1 if controller.writes_nodes_once(tree) else workflow.TRIES
     for document in tree.of("IR", "PipelineVersion"):
         above, pipeline = document.pipeline or ((), {})
-        size = workflow.estimate(pipeline, tree.platform_of(document), tries=tries)
+        platform = tree.platform_of(document)
+        size = workflow.estimate(pipeline, platform, tries=tries)
         if size.total > NEAR * workflow.COMPRESSED:
-            yield Found(document, (*above, "pipelineInfo", "name"), _said(size))
+            fits = fitting((pipeline, platform), {}, tries)
+            yield Found(document, (*above, "pipelineInfo", "name"), _said(size) + _of(fits))
+
+
+def _of(targets: Targets) -> str:
+    """How many of its targets fit; nothing where all do, or none makes the difference."""
+    few, all_ = len(targets.fit), len(targets.given)
+    return f"; {few} of its {all_} targets fit" if 0 < few < all_ else ""
 
 
 def _said(size: WorkflowSize) -> str:
@@ -51,8 +60,8 @@ rules = (
         "workflow-too-large",
         "Argo compresses the nodes of a workflow above 1 MiB, and KFP 2.17 then no longer tells "
         "how tasks end: a run that succeeded looks stuck. What a task is given is written six "
-        "times, of an artifact with its place and how to reach it, some 6 kB in all; source and "
-        "interface nine times.",
+        "times: a folder of edgeline's is some 3 kB in all, another artifact 6 kB, with how its "
+        "store is reached; source and interface nine times.",
         "have Argo write each node once, not twice (manifests/components/small-workflows); give "
         "loops fewer rounds, tasks fewer artifacts, or split the pipeline; compile with `edgeline "
         "compile`, which cuts comments, docstrings and groups of one task; move code into the "

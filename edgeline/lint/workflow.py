@@ -28,10 +28,10 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
 
-from edgeline.kubeflow import handed
+from edgeline.kubeflow import handed, outputs
 from edgeline.kubeflow.conditions import Claim, claims
 from edgeline.lint.documents import at, listed, mapped
-from edgeline.lint.flow import Step, ValueSource, steps
+from edgeline.lint.flow import Step, ValueSource, selectors, steps
 from edgeline.lint.python_sources import face_of
 from edgeline.lint.workflow_size import (
     ENVIRONMENT,
@@ -60,7 +60,7 @@ STORE = (
     '"endpoint":"seaweedfs.kubeflow:9000","forcePathStyle":"true","fromEnv":"false",'
     '"maxRetries":"5","region":"us-east-1","secretKeyKey":"secretkey",'
     '"secretName":"mlpipeline-minio-artifact"}}'
-)  # what the launcher notes of the store with each artifact
+)  # what the launcher notes of the store with each artifact, unless its task has said it is short
 FACTS = "x" * 150  # an artifact's metadata where it is not known, as much as edgeline writes
 VALUE = "x" * 40  # a parameter that another task gives, where nothing says which
 # a task's command as far as it is KFP's own, its words one after the other
@@ -210,7 +210,7 @@ class _Estimate:
         config = self._config(step)
         words = [str(word) for part in ("command", "args") for word in listed(container, part)]
         around = {key: container[key] for key in ("env", "image", "resources") if key in container}
-        inputs, outputs = _compact(self._inputs(step)), _compact(self._outputs(step))
+        taken, made = _compact(self._inputs(step)), _compact(self._outputs(step))
         return Counter(
             {
                 Part(SOURCE, name): (PATCHES + 1) * self.tries * sum(map(_twice, words)),
@@ -229,7 +229,7 @@ class _Estimate:
                 Part(OTHER, step.label): PATCHES
                 * self.tries
                 * (NODE + _once(_go([*LAUNCHER.split(), ID])))
-                + PATCHES * self.tries * (_twice(inputs) + _twice(outputs))
+                + PATCHES * self.tries * (_twice(taken) + _twice(made))
                 + self.tries * (task + 2 * ENDED),
             }
         )
@@ -283,9 +283,33 @@ class _Estimate:
         for name, source in step.artifacts():
             found = self.handed(step.name, name)
             if found is None:
-                one = {"facts": FACTS, "display_name": name, "store_session_info": STORE}
+                store = "" if self._is_short(step, source) else STORE
+                one = {"facts": FACTS, "display_name": name, outputs.STORE: store}
                 found = [one] * self._collected(step, source)
             yield from map(_compact, found)
+
+    def _is_short(self, step: Step, source: Mapping[str, Any]) -> bool:
+        """Whether an artifact says nothing of its store: a folder that a task of edgeline's made.
+
+        The same is said of a bundle, whose only taker is a small task.
+        """
+        if made := mapped(source, "taskOutputArtifact"):
+            maker = step.beside.get(str(made.get("producerTask")))
+            return maker is not None and self._says_short(maker, str(made.get("outputArtifactKey")))
+        around = self._steps.get((step.scope[:-1], step.scope[-1])) if step.scope else None
+        if around is None:
+            return False
+        given = mapped(
+            around.task, "inputs", "artifacts", str(source.get("componentInputArtifact"))
+        )
+        return self._is_short(around, given)
+
+    def _says_short(self, maker: Step, key: str) -> bool:
+        """The same of an output: where a group gives one of several, of all of them."""
+        if "dag" not in maker.component:
+            return face_of(maker.executor) is not None
+        inside = selectors(maker, "Artifact", key)
+        return bool(inside) and all(each and self._says_short(each, name) for each, name in inside)
 
     def _values(self, step: Step) -> dict[str, Any]:
         return {name: self._value(step, name) for name in step.sources}

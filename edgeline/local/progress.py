@@ -16,16 +16,19 @@ from rich.table import Table
 
 from edgeline.artifacts import transformed
 from edgeline.artifacts.folder import facts_of
+from edgeline.kubeflow.states import TaskState
 from edgeline.local.tasks import TaskResult
 from edgeline.reports.report import number, size
 
-MARKS = {
+MARKS: Mapping[TaskState, str] = {
     "waiting": "[dim]·[/]",
+    "running": "[blue]›[/]",
     "succeeded": "[green]✔[/]",
     "cached": "[cyan]✔[/]",
     "failed": "[red]✘[/]",
     "canceled": "[yellow]✘[/]",
     "skipped": "[yellow]–[/]",
+    "unknown": "[yellow]?[/]",
 }
 
 
@@ -101,7 +104,7 @@ class Progress:
     def _table(self) -> Table:
         table = Table(box=None, padding=(0, 2, 0, 0), show_header=False)
         for name, result in self.tasks.items():
-            state = result.state if result else "waiting"
+            state: TaskState = result.state if result else "waiting"
             if state == "running":
                 seconds = time.monotonic() - self.started[name]
                 table.add_row(self.spinner, f"[bold]{name}[/]", f"{seconds:.1f} s", "")

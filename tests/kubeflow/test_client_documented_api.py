@@ -55,6 +55,20 @@ def test_a_run_is_submitted_watched_and_ends(any_server: Any) -> None:
     assert "<table>" in run._repr_html_()
 
 
+def test_what_the_server_will_not_tell_is_said_before(
+    server: Any, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Five targets make a workflow that Argo compresses; the run is started all the same."""
+    here, _ = client(server)
+    here.submit("digits", name="five")
+    said = " ".join(capsys.readouterr().err.split())
+    assert "Warning: the workflow of this run becomes some 1,3" in said
+    assert "2 of its 5 targets fit, [" in said
+    here.submit("digits", name="two", targets=["onnx", "tflite-micro"])
+    assert "Warning" not in capsys.readouterr().err
+    assert len(server.runs) == 2
+
+
 def test_an_equal_pipeline_is_uploaded_once_and_named_as_in_git(
     server: Any, tmp_path: Path
 ) -> None:

@@ -240,6 +240,24 @@ def deploy(server: Any, environment: str, parameters: Any) -> str:
     return str(entry["pipeline_version_id"])
 
 
+def test_a_schedule_whose_runs_the_server_will_not_tell_is_named(
+    tmp_path: Path, server: Any
+) -> None:
+    """Five targets make a workflow that Argo compresses; with one less than three it fits."""
+    (pipeline,) = compile_definition(
+        catalogue.load("digits"), {"destination": "s3://models/edge"}, None, {}
+    ).documents
+    server.deploy("digits", pipeline)
+    five = "schedules:\n  - {name: five, pipeline: digits, version: latest, every: 3600}\n"
+    path = declare(tmp_path, five)
+    assert "2 of its 5 targets fit" in run(server, "diff", path).stderr
+    done = run(server, "apply", path)
+    assert done.returncode == 0
+    assert "Warning: Schedule 'five': the workflow of this run becomes some 1,3" in done.stderr
+    two = five.replace("every: 3600", "every: 3600, parameters: {targets: [onnx, tflite-micro]}")
+    assert "Warning" not in run(server, "apply", declare(tmp_path, two)).stderr
+
+
 def reference(server: Any) -> Any:
     """Which version the only recurring run names."""
     (entry,) = server.recurring.values()

@@ -18,7 +18,7 @@ import edgeline
 from edgeline.client import upload
 from edgeline.errors import EdgelineError
 from edgeline.kubeflow import versions
-from edgeline.kubeflow.api import asking, connect
+from edgeline.kubeflow.api import asking, connect, find_version
 from edgeline.schedules.declaration import read
 from edgeline.schedules.reconcile import differences
 
@@ -46,6 +46,18 @@ def evil(name: str = TAKEN) -> Any:
     server.shutdown()
     server.server_close()
     return spec
+
+
+def test_a_pipeline_that_is_shown_and_may_not_be_read_is_not_shared(
+    recorded: RecordedServer,
+) -> None:
+    """As a server that keeps pipelines in Kubernetes shows those of its own namespace."""
+    recorded.replay("native-shared-pipeline-that-may-not-be-read")
+    client = connect(recorded.address, "team-a")
+    found = upload.find(client, wanted("taxi-ad70a819a6629c30"))
+    assert found == upload.FoundPipeline(None, None)  # so it is uploaded to one's own
+    assert find_version(client, "taxi") == (None, None)
+    assert recorded.changes == []
 
 
 @pytest.mark.parametrize("name", UPLOADS)

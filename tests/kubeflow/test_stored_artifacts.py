@@ -147,7 +147,7 @@ def test_files_that_the_server_does_not_tell_are_said_to_be_missing(
 
 
 def test_a_root_that_nobody_tells_is_asked_for(recorded: RecordedServer) -> None:
-    with pytest.raises(EdgelineError, match=r"Client\(root=...\) the pipeline root"):
+    with pytest.raises(EdgelineError, match=r"--root \(Client\(root=...\)\) the pipeline root"):
         _ = run_of(recorded, OLD, root="").reports
 
 

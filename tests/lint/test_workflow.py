@@ -14,8 +14,9 @@ import pytest
 from edgeline.client.compiling import compile_definition, compile_pipeline
 from edgeline.environments import NAMES
 from edgeline.environments.environment import load as load_environment
+from edgeline.lint.fitting import documents_of, too_large
 from edgeline.lint.lint import lint
-from edgeline.lint.workflow import COMPRESSED, estimate
+from edgeline.lint.workflow import COMPRESSED, FACTS, STORE, estimate
 from edgeline.lint.workflow_size import WorkflowSize
 from edgeline.pipelines.catalogue import load
 
@@ -23,11 +24,11 @@ RECORDED = Path(__file__).parents[1] / "kubeflow" / "recorded"
 BUCKET = "destination=s3://models/edge"
 NO_TARGETS = {"with_edge": {"targets": []}}
 LIMITS = {
-    "taxi": 629_000,
-    "tabular": 603_000,
-    "pretrained": 648_000,
-    "vision": 877_000,
-    "digits": 902_000,
+    "taxi": 566_000,
+    "tabular": 542_000,
+    "pretrained": 609_000,
+    "vision": 778_000,
+    "digits": 802_000,
 }
 MANIFESTS = Path(__file__).parents[2] / "manifests"
 KFP = """
@@ -36,6 +37,17 @@ kind: ConfigMap
 metadata: {name: workflow-controller-configmap, namespace: kubeflow}
 data:
   workflowDefaults: "spec: {templateDefaults: {retryStrategy: {limit: '2', retryPolicy: OnError}}}"
+"""
+LONG = """
+from kfp import dsl
+
+@dsl.component(base_image="python:3.11", install_kfp_package=False)
+def step(word: str): print(word)
+
+@dsl.pipeline(name="long")
+def pipeline():
+    for number in range(120):
+        step(word=str(number) * 200)
 """
 
 
@@ -56,6 +68,13 @@ def _handed(run: str) -> Mapping[tuple[str, str], list[Mapping[str, Any]]]:
         for name, made in inputs.items():
             found[component, name] = [each["metadata"] for each in made["artifacts"]]
     return found
+
+
+def _with_store(_: str, name: str) -> Sequence[Mapping[str, Any]]:
+    """An artifact as it was before tasks said nothing of their folders' store."""
+    if name in ("compiled_models", "verifications"):  # of loops that had no round
+        return []
+    return [{"facts": FACTS, "display_name": name, "store_session_info": STORE}]
 
 
 def _recorded(version: str, run: str) -> WorkflowSize:
@@ -80,7 +99,10 @@ def test_it_is_what_runs_of_a_real_kubeflow_took() -> None:
     with lzma.open(RECORDED / "workflows.json.xz") as stream:
         recorded = json.load(stream)
     for name, run in recorded.items():
-        size = estimate(*run["documents"], given=run["parameters"], tries=run["tries"]).total
+        told = {} if run.get("short") else {"handed": _with_store}
+        size = estimate(
+            *run["documents"], given=run["parameters"], tries=run["tries"], **told
+        ).total
         assert size == pytest.approx(run["bytes"], rel=0.03), name
 
 
@@ -111,6 +133,28 @@ def test_five_targets_fit_where_argo_writes_each_node_once(place: str) -> None:
     assert estimate(*documents, tries=1).total < COMPRESSED < estimate(*documents).total
 
 
+@pytest.mark.parametrize(("place", "fit"), [("", 2), ("edge", 1)])
+def test_the_targets_that_fit_are_counted(place: str, fit: int) -> None:
+    found = too_large(_documents("digits", place), {})
+    assert found is not None
+    assert len(found.targets.fit) == fit
+    assert f'{fit} of its 5 targets fit, ["ethos-u55"' in str(found)
+    assert "small-workflows" in str(found)
+    assert (
+        too_large(_documents("digits", place), {"with_edge": {"targets": ["onnx"] * fit}}) is None
+    )
+    assert too_large(_documents("digits", place), NO_TARGETS) is None
+
+
+def test_a_pipeline_that_is_too_large_by_itself_has_another_way_out(tmp_path: Path) -> None:
+    path = tmp_path / "long.py"
+    path.write_text(LONG)
+    path = compile_pipeline(str(path), str(tmp_path / "long.yaml"))
+    found = too_large(documents_of(path), {})
+    assert found is not None
+    assert str(found).endswith("end: give its loops fewer rounds, or split the pipeline.")
+
+
 def test_a_loop_counts_with_its_rounds_and_of_alternatives_one() -> None:
     none, one, three, default = (
         estimate(*_documents("digits", ""), given=given).total
@@ -128,7 +172,7 @@ def test_what_is_left_out_costs_its_driver_alone() -> None:
     for part, size in whole.parts.items():
         published[part.name.rpartition("/")[2]] += size
     assert tasks.keys() >= {"publish", "condition-6"}  # of which one runs
-    assert published["publish"] < 0.2 * published["publish-2"]
+    assert published["publish"] < 0.25 * published["publish-2"]
 
 
 @pytest.mark.parametrize("name", ["taxi", "digits"])
@@ -140,8 +184,9 @@ def test_lint_names_what_makes_a_workflow_too_large(name: str, tmp_path: Path) -
         assert found == []
     else:  # five targets, each compiled, verified and published
         (said,) = found
-        assert "becomes some 1,7" in said
-        assert "the metadata of the inputs of publish-4" in said
+        assert "becomes some 1,4" in said
+        assert "the interface of for-loop-12" in said
+        assert "1 of its 5 targets fit" in said
 
 
 def test_lint_reads_the_settings_of_argo_s_controller(tmp_path: Path) -> None:

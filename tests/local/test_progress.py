@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import io
+import re
 from dataclasses import replace
 from pathlib import Path
+from typing import get_args
 
 import pytest
 from rich.console import Console
 
 from edgeline import artifacts
 from edgeline.cli import main as cli
+from edgeline.kubeflow.states import TaskState
 from edgeline.local.folders import remove_leftovers
 from edgeline.local.plan import PlannedTask, plan
 from edgeline.local.progress import Progress, facts, final_table, output_size
@@ -32,6 +35,14 @@ def shown(*results: TaskResult) -> str:
             progress.update(each)
     console.print(final_table({each.task.component: each for each in results}))
     return stream.getvalue()
+
+
+@pytest.mark.parametrize("state", get_args(TaskState))
+def test_a_task_of_any_state_has_a_line(state: str) -> None:
+    """Of a run on a server that goes on, and of one that the server stopped telling, too."""
+    stream = io.StringIO()
+    terminal.console(stream).print(final_table({"train": result("train", state)}))
+    assert re.search(rf"train +\S {state}", stream.getvalue())
 
 
 def test_a_sentence_is_shown_as_it_is(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -124,3 +124,9 @@ def test_what_is_no_run_is_told(tiny):
     assert "No run is kept in edgeline-runs" in edgeline()[1]
     tiny.run()
     assert "There is no run 'nine'" in edgeline("show", "nine")[1]
+
+
+def test_a_namespace_without_a_server_is_refused():
+    for arguments in (["list"], ["show", "taxi"], ["compare", "one", "two"]):
+        code, said = edgeline(*arguments, "--namespace", "team-a")
+        assert (code, said) == (2, "--namespace is for --host: leave it out, or give both.")
