@@ -98,6 +98,7 @@ def _requirements(card: Card) -> list[RequirementOutcome]:
     """Of the trained model first, then of each model that was verified; alike ones once."""
     told = [card.evaluation.metadata] if card.evaluation else []
     told += [each.facts for each in card.verified]
+    told += [each.artifact.metadata for each in card.compiled]  # which verify was not asked
     return list(dict.fromkeys(each for facts in told for each in outcomes.of(facts)))
 
 

@@ -138,7 +138,8 @@ def _requirements(found: Mapping[str, Any], kind: str, published: str) -> dict[s
     given: dict[str, Any] = found["requirements"]
     wanted = parse(given)
     made = ("litert", "onnx") if kind == "pretrained" else ("litert",)
-    check_devices(wanted, (*made, *found["targets"]))
+    chosen = str(found["quantisation"]) if kind == "tabular" else ""
+    check_devices(wanted, made, found["targets"], chosen)
     if kind == "pretrained" and (wanted.metrics or wanted.trend):
         raise EdgelineError(
             "Parameter edge.requirements has metrics or a trend, but the pipeline pretrained "
