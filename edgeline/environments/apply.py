@@ -34,6 +34,8 @@ FACTORS = {"": 1.0, "m": 1e-3} | {
 BEAM_OPTIONS = "beam_options"
 GPUS = ("nvidia.com/", "amd.com/")
 FIRST = ("settings", "plan")  # what looks at a destination before anything else
+# components that do another's work, and have what an environment gives that one, or their own
+LIKE = {"train_candidate": "train", "publish_candidates": "publish"}
 IDENTITY_ONLY = {"EDGELINE_IDENTITY_ONLY": "true"}  # see `edgeline.stores.destinations`
 _KEYS = ("AWS_", "MINIO_", "AZURE_", "GOOGLE_")  # how variables of keys begin
 
@@ -157,7 +159,8 @@ def _component_names(pipeline: Json) -> dict[str, str]:
 
 def _resources(environment: Environment, name: str) -> Resources:
     """The defaults with what differs for a component; selectors are joined, not replaced."""
-    base, own = environment.defaults, environment.tasks.get(name, Resources())
+    tasks = environment.tasks
+    base, own = environment.defaults, tasks.get(name) or tasks.get(LIKE.get(name, ""), Resources())
     given = {
         field: value
         for field in Resources.__struct_fields__
