@@ -57,6 +57,12 @@ class CandidateOutcome:
         return cls(**{**known, "reasons": tuple(known.get("reasons", ()))})
 
 
+def reasons_where_none_is_chosen(metadata: Mapping[str, Any]) -> list[str]:
+    """Why nothing of a choice goes on, a sentence for each reason; none where one was chosen."""
+    found = of(metadata) if not metadata.get("chosen") else []
+    return [f"{each.name}: {reason}" for each in found for reason in each.reasons]
+
+
 def of(metadata: Mapping[str, Any]) -> list[CandidateOutcome]:
     """The candidates in the metadata of a choice, the best first; none in other metadata."""
     found = metadata.get(KEY)

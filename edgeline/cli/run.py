@@ -279,7 +279,7 @@ def print_candidates(console: Console, tasks: Mapping[str, TaskResult]) -> None:
         table.add_row(*(Text(value, colour) for value in values))
     console.print(Text(f"\n{found['rule']}"), soft_wrap=True)
     console.print(table)
-    for each in outcomes:
+    for each in outcomes if found["chosen"] else ():  # else they are what refused all
         for reason in each.reasons:
             console.print(Text(f"{each.name}: {reason}", "yellow"), soft_wrap=True)
 
