@@ -41,7 +41,7 @@ def choose(
     """Choose one, copy its artifacts, and write a `choice/v1` folder and a page about all.
 
     Args:
-        candidate_paths: `candidate/v1` folders, in the order of the run's list.
+        candidate_paths: `candidate/v1` folders, in any order.
         model_path, edge_model_path, evaluation_path, verification_path: where the artifacts of the
             chosen one go; nothing is written where none is approved.
 
@@ -94,7 +94,10 @@ def _read(paths: Sequence[str]) -> list[Artifact]:
             "No candidate is given: connect dsl.Collected of the output candidate of the task "
             "train_candidate in its loop."
         )
-    found = [artifacts.read(path, SCHEMA) for path in paths]
+    # what a loop made is collected in the order in which its rounds ended
+    found = sorted(
+        (artifacts.read(path, SCHEMA) for path in paths), key=lambda each: each.metadata["place"]
+    )
     names = [each.metadata["name"] for each in found]
     if twice := next((name for name in names if names.count(name) > 1), ""):
         raise EdgelineError(f"Two candidates are called {twice}: give each a name of its own.")

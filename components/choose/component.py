@@ -40,7 +40,7 @@ def choose(
         tie: Of candidates that are equally good: first (in the list), smaller (edge model) or
             faster (99th percentile of latency).
         tie_within: How far below the best a candidate counts as equally good.
-        candidates: What train_candidate made (candidate/v1), in the order of the run's list.
+        candidates: What train_candidate made (candidate/v1), collected of its loop.
 
     Returns:
         found: Whether there is an approved candidate.

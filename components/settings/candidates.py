@@ -169,6 +169,7 @@ def items(
     return [
         {
             "candidate": each.name,  # not name, which a loop's item has of its own in kfp
+            "place": str(place),
             "own_module": each.module,
             "training": json.dumps(
                 {name: values[name] for name in (*OWN, *SHARED)} | dict(each.training),
@@ -176,5 +177,5 @@ def items(
             ),
             "rows": json.dumps(each.rows.to_json() if each.rows else {}, sort_keys=True),
         }
-        for each in candidates
+        for place, each in enumerate(candidates)
     ]

@@ -19,6 +19,7 @@ def train_candidate(
     module: str,
     label: str,
     training: str,
+    place: str = "0",
     own_module: str = "",
     rows: str = "",
     beam_options: list = [],  # noqa: B006
@@ -55,6 +56,7 @@ def train_candidate(
             store.
         label: The output of preprocessing_fn that is to be predicted.
         training: What train takes, as an object in JSON that the component settings hands on.
+        place: Its place in the run's list, from 0.
         own_module: The candidate's own module; empty: that of the run.
         rows: The rows of the training split to learn from, as an object in JSON: {"column": "when",
             "from": 1767225600000000}; empty: all.
@@ -83,7 +85,12 @@ def train_candidate(
 
     facts = work(
         candidate=of_texts(
-            name=name, module=module, own_module=own_module, training=training, rows=rows
+            name=name,
+            place=place,
+            module=module,
+            own_module=own_module,
+            training=training,
+            rows=rows,
         ),
         given=SharedInputs(
             examples_path=examples.path,

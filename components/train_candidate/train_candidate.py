@@ -70,6 +70,7 @@ class CandidateTask:
 
     Attributes:
         name: as its author calls it.
+        place: in the run's list, from 0.
         module: the user's module.
         training: what `train` takes, the names in `TAKEN`.
         rows: of the training split that it learns from; None: all.
@@ -77,6 +78,7 @@ class CandidateTask:
     """
 
     name: str
+    place: int
     module: str
     training: Mapping[str, Any]
     rows: TrainingRows | None
@@ -154,6 +156,7 @@ def train_candidate(
             shutil.rmtree(partial)
         draft.metadata |= {
             "name": candidate.name,
+            "place": candidate.place,
             "state": state,
             "reasons": reasons,
             "module": remote.public(candidate.module),
@@ -260,10 +263,13 @@ class _Way:
         return [f"{part} speaks against it: see its page."]
 
 
-def of_texts(name: str, module: str, own_module: str, training: str, rows: str) -> CandidateTask:
+def of_texts(
+    name: str, place: str, module: str, own_module: str, training: str, rows: str
+) -> CandidateTask:
     """A candidate as a loop hands it on; see `edgeline.components.settings.candidates.items`.
 
     Args:
+        place: a whole number.
         module: that of the run, whose features are made already.
         own_module: its own; "" for that of the run.
         training, rows: objects in JSON.
@@ -285,7 +291,9 @@ def of_texts(name: str, module: str, own_module: str, training: str, rows: str) 
         )
     taken = TrainingRows.parsed(window, "rows") if window else None
     own = taken is not None or own_module not in ("", module)
-    return CandidateTask(name, own_module or module, values, taken, own)
+    if not place.isdecimal():
+        raise EdgelineError(f"The place of the candidate {name} is {place!r}: give 0, 1 and so on.")
+    return CandidateTask(name, int(place), own_module or module, values, taken, own)
 
 
 def _import_once() -> None:

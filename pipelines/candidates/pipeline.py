@@ -52,6 +52,7 @@ def _graph(form: Channels) -> None:
                     module=form["module"],
                     label=form["label"],
                     name=each.candidate,
+                    place=each.place,
                     own_module=each.own_module,
                     training=each.training,
                     rows=each.rows,

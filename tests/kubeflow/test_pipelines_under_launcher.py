@@ -100,6 +100,7 @@ def test_every_way_through_a_pipeline_ends(
         given = [each["parameterValues"] for each in tried]
         assert [each["name"] for each in given] == ["a", "b", "c"]
         assert [each["own_module"] for each in given] == ["", "", "o"]
+        assert [each["place"] for each in given] == ["0", "1", "2"]
         assert [json.loads(each["training"])["steps"] for each in given] == [1000, 3, 1000]
         for collector in ("choose", "publish_candidates"):
             (task,) = done.of(collector)

@@ -18,13 +18,14 @@ from edgeline.errors import EdgelineError
 def tried(tmp_path: Path):
     """Makes candidates, and chooses among them."""
 
-    def make(name: str, state: str = APPROVED, **more: Any) -> str:
+    def make(name: str, state: str = APPROVED, place: int = 0, **more: Any) -> str:
         with artifacts.writing(tmp_path / "tried" / name, SCHEMA) as draft:
             for part in PARTS if state == APPROVED else PARTS[:1]:
                 with artifacts.writing(draft.path / part, f"{part}/v1") as inner:
                     (inner.path / "content").write_text(f"{part} of {name}")
             draft.metadata |= {
                 "name": name,
+                "place": place,
                 "state": state,
                 "reasons": [],
                 "module": "m.py",
@@ -91,6 +92,13 @@ def test_ties_and_directions_are_as_declared(tried, rule, chosen) -> None:
     wide = make("wide", metrics={"auc": 0.93, "loss": 0.2, "lift": 2}, size=900, p99_ms=1.0)
     tiny = make("tiny", metrics={"auc": 0.90, "loss": 0.3, "lift": 1}, size=100, p99_ms=2.0)
     assert run(first, wide, tiny, **rule)["chosen"] == chosen
+
+
+def test_of_equal_ones_the_first_of_the_list_goes_on_in_whatever_order_they_ended(tried) -> None:
+    make, run = tried
+    late = make("late", place=2, metrics={"auc": 0.9})
+    early = make("early", place=1, metrics={"auc": 0.9})
+    assert run(late, early)["chosen"] == "early"
 
 
 def test_an_approved_one_without_the_metric_is_not_compared_and_may_be_published(tried) -> None:

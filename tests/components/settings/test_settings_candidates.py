@@ -33,6 +33,7 @@ def test_a_loop_gets_each_with_what_it_has_of_its_own_and_the_rest_of_the_run() 
     assert found["has_candidates"] is True
     small, wide, recent = found["each_candidate"]
     assert {type(value) for value in wide.values()} == {str}
+    assert [each["place"] for each in found["each_candidate"]] == ["0", "1", "2"]
     assert (small["candidate"], small["own_module"], small["rows"]) == ("small", "", "{}")
     assert json.loads(small["training"])["steps"] == 9
     training = json.loads(wide["training"])
