@@ -19,6 +19,8 @@ from typing import Any
 
 from edgeline.errors import EdgelineError
 
+LOOK = 1.0  # seconds between two looks whether a step that says nothing is alive
+
 
 class CandidateFailedError(Exception):
     """Why a step did not end well, in one sentence for people."""
@@ -42,6 +44,10 @@ def run(name: str, work: Callable[..., Any], *arguments: Any) -> Any:
     process.start()
     sender.close()
     try:
+        # what a killed step has started may hold its end of the pipe open: that is no sign of life
+        while not receiver.poll(LOOK):
+            if not process.is_alive() and not receiver.poll():
+                raise EOFError
         kind, value = receiver.recv()
     except EOFError:
         process.join()

@@ -30,6 +30,24 @@ def _die(number: int) -> None:
     os.kill(os.getpid(), number)
 
 
+def _leave_a_child_and_die(reader: int, writer: int) -> None:
+    if os.fork() == 0:
+        os.close(writer)
+        os.read(reader, 1)  # until the test has closed its end
+        os._exit(0)
+    os.kill(os.getpid(), signal.SIGKILL)
+
+
+def test_a_killed_step_is_told_though_something_that_it_started_lives_on() -> None:
+    reader, writer = os.pipe()
+    try:
+        with pytest.raises(steps.CandidateFailedError, match="killed by SIGKILL"):
+            steps.run("verify", _leave_a_child_and_die, reader, writer)
+    finally:
+        os.close(writer)
+        os.close(reader)
+
+
 def test_a_step_gives_what_it_found_from_a_process_of_its_own() -> None:
     value, process = steps.run("train", _give, 1)
     assert value == 2 and process != os.getpid()
