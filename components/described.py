@@ -125,5 +125,9 @@ def _descriptions(face: Any) -> dict[str, str]:
             "hands it: those that are not the face's own defaults."
             for each in handed.COMPONENTS
         }
-        said |= {key: (planned | fields | together)[key] for key in returned}
+        tried = {
+            "each_candidate": "What a loop over the candidates goes through.",
+            "has_candidates": "Whether there is any; of the kind candidates always.",
+        }
+        said |= {key: (planned | fields | together | tried)[key] for key in returned}
     return {key: " ".join(text.split()) for key, text in said.items()}

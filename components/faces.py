@@ -6,6 +6,7 @@ from edgeline.components.faces import ingest, train, transform, validate
 from edgeline.components.acceptance.component import acceptance
 from edgeline.components.analyze.component import analyze
 from edgeline.components.check.component import check
+from edgeline.components.choose.component import choose
 from edgeline.components.compile.component import compile  # noqa: A004
 from edgeline.components.convert.component import convert
 from edgeline.components.import_model.component import import_model
@@ -14,9 +15,11 @@ from edgeline.components.model_card.component import model_card
 from edgeline.components.notify.component import notify
 from edgeline.components.plan.component import plan
 from edgeline.components.publish.component import publish
+from edgeline.components.publish_candidates.component import publish_candidates
 from edgeline.components.serve.component import serve
 from edgeline.components.settings.component import settings
 from edgeline.components.train.component import train
+from edgeline.components.train_candidate.component import train_candidate
 from edgeline.components.transform.component import transform
 from edgeline.components.validate.component import validate
 from edgeline.components.verify.component import verify
@@ -25,6 +28,7 @@ __all__ = [
     "acceptance",
     "analyze",
     "check",
+    "choose",
     "compile",
     "convert",
     "import_model",
@@ -33,9 +37,11 @@ __all__ = [
     "notify",
     "plan",
     "publish",
+    "publish_candidates",
     "serve",
     "settings",
     "train",
+    "train_candidate",
     "transform",
     "validate",
     "verify",

@@ -206,7 +206,7 @@ def _producers() -> dict[str, str]:
     """Output artifact -> the component that makes it."""
     return {
         key: name
-        for name in catalogue.names()
+        for name in sorted(catalogue.names(), key=lambda name: name != "choose")  # which copies
         for key, value in (catalogue.load(name).component_spec.outputs or {}).items()
         if _is_artifact(value)
     }

@@ -10,11 +10,12 @@ from __future__ import annotations
 import json
 import math
 import os
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
 from edgeline.artifacts import requirements
+from edgeline.components.settings import candidates
 from edgeline.components.settings.fields import check_field, check_object, short
 from edgeline.components.settings.objects import FORMS
 from edgeline.errors import EdgelineError, UsageError, asked_for, refuse_all
@@ -25,6 +26,11 @@ from edgeline.pipelines.flat import ParameterPlace, find
 from edgeline.pipelines.parameter import TYPES, Parameter, labelled
 
 DEEPEST = 32  # lists and objects within each other; protobuf refuses more than about 50
+# fields that people may also give as a YAML file, with what reads it
+FILES: Mapping[str, Callable[[Path], Any]] = {
+    requirements.NAME: requirements.read,
+    candidates.PARAMETER: candidates.read,
+}
 SETTINGS = "comp-settings"  # as kfp's compiler calls the component that knows a form's kind
 
 
@@ -147,7 +153,7 @@ def _parsed(setting: str, parameters: Mapping[str, Parameter]) -> tuple[str, Any
     if not (separator and name):
         raise UsageError(f"--set {short(setting)}: write it as NAME=VALUE.")
     place = find(name, parameters, "--set ")
-    if place.is_file and not text.lstrip().startswith("{"):
+    if place.is_file and not text.lstrip().startswith(("{", "[")):
         return name, text  # a file, which is read where values are checked
     kind = place.kind
     if kind == "STRING" and text == "null":
@@ -224,7 +230,7 @@ def _take(
 def _read(place: ParameterPlace, value: Any) -> Any:
     """A value with the files of its fields read, for those that take one."""
     if place.is_file and isinstance(value, (str, os.PathLike)):
-        return requirements.read(Path(value))
+        return FILES[place.field](Path(value))
     if place.field or not isinstance(value, Mapping):
         return value
     inside = ((name, ParameterPlace(place.parameter, name)) for name in place.parameter.fields)

@@ -56,10 +56,10 @@ def test_the_examples_together_are_a_pipeline_that_compiles(tmp_path):
         )
         inputs = catalogue.load(ready).component_spec.inputs or {}
         parameters |= {key for key in inputs if f" {key}={key}," in waiting[ready]}
-        ordered.append(waiting.pop(ready).replace("    ...", "    ingest(data='d')"))
+        ordered.append(waiting.pop(ready).replace("    ...", "    another(data='d')"))
     body = "\n".join(ordered).replace("\n", "\n    ")
     arguments = ", ".join(f"{key}: str" for key in sorted(parameters))
-    scope = {"ingest": catalogue.load("ingest")}
+    scope = {"another": catalogue.load("ingest")}
     source = f"def examples({arguments}):\n    {body}"
     exec(compile(source, "examples.py", "exec", dont_inherit=True), scope)  # kfp reads annotations
     pipeline = dsl.pipeline(name="examples")(scope["examples"])

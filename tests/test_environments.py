@@ -100,6 +100,19 @@ def test_resources_are_the_defaults_and_what_differs_by_task(tmp_path: Path) -> 
     assert config(documents, "exec-ingest")["activeDeadlineSeconds"] == "21600"
 
 
+def test_who_trains_or_publishes_candidates_has_what_train_and_publish_have(
+    tmp_path: Path,
+) -> None:
+    path = tmp_path / "candidates.yaml"
+    compile_pipeline("candidates", str(path), environment="onprem", settings=(BUCKET,))
+    documents = list(yaml.safe_load_all(path.read_text()))
+    train = container(documents, "exec-train-candidate")
+    assert train["resources"]["resourceMemoryLimit"] == "16Gi"
+    keys = [config(documents, f"exec-{name}") for name in ("publish", "publish-candidates")]
+    assert keys[0]["secretAsVolume"] == keys[1]["secretAsVolume"] != []
+    assert "secretAsVolume" not in config(documents, "exec-train-candidate")
+
+
 GPU = """
 name: mine
 registry: mirror.example:5000/edgeline

@@ -170,6 +170,16 @@ def test_settings_say_where_the_baseline_and_the_versions_of_the_trend_are() -> 
             "device npu is of",
         ),
         ("tabular", {"devices": {"x": {}}}, "devices.x asks for nothing"),
+        (
+            "tabular",
+            {"devices": {"litert": {"mapped_share": 0.5}}},
+            "asks for a mapped_share, but a model for litert is not compiled",
+        ),
+        (
+            "tabular",
+            {"devices": {"litert": {"quantisation": "int8", "size_kb": 9}}},
+            "about models of quantisation int8, but this run makes one of float",
+        ),
         ("pretrained", {"metrics": [AUC]}, "evaluates no model"),
     ],
 )

@@ -24,7 +24,8 @@ from types import FrameType
 from typing import Any
 
 from edgeline import artifacts
-from edgeline.artifacts import host_operations, models, write_json
+from edgeline.artifacts import device_outcomes, host_operations, models, outcomes, write_json
+from edgeline.artifacts import requirements as asked_for
 from edgeline.artifacts.bundle import Signature
 from edgeline.artifacts.features import Feature
 from edgeline.components.check import edgetpu_placement
@@ -83,6 +84,7 @@ def compile_edge_model(
     time_limit: int = 900,
     name: str = "",
     required: bool = True,
+    requirements: Mapping[str, Any] | None = None,
 ) -> CompiledModel:
     """Compile a model for one target and write a `compiled_model/v1` folder.
 
@@ -94,16 +96,21 @@ def compile_edge_model(
         compilation_report_path: the HTML page to write, or "".
         time_limit: seconds that the compiler may take.
         name: what messages call the model; by default its path.
-        required: whether a compiler that is not installed is an error; else the folder says so
-            (`missing` in its metadata) and holds no model, and verify does not approve it.
+        required: whether a compiler that is not installed is an error, and a requirement that is
+            not met; else the folder says so (`missing` in its metadata, which holds no model then,
+            or `requirements`), and verify does not approve it.
+        requirements: see `edgeline.artifacts.requirements`; what came of those that the compiler
+            tells is in the metadata.
 
     Raises:
         EdgelineError: the target or an option is unknown, the compiler is not installed, the
-            model has a form or quantisation that the target does not take, or the compiler
-            fails, does nothing or takes too long. Nothing is written.
+            model has a form or quantisation that the target does not take, the compiler
+            fails, does nothing or takes too long, or what it made does not meet a requirement.
+            Nothing is written.
     """
     found = target_.find(target)
     settings = options_of(found, options or {})
+    wanted = asked_for.parse(requirements or {})
     fault = found.missing()
     if fault and required:
         raise EdgelineError(fault)
@@ -128,6 +135,15 @@ def compile_edge_model(
             raise EdgelineError(f"The compiler of {found.name} made nothing of {given.name}.")
         size = int(compiled.facts.get("size_bytes", size))  # of several files together
         metadata = _metadata(found, given, source, settings, compiled, size)
+        devices = wanted.of_target(found.name, str(metadata["quantisation"]))
+        met = device_outcomes.of_compiled(devices, metadata, found.load is not None)
+        if required and (unmet := outcomes.first_failure(met)):
+            raise EdgelineError(
+                f"{given.name} compiled for {found.name} does not meet the requirements: {unmet} "
+                "Make the model smaller or otherwise, or ask for less."
+            )
+        if met:
+            metadata[asked_for.NAME] = [each.to_json() for each in met]
         signature = _signature(draft.path, source)
         if operations := host_operations.of(metadata):
             features = [Feature.from_json(each) for each in metadata["features"]]

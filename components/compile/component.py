@@ -16,6 +16,7 @@ def compile(  # noqa: A001
     options: dict = {},  # noqa: B006
     time_limit: int = 900,
     required: bool = True,
+    requirements: dict = {},  # noqa: B006
     model: Input[Model] = None,
 ):
     """Compile an edge model for a device, and say where each of its operators will run.
@@ -30,8 +31,12 @@ def compile(  # noqa: A001
         target: The device family: a target that `edgeline compile-model --help` lists.
         options: Settings of the target by name; see `edgeline compile-model --help`.
         time_limit: Seconds that the compiler may take.
-        required: Whether the step fails where the compiler is not installed; else it says so, and
-            verify does not approve the target, so that in a loop the other targets go on.
+        required: Whether the step fails where the compiler is not installed, or a requirement is
+            not met; else it says so, and verify does not approve the target, so that in a loop the
+            other targets go on.
+        requirements: What the devices of this target must reach, as the object in a
+            requirements.yaml; size, mapped share, arena and what else the compiler tells is judged
+            here, before the model runs.
         model: The trained model (model/v1), for targets that take a SavedModel.
     """
     from edgeline.artifacts.metadata import record, record_metrics
@@ -46,6 +51,7 @@ def compile(  # noqa: A001
         compilation_report_path=compilation_report.path,
         time_limit=time_limit,
         required=required,
+        requirements=requirements,
     )
     record(compiled_model, result.metadata, "target", "size")
     record_metrics(compilation_metrics, result.metrics)

@@ -10,8 +10,9 @@ from typing import TYPE_CHECKING, Any
 
 from markupsafe import Markup
 
+from edgeline.artifacts import outcomes as requirement_outcomes
 from edgeline.components.compile.target import Placed
-from edgeline.reports import report
+from edgeline.reports import report, requirements
 from edgeline.reports.drawn import drawn
 from edgeline.reports.report import BLUE, GREEN, GREY, RED, Fact, Section
 
@@ -44,9 +45,12 @@ def write(
     """
     good = [outcome for outcome in outcomes if outcome.metadata is not None]
     facts = [Fact("compiled", f"{len(good)} of {len(outcomes)}", len(good) == len(outcomes))]
+    met = [each for one in good for each in requirement_outcomes.of(one.metadata or {})]
+    facts += requirements.fact(met)
     for outcome in good[:4]:
         facts.append(Fact(outcome.target, report.size((outcome.metadata or {})["size"])))
     sections = [Section("To note", report.text(warning)) for warning in warnings]
+    sections += requirements.section(met)
     sections.append(Section("Targets", table(outcomes)))
     sections += joined
     if len(good) > 1 and not joined:

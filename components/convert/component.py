@@ -23,6 +23,7 @@ def convert(
     max_drop: float = 0.01,
     labelled_split: str = "eval",
     decision_threshold: float = 0.5,
+    requirements: dict = {},  # noqa: B006
 ):
     """Convert a trained model to LiteRT, the transform inside: raw features in, as in the cloud.
 
@@ -52,6 +53,8 @@ def convert(
         labelled_split: For auto: the split on whose rows this is judged.
         decision_threshold: Above this score a binary prediction is a yes: for auto, and kept with
             the edge model for verify and the bundle.
+        requirements: What the devices that run this file must reach, as the object in a
+            requirements.yaml; what the file tells (its size) is said here, and verify judges.
     """
     from edgeline.artifacts.metadata import record, record_metrics
     from edgeline.components.convert.convert import convert as work
@@ -71,6 +74,7 @@ def convert(
         max_drop=max_drop,
         labelled_split=labelled_split,
         decision_threshold=decision_threshold,
+        requirements=requirements,
     )
     record(edge_model, result.metadata, "size", "quantisation")
     record_metrics(conversion_metrics, result.metrics)

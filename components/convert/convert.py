@@ -11,6 +11,7 @@ from typing import Any
 from edgeline import artifacts
 from edgeline.artifacts import (
     Artifact,
+    device_outcomes,
     differences,
     examples,
     features,
@@ -19,11 +20,13 @@ from edgeline.artifacts import (
     transformed,
     write_json,
 )
+from edgeline.artifacts import requirements as asked_for
 from edgeline.artifacts.bundle import BINARY
 from edgeline.artifacts.decision_threshold import USUAL
 from edgeline.artifacts.decision_threshold import checked as checked_threshold
 from edgeline.artifacts.differences import Gap
 from edgeline.artifacts.features import Feature
+from edgeline.artifacts.requirements import Requirements
 from edgeline.components.convert import conversion, fallback, litert_file, raw_form, report
 from edgeline.components.convert.built import Built
 from edgeline.components.convert.settings import Limit, Settings, checked_settings
@@ -34,6 +37,7 @@ from edgeline.formats.quantisation import AUTO, Quantisation
 from edgeline.runtimes import child, limits
 
 FEWEST_ROWS = 20
+NOTHING = Requirements()
 
 
 @dataclass(frozen=True)
@@ -59,6 +63,7 @@ def convert(
     max_drop: float = 0.01,
     labelled_split: str = "eval",
     decision_threshold: float = USUAL,
+    requirements: Mapping[str, Any] | None = None,
 ) -> Converted:
     """Convert a `model/v1` folder, or an imported float LiteRT file, to an `edge_model/v1` folder.
 
@@ -91,6 +96,8 @@ def convert(
         labelled_split: for auto, the split that says so.
         decision_threshold: above it a binary prediction is a yes; for auto, and in the metadata of
             the edge model.
+        requirements: see `edgeline.artifacts.requirements`; what came of those that the file tells
+            is in the metadata of the edge model, from where verify goes on.
 
     Raises:
         EdgelineError: a parameter or input is unfit, an operator of the network (or, where raw
@@ -114,7 +121,14 @@ def convert(
     taken = {"split": representative_split, "rows": _count(rows)}
     settings = replace(settings, decision_threshold=decision_threshold if task == BINARY else None)
     return _convert(
-        trained, rows, taken, edge_model_path, conversion_report_path, settings, time_limit
+        trained,
+        rows,
+        taken,
+        edge_model_path,
+        conversion_report_path,
+        settings,
+        time_limit,
+        asked_for.parse(requirements or {}),
     )
 
 
@@ -170,6 +184,7 @@ def _convert(
     conversion_report_path: str,
     settings: Settings,
     time_limit: int,
+    wanted: Requirements = NOTHING,
 ) -> Converted:
     result = _in_child(trained, rows, settings, time_limit)
     built = result.built
@@ -208,6 +223,10 @@ def _convert(
         metadata["origin"] = {name: origin[name] for name in models.ORIGIN if name in origin}
     if settings.decision_threshold is not None:
         metadata["decision_threshold"] = settings.decision_threshold
+    devices = wanted.of_target(device_outcomes.LITERT, built.quantisation.name)
+    met = device_outcomes.of_file(devices, len(built.model))
+    if met:
+        metadata[asked_for.NAME] = [each.to_json() for each in met]
     if result.operations is not None:
         metadata[host_operations.KEY] = result.operations.to_json()
     with artifacts.writing(edge_model_path, models.EDGE_SCHEMA) as draft:

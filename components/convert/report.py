@@ -6,13 +6,13 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from edgeline.artifacts import host_operations, transformed
+from edgeline.artifacts import host_operations, outcomes, transformed
 from edgeline.artifacts.bundle import Signature, Tensor
 from edgeline.artifacts.host_operations import HostOperations
 from edgeline.components.convert import candidates_report, layers_report
 from edgeline.components.convert.settings import Limit
 from edgeline.formats.operators import OperatorKind
-from edgeline.reports import report
+from edgeline.reports import report, requirements
 
 if TYPE_CHECKING:
     from markupsafe import Markup
@@ -43,7 +43,9 @@ def write(
         report.Fact("constants quantised", f"{quantised / max(constants, 1):.0%}"),
         report.Fact(f"largest difference from {other}", report.number(float(largest), 2)),
     ]
-    sections = []
+    met = outcomes.of(metadata)
+    facts += requirements.fact(met)
+    sections = requirements.section(met)
     if metadata["because"]:
         sections.append(
             report.Section("Why transformed features", report.text(metadata["because"]))

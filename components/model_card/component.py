@@ -39,8 +39,8 @@ def model_card(
         evaluation: What analyze found (evaluation/v1); the page says of an imported model
             without that it is not evaluated.
     """
+    from edgeline.artifacts.places import paths
     from edgeline.components.model_card.model_card import model_card as work
-    from edgeline.components.model_card.model_card import paths
 
     work(
         model_card_path=model_card.path,

@@ -73,12 +73,6 @@ def model_card(
     report.write(model_card_path, title, _facts(card), sections(card))
 
 
-def paths(*given: Any) -> list[str]:
-    """Where artifacts lie; each is one of KFP's, a list of them, or None where not connected."""
-    found = [each for some in given for each in (some if isinstance(some, list) else [some])]
-    return [artifact.path for artifact in found if artifact is not None]
-
-
 def sections(card: Card) -> list[Section]:
     """What there is to show of size, placement, verification and layers."""
     found = [*requirements_section(_requirements(card)), stages.section(card.stages)]
@@ -98,6 +92,7 @@ def _requirements(card: Card) -> list[RequirementOutcome]:
     """Of the trained model first, then of each model that was verified; alike ones once."""
     told = [card.evaluation.metadata] if card.evaluation else []
     told += [each.facts for each in card.verified]
+    told += [each.artifact.metadata for each in card.compiled]  # which verify was not asked
     return list(dict.fromkeys(each for facts in told for each in outcomes.of(facts)))
 
 

@@ -16,6 +16,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from edgeline.artifacts.candidates import CHOICE_SCHEMA, reasons_where_none_is_chosen
 from edgeline.artifacts.folder import LISTING
 from edgeline.artifacts.verdicts import VERDICTS, reasons_against
 from edgeline.errors import EdgelineError, UsageError
@@ -29,6 +30,7 @@ if TYPE_CHECKING:
 
 NOTE = "tasks.json"  # beside the tasks' folders: what `edgeline run` tells the exit handler
 API = "http://ml-pipeline.kubeflow:8888"  # where KFP's manifests put it
+DEPTH = 2  # of EXECUTION/NAME/file, behind a task's folder
 LOOKS, PAUSE = 6, 5.0  # KFP's agent tells the server of a node within seconds
 PENDING = ("running", "waiting", "unknown")
 
@@ -159,7 +161,10 @@ def _artifacts(folder: str) -> tuple[tuple[str, ...] | None, tuple[str, ...]]:
                 listing = json.loads(_text(file))
                 if listing.get("edgeline_schema") == FORMAT:
                     published.append(str(listing["metadata"]["uri"]))
-            elif name in VERDICTS:
+                elif listing.get("edgeline_schema") == CHOICE_SCHEMA:
+                    against = reasons_where_none_is_chosen(listing["metadata"])
+                    refused += [f"{task}: {reason}" for reason in against]
+            elif name in VERDICTS and rest.count("/") == DEPTH:  # else of one of several candidates
                 refused += [f"{task}: {reason}" for reason in reasons_against(name, _text(file))]
     except UsageError:  # nothing is there
         return (), ()

@@ -31,6 +31,7 @@ def settings(
         ("beam_options", list),
         ("candidate", str),
         ("checkpoint_dir", str),
+        ("choose_by", str),
         ("class_weights", str),
         ("column_types", dict),
         ("columns", dict),
@@ -38,22 +39,28 @@ def settings(
         ("decimal", str),
         ("decision_goal", str),
         ("delimiter", str),
+        ("direction", str),
         ("drift_threshold", float),
+        ("each_candidate", list),
         ("each_site", list),
         ("each_target", list),
         ("encoding", str),
         ("environment", str),
         ("eval_config", dict),
         ("for_analyze", dict),
+        ("for_choose", dict),
         ("for_convert", dict),
         ("for_import_model", dict),
         ("for_ingest", dict),
         ("for_publish", dict),
+        ("for_publish_candidates", dict),
         ("for_train", dict),
+        ("for_train_candidate", dict),
         ("for_transform", dict),
         ("for_validate", dict),
         ("for_verify", dict),
         ("git_commit", str),
+        ("has_candidates", bool),
         ("has_sites", bool),
         ("has_targets", bool),
         ("hyperparameters", dict),
@@ -97,6 +104,8 @@ def settings(
         ("steps_per_epoch", int),
         ("task", str),
         ("thousands", str),
+        ("tie", str),
+        ("tie_within", float),
         ("weight_column", str),
         ("windows", dict),
     ],
@@ -110,7 +119,7 @@ def settings(
     and what collects it, into a dsl.If on has_targets or has_sites.
 
     Args:
-        kind: Which form it is: tabular, vision or pretrained.
+        kind: Which form it is: tabular, candidates, vision or pretrained.
         model_name: Where there is one: the name to publish under.
         destination: Where publish will publish. In a cluster a relative path is refused: it would
             be on a pod's own disk, and gone with the pod.

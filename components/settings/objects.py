@@ -303,6 +303,21 @@ class Training(msgspec.Struct, frozen=True):
     ] = ""
 
 
+class CandidateTraining(Training, frozen=True):
+    """How the candidates are trained, the transform included."""
+
+    candidates: Annotated[
+        list[dict[str, Any]],
+        Meta(
+            description="Models to train side by side: each a name and what it has of its own: "
+            "module, rows (a window of the data), steps, batch_size, steps_per_epoch, patience, "
+            "hyperparameters, label_vocabulary, class_weights, seed.",
+            extra={"file": True},
+            examples=[[{"name": "small"}, {"name": "wide", "hyperparameters": {"units": 64}}]],
+        ),
+    ] = []
+
+
 class Evaluation(msgspec.Struct, frozen=True):
     """How good the model must be."""
 
@@ -335,6 +350,35 @@ class Evaluation(msgspec.Struct, frozen=True):
             examples=["recall>=0.9"],
         ),
     ] = ""
+
+
+class CandidateEvaluation(Evaluation, frozen=True):
+    """How good a model must be, and which of several goes on."""
+
+    choose_by: Annotated[
+        str,
+        Meta(
+            description="The metric of all evaluation rows by which the best candidate is chosen; "
+            "empty: auc, accuracy or mean_squared_error, the first that is computed.",
+            examples=["auc"],
+        ),
+    ] = ""
+    direction: Annotated[
+        Literal["", "maximize", "minimize"],
+        Meta(description="Which end of it is better; empty: the usual one, where it is known."),
+    ] = ""
+    tie: Annotated[
+        Literal["first", "smaller", "faster"],
+        Meta(description="Of equally good candidates: the first listed, or by the edge model."),
+    ] = "first"
+    tie_within: Annotated[
+        float,
+        Meta(
+            description="How far from the best a candidate counts as equally good.",
+            ge=0,
+            examples=[0.002],
+        ),
+    ] = 0.0
 
 
 class Edge(msgspec.Struct, frozen=True):
@@ -533,6 +577,19 @@ FORMS = {
             "delivery": DeploymentSettings,
         },
         {},
+    ),
+    "candidates": Form(
+        Trained,
+        {
+            "splits": SplitSettings,
+            "schema": Schema,
+            "training": CandidateTraining,
+            "evaluation": CandidateEvaluation,
+            "edge": ConvertedEdge,
+            "delivery": DeploymentSettings,
+        },
+        {},
+        needed=("training.candidates",),
     ),
     "vision": Form(
         Trained,

@@ -11,6 +11,7 @@ from typing import Any
 
 from edgeline.artifacts.requirements import check_devices, parse
 from edgeline.components.plan.plan import plan
+from edgeline.components.settings import candidates
 from edgeline.components.settings.fields import (
     absent,
     check_object,
@@ -23,8 +24,15 @@ from edgeline.errors import EdgelineError
 from edgeline.formats.names import check_label
 from edgeline.kubeflow import handed
 
-WORKED_IN = {"baseline", "sites", "targets"}  # told by other outputs
-PLANNED = ("each_site", "each_target", "has_sites", "has_targets")
+WORKED_IN = {"baseline", "candidates", "sites", "targets"}  # told by other outputs
+PLANNED = (
+    "each_candidate",
+    "each_site",
+    "each_target",
+    "has_candidates",
+    "has_sites",
+    "has_targets",
+)
 
 
 def settings(
@@ -49,7 +57,7 @@ def settings(
     Raises:
         EdgelineError: there is no such kind, an object is none of the form's, a field is unknown,
             missing or has a value that it cannot have, requirements are about a device that the run
-            makes nothing for, or as `edgeline.components.plan.plan.plan`.
+            makes nothing for, candidates are none, or as `edgeline.components.plan.plan.plan`.
     """
     if kind not in FORMS:
         raise EdgelineError(f"kind is {kind!r}, but must be one of {', '.join(FORMS)}.")
@@ -76,6 +84,8 @@ def settings(
     found["baseline_model_uri"] = _baseline(found, published)
     found["requirements"] = _requirements(found, kind, published)
     _check_candidate(found)
+    tried = candidates.parse(found["candidates"])
+    candidates.check(tried, found)
     planned = plan(
         targets=found["targets"],
         sites=found["sites"],
@@ -87,6 +97,8 @@ def settings(
         handed.output(component): handed.together(component, own) for component in handed.COMPONENTS
     }
     found |= {
+        "each_candidate": candidates.items(tried, found),
+        "has_candidates": bool(tried),
         "each_target": planned.targets,
         "has_targets": bool(planned.targets),
         "each_site": planned.sites,
@@ -138,7 +150,8 @@ def _requirements(found: Mapping[str, Any], kind: str, published: str) -> dict[s
     given: dict[str, Any] = found["requirements"]
     wanted = parse(given)
     made = ("litert", "onnx") if kind == "pretrained" else ("litert",)
-    check_devices(wanted, (*made, *found["targets"]))
+    chosen = str(found["quantisation"]) if kind in ("tabular", "candidates") else ""
+    check_devices(wanted, made, found["targets"], chosen)
     if kind == "pretrained" and (wanted.metrics or wanted.trend):
         raise EdgelineError(
             "Parameter edge.requirements has metrics or a trend, but the pipeline pretrained "

@@ -7,24 +7,28 @@ planned is the memory of a microcontroller.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Mapping
 from dataclasses import replace
 from typing import Any
 
-from edgeline.artifacts import Artifact, models, outcomes
+from edgeline.artifacts import Artifact, device_outcomes, models, outcomes
+from edgeline.artifacts.device_outcomes import (
+    ARENA,
+    ENERGY,
+    ESTIMATE,
+    ESTIMATED,
+    LITERT,
+    ONNX,
+    Devices,
+)
 from edgeline.artifacts.outcomes import RequirementOutcome
-from edgeline.artifacts.requirements import DeviceRequirement, parse
+from edgeline.artifacts.requirements import parse
 from edgeline.components.verify.findings import Limits, Subject
 from edgeline.components.verify.latency import Latency
 from edgeline.components.verify.parity import Parity
 from edgeline.errors import EdgelineError
 
-LITERT, ONNX = "litert", "onnx"  # targets of a model that is not compiled
-ARENA, ENERGY = "arena_bytes", "energy_mj"  # facts of a compiled model, where its compiler tells
-ESTIMATED = "estimated_ms"
 ELSEWHERE = "only the device runs it"
-
-Devices = Mapping[str, DeviceRequirement]
 
 
 def devices(given: Mapping[str, Any], edge: Artifact, compiled: Artifact | None) -> Devices:
@@ -75,41 +79,24 @@ def outcomes_of(
     itself = compiled is None or subject.path == compiled.path
     facts: Mapping[str, Any] = compiled.metadata["facts"] if compiled else {}
     size = compiled.metadata["size"] if compiled else models.edge_model_path(edge).stat().st_size
+    mapped = compiled.metadata["share"] if compiled else None
+    share = found.changed_decisions / found.rows
+    on_device = ELSEWHERE if not itself else "on this machine"
+    p99 = latency.p99_ms if itself else facts.get(ESTIMATED)
+    memory = facts.get(ARENA, latency.peak_bytes if itself else None)
     told: list[RequirementOutcome] = []
     for name, device in asked.items():
-        share = found.changed_decisions / found.rows
-        on_device = ELSEWHERE if not itself else "on this machine"
-        p99 = latency.p99_ms if itself else facts.get(ESTIMATED)
-        memory = facts.get(ARENA, latency.peak_bytes if itself else None)
-        where = "the compiler's estimate" if not itself and ESTIMATED in facts else on_device
-        of_memory = "arena" if ARENA in facts else on_device
-        energy, mapped = facts.get(ENERGY), compiled.metadata["share"] if compiled else None
         told += outcomes.of_metrics(device.metrics, found.slices, name)
-        told += _at_most(f"{name}: 99th percentile of latency", device.p99_ms, p99, " ms", where)
-        told += _at_most(f"{name}: memory", device.memory_mb, _mega(memory), " MB", of_memory)
-        told += _at_most(f"{name}: size of the model", device.size_kb, size / 1e3, " kB")
-        told += _at_most(
-            f"{name}: energy of a prediction", device.energy_mj, energy, " mJ", _untold(energy)
+        told += device_outcomes.of_latency(
+            name, device, p99, ESTIMATE if not itself and ESTIMATED in facts else on_device
         )
-        told += _at_most(f"{name}: changed decisions", device.changed_decisions, share)
-        if device.mapped_share is not None:
-            what = f"{name}: operators on the accelerator"
-            why = "" if compiled else "the model is not compiled for it"
-            told.append(RequirementOutcome(what, device.mapped_share, True, mapped, note=why))
+        told += device_outcomes.of_memory(
+            name, device, memory, "arena" if ARENA in facts else on_device
+        )
+        told += device_outcomes.of_size(name, device, size)
+        told += device_outcomes.of_energy(name, device, facts.get(ENERGY))
+        told += device_outcomes.at_most(
+            f"{name}: changed decisions", device.changed_decisions, share
+        )
+        told += device_outcomes.of_mapped(name, device, mapped)
     return told
-
-
-def _at_most(
-    what: str, limit: float | None, value: float | None, unit: str = "", note: str = ""
-) -> Sequence[RequirementOutcome]:
-    if limit is None:
-        return ()
-    return [RequirementOutcome(what, limit, False, value, unit, note, needed=False)]
-
-
-def _mega(count: float | None) -> float | None:
-    return None if count is None else count / 1e6
-
-
-def _untold(energy: float | None) -> str:
-    return "" if energy is not None else "nothing measures it here"

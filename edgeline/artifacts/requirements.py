@@ -24,6 +24,7 @@ import msgspec
 from edgeline.errors import EdgelineError, UsageError
 from edgeline.formats import plain_file, plain_yaml
 from edgeline.formats.doubles import whole
+from edgeline.formats.quantisation import AUTO, NAMES
 
 NAME = "requirements"
 SUFFIXES = (".yaml", ".yml")
@@ -203,21 +204,43 @@ def read(path: str | Path) -> dict[str, Any]:
     return value
 
 
-def check_devices(wanted: Requirements, targets: Collection[str]) -> None:
-    """Refuse a device for which a run makes nothing, since nobody would judge it.
+def check_devices(
+    wanted: Requirements,
+    made: Collection[str],
+    targets: Collection[str],
+    quantisation: str = "",
+) -> None:
+    """Refuse a device for which a run makes nothing, and what of it nobody could ever judge.
 
     Args:
-        targets: for which the run makes models.
+        made: targets of models that the run makes without compiling them: litert, onnx.
+        targets: those that it compiles for.
+        quantisation: of the model that is not compiled, where the run makes one; auto and a
+            recipe's file do not say which it will be.
 
     Raises:
-        EdgelineError: names the device, its target, and what there is.
+        EdgelineError: names the device, what it asks for, and what there is.
     """
+    known = quantisation if quantisation in NAMES and quantisation != AUTO.name else ""
     for name, device in wanted.devices.items():
         target = device.target or name
-        if target not in targets:
+        if target not in made and target not in targets:
             raise EdgelineError(
                 f"{NAME}: device {name} is of the target {target}, for which this run makes no "
-                f"model: give it one of {', '.join(targets)} as target, or add that to targets."
+                f"model: give it one of {', '.join((*made, *targets))} as target, or add that to "
+                "targets."
+            )
+        if target in targets:
+            continue
+        if device.mapped_share is not None:
+            raise EdgelineError(
+                f"{NAME}: device {name} asks for a mapped_share, but a model for {target} is not "
+                "compiled for an accelerator: leave it out, or give another target."
+            )
+        if known and device.quantisation not in ("", known):
+            raise EdgelineError(
+                f"{NAME}: device {name} is about models of quantisation {device.quantisation}, but "
+                f"this run makes one of {known}: leave quantisation out, or set it so."
             )
 
 

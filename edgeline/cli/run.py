@@ -223,6 +223,7 @@ def _show(run: LocalRun, console: Console, root: Path, as_json: bool) -> None:
     if console.is_terminal:
         console.print()
     console.print(final_table(result.tasks))
+    print_candidates(console, result.tasks)
     print_requirements(console, result.tasks)
     for name, each in result.tasks.items():
         if each.again:
@@ -252,6 +253,35 @@ def _show(run: LocalRun, console: Console, root: Path, as_json: bool) -> None:
         raise EdgelineError(f"Task {task.component} and those after it did not run{cause}.")
     if refused:  # in a loop, where the other rounds went on
         raise EdgelineError("Not every model was published: see the reasons above.")
+
+
+def print_candidates(console: Console, tasks: Mapping[str, TaskResult]) -> None:
+    """A table of candidates, the one that goes on first, and why others do not; nothing where a run
+    has none."""
+    from rich.table import Table
+    from rich.text import Text
+
+    from edgeline.artifacts.candidates import CHOSEN, of
+    from edgeline.local.summary import choice
+    from edgeline.reports.candidates import cells, columns, differing
+
+    found = choice(tasks)
+    outcomes = of(found)
+    if not outcomes:
+        return
+    names, own = columns(outcomes, found["metric"]), differing(outcomes)
+    table = Table(header_style="bold", box=None, padding=(0, 2, 0, 0))
+    for name in ("candidate", "state", *names, "edge model", "p99", "its own"):
+        table.add_column(name, overflow="fold")
+    for each in outcomes:
+        colour = "green" if each.state == CHOSEN else "" if each.is_approved else "yellow"
+        values = (each.name, each.state, *cells(each, names), own[each.name])
+        table.add_row(*(Text(value, colour) for value in values))
+    console.print(Text(f"\n{found['rule']}"), soft_wrap=True)
+    console.print(table)
+    for each in outcomes if found["chosen"] else ():  # else they are what refused all
+        for reason in each.reasons:
+            console.print(Text(f"{each.name}: {reason}", "yellow"), soft_wrap=True)
 
 
 def print_requirements(console: Console, tasks: Mapping[str, TaskResult]) -> None:

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from edgeline.cli.arguments import as_json, finite, new_file
-from edgeline.cli.run import LATEST, RUNS, print_requirements, root_of_runs
+from edgeline.cli.run import LATEST, RUNS, print_candidates, print_requirements, root_of_runs
 from edgeline.errors import EdgelineError, UsageError
 
 if TYPE_CHECKING:
@@ -118,6 +118,7 @@ def show(run: str, root: str, host: str | None, namespace: str | None, as_json: 
         console.print(record["error"], soft_wrap=True, highlight=False, markup=False)
     console.print()
     console.print(final_table(found.result.tasks))
+    print_candidates(console, found.result.tasks)
     print_requirements(console, found.result.tasks)
     for title, rows in (
         (

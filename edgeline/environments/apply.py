@@ -35,6 +35,8 @@ BEAM_OPTIONS = "beam_options"
 IN_SMALL_IMAGES = ("validate",)  # that take BEAM_OPTIONS, and whose own image does not have Beam
 GPUS = ("nvidia.com/", "amd.com/")
 FIRST = ("settings", "plan")  # what looks at a destination before anything else
+# components that do another's work, and have what an environment gives that one, or their own
+LIKE = {"train_candidate": "train", "publish_candidates": "publish"}
 IDENTITY_ONLY = {"EDGELINE_IDENTITY_ONLY": "true"}  # see `edgeline.stores.destinations`
 _KEYS = ("AWS_", "MINIO_", "AZURE_", "GOOGLE_")  # how variables of keys begin
 
@@ -160,7 +162,8 @@ def _component_names(pipeline: Json) -> dict[str, str]:
 
 def _resources(environment: Environment, name: str) -> Resources:
     """The defaults with what differs for a component; selectors are joined, not replaced."""
-    base, own = environment.defaults, environment.tasks.get(name, Resources())
+    tasks = environment.tasks
+    base, own = environment.defaults, tasks.get(name) or tasks.get(LIKE.get(name, ""), Resources())
     given = {
         field: value
         for field in Resources.__struct_fields__

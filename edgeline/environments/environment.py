@@ -231,7 +231,9 @@ class Environment(_Part, frozen=True):
             train.
         variables: environment variables of every task; nothing secret.
         secrets: environment variables of every task, by reference.
-        defaults: for every task; `tasks` says what differs, by the component's name.
+        defaults: for every task; `tasks` says what differs, by the component's name. What it says
+            of train and publish is for train_candidate and publish_candidates, too, unless it names
+            these.
     """
 
     name: Name

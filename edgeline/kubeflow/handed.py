@@ -17,11 +17,14 @@ from edgeline.kubeflow import face
 PARAMETER = "settings"  # of the task that takes the object
 COMPONENTS = (
     "analyze",
+    "choose",
     "convert",
     "import_model",
     "ingest",
     "publish",
+    "publish_candidates",
     "train",
+    "train_candidate",
     "transform",
     "validate",
     "verify",

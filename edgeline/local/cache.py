@@ -258,9 +258,8 @@ def _code(
         source = full_command[full_command.index(EXECUTOR_INPUT) - 1]
         with contextlib.suppress(SyntaxError, ValueError):  # the task says so
             names += imports.names(source.encode())
-    module = arguments.get("module")
-    if module and isinstance(module, str) and kind(module) == NAME:
-        names.append(module)
+    modules = (arguments.get("module"), arguments.get("own_module"))
+    names += [each for each in modules if each and isinstance(each, str) and kind(each) == NAME]
     return used.digest(names)
 
 

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from edgeline import preflight, user_code
+from edgeline.components.settings import candidates
 from edgeline.errors import EdgelineError, UsageError
 from edgeline.kubeflow import sdk
 from edgeline.pipelines.flat import fields_called
@@ -206,6 +207,7 @@ def _local(
                 whole[name] = user_code.pin(given) if name == "module" else storage.pin(given)
             except EdgelineError as error:
                 raise type(error)(f"Parameter {name}: {error}") from error
+    _pin_candidates(whole, parameters, docker)
     checkpoints = str((root / ".checkpoints").resolve())
     if "checkpoint_dir" in parameters and "checkpoint_dir" not in arguments:
         whole["checkpoint_dir"] = checkpoints
@@ -218,6 +220,25 @@ def _local(
         if "://" not in given:
             whole["destination"] = str(Path(given).resolve())
     return whole
+
+
+def _pin_candidates(
+    whole: dict[str, Any], parameters: Mapping[str, Parameter], docker: bool
+) -> None:
+    """Pin the modules that candidates have of their own, as the run's is."""
+    for place in fields_called(candidates.PARAMETER, parameters):
+        owner = place.parameter.name
+        pinned = []
+        for number, each in enumerate(whole[owner].get(candidates.PARAMETER) or ()):
+            module = each.get("module", "")
+            try:
+                if module and not docker:
+                    user_code.check(module)
+                pinned.append({**each, "module": user_code.pin(module)} if module else each)
+            except EdgelineError as error:
+                where = f"{place.called}[{number}].module"
+                raise type(error)(f"Parameter {where}: {error}") from error
+        whole[owner] = {**whole[owner], candidates.PARAMETER: pinned}
 
 
 def _check_module(module: str) -> None:

@@ -8,13 +8,15 @@ from typing import Any
 
 from markupsafe import Markup
 
+from edgeline.artifacts import candidates
 from edgeline.local.graph import draw
 from edgeline.local.parameters import flat
 from edgeline.local.progress import facts, output_size
 from edgeline.local.redaction import redacted
-from edgeline.local.summary import requirements
+from edgeline.local.summary import choice, requirements
 from edgeline.local.tasks import RunResult, TaskResult
 from edgeline.reports import report
+from edgeline.reports.candidates import section as candidates_section
 from edgeline.reports.requirements import fact as requirements_fact
 from edgeline.reports.requirements import section as requirements_section
 
@@ -55,6 +57,7 @@ def write_page(result: RunResult, head: Mapping[str, Any]) -> Path:
         [
             report.Section("Pipeline", draw(result.tasks)),
             report.Section("Tasks", _tasks(result)),
+            *_candidates(result),
             *requirements_section(met),
             report.Section("Parameters", report.table(["name", "value"], _values(head))),
             report.Section("What ran, and where", report.table(["", ""], surroundings_of(head))),
@@ -62,6 +65,11 @@ def write_page(result: RunResult, head: Mapping[str, Any]) -> Path:
         ],
     )
     return path
+
+
+def _candidates(result: RunResult) -> list[report.Section]:
+    found = choice(result.tasks)
+    return candidates_section(candidates.of(found), found["metric"], found["rule"]) if found else []
 
 
 def _verdict(result: RunResult) -> str:
@@ -143,10 +151,5 @@ def _frame(task: TaskResult) -> Markup:
     for value in task.artifacts.values():
         uri = Path(str(value["uri"]))
         if uri.is_file() and (text := uri.read_text(errors="replace")).startswith("<!doctype html"):
-            # sandboxed, as the Kubeflow UI shows it
-            return Markup(
-                '<details><summary>report</summary><iframe sandbox="" loading="lazy" '
-                'style="width:100%;height:70vh;border:1px solid #e2e8f0;border-radius:.6rem" '
-                'srcdoc="{}"></iframe></details>'
-            ).format(text)
+            return report.framed(text)
     return report.text(redacted(task.error) or f"{task.state}, no report")

@@ -177,6 +177,8 @@ def facts(result: TaskResult, results: Mapping[str, TaskResult]) -> str:
             found.append(f"{name} {value}")
             continue
         told = facts_of(value["uri"])
+        if name == "candidate" and "state" in told:
+            found.insert(0, f"{told['name']} {told['state']}")
         if isinstance(splits := told.get("splits"), dict):
             found += [f"{split} {int(entry['rows']):,}" for split, entry in splits.items()]
         if why := transformed.sentence(told.get("takes", ""), told):

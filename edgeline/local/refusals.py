@@ -6,6 +6,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from edgeline.artifacts.candidates import reasons_where_none_is_chosen
+from edgeline.artifacts.folder import facts_of
 from edgeline.artifacts.verdicts import VERDICTS, reasons_against
 from edgeline.local.tasks import TaskResult
 
@@ -28,4 +30,4 @@ def _reasons(output: Mapping[str, Any]) -> list[str]:
         file = Path(str(output["uri"])) / name
         if file.is_file():
             return reasons_against(name, file.read_text("utf-8"))
-    return []
+    return reasons_where_none_is_chosen(facts_of(output["uri"]))

@@ -6,7 +6,8 @@ from collections.abc import Mapping
 from typing import Any
 
 from edgeline.artifacts import outcomes
-from edgeline.artifacts.folder import facts_of
+from edgeline.artifacts.candidates import CHOICE_SCHEMA
+from edgeline.artifacts.folder import facts_of, schema_of
 from edgeline.artifacts.outcomes import RequirementOutcome
 from edgeline.local.tasks import RunResult, TaskResult
 
@@ -42,6 +43,16 @@ def requirements(tasks: Mapping[str, TaskResult]) -> list[RequirementOutcome]:
         for each in outcomes.of(facts_of(output["uri"]))
     )
     return list(dict.fromkeys(found))
+
+
+def choice(tasks: Mapping[str, TaskResult]) -> Mapping[str, Any]:
+    """The metadata of the choice among candidates; empty where a run has none."""
+    for task in tasks.values():
+        for output in task.artifacts.values():
+            uri = output["uri"]
+            if task.state in ("succeeded", "cached") and schema_of(uri) == CHOICE_SCHEMA:
+                return facts_of(uri)
+    return {}
 
 
 def headline(result: RunResult) -> dict[str, float]:

@@ -15,7 +15,15 @@ from typing import Any
 from edgeline.errors import refuse_all
 from edgeline.pipelines.parameter import Parameter
 from edgeline.pipelines.parameters import complete
-from edgeline.preflight import columns, evaluation, module, places, requirements, targets
+from edgeline.preflight import (
+    candidates,
+    columns,
+    evaluation,
+    module,
+    places,
+    requirements,
+    targets,
+)
 from edgeline.preflight.given import GivenRun
 
 QUESTIONS: tuple[Callable[[GivenRun], Iterator[str]], ...] = (
@@ -24,7 +32,8 @@ QUESTIONS: tuple[Callable[[GivenRun], Iterator[str]], ...] = (
     module.source,
     module.label,
     module.features,
-    module.hyperparameters,
+    candidates.hyperparameters,
+    candidates.tried,
     columns.names,
     columns.over_time,
     columns.schema,

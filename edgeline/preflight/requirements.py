@@ -18,7 +18,9 @@ def asked(run: GivenRun) -> Iterator[str]:
         wanted = parse(given)
         imported = "source" in run.values
         targets = run.values.get("targets") or ()
-        check_devices(wanted, ("litert", *(("onnx",) if imported else ()), *targets))
+        made = ("litert", "onnx") if imported else ("litert",)
+        chosen = "" if imported else str(run.values.get("quantisation", ""))
+        check_devices(wanted, made, targets, chosen)
     except EdgelineError as error:
         yield str(error)
         return

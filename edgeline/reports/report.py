@@ -107,6 +107,15 @@ def text(paragraph: str) -> Markup:
     return Markup("<p>") + paragraph + Markup("</p>")
 
 
+def framed(page: str) -> Markup:
+    """A whole HTML page within another, folded up, and sandboxed as the Kubeflow UI shows it."""
+    return Markup(
+        '<details><summary>report</summary><iframe sandbox="" loading="lazy" '
+        'style="width:100%;height:70vh;border:1px solid #e2e8f0;border-radius:.6rem" '
+        'srcdoc="{}"></iframe></details>'
+    ).format(page)
+
+
 def badge(label: str, good: bool) -> Markup:
     """A coloured word: blessed, anomaly, ..."""
     return Markup('<span class="badge {}">{}</span>').format("good" if good else "bad", label)

@@ -71,7 +71,11 @@ def _graph(form: Channels) -> None:
         with dsl.Else(name="if there are targets"):
             with dsl.ParallelFor(settings.outputs["each_target"], name="for each target") as target:
                 built = compile(
-                    edge_model=edge_model, target=target, required=False, **of
+                    edge_model=edge_model,
+                    target=target,
+                    required=False,
+                    requirements=settings.outputs["requirements"],
+                    **of,
                 ).set_display_name("compile for the target")
                 proven = (
                     verify(compiled_model=built.outputs["compiled_model"], **compared)
@@ -97,7 +101,7 @@ def _graph(form: Channels) -> None:
         task = convert(
             model=model,
             examples=examples,
-            **fields(settings, "quantisation", "io", "representative_rows"),
+            **fields(settings, "quantisation", "io", "representative_rows", "requirements"),
         )
         edge_model = task.set_display_name("convert to LiteRT").outputs["edge_model"]
         return edge_model, placed(edge_model)

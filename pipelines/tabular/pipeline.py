@@ -29,7 +29,7 @@ def _graph(form: Channels) -> None:
                 model=learned.model,
                 examples=examples,
                 decision_threshold=learned.decision_threshold,
-                **fields(settings, "quantisation", "representative_rows"),
+                **fields(settings, "quantisation", "representative_rows", "requirements"),
             ).set_display_name("convert to LiteRT")
             verified = verify(
                 model=learned.model,

@@ -39,7 +39,7 @@ def _graph(form: Channels) -> None:
                 quantisation="int8",
                 batch=1,
                 decision_threshold=learned.decision_threshold,
-                **fields(settings, "representative_rows", "io"),
+                **fields(settings, "representative_rows", "io", "requirements"),
             ).set_display_name("convert to int8")
             placed = check(
                 edge_model=integer.outputs["edge_model"],
@@ -70,7 +70,7 @@ def _graph(form: Channels) -> None:
                 model=learned.model,
                 examples=examples,
                 quantisation="float",
-                representative_rows=settings.outputs["representative_rows"],
+                **fields(settings, "representative_rows", "requirements"),
                 decision_threshold=learned.decision_threshold,
             ).set_display_name("convert to float")
             equal = verify(
@@ -107,6 +107,7 @@ def _graph(form: Channels) -> None:
                             model=learned.model,
                             target=target,
                             required=False,
+                            requirements=settings.outputs["requirements"],
                         )
                         .set_display_name("compile for the target")
                         .after(placed)

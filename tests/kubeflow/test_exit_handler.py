@@ -220,6 +220,24 @@ def test_a_refused_model_is_told_with_its_reasons(
     assert kubernetes.asked == []
 
 
+@pytest.mark.usefixtures("kubernetes")
+def test_of_candidates_is_told_why_none_goes_on_and_nothing_where_one_does(
+    recorded: RecordedServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    name = "no-loop--PENDING-RUNNING"
+    verdict = {"blessed": False, "failures": ["auc 0.5 is below 0.9"]}
+    put(tmp_path, name, "train-candidate", "candidate/evaluation/validation.json", verdict)
+    poor = {"name": "small", "state": "not approved", "reasons": ["auc 0.5 is below 0.9"]}
+    metadata = {"chosen": "wide", "candidates": [poor]}
+    choice = {"edgeline_schema": "choice/v1", "metadata": metadata, "files": {}}
+    put(tmp_path, name, "choose", "choice/artifact.json", choice)
+    assert "refused" not in tell(recorded, name, tmp_path, monkeypatch, "publish")["text"]
+    metadata["chosen"] = ""
+    put(tmp_path, name, "choose", "choice/artifact.json", choice)
+    told = tell(recorded, name, tmp_path, monkeypatch, "publish")["text"]
+    assert told.endswith("SUCCEEDED: refused by choose: small: auc 0.5 is below 0.9")
+
+
 def test_a_failure_is_told_with_the_task_and_what_its_pod_left(
     recorded: RecordedServer, kubernetes: Pods, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

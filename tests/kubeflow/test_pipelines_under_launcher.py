@@ -54,6 +54,10 @@ REQUIRED = {
     "digits": {},
     "taxi": {},
     "tabular": {"data": "d", "module": "m", "label": "l", "model_name": "n", "destination": "/d"},
+    "candidates": {
+        "data": "d", "module": "m", "label": "l", "model_name": "n", "destination": "/d",
+        "candidates": [{"name": "a"}, {"name": "b", "steps": 3}, {"name": "c", "module": "o"}],
+    },
     "vision": {
         "data": "d", "images": {"i": [1, 1, 1]}, "module": "m", "label": "l", "model_name": "n",
         "destination": "/d",
@@ -84,12 +88,25 @@ def test_every_way_through_a_pipeline_ends(
         "analyze": {"blessed": True, "decision_threshold": 0.5},
         "verify": {"approved": True},
         "import_model": {"kind": kind},
+        "choose": {"found": True, "chosen": "b"},
+        "publish_candidates": {"uris": []},
         "publish": {"uri": "/d/n/1", "version": 1},
         "serve": {"model": "ghcr.io/acme/models/n@sha256:0", "commit": ""},
     }
     done = run(spec, _form(spec, given), tmp_path, hollow(answers))
     assert (done.refused, done.state) == ("", "COMPLETE")
     (card,) = done.of("model_card")
+    if name == "candidates":
+        tried = [task.executor_input["inputs"] for task in done.of("train_candidate")]
+        given = [each["parameterValues"] for each in tried]
+        assert [each["name"] for each in given] == ["a", "b", "c"]
+        assert [each["own_module"] for each in given] == ["", "", "o"]
+        assert [each["place"] for each in given] == ["0", "1", "2"]
+        assert [json.loads(each["training"])["steps"] for each in given] == [1000, 3, 1000]
+        for collector in ("choose", "publish_candidates"):
+            (task,) = done.of(collector)
+            collected = task.executor_input["inputs"]["artifacts"]["candidates"]["artifacts"]
+            assert len(collected) == 3
     if several and "targets" in known:
         collected = card.executor_input["inputs"]["artifacts"]
         assert {
@@ -149,12 +166,14 @@ def test_what_is_not_approved_is_not_published(name: str, tmp_path: Path) -> Non
         "analyze": {"blessed": True, "decision_threshold": 0.5},
         "verify": {"approved": False},
         "import_model": {"kind": "onnx"},
+        "choose": {"found": False, "chosen": ""},
+        "publish_candidates": {"uris": []},
     }
     spec = _ours(name)
     done = run(spec, _form(spec, REQUIRED[name]), tmp_path, hollow(answers))
     assert done.refused == ""
     assert done.of("publish") == []
-    assert len(done.of("model_card")) == 1
+    assert len(done.of("model_card")) == (0 if name == "candidates" else 1)  # of which model?
     assert len(done.of("notify")) == 1
 
 
@@ -215,6 +234,40 @@ def vision(warm: Warm, tmp_path_factory: pytest.TempPathFactory) -> Run:
         "targets": ["litert", "onnx"],
     }
     return run(_ours("digits"), _form(_ours("digits"), given), folder, real(warm))
+
+
+@pytest.fixture(scope="module")
+def candidates(warm: Warm, tmp_path_factory: pytest.TempPathFactory) -> Run:
+    """Two candidates on 1,500 trips and one that fails, published to a plain folder."""
+    folder = tmp_path_factory.mktemp("candidates")
+    rows = (ROOT / "pipelines" / "taxi" / "taxi.csv").read_text().splitlines(keepends=True)[:1501]
+    (folder / "taxi.csv").write_text("".join(rows))
+    given = {
+        "data": str(folder / "taxi.csv"),
+        "module": "edgeline.pipelines.taxi.module",
+        "label": "big_tip",
+        "model_name": "taxi",
+        "destination": str(folder / "models"),
+        "steps": 30,
+        "eval_config": {},
+        "max_metric_drop": 0.1,
+        "candidates": [
+            {"name": "short", "steps": 10},
+            {"name": "long"},
+            {"name": "broken", "class_weights": "maybe=2"},
+        ],
+    }
+    return run(_ours("candidates"), _form(_ours("candidates"), given), folder, real(warm))
+
+
+def test_the_best_candidate_is_published_and_what_failed_fails_no_task(candidates: Run) -> None:
+    _ended(candidates)
+    (chosen,) = candidates.of("choose")
+    assert chosen.parameters["found"] is True
+    assert chosen.parameters["chosen"] in ("short", "long")
+    assert candidates.of("publish_candidates")[0].parameters["uris"] == []
+    assert len(candidates.of("publish")) == len(candidates.of("model_card")) == 1
+    assert len(candidates.of("train_candidate")) == 3
 
 
 GREY, COLOUR = {"images": {"image": [28, 28, 1]}}, {"images": {"image": [32, 32, 3]}}
@@ -281,9 +334,10 @@ def test_pretrained_runs_to_its_end(pretrained: dict[str, Run], way: str) -> Non
 
 
 def test_each_face_has_run(
-    taxi: Run, vision: Run, pretrained: dict[str, Run], site: dict[str, Any]
+    taxi: Run, vision: Run, candidates: Run, pretrained: dict[str, Run], site: dict[str, Any]
 ) -> None:
-    ran = {task.component for done in (taxi, vision, *pretrained.values()) for task in done.tasks}
+    runs = (taxi, vision, candidates, *pretrained.values())
+    ran = {task.component for done in runs for task in done.tasks}
     faces = {name.rstrip("-0123456789").replace("-", "_") for name in ran}
     unused = {"acceptance", "plan"}  # for pipelines of one's own
     assert set(catalogue.names()) - faces - unused == (set() if site["sites"] else {"serve"})

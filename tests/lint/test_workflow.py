@@ -164,6 +164,21 @@ def test_a_loop_counts_with_its_rounds_and_of_alternatives_one() -> None:
     assert none < one < three
 
 
+def test_a_candidate_is_one_task_of_a_workflow() -> None:
+    """With KFP's settings of Argo's controller, seven fit."""
+    documents = _documents("candidates", "")
+
+    def size(count: int, **more: int) -> int:
+        tried = [{"name": f"c{number}", "seed": number} for number in range(count)]
+        given = {"with_training": {"candidates": tried}}
+        return estimate(*documents, given=given, **more).total
+
+    assert size(4) - size(3) == pytest.approx(size(8) - size(7), rel=0.1)
+    assert size(4) - size(3) < 85_000
+    assert size(7) < COMPRESSED < size(8)
+    assert size(18, tries=1) < COMPRESSED
+
+
 def test_what_is_left_out_costs_its_driver_alone() -> None:
     pipeline, platform = _documents("taxi", "")
     tasks = pipeline["components"]["comp-condition-2"]["dag"]["tasks"]

@@ -463,3 +463,37 @@ def test_a_password_never_reaches_a_server(faults: Any) -> None:
 
 def test_columns_whose_lists_differ_in_length(faults: Any) -> None:
     assert any("lengths names a column 'nothing'" in s for s in faults(lengths={"nothing": 3}))
+
+
+def test_each_candidate_is_asked_for_what_is_its_own(faults: Any, wine: Path) -> None:
+    (wine / "asks.py").write_text(
+        (wine / "wine" / "wine.py").read_text().replace('.get("units", 16)', '["units"]')
+    )
+    (wine / "half.py").write_text("def preprocessing_fn(inputs):\n    return inputs\n")
+    tried: list[dict[str, Any]] = [{"name": "small"}, {"name": "ripe"}]
+    tried[1]["rows"] = {"column": "alcohol", "from": 12}
+    given = {"choose_by": "", "direction": "", "tie": "first", "tie_within": 0.0}
+    assert faults(candidates=tried, **given) == []
+    # the run's own hyperparameters count only where a candidate has none
+    good = [{"name": "wide", "hyperparameters": {"units": 3}}]
+    assert faults(candidates=good, module="asks.py", **given) == []
+    tried[1]["rows"]["column"] = "alcohole"
+    wrong = [
+        *tried,
+        {"name": "half", "module": "half.py"},
+        {"name": "gone", "module": "gone.py"},
+        {"name": "asks", "module": "asks.py"},
+        {"name": "pinned", "module": "half.py#sha256=12"},
+    ]
+    said = "\n".join(faults(candidates=wrong, **given))
+    for part in (
+        "Candidate ripe: rows names the column 'alcohole', which the data do not have. Did you",
+        "Candidate half: half.py has no function build_model",
+        "Candidate gone: Parameter module: ",
+        "Candidate asks: asks.py:",
+        "Candidate pinned: Parameter module: '12' after half.py#sha256= is no sha256",
+    ):
+        assert part in said, said
+    assert "small" not in said
+    [one] = faults(candidates=[{"name": "a", "step": 3}], **given)
+    assert one.startswith("Parameter training.candidates[0].step: there is no such field")

@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 
 from edgeline import artifacts
-from edgeline.artifacts import models
+from edgeline.artifacts import models, outcomes
 from edgeline.components.compile import report
 from edgeline.components.compile.compile import (
     SCHEMA,
@@ -242,3 +242,38 @@ def test_a_model_of_two_files_has_the_size_of_both(edge, tmp_path):
     model = tmp_path / "out" / result.metadata["model"]
     files = (model, model.with_suffix(".bin"))
     assert result.metadata["size"] == sum(file.stat().st_size for file in files)
+
+
+def test_what_the_compiler_tells_is_held_to_the_requirements_before_the_model_runs(edge, tmp_path):
+    limits = {"mapped_share": 0.9, "size_kb": 1e4, "p99_ms": 1e-6, "memory_mb": 1e-6}
+    asked = {"devices": {"ethos-u55": limits, "hub": {"target": "litert", "size_kb": 1e-3}}}
+    out, page = tmp_path / "out", tmp_path / "page.html"
+    with pytest.raises(EdgelineError, match="does not meet the requirements: ethos-u55: 99th"):
+        compile_edge_model("ethos-u55", str(out), str(edge / "odd"), requirements=asked)
+    assert not out.exists()
+    result = compile_edge_model(
+        "ethos-u55",
+        str(out),
+        str(edge / "odd"),
+        compilation_report_path=str(page),
+        required=False,
+        requirements=asked,
+    )
+    found = outcomes.of(artifacts.read(out, SCHEMA).metadata)
+    assert found == outcomes.of(result.metadata)
+    # an arena is not what this compiler tells: verify says that memory is not measured
+    assert [(each.what, each.state) for each in found] == [
+        ("ethos-u55: 99th percentile of latency", "not met"),
+        ("ethos-u55: size of the model", "met"),
+        ("ethos-u55: operators on the accelerator", "not met"),
+    ]
+    assert "0.233 short" in found[-1].sentence
+    assert "operators on the accelerator" in page.read_text()
+
+
+def test_an_arena_is_the_memory_of_a_microcontroller(edge, tmp_path):
+    asked = {"devices": {"tflite-micro": {"memory_mb": 1e-3, "p99_ms": 1e-9}}}
+    with pytest.raises(EdgelineError, match=r"tflite-micro: memory is .* MB \(arena\), at most"):
+        compile_edge_model(
+            "tflite-micro", str(tmp_path / "out"), str(edge / "int8"), requirements=asked
+        )

@@ -12,11 +12,12 @@ from card_page import CORAL, DATA, boxes, rows
 from panel import cut_in_panel
 
 from edgeline import artifacts
+from edgeline.artifacts import places
 from edgeline.components.check.check import check, check_edge_model
 from edgeline.components.compile import placement
 from edgeline.components.compile.compile import compile_edge_model
 from edgeline.components.import_model.import_model import import_model
-from edgeline.components.model_card import card, model_card
+from edgeline.components.model_card import card
 from edgeline.components.model_card.model_card import model_card as write
 from edgeline.errors import EdgelineError
 from edgeline.formats import tflite
@@ -269,7 +270,7 @@ def test_what_kfp_connects():
         def __init__(self, path):
             self.path = path
 
-    assert model_card.paths(Artifact("a"), None, [Artifact("b"), Artifact("c")], []) == [*"abc"]
+    assert places.paths(Artifact("a"), None, [Artifact("b"), Artifact("c")], []) == [*"abc"]
 
 
 def test_a_card_is_read_without_order(made):

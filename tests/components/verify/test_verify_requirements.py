@@ -8,6 +8,7 @@ import pytest
 
 from edgeline import artifacts
 from edgeline.artifacts import outcomes
+from edgeline.components.convert.convert import convert
 from edgeline.components.publish.publish import publish
 from edgeline.components.verify.findings import Limits
 from edgeline.components.verify.verify import verify as work
@@ -73,3 +74,38 @@ def test_a_slice_by_a_column_that_the_rows_lack_is_refused(verify) -> None:
     asked = {"metric": "auc", "at_least": 0.5, "by": ["colour"]}
     with pytest.raises(EdgelineError, match="slices by 'colour', which the examples do not have"):
         verify({"devices": {"litert": {"metrics": [asked]}}})
+
+
+def test_convert_tells_what_the_file_says_and_verify_tells_the_same_line(
+    workplace, tmp_path
+) -> None:
+    asked = {
+        "devices": {
+            "hub": {"target": "litert", "size_kb": 1, "p99_ms": 1e4},
+            "other": {"target": "litert", "quantisation": "int8", "size_kb": 1e6},
+            "npu": {"target": "ethos-u55", "size_kb": 1e6},
+        }
+    }
+    edge, page = tmp_path / "edge", tmp_path / "page.html"
+    converted = convert(
+        str(workplace.model),
+        str(workplace.examples),
+        str(edge),
+        str(page),
+        quantisation="float",
+        representative_split="eval",
+        requirements=asked,
+    )
+    [told] = outcomes.of(converted.metadata)
+    assert told.what == "hub: size of the model" and told.fails
+    assert told.sentence.endswith(" kB over.") and told.what in page.read_text()
+    judged = work(
+        model_path=workplace.model,
+        edge_model_path=edge,
+        examples_path=workplace.examples,
+        verification_path=tmp_path / "verification",
+        verification_report_path=tmp_path / "report.html",
+        limits=Limits(),
+        requirements=asked,
+    )
+    assert not judged.approved and told in outcomes.of(judged.metadata)

@@ -1,0 +1,1 @@
+"""The component choose: the best approved candidate goes on."""

@@ -1,0 +1,1 @@
+"""The component publish_candidates: approved candidates that wait to be promoted."""

@@ -1,0 +1,1 @@
+"""The component train_candidate: one candidate, up to a verified edge model."""
