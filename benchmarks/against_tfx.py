@@ -126,19 +126,22 @@ def compare(peer: Path, rows: bytes, rounds: int, folder: Path) -> list[Run]:
     short, complete = folder / "edgeline-cached", folder / "edgeline-taxi"
     last = folder / f"tfx-{rounds - 1}"
     run_edgeline(TO_ANALYZE, rows, short, "fills the cache")
-    for _ in range(rounds):
-        runs.append(run_tfx(peer, rows, last, CHANGED))
+    for number in range(rounds):
+        runs.append(run_tfx(peer, rows, last, CHANGED, number + 2))
         runs.append(run_edgeline(TO_ANALYZE, rows, short, CHANGED))
     run_edgeline("taxi", rows, complete, "fills the cache")
     for _ in range(CACHED_ROUNDS):
-        runs.append(run_tfx(peer, rows, last, CACHED))
+        runs.append(run_tfx(peer, rows, last, CACHED, rounds + 1))
         runs.append(run_edgeline(TO_ANALYZE, rows, short, CACHED))
         runs.append(run_edgeline("taxi", rows, complete, TO_PUBLISH))
     return runs
 
 
-def run_tfx(peer: Path, rows: bytes, folder: Path, kind: str) -> Run:
-    """TFX's pipeline in a folder; a second time in the same folder it finds its cache."""
+def run_tfx(peer: Path, rows: bytes, folder: Path, kind: str, executions: int = 1) -> Run:
+    """TFX's pipeline in a folder; a second time in the same folder it finds its cache.
+
+    `executions` are those that there are then of the components that take the module.
+    """
     from taxi_to_analyze import EVALUATION, TAXI
 
     if kind == WHOLE:  # a later run must not touch the file: TFX's cache looks at its time
@@ -151,7 +154,7 @@ def run_tfx(peer: Path, rows: bytes, folder: Path, kind: str) -> Run:
     parameters |= {"validation_steps": VALIDATION_STEPS, "eval_config": EVALUATION}
     (folder / "parameters.json").write_text(json.dumps(parameters))
     cost = measure([peer, PEER / "pipeline.py", folder], folder, folder / "log")
-    read = [peer, PEER / "outcome.py", folder]
+    read = [peer, PEER / "outcome.py", folder, str(executions)]
     found = subprocess.run(read, capture_output=True, text=True)
     if found.returncode:
         sys.exit(found.stderr)

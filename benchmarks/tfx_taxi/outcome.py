@@ -1,4 +1,5 @@
-"""What TFX's pipeline made, as JSON: `python outcome.py FOLDER`, in TFX's own environment."""
+"""What TFX's pipeline made, as JSON: `python outcome.py FOLDER EXECUTIONS`, in TFX's own
+environment."""
 
 from __future__ import annotations
 
@@ -11,19 +12,24 @@ from pathlib import Path
 import tensorflow_model_analysis as tfma
 
 
-def outcome(folder: Path) -> dict:
-    """Rows by split, metrics of all rows, slices, and whether the model was pushed."""
+def outcome(folder: Path, executions: int) -> dict:
+    """Rows by split, metrics of all rows, slices, and whether the model was pushed.
+
+    `executions` are those of the components that take the module: 1 of a first run, 2 after one
+    with a changed module. A cached run adds none.
+    """
     artifacts = folder / "artifacts"
-    result = tfma.load_eval_result(str(_only(artifacts / "Evaluator" / "evaluation")))
+    result = tfma.load_eval_result(str(_last(artifacts / "Evaluator" / "evaluation", executions)))
     overall = result.get_metrics_for_slice(())
     return {
         "rows": {
-            split: _records(_only(artifacts / "CsvExampleGen" / "examples") / f"Split-{split}")
+            split: _records(_last(artifacts / "CsvExampleGen" / "examples", 1) / f"Split-{split}")
             for split in ("train", "eval")
         },
         "transformed_rows": {
             split: _records(
-                _only(artifacts / "Transform" / "transformed_examples") / f"Split-{split}"
+                _last(artifacts / "Transform" / "transformed_examples", executions)
+                / f"Split-{split}"
             )
             for split in ("train", "eval")
         },
@@ -35,12 +41,12 @@ def outcome(folder: Path) -> dict:
     }
 
 
-def _only(folder: Path) -> Path:
-    """The artifact of the one execution: a cached rerun adds none."""
-    found = sorted(folder.iterdir())
-    if len(found) != 1:
-        sys.exit(f"{folder} holds {len(found)} executions, so the cache was not used.")
-    return found[0]
+def _last(folder: Path, executions: int) -> Path:
+    """The artifact of the last execution, of which there are to be so many."""
+    found = sorted(folder.iterdir(), key=lambda path: int(path.name))
+    if len(found) != executions:
+        sys.exit(f"{folder} holds {len(found)} executions, not {executions}.")
+    return found[-1]
 
 
 def _records(folder: Path) -> int:
@@ -55,4 +61,4 @@ def _records(folder: Path) -> int:
 
 
 if __name__ == "__main__":
-    print(json.dumps(outcome(Path(sys.argv[1]))))
+    print(json.dumps(outcome(Path(sys.argv[1]), int(sys.argv[2]))))
