@@ -154,7 +154,7 @@ def run_tfx(peer: Path, rows: bytes, folder: Path, kind: str, executions: int = 
     parameters |= {"validation_steps": VALIDATION_STEPS, "eval_config": EVALUATION}
     (folder / "parameters.json").write_text(json.dumps(parameters))
     cost = measure([peer, PEER / "pipeline.py", folder], folder, folder / "log")
-    read = [peer, PEER / "outcome.py", folder, str(executions)]
+    read: list[str | Path] = [peer, PEER / "outcome.py", folder, str(executions)]
     found = subprocess.run(read, capture_output=True, text=True)
     if found.returncode:
         sys.exit(found.stderr)
