@@ -382,7 +382,10 @@ def test_parameters_are_listed_with_type_default_and_description(edgeline: Edgel
         assert "required" in told
 
 
-def test_a_component_is_shown_with_plain_types_and_what_each_thing_is(edgeline: Edgeline) -> None:
+def test_a_component_is_shown_with_plain_types_and_what_each_thing_is(
+    edgeline: Edgeline, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("COLUMNS", "250")
     code, told = edgeline("components", "train")
     assert code == 0
     assert "transformed_examples Dataset transformed_examples/v1 The model features." in told

@@ -11,8 +11,8 @@ from click.testing import CliRunner
 
 from edgeline import docs
 from edgeline.cli.compile_model import compile_model
-from edgeline.components import catalogue as components
 from edgeline.components.compile import target
+from edgeline.components.described import described
 from edgeline.extras import EXTRA_OF, extra_of
 from edgeline.formats import quantisation
 from edgeline.pipelines import catalogue
@@ -103,11 +103,11 @@ def test_the_readmes_have_a_row_for_each():
 
 
 def test_parameters_name_the_quantisations_that_they_take():
-    described = docs._descriptions(components.load("convert"))["quantisation"]
-    assert set(quantisation.NAMES) <= set(words(described))
+    parameters = {each.name: each for each in described("convert").parameters}
+    assert set(quantisation.NAMES) <= set(words(parameters["quantisation"].description))
     fields = parameters_of(catalogue.load("tabular"))["with_edge"].fields
-    described = fields["quantisation"].description
-    assert {row.name for row in quantisation.CONVERTED} <= set(words(described))
+    about = fields["quantisation"].description
+    assert {row.name for row in quantisation.CONVERTED} <= set(words(about))
 
 
 def test_every_target_wants_rows_of_the_table_that_a_conversion_can_make():

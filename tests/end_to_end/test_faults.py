@@ -52,7 +52,7 @@ def _wait_for_task(folder: Path, process: subprocess.Popen[str], task: str) -> p
     deadline = time.monotonic() + 180
     while time.monotonic() < deadline and process.poll() is None:
         for log in folder.glob(f"edgeline-runs/*/logs/{task}.log"):
-            for child in psutil.Process(process.pid).children(recursive=True):
+            for child in psutil.process_iter():  # forked by a warm process, not by the run
                 try:
                     outputs = {str(Path(f"/proc/{child.pid}/fd/{n}").readlink()) for n in (1, 2)}
                 except OSError:

@@ -164,9 +164,9 @@ print(json.dumps(told))
 
 def test_what_no_task_can_be_given_makes_another_set(monkeypatch: pytest.MonkeyPatch) -> None:
     first = identity.identity()
-    monkeypatch.setenv("TF_USE_LEGACY_KERAS", "1")
+    monkeypatch.setenv("TF_OF_THE_TESTS", "1")
     assert identity.identity().inherited != first.inherited
-    monkeypatch.delenv("TF_USE_LEGACY_KERAS")
+    monkeypatch.delenv("TF_OF_THE_TESTS")
     assert identity.identity() == first
     # a notebook's process
     for name in ("JPY_PARENT_PID", "PYDEVD_USE_FRAME_EVAL", "CLICOLOR", "GIT_PAGER", "TERM"):
