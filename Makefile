@@ -26,7 +26,7 @@ lint: $(VENV)/ready ## style, and which room imports which
 
 types: $(VENV)/ready ## mypy: strict, and what `make test` does not run
 	$(BIN)/mypy -p edgeline
-	$(BIN)/mypy --config-file tests/mypy.ini tests/cluster tests/images benchmarks
+	$(BIN)/mypy --config-file tests/mypy.ini tests/cluster tests/images benchmarks charts
 
 # two files of tests at a time; each needs up to 4 GB
 WORKERS ?= 2
@@ -58,8 +58,9 @@ test-cluster: $(VENV)/ready ## apply what is written to Kubernetes' API server
 test-updates: $(VENV)/ready ## updates below eight clients, then 100 more: nothing lost or grown
 	$(BIN)/python benchmarks/updates.py
 
-docs: $(VENV)/ready ## write the components' READMEs from their faces
+docs: $(VENV)/ready ## write the components' READMEs from their faces, and the Helm chart
 	$(BIN)/python -m edgeline.docs
+	$(BIN)/python charts/write_chart.py
 
 site: $(VENV)/ready ## write the documentation to build/site, with the reference
 	$(BIN)/sphinx-build -q -W --keep-going -b html -c docs . build/site

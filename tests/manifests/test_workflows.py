@@ -417,7 +417,8 @@ def test_a_release_s_tag_names_its_own_images_built_by_a_stand_in(
         assert done.returncode == 0, done.stderr
     told = sources.notes.read_text()
     assert "docker buildx bake --file images/docker-bake.hcl --push" in told
-    assert told.endswith("python -m edgeline.docs\npython -m build\n")
+    written = "python -m edgeline.docs\npython charts/write_chart.py\n"
+    assert told.endswith(f"{written}python -m build\n")
     sources.git("fetch", "--quiet", "--tags", "origin")
     tag = f"v{__version__}"
     assert sources.git("rev-parse", f"{tag}^{{}}") == sources.git("rev-parse", "origin/main")
