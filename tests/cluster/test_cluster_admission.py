@@ -1,4 +1,9 @@
-"""manifests/components/admission: a real API server takes images of the lock alone."""
+"""manifests/components/admission: a real API server takes images of the lock alone.
+
+Kyverno itself cannot be run here: it would have to be built, and have a cluster. So the expressions
+of admission-kyverno are tried as a ValidatingAdmissionPolicy, whose CEL is the same but for
+`resource.Get`, and the policies against Kyverno's own definition.
+"""
 
 from __future__ import annotations
 
@@ -11,12 +16,13 @@ from typing import Any
 
 import pytest
 import yaml
-from api_server import ApiServer
+from api_server import CACHE, ApiServer
 
 from edgeline import images
 from edgeline.client.compiling import compile_pipeline
 
 MANIFESTS = Path(__file__).parents[2] / "manifests"
+KYVERNO = CACHE / "kyverno-v1.19.1" / "policies.kyverno.io_validatingpolicies.yaml"
 Object = dict[str, Any]
 DRY = ("apply", "--server-side", "--dry-run=server", "--validate=strict", "-f", "-")
 FOREIGN = f"evil.example/train-python@sha256:{'a' * 64}"
@@ -27,6 +33,7 @@ CLOSED = {  # else PodSecurity refuses it first
     "seccompProfile": {"type": "RuntimeDefault"},
 }
 ARGO = "quay.io/argoproj/argoexec:v3.7.3"
+KYVERNO_S_LIST = "dyn(resource.Get('v1', 'configmaps', 'edgeline', 'edgeline-images').data)"
 
 
 def pod(namespace: str, containers: dict[str, str], init: dict[str, str] | None = None) -> Object:
@@ -44,19 +51,52 @@ def pod(namespace: str, containers: dict[str, str], init: dict[str, str] | None 
     return {"apiVersion": "v1", "kind": "Pod", "metadata": metadata, "spec": spec}
 
 
-@pytest.fixture(scope="module")
-def guarded(api_server: ApiServer) -> Iterator[ApiServer]:
-    """The component applied and at work: the server reads policies a moment later."""
-    folder = MANIFESTS / "components" / "admission"
-    built = api_server.kubectl("kustomize", folder / "allowed")
-    objects = [*yaml.safe_load_all(built)]
-    for name in ("pods.yaml", "versions.yaml"):
-        objects += yaml.safe_load_all((folder / name).read_text())
+def policies(component: str) -> list[Object]:
+    folder = MANIFESTS / "components" / component
+    texts = [(folder / name).read_text() for name in ("pods.yaml", "versions.yaml")]
+    return [each for text in texts for each in yaml.safe_load_all(text)]
+
+
+def of_the_api_server(kyverno: Object) -> list[Object]:
+    """A policy of Kyverno's as one of the API server's own, with its binding."""
+    kind = {"apiVersion": "admissionregistration.k8s.io/v1"}
+    name = f"kyverno-{kyverno['metadata']['name']}"
+    spec = copy.deepcopy(kyverno["spec"])
+    actions = spec.pop("validationActions")
+    spec.pop("evaluation")
+    allowed, *others = spec["variables"]
+    assert allowed["expression"] == KYVERNO_S_LIST
+    spec["variables"] = [{"name": allowed["name"], "expression": "params.data"}, *others]
+    spec["paramKind"] = {"apiVersion": "v1", "kind": "ConfigMap"}
+    listed = {"name": "edgeline-images", "namespace": "edgeline", "parameterNotFoundAction": "Deny"}
+    bound = {"policyName": name, "validationActions": actions, "paramRef": listed}
+    metadata = {"name": name}
+    return [
+        {**kind, "kind": "ValidatingAdmissionPolicy", "metadata": metadata, "spec": spec},
+        {**kind, "kind": "ValidatingAdmissionPolicyBinding", "metadata": metadata, "spec": bound},
+    ]
+
+
+@pytest.fixture(scope="module", params=["admission", "admission-kyverno"])
+def guarded(api_server: ApiServer, request: pytest.FixtureRequest) -> Iterator[ApiServer]:
+    """The component's policies at work: the server reads them a moment after they are applied."""
+    built = api_server.kubectl("kustomize", MANIFESTS / "components" / "admission" / "allowed")
+    objects = policies(request.param)
+    if request.param == "admission-kyverno":
+        objects = [part for each in objects for part in of_the_api_server(each)]
+    objects = [*yaml.safe_load_all(built), *objects]
     api_server.kubectl("apply", "--server-side", "--validate=strict", "-f", "-", given=objects)
+    pods, versions = (
+        each["metadata"]["name"] for each in objects if each["kind"] == "ValidatingAdmissionPolicy"
+    )
+    waits = [
+        (pod("edgeline", {"a": FOREIGN}), pods),
+        (pod("kubeflow", {"main": FOREIGN}), pods),
+        (version(FOREIGN), versions),
+    ]
     end = time.monotonic() + 60
-    waits = [pod("edgeline", {"a": FOREIGN}), pod("kubeflow", {"main": FOREIGN}), version(FOREIGN)]
-    for each in waits:
-        while "edgeline-images" not in refused(api_server, each):
+    for each, policy in waits:
+        while f"ValidatingAdmissionPolicy '{policy}'" not in refused(api_server, each):
             assert time.monotonic() < end, "the policies do not work after a minute"
             time.sleep(0.2)
     yield api_server
@@ -167,3 +207,21 @@ def test_without_the_list_nothing_is_taken(guarded: ApiServer) -> None:
         while refused(guarded, ours):
             assert time.monotonic() < end
             time.sleep(0.2)
+
+
+@pytest.mark.skipif(
+    not KYVERNO.exists(),
+    reason="NOT TESTED: Kyverno's definition: run tests/manifests/fetch_kyverno_schema.sh",
+)
+def test_an_api_server_with_kyverno_s_definition_takes_its_policies(api_server: ApiServer) -> None:
+    name = "validatingpolicies.policies.kyverno.io"
+    api_server.kubectl("create", "-f", KYVERNO)
+    try:
+        api_server.kubectl("wait", "--for=create", f"crd/{name}", "--timeout=60s")
+        api_server.kubectl("wait", "--for=condition=Established", f"crd/{name}", "--timeout=60s")
+        wanted = policies("admission-kyverno")
+        api_server.kubectl(*DRY, given=wanted)
+        wanted[0]["spec"]["failurePolicy"] = "Never"
+        assert 'Unsupported value: "Never"' in refused(api_server, wanted[0])
+    finally:
+        api_server.kubectl("delete", "crd", name)

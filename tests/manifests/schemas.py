@@ -42,6 +42,23 @@ def validate(document: dict[str, Any]) -> None:
         kubernetes_validate.validate(document, "1.33", strict=True)
 
 
+def validate_by_definition(document: dict[str, Any], definition: Path) -> None:
+    """Hold an object to the CustomResourceDefinition of its kind, a YAML file.
+
+    Raises:
+        jsonschema.ValidationError: it does not fit.
+    """
+    spec = yaml.load(definition.read_text(), yaml.CSafeLoader)["spec"]
+    assert document["kind"] == spec["names"]["kind"]
+    schemas = {
+        f"{spec['group']}/{each['name']}": each["schema"]["openAPIV3Schema"]
+        for each in spec["versions"]
+        if each["served"]
+    }
+    schema = _closed(schemas[document["apiVersion"]], top=True)
+    jsonschema.Draft202012Validator(schema).validate(document)
+
+
 @cache
 def _crd(path: Path) -> Any:
     return _closed(json.loads(path.read_text())["schema"], top=True)

@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import copy
 import json
+import os
 import re
 from pathlib import Path
 from typing import Any
 from unittest.mock import MagicMock
 
+import jsonschema
 import pytest
 import yaml
-from schemas import kustomize, validate
+from schemas import kustomize, validate, validate_by_definition
 
 from edgeline import images
 from edgeline.lint.lint import lint
@@ -19,6 +22,8 @@ from edgeline.server.protocols import routes
 
 MANIFESTS = Path(__file__).parents[2] / "manifests"
 COMPONENTS = MANIFESTS / "components"
+CACHE = Path(os.environ.get("EDGELINE_TEST_CACHE", "~/.cache/edgeline-tests")).expanduser()
+KYVERNO = CACHE / "kyverno-v1.19.1" / "policies.kyverno.io_validatingpolicies.yaml"
 Objects = list[dict[str, Any]]
 ADDED = [
     ("onprem", "admission"),
@@ -60,8 +65,52 @@ def test_a_component_fits_its_overlay(overlay: str, component: str, tmp_path: Pa
     assert {entry for entry in found if "image-not-pinned" not in entry} == set()
 
 
-def test_the_list_of_admission_has_the_images_of_the_lock(tmp_path: Path) -> None:
-    objects = added(tmp_path, "onprem", "admission")
+@pytest.mark.skipif(
+    not KYVERNO.exists(),
+    reason="NOT TESTED: Kyverno's schema: run tests/manifests/fetch_kyverno_schema.sh",
+)
+@pytest.mark.parametrize("overlay", ["onprem", "gcp"])
+def test_kyverno_s_policies_fit_its_own_definition(overlay: str, tmp_path: Path) -> None:
+    objects = added(tmp_path, overlay, "admission-kyverno")
+    policies = of(objects, "ValidatingPolicy")
+    names = {"edgeline-images", "edgeline-pipeline-versions"}
+    assert {each["metadata"]["name"] for each in policies} == names
+    for each in policies:
+        validate_by_definition(each, KYVERNO)
+        wrong = copy.deepcopy(each)
+        wrong["spec"]["match"] = []  # as a ClusterPolicy has it
+        with pytest.raises(jsonschema.ValidationError, match="match"):
+            validate_by_definition(wrong, KYVERNO)
+
+
+def test_kyverno_judges_as_the_api_server_s_policies_do(tmp_path: Path) -> None:
+    objects = added(tmp_path, "onprem", "admission-kyverno")
+    assert not of(objects, "ValidatingAdmissionPolicy")
+    by_name = {each["metadata"]["name"]: each["spec"] for each in of(objects, "ValidatingPolicy")}
+    (tmp_path / "other").mkdir()
+    other = added(tmp_path / "other", "onprem", "admission")
+    for each in of(other, "ValidatingAdmissionPolicy"):
+        kyverno, own = by_name.pop(each["metadata"]["name"]), each["spec"]
+        (listed, *variables) = kyverno["variables"]
+        assert "'edgeline', 'edgeline-images'" in listed["expression"]
+        as_own = json.loads(json.dumps(variables).replace("variables.allowed", "params.data"))
+        assert [words(each) for each in as_own] == [words(each) for each in own["variables"]]
+        for same in ("failurePolicy", "validations"):
+            assert kyverno[same] == own[same]
+        rules = own["matchConstraints"]["resourceRules"]
+        assert kyverno["matchConstraints"]["resourceRules"] == rules
+        assert kyverno["validationActions"] == ["Deny"]
+    assert not by_name
+
+
+def words(variable: dict[str, str]) -> tuple[str, list[str]]:
+    """Its name and its expression, wherever the lines end."""
+    return variable["name"], variable["expression"].split()
+
+
+@pytest.mark.parametrize("component", ["admission", "admission-kyverno"])
+def test_the_list_of_admission_has_the_images_of_the_lock(component: str, tmp_path: Path) -> None:
+    objects = added(tmp_path, "onprem", component)
     (listed,) = [
         each
         for each in objects
