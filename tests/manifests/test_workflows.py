@@ -1,8 +1,8 @@
 """The workflows' own lines, run in repositories laid out as manifests/gitops/README.md says.
 
-So are those of edgeline's own release. GitHub's actions are left out. `gh`, `pip`, `python` and the
-building of images are stand-ins that note what they were told; git, edgeline, kubectl and the
-registry are real.
+So are those of edgeline's own release. GitHub's actions are left out. `gh`, `pip`, `python`,
+`cosign` and the building of images are stand-ins that note what they were told; git, edgeline,
+kubectl and the registry are real.
 """
 
 from __future__ import annotations
@@ -97,7 +97,7 @@ class Runner:
 def runner(tmp_path: Path) -> Runner:
     tools, notes = tmp_path / "tools", tmp_path / "notes"
     tools.mkdir()
-    for name in ("gh", "pip", "docker", "python"):
+    for name in ("gh", "pip", "docker", "python", "cosign"):
         (tools / name).write_text(f'#!/bin/sh\necho "{name} $*" >> {notes}\n')
         (tools / name).chmod(0o755)
     bare, checkout = tmp_path / "origin.git", tmp_path / "work" / "checkout"
@@ -111,6 +111,7 @@ def runner(tmp_path: Path) -> Runner:
             "PATH": path,
             "GIT_CONFIG_GLOBAL": str(tmp_path / "gitconfig"),
             "HOME": str(tmp_path),
+            "GITHUB_OUTPUT": str(tmp_path / "outputs"),
         },
     )
     subprocess.run(["git", "init", "--quiet", "--bare", "-b", "main", bare], check=True)
@@ -353,6 +354,32 @@ for entry in images.entries(images.lock_file()).values():
 """
 
 
+def signed_as_locked(
+    runner: Runner, workflow: str, folder: Path, locked: Mapping[str, Mapping[str, str]]
+) -> None:
+    """Run the job that signs: each image of the lock file by its digest, and nothing else."""
+    name, _, told = Path(runner.environment["GITHUB_OUTPUT"]).read_text().partition("=")
+    job = yaml.safe_load((folder / workflow).read_text())["jobs"]["sign"]
+    assert (name, job["env"]) == ("images", {"IMAGES": "${{ needs.release.outputs.images }}"})
+    assert job["permissions"] == {"id-token": "write", "packages": "write"}
+    runner.notes.unlink()
+    of_the_workflow = "acme/edgeline/.github/workflows/images.yaml@refs/tags/v1"
+    lines = [step for step in job["steps"] if "run" in step]
+    for step in lines:
+        done = runner.step(step, IMAGES=told.strip(), GITHUB_WORKFLOW_REF=of_the_workflow)
+        assert done.returncode == 0, done.stderr
+    wanted = [f"{each['repository']}@{each['digest']}" for each in locked.values()]
+    options = (
+        f"--certificate-identity https://github.com/{of_the_workflow} "
+        "--certificate-oidc-issuer https://token.actions.githubusercontent.com"
+    )
+    assert runner.notes.read_text().splitlines() == [
+        *(f"cosign sign --yes --recursive {image}" for image in wanted),
+        *(f"cosign verify {image} {options}" for image in wanted),
+    ]
+    assert runner.step(lines[0], IMAGES="").returncode != 0  # nothing to sign is no success
+
+
 def test_a_tag_s_images_are_pushed_locked_and_proposed_built_by_a_stand_in(
     runner: Runner, registry: Any
 ) -> None:
@@ -382,6 +409,7 @@ def test_a_tag_s_images_are_pushed_locked_and_proposed_built_by_a_stand_in(
     assert locked["train"]["repository"] == f"{team}/train-python"
     written = runner.git("show", f"origin/images-v1.2.3:{component}")
     assert locked["edge-server"]["digest"] in written
+    signed_as_locked(runner, "images-workflow.yaml", GITOPS, locked)
 
 
 RELEASED = (
@@ -425,6 +453,7 @@ def test_a_release_s_tag_names_its_own_images_built_by_a_stand_in(
     locked = yaml.safe_load(sources.git("show", f"{tag}:{RELEASED[1]}"))
     assert {entry["digest"][:7] for entry in locked.values()} == {"sha256:"}
     assert locked["edge-server"]["digest"] in sources.git("show", f"{tag}:{RELEASED[2]}")
+    signed_as_locked(sources, "release.yaml", OWN, locked)
 
 
 @pytest.mark.parametrize("wrong", ["sources", "changelog", "tag"])
