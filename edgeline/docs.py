@@ -75,6 +75,7 @@ def readme(name: str) -> str:
                 map(_artifact, found.outputs),
             ),
             *(_section(*TABLES[name]()) if name in TABLES else ()),
+            *(_section(*_options()) if name == "compile" else ()),
             "## Example",
             f"{_place(found.inputs)}:",
             f"```python\n{example(name)}```\n",
@@ -137,6 +138,22 @@ def _targets() -> tuple[str, list[str], list[list[str]]]:
         )
     header = ["target", "for", "takes", "quantisations, best first", "extra", "not proven"]
     return "Targets", header, rows
+
+
+def _options() -> tuple[str, list[str], list[list[str]]]:
+    """The table of the targets' options for compile's README."""
+    rows = [
+        [
+            f"`{row.name}`",
+            f"`{option.name}`",
+            ", ".join(f"`{value}`" for value in option.choices if value),
+            f"`{option.default}`" if option.default else "",
+            _cell(option.help),
+        ]
+        for row in target.TABLE
+        for option in target.find(row.name).options
+    ]
+    return "Options of targets", ["target", "option", "values", "default", "description"], rows
 
 
 def _quantisations() -> tuple[str, list[str], list[list[str]]]:

@@ -29,7 +29,7 @@ def compile(  # noqa: A001
             facts.
         compilation_metrics: Size, share of operators on the accelerator, the compiler's numbers.
         target: The device family: a target that `edgeline compile-model --help` lists.
-        options: Settings of the target by name; see `edgeline compile-model --help`.
+        options: Settings of the target by name; the component's README lists them.
         time_limit: Seconds that the compiler may take.
         required: Whether the step fails where the compiler is not installed, or a requirement is
             not met; else it says so, and verify does not approve the target, so that in a loop the
