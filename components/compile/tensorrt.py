@@ -28,7 +28,7 @@ from edgeline.formats.quantisation import FLOAT, FP16, INT8, Quantisation
 FILE, ENGINE, SCRIPT = "model.onnx", "model.engine", "build_engine.sh"
 BUILD_SECONDS = 3600
 DLA_CORES = ("0", "1")  # Jetson Xavier and Orin have two at most
-DLA_MAX_BATCH = 4096  # NVIDIA's DLA Supported Layers and Restrictions, TensorRT 8 to 10
+DLA_MAX_BATCH = 4096  # NVIDIA's DLA Supported Layers and Restrictions, TensorRT 8 to 10.7
 
 
 def compile_tensorrt(source: Source, folder: Path, options: Mapping[str, str]) -> Compiled:
@@ -178,7 +178,7 @@ targets = (
                 "dla_core",
                 "",
                 "the DLA core of a Jetson (0 or 1) to run on, in fp16 or int8 and for max_batch "
-                "alone; layers that it does not take fall back to the GPU; TensorRT 8 to 10",
+                "alone; layers that it does not take fall back to the GPU; TensorRT 8 to 10.7",
             ),
         ),
         limits=(
