@@ -77,14 +77,33 @@ def of_the_api_server(kyverno: Object) -> list[Object]:
     ]
 
 
-@pytest.fixture(scope="module", params=["admission", "admission-kyverno"])
-def guarded(api_server: ApiServer, request: pytest.FixtureRequest) -> Iterator[ApiServer]:
-    """The component's policies at work: the server reads them a moment after they are applied."""
+@pytest.fixture(scope="module")
+def listed(api_server: ApiServer) -> Iterator[ApiServer]:
+    """The list, and a policy that judges nothing and stays between those of the components.
+
+    Without it the server may end its watch of ConfigMaps with the first component's policies, and
+    then does not see the list of the second's.
+    """
     built = api_server.kubectl("kustomize", MANIFESTS / "components" / "admission" / "allowed")
+    objects = [*yaml.safe_load_all(built)]
+    stays = copy.deepcopy(policies("admission")[-2:])
+    for each in stays:
+        each["metadata"]["name"] = "stays"
+    stays[0]["spec"]["matchConstraints"]["resourceRules"][0]["resources"] = ["nothing"]
+    stays[1]["spec"]["policyName"] = "stays"
+    objects += stays
+    api_server.kubectl("apply", "--server-side", "--validate=strict", "-f", "-", given=objects)
+    yield api_server
+    api_server.kubectl("delete", "-f", "-", given=objects)
+
+
+@pytest.fixture(scope="module", params=["admission", "admission-kyverno"])
+def guarded(listed: ApiServer, request: pytest.FixtureRequest) -> Iterator[ApiServer]:
+    """The component's policies at work: the server reads them a moment after they are applied."""
+    api_server = listed
     objects = policies(request.param)
     if request.param == "admission-kyverno":
         objects = [part for each in objects for part in of_the_api_server(each)]
-    objects = [*yaml.safe_load_all(built), *objects]
     api_server.kubectl("apply", "--server-side", "--validate=strict", "-f", "-", given=objects)
     pods, versions = (
         each["metadata"]["name"] for each in objects if each["kind"] == "ValidatingAdmissionPolicy"
@@ -99,6 +118,10 @@ def guarded(api_server: ApiServer, request: pytest.FixtureRequest) -> Iterator[A
         while f"ValidatingAdmissionPolicy '{policy}'" not in refused(api_server, each):
             assert time.monotonic() < end, "the policies do not work after a minute"
             time.sleep(0.2)
+    ours = pod("edgeline", {"a": images.reference("edge-server")})
+    while refused(api_server, ours):
+        assert time.monotonic() < end, "the list is not read after a minute"
+        time.sleep(0.2)
     yield api_server
     api_server.kubectl("delete", "-f", "-", given=objects)
 
