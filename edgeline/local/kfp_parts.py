@@ -62,7 +62,9 @@ def replaced(runner: Any, handler: type, cache: type) -> Iterator[None]:
     if isinstance(runner, kfp.local.DockerRunner):
         from kfp.local import docker_task_handler, task_dispatcher
 
-        task_dispatcher.docker_task_handler = docker_task_handler  # see `sdk.import_local`
+        # which was imported without it, see `sdk.import_local`
+        task_dispatcher.docker_task_handler = docker_task_handler
+        task_dispatcher._DOCKER_AVAILABLE = True
         handler_of: tuple[Any, str] = (docker_task_handler, "DockerTaskHandler")
     else:
         handler_of = (subprocess_task_handler, "SubprocessTaskHandler")

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -58,6 +61,43 @@ def test_kfp_has_its_own_parts_again(ends_well: bool) -> None:
     except KeyboardInterrupt:
         pass
     assert all(map(lambda a, b: a is b, own, parts()))
+
+
+IN_CONTAINERS = """
+import pathlib
+from edgeline.kubeflow import sdk
+sdk.import_local()  # as each run does, without Docker's client
+import kfp.local
+from kfp import dsl
+from kfp.local.status import Status
+from edgeline.local import containers, kfp_parts
+from kfp.local.cache import LocalCache
+
+@dsl.component(base_image="python", install_kfp_package=False)
+def one():
+    pass
+
+@dsl.pipeline(name="mine")
+def pipeline():
+    one()
+
+def watch(command, start):  # in place of an engine
+    print("handed over")
+    return Status.SUCCESS
+
+runner = kfp.local.DockerRunner()
+handler = containers.handler(watch, [])
+with kfp_parts.replaced(runner, handler, type("Cache", (LocalCache,), {})):
+    kfp.local.init(runner=runner, pipeline_root="root", raise_on_error=False)
+    pipeline()
+"""
+
+
+def test_a_run_in_containers_gets_docker_though_kfp_was_imported_without(tmp_path: Path) -> None:
+    """What an engine would be handed; tests/images has a real one."""
+    (tmp_path / "mine.py").write_text(IN_CONTAINERS)  # kfp reads a component's source
+    done = subprocess.run([sys.executable, "mine.py"], cwd=tmp_path, capture_output=True, text=True)
+    assert "handed over" in done.stdout, done.stderr
 
 
 def test_tasks_side_by_side_leave_print_as_it_was() -> None:
