@@ -237,6 +237,7 @@ def near(ours: Any, theirs: Any) -> None:
         assert ours == theirs
 
 
+@pytest.mark.long  # 80 s, most of it spent waiting for imports
 def test_analyze_gives_what_it_gives_in_its_own_process_though_its_worker_is_killed(
     s3: Any,
     portable: Any,
