@@ -292,6 +292,7 @@ def test_versions_that_were_merged_before_stay_and_stay_as_they_were(team: Runne
     old.write_text(kept)
     commit(team, "another key")
     assert checked(team) == ("", "")
+    assert "Not run on a sample" in (team.checkout / "compared.md").read_text()
     old.write_text(kept.replace("ghcr.io", "evil.example"))
     commit(team, "what runs of before")
     step, said = checked(team)
