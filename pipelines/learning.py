@@ -22,8 +22,8 @@ class Learned:
     decision_threshold: Any
 
 
-def learn(form: Channels, settings: Any, examples: Any) -> Learned:
-    """Validate, transform, train, analyze.
+def prepare(form: Channels, settings: Any, examples: Any) -> tuple[Any, Any]:
+    """Validate and transform: the two tasks.
 
     Args:
         settings: the task of `Channels.settings`.
@@ -42,6 +42,17 @@ def learn(form: Channels, settings: Any, examples: Any) -> Learned:
         label=form["label"],
         **fields(settings, "beam_options", "analyzer_cache", "weight_column"),
     ).set_display_name("make the features")
+    return checked, made
+
+
+def learn(form: Channels, settings: Any, examples: Any) -> Learned:
+    """Validate, transform, train, analyze.
+
+    Args:
+        settings: the task of `Channels.settings`.
+        examples: the output of ingest.
+    """
+    _, made = prepare(form, settings, examples)
     trained = train(
         transformed_examples=made.outputs["transformed_examples"],
         transform_graph=made.outputs["transform_graph"],

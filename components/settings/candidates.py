@@ -15,6 +15,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from edgeline.artifacts.candidates import OWN, SHARED
 from edgeline.components.choose.rule import ChoiceRule
 from edgeline.components.settings.fields import check_field, short
 from edgeline.components.settings.objects import Training
@@ -25,19 +26,6 @@ from edgeline.formats.names import check_label
 
 PARAMETER = "candidates"
 MOST = 32  # each is a training, a pod and some tens of kB of a run's workflow
-# of the training, what a candidate may have of its own: the others say how candidates are compared
-OWN = (
-    "steps",
-    "batch_size",
-    "steps_per_epoch",
-    "patience",
-    "hyperparameters",
-    "label_vocabulary",
-    "class_weights",
-    "seed",
-)
-# and what is that of the run for all of them
-SHARED = ("task", "checkpoint_dir", "require_raw")
 _RESERVED = "latest"  # which a signed repository keeps for itself
 
 

@@ -26,7 +26,9 @@ from edgeline.artifacts.candidates import (
     FAILED,
     MODEL,
     NOT_APPROVED,
+    OWN,
     SCHEMA,
+    SHARED,
     VERIFICATION,
 )
 from edgeline.components.analyze.analyze import Analysis, analyze
@@ -42,19 +44,7 @@ from edgeline.components.verify.verify import Result, verify
 from edgeline.errors import EdgelineError
 from edgeline.stores import remote
 
-TAKEN = (
-    "task",
-    "steps",
-    "batch_size",
-    "steps_per_epoch",
-    "patience",
-    "hyperparameters",
-    "label_vocabulary",
-    "class_weights",
-    "seed",
-    "checkpoint_dir",
-    "require_raw",
-)  # of the training, in a candidate's object
+TAKEN = (*OWN, *SHARED)  # of the training, in a candidate's object
 PAGES = {
     "transform": "features",
     "train": "training",

@@ -17,6 +17,19 @@ MODEL, EDGE_MODEL, EVALUATION, VERIFICATION = "model", "edge_model", "evaluation
 PARTS = (MODEL, EDGE_MODEL, EVALUATION, VERIFICATION)
 APPROVED, NOT_APPROVED, FAILED = "approved", "not approved", "failed"
 CHOSEN, NOT_COMPARED = "chosen", "not compared"
+# of the training, what a candidate may have of its own: the others say how candidates are compared
+OWN = (
+    "steps",
+    "batch_size",
+    "steps_per_epoch",
+    "patience",
+    "hyperparameters",
+    "label_vocabulary",
+    "class_weights",
+    "seed",
+)
+# and what is that of the run for all of them
+SHARED = ("task", "checkpoint_dir", "require_raw")
 
 
 @dataclass(frozen=True)

@@ -13,9 +13,8 @@ from edgeline.components.faces import (
     model_card,
     publish_candidates,
     train_candidate,
-    transform,
-    validate,
 )
+from edgeline.pipelines.learning import prepare
 from edgeline.pipelines.reading import fields, limits, read
 from edgeline.pipelines.release import delivery, ended, publish_and_serve
 from edgeline.pipelines.specialise import Channels, Generic, specialise
@@ -26,19 +25,7 @@ def _graph(form: Channels) -> None:
     with dsl.ExitHandler(ended(form), name="from data to the best bundle"):
         settings = form.settings()
         examples = read(form, settings, "rename").outputs["examples"]
-        checked = validate(
-            examples=examples,
-            **fields(settings, "schema_uri", "environment", "infer_ranges", "on_anomalies"),
-            **fields(settings, "baseline_uri", "skew_threshold", "drift_threshold"),
-            **fields(settings, "comparison_rows"),
-        ).set_display_name("validate the data")
-        made = transform(
-            examples=examples,
-            schema=checked.outputs["schema"],
-            module=form["module"],
-            label=form["label"],
-            **fields(settings, "beam_options", "analyzer_cache", "weight_column"),
-        ).set_display_name("make the features")
+        checked, made = prepare(form, settings, examples)
         # always so: kfp.local finds what a loop goes through only in a group around it
         with dsl.If(settings.outputs["has_candidates"] == True, name="if there are candidates"):  # noqa: E712
             with dsl.ParallelFor(
