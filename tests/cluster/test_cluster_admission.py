@@ -124,6 +124,12 @@ def guarded(listed: ApiServer, request: pytest.FixtureRequest) -> Iterator[ApiSe
         time.sleep(0.2)
     yield api_server
     api_server.kubectl("delete", "-f", "-", given=objects)
+    # until the server has read that, too, it would refuse what the next test applies
+    end = time.monotonic() + 60
+    for each, policy in waits:
+        while f"ValidatingAdmissionPolicy '{policy}'" in refused(api_server, each):
+            assert time.monotonic() < end, "the policies still work after a minute"
+            time.sleep(0.2)
 
 
 def version(image: str) -> Object:
