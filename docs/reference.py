@@ -17,7 +17,9 @@ from edgeline.cli.main import cli
 from edgeline.cli.pipelines import listed
 from edgeline.lint.lint import RULES
 from edgeline.pipelines import catalogue
+from edgeline.server.errors import HTTP_STATUS, MEANING
 from edgeline.server.metrics import METRICS
+from edgeline.server.watching.events import EVENTS
 
 FOLDER = Path(__file__).parent / "reference"
 PUBLIC = Path(__file__).parent / "public.md"
@@ -30,6 +32,8 @@ def main() -> None:
         "commands.md": commands(),
         "pipelines.md": pipelines(),
         "metrics.md": metrics(),
+        "events.md": events(),
+        "errors.md": errors(),
         "lint-rules.md": lint_rules(),
         "python.md": python(),
     }
@@ -79,6 +83,48 @@ def metrics() -> str:
             "[manifests](../../manifests/README.md#watched); events are in "
             "[monitoring](../watching.md).",
             *_table(["metric", "type", "meaning"], rows),
+        ]
+    )
+
+
+def events() -> str:
+    """What a server sends to a webhook or a receiver of payloads."""
+    parts = [
+        "# Events of the server",
+        "CloudEvents 1.0 in structured mode, as JSON; see [monitoring](../watching.md). `source` "
+        "is `/HOST/models/MODEL/versions/VERSION`.",
+    ]
+    for each in EVENTS:
+        rows = ([f"`{name}`", meaning] for name, meaning in each.data.items())
+        parts += [f"## {each.type}", f"Sent with `{each.option}` when {each.when}."]
+        parts += _table(["field of `data`", "meaning"], rows)
+    return _page(parts)
+
+
+def errors() -> str:
+    """Exit codes of the commands, and the statuses with which a server refuses."""
+    statuses = (
+        [f"`{code.name}`", str(code.value), str(HTTP_STATUS[code]), meaning]
+        for code, meaning in MEANING.items()
+    )
+    exits = [
+        ["0", "done"],
+        ["1", "the work found it: a failed check, damaged content, a server that is away"],
+        ["2", "what was typed is wrong: an option, a value, a path that is missing or malformed"],
+        ["130", "Ctrl-C"],
+    ]
+    return _page(
+        [
+            "# Errors",
+            "A command prints one sentence on stderr, without a traceback, and its exit code says "
+            "of what kind it is. `diff` commands follow diff(1): 1 says that something differs, 2 "
+            "that it could not be told.",
+            *_table(["exit code", "meaning"], exits),
+            "## Of the server",
+            "Every protocol carries the same sentence: JSON as `error`, gRPC as the status' "
+            "message. HTTP has a better status of its own for a body that is too large (413), a "
+            "method that a path does not take (405) and a request that does not arrive (408).",
+            *_table(["gRPC", "code", "HTTP", "meaning"], statuses),
         ]
     )
 

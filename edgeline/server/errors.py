@@ -40,6 +40,20 @@ HTTP_STATUS = {
 }
 
 
+MEANING = {  # docs/reference lists them
+    Code.CANCELLED: "whoever asked has gone, or the version was taken away before its turn",
+    Code.INVALID_ARGUMENT: "the request is wrong: a name, shape, dtype or value, or its form",
+    Code.DEADLINE_EXCEEDED: "it took longer than `--request-time`, or than the caller allows",
+    Code.NOT_FOUND: "there is no such model, version, label or path",
+    Code.PERMISSION_DENIED: "the token lacks the scope, or the `Host` or origin is a foreign one",
+    Code.RESOURCE_EXHAUSTED: "too many requests wait for this model: ask again later",
+    Code.FAILED_PRECONDITION: "the model cannot do this now, or an update was refused",
+    Code.ABORTED: "rows of a window came out of order, or twice",
+    Code.UNIMPLEMENTED: "this server does not do that",
+    Code.INTERNAL: "the server or the model failed: its log says how",
+    Code.UNAVAILABLE: "not ready, stopping or full: ask again later, or another server",
+    Code.UNAUTHENTICATED: "a bearer token is needed, or is not known",
+}
 LONGEST = 600  # characters of a message; a client may have given a name of any length
 
 

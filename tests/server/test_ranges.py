@@ -31,6 +31,7 @@ from edgeline.server.models.loading import load
 from edgeline.server.protocols import messages as m
 from edgeline.server.protocols import routes_tfserving as v1
 from edgeline.server.settings import ServerSettings
+from edgeline.server.watching.events import EVENTS
 from edgeline.server.watching.range_watch import RangeWatch
 
 ALLOWED = {
@@ -192,6 +193,7 @@ def test_the_webhook_hears_of_it_within_a_second_and_once_a_feature(start, tmp_p
     first, second = receiver.events
     assert first["type"] == second["type"] == "io.edgeline.range.detected"
     assert first["source"].endswith("/models/m/versions/1")
+    assert first["data"].keys() == {each.type: each.data for each in EVENTS}[first["type"]].keys()
     assert first["data"] == {
         "model": "m",
         "version": 1,

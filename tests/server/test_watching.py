@@ -21,10 +21,12 @@ from edgeline.runtimes.interpreter import load
 from edgeline.server.models.model import Description
 from edgeline.server.settings import ServerSettings
 from edgeline.server.watching import delivery
+from edgeline.server.watching.events import EVENTS
 from edgeline.server.watching.payloads import Payloads
 
 pytestmark = pytest.mark.slow
 
+FIELDS = {each.type: each.data.keys() for each in EVENTS}
 RNG = np.random.default_rng(5)
 COMPANIES = ["Blue Cab", "Red Cab", "Sun Taxi"]
 ROWS = 2000
@@ -135,6 +137,7 @@ def test_drift_is_told_to_a_webhook_signed_and_again(start, taxi, receiver, tmp_
     assert event["specversion"] == "1.0"
     assert event["type"] == "io.edgeline.drift.detected"
     assert event["source"].endswith("/models/taxi/versions/3")
+    assert event["data"].keys() == FIELDS[event["type"]]
     assert "amount.mean" in event["data"]["drifting"]
     assert event["data"]["columns"]["name"]["unseen_values"] == ["New Cab"]
     wanted = hmac.new(b"topsecret", receiver.bodies[0], hashlib.sha256).hexdigest()
@@ -213,6 +216,7 @@ def test_payloads_as_events_of_kserves_types(start, taxi, receiver):
     server.stop()  # brings out what waits
     request, response = receiver.events
     assert request["type"] == "org.kubeflow.serving.inference.request"
+    assert all(each["data"].keys() == FIELDS[each["type"]] for each in (request, response))
     assert response["type"] == "org.kubeflow.serving.inference.response"
     assert request["id"] == response["id"] == "4bf92f3577b34da6a3ce929d0e0e4736"
     assert request["inferenceservicename"] == "taxi"

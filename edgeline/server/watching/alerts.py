@@ -6,9 +6,9 @@ import logging
 from typing import Any
 
 from edgeline.server.watching.delivery import Delivery, event
+from edgeline.server.watching.events import DRIFT, RESOLVED
 
 log = logging.getLogger("edgeline.server")
-DRIFT, RESOLVED = "io.edgeline.drift.detected", "io.edgeline.drift.resolved"
 
 
 class Alerts:

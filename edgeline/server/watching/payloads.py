@@ -33,13 +33,10 @@ from edgeline.server.models.model import Description, Observer
 from edgeline.server.settings import ServerSettings
 from edgeline.server.watching import tracing
 from edgeline.server.watching.delivery import Delivery, check_url, event, read_key
+from edgeline.server.watching.events import REQUEST, RESPONSE
 from edgeline.server.watching.payload_files import PayloadFiles
 
 log = logging.getLogger("edgeline.server")
-REQUEST, RESPONSE = (
-    "org.kubeflow.serving.inference.request",
-    "org.kubeflow.serving.inference.response",
-)
 VALUES = 1024
 LIMIT, LIMIT_BYTES = 1000, 32 << 20  # what may wait
 _TICK = 1.0  # seconds

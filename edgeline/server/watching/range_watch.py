@@ -20,9 +20,9 @@ from edgeline.server.models.model import Description
 from edgeline.server.models.range_check import RangeCheck
 from edgeline.server.settings import IGNORE, REFUSE, ServerSettings
 from edgeline.server.watching.delivery import Delivery, event
+from edgeline.server.watching.events import OUT_OF_RANGE
 
 log = logging.getLogger("edgeline.server")
-OUTSIDE = "io.edgeline.range.detected"
 ModelVersion = tuple[str, int]
 
 
@@ -103,7 +103,7 @@ class RangeWatch:
                 "range": {**limits, "text": str(allowed)},
                 "refused": self._mode == REFUSE,
             }
-            self._delivery.put(event(OUTSIDE, f"/models/{name}/versions/{version}", data))
+            self._delivery.put(event(OUT_OF_RANGE, f"/models/{name}/versions/{version}", data))
 
 
 def _takes_raw(description: Description, name: str) -> bool:

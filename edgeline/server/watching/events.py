@@ -1,0 +1,74 @@
+"""The events that a server sends, and what the `data` of each holds. docs/reference lists them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+DRIFT, RESOLVED = "io.edgeline.drift.detected", "io.edgeline.drift.resolved"
+OUT_OF_RANGE = "io.edgeline.range.detected"
+# the types of KServe's inference logger
+REQUEST = "org.kubeflow.serving.inference.request"
+RESPONSE = "org.kubeflow.serving.inference.response"
+
+
+@dataclass(frozen=True)
+class EventType:
+    """A type of CloudEvent.
+
+    Attributes:
+        type: its `type`.
+        option: of `edgeline serve`, which names the receiver.
+        when: at what it is sent.
+        data: the fields of its `data`, each with its meaning.
+    """
+
+    type: str
+    option: str
+    when: str
+    data: Mapping[str, str]
+
+
+_VERSION = {"model": "the model's name", "version": "its version, a number"}
+_DRIFT = {
+    **_VERSION,
+    "rows": "the rows that were compared",
+    "since": "when the window of these rows began (ISO 8601, UTC)",
+    "drifting": "the names of the columns and statistics that drift",
+    "columns": "for each of them its statistics, live and in the reference",
+}
+_PAYLOAD = {
+    "id": "the request's",
+    "model_name": "the model's name",
+    "model_version": "its version, as text",
+}
+_TENSORS = "name, shape, datatype and data of each, as in the Open Inference Protocol"
+EVENTS = (
+    EventType(DRIFT, "--webhook", "other columns drift than at the last look", _DRIFT),
+    EventType(RESOLVED, "--webhook", "none drifts any more", _DRIFT),
+    EventType(
+        OUT_OF_RANGE,
+        "--webhook",
+        "a feature is out of range for the first time in `--drift-window` seconds",
+        {
+            **_VERSION,
+            "feature": "the feature's name",
+            "value": "the first value outside",
+            "rows": "how many rows of the request were outside",
+            "range": "`least` and `most`, where there are any, and `text`, the same in words",
+            "refused": "whether such rows are refused",
+        },
+    ),
+    EventType(
+        REQUEST,
+        "--payloads http(s)://",
+        "a request is in the sample of `--payload-rate`",
+        {**_PAYLOAD, "inputs": _TENSORS},
+    ),
+    EventType(
+        RESPONSE,
+        "--payloads http(s)://",
+        "with the event of its request",
+        {**_PAYLOAD, "outputs": _TENSORS},
+    ),
+)
