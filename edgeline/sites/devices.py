@@ -155,7 +155,10 @@ def compose(site: Site, tokens: Tokens) -> dict[str, list[Object]]:
         "tmpfs": ["/tmp:size=64m"],
         "ports": [f"127.0.0.1:{site.port}:{PORT}"],
         "volumes": [f"state:{STATE}", *([mount] if tokens.source else [])],
-        "labels": {"dev.edgeline.model": site.model},
+        "labels": {
+            "dev.edgeline.model": site.model,
+            "dev.edgeline.version": str(site.version),
+        },
         "stop_grace_period": "30s",
     }
     if site.login:
