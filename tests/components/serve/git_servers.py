@@ -169,26 +169,29 @@ class Gitea:
         self.ask("POST", f"/repos/{OWNER}/{NAME}/branch_protections", body)
 
     def fork(self, branch: str) -> None:
-        self.ask("POST", f"/repos/{OWNER}/{NAME}/forks", {}, self.other)
+        self.ask("POST", f"/repos/{OWNER}/{NAME}/forks", {}, f"Bearer {self.other}")
         place = f"/repos/mallory/{NAME}"
         body = {"content": base64.b64encode(b"theirs").decode(), "message": "Theirs"}
-        self.ask("POST", f"{place}/contents/x.txt", {**body, "new_branch": branch}, self.other)
-        asked = {"title": "Theirs", "body": "", "head": f"mallory:{branch}", "base": "main"}
-        self.ask("POST", f"/repos/{OWNER}/{NAME}/pulls", asked, self.other)
-
-    def ask(self, method: str, path: str, body: object = None, token: str = "") -> Any:
-        return _ask(
-            self.address + "/api/v1" + path, self.authority, token or self.token, method, body
+        self.ask(
+            "POST",
+            f"{place}/contents/x.txt",
+            {**body, "new_branch": branch},
+            f"Bearer {self.other}",
         )
+        asked = {"title": "Theirs", "body": "", "head": f"mallory:{branch}", "base": "main"}
+        self.ask("POST", f"/repos/{OWNER}/{NAME}/pulls", asked, f"Bearer {self.other}")
 
-
-def _ask(url: str, authority: Path, token: str, method: str, body: object) -> Any:
-    data = None if body is None else json.dumps(body).encode()
-    headers = {"Authorization": f"Bearer {token}", "Content-Type": "application/json"}
-    request = urllib.request.Request(url, data, headers, method=method)
-    context = ssl.create_default_context(cafile=str(authority))
-    with urllib.request.urlopen(request, timeout=60, context=context) as answer:
-        return json.loads(answer.read() or b"null")
+    def ask(self, method: str, path: str, body: object = None, login: str = "") -> Any:
+        data = None if body is None else json.dumps(body).encode()
+        headers = {
+            "Authorization": login or f"Bearer {self.token}",
+            "Content-Type": "application/json",
+        }
+        url = f"{self.address}/api/v1{path}"
+        request = urllib.request.Request(url, data, headers, method=method)
+        context = ssl.create_default_context(cafile=str(self.authority))
+        with urllib.request.urlopen(request, timeout=60, context=context) as answer:
+            return json.loads(answer.read() or b"null")
 
 
 def built() -> Path:
@@ -240,54 +243,49 @@ ENABLED = false
 LEVEL = Warn
 """)
     command = [str(program / "gitea"), "--config", str(settings)]
-    environment = {**os.environ, "HOME": str(folder)}
-
-    def run(*arguments: str) -> str:
-        done = subprocess.run(
-            [*command, *arguments], env=environment, capture_output=True, text=True
-        )
-        assert not done.returncode, done.stdout + done.stderr
-        return done.stdout
-
-    def user(name: str, *more: str) -> None:
-        run(
-            *("admin", "user", "create", "--username", name, "--random-password"),
-            *("--email", f"{name}@example.com", "--must-change-password=false", *more),
-        )
-
-    def token(name: str, scopes: str) -> str:
-        made = run(
-            *("admin", "user", "generate-access-token", "--username", name, "--raw"),
-            *("--token-name", scopes, "--scopes", scopes),
-        )
-        return made.split()[-1]
-
-    run("migrate")
-    user(OWNER, "--admin")
-    user("mallory")
+    environment, password = {**os.environ, "HOME": str(folder)}, secrets.token_hex(16)
     log = folder / "gitea.log"
     with open(log, "wb") as stream:
         process = subprocess.Popen([*command, "web"], env=environment, stdout=stream, stderr=stream)
+    found = Gitea(f"https://127.0.0.1:{port}", folder / "ca.pem")
     try:
-        found = Gitea(f"https://127.0.0.1:{port}", folder / "ca.pem")
-        found.token = token(OWNER, "write:repository,write:user")
-        found.reader = token(OWNER, "read:repository")
-        found.other = token("mallory", "write:repository,write:user")
-        end = time.monotonic() + 60
-        while True:
-            try:
-                found.ask("GET", "/version")
-                break
-            except OSError:
-                assert process.poll() is None, log.read_text()
-                assert time.monotonic() < end, log.read_text()
-                time.sleep(0.05)
+        _wait(found, process, log)
+        create = ["admin", "user", "create", "--admin", "--username", OWNER, "--password", password]
+        create += ["--email", "acme@example.com", "--must-change-password=false"]
+        subprocess.run([*command, *create], env=environment, capture_output=True, check=True)
+        for name, user, scopes in (
+            ("token", OWNER, ["write:repository", "write:user", "write:admin"]),
+            ("reader", OWNER, ["read:repository"]),
+            ("other", "mallory", ["write:repository", "write:user"]),
+        ):
+            if user != OWNER:
+                body = {"username": user, "password": password, "email": f"{user}@example.com"}
+                found.ask("POST", "/admin/users", {**body, "must_change_password": False})
+            login = base64.b64encode(f"{user}:{password}".encode()).decode()
+            made = {"name": name, "scopes": scopes}
+            told = found.ask("POST", f"/users/{user}/tokens", made, f"Basic {login}")
+            setattr(found, name, told["sha1"])
         body = {"name": NAME, "auto_init": True, "default_branch": "main"}
         found.ask("POST", "/user/repos", body)
         yield found
     finally:
         process.terminate()
         process.wait(60)
+
+
+def _wait(server: Gitea, process: subprocess.Popen[bytes], log: Path) -> None:
+    end = time.monotonic() + 120
+    while True:
+        try:
+            server.ask("GET", "/version", None, "Basic none")
+        except urllib.error.HTTPError:  # it is there, and wants a login
+            return
+        except OSError:
+            assert process.poll() is None, log.read_text()
+            assert time.monotonic() < end, log.read_text()
+            time.sleep(0.05)
+        else:
+            return
 
 
 # GitHub and GitLab
