@@ -26,20 +26,23 @@ def serve(
 ) -> NamedTuple("Served", [("model", str), ("commit", str)]):
     """Deploy a published bundle by digest, wait until it is ready, and check its answers.
 
-    To a cluster its objects are applied, to a Git repository they are committed. The token of a
-    repository comes from the environment: GIT_TOKEN; the login of a registry from Docker's
-    config.json in DOCKER_CONFIG; the token that the deployed server is asked with: EDGELINE_TOKEN.
+    To a cluster its objects are applied, to a Git repository they are committed, or proposed by a
+    pull request that is brought up to date with each version; merging it is the deployment. The
+    token of a repository comes from the environment: GIT_TOKEN; the login of a registry from
+    Docker's config.json in DOCKER_CONFIG; the token that the deployed server is asked with:
+    EDGELINE_TOKEN.
 
     Args:
         bundle: The copy of the bundle that publish left (bundle/v1).
         deployment: The files of the site, and what became of them (deployment/v1).
         deployment_report: What was deployed where, and whether it answers as recorded.
-        site: cluster://NAMESPACE, or git+https://HOST/REPOSITORY.git//FOLDER?branch=BRANCH.
+        site: cluster://NAMESPACE, or git+https://HOST/REPOSITORY.git//FOLDER?branch=BRANCH, where
+            &pull_request=github (gitlab, gitea) proposes it.
         models_repository: Where models' images are pushed, for example ghcr.io/acme/models.
         form: kustomize or kserve; for Git also ocm, kubeedge, greengrass, iotedge, compose.
         name: Name of the deployment; empty: the bundle's.
         address: Where the server answers; empty: its Service in the cluster. For Git: nothing
-            is waited for without one.
+            is waited for without one; with one, a pull request's merge, too.
         modelcar_base: For a modelcar: an image by digest with a shell, such as busybox.
         model_from: For kserve: image, the bundle's image as a volume, which Kubernetes 1.34 does
             not take as it is installed; modelcar, which a namespace that enforces restricted
@@ -52,7 +55,7 @@ def serve(
 
     Returns:
         model: The bundle's image by digest; from the store it names the content and is not pushed.
-        commit: The commit that has the files, for Git.
+        commit: The commit that has the files, for Git; of a pull request, its own.
     """
     from typing import NamedTuple
 

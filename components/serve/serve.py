@@ -12,8 +12,9 @@ from pathlib import Path
 from edgeline import artifacts
 from edgeline.artifacts import bundle
 from edgeline.artifacts.bundle import Bundle
-from edgeline.components.serve import cluster, git, installed, prediction
+from edgeline.components.serve import cluster, installed, prediction
 from edgeline.components.serve.applying import to_cluster
+from edgeline.components.serve.committing import Committed, to_git
 from edgeline.errors import EdgelineError
 from edgeline.reports import report
 from edgeline.sites.address import Cluster, GitFolder, parse
@@ -31,6 +32,7 @@ class Deployment:
         model: the bundle's image by digest; where KServe takes the model from the store, that names
             the content and is not pushed.
         commit: of the Git repository, or empty.
+        pull_request: the page of the pull request with the commit, which is to be merged, or empty.
         rows: recorded rows whose answers the deployed server gave; None where it was not asked.
     """
 
@@ -40,6 +42,7 @@ class Deployment:
     site: str
     form: str
     commit: str
+    pull_request: str
     rows: int | None
 
     @property
@@ -75,7 +78,8 @@ def serve(
         form: one of `edgeline.sites.render.FORMS`; for a cluster kustomize or kserve.
         name: of the deployment; by default the bundle's.
         address: where the deployed server answers; by default its Service in the cluster. For
-            Git: without one nothing is waited for.
+            Git: without one nothing is waited for. Where a pull request is opened, what is waited
+            for includes that somebody merges it.
         modelcar_base: for a modelcar: an image by digest, with a shell.
         model_from: for kserve: `image` (the default), the bundle's image as a volume, `modelcar`,
             the image beside the server, or `store`, where publish has put the bundle.
@@ -119,19 +123,28 @@ def serve(
         else:
             model = push_image(str(folder), models_repository, modelcar_base)
             print(f"{model} is pushed.")
-        commit = ""
+        made = Committed("", "")
         if isinstance(place, GitFolder):
-            message = f"Serve {manifest.name} {manifest.version}\n\n{model}"
-            commit = git.commit(files, place, message)
-            print(f"{place.repository} {place.branch} has it with commit {commit[:12]}.")
+            made = to_git(files, place, name, manifest)
         elif client:
             address = address or _service(form, name, namespace)
             to_cluster(client, files, end - time.monotonic())
-        rows = prediction.wait(address, folder, manifest, end) if address else None
-        done = Deployment(name, manifest.version, model, site, form, commit, rows)
+        rows = _asked(address, folder, manifest, end, made.pull_request) if address else None
+        done = Deployment(
+            name, manifest.version, model, site, form, made.commit, made.pull_request, rows
+        )
         _write(done, files, deployment_path)
         _page(done, files, deployment_report_path, manifest, place)
     return done
+
+
+def _asked(address: str, folder: Path, manifest: Bundle, end: float, pull_request: str) -> int:
+    try:
+        return prediction.wait(address, folder, manifest, end)
+    except EdgelineError as error:
+        if not pull_request:
+            raise
+        raise EdgelineError(f"{error} Is {pull_request} merged?") from error
 
 
 def _published(folder: Path) -> str:
@@ -166,16 +179,18 @@ def _page(
         else f"{place.folder} on {place.branch}"
     )
     asked = "not asked" if done.rows is None else f"{done.rows} recorded rows agree"
+    waits = done.pull_request and done.rows is None
     rows = [
         ("model", done.model),
         ("site", done.site),
         ("form", done.form),
         ("commit", done.commit or None),
+        ("pull request", done.pull_request or None),
         ("answers", asked),
     ]
     report.write(
         Path(path),
-        f"{manifest.name} {manifest.version} is deployed",
+        f"{manifest.name} {manifest.version} is {'proposed' if waits else 'deployed'}",
         [
             report.Fact("version", str(done.version)),
             report.Fact("where", where),

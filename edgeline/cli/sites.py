@@ -6,6 +6,12 @@ import click
 
 from edgeline.cli.arguments import existing, new_folder
 
+_form = click.option(
+    "--for",
+    "form",
+    required=True,
+    help="The kind of site: kustomize, kserve, ocm, kubeedge, greengrass, iotedge or compose.",
+)
 _images = click.option(
     "--images",
     "repository",
@@ -34,6 +40,26 @@ _kserve_version = click.option(
     metavar="VERSION",
     help="For kserve: the cluster's; by default what it says, or 0.20 where none is asked.",
 )
+_port = click.option(
+    "--port",
+    type=click.IntRange(1, 65535),
+    default=8080,
+    show_default=True,
+    help="On a single device: where it answers, for the device alone.",
+)
+_login = click.option(
+    "--login",
+    default="",
+    metavar="FOLDER",
+    help="On a single device: the folder there with Docker's config.json, for a private registry.",
+)
+_accelerator = click.option(
+    "--accelerator",
+    default="",
+    metavar="NAME",
+    help="coral-usb, coral-pcie, nvidia, or a device below /dev.",
+)
+_server = click.option("--server", default="", metavar="IMAGE", help="A server image of your own.")
 _tokens = click.option(
     "--tokens",
     default="",
@@ -50,12 +76,7 @@ def site() -> None:
 
 @site.command()
 @click.argument("bundle", callback=existing)
-@click.option(
-    "--for",
-    "form",
-    required=True,
-    help="The kind of site: kustomize, kserve, ocm, kubeedge, greengrass, iotedge or compose.",
-)
+@_form
 @_images
 @click.option(
     "-o",
@@ -71,26 +92,10 @@ def site() -> None:
 @_kserve_version
 @_base
 @_tokens
-@click.option(
-    "--port",
-    type=click.IntRange(1, 65535),
-    default=8080,
-    show_default=True,
-    help="On a single device: where it answers, for the device alone.",
-)
-@click.option(
-    "--login",
-    default="",
-    metavar="FOLDER",
-    help="On a single device: the folder there with Docker's config.json, for a private registry.",
-)
-@click.option(
-    "--accelerator",
-    default="",
-    metavar="NAME",
-    help="coral-usb, coral-pcie, nvidia, or a device below /dev.",
-)
-@click.option("--server", default="", metavar="IMAGE", help="A server image of your own.")
+@_port
+@_login
+@_accelerator
+@_server
 def render(
     bundle: str,
     form: str,
@@ -180,6 +185,51 @@ def apply(
     )
     asked = f"{rows} recorded rows agree" if rows is not None else "no --address, so not asked"
     click.echo(f"{bundle} is ready in {namespace} ({asked}).")
+
+
+@site.command()
+@click.argument("bundle", callback=existing)
+@click.argument("site", metavar="ADDRESS")
+@_form
+@_images
+@_name
+@_namespace
+@_model_from
+@_kserve_version
+@_base
+@_tokens
+@_port
+@_login
+@_accelerator
+@_server
+def commit(
+    bundle: str,
+    site: str,
+    form: str,
+    repository: str,
+    name: str,
+    namespace: str,
+    model_from: str | None,
+    kserve_version: str | None,
+    base: str,
+    tokens: str,
+    port: int,
+    login: str,
+    accelerator: str,
+    server: str,
+) -> None:
+    """Push BUNDLE's image, and put a site's files into its Git repository.
+
+    ADDRESS is git+https://HOST/REPOSITORY.git//FOLDER?branch=BRANCH. With &pull_request=github,
+    gitlab or gitea it is proposed by a pull request, which is brought up to date each time. The
+    token is GIT_TOKEN in the environment.
+    """
+    from edgeline.components.serve.committing import commit as work
+    from edgeline.sites.render import Host
+
+    of_kserve = (model_from or "", kserve_version or "", base)
+    given = (bundle, site, form, repository, name, namespace, *of_kserve)
+    work(*given, tokens=tokens, host=Host(port, login, accelerator, server))
 
 
 @site.command()

@@ -20,6 +20,9 @@ def greengrass(site: Site, tokens: Tokens) -> dict[str, list[Object]]:
     Greengrass pulls images from ECR and Docker Hub: have the lock file name the server's there.
     Its user (`ggc_user`) must be in the group `docker`.
 
+    Held to the recipe's reference as a schema; AWS's nucleus, which no package registry has, has
+    not run it.
+
     Source: AWS IoT Greengrass Developer Guide, component recipe reference, Docker application
     manager.
     """
@@ -155,7 +158,10 @@ def compose(site: Site, tokens: Tokens) -> dict[str, list[Object]]:
         "tmpfs": ["/tmp:size=64m"],
         "ports": [f"127.0.0.1:{site.port}:{PORT}"],
         "volumes": [f"state:{STATE}", *([mount] if tokens.source else [])],
-        "labels": {"dev.edgeline.model": site.model},
+        "labels": {
+            "dev.edgeline.model": site.model,
+            "dev.edgeline.version": str(site.version),
+        },
         "stop_grace_period": "30s",
     }
     if site.login:

@@ -242,6 +242,7 @@ def test_what_kserve_would_never_start_is_refused(
 
 
 def test_a_greengrass_recipe_has_what_the_service_requires(pixels: Path, tmp_path: Path) -> None:
+    """NOT TESTED: AWS's nucleus itself, a Java program that no package registry has."""
     (recipe,) = documents(tmp_path, "greengrass", pixels)
     jsonschema.validate(recipe, GREENGRASS)
     assert recipe["ComponentVersion"] == "3.0.0"

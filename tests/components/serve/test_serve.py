@@ -21,7 +21,6 @@ from typing import Any, ClassVar
 
 import pytest
 import yaml
-from dulwich import porcelain
 
 from edgeline import artifacts
 from edgeline.artifacts import bundle, vectors
@@ -140,7 +139,7 @@ def test_a_commit_of_somebody_else_in_between_is_kept(
 ) -> None:
     file = tmp_path / "compose.yaml"
     file.write_text("services: {}\n")
-    real = porcelain.push
+    real = git.send
     others = iter([True])
 
     def meanwhile(*arguments: Any, **options: Any) -> Any:
@@ -152,7 +151,7 @@ def test_a_commit_of_somebody_else_in_between_is_kept(
             run_git("push", "--quiet", "origin", "HEAD:main", folder=work)
         return real(*arguments, **options)
 
-    monkeypatch.setattr(porcelain, "push", meanwhile)
+    monkeypatch.setattr(git, "send", meanwhile)
     commit = git.commit([file], GitFolder(f"file://{repository}", "site", "main"), "Ours")
     files = run_git("ls-tree", "-r", "--name-only", commit, folder=repository).split()
     assert files == ["README.md", "site/compose.yaml", "theirs"]
@@ -382,6 +381,10 @@ def test_sites_are_addresses(site: str, found: Cluster | GitFolder) -> None:
         "git+https://git.example.com/models.git//../a",
         "git+https://git.example.com/models.git//a?branch=--upload-pack=x",
         "git+https://me:password@git.example.com/models.git//a",
+        "git+https://git.example.com/a/b.git//a?brnch=prod",
+        "git+https://git.example.com/a/b.git//a?pull_request=",
+        "git+https://git.example.com/a/b.git//a?pull_request=bitbucket",
+        "git+ssh://git@git.example.com/a/b.git//a?pull_request=gitea",
     ],
 )
 def test_what_is_no_site_is_refused_and_no_password_is_shown(site: str) -> None:
