@@ -297,7 +297,8 @@ def _analyze(
         if proposed_config:
             artifacts.write_json(draft.path / "proposed_eval_config.json", proposed_config)
         results.write_tfma(draft.path, found, verdict.proto, config)
-        artifacts.write_json(draft.path / "metrics.json", {"rows": rows, "slices": by_slice})
+        measured = {"rows": rows, "bounds": thresholds.bounds(config), "slices": by_slice}
+        artifacts.write_json(draft.path / "metrics.json", measured)
         artifacts.write_json(
             draft.path / "validation.json",
             {
