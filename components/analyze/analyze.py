@@ -267,6 +267,7 @@ def _analyze(
             f"{weighed_by}"
         )
 
+    bounds = thresholds.bounds(config)
     with artifacts.writing(evaluation_path, SCHEMA) as draft:
         draft.metadata |= {
             "blessed": verdict.blessed,
@@ -297,7 +298,7 @@ def _analyze(
         if proposed_config:
             artifacts.write_json(draft.path / "proposed_eval_config.json", proposed_config)
         results.write_tfma(draft.path, found, verdict.proto, config)
-        measured = {"rows": rows, "bounds": thresholds.bounds(config), "slices": by_slice}
+        measured = {"rows": rows, "bounds": bounds, "slices": by_slice}
         artifacts.write_json(draft.path / "metrics.json", measured)
         artifacts.write_json(
             draft.path / "validation.json",
@@ -320,6 +321,7 @@ def _analyze(
         proposed,
         proposals.to_text(proposed_config) if proposed_config else "",
         met,
+        bounds,
     )
     return Analysis(
         verdict.blessed,

@@ -14,7 +14,6 @@ from edgeline.runtimes.metrics import ACCURACY, AUC, AUC_TFMA, MSE
 
 SCHEMA = "evaluation/v1"
 FIRST = (AUC, AUC_TFMA, ACCURACY, "root_mean_squared_error", MSE, "mean_absolute_error")
-BETWEEN_0_AND_1 = (AUC, AUC_TFMA, ACCURACY)
 
 
 @dataclass(frozen=True)
@@ -65,16 +64,12 @@ def _quality(task: str, folder: Path) -> Quality:
     estimate = AUC_TFMA if metric == AUC and AUC_TFMA in metrics else metric
     judged: Mapping[str, Any] = metrics.get(estimate, {})
     bounds: Mapping[str, Any] = told.get("bounds", {}).get(estimate, {})
-    lower, upper = judged.get("lower"), judged.get("upper")
-    if metric in BETWEEN_0_AND_1:  # Student's interval knows no end of the scale
-        lower = None if lower is None else max(lower, 0.0)
-        upper = None if upper is None else min(upper, 1.0)
     return Quality(
         task,
         metric,
         metrics.get(metric, {}).get("value"),
-        lower,
-        upper,
+        judged.get("lower"),
+        judged.get("upper"),
         bounds.get("lower"),
         bounds.get("upper"),
         overall.get("baseline", {}).get(metric, {}).get("value"),

@@ -60,6 +60,7 @@ function search(box, tables) {
 }
 
 for (const box of document.querySelectorAll(".rows")) {
+  if (box.closest("[data-slider]")) continue;
   const tables = [...box.querySelectorAll("table")];
   const total = tables.reduce((sum, table) => sum + table.tBodies[0].rows.length, 0);
   if (total > FEW) search(box, tables);
@@ -73,6 +74,24 @@ for (const box of document.querySelectorAll(".rows")) {
       head.addEventListener("keydown", event => { if (event.key === "Enter") start(); });
     });
   }
+}
+
+/* A slider over the rows of a table: the chosen row as a line of facts. */
+for (const box of document.querySelectorAll("[data-slider]")) {
+  const table = box.querySelector("table");
+  const names = [...table.tHead.rows[0].cells].map(cell => cell.textContent.trim());
+  const rows = [...table.tBodies[0].rows].map(row => [...row.cells].map(cell => cell.textContent));
+  const input = element("input", { type: "range", min: 0, max: rows.length - 1, value: box.dataset.slider });
+  input.setAttribute("aria-label", names[0]);
+  const facts = element("div", { className: "facts" });
+  const show = () => facts.replaceChildren(...names.map((name, place) => {
+    const fact = element("div", { className: "fact" });
+    fact.append(element("b", { textContent: rows[input.value][place] }), element("span", { textContent: name }));
+    return fact;
+  }));
+  input.addEventListener("input", show);
+  show();
+  box.prepend(input, facts);
 }
 
 /* A mark's <title> at once, beside the pointer, and by a tap. */
@@ -120,6 +139,7 @@ addEventListener("message", event => {
   }
 });
 if (parent !== window) {
+  document.documentElement.classList.add("framed");
   const tell = () => parent.postMessage({ edgelineReportHeight: document.body.offsetHeight }, "*");
   tell();
   new ResizeObserver(tell).observe(document.body);
