@@ -78,7 +78,7 @@ def _spark(numbers: npt.NDArray[np.float64]) -> Markup:
     counts, _ = np.histogram(numbers[np.isfinite(numbers)], bins=24)
     heights = 20 * counts / max(counts.max(), 1)
     bars = "".join(f"M{5 * i} 20v-{height:.1f}h4V20" for i, height in enumerate(heights))
-    return Markup(f'<svg width="120" height="20" fill="{report.BLUE}"><path d="{bars}"/></svg>')
+    return Markup(f'<svg width="120" height="20" fill="var(--blue)"><path d="{bars}"/></svg>')
 
 
 def _vocabulary_row(graph: Path, name: str) -> list[object]:

@@ -94,6 +94,28 @@ for (const box of document.querySelectorAll("[data-slider]")) {
   box.prepend(input, facts);
 }
 
+/* A graph of operators is larger than a screen: nearer, farther, all of it. */
+for (const box of document.querySelectorAll(".ops")) {
+  const drawing = box.querySelector("svg");
+  const [wide, tall] = ["width", "height"].map(side => drawing[side].baseVal.value);
+  let scale = 1;
+  const zoom = to => {
+    scale = Math.min(Math.max(to, 0.1), 4);
+    drawing.setAttribute("width", wide * scale);
+    drawing.setAttribute("height", tall * scale);
+  };
+  const bar = element("div", { className: "search" });
+  for (const [text, label, next] of [
+    ["−", "farther", () => scale / 1.4], ["+", "nearer", () => scale * 1.4],
+    ["all", "the whole graph", () => Math.min(box.clientWidth / wide, box.clientHeight / tall)], ["1:1", "as large as it is drawn", () => 1],
+  ]) {
+    const button = element("button", { type: "button", textContent: text, title: label });
+    button.addEventListener("click", () => zoom(next()));
+    bar.append(button);
+  }
+  box.before(bar);
+}
+
 /* A mark's <title> at once, beside the pointer, and by a tap. */
 const hint = element("div", { id: "hint", hidden: true });
 document.body.append(hint);
