@@ -17,7 +17,17 @@ function amount(text) {
   return found ? Number(found[1].replace(/,/g, "").replace("−", "-")) * (UNITS[found[2]] || 1) : NaN;
 }
 
-function sort(tables, column, heads, head) {
+/* Of a table in parts, what a search has found is seen, wherever it was sorted to. */
+function unfold(box) {
+  const searched = box.classList.contains("searched");
+  for (const part of box.children) {
+    const found = part.querySelector("tbody tr:not([hidden])") !== null;
+    part.hidden = searched && !found;
+    if (part.localName === "details") part.open = searched && found;
+  }
+}
+
+function sort(box, tables, column, heads, head) {
   const down = head.getAttribute("aria-sort") === "ascending";
   for (const each of heads) each.removeAttribute("aria-sort");
   head.setAttribute("aria-sort", down ? "descending" : "ascending");
@@ -33,6 +43,7 @@ function sort(tables, column, heads, head) {
   tables.forEach((table, place) => {
     table.tBodies[0].append(...keyed.slice(from, from += sizes[place]).map(each => each.row));
   });
+  if (box.classList.contains("searched")) unfold(box);
 }
 
 function search(box, tables) {
@@ -41,7 +52,7 @@ function search(box, tables) {
   const input = element("input", { type: "search", placeholder: "Search the rows" });
   input.setAttribute("aria-label", "Search the rows of this table");
   const count = element("span", { textContent: rows.length.toLocaleString("en") + " rows" });
-  const texts = new Map(rows.map(row => [row, row.textContent.toLowerCase()]));
+  const texts = new Map(rows.map(row => [row, [...row.cells].map(cell => cell.textContent).join("\n").toLowerCase()]));
   input.addEventListener("input", () => {
     const words = input.value.toLowerCase().split(/\s+/).filter(Boolean);
     let found = 0;
@@ -49,9 +60,8 @@ function search(box, tables) {
       row.hidden = !words.every(word => texts.get(row).includes(word));
       found += !row.hidden;
     }
-    for (const part of box.querySelectorAll("details")) {
-      part.open = words.length > 0 && Boolean(part.querySelector("tbody tr:not([hidden])"));
-    }
+    box.classList.toggle("searched", words.length > 0);
+    unfold(box);
     const all = rows.length.toLocaleString("en") + " rows";
     count.textContent = words.length ? found.toLocaleString("en") + " of " + all : all;
   });
@@ -69,7 +79,7 @@ for (const box of document.querySelectorAll(".rows")) {
     own.forEach((head, column) => {
       if (!head.textContent) return;
       head.tabIndex = 0;
-      const start = () => sort(tables, column, heads.flat(), head);
+      const start = () => sort(box, tables, column, heads.flat(), head);
       head.addEventListener("click", start);
       head.addEventListener("keydown", event => { if (event.key === "Enter") start(); });
     });
