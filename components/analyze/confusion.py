@@ -51,7 +51,7 @@ def _matrix(counts: Array, shares: Array, classes: Sequence[str]) -> Markup:
                 name, cells, recall
             )
         )
-    tall = " tall" if len(classes) > 5 else ""
+    tall = " tall" if len(classes) > 5 and max(map(len, classes)) > 3 else ""
     return Markup(
         '<div class="scroll"><table class="matrix{}"><thead><tr><th></th>{}<th>recall</th></tr>'
         "</thead><tbody>{}</tbody></table></div>"

@@ -203,10 +203,10 @@ def _values(feature: statistics_pb2.FeatureNameStatistics) -> Markup:
             told = ", ".join(map(_brief, values))
             lines.append(Markup('<span class="note">{}</span> {}').format(name, told))
     if comparisons.categorical(feature):
-        values = list((comparisons.shares(feature) or {}).items())[:SHOWN_VALUES]
+        top = list((comparisons.shares(feature) or {}).items())[:SHOWN_VALUES]
         lines += [
             Markup('{} <span class="note">{}</span>').format(_short(value), f"{share:.1%}")
-            for value, share in values
+            for value, share in top
         ]
     return Markup("<br>").join(lines) if lines else Markup("–")
 
