@@ -80,7 +80,7 @@ def _compared(each: Quality) -> list[tuple[str, str, bool | None]]:
             kept = each.value >= bound if least else each.value <= bound
             said = f"at {'least' if least else 'most'} {report.number(bound)}, "
             lines.append(("threshold", said + ("kept" if kept else "not kept"), kept))
-    if each.least is None and each.most is None and each.metric:
+    if each.least is None and each.most is None and each.metric and each.bounded:
         lines.append(("threshold", "none is set for it", None))
     if each.baseline is not None and each.value is not None:
         change = f"{each.value - each.baseline:+.4g}".replace("-", "−")

@@ -26,6 +26,7 @@ class Quality:
         value: of the metric; None where it is undefined.
         lower, upper: ends of its 95 % interval; None where none was computed.
         least, most: the bounds that eval_config sets it; None for none.
+        bounded: whether the evaluation tells bounds; an older edgeline's does not.
         baseline: the metric of the model that it was compared with; None for none.
         blessed: whether the evaluation accepts the model.
         rows: that were evaluated, of `split`.
@@ -38,6 +39,7 @@ class Quality:
     upper: float | None
     least: float | None
     most: float | None
+    bounded: bool
     baseline: float | None
     blessed: bool
     rows: int
@@ -72,6 +74,7 @@ def _quality(task: str, folder: Path) -> Quality:
         judged.get("upper"),
         bounds.get("lower"),
         bounds.get("upper"),
+        "bounds" in told,
         overall.get("baseline", {}).get(metric, {}).get("value"),
         bool(facts.get("blessed")),
         int(facts.get("rows", 0)),
