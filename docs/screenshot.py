@@ -25,7 +25,7 @@ SOURCES = (
     "edgeline/reports/style.css",
     "pipelines/taxi/pipeline.py",
 )
-SIZE = "1300,960"
+SIZE = "1300,1010"
 
 
 def digests() -> str:
