@@ -15,12 +15,17 @@ ROOT = Path(__file__).parents[1]
 PICTURE, RECORD = (ROOT / "docs" / name for name in ("run.png", "run.sha256"))
 SOURCES = (
     "edgeline/local/graph.py",
+    "edgeline/local/overview.html",
+    "edgeline/local/overview.py",
     "edgeline/local/page.py",
-    "edgeline/reports/report.html",
+    "edgeline/local/run.css",
+    "edgeline/local/run.html",
+    "edgeline/local/tabs.py",
     "edgeline/reports/report.py",
+    "edgeline/reports/style.css",
     "pipelines/taxi/pipeline.py",
 )
-SIZE = "1300,960"
+SIZE = "1300,1010"
 
 
 def digests() -> str:

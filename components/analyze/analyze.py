@@ -265,6 +265,7 @@ def _analyze(
             f"{weighed_by}"
         )
 
+    bounds = thresholds.bounds(config)
     with artifacts.writing(evaluation_path, SCHEMA) as draft:
         draft.metadata |= {
             "blessed": verdict.blessed,
@@ -295,7 +296,8 @@ def _analyze(
         if proposed_config:
             artifacts.write_json(draft.path / "proposed_eval_config.json", proposed_config)
         results.write_tfma(draft.path, found, verdict.proto, config)
-        artifacts.write_json(draft.path / "metrics.json", {"rows": rows, "slices": by_slice})
+        measured = {"rows": rows, "bounds": bounds, "slices": by_slice}
+        artifacts.write_json(draft.path / "metrics.json", measured)
         artifacts.write_json(
             draft.path / "validation.json",
             {
@@ -317,6 +319,7 @@ def _analyze(
         proposed,
         proposals.to_text(proposed_config) if proposed_config else "",
         met,
+        bounds,
     )
     return Analysis(
         verdict.blessed,

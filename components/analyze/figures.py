@@ -1,16 +1,14 @@
-"""The pictures of an evaluation: curves, scores, the confusion matrix, predictions by label."""
+"""The pictures of an evaluation: curves, scores, predictions by label."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
-from edgeline.artifacts.decision_threshold import USUAL
 from edgeline.components.analyze import curves as tables
 from edgeline.components.analyze.curves import Curves
-from edgeline.components.analyze.decision import ThresholdOutcome
 from edgeline.reports import report as html
 from edgeline.reports.drawn import drawn
 from edgeline.reports.report import BLUE, GREY, ORANGE, Section
@@ -19,92 +17,84 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-MOST_CLASSES_DRAWN = 30
 
+def plots(curves: Curves, classes: Sequence[str], threshold: float) -> list[Section]:
+    """The pictures of an evaluation, by its task.
 
-def plots(curves: Curves, classes: Sequence[str], chosen: ThresholdOutcome | None) -> list[Section]:
-    """The pictures of an evaluation, by its task."""
-    classes = [drawn(name) for name in classes]
+    Args:
+        threshold: above which a score is a yes.
+    """
     if curves.task == "binary_classification":
-        return [
-            Section("Curves", html.figure(_binary_figure(curves))),
-            Section(
-                "Confusion matrix and scores", html.figure(_scores_figure(curves, classes, chosen))
-            ),
-        ]
-    if curves.task == "multiclass_classification":
-        return [Section("Confusion matrix", html.figure(_matrix_figure(curves, classes)))]
-    return [Section("Predictions", html.figure(_regression_figure(curves)))]
+        names = [drawn(name) for name in classes]
+        return [Section("Curves", html.figure(_binary_figure(curves, names, threshold)))]
+    if curves.task == "regression":
+        return [Section("Predictions", html.figure(_regression_figure(curves)))]
+    return []
 
 
-def _binary_figure(curves: Curves) -> Figure:
+def _binary_figure(curves: Curves, classes: Sequence[str], threshold: float) -> Figure:
     from matplotlib.figure import Figure
 
-    figure = Figure(figsize=(10, 4))
-    left, right = figure.subplots(1, 2)
-    roc = curves.roc(points=tables.BINS)
-    left.plot([0, 1], [0, 1], color=GREY, linewidth=0.8, linestyle="--")
-    if roc:
-        left.plot(roc[0], roc[1], color=BLUE)
+    figure = Figure(figsize=(10, 8.4), layout="constrained")
+    (roc, precision), (calibration, scores) = figure.subplots(2, 2)
+    _draw_roc(roc, curves)
+    _draw_precision(precision, curves)
+    _draw_calibration(calibration, curves)
+    for axes in (roc, precision, calibration):
+        axes.set(xlim=(-0.02, 1.02), ylim=(-0.02, 1.02), aspect="equal")
+    _draw_scores(scores, curves, classes, threshold)
+    for axes in (roc, precision, calibration, scores):
+        _plain(axes)
+    return figure
+
+
+def _draw_roc(axes: Axes, curves: Curves) -> None:
+    points = curves.roc(points=tables.BINS)
+    axes.plot([0, 1], [0, 1], color=GREY, linewidth=0.8, linestyle="--")
+    if points:
+        axes.plot(points[0], points[1], color=BLUE)
     else:
-        left.text(0.5, 0.45, "one class only", ha="center", color=GREY)
-    left.set(xlabel="false positive rate", ylabel="true positive rate", title="ROC")
+        axes.text(0.5, 0.45, "one class only", ha="center", color=GREY)
+    axes.set(xlabel="false positive rate", ylabel="true positive rate", title="ROC")
+
+
+def _draw_precision(axes: Axes, curves: Curves) -> None:
+    """Precision by recall; the dashed line is what a guess has: the share of positives."""
+    negatives, positives = curves.table[:2, ::-1].cumsum(axis=1)
+    total = positives[-1]
+    if total:
+        some = negatives + positives > 0
+        axes.axhline(total / (total + negatives[-1]), color=GREY, linewidth=0.8, linestyle="--")
+        axes.plot(
+            positives[some] / total,
+            positives[some] / (negatives + positives)[some],
+            color=BLUE,
+        )
+    else:
+        axes.text(0.5, 0.45, "no positive row", ha="center", color=GREY)
+    axes.set(xlabel="recall", ylabel="precision", title="Precision and recall")
+
+
+def _draw_calibration(axes: Axes, curves: Curves) -> None:
     negatives, positives, scores = curves.table.reshape(3, 10, -1).sum(axis=2)
     total = negatives + positives
     some = total > 0
-    right.plot([0, 1], [0, 1], color=GREY, linewidth=0.8, linestyle="--")
-    right.plot(scores[some] / total[some], positives[some] / total[some], color=ORANGE, marker="o")
-    right.set(xlabel="mean score", ylabel="share of positives", title="Calibration")
-    for axes in (left, right):
-        _plain(axes)
-        axes.set(xlim=(-0.02, 1.02), ylim=(-0.02, 1.02), aspect="equal")
-    return figure
+    axes.plot([0, 1], [0, 1], color=GREY, linewidth=0.8, linestyle="--")
+    means, shares = scores[some] / total[some], positives[some] / total[some]
+    axes.plot(means, shares, color=ORANGE, linewidth=0.8, alpha=0.5)
+    sizes = 6 + 150 * np.sqrt(total[some] / total.max())  # a bin of few rows tells little
+    axes.scatter(means, shares, s=sizes, color=ORANGE, alpha=0.8)
+    axes.set(xlabel="mean score (dots by rows)", ylabel="share of positives", title="Calibration")
 
 
-def _scores_figure(
-    curves: Curves, classes: Sequence[str], chosen: ThresholdOutcome | None
-) -> Figure:
-    from matplotlib.figure import Figure
-
-    figure = Figure(figsize=(10, 4))
-    left, right = figure.subplots(1, 2, width_ratios=[1, 1.6])
-    threshold = chosen.threshold if chosen else USUAL
-    counts = chosen.confusion if chosen else curves.confusion()
-    counts = counts if curves.weighted else counts.astype(int)
-    _draw_matrix(left, counts, classes, f"at threshold {html.number(threshold)}")
+def _draw_scores(axes: Axes, curves: Curves, classes: Sequence[str], threshold: float) -> None:
     negatives, positives = curves.table[:2].reshape(2, 50, -1).sum(axis=2)
     middle = (np.arange(50) + 0.5) / 50
     for counts, name, colour in zip((negatives, positives), classes, (BLUE, ORANGE), strict=True):
-        right.bar(middle, counts, width=0.02, color=colour, alpha=0.55, label=f"label {name}")
-    right.axvline(threshold, color=GREY, linewidth=0.8, linestyle="--")
-    right.set(xlabel="score", ylabel=_counted(curves), title="Scores")
-    right.legend(frameon=False)
-    _plain(right)
-    figure.tight_layout()
-    return figure
-
-
-def _matrix_figure(curves: Curves, classes: Sequence[str]) -> Figure:
-    from matplotlib.figure import Figure
-
-    size = min(4 + 0.3 * len(classes), 12)
-    figure = Figure(figsize=(size, size))
-    _draw_matrix(figure.subplots(), curves.confusion(), classes, "top class")
-    return figure
-
-
-def _draw_matrix(axes: Axes, counts: Any, classes: Sequence[str], title: str) -> None:
-    shares = counts / np.maximum(counts.sum(axis=1, keepdims=True), 1)
-    axes.imshow(shares, cmap="Blues", vmin=0, vmax=1)
-    axes.set(xlabel="predicted", ylabel="label", title=title)
-    if len(classes) > MOST_CLASSES_DRAWN:
-        return
-    axes.set_xticks(range(len(classes)), classes, rotation=90 if len(classes) > 5 else 0)
-    axes.set_yticks(range(len(classes)), classes)
-    for (row, column), count in np.ndenumerate(counts):
-        colour = "white" if shares[row, column] > 0.5 else "black"
-        shown = f"{count:,}" if counts.dtype.kind == "i" else f"{count:,.4g}"
-        axes.text(column, row, shown, ha="center", va="center", color=colour)
+        axes.bar(middle, counts, width=0.02, color=colour, alpha=0.55, label=f"label {name}")
+    axes.axvline(threshold, color=GREY, linewidth=0.8, linestyle="--")
+    axes.set(xlabel="score", ylabel=_counted(curves), title="Scores")
+    axes.legend(frameon=False)
 
 
 def _regression_figure(curves: Curves) -> Figure:

@@ -9,13 +9,23 @@ from markupsafe import Markup
 
 from edgeline.artifacts.decision_threshold import USUAL
 from edgeline.artifacts.outcomes import RequirementOutcome
-from edgeline.components.analyze import fairness, figures, results, slices
+from edgeline.components.analyze import (
+    confusion,
+    fairness,
+    figures,
+    results,
+    scales,
+    slices,
+    threshold_table,
+)
 from edgeline.components.analyze.curves import Curves
 from edgeline.components.analyze.decision import ThresholdOutcome
 from edgeline.components.analyze.proposals import Proposal
 from edgeline.components.analyze.thresholds import Verdict
+from edgeline.reports import intervals
 from edgeline.reports import report as html
-from edgeline.reports.report import BLUE, GREY, ORANGE, Fact, Section
+from edgeline.reports.intervals import Axis
+from edgeline.reports.report import Fact, Section
 from edgeline.reports.requirements import section as required_section
 from edgeline.runtimes.metrics import ACCURACY, AUC, AUC_TFMA
 
@@ -71,6 +81,7 @@ def write(
     proposed: Sequence[Proposal] = (),
     proposed_config: str = "",
     met: Sequence[RequirementOutcome] = (),
+    bounds: Mapping[str, Mapping[str, float]] | None = None,
 ) -> None:
     """Write the page.
 
@@ -86,16 +97,24 @@ def write(
         proposed: thresholds, where none was set.
         proposed_config: an EvalConfig with them.
         met: what came of each requirement.
+        bounds: of values of all rows, by metric (see `thresholds.bounds`).
     """
     sections = [_verdict(verdict, warnings), *required_section(met), _overall(by_slice[0])]
     if proposed:
         sections.append(_proposals(proposed, proposed_config))
+    used = chosen.threshold if chosen else USUAL
     if decisions:
         sections.append(_decisions(decisions, chosen))
+        sections.append(threshold_table.section(curves, used))
     if len(by_slice) > 1:
-        sections.append(_slices(by_slice))
+        sections.append(_slices(by_slice, bounds))
+    if classes:
+        counts = chosen.confusion if chosen else curves.confusion()
+        binary = curves.task == "binary_classification"
+        decided = f"at threshold {html.number(used)}" if binary else "the class of the best score"
+        sections += confusion.sections(counts, classes, decided)
+    sections += figures.plots(curves, classes, used)
     sections += _fairness(by_slice)
-    sections += figures.plots(curves, classes, chosen)
     facts = _facts(verdict, by_slice, curves)
     if chosen:
         facts.append(Fact("decision threshold", html.number(chosen.threshold)))
@@ -198,7 +217,7 @@ def _decisions(decisions: Sequence[ThresholdOutcome], chosen: ThresholdOutcome |
     return Section("Decision threshold", html.table([*head, "Missed"], rows), note)
 
 
-def _slices(by_slice: Sequence[Slice]) -> Section:
+def _slices(by_slice: Sequence[Slice], bounds: Mapping[str, Mapping[str, float]] | None) -> Section:
     metric = ranking_metric(by_slice)
     overall = by_slice[0]
     names = [
@@ -210,20 +229,25 @@ def _slices(by_slice: Sequence[Slice]) -> Section:
     ][:OTHER_METRICS]
     compared = metric is not None and "change" in overall
     head = ["Slice", "Rows"]
-    head += [metric, "", "95 % interval"] if metric else []
+    shown = worst_first(by_slice)[:MOST_SLICES_SHOWN]
+    axis = _axis(shown, metric) if metric else None
+    marks = _marks(overall, metric, bounds or {}) if metric else []
+    if metric and axis:
+        head += [metric, f"{html.number(axis.low)} to {html.number(axis.high)}", "95 % interval"]
     head += ["Change"] if compared else []
     rows = []
-    for one in worst_first(by_slice)[:MOST_SLICES_SHOWN]:
+    for one in shown:
         row: list[object] = [_slice_name(one), one["examples"]]
-        if metric:
+        if metric and axis:
             value = _defined(one, metric)
-            row += [value, "" if value is None else _bar(value, overall, metric)]
+            row += [value, "" if value is None else _drawn(axis, one, overall, metric, marks)]
             row.append(_marked_interval(one, metric))
         if compared:
             row.append(_signed(one.get("change", {}).get(metric, {})))
         row += [one["metrics"].get(name, {}).get("value") for name in names]
         rows.append(row)
-    note = f"Worst {metric} first. " if metric else ""
+    note = f"Worst {metric} first, each with its interval" if metric else ""
+    note += "; the lines are all rows and the threshold. " if metric and bounds else ". "
     note += "A wide interval marks a slice too small to tell."
     if len(by_slice) > MOST_SLICES_SHOWN:
         note += f" {MOST_SLICES_SHOWN} of {len(by_slice)} are shown, all are in metrics.json."
@@ -259,7 +283,7 @@ def _rate(entry: Mapping[str, Any] | None, overall: Mapping[str, Any] | None) ->
     lower, upper = entry.get("lower") or 0.0, entry.get("upper") or 0.0
     # an interval of no width comes of a rate of 0 or 1, and tells nothing
     outside = lower < upper and not lower <= overall["value"] <= upper
-    colour = (html.RED if distance > 0 else html.BLUE) if outside else GREY
+    colour = f"var(--{('red' if distance > 0 else 'blue') if outside else 'grey'})"
     shown = Markup('<span style="color:{}">({:+.3f})</span>').format(colour, distance)
     return _whole(Markup("{:.3f} {}").format(entry["value"], shown if distance else ""))
 
@@ -276,10 +300,42 @@ def _slice_name(one: Slice) -> object:
     return _whole(Markup("<b>All rows</b>") if name == slices.OVERALL else name)
 
 
-def _bar(value: float, overall: Slice, metric: str) -> Markup:
-    worse = (value < overall["metrics"][metric]["value"]) == RANKING[metric]
-    full = 1.0 if RANKING[metric] else 2 * (overall["metrics"][metric]["value"] or 1.0)
-    return html.bar(value / full, ORANGE if worse else BLUE)
+def _axis(shown: Sequence[Slice], metric: str) -> Axis:
+    """It begins where the slices differ; of wide intervals the ends may lie beyond it."""
+    values = [_defined(one, metric) for one in shown]
+    entries = [one["metrics"].get(metric, {}) for one in shown if not _is_wide(one, metric)]
+    ends = [entry.get(side) for entry in entries for side in ("lower", "upper")]
+    axis, (low, high) = intervals.axis([*values, *ends]), scales.scale(metric)
+    return Axis(max(axis.low, low), min(axis.high, high))
+
+
+def _marks(
+    overall: Slice, metric: str, bounds: Mapping[str, Mapping[str, float]]
+) -> list[intervals.Mark]:
+    """All rows, and what they must reach."""
+    value = _defined(overall, metric)
+    found = [] if value is None else [intervals.Mark(value, "all rows")]
+    for side, words in (("lower", "at least"), ("upper", "at most")):
+        if (bound := bounds.get(metric, {}).get(side)) is not None:
+            found.append(intervals.Mark(bound, f"{words}, of all rows", "var(--orange)"))
+    return found
+
+
+def _drawn(
+    axis: Axis, one: Slice, overall: Slice, metric: str, marks: Sequence[intervals.Mark]
+) -> Markup:
+    entry, all_rows = one["metrics"][metric], _defined(overall, metric)
+    worse = all_rows is not None and (entry["value"] < all_rows) == RANKING[metric]
+    colour = "var(--orange)" if worse and one is not overall else "var(--blue)"
+    lower, upper = entry.get("lower"), entry.get("upper")
+    return intervals.draw(axis, entry["value"], lower, upper, marks, colour)
+
+
+def _is_wide(one: Slice, metric: str) -> bool:
+    entry = one["metrics"].get(metric, {})
+    if not _is_number(entry.get("lower")) or not entry.get("value"):
+        return False
+    return bool((entry["upper"] - entry["lower"]) / abs(entry["value"]) > UNCERTAIN)
 
 
 def _interval(entry: Mapping[str, Any]) -> str:
@@ -293,11 +349,9 @@ def _marked_interval(one: Slice, metric: str) -> object:
     if _defined(one, metric) is None:
         return "undefined"
     shown = _interval(entry)
-    if _is_number(entry.get("lower")) and entry["value"]:
-        width = (entry["upper"] - entry["lower"]) / abs(entry["value"])
-        if width > UNCERTAIN:
-            mark = Markup('<span style="color:{}">wide</span>').format(html.ORANGE)
-            return _whole(Markup("{} {}").format(shown, mark))
+    if _is_wide(one, metric):
+        mark = Markup('<span style="color:var(--orange)">wide</span>')
+        return _whole(Markup("{} {}").format(shown, mark))
     return _whole(shown)
 
 

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from edgeline import artifacts
-from edgeline.components.analyze import slices
+from edgeline.components.analyze import scales, slices
 from edgeline.components.analyze.evaluation_config import BASELINE
 from edgeline.runtimes.metrics import AUC
 
@@ -81,7 +81,8 @@ def to_json(
         A list of `{"slice": {column: value}, "name": ..., "examples": rows or None,
         "metrics": {name: {"value", "lower", "upper"}}}`, with `baseline` and `change`
         beside `metrics` where two models are compared. Lower and upper bounds are there
-        only with confidence intervals; a matrix is an object instead of a number.
+        only with confidence intervals, within the metric's scale; a matrix is an object instead
+        of a number.
     """
     return [_slice_to_json(proto, names, weighted) for proto in found]
 
@@ -123,7 +124,8 @@ def _slice_to_json(
             if entry.key.model_name == BASELINE
             else "metrics"
         )
-        groups[group][_name(entry.key, names, weighted)] = _entry_to_json(entry)
+        name = _name(entry.key, names, weighted)
+        groups[group][name] = _entry_to_json(entry, "" if group == "change" else name)
     examples = groups["metrics"].get(EXAMPLE_COUNT, {}).get("value")
     return {
         "slice": dict(key),
@@ -143,16 +145,18 @@ def _name(key: metric_types.MetricKey, names: Mapping[str, str], weighted: bool)
     return f"{name}[{','.join(parts)}]" if parts else name
 
 
-def _entry_to_json(entry: Any) -> dict[str, Any]:
+def _entry_to_json(entry: Any, metric: str) -> dict[str, Any]:
+    """A value with its interval, which is clipped to the metric's scale ("": none is known)."""
     value = {"value": _value(entry.value)}
     if entry.HasField("confidence_interval"):
         bounds = entry.confidence_interval
         if bounds.lower_bound.WhichOneof("type") == "double_value":
-            value["lower"], value["upper"] = _value(bounds.lower_bound), _value(bounds.upper_bound)
+            ends = {"lower": _value(bounds.lower_bound), "upper": _value(bounds.upper_bound)}
+            value |= {side: scales.clipped(metric, end) for side, end in ends.items()}
     return value
 
 
-def _value(proto: metrics_for_slice_pb2.MetricValue) -> object:
+def _value(proto: metrics_for_slice_pb2.MetricValue) -> Any:
     from google.protobuf import json_format
 
     if proto.WhichOneof("type") == "double_value":

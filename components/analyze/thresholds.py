@@ -10,6 +10,7 @@ blessed (TFMA itself would bless nothing), and the report says so.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -86,6 +87,30 @@ def judge(
     failures = list(dict.fromkeys(failures))
     blessed = bool(validation.validation_ok or (validation.missing_thresholds and not failures))
     return Verdict(blessed, failures, notes, validation)
+
+
+def bounds(eval_config: tfma.EvalConfig) -> dict[str, dict[str, float]]:
+    """The bounds that an EvalConfig sets values of all rows, by our names of the metrics:
+    `{"accuracy": {"lower": 0.85}}`. A metric that is bounded twice has the stricter bound."""
+    from tensorflow_model_analysis.metrics import metric_specs
+    from tensorflow_model_analysis.proto import config_pb2
+
+    shown = names.shown(eval_config)
+    by_key = metric_specs.metric_thresholds_from_metrics_specs(
+        eval_config.metrics_specs, eval_config
+    )
+    found: dict[str, dict[str, float]] = {}
+    for key, entries in by_key.items():
+        for where, threshold in entries:
+            of_all = where is None or where == config_pb2.SlicingSpec()
+            if not of_all or not isinstance(threshold, config_pb2.GenericValueThreshold):
+                continue
+            own = found.setdefault(shown.get(key.name, key.name), {})
+            if threshold.HasField("lower_bound"):
+                own["lower"] = max(threshold.lower_bound.value, own.get("lower", -math.inf))
+            if threshold.HasField("upper_bound"):
+                own["upper"] = min(threshold.upper_bound.value, own.get("upper", math.inf))
+    return found
 
 
 def refused(verdict: Verdict, failure: str) -> Verdict:

@@ -18,16 +18,22 @@ from edgeline.formats.tflite import Operator, Subgraph, SubgraphTensor
 from edgeline.reports import report
 from edgeline.reports.report import BLUE, GREEN, GREY, ORANGE, RED
 
-TINTS = {BLUE: "#eff6ff", GREEN: "#dcfce7", RED: "#fee2e2", ORANGE: "#ffedd5", GREY: "#f1f5f9"}
+TINTS = {  # of the page's style, for light and dark
+    BLUE: "var(--info-tint)",
+    GREEN: "var(--good-tint)",
+    RED: "var(--bad-tint)",
+    ORANGE: "var(--warn-tint)",
+    GREY: "var(--tint)",
+}
 NAME_LETTERS, SHAPE_LETTERS, DEVICE_LETTERS = 19, 16, 10  # that a box has room for
 STYLE = (
-    ".ops{overflow:auto;max-height:62rem;border:1px solid #e2e8f0;border-radius:.4rem;"
+    ".ops{overflow:auto;max-height:62rem;border:1px solid var(--line);border-radius:.4rem;"
     "margin-bottom:.8rem}"
     # larger than a screen: with bars that are there before one scrolls
     ".ops::-webkit-scrollbar{width:.7rem;height:.7rem}"
-    ".ops::-webkit-scrollbar-thumb{background:#94a3b8;border-radius:.4rem}"
-    ".ops svg{display:block;max-width:none}.ops text{font-size:10px;fill:#0f172a}"
-    ".ops .soft{font-size:9px;fill:#475569}.ops g:hover rect{stroke-width:3}"
+    ".ops::-webkit-scrollbar-thumb{background:var(--grey);border-radius:.4rem}"
+    ".ops svg{display:block;max-width:none}.ops text{font-size:10px;fill:var(--ink)}"
+    ".ops .soft{font-size:9px;fill:var(--soft)}.ops g:hover rect{stroke-width:3}"
     ".key{display:flex;flex-wrap:wrap;gap:.3rem 1.2rem;font-size:.9rem;margin:.4rem 0}"
     ".key i{display:inline-block;width:.8rem;height:.8rem;border-radius:.2rem;"
     "border:1.5px solid;margin-right:.4rem;vertical-align:-.1rem}"
@@ -102,7 +108,7 @@ def key(spots: Sequence[Spot]) -> Markup:
     counts = Counter((spot.colour, spot.words) for spot in spots)
     items = [
         Markup('<span><i style="border-color:{};background:{}"></i>{} {}</span>').format(
-            colour, TINTS[colour], report.number(count), words
+            report.THEME[colour], TINTS[colour], report.number(count), words
         )
         for (colour, words), count in counts.items()
     ]
@@ -119,6 +125,12 @@ def _box(operator: Operator, graph: Subgraph, spot: Spot, at: layout.Point) -> M
     constants = sum(tensors[i].size for i in operator.inputs if i >= 0 and tensors[i].constant)
     outputs = [tensors[index] for index in operator.outputs]
     told = [f"{operator.index} {operator.name}, version {operator.version}"]
+    told += [
+        f"reads {tensors[index].name}: {_type(tensors[index])}"
+        + (f", constant, {report.size(tensors[index].size)}" if tensors[index].constant else "")
+        for index in operator.inputs
+        if index >= 0
+    ]
     told += [f"gives {tensor.name}: {_type(tensor)}" for tensor in outputs]
     told += [f"constants {report.size(constants)}"] if constants else []
     told += [f"on {spot.device}" + (f": {spot.reason}" if spot.reason else "")]
@@ -137,7 +149,7 @@ def _box(operator: Operator, graph: Subgraph, spot: Spot, at: layout.Point) -> M
         layout.BOX_WIDTH,
         layout.BOX_HEIGHT,
         TINTS[spot.colour],
-        spot.colour,
+        report.THEME[spot.colour],
         left + 6,
         top + 15,
         _cut(operator.name, NAME_LETTERS),
@@ -154,7 +166,7 @@ def _end(side: str, tensor: SubgraphTensor, at: layout.Point) -> Markup:
     left, top = at[0] - layout.BOX_WIDTH / 2, at[1] - layout.BOX_HEIGHT / 2
     return Markup(
         '<g class="end"><title>{} {}: {}</title><rect x="{:.0f}" y="{:.0f}" width="{:.0f}" '
-        'height="{:.0f}" rx="18" fill="#fff" stroke="#94a3b8"/>'
+        'height="{:.0f}" rx="18" fill="var(--paper)" stroke="var(--grey)"/>'
         '<text x="{:.0f}" y="{:.0f}" text-anchor="middle">{}</text>'
         '<text class="soft" x="{:.0f}" y="{:.0f}" text-anchor="middle">{}</text></g>\n'
     ).format(
@@ -183,7 +195,7 @@ def _path(points: Sequence[layout.Point]) -> Markup:
         else:
             middle = (y + to_y) / 2
             parts.append(f"C{x:.0f} {middle:.0f} {to_x:.0f} {middle:.0f} {to_x:.0f} {to_y:.0f}")
-    return Markup('<path d="{}" fill="none" stroke="#94a3b8"/>').format("".join(parts))
+    return Markup('<path d="{}" fill="none" stroke="var(--grey)"/>').format("".join(parts))
 
 
 def _type(tensor: SubgraphTensor) -> str:

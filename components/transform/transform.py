@@ -155,6 +155,8 @@ def _transform(
         Path(transform_graph_path),
         draft.metadata,
         artifacts.read(transformed_examples_path, examples.TRANSFORMED_SCHEMA),
+        source,
+        analyze_split,
     )
     return (
         {"edgeline_schema": GRAPH_SCHEMA, **draft.metadata},

@@ -12,7 +12,7 @@ import numpy as np
 from markupsafe import Markup, escape
 from tensorflow_metadata.proto.v0 import statistics_pb2
 
-from edgeline.components.validate import comparisons
+from edgeline.components.validate import comparisons, kinds
 from edgeline.components.validate import statistics as stats
 from edgeline.components.validate.anomalies import ERROR, Anomaly, Measurement, ValidationFindings
 from edgeline.reports import report
@@ -27,8 +27,9 @@ _SHORT = {
     "JENSEN_SHANNON_DIVERGENCE": "JS",
     "NORMALIZED_ABSOLUTE_DIFFERENCE": "NAD",
 }
-LONG_LABEL = 28
-_WARNING = Markup('<span class="badge" style="background:#fef3c7;color:#92400e">warning</span>')
+LONG_LABEL = 22
+LONG_NUMBER = 1e7
+_WARNING = Markup('<span class="badge warn">warning</span>')
 
 
 def write(
@@ -55,7 +56,7 @@ def write(
     ]
     note = (
         "Numbers are drawn from the 1st to the 99th percentile, strings by their most frequent "
-        f"values. Distinct, min, median, max and top values are those of {datasets[0].name}."
+        f"values. Distinct and the values are those of {datasets[0].name}."
     )
     sections = [
         Section("Anomalies", _anomaly_table(found.anomalies), f"Schema: {schema_source}."),
@@ -102,26 +103,36 @@ def _feature_table(
         found = [(i, columns[name]) for i, columns in enumerate(by_split) if name in columns]
         rows.append(
             (
-                Markup('<b>{}</b><br><span class="note">{}</span>').format(
-                    name, _type(found[0][1])
-                ),
+                _feature(name, found[0][1]),
                 _drawing(found, named),
                 _missing(found),
                 _distinct(found[0][1]),
-                _range(found[0][1]),
-                _top(found[0][1]),
+                _moments(found, "mean"),
+                _moments(found, "std_dev"),
+                _zeros(found),
+                _values(found[0][1]),
                 _distance_cell(distances.get(name, [])),
             )
         )
-    head = ["Feature", "Distribution", "Missing", "Distinct", "Min, median, max"]
+    head = ["Feature", "Distribution", "Missing", "Distinct", "Mean", "Deviation", "Zeros"]
     return Markup("<p>{}</p>").format(legend) + report.table(
-        [*head, "Top values", "Skew and drift"], rows
+        [*head, "Values", "Skew and drift"], rows
     )
 
 
 def _names(datasets: Sequence[statistics_pb2.DatasetFeatureStatistics]) -> list[str]:
     """Columns of all splits, in the order of the first."""
     return list(dict.fromkeys(name for data in datasets for name in stats.columns(data)))
+
+
+def _feature(name: str, feature: statistics_pb2.FeatureNameStatistics) -> Markup:
+    """Its name, its type, and what it seems to be."""
+    cell = Markup('<b>{}</b><br><span class="note">{}</span>').format(name, _type(feature))
+    if told := kinds.kind(feature):
+        cell += Markup('<br><span class="badge info">{}</span>').format(told.partition(" since")[0])
+        if told.partition(" since")[1]:
+            cell += Markup('<br><span class="note">{}</span>').format(told.partition(", ")[2])
+    return cell
 
 
 def _type(feature: statistics_pb2.FeatureNameStatistics) -> str:
@@ -138,11 +149,34 @@ def _missing(found: Sequence[tuple[int, statistics_pb2.FeatureNameStatistics]]) 
     for i, feature in found:
         facts = stats.common(feature)
         rows = facts.num_missing + facts.num_non_missing
-        share = facts.num_missing / rows if rows else 0.0
-        text = f"{share:.1%}" if 0.0005 <= share < 0.9995 or share == 1 else "> 99.9%"
-        text = text if share >= 0.0005 else "< 0.1%" if share else "0"
-        lines.append(Markup('<span style="color:{}">{}</span>').format(_colour(i), text))
+        lines.append(_coloured(i, _share(facts.num_missing / rows if rows else 0.0)))
     return _lines(lines)
+
+
+def _share(share: float) -> str:
+    text = f"{share:.1%}" if 0.0005 <= share < 0.9995 or share == 1 else "> 99.9%"
+    return text if share >= 0.0005 else "< 0.1%" if share else "0"
+
+
+def _moments(
+    found: Sequence[tuple[int, statistics_pb2.FeatureNameStatistics]], name: str
+) -> Markup:
+    """A field of the numbers' statistics, a line a split."""
+    lines = [
+        _coloured(i, f"{getattr(feature.num_stats, name):.3g}")
+        for i, feature in found
+        if _counted(feature)
+    ]
+    return _lines(lines) if lines else Markup("–")
+
+
+def _zeros(found: Sequence[tuple[int, statistics_pb2.FeatureNameStatistics]]) -> Markup:
+    lines = []
+    for i, feature in found:
+        if _counted(feature):
+            total = stats.listed(feature).total
+            lines.append(_coloured(i, _share(feature.num_stats.num_zeros / (total or 1))))
+    return _lines(lines) if lines else Markup("–")
 
 
 def _distinct(feature: statistics_pb2.FeatureNameStatistics) -> Markup:
@@ -153,24 +187,43 @@ def _distinct(feature: statistics_pb2.FeatureNameStatistics) -> Markup:
     return Markup("" if exact else "≥ ") + number(unique)
 
 
-def _range(feature: statistics_pb2.FeatureNameStatistics) -> Markup:
-    held = stats.histogram(feature, "STANDARD")
-    if not (held and held.buckets):
-        return Markup("–")
-    numbers = feature.num_stats
-    return _lines([number(value) for value in (numbers.min, numbers.median, numbers.max)])
+def _counted(feature: statistics_pb2.FeatureNameStatistics) -> bool:
+    """Whether it has finite numbers."""
+    held = stats.histogram(feature, "STANDARD") if _has_numbers(feature) else None
+    return bool(held and held.buckets)
 
 
-def _top(feature: statistics_pb2.FeatureNameStatistics) -> Markup:
-    if not comparisons.categorical(feature):
-        return Markup("–")
-    values = list((comparisons.shares(feature) or {}).items())[:SHOWN_VALUES]
-    return _lines(
-        [
+def _values(feature: statistics_pb2.FeatureNameStatistics) -> Markup:
+    """Of numbers the ends and quartiles, of what is counted by value the most frequent ones."""
+    lines = []
+    if _counted(feature):
+        numbers = feature.num_stats
+        quarters = _quartiles(feature)
+        for name, values in (("range", (numbers.min, numbers.max)), ("quartiles", quarters)):
+            told = ", ".join(map(_brief, values))
+            lines.append(Markup('<span class="note">{}</span> {}').format(name, told))
+    if comparisons.categorical(feature):
+        top = list((comparisons.shares(feature) or {}).items())[:SHOWN_VALUES]
+        lines += [
             Markup('{} <span class="note">{}</span>').format(_short(value), f"{share:.1%}")
-            for value, share in values
+            for value, share in top
         ]
-    )
+    return Markup("<br>").join(lines) if lines else Markup("–")
+
+
+def _brief(value: float) -> str:
+    """A number that a narrow column has room for."""
+    return number(value) if abs(value) < LONG_NUMBER else f"{value:.4g}"
+
+
+def _quartiles(feature: statistics_pb2.FeatureNameStatistics) -> list[float]:
+    """Those of the histogram of quantiles, where it has hundredths; else the median."""
+    held = stats.histogram(feature, "QUANTILES")
+    if held is None or len(held.buckets) % 4:
+        return [feature.num_stats.median]
+    step = len(held.buckets) // 4
+    lower, upper = (held.buckets[place * step - 1].high_value for place in (1, 3))
+    return [lower, feature.num_stats.median, upper]
 
 
 def _distance_cell(measurements: Sequence[Measurement]) -> Markup:
@@ -181,7 +234,7 @@ def _distance_cell(measurements: Sequence[Measurement]) -> Markup:
         label = f"{measured.comparison} {measured.split}"
         value = number(measured.value, 2) if measured.value >= 0.001 else "< 0.001"
         number_cell = report.badge(value, False) if high else escape(value)
-        lines.append(Markup('<span class="note">{}, {}</span> {}').format(label, name, number_cell))
+        lines.append(Markup('{} <span class="note">{}, {}</span>').format(number_cell, label, name))
     return _lines(lines)
 
 
@@ -218,7 +271,7 @@ def _drawing(
             f'<path d="M0 {heights[0]:.1f}{line}" fill="none" stroke="{_colour(i)}" '
             'stroke-width="1.4"/>'
         )
-    base = f'<path d="M0 {HEIGHT}.5H{WIDTH}" stroke="#cbd5e1"/>'
+    base = f'<path d="M0 {HEIGHT}.5H{WIDTH}" stroke="var(--line)"/>'
     return Markup(
         f'<svg width="{WIDTH}" height="{HEIGHT + 1}" viewBox="0 -1 {WIDTH} {HEIGHT + 2}" '
         f'role="img">{"".join(parts)}{base}</svg>'
@@ -264,12 +317,17 @@ def _has_numbers(feature: statistics_pb2.FeatureNameStatistics) -> bool:
     return bool(feature.WhichOneof("stats") == "num_stats")
 
 
+def _coloured(i: int, text: str) -> Markup:
+    """What is of one split, in its colour."""
+    return Markup('<span style="color:{}">{}</span>').format(_colour(i), text)
+
+
 def _lines(lines: Sequence[str]) -> Markup:
     return Markup('<span style="white-space:nowrap">{}</span>').format(Markup("<br>").join(lines))
 
 
 def _colour(i: int) -> str:
-    return COLOURS[i % len(COLOURS)]
+    return report.THEME[COLOURS[i % len(COLOURS)]]
 
 
 def _short(label: str) -> str:

@@ -14,7 +14,7 @@ from edgeline.artifacts.features import MISSING_INT, Feature
 from edgeline.artifacts.shares import at_most
 from edgeline.components.verify import malformed, probes_report
 from edgeline.components.verify.latency import Latency
-from edgeline.components.verify.parity import EDGES, Parity
+from edgeline.components.verify.parity import EDGES, Parity, ParityRow
 from edgeline.reports import report
 from edgeline.reports.report import Fact, Section, number
 from edgeline.reports.requirements import section as required_section
@@ -22,6 +22,7 @@ from edgeline.reports.requirements import section as required_section
 if TYPE_CHECKING:
     from edgeline.components.verify.findings import Findings
 
+ROUNDING = 1e-5  # that of float32 through a network; beyond it a difference means something
 ORDER = ("crashed", "hung", "raised", "spoiled", "answered", "refused")
 
 
@@ -59,7 +60,9 @@ def write(path: str | Path, findings: Findings, features: Sequence[Feature], tas
             "row.",
         ),
         Section(
-            "Rows that differ most", _worst(found, features, first), "Raw features of each row."
+            "Rows that differ most",
+            _worst(found, features, first),
+            "Raw features of each row.",
         ),
         probes_report.section(findings.probing, first),
         Section(
@@ -192,8 +195,22 @@ def _histogram(found: Parity) -> Markup:
 
 
 def _worst(found: Parity, features: Sequence[Feature], first: str) -> Markup:
+    """The rows that differ most; folded up those that differ by no more than rounding gives."""
     if not found.worst:
         return report.text("No row differs.")
+    apart = [row for row in found.worst if not row.difference <= ROUNDING]
+    alike = [row for row in found.worst if row.difference <= ROUNDING]
+    shown = _rows(apart, features, first) if apart else Markup("")
+    if alike:
+        who = "The next" if apart else "No row differs by more than rounding gives: the first"
+        told = f"{who} {number(len(alike))} by at most {number(alike[0].difference, 2)}"
+        shown += Markup("<details><summary>{}</summary>{}</details>").format(
+            told, _rows(alike, features, first)
+        )
+    return shown
+
+
+def _rows(worst: Sequence[ParityRow], features: Sequence[Feature], first: str) -> Markup:
     names = [feature.name for feature in features]
     rows = [
         [
@@ -203,7 +220,7 @@ def _worst(found: Parity, features: Sequence[Feature], first: str) -> Markup:
             _values(row.edge),
             *(_values(row.raw[name]) for name in names),
         ]
-        for row in found.worst
+        for row in worst
     ]
     return report.table(["row", "difference", first, "edge", *names], rows)
 

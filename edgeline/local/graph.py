@@ -11,14 +11,14 @@ from edgeline.reports.report import LEAST
 
 WIDTH, HEIGHT, GAP_X, GAP_Y = 116, 40, 44, 18
 ARCH = 44  # room below for the edges that pass under tasks
-COLOURS = {
-    "succeeded": ("#dcfce7", "#15803d"),
-    "cached": ("#e0f2fe", "#0369a1"),
-    "failed": ("#fee2e2", "#b91c1c"),
-    "skipped": ("#fef9c3", "#a16207"),
-    "canceled": ("#ffedd5", "#b45309"),
-    "running": ("#dbeafe", "#1d4ed8"),
-    "waiting": ("#f1f5f9", "#64748b"),
+COLOURS = {  # of the page's style, for light and dark
+    "succeeded": ("var(--good-tint)", "var(--good)"),
+    "cached": ("var(--info-tint)", "var(--info)"),
+    "failed": ("var(--bad-tint)", "var(--bad)"),
+    "skipped": ("var(--paper)", "var(--grey)"),
+    "canceled": ("var(--warn-tint)", "var(--warn)"),
+    "running": ("var(--info-tint)", "var(--blue)"),
+    "waiting": ("var(--tint)", "var(--grey)"),
 }
 
 
@@ -63,9 +63,9 @@ def _edge(start: tuple[int, int], end: tuple[int, int], conditional: bool) -> Ma
     x1, y1 = start[0] + WIDTH, start[1] + HEIGHT // 2
     x2, y2 = end[0], end[1] + HEIGHT // 2
     bend = max((x2 - x1) // 2, 20)
-    colour = "#64748b"
+    colour = "var(--grey)"
     if x2 - x1 > GAP_X and y1 == y2:  # under the tasks between, not through them
-        colour = "#cbd5e1"
+        colour = "var(--line)"
         depth = y1 + HEIGHT // 2 + ARCH * min((x2 - x1) / 1000, 1)
         path = (
             f"M{x1} {y1} C{x1 + 24} {y1} {x1} {depth:.0f} {x1 + 40} {depth:.0f} "
@@ -82,9 +82,10 @@ def _node(place: tuple[int, int], name: str, result: TaskResult) -> Markup:
     x, y = place
     below = f"{result.seconds:.1f} s" if result.state in ("succeeded", "failed") else result.state
     return Markup(
-        '<a href="#{name}"><rect x="{x}" y="{y}" width="{w}" height="{h}" rx="8" fill="{fill}" '
+        '<a href="#task-{name}"><title>{name}: {below}</title>'
+        '<rect x="{x}" y="{y}" width="{w}" height="{h}" rx="8" fill="{fill}" '
         'stroke="{line}"/><text x="{cx}" y="{y1}" text-anchor="middle" font-weight="600" '
-        'fill="#0f172a">{name}</text><text x="{cx}" y="{y2}" text-anchor="middle" fill="{line}" '
+        'fill="var(--ink)">{name}</text><text x="{cx}" y="{y2}" text-anchor="middle" fill="{line}" '
         'font-size="11">{below}</text></a>'
     ).format(
         name=name, x=x, y=y, w=WIDTH, h=HEIGHT, fill=fill, line=line, cx=x + WIDTH // 2,

@@ -1,4 +1,8 @@
-"""The page of a run: graph, tasks, and every task's own report, in one HTML file."""
+"""The page of a run, `index.html` in its folder: the answers first, then a tab for each task.
+
+Tabs are links to a part of the page, which the style shows, so they work without a script. The
+tasks' reports are files beside it, shown in frames whose origin is nobody's.
+"""
 
 from __future__ import annotations
 
@@ -6,21 +10,22 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from markupsafe import Markup
-
-from edgeline.artifacts import candidates
+from edgeline.artifacts import candidates, write_text
+from edgeline.local import concerns, made, overview, tabs
 from edgeline.local.graph import draw
 from edgeline.local.parameters import flat
-from edgeline.local.progress import facts, output_size
-from edgeline.local.redaction import redacted
+from edgeline.local.record import now
 from edgeline.local.summary import choice, requirements
-from edgeline.local.tasks import RunResult, TaskResult
+from edgeline.local.tasks import RunResult
 from edgeline.reports import report
 from edgeline.reports.candidates import section as candidates_section
-from edgeline.reports.requirements import fact as requirements_fact
+from edgeline.reports.document import HERE, document, fill, text
 from edgeline.reports.requirements import section as requirements_section
 
 PAGE = "index.html"
+OWN = "edgeline.local"
+RELOAD = 5  # seconds, of a run that goes on
+FRAMES = "'self' file:"  # a page that was opened from a disk has no origin that 'self' could mean
 SHOWN_PACKAGES = (
     "tensorflow",
     "keras",
@@ -37,34 +42,51 @@ GB = 1e9
 
 
 def write_page(result: RunResult, head: Mapping[str, Any]) -> Path:
-    """Write `index.html` into the run's folder and return its path.
+    """Write `index.html` into the run's folder, and the tasks' reports beside it; its path.
 
     Args:
         head: the first part of the run's record; see `edgeline.local.heads`.
     """
-    path, met = result.folder / PAGE, requirements(result.tasks)
-    good = None if result.state == "running" else result.state == "succeeded"
-    report.write(
+    path, running = result.folder / PAGE, result.state == "running"
+    body = fill(
+        OWN,
+        "run.html",
+        pipeline=result.pipeline,
+        name=result.folder.name,
+        verdict=_verdict(result),
+        kind=_kind(result),
+        time=f"{result.seconds:.1f} s",
+        running=running,
+        now=now(),
+        reload=RELOAD,
+        tasks=[{"name": name, "state": task.state} for name, task in result.tasks.items()],
+        tabs=tabs.draw(result, concerns.of(result)),
+        overview=overview.draw(result, head),
+        sections=_sections(result),
+        parameters=report.table(["name", "value"], _values(head)),
+        surroundings=report.table(["", ""], surroundings_of(head)),
+    )
+    write_text(
         path,
-        f"Run of {result.pipeline}",
-        [
-            report.Fact("result", _verdict(result), good),
-            report.Fact("time", f"{result.seconds:.1f} s"),
-            report.Fact("tasks", str(len(result.tasks))),
-            *_bundle_facts(result),
-            *requirements_fact(met),
-        ],
-        [
-            report.Section("Pipeline", draw(result.tasks)),
-            report.Section("Tasks", _tasks(result)),
-            *_candidates(result),
-            *requirements_section(met),
-            report.Section("Parameters", report.table(["name", "value"], _values(head))),
-            report.Section("What ran, and where", report.table(["", ""], surroundings_of(head))),
-            *(_report_section(name, task) for name, task in result.tasks.items()),
-        ],
+        document(
+            f"{result.pipeline}: {_verdict(result)}",
+            body,
+            text(HERE, "report.js"),
+            text(OWN, "run.css"),
+            FRAMES,
+            RELOAD if running else 0,
+        ),
     )
     return path
+
+
+def _sections(result: RunResult) -> list[report.Section]:
+    return [
+        report.Section("Pipeline", draw(result.tasks)),
+        *_candidates(result),
+        *requirements_section(requirements(result.tasks)),
+        report.Section("Tasks", tabs.table(result)),
+    ]
 
 
 def _candidates(result: RunResult) -> list[report.Section]:
@@ -73,39 +95,13 @@ def _candidates(result: RunResult) -> list[report.Section]:
 
 
 def _verdict(result: RunResult) -> str:
-    if result.state == "running":
-        return "not ended yet"
     if result.state != "succeeded":
         return result.state
-    return "published" if _published(result) else "done"
+    return "published" if made.bundles(result.tasks) else "done"
 
 
-def _bundle_facts(result: RunResult) -> list[report.Fact]:
-    return [report.Fact("bundle", f"version {version}") for version in _published(result)[:1]]
-
-
-def _published(result: RunResult) -> list[int]:
-    """Versions of what was published; which of its tasks did so depends on the alternative."""
-    return [
-        task.outputs["version"]
-        for name, task in result.tasks.items()
-        if name.partition("-")[0] == "publish" and "uri" in task.outputs
-    ]
-
-
-def _tasks(result: RunResult) -> Markup:
-    rows = [
-        (
-            Markup('<a href="#{0}">{0}</a>').format(name),
-            report.badge(task.state, task.state in ("succeeded", "cached")),
-            f"{task.seconds:.1f} s" if task.seconds else None,
-            report.size(task.peak_memory) if task.peak_memory else None,
-            report.size(output_size(task)) if task.artifacts else None,
-            ": ".join(filter(None, (task.task.title, redacted(facts(task, result.tasks))))),
-        )
-        for name, task in result.tasks.items()
-    ]
-    return report.table(["task", "state", "time", "peak memory", "output", "found"], rows)
+def _kind(result: RunResult) -> str:
+    return {"succeeded": "good", "running": "info", "failed": "bad"}.get(result.state, "warn")
 
 
 def _values(head: Mapping[str, Any]) -> list[tuple[str, str]]:
@@ -141,15 +137,3 @@ def surroundings_of(head: Mapping[str, Any]) -> list[tuple[str, str]]:
         again = f"; from {attempt['from']}" if attempt.get("from") else ""
         rows.append((f"attempt {number}", f"{attempt['started']}{ended}{again}{changed}"))
     return [row for row in rows if row[1]]
-
-
-def _report_section(name: str, task: TaskResult) -> report.Section:
-    return report.Section(name, Markup('<div id="{}"></div>').format(name) + _frame(task))
-
-
-def _frame(task: TaskResult) -> Markup:
-    for value in task.artifacts.values():
-        uri = Path(str(value["uri"]))
-        if uri.is_file() and (text := uri.read_text(errors="replace")).startswith("<!doctype html"):
-            return report.framed(text)
-    return report.text(redacted(task.error) or f"{task.state}, no report")

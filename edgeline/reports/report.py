@@ -1,21 +1,24 @@
 """One self-contained HTML page a task: no script, font, style or picture from outside.
 
-The Kubeflow UI shows the page in a sandboxed frame, often without a network.
+The Kubeflow UI shows the page in a sandboxed frame, often without a network. The page's own script
+(`report.js`) sorts and searches; without it everything can be read, too.
 """
 
 from __future__ import annotations
 
 import html
 import io
+import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from importlib import resources
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from markupsafe import Markup
 
 from edgeline.artifacts import write_text
+from edgeline.reports.document import HERE, document, fill
+from edgeline.reports.document import text as file_text
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -24,6 +27,20 @@ LEAST = 0.6  # smaller, the words of a figure cannot be read
 MOST_BESIDE = 4  # columns of a table that fit beside each other in Kubeflow's panel
 MOST_SHOWN = 200  # rows of a table that are drawn before they are asked for
 BLUE, ORANGE, GREEN, RED, GREY = "#2563eb", "#ea580c", "#16a34a", "#dc2626", "#64748b"
+THEME = {  # colours that matplotlib draws with, as the page's style has them for light and dark
+    BLUE: "var(--blue)",
+    ORANGE: "var(--orange)",
+    GREEN: "var(--green)",
+    RED: "var(--red)",
+    GREY: "var(--grey)",
+    "#000000": "currentColor",
+    "#ffffff": "var(--paper)",
+    "#e2e8f0": "var(--line)",
+    "#cbd5e1": "var(--line)",
+    "#f1f5f9": "var(--tint)",
+}
+_TAG = re.compile(r"<[^<>]+>")  # what stands between tags are names and values
+_COLOUR = re.compile("|".join(THEME))
 
 
 @dataclass(frozen=True)
@@ -53,13 +70,8 @@ def write(path: str | Path, title: str, facts: Sequence[Fact], sections: Sequenc
 
 def page(title: str, facts: Sequence[Fact], sections: Sequence[Section]) -> str:
     """The HTML of a report page. Everything but `Markup` is escaped."""
-    from jinja2 import Environment
-
-    template = (
-        resources.files("edgeline.reports").joinpath("report.html").read_text(encoding="utf-8")
-    )
-    environment = Environment(autoescape=True, trim_blocks=True, lstrip_blocks=True)
-    return environment.from_string(template).render(title=title, facts=facts, sections=sections)
+    body = fill(HERE, "report.html", title=title, facts=facts, sections=sections)
+    return document(title, body, file_text(HERE, "report.js"))
 
 
 def table(head: Sequence[str], rows: Iterable[Sequence[object]]) -> Markup:
@@ -67,7 +79,8 @@ def table(head: Sequence[str], rows: Iterable[Sequence[object]]) -> Markup:
 
     Where no column has a name, there is no head. On a small screen a row of more than `MOST_BESIDE`
     cells is shown as a list, each cell with its column's name. Of more than `MOST_SHOWN` rows, the
-    later ones are in folded parts, which a browser draws when they are opened or searched.
+    later ones are in folded parts, which a browser draws when they are opened or searched. The
+    page's script sorts and searches the rows of all parts.
     """
     wide = any(head) and len(head) > MOST_BESIDE
     names = [f' data-name="{html.escape(name)}"' if wide else "" for name in head]
@@ -83,7 +96,7 @@ def table(head: Sequence[str], rows: Iterable[Sequence[object]]) -> Markup:
             span = f"{first + 1:,} to {first + len(some):,} of {len(lines):,}"
             part = f"<details><summary>{span}</summary>{part}</details>"
         parts.append(part)
-    return Markup("".join(parts))
+    return Markup(f'<div class="rows">{"".join(parts)}</div>')
 
 
 def figure(drawing: Figure) -> Markup:
@@ -95,8 +108,10 @@ def figure(drawing: Figure) -> Markup:
 
     stream = io.StringIO()
     with mpl.rc_context({"svg.hashsalt": "edgeline", "svg.fonttype": "none"}):
-        drawing.savefig(stream, format="svg", bbox_inches="tight", metadata={"Date": None})
-    svg = stream.getvalue()
+        drawing.savefig(
+            stream, format="svg", bbox_inches="tight", metadata={"Date": None}, transparent=True
+        )
+    svg = _TAG.sub(lambda tag: _COLOUR.sub(lambda each: THEME[each[0]], tag[0]), stream.getvalue())
     width = LEAST * 72 * drawing.get_figwidth()
     svg = f'<svg style="min-width:{width:.0f}pt"' + svg[svg.index("<svg") + 4 :]
     return Markup('<div class="figure">' + svg + "</div>")
@@ -108,11 +123,10 @@ def text(paragraph: str) -> Markup:
 
 
 def framed(page: str) -> Markup:
-    """A whole HTML page within another, folded up, and sandboxed as the Kubeflow UI shows it."""
+    """A whole HTML page within another, folded up, in a sandbox of its own as the Kubeflow UI's."""
     return Markup(
-        '<details><summary>report</summary><iframe sandbox="" loading="lazy" '
-        'style="width:100%;height:70vh;border:1px solid #e2e8f0;border-radius:.6rem" '
-        'srcdoc="{}"></iframe></details>'
+        '<details><summary>report</summary><iframe class="report" sandbox="allow-scripts" '
+        'loading="lazy" srcdoc="{}"></iframe></details>'
     ).format(page)
 
 
@@ -125,7 +139,7 @@ def bar(share: float, colour: str = BLUE) -> Markup:
     """A small horizontal bar for a share between 0 and 1, for table cells."""
     width = 100 * min(max(share, 0.0), 1.0)
     return Markup('<span class="bar"><i style="width:{:.1f}%;background:{}"></i></span>').format(
-        width, colour
+        width, THEME.get(colour, colour)
     )
 
 

@@ -7,11 +7,15 @@ import re
 from dataclasses import dataclass
 from pathlib import Path
 
+from edgeline.reports.report import THEME
+
 DATA = Path(__file__).parents[2] / "data"
 CORAL = DATA / "coral"
 BOX = re.compile(
-    r'<g class="op" data-operator="(\d+)"><title>(.*?)</title><rect[^>]*stroke="(#\w+)"', re.DOTALL
+    r'<g class="op" data-operator="(\d+)"><title>(.*?)</title><rect[^>]*stroke="(var[^"]+)"',
+    re.DOTALL,
 )
+COLOURS = {themed: colour for colour, themed in THEME.items()}
 
 
 @dataclass(frozen=True)
@@ -26,7 +30,7 @@ class Box:
 def boxes(page: str) -> list[list[Box]]:
     """The operators of each drawing of a page, in their order."""
     return [
-        [Box(int(n), html.unescape(t).split("\n"), c) for n, t, c in BOX.findall(drawing)]
+        [Box(int(n), html.unescape(t).split("\n"), COLOURS[c]) for n, t, c in BOX.findall(drawing)]
         for drawing in page.split('<div class="ops"')[1:]
     ]
 

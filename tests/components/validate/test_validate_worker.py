@@ -115,7 +115,7 @@ def test_odd_columns_pass_through_the_report(write_examples, run, tmp_path):
         ("nan", "FLOAT_TYPE_HAS_NAN"),
     }
     page = (tmp_path / "validation_report").read_text()
-    assert "<script>" not in page
+    assert page.count("<script>") == 1  # its own
     assert "東京" in page
     names = [feature.name for feature in schemas.read_features(tmp_path / "schema")]
     assert names == ["<b>&", "a.b", "nan", "huge"]
