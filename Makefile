@@ -3,7 +3,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 
 .PHONY: help run test check long lint types unit fast fuzz test-cluster test-images test-updates \
-  docs site screenshot lock clean
+  docs site screenshot notebooks lock clean
 
 help: ## print this list
 	@sed -n 's/^\([a-z-]*\):.*## /\1|/p' $(MAKEFILE_LIST) | awk -F'|' '{printf "make %-14s %s\n", $$1, $$2}'
@@ -69,6 +69,9 @@ site: $(VENV)/ready ## write the documentation to build/site, with the reference
 screenshot: $(VENV)/ready ## take README's picture of a run again
 	$(BIN)/edgeline run taxi
 	$(BIN)/python docs/screenshot.py
+
+notebooks: $(VENV)/ready ## execute the notebooks and write their outputs
+	$(BIN)/python tests/notebooks/execute_notebooks.py
 
 # the same versions on every machine; the tool that resolves them comes from PyPI
 $(VENV)/ready: setup.cfg constraints.txt

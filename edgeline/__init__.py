@@ -11,8 +11,9 @@ from edgeline.version import __version__ as __version__
 if TYPE_CHECKING:
     from edgeline.client.client import Client as Client
     from edgeline.server.follow import follow as follow
+    from edgeline.server.load import load as load
 
-__all__ = ["Client", "__version__", "follow"]
+__all__ = ["Client", "__version__", "follow", "load"]
 
 
 def __getattr__(name: str) -> object:
@@ -24,4 +25,8 @@ def __getattr__(name: str) -> object:
         from edgeline.server.follow import follow
 
         return follow
+    if name == "load":
+        from edgeline.server.load import load
+
+        return load
     raise AttributeError(f"module 'edgeline' has no attribute {name!r}")

@@ -19,6 +19,8 @@ EXTRA_OF = {
     "tuf": "serve",
     "tvm": "tvm",
 }
+# of Python's own, and on Windows not there
+OF_UNIX = ("fcntl", "grp", "pwd", "resource", "termios")
 
 
 def extra_of(package: str) -> str:
@@ -31,6 +33,8 @@ def install_hint(error: ModuleNotFoundError) -> str:
     package = (error.name or "").partition(".")[0]
     if package == "edgeline":
         return f"{error.name} is missing from this installation: install edgeline again."
+    if package in OF_UNIX:
+        return f"This needs Linux, as Python has no {package} here: docs/installing.md has a table"
     return f"Package {package} is not installed: pip install 'edgeline[{extra_of(package)}]'"
 
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import email
 import json
+import re
 import shutil
 import subprocess
 import sys
@@ -18,6 +19,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
+import trove_classifiers
 import yaml
 
 import edgeline
@@ -69,7 +71,7 @@ def sources(tmp_path_factory) -> Path:
             symlinks=True,
             ignore=shutil.ignore_patterns("__pycache__", "*.pyc"),
         )
-    for name in ("setup.cfg", "pyproject.toml", "LICENSE", "README.md"):
+    for name in ("setup.cfg", "setup.py", "pyproject.toml", "LICENSE", "README.md"):
         shutil.copy(ROOT / name, copy)
     return copy
 
@@ -151,9 +153,34 @@ def test_the_metadata_are_what_an_index_shows(wheel):
     assert metadata["Version"] == edgeline.__version__
     assert metadata["License-Expression"] == "Apache-2.0"
     assert metadata["Description-Content-Type"] == "text/markdown"
-    assert metadata.get_payload(decode=True).decode() == (ROOT / "README.md").read_text()
+    assert metadata["Keywords"] and "Kubeflow" in metadata["Summary"]
+    urls = dict(each.split(", ") for each in metadata.get_all("Project-URL"))
+    assert {"Documentation", "Changelog", "Issues", "Source"} <= urls.keys()
+    assert set(metadata.get_all("Classifier")) <= trove_classifiers.classifiers
     assert set(metadata.get_all("Provides-Extra")) >= {"pipelines", "train", "compile", "serve"}
     assert f"{folder}/licenses/LICENSE" in files.namelist()
+
+
+def test_the_readme_renders_on_an_index_and_each_link_leads_out_of_it(wheel):
+    """By PyPI's own renderer; a relative link would lead nowhere there."""
+    from readme_renderer import markdown
+
+    files = zipfile.ZipFile(wheel)
+    content = files.read(f"edgeline-{edgeline.__version__}.dist-info/METADATA")
+    text = email.message_from_bytes(content).get_payload(decode=True).decode()
+    page = markdown.render(text)
+    assert page and "<table>" in page
+    links = re.findall(r'<(?:a|img)[^>]* (?:href|src)="([^"]*)"', page)
+    assert len(links) > 30
+    assert [link for link in links if not link.startswith(("https://", "#"))] == []
+    tag = f"/v{edgeline.__version__}/"
+    own = [link.partition(tag)[2] for link in links if tag in link]
+    assert len(own) > 30
+    assert [path for path in own if not (ROOT / path.partition("#")[0]).exists()] == []
+    assert len(re.findall(r"<img[^>]*https://raw", page)) == 2
+    assert text.replace(f"https://github.com/edgeline/edgeline/blob{tag}", "").replace(
+        f"https://raw.githubusercontent.com/edgeline/edgeline{tag}", ""
+    ) == (ROOT / "README.md").read_text("utf-8")
 
 
 def test_edgeline_is_the_installed_one(environment, sources):
@@ -216,3 +243,80 @@ def test_nothing_heavy_is_imported_before_it_is_used(code):
         [sys.executable, "-c", "\n".join(lines)], capture_output=True, text=True, check=True
     )
     assert set(json.loads(done.stdout)) - sys.stdlib_module_names <= LIGHT
+
+
+UV = Path(sys.executable).with_name("uv")
+CLEAN = {"serve": 250, "pipelines": 700}  # MB that the packages of an extra may take together
+HEAVY = ("tensorflow", "apache_beam", "tfx_bsl")
+OF = {
+    "serve": f"""
+import edgeline
+model = edgeline.load({str(ROOT / "tests" / "data" / "mixed.tflite")!r})
+rows = [{{"amount": [1.0, 2.0], "count": 1, "name": "a"}}]
+print(model.predict(rows)["score"].tolist())
+""",
+    "pipelines": "import edgeline; print(edgeline.Client())",
+}
+
+
+def installed(what: str, wheel: Path, folder: Path, *options: str) -> Environment:
+    """A clean environment with an extra, of the versions that the tests run with.
+
+    Without the network, of what uv's cache has since this project's own environment was made.
+    """
+    run = subprocess.run
+    path = folder / "venv"
+    python = [] if "--python" in options else ["--python", sys.executable]
+    run([UV, "venv", "--quiet", *python, *options, path], check=True)
+    command = [UV, "pip", "install", "--quiet", "--python", path / "bin" / "python"]
+    offline = ["--offline"] if python else []  # other Pythons' wheels are not in the cache
+    wanted = f"edgeline[{what}] @ {wheel.as_uri()}"
+    constraints = ["--constraints", ROOT / "constraints.txt"]
+    done = run([*command, *offline, *constraints, wanted], capture_output=True, text=True)
+    if done.returncode and offline and "cache" in done.stderr:
+        pytest.skip(f"NOT TESTED: edgeline[{what}] in a clean environment: {done.stderr[-300:]}")
+    assert done.returncode == 0, done.stderr
+    return Environment(path, folder)
+
+
+def works(what: str, environment: Environment) -> None:
+    """What an extra is for works with its packages alone."""
+    assert edgeline.__version__ in environment.run("edgeline", "--version")
+    said = environment.python(OF[what])
+    assert said == ("[[7.0]]" if what == "serve" else "Client(this machine)")
+    lacking = HEAVY if what == "pipelines" else (*HEAVY, "kfp", "pyarrow", "pandas", "kubernetes")
+    code = f"""
+from importlib.util import find_spec
+print([name for name in {lacking} if find_spec(name)])
+"""
+    assert environment.python(code) == "[]"
+    if what == "serve":
+        assert "PATH" in environment.run("edgeline", "serve", "--help")
+    else:
+        environment.run("edgeline", "compile", "taxi", "-o", "taxi.yaml")
+        environment.run("edgeline", "lint", "--rules")
+
+
+@pytest.mark.parametrize("what", CLEAN)
+def test_an_extra_is_whole_and_small_in_a_clean_environment(what, wheel, tmp_path):
+    environment = installed(what, wheel, tmp_path)
+    works(what, environment)
+    files = [file for file in environment.path.rglob("*") if file.is_file()]
+    size = sum(file.lstat().st_size for file in files if file.suffix != ".pyc") / 1e6
+    assert size < CLEAN[what], f"{size:.0f} MB"
+
+
+@pytest.mark.long
+@pytest.mark.parametrize("minor", ["3.10", "3.11", "3.12", "3.13"])
+def test_each_python_has_the_extras(minor, wheel, tmp_path):
+    """From the package index, as a user gets them; `all` is resolved and not fetched."""
+    for what in CLEAN:
+        (tmp_path / what).mkdir()
+        works(what, installed(what, wheel, tmp_path / what, "--python", minor))
+    python = tmp_path / "serve" / "venv" / "bin" / "python"
+    command = [UV, "pip", "install", "--dry-run", "--python", python]
+    constraints = ["--constraints", ROOT / "constraints.txt"]
+    wanted = f"edgeline[all] @ {wheel.as_uri()}"
+    done = subprocess.run([*command, *constraints, wanted], capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    assert "tensorflow==" in done.stderr

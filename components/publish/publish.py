@@ -9,7 +9,7 @@ from typing import Any
 
 from edgeline import artifacts
 from edgeline.artifacts import models
-from edgeline.artifacts.bundle import Bundle, content_digest, write_manifest
+from edgeline.artifacts.bundle import SCHEMA, Bundle, content_digest, write_manifest
 from edgeline.components.publish.assemble import assemble
 from edgeline.errors import EdgelineError
 from edgeline.repository.versions import published_versions
@@ -17,8 +17,6 @@ from edgeline.stores.destinations import refuse_lost
 from edgeline.stores.signed import refuse_signed
 from edgeline.stores.store import add, open_store
 from edgeline.version import __version__
-
-SCHEMA = "bundle/v1"
 
 
 @dataclass(frozen=True)

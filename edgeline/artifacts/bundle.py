@@ -21,6 +21,7 @@ from edgeline.artifacts.windows import check as check_windows
 from edgeline.errors import EdgelineError, UsageError
 from edgeline.formats import names, typed
 
+SCHEMA = "bundle/v1"  # of the artifact that a run keeps of what it published
 FORMAT, PROBED = "bundle/v1", "bundle/v2"  # v2 says which features are not proven missing
 HOSTED = "bundle/v3"  # has host operations, without which the model's file cannot be run
 DECIDED = "bundle/v4"  # has a decision threshold, by which whoever serves it has to decide

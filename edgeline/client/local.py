@@ -9,10 +9,13 @@ from typing import TYPE_CHECKING, Any
 
 from rich.console import Console
 
+from edgeline.artifacts.bundle import SCHEMA as BUNDLE_SCHEMA
+from edgeline.artifacts.folder import facts_of, schema_of
 from edgeline.client.backend import RunRequest
-from edgeline.client.run import Report, table
+from edgeline.client.run import Report, Reports, only_bundle, table
 from edgeline.errors import EdgelineError
 from edgeline.kubeflow.states import RunState
+from edgeline.local.refusals import refusals
 from edgeline.local.summary import metrics
 from edgeline.local.tasks import RunResult, TaskResult
 
@@ -45,13 +48,34 @@ class LocalRun:
 
     @property
     def reports(self) -> Mapping[str, Report]:
-        found = {}
+        found = Reports()
         for name, task in self.tasks.items():
             for output in task.artifacts.values():
                 path = Path(str(output["uri"]))
                 if path.is_file() and path.read_bytes()[:9].lower() == b"<!doctype":
                     found[name] = Report(name, path.read_text("utf-8", errors="replace"))
         return found
+
+    @property
+    def bundles(self) -> Mapping[str, str]:
+        """By name, where what was published is: a path or an address, for `edgeline.load`."""
+        facts = (
+            facts_of(str(output["uri"]))
+            for task in self.tasks.values()
+            for output in task.artifacts.values()
+            if schema_of(str(output["uri"])) == BUNDLE_SCHEMA
+        )
+        return {str(each["name"]): str(each["uri"]) for each in facts}
+
+    @property
+    def bundle(self) -> str:
+        """Where the only bundle is.
+
+        Raises:
+            EdgelineError: none was published, by why, or there are several.
+        """
+        why = " ".join(refusals(self.tasks)) or f"The run's state is {self.state}."
+        return only_bundle(f"The run of {self.result.pipeline}", self.bundles, why)
 
     def wait(self, timeout: float | None = None) -> LocalRun:  # noqa: ARG002
         """Itself: it has ended.

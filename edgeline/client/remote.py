@@ -10,9 +10,11 @@ from typing import TYPE_CHECKING, Any
 
 from rich.console import Console
 
+from edgeline.artifacts import LISTING
+from edgeline.artifacts.bundle import SCHEMA as BUNDLE_SCHEMA
 from edgeline.client import stored
 from edgeline.client.lineage import artifacts_of
-from edgeline.client.run import Report, table
+from edgeline.client.run import Report, Reports, only_bundle, table
 from edgeline.errors import EdgelineError
 from edgeline.kubeflow.api import UnavailableError, asking
 from edgeline.kubeflow.refusals import RefusedError
@@ -83,11 +85,30 @@ class RemoteRun:
         Raises:
             EdgelineError: the run's files are nowhere to be found, or cannot be read.
         """
-        return {
-            file.task: Report(file.task, stored.text_of(file))
+        return Reports(
+            (file.task, Report(file.task, stored.text_of(file)))
             for file in self._files()
             if file.name.endswith(REPORTS)
-        }
+        )
+
+    @property
+    def bundles(self) -> Mapping[str, str]:
+        """By name, where what was published is, from the copies that `publish` left.
+
+        Raises:
+            EdgelineError: the run's files are nowhere to be found, or cannot be read.
+        """
+        copies = (stored.facts_of(f, BUNDLE_SCHEMA) for f in self._files() if f.name == LISTING)
+        return {str(each["name"]): str(each["uri"]) for each in copies if each}
+
+    @property
+    def bundle(self) -> str:
+        """Where the only bundle is.
+
+        Raises:
+            EdgelineError: none was published, there are several, or see `bundles`.
+        """
+        return only_bundle(f"Run {self.id}", self.bundles, f"See its tasks at {self.page}")
 
     def wait(self, timeout: float | None = None) -> RemoteRun:
         """Wait until it has ended, and show its tasks meanwhile. Ctrl-C leaves it running.

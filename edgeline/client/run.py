@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
 
+from edgeline.errors import EdgelineError
 from edgeline.kubeflow.states import RunState, TaskState
 from edgeline.local.summary import metrics
 from edgeline.local.tasks import TaskResult
@@ -36,6 +37,39 @@ class Report:
         )
 
 
+class Reports(dict[str, Report]):
+    """Reports by task; a notebook shows them all, closed, to be opened one by one."""
+
+    def _repr_html_(self) -> str:
+        return "".join(
+            f"<details><summary>{html.escape(task)}</summary>{report._repr_html_()}</details>"
+            for task, report in self.items()
+        )
+
+    def __repr__(self) -> str:
+        return f"Reports of {', '.join(self) or 'no task'}"
+
+
+def only_bundle(run: str, bundles: Mapping[str, str], why_none: str) -> str:
+    """The place of the only bundle of a run.
+
+    Args:
+        run: in words.
+        bundles: places by name.
+        why_none: a sentence, for where there is none.
+
+    Raises:
+        EdgelineError: there is none, or there are several.
+    """
+    if not bundles:
+        raise EdgelineError(f"{run} has published no bundle. {why_none}")
+    if len(bundles) > 1:
+        raise EdgelineError(
+            f"{run} has published {', '.join(sorted(bundles))}: take one of `bundles`."
+        )
+    return next(iter(bundles.values()))
+
+
 class Run(Protocol):
     """What `Client.submit` gives.
 
@@ -45,6 +79,8 @@ class Run(Protocol):
         tasks: by component.
         metrics: by task, the numbers it found.
         reports: by task.
+        bundles: by name, where what was published is: a path or an address, for `edgeline.load`.
+        bundle: where the only one is.
     """
 
     @property
@@ -57,6 +93,10 @@ class Run(Protocol):
     def metrics(self) -> Mapping[str, Mapping[str, float]]: ...
     @property
     def reports(self) -> Mapping[str, Report]: ...
+    @property
+    def bundles(self) -> Mapping[str, str]: ...
+    @property
+    def bundle(self) -> str: ...
     def wait(self, timeout: float | None = None) -> Run: ...
     def _repr_html_(self) -> str: ...
 

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from typing import Any
 
 from edgeline.client.lineage import TaskArtifact
 from edgeline.errors import EdgelineError
@@ -93,6 +94,21 @@ def numbers_of(file: StoredFile) -> dict[str, float]:
         except (LookupError, TypeError, AttributeError):
             pass  # another component's, in a form of its own
     return numbers_in(value) if isinstance(value, dict) else {}
+
+
+def facts_of(file: StoredFile, schema: str) -> Mapping[str, Any]:
+    """The facts of an artifact of a schema from its listing; none of one of another schema.
+
+    Raises:
+        EdgelineError: the file cannot be read, or is not JSON.
+    """
+    try:
+        listing = json.loads(text_of(file))
+    except ValueError as error:
+        raise EdgelineError(f"{file.source.location} is not JSON ({error}).") from error
+    if not isinstance(listing, dict) or listing.get("edgeline_schema") != schema:
+        return {}
+    return dict(listing.get("metadata", {}))
 
 
 def text_of(file: StoredFile) -> str:

@@ -206,6 +206,22 @@ class FollowedModels:
 
         return self._wait(_of(found))
 
+    def describe(self, model: str = "") -> Description:
+        """What a model takes and gives: of the version that answers where none is named.
+
+        Raises:
+            EdgelineError: there is no such model, or none of its versions serves.
+        """
+
+        async def found() -> Description:
+            description: Description = self._pool(model, None, "").description
+            return description
+
+        try:
+            return self._wait(found())
+        except ServingError as error:
+            raise EdgelineError(str(error)) from error
+
     def check_for_update(self) -> dict[str, object]:
         """Look for new versions now, and wait until those that came are tried and serve.
 

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import platform
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from edgeline.errors import UsageError
+from edgeline.errors import EdgelineError, UsageError
 from edgeline.runtimes.interpreter import runtime_version
 from edgeline.server import access
 from edgeline.server.app import App
@@ -70,8 +71,14 @@ def put_together(path: str, settings: ServerSettings, forks: ForkServer) -> Serv
     """Make the parts of a server of the models of a path, without loading any.
 
     Raises:
+        EdgelineError: this is not Linux, whose processes and sockets a trial of a model needs.
         UsageError: a file of the settings is missing or malformed.
     """
+    if platform.system() != "Linux":
+        raise EdgelineError(
+            f"Models are served on Linux (x86-64 or arm64), and this is {platform.system()}: "
+            "docs/installing.md has a table."
+        )
     metrics = Metrics()
     folder = _signed_folder(path, settings)
     kept = Path(settings.state) if settings.state else None

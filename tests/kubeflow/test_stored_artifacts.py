@@ -30,6 +30,16 @@ CONTENT = {
     "evaluation": ("/metrics.json", json.dumps(SLICES)),
     "verification": ("/verification.json", json.dumps({"max_difference": 0.5, "approved": True})),
     "report": ("", "<!doctype html><title>PLACE</title>"),
+    "bundle": (
+        "/artifact.json",
+        json.dumps(
+            {
+                "edgeline_schema": "bundle/v1",
+                "metadata": {"name": "taxi", "version": 1, "uri": "s3://mlpipeline/models/taxi/1"},
+                "files": {},
+            }
+        ),
+    ),
 }
 NUMBERS = {"analyze": {"auc": 0.95}, "verify": {"max_difference": 0.5}}
 WITH_REPORT = {
@@ -104,6 +114,25 @@ def test_numbers_and_reports_are_told_by_task(
     assert run.metrics == NUMBERS
     assert run.reports.keys() == WITH_REPORT
     assert "analyze/" in run.reports["analyze"].content
+    shown = run.reports._repr_html_()  # a notebook's, closed, in frames that run no script
+    assert (
+        shown.count("<details><summary>") == shown.count('<iframe sandbox=""') == len(run.reports)
+    )
+    assert run.bundle == "s3://mlpipeline/models/taxi/1"
+    bucket(f"{below}/{OLD}/publish-2/x/bundle/artifact.json", "{}")  # of another component
+    assert run.bundles == {"taxi": "s3://mlpipeline/models/taxi/1"}
+    bucket(
+        f"{below}/{OLD}/publish-3/x/bundle/artifact.json", CONTENT["bundle"][1].replace("taxi", "u")
+    )
+    with pytest.raises(EdgelineError, match="has published taxi, u: take one of `bundles`"):
+        _ = run.bundle
+
+
+def test_a_run_that_published_nothing_says_so(recorded: RecordedServer, bucket: Any) -> None:
+    lay(bucket, tasks=["analyze"])
+    run = run_of(recorded, OLD)
+    with pytest.raises(EdgelineError, match=r"has published no bundle. See its tasks at http"):
+        _ = run.bundle
 
 
 def test_what_came_from_the_cache_is_read_where_an_older_run_put_it(
