@@ -9,7 +9,12 @@ from typing import Any
 
 from edgeline import artifacts
 from edgeline.artifacts import models
-from edgeline.artifacts.bundle import Bundle, content_digest, write_manifest
+from edgeline.artifacts.bundle import (
+    MODEL_SIGNATURE,
+    Bundle,
+    content_digest,
+    write_manifest,
+)
 from edgeline.components.publish.assemble import assemble
 from edgeline.errors import EdgelineError
 from edgeline.repository.versions import published_versions
@@ -118,6 +123,9 @@ def publish(
             else:
                 bundle = add(store, draft.path, bundle, version)
             write_manifest(draft.path, bundle)
+            signature = store.signature(bundle.name, bundle.version) if keys else None
+            if signature is not None:
+                (draft.path / MODEL_SIGNATURE).write_bytes(signature)
             uri = store.uri(bundle.name, bundle.version)
             draft.metadata.update(
                 name=bundle.name,
