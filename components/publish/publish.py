@@ -52,6 +52,7 @@ def publish(
     signing_keys: str = "",
     candidate: str = "",
     acceptance_path: str | Path = "",
+    card: Mapping[str, Any] | None = None,
 ) -> Published:
     """Assemble a bundle, put it into a store and leave a copy at `bundle_path`.
 
@@ -72,6 +73,7 @@ def publish(
         candidate: the name under which it waits in a signed repository to be promoted; "" for a
             version that devices take.
         acceptance_path: `acceptance/v1` of the same model, or "".
+        card: what people declare of the model (see `edgeline.artifacts.declared_card`).
 
     Raises:
         EdgelineError: the model was compared with what is not the latest version any more; or see
@@ -116,6 +118,7 @@ def publish(
                 acceptance=artifacts.read(acceptance_path, "acceptance/v1")
                 if acceptance_path
                 else None,
+                card=card,
             )
             _refuse_stale(bundle, destination)
             if keys:
