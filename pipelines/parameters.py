@@ -14,7 +14,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from edgeline.artifacts import requirements
+from edgeline.artifacts import declared_card, requirements
 from edgeline.components.settings import candidates
 from edgeline.components.settings.fields import check_field, check_object, short
 from edgeline.components.settings.objects import FORMS
@@ -30,6 +30,7 @@ DEEPEST = 32  # lists and objects within each other; protobuf refuses more than 
 FILES: Mapping[str, Callable[[Path], Any]] = {
     requirements.NAME: requirements.read,
     candidates.PARAMETER: candidates.read,
+    declared_card.NAME: declared_card.read,
 }
 SETTINGS = "comp-settings"  # as kfp's compiler calls the component that knows a form's kind
 

@@ -22,7 +22,7 @@ def delivery(form: Channels, settings: Any) -> dict[str, Any]:
     known = fields_of(FORMS[form.kind].objects["delivery"])
     return {
         "destination": form["destination"],
-        **fields(settings, "signing_keys", "git_commit"),
+        **fields(settings, "signing_keys", "git_commit", "card"),
         **(fields(settings, "candidate") if "candidate" in known else {}),
         "pipeline_name": dsl.PIPELINE_JOB_NAME_PLACEHOLDER,
         "run_id": dsl.PIPELINE_JOB_ID_PLACEHOLDER,

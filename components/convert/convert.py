@@ -17,6 +17,7 @@ from edgeline.artifacts import (
     features,
     host_operations,
     models,
+    software,
     transformed,
     write_json,
 )
@@ -37,6 +38,7 @@ from edgeline.formats.quantisation import AUTO, Quantisation
 from edgeline.runtimes import child, limits
 
 FEWEST_ROWS = 20
+MADE_WITH = ("tensorflow", "keras", "tensorflow-transform", "ai-edge-litert", "ai-edge-quantizer")
 NOTHING = Requirements()
 
 
@@ -218,6 +220,7 @@ def _convert(
         "size": len(built.model),
         "source_size": source_size,
         "model_digest": trained.digest,
+        software.KEY: software.versions(MADE_WITH),
     }
     if origin := trained.metadata.get("origin"):
         metadata["origin"] = {name: origin[name] for name in models.ORIGIN if name in origin}

@@ -21,8 +21,9 @@ def model_card(
     verifications: Input[List[Artifact]] = None,  # noqa: UP006
     placement: Input[Artifact] = None,
     evaluation: Input[Artifact] = None,
+    card: dict = {},  # noqa: B006
 ):
-    """One page for a model: size by stage, operators by device, accuracy and latency by target.
+    """One page for a model: what people declare of it, size, operators, accuracy, latency.
 
     Args:
         edge_model: The edge model (edge_model/v1, onnx_model/v1) that the targets were compiled
@@ -38,6 +39,8 @@ def model_card(
         placement: What the static check says of the edge model (placement/v1).
         evaluation: What analyze found (evaluation/v1); the page says of an imported model
             without that it is not evaluated.
+        card: What people declare of the model: intended_use, owner, data, limits, ethics and
+            licence, each a text. What is not said is named on the page.
     """
     from edgeline.artifacts.places import paths
     from edgeline.components.model_card.model_card import model_card as work
@@ -51,4 +54,5 @@ def model_card(
         verification_paths=paths(verification, float_verification, verifications),
         placement_paths=paths(placement),
         evaluation_path=getattr(evaluation, "path", ""),
+        card=card,
     )

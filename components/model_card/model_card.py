@@ -10,7 +10,7 @@ from typing import Any
 
 from markupsafe import Markup
 
-from edgeline.artifacts import example_weights, outcomes, transformed, windows
+from edgeline.artifacts import declared_card, example_weights, outcomes, transformed, windows
 from edgeline.artifacts.outcomes import RequirementOutcome
 from edgeline.components.check import report as check_report
 from edgeline.components.compile import fixed_shapes, target
@@ -49,6 +49,7 @@ def model_card(
     verification_paths: Sequence[str] = (),
     placement_paths: Sequence[str] = (),
     evaluation_path: str = "",
+    card: Mapping[str, Any] | None = None,
 ) -> None:
     """Write the page of a model from what components wrote of it, in any order.
 
@@ -57,11 +58,13 @@ def model_card(
         name: what the page calls the model.
         model_path, edge_model_paths, compiled_model_paths, verification_paths, placement_paths,
             evaluation_path: folders, see `card.read`.
+        card: what people declare of the model (see `edgeline.artifacts.declared_card`).
 
     Raises:
-        EdgelineError: as `card.read`. Nothing is written.
+        EdgelineError: as `card.read`, or a field of the card is impossible. Nothing is written.
     """
-    card = cards.read(
+    declared = declared_card.check(card or {})
+    known = cards.read(
         model_path,
         edge_model_paths,
         compiled_model_paths,
@@ -70,7 +73,18 @@ def model_card(
         evaluation_path,
     )
     title = f"{name}: model card" if name else "Model card"
-    report.write(model_card_path, title, _facts(card), sections(card))
+    found = [declared_section(declared), *sections(known)]
+    report.write(model_card_path, title, _facts(known), found)
+
+
+def declared_section(card: Mapping[str, str]) -> Section:
+    """What people say of the model, and of what they say nothing."""
+    rows = [(declared_card.words(name), text) for name, text in card.items()]
+    parts = [report.table(("", "As declared"), rows)] if rows else []
+    if missing := declared_card.missing(card):
+        parts.append(report.text(f"Not stated: {', '.join(missing)}. The parameter card says it."))
+    note = "People said this; no step of the pipeline checked it."
+    return Section("Use, data and limits", Markup("").join(parts), note)
 
 
 def sections(card: Card) -> list[Section]:

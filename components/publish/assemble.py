@@ -11,6 +11,7 @@ from typing import Any
 from edgeline import artifacts
 from edgeline.artifacts import (
     Artifact,
+    declared_card,
     host_operations,
     outcomes,
     ranges,
@@ -20,6 +21,7 @@ from edgeline.artifacts import (
 )
 from edgeline.artifacts.bundle import Bundle, Signature
 from edgeline.artifacts.models import ONNX_SCHEMA, ORIGIN, edge_model_path, raw_features
+from edgeline.components.publish import bom
 from edgeline.errors import EdgelineError
 from edgeline.formats.names import check_label
 
@@ -42,13 +44,14 @@ def assemble(
     provenance: Mapping[str, object],
     compiled: Artifact | None = None,
     acceptance: Artifact | None = None,
+    card: Mapping[str, Any] | None = None,
 ) -> Bundle:
     """Copy a model's files into `folder` and say what they are.
 
     Args:
         folder: an empty folder. It gets the model, `labels.txt` where there are class
             names, `test_vectors.json`, `reference.json` and `ranges.json` where verify left them,
-            but no manifest yet.
+            and `bom.cdx.json`, but no manifest yet.
         edge_model: `edge_model/v1` or `onnx_model/v1`.
         evaluation: `evaluation/v1`; its metadata goes into the manifest. None for an imported
             model that nobody evaluated, of which the manifest then says so.
@@ -61,19 +64,20 @@ def assemble(
             `placement.json`; its target is the bundle's.
         acceptance: `acceptance/v1` of the same model, or None; its verdict goes into the
             provenance.
+        card: what people declare of the model (see `edgeline.artifacts.declared_card`).
 
     Returns:
         The bundle, as version 1: the store gives the number.
 
     Raises:
-        EdgelineError: the model does not meet a requirement, is not approved, or another one was
-            or by another decision
-            threshold, it was neither evaluated nor imported, a name is impossible, or the edge
-            model lacks a file or fact.
+        EdgelineError: the model does not meet a requirement, is not approved, or another one was or
+            by another decision threshold, it was neither evaluated nor imported, a name or a field
+            of the card is impossible, or the edge model lacks a file or fact.
     """
     target = target or (ONNX if edge_model.schema == ONNX_SCHEMA else LITERT)
     for parameter, value in (("name", name), ("target", target)):
         check_label(f"The {parameter}", value)
+    declared = declared_card.check(card or {})
     _require_approval(edge_model, evaluation, verification)
     if acceptance:
         _require_acceptance(acceptance, edge_model, compiled)
@@ -113,6 +117,17 @@ def assemble(
     try:
         labels = folder / LABELS
         signature = Signature.from_json(json.loads(described.read_text()))
+        bom.write(
+            folder,
+            name=name,
+            target=target,
+            facts=facts,
+            signature=signature,
+            model=folder / model,
+            evaluation=evaluation,
+            verification=verification,
+            card=declared,
+        )
         kept = windows.of(verification.metadata)
         kept = windows.taken(kept, signature.inputs) if kept else None
         if kept and kept.kept_by == windows.CLIENT:

@@ -25,6 +25,7 @@ def publish(
     signing_keys: str = "",
     candidate: str = "",
     acceptance: Input[Artifact] = None,
+    card: dict = {},  # noqa: B006
 ) -> NamedTuple("Published", [("uri", str), ("version", int)]):
     """Publish an approved edge model as the next version of a bundle.
 
@@ -54,6 +55,8 @@ def publish(
             device takes it; empty: a version that devices take.
         acceptance: What the host app's own tests said (acceptance/v1), kept as provenance; a model
             that they did not accept is refused.
+        card: What people declare of the model, for its bill of materials: intended_use, owner,
+            data, limits, ethics and licence, each a text.
 
     Returns:
         uri: Where the bundle is: destination/name/version.
@@ -78,6 +81,7 @@ def publish(
         signing_keys=signing_keys,
         candidate=candidate,
         acceptance_path=getattr(acceptance, "path", ""),
+        card=card,
     )
     record(bundle, published.metadata, "version", "name")
     return (published.uri, published.version)

@@ -9,7 +9,13 @@ from typing import Any
 
 from edgeline import artifacts
 from edgeline.artifacts import models
-from edgeline.artifacts.bundle import SCHEMA, Bundle, content_digest, write_manifest
+from edgeline.artifacts.bundle import (
+    MODEL_SIGNATURE,
+    SCHEMA,
+    Bundle,
+    content_digest,
+    write_manifest,
+)
 from edgeline.components.publish.assemble import assemble
 from edgeline.errors import EdgelineError
 from edgeline.repository.versions import published_versions
@@ -45,6 +51,7 @@ def publish(
     signing_keys: str = "",
     candidate: str = "",
     acceptance_path: str | Path = "",
+    card: Mapping[str, Any] | None = None,
 ) -> Published:
     """Assemble a bundle, put it into a store and leave a copy at `bundle_path`.
 
@@ -65,6 +72,7 @@ def publish(
         candidate: the name under which it waits in a signed repository to be promoted; "" for a
             version that devices take.
         acceptance_path: `acceptance/v1` of the same model, or "".
+        card: what people declare of the model (see `edgeline.artifacts.declared_card`).
 
     Raises:
         EdgelineError: the model was compared with what is not the latest version any more; or see
@@ -109,6 +117,7 @@ def publish(
                 acceptance=artifacts.read(acceptance_path, "acceptance/v1")
                 if acceptance_path
                 else None,
+                card=card,
             )
             _refuse_stale(bundle, destination)
             if keys:
@@ -116,6 +125,9 @@ def publish(
             else:
                 bundle = add(store, draft.path, bundle, version)
             write_manifest(draft.path, bundle)
+            signature = store.signature(bundle.name, bundle.version) if keys else None
+            if signature is not None:
+                (draft.path / MODEL_SIGNATURE).write_bytes(signature)
             uri = store.uri(bundle.name, bundle.version)
             draft.metadata.update(
                 name=bundle.name,

@@ -19,6 +19,7 @@ def publish_candidates(
     pipeline_name: str = "",
     run_id: str = "",
     candidates: Input[List[Model]] = None,  # noqa: UP006
+    card: dict = {},  # noqa: B006
 ) -> NamedTuple("Waiting", [("uris", list)]):
     """Publish the approved candidates that were not chosen: signed, and no device takes them.
 
@@ -37,6 +38,7 @@ def publish_candidates(
         pipeline_name: Name of the pipeline, kept as provenance.
         run_id: Id of the run, kept as provenance.
         candidates: What train_candidate made (candidate/v1), collected of its loop.
+        card: What people declare of the models, as for publish.
 
     Returns:
         uris: Where each waiting candidate is.
@@ -55,6 +57,7 @@ def publish_candidates(
         git_commit=git_commit,
         pipeline_name=pipeline_name,
         run_id=run_id,
+        card=card,
     )
     record(waiting, facts)
     return ([each["uri"] for each in facts["waiting"]],)

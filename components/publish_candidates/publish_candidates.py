@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -33,6 +33,7 @@ def publish_candidates(
     git_commit: str = "",
     pipeline_name: str = "",
     run_id: str = "",
+    card: Mapping[str, Any] | None = None,
 ) -> dict[str, Any]:
     """Publish them one after the other, and write what waits where.
 
@@ -42,7 +43,7 @@ def publish_candidates(
         candidate_paths: `candidate/v1` folders.
         choice_path: `choice/v1`, made of the same.
         waiting_path: the `waiting/v1` folder to write.
-        name, destination, signing_keys, git_commit, pipeline_name, run_id: as for `publish`.
+        name, destination, signing_keys, git_commit, pipeline_name, run_id, card: as for `publish`.
 
     Returns:
         the metadata: `waiting`, each with `candidate`, `uri` and `version`, and `left`, the names
@@ -79,6 +80,7 @@ def publish_candidates(
                 git_commit=git_commit,
                 pipeline_name=pipeline_name,
                 run_id=run_id,
+                card=card,
             )
             waiting.append({"candidate": each, "uri": published.uri, "version": published.version})
     left = [] if signed else others

@@ -30,6 +30,7 @@ def settings(
         ("batch_size", int),
         ("beam_options", list),
         ("candidate", str),
+        ("card", dict),
         ("checkpoint_dir", str),
         ("choose_by", str),
         ("class_weights", str),

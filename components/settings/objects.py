@@ -18,6 +18,8 @@ from typing import Annotated, Any, Literal
 import msgspec
 from msgspec import Meta, field
 
+from edgeline.artifacts.declared_card import FIELDS as CARD_FIELDS
+from edgeline.artifacts.declared_card import CardField
 from edgeline.formats import quantisation
 
 PREFIX = "with_"
@@ -477,6 +479,18 @@ class DeliverySettings(msgspec.Struct, frozen=True):
             examples=["4f2c0de"],
         ),
     ] = ""
+    card: Annotated[
+        dict[CardField, str],
+        Meta(
+            description="What people declare of the model, for its card and bill of materials: "
+            "intended_use, owner, data, limits, ethics and licence; or a YAML file with them.",
+            extra={
+                "file": True,
+                "wanted": f"an object with texts, of {', '.join(CARD_FIELDS)}",
+            },
+            examples=[{"owner": "mobility@example.com", "licence": "Apache-2.0"}],
+        ),
+    ] = {}
 
 
 class DeploymentSettings(DeliverySettings, frozen=True):

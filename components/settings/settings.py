@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from edgeline.artifacts import declared_card
 from edgeline.artifacts.requirements import check_devices, parse
 from edgeline.components.plan.plan import plan
 from edgeline.components.settings import candidates
@@ -56,8 +57,9 @@ def settings(
 
     Raises:
         EdgelineError: there is no such kind, an object is none of the form's, a field is unknown,
-            missing or has a value that it cannot have, requirements are about a device that the run
-            makes nothing for, candidates are none, or as `edgeline.components.plan.plan.plan`.
+            missing or has a value that it cannot have, a card is too long, requirements are about a
+            device that the run makes nothing for, candidates are none, or as
+            `edgeline.components.plan.plan.plan`.
     """
     if kind not in FORMS:
         raise EdgelineError(f"kind is {kind!r}, but must be one of {', '.join(FORMS)}.")
@@ -84,6 +86,7 @@ def settings(
     found["baseline_model_uri"] = _baseline(found, published)
     found["requirements"] = _requirements(found, kind, published)
     _check_candidate(found)
+    declared_card.check(found["card"], "Parameter delivery.card")
     tried = candidates.parse(found["candidates"])
     candidates.check(tried, found)
     planned = plan(

@@ -170,6 +170,7 @@ def summary_of(findings: Findings, edge: Artifact, rows: Artifact) -> dict[str, 
         "model_digest": findings.original.artifact.digest,
         "edge_model_digest": edge.digest,
         "examples_digest": rows.digest,
+        "source_digest": rows.metadata.get("data_digest", ""),  # of what ingest read
     }
 
 

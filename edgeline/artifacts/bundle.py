@@ -1,7 +1,9 @@
 """The bundle: one version of a model as a device takes it.
 
 A bundle is a folder with `manifest.json` beside the files that it lists. Only the manifest
-says what is in it; a folder without one is not (yet) a bundle. Needs neither TensorFlow nor kfp.
+says what is in it; a folder without one is not (yet) a bundle. `model.sig`, where there is one,
+signs the manifest with the files, and so is not listed in it (see
+`edgeline.repository.model_signature`). Needs neither TensorFlow nor kfp.
 """
 
 from __future__ import annotations
@@ -40,6 +42,7 @@ OPTIONAL = {
 BINARY = "binary_classification"  # the task that has a decision threshold
 IMAGE_FOLDER = "models"  # of a bundle in a container image, where KServe looks for it
 MANIFEST = "manifest.json"
+MODEL_SIGNATURE = "model.sig"  # beside it, where somebody signed the bundle so
 NAME = names.LABEL  # as the image and the Service that are made of it
 
 

@@ -73,6 +73,19 @@ def key(file: str) -> None:
     click.echo(f"Generated {file} with key id {keys.generate(Path(file)).keyid}.")
 
 
+@repository.command("model-key")
+@click.argument("file", callback=new_file)
+def model_key(file: str) -> None:
+    """Generate a key pair for model.sig, the OpenSSF's model signature: FILE and FILE.pub.
+
+    It is an ECDSA key, where those of the roles are Ed25519. FILE is encrypted as with `key`.
+    """
+    from edgeline.repository import keys
+
+    keys.generate_model_key(Path(file))
+    click.echo(f"Generated {file}: model_signing verifies with {file}.pub what it signs.")
+
+
 @repository.command()
 @click.argument("repository")
 @click.option(

@@ -17,6 +17,7 @@ from edgeline.pipelines.parameter import Parameter
 from edgeline.pipelines.parameters import complete
 from edgeline.preflight import (
     candidates,
+    card,
     columns,
     evaluation,
     module,
@@ -41,6 +42,7 @@ QUESTIONS: tuple[Callable[[GivenRun], Iterator[str]], ...] = (
     evaluation.metrics,
     evaluation.decision_goal,
     requirements.asked,
+    card.declared,
     targets.known,
     targets.compilers,
     places.destination,

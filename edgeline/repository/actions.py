@@ -17,9 +17,9 @@ from tuf.api.metadata import Metadata, Root, Targets
 
 from edgeline.artifacts import bundle as bundles
 from edgeline.artifacts import sha256
-from edgeline.artifacts.bundle import MANIFEST, Bundle, content_digest
+from edgeline.artifacts.bundle import MANIFEST, MODEL_SIGNATURE, Bundle, content_digest
 from edgeline.errors import EdgelineError, UsageError
-from edgeline.repository import keys, listing, roles
+from edgeline.repository import keys, listing, model_signature, roles
 from edgeline.repository.place import Place, open_place
 from edgeline.repository.roles import DAY, EXPIRY, PERIODS, ROLES
 from edgeline.stores import store as stores
@@ -120,11 +120,12 @@ def add(
 
     Content that is the latest version already is not published twice, and content that was
     withdrawn only by its number. A label moves here from the version that had it. A candidate is
-    signed, and no device takes it until it is promoted.
+    signed, and no device takes it until it is promoted. An ECDSA key that is no role's signs the
+    bundle's `model.sig`, also of a version that is there already.
 
     Args:
         repository: where the signed repository is.
-        folder: a bundle.
+        folder: a bundle; a `model.sig` in it is not taken, as the number may be another.
         signing: references to keys.
         labels: names for this version, for example `stable`.
         version: its number, or 0 for the next that is free.
@@ -146,6 +147,7 @@ def add(
     signers = keys.signers(signing)
     place = open_place(repository)
     state = roles.read(place)  # before anything is written
+    model_key = keys.model_key(signing, roles.key_ids(state))
     bundle = bundles.read(folder)
     store = stores.open_store(f"{repository.rstrip('/')}/{TARGETS}")
     if not version:
@@ -159,6 +161,10 @@ def add(
             listing.enter(targets, bundle, labels)
         elif bundle.version not in listing.manifests(targets).get(bundle.name, {}):
             listing.enter_candidate(targets, bundle, candidate)
+        if model_key:
+            signature = model_signature.sign(bundle, model_key)
+            place.write(f"{TARGETS}/{bundle.name}/{bundle.version}/{MODEL_SIGNATURE}", signature)
+            listing.enter_signature(targets, bundle, signature)
         if (size := len(Metadata(targets).to_bytes())) > LIMIT:
             raise EdgelineError(
                 f"The list of versions would have {size} bytes, and devices take {LIMIT}: take "

@@ -1,4 +1,6 @@
-"""Signing keys: Ed25519, as encrypted PEM files or by reference; never in the repository.
+"""Signing keys, as encrypted PEM files or by reference; never in the repository.
+
+Keys of roles are Ed25519. The key of `model.sig` is ECDSA, since that format takes no other.
 
 | reference          | what it names                                    |
 |--------------------|--------------------------------------------------|
@@ -12,14 +14,17 @@ EDGELINE_KEY_PASSPHRASE_FILE names. It is not an option, since the process table
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from securesystemslib.signer import CryptoSigner, Key, SSlibKey
 
 from edgeline.errors import UsageError, at_path
 from edgeline.formats import plain_file
+
+if TYPE_CHECKING:
+    from cryptography.hazmat.primitives.asymmetric.ec import EllipticCurvePrivateKey
 
 PASSPHRASE = "EDGELINE_KEY_PASSPHRASE"
 LARGEST = 1 << 20  # bytes of a key or a passphrase
@@ -41,7 +46,7 @@ def check_new(paths: Iterable[Path]) -> bytes:
 
 
 def generate(path: Path) -> Key:
-    """Make a key pair: `path`, encrypted and readable by its owner alone, and `path`.pub.
+    """Make the key pair of a role: `path`, which its owner alone can read, and `path`.pub.
 
     Returns:
         The public key.
@@ -49,11 +54,22 @@ def generate(path: Path) -> Key:
     Raises:
         UsageError: the file exists or cannot be written, or no passphrase is given.
     """
-    from cryptography.hazmat.primitives import serialization as forms
     from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
+    return _write_pair(path, Ed25519PrivateKey.generate())
+
+
+def generate_model_key(path: Path) -> Key:
+    """Make a key pair for `model.sig`, ECDSA on the curve P-256; see `generate`."""
+    from cryptography.hazmat.primitives.asymmetric import ec
+
+    return _write_pair(path, ec.generate_private_key(ec.SECP256R1()))
+
+
+def _write_pair(path: Path, private: Any) -> Key:
+    from cryptography.hazmat.primitives import serialization as forms
+
     secret = check_new([path])
-    private = Ed25519PrivateKey.generate()
     pem = private.private_bytes(
         forms.Encoding.PEM, forms.PrivateFormat.PKCS8, forms.BestAvailableEncryption(secret)
     )
@@ -95,14 +111,23 @@ def signer(reference: str) -> CryptoSigner:
     Raises:
         UsageError: there is none, it is damaged, or its passphrase is missing or wrong.
     """
+    try:
+        return CryptoSigner(_private_key(reference))
+    except ValueError as error:  # of a kind that TUF does not sign with
+        raise UsageError(
+            f"{reference} cannot sign: give an Ed25519 key, or for model.sig an ECDSA key "
+            "on the curve P-256, P-384 or P-521."
+        ) from error
+
+
+def _private_key(reference: str) -> Any:
     from cryptography.exceptions import UnsupportedAlgorithm
     from cryptography.hazmat.primitives.serialization import load_pem_private_key
 
     text = _text(reference)
     encrypted = b"ENCRYPTED" in text
     try:
-        private: Any = load_pem_private_key(text, _passphrase() if encrypted else None)
-        return CryptoSigner(private)
+        return load_pem_private_key(text, _passphrase() if encrypted else None)
     except TypeError:
         raise UsageError(
             f"{reference} is encrypted: set {PASSPHRASE} or {PASSPHRASE}_FILE."
@@ -121,16 +146,47 @@ def signers(references: Iterable[str]) -> list[CryptoSigner]:
     Raises:
         UsageError: as `signer`, or a folder holds no key.
     """
-    found: list[CryptoSigner] = []
+    return [signer(reference) for reference in _each(references)]
+
+
+def model_key(references: Iterable[str], taken: Collection[str]) -> EllipticCurvePrivateKey | None:
+    """The private key that signs `model.sig`: the ECDSA key that no role has; None without one.
+
+    Args:
+        references: as of `signers`.
+        taken: the ids of the roles' keys.
+
+    Raises:
+        UsageError: as `signers`, or there are several.
+    """
+    from cryptography.hazmat.primitives.asymmetric.ec import EllipticCurvePrivateKey
+
+    found = {}
+    for reference in _each(references):
+        private = _private_key(reference)
+        if not isinstance(private, EllipticCurvePrivateKey):
+            continue
+        keyid = SSlibKey.from_crypto(private.public_key()).keyid
+        if keyid not in taken:
+            found[keyid] = reference, private
+    if len(found) > 1:
+        names = " and ".join(sorted(reference for reference, _ in found.values())[:2])
+        raise UsageError(f"{names} could both sign model.sig, which has one signature: give one.")
+    return next((private for _, private in found.values()), None)
+
+
+def _each(references: Iterable[str]) -> list[str]:
+    """References with each folder as its .pem files."""
+    found: list[str] = []
     for reference in references:
         folder = Path(reference.removeprefix("file:"))
         if not reference.startswith("env:") and folder.is_dir():
             files = sorted(folder.glob("*.pem"))
             if not files:
                 raise UsageError(f"{folder} holds no .pem file.")
-            found += [signer(str(file)) for file in files]
+            found += map(str, files)
         else:
-            found.append(signer(reference))
+            found.append(reference)
     return found
 
 

@@ -13,7 +13,7 @@ from collections.abc import Sequence
 
 from tuf.api.metadata import TargetFile, Targets
 
-from edgeline.artifacts.bundle import MANIFEST, Bundle, manifest_text
+from edgeline.artifacts.bundle import MANIFEST, MODEL_SIGNATURE, Bundle, manifest_text
 from edgeline.errors import EdgelineError, UsageError
 
 CANDIDATE = "candidate"
@@ -46,6 +46,12 @@ def enter_candidate(targets: Targets, bundle: Bundle, candidate: str) -> None:
         "number": bundle.version,
     }
     targets.targets[manifest.path] = manifest
+
+
+def enter_signature(targets: Targets, bundle: Bundle, signature: bytes) -> None:
+    """List the `model.sig` of a bundle that is listed."""
+    path = f"{bundle.name}/{bundle.version}/{MODEL_SIGNATURE}"
+    targets.targets[path] = TargetFile.from_data(path, signature, ["sha256"])
 
 
 def drop_candidate(targets: Targets, name: str, candidate: str) -> None:

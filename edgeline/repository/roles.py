@@ -143,6 +143,11 @@ def _now(state: RepositoryState) -> datetime:
     return max(time for time in found if time.tzinfo)
 
 
+def key_ids(state: RepositoryState) -> set[str]:
+    """The keys of all roles, as the newest root names them."""
+    return {keyid for role in state.root.signed.roles.values() for keyid in role.keyids}
+
+
 def sign(
     state: RepositoryState,
     signers: Iterable[CryptoSigner],

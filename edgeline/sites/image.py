@@ -1,10 +1,10 @@
 """A bundle as an OCI image: the same bundle is the same digest, wherever it is made.
 
-One layer, an uncompressed tar with the bundle's files below `models/`, where KServe looks for
-them; the same layer for every architecture, since a model has none. Everything that could
-differ from one making to the next (times, owners, order) is fixed, so the digest is known
-before anything is pushed. A modelcar has a base image below it. Format: OCI image specification
-1.1.
+One layer, an uncompressed tar with the bundle's files, and its `model.sig` where it has one,
+below `models/`, where KServe looks for them; the same layer for every architecture, since a model
+has none. Everything that could differ from one making to the next (times, owners, order) is fixed,
+so the digest is known before anything is pushed. A modelcar has a base image below it. Format: OCI
+image specification 1.1.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import IO
 
-from edgeline.artifacts.bundle import IMAGE_FOLDER, MANIFEST, Bundle, read
+from edgeline.artifacts.bundle import IMAGE_FOLDER, MANIFEST, MODEL_SIGNATURE, Bundle, read
 from edgeline.sites import base as bases
 from edgeline.stores import registry
 
@@ -122,6 +122,7 @@ def push(image: ModelImage, repository: str, tag: str) -> str:
 @contextmanager
 def _layer(bundle: Path) -> Iterator[IO[bytes]]:
     names = sorted(json.loads((bundle / MANIFEST).read_text())["files"])
+    beside = [MANIFEST, *([MODEL_SIGNATURE] if (bundle / MODEL_SIGNATURE).is_file() else [])]
     folders = {
         IMAGE_FOLDER,
         *(f"{IMAGE_FOLDER}/{parent}" for name in names for parent in _parents(name)),
@@ -130,7 +131,7 @@ def _layer(bundle: Path) -> Iterator[IO[bytes]]:
         with tarfile.open(fileobj=file, mode="w", format=tarfile.USTAR_FORMAT) as tar:
             for name in sorted(folders):
                 tar.addfile(_entry(name, tarfile.DIRTYPE, 0o555))
-            for name in [MANIFEST, *names]:
+            for name in [*beside, *names]:
                 with (bundle / name).open("rb") as content:
                     entry = _entry(f"{IMAGE_FOLDER}/{name}", tarfile.REGTYPE, 0o444)
                     entry.size = (bundle / name).stat().st_size

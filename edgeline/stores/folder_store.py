@@ -21,7 +21,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO
 
-from edgeline.artifacts.bundle import MANIFEST, Bundle, manifest_text
+from edgeline.artifacts.bundle import MANIFEST, MODEL_SIGNATURE, Bundle, manifest_text
 from edgeline.errors import EdgelineError
 from edgeline.stores.signed import ROOTS
 
@@ -51,8 +51,14 @@ class FolderStore:
             raise self._unusable(error) from error
 
     def manifest(self, name: str, version: int) -> bytes | None:
+        return self._read(name, version, MANIFEST)
+
+    def signature(self, name: str, version: int) -> bytes | None:
+        return self._read(name, version, MODEL_SIGNATURE)
+
+    def _read(self, name: str, version: int, file: str) -> bytes | None:
         try:
-            return Path(self.uri(name, version), MANIFEST).read_bytes()
+            return Path(self.uri(name, version), file).read_bytes()
         except (FileNotFoundError, NotADirectoryError):
             return None
         except OSError as error:

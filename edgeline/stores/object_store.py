@@ -30,7 +30,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from edgeline.artifacts.bundle import MANIFEST, Bundle, manifest_text
+from edgeline.artifacts.bundle import MANIFEST, MODEL_SIGNATURE, Bundle, manifest_text
 from edgeline.stores.again import again
 from edgeline.stores.buckets import open_bucket
 from edgeline.stores.objects import Objects
@@ -70,6 +70,9 @@ class ObjectStore:
 
     def manifest(self, name: str, version: int) -> bytes | None:
         return self.read(name, version, MANIFEST)
+
+    def signature(self, name: str, version: int) -> bytes | None:
+        return self.read(name, version, MODEL_SIGNATURE)
 
     def read(self, *path: str | int) -> bytes | None:
         """The content of a small object, None where there is none."""

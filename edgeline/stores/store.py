@@ -5,7 +5,7 @@ A destination is a folder (a path or `file://`) or a bucket of an object store (
 is there, and the manifest is the last thing written. A number that was given to one content
 is never given to another.
 
-Every store has the same six operations, and what follows here is built on them alone.
+Every store has the same seven operations, and what follows here is built on them alone.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from typing import Protocol
 from urllib.parse import unquote, urlsplit
 
 from edgeline.artifacts import bundle as bundles
-from edgeline.artifacts.bundle import MANIFEST, NAME, Bundle, content_digest
+from edgeline.artifacts.bundle import MANIFEST, MODEL_SIGNATURE, NAME, Bundle, content_digest
 from edgeline.errors import EdgelineError, UsageError
 from edgeline.formats import typed
 from edgeline.stores.destinations import check
@@ -40,6 +40,9 @@ class Store(Protocol):
 
     def manifest(self, name: str, version: int) -> bytes | None:
         """The text of a finished version's manifest, None where there is no such version."""
+
+    def signature(self, name: str, version: int) -> bytes | None:
+        """The `model.sig` of a version, None where it has none."""
 
     def put(self, folder: Path, bundle: Bundle, digest: str) -> bool:
         """Write the files in `folder` that the bundle lists, and its manifest last.
@@ -141,6 +144,8 @@ def local_copy(bundle: str) -> Iterator[Path]:
 def fetch(uri: str, folder: str | Path) -> Bundle:
     """Copy a published bundle to a new folder and check every digest.
 
+    Its `model.sig`, where it has one, comes with it and is not checked.
+
     Args:
         uri: `<destination>/<name>/<version>`, as publish returned it.
         folder: where to; it must not exist, and appears whole or not at all.
@@ -169,6 +174,8 @@ def fetch(uri: str, folder: str | Path) -> Bundle:
         partial.mkdir(parents=True)
         store.get(bundle, partial)
         bundles.write_manifest(partial, bundle)
+        if (signature := store.signature(name, version)) is not None:
+            (partial / MODEL_SIGNATURE).write_bytes(signature)
         try:
             bundles.read(partial)
         except EdgelineError as error:

@@ -78,6 +78,7 @@ def _graph(form: Channels) -> None:
                     verification=chosen.outputs["verification"],
                     evaluation=chosen.outputs["evaluation"],
                     name=form["model_name"],
+                    **fields(settings, "card"),
                 ).set_display_name("write the model card")
 
 

@@ -63,6 +63,7 @@ def _graph(form: Channels) -> None:
             "edge_model": edge_model,
             "verification": verified.outputs["verification"],
             "name": form["model_name"],
+            **fields(settings, "card"),
             **of,
             **placement,
         }

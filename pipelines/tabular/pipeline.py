@@ -52,6 +52,7 @@ def _graph(form: Channels) -> None:
                 verification=verified.outputs["verification"],
                 evaluation=learned.evaluation,
                 name=form["model_name"],
+                **fields(settings, "card"),
             ).set_display_name("write the model card")
 
 

@@ -94,6 +94,7 @@ def _graph(form: Channels) -> None:
                 "float_verification": equal.outputs["verification"],
                 "placement": placed.outputs["placement"],
                 "name": form["model_name"],
+                **fields(settings, "card"),
             }
             with dsl.If(settings.outputs["has_targets"] == False, name="if there is no target"):  # noqa: E712
                 model_card(**described).set_display_name("write the model card")

@@ -167,6 +167,7 @@ def test_the_pipelines_that_come_with_edgeline_have_none(name: str) -> None:
             {"eval_config": {"slicing_spec": []}},
             "eval_config.slicing_spec: there is no such field. Did you mean slicing_specs?",
         ),
+        ({"card": {"data": "x" * 1201}}, "card has 1201 characters, and a run's workflow has room"),
         (
             {"eval_config": metrics({"class_name": "Bleu"})},
             "eval_config.metrics_specs[0].metrics[0].class_name 'Bleu' is not computed. Those that",

@@ -62,6 +62,22 @@ def whole(made, verification, page):
     )
 
 
+def test_what_people_declare_stands_first_and_what_they_do_not_is_named(made, page):
+    found = page(
+        edge_model_paths=[made.integer],
+        card={"licence": "Apache-2.0", "limits": "<b>None</b> known", "owner": ""},
+    )
+    assert rows(found, "Use, data and limits") == [
+        ["limits", "<b>None</b> known"],
+        ["licence", "Apache-2.0"],
+    ]
+    assert "<b>None</b>" not in found
+    assert "Not stated: intended use, owner, data, ethics." in found
+    assert found.index("Use, data and limits") < found.index("Size by stage")
+    with pytest.raises(EdgelineError, match=r"card\.license: there is no such field"):
+        page(edge_model_paths=[made.integer], card={"license": "MIT"})
+
+
 def test_stages_stand_in_order_with_their_bytes(whole, made):
     sizes = {
         "SavedModel": 70_000,

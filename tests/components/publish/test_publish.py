@@ -51,7 +51,8 @@ def test_a_bundle_says_all_about_the_model(send, destination, tmp_path):
     assert fetched.labels == ("small", "big")
     assert fetched.signature.inputs == (bundle.Tensor("miles", "float32", (-1, 1)),)
     assert fetched.features[0].name == "miles"
-    assert set(fetched.files) == {"model.tflite", "labels.txt", "test_vectors.json"}
+    listed = {"model.tflite", "labels.txt", "test_vectors.json", "bom.cdx.json"}
+    assert set(fetched.files) == listed
     assert fetched.evaluation["metrics"] == {"auc": 0.9}
     assert fetched.verification["latency_ms"] == 1.0
     assert fetched.provenance["pipeline"] == "taxi-pipeline"
