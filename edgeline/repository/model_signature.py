@@ -7,7 +7,7 @@ says; edgeline's own devices go by that list.
 Formats: OpenSSF model signing 1.0 (an in-toto statement v1 with the predicate
 `https://model_signing/signature/v1.0`), in a DSSE envelope 1.0, in a sigstore bundle 0.3 that names
 its key by the sha256 of the public PEM. `model_signing` itself is not used to write it, as it needs
-30 packages, among them a protobuf that TensorFlow cannot have beside it; the tests verify by it.
+34 packages, among them a protobuf that TensorFlow cannot have beside it; the tests verify by it.
 """
 
 from __future__ import annotations

@@ -252,9 +252,9 @@ def test_a_candidate_is_signed_and_so_is_what_is_promoted(send, repository, tmp_
     folder = tmp_path / "promoted"
     fetch(f"{repository}/targets/taxi/3", folder)
     said = json.loads(_said((folder / "model.sig").read_bytes())["dsseEnvelope"]["payload"])
-    manifest = said["predicate"]["resources"][1]
-    assert manifest["name"] == "manifest.json"
-    assert manifest["digest"] == listed(repository).targets["taxi/3/manifest.json"].hashes["sha256"]
+    digests = {each["name"]: each["digest"] for each in said["predicate"]["resources"]}
+    manifest = listed(repository).targets["taxi/3/manifest.json"]
+    assert digests["manifest.json"] == manifest.hashes["sha256"]
     assert "taxi/1/model.sig" not in listed(repository).targets
 
 
