@@ -12,6 +12,7 @@ from edgeline.reports import report
 from edgeline.reports.report import Section
 
 MOST_DRAWN = 30  # classes
+MOST_NARROW = 12  # whose numbers fit on a small screen; of more it shows the colours
 PAIRS = 20
 STRONGEST = 75  # per cent of the colour, so that the text on it can be read in light and dark
 
@@ -52,6 +53,7 @@ def _matrix(counts: Array, shares: Array, classes: Sequence[str]) -> Markup:
             )
         )
     tall = " tall" if len(classes) > 5 and max(map(len, classes)) > 3 else ""
+    tall += " many" if len(classes) > MOST_NARROW else ""
     return Markup(
         '<div class="scroll"><table class="matrix{}"><thead><tr><th></th>{}<th>recall</th></tr>'
         "</thead><tbody>{}</tbody></table></div>"
@@ -63,9 +65,9 @@ def _cell(count: float, share: float, right: bool) -> Markup:
     colour = "var(--blue)" if right else "var(--orange)"
     shown = report.number(int(count) if float(count).is_integer() else float(count))
     return Markup(
-        '<td class="n" title="{:.2%}" style="background:color-mix(in srgb, {} {:.0f}%, '
+        '<td class="n" title="{}, {:.2%}" style="background:color-mix(in srgb, {} {:.0f}%, '
         'transparent)">{}</td>'
-    ).format(share, colour, strength, shown if count else "")
+    ).format(shown, share, colour, strength, shown if count else "")
 
 
 def _pairs(counts: Array, shares: Array, classes: Sequence[str]) -> Section:

@@ -7,9 +7,11 @@ import re
 import numpy as np
 import pytest
 from markupsafe import Markup
+from panel import cut_in_panel
 
 from edgeline.components.analyze import confusion, curves, report, scales, threshold_table
 from edgeline.components.analyze.report import Slice
+from edgeline.reports import report as html
 
 
 def cells(table: Markup) -> list[list[str]]:
@@ -50,7 +52,7 @@ def test_every_threshold_is_told_and_counts_each_row_once():
 def test_the_matrix_shows_small_classes_and_names_the_pairs():
     counts = np.array([[990, 10, 0], [0, 5, 5], [0, 0, 0]])
     matrix, pairs = confusion.sections(counts, ["big", "<small>", "none"], "by the best score")
-    shades = re.findall(r'title="([\d.]+)%" style="[^"]*var\(--(\w+)\) (\d+)%', matrix.body)
+    shades = re.findall(r'title="[\d,]+, ([\d.]+)%" style="[^"]*var\(--(\w+)\) (\d+)%', matrix.body)
     # 1 % of the big class can be seen, and half of the small one
     assert ("1.00", "orange", "8") in shades and ("50.00", "orange", "53") in shades
     assert "&lt;small&gt;" in matrix.body
@@ -78,3 +80,11 @@ def test_slices_stand_on_an_axis_that_begins_where_they_differ():
     assert 0.8 < low < 0.83 and 0.95 < high <= 1.0
     assert section.body.count("at least, of all rows: 0.8") == 3
     assert "0.85, 95 % interval 0.83 to 0.87" in section.body
+
+
+@pytest.mark.parametrize("classes", [10, 30])
+def test_a_matrix_is_not_cut_in_the_panel_of_kubeflow_s_pages(classes, tmp_path):
+    counts = np.full((classes, classes), 1234) + 90_000 * np.eye(classes, dtype=int)
+    names = [f"class {n} of many" for n in range(classes)]
+    [matrix, _] = confusion.sections(counts, names, "by the best score")
+    assert cut_in_panel(html.page("Evaluation", [], [matrix]), tmp_path) == []
