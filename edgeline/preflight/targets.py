@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator, Mapping
 
 from edgeline.components.compile import target
 from edgeline.errors import EdgelineError
 from edgeline.preflight.given import GivenRun
 from edgeline.sites import kserve
-from edgeline.sites.address import Cluster, parse
+from edgeline.sites.address import Cluster, GitFolder, parse
 
 
 def known(run: GivenRun) -> Iterator[str]:
@@ -30,6 +31,8 @@ def known(run: GivenRun) -> Iterator[str]:
         return
     for number, entry in enumerate(sites, 1):
         yield from _name(number, entry, run.text("model_name"))
+        if run.here and not run.in_images:
+            yield from _token(number, entry)
 
 
 def _name(number: int, entry: Mapping[str, str], name: str) -> Iterator[str]:
@@ -40,6 +43,13 @@ def _name(number: int, entry: Mapping[str, str], name: str) -> Iterator[str]:
     namespace = place.namespace if isinstance(place, Cluster) else "edgeline"
     if fault := kserve.too_long(name, namespace):
         yield f"sites, entry {number}: KServe never starts {name!r}: {fault}: shorten model_name."
+
+
+def _token(number: int, entry: Mapping[str, str]) -> Iterator[str]:
+    """The last task opens a pull request with what the run's environment has."""
+    place = parse(entry["site"])
+    if isinstance(place, GitFolder) and place.pull_request and not os.environ.get("GIT_TOKEN"):
+        yield f"sites, entry {number}: a pull request is opened with a token: set GIT_TOKEN to it."
 
 
 def compilers(run: GivenRun) -> Iterator[str]:

@@ -188,6 +188,18 @@ def test_a_mistake_in_a_parameter(faults: Any, changed: dict[str, Any], sentence
     assert not others or "is no pin" in sentence  # that a pin is part of the name follows
 
 
+def test_a_pull_request_that_could_not_be_opened_is_told_before_the_training(
+    faults: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    site = {"site": "git+https://git.acme.dev/a/b.git//north?pull_request=gitea"}
+    given = {"sites": [site], "models_repository": "ghcr.io/acme/models"}
+    monkeypatch.delenv("GIT_TOKEN", raising=False)
+    (fault,) = faults(**given)
+    assert fault == "sites, entry 1: a pull request is opened with a token: set GIT_TOKEN to it."
+    monkeypatch.setenv("GIT_TOKEN", "secret")
+    assert faults(**given) == []
+
+
 @pytest.mark.parametrize(
     ("before", "after", "sentence"),
     [

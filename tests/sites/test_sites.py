@@ -34,7 +34,7 @@ from edgeline.errors import EdgelineError
 from edgeline.lint.lint import lint
 from edgeline.server.settings import ServerSettings
 from edgeline.server.updates import oci
-from edgeline.sites import tokens
+from edgeline.sites import deployed, tokens
 from edgeline.sites.image import model_image
 from edgeline.sites.render import FORMS, ON_DEVICES, push_image, render
 
@@ -463,3 +463,13 @@ def test_a_layer_that_is_no_archive_is_a_sentence(
 ) -> None:
     with pytest.raises(EdgelineError, match=said):
         oci._unpack(io.BytesIO(content), tmp_path, "x@sha256:0")
+
+
+@pytest.mark.parametrize("form", FORMS)
+def test_the_files_of_a_site_tell_version_and_digest(
+    form: str, pixels: Path, tmp_path: Path
+) -> None:
+    files = render(str(pixels), form, MODELS, str(tmp_path / "site"))
+    found = deployed.read(file.read_text() for file in files)
+    assert found.version == 3
+    assert re.fullmatch("sha256:[0-9a-f]{64}", found.images[f"{MODELS}/mixed"])
