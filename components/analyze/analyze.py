@@ -41,7 +41,7 @@ from edgeline.components.analyze.evaluation_config import BASELINE, CANDIDATE
 from edgeline.components.train.class_weights import UNCALIBRATED
 from edgeline.errors import EdgelineError
 from edgeline.formats.dtypes import Array
-from edgeline.runtimes import original, tried
+from edgeline.runtimes import original
 from edgeline.runtimes.metrics import AUC_TFMA
 
 SCHEMA = "evaluation/v1"
@@ -209,8 +209,6 @@ def _analyze(
     model_paths = {CANDIDATE: model_path, BASELINE: before.path}
     if baseline is None:
         model_paths = {"": model_path}
-    for path in model_paths.values():
-        tried.imported(path, data, split, None)
     found, curves, exact = evaluated(model_paths, config, slice_columns)
     found = results.in_order(found)
     dropped = baseline is None and evaluation_config.has_change_thresholds(eval_config)

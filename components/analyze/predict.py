@@ -22,6 +22,7 @@ from edgeline.components.analyze import published
 from edgeline.errors import EdgelineError
 from edgeline.formats.dtypes import Array
 from edgeline.runtimes import original
+from edgeline.runtimes.interpreter import CrashError
 
 
 @dataclass(frozen=True)
@@ -137,6 +138,8 @@ def _outputs(
 
     try:
         outputs = call(arrays)
+    except CrashError as error:
+        raise error.among(error.rows or range(rows), f" of a batch ({where})") from error
     except (tf.errors.OpError, ValueError, TypeError) as error:
         raise EdgelineError(
             f"{model} cannot evaluate a batch ({where}): {str(error).splitlines()[0].rstrip('.')}."

@@ -19,7 +19,7 @@ from edgeline.artifacts import LISTING, Artifact
 from edgeline.artifacts.bundle import Bundle, content_digest
 from edgeline.errors import EdgelineError
 from edgeline.repository.versions import PublishedVersions, published_versions
-from edgeline.runtimes import original, tried
+from edgeline.runtimes import original
 from edgeline.runtimes.original import Original
 from edgeline.stores import copies, remote
 
@@ -44,15 +44,15 @@ class Baseline:
 
 
 def baseline(location: str, folder: Path) -> Baseline:
-    """The model at a location, brought to this machine and tried.
+    """The model at a location, brought to this machine.
 
     Args:
         location: as the module says; "" for none.
         folder: an empty one, for what has to be fetched.
 
     Raises:
-        EdgelineError: there is no such model, it is damaged, is not what was signed, or ends the
-            runtime. Only where nothing is published under a name yet, there is none.
+        EdgelineError: there is no such model, it is damaged, or is not what was signed. Only where
+            nothing is published under a name yet, there is none.
     """
     if not location:
         return Baseline("")
@@ -75,14 +75,13 @@ def baseline(location: str, folder: Path) -> Baseline:
 
 
 def fetched(versions: PublishedVersions, number: int, folder: Path) -> Bundle:
-    """A version in a new folder: its digests are checked, and a child has loaded it.
+    """A version in a new folder, whose digests are checked.
 
     Raises:
-        EdgelineError: it is damaged, is not what was signed, or ends the runtime.
+        EdgelineError: it is damaged, or is not what was signed.
     """
     found = versions.fetch(number, folder)
     original.read(folder)
-    tried.in_child(folder, _load, folder)
     return found
 
 
@@ -132,8 +131,3 @@ def _approved(bundle: Bundle) -> bool:
 def _none(versions: PublishedVersions, asked: str) -> str:
     kind = "approved version" if asked == APPROVED and versions.numbers else "version"
     return f"no {kind} of {versions.name} is published at {versions.destination} yet"
-
-
-def _load(tell: Any, folder: Path) -> None:
-    tell("loading")
-    original.load(folder)

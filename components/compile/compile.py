@@ -43,7 +43,7 @@ from edgeline.components.compile.target import (
 )
 from edgeline.errors import EdgelineError, UsageError, did_you_mean
 from edgeline.formats import quantisation, tflite
-from edgeline.runtimes import child, limits, tried
+from edgeline.runtimes import child, isolated, limits
 from edgeline.runtimes.host.program import hosted, sent
 from edgeline.runtimes.interpreter import EdgeModel
 
@@ -125,7 +125,7 @@ def compile_edge_model(
         (draft.path / FILES).mkdir()
         with _sentences(found, given, source, Path(work)):
             if source.tflite:  # what this process reads below, a child has read before
-                tried.in_child(source.tflite, _readable, source.tflite)
+                isolated.call(source.tflite, _readable, source.tflite)
             with _deadline(found.name, time_limit):
                 if found.fixed_shapes and source.tflite:
                     source = replace(source, tflite=_fixed(source.tflite, Path(work)))

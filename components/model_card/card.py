@@ -101,7 +101,8 @@ class PredictedPlacement:
 class Card:
     """One model: edge models from the least to the most quantised, targets as they came.
 
-    `missing` has the targets whose compiler was not there, and what to install.
+    `missing` has the targets whose compiler was not there, and what to install; `crashed` the
+    models that crashed on rows when they were verified, and how.
     """
 
     model: Artifact | None
@@ -109,6 +110,7 @@ class Card:
     compiled: tuple[NamedCompiledModel, ...]
     missing: Mapping[str, str]
     verified: tuple[Verified, ...]
+    crashed: tuple[tuple[str, str], ...]
     predicted: tuple[PredictedPlacement, ...]
     evaluation: Artifact | None = None
 
@@ -163,12 +165,14 @@ def read(
     made = [artifacts.read(folder, SCHEMA) for folder in compiled_models]
     compiled = _compiled(trained, edges, [each for each in made if not _absent(each)])
     tried = [artifacts.read(folder, VERIFICATION_SCHEMA) for folder in verifications]
+    verified, crashed = _verified(edges, compiled, [each for each in tried if not _absent(each)])
     return Card(
         trained,
         edges,
         compiled,
         {str(each.metadata["target"]): _absent(each) for each in made if _absent(each)},
-        _verified(edges, compiled, [each for each in tried if not _absent(each)]),
+        verified,
+        crashed,
         tuple(_predicted(edges, path) for path in placements),
         artifacts.read(evaluation, "evaluation/v1") if evaluation else None,
     )
@@ -217,12 +221,12 @@ def _verified(
     edges: Sequence[NamedEdgeModel],
     compiled: Sequence[NamedCompiledModel],
     verifications: Sequence[Artifact],
-) -> tuple[Verified, ...]:
-    """In the order of the stages."""
+) -> tuple[tuple[Verified, ...], tuple[tuple[str, str], ...]]:
+    """What was verified, in the order of the stages, and what crashed on rows, and how."""
     names = {edge.artifact.digest: edge.name for edge in edges}
     names |= {each.artifact.digest: each.name for each in compiled}
     places = {name: place for place, name in enumerate(names.values())}
-    found = []
+    found, crashed = [], []
     for verification in verifications:
         facts = verification.metadata
         digest = facts.get("compiled_model_digest") or facts["edge_model_digest"]
@@ -231,14 +235,18 @@ def _verified(
                 f"{verification.path} verifies none of the models given: connect the edge model "
                 "or compiled model that it is of."
             )
+        if "crashed" in facts:
+            crashed.append((names[digest], str(facts["crashed"])))
+            continue
         timing = json.loads((verification.path / "timing.json").read_text())
         found.append((names[digest], facts, timing))
     found.sort(key=lambda each: places[each[0]])
     shown = [f"{name} in {facts['runtime']}" if _other(facts) else name for name, facts, _ in found]
-    return tuple(
+    verified = tuple(
         Verified(name, facts, timing)
         for name, (_, facts, timing) in zip(_unlike(shown), found, strict=True)
     )
+    return verified, tuple(crashed)
 
 
 def _other(facts: Mapping[str, object]) -> bool:

@@ -261,6 +261,7 @@ def _facts(card: Card) -> list[Fact]:
         for name, values in card.verified[0].facts["metrics"].items():
             facts.append(Fact(f"{name} in the cloud", report.number(values["cloud"])))
     facts += [Fact(target, "not compiled", False) for target in card.missing]
+    facts += [Fact(name, f"not approved: {how}", False) for name, how in card.crashed]
     for each in card.compiled:
         found = each.artifact.metadata
         if found["on_accelerator"]:

@@ -19,10 +19,12 @@ import numpy as np
 
 from edgeline.errors import EdgelineError
 from edgeline.runtimes import limits
+from edgeline.runtimes.interpreter import CrashError
 
 CHILD = [sys.executable, "-m", "edgeline.components.verify.latency"]
 WARM_UP, RUNS, SECONDS = 50, 2000, 1.0
 LIMIT_SECONDS = 120  # of a core
+SMALLER = "use a smaller model"
 
 
 @dataclass(frozen=True)
@@ -54,8 +56,9 @@ def measure(model: str | Path, vectors: str | Path, runtime: str = "litert") -> 
     `model` and `runtime` are as in `runtimes.load`.
 
     Raises:
-        EdgelineError: the model cannot be loaded, fails on these rows, crashes the
-            interpreter, or takes more than `LIMIT_SECONDS` of a core.
+        EdgelineError: the model cannot be loaded or fails on these rows.
+        CrashError: it crashes the interpreter, or takes too much memory or more than
+            `LIMIT_SECONDS` of a core.
     """
     done = subprocess.run(
         [*CHILD, str(model), str(vectors), runtime],
@@ -64,15 +67,12 @@ def measure(model: str | Path, vectors: str | Path, runtime: str = "litert") -> 
         errors="replace",
     )
     if limit := limits.exceeded(done.returncode, LIMIT_SECONDS):
-        raise EdgelineError(f"{model} gave no answer in {limit}: use a smaller model.")
+        raise CrashError(model, f"gave no answer in {limit}", way_out=SMALLER)
     if done.returncode and limits.lacked_memory(done.stderr):
         most = limits.room(Path(model)) + limits.ARROW
-        raise EdgelineError(f"{model} {limits.too_much(most)} on good rows: use a smaller model.")
+        raise CrashError(model, limits.too_much(most), way_out=SMALLER)
     if done.returncode < 0:
-        raise EdgelineError(
-            f"{model} crashed the interpreter ({signal_name(done.returncode)}) on good rows: "
-            "convert it again, with other operators or another quantisation."
-        )
+        raise CrashError(model, f"crashed the interpreter ({signal_name(done.returncode)})")
     if done.returncode:
         raise EdgelineError(last_line(done.stderr))
     fields = json.loads(done.stdout)

@@ -28,6 +28,7 @@ from edgeline.components.verify.latency import last_line, signal_name
 from edgeline.errors import EdgelineError
 from edgeline.formats.dtypes import Array
 from edgeline.runtimes import limits
+from edgeline.runtimes.interpreter import CrashError
 from edgeline.runtimes.pieces import PIECE_ROWS
 
 CHILD = [sys.executable, "-m", "edgeline.components.verify.malformed"]
@@ -88,6 +89,7 @@ def examine(model: str | Path, vectors: str | Path, runtime: str = "litert") -> 
 
     Raises:
         EdgelineError: the model cannot be loaded or fails on the good rows.
+        CrashError: it crashes the interpreter on them.
     """
     cases: list[Case] = []
     tried = -1  # the case that was tried once in vain
@@ -101,10 +103,7 @@ def examine(model: str | Path, vectors: str | Path, runtime: str = "litert") -> 
         if not lines or lines[-1]["outcome"] != "begun":
             if done.returncode > 0:
                 raise EdgelineError(last_line(done.stderr))
-            raise EdgelineError(
-                f"{model} crashed the interpreter ({signal_name(done.returncode)}) on good rows: "
-                "convert it again, with other operators or another quantisation."
-            )
+            raise CrashError(model, f"crashed the interpreter ({signal_name(done.returncode)})")
         if done.returncode in PERHAPS_THE_MACHINE and tried != len(cases):
             tried = len(cases)
             continue

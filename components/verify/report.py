@@ -78,11 +78,16 @@ def write(path: str | Path, findings: Findings, features: Sequence[Feature], tas
     report.write(path, f"Verify: {name}", facts, sections)
 
 
-def write_not_compiled(path: str | Path, target: str, reason: str) -> None:
-    """Write the page of a target for which nothing was compiled."""
-    facts = [Fact("approved", "no", False), Fact("target", target)]
-    sections = [Section("Nothing was compiled", report.text(reason))]
-    report.write(path, f"{target}: not compiled", facts, sections)
+def write_not_compared(path: str | Path, what: Fact, happened: str, reason: str) -> None:
+    """Write the page of a model of which nothing could be compared.
+
+    Args:
+        what: it is, for the facts on top.
+        happened: to it, in a few words.
+    """
+    facts = [Fact("approved", "no", False), what]
+    sections = [Section(happened[0].upper() + happened[1:], report.text(reason))]
+    report.write(path, f"Verify: {happened}", facts, sections)
 
 
 def _verdict(findings: Findings, name: str) -> Markup:

@@ -2,15 +2,16 @@
 
 | model                        | runtime                                                       |
 |------------------------------|---------------------------------------------------------------|
-| a .tflite file               | `litert`: ai-edge-litert, in this process                     |
+| a .tflite file               | `litert`: ai-edge-litert                                      |
 |                              | `tflite-runtime`: in the Python that `PYTHON` names           |
-| an .onnx file                | onnxruntime, in this process                                  |
+| an .onnx file                | onnxruntime                                                   |
 | a folder with host operations | that of its file, behind them (an edge model's or a bundle's) |
 | a `compiled_model/v1` folder | its target's: onnxruntime, OpenVINO, TVM, tflite-micro, LiteRT |
 
 tflite-runtime, the interpreter of devices without a wheel of ai-edge-litert, needs numpy below
 2, so it runs in a Python environment of its own and is spoken to through pipes (see
-`interpreter_process`).
+`interpreter_process`). All others run in the process that loads them, which is a child of verify's
+(see `edgeline.runtimes.isolated`).
 """
 
 from __future__ import annotations
@@ -18,6 +19,7 @@ from __future__ import annotations
 import io
 import json
 import os
+import signal
 import struct
 import subprocess
 from pathlib import Path
@@ -29,7 +31,7 @@ from edgeline.artifacts.bundle import Signature, Tensor
 from edgeline.errors import EdgelineError
 from edgeline.formats.dtypes import Array
 from edgeline.runtimes import interpreter
-from edgeline.runtimes.interpreter import Arrays, EdgeModel
+from edgeline.runtimes.interpreter import Arrays, CrashError, EdgeModel
 
 LITERT, TFLITE_RUNTIME = "litert", "tflite-runtime"
 NAMES = (LITERT, TFLITE_RUNTIME)
@@ -113,7 +115,7 @@ class Process:
             )
         except OSError as error:
             raise EdgelineError(f"{PYTHON} is {python}, which does not start: {error}.") from error
-        self.pid, self.seconds = self._process.pid, 0.0
+        self._model, self.pid, self.seconds = model, self._process.pid, 0.0
         described = self._receive()
         self.signature = Signature(
             *(
@@ -148,6 +150,10 @@ class Process:
         line = self._process.stdout.readline()
         if not line.endswith(b"\n"):
             code = self._process.wait()
+            if code < 0:
+                raise CrashError(
+                    self._model, f"crashed tflite-runtime ({signal.Signals(-code).name})"
+                )
             raise EdgelineError(
                 f"The tflite-runtime process ended with exit code {code}: is numpy<2 and "
                 f"tflite-runtime installed where {PYTHON} points?"
@@ -161,7 +167,7 @@ class Process:
         assert self._process.stdout
         content = self._process.stdout.read(count)
         if len(content) < count:
-            raise EdgelineError("The tflite-runtime process ended in the middle of an answer.")
+            raise CrashError(self._model, "ended tflite-runtime in the middle of an answer")
         return content
 
 

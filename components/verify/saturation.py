@@ -37,7 +37,7 @@ def because(
     def usual() -> UsualValues:
         transform = original.feed
         if not original.imported:
-            transform, _ = models.load_signature(original.artifact, models.TRANSFORM)
+            transform, _ = original.signature(models.TRANSFORM)
         return UsualValues(transform, examples.read_spread(rows, split, original.takes, ROWS))
 
     return lambda row: usual().beyond(*made.before_and_after(row))

@@ -65,9 +65,10 @@ from edgeline.components.verify.probes import Sample, SeenValues
 from edgeline.components.verify.probing import Judge, Sides, Tolerance
 from edgeline.errors import EdgelineError
 from edgeline.formats import quantisation
+from edgeline.reports.report import Fact
+from edgeline.runtimes import isolated
 from edgeline.runtimes import original as originals
-from edgeline.runtimes import tried
-from edgeline.runtimes.interpreter import EdgeModel, dequantise, quantise
+from edgeline.runtimes.interpreter import CrashError, EdgeModel, dequantise, quantise
 from edgeline.runtimes.original import Original, as_stored
 
 SCHEMA = "verification/v1"
@@ -118,23 +119,62 @@ def verify(
         requirements: see `edgeline.artifacts.requirements`; of the devices of this model's target
             each is judged, and one that is not met is a reason not to approve the model.
 
+    A model that crashes its runtime on a row, or goes beyond a limit there, is not approved, and
+    then nothing else is told of it.
+
     Raises:
         EdgelineError: `never_missing` names what is no feature or is missing, an input is damaged
-            or of the wrong kind, the edge model cannot be loaded or crashes on good rows, or a
-            parameter is out of range.
+            or of the wrong kind, a model cannot be loaded, or a parameter is out of range.
     """
     edge = models.read_edge(edge_model_path)
     decision_threshold = checked_threshold(
         decision_threshold or edge.metadata.get("decision_threshold", USUAL)
     )
     rows = artifacts.read(examples_path, examples.SCHEMA)
-    tried.imported(model_path, rows, split, edge)
-    original = originals.load(model_path, edge)
     compiled = artifacts.read(compiled_model_path, COMPILED_SCHEMA) if compiled_model_path else None
     if compiled and "missing" in compiled.metadata:
         return _not_compiled(compiled, edge, rows, verification_path, verification_report_path)
     subject = _subject(edge, compiled, runtime)
-    devices = required.devices(requirements or {}, edge, compiled)
+    try:
+        return _compared(
+            model_path,
+            edge,
+            rows,
+            compiled,
+            subject,
+            verification_path,
+            verification_report_path,
+            limits,
+            split,
+            decision_threshold,
+            runtime,
+            never_missing,
+            requirements or {},
+        )
+    except CrashError as crash:
+        return _crashed(
+            crash, edge, rows, compiled, subject, verification_path, verification_report_path
+        )
+
+
+def _compared(
+    model_path: str | Path,
+    edge: Artifact,
+    rows: Artifact,
+    compiled: Artifact | None,
+    subject: Subject,
+    verification_path: str | Path,
+    verification_report_path: str | Path,
+    limits: Limits,
+    split: str,
+    decision_threshold: float,
+    runtime: str,
+    never_missing: Sequence[str],
+    requirements: Mapping[str, Any],
+) -> Result:
+    """As `verify`, where there is something to compare; a crash is raised."""
+    original = originals.load(model_path, edge)
+    devices = required.devices(requirements, edge, compiled)
     limits = required.with_decisions(limits, devices)
     task = original.artifact.metadata["task"]
     judged = original.labelled and not original.itself
@@ -152,11 +192,10 @@ def verify(
     ):
         raw = examples.read_spread(rows, split, original.takes, VECTOR_ROWS)
         sample = original.feed(raw)
-        tried.in_child(subject.path, _load, subject.path, runtime)
-        loaded, trial = runtimes.load(subject.path, runtime), Path(scratch) / vectors.FILE
+        loaded = isolated.model(subject.path, runtimes.load, subject.path, runtime)
+        trial = Path(scratch) / vectors.FILE
         inputs = _stored(sample, loaded)
         vectors.write(trial, vectors.Vectors(inputs, {}, 0.0))
-        # a model that crashes the interpreter ends a child here, not this process below
         latency = measure(subject.path, trial, runtime)
         with ThreadPoolExecutor(1) as beside:  # examine waits for another process
             words = beside.submit(_vocabularies, original, features)
@@ -207,7 +246,7 @@ def verify(
             saturation.because(original, rows, split, made),
         )
         if ranges.columns:
-            predict, takes = models.load_signature(original.artifact, models.PREDICT_TRANSFORMED)
+            predict, takes = original.signature(models.PREDICT_TRANSFORMED)
             made = probes.ranges(takes, Sample(sample, numbers).only(alike), ranges)
             sides = replace(sides, evaluate=predict, stored=lambda arrays: _stored(arrays, loaded))
             asked = asked.and_more(probing.ask(made, sides, judge))
@@ -273,6 +312,37 @@ def _windows(rows: Artifact, features: Sequence[Feature], edge: Artifact) -> Win
     return found
 
 
+def _crashed(
+    crash: CrashError,
+    edge: Artifact,
+    rows: Artifact,
+    compiled: Artifact | None,
+    subject: Subject,
+    verification_path: str | Path,
+    verification_report_path: str | Path,
+) -> Result:
+    """The verdict where one of the two models did not live to answer all rows."""
+    summary: dict[str, object] = {
+        "approved": False,
+        "reasons": [str(crash)],
+        "crashed": str(crash),
+        "runtime": subject.runtime,
+        "quantisation": subject.quantisation.name,
+        "edge_model_digest": edge.digest,
+        "examples_digest": rows.digest,
+    }
+    if compiled:
+        summary["compiled_model_digest"] = compiled.digest
+        summary["runs_here"] = subject.path == compiled.path
+    with artifacts.writing(verification_path, SCHEMA) as draft:
+        artifacts.write_json(draft.path / "verification.json", summary)
+        draft.metadata.update(summary)
+    report.write_not_compared(
+        verification_report_path, Fact("runtime", subject.runtime), "crashed", str(crash)
+    )
+    return Result(False, {"edgeline_schema": SCHEMA, **summary}, {})
+
+
 def _not_compiled(
     compiled: Artifact,
     edge: Artifact,
@@ -294,7 +364,9 @@ def _not_compiled(
     with artifacts.writing(verification_path, SCHEMA) as draft:
         artifacts.write_json(draft.path / "verification.json", summary)
         draft.metadata.update(summary)
-    report.write_not_compiled(verification_report_path, target, reason)
+    report.write_not_compared(
+        verification_report_path, Fact("target", target), "nothing was compiled", reason
+    )
     return Result(False, {"edgeline_schema": SCHEMA, **summary}, {})
 
 
@@ -345,11 +417,21 @@ def _transformed(original: Original, edge: Artifact, runtime: EdgeModel) -> list
 
 def _vocabularies(original: Original, features: Sequence[Feature]) -> dict[str, list[bytes]]:
     """By feature; an imported file has no graph to read them from."""
-    loaded = getattr(original.evaluate, "loaded", None)
     words = any(f.dtype in ("string", "int64") and not probes.is_picture(f) for f in features)
-    if loaded is None or not words:
+    if original.imported or not words:
         return {}
+    if original.foreign:
+        place = original.artifact.path
+        found: dict[str, list[bytes]] = isolated.call(place, _words, original.artifact)
+        return found
+    loaded = original.evaluate.loaded  # type: ignore[attr-defined]
     return vocabularies.by_feature(loaded.signatures[models.SERVING])
+
+
+def _words(tell: Callable[[str], None], model: Artifact) -> dict[str, list[bytes]]:
+    tell("asked for its vocabularies")
+    call, _ = models.load_signature(model, models.SERVING)
+    return vocabularies.by_feature(call.loaded.signatures[models.SERVING])  # type: ignore[attr-defined]
 
 
 def _unproven(
@@ -365,11 +447,6 @@ def _unproven(
     return probes.unproven(hold, never_missing)
 
 
-def _load(tell: Callable[[str], None], path: Path, runtime: str) -> None:
-    tell("loaded")
-    runtimes.load(path, runtime)
-
-
 def _batches(
     rows: Artifact,
     split: str,
@@ -382,14 +459,21 @@ def _batches(
 ) -> Iterator[Batch]:
     by = sorted({name for columns in slices for name in columns})
     columns = sorted({*(feature.name for feature in original.takes), *by})
+    first = 0
     for batch in examples.read_batches(rows, split, columns):
         raw = to_numpy(batch, original.takes)
         fed = original.feed(raw)
         stored = _stored(fed, runtime)
-        answer = runtime(stored)
+        try:
+            answer, cloud = runtime(stored), original.evaluate(raw)
+        except CrashError as crash:
+            found = crash.rows or range(len(batch))
+            number = range(first + found.start, first + found.stop)
+            raise crash.among(number, f" of split {split!r}") from crash
         met.add(stored, answer)
         seen.add(raw)
         ranges.add(fed)
         values = {name: slice_metrics.values(batch.column(name)) for name in by}
-        cloud, edge = original.evaluate(raw), dequantise(answer, runtime.signature.outputs)
+        edge = dequantise(answer, runtime.signature.outputs)
         yield Batch(raw, cloud, edge, values)
+        first += len(batch)

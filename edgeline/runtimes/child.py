@@ -10,9 +10,11 @@ import signal
 import sys
 import tempfile
 import time
-from collections.abc import Callable
+import weakref
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from multiprocessing.connection import Connection
+from multiprocessing.process import BaseProcess
 from pathlib import Path
 from typing import Any
 
@@ -46,67 +48,137 @@ def call(
 ) -> Any:
     """Call `function(tell, *arguments)` in a child process and return what it returns.
 
-    `tell(text)` says what the child is about to do. Both must be picklable, as arguments and
-    result. The child is forked while TensorFlow, if loaded, has not run anything here, so that
-    it need not be loaded twice; else it starts anew, for TensorFlow's threads do not survive a
-    fork. Where the machine's memory ends, the child goes first.
+    Args:
+        memory: as of `Child`.
+        time_limit: as of `Child`.
+
+    Raises:
+        EdgelineError: as raised in the child.
+        ChildError: as of `Child.receive`.
+        Exception: whatever the function returned as an exception.
+    """
+    running = Child(function, *arguments, memory=memory, time_limit=time_limit)
+    try:
+        return running.receive()
+    finally:
+        running.end()
+
+
+class Child:
+    """A child process in which `function(tell, *arguments)` runs, and what it says.
+
+    `tell(text)` says what the child is about to do; `tell` is a `Parent`, which takes requests and
+    answers them, too. All must be picklable, as arguments, requests and results. The child is
+    forked while TensorFlow, if loaded, has not run anything here, so that it need not be loaded
+    twice; else it starts anew, for TensorFlow's threads do not survive a fork. Where the machine's
+    memory ends, the child goes first. It ends with this process, too.
 
     Args:
         memory: bytes that it may take beyond those that it begins with, allocated or mapped; see
             `limits.room` and `limits.converter_room`.
-        time_limit: seconds of a core for what it last told; by default `limits.model_time`.
-
-    Raises:
-        EdgelineError: as raised in the child.
-        ChildError: the child crashed, raised, took more memory, or took more than `time_limit`
-            seconds of a core or `limits.CLOCK` times as many by the clock.
-        Exception: whatever the function returned as an exception.
+        time_limit: seconds of a core for what it last told, or for a request; by default
+            `limits.model_time`.
+        anew: start it anew in any case: for a process whose other threads may hold locks.
     """
-    seconds = limits.model_time() if time_limit is None else time_limit
-    more_time = "" if time_limit is not None else f" ({limits.TIME_VARIABLE} allows more)"
-    context: Any = multiprocessing.get_context("spawn" if _tensorflow_runs() else "fork")
-    receiver, sender = context.Pipe(duplex=False)
-    with tempfile.TemporaryDirectory() as folder:
-        log = Path(folder) / "log"
-        process = context.Process(
-            target=_run, args=(sender, log, seconds, memory, function, arguments)
+
+    def __init__(
+        self,
+        function: Callable[..., object],
+        *arguments: object,
+        memory: int,
+        time_limit: float | None = None,
+        anew: bool = False,
+    ) -> None:
+        self._seconds = limits.model_time() if time_limit is None else time_limit
+        self._more_time = "" if time_limit is not None else f" ({limits.TIME_VARIABLE} allows more)"
+        self._memory, self._doing = memory, "starting"
+        forked = not (anew or _tensorflow_runs())
+        context: Any = multiprocessing.get_context("fork" if forked else "spawn")
+        self._line, line = context.Pipe()
+        self._folder = tempfile.TemporaryDirectory()
+        self._log = Path(self._folder.name) / "log"
+        ours = self._line if forked else None
+        self._process = context.Process(
+            target=_run,
+            args=(line, ours, self._log, self._seconds, memory, function, arguments),
         )
-        process.start()
-        sender.close()
-        most = _data(process.pid) + memory
-        doing, result = "starting", None
+        self._process.start()
+        line.close()
+        self._most = _data(self._process.pid) + memory
+        # at the latest when this process ends, before multiprocessing waits for what it started
+        self.end = weakref.finalize(
+            self, _end, os.getpid(), self._process, self._line, self._folder
+        )
+        """End the child and all that it started."""
+
+    def send(self, request: object) -> None:
+        """Give the child what `Parent.requests` yields next; `receive` tells what became of it."""
+        self._doing = "answering"
+        with contextlib.suppress(OSError):  # it has ended
+            self._line.send(request)
+
+    def receive(self) -> Any:
+        """What the child answers next, or returns in the end.
+
+        Raises:
+            EdgelineError: as raised in the child.
+            ChildError: the child crashed, raised, took more memory, or took more than its time
+                limit in seconds of a core or `limits.CLOCK` times as many by the clock.
+        """
         try:
-            while result is None:
-                if not _heard(receiver, process.pid, seconds, most):
-                    over = _data(process.pid) > most
-                    how = (
-                        limits.too_much(memory)
-                        if over
-                        else f"exceeded {limits.CLOCK * seconds:g} s"
-                    )
-                    raise ChildError(how + ("" if over else more_time), doing, _read(log))
-                kind, value = receiver.recv()
-                if kind == "doing":
-                    doing = value
-                else:
-                    result = (kind, value)
-        except EOFError:
-            process.join()
-            said, how = _read(log), _how(process.exitcode, seconds)
+            while True:
+                if not _heard(self._line, self._process.pid, self._seconds, self._most):
+                    raise ChildError(self._exceeded(), self._doing, _read(self._log))
+                kind, value = self._line.recv()
+                if kind != "doing":
+                    break
+                self._doing = value
+        except (EOFError, ConnectionResetError):
+            self._process.join()
+            said, how = _read(self._log), _how(self._process.exitcode, self._seconds)
             if how.startswith("exceeded"):
-                how += more_time
-            raise ChildError(_refused(memory, said) or how, doing, said) from None
-        finally:
-            process.kill()
-            with contextlib.suppress(OSError):  # the group of the child: all that it started
-                os.killpg(process.pid, signal.SIGKILL)
-            process.join()
-        if result[0] in ("refused", "usage"):
-            raise (UsageError if result[0] == "usage" else EdgelineError)(result[1])
-        if result[0] == "raised":
-            said = _read(log) + result[1]
-            raise ChildError(_refused(memory, result[1]) or "failed", doing, said)
-    return result[1]
+                how += self._more_time
+            raise ChildError(_refused(self._memory, said) or how, self._doing, said) from None
+        if kind in ("refused", "usage"):
+            raise (UsageError if kind == "usage" else EdgelineError)(value)
+        if kind == "raised":
+            said = _read(self._log) + value
+            raise ChildError(_refused(self._memory, value) or "failed", self._doing, said)
+        return value
+
+    def _exceeded(self) -> str:
+        if _data(self._process.pid) > self._most:
+            return limits.too_much(self._memory)
+        return f"exceeded {limits.CLOCK * self._seconds:g} s" + self._more_time
+
+
+class Parent:
+    """The process that started a child, as the child sees it: call it with what comes next."""
+
+    def __init__(self, line: Connection, seconds: float) -> None:
+        self._line, self._seconds = line, seconds
+
+    def __call__(self, text: str) -> None:
+        limits.begin(self._seconds)
+        self._line.send(("doing", text))
+
+    def requests(self) -> Iterator[Any]:
+        """What `Child.send` gives, one after the other, until the parent has ended.
+
+        The limit of time is of each; none counts while there is nothing to do.
+        """
+        while True:
+            limits.end()
+            try:
+                request = self._line.recv()
+            except EOFError:
+                return
+            limits.begin(self._seconds)
+            yield request
+
+    def answer(self, value: object) -> None:
+        """Give `Child.receive` its next value."""
+        self._line.send(("answered", value))
 
 
 def last_error(log: str) -> str:
@@ -124,20 +196,33 @@ def last_error(log: str) -> str:
     return f" ({lines[found][:300].rstrip('.:')})"
 
 
+def _end(
+    parent: int, process: BaseProcess, line: Connection, folder: tempfile.TemporaryDirectory[str]
+) -> None:
+    if os.getpid() != parent:  # a fork has the objects, too
+        return
+    process.kill()
+    with contextlib.suppress(OSError):  # the group of the child: all that it started
+        os.killpg(process.pid or 0, signal.SIGKILL)
+    process.join()
+    line.close()
+    folder.cleanup()
+
+
 def _run(
-    sender: Connection,
+    line: Connection,
+    ours: Connection | None,
     log: Path,
     time_limit: float,
     memory: int,
     function: Callable[..., object],
     arguments: Any,
 ) -> None:
+    """What the child does; `ours` is the parent's end, which a fork holds as well."""
     import traceback
 
-    def tell(text: str) -> None:
-        limits.begin(time_limit)
-        sender.send(("doing", text))
-
+    if ours is not None:
+        ours.close()  # else the end of the parent would not be seen
     os.setsid()  # a group of its own
     stream = os.open(log, os.O_WRONLY | os.O_CREAT | os.O_APPEND)
     os.dup2(stream, 1)  # the converter, being C++, prints to the descriptors
@@ -147,14 +232,14 @@ def _run(
         with contextlib.suppress(OSError):
             Path("/proc/self/oom_score_adj").write_text("1000")
         limits.memory(memory + BEYOND)
-        result = function(tell, *arguments)
+        result = function(Parent(line, time_limit), *arguments)
         limits.end()
-        sender.send(("returned", result))
+        line.send(("returned", result))
     except EdgelineError as error:
         kind = "usage" if isinstance(error, UsageError) else "refused"
-        sender.send((kind, str(error)))
+        line.send((kind, str(error)))
     except Exception:
-        sender.send(("raised", traceback.format_exc()))
+        line.send(("raised", traceback.format_exc()))
     sys.stdout.flush()
     sys.stderr.flush()
     os._exit(0)  # TensorFlow's threads need no farewell

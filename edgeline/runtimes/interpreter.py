@@ -43,6 +43,33 @@ class RowError(EdgelineError):
         self.row, self.why = row, why
 
 
+class CrashError(EdgelineError):
+    """A model crashed its runtime, or went beyond a limit, on rows that it should answer.
+
+    Attributes:
+        model: its file or folder.
+        how: a phrase, such as "was killed by SIGSEGV".
+        rows: among which the row is, of the call; None where nobody knows.
+        where: what the rows are of, behind a blank; "" of a call.
+    """
+
+    def __init__(
+        self,
+        model: object,
+        how: str,
+        rows: range | None = None,
+        way_out: str = "convert it again, with other operators or another quantisation",
+        where: str = "",
+    ) -> None:
+        named = f"rows {rows[0]:,} to {rows[-1]:,} (from 0)" if rows else "good rows"
+        super().__init__(f"{model} {how} on {named}{where}: {way_out}.")
+        self.model, self.how, self.rows, self.way_out = model, how, rows, way_out
+
+    def among(self, rows: range, where: str = "") -> CrashError:
+        """The same, with the rows numbered as the caller has them."""
+        return CrashError(self.model, self.how, rows, self.way_out, where)
+
+
 @dataclass(frozen=True)
 class EdgeModel:
     """A loaded model: call it with named arrays [rows, ...], get named arrays [rows, ...].
@@ -74,6 +101,8 @@ class EdgeModel:
                 answers.append(self._answer(piece, count))
             except RowError as error:
                 raise RowError(start + error.row, error.why) from error
+            except CrashError as error:
+                raise error.among(range(start, start + count)) from error
             start += count
         if len(answers) == 1:
             return answers[0]

@@ -7,6 +7,8 @@
 | `onnx_model/v1`             | the file as it came, in onnxruntime without its optimisations |
 | a published bundle          | its LiteRT file as devices run it; it knows no label          |
 
+What somebody else made is loaded and asked in a process of its own (see `isolated`).
+
 A file that was trained elsewhere has no cloud model. It is its own original: in kernels that are
 written to be right rather than fast, beside which stand the same file as it is deployed, and what
 `convert` and compilers made of it. Rows of examples are brought to its inputs by `prepare`:
@@ -31,7 +33,7 @@ from edgeline.artifacts.features import Feature
 from edgeline.artifacts.transformed import Cause
 from edgeline.errors import EdgelineError, first_line
 from edgeline.formats.dtypes import Array
-from edgeline.runtimes import interpreter
+from edgeline.runtimes import interpreter, isolated
 from edgeline.runtimes.host.program import hosted
 from edgeline.runtimes.interpreter import EdgeModel, dequantise, quantise
 
@@ -65,6 +67,15 @@ class Original:
     def imported(self) -> bool:
         """Whether it is a file that was imported, with no cloud model behind it."""
         return self.artifact.schema != models.SCHEMA
+
+    @property
+    def foreign(self) -> bool:
+        """Whether somebody else made it, so that only a child may load it."""
+        return self.imported or "origin" in self.artifact.metadata
+
+    def signature(self, name: str) -> tuple[Feed, list[Feature]]:
+        """As `models.load_signature`; only of a `model/v1`."""
+        return _signature(self.artifact, name)
 
 
 def load(folder: str | Path, edge: Artifact | None = None) -> Original:
@@ -173,13 +184,18 @@ def _prepared(array: Array, tensor: Tensor) -> Array:
 
 
 def _trained(model: Artifact, edge: Artifact | None) -> Original:
-    evaluate, takes = models.load_signature(model, models.EVALUATE)
+    evaluate, takes = _signature(model, models.EVALUATE)
     feed: Feed = dict
     if edge is not None and edge.metadata["takes"] != transformed.RAW:
-        transform, _ = models.load_signature(model, models.TRANSFORM)
+        transform, _ = _signature(model, models.TRANSFORM)
         feed = _feed(transform, models.raw_features(edge))
     labelled = bool(model.metadata.get("label"))
     return Original(model, takes, evaluate, feed, "the cloud model", "in the cloud", labelled)
+
+
+def _signature(model: Artifact, name: str) -> tuple[Feed, list[Feature]]:
+    load = isolated.signature if "origin" in model.metadata else models.load_signature
+    return load(model, name)
 
 
 def _feed(transform: Feed, taken: Sequence[Feature]) -> Feed:
@@ -216,8 +232,7 @@ def _bundle(folder: Path) -> Artifact:
 def _published(model: Artifact) -> Original:
     """A bundle as devices run it: raw rows to real outputs."""
     found = read_bundle(model.path)
-    loaded = interpreter.load(model.path / found.model)
-    loaded = hosted(loaded, found.host_operations, found.features)
+    loaded = isolated.model(model.path, _of_bundle, model.path)
     tensors, imported = loaded.signature.inputs, bool(found.provenance.get("origin"))
 
     def feed(raw: models.Arrays) -> models.Arrays:
@@ -237,6 +252,12 @@ def _published(model: Artifact) -> Original:
 
     words = f"{found.name} {found.version} as it is published"
     return Original(model, list(found.features), evaluate, feed, words, f"in {words}", False)
+
+
+def _of_bundle(folder: Path) -> EdgeModel:
+    found = read_bundle(folder)
+    loaded = interpreter.load(folder / found.model)
+    return hosted(loaded, found.host_operations, found.features)
 
 
 def as_stored(array: Array, tensor: Tensor, model: str, way: str) -> Array:
@@ -264,7 +285,8 @@ def _imported(model: Artifact) -> Original:
     facts, origin = model.metadata, model.metadata["origin"]
     onnx = model.schema == models.ONNX_SCHEMA
     signature = models.edge_signature(model)
-    source = (_onnx if onnx else _litert)(model.path / origin["file"], signature, origin)
+    path = model.path / origin["file"]
+    source = isolated.model(path, _onnx if onnx else _litert, path, signature, origin)
     kernels = "onnxruntime without optimisations" if onnx else "LiteRT's reference kernels"
     takes, label = models.raw_features(model), _label(facts)
     if facts["label"]:

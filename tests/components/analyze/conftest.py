@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable
 from pathlib import Path
 
@@ -13,6 +14,7 @@ import pytest
 from edgeline import artifacts
 from edgeline.artifacts import examples, models
 
+sys.path.append(str(Path(__file__).parents[2] / "data"))  # make_endless.py
 TAXI = Path(__file__).parents[3] / "pipelines" / "taxi" / "taxi.csv"
 
 

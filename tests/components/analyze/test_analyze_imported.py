@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+from make_endless import VALUE, endless_at_value
 
 from edgeline import artifacts
 from edgeline.artifacts import models
@@ -15,7 +17,7 @@ from edgeline.components.analyze.analyze import analyze
 from edgeline.components.import_model.import_model import import_model
 from edgeline.components.import_model.wanted import Wanted
 from edgeline.errors import EdgelineError
-from edgeline.runtimes import child, original
+from edgeline.runtimes import child, isolated, limits, original
 
 pytestmark = pytest.mark.slow
 
@@ -36,6 +38,7 @@ def in_this_process(monkeypatch):
         return function(len, *arguments)
 
     monkeypatch.setattr(child, "call", call)
+    monkeypatch.setattr(isolated, "signature", models.load_signature)
 
 
 def taken(name, folder, label="label"):
@@ -69,4 +72,31 @@ def test_without_a_label_it_is_said_in_a_sentence(tmp_path):
     examples, model = taken("coral/mobilenet_v1_0.25_128_quant.tflite", tmp_path, label="")
     with pytest.raises(EdgelineError, match="was imported without a label, so nothing says how"):
         analyze(examples, model, str(tmp_path / "evaluation"), str(tmp_path / "page.html"))
+    assert not (tmp_path / "evaluation").exists()
+
+
+def test_one_that_ends_its_runtime_on_a_late_row_is_told_with_the_rows(tmp_path, monkeypatch):
+    monkeypatch.setattr(child, "_tensorflow_runs", lambda: False)  # a fork is enough for this
+    monkeypatch.setenv(limits.TIME_VARIABLE, "2")
+    path = endless_at_value(tmp_path / "endless.onnx")
+    import_model(str(path), str(tmp_path / "model"), wanted=Wanted(task="regression", label="y"))
+    x = np.arange(6000, dtype=np.float32)
+    x[5990] = VALUE
+    with artifacts.writing(tmp_path / "examples", "examples/v1") as draft:
+        (draft.path / "eval").mkdir()
+        pq.write_table(pa.table({"x": x, "y": x}), draft.path / "eval/part-00000.parquet")
+        draft.metadata["splits"] = {"eval": {"rows": len(x)}}
+    with pytest.raises(EdgelineError) as caught:
+        analyze(
+            str(tmp_path / "examples"),
+            str(tmp_path / "model"),
+            str(tmp_path / "evaluation"),
+            str(tmp_path / "page.html"),
+            confidence_intervals=False,
+        )
+    assert re.search(
+        r"source\.onnx exceeded (2 s of a core|6 s) \(EDGELINE_MODEL_TIME allows more\) on rows "
+        r"1,024 to 1,903 \(from 0\) of a batch \(eval/part-00000\.parquet, rows from 4096\): ",
+        str(caught.value),
+    )
     assert not (tmp_path / "evaluation").exists()
