@@ -1,9 +1,10 @@
 """What a look at the ranges costs a request: `python benchmarks/range_check.py [BUNDLE]`.
 
-Two servers of one bundle, which differ in `--out-of-range` alone (flag, ignore), are asked in turns
-by one client with values inside the ranges, so that whatever else the machine does falls on both.
-Two servers with the same flags differ by up to 5 % for as long as they live, so five pairs are
-started, and the median of their shares counts.
+One server has the bundle three times: as it is, and twice without its ranges. One client asks them
+in turns, a block of requests each, with values inside the ranges; two servers would differ by more
+than what is looked for. Counted is the server's processor time (user and system, of all its
+threads), since the clock has in it what else the machine does; the median over the rounds counts.
+The two without ranges tell how far equal models differ: a share that is no larger says nothing.
 BUNDLE is what a pipeline published, by default the one of `edgeline run taxi`, which has many
 features and a small network, so the share is large. Writes results/range_check.json.
 """
@@ -12,8 +13,10 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import statistics
 import sys
+import tempfile
 import time
 from pathlib import Path
 from typing import Any
@@ -30,67 +33,104 @@ from edgeline.server.tensors.binary import to_bytes
 HERE = Path(__file__).resolve().parent
 BUNDLE = HERE.parent / "edgeline-models" / "taxi" / "1"
 RESULTS = HERE / "results" / "range_check.json"
-PAIRS = 5  # of servers
-SECONDS, WARM = 4.0, 200  # of each measurement, and requests before it
+WITH, WITHOUT, AGAIN = "with", "without", "again"
+SECONDS, WARM, BLOCK = 12.0, 200, 0.05  # of a case, requests before it, seconds of a block
 ROWS = (1, 32, 1000)
-LIMIT = 0.02  # share of p50
+LIMIT = 0.02  # share of a request
 
 
 def main(folder: Path) -> int:
     read = bundle.read(folder)
     allowed = ranges.read(folder / ranges.FILE)
-    found = [cost for number in range(PAIRS) for cost in _of_a_pair(folder, read, allowed, number)]
-    measured = [
-        _median([cost for cost in found if (cost["protocol"], cost["rows"]) == case])
-        for case in dict.fromkeys((cost["protocol"], cost["rows"]) for cost in found)
-    ]
-    for case in measured:
-        print(json.dumps(case))
+    measured: list[dict[str, Any]] = []
+    with tempfile.TemporaryDirectory() as scratch:
+        for name in (WITH, WITHOUT, AGAIN):
+            _copy(folder, Path(scratch) / name / "1", name)
+        process, ports, _ = started(Path(scratch))
+        try:
+            for rows in ROWS:
+                arrays = _inside(read, allowed, rows)
+                for protocol, request in (("v2 binary", _binary), ("v1", _v1)):
+                    asked = {name: request(name, read, arrays) for name in (WITH, WITHOUT, AGAIN)}
+                    cost = _cost(process.pid, ports["http"], asked)
+                    alone = round(_alone(read, allowed, arrays), 2)
+                    measured.append({"protocol": protocol, "rows": rows, **cost, "check_us": alone})
+                    print(json.dumps(measured[-1]), flush=True)
+        finally:
+            process.terminate()
+            process.wait()
     document = {
         "bundle": f"{read.name} {read.version}", "features": len(read.features),
         "with_ranges": len(allowed), "cores": os.cpu_count(),
         "load": round(os.getloadavg()[0], 1), "measured": measured,
     }  # fmt: skip
     RESULTS.write_text(json.dumps(document, indent=1) + "\n")
-    return int(any(case["share_of_p50"] >= LIMIT for case in measured))
+    return int(any(case["share"] >= LIMIT for case in measured))
 
 
-def _of_a_pair(
-    folder: Path, read: bundle.Bundle, allowed: ranges.Ranges, number: int
-) -> list[dict[str, Any]]:
-    """What each protocol and number of rows costs on two servers that are started for it."""
-    found = []
-    order = ("flag", "ignore") if number % 2 else ("ignore", "flag")
-    servers = {how: started(folder, f"--out-of-range={how}") for how in order}
-    on, off = (servers[how][1]["http"] for how in ("flag", "ignore"))
-    try:
-        for rows in ROWS:
-            arrays = _inside(read, allowed, rows)
-            for protocol, request in (
-                ("v2 binary", _binary(read, arrays)),
-                ("v1", _v1(read, arrays)),
-            ):
-                cost = _paired(on, off, *request)
-                alone = round(_alone(read, allowed, arrays), 2)
-                found.append({"protocol": protocol, "rows": rows, **cost, "check_us": alone})
-    finally:
-        for process, _, _ in servers.values():
-            process.terminate()
-            process.wait()
-    return found
+def _copy(folder: Path, to: Path, name: str) -> None:
+    """A bundle under another name, and but for `WITH` without its ranges."""
+    shutil.copytree(folder, to)
+    manifest = json.loads((to / bundle.MANIFEST).read_text())
+    manifest |= {"name": name, "version": 1}
+    if name != WITH:
+        (to / ranges.FILE).unlink()
+        del manifest["files"][ranges.FILE]
+    (to / bundle.MANIFEST).write_text(json.dumps(manifest))
 
 
-def _median(costs: list[dict[str, Any]]) -> dict[str, Any]:
-    """Of the same case on several pairs of servers."""
-    first = costs[0]
-    names = ("p50_us", "p50_us_without", "share_of_p50", "check_us")
+def _cost(
+    server: int, port: int, asked: dict[str, tuple[str, bytes, str]]
+) -> dict[str, float | int]:
+    """Microseconds of processor time a request of each, and what the ranges add as a share.
+
+    `share_of_equal` is the same between the two without ranges.
+    """
+    clients = {name: Http(port, *request) for name, request in asked.items()}
+    for _ in range(WARM):
+        for client in clients.values():
+            _ask(client)
+    began = time.perf_counter()
+    _ask(clients[WITH])
+    block = max(5, int(BLOCK / (time.perf_counter() - began)))
+    spent: dict[str, list[float]] = {name: [] for name in clients}
+    until = time.monotonic() + SECONDS
+    while time.monotonic() < until or len(spent[WITH]) < 6:
+        turn = len(spent[WITH]) % 3
+        for name in (*list(clients)[turn:], *list(clients)[:turn]):
+            before = _processor_time(server)
+            for _ in range(block):
+                _ask(clients[name])
+            spent[name].append((_processor_time(server) - before) / block)
+    for client in clients.values():
+        client.socket.close()
+    usual = statistics.median(spent[WITHOUT] + spent[AGAIN])
+    more, equal = (
+        statistics.median(
+            one - (two + three) / 2
+            for one, two, three in zip(spent[first], spent[WITHOUT], spent[last], strict=True)
+        )
+        for first, last in ((WITH, AGAIN), (AGAIN, WITHOUT))
+    )
     return {
-        "protocol": first["protocol"],
-        "rows": first["rows"],
-        "pairs": sum(cost["pairs"] for cost in costs),
-        **{name: statistics.median(cost[name] for cost in costs) for name in names},
-        "shares": sorted(cost["share_of_p50"] for cost in costs),
+        "rounds": len(spent[WITH]),
+        "requests_a_round": block,
+        "without_us": round(usual, 1),
+        "ranges_us": round(more, 1),
+        "share": round(more / usual, 4),
+        "share_of_equal": round(equal / usual, 4),
     }
+
+
+def _processor_time(process: int) -> float:
+    """Microseconds that all threads of a process have had a core."""
+    tasks = Path(f"/proc/{process}/task").iterdir()
+    return sum(int((task / "schedstat").read_text().split()[0]) for task in tasks) / 1e3
+
+
+def _ask(client: Http) -> None:
+    client.send()
+    client.receive()
 
 
 def _inside(read: bundle.Bundle, allowed: ranges.Ranges, rows: int) -> dict[str, np.ndarray]:
@@ -106,8 +146,10 @@ def _inside(read: bundle.Bundle, allowed: ranges.Ranges, rows: int) -> dict[str,
     return arrays
 
 
-def _binary(read: bundle.Bundle, arrays: dict[str, np.ndarray]) -> tuple[str, bytes, str]:
-    parts = {name: to_bytes(array) for name, array in arrays.items()}
+def _binary(
+    name: str, read: bundle.Bundle, arrays: dict[str, np.ndarray]
+) -> tuple[str, bytes, str]:
+    parts = {each: to_bytes(array) for each, array in arrays.items()}
     inputs = [
         {"name": t.name, "shape": arrays[t.name].shape, "datatype": BY_NAME[t.dtype].v2,
          "parameters": {"binary_data_size": len(parts[t.name])}}
@@ -116,45 +158,16 @@ def _binary(read: bundle.Bundle, arrays: dict[str, np.ndarray]) -> tuple[str, by
     document = {"inputs": inputs, "parameters": {"binary_data_output": True}}
     header = json.dumps(document).encode()
     more = f"Inference-Header-Content-Length: {len(header)}\r\n"
-    return f"/v2/models/{read.name}/infer", header + b"".join(parts.values()), more
+    return f"/v2/models/{name}/infer", header + b"".join(parts.values()), more
 
 
-def _v1(read: bundle.Bundle, arrays: dict[str, np.ndarray]) -> tuple[str, bytes, str]:
+def _v1(name: str, _: bundle.Bundle, arrays: dict[str, np.ndarray]) -> tuple[str, bytes, str]:
     def plain(cell: Any) -> Any:
         return [v.decode() if isinstance(v, bytes) else v for v in cell.ravel().tolist()]
 
     rows = len(next(iter(arrays.values())))
-    instances = [{name: plain(a[row]) for name, a in arrays.items()} for row in range(rows)]
-    return f"/v1/models/{read.name}:predict", json.dumps({"instances": instances}).encode(), ""
-
-
-def _paired(on: int, off: int, path: str, body: bytes, header: str) -> dict[str, float]:
-    """p50 in microseconds of both, and the median of the pairs' differences as a share of it."""
-    clients = [Http(port, path, body, header) for port in (on, off)]
-    for client in clients * WARM:
-        _asked(client)
-    times: tuple[list[float], list[float]] = ([], [])
-    until = time.monotonic() + SECONDS
-    while time.monotonic() < until:
-        for which in ((0, 1), (1, 0))[len(times[0]) % 2]:
-            times[which].append(_asked(clients[which]))
-    for client in clients:
-        client.socket.close()
-    with_it, without = (1e6 * statistics.median(seconds) for seconds in times)
-    differences = [a - b for a, b in zip(*times, strict=True)]
-    return {
-        "pairs": len(differences),
-        "p50_us": round(with_it, 1),
-        "p50_us_without": round(without, 1),
-        "share_of_p50": round(1e6 * statistics.median(differences) / without, 4),
-    }
-
-
-def _asked(client: Http) -> float:
-    began = time.perf_counter()
-    client.send()
-    client.receive()
-    return time.perf_counter() - began
+    instances = [{key: plain(a[row]) for key, a in arrays.items()} for row in range(rows)]
+    return f"/v1/models/{name}:predict", json.dumps({"instances": instances}).encode(), ""
 
 
 def _alone(read: bundle.Bundle, allowed: ranges.Ranges, arrays: dict[str, np.ndarray]) -> float:
