@@ -102,7 +102,7 @@ def measured(name: str, work: Path, referee: Path) -> dict[str, Any]:
     """One table: what init said, how long the run took, and both sides' metrics."""
     label = LABELS[name]
     data = work / "tables" / f"{name}.csv"
-    init = [EDGELINE, "init", name, "--data", data, "--label", label]
+    init: list[str | Path] = [EDGELINE, "init", name, "--data", data, "--label", label]
     said = subprocess.run(init, cwd=work, capture_output=True, text=True)
     if said.returncode:
         return {"passed": False, "why": said.stderr.strip()}

@@ -54,6 +54,7 @@ def main(folder: Path) -> None:
     for name, file in FILES.items():
         package, _, rest = file.partition("/")
         spec = importlib.util.find_spec(package)
+        assert spec and spec.origin
         place = Path(spec.origin).parent / rest
         target = folder / f"{name}.csv"
         if name == "anes96":  # blanks between, names in quotes

@@ -13,8 +13,8 @@ import click
 from edgeline.errors import EdgelineError, UsageError
 
 if TYPE_CHECKING:
-    from edgeline.starter.facts import Table
-    from edgeline.starter.own_data import Proposal
+    from edgeline.starter.facts import ReadTable
+    from edgeline.starter.own_data import ProposedProject
 
 TASKS = {  # as people type them
     "binary": "binary_classification",
@@ -90,15 +90,15 @@ def init(
     click.echo(f"Created {folder}. Next: cd {place} && edgeline run pipeline.py")
 
 
-def _read(data: str) -> Table:
+def _read(data: str) -> ReadTable:
     from edgeline.starter.facts import read_table
 
     return read_table(data)
 
 
 def _proposed(
-    table: Table, label: str | None, task: str | None, without: tuple[str, ...], yes: bool
-) -> Proposal:
+    table: ReadTable, label: str | None, task: str | None, without: tuple[str, ...], yes: bool
+) -> ProposedProject:
     """What fits a table, as the command's options say.
 
     Raises:
@@ -114,7 +114,7 @@ def _proposed(
     return propose(table, label, TASKS[task] if task else "", frozenset(without))
 
 
-def _asked(table: Table) -> Proposal:
+def _asked(table: ReadTable) -> ProposedProject:
     """The same, as a person answers; a wrong answer is said, and asked for again.
 
     Raises:

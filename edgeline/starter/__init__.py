@@ -15,7 +15,7 @@ from edgeline.errors import UsageError, at_path, did_you_mean
 from edgeline.starter.readings import write_readings
 
 if TYPE_CHECKING:
-    from edgeline.starter.own_data import Proposal
+    from edgeline.starter.own_data import ProposedProject
 
 EXAMPLES = ("wine", "pictures", "schedules")
 PICTURES = 100
@@ -45,7 +45,7 @@ def make_project(folder: Path) -> None:
     _make(folder, fill)
 
 
-def make_project_of(folder: Path, proposal: Proposal) -> None:
+def make_project_of(folder: Path, proposal: ProposedProject) -> None:
     """Make a folder with a pipeline and a module for data of one's own.
 
     Args:

@@ -93,7 +93,7 @@ class ColumnFacts:
 
 
 @dataclass(frozen=True)
-class Table:
+class ReadTable:
     """A table that was read.
 
     Attributes:
@@ -113,7 +113,7 @@ class Table:
     told: tuple[str, ...] = ()
 
 
-def read_table(data: str) -> Table:
+def read_table(data: str) -> ReadTable:
     """Read all rows, as ingest does with what their files ask for.
 
     Raises:
@@ -137,4 +137,4 @@ def read_table(data: str) -> Table:
     notes = found.get("notes", [])
     assert isinstance(notes, list)
     told = (*form.told, *(f"{note[:1].upper()}{note[1:].rstrip('.')}." for note in notes))
-    return Table(data, columns, rows, pa.Table.from_batches(sample), form.settings, told)
+    return ReadTable(data, columns, rows, pa.Table.from_batches(sample), form.settings, told)

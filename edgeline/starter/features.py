@@ -11,7 +11,7 @@ import pyarrow as pa
 
 from edgeline.components.train.leakage import FEWEST, gives_away
 from edgeline.formats.dtypes import Array
-from edgeline.starter.facts import ColumnFacts, Table
+from edgeline.starter.facts import ColumnFacts, ReadTable
 from edgeline.starter.label import MOST_WHOLE, Label
 
 MOST_DIFFERENT = 0.5  # of a column of words, the share of values that are different
@@ -49,7 +49,7 @@ class Features:
         return len(self.numbers) + len(self.words) + len(self.times)
 
 
-def of_table(table: Table, label: Label, without: frozenset[str] = frozenset()) -> Features:
+def of_table(table: ReadTable, label: Label, without: frozenset[str] = frozenset()) -> Features:
     """The columns that a model of a label takes.
 
     Args:
@@ -130,7 +130,7 @@ def _unfit(name: str, seen: ColumnFacts, rows: int) -> str:
     return ""
 
 
-def _gives_away(table: Table, name: str, truth: pa.ChunkedArray, label: Label) -> str:
+def _gives_away(table: ReadTable, name: str, truth: pa.ChunkedArray, label: Label) -> str:
     """Why the label follows from a column alone, in all rows that were looked at."""
     values = table.sample.column(name)
     both = pa.compute.and_(values.is_valid(), truth.is_valid())

@@ -17,7 +17,7 @@ import pyarrow as pa
 
 from edgeline.errors import EdgelineError, did_you_mean
 from edgeline.starter import features, label
-from edgeline.starter.facts import ColumnFacts, Table
+from edgeline.starter.facts import ColumnFacts, ReadTable
 from edgeline.starter.features import Features
 from edgeline.starter.label import BINARY, MULTICLASS, REGRESSION, Label
 from edgeline.stores import remote
@@ -34,15 +34,15 @@ TRAINED = 2 / 3  # share of the rows
 WIDTH = 100
 
 
-class Code(str):
+class Verbatim(str):
     """Python that stands as it is."""
 
 
 @dataclass(frozen=True)
-class Proposal:
+class ProposedProject:
     """What is proposed for a table: the label with its task, features and how rows are split."""
 
-    table: Table
+    table: ReadTable
     label: Label
     features: Features
     splits: Mapping[str, Any]
@@ -80,8 +80,8 @@ class Proposal:
 
 
 def propose(
-    table: Table, name: str, task: str = "", without: frozenset[str] = frozenset()
-) -> Proposal:
+    table: ReadTable, name: str, task: str = "", without: frozenset[str] = frozenset()
+) -> ProposedProject:
     """What fits a table.
 
     Args:
@@ -112,10 +112,10 @@ def propose(
             f"{table.data} has {table.rows} rows, too few to train and to evaluate a model: give "
             f"at least {FEWEST}."
         )
-    return Proposal(table, found, taken, _splits(found, taken))
+    return ProposedProject(table, found, taken, _splits(found, taken))
 
 
-def no_label_is_named(table: Table) -> EdgelineError:
+def no_label_is_named(table: ReadTable) -> EdgelineError:
     """Which columns could be a label, or why none can."""
     possible = label.possible_labels(table.columns, table.rows)
     if not possible:
@@ -128,7 +128,7 @@ def no_label_is_named(table: Table) -> EdgelineError:
     )
 
 
-def likely_label(table: Table) -> str:
+def likely_label(table: ReadTable) -> str:
     """The column that is likeliest to be the label.
 
     Raises:
@@ -140,7 +140,7 @@ def likely_label(table: Table) -> str:
     return next(iter(possible))
 
 
-def write(folder: Path, proposal: Proposal, templates: Mapping[str, str]) -> None:
+def write(folder: Path, proposal: ProposedProject, templates: Mapping[str, str]) -> None:
     """Write the files of a project.
 
     Args:
@@ -155,7 +155,7 @@ def write(folder: Path, proposal: Proposal, templates: Mapping[str, str]) -> Non
         (folder / name.removesuffix(".txt")).write_text(Template(text).substitute(filled), "utf-8")
 
 
-def _none_possible(table: Table) -> str:
+def _none_possible(table: ReadTable) -> str:
     why = []
     for name, seen in table.columns.items():
         if len(seen.values) >= table.rows and not pa.types.is_floating(seen.type):
@@ -191,14 +191,14 @@ def _splits(found: Label, taken: Features) -> dict[str, Any]:
     return {} if found.task == REGRESSION else {"split_by": {"stratify": found.name}}
 
 
-def _filled(name: str, proposal: Proposal) -> dict[str, str]:
+def _filled(name: str, proposal: ProposedProject) -> dict[str, str]:
     """The templates' fields."""
     table, found, taken = proposal.table, proposal.label, proposal.features
     columns = table.columns
     numbers = {column: _usual(columns[column]) for column in taken.numbers}
     proposed = label.proposals(found)
     goal = label.decision_goal(found)
-    asked = {"eval_config": Code("EVALUATION"), **({"decision_goal": goal} if goal else {})}
+    asked = {"eval_config": Verbatim("EVALUATION"), **({"decision_goal": goal} if goal else {})}
     objects = {
         "splits": proposal.splits,
         "schema": table.settings,
@@ -313,7 +313,7 @@ def _python(value: object) -> str:
     """A value as Python, with texts in double quotes."""
     if isinstance(value, Mapping):
         return f"{{{', '.join(f'{_python(n)}: {_python(v)}' for n, v in value.items())}}}"
-    if isinstance(value, (Code, bool)):
+    if isinstance(value, (Verbatim, bool)):
         return str(value)
     return json.dumps(value, ensure_ascii=False)
 
