@@ -132,7 +132,11 @@ def test_a_project_of_own_data_has_features_and_thresholds_that_fit_the_label(tm
 @pytest.mark.parametrize(
     ("labels", "said", "proposed"),
     [
-        (["1"] + ["0"] * 39, "1 in 2.5% of 40 rows", "Proposed: Recall, a model that never says"),
+        (
+            ["1"] + ["0"] * 39,
+            "1 in 2.5% of 40 rows",
+            "Proposed: AUCPrecisionRecall, a score at random",
+        ),
         (["a", "b", "c", "c"] * 10, "one of 3 classes, the commonest 50.0%", "commonest class has"),
         ([f"{n}.25" for n in range(40)], "a number, 19.75 on average with a", "the mean has 11.54"),
     ],

@@ -35,6 +35,7 @@ class Label:
         vocabulary: whether classes are numbered by a vocabulary.
         classes: how many there are.
         largest: the share of the commonest value.
+        share: of two values, that of the positive one.
         mean, deviation: of a regression's.
         rare: classes with fewer than `FEW` rows.
     """
@@ -46,6 +47,7 @@ class Label:
     vocabulary: bool = False
     classes: int = 0
     largest: float = 0.0
+    share: float = 0.0
     mean: float = 0.0
     deviation: float = 0.0
     rare: tuple[Any, ...] = ()
@@ -96,7 +98,8 @@ def label_of(name: str, seen: ColumnFacts, rows: int, task: str = "") -> Label:
             )
         yes = _positive(values)
         told = f"{yes!r} in {values[yes] / rows:.1%} of {rows:,} rows"
-        return Label(name, BINARY, told, yes, largest=largest, rare=_rare(values))
+        share = values[yes] / rows
+        return Label(name, BINARY, told, yes, largest=largest, share=share, rare=_rare(values))
     if task == REGRESSION:
         if not seen.is_number:
             raise EdgelineError(
@@ -166,8 +169,12 @@ def proposals(label: Label) -> list[ProposedThreshold]:
     if label.largest <= 1 - RARE:
         why = f"always giving the commoner answer has {label.largest:.3f}"
         return [*found, ProposedThreshold("BinaryAccuracy", "lower_bound", always, why)]
-    why = f"a model that never says yes has 0, though its accuracy is {label.largest:.3f}"
-    return [*found, ProposedThreshold("Recall", "lower_bound", 0.1, why)]
+    # not recall: analyze counts it by scores above 0.5, which of a rare yes may be none
+    share = label.share
+    why = f"a score at random has {share:.3f}, and accuracy tells little: a constant "
+    why += f"answer has {label.largest:.3f}"
+    bound = float(f"{min(1.2 * share, (1 + share) / 2):.3g}")
+    return [*found, ProposedThreshold("AUCPrecisionRecall", "lower_bound", bound, why)]
 
 
 def decision_goal(label: Label) -> str:
