@@ -5,12 +5,21 @@
 
 from __future__ import annotations
 
+import contextlib
 import csv
+import gzip
 import hashlib
+import math
+import os
 import re
+import shutil
+import subprocess
+import sys
 import zipfile
 from pathlib import Path
 
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 import yaml
 from click.testing import CliRunner
@@ -19,6 +28,8 @@ from edgeline.cli.main import cli
 from edgeline.client.compiling import compile_pipeline
 from edgeline.errors import EdgelineError, UsageError
 from edgeline.starter import make_example, make_project, make_project_of
+from edgeline.starter.facts import read_table
+from edgeline.starter.own_data import propose
 
 
 @pytest.fixture(scope="module")
@@ -89,7 +100,9 @@ def test_a_keras_file_has_no_setting_that_the_keras_for_python_3_10_refuses(file
 def made_of(folder, rows, label):
     """A project of CSV that compiles: what was said, its module's and its pipeline's text."""
     (folder / "rows.csv").write_text(rows)
-    told = make_project_of(folder / "mine", str(folder / "rows.csv"), label)
+    proposal = propose(read_table(str(folder / "rows.csv")), label)
+    told = list(proposal.told())
+    make_project_of(folder / "mine", proposal)
     module, pipeline = ((folder / "mine" / f"{n}.py").read_text() for n in ("module", "pipeline"))
     compile_pipeline(str(folder / "mine" / "pipeline.py"), str(folder / "mine.yaml"))
     return told, module, pipeline
@@ -119,7 +132,11 @@ def test_a_project_of_own_data_has_features_and_thresholds_that_fit_the_label(tm
 @pytest.mark.parametrize(
     ("labels", "said", "proposed"),
     [
-        (["1"] + ["0"] * 39, "1 in 2.5% of 40 rows", "Proposed: Recall, a model that never says"),
+        (
+            ["1"] + ["0"] * 39,
+            "1 in 2.5% of 40 rows",
+            "Proposed: AUCPrecisionRecall, a score at random",
+        ),
         (["a", "b", "c", "c"] * 10, "one of 3 classes, the commonest 50.0%", "commonest class has"),
         ([f"{n}.25" for n in range(40)], "a number, 19.75 on average with a", "the mean has 11.54"),
     ],
@@ -170,14 +187,157 @@ def test_data_that_make_no_project_are_refused(tmp_path, rows, label, said):
     assert [entry.name for entry in tmp_path.iterdir()] == ["rows.csv"]
 
 
-def test_init_takes_data_and_label_together(tmp_path, monkeypatch):
+def rows_of(*columns):
+    """Lines of CSV, each column its name and what gives a row's cell."""
+    lines = [",".join(name for name, _ in columns)]
+    return "\n".join([*lines, *(",".join(str(of(n)) for _, of in columns) for n in range(120))])
+
+
+X = ("x", lambda n: (n * 37) % 11 / 4)
+CLASS = ("kind", lambda n: "abc"[(n * 53) % 17 % 3])
+
+
+def init(folder, monkeypatch, *given, data="rows.csv"):
+    """What `edgeline init wind` says, and its pipeline's text; "" where it makes none."""
+    monkeypatch.chdir(folder)
+    result = CliRunner().invoke(cli, ["init", "wind", "--data", data, *given])
+    said = result.output + (str(result.exception) if result.exception else "")
+    pipeline = folder / "wind" / "pipeline.py"
+    return said, pipeline.read_text() if pipeline.exists() else ""
+
+
+def test_options_of_data_ask_for_data(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    (tmp_path / "rows.csv").write_text("x,y\n1,a\n2,b\n1,b\n")
-    for given in (["--data", "rows.csv"], ["--label", "y"]):
+    for given in (["--label", "y"], ["--task", "binary"], ["--leave-out", "id"]):
         result = CliRunner().invoke(cli, ["init", "wind", *given])
-        assert result.exit_code and "Give --data and --label together" in str(result.exception)
-    result = CliRunner().invoke(cli, ["init", "wind", "--data", "rows.csv", "--label", "y"])
-    assert result.exit_code == 0 and "cd wind && edgeline run pipeline.py" in result.output
+        assert "are about --data: give it, too" in str(result.exception)
+    result = CliRunner().invoke(cli, ["init", "wind", "--data", "a", "--example", "wine"])
+    assert "Give --data or --example, not both" in str(result.exception)
+
+
+@pytest.mark.parametrize(
+    ("text", "told", "setting"),
+    [
+        ("x;kind\n" + "1,5;a\n2,5;b\n" * 30, "Numbers have a comma", '"decimal": ","'),
+        ("x\tkind\n" + "1\ta\n2\tb\n" * 30, "separated by tabs", '"delimiter": "\\t"'),
+        ("x,kind\n" + "1,a\nNA,b\n2,b\n" * 30, "count as missing: NA", '"null_values": ["", "NA"]'),
+        (",x,kind\n" + "".join(f"{n},{n % 7},{'ab'[n % 2]}\n" for n in range(60)),
+         "without a name counts the rows", '"columns": {"": False}'),
+        ("x,share,kind\n" + "1,12%,a\n2,7.5%,b\n" * 30, "share (percent)", '"share": "percent"'),
+    ],
+)  # fmt: skip
+def test_how_a_csv_file_is_written_is_told_and_stands_in_the_pipeline(
+    tmp_path, monkeypatch, text, told, setting
+):
+    (tmp_path / "rows.csv").write_text(text)
+    said, pipeline = init(tmp_path, monkeypatch, "--label", "kind")
+    assert told in said and setting in pipeline
+
+
+@pytest.mark.parametrize("form", ["utf-8-sig", "utf-16", "cp1252", "gz", "parquet"])
+def test_files_of_other_encodings_and_forms_make_a_project(tmp_path, monkeypatch, form):
+    text = 'größe,"two\nlines",kind\n' + '1,"a\nb",ä\n2,c,b\n' * 30
+    if form == "parquet":
+        table = pa.table({"größe": [1, 2] * 30, "kind": ["ä", "b"] * 30})
+        pq.write_table(table, tmp_path / "rows.parquet")
+    elif form == "gz":
+        (tmp_path / "rows.csv").write_bytes(gzip.compress(text.encode()))
+    else:
+        (tmp_path / "rows.csv").write_text(text, form)
+    data = "rows.parquet" if form == "parquet" else "rows.csv"
+    said, pipeline = init(tmp_path, monkeypatch, "--label", "kind", data=data)
+    assert "größe" in (tmp_path / "wind" / "module.py").read_text() and pipeline, said
+
+
+def test_a_label_is_taken_by_its_name_or_asked_for(tmp_path, monkeypatch):
+    (tmp_path / "rows.csv").write_text(rows_of(X, CLASS))
+    said, pipeline = init(tmp_path, monkeypatch)
+    assert "Name the column to predict with --label; of rows.csv it could be" in said
+    assert "kind (3 classes), x (a number)" in said and not pipeline
+    (tmp_path / "rows.csv").write_text(rows_of(("target", CLASS[1]), X))
+    assert 'label="target"' in init(tmp_path, monkeypatch)[1]
+
+
+def test_yes_takes_the_likeliest_label(tmp_path, monkeypatch):
+    (tmp_path / "rows.csv").write_text(rows_of(X, CLASS))
+    said, pipeline = init(tmp_path, monkeypatch, "--yes")
+    assert "kind is one of 3 classes" in said and 'label="kind"' in pipeline
+
+
+@pytest.mark.parametrize(
+    ("columns", "said"),
+    [
+        ([("id", str), ("name", lambda n: f"n{n}")], "id has another value in each row; name has"),
+        ([("when", lambda n: f"2026-01-{n % 28 + 1:02d}")], "when has dates or times"),
+        ([("a", lambda _: 1)], "a has the same value in each row"),
+    ],
+)
+def test_where_nothing_can_be_predicted_it_is_told_column_by_column(
+    tmp_path, monkeypatch, columns, said
+):
+    (tmp_path / "rows.csv").write_text(rows_of(*columns))
+    found, pipeline = init(tmp_path, monkeypatch, "--yes")
+    assert "can be predicted" in found and said in found and not pipeline
+
+
+def test_what_gives_the_label_away_is_named_and_left_out(tmp_path, monkeypatch):
+    price = ("price", lambda n: 1.5 * n + n % 7)
+    log = ("logprice", lambda n: math.log(1.5 * n + n % 7 + 1))
+    (tmp_path / "rows.csv").write_text(rows_of(X, log, price))
+    said, _ = init(tmp_path, monkeypatch, "--label", "price")
+    assert "logprice is left out: it always rises with price in all of the 120 rows" in said
+    module = (tmp_path / "wind" / "module.py").read_text()
+    assert "MEAN, DEVIATION = " in module and "Rescaling(DEVIATION, MEAN)" in module
+
+
+def test_rows_of_one_person_stay_together_and_rows_in_order_of_time_are_split_by_it(
+    tmp_path, monkeypatch
+):
+    person = ("patient_id", lambda n: n // 4 + 1000)
+    (tmp_path / "rows.csv").write_text(rows_of(person, X, CLASS))
+    said, pipeline = init(tmp_path, monkeypatch, "--label", "kind")
+    assert 'splits={"split_key": "patient_id"}' in pipeline
+    assert "Rows with an equal patient_id are in one split" in said
+    shutil.rmtree(tmp_path / "wind")
+    when = ("when", lambda n: f"2026-01-{n // 24 + 1:02d} {n % 24:02d}:00")
+    (tmp_path / "rows.csv").write_text(rows_of(when, X, CLASS))
+    said, pipeline = init(tmp_path, monkeypatch, "--label", "kind")
+    assert 'splits={"split_by": {"time": "when"}}' in pipeline and "the latest third" in said
+    assert 'TIMES = [\n    "when"' in (tmp_path / "wind" / "module.py").read_text()
+
+
+def test_a_task_and_columns_can_be_said(tmp_path, monkeypatch):
+    stars = ("stars", lambda n: (n * 37) % 11 % 5 + 1)
+    (tmp_path / "rows.csv").write_text(rows_of(X, ("z", lambda n: n % 13), stars))
+    given = ("--label", "stars", "--task", "regression", "--leave-out", "z")
+    said, pipeline = init(tmp_path, monkeypatch, *given)
+    assert '"task": "regression"' in pipeline and "z is left out: as you said." in said
+    shutil.rmtree(tmp_path / "wind")
+    said, _ = init(tmp_path, monkeypatch, "--label", "stars", "--task", "binary")
+    assert "'stars' has 5 different values, and a binary classification has two" in said
+
+
+def test_in_a_terminal_it_asks_and_takes_enter_for_what_it_proposes(tmp_path):
+    (tmp_path / "rows.csv").write_text(rows_of(X, ("z", lambda n: n % 13), CLASS))
+    terminal, there = os.openpty()
+    command = [sys.executable, "-m", "edgeline", "init", "wind"]
+    answers = {"begin with)": "rows.csv", "predicted? [kind]": "knid", "Did you mean kind?": ""}
+    answers |= {"its task?": "", "between them": "z"}
+    shown = ""
+    with subprocess.Popen(command, cwd=tmp_path, stdin=there, stdout=there, stderr=there) as made:
+        os.close(there)
+        for prompt, answer in answers.items():
+            while prompt not in shown or not shown.endswith(": "):
+                shown += os.read(terminal, 4096).decode()
+            os.write(terminal, f"{answer}\n".encode())
+            shown = shown[shown.rfind(prompt) + len(prompt) :]
+        with contextlib.suppress(OSError):  # it has ended
+            while piece := os.read(terminal, 4096):
+                shown += piece.decode()
+    os.close(terminal)
+    assert made.returncode == 0, shown
+    assert "z is left out: as you said." in shown
+    assert 'label="kind"' in (tmp_path / "wind" / "pipeline.py").read_text()
 
 
 def test_an_example_that_is_not_there_names_the_nearest(tmp_path):

@@ -42,14 +42,21 @@ def warnings(
     arrays = {name: array.reshape(-1) for name, array in to_numpy(batch, single).items()}
     truth = arrays.pop(label.name)
     for name, values in arrays.items():
-        if why := _gives_away(values, truth, task):
+        if why := gives_away(values, truth, task):
             yield (
                 f"feature {name!r} {why} the label in all of the {len(truth):,} rows looked at: is "
                 "it known when the model is asked?"
             )
 
 
-def _gives_away(values: Array, truth: Array, task: str) -> str:
+def gives_away(values: Array, truth: Array, task: str) -> str:
+    """How a label follows from a feature alone, as the start of a sentence; "" where it does not.
+
+    Args:
+        values: of the feature, shape [rows].
+        truth: of the label, of the same rows.
+        task: one of `edgeline.artifacts.models.TASKS`.
+    """
     if values.dtype.kind == truth.dtype.kind and _equal(values, truth):
         return "equals"
     if task == "regression":

@@ -4,40 +4,144 @@ from __future__ import annotations
 
 import os
 import shlex
+import sys
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
+
+from edgeline.errors import EdgelineError, UsageError
+
+if TYPE_CHECKING:
+    from edgeline.starter.facts import ReadTable
+    from edgeline.starter.own_data import ProposedProject
+
+TASKS = {  # as people type them
+    "binary": "binary_classification",
+    "multiclass": "multiclass_classification",
+    "regression": "regression",
+}
 
 
 @click.command()
 @click.argument("name")
 @click.option("--example", metavar="EXAMPLE", help="Make this example instead of the starter.")
-@click.option("--data", metavar="DATA", help="Make a project for these data, with --label.")
+@click.option("--data", metavar="DATA", help="Make a project for these data.")
 @click.option("--label", metavar="COLUMN", help="Which column of --data to predict.")
-def init(name: str, example: str | None, data: str | None, label: str | None) -> None:
+@click.option(
+    "--task",
+    type=click.Choice([*TASKS]),
+    help="What --label is, where its values would tell another thing.",
+)
+@click.option(
+    "--leave-out",
+    multiple=True,
+    metavar="COLUMN",
+    help="A column of --data that is no feature. Repeatable.",
+)
+@click.option("--yes", is_flag=True, help="Take what is proposed, and ask nothing.")
+def init(
+    name: str,
+    example: str | None,
+    data: str | None,
+    label: str | None,
+    task: str | None,
+    leave_out: tuple[str, ...],
+    yes: bool,
+) -> None:
     """Create a project in the new folder NAME: a pipeline, a module and data.
 
-    With --data and --label, the module takes the columns of these data, and the pipeline has
-    proposals of thresholds that fit the label.
+    With --data, the module takes the columns of these data, and the pipeline has proposals of
+    thresholds that fit the label. Without --label a column that is called label, target, class,
+    outcome or y is it; of others, --yes takes the likeliest. In a terminal, where neither --data,
+    --example nor --yes is given, it asks, with what it would take as the answers.
 
     Examples: wine (a table and a module), pictures (a .tflite model, a Keras model and images),
     schedules (a file of recurring runs).
     """
-    from edgeline.errors import UsageError
-    from edgeline.starter import make_example, make_project, make_project_of
+    from edgeline.starter import check_new, make_example, make_project, make_project_of
 
     folder = Path(os.path.normpath(name))  # "a/../b" makes no folder "a"
-    if (data is None) != (label is None) or (data and example):
-        raise UsageError("Give --data and --label together, and without --example.")
-    if data and label:
-        for sentence in make_project_of(folder, data, label):
-            click.echo(sentence)
-        place = shlex.quote(str(folder))
-        click.echo(f"Created {folder}. Next: cd {place} && edgeline run pipeline.py")
-    elif example:
+    if example and data:
+        raise UsageError("Give --data or --example, not both.")
+    if not data and (label or task or leave_out):
+        raise UsageError("--label, --task and --leave-out are about --data: give it, too.")
+    if example:
         make_example(folder, example)
         click.echo(f"Created {folder}.")
-    else:
+        return
+    check_new(folder)
+    asks = not data and not yes and sys.stdin.isatty() and sys.stdout.isatty()
+    if asks:
+        data = click.prompt(
+            "Your data: a file, folder or address (nothing: made-up readings to begin with)",
+            default="",
+            show_default=False,
+        ).strip()
+    if not data:
         make_project(folder)
-        place = shlex.quote(str(folder))
-        click.echo(f"Created {folder}. Next: cd {place} && edgeline run pipeline.py")
+    else:
+        table = _read(data)
+        proposal = _asked(table) if asks else _proposed(table, label, task, leave_out, yes)
+        for sentence in proposal.told():
+            click.echo(sentence)
+        make_project_of(folder, proposal)
+    place = shlex.quote(str(folder))
+    click.echo(f"Created {folder}. Next: cd {place} && edgeline run pipeline.py")
+
+
+def _read(data: str) -> ReadTable:
+    from edgeline.starter.facts import read_table
+
+    return read_table(data)
+
+
+def _proposed(
+    table: ReadTable, label: str | None, task: str | None, without: tuple[str, ...], yes: bool
+) -> ProposedProject:
+    """What fits a table, as the command's options say.
+
+    Raises:
+        EdgelineError: no label is named, and none says itself that it is one.
+    """
+    from edgeline.starter.label import is_called_so
+    from edgeline.starter.own_data import likely_label, no_label_is_named, propose
+
+    if label is None:
+        label = likely_label(table)
+        if not yes and not is_called_so(label):
+            raise no_label_is_named(table)
+    return propose(table, label, TASKS[task] if task else "", frozenset(without))
+
+
+def _asked(table: ReadTable) -> ProposedProject:
+    """The same, as a person answers; a wrong answer is said, and asked for again.
+
+    Raises:
+        EdgelineError: no column can be a label.
+    """
+    from edgeline.starter.own_data import likely_label, propose
+
+    usual = likely_label(table)
+    click.echo(f"{table.rows:,} rows with the columns {', '.join(table.columns)}.")
+    shown = {task: word for word, task in TASKS.items()}
+    while True:
+        name = click.prompt("Which column is to be predicted?", default=usual).strip()
+        try:
+            proposal = propose(table, name)
+            told = f"{name} is {proposal.label.told}; its task?"
+            word = click.prompt(
+                told, default=shown[proposal.label.task], type=click.Choice([*TASKS])
+            )
+            proposal = propose(table, name, TASKS[word])
+            for column, why in proposal.features.left_out.items():
+                click.echo(f"{column} is left out: {why}.")
+            further = click.prompt(
+                "Further columns to leave out, with commas between them",
+                default="",
+                show_default=False,
+            )
+            without = frozenset(each.strip() for each in further.split(",") if each.strip())
+            return propose(table, name, TASKS[word], without)
+        except EdgelineError as error:
+            click.echo(str(error))

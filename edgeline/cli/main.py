@@ -25,7 +25,7 @@ from edgeline.cli.lint import lint
 from edgeline.cli.pipelines import pipelines
 from edgeline.cli.repository import repository
 from edgeline.cli.run import run
-from edgeline.cli.runs import runs
+from edgeline.cli.runs import logs, open_, runs
 from edgeline.cli.schedules import schedules
 from edgeline.cli.serve import serve
 from edgeline.cli.sites import site
@@ -53,6 +53,8 @@ for _command in (
     images,
     init,
     lint,
+    logs,
+    open_,
     components,
     pipelines,
     repository,

@@ -34,7 +34,24 @@ def check_engine() -> None:
         client.ping()
         client.close()
     except (docker.errors.DockerException, OSError) as error:
-        raise EdgelineError(f"Docker does not answer ({error}): is it running?") from None
+        raise EdgelineError(
+            f"Docker does not answer ({_cause(error)}): start it, or run without --docker."
+        ) from None
+
+
+def _cause(error: BaseException) -> str:
+    """What the system said of it, out of the texts of docker, requests and urllib3 around that."""
+    inside: BaseException | None = error
+    while inside is not None:
+        if isinstance(inside, OSError) and inside.strerror:
+            return inside.strerror
+        for each in inside.args:
+            while isinstance(each, BaseException):
+                if isinstance(each, OSError) and each.strerror:
+                    return each.strerror
+                each = next((x for x in each.args if isinstance(x, BaseException)), None)
+        inside = inside.__cause__ or inside.__context__
+    return str(error)
 
 
 def run_container(

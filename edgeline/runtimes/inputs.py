@@ -55,7 +55,7 @@ def check_names(arrays: Mapping[str, object], signature: Signature) -> None:
     """Check that each input is there and nothing else.
 
     Raises:
-        EdgelineError: one is missing or unknown.
+        EdgelineError: some are missing, which are all named, or one is unknown.
     """
     if len(arrays) == len(signature.inputs) and all(t.name in arrays for t in signature.inputs):
         return
@@ -63,8 +63,8 @@ def check_names(arrays: Mapping[str, object], signature: Signature) -> None:
     takes = f"the model takes {', '.join(names)}."
     if unknown := [name for name in arrays if name not in names]:
         raise EdgelineError(f"There is no input {unknown[0]!r}: {takes}")
-    missing = next(name for name in names if name not in arrays)
-    raise EdgelineError(f"Input {missing!r} is missing: {takes}")
+    missing = [name for name in names if name not in arrays]
+    raise EdgelineError(f"Input{'s' * (len(missing) > 1)} {_are_missing(missing)}: {takes}")
 
 
 def lacking(arrays: Arrays, never: Sequence[str]) -> dict[int, list[str]]:

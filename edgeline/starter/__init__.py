@@ -8,10 +8,14 @@ from collections.abc import Callable
 from importlib import resources
 from pathlib import Path
 from string import Template
+from typing import TYPE_CHECKING
 
 from edgeline.artifacts.bundle import NAME
 from edgeline.errors import UsageError, at_path, did_you_mean
 from edgeline.starter.readings import write_readings
+
+if TYPE_CHECKING:
+    from edgeline.starter.own_data import ProposedProject
 
 EXAMPLES = ("wine", "pictures", "schedules")
 PICTURES = 100
@@ -29,8 +33,7 @@ def make_project(folder: Path) -> None:
         UsageError: the folder exists, or its name cannot be a pipeline's.
         EdgelineError: it cannot be written.
     """
-    _refuse_existing(folder)
-    _check_name(folder)
+    check_new(folder)
 
     def fill(made: Path) -> None:
         for template in resources.files(__name__).joinpath("project").iterdir():
@@ -42,33 +45,36 @@ def make_project(folder: Path) -> None:
     _make(folder, fill)
 
 
-def make_project_of(folder: Path, data: str, label: str) -> list[str]:
+def make_project_of(folder: Path, proposal: ProposedProject) -> None:
     """Make a folder with a pipeline and a module for data of one's own.
 
     Args:
         folder: as for `make_project`.
-        data: a file, folder or glob, as ingest takes it.
-        label: the column to predict.
-
-    Returns:
-        What was made of the columns, and the thresholds that are proposed, a sentence each.
+        proposal: of `edgeline.starter.own_data.propose`.
 
     Raises:
         UsageError: as for `make_project`.
-        EdgelineError: the data cannot be read, have no such label, or it cannot be written.
+        EdgelineError: it cannot be written.
     """
     from edgeline.starter import own_data  # reads data, which the other projects need not
 
-    _refuse_existing(folder)
-    _check_name(folder)
+    check_new(folder)
     templates = {
         each.name: each.read_text("utf-8")
         for each in resources.files(__name__).joinpath("own").iterdir()
         if each.is_file()
     }
-    told: list[str] = []
-    _make(folder, lambda made: told.extend(own_data.fill(made, data, label, templates)))
-    return told
+    _make(folder, lambda made: own_data.write(made, proposal, templates))
+
+
+def check_new(folder: Path) -> None:
+    """Refuse a folder that cannot become a project, before any work.
+
+    Raises:
+        UsageError: it exists, or its name cannot be a pipeline's.
+    """
+    _refuse_existing(folder)
+    _check_name(folder)
 
 
 def make_example(folder: Path, name: str) -> None:

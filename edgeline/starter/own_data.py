@@ -7,316 +7,315 @@ learnt nothing is not published; the report of the first run proposes what the m
 from __future__ import annotations
 
 import json
-import math
-import tempfile
-from collections import Counter
-from collections.abc import Mapping
-from dataclasses import dataclass, field
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from string import Template
 from typing import Any
 
-import numpy as np
 import pyarrow as pa
-import pyarrow.compute as pc
 
-from edgeline import artifacts
-from edgeline.artifacts import examples, models
-from edgeline.components.ingest.ingest import ingest
 from edgeline.errors import EdgelineError, did_you_mean
+from edgeline.starter import features, label
+from edgeline.starter.facts import ColumnFacts, ReadTable
+from edgeline.starter.features import Features
+from edgeline.starter.label import BINARY, MULTICLASS, REGRESSION, Label
 from edgeline.stores import remote
 
-MOST_CLASSES = 100  # of a label of words
-MOST_WHOLE = 20  # of a label of whole numbers: of more it is a quantity
-MOST_WORDS = 10_000  # different ones of a column that is a feature
-RARE = 0.2  # share of the smaller class below which accuracy tells little
 MANY = 100  # features from which on those of a kind are packed into one
 MODULES = ("module.py.txt", "wide_module.py.txt")  # templates: of few features, and of many
-YES = ("yes", "true", "1", "y", "t", "positive", "fault", "fraud")
-ROWS_OF_SPLIT = "rows"
-BINARY, MULTICLASS, REGRESSION = models.TASKS
+FEWEST = 20  # rows of which nothing can be learnt and evaluated
+SMALL = 300  # rows of whose third metrics are rough
+BATCH = 100
+LEAST_STEPS, MOST_STEPS = 1000, 2000
+PASSES = 40
+EVALUATIONS = 10  # while it is trained
+TRAINED = 2 / 3  # share of the rows
+WIDTH = 100
 
 
-@dataclass
-class ColumnFacts:
-    """The values of a column: how many, how often each (while they are few), and their mean."""
+class Verbatim(str):
+    """Python that stands as it is."""
 
-    type: pa.DataType
-    filled: int = 0
-    first_gap: int | None = None
-    total: float = 0.0
-    squares: float = 0.0
-    values: Counter[Any] = field(default_factory=Counter)
 
-    @property
-    def mean(self) -> float:
-        return self.total / self.filled if self.filled else 0.0
+@dataclass(frozen=True)
+class ProposedProject:
+    """What is proposed for a table: the label with its task, features and how rows are split."""
 
-    @property
-    def deviation(self) -> float:
-        return math.sqrt(max(self.squares / max(self.filled, 1) - self.mean**2, 0.0))
+    table: ReadTable
+    label: Label
+    features: Features
+    splits: Mapping[str, Any]
 
-    @property
-    def is_number(self) -> bool:
-        return bool(pa.types.is_integer(self.type) or pa.types.is_floating(self.type))
-
-    def add(self, values: pa.Array, before: int) -> None:
-        """Count some values, which stand after others in the column."""
-        if values.null_count and self.first_gap is None:
-            self.first_gap = before + int(pc.indices_nonzero(values.is_null())[0].as_py())
-        there = values.drop_null()
-        self.filled += len(there)
-        if self.is_number:
-            numbers = there.cast(pa.float64(), safe=False).to_numpy(zero_copy_only=False)
-            numbers = numbers[np.isfinite(numbers)]
-            self.total += float(numbers.sum())
-            self.squares += float(numbers @ numbers)
-        if len(self.values) <= MOST_WORDS:
-            counted = there.value_counts()
-            self.values.update(
-                dict(
-                    zip(
-                        counted.field("values").to_pylist(),
-                        counted.field("counts").to_pylist(),
-                        strict=True,
-                    )
-                )
+    def told(self) -> Iterator[str]:
+        """What people should know of it, a sentence each."""
+        found, rows = self.label, self.table.rows
+        yield f"{found.name} is {found.told}."
+        yield from self.table.told
+        if found.rare:
+            shown = ", ".join(f"{value!r}" for value in found.rare[:5])
+            more = f" and {len(found.rare) - 5} more" if found.rare[5:] else ""
+            yield (
+                f"Fewer than {label.FEW} rows have the class {shown}{more}: how well it is told "
+                "stays unknown."
+            )
+        if rows < SMALL:
+            yield (
+                f"The data have {rows} rows, of which about {rows // 3} evaluate: take each metric "
+                "with the interval that the report gives."
+            )
+        for name, why in self.features.left_out.items():
+            yield f"{name} is left out: {why}."
+        if "time" in self.splits.get("split_by", {}):
+            yield f"Rows are in the order of {self.features.series}: the latest third evaluates."
+        elif self.features.group:
+            yield f"Rows with an equal {self.features.group} are in one split."
+        for each in label.proposals(found):
+            yield f"Proposed: {each.metric}, {each.why}."
+        if goal := label.decision_goal(found):
+            yield (
+                f"A yes is rare, so {goal.upper()} decides above which score it is one; consider "
+                "class_weights, too."
             )
 
 
-@dataclass(frozen=True)
-class Label:
-    """What a label is.
+def propose(
+    table: ReadTable, name: str, task: str = "", without: frozenset[str] = frozenset()
+) -> ProposedProject:
+    """What fits a table.
 
-    Attributes:
-        task: one of `edgeline.artifacts.models.TASKS`.
-        told: in words.
-        positive: of two values that which a yes means; else None.
-        vocabulary: whether classes are numbered by a vocabulary.
-        classes: how many there are.
-        largest: the share of the commonest value.
-        deviation: of a regression's.
+    Args:
+        name: of the label's column.
+        task: "" for what the label's values tell.
+        without: further columns to leave out.
+
+    Raises:
+        EdgelineError: there is no such column, it is no label, or nothing is a feature beside it.
     """
+    if name not in table.columns:
+        known = list(table.columns)
+        raise EdgelineError(
+            f"{table.data} has no column {name!r}. {did_you_mean(name, known, 'There are')}"
+        )
+    for column in without - table.columns.keys():
+        raise EdgelineError(
+            f"{table.data} has no column {column!r} to leave out. "
+            f"{did_you_mean(column, list(table.columns), 'There are')}"
+        )
+    found = label.label_of(name, table.columns[name], table.rows, task)
+    taken = features.of_table(table, found, without)
+    if not taken.count:
+        why = "".join(f"; {column}: {reason}" for column, reason in taken.left_out.items())
+        raise EdgelineError(f"{table.data} has no column that is a feature beside {name!r}{why}.")
+    if table.rows < FEWEST:
+        raise EdgelineError(
+            f"{table.data} has {table.rows} rows, too few to train and to evaluate a model: give "
+            f"at least {FEWEST}."
+        )
+    return ProposedProject(table, found, taken, _splits(found, taken))
 
-    task: str
-    told: str
-    positive: Any = None
-    vocabulary: bool = False
-    classes: int = 0
-    largest: float = 0.0
-    deviation: float = 0.0
+
+def no_label_is_named(table: ReadTable) -> EdgelineError:
+    """Which columns could be a label, or why none can."""
+    possible = label.possible_labels(table.columns, table.rows)
+    if not possible:
+        raise EdgelineError(_none_possible(table))
+    shown = [f"{name} ({_kind(found)})" for name, found in [*possible.items()][:8]]
+    more = f" and {len(possible) - 8} more" if len(possible) > 8 else ""
+    return EdgelineError(
+        f"Name the column to predict with --label; of {table.data} it could be "
+        f"{', '.join(shown)}{more}."
+    )
 
 
-@dataclass(frozen=True)
-class ProposedThreshold:
-    """A metric with its threshold, and what that is."""
+def likely_label(table: ReadTable) -> str:
+    """The column that is likeliest to be the label.
 
-    metric: str
-    bound: str
-    value: float
-    why: str
+    Raises:
+        EdgelineError: none can be.
+    """
+    possible = label.possible_labels(table.columns, table.rows)
+    if not possible:
+        raise EdgelineError(_none_possible(table))
+    return next(iter(possible))
 
 
-def fill(folder: Path, data: str, label: str, templates: Mapping[str, str]) -> list[str]:
+def write(folder: Path, proposal: ProposedProject, templates: Mapping[str, str]) -> None:
     """Write the files of a project.
 
     Args:
         folder: where to; its name is the project's.
-        data: as ingest takes it.
-        label: the label's column.
         templates: text with `$` names, by file; of `MODULES` one is written, as `module.py`.
-
-    Returns:
-        What people should know of what was made, a sentence each.
-
-    Raises:
-        EdgelineError: the data cannot be read, or has no such label.
     """
-    columns, rows = column_facts(data)
-    if label not in columns:
-        raise EdgelineError(
-            f"{data} has no column {label!r}. {did_you_mean(label, list(columns), 'There are')}"
-        )
-    found = label_of(label, columns[label], rows)
-    features = {name: seen for name, seen in columns.items() if name != label}
-    out = {name: why for name, seen in features.items() if (why := _unfit(seen, rows))}
-    taken = {name: seen for name, seen in features.items() if name not in out}
-    if not taken:
-        raise EdgelineError(f"{data} has no column that is a feature beside {label!r}.")
-    proposed = proposals(found)
-    numbers = {name: _usual(seen) for name, seen in taken.items() if seen.is_number}
-    filled = {
-        "name": folder.name,
-        "file": Path(data).name,
-        "label": _shown(label),
-        "shown_label": f"`{label}`",
-        "summary": _shown(f"{label} of {Path(data).name}"),
-        "data": _shown(",".join(map(_absolute, data.split(",")))),
-        "positive": f"POSITIVE = {_shown(found.positive)}\n" if found.task == BINARY else "",
+    filled = _filled(folder.name, proposal)
+    few, many = MODULES
+    texts = {name: text for name, text in templates.items() if name not in MODULES}
+    texts[few] = templates[many if proposal.features.count > MANY else few]
+    for name, text in texts.items():
+        (folder / name.removesuffix(".txt")).write_text(Template(text).substitute(filled), "utf-8")
+
+
+def _none_possible(table: ReadTable) -> str:
+    why = []
+    for name, seen in table.columns.items():
+        if len(seen.values) >= table.rows and not pa.types.is_floating(seen.type):
+            reason = "another value in each row"
+        elif seen.is_time:
+            reason = "dates or times"
+        else:
+            try:
+                label.label_of(name, seen, table.rows)
+                continue
+            except EdgelineError as error:
+                reason = str(error).partition(repr(name))[2].partition(":")[0].strip()
+        why.append(f"{name} has {reason.removeprefix('has ')}")
+    return (
+        f"No column of {table.data} can be predicted: {'; '.join(why[:8])}. Add a column with what "
+        "is to be predicted, or name one with --label."
+    )
+
+
+def _kind(found: Label) -> str:
+    return {
+        BINARY: "two values",
+        MULTICLASS: f"{found.classes} classes",
+        REGRESSION: "a number",
+    }[found.task]
+
+
+def _splits(found: Label, taken: Features) -> dict[str, Any]:
+    if taken.series:
+        return {"split_by": {"time": taken.series}}
+    if taken.group:
+        return {"split_key": taken.group}
+    return {} if found.task == REGRESSION else {"split_by": {"stratify": found.name}}
+
+
+def _filled(name: str, proposal: ProposedProject) -> dict[str, str]:
+    """The templates' fields."""
+    table, found, taken = proposal.table, proposal.label, proposal.features
+    columns = table.columns
+    numbers = {column: _usual(columns[column]) for column in taken.numbers}
+    proposed = label.proposals(found)
+    goal = label.decision_goal(found)
+    asked = {"eval_config": Verbatim("EVALUATION"), **({"decision_goal": goal} if goal else {})}
+    objects = {
+        "splits": proposal.splits,
+        "schema": table.settings,
+        "training": _training(found, table.rows),
+        "evaluation": asked,
+    }
+    trained = table.rows * TRAINED
+    # as scikit-learn's logistic regression has by default, in a loss that is a mean over rows
+    penalties = 0.5 / trained, (10 if found.task == REGRESSION else 3) / trained
+    return {
+        "name": name,
+        "file": Path(table.data).name,
+        "label": _shown(found.name),
+        "shown_label": f"`{found.name}`",
+        "summary": _shown(f"{found.name} of {Path(table.data).name}"),
+        "data": _shown(",".join(map(_absolute, table.data.split(",")))),
+        "of_label": _of_label(found),
         "numbers": _shown(numbers),
         "decimals": _shown({n: usual for n, usual in numbers.items() if type(usual) is float}),
         "whole_numbers": _shown({n: usual for n, usual in numbers.items() if type(usual) is int}),
-        "words": _shown([name for name, seen in taken.items() if not seen.is_number]),
-        "left_out": "".join(f"# left out: {name!r}, {why}\n" for name, why in out.items()),
+        "words": _shown(list(taken.words)),
+        "times": f"# columns of points in time\nTIMES = {_shown(list(taken.times))}\n"
+        if taken.times
+        else "",
+        "made_times": MADE_TIMES if taken.times else "",
+        "imported": "day_of_week, fill_missing, hour_of_day" if taken.times else "fill_missing",
+        "penalties": ", ".join(f"{_short(each)!r}" for each in penalties),
+        "hidden_units": "[16]" if table.rows < 5000 else "[32, 16]",
+        "left_out": "".join(f"# left out: {n!r}, {why}\n" for n, why in taken.left_out.items()),
         "label_told": found.told,
         "proposed": "\n".join(f"# {each.metric}: {each.why}" for each in proposed),
-        "evaluation": _shown(eval_config(proposed)),
-        "training": ", ".join(f'"{n}": {_shown(v)}' for n, v in _training(found, rows).items()),
+        "evaluation": _shown(label.eval_config(proposed)),
+        "objects": "".join(_object(key, values) for key, values in objects.items() if values),
         **_code(found),
     }
-    few, many = MODULES
-    texts = {name: text for name, text in templates.items() if name not in MODULES}
-    texts[few] = templates[many if len(taken) > MANY else few]
-    for name, text in texts.items():
-        (folder / name.removesuffix(".txt")).write_text(_substituted(text, filled), "utf-8")
-    told = [f"{label} is {found.told}."]
-    told += [f"{name} is left out: {why}." for name, why in out.items()]
-    return [*told, *(f"Proposed: {each.metric}, {each.why}." for each in proposed)]
 
 
-def column_facts(data: str) -> tuple[dict[str, ColumnFacts], int]:
-    """The columns of data as ingest reads them, and the number of rows."""
-    with tempfile.TemporaryDirectory() as folder:
-        place = Path(folder) / "examples"
-        ingest(data, place, split_ratios={ROWS_OF_SPLIT: 1})
-        read = artifacts.read(place, examples.SCHEMA)
-        columns: dict[str, ColumnFacts] = {}
-        rows = 0
-        for batch in examples.read_batches(read, ROWS_OF_SPLIT):
-            for column in batch.schema:
-                seen = columns.setdefault(column.name, ColumnFacts(column.type))
-                if not pa.types.is_nested(column.type):
-                    seen.add(batch.column(column.name), rows)
-            rows += len(batch)
-    return columns, rows
+MADE_TIMES = """\
+    for name in TIMES:
+        parts = {"hour": (hour_of_day(inputs[name]), 24), "day": (day_of_week(inputs[name]), 7)}
+        for part, (value, of) in parts.items():
+            # an angle, so that 23 is beside 0
+            angle = tf.cast(fill_missing(value, 0), tf.float32) * (6.2831853 / of)
+            outputs[f"{name}_{part}_sin"] = tf.sin(angle)
+            outputs[f"{name}_{part}_cos"] = tf.cos(angle)
+"""
 
 
-def label_of(name: str, seen: ColumnFacts, rows: int) -> Label:
-    """What a column is as a label.
-
-    Raises:
-        EdgelineError: it has missing values, one value, or too many to be classes.
-    """
-    if pa.types.is_nested(seen.type):
-        raise EdgelineError(f"Column {name!r} holds lists, which are no label: name another.")
-    if seen.first_gap is not None:
-        raise EdgelineError(
-            f"Column {name!r} is missing in {rows - seen.filled:,} of {rows:,} rows, row "
-            f"{seen.first_gap + 1} of the data first: leave rows without a label out."
+def _of_label(found: Label) -> str:
+    if found.task == BINARY:
+        return f"POSITIVE = {_shown(found.positive)}\n"
+    if found.task == REGRESSION:
+        mean, deviation = _short(found.mean), _short(found.deviation)
+        return (
+            "# of the label: the network learns how far it is from its mean\n"
+            f"MEAN, DEVIATION = {mean!r}, {deviation!r}\n"
         )
-    values, count = seen.values, len(seen.values)
-    if count < 2:
-        raise EdgelineError(f"Column {name!r} has the same value in each row: name another label.")
-    largest = max(values.values()) / rows
-    if count == 2:
-        yes = _positive(values)
-        share = values[yes] / rows
-        return Label(BINARY, f"{yes!r} in {share:.1%} of {rows:,} rows", yes, largest=largest)
-    whole = pa.types.is_integer(seen.type)
-    if seen.is_number and not (whole and count <= MOST_WHOLE):
-        told = f"a number, {seen.mean:.4g} on average with a deviation of {seen.deviation:.4g}"
-        return Label(REGRESSION, told, deviation=seen.deviation)
-    if count > MOST_CLASSES:
-        raise EdgelineError(
-            f"Column {name!r} has {count:,} different texts or more, too many to be classes (at "
-            f"most {MOST_CLASSES}): name another label."
-        )
-    told = f"one of {count} classes, the commonest {largest:.1%} of {rows:,} rows"
-    numbered = whole and sorted(values) == list(range(count))
-    return Label(MULTICLASS, told, vocabulary=not numbered, classes=count, largest=largest)
-
-
-def proposals(label: Label) -> list[ProposedThreshold]:
-    """Metrics that fit a label, each a little above an answer that is always the same."""
-    if label.task == REGRESSION:
-        why = f"always saying the mean has {label.deviation:.4g}"
-        return [
-            ProposedThreshold("RootMeanSquaredError", "upper_bound", _short(label.deviation), why)
-        ]
-    always = math.ceil(label.largest * 1000) / 1000
-    if label.task == MULTICLASS:
-        why = f"always saying the commonest class has {label.largest:.3f}"
-        return [ProposedThreshold("SparseCategoricalAccuracy", "lower_bound", always, why)]
-    found = [ProposedThreshold("AUC", "lower_bound", 0.6, "a score at random has 0.5")]
-    if label.largest <= 1 - RARE:
-        why = f"always giving the commoner answer has {label.largest:.3f}"
-        return [*found, ProposedThreshold("BinaryAccuracy", "lower_bound", always, why)]
-    why = (
-        f"a model that never says yes has 0, though its accuracy is {label.largest:.3f}; consider "
-        "class_weights and decision_goal"
-    )
-    return [*found, ProposedThreshold("Recall", "lower_bound", 0.1, why)]
-
-
-def eval_config(proposed: list[ProposedThreshold]) -> dict[str, Any]:
-    """An EvalConfig with proposed thresholds, and the metrics that people look at beside."""
-    metrics: list[dict[str, Any]] = [
-        {"class_name": each.metric, "threshold": {"value_threshold": {each.bound: each.value}}}
-        for each in proposed
-    ]
-    if proposed[0].metric == "AUC":
-        beside = ("BinaryAccuracy", "Precision", "Recall")
-        named = [each.metric for each in proposed]
-        metrics += [{"class_name": name} for name in beside if name not in named]
-    return {"metrics_specs": [{"metrics": metrics}]}
-
-
-def _unfit(seen: ColumnFacts, rows: int) -> str:
-    """Why a column is no feature for a beginning; "" where it is."""
-    if pa.types.is_nested(seen.type):
-        return "it holds lists"
-    if pa.types.is_binary(seen.type):
-        return "it holds bytes"
-    if not seen.filled:
-        return "it has no value"
-    if len(seen.values) == 1 and seen.first_gap is None:
-        return "it has the same value in each row"
-    if pa.types.is_integer(seen.type) and len(seen.values) == rows:
-        return "it has another whole number in each row, as an id has"
-    if not seen.is_number and (len(seen.values) > MOST_WORDS or len(seen.values) == rows):
-        return "its texts differ in most rows: see edgeline's docs/text.md"
     return ""
 
 
-def _positive(values: Counter[Any]) -> Any:
-    """Of two values that which a yes means: a known word, or the rarer one."""
-    known = [value for value in values if str(value).strip().lower() in YES]
-    if len(known) == 1:
-        return known[0]
-    return min(sorted(values, key=str), key=values.__getitem__)
+def _training(found: Label, rows: int) -> dict[str, Any]:
+    trained = int(rows * TRAINED)
+    size = max(1, min(BATCH, trained // 4))
+    steps = int(min(MOST_STEPS, max(LEAST_STEPS, PASSES * trained // size)))
+    settings: dict[str, Any] = {"task": found.task, "steps": steps, "batch_size": size}
+    settings["steps_per_epoch"] = steps // EVALUATIONS
+    return settings | ({"label_vocabulary": "label"} if found.vocabulary else {})
 
 
-def _training(label: Label, rows: int) -> dict[str, Any]:
-    size = max(1, min(40, rows // 4))
-    steps = int(min(2000, max(150, 10 * rows // size)))
-    found: dict[str, Any] = {"task": label.task, "steps": steps, "batch_size": size}
-    return found | ({"label_vocabulary": "label"} if label.vocabulary else {})
-
-
-def _code(label: Label) -> dict[str, str]:
+def _code(found: Label) -> dict[str, str]:
     """The parts of the module that depend on the task."""
-    dense = "keras.layers.Dense"
-    if label.task == BINARY:
+    if found.task == BINARY:
         return {
             "made_label": "tf.cast(inputs[LABEL] == POSITIVE, tf.int64)",
-            "output": f'{dense}(1, activation="sigmoid")(hidden)',
+            "units": "1",
+            "output": 'keras.layers.Activation("sigmoid")(line + beside)',
             "loss": "binary_crossentropy",
+            "loss_weights": "",
             "metric": "accuracy",
         }
-    if label.task == REGRESSION:
+    if found.task == REGRESSION:
         return {
             "made_label": "tf.cast(inputs[LABEL], tf.float32)",
-            "output": f"{dense}(1)(hidden)",
+            "units": "1",
+            "output": "keras.layers.Rescaling(DEVIATION, MEAN)(line + beside)",
             "loss": "mean_squared_error",
+            "loss_weights": "        loss_weights=[1 / DEVIATION**2],\n",
             "metric": "mean_absolute_error",
         }
     vocabulary = 'tft.compute_and_apply_vocabulary(inputs[LABEL], vocab_filename="label")'
     return {
-        "made_label": vocabulary if label.vocabulary else "inputs[LABEL]",
-        "output": f'{dense}({label.classes}, activation="softmax")(hidden)',
+        "made_label": vocabulary if found.vocabulary else "inputs[LABEL]",
+        "units": f"{found.classes}",
+        "output": 'keras.layers.Activation("softmax")(line + beside)',
         "loss": "sparse_categorical_crossentropy",
+        "loss_weights": "",
         "metric": "accuracy",
     }
+
+
+def _object(name: str, values: Mapping[str, Any]) -> str:
+    """An argument that is a dict, on one line where it fits."""
+    entries = [f"{_python(key)}: {_python(value)}" for key, value in values.items()]
+    line = f"    {name}={{{', '.join(entries)}}},\n"
+    if len(line) <= WIDTH:
+        return line
+    lines = "".join(f"        {entry},\n" for entry in entries)
+    return f"    {name}={{\n{lines}    }},\n"
+
+
+def _python(value: object) -> str:
+    """A value as Python, with texts in double quotes."""
+    if isinstance(value, Mapping):
+        return f"{{{', '.join(f'{_python(n)}: {_python(v)}' for n, v in value.items())}}}"
+    if isinstance(value, (Verbatim, bool)):
+        return str(value)
+    return json.dumps(value, ensure_ascii=False)
 
 
 def _absolute(place: str) -> str:
@@ -333,9 +332,4 @@ def _short(number: float) -> float:
 
 
 def _shown(value: object) -> str:
-    """A value as code; JSON of numbers, texts, lists and objects is Python's, too."""
     return json.dumps(value, indent=4, ensure_ascii=False)
-
-
-def _substituted(text: str, filled: Mapping[str, str]) -> str:
-    return Template(text).substitute(filled)

@@ -63,6 +63,10 @@ def test_both_name_what_is_missing():
     given.pop("hour")
     in_python, served = refusals(given)
     assert in_python == served == "Input 'hour' is missing: the model takes fare, hour, pay."
+    given.pop("fare")
+    in_python, served = refusals(given)
+    assert in_python == served
+    assert "Inputs 'fare' and 'hour' are missing: the model takes fare, hour, pay." in served
 
 
 def test_the_server_alone_takes_columns_without_their_last_dimension():

@@ -14,7 +14,7 @@ from edgeline.artifacts import pixels
 from edgeline.artifacts.bundle import Tensor
 from edgeline.artifacts.transformed import RAW
 from edgeline.formats.dtypes import Array
-from edgeline.server.errors import invalid
+from edgeline.server.errors import ServingError, invalid
 from edgeline.server.models.model import Arrays, Description
 from edgeline.server.tensors import pictures
 from edgeline.server.tensors.json import (
@@ -25,6 +25,8 @@ from edgeline.server.tensors.json import (
     dumps_not_finite,
     to_array,
 )
+
+SHOWN = 10  # inputs that one refusal names
 
 
 def from_rows(rows: object, description: Description) -> dict[str, Array]:
@@ -48,13 +50,23 @@ def from_rows(rows: object, description: Description) -> dict[str, Array]:
         if not isinstance(row, dict):
             raise invalid(f"Instance {place} is not an object, as the first is.")
         if row.keys() != names:
-            wrong = min(str(name) for name in row.keys() ^ names)
-            fault = "lacks" if wrong in names else "has an unknown"
-            raise invalid(f"Instance {place} {fault} input {wrong[:100]!r}.")
+            raise _misnamed(place, row, names)
     return {
         tensor.name: _array([row[tensor.name] for row in rows], tensor, description)
         for tensor in inputs
     }
+
+
+def _misnamed(place: int, row: dict[str, object], names: set[str]) -> ServingError:
+    """Of an instance with other inputs than the model's: the first unknown one, or all it lacks."""
+    if unknown := sorted(row.keys() - names):
+        return invalid(f"Instance {place} has an unknown input {unknown[0][:100]!r}.")
+    lacking = sorted(names - row.keys())
+    listed = ", ".join(map(repr, lacking[:SHOWN])) + (" …" if lacking[SHOWN:] else "")
+    plural = "s" if lacking[1:] else ""
+    return invalid(
+        f"Instance {place} lacks input{plural} {listed}: give null for a value that is missing."
+    )
 
 
 def from_columns(columns: object, description: Description) -> dict[str, Array]:
