@@ -50,7 +50,7 @@ class Mlflow:
                 stderr=subprocess.STDOUT,
                 start_new_session=True,
             )
-            until = time.monotonic() + 120
+            until = time.monotonic() + 300
             while not self._answers():
                 assert self._process.poll() is None, (self.folder / "server.log").read_text()
                 assert time.monotonic() < until, "the server does not answer"

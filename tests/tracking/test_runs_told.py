@@ -81,15 +81,19 @@ def test_a_run_whose_tracker_was_down_is_green_and_sent_later_once(
 def test_a_run_that_goes_on_is_the_same_run(
     tiny: Tiny, mlflow: Mlflow, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setenv("MLFLOW_TRACKING_URI", mlflow.start().uri)
+    from edgeline.local.runs import named
+
+    uri = mlflow.start().uri
     monkeypatch.setenv("MLFLOW_EXPERIMENT_NAME", "going on")
     tiny.before("grow", "raise KeyboardInterrupt")
     with pytest.raises(KeyboardInterrupt):
         tiny.run()
+    telling.send_one(named(tiny.root, "tiny"), uri)
     [told] = mlflow.runs("going on")
     assert told.info.status == "KILLED"
     tiny.before("grow", "")
     assert tiny.resume("times=5") == ""
+    telling.send_one(named(tiny.root, "tiny"), uri)
     [told] = mlflow.runs("going on")
     assert told.info.status == "FINISHED"
     assert told.data.params["times"] == "3"  # MLflow lets no parameter be changed
