@@ -14,6 +14,7 @@ EXTRA_OF = {
     "ai_edge_litert": "serve",
     "ethosu": "ethos-u",
     "keras": "train",
+    "mlflow": "mlflow",
     "securesystemslib": "serve",
     "simdjson": "serve",
     "tuf": "serve",

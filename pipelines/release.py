@@ -31,7 +31,7 @@ def delivery(form: Channels, settings: Any) -> dict[str, Any]:
 
 def ended(form: Channels) -> Any:
     """The task that tells how a run ended, for its exit handler."""
-    task = notify(pipeline_name=form["model_name"], run_id=dsl.PIPELINE_JOB_ID_PLACEHOLDER)
+    task = notify(pipeline_name=form.pipeline, run_id=dsl.PIPELINE_JOB_ID_PLACEHOLDER)
     return task.set_caching_options(False).set_display_name("tell how it ended")
 
 

@@ -21,8 +21,10 @@ __all__ = ["specialise"]
 
 @dataclass(frozen=True)
 class Channels:
-    """What stands in the form, while kfp traces a pipeline: the parameters that stand alone."""
+    """What stands in the form of a pipeline of this name, while kfp traces it: the parameters that
+    stand alone."""
 
+    pipeline: str
     kind: str
     defaults: Mapping[str, Mapping[str, Any]]
     of: Mapping[str, Any]
@@ -82,7 +84,8 @@ def specialise(generic: Generic, name: str, description: str, **defaults: Any) -
     parameters = of_form(generic.kind, {**given, **{PREFIX + key: x for key, x in objects.items()}})
 
     def traced(*channels: Any) -> None:
-        generic.graph(Channels(generic.kind, objects, dict(zip(parameters, channels, strict=True))))
+        given = dict(zip(parameters, channels, strict=True))
+        generic.graph(Channels(name, generic.kind, objects, given))
 
     traced.__name__ = generic.kind
     traced.__doc__ = _docstring(description, parameters)

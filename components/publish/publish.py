@@ -135,6 +135,8 @@ def publish(
                 uri=uri,
                 digest=content_digest(bundle),
             )
+            if candidate:
+                draft.metadata["candidate"] = candidate
     except OSError as error:
         raise EdgelineError(f"{bundle_path} cannot be written ({error.strerror}).") from error
     print(f"{uri} is published.")

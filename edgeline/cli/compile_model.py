@@ -58,6 +58,13 @@ class CompileModelCommand(click.Command):
     help="Set an option of a target. Repeatable.",
 )
 @click.option(
+    "--requirements",
+    default="",
+    callback=existing,
+    metavar="FILE",
+    help="A requirements.yaml: a target that misses what its compiler tells has failed.",
+)
+@click.option(
     "-o",
     "--output",
     default="",

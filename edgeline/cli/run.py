@@ -26,6 +26,12 @@ RUNS = "edgeline-runs"
 LATEST = "latest"
 SAMPLES = "samples"  # below the folder for runs: what runs on a sample publish
 
+tracker = click.option(
+    "--track",
+    default="",
+    metavar="URI",
+    help="The MLflow tracking server that is told of it; by default MLFLOW_TRACKING_URI, if set.",
+)
 root_of_runs = click.option(
     "--root", default=RUNS, show_default=True, callback=new_folder, help="The folder for runs."
 )
@@ -60,6 +66,7 @@ root_of_runs = click.option(
     metavar="SHARE",
     help="Take so many of the rows, for example 0.05, and publish below the folder for runs.",
 )
+@tracker
 @root_of_runs
 @as_json
 def run(
@@ -71,6 +78,7 @@ def run(
     resume: str | None,
     start: str | None,
     sample: float | None,
+    track: str,
     root: str,
     as_json: bool,
 ) -> None:
@@ -92,14 +100,16 @@ def run(
         raise UsageError("--sample is for a new run: one that goes on has the rows that it had.")
     if resume is not None:
         resume_run(
-            resume, pipeline or "", settings, Path(root), cache, docker, start or "", as_json
+            *(resume, pipeline or "", settings, Path(root), cache, docker, start or ""),
+            as_json=as_json,
+            track=track,
         )
         return
     if start:
         raise UsageError("--from goes on with a run: give --resume, too.")
     if pipeline is None:
         raise click.UsageError("Missing argument 'PIPELINE'.")
-    run_pipeline(pipeline, settings, Path(root), cache, docker, sample, as_json)
+    run_pipeline(pipeline, settings, Path(root), cache, docker, sample, as_json, track)
 
 
 def sampled(
@@ -136,6 +146,7 @@ def run_pipeline(
     docker: bool = False,
     sample: float | None = None,
     as_json: bool = False,
+    track: str = "",
 ) -> None:
     """Run a pipeline with a live display.
 
@@ -163,7 +174,7 @@ def run_pipeline(
             f"Set {', '.join(absent)} with --set NAME=VALUE: see `edgeline pipelines {pipeline}`."
         )
     request = RunRequest(definition, arguments, cache, source=pipeline)
-    _show(Here(root, console, docker).submit(request), console, root, as_json)
+    _show(Here(root, console, docker, track).submit(request), console, root, as_json)
 
 
 def resume_run(
@@ -175,6 +186,7 @@ def resume_run(
     docker: bool,
     start: str,
     as_json: bool = False,
+    track: str = "",
 ) -> None:
     """Go on with a run, with a live display.
 
@@ -206,7 +218,7 @@ def resume_run(
     given = parse(settings, parameters)
     arguments = resume.arguments_of(run, parameters, given)
     console.print(f"Going on with {run.name}.", soft_wrap=True, markup=False, highlight=False)
-    here = Here(run.folder.parent, console, docker or bool(run.record["docker"]))
+    here = Here(run.folder.parent, console, docker or bool(run.record["docker"]), track)
     cache = cache or bool(run.record["cache"])
     _show(here.resume(run, definition, arguments, cache, source, start), console, root, as_json)
 

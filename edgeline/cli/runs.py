@@ -13,7 +13,14 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from edgeline.cli.arguments import as_json, finite, new_file
-from edgeline.cli.run import LATEST, RUNS, print_candidates, print_requirements, root_of_runs
+from edgeline.cli.run import (
+    LATEST,
+    RUNS,
+    print_candidates,
+    print_requirements,
+    root_of_runs,
+    tracker,
+)
 from edgeline.errors import EdgelineError, UsageError
 
 if TYPE_CHECKING:
@@ -32,7 +39,8 @@ namespace_of_runs = click.option(
 @click.group(invoke_without_command=True)
 @click.pass_context
 def runs(context: click.Context) -> None:
-    """Look at runs, of this machine or of a KFP server: list, show, compare, open, logs, prune.
+    """Look at runs, of this machine or of a KFP server: list, show, compare, open, logs,
+    track, prune.
 
     With --host, --root is the pipeline root that a run's files are read from, where the server does
     not tell it.
@@ -116,6 +124,8 @@ def show(run: str, root: str, host: str | None, namespace: str | None, as_json: 
     console.print(f"[bold]{escape(found.name)}[/]: {_coloured(record['state'])}")
     if record["error"]:
         console.print(record["error"], soft_wrap=True, highlight=False, markup=False)
+    if unread := record.get("unread"):  # of a server's run
+        console.print(unread, soft_wrap=True, highlight=False, markup=False)
     console.print()
     console.print(final_table(found.result.tasks))
     print_candidates(console, found.result.tasks)
@@ -240,6 +250,25 @@ def logs(run: str, task: str | None, root: str) -> None:
         if len(names) > 1:
             click.echo(f"== {name}")
         click.echo(log.read_text("utf-8", errors="replace"), nl=False)
+
+
+@runs.command()
+@click.argument("run", required=False)
+@tracker
+@root_of_runs
+def track(run: str | None, track: str, root: str) -> None:
+    """Send RUN to an MLflow tracking server; by default all that a server has not got all of.
+
+    RUN can be one that was not tracked when it ran. What the server has already is not sent again.
+    """
+    from edgeline.local import telling
+
+    if run is None:
+        count = telling.send_pending(Path(root), track, click.echo)
+        click.echo(f"{count} run{'' if count == 1 else 's'} sent.")
+        return
+    telling.send_one(_named(root, run), track)
+    click.echo(telling.outcome(_named(root, run).folder))
 
 
 @runs.command()

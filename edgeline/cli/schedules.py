@@ -14,7 +14,6 @@ import click
 
 from edgeline.cli.arguments import as_json, existing
 from edgeline.errors import EdgelineError
-from edgeline.kubeflow.api import asking, connect
 
 if TYPE_CHECKING:
     from kfp import Client as KfpClient
@@ -50,6 +49,7 @@ def diff(file: str, newer: bool, host: str | None, namespace: str | None, as_jso
     The exit code is 1 if there are any, and 2 if they cannot be told. Schedules on the server that
     name no version, and newer versions than FILE names, are named, too.
     """
+    from edgeline.kubeflow.api import asking
     from edgeline.schedules import reconcile
 
     with _untold():
@@ -147,6 +147,7 @@ def _untold() -> Iterator[None]:
 def _connected(file: str, host: str | None, namespace: str | None) -> tuple[Any, Declaration]:
     """A client, and what the file says, with a version's name for each `from`."""
     from edgeline.client.pinning import pinned
+    from edgeline.kubeflow.api import connect
     from edgeline.schedules.declaration import read
 
     declared = pinned(read(file), Path(file).parent)
@@ -157,6 +158,7 @@ def _changes(
     file: str, host: str | None, namespace: str | None
 ) -> tuple[Any, list[Change], Declaration, list[NotDeployedError]]:
     """A client, what differs, what the file says, and what cannot be run yet."""
+    from edgeline.kubeflow.api import asking
     from edgeline.schedules.reconcile import differences
 
     client, declared = _connected(file, host, namespace)
@@ -167,6 +169,7 @@ def _changes(
 
 def _warn_of_size(client: KfpClient, declared: Declaration) -> None:
     from edgeline.client.sizes import of_schedules
+    from edgeline.kubeflow.api import asking
 
     for sentence in asking(lambda: of_schedules(client, declared)):
         click.echo(f"Warning: {sentence}", err=True)
@@ -183,6 +186,7 @@ def _tell(not_there: Sequence[NotDeployedError]) -> None:
 
 
 def _make(client: KfpClient, changes: list[Change]) -> None:
+    from edgeline.kubeflow.api import asking
     from edgeline.schedules.reconcile import apply as work
 
     show(changes)

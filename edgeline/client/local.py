@@ -103,11 +103,13 @@ class Here:
         root: where runs are kept.
         console: where progress is shown.
         docker: run each task in a container of its image.
+        track: the address of a tracker; "" for MLFLOW_TRACKING_URI's, if any.
     """
 
     root: Path
     console: Console
     docker: bool = False
+    track: str = ""
 
     def submit(self, request: RunRequest) -> LocalRun:
         from edgeline.local.here import run_here
@@ -117,6 +119,7 @@ class Here:
                 *(request.definition, request.parameters, self.root, request.cache, self.console),
                 docker=self.docker,
                 source=request.source,
+                track=self.track,
             )
         )
 
@@ -144,6 +147,7 @@ class Here:
                 *(definition, arguments, self.root, cache, self.console, self.docker),
                 source=source,
                 earlier=earlier,
+                track=self.track,
             )
         )
 

@@ -57,9 +57,11 @@ def fetched(server: KfpClient, run: str, root: str, folder: Path) -> KeptRun:
         root: the pipeline root, where the server does not tell it; "" where it does.
         folder: of the runs that are fetched.
 
+    Where files of the run cannot be read, its numbers are missing, and `unread` of the record
+    says which and why.
+
     Raises:
-        EdgelineError: the server does not know it, or tells nothing of its pipeline; its files
-            cannot be read.
+        EdgelineError: the server does not know it, or tells nothing of its pipeline.
     """
     found = asking(lambda: server.get_run(run))
     spec = _spec(server, found)
@@ -83,10 +85,7 @@ def fetched(server: KfpClient, run: str, root: str, folder: Path) -> KeptRun:
         }
         for key, task in remote.tasks.items()
     }
-    for file in remote._files():
-        own = tasks.get(file.task.partition("[")[0])
-        if own is not None and file.name in METRICS:
-            own["outputs"] |= dict(_outputs(file, place))
+    unread = _read_numbers(remote, tasks, place)
     started = _time(found.created_at)
     record = {
         "schema": SCHEMA,
@@ -110,12 +109,34 @@ def fetched(server: KfpClient, run: str, root: str, folder: Path) -> KeptRun:
         },
         "state": run_state(found),
         "error": "",
+        "unread": unread,
         "started": started,
         "tasks": tasks,
         "seconds": _seconds(found),
         "attempts": [{"started": started, "state": run_state(found)}],
     }
     return KeptRun(place, record)
+
+
+def _read_numbers(remote: RemoteRun, tasks: dict[str, dict[str, Any]], place: Path) -> str:
+    """Put the numbers of a run's files into its tasks' outputs; what could not be read, and why."""
+    unread: dict[str, EdgelineError] = {}
+    try:
+        files = remote._files()
+    except EdgelineError as error:
+        return f"Its files cannot be read, so its numbers are missing here: {error}"
+    for file in files:
+        own = tasks.get(file.task.partition("[")[0])
+        if own is None or file.name not in METRICS:
+            continue
+        try:
+            own["outputs"] |= dict(_outputs(file, place))
+        except EdgelineError as error:
+            unread[f"{file.name} of {file.task}"] = error
+    if not unread:
+        return ""
+    first = next(iter(unread.values()))
+    return f"Not read, so their numbers are missing here: {', '.join(unread)}. {first}"
 
 
 def _outputs(file: stored.StoredFile, place: Path) -> Iterator[tuple[str, dict[str, Any]]]:

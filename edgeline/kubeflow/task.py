@@ -30,7 +30,7 @@ from pathlib import Path
 from typing import Any
 
 from edgeline.errors import EdgelineError, first_line
-from edgeline.kubeflow import face, handed, inputs, outputs
+from edgeline.kubeflow import face, handed, inputs, outputs, tracked
 
 HOLD = 30.0  # seconds
 MOST_HELD = 1 << 22  # bytes, after which the log is live
@@ -97,6 +97,7 @@ def main() -> None:
 
         executor_main()
         outputs.shorten(given)
+        tracked.tell(given)
 
 
 @contextlib.contextmanager

@@ -29,6 +29,7 @@ from edgeline import artifacts
 from edgeline.errors import EdgelineError
 from edgeline.kubeflow import face
 from edgeline.local import surroundings
+from edgeline.local.redaction import redacted
 from edgeline.user_code import imports, used
 from edgeline.user_code.code import NAME, kind
 
@@ -125,6 +126,8 @@ class KeptResults(LocalCache):  # type: ignore[misc]
     def put(self, key: str, outputs: dict[str, Any]) -> None:
         made = self._made[key]
         entry = self._serialize_outputs(outputs)
+        if redacted(entry) != entry:  # a secret is not kept, so such a task runs again
+            return
         entry[NOTES] = {
             "component": made.component,
             "given": made.given,

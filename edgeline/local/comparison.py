@@ -151,7 +151,7 @@ def compare(runs: Sequence[KeptRun]) -> RunComparison:
     if len({run.folder for run in runs}) < max(len(runs), 2):
         raise UsageError("Name two or more different runs: `edgeline runs` lists them.")
     results = [run.result for run in runs]
-    notes: list[str] = []
+    notes = [f"{run.name}: {run.record['unread']}" for run in runs if run.record.get("unread")]
     found = [_measured(run, result, notes) for run, result in zip(runs, results, strict=True)]
     rows = [
         MeasuredRow(*key, tuple(each.get(key) for each in found))

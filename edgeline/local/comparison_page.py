@@ -115,7 +115,7 @@ def tables(compared: RunComparison) -> Iterable[tuple[str, str, list[str], list[
         yield (
             "What else differs", "", ["", *names], [_given(each) for each in compared.surroundings]
         )  # fmt: skip
-    if compared.metrics:
+    if compared.metrics or compared.notes:
         yield (
             METRICS,
             " ".join([_rows_note(compared), *compared.notes]),

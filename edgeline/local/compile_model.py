@@ -17,10 +17,13 @@ from rich.progress import Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 from rich.table import Table
 from rich.text import Text
 
+from edgeline.artifacts import outcomes as requirement_outcomes
+from edgeline.artifacts import requirements as asked_for
 from edgeline.errors import EdgelineError, UsageError, at_path
 from edgeline.formats.quantisation import FLOAT, of
 from edgeline.local.compile_request import Request, check_values, find_targets, parse_options
 from edgeline.reports import terminal
+from edgeline.reports.requirements import line as requirement_line
 
 if TYPE_CHECKING:
     from edgeline.components.compile.report import TargetOutcome
@@ -32,6 +35,11 @@ RANDOM = (
     "No representative data was given: integer ranges come from random numbers of the input's "
     "shape. Placement and size are right, the answers of the model are NOT; give "
     "--representative with real data for a model that is to be used."
+)
+
+JUDGED = (
+    "only what the compilers tell is judged here, such as size, memory and mapped share: metrics, "
+    "changed decisions and what is measured are judged by a run."
 )
 
 
@@ -69,7 +77,7 @@ def compile_model(request: Request, as_json: bool) -> int:
             `onnx_model/v1` folder; `quantisation` is "" for what each target is best at;
             `representative` is a .npz or .npy file, an `examples/v1` folder, a folder of images
             or ""; `scaling` as in `import_model`; `settings` are `target.option=value`;
-            `output` is "" for `<model>-compiled`.
+            `output` is "" for `<model>-compiled`; `requirements` is a requirements.yaml or "".
         as_json: print JSON instead of a table.
 
     Returns:
@@ -85,6 +93,7 @@ def compile_model(request: Request, as_json: bool) -> int:
     targets, broken = find_targets(names)
     check_values(request)
     options = parse_options(request.settings, targets, broken)
+    asked = asked_for.read(request.requirements) if request.requirements else {}
     stem = Path(request.model.rstrip("/")).stem
     folder = Path(request.output or f"{stem or 'model'}-compiled")
     told = terminal.console(sys.stderr)
@@ -100,7 +109,7 @@ def compile_model(request: Request, as_json: bool) -> int:
         outcomes = [
             report.TargetOutcome(name, failure=broken[name])
             if name in broken
-            else _outcome(targets[name], request, work, options[name], folder, step)
+            else _outcome(targets[name], request, work, options[name], folder, step, asked)
             for name in names
         ]
         joined = _joined(work, folder, outcomes)
@@ -110,6 +119,12 @@ def compile_model(request: Request, as_json: bool) -> int:
         print(json.dumps(_json(work.name, folder, outcomes, warnings), indent=1))
     else:
         _print(terminal.console(), folder, outcomes)
+    if asked:
+        told.print(Text(f"Of {request.requirements}, {JUDGED}"), soft_wrap=True)
+        devices = asked_for.parse(asked).devices.items()
+        if other := [name for name, each in devices if (each.target or name) not in names]:
+            line = f"Nothing is made here for the target of {', '.join(other)}."
+            told.print(Text(line), soft_wrap=True)
     for warning in warnings:
         told.print(Text(f"Warning: {warning}", "bold yellow"), soft_wrap=True)
     return int(any(outcome.failure for outcome in outcomes))
@@ -177,8 +192,9 @@ def _outcome(
     options: Mapping[str, str],
     folder: Path,
     step: Callable[[str], None],
+    asked: Mapping[str, Any],
 ) -> TargetOutcome:
-    """Compile for one target; a failure is an outcome, too."""
+    """Compile for one target; a failure is an outcome, too, as is a requirement that is missed."""
     from edgeline.components.compile.compile import compile_edge_model
     from edgeline.components.compile.report import TargetOutcome
 
@@ -198,6 +214,7 @@ def _outcome(
             work.model,
             options,
             name=work.name,
+            requirements=asked,
         )
     except EdgelineError as error:
         # the imported model is scratch, of which nobody knows
@@ -338,6 +355,8 @@ def _print(console: Console, folder: Path, outcomes: Sequence[TargetOutcome]) ->
     for outcome in outcomes:
         for note in (outcome.metadata or {}).get("notes", ()):
             console.print(Text(f"{outcome.target}: {note}"), soft_wrap=True)
+        for each in requirement_outcomes.of(outcome.metadata or {}):
+            console.print(Text(f"{outcome.target}: {requirement_line(each)}"), soft_wrap=True)
         if outcome.failure:
             line = Text(f"{outcome.target} failed: {outcome.failure}", "red")
             console.print(line, soft_wrap=True)

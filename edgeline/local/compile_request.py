@@ -25,6 +25,7 @@ class Request:
     scaling: str = ""
     settings: Sequence[str] = ()
     output: str = ""
+    requirements: str = ""
 
 
 def find_targets(names: Sequence[str]) -> tuple[dict[str, Target], dict[str, str]]:

@@ -70,6 +70,13 @@ def is_held(folder: Path) -> bool:
         return False
 
 
+@contextlib.contextmanager
+def locked(file: Path) -> Iterator[bool]:
+    """Whether this process alone has a file locked meanwhile; it does not wait for another one."""
+    with open(file, "ab") as stream:
+        yield _lock(stream.fileno())
+
+
 def remove_leftovers(folder: Path) -> None:
     """Drafts that a killed task of a run left beside its outputs; nothing reads them."""
     for pattern in ("*/*/*.partial", "*/*.partial", "*.partial"):

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import threading
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -52,6 +54,7 @@ def run_here(
     docker: bool = False,
     source: str = "",
     earlier: GoingOn | None = None,
+    track: str = "",
 ) -> tuple[RunResult, Path]:
     """Run a loaded pipeline with a live display; what became of it, and its page.
 
@@ -60,12 +63,17 @@ def run_here(
     Args:
         source: what the pipeline was loaded by; "" where it was given as an object.
         earlier: the run to go on with; None for a new one.
+        track: the address of a tracker that is told of it; "" for MLFLOW_TRACKING_URI's, if any.
 
     Raises:
         UsageError: a parameter is without a value, or the run cannot succeed (see
-            `edgeline.preflight`): every mistake, on a line each.
+            `edgeline.preflight`): every mistake, on a line each; a tracker cannot be told.
         EdgelineError: the run to go on with is running.
     """
+    if track:
+        from edgeline.local.telling import check
+
+        check()
     parameters = parameters_of(definition)
     _refuse_null(arguments, parameters)
     _refuse_artifacts(definition)
@@ -75,18 +83,21 @@ def run_here(
     from edgeline.local.tasks import planned
     from edgeline.local.warm.for_run import ForRun
 
+    say = partial(console.print, soft_wrap=True, markup=False, highlight=False)
     given, arguments = arguments, _local(arguments, parameters, root, docker)
     if docker:
         containers.check_engine()
     tasks = planned(definition)
     name = definition.pipeline_spec.pipeline_info.name
     folder = earlier.folder if earlier else folders.new_folder(root, name)
-    with folders.held(folder), ForRun(tasks, folder) as warm:
+    with contextlib.ExitStack() as stack:
+        stack.enter_context(folders.held(folder))
+        warm = stack.enter_context(ForRun(tasks, folder))
         if not (docker or cache or earlier):  # else perhaps no task has to run
             warm.begin()
         # kfp.local and what it brings cost more than all questions
         sdk.import_local()
-        from edgeline.local import heads, pruning, runner
+        from edgeline.local import heads, pruning, runner, telling
         from edgeline.local.page import write_page
         from edgeline.local.progress import Progress
         from edgeline.local.record import Recorder
@@ -96,20 +107,21 @@ def run_here(
         head = heads.head(definition, source, given, arguments, reuse, docker)
         if earlier:
             for line in heads.go_on(head, earlier.record, earlier.start):
-                console.print(line, soft_wrap=True, markup=False, highlight=False)
+                say(line)
         heads.keep(definition, folder)
         recorder = Recorder(folder, head, tasks)
+        told = stack.enter_context(telling.telling(folder, track, name, say))
         with Progress(console, list(tasks)) as progress:
             result = _recorded(
                 lambda change: runner.run_in(
                     folder, definition, arguments, tasks, reuse, change, docker, warm
                 ),
-                *(recorder, progress),
+                *(recorder, progress, told.look),
             )
         page = write_page(result, head)
         pruning.note_size(folder)
     if said := pruning.warning(root):
-        console.print(said, soft_wrap=True, highlight=False, markup=False)
+        say(said)
     return result, page
 
 
@@ -117,8 +129,13 @@ def _recorded(
     run: Callable[[Callable[[TaskResult], None]], RunResult],
     recorder: Recorder,
     progress: Progress,
+    look: Callable[[], None],
 ) -> RunResult:
-    """Run, and keep record and page as they are at any time."""
+    """Run, and keep record and page as they are at any time.
+
+    Args:
+        look: called when the record has changed.
+    """
     from edgeline.local.page import write_page
     from edgeline.local.tasks import RunResult
 
@@ -140,6 +157,7 @@ def _recorded(
             if task.state == "cached":  # comes at once, and with the next task's
                 return
             recorder.write(seconds=time.monotonic() - started)
+            look()
             if task.state in ("succeeded", "failed"):
                 write_page(as_it_is("running"), recorder.head)
 

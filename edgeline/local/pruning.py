@@ -1,7 +1,7 @@
 """How much runs take of the disk, and which of them may go.
 
-A run stays where a process runs in it, where it is its pipeline's latest, and where a run that
-stays has taken results of it.
+A run stays where a process runs in it, where it is its pipeline's latest, where a run that stays
+has taken results of it, and where its tracker has not got all of it.
 """
 
 from __future__ import annotations
@@ -17,6 +17,7 @@ from typing import Any
 
 from edgeline.local.folders import held, is_held
 from edgeline.local.runs import KeptRun, kept
+from edgeline.local.tracking_state import is_pending
 from edgeline.reports.report import size
 
 LIMIT = 20_000_000_000  # bytes of all runs of a root, above which a run says so
@@ -84,6 +85,12 @@ def plan(root: Path, limit: int = LIMIT, names: Iterable[str] = ()) -> Pruning:
     taken = total(root)
     candidates = [run for run in reversed(runs) if not names or run.name in names]
     stays = {} if names else _latest(runs)
+    if not names:  # of a tracker that is gone for good, a run goes by its name
+        stays |= {
+            run.name: "its tracker has not got all of it"
+            for run in candidates
+            if is_pending(run.folder)
+        }
     stays |= {run.name: "it is running" for run in candidates if is_held(run.folder)}
     remove = [run for run in candidates if run.name not in stays]
     left = taken

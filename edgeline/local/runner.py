@@ -16,7 +16,7 @@ import subprocess
 import tempfile
 import time
 import warnings
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -25,12 +25,14 @@ import kfp.local
 from kfp.local import subprocess_task_handler
 from kfp.local.status import Status
 
+from edgeline.artifacts import write_text
 from edgeline.components.notify.truth import NOTE
 from edgeline.errors import EdgelineError
 from edgeline.kubeflow.task import MODULE
 from edgeline.local import containers, folders, interfaces, kfp_parts, surroundings
 from edgeline.local.cache import RESULTS, Reuse
 from edgeline.local.record import now
+from edgeline.local.redaction import RedactedLines, redacted, secrets_in
 from edgeline.local.refusals import refusals
 from edgeline.local.tasks import DONE, RunResult, TaskResult, planned
 from edgeline.local.turns import Turn, log_of, record_of, results_of
@@ -38,6 +40,7 @@ from edgeline.local.warm.for_run import ForRun, stage_of
 from edgeline.local.warm.task import EndedTask
 from edgeline.stores.destinations import LOCAL_RUN
 
+OUTPUTS = "executor_output.json"  # in a task's folder
 USER_ERROR = re.compile(r"^edgeline\.errors\.(?:Edgeline|Usage)Error: (.*)$", re.MULTILINE)
 
 
@@ -112,7 +115,9 @@ def run_in(
             handler = _handler(chain, watch)
         results = results_of(tasks, folder, replace(reuse, never=never), on_change, turn)
         stack.enter_context(kfp_parts.replaced(runner, handler, results))
-        stack.enter_context(_quiet(folder / "kfp.log"))
+        stack.callback(_leave_out_secrets, folder)
+        secrets = secrets_in({**os.environ, **arguments})
+        stack.enter_context(_quiet(folder / "kfp.log", secrets))
         kfp.local.init(
             runner=runner,
             pipeline_root=str(folder),
@@ -273,6 +278,15 @@ def _subprocess(command: Sequence[str], env: Mapping[str, str], log: Path) -> En
             process.stdin.close()
 
 
+def _leave_out_secrets(folder: Path) -> None:
+    """Leave secrets out of what tasks said of their outputs, which nothing reads any more."""
+    for file in folder.glob(f"*/*/{OUTPUTS}"):
+        with contextlib.suppress(OSError, ValueError):  # of a killed task, half written
+            said = json.loads(file.read_bytes())
+            if (shown := redacted(said)) != said:
+                write_text(file, json.dumps(shown))
+
+
 def _executor_input(command: Sequence[str]) -> dict[str, Any]:
     value: dict[str, Any] = json.loads(command[command.index("--executor_input") + 1])
     return value
@@ -304,10 +318,12 @@ def _reason(log: Path, code: int, before: int) -> str:
 
 
 @contextlib.contextmanager
-def _quiet(log: Path) -> Iterator[None]:
-    """What kfp.local prints goes to a file: the progress display has the terminal."""
+def _quiet(log: Path, secrets: Iterable[str]) -> Iterator[None]:
+    """What kfp.local prints goes to a file, without secrets: the progress display has the
+    terminal."""
     with (
-        open(log, "w") as stream,
+        open(log, "w", encoding="utf-8") as file,
+        RedactedLines(file, secrets) as stream,
         contextlib.redirect_stdout(stream),
         contextlib.redirect_stderr(stream),
         warnings.catch_warnings(),

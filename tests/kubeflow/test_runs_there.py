@@ -54,6 +54,13 @@ def test_runs_of_a_server_are_listed_shown_and_compared(server: Any, tmp_path: P
     assert "training.steps 100 300 " in text
     assert "pay: Cash: auc 0.8 (0.79 to 0.81) 0.9 (0.89 to 0.91) +0.1 yes" in text
 
+    gone = ("--root", str(tmp_path / "gone"))  # the files: what the server tells is shown
+    unread = "Its files cannot be read, so its numbers are missing here: "
+    shown = " ".join(runs(server, "show", first, *gone).split())
+    assert unread in shown and "training.steps 100" in shown
+    text = " ".join(runs(server, "compare", first, second, *gone).split())
+    assert unread in text and "training.steps 100 300" in text
+
 
 def test_a_run_that_the_server_does_not_know_is_told(server: Any) -> None:
     from edgeline.errors import EdgelineError

@@ -2,9 +2,15 @@
 
 from __future__ import annotations
 
-import pytest
+import io
+from pathlib import Path
 
-from edgeline.local.redaction import HIDDEN, redacted
+import pytest
+from tiny_pipeline import Tiny, tiny
+
+from edgeline.local.redaction import HIDDEN, RedactedLines, redacted, secrets_in
+
+__all__ = ["tiny"]
 
 
 @pytest.mark.parametrize(
@@ -42,3 +48,25 @@ def test_other_names_and_kinds_stay() -> None:
         "secret": "", "token": 7, "none": None, "words": ["a", 1.5, True],
     }  # fmt: skip
     assert redacted(given) == given
+
+
+def test_lines_are_written_without_secrets_however_they_come() -> None:
+    given = {"hub_token": "t0ken-99", "password": "short", "more": {"api_key": ["k3y-k3y"]}}
+    kept = io.StringIO()
+    with RedactedLines(kept, secrets_in(given)) as stream:
+        for piece in ("read t0k", "en-99 of http://u:p", "w@h/x?y=1\nthen ", "k3y-k3y"):
+            stream.write(piece)
+    assert kept.getvalue() == f"read {HIDDEN} of http://h/x\nthen {HIDDEN}"
+
+
+def test_no_file_that_a_run_keeps_has_a_secret(tiny: Tiny) -> None:
+    address = "address=http://u:s3cret@host/x?sig=s3cret"
+    assert tiny.run("hub_token=t0ken-99", address, cache=True) == ""
+    kept = [file for file in tiny.root.rglob("*") if file.is_file()]
+    assert {"run.json", "kfp.log", "executor_output.json"} <= {file.name for file in kept}
+    for file in kept:
+        assert not {b"s3cret", b"t0ken-99"} & {*_secrets(file)}, file
+
+
+def _secrets(file: Path) -> list[bytes]:
+    return [word for word in (b"s3cret", b"t0ken-99") if word in file.read_bytes()]

@@ -330,7 +330,7 @@ def test_tasks_side_by_side_write_one_record_and_none_after_the_last_word(tiny):
 
     console = Console(file=io.StringIO())
     with pytest.raises(KeyboardInterrupt):
-        _recorded(rounds, recorder, Progress(console, []))
+        _recorded(rounds, recorder, Progress(console, []), lambda: None)
     late[0](tasks["tell"])  # of a thread that only now sees that it is over
     record = tiny.record()
     assert record["state"] == "interrupted" and len(record["tasks"]) == 43

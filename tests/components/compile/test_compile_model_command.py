@@ -55,6 +55,27 @@ def test_one_failure_does_not_stop_the_others(tmp_path):
     assert sorted(path.name for path in (tmp_path / "out").iterdir()) == ["litert", "report.html"]
 
 
+def test_a_target_that_misses_a_requirement_has_failed_and_the_rest_is_named(tmp_path):
+    asked = """
+    devices:
+      gateway: {target: litert, size_kb: 10000}
+      sensor: {target: ethos-u55, mapped_share: 0.9, size_kb: 1}
+      board: {target: edgetpu, size_kb: 100}
+    """
+    (tmp_path / "requirements.yaml").write_text(asked)
+    targets = ["--target", "litert", "--target", "ethos-u55"]
+    run = edgeline(
+        *(DATA / "cnn_int8.tflite", *targets, "--requirements", "requirements.yaml"),
+        folder=tmp_path,
+    )
+    assert run.returncode == 1
+    said, told = (" ".join(text.split()) for text in (run.stdout, run.stderr))
+    assert "ethos-u55 failed: " in said and "does not meet the requirements: " in said
+    assert "litert: " in said and "gateway" in said  # which is met, in a line
+    assert "Of requirements.yaml, only what the compilers tell is judged here" in told
+    assert "Nothing is made here for the target of board." in told
+
+
 def test_a_float_litert_file_is_quantised_where_a_target_needs_it(tmp_path):
     model = DATA / "cnn_float.tflite"
     np.save(tmp_path / "rows.npy", np.random.default_rng(0).random((30, 28, 28, 1)))

@@ -1,0 +1,1 @@
+"""What runs and published versions tell MLflow."""
