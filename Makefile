@@ -89,7 +89,7 @@ lock: ## resolve constraints.txt and the images' lists again
 	$(LOCK_IMAGE) --extra pipelines --extra serve --extra sources --output-file images/pipeline/requirements.txt
 	$(LOCK_IMAGE) --extra quantise --output-file images/train/requirements-cpu.txt
 	$(LOCK_IMAGE) --extra quantise --extra gpu --output-file images/train/requirements-gpu.txt
-	$(LOCK_IMAGE) --extra targets --output-file images/compile/requirements.txt
+	$(LOCK_IMAGE) --extra targets --extra tune --output-file images/compile/requirements.txt
 	$(LOCK_IMAGE) --extra serve $(NOT_SERVING:%=--no-emit-package %) \
 	  --output-file images/edge-server/requirements.txt
 

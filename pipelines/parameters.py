@@ -18,6 +18,7 @@ from edgeline.artifacts import requirements
 from edgeline.components.settings import candidates
 from edgeline.components.settings.fields import check_field, check_object, short
 from edgeline.components.settings.objects import FORMS
+from edgeline.components.tune import space
 from edgeline.errors import EdgelineError, UsageError, asked_for, refuse_all
 from edgeline.formats.doubles import LARGEST, whole
 from edgeline.formats.names import check_label
@@ -30,6 +31,7 @@ DEEPEST = 32  # lists and objects within each other; protobuf refuses more than 
 FILES: Mapping[str, Callable[[Path], Any]] = {
     requirements.NAME: requirements.read,
     candidates.PARAMETER: candidates.read,
+    space.PARAMETER: space.read,
 }
 SETTINGS = "comp-settings"  # as kfp's compiler calls the component that knows a form's kind
 
