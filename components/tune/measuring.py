@@ -103,7 +103,8 @@ def measure(
             try:
                 return steps.run(name, work, folder, given, settings, *arguments, memory=memory)
             except steps.StepFailedError as error:
-                raise TrialFailedError(str(error)) from None
+                # without its folder, so that equal reasons are equal
+                raise TrialFailedError(str(error).replace(f"{folder}/", "")) from None
             finally:
                 took = time.monotonic() - started
                 print(f"trial {number}: {name} took {took:.1f} s", flush=True)

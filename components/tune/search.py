@@ -137,8 +137,8 @@ def search(
     if counted and len(failed) == len(counted):
         reason, often = Counter(each.reason for each in failed).most_common(1)[0]
         raise EdgelineError(
-            f"All {len(failed)} trials failed, {often} of them so: {reason} Mend that, or narrow "
-            "the search space."
+            f"All {len(failed)} trials failed, {often} of them so: {reason.rstrip('.')}. Mend "
+            "that, or narrow the search space."
         )
     return found
 

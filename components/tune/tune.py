@@ -152,8 +152,8 @@ def _none_complete(trials: Sequence[TrialOutcome]) -> str:
         reason, often = Counter(each.reason for each in infeasible).most_common(1)[0]
         return (
             f"None of {len(trials)} trials gives an edge model that could be published; "
-            f"{len(infeasible)} miss what is required, {often} of them so: {reason} Ask for less, "
-            "or search elsewhere."
+            f"{len(infeasible)} miss what is required, {often} of them so: "
+            f"{reason.rstrip('.')}. Ask for less, or search elsewhere."
         )
     return "No trial was finished in the time: give a larger search_seconds, or smaller trainings."
 
@@ -186,12 +186,18 @@ def _suggestion(module: str, dimensions: tuple[space.Dimension, ...]) -> search.
 
 
 def _beside(study_path: str, plan: SearchPlan, identity: Mapping[str, Any]) -> Path:
-    """A folder for this very search, which a run that goes on finds again."""
-    of_plan = {
-        k: str(x) for k, x in asdict(plan).items() if k not in ("trials", "search_seconds", "jobs")
-    }
+    """A folder for this very search beside its output.
+
+    A run here that goes on has its outputs in a new folder beside that of the attempt before, where
+    the journal is found again.
+    """
+    counts = ("trials", "search_seconds", "jobs")
+    of_plan = {name: str(value) for name, value in asdict(plan).items() if name not in counts}
     text = json.dumps({**identity, **of_plan}, sort_keys=True)
-    return Path(study_path).parent / f"{BESIDE}-{hashlib.sha256(text.encode()).hexdigest()[:16]}"
+    own = Path(study_path).parent
+    name = f"{BESIDE}-{hashlib.sha256(text.encode()).hexdigest()[:16]}"
+    attempts = own.parent.parent.glob(f"*/{own.name}/{name}")
+    return next(iter(sorted(attempts)), own / name)
 
 
 def _measure(given: TrialInputs, settings: TrialSettings) -> search.MeasureTrial:

@@ -26,7 +26,7 @@ from edgeline.components.tune.outcome import (
     TrialMeasurement,
 )
 from edgeline.components.tune.search import JOURNAL, SearchPlan
-from edgeline.components.tune.tune import choose
+from edgeline.components.tune.tune import _beside, choose
 from edgeline.errors import EdgelineError
 
 AUC, SIZE = Objective("auc", "maximize"), Objective("size_bytes", "minimize")
@@ -320,3 +320,17 @@ def test_a_worker_is_alive_as_long_as_its_process(tmp_path) -> None:
     process.join()
     assert not locks.is_alive(tmp_path, name)
     assert not locks.is_alive(tmp_path, "nobody")
+
+
+def test_a_run_that_goes_on_finds_the_journal_of_the_attempt_before(tmp_path) -> None:
+    plan = SearchPlan((AUC,), trials=5)
+    first = _beside(str(tmp_path / "run" / "tuned-1" / "tune" / "study"), plan, IDENTITY)
+    first.mkdir(parents=True)
+    again = str(tmp_path / "run" / "tuned-2" / "tune" / "study")
+    more = SearchPlan((AUC,), trials=9, jobs=2)
+    assert _beside(again, plan, IDENTITY) == _beside(again, more, IDENTITY) == first
+    for other in (
+        _beside(again, plan, {"rows": "x"}),
+        _beside(again, SearchPlan((SIZE,)), IDENTITY),
+    ):
+        assert other.parent == Path(again).parent
