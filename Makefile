@@ -92,7 +92,7 @@ lock: ## resolve constraints.txt and the images' lists again
 	$(LOCK_IMAGE) --extra pipelines --extra serve --extra sources --extra mlflow --output-file images/pipeline/requirements.txt
 	$(LOCK_IMAGE) --extra quantise --extra mlflow --output-file images/train/requirements-cpu.txt
 	$(LOCK_IMAGE) --extra quantise --extra gpu --extra mlflow --output-file images/train/requirements-gpu.txt
-	$(LOCK_IMAGE) --extra targets --extra mlflow --output-file images/compile/requirements.txt
+	$(LOCK_IMAGE) --extra targets --extra mlflow --extra tune --output-file images/compile/requirements.txt
 	$(LOCK_IMAGE) --extra serve $(NOT_SERVING:%=--no-emit-package %) \
 	  --output-file images/edge-server/requirements.txt
 

@@ -21,6 +21,7 @@ from edgeline.components.settings.component import settings
 from edgeline.components.train.component import train
 from edgeline.components.train_candidate.component import train_candidate
 from edgeline.components.transform.component import transform
+from edgeline.components.tune.component import tune
 from edgeline.components.validate.component import validate
 from edgeline.components.verify.component import verify
 
@@ -43,6 +44,7 @@ __all__ = [
     "train",
     "train_candidate",
     "transform",
+    "tune",
     "validate",
     "verify",
 ]

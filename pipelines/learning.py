@@ -5,8 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
-from edgeline.components.faces import analyze, train, transform, validate
-from edgeline.pipelines.reading import fields
+from edgeline.components.faces import analyze, train, transform, tune, validate
+from edgeline.components.settings.objects import TUNED
+from edgeline.pipelines.reading import fields, limits
 from edgeline.pipelines.specialise import Channels
 
 OUTPUTS = ("evaluation", "blessed", "decision_threshold")  # of analyze
@@ -45,22 +46,52 @@ def prepare(form: Channels, settings: Any, examples: Any) -> tuple[Any, Any]:
     return checked, made
 
 
+def search(form: Channels, settings: Any, examples: Any, made: Any) -> Any:
+    """Search for hyperparameters: the task.
+
+    Args:
+        settings: the task of `Channels.settings`.
+        examples: the output of ingest.
+        made: the task of transform.
+    """
+    return tune(
+        examples=examples,
+        transform_graph=made.outputs["transform_graph"],
+        transformed_examples=made.outputs["transformed_examples"],
+        module=form["module"],
+        label=form["label"],
+        **fields(settings, "objectives", "search_space", "trials", "search_seconds"),
+        **fields(settings, "sampler", "sampler_seed", "pruning", "jobs", "memory_mb"),
+        **fields(settings, "study_folder", "choose_by", "direction", "tie", "tie_within"),
+        **fields(settings, "task", "steps", "batch_size", "steps_per_epoch", "patience"),
+        **fields(settings, "hyperparameters", "label_vocabulary", "seed", "require_raw"),
+        **fields(settings, "class_weights", "quantisation", "representative_rows"),
+        **limits(settings),
+    ).set_display_name("search for hyperparameters")
+
+
 def learn(form: Channels, settings: Any, examples: Any) -> Learned:
-    """Validate, transform, train, analyze.
+    """Validate, transform, search where the form is of that kind, train, analyze.
 
     Args:
         settings: the task of `Channels.settings`.
         examples: the output of ingest.
     """
     _, made = prepare(form, settings, examples)
+    given = fields(settings, "hyperparameters")
+    if form.kind == TUNED:
+        given = {
+            "hyperparameters": search(form, settings, examples, made).outputs["hyperparameters"]
+        }
     trained = train(
         transformed_examples=made.outputs["transformed_examples"],
         transform_graph=made.outputs["transform_graph"],
         module=form["module"],
         label=form["label"],
         **fields(settings, "task", "steps", "batch_size", "steps_per_epoch", "patience"),
-        **fields(settings, "hyperparameters", "label_vocabulary", "seed", "checkpoint_dir"),
+        **fields(settings, "label_vocabulary", "seed", "checkpoint_dir"),
         **fields(settings, "require_raw", "class_weights"),
+        **given,
     ).set_display_name("train the model")
     model = trained.outputs["model"]
     analyzed = analyze(

@@ -18,6 +18,7 @@ from edgeline.artifacts import declared_card, requirements
 from edgeline.components.settings import candidates
 from edgeline.components.settings.fields import check_field, check_object, short
 from edgeline.components.settings.objects import FORMS
+from edgeline.components.tune import space
 from edgeline.errors import EdgelineError, UsageError, asked_for, refuse_all
 from edgeline.formats.doubles import LARGEST, whole
 from edgeline.formats.names import check_label
@@ -31,6 +32,7 @@ FILES: Mapping[str, Callable[[Path], Any]] = {
     requirements.NAME: requirements.read,
     candidates.PARAMETER: candidates.read,
     declared_card.NAME: declared_card.read,
+    space.PARAMETER: space.read,
 }
 SETTINGS = "comp-settings"  # as kfp's compiler calls the component that knows a form's kind
 

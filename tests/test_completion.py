@@ -56,7 +56,7 @@ def test_commands_options_and_names_are_offered(tmp_path: Path) -> None:
     assert found == [
         "compile compile-model components",
         "--resume",
-        "tabular taxi",
+        "tabular taxi tuned",
         "train train_candidate transform",
         "ethos-u55 ethos-u65 ethos-u85",
         "mobile-gpu",

@@ -120,7 +120,8 @@ def worked_out(**objects: Any) -> dict[str, Any]:
 def test_a_field_of_another_task_changes_no_task_s_place_in_the_cache() -> None:
     one, other = worked_out(), worked_out(edge={"max_metric_drop": 0.5}, training={"steps": 3})
     changed = {name for name in one if name.startswith("for_") and one[name] != other[name]}
-    assert changed == {"for_verify", "for_train", "for_train_candidate"}  # which verifies
+    verify = {"for_train_candidate", "for_tune"}
+    assert changed == {"for_verify", "for_train", *verify}
     assert other["for_train"] == {**one["for_train"], "steps": 3}
 
 

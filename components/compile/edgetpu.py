@@ -322,5 +322,6 @@ targets = (
         ),
         limits="The compiled model is not run here: that needs an Edge TPU.",
         fixed_shapes=True,
+        facts=("instruction_bytes",),
     ),
 )

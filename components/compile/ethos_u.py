@@ -37,6 +37,8 @@ FLAGS = {
     "--optimise": "optimise",
     "--arena-cache-size": "arena_cache_size",
 }
+# which of them no configuration leaves out
+ALWAYS = ("sram_bytes", "macs", "npu_cycles", "estimated_cycles", "estimated_ms")
 REFUSED = re.compile(r"operator: (\w+), ofm: '([^']*)'\s*\n-? ?(?:Reason: )?(.+)")
 # the column of Vela's summary, the fact and its factor
 SUMMARY = (
@@ -168,6 +170,7 @@ targets = tuple(
         ),
         limits="Cycles and time are Vela's estimates; no NPU has run the model here.",
         fixed_shapes=True,
+        facts=ALWAYS,
     )
     for name, (default, macs) in MACS.items()
 )

@@ -147,6 +147,8 @@ class Target:
         limits: what is not proven without the device, said wherever the target is shown.
         fixed_shapes: whether its compiler needs every shape fixed; the LiteRT file that it
             gets then has a batch of 1 (see `fixed_shapes`).
+        facts: names of numbers among the facts of each model that it compiles, by which models can
+            be compared.
     """
 
     name: str
@@ -159,6 +161,7 @@ class Target:
     options: tuple[Option, ...] = ()
     limits: str = ""
     fixed_shapes: bool = False
+    facts: tuple[str, ...] = ()
 
 
 def outside() -> dict[str, plugins.Plugin]:

@@ -261,5 +261,6 @@ targets = (
         options=(Option("name", "model", "The name of the C array and its files."),),
         limits="Memory is measured on this machine; firmware adds its own.",
         fixed_shapes=True,
+        facts=("arena_bytes", "flash_bytes"),
     ),
 )

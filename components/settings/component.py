@@ -58,6 +58,7 @@ def settings(
         ("for_train", dict),
         ("for_train_candidate", dict),
         ("for_transform", dict),
+        ("for_tune", dict),
         ("for_validate", dict),
         ("for_verify", dict),
         ("git_commit", str),
@@ -69,6 +70,7 @@ def settings(
         ("infer_ranges", bool),
         ("input_shape", list),
         ("io", str),
+        ("jobs", int),
         ("label", str),
         ("label_type", str),
         ("label_vocabulary", str),
@@ -78,11 +80,14 @@ def settings(
         ("max_changed_decisions", float),
         ("max_difference", float),
         ("max_metric_drop", float),
+        ("memory_mb", int),
         ("models_repository", str),
         ("never_missing", list),
         ("null_values", list),
+        ("objectives", list),
         ("on_anomalies", str),
         ("patience", int),
+        ("pruning", str),
         ("quantisation", str),
         ("query", str),
         ("rename", dict),
@@ -91,8 +96,12 @@ def settings(
         ("require_raw", bool),
         ("requirements", dict),
         ("sample", float),
+        ("sampler", str),
+        ("sampler_seed", int),
         ("scaling", str),
         ("schema_uri", str),
+        ("search_seconds", int),
+        ("search_space", dict),
         ("seed", int),
         ("sha256", str),
         ("signature", str),
@@ -103,10 +112,12 @@ def settings(
         ("split_ratios", dict),
         ("steps", int),
         ("steps_per_epoch", int),
+        ("study_folder", str),
         ("task", str),
         ("thousands", str),
         ("tie", str),
         ("tie_within", float),
+        ("trials", int),
         ("weight_column", str),
         ("windows", dict),
     ],
@@ -120,7 +131,7 @@ def settings(
     and what collects it, into a dsl.If on has_targets or has_sites.
 
     Args:
-        kind: Which form it is: tabular, candidates, vision or pretrained.
+        kind: Which form it is: tabular, candidates, tuned, vision or pretrained.
         model_name: Where there is one: the name to publish under.
         destination: Where publish will publish. In a cluster a relative path is refused: it would
             be on a pod's own disk, and gone with the pod.

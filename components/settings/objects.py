@@ -23,6 +23,7 @@ from edgeline.artifacts.declared_card import CardField
 from edgeline.formats import quantisation
 
 PREFIX = "with_"
+TUNED = "tuned"  # the kind of form that has a search
 CACHE_NAME = "cache_name"
 Task = Literal["binary_classification", "multiclass_classification", "regression"]
 QuantisationName = Annotated[
@@ -320,6 +321,57 @@ class CandidateTraining(Training, frozen=True):
     ] = []
 
 
+class TunedTraining(Training, frozen=True):
+    """How trials and the chosen model are trained, and how the search for it goes."""
+
+    objectives: Annotated[
+        list[Any],
+        Meta(
+            description="What trials make better: names such as auc, size_bytes, latency_p99_ms or "
+            "tflite-micro.arena_bytes, or objects with name and direction; empty: the task's "
+            "metric.",
+            examples=[["auc", "size_bytes"]],
+        ),
+    ] = []
+    search_space: Annotated[
+        dict[str, dict[str, Any]],
+        Meta(
+            description="The values of each hyperparameter: choices, or low and high, and log, "
+            "step or type; empty: the module's search_space(trial).",
+            extra={"file": True},
+            examples=[{"units": {"choices": [16, 32]}, "rate": {"low": 0.001, "high": 0.1}}],
+        ),
+    ] = {}
+    trials: Annotated[int, Meta(description="How many trials.", ge=1, examples=[40])] = 20
+    search_seconds: Annotated[
+        int, Meta(description="Seconds after which no trial begins any more; 0: none.", ge=0)
+    ] = 0
+    sampler: Annotated[
+        Literal["tpe", "nsga2", "random"],
+        Meta(description="How hyperparameters are chosen by what earlier trials gave."),
+    ] = "tpe"
+    sampler_seed: Annotated[int, Meta(description="The sampler's seed.", ge=0)] = 0
+    pruning: Annotated[
+        Literal["", "median"],
+        Meta(
+            description="Whether a trial whose val_loss is above the others' median is ended "
+            "early; for one objective. Empty: none is."
+        ),
+    ] = ""
+    jobs: Annotated[int, Meta(description="Trials at a time.", ge=1)] = 1
+    memory_mb: Annotated[
+        int,
+        Meta(description="Megabytes that a step of a trial may hold; 0: any.", ge=0),
+    ] = 0
+    study_folder: Annotated[
+        str,
+        Meta(
+            description="A folder that outlives the task, for the search's journal: a later run of "
+            "the same search goes on. Empty: the run's own."
+        ),
+    ] = ""
+
+
 class Evaluation(msgspec.Struct, frozen=True):
     """How good the model must be."""
 
@@ -360,8 +412,9 @@ class CandidateEvaluation(Evaluation, frozen=True):
     choose_by: Annotated[
         str,
         Meta(
-            description="The metric of all evaluation rows by which the best candidate is chosen; "
-            "empty: auc, accuracy or mean_squared_error, the first that is computed.",
+            description="What decides which candidate or trial goes on, a metric of all evaluation "
+            "rows; empty: auc, accuracy or mean_squared_error, the first that is computed, or of "
+            "trials the first objective.",
             examples=["auc"],
         ),
     ] = ""
@@ -371,12 +424,12 @@ class CandidateEvaluation(Evaluation, frozen=True):
     ] = ""
     tie: Annotated[
         Literal["first", "smaller", "faster"],
-        Meta(description="Of equally good candidates: the first listed, or by the edge model."),
+        Meta(description="Of equally good ones: the first, or by the edge model."),
     ] = "first"
     tie_within: Annotated[
         float,
         Meta(
-            description="How far from the best a candidate counts as equally good.",
+            description="How far from the best one counts as equally good.",
             ge=0,
             examples=[0.002],
         ),
@@ -604,6 +657,18 @@ FORMS = {
         },
         {},
         needed=("training.candidates",),
+    ),
+    TUNED: Form(
+        Trained,
+        {
+            "splits": SplitSettings,
+            "schema": Schema,
+            "training": TunedTraining,
+            "evaluation": CandidateEvaluation,
+            "edge": ConvertedEdge,
+            "delivery": DeploymentSettings,
+        },
+        {},
     ),
     "vision": Form(
         Trained,

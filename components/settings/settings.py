@@ -6,13 +6,13 @@ taken from the pipeline's own defaults here.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from edgeline.artifacts import declared_card
 from edgeline.artifacts.requirements import check_devices, parse
 from edgeline.components.plan.plan import plan
-from edgeline.components.settings import candidates
+from edgeline.components.settings import candidates, tuning
 from edgeline.components.settings.fields import (
     absent,
     check_object,
@@ -20,7 +20,8 @@ from edgeline.components.settings.fields import (
     fields_of,
     outputs,
 )
-from edgeline.components.settings.objects import FORMS
+from edgeline.components.settings.objects import FORMS, TUNED
+from edgeline.components.tune.objectives import targets_of
 from edgeline.errors import EdgelineError
 from edgeline.formats.names import check_label
 from edgeline.kubeflow import handed
@@ -84,7 +85,9 @@ def settings(
     found = {**known, **{name: x for theme in values.values() for name, x in theme.items()}}
     published = f"{destination.rstrip('/')}/{model_name}" if destination and model_name else ""
     found["baseline_model_uri"] = _baseline(found, published)
-    found["requirements"] = _requirements(found, kind, published)
+    searched = tuning.check(found) if kind == TUNED else []
+    targets = [*found["targets"], *targets_of(searched)]
+    found["requirements"] = _requirements(found, kind, published, targets)
     _check_candidate(found)
     declared_card.check(found["card"], "Parameter delivery.card")
     tried = candidates.parse(found["candidates"])
@@ -148,13 +151,15 @@ def _check_candidate(found: Mapping[str, Any]) -> None:
         )
 
 
-def _requirements(found: Mapping[str, Any], kind: str, published: str) -> dict[str, Any]:
+def _requirements(
+    found: Mapping[str, Any], kind: str, published: str, targets: Sequence[str]
+) -> dict[str, Any]:
     """The requirements of a run, with the place of the versions that their trend is about."""
     given: dict[str, Any] = found["requirements"]
     wanted = parse(given)
     made = ("litert", "onnx") if kind == "pretrained" else ("litert",)
-    chosen = str(found["quantisation"]) if kind in ("tabular", "candidates") else ""
-    check_devices(wanted, made, found["targets"], chosen)
+    chosen = str(found["quantisation"]) if kind in ("tabular", "candidates", "tuned") else ""
+    check_devices(wanted, made, targets, chosen)
     if kind == "pretrained" and (wanted.metrics or wanted.trend):
         raise EdgelineError(
             "Parameter edge.requirements has metrics or a trend, but the pipeline pretrained "

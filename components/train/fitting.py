@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import math
 import shutil
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -76,6 +76,7 @@ def fit(
     how: Fitting,
     checkpoints: Path,
     weights: ClassWeights | None = None,
+    on_epoch: Callable[[FittingState], None] | None = None,
 ) -> tuple[keras.Model, FittingState]:
     """Train the user's model, from the last checkpoint where there is one.
 
@@ -86,6 +87,7 @@ def fit(
         how: see `Fitting`.
         checkpoints: a folder of this very training; it may outlive a kill.
         weights: how much a row of each class counts in the loss.
+        on_epoch: told after each epoch; what it raises ends the training.
 
     Returns:
         The trained Keras model, with the best weights where `patience` is set, and the
@@ -142,6 +144,8 @@ def fit(
         _advance(state, logs)
         _keep(model, state, checkpoints)
         print(_line(state, epochs), flush=True)
+        if on_epoch:
+            on_epoch(state)
     if how.patience and state.best != state.epoch:
         _load(model, _folder(checkpoints, state.best))
     return (optimising.strip(model, how.optimisation) if how.optimisation.kind else model), state

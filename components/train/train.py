@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import tempfile
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -16,7 +16,7 @@ from edgeline.artifacts.features import Feature
 from edgeline.artifacts.ranges import KEY as RANGES
 from edgeline.components.train import class_weights, leakage, raw_features, weighing
 from edgeline.components.train.export import check_names, export
-from edgeline.components.train.fitting import Fitting, discard, fit, taken
+from edgeline.components.train.fitting import Fitting, FittingState, discard, fit, taken
 from edgeline.components.train.judging import judge
 from edgeline.components.train.report import write_report
 from edgeline.components.transform.saved_graph import SavedGraph, check_label, vocabulary
@@ -38,6 +38,7 @@ def train(
     label_vocabulary: str = "",
     checkpoint_dir: str = "",
     require_raw: bool = False,
+    on_epoch: Callable[[FittingState], None] | None = None,
 ) -> dict[str, Any]:
     """Train, export and report.
 
@@ -55,6 +56,7 @@ def train(
             goes on from its last epoch there. "" keeps checkpoints for this process only.
         require_raw: whether a transform that LiteRT cannot have is refused, before the training;
             `convert` then refuses what only shows there.
+        on_epoch: told after each epoch; what it raises ends the training.
 
     Returns:
         The model's metadata; `warnings` are those of `leakage`, `metrics` are those of the trained
@@ -92,7 +94,7 @@ def train(
         check_label(how.label, [column.name for column in columns])
         label = next(column for column in columns if column.name == how.label)
         weights = class_weights.of(how.class_weights, transformed, how.train_split, label, labels)
-        network, state = fit(module, transformed, given, how, checkpoints, weights)
+        network, state = fit(module, transformed, given, how, checkpoints, weights, on_epoch)
         judged = judge(network, transformed, task, how)
         asked = taken(network, [column for column in columns if column.name != how.label])
         warnings = list(leakage.warnings(transformed, how.train_split, asked, label, task))

@@ -1,8 +1,8 @@
-"""A step of a candidate's way in a process of its own.
+"""A step of a candidate's way, or of a trial's, in a process of its own.
 
 tf.Transform switches TensorFlow to Keras 2 for a whole process, TensorFlow gives memory back only
-when its process ends, and what a step crashes on is to end this candidate and no other: each step
-is a fork, or where a fork after imports is not safe a new process.
+when its process ends, and what a step crashes on is to end this model and no other: each step is a
+fork, or where a fork after imports is not safe a new process.
 """
 
 from __future__ import annotations
@@ -15,6 +15,7 @@ import sys
 import traceback
 from collections.abc import Callable
 from multiprocessing.connection import Connection
+from pathlib import Path
 from typing import Any
 
 from edgeline.errors import EdgelineError
@@ -22,19 +23,21 @@ from edgeline.errors import EdgelineError
 LOOK = 1.0  # seconds between two looks whether a step that says nothing is alive
 
 
-class CandidateFailedError(Exception):
+class StepFailedError(Exception):
     """Why a step did not end well, in one sentence for people."""
 
 
-def run(name: str, work: Callable[..., Any], *arguments: Any) -> Any:
+def run(name: str, work: Callable[..., Any], *arguments: Any, memory: int = 0) -> Any:
     """Call `work(*arguments)` in another process; its output goes where that of this one goes.
 
     Args:
         name: of the step, for the sentence where it fails.
         work: a function of a module; arguments and result are pickled.
+        memory: bytes that the process and those it starts may hold, looked at once a second, on
+            Linux; 0: any.
 
     Raises:
-        CandidateFailedError: it raised, or its process was killed.
+        StepFailedError: it raised, its process was killed, or it took more memory.
     """
     context: Any = multiprocessing.get_context("fork" if sys.platform == "linux" else "spawn")
     receiver, sender = context.Pipe(duplex=False)
@@ -48,16 +51,21 @@ def run(name: str, work: Callable[..., Any], *arguments: Any) -> Any:
         while not receiver.poll(LOOK):
             if not process.is_alive() and not receiver.poll():
                 raise EOFError
+            if memory and (held := _held(process.pid)) > memory:
+                raise StepFailedError(
+                    f"{name}: it held {held / 1e6:,.0f} MB of memory, above the limit of "
+                    f"{memory / 1e6:,.0f} MB."
+                )
         kind, value = receiver.recv()
     except EOFError:
         process.join()
-        raise CandidateFailedError(f"{name}: {_killed(process.exitcode)}") from None
+        raise StepFailedError(f"{name}: {_killed(process.exitcode)}") from None
     finally:
         if sys.exc_info()[0] is not None and process.is_alive():
             _end(process)
         process.join()
     if kind != "returned":
-        raise CandidateFailedError(f"{name}: {value}")
+        raise StepFailedError(f"{name}: {value}")
     return value
 
 
@@ -74,6 +82,20 @@ def _run(sender: Connection, work: Callable[..., Any], arguments: tuple[Any, ...
     sys.stdout.flush()
     sys.stderr.flush()
     os._exit(0)  # TensorFlow's threads need no farewell
+
+
+def _held(process: int) -> int:
+    """Bytes of memory that a process and all that it started hold; 0 where nobody tells."""
+    found = 0
+    with contextlib.suppress(OSError, ValueError):  # it may have ended meanwhile
+        of_process = Path("/proc") / str(process)
+        lines = (of_process / "status").read_text().splitlines()
+        sizes = {name: rest.split()[0] for name, _, rest in (x.partition(":") for x in lines)
+                 if name.startswith("Vm")}  # fmt: skip
+        found = int(sizes.get("VmRSS", 0)) * 1024
+        for task in (of_process / "task").iterdir():
+            found += sum(map(_held, map(int, (task / "children").read_text().split())))
+    return found
 
 
 def _killed(code: int | None) -> str:

@@ -139,7 +139,7 @@ def train_candidate(
         try:
             reasons = way.go()
             state = NOT_APPROVED if reasons else APPROVED
-        except steps.CandidateFailedError as failure:
+        except steps.StepFailedError as failure:
             state, reasons = FAILED, [str(failure)]
             print(f"Candidate {candidate.name} failed. {failure}", flush=True)
         for partial in draft.path.glob("*.partial"):  # what a step that was killed left
@@ -184,7 +184,7 @@ class _Way:
         """All steps; the reasons why the model is not approved, none where it is.
 
         Raises:
-            steps.CandidateFailedError: a step failed.
+            steps.StepFailedError: a step failed.
         """
         graph, transformed = self._features()
         self._step("train", _train, transformed, graph, self.candidate, self.asked.label,

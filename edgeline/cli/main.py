@@ -30,6 +30,7 @@ from edgeline.cli.schedules import schedules
 from edgeline.cli.serve import serve
 from edgeline.cli.sites import site
 from edgeline.cli.submit import submit
+from edgeline.cli.tune import tune
 from edgeline.cli.verify import verify
 from edgeline.cli.warm import warm
 from edgeline.errors import EdgelineError, at_path, shortened
@@ -64,6 +65,7 @@ for _command in (
     serve,
     site,
     submit,
+    tune,
     verify,
     warm,
 ):

@@ -26,6 +26,7 @@ COMPONENTS = (
     "train",
     "train_candidate",
     "transform",
+    "tune",
     "validate",
     "verify",
 )  # which take more than one field of any form

@@ -24,6 +24,7 @@ from edgeline.preflight import (
     places,
     requirements,
     targets,
+    tuning,
 )
 from edgeline.preflight.given import GivenRun
 
@@ -35,6 +36,8 @@ QUESTIONS: tuple[Callable[[GivenRun], Iterator[str]], ...] = (
     module.features,
     candidates.hyperparameters,
     candidates.tried,
+    tuning.searched,
+    tuning.hyperparameters,
     columns.names,
     columns.over_time,
     columns.schema,

@@ -8,7 +8,7 @@ from typing import Any
 
 from edgeline.components.settings.candidates import PARAMETER, check, parse
 from edgeline.errors import EdgelineError, did_you_mean
-from edgeline.preflight import module, places
+from edgeline.preflight import module, places, tuning
 from edgeline.preflight.given import GivenRun
 
 MODULE = "Parameter module"
@@ -16,8 +16,9 @@ OF_A_MODULE = (module.source, module.label, module.features)
 
 
 def hyperparameters(run: GivenRun) -> Iterator[str]:
-    """What build_model takes out of its hyperparameters; where there are candidates, of each."""
-    if not run.values.get(PARAMETER):
+    """What build_model takes out of its hyperparameters; where there are candidates, of each, and
+    where they are searched for, see `edgeline.preflight.tuning`."""
+    if not run.values.get(PARAMETER) and not tuning.is_searched(run):
         yield from module.hyperparameters(run)
 
 

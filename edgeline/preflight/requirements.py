@@ -6,6 +6,7 @@ from collections.abc import Iterator, Mapping
 
 from edgeline.artifacts.requirements import NAME, check_devices, parse
 from edgeline.errors import EdgelineError
+from edgeline.preflight import tuning
 from edgeline.preflight.given import GivenRun
 
 
@@ -17,7 +18,7 @@ def asked(run: GivenRun) -> Iterator[str]:
     try:
         wanted = parse(given)
         imported = "source" in run.values
-        targets = run.values.get("targets") or ()
+        targets = [*(run.values.get("targets") or ()), *tuning.targets(run)]
         made = ("litert", "onnx") if imported else ("litert",)
         chosen = "" if imported else str(run.values.get("quantisation", ""))
         check_devices(wanted, made, targets, chosen)

@@ -18,7 +18,7 @@ from edgeline.pipelines.specialise import Channels, Generic
 from edgeline.pipelines.specialise import specialise as of_generic
 
 
-def _graph(form: Channels) -> None:
+def graph(form: Channels) -> None:
     """From raw rows to a published edge model."""
     with dsl.ExitHandler(ended(form), name="from data to bundle"):
         settings = form.settings()
@@ -56,7 +56,7 @@ def _graph(form: Channels) -> None:
             ).set_display_name("write the model card")
 
 
-tabular = Generic("tabular", _graph)
+tabular = Generic("tabular", graph)
 
 
 def specialise(name: str, description: str, **defaults: Any) -> Any:

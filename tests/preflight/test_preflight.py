@@ -510,3 +510,43 @@ def test_each_candidate_is_asked_for_what_is_its_own(faults: Any, wine: Path) ->
     assert "small" not in said
     [one] = faults(candidates=[{"name": "a", "step": 3}], **given)
     assert one.startswith("Parameter training.candidates[0].step: there is no such field")
+
+
+TUNED = {
+    name: value for fields in defaults_of(FORMS["tuned"]).values() for name, value in fields.items()
+}
+SEARCHED = """
+from wine import preprocessing_fn
+
+def build_model(features, hyperparameters):
+    return hyperparameters["units"]
+"""
+
+
+def test_a_search_that_cannot_succeed_is_told_before_it(faults: Any, tmp_path: Path) -> None:
+    space = {"units": {"choices": [8, 16]}}
+    task = "multiclass_classification"
+    asked = {**TUNED, "task": task, "search_space": space}
+    assert faults(**asked) == []
+    [sentence] = faults(**{**asked, "objectives": ["auc"]})
+    assert sentence.startswith("Parameter training.objectives[0] is 'auc', which nothing measures")
+    [sentence] = faults(
+        **{**asked, "objectives": ["tflite-micro.arena_bytes"]} | {"quantisation": "dynamic"}
+    )
+    assert "set quantisation=int8" in sentence
+    [sentence] = faults(**{**asked, "search_space": {}})
+    assert "has no function search_space, and search_space is not given" in sentence
+    own = tmp_path / "own.py"
+    own.write_text(
+        SEARCHED.replace(
+            "from wine import preprocessing_fn",
+            "def preprocessing_fn(inputs):\n    return {**inputs}",
+        )
+    )
+    known = {**asked, "module": str(own), "label_vocabulary": ""}
+    assert faults(**known) == []
+    [sentence] = faults(**{**known, "search_space": {"layers": {"low": 1, "high": 4}}})
+    assert "build_model reads the hyperparameter 'units'" in sentence
+    own.write_text(own.read_text() + "def search_space(trial, more):\n    pass\n")
+    [sentence] = faults(**{**known, "search_space": {}})
+    assert "search_space cannot be called as search_space(trial)" in sentence

@@ -53,6 +53,7 @@ COMPONENT_STAGE = {  # by the name of the task, which kfp writes with dashes
     "import-model": "tensorflow",
     "train": "tensorflow",
     "train-candidate": "tensorflow",
+    "tune": "tensorflow",
     "convert": "tensorflow",
     "compile": "tensorflow",
     "verify": "tensorflow",

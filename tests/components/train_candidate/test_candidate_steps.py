@@ -41,11 +41,22 @@ def _leave_a_child_and_die(reader: int, writer: int) -> None:
 def test_a_killed_step_is_told_though_something_that_it_started_lives_on() -> None:
     reader, writer = os.pipe()
     try:
-        with pytest.raises(steps.CandidateFailedError, match="killed by SIGKILL"):
+        with pytest.raises(steps.StepFailedError, match="killed by SIGKILL"):
             steps.run("verify", _leave_a_child_and_die, reader, writer)
     finally:
         os.close(writer)
         os.close(reader)
+
+
+def _hold(size: int) -> None:
+    kept = bytearray(size)
+    kept[::4096] = b"x" * len(kept[::4096])
+    signal.pause()
+
+
+def test_a_step_that_holds_more_memory_than_it_may_is_ended() -> None:
+    with pytest.raises(steps.StepFailedError, match=r"^train: it held [0-9,]+ MB of memory, above"):
+        steps.run("train", _hold, 300 << 20, memory=200 << 20)
 
 
 def test_a_step_gives_what_it_found_from_a_process_of_its_own() -> None:
@@ -65,5 +76,5 @@ def test_a_step_gives_what_it_found_from_a_process_of_its_own() -> None:
     ],
 )
 def test_what_goes_wrong_is_one_sentence(work, given, said) -> None:
-    with pytest.raises(steps.CandidateFailedError, match=said):
+    with pytest.raises(steps.StepFailedError, match=said):
         steps.run("train", work, *given)

@@ -1,0 +1,122 @@
+"""`edgeline tune`: search for a pipeline's best hyperparameters, then run it with them."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from edgeline.cli.arguments import as_json, setting
+from edgeline.cli.pipelines import PipelineCommand
+from edgeline.cli.run import root_of_runs, run_pipeline
+from edgeline.errors import UsageError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping
+
+    from edgeline.pipelines.parameter import Parameter
+
+TUNED = "tuned"
+
+
+@click.command(cls=PipelineCommand)
+@click.argument("pipeline")
+@click.option("--trials", type=click.IntRange(1), help="How many trials; by default 20.")
+@click.option(
+    "--objective",
+    "objectives",
+    multiple=True,
+    metavar="NAME",
+    help="What to make better, for example auc, size_bytes or tflite-micro.arena_bytes; several "
+    "times for several. By default the metric of the task.",
+)
+@setting
+@click.option("--cache", is_flag=True, help="Reuse the results of unchanged tasks.")
+@root_of_runs
+@as_json
+def tune(
+    pipeline: str,
+    trials: int | None,
+    objectives: tuple[str, ...],
+    settings: tuple[str, ...],
+    cache: bool,
+    root: str,
+    as_json: bool,
+) -> None:
+    """Search for PIPELINE's best hyperparameters, then run it with them, on this machine.
+
+    It is the pipeline `tuned` with PIPELINE's own defaults: one that `edgeline pipelines` lists, or
+    a Python file with a variable `pipeline`. The search space is the function search_space(trial)
+    of its module, or --set search_space=FILE. --set takes the parameters of `tuned`.
+
+    A run that was interrupted goes on with `edgeline run --resume`: finished trials count.
+    """
+    from edgeline.pipelines import catalogue
+    from edgeline.pipelines.parameters import parameters_of
+
+    own = parameters_of(catalogue.load(pipeline))
+    wanted = parameters_of(catalogue.load(TUNED))
+    given = {each.partition("=")[0].rpartition(".")[2] for each in settings}
+    asked = list(settings)
+    for name, value in (("trials", trials), ("objectives", list(objectives))):
+        if value and name in given:
+            raise UsageError(f"--set {name} is given beside an option for it: leave one out.")
+        if value:
+            asked.append(f"{name}={json.dumps(value)}")
+    known, left_out = defaults(pipeline, own, wanted)
+    asked += [line for name, line in known.items() if name.rpartition(".")[2] not in given]
+    if left_out:
+        click.echo(
+            f"{TUNED} has no {', '.join(sorted(left_out))}: these defaults of {pipeline} are left "
+            "out.",
+            err=True,
+        )
+    run_pipeline(TUNED, tuple(asked), Path(root), cache, as_json=as_json)
+
+
+def defaults(
+    pipeline: str, own: Mapping[str, Parameter], wanted: Mapping[str, Parameter]
+) -> tuple[dict[str, str], list[str]]:
+    """A pipeline's own defaults, as `--set` takes them, and what of them cannot be taken over.
+
+    Args:
+        own: the parameters of the pipeline.
+        wanted: those of `tuned`.
+
+    Raises:
+        UsageError: it is no pipeline that trains from edgeline's forms.
+    """
+    if not {"module", "label"} <= {*own} or not any(each.struct for each in own.values()):
+        raise UsageError(
+            f"{pipeline} is no pipeline of edgeline's that trains a model: name one such as taxi, "
+            f"or give `edgeline tune {TUNED}` its parameters."
+        )
+    found: dict[str, Any] = {}
+    left_out: list[str] = []
+    for name, each in own.items():
+        if each.default is None:
+            continue
+        if not each.fields:
+            found[each.called] = each.default
+            continue
+        theirs, struct = wanted.get(name), each.fields
+        for field, value in each.default.items():
+            if theirs is not None and field in theirs.fields:
+                if value != theirs.default.get(field):
+                    found[f"{each.called}.{field}"] = value
+            elif value != struct[field].default:
+                left_out.append(f"{each.called}.{field}")
+    if "edge" in {each.called for each in own.values()} and not _has(own, "quantisation"):
+        found["edge.quantisation"] = "int8"  # what a pipeline without that field makes
+    return dict(_lines(found)), left_out
+
+
+def _has(parameters: Mapping[str, Parameter], field: str) -> bool:
+    return any(field in each.fields for each in parameters.values())
+
+
+def _lines(values: Mapping[str, Any]) -> Iterable[tuple[str, str]]:
+    for name, value in values.items():
+        yield name, f"{name}={value if isinstance(value, str) else json.dumps(value)}"
