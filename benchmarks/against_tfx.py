@@ -3,7 +3,7 @@
 Both get the same rows, network, steps, batches, metrics, slices and thresholds, and run in turn;
 then both run again with a changed module, ours in the warm processes of the run before; then with
 everything in their cache, ours also with its whole pipeline, to publish and the notification at its
-end, which TFX's has not. A first run of ours finds no warm processes.
+end, which TFX's lacks. A first run of ours finds no warm processes.
 
 TFX gets an environment of its own below EDGELINE_BENCH_CACHE (by default
 ~/.cache/edgeline-benchmarks), with a Python 3.10 that --python or EDGELINE_BENCH_PYTHON names.

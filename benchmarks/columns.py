@@ -29,7 +29,7 @@ RESULTS = HERE / "results" / "columns.json"
 EDGELINE = Path(sys.executable).with_name("edgeline")
 ROWS = 2000
 MOST_REPORT = 5_000_000  # bytes
-MOST_MEMORY = 2e9  # bytes a step
+MOST_MEMORY = 2e9  # bytes per step
 WORDS = np.array(["red", "green", "blue", "dark red"])
 
 

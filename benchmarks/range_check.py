@@ -4,7 +4,7 @@ One server has the bundle three times: as it is, and twice without its ranges. O
 in turns, a block of requests each, with values inside the ranges; two servers would differ by more
 than what is looked for. Counted is the server's processor time (user and system, of all its
 threads), since the clock has in it what else the machine does; the median over the rounds counts.
-The two without ranges tell how far equal models differ: a share that is no larger says nothing.
+The two without ranges tell how far equal models differ: a share that is not a larger says nothing.
 BUNDLE is what a pipeline published, by default the one of `edgeline run taxi`, which has many
 features and a small network, so the share is large. Writes results/range_check.json.
 """

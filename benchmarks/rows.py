@@ -33,7 +33,7 @@ DUCKDB = "2.0.1"
 COPY = (
     "import duckdb, sys; duckdb.sql(f\"COPY (FROM read_csv('{sys.argv[1]}')) TO '{sys.argv[2]}'\")"
 )
-MOST_MEMORY = 700e6  # bytes a step
+MOST_MEMORY = 700e6  # bytes per step
 STAMP = "trip_start_timestamp"
 REPEATS = 1000  # of the taxi data, before timestamps would be used up
 

@@ -30,7 +30,7 @@ PIPELINE = HERE / "taxi_to_analyze.py"
 RESULTS = HERE / "results" / "rows_150k.json"
 EDGELINE = Path(sys.executable).with_name("edgeline")
 TIMES = 10
-MOST_MEMORY = 2e9  # bytes a step
+MOST_MEMORY = 2e9  # bytes per step
 
 
 def main() -> None:

@@ -275,7 +275,7 @@ def written(template: Template) -> str:
         text,
     )
     if found != 1:
-        raise EdgelineError(f"{template.source} has not one `metadata` of the edge server.")
+        raise EdgelineError(f"{template.source} does not have one `metadata` of the edge server.")
     text = text.replace(
         "matchLabels: {app.kubernetes.io/name: edge-server}", f"matchLabels: {SELECTOR}"
     )
@@ -298,7 +298,7 @@ def _with_lines(path: Path, lines: Sequence[Edit]) -> str:
     for pattern, line in lines:
         text, found = re.subn(pattern, line, text, flags=re.MULTILINE)
         if found != 1:
-            raise EdgelineError(f"{path.relative_to(ROOT)} has not one line {pattern}.")
+            raise EdgelineError(f"{path.relative_to(ROOT)} does not have one line {pattern}.")
     return text
 
 

@@ -131,7 +131,7 @@ def errors() -> str:
 
 def lint_rules() -> str:
     """The rules of `edgeline lint`."""
-    rows = ([f"`{rule.id}`", rule.level, rule.why, rule.mend] for rule in RULES)
+    rows = ([f"`{rule.id}`", rule.level, rule.why, rule.fix] for rule in RULES)
     return _page(
         [
             "# Rules of `edgeline lint`",

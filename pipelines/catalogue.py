@@ -106,7 +106,7 @@ def _load(plugin: Plugin) -> Any:
     if isinstance(found, ModuleType):
         found = getattr(found, "pipeline", None)
     if not hasattr(found, "pipeline_spec") or _is_component(found):
-        raise plugin.broken(f"{plugin.value} is no kfp pipeline")
+        raise plugin.broken(f"{plugin.value} is not a kfp pipeline")
     try:
         check_constants(found)
     except EdgelineError as error:

@@ -187,7 +187,7 @@ def attack(entry: Entry, files: Iterator[Path], folder: Path) -> dict[str, float
     """Give files to an entry, one after the other: how many were taken, and how it refused.
 
     Raises:
-        AssertionError: a refusal is no sentence.
+        AssertionError: a refusal is not a sentence.
     """
     counted: Counter[str] = Counter()
     slowest = 0.0

@@ -28,7 +28,7 @@ def face(
         data: where.
     """
     text = "\\"\\"\\"quoted\\"\\"\\" # kept"
-    "a string that is no docstring"
+    "a string that is not a docstring"
 
     class Inner:
         \'\'\'Of a class.\'\'\'
@@ -49,7 +49,7 @@ def face(
 BARE = '''def face(data: str, words: list = ["# no comment", """no
     docstring"""],):
  text = "\\"\\"\\"quoted\\"\\"\\" # kept"
- "a string that is no docstring"
+ "a string that is not a docstring"
  class Inner:
   pass
  def only():

@@ -199,7 +199,7 @@ def test_an_empty_value_is_wrong_usage(
         (f"compile-model model.tflite --target litert -o {LONG}", "(File name too long)"),
         (
             "compile-model model.tflite --target litert --representative text.npz",
-            "text.npz is no .npz or .npy file of numbers (it has another format)",
+            "text.npz is not an .npz or .npy file of numbers (it has another format)",
         ),
         ("compile-model none.py --target litert", "none.py is not a model of a known kind"),
         ("compile-model model.tflite --target litert --representative no.npz", "does not exist"),
@@ -239,7 +239,7 @@ def test_an_empty_value_is_wrong_usage(
         ("repository add r nowhere --key k", "'nowhere' does not exist"),
         ("repository init r", "The role root has no key"),
         ("repository init r --role-key root=nowhere.pem", "nowhere.pem cannot be read"),
-        ("repository init r --role-key root=none.py", "none.py is no PEM key"),
+        ("repository init r --role-key root=none.py", "none.py is not a PEM key"),
         ("repository sign r --key pipe.pem", "pipe.pem cannot be read (it is not a regular file)"),
         ("repository init r --keys taken", "snapshot.pem exists: a key is never overwritten"),
         ("repository init ftp://r --keys k", "ftp://r is not a destination"),

@@ -89,7 +89,7 @@ def test_for_a_cluster_no_pipeline_publishes_to_a_pod_s_own_disk(environment, se
 
 
 def test_here_a_folder_is_as_good_as_before(tmp_path):
-    """Without an environment nothing is said of where it runs, and the laptop is no cluster."""
+    """Without an environment nothing is said of where it runs, and the laptop is not a cluster."""
     for environment in ("", "laptop"):
         output = compile_pipeline("taxi", str(tmp_path / "out.yaml"), environment=environment)
         parameters = documents(output)[0]["root"]["inputDefinitions"]["parameters"]

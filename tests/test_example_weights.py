@@ -1,4 +1,4 @@
-"""A row of weight 3 counts as three rows, one of weight 0 as none; what is no weight is refused."""
+"""A row of weight 3 counts as three, one of weight 0 as none; what is not a weight is refused."""
 
 from __future__ import annotations
 
@@ -88,8 +88,8 @@ def test_a_squared_error_is_weighted():
         ([float("inf")], "is inf in row 0"),
         (["1"], "holds string: weigh by a column of numbers"),
         ([True], "holds bool"),
-        ([[1.0], [1.0, 2.0]], "has not one value in row 1 of train/part-00001.parquet"),
-        ([[1.0], None], "has not one value in row 1"),
+        ([[1.0], [1.0, 2.0]], "does not have one value in row 1 of train/part-00001.parquet"),
+        ([[1.0], None], "does not have one value in row 1"),
     ],
 )
 def test_what_is_no_weight_is_refused(tmp_path, column, said):

@@ -120,8 +120,8 @@ def test_help_lists_targets_and_imports_none(path, tmp_path):
         ("raise SystemExit(3)", "acme_npu:target", "SystemExit: 3"),
         ("1 +", "acme_npu:target", "SyntaxError"),
         ("other = 1", "acme_npu:target", "has no attribute 'target'"),
-        ("other = 1", "acme_npu", "acme_npu is no Target of"),
-        ("target = 'acme-npu'", "acme_npu:target", "acme_npu:target is no Target of"),
+        ("other = 1", "acme_npu", "acme_npu is not a Target of"),
+        ("target = 'acme-npu'", "acme_npu:target", "acme_npu:target is not a Target of"),
         (outside_package.TARGET.replace("acme-npu", "x"), "acme_npu", "with that name"),
     ],
 )
@@ -213,7 +213,7 @@ def test_pipelines_are_listed_with_their_package(path, tmp_path):
     text = " ".join(done.stdout.split())
     assert "acme Greets somebody. (of acme-edgeline)" in text
     assert "Pipeline worse of package acme-edgeline cannot be loaded (OSError: no)" in text
-    assert "acme_pipe:greet is no kfp pipeline" in text
+    assert "acme_pipe:greet is not a kfp pipeline" in text
     assert "Pipeline taxi of package acme-edgeline is refused" in text
     assert "taxi" in catalogue.names()
     with pytest.raises(UsageError, match=r"no pipeline 'acmee'\. Did you mean acme\?"):

@@ -123,7 +123,7 @@ def test_text_without_an_offset_is_that_of_the_clock_named():
         ),
         (lambda x: day_of_week(x, "+1"), "'\\+1', no offset from UTC: give a fixed one such as"),
         (lambda x: parse_datetime(x, "CET"), "takes strings, but the tensor is int64"),
-        (lambda x: seconds_since(x, "yesterday"), "since is 'yesterday', which is no time"),
+        (lambda x: seconds_since(x, "yesterday"), "since is 'yesterday', which is not a time"),
         (lambda x: hour_of_day(x == x), "is int64 microseconds, but the tensor is bool"),
     ],
 )

@@ -205,5 +205,5 @@ def test_a_slice_by_a_column_that_is_not_there_is_told_before_the_run(tmp_path: 
     form = of_form("tabular")
     asked = {"metrics": [{"metric": "auc", "at_least": 0.5, "by": ["hours"]}]}
     given = check({"data": str(tmp_path / "rows.csv"), "requirements": asked}, form)
-    with pytest.raises(UsageError, match="asks for slices by 'hours', which is no column"):
+    with pytest.raises(UsageError, match="asks for slices by 'hours', which is not a column"):
         before_a_run_there(form, given)

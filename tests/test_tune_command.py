@@ -57,7 +57,7 @@ def test_what_a_search_has_no_place_for_is_told(asked: Any) -> None:
 
 
 def test_what_trains_nothing_and_what_is_given_twice_is_refused(asked: Any) -> None:
-    with pytest.raises(UsageError, match="pretrained is no pipeline of edgeline's that trains"):
+    with pytest.raises(UsageError, match="pretrained is not a pipeline of edgeline's that trains"):
         asked("pretrained")
     with pytest.raises(UsageError, match="--set trials is given beside an option for it"):
         asked("taxi", "--trials", "3", "--set", "trials=4")

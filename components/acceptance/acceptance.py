@@ -142,7 +142,9 @@ def _brought(files: str, work: Path) -> str:
         elif place.is_file():
             shutil.copyfile(place, work / place.name)
         else:
-            raise EdgelineError(f"files names {files}, which is no file or folder: check the path.")
+            raise EdgelineError(
+                f"files names {files}, which is not a file or folder: check the path."
+            )
     listed = artifacts.list_files(work)
     return artifacts.digest_of_listing("files", {}, listed)
 

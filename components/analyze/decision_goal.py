@@ -81,7 +81,7 @@ def parse(text: str) -> DecisionGoal | None:
             f"{PARAMETER} is {text!r}: give both costs once, each above 0, as in "
             "cost:false_negative=10,false_positive=1."
         )
-    raise EdgelineError(f"{PARAMETER} is {text!r}, which is no goal: give {FORMS}.")
+    raise EdgelineError(f"{PARAMETER} is {text!r}, which is not a goal: give {FORMS}.")
 
 
 def check_task(text: str, task: str) -> None:

@@ -39,7 +39,7 @@ class Predicted:
     raw: pa.RecordBatch
 
 
-BATCH_ROWS = 4096  # of the taxi data TensorFlow holds some 8 kB a row beside a batch
+BATCH_ROWS = 4096  # of the taxi data TensorFlow holds some 8 kB per row beside a batch
 Predict = Callable[[pa.RecordBatch, str], Predicted]
 
 
@@ -160,7 +160,7 @@ def _prediction(values: Any, task: str, model: str, where: str) -> npt.NDArray[n
     if wrong.any():
         raise EdgelineError(
             f"{model} predicts {found[wrong][0].tolist()} for row {int(wrong.argmax())} of a "
-            f"batch ({where}): mend the model so that it gives finite numbers, "
+            f"batch ({where}): fix the model so that it gives finite numbers, "
             "also for missing found."
         )
     if task == "multiclass_classification":

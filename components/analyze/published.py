@@ -35,7 +35,7 @@ class Baseline:
     Attributes:
         path: the folder of the model, or "" where nothing is published yet.
         words: what it is, for people; or why there is none.
-        told: what the evaluation's metadata says of it; None where it is no published model.
+        told: what the evaluation's metadata says of it; None where it is not a published model.
     """
 
     path: str

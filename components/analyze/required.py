@@ -76,7 +76,7 @@ def trend(
 
     All are evaluated on the same rows. A fall counts where it happened at each step and where the
     whole of it, from the oldest of these versions to this model, is beyond the 95 % interval of
-    the difference (a paired bootstrap), so that what the choice of rows may do is no fall.
+    the difference (a paired bootstrap), so that what the choice of rows may do is not a fall.
 
     Args:
         asked: the metrics, of which those over all rows count.

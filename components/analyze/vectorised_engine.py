@@ -1,6 +1,6 @@
 """The engine of a single machine: predictions kept as columns, metrics a slice at a time.
 
-Of a binary task 5 bytes a row are kept, and 2 of each slice column; all else is of the size of a
+Of a binary task 5 bytes per row are kept, and 2 of each slice column; all else is of the size of a
 batch, or of a slice.
 """
 

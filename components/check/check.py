@@ -105,7 +105,7 @@ def require(placement: Placement, share: float) -> None:
         return
     first = placement.advice[0] if placement.advice else None
     reason = placement.failure or (
-        f"operator {placement.cut} ({first.operator}) is the first that does not map: {first.mend}"
+        f"operator {placement.cut} ({first.operator}) is the first that does not map: {first.fix}"
         if first
         else "it has no operators."
     )

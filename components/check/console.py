@@ -66,7 +66,7 @@ def print_placement(console: Console, placement: Placement) -> None:
         lines.append(f"The compiler would fail: {placement.failure}")
     lines.extend(f"Note: {warning}" for warning in placement.warnings)
     lines.extend(
-        f"{advice.count} x {advice.operator}: {advice.sentence} {advice.mend} ({advice.source})"
+        f"{advice.count} x {advice.operator}: {advice.sentence} {advice.fix} ({advice.source})"
         for advice in placement.advice
     )
     for line in lines:
@@ -101,8 +101,8 @@ def _changes(placement: Placement) -> list[str]:
         return [placement.failure]
     by_remedy: dict[str, list[str]] = {}
     for advice in placement.advice:
-        by_remedy.setdefault(advice.mend, []).append(f"{advice.count} {advice.operator}")
-    return [f"{', '.join(operators)}: {mend}" for mend, operators in by_remedy.items()]
+        by_remedy.setdefault(advice.fix, []).append(f"{advice.count} {advice.operator}")
+    return [f"{', '.join(operators)}: {fix}" for fix, operators in by_remedy.items()]
 
 
 def _row(placed: PlacedOperator) -> tuple[bool, str, str]:

@@ -111,7 +111,7 @@ def judge(subgraph: Subgraph, operator: Operator) -> OperatorVerdict:
         return OperatorVerdict(YES, True, rules.MAPPED, "Compiled already.", rules.COMPILER, "", 0)
     if rule is None or operator.custom:
         kind = "custom operator" if operator.custom else "operator"
-        mend = rules.CUSTOM if operator.custom else rules.OTHERWISE
+        fix = rules.CUSTOM if operator.custom else rules.OTHERWISE
         status = rules.UNKNOWN
         if not MET["rank"](OperatorSite(subgraph, operator, ())):
             status = rules.RANK
@@ -123,7 +123,7 @@ def judge(subgraph: Subgraph, operator: Operator) -> OperatorVerdict:
             status,
             f"{operator.name} is no {kind} that the Edge TPU takes.",
             rules.OPERATIONS,
-            rules.UNSUPPORTED.get(operator.name, mend),
+            rules.UNSUPPORTED.get(operator.name, fix),
             0,
         )
     site = OperatorSite(subgraph, operator, rule.parameters)
@@ -134,7 +134,7 @@ def judge(subgraph: Subgraph, operator: Operator) -> OperatorVerdict:
             if operator.name == "QUANTIZE" and name == "data_type":
                 status = rules.LIMITATION  # so the compiler's log calls a float input
             return OperatorVerdict(
-                NO, False, status, broken.sentence, broken.source, broken.mend, rule.runtime
+                NO, False, status, broken.sentence, broken.source, broken.fix, rule.runtime
             )
     runtime = rule.runtime
     if max(site.option("dilation_w", 1), site.option("dilation_h", 1)) > 1:
@@ -153,7 +153,7 @@ def judge(subgraph: Subgraph, operator: Operator) -> OperatorVerdict:
             rules.MAPPED if maps else rules.LIMITATION,
             f"{size.sentence[0].upper()}{size.sentence[1:]}; here {measured:,}.",
             size.source,
-            size.mend,
+            size.fix,
             runtime,
         )
         if not maps:

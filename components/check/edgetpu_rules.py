@@ -1,4 +1,4 @@
-"""What the Edge TPU compiler takes: data, each rule with its source and how to mend a breach.
+"""What the Edge TPU compiler takes: data, each rule with its source and how to fix a breach.
 
 Nothing here is executed. `RULES` has one entry an operator; `CONDITIONS` says in words what
 the names in its `conditions` mean (`edgetpu_conditions` evaluates them); `UNSUPPORTED` says
@@ -39,7 +39,7 @@ class Condition:
 
     sentence: str
     status: str
-    mend: str
+    fix: str
     source: str = OPERATIONS
 
 
@@ -50,7 +50,7 @@ class EdgeTpuRule:
     Attributes:
         runtime: the Edge TPU runtime that first takes it, 0 for every one.
         newest: the highest operator version that the compiler's parser knows.
-        parameters: positions of inputs that are no data: they must be constant.
+        parameters: positions of inputs that are not data: they must be constant.
         conditions: names in `CONDITIONS`, beyond those of every operator.
         sentence: the rule in words.
     """

@@ -25,7 +25,7 @@ class Size:
     maps: int
     fails: int | None
     sentence: str
-    mend: str
+    fix: str
     source: str
 
 

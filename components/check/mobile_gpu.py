@@ -65,7 +65,7 @@ def judge(subgraph: Subgraph, operator: Operator) -> OperatorVerdict:
     for condition in (*conditions, *rules.SHAPES_AND_TYPES):
         if not condition.met(site):
             return OperatorVerdict(
-                NO, False, LEFT, condition.sentence, condition.source, condition.mend, 0
+                NO, False, LEFT, condition.sentence, condition.source, condition.fix, 0
             )
     return OperatorVerdict(YES, True, TAKEN, "Taken.", rules.OPERATORS, "", 0)
 

@@ -1,4 +1,4 @@
-"""What LiteRT's GPU delegate takes: data, each condition with how to mend a breach.
+"""What LiteRT's GPU delegate takes: data, each condition with how to fix a breach.
 
 The conditions are those of CheckGpuDelegateCompatibility, which the delegate itself asks, and
 TensorFlow's analyzer (`tf.lite.experimental.Analyzer`, gpu_compatibility=True) up to 2.17: from
@@ -33,7 +33,7 @@ class GpuCondition:
 
     met: Callable[[OperatorSite], bool]
     sentence: str
-    mend: str
+    fix: str
     source: str = OPERATORS
 
 
@@ -58,8 +58,8 @@ def _counts(*allowed: tuple[int, int | None], outputs: int = 1) -> GpuCondition:
     )
 
 
-def _condition(met: Callable[[OperatorSite], bool], sentence: str, mend: str) -> GpuCondition:
-    return GpuCondition(met, sentence, mend)
+def _condition(met: Callable[[OperatorSite], bool], sentence: str, fix: str) -> GpuCondition:
+    return GpuCondition(met, sentence, fix)
 
 
 SHAPES_AND_TYPES = (

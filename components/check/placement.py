@@ -22,7 +22,7 @@ class OperatorVerdict:
     status: str
     rule: str
     source: str
-    mend: str
+    fix: str
     runtime: int
 
 
@@ -47,7 +47,7 @@ class Advice:
     operator: str
     count: int
     sentence: str
-    mend: str
+    fix: str
     source: str
 
 
@@ -166,11 +166,11 @@ def partitions(subgraph: Subgraph, maps: Sequence[bool]) -> list[set[int]]:
 
 
 def advice(reasons: Sequence[PlacedOperator]) -> tuple[Advice, ...]:
-    """One piece of advice a kind of breach, in the order of execution: mend the first first."""
+    """One piece of advice a kind of breach, in the order of execution: fix the first one first."""
     counted = Counter(
-        (p.operator, p.verdict.rule, p.verdict.mend, p.verdict.source) for p in reasons
+        (p.operator, p.verdict.rule, p.verdict.fix, p.verdict.source) for p in reasons
     )
     return tuple(
-        Advice(operator, count, sentence, mend, source)
-        for (operator, sentence, mend, source), count in counted.items()
+        Advice(operator, count, sentence, fix, source)
+        for (operator, sentence, fix, source), count in counted.items()
     )

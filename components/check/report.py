@@ -49,7 +49,7 @@ def write(path: str | Path, placement: Placement) -> None:
     if placement.advice:
         behind = any(placed.verdict.maps and not placed.mapped for placed in operators)
         rows = [
-            (entry.operator, entry.count, entry.sentence, entry.mend, entry.source)
+            (entry.operator, entry.count, entry.sentence, entry.fix, entry.source)
             for entry in placement.advice
         ]
         sections.append(

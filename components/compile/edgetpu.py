@@ -280,11 +280,11 @@ def _notes(
 
 
 def _failure(model: Path, ended: process.EndedProgram) -> EdgelineError:
-    for pattern, meaning, mend in FAILURES:
+    for pattern, meaning, fix in FAILURES:
         if found := re.search(pattern, ended.output):
             return EdgelineError(
                 f"The Edge TPU compiler refuses {model}: {meaning.format(**found.groupdict())}; "
-                f"{mend}."
+                f"{fix}."
             )
     if "Segmentation fault" in ended.output or ended.code in (-11, 139):
         return EdgelineError(

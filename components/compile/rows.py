@@ -82,7 +82,7 @@ def _load(path: Path) -> Any:
         # numpy's words for a file of another kind are advice to run the pickle that it might be
         reason = getattr(error, "strerror", None) or "it has another format"
         raise UsageError(
-            f"{path} is no .npz or .npy file of numbers ({reason}): write it with numpy.savez."
+            f"{path} is not an .npz or .npy file of numbers ({reason}): write it with numpy.savez."
         ) from error
 
 

@@ -207,5 +207,5 @@ def _load(plugin: plugins.Plugin) -> Target:
     several: Any = getattr(loaded, "targets", ()) if isinstance(loaded, ModuleType) else (loaded,)
     named = [each for each in several if getattr(each, "name", "") == plugin.name]
     if not named or not isinstance(named[0], Target):
-        raise plugin.broken(f"{plugin.value} is no Target of {__name__} with that name")
+        raise plugin.broken(f"{plugin.value} is not a Target of {__name__} with that name")
     return named[0]

@@ -45,7 +45,7 @@ def compile_tflite_micro(source: Source, folder: Path, options: Mapping[str, str
     """Find the arena's size, and write `<name>.cc` and `<name>.h` beside the model.
 
     Raises:
-        EdgelineError: tflite-micro does not run the model, or `name` is no C name.
+        EdgelineError: tflite-micro does not run the model, or `name` is not a C name.
     """
     assert source.tflite
     name = options.get("name", "model")

@@ -228,7 +228,7 @@ def _by_row(operators: Sequence[tf.Operation]) -> set[str]:
             of_rows = source.type == "StringSplitV2" and source.inputs[0].op.name in found
             kept = of_rows and size is not None and int(size.reshape(-1)[0]) == -1
         if operator.type in ELEMENTWISE:
-            # what is no column of rows must be the same for all of them
+            # what is not a column of rows must be the same for all of them
             rank = operator.outputs[0].shape.rank
             kept = any(tensor.op.name in found for tensor in operator.inputs) and all(
                 tensor.op.name in found or _same_for_all(tensor, rank) for tensor in operator.inputs
@@ -355,7 +355,7 @@ def _value(value: Any) -> Any:
 
 
 def _texts(values: list[Any]) -> list[Any] | None:
-    """Values with bytes as text; None where some are no UTF-8."""
+    """Values with bytes as text; None where some are not UTF-8."""
     try:
         return [value.decode() if isinstance(value, bytes) else value for value in values]
     except UnicodeDecodeError:

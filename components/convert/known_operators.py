@@ -82,7 +82,7 @@ def _before(nodes: dict[str, NodeDef], tensors: list[str]) -> Iterator[NodeDef]:
     waiting = list(tensors)
     while waiting:
         name = _node(waiting.pop())
-        if name in seen or name not in nodes:  # an argument of the function is no node
+        if name in seen or name not in nodes:  # an argument of the function is not a node
             continue
         seen.add(name)
         yield nodes[name]

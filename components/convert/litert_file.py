@@ -51,7 +51,7 @@ def fitted(settings: Settings, model: Artifact) -> Settings:
         )
     if settings.io == "uint8":
         raise EdgelineError(
-            f"io is 'uint8', which ai-edge-quantizer has not, and {model.path} is a LiteRT file: "
+            f"io is 'uint8', which ai-edge-quantizer lacks, and {model.path} is a LiteRT file: "
             "set io to int8."
         )
     if settings.batch:

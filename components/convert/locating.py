@@ -90,7 +90,7 @@ def _first(
     for key, tensor in exposed.tensors.items():
         wanted, found = cloud[key], edge[key]
         if wanted.shape != found.shape:
-            continue  # what is no column of rows
+            continue  # what is not a column of rows
         if FLOAT.allows(differences.gap(found, wanted).of_range):
             continue
         place = int(np.argmax(differences.difference(found, wanted)))

@@ -193,7 +193,7 @@ def lacks(
     hosted: Hosted | None = None,
     types: Mapping[str, Types] | None = None,
 ) -> dict[str, Lack]:
-    """What operators of a transform read and make; of those that it has not, nothing.
+    """What operators of a transform read and make; of those that it lacks, nothing.
 
     Args:
         hosted: the same without what reads text, where that is computed before.

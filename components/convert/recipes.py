@@ -226,7 +226,7 @@ def _quantiser(network: bytes, recipe: Recipe) -> Any:
         return quantizer.Quantizer(bytearray(network), [dict(rule) for rule in recipe])
     except (ValueError, TypeError, KeyError) as error:
         raise EdgelineError(
-            f"ai-edge-quantizer refuses the recipe ({error}): mend its rules."
+            f"ai-edge-quantizer refuses the recipe ({error}): fix its rules."
         ) from error
 
 

@@ -101,7 +101,7 @@ def checked_settings(quantisation: str, io: str, batch: int, per_channel: bool) 
         )
     if io not in row.io:
         raise EdgelineError(
-            f"io is {io!r}, which ai-edge-quantizer has not: set quantisation ({quantisation}) "
+            f"io is {io!r}, which ai-edge-quantizer lacks: set quantisation ({quantisation}) "
             "to int8, or io to int8."
         )
     if not per_channel and not row.per_tensor:

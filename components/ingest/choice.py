@@ -67,7 +67,7 @@ def whole_lengths(given: Mapping[str, float]) -> dict[str, int]:
     """The parameter `lengths`, whose numbers a pipeline's parameters make floats of.
 
     Raises:
-        EdgelineError: one is no whole number above 0.
+        EdgelineError: one is not a whole number above 0.
     """
     for name, length in given.items():
         if not isinstance(length, (int, float)) or not (length >= 1 and length % 1 == 0):

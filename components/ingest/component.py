@@ -38,7 +38,7 @@ def ingest(
             content. A Delta Lake or Iceberg table is its folder or
             iceberg://catalog/namespace.table, pinned by #version=<number> or #snapshot=<number>.
             postgresql://user@host/database is a PostgreSQL server, whose password PGPASSWORD has.
-        examples: the rows as Parquet, one folder a split (examples/v1).
+        examples: the rows as Parquet, one folder per split (examples/v1).
         examples_report: an HTML page with the splits, columns and sources.
         format: csv, parquet, arrow, avro, tfrecord, json, sqlite or images; empty: by the files'
             endings.

@@ -96,7 +96,7 @@ class Cells:
         return True
 
     def first_misfit(self, column: pa.Array, name: str) -> int:
-        """The first cell that is no value of a type; there is one."""
+        """The first cell that is not a value of a type; there is one."""
         low, high = 0, len(column)  # it lies in low..high
         while high - low > 1:
             middle = (low + high) // 2

@@ -44,7 +44,7 @@ def names(header: CsvHeader) -> list[str]:
 
 
 def check(header: CsvHeader, file: str, delimiter: str, choice: ColumnChoice) -> None:
-    """Refuse a row that is no header.
+    """Refuse a row that is not a header.
 
     Raises:
         EdgelineError: it is one column that another delimiter would cut, numbers as data has them,

@@ -53,7 +53,7 @@ class CellPlace:
 
 @dataclass
 class _Form:
-    """How many cells have a form, and the first that is no number as it stands."""
+    """How many cells have a form, and the first that is not a number as it stands."""
 
     count: int = 0
     first: CellPlace | None = None
@@ -62,12 +62,12 @@ class _Form:
 @dataclass
 class _Column:
     filled: int = 0
-    absent: int = 0  # of what is no number, how many other programs write for a gap
+    absent: int = 0  # of what is not a number, how many other programs write for a gap
     numbers: int = 0
     integer: bool = True
     whole: bool = True
     text: bool = False  # and nothing else is to be found
-    other: CellPlace | None = None  # the first that is no number
+    other: CellPlace | None = None  # the first that is not a number
     wide: CellPlace | None = None  # the first whole number beyond 64 bits
     large: bool = False  # whether a number is one that doubles may not hold
     codes: int = 0

@@ -142,7 +142,7 @@ class CsvReader:
         for name in self.column_types:
             if name not in names:
                 raise EdgelineError(
-                    f"column_types names a column {name!r}, which {files[0].name} has not: "
+                    f"column_types names a column {name!r}, which {files[0].name} lacks: "
                     f"its columns are {', '.join(names)}."
                 )
         return names
@@ -187,7 +187,7 @@ class CsvReader:
                     yield batch.rename_columns(list(names))
             except (pa.ArrowInvalid, UnicodeError) as error:
                 raise self._fault(file, header) or EdgelineError(
-                    f"{file.name} cannot be read as CSV ({error}): mend the file."
+                    f"{file.name} cannot be read as CSV ({error}): fix the file."
                 ) from error
         # Arrow lets a quote that is never closed swallow the rest of the file
         if counted.quotes % 2 and (fault := self._fault(file, header)):
@@ -221,7 +221,7 @@ class CsvReader:
                         "that of the file, for example utf-16, or remove the byte."
                     ) from error
                 raise EdgelineError(
-                    f"{file.name}, row {number + 1}: not a CSV row ({error}): mend its quotes."
+                    f"{file.name}, row {number + 1}: not a CSV row ({error}): fix its quotes."
                 ) from error
             except UnicodeError as error:
                 raise EdgelineError(
@@ -280,7 +280,7 @@ class CsvReader:
     def _misfit(self, place: CellPlace, column: str, name: str) -> EdgelineError:
         return EdgelineError(
             f"{place.file.name}, row {self._row(place)}, column {column!r}: {place.text!r} is not "
-            f"{name}: mend it, add it to null_values, or declare another type in column_types."
+            f"{name}: fix it, add it to null_values, or declare another type in column_types."
         )
 
     def _told(self, place: CellPlace) -> str:
@@ -325,5 +325,5 @@ def _ragged(file: File, found: Sequence[tuple[int, int]], width: int) -> Edgelin
     more = " and more)" if len(found) > FAULTS_NAMED else ")"
     return EdgelineError(
         f"{file.name}, row {number}: the row has {cells} cells, but the header has {width}"
-        f"{also + more if others else ''}: mend the row or quote its delimiters."
+        f"{also + more if others else ''}: fix the row or quote its delimiters."
     )

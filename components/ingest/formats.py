@@ -22,7 +22,7 @@ FORMATS = {
     "images": (".png", ".jpg", ".jpeg"),
 }
 
-BEGINNINGS = {  # of files that are no text, whatever they are called
+BEGINNINGS = {  # of files that are not text, whatever they are called
     b"PK\x03\x04": "a zip archive or an Excel workbook: unpack it, or save the sheet as CSV",
     b"\xd0\xcf\x11\xe0": "an Excel workbook: save the sheet as CSV",
     b"PAR1": "a Parquet file: set format to parquet",

@@ -7,9 +7,9 @@ from collections.abc import Iterator
 import pyarrow as pa
 import pyarrow.compute as pc
 
-FEWEST = 100  # rows with which it is no chance
+FEWEST = 100  # rows with which it is not chance
 ENOUGH = 20_000  # rows after which a column is believed to go on like that
-MOST_BYTES = 16 << 20  # of a column that is looked at: longer text is no id
+MOST_BYTES = 16 << 20  # of a column that is looked at: longer text is not an id
 
 
 class Identifiers:

@@ -166,12 +166,12 @@ def _parse(block: bytes, kinds: Mapping[str, pa.DataType], file: File, before: i
         place = f"line {before + line}" if line else f"from line {before + 1} on"
         raise EdgelineError(
             f"{file.name}, {place}: these are not JSON objects that agree, one a "
-            f"line ({reason}): mend or remove them."
+            f"line ({reason}): fix or remove them."
         ) from error
 
 
 def _check_text(block: bytes, file: File, before: int) -> None:
-    """Refuse bytes that are no text: Arrow takes them as they are."""
+    """Refuse bytes that are not text: Arrow takes them as they are."""
     try:
         block.decode()
     except UnicodeDecodeError as error:

@@ -1,4 +1,4 @@
-"""Rows into Parquet parts, one folder a split, with bounded memory.
+"""Rows into Parquet parts, one folder per split, with bounded memory.
 
 A row group holds `GROUP_ROWS` rows, fewer where they are long (see `batches.Group`), so neither
 the size of a reader's batches nor the speed of a machine shows in the bytes.

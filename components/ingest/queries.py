@@ -146,5 +146,5 @@ def _naming_server(name: str) -> Iterator[None]:
             raise
         reason = " ".join(str(error).split())
         raise EdgelineError(
-            f"{name} did not answer the query ({reason}): mend the query, or the connection."
+            f"{name} did not answer the query ({reason}): fix the query, or the connection."
         ) from error

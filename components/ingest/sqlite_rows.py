@@ -54,7 +54,7 @@ def of_file(file: File, query: str, path: Path, notes: list[str]) -> File:
             return spool(pa.RecordBatchReader.from_batches(schema, rows), path, file.name)
     except (sqlite3.Error, sqlite3.Warning) as error:
         raise EdgelineError(
-            f"{file.name} did not answer the query ({error}): mend the query or the file."
+            f"{file.name} did not answer the query ({error}): fix the query or the file."
         ) from error
 
 

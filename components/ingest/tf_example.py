@@ -33,7 +33,7 @@ def parse(data: bytes) -> dict[str, ExampleFeature]:
     """A record's features and feature lists by their names.
 
     Raises:
-        google.protobuf.message.DecodeError: it is no tf.Example.
+        google.protobuf.message.DecodeError: it is not a tf.Example.
         ValueError: a feature and a feature list have the same name, which is the argument.
     """
     record = _sequence_example().FromString(data)

@@ -72,7 +72,7 @@ def read(text: pa.Array) -> pa.Array:
     """Text as int64 microseconds in UTC.
 
     Raises:
-        pa.ArrowInvalid: one is no time of the form above.
+        pa.ArrowInvalid: one is not a time of the form above.
     """
     plain = pc.utf8_trim_whitespace(text)
     plain = pc.replace_substring_regex(plain, r"^(\d{4}-\d{2}-\d{2})$", r"\1 00:00")

@@ -218,5 +218,5 @@ def _library(name: str, version: str) -> Json:
 
 
 def _hashes(sha256: str) -> list[Json]:
-    """None of what is no sha256, as older artifacts may lack it."""
+    """None of what is not a sha256, as older artifacts may lack it."""
     return [{"alg": "SHA-256", "content": sha256}] if len(sha256) == 64 else []

@@ -58,7 +58,7 @@ def commit(
     place = parse(site)
     if not isinstance(place, GitFolder):
         raise UsageError(
-            f"{site} is no Git repository: `edgeline site apply` deploys to a cluster."
+            f"{site} is not a Git repository: `edgeline site apply` deploys to a cluster."
         )
     with tempfile.TemporaryDirectory() as temporary, local_copy(bundle) as folder:
         files = render(

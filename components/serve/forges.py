@@ -222,8 +222,8 @@ def _collection(place: GitFolder) -> str:
     path = _path(place)
     if "/" not in path:
         raise EdgelineError(
-            f"{place.repository} is no repository of {_forge(place).name}: give its owner and its "
-            "name, as in git+https://HOST/OWNER/NAME.git."
+            f"{place.repository} is not a repository of {_forge(place).name}: give its owner and "
+            "its name, as in git+https://HOST/OWNER/NAME.git."
         )
     return _forge(place).collection(urlsplit(place.repository).netloc.rpartition("@")[2], path)
 

@@ -300,7 +300,7 @@ def _by_events(
 
     KServe says no more than an event of an address that it does not support, or of Knative's mode
     where there is no Knative. An error of an event may have passed; as long as there is no
-    Deployment of this model, it has not.
+    Deployment of this model, it does not.
     """
     kind, name = entry["kind"], entry["metadata"]["name"]
     about = {(kind, name), *(("Pod", pod["metadata"]["name"]) for pod in pods)}

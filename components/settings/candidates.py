@@ -53,7 +53,7 @@ def parse(given: Any, where: str = "Parameter training.") -> list[CandidateSetti
         where: begins the sentence of an error.
 
     Raises:
-        EdgelineError: it is no list of objects, a name is impossible or there twice, two candidates
+        EdgelineError: not a list of objects, a name is impossible or there twice, two candidates
             are the same, or a field is unknown or has a value that it cannot have.
     """
     place = f"{where}{PARAMETER}"

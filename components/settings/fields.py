@@ -126,7 +126,7 @@ def check_object(theme: str, struct: type[msgspec.Struct], given: Any, where: st
         where: begins the sentence of an error; the parameter's name follows.
 
     Raises:
-        EdgelineError: it is no object, or a field is unknown or has a value that it cannot have.
+        EdgelineError: not an object, or a field is unknown or has a value that it cannot have.
     """
     if not isinstance(given, Mapping):
         raise EdgelineError(

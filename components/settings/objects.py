@@ -287,7 +287,7 @@ class Training(msgspec.Struct, frozen=True):
         str,
         Meta(
             description="The column that says how much a row counts in training and evaluation; "
-            "it is no feature. Empty: each counts once.",
+            "it is not a feature. Empty: each counts once.",
         ),
     ] = ""
     seed: Annotated[int, Meta(description="The seed for weights and shuffling.", ge=0)] = 0

@@ -54,7 +54,7 @@ def settings(
         **given: the objects of the run, by theme; of those that the pipeline lacks nothing.
 
     Returns:
-        in the order of `names`; a field that this kind has not is as it is by default.
+        in the order of `names`; a field that this kind lacks is as it is by default.
 
     Raises:
         EdgelineError: there is no such kind, an object is none of the form's, a field is unknown,

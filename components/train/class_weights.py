@@ -25,7 +25,7 @@ from edgeline.formats.dtypes import Array
 PARAMETER, BALANCED = "class_weights", "balanced"
 MOST_CLASSES = 1 << 20  # of a label without a vocabulary
 UNCALIBRATED = (
-    "the model was trained with class weights, so its scores are no probabilities: choose the "
+    "the model was trained with class weights, so its scores are not probabilities: choose the "
     "decision threshold by a decision_goal, and do not read a score as a chance"
 )
 
@@ -61,7 +61,7 @@ def of(
         labels: the classes' names, where there are any.
 
     Raises:
-        EdgelineError: it is none, a class does not exist, or the label is no class number.
+        EdgelineError: it is none, a class does not exist, or the label is not a class number.
     """
     if not given.strip():
         return None
@@ -100,8 +100,8 @@ def _given(given: str, names: Sequence[str]) -> npt.NDArray[np.float64]:
             weight = math.nan
         if not equals or not 0 < weight < math.inf:
             raise EdgelineError(
-                f"{PARAMETER} is {given!r}, of which {part.strip()!r} is no weight above 0: give "
-                f"{BALANCED}, or each class with its weight, as in yes=20,no=1."
+                f"{PARAMETER} is {given!r}, of which {part.strip()!r} is not a weight above 0: "
+                f"give {BALANCED}, or each class with its weight, as in yes=20,no=1."
             )
         if name in names:
             place = list(names).index(name)

@@ -16,8 +16,8 @@ from edgeline.artifacts.features import Feature, to_numpy
 from edgeline.formats.dtypes import Array
 
 ROWS = 65_536
-FEWEST = 100  # rows with which it is no chance
-PER_VALUE = 10  # rows of a value, on average, with which it is no chance either
+FEWEST = 100  # rows with which it is not chance
+PER_VALUE = 10  # rows of a value, on average, with which it is not chance either
 
 
 def warnings(

@@ -127,7 +127,7 @@ def train_candidate(
     Raises:
         EdgelineError: the examples that all share are damaged.
     """
-    artifacts.read(given.examples_path, examples.SCHEMA)  # a damaged one is no candidate's fault
+    artifacts.read(given.examples_path, examples.SCHEMA)  # a damaged one is not a candidate's fault
     _import_once()
     parent = Path(candidate_path).parent
     parent.mkdir(parents=True, exist_ok=True)
@@ -265,7 +265,7 @@ def of_texts(
         training, rows: objects in JSON.
 
     Raises:
-        EdgelineError: one is no JSON, or lacks a field.
+        EdgelineError: one is not JSON, or lacks a field.
     """
     try:
         values, window = json.loads(training), json.loads(rows or "{}")

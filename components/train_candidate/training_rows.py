@@ -36,7 +36,7 @@ class TrainingRows:
         """
         form = 'write it as {"column": "when", "from": "2026-01-01", "to": "2026-07-01"}'
         if not isinstance(given, Mapping):
-            raise EdgelineError(f"{place} is no object: {form}.")
+            raise EdgelineError(f"{place} is not an object: {form}.")
         for key in given:
             if key not in FIELDS:
                 hint = did_you_mean(str(key), FIELDS, "It has")

@@ -95,7 +95,7 @@ def vocabulary_names(folder: Path) -> list[str]:
 def vocabulary(folder: Path, name: str) -> list[str]:
     """The entries of a vocabulary by its `vocab_filename`, in the order of their index.
 
-    Bytes that are no UTF-8 are shown as escapes, such as `\\xff`.
+    Bytes that are not UTF-8 are shown as escapes, such as `\\xff`.
 
     Raises:
         EdgelineError: the graph has no such vocabulary.

@@ -168,9 +168,9 @@ def _check_shapes(raw_features: Sequence[Feature]) -> None:
     for feature in raw_features:
         if min(feature.shape) < 1:
             raise EdgelineError(
-                f"Column {feature.name!r} has not the same number of values in each row, which no "
-                "edge model takes: declare the most with lengths, or value_count.max in the "
-                "schema, or leave the column out."
+                f"Column {feature.name!r} does not have the same number of values in each row, "
+                "which no edge model takes: declare the most with lengths, or value_count.max in "
+                "the schema, or leave the column out."
             )
 
 

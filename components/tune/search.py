@@ -229,7 +229,7 @@ def _opened(plan: SearchPlan, folder: Path, identity: Mapping[str, Any]) -> optu
             before = study.user_attrs.get("identity")
         except (ValueError, KeyError, OSError) as error:
             raise EdgelineError(
-                f"{folder / JOURNAL} is no journal of a search, or is damaged ({error}): name "
+                f"{folder / JOURNAL} is not a journal of a search, or is damaged ({error}): name "
                 "another folder as study_folder."
             ) from error
         if before is None:

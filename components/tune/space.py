@@ -64,7 +64,7 @@ class Dimension:
 
     def suggest(self, trial: Suggesting) -> Any:
         """A value for a trial."""
-        if self.choices:  # as texts, for lists are no choices of Optuna's
+        if self.choices:  # as texts, for lists are not choices of Optuna's
             texts = [json.dumps(each, sort_keys=True) for each in self.choices]
             return json.loads(trial.suggest_categorical(self.name, texts))
         if self.integer:
@@ -126,7 +126,7 @@ def suggest(trial: Suggesting, space: tuple[Dimension, ...]) -> dict[str, Any]:
 
 def _dimension(name: str, given: Any, place: str) -> Dimension:
     if not isinstance(given, Mapping):
-        raise EdgelineError(f"{place} is no range and no choices: {FORM}.")
+        raise EdgelineError(f"{place} is not a range and no choices: {FORM}.")
     for key in given:
         if key not in FIELDS:
             hint = did_you_mean(str(key), FIELDS, "It has")

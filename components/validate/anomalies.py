@@ -47,7 +47,7 @@ class Breach:
 
 @dataclass(frozen=True)
 class Unchecked:
-    """A constraint of a schema that the data were not, or not wholly, held to.
+    """A constraint of a schema that the data were not, or only partly, checked for.
 
     Attributes:
         feature: empty when it is of the schema as a whole.

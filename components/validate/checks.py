@@ -132,7 +132,7 @@ def _check_feature(
     environment: str,
 ) -> Result:
     """All that is wrong with one feature, and what could not be told."""
-    faults, expected = specification.mend(schema, feature)
+    faults, expected = specification.complete(schema, feature)
     inside = schemas.in_environment(schema, feature, environment)
     found = entries.get(path)
     if found is None or not stats.common(found).num_non_missing:

@@ -30,7 +30,7 @@ def validate(
     A schema is a tensorflow_metadata Schema, as TFX writes it, and verdicts are TFDV's: a column
     must be there if presence asks for it, and features that are PLANNED, ALPHA, DEPRECATED,
     DISABLED or DEBUG_ONLY are not looked at. But whole numbers may stand for FLOAT, and infinity is
-    found. What the schema says and the data were not held to stands under 'Not checked' in the
+    found. What the schema says and the data were not checked for stands under 'Not checked' in the
     report, each with its reason, and in anomalies.json.
 
     Args:

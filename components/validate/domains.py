@@ -30,7 +30,7 @@ def check(expected: schema_pb2.Feature, found: statistics_pb2.FeatureNameStatist
     """What is wrong with a column's values by its domain, and what could not be told.
 
     Args:
-        expected: the feature as `specification.mend` gives it.
+        expected: the feature as `specification.complete` gives it.
         found: its statistics, of a type that fits.
     """
     kind = expected.WhichOneof("domain_info")
@@ -95,7 +95,7 @@ def _check_bool(
         ):
             named = f" ({_named(outside)})" if outside else ""
             wanted = " or ".join(map(repr, allowed)) or "true_value and false_value to be given"
-            sentence = f"has values{named} that are no booleans: its bool_domain wants {wanted}."
+            sentence = f"has values{named} that are not booleans: its bool_domain wants {wanted}."
             yield Breach("BOOL_TYPE_UNEXPECTED_STRING", sentence)
     elif found.type == stats.FLOAT:
         yield from _check_bool_floats(found)
@@ -111,18 +111,18 @@ def _check_bool(
 def _check_bool_floats(found: statistics_pb2.FeatureNameStatistics) -> Result:
     kind, held = "BOOL_TYPE_UNEXPECTED_FLOAT", stats.bounds(found)
     if any(histogram.num_nan for histogram in found.num_stats.histograms):
-        yield Breach(kind, "has NaN, which is no boolean.")
+        yield Breach(kind, "has NaN, which is not a boolean.")
         return
     if held is None:
         return
     odd = next((value for value in held if value not in (0, 1)), None)
     if odd is not None:
-        yield Breach(kind, f"has values such as {number(odd)}, which are no booleans.")
+        yield Breach(kind, f"has values such as {number(odd)}, which are not booleans.")
         return
     quantiles = stats.histogram(found, "QUANTILES")
     for bucket in quantiles.buckets if quantiles else ():
         if bucket.sample_count > 0 and bucket.low_value > 0 and bucket.high_value < 1:
-            yield Breach(kind, "has values between 0 and 1, which are no booleans.")
+            yield Breach(kind, "has values between 0 and 1, which are not booleans.")
             return
     reason = "of floats between 0 and 1, those that are rarer than one in a hundred are not seen"
     yield Unchecked("", "bool_domain", reason)
@@ -139,7 +139,7 @@ def _check_ints(
         numbers = _parsed(found, values, _WHOLE, int)
         if numbers is None or not all(value in _INT64 for value in numbers):
             text = found.type != stats.INT
-            sentence = f"has values that are no whole numbers of 64 bits: {_odd(values, _WHOLE)}."
+            sentence = f"has values that are not whole numbers of 64 bits: {_odd(values, _WHOLE)}."
             yield Breach("INT_TYPE_NOT_INT_STRING" if text else _UNFIT, sentence)
             return
         held = min(numbers), max(numbers)
@@ -159,7 +159,7 @@ def _check_floats(
     if held is None and (values := stats.listed(found)).counts:
         numbers = _parsed(found, values, _DECIMAL, float)
         if numbers is None:
-            sentence = f"has text that is no number: {_odd(values, _DECIMAL)}."
+            sentence = f"has text that is not a number: {_odd(values, _DECIMAL)}."
             yield Breach("FLOAT_TYPE_STRING_NOT_FLOAT", sentence)
             return
         if domain.disallow_nan and any(map(math.isnan, numbers)):

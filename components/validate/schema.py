@@ -168,7 +168,7 @@ def _read(uri: str, path: Path) -> schema_pb2.Schema:
     except (text_format.ParseError, DecodeError, UnicodeDecodeError) as error:
         reason = " ".join(str(error).split()).rstrip(".")
         raise EdgelineError(
-            f"{file} is not a readable tensorflow_metadata Schema ({reason}): mend the file or "
+            f"{file} is not a readable tensorflow_metadata Schema ({reason}): fix the file or "
             "give the schema of an earlier run."
         ) from None
     names = [path for path, _, _ in walk(schema)]
@@ -207,8 +207,8 @@ def features(
     that the schema gives, one without a greatest number of values (-1,).
 
     Args:
-        environment: features that it has not are left out, as those out of use and without a type.
-        absent: columns that the data have not; those that need not be there are left out.
+        environment: features that it lacks are left out, as those out of use and without a type.
+        absent: columns that the data lack; those that need not be there are left out.
     """
     return [
         Feature(path, _DTYPES[type_of(feature)], _shape(feature))
@@ -375,7 +375,7 @@ def _infer_string_domain(
 ) -> None:
     unique, exact = stats.distinct(feature)
     values = stats.ranked(feature) or []
-    # values that are no text, or too long to be kept, have no place in a schema
+    # values that are not text, or too long to be kept, have no place in a schema
     if not exact or unique != len(values) or not 0 < len(values) <= DOMAIN_VALUES:
         return
     once = sum(count == 1 for _, count in values)

@@ -126,7 +126,7 @@ def unchecked(
         tuple[statistics_pb2.DatasetFeatureStatistics, statistics_pb2.DatasetFeatureStatistics]
     ],
 ) -> list[Unchecked]:
-    """The schema's comparators that could not be held to.
+    """The schema's comparators that could not be checked.
 
     Args:
         comparison: skew or drift.
@@ -155,7 +155,7 @@ def _why_not(
     old: statistics_pb2.FeatureNameStatistics | None,
     new: statistics_pb2.FeatureNameStatistics | None,
 ) -> str:
-    """Why a comparator could not be held to; "" where it was, or where an anomaly says why."""
+    """Why a comparator could not be checked; "" where it was, or where an anomaly says why."""
     if old is None or new is None:
         return ""
     if not stats.common(old).num_non_missing or not stats.common(new).num_non_missing:

@@ -27,19 +27,19 @@ FITTING = {
 _WRONG = "INVALID_SCHEMA_SPECIFICATION"
 
 
-def mend(
+def complete(
     schema: schema_pb2.Schema, feature: schema_pb2.Feature
 ) -> tuple[list[Breach], schema_pb2.Feature]:
     """What is wrong with a feature, and the feature without it, its domain in the feature itself.
 
-    A feature that has no type even so cannot be held to anything.
+    A feature that has no type even so cannot be checked against anything.
     """
-    mended = schema_pb2.Feature()
-    mended.CopyFrom(feature)
-    return list(_mend(schema, mended)), mended
+    completed = schema_pb2.Feature()
+    completed.CopyFrom(feature)
+    return list(_complete(schema, completed)), completed
 
 
-def _mend(schema: schema_pb2.Schema, feature: schema_pb2.Feature) -> Iterator[Breach]:
+def _complete(schema: schema_pb2.Schema, feature: schema_pb2.Feature) -> Iterator[Breach]:
     if not feature.name:
         yield Breach("FEATURE_MISSING_NAME", "has no name in the schema: give it one.")
     if not feature.type:

@@ -163,7 +163,7 @@ def _unchecked(
     datasets: Sequence[statistics_pb2.DatasetFeatureStatistics],
     environment: str,
 ) -> list[Unchecked]:
-    """What the schema says that the splits were not held to, comparisons left out."""
+    """What the schema says that the splits were not checked for, comparisons left out."""
     gaps = constraints.unchecked(schema)
     if not environment and schemas.environments(schema):
         reason = "environment is not given, so every feature is asked for"
@@ -258,5 +258,5 @@ def _sentence(found: Sequence[Anomaly]) -> str:
     rest = f"; and {more} more" if more > 0 else ""
     return (
         f"The data are not valid: {'; '.join(errors[:NAMED_ANOMALIES])}{rest} (see the report): "
-        "mend the data, give another schema_uri, or set on_anomalies to 'flag'."
+        "fix the data, give another schema_uri, or set on_anomalies to 'flag'."
     )

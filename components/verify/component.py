@@ -42,7 +42,7 @@ def verify(
             model, no limit for a quantised one (a regression without labels, or held to its own
             file: 0.1).
         max_changed_decisions: Largest share of changed decisions; -1: 0 for a float model, no
-            limit for a quantised one (without labels, or held to its own file: 0.05).
+            limit for a quantised one (without labels, or compared with its own file: 0.05).
         max_metric_drop: How much worse a metric may be on the edge; for an error, relatively.
         decision_threshold: Above this score a binary prediction is a yes; 0: the one that convert
             kept with the edge model, or 0.5.

@@ -28,7 +28,7 @@ class Limits:
 
     A float model may differ by 1e-5 and change no decision; a quantised one has only the
     limit on its metrics. Where its original knows no label there is no metric, and an imported
-    file may be held to itself: then it may change 5% of the decisions, or differ by 0.1 in a
+    file may be compared with itself: then it may change 5% of the decisions, or differ by 0.1 in a
     regression.
     """
 
@@ -126,7 +126,7 @@ def reasons_of(
 def device_tolerance(findings: Findings) -> float:
     """What a device's answer may differ by.
 
-    A file held to itself was run in two kinds of kernels, which shows it for this model.
+    A file compared with itself was run in two kinds of kernels, which shows it for this model.
     """
     usual = findings.subject.quantisation.device_difference
     if not findings.original.itself:

@@ -325,7 +325,7 @@ KINDS: tuple[Kind, ...] = (
     Kind("minus one", lambda a, t: _value(-1 if t.dtype[0] != "u" else 0)(a, t), "int", False),
     Kind("unknown category", _value(b"no such category"), "string", False),
     Kind("empty text", _value(b""), "string", False),
-    Kind("text that is no UTF-8", _value(b"\xff\xfe\x80"), "string", False),
+    Kind("text that is not UTF-8", _value(b"\xff\xfe\x80"), "string", False),
     Kind("text with a zero byte", _value(b"Cash\x00Cash"), "string", False),
     Kind("text of 16 MB", _value(b"x" * 16_000_000), "string", False),
     Kind("right-to-left and emoji text", _value("\u202eשלום 🚕".encode()), "string", False),

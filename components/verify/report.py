@@ -98,7 +98,7 @@ def _verdict(findings: Findings, name: str) -> Markup:
         items = Markup("").join(Markup("<li>{}</li>").format(text) for text in findings.reasons)
         return Markup("<ul>") + items + Markup("</ul>")
     return report.text(
-        f"Held to {findings.original.words}, the {name} keeps within every limit on all "
+        f"Compared with {findings.original.words}, the {name} keeps within every limit on all "
         f"{number(findings.parity.rows)} rows and "
         f"{number(len(findings.probing.asked))} probes, and stands all "
         f"{number(len(findings.cases))} cases of malformed input."

@@ -123,8 +123,8 @@ def verify(
     then nothing else is told of it.
 
     Raises:
-        EdgelineError: `never_missing` names what is no feature or is missing, an input is damaged
-            or of the wrong kind, a model cannot be loaded, or a parameter is out of range.
+        EdgelineError: `never_missing` names what is not a feature or is missing, an input is
+            damaged or of the wrong kind, a model cannot be loaded, or a parameter is out of range.
     """
     edge = models.read_edge(edge_model_path)
     decision_threshold = checked_threshold(

@@ -1,6 +1,6 @@
 """How much is held at once: rows of Parquet, and rows in groups, bounded by number and by bytes.
 
-A number of rows alone is no bound: 8,192 rows of a column or two are 100 kB, and as many images
+A number of rows alone is not a bound: 8,192 rows of a column or two are 100 kB, and as many images
 of 224 x 224 x 3 are 5 GB. Both bounds are here, so that every step keeps to them.
 """
 

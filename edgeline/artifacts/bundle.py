@@ -215,7 +215,9 @@ def _check_windows(windows: Windows, signature: Signature) -> None:
     wrong = [name for name in windows.columns if shapes.get(name, ())[1:2] != (windows.size,)]
     if windows.kept_by != SERVER or wrong:
         said = (
-            f"{wrong[0]!r} is no input of {windows.size} rows" if wrong else "a client keeps them"
+            f"{wrong[0]!r} is not an input of {windows.size} rows"
+            if wrong
+            else "a client keeps them"
         )
         raise EdgelineError(
             f"{MANIFEST} has windows for the server to keep, but {said}: publish it again."

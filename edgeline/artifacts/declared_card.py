@@ -75,7 +75,7 @@ def read(path: str | Path) -> dict[str, str]:
         raise UsageError(f"{path} cannot be read ({error.strerror}): check the path.") from error
     except ValueError as error:
         raise UsageError(
-            f"{path} is no model card ({error}): write {', '.join(FIELDS)}."
+            f"{path} is not a model card ({error}): write {', '.join(FIELDS)}."
         ) from error
     try:
         return check(value, str(path))

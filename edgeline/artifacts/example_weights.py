@@ -1,7 +1,7 @@
 """Example weights: a column of the raw rows that says how much each row counts.
 
 As TFMA's `example_weight_key` and Keras' `sample_weight`: a row of weight 2 counts as two rows, one
-of weight 0 does not count. A weight is no feature: neither preprocessing_fn nor a model gets it.
+of weight 0 does not count. A weight is not a feature: neither preprocessing_fn nor a model gets it.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ def check(data: Artifact, column: str, splits: Iterable[str]) -> None:
         splits: of these, those that have rows are looked at.
 
     Raises:
-        EdgelineError: it does not exist or is no number, a weight is missing, negative or not
+        EdgelineError: it does not exist or is not a number, a weight is missing, negative or not
             finite, or all of a split are 0.
     """
     for split in splits:
@@ -85,8 +85,9 @@ def _check_part(file: Path, column: str, split: str) -> tuple[int, float]:
                 lengths = pc.fill_null(pc.list_value_length(batch.column(0)), 0)
                 if (many := np.flatnonzero(lengths.to_numpy(zero_copy_only=False) != 1)).size:
                     raise EdgelineError(
-                        f"Column {column!r} is to hold the rows' weights, but has not one value in "
-                        f"row {rows + many[0]} of {split}/{file.name}: give one number a row."
+                        f"Column {column!r} is to hold the rows' weights, but does not have one "
+                        f"value in row {rows + many[0]} of {split}/{file.name}: give one number "
+                        "per row."
                     )
             weights = of(batch, column)
             places = np.flatnonzero(~(np.isfinite(weights) & (weights >= 0)))

@@ -1,4 +1,4 @@
-"""Examples: rows as Parquet, one folder a split, read in batches.
+"""Examples: rows as Parquet, one folder per split, read in batches.
 
 Layout of an `examples/v1` (raw) or `transformed_examples/v1` artifact:
 

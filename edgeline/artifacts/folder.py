@@ -236,7 +236,7 @@ def write_json(path: Path, value: object) -> None:
         ValueError: a number is NaN or infinite, which JSON lacks; say null where it may be.
     """
     text = json.dumps(value, indent=1, sort_keys=True, ensure_ascii=False, allow_nan=False)
-    # half a surrogate pair, as of a file's name that is no UTF-8, becomes JSON's escape of it
+    # half a surrogate pair, as of a file's name that is not UTF-8, becomes JSON's escape of it
     path.write_bytes(text.encode("utf-8", "backslashreplace") + b"\n")
 
 

@@ -42,7 +42,7 @@ def record(artifact: Any, facts: Mapping[str, object], *headline: str) -> None:
         headline: the names of a few of them, the most important first.
 
     Raises:
-        EdgelineError: a fact that is asked for is no scalar.
+        EdgelineError: a fact that is asked for is not a scalar.
     """
     told: dict[str, object] = {"edgeline_schema": facts.get("edgeline_schema")}
     digest = folder.digest_of(artifact.path) if artifact.path else None

@@ -121,7 +121,7 @@ def _range(value: object, name: str) -> FeatureRange:
             or not isinstance(bound, (int, float))
             or not (-(2**63) <= bound < 2**63 if isinstance(bound, int) else math.isfinite(bound))
         ):
-            raise EdgelineError(f"a limit of feature {name[:100]!r} is no number")
+            raise EdgelineError(f"a limit of feature {name[:100]!r} is not a number")
     if read.values is not None and (read.least, read.most) != (None, None):
         raise EdgelineError(f"feature {name[:100]!r} has limits and a list of values")
     if None not in (read.least, read.most) and read.least > read.most:

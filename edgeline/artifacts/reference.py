@@ -5,11 +5,11 @@ as `reference.json` (below 100 kB), and the server compares with it (see
 `edgeline.server.watching.drift`). Needs numpy alone.
 
 Inputs and outputs are as the edge model stores them: a shift shows in quantised values as well.
-Each becomes one or more columns of one value a row:
+Each becomes one or more columns of one value per row:
 
 | array                       | columns                                                          |
 |-----------------------------|------------------------------------------------------------------|
-| one value a row             | itself                                                           |
+| one value per row             | itself                                                           |
 | an output [rows, classes]   | `NAME.class`, the largest one's place, and `NAME.top`, its value |
 | any other with more values  | `NAME.mean` and `NAME.deviation` (of an image: brightness and    |
 |                             | contrast), over at most 4,096 evenly spaced values of a row      |
@@ -142,7 +142,7 @@ def columns(arrays: Arrays, outputs: bool) -> dict[str, Array]:
         if width == 1:
             found[name] = rows[:, 0]
         elif array.dtype.kind in "OSU":
-            continue  # lists of strings have no one value a row
+            continue  # lists of strings have no one value per row
         elif outputs and array.ndim == 2:
             found[name + ".class"] = rows.argmax(axis=1)
             found[name + ".top"] = rows.max(axis=1)

@@ -37,7 +37,7 @@ TASKS = {  # as people type them
     "--leave-out",
     multiple=True,
     metavar="COLUMN",
-    help="A column of --data that is no feature. Repeatable.",
+    help="A column of --data that is not a feature. Repeatable.",
 )
 @click.option("--yes", is_flag=True, help="Take what is proposed, and ask nothing.")
 def init(

@@ -87,7 +87,7 @@ def show_rules(as_json: bool = False) -> None:
 
     if as_json:
         told = [
-            {"rule": rule.id, "level": rule.level, "why": rule.why, "fix": rule.mend}
+            {"rule": rule.id, "level": rule.level, "why": rule.why, "fix": rule.fix}
             for rule in RULES
         ]
         click.echo(json.dumps(told, indent=1))
@@ -96,5 +96,5 @@ def show_rules(as_json: bool = False) -> None:
     for column in table.columns:
         column.overflow = "fold"  # a rule's name is not cut
     for rule in RULES:
-        table.add_row(rule.id, rule.level, rule.why, rule.mend)
+        table.add_row(rule.id, rule.level, rule.why, rule.fix)
     terminal.console().print(table)

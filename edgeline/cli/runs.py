@@ -356,7 +356,7 @@ def _check(host: str | None, namespace: str | None) -> None:
 
 
 def _published(name: str, stack: contextlib.ExitStack) -> KeptRun | None:
-    """A bundle as a run; None where a name is no bundle's."""
+    """A bundle as a run; None where a name is not a bundle's."""
     from edgeline.local.published import is_bundle, of_bundle
     from edgeline.stores.store import local_copy
 

@@ -86,12 +86,12 @@ def defaults(
         wanted: those of `tuned`.
 
     Raises:
-        UsageError: it is no pipeline that trains from edgeline's forms.
+        UsageError: it is not a pipeline that trains from edgeline's forms.
     """
     if not {"module", "label"} <= {*own} or not any(each.struct for each in own.values()):
         raise UsageError(
-            f"{pipeline} is no pipeline of edgeline's that trains a model: name one such as taxi, "
-            f"or give `edgeline tune {TUNED}` its parameters."
+            f"{pipeline} is not a pipeline of edgeline's that trains a model: name one such as "
+            f"taxi, or give `edgeline tune {TUNED}` its parameters."
         )
     found: dict[str, Any] = {}
     left_out: list[str] = []

@@ -3,7 +3,7 @@
 A task of KFP's cache gives the places where an earlier run put its outputs, and the launcher reads
 inputs with the settings of the run's own root: one under `s3://` reads nothing from `minio://`. So
 after a change of root each run would end at the first task with a cached input. A run without the
-cache leaves nothing there, so it does not mend that for the next one; another name of the cache
+cache leaves nothing there, so it does not fix that for the next one; another name of the cache
 does.
 
 A pipeline that names no root has the server's, which no API tells: it is seen where a later run of

@@ -105,7 +105,7 @@ def compare(one: Side, other: Side, pipeline: str | None = None) -> ComparedEnvi
             all that lie in the folders, and all schedules.
 
     Raises:
-        UsageError: no pipeline is named and a side is no folder, or there is no such pipeline.
+        UsageError: no pipeline is named and a side is not a folder, or there is no such pipeline.
         EdgelineError: it cannot be compiled.
     """
     for each in (one, other):
@@ -190,7 +190,7 @@ def _versions(file: Path) -> dict[tuple[str, str], PlacedPipeline]:
     except OSError as error:
         raise UsageError(f"{file} cannot be read ({error.strerror}).") from error
     except ValueError as error:
-        raise UsageError(f"{file} is no compiled pipeline ({error}).") from error
+        raise UsageError(f"{file} is not a compiled pipeline ({error}).") from error
     found = {}
     for document in documents:
         if isinstance(document, dict) and document.get("kind") == "PipelineVersion":
@@ -208,8 +208,8 @@ def _version(document: Json, file: Path) -> tuple[str, str, PlacedPipeline]:
         return str(spec["pipelineName"]), str(metadata["name"]), placed
     except (KeyError, TypeError, AttributeError, ValueError) as error:
         raise UsageError(
-            f"{file} is no compiled PipelineVersion ({type(error).__name__}: {error}): compile it "
-            "again."
+            f"{file} is not a compiled PipelineVersion ({type(error).__name__}: {error}): compile "
+            "it again."
         ) from error
 
 

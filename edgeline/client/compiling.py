@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
 # Who deletes a Pipeline deletes all its versions, which the server makes it the owner of; old runs
 # and schedules need theirs. So neither a file that leaves Git nor the end of an Application deletes
-# one, and what stays in the cluster alone is no difference.
+# one, and what stays in the cluster alone is not a difference.
 _KEPT = {
     "argocd.argoproj.io/compare-options": "IgnoreExtraneous",
     "argocd.argoproj.io/sync-options": "Prune=false,Delete=false",
@@ -289,7 +289,7 @@ def _refuse_lost(pipeline: Json, platform: Json, given: Mapping[str, Any]) -> No
         UsageError: it names the parameter.
     """
     from edgeline.lint.destinations import published
-    from edgeline.stores.destinations import MEND, check, is_relative, lost
+    from edgeline.stores.destinations import WAY_OUT, check, is_relative, lost
 
     for entry in published(pipeline, platform):
         destination = given.get(entry.parameter, entry.destination)
@@ -297,7 +297,7 @@ def _refuse_lost(pipeline: Json, platform: Json, given: Mapping[str, Any]) -> No
             continue
         check(destination)
         if is_relative(destination):
-            way = f"give --set {entry.parameter}=s3://bucket/prefix" if entry.parameter else MEND
+            way = f"give --set {entry.parameter}=s3://bucket/prefix" if entry.parameter else WAY_OUT
             raise UsageError(f"{lost(destination)}: {way}.")
 
 

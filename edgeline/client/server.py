@@ -52,7 +52,7 @@ class Server:
     namespace: str | None = None
 
     def submit(self, request: RunRequest) -> RemoteRun:
-        """Start a run of a pipeline, uploaded where the server has not this content of it.
+        """Start a run of a pipeline, uploaded where the server lacks this content of it.
 
         Whether one may is asked first, as far as the server tells it, and then things are made.
         """

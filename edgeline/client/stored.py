@@ -81,12 +81,12 @@ def numbers_of(file: StoredFile) -> dict[str, float]:
     """The numbers that analyze found on all rows, or that another task's JSON has.
 
     Raises:
-        EdgelineError: the file cannot be read, or is no JSON.
+        EdgelineError: the file cannot be read, or is not JSON.
     """
     try:
         value = json.loads(text_of(file))
     except ValueError as error:
-        raise EdgelineError(f"{file.source.location} is no JSON ({error}).") from error
+        raise EdgelineError(f"{file.source.location} is not JSON ({error}).") from error
     if file.name == OF_SLICES:
         try:
             whole = value["slices"][0]["metrics"]

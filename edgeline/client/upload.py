@@ -58,7 +58,7 @@ class FoundPipeline:
 def find(server: KfpClient, wanted: WantedPipeline) -> FoundPipeline:
     """Look for the version: in the namespace's own pipeline, then in a shared one.
 
-    An own pipeline that has not the version hides no shared one that has it. Only one's own takes
+    An own pipeline without the version hides no shared one that has it. Only one's own takes
     an upload, but for `shared`. Where the server has one user all pipelines are everybody's, and
     `shared` changes nothing.
 
@@ -157,11 +157,11 @@ def _taken(server: KfpClient, wanted: WantedPipeline, place: ServerPipeline) -> 
     if place.shared:
         namespace = server.get_user_namespace()
         who = "anybody can upload to a shared pipeline"
-        mend = (
+        fix = (
             "ask those who keep the shared pipelines to delete that version, or make a pipeline "
             f"{wanted.name} in {namespace} (Kubeflow's page Pipelines, Upload pipeline, Private)"
         )
     else:
         who = "whoever may upload there can take the name"
-        mend = "find out who did, and delete that version"
-    return f"{where} is not what would be uploaded ({who}), so nothing was run: {mend}."
+        fix = "find out who did, and delete that version"
+    return f"{where} is not what would be uploaded ({who}), so nothing was run: {fix}."

@@ -79,8 +79,8 @@ def read(path: Path) -> tuple[Meant, ...]:
         ) from error
     except ValueError as error:
         raise UsageError(
-            f"{path} is no list of differences that are meant ({error}): each entry has what and "
-            "why, and perhaps pipelines, tasks and values."
+            f"{path} is not a list of differences that are meant ({error}): each entry has what "
+            "and why, and perhaps pipelines, tasks and values."
         ) from error
 
 

@@ -54,7 +54,7 @@ def open_zip(file: Path | IO[bytes], shown: str) -> zipfile.ZipFile:
 
     Raises:
         EdgelineError: it has too many entries.
-        One of DAMAGED: it is no zip.
+        One of DAMAGED: it is not a zip.
     """
     if isinstance(file, Path):
         with open(file, "rb") as stream:
@@ -71,7 +71,7 @@ def open_zip(file: Path | IO[bytes], shown: str) -> zipfile.ZipFile:
 
 
 def open_tar(file: Path | IO[bytes], shown: str, most: int) -> tarfile.TarFile:
-    """A tar, packed or not, whose headers are held to the limits as they are read.
+    """A tar, packed or not, whose headers are checked against the limits as they are read.
 
     Args:
         shown: what it is called.
@@ -79,7 +79,7 @@ def open_tar(file: Path | IO[bytes], shown: str, most: int) -> tarfile.TarFile:
             many entries.
 
     Raises:
-        One of DAMAGED: it is no tar.
+        One of DAMAGED: it is not a tar.
     """
     info = type("_CheckedInfo", (_HeldInfo,), {"shown": shown, "most": most, "headers": [0]})
     if isinstance(file, Path):
@@ -115,7 +115,7 @@ class _HeldInfo(tarfile.TarInfo):
 
 
 def _directory_bytes(stream: IO[bytes]) -> int:
-    """How long a zip says its list is; 0 where it is no zip, which `zipfile` says.
+    """How long a zip says its list is; 0 where it is not a zip, which `zipfile` says.
 
     The records are looked for where `zipfile` does: an archive may hold several.
     """

@@ -44,7 +44,7 @@ def kind(path: str | Path) -> str:
     """What lies at a path, in words, as FILE and FOLDER; "" where nothing does or can."""
     try:
         mode = Path(path).stat().st_mode
-    except (OSError, ValueError) as error:  # a NUL is no path's
+    except (OSError, ValueError) as error:  # a NUL is not a path's
         return "a link to itself" if getattr(error, "errno", 0) == errno.ELOOP else ""
     if stat.S_ISREG(mode):
         return FILE

@@ -91,7 +91,7 @@ INT16X8 = Quantisation(
     per_tensor=True, recipe="static_wi8_ai16",
 )  # fmt: skip
 AUTO = Quantisation("auto", "the smallest that is accurate enough", SEARCH, needs=LABELLED)
-# a user's own rules in a .json file: what it is depends on them, and its name is no parameter
+# a user's own rules in a .json file: what it is depends on them, and its name is not a parameter
 RECIPE_FILE = Quantisation("recipe", "a recipe's file", QUANTISER, io=("float", "int8"))
 
 

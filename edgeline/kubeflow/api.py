@@ -131,8 +131,8 @@ def asking(ask: Callable[[], Answer], host: str = "The server") -> Answer:
     except urllib3.exceptions.HTTPError as error:
         said = f"{host} cannot be asked ({_why(error)})"
         if "CERTIFICATE_VERIFY_FAILED" in str(error):
-            mend = "name the file of its CA in SSL_CERT_FILE."
-            raise EdgelineError(f"{said}: {mend}") from error
+            fix = "name the file of its CA in SSL_CERT_FILE."
+            raise EdgelineError(f"{said}: {fix}") from error
         raise UnavailableError(f"{said}: is the address right?") from error
     except (OSError, RuntimeError, ValueError) as error:
         # kfp's own: a token's file that is gone, a name that is there twice

@@ -26,7 +26,7 @@ def own_cluster() -> Any:
     """The Kubernetes API as this pod's service account may ask it, a `kubernetes` ApiClient.
 
     Raises:
-        EdgelineError: this is no pod, or one without a service account.
+        EdgelineError: this is not a pod, or one without a service account.
     """
     from kubernetes import client, config
 
@@ -41,7 +41,7 @@ def own_cluster() -> Any:
 def failures(cluster: Any, namespace: str, run: str) -> dict[str, str]:
     """What the failed pods of a run left as their message, by the name of their task.
 
-    An attempt that another one made good is no failure.
+    An attempt that another one made good is not a failure.
 
     Args:
         cluster: a `kubernetes` ApiClient.

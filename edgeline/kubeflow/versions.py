@@ -64,14 +64,14 @@ def as_kept(documents: Sequence[Any]) -> list[Any]:
     """A pipeline's documents as their messages write them, which is how a server shows them.
 
     Raises:
-        ValueError: they are no pipeline's.
+        ValueError: they are not pipeline's.
     """
     from google.protobuf import json_format
     from kfp.pipeline_spec import pipeline_spec_pb2
 
     kinds = (pipeline_spec_pb2.PipelineSpec, pipeline_spec_pb2.PlatformSpec)
     if not 1 <= len(documents) <= len(kinds):
-        raise ValueError(f"{len(documents)} documents are no pipeline")
+        raise ValueError(f"{len(documents)} documents are not pipelines")
     try:
         return [
             json_format.MessageToDict(json_format.ParseDict(document, kind()))

@@ -12,7 +12,7 @@ from edgeline.lint.documents import Document, Path_, Tree, at, listed, mapped
 from edgeline.lint.flow import Step, steps
 from edgeline.lint.rule import WARNING, Found, Rule
 from edgeline.lint.schedules import scheduled
-from edgeline.stores.destinations import MEND, check, is_relative, is_unmounted
+from edgeline.stores.destinations import WAY_OUT, check, is_relative, is_unmounted
 
 PUBLISH, DESTINATION = "edgeline.components.publish", "destination"
 
@@ -127,19 +127,19 @@ rules = (
     Rule(
         "destination-malformed",
         "The run ends at its last task, after everything was trained.",
-        MEND,
+        WAY_OUT,
         _malformed,
     ),
     Rule(
         "destination-relative",
         "Each task has a pod of its own: the run is green, and the model is gone with the pod.",
-        f"{MEND}, with --set when it is compiled or in the schedule's parameters",
+        f"{WAY_OUT}, with --set when it is compiled or in the schedule's parameters",
         _relative,
     ),
     Rule(
         "destination-not-mounted",
         "Unless the cluster mounts a volume there, the model is gone with the pod.",
-        f"{MEND}, or mount a claim at the publish task (kfp.kubernetes.mount_pvc)",
+        f"{WAY_OUT}, or mount a claim at the publish task (kfp.kubernetes.mount_pvc)",
         _unmounted,
         WARNING,
     ),

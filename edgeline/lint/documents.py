@@ -125,7 +125,7 @@ class Tree:
 
     documents: tuple[Document, ...]
     unreadable: tuple[Unreadable, ...]
-    templates: Mapping[str, str]  # files of Helm charts, which are no YAML: name and text
+    templates: Mapping[str, str]  # files of Helm charts, which are not YAML: name and text
 
     def of(self, *kinds: str) -> Iterator[Document]:
         """The documents of some kinds that are objects of their own."""

@@ -190,7 +190,7 @@ rules = (
     Rule(
         "no-yaml",
         "Nothing that is in it can be checked or applied.",
-        "mend the file or move it elsewhere",
+        "fix the file or move it elsewhere",
         _unreadable,
     ),
     Rule(

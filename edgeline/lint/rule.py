@@ -16,7 +16,7 @@ class Found:
     """Where a rule is broken, and by what.
 
     Attributes:
-        what: the beginning of a sentence that names it; the rule's `mend` ends it.
+        what: the beginning of a sentence that names it; the rule's `fix` ends it.
     """
 
     document: Document
@@ -31,13 +31,13 @@ class Rule:
     Attributes:
         id: a short name with hyphens.
         why: what happens where it is broken.
-        mend: what to do instead, in the imperative.
+        fix: what to do instead, in the imperative.
         check: finds where it is broken.
     """
 
     id: str
     why: str
-    mend: str
+    fix: str
     check: Callable[[Tree], Iterator[Found]]
     level: str = ERROR
 
@@ -70,5 +70,5 @@ def findings(rule: Rule, tree: Tree) -> Iterator[Finding]:
                 dotted(found.path),
                 rule.id,
                 rule.level,
-                f"{found.what}: {rule.mend}",
+                f"{found.what}: {rule.fix}",
             )

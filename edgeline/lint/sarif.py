@@ -40,7 +40,7 @@ def _rule(rule: Rule) -> dict[str, Any]:
     return {
         "id": rule.id,
         "shortDescription": {"text": rule.why},
-        "help": {"text": f"{rule.mend[0].upper()}{rule.mend[1:]}."},
+        "help": {"text": f"{rule.fix[0].upper()}{rule.fix[1:]}."},
         "defaultConfiguration": {"level": rule.level},
     }
 

@@ -142,7 +142,7 @@ def _refused(tree: Tree) -> Iterator[Found]:
             yield Found(entry.document, entry.at(), f"{name} is not one ({error})")
             continue
         for fault in faults(schedule, entry.file.shortest):
-            what = f"{name} {fault.what} ({fault.mend})"
+            what = f"{name} {fault.what} ({fault.fix})"
             yield Found(entry.document, entry.at(fault.field), what)
 
 

@@ -133,7 +133,7 @@ rules = (
     ),
     Rule(
         "dead-project",
-        "Nobody mends it, and the next Kubernetes may not run it.",
+        "Nobody maintains it, and the next Kubernetes may not run it.",
         "use squat/generic-device-plugin for devices, and a plain InferenceService for models",
         _dead,
     ),

@@ -212,7 +212,7 @@ def bound(
 
 
 def _read(file: Path) -> dict[str, Any] | None:
-    """An entry; None where there is none, or it is no JSON object."""
+    """An entry; None where there is none, or it is not a JSON object."""
     try:
         entry = json.loads(file.read_bytes())
     except (OSError, ValueError):

@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from edgeline.components.compile.target import Target
     from edgeline.reports.report import Section
 
-IMPORTED = "imported"  # the folder, in scratch, of a model that was no artifact
+IMPORTED = "imported"  # the folder, in scratch, of a model that was not an artifact
 RANDOM = (
     "No representative data was given: integer ranges come from random numbers of the input's "
     "shape. Placement and size are right, the answers of the model are NOT; give "

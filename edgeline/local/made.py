@@ -30,7 +30,7 @@ class VerifiedModel:
 
     Attributes:
         task: that verified it.
-        name: its target, or its quantisation where it is no target's.
+        name: its target, or its quantisation where it is not a target's.
         runtime: that answered.
         approved: whether it may be published.
         size: bytes; None where they are not known.

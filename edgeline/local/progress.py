@@ -99,7 +99,7 @@ class Progress:
     def _print_line(self, name: str, result: TaskResult) -> None:
         told = _told(result, self._known())
         line = f"{MARKS[result.state]} {name:<12} {_time(result):>7}  {told}"
-        self.console.print(line.rstrip(), soft_wrap=True)  # one line a task, for grep
+        self.console.print(line.rstrip(), soft_wrap=True)  # one line per task, for grep
 
     def _table(self) -> Table:
         table = Table(box=None, padding=(0, 2, 0, 0), show_header=False)

@@ -54,7 +54,7 @@ class Recorder:
 
         Args:
             state: of the run.
-            error: why it ended, where that is no task's error.
+            error: why it ended, where that is not a task's error.
             seconds: wall time of this attempt.
         """
         with self._writing:  # tasks side by side
@@ -111,7 +111,7 @@ def read(folder: Path) -> dict[str, Any]:
     """
     record = typed.read(folder / RECORD)
     if not isinstance(record, dict) or not isinstance(record.get("tasks"), dict):
-        raise EdgelineError(f"{folder / RECORD} is no record of a run.")
+        raise EdgelineError(f"{folder / RECORD} is not a record of a run.")
     if record.get("schema") != SCHEMA:
         raise EdgelineError(
             f"{folder / RECORD} was written by another edgeline (its schema is "

@@ -99,5 +99,5 @@ def _public(match: re.Match[str]) -> str:
     place = rest.partition("?")[0] if web else _QUERY.split(rest)[0]
     host, slash, path = place.partition("/")
     kept = f"{scheme}{host.rpartition('@')[2]}{slash}{path}"
-    # of a fragment, a pin alone is no secret
+    # of a fragment, a pin alone is not a secret
     return kept + (f"{mark}{fragment}" if fragment.startswith("sha256=") else "")

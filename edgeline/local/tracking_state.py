@@ -53,7 +53,7 @@ class TrackingState:
 
     @property
     def link(self) -> str:
-        """Where people see it; its address and identifier where that is no web page."""
+        """Where people see it; its address and identifier where that is not a web page."""
         if self.tracker.startswith(("http://", "https://")):
             return f"{self.tracker.rstrip('/')}/#/experiments/{self.place}/runs/{self.run}"
         return f"{self.tracker}, run {self.run}"

@@ -101,7 +101,7 @@ def batch(run: GivenRun) -> Iterator[str]:
 
 
 def over_time(run: GivenRun) -> Iterator[str]:
-    """Windows that cannot be, or of columns that the data has not."""
+    """Windows that cannot be, or of columns that the data lacks."""
     given, source = run.values.get("windows") or {}, run.source_header
     key, splits = run.text("split_key"), len(run.values.get("split_ratios") or ())
     try:
@@ -132,7 +132,7 @@ def _read_by(module: ModuleSource, header: Header) -> Iterator[str]:
         return
     shown = ", ".join(map(repr, absent[:MOST_SHOWN]))
     yield (
-        f"{place}:{read[absent[0]]}: preprocessing_fn reads {shown}, which {header.file} has not: "
+        f"{place}:{read[absent[0]]}: preprocessing_fn reads {shown}, which {header.file} lacks: "
         f"is this the data that the module is for? Its columns are "
         f"{', '.join(header.names[:MOST_SHOWN])}."
     )
@@ -169,7 +169,7 @@ def _absent(header: Header, wanted: Iterable[Any], what: str) -> Iterator[str]:
         if isinstance(name, str) and name not in header.names:
             shown = header.names[:MOST_SHOWN]
             hint = did_you_mean(name, shown, "Its columns are")
-            yield f"{what} {name!r}, which {header.file} has not. {hint}"
+            yield f"{what} {name!r}, which {header.file} lacks. {hint}"
 
 
 def _sliced(config: Any, place: str = "eval_config") -> Iterator[tuple[str, Any]]:

@@ -11,7 +11,7 @@ FUNCTIONS = {"preprocessing_fn": ("inputs",), "build_model": ("features", "hyper
 
 
 def source(run: GivenRun) -> Iterator[str]:
-    """A module that is not there or is no Python, without its functions, or that imports what is
+    """A module that is not there or is not Python, without its functions, or that imports what is
     not there."""
     if isinstance(run.code, EdgelineError):
         yield f"Parameter module: {run.code}"
@@ -24,7 +24,7 @@ def source(run: GivenRun) -> Iterator[str]:
         if module.lacks(name):
             yield f"{place} has no function {name}: add it."
         elif line := module.cannot_take(name, len(arguments)):
-            yield f"{place}:{line}: {name} cannot be called as {given}: mend its arguments."
+            yield f"{place}:{line}: {name} cannot be called as {given}: fix its arguments."
         elif line := module.gives_nothing(name):
             what = "a compiled Keras model" if name == "build_model" else "features by name"
             yield f"{place}:{line}: {name} returns nothing: return {what}."

@@ -41,7 +41,7 @@ class ModuleSource:
 
     @property
     def entry(self) -> ast.Module | None:
-        """The module itself; None where it is no Python."""
+        """The module itself; None where it is not Python."""
         return self.trees.get(self.code.entry)
 
     @cached_property
@@ -206,7 +206,7 @@ def parsed(code: UserCode) -> ModuleSource:
                 continue
             line = f", line {error.lineno}" if isinstance(error, SyntaxError) else ""
             said = error.msg if isinstance(error, SyntaxError) else str(error)
-            faults.append(f"{code.shown(path)}{line} is not Python ({said}): mend it.")
+            faults.append(f"{code.shown(path)}{line} is not Python ({said}): fix it.")
     return ModuleSource(code, trees, tuple(faults))
 
 

@@ -35,7 +35,7 @@ def pins(run: GivenRun) -> Iterator[str]:
                 )
             elif not mark and (found := _LIKE_A_PIN.search(place)) and not os.path.lexists(place):
                 yield (
-                    f"Parameter {name}: {found[0]!r} in {shortened(place)} is no pin: write "
+                    f"Parameter {name}: {found[0]!r} in {shortened(place)} is not a pin: write "
                     f"{PIN}<64 hexadecimal digits>."
                 )
 

@@ -36,6 +36,6 @@ def asked(run: GivenRun) -> Iterator[str]:
     for column in sorted({c for each in (*wanted.metrics, *of_devices) for c in each.columns}):
         if column not in run.header.names:
             yield (
-                f"{NAME} asks for slices by {column!r}, which is no column of the data: its "
+                f"{NAME} asks for slices by {column!r}, which is not a column of the data: its "
                 f"columns are {', '.join(run.header.names[:20])}."
             )

@@ -55,7 +55,7 @@ def searched(run: GivenRun) -> Iterator[str]:
         )
     elif line := run.module.cannot_take(FUNCTION, 1):
         called = f"{FUNCTION}(trial)"
-        yield f"{place}:{line}: {FUNCTION} cannot be called as {called}: mend its arguments."
+        yield f"{place}:{line}: {FUNCTION} cannot be called as {called}: fix its arguments."
     elif line := run.module.gives_nothing(FUNCTION):
         yield f"{place}:{line}: {FUNCTION} returns nothing: return hyperparameters by name."
 

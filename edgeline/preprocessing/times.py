@@ -108,7 +108,7 @@ def parse_datetime(text: tf.Tensor, utc_offset: str = UTC) -> tf.Tensor:
         int64 microseconds in UTC, of the same shape; -2**63 where the text is empty or no time.
 
     Raises:
-        EdgelineError: `text` is no string, or `utc_offset` is no fixed offset.
+        EdgelineError: `text` is not a string, or `utc_offset` is no fixed offset.
     """
     import tensorflow as tf
 
@@ -226,7 +226,7 @@ def _moment(text: str) -> int:
         moment = datetime.fromisoformat(plain)
     except ValueError:
         raise EdgelineError(
-            f"since is {text!r}, which is no time: give one such as '2024-01-01' or "
+            f"since is {text!r}, which is not a time: give one such as '2024-01-01' or "
             "'2024-01-01T06:00+01:00'."
         ) from None
     moment = moment if moment.tzinfo else moment.replace(tzinfo=timezone.utc)

@@ -120,7 +120,7 @@ def add(
 
     Content that is the latest version already is not published twice, and content that was
     withdrawn only by its number. A label moves here from the version that had it. A candidate is
-    signed, and no device takes it until it is promoted. An ECDSA key that is no role's signs the
+    signed, and no device takes it until it is promoted. An ECDSA key that is not a role's signs the
     bundle's `model.sig`, also of a version that is there already.
 
     Args:

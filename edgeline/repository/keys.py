@@ -102,7 +102,7 @@ def public_key(reference: str) -> Key:
     try:
         return SSlibKey.from_crypto(load_pem_public_key(text))
     except ValueError as error:
-        raise UsageError(f"{reference} is no PEM key: give a private or public one.") from error
+        raise UsageError(f"{reference} is not a PEM key: give a private or public one.") from error
 
 
 def signer(reference: str) -> CryptoSigner:

@@ -71,7 +71,7 @@ def lacking(arrays: Arrays, never: Sequence[str]) -> dict[int, list[str]]:
     """Which features each row lacks of those of which no missing value was proven, by row.
 
     Args:
-        never: names of features; those that are no input are not looked at. An input without rows
+        never: names of features; those that are not input are not looked at. An input without rows
             is row 0.
     """
     found: dict[int, list[str]] = {}

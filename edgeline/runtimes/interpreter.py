@@ -165,7 +165,7 @@ def check(arrays: Arrays, signature: Signature) -> int:
     """Check that arrays are what a model takes, strings included, and count their rows.
 
     Raises:
-        EdgelineError: as `inputs.check` and `inputs.check_strings`, or they are no dict.
+        EdgelineError: as `inputs.check` and `inputs.check_strings`, or they are not dicts.
     """
     if not isinstance(arrays, Mapping):
         raise EdgelineError(f"Inputs come as a {type(arrays).__name__}: give a dict of arrays.")

@@ -76,7 +76,7 @@ class _Isolated:
         self.described = self._started()
 
     def __call__(self, arrays: Arrays) -> Arrays:
-        """Raises: as the function does, what is no error of ours as ValueError; `CrashError`."""
+        """Raises: as the function does, other errors than ours as ValueError; `CrashError`."""
         with self._lock:
             if self._child is None:
                 self._started()

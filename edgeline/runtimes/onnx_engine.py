@@ -121,7 +121,7 @@ def _text(name: str, array: Array) -> Array:
         text[:] = [value.decode() for value in array.flat]
     except UnicodeDecodeError:
         raise EdgelineError(
-            f"Input {name!r} has bytes that are no UTF-8, and this model's runtime takes text "
+            f"Input {name!r} has bytes that are not UTF-8, and this model's runtime takes text "
             "alone: give text."
         ) from None
     return text.reshape(array.shape)

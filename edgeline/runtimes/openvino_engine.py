@@ -61,7 +61,7 @@ def engines(
 
     model, weights = contents
     if not model.lstrip().startswith(b"<"):  # it would read other formats, and files they name
-        raise ValueError("it is no XML")
+        raise ValueError("it is not XML")
     core = openvino.Core()
     try:
         read = core.read_model(model, weights)

@@ -1,4 +1,4 @@
-"""The original: the model whose answers an edge model is held to.
+"""The original: the model whose answers an edge model is compared with.
 
 | artifact                    | what answers                                                  |
 |-----------------------------|---------------------------------------------------------------|
@@ -51,7 +51,7 @@ class Original:
         feed: raw features to what its edge model takes, in real values.
         words: what it is, for people; `place` where an answer of it is given.
         labelled: whether it knows which column is the label.
-        itself: whether the edge model that is to be held to it is the same file.
+        itself: whether the edge model that is to be compared with it is the same file.
     """
 
     artifact: Artifact
@@ -82,7 +82,7 @@ def load(folder: str | Path, edge: Artifact | None = None) -> Original:
     """The original in an artifact folder.
 
     Args:
-        edge: the edge model that is to be held to it.
+        edge: the edge model that is to be compared with it.
 
     Raises:
         EdgelineError: the folder is damaged or holds no original, or the edge model is not of it.

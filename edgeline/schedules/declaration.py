@@ -84,12 +84,12 @@ class Fault:
     Attributes:
         field: which says it.
         what: the sentence after the schedule's name.
-        mend: what to do, in the imperative.
+        fix: what to do, in the imperative.
     """
 
     field: str
     what: str
-    mend: str
+    fix: str
 
 
 def read(path: str | Path) -> Declaration:
@@ -115,7 +115,7 @@ def read(path: str | Path) -> Declaration:
             raise UsageError(f"{where} is there twice: rename one.")
         seen.add(schedule.name)
         for fault in faults(schedule, found.shortest_interval):
-            raise UsageError(f"{where} {fault.what}: {fault.mend}.")
+            raise UsageError(f"{where} {fault.what}: {fault.fix}.")
     return found
 
 

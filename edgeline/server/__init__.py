@@ -10,7 +10,7 @@ Importing it needs neither TensorFlow nor kfp nor pyarrow. From the wire to the 
     updates     signed versions from a TUF repository to this disk, by a child process
     versions    which versions of which models there are: tried in a child, loaded, replaced
     rollouts    which version answers, and which only compares
-    models      a model on disk to warmed interpreters, one a thread; several requests a run
+    models      a model on disk to warmed interpreters, one per thread; several requests per run
     tensors     to and from JSON, binary and pictures
     http        HTTP/1.1 and HTTP/2, limits on size and time
 

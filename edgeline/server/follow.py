@@ -125,8 +125,8 @@ class FollowedModels:
         """Ask a model for some rows.
 
         Args:
-            inputs: for each input of the model an array, or a list with one value a row, [rows] or
-                [rows, n]; None and a NaN are missing values of raw features.
+            inputs: for each input of the model an array, or a list with one value per row, [rows]
+                or [rows, n]; None and a NaN are missing values of raw features.
             model: its name; it may be left out where there is only one.
             version: a version that serves; by default the newest, or what a rollout gives.
             label: a label of versions.

@@ -4,7 +4,7 @@ Without tokens a call is trusted for the machine that it comes from. A browser o
 runs other sites' pages, and a proxy on it hands on what anybody sends, so three things are looked
 at: what a browser says of the page (`Origin`, `Sec-Fetch-Site`), the name that was asked for
 (`Host` or `:authority`: a page can point a name of its own at 127.0.0.1, but no address and no
-`localhost`), and headers that only a proxy adds. A client that is no browser sends none of it.
+`localhost`), and headers that only a proxy adds. A client that is not a browser sends none of it.
 """
 
 from __future__ import annotations

@@ -33,7 +33,7 @@ async def begin(path: str, parts: ServerParts) -> bool:
     would look for them.
 
     Raises:
-        UsageError: the path is no model at all.
+        UsageError: the path is not a model at all.
         EdgelineError: there is none that works.
     """
     served, updates = parts.state.served, parts.updates

@@ -49,8 +49,8 @@ def check(reference: str) -> None:
     """Whether it can be a base; no registry is asked.
 
     Raises:
-        UsageError: it is no image, or has no digest, so the model's would be another from day to
-            day.
+        UsageError: not an image, or one without a digest, so the model's would be another from
+            day to day.
     """
     if not registry.parse(reference).digest:
         raise UsageError(f"The base {reference} has no digest: name it as REPOSITORY@sha256:....")

@@ -143,8 +143,9 @@ def kserve(
     if source == STORE and not is_store(site.address):
         other = IMAGE if known >= WITH_IMAGES else MODELCAR
         raise UsageError(
-            f"{site.address or 'A folder'} is no address that KServe fetches a model from: name "
-            f"the bundle by its s3://, minio:// or gs:// address, or give --model-from {other}."
+            f"{site.address or 'A folder'} is not an address that KServe fetches a model from: "
+            "name the bundle by its s3://, minio:// or gs:// address, or give --model-from "
+            f"{other}."
         )
     ports = (PORT, GRPC_PORT, AGENT_PORT)
     store = STORES[site.address.partition("://")[0]] if source == STORE else ""

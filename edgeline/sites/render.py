@@ -30,7 +30,7 @@ FORMS: dict[str, Callable[[Site, Tokens], dict[str, list[Object]]]] = {
     "compose": devices.compose,
 }
 IN_CLUSTER = ("kustomize", "kserve")  # forms whose objects a cluster takes as they are
-ON_DEVICES = ("greengrass", "iotedge", "compose")  # forms whose servers are no pods
+ON_DEVICES = ("greengrass", "iotedge", "compose")  # forms whose servers are not pods
 REPOSITORY = re.compile(r"[a-z0-9.-]+(:[0-9]+)?(/[a-z0-9]+([._-]+[a-z0-9]+)*)+")
 
 

@@ -106,7 +106,7 @@ def _is_group(name: str, seen: ColumnFacts, rows: int) -> bool:
 
 
 def _unfit(name: str, seen: ColumnFacts, rows: int) -> str:
-    """Why a column is no feature; "" where it is."""
+    """Why a column is not a feature; "" where it is."""
     if pa.types.is_nested(seen.type):
         return "it holds lists"
     if pa.types.is_binary(seen.type):

@@ -74,7 +74,7 @@ def label_of(name: str, seen: ColumnFacts, rows: int, task: str = "") -> Label:
             task.
     """
     if pa.types.is_nested(seen.type):
-        raise EdgelineError(f"Column {name!r} holds lists, which are no label: name another.")
+        raise EdgelineError(f"Column {name!r} holds lists, which are not labels: name another.")
     if seen.first_gap is not None:
         raise EdgelineError(
             f"Column {name!r} is missing in {rows - seen.filled:,} of {rows:,} rows, row "
@@ -84,7 +84,9 @@ def label_of(name: str, seen: ColumnFacts, rows: int, task: str = "") -> Label:
     if count < 2:
         raise EdgelineError(f"Column {name!r} has the same value in each row: name another label.")
     if seen.is_time:
-        raise EdgelineError(f"Column {name!r} is a date or time, which is no label: name another.")
+        raise EdgelineError(
+            f"Column {name!r} is a date or time, which is not a label: name another."
+        )
     whole = pa.types.is_integer(seen.type)
     if not task:
         quantity = seen.is_number and not (whole and count <= MOST_WHOLE)
@@ -116,7 +118,7 @@ def label_of(name: str, seen: ColumnFacts, rows: int, task: str = "") -> Label:
         )
     if not (whole or pa.types.is_string(seen.type) or pa.types.is_large_string(seen.type)):
         raise EdgelineError(
-            f"Column {name!r} holds fractions, which are no classes: name another task or label."
+            f"Column {name!r} holds fractions, which are not classes: name another task or label."
         )
     told = f"one of {count} classes, the commonest {largest:.1%} of {rows:,} rows"
     numbered = whole and sorted(values) == list(range(count))

@@ -90,7 +90,7 @@ def propose(
         without: further columns to leave out.
 
     Raises:
-        EdgelineError: there is no such column, it is no label, or nothing is a feature beside it.
+        EdgelineError: there is no such column, it is not a label, or there is no feature beside it.
     """
     if name not in table.columns:
         known = list(table.columns)

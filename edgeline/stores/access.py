@@ -179,7 +179,7 @@ def check_identity(place: str, needed: bool) -> None:
 
 
 def missing(place: str) -> str:
-    """A sentence: what a place needs that the environment has not."""
+    """A sentence: what a place needs that the environment lacks."""
     scheme, _, path = place.partition("://")
     shown = f"{scheme}://{path.partition('/')[0]}"
     if scheme == AZURE:

@@ -227,7 +227,7 @@ class CloudObjects:
             if getattr(error, "filename", None):  # a file of this machine
                 raise
             if _code(error) in NO_BUCKET:
-                fault = "does not exist: create the bucket or mend the destination."
+                fault = "does not exist: create the bucket or fix the destination."
             else:
                 fault = f"lacks {key}, which its manifest lists: publish it again."
             raise EdgelineError(f"{where} {fault}") from None
@@ -240,7 +240,7 @@ class CloudObjects:
         what, status = _code(error) or f"status {_status(error)}", _status(error)
         if _code(error) in NO_BUCKET:
             return EdgelineError(
-                f"{where} does not exist: create the bucket or mend the destination."
+                f"{where} does not exist: create the bucket or fix the destination."
             )
         if _is_refusal(error) and self.who.ends.any_since(begun):  # the next token is another
             return PassingError(f"{where} took too long for a token, which has ended ({what}).")

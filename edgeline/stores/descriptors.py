@@ -46,7 +46,7 @@ def images(content: bytes, reference: str) -> list[Descriptor]:
     """The images of an index.
 
     Raises:
-        EdgelineError: it is no index.
+        EdgelineError: it is not an index.
     """
     return _descriptors(_object(content, reference), "manifests", reference)
 
@@ -55,7 +55,7 @@ def parts(content: bytes, reference: str) -> ImageParts:
     """What an image is made of.
 
     Raises:
-        EdgelineError: it is no image's manifest.
+        EdgelineError: it is not an image's manifest.
     """
     found = _object(content, reference)
     config = _descriptor(found.get("config"), "config", reference)

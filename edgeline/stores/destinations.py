@@ -25,7 +25,7 @@ LOCAL_RUN = "EDGELINE_LOCAL_RUN"  # set for the tasks of `edgeline run`, which m
 MOUNTS = Path("/proc/self/mountinfo")
 # an address with a slash too few, a home that nobody expands, a drive of another system
 _MISTAKEN = re.compile(r"(s3|minio|gs|abfs|file|[a-z]):|~", re.IGNORECASE)
-MEND = "give s3://bucket/prefix or minio://, gs:// or abfs:// likewise"
+WAY_OUT = "give s3://bucket/prefix or minio://, gs:// or abfs:// likewise"
 
 
 def in_cluster() -> bool:
@@ -50,15 +50,15 @@ def check(destination: str) -> None:
     if "://" not in destination:
         if fault := _MISTAKEN.match(destination):
             raise UsageError(
-                f"In {shown}, {fault[0]} would be the name of a folder here: {MEND}, or the whole "
-                "path of a folder."
+                f"In {shown}, {fault[0]} would be the name of a folder here: {WAY_OUT}, or the "
+                "whole path of a folder."
             )
         return
     try:
         parts = urlsplit(destination)
     except ValueError:
         raise UsageError(
-            f"{shown[0].upper()}{shown[1:]} is a malformed address: {MEND}, or a folder."
+            f"{shown[0].upper()}{shown[1:]} is a malformed address: {WAY_OUT}, or a folder."
         ) from None
     of_account = parts.scheme == AZURE and re.fullmatch(r"[\w-]+@[\w.:-]+", parts.netloc)
     if "@" in parts.netloc and not of_account:
@@ -75,7 +75,7 @@ def check(destination: str) -> None:
         return
     if parts.scheme in STORES and parts.netloc:
         return
-    raise UsageError(f"{destination} is not a destination: {MEND}, or a folder.")
+    raise UsageError(f"{destination} is not a destination: {WAY_OUT}, or a folder.")
 
 
 def folder(destination: str) -> PurePosixPath | None:
@@ -112,7 +112,7 @@ def refuse_relative(destination: str) -> None:
         EdgelineError: it is relative.
     """
     if in_cluster() and is_relative(destination):
-        raise EdgelineError(f"{lost(destination)}: {MEND}, or the path of a volume.")
+        raise EdgelineError(f"{lost(destination)}: {WAY_OUT}, or the path of a volume.")
 
 
 def refuse_unidentified(destination: str) -> None:
@@ -138,7 +138,7 @@ def refuse_lost(destination: str) -> None:
     refuse_relative(destination)
     path = folder(destination)
     if path is not None and in_cluster() and not _outlives_the_pod(Path(os.path.realpath(path))):
-        raise EdgelineError(f"{lost(destination)}: {MEND}, or mount a volume there.")
+        raise EdgelineError(f"{lost(destination)}: {WAY_OUT}, or mount a volume there.")
 
 
 def lost(destination: str) -> str:

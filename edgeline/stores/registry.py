@@ -117,7 +117,7 @@ def copy(reference: str, to: str) -> str:
 
 
 def manifest(reference: str) -> Manifest:
-    """The manifest or index of a reference, held to its digest where it has one.
+    """The manifest or index of a reference, checked against its digest where it has one.
 
     Raises:
         EdgelineError: it cannot be reached, has no such image or gives other content.
@@ -126,7 +126,7 @@ def manifest(reference: str) -> Manifest:
 
 
 def download(reference: str, blob: str, file: IO[bytes], limit: int) -> None:
-    """Write a blob of an image's repository to a file, held to its digest.
+    """Write a blob of an image's repository to a file, checked against its digest.
 
     Raises:
         EdgelineError: it cannot be reached, has no such blob, gives other content or more than

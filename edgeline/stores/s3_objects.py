@@ -183,7 +183,7 @@ class S3Objects:
             yield
         except S3Error as error:
             if error.code == "NoSuchBucket":
-                fault = "does not exist: create the bucket or mend the destination."
+                fault = "does not exist: create the bucket or fix the destination."
             elif error.code in REFUSALS:
                 fault = f"refuses the keys in the environment ({error.code}): check them."
             elif error.code == "NoSuchKey":

@@ -111,7 +111,7 @@ def fetch(sources: Sequence[LocatedFile], folder: Path) -> list[File]:
     """Bring sources to this machine and check their pins; remote ones are copied into `folder`.
 
     Raises:
-        EdgelineError: as `open_source`, or a folder or glob has not its pinned digest.
+        EdgelineError: as `open_source`, or a folder or glob lacks its pinned digest.
     """
     with ThreadPoolExecutor(CONNECTIONS) as pool:
         targets = (folder / f"{number:08d}" for number in itertools.count())

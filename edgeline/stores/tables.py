@@ -60,7 +60,7 @@ def find(data: str | Sequence[str]) -> TableLocation | None:
     """The table that some data is, as far as this machine tells; None where it is files.
 
     Raises:
-        UsageError: a location has a password, a pin that its kind has not, or another beside it.
+        UsageError: a location has a password, a pin that its kind does not take, or two pins.
     """
     return _find(data, _kind)
 

@@ -64,7 +64,7 @@ def check(module: str) -> None:
 def locate(name: str) -> Path | None:
     """The file of an importable name, in this folder too, where tasks are run; nothing is imported.
 
-    None where there is none, or it is no Python.
+    None where there is none, or it is not Python.
     """
     folders: list[str] | None = None
     origin = ""

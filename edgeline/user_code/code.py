@@ -106,7 +106,7 @@ def read(module: str) -> UserCode:
         UsageError: there is no such place or it holds no module; a file in it is a link that leads
             out of it, or has a name that is somewhere else; a module of it and an installed
             package have the same name; there are more than 1000 files or 16 MiB.
-        EdgelineError: it cannot be read, or has not the pinned content.
+        EdgelineError: it cannot be read, or lacks the pinned content.
     """
     given, _, pin = module.partition(PIN)
     place = unquote(given[len("file://") :]) if remote.scheme(given) == "file" else given
@@ -168,7 +168,7 @@ def _from_zip(place: str) -> UserCode:
         content = stream.read(4 * LARGEST + 1)
     if len(content) > 4 * LARGEST:
         raise UsageError(
-            f"{source.name} has more than {4 * LARGEST >> 20} MiB: leave out what is no Python."
+            f"{source.name} has more than {4 * LARGEST >> 20} MiB: leave out what is not Python."
         )
     shown = remote.public(place)
     try:

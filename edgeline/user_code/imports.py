@@ -25,7 +25,7 @@ def names(source: bytes, package: tuple[str, ...] = ()) -> tuple[str, ...]:
         package: that of the file, for its relative imports; () of a file in none.
 
     Raises:
-        SyntaxError, ValueError: it is no Python.
+        SyntaxError, ValueError: it is not Python.
     """
     found: list[str] = []
     for node in ast.walk(ast.parse(source)):
@@ -74,7 +74,7 @@ def wanted(path: str, source: bytes) -> list[str]:
     """The files that a file's imports may run, by path; none of the standard library's.
 
     Raises:
-        SyntaxError, ValueError: it is no Python.
+        SyntaxError, ValueError: it is not Python.
     """
     found = names(source, PurePosixPath(path).parent.parts)
     own = [name for name in found if name.partition(".")[0] not in sys.stdlib_module_names]

@@ -1,9 +1,9 @@
 """The pipeline for models that nobody trained here: a file in, verified bundles out.
 
 A SavedModel, Keras or float LiteRT file is converted. An ONNX file, and a LiteRT file that is
-quantised already, is taken as it is and held to itself, in reference kernels. `verify` must approve
-each edge model, or it is not published. Nobody evaluates the model, and every bundle says so: to
-hold it to thresholds, too, give `publish` what `analyze` finds of it.
+quantised already, is taken as it is and compared with itself, in reference kernels. `verify` must
+approve each edge model, or it is not published. Nobody evaluates the model, and every bundle says
+so: for thresholds, too, give `publish` what `analyze` finds of it.
 
 There is no `validate`: the rows train nothing, they are what two forms of one model are asked, so
 there is no split to measure skew from, and no schema that the model was made for. What live rows

@@ -44,7 +44,7 @@ class RefusedError(Exception):
 
 
 class UploadRefusedError(Exception):
-    """The uploads, which are no gRPC, refuse in another form."""
+    """The uploads, which are not gRPC, refuse in another form."""
 
     def __init__(self, status: int, said: str) -> None:
         self.status, self.said = status, said
@@ -55,7 +55,7 @@ class Transport(AnsweringHandler):
     """Reads requests and writes answers; a class below it has the calls, `routes` says which.
 
     A route is a method, a pattern of the path below `API`, the call and the message that it
-    answers with; empty where that is no message.
+    answers with; empty where that is not a message.
     """
 
     protocol_version = "HTTP/1.1"

@@ -9,7 +9,7 @@ real: kfp's `executor_main` on the source in the compiled pipeline, or of the fa
 | what is passed, with defaults put in                     | component/launcher_v2.go:1310    |
 | placeholders are replaced as text                        | component/launcher_v2.go:1051    |
 | inputs are copied, each to a path made of its URI        | component/launcher_v2.go:927     |
-| a file that is no JSON of ExecutorOutput ends the task   | component/launcher_v2.go:1208    |
+| a file that is not JSON of ExecutorOutput ends the task   | component/launcher_v2.go:1208    |
 | an output parameter without value or file ends it        | component/launcher_v2.go:484     |
 | URI and metadata of an output come from the executor     | component/launcher_v2.go:1188    |
 | outputs are copied, empty folders are not                | objectstore/object_store.go:111  |

@@ -1,8 +1,8 @@
 """What a real Kubeflow Pipelines 2.17 hands a task, and what it refuses of one.
 
 No Kubeflow can run beside these tests: one was recorded (`recorded/executor`), and the modules
-`kfp_stand_in_*` stand in for it, after its source. Here they are held to the recordings, and so is
-what our faces take; test_pipelines_under_launcher.py runs each pipeline through them.
+`kfp_stand_in_*` stand in for it, after its source. Here they are compared with the recordings,
+and so is what our faces take; test_pipelines_under_launcher.py runs each pipeline through them.
 """
 
 # no `from __future__ import annotations`: kfp reads the annotations of the components below

@@ -253,7 +253,7 @@ def test_numbers_of_other_components_are_no_fault(recorded: RecordedServer, buck
     bucket(f"{below}/list/1/scores/metrics.json", "[1, 2]")
     assert run_of(recorded, OLD).metrics == {"mine": {"f1": 0.5}}
     bucket(f"{below}/cut/1/scores/metrics.json", '{"f1": 0.')
-    with pytest.raises(EdgelineError, match=r"cut/1/scores/metrics\.json is no JSON"):
+    with pytest.raises(EdgelineError, match=r"cut/1/scores/metrics\.json is not JSON"):
         _ = run_of(recorded, OLD).metrics
 
 

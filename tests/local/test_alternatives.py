@@ -1,4 +1,4 @@
-"""If, Elif and Else of a local run: the alternatives that were not taken are no failure."""
+"""If, Elif and Else of a local run: the alternatives that were not taken are not failure."""
 
 # no `from __future__ import annotations`: kfp reads the annotations
 

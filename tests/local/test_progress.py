@@ -171,7 +171,7 @@ def test_the_list_of_commands_is_not_cut() -> None:
 def test_a_task_with_many_values_tells_how_many(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
-    """And a dict among them is no artifact, whose place would be this folder."""
+    """And a dict among them is not an artifact, whose place would be this folder."""
     (tmp_path / "large.bin").write_bytes(b"x" * 9)
     monkeypatch.chdir(tmp_path)
     values = {f"value_{number}": {"a": 1} for number in range(20)}

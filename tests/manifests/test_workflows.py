@@ -378,7 +378,7 @@ def signed_as_locked(
         *(f"cosign sign --yes --recursive {image}" for image in wanted),
         *(f"cosign verify {image} {options}" for image in wanted),
     ]
-    assert runner.step(lines[0], IMAGES="").returncode != 0  # nothing to sign is no success
+    assert runner.step(lines[0], IMAGES="").returncode != 0  # nothing to sign is not success
 
 
 def test_a_tag_s_images_are_pushed_locked_and_proposed_built_by_a_stand_in(

@@ -96,12 +96,12 @@ def test_the_pipelines_that_come_with_edgeline_have_none(name: str) -> None:
                 "windows": {"size": 3, "time": "prolin", "columns": ["alcohol"]},
                 "split_by": {"time": "proline"},
             },
-            "windows['time'] names a column 'prolin', which wine.csv has not. Did you mean",
+            "windows['time'] names a column 'prolin', which wine.csv lacks. Did you mean",
         ),
-        ({"split_key": "Id"}, "split_key names a column 'Id', which wine.csv has not."),
-        ({"column_types": {"Kind": "string"}}, "column_types names 'Kind', which wine.csv has not"),
+        ({"split_key": "Id"}, "split_key names a column 'Id', which wine.csv lacks."),
+        ({"column_types": {"Kind": "string"}}, "column_types names 'Kind', which wine.csv lacks"),
         ({"images": {"picture": [8, 8, 1]}}, "images names a column 'picture', which wine.csv"),
-        ({"never_missing": ["color"]}, "never_missing lists 'color', which wine.csv has not. Did"),
+        ({"never_missing": ["color"]}, "never_missing lists 'color', which wine.csv lacks. Did"),
         ({"batch_size": 179}, "batch_size is 179, but the data has at most 178 rows"),
         ({"split_ratios": {"train": 1}}, "split_ratios has no eval: give that split a weight"),
         ({"data": "wine/none.csv"}, "Parameter data: wine/none.csv names no file: check the path"),
@@ -110,7 +110,10 @@ def test_the_pipelines_that_come_with_edgeline_have_none(name: str) -> None:
             {"data": "wine/wine.csv#sha256=12"},
             "'12' after wine/wine.csv#sha256= is no sha256 of 64",
         ),
-        ({"module": "wine/wine.py#sha-256=12"}, "'#sha-256=' in wine/wine.py#sha-256=12 is no pin"),
+        (
+            {"module": "wine/wine.py#sha-256=12"},
+            "'#sha-256=' in wine/wine.py#sha-256=12 is not a pin",
+        ),
         ({"module": "wine/none.py"}, "Parameter module: wine/none.py names no file"),
         ({"module": "wine.none"}, "Parameter module: Module 'wine.none' cannot be found: give"),
         ({"baseline_model_uri": "none"}, "baseline_model_uri: none does not exist: check the path"),
@@ -127,7 +130,7 @@ def test_the_pipelines_that_come_with_edgeline_have_none(name: str) -> None:
         ),
         (
             {"decision_goal": "recall=0.9", "task": "binary_classification"},
-            "decision_goal is 'recall=0.9', which is no goal: give f1, recall>=0.9",
+            "decision_goal is 'recall=0.9', which is not a goal: give f1, recall>=0.9",
         ),
         (
             {"decision_goal": "f1", "task": "multiclass_classification"},
@@ -148,7 +151,7 @@ def test_the_pipelines_that_come_with_edgeline_have_none(name: str) -> None:
         ),
         (
             {"eval_config": {"slicing_specs": [{"feature_keys": ["color"]}]}},
-            "eval_config.slicing_specs[0] names a column 'color', which wine.csv has not. Did you",
+            "eval_config.slicing_specs[0] names a column 'color', which wine.csv lacks. Did you",
         ),
         (
             {
@@ -203,11 +206,11 @@ def test_a_pull_request_that_could_not_be_opened_is_told_before_the_training(
 @pytest.mark.parametrize(
     ("before", "after", "sentence"),
     [
-        ('"proline"', '"prolin"', ":12: preprocessing_fn reads 'prolin', which wine.csv has not"),
+        ('"proline"', '"prolin"', ":12: preprocessing_fn reads 'prolin', which wine.csv lacks"),
         ("def build_model(", "def make_model(", "has no function build_model: add it"),
         ("import keras\n", "import kras\n", "imports kras, which is not installed here"),
         ("from edgeline.", "from .edgeline.", "is for a module in a package: give the folder"),
-        ("return model", "return model)", "line 33 is not Python (unmatched ')'): mend it"),
+        ("return model", "return model)", "line 33 is not Python (unmatched ')'): fix it"),
         (
             "    hidden = keras.layers.Dense(h",
             '    features["kind"]\n    hidden = keras.layers.Dense(h',
@@ -385,18 +388,18 @@ def test_columns_are_those_that_ingest_gives(faults: Any, tmp_path: Path) -> Non
     )
     assert faults(**own, rename={"alcohol (%)": "alcohol"}) == []
     (missing,) = faults(**own)
-    assert "reads 'alcohol', which table.tsv has not" in missing
+    assert "reads 'alcohol', which table.tsv lacks" in missing
     (left_out,) = faults(**own, rename={"alcohol (%)": "alcohol"}, columns={"colour": False})
-    assert "reads 'colour', which table.tsv has not" in left_out
+    assert "reads 'colour', which table.tsv lacks" in left_out
     unknown = faults(**own, rename={"alcohol (%)": "alcohol", "kin": "kind"})
-    assert "rename names a column 'kin', which table.tsv has not" in unknown[0]
+    assert "rename names a column 'kin', which table.tsv lacks" in unknown[0]
 
 
 def test_data_of_another_module_is_said_in_one_line(faults: Any, tmp_path: Path) -> None:
     table = tmp_path / "other.csv"
     table.write_text("a,b\n1,2\n")
     (other,) = [each for each in faults(data=str(table)) if "preprocessing_fn reads" in each]
-    assert "which other.csv has not: is this the data that the module is for?" in other
+    assert "which other.csv lacks: is this the data that the module is for?" in other
 
 
 def test_what_a_pretrained_model_takes_is_no_column() -> None:
@@ -427,7 +430,7 @@ def test_a_struct_of_a_parquet_file_is_its_fields(faults: Any, tmp_path: Path) -
     own = given(tmp_path, place, "{'zone': inputs['place.zone'], 'kind': inputs['kind']}")
     assert faults(**own) == []
     (left_out,) = faults(**own, columns={"place": False})
-    assert "reads 'place.zone', which rows.parquet has not" in left_out
+    assert "reads 'place.zone', which rows.parquet lacks" in left_out
 
 
 def test_a_fixed_schema_is_read_for_columns_and_environments(faults: Any, tmp_path: Path) -> None:

@@ -31,7 +31,7 @@ def failures(port: int, report: Path, *arguments: str) -> tuple[int, set[str]]:
          str(report), *arguments],
         capture_output=True, timeout=300, check=False,
     )  # fmt: skip
-    text = report.read_text().replace("\0", "")  # of a payload, which is no XML
+    text = report.read_text().replace("\0", "")  # of a payload, which is not XML
     cases = list(ET.fromstring(text).iter("testcase"))
     failed = {
         case.attrib["classname"]

@@ -1,4 +1,4 @@
-"""Photographs to a vision model, as a body and within JSON, and files that are no photographs."""
+"""Photographs to a vision model, as a body and within JSON, and files that are not photographs."""
 
 from __future__ import annotations
 

@@ -292,8 +292,11 @@ def test_a_manifest_with_windows_is_of_a_format_that_older_servers_refuse(tmp_pa
     for changed, said in (
         ({"edgeline_bundle": "bundle/v2"}, "is of format bundle/v2, but has 'windows'"),
         ({"windows": None}, "is of format bundle/v5, but lacks 'windows'"),
-        ({"windows": {**windows, "size": 3}}, "'amount' is no input of 3 rows: publish it again"),
-        ({"windows": {**windows, "columns": ["x"]}}, "'x' is no input of 2 rows"),
+        (
+            {"windows": {**windows, "size": 3}},
+            "'amount' is not an input of 3 rows: publish it again",
+        ),
+        ({"windows": {**windows, "columns": ["x"]}}, "'x' is not an input of 2 rows"),
         ({"windows": {**windows, "kept_by": "client"}}, "a client keeps them: publish it again"),
         ({"windows": {**windows, "size": 1}}, "is malformed (windows are"),
         ({"windows": {**windows, "key_dtype": "float32"}}, "is malformed (windows are"),

@@ -159,7 +159,7 @@ def test_text_comes_and_goes_as_utf_8_and_nothing_else_does(server):
     for text in ("cash", "", "größe 🚕", "a\0b"):
         assert ask([text]) == (200, {"predictions": [{"score": [2.0, 4.0], "echo": [text]}]})
     status, answer = ask([{"b64": "/w=="}])
-    assert (status, "Input 'kind' has bytes that are no UTF-8" in answer["error"]) == (400, True)
+    assert (status, "Input 'kind' has bytes that are not UTF-8" in answer["error"]) == (400, True)
     assert server.metric('edgeline_requests_total{model="text",version="1",code="FAILED') == 0
 
 
@@ -301,7 +301,7 @@ def test_weights_elsewhere_are_not_read(tmp_path, monkeypatch):
 def test_openvino_reads_its_own_format_alone(tmp_path, inter):
     files = {"model.xml": onnx_bytes(PLAIN), "model.bin": b""}
     folder = bundle(tmp_path / "m" / "1", files)
-    with pytest.raises(EdgelineError, match=r"model\.xml is not a model .*it is no XML"):
+    with pytest.raises(EdgelineError, match=r"model\.xml is not a model .*it is not XML"):
         loading.load(folder, "m", 1, 1, 1)
     folder = bundle(tmp_path / "n" / "1", {"model.xml": inter["model.xml"]})
     with pytest.raises(EdgelineError, match=r"model\.bin is not listed in its manifest"):

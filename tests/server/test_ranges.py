@@ -270,10 +270,10 @@ def test_ignored_by_choice_and_an_unknown_choice_is_refused(folder):
 @pytest.mark.parametrize(
     ("features", "why"),
     [
-        ('{"x": {"least": true}}', "a limit of feature 'x' is no number"),
+        ('{"x": {"least": true}}', "a limit of feature 'x' is not a number"),
         ('{"x": {"least": 2, "most": 1}}', "the least of feature 'x' is above its most"),
         ('{"x": {"least": 2, "values": ["a"]}}', "feature 'x' has limits and a list of values"),
-        ('{"x": {"least": NaN}}', "a limit of feature 'x' is no number"),
+        ('{"x": {"least": NaN}}', "a limit of feature 'x' is not a number"),
         ('{"x": {"lest": 1}}', "'x.lest' is unknown"),
         ('{"x": 3}', "'x' is 3, not an object"),
         ("[]", "'features' is a list, not an object"),

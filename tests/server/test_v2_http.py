@@ -322,4 +322,4 @@ def test_optional_fields_may_be_null(server):
     assert [output["name"] for output in answer["outputs"]] == ["score"]
     body["outputs"][0]["parameters"] = []
     status, answer, _ = server.ask("POST", "/v2/models/mixed/infer", body)
-    assert (status, answer["error"]) == (400, "Output 'score' has parameters that are no object.")
+    assert (status, answer["error"]) == (400, "Output 'score' has parameters that are not objects.")

@@ -29,7 +29,7 @@ def receive(connection: socket.socket) -> tuple[dict[str, Any], list[int]] | Non
 
     Raises:
         OSError: as `socket.recv`.
-        ValueError: it is no JSON object.
+        ValueError: it is not a JSON object.
     """
     content, files, _, _ = socket.recv_fds(connection, LARGEST, MOST_FILES)
     for each in files:

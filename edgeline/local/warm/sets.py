@@ -103,8 +103,8 @@ def seconds() -> float:
         value = math.nan
     if not 0 <= value < math.inf:
         raise UsageError(
-            f"{SECONDS} is {given!r}, which is no number of seconds: give one such as 600, or 0 to "
-            "keep no warm processes after a run."
+            f"{SECONDS} is {given!r}, which is not a number of seconds: give one such as 600, or 0 "
+            "to keep no warm processes after a run."
         )
     return value
 

@@ -4,7 +4,7 @@ Covered is the part of RE2's syntax (https://github.com/google/re2/wiki/Syntax) 
 same as Perl's, leftmost and first alternative first: characters, classes, `.`, groups,
 alternatives, repetitions of what is not empty, `^`, `$`, `\b`. TensorFlow runs RE2 with its default
 options: UTF-8, `.` is no newline, `^` and `$` are the text's ends. RE2 matches bytes, `.` the
-encodings of a character; so text that is no UTF-8 means the same here.
+encodings of a character; so text that is not UTF-8 means the same here.
 """
 
 from __future__ import annotations

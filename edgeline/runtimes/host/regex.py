@@ -100,7 +100,7 @@ def replace(pattern: str, rewrite: str, everywhere: bool) -> Callable[[bytes], b
     parts = re.split(r"\\(.)", rewrite, flags=re.DOTALL)  # text, sign, text, ...
     signs = parts[1::2]
     if any(part.endswith("\\") for part in parts[::2]) or set("".join(signs)) - set("0123456789\\"):
-        raise PatternError("what replaces it has a '\\' before what is no digit")
+        raise PatternError("what replaces it has a '\\' before what is not a digit")
     found = Pattern(pattern, [int(sign) for sign in signs if sign != "\\"])
     pieces: list[bytes | int] = [parts[0].encode()]
     for sign, text in zip(signs, parts[2::2], strict=True):

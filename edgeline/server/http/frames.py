@@ -69,7 +69,7 @@ def check(kind: int, flags: int, number: int, length: int) -> None:
     if (kind in (SETTINGS, PING, GOAWAY) and number) or (kind in (PRIORITY, RST) and not number):
         raise BrokenError(PROTOCOL, "a frame is on a stream where it cannot be")
     if length != _LENGTHS.get(kind, length) or (kind == GOAWAY and length < 8):
-        raise BrokenError(SIZE, "a frame has not the length of its kind")
+        raise BrokenError(SIZE, "a frame does not have the length of its kind")
     if kind == SETTINGS and (length % 6 or (flags & ACK and length)):
         raise BrokenError(SIZE, "settings are cut")
 
@@ -110,7 +110,7 @@ def fragment(number: int, flags: int, payload: bytes) -> bytes:
     if not flags & PRIORITISED:
         return payload
     if len(payload) < 5:
-        raise BrokenError(SIZE, "a priority has not 5 bytes")
+        raise BrokenError(SIZE, "a priority does not have 5 bytes")
     if U32.unpack_from(payload)[0] & 0x7FFFFFFF == number:
         raise BrokenError(PROTOCOL, "a stream depends on itself")
     return payload[5:]

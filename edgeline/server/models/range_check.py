@@ -1,8 +1,8 @@
 """Values outside what a feature may be, found in each request before the model runs.
 
 A bundle says what its raw features may be (see `edgeline.artifacts.ranges`). Almost all values are
-inside, so that is asked first: of one row in plain Python numbers, some 0.2 microseconds a feature,
-and of more in one comparison of all features together. A missing value is never outside.
+inside, so that is asked first: of one row in plain Python numbers, some 0.2 microseconds per
+feature, and of more in one comparison of all features together. A missing value is never outside.
 """
 
 from __future__ import annotations
@@ -46,7 +46,7 @@ class Outside:
         """What an answer is told with: the features, and 0 or 1 for each row; empty for nothing.
 
         `out_of_range` has the features as a JSON list, and `out_of_range_rows` the rows with commas
-        between, as in `"0,1,1"`: parameters of the Open Inference Protocol are no lists.
+        between, as in `"0,1,1"`: parameters of the Open Inference Protocol are not lists.
         """
         if not self.rows:
             return {}

@@ -129,8 +129,8 @@ def to_rows(answers: Arrays) -> object:
 def with_refused(answers: Any, fit: Arrays, refused: Mapping[int, str]) -> Any:
     """Answers of the instances that were fit, and between them why the others are refused.
 
-    An object, since what is no number breaks a client that does not look for it, where null would
-    be 0 in some languages.
+    An object, since what is not a number breaks a client that does not look for it, where null
+    would be 0 in some languages.
     """
     if not refused:
         return answers

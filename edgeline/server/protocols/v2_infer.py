@@ -92,7 +92,7 @@ def decision_parameters(
     """What an output is told with: the threshold of a binary model, and the class of each row.
 
     `decision_threshold` is there where the model's bundle has one, with `decisions`, 0 or 1 for
-    each row with commas between: the protocol's parameters are no lists.
+    each row with commas between: the protocol's parameters are not lists.
     """
     decided = decisions(array, name, description)
     if decided is None:
@@ -146,7 +146,7 @@ def _inputs(
         encoded = takes_encoded(tensors.get(name), datatype)
         parameters = entry.get("parameters")
         if not isinstance(parameters, dict | None):
-            raise invalid(f"Input {name[:100]!r} has parameters that are no object.")
+            raise invalid(f"Input {name[:100]!r} has parameters that are not objects.")
         parameters = parameters or {}
         size = parameters.get("binary_data_size")
         if size is not None:
@@ -271,7 +271,7 @@ def _asked_outputs(asked: dict[str, object]) -> list[tuple[str, Mapping[str, obj
             raise invalid("An entry of 'outputs' has no name.")
         parameters = entry.get("parameters")
         if not isinstance(parameters, dict | None):
-            raise invalid(f"Output {name[:100]!r} has parameters that are no object.")
+            raise invalid(f"Output {name[:100]!r} has parameters that are not objects.")
         names.append((name, parameters or {}))
     return names
 

@@ -183,7 +183,7 @@ def _store(
             raise WireError(f"field {field.name} is not UTF-8") from error
     elif kind == "bytes":
         if wire != 2:
-            raise WireError(f"field {field.name} is no bytes")
+            raise WireError(f"field {field.name} is not bytes")
     elif not isinstance(kind, str):
         if wire != 2:
             raise WireError(f"field {field.name} is not a message")

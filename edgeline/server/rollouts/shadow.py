@@ -109,7 +109,7 @@ class Shadow:
         arrays, answers, description = copy
         checked = check(arrays, instance.description)
         began = perf_counter()
-        got = instance.predict(checked)  # no observer is told: it is no traffic
+        got = instance.predict(checked)  # no observer is told: it is not traffic
         seconds = perf_counter() - began
         expected = description.signature.outputs
         rows = max(1, max((len(a) for a in answers.values() if a.ndim), default=1))

@@ -22,7 +22,7 @@ _CASTS = {"f": "iuf", "i": "iu", "u": "iu"}  # kinds of numpy that are read as a
 
 
 def columns_of(rows: object, dtypes: Mapping[str, str]) -> dict[str, object]:
-    """The columns of some rows, each a list or an array with one value a row.
+    """The columns of some rows, each a list or an array with one value per row.
 
     None, NaN, `pandas.NA` and `NaT` are missing values. Points in time become microseconds since
     1970 in UTC and booleans 0 and 1 where the model takes whole numbers, as ingest stores them; a

@@ -235,6 +235,6 @@ def _on_disk(parent: Targets, name: str, file: Path) -> Targets | None:
 def _verified(parent: Targets, name: str, content: bytes) -> Targets:
     metadata: Metadata[Targets] = Metadata.from_bytes(content)
     if not isinstance(metadata.signed, Targets):
-        raise RepositoryError("it is no role for targets")
+        raise RepositoryError("it is not a role for targets")
     parent.verify_delegate(name, metadata.signed_bytes, metadata.signatures)
     return metadata.signed

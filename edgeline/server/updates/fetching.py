@@ -165,7 +165,7 @@ def _plain(path: str) -> str:
     """
     names = [unquote(name) for name in path.split("/")]
     if any("/" in name or name == ".." for name in names):
-        raise MissingError(f"{path} is no file of the repository.")
+        raise MissingError(f"{path} is not a file of the repository.")
     return "/".join(names)
 
 

@@ -1,7 +1,7 @@
 """A model that is an OCI image: `oci://repository@sha256:...`, as `edgeline site push` makes them.
 
 The digest in the address is the whole trust: it names the index, that the image, that the layer,
-and the layer's files are held to the bundle's manifest. What was fetched once stays below
+and the layer's files are checked against the bundle's manifest. What was fetched once stays below
 `--state` and needs no network again.
 """
 

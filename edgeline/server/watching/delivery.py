@@ -160,7 +160,7 @@ def check_url(url: str, setting: str) -> str:
     """
     parts = urlsplit(url)
     if parts.scheme not in ("http", "https") or not parts.hostname:
-        raise UsageError(f"{setting} is no URL that events can be posted to: give http(s)://...")
+        raise UsageError(f"{setting} is not a URL that events can be posted to: give http(s)://...")
     if parts.username or parts.password:
         raise UsageError(f"{setting} holds a password: leave it out, and sign with a key.")
     return url

@@ -1,7 +1,7 @@
 """Live statistics of each version's inputs and outputs, beside its reference.
 
 A worker hands over the arrays of a finished prediction (`Watch.observe`): a few microseconds, for
-as many rows a second as the settings allow, and none beyond. A thread counts them a moment later
+as many rows per second as the settings allow, and none beyond. A thread counts them a moment later
 into slices of the window, so memory is bounded whatever the traffic. The window holds the last
 `drift_window` seconds, or longer where these have fewer than `drift_rows` rows.
 """

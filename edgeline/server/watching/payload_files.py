@@ -40,7 +40,7 @@ class _Open:
 
 
 class PayloadFiles:
-    """Writes rows, one open file a version of a model. For one thread."""
+    """Writes rows, one open file per version of a model. For one thread."""
 
     def __init__(self, place: str, size: int, keep: int, every: float) -> None:
         """`place` is a folder or an object store's `scheme://bucket/prefix`.

@@ -200,7 +200,7 @@ class RowSink:
 def rows(payload: Payload, redacted: frozenset[str]) -> list[dict[str, object]]:
     """A prediction as rows: the features under their names, `predicted_NAME`, and whence.
 
-    A missing value is None; more than one value a row is a list.
+    A missing value is None; more than one value per row is a list.
     """
     columns: dict[str, list[object]] = {}
     for prefix, arrays in (("", payload.inputs), ("predicted_", payload.outputs)):

@@ -56,7 +56,7 @@ class Recent:
 
     def describe(self, model: str, version: int) -> dict[str, object]:
         """Latency in seconds over all samples, and the samples:
-        [time, requests a second, errors a second, p50, p95], null where nothing was asked."""
+        [time, requests per second, errors per second, p50, p95], null where nothing was asked."""
         track = self._tracks.get((model, version))
         samples = list(track.samples) if track else []
         total = [0] * (len(BUCKETS) + 1)

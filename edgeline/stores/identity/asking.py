@@ -69,7 +69,7 @@ def token_in(file: str, variable: str) -> str:
     try:
         token = Path(file).read_text("utf-8").strip()
     except (OSError, UnicodeDecodeError) as error:
-        reason = getattr(error, "strerror", None) or "it is no text"
+        reason = getattr(error, "strerror", None) or "it is not text"
         raise EdgelineError(
             f"{variable} names {file}, which cannot be read ({reason}): the service account's "
             "token is not mounted there."
@@ -105,7 +105,7 @@ def moment(text: object, who: str) -> float:
         if found.tzinfo is None:
             raise ValueError
     except ValueError:
-        raise EdgelineError(f"{who} answers with an end that is no time: {text!r}.") from None
+        raise EdgelineError(f"{who} answers with an end that is not a time: {text!r}.") from None
     return found.timestamp()
 
 

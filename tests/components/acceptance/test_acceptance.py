@@ -166,7 +166,7 @@ def test_a_command_that_ends_the_server_is_no_success(accept) -> None:
             {"command": "no-such-program"},
             "'no-such-program' cannot be run .* in the task's image",
         ),
-        ({"files": "nowhere"}, "files names nowhere, which is no file or folder"),
+        ({"files": "nowhere"}, "files names nowhere, which is not a file or folder"),
         ({"time_limit": 0}, "time_limit is 0: give seconds above 0"),
     ],
 )

@@ -74,7 +74,7 @@ def test_deeplab_is_cut_where_the_compiler_cut_it_and_says_why():
     behind = placement.operators[placement.cut + 1]
     assert (behind.operator, behind.status) == ("QUANTIZE", rules.SECOND)
     assert placement.advice[0].operator == "RESIZE_BILINEAR"
-    assert "broadcasting" in placement.advice[0].mend
+    assert "broadcasting" in placement.advice[0].fix
 
 
 def test_every_rule_has_a_source_and_every_breach_a_remedy():
@@ -88,13 +88,13 @@ def test_every_rule_has_a_source_and_every_breach_a_remedy():
         assert set(rule.conditions) <= set(rules.CONDITIONS)
     for condition in rules.CONDITIONS.values():
         assert condition.sentence.endswith(".")
-        assert condition.mend.endswith(".")
+        assert condition.fix.endswith(".")
         assert condition.source.startswith("https://")
     for operator, sizes in SIZES.items():
         for size in sizes:
             assert operator in rules.RULES
             assert size.measure in MEASURES
-            assert size.mend.endswith(".")
+            assert size.fix.endswith(".")
             assert size.source.startswith("https://")
             assert size.fails is None or size.maps < size.fails
     used = {name for rule in rules.RULES.values() for name in rule.conditions}
@@ -157,7 +157,7 @@ def test_every_rule_has_a_source_and_every_breach_a_remedy():
 def test_a_rule_is_kept_or_broken(verdict, state, status):
     assert (verdict.state, verdict.status) == (state, status)
     assert verdict.source.startswith("https://")
-    assert verdict.mend or state == "yes"
+    assert verdict.fix or state == "yes"
 
 
 def test_parameters_must_be_constant_and_shapes_static():

@@ -60,7 +60,7 @@ def test_a_model_is_told_operator_by_operator_with_what_to_change():
     assert by_name["CONV_2D"].mapped
     assert not by_name["SHAPE"].mapped
     assert {advice.operator for advice in placement.advice} >= {"SHAPE"}
-    assert all(advice.mend.endswith((".", ")")) for advice in placement.advice)
+    assert all(advice.fix.endswith((".", ")")) for advice in placement.advice)
     assert any("dimension is dynamic" in warning for warning in placement.warnings)
     assert any(f"in {placement.segments} parts" in warning for warning in placement.warnings)
 

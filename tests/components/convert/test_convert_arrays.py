@@ -153,7 +153,7 @@ def test_a_transform_that_only_scales_is_quantised_where_bytes_come_in(
         (np.array, {"io": "int8"}, "io is 'int8', but a model of quantisation 'dynam"),
         (np.array, {"io": "bool"}, "io is 'bool', but must be one of float, int8, ui"),
         (np.array, {"quantisation": "auto"}, "which needs labelled examples"),
-        (np.array, {"io": "uint8", "quantisation": "static_wi8_ai8"}, "ai-edge-quantizer has not"),
+        (np.array, {"io": "uint8", "quantisation": "static_wi8_ai8"}, "ai-edge-quantizer lacks"),
         (np.array, {"per_channel": False, "quantisation": "fp16"}, "only dynamic, int8, int16x8"),
         (np.array, {"batch": -1}, "batch is -1, but must be 0"),
     ],

@@ -1,4 +1,4 @@
-"""Imported float LiteRT files: quantised, held to the file as it came, published."""
+"""Imported float LiteRT files: quantised, compared with the file as it came, published."""
 
 from __future__ import annotations
 
@@ -187,7 +187,7 @@ def test_values_that_vanish_get_a_range_that_litert_computes_with(tmp_path, impo
     [
         ({"quantisation": "fp16"}, "'fp16', which needs a SavedModel, but .* is a LiteRT file"),
         ({"quantisation": "auto"}, "'auto', which needs a SavedModel"),
-        ({"quantisation": "int8", "io": "uint8"}, "io is 'uint8', which ai-edge-quantizer has not"),
+        ({"quantisation": "int8", "io": "uint8"}, "io is 'uint8', which ai-edge-quantizer lacks"),
         ({"quantisation": "int8", "batch": 1}, "batch is 1, but .* keeps its own: set batch to 0"),
         ({"quantisation": "int8", "per_channel": False}, "the granularity is TENSORWISE"),
         ({"quantisation": "int8", "representative_rows": 3}, "needs at least 20"),

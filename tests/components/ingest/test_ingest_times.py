@@ -94,7 +94,7 @@ def test_what_is_no_time_is_named(text, tmp_path):
     types = {"t": "timestamp"}
     (tmp_path / "rows.csv").write_text(f"t\n2024-03-01\n{text}\n")
     said = fault(tmp_path / "rows.csv", tmp_path / "out", column_types=types)
-    assert f"row 3, column 't': '{text}' is not timestamp: mend it" in said
+    assert f"row 3, column 't': '{text}' is not timestamp: fix it" in said
     (tmp_path / "rows.jsonl").write_text(json.dumps({"t": text}) + "\n")
     said = fault(tmp_path / "rows.jsonl", tmp_path / "out", column_types=types)
     assert "rows.jsonl, column 't', from line 1 on: Failed to parse string" in said

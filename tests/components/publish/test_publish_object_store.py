@@ -160,7 +160,7 @@ def test_faults_are_one_sentence(s3, inputs, tmp_path, monkeypatch):
 
     at = f"at http://{s3.address}"
     assert fault("s3://nowhere/x") == (
-        f"s3://nowhere {at} does not exist: create the bucket or mend the destination."
+        f"s3://nowhere {at} does not exist: create the bucket or fix the destination."
     )
     assert fault("s3://No_Bucket/x").startswith(f"s3://No_Bucket {at} answered InvalidBucketName")
     assert fault("s3://b/x").startswith(f"s3://b {at} cannot be used (invalid bucket name")

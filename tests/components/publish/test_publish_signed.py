@@ -62,7 +62,7 @@ def test_what_a_pipeline_publishes_reaches_a_device(send, repository, tmp_path):
     assert (result.outcome, list(result.models["taxi"])) == ("ok", [1])
     model = tmp_path / "state" / "models" / "taxi" / "1" / "model.tflite"
     assert model.read_bytes().endswith(b"one")
-    assert send(b"one").version == 1  # the same content again is no new version
+    assert send(b"one").version == 1  # the same content again is not a new version
     assert send(b"two").version == 2
     assert list(device(repository, tmp_path).models["taxi"]) == [1, 2]
 

@@ -412,7 +412,7 @@ def test_what_cannot_be_is_refused_before_anything_is_pushed(
         ({"name": "a" * 45}, "KServe never starts .* has 64 characters"),
         ({"kserve_version": "0.20.x"}, r"kserve_version is '0\.20\.x'"),
         ({"kserve_version": "0.19"}, "an image volume needs 0.20"),
-        ({"model_from": "store"}, "A folder is no address that KServe fetches a model from"),
+        ({"model_from": "store"}, "A folder is not an address that KServe fetches a model from"),
     ):
         with pytest.raises(EdgelineError, match=said):
             deploy(recorded, site, registry, tmp_path, form="kserve", **given)

@@ -85,7 +85,7 @@ def test_a_recipe_s_file_is_a_quantisation() -> None:
 
 def test_a_kind_that_nobody_knows_is_refused() -> None:
     with pytest.raises(
-        EdgelineError, match="kind is 'table', but must be one of tabular, candidates, vision"
+        EdgelineError, match="kind is 'table', but must be one of tabular, candidates, tuned, "
     ):
         settings("table", {})
 

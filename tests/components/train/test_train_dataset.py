@@ -14,7 +14,7 @@ ROWS, WIDTH = 96, 50
 
 @pytest.fixture
 def sorted_images(tmp_path):
-    """96 rows of 50 floats, sorted by 4 classes, 8 rows a row group, in two parts."""
+    """96 rows of 50 floats, sorted by 4 classes, 8 rows per row group, in two parts."""
     with artifacts.writing(tmp_path / "examples", examples.TRANSFORMED_SCHEMA) as draft:
         (draft.path / "train").mkdir()
         for part in range(2):

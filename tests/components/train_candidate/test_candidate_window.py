@@ -1,4 +1,4 @@
-"""A window of the data: the rows a candidate learns from, and what is no window."""
+"""A window of the data: the rows a candidate learns from, and what is not a window."""
 
 from __future__ import annotations
 
@@ -74,7 +74,7 @@ def test_ends_are_numbers_or_times() -> None:
 @pytest.mark.parametrize(
     ("window", "said"),
     [
-        ([], "rows is no object"),
+        ([], "rows is not an object"),
         ({"from": 1}, "rows names no column"),
         ({"column": "x"}, "rows has neither from nor to"),
         ({"column": "x", "from": 3, "to": 3}, "rows is empty, since from is not below to"),

@@ -109,7 +109,10 @@ def test_preprocessing_fn(run, tmp_path, capfd, body, sentence):
         ({"label": "tip"}, "'label' is 'tip', but preprocessing_fn gives x: name the output"),
         ({"features": [Feature("fare", "float32")]}, "Column 'fare' is missing"),
         ({"features": [Feature("miles", "int64")]}, "'miles' holds float32, .* says int64"),
-        ({"features": [Feature("miles", "float32", (-1,))]}, "'miles' has not the same number"),
+        (
+            {"features": [Feature("miles", "float32", (-1,))]},
+            "'miles' does not have the same number",
+        ),
     ],
 )
 def test_parameters_and_schema(run, parameters, sentence):

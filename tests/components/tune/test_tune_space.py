@@ -59,7 +59,7 @@ def test_a_space_asks_optuna_for_what_it_says() -> None:
     ("given", "said"),
     [
         ([], "search_space is not an object"),
-        ({"units": 3}, r"search_space\.units is no range and no choices"),
+        ({"units": 3}, r"search_space\.units is not a range and no choices"),
         ({"units": {"low": 1, "hihg": 3}}, r"units\.hihg: there is no such field\. .*high"),
         ({"units": {"low": 1}}, "units has not both low and high"),
         ({"units": {"low": 3, "high": 1}}, "units is empty, since low is not below high"),

@@ -119,7 +119,7 @@ DIFFERENCES = (
         where="all missing",
     ),
     Difference(
-        "Text that is not UTF-8 is no boolean and no number.",
+        "Text that is not UTF-8 is not a boolean and no number.",
         ours=frozenset({"BOOL_TYPE_UNEXPECTED_STRING", "INT_TYPE_NOT_INT_STRING"}),
         where="not UTF-8",
     ),

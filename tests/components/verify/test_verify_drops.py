@@ -1,4 +1,4 @@
-"""How large a drop of a metric some rows leave open: held to chance itself, many times."""
+"""How large a drop of a metric some rows leave open: compared with chance itself, many times."""
 
 import numpy as np
 import pytest

@@ -1,4 +1,4 @@
-"""Imported files held to themselves: real LiteRT models, ONNX, and what must not pass."""
+"""Imported files compared with themselves: real LiteRT models, ONNX, and what must not pass."""
 
 from __future__ import annotations
 
