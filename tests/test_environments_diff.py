@@ -236,7 +236,7 @@ def test_a_pipeline_that_only_one_has_is_a_difference(staging: Path, tmp_path: P
     [
         ("two", "holds 2 versions of reading"),
         ("gone", "names reading-9, which"),
-        ("broken", "is no compiled PipelineVersion"),
+        ("broken", "is not a compiled PipelineVersion"),
         ("empty", "holds no environment.yaml"),
         ("list", "each entry has what and why"),
         ("alone", "name a pipeline, too, or the folder"),

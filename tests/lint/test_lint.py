@@ -49,7 +49,7 @@ def test_an_object_that_is_too_large(rule: str, size: int, tmp_path: Path) -> No
     assert [finding.rule for finding in lint([tmp_path])] == [rule]
 
 
-def test_a_finding_names_file_line_path_rule_and_mend() -> None:
+def test_a_finding_names_file_line_path_rule_and_fix() -> None:
     (finding,) = lint([FAULTS / "image-not-pinned.yaml"])
     assert str(finding) == (
         f"{FAULTS / 'image-not-pinned.yaml'}:12: warning: spec.template.spec.containers[0].image: "

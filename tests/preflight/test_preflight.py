@@ -136,7 +136,7 @@ def test_the_pipelines_that_come_with_edgeline_have_none(name: str) -> None:
             {"decision_goal": "f1", "task": "multiclass_classification"},
             "decision_goal is 'f1', but the model's task is multiclass_classification, which has",
         ),
-        ({"weight_column": "weight"}, "weight_column names a column 'weight', which wine.csv has"),
+        ({"weight_column": "weight"}, "weight_column names a column 'weight', which wine.csv lacks"),
         (
             {"weight_column": "proline"},
             "preprocessing_fn reads 'proline', which is weight_column, so no model gets it: leave",
@@ -188,7 +188,7 @@ def test_the_pipelines_that_come_with_edgeline_have_none(name: str) -> None:
 def test_a_mistake_in_a_parameter(faults: Any, changed: dict[str, Any], sentence: str) -> None:
     found, *others = faults(**changed)
     assert sentence in found
-    assert not others or "is no pin" in sentence  # that a pin is part of the name follows
+    assert not others or "is not a pin" in sentence  # that a pin is part of the name follows
 
 
 def test_a_pull_request_that_could_not_be_opened_is_told_before_the_training(

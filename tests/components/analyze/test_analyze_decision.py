@@ -115,15 +115,15 @@ def test_a_goal_that_no_threshold_reaches_is_a_sentence() -> None:
 @pytest.mark.parametrize(
     ("goal", "said"),
     [
-        ("recall", "is no goal: give f1, recall>=0.9"),
+        ("recall", "is not a goal: give f1, recall>=0.9"),
         ("recall>=90", "lies above 0 and up to 1"),
         ("precision>=0", "lies above 0"),
-        ("recall>0.9", "is no goal"),
+        ("recall>0.9", "is not a goal"),
         ("cost:false_negative=10", "give both costs once"),
         ("cost:false_negative=10,false_positive=0", "each above 0"),
         ("cost:false_negative=1,false_negative=2", "give both costs once"),
-        ("cost:fn=1,fp=2", "is no goal"),
-        ("F1", "is no goal"),
+        ("cost:fn=1,fp=2", "is not a goal"),
+        ("F1", "is not a goal"),
     ],
 )
 def test_what_is_no_goal_is_refused_in_a_sentence(goal: str, said: str) -> None:

@@ -396,5 +396,5 @@ def test_a_goal_for_another_task_is_refused(evaluate, write_model):
     model = write_model(predict, {"fare": "float32", "tips": "float32"}, "regression")
     with pytest.raises(EdgelineError, match="'f1', but the model's task is regression, which has"):
         evaluate(model_path=model, decision_goal="f1")
-    with pytest.raises(EdgelineError, match="is no goal"):
+    with pytest.raises(EdgelineError, match="is not a goal"):
         evaluate(decision_goal="best")

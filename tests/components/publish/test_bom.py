@@ -172,5 +172,5 @@ def test_a_card_may_be_a_file(tmp_path):
     ):
         declared_card.read(file)
     file.write_text("- owner\n")
-    with pytest.raises(UsageError, match="is no model card"):
+    with pytest.raises(UsageError, match="is not a model card"):
         declared_card.read(file)

@@ -207,7 +207,7 @@ def test_a_journal_of_another_search_is_refused(tmp_path, plan, identity, what) 
 
 def test_what_is_no_journal_is_refused(tmp_path) -> None:
     (tmp_path / JOURNAL).write_text("these are\nno operations\n")
-    with pytest.raises(EdgelineError, match="is no journal of a search, or is damaged"):
+    with pytest.raises(EdgelineError, match="is not a journal of a search, or is damaged"):
         run(SearchPlan((AUC,)), tmp_path)
     (tmp_path / "file").touch()
     with pytest.raises(EdgelineError, match="cannot be made"):
