@@ -203,7 +203,10 @@ def test_an_empty_value_is_wrong_usage(
         ),
         ("compile-model none.py --target litert", "none.py is not a model of a known kind"),
         ("compile-model model.tflite --target litert --representative no.npz", "does not exist"),
-        ("compile-model model.tflite --target litert --representative none.py", "is not an .npz or"),
+        (
+            "compile-model model.tflite --target litert --representative none.py",
+            "is not an .npz or",
+        ),
         (
             "compile-model model.tflite --target litert --representative bundle",
             "bundle has no .png",

@@ -136,7 +136,10 @@ def test_the_pipelines_that_come_with_edgeline_have_none(name: str) -> None:
             {"decision_goal": "f1", "task": "multiclass_classification"},
             "decision_goal is 'f1', but the model's task is multiclass_classification, which has",
         ),
-        ({"weight_column": "weight"}, "weight_column names a column 'weight', which wine.csv lacks"),
+        (
+            {"weight_column": "weight"},
+            "weight_column names a column 'weight', which wine.csv lacks",
+        ),
         (
             {"weight_column": "proline"},
             "preprocessing_fn reads 'proline', which is weight_column, so no model gets it: leave",
