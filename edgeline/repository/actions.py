@@ -192,17 +192,26 @@ def promote(
         labels: names for the version.
 
     Raises:
-        UsageError: there is no such candidate.
+        UsageError: there is no such candidate, or it has a `model.sig`, gets another number, which
+            is part of what that signs, and the key for it is not given.
         EdgelineError: its files are damaged or are not what was signed, or as `add`.
     """
     place = _existing(repository)
-    live = roles.read(place).live.get("targets")
+    state = roles.read(place)
+    live = state.live.get("targets")
     known = listing.candidates(live.signed).get(name, {}) if live else {}
     if candidate not in known:
         there = f"those of {name} are {', '.join(sorted(known))}" if known else f"{name} has none"
         raise UsageError(f"There is no candidate {candidate!r}: {there}.")
     number, entry = known[candidate]
     store = stores.open_store(f"{repository.rstrip('/')}/{TARGETS}")
+    renumbered = max(store.versions(name), default=number) != number
+    signed = store.signature(name, number) is not None
+    if renumbered and signed and not keys.model_key(signing, roles.key_ids(state)):
+        raise UsageError(
+            f"The candidate {candidate} has a {MODEL_SIGNATURE}, and gets another number, which is "
+            "part of what that signs: give the key for it with the others."
+        )
     with tempfile.TemporaryDirectory(prefix="edgeline-") as scratch:
         folder = Path(scratch) / "bundle"
         stores.fetch(store.uri(name, number), folder)

@@ -247,6 +247,10 @@ def test_a_candidate_is_signed_and_so_is_what_is_promoted(send, repository, tmp_
     send(b"one", candidate="wide")
     send(b"two")
     held = [str(tmp_path / "keys")]
+    roles = [str(tmp_path / f"keys/{role}.pem") for role in ("targets", "snapshot", "timestamp")]
+    with pytest.raises(UsageError, match=r"wide has a model\.sig, and gets another number"):
+        actions.promote(repository, "taxi", "wide", roles)
+    assert not (Path(repository) / "targets/taxi/3").exists()
     promoted, _ = actions.promote(repository, "taxi", "wide", held)
     assert promoted.version == 3  # another came after it
     folder = tmp_path / "promoted"
