@@ -58,6 +58,10 @@ REQUIRED = {
         "data": "d", "module": "m", "label": "l", "model_name": "n", "destination": "/d",
         "candidates": [{"name": "a"}, {"name": "b", "steps": 3}, {"name": "c", "module": "o"}],
     },
+    "tuned": {
+        "data": "d", "module": "m", "label": "l", "model_name": "n", "destination": "/d",
+        "objectives": ["auc"], "search_space": {"units": {"choices": [8, 16]}},
+    },
     "vision": {
         "data": "d", "images": {"i": [1, 1, 1]}, "module": "m", "label": "l", "model_name": "n",
         "destination": "/d",
@@ -89,6 +93,7 @@ def test_every_way_through_a_pipeline_ends(
         "verify": {"approved": True},
         "import_model": {"kind": kind},
         "choose": {"found": True, "chosen": "b"},
+        "tune": {"hyperparameters": {"units": 16}},
         "publish_candidates": {"uris": []},
         "publish": {"uri": "/d/n/1", "version": 1},
         "serve": {"model": "ghcr.io/acme/models/n@sha256:0", "commit": ""},
@@ -107,6 +112,10 @@ def test_every_way_through_a_pipeline_ends(
             (task,) = done.of(collector)
             collected = task.executor_input["inputs"]["artifacts"]["candidates"]["artifacts"]
             assert len(collected) == 3
+    if name == "tuned":
+        (trained,) = done.of("train")
+        taken = trained.executor_input["inputs"]["parameterValues"]["hyperparameters"]
+        assert taken == {"units": 16}
     if several and "targets" in known:
         collected = card.executor_input["inputs"]["artifacts"]
         assert {
@@ -167,6 +176,7 @@ def test_what_is_not_approved_is_not_published(name: str, tmp_path: Path) -> Non
         "verify": {"approved": False},
         "import_model": {"kind": "onnx"},
         "choose": {"found": False, "chosen": ""},
+        "tune": {"hyperparameters": {"units": 16}},
         "publish_candidates": {"uris": []},
     }
     spec = _ours(name)
@@ -340,4 +350,5 @@ def test_each_face_has_run(
     ran = {task.component for done in runs for task in done.tasks}
     faces = {name.rstrip("-0123456789").replace("-", "_") for name in ran}
     unused = {"acceptance", "plan"}  # for pipelines of one's own
+    unused |= {"tune"}  # whose trials take a minute: tests/end_to_end/test_tuned.py, with `long`
     assert set(catalogue.names()) - faces - unused == (set() if site["sites"] else {"serve"})

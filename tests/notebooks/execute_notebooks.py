@@ -79,7 +79,7 @@ def plain(notebook: Any) -> list[list[str]]:
     identifiers that are made of them, blanks, and the order of what ran side by side."""
     return [
         sorted(
-            " ".join(NUMBER.sub("#", line).split())
+            " ".join(NUMBER.sub("#", line).split()).replace(" ]", "]")  # numpy pads numbers
             for output in cell.outputs
             for text in [output.get("text") or output.get("data", {}).get("text/plain", "")]
             for line in text.splitlines()

@@ -64,7 +64,7 @@ def test_the_quickstart_runs_as_shown(quickstart: Any, folder: Path) -> None:
     assert shown[5] == f"'{folder}/published/taxi/1'"
     assert "trip_miles" in shown[6]
     assert "prediction" in shown[7]
-    assert shown[8].startswith("Input ") and shown[8].count("\n") == 1
+    assert shown[8].startswith("Inputs ") and shown[8].count("\n") == 1
     assert "0 errors" in shown[9]
     assert (folder / "compiled" / "versions").is_dir()
     same(committed(quickstart, folder), "quickstart.ipynb")

@@ -154,7 +154,7 @@ def test_large_json_equals_small_json(server):
         ((2, {"data": [1, 2]}), "give text"),
         ((2, {"name": "count"}), "given twice"),
         ((2, {"parameters": {"binary_data_size": 5}, "data": None}), "beyond the body's end"),
-        ((2, {"parameters": [1]}), "no object"),
+        ((2, {"parameters": [1]}), "not objects"),
     ],
 )
 def test_bad_input_is_refused_in_one_sentence(server, change, said):

@@ -221,7 +221,7 @@ def test_kserve_s_storage_container_of_ours_is_taken_for_our_addresses_alone(
             "starts a shell in a modelcar's image: .* together with --base",
         ),
         ({"model_from": "store"}, "A folder is not an address that KServe .* --model-from image"),
-        ({"model_from": "store", "kserve_version": "0.19"}, "A folder is not a .* modelcar"),
+        ({"model_from": "store", "kserve_version": "0.19"}, "A folder is not an .* modelcar"),
         ({"name": "a" * 45}, "has 64 characters, and 63 are allowed: give a --name of at most 44"),
         # KServe 0.20 made no Service of 49 in the namespace `ml`: a label's value is too long
         (

@@ -50,7 +50,7 @@ def test_images_are_brought_to_the_input_s_size(tmp_path):
 @pytest.mark.parametrize(
     ("content", "features", "sentence"),
     [
-        (b"no numbers", [IMAGE], "no .npz or .npy file"),
+        (b"no numbers", [IMAGE], "not an .npz or .npy file"),
         (np.zeros((4, 8, 8, 3)), [IMAGE], r"shape \[4, 8, 8, 3\], but the model takes"),
         (np.zeros((4, 1)), MIXED, "one input, but this one takes fare, hour, company"),
         (np.array(["x"]), [MIXED[0]], "'fare' in .* is <U1: give numbers"),
@@ -72,7 +72,7 @@ def test_what_does_not_fit(tmp_path, content, features, sentence):
 
 def test_pickles_are_not_read(tmp_path):
     np.save(tmp_path / "rows.npy", np.array([{}], object), allow_pickle=True)
-    with pytest.raises(EdgelineError, match=r"no .npz or .npy file of numbers"):
+    with pytest.raises(EdgelineError, match=r"not an .npz or .npy file of numbers"):
         read_rows(tmp_path / "rows.npy", [IMAGE])
 
 

@@ -81,7 +81,7 @@ def test_weights_are_by_name_or_number_and_others_are_one(tmp_path) -> None:
         ("Yes=2", "names a class 'Yes', which does not exist. Did you mean yes?"),
         ("2=2", "names a class '2', which does not exist"),
         ("yes=0", "'yes=0' is not a weight above 0: give balanced, or"),
-        ("yes=2,", "'' is no weight above 0"),
+        ("yes=2,", "'' is not a weight above 0"),
         ("yes", "'yes' is not a weight above 0"),
         ("yes=nan", "'yes=nan' is not a weight"),
         ("yes=1,1=2", "names class 'yes' twice"),
