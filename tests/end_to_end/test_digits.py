@@ -198,7 +198,7 @@ def test_a_cached_run_redoes_nothing(digits: Finished, form: Form) -> None:
 
 def test_pages_are_self_contained_and_name_every_round_of_the_loop(digits: Finished) -> None:
     page = digits.page.read_text()
-    links = re.findall(r"""(?:src|href)=["'](?!#|data:)([^"']+)""", page)
+    links = re.findall(r"""(?:src|href)=["'](?!#|data:|file:)([^"']+)""", page)
     assert links and all((digits.page.parent / unquote(link)).exists() for link in links)
     assert "compile[1]" in page
     for task in digits.record["tasks"].values():
