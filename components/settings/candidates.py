@@ -20,8 +20,8 @@ from edgeline.components.choose.rule import ChoiceRule
 from edgeline.components.settings.fields import check_field, short
 from edgeline.components.settings.objects import Training
 from edgeline.components.train_candidate.training_rows import TrainingRows
-from edgeline.errors import EdgelineError, UsageError, did_you_mean
-from edgeline.formats import plain_file, plain_yaml
+from edgeline.errors import EdgelineError, did_you_mean
+from edgeline.formats import parameter_file
 from edgeline.formats.names import check_label
 
 PARAMETER = "candidates"
@@ -85,23 +85,16 @@ def read(path: str | Path) -> list[dict[str, Any]]:
     """The list in a YAML file, checked as `parse` does.
 
     Raises:
-        UsageError: it cannot be read, is no YAML, or is not as `parse` takes it.
+        UsageError: it cannot be read, is not YAML, or is not as `parse` takes it.
     """
-    path = Path(path)
-    try:
-        value = plain_yaml.load(plain_file.read(path), list[dict[str, Any]])
-    except OSError as error:
-        raise UsageError(f"{path} cannot be read ({error.strerror}): check the path.") from error
-    except ValueError as error:
-        raise UsageError(
-            f"{path} is not a list of candidates ({error}): write `- name: wide` and what it has "
-            "of its own."
-        ) from error
-    try:
-        parse(value, f"{path}: ")
-    except EdgelineError as error:
-        raise UsageError(str(error)) from None
-    return value
+    where = Path(path)
+    return parameter_file.read(
+        where,
+        list[dict[str, Any]],
+        lambda value: parse(value, f"{where}: "),
+        "a list of candidates",
+        "write `- name: wide` and what it has of its own",
+    )
 
 
 def _candidate(given: Mapping[str, Any], place: str) -> CandidateSettings:

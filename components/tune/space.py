@@ -18,8 +18,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
 
-from edgeline.errors import EdgelineError, UsageError, did_you_mean
-from edgeline.formats import plain_file, plain_yaml
+from edgeline.errors import EdgelineError, did_you_mean
+from edgeline.formats import parameter_file
 from edgeline.formats.doubles import whole
 
 PARAMETER = "search_space"
@@ -103,20 +103,12 @@ def read(path: str | Path) -> dict[str, Any]:
     """The object in a YAML file, checked as `parse` does.
 
     Raises:
-        UsageError: it cannot be read, is no YAML, or is not as `parse` takes it.
+        UsageError: it cannot be read, is not YAML, or is not as `parse` takes it.
     """
-    path = Path(path)
-    try:
-        value = plain_yaml.load(plain_file.read(path), dict[str, Any])
-    except OSError as error:
-        raise UsageError(f"{path} cannot be read ({error.strerror}): check the path.") from error
-    except ValueError as error:
-        raise UsageError(f"{path} is not a search space ({error}): {FORM}.") from error
-    try:
-        parse(value, str(path))
-    except EdgelineError as error:
-        raise UsageError(str(error)) from None
-    return value
+    where = str(Path(path))
+    return parameter_file.read(
+        path, dict[str, Any], lambda value: parse(value, where), "a search space", FORM
+    )
 
 
 def suggest(trial: Suggesting, space: tuple[Dimension, ...]) -> dict[str, Any]:

@@ -19,8 +19,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Literal, get_args
 
-from edgeline.errors import EdgelineError, UsageError, did_you_mean
-from edgeline.formats import plain_file, plain_yaml
+from edgeline.errors import EdgelineError, did_you_mean
+from edgeline.formats import parameter_file
 
 NAME = "card"  # of the parameter
 CardField = Literal["intended_use", "owner", "data", "limits", "ethics", "licence"]
@@ -67,17 +67,14 @@ def read(path: str | Path) -> dict[str, str]:
     """The object in a YAML file, checked as `check` does.
 
     Raises:
-        UsageError: it cannot be read, is no YAML, or is not as `check` takes it.
+        UsageError: it cannot be read, is not YAML, or is not as `check` takes it.
     """
-    try:
-        value = plain_yaml.load(plain_file.read(Path(path)), dict[str, Any])
-    except OSError as error:
-        raise UsageError(f"{path} cannot be read ({error.strerror}): check the path.") from error
-    except ValueError as error:
-        raise UsageError(
-            f"{path} is not a model card ({error}): write {', '.join(FIELDS)}."
-        ) from error
-    try:
-        return check(value, str(path))
-    except EdgelineError as error:
-        raise UsageError(str(error)) from None
+    where = str(Path(path))
+    value = parameter_file.read(
+        path,
+        dict[str, Any],
+        lambda given: check(given, where),
+        "a model card",
+        f"write {', '.join(FIELDS)}",
+    )
+    return check(value, where)

@@ -21,8 +21,8 @@ from typing import Annotated, Any
 
 import msgspec
 
-from edgeline.errors import EdgelineError, UsageError
-from edgeline.formats import plain_file, plain_yaml
+from edgeline.errors import EdgelineError
+from edgeline.formats import parameter_file
 from edgeline.formats.doubles import whole
 from edgeline.formats.quantisation import AUTO, NAMES
 
@@ -186,22 +186,16 @@ def read(path: str | Path) -> dict[str, Any]:
     """The object in a file, checked as `parse` does.
 
     Raises:
-        UsageError: it cannot be read, is no YAML, or is not as `parse` takes it.
+        UsageError: it cannot be read, is not YAML, or is not as `parse` takes it.
     """
-    path = Path(path)
-    try:
-        value = plain_yaml.load(plain_file.read(path), dict[str, Any])
-    except OSError as error:
-        raise UsageError(f"{path} cannot be read ({error.strerror}): check the path.") from error
-    except ValueError as error:
-        raise UsageError(
-            f"{path} is not a {NAME} file ({error}): write metrics, trend and devices."
-        ) from error
-    try:
-        parse(value, str(path))
-    except EdgelineError as error:
-        raise UsageError(str(error)) from None
-    return value
+    where = str(Path(path))
+    return parameter_file.read(
+        path,
+        dict[str, Any],
+        lambda value: parse(value, where),
+        f"a {NAME} file",
+        "write metrics, trend and devices",
+    )
 
 
 def check_devices(
