@@ -32,6 +32,7 @@ def prepare(form: Channels, settings: Any, examples: Any) -> tuple[Any, Any]:
     """
     checked = validate(
         examples=examples,
+        label=form["label"],
         **fields(settings, "schema_uri", "environment", "infer_ranges", "on_anomalies"),
         **fields(settings, "baseline_uri", "skew_threshold", "drift_threshold", "comparison_rows"),
         **fields(settings, "beam_options"),

@@ -24,6 +24,7 @@ def validate(
     comparison_rows: int = 500,
     infer_ranges: bool = False,
     beam_options: list = [],  # noqa: B006
+    label: str = "",
 ) -> NamedTuple("Outputs", [("valid", bool)]):
     """Compute statistics of examples and check them against a schema and a baseline.
 
@@ -38,7 +39,7 @@ def validate(
         statistics: Statistics per split and feature, as tensorflow_metadata protos.
         schema: The schema in force, as a tensorflow_metadata proto, and the raw features.
         anomalies: What is wrong, one record each, and the skew and drift measured.
-        validation_report: Distributions, missing values and anomalies.
+        validation_report: Distributions, missing values, anomalies, the label and pictures.
         schema_uri: Frozen schema: a schema artifact folder or a .pbtxt file, here or in a store.
             Empty: inferred from the training split.
         baseline_uri: Statistics artifact folder or file of an earlier run, here or in a store, to
@@ -56,6 +57,7 @@ def validate(
             width, but not across zero.
         beam_options: Options of Apache Beam, such as --job_endpoint=host:8099; in a cluster the
             task then needs the image train. Empty: counted in this process.
+        label: The column to predict, for the report: its classes, and what each column says of it.
 
     Returns:
         valid: Whether there is no anomaly of severity ERROR.
@@ -78,6 +80,7 @@ def validate(
         comparison_rows=comparison_rows,
         infer_ranges=infer_ranges,
         beam_options=beam_options,
+        label=label,
         statistics_uri=statistics.uri,
     )
     record(statistics, result.statistics)

@@ -37,6 +37,7 @@ def write(
     datasets: Sequence[statistics_pb2.DatasetFeatureStatistics],
     found: ValidationFindings,
     schema_source: str,
+    more: Sequence[Section] = (),
 ) -> None:
     """Write the report.
 
@@ -45,6 +46,7 @@ def write(
         datasets: `DatasetFeatureStatistics` of each split, that of reference first.
         found: what is wrong, what was not checked, skew and drift.
         schema_source: where the schema is from, in words.
+        more: sections on the label and on pictures.
     """
     facts = [
         Fact("data", "valid" if not found.errors else "not valid", good=not found.errors),
@@ -60,6 +62,7 @@ def write(
     )
     sections = [
         Section("Anomalies", _anomaly_table(found.anomalies), f"Schema: {schema_source}."),
+        *more,
         Section("Features", _feature_table(datasets, found.measurements), note),
     ]
     if found.unchecked:

@@ -14,7 +14,17 @@ from tensorflow_metadata.proto.v0 import schema_pb2
 from edgeline import artifacts
 from edgeline.artifacts import Artifact, examples, features
 from edgeline.beam import workers
-from edgeline.components.validate import checks, computing, constraints, shifts, spread_statistics
+from edgeline.components.validate import (
+    checks,
+    computing,
+    constraints,
+    label_report,
+    pictures,
+    pictures_report,
+    shifts,
+    spread_statistics,
+)
+from edgeline.components.validate import label as labels
 from edgeline.components.validate import report as pages
 from edgeline.components.validate import schema as schemas
 from edgeline.components.validate import statistics as stats
@@ -31,6 +41,8 @@ from edgeline.stores import remote
 
 if TYPE_CHECKING:
     from tensorflow_metadata.proto.v0 import statistics_pb2
+
+    from edgeline.reports.report import Section
 
 ANOMALIES_SCHEMA = "anomalies/v1"
 NAMED_ANOMALIES = 3
@@ -63,6 +75,7 @@ def validate(
     comparison_rows: int = shifts.LEAST_ROWS,
     infer_ranges: bool = False,
     beam_options: Sequence[str] = (),
+    label: str = "",
     statistics_uri: str = "",
 ) -> Validation:
     """Compute statistics, check them against a schema and a baseline, and write it all down.
@@ -87,6 +100,8 @@ def validate(
         comparison_rows: of a split; with fewer only the schema's own comparators are judged.
         infer_ranges: whether an inferred schema has ranges of numbers (see `schema`).
         beam_options: see `edgeline.beam.runner.read`; empty counts in this process.
+        label: the column that is predicted, of which the report then tells; one that is no column
+            is made by preprocessing_fn.
         statistics_uri: that of the statistics in a store, beside which Beam's workers
             share what they need unless `beam_options` has a `--temp_location`.
 
@@ -144,7 +159,8 @@ def validate(
         if schema_uri
         else f"inferred from {datasets[0].name}"
     )
-    pages.write(validation_report_path, datasets, findings, origin)
+    more = _more(source, datasets, label)
+    pages.write(validation_report_path, datasets, findings, origin, more)
     if not valid and on_anomalies == "fail":
         raise EdgelineError(_sentence(found))
     return result
@@ -156,6 +172,22 @@ def _check_parameters(on_anomalies: str, **thresholds: float) -> None:
     for name, value in thresholds.items():
         if not 0 <= value <= 1:
             raise EdgelineError(f"{name} is {value}: give a number from 0 to 1 (1 never fails).")
+
+
+def _more(
+    source: Artifact, datasets: Sequence[statistics_pb2.DatasetFeatureStatistics], label: str
+) -> list[Section]:
+    """What the page says of the label and of pictures, of rows of each split that has some."""
+    filled = [data.name for data in datasets if data.num_examples]
+    if not filled:
+        return []
+    reading = labels.read(source, filled[0], label) if label else None
+    found = label_report.sections(datasets, label, reading)
+    known = label if label in examples.arrow_schema(source, filled[0]).names else ""
+    for column in pictures.columns(source, filled[0]):
+        looked = [pictures.look(source, split, column, known) for split in filled]
+        found += pictures_report.sections(column.name, looked)
+    return found
 
 
 def _unchecked(

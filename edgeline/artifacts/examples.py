@@ -31,11 +31,13 @@ __all__ = [
     "count_rows",
     "parts",
     "read_batches",
+    "read_sample",
     "splits",
 ]
 
 SCHEMA = "examples/v1"
 TRANSFORMED_SCHEMA = "transformed_examples/v1"
+SAMPLED_GROUPS = 16  # row groups from which a sample is taken, where these have enough rows
 
 
 def splits(examples: Artifact) -> dict[str, int]:
@@ -101,6 +103,32 @@ def read_spread(
             found.append(to_numpy(batch.take(here), features))
         start += len(batch)
     return {f.name: np.concatenate([part[f.name] for part in found]) for f in features}
+
+
+def read_sample(
+    examples: Artifact, split: str, columns: Sequence[str], most: int
+) -> Iterator[pa.RecordBatch]:
+    """At most `most` rows of a split, in its order, for pages that show what the rows are like.
+
+    They lie evenly over row groups that lie evenly over the split, so that of a large one only
+    some groups are read: 16, or as many as have `most` rows. A group is held at once.
+    """
+    groups = [
+        (part, place, metadata.row_group(place).num_rows)
+        for part in parts(examples, split)
+        for metadata in (pq.read_metadata(part),)
+        for place in range(metadata.num_row_groups)
+    ]
+    usual = max(sum(rows for *_, rows in groups) // max(len(groups), 1), 1)
+    read = [groups[at] for at in sampling.spread(len(groups), max(SAMPLED_GROUPS, most // usual))]
+    wanted, start = sampling.spread(sum(rows for *_, rows in read), most), 0
+    for part, place, rows in read:
+        here = wanted[(wanted >= start) & (wanted < start + rows)] - start
+        start += rows
+        if len(here):
+            with pq.ParquetFile(part) as file:
+                group = file.read_row_group(place, columns=columns)
+            yield from group.take(pa.array(here)).to_batches()
 
 
 def count_rows(files: Sequence[Path]) -> int:
