@@ -32,15 +32,18 @@ from edgeline.components.analyze import (
     tfma_engine,
     thresholds,
     vectorised_engine,
+    worst_rows,
 )
 from edgeline.components.analyze.curves import Curves
 from edgeline.components.analyze.decision import ThresholdOutcome
 from edgeline.components.analyze.decision_goal import DecisionGoal, check_task
 from edgeline.components.analyze.decision_goal import parse as parse_goal
 from edgeline.components.analyze.evaluation_config import BASELINE, CANDIDATE
+from edgeline.components.analyze.worst_rows import WrongRow
 from edgeline.components.train.class_weights import UNCALIBRATED
 from edgeline.errors import EdgelineError
 from edgeline.formats.dtypes import Array
+from edgeline.reports.report import Section
 from edgeline.runtimes import original
 from edgeline.runtimes.metrics import AUC_TFMA
 
@@ -193,7 +196,7 @@ def _analyze(
     def evaluated(paths: dict[str, str], asked: Any, columns: list[str]) -> Any:
         job = (rows, paths, task, asked, columns, seed, decision.goals(goal))
         if with_rows:
-            return tfma_engine.evaluate(*job, with_rows)
+            return *tfma_engine.evaluate(*job, with_rows), None
         return vectorised_engine.evaluate(parts, *job)
 
     def beside(version: str) -> Mapping[str, Any]:
@@ -209,7 +212,7 @@ def _analyze(
     model_paths = {CANDIDATE: model_path, BASELINE: before.path}
     if baseline is None:
         model_paths = {"": model_path}
-    found, curves, exact = evaluated(model_paths, config, slice_columns)
+    found, curves, exact, worst = evaluated(model_paths, config, slice_columns)
     found = results.in_order(found)
     dropped = baseline is None and evaluation_config.has_change_thresholds(eval_config)
     verdict = thresholds.judge(required.of_specs(found, own_specs), config, dropped)
@@ -320,6 +323,7 @@ def _analyze(
         proposals.to_text(proposed_config) if proposed_config else "",
         met,
         bounds,
+        _worst(parts, worst, model, classes, chosen),
     )
     return Analysis(
         verdict.blessed,
@@ -344,6 +348,21 @@ def _class_names(model: Artifact, curves: Curves) -> list[str]:
     classes = len(curves.confusion())
     names = model.metadata.get("labels")
     return list(map(str, names if names and len(names) == classes else range(classes)))
+
+
+def _worst(
+    parts: Sequence[Path],
+    rows: Sequence[WrongRow] | None,
+    model: Artifact,
+    classes: Sequence[str],
+    chosen: ThresholdOutcome | None,
+) -> list[Section]:
+    """The rows that are most wrong; nothing where Beam's workers predicted, who keep no row."""
+    if rows is None:
+        return []
+    takes = [each["name"] for each in model.metadata.get("features", ())]
+    threshold = chosen.threshold if chosen else USUAL
+    return worst_rows.section(parts, rows, classes, threshold, takes)
 
 
 def _chosen(

@@ -82,6 +82,7 @@ def write(
     proposed_config: str = "",
     met: Sequence[RequirementOutcome] = (),
     bounds: Mapping[str, Mapping[str, float]] | None = None,
+    worst: Sequence[Section] = (),
 ) -> None:
     """Write the page.
 
@@ -98,6 +99,7 @@ def write(
         proposed_config: an EvalConfig with them.
         met: what came of each requirement.
         bounds: of values of all rows, by metric (see `thresholds.bounds`).
+        worst: sections on the rows that are most wrong.
     """
     sections = [_verdict(verdict, warnings), *required_section(met), _overall(by_slice[0])]
     if proposed:
@@ -113,6 +115,7 @@ def write(
         binary = curves.task == "binary_classification"
         decided = f"at threshold {html.number(used)}" if binary else "the class of the best score"
         sections += confusion.sections(counts, classes, decided)
+    sections += worst
     sections += figures.plots(curves, classes, used)
     sections += _fairness(by_slice)
     facts = _facts(verdict, by_slice, curves)
@@ -170,7 +173,8 @@ def _verdict(verdict: Verdict, warnings: Sequence[str]) -> Section:
 
 def _overall(overall: Slice) -> Section:
     compared = "baseline" in overall
-    head = ["Metric", "Value", "95 % interval", *(["Baseline", "Change"] if compared else [])]
+    head = ["Metric", "Value", "95 % interval"]
+    head += ["Baseline", "Change", "Change with its interval, beside none"] if compared else []
     rows = []
     for name, entry in overall["metrics"].items():
         if name.startswith(fairness.PREFIX) or not _is_number(entry["value"]):
@@ -179,6 +183,7 @@ def _overall(overall: Slice) -> Section:
         if compared:
             change = overall.get("change", {}).get(name, {})
             row += [overall["baseline"].get(name, {}).get("value"), _signed(change)]
+            row.append(_drawn_change(change, _change_axis([change]), name))
         rows.append(row)
     note = EXACT if AUC in overall["metrics"] else ""
     return Section("All rows", html.table(head, rows), note)
@@ -234,16 +239,18 @@ def _slices(by_slice: Sequence[Slice], bounds: Mapping[str, Mapping[str, float]]
     marks = _marks(overall, metric, bounds or {}) if metric else []
     if metric and axis:
         head += [metric, f"{html.number(axis.low)} to {html.number(axis.high)}", "95 % interval"]
-    head += ["Change"] if compared else []
+    head += ["Change", "with its interval"] if compared else []
+    changes = [one.get("change", {}).get(metric, {}) for one in shown]
+    change_axis = _change_axis(changes)
     rows = []
-    for one in shown:
+    for one, change in zip(shown, changes, strict=True):
         row: list[object] = [_slice_name(one), one["examples"]]
         if metric and axis:
             value = _defined(one, metric)
             row += [value, "" if value is None else _drawn(axis, one, overall, metric, marks)]
             row.append(_marked_interval(one, metric))
         if compared:
-            row.append(_signed(one.get("change", {}).get(metric, {})))
+            row += [_signed(change), _drawn_change(change, change_axis, str(metric))]
         row += [one["metrics"].get(name, {}).get("value") for name in names]
         rows.append(row)
     note = f"Worst {metric} first, each with its interval" if metric else ""
@@ -329,6 +336,27 @@ def _drawn(
     colour = "var(--orange)" if worse and one is not overall else "var(--blue)"
     lower, upper = entry.get("lower"), entry.get("upper")
     return intervals.draw(axis, entry["value"], lower, upper, marks, colour)
+
+
+def _change_axis(changes: Sequence[Mapping[str, Any]]) -> Axis:
+    """One for changes to the baseline, with none of them, 0, upon it."""
+    return intervals.axis(
+        [0.0, *(each.get(side) for each in changes for side in ("value", "lower", "upper"))]
+    )
+
+
+def _drawn_change(change: Mapping[str, Any], axis: Axis, metric: str) -> str:
+    """Green where it is better than the baseline, orange where worse, grey where that may be chance
+    or nobody can say which way is better."""
+    if not _is_number(change.get("value")):
+        return ""
+    lower, upper = change.get("lower"), change.get("upper")
+    value, certain = change["value"], lower is None or upper is None or not lower <= 0 <= upper
+    colour = "var(--grey)"
+    higher_is_better = scales.higher_is_better(metric)
+    if value and certain and higher_is_better is not None:
+        colour = "var(--green)" if (value > 0) == higher_is_better else "var(--orange)"
+    return intervals.draw(axis, value, lower, upper, [intervals.Mark(0.0, "no change")], colour)
 
 
 def _is_wide(one: Slice, metric: str) -> bool:

@@ -10,7 +10,8 @@ import math
 
 from edgeline.components.analyze import fairness
 
-SHARES = ("accuracy", "auc", "precision", "recall", "specificity", "sensitivity", "fall_out")
+GOOD = ("accuracy", "auc", "precision", "recall", "specificity", "sensitivity")
+SHARES = (*GOOD, "fall_out")
 SHARE_WORDS = ("rate", "prevalence", "miss_rate")  # at the end of a name
 ERRORS = (
     "crossentropy",
@@ -29,7 +30,7 @@ def scale(metric: str) -> tuple[float, float]:
     Args:
         metric: perhaps with what it is of: `recall[top_k=3]`.
     """
-    name = metric.partition("[")[0].removeprefix(fairness.PREFIX + "/").partition("@")[0]
+    name = _plain(metric)
     if name.startswith("auc") or name.endswith((*SHARES, *SHARE_WORDS)) or name == "f1_score":
         return 0.0, 1.0
     if name.endswith(ERRORS) or name in COUNTS:
@@ -37,7 +38,20 @@ def scale(metric: str) -> tuple[float, float]:
     return -math.inf, math.inf
 
 
+def higher_is_better(metric: str) -> bool | None:
+    """Which way a metric is better, by its name here; None where that is not known."""
+    name = _plain(metric)
+    if name.startswith("auc") or name.endswith(GOOD) or name == "f1_score":
+        return True
+    return False if name.endswith(ERRORS) else None
+
+
 def clipped(metric: str, bound: float | None) -> float | None:
     """An end of a metric's interval, within its scale."""
     low, high = scale(metric)
     return None if bound is None else min(max(bound, low), high)
+
+
+def _plain(metric: str) -> str:
+    """Its name without what it is of."""
+    return metric.partition("[")[0].removeprefix(fairness.PREFIX + "/").partition("@")[0]

@@ -22,9 +22,11 @@ from edgeline.components.analyze import (
     names,
     predict,
     slices,
+    worst_rows,
 )
 from edgeline.components.analyze.decision_goal import DecisionGoal
 from edgeline.components.analyze.evaluation_config import BASELINE
+from edgeline.components.analyze.worst_rows import WrongRow
 from edgeline.formats.dtypes import Array
 
 if TYPE_CHECKING:
@@ -59,8 +61,11 @@ def evaluate(
     slice_columns: list[str],
     seed: int,
     goals: Sequence[DecisionGoal],
-) -> tuple[list[metrics_for_slice_pb2.MetricsForSlice], curves.Curves, exact.Overall]:
-    """Metrics of every slice as MetricsForSlice protos, the curves and what is exact of all rows.
+) -> tuple[
+    list[metrics_for_slice_pb2.MetricsForSlice], curves.Curves, exact.Overall, list[WrongRow]
+]:
+    """Metrics of every slice as MetricsForSlice protos, the curves and what is exact of all rows,
+    and the rows that are furthest off.
 
     Args:
         parts: Parquet files of raw rows.
@@ -93,7 +98,8 @@ def evaluate(
         drawn = of_piece if drawn is None else drawn + of_piece
         counted = exact.merged([counted, exact.counted(task, label, scores, weights)])
     assert drawn is not None  # a split without rows is refused before
-    return found, drawn, exact.overall(counted, goals)
+    worst = worst_rows.find(task, columns.label, columns.predictions)
+    return found, drawn, exact.overall(counted, goals), worst
 
 
 def _predicted(

@@ -1,0 +1,219 @@
+"""The rows on which a model is most wrong, with what they hold, for people who look for a reason.
+
+Of a classifier these are its most confident errors, of a regression its largest ones. Labels that
+are wrong, columns that hold something else than one thinks, and rows of another kind lie there.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+import pyarrow.parquet as pq
+from markupsafe import Markup
+
+from edgeline.artifacts import batches
+from edgeline.artifacts.features import to_numpy
+from edgeline.formats.dtypes import Array
+from edgeline.reports import pictures
+from edgeline.reports import report as html
+from edgeline.reports.report import Section
+
+MOST = 24
+VALUES = 16  # of a row that are shown
+LETTERS = 40  # of a value
+
+
+@dataclass(frozen=True)
+class WrongRow:
+    """A row that is far off.
+
+    Attributes:
+        row: its place in the split, from 0.
+        label: a number, or the index of a class.
+        prediction: a number; of two classes the score of the second, of several the best one's
+            index.
+        score: of a classifier that of the class that it says, 0 to 1; of a number the distance.
+        baseline: what the baseline says, as `prediction`; None where there is none.
+    """
+
+    row: int
+    label: float
+    prediction: float
+    score: float
+    baseline: float | None = None
+
+
+def find(
+    task: str, label: Array, predictions: Mapping[str, npt.NDArray[np.float32]]
+) -> list[WrongRow]:
+    """The rows that are furthest off, these first; of two classes `MOST` of each label.
+
+    Args:
+        task: one of `edgeline.artifacts.models.TASKS`.
+        label: [rows].
+        predictions: by model name, the candidate first, then the baseline: [rows] or
+            [rows, classes].
+    """
+    given, *other = predictions.values()
+    before = other[0] if other else None
+    if task == "multiclass_classification":
+        said = given.argmax(1)
+        scores = given[np.arange(len(given)), said]
+        places = _largest(np.where(said != label, scores, -np.inf))
+        before = None if before is None else before.argmax(1)
+        values = said
+    elif task == "binary_classification":
+        values = given
+        no, yes = np.where(label != 1, given, -np.inf), np.where(label == 1, 1 - given, -np.inf)
+        scores = np.maximum(no, yes)
+        places = np.concatenate([_largest(no), _largest(yes)])
+        places = places[np.lexsort((places, -scores[places]))]
+    else:
+        values, scores = given, np.abs(given - label)
+        places = _largest(scores)
+    return [
+        WrongRow(
+            int(at),
+            float(label[at]),
+            float(values[at]),
+            float(scores[at]),
+            None if before is None else float(before[at]),
+        )
+        for at in places
+    ]
+
+
+def section(
+    parts: Sequence[Path],
+    rows: Sequence[WrongRow],
+    classes: Sequence[str],
+    threshold: float,
+    columns: Sequence[str],
+) -> list[Section]:
+    """A table of rows, with their pictures where they have some.
+
+    Args:
+        parts: the Parquet files that the rows are in.
+        rows: as `find` gives them.
+        classes: class names, empty for a regression.
+        threshold: of a score of two classes, above which it is a yes.
+        columns: those that the model takes, which are shown first.
+    """
+    binary = len(classes) == 2
+    wrong = [each for each in rows if not binary or _wrong(each, threshold)][:MOST]
+    title = "Most confident errors" if classes else "Largest errors"
+    if not wrong:
+        return [Section(title, html.text("None: every row is right."))]
+    compared = wrong[0].baseline is not None
+    head = ["Row", "Label", "Prediction", *(["Baseline"] if compared else []), "What it holds"]
+    shown = _values(parts, [each.row for each in wrong], columns)
+    lines = []
+    for each, (images, text) in zip(wrong, shown, strict=True):
+        line: list[object] = [f"{each.row:,}", _named(each.label, classes)]
+        line.append(_said(each, classes, threshold))
+        if compared:
+            line.append(_before(each, classes, threshold))
+        lines.append([*line, images + text])
+    note = (
+        "Where a label is wrong, or a column holds something else than one thinks, it shows here."
+    )
+    note += " Rows count from 0, in the order of the split."
+    return [Section(title, html.table(head, lines), note)]
+
+
+def _largest(scores: Array) -> npt.NDArray[np.int64]:
+    """Places of the largest finite values, these first; of equal ones the first rows."""
+    most = min(MOST, len(scores))
+    few = np.argpartition(-scores, most - 1)[:most] if most else np.empty(0, np.int64)
+    few = few[np.isfinite(scores[few])]
+    return np.asarray(few[np.lexsort((few, -scores[few]))])
+
+
+def _wrong(each: WrongRow, threshold: float) -> bool:
+    return (each.prediction > threshold) != (each.label == 1)
+
+
+def _named(value: float, classes: Sequence[str]) -> str:
+    return classes[int(value)] if classes else html.number(value)
+
+
+def _said(each: WrongRow, classes: Sequence[str], threshold: float) -> str:
+    if len(classes) == 2:
+        return f"{classes[each.prediction > threshold]}, score {each.prediction:.4f}"
+    if classes:
+        return f"{classes[int(each.prediction)]}, {each.score:.2%}"
+    return f"{html.number(each.prediction)}, off by {html.number(each.score)}"
+
+
+def _before(each: WrongRow, classes: Sequence[str], threshold: float) -> str:
+    assert each.baseline is not None
+    if len(classes) == 2:
+        return f"{classes[each.baseline > threshold]}, score {each.baseline:.4f}"
+    return _named(each.baseline, classes)
+
+
+def _values(
+    parts: Sequence[Path], rows: Sequence[int], columns: Sequence[str]
+) -> list[tuple[Markup, Markup]]:
+    """Of some rows the pictures and the other values."""
+    schema = pq.read_schema(parts[0])
+    drawn = pictures.picture_columns(schema)
+    plain = [name for name in schema.names if name not in {each.name for each in drawn}]
+    plain.sort(key=lambda name: name not in columns)
+    more, plain = len(plain) - VALUES, plain[:VALUES]
+    table = _read(parts, sorted(rows), [*(each.name for each in drawn), *plain])
+    [batch] = table.combine_chunks().to_batches()
+    images = {
+        each.name: pictures.to_bytes(pictures.shrunk(to_numpy(batch, [each])[each.name]))
+        for each in drawn
+    }
+    found = {}
+    for place, row in enumerate(sorted(rows)):
+        seen = [pictures.image(images[each.name][place], each.name) for each in drawn]
+        words = [_value(name, batch.column(name)[place].as_py()) for name in plain]
+        if more > 0:
+            words.append(Markup('<span class="note">and {} more columns</span>').format(more))
+        found[row] = pictures.row(seen) if seen else Markup(""), Markup(" · ").join(words)
+    return [found[row] for row in rows]
+
+
+def _read(parts: Sequence[Path], rows: Sequence[int], columns: Sequence[str]) -> pa.Table:
+    """Some rows of Parquet files, whose places are sorted, of which only their groups are read."""
+    found, start = [], 0
+    wanted = np.asarray(rows, np.int64)
+    for part in parts:
+        with pq.ParquetFile(part) as file:
+            for place in range(file.metadata.num_row_groups):
+                end = start + file.metadata.row_group(place).num_rows
+                here = wanted[(wanted >= start) & (wanted < end)] - start
+                start = end
+                if not len(here):
+                    continue
+                first = 0
+                for batch in batches.stream(file, columns, row_groups=[place]):
+                    inside = here[(here >= first) & (here < first + len(batch))] - first
+                    first += len(batch)
+                    if len(inside):
+                        found.append(batch.take(pa.array(inside)))
+    return pa.Table.from_batches(found)
+
+
+def _value(name: str, value: Any) -> Markup:
+    if value is None:
+        text = "–"
+    elif isinstance(value, bytes):
+        text = f"{len(value):,} bytes"
+    elif isinstance(value, float):
+        text = html.number(value)
+    elif isinstance(value, list):
+        text = f"{len(value):,} values" if len(value) > 4 else ", ".join(map(str, value))
+    else:
+        text = str(value)
+    text = text if len(text) <= LETTERS else text[: LETTERS - 1] + "…"
+    return Markup('<span class="note">{}</span> {}').format(name, text)
